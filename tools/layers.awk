@@ -1,0 +1,34 @@
+# layers: every include of a folder of ours is rooted at src/ and allowed by tools/layers.txt,
+# which is the first file given.
+FNR == NR {
+    if ($0 !~ /^!?[a-z]+:/)
+        next
+    n = split($0, word, /[: ]+/)
+    folder = word[1]
+    verdict = "yes"
+    if (sub(/^!/, "", folder))
+        verdict = "no"
+    known[folder] = 1
+    allow[folder, folder] = "yes"
+    for (i = 2; i <= n; i++)
+        if (word[i] != "")
+            allow[folder, word[i]] = verdict
+    next
+}
+/^[ \t]*#[ \t]*include[ \t]*"/ {
+    split(FILENAME, path, "/")
+    from = path[1] == "src" ? path[2] : path[1]
+    match($0, /"[^"]*"/)
+    header = substr($0, RSTART + 1, RLENGTH - 2)
+    to = header
+    at = FILENAME ":" FNR ": "
+    if (!sub(/\/.*/, "", to) || !(to in known))
+        print at "\"" header "\" is not rooted at src/"
+    else if (!(from in known))
+        print at from " is not in tools/layers.txt"
+    else if (allow[from, header] == "no" ||
+             (allow[from, to] != "yes" && allow[from, header] != "yes"))
+        print at from " may not include " header
+    if (header ~ /_private\.h$/ && from != to)
+        print at header " is private to " to
+}
