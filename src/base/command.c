@@ -1,0 +1,228 @@
+#include "base/command.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/ensure.h"
+#include "base/list.h"
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdarg.h>
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct command *commands;
+
+/* Counts the arguments and checks the row's own rules. */
+static size_t check_row(const struct command *c)
+{
+    size_t count = 0;
+    bool optional_seen = false;
+    for (const struct command_arg *a = c->args; a != NULL && a->name != NULL; a++) {
+        ensure(a->kind != ARG_POSITIONAL || !optional_seen);
+        optional_seen = optional_seen || a->kind == ARG_OPTIONAL;
+        count++;
+    }
+    return count;
+}
+
+void command_register(struct command *c)
+{
+    ensure(c->run != NULL && check_row(c) <= COMMAND_ARGS_MAX);
+    pthread_mutex_lock(&lock);
+    struct command **at = &commands;
+    while (*at != NULL && strcmp((*at)->name, c->name) < 0)
+        at = &(*at)->next;
+    ensure(*at == NULL || strcmp((*at)->name, c->name) != 0);
+    c->next = *at;
+    *at = c;
+    pthread_mutex_unlock(&lock);
+}
+
+struct command *command_first(void) { return commands; }
+
+struct command *command_find(slice name)
+{
+    struct command *c = commands;
+    while (c != NULL && !slice_is(name, c->name))
+        c = c->next;
+    return c;
+}
+
+/* The argument's index in its row, or -1. */
+static int arg_index(const struct command *c, slice name)
+{
+    for (int i = 0; c->args != NULL && c->args[i].name != NULL; i++) {
+        if (slice_is(name, c->args[i].name))
+            return i;
+    }
+    return -1;
+}
+
+slice command_arg(const struct command_call *c, const char *name)
+{
+    int i = arg_index(c->command, slice_of(name));
+    ensure(i >= 0);
+    return c->args[i];
+}
+
+bool command_flag(const struct command_call *c, const char *name)
+{
+    return slice_is(command_arg(c, name), "true");
+}
+
+/* Names for messages: "jid, --force". They are cut where the sentence would not hold them. */
+enum { NAMES_BYTES_MAX = 256, FOUND_BYTES_MAX = 64 };
+
+static slice shown(slice found)
+{
+    return found.len > FOUND_BYTES_MAX ? (slice){ found.ptr, FOUND_BYTES_MAX } : found;
+}
+
+static enum err fail_unknown(const struct command *c, slice name, struct why *why)
+{
+    struct buf names;
+    buf_init(&names, NAMES_BYTES_MAX);
+    for (const struct command_arg *a = c->args; a != NULL && a->name != NULL; a++) {
+        bool positional = a->kind == ARG_POSITIONAL || a->kind == ARG_OPTIONAL;
+        buf_printf(&names, "%s%s%s", names.len > 0 ? ", " : "", positional ? "" : "--", a->name);
+    }
+    name = shown(name);
+    slice allowed = names.len > 0 ? buf_slice(&names) : SLICE("no arguments");
+    why_set(why, "%s: found argument \"%.*s\", allowed %.*s", c->name, SLICE_ARG(name),
+            SLICE_ARG(allowed));
+    buf_fini(&names);
+    return E_SYNTAX;
+}
+
+static bool is_choice(const char *const *choices, slice value)
+{
+    for (; *choices != NULL; choices++) {
+        if (slice_is(value, *choices))
+            return true;
+    }
+    return false;
+}
+
+static enum err check_choice(const struct command *c, const struct command_arg *a, slice value,
+                             struct why *why)
+{
+    static const char *const flag_choices[] = { "true", "false", NULL };
+    const char *const *choices = a->kind == ARG_FLAG ? flag_choices : a->choices;
+    if (choices == NULL || is_choice(choices, value))
+        return OK;
+    struct buf names;
+    buf_init(&names, NAMES_BYTES_MAX);
+    for (const char *const *at = choices; *at != NULL; at++)
+        buf_printf(&names, "%s%s", names.len > 0 ? ", " : "", *at);
+    value = a->kind == ARG_SECRET ? SLICE("(secret)") : shown(value);
+    why_set(why, "%s: %s: found \"%.*s\", allowed one of: %.*s", c->name, a->name, SLICE_ARG(value),
+            SLICE_ARG(buf_slice(&names)));
+    buf_fini(&names);
+    return E_SYNTAX;
+}
+
+static enum err bind_one(struct command_call *c, slice name, slice value, struct why *why)
+{
+    int i = arg_index(c->command, name);
+    if (i < 0)
+        return fail_unknown(c->command, name, why);
+    const struct command_arg *a = &c->command->args[i];
+    if (c->args[i].ptr != NULL) {
+        why_set(why, "%s: %s: found twice, allowed once", c->command->name, a->name);
+        return E_SYNTAX;
+    }
+    if (value.len == 0)
+        value = a->kind == ARG_FLAG ? SLICE("true") : SLICE("");
+    c->args[i] = slice_dup(c->arena, value);
+    return check_choice(c->command, a, c->args[i], why);
+}
+
+enum err command_bind(struct command_call *c, const slice *names, const slice *values, size_t count,
+                      struct why *why)
+{
+    for (size_t i = 0; i < COMMAND_ARGS_MAX; i++)
+        c->args[i] = (slice){ 0 };
+    for (size_t i = 0; i < count; i++) {
+        enum err e = bind_one(c, names[i], values[i], why);
+        if (e != OK)
+            return e;
+    }
+    const struct command_arg *rows = c->command->args;
+    for (int i = 0; rows != NULL && rows[i].name != NULL; i++) {
+        if (rows[i].kind == ARG_POSITIONAL && c->args[i].ptr == NULL) {
+            why_set(why, "%s: %s is missing: %s", c->command->name, rows[i].name,
+                    rows[i].doc != NULL ? rows[i].doc : "it is required");
+            return E_SYNTAX;
+        }
+    }
+    return OK;
+}
+
+void command_row(struct command_call *c)
+{
+    ensure(!c->ended);
+    if (c->tail == NULL)
+        c->tail = &c->rows;
+    *c->tail = arena_new(c->arena, struct command_row, 1);
+    c->tail = &(*c->tail)->next;
+}
+
+static struct command_field *add_field(struct command_call *c)
+{
+    enum { FIELDS_FIRST = 8 };
+    ensure(!c->ended && c->rows != NULL);
+    struct command_row *row = CONTAINER_OF(c->tail, struct command_row, next);
+    if (row->count == row->cap) {
+        uint32_t cap = row->cap > 0 ? row->cap * 2 : FIELDS_FIRST;
+        struct command_field *fields = arena_new(c->arena, struct command_field, cap);
+        for (uint32_t i = 0; i < row->count; i++)
+            fields[i] = row->fields[i];
+        row->fields = fields;
+        row->cap = cap;
+    }
+    return &row->fields[row->count++];
+}
+
+void command_text(struct command_call *c, const char *key, slice value)
+{
+    if (value.ptr == NULL)
+        value = SLICE("");
+    *add_field(c) = (struct command_field){ key, slice_dup(c->arena, value), FIELD_TEXT };
+}
+
+void command_int(struct command_call *c, const char *key, int64_t value)
+{
+    slice text = slice_of(arena_printf(c->arena, "%" PRId64, value));
+    *add_field(c) = (struct command_field){ key, text, FIELD_INT };
+}
+
+void command_bool(struct command_call *c, const char *key, bool value)
+{
+    slice text = value ? SLICE("true") : SLICE("false");
+    *add_field(c) = (struct command_field){ key, text, FIELD_BOOL };
+}
+
+static void __attribute__((format(printf, 3, 0)))
+end(struct command_call *c, enum err e, const char *fmt, va_list ap)
+{
+    ensure(!c->ended);
+    c->ended = true;
+    c->err = e;
+    c->text = slice_of(arena_vprintf(c->arena, fmt, ap));
+    c->finished(c, c->arg); /* may free the call */
+}
+
+void command_done(struct command_call *c, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    end(c, OK, fmt, ap);
+    va_end(ap);
+}
+
+void command_fail(struct command_call *c, enum err e, const char *fmt, ...)
+{
+    ensure(e != OK);
+    va_list ap;
+    va_start(ap, fmt);
+    end(c, e, fmt, ap);
+    va_end(ap);
+}

@@ -1,0 +1,269 @@
+#include "base/log.h"
+#include "base/clock.h"
+#include "base/ensure.h"
+#include "base/utf8.h"
+#include <errno.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <unistd.h>
+
+static const char *const level_names[] = { "error", "warn", "info", "debug", "trace" };
+
+static pthread_mutex_t areas_lock = PTHREAD_MUTEX_INITIALIZER; /* for changes of the list */
+static struct log_area *areas;
+static _Atomic int default_level = LOG_INFO;
+static _Atomic int line_format = LOG_LOGFMT;
+
+/* One line under construction. Fields end at ROOM; TAIL_BYTES are kept for the quote that closes a
+ * cut value and the mark of truncation, so these are written without a look at the length. */
+enum { TAIL_BYTES = 64, ROOM = LOG_LINE_BYTES - TAIL_BYTES, ESCAPE_BYTES_MAX = 8 };
+
+struct line {
+    size_t len;
+    enum log_format format;
+    bool truncated;
+    char text[LOG_LINE_BYTES];
+};
+
+static bool has_room(struct line *l, size_t bytes)
+{
+    if (l->len + bytes > ROOM)
+        l->truncated = true;
+    return !l->truncated;
+}
+
+static void put(struct line *l, slice s)
+{
+    memcpy(l->text + l->len, s.ptr, s.len);
+    l->len += s.len;
+}
+
+/* C0 and C1 controls and DEL could steer the terminal of whoever reads the log. */
+static bool is_control(uint32_t cp) { return cp < 0x20 || (cp >= 0x7f && cp <= 0x9f); }
+
+static const char *short_escape(uint32_t cp)
+{
+    switch (cp) {
+    case '\n':
+        return "\\n";
+    case '\r':
+        return "\\r";
+    case '\t':
+        return "\\t";
+    case '"':
+        return "\\\"";
+    case '\\':
+        return "\\\\";
+    default:
+        return NULL;
+    }
+}
+
+/* The text that stands for the character at the head of `s`, of which `*used` bytes are consumed.
+ */
+static slice escape(slice s, enum log_format format, char out[ESCAPE_BYTES_MAX], size_t *used)
+{
+    uint32_t cp = 0;
+    int len = utf8_decode(s, &cp);
+    bool valid = len > 0;
+    *used = valid ? (size_t)len : 1;
+    const char *name = valid ? short_escape(cp) : NULL;
+    if (name != NULL)
+        return slice_of(name);
+    if (valid && !is_control(cp))
+        return (slice){ s.ptr, *used };
+    if (format == LOG_JSON) {
+        snprintf(out, ESCAPE_BYTES_MAX, "\\u%04x", valid ? (unsigned)cp : 0xfffdU);
+    } else {
+        *used = 1; /* byte by byte: the rest of a C1 control is then malformed, and escaped too */
+        snprintf(out, ESCAPE_BYTES_MAX, "\\x%02x", (unsigned)(unsigned char)s.ptr[0]);
+    }
+    return slice_of(out);
+}
+
+static void put_quoted(struct line *l, slice s)
+{
+    put(l, SLICE("\""));
+    while (s.len > 0) {
+        char out[ESCAPE_BYTES_MAX];
+        size_t used;
+        slice text = escape(s, l->format, out, &used);
+        if (!has_room(l, text.len))
+            break;
+        put(l, text);
+        s = slice_from(s, used);
+    }
+    put(l, SLICE("\""));
+}
+
+static bool is_bare(slice s)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        char c = s.ptr[i];
+        if (c <= ' ' || c > '~' || c == '"' || c == '=' || c == '\\')
+            return false;
+    }
+    return s.len > 0;
+}
+
+static void put_value(struct line *l, slice s)
+{
+    bool fits = l->len + s.len <= ROOM;
+    if (l->format == LOG_LOGFMT && is_bare(s) && fits)
+        put(l, s);
+    else
+        put_quoted(l, s); /* as much as fits */
+}
+
+/* Separator and key; false: no room for these and a short value. */
+static bool begin_field(struct line *l, const char *key)
+{
+    enum { SEPARATORS_AND_NUMBER = 32 };
+    slice name = slice_of(key);
+    if (l->truncated || !has_room(l, name.len + SEPARATORS_AND_NUMBER))
+        return false;
+    bool first = l->len == 0;
+    if (l->format == LOG_JSON) {
+        put(l, first ? SLICE("{\"") : SLICE(",\""));
+        put(l, name);
+        put(l, SLICE("\":"));
+    } else {
+        put(l, first ? SLICE("") : SLICE(" "));
+        put(l, name);
+        put(l, SLICE("="));
+    }
+    return true;
+}
+
+static void put_str(struct line *l, const char *key, slice value)
+{
+    if (begin_field(l, key))
+        put_value(l, value);
+}
+
+static void put_int(struct line *l, const char *key, int64_t value)
+{
+    if (!begin_field(l, key))
+        return;
+    char digits[24];
+    snprintf(digits, sizeof digits, "%" PRId64, value);
+    put(l, slice_of(digits));
+}
+
+static void write_line(struct line *l)
+{
+    bool json = l->format == LOG_JSON;
+    if (l->truncated)
+        put(l, json ? SLICE(",\"truncated\":true") : SLICE(" truncated=true"));
+    put(l, json ? SLICE("}\n") : SLICE("\n"));
+    /* One call, so that lines of threads do not mix. A log that nobody takes is lost: there is no
+     * other place to say so. */
+    ssize_t written;
+    do {
+        written = write(STDERR_FILENO, l->text, l->len);
+    } while (written < 0 && errno == EINTR);
+}
+
+static void write_fields(const struct log_area *area, enum log_level level, uint64_t wall_us,
+                         const struct log_field *fields)
+{
+    static _Thread_local struct line line;
+    struct line *l = &line;
+    l->len = 0;
+    l->truncated = false;
+    l->format = (enum log_format)atomic_load_explicit(&line_format, memory_order_relaxed);
+
+    char stamp[CLOCK_STAMP_LEN];
+    clock_stamp(stamp, wall_us);
+    put_str(l, "time", slice_of(stamp));
+    put_str(l, "level", slice_of(level_names[level]));
+    put_str(l, "area", slice_of(area->name));
+    for (const struct log_field *f = fields; f->key != NULL; f++) {
+        if (f->kind == LOG_KIND_INT)
+            put_int(l, f->key, f->num);
+        else
+            put_str(l, f->key, f->str);
+    }
+    write_line(l);
+}
+
+/* The rate limit of the header. Threads that meet at the turn of a second may let a few lines more
+ * through; none is dropped without being counted. */
+static bool is_admitted(struct log_area *area, enum log_level level, uint64_t wall_us)
+{
+    uint64_t second = wall_us / 1000000, counted = atomic_load(&area->second);
+    if (second != counted && atomic_compare_exchange_strong(&area->second, &counted, second)) {
+        atomic_store(&area->lines, 0);
+        uint32_t suppressed = atomic_exchange(&area->suppressed, 0);
+        const struct log_field said[] = { LOG_EV("log.suppressed"), LOG_I("n", suppressed), { 0 } };
+        if (suppressed > 0)
+            write_fields(area, LOG_WARN, wall_us, said);
+    }
+    if (level == LOG_ERROR || atomic_fetch_add(&area->lines, 1) < LOG_LINES_PER_SECOND)
+        return true;
+    atomic_fetch_add(&area->suppressed, 1);
+    return false;
+}
+
+void log_fields(struct log_area *area, enum log_level level, const struct log_field *fields)
+{
+    uint64_t wall_us = clock_wall_us();
+    if (is_admitted(area, level, wall_us))
+        write_fields(area, level, wall_us, fields);
+}
+
+void log_register(struct log_area *area)
+{
+    pthread_mutex_lock(&areas_lock);
+    struct log_area **at = &areas;
+    while (*at != NULL && strcmp((*at)->name, area->name) < 0)
+        at = &(*at)->next;
+    ensure(*at == NULL || strcmp((*at)->name, area->name) != 0);
+    area->next = *at;
+    *at = area;
+    atomic_store(&area->level, atomic_load(&default_level));
+    pthread_mutex_unlock(&areas_lock);
+}
+
+struct log_area *log_first(void) { return areas; }
+
+struct log_area *log_find(slice name)
+{
+    struct log_area *area = areas;
+    while (area != NULL && !slice_is(name, area->name))
+        area = area->next;
+    return area;
+}
+
+void log_set_level(struct log_area *area, enum log_level level)
+{
+    atomic_store(&area->traced, level == LOG_TRACE);
+    atomic_store(&area->level, (int)level);
+}
+
+void log_set_default(enum log_level level)
+{
+    pthread_mutex_lock(&areas_lock);
+    atomic_store(&default_level, (int)level);
+    for (struct log_area *area = areas; area != NULL; area = area->next) {
+        if (!atomic_load(&area->traced))
+            atomic_store(&area->level, (int)level);
+    }
+    pthread_mutex_unlock(&areas_lock);
+}
+
+enum log_level log_default(void) { return (enum log_level)atomic_load(&default_level); }
+
+void log_set_format(enum log_format format) { atomic_store(&line_format, (int)format); }
+
+bool log_level_parse(slice text, enum log_level *out)
+{
+    for (int i = 0; i < (int)(sizeof level_names / sizeof level_names[0]); i++) {
+        if (slice_is(text, level_names[i])) {
+            *out = (enum log_level)i;
+            return true;
+        }
+    }
+    return false;
+}

@@ -1,0 +1,36 @@
+#include "base/mem.h"
+#include "base/ensure.h"
+#include <stdlib.h>
+#include <string.h>
+
+/* A block of no bytes is still a block: NULL always means "none". */
+static size_t at_least_one(size_t bytes) { return bytes > 0 ? bytes : 1; }
+
+void *mem_alloc(size_t bytes)
+{
+    void *ptr = malloc(at_least_one(bytes));
+    ensure(ptr != NULL);
+    return ptr;
+}
+
+void *mem_zalloc(size_t bytes)
+{
+    void *ptr = calloc(1, at_least_one(bytes));
+    ensure(ptr != NULL);
+    return ptr;
+}
+
+void *mem_realloc(void *ptr, size_t bytes)
+{
+    ptr = realloc(ptr, at_least_one(bytes));
+    ensure(ptr != NULL);
+    return ptr;
+}
+
+void mem_free_(void *ptr) { free(ptr); }
+
+void mem_wipe(void *ptr, size_t bytes)
+{
+    if (bytes > 0)
+        explicit_bzero(ptr, bytes);
+}

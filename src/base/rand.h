@@ -1,0 +1,8 @@
+/* rand: bytes from the kernel, fit for keys; aborts where there are none. Any thread. */
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+
+void rand_bytes(void *out, size_t len);
+uint64_t rand_u64(void);
+void rand_hex(char *out, size_t bytes); /* 2 * bytes lower-case digits and a NUL */

@@ -1,0 +1,356 @@
+#include "base/setting.h"
+#include "base/ensure.h"
+#include "base/mem.h"
+#include "base/utf8.h"
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+enum { VALUE_BYTES_MAX = 160, FOUND_BYTES_MAX = 64 };
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* the list of rows, and of texts */
+static struct setting *settings;
+
+/* Readers on other threads may hold a text for as long as they like, so none is freed; a text that
+ * comes back is used again. */
+struct kept_text {
+    struct kept_text *next;
+    char text[];
+};
+static struct kept_text *kept_texts;
+
+/* Units, smallest first; of two with one factor the first is written, both are read. */
+struct unit {
+    const char *name;
+    int64_t factor;
+};
+static const struct unit ms_units[] = {
+    { "ms", 1 },      { "s", 1000 },     { "min", 60000 }, { "m", 60000 },
+    { "h", 3600000 }, { "d", 86400000 }, { NULL, 0 },
+};
+static const struct unit bytes_units[] = {
+    { "B", 1 }, { "KiB", 1 << 10 }, { "MiB", 1 << 20 }, { "GiB", 1 << 30 }, { NULL, 0 },
+};
+
+/* A bounded text under construction; what does not fit is dropped. */
+struct out {
+    char *text;
+    size_t len, cap;
+};
+
+static void __attribute__((format(printf, 2, 3))) add(struct out *o, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    int len = vsnprintf(o->text + o->len, o->cap - o->len, fmt, ap);
+    va_end(ap);
+    ensure(len >= 0);
+    size_t room = o->cap - 1 - o->len;
+    o->len += (size_t)len < room ? (size_t)len : room;
+}
+
+static void add_with_unit(struct out *o, const struct unit *units, int64_t value)
+{
+    const struct unit *best = units;
+    for (const struct unit *u = units; u->name != NULL; u++) {
+        if (value % u->factor == 0 && u->factor > best->factor)
+            best = u;
+    }
+    if (value == 0)
+        add(o, "0");
+    else
+        add(o, "%" PRId64 "%s", value / best->factor, best->name);
+}
+
+static void add_value(struct out *o, const struct setting *s, int64_t value)
+{
+    if (s->allow_none && value == SETTING_NONE) {
+        add(o, "none");
+        return;
+    }
+    switch (s->type) {
+    case SET_BOOL:
+        add(o, "%s", value != 0 ? "on" : "off");
+        break;
+    case SET_CHOICE:
+        add(o, "%s", s->choices[value]);
+        break;
+    case SET_MS:
+        add_with_unit(o, ms_units, value);
+        break;
+    case SET_BYTES:
+        add_with_unit(o, bytes_units, value);
+        break;
+    case SET_INT:
+    case SET_STRING:
+        add(o, "%" PRId64, value);
+        break;
+    }
+}
+
+static void add_limits(struct out *o, const struct setting *s)
+{
+    if (s->type == SET_STRING)
+        add(o, "text of ");
+    if (s->max >= SETTING_NONE)
+        add(o, "at least ");
+    add_value(o, s, s->min);
+    if (s->max < SETTING_NONE) {
+        add(o, " to ");
+        add_value(o, s, s->max);
+    }
+    if (s->type == SET_STRING)
+        add(o, " bytes");
+    if (s->allow_none)
+        add(o, ", or none");
+}
+
+static void add_choices(struct out *o, const struct setting *s)
+{
+    add(o, "one of: ");
+    for (const char *const *c = s->choices; *c != NULL; c++)
+        add(o, "%s%s", c == s->choices ? "" : ", ", *c);
+    if (s->allow_none)
+        add(o, ", none");
+}
+
+size_t setting_range(const struct setting *s, char *out, size_t cap)
+{
+    ensure(cap > 0);
+    struct out o = { .text = out, .cap = cap };
+    out[0] = '\0';
+    if (s->type == SET_BOOL)
+        add(&o, "on or off");
+    else if (s->type == SET_CHOICE)
+        add_choices(&o, s);
+    else
+        add_limits(&o, s);
+    return o.len;
+}
+
+size_t setting_format(const struct setting *s, char *out, size_t cap)
+{
+    ensure(cap > 0);
+    struct out o = { .text = out, .cap = cap };
+    out[0] = '\0';
+    if (s->type == SET_STRING)
+        add(&o, "%s", setting_text(s));
+    else
+        add_value(&o, s, setting_int(s));
+    return o.len;
+}
+
+/* Refuses `text`; `note` says what is odd about it, or is empty. */
+static enum err refuse(const struct setting *s, enum err e, slice text, const char *note,
+                       struct why *why)
+{
+    char found[FOUND_BYTES_MAX + 1], range[VALUE_BYTES_MAX];
+    size_t len = text.len < FOUND_BYTES_MAX ? text.len : FOUND_BYTES_MAX;
+    len = utf8_valid_len((slice){ text.ptr, len });
+    for (size_t i = 0; i < len; i++)
+        found[i] = (unsigned char)text.ptr[i] < ' ' ? '?' : text.ptr[i];
+    found[len] = '\0';
+    setting_range(s, range, sizeof range);
+    why_set(why, "%s: found \"%s\"%s, allowed %s", s->name, found, note, range);
+    return e;
+}
+
+/* "90s": digits, then a unit of the table. A text without a unit has the default factor; factor 0:
+ * only zero may stand alone. */
+static enum err parse_units(const struct setting *s, slice text, const struct unit *units,
+                            int64_t factor, int64_t *value, struct why *why)
+{
+    size_t digits = 0;
+    while (digits < text.len && text.ptr[digits] >= '0' && text.ptr[digits] <= '9')
+        digits++;
+    slice unit = slice_from(text, digits);
+    if (!slice_int((slice){ text.ptr, digits }, value))
+        return refuse(s, E_SYNTAX, text, "", why);
+    for (const struct unit *u = units; unit.len > 0 && u->name != NULL; u++) {
+        if (slice_is(unit, u->name))
+            return __builtin_mul_overflow(*value, u->factor, value)
+                       ? refuse(s, E_LIMIT, text, "", why)
+                       : OK;
+    }
+    if (unit.len > 0)
+        return refuse(s, E_SYNTAX, text, "", why);
+    if (factor == 0 && *value != 0)
+        return refuse(s, E_SYNTAX, text, " without a unit (ms, s, min, h or d)", why);
+    return OK;
+}
+
+static enum err parse_bool(const struct setting *s, slice text, int64_t *value, struct why *why)
+{
+    static const char *const words[] = { "off", "on", "false", "true", "no", "yes" };
+    for (int i = 0; i < (int)(sizeof words / sizeof words[0]); i++) {
+        if (slice_is(text, words[i])) {
+            *value = i & 1;
+            return OK;
+        }
+    }
+    return refuse(s, E_SYNTAX, text, "", why);
+}
+
+static enum err parse_choice(const struct setting *s, slice text, int64_t *value, struct why *why)
+{
+    for (int64_t i = 0; s->choices[i] != NULL; i++) {
+        if (slice_is(text, s->choices[i])) {
+            *value = i;
+            return OK;
+        }
+    }
+    return refuse(s, E_SYNTAX, text, "", why);
+}
+
+/* Valid UTF-8 without control characters but line feed and tab; the value is its length. */
+static enum err parse_string(const struct setting *s, slice text, int64_t *value, struct why *why)
+{
+    bool clean = utf8_valid(text);
+    for (size_t i = 0; i < text.len; i++) {
+        char c = text.ptr[i];
+        clean = clean && ((unsigned char)c >= ' ' || c == '\n' || c == '\t') && c != 0x7f;
+    }
+    if (!clean)
+        return refuse(s, E_SYNTAX, text, ", which is not plain UTF-8 text", why);
+    *value = (int64_t)text.len;
+    return OK;
+}
+
+static enum err parse(const struct setting *s, slice text, int64_t *value, struct why *why)
+{
+    switch (s->type) {
+    case SET_BOOL:
+        return parse_bool(s, text, value, why);
+    case SET_CHOICE:
+        return parse_choice(s, text, value, why);
+    case SET_STRING:
+        return parse_string(s, text, value, why);
+    case SET_MS:
+        return parse_units(s, text, ms_units, 0, value, why);
+    case SET_BYTES:
+        return parse_units(s, text, bytes_units, 1, value, why);
+    case SET_INT:
+        break;
+    }
+    return slice_int(text, value) ? OK : refuse(s, E_SYNTAX, text, "", why);
+}
+
+static bool has_limits(const struct setting *s)
+{
+    return s->type != SET_BOOL && s->type != SET_CHOICE;
+}
+
+static enum err check(const struct setting *s, slice text, int64_t *value, struct why *why)
+{
+    if (s->allow_none && slice_is(text, "none")) {
+        *value = SETTING_NONE;
+        return OK;
+    }
+    enum err e = parse(s, text, value, why);
+    if (e != OK)
+        return e;
+    if (has_limits(s) && (*value < s->min || *value > s->max || *value >= SETTING_NONE))
+        return refuse(s, E_LIMIT, text, "", why);
+    return OK;
+}
+
+enum err setting_check(const struct setting *s, slice text, struct why *why)
+{
+    int64_t value;
+    return check(s, text, &value, why);
+}
+
+static const char *keep_text(slice text)
+{
+    pthread_mutex_lock(&lock);
+    struct kept_text *kept = kept_texts;
+    while (kept != NULL && !slice_is(text, kept->text))
+        kept = kept->next;
+    if (kept == NULL) {
+        kept = mem_zalloc(sizeof *kept + text.len + 1);
+        if (text.len > 0)
+            memcpy(kept->text, text.ptr, text.len);
+        kept->next = kept_texts;
+        kept_texts = kept;
+    }
+    pthread_mutex_unlock(&lock);
+    return kept->text;
+}
+
+static void store_value(struct setting *s, int64_t value)
+{
+    if (atomic_exchange(&s->value, value) != value && s->changed != NULL)
+        s->changed(s);
+}
+
+static void store_text(struct setting *s, slice text)
+{
+    if (slice_is(text, setting_text(s)))
+        return;
+    bool is_default = slice_is(text, s->def_text);
+    atomic_store(&s->text, is_default ? s->def_text : keep_text(text));
+    if (s->changed != NULL)
+        s->changed(s);
+}
+
+enum err setting_set(struct setting *s, slice text, struct why *why)
+{
+    int64_t value;
+    enum err e = check(s, text, &value, why);
+    if (e != OK)
+        return e;
+    if (s->type == SET_STRING)
+        store_text(s, text);
+    else
+        store_value(s, value);
+    return OK;
+}
+
+void setting_reset(struct setting *s)
+{
+    if (s->type == SET_STRING)
+        store_text(s, slice_of(s->def_text));
+    else
+        store_value(s, s->def);
+}
+
+/* A row is right if its default passes its own check. */
+static void check_row(const struct setting *s)
+{
+    struct why why;
+    if (s->type == SET_STRING) {
+        ensure(!s->allow_none && s->def_text != NULL);
+        ensure(setting_check(s, slice_of(s->def_text), &why) == OK);
+        return;
+    }
+    char text[VALUE_BYTES_MAX];
+    size_t len = setting_format(s, text, sizeof text);
+    ensure(s->min <= s->max);
+    ensure(setting_check(s, (slice){ text, len }, &why) == OK);
+}
+
+void setting_register(struct setting *s)
+{
+    atomic_store(&s->value, s->type == SET_STRING ? 0 : s->def);
+    atomic_store(&s->text, s->def_text);
+    check_row(s);
+    pthread_mutex_lock(&lock);
+    struct setting **at = &settings;
+    while (*at != NULL && strcmp((*at)->name, s->name) < 0)
+        at = &(*at)->next;
+    ensure(*at == NULL || strcmp((*at)->name, s->name) != 0);
+    s->next = *at;
+    *at = s;
+    pthread_mutex_unlock(&lock);
+}
+
+struct setting *setting_first(void) { return settings; }
+
+struct setting *setting_find(slice name)
+{
+    struct setting *s = settings;
+    while (s != NULL && !slice_is(name, s->name))
+        s = s->next;
+    return s;
+}

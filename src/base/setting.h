@@ -1,0 +1,61 @@
+/* setting: everything an operator can turn is a static row of the feature that owns it. The parser,
+ * range checks, `musterctl get|set`, docs/config.md and (later) the console form come from the
+ * rows.
+ *
+ * Reading is an atomic load, on any thread. Writing is the admin thread's (settings in the
+ * database) or the loader's (settings fixed in the node file, shown as locked). */
+#pragma once
+#include "base/err.h"
+#include "base/slice.h"
+#include <stdatomic.h>
+
+enum setting_type { SET_BOOL, SET_INT, SET_BYTES, SET_MS, SET_CHOICE, SET_STRING };
+
+#define SETTING_NONE (INT64_MAX >> 1) /* value of `none`: no limit; as `max`: no upper end */
+
+struct setting {
+    const char *name; /* "c2s.tls-required" */
+    enum setting_type type;
+    int64_t def, min, max;      /* ms, bytes, index into choices; SET_STRING: length in bytes */
+    bool allow_none;            /* `none` is accepted: no limit */
+    const char *def_text;       /* SET_STRING */
+    const char *const *choices; /* SET_CHOICE: names, NULL-terminated */
+    const char *restart;        /* NULL: applies at once; else the part that must be restarted */
+    const char *unit;           /* for the docs: "stanzas", NULL where the type says it */
+    const char *doc;            /* one or two sentences */
+    void (*changed)(const struct setting *); /* NULL, or called on the thread that wrote */
+
+    _Atomic int64_t value;      /* set to def by setting_register() */
+    _Atomic(const char *) text; /* SET_STRING: immutable; old texts are kept, changes are rare */
+    bool locked;                /* fixed by the node file */
+    struct setting *next;
+};
+
+static inline int64_t setting_int(const struct setting *s)
+{
+    return atomic_load_explicit(&s->value, memory_order_relaxed);
+}
+static inline bool setting_bool(const struct setting *s) { return setting_int(s) != 0; }
+static inline const char *setting_text(const struct setting *s)
+{
+    return atomic_load_explicit(&s->text, memory_order_acquire);
+}
+
+void setting_register(struct setting *s); /* at start; sets the default */
+struct setting *setting_find(slice name);
+struct setting *setting_first(void); /* all rows by name */
+
+/* Checks a text without setting it: "60s", "1500ms", "64KiB", "on", "none", "42". E_SYNTAX or
+ * E_LIMIT with a sentence that names setting, found and allowed. A time needs its unit (ms, s, min
+ * or m, h, d); sizes are bytes, or B, KiB, MiB, GiB. */
+NODISCARD enum err setting_check(const struct setting *s, slice text, struct why *why);
+/* Sets and, if the value is another now, calls `changed`. Does not look at `locked`: the loader
+ * sets locked rows, other writers refuse them. */
+NODISCARD enum err setting_set(struct setting *s, slice text, struct why *why);
+void setting_reset(struct setting *s); /* back to the default; calls `changed` like setting_set() */
+/* The value as text in its shortest form, "none" included, as setting_check() accepts it; returns
+ * the length (at most cap - 1). */
+size_t setting_format(const struct setting *s, char *out, size_t cap);
+/* What is allowed, for messages and docs: "30s to 90s", "1 to 64, or none", "on or off",
+ * "one of: a, b". */
+size_t setting_range(const struct setting *s, char *out, size_t cap);

@@ -1,0 +1,59 @@
+#include "base/slice.h"
+#include "base/arena.h"
+
+slice slice_dup(struct arena *arena, slice s)
+{
+    if (s.ptr == NULL)
+        return s;
+    return (slice){ slice_cstr(arena, s), s.len };
+}
+
+char *slice_cstr(struct arena *arena, slice s)
+{
+    char *copy = arena_alloc_raw(arena, s.len + 1);
+    if (s.len > 0)
+        memcpy(copy, s.ptr, s.len);
+    copy[s.len] = '\0';
+    return copy;
+}
+
+bool slice_cut(slice s, char sep, slice *head, slice *tail)
+{
+    const char *at = s.len > 0 ? memchr(s.ptr, sep, s.len) : NULL;
+    size_t head_len = at != NULL ? (size_t)(at - s.ptr) : s.len;
+    *head = (slice){ s.ptr, head_len };
+    *tail = slice_from(s, at != NULL ? head_len + 1 : head_len);
+    return at != NULL;
+}
+
+bool slice_int(slice s, int64_t *out)
+{
+    bool negative = s.len > 0 && s.ptr[0] == '-';
+    size_t i = negative ? 1 : 0;
+    if (i == s.len)
+        return false;
+    int64_t value = 0; /* built on the negative side, which is the wider one */
+    for (; i < s.len; i++) {
+        int digit = s.ptr[i] - '0';
+        if (digit < 0 || digit > 9 || __builtin_mul_overflow(value, 10, &value) ||
+            __builtin_sub_overflow(value, digit, &value))
+            return false;
+    }
+    if (!negative && value == INT64_MIN)
+        return false;
+    *out = negative ? value : -value;
+    return true;
+}
+
+static char lower(char c) { return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c; }
+
+bool slice_eq_nocase(slice a, slice b)
+{
+    if (a.len != b.len)
+        return false;
+    for (size_t i = 0; i < a.len; i++) {
+        if (lower(a.ptr[i]) != lower(b.ptr[i]))
+            return false;
+    }
+    return true;
+}

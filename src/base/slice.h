@@ -1,0 +1,44 @@
+/* slice: a borrowed run of bytes, valid for the call unless a header says longer. No NUL ends it.
+ */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+typedef struct slice {
+    const char *ptr;
+    size_t len;
+} slice;
+
+struct arena;
+
+#define SLICE(lit)   ((slice){ "" lit, sizeof(lit) - 1 })
+#define SLICE_ARG(s) (int)(s).len, (s).ptr /* for "%.*s" */
+
+static inline slice slice_of(const char *cstr)
+{
+    return (slice){ cstr, cstr == NULL ? 0 : strlen(cstr) };
+}
+static inline bool slice_eq(slice a, slice b)
+{
+    return a.len == b.len && (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0);
+}
+static inline bool slice_is(slice a, const char *cstr) { return slice_eq(a, slice_of(cstr)); }
+static inline slice slice_from(slice s, size_t at)
+{
+    if (at > s.len)
+        at = s.len;
+    return at > 0 ? (slice){ s.ptr + at, s.len - at } : s; /* NULL + 0 would be undefined */
+}
+static inline bool slice_starts(slice s, slice prefix)
+{
+    return s.len >= prefix.len && (prefix.len == 0 || memcmp(s.ptr, prefix.ptr, prefix.len) == 0);
+}
+
+slice slice_dup(struct arena *arena, slice s);  /* copied into the arena, NUL added; NULL stays */
+char *slice_cstr(struct arena *arena, slice s); /* the same, as a C string for library borders */
+/* At the first `sep`, which belongs to neither part; false: there is none, all is the head. */
+bool slice_cut(slice s, char sep, slice *head, slice *tail);
+bool slice_int(slice s, int64_t *out);  /* whole slice is a decimal number in range */
+bool slice_eq_nocase(slice a, slice b); /* ASCII only */

@@ -1,0 +1,76 @@
+#include "base/utf8.h"
+
+int utf8_decode(slice s, uint32_t *out)
+{
+    if (s.len == 0)
+        return -1;
+    const unsigned char *p = (const unsigned char *)s.ptr;
+    unsigned first = p[0];
+    if (first < 0x80) {
+        *out = first;
+        return 1;
+    }
+    if (first < 0xc2 || first > 0xf4) /* a continuation, overlong, or above U+10FFFF */
+        return 0;
+    size_t len = first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
+    uint32_t cp = first & (0xffU >> (len + 1));
+    /* RFC 3629 §4: the second byte alone tells overlong forms, surrogates and the upper end */
+    unsigned low = first == 0xe0 ? 0xa0 : first == 0xf0 ? 0x90 : 0x80;
+    unsigned high = first == 0xed ? 0x9f : first == 0xf4 ? 0x8f : 0xbf;
+    for (size_t i = 1; i < len; i++) {
+        if (i >= s.len)
+            return -1;
+        if (p[i] < low || p[i] > high)
+            return 0;
+        cp = cp << 6 | (p[i] & 0x3f);
+        low = 0x80;
+        high = 0xbf;
+    }
+    *out = cp;
+    return (int)len;
+}
+
+/* Past the ASCII bytes that begin at `at`, sixteen at a time. */
+static size_t skip_ascii(slice s, size_t at)
+{
+    while (at + 16 <= s.len) {
+        uint64_t words[2];
+        memcpy(words, s.ptr + at, sizeof words);
+        if (((words[0] | words[1]) & 0x8080808080808080) != 0)
+            break;
+        at += 16;
+    }
+    while (at < s.len && (unsigned char)s.ptr[at] < 0x80)
+        at++;
+    return at;
+}
+
+size_t utf8_valid_len(slice s)
+{
+    size_t at = skip_ascii(s, 0);
+    while (at < s.len) {
+        uint32_t cp;
+        int len = utf8_decode((slice){ s.ptr + at, s.len - at }, &cp);
+        if (len <= 0)
+            break;
+        at += (size_t)len;
+        if (len == 1)
+            at = skip_ascii(s, at);
+    }
+    return at;
+}
+
+int utf8_encode(char out[4], uint32_t cp)
+{
+    if (cp < 0x80) {
+        out[0] = (char)cp;
+        return 1;
+    }
+    if (cp > 0x10ffff || (cp >= 0xd800 && cp <= 0xdfff))
+        return 0;
+    int len = cp < 0x800 ? 2 : cp < 0x10000 ? 3 : 4;
+    for (int i = len - 1; i > 0; i--, cp >>= 6)
+        out[i] = (char)(0x80 | (cp & 0x3f));
+    out[0] = (char)(0xf00U >> len | cp);
+    return len;
+}

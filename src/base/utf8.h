@@ -1,0 +1,10 @@
+/* utf8: strict UTF-8 (RFC 3629): no overlong forms, surrogates or values above U+10FFFF. */
+#pragma once
+#include "base/slice.h"
+
+/* Length of the valid prefix; a character cut off at the end is not part of it. */
+size_t utf8_valid_len(slice s);
+static inline bool utf8_valid(slice s) { return utf8_valid_len(s) == s.len; }
+/* Decodes one character at s.ptr; returns its length 1..4, 0: malformed, -1: more bytes needed. */
+int utf8_decode(slice s, uint32_t *out);
+int utf8_encode(char out[4], uint32_t cp); /* its length; 0: not a scalar value */
