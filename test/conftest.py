@@ -1,0 +1,83 @@
+"""Fixtures: a server a test, users on it, and its log in the report of a failure."""
+import os
+import sys
+
+import pytest
+
+sys.path.insert(0, os.path.dirname(__file__))
+
+from muster.server import MUSTERD, Server  # noqa: E402
+
+assert sys.version_info >= (3, 11) and sys.executable.startswith("/usr/bin/"), \
+    "use Debian's Python: /usr/bin/python3 -m pytest test"
+
+
+def pytest_addoption(parser):
+    parser.addoption("--migration", choices=("on", "off", "both"), default="on",
+                     help="c2s.migration for the tests marked `core`; the others run with on")
+
+
+def pytest_generate_tests(metafunc):
+    if "migration" in metafunc.fixturenames:
+        option = metafunc.config.getoption("--migration")
+        core = metafunc.definition.get_closest_marker("core") is not None
+        modes = ("on", "off") if option == "both" and core else (option if core else "on",)
+        metafunc.parametrize("migration", modes, scope="function")
+
+
+def pytest_report_header():
+    return f"musterd: {MUSTERD}"
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item):
+    report = (yield).get_result()
+    if report.failed:
+        for server in getattr(item, "servers", ()):
+            report.sections.append((f"log of {server.folder.name}", server.log()[-8000:]))
+
+
+@pytest.fixture
+def migration(request):
+    return request.param
+
+
+@pytest.fixture
+def make_server(tmp_path, request, migration):
+    """A function that makes, starts and (after the test) ends servers; see muster.server.Server."""
+    servers = request.node.servers = []
+
+    def make(*users, start=True, **options):
+        settings = {"c2s.migration": migration, **options.pop("settings", {})}
+        server = Server(tmp_path / f"server{len(servers)}", settings=settings, **options)
+        servers.append(server)
+        if start:
+            server.start()
+            for user in users:
+                server.add_user(user)
+        return server
+
+    yield make
+    for server in servers:
+        server.finish()
+
+
+@pytest.fixture
+def server(make_server):
+    """A server with default settings and users alice, bob and carol."""
+    return make_server("alice", "bob", "carol")
+
+
+@pytest.fixture
+def alice(server):
+    return server.client("alice", "a")
+
+
+@pytest.fixture
+def bob(server):
+    return server.client("bob", "b")
+
+
+@pytest.fixture
+def carol(server):
+    return server.client("carol", "c")

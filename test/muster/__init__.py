@@ -1,0 +1,1 @@
+"""The end-to-end harness: a server process, raw XML clients, and XML compared canonically."""

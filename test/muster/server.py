@@ -1,0 +1,238 @@
+"""A musterd process with its node file in a scratch folder, and musterctl to speak to it."""
+import contextlib
+import json
+import os
+import pathlib
+import re
+import resource
+import select
+import signal
+import socket
+import subprocess
+import time
+
+from muster.client import TIMEOUT, Client
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+MUSTERD = pathlib.Path(os.environ.get("MUSTERD", ROOT / "build/release/musterd")).resolve()
+MUSTERCTL = pathlib.Path(os.environ.get("MUSTERCTL", MUSTERD.parent / "musterctl")).resolve()
+REPORTS = re.compile(r"AddressSanitizer|LeakSanitizer|ThreadSanitizer|runtime error:"
+                     r"|ensure failed|Assertion")
+
+
+class Failed(AssertionError):
+    """A musterctl command that should have succeeded."""
+
+
+def free_ports(count):
+    """Ports nobody listens on; below the ephemeral range, where no connection takes them."""
+    ports, base = [], 10000 + os.getpid() * 7 % 20000
+    for port in range(base, base + 2000):
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            ports.append(port)
+        if len(ports) == count:
+            return ports
+    raise RuntimeError("no free ports")
+
+
+def yaml(value):
+    """YAML is a superset of JSON: this is all the writer we need."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+class Server:
+    """A node. Options: settings (full name: value), domains, workers, tls, conf (more keys), proxy
+    (PROXY protocol on c2s), wrapper (a command in front), limits (resource.RLIMIT_*: value)."""
+
+    def __init__(self, folder, settings=None, domains=("localhost",), workers=2, **options):
+        self.folder = pathlib.Path(folder)
+        self.domains = list(domains)
+        self.options = options
+        self.settings = dict(settings or {})
+        self.c2s_port, self.tls_port = free_ports(2)
+        self.data = self.folder / "data"
+        self.control = self.folder / "control.sock"
+        self.file = self.folder / "muster.yaml"
+        self.log_path = self.folder / "musterd.log"
+        self.process = None
+        self.clients = []
+        self.conf = {
+            "node": "test1", "node_id": 1, "domains": self.domains, "data": str(self.data),
+            "control": str(self.control), "workers": workers,
+            "listen": {"c2s": [self._address(self.c2s_port)],
+                       "c2s_tls": [f"127.0.0.1:{self.tls_port}"]},
+            "settings": self.settings,
+        }
+        if "tls" in options:
+            self.conf["tls"] = options["tls"]
+        self.conf.update(options.get("conf", {}))
+
+    def _address(self, port):
+        address = f"127.0.0.1:{port}"
+        return {"address": address, "proxy": True} if self.options.get("proxy") else address
+
+    # --- process ---
+
+    def write(self):
+        """Writes the node file, one key a line."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.data.mkdir(parents=True, exist_ok=True)
+        self.file.write_text("".join(f"{k}: {yaml(v)}\n" for k, v in self.conf.items()))
+
+    def start(self, ready=True):
+        assert self.process is None
+        self.write()
+        notify = self.folder / "notify.sock"
+        notify.unlink(missing_ok=True)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+            listener.bind(str(notify))
+            with open(self.log_path, "ab") as log:
+                self.process = subprocess.Popen(
+                    [*self.options.get("wrapper", ()), MUSTERD, "--config", self.file],
+                    stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                    env={**os.environ, "NOTIFY_SOCKET": str(notify),
+                         "ASAN_OPTIONS": "exitcode=99:detect_leaks=1"},
+                    preexec_fn=self._limit)
+            if ready:
+                self._wait_ready(listener)
+        return self
+
+    def _limit(self):
+        for name, value in self.options.get("limits", {}).items():
+            resource.setrlimit(name, (value, value))
+
+    def _wait_ready(self, listener):
+        deadline = time.monotonic() + 2 * TIMEOUT
+        while time.monotonic() < deadline:
+            if select.select([listener], [], [], 0.05)[0]:
+                if b"READY=1" in listener.recv(4096):
+                    return
+            if self.process.poll() is not None:
+                break
+        raise AssertionError(f"musterd is not ready ({self.process.poll()})\n{self.log()}")
+
+    def log(self):
+        return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
+
+    def wait_log(self, pattern):
+        """Until the log has a line that matches."""
+        deadline = time.monotonic() + TIMEOUT
+        while not re.search(pattern, self.log()):
+            assert time.monotonic() < deadline, f"no {pattern!r} in the log\n{self.log()[-2000:]}"
+            assert self.process.poll() is None, f"musterd ended\n{self.log()[-2000:]}"
+            select.select([], [], [], 0.02)
+
+    def wait_exit(self, timeout=TIMEOUT):
+        code = self.process.wait(timeout)
+        self.process = None
+        return code
+
+    def signal(self, number):
+        self.process.send_signal(number)
+
+    def stop(self):
+        """SIGTERM; the server leaves within 5 s with exit code 0 and no complaint."""
+        if self.process is None:
+            return
+        slack = 10 if "build/release" not in str(MUSTERD) else 0
+        try:
+            self.signal(signal.SIGTERM)
+            code = self.wait_exit(5 + slack)
+        except subprocess.TimeoutExpired:
+            self.signal(signal.SIGABRT)
+            self.wait_exit()
+            raise AssertionError(f"musterd did not leave after SIGTERM\n{self.log()[-4000:]}")
+        assert code == 0, f"musterd left with {code}\n{self.log()[-6000:]}"
+        self.check_log()
+
+    def kill(self):
+        """kill -9."""
+        self.process.kill()
+        self.wait_exit()
+
+    def restart(self):
+        self.stop()
+        return self.start()
+
+    def check_log(self):
+        log = self.log()
+        found = REPORTS.search(log)
+        assert not found, log[max(0, found.start() - 500):found.start() + 6000]
+
+    def finish(self):
+        """The end of a test: clients first, so that nothing is hibernated, then the process."""
+        for client in self.clients:
+            client.sock.close()
+        try:
+            self.stop()
+        finally:
+            if self.process is not None:
+                self.kill()
+
+    def status_kib(self, field="VmRSS"):
+        """A field of /proc/PID/status in KiB."""
+        text = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.search(rf"^{field}:\s+(\d+)", text, re.M).group(1))
+
+    # --- control ---
+
+    def ctl_run(self, *args, stdin=None):
+        """musterctl as it is: the finished process, with text output."""
+        return subprocess.run([MUSTERCTL, "--socket", self.control, *map(str, args)], input=stdin,
+                              capture_output=True, text=True, timeout=3 * TIMEOUT, check=False)
+
+    def ctl(self, *args, stdin=None):
+        """musterctl --json; the answer, which must be a success."""
+        done = self.ctl_run("--json", *args, stdin=stdin)
+        if done.returncode != 0:
+            raise Failed(f"musterctl {' '.join(map(str, args))}: {done.returncode}\n"
+                         f"{done.stdout}{done.stderr}")
+        return json.loads(done.stdout)
+
+    def rows(self, *args):
+        return self.ctl(*args)["rows"]
+
+    def add_user(self, name, password="secret", domain=None):
+        self.ctl("user", "add", f"{name}@{domain or self.domains[0]}", "--password", password)
+
+    # --- clients ---
+
+    def connect(self, name=None, tls="direct", domain=None, password="secret", **options):
+        """A connection with its stream open: tls is "direct", "starttls", "none" (plain)."""
+        port = self.tls_port if tls == "direct" else self.c2s_port
+        client = Client(("127.0.0.1", port), domain or self.domains[0], name, password, **options)
+        self.clients.append(client)
+        if tls == "direct":
+            client.wrap()
+        client.open()
+        if tls == "starttls":
+            client.starttls()
+        return client
+
+    def login(self, name, resource=None, mechanism="PLAIN", **options):
+        """A bound session without presence."""
+        return self.connect(name, **options).login(mechanism, resource)
+
+    def client(self, name, resource=None, priority=None, **options):
+        """A bound session that is available."""
+        return self.login(name, resource, **options).available(priority)
+
+    def befriend(self, one, other):
+        """Makes two users see each other's presence (both), by the protocol."""
+        a, b = self.login(one, "befriend"), self.login(other, "befriend")
+        for client in (a, b):
+            client.result("get", "<query xmlns='jabber:iq:roster'/>")
+            client.available()
+        for client, peer in ((a, b), (b, a)):
+            client.send(f"<presence to='{peer.bare}' type='subscribe'/>")
+            peer.expect(f"<presence from='{client.bare}' type='subscribe'/>")
+            peer.send(f"<presence to='{client.bare}' type='subscribed'/>")
+            client.expect(f"<presence from='{peer.bare}' type='subscribed'/>")
+        for client, peer in ((a, b), (b, a)):
+            client.expect("<iq type='set'><query xmlns='jabber:iq:roster'>"
+                          f"<item jid='{peer.bare}' subscription='both'/></query></iq>")
+        for client in (a, b):
+            client.close()
+            self.clients.remove(client)
