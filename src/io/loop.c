@@ -1,0 +1,233 @@
+#include "io/loop.h"
+#include "base/clock.h"
+#include "base/ensure.h"
+#include "base/mem.h"
+#include "io/loop_private.h"
+#include <errno.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+static _Thread_local struct loop *here;
+
+struct loop *loop_create(unsigned index)
+{
+    struct loop *loop = mem_new(struct loop);
+    /* Edge-triggered: each write wakes once, and the counter need never be read. */
+    struct epoll_event ev = { .events = EPOLLIN | EPOLLET, .data.ptr = NULL };
+    int rc;
+
+    loop->index = index;
+    loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    loop->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    ensure(loop->epoll_fd >= 0 && loop->wake_fd >= 0);
+    rc = epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, loop->wake_fd, &ev);
+    ensure(rc == 0);
+    loop->now_us = clock_mono_us();
+    loop->wall_us = clock_wall_us();
+    loop->scratch = arena_create(0);
+    list_init(&loop->deferred);
+    list_init(&loop->flushes);
+    wheel_init(&loop->wheel, loop->now_us);
+    return loop;
+}
+
+void loop_destroy(struct loop **loop)
+{
+    struct loop *l = *loop;
+
+    if (l == NULL)
+        return;
+    ensure(here != l);
+    if (l->conns != NULL)
+        l->conns->destroy(l->conns);
+    close(l->epoll_fd);
+    close(l->wake_fd);
+    arena_destroy(&l->scratch);
+    mem_free(loop);
+}
+
+unsigned loop_index(const struct loop *loop) { return loop->index; }
+struct loop *loop_here(void) { return here; }
+uint64_t loop_now_us(const struct loop *loop) { return loop->now_us; }
+uint64_t loop_wall_us(const struct loop *loop) { return loop->wall_us; }
+struct arena *loop_scratch(struct loop *loop) { return loop->scratch; }
+
+enum err loop_add(struct loop *loop, struct loop_source *s)
+{
+    struct epoll_event ev = { .events = s->events, .data.ptr = s };
+
+    return epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, s->fd, &ev) == 0 ? OK : E_IO;
+}
+
+void loop_change(struct loop *loop, struct loop_source *s, uint32_t events)
+{
+    struct epoll_event ev = { .events = events, .data.ptr = s };
+    int rc;
+
+    if (events == s->events)
+        return;
+    s->events = events;
+    rc = epoll_ctl(loop->epoll_fd, EPOLL_CTL_MOD, s->fd, &ev);
+    ensure(rc == 0);
+}
+
+void loop_remove(struct loop *loop, struct loop_source *s)
+{
+    int rc = epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, s->fd, NULL);
+
+    ensure(rc == 0);
+    for (int i = loop->event_at + 1; i < loop->event_count; i++) {
+        if (loop->events[i].data.ptr == s)
+            loop->events[i].data.ptr = NULL;
+    }
+}
+
+void loop_defer(struct loop *loop, struct loop_defer *d)
+{
+    if (!list_linked(&d->node))
+        list_append(&loop->deferred, &d->node);
+}
+
+void loop_defer_cancel(struct loop_defer *d) { list_remove(&d->node); }
+
+void loop_at_flush(struct loop *loop, struct loop_defer *d)
+{
+    if (!list_linked(&d->node))
+        list_append(&loop->flushes, &d->node);
+}
+
+void loop_wake(struct loop *loop)
+{
+    static const uint64_t one = 1;
+    ssize_t n;
+
+    if (atomic_load(&loop->sleeping) == 0 || atomic_exchange(&loop->sleeping, 0) == 0)
+        return;
+    n = write(loop->wake_fd, &one, sizeof(one));
+    ensure(n == (ssize_t)sizeof(one));
+}
+
+void loop_post(struct loop *loop, struct loop_post *p)
+{
+    struct loop_post *first = atomic_load_explicit(&loop->posted, memory_order_relaxed);
+
+    do {
+        p->next = first;
+    } while (!atomic_compare_exchange_weak(&loop->posted, &first, p));
+    loop_wake(loop);
+}
+
+void loop_stop(struct loop *loop)
+{
+    atomic_store(&loop->stopped, 1);
+    loop_wake(loop);
+}
+
+static void run_posted(struct loop *loop)
+{
+    struct loop_post *newest, *oldest = NULL, *next;
+
+    if (atomic_load_explicit(&loop->posted, memory_order_relaxed) == NULL)
+        return;
+    newest = atomic_exchange(&loop->posted, NULL);
+    for (; newest != NULL; newest = next) {
+        next = newest->next;
+        newest->next = oldest;
+        oldest = newest;
+    }
+    for (; oldest != NULL; oldest = next) {
+        next = oldest->next; /* fn may end the node's life */
+        oldest->fn(oldest, loop);
+        arena_reset(loop->scratch);
+    }
+}
+
+static void run_list(struct loop *loop, struct list *from)
+{
+    struct list now, *node;
+
+    list_take_all(&now, from);
+    while ((node = list_pop(&now)) != NULL) {
+        struct loop_defer *d = CONTAINER_OF(node, struct loop_defer, node);
+        d->fn(d);
+        arena_reset(loop->scratch);
+    }
+}
+
+/* Flushing may cause work (events of connections), and that work may cause output. */
+static void run_deferred(struct loop *loop)
+{
+    for (unsigned round = 0; round < LOOP_ROUNDS_MAX; round++) {
+        if (list_empty(&loop->deferred) && list_empty(&loop->flushes))
+            return;
+        run_list(loop, &loop->deferred);
+        if (list_empty(&loop->deferred))
+            run_list(loop, &loop->flushes);
+    }
+    run_list(loop, &loop->flushes);
+}
+
+static void run_work(struct loop *loop)
+{
+    run_posted(loop);
+    if (loop->inbox != NULL)
+        loop->inbox->drain(loop->inbox);
+    run_deferred(loop);
+}
+
+/* Announces sleep, then looks once more: see loop_wake(). */
+static int sleep_ms(struct loop *loop)
+{
+    int ms;
+
+    if (!list_empty(&loop->deferred) || !list_empty(&loop->flushes))
+        return 0;
+    ms = wheel_wait_ms(&loop->wheel, loop->now_us);
+    atomic_store(&loop->sleeping, 1);
+    if (atomic_load(&loop->posted) != NULL || atomic_load(&loop->stopped) != 0)
+        return 0;
+    if (loop->inbox != NULL && loop->inbox->ready(loop->inbox))
+        return 0;
+    return ms;
+}
+
+static void poll_events(struct loop *loop)
+{
+    int n = epoll_wait(loop->epoll_fd, loop->events, LOOP_EVENTS_MAX, sleep_ms(loop));
+
+    atomic_store_explicit(&loop->sleeping, 0, memory_order_relaxed);
+    ensure(n >= 0 || errno == EINTR);
+    loop->event_count = n > 0 ? n : 0;
+    loop->tick++;
+    loop->now_us = clock_mono_us();
+    loop->wall_us = clock_wall_us();
+}
+
+static void dispatch_events(struct loop *loop)
+{
+    for (loop->event_at = 0; loop->event_at < loop->event_count; loop->event_at++) {
+        const struct epoll_event *ev = &loop->events[loop->event_at];
+        struct loop_source *s = ev->data.ptr;
+        if (s == NULL) /* the wake-up, or removed meanwhile */
+            continue;
+        s->ready(s, ev->events);
+        arena_reset(loop->scratch);
+    }
+    loop->event_at = loop->event_count = 0;
+}
+
+void loop_run(struct loop *loop)
+{
+    ensure(here == NULL);
+    here = loop;
+    run_work(loop); /* what was set up before */
+    while (atomic_load_explicit(&loop->stopped, memory_order_relaxed) == 0) {
+        poll_events(loop);
+        wheel_advance(loop, &loop->wheel);
+        dispatch_events(loop);
+        run_work(loop);
+    }
+    run_work(loop); /* what the last tick left, so that everything begun is told its end */
+    atomic_store(&loop->stopped, 0);
+    here = NULL;
+}

@@ -1,0 +1,51 @@
+/* loop: one epoll loop, one thread. A tick: timers, poll, reads, posted work, deferred work, flush
+ * (design §9). Everything on a loop is confined to its thread but loop_post() and loop_stop(). */
+#pragma once
+#include "base/err.h"
+#include "base/list.h"
+#include <stdint.h>
+
+struct loop;
+struct arena;
+
+struct loop *loop_create(unsigned index);  /* index: 0..; for logs and frames */
+void loop_destroy(struct loop **loop);
+void loop_run(struct loop *loop);          /* until loop_stop(); sets loop_here() */
+void loop_stop(struct loop *loop);         /* any thread */
+unsigned loop_index(const struct loop *loop);
+struct loop *loop_here(void);              /* of this thread; NULL on helper threads */
+
+uint64_t loop_now_us(const struct loop *loop);  /* monotonic, as of this tick's poll */
+uint64_t loop_wall_us(const struct loop *loop); /* wall clock, as of this tick's poll */
+struct arena *loop_scratch(struct loop *loop);  /* empty at the start of every callback */
+
+/* Descriptors. The source is embedded in its owner; events are EPOLLIN | EPOLLOUT | EPOLLEXCLUSIVE,
+ * level-triggered. */
+struct loop_source {
+    int fd;
+    uint32_t events;
+    void (*ready)(struct loop_source *s, uint32_t events);
+};
+NODISCARD enum err loop_add(struct loop *loop, struct loop_source *s);
+void loop_change(struct loop *loop, struct loop_source *s, uint32_t events);
+void loop_remove(struct loop *loop, struct loop_source *s); /* no callback comes afterwards */
+
+/* Deferred: runs once later in this tick (before the flush); repeated defers are one. A deferred call
+ * made from a deferred call runs in the same tick, at most 16 rounds, then in the next. */
+struct loop_defer {
+    struct list node;
+    void (*fn)(struct loop_defer *d);
+};
+void loop_defer(struct loop *loop, struct loop_defer *d);
+void loop_defer_cancel(struct loop_defer *d);
+
+/* Flush: after deferred work, right before the next poll: where output is written. */
+void loop_at_flush(struct loop *loop, struct loop_defer *d);
+
+/* Post: from any thread; lock-free multi-producer queue; the loop is woken only if it sleeps. The
+ * node is the poster's until fn runs. Order is kept for one poster. */
+struct loop_post {
+    struct loop_post *next;
+    void (*fn)(struct loop_post *p, struct loop *loop);
+};
+void loop_post(struct loop *loop, struct loop_post *p);

@@ -1,0 +1,25 @@
+/* tls: server-side TLS settings of one node (OpenSSL 3): certificates by domain (SNI), TLS 1.2+,
+ * ECDHE only, session tickets, ALPN xmpp-client. Immutable once made; a reload makes a new one and
+ * connections keep theirs by reference. Any thread. */
+#pragma once
+#include "base/err.h"
+#include "base/slice.h"
+
+struct tls_ctx;
+
+struct tls_cert {
+    const char *domain;      /* NULL: the default certificate */
+    const char *certificate; /* PEM path, chain included */
+    const char *key;         /* PEM path */
+};
+
+/* E_IO, E_SYNTAX (with file and what OpenSSL says), E_CONFLICT: key does not fit the certificate. */
+NODISCARD enum err tls_ctx_create(struct tls_ctx **out, const struct tls_cert *certs, size_t count,
+                                  struct why *why);
+struct tls_ctx *tls_ctx_ref(struct tls_ctx *ctx);
+void tls_ctx_unref(struct tls_ctx **ctx);
+
+/* Makes an ECDSA P-256 key and a self-signed certificate for the domains (subjectAltName), files
+ * 0600/0644, never overwriting. E_EXISTS: files are there already. */
+NODISCARD enum err tls_self_signed(const char *cert_path, const char *key_path,
+                                   const char *const *domains, size_t count, struct why *why);
