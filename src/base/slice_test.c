@@ -1,0 +1,120 @@
+#include "base/arena.h"
+#include "base/slice.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+static void cut_takes_the_first_separator(void **state)
+{
+    (void)state;
+    slice head, tail;
+    assert_true(slice_cut(SLICE("a@b@c"), '@', &head, &tail));
+    assert_true(slice_is(head, "a"));
+    assert_true(slice_is(tail, "b@c"));
+    assert_true(slice_cut(SLICE("@"), '@', &head, &tail));
+    assert_int_equal(head.len + tail.len, 0);
+    assert_false(slice_cut(SLICE("abc"), '@', &head, &tail));
+    assert_true(slice_is(head, "abc"));
+    assert_int_equal(tail.len, 0);
+    assert_false(slice_cut((slice){ 0 }, '@', &head, &tail));
+}
+
+static void cut_may_write_over_its_input(void **state)
+{
+    (void)state;
+    slice rest = SLICE("a,bb,ccc"), head;
+    size_t total = 0, count = 0;
+    for (bool more = true; more; count++) {
+        more = slice_cut(rest, ',', &head, &rest);
+        total += head.len;
+    }
+    assert_int_equal(count, 3);
+    assert_int_equal(total, 6);
+}
+
+static void numbers_are_whole_and_in_range(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        bool ok;
+        int64_t value;
+    } rows[] = {
+        { "0", true, 0 },
+        { "-0", true, 0 },
+        { "007", true, 7 },
+        { "-42", true, -42 },
+        { "9223372036854775807", true, INT64_MAX },
+        { "-9223372036854775808", true, INT64_MIN },
+        { "9223372036854775808", false, 0 },
+        { "-9223372036854775809", false, 0 },
+        { "99999999999999999999999", false, 0 },
+        { "", false, 0 },
+        { "-", false, 0 },
+        { "+1", false, 0 },
+        { " 1", false, 0 },
+        { "1 ", false, 0 },
+        { "1x", false, 0 },
+        { "--1", false, 0 },
+        { "0x10", false, 0 },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        int64_t value = 12345;
+        assert_int_equal(slice_int(slice_of(rows[i].text), &value), rows[i].ok);
+        assert_int_equal(value, rows[i].ok ? rows[i].value : 12345);
+    }
+}
+
+static void comparisons(void **state)
+{
+    (void)state;
+    assert_true(slice_eq((slice){ 0 }, SLICE("")));
+    assert_false(slice_eq(SLICE("a"), SLICE("ab")));
+    assert_true(slice_starts(SLICE("abc"), SLICE("ab")));
+    assert_true(slice_starts((slice){ 0 }, (slice){ 0 }));
+    assert_false(slice_starts(SLICE("a"), SLICE("ab")));
+    assert_true(slice_eq_nocase(SLICE("Ab-Z[1"), SLICE("aB-z[1")));
+    assert_false(slice_eq_nocase(SLICE("@"), SLICE("`"))); /* 0x20 apart, but no letters */
+    assert_false(slice_eq_nocase(SLICE("a"), SLICE("ab")));
+}
+
+static void from_never_leaves_the_slice(void **state)
+{
+    (void)state;
+    slice s = SLICE("abc");
+    assert_true(slice_is(slice_from(s, 1), "bc"));
+    assert_ptr_equal(slice_from(s, 3).ptr, s.ptr + 3);
+    assert_ptr_equal(slice_from(s, 99).ptr, s.ptr + 3);
+    assert_int_equal(slice_from(s, 99).len, 0);
+    assert_null(slice_from((slice){ 0 }, 5).ptr);
+}
+
+static void copies_are_terminated(void **state)
+{
+    (void)state;
+    struct arena *arena = arena_create(0);
+    slice copy = slice_dup(arena, (slice){ "abcdef", 3 });
+    assert_int_equal(copy.len, 3);
+    assert_string_equal(copy.ptr, "abc");
+    assert_null(slice_dup(arena, (slice){ 0 }).ptr);
+    assert_non_null(slice_dup(arena, SLICE("")).ptr);
+    assert_string_equal(slice_cstr(arena, (slice){ 0 }), "");
+    arena_destroy(&arena);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(cut_takes_the_first_separator),
+        cmocka_unit_test(cut_may_write_over_its_input),
+        cmocka_unit_test(numbers_are_whole_and_in_range),
+        cmocka_unit_test(comparisons),
+        cmocka_unit_test(from_never_leaves_the_slice),
+        cmocka_unit_test(copies_are_terminated),
+    };
+    return cmocka_run_group_tests_name("slice", tests, NULL, NULL);
+}
