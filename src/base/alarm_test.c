@@ -1,0 +1,156 @@
+#include "base/alarm.h"
+#include "base/log.h"
+#include <pthread.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+static struct alarm full = { .name = "store.full",
+                             .severity = ALARM_CRITICAL,
+                             .text = "the disk is full",
+                             .action = "make room" };
+static struct alarm files = { .name = "io.files", .severity = ALARM_WARNING, .text = "no files" };
+
+static char text[64 << 10];
+
+/* What the log says while the steps are done. */
+static const char *log_of(void (*steps)(void))
+{
+    int kept = dup(STDERR_FILENO), fd = memfd_create("log", 0);
+    dup2(fd, STDERR_FILENO);
+    steps();
+    dup2(kept, STDERR_FILENO);
+    ssize_t len = pread(fd, text, sizeof text - 1, 0);
+    assert_true(len >= 0);
+    text[len] = '\0';
+    close(kept);
+    close(fd);
+    return text;
+}
+
+static size_t count_of(const char *in, const char *what)
+{
+    size_t count = 0;
+    for (const char *at = in; (at = strstr(at, what)) != NULL; at++)
+        count++;
+    return count;
+}
+
+static void raise_twice_and_clear_twice(void)
+{
+    alarm_raise(&full, SLICE("/var is full"));
+    alarm_raise(&full, SLICE("/var is still full"));
+    alarm_clear(&full);
+    alarm_clear(&full);
+}
+
+static void only_changes_are_logged(void **state)
+{
+    (void)state;
+    const char *log = log_of(raise_twice_and_clear_twice);
+    assert_int_equal(count_of(log, "\n"), 2);
+    assert_non_null(strstr(log, "level=error area=alarm event=alarm.raised alarm=store.full "
+                                "severity=critical text=\"the disk is full\" "
+                                "detail=\"/var is full\" action=\"make room\"\n"));
+    assert_non_null(strstr(log, "level=info area=alarm event=alarm.cleared alarm=store.full\n"));
+    assert_int_equal(full.raised_count, 1);
+    char detail[64];
+    alarm_detail(&full, detail, sizeof detail);
+    assert_string_equal(detail, "/var is still full");
+}
+
+static void raise_once(void) { alarm_raise(&files, SLICE("20000")); }
+static void clear(void) { alarm_clear(&files); }
+
+static void state_and_time_follow(void **state)
+{
+    (void)state;
+    assert_false(files.active);
+    assert_int_equal(files.since_us, 0);
+    assert_non_null(strstr(log_of(raise_once), "level=warn "));
+    assert_true(files.active);
+    uint64_t raised_us = files.since_us;
+    assert_true(raised_us > 1700000000000000);
+    assert_int_equal(count_of(log_of(clear), "alarm.cleared"), 1);
+    assert_false(files.active);
+    assert_true(files.since_us >= raised_us);
+}
+
+static void raise_long(void)
+{
+    static char detail[200];
+    memset(detail, 'x', sizeof detail);
+    memcpy(detail + sizeof full.detail - 2, "\xc3\xa9", 2); /* the cut would split it */
+    alarm_raise(&full, (slice){ detail, sizeof detail });
+    alarm_clear(&full);
+}
+
+static void details_are_cut_between_characters(void **state)
+{
+    (void)state;
+    (void)log_of(raise_long);
+    char detail[sizeof full.detail], small[5];
+    alarm_detail(&full, detail, sizeof detail);
+    assert_int_equal(strlen(detail), sizeof full.detail - 2);
+    alarm_detail(&full, small, sizeof small);
+    assert_string_equal(small, "xxxx");
+}
+
+static void *raise_and_clear_often(void *arg)
+{
+    (void)arg;
+    for (int i = 0; i < 50; i++) {
+        alarm_raise(&files, SLICE("race"));
+        alarm_clear(&files);
+    }
+    return NULL;
+}
+
+static void raise_from_threads(void)
+{
+    pthread_t threads[4];
+    for (int i = 0; i < 4; i++)
+        pthread_create(&threads[i], NULL, raise_and_clear_often, NULL);
+    for (int i = 0; i < 4; i++)
+        pthread_join(threads[i], NULL);
+}
+
+static void threads_agree(void **state)
+{
+    (void)state;
+    uint64_t before = files.raised_count;
+    const char *log = log_of(raise_from_threads);
+    uint64_t raised = files.raised_count - before;
+    assert_true(raised >= 1 && raised <= 200);
+    assert_int_equal(count_of(log, "alarm.raised"), raised);
+    assert_int_equal(count_of(log, "alarm.cleared"), raised);
+    assert_false(files.active);
+}
+
+static void rows_are_listed_by_name(void **state)
+{
+    (void)state;
+    assert_ptr_equal(alarm_first(), &files);
+    assert_ptr_equal(files.next, &full);
+    assert_null(full.next);
+}
+
+int main(void)
+{
+    alarm_register(&full);
+    alarm_register(&files);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(only_changes_are_logged),
+        cmocka_unit_test(state_and_time_follow),
+        cmocka_unit_test(details_are_cut_between_characters),
+        cmocka_unit_test(threads_agree),
+        cmocka_unit_test(rows_are_listed_by_name),
+    };
+    return cmocka_run_group_tests_name("alarm", tests, NULL, NULL);
+}

@@ -1,0 +1,184 @@
+#include "base/arena.h"
+#include "base/command.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+static void run_nothing(struct command_call *c) { command_done(c, "%s", ""); }
+
+static const char *const on_off[] = { "on", "off", NULL };
+static const struct command_arg trace_args[] = {
+    { "area", ARG_POSITIONAL, "the part of the server", NULL },
+    { "state", ARG_OPTIONAL, "on or off", on_off },
+    { "jid", ARG_OPTION, "only this account", NULL },
+    { "force", ARG_FLAG, "no questions", NULL },
+    { "password", ARG_SECRET, "the password", on_off },
+    { 0 },
+};
+static struct command trace = { .name = "log trace", .args = trace_args, .run = run_nothing };
+static struct command status = { .name = "status", .run = run_nothing };
+
+static int finished_count;
+static void on_finished(struct command_call *c, void *arg)
+{
+    assert_ptr_equal(arg, &finished_count);
+    assert_true(c->ended);
+    finished_count++;
+}
+
+static struct command_call call;
+
+static int begin(void **state)
+{
+    (void)state;
+    finished_count = 0;
+    call = (struct command_call){
+        .command = &trace, .arena = arena_create(0), .finished = on_finished, .arg = &finished_count
+    };
+    return 0;
+}
+
+static int end(void **state)
+{
+    (void)state;
+    arena_destroy(&call.arena);
+    return 0;
+}
+
+static void arguments_are_bound_and_copied(void **state)
+{
+    (void)state;
+    char area[] = "c2s";
+    const slice names[] = { SLICE("force"), SLICE("area"), SLICE("jid") };
+    const slice values[] = { { 0 }, { area, 3 }, SLICE("") };
+    struct why why;
+    assert_int_equal(command_bind(&call, names, values, 3, &why), OK);
+    area[0] = 'x';
+    assert_string_equal(command_arg(&call, "area").ptr, "c2s");
+    assert_true(command_flag(&call, "force"));
+    assert_null(command_arg(&call, "state").ptr);
+    assert_non_null(command_arg(&call, "jid").ptr); /* given, though empty */
+    assert_int_equal(command_arg(&call, "jid").len, 0);
+
+    const slice off[] = { SLICE("false"), SLICE("c2s"), SLICE("x") };
+    assert_int_equal(command_bind(&call, names, off, 3, &why), OK);
+    assert_false(command_flag(&call, "force"));
+}
+
+static void wrong_arguments_are_named(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *names[3], *values[3];
+        const char *why;
+    } rows[] = {
+        { { "jid" }, { "a@b" }, "log trace: area is missing: the part of the server" },
+        { { "area", "color" },
+          { "c2s", "red" },
+          "log trace: found argument \"color\", allowed area, state, --jid, --force, --password" },
+        { { "area", "area" }, { "c2s", "sm" }, "log trace: area: found twice, allowed once" },
+        { { "area", "state" },
+          { "c2s", "maybe" },
+          "log trace: state: found \"maybe\", allowed one of: on, off" },
+        { { "area", "force" },
+          { "c2s", "1" },
+          "log trace: force: found \"1\", allowed one of: true, false" },
+        { { "area", "password" },
+          { "c2s", "hunter2" },
+          "log trace: password: found \"(secret)\", allowed one of: on, off" },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        slice names[3], values[3];
+        size_t count = 0;
+        for (; count < 3 && rows[i].names[count] != NULL; count++) {
+            names[count] = slice_of(rows[i].names[count]);
+            values[count] = slice_of(rows[i].values[count]);
+        }
+        struct why why;
+        assert_int_equal(command_bind(&call, names, values, count, &why), E_SYNTAX);
+        assert_string_equal(why.text, rows[i].why);
+    }
+}
+
+static void a_command_may_have_no_arguments(void **state)
+{
+    (void)state;
+    struct why why;
+    const slice name = SLICE("x"), value = SLICE("y");
+    call.command = &status;
+    assert_int_equal(command_bind(&call, NULL, NULL, 0, &why), OK);
+    assert_int_equal(command_bind(&call, &name, &value, 1, &why), E_SYNTAX);
+    assert_string_equal(why.text, "status: found argument \"x\", allowed no arguments");
+}
+
+static void rows_hold_fields_in_order(void **state)
+{
+    (void)state;
+    char jid[] = "a@b";
+    for (int row = 0; row < 3; row++) {
+        command_row(&call);
+        command_text(&call, "jid", (slice){ jid, 3 });
+        command_text(&call, "none", (slice){ 0 });
+        command_bool(&call, "up", row == 1);
+        for (int i = 0; i < 20; i++) /* more than the first room of a row */
+            command_int(&call, "n", -100 * row - i);
+    }
+    jid[0] = 'x';
+    command_done(&call, "%d rows", 3);
+    assert_int_equal(finished_count, 1);
+    assert_int_equal(call.err, OK);
+    assert_true(slice_is(call.text, "3 rows"));
+
+    int number = 0;
+    for (struct command_row *r = call.rows; r != NULL; r = r->next, number++) {
+        assert_int_equal(r->count, 23);
+        assert_true(slice_is(r->fields[0].str, "a@b"));
+        assert_int_equal(r->fields[0].kind, FIELD_TEXT);
+        assert_non_null(r->fields[1].str.ptr);
+        assert_true(slice_is(r->fields[2].str, number == 1 ? "true" : "false"));
+        assert_int_equal(r->fields[2].kind, FIELD_BOOL);
+        int64_t value = 0;
+        assert_true(slice_int(r->fields[22].str, &value));
+        assert_int_equal(value, -100 * number - 19);
+        assert_int_equal(r->fields[22].kind, FIELD_INT);
+    }
+    assert_int_equal(number, 3);
+}
+
+static void failure_has_error_and_text(void **state)
+{
+    (void)state;
+    command_fail(&call, E_NOTFOUND, "no account %s", "a@b");
+    assert_int_equal(finished_count, 1);
+    assert_int_equal(call.err, E_NOTFOUND);
+    assert_true(slice_is(call.text, "no account a@b"));
+    assert_null(call.rows);
+}
+
+static void commands_are_found_and_listed_by_name(void **state)
+{
+    (void)state;
+    assert_ptr_equal(command_first(), &trace);
+    assert_ptr_equal(trace.next, &status);
+    assert_ptr_equal(command_find(SLICE("log trace")), &trace);
+    assert_null(command_find(SLICE("log")));
+}
+
+int main(void)
+{
+    command_register(&status);
+    command_register(&trace);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(arguments_are_bound_and_copied, begin, end),
+        cmocka_unit_test_setup_teardown(wrong_arguments_are_named, begin, end),
+        cmocka_unit_test_setup_teardown(a_command_may_have_no_arguments, begin, end),
+        cmocka_unit_test_setup_teardown(rows_hold_fields_in_order, begin, end),
+        cmocka_unit_test_setup_teardown(failure_has_error_and_text, begin, end),
+        cmocka_unit_test(commands_are_found_and_listed_by_name),
+    };
+    return cmocka_run_group_tests_name("command", tests, NULL, NULL);
+}

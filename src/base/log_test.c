@@ -1,0 +1,282 @@
+#include "base/clock.h"
+#include "base/log.h"
+#include <fcntl.h>
+#include <jansson.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+static struct log_area log_a = { .name = "a" };
+static struct log_area log_b = { .name = "b" };
+
+/* Standard error goes into a memory file between capture() and captured(). */
+enum { CAPTURE_BYTES_MAX = 4 << 20 };
+static char text[CAPTURE_BYTES_MAX];
+static int stderr_kept, capture_fd;
+
+static void capture(void)
+{
+    stderr_kept = dup(STDERR_FILENO);
+    capture_fd = memfd_create("log", 0);
+    assert_true(stderr_kept >= 0 && capture_fd >= 0);
+    fcntl(capture_fd, F_SETFL, O_APPEND); /* a pipe keeps the order of writes; so must this */
+    dup2(capture_fd, STDERR_FILENO);
+}
+
+static slice captured(void)
+{
+    dup2(stderr_kept, STDERR_FILENO);
+    close(stderr_kept);
+    ssize_t len = pread(capture_fd, text, sizeof text - 1, 0);
+    close(capture_fd);
+    assert_true(len >= 0);
+    text[len] = '\0';
+    return (slice){ text, (size_t)len };
+}
+
+/* What follows the stamp of the one line that was written. */
+static const char *after_time(slice line)
+{
+    assert_true(line.len > 33);
+    assert_memory_equal(line.ptr, "time=20", 7);
+    assert_int_equal(line.ptr[32], ' ');
+    assert_ptr_equal(memchr(line.ptr, '\n', line.len), line.ptr + line.len - 1);
+    return line.ptr + 33;
+}
+
+static size_t count_lines(slice s)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < s.len; i++)
+        count += s.ptr[i] == '\n' ? 1 : 0;
+    return count;
+}
+
+static int reset(void **state)
+{
+    (void)state;
+    log_set_format(LOG_LOGFMT);
+    log_set_level(&log_a, LOG_INFO);
+    log_set_level(&log_b, LOG_INFO);
+    log_set_default(LOG_INFO);
+    atomic_store(&log_a.second, 0);
+    atomic_store(&log_a.suppressed, 0);
+    return 0;
+}
+
+static void one_line_with_typed_fields(void **state)
+{
+    (void)state;
+    capture();
+    log_info(&log_a, LOG_EV("auth.fail"), LOG_S("jid", SLICE("a@b")), LOG_C("none", NULL),
+             LOG_I("count", INT64_MIN), LOG_C("why", "two words"));
+    assert_string_equal(after_time(captured()),
+                        "level=info area=a event=auth.fail jid=a@b none=\"\" "
+                        "count=-9223372036854775808 why=\"two words\"\n");
+}
+
+static void values_cannot_forge_fields_or_lines(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *value, *written;
+    } rows[] = {
+        { "a b", "\"a b\"" },
+        { "a=b", "\"a=b\"" },
+        { "say \"x\"", "\"say \\\"x\\\"\"" },
+        { "a\\", "\"a\\\\\"" },
+        { "x\nlevel=error", "\"x\\nlevel=error\"" },
+        { "\r\t", "\"\\r\\t\"" },
+        { "\x1b[31m\x7f", "\"\\x1b[31m\\x7f\"" },
+        { "\xc2\x9b", "\"\\xc2\\x9b\"" },
+        { "\xc3\xa9", "\"\xc3\xa9\"" },
+        { "\xc3(\xff", "\"\\xc3(\\xff\"" },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char expected[128];
+        snprintf(expected, sizeof expected, "level=warn area=a event=e v=%s\n", rows[i].written);
+        capture();
+        log_warn(&log_a, LOG_EV("e"), LOG_C("v", rows[i].value));
+        assert_string_equal(after_time(captured()), expected);
+    }
+}
+
+static void json_is_valid_for_all_bytes(void **state)
+{
+    (void)state;
+    log_set_format(LOG_JSON);
+    uint32_t seed = 1;
+    for (size_t round = 0; round < 300; round++) {
+        char value[400];
+        for (size_t i = 0; i < sizeof value; i++)
+            value[i] = (char)((seed = seed * 1664525 + 1013904223) >> 24);
+        capture();
+        log_error(&log_a, LOG_EV("e"), LOG_S("v", ((slice){ value, round })), LOG_I("n", 5));
+        slice line = captured();
+        assert_int_equal(count_lines(line), 1);
+        json_t *json = json_loadb(line.ptr, line.len, JSON_ALLOW_NUL, NULL);
+        assert_non_null(json);
+        assert_string_equal(json_string_value(json_object_get(json, "level")), "error");
+        assert_int_equal(json_integer_value(json_object_get(json, "n")), 5);
+        json_decref(json);
+    }
+    capture();
+    log_error(&log_a, LOG_EV("e"), LOG_C("v", "q\"\\\n\x01\xff"));
+    slice line = captured();
+    assert_non_null(strstr(line.ptr, "\"v\":\"q\\\"\\\\\\n\\u0001\\ufffd\"}\n"));
+}
+
+/* A value of each length around the limit, bare and quoted, in both formats. */
+static void long_lines_are_cut_and_say_so(void **state)
+{
+    (void)state;
+    static char value[LOG_LINE_BYTES + 100];
+    for (int variant = 0; variant < 4; variant++) {
+        bool json = variant >= 2;
+        log_set_format(json ? LOG_JSON : LOG_LOGFMT);
+        for (size_t len = LOG_LINE_BYTES - 250; len < sizeof value; len++) {
+            memset(value, variant % 2 == 0 ? 'x' : '\n', len);
+            capture();
+            log_error(&log_a, LOG_EV("e"), LOG_S("v", ((slice){ value, len })), LOG_I("n", 1),
+                      LOG_C("w", "word"));
+            slice line = captured();
+            assert_true(line.len <= LOG_LINE_BYTES);
+            assert_int_equal(line.ptr[line.len - 1], '\n');
+            bool whole = strstr(line.ptr, json ? "\"w\":\"word\"}" : " w=word\n") != NULL;
+            bool marked =
+                strstr(line.ptr, json ? ",\"truncated\":true}\n" : " truncated=true\n") != NULL;
+            assert_true(whole != marked);
+            if (!json)
+                continue;
+            json_t *parsed = json_loadb(line.ptr, line.len, JSON_ALLOW_NUL, NULL);
+            assert_non_null(parsed);
+            json_decref(parsed);
+        }
+    }
+}
+
+static void levels_select(void **state)
+{
+    (void)state;
+    capture();
+    log_debug(&log_a, LOG_EV("no"));
+    log_set_level(&log_a, LOG_DEBUG);
+    log_debug(&log_a, LOG_EV("yes"));
+    log_trace(&log_a, LOG_EV("no"));
+    log_info(&log_b, LOG_EV("yes"));
+    slice lines = captured();
+    assert_int_equal(count_lines(lines), 2);
+    assert_null(strstr(lines.ptr, "event=no"));
+
+    enum log_level level = LOG_ERROR;
+    assert_true(log_level_parse(SLICE("trace"), &level));
+    assert_int_equal(level, LOG_TRACE);
+    assert_false(log_level_parse(SLICE("loud"), &level));
+}
+
+static void a_trace_survives_a_new_default(void **state)
+{
+    (void)state;
+    log_set_level(&log_a, LOG_TRACE);
+    log_set_default(LOG_WARN);
+    assert_int_equal(log_a.level, LOG_TRACE);
+    assert_int_equal(log_b.level, LOG_WARN);
+    log_set_level(&log_a, log_default());
+    assert_int_equal(log_a.level, LOG_WARN);
+    log_set_default(LOG_TRACE); /* a default is not a trace: it ends with the next */
+    log_set_default(LOG_INFO);
+    assert_int_equal(log_a.level, LOG_INFO);
+}
+
+static void areas_are_found_and_listed_by_name(void **state)
+{
+    (void)state;
+    assert_ptr_equal(log_find(SLICE("b")), &log_b);
+    assert_null(log_find(SLICE("c")));
+    assert_ptr_equal(log_first(), &log_a);
+    assert_ptr_equal(log_a.next, &log_b);
+}
+
+/* Runs until it saw no turn of the second in between. */
+static void a_flood_is_dropped_but_counted(void **state)
+{
+    (void)state;
+    uint64_t before, after;
+    slice lines;
+    do {
+        atomic_store(&log_a.second, 0);
+        atomic_store(&log_a.suppressed, 0);
+        capture();
+        before = clock_wall_us() / 1000000;
+        for (int i = 0; i < LOG_LINES_PER_SECOND + 500; i++)
+            log_warn(&log_a, LOG_EV("flood"));
+        log_error(&log_a, LOG_EV("errors.pass"));
+        log_warn(&log_b, LOG_EV("others.pass"));
+        after = clock_wall_us() / 1000000;
+        lines = captured();
+    } while (before != after);
+    assert_int_equal(count_lines(lines), LOG_LINES_PER_SECOND + 2);
+    assert_int_equal(log_a.suppressed, 500);
+
+    atomic_store(&log_a.second, before - 1); /* as if the line came in another second */
+    capture();
+    log_info(&log_a, LOG_EV("calm"));
+    lines = captured();
+    assert_int_equal(count_lines(lines), 2);
+    const char *said = strstr(lines.ptr, "level=warn area=a event=log.suppressed n=500\n");
+    assert_non_null(said);
+    assert_non_null(strstr(said, "event=calm\n"));
+    assert_int_equal(log_a.suppressed, 0);
+}
+
+static void *write_many(void *arg)
+{
+    (void)arg;
+    for (int i = 0; i < 300; i++)
+        log_error(&log_a, LOG_EV("thread"), LOG_I("n", i));
+    return NULL;
+}
+
+static void lines_of_threads_do_not_mix(void **state)
+{
+    (void)state;
+    pthread_t threads[4];
+    capture();
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, write_many, NULL), 0);
+    for (int i = 0; i < 4; i++)
+        pthread_join(threads[i], NULL);
+    slice rest = captured(), line;
+    assert_int_equal(count_lines(rest), 1200);
+    while (slice_cut(rest, '\n', &line, &rest)) {
+        assert_true(slice_starts(line, SLICE("time=")));
+        assert_true(
+            slice_starts(slice_from(line, 33), SLICE("level=error area=a event=thread n=")));
+    }
+}
+
+int main(void)
+{
+    log_register(&log_b);
+    log_register(&log_a);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(one_line_with_typed_fields, reset),
+        cmocka_unit_test_setup(values_cannot_forge_fields_or_lines, reset),
+        cmocka_unit_test_setup(json_is_valid_for_all_bytes, reset),
+        cmocka_unit_test_setup(long_lines_are_cut_and_say_so, reset),
+        cmocka_unit_test_setup(levels_select, reset),
+        cmocka_unit_test_setup(a_trace_survives_a_new_default, reset),
+        cmocka_unit_test_setup(areas_are_found_and_listed_by_name, reset),
+        cmocka_unit_test_setup(a_flood_is_dropped_but_counted, reset),
+        cmocka_unit_test_setup(lines_of_threads_do_not_mix, reset),
+    };
+    return cmocka_run_group_tests_name("log", tests, NULL, NULL);
+}

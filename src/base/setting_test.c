@@ -1,0 +1,214 @@
+#include "base/setting.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+static int changes;
+static void on_change(const struct setting *s)
+{
+    (void)s;
+    changes++;
+}
+
+static const char *const modes[] = { "reject", "replace", "none-of-it", NULL };
+
+static struct setting idle = { .name = "c2s.idle",
+                               .type = SET_MS,
+                               .def = 60000,
+                               .min = 30000,
+                               .max = 90000,
+                               .changed = on_change };
+static struct setting pause_ms = { .name = "io.pause", .type = SET_MS, .def = 0, .max = 864000000 };
+static struct setting bytes = { .name = "c2s.stanza-bytes",
+                                .type = SET_BYTES,
+                                .def = 256 << 10,
+                                .min = 1000,
+                                .max = SETTING_NONE };
+static struct setting contacts = {
+    .name = "im.contacts", .type = SET_INT, .def = 200, .min = -5, .max = 1000, .allow_none = true
+};
+static struct setting tls = { .name = "c2s.tls-required", .type = SET_BOOL, .def = 1 };
+static struct setting mode = { .name = "c2s.conflict", .type = SET_CHOICE, .choices = modes };
+static struct setting motd = {
+    .name = "im.motd", .type = SET_STRING, .max = 20, .def_text = "welcome", .changed = on_change
+};
+
+static struct setting *const rows[] = { &idle, &pause_ms, &bytes, &contacts, &tls, &mode, &motd };
+enum { ROWS = sizeof rows / sizeof rows[0] };
+
+static int reset(void **state)
+{
+    (void)state;
+    for (int i = 0; i < ROWS; i++)
+        setting_reset(rows[i]);
+    changes = 0;
+    return 0;
+}
+
+static void texts_become_values(void **state)
+{
+    (void)state;
+    static const struct {
+        struct setting *row;
+        const char *text;
+        int64_t value;
+        const char *formatted;
+    } good[] = {
+        { &idle, "30s", 30000, "30s" },
+        { &idle, "90000ms", 90000, "90s" },
+        { &idle, "1m", 60000, "1min" },
+        { &idle, "1min", 60000, "1min" },
+        { &idle, "30001ms", 30001, "30001ms" },
+        { &pause_ms, "0", 0, "0" },
+        { &pause_ms, "0h", 0, "0" },
+        { &pause_ms, "24h", 86400000, "1d" },
+        { &pause_ms, "10d", 864000000, "10d" },
+        { &bytes, "1000", 1000, "1000B" },
+        { &bytes, "1024B", 1024, "1KiB" },
+        { &bytes, "64KiB", 65536, "64KiB" },
+        { &bytes, "1536MiB", 1610612736, "1536MiB" },
+        { &bytes, "4GiB", 4294967296, "4GiB" },
+        { &contacts, "-5", -5, "-5" },
+        { &contacts, "1000", 1000, "1000" },
+        { &contacts, "none", SETTING_NONE, "none" },
+        { &tls, "on", 1, "on" },
+        { &tls, "true", 1, "on" },
+        { &tls, "yes", 1, "on" },
+        { &tls, "off", 0, "off" },
+        { &tls, "false", 0, "off" },
+        { &tls, "no", 0, "off" },
+        { &mode, "replace", 1, "replace" },
+    };
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+        struct why why;
+        char text[64];
+        assert_int_equal(setting_check(good[i].row, slice_of(good[i].text), &why), OK);
+        assert_int_equal(setting_set(good[i].row, slice_of(good[i].text), &why), OK);
+        assert_int_equal(setting_int(good[i].row), good[i].value);
+        assert_int_equal(setting_format(good[i].row, text, sizeof text), strlen(text));
+        assert_string_equal(text, good[i].formatted);
+    }
+}
+
+static void refusals_name_setting_found_and_allowed(void **state)
+{
+    (void)state;
+    static const struct {
+        struct setting *row;
+        const char *text;
+        enum err err;
+        const char *why;
+    } bad[] = {
+        { &idle, "5s", E_LIMIT, "c2s.idle: found \"5s\", allowed 30s to 90s" },
+        { &idle, "91s", E_LIMIT, "c2s.idle: found \"91s\", allowed 30s to 90s" },
+        { &idle, "60", E_SYNTAX,
+          "c2s.idle: found \"60\" without a unit (ms, s, min, h or d), allowed 30s to 90s" },
+        { &idle, "0", E_LIMIT, "c2s.idle: found \"0\", allowed 30s to 90s" },
+        { &idle, "60 s", E_SYNTAX, "c2s.idle: found \"60 s\", allowed 30s to 90s" },
+        { &idle, "-60s", E_SYNTAX, "c2s.idle: found \"-60s\", allowed 30s to 90s" },
+        { &idle, "s", E_SYNTAX, "c2s.idle: found \"s\", allowed 30s to 90s" },
+        { &idle, "", E_SYNTAX, "c2s.idle: found \"\", allowed 30s to 90s" },
+        { &idle, "none", E_SYNTAX, "c2s.idle: found \"none\", allowed 30s to 90s" },
+        { &idle, "9223372036854775807d", E_LIMIT,
+          "c2s.idle: found \"9223372036854775807d\", allowed 30s to 90s" },
+        { &pause_ms, "11d", E_LIMIT, "io.pause: found \"11d\", allowed 0 to 10d" },
+        { &bytes, "1KB", E_SYNTAX, "c2s.stanza-bytes: found \"1KB\", allowed at least 1000B" },
+        { &bytes, "4611686018427387903", E_LIMIT,
+          "c2s.stanza-bytes: found \"4611686018427387903\", allowed at least 1000B" },
+        { &contacts, "1001", E_LIMIT, "im.contacts: found \"1001\", allowed -5 to 1000, or none" },
+        { &contacts, "many", E_SYNTAX, "im.contacts: found \"many\", allowed -5 to 1000, or none" },
+        { &tls, "maybe", E_SYNTAX, "c2s.tls-required: found \"maybe\", allowed on or off" },
+        { &mode, "Reject", E_SYNTAX,
+          "c2s.conflict: found \"Reject\", allowed one of: reject, replace, none-of-it" },
+        { &motd, "123456789012345678901", E_LIMIT,
+          "im.motd: found \"123456789012345678901\", allowed text of 0 to 20 bytes" },
+        { &motd, "\x1b", E_SYNTAX,
+          "im.motd: found \"?\", which is not plain UTF-8 text, allowed text of 0 to 20 bytes" },
+        { &motd, "\xff", E_SYNTAX,
+          "im.motd: found \"\", which is not plain UTF-8 text, allowed text of 0 to 20 bytes" },
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        struct why why;
+        int64_t before = setting_int(bad[i].row);
+        assert_int_equal(setting_set(bad[i].row, slice_of(bad[i].text), &why), bad[i].err);
+        assert_string_equal(why.text, bad[i].why);
+        assert_int_equal(setting_int(bad[i].row), before);
+    }
+    assert_int_equal(changes, 0);
+}
+
+static void strings_keep_their_old_texts_alive(void **state)
+{
+    (void)state;
+    struct why why;
+    const char *first = setting_text(&motd);
+    assert_string_equal(first, "welcome");
+    assert_int_equal(setting_set(&motd, SLICE("gr\xc3\xbc\xc3\x9f dich"), &why), OK);
+    const char *second = setting_text(&motd);
+    assert_int_equal(setting_set(&motd, SLICE(""), &why), OK);
+    assert_string_equal(first, "welcome");
+    assert_string_equal(second, "gr\xc3\xbc\xc3\x9f dich");
+    assert_string_equal(setting_text(&motd), "");
+    assert_int_equal(setting_set(&motd, slice_of(second), &why), OK);
+    assert_ptr_equal(setting_text(&motd), second);
+    setting_reset(&motd);
+    assert_ptr_equal(setting_text(&motd), first);
+    assert_int_equal(changes, 4);
+}
+
+static void only_changes_are_announced(void **state)
+{
+    (void)state;
+    struct why why;
+    assert_int_equal(setting_set(&idle, SLICE("60s"), &why), OK);
+    assert_int_equal(setting_set(&motd, SLICE("welcome"), &why), OK);
+    assert_int_equal(changes, 0);
+    assert_int_equal(setting_set(&idle, SLICE("61s"), &why), OK);
+    assert_int_equal(changes, 1);
+    setting_reset(&idle);
+    assert_int_equal(changes, 2);
+    setting_reset(&idle);
+    assert_int_equal(changes, 2);
+}
+
+static void rows_are_found_and_listed_by_name(void **state)
+{
+    (void)state;
+    int count = 0;
+    for (struct setting *s = setting_first(); s != NULL; s = s->next, count++) {
+        assert_ptr_equal(setting_find(slice_of(s->name)), s);
+        assert_true(s->next == NULL || strcmp(s->name, s->next->name) < 0);
+    }
+    assert_int_equal(count, ROWS);
+    assert_null(setting_find(SLICE("c2s")));
+    assert_true(setting_bool(&tls));
+}
+
+static void small_outputs_are_cut(void **state)
+{
+    (void)state;
+    char text[8];
+    assert_int_equal(setting_range(&mode, text, sizeof text), 7);
+    assert_string_equal(text, "one of:");
+    assert_int_equal(setting_format(&motd, text, 1), 0);
+    assert_string_equal(text, "");
+}
+
+int main(void)
+{
+    for (int i = 0; i < ROWS; i++)
+        setting_register(rows[i]);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(texts_become_values, reset),
+        cmocka_unit_test_setup(refusals_name_setting_found_and_allowed, reset),
+        cmocka_unit_test_setup(strings_keep_their_old_texts_alive, reset),
+        cmocka_unit_test_setup(only_changes_are_announced, reset),
+        cmocka_unit_test_setup(rows_are_found_and_listed_by_name, reset),
+        cmocka_unit_test_setup(small_outputs_are_cut, reset),
+    };
+    return cmocka_run_group_tests_name("setting", tests, NULL, NULL);
+}
