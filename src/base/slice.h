@@ -13,12 +13,11 @@ typedef struct slice {
 
 struct arena;
 
-#define SLICE(lit) ((slice){ "" lit, sizeof(lit) - 1 })
-#define SLICE_INIT(lit)                                                                            \
-    {                                                                                              \
-        "" lit, sizeof(lit) - 1                                                                    \
-    }                                      /* in static tables */
-#define SLICE_ARG(s) (int)(s).len, (s).ptr /* for "%.*s" */
+/* clang-format off */
+#define SLICE(lit)      ((slice){ "" lit, sizeof(lit) - 1 })
+#define SLICE_INIT(lit) { "" lit, sizeof(lit) - 1 } /* in static tables */
+#define SLICE_ARG(s)    (int)(s).len, (s).ptr       /* for "%.*s" */
+/* clang-format on */
 
 static inline slice slice_of(const char *cstr)
 {
