@@ -1,0 +1,409 @@
+#include "codec/xml_elem.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/utf8.h"
+#include "codec/xml_char.h"
+
+#define NS_XML "http://www.w3.org/XML/1998/namespace"
+
+static slice between(const char *from, const char *to)
+{
+    return (slice){ from, (size_t)(to - from) };
+}
+static const char *end_of(slice s) { return s.ptr + s.len; }
+
+/* To the first `c`; NULL: there is none. */
+static const char *find(const char *p, const char *end, char c)
+{
+    return p < end ? memchr(p, c, (size_t)(end - p)) : NULL;
+}
+
+/* Behind the '>' of the tag that begins at p. A '>' between quotes does not end it. */
+static const char *tag_end(const char *p, const char *end)
+{
+    for (; p < end; p++) {
+        if (*p == '>')
+            return p + 1;
+        if (*p != '"' && *p != '\'')
+            continue;
+        p = find(p + 1, end, *p);
+        if (p == NULL)
+            return NULL;
+    }
+    return NULL;
+}
+
+/* The CDATA section that begins at p; false: none does, or it does not end. */
+static bool cdata_at(const char *p, const char *end, slice *inside, const char **behind)
+{
+    slice opening = SLICE("<![CDATA["), text = between(p, end);
+    if (!slice_starts(text, opening))
+        return false;
+    p += opening.len;
+    const char *close = memmem(p, (size_t)(end - p), "]]>", 3);
+    if (close == NULL)
+        return false;
+    *inside = between(p, close);
+    *behind = close + 3;
+    return true;
+}
+
+static bool begins_element(const char *p, const char *end)
+{
+    return end - p >= 3 && (xml_is(p[1], XML_NAME_START) || xml_high(p[1]));
+}
+
+/* Behind the content that begins at p, at its end tag. */
+static const char *content_end(const char *p, const char *end)
+{
+    for (size_t open = 0; (p = find(p, end, '<')) != NULL;) {
+        const char *markup = p;
+        slice inside;
+        if (end - p >= 2 && p[1] == '/') {
+            if (open-- == 0)
+                return markup;
+            p = tag_end(p, end);
+        } else if (begins_element(p, end)) {
+            p = tag_end(p, end);
+            open += p != NULL && p[-2] != '/';
+        } else if (!cdata_at(p, end, &inside, &p)) {
+            return NULL;
+        }
+        if (p == NULL)
+            return NULL;
+    }
+    return NULL;
+}
+
+/* The whole name of the tag that begins at p. */
+static slice tag_name(const char *p, const char *end)
+{
+    const char *from = p + 1;
+    for (p = from; p < end && (xml_is(*p, XML_NAME) || xml_high(*p) || *p == ':');)
+        p++;
+    return between(from, p);
+}
+
+struct attr {
+    slice name, value;
+};
+
+/* Takes the attribute at *p, if there is another one. */
+static bool take_attr(const char **p, const char *end, struct attr *out)
+{
+    const char *from = xml_skip_white(*p, end);
+    if (from == end || *from == '/' || *from == '>')
+        return false;
+    const char *equals = find(from, end, '=');
+    if (equals == NULL)
+        return false;
+    const char *name_end = equals;
+    while (name_end > from && xml_is(name_end[-1], XML_WHITE))
+        name_end--;
+    const char *open = xml_skip_white(equals + 1, end);
+    if (open == end || (*open != '"' && *open != '\''))
+        return false;
+    const char *close = find(open + 1, end, *open);
+    if (close == NULL)
+        return false;
+    *out = (struct attr){ between(from, name_end), between(open + 1, close) };
+    *p = close + 1;
+    return true;
+}
+
+static const char *attrs_of(const struct elem *e) { return end_of(e->name); }
+
+slice elem_attr_raw(const struct elem *e, const char *name)
+{
+    struct attr attr;
+    for (const char *p = attrs_of(e); take_attr(&p, end_of(e->start_tag), &attr);) {
+        if (slice_is(attr.name, name))
+            return attr.value;
+    }
+    return (slice){ NULL, 0 };
+}
+
+/* The prefix that an attribute declares: empty for xmlns="". */
+static bool is_declaration(slice name, slice *prefix)
+{
+    if (!slice_starts(name, SLICE("xmlns")) || (name.len > 5 && name.ptr[5] != ':'))
+        return false;
+    *prefix = slice_from(name, 6);
+    return true;
+}
+
+static slice own_declaration(const struct elem *e, slice prefix)
+{
+    struct attr attr;
+    slice declared;
+    for (const char *p = attrs_of(e); take_attr(&p, end_of(e->start_tag), &attr);) {
+        if (is_declaration(attr.name, &declared) && slice_eq(declared, prefix))
+            return attr.value;
+    }
+    return (slice){ NULL, 0 };
+}
+
+/* The raw name that the prefix is bound to at `e`; ptr NULL: it is not declared. */
+static slice resolve(const struct elem *e, slice prefix)
+{
+    if (slice_is(prefix, "xml"))
+        return SLICE(NS_XML);
+    for (;; e = e->parent) {
+        slice name = own_declaration(e, prefix);
+        if (name.ptr != NULL)
+            return name;
+        if (e->parent == NULL)
+            break;
+    }
+    return prefix.len > 0 ? (slice){ NULL, 0 }
+                          : (slice){ e->ns.len > 0 ? e->ns.ptr : "", e->ns.len };
+}
+
+static bool parse_at(struct elem *out, const struct elem *parent, slice ns, slice text)
+{
+    const char *p = text.ptr, *end = end_of(text);
+    if (!begins_element(p, end))
+        return false;
+    const char *behind = tag_end(p, end);
+    if (behind == NULL)
+        return false;
+
+    struct elem e = { .parent = parent, .ns = ns, .start_tag = between(p, behind) };
+    e.content = between(behind, behind);
+    if (behind[-2] != '/') {
+        const char *close = content_end(behind, end);
+        if (close == NULL)
+            return false;
+        e.content.len = (size_t)(close - behind);
+        behind = tag_end(close, end);
+        if (behind == NULL)
+            return false;
+    }
+    e.whole = between(p, behind);
+    slice name = tag_name(p, end_of(e.start_tag)), prefix;
+    if (!slice_cut(name, ':', &prefix, &e.name)) {
+        prefix = SLICE("");
+        e.name = name;
+    } else if (prefix.len == 0 || e.name.len == 0) {
+        return false;
+    }
+    e.ns_uri = resolve(&e, prefix);
+    *out = e;
+    return e.ns_uri.ptr != NULL;
+}
+
+bool elem_parse(struct elem *out, slice text, slice default_ns)
+{
+    const char *p = xml_skip_white(text.ptr, end_of(text));
+    return parse_at(out, NULL, default_ns, between(p, end_of(text)));
+}
+
+/* The first element of the parent's content that begins at or behind p. */
+static bool find_element(struct elem *out, const struct elem *parent, const char *p)
+{
+    const char *end = end_of(parent->content);
+    slice inside;
+    while ((p = find(p, end, '<')) != NULL) {
+        if (!cdata_at(p, end, &inside, &p))
+            return parse_at(out, parent, parent->ns, between(p, end));
+    }
+    return false;
+}
+
+bool elem_first(const struct elem *parent, struct elem *out)
+{
+    return find_element(out, parent, parent->content.ptr);
+}
+
+bool elem_next(const struct elem *current, struct elem *out)
+{
+    return current->parent != NULL && find_element(out, current->parent, end_of(current->whole));
+}
+
+bool elem_is(const struct elem *e, const char *name, const char *ns)
+{
+    return (name == NULL || slice_is(e->name, name)) && (ns == NULL || slice_is(e->ns_uri, ns));
+}
+
+bool elem_child(const struct elem *parent, const char *name, const char *ns, struct elem *out)
+{
+    bool found = elem_first(parent, out);
+    while (found && !elem_is(out, name, ns))
+        found = elem_next(out, out);
+    return found;
+}
+
+/* Appends `raw` resolved; never longer than it was. Returns the new end of the output. */
+static char *unescape(char *to, slice raw, enum xml_context context)
+{
+    while (raw.len > 0) {
+        char c = raw.ptr[0];
+        if (c != '&' && c != '\r' && (context == XML_IN_TEXT || !xml_is(c, XML_WHITE))) {
+            *to++ = c;
+            raw = slice_from(raw, 1);
+        } else {
+            to += utf8_encode(to, xml_next(&raw, context));
+        }
+    }
+    return to;
+}
+
+static slice unescaped(slice raw, struct arena *tmp, enum xml_context context)
+{
+    bool plain = memchr(raw.ptr, '&', raw.len) == NULL && memchr(raw.ptr, '\r', raw.len) == NULL;
+    if (plain && context == XML_IN_VALUE)
+        plain = memchr(raw.ptr, '\n', raw.len) == NULL && memchr(raw.ptr, '\t', raw.len) == NULL;
+    if (plain)
+        return raw;
+    char *out = arena_alloc_raw(tmp, raw.len);
+    return between(out, unescape(out, raw, context));
+}
+
+slice xml_unescape_text(slice raw, struct arena *tmp)
+{
+    return raw.len == 0 ? raw : unescaped(raw, tmp, XML_IN_TEXT);
+}
+
+slice xml_unescape_attr(slice raw, struct arena *tmp)
+{
+    return raw.len == 0 ? raw : unescaped(raw, tmp, XML_IN_VALUE);
+}
+
+slice elem_attr(const struct elem *e, const char *name, struct arena *tmp)
+{
+    return xml_unescape_attr(elem_attr_raw(e, name), tmp);
+}
+
+/* Line ends are normalised in CDATA sections too (XML 1.0 §2.11), references are none. */
+static char *copy_cdata(char *to, slice inside)
+{
+    for (size_t i = 0; i < inside.len; i++) {
+        if (inside.ptr[i] != '\r')
+            *to++ = inside.ptr[i];
+        else if (i + 1 == inside.len || inside.ptr[i + 1] != '\n')
+            *to++ = '\n';
+    }
+    return to;
+}
+
+slice elem_text(const struct elem *e, struct arena *tmp)
+{
+    const char *p = e->content.ptr, *end = end_of(e->content), *markup = find(p, end, '<');
+    if (markup == NULL)
+        return xml_unescape_text(e->content, tmp);
+
+    char *out = arena_alloc_raw(tmp, e->content.len), *to = out;
+    slice inside;
+    for (; markup != NULL; markup = find(p, end, '<')) {
+        to = unescape(to, between(p, markup), XML_IN_TEXT);
+        if (cdata_at(markup, end, &inside, &p)) {
+            to = copy_cdata(to, inside);
+            continue;
+        }
+        struct elem child;
+        if (!parse_at(&child, e, e->ns, between(markup, end)))
+            return between(out, to);
+        p = end_of(child.whole);
+    }
+    return between(out, unescape(to, between(p, end), XML_IN_TEXT));
+}
+
+static slice escape_of(char c)
+{
+    switch (c) {
+    case '&':
+        return SLICE("&amp;");
+    case '<':
+        return SLICE("&lt;");
+    case '>':
+        return SLICE("&gt;");
+    case '\'':
+        return SLICE("&apos;");
+    case '"':
+        return SLICE("&quot;");
+    default:
+        return SLICE("");
+    }
+}
+
+/* How many of the first bytes need no escape. */
+static size_t plain_len(slice text)
+{
+    size_t i = 0;
+    while (i < text.len && escape_of(text.ptr[i]).len == 0)
+        i++;
+    return i;
+}
+
+bool xml_needs_escape(slice text) { return plain_len(text) < text.len; }
+
+void xml_escape(struct buf *out, slice text)
+{
+    for (size_t plain; (plain = plain_len(text)) < text.len; text = slice_from(text, plain + 1)) {
+        buf_append(out, text.ptr, plain);
+        buf_add(out, escape_of(text.ptr[plain]));
+    }
+    buf_add(out, text);
+}
+
+void xml_escape_clean(struct buf *out, slice text)
+{
+    while (text.len > 0) {
+        uint32_t cp;
+        int bytes = utf8_decode(text, &cp);
+        size_t len = bytes > 0 ? (size_t)bytes : 1;
+        if (bytes > 0 && xml_char(cp))
+            xml_escape(out, (slice){ text.ptr, len });
+        text = slice_from(text, len);
+    }
+}
+
+/* Writes a raw value, which may stand between quotes of the other kind in the input. */
+static void write_declaration(struct buf *out, slice prefix, slice raw)
+{
+    buf_lit(out, " xmlns");
+    if (prefix.len > 0)
+        buf_lit(out, ":");
+    buf_add(out, prefix);
+    buf_lit(out, "='");
+    slice head;
+    while (slice_cut(raw, '\'', &head, &raw)) {
+        buf_add(out, head);
+        buf_lit(out, "&apos;");
+    }
+    buf_add(out, head);
+    buf_lit(out, "'");
+}
+
+/* Whether the text may use the prefix; a mention in a value is a harmless false alarm. */
+static bool mentions(slice text, slice prefix)
+{
+    for (const char *p = text.ptr, *end = end_of(text); end - p > (ptrdiff_t)prefix.len;) {
+        p = memmem(p, (size_t)(end - p), prefix.ptr, prefix.len);
+        if (p == NULL || end - p <= (ptrdiff_t)prefix.len)
+            return false;
+        p += prefix.len;
+        if (*p == ':')
+            return true;
+    }
+    return false;
+}
+
+void elem_extract(const struct elem *e, struct buf *out)
+{
+    const char *insert = attrs_of(e);
+    buf_add(out, between(e->whole.ptr, insert));
+    if (own_declaration(e, SLICE("")).ptr == NULL)
+        write_declaration(out, SLICE(""), resolve(e, SLICE("")));
+    for (const struct elem *up = e->parent; up != NULL; up = up->parent) {
+        struct attr attr;
+        slice prefix;
+        for (const char *p = attrs_of(up); take_attr(&p, end_of(up->start_tag), &attr);) {
+            if (!is_declaration(attr.name, &prefix) || prefix.len == 0)
+                continue;
+            if (resolve(e, prefix).ptr == attr.value.ptr && mentions(e->whole, prefix))
+                write_declaration(out, prefix, attr.value);
+        }
+    }
+    buf_add(out, between(insert, end_of(e->whole)));
+}
