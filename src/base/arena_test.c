@@ -65,6 +65,29 @@ static void reset_gives_the_first_chunk_again(void **state)
     arena_destroy(&arena);
 }
 
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define SANITIZED 1
+#include <sanitizer/asan_interface.h>
+#endif
+#endif
+
+static void memory_of_a_reset_is_poisoned(void **state)
+{
+    (void)state;
+#ifdef SANITIZED
+    struct arena *arena = arena_create(256);
+    char *text = arena_alloc(arena, 1, 13);
+    assert_false(__asan_address_is_poisoned(text + 12));
+    assert_true(__asan_address_is_poisoned(text + 13)); /* the padding too */
+    arena_reset(arena);
+    assert_true(__asan_address_is_poisoned(text));
+    arena_destroy(&arena);
+#else
+    skip();
+#endif
+}
+
 static void tiny_chunk_sizes_are_raised(void **state)
 {
     (void)state;
@@ -96,6 +119,7 @@ int main(void)
         cmocka_unit_test(blocks_are_aligned_zeroed_and_apart),
         cmocka_unit_test(large_requests_do_not_waste_the_chunk),
         cmocka_unit_test(reset_gives_the_first_chunk_again),
+        cmocka_unit_test(memory_of_a_reset_is_poisoned),
         cmocka_unit_test(tiny_chunk_sizes_are_raised),
         cmocka_unit_test(printf_takes_any_length),
         cmocka_unit_test(destroying_nothing_is_fine),

@@ -41,6 +41,10 @@ static void check_all(const struct map *m)
     assert_int_equal(m->count, count);
     assert_true((m->slots == NULL) == (count == 0));
     assert_true(count == 0 || m->count + m->dead < m->cap);
+    uint32_t used = 0;
+    for (uint32_t i = 0; i < m->cap; i++)
+        used += m->slots[i].item != NULL ? 1 : 0;
+    assert_int_equal(m->count + m->dead, used);
 }
 
 /* Each iteration meets every item that is there, once. */
