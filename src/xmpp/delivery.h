@@ -1,0 +1,25 @@
+/* delivery: the delivery rules of RFC 6121 §8 (Table 1 and text) as a table: what happens to a stanza
+ * for a local account, by kind and type, by the form of its address and by what resources there are.
+ * A bare-JID message goes to all sessions of non-negative priority. Pure. */
+#pragma once
+#include "xmpp/stanza_kind.h"
+
+enum delivery_to { TO_BARE, TO_FULL };
+enum delivery_have { /* what the account has */
+    HAVE_NO_ACCOUNT,
+    HAVE_NONE,      /* no available resource */
+    HAVE_NEGATIVE,  /* only available resources of negative priority */
+    HAVE_SOME,      /* at least one of non-negative priority; for TO_FULL: but not the one asked for */
+    HAVE_MATCH      /* TO_FULL: the resource asked for is connected */
+};
+enum delivery {
+    DELIVER_NONE,    /* silently ignored */
+    DELIVER_ERROR,   /* service-unavailable */
+    DELIVER_STORE,   /* offline: kept, or service-unavailable where nothing is kept */
+    DELIVER_ALL,     /* to all available resources of non-negative priority */
+    DELIVER_MATCH,   /* to the resource */
+    DELIVER_AS_BARE, /* as if it had been addressed to the bare JID */
+    DELIVER_ACCOUNT  /* the server answers on behalf of the account (IQ, subscription, probe) */
+};
+enum delivery delivery_rule(enum stanza_kind kind, enum stanza_type type, enum delivery_to to,
+                            enum delivery_have have);

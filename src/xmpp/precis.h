@@ -1,0 +1,21 @@
+/* precis: preparation of internationalised text: the PRECIS profiles UsernameCaseMapped and
+ * OpaqueString (RFC 8264, RFC 8265) and domain names (UTS 46 non-transitional, restricted to what
+ * IDNA2008 allows, RFC 5892). For text that has left the ASCII fast path of jid.c.
+ *
+ * ICU objects are opened at the first use and live as long as the process; any thread. Results are
+ * copies in `tmp`. E_SYNTAX: not UTF-8, forbidden characters, empty, or over PRECIS_OUTPUT_MAX
+ * bytes. */
+#pragma once
+#include "base/err.h"
+#include "base/slice.h"
+
+struct arena;
+
+enum {
+    PRECIS_INPUT_MAX = 4092,  /* bytes: four times what may come out */
+    PRECIS_OUTPUT_MAX = 1023, /* bytes: a part of a JID, RFC 7622 §3 */
+};
+
+NODISCARD enum err precis_username(slice text, struct arena *tmp, slice *out);
+NODISCARD enum err precis_opaque(slice text, struct arena *tmp, slice *out);
+NODISCARD enum err precis_domain(slice text, struct arena *tmp, slice *out); /* a final dot stays */
