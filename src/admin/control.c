@@ -1,0 +1,288 @@
+#include "admin/control.h"
+#include "admin/control_json.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/command.h"
+#include "base/ensure.h"
+#include "base/list.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "im/worker.h"
+#include "io/conn.h"
+#include "io/listen.h"
+#include <errno.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+enum {
+    CLIENTS_MAX = 32,
+    REQUEST_BYTES_MAX = 64 * 1024,
+    REPLY_BYTES_MAX = 16 * 1024 * 1024,
+    ACTOR_BYTES_MAX = 32,
+    AUDIT_BYTES_MAX = 1024
+};
+
+static const struct conn_limits limits = {
+    .input_bytes = REQUEST_BYTES_MAX,
+    .output_high = REPLY_BYTES_MAX,
+    .output_max = 2 * REPLY_BYTES_MAX,
+    .handshake_ms = 1000,
+};
+
+struct log_area log_admin = { .name = "admin" };
+
+struct control {
+    struct worker *worker;
+    struct listener *listener; /* NULL after control_close() */
+    struct list clients;
+    unsigned client_count;
+    char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
+};
+
+struct client {
+    struct list node;
+    struct control *control;
+    struct conn *conn; /* NULL: gone while its command runs */
+    struct loop_post ended;
+    struct command_call call; /* arena NULL: none runs */
+    bool input_ended;         /* the peer has half-closed: a script that sends no more */
+    char actor[ACTOR_BYTES_MAX];
+};
+
+static void client_free(struct client *cl)
+{
+    list_remove(&cl->node);
+    cl->control->client_count--;
+    arena_destroy(&cl->call.arena);
+    mem_free(&cl);
+}
+
+/* The arguments as "jid=a@b force=true", without secrets. */
+static void audit(const struct client *cl)
+{
+    const struct command_call *call = &cl->call;
+    struct buf args;
+    buf_init(&args, AUDIT_BYTES_MAX);
+    const struct command_arg *rows = call->command->args;
+    for (size_t i = 0; rows != NULL && rows[i].name != NULL; i++) {
+        if (call->args[i].ptr != NULL && rows[i].kind != ARG_SECRET)
+            buf_printf(&args, "%s%s=%.*s", args.len > 0 ? " " : "", rows[i].name,
+                       SLICE_ARG(call->args[i]));
+    }
+    log_info(&log_admin, LOG_EV("admin.command"), LOG_C("actor", cl->actor),
+             LOG_C("command", call->command->name), LOG_S("args", buf_slice(&args)),
+             LOG_C("result", err_name(call->err)));
+    buf_fini(&args);
+}
+
+static void write_refusal(struct conn *c, enum err e, const char *text)
+{
+    struct buf out;
+    buf_init(&out, REQUEST_BYTES_MAX);
+    control_refuse(&out, e, slice_of(text));
+    conn_write(c, buf_slice(&out));
+    buf_fini(&out);
+}
+
+static void write_reply(struct client *cl)
+{
+    struct buf out;
+    buf_init(&out, REPLY_BYTES_MAX);
+    control_reply(&out, &cl->call);
+    if (out.overflow)
+        write_refusal(cl->conn, E_LIMIT, "the answer is longer than 16 MiB; ask for less");
+    else
+        conn_write(cl->conn, buf_slice(&out));
+    buf_fini(&out);
+}
+
+/* On the client's loop again, wherever the command ended. */
+static void on_ended(struct loop_post *post, struct loop *loop)
+{
+    (void)loop;
+    struct client *cl = CONTAINER_OF(post, struct client, ended);
+    audit(cl);
+    if (cl->conn == NULL) {
+        client_free(cl);
+        return;
+    }
+    write_reply(cl);
+    arena_destroy(&cl->call.arena);
+    conn_release(cl->conn, CONN_HOLD_STREAM);
+    if (cl->input_ended || cl->control->listener == NULL)
+        conn_close(cl->conn);
+}
+
+static void finished(struct command_call *call, void *arg)
+{
+    (void)call;
+    struct client *cl = arg;
+    cl->ended.fn = on_ended;
+    loop_post(cl->control->worker->loop, &cl->ended);
+}
+
+static void run_line(struct client *cl, slice line)
+{
+    struct why why;
+    cl->call = (struct command_call){ .arena = arena_create(0),
+                                      .worker = cl->control->worker,
+                                      .actor = slice_of(cl->actor),
+                                      .finished = finished,
+                                      .arg = cl };
+    enum err e = control_parse(line, &cl->call, &why);
+    if (e != OK) {
+        arena_destroy(&cl->call.arena);
+        write_refusal(cl->conn, e, why.text);
+        return;
+    }
+    conn_hold(cl->conn, CONN_HOLD_STREAM);
+    cl->call.command->run(&cl->call);
+}
+
+static size_t on_input(struct conn *c, slice data)
+{
+    struct client *cl = conn_owner(c);
+    size_t used = 0;
+    slice line, rest;
+    while (cl->call.arena == NULL && slice_cut(slice_from(data, used), '\n', &line, &rest)) {
+        used += line.len + 1;
+        run_line(cl, line);
+    }
+    if (cl->call.arena == NULL && data.len - used >= REQUEST_BYTES_MAX) {
+        write_refusal(c, E_LIMIT, "found a request of more than 64 KiB, allowed at most that");
+        conn_close(c);
+    }
+    return used;
+}
+
+static void on_event(struct conn *c, enum conn_event ev)
+{
+    struct client *cl = conn_owner(c);
+    if (ev != CONN_EOF)
+        return;
+    cl->input_ended = true;
+    if (cl->call.arena == NULL) /* else when the running command has been answered */
+        conn_close(c);
+}
+
+static void on_closed(struct conn *c)
+{
+    struct client *cl = conn_owner(c);
+    cl->conn = NULL;
+    if (cl->call.arena == NULL)
+        client_free(cl);
+}
+
+static const struct conn_ops client_ops = { on_input, on_event, on_closed };
+
+static void name_actor(char out[ACTOR_BYTES_MAX], int fd)
+{
+    struct ucred peer;
+    socklen_t len = sizeof peer;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) != 0)
+        snprintf(out, ACTOR_BYTES_MAX, "control:unknown");
+    else if (peer.uid == 0)
+        snprintf(out, ACTOR_BYTES_MAX, "control:root");
+    else
+        snprintf(out, ACTOR_BYTES_MAX, "control:uid=%u", (unsigned)peer.uid);
+}
+
+static void on_accepted(struct loop *loop, int fd, const struct sockaddr *peer, void *arg)
+{
+    struct control *ctl = arg;
+    if (ctl->client_count == CLIENTS_MAX) {
+        log_warn(&log_admin, LOG_EV("control.full"), LOG_I("connections", CLIENTS_MAX));
+        close(fd);
+        return;
+    }
+    struct client *cl = mem_new(struct client);
+    cl->control = ctl;
+    name_actor(cl->actor, fd);
+    list_append(&ctl->clients, &cl->node);
+    ctl->client_count++;
+    cl->conn = conn_create(loop, fd, peer, 0, NULL, &limits);
+    conn_start(cl->conn, &client_ops, cl);
+}
+
+/* A file left by a server that was killed: it is there, but connecting is refused. */
+static enum err remove_stale(const char *path, struct why *why)
+{
+    struct stat st;
+    struct sockaddr_un addr = { .sun_family = AF_UNIX };
+    if (lstat(path, &st) != 0)
+        return OK; /* not there, or listening will tell */
+    int fd = S_ISSOCK(st.st_mode) ? socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0) : -1;
+    memcpy(addr.sun_path, path, strlen(path) + 1);
+    bool stale =
+        fd >= 0 && connect(fd, (struct sockaddr *)&addr, sizeof addr) != 0 && errno == ECONNREFUSED;
+    if (fd >= 0)
+        close(fd);
+    if (!stale) {
+        why_set(why, "%s: %s", path,
+                fd < 0 ? "there is a file that is not a socket; remove it or change `control`"
+                       : "another server is listening; stop it or change `control`");
+        return E_EXISTS;
+    }
+    unlink(path);
+    return OK;
+}
+
+enum err control_open(struct control **out, const char *path, struct worker *worker,
+                      struct why *why)
+{
+    char address[sizeof "unix:" + sizeof(*out)->path];
+    size_t len = strlen(path);
+    if (len >= sizeof(*out)->path) {
+        why_set(why, "%s: found a path of %zu bytes, allowed less than %zu", path, len,
+                sizeof(*out)->path);
+        return E_LIMIT;
+    }
+    enum err e = remove_stale(path, why);
+    if (e != OK)
+        return e;
+    struct control *ctl = mem_new(struct control);
+    ctl->worker = worker;
+    list_init(&ctl->clients);
+    memcpy(ctl->path, path, len + 1);
+    snprintf(address, sizeof address, "unix:%s", path);
+    e = listener_open(&ctl->listener, slice_of(address), why);
+    if (e == OK)
+        e = listener_attach(ctl->listener, worker->loop, on_accepted, ctl);
+    if (e != OK) {
+        if (ctl->listener != NULL)
+            listener_close(&ctl->listener);
+        mem_free(&ctl);
+        return e;
+    }
+    *out = ctl;
+    return OK;
+}
+
+void control_close(struct control *control)
+{
+    if (control->listener == NULL)
+        return;
+    listener_detach(control->listener, control->worker->loop);
+    listener_close(&control->listener);
+    unlink(control->path);
+    LIST_EACH(it, &control->clients)
+    {
+        struct client *cl = CONTAINER_OF(it, struct client, node);
+        if (cl->conn != NULL && cl->call.arena == NULL)
+            conn_close(cl->conn);
+    }
+}
+
+void control_destroy(struct control **control)
+{
+    struct control *ctl = *control;
+    if (ctl == NULL)
+        return;
+    ensure(ctl->listener == NULL);
+    LIST_EACH(it, &ctl->clients)
+    client_free(CONTAINER_OF(it, struct client, node));
+    mem_free(control);
+}

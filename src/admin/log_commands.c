@@ -1,0 +1,80 @@
+#include "admin/status.h"
+#include "base/command.h"
+#include "base/log.h"
+#include "im/feature.h"
+
+static const char *const level_names[] = { "error", "warn", "info", "debug", "trace", NULL };
+static const char *const on_off[] = { "on", "off", NULL };
+
+static void run_level(struct command_call *call)
+{
+    enum log_level level;
+    slice name = command_arg(call, "level");
+    if (!log_level_parse(name, &level)) {
+        command_fail(call, E_SYNTAX, "found \"%.*s\", allowed a level", SLICE_ARG(name));
+        return;
+    }
+    log_set_default(level);
+    command_done(call, "log level is %.*s until the next reload", SLICE_ARG(name));
+}
+
+static void run_trace(struct command_call *call)
+{
+    slice name = command_arg(call, "area");
+    bool on = slice_is(command_arg(call, "state"), "on");
+    bool all = slice_is(name, "all");
+    struct log_area *found = log_find(name);
+    if (found == NULL && !all) {
+        command_fail(call, E_NOTFOUND, "%.*s: no such area; `log areas` lists them",
+                     SLICE_ARG(name));
+        return;
+    }
+    for (struct log_area *area = log_first(); area != NULL; area = area->next) {
+        if (all || area == found)
+            log_set_level(area, on ? LOG_TRACE : log_default());
+    }
+    command_done(call, "trace of %.*s is %s", SLICE_ARG(name), on ? "on" : "off");
+}
+
+static void run_areas(struct command_call *call)
+{
+    for (const struct log_area *area = log_first(); area != NULL; area = area->next) {
+        command_row(call);
+        command_text(call, "area", slice_of(area->name));
+        command_text(call, "level", slice_of(level_names[atomic_load(&area->level)]));
+    }
+    command_done(call, "%s", "");
+}
+
+static struct command level_command = {
+    .name = "log level",
+    .args =
+        (const struct command_arg[]){
+            { "level", ARG_POSITIONAL, "the least important lines that are written", level_names },
+            { 0 },
+        },
+    .run = run_level,
+    .doc = "Sets the level of the log until the next reload or restart.",
+};
+static struct command trace_command = {
+    .name = "log trace",
+    .args =
+        (const struct command_arg[]){
+            { "area", ARG_POSITIONAL, "part of the server, or all", NULL },
+            { "state", ARG_POSITIONAL, "on or off", on_off },
+            { 0 },
+        },
+    .run = run_trace,
+    .doc = "Writes everything one part of the server has to tell, or stops that.",
+};
+static struct command areas_command = {
+    .name = "log areas",
+    .run = run_areas,
+    .doc = "Lists the parts of the server whose log can be traced.",
+    .columns = (const char *const[]){ "area", "level", NULL },
+};
+
+const struct feature log_feature = {
+    .name = "log",
+    .commands = (struct command *const[]){ &level_command, &trace_command, &areas_command, NULL },
+};

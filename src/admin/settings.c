@@ -1,0 +1,378 @@
+#include "admin/settings.h"
+#include "base/alarm.h"
+#include "base/arena.h"
+#include "base/command.h"
+#include "base/ensure.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "im/feature.h"
+#include "im/node.h"
+#include "im/worker.h"
+
+enum { VALUE_BYTES_MAX = 4096 };
+
+static struct log_area log_settings = { .name = "settings" };
+
+static struct alarm restart_alarm = {
+    .name = "settings.restart",
+    .severity = ALARM_WARNING,
+    .text = "a changed setting applies only after a restart",
+    .action = "restart the part named by `musterctl get NAME`",
+};
+
+static struct store_stmt stmt_all = {
+    .name = "setting.all",
+    .sql = "SELECT name, value FROM setting ORDER BY name",
+    .params = "",
+    .cols = "tt",
+};
+static struct store_stmt stmt_put = {
+    .name = "setting.put",
+    .sql = "INSERT INTO setting (name, value) VALUES ($1, $2) "
+           "ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+    .params = "tt",
+    .cols = "",
+};
+static struct store_stmt stmt_del = {
+    .name = "setting.del",
+    .sql = "DELETE FROM setting WHERE name = $1",
+    .params = "t",
+    .cols = "",
+};
+
+static const char create_setting[] =
+    "CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL)";
+static const struct store_migration migrations[] = {
+    { .version = 1, .sqlite = create_setting, .pgsql = create_setting },
+    { 0 },
+};
+static const struct store_schema schema = {
+    .feature = "settings",
+    .migrations = migrations,
+    .stmts = (struct store_stmt *const[]){ &stmt_all, &stmt_put, &stmt_del, NULL },
+};
+
+/* The table in memory, for the time a setting ceases to be locked. One item a setting at most. */
+struct stored {
+    struct stored *next;
+    struct setting *setting;
+    size_t len;
+    char value[];
+};
+static struct stored *stored_first;
+
+static void stored_drop(const struct setting *s)
+{
+    struct stored **at = &stored_first;
+    while (*at != NULL && (*at)->setting != s)
+        at = &(*at)->next;
+    if (*at == NULL)
+        return;
+    struct stored *gone = *at;
+    *at = gone->next;
+    mem_free(&gone);
+}
+
+static void stored_put(struct setting *s, slice value)
+{
+    stored_drop(s);
+    struct stored *item = mem_alloc(sizeof *item + value.len);
+    *item = (struct stored){ .next = stored_first, .setting = s, .len = value.len };
+    if (value.len > 0)
+        memcpy(item->value, value.ptr, value.len);
+    stored_first = item;
+}
+
+static const struct stored *stored_find(const struct setting *s)
+{
+    const struct stored *item = stored_first;
+    while (item != NULL && item->setting != s)
+        item = item->next;
+    return item;
+}
+
+static void load_row(slice name, slice value)
+{
+    struct why why;
+    struct setting *s = setting_find(name);
+    if (s == NULL) {
+        log_warn(&log_settings, LOG_EV("setting.unknown"), LOG_S("name", name));
+        return;
+    }
+    if (setting_check(s, value, &why) != OK) {
+        log_warn(&log_settings, LOG_EV("setting.ignored"), LOG_C("why", why.text));
+        return;
+    }
+    stored_put(s, value);
+    if (!s->locked && setting_set(s, value, &why) != OK)
+        log_warn(&log_settings, LOG_EV("setting.ignored"), LOG_C("why", why.text));
+}
+
+static void loaded(void *arg, enum store_result result, const struct store_batch *b)
+{
+    (void)arg;
+    if (result != STORE_OK)
+        return;
+    for (uint32_t row = 0; row < store_row_count(b, 0); row++)
+        load_row(store_text(b, 0, row, 0), store_text(b, 0, row, 1));
+}
+
+enum err settings_load(struct store *store, struct why *why)
+{
+    struct store_batch *b = store_read(store, 0);
+    store_add(b, &stmt_all, STORE_ANY_ROWS, NULL, 0);
+    enum store_result result = store_run(b, loaded, NULL);
+    if (result == STORE_OK)
+        return OK;
+    why_set(why, "the settings in the database cannot be read: %s", store_result_name(result));
+    return E_DOWN;
+}
+
+/* Leaves the node file's value for that of the database, or the default. */
+static void unlock(struct setting *s)
+{
+    struct why why;
+    const struct stored *item = stored_find(s);
+    s->locked = false;
+    if (item == NULL || setting_set(s, (slice){ item->value, item->len }, &why) != OK)
+        setting_reset(s);
+}
+
+static const struct setting_fixed *fixed_find(const struct setting_fixed *fixed, size_t count,
+                                              const struct setting *s)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (fixed[i].setting == s)
+            return &fixed[i];
+    }
+    return NULL;
+}
+
+void settings_fix(const struct setting_fixed *fixed, size_t count)
+{
+    struct why why;
+    for (struct setting *s = setting_first(); s != NULL; s = s->next) {
+        const struct setting_fixed *f = fixed_find(fixed, count, s);
+        if (f != NULL) {
+            s->locked = true;
+            enum err e = setting_set(s, f->value, &why);
+            ensure(e == OK); /* has been checked by the loader */
+        } else if (s->locked) {
+            unlock(s);
+        }
+    }
+}
+
+/* `set` on its way through the store; in the arena of its call. */
+struct change {
+    struct command_call *call;
+    struct setting *setting;
+    slice value; /* ptr NULL: back to the default */
+};
+
+static void apply(const struct change *ch)
+{
+    struct setting *s = ch->setting;
+    struct why why;
+    if (ch->value.ptr == NULL) {
+        stored_drop(s);
+        setting_reset(s);
+    } else {
+        stored_put(s, ch->value);
+        enum err e = setting_set(s, ch->value, &why);
+        ensure(e == OK); /* has been checked before it was stored */
+    }
+}
+
+static void change_stored(void *arg, enum store_result result, const struct store_batch *b)
+{
+    (void)b;
+    const struct change *ch = arg;
+    struct setting *s = ch->setting;
+    char value[VALUE_BYTES_MAX];
+    if (result != STORE_OK) {
+        command_fail(ch->call, E_DOWN, "%s: not applied: the database answers %s", s->name,
+                     store_result_name(result));
+        return;
+    }
+    if (s->locked) { /* by a reload in the meantime */
+        command_fail(ch->call, E_CONFLICT, "%s: now fixed by the node file", s->name);
+        return;
+    }
+    apply(ch);
+    setting_format(s, value, sizeof value);
+    if (s->restart != NULL) {
+        alarm_raise(&restart_alarm, slice_of(s->name));
+        command_done(ch->call, "%s is %s after a restart of: %s", s->name, value, s->restart);
+    } else {
+        command_done(ch->call, "%s is %s", s->name, value);
+    }
+}
+
+/* The setting named by the call, or NULL after a failure. */
+static struct setting *named_setting(struct command_call *call)
+{
+    slice name = command_arg(call, "setting");
+    struct setting *s = setting_find(name);
+    if (s == NULL)
+        command_fail(call, E_NOTFOUND, "%.*s: no such setting; `config show` lists them",
+                     SLICE_ARG(name));
+    return s;
+}
+
+static void set_on_writer(struct worker *w, void *arg)
+{
+    struct command_call *call = arg;
+    struct why why;
+    struct setting *s = named_setting(call);
+    if (s == NULL)
+        return;
+    slice value = command_arg(call, "value");
+    if ((value.ptr == NULL) != command_flag(call, "default")) {
+        command_fail(call, E_SYNTAX, "%s: give either a value or --default", s->name);
+        return;
+    }
+    if (s->locked) {
+        command_fail(call, E_DENIED, "%s: fixed by the node file; change it there and reload",
+                     s->name);
+        return;
+    }
+    enum err e = value.ptr == NULL ? OK : setting_check(s, value, &why);
+    if (e == OK && value.len >= VALUE_BYTES_MAX) {
+        why_set(&why, "%s: found %zu bytes, allowed less than %d", s->name, value.len,
+                VALUE_BYTES_MAX);
+        e = E_LIMIT;
+    }
+    if (e != OK) {
+        command_fail(call, e, "%s", why.text);
+        return;
+    }
+    struct change *ch = arena_new(call->arena, struct change, 1);
+    *ch = (struct change){ call, s, value };
+    struct store_batch *b = store_write(w->store, hash_keyed(slice_of(s->name)));
+    if (value.ptr == NULL)
+        STORE_ADD(b, &stmt_del, STORE_ANY_ROWS, SV_T(slice_of(s->name)));
+    else
+        STORE_ADD(b, &stmt_put, 1, SV_T(slice_of(s->name)), SV_T(value));
+    store_submit(b, w->loop, 0, change_stored, ch);
+}
+
+static void run_set(struct command_call *call)
+{
+    struct worker *w = call->worker;
+    node_call(w->node, 0, set_on_writer, call);
+}
+
+static void default_text(const struct setting *s, char *out, size_t cap)
+{
+    struct setting row = { .name = s->name,
+                           .type = s->type,
+                           .allow_none = s->allow_none,
+                           .choices = s->choices,
+                           .value = s->def,
+                           .text = s->def_text };
+    setting_format(&row, out, cap);
+}
+
+static const char *source(const struct setting *s)
+{
+    return s->locked ? "node file" : stored_find(s) != NULL ? "database" : "default";
+}
+
+static void add_setting(struct command_call *call, const struct setting *s)
+{
+    char value[VALUE_BYTES_MAX], def[VALUE_BYTES_MAX];
+    setting_format(s, value, sizeof value);
+    default_text(s, def, sizeof def);
+    command_row(call);
+    command_text(call, "setting", slice_of(s->name));
+    command_text(call, "value", slice_of(value));
+    command_text(call, "default", slice_of(def));
+    command_text(call, "source", slice_of(source(s)));
+    command_bool(call, "locked", s->locked);
+    command_bool(call, "changed", strcmp(value, def) != 0);
+}
+
+static void get_on_writer(struct worker *w, void *arg)
+{
+    (void)w;
+    struct command_call *call = arg;
+    char range[VALUE_BYTES_MAX];
+    const struct setting *s = named_setting(call);
+    if (s == NULL)
+        return;
+    add_setting(call, s);
+    setting_range(s, range, sizeof range);
+    command_text(call, "allowed", slice_of(range));
+    command_text(call, "restart", slice_of(s->restart != NULL ? s->restart : "no"));
+    command_text(call, "doc", slice_of(s->doc));
+    command_done(call, "%s", "");
+}
+
+static void run_get(struct command_call *call)
+{
+    struct worker *w = call->worker;
+    node_call(w->node, 0, get_on_writer, call);
+}
+
+static void show_on_writer(struct worker *w, void *arg)
+{
+    (void)w;
+    struct command_call *call = arg;
+    bool only_changed = command_flag(call, "changed");
+    for (const struct setting *s = setting_first(); s != NULL; s = s->next) {
+        if (!only_changed || s->locked || stored_find(s) != NULL)
+            add_setting(call, s);
+    }
+    command_done(call, "%s", "");
+}
+
+static void run_show(struct command_call *call)
+{
+    struct worker *w = call->worker;
+    node_call(w->node, 0, show_on_writer, call);
+}
+
+static struct command set_command = {
+    .name = "set",
+    .args =
+        (const struct command_arg[]){
+            { "setting", ARG_POSITIONAL, "name of the setting", NULL },
+            { "value", ARG_OPTIONAL, "its new value", NULL },
+            { "default", ARG_FLAG, "go back to the default", NULL },
+            { 0 },
+        },
+    .run = run_set,
+    .doc = "Changes a setting; it is kept in the database and applies at once, unless the setting "
+           "says that a restart is needed.",
+};
+static struct command get_command = {
+    .name = "get",
+    .args =
+        (const struct command_arg[]){
+            { "setting", ARG_POSITIONAL, "name of the setting", NULL },
+            { 0 },
+        },
+    .run = run_get,
+    .doc = "Shows a setting, what is allowed, and what it is for.",
+};
+static struct command show_command = {
+    .name = "config show",
+    .args =
+        (const struct command_arg[]){
+            { "changed", ARG_FLAG, "only those that the node file or the database sets", NULL },
+            { 0 },
+        },
+    .run = run_show,
+    .doc = "Lists the settings with their values and where these come from.",
+    .columns = (const char *const[]){ "setting", "value", "default", "source", NULL },
+};
+
+const struct feature settings_feature = {
+    .name = "settings",
+    .schema = &schema,
+    .commands = (struct command *const[]){ &set_command, &get_command, &show_command, NULL },
+    .alarms = (struct alarm *const[]){ &restart_alarm, NULL },
+    .logs = (struct log_area *const[]){ &log_settings, NULL },
+};

@@ -1,0 +1,212 @@
+#include "admin/status.h"
+#include "base/alarm.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/command.h"
+#include "base/list.h"
+#include "base/metric.h"
+#include "im/feature.h"
+#include "im/node.h"
+#include "im/worker.h"
+#include "io/work.h"
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum { PROC_BYTES_MAX = 4096, METRICS_BYTES_MAX = 1 << 20, DETAIL_BYTES_MAX = 160 };
+
+/* `status` on its way: round the workers, then to a helper thread, since the kernel walks all pages
+ * for the memory figures. In the arena of its call. */
+struct status {
+    struct work work;
+    struct command_call *call;
+    uint64_t sessions, accounts;
+    int64_t rss_kib, pss_kib; /* -1: unknown */
+};
+
+/* "Pss:    1234 kB" */
+static int64_t proc_kib(slice text, slice key)
+{
+    slice line, rest = text;
+    while (rest.len > 0) {
+        slice_cut(rest, '\n', &line, &rest);
+        if (slice_starts(line, key))
+            return strtoll(line.ptr + key.len, NULL, 10);
+    }
+    return -1;
+}
+
+static void read_memory(struct work *work)
+{
+    struct status *st = CONTAINER_OF(work, struct status, work);
+    char text[PROC_BYTES_MAX];
+    int fd = open("/proc/self/smaps_rollup", O_RDONLY | O_CLOEXEC);
+    ssize_t len = fd < 0 ? 0 : read(fd, text, sizeof text - 1);
+    if (fd >= 0)
+        close(fd);
+    text[len > 0 ? len : 0] = '\0';
+    st->rss_kib = proc_kib(slice_of(text), SLICE("Rss:"));
+    st->pss_kib = proc_kib(slice_of(text), SLICE("Pss:"));
+}
+
+/* Names of the active alarms whose name starts with `prefix`; "" if there are none. */
+static const char *active_alarms(struct arena *arena, const char *prefix)
+{
+    const char *text = "";
+    for (struct alarm *a = alarm_first(); a != NULL; a = a->next) {
+        if (atomic_load(&a->active) && slice_starts(slice_of(a->name), slice_of(prefix)))
+            text = arena_printf(arena, "%s%s%s", text, *text != '\0' ? ", " : "", a->name);
+    }
+    return text;
+}
+
+static void add_domains(struct command_call *call, const struct node *n)
+{
+    const char *text = "";
+    for (unsigned i = 0; i < n->domain_count; i++)
+        text = arena_printf(call->arena, "%s%s%.*s", text, i > 0 ? ", " : "",
+                            SLICE_ARG(n->domains[i]));
+    command_text(call, "domains", slice_of(text));
+}
+
+static void status_done(struct work *work)
+{
+    struct status *st = CONTAINER_OF(work, struct status, work);
+    struct command_call *call = st->call;
+    const struct worker *w = call->worker;
+    const struct node *n = w->node;
+    const char *store = active_alarms(call->arena, "store.");
+    command_row(call);
+    command_text(call, "version", SLICE(MUSTER_VERSION));
+    command_text(call, "node", slice_of(n->name));
+    command_int(call, "uptime_s", (int64_t)((clock_wall_us() - n->start_wall_us) / 1000000));
+    add_domains(call, n);
+    command_int(call, "workers", n->worker_count);
+    command_int(call, "sessions", (int64_t)st->sessions);
+    command_int(call, "accounts_loaded", (int64_t)st->accounts);
+    command_int(call, "rss_kib", st->rss_kib);
+    command_int(call, "pss_kib", st->pss_kib);
+    command_text(call, "store", slice_of(*store != '\0' ? store : "ok"));
+    command_text(call, "alarms", slice_of(active_alarms(call->arena, "")));
+    command_done(call, "%s", "");
+}
+
+static void count_worker(struct worker *w, void *arg)
+{
+    struct status *st = arg;
+    st->sessions += w->sessions.count;
+    st->accounts += w->accounts.count;
+}
+
+static void status_counted(struct worker *w, void *arg)
+{
+    struct status *st = arg;
+    st->work = (struct work){ .run = read_memory, .done = status_done };
+    st->rss_kib = st->pss_kib = -1;
+    if (work_submit(w->work, w->loop, &st->work) != OK)
+        status_done(&st->work); /* the helpers are busy: without memory figures */
+}
+
+static void run_status(struct command_call *call)
+{
+    struct status *st = arena_new(call->arena, struct status, 1);
+    st->call = call;
+    node_tour(call->worker, count_worker, status_counted, st);
+}
+
+static void run_alarms(struct command_call *call)
+{
+    static const char *const severities[] = { "warning", "error", "critical" };
+    bool all = command_flag(call, "all");
+    for (struct alarm *a = alarm_first(); a != NULL; a = a->next) {
+        bool active = atomic_load(&a->active);
+        if (!active && !all)
+            continue;
+        char since[CLOCK_STAMP_LEN] = "", detail[DETAIL_BYTES_MAX];
+        uint64_t since_us = atomic_load(&a->since_us);
+        if (since_us > 0)
+            clock_stamp(since, since_us);
+        alarm_detail(a, detail, sizeof detail);
+        command_row(call);
+        command_text(call, "alarm", slice_of(a->name));
+        command_text(call, "severity", slice_of(severities[a->severity]));
+        command_bool(call, "active", active);
+        command_text(call, "since", slice_of(since));
+        command_text(call, "text", slice_of(a->text));
+        command_text(call, "detail", slice_of(detail));
+        command_text(call, "action", slice_of(a->action));
+        command_int(call, "raised", (int64_t)atomic_load(&a->raised_count));
+    }
+    command_done(call, "%s", call->rows != NULL ? "" : "no alarm is active");
+}
+
+static const char *metric_type(const struct metric *m)
+{
+    return m->kind == METRIC_COUNTER ? "counter" : "gauge";
+}
+
+/* The text format of Prometheus, 0.0.4. */
+static void metrics_prometheus(struct command_call *call)
+{
+    struct buf out;
+    buf_init(&out, METRICS_BYTES_MAX);
+    for (const struct metric *m = metric_first(); m != NULL; m = m->next)
+        buf_printf(&out, "# HELP %s %s\n# TYPE %s %s\n%s %" PRId64 "\n", m->name, m->help, m->name,
+                   metric_type(m), m->name, metric_read(m));
+    command_done(call, "%.*s", SLICE_ARG(buf_slice(&out)));
+    buf_fini(&out);
+}
+
+static void run_metrics(struct command_call *call)
+{
+    if (slice_is(command_arg(call, "format"), "prometheus")) {
+        metrics_prometheus(call);
+        return;
+    }
+    for (const struct metric *m = metric_first(); m != NULL; m = m->next) {
+        command_row(call);
+        command_text(call, "metric", slice_of(m->name));
+        command_text(call, "type", slice_of(metric_type(m)));
+        command_int(call, "value", metric_read(m));
+        command_text(call, "help", slice_of(m->help));
+    }
+    command_done(call, "%s", "");
+}
+
+static struct command status_command = {
+    .name = "status",
+    .run = run_status,
+    .doc = "Shows how the server is: version, sessions, memory, store, active alarms.",
+};
+static struct command alarm_command = {
+    .name = "alarm list",
+    .args =
+        (const struct command_arg[]){
+            { "all", ARG_FLAG, "also those that are not active", NULL },
+            { 0 },
+        },
+    .run = run_alarms,
+    .doc = "Lists what is wrong now, and what to do about it.",
+    .columns = (const char *const[]){ "alarm", "severity", "active", "since", "text", "detail",
+                                      "action", NULL },
+};
+static struct command metrics_command = {
+    .name = "metrics",
+    .args =
+        (const struct command_arg[]){
+            { "format", ARG_OPTION, "form of the output; table if missing",
+              (const char *const[]){ "table", "prometheus", NULL } },
+            { 0 },
+        },
+    .run = run_metrics,
+    .doc = "Shows all counters and gauges.",
+    .columns = (const char *const[]){ "metric", "type", "value", "help", NULL },
+};
+
+const struct feature status_feature = {
+    .name = "status",
+    .commands =
+        (struct command *const[]){ &status_command, &alarm_command, &metrics_command, NULL },
+};

@@ -1,0 +1,831 @@
+#include "app/node_file.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/utf8.h"
+#include "xmpp/jid.h"
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include <yaml.h>
+
+enum {
+    FILE_BYTES_MAX = 256 * 1024,
+    LIST_MAX = 32,
+    DOMAINS_MAX = 1000,
+    SETTINGS_MAX = 512,
+    ERRORS_MAX = 50,
+    TEXT_BYTES_MAX = 1024,
+    FOUND_BYTES_MAX = 64,
+    WORKERS_MAX = 64,
+    DOMAIN_BYTES_MAX = 255
+};
+
+enum key_type {
+    KEY_NAME,     /* letters, digits, hyphen; min to max bytes */
+    KEY_INT,      /* min to max */
+    KEY_WORKERS,  /* auto, or min to max */
+    KEY_CHOICE,   /* index into choices */
+    KEY_PATH,     /* made absolute */
+    KEY_DOMAINS,  /* struct node_domains */
+    KEY_LISTEN,   /* struct node_listen_list */
+    KEY_CERTS,    /* struct node_certs */
+    KEY_SETTINGS, /* struct node_settings */
+};
+
+enum key_reload { KEY_RESTART, KEY_RELOAD };
+
+struct node_key {
+    const char *name;
+    enum key_type type;
+    enum key_reload reload; /* KEY_RELOAD: SIGHUP applies a change */
+    size_t offset;
+    int64_t min, max;
+    const char *const *choices;
+    const char *def; /* as it would be written; "": nothing; NULL: the key is required */
+    const char *doc;
+};
+
+static const char *const off_on[] = { "off", "on", NULL };
+static const char *const false_true[] = { "false", "true", NULL };
+static const char *const databases[] = { "sqlite", NULL };
+static const char *const levels[] = { "error", "warn", "info", "debug", "trace", NULL };
+static const char *const formats[] = { "logfmt", "json", NULL };
+
+#define AT(member) offsetof(struct node_file, member)
+static const struct node_key keys[] = {
+    { "node", KEY_NAME, KEY_RESTART, AT(node), 1, 63, NULL, "muster",
+      "Name of this node, for logs and displays." },
+    { "node_id", KEY_INT, KEY_RESTART, AT(node_id), 1, 65535, NULL, "1",
+      "Number of this node, unique in the cluster." },
+    { "cluster_id", KEY_NAME, KEY_RESTART, AT(cluster_id), 1, 63, NULL, "standalone",
+      "Name of the cluster; the same on all its nodes." },
+    { "domains", KEY_DOMAINS, KEY_RESTART, AT(domains), 1, DOMAINS_MAX, NULL, NULL,
+      "The XMPP domains served here." },
+    { "data", KEY_PATH, KEY_RESTART, AT(data), 0, 0, NULL, "/var/lib/muster",
+      "Folder of the database and of keys; it must exist and be writable." },
+    { "database", KEY_CHOICE, KEY_RESTART, AT(database), 0, 0, databases, "sqlite",
+      "Where everything is stored: `sqlite` is the file `muster.db` in the data folder." },
+    { "control", KEY_PATH, KEY_RESTART, AT(control), 0, 0, NULL, "/run/muster/control.sock",
+      "Unix socket for `musterctl`; who may write to it may administer the server." },
+    { "workers", KEY_WORKERS, KEY_RESTART, AT(workers), 1, WORKERS_MAX, NULL, "auto",
+      "Worker threads; `auto` is one for each processor core." },
+    { "worker_pinning", KEY_CHOICE, KEY_RESTART, AT(worker_pinning), 0, 0, off_on, "off",
+      "Ties each worker to one processor core." },
+    { "listen.c2s", KEY_LISTEN, KEY_RESTART, AT(c2s), 0, LIST_MAX, NULL, "[::]:5222",
+      "Addresses for clients, with STARTTLS (RFC 6120)." },
+    { "listen.c2s_tls", KEY_LISTEN, KEY_RESTART, AT(c2s_tls), 0, LIST_MAX, NULL, "[::]:5223",
+      "Addresses for clients, with TLS from the first byte (XEP-0368)." },
+    { "tls.certificate", KEY_PATH, KEY_RELOAD, AT(certificate), 0, 0, NULL, "",
+      "Certificate with its chain, PEM. Without one a self-signed pair is made in the data "
+      "folder." },
+    { "tls.key", KEY_PATH, KEY_RELOAD, AT(key), 0, 0, NULL, "", "Private key to it, PEM." },
+    { "tls.domains", KEY_CERTS, KEY_RELOAD, AT(certs), 0, DOMAINS_MAX, NULL, "",
+      "Certificates of single domains, chosen by the name the client asks for (SNI)." },
+    { "log.level", KEY_CHOICE, KEY_RELOAD, AT(log_level), 0, 0, levels, "info",
+      "The least important lines that are written to standard error." },
+    { "log.format", KEY_CHOICE, KEY_RELOAD, AT(log_format), 0, 0, formats, "logfmt",
+      "Form of a line: logfmt or one JSON object." },
+    { "settings", KEY_SETTINGS, KEY_RELOAD, AT(settings), 0, SETTINGS_MAX, NULL, "",
+      "Any setting by its full name: fixed here, and locked for `musterctl set`." },
+};
+enum { KEY_COUNT = sizeof keys / sizeof keys[0] };
+_Static_assert((int)KEY_COUNT <= (int)NODE_FILE_KEYS_MAX, "room for `shown`");
+
+struct loader {
+    struct node_file *file;
+    yaml_document_t *doc;
+    struct buf *errors;
+    unsigned error_count;
+    size_t seen_line[KEY_COUNT]; /* 0: not in the file */
+    struct buf shown;            /* of the key being read */
+};
+
+static void __attribute__((format(printf, 3, 4)))
+wrong(struct loader *l, size_t line, const char *fmt, ...)
+{
+    if (++l->error_count > ERRORS_MAX)
+        return;
+    va_list ap;
+    va_start(ap, fmt);
+    const char *text = arena_vprintf(l->file->arena, fmt, ap);
+    va_end(ap);
+    buf_printf(l->errors, "%s:%zu: %s\n", l->file->path, line, text);
+    if (l->error_count == ERRORS_MAX)
+        buf_printf(l->errors, "%s: more mistakes are not shown\n", l->file->path);
+}
+
+static size_t line_of(const yaml_node_t *n) { return n->start_mark.line + 1; }
+
+static slice scalar(const yaml_node_t *n)
+{
+    return (slice){ (const char *)n->data.scalar.value, n->data.scalar.length };
+}
+
+static bool is_null(const yaml_node_t *n)
+{
+    return n->type == YAML_SCALAR_NODE && n->data.scalar.style == YAML_PLAIN_SCALAR_STYLE &&
+           (n->data.scalar.length == 0 || slice_is(scalar(n), "~") || slice_is(scalar(n), "null"));
+}
+
+/* What stands there, for messages: bounded, printable, and without what follows "://", which may be
+ * a password. */
+static const char *found_text(struct arena *arena, slice text)
+{
+    const char *url = text.len > 0 ? memmem(text.ptr, text.len, "://", 3) : NULL;
+    size_t len = url != NULL ? (size_t)(url - text.ptr) + 3 : text.len;
+    len = len < FOUND_BYTES_MAX ? len : FOUND_BYTES_MAX;
+    len = utf8_valid_len((slice){ text.ptr, len });
+    char *out = arena_printf(arena, "\"%.*s%s\"", (int)len, text.ptr, len < text.len ? "…" : "");
+    for (char *c = out; *c != '\0'; c++)
+        *c = (unsigned char)*c < ' ' ? '?' : *c;
+    return out;
+}
+
+static const char *found_node(struct arena *arena, const yaml_node_t *n)
+{
+    if (n->type == YAML_SEQUENCE_NODE)
+        return "a list";
+    if (n->type == YAML_MAPPING_NODE)
+        return "a section";
+    return is_null(n) ? "nothing" : found_text(arena, scalar(n));
+}
+
+static const char *choices_text(struct arena *arena, const char *const *choices)
+{
+    const char *text = choices[0];
+    for (size_t i = 1; choices[i] != NULL; i++)
+        text =
+            arena_printf(arena, "%s%s%s", text, choices[i + 1] == NULL ? " or " : ", ", choices[i]);
+    return text;
+}
+
+static const char *allowed_text(struct arena *arena, const struct node_key *k)
+{
+    switch (k->type) {
+    case KEY_NAME:
+        return arena_printf(arena, "%" PRId64 " to %" PRId64 " letters, digits and hyphens", k->min,
+                            k->max);
+    case KEY_INT:
+        return arena_printf(arena, "a number from %" PRId64 " to %" PRId64, k->min, k->max);
+    case KEY_WORKERS:
+        return arena_printf(arena, "auto, or a number from %" PRId64 " to %" PRId64, k->min,
+                            k->max);
+    case KEY_CHOICE:
+        return choices_text(arena, k->choices);
+    case KEY_PATH:
+        return "a path; a relative one counts from the folder of this file";
+    case KEY_DOMAINS:
+        return arena_printf(arena, "a list of %" PRId64 " to %" PRId64 " different domain names",
+                            k->min, k->max);
+    case KEY_LISTEN:
+        return arena_printf(arena,
+                            "a list of at most %" PRId64 " items: \"IP:PORT\" (an IPv6 address in "
+                            "[]), or {address: \"IP:PORT\", proxy: true or false}",
+                            k->max);
+    case KEY_CERTS:
+        return "a section DOMAIN: {certificate: PATH, key: PATH} with names of `domains`";
+    case KEY_SETTINGS:
+        return "a section NAME: VALUE with names of settings";
+    }
+    return "";
+}
+
+static void wrong_value(struct loader *l, const struct node_key *k, size_t line, const char *found)
+{
+    wrong(l, line, "key '%s': found %s, allowed %s", k->name, found,
+          allowed_text(l->file->arena, k));
+}
+
+static void wrong_node(struct loader *l, const struct node_key *k, const yaml_node_t *n)
+{
+    wrong_value(l, k, line_of(n), found_node(l->file->arena, n));
+}
+
+/* A scalar as it may be used in C strings: bounded and without control characters. */
+static bool plain_text(const yaml_node_t *n, slice *out)
+{
+    if (n->type != YAML_SCALAR_NODE || is_null(n) || n->data.scalar.length > TEXT_BYTES_MAX)
+        return false;
+    *out = scalar(n);
+    for (size_t i = 0; i < out->len; i++) {
+        if ((unsigned char)out->ptr[i] < ' ' || out->ptr[i] == 0x7f)
+            return false;
+    }
+    return true;
+}
+
+static bool parse_name(struct arena *arena, const struct node_key *k, slice text, const char **out)
+{
+    for (size_t i = 0; i < text.len; i++) {
+        char c = text.ptr[i];
+        bool fine = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+        if (!fine && c != '-')
+            return false;
+    }
+    *out = slice_cstr(arena, text);
+    return (int64_t)text.len >= k->min && (int64_t)text.len <= k->max;
+}
+
+static bool parse_int(const struct node_key *k, slice text, int64_t *out)
+{
+    return slice_int(text, out) && *out >= k->min && *out <= k->max;
+}
+
+static bool parse_choice(const char *const *choices, slice text, int64_t *out)
+{
+    for (int64_t i = 0; choices[i] != NULL; i++) {
+        if (slice_is(text, choices[i])) {
+            *out = i;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool parse_path(const struct node_file *f, slice text, const char **out)
+{
+    if (text.len == 0)
+        return false;
+    const char *slash = strrchr(f->path, '/');
+    int folder_len = slash == NULL ? 0 : (int)(slash - f->path) + 1;
+    *out = text.ptr[0] == '/'
+               ? slice_cstr(f->arena, text)
+               : arena_printf(f->arena, "%.*s%.*s", folder_len, f->path, SLICE_ARG(text));
+    return true;
+}
+
+static bool parse_domain(struct arena *arena, slice text, const char **out)
+{
+    slice domain;
+    if (jid_prep_domain(text, arena, &domain) != OK || domain.len > DOMAIN_BYTES_MAX)
+        return false;
+    *out = slice_cstr(arena, domain);
+    return true;
+}
+
+/* "127.0.0.1:5222" or "[::1]:5222". */
+static bool parse_address(struct arena *arena, slice text, const char **out)
+{
+    char ip[INET6_ADDRSTRLEN];
+    struct in6_addr addr;
+    const char *colon = text.len > 0 ? memrchr(text.ptr, ':', text.len) : NULL;
+    if (colon == NULL)
+        return false;
+    slice host = { text.ptr, (size_t)(colon - text.ptr) };
+    slice port = slice_from(text, host.len + 1);
+    bool v6 = host.len >= 2 && host.ptr[0] == '[' && host.ptr[host.len - 1] == ']';
+    if (v6)
+        host = (slice){ host.ptr + 1, host.len - 2 };
+    if (host.len >= sizeof ip)
+        return false;
+    memcpy(ip, host.ptr, host.len);
+    ip[host.len] = '\0';
+    int64_t number;
+    if (inet_pton(v6 ? AF_INET6 : AF_INET, ip, &addr) != 1 || port.len > 5 ||
+        !slice_int(port, &number) || number < 0 || number > 65535)
+        return false;
+    *out = slice_cstr(arena, text);
+    return true;
+}
+
+static bool parse_scalar(struct loader *l, const struct node_key *k, slice text)
+{
+    void *field = (char *)l->file + k->offset;
+    switch (k->type) {
+    case KEY_NAME:
+        return parse_name(l->file->arena, k, text, field);
+    case KEY_WORKERS:
+        if (slice_is(text, "auto")) {
+            *(int64_t *)field = NODE_WORKERS_AUTO;
+            return true;
+        }
+        return parse_int(k, text, field);
+    case KEY_INT:
+        return parse_int(k, text, field);
+    case KEY_CHOICE:
+        return parse_choice(k->choices, text, field);
+    case KEY_PATH:
+        return parse_path(l->file, text, field);
+    case KEY_DOMAINS:
+    case KEY_LISTEN:
+    case KEY_CERTS:
+    case KEY_SETTINGS:
+        break;
+    }
+    return false;
+}
+
+static void read_scalar(struct loader *l, const struct node_key *k, const yaml_node_t *n)
+{
+    slice text;
+    if (!plain_text(n, &text) || !parse_scalar(l, k, text))
+        wrong_node(l, k, n);
+    else
+        buf_add(&l->shown, text);
+}
+
+static const yaml_node_t *list_item(struct loader *l, const yaml_node_t *list, size_t i)
+{
+    return yaml_document_get_node(l->doc, list->data.sequence.items.start[i]);
+}
+
+/* The number of items, or -1 after a message. */
+static ptrdiff_t list_count(struct loader *l, const struct node_key *k, const yaml_node_t *n)
+{
+    if (n->type != YAML_SEQUENCE_NODE) {
+        wrong_node(l, k, n);
+        return -1;
+    }
+    ptrdiff_t count = n->data.sequence.items.top - n->data.sequence.items.start;
+    if (count < k->min || count > k->max) {
+        wrong_value(l, k, line_of(n), arena_printf(l->file->arena, "a list of %td", count));
+        return -1;
+    }
+    return count;
+}
+
+static bool domain_known(const struct node_domains *domains, const char *name)
+{
+    for (size_t i = 0; i < domains->count; i++) {
+        if (strcmp(domains->name[i], name) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void read_domains(struct loader *l, const struct node_key *k, const yaml_node_t *n)
+{
+    ptrdiff_t count = list_count(l, k, n);
+    if (count < 0)
+        return;
+    const char **names = arena_new(l->file->arena, const char *, (size_t)count);
+    struct node_domains *out = &l->file->domains;
+    out->name = names;
+    for (size_t i = 0; i < (size_t)count; i++) {
+        const yaml_node_t *item = list_item(l, n, i);
+        slice text;
+        const char *name;
+        if (!plain_text(item, &text) || !parse_domain(l->file->arena, text, &name) ||
+            domain_known(out, name)) {
+            wrong_node(l, k, item);
+            continue;
+        }
+        names[out->count++] = name;
+        buf_printf(&l->shown, "%s%s", out->count > 1 ? ", " : "", name);
+    }
+}
+
+static const yaml_node_t *pair_key(struct loader *l, const yaml_node_t *map, size_t i)
+{
+    return yaml_document_get_node(l->doc, map->data.mapping.pairs.start[i].key);
+}
+static const yaml_node_t *pair_value(struct loader *l, const yaml_node_t *map, size_t i)
+{
+    return yaml_document_get_node(l->doc, map->data.mapping.pairs.start[i].value);
+}
+static size_t pair_count(const yaml_node_t *map)
+{
+    return (size_t)(map->data.mapping.pairs.top - map->data.mapping.pairs.start);
+}
+
+/* The key of pair i as text; false after a message: not a text, or there before. `in` is the name
+ * of the section, "" at the top. */
+static bool pair_name(struct loader *l, const yaml_node_t *map, size_t i, const char *in,
+                      slice *out)
+{
+    const char *dot = *in != '\0' ? "." : "";
+    const yaml_node_t *key = pair_key(l, map, i);
+    if (!plain_text(key, out)) {
+        wrong(l, line_of(key), "key '%s%s%s': found as a key, allowed a plain name", in, dot,
+              found_node(l->file->arena, key));
+        return false;
+    }
+    for (size_t j = 0; j < i; j++) {
+        const yaml_node_t *earlier = pair_key(l, map, j);
+        if (earlier->type == YAML_SCALAR_NODE && slice_eq(scalar(earlier), *out)) {
+            wrong(l, line_of(key), "key '%s%s%.*s': found twice, first in line %zu; allowed once",
+                  in, dot, SLICE_ARG(*out), line_of(earlier));
+            return false;
+        }
+    }
+    return true;
+}
+
+/* {address: "IP:PORT", proxy: true} */
+static bool listen_map(struct loader *l, const struct node_key *k, const yaml_node_t *n,
+                       struct node_listen *out)
+{
+    for (size_t i = 0; i < pair_count(n) && i < LIST_MAX; i++) {
+        slice name, text;
+        if (!pair_name(l, n, i, k->name, &name))
+            return true; /* has been told */
+        if (!plain_text(pair_value(l, n, i), &text))
+            return false;
+        bool fine = slice_is(name, "address") ? parse_address(l->file->arena, text, &out->address)
+                    : slice_is(name, "proxy") ? parse_choice(false_true, text, &out->proxy)
+                                              : false;
+        if (!fine)
+            return false;
+    }
+    return out->address != NULL;
+}
+
+static void read_listen(struct loader *l, const struct node_key *k, const yaml_node_t *n)
+{
+    ptrdiff_t count = list_count(l, k, n);
+    if (count < 0)
+        return;
+    struct node_listen *items = arena_new(l->file->arena, struct node_listen, (size_t)count);
+    for (size_t i = 0; i < (size_t)count; i++) {
+        const yaml_node_t *item = list_item(l, n, i);
+        slice text;
+        bool fine =
+            item->type == YAML_MAPPING_NODE
+                ? listen_map(l, k, item, &items[i])
+                : plain_text(item, &text) && parse_address(l->file->arena, text, &items[i].address);
+        if (!fine)
+            wrong_node(l, k, item);
+        else
+            buf_printf(&l->shown, "%s%s%s", i > 0 ? ", " : "", items[i].address,
+                       items[i].proxy ? " (proxy)" : "");
+    }
+    *(struct node_listen_list *)(void *)((char *)l->file + k->offset) =
+        (struct node_listen_list){ items, (size_t)count };
+}
+
+static bool is_map(struct loader *l, const struct node_key *k, const yaml_node_t *n)
+{
+    if (is_null(n))
+        return false;
+    if (n->type == YAML_MAPPING_NODE && pair_count(n) <= (size_t)k->max)
+        return true;
+    wrong_node(l, k, n);
+    return false;
+}
+
+/* {certificate: PATH, key: PATH} */
+static bool cert_map(struct loader *l, const yaml_node_t *n, const char *in, struct node_cert *out)
+{
+    if (n->type != YAML_MAPPING_NODE)
+        return false;
+    for (size_t i = 0; i < pair_count(n) && i < LIST_MAX; i++) {
+        slice name, text;
+        if (!pair_name(l, n, i, in, &name))
+            return true; /* has been told */
+        const char **field = slice_is(name, "certificate") ? &out->certificate
+                             : slice_is(name, "key")       ? &out->key
+                                                           : NULL;
+        if (field == NULL || !plain_text(pair_value(l, n, i), &text) ||
+            !parse_path(l->file, text, field))
+            return false;
+    }
+    return out->certificate != NULL && out->key != NULL;
+}
+
+static void read_certs(struct loader *l, const struct node_key *k, const yaml_node_t *n)
+{
+    if (!is_map(l, k, n))
+        return;
+    struct node_cert *certs = arena_new(l->file->arena, struct node_cert, pair_count(n));
+    size_t count = 0;
+    for (size_t i = 0; i < pair_count(n); i++) {
+        slice name;
+        if (!pair_name(l, n, i, k->name, &name))
+            continue;
+        struct node_cert *cert = &certs[count];
+        const char *in = arena_printf(l->file->arena, "%s.%.*s", k->name, SLICE_ARG(name));
+        cert->line = line_of(pair_key(l, n, i));
+        if (!parse_domain(l->file->arena, name, &cert->domain))
+            wrong_value(l, k, cert->line, found_text(l->file->arena, name));
+        else if (!cert_map(l, pair_value(l, n, i), in, cert))
+            wrong(l, cert->line, "key '%s': found %s, allowed {certificate: PATH, key: PATH}", in,
+                  found_node(l->file->arena, pair_value(l, n, i)));
+        else
+            count++;
+    }
+    l->file->certs = (struct node_certs){ certs, count };
+}
+
+static void read_setting(struct loader *l, slice name, const yaml_node_t *key,
+                         const yaml_node_t *value, struct node_setting *out)
+{
+    struct why why;
+    char range[256];
+    out->setting = setting_find(name);
+    if (out->setting == NULL) {
+        wrong(l, line_of(key),
+              "key 'settings.%.*s': found an unknown setting, allowed those that "
+              "`musterctl config show` lists",
+              SLICE_ARG(name));
+        return;
+    }
+    out->value =
+        value->type == YAML_SCALAR_NODE ? slice_dup(l->file->arena, scalar(value)) : (slice){ 0 };
+    if (out->value.ptr != NULL && setting_check(out->setting, out->value, &why) == OK)
+        return;
+    setting_range(out->setting, range, sizeof range);
+    wrong(l, line_of(value), "key 'settings.%.*s': found %s, allowed %s", SLICE_ARG(name),
+          found_node(l->file->arena, value), range);
+}
+
+static void read_settings(struct loader *l, const struct node_key *k, const yaml_node_t *n)
+{
+    if (!is_map(l, k, n))
+        return;
+    struct node_setting *items = arena_new(l->file->arena, struct node_setting, pair_count(n));
+    size_t count = 0;
+    for (size_t i = 0; i < pair_count(n); i++) {
+        slice name;
+        if (pair_name(l, n, i, k->name, &name))
+            read_setting(l, name, pair_key(l, n, i), pair_value(l, n, i), &items[count++]);
+    }
+    l->file->settings = (struct node_settings){ items, count };
+}
+
+static void read_key(struct loader *l, const struct node_key *k, const yaml_node_t *n)
+{
+    l->seen_line[k - keys] = line_of(n);
+    buf_clear(&l->shown);
+    switch (k->type) {
+    case KEY_NAME:
+    case KEY_INT:
+    case KEY_WORKERS:
+    case KEY_CHOICE:
+    case KEY_PATH:
+        read_scalar(l, k, n);
+        break;
+    case KEY_DOMAINS:
+        read_domains(l, k, n);
+        break;
+    case KEY_LISTEN:
+        read_listen(l, k, n);
+        break;
+    case KEY_CERTS:
+        read_certs(l, k, n);
+        break;
+    case KEY_SETTINGS:
+        read_settings(l, k, n);
+        break;
+    }
+    l->file->shown[k - keys] = slice_cstr(l->file->arena, buf_slice(&l->shown));
+}
+
+static const struct node_key *find_key(slice name)
+{
+    for (size_t i = 0; i < KEY_COUNT; i++) {
+        if (slice_is(name, keys[i].name))
+            return &keys[i];
+    }
+    return NULL;
+}
+
+/* The names directly below a section ("" is the top), for messages; NULL: there is none such. */
+static const char *names_below(struct arena *arena, const char *section)
+{
+    const char *text = NULL;
+    slice last = { 0 };
+    size_t skip = *section == '\0' ? 0 : strlen(section) + 1;
+    for (size_t i = 0; i < KEY_COUNT; i++) {
+        slice name = slice_of(keys[i].name), rest;
+        if (skip > 0 && (name.len <= skip || name.ptr[skip - 1] != '.' ||
+                         memcmp(name.ptr, section, skip - 1) != 0))
+            continue;
+        slice_cut(slice_from(name, skip), '.', &name, &rest);
+        if (slice_eq(name, last))
+            continue;
+        last = name;
+        text = text == NULL ? slice_cstr(arena, name)
+                            : arena_printf(arena, "%s, %.*s", text, SLICE_ARG(name));
+    }
+    return text;
+}
+
+/* Recursion is bounded by the dots in the names of `keys`. */
+static void read_section(struct loader *l, const char *section, const yaml_node_t *n)
+{
+    struct arena *arena = l->file->arena;
+    if (is_null(n))
+        return;
+    if (n->type != YAML_MAPPING_NODE || pair_count(n) > LIST_MAX) {
+        wrong(l, line_of(n), "key '%s': found %s, allowed a section with the keys %s", section,
+              found_node(arena, n), names_below(arena, section));
+        return;
+    }
+    for (size_t i = 0; i < pair_count(n); i++) {
+        slice name;
+        if (!pair_name(l, n, i, section, &name))
+            continue;
+        const char *full =
+            arena_printf(arena, "%s%s%.*s", section, *section == '\0' ? "" : ".", SLICE_ARG(name));
+        const struct node_key *k = find_key(slice_of(full));
+        if (k != NULL)
+            read_key(l, k, pair_value(l, n, i));
+        else if (*full != '\0' && names_below(arena, full) != NULL)
+            read_section(l, full, pair_value(l, n, i));
+        else
+            wrong(l, line_of(pair_key(l, n, i)), "key '%s': found an unknown key, allowed %s", full,
+                  names_below(arena, section));
+    }
+}
+
+static void read_default(struct loader *l, const struct node_key *k)
+{
+    if (k->type == KEY_LISTEN) {
+        struct node_listen *item = arena_new(l->file->arena, struct node_listen, 1);
+        item->address = k->def;
+        *(struct node_listen_list *)(void *)((char *)l->file + k->offset) =
+            (struct node_listen_list){ item, 1 };
+    } else if (!parse_scalar(l, k, slice_of(k->def))) {
+        wrong(l, 1, "key '%s': the default \"%s\" is not allowed", k->name, k->def);
+    }
+    l->file->shown[k - keys] = k->def;
+}
+
+/* What only the whole file shows: missing keys, and keys that need each other. */
+static void check_whole(struct loader *l)
+{
+    const struct node_file *f = l->file;
+    for (size_t i = 0; i < KEY_COUNT; i++) {
+        if (l->seen_line[i] > 0)
+            continue;
+        if (keys[i].def == NULL)
+            wrong_value(l, &keys[i], 1, "nothing");
+        else if (*keys[i].def != '\0')
+            read_default(l, &keys[i]);
+    }
+    const struct node_key *cert = find_key(SLICE("tls.certificate"));
+    const struct node_key *key = find_key(SLICE("tls.key"));
+    size_t cert_line = l->seen_line[cert - keys], key_line = l->seen_line[key - keys];
+    if ((cert_line > 0) != (key_line > 0))
+        wrong(l, cert_line + key_line,
+              "key '%s': found nothing, allowed both tls.certificate and tls.key, or neither",
+              cert_line > 0 ? key->name : cert->name);
+    for (size_t i = 0; i < f->certs.count; i++) {
+        if (!domain_known(&f->domains, f->certs.item[i].domain))
+            wrong(l, f->certs.item[i].line,
+                  "key 'tls.domains': found \"%s\", allowed names of `domains`",
+                  f->certs.item[i].domain);
+    }
+}
+
+/* The next document of the text; false after a message. */
+static bool load_document(struct loader *l, yaml_parser_t *parser, yaml_document_t *doc)
+{
+    if (yaml_parser_load(parser, doc) != 0)
+        return true;
+    wrong(l, parser->problem_mark.line + 1, "found malformed YAML: %s",
+          parser->problem != NULL ? parser->problem : "out of memory");
+    return false;
+}
+
+static void read_document(struct loader *l, yaml_parser_t *parser)
+{
+    yaml_document_t doc, second;
+    if (!load_document(l, parser, &doc))
+        return;
+    l->doc = &doc;
+    const yaml_node_t *root = yaml_document_get_root_node(&doc);
+    if (root != NULL)
+        read_section(l, "", root);
+    if (root != NULL && load_document(l, parser, &second)) {
+        const yaml_node_t *more = yaml_document_get_root_node(&second);
+        if (more != NULL)
+            wrong(l, line_of(more), "found a second document, allowed one");
+        yaml_document_delete(&second);
+    }
+    check_whole(l);
+    yaml_document_delete(&doc);
+}
+
+/* The file as far as it is right; the number of mistakes. */
+static unsigned read_text(struct node_file *file, slice text, struct buf *errors)
+{
+    struct loader l = { .file = file, .errors = errors };
+    yaml_parser_t parser;
+    buf_init(&l.shown, FILE_BYTES_MAX);
+    if (yaml_parser_initialize(&parser) != 0) {
+        yaml_parser_set_input_string(&parser, (const unsigned char *)text.ptr, text.len);
+        yaml_parser_set_encoding(&parser, YAML_UTF8_ENCODING);
+        read_document(&l, &parser);
+        yaml_parser_delete(&parser);
+    } else {
+        wrong(&l, 1, "cannot be read: out of memory");
+    }
+    buf_fini(&l.shown);
+    return l.error_count;
+}
+
+static struct node_file *file_create(const char *path)
+{
+    struct arena *arena = arena_create(0);
+    struct node_file *f = arena_new(arena, struct node_file, 1);
+    f->arena = arena;
+    f->path = slice_cstr(arena, slice_of(path));
+    return f;
+}
+
+void node_file_free(struct node_file **file)
+{
+    struct arena *arena = *file != NULL ? (*file)->arena : NULL;
+    *file = NULL;
+    arena_destroy(&arena);
+}
+
+enum err node_file_parse(struct node_file **out, const char *path, slice text, struct buf *errors)
+{
+    *out = file_create(path);
+    if (read_text(*out, text, errors) == 0)
+        return OK;
+    node_file_free(out);
+    return E_SYNTAX;
+}
+
+/* The whole file in `text`, which has room for FILE_BYTES_MAX and one byte more. */
+static enum err read_file(const char *path, struct buf *text, struct why *why)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    ssize_t got = fd < 0 ? -1 : 1;
+    while (got > 0 && text->len <= FILE_BYTES_MAX) {
+        char *room = buf_reserve(text, FILE_BYTES_MAX + 1 - text->len);
+        got = read(fd, room, FILE_BYTES_MAX + 1 - text->len);
+        text->len += got > 0 ? (size_t)got : 0;
+    }
+    if (got < 0)
+        why_set(why, "%s: cannot be read: %s", path, strerror(errno));
+    else if (text->len > FILE_BYTES_MAX)
+        why_set(why, "%s: found more than %d bytes, allowed at most that", path, FILE_BYTES_MAX);
+    if (fd >= 0)
+        close(fd);
+    return got < 0 ? E_IO : text->len > FILE_BYTES_MAX ? E_SYNTAX : OK;
+}
+
+enum err node_file_load(struct node_file **out, const char *path, struct buf *errors)
+{
+    struct why why;
+    struct buf text;
+    char absolute[PATH_MAX];
+    *out = NULL;
+    buf_init(&text, FILE_BYTES_MAX + 1);
+    enum err e = read_file(path, &text, &why);
+    if (e != OK)
+        buf_printf(errors, "%s\n", why.text);
+    else
+        e = node_file_parse(out, realpath(path, absolute) != NULL ? absolute : path,
+                            buf_slice(&text), errors);
+    buf_fini(&text);
+    return e;
+}
+
+enum err node_file_control(const char *path, struct arena *arena, const char **control,
+                           struct why *why)
+{
+    struct buf text, errors;
+    char absolute[PATH_MAX];
+    buf_init(&text, FILE_BYTES_MAX + 1);
+    buf_init(&errors, FILE_BYTES_MAX);
+    enum err e = read_file(path, &text, why);
+    if (e == OK) {
+        struct node_file *f = file_create(realpath(path, absolute) != NULL ? absolute : path);
+        read_text(f, buf_slice(&text), &errors);
+        if (f->control != NULL)
+            *control = slice_cstr(arena, slice_of(f->control));
+        else
+            e = E_SYNTAX;
+        node_file_free(&f);
+    }
+    if (e == E_SYNTAX)
+        why_set(why, "%.*s", SLICE_ARG(buf_slice(&errors)));
+    buf_fini(&errors);
+    buf_fini(&text);
+    return e;
+}
+
+void node_file_restart_keys(const struct node_file *was, const struct node_file *now,
+                            void (*found)(const char *key, void *arg), void *arg)
+{
+    for (size_t i = 0; i < KEY_COUNT; i++) {
+        const char *a = was->shown[i] != NULL ? was->shown[i] : "";
+        const char *b = now->shown[i] != NULL ? now->shown[i] : "";
+        if (keys[i].reload == KEY_RESTART && strcmp(a, b) != 0)
+            found(keys[i].name, arg);
+    }
+}
+
+void node_file_docs(struct buf *out)
+{
+    struct arena *arena = arena_create(0);
+    buf_lit(out, "| key | allowed | default | reload | meaning |\n|---|---|---|---|---|\n");
+    for (size_t i = 0; i < KEY_COUNT; i++) {
+        const struct node_key *k = &keys[i];
+        const char *def = k->def == NULL    ? "required"
+                          : *k->def == '\0' ? ""
+                                            : arena_printf(arena, "`%s`", k->def);
+        buf_printf(out, "| `%s` | %s | %s | %s | %s |\n", k->name, allowed_text(arena, k), def,
+                   k->reload == KEY_RELOAD ? "yes" : "restart", k->doc);
+    }
+    arena_destroy(&arena);
+}

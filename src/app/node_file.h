@@ -1,0 +1,82 @@
+/* node_file: the YAML file with what a node needs to start (docs/config.md, first half). The keys
+ * are rows of one table: loading, range checks, messages and documentation come from it.
+ *
+ * A loaded file is immutable and owns its texts; a reload makes a new one. Bounds: 256 KiB a file,
+ * 32 items a list, 1,000 domains, 512 settings, 50 reported errors. */
+#pragma once
+#include "base/err.h"
+#include "base/log.h"
+#include "base/setting.h"
+#include "base/slice.h"
+
+struct buf;
+
+struct node_listen {
+    const char *address; /* "[::]:5222" */
+    int64_t proxy;       /* 1: each connection begins with a PROXY v2 header */
+};
+struct node_listen_list {
+    const struct node_listen *item;
+    size_t count;
+};
+struct node_domains {
+    const char *const *name; /* prepared (RFC 7622) */
+    size_t count;
+};
+struct node_cert {
+    const char *domain;
+    const char *certificate, *key; /* absolute paths */
+    size_t line;                   /* of the file */
+};
+struct node_certs {
+    const struct node_cert *item;
+    size_t count;
+};
+struct node_setting {
+    struct setting *setting;
+    slice value; /* checked */
+};
+struct node_settings {
+    const struct node_setting *item;
+    size_t count;
+};
+
+enum { NODE_WORKERS_AUTO = 0, NODE_FILE_KEYS_MAX = 24 };
+
+struct node_file {
+    struct arena *arena;
+    const char *path;                      /* absolute */
+    const char *shown[NODE_FILE_KEYS_MAX]; /* each key's value as one line, by row; NULL: not set */
+
+    const char *node, *cluster_id;
+    int64_t node_id;
+    struct node_domains domains;
+    const char *data, *control; /* absolute paths */
+    int64_t database;           /* 0: sqlite */
+    int64_t workers;            /* 1..64, or NODE_WORKERS_AUTO */
+    int64_t worker_pinning;     /* 0, 1 */
+    struct node_listen_list c2s, c2s_tls;
+    const char *certificate, *key; /* absolute paths; both NULL: self-signed in data/ */
+    struct node_certs certs;       /* by domain */
+    int64_t log_level, log_format; /* enum log_level, enum log_format */
+    struct node_settings settings;
+};
+
+/* Reads and checks the whole file. On failure `errors` gets one line "FILE:LINE: key …" for each
+ * mistake. E_IO: cannot be read; E_SYNTAX: something in it is wrong. Settings must be registered.
+ */
+NODISCARD enum err node_file_load(struct node_file **out, const char *path, struct buf *errors);
+/* The same for text in memory; relative paths count from the folder of `path`. */
+NODISCARD enum err node_file_parse(struct node_file **out, const char *path, slice text,
+                                   struct buf *errors);
+void node_file_free(struct node_file **file); /* NULL is fine */
+
+/* Calls found() with the name of each key whose value differs and that a reload cannot apply. */
+void node_file_restart_keys(const struct node_file *was, const struct node_file *now,
+                            void (*found)(const char *key, void *arg), void *arg);
+/* Only the value of `control`, whatever mistakes there are elsewhere in the file: for musterctl.
+ * E_IO: cannot be read, E_SYNTAX: malformed. */
+NODISCARD enum err node_file_control(const char *path, struct arena *arena, const char **control,
+                                     struct why *why);
+/* The keys as a Markdown table. */
+void node_file_docs(struct buf *out);
