@@ -1,0 +1,84 @@
+/* sasl: the server side of SASL as a pure machine (RFC 4422, RFC 5802 SCRAM, RFC 7677, RFC 4616 PLAIN,
+ * RFC 5929 and RFC 9266 channel binding). The caller base64-decodes what the client sent, feeds it, and
+ * does what the step says; keys come from the caller in the middle, so look-ups stay asynchronous.
+ * No secret outlives sasl_destroy(); the
+ * caller wipes its own copy of the decoded message. Messages are limited to 4 KiB. */
+#pragma once
+#include "base/err.h"
+#include "base/slice.h"
+
+struct arena;
+struct buf;
+
+enum sasl_mech { /* strongest first: the order in which they are offered */
+    SASL_SCRAM_SHA_512_PLUS,
+    SASL_SCRAM_SHA_256_PLUS,
+    SASL_SCRAM_SHA_1_PLUS,
+    SASL_SCRAM_SHA_512,
+    SASL_SCRAM_SHA_256,
+    SASL_SCRAM_SHA_1,
+    SASL_PLAIN,
+    SASL_MECH_COUNT
+};
+enum scram_hash { SCRAM_SHA_1, SCRAM_SHA_256, SCRAM_SHA_512, SCRAM_HASH_COUNT };
+
+const char *sasl_mech_name(enum sasl_mech m);
+NODISCARD enum err sasl_mech_find(slice name, enum sasl_mech *out); /* E_NOTFOUND */
+bool sasl_mech_is_plus(enum sasl_mech m);
+enum scram_hash sasl_mech_hash(enum sasl_mech m); /* of a SCRAM mechanism */
+
+enum { SCRAM_SALT_LEN = 16 }; /* bytes, of the accounts we make and of fake keys */
+
+/* Stored instead of a password, one a hash (RFC 5802 §3). */
+struct scram_keys {
+    uint8_t salt[32];
+    uint8_t salt_len;
+    uint32_t iterations;
+    uint8_t stored_key[64], server_key[64]; /* the first scram_hash_len() bytes */
+};
+size_t scram_hash_len(enum scram_hash h);
+/* PBKDF2: slow, for helper threads only. `password` is prepared (jid_prep_password). */
+void scram_derive(struct scram_keys *out, enum scram_hash h, slice password, slice salt, uint32_t iterations);
+bool scram_verify(const struct scram_keys *keys, enum scram_hash h, slice password); /* slow too; constant-time compare */
+/* Keys for a user that does not exist: the same each time for the same name, unlike any password. */
+void scram_fake_keys(struct scram_keys *out, enum scram_hash h, slice user, slice server_secret, uint32_t iterations);
+
+enum sasl_step {
+    SASL_SEND,     /* send `out` as a challenge and wait for the response */
+    SASL_NEED_KEYS,/* look up keys of `user` (prepared localpart) for `hash`, then sasl_keys() */
+    SASL_CHECK_PASSWORD, /* PLAIN: verify `password` of `user` on a helper thread, then sasl_verdict() */
+    SASL_SUCCESS,  /* send `out` as additional data with success (may be empty) */
+    SASL_FAIL      /* send <failure/> with `failure`; the machine is at its end */
+};
+/* RFC 6120 §6.5 conditions */
+enum sasl_failure {
+    SASL_ABORTED, SASL_ACCOUNT_DISABLED, SASL_CREDENTIALS_EXPIRED, SASL_ENCRYPTION_REQUIRED,
+    SASL_INCORRECT_ENCODING, SASL_INVALID_AUTHZID, SASL_INVALID_MECHANISM, SASL_MALFORMED_REQUEST,
+    SASL_MECHANISM_TOO_WEAK, SASL_NOT_AUTHORIZED, SASL_TEMPORARY_AUTH_FAILURE
+};
+const char *sasl_failure_name(enum sasl_failure f); /* "not-authorized" */
+
+/* Channel binding of the connection, given at start; absent types have len 0. */
+struct sasl_binding {
+    uint8_t exporter[64];
+    size_t exporter_len;
+    uint8_t end_point[64];
+    size_t end_point_len;
+    bool plus_offered; /* so that a client's "y" flag is recognised as a downgrade (RFC 5802 §6) */
+};
+
+struct sasl; /* heap; freed at success or failure (design §9) */
+struct sasl *sasl_create(enum sasl_mech mech, const struct sasl_binding *binding, slice domain, slice nonce);
+void sasl_destroy(struct sasl **s);
+/* One message of the client (the initial response or a response). `has` false: there was none ("" is
+ * given as "=" on the wire and is present but empty). Outputs stay valid until the next call. A message
+ * while a step waits for the caller ends the exchange: cancel the look-up then. */
+enum sasl_step sasl_feed(struct sasl *s, bool present, slice message);
+enum sasl_step sasl_keys(struct sasl *s, const struct scram_keys *keys); /* fake keys for unknown users */
+/* The answer to SASL_CHECK_PASSWORD; `ok` false also ends a SCRAM exchange that waits for keys. */
+enum sasl_step sasl_verdict(struct sasl *s, enum sasl_failure failure, bool ok);
+slice sasl_out(const struct sasl *s);
+slice sasl_user(const struct sasl *s);     /* prepared localpart */
+slice sasl_authzid(const struct sasl *s);  /* prepared; empty: none. Must equal user@domain, else SASL_INVALID_AUTHZID */
+slice sasl_password(const struct sasl *s); /* PLAIN, prepared */
+enum sasl_failure sasl_why(const struct sasl *s);

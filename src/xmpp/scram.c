@@ -1,0 +1,138 @@
+#include "base/ensure.h"
+#include "base/mem.h"
+#include "xmpp/scram_private.h"
+#include <openssl/core_names.h>
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <pthread.h>
+
+static const struct {
+    const char *digest;
+    size_t len;
+} hashes[SCRAM_HASH_COUNT] = {
+    [SCRAM_SHA_1] = { "SHA1", 20 },
+    [SCRAM_SHA_256] = { "SHA256", 32 },
+    [SCRAM_SHA_512] = { "SHA512", 64 },
+};
+
+/* Fetching an algorithm costs more than using it, so it is done once. A copy of a prepared context
+ * is the cheapest HMAC of OpenSSL 3 that any thread may run: 0.65 µs, where EVP_Q_mac() takes 1.1
+ * µs. */
+static struct {
+    pthread_once_t once;
+    EVP_MD *digest[SCRAM_HASH_COUNT];
+    EVP_MAC_CTX *hmac[SCRAM_HASH_COUNT]; /* never used themselves */
+} crypto = { .once = PTHREAD_ONCE_INIT };
+
+static void crypto_open(void)
+{
+    EVP_MAC *mac = EVP_MAC_fetch(NULL, "HMAC", NULL);
+    ensure(mac != NULL);
+    for (int h = 0; h < SCRAM_HASH_COUNT; h++) {
+        OSSL_PARAM params[] = {
+            OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, (char *)hashes[h].digest, 0),
+            OSSL_PARAM_construct_end(),
+        };
+        crypto.digest[h] = EVP_MD_fetch(NULL, hashes[h].digest, NULL);
+        crypto.hmac[h] = EVP_MAC_CTX_new(mac);
+        ensure(crypto.digest[h] != NULL && EVP_MAC_CTX_set_params(crypto.hmac[h], params) == 1);
+    }
+    EVP_MAC_free(mac);
+}
+
+static void hmac(enum scram_hash h, const uint8_t *key, slice message, uint8_t *out)
+{
+    EVP_MAC_CTX *ctx = EVP_MAC_CTX_dup(crypto.hmac[h]);
+    size_t len = 0;
+    ensure(ctx != NULL && EVP_MAC_init(ctx, key, hashes[h].len, NULL) == 1 &&
+           EVP_MAC_update(ctx, (const unsigned char *)message.ptr, message.len) == 1 &&
+           EVP_MAC_final(ctx, out, &len, SCRAM_HASH_MAX) == 1 && len == hashes[h].len);
+    EVP_MAC_CTX_free(ctx);
+}
+
+static void digest(enum scram_hash h, const uint8_t *bytes, uint8_t *out)
+{
+    ensure(EVP_Digest(bytes, hashes[h].len, out, NULL, crypto.digest[h], NULL) == 1);
+}
+
+static void open_once(enum scram_hash h)
+{
+    ensure((unsigned)h < SCRAM_HASH_COUNT);
+    pthread_once(&crypto.once, crypto_open);
+}
+
+size_t scram_hash_len(enum scram_hash h)
+{
+    ensure((unsigned)h < SCRAM_HASH_COUNT);
+    return hashes[h].len;
+}
+
+void scram_derive(struct scram_keys *out, enum scram_hash h, slice password, slice salt,
+                  uint32_t iterations)
+{
+    open_once(h);
+    ensure(salt.len > 0 && salt.len <= sizeof out->salt && iterations > 0 &&
+           iterations <= INT32_MAX);
+    *out = (struct scram_keys){ .salt_len = (uint8_t)salt.len, .iterations = iterations };
+    memcpy(out->salt, salt.ptr, salt.len);
+    uint8_t salted[SCRAM_HASH_MAX], client_key[SCRAM_HASH_MAX];
+    ensure(PKCS5_PBKDF2_HMAC(password.ptr, (int)password.len, out->salt, out->salt_len,
+                             (int)iterations, crypto.digest[h], (int)hashes[h].len, salted) == 1);
+    hmac(h, salted, SLICE("Client Key"), client_key);
+    digest(h, client_key, out->stored_key);
+    hmac(h, salted, SLICE("Server Key"), out->server_key);
+    mem_wipe(salted, sizeof salted);
+    mem_wipe(client_key, sizeof client_key);
+}
+
+bool scram_verify(const struct scram_keys *keys, enum scram_hash h, slice password)
+{
+    struct scram_keys derived;
+    slice salt = { (const char *)keys->salt, keys->salt_len };
+    scram_derive(&derived, h, password, salt, keys->iterations);
+    bool same = CRYPTO_memcmp(derived.stored_key, keys->stored_key, hashes[h].len) == 0;
+    mem_wipe(&derived, sizeof derived);
+    return same;
+}
+
+/* One pseudo-random value a name and purpose. */
+static void fake(enum scram_hash h, const uint8_t *secret_key, const char *purpose, slice user,
+                 uint8_t *out)
+{
+    uint8_t of_purpose[SCRAM_HASH_MAX];
+    hmac(h, secret_key, slice_of(purpose), of_purpose);
+    hmac(h, of_purpose, user, out);
+}
+
+void scram_fake_keys(struct scram_keys *out, enum scram_hash h, slice user, slice server_secret,
+                     uint32_t iterations)
+{
+    open_once(h);
+    uint8_t key[SCRAM_HASH_MAX] = { 0 }, salt[SCRAM_HASH_MAX];
+    size_t len = server_secret.len < hashes[h].len ? server_secret.len : hashes[h].len;
+    memcpy(key, server_secret.ptr, len);
+    *out = (struct scram_keys){ .salt_len = SCRAM_SALT_LEN, .iterations = iterations };
+    fake(h, key, "salt", user, salt);
+    memcpy(out->salt, salt, SCRAM_SALT_LEN);
+    fake(h, key, "stored", user, out->stored_key); /* no known pre-image, so no password fits */
+    fake(h, key, "server", user, out->server_key);
+    mem_wipe(key, sizeof key);
+}
+
+bool scram_prove(const struct scram_keys *keys, enum scram_hash h, slice auth_message, slice proof,
+                 uint8_t signature[SCRAM_HASH_MAX])
+{
+    open_once(h);
+    size_t len = hashes[h].len;
+    uint8_t client[SCRAM_HASH_MAX], stored[SCRAM_HASH_MAX];
+    hmac(h, keys->server_key, auth_message, signature);
+    if (proof.len != len)
+        return false;
+    hmac(h, keys->stored_key, auth_message, client);
+    for (size_t i = 0; i < len; i++) /* ClientKey = ClientProof XOR ClientSignature */
+        client[i] = (uint8_t)(client[i] ^ (uint8_t)proof.ptr[i]);
+    digest(h, client, stored);
+    bool proven = CRYPTO_memcmp(stored, keys->stored_key, len) == 0;
+    mem_wipe(client, sizeof client);
+    return proven;
+}

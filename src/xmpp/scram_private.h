@@ -1,0 +1,11 @@
+/* scram: the part of SCRAM's arithmetic that the SASL machine needs for itself (RFC 5802 §3). Pure;
+ * any thread. */
+#pragma once
+#include "xmpp/sasl.h"
+
+enum { SCRAM_HASH_MAX = 64 }; /* bytes */
+
+/* Checks the client's proof of `auth_message` in constant time and, whatever comes out, computes
+ * the server's signature of it: scram_hash_len() bytes. */
+bool scram_prove(const struct scram_keys *keys, enum scram_hash h, slice auth_message, slice proof,
+                 uint8_t signature[SCRAM_HASH_MAX]);
