@@ -27,14 +27,20 @@ static const struct xml_stream_ns client_stream = {
     .bytes = "stream:streamhttp://etherx.jabber.org/streamsjabber:client",
 };
 
+static bool is_plain(char c) { return c != '&' && !xml_is(c, XML_WHITE); }
+
 /* Equal after references and white space are resolved: two spellings of one name are one name. */
 static bool same_name(slice a, slice b)
 {
-    if (slice_eq(a, b))
-        return true;
     while (a.len > 0 && b.len > 0) {
-        if (xml_next(&a, XML_IN_VALUE) != xml_next(&b, XML_IN_VALUE))
+        if (is_plain(a.ptr[0]) && is_plain(b.ptr[0])) {
+            if (a.ptr[0] != b.ptr[0])
+                return false;
+            a = slice_from(a, 1);
+            b = slice_from(b, 1);
+        } else if (xml_next(&a, XML_IN_VALUE) != xml_next(&b, XML_IN_VALUE)) {
             return false;
+        }
     }
     return a.len == b.len;
 }

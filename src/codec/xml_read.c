@@ -86,13 +86,12 @@ static const char *scan_name(struct xml_state *s, const char *p)
     const char *token = s->unit + s->token;
     while (p < s->end) {
         uint32_t done = (uint32_t)(p - token);
-        if (done == 0 || (s->prefix_len > 0 && done == s->prefix_len + 1U)) {
-            if (!xml_high(*p) && !xml_is(*p, XML_NAME_START))
+        bool first = done == 0 || (s->prefix_len > 0 && done == s->prefix_len + 1U);
+        if (first && !xml_is(*p, XML_NAME_START)) {
+            if (!xml_high(*p))
                 return malformed(s, p, "a name begins wrongly");
-            if (xml_high(*p)) {
-                p = high_name_char(s, p, XML_NAME_START);
-                continue;
-            }
+            p = high_name_char(s, p, XML_NAME_START);
+            continue;
         }
         p = xml_skip_name(p, s->end);
         done = (uint32_t)(p - token);
