@@ -1,0 +1,95 @@
+#include "auth/auth.h"
+#include "base/ensure.h"
+
+struct setting auth_scram_iterations = {
+    .name = "auth.scram-iterations",
+    .type = SET_INT,
+    .def = 10000,
+    .min = 4096, /* RFC 7677 §4 */
+    .max = 1000000,
+    .unit = "iterations",
+    .doc = "Work factor of PBKDF2 for passwords set from now on. More makes stolen keys harder to "
+           "crack and logins slower on the side of the client.",
+};
+struct setting auth_failures_per_address = {
+    .name = "auth.failures-per-address",
+    .type = SET_INT,
+    .def = 20,
+    .min = 1,
+    .max = 100000,
+    .allow_none = true,
+    .unit = "failures",
+    .doc =
+        "Failed logins from one address (IPv6: one /64 network) within auth.failure-window after "
+        "which it is refused for auth.block-time.",
+};
+struct setting auth_failures_per_account = {
+    .name = "auth.failures-per-account",
+    .type = SET_INT,
+    .def = 10,
+    .min = 1,
+    .max = 100000,
+    .allow_none = true,
+    .unit = "failures",
+    .doc = "Failed logins as one account within auth.failure-window after which it is refused for "
+           "auth.block-time. A login that succeeds starts the count again.",
+};
+struct setting auth_failure_window = {
+    .name = "auth.failure-window",
+    .type = SET_MS,
+    .def = 60000,
+    .min = 1000,
+    .max = 86400000,
+    .doc = "Time in which failed logins are counted together.",
+};
+struct setting auth_block_time = {
+    .name = "auth.block-time",
+    .type = SET_MS,
+    .def = 60000,
+    .min = 1000,
+    .max = 86400000,
+    .doc = "Time for which an address or account with too many failed logins is refused.",
+};
+
+struct setting *const auth_settings[] = {
+    &auth_scram_iterations, &auth_failures_per_address, &auth_failures_per_account,
+    &auth_failure_window,   &auth_block_time,           NULL,
+};
+
+enum kind { KIND_PLUS, KIND_SCRAM, KIND_PLAIN, KIND_COUNT };
+
+#define COUNTER(metric_name, what)                                                                 \
+    {                                                                                              \
+        .name = (metric_name), .kind = METRIC_COUNTER, .help = (what)                              \
+    }
+
+static struct metric logins[KIND_COUNT][AUTH_RESULT_COUNT] = {
+    { COUNTER("muster_auth_scram_plus_ok", "Logins by SCRAM bound to the TLS channel"),
+      COUNTER("muster_auth_scram_plus_failed", "Failed logins by SCRAM bound to the TLS channel") },
+    { COUNTER("muster_auth_scram_ok", "Logins by SCRAM"),
+      COUNTER("muster_auth_scram_failed", "Failed logins by SCRAM") },
+    { COUNTER("muster_auth_plain_ok", "Logins by PLAIN"),
+      COUNTER("muster_auth_plain_failed", "Failed logins by PLAIN") },
+};
+struct metric auth_throttled =
+    COUNTER("muster_auth_throttled", "Logins refused after too many failures");
+
+struct metric *const auth_metrics[] = {
+    &logins[KIND_PLUS][AUTH_OK],
+    &logins[KIND_PLUS][AUTH_FAILED],
+    &logins[KIND_SCRAM][AUTH_OK],
+    &logins[KIND_SCRAM][AUTH_FAILED],
+    &logins[KIND_PLAIN][AUTH_OK],
+    &logins[KIND_PLAIN][AUTH_FAILED],
+    &auth_throttled,
+    NULL,
+};
+
+void auth_count(enum sasl_mech mech, enum auth_result result)
+{
+    enum kind kind = mech == SASL_PLAIN        ? KIND_PLAIN
+                     : sasl_mech_is_plus(mech) ? KIND_PLUS
+                                               : KIND_SCRAM;
+    ensure((unsigned)result < AUTH_RESULT_COUNT);
+    metric_add(&logins[kind][result], 1);
+}
