@@ -21,12 +21,14 @@ enum conn_event {
     CONN_LOW,      /* and below half of it again */
     CONN_OVERFLOW, /* output above the hard cap; conn_close() follows by itself after this event */
     CONN_EOF,      /* the peer will send no more (FIN or close_notify) */
-    CONN_FAILED    /* reset, TLS failure, time-out; `conn_error()` says what */
+    CONN_FAILED    /* reset, TLS failure, time-out; `conn_error()` says what; on_closed follows */
 };
 
+/* Callbacks come from the loop, never from inside a call on the connection. */
 struct conn_ops {
     /* Unread bytes; returns how many were taken (0 is fine: more will come with these in front).
-     * May call anything but conn_free() on this connection; conn_close() is fine. */
+     * May call anything on this connection, conn_close() and conn_detach() too. Who cannot take any of
+     * limits.input_bytes unread bytes and does not hold reading either gets CONN_FAILED. */
     size_t (*on_input)(struct conn *c, slice data);
     void (*on_event)(struct conn *c, enum conn_event ev);
     /* The last callback: the descriptor is closed; the owner forgets the pointer. */

@@ -1,10 +1,13 @@
-/* listen: a listening socket shared by all loops (EPOLLEXCLUSIVE), at most 16 accepts a wake, a spare
- * descriptor for EMFILE: then accepting pauses on that loop, the alarm `io.descriptors` is raised, and
- * it resumes by itself when descriptors are free again (design §9). */
+/* listen: a listening socket shared by all loops (EPOLLEXCLUSIVE), at most 16 accepts a wake. Without a
+ * free descriptor (EMFILE) accepting pauses on that loop, the alarm `io.descriptors` is raised, and each
+ * second it is tried again (design §9): who connects meanwhile waits in the kernel's queue. */
 #pragma once
 #include "base/err.h"
 #include "io/loop.h"
 #include <netinet/in.h>
+
+struct alarm;
+extern struct alarm io_descriptors_alarm; /* a row for app/ to register */
 
 struct listener; /* one per socket; add it to each loop */
 
@@ -14,5 +17,6 @@ int listener_port(const struct listener *l);
 /* accepted() owns the fd. Called on the loop that won it. */
 typedef void listener_fn(struct loop *loop, int fd, const struct sockaddr *peer, void *arg);
 NODISCARD enum err listener_attach(struct listener *l, struct loop *loop, listener_fn *accepted, void *arg);
-void listener_detach(struct listener *l, struct loop *loop); /* on that loop's thread */
+/* On that loop's thread, but not from accepted(). */
+void listener_detach(struct listener *l, struct loop *loop);
 void listener_close(struct listener **l);                    /* after all detached */

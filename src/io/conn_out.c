@@ -1,0 +1,258 @@
+#include "base/ensure.h"
+#include "base/mem.h"
+#include "io/conn_private.h"
+#include "io/metrics.h"
+#include <errno.h>
+#include <sys/uio.h>
+
+enum {
+    SMALL_CAP = CONN_CHUNK_SMALL - sizeof(struct conn_chunk),
+    LARGE_CAP = CONN_CHUNK_LARGE - sizeof(struct conn_chunk)
+};
+
+void conn_mark_dirty(struct conn *c)
+{
+    struct conn_local *l;
+
+    if (list_linked(&c->dirty) || c->loop == NULL || c->state >= CONN_ENDING)
+        return;
+    l = conn_local(c->loop);
+    list_append(&l->dirty, &c->dirty);
+    loop_at_flush(c->loop, &l->flush);
+}
+
+static struct conn_free *free_list(struct conn_local *l, size_t cap)
+{
+    if (cap == SMALL_CAP)
+        return &l->small;
+    return cap == LARGE_CAP ? &l->large : NULL;
+}
+
+/* A new last chunk with that much room: small if it is the first and that is enough. */
+static struct conn_chunk *add_chunk(struct conn *c, size_t room)
+{
+    size_t cap = c->out == NULL && room <= SMALL_CAP ? SMALL_CAP : LARGE_CAP;
+    struct conn_free *f;
+    struct conn_chunk *k;
+
+    if (room > cap)
+        cap = room;
+    f = free_list(conn_local(c->loop), cap);
+    if (f != NULL && f->first != NULL) {
+        k = f->first;
+        f->first = k->next;
+        f->count--;
+    } else {
+        k = mem_alloc(sizeof(*k) + cap);
+    }
+    k->next = NULL;
+    k->at = k->len = 0;
+    k->cap = (uint32_t)cap;
+    if (c->out == NULL)
+        c->out = k;
+    else
+        c->out_last->next = k;
+    c->out_last = k;
+    return k;
+}
+
+static void drop_first_chunk(struct conn *c)
+{
+    struct conn_chunk *k = c->out;
+    struct conn_free *f = free_list(conn_local(c->loop), k->cap);
+
+    c->out = k->next;
+    if (c->out == NULL)
+        c->out_last = NULL;
+    if (f == NULL || f->count == f->max) {
+        mem_free(&k);
+        return;
+    }
+    k->next = f->first;
+    f->first = k;
+    f->count++;
+}
+
+void conn_out_advance(struct conn *c, size_t bytes)
+{
+    ensure(bytes <= c->out_bytes);
+    c->out_bytes -= bytes;
+    while (c->out != NULL && bytes >= c->out->len - c->out->at) {
+        bytes -= c->out->len - c->out->at;
+        drop_first_chunk(c);
+    }
+    if (bytes > 0)
+        c->out->at += (uint32_t)bytes;
+}
+
+size_t conn_output_bytes(const struct conn *c) { return c->out_bytes + conn_tls_pending(c); }
+
+static bool refuses_output(const struct conn *c) { return c->state > CONN_OPEN || c->overflow; }
+
+static void added(struct conn *c, size_t bytes)
+{
+    c->out_bytes += bytes;
+    c->wrote = true;
+    conn_mark_dirty(c);
+    if (conn_output_bytes(c) <= c->limits->output_high)
+        return;
+    if (!atomic_load_explicit(&c->lent, memory_order_acquire) && c->loop != NULL)
+        conn_flush(c); /* not at the end of the tick: memory stays bounded */
+    if (conn_output_bytes(c) > c->limits->output_max && c->state <= CONN_OPEN) {
+        c->overflow = true;
+        conn_queue(c);
+    }
+}
+
+void conn_write(struct conn *c, slice data)
+{
+    size_t left = data.len;
+
+    if (refuses_output(c) || left == 0)
+        return;
+    while (left > 0) {
+        struct conn_chunk *k = c->out_last;
+        size_t n;
+        if (k == NULL || k->len == k->cap)
+            k = add_chunk(c, left < LARGE_CAP ? left : LARGE_CAP);
+        n = left < k->cap - k->len ? left : k->cap - k->len;
+        memcpy(k->data + k->len, data.ptr + (data.len - left), n);
+        k->len += (uint32_t)n;
+        left -= n;
+    }
+    added(c, data.len);
+}
+
+static char *sink(struct conn_local *l, size_t bytes)
+{
+    if (bytes > l->sink_cap) {
+        mem_free(&l->sink);
+        l->sink = mem_alloc(bytes);
+        l->sink_cap = bytes;
+    }
+    return l->sink;
+}
+
+char *conn_reserve(struct conn *c, size_t bytes)
+{
+    struct conn_chunk *k = c->out_last;
+
+    ensure(bytes <= UINT32_MAX / 2);
+    c->sinking = refuses_output(c);
+    if (c->sinking)
+        return sink(conn_local(c->loop), bytes);
+    if (k == NULL || k->cap - k->len < bytes)
+        k = add_chunk(c, bytes);
+    return k->data + k->len;
+}
+
+void conn_commit(struct conn *c, size_t bytes)
+{
+    struct conn_chunk *k = c->out_last;
+
+    if (c->sinking)
+        return;
+    if (bytes == 0) {
+        conn_out_advance(c, 0); /* an empty chunk goes back */
+        return;
+    }
+    ensure(k != NULL && bytes <= k->cap - k->len);
+    k->len += (uint32_t)bytes;
+    added(c, bytes);
+}
+
+static void block(struct conn *c)
+{
+    c->blocked = true;
+    conn_poll(c, c->source.events | EPOLLOUT);
+}
+
+size_t conn_send(struct conn *c, const struct iovec *iov, size_t count, size_t bytes)
+{
+    struct msghdr msg = { .msg_iov = (struct iovec *)(uintptr_t)iov, .msg_iovlen = count };
+    ssize_t n;
+
+    if (count == 1)
+        n = send(c->source.fd, iov->iov_base, iov->iov_len, MSG_DONTWAIT | MSG_NOSIGNAL);
+    else
+        n = sendmsg(c->source.fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (n < 0 && errno != EAGAIN && errno != EINTR) {
+        conn_fail(c, strerrordesc_np(errno));
+        return 0;
+    }
+    if (n < (ssize_t)bytes)
+        block(c);
+    if (n <= 0)
+        return 0;
+    metric_add(&io_bytes_out, n);
+    return (size_t)n;
+}
+
+static void flush_clear(struct conn *c)
+{
+    struct iovec iov[CONN_IOV_MAX];
+
+    while (c->out_bytes > 0 && !c->blocked && c->state < CONN_ENDING) {
+        size_t count = 0, bytes = 0;
+        for (struct conn_chunk *k = c->out; k != NULL && count < CONN_IOV_MAX; k = k->next) {
+            iov[count].iov_base = k->data + k->at;
+            iov[count].iov_len = k->len - k->at;
+            bytes += iov[count++].iov_len;
+        }
+        conn_out_advance(c, conn_send(c, iov, count, bytes));
+    }
+}
+
+void conn_flush(struct conn *c)
+{
+    if (c->blocked || c->state == CONN_NEW || c->state == CONN_HEADER || c->state > CONN_FLUSHING)
+        return;
+    if (c->tls != NULL)
+        conn_tls_flush(c);
+    else
+        flush_clear(c);
+    if (!c->blocked && c->state < CONN_ENDING && (c->source.events & EPOLLOUT) != 0)
+        conn_poll(c, c->source.events & ~(uint32_t)EPOLLOUT);
+}
+
+/* All is written after conn_close(). */
+static void flushed(struct conn *c)
+{
+    if (c->tls != NULL)
+        conn_tls_shut(c);
+    if (conn_output_bytes(c) > 0 || c->state != CONN_FLUSHING)
+        return; /* the close_notify did not fit: here again after EPOLLOUT */
+    shutdown(c->source.fd, SHUT_WR);
+    if (c->eof) {
+        conn_end(c);
+        return;
+    }
+    c->state = CONN_LINGERING;
+    timer_set(c->loop, &c->timer, CONN_LINGER_MS);
+}
+
+static void tell_level(struct conn *c)
+{
+    size_t left = conn_output_bytes(c);
+
+    if (!c->high && left > c->limits->output_high) {
+        c->high = true;
+        conn_tell(c, CONN_HIGH);
+    } else if (c->high && left <= c->limits->output_high / 2) {
+        c->high = false;
+        conn_tell(c, CONN_LOW);
+    }
+}
+
+void conn_flush_and_tell(struct conn *c)
+{
+    conn_flush(c);
+    if (c->state <= CONN_OPEN && c->state != CONN_NEW)
+        tell_level(c);
+    if (c->wrote && c->state <= CONN_FLUSHING && conn_output_bytes(c) == 0) {
+        c->wrote = false;
+        conn_tell(c, CONN_DRAINED);
+    }
+    if (c->state == CONN_FLUSHING && conn_output_bytes(c) == 0)
+        flushed(c);
+}

@@ -1,0 +1,367 @@
+#include "base/ensure.h"
+#include "base/mem.h"
+#include "io/conn_private.h"
+#include "io/metrics.h"
+#include "io/tls_private.h"
+#include <openssl/err.h>
+#include <pthread.h>
+#include <sys/uio.h>
+
+/* OpenSSL never sees the socket. Its BIO reads from the bytes of one recv(), all of which it uses
+ * up, and writes into the cipher buffer of the loop, which is sent at once behind whatever the
+ * socket did not take before. So neither side of it ever blocks, and a connection owns cipher text
+ * only while its socket is full. */
+
+enum { CIPHER_ROOM = CONN_RECORD_BYTES + 1024 }; /* of a record, overhead included */
+
+struct conn_tls {
+    struct tls_ctx *ctx;
+    SSL *ssl;
+    const char *in; /* only during conn_tls_input() */
+    size_t in_len;
+    char *pending; /* for the socket, before all else */
+    size_t pending_at, pending_len;
+    bool shut; /* close_notify was written */
+};
+
+static BIO_METHOD *bio_method;
+static pthread_once_t bio_once = PTHREAD_ONCE_INIT;
+
+static void pending_add(struct conn_tls *t, const char *ptr, size_t len)
+{
+    char *both = mem_alloc(t->pending_len + len);
+
+    if (t->pending_len > 0)
+        memcpy(both, t->pending + t->pending_at, t->pending_len);
+    memcpy(both + t->pending_len, ptr, len);
+    mem_free(&t->pending);
+    t->pending = both;
+    t->pending_at = 0;
+    t->pending_len += len;
+}
+
+static void pending_send(struct conn *c)
+{
+    struct conn_tls *t = c->tls;
+    struct iovec iov = { t->pending + t->pending_at, t->pending_len };
+    size_t sent = conn_send(c, &iov, 1, t->pending_len);
+
+    t->pending_at += sent;
+    t->pending_len -= sent;
+    if (t->pending_len == 0)
+        mem_free(&t->pending);
+}
+
+static bool may_send(const struct conn *c) { return !c->blocked && c->state < CONN_ENDING; }
+
+/* Sends what the BIO has gathered. */
+static void push(struct conn *c)
+{
+    struct conn_local *l = conn_local(c->loop);
+    size_t len = l->cipher_len, sent = 0;
+
+    l->cipher_len = 0;
+    if (c->tls->pending_len > 0 && may_send(c))
+        pending_send(c);
+    if (len > 0 && c->tls->pending_len == 0 && may_send(c)) {
+        struct iovec iov = { l->cipher, len };
+        sent = conn_send(c, &iov, 1, len);
+    }
+    if (sent < len && c->state < CONN_ENDING)
+        pending_add(c->tls, l->cipher + sent, len - sent);
+}
+
+static int bio_read(BIO *bio, char *out, size_t cap, size_t *len)
+{
+    struct conn *c = BIO_get_data(bio);
+    struct conn_tls *t = c->tls;
+
+    BIO_clear_retry_flags(bio);
+    if (t->in_len == 0) {
+        BIO_set_retry_read(bio);
+        *len = 0;
+        return 0;
+    }
+    *len = cap < t->in_len ? cap : t->in_len;
+    memcpy(out, t->in, *len);
+    t->in += *len;
+    t->in_len -= *len;
+    return 1;
+}
+
+static int bio_write(BIO *bio, const char *ptr, size_t len, size_t *written)
+{
+    struct conn *c = BIO_get_data(bio);
+    struct conn_local *l = conn_local(c->loop);
+
+    BIO_clear_retry_flags(bio);
+    if (l->cipher_len == sizeof(l->cipher))
+        push(c);
+    *written = sizeof(l->cipher) - l->cipher_len;
+    if (len < *written)
+        *written = len;
+    memcpy(l->cipher + l->cipher_len, ptr, *written);
+    l->cipher_len += *written;
+    return 1;
+}
+
+static long bio_ctrl(BIO *bio, int cmd, long num, void *ptr)
+{
+    (void)bio;
+    (void)num;
+    (void)ptr;
+    return cmd == BIO_CTRL_FLUSH;
+}
+
+static void bio_make(void)
+{
+    int type = BIO_get_new_index();
+
+    bio_method = BIO_meth_new(type | BIO_TYPE_SOURCE_SINK, "muster connection");
+    ensure(type != -1 && bio_method != NULL);
+    BIO_meth_set_read_ex(bio_method, bio_read);
+    BIO_meth_set_write_ex(bio_method, bio_write);
+    BIO_meth_set_ctrl(bio_method, bio_ctrl);
+}
+
+struct conn_tls *conn_tls_create(struct conn *c, struct tls_ctx *ctx)
+{
+    struct conn_tls *t = mem_new(struct conn_tls);
+    BIO *bio;
+
+    pthread_once(&bio_once, bio_make);
+    bio = BIO_new(bio_method);
+    ensure(bio != NULL);
+    BIO_set_data(bio, c);
+    BIO_set_init(bio, 1);
+    t->ctx = tls_ctx_ref(ctx);
+    t->ssl = tls_session_create(ctx);
+    SSL_set_bio(t->ssl, bio, bio);
+    SSL_set_accept_state(t->ssl);
+    return t;
+}
+
+void conn_tls_destroy(struct conn_tls **t)
+{
+    if (*t == NULL)
+        return;
+    SSL_free((*t)->ssl);
+    tls_ctx_unref(&(*t)->ctx);
+    mem_free(&(*t)->pending);
+    mem_free(t);
+}
+
+size_t conn_tls_pending(const struct conn *c) { return c->tls == NULL ? 0 : c->tls->pending_len; }
+
+void conn_start_tls(struct conn *c, struct tls_ctx *ctx)
+{
+    ensure(c->tls == NULL);
+    conn_flush(c);
+    if (c->state != CONN_OPEN)
+        return; /* closed or failed: its end is on the way */
+    c->tls = conn_tls_create(c, ctx);
+    for (const struct conn_chunk *k = c->out; k != NULL; k = k->next) {
+        if (k->len > k->at)
+            pending_add(c->tls, k->data + k->at, k->len - k->at);
+    }
+    conn_out_advance(c, c->out_bytes);
+    c->state = CONN_HANDSHAKE;
+    c->drop = c->running;
+    if (!c->running)
+        conn_drop_kept(c);
+    timer_set(c->loop, &c->timer, c->limits->handshake_ms);
+}
+
+/* Errors of others on this thread would be taken for ours by SSL_get_error(). */
+static void errors_clear(void)
+{
+    if (ERR_peek_error() != 0)
+        ERR_clear_error();
+}
+
+static void tls_fail(struct conn *c)
+{
+    const char *text = ERR_reason_error_string(ERR_peek_last_error());
+
+    push(c); /* the alert */
+    conn_fail(c, text == NULL ? "TLS failed" : text);
+    metric_add(&io_tls_failures, 1);
+    ERR_clear_error();
+}
+
+static bool handshake(struct conn *c)
+{
+    int rc, e;
+
+    errors_clear();
+    rc = SSL_do_handshake(c->tls->ssl);
+    e = SSL_get_error(c->tls->ssl, rc);
+    if (rc != 1 && e != SSL_ERROR_WANT_READ) {
+        tls_fail(c);
+        return false;
+    }
+    push(c);
+    if (rc != 1 || c->state != CONN_HANDSHAKE)
+        return false;
+    c->secured = true;
+    metric_add(&io_tls_handshakes, 1);
+    conn_opened(c);
+    conn_tell(c, CONN_SECURED);
+    return c->state == CONN_OPEN;
+}
+
+/* All clear text of the bytes given, or up to the end of the peer's output. */
+static size_t decrypt(struct conn *c, char *out, size_t cap)
+{
+    struct conn_tls *t = c->tls;
+    size_t len = 0, n;
+
+    errors_clear();
+    while (t->in_len > 0 && len < cap) {
+        if (SSL_read_ex(t->ssl, out + len, cap - len, &n) == 1) {
+            len += n;
+            continue;
+        }
+        switch (SSL_get_error(t->ssl, 0)) {
+        case SSL_ERROR_WANT_READ:
+            return len;
+        case SSL_ERROR_ZERO_RETURN:
+            t->in_len = 0; /* nothing counts behind a close_notify, RFC 8446 §6.1 */
+            conn_got_eof(c);
+            return len;
+        default:
+            tls_fail(c);
+            return 0;
+        }
+    }
+    if (t->in_len > 0)
+        conn_fail(c, "TLS input overrun"); /* cap is more than a read can become */
+    return len;
+}
+
+bool conn_tls_input(struct conn *c, const char *ptr, size_t len)
+{
+    struct conn_local *l = conn_local(c->loop);
+    char *plain = l->plain + CONN_HEADROOM;
+    size_t got;
+
+    c->tls->in = ptr;
+    c->tls->in_len = len;
+    if (c->state == CONN_HANDSHAKE && !handshake(c))
+        return true;
+    got = decrypt(c, plain, CONN_PLAIN_BYTES);
+    push(c); /* answers to key updates, alerts */
+    if (got == 0 || c->state != CONN_OPEN)
+        return true;
+    return conn_input(c, plain, got);
+}
+
+/* The start of the queued output: one record of it, gathered if it lies in several chunks. */
+static slice next_record(struct conn *c)
+{
+    struct conn_local *l = conn_local(c->loop);
+    const struct conn_chunk *k = c->out;
+    size_t len = 0;
+
+    if (k->len - k->at >= CONN_RECORD_BYTES)
+        return (slice){ k->data + k->at, CONN_RECORD_BYTES };
+    if (k->next == NULL)
+        return (slice){ k->data + k->at, k->len - k->at };
+    for (; k != NULL && len < CONN_RECORD_BYTES; k = k->next) {
+        size_t n = k->len - k->at;
+        if (n > CONN_RECORD_BYTES - len)
+            n = CONN_RECORD_BYTES - len;
+        memcpy(l->gather + len, k->data + k->at, n);
+        len += n;
+    }
+    return (slice){ l->gather, len };
+}
+
+void conn_tls_flush(struct conn *c)
+{
+    struct conn_local *l = conn_local(c->loop);
+
+    push(c);
+    errors_clear();
+    while (c->secured && c->out_bytes > 0 && may_send(c)) {
+        slice record = next_record(c);
+        size_t n;
+        if (SSL_write_ex(c->tls->ssl, record.ptr, record.len, &n) != 1) {
+            tls_fail(c);
+            return;
+        }
+        conn_out_advance(c, n);
+        if (sizeof(l->cipher) - l->cipher_len < CIPHER_ROOM)
+            push(c);
+    }
+    push(c);
+}
+
+void conn_tls_shut(struct conn *c)
+{
+    if (c->tls->shut)
+        return;
+    c->tls->shut = true;
+    errors_clear();
+    (void)SSL_shutdown(c->tls->ssl); /* 0: the peer's is not there yet, and not awaited */
+    push(c);
+}
+
+slice conn_sni(const struct conn *c)
+{
+    return slice_of(c->tls == NULL ? NULL
+                                   : SSL_get_servername(c->tls->ssl, TLSEXT_NAMETYPE_host_name));
+}
+
+const char *conn_tls_version(const struct conn *c)
+{
+    return c->secured ? SSL_get_version(c->tls->ssl) : NULL;
+}
+
+/* RFC 9266 §4.2: with TLS 1.2 only if the extended master secret was negotiated. */
+static enum err binding_exporter(SSL *ssl, char out[64], size_t *len)
+{
+    static const char label[] = "EXPORTER-Channel-Binding";
+    enum { EXPORTED_BYTES = 32 };
+
+    if (SSL_version(ssl) < TLS1_3_VERSION && SSL_get_extms_support(ssl) != 1)
+        return E_UNSUPPORTED;
+    if (SSL_export_keying_material(ssl, (unsigned char *)out, EXPORTED_BYTES, label,
+                                   sizeof(label) - 1, (const unsigned char *)"", 0, 1) != 1)
+        return E_INTERNAL;
+    *len = EXPORTED_BYTES;
+    return OK;
+}
+
+/* RFC 5929 §4.1: the hash of the certificate's signature, but SHA-256 in place of MD5 and SHA-1. */
+static enum err binding_end_point(SSL *ssl, char out[64], size_t *len)
+{
+    X509 *cert = SSL_get_certificate(ssl);
+    int hash_nid;
+    const EVP_MD *md;
+    unsigned n = 0;
+
+    if (cert == NULL || OBJ_find_sigid_algs(X509_get_signature_nid(cert), &hash_nid, NULL) != 1)
+        return E_UNSUPPORTED;
+    if (hash_nid == NID_md5 || hash_nid == NID_sha1)
+        hash_nid = NID_sha256;
+    md = EVP_get_digestbynid(hash_nid);
+    if (md == NULL || EVP_MD_get_size(md) > 64) /* RFC 5929 leaves it undefined: Ed25519 */
+        return E_UNSUPPORTED;
+    if (X509_digest(cert, md, (unsigned char *)out, &n) != 1)
+        return E_INTERNAL;
+    *len = n;
+    return OK;
+}
+
+enum err conn_channel_binding(struct conn *c, enum conn_binding type, char out[64], size_t *len)
+{
+    enum err e;
+
+    if (!c->secured)
+        return E_UNSUPPORTED;
+    e = type == CONN_TLS_EXPORTER ? binding_exporter(c->tls->ssl, out, len)
+                                  : binding_end_point(c->tls->ssl, out, len);
+    errors_clear();
+    return e;
+}

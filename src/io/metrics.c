@@ -1,0 +1,29 @@
+#include "io/metrics.h"
+
+struct metric io_accepted = { .name = "muster_io_accepted",
+                              .kind = METRIC_COUNTER,
+                              .help = "Connections accepted." };
+struct metric io_accept_pauses = { .name = "muster_io_accept_pauses",
+                                   .kind = METRIC_COUNTER,
+                                   .help =
+                                       "Times a loop stopped accepting for want of descriptors." };
+struct metric io_closed = { .name = "muster_io_closed",
+                            .kind = METRIC_COUNTER,
+                            .help = "Connections closed." };
+struct metric io_bytes_in = { .name = "muster_io_bytes_in",
+                              .kind = METRIC_COUNTER,
+                              .help = "Bytes read from connections, as on the wire." };
+struct metric io_bytes_out = { .name = "muster_io_bytes_out",
+                               .kind = METRIC_COUNTER,
+                               .help = "Bytes written to connections, as on the wire." };
+struct metric io_tls_handshakes = { .name = "muster_io_tls_handshakes",
+                                    .kind = METRIC_COUNTER,
+                                    .help = "TLS handshakes finished." };
+struct metric io_tls_failures = { .name = "muster_io_tls_failures",
+                                  .kind = METRIC_COUNTER,
+                                  .help = "TLS handshakes and sessions that failed." };
+
+struct metric *const io_metrics[] = {
+    &io_accepted,  &io_accept_pauses,  &io_closed,       &io_bytes_in,
+    &io_bytes_out, &io_tls_handshakes, &io_tls_failures, NULL,
+};

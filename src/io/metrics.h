@@ -1,0 +1,8 @@
+/* metrics: what this folder counts. app/ registers the rows; until then they count nowhere. */
+#pragma once
+#include "base/metric.h"
+
+extern struct metric *const io_metrics[]; /* NULL-terminated */
+
+extern struct metric io_accepted, io_accept_pauses, io_closed, io_bytes_in, io_bytes_out;
+extern struct metric io_tls_handshakes, io_tls_failures;

@@ -1,0 +1,353 @@
+#include "io/tls.h"
+#include "base/ensure.h"
+#include "base/map.h"
+#include "base/mem.h"
+#include "base/rand.h"
+#include "io/tls_private.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/x509v3.h>
+#include <stdatomic.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { DOMAIN_BYTES_MAX = 255, SELF_SIGNED_DAYS = 3650, SERIAL_BYTES = 16 };
+
+/* One certificate. The first of a tls_ctx is its default. */
+struct tls_entry {
+    char *domain; /* lower case */
+    size_t domain_len;
+    SSL_CTX *ssl;
+    struct tls_entry *next;
+};
+
+struct tls_ctx {
+    _Atomic unsigned refs;
+    struct tls_entry *entries;
+    SSL_CTX *fallback;
+    struct map by_domain;
+};
+
+static slice entry_key(const void *item)
+{
+    const struct tls_entry *e = item;
+
+    return (slice){ e->domain, e->domain_len };
+}
+
+static size_t lower(char *out, const char *text, size_t cap)
+{
+    size_t len = strnlen(text, cap);
+
+    for (size_t i = 0; i < len; i++)
+        out[i] = text[i] >= 'A' && text[i] <= 'Z' ? (char)(text[i] - 'A' + 'a') : text[i];
+    return len;
+}
+
+/* RFC 6066 §3. A name nobody has gets the default certificate: the client decides about it. */
+static int choose_certificate(SSL *ssl, int *alert, void *arg)
+{
+    const struct tls_ctx *ctx = arg;
+    const char *name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
+    char domain[DOMAIN_BYTES_MAX];
+    const struct tls_entry *e;
+
+    (void)alert;
+    if (name == NULL)
+        return SSL_TLSEXT_ERR_NOACK;
+    e = map_get(&ctx->by_domain, (slice){ domain, lower(domain, name, sizeof(domain)) });
+    if (e != NULL)
+        SSL_set_SSL_CTX(ssl, e->ssl);
+    return SSL_TLSEXT_ERR_OK;
+}
+
+/* RFC 7301 §3.2: who offers protocols, but not ours, is told so. */
+static int choose_protocol(SSL *ssl, const unsigned char **out, unsigned char *out_len,
+                           const unsigned char *in, unsigned in_len, void *arg)
+{
+    const slice ours = SLICE("xmpp-client");
+
+    (void)ssl;
+    (void)arg;
+    for (unsigned at = 0; at < in_len && in[at] < in_len - at; at += in[at] + 1U) {
+        if (slice_eq(ours, (slice){ (const char *)in + at + 1, in[at] })) {
+            *out = in + at + 1;
+            *out_len = in[at];
+            return SSL_TLSEXT_ERR_OK;
+        }
+    }
+    return SSL_TLSEXT_ERR_ALERT_FATAL;
+}
+
+/* A key with a pass phrase must not make the server ask on a terminal. */
+static int no_pass_phrase(char *out, int cap, int writing, void *arg)
+{
+    (void)out;
+    (void)cap;
+    (void)writing;
+    (void)arg;
+    return -1;
+}
+
+static SSL_CTX *ssl_ctx_create(void)
+{
+    static const unsigned char id[] = "muster";
+    SSL_CTX *s = SSL_CTX_new(TLS_server_method());
+    bool ok;
+
+    ensure(s != NULL);
+    SSL_CTX_set_options(s, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
+                               SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
+    SSL_CTX_set_mode(s, SSL_MODE_RELEASE_BUFFERS);
+    SSL_CTX_set_session_cache_mode(s, SSL_SESS_CACHE_OFF); /* tickets hold the sessions */
+    SSL_CTX_set_default_passwd_cb(s, no_pass_phrase);
+    SSL_CTX_set_alpn_select_cb(s, choose_protocol, NULL);
+    ok = SSL_CTX_set_min_proto_version(s, TLS1_2_VERSION) == 1 &&
+         SSL_CTX_set_num_tickets(s, 1) == 1 &&
+         SSL_CTX_set_session_id_context(s, id, sizeof(id) - 1) == 1 &&
+         SSL_CTX_set1_groups_list(s, "X25519:P-256") == 1 &&
+         SSL_CTX_set_ciphersuites(s, "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:"
+                                     "TLS_CHACHA20_POLY1305_SHA256") == 1 &&
+         SSL_CTX_set_cipher_list(s, "ECDHE+AESGCM:ECDHE+CHACHA20") == 1;
+    ensure(ok); /* every build of OpenSSL has these */
+    return s;
+}
+
+static enum err fail(struct why *why, enum err e, const char *path, const char *what)
+{
+    const char *text = ERR_reason_error_string(ERR_peek_last_error());
+
+    why_set(why, "%s: %s: %s", path, what, text == NULL ? "unknown" : text);
+    ERR_clear_error();
+    return e;
+}
+
+static enum err check_readable(const char *path, struct why *why)
+{
+    if (access(path, R_OK) == 0)
+        return OK;
+    why_set(why, "%s: %s; give the path of a readable PEM file", path, strerrordesc_np(errno));
+    return E_IO;
+}
+
+static enum err load(SSL_CTX *s, const struct tls_cert *cert, struct why *why)
+{
+    enum err e = check_readable(cert->certificate, why);
+
+    if (e == OK)
+        e = check_readable(cert->key, why);
+    if (e != OK)
+        return e;
+    ERR_clear_error();
+    if (SSL_CTX_use_certificate_chain_file(s, cert->certificate) != 1)
+        return fail(why, E_SYNTAX, cert->certificate, "not a PEM certificate chain");
+    if (SSL_CTX_use_PrivateKey_file(s, cert->key, SSL_FILETYPE_PEM) == 1 &&
+        SSL_CTX_check_private_key(s) == 1)
+        return OK;
+    switch (ERR_GET_REASON(ERR_peek_last_error())) {
+    case X509_R_KEY_VALUES_MISMATCH:
+    case X509_R_KEY_TYPE_MISMATCH:
+        return fail(why, E_CONFLICT, cert->key, "the key does not fit the certificate");
+    default:
+        return fail(why, E_SYNTAX, cert->key, "not a PEM private key without pass phrase");
+    }
+}
+
+static enum err add_entry(struct tls_ctx *ctx, const struct tls_cert *cert, struct why *why)
+{
+    struct tls_entry *e = mem_new(struct tls_entry);
+    const char *domain = cert->domain == NULL ? "" : cert->domain;
+    enum err rc;
+
+    e->domain = mem_alloc(DOMAIN_BYTES_MAX);
+    e->domain_len = lower(e->domain, domain, DOMAIN_BYTES_MAX);
+    e->ssl = ssl_ctx_create();
+    e->next = ctx->entries;
+    ctx->entries = e;
+    SSL_CTX_set_tlsext_servername_callback(e->ssl, choose_certificate);
+    SSL_CTX_set_tlsext_servername_arg(e->ssl, ctx);
+    rc = load(e->ssl, cert, why);
+    if (rc != OK)
+        return rc;
+    if (ctx->fallback == NULL || cert->domain == NULL)
+        ctx->fallback = e->ssl;
+    if (cert->domain == NULL)
+        return OK;
+    if (map_get(&ctx->by_domain, entry_key(e)) != NULL) {
+        why_set(why, "tls: two certificates for the domain %s; give one", cert->domain);
+        return E_EXISTS;
+    }
+    map_put(&ctx->by_domain, e);
+    return OK;
+}
+
+enum err tls_ctx_create(struct tls_ctx **out, const struct tls_cert *certs, size_t count,
+                        struct why *why)
+{
+    struct tls_ctx *ctx = mem_new(struct tls_ctx);
+    enum err e = OK;
+
+    ensure(count > 0);
+    atomic_init(&ctx->refs, 1);
+    map_init(&ctx->by_domain, entry_key);
+    for (size_t i = 0; i < count && e == OK; i++)
+        e = add_entry(ctx, &certs[i], why);
+    if (e == OK)
+        *out = ctx;
+    else
+        tls_ctx_unref(&ctx);
+    return e;
+}
+
+struct tls_ctx *tls_ctx_ref(struct tls_ctx *ctx)
+{
+    atomic_fetch_add_explicit(&ctx->refs, 1, memory_order_relaxed);
+    return ctx;
+}
+
+void tls_ctx_unref(struct tls_ctx **ctx)
+{
+    struct tls_ctx *c = *ctx;
+    struct tls_entry *next;
+
+    *ctx = NULL;
+    if (c == NULL || atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) > 1)
+        return;
+    map_fini(&c->by_domain);
+    for (struct tls_entry *e = c->entries; e != NULL; e = next) {
+        next = e->next;
+        SSL_CTX_free(e->ssl);
+        mem_free(&e->domain);
+        mem_free(&e);
+    }
+    mem_free(&c);
+}
+
+SSL *tls_session_create(struct tls_ctx *ctx)
+{
+    SSL *ssl = SSL_new(ctx->fallback);
+
+    ensure(ssl != NULL);
+    return ssl;
+}
+
+/* subjectAltName, RFC 5280 §4.2.1.6. */
+static bool add_names(X509 *cert, const char *const *domains, size_t count)
+{
+    GENERAL_NAMES *names = GENERAL_NAMES_new();
+    bool ok = names != NULL;
+
+    for (size_t i = 0; i < count && ok; i++) {
+        GENERAL_NAME *name = GENERAL_NAME_new();
+        ASN1_IA5STRING *text = ASN1_IA5STRING_new();
+        ok = name != NULL && text != NULL && ASN1_STRING_set(text, domains[i], -1) == 1;
+        if (!ok) {
+            ASN1_IA5STRING_free(text);
+            GENERAL_NAME_free(name);
+            break;
+        }
+        GENERAL_NAME_set0_value(name, GEN_DNS, text);
+        ok = sk_GENERAL_NAME_push(names, name) > 0;
+    }
+    ok = ok && X509_add1_ext_i2d(cert, NID_subject_alt_name, names, 0, X509V3_ADD_DEFAULT) == 1;
+    GENERAL_NAMES_free(names);
+    return ok;
+}
+
+static bool set_serial(X509 *cert)
+{
+    unsigned char bytes[SERIAL_BYTES];
+    BIGNUM *number;
+    bool ok;
+
+    rand_bytes(bytes, sizeof(bytes));
+    bytes[0] = (unsigned char)((bytes[0] & 0x7f) | 0x40); /* positive, RFC 5280 §4.1.2.2 */
+    number = BN_bin2bn(bytes, sizeof(bytes), NULL);
+    ok = number != NULL && BN_to_ASN1_INTEGER(number, X509_get_serialNumber(cert)) != NULL;
+    BN_free(number);
+    return ok;
+}
+
+static X509 *sign_certificate(EVP_PKEY *key, const char *const *domains, size_t count)
+{
+    X509 *cert = X509_new();
+    X509_NAME *name = cert == NULL ? NULL : X509_get_subject_name(cert);
+    long days = SELF_SIGNED_DAYS;
+
+    if (name != NULL && X509_set_version(cert, X509_VERSION_3) == 1 && set_serial(cert) &&
+        X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_UTF8, (const unsigned char *)domains[0],
+                                   (int)strnlen(domains[0], 64), -1, 0) == 1 &&
+        X509_set_issuer_name(cert, name) == 1 &&
+        X509_gmtime_adj(X509_getm_notBefore(cert), -3600) != NULL &&
+        X509_gmtime_adj(X509_getm_notAfter(cert), days * 86400) != NULL &&
+        X509_set_pubkey(cert, key) == 1 && add_names(cert, domains, count) &&
+        X509_sign(cert, key, EVP_sha256()) > 0)
+        return cert;
+    X509_free(cert);
+    return NULL;
+}
+
+static enum err write_file(const char *path, mode_t mode, BIO *pem, struct why *why)
+{
+    char *ptr;
+    long len = BIO_get_mem_data(pem, &ptr);
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+    bool ok;
+
+    if (fd < 0) {
+        why_set(why, "%s: %s", path, strerrordesc_np(errno));
+        return errno == EEXIST ? E_EXISTS : E_IO;
+    }
+    ok = fchmod(fd, mode) == 0 && write(fd, ptr, (size_t)len) == len && fsync(fd) == 0;
+    if (close(fd) == 0 && ok)
+        return OK;
+    why_set(why, "%s: %s", path, strerrordesc_np(errno));
+    unlink(path);
+    return E_IO;
+}
+
+static enum err write_pair(const char *cert_path, const char *key_path, X509 *cert, EVP_PKEY *key,
+                           struct why *why)
+{
+    BIO *cert_pem = BIO_new(BIO_s_mem());
+    BIO *key_pem = BIO_new(BIO_s_secmem());
+    enum err e = E_INTERNAL;
+
+    if (cert_pem != NULL && key_pem != NULL && PEM_write_bio_X509(cert_pem, cert) == 1 &&
+        PEM_write_bio_PrivateKey(key_pem, key, NULL, NULL, 0, NULL, NULL) == 1) {
+        e = write_file(key_path, 0600, key_pem, why);
+        if (e == OK) {
+            e = write_file(cert_path, 0644, cert_pem, why);
+            if (e != OK)
+                unlink(key_path);
+        }
+    }
+    BIO_free(cert_pem);
+    BIO_free(key_pem);
+    return e;
+}
+
+enum err tls_self_signed(const char *cert_path, const char *key_path, const char *const *domains,
+                         size_t count, struct why *why)
+{
+    EVP_PKEY *key;
+    X509 *cert;
+    enum err e = E_INTERNAL;
+
+    ensure(count > 0);
+    if (access(cert_path, F_OK) == 0) {
+        why_set(why, "%s: exists and is not overwritten", cert_path);
+        return E_EXISTS;
+    }
+    key = EVP_EC_gen("P-256");
+    cert = key == NULL ? NULL : sign_certificate(key, domains, count);
+    if (cert != NULL)
+        e = write_pair(cert_path, key_path, cert, key, why);
+    if (e == E_INTERNAL)
+        e = fail(why, e, cert_path, "no certificate could be made");
+    X509_free(cert);
+    EVP_PKEY_free(key);
+    return e;
+}
