@@ -1,10 +1,11 @@
 /* conn: one TCP connection as a stack of filters: socket, PROXY v2 header, TLS. Owned by its loop;
- * conn_detach()/conn_attach() carry it to another loop. Idle connections own no buffers (design §9).
+ * conn_detach()/conn_attach() carry it to another loop. Idle connections own no buffers (design
+ * §9).
  *
  * Output is gathered and written once at the end of the tick; EPOLLOUT only after EAGAIN. Above the
  * high-water mark on_event(CONN_HIGH) is told, below half of it CONN_LOW; above the hard cap the
- * connection is closed after CONN_OVERFLOW. Input is contiguous: what the owner does not take is kept
- * and given again together with more. */
+ * connection is closed after CONN_OVERFLOW. Input is contiguous: what the owner does not take is
+ * kept and given again together with more. */
 #pragma once
 #include "base/err.h"
 #include "base/slice.h"
@@ -27,8 +28,8 @@ enum conn_event {
 /* Callbacks come from the loop, never from inside a call on the connection. */
 struct conn_ops {
     /* Unread bytes; returns how many were taken (0 is fine: more will come with these in front).
-     * May call anything on this connection, conn_close() and conn_detach() too. Who cannot take any of
-     * limits.input_bytes unread bytes and does not hold reading either gets CONN_FAILED. */
+     * May call anything on this connection, conn_close() and conn_detach() too. Who cannot take any
+     * of limits.input_bytes unread bytes and does not hold reading either gets CONN_FAILED. */
     size_t (*on_input)(struct conn *c, slice data);
     void (*on_event)(struct conn *c, enum conn_event ev);
     /* The last callback: the descriptor is closed; the owner forgets the pointer. */
@@ -44,48 +45,62 @@ struct conn_limits {
 };
 
 struct conn_info {
-    struct sockaddr_storage peer;  /* from the PROXY header if there was one */
-    char peer_text[46];            /* numeric address without port */
+    struct sockaddr_storage peer; /* from the PROXY header if there was one */
+    char peer_text[46];           /* numeric address without port */
     uint16_t peer_port;
 };
 
-/* Takes over fd (non-blocking is set here), also on failure. `proxy`: a PROXY v2 header must come first. */
-enum conn_flags { CONN_PROXY = 1, CONN_TLS = 2 /* direct TLS: handshake first */ };
+enum conn_flags {
+    CONN_PROXY = 1, /* a PROXY protocol v2 header must come first */
+    CONN_TLS = 2    /* direct TLS: the handshake comes before all else */
+};
+/* Takes over fd, a stream socket. Who cannot start it may conn_abort() it. */
 struct conn *conn_create(struct loop *loop, int fd, const struct sockaddr *peer, unsigned flags,
                          struct tls_ctx *tls, const struct conn_limits *limits);
 void conn_start(struct conn *c, const struct conn_ops *ops, void *owner); /* begins reading */
 void *conn_owner(const struct conn *c);
 struct loop *conn_loop(const struct conn *c);
 const struct conn_info *conn_info(const struct conn *c);
-void conn_set_limits(struct conn *c, const struct conn_limits *limits); /* must outlive the connection */
+/* They must outlive the connection. */
+void conn_set_limits(struct conn *c, const struct conn_limits *limits);
 
 /* STARTTLS: what was written before goes out in the clear; unread clear-text bytes are dropped, as
  * RFC 6120 §5.4.3.3 demands (nothing injected before the handshake may survive it). */
 void conn_start_tls(struct conn *c, struct tls_ctx *tls);
 bool conn_is_secure(const struct conn *c);
 
-/* Channel binding data (RFC 5929, RFC 9266). E_UNSUPPORTED: not under TLS, or not with this version. */
+/* Channel binding data (RFC 5929, RFC 9266). E_UNSUPPORTED: not under TLS, or not with this
+ * version. */
 enum conn_binding { CONN_TLS_EXPORTER, CONN_TLS_SERVER_END_POINT };
-NODISCARD enum err conn_channel_binding(struct conn *c, enum conn_binding type, char out[64], size_t *len);
-slice conn_sni(const struct conn *c);      /* empty: none was sent */
+NODISCARD enum err conn_channel_binding(struct conn *c, enum conn_binding type, char out[64],
+                                        size_t *len);
+slice conn_sni(const struct conn *c);               /* empty: none was sent */
 const char *conn_tls_version(const struct conn *c); /* "TLSv1.3"; NULL in the clear */
 
-/* Output. conn_write() copies. conn_reserve/commit give room to write into in place: at least `bytes`
- * contiguous, valid until the next call on this connection. After close both do nothing / give a
- * buffer that is dropped. */
+/* Output. conn_write() copies. conn_reserve/commit give room to write into in place: at least
+ * `bytes` contiguous, valid until the next call on this connection. After close both do nothing /
+ * give a buffer that is dropped. */
 void conn_write(struct conn *c, slice data);
 char *conn_reserve(struct conn *c, size_t bytes);
 void conn_commit(struct conn *c, size_t bytes);
 size_t conn_output_bytes(const struct conn *c); /* queued, not yet written to the socket */
 
 /* Reading stops while any reason bit is set; each user has its own bit. */
-enum conn_hold { CONN_HOLD_STREAM = 1, CONN_HOLD_RATE = 2, CONN_HOLD_PRESSURE = 4, CONN_HOLD_MOVE = 8 };
+enum conn_hold {
+    CONN_HOLD_STREAM = 1,
+    CONN_HOLD_RATE = 2,
+    CONN_HOLD_PRESSURE = 4,
+    CONN_HOLD_MOVE = 8
+};
 void conn_hold(struct conn *c, unsigned reason);
-void conn_release(struct conn *c, unsigned reason); /* unread bytes are offered again, later this tick */
+/* Unread bytes are offered again later in this tick. */
+void conn_release(struct conn *c, unsigned reason);
 
-uint64_t conn_last_read_us(const struct conn *c);   /* loop time of the last bytes read */
-void conn_close(struct conn *c);   /* flushes what is queued (at most 5 s), then on_closed; input is dropped */
-void conn_abort(struct conn *c);   /* at once: on_closed later in this tick */
+uint64_t conn_last_read_us(const struct conn *c); /* loop time of the last bytes read */
+/* Writes what is queued (at most 5 s), shuts our side, awaits the peer's end (at most 1 s), then
+ * on_closed. Input is dropped from now on. */
+void conn_close(struct conn *c);
+void conn_abort(struct conn *c);              /* at once: on_closed later in this tick */
 const char *conn_error(const struct conn *c); /* why it failed; NULL */
 
 /* Migration to another loop: no callback may be running for it but its own on_input, which then

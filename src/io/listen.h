@@ -1,8 +1,10 @@
-/* listen: a listening socket shared by all loops (EPOLLEXCLUSIVE), at most 16 accepts a wake. Without a
- * free descriptor (EMFILE) accepting pauses on that loop, the alarm `io.descriptors` is raised, and each
- * second it is tried again (design §9): who connects meanwhile waits in the kernel's queue. */
+/* listen: a listening socket shared by all loops (EPOLLEXCLUSIVE), at most 16 accepts a wake.
+ * Without a free descriptor (EMFILE) accepting pauses on that loop, the alarm `io.descriptors` is
+ * raised, and each second it is tried again (design §9): who connects meanwhile waits in the
+ * kernel's queue. */
 #pragma once
 #include "base/err.h"
+#include "base/slice.h"
 #include "io/loop.h"
 #include <netinet/in.h>
 
@@ -16,7 +18,8 @@ NODISCARD enum err listener_open(struct listener **out, slice address, struct wh
 int listener_port(const struct listener *l);
 /* accepted() owns the fd. Called on the loop that won it. */
 typedef void listener_fn(struct loop *loop, int fd, const struct sockaddr *peer, void *arg);
-NODISCARD enum err listener_attach(struct listener *l, struct loop *loop, listener_fn *accepted, void *arg);
+NODISCARD enum err listener_attach(struct listener *l, struct loop *loop, listener_fn *accepted,
+                                   void *arg);
 /* On that loop's thread, but not from accepted(). */
 void listener_detach(struct listener *l, struct loop *loop);
-void listener_close(struct listener **l);                    /* after all detached */
+void listener_close(struct listener **l); /* after all were detached */

@@ -8,12 +8,12 @@
 struct loop;
 struct arena;
 
-struct loop *loop_create(unsigned index);  /* index: 0..; for logs and frames */
+struct loop *loop_create(unsigned index); /* index: 0..; for logs and frames */
 void loop_destroy(struct loop **loop);
-void loop_run(struct loop *loop);          /* until loop_stop(); sets loop_here() */
-void loop_stop(struct loop *loop);         /* any thread */
+void loop_run(struct loop *loop);  /* until loop_stop(); sets loop_here() */
+void loop_stop(struct loop *loop); /* any thread */
 unsigned loop_index(const struct loop *loop);
-struct loop *loop_here(void);              /* of this thread; NULL on helper threads */
+struct loop *loop_here(void); /* of this thread; NULL on helper threads */
 
 uint64_t loop_now_us(const struct loop *loop);  /* monotonic, as of this tick's poll */
 uint64_t loop_wall_us(const struct loop *loop); /* wall clock, as of this tick's poll */
@@ -30,8 +30,8 @@ NODISCARD enum err loop_add(struct loop *loop, struct loop_source *s);
 void loop_change(struct loop *loop, struct loop_source *s, uint32_t events);
 void loop_remove(struct loop *loop, struct loop_source *s); /* no callback comes afterwards */
 
-/* Deferred: runs once later in this tick (before the flush); repeated defers are one. A deferred call
- * made from a deferred call runs in the same tick, at most 16 rounds, then in the next. */
+/* Deferred: runs once later in this tick (before the flush); repeated defers are one. A deferred
+ * call made from a deferred call runs in the same tick, at most 16 rounds, then in the next. */
 struct loop_defer {
     struct list node;
     void (*fn)(struct loop_defer *d);

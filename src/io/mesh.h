@@ -1,9 +1,9 @@
 /* mesh: the frames between the workers of one process (design §4). Between two workers there is
- * exactly one FIFO: a single-producer ring; when it is full the producer appends to its own outbox for
- * that peer, and `pressure` tells the owner to stop reading the connections that fill it. Frames are
- * never dropped, never block, never overtake. A worker is woken by eventfd only when it sleeps, once a
- * tick. Frames that a worker sends to itself are delivered at once by a call (no queue between two
- * homes of one worker, so the order is that of the calls).
+ * exactly one FIFO: a single-producer ring; when it is full the producer appends to its own outbox
+ * for that peer, and `pressure` tells the owner to stop reading the connections that fill it.
+ * Frames are never dropped, never block, never overtake. A worker is woken by eventfd only when it
+ * sleeps, once a tick. Frames that a worker sends to itself are delivered at once by a call (no
+ * queue between two homes of one worker, so the order is that of the calls).
  *
  * A frame is also what travels between nodes (bus/): it holds numbers, two strings and one object
  * that a codec of the object's owner can turn into bytes. */
@@ -15,16 +15,16 @@
 struct mesh;
 
 struct frame {
-    struct frame *next;      /* of an outbox */
-    uint8_t kind;            /* index into the owner's table of handlers */
-    uint8_t flags;           /* by kind */
-    uint16_t worker;         /* sender's; the bus writes it too */
-    uint32_t node;           /* sender's node id; 0: this node */
-    uint32_t epoch;          /* of the sending worker */
-    uint64_t seq;            /* 1, 2, 3 … per pair (sender worker, receiver worker) */
-    uint64_t num[4];         /* by kind */
-    void *obj;               /* by kind: a reference the receiver takes over */
-    slice str[2];            /* by kind; point into bytes[] */
+    struct frame *next; /* of an outbox */
+    uint8_t kind;       /* index into the owner's table of handlers */
+    uint8_t flags;      /* by kind */
+    uint16_t worker;    /* sender's; the bus writes it too */
+    uint32_t node;      /* sender's node id; 0: this node */
+    uint32_t epoch;     /* of the sending worker */
+    uint64_t seq;       /* 1, 2, 3 … per pair (sender worker, receiver worker) */
+    uint64_t num[4];    /* by kind */
+    void *obj;          /* by kind: a reference the receiver takes over */
+    slice str[2];       /* by kind; point into bytes[] */
     char bytes[];
 };
 
@@ -36,10 +36,11 @@ typedef void mesh_deliver_fn(struct frame *f, void *worker); /* takes over the f
 
 struct mesh *mesh_create(unsigned workers, uint32_t epoch);
 void mesh_destroy(struct mesh **m); /* loops are gone; frames still queued are freed */
-/* Registers worker i: on its thread or before threads run. `pressure(on)` is called on its thread when
- * an outbox of it begins and ceases to be non-empty. */
+/* Registers worker i: on its thread or before threads run. `pressure(on)` is called on its thread
+ * when an outbox of it begins and ceases to be non-empty. */
 struct mesh_port;
-struct mesh_port *mesh_attach(struct mesh *m, unsigned i, struct loop *loop, mesh_deliver_fn *deliver,
-                              void (*pressure)(void *worker, int on), void *worker);
+struct mesh_port *mesh_attach(struct mesh *m, unsigned i, struct loop *loop,
+                              mesh_deliver_fn *deliver, void (*pressure)(void *worker, int on),
+                              void *worker);
 void mesh_send(struct mesh_port *from, unsigned to, struct frame *f);
 uint64_t mesh_queued(const struct mesh_port *p); /* frames in own outboxes */

@@ -1,5 +1,6 @@
-/* timer: a wheel of 100 ms on each loop (design §9). A timer fires once, at or up to 200 ms after its
- * time, on its loop's thread; set again from the callback to repeat. Setting and cancelling are O(1). */
+/* timer: a wheel of 100 ms on each loop (design §9). A timer fires once, at or up to 200 ms after
+ * its time, on its loop's thread; set again from the callback to repeat. Setting and cancelling are
+ * O(1). */
 #pragma once
 #include "base/list.h"
 #include <stdint.h>
@@ -7,11 +8,12 @@
 struct loop;
 
 struct timer {
-    struct list node;   /* unlinked: not set */
+    struct list node; /* unlinked: not set */
     uint64_t due_tick;
     void (*fn)(struct timer *t, struct loop *loop);
 };
 
-void timer_set(struct loop *loop, struct timer *t, uint64_t delay_ms); /* replaces an earlier time */
-void timer_cancel(struct timer *t);                                     /* not set: fine */
+/* Replaces an earlier time. */
+void timer_set(struct loop *loop, struct timer *t, uint64_t delay_ms);
+void timer_cancel(struct timer *t); /* not set: fine */
 static inline int timer_is_set(const struct timer *t) { return list_linked(&t->node); }

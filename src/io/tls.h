@@ -13,7 +13,8 @@ struct tls_cert {
     const char *key;         /* PEM path */
 };
 
-/* E_IO, E_SYNTAX (with file and what OpenSSL says), E_CONFLICT: key does not fit the certificate. */
+/* E_IO, E_SYNTAX (with file and what OpenSSL says), E_CONFLICT: the key does not fit the
+ * certificate, E_EXISTS: two certificates for one domain. */
 NODISCARD enum err tls_ctx_create(struct tls_ctx **out, const struct tls_cert *certs, size_t count,
                                   struct why *why);
 struct tls_ctx *tls_ctx_ref(struct tls_ctx *ctx);
