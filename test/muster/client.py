@@ -369,3 +369,11 @@ def bodies(elements):
     found = (e.find(f"{{{xml.CLIENT}}}body") for e in elements)
     return [body.text for body in found if body is not None]
 
+
+
+def until(what, true):
+    """Asks again until it is true; for what nobody announces."""
+    deadline = time.monotonic() + TIMEOUT
+    while not true():
+        assert time.monotonic() < deadline, f"no {what} within {TIMEOUT} s"
+        select.select([], [], [], 0.02)

@@ -199,13 +199,18 @@ class Server:
 
     # --- clients ---
 
-    def connect(self, name=None, tls="direct", domain=None, password="secret", **options):
-        """A connection with its stream open: tls is "direct", "starttls", "none" (plain)."""
+    def dial(self, name=None, tls="direct", domain=None, password="secret", **options):
+        """A connection, nothing sent but the handshake if tls is "direct"."""
         port = self.tls_port if tls == "direct" else self.c2s_port
         client = Client(("127.0.0.1", port), domain or self.domains[0], name, password, **options)
         self.clients.append(client)
         if tls == "direct":
             client.wrap()
+        return client
+
+    def connect(self, name=None, tls="direct", **options):
+        """A connection with its stream open: tls is "direct", "starttls", "none" (plain)."""
+        client = self.dial(name, tls, **options)
         client.open()
         if tls == "starttls":
             client.starttls()

@@ -1,0 +1,288 @@
+"""musterctl: every command, as text and as JSON, its exit codes and its completion."""
+import json
+import socket
+import subprocess
+
+import pytest
+
+from muster.client import until
+from muster.server import MUSTERCTL
+
+OK, FAILED, USAGE, UNREACHABLE = 0, 1, 2, 3
+
+
+def code(server, *args, stdin=None):
+    return server.ctl_run(*args, stdin=stdin).returncode
+
+
+def jids(rows):
+    return {row["jid"] for row in rows}
+
+
+# --- users ---
+
+
+def test_user_add_and_list(make_server):
+    server = make_server(domains=["one.example", "two.example"])
+    server.ctl("user", "add", "dora@one.example", "--password", "p")
+    server.ctl("user", "add", "emil@two.example", "--stdin", stdin="from stdin\n")
+    assert jids(server.rows("user", "list")) == {"dora@one.example", "emil@two.example"}
+    assert jids(server.rows("user", "list", "--domain", "two.example")) == {"emil@two.example"}
+    server.login("emil", domain="two.example", password="from stdin")
+
+
+@pytest.mark.parametrize("args, error", [
+    (("user", "add", "alice@localhost", "--password", "p"), "exists"),
+    (("user", "add", "alice@elsewhere.example", "--password", "p"), None),
+    (("user", "add", "@localhost", "--password", "p"), None),
+    (("user", "add", "dora@localhost/resource", "--password", "p"), None),
+    (("user", "add", "dora@localhost", "--password", ""), None),
+    (("user", "del", "nobody@localhost"), None),
+    (("user", "password", "nobody@localhost", "--password", "p"), None),
+    (("session", "kick", "alice@localhost/nowhere"), None),
+    (("get", "no.such-setting"), None),
+    (("set", "no.such-setting", "1"), None),
+    (("log", "trace", "no-such-area", "on"), None),
+])
+def test_what_cannot_be_done(server, args, error):
+    done = server.ctl_run("--json", *args)
+    assert done.returncode == FAILED
+    answer = json.loads(done.stdout)
+    assert answer["ok"] is False and answer["error"] and answer["text"]
+    assert error is None or answer["error"] == error
+    done = server.ctl_run(*args)
+    assert done.returncode == FAILED and answer["text"] in done.stderr
+
+
+def test_names_are_prepared(server):
+    assert code(server, "user", "add", "ALICE@LOCALHOST", "--password", "p") == FAILED
+
+
+def test_user_password_ends_the_sessions(server, alice):
+    server.ctl("user", "password", "alice@localhost", "--password", "new")
+    alice.expect_closed()
+    assert server.connect("alice").authenticate() == "not-authorized"
+    server.login("alice", password="new")
+
+
+def test_user_del_takes_everything_along(server):
+    """Sessions, roster entries of others, messages: a namesake starts with nothing."""
+    server.befriend("alice", "bob")
+    bob, alice = server.client("bob"), server.client("alice")
+    bob.result("set", "<vCard xmlns='vcard-temp'><FN>Bob</FN></vCard>")
+    server.ctl("user", "del", "bob@localhost")
+    bob.expect_closed()
+    alice.expect(f"<presence from='{bob}' type='unavailable'/>")
+    roster = alice.result("get", "<query xmlns='jabber:iq:roster'/>")
+    assert "both" not in [item.get("subscription") for item in roster]
+    assert server.connect("bob").authenticate() == "not-authorized"
+    assert "bob@localhost" not in jids(server.rows("user", "list"))
+    alice.send("<message to='bob@localhost' type='chat' id='m'><body>hi</body></message>")
+    alice.expect_error("service-unavailable", template="<message type='error' id='m'/>")
+    server.add_user("bob")
+    bob = server.client("bob")
+    assert len(bob.result("get", "<query xmlns='jabber:iq:roster'/>")) == 0
+    bob.expect_nothing("<message/>")
+
+
+def test_user_del_while_messages_wait(server, alice):
+    alice.send("<message to='bob@localhost' type='chat'><body>old</body></message>")
+    alice.ping()
+    server.ctl("user", "del", "bob@localhost")
+    server.add_user("bob")
+    server.client("bob").expect_nothing("<message/>")
+
+
+# --- sessions, status ---
+
+
+def test_session_list_and_kick(server, alice, bob):
+    rows = {row["jid"]: row for row in server.rows("session", "list")}
+    assert set(rows) == {"alice@localhost/a", "bob@localhost/b"}
+    assert "127.0.0.1" in str(rows["alice@localhost/a"])
+    server.ctl("session", "kick", "alice@localhost/a")
+    alice.expect_closed()
+    until("end of the session", lambda: jids(server.rows("session", "list"))
+          == {"bob@localhost/b"})
+    bob.ping()
+
+
+def test_status(server, alice):
+    text = server.ctl_run("status")
+    assert text.returncode == OK and "localhost" in text.stdout
+    answer = server.ctl("status")
+    assert answer["ok"] is True and answer["rows"]
+    assert "localhost" in json.dumps(answer)
+
+
+def test_metrics(server, alice):
+    rows = {row["name"]: row["value"] for row in server.rows("metrics")}
+    assert rows and all(name.startswith("muster_") for name in rows)
+    text = server.ctl_run("metrics", "--format", "prometheus").stdout
+    assert "# TYPE muster_" in text
+
+
+# --- settings ---
+
+
+def test_set_get_show(server):
+    server.ctl("set", "sm.ack-every", "9")
+    assert server.rows("get", "sm.ack-every")[0]["value"] in ("9", 9)
+    row = next(r for r in server.rows("config", "show") if r["name"] == "sm.ack-every")
+    assert row["value"] in ("9", 9) and str(row["default"]) == "5"
+
+
+def test_settings_survive_kill(server):
+    server.ctl("set", "sm.ack-every", "9")
+    server.kill()
+    server.start()
+    assert server.rows("get", "sm.ack-every")[0]["value"] in ("9", 9)
+    server.ctl("set", "sm.ack-every", "--default")
+    assert server.rows("get", "sm.ack-every")[0]["value"] in ("5", 5)
+
+
+def test_settings_apply_at_once(server, alice):
+    for i in range(2):
+        alice.result("set", "<query xmlns='jabber:iq:roster'>"
+                            f"<item jid='u{i}@localhost'/></query>")
+    server.ctl("set", "roster.contacts-max", "2")
+    condition, _ = alice.error("set", "<query xmlns='jabber:iq:roster'>"
+                                      "<item jid='u2@localhost'/></query>")
+    assert condition == "policy-violation"
+
+
+def test_locked_settings(make_server):
+    server = make_server(settings={"sm.ack-every": "7"})
+    done = server.ctl_run("set", "sm.ack-every", "9")
+    assert done.returncode == FAILED and "sm.ack-every" in done.stderr
+    row = next(r for r in server.rows("config", "show") if r["name"] == "sm.ack-every")
+    assert str(row["value"]) == "7" and row["locked"] is True
+
+
+def test_every_setting_refuses_nonsense_and_names_itself(server):
+    for row in server.rows("config", "show"):
+        if row.get("locked") or row.get("type") == "string":
+            continue
+        done = server.ctl_run("set", row["name"], "~nonsense~")
+        if done.returncode == OK:
+            assert "string" in str(row) or "text" in str(row), row
+        else:
+            assert done.returncode == FAILED and row["name"] in done.stderr
+            assert "~nonsense~" in done.stderr
+
+
+def test_config_check(server):
+    assert code(server, "config", "check", str(server.file)) == OK
+    bad = server.folder / "bad.yaml"
+    bad.write_text("node: x\nnonsense: 1\n")
+    done = server.ctl_run("config", "check", str(bad))
+    assert done.returncode == FAILED and "nonsense" in done.stderr
+
+
+# --- log ---
+
+
+def test_log_trace(server):
+    area = server.rows("log", "areas")[0]
+    name = area.get("area") or area.get("name")
+    server.ctl("log", "trace", name, "on")
+    server.ctl("log", "trace", name, "off")
+    assert code(server, "log", "trace", name, "perhaps") in (FAILED, USAGE)
+
+
+def test_secrets_are_not_logged(server):
+    for row in server.rows("log", "areas"):
+        server.ctl("log", "trace", row.get("area") or row.get("name"), "on")
+    server.add_user("dora", "Tr0ub4dor")
+    client = server.connect("dora", password="Tr0ub4dor")
+    assert client.authenticate() is None
+    client.open()
+    client.bind()
+    client.send("<message to='bob@localhost' type='chat'><body>Geheimnis</body></message>")
+    client.ping()
+    log = server.log()
+    assert "Tr0ub4dor" not in log and "Geheimnis" not in log
+    assert "AGRvcmEAVHIwdWI0ZG9y" not in log  # SASL PLAIN in base64
+
+
+# --- the program ---
+
+
+@pytest.mark.parametrize("args", [
+    ("no-such-command",), ("user",), ("user", "add"), ("user", "add", "a@localhost", "b@localhost"),
+    ("user", "list", "--no-such-option"), ("user", "list", "--domain"), ("--no-such-option",), ()])
+def test_usage(server, args):
+    done = server.ctl_run(*args)
+    assert done.returncode == USAGE and done.stderr
+
+
+def test_unreachable(tmp_path):
+    done = subprocess.run([MUSTERCTL, "--socket", tmp_path / "no.sock", "status"],
+                          capture_output=True, text=True, check=False, timeout=10)
+    assert done.returncode == UNREACHABLE and "no.sock" in done.stderr
+
+
+def test_socket_from_the_config_file(server):
+    done = subprocess.run([MUSTERCTL, "--config", server.file, "status"], capture_output=True,
+                          text=True, check=False, timeout=10)
+    assert done.returncode == OK, done.stderr
+
+
+def test_socket_is_for_owner_and_group(server):
+    assert server.control.stat().st_mode & 0o777 == 0o660
+
+
+@pytest.mark.parametrize("args", [("--help",), ("help",), ("help", "user", "add"), ("--version",)])
+def test_help(server, args):
+    done = server.ctl_run(*args)
+    assert done.returncode == OK and done.stdout
+
+
+def test_help_names_every_command(server):
+    text = server.ctl_run("help").stdout
+    for name in ("user add", "user del", "user list", "user password", "session list",
+                 "session kick", "status", "config show", "config check", "set", "get", "metrics",
+                 "log trace"):
+        assert name in text, name
+
+
+def complete(script, words):
+    """What bash offers for the last of these words."""
+    code_ = (f"{script}\nCOMP_WORDS=({' '.join(words)} '')\nCOMP_CWORD={len(words)}\n"
+             "COMP_LINE=\"${COMP_WORDS[*]}\"; COMP_POINT=${#COMP_LINE}\n"
+             "function=$(complete -p musterctl | sed -E 's/.*-F ([^ ]+).*/\\1/')\n"
+             "$function musterctl '' \"${COMP_WORDS[COMP_CWORD-1]}\"\n"
+             "printf '%s\\n' \"${COMPREPLY[@]}\"")
+    done = subprocess.run(["bash", "--norc", "-c", code_], capture_output=True, text=True,
+                          check=False, timeout=10)
+    assert done.returncode == 0, done.stderr
+    return {word.strip() for word in done.stdout.split("\n")}
+
+
+def test_completion(server):
+    script = server.ctl_run("completion", "bash").stdout
+    assert {"user", "session", "status", "log"} <= complete(script, ["musterctl"])
+    assert {"add", "del", "list", "password"} <= complete(script, ["musterctl", "user"])
+
+
+def test_many_at_once(server):
+    """Commands from several terminals."""
+    runs = [subprocess.Popen([MUSTERCTL, "--socket", server.control, "--json", "user", "add",
+                              f"m{i}@localhost", "--password", "p"], stdout=subprocess.DEVNULL)
+            for i in range(20)]
+    assert [run.wait(20) for run in runs] == [0] * 20
+    assert len(server.rows("user", "list")) == 23
+
+
+def test_garbage_on_the_socket(server):
+    for data in (b"\0\xff\n", b"{}\n", b"[1]\n", b'{"command":7}\n', b"x" * 200_000 + b"\n",
+                 b'{"command":"status","args":{"a":{"b":1}}}\n'):
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.settimeout(10)
+            sock.connect(str(server.control))
+            try:
+                sock.sendall(data)
+                sock.recv(65536)
+            except OSError:
+                pass
+    assert server.ctl("status")["ok"]

@@ -1,0 +1,198 @@
+"""Rosters: RFC 6121 §2, with versioning (§2.6) and limits."""
+import pytest
+
+pytestmark = pytest.mark.core
+
+QUERY = "<query xmlns='jabber:iq:roster'{}>{}</query>"
+
+
+def get(client, ver=None):
+    return client.result("get", QUERY.format("" if ver is None else f" ver='{ver}'", ""))
+
+
+def put(client, item):
+    assert client.result("set", QUERY.format("", item)) is None
+
+
+def refuse(client, item):
+    return client.error("set", QUERY.format("", item))
+
+
+def items(roster):
+    """{jid: (subscription, name, groups)}"""
+    return {item.get("jid"): (item.get("subscription"), item.get("name"),
+                              sorted(g.text or "" for g in item)) for item in roster}
+
+
+@pytest.fixture
+def alice(server):
+    """Interested: she has asked for her roster (§2.2)."""
+    client = server.login("alice", "a")
+    get(client)
+    return client
+
+
+def push(client, item):
+    return client.expect(f"<iq type='set' to='{client.jid}' id='*'>{QUERY.format('', item)}</iq>")
+
+
+def test_empty(server):
+    assert items(get(server.login("alice"))) == {}
+
+
+def test_add_push_get(server, alice):
+    other = server.login("alice", "other")
+    get(other)
+    put(alice, "<item jid='bob@localhost' name='Bob'><group>Friends</group><group>Work</group>"
+               "</item>")
+    for client in (alice, other):
+        push(client, "<item jid='bob@localhost' name='Bob' subscription='none' ask='-'>"
+                     "<group>Friends</group><group>Work</group></item>")
+    assert items(get(alice)) == {"bob@localhost": ("none", "Bob", ["Friends", "Work"])}
+
+
+def test_update_replaces_name_and_groups(alice):
+    put(alice, "<item jid='bob@localhost' name='Bob'><group>Friends</group></item>")
+    put(alice, "<item jid='bob@localhost'><group>Other</group></item>")
+    name, groups = items(get(alice))["bob@localhost"][1:]
+    assert not name and groups == ["Other"]
+
+
+def test_no_push_to_who_never_asked(server, alice):
+    silent = server.login("alice", "silent")
+    put(alice, "<item jid='bob@localhost'/>")
+    push(alice, "<item jid='bob@localhost'/>")
+    silent.expect_nothing("<iq type='set'/>")
+
+
+def test_remove(alice):
+    put(alice, "<item jid='bob@localhost'/>")
+    put(alice, "<item jid='bob@localhost' subscription='remove'/>")
+    push(alice, "<item jid='bob@localhost' subscription='none'/>")
+    push(alice, "<item jid='bob@localhost' subscription='remove'/>")
+    assert items(get(alice)) == {}
+
+
+def test_remove_what_is_not_there(alice):
+    """§2.5.3"""
+    condition, _ = refuse(alice, "<item jid='bob@localhost' subscription='remove'/>")
+    assert condition == "item-not-found"
+
+
+def test_subscription_is_not_the_clients_to_set(alice):
+    """§2.1.2.5: anything but `remove` is ignored."""
+    put(alice, "<item jid='bob@localhost' subscription='both' ask='subscribe' approved='true'/>")
+    push(alice, "<item jid='bob@localhost' subscription='none' ask='-' approved='-'/>")
+
+
+@pytest.mark.parametrize("item, conditions", [
+    ("", ["bad-request"]),
+    ("<item jid='a@localhost'/><item jid='b@localhost'/>", ["bad-request"]),
+    ("<item name='nobody'/>", ["bad-request"]),
+    ("<item jid='@'/>", ["jid-malformed", "bad-request"]),
+    ("<item jid='a@localhost'><group>x</group><group>x</group></item>", ["bad-request"]),
+    ("<item jid='a@localhost'><group/></item>", ["not-acceptable"]),
+    ("<item jid='a@localhost' name='%s'/>" % ("n" * 5000), ["not-acceptable"]),
+    ("<item jid='a@localhost'><group>%s</group></item>" % ("g" * 5000), ["not-acceptable"]),
+])
+def test_bad_set(alice, item, conditions):
+    """§2.3.3"""
+    condition, _ = refuse(alice, item)
+    assert condition in conditions
+    assert items(get(alice)) == {}
+
+
+def test_rosters_of_others(server, alice):
+    """§2.1.5, §2.3.3"""
+    for kind, inner in (("get", ""), ("set", "<item jid='carol@localhost'/>")):
+        condition, _ = alice.error(kind, QUERY.format("", inner), to="bob@localhost")
+        assert condition in ("forbidden", "service-unavailable")
+    assert items(get(server.login("bob"))) == {}
+
+
+def test_own_address_may_be_written(alice):
+    alice.result("get", QUERY.format("", ""), to=alice.bare)
+    alice.result("set", QUERY.format("", "<item jid='bob@localhost'/>"), to=alice.bare)
+    push(alice, "<item jid='bob@localhost'/>")
+
+
+def test_addresses_are_prepared(alice):
+    put(alice, "<item jid='BOB@LocalHost'/>")
+    assert list(items(get(alice))) == ["bob@localhost"]
+
+
+def test_names_travel_untouched(alice):
+    name = "\u20ac &lt;&amp;&quot; \U0001f600"
+    put(alice, f"<item jid='bob@localhost' name='{name}'><group>{name}</group></item>")
+    assert items(get(alice))["bob@localhost"] == (
+        "none", "\u20ac <&\" \U0001f600", ["\u20ac <&\" \U0001f600"])
+
+
+def test_survives_a_restart(server, alice):
+    put(alice, "<item jid='bob@localhost' name='Bob'><group>G</group></item>")
+    alice.close()
+    server.kill()
+    server.start()
+    assert items(get(server.login("alice"))) == {"bob@localhost": ("none", "Bob", ["G"])}
+
+
+def test_versions(server, alice):
+    """§2.6: nothing when nothing changed; else the roster, or the changes as pushes."""
+    put(alice, "<item jid='bob@localhost'/>")
+    ver = push(alice, "<item jid='bob@localhost'/>")[0].get("ver")
+    assert ver and get(alice, "").get("ver") == ver
+    again = server.login("alice", "again")
+    assert get(again, ver) is None
+    put(alice, "<item jid='carol@localhost'/>")
+    push(again, "<item jid='carol@localhost'/>")
+    late = server.login("alice", "late")
+    answer = get(late, ver)
+    if answer is None:
+        push(late, "<item jid='carol@localhost'/>")
+    else:
+        assert set(items(answer)) == {"bob@localhost", "carol@localhost"}
+
+
+def test_unknown_version_gets_everything(alice):
+    put(alice, "<item jid='bob@localhost'/>")
+    for ver in ("", "no such version", "999999999"):
+        assert list(items(get(alice, ver))) == ["bob@localhost"]
+
+
+def test_contacts_max(make_server):
+    server = make_server("alice", settings={"roster.contacts-max": "3"})
+    alice = server.login("alice")
+    for i in range(3):
+        put(alice, f"<item jid='u{i}@localhost'/>")
+    condition, _ = refuse(alice, "<item jid='u3@localhost'/>")
+    assert condition == "policy-violation"
+    put(alice, "<item jid='u2@localhost' name='known ones may change'/>")
+    put(alice, "<item jid='u2@localhost' subscription='remove'/>")
+    put(alice, "<item jid='u3@localhost'/>")
+
+
+def test_contacts_max_is_200(alice):
+    for i in range(200):
+        item = f"<item jid='u{i}@localhost'/>"
+        alice.send(f"<iq type='set' id='i{i}'>{QUERY.format('', item)}</iq>")
+    for i in range(200):
+        alice.expect(f"<iq type='result' id='i{i}'/>")
+    assert refuse(alice, "<item jid='one@localhost'/>")[0] == "policy-violation"
+    assert len(get(alice)) == 200
+
+
+def test_contacts_max_none(make_server):
+    server = make_server("alice", settings={"roster.contacts-max": "none"})
+    alice = server.login("alice")
+    for i in range(250):
+        put(alice, f"<item jid='u{i}@localhost'/>")
+    assert len(get(alice)) == 250
+
+
+def test_changes_are_made_in_order(alice):
+    for i in range(30):
+        alice.send(f"<iq type='set' id='i{i}'>"
+                   + QUERY.format("", f"<item jid='bob@localhost' name='n{i}'/>") + "</iq>")
+    for i in range(30):
+        push(alice, f"<item jid='bob@localhost' name='n{i}'/>")
+    assert items(get(alice))["bob@localhost"][1] == "n29"

@@ -1,0 +1,277 @@
+"""Small services: disco, caps, ping, version, time, last, vCard, register, private, contact info."""
+import base64
+import hashlib
+import re
+
+import pytest
+
+from muster import xml
+
+INFO = f"<query xmlns='{xml.DISCO_INFO}'/>"
+ITEMS = f"<query xmlns='{xml.DISCO_ITEMS}'/>"
+VCARD = "<vCard xmlns='vcard-temp'>{}</vCard>"
+REGISTER = "<query xmlns='jabber:iq:register'>{}</query>"
+
+
+def features(info):
+    return {f.get("var") for f in info.iter(f"{{{xml.DISCO_INFO}}}feature")}
+
+
+def identities(info):
+    return {(i.get("category"), i.get("type")) for i in
+            info.iter(f"{{{xml.DISCO_INFO}}}identity")}
+
+
+# --- XEP-0030, XEP-0115 ---
+
+
+def test_disco_of_the_server(alice):
+    info = alice.result("get", INFO, to="localhost")
+    assert ("server", "im") in identities(info)
+    assert {xml.DISCO_INFO, xml.DISCO_ITEMS, "urn:xmpp:ping", "jabber:iq:version",
+            "urn:xmpp:time", "jabber:iq:last", "vcard-temp", "jabber:iq:private"} \
+        <= features(info)
+    assert alice.result("get", ITEMS, to="localhost").tag == f"{{{xml.DISCO_ITEMS}}}query"
+
+
+def test_disco_of_the_own_account(alice):
+    for address in (alice.bare, None):
+        info = alice.result("get", INFO, to=address)
+        assert ("account", "registered") in identities(info)
+
+
+def test_disco_of_strangers_says_nothing(alice, bob):
+    """XEP-0030 §8: whether an account exists or is online is not told to strangers."""
+    answers = {alice.error("get", INFO, to=to)
+               for to in ("bob@localhost", "nobody@localhost", "bob@localhost/gone")}
+    assert answers == {("service-unavailable", "cancel")}
+
+
+def test_disco_of_a_client(alice, bob):
+    alice.send(f"<iq type='get' to='{bob}' id='d'>{INFO}</iq>")
+    bob.expect(f"<iq from='{alice}' id='d'>{INFO}</iq>")
+
+
+def test_disco_of_an_unknown_node(alice):
+    condition, _ = alice.error("get", f"<query xmlns='{xml.DISCO_INFO}' node='no such'/>",
+                               to="localhost")
+    assert condition == "item-not-found"
+
+
+def test_caps_of_the_server(server, alice):
+    """XEP-0115 §5: the hash in the stream features is the hash of the disco answer."""
+    caps = alice.features.find("{http://jabber.org/protocol/caps}c")
+    node = f"{caps.get('node')}#{caps.get('ver')}"
+    info = alice.result("get", f"<query xmlns='{xml.DISCO_INFO}' node='{node}'/>", to="localhost")
+    text = "".join(sorted(
+        f"{i.get('category')}/{i.get('type')}/{i.get(xml.LANG) or ''}/{i.get('name') or ''}<"
+        for i in info.iter(f"{{{xml.DISCO_INFO}}}identity")))
+    text += "".join(f"{f}<" for f in sorted(features(info)))
+    forms = []
+    for form in info.iter("{jabber:x:data}x"):
+        fields = {f.get("var"): sorted(v.text or "" for v in f) for f in form}
+        kind = fields.pop("FORM_TYPE")[0]
+        forms.append(f"{kind}<" + "".join(
+            f"{var}<" + "".join(f"{v}<" for v in fields[var]) for var in sorted(fields)))
+    text += "".join(sorted(forms))
+    assert caps.get("hash") == "sha-1"
+    assert caps.get("ver") == base64.b64encode(hashlib.sha1(text.encode()).digest()).decode()
+
+
+# --- XEP-0199, 0092, 0202, 0012 ---
+
+
+@pytest.mark.parametrize("to", ["localhost", "alice@localhost", None])
+def test_ping(alice, to):
+    assert alice.result("get", "<ping xmlns='urn:xmpp:ping'/>", to=to) is None
+
+
+def test_server_pings_idle_clients(make_server):
+    """A client that answers stays; the error it may answer with counts as well."""
+    server = make_server("alice", settings={"c2s.idle-ping": "1s"})
+    alice = server.client("alice")
+    for kind in ("result", "error"):
+        ping = alice.expect("<iq type='get'><ping xmlns='urn:xmpp:ping'/></iq>")
+        alice.send(f"<iq type='{kind}' id='{ping.get('id')}' to='localhost'/>")
+    alice.ping()
+
+
+def test_version(alice):
+    version = alice.result("get", "<query xmlns='jabber:iq:version'/>", to="localhost")
+    fields = {e.tag.partition("}")[2]: e.text for e in version}
+    assert fields["name"] == "Muster" and re.match(r"\d+\.\d+", fields["version"])
+
+
+def test_time(alice):
+    time = alice.result("get", "<time xmlns='urn:xmpp:time'/>", to="localhost")
+    fields = {e.tag.partition("}")[2]: e.text for e in time}
+    assert re.fullmatch(r"[+-]\d\d:\d\d|Z", fields["tzo"])
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", fields["utc"])
+
+
+def last(client, to):
+    return client.result("get", "<query xmlns='jabber:iq:last'/>", to=to)
+
+
+def test_uptime(alice):
+    assert 0 <= int(last(alice, "localhost").get("seconds")) < 60
+
+
+def test_last_activity_of_a_contact(server):
+    """XEP-0012 §3: 0 while online; seconds since and last status when away."""
+    server.befriend("alice", "bob")
+    alice, bob = server.client("alice"), server.client("bob")
+    assert last(alice, "bob@localhost").get("seconds") == "0"
+    bob.send("<presence type='unavailable'><status>tea</status></presence>")
+    bob.ping()
+    bob.close()
+    alice.expect(f"<presence from='{bob}' type='unavailable'/>")
+    answer = last(alice, "bob@localhost")
+    assert 0 <= int(answer.get("seconds")) < 60 and answer.text == "tea"
+
+
+def test_last_activity_of_a_stranger(alice, bob):
+    for to in ("bob@localhost", "nobody@localhost"):
+        condition, _ = alice.error("get", "<query xmlns='jabber:iq:last'/>", to=to)
+        assert condition in ("forbidden", "service-unavailable")
+
+
+# --- XEP-0054 ---
+
+
+def test_vcard(server, alice):
+    card = ("<FN>Alice \u20ac</FN><N><FAMILY>A</FAMILY></N><PHOTO><TYPE>image/png</TYPE><BINVAL>"
+            + "QUJD" * 2000 + "</BINVAL></PHOTO><X-A xmlns='urn:x'>1</X-A>")
+    assert alice.result("set", VCARD.format(card)) is None
+    for to in (None, alice.bare):
+        found = alice.result("get", VCARD.format(""), to=to)
+        assert xml.canonical(found) == xml.canonical(xml.parse(VCARD.format(card)))
+    alice.close()
+    server.kill()
+    server.start()
+    bob = server.client("bob")
+    found = bob.result("get", VCARD.format(""), to="alice@localhost")
+    assert xml.matches(found, VCARD.format("<FN>Alice \u20ac</FN>"))
+
+
+def test_vcard_that_was_never_set(alice):
+    """XEP-0054 §3.1: empty, or item-not-found; for others also service-unavailable."""
+    reply = alice.iq("get", VCARD.format(""))
+    assert len(reply) and (reply.get("type") == "result" and len(reply[0]) == 0
+                           or xml.condition(reply) == "item-not-found")
+    condition = xml.condition(alice.iq("get", VCARD.format(""), to="nobody@localhost"))
+    assert condition in ("item-not-found", "service-unavailable")
+
+
+def test_vcard_of_another_is_not_to_be_set(alice):
+    condition, _ = alice.error("set", VCARD.format("<FN>x</FN>"), to="bob@localhost")
+    assert condition in ("forbidden", "not-allowed", "service-unavailable")
+
+
+# --- XEP-0049 ---
+
+
+def private(client, kind, inner):
+    return client.result(kind, f"<query xmlns='jabber:iq:private'>{inner}</query>")
+
+
+def test_private_xml(server, alice):
+    private(alice, "set", "<a xmlns='urn:a'><b>1</b></a>")
+    private(alice, "set", "<c xmlns='urn:c'>2</c>")
+    private(alice, "set", "<a xmlns='urn:a'><b>3</b></a>")
+    again = server.login("alice")
+    assert xml.matches(private(again, "get", "<a xmlns='urn:a'/>")[0],
+                       "<a xmlns='urn:a'><b>3</b></a>")
+    assert private(again, "get", "<c xmlns='urn:c'/>")[0].text == "2"
+    assert len(private(again, "get", "<none xmlns='urn:none'/>")[0]) == 0
+    assert private(server.login("bob"), "get", "<c xmlns='urn:c'/>")[0].text is None
+
+
+def test_private_xml_is_private(alice):
+    for kind in ("get", "set"):
+        condition, _ = alice.error(
+            kind, "<query xmlns='jabber:iq:private'><a xmlns='urn:a'/></query>",
+            to="bob@localhost")
+        assert condition in ("forbidden", "service-unavailable")
+
+
+@pytest.mark.parametrize("inner", ["", "<a/>"])
+def test_private_xml_needs_a_namespace(alice, inner):
+    condition, _ = alice.error("set", f"<query xmlns='jabber:iq:private'>{inner}</query>")
+    assert condition in ("bad-request", "not-acceptable")
+
+
+# --- XEP-0077 ---
+
+
+def test_password_change_by_the_user(server, alice):
+    other = server.client("alice", "other")
+    alice.result("set", REGISTER.format("<username>alice</username><password>new</password>"),
+                 to="localhost")
+    other.expect_closed()
+    assert server.connect("alice").authenticate() == "not-authorized"
+    server.login("alice", password="new")
+
+
+def test_password_change_of_another(server, alice):
+    condition, _ = alice.error(
+        "set", REGISTER.format("<username>bob</username><password>new</password>"),
+        to="localhost")
+    assert condition in ("forbidden", "not-allowed", "bad-request")
+    server.login("bob")
+
+
+def test_registration_is_off(server):
+    client = server.connect(tls="starttls")
+    assert not client.offers("register", "http://jabber.org/features/iq-register")
+    client.raw(f"<iq type='set' id='r'>"
+               f"{REGISTER.format('<username>eve</username><password>p</password>')}</iq>")
+    answer = client.wait("an answer", lambda: client.inbox.pop(0) if client.inbox else None)
+    assert xml.condition(answer) in ("service-unavailable", "not-allowed", "not-authorized",
+                                     "forbidden")
+    assert "eve@localhost" not in str(server.rows("user", "list"))
+
+
+def test_registration(make_server):
+    server = make_server("alice", settings={"register.enabled": "on"})
+    client = server.connect(tls="starttls")
+    assert client.offers("register", "http://jabber.org/features/iq-register")
+    form = client.result("get", REGISTER.format(""))
+    assert {e.tag.partition("}")[2] for e in form} >= {"username", "password"}
+    taken = "<username>alice</username><password>p</password>"
+    assert client.error("set", REGISTER.format(taken))[0] == "conflict"
+    empty = "<username>eve</username><password/>"
+    assert client.error("set", REGISTER.format(empty))[0] in ("not-acceptable", "bad-request")
+    client.result("set", REGISTER.format("<username>eve</username><password>p</password>"))
+    client.name, client.password = "eve", "p"
+    client.login()
+
+
+def test_cancellation_of_an_account(make_server):
+    """XEP-0077 §3.2: roster entries of others end too."""
+    server = make_server("alice", "bob", settings={"register.enabled": "on"})
+    server.befriend("alice", "bob")
+    alice, bob = server.client("alice"), server.client("bob")
+    alice.expect(f"<presence from='{bob}'/>")
+    bob.send(f"<iq type='set' id='r' to='localhost'>{REGISTER.format('<remove/>')}</iq>")
+    bob.expect_closed()
+    alice.expect(f"<presence from='{bob}' type='unavailable'/>")
+    assert server.connect("bob").authenticate() == "not-authorized"
+    server.add_user("bob")
+    roster = server.client("bob").result("get", "<query xmlns='jabber:iq:roster'/>")
+    assert len(roster) == 0
+
+
+# --- XEP-0157 ---
+
+
+def test_contact_info(make_server):
+    names = [s["name"] for s in make_server().rows("config", "show")
+             if "contact" in s["name"] and not s["name"].startswith("roster.")]
+    assert names, "no setting for contact addresses"
+    server = make_server("alice", settings={names[0]: "mailto:admin@localhost"})
+    info = server.client("alice").result("get", INFO, to="localhost")
+    form = info.find("{jabber:x:data}x")
+    assert "http://jabber.org/network/serverinfo" in [v.text for v in form.iter(
+        "{jabber:x:data}value")]
+    assert "mailto:admin@localhost" in [v.text for v in form.iter("{jabber:x:data}value")]

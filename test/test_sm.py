@@ -1,0 +1,397 @@
+"""Stream management: XEP-0198, and what design §6 makes of it."""
+import pytest
+
+from muster import xml
+from muster.client import bodies
+
+pytestmark = pytest.mark.core
+
+
+def chat(to, body):
+    return f"<message to='{to}' type='chat'><body>{body}</body></message>"
+
+
+def cut_and_resume(server, old):
+    """The network of `old` fails; the client comes back and takes the session over."""
+    old.cut()
+    return resume(server, old)
+
+
+def resume(server, old):
+    new = server.connect(old.name)
+    answer = new.take_over(old)
+    assert answer.tag == f"{{{xml.SM}}}resumed", xml.canonical(answer)
+    assert answer.get("previd") == old.sm_id
+    return new
+
+
+def refuse(server, old):
+    """Resumption fails, and the stream may bind instead (§5). Returns the condition."""
+    new = server.connect(old.name)
+    answer = new.take_over(old)
+    assert answer.tag == f"{{{xml.SM}}}failed", xml.canonical(answer)
+    new.bind()
+    return xml.condition(answer)
+
+
+def receive(client, bodies_wanted):
+    for body in bodies_wanted:
+        client.expect_next(f"<message><body>{body}</body></message>")
+
+
+@pytest.fixture
+def bob(server):
+    client = server.client("bob", "b")
+    client.enable_sm()
+    return client
+
+
+# --- enabling (§3) ---
+
+
+def test_enabled(bob):
+    assert bob.sm_id and len(bob.sm_id) >= 16
+    assert bob.log[-1].get("resume") in ("true", "1")
+    assert bob.log[-1].get("max") in (None, "60")
+
+
+def test_without_resumption(server):
+    client = server.login("alice")
+    enabled = client.enable_sm(resume="false")
+    assert enabled.get("id") is None and enabled.get("resume") in (None, "false", "0")
+
+
+def test_ids_differ(server):
+    assert len({server.login("alice").enable_sm().get("id") for _ in range(5)}) == 5
+
+
+def test_before_binding(server):
+    client = server.connect("alice")
+    assert client.authenticate() is None
+    client.open()
+    client.raw(f"<enable xmlns='{xml.SM}'/>")
+    failed = client.expect(f"<failed xmlns='{xml.SM}'/>")
+    assert xml.condition(failed) == "unexpected-request"
+
+
+def test_twice(bob):
+    bob.raw(f"<enable xmlns='{xml.SM}'/>")
+    answer = bob.wait("an answer", lambda: bob.inbox.pop(0) if bob.inbox else None)
+    assert xml.condition(answer) in ("unexpected-request", "policy-violation",
+                                     "undefined-condition")
+
+
+def test_before_authentication(server):
+    client = server.connect()
+    client.raw(f"<resume xmlns='{xml.SM}' previd='x' h='0'/>")
+    answer = client.wait("an answer", lambda: client.inbox.pop(0) if client.inbox else None)
+    assert xml.condition(answer) in ("unexpected-request", "not-authorized")
+
+
+# --- acknowledgements (§4) ---
+
+
+def test_server_counts_stanzas(bob):
+    bob.wait_acked(0)
+    bob.send("<presence/>")
+    bob.send(f"<message to='{bob}'><body>1</body></message>")
+    bob.send("<iq type='get' id='1'><ping xmlns='urn:xmpp:ping'/></iq>")
+    bob.wait_acked(3)
+    bob.request_ack()
+    bob.ping()
+    assert bob.acked in (3, 4)
+
+
+def test_refused_stanzas_count_too(bob):
+    bob.send(chat("nobody@localhost", "x"))
+    bob.send("<iq type='get' id='1'><query xmlns='urn:example:unknown'/></iq>")
+    bob.send(chat("romeo@elsewhere.example", "x"))
+    bob.wait_acked(3)
+
+
+def test_ack_follows_without_being_asked(server, bob):
+    """What was not durable when it was asked for is acknowledged as soon as it is."""
+    for i in range(50):
+        bob.send(chat("alice@localhost", i))
+    bob.request_ack()
+    bob.wait("the last ack", lambda: bob.acked == 50)
+
+
+@pytest.mark.parametrize("every", [1, 3, 64])
+def test_server_asks_every_n_stanzas(make_server, every):
+    server = make_server("alice", "bob", settings={"sm.ack-every": str(every)})
+    alice, bob = server.client("alice"), server.login("bob", "b")
+    bob.enable_sm()
+    bob.auto_ack = False
+    for i in range(every):
+        alice.send(chat(bob, i))
+    bob.wait("<r/>", lambda: any(e.tag == f"{{{xml.SM}}}r" for e in bob.log))
+    receive(bob, range(every))
+
+
+@pytest.mark.parametrize("h", ["7", "4294967295"])
+def test_h_too_high(bob, h):
+    """§4: undefined-condition with handled-count-too-high."""
+    bob.ack(h)
+    error = bob.expect_stream_error("undefined-condition")
+    high = error.find(f"{{{xml.SM}}}handled-count-too-high")
+    assert high is not None and high.get("h") == h and high.get("send-count") == "0"
+
+
+@pytest.mark.parametrize("h", ["-1", "one", "", "4294967296"])
+def test_h_is_not_a_number(bob, h):
+    bob.ack(h)
+    bob.expect_stream_error("undefined-condition", "bad-format", "policy-violation", "invalid-xml")
+
+
+# --- resumption (§5) ---
+
+
+def test_resume_delivers_what_was_missed(server, alice, bob):
+    bob.cut()
+    for i in range(20):
+        alice.send(chat(bob if i % 2 else bob.bare, i))
+    alice.ping()
+    again = resume(server, bob)
+    receive(again, range(20))
+    again.expect_nothing("<message/>")
+    assert again.jid == "bob@localhost/b"
+
+
+def test_resume_repeats_what_was_not_acknowledged(server, alice, bob):
+    bob.auto_ack = False
+    for i in range(10):
+        alice.send(chat(bob, i))
+    receive(bob, range(10))
+    bob.h -= 6  # the client lost the last six
+    again = cut_and_resume(server, bob)
+    receive(again, range(4, 10))
+    again.expect_nothing("<message/>")
+
+
+def test_resume_says_what_arrived(server, alice, bob):
+    """The client resends what h does not cover; the server has each stanza once."""
+    for i in range(5):
+        bob.send(chat(alice, i))
+    bob.wait_acked(5)
+    new = server.connect("bob")
+    bob.cut()
+    answer = new.take_over(bob)
+    assert answer.get("h") == "5"
+    for i in range(5, 8):
+        new.send(chat(alice, i))
+    receive(alice, range(8))
+    alice.expect_nothing("<message/>")
+
+
+def test_resume_twice_in_a_row(server, alice, bob):
+    for round_ in range(4):
+        bob.cut()
+        alice.send(chat(bob, round_))
+        again = resume(server, bob)
+        again.name = "bob"
+        receive(again, [round_])
+        bob = again
+
+
+def test_resume_while_the_old_stream_lives(server, alice, bob):
+    """A dead network looks alive to the server: the new stream wins."""
+    alice.send(chat(bob, 1))
+    receive(bob, [1])
+    again = resume(server, bob)
+    bob.expect_stream_error("conflict")
+    alice.send(chat(bob, 2))
+    receive(again, [2])
+    again.expect_nothing("<message/>")
+
+
+def test_stream_goes_on_after_resumption(server, alice, bob):
+    again = cut_and_resume(server, bob)
+    for i in range(10):
+        again.send(chat(alice, i))
+    receive(alice, range(10))
+    again.wait_acked(10)
+    alice.send(chat(again, "back"))
+    receive(again, ["back"])
+
+
+def test_an_ordinary_end_is_the_end(server, bob):
+    """§5: a closed stream is not resumed."""
+    bob.close()
+    assert refuse(server, bob) == "item-not-found"
+
+
+def test_unknown_id(server, bob):
+    bob.sm_id = "no-such-session"
+    assert refuse(server, bob) == "item-not-found"
+
+
+def test_the_session_of_another_account(server, bob):
+    """The id is bound to the account (and the refusal tells nothing)."""
+    bob.cut()
+    thief = server.connect("alice")
+    answer = thief.take_over(bob)
+    assert xml.condition(answer) == "item-not-found"
+    resume(server, bob)
+
+
+def test_resume_with_h_too_high(server, alice, bob):
+    bob.h += 5
+    bob.cut()
+    new = server.connect("bob")
+    try:
+        answer = new.take_over(bob)
+        assert answer.tag == f"{{{xml.SM}}}failed"
+    except AssertionError:
+        assert any(e.tag == f"{{{xml.STREAM}}}error" for e in new.log)
+
+
+def test_contacts_do_not_notice(server):
+    server.befriend("alice", "bob")
+    alice = server.client("alice", "a")
+    bob = server.client("bob", "b")
+    alice.expect(f"<presence from='{bob}' type='-'/>")
+    bob.enable_sm()
+    bob.cut()
+    alice.send(chat(bob, "marker"))
+    again = resume(server, bob)
+    receive(again, ["marker"])
+    alice.expect_nothing("<presence/>", after=again)
+
+
+def test_presence_is_coalesced_while_hibernating(server):
+    server.befriend("alice", "bob")
+    alice, bob = server.client("alice", "a"), server.client("bob", "b")
+    bob.expect(f"<presence from='{alice}' type='-'/>")
+    bob.enable_sm()
+    bob.cut()
+    for i in range(300):
+        alice.send(f"<presence><status>{i}</status></presence>")
+    alice.send(chat(bob, "end"))
+    alice.ping()
+    again = resume(server, bob)
+    again.expect("<message><body>end</body></message>")
+    states = [e for e in again.log if e.tag == f"{{{xml.CLIENT}}}presence"]
+    assert 1 <= len(states) <= 100
+    assert xml.matches(states[-1], f"<presence from='{alice}'><status>299</status></presence>")
+
+
+# --- the end of a session that is not resumed ---
+
+
+def test_lost_messages_go_to_the_mailbox(server, alice):
+    """Without resumption what was not acknowledged waits for the next session."""
+    bob = server.client("bob", "b")
+    bob.enable_sm(resume="false")
+    bob.auto_ack = False
+    for i in range(5):
+        alice.send(chat(bob, i))
+    receive(bob, range(5))
+    bob.ack(2)
+    bob.ping()
+    bob.cut()
+    alice.ping()
+    again = server.client("bob", "again")
+    for i in range(2, 5):
+        again.expect(f"<message><body>{i}</body></message>")
+    again.expect_nothing("<message/>")
+
+
+def test_lost_messages_go_to_the_other_session(server, alice):
+    bob, other = server.client("bob", "b"), server.client("bob", "other")
+    bob.enable_sm(resume="false")
+    bob.auto_ack = False
+    alice.send(chat(bob, "to b only"))
+    receive(bob, [])
+    bob.expect("<message><body>to b only</body></message>")
+    bob.cut()
+    other.expect(f"<message from='{alice}'><body>to b only</body></message>")
+
+
+def test_lost_requests_are_answered(server, alice):
+    bob = server.client("bob", "b")
+    bob.enable_sm(resume="false")
+    bob.auto_ack = False
+    alice.send(f"<iq type='get' to='{bob}' id='q'><query xmlns='urn:x'/></iq>")
+    bob.expect("<iq id='q'/>")
+    bob.cut()
+    condition = xml.condition(alice.expect("<iq type='error' id='q'/>"))
+    assert condition in ("service-unavailable", "recipient-unavailable")
+
+
+def test_full_buffer_ends_resumability_not_messages(make_server):
+    server = make_server("alice", "bob", settings={"sm.hibernate-buffer": "5"})
+    alice, bob = server.client("alice", "a"), server.client("bob", "b")
+    bob.enable_sm()
+    bob.cut()
+    for i in range(8):
+        alice.send(chat(bob.bare, i))
+    alice.ping()
+    assert refuse(server, bob) == "item-not-found"
+    again = server.client("bob", "again")
+    receive(again, range(8))
+    again.expect_nothing("<message/>")
+
+
+def test_the_buffer_bounds_only_the_absent(make_server):
+    """While connected the bound is bytes, not stanzas (design §6)."""
+    server = make_server("alice", "bob", settings={"sm.hibernate-buffer": "5"})
+    alice, bob = server.client("alice", "a"), server.client("bob", "b")
+    bob.enable_sm()
+    bob.auto_ack = False
+    for i in range(100):
+        alice.send(chat(bob, i))
+    receive(bob, range(100))
+
+
+@pytest.mark.parametrize("name, bad, good", [
+    ("sm.hibernate-time", ["29s", "91s", "none", "soon"], ["30s", "90s"]),
+    ("sm.hibernate-buffer", ["4", "151"], ["5", "150"]),
+    ("sm.ack-every", ["0", "65"], ["1", "64"]),
+    ("sm.on-expiry", ["drop"], ["deliver", "bounce"])])
+def test_ranges(server, name, bad, good):
+    for value in bad:
+        done = server.ctl_run("set", name, value)
+        assert done.returncode == 1 and name in done.stdout + done.stderr
+    for value in good:
+        server.ctl("set", name, value)
+
+
+def test_resume_after_a_planned_restart(server):
+    alice, bob = server.client("alice", "a"), server.client("bob", "b")
+    bob.enable_sm()
+    bob.cut()
+    for i in range(5):
+        alice.send(chat(bob, i))
+    alice.ping()
+    server.restart()
+    again = resume(server, bob)
+    receive(again, range(5))
+    again.expect_nothing("<message/>")
+    alice = server.client("alice", "a")
+    alice.send(chat(again, "after"))
+    receive(again, ["after"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("on_expiry", ["deliver", "bounce"])
+def test_expiry(make_server, on_expiry):
+    """After sm.hibernate-time: messages settle by setting, requests fail, contacts are told."""
+    server = make_server("alice", "bob", settings={"sm.hibernate-time": "30s",
+                                                   "sm.on-expiry": on_expiry})
+    server.befriend("alice", "bob")
+    alice, bob = server.client("alice", "a"), server.client("bob", "b")
+    alice.timeout = 40
+    alice.expect(f"<presence from='{bob}' type='-'/>")
+    bob.enable_sm()
+    bob.cut()
+    alice.send(f"<message to='{bob}' type='chat' id='m'><body>late</body></message>")
+    alice.send(f"<iq type='get' to='{bob}' id='q'><query xmlns='urn:x'/></iq>")
+    alice.expect(f"<presence from='{bob}' type='unavailable'/>")
+    alice.expect("<iq type='error' id='q'/>")
+    if on_expiry == "bounce":
+        alice.expect("<message type='error' id='m'/>")
+    assert refuse(server, bob) == "item-not-found"
+    again = server.client("bob", "again")
+    again.ping()
+    assert bodies(again.inbox) == ([] if on_expiry == "bounce" else ["late"])
