@@ -50,7 +50,7 @@ static bool cdata_at(const char *p, const char *end, slice *inside, const char *
 
 static bool begins_element(const char *p, const char *end)
 {
-    return end - p >= 3 && (xml_is(p[1], XML_NAME_START) || xml_high(p[1]));
+    return end - p >= 3 && *p == '<' && (xml_is(p[1], XML_NAME_START) || xml_high(p[1]));
 }
 
 /* Behind the content that begins at p, at its end tag. */

@@ -341,30 +341,37 @@ static const char *in_content(struct xml_state *s, const char *p)
     return p;
 }
 
-static const char *bad_ref(struct xml_state *s, const char *p)
+/* Whether the reference that began at `body` may go on with the byte at p. */
+static bool is_ref_byte(const char *body, const char *p)
 {
-    char first = s->unit[s->ref];
-    if (first == '#')
-        return malformed(s, p, "a reference to no legal character");
-    if (!xml_is(first, XML_NAME_START))
-        return malformed(s, p, "a '&' that begins no reference");
-    /* RFC 6120 §11.1: no entity references but the predefined ones */
-    return xml_state_fail(s, p, XML_RESTRICTED, "an entity that is not predefined");
+    if (p == body)
+        return *p == '#' || xml_is(*p, XML_NAME_START);
+    if (*body != '#')
+        return xml_is(*p, XML_NAME);
+    if (*p >= '0' && *p <= '9')
+        return true;
+    if (p == body + 1)
+        return *p == 'x';
+    return body[1] == 'x' && ((*p >= 'a' && *p <= 'f') || (*p >= 'A' && *p <= 'F'));
 }
 
 static const char *in_ref(struct xml_state *s, const char *p)
 {
     const char *body = s->unit + s->ref;
-    while (p < s->end && (xml_is(*p, XML_NAME) || (*p == '#' && p == body))) {
+    while (p < s->end && is_ref_byte(body, p)) {
         if (++p - body > XML_REF_BYTES_MAX)
             return xml_state_fail(s, p, XML_TOO_BIG, "a reference is too long");
     }
     if (p == s->end)
         return p;
-    if (*p != ';')
-        return malformed(s, p, "a reference without its ';'");
-    if (xml_ref((slice){ body, (size_t)(p - body) }) == 0)
-        return bad_ref(s, p);
+    if (*p != ';' || p == body)
+        return malformed(s, p, "a '&' that begins no reference");
+    if (xml_ref((slice){ body, (size_t)(p - body) }) == 0) {
+        if (*body == '#')
+            return malformed(s, p, "a reference to no legal character");
+        /* RFC 6120 §11.1: no entity references but the predefined ones */
+        return xml_state_fail(s, p, XML_RESTRICTED, "an entity that is not predefined");
+    }
     s->mode = s->after_ref;
     return p + 1;
 }

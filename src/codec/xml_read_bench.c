@@ -29,17 +29,12 @@ static unsigned read_all(struct xml_reader *r, struct xml_work *w, slice text, s
     for (size_t seen = step; text.len > 0; text = slice_from(text, used)) {
         if (seen > text.len)
             seen = text.len;
-        switch (xml_read(r, w, (slice){ text.ptr, seen }, &used)) {
-        case XML_STANZA:
-            stanzas++;
-            seen = seen - used > 0 ? seen - used : step;
-            break;
-        case XML_MORE:
+        enum xml_unit unit = xml_read(r, w, (slice){ text.ptr, seen }, &used);
+        ensure(unit == XML_STANZA || unit == XML_MORE);
+        stanzas += unit == XML_STANZA;
+        seen -= used;
+        if (unit == XML_MORE || seen == 0)
             seen += step;
-            break;
-        default:
-            ensure(!"a unit that the sample does not have");
-        }
     }
     return stanzas;
 }
