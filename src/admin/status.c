@@ -1,4 +1,5 @@
 #include "admin/status.h"
+#include "admin/control.h"
 #include "base/alarm.h"
 #include "base/arena.h"
 #include "base/buf.h"
@@ -209,4 +210,5 @@ const struct feature status_feature = {
     .name = "status",
     .commands =
         (struct command *const[]){ &status_command, &alarm_command, &metrics_command, NULL },
+    .logs = (struct log_area *const[]){ &log_admin, NULL },
 };

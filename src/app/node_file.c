@@ -2,6 +2,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/utf8.h"
+#include "im/node.h"
 #include "xmpp/jid.h"
 #include <arpa/inet.h>
 #include <errno.h>
@@ -15,12 +16,10 @@
 enum {
     FILE_BYTES_MAX = 256 * 1024,
     LIST_MAX = 32,
-    DOMAINS_MAX = 1000,
     SETTINGS_MAX = 512,
     ERRORS_MAX = 50,
     TEXT_BYTES_MAX = 1024,
     FOUND_BYTES_MAX = 64,
-    WORKERS_MAX = 64,
     DOMAIN_BYTES_MAX = 255
 };
 
@@ -63,7 +62,7 @@ static const struct node_key keys[] = {
       "Number of this node, unique in the cluster." },
     { "cluster_id", KEY_NAME, KEY_RESTART, AT(cluster_id), 1, 63, NULL, "standalone",
       "Name of the cluster; the same on all its nodes." },
-    { "domains", KEY_DOMAINS, KEY_RESTART, AT(domains), 1, DOMAINS_MAX, NULL, NULL,
+    { "domains", KEY_DOMAINS, KEY_RESTART, AT(domains), 1, NODE_DOMAINS_MAX, NULL, NULL,
       "The XMPP domains served here." },
     { "data", KEY_PATH, KEY_RESTART, AT(data), 0, 0, NULL, "/var/lib/muster",
       "Folder of the database and of keys; it must exist and be writable." },
@@ -71,7 +70,7 @@ static const struct node_key keys[] = {
       "Where everything is stored: `sqlite` is the file `muster.db` in the data folder." },
     { "control", KEY_PATH, KEY_RESTART, AT(control), 0, 0, NULL, "/run/muster/control.sock",
       "Unix socket for `musterctl`; who may write to it may administer the server." },
-    { "workers", KEY_WORKERS, KEY_RESTART, AT(workers), 1, WORKERS_MAX, NULL, "auto",
+    { "workers", KEY_WORKERS, KEY_RESTART, AT(workers), 1, NODE_WORKERS_MAX, NULL, "auto",
       "Worker threads; `auto` is one for each processor core." },
     { "worker_pinning", KEY_CHOICE, KEY_RESTART, AT(worker_pinning), 0, 0, off_on, "off",
       "Ties each worker to one processor core." },
@@ -83,7 +82,7 @@ static const struct node_key keys[] = {
       "Certificate with its chain, PEM. Without one a self-signed pair is made in the data "
       "folder." },
     { "tls.key", KEY_PATH, KEY_RELOAD, AT(key), 0, 0, NULL, "", "Private key to it, PEM." },
-    { "tls.domains", KEY_CERTS, KEY_RELOAD, AT(certs), 0, DOMAINS_MAX, NULL, "",
+    { "tls.domains", KEY_CERTS, KEY_RELOAD, AT(certs), 0, NODE_DOMAINS_MAX, NULL, "",
       "Certificates of single domains, chosen by the name the client asks for (SNI)." },
     { "log.level", KEY_CHOICE, KEY_RELOAD, AT(log_level), 0, 0, levels, "info",
       "The least important lines that are written to standard error." },
@@ -511,7 +510,7 @@ static void read_certs(struct loader *l, const struct node_key *k, const yaml_no
 }
 
 static void read_setting(struct loader *l, slice name, const yaml_node_t *key,
-                         const yaml_node_t *value, struct node_setting *out)
+                         const yaml_node_t *value, struct setting_fixed *out)
 {
     struct why why;
     char range[256];
@@ -536,7 +535,7 @@ static void read_settings(struct loader *l, const struct node_key *k, const yaml
 {
     if (!is_map(l, k, n))
         return;
-    struct node_setting *items = arena_new(l->file->arena, struct node_setting, pair_count(n));
+    struct setting_fixed *items = arena_new(l->file->arena, struct setting_fixed, pair_count(n));
     size_t count = 0;
     for (size_t i = 0; i < pair_count(n); i++) {
         slice name;

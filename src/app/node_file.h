@@ -2,11 +2,11 @@
  * are rows of one table: loading, range checks, messages and documentation come from it.
  *
  * A loaded file is immutable and owns its texts; a reload makes a new one. Bounds: 256 KiB a file,
- * 32 items a list, 1,000 domains, 512 settings, 50 reported errors. */
+ * 32 items a list, 64 domains, 512 settings, 50 reported errors. */
 #pragma once
+#include "admin/settings.h"
 #include "base/err.h"
 #include "base/log.h"
-#include "base/setting.h"
 #include "base/slice.h"
 
 struct buf;
@@ -32,12 +32,8 @@ struct node_certs {
     const struct node_cert *item;
     size_t count;
 };
-struct node_setting {
-    struct setting *setting;
-    slice value; /* checked */
-};
 struct node_settings {
-    const struct node_setting *item;
+    const struct setting_fixed *item;
     size_t count;
 };
 

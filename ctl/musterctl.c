@@ -1,0 +1,230 @@
+/* musterctl: commands a running server over its control socket (src/admin/control_json.h). Help,
+ * completion and the check of arguments come from the command rows it shares with the server. */
+#include "app/features.h"
+#include "app/node_file.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "help.h"
+#include "render.h"
+#include "words.h"
+#include <errno.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+enum exit_code { EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_UNREACHABLE };
+
+enum { REPLY_BYTES_MAX = 32 * 1024 * 1024, READ_BYTES = 64 * 1024 };
+
+struct options {
+    const char *socket;
+    const char *config;
+    bool json, help, version;
+    char **words; /* what is left: the command and its arguments */
+    size_t word_count;
+};
+
+static int usage_error(const char *text)
+{
+    fprintf(stderr, "musterctl: %s\n", text);
+    return EXIT_USAGE;
+}
+
+/* Takes out musterctl's own options, wherever they stand before "--". */
+static bool parse_options(struct options *o, int argc, char **argv)
+{
+    *o = (struct options){ .config = "/etc/muster/muster.yaml", .words = argv };
+    int i = 1;
+    for (; i < argc && strcmp(argv[i], "--") != 0; i++) {
+        const char **value = strcmp(argv[i], "--socket") == 0   ? &o->socket
+                             : strcmp(argv[i], "--config") == 0 ? &o->config
+                                                                : NULL;
+        if (value != NULL && i + 1 == argc)
+            return false;
+        if (value != NULL)
+            *value = argv[++i];
+        else if (strcmp(argv[i], "--json") == 0)
+            o->json = true;
+        else if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
+            o->help = true;
+        else if (strcmp(argv[i], "--version") == 0)
+            o->version = true;
+        else
+            o->words[o->word_count++] = argv[i];
+    }
+    for (; i < argc; i++)
+        o->words[o->word_count++] = argv[i];
+    return true;
+}
+
+static int show_help(const struct options *o, struct arena *arena)
+{
+    struct words w;
+    struct why why;
+    size_t skip = o->word_count > 0 && strcmp(o->words[0], "help") == 0;
+    size_t count = o->word_count - skip;
+    /* Missing arguments are no mistake here: only the command counts. */
+    enum err e = words_parse(&w, o->words + skip, count < 2 ? count : 2, arena, &why);
+    if (count > 0 && w.command != NULL)
+        help_command(stdout, w.command);
+    else if (count > 0 && e != OK)
+        return usage_error(why.text);
+    else
+        help_all(stdout);
+    return EXIT_DONE;
+}
+
+static int connect_to(const char *path)
+{
+    struct sockaddr_un addr = { .sun_family = AF_UNIX };
+    size_t len = strlen(path);
+    if (len >= sizeof addr.sun_path) {
+        errno = ENAMETOOLONG;
+        return -1;
+    }
+    memcpy(addr.sun_path, path, len);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd >= 0 && connect(fd, (struct sockaddr *)&addr, sizeof addr) != 0) {
+        int why = errno;
+        close(fd);
+        errno = why;
+        return -1;
+    }
+    return fd;
+}
+
+/* One line with its line feed. */
+static void write_request(struct buf *out, const struct words *w)
+{
+    json_t *request = json_object(), *args = json_object();
+    for (size_t i = 0; i < w->count; i++) {
+        json_t *value = json_stringn(w->values[i].ptr, w->values[i].len);
+        json_object_set_new(args, w->names[i].ptr, value);
+    }
+    json_object_set_new(request, "command", json_string(w->command->name));
+    json_object_set_new(request, "args", args);
+    size_t len = json_dumpb(request, NULL, 0, JSON_COMPACT);
+    char *room = buf_reserve(out, len + 1);
+    if (room != NULL) {
+        json_dumpb(request, room, len, JSON_COMPACT);
+        room[len] = '\n';
+        out->len += len + 1;
+    }
+    json_decref(request);
+}
+
+static bool send_all(int fd, slice data)
+{
+    while (data.len > 0) {
+        ssize_t sent = send(fd, data.ptr, data.len, MSG_NOSIGNAL);
+        if (sent < 0 && errno != EINTR)
+            return false;
+        data = slice_from(data, sent > 0 ? (size_t)sent : 0);
+    }
+    return true;
+}
+
+static bool read_reply(int fd, struct buf *in)
+{
+    while (in->len == 0 || in->ptr[in->len - 1] != '\n') {
+        char *room = buf_reserve(in, READ_BYTES);
+        ssize_t got = room != NULL ? read(fd, room, READ_BYTES) : -1;
+        if (got == 0 || (got < 0 && (room == NULL || errno != EINTR)))
+            return false;
+        in->len += got > 0 ? (size_t)got : 0;
+    }
+    return true;
+}
+
+static int show_reply(const struct options *o, const struct command *c, slice line)
+{
+    json_t *reply = json_loadb(line.ptr, line.len, 0, NULL);
+    if (reply == NULL) {
+        fprintf(stderr, "musterctl: the server's reply is not JSON\n");
+        return EXIT_UNREACHABLE;
+    }
+    bool fine = json_is_true(json_object_get(reply, "ok"));
+    const char *text = json_string_value(json_object_get(reply, "text"));
+    if (o->json)
+        printf("%.*s", SLICE_ARG(line));
+    else if (fine)
+        render_reply(stdout, c, reply);
+    else
+        fprintf(stderr, "musterctl: %s\n", text != NULL ? text : "the command failed");
+    json_decref(reply);
+    return fine ? EXIT_DONE : EXIT_FAILED;
+}
+
+static int exchange(const struct options *o, const struct words *w, int fd)
+{
+    struct buf out, in;
+    int code = EXIT_UNREACHABLE;
+    buf_init(&out, REPLY_BYTES_MAX);
+    buf_init(&in, REPLY_BYTES_MAX);
+    write_request(&out, w);
+    if (send_all(fd, buf_slice(&out)) && read_reply(fd, &in))
+        code = show_reply(o, w->command, buf_slice(&in));
+    else
+        fprintf(stderr, "musterctl: the server closed the connection without a reply\n");
+    buf_fini(&in);
+    buf_fini(&out);
+    return code;
+}
+
+static int run_command(const struct options *o, struct arena *arena)
+{
+    struct words w;
+    struct why why;
+    const char *path = o->socket;
+    enum err e = words_parse(&w, o->words, o->word_count, arena, &why);
+    if (e == OK && path == NULL && node_file_control(o->config, arena, &path, &why) != OK) {
+        fprintf(stderr, "musterctl: %s\nGive --socket PATH or --config FILE.\n", why.text);
+        return EXIT_UNREACHABLE;
+    }
+    if (e == OK)
+        e = words_secrets(&w, arena, &why);
+    if (e != OK)
+        return usage_error(why.text);
+    int fd = connect_to(path);
+    if (fd < 0) {
+        fprintf(stderr,
+                "musterctl: %s: cannot connect: %s\n"
+                "Is the server running? Start it with `systemctl start muster` or `musterd "
+                "--config FILE`.\n",
+                path, strerror(errno));
+        return EXIT_UNREACHABLE;
+    }
+    int code = exchange(o, &w, fd);
+    close(fd);
+    return code;
+}
+
+int main(int argc, char **argv)
+{
+    struct options o;
+    if (!parse_options(&o, argc, argv))
+        return usage_error("--socket and --config need a value");
+    if (o.version) {
+        printf("musterctl %s\n", MUSTER_VERSION);
+        return EXIT_DONE;
+    }
+    features_register();
+    struct arena *arena = arena_create(0);
+    int code;
+    if (o.help || o.word_count == 0 || strcmp(o.words[0], "help") == 0) {
+        code = show_help(&o, arena);
+        code = o.word_count == 0 && !o.help ? EXIT_USAGE : code;
+    } else if (strcmp(o.words[0], "completion") == 0) {
+        if (o.word_count == 2 && strcmp(o.words[1], "bash") == 0) {
+            help_completion(stdout);
+            code = EXIT_DONE;
+        } else {
+            code = usage_error("completion: allowed: completion bash");
+        }
+    } else {
+        code = run_command(&o, arena);
+    }
+    arena_destroy(&arena);
+    return code;
+}

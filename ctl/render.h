@@ -1,0 +1,9 @@
+/* render: a reply of the server as a person reads it: several rows as an aligned table, one row of
+ * a command without columns as "name  value" lines, then the text. */
+#pragma once
+#include <jansson.h>
+#include <stdio.h>
+
+struct command;
+
+void render_reply(FILE *out, const struct command *c, const json_t *reply);

@@ -1,0 +1,242 @@
+#include "words.h"
+#include "base/arena.h"
+#include "base/mem.h"
+#include "base/utf8.h"
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <termios.h>
+#include <unistd.h>
+
+enum { SECRET_BYTES_MAX = 1024 };
+
+static const struct command *find_command(char **argv, size_t count, struct arena *arena,
+                                          size_t *used)
+{
+    const struct command *c = NULL;
+    *used = 2;
+    if (count >= 2)
+        c = command_find(slice_of(arena_printf(arena, "%s %s", argv[0], argv[1])));
+    if (c == NULL && count >= 1) {
+        *used = 1;
+        c = command_find(slice_of(argv[0]));
+    }
+    return c;
+}
+
+static enum err no_command(char **argv, size_t count, struct arena *arena, struct why *why)
+{
+    const char *found = count == 0   ? "nothing"
+                        : count == 1 ? argv[0]
+                                     : arena_printf(arena, "%s %s", argv[0], argv[1]);
+    const char *similar = "";
+    for (const struct command *c = command_first(); count > 0 && c != NULL; c = c->next) {
+        slice first, rest;
+        slice_cut(slice_of(c->name), ' ', &first, &rest);
+        if (slice_is(first, argv[0]))
+            similar = arena_printf(arena, "%s%s%s", similar, *similar != '\0' ? ", " : "", c->name);
+    }
+    why_set(why, "found \"%.64s\", allowed %s", found,
+            *similar != '\0' ? similar : "a command; `musterctl help` lists them");
+    return E_SYNTAX;
+}
+
+static const struct command_arg *find_option(const struct command *c, slice name)
+{
+    for (const struct command_arg *a = c->args; a != NULL && a->name != NULL; a++) {
+        if (slice_is(name, a->name) && a->kind != ARG_POSITIONAL && a->kind != ARG_OPTIONAL)
+            return a;
+    }
+    return NULL;
+}
+
+/* The positional argument of that number; NULL: there are fewer. */
+static const struct command_arg *find_positional(const struct command *c, size_t number)
+{
+    for (const struct command_arg *a = c->args; a != NULL && a->name != NULL; a++) {
+        if ((a->kind == ARG_POSITIONAL || a->kind == ARG_OPTIONAL) && number-- == 0)
+            return a;
+    }
+    return NULL;
+}
+
+static enum err add(struct words *w, const struct command_arg *a, slice value, struct why *why)
+{
+    if (w->count == COMMAND_ARGS_MAX) {
+        why_set(why, "%s: found too many arguments", w->command->name);
+        return E_SYNTAX;
+    }
+    if (!utf8_valid(value)) {
+        why_set(why, "%s: %s: found text that is not UTF-8", w->command->name, a->name);
+        return E_SYNTAX;
+    }
+    w->names[w->count] = slice_of(a->name);
+    w->values[w->count++] = value;
+    return OK;
+}
+
+/* The server has another working directory, so an argument called `file` is made absolute here. */
+static slice absolute(const struct command_arg *a, const char *value, struct arena *arena)
+{
+    char folder[PATH_MAX];
+    if (strcmp(a->name, "file") != 0 || *value == '/' || getcwd(folder, sizeof folder) == NULL)
+        return slice_of(value);
+    return slice_of(arena_printf(arena, "%s/%s", folder, value));
+}
+
+static enum err add_positional(struct words *w, size_t number, const char *value,
+                               struct arena *arena, struct why *why)
+{
+    const struct command_arg *a = find_positional(w->command, number);
+    if (a == NULL) {
+        why_set(why, "%s: found one argument too many: \"%.64s\"", w->command->name, value);
+        return E_SYNTAX;
+    }
+    return add(w, a, absolute(a, value, arena), why);
+}
+
+/* "--name VALUE", "--name=VALUE" or "--name"; `next` is the word behind it, or NULL. */
+static enum err add_option(struct words *w, const char *word, const char *next, size_t *used,
+                           struct why *why)
+{
+    slice name, value;
+    bool inlined = slice_cut(slice_of(word + 2), '=', &name, &value);
+    const struct command_arg *a = find_option(w->command, name);
+    *used = 1;
+    if (a == NULL && slice_is(name, "stdin") && !inlined) {
+        w->secret_from_stdin = true;
+        return OK;
+    }
+    if (a == NULL) {
+        why_set(why, "%s: found the unknown option --%.*s", w->command->name, SLICE_ARG(name));
+        return E_SYNTAX;
+    }
+    if (a->kind == ARG_FLAG && !inlined)
+        return add(w, a, SLICE("true"), why);
+    if (!inlined && next == NULL) {
+        why_set(why, "%s: --%s needs a value", w->command->name, a->name);
+        return E_SYNTAX;
+    }
+    if (!inlined) {
+        value = slice_of(next);
+        *used = 2;
+    }
+    return add(w, a, value, why);
+}
+
+enum err words_parse(struct words *w, char **argv, size_t count, struct arena *arena,
+                     struct why *why)
+{
+    size_t at, positional = 0;
+    bool options = true;
+    *w = (struct words){ .command = find_command(argv, count, arena, &at) };
+    if (w->command == NULL)
+        return no_command(argv, count, arena, why);
+    while (at < count) {
+        const char *word = argv[at];
+        size_t used = 1;
+        enum err e = OK;
+        if (options && strcmp(word, "--") == 0)
+            options = false;
+        else if (options && strncmp(word, "--", 2) == 0)
+            e = add_option(w, word, at + 1 < count ? argv[at + 1] : NULL, &used, why);
+        else
+            e = add_positional(w, positional++, word, arena, why);
+        if (e != OK)
+            return e;
+        at += used;
+    }
+    struct command_call call = { .command = w->command, .arena = arena };
+    return command_bind(&call, w->names, w->values, w->count, why);
+}
+
+/* One line without its end; false: there is none, or it is too long. */
+static bool read_line(int fd, char out[SECRET_BYTES_MAX], size_t *len)
+{
+    *len = 0;
+    while (*len < SECRET_BYTES_MAX) {
+        ssize_t got = read(fd, out + *len, 1); /* byte by byte: what follows is not ours */
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0 || out[*len] == '\n')
+            return got > 0 || *len > 0;
+        ++*len;
+    }
+    return false;
+}
+
+/* Asks on the terminal itself, so that output may be redirected. */
+static bool ask(const char *prompt, char out[SECRET_BYTES_MAX], size_t *len)
+{
+    struct termios was, quiet;
+    if (tcgetattr(STDIN_FILENO, &was) != 0)
+        return false;
+    quiet = was;
+    quiet.c_lflag &= ~(tcflag_t)ECHO;
+    fprintf(stderr, "%s: ", prompt);
+    fflush(stderr);
+    tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet);
+    bool fine = read_line(STDIN_FILENO, out, len);
+    tcsetattr(STDIN_FILENO, TCSAFLUSH, &was);
+    fprintf(stderr, "\n");
+    return fine;
+}
+
+static enum err ask_twice(const char *name, char out[SECRET_BYTES_MAX], size_t *len,
+                          struct arena *arena, struct why *why)
+{
+    char again[SECRET_BYTES_MAX];
+    size_t again_len = 0;
+    bool fine = ask(arena_printf(arena, "New %s", name), out, len) &&
+                ask(arena_printf(arena, "The same %s again", name), again, &again_len);
+    bool same = fine && slice_eq((slice){ out, *len }, (slice){ again, again_len });
+    mem_wipe(again, sizeof again);
+    if (!same)
+        why_set(why, fine ? "the two inputs differ" : "no %s was given", name);
+    return same ? OK : E_SYNTAX;
+}
+
+static enum err get_secret(struct words *w, const struct command_arg *a, struct arena *arena,
+                           struct why *why)
+{
+    char secret[SECRET_BYTES_MAX];
+    size_t len = 0;
+    enum err e = OK;
+    if (w->secret_from_stdin) {
+        if (!read_line(STDIN_FILENO, secret, &len)) {
+            why_set(why, "found no line of less than %d bytes on standard input", SECRET_BYTES_MAX);
+            e = E_SYNTAX;
+        }
+    } else if (isatty(STDIN_FILENO)) {
+        e = ask_twice(a->name, secret, &len, arena, why);
+    } else {
+        why_set(why, "%s: give --%s, or --stdin, or run it on a terminal", w->command->name,
+                a->name);
+        e = E_SYNTAX;
+    }
+    if (e == OK)
+        e = add(w, a, slice_dup(arena, (slice){ secret, len }), why);
+    mem_wipe(secret, sizeof secret);
+    return e;
+}
+
+static bool is_given(const struct words *w, const struct command_arg *a)
+{
+    for (size_t i = 0; i < w->count; i++) {
+        if (slice_is(w->names[i], a->name))
+            return true;
+    }
+    return false;
+}
+
+enum err words_secrets(struct words *w, struct arena *arena, struct why *why)
+{
+    for (const struct command_arg *a = w->command->args; a != NULL && a->name != NULL; a++) {
+        if (a->kind != ARG_SECRET || is_given(w, a))
+            continue;
+        enum err e = get_secret(w, a, arena, why);
+        if (e != OK)
+            return e;
+    }
+    return OK;
+}

@@ -1,0 +1,18 @@
+/* words: turns the words of a command line into a command and its arguments, by the command rows
+ * that the server uses too. Asks for secrets that are not given. One call a process. */
+#pragma once
+#include "base/command.h"
+
+struct words {
+    const struct command *command; /* NULL after a failure: the words do not begin a command */
+    slice names[COMMAND_ARGS_MAX], values[COMMAND_ARGS_MAX];
+    size_t count;
+    bool secret_from_stdin; /* --stdin was given */
+};
+
+/* `arena` keeps what is not in argv. E_SYNTAX: the sentence in `why` says what is wrong. */
+NODISCARD enum err words_parse(struct words *w, char **argv, size_t count, struct arena *arena,
+                               struct why *why);
+/* Adds the secrets that are missing: from a line of standard input, or asked for on the terminal,
+ * twice and without echo. */
+NODISCARD enum err words_secrets(struct words *w, struct arena *arena, struct why *why);

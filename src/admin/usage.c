@@ -1,0 +1,46 @@
+#include "admin/usage.h"
+#include "base/buf.h"
+#include "base/command.h"
+
+static void add_upper(struct buf *out, const char *name)
+{
+    for (; *name != '\0'; name++) {
+        char c = *name >= 'a' && *name <= 'z' ? (char)(*name - 'a' + 'A') : *name;
+        buf_append(out, &c, 1);
+    }
+}
+
+/* "JID", or "on|off" where the choices are few enough to say it all. */
+static void add_placeholder(struct buf *out, const struct command_arg *a)
+{
+    if (a->choices == NULL) {
+        add_upper(out, a->name);
+        return;
+    }
+    for (size_t i = 0; a->choices[i] != NULL; i++)
+        buf_printf(out, "%s%s", i > 0 ? "|" : "", a->choices[i]);
+}
+
+void usage_arg(struct buf *out, const struct command_arg *a)
+{
+    if (a->kind == ARG_POSITIONAL || a->kind == ARG_OPTIONAL) {
+        add_placeholder(out, a);
+        return;
+    }
+    buf_printf(out, "--%s", a->name);
+    if (a->kind != ARG_FLAG) {
+        buf_lit(out, " ");
+        add_placeholder(out, a);
+    }
+}
+
+void usage_line(struct buf *out, const struct command *c)
+{
+    buf_printf(out, "%s", c->name);
+    for (const struct command_arg *a = c->args; a != NULL && a->name != NULL; a++) {
+        bool required = a->kind == ARG_POSITIONAL;
+        buf_printf(out, " %s", required ? "" : "[");
+        usage_arg(out, a);
+        buf_printf(out, "%s", required ? "" : "]");
+    }
+}

@@ -1,0 +1,11 @@
+/* usage: how a command is written, from its row: for `musterctl help` and docs/commands.md. */
+#pragma once
+
+struct buf;
+struct command;
+struct command_arg;
+
+/* "user add JID [--password PASSWORD]" */
+void usage_line(struct buf *out, const struct command *c);
+/* "JID" or "--password PASSWORD" */
+void usage_arg(struct buf *out, const struct command_arg *a);

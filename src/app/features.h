@@ -1,0 +1,7 @@
+/* features: the only list of what this server is made of (features.c). Musterctl and the tests that
+ * need every row use it too. */
+#pragma once
+
+/* Registers the rows of all features: settings, commands, metrics, alarms, log areas. Once, at
+ * start. */
+void features_register(void);

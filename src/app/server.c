@@ -1,0 +1,262 @@
+#include "app/server.h"
+#include "admin/control.h"
+#include "admin/settings.h"
+#include "app/certs.h"
+#include "app/node_file.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/ensure.h"
+#include "base/log.h"
+#include "im/feature.h"
+#include "im/node.h"
+#include "im/worker.h"
+#include "io/tls.h"
+#include "store/store.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <malloc.h>
+#include <semaphore.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { ERRORS_BYTES_MAX = 64 * 1024 };
+
+static struct log_area log_server = { .name = "server" };
+
+/* Runs fn on worker 0 and waits for it. */
+struct errand {
+    tour_fn *fn;
+    void *arg;
+    sem_t done;
+};
+
+static void errand_run(struct worker *w, void *arg)
+{
+    struct errand *e = arg;
+    e->fn(w, e->arg);
+    sem_post(&e->done);
+}
+
+static void on_first_worker(struct node *n, tour_fn *fn, void *arg)
+{
+    struct errand e = { .fn = fn, .arg = arg };
+    int rc = sem_init(&e.done, 0, 0);
+    ensure(rc == 0);
+    node_call(n, 0, errand_run, &e);
+    while (sem_wait(&e.done) != 0)
+        ensure(errno == EINTR);
+    sem_destroy(&e.done);
+}
+
+/* Makes the data folder if its parent is there, and takes its lock, so that no two servers write
+ * one database. */
+static enum err lock_data(struct server *s, const char *data, struct why *why)
+{
+    if (mkdir(data, 0750) != 0 && errno != EEXIST) {
+        why_set(why, "data: %s: cannot be made: %s", data, strerror(errno));
+        return E_IO;
+    }
+    struct arena *arena = arena_create(0);
+    const char *path = arena_printf(arena, "%s/muster.lock", data);
+    s->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
+    enum err e = OK;
+    if (s->lock_fd < 0) {
+        why_set(why, "data: %s: cannot be opened: %s", path, strerror(errno));
+        e = E_IO;
+    } else if (flock(s->lock_fd, LOCK_EX | LOCK_NB) != 0) {
+        why_set(why, "data: %s: another server uses this folder; stop it or change `data`", data);
+        e = E_EXISTS;
+    }
+    arena_destroy(&arena);
+    return e;
+}
+
+static enum err open_store(struct server *s, struct why *why)
+{
+    struct arena *arena = arena_create(0);
+    const struct feature *const *all = features_all();
+    size_t count = 0, used = 0;
+    while (all[count] != NULL)
+        count++;
+    const struct store_schema **schemas = arena_new(arena, const struct store_schema *, count + 1);
+    for (size_t i = 0; i < count; i++) {
+        if (all[i]->schema != NULL)
+            schemas[used++] = all[i]->schema;
+    }
+    struct store_conf conf = { .url = arena_printf(arena, "sqlite:%s/muster.db", s->file->data),
+                               .schemas = schemas };
+    enum err e = store_open(&s->store, &conf, why);
+    arena_destroy(&arena);
+    return e;
+}
+
+static unsigned worker_count(const struct node_file *f)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    if (f->workers != NODE_WORKERS_AUTO)
+        return (unsigned)f->workers;
+    return cores < 1 ? 1 : cores > NODE_WORKERS_MAX ? NODE_WORKERS_MAX : (unsigned)cores;
+}
+
+struct control_start {
+    struct server *server;
+    struct why *why;
+    enum err err;
+};
+
+static void start_control(struct worker *w, void *arg)
+{
+    struct control_start *c = arg;
+    c->err = control_open(&c->server->control, c->server->file->control, w, c->why);
+}
+
+static void stop_control(struct worker *w, void *arg)
+{
+    struct server *s = arg;
+    (void)w;
+    if (s->control != NULL)
+        control_close(s->control);
+}
+
+static enum err start_node(struct server *s, struct why *why)
+{
+    const struct node_file *f = s->file;
+    const char **domains = arena_new(f->arena, const char *, f->domains.count + 1);
+    for (size_t i = 0; i < f->domains.count; i++)
+        domains[i] = f->domains.name[i];
+    struct node_conf conf = { .id = (uint32_t)f->node_id,
+                              .name = f->node,
+                              .domains = domains,
+                              .workers = worker_count(f),
+                              .pin_workers = f->worker_pinning != 0,
+                              .store = s->store,
+                              .gate = &c2s_gate };
+    enum err e = node_create(&s->node, &conf, why);
+    if (e == OK)
+        e = node_start(s->node, why);
+    return e;
+}
+
+static void set_log(const struct node_file *f)
+{
+    log_set_default((enum log_level)f->log_level);
+    log_set_format((enum log_format)f->log_format);
+}
+
+static enum err start_parts(struct server *s, struct why *why)
+{
+    enum err e = lock_data(s, s->file->data, why);
+    if (e == OK)
+        e = certs_load(&s->tls, s->file, why);
+    if (e == OK)
+        e = open_store(s, why);
+    if (e == OK)
+        e = settings_load(s->store, why);
+    if (e == OK)
+        e = start_node(s, why);
+    if (e != OK)
+        return e;
+    struct control_start c = { s, why, OK };
+    on_first_worker(s->node, start_control, &c);
+    return c.err;
+}
+
+enum err server_start(struct server *s, struct node_file *file, struct why *why)
+{
+    *s = (struct server){ .file = file, .lock_fd = -1 };
+    log_register(&log_server);
+    set_log(file);
+    settings_fix(file->settings.item, file->settings.count);
+    mallopt(M_ARENA_MAX, (int)worker_count(file));
+    enum err e = start_parts(s, why);
+    if (e != OK) {
+        server_stop(s);
+        return e;
+    }
+    log_info(&log_server, LOG_EV("server.ready"), LOG_C("version", MUSTER_VERSION),
+             LOG_C("node", file->node), LOG_I("workers", s->node->worker_count),
+             LOG_C("config", file->path));
+    return OK;
+}
+
+/* What a reload changes in running parts, on worker 0. */
+struct reload {
+    struct server *server;
+    const struct node_file *file;
+    struct tls_ctx *tls;
+};
+
+static void apply_reload(struct worker *w, void *arg)
+{
+    (void)w;
+    const struct reload *r = arg;
+    set_log(r->file);
+    settings_fix(r->file->settings.item, r->file->settings.count);
+}
+
+static void needs_restart(const char *key, void *arg)
+{
+    (void)arg;
+    log_warn(&log_server, LOG_EV("reload.restart-needed"), LOG_C("key", key));
+}
+
+/* One log line for each mistake. */
+static void log_mistakes(slice errors)
+{
+    slice line;
+    while (errors.len > 0) {
+        slice_cut(errors, '\n', &line, &errors);
+        log_error(&log_server, LOG_EV("reload.refused"), LOG_S("why", line));
+    }
+}
+
+static struct node_file *read_again(const char *path)
+{
+    struct node_file *file = NULL;
+    struct buf errors;
+    buf_init(&errors, ERRORS_BYTES_MAX);
+    if (node_file_load(&file, path, &errors) != OK)
+        log_mistakes(buf_slice(&errors));
+    buf_fini(&errors);
+    return file;
+}
+
+/* Keys that need a restart keep their old value in what runs, so the next reload compares with the
+ * file that the server was started with. */
+void server_reload(struct server *s)
+{
+    struct why why;
+    struct reload r = { .server = s };
+    struct node_file *file = read_again(s->file->path);
+    if (file == NULL)
+        return;
+    if (certs_load(&r.tls, file, &why) != OK) {
+        log_error(&log_server, LOG_EV("reload.refused"), LOG_C("why", why.text));
+        node_file_free(&file);
+        return;
+    }
+    r.file = file;
+    on_first_worker(s->node, apply_reload, &r);
+    node_file_restart_keys(s->file, file, needs_restart, NULL);
+    tls_ctx_unref(&s->tls);
+    s->tls = r.tls;
+    node_file_free(&file);
+    log_info(&log_server, LOG_EV("server.reloaded"), LOG_C("config", s->file->path));
+}
+
+void server_stop(struct server *s)
+{
+    if (s->node != NULL) {
+        log_info(&log_server, LOG_EV("server.stopping"));
+        on_first_worker(s->node, stop_control, s);
+        node_stop(s->node);
+        control_destroy(&s->control);
+        node_destroy(&s->node);
+    }
+    store_close(&s->store);
+    tls_ctx_unref(&s->tls);
+    if (s->lock_fd >= 0)
+        close(s->lock_fd);
+    node_file_free(&s->file);
+}
