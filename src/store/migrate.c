@@ -1,0 +1,56 @@
+#include "store/migrate.h"
+#include "base/ensure.h"
+#include "base/log.h"
+
+static uint32_t newest(const struct store_schema *schema)
+{
+    uint32_t version = 0;
+    const struct store_migration *m = schema->migrations;
+    for (; m != NULL && m->version != 0; m++) {
+        ensure(m->version == version + 1);
+        version = m->version;
+    }
+    return version;
+}
+
+static enum err check(const struct migrate_ops *ops, void *db, const struct store_schema *schema,
+                      struct why *why)
+{
+    uint32_t found;
+    enum err e = ops->version(db, schema->feature, &found, why);
+    if (e != OK || found <= newest(schema))
+        return e;
+    why_set(why,
+            "the database has schema version %u of feature %s, newer than this build (%u): "
+            "use a newer musterd, or restore a backup made before the upgrade",
+            found, schema->feature, newest(schema));
+    return E_UNSUPPORTED;
+}
+
+static enum err upgrade(const struct migrate_ops *ops, void *db, const struct store_schema *schema,
+                        struct why *why)
+{
+    uint32_t found;
+    enum err e = ops->version(db, schema->feature, &found, why);
+    const struct store_migration *m = schema->migrations;
+    for (; e == OK && m != NULL && m->version != 0; m++) {
+        if (m->version <= found)
+            continue;
+        e = ops->apply(db, schema->feature, m, why);
+        if (e == OK)
+            log_info(&log_store, LOG_EV("store.migrated"), LOG_C("feature", schema->feature),
+                     LOG_I("version", m->version));
+    }
+    return e;
+}
+
+enum err migrate_run(const struct migrate_ops *ops, void *db,
+                     const struct store_schema *const *schemas, struct why *why)
+{
+    enum err e = OK;
+    for (size_t i = 0; e == OK && schemas[i] != NULL; i++)
+        e = check(ops, db, schemas[i], why);
+    for (size_t i = 0; e == OK && schemas[i] != NULL; i++)
+        e = upgrade(ops, db, schemas[i], why);
+    return e;
+}

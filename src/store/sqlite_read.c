@@ -1,0 +1,94 @@
+#include "base/clock.h"
+#include "base/log.h"
+#include "store/store_sqlite.h"
+
+enum { OPS_A_LOOK = 4096 }; /* of SQLite's machine, between two looks at the clock */
+
+void sqlite_reads_submit(struct sqlite_db *db, struct store_batch *first)
+{
+    struct sqlite_queue *q = &db->reads;
+    if (first == NULL)
+        return;
+    struct store_batch *last = first;
+    while (last->next != NULL)
+        last = last->next;
+    pthread_mutex_lock(&q->lock);
+    *q->tail = first;
+    q->tail = &last->next;
+    if (first == last)
+        pthread_cond_signal(&q->wake);
+    else
+        pthread_cond_broadcast(&q->wake);
+    pthread_mutex_unlock(&q->lock);
+}
+
+/* NULL: asked to stop, and nothing is left. */
+static struct store_batch *take(struct sqlite_queue *q)
+{
+    pthread_mutex_lock(&q->lock);
+    while (q->first == NULL && !q->stop)
+        pthread_cond_wait(&q->wake, &q->lock);
+    struct store_batch *b = q->first;
+    if (b != NULL) {
+        q->first = b->next;
+        if (q->first == NULL)
+            q->tail = &q->first;
+        b->next = NULL;
+    }
+    pthread_mutex_unlock(&q->lock);
+    return b;
+}
+
+static int is_overdue(void *reader)
+{
+    const struct sqlite_reader *r = reader;
+    return clock_mono_us() > r->deadline_us;
+}
+
+/* One statement is a snapshot by itself. */
+static int run_parts(struct sqlite_reader *r, struct store_batch *b)
+{
+    int rc = SQLITE_OK;
+    if (b->part_count > 1)
+        rc = sqlite3_exec(r->conn.db, "BEGIN", NULL, NULL, NULL);
+    for (uint32_t i = 0; rc == SQLITE_OK && i < b->part_count; i++)
+        rc = sqlite_run_part(&r->conn, b, &b->parts[i]);
+    return rc;
+}
+
+static void run_read(struct sqlite_reader *r, struct store_batch *b)
+{
+    uint64_t began_us = clock_mono_us();
+    r->deadline_us = b->op.deadline_us;
+    int rc = began_us > r->deadline_us ? SQLITE_INTERRUPT : run_parts(r, b);
+    b->result = rc == SQLITE_OK ? STORE_OK : sqlite_failed(&r->conn, rc);
+    if (!sqlite3_get_autocommit(r->conn.db))
+        sqlite3_exec(r->conn.db, "ROLLBACK", NULL, NULL, NULL);
+    uint64_t took_ms = (clock_mono_us() - began_us) / 1000;
+    if (took_ms > SQLITE_SLOW_READ_MS)
+        log_warn(&log_store, LOG_EV("store.slow-read"), LOG_C("stmt", b->parts[0].stmt->name),
+                 LOG_I("ms", took_ms));
+}
+
+void *sqlite_reader_main(void *reader)
+{
+    struct sqlite_reader *r = reader;
+    struct sqlite_db *db = r->conn.owner;
+    struct store_batch *b;
+    sqlite3_progress_handler(r->conn.db, OPS_A_LOOK, is_overdue, r);
+    while ((b = take(&db->reads)) != NULL) {
+        run_read(r, b);
+        store_finish(db->store, b);
+    }
+    return NULL;
+}
+
+void sqlite_reads_stop(struct sqlite_db *db)
+{
+    pthread_mutex_lock(&db->reads.lock);
+    db->reads.stop = true;
+    pthread_cond_broadcast(&db->reads.wake);
+    pthread_mutex_unlock(&db->reads.lock);
+    for (unsigned i = 0; i < db->reader_count; i++)
+        pthread_join(db->readers[i].thread, NULL);
+}

@@ -1,0 +1,359 @@
+#include "store/store.h"
+#include "base/alarm.h"
+#include "base/clock.h"
+#include "base/ensure.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "store/store_driver.h"
+
+struct log_area log_store = { .name = "store", .level = LOG_INFO };
+
+struct alarm store_full_alarm = {
+    .name = "store.full",
+    .severity = ALARM_CRITICAL,
+    .text = "the database cannot grow: the disk or a limit is full; nothing new is stored",
+    .action = "free space on the file system of the database; writes resume by themselves",
+};
+struct alarm store_down_alarm = {
+    .name = "store.down",
+    .severity = ALARM_CRITICAL,
+    .text = "the database cannot be used; nothing new is stored",
+    .action = "look at the detail: repair the disk or the permissions, or restore a backup",
+};
+
+struct metric store_batches = { .name = "muster_store_batches", .help = "Batches of writes ended" };
+struct metric store_reads = { .name = "muster_store_reads", .help = "Batches of reads ended" };
+struct metric store_commits = { .name = "muster_store_commits", .help = "Group commits" };
+struct metric store_commit_us = { .name = "muster_store_commit_us",
+                                  .help = "Microseconds spent in commits" };
+struct metric store_late_rows = { .name = "muster_store_late_rows",
+                                  .help = "Late index rows inserted" };
+struct metric store_checkpoints = { .name = "muster_store_checkpoints",
+                                    .help = "Checkpoints made" };
+struct metric store_queue = { .name = "muster_store_queue",
+                              .kind = METRIC_GAUGE,
+                              .help = "Batches submitted that have not ended" };
+struct metric *const store_metrics[] = {
+    &store_batches,   &store_reads,       &store_commits, &store_commit_us,
+    &store_late_rows, &store_checkpoints, &store_queue,   NULL,
+};
+
+/* The store as one loop sees it. Lives from the first submit of the loop to store_close(). */
+struct store_port {
+    struct store *store;
+    struct loop *loop;
+    struct loop_post post;                  /* queued when `finished` becomes non-empty */
+    _Atomic(struct store_batch *) finished; /* stack, the latest on top */
+    struct timer timer;  /* set while an op is pending, at its deadline or before */
+    struct list pending; /* ops by deadline, the soonest first */
+    struct list overdue; /* answered by deadline; the driver still has them */
+};
+
+const char *store_result_name(enum store_result r)
+{
+    static const char *const names[] = { "ok", "conflict", "full", "down", "unknown" };
+    ensure((unsigned)r < sizeof names / sizeof *names);
+    return names[r];
+}
+
+static struct store_batch *batch_of(struct store_op *op)
+{
+    return CONTAINER_OF(op, struct store_batch, op);
+}
+
+static void answer(struct store_op *op, enum store_result result, const struct store_batch *b)
+{
+    store_done_fn *done = op->done;
+    op->done = NULL;
+    if (done != NULL)
+        done(op->arg, result, b);
+}
+
+static void take_finished(struct loop_post *post, struct loop *loop)
+{
+    struct store_port *port = CONTAINER_OF(post, struct store_port, post);
+    struct store_batch *b = atomic_exchange(&port->finished, NULL), *oldest = NULL, *next;
+    ensure(port->loop == loop);
+    for (; b != NULL; b = next) {
+        next = b->next;
+        b->next = oldest;
+        oldest = b;
+    }
+    for (b = oldest; b != NULL; b = next) {
+        next = b->next;
+        list_remove(&b->op.node);
+        answer(&b->op, b->result, b->result == STORE_OK ? b : NULL);
+        batch_free(b);
+    }
+}
+
+/* The timer is not moved when ops end in time, which costs nothing then; it finds out here. */
+static void check_deadlines(struct timer *timer, struct loop *loop)
+{
+    struct store_port *port = CONTAINER_OF(timer, struct store_port, timer);
+    while (!list_empty(&port->pending)) {
+        struct store_op *op = CONTAINER_OF(port->pending.next, struct store_op, node);
+        uint64_t now_us = loop_now_us(loop);
+        if (op->deadline_us > now_us) {
+            timer_set(loop, timer, (op->deadline_us - now_us) / 1000 + 1);
+            return;
+        }
+        list_remove(&op->node);
+        list_append(&port->overdue, &op->node);
+        log_warn(&log_store, LOG_EV("store.overdue"),
+                 LOG_C("kind", batch_of(op)->kind == BATCH_WRITE ? "write" : "read"));
+        answer(op, batch_of(op)->kind == BATCH_WRITE ? STORE_UNKNOWN : STORE_DOWN, NULL);
+    }
+}
+
+static struct store_port *port_of(struct store *store, struct loop *loop)
+{
+    unsigned index = loop_index(loop);
+    ensure(index < STORE_LOOPS_MAX);
+    struct store_port *port = store->ports[index];
+    if (port == NULL) {
+        port = mem_new(struct store_port);
+        port->store = store;
+        port->loop = loop;
+        port->post.fn = take_finished;
+        port->timer.fn = check_deadlines;
+        list_init(&port->pending);
+        list_init(&port->overdue);
+        store->ports[index] = port;
+    }
+    ensure(port->loop == loop);
+    return port;
+}
+
+/* Nearly all deadlines are the default one, so the place is found at the end of the list. */
+static void await(struct store_port *port, struct store_op *op)
+{
+    struct list *at = &port->pending;
+    while (at->prev != &port->pending &&
+           CONTAINER_OF(at->prev, struct store_op, node)->deadline_us > op->deadline_us)
+        at = at->prev;
+    list_insert_before(at, &op->node);
+    if (port->pending.next == &op->node) {
+        uint64_t now_us = loop_now_us(port->loop);
+        uint64_t left_us = op->deadline_us > now_us ? op->deadline_us - now_us : 0;
+        timer_set(port->loop, &port->timer, left_us / 1000 + 1);
+    }
+}
+
+static void hand_over(struct store *store, struct store_batch *b)
+{
+    size_t bytes = batch_footprint(b);
+    size_t queued = atomic_fetch_add(&store->queued_bytes, bytes);
+    b->next = NULL;
+    metric_add(&store_queue, 1);
+    if (!b->overflow && b->part_count > 0 && queued + bytes <= STORE_QUEUE_BYTES_MAX) {
+        store->driver->submit(store, b);
+        return;
+    }
+    b->result = STORE_OK; /* of an empty batch */
+    if (b->overflow)
+        b->result = STORE_CONFLICT;
+    else if (b->part_count > 0)
+        b->result = STORE_DOWN;
+    store_finish(store, b);
+}
+
+struct store_op *store_submit(struct store_batch *b, struct loop *loop, uint32_t deadline_ms,
+                              store_done_fn *done, void *arg)
+{
+    uint64_t ms = deadline_ms > 0 ? deadline_ms : STORE_DEADLINE_MS;
+    b->port = port_of(b->store, loop);
+    b->submitted_us = clock_mono_us();
+    b->op =
+        (struct store_op){ .deadline_us = b->submitted_us + ms * 1000, .done = done, .arg = arg };
+    await(b->port, &b->op);
+    hand_over(b->store, b);
+    return &b->op; /* completions come by a post to this very loop, so it still lives */
+}
+
+void store_cancel(struct store_op **op)
+{
+    if (*op != NULL)
+        (*op)->done = NULL;
+    *op = NULL;
+}
+
+enum store_result store_run(struct store_batch *b, store_done_fn *done, void *arg)
+{
+    struct store *store = b->store;
+    b->submitted_us = clock_mono_us();
+    b->op.deadline_us = UINT64_MAX;
+    hand_over(store, b);
+    pthread_mutex_lock(&store->run_lock);
+    while (!atomic_load(&b->finished))
+        pthread_cond_wait(&store->run_done, &store->run_lock);
+    pthread_mutex_unlock(&store->run_lock);
+    enum store_result result = b->result;
+    if (done != NULL)
+        done(arg, result, result == STORE_OK ? b : NULL);
+    batch_free(b);
+    return result;
+}
+
+static void wake_waiter(struct store *store, struct store_batch *b)
+{
+    pthread_mutex_lock(&store->run_lock);
+    atomic_store(&b->finished, true);
+    pthread_cond_broadcast(&store->run_done);
+    pthread_mutex_unlock(&store->run_lock);
+}
+
+/* Takes all batches of one port out of the list and pushes them as one chain. */
+static struct store_batch *give_back(struct store_batch *first)
+{
+    struct store_port *port = first->port;
+    struct store_batch *rest = NULL, **rest_tail = &rest, *chain = NULL, *next;
+    for (struct store_batch *b = first; b != NULL; b = next) {
+        next = b->next;
+        if (b->port == port) {
+            b->next = chain;
+            chain = b;
+        } else {
+            *rest_tail = b;
+            rest_tail = &b->next;
+        }
+    }
+    *rest_tail = NULL;
+    struct store_batch *top = atomic_load(&port->finished);
+    do {
+        first->next = top; /* the first one ends the chain */
+    } while (!atomic_compare_exchange_weak(&port->finished, &top, chain));
+    if (top == NULL)
+        loop_post(port->loop, &port->post);
+    return rest;
+}
+
+void store_finish(struct store *store, struct store_batch *first)
+{
+    size_t bytes = 0;
+    int64_t count = 0;
+    for (struct store_batch *b = first; b != NULL; b = b->next) {
+        metric_add(b->kind == BATCH_WRITE ? &store_batches : &store_reads, 1);
+        bytes += batch_footprint(b);
+        count++;
+    }
+    metric_add(&store_queue, -count);
+    atomic_fetch_sub(&store->queued_bytes, bytes);
+    while (first != NULL) {
+        struct store_batch *next = first->next;
+        if (first->port != NULL)
+            next = give_back(first);
+        else
+            wake_waiter(store, first);
+        first = next;
+    }
+}
+
+static enum err add_stmt(struct store *store, struct store_stmt *stmt, struct why *why)
+{
+    for (uint32_t i = 0; i < store->stmt_count; i++) {
+        if (store->stmts[i] == stmt)
+            return OK;
+        if (strcmp(store->stmts[i]->name, stmt->name) == 0) {
+            why_set(why, "two statements have the name %s", stmt->name);
+            return E_EXISTS;
+        }
+    }
+    if (store->stmt_count == STORE_STMTS_MAX || strlen(stmt->params) > STORE_PARAMS_MAX ||
+        strlen(stmt->cols) > STORE_PARAMS_MAX) {
+        why_set(why, "statement %s: more than %d statements, or %d parameters or columns",
+                stmt->name, STORE_STMTS_MAX, STORE_PARAMS_MAX);
+        return E_LIMIT;
+    }
+    stmt->id = store->stmt_count;
+    store->stmts[store->stmt_count++] = stmt;
+    return OK;
+}
+
+static enum err collect(struct store *store, const struct store_conf *conf, struct why *why)
+{
+    enum err e = OK;
+    store->stmts = mem_zalloc(STORE_STMTS_MAX * sizeof(struct store_stmt *));
+    for (size_t i = 0; conf->schemas[i] != NULL; i++) {
+        const struct store_schema *schema = conf->schemas[i];
+        for (size_t n = 0; e == OK && schema->stmts != NULL && schema->stmts[n] != NULL; n++)
+            e = add_stmt(store, schema->stmts[n], why);
+        if (e == OK && schema->late != NULL) {
+            ensure(store->late == NULL);
+            store->late = schema->late;
+            e = add_stmt(store, schema->late->insert, why);
+        }
+        if (e != OK)
+            return e;
+    }
+    store->stmts = mem_realloc(store->stmts, (store->stmt_count + 1) * sizeof(struct store_stmt *));
+    return OK;
+}
+
+static enum err find_driver(struct store *store, const char *url, struct why *why)
+{
+    static const struct store_driver *const drivers[] = { &store_sqlite };
+    slice scheme, rest;
+    if (slice_cut(slice_of(url), ':', &scheme, &rest) && rest.len > 0) {
+        for (size_t i = 0; i < sizeof drivers / sizeof *drivers; i++) {
+            if (slice_is(scheme, drivers[i]->scheme))
+                store->driver = drivers[i];
+        }
+    }
+    if (store->driver != NULL)
+        return OK;
+    why_set(why, "database \"%s\": not known here; write sqlite:/path/to/muster.db", url);
+    return E_SYNTAX;
+}
+
+static void store_free(struct store *store)
+{
+    pthread_cond_destroy(&store->run_done);
+    pthread_mutex_destroy(&store->run_lock);
+    mem_free(&store->stmts);
+    mem_free(&store);
+}
+
+enum err store_open(struct store **out, const struct store_conf *conf, struct why *why)
+{
+    struct store *store = mem_new(struct store);
+    pthread_mutex_init(&store->run_lock, NULL);
+    pthread_cond_init(&store->run_done, NULL);
+    enum err e = find_driver(store, conf->url, why);
+    if (e == OK)
+        e = collect(store, conf, why);
+    if (e == OK)
+        e = store->driver->open(store, conf, why);
+    if (e != OK) {
+        store_free(store);
+        store = NULL;
+    }
+    *out = store;
+    return e;
+}
+
+static void drop_all(struct list *ops)
+{
+    struct list *node;
+    while ((node = list_pop(ops)) != NULL)
+        batch_free(batch_of(CONTAINER_OF(node, struct store_op, node)));
+}
+
+void store_close(struct store **store)
+{
+    struct store *s = *store;
+    if (s == NULL)
+        return;
+    s->driver->close(s);
+    for (unsigned i = 0; i < STORE_LOOPS_MAX; i++) {
+        struct store_port *port = s->ports[i];
+        if (port == NULL)
+            continue;
+        timer_cancel(&port->timer);
+        drop_all(&port->pending); /* all have come back by now, to a loop that does not run */
+        drop_all(&port->overdue);
+        mem_free(&port);
+    }
+    store_free(s);
+    *store = NULL;
+}

@@ -1,0 +1,169 @@
+/* store: asynchronous SQL storage (design §8). A feature declares statements and numbered
+ * migrations as rows; a write is a value (an atomic batch of statements), never an interactive
+ * transaction. One SQL text serves SQLite and PostgreSQL; drivers differ behind `struct
+ * store_driver`.
+ *
+ * Batches are made and submitted on a loop's thread; `done` is called exactly once, on that loop,
+ * never from inside store_submit(). Submitted writes are never taken back: cancelling removes the
+ * callback. Writes commit in the order of submission within a lane (the owner's key); lanes share
+ * commits, and one batch that fails harms no other. Every write is idempotent under its keys, so
+ * that it can be replayed after STORE_UNKNOWN.
+ *
+ * Tables of the store itself, which features may read and write by their own statements:
+ * schema(feature, version), reader(name, position) for whoever follows a log. */
+#pragma once
+#include "base/err.h"
+#include "base/slice.h"
+
+struct alarm;
+struct log_area;
+struct loop;
+struct metric;
+struct store;
+struct store_batch;
+
+enum {
+    STORE_DEADLINE_MS = 5000,          /* default of a batch (design §6) */
+    STORE_LOOPS_MAX = 256,             /* indexes of loops that submit */
+    STORE_STMTS_MAX = 2048,            /* statements of all features */
+    STORE_PARAMS_MAX = 32,             /* of one statement; also columns */
+    STORE_PARTS_MAX = 4096,            /* statements of one batch */
+    STORE_BATCH_BYTES_MAX = 16 << 20,  /* values of one batch; beyond: STORE_CONFLICT */
+    STORE_RESULT_BYTES_MAX = 32 << 20, /* bytes one batch returns; beyond: STORE_CONFLICT */
+    STORE_QUEUE_BYTES_MAX = 256 << 20, /* of all batches under way; beyond: STORE_DOWN */
+};
+
+enum store_result {
+    STORE_OK,
+    STORE_CONFLICT, /* a row count was not met, a constraint, a limit; nothing of the batch is there
+                     */
+    STORE_FULL,     /* disk or size limit; alarm store.full is raised until a write works again */
+    STORE_DOWN,     /* the database cannot be used: closed, read-only, corrupt, unreachable */
+    STORE_UNKNOWN   /* the deadline passed or the connection broke during commit: replay */
+};
+const char *store_result_name(enum store_result r);
+
+/* A statement, `$1…$n` parameters. Letters: i int64, t text, b blob; upper case: NULL is possible.
+ */
+struct store_stmt {
+    const char *name; /* "roster.put": unique */
+    const char *sql;  /* both drivers; if NULL: sqlite/pgsql below */
+    const char *sqlite, *pgsql;
+    const char *params; /* "itb" */
+    const char *cols;   /* of the result, "" for none */
+    uint32_t id;        /* set by store_open() */
+};
+
+/* Migrations of a feature, applied in order in one transaction each; recorded in schema(feature,
+ * version). A database with a newer version than we know is refused at open. */
+struct store_migration {
+    uint32_t version; /* 1, 2, 3 … */
+    const char *sqlite, *pgsql;
+};
+
+/* Late rows (design §7): rows of a narrow, random-access index that can be rebuilt from a log
+ * written in the same transaction. They are held in memory by the writer (at most two runs),
+ * inserted sorted by their first two parameters in small steps between commits, and the position
+ * reached in the log is committed with them. At open, `rebuild` yields the rows of log ids above
+ * that position. */
+struct store_late {
+    const char *name;          /* reader(name, position) */
+    struct store_stmt *insert; /* ON CONFLICT DO NOTHING; all i; first two params: owner, id */
+    /* SELECT log id, then the insert's params, … WHERE log id > $1 ORDER BY log id */
+    const char *rebuild;
+    uint32_t run_rows; /* 65,536; 0: nothing is late, rows are inserted with their batch */
+};
+
+/* What one feature gives to the store. */
+struct store_schema {
+    const char *feature;
+    const struct store_migration *migrations; /* ended by { 0 } */
+    struct store_stmt *const *stmts;          /* NULL-terminated; NULL: none */
+    const struct store_late *late; /* NULL: none; at most one feature of a store has it */
+};
+
+struct store_conf {
+    const char *url; /* "sqlite:/path/muster.db" (later also postgresql://…) */
+    const struct store_schema *const *schemas; /* NULL-terminated; all of it outlives the store */
+    unsigned readers;                          /* reader threads; 0: 1 */
+};
+
+/* Opens, checks integrity after an unclean end, migrates, prepares every statement once, rebuilds
+ * late rows, starts the threads. E_CORRUPT, E_IO, E_EXISTS (used by another process), E_UNSUPPORTED
+ * (newer schema, not our database), E_SYNTAX (a statement does not prepare): `why` names the file
+ * and what to do.
+ *
+ * SQLite: after an unclean end a file of up to 64 MiB is checked (quick_check) before it is used. A
+ * larger one is checked in the background for at most 30 s, so that a crash never costs minutes; if
+ * damage is found then, alarm store.down is raised and writes end with STORE_DOWN. */
+NODISCARD enum err store_open(struct store **out, const struct store_conf *conf, struct why *why);
+/* Commits what was submitted (and late rows), checkpoints, joins the threads. Loops that submitted
+ * have stopped, but are not destroyed before this; completions that they did not take are dropped.
+ */
+void store_close(struct store **store);
+
+struct store_val {
+    enum { STORE_NULL, STORE_INT, STORE_TEXT, STORE_BLOB, STORE_LAST } type;
+    int64_t num;
+    slice bytes;
+};
+#define SV_I(n) ((struct store_val){ STORE_INT, (int64_t)(n), { 0 } })
+#define SV_T(s) ((struct store_val){ STORE_TEXT, 0, (s) })
+#define SV_B(s) ((struct store_val){ STORE_BLOB, 0, (s) })
+#define SV_NULL ((struct store_val){ STORE_NULL, 0, { 0 } })
+/* The rowid given by the last INSERT in front of it in this batch. None: STORE_CONFLICT. */
+#define SV_LAST ((struct store_val){ STORE_LAST, 0, { 0 } })
+
+enum { STORE_ANY_ROWS = -1 };
+
+/* A batch of writes. `lane` orders it among others of one owner (hash of its bare JID, or id). */
+struct store_batch *store_write(struct store *store, uint64_t lane);
+/* A batch of reads, one snapshot. lane 0: what is committed now; else it waits for the writes
+ * submitted before it on that lane. Read in pages: a read of more than 100 ms is logged, as it
+ * delays the checkpoint; one that has passed its deadline is interrupted. */
+struct store_batch *store_read(struct store *store, uint64_t lane);
+/* The read sees the late rows of this owner (first late parameter). Once a batch. */
+void store_read_late(struct store_batch *b, int64_t owner);
+/* Appends a statement; values are copied. `rows`: how many rows a write must change, or
+ * STORE_ANY_ROWS. */
+void store_add(struct store_batch *b, const struct store_stmt *stmt, int rows,
+               const struct store_val *vals, unsigned count);
+#define STORE_ADD(b, stmt, rows, ...)                                                              \
+    store_add(                                                                                     \
+        (b), (stmt), (rows), (const struct store_val[]){ __VA_ARGS__ },                            \
+        (unsigned)(sizeof((const struct store_val[]){ __VA_ARGS__ }) / sizeof(struct store_val)))
+/* Adds a row to the late index in the same transaction as this batch (only in writes), behind the
+ * log's INSERT; the id that it got is SV_LAST and the row's place in the log. */
+void store_add_late(struct store_batch *b, const struct store_val *vals, unsigned count);
+#define STORE_ADD_LATE(b, ...)                                                                     \
+    store_add_late(                                                                                \
+        (b), (const struct store_val[]){ __VA_ARGS__ },                                            \
+        (unsigned)(sizeof((const struct store_val[]){ __VA_ARGS__ }) / sizeof(struct store_val)))
+
+/* `b` is NULL unless the result is STORE_OK; the functions below then see no rows. */
+typedef void store_done_fn(void *arg, enum store_result result, const struct store_batch *b);
+
+struct store_op; /* a submitted batch, until its done() */
+/* The batch belongs to the store from here. deadline_ms 0: the default. When it has passed, a write
+ * is STORE_UNKNOWN and a read STORE_DOWN. `done` may be NULL. On the loop's thread. */
+struct store_op *store_submit(struct store_batch *b, struct loop *loop, uint32_t deadline_ms,
+                              store_done_fn *done, void *arg);
+void store_cancel(struct store_op **op); /* no callback will come; on the submitting loop; nulls */
+void store_drop(struct store_batch **b); /* a batch that is not submitted after all; NULL is fine */
+
+/* Results, valid inside done(): statement i of the batch, row r, column c. */
+unsigned store_stmt_count(const struct store_batch *b); /* added so far: the index of the next */
+uint32_t store_row_count(const struct store_batch *b, unsigned stmt);
+int64_t store_int(const struct store_batch *b, unsigned stmt, uint32_t row, unsigned col);
+slice store_text(const struct store_batch *b, unsigned stmt, uint32_t row,
+                 unsigned col);                                    /* NULL: ptr NULL */
+int64_t store_changed(const struct store_batch *b, unsigned stmt); /* rows a write changed */
+int64_t store_last_id(const struct store_batch *b); /* rowid of the last INSERT; 0: none */
+
+/* Synchronous form for start-up, tools and tests, not on a loop: the same batches, waited for as
+ * long as it takes; `done` is called before it returns. */
+enum store_result store_run(struct store_batch *b, store_done_fn *done, void *arg);
+
+extern struct log_area log_store;
+extern struct alarm store_full_alarm, store_down_alarm;
+extern struct metric *const store_metrics[]; /* NULL-terminated, for metric_register() */

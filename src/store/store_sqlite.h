@@ -1,0 +1,178 @@
+/* store_sqlite: the SQLite driver, inside. One writer thread commits groups of batches, reader
+ * threads run reads on connections of their own, a keeper thread moves the WAL into the database.
+ *
+ * A connection belongs to one thread (SQLITE_CONFIG_MULTITHREAD). Pages are read by pread(2), not
+ * mmap(2): an I/O error must be a result, not a SIGBUS. */
+#pragma once
+#include "store/late.h"
+#include "store/store_driver.h"
+#include <sqlite3.h>
+
+enum {
+    SQLITE_GROUP_MAX = 256,  /* batches a commit */
+    SQLITE_GATHER_US = 2000, /* how long the oldest batch waits for company */
+    SQLITE_IDLE_MS = 2000,   /* then late rows are flushed, caches and the WAL shrink */
+    SQLITE_READERS_MAX = 64,
+    SQLITE_WRITER_CACHE_KIB = 16384, /* grows by use */
+    SQLITE_READER_CACHE_KIB = 4096,
+    SQLITE_WAL_PAGES = 4096,           /* of 4 KiB: a checkpoint is due */
+    SQLITE_CHECK_BYTES_MAX = 64 << 20, /* larger files are checked in the background */
+    SQLITE_CHECK_MS_MAX = 30000,
+    SQLITE_SLOW_READ_MS = 100,
+    SQLITE_STACK_BYTES = 256 << 10,
+};
+
+struct sqlite_db;
+
+/* What is known of a statement since it was checked at open. */
+struct sqlite_info {
+    uint8_t slot[STORE_PARAMS_MAX]; /* of $1, $2 … among SQLite's parameters */
+    bool readonly;
+};
+
+struct sqlite_conn {
+    struct sqlite_db *owner;
+    sqlite3 *db;
+    sqlite3_stmt **stmts; /* by id, prepared at first use: an unused one costs no memory */
+};
+
+/* A queue of batches with one thread, or several, behind it. */
+struct sqlite_queue {
+    pthread_mutex_t lock;
+    pthread_cond_t wake; /* on the monotonic clock */
+    struct store_batch *first, **tail;
+    bool stop;
+};
+
+struct sqlite_reader {
+    struct sqlite_conn conn;
+    pthread_t thread;
+    uint64_t deadline_us; /* of the batch that runs */
+};
+
+enum writer_mode { WRITER_AWAKE, WRITER_IDLE, WRITER_GATHERS };
+
+struct early_row { /* inserted for a read, before its turn; marked after the commit */
+    struct late_set *set;
+    uint32_t row;
+};
+
+/* Late rows: one set gathers while the other, sorted, is inserted step by step. */
+struct sqlite_late {
+    struct sqlite_conn *conn;        /* the writer's */
+    sqlite3_stmt *insert, *position; /* NULL: the store has none */
+    const uint8_t *slot;             /* of the insert's parameters */
+    uint32_t width, run_rows;
+    struct late_set gather, run;
+    bool flushing;            /* `run` is being inserted */
+    bool finishing;           /* this group wrote the position: `run` ends with its commit */
+    uint32_t at, step_end;    /* place in run.order; where the step of this group ends */
+    uint64_t paused_until_us; /* after a failure */
+    struct buf early;         /* of struct early_row, of this group */
+};
+
+struct sqlite_writer {
+    struct sqlite_conn conn;
+    sqlite3_stmt *begin, *commit, *rollback, *savepoint, *release, *rollback_to;
+    struct sqlite_late late;
+    pthread_t thread;
+
+    _Atomic(struct store_batch *) top; /* stack of submitted batches, the latest on top */
+    _Atomic uint32_t queued;           /* submitted and not committed yet */
+    _Atomic int mode;
+    atomic_bool stop;
+    pthread_mutex_t lock; /* for sleeping only */
+    pthread_cond_t wake;
+
+    struct store_batch *first, **tail; /* taken from the stack, in order; the writer's own */
+    uint32_t taken;
+    uint64_t group_us;     /* when the last group began */
+    double batches_per_us; /* of late, smoothed */
+    int wal_pages;         /* after the last commit */
+    int wal_pages_asked;   /* when the keeper was asked for a checkpoint */
+    bool trimmed;          /* what idleness allows has been done */
+};
+
+struct sqlite_keeper {
+    struct sqlite_conn conn;
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    bool wanted; /* guarded by lock */
+    bool check;  /* integrity, at start */
+    atomic_bool stop;
+    atomic_bool done;   /* most of the WAL is copied: the writer ends it between two commits */
+    atomic_bool failed; /* the last checkpoint: alarms stay */
+};
+
+struct sqlite_db {
+    struct store *store;
+    char *path;
+    int file;                 /* holds the lock that keeps other servers away */
+    struct sqlite_info *info; /* by statement id */
+    atomic_bool corrupt;      /* latched: nothing is written any more */
+    bool threads;
+    struct sqlite_writer writer;
+    struct sqlite_keeper keeper;
+    struct sqlite_queue reads;
+    struct sqlite_reader *readers;
+    unsigned reader_count;
+};
+
+/* store_sqlite.c */
+void sqlite_start_thread(pthread_t *thread, const char *name, void *(*run)(void *), void *arg);
+void sqlite_cond_init(pthread_cond_t *cond);
+
+/* sqlite_conn.c */
+enum sqlite_role { SQLITE_WRITES, SQLITE_READS, SQLITE_KEEPS };
+NODISCARD int sqlite_conn_open(struct sqlite_conn *c, struct sqlite_db *db, enum sqlite_role role);
+void sqlite_conn_close(struct sqlite_conn *c);
+/* Prepares a statement once to learn about it. E_SYNTAX. */
+NODISCARD enum err sqlite_conn_learn(struct sqlite_conn *c, const struct store_stmt *stmt,
+                                     struct sqlite_info *info, struct why *why);
+NODISCARD int sqlite_prepare(struct sqlite_conn *c, const char *sql, sqlite3_stmt **out);
+sqlite3_stmt *sqlite_conn_stmt(struct sqlite_conn *c,
+                               const struct store_stmt *stmt); /* NULL: error */
+int sqlite_step(sqlite3_stmt *stmt); /* to the end, without rows; resets; SQLITE_OK or an error */
+/* Runs a part and fills its results. SQLITE_OK, or SQLite's extended code. */
+int sqlite_run_part(struct sqlite_conn *c, struct store_batch *b, struct store_part *part);
+/* What a failure means; raises or clears the alarms. */
+enum store_result sqlite_failed(struct sqlite_conn *c, int rc);
+void sqlite_worked(struct sqlite_db *db);
+
+/* sqlite_late.c */
+NODISCARD int sqlite_late_open(struct sqlite_db *db);
+NODISCARD int sqlite_late_rebuild(struct sqlite_db *db); /* from the log, above the position */
+void sqlite_late_close(struct sqlite_late *l);
+int sqlite_late_take(struct sqlite_late *l, struct store_batch *b, const struct store_part *part);
+int sqlite_late_owner(struct sqlite_late *l, int64_t owner); /* inserts its rows */
+/* Inserts the next rows of the run: at least `rows`. Position included when it ends. */
+int sqlite_late_step(struct sqlite_late *l, uint32_t rows);
+void sqlite_late_commit(struct sqlite_late *l);
+void sqlite_late_rollback(struct sqlite_late *l, struct late_mark mark);
+/* Begins to insert what has gathered, if the last run is done. */
+void sqlite_late_flush(struct sqlite_late *l);
+uint32_t sqlite_late_pending(const struct sqlite_late *l);
+
+/* sqlite_write.c */
+NODISCARD int sqlite_writer_open(struct sqlite_writer *w);
+void sqlite_writer_submit(struct sqlite_writer *w, struct store_batch *b);
+void *sqlite_writer_main(void *db);
+void sqlite_writer_stop(struct sqlite_writer *w); /* ends what was submitted, joins */
+void sqlite_writer_close(struct sqlite_writer *w);
+/* Commits late rows of a run outside of the loop: at open and close. SQLite's code. */
+NODISCARD int sqlite_writer_flush(struct sqlite_writer *w);
+
+/* sqlite_read.c */
+void sqlite_reads_submit(struct sqlite_db *db, struct store_batch *first); /* a list by next */
+void *sqlite_reader_main(void *reader);
+void sqlite_reads_stop(struct sqlite_db *db); /* ends what was submitted, joins */
+
+/* sqlite_keep.c */
+void sqlite_keeper_ask(struct sqlite_keeper *k); /* a checkpoint, soon */
+void *sqlite_keeper_main(void *db);
+void sqlite_keeper_stop(struct sqlite_keeper *k);
+/* E_CORRUPT with what SQLite found. Given up, which is OK, when `stop` is set or limit_ms are over.
+ */
+NODISCARD enum err sqlite_check(struct sqlite_conn *c, const atomic_bool *stop, uint32_t limit_ms,
+                                struct why *why);

@@ -1,0 +1,492 @@
+#include <cmocka.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "io/loop.h"
+#include "io/timer.h"
+#include "store/store.h"
+#include "store/store_fixture.h"
+#include <string.h>
+
+/* What a done() saw: texts of the rows, joined. */
+struct seen {
+    unsigned calls;
+    enum store_result result;
+    uint32_t rows;
+    int64_t first, second, last_id, changed;
+    char text[256];
+};
+
+static void see(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct seen *s = arg;
+    s->calls++;
+    s->result = result;
+    s->rows = store_row_count(b, 0);
+    s->last_id = store_last_id(b);
+    s->changed = store_changed(b, 0);
+    s->text[0] = '\0';
+}
+
+static void see_notes(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct seen *s = arg;
+    see(arg, result, b);
+    for (uint32_t i = 0; i < s->rows; i++) {
+        slice name = store_text(b, 0, i, 0), value = store_text(b, 0, i, 1);
+        size_t at = strlen(s->text);
+        snprintf(s->text + at, sizeof s->text - at, "%.*s=%.*s;", SLICE_ARG(name),
+                 value.ptr == NULL ? 4 : (int)value.len, value.ptr == NULL ? "NULL" : value.ptr);
+    }
+}
+
+static void see_counts(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct seen *s = arg;
+    see(arg, result, b);
+    s->first = store_int(b, 0, 0, 0);
+    s->second = store_int(b, 0, 0, 1);
+}
+
+static int begin(void **state)
+{
+    fix_begin();
+    fix_late.run_rows = 64;
+    *state = fix_store();
+    return 0;
+}
+
+static int end(void **state)
+{
+    store_close((struct store **)state);
+    assert_null(*state);
+    fix_end();
+    return 0;
+}
+
+static struct store_batch *put(struct store *s, int64_t owner, const char *name, const char *value)
+{
+    struct store_batch *b = store_write(s, (uint64_t)owner);
+    STORE_ADD(b, &note_put, 1, SV_I(owner), SV_T(slice_of(name)), SV_T(slice_of(value)));
+    return b;
+}
+
+static const char *notes(struct store *s, int64_t owner)
+{
+    static struct seen seen;
+    struct store_batch *b = store_read(s, 0);
+    STORE_ADD(b, &note_list, STORE_ANY_ROWS, SV_I(owner));
+    assert_int_equal(store_run(b, see_notes, &seen), STORE_OK);
+    return seen.text;
+}
+
+static struct seen counts(struct store *s, const struct store_stmt *stmt)
+{
+    struct seen seen = { 0 };
+    struct store_batch *b = store_read(s, 0);
+    store_add(b, stmt, STORE_ANY_ROWS, NULL, 0);
+    assert_int_equal(store_run(b, see_counts, &seen), STORE_OK);
+    return seen;
+}
+
+static void test_values(void **state)
+{
+    struct store *s = *state;
+    struct seen seen = { 0 };
+    assert_int_equal(store_run(put(s, 1, "a", "x"), see, &seen), STORE_OK);
+    assert_int_equal(seen.calls, 1);
+    assert_int_equal(seen.changed, 1);
+    struct store_batch *b = store_write(s, 1);
+    STORE_ADD(b, &note_put, 1, SV_I(1), SV_T(SLICE("b")), SV_NULL);
+    STORE_ADD(b, &note_new, 1, SV_I(1), SV_T(SLICE("c")), SV_T(SLICE("")));
+    STORE_ADD(b, &note_new, 1, SV_I(INT64_MIN), SV_T(SLICE("d")), SV_T(SLICE("\xc3\xa9\"'")));
+    STORE_ADD(b, &note_append, 3, SV_I(1), SV_T(SLICE("+")));
+    assert_int_equal(store_run(b, NULL, NULL), STORE_OK);
+    assert_string_equal(notes(s, 1), "a=x+;b=NULL;c=+;");
+    assert_string_equal(notes(s, INT64_MIN), "d=\xc3\xa9\"';");
+    assert_string_equal(notes(s, 2), "");
+}
+
+static void test_returning(void **state)
+{
+    struct store *s = *state;
+    struct seen seen = { 0 };
+    store_run(put(s, 1, "a", "1"), NULL, NULL);
+    store_run(put(s, 1, "b", "2"), NULL, NULL);
+    struct store_batch *b = store_write(s, 1);
+    STORE_ADD(b, &note_take, 2, SV_I(1));
+    assert_int_equal(store_run(b, see_notes, &seen), STORE_OK);
+    assert_string_equal(seen.text, "a=1;b=2;");
+    assert_int_equal(seen.changed, 2);
+    b = store_write(s, 1);
+    STORE_ADD(b, &note_take, 2, SV_I(1));
+    assert_int_equal(store_run(b, see_notes, &seen), STORE_CONFLICT);
+}
+
+static void test_last_id(void **state)
+{
+    struct store *s = *state;
+    struct seen seen = { 0 };
+    store_run(fix_message(s, 1, 2, 10, SLICE("m")), see, &seen);
+    assert_int_equal(seen.last_id, 1);
+    store_run(fix_message(s, 1, 2, 11, SLICE("m")), see, &seen);
+    assert_int_equal(seen.last_id, 2);
+    store_run(put(s, 1, "a", "1"), see, &seen);
+    assert_int_equal(seen.last_id, 0);
+    struct store_batch *b = store_write(s, 1); /* nothing in front that gave an id */
+    STORE_ADD(b, &entry_put, 1, SV_I(1), SV_I(1), SV_I(1), SV_LAST, SV_I(1));
+    assert_int_equal(store_run(b, see, &seen), STORE_CONFLICT);
+}
+
+/* More parts and bytes than the block of a batch has room for. */
+static void test_large(void **state)
+{
+    struct store *s = *state;
+    struct store_batch *b = store_write(s, 1);
+    char name[16], *value = mem_alloc(100000);
+    memset(value, 'v', 100000);
+    for (int i = 0; i < 1000; i++) {
+        snprintf(name, sizeof name, "n%04d", i);
+        STORE_ADD(b, &note_new, 1, SV_I(7), SV_T(slice_of(name)), SV_T(((slice){ value, 1000 })));
+    }
+    STORE_ADD(b, &note_new, 1, SV_I(8), SV_T(SLICE("big")), SV_T(((slice){ value, 100000 })));
+    assert_int_equal(store_run(b, NULL, NULL), STORE_OK);
+    struct seen seen = { 0 };
+    b = store_write(s, 1);
+    STORE_ADD(b, &note_take, 1000, SV_I(7));
+    assert_int_equal(store_run(b, see, &seen), STORE_OK);
+    assert_int_equal(seen.rows, 1000);
+    b = store_write(s, 1);
+    for (int i = 0; i < 170; i++)
+        STORE_ADD(b, &note_new, 1, SV_I(9), SV_T(SLICE("x")), SV_T(((slice){ value, 100000 })));
+    assert_int_equal(store_run(b, NULL, NULL), STORE_CONFLICT); /* over STORE_BATCH_BYTES_MAX */
+    mem_free(&value);
+}
+
+static void test_drop(void **state)
+{
+    struct store_batch *b = put(*state, 1, "a", "1"), *none = NULL;
+    store_drop(&b);
+    assert_null(b);
+    store_drop(&none);
+    assert_string_equal(notes(*state, 1), "");
+    b = store_write(*state, 1);
+    assert_int_equal(store_run(b, NULL, NULL), STORE_OK); /* empty */
+}
+
+/* A batch is all or nothing, whichever statement is refused. */
+static void test_atomic(void **state)
+{
+    struct store *s = *state;
+    store_run(put(s, 1, "a", "1"), NULL, NULL);
+    for (int at = 0; at < 3; at++) {
+        struct store_batch *b = store_write(s, 1);
+        for (int i = 0; i < 3; i++)
+            STORE_ADD(b, &note_new, 1, SV_I(1), SV_T(i == at ? SLICE("a") : SLICE("b")),
+                      SV_NULL); /* "a" is there; "b" twice: refused as well */
+        assert_int_equal(store_run(b, NULL, NULL), STORE_CONFLICT);
+        assert_string_equal(notes(s, 1), "a=1;");
+    }
+}
+
+/* A lone statement that changes more rows than expected has no savepoint to go back to. */
+static void test_row_counts(void **state)
+{
+    struct store *s = *state;
+    store_run(put(s, 1, "a", "1"), NULL, NULL);
+    store_run(put(s, 1, "b", "2"), NULL, NULL);
+    static const int expected[] = { 0, 1, 3 };
+    for (size_t i = 0; i < 3; i++) {
+        struct store_batch *b = store_write(s, 1);
+        STORE_ADD(b, &note_append, expected[i], SV_I(1), SV_T(SLICE("+")));
+        assert_int_equal(store_run(b, NULL, NULL), STORE_CONFLICT);
+        assert_string_equal(notes(s, 1), "a=1;b=2;");
+    }
+    struct store_batch *b = store_write(s, 1);
+    STORE_ADD(b, &note_append, 2, SV_I(1), SV_T(SLICE("+")));
+    assert_int_equal(store_run(b, NULL, NULL), STORE_OK);
+    assert_string_equal(notes(s, 1), "a=1+;b=2+;");
+}
+
+/* A loop that runs until `left` completions came. */
+struct run {
+    struct store *store;
+    struct loop *loop;
+    unsigned left;
+    unsigned ok, conflict, other;
+    int64_t ids[2000];
+    unsigned id_count;
+};
+
+static void run_begin(struct run *r, struct store *s, unsigned left)
+{
+    *r = (struct run){ .store = s, .loop = loop_create(0), .left = left };
+}
+
+static void count(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct run *r = arg;
+    assert_ptr_equal(loop_here(), r->loop);
+    r->ok += result == STORE_OK;
+    r->conflict += result == STORE_CONFLICT;
+    r->other += result != STORE_OK && result != STORE_CONFLICT;
+    if (store_last_id(b) != 0)
+        r->ids[r->id_count++] = store_last_id(b);
+    if (--r->left == 0)
+        loop_stop(r->loop);
+}
+
+/* In one group: lanes keep their order, each refused batch harms no other. */
+static void test_group(void **state)
+{
+    struct run r;
+    char digit[2] = "0";
+    run_begin(&r, *state, 1000);
+    store_run(put(*state, 5, "log", ""), NULL, NULL);
+    for (unsigned i = 0; i < 250; i++) {
+        digit[0] = (char)('0' + i % 10);
+        struct store_batch *b = store_write(*state, 5);
+        STORE_ADD(b, &note_append, 1, SV_I(5), SV_T(slice_of(digit)));
+        store_submit(b, r.loop, 0, count, &r);
+        b = store_write(*state, 6); /* refused from the second one on */
+        STORE_ADD(b, &note_new, 1, SV_I(6), SV_T(SLICE("once")), SV_NULL);
+        store_submit(b, r.loop, 0, count, &r);
+        b = store_write(*state, 5); /* its first part is undone */
+        STORE_ADD(b, &note_append, 1, SV_I(5), SV_T(SLICE("x")));
+        STORE_ADD(b, &note_new, 1, SV_I(5), SV_T(SLICE("log")), SV_NULL);
+        store_submit(b, r.loop, 0, count, &r);
+        store_submit(fix_message(*state, 1, 2, 1000 + i, SLICE("m")), r.loop, 0, count, &r);
+    }
+    assert_int_equal(r.left, 1000); /* nothing from inside store_submit() */
+    loop_run(r.loop);
+    assert_int_equal(r.ok, 501);
+    assert_int_equal(r.conflict, 499);
+    assert_int_equal(r.id_count, 250);
+    for (unsigned i = 0; i < r.id_count; i++)
+        assert_int_equal(r.ids[i], i + 1);
+    const char *log = notes(*state, 5);
+    assert_int_equal(strncmp(log, "log=01234567890123456789", 24), 0);
+    assert_null(strchr(log, 'x'));
+    store_close((struct store **)state);
+    loop_destroy(&r.loop);
+}
+
+static void see_in_loop(void *arg, enum store_result result, const struct store_batch *b)
+{
+    see_notes(arg, result, b);
+    loop_stop(loop_here());
+}
+
+/* A read on a lane sees the writes in front of it; written and read in one go. */
+static void test_read_after_write(void **state)
+{
+    struct loop *loop = loop_create(3);
+    struct seen seen = { 0 };
+    for (int i = 0; i < 50; i++) {
+        char value[8];
+        snprintf(value, sizeof value, "%d", i);
+        store_submit(put(*state, 1, "n", value), loop, 0, NULL, NULL);
+        struct store_batch *b = store_read(*state, 1);
+        STORE_ADD(b, &note_list, STORE_ANY_ROWS, SV_I(1));
+        store_submit(b, loop, 0, see_in_loop, &seen);
+        loop_run(loop);
+        char expected[16];
+        snprintf(expected, sizeof expected, "n=%d;", i);
+        assert_string_equal(seen.text, expected);
+    }
+    store_close((struct store **)state);
+    loop_destroy(&loop);
+}
+
+static void must_not_run(void *arg, enum store_result result, const struct store_batch *b)
+{
+    (void)arg;
+    (void)result;
+    (void)b;
+    fail();
+}
+
+static void test_cancel(void **state)
+{
+    struct run r;
+    run_begin(&r, *state, 1);
+    struct store_op *op = store_submit(put(*state, 1, "a", "1"), r.loop, 0, must_not_run, NULL);
+    store_cancel(&op);
+    assert_null(op);
+    store_cancel(&op);
+    store_submit(put(*state, 1, "b", "2"), r.loop, 0, count, &r);
+    loop_run(r.loop);
+    assert_string_equal(notes(*state, 1), "a=1;b=2;"); /* the write is not taken back */
+    store_close((struct store **)state);
+    loop_destroy(&r.loop);
+}
+
+/* Completions that no loop takes are dropped with the store. */
+static void test_close_before_loop(void **state)
+{
+    struct loop *loop = loop_create(0);
+    for (int i = 0; i < 100; i++)
+        store_submit(put(*state, 1, "a", "1"), loop, 0, must_not_run, NULL);
+    store_close((struct store **)state);
+    loop_destroy(&loop);
+    *state = fix_store();
+    assert_string_equal(notes(*state, 1), "a=1;");
+}
+
+static void test_read_deadline(void **state)
+{
+    struct loop *loop = loop_create(0);
+    struct seen seen = { 0 };
+    struct store_batch *b = store_read(*state, 0);
+    uint64_t began_us = clock_mono_us();
+    STORE_ADD(b, &note_slow, STORE_ANY_ROWS, SV_I(INT64_MAX)); /* would never end */
+    store_submit(b, loop, 200, see_in_loop, &seen);
+    loop_run(loop);
+    assert_int_equal(seen.calls, 1);
+    assert_int_equal(seen.result, STORE_DOWN);
+    assert_true(clock_mono_us() - began_us >= 200000);
+    assert_string_equal(notes(*state, 1), ""); /* the reader is free again */
+    store_close((struct store **)state);
+    loop_destroy(&loop);
+}
+
+static const char *entries(struct store *s, int64_t owner)
+{
+    static char text[256];
+    struct seen seen = { 0 };
+    struct store_batch *b = store_read(s, (uint64_t)owner);
+    store_read_late(b, owner);
+    STORE_ADD(b, &entry_list, STORE_ANY_ROWS, SV_I(owner));
+    assert_int_equal(store_run(b, see, &seen), STORE_OK);
+    snprintf(text, sizeof text, "%u", seen.rows);
+    return text;
+}
+
+static void test_late_rows(void **state)
+{
+    struct store *s = *state;
+    for (int i = 0; i < 20; i++)
+        store_run(fix_message(s, 1 + i % 2, 3, 100 + i, SLICE("m")), NULL, NULL);
+    assert_int_equal(counts(s, &entry_count).first, 0); /* held back */
+    assert_string_equal(entries(s, 1), "10");
+    assert_int_equal(counts(s, &entry_count).first, 10); /* only this owner's */
+    assert_int_equal(counts(s, &entry_count).second, 0);
+    assert_string_equal(entries(s, 3), "20");
+    for (int i = 20; i < 32; i++) /* the run of 64 rows is full, then inserted with a commit */
+        store_run(fix_message(s, 1, 3, 100 + i, SLICE("m")), NULL, NULL);
+    store_run(fix_message(s, 1, 3, 200, SLICE("m")), NULL, NULL);
+    assert_int_equal(counts(s, &entry_count).first, 64);
+    assert_int_equal(counts(s, &entry_count).second, 32);
+    assert_string_equal(entries(s, 3), "33");
+    store_close(&s);
+    s = fix_store();
+    assert_int_equal(counts(s, &entry_count).first, 66);
+    assert_int_equal(counts(s, &entry_count).second, 33);
+    *state = s;
+}
+
+/* A refused batch leaves no late row. */
+static void test_late_refused(void **state)
+{
+    struct store *s = *state;
+    store_run(put(s, 1, "a", "1"), NULL, NULL);
+    struct store_batch *b = fix_message(s, 1, 2, 5, SLICE("m"));
+    STORE_ADD(b, &note_new, 1, SV_I(1), SV_T(SLICE("a")), SV_NULL);
+    assert_int_equal(store_run(b, NULL, NULL), STORE_CONFLICT);
+    store_run(fix_message(s, 3, 4, 6, SLICE("m")), NULL, NULL);
+    assert_string_equal(entries(s, 1), "0");
+    assert_string_equal(entries(s, 3), "1");
+    store_close(&s);
+    s = fix_store();
+    assert_int_equal(counts(s, &entry_count).first, 2);
+    *state = s;
+}
+
+static void test_not_late(void **state)
+{
+    store_close((struct store **)state);
+    fix_late.run_rows = 0;
+    struct store *s = fix_store();
+    struct store_batch *b = fix_message(s, 1, 2, 5, SLICE("m"));
+    STORE_ADD(b, &note_append, 1, SV_I(1), SV_T(SLICE("refused")));
+    assert_int_equal(store_run(b, NULL, NULL), STORE_CONFLICT);
+    assert_int_equal(store_run(fix_message(s, 1, 2, 6, SLICE("m")), NULL, NULL), STORE_OK);
+    assert_int_equal(counts(s, &entry_count).first, 2);
+    store_close(&s);
+    *state = fix_store();
+    assert_int_equal(counts(*state, &entry_count).second, 1);
+}
+
+/* Chains of writes on several lanes: each write is submitted by the completion of the one before.
+ */
+struct chain {
+    struct run *run;
+    uint64_t lane;
+    unsigned left;
+};
+
+static void next_of_chain(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct chain *c = arg;
+    (void)b;
+    assert_int_equal(result, STORE_OK);
+    if (c->left-- > 0) {
+        struct store_batch *next = fix_message(c->run->store, (int64_t)c->lane,
+                                               1000 - (int64_t)c->lane, c->left, SLICE("chain"));
+        store_submit(next, c->run->loop, 0, next_of_chain, c);
+    } else if (--c->run->left == 0) {
+        loop_stop(c->run->loop);
+    }
+}
+
+static void test_chains(void **state)
+{
+    struct run r;
+    struct chain chains[64];
+    run_begin(&r, *state, 64);
+    for (unsigned i = 0; i < 64; i++) {
+        chains[i] = (struct chain){ &r, i, 50 };
+        store_submit(put(*state, i, "begin", ""), r.loop, 0, next_of_chain, &chains[i]);
+    }
+    loop_run(r.loop);
+    assert_int_equal(counts(*state, &message_count).first, 64 * 50);
+    store_close((struct store **)state);
+    loop_destroy(&r.loop);
+    *state = fix_store();
+    assert_int_equal(counts(*state, &entry_count).first, 64 * 50 * 2);
+}
+
+static void test_names(void **state)
+{
+    (void)state;
+    assert_string_equal(store_result_name(STORE_OK), "ok");
+    assert_string_equal(store_result_name(STORE_UNKNOWN), "unknown");
+}
+
+int main(void)
+{
+#define WITH_STORE(test) cmocka_unit_test_setup_teardown(test, begin, end)
+    const struct CMUnitTest tests[] = {
+        WITH_STORE(test_values),
+        WITH_STORE(test_returning),
+        WITH_STORE(test_last_id),
+        WITH_STORE(test_large),
+        WITH_STORE(test_drop),
+        WITH_STORE(test_atomic),
+        WITH_STORE(test_row_counts),
+        WITH_STORE(test_group),
+        WITH_STORE(test_read_after_write),
+        WITH_STORE(test_cancel),
+        WITH_STORE(test_close_before_loop),
+        WITH_STORE(test_read_deadline),
+        WITH_STORE(test_late_rows),
+        WITH_STORE(test_late_refused),
+        WITH_STORE(test_not_late),
+        WITH_STORE(test_chains),
+        cmocka_unit_test(test_names),
+    };
+    return cmocka_run_group_tests_name("store", tests, NULL, NULL);
+}
