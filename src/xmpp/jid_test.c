@@ -1,0 +1,329 @@
+#include "base/arena.h"
+#include "xmpp/jid.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h> /* needs the three above */
+
+static struct arena *tmp;
+
+static void expect(const char *text, const char *full)
+{
+    struct jid j = { 0 };
+    enum err e = jid_parse(&j, slice_of(text), tmp);
+    if (e != OK)
+        fail_msg("%s: refused", text);
+    if (!slice_is(j.full, full))
+        fail_msg("%s: became %.*s", text, SLICE_ARG(j.full));
+    struct jid again = { 0 };
+    assert_int_equal(jid_parse(&again, j.full, tmp), OK);
+    assert_true(slice_eq(again.full, j.full));
+}
+
+static void refuse(const char *text)
+{
+    struct jid j = { 0 };
+    if (jid_parse(&j, slice_of(text), tmp) != E_SYNTAX)
+        fail_msg("%s: accepted as %.*s", text, SLICE_ARG(j.full));
+}
+
+/* RFC 7622 §3.5, Table 1 */
+static void accepts_the_rfcs_examples(void **state)
+{
+    (void)state;
+    expect("juliet@example.com", "juliet@example.com");
+    expect("juliet@example.com/foo", "juliet@example.com/foo");
+    expect("juliet@example.com/foo bar", "juliet@example.com/foo bar");
+    expect("juliet@example.com/foo@bar", "juliet@example.com/foo@bar");
+    expect("foo\\20bar@example.com", "foo\\20bar@example.com");
+    expect("fussball@example.com", "fussball@example.com");
+    expect("fußball@example.com", "fußball@example.com");
+    expect("π@example.com", "π@example.com");
+    expect("Σ@example.com/foo", "σ@example.com/foo");
+    expect("σ@example.com/foo", "σ@example.com/foo");
+    expect("ς@example.com/foo", "ς@example.com/foo");
+    expect("king@example.com/♚", "king@example.com/♚");
+    expect("example.com", "example.com");
+    expect("example.com/foobar", "example.com/foobar");
+    expect("a.example.com/b@example.net", "a.example.com/b@example.net");
+}
+
+/* RFC 7622 §3.5, Table 2; its example of a leading space in a resourcepart is not here, since
+ * OpaqueString does not forbid it (the table's entry was reported as an error). */
+static void refuses_the_rfcs_examples(void **state)
+{
+    (void)state;
+    refuse("\"juliet\"@example.com");
+    refuse("foo bar@example.com");
+    refuse("@example.com/");
+    refuse("henryⅣ@example.com");
+    refuse("♚@example.com");
+    refuse("juliet@");
+    refuse("/foobar");
+    expect("juliet@example.com/ foo", "juliet@example.com/ foo");
+}
+
+static void splits_at_the_first_separators(void **state)
+{
+    (void)state;
+    struct jid j = jid_split(SLICE("a@b.c/d@e/f"));
+    assert_true(slice_is(j.local, "a"));
+    assert_true(slice_is(j.domain, "b.c"));
+    assert_true(slice_is(j.resource, "d@e/f"));
+    assert_true(slice_is(jid_bare(&j), "a@b.c"));
+    assert_false(jid_is_bare(&j));
+    j = jid_split(SLICE("b.c/x@y"));
+    assert_true(jid_is_domain(&j));
+    assert_true(slice_is(j.resource, "x@y"));
+    assert_true(slice_is(jid_bare(&j), "b.c"));
+    j = jid_split(SLICE("a@b"));
+    assert_true(jid_is_bare(&j));
+    assert_true(slice_is(jid_bare(&j), "a@b"));
+}
+
+static void refuses_empty_parts(void **state)
+{
+    (void)state;
+    const char *const bad[] = { "", "@", "/", "@b", "a@", "a@/r", "a@b/", "b/", "a@b@c", "@b/r" };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        refuse(bad[i]);
+}
+
+static void lowers_ascii(void **state)
+{
+    (void)state;
+    expect("Juliet@Example.COM/Balcony", "juliet@example.com/Balcony");
+    expect("EXAMPLE.com", "example.com");
+}
+
+static void keeps_prepared_text_in_place(void **state)
+{
+    (void)state;
+    const slice text = SLICE("juliet@example.com/Balcony 1");
+    struct jid j;
+    assert_int_equal(jid_parse(&j, text, NULL), OK); /* touches no arena */
+    assert_ptr_equal(j.full.ptr, text.ptr);
+    assert_int_equal(j.full.len, text.len);
+    assert_ptr_equal(j.resource.ptr, text.ptr + 19);
+}
+
+static void prepares_each_part_by_its_own_rules(void **state)
+{
+    (void)state;
+    expect("ＦＯＯ@example.com/ＦＯＯ", "foo@example.com/ＦＯＯ");
+    expect("E\xcc\x81@example.com/e\xcc\x81", "é@example.com/é");
+    expect("İ@example.com", "i̇@example.com");
+    expect("example.com/foo\xc2\xa0"
+           "bar",
+           "example.com/foo bar");
+    expect("ﾊﾝ@example.com", "ハン@example.com");
+    refuse("ab＠cd@example.com"); /* the fullwidth sign maps to a separator */
+    refuse("ﬁ@example.com");      /* HasCompat */
+    refuse("a\xe2\x80\x8b"
+           "b@example.com"); /* default ignorable */
+    refuse("a\x01@example.com");
+    refuse("a@example.com/\x7f");
+    refuse("a@example.com/\xc2\x85");
+    refuse("a@example.com/\xff");       /* not UTF-8 */
+    refuse("\xed\xa0\x80@example.com"); /* a surrogate */
+    refuse("\xcd\xb8@example.com");     /* U+0378, unassigned */
+    refuse("\xe1\x84\x80@example.com"); /* an old hangul jamo */
+}
+
+static void applies_the_contextual_rules(void **state)
+{
+    (void)state;
+    expect("l·l@example.com", "l·l@example.com");
+    refuse("a·l@example.com");
+    refuse("·@example.com");
+    expect("͵α@example.com", "͵α@example.com");
+    refuse("͵a@example.com");
+    expect("א׳@example.com", "א׳@example.com");
+    refuse("׳א@example.com");
+    expect("カ・@example.com", "カ・@example.com");
+    refuse("a・@example.com");
+    refuse("٠۰@example.com");
+    /* U+200D and U+200C: behind a virama; U+200C also between joining letters */
+    expect("क्\xe2\x80\x8dष@example.com", "क्\xe2\x80\x8dष@example.com");
+    refuse("क\xe2\x80\x8dष@example.com");
+    expect("ب\xe2\x80\x8c"
+           "ب@example.com",
+           "ب\xe2\x80\x8c"
+           "ب@example.com");
+    refuse("a\xe2\x80\x8c"
+           "b@example.com");
+    refuse("a\xe2\x80\x8c@example.com");
+}
+
+static void applies_the_bidi_rule_to_localparts(void **state)
+{
+    (void)state;
+    expect("אבג@example.com", "אבג@example.com");
+    expect("אב1@example.com", "אב1@example.com");
+    refuse("aא@example.com");
+    refuse("1א@example.com");
+    refuse("א1a@example.com");
+    refuse("אב-@example.com");
+    refuse("ا٠1@example.com");                      /* both kinds of digits */
+    expect("a@example.com/aא", "a@example.com/aא"); /* no rule for resourceparts */
+}
+
+static void prepares_domains(void **state)
+{
+    (void)state;
+    expect("example.com.", "example.com");
+    expect("a@example.com./r", "a@example.com/r");
+    expect("BÜCHER.example", "bücher.example");
+    expect("xn--bcher-kva.example", "bücher.example");
+    expect("XN--BCHER-KVA.example.", "bücher.example");
+    expect("faß.example", "faß.example"); /* non-transitional */
+    expect("ｅｘａｍｐｌｅ。com", "example.com");
+    expect("r3---sn.example", "r3---sn.example");
+    expect("localhost", "localhost");
+    refuse("..");
+    refuse(".");
+    refuse("example..com");
+    refuse("example.com..");
+    refuse(".example.com");
+    refuse("-a.example");
+    refuse("a-.example");
+    refuse("a_b.example");
+    refuse("a b.example");
+    refuse("exa\x01mple");
+    refuse("♥.example"); /* UTS 46 would let it through, IDNA2008 does not */
+    refuse("xn--a.example");
+    refuse("bücher-.example");
+}
+
+static void takes_ip_literals(void **state)
+{
+    (void)state;
+    expect("a@192.0.2.1/r", "a@192.0.2.1/r");
+    expect("a@[2001:DB8:0:0::1]/r", "a@[2001:db8::1]/r");
+    expect("[::1]", "[::1]");
+    refuse("[::1");
+    refuse("[::1]x");
+    refuse("[]");
+    refuse("[");
+    refuse("[::g]");
+    refuse("[fe80::1%eth0]");
+    refuse("::1");
+}
+
+static const char *repeat(char *out, char c, size_t count)
+{
+    memset(out, c, count);
+    out[count] = '\0';
+    return out;
+}
+
+static void keeps_the_limits(void **state)
+{
+    (void)state;
+    static char part[2048], text[8192];
+    slice out;
+    assert_int_equal(jid_prep_local(slice_of(repeat(part, 'a', 1023)), tmp, &out), OK);
+    assert_int_equal(jid_prep_local(slice_of(repeat(part, 'A', 1023)), tmp, &out), OK);
+    assert_int_equal(jid_prep_local(slice_of(repeat(part, 'a', 1024)), tmp, &out), E_SYNTAX);
+    assert_int_equal(jid_prep_resource(slice_of(repeat(part, 'a', 1023)), tmp, &out), OK);
+    assert_int_equal(jid_prep_resource(slice_of(repeat(part, 'a', 1024)), tmp, &out), E_SYNTAX);
+    assert_int_equal(jid_prep_domain(slice_of(repeat(part, 'a', 63)), tmp, &out), OK);
+    assert_int_equal(jid_prep_domain(slice_of(repeat(part, 'a', 64)), tmp, &out), E_SYNTAX);
+    memset(text, 0, sizeof text);
+    for (size_t i = 0; i < 1023; i++)
+        text[i] = i % 16 == 15 ? '.' : 'a';
+    assert_int_equal(jid_prep_domain((slice){ text, 1022 }, tmp, &out), OK);
+    assert_int_equal(jid_prep_domain((slice){ text, 1023 }, tmp, &out), OK);
+    assert_int_equal(jid_prep_domain((slice){ text, 1025 }, tmp, &out), E_SYNTAX);
+    for (size_t i = 0; i < 512; i++) /* 511 two-byte letters fit, 512 do not */
+        memcpy(text + 2 * i, "ä", 2);
+    assert_int_equal(jid_prep_local((slice){ text, 1022 }, tmp, &out), OK);
+    assert_int_equal(jid_prep_local((slice){ text, 1024 }, tmp, &out), E_SYNTAX);
+    for (size_t i = 0; i < 1023; i++) /* three bytes each, one each when prepared */
+        memcpy(text + 3 * i, "ａ", 3);
+    assert_int_equal(jid_prep_local((slice){ text, 3069 }, tmp, &out), OK);
+    assert_int_equal(out.len, 1023);
+}
+
+static void prepares_passwords(void **state)
+{
+    (void)state;
+    slice out;
+    assert_int_equal(jid_prep_password(SLICE("a \"b\" C"), tmp, &out), OK);
+    assert_true(slice_is(out, "a \"b\" C"));
+    assert_int_equal(jid_prep_password(SLICE("a\xe3\x80\x80"
+                                             "e\xcc\x81♚"),
+                                       tmp, &out),
+                     OK);
+    assert_true(slice_is(out, "a é♚"));
+    assert_int_equal(jid_prep_password(SLICE(""), tmp, &out), E_SYNTAX);
+    assert_int_equal(jid_prep_password(SLICE("a\tb"), tmp, &out), E_SYNTAX);
+}
+
+/* XEP-0106 §5.1 and §5.2 */
+static void escapes_localparts(void **state)
+{
+    (void)state;
+    static const char *const rows[][2] = {
+        { "space cadet", "space\\20cadet" },
+        { "call me \"ishmael\"", "call\\20me\\20\\22ishmael\\22" },
+        { "at&t guy", "at\\26t\\20guy" },
+        { "d'artagnan", "d\\27artagnan" },
+        { "/.fanboy", "\\2f.fanboy" },
+        { "::foo::", "\\3a\\3afoo\\3a\\3a" },
+        { "<foo>", "\\3cfoo\\3e" },
+        { "user@host", "user\\40host" },
+        { "c:\\net", "c\\3a\\net" },
+        { "c:\\\\net", "c\\3a\\\\net" },
+        { "c:\\cool stuff", "c\\3a\\cool\\20stuff" },
+        { "c:\\5commas", "c\\3a\\5c5commas" },
+        { "\\3and\\2is\\5cool", "\\5c3and\\2is\\5c5cool" },
+        { "a\\20", "a\\5c20" },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        slice escaped = jid_escape(slice_of(rows[i][0]), tmp);
+        if (!slice_is(escaped, rows[i][1]))
+            fail_msg("%s: became %.*s", rows[i][0], SLICE_ARG(escaped));
+        assert_true(slice_is(jid_unescape(escaped, tmp), rows[i][0]));
+    }
+    assert_true(slice_is(jid_escape(SLICE(" a "), tmp), "a"));
+    assert_true(slice_is(jid_unescape(SLICE("\\20a\\20"), tmp), "\\20a\\20"));
+    assert_true(slice_is(jid_unescape(SLICE("a\\2"), tmp), "a\\2"));
+    assert_true(slice_is(jid_unescape(SLICE("a\\5c20"), tmp), "a\\20"));
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    tmp = arena_create(0);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    arena_destroy(&tmp);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(accepts_the_rfcs_examples),
+        cmocka_unit_test(refuses_the_rfcs_examples),
+        cmocka_unit_test(splits_at_the_first_separators),
+        cmocka_unit_test(refuses_empty_parts),
+        cmocka_unit_test(lowers_ascii),
+        cmocka_unit_test(keeps_prepared_text_in_place),
+        cmocka_unit_test(prepares_each_part_by_its_own_rules),
+        cmocka_unit_test(applies_the_contextual_rules),
+        cmocka_unit_test(applies_the_bidi_rule_to_localparts),
+        cmocka_unit_test(prepares_domains),
+        cmocka_unit_test(takes_ip_literals),
+        cmocka_unit_test(keeps_the_limits),
+        cmocka_unit_test(prepares_passwords),
+        cmocka_unit_test(escapes_localparts),
+    };
+    return cmocka_run_group_tests_name("jid", tests, setup, teardown);
+}
