@@ -71,8 +71,8 @@ static int show_help(const struct options *o, struct arena *arena)
     else if (count > 0 && e != OK)
         return usage_error(why.text);
     else
-        help_all(stdout);
-    return EXIT_DONE;
+        help_all(o->word_count > 0 || o->help ? stdout : stderr);
+    return o->word_count > 0 || o->help ? EXIT_DONE : EXIT_USAGE;
 }
 
 static int connect_to(const char *path)
@@ -214,7 +214,6 @@ int main(int argc, char **argv)
     int code;
     if (o.help || o.word_count == 0 || strcmp(o.words[0], "help") == 0) {
         code = show_help(&o, arena);
-        code = o.word_count == 0 && !o.help ? EXIT_USAGE : code;
     } else if (strcmp(o.words[0], "completion") == 0) {
         if (o.word_count == 2 && strcmp(o.words[1], "bash") == 0) {
             help_completion(stdout);

@@ -10,11 +10,8 @@
 #include "im/worker.h"
 #include "io/conn.h"
 #include "io/listen.h"
-#include <errno.h>
 #include <stdio.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 enum {
@@ -39,7 +36,6 @@ struct control {
     struct listener *listener; /* NULL after control_close() */
     struct list clients;
     unsigned client_count;
-    char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
 };
 
 struct client {
@@ -207,53 +203,24 @@ static void on_accepted(struct loop *loop, int fd, const struct sockaddr *peer, 
     conn_start(cl->conn, &client_ops, cl);
 }
 
-/* A file left by a server that was killed: it is there, but connecting is refused. */
-static enum err remove_stale(const char *path, struct why *why)
-{
-    struct stat st;
-    struct sockaddr_un addr = { .sun_family = AF_UNIX };
-    if (lstat(path, &st) != 0)
-        return OK; /* not there, or listening will tell */
-    int fd = S_ISSOCK(st.st_mode) ? socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0) : -1;
-    memcpy(addr.sun_path, path, strlen(path) + 1);
-    bool stale =
-        fd >= 0 && connect(fd, (struct sockaddr *)&addr, sizeof addr) != 0 && errno == ECONNREFUSED;
-    if (fd >= 0)
-        close(fd);
-    if (!stale) {
-        why_set(why, "%s: %s", path,
-                fd < 0 ? "there is a file that is not a socket; remove it or change `control`"
-                       : "another server is listening; stop it or change `control`");
-        return E_EXISTS;
-    }
-    unlink(path);
-    return OK;
-}
-
-enum err control_open(struct control **out, const char *path, struct worker *worker,
+enum err control_open(struct control **out, const char *address, struct worker *worker,
                       struct why *why)
 {
-    char address[sizeof "unix:" + sizeof(*out)->path];
-    size_t len = strlen(path);
-    if (len >= sizeof(*out)->path) {
-        why_set(why, "%s: found a path of %zu bytes, allowed less than %zu", path, len,
-                sizeof(*out)->path);
-        return E_LIMIT;
-    }
-    enum err e = remove_stale(path, why);
-    if (e != OK)
-        return e;
+    struct why inner;
     struct control *ctl = mem_new(struct control);
     ctl->worker = worker;
     list_init(&ctl->clients);
-    memcpy(ctl->path, path, len + 1);
-    snprintf(address, sizeof address, "unix:%s", path);
-    e = listener_open(&ctl->listener, slice_of(address), why);
-    if (e == OK)
-        e = listener_attach(ctl->listener, worker->loop, on_accepted, ctl);
+    enum err e = listener_open(&ctl->listener, slice_of(address), &inner);
     if (e != OK) {
-        if (ctl->listener != NULL)
-            listener_close(&ctl->listener);
+        why_set(why, "control: %s%s", inner.text,
+                e == E_EXISTS ? "; another server runs: stop it or change `control`" : "");
+    } else {
+        e = listener_attach(ctl->listener, worker->loop, on_accepted, ctl);
+        if (e != OK)
+            why_set(why, "control: %s: %s", address, err_text(e));
+    }
+    if (e != OK) {
+        listener_close(&ctl->listener);
         mem_free(&ctl);
         return e;
     }
@@ -266,8 +233,7 @@ void control_close(struct control *control)
     if (control->listener == NULL)
         return;
     listener_detach(control->listener, control->worker->loop);
-    listener_close(&control->listener);
-    unlink(control->path);
+    listener_close(&control->listener); /* and removes the socket file */
     LIST_EACH(it, &control->clients)
     {
         struct client *cl = CONTAINER_OF(it, struct client, node);

@@ -13,8 +13,9 @@ struct worker;
 
 extern struct log_area log_admin;
 
-/* A socket file that nobody listens on is replaced. E_EXISTS: somebody does, or it is no socket. */
-NODISCARD enum err control_open(struct control **out, const char *path, struct worker *worker,
+/* `address` is "unix:PATH"; a socket file that nobody listens on is replaced. E_EXISTS: somebody
+ * does, or the file is no socket. */
+NODISCARD enum err control_open(struct control **out, const char *address, struct worker *worker,
                                 struct why *why);
 /* Accepts no more and removes the socket file. Commands that still run are answered. */
 void control_close(struct control *control);

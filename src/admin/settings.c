@@ -282,11 +282,16 @@ static const char *source(const struct setting *s)
 
 static void add_setting(struct command_call *call, const struct setting *s)
 {
+    static const char *const types[] = {
+        [SET_BOOL] = "bool", [SET_INT] = "int",       [SET_BYTES] = "bytes",
+        [SET_MS] = "time",   [SET_CHOICE] = "choice", [SET_STRING] = "string",
+    };
     char value[VALUE_BYTES_MAX], def[VALUE_BYTES_MAX];
     setting_format(s, value, sizeof value);
     default_text(s, def, sizeof def);
     command_row(call);
-    command_text(call, "setting", slice_of(s->name));
+    command_text(call, "name", slice_of(s->name));
+    command_text(call, "type", slice_of(types[s->type]));
     command_text(call, "value", slice_of(value));
     command_text(call, "default", slice_of(def));
     command_text(call, "source", slice_of(source(s)));
@@ -366,7 +371,7 @@ static struct command show_command = {
         },
     .run = run_show,
     .doc = "Lists the settings with their values and where these come from.",
-    .columns = (const char *const[]){ "setting", "value", "default", "source", NULL },
+    .columns = (const char *const[]){ "name", "value", "default", "source", NULL },
 };
 
 const struct feature settings_feature = {

@@ -131,7 +131,7 @@ static void run_alarms(struct command_call *call)
             clock_stamp(since, since_us);
         alarm_detail(a, detail, sizeof detail);
         command_row(call);
-        command_text(call, "alarm", slice_of(a->name));
+        command_text(call, "name", slice_of(a->name));
         command_text(call, "severity", slice_of(severities[a->severity]));
         command_bool(call, "active", active);
         command_text(call, "since", slice_of(since));
@@ -168,7 +168,7 @@ static void run_metrics(struct command_call *call)
     }
     for (const struct metric *m = metric_first(); m != NULL; m = m->next) {
         command_row(call);
-        command_text(call, "metric", slice_of(m->name));
+        command_text(call, "name", slice_of(m->name));
         command_text(call, "type", slice_of(metric_type(m)));
         command_int(call, "value", metric_read(m));
         command_text(call, "help", slice_of(m->help));
@@ -190,7 +190,7 @@ static struct command alarm_command = {
         },
     .run = run_alarms,
     .doc = "Lists what is wrong now, and what to do about it.",
-    .columns = (const char *const[]){ "alarm", "severity", "active", "since", "text", "detail",
+    .columns = (const char *const[]){ "name", "severity", "active", "since", "text", "detail",
                                       "action", NULL },
 };
 static struct command metrics_command = {
@@ -203,7 +203,7 @@ static struct command metrics_command = {
         },
     .run = run_metrics,
     .doc = "Shows all counters and gauges.",
-    .columns = (const char *const[]){ "metric", "type", "value", "help", NULL },
+    .columns = (const char *const[]){ "name", "type", "value", "help", NULL },
 };
 
 const struct feature status_feature = {

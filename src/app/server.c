@@ -108,7 +108,9 @@ struct control_start {
 static void start_control(struct worker *w, void *arg)
 {
     struct control_start *c = arg;
-    c->err = control_open(&c->server->control, c->server->file->control, w, c->why);
+    const struct node_file *f = c->server->file;
+    c->err =
+        control_open(&c->server->control, arena_printf(f->arena, "unix:%s", f->control), w, c->why);
 }
 
 static void stop_control(struct worker *w, void *arg)

@@ -1,0 +1,280 @@
+#include "admin/control.h"
+#include "base/buf.h"
+#include "base/command.h"
+#include "base/log.h"
+#include "im/worker.h"
+#include <pthread.h>
+#include <semaphore.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+enum { CLIENTS_MAX = 32 };
+
+/* A loop on a thread of its own with a control socket; the test speaks to it as a client. */
+struct fixture {
+    struct worker worker;
+    struct control *control;
+    pthread_t thread;
+    sem_t synced;
+    char folder[64], path[96], address[104];
+};
+
+static struct fixture fx;
+static struct command_call *waiting; /* the call that `wait` began; ended by the test's thread */
+static sem_t wait_begun;
+
+static void run_echo(struct command_call *call)
+{
+    command_row(call);
+    command_text(call, "said", command_arg(call, "text"));
+    command_text(call, "actor", call->actor);
+    command_done(call, "echo");
+}
+
+static void run_wait(struct command_call *call)
+{
+    waiting = call;
+    sem_post(&wait_begun);
+}
+
+static struct command echo_command = {
+    .name = "echo",
+    .args =
+        (const struct command_arg[]){
+            { "text", ARG_POSITIONAL, "what to say", NULL },
+            { "secret", ARG_SECRET, "not for the log", NULL },
+            { 0 },
+        },
+    .run = run_echo,
+    .doc = "Says it again.",
+};
+static struct command wait_command = { .name = "wait", .run = run_wait, .doc = "Ends later." };
+
+static void *loop_main(void *arg)
+{
+    (void)arg;
+    loop_run(fx.worker.loop);
+    return NULL;
+}
+
+struct post {
+    struct loop_post post;
+    void (*fn)(void);
+};
+
+static void post_run(struct loop_post *p, struct loop *loop)
+{
+    (void)loop;
+    CONTAINER_OF(p, struct post, post)->fn();
+    sem_post(&fx.synced);
+}
+
+/* Runs fn on the loop and waits for it. */
+static void on_loop(void (*fn)(void))
+{
+    struct post p = { .post = { .fn = post_run }, .fn = fn };
+    loop_post(fx.worker.loop, &p.post);
+    sem_wait(&fx.synced);
+}
+
+static void close_control(void) { control_close(fx.control); }
+
+static int dial(void)
+{
+    struct sockaddr_un addr = { .sun_family = AF_UNIX };
+    memcpy(addr.sun_path, fx.path, strlen(fx.path) + 1);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct timeval patience = { .tv_sec = 10 };
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    assert_int_equal(connect(fd, (struct sockaddr *)&addr, sizeof addr), 0);
+    return fd;
+}
+
+static void put(int fd, const char *text)
+{
+    assert_int_equal(send(fd, text, strlen(text), MSG_NOSIGNAL), strlen(text));
+}
+
+/* One line without its end; "" at the end of the stream. */
+static const char *get(int fd)
+{
+    static char line[4096];
+    size_t len = 0;
+    while (len + 1 < sizeof line && recv(fd, line + len, 1, 0) == 1 && line[len] != '\n')
+        len++;
+    line[len] = '\0';
+    return line;
+}
+
+static void assert_has(const char *text, const char *part)
+{
+    if (strstr(text, part) == NULL)
+        fail_msg("expected %s in: %s", part, text);
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    struct why why;
+    fx = (struct fixture){ .folder = "/tmp/muster-control-XXXXXX" };
+    assert_non_null(mkdtemp(fx.folder));
+    snprintf(fx.path, sizeof fx.path, "%s/c.sock", fx.folder);
+    snprintf(fx.address, sizeof fx.address, "unix:%s", fx.path);
+    sem_init(&fx.synced, 0, 0);
+    fx.worker.loop = loop_create(0);
+    assert_int_equal(control_open(&fx.control, fx.address, &fx.worker, &why), OK);
+    assert_int_equal(pthread_create(&fx.thread, NULL, loop_main, NULL), 0);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    on_loop(close_control);
+    assert_int_not_equal(access(fx.path, F_OK), 0); /* the socket file is gone */
+    loop_stop(fx.worker.loop);
+    pthread_join(fx.thread, NULL);
+    control_destroy(&fx.control);
+    loop_destroy(&fx.worker.loop);
+    sem_destroy(&fx.synced);
+    rmdir(fx.folder);
+    return 0;
+}
+
+static int register_rows(void **state)
+{
+    (void)state;
+    sem_init(&wait_begun, 0, 0);
+    log_register(&log_admin);
+    log_set_default(LOG_ERROR);
+    command_register(&echo_command);
+    command_register(&wait_command);
+    return 0;
+}
+
+static void a_command_is_answered(void **state)
+{
+    (void)state;
+    int fd = dial();
+    put(fd, "{\"command\":\"echo\",\"args\":{\"text\":\"hi\",\"secret\":\"s\"}}\n");
+    const char *line = get(fd);
+    assert_has(line,
+               "{\"ok\":true,\"text\":\"echo\",\"rows\":[{\"said\":\"hi\",\"actor\":\"control:");
+    close(fd);
+}
+
+static void the_socket_is_for_owner_and_group(void **state)
+{
+    (void)state;
+    struct stat st;
+    assert_int_equal(stat(fx.path, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0660);
+}
+
+static void answers_come_in_order(void **state)
+{
+    (void)state;
+    int fd = dial();
+    put(fd, "{\"command\":\"wait\"}\n{\"command\":\"echo\",\"args\":{\"text\":\"2\"}}\nnonsense\n"
+            "{\"command\":\"echo\",\"args\":{\"text\":\"4\"}}\n");
+    sem_wait(&wait_begun);
+    command_done(waiting, "late"); /* from another thread than the loop's */
+    assert_has(get(fd), "\"late\"");
+    assert_has(get(fd), "\"said\":\"2\"");
+    assert_has(get(fd), "\"error\":\"syntax\"");
+    assert_has(get(fd), "\"said\":\"4\"");
+    close(fd);
+}
+
+static void a_half_closed_client_is_answered(void **state)
+{
+    (void)state;
+    int fd = dial();
+    put(fd, "{\"command\":\"wait\"}\n");
+    sem_wait(&wait_begun);
+    shutdown(fd, SHUT_WR);
+    command_done(waiting, "late");
+    assert_has(get(fd), "\"late\"");
+    assert_string_equal(get(fd), "");
+    close(fd);
+}
+
+static void nothing(void) {}
+
+static void a_client_may_leave_while_its_command_runs(void **state)
+{
+    (void)state;
+    int fd = dial();
+    put(fd, "{\"command\":\"wait\"}\n");
+    sem_wait(&wait_begun);
+    close(fd);
+    on_loop(nothing);
+    command_done(waiting, "late");
+    fd = dial();
+    put(fd, "{\"command\":\"echo\",\"args\":{\"text\":\"on\"}}\n");
+    assert_has(get(fd), "\"said\":\"on\"");
+    close(fd);
+}
+
+static void a_long_request_is_refused(void **state)
+{
+    (void)state;
+    static char text[70000];
+    memset(text, ' ', sizeof text);
+    int fd = dial();
+    /* the server may close before it has read all: then the rest cannot be sent */
+    assert_true(send(fd, text, sizeof text, MSG_NOSIGNAL) > 0);
+    assert_has(get(fd), "\"error\":\"limit\"");
+    assert_string_equal(get(fd), "");
+    close(fd);
+}
+
+static void one_connection_too_many_is_refused(void **state)
+{
+    (void)state;
+    int fds[CLIENTS_MAX + 1];
+    for (int i = 0; i < CLIENTS_MAX; i++) {
+        fds[i] = dial();
+        put(fds[i], "{\"command\":\"echo\",\"args\":{\"text\":\"x\"}}\n");
+        assert_has(get(fds[i]), "\"said\":\"x\"");
+    }
+    fds[CLIENTS_MAX] = dial();
+    assert_string_equal(get(fds[CLIENTS_MAX]), "");
+    for (int i = 0; i <= CLIENTS_MAX; i++)
+        close(fds[i]);
+}
+
+static void a_socket_in_use_is_not_taken(void **state)
+{
+    (void)state;
+    struct why why;
+    struct control *second = NULL;
+    assert_int_equal(control_open(&second, fx.address, &fx.worker, &why), E_EXISTS);
+    assert_has(why.text, "another server runs");
+    close(dial()); /* the first still listens */
+}
+
+int main(void)
+{
+#define ROW(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        ROW(a_command_is_answered),
+        ROW(the_socket_is_for_owner_and_group),
+        ROW(answers_come_in_order),
+        ROW(a_half_closed_client_is_answered),
+        ROW(a_client_may_leave_while_its_command_runs),
+        ROW(a_long_request_is_refused),
+        ROW(one_connection_too_many_is_refused),
+        ROW(a_socket_in_use_is_not_taken),
+    };
+    return cmocka_run_group_tests_name("control", tests, register_rows, NULL);
+}

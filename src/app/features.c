@@ -1,0 +1,79 @@
+#include "app/features.h"
+#include "admin/settings.h"
+#include "admin/status.h"
+#include "app/config_check.h"
+#include "auth/auth.h"
+#include "base/alarm.h"
+#include "base/command.h"
+#include "base/log.h"
+#include "base/metric.h"
+#include "base/setting.h"
+#include "ext/ext.h"
+#include "im/feature.h"
+#include "im/presence.h"
+#include "im/server.h"
+#include "io/listen.h"
+#include "io/metrics.h"
+#include "store/store.h"
+
+/* Rows of the folders that know no features. */
+static const struct feature io_feature = {
+    .name = "io",
+    .metrics = io_metrics,
+    .alarms = (struct alarm *const[]){ &io_descriptors_alarm, NULL },
+};
+static const struct feature store_feature = {
+    .name = "store",
+    .metrics = store_metrics,
+    .alarms = (struct alarm *const[]){ &store_full_alarm, &store_down_alarm, NULL },
+    .logs = (struct log_area *const[]){ &log_store, NULL },
+};
+static const struct feature auth_feature = {
+    .name = "auth",
+    .schema = &auth_schema,
+    .settings = auth_settings,
+    .metrics = auth_metrics,
+};
+
+static const struct feature *const features[] = {
+    &io_feature,
+    &store_feature,
+    &auth_feature,
+    &im_feature,
+    &roster_feature,
+    &presence_feature,
+    &disco_feature,
+    &last_feature,
+    &ping_feature,
+    &private_feature,
+    &register_feature,
+    &time_feature,
+    &vcard_feature,
+    &version_feature,
+    &settings_feature,
+    &status_feature,
+    &log_feature,
+    &config_check_feature,
+    NULL,
+};
+
+static void register_rows(const struct feature *f)
+{
+    for (struct setting *const *s = f->settings; s != NULL && *s != NULL; s++)
+        setting_register(*s);
+    for (struct command *const *c = f->commands; c != NULL && *c != NULL; c++)
+        command_register(*c);
+    for (struct metric *const *m = f->metrics; m != NULL && *m != NULL; m++)
+        metric_register(*m);
+    for (struct alarm *const *a = f->alarms; a != NULL && *a != NULL; a++)
+        alarm_register(*a);
+    for (struct log_area *const *l = f->logs; l != NULL && *l != NULL; l++)
+        log_register(*l);
+}
+
+void features_register(void)
+{
+    for (const struct feature *const *f = features; *f != NULL; f++)
+        register_rows(*f);
+    features_set(features);
+}
