@@ -1,0 +1,602 @@
+#include "im/presence.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/mem.h"
+#include "base/metric.h"
+#include "im/account.h"
+#include "im/feature.h"
+#include "im/frames.h"
+#include "im/node.h"
+#include "im/roster.h"
+#include "im/subscription.h"
+#include "im/worker.h"
+#include "xmpp/delivery.h"
+#include "xmpp/ns.h"
+
+static struct metric metric_broadcasts = {
+    .name = "muster_presence_broadcasts_total",
+    .kind = METRIC_COUNTER,
+    .help = "Presence changes of sessions that were broadcast to contacts.",
+};
+static struct metric metric_deliveries = {
+    .name = "muster_presence_deliveries_total",
+    .kind = METRIC_COUNTER,
+    .help = "Presence stanzas given to sessions.",
+};
+
+/* Sessions. A delivery may end the session that gets it, and through its last presence others of
+ * the same account: with more than one, each is looked up again by its id. */
+
+enum { FEW = 16 };
+
+typedef void session_fn(struct session *s, void *arg);
+
+static void each_available(struct account *a, session_fn *fn, void *arg)
+{
+    struct worker *w = a->worker;
+    uint64_t few[FEW], *more = NULL, *ids = few;
+    unsigned count = account_available(a), n = 0;
+    if (count > FEW)
+        ids = more = mem_alloc(count * sizeof *ids);
+    LIST_EACH(node, &a->sessions)
+    {
+        struct session *s = CONTAINER_OF(node, struct session, node);
+        if (s->available)
+            ids[n++] = s->id;
+    }
+    for (unsigned i = 0; i < n; i++) {
+        struct session *s = session_find(w, ids[i]);
+        if (s != NULL && s->available)
+            fn(s, arg);
+    }
+    mem_free(&more);
+}
+
+static bool has_several(const struct account *a) { return a->sessions.next != a->sessions.prev; }
+
+static void give(struct session *s, void *arg)
+{
+    metric_add(&metric_deliveries, 1);
+    session_deliver_to(s, arg, session_bare(s)); /* RFC 6121 §4.2.3 */
+}
+
+/* The usual account has one session: it is not looked up again. */
+static void give_all(struct account *a, struct stanza *st)
+{
+    if (has_several(a))
+        each_available(a, give, st);
+    else if (!list_empty(&a->sessions)) {
+        struct session *s = CONTAINER_OF(a->sessions.next, struct session, node);
+        if (s->available)
+            give(s, st);
+    }
+}
+
+/* Probes (§4.3.2). */
+
+struct answer {
+    struct worker *worker;
+    struct account *asker; /* NULL: its home is not here */
+    slice to;
+    size_t bare_len;
+};
+
+static void answer_with(struct session *s, void *arg)
+{
+    struct answer *an = arg;
+    struct session *to = NULL;
+    if (an->asker != NULL && an->to.len > an->bare_len)
+        to = account_session(an->asker, slice_from(an->to, an->bare_len + 1));
+    if (to != NULL)
+        session_deliver_to(to, s->presence, an->to);
+    else if (an->asker == NULL || an->to.len == an->bare_len)
+        route_send(an->worker, stanza_readdress(s->presence, (slice){ 0 }, an->to));
+}
+
+static void answer_probe(struct account *a, const struct stanza *st)
+{
+    struct worker *w = a->worker;
+    slice asker = stanza_from_bare(st);
+    if (!roster_is_seen(a, asker) && !slice_eq(asker, a->jid)) {
+        route_send(w, subscription_stanza(a, asker, SUB_UNSUBSCRIBED));
+        return;
+    }
+    struct answer an = { w, account_find(w, asker), stanza_from(st), asker.len };
+    each_available(a, answer_with, &an);
+}
+
+/* Fan-out: a broadcast or a probe to many bare JIDs. One without sessions is not loaded for it. */
+
+static void arrive(struct worker *w, slice bare, struct stanza *st)
+{
+    struct account *a = account_find(w, bare);
+    if (a == NULL)
+        return;
+    if (st->type == TYPE_PROBE)
+        answer_probe(a, st);
+    else
+        give_all(a, st);
+}
+
+/* A frame is sent when this much is gathered; the buffer holds one address more. */
+enum { FAN_FRAME_BYTES = 32 * 1024, FAN_BYTES_MAX = 64 * 1024 };
+
+struct fan {
+    struct worker *worker;
+    struct stanza *st;
+    struct buf packed[NODE_WORKERS_MAX]; /* by worker; made on demand */
+    bool used[NODE_WORKERS_MAX];
+};
+
+static void fan_flush(struct fan *f, unsigned worker)
+{
+    struct buf *b = &f->packed[worker];
+    frame_send_presence_fan(f->worker, worker, f->st, buf_slice(b));
+    buf_clear(b);
+}
+
+static void fan_pack(struct fan *f, unsigned worker, slice bare)
+{
+    struct buf *b = &f->packed[worker];
+    uint16_t len = (uint16_t)bare.len;
+    if (!f->used[worker])
+        buf_init(b, FAN_BYTES_MAX);
+    f->used[worker] = true;
+    buf_append(b, &len, sizeof len);
+    buf_add(b, bare);
+    if (b->len >= FAN_FRAME_BYTES)
+        fan_flush(f, worker);
+}
+
+static bool is_local(const struct node *n, slice bare)
+{
+    slice local, domain;
+    return slice_cut(bare, '@', &local, &domain) && node_serves(n, domain);
+}
+
+static void fan_add(struct fan *f, slice bare)
+{
+    struct worker *w = f->worker;
+    uint32_t node;
+    unsigned worker = node_home(w->node, bare, &node);
+    if (node != w->node->id || !is_local(w->node, bare))
+        route_send(w, stanza_readdress(f->st, (slice){ 0 }, bare));
+    else if (worker == w->index)
+        arrive(w, bare, f->st);
+    else
+        fan_pack(f, worker, bare);
+}
+
+static void fan_begin(struct fan *f, struct worker *w, struct stanza *st)
+{
+    f->worker = w;
+    f->st = st;
+    memset(f->used, 0, w->node->worker_count * sizeof f->used[0]);
+}
+
+static void fan_end(struct fan *f)
+{
+    for (unsigned i = 0; i < f->worker->node->worker_count; i++) {
+        if (!f->used[i])
+            continue;
+        if (f->packed[i].len > 0)
+            fan_flush(f, i);
+        buf_fini(&f->packed[i]);
+    }
+}
+
+void presence_fan_arrived(struct worker *w, struct stanza *st, slice packed)
+{
+    uint16_t len;
+    while (packed.len >= sizeof len) {
+        memcpy(&len, packed.ptr, sizeof len);
+        packed = slice_from(packed, sizeof len);
+        slice bare = { packed.ptr, len < packed.len ? len : packed.len };
+        packed = slice_from(packed, len);
+        arrive(w, bare, st);
+    }
+}
+
+static void fan_one(struct worker *w, struct stanza *st, slice bare)
+{
+    struct fan f;
+    fan_begin(&f, w, st);
+    fan_add(&f, bare);
+    fan_end(&f);
+}
+
+static void broadcast(struct account *a, struct stanza *st)
+{
+    struct fan f;
+    const struct roster *r = a->roster;
+    metric_add(&metric_broadcasts, 1);
+    give_all(a, st); /* §4.2.2: own resources too */
+    if (r == NULL || r->seen == 0)
+        return;
+    fan_begin(&f, a->worker, st);
+    for (uint32_t i = 0; i < r->seen; i++)
+        fan_add(&f, roster_item_jid(r->items[i]));
+    fan_end(&f);
+}
+
+/* Available (§4.2, §4.4). */
+
+static void give_to(struct session *s, void *arg)
+{
+    struct session *newcomer = arg;
+    if (s != newcomer)
+        session_deliver_to(newcomer, s->presence, session_bare(newcomer));
+}
+
+/* §3.1.3: requests without an answer, at every initial presence. */
+static void give_requests(struct session *s, struct arena *tmp)
+{
+    struct account *a = s->account;
+    const struct roster *r = a->roster;
+    struct worker *w = a->worker;
+    uint64_t id = s->id;
+    for (uint32_t i = r == NULL || r->pending == 0 ? 0 : r->count; i > 0; i--) {
+        struct stanza *st;
+        slice text = roster_item_request(r->items[i - 1]);
+        if (text.len == 0 || stanza_load(&st, text, w->xml, tmp) != OK)
+            continue;
+        session_deliver(s, st, 0, 0);
+        stanza_unref(&st);
+        if (session_find(w, id) != s)
+            return;
+    }
+}
+
+static void probe_contacts(struct session *s)
+{
+    struct fan f;
+    struct account *a = s->account;
+    const struct roster *r = a->roster;
+    if (r == NULL)
+        return;
+    /* §4.3.1: from the full JID, so that the resources that know already are not told again */
+    struct stanza *st = stanza_make(STANZA_PRESENCE, TYPE_PROBE, session_jid(s), (slice){ 0 },
+                                    (slice){ 0 }, (slice){ 0 });
+    fan_begin(&f, a->worker, st);
+    for (uint32_t i = 0; i < r->count; i++)
+        if (sub_sees(r->items[i]->state))
+            fan_add(&f, roster_item_jid(r->items[i]));
+    fan_end(&f);
+    stanza_unref(&st);
+}
+
+static void give_others(struct session *s)
+{
+    struct account *a = s->account;
+    if (has_several(a))
+        each_available(a, give_to, s);
+}
+
+static void introduce(struct session *s, struct arena *tmp)
+{
+    struct worker *w = s->account->worker;
+    uint64_t id = s->id;
+    give_others(s);
+    if (session_find(w, id) == s)
+        probe_contacts(s);
+    if (session_find(w, id) == s)
+        give_requests(s, tmp);
+    if (session_find(w, id) == s)
+        session_became_available(s);
+}
+
+/* §4.7.2.3. false: not a number from -128 to 127. */
+static bool priority_of(const struct stanza *st, struct arena *tmp, int8_t *out)
+{
+    int64_t n = 0;
+    if (stanza_has(st, KNOWN(PRIORITY)) &&
+        (!slice_int(stanza_child_text(st, KNOWN_PRIORITY, tmp), &n) || n < INT8_MIN ||
+         n > INT8_MAX))
+        return false;
+    *out = (int8_t)n;
+    return true;
+}
+
+static void become_available(struct session *s, struct stanza *st)
+{
+    struct account *a = s->account;
+    struct worker *w = a->worker;
+    struct arena *tmp = loop_scratch(w->loop);
+    uint64_t id = s->id;
+    bool first = !s->available, received = s->available && s->priority >= 0;
+    int8_t priority;
+
+    if (!priority_of(st, tmp, &priority)) {
+        route_error(w, st, SE_BAD_REQUEST, SLICE("the priority is a number from -128 to 127"));
+        return;
+    }
+    stanza_unref(&s->presence);
+    s->presence = stanza_ref(st);
+    s->priority = priority;
+    s->available = true;
+    broadcast(a, st);
+    if (session_find(w, id) != s)
+        return;
+    if (first)
+        introduce(s, tmp);
+    else if (!received && priority >= 0)
+        session_priority_changed(s);
+}
+
+/* Directed presence (§4.6). */
+
+struct directed_to {
+    uint16_t len;
+    char jid[];
+};
+struct directed {
+    uint32_t count, cap;
+    struct directed_to *to[];
+};
+
+static bool directed_is(const struct directed_to *t, slice jid)
+{
+    return slice_eq((slice){ t->jid, t->len }, jid);
+}
+
+static void directed_remove(struct session *s, slice jid)
+{
+    struct directed *d = s->directed;
+    for (uint32_t i = 0; d != NULL && i < d->count; i++) {
+        if (directed_is(d->to[i], jid)) {
+            mem_free(&d->to[i]);
+            d->to[i] = d->to[--d->count];
+            return;
+        }
+    }
+}
+
+/* false: it would be one more than DIRECTED_MAX. */
+static bool directed_add(struct session *s, slice jid)
+{
+    struct directed *d = s->directed;
+    uint32_t count = d == NULL ? 0 : d->count;
+    for (uint32_t i = 0; i < count; i++)
+        if (directed_is(d->to[i], jid))
+            return true;
+    if (count == DIRECTED_MAX)
+        return false;
+    if (d == NULL || count == d->cap) {
+        uint32_t cap = count == 0 ? 4 : count * 2;
+        d = mem_realloc(d, sizeof *d + cap * sizeof(struct directed_to *));
+        d->cap = cap;
+        d->count = count;
+        s->directed = d;
+    }
+    struct directed_to *t = mem_alloc(sizeof *t + jid.len);
+    t->len = (uint16_t)jid.len;
+    memcpy(t->jid, jid.ptr, jid.len);
+    d->to[d->count++] = t;
+    return true;
+}
+
+static void directed_free(struct directed **d)
+{
+    for (uint32_t i = 0; *d != NULL && i < (*d)->count; i++)
+        mem_free(&(*d)->to[i]);
+    mem_free(d);
+}
+
+/* Unavailable to those who got directed presence, but for contacts that a broadcast has reached. */
+static void directed_end(struct account *a, struct directed *d, const struct stanza *st,
+                         bool broadcasted)
+{
+    for (uint32_t i = 0; d != NULL && i < d->count; i++) {
+        struct jid to = jid_split((slice){ d->to[i]->jid, d->to[i]->len });
+        slice bare = jid_bare(&to);
+        if (!broadcasted || (!roster_is_seen(a, bare) && !slice_eq(bare, a->jid)))
+            route_send(a->worker, stanza_readdress(st, (slice){ 0 }, to.full));
+    }
+    directed_free(&d);
+}
+
+static enum routed direct(struct session *s, struct stanza *st, struct origin origin)
+{
+    struct worker *w = s->account->worker;
+    if (st->type == TYPE_UNAVAILABLE) {
+        directed_remove(s, stanza_to(st));
+    } else if (st->type == TYPE_AVAILABLE && !directed_add(s, stanza_to(st))) {
+        route_error(w, st, SE_POLICY_VIOLATION,
+                    SLICE("directed presence goes to at most 256 addresses"));
+        stanza_unref(&st);
+        return ROUTED;
+    }
+    return route(w, st, origin, 0, 0);
+}
+
+/* Unavailable (§4.5, §4.6.3). */
+
+static void become_unavailable(struct session *s, struct stanza *st)
+{
+    struct account *a = s->account;
+    struct directed *directed = s->directed; /* s may end while others are told */
+    bool was = s->available;
+    s->available = false;
+    s->directed = NULL;
+    stanza_unref(&s->presence);
+    if (was)
+        broadcast(a, st);
+    directed_end(a, directed, st, was);
+}
+
+void presence_session_ended(struct session *s)
+{
+    if (!s->available && s->directed == NULL)
+        return;
+    struct stanza *st = stanza_make(STANZA_PRESENCE, TYPE_UNAVAILABLE, session_jid(s), (slice){ 0 },
+                                    (slice){ 0 }, (slice){ 0 });
+    become_unavailable(s, st);
+    stanza_unref(&st);
+}
+
+void presence_session_forget(struct session *s)
+{
+    s->available = false;
+    stanza_unref(&s->presence);
+    directed_free(&s->directed);
+}
+
+/* One contact. */
+
+struct show {
+    slice contact;
+    enum stanza_type type;
+};
+
+static void show_session(struct session *s, void *arg)
+{
+    struct show *show = arg;
+    struct worker *w = s->account->worker;
+    struct stanza *st;
+    if (show->type == TYPE_AVAILABLE)
+        st = stanza_ref(s->presence);
+    else
+        st = stanza_make(STANZA_PRESENCE, show->type, session_jid(s), (slice){ 0 }, (slice){ 0 },
+                         (slice){ 0 });
+    fan_one(w, st, show->contact);
+    stanza_unref(&st);
+}
+
+void presence_show(struct account *a, slice contact)
+{
+    each_available(a, show_session, &(struct show){ contact, TYPE_AVAILABLE });
+}
+
+void presence_hide(struct account *a, slice contact)
+{
+    each_available(a, show_session, &(struct show){ contact, TYPE_UNAVAILABLE });
+}
+
+void presence_probe(struct account *a, slice contact)
+{
+    each_available(a, show_session, &(struct show){ contact, TYPE_PROBE });
+}
+
+/* Entry points. */
+
+static enum routed undirected(struct session *s, struct stanza *st)
+{
+    if (st->type == TYPE_AVAILABLE)
+        become_available(s, st);
+    else if (st->type == TYPE_UNAVAILABLE)
+        become_unavailable(s, st);
+    else
+        route_error(s->account->worker, st, SE_BAD_REQUEST,
+                    SLICE("presence of this type needs an address"));
+    stanza_unref(&st);
+    return ROUTED;
+}
+
+enum routed presence_from_session(struct session *s, struct stanza *st, struct origin origin)
+{
+    if (st->type != TYPE_INVALID && st->to_len == 0)
+        return undirected(s, st);
+    switch (st->type) {
+    case TYPE_SUBSCRIBE:
+    case TYPE_SUBSCRIBED:
+    case TYPE_UNSUBSCRIBE:
+    case TYPE_UNSUBSCRIBED:
+        return subscription_out(s, st, origin);
+    case TYPE_INVALID: /* §4.7.1 */
+        route_error(s->account->worker, st, SE_BAD_REQUEST, SLICE("unknown type of presence"));
+        stanza_unref(&st);
+        return ROUTED;
+    default:
+        return direct(s, st, origin);
+    }
+}
+
+static void show_error(struct account *a, struct stanza *st)
+{
+    const struct roster_item *item = roster_find(a->roster, stanza_from_bare(st));
+    if (item == NULL || !sub_state_ask(item->state))
+        return;
+    LIST_EACH(node, &a->sessions)
+    {
+        struct session *s = CONTAINER_OF(node, struct session, node);
+        if (s->interested)
+            session_deliver(s, st, 0, 0);
+    }
+}
+
+/* §8.5.2.1.2, §8.5.3.1 by the table of delivery rules. A subscription request goes out from the
+ * bare JID (§3.1.2), so an error that answers it comes back to that: the resources that know the
+ * roster are told, where the table would be silent. */
+static void deliver(struct account *a, struct stanza *st)
+{
+    bool bare = stanza_to_is_bare(st);
+    struct session *s =
+        bare ? NULL : account_session(a, slice_from(stanza_to(st), st->to_bare_len + 1u));
+    enum delivery_have have = s != NULL                  ? HAVE_MATCH
+                              : account_available(a) > 0 ? HAVE_SOME
+                                                         : HAVE_NONE;
+    if (bare && st->type == TYPE_ERROR)
+        show_error(a, st);
+    switch (delivery_rule(STANZA_PRESENCE, st->type, bare ? TO_BARE : TO_FULL, have)) {
+    case DELIVER_ALL:
+        give_all(a, st);
+        break;
+    case DELIVER_MATCH:
+        metric_add(&metric_deliveries, 1);
+        session_deliver(s, st, 0, 0);
+        break;
+    default:
+        break;
+    }
+}
+
+enum routed presence_to_account(struct account *a, struct stanza *st, struct origin origin)
+{
+    switch (st->type) {
+    case TYPE_SUBSCRIBE:
+    case TYPE_SUBSCRIBED:
+    case TYPE_UNSUBSCRIBE:
+    case TYPE_UNSUBSCRIBED:
+        return subscription_in(a, st, origin);
+    case TYPE_PROBE:
+        answer_probe(a, st);
+        break;
+    default:
+        deliver(a, st);
+        break;
+    }
+    stanza_unref(&st);
+    return ROUTED;
+}
+
+void presence_to_nobody(struct worker *w, struct stanza *st)
+{
+    switch (st->type) {
+    case TYPE_SUBSCRIBE:
+    case TYPE_SUBSCRIBED:
+    case TYPE_UNSUBSCRIBE:
+    case TYPE_UNSUBSCRIBED:
+        subscription_to_nobody(w, st);
+        return;
+    case TYPE_PROBE: /* §4.3.2: it does not exist */
+        route_send(w, stanza_make(STANZA_PRESENCE, TYPE_UNSUBSCRIBED, stanza_to_bare(st),
+                                  stanza_from_bare(st), (slice){ 0 }, (slice){ 0 }));
+        break;
+    default:
+        break;
+    }
+    stanza_unref(&st);
+}
+
+void presence_replay(struct worker *w) { subscription_replay(w); }
+
+static struct metric *const metrics[] = { &metric_broadcasts, &metric_deliveries, NULL };
+
+const struct feature presence_feature = {
+    .name = "presence",
+    .stream_feature = "<sub xmlns='" NS_PREAPPROVAL "'/>", /* §3.4.1 */
+    .schema = &subscription_schema,
+    .metrics = metrics,
+    .remove = subscription_remove,
+    .removed = subscription_removed,
+};

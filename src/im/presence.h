@@ -1,0 +1,45 @@
+/* presence: RFC 6121 §4 (presence) and §3 (subscriptions) for the accounts whose home is here.
+ * Confined to the worker. A broadcast is one stanza shared by all who get it; contacts of other
+ * workers get it with one frame a worker (design §4).
+ *
+ * Limit: DIRECTED_MAX addresses a session that directed presence is remembered for. */
+#pragma once
+#include "im/router.h"
+
+struct account;
+struct feature;
+struct session;
+
+enum { DIRECTED_MAX = 256 };
+
+/* A presence stanza that a client sent (from is its full JID). Takes over the reference. Undirected
+ * (`to` absent: to_len 0), directed, probe, or subscription management. */
+enum routed presence_from_session(struct session *s, struct stanza *st, struct origin origin);
+/* A presence stanza addressed to a local account that is READY (to is bare or full). Takes over. */
+enum routed presence_to_account(struct account *a, struct stanza *st, struct origin origin);
+/* The same where there is no such account. Takes over. */
+void presence_to_nobody(struct worker *w, struct stanza *st);
+/* The session ends or hibernation expired: unavailable to all who saw it (RFC 6121 §4.5.2, §4.6.3).
+ * Not called at shutdown. `quiet`ly does nothing if it was not available and sent no directed
+ * presence. */
+void presence_session_ended(struct session *s);
+/* Frees what presence holds of a session, tells nobody. After presence_session_ended() it is a
+ * no-op. */
+void presence_session_forget(struct session *s);
+
+/* A fan-out from another worker: `packed` is contacts of accounts whose home is here, each as a
+ * length of two bytes (native order) and the bare JID. A probe or a broadcast. Does not take over.
+ */
+void presence_fan_arrived(struct worker *w, struct stanza *st, slice packed);
+
+/* Current presence of all available resources, or unavailable from each, to one contact. */
+void presence_show(struct account *a, slice contact);
+void presence_hide(struct account *a, slice contact);
+/* Asks for the contact's presence on behalf of all available resources (§4.3.1). */
+void presence_probe(struct account *a, slice contact);
+
+/* At start, on each worker: sends again the subscription stanzas of accounts whose home it is that
+ * were committed but not received (design §3). */
+void presence_replay(struct worker *w);
+
+extern const struct feature presence_feature, roster_feature;

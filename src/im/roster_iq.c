@@ -1,0 +1,312 @@
+/* roster_iq: the requests of RFC 6121 §2.2-§2.6 in the namespace jabber:iq:roster. A set is one
+ * mutation; its result follows the roster pushes that its commit caused. */
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/mem.h"
+#include "codec/xml_elem.h"
+#include "im/account.h"
+#include "im/iq.h"
+#include "im/node.h"
+#include "im/presence.h"
+#include "im/roster.h"
+#include "im/router.h"
+#include "im/subscription.h"
+#include "im/worker.h"
+#include "xmpp/jid.h"
+#include "xmpp/ns.h"
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { RESULT_BYTES_MAX = 64 << 20, DELTA_PUSHES_MAX = 64 };
+
+/* Get. */
+
+/* "account.version": the account's id keeps versions of a namesake that was deleted apart. */
+static bool version_parse(slice text, int64_t owner, uint64_t *out)
+{
+    slice head, tail;
+    int64_t id, version;
+    if (!slice_cut(text, '.', &head, &tail) || !slice_int(head, &id) || !slice_int(tail, &version))
+        return false;
+    *out = (uint64_t)version;
+    return id == owner && version >= 0;
+}
+
+static void write_open(struct buf *out, const struct account *a, uint64_t version)
+{
+    buf_printf(out, "<query xmlns='" NS_ROSTER "' ver='%lld.%llu'>", (long long)a->id,
+               (unsigned long long)version);
+}
+
+static bool is_listed(const struct roster_item *i) { return (i->flags & ROSTER_LISTED) != 0; }
+
+static void answer_all(struct iq *iq)
+{
+    const struct roster *r = iq->account->roster;
+    struct buf out;
+    buf_init(&out, RESULT_BYTES_MAX);
+    write_open(&out, iq->account, r == NULL ? 0 : r->version);
+    for (uint32_t i = 0; r != NULL && i < r->count; i++)
+        if (is_listed(r->items[i]))
+            roster_item_write(&out, r->items[i]);
+    buf_lit(&out, "</query>");
+    if (out.overflow)
+        iq_error(iq, SE_RESOURCE_CONSTRAINT, SLICE("the roster is too long to be sent"));
+    else
+        iq_result(iq, buf_slice(&out));
+    buf_fini(&out);
+}
+
+static int by_version(const void *one, const void *other)
+{
+    const struct roster_item *a = *(struct roster_item *const *)one;
+    const struct roster_item *b = *(struct roster_item *const *)other;
+    return a->version < b->version ? -1 : a->version > b->version;
+}
+
+/* §2.6.3: an empty result, then what changed since as pushes in order. Returns how many items there
+ * are, or -1: too many, the full roster is the shorter answer. */
+static int changed_since(const struct roster *r, uint64_t since,
+                         const struct roster_item *items[DELTA_PUSHES_MAX])
+{
+    int n = 0;
+    for (uint32_t i = 0; i < r->count; i++) {
+        if (!is_listed(r->items[i]) || r->items[i]->version <= since)
+            continue;
+        if (n == DELTA_PUSHES_MAX)
+            return -1;
+        items[n++] = r->items[i];
+    }
+    qsort(items, (size_t)n, sizeof *items, by_version);
+    return n;
+}
+
+static void push_one(struct session *s, const struct roster_item *item)
+{
+    struct buf out;
+    char id[32];
+    buf_init(&out, RESULT_BYTES_MAX);
+    write_open(&out, s->account, item->version);
+    roster_item_write(&out, item);
+    buf_lit(&out, "</query>");
+    int len = snprintf(id, sizeof id, "roster-%llu", (unsigned long long)item->version);
+    struct stanza *st = stanza_make(STANZA_IQ, TYPE_SET, (slice){ 0 }, session_jid(s),
+                                    (slice){ id, (size_t)len }, buf_slice(&out));
+    session_deliver(s, st, 0, 0);
+    stanza_unref(&st);
+    buf_fini(&out);
+}
+
+static void answer_changes(struct iq *iq, uint64_t since)
+{
+    const struct roster_item *items[DELTA_PUSHES_MAX];
+    const struct roster *r = iq->account->roster;
+    struct worker *w = iq->worker;
+    struct session *s = iq->session;
+    uint64_t version = r == NULL ? 0 : r->version;
+    int n = 0;
+
+    if (since > version || (since < version && since < r->removed) || s == NULL ||
+        (since < version && (n = changed_since(r, since, items)) < 0)) {
+        answer_all(iq);
+        return;
+    }
+    uint64_t id = s->id;
+    iq_result(iq, (slice){ 0 });
+    for (int i = 0; i < n && session_find(w, id) == s; i++)
+        push_one(s, items[i]);
+}
+
+static void roster_get(struct iq *iq)
+{
+    struct elem item;
+    uint64_t since;
+    if (elem_first(&iq->payload, &item)) {
+        iq_error(iq, SE_BAD_REQUEST, SLICE("a roster get has no items")); /* §2.1.3 */
+        return;
+    }
+    if (iq->session != NULL)
+        iq->session->interested = true; /* §2.2 */
+    if (version_parse(elem_attr(&iq->payload, "ver", iq->tmp), iq->account->id, &since))
+        answer_changes(iq, since);
+    else
+        answer_all(iq);
+}
+
+/* Set. */
+
+struct roster_set {
+    struct mutation m; /* first */
+    struct iq *iq;     /* held */
+    slice jid, name, groups;
+    bool removal;
+    enum stanza_error error; /* that prepare found */
+    slice text;
+    struct roster_delta delta;
+    uint32_t actions;
+    struct stanza *announce[2];
+};
+
+struct refusal {
+    enum stanza_error error; /* SE_NONE: fine */
+    slice text;
+};
+#define REFUSE(e, sentence) ((struct refusal){ (e), SLICE(sentence) })
+static const struct refusal accepted = { .error = SE_NONE };
+
+static bool has_group(slice groups, slice name)
+{
+    slice group;
+    while (slice_cut(groups, '\0', &group, &groups))
+        if (slice_eq(group, name))
+            return true;
+    return false;
+}
+
+/* §2.3.3 */
+static struct refusal parse_groups(struct roster_set *set, const struct elem *item)
+{
+    struct arena *tmp = set->iq->tmp;
+    size_t longest = (size_t)setting_int(&roster_name_bytes), len = 0;
+    int64_t count = 0;
+    struct elem child;
+    char *packed = arena_alloc_raw(tmp, item->content.len + 1); /* a tag is longer than its NUL */
+
+    for (bool any = elem_first(item, &child); any; any = elem_next(&child, &child)) {
+        if (!elem_is(&child, "group", NS_ROSTER))
+            continue;
+        slice name = elem_text(&child, tmp);
+        if (name.len == 0)
+            return REFUSE(SE_NOT_ACCEPTABLE, "a group needs a name");
+        if (name.len > longest)
+            return REFUSE(SE_NOT_ACCEPTABLE, "a group name is longer than roster.name-bytes");
+        if (has_group((slice){ packed, len }, name))
+            return REFUSE(SE_BAD_REQUEST, "a group is named twice");
+        if (++count > setting_int(&roster_groups_max))
+            return REFUSE(SE_NOT_ACCEPTABLE, "more groups than roster.groups-max");
+        memcpy(packed + len, name.ptr, name.len);
+        len += name.len;
+        packed[len++] = '\0';
+    }
+    set->groups = (slice){ packed, len };
+    return accepted;
+}
+
+static struct refusal parse_set(struct roster_set *set)
+{
+    struct iq *iq = set->iq;
+    struct elem item, other;
+    struct jid jid;
+    if (!elem_child(&iq->payload, "item", NS_ROSTER, &item) || elem_next(&item, &other))
+        return REFUSE(SE_BAD_REQUEST, "a roster set has exactly one item");
+    slice address = elem_attr(&item, "jid", iq->tmp);
+    if (address.len == 0)
+        return REFUSE(SE_BAD_REQUEST, "the item has no jid");
+    if (jid_parse(&jid, address, iq->tmp) != OK)
+        return REFUSE(SE_JID_MALFORMED, "the jid of the item is not an address");
+    set->jid = jid_bare(&jid);
+    if (slice_eq(set->jid, iq->account->jid))
+        return REFUSE(SE_NOT_ALLOWED, "a roster does not list its owner");
+    /* §2.1.2.5: a client may say nothing about the subscription but `remove` */
+    set->removal = slice_is(elem_attr(&item, "subscription", iq->tmp), "remove");
+    if (set->removal)
+        return accepted;
+    set->name = elem_attr(&item, "name", iq->tmp);
+    if (set->name.len > (size_t)setting_int(&roster_name_bytes))
+        return REFUSE(SE_NOT_ACCEPTABLE, "the name is longer than roster.name-bytes");
+    return parse_groups(set, &item);
+}
+
+/* §2.5.2: what the contact must hear follows from the state; a request of his is denied. */
+static enum err prepare_removal(struct roster_set *set, struct account *a)
+{
+    const struct roster_item *item = roster_find(a->roster, set->jid);
+    if (item == NULL || !is_listed(item)) {
+        set->error = SE_ITEM_NOT_FOUND; /* §2.5.3 */
+        return E_NOTFOUND;
+    }
+    set->delta = roster_edit(a->roster, set->jid);
+    if (sub_sees(item->state) || sub_state_ask(item->state))
+        set->announce[0] = subscription_stanza(a, set->jid, SUB_UNSUBSCRIBE);
+    if (sub_is_seen(item->state) || sub_state_pending_in(item->state))
+        set->announce[1] = subscription_stanza(a, set->jid, SUB_UNSUBSCRIBED);
+    set->actions = sub_is_seen(item->state) ? SUB_SEND_UNAVAILABLE : 0;
+    set->delta.state = SUB_NONE;
+    set->delta.flags = 0;
+    return OK;
+}
+
+static enum err prepare_update(struct roster_set *set, struct account *a)
+{
+    set->delta = roster_edit(a->roster, set->jid);
+    set->delta.flags |= ROSTER_LISTED;
+    set->delta.name = set->name;
+    set->delta.groups = set->groups;
+    int64_t most = setting_int(&roster_contacts_max);
+    if (!roster_delta_is_new(a->roster, &set->delta) || roster_count(a) < most)
+        return OK;
+    set->error = SE_POLICY_VIOLATION;
+    set->text = slice_of(
+        arena_printf(set->iq->tmp, "roster.contacts-max (%lld) is reached", (long long)most));
+    return E_LIMIT;
+}
+
+static enum err set_prepare(struct mutation *m)
+{
+    struct roster_set *set = (struct roster_set *)m;
+    struct account *a = m->account;
+    if (a->state != ACCOUNT_READY)
+        return E_NOTFOUND; /* deleted meanwhile */
+    enum err e = set->removal ? prepare_removal(set, a) : prepare_update(set, a);
+    if (e != OK)
+        return e;
+    roster_seal(a->roster, &set->delta, ROSTER_SHOWN);
+    m->batch = store_write(a->worker->store, account_lane(a));
+    roster_delta_store(m->batch, a->id, &set->delta);
+    for (int i = 0; i < 2; i++)
+        if (set->announce[i] != NULL)
+            subscription_announce(m->batch, a, set->announce[i]);
+    return OK;
+}
+
+static void set_apply(struct mutation *m, enum err e)
+{
+    struct roster_set *set = (struct roster_set *)m;
+    struct account *a = m->account;
+    if (e != OK) {
+        iq_error(set->iq, set->error != SE_NONE ? set->error : stanza_error_of(e), set->text);
+        for (int i = 0; i < 2; i++)
+            stanza_unref(&set->announce[i]);
+        mem_free(&set);
+        return;
+    }
+    roster_commit(a, &set->delta, ROSTER_SHOWN);
+    for (int i = 0; i < 2; i++)
+        if (set->announce[i] != NULL)
+            route_send(a->worker, set->announce[i]);
+    if ((set->actions & SUB_SEND_UNAVAILABLE) != 0)
+        presence_hide(a, set->jid);
+    iq_result(set->iq, (slice){ 0 });
+    mem_free(&set);
+}
+
+static void roster_set(struct iq *iq)
+{
+    struct roster_set *set = mem_new(struct roster_set);
+    set->m.prepare = set_prepare;
+    set->m.apply = set_apply;
+    set->iq = iq_hold(iq);
+    struct refusal refusal = parse_set(set);
+    if (refusal.error != SE_NONE) {
+        iq_error(set->iq, refusal.error, refusal.text);
+        mem_free(&set);
+        return;
+    }
+    account_mutate(set->iq->account, &set->m);
+}
+
+const struct iq_rule roster_iq_rules[] = {
+    { TYPE_GET, NS_ROSTER, "query", IQ_TO_SELF, roster_get },
+    { TYPE_SET, NS_ROSTER, "query", IQ_TO_SELF, roster_set },
+    { 0 },
+};

@@ -1,0 +1,695 @@
+#include "im/subscription.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/ensure.h"
+#include "base/hash.h"
+#include "base/mem.h"
+#include "codec/xml_elem.h"
+#include "im/account.h"
+#include "im/node.h"
+#include "im/presence.h"
+#include "im/roster.h"
+#include "im/worker.h"
+
+/* What one account tells another about its roster. The server's own "forget" is a stanza from the
+ * bare domain, which no client can send: the account that it names was deleted. */
+#define NS_FORGET "urn:muster:roster"
+
+/* Directions of the announcements, in the database: the later word in one replaces the earlier. */
+enum axis {
+    AXIS_WISH,   /* subscribe, unsubscribe */
+    AXIS_GRANT,  /* subscribed, unsubscribed */
+    AXIS_FORGET, /* the sender was deleted */
+};
+static enum axis axis_of(enum sub_verb verb)
+{
+    return verb == SUB_SUBSCRIBE || verb == SUB_UNSUBSCRIBE ? AXIS_WISH : AXIS_GRANT;
+}
+
+static const enum stanza_type types[SUB_VERB_COUNT] = {
+    [SUB_SUBSCRIBE] = TYPE_SUBSCRIBE,
+    [SUB_SUBSCRIBED] = TYPE_SUBSCRIBED,
+    [SUB_UNSUBSCRIBE] = TYPE_UNSUBSCRIBE,
+    [SUB_UNSUBSCRIBED] = TYPE_UNSUBSCRIBED,
+};
+static enum sub_verb verb_of(const struct stanza *st)
+{
+    unsigned v = 0;
+    while (v < SUB_VERB_COUNT && types[v] != (enum stanza_type)st->type)
+        v++;
+    ensure(v < SUB_VERB_COUNT); /* the caller has looked at the type */
+    return (enum sub_verb)v;
+}
+
+/* Rows. */
+
+/* clang-format off */
+static struct store_stmt stmt_out_put = {
+    .name = "roster.out-put", .params = "ttiit", .cols = "",
+    .sql = "INSERT INTO roster_out (sender, rcpt, axis, verb, stanza) VALUES ($1, $2, $3, $4, $5) "
+           "ON CONFLICT (sender, rcpt, axis) DO UPDATE SET verb = excluded.verb, "
+           "stanza = excluded.stanza",
+};
+static struct store_stmt stmt_out_done = { /* not if a later word has replaced it */
+    .name = "roster.out-done", .params = "ttii", .cols = "",
+    .sql = "DELETE FROM roster_out WHERE sender = $1 AND rcpt = $2 AND axis = $3 AND verb = $4",
+};
+static struct store_stmt stmt_out_page = {
+    .name = "roster.out-page", .params = "tti", .cols = "ttiit",
+    .sql = "SELECT sender, rcpt, axis, verb, stanza FROM roster_out "
+           "WHERE (sender, rcpt, axis) > ($1, $2, $3) ORDER BY sender, rcpt, axis LIMIT 100",
+};
+static struct store_stmt stmt_out_delete = {
+    .name = "roster.out-delete", .params = "t", .cols = "",
+    .sql = "DELETE FROM roster_out WHERE sender = $1",
+};
+static struct store_stmt stmt_out_forget = {
+    .name = "roster.out-forget", .params = "ti", .cols = "",
+    .sql = "INSERT INTO roster_out (sender, rcpt, axis, verb, stanza) "
+           "SELECT $1, account.jid, $2, 0, '' FROM roster JOIN account ON account.id = roster.owner "
+           "WHERE roster.jid = $1 ON CONFLICT (sender, rcpt, axis) DO NOTHING",
+};
+static struct store_stmt *const stmts[] = { &stmt_out_put, &stmt_out_done, &stmt_out_page,
+                                            &stmt_out_delete, &stmt_out_forget, NULL };
+
+static const struct store_migration migrations[] = {
+    { 1,
+      "CREATE TABLE roster_out (sender TEXT NOT NULL, rcpt TEXT NOT NULL, axis INTEGER NOT NULL, "
+      "verb INTEGER NOT NULL, stanza TEXT NOT NULL, PRIMARY KEY (sender, rcpt, axis)) "
+      "WITHOUT ROWID;",
+      "CREATE TABLE roster_out (sender TEXT NOT NULL, rcpt TEXT NOT NULL, axis BIGINT NOT NULL, "
+      "verb BIGINT NOT NULL, stanza TEXT NOT NULL, PRIMARY KEY (sender, rcpt, axis));" },
+    { 0 }
+};
+const struct store_schema subscription_schema = { "subscription", migrations, stmts, NULL };
+/* clang-format on */
+
+static slice domain_of(slice bare)
+{
+    slice local, domain;
+    return slice_cut(bare, '@', &local, &domain) ? domain : bare;
+}
+
+/* An account of ours confirms by deleting the row; nobody else would. */
+static bool confirms(const struct node *n, slice bare)
+{
+    slice domain = domain_of(bare);
+    return domain.len != bare.len && node_serves(n, domain);
+}
+
+struct stanza *subscription_stanza(const struct account *a, slice contact, enum sub_verb verb)
+{
+    return stanza_make(STANZA_PRESENCE, types[verb], a->jid, contact, (slice){ 0 }, (slice){ 0 });
+}
+
+enum { STANZA_TEXT_MAX = 1 << 20 };
+
+static void store_out(struct store_batch *b, const struct node *n, const struct stanza *st)
+{
+    enum sub_verb verb = verb_of(st);
+    struct buf text;
+    if (!confirms(n, stanza_to_bare(st)))
+        return;
+    buf_init(&text, STANZA_TEXT_MAX);
+    stanza_store(&text, st);
+    STORE_ADD(b, &stmt_out_put, 1, SV_T(stanza_from_bare(st)), SV_T(stanza_to_bare(st)),
+              SV_I(axis_of(verb)), SV_I(verb), SV_T(buf_slice(&text)));
+    buf_fini(&text);
+}
+
+void subscription_announce(struct store_batch *b, const struct account *a, const struct stanza *st)
+{
+    store_out(b, account_node(a), st);
+}
+
+static void store_done(struct store_batch *b, const struct stanza *st)
+{
+    enum sub_verb verb = verb_of(st);
+    STORE_ADD(b, &stmt_out_done, STORE_ANY_ROWS, SV_T(stanza_from_bare(st)),
+              SV_T(stanza_to_bare(st)), SV_I(axis_of(verb)), SV_I(verb));
+}
+
+/* One change of one account's roster because of one stanza. */
+struct change {
+    struct mutation m;     /* first */
+    struct stanza *st;     /* from and to are bare */
+    struct stanza *sent;   /* outbound: as the client sent it */
+    struct stanza *answer; /* inbound: on behalf of the account */
+    struct origin origin;
+    bool *ended; /* of begin(), as long as it runs */
+    enum sub_verb verb;
+    struct sub_result result;
+    bool changes; /* delta is to be applied */
+    enum roster_view view;
+    struct roster_delta delta;
+    const struct setting *limit; /* that refused it */
+    struct buf request;
+};
+
+static struct change *change_create(struct stanza *st, struct origin origin)
+{
+    struct change *c = mem_new(struct change);
+    c->st = st;
+    c->origin = origin;
+    c->verb = verb_of(st);
+    buf_init(&c->request, STANZA_TEXT_MAX);
+    return c;
+}
+
+static enum routed begin(struct account *a, struct change *c)
+{
+    bool ended = false;
+    c->ended = &ended;
+    account_mutate(a, &c->m);
+    if (ended)
+        return ROUTED;
+    c->ended = NULL;
+    return ROUTE_PENDING;
+}
+
+/* The stanza is handled (design §6: roster: committed). */
+static void end(struct worker *w, struct change *c)
+{
+    if (c->ended != NULL)
+        *c->ended = true;
+    else if (c->origin.session != 0)
+        ticket_done(w, c->origin);
+    stanza_unref(&c->st);
+    stanza_unref(&c->sent);
+    stanza_unref(&c->answer);
+    buf_fini(&c->request);
+    mem_free(&c);
+}
+
+static slice contact_of(const struct change *c, enum sub_dir dir)
+{
+    return dir == SUB_OUT ? stanza_to(c->st) : stanza_from(c->st);
+}
+
+/* Works out the delta for c->result. */
+static void set_delta(struct change *c, const struct roster *r, enum sub_dir dir)
+{
+    struct roster_delta *d = &c->delta;
+    uint32_t actions = c->result.actions;
+    *d = roster_edit(r, contact_of(c, dir));
+    uint8_t state = d->state, flags = d->flags;
+    d->state = (uint8_t)c->result.state;
+    if ((actions & SUB_CREATE) != 0)
+        d->flags |= ROSTER_LISTED;
+    if ((actions & SUB_SET_PREAPPROVED) != 0)
+        d->flags |= ROSTER_PREAPPROVED;
+    if ((actions & SUB_CLEAR_PREAPPROVED) != 0)
+        d->flags &= (uint8_t)~ROSTER_PREAPPROVED;
+    c->changes = d->state != state || d->flags != flags;
+    c->view = (actions & SUB_PUSH) != 0 ? ROSTER_SHOWN : ROSTER_HIDDEN;
+}
+
+static void store_change(struct change *c)
+{
+    struct account *a = c->m.account;
+    if (c->m.batch == NULL)
+        c->m.batch = store_write(a->worker->store, account_lane(a));
+    roster_seal(a->roster, &c->delta, c->view);
+    roster_delta_store(c->m.batch, a->id, &c->delta);
+}
+
+static struct sub_result next(const struct roster *r, const struct change *c, enum sub_dir dir)
+{
+    const struct roster_item *item = roster_find(r, contact_of(c, dir));
+    enum sub_state state = item == NULL ? SUB_NONE : (enum sub_state)item->state;
+    int preapproved = item != NULL && (item->flags & ROSTER_PREAPPROVED) != 0;
+    return sub_next(state, preapproved, c->verb, dir);
+}
+
+static slice limit_text(struct arena *tmp, const struct setting *limit)
+{
+    return slice_of(
+        arena_printf(tmp, "%s (%lld) is reached", limit->name, (long long)setting_int(limit)));
+}
+
+/* Outbound: §3.1.2, §3.1.5, §3.2.2, §3.3.2, §3.4.2. */
+
+static enum err out_prepare(struct mutation *m)
+{
+    struct change *c = (struct change *)m;
+    struct account *a = m->account;
+    const struct roster *r = a->roster;
+    if (a->state != ACCOUNT_READY)
+        return E_NOTFOUND; /* deleted meanwhile */
+    c->result = next(r, c, SUB_OUT);
+    set_delta(c, r, SUB_OUT);
+    if (roster_delta_is_new(r, &c->delta) && roster_count(a) >= setting_int(&roster_contacts_max))
+        c->limit = &roster_contacts_max;
+    if ((c->result.actions & SUB_SEND_PRESENCE) != 0 && r != NULL &&
+        r->seen >= setting_int(&roster_watchers_max))
+        c->limit = &roster_watchers_max;
+    if (c->limit != NULL)
+        return E_LIMIT;
+    if (!c->changes)
+        return OK;
+    store_change(c);
+    if ((c->result.actions & SUB_ROUTE) != 0)
+        subscription_announce(m->batch, a, c->st);
+    return OK;
+}
+
+static void out_refused(struct worker *w, const struct change *c, enum err e)
+{
+    struct arena *tmp = arena_create(0);
+    if (c->limit != NULL)
+        route_error(w, c->sent, SE_POLICY_VIOLATION, limit_text(tmp, c->limit));
+    else
+        route_error(w, c->sent, stanza_error_of(e), (slice){ 0 });
+    arena_destroy(&tmp);
+}
+
+static void out_apply(struct mutation *m, enum err e)
+{
+    struct change *c = (struct change *)m;
+    struct account *a = m->account;
+    struct worker *w = a->worker;
+    slice contact = stanza_to(c->st);
+    uint32_t actions = c->result.actions;
+
+    if (e != OK) {
+        out_refused(w, c, e);
+        end(w, c);
+        return;
+    }
+    if (c->changes)
+        roster_commit(a, &c->delta, c->view);
+    if ((actions & SUB_ROUTE) != 0)
+        route_send(w, stanza_ref(c->st));
+    /* An account of ours asks for it when it has committed, so that it comes after `subscribed`. */
+    if ((actions & SUB_SEND_PRESENCE) != 0 && !confirms(w->node, contact))
+        presence_show(a, contact);
+    if ((actions & SUB_SEND_UNAVAILABLE) != 0)
+        presence_hide(a, contact);
+    end(w, c);
+}
+
+enum routed subscription_out(struct session *s, struct stanza *st, struct origin origin)
+{
+    struct account *a = s->account;
+    if (slice_eq(stanza_to_bare(st), a->jid)) {
+        route_error(a->worker, st, SE_NOT_ALLOWED, SLICE("nobody subscribes to himself"));
+        stanza_unref(&st);
+        return ROUTED;
+    }
+    /* §3.1.2: both addresses are bare on the way */
+    struct change *c = change_create(stanza_readdress(st, a->jid, stanza_to_bare(st)), origin);
+    c->sent = st;
+    c->m.prepare = out_prepare;
+    c->m.apply = out_apply;
+    return begin(a, c);
+}
+
+/* Inbound: §3.1.3, §3.1.6, §3.2.3, §3.3.3, §3.4.2. */
+
+/* The request is kept until it is answered; one with a long text without it. */
+static void keep_request(struct change *c)
+{
+    stanza_store(&c->request, c->st);
+    if (c->request.len > ROSTER_REQUEST_BYTES_MAX) {
+        struct stanza *bare = stanza_make(STANZA_PRESENCE, TYPE_SUBSCRIBE, stanza_from(c->st),
+                                          stanza_to(c->st), (slice){ 0 }, (slice){ 0 });
+        buf_clear(&c->request);
+        stanza_store(&c->request, bare);
+        stanza_unref(&bare);
+    }
+    c->delta.request = buf_slice(&c->request);
+}
+
+/* One more who sees the owner or waits to. */
+static bool adds_watcher(const struct change *c, const struct roster *r)
+{
+    const struct roster_item *item = roster_find(r, stanza_from(c->st));
+    bool was = item != NULL && (sub_is_seen(item->state) || sub_state_pending_in(item->state));
+    return !was && (sub_is_seen(c->result.state) || sub_state_pending_in(c->result.state));
+}
+
+static enum err in_prepare(struct mutation *m)
+{
+    struct change *c = (struct change *)m;
+    struct account *a = m->account;
+    const struct roster *r = a->roster;
+    if (a->state != ACCOUNT_READY)
+        return E_NOTFOUND; /* deleted meanwhile */
+    c->result = next(r, c, SUB_IN);
+    if (adds_watcher(c, r) && r != NULL &&
+        (int64_t)r->seen + r->pending >= setting_int(&roster_watchers_max)) {
+        const struct roster_item *item = roster_find(r, stanza_from(c->st));
+        c->limit = &roster_watchers_max;
+        c->result.state = item == NULL ? SUB_NONE : (enum sub_state)item->state;
+        c->result.actions = SUB_AUTO_UNSUBSCRIBED;
+    }
+    set_delta(c, r, SUB_IN);
+    if (c->verb == SUB_SUBSCRIBE && c->changes && sub_state_pending_in(c->delta.state))
+        keep_request(c);
+    if ((c->result.actions & SUB_AUTO_SUBSCRIBED) != 0)
+        c->answer = subscription_stanza(a, stanza_from(c->st), SUB_SUBSCRIBED);
+    if ((c->result.actions & SUB_AUTO_UNSUBSCRIBED) != 0)
+        c->answer = subscription_stanza(a, stanza_from(c->st), SUB_UNSUBSCRIBED);
+
+    if (c->changes)
+        store_change(c);
+    if (!confirms(account_node(a), stanza_from(c->st)))
+        return OK;
+    if (m->batch == NULL)
+        m->batch = store_write(a->worker->store, account_lane(a));
+    store_done(m->batch, c->st);
+    if (c->answer != NULL)
+        subscription_announce(m->batch, a, c->answer);
+    return OK;
+}
+
+/* §3.1.3: a request goes to who is available; the other three to those that know the roster
+ * (§3.1.6). */
+static void deliver(struct account *a, struct stanza *st)
+{
+    bool request = st->type == TYPE_SUBSCRIBE;
+    LIST_EACH(node, &a->sessions)
+    {
+        struct session *s = CONTAINER_OF(node, struct session, node);
+        if (request ? s->available : s->interested)
+            session_deliver(s, st, 0, 0);
+    }
+}
+
+static void refuse_watcher(struct account *a, const struct change *c)
+{
+    struct arena *tmp = arena_create(0);
+    route_error(a->worker, c->st, SE_POLICY_VIOLATION, limit_text(tmp, c->limit));
+    arena_destroy(&tmp);
+}
+
+static void in_apply(struct mutation *m, enum err e)
+{
+    struct change *c = (struct change *)m;
+    struct account *a = m->account;
+    struct worker *w = a->worker;
+    slice contact = stanza_from(c->st);
+    uint32_t actions = c->result.actions;
+
+    if (e != OK) { /* an account of ours tells it again after a restart */
+        if (!confirms(w->node, contact))
+            route_error(w, c->st, stanza_error_of(e), (slice){ 0 });
+        end(w, c);
+        return;
+    }
+    if ((actions & SUB_DELIVER) != 0) /* §3.1.6: before the push */
+        deliver(a, c->st);
+    if (c->changes)
+        roster_commit(a, &c->delta, c->view);
+    if (c->limit != NULL)
+        refuse_watcher(a, c);
+    if (c->answer != NULL)
+        route_send(w, stanza_ref(c->answer));
+    if ((actions & (SUB_SEND_PRESENCE | SUB_AUTO_SUBSCRIBED)) != 0 && !confirms(w->node, contact))
+        presence_show(a, contact);
+    if ((actions & SUB_SEND_UNAVAILABLE) != 0)
+        presence_hide(a, contact);
+    if (c->verb == SUB_SUBSCRIBED && c->changes && confirms(w->node, contact))
+        presence_probe(a, contact);
+    end(w, c);
+}
+
+/* The account that a "forget" names; false: it is none. */
+static bool forget_read(const struct worker *w, const struct stanza *st, struct arena *tmp,
+                        slice *jid)
+{
+    struct elem payload;
+    if (!node_serves(w->node, stanza_from(st)) || !stanza_payload(st, &payload) ||
+        !elem_is(&payload, "forget", NS_FORGET))
+        return false;
+    *jid = elem_attr(&payload, "jid", tmp);
+    return true;
+}
+
+static void store_forgotten(struct store_batch *b, slice jid, slice rcpt)
+{
+    STORE_ADD(b, &stmt_out_done, STORE_ANY_ROWS, SV_T(jid), SV_T(rcpt), SV_I(AXIS_FORGET), SV_I(0));
+}
+
+struct forget {
+    struct mutation m; /* first */
+    struct arena *arena;
+    slice jid;
+    bool known;
+    enum roster_view view;
+    struct roster_delta delta;
+};
+
+static enum err forget_prepare(struct mutation *m)
+{
+    struct forget *f = (struct forget *)m;
+    struct account *a = m->account;
+    f->known = a->state == ACCOUNT_READY && roster_find(a->roster, f->jid) != NULL;
+    m->batch = store_write(a->worker->store, account_lane(a));
+    store_forgotten(m->batch, f->jid, a->jid);
+    if (!f->known)
+        return OK;
+    f->delta = roster_edit(a->roster, f->jid);
+    f->view = (f->delta.flags & ROSTER_LISTED) != 0 ? ROSTER_SHOWN : ROSTER_HIDDEN;
+    f->delta.state = SUB_NONE;
+    f->delta.flags = 0;
+    roster_seal(a->roster, &f->delta, f->view);
+    roster_delta_store(m->batch, a->id, &f->delta);
+    return OK;
+}
+
+static void forget_apply(struct mutation *m, enum err e)
+{
+    struct forget *f = (struct forget *)m;
+    if (e == OK && f->known)
+        roster_commit(m->account, &f->delta, f->view);
+    arena_destroy(&f->arena);
+    mem_free(&f);
+}
+
+static bool forget(struct account *a, const struct stanza *st)
+{
+    struct arena *arena = arena_create(0);
+    slice jid;
+    if (!forget_read(a->worker, st, arena, &jid)) {
+        arena_destroy(&arena);
+        return false;
+    }
+    struct forget *f = mem_new(struct forget);
+    f->m.prepare = forget_prepare;
+    f->m.apply = forget_apply;
+    f->arena = arena;
+    f->jid = slice_dup(arena, jid);
+    account_mutate(a, &f->m);
+    return true;
+}
+
+enum routed subscription_in(struct account *a, struct stanza *st, struct origin origin)
+{
+    if (forget(a, st)) {
+        stanza_unref(&st);
+        return ROUTED;
+    }
+    if (st->from_len != st->from_bare_len || !stanza_to_is_bare(st)) {
+        struct stanza *bare = stanza_readdress(st, stanza_from_bare(st), stanza_to_bare(st));
+        stanza_unref(&st);
+        st = bare;
+    }
+    struct change *c = change_create(st, origin);
+    c->m.prepare = in_prepare;
+    c->m.apply = in_apply;
+    return begin(a, c);
+}
+
+/* Nobody there: §8.5.1; a request is refused, so that it does not stay open for ever. */
+
+struct absence {
+    struct worker *worker;
+    struct stanza *answer;
+};
+
+static void absence_done(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct absence *n = arg;
+    (void)b;
+    if (n->answer != NULL && result == STORE_OK)
+        route_send(n->worker, n->answer);
+    else
+        stanza_unref(&n->answer);
+    mem_free(&n);
+}
+
+void subscription_to_nobody(struct worker *w, struct stanza *st)
+{
+    slice from = stanza_from_bare(st), to = stanza_to_bare(st), jid;
+    struct arena *tmp = arena_create(0);
+    struct absence *n = mem_new(struct absence);
+    struct store_batch *b = store_write(w->store, hash_keyed(to));
+    n->worker = w;
+    if (forget_read(w, st, tmp, &jid))
+        store_forgotten(b, jid, to);
+    else
+        store_done(b, st);
+    if (st->type == TYPE_SUBSCRIBE) {
+        n->answer =
+            stanza_make(STANZA_PRESENCE, TYPE_UNSUBSCRIBED, to, from, (slice){ 0 }, (slice){ 0 });
+        store_out(b, w->node, n->answer);
+    }
+    store_submit(b, w->loop, 0, absence_done, n);
+    arena_destroy(&tmp);
+    stanza_unref(&st);
+}
+
+/* Again: pages of roster_out at start, or those of one sender that was deleted. */
+
+struct replay {
+    struct worker *worker;
+    store_done_fn *page;
+    struct arena *arena; /* of the slices */
+    slice only;          /* ptr NULL: every sender whose home is this worker */
+    slice sender, rcpt;  /* the last row that was read */
+    int64_t axis;
+};
+
+struct pending {
+    struct worker *worker;
+    struct arena *arena; /* this is in it */
+    slice rcpt, text;
+    enum axis axis;
+    enum sub_verb verb;
+};
+
+static void send_forget(struct worker *w, slice jid, slice rcpt)
+{
+    struct buf xml;
+    buf_init(&xml, STANZA_TEXT_MAX);
+    buf_lit(&xml, "<forget xmlns='" NS_FORGET "' jid='");
+    xml_escape(&xml, jid);
+    buf_lit(&xml, "'/>");
+    route_send(w, stanza_make(STANZA_PRESENCE, TYPE_UNSUBSCRIBED, domain_of(jid), rcpt,
+                              (slice){ 0 }, buf_slice(&xml)));
+    buf_fini(&xml);
+}
+
+/* Whether the roster still says what the row says: a later change sends its own stanza. */
+static bool still_says(const struct account *a, const struct pending *p)
+{
+    const struct roster_item *item = roster_find(a->roster, p->rcpt);
+    enum sub_state state = item == NULL ? SUB_NONE : (enum sub_state)item->state;
+    bool absent = a->state != ACCOUNT_READY;
+    switch (p->axis) {
+    case AXIS_WISH:
+        return !absent && (sub_state_ask(state) || sub_sees(state)) == (p->verb == SUB_SUBSCRIBE);
+    case AXIS_GRANT:
+        return p->verb == SUB_UNSUBSCRIBED ? !sub_is_seen(state) : !absent && sub_is_seen(state);
+    case AXIS_FORGET:
+        return absent || item == NULL;
+    }
+    return false;
+}
+
+static void row_dropped(void *arg, enum store_result result, const struct store_batch *b)
+{
+    (void)arg, (void)result, (void)b;
+}
+
+static void drop_row(struct account *a, const struct pending *p)
+{
+    struct store_batch *b = store_write(p->worker->store, hash_keyed(a->jid));
+    STORE_ADD(b, &stmt_out_done, STORE_ANY_ROWS, SV_T(a->jid), SV_T(p->rcpt), SV_I(p->axis),
+              SV_I(p->verb));
+    store_submit(b, p->worker->loop, 0, row_dropped, NULL);
+}
+
+static void send_again(struct account *a, enum err e, void *arg)
+{
+    struct pending *p = arg;
+    struct arena *arena = p->arena;
+    struct worker *w = p->worker;
+    struct stanza *st;
+    if (e == OK && !still_says(a, p))
+        drop_row(a, p);
+    else if (e == OK && p->axis == AXIS_FORGET)
+        send_forget(w, a->jid, p->rcpt);
+    else if (e == OK && stanza_load(&st, p->text, w->xml, arena) == OK)
+        route_send(w, st);
+    arena_destroy(&arena);
+}
+
+static bool is_ours(const struct replay *r, slice sender)
+{
+    uint32_t node;
+    if (r->only.ptr != NULL)
+        return slice_eq(sender, r->only);
+    return node_home(r->worker->node, sender, &node) == r->worker->index &&
+           node == r->worker->node->id;
+}
+
+static void replay_row(struct replay *r, const struct store_batch *b, uint32_t row)
+{
+    int64_t axis = store_int(b, 0, row, 2), verb = store_int(b, 0, row, 3);
+    slice sender = store_text(b, 0, row, 0);
+    if (!is_ours(r, sender) || axis < 0 || axis > AXIS_FORGET || verb < 0 || verb >= SUB_VERB_COUNT)
+        return;
+    struct arena *arena = arena_create(0);
+    struct pending *p = arena_new(arena, struct pending, 1);
+    *p = (struct pending){
+        .worker = r->worker,
+        .arena = arena,
+        .rcpt = slice_dup(arena, store_text(b, 0, row, 1)),
+        .text = slice_dup(arena, store_text(b, 0, row, 4)),
+        .axis = (enum axis)axis,
+        .verb = (enum sub_verb)verb,
+    };
+    account_with(r->worker, sender, send_again, p);
+}
+
+static void replay_next(struct replay *r, slice sender, slice rcpt, int64_t axis)
+{
+    struct arena *arena = arena_create(0);
+    r->only = slice_dup(arena, r->only);
+    r->sender = slice_dup(arena, sender);
+    r->rcpt = slice_dup(arena, rcpt);
+    r->axis = axis;
+    arena_destroy(&r->arena);
+    r->arena = arena;
+    struct store_batch *b = store_read(r->worker->store, 0);
+    STORE_ADD(b, &stmt_out_page, STORE_ANY_ROWS, SV_T(r->sender), SV_T(r->rcpt), SV_I(r->axis));
+    store_submit(b, r->worker->loop, 0, r->page, r);
+}
+
+static void replay_page(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct replay *r = arg;
+    uint32_t rows = result == STORE_OK ? store_row_count(b, 0) : 0;
+    for (uint32_t row = 0; row < rows; row++)
+        replay_row(r, b, row);
+    if (rows > 0) {
+        slice sender = store_text(b, 0, rows - 1, 0);
+        if (r->only.ptr == NULL || slice_eq(sender, r->only)) {
+            replay_next(r, sender, store_text(b, 0, rows - 1, 1), store_int(b, 0, rows - 1, 2));
+            return;
+        }
+    }
+    arena_destroy(&r->arena);
+    mem_free(&r);
+}
+
+static void replay_start(struct worker *w, slice only)
+{
+    struct replay *r = mem_new(struct replay);
+    r->worker = w;
+    r->page = replay_page;
+    r->only = only;
+    replay_next(r, only.ptr == NULL ? SLICE("") : only, SLICE(""), -1);
+}
+
+void subscription_replay(struct worker *w) { replay_start(w, (slice){ 0 }); }
+
+void subscription_remove(struct account *a, struct store_batch *b)
+{
+    STORE_ADD(b, &stmt_out_delete, STORE_ANY_ROWS, SV_T(a->jid));
+    STORE_ADD(b, &stmt_out_forget, STORE_ANY_ROWS, SV_T(a->jid), SV_I(AXIS_FORGET));
+}
+
+void subscription_removed(struct account *a) { replay_start(a->worker, a->jid); }

@@ -1,0 +1,34 @@
+/* subscription: the subscription handshakes of RFC 6121 §3 at the two homes that take part. A
+ * change commits the roster item together with the stanza that announces it (table roster_out); the
+ * home of the other side deletes that row in the transaction of its own change. What is left over
+ * at a start is sent again, and the state machines ignore repeats. Confined to the home worker of
+ * the account.
+ *
+ * Limit: one row for each (sender, recipient, direction): a later word replaces an earlier one. */
+#pragma once
+#include "im/router.h"
+#include "store/store.h"
+#include "xmpp/subscription.h"
+
+struct account;
+struct session;
+
+/* A stanza of one of the four types from a client; `to` is set. Takes over. */
+enum routed subscription_out(struct session *s, struct stanza *st, struct origin origin);
+/* For a local account that is READY. Takes over. */
+enum routed subscription_in(struct account *a, struct stanza *st, struct origin origin);
+/* For a local account that does not exist. Takes over. */
+void subscription_to_nobody(struct worker *w, struct stanza *st);
+
+/* The stanza by which the account tells a contact of its new will. */
+struct stanza *subscription_stanza(const struct account *a, slice contact, enum sub_verb verb);
+/* Adds it to the transaction of the change, if its addressee is one of our accounts. */
+void subscription_announce(struct store_batch *b, const struct account *a, const struct stanza *st);
+
+/* Removal of an account (feature.remove, feature.removed). */
+void subscription_remove(struct account *a, struct store_batch *b);
+void subscription_removed(struct account *a);
+
+void subscription_replay(struct worker *w);
+
+extern const struct store_schema subscription_schema;
