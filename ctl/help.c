@@ -1,4 +1,4 @@
-#include "help.h"
+#include "ctl/help.h"
 #include "admin/usage.h"
 #include "base/buf.h"
 #include "base/command.h"

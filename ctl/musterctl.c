@@ -4,9 +4,9 @@
 #include "app/node_file.h"
 #include "base/arena.h"
 #include "base/buf.h"
-#include "help.h"
-#include "render.h"
-#include "words.h"
+#include "ctl/help.h"
+#include "ctl/render.h"
+#include "ctl/words.h"
 #include <errno.h>
 #include <signal.h>
 #include <sys/socket.h>

@@ -1,4 +1,4 @@
-#include "render.h"
+#include "ctl/render.h"
 #include "base/arena.h"
 #include "base/command.h"
 #include "base/utf8.h"

@@ -1,4 +1,4 @@
-#include "words.h"
+#include "ctl/words.h"
 #include "base/arena.h"
 #include "base/mem.h"
 #include "base/utf8.h"
