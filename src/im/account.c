@@ -1,0 +1,509 @@
+#include "im/account.h"
+#include "auth/credentials.h"
+#include "base/ensure.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "im/archive.h"
+#include "im/feature.h"
+#include "im/node.h"
+#include "im/presence.h"
+#include "im/server.h"
+#include "im/session_private.h"
+#include "im/worker.h"
+
+enum { INBOX_MAX = 1000, IDLE_US = 60 * 1000000, ABSENT_US = 10 * 1000000, SWEEP_MS = 10000,
+       IDLE_MAX = 20000 };
+
+static struct log_area log_account = { .name = "account", .level = LOG_INFO };
+struct log_area *const account_logs[] = { &log_account, NULL };
+
+struct inbox_item {
+    struct inbox_item *next;
+    struct stanza *st; /* or fn */
+    struct origin origin;
+    uint64_t sender_entry;
+    int64_t sender_id;
+    account_fn *fn;
+    void *arg;
+};
+
+struct node *account_node(const struct account *a) { return a->worker->node; }
+
+unsigned account_state_slot(void)
+{
+    static unsigned used;
+    ensure(used < ACCOUNT_STATE_SLOTS);
+    return used++;
+}
+
+enum err err_of_store(enum store_result r)
+{
+    static const enum err map[] = { [STORE_OK] = OK, [STORE_CONFLICT] = E_CONFLICT,
+                                    [STORE_FULL] = E_FULL, [STORE_DOWN] = E_DOWN,
+                                    [STORE_UNKNOWN] = E_TIMEOUT };
+    return map[r];
+}
+
+/* Idle accounts: a list by age, swept by a timer that runs only while there are some. */
+
+static void account_free(struct account *a)
+{
+    struct worker *w = a->worker;
+    ensure(list_empty(&a->sessions) && a->pins == 0 && a->inbox == NULL);
+    if (list_linked(&a->idle)) {
+        list_remove(&a->idle);
+        w->idle_count--;
+    }
+    if (a->state == ACCOUNT_READY)
+        for (const struct feature *const *f = features_all(); *f != NULL; f++)
+            if ((*f)->unload != NULL)
+                (*f)->unload(a);
+    mailbox_fini(a);
+    mem_free(&a->recent);
+    map_del(&w->accounts, a->jid);
+    mem_free(&a);
+}
+
+static void sweep(struct timer *t, struct loop *loop)
+{
+    struct worker *w = CONTAINER_OF(t, struct worker, sweep);
+    uint64_t now = loop_now_us(loop);
+    LIST_EACH (it, &w->idle) {
+        struct account *a = CONTAINER_OF(it, struct account, idle);
+        uint64_t keep = a->state == ACCOUNT_ABSENT ? ABSENT_US : IDLE_US;
+        if (now - a->idle_since_us >= keep && mailbox_clean(a))
+            account_free(a);
+    }
+    if (!list_empty(&w->idle))
+        timer_set(loop, &w->sweep, SWEEP_MS);
+}
+
+void account_touch(struct account *a)
+{
+    struct worker *w = a->worker;
+    bool busy = !list_empty(&a->sessions) || a->pins > 0 || a->inbox != NULL ||
+                a->state == ACCOUNT_LOADING;
+    if (list_linked(&a->idle)) {
+        list_remove(&a->idle);
+        w->idle_count--;
+    }
+    if (busy)
+        return;
+    a->idle_since_us = loop_now_us(w->loop);
+    list_append(&w->idle, &a->idle);
+    w->idle_count++;
+    if (!timer_is_set(&w->sweep)) {
+        w->sweep.fn = sweep;
+        timer_set(w->loop, &w->sweep, SWEEP_MS);
+    }
+    if (w->idle_count > IDLE_MAX) {
+        struct account *oldest = CONTAINER_OF(w->idle.next, struct account, idle);
+        if (mailbox_clean(oldest) && oldest != a)
+            account_free(oldest);
+    }
+}
+
+void account_pin(struct account *a) { a->pins++; }
+
+void account_unpin(struct account *a)
+{
+    ensure(a->pins > 0);
+    if (--a->pins == 0)
+        account_touch(a);
+}
+
+void account_forget(struct worker *w, slice bare)
+{
+    struct account *a = map_get(&w->accounts, bare);
+    if (a != NULL && a->state == ACCOUNT_ABSENT && a->pins == 0)
+        account_free(a);
+}
+
+/* Loading. */
+
+static enum routed handle(struct account *a, struct stanza *st, struct origin origin,
+                          uint64_t sender_entry, int64_t sender_id)
+{
+    if (st->kind == STANZA_MESSAGE)
+        return message_to_account(a, st, origin, sender_entry, sender_id);
+    if (st->kind == STANZA_IQ)
+        return iq_to_account(a, st, origin);
+    if (a->state == ACCOUNT_READY)
+        return presence_to_account(a, st, origin);
+    if (st->type == TYPE_SUBSCRIBE) /* RFC 6121 §3.1.3: nobody there */
+        route_send(a->worker, stanza_make(STANZA_PRESENCE, TYPE_UNSUBSCRIBED, stanza_to_bare(st),
+                                          stanza_from_bare(st), stanza_id(st), (slice){ 0 }));
+    stanza_unref(&st);
+    return ROUTED;
+}
+
+static void inbox_bounce(struct account *a, struct inbox_item *it, enum err e)
+{
+    if (it->fn != NULL) {
+        it->fn(a, e, it->arg);
+        return;
+    }
+    route_error(a->worker, it->st, stanza_error_of(e), (slice){ 0 });
+    stanza_unref(&it->st);
+    if (it->origin.session != 0)
+        ticket_done(a->worker, it->origin);
+}
+
+static void inbox_run(struct account *a, enum err e)
+{
+    a->pins++;
+    while (a->inbox != NULL) {
+        struct inbox_item *it = a->inbox;
+        a->inbox = it->next;
+        a->inbox_count--;
+        if (e != OK)
+            inbox_bounce(a, it, e);
+        else if (it->fn != NULL)
+            it->fn(a, OK, it->arg);
+        else if (handle(a, it->st, it->origin, it->sender_entry, it->sender_id) == ROUTED &&
+                 it->origin.session != 0)
+            ticket_done(a->worker, it->origin);
+        mem_free(&it);
+    }
+    a->pins--;
+}
+
+static void load_failed(struct account *a, enum err e)
+{
+    log_warn(&log_account, LOG_EV("load.failed"), LOG_S("jid", a->jid), LOG_C("error", err_name(e)));
+    inbox_run(a, e);
+    account_free(a);
+}
+
+/* One read of everything; where the results of each feature begin is remembered until they are there. */
+struct load {
+    struct account *account;
+    unsigned first[FEATURES_MAX];
+};
+
+static void loaded(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct load *load = arg;
+    struct account *a = load->account;
+    a->loading = NULL;
+    if (result != STORE_OK) {
+        mem_free(&load);
+        load_failed(a, err_of_store(result));
+        return;
+    }
+    mailbox_loaded(a, b, 0);
+    message_recent_loaded(a, b, 2);
+    const struct feature *const *f = features_all();
+    for (unsigned i = 0; f[i] != NULL; i++)
+        if (f[i]->loaded != NULL)
+            f[i]->loaded(a, b, load->first[i]);
+    mem_free(&load);
+    a->state = ACCOUNT_READY;
+    inbox_run(a, OK);
+    account_touch(a);
+}
+
+static void load_all(struct account *a)
+{
+    struct load *load = mem_new(struct load);
+    struct store_batch *b = store_read(a->worker->store, account_lane(a));
+    load->account = a;
+    mailbox_load(a, b);
+    message_recent_load(a, b);
+    const struct feature *const *f = features_all();
+    for (unsigned i = 0; f[i] != NULL; i++) {
+        load->first[i] = store_stmt_count(b);
+        if (f[i]->load != NULL)
+            f[i]->load(a, b);
+    }
+    a->loading = store_submit(b, a->worker->loop, 0, loaded, load);
+}
+
+static struct store_stmt account_id = {
+    .name = "account.id",
+    .sql = "SELECT id FROM account WHERE jid = $1 AND disabled = 0",
+    .params = "t",
+    .cols = "i",
+};
+struct store_stmt *const account_stmts[] = { &account_id, NULL };
+
+static void id_loaded(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct account *a = arg;
+    a->loading = NULL;
+    if (result != STORE_OK) {
+        load_failed(a, err_of_store(result));
+        return;
+    }
+    if (store_row_count(b, 0) == 0) {
+        a->state = ACCOUNT_ABSENT;
+        inbox_run(a, OK);
+        account_touch(a);
+        return;
+    }
+    a->id = store_int(b, 0, 0, 0);
+    load_all(a);
+}
+
+static struct account *account_create(struct worker *w, slice bare)
+{
+    struct account *a = mem_zalloc(sizeof *a + bare.len);
+    char *text = (char *)(a + 1);
+    memcpy(text, bare.ptr, bare.len);
+    a->worker = w;
+    a->jid = (slice){ text, bare.len };
+    a->state = ACCOUNT_LOADING;
+    list_init(&a->sessions);
+    a->inbox_tail = &a->inbox;
+    a->mutation_tail = &a->mutations;
+    map_put(&w->accounts, a);
+    return a;
+}
+
+/* known_id: as authenticated, so that a login needs one read less; 0: to be looked up. */
+static struct account *account_load(struct worker *w, slice bare, int64_t known_id)
+{
+    struct account *a = account_create(w, bare);
+    if (known_id != 0) {
+        a->id = known_id;
+        load_all(a);
+        return a;
+    }
+    struct store_batch *b = store_read(w->store, hash_keyed(bare));
+    STORE_ADD(b, &account_id, STORE_ANY_ROWS, SV_T(bare));
+    a->loading = store_submit(b, w->loop, 0, id_loaded, a);
+    return a;
+}
+
+static bool inbox_put(struct account *a, const struct inbox_item *item)
+{
+    if (a->inbox_count == INBOX_MAX)
+        return false;
+    struct inbox_item *it = mem_alloc(sizeof *it);
+    *it = *item;
+    it->next = NULL;
+    if (a->inbox == NULL)
+        a->inbox_tail = &a->inbox;
+    *a->inbox_tail = it;
+    a->inbox_tail = &it->next;
+    a->inbox_count++;
+    return true;
+}
+
+static bool account_waits(const struct account *a)
+{
+    return a->state == ACCOUNT_LOADING || a->inbox != NULL;
+}
+
+/* Presence for an account that is not loaded reaches nobody: it has no session (design §3). Only what
+ * changes its roster needs it. */
+static bool needs_account(const struct stanza *st)
+{
+    return st->kind != STANZA_PRESENCE || (st->type >= TYPE_SUBSCRIBE && st->type <= TYPE_UNSUBSCRIBED);
+}
+
+enum routed account_receive(struct worker *w, struct stanza *st, struct origin origin,
+                            uint64_t sender_entry, int64_t sender_id)
+{
+    struct account *a = map_get(&w->accounts, stanza_to_bare(st));
+    if (a == NULL) {
+        if (!needs_account(st)) {
+            stanza_unref(&st);
+            return ROUTED;
+        }
+        a = account_load(w, stanza_to_bare(st), 0);
+    }
+    if (!account_waits(a))
+        return handle(a, st, origin, sender_entry, sender_id);
+    struct inbox_item item = { .st = st, .origin = origin, .sender_entry = sender_entry,
+                               .sender_id = sender_id };
+    if (!message_storable(st))
+        item.origin = ORIGIN_NONE; /* queued at its home is all that is promised (design §6) */
+    if (inbox_put(a, &item))
+        return item.origin.session != 0 ? ROUTE_PENDING : ROUTED;
+    route_error(w, st, SE_RESOURCE_CONSTRAINT, SLICE("too many stanzas wait for this account"));
+    stanza_unref(&st);
+    return ROUTED;
+}
+
+static void with(struct worker *w, slice bare, int64_t known_id, account_fn *fn, void *arg)
+{
+    struct account *a = map_get(&w->accounts, bare);
+    if (a != NULL && a->state == ACCOUNT_ABSENT && known_id != 0 && a->pins == 0) {
+        account_free(a); /* created since we looked */
+        a = NULL;
+    }
+    if (a == NULL)
+        a = account_load(w, bare, known_id);
+    if (!account_waits(a)) {
+        fn(a, OK, arg);
+        return;
+    }
+    if (!inbox_put(a, &(struct inbox_item){ .fn = fn, .arg = arg }))
+        fn(a, E_LIMIT, arg);
+}
+
+void account_with(struct worker *w, slice bare, account_fn *fn, void *arg)
+{
+    with(w, bare, 0, fn, arg);
+}
+
+void account_with_id(struct worker *w, slice bare, int64_t id, account_fn *fn, void *arg)
+{
+    with(w, bare, id, fn, arg);
+}
+
+struct account *account_find(const struct worker *w, slice bare)
+{
+    struct account *a = map_get(&w->accounts, bare);
+    return a != NULL && a->state == ACCOUNT_READY && a->inbox == NULL ? a : NULL;
+}
+
+/* Mutations: prepare -> commit -> apply, one in flight. */
+
+static void mutation_next(struct account *a);
+
+static void mutation_end(struct account *a, enum err e)
+{
+    struct mutation *m = a->mutations;
+    a->mutations = m->next;
+    if (a->mutations == NULL)
+        a->mutation_tail = &a->mutations;
+    m->apply(m, e);
+}
+
+static void mutation_committed(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct account *a = arg;
+    (void)b;
+    a->mutating = false;
+    mutation_end(a, err_of_store(result));
+    mutation_next(a);
+    account_unpin(a);
+}
+
+static void mutation_next(struct account *a)
+{
+    while (a->mutations != NULL && !a->mutating) {
+        struct mutation *m = a->mutations;
+        enum err e = m->prepare(m);
+        if (e != OK || m->batch == NULL) {
+            store_drop(&m->batch);
+            mutation_end(a, e);
+            continue;
+        }
+        struct store_batch *b = m->batch;
+        m->batch = NULL;
+        a->mutating = true;
+        account_pin(a);
+        store_submit(b, a->worker->loop, 0, mutation_committed, a);
+    }
+}
+
+void account_mutate(struct account *a, struct mutation *m)
+{
+    m->next = NULL;
+    m->account = a;
+    *a->mutation_tail = m;
+    a->mutation_tail = &m->next;
+    mutation_next(a);
+}
+
+/* Sessions of an account. */
+
+struct session *account_session(const struct account *a, slice resource)
+{
+    LIST_EACH (it, &a->sessions) {
+        struct session *s = CONTAINER_OF(it, struct session, node);
+        if (slice_eq(session_resource(s), resource))
+            return s;
+    }
+    return NULL;
+}
+
+unsigned account_available(const struct account *a)
+{
+    unsigned n = 0;
+    LIST_EACH (it, &a->sessions)
+        n += CONTAINER_OF(it, struct session, node)->available;
+    return n;
+}
+
+unsigned account_receivers(const struct account *a)
+{
+    unsigned n = 0;
+    LIST_EACH (it, &a->sessions) {
+        const struct session *s = CONTAINER_OF(it, struct session, node);
+        n += s->available && s->priority >= 0;
+    }
+    return n;
+}
+
+/* Deletion: a mutation, so that it stands in order with the others. */
+
+struct removal {
+    struct mutation mutation;
+    void (*done)(void *arg, enum err e);
+    void *arg;
+};
+
+static enum err removal_prepare(struct mutation *m)
+{
+    struct account *a = m->account;
+    if (a->state != ACCOUNT_READY)
+        return E_NOTFOUND;
+    m->batch = store_write(a->worker->store, account_lane(a));
+    archive_remove(m->batch, a->id);
+    for (const struct feature *const *f = features_all(); *f != NULL; f++)
+        if ((*f)->remove != NULL)
+            (*f)->remove(a, m->batch);
+    credentials_remove(m->batch, a->id);
+    return OK;
+}
+
+static void removal_apply(struct mutation *m, enum err e)
+{
+    struct removal *r = CONTAINER_OF(m, struct removal, mutation);
+    struct account *a = m->account;
+    if (e == OK) {
+        for (const struct feature *const *f = features_all(); *f != NULL; f++)
+            if ((*f)->removed != NULL)
+                (*f)->removed(a);
+        LIST_EACH (it, &a->sessions)
+            session_end(CONTAINER_OF(it, struct session, node), END_REMOVED);
+        for (const struct feature *const *f = features_all(); *f != NULL; f++)
+            if ((*f)->unload != NULL)
+                (*f)->unload(a);
+        mailbox_fini(a);
+        a->mailbox = (struct mailbox){ 0 };
+        a->state = ACCOUNT_ABSENT;
+    }
+    r->done(r->arg, e);
+    mem_free(&r);
+}
+
+void account_remove(struct account *a, void (*done)(void *arg, enum err e), void *arg)
+{
+    struct removal *r = mem_new(struct removal);
+    *r = (struct removal){ { .prepare = removal_prepare, .apply = removal_apply }, done, arg };
+    account_mutate(a, &r->mutation);
+}
+
+/* The end of the process: memory only; what had to be on disk is there. */
+void accounts_stop(struct worker *w)
+{
+    struct account *a;
+    for (uint32_t i = 0; (a = map_next(&w->accounts, &i)) != NULL;) {
+        while (!list_empty(&a->sessions))
+            session_free(CONTAINER_OF(a->sessions.next, struct session, node));
+        while (a->inbox != NULL) {
+            struct inbox_item *it = a->inbox;
+            a->inbox = it->next;
+            stanza_unref(&it->st);
+            mem_free(&it);
+        }
+        a->pins = 0;
+        a->mailbox.writing = false;
+        account_free(a);
+    }
+}

@@ -1,0 +1,163 @@
+#include "im/archive.h"
+
+/* The newest row is never deleted, so that ids are not given twice and the log's reader stays right. */
+static const struct store_migration migrations[] = {
+    { 1,
+      "CREATE TABLE message(id INTEGER PRIMARY KEY, at_us INTEGER NOT NULL, sender INTEGER NOT NULL,"
+      " rcpt INTEGER NOT NULL, sender_entry INTEGER NOT NULL, rcpt_entry INTEGER NOT NULL,"
+      " flags INTEGER NOT NULL, origin INTEGER NOT NULL, remote TEXT, pending_out INTEGER NOT NULL,"
+      " stanza TEXT NOT NULL);"
+      "CREATE TABLE entry(owner INTEGER NOT NULL, id INTEGER NOT NULL, peer INTEGER NOT NULL,"
+      " msg INTEGER NOT NULL, flags INTEGER NOT NULL, PRIMARY KEY(owner, id)) WITHOUT ROWID;"
+      "CREATE INDEX entry_peer ON entry(owner, peer, id);"
+      "CREATE TABLE mailbox(owner INTEGER PRIMARY KEY, cursor INTEGER NOT NULL);"
+      "CREATE TABLE reserved(name TEXT PRIMARY KEY, value INTEGER NOT NULL);",
+      NULL },
+    { 0 }
+};
+
+struct store_stmt archive_put = {
+    .name = "archive.put",
+    .sql = "INSERT INTO message(at_us, sender, rcpt, sender_entry, rcpt_entry, flags, origin, remote,"
+           " pending_out, stanza) VALUES($1, $2, $3, $4, $5, $6, $7, $8, 0, $9)",
+    .params = "iiiiiiiTt",
+    .cols = "",
+};
+static struct store_stmt entry_put = {
+    .name = "archive.entry",
+    .sql = "INSERT INTO entry(owner, id, peer, msg, flags) VALUES($1, $2, $3, $4, $5)"
+           " ON CONFLICT DO NOTHING",
+    .params = "iiiii",
+    .cols = "",
+};
+struct store_stmt archive_cursor_put = {
+    .name = "archive.cursor",
+    .sql = "INSERT INTO mailbox(owner, cursor) VALUES($1, $2)"
+           " ON CONFLICT(owner) DO UPDATE SET cursor = excluded.cursor",
+    .params = "ii",
+    .cols = "",
+};
+struct store_stmt archive_load = {
+    .name = "archive.load",
+    .sql = "SELECT coalesce((SELECT cursor FROM mailbox WHERE owner = $1), 0),"
+           " coalesce((SELECT max(id) FROM entry WHERE owner = $1), 0)",
+    .params = "i",
+    .cols = "ii",
+};
+struct store_stmt archive_open = {
+    .name = "archive.open",
+    .sql = "SELECT id FROM entry WHERE owner = $1 AND id >"
+           " coalesce((SELECT cursor FROM mailbox WHERE owner = $1), 0) AND flags % 2 = 1 ORDER BY id",
+    .params = "i",
+    .cols = "i",
+};
+struct store_stmt archive_recent = {
+    .name = "archive.recent",
+    .sql = "SELECT m.origin, m.at_us FROM entry e JOIN message m ON m.id = e.msg WHERE e.owner = $1"
+           " AND e.id > $2 AND e.flags % 2 = 1 AND m.origin <> 0 ORDER BY e.id DESC LIMIT 64",
+    .params = "ii",
+    .cols = "ii",
+};
+struct store_stmt archive_page = {
+    .name = "archive.page",
+    .sql = "SELECT e.id, m.at_us, m.stanza FROM entry e JOIN message m ON m.id = e.msg"
+           " WHERE e.owner = $1 AND e.id > $2 AND e.flags % 2 = 1 ORDER BY e.id LIMIT $3",
+    .params = "iii",
+    .cols = "iit",
+};
+struct store_stmt archive_reserve = {
+    .name = "archive.reserve",
+    .sql = "INSERT INTO reserved(name, value) VALUES('ids', $1)"
+           " ON CONFLICT(name) DO UPDATE SET value = excluded.value",
+    .params = "i",
+    .cols = "",
+};
+struct store_stmt archive_reserved = {
+    .name = "archive.reserved",
+    .sql = "SELECT value FROM reserved WHERE name = 'ids'",
+    .params = "",
+    .cols = "i",
+};
+
+/* Removal, in this order: messages nobody else has an entry of; our side of the others; our entries. */
+static struct store_stmt remove_messages = {
+    .name = "archive.remove-messages",
+    .sql = "DELETE FROM message WHERE id IN (SELECT msg FROM entry WHERE owner = $1)"
+           " AND id < (SELECT max(id) FROM message) AND NOT EXISTS (SELECT 1 FROM entry o WHERE"
+           " (o.owner = message.sender AND o.id = message.sender_entry AND o.owner <> $1) OR"
+           " (o.owner = message.rcpt AND o.id = message.rcpt_entry AND o.owner <> $1))",
+    .params = "i",
+    .cols = "",
+};
+static struct store_stmt remove_sent = {
+    .name = "archive.remove-sent",
+    .sql = "UPDATE message SET sender = 0, sender_entry = 0 WHERE sender = $1"
+           " AND id IN (SELECT msg FROM entry WHERE owner = $1)",
+    .params = "i",
+    .cols = "",
+};
+static struct store_stmt remove_received = {
+    .name = "archive.remove-received",
+    .sql = "UPDATE message SET rcpt = 0, rcpt_entry = 0 WHERE rcpt = $1"
+           " AND id IN (SELECT msg FROM entry WHERE owner = $1)",
+    .params = "i",
+    .cols = "",
+};
+static struct store_stmt remove_last = {
+    .name = "archive.remove-last",
+    .sql = "UPDATE message SET stanza = '' WHERE id = (SELECT max(id) FROM message)"
+           " AND sender_entry = 0 AND rcpt_entry = 0",
+    .params = "",
+    .cols = "",
+};
+static struct store_stmt remove_entries = {
+    .name = "archive.remove-entries",
+    .sql = "DELETE FROM entry WHERE owner = $1",
+    .params = "i",
+    .cols = "",
+};
+static struct store_stmt remove_mailbox = {
+    .name = "archive.remove-mailbox",
+    .sql = "DELETE FROM mailbox WHERE owner = $1",
+    .params = "i",
+    .cols = "",
+};
+
+static struct store_stmt *const stmts[] = {
+    &archive_put,     &entry_put,     &archive_cursor_put, &archive_load,    &archive_open,
+    &archive_recent,  &archive_page,  &archive_reserve,    &archive_reserved, &remove_messages,
+    &remove_sent,     &remove_received, &remove_last,      &remove_entries,  &remove_mailbox,
+    NULL
+};
+
+static const struct store_late late = {
+    .name = "entries",
+    .insert = &entry_put,
+    .rebuild = "SELECT id, rcpt, rcpt_entry, sender, id, flags FROM message WHERE id > $1"
+               " AND rcpt_entry <> 0 UNION ALL SELECT id, sender, sender_entry, rcpt, id, 0"
+               " FROM message WHERE id > $1 AND sender_entry <> 0 ORDER BY 1",
+    .run_rows = 65536,
+};
+
+const struct store_schema archive_schema = { "archive", migrations, stmts, &late };
+
+void archive_add(struct store_batch *b, const struct archive_message *m)
+{
+    STORE_ADD(b, &archive_put, 1, SV_I(m->at_us), SV_I(m->sender), SV_I(m->rcpt),
+              SV_I(m->sender_entry), SV_I(m->rcpt_entry), SV_I(m->flags), SV_I(m->origin),
+              m->remote.len == 0 ? SV_NULL : SV_T(m->remote), SV_T(m->stanza));
+    if (m->rcpt_entry != 0)
+        STORE_ADD_LATE(b, SV_I(m->rcpt), SV_I(m->rcpt_entry), SV_I(m->sender), SV_LAST, SV_I(m->flags));
+    if (m->sender_entry != 0)
+        STORE_ADD_LATE(b, SV_I(m->sender), SV_I(m->sender_entry), SV_I(m->rcpt), SV_LAST, SV_I(0));
+}
+
+void archive_remove(struct store_batch *b, int64_t owner)
+{
+    STORE_ADD(b, &remove_messages, STORE_ANY_ROWS, SV_I(owner));
+    STORE_ADD(b, &remove_sent, STORE_ANY_ROWS, SV_I(owner));
+    STORE_ADD(b, &remove_received, STORE_ANY_ROWS, SV_I(owner));
+    store_add(b, &remove_last, STORE_ANY_ROWS, NULL, 0);
+    STORE_ADD(b, &remove_entries, STORE_ANY_ROWS, SV_I(owner));
+    STORE_ADD(b, &remove_mailbox, STORE_ANY_ROWS, SV_I(owner));
+}

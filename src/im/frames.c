@@ -1,0 +1,241 @@
+#include "im/frames.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/ensure.h"
+#include "base/mem.h"
+#include "bus/bus.h"
+#include "im/account.h"
+#include "im/node.h"
+#include "im/presence.h"
+#include "im/server.h"
+#include "im/worker.h"
+
+void frame_send(struct worker *w, uint32_t node, unsigned worker, struct frame *f)
+{
+    struct node *n = w->node;
+    if (node == 0 || node == n->id) {
+        mesh_send(w->port, worker, f);
+        return;
+    }
+    struct buf b;
+    buf_init(&b, 64u << 20);
+    frame_pack(&b, f);
+    n->bus->ops->send(n->bus, node, worker, buf_slice(&b));
+    buf_fini(&b);
+    struct stanza *st = f->obj;
+    stanza_unref(&st);
+    frame_free(&f);
+}
+
+/* Up: from a stream to the home of its session. */
+
+void frame_send_up(struct worker *w, uint32_t node, uint64_t session, const struct up *up)
+{
+    struct frame *f = frame_create(FRAME_UP, (slice){ 0 }, (slice){ 0 });
+    f->num[0] = session;
+    f->num[1] = (uint64_t)up->kind;
+    f->num[2] = up->num;
+    f->obj = up->st;
+    frame_send(w, node, session & 0xffff, f);
+}
+
+static void deliver_up(struct frame *f, struct worker *w)
+{
+    struct up up = { .kind = (enum up_kind)f->num[1], .num = (uint32_t)f->num[2], .st = f->obj };
+    struct session *s = session_find(w, f->num[0]);
+    if (s == NULL)
+        stanza_unref(&up.st); /* the session ended while this was on its way */
+    else
+        session_up(s, &up);
+}
+
+enum { BIND_RESUME = 1, BIND_SECURE = 2 };
+
+void frame_send_bind(struct worker *w, uint32_t node, unsigned worker, const struct bind_request *req)
+{
+    char text[JID_PART_MAX + 64];
+    ensure(req->resource.len + req->peer.len + 1 <= sizeof text);
+    memcpy(text, req->peer.ptr, req->peer.len);
+    text[req->peer.len] = '\n';
+    memcpy(text + req->peer.len + 1, req->resource.ptr, req->resource.len);
+    slice both = { text, req->peer.len + 1 + req->resource.len };
+    struct frame *f = frame_create(FRAME_BIND, req->bare, both);
+    f->num[0] = req->link.id;
+    f->num[1] = (uint64_t)req->account_id;
+    f->num[2] = req->h;
+    f->num[3] = req->link.node;
+    f->flags = (uint8_t)((req->resume ? BIND_RESUME : 0) | (req->secure ? BIND_SECURE : 0));
+    frame_send(w, node, worker, f);
+}
+
+static void deliver_bind(struct frame *f, struct worker *w)
+{
+    struct bind_request req = { .link = { .id = f->num[0], .node = (uint32_t)f->num[3] },
+                                .bare = f->str[0],
+                                .account_id = (int64_t)f->num[1],
+                                .h = (uint32_t)f->num[2],
+                                .resume = f->flags & BIND_RESUME,
+                                .secure = f->flags & BIND_SECURE };
+    if (!slice_cut(f->str[1], '\n', &req.peer, &req.resource))
+        return;
+    session_bind(w, &req);
+}
+
+/* Down: from the home of a session to its stream. */
+
+struct down_wire { /* numbers that do not fit into the frame's own, before the text in str[1] */
+    uint64_t archive_id, delay_us, session;
+    uint32_t num;
+    uint8_t kind, error, end, known, has_note, has_to;
+};
+
+void frame_send_down(struct worker *w, const struct link *link, const struct down *d)
+{
+    struct down_wire wire = { .session = d->session, .num = d->num, .kind = (uint8_t)d->kind,
+                              .error = (uint8_t)d->error, .end = (uint8_t)d->end, .known = d->known };
+    slice text = d->text;
+    if (d->note != NULL) {
+        wire.has_note = 1;
+        wire.archive_id = d->note->archive_id;
+        wire.delay_us = d->note->delay_us;
+        wire.has_to = d->note->to.ptr != NULL;
+        text = wire.has_to ? d->note->to : d->note->by;
+    }
+    struct frame *f = frame_create(FRAME_DOWN, (slice){ (const char *)&wire, sizeof wire }, text);
+    f->num[0] = link->id;
+    f->obj = d->st == NULL ? NULL : stanza_ref(d->st);
+    frame_send(w, link->node, link->id & 0xffff, f);
+}
+
+static void deliver_down(struct frame *f, struct worker *w)
+{
+    struct down_wire wire;
+    struct stanza_note note = { 0 };
+    struct stream *stream = map_get(&w->streams, (slice){ (const char *)&f->num[0], sizeof f->num[0] });
+    struct stanza *st = f->obj;
+    if (stream != NULL && f->str[0].len == sizeof wire) {
+        memcpy(&wire, f->str[0].ptr, sizeof wire);
+        if (wire.has_note) {
+            note.archive_id = wire.archive_id;
+            note.delay_us = wire.delay_us;
+            *(wire.has_to ? &note.to : &note.by) = f->str[1];
+        }
+        w->node->gate->down(stream, &(struct down){ .kind = wire.kind,
+                                                    .num = wire.num,
+                                                    .st = st,
+                                                    .note = wire.has_note ? &note : NULL,
+                                                    .text = f->str[1],
+                                                    .error = wire.error,
+                                                    .end = wire.end,
+                                                    .known = wire.known,
+                                                    .session = wire.session });
+    }
+    stanza_unref(&st);
+}
+
+static void deliver_route(struct frame *f, struct worker *w)
+{
+    struct origin o = { f->num[0], (uint32_t)(f->num[1] >> 32), (uint32_t)f->num[1] };
+    if (account_receive(w, f->obj, o, f->num[2], (int64_t)f->num[3]) == ROUTED && o.session != 0)
+        ticket_done(w, o);
+}
+
+static void deliver_ticket(struct frame *f, struct worker *w)
+{
+    ticket_done(w, (struct origin){ f->num[0], w->node->id, (uint32_t)f->num[1] });
+}
+
+static void deliver_fan(struct frame *f, struct worker *w)
+{
+    struct stanza *st = f->obj;
+    presence_fan_arrived(w, st, f->str[1]);
+    stanza_unref(&st);
+}
+
+void frame_send_presence_fan(struct worker *w, unsigned worker, struct stanza *st, slice packed_jids)
+{
+    struct frame *f = frame_create(FRAME_FAN, (slice){ 0 }, packed_jids);
+    f->obj = stanza_ref(st);
+    frame_send(w, 0, worker, f);
+}
+
+static void deliver_arrive(struct frame *f, struct worker *w) { w->node->gate->arrive(w, f->obj); }
+
+void frame_send_arrive(struct worker *w, unsigned worker, void *conn)
+{
+    struct frame *f = frame_create(FRAME_ARRIVE, (slice){ 0 }, (slice){ 0 });
+    f->obj = conn;
+    frame_send(w, 0, worker, f);
+}
+
+static const struct {
+    void (*deliver)(struct frame *f, struct worker *w);
+    bool local; /* of this process only */
+} kinds[FRAME_KINDS] = {
+    [FRAME_ROUTE] = { deliver_route, false }, [FRAME_TICKET] = { deliver_ticket, false },
+    [FRAME_UP] = { deliver_up, false },       [FRAME_BIND] = { deliver_bind, false },
+    [FRAME_DOWN] = { deliver_down, false },   [FRAME_FAN] = { deliver_fan, true },
+    [FRAME_ARRIVE] = { deliver_arrive, true },
+};
+
+void frames_deliver(struct frame *f, void *worker)
+{
+    ensure(f->kind < FRAME_KINDS);
+    kinds[f->kind].deliver(f, worker);
+    frame_free(&f);
+}
+
+/* The form between nodes: fixed head, strings, then the stanza as stored text. All nodes of a cluster are of
+ * one version and byte order (design §12: a newer node announces itself before it speaks). */
+
+struct frame_wire {
+    uint64_t num[4], seq;
+    uint32_t node, epoch, len[2], stanza_len;
+    uint16_t worker;
+    uint8_t kind, flags;
+};
+
+void frame_pack(struct buf *out, const struct frame *f)
+{
+    ensure(f->kind < FRAME_KINDS && !kinds[f->kind].local);
+    struct frame_wire wire = { .seq = f->seq, .node = f->node, .epoch = f->epoch,
+                               .len = { (uint32_t)f->str[0].len, (uint32_t)f->str[1].len },
+                               .worker = f->worker, .kind = f->kind, .flags = f->flags };
+    memcpy(wire.num, f->num, sizeof wire.num);
+    size_t head = out->len;
+    buf_append(out, &wire, sizeof wire);
+    buf_add(out, f->str[0]);
+    buf_add(out, f->str[1]);
+    size_t at = out->len;
+    if (f->obj != NULL)
+        stanza_store(out, f->obj);
+    wire.stanza_len = (uint32_t)(out->len - at);
+    memcpy(out->ptr + head, &wire, sizeof wire);
+}
+
+enum err frame_unpack(struct frame **out, slice bytes, struct worker *w)
+{
+    struct frame_wire wire;
+    struct stanza *st = NULL;
+    if (bytes.len < sizeof wire)
+        return E_CORRUPT;
+    memcpy(&wire, bytes.ptr, sizeof wire);
+    slice rest = slice_from(bytes, sizeof wire);
+    if (wire.kind >= FRAME_KINDS || kinds[wire.kind].local || kinds[wire.kind].deliver == NULL ||
+        (uint64_t)wire.len[0] + wire.len[1] + wire.stanza_len != rest.len)
+        return E_CORRUPT;
+    slice s0 = { rest.ptr, wire.len[0] }, s1 = { rest.ptr + wire.len[0], wire.len[1] };
+    slice text = slice_from(rest, (size_t)wire.len[0] + wire.len[1]);
+    if (text.len > 0 && stanza_load(&st, text, w->xml, loop_scratch(w->loop)) != OK)
+        return E_CORRUPT;
+    struct frame *f = frame_create(wire.kind, s0, s1);
+    memcpy(f->num, wire.num, sizeof wire.num);
+    f->seq = wire.seq;
+    f->node = wire.node;
+    f->epoch = wire.epoch;
+    f->worker = wire.worker;
+    f->flags = wire.flags;
+    f->obj = st;
+    *out = f;
+    return OK;
+}

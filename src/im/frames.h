@@ -1,0 +1,32 @@
+/* frames: what crosses between homes (design §4), one row a kind. Only frames with stanzas, numbers and
+ * strings may cross to another node. */
+#pragma once
+#include "im/gate.h"
+#include "io/mesh.h"
+
+enum frame_kind {
+    FRAME_ROUTE,    /* obj: stanza; num: origin session, node<<32|count, archive id, sender id; flags: 1 = ticket */
+    FRAME_TICKET,   /* num: origin session, count */
+    FRAME_UP,       /* obj: stanza or NULL; num: session id, kind, number */
+    FRAME_BIND,     /* str: bare, resource; num: stream id, account id, h | resume | secure; then peer text */
+    FRAME_DOWN,     /* obj: stanza or NULL; see frames.c */
+    FRAME_FAN,      /* presence or probe to many: obj: stanza; str[1]: packed bare JIDs; flags: enum fan */
+    FRAME_ARRIVE,   /* obj: connection; this process only */
+    FRAME_KINDS
+};
+
+void frames_deliver(struct frame *f, void *worker); /* mesh_deliver_fn */
+
+/* To a worker of a node; our own node id or 0: of this process. */
+void frame_send(struct worker *w, uint32_t node, unsigned worker, struct frame *f);
+void frame_send_down(struct worker *w, const struct link *link, const struct down *d);
+void frame_send_up(struct worker *w, uint32_t node, uint64_t session, const struct up *up);
+void frame_send_bind(struct worker *w, uint32_t node, unsigned worker, const struct bind_request *req);
+void frame_send_arrive(struct worker *w, unsigned worker, void *conn);
+void frame_send_presence_fan(struct worker *w, unsigned worker, struct stanza *st, slice packed_jids);
+
+/* For the bus: a frame as bytes, and back. Kinds of this process only are refused (ensure). */
+struct buf;
+struct arena;
+void frame_pack(struct buf *out, const struct frame *f);
+NODISCARD enum err frame_unpack(struct frame **out, slice bytes, struct worker *w);

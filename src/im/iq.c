@@ -1,0 +1,169 @@
+#include "im/iq.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/ensure.h"
+#include "base/mem.h"
+#include "im/account.h"
+#include "im/feature.h"
+#include "im/server.h"
+#include "im/worker.h"
+#include "xmpp/delivery.h"
+#include "xmpp/ns.h"
+
+static const struct iq_rule *find_rule(const struct iq *iq)
+{
+    for (const struct feature *const *f = features_all(); *f != NULL; f++)
+        for (const struct iq_rule *r = (*f)->iq; r != NULL && r->run != NULL; r++)
+            if (r->type == (enum stanza_type)iq->st->type && (r->to & iq->target) != 0 &&
+                elem_is(&iq->payload, r->name, r->ns))
+                return r;
+    return NULL;
+}
+
+static void answer(struct iq *iq, struct stanza *reply)
+{
+    struct worker *w = iq->worker;
+    ensure(!iq->answered);
+    iq->answered = true;
+    if (reply != NULL)
+        route_send(w, reply);
+    if (!iq->held)
+        return;
+    if (iq->origin.session != 0)
+        ticket_done(w, iq->origin);
+    if (iq->account != NULL)
+        account_unpin(iq->account);
+    if (iq->sender != NULL && iq->sender != iq->account)
+        account_unpin(iq->sender);
+    stanza_unref(&iq->st);
+    arena_destroy(&iq->tmp);
+    mem_free(&iq);
+}
+
+void iq_result(struct iq *iq, slice payload)
+{
+    const struct stanza *st = iq->st;
+    answer(iq, stanza_make(STANZA_IQ, TYPE_RESULT, stanza_to(st), stanza_from(st), stanza_id(st), payload));
+}
+
+void iq_error(struct iq *iq, enum stanza_error e, slice text)
+{
+    answer(iq, stanza_make_error(iq->st, e, text));
+}
+
+void iq_error_with(struct iq *iq, enum stanza_error e, slice text, slice app_xml)
+{
+    static const slice end = SLICE_INIT("</error>");
+    struct buf b;
+    buf_init(&b, 65536);
+    stanza_error_write(&b, e, NULL, text);
+    b.len -= end.len;
+    buf_add(&b, app_xml);
+    buf_add(&b, end);
+    const struct stanza *st = iq->st;
+    struct stanza *reply = stanza_make(STANZA_IQ, TYPE_ERROR, stanza_to(st), stanza_from(st),
+                                       stanza_id(st), buf_slice(&b));
+    buf_fini(&b);
+    answer(iq, reply);
+}
+
+struct iq *iq_hold(struct iq *iq)
+{
+    struct iq *held = mem_alloc(sizeof *held);
+    *held = *iq;
+    iq->held = held->held = true;
+    stanza_ref(held->st);
+    held->session = NULL;
+    held->tmp = arena_create(1024);
+    held->payload.parent = NULL;
+    if (held->account != NULL)
+        account_pin(held->account);
+    if (held->sender != NULL && held->sender != held->account)
+        account_pin(held->sender);
+    return held;
+}
+
+/* RFC 6120 §8.2.3: a request has an id and exactly one child; a rule answers or service-unavailable does. */
+static enum routed serve(struct iq *iq)
+{
+    struct stanza *st = iq->st;
+    if (st->id_len == 0 || st->child_count != 1 || !stanza_payload(st, &iq->payload)) {
+        iq_error(iq, SE_BAD_REQUEST, (slice){ 0 });
+    } else {
+        const struct iq_rule *r = find_rule(iq);
+        if (r != NULL)
+            r->run(iq);
+        else
+            iq_error(iq, SE_SERVICE_UNAVAILABLE, (slice){ 0 });
+    }
+    ensure(iq->held || iq->answered);
+    enum routed result = iq->held && iq->origin.session != 0 ? ROUTE_PENDING : ROUTED;
+    /* a held request may have been answered already: its ticket is closed by a frame or call then */
+    stanza_unref(&st);
+    return result;
+}
+
+static bool is_request(const struct stanza *st) { return st->type == TYPE_GET || st->type == TYPE_SET; }
+
+static struct account *sender_account(struct worker *w, const struct stanza *st)
+{
+    return account_find(w, stanza_from_bare(st));
+}
+
+enum routed server_receive(struct worker *w, struct stanza *st, struct origin origin)
+{
+    if (st->kind == STANZA_IQ && is_request(st)) {
+        struct account *sender = sender_account(w, st);
+        struct iq iq = { .worker = w, .st = st, .target = IQ_TO_SERVER, .sender = sender,
+                         .origin = origin, .tmp = loop_scratch(w->loop) };
+        if (sender != NULL && st->from_len > st->from_bare_len)
+            iq.session = account_session(sender, slice_from(stanza_from(st), st->from_bare_len + 1u));
+        return serve(&iq);
+    }
+    if (st->kind == STANZA_MESSAGE && stanza_has(st, KNOWN(BODY)))
+        route_error(w, st, SE_SERVICE_UNAVAILABLE, SLICE("nobody reads messages to the server"));
+    else if (st->type == TYPE_INVALID)
+        route_error(w, st, SE_BAD_REQUEST, (slice){ 0 });
+    stanza_unref(&st);
+    return ROUTED;
+}
+
+enum routed iq_to_account(struct account *a, struct stanza *st, struct origin origin)
+{
+    struct worker *w = a->worker;
+    bool known = a->state == ACCOUNT_READY;
+    if (!stanza_to_is_bare(st)) { /* RFC 6121 §8.5.3.1 */
+        struct session *s =
+            known ? account_session(a, slice_from(stanza_to(st), st->to_bare_len + 1u)) : NULL;
+        if (s != NULL)
+            session_deliver(s, st, 0, 0);
+        else if (is_request(st))
+            route_error(w, st, SE_SERVICE_UNAVAILABLE, (slice){ 0 });
+        stanza_unref(&st);
+        return ROUTED;
+    }
+    if (!is_request(st)) {
+        if (st->type == TYPE_INVALID)
+            route_error(w, st, SE_BAD_REQUEST, (slice){ 0 });
+        stanza_unref(&st);
+        return ROUTED;
+    }
+    bool self = known && slice_eq(stanza_from_bare(st), a->jid);
+    struct iq iq = { .worker = w, .st = st, .target = self ? IQ_TO_SELF : IQ_TO_ACCOUNT,
+                     .account = known ? a : NULL, .origin = origin, .tmp = loop_scratch(w->loop),
+                     .sender = self ? a : sender_account(w, st) };
+    if (self && st->from_len > st->from_bare_len)
+        iq.session = account_session(a, slice_from(stanza_from(st), st->from_bare_len + 1u));
+    return serve(&iq);
+}
+
+enum routed iq_from_session(struct session *s, struct stanza *st, struct origin origin)
+{
+    struct worker *w = s->account->worker;
+    if (st->type == TYPE_INVALID || st->id_len == 0) { /* RFC 6120 §8.2.3 */
+        route_error(w, st, SE_BAD_REQUEST, (slice){ 0 });
+        stanza_unref(&st);
+        return ROUTED;
+    }
+    return route(w, st, origin, 0, 0);
+}

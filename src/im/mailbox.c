@@ -1,0 +1,203 @@
+#include "im/mailbox.h"
+#include "base/ensure.h"
+#include "base/mem.h"
+#include "im/account.h"
+#include "im/archive.h"
+#include "im/node.h"
+#include "im/server.h"
+#include "im/worker.h"
+#include "base/setting.h"
+
+enum { CURSOR_MS = 1000, RESERVE_US = 20 * 1000000, RESERVE_EARLY_US = 10 * 1000000 };
+
+/* Ids in use are never above what is reserved on disk, so that a crash and a clock that steps back give
+ * none of them twice. Written ahead of need; while the write is under way ids are capped. */
+static void reserve_done(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct node *n = arg;
+    (void)b;
+    if (result == STORE_OK)
+        atomic_store(&n->ids_reserved_us, atomic_load(&n->ids_wanted_us));
+    atomic_store(&n->ids_reserving, false);
+}
+
+static void reserve_ahead(struct worker *w, uint64_t now)
+{
+    struct node *n = w->node;
+    bool idle = false;
+    if (now + RESERVE_EARLY_US < atomic_load_explicit(&n->ids_reserved_us, memory_order_relaxed) ||
+        !atomic_compare_exchange_strong(&n->ids_reserving, &idle, true))
+        return;
+    atomic_store(&n->ids_wanted_us, now + RESERVE_US);
+    struct store_batch *b = store_write(w->store, 0);
+    STORE_ADD(b, &archive_reserve, STORE_ANY_ROWS, SV_I(now + RESERVE_US));
+    store_submit(b, w->loop, 0, reserve_done, n);
+}
+
+uint64_t mailbox_mint(struct account *a)
+{
+    struct mailbox *m = &a->mailbox;
+    struct node *n = a->worker->node;
+    uint64_t now = loop_wall_us(a->worker->loop);
+    uint64_t limit = atomic_load_explicit(&n->ids_reserved_us, memory_order_relaxed);
+    reserve_ahead(a->worker, now);
+    uint64_t id = now < limit || limit == 0 ? now : limit;
+    if (id < n->ids_floor_us)
+        id = n->ids_floor_us;
+    m->last_id = id > m->last_id ? id : m->last_id + 1;
+    return m->last_id;
+}
+
+static struct entry *at(const struct mailbox *m, uint32_t i)
+{
+    return &m->ring[(m->head + i) & (m->cap - 1)];
+}
+
+/* Ids rise, so the ring is searched by halves. */
+static struct entry *find(const struct mailbox *m, uint64_t id)
+{
+    uint32_t lo = 0, hi = m->len;
+    while (lo < hi) {
+        uint32_t mid = lo + (hi - lo) / 2;
+        if (at(m, mid)->id < id)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo < m->len && at(m, lo)->id == id ? at(m, lo) : NULL;
+}
+
+void mailbox_open(struct account *a, uint64_t id, enum entry_state state)
+{
+    struct mailbox *m = &a->mailbox;
+    ensure(m->len == 0 || at(m, m->len - 1)->id < id);
+    if (m->len == m->cap) {
+        uint32_t cap = m->cap == 0 ? 8 : m->cap * 2;
+        struct entry *ring = mem_alloc(cap * sizeof *ring);
+        for (uint32_t i = 0; i < m->len; i++)
+            ring[i] = *at(m, i);
+        mem_free(&m->ring);
+        m->ring = ring;
+        m->cap = cap;
+        m->head = 0;
+    }
+    *at(m, m->len++) = (struct entry){ id, (uint8_t)state };
+    m->open++;
+}
+
+void mailbox_set(struct account *a, uint64_t id, enum entry_state state)
+{
+    struct entry *e = find(&a->mailbox, id);
+    if (e != NULL && e->state != ENTRY_SETTLED)
+        e->state = (uint8_t)state;
+}
+
+static void cursor_written(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct account *a = arg;
+    struct mailbox *m = &a->mailbox;
+    (void)b;
+    m->writing = false;
+    if (result != STORE_OK)
+        m->cursor_stored = 0; /* again with the next change: what is settled once more is allowed (§6) */
+    if (m->cursor != m->cursor_stored && !timer_is_set(&m->timer))
+        timer_set(a->worker->loop, &m->timer, CURSOR_MS);
+    account_unpin(a);
+}
+
+void mailbox_save(struct account *a, struct store_batch *b)
+{
+    struct mailbox *m = &a->mailbox;
+    STORE_ADD(b, &archive_cursor_put, 1, SV_I(a->id), SV_I(m->cursor));
+    m->cursor_stored = m->cursor;
+}
+
+static void cursor_due(struct timer *t, struct loop *loop)
+{
+    struct account *a = CONTAINER_OF(t, struct account, mailbox.timer);
+    if (a->mailbox.writing || mailbox_clean(a))
+        return;
+    struct store_batch *b = store_write(a->worker->store, account_lane(a));
+    mailbox_save(a, b);
+    a->mailbox.writing = true;
+    account_pin(a);
+    store_submit(b, loop, 0, cursor_written, a);
+}
+
+void mailbox_settle(struct account *a, uint64_t id)
+{
+    struct mailbox *m = &a->mailbox;
+    struct entry *e = find(m, id);
+    if (e == NULL || e->state == ENTRY_SETTLED)
+        return;
+    e->state = ENTRY_SETTLED;
+    m->open--;
+    while (m->len > 0 && at(m, 0)->state == ENTRY_SETTLED) {
+        m->cursor = at(m, 0)->id;
+        m->head = (m->head + 1) & (m->cap - 1);
+        m->len--;
+    }
+    if (m->len == 0 && m->cap > 64) {
+        mem_free(&m->ring);
+        m->cap = m->head = 0;
+    }
+    if (m->cursor != m->cursor_stored && !m->writing && !timer_is_set(&m->timer)) {
+        m->timer.fn = cursor_due;
+        timer_set(a->worker->loop, &m->timer, CURSOR_MS);
+    }
+}
+
+bool mailbox_clean(const struct account *a)
+{
+    return !a->mailbox.writing && a->mailbox.cursor == a->mailbox.cursor_stored;
+}
+
+bool mailbox_full(const struct account *a)
+{
+    return (int64_t)a->mailbox.open >= setting_int(&mailbox_unsettled_max);
+}
+
+enum entry_state mailbox_state(const struct account *a, uint64_t id)
+{
+    const struct entry *e = find(&a->mailbox, id);
+    return e == NULL ? ENTRY_SETTLED : (enum entry_state)e->state;
+}
+
+bool mailbox_has_open(const struct account *a)
+{
+    const struct mailbox *m = &a->mailbox;
+    for (uint32_t i = 0; i < m->len; i++)
+        if (at(m, i)->state == ENTRY_OPEN)
+            return true;
+    return false;
+}
+
+void mailbox_load(struct account *a, struct store_batch *b)
+{
+    store_read_late(b, a->id);
+    STORE_ADD(b, &archive_load, STORE_ANY_ROWS, SV_I(a->id));
+    STORE_ADD(b, &archive_open, STORE_ANY_ROWS, SV_I(a->id));
+}
+
+void mailbox_loaded(struct account *a, const struct store_batch *b, unsigned first)
+{
+    struct mailbox *m = &a->mailbox;
+    m->cursor = m->cursor_stored = (uint64_t)store_int(b, first, 0, 0);
+    m->last_id = (uint64_t)store_int(b, first, 0, 1);
+    if (m->last_id < m->cursor)
+        m->last_id = m->cursor;
+    for (uint32_t i = 0; i < store_row_count(b, first + 1); i++)
+        mailbox_open(a, (uint64_t)store_int(b, first + 1, i, 0), ENTRY_OPEN);
+}
+
+void mailbox_fini(struct account *a)
+{
+    timer_cancel(&a->mailbox.timer);
+    mem_free(&a->mailbox.ring);
+}
+
+uint64_t mailbox_newest(const struct account *a)
+{
+    const struct mailbox *m = &a->mailbox;
+    return m->len == 0 ? 0 : at(m, m->len - 1)->id;
+}

@@ -1,0 +1,310 @@
+/* Messages (RFC 6121 §5, §8) at the home of their addressee, and what an acknowledgement of them means. */
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/metric.h"
+#include "base/setting.h"
+#include "im/account.h"
+#include "im/archive.h"
+#include "im/node.h"
+#include "im/server.h"
+#include "im/worker.h"
+#include "xmpp/delivery.h"
+
+struct setting im_durable_ack = {
+    .name = "im.durable-ack",
+    .type = SET_BOOL,
+    .def = 1,
+    .doc = "Stores every message before it is acknowledged. Off: messages to connected users are not "
+           "stored at all, and an acknowledgement then only means that they were queued; messages to "
+           "absent users are stored as before.",
+};
+struct setting mailbox_unsettled_max = {
+    .name = "mailbox.unsettled-max",
+    .type = SET_INT,
+    .def = 10000,
+    .min = 1,
+    .max = 1000000,
+    .allow_none = true,
+    .unit = "messages",
+    .doc = "Messages that may wait for one account. Further ones are refused with resource-constraint.",
+};
+static struct metric messages_in = { .name = "muster_messages_received", .kind = METRIC_COUNTER,
+                                     .help = "Messages that reached the home of their addressee." };
+static struct metric messages_stored = { .name = "muster_messages_stored", .kind = METRIC_COUNTER,
+                                         .help = "Messages written to the archive." };
+static struct metric messages_refused = { .name = "muster_messages_refused", .kind = METRIC_COUNTER,
+                                          .help = "Messages answered by an error." };
+struct metric *const message_metrics[] = { &messages_in, &messages_stored, &messages_refused, NULL };
+
+/* What is worth keeping: RFC 6121 §8.5.2 by type, XEP-0160 §3 (no chat states alone), XEP-0334 hints. */
+bool message_storable(const struct stanza *st)
+{
+    const uint32_t content = KNOWN(BODY) | KNOWN(STORE) | KNOWN(RECEIPT) | KNOWN(MARKER) |
+                             KNOWN(ENCRYPTED) | KNOWN(OOB) | KNOWN(MUC_USER) | KNOWN(DATA_FORM) |
+                             KNOWN(SUBJECT) | KNOWN(PAYLOAD);
+    return st->kind == STANZA_MESSAGE && (st->type == TYPE_CHAT || st->type == TYPE_NORMAL) &&
+           stanza_has(st, content) &&
+           !stanza_has(st, KNOWN(NO_STORE) | KNOWN(NO_PERMANENT_STORE));
+}
+
+/* Repeats: a sender whose message was not acknowledged sends it again with the same origin-id (XEP-0359
+ * §3.2); within ten minutes it is dropped (design §6). Bounded: the last 64 an account. */
+
+enum { RECENT_MAX = 64, RECENT_US = 600 * 1000000 };
+
+struct recent {
+    uint32_t next;
+    struct {
+        int64_t origin;
+        uint64_t at_us;
+    } seen[RECENT_MAX];
+};
+
+static int64_t origin_hash(const struct stanza *st, struct arena *tmp)
+{
+    static const struct hash_key key = { 0x6f726967696e2d69ull, 0x642d6d7573746572ull }; /* kept on disk */
+    struct elem e;
+    if (!stanza_has(st, KNOWN(ORIGIN_ID)) || !stanza_child(st, KNOWN_ORIGIN_ID, &e))
+        return 0;
+    slice id = elem_attr(&e, "id", tmp);
+    if (id.len == 0)
+        return 0;
+    slice from = stanza_from_bare(st);
+    char *both = arena_printf(tmp, "%.*s\n%.*s", SLICE_ARG(from), SLICE_ARG(id));
+    return (int64_t)(hash_with(&key, slice_of(both)) >> 1 | 1);
+}
+
+static void recent_put(struct account *a, int64_t origin, uint64_t at_us)
+{
+    if (a->recent == NULL)
+        a->recent = mem_new(struct recent);
+    struct recent *r = a->recent;
+    r->seen[r->next % RECENT_MAX].origin = origin;
+    r->seen[r->next++ % RECENT_MAX].at_us = at_us;
+}
+
+static bool recent_has(const struct account *a, int64_t origin, uint64_t now)
+{
+    for (unsigned i = 0; a->recent != NULL && i < RECENT_MAX; i++)
+        if (a->recent->seen[i].origin == origin && now - a->recent->seen[i].at_us < RECENT_US)
+            return true;
+    return false;
+}
+
+void message_recent_load(struct account *a, struct store_batch *b)
+{
+    uint64_t now = loop_wall_us(a->worker->loop);
+    STORE_ADD(b, &archive_recent, STORE_ANY_ROWS, SV_I(a->id), SV_I(now - RECENT_US));
+}
+
+void message_recent_loaded(struct account *a, const struct store_batch *b, unsigned first)
+{
+    for (uint32_t i = store_row_count(b, first); i-- > 0;)
+        recent_put(a, store_int(b, first, i, 0), (uint64_t)store_int(b, first, i, 1));
+}
+
+/* A message on its way to the disk. */
+struct pending {
+    struct account *account; /* pinned */
+    struct stanza *st;
+    struct origin origin;
+    uint64_t archive_id;
+};
+
+static void stored(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct pending *p = arg;
+    struct worker *w = p->account->worker;
+    (void)b;
+    if (result != STORE_OK) {
+        mailbox_settle(p->account, p->archive_id); /* there is nothing to deliver later */
+        metric_add(&messages_refused, 1);
+        route_error(w, p->st, SE_RESOURCE_CONSTRAINT, SLICE("the message could not be stored"));
+    }
+    if (p->origin.session != 0)
+        ticket_done(w, p->origin);
+    stanza_unref(&p->st);
+    account_unpin(p->account);
+    mem_free(&p);
+}
+
+struct incoming {
+    struct stanza *st;
+    struct origin origin;
+    uint64_t sender_entry, archive_id;
+    int64_t sender_id, origin_hash;
+};
+
+static void store_message(struct account *a, const struct incoming *in)
+{
+    struct worker *w = a->worker;
+    struct pending *p = mem_alloc(sizeof *p);
+    struct buf text;
+
+    *p = (struct pending){ a, stanza_ref(in->st), in->origin, in->archive_id };
+    buf_init(&text, 64u << 20);
+    stanza_store(&text, in->st);
+    struct store_batch *b = store_write(w->store, account_lane(a));
+    archive_add(b, &(struct archive_message){ .at_us = loop_wall_us(w->loop),
+                                              .sender = in->sender_id,
+                                              .rcpt = a->id,
+                                              .sender_entry = in->sender_entry,
+                                              .rcpt_entry = in->archive_id,
+                                              .flags = ENTRY_OFFLINE,
+                                              .origin = in->origin_hash,
+                                              .stanza = buf_slice(&text) });
+    buf_fini(&text);
+    account_pin(a);
+    metric_add(&messages_stored, 1);
+    store_submit(b, w->loop, 0, stored, p);
+}
+
+static bool receives(const struct session *s) { return s->available && s->priority >= 0; }
+
+/* To all sessions of non-negative priority, or the one that was asked for. A session that still gets its
+ * offline messages finds the stored ones there, in order. */
+static void deliver_live(struct account *a, struct session *match, struct stanza *st, uint64_t archive_id)
+{
+    if (match != NULL) {
+        if (!match->flushing || archive_id == 0)
+            session_deliver(match, st, archive_id, 0);
+        return;
+    }
+    LIST_EACH (it, &a->sessions) {
+        struct session *s = CONTAINER_OF(it, struct session, node);
+        if (receives(s) && (!s->flushing || archive_id == 0))
+            session_deliver(s, st, archive_id, 0);
+    }
+}
+
+static bool any_ready(const struct account *a, const struct session *match)
+{
+    if (match != NULL)
+        return !match->flushing;
+    LIST_EACH (it, &a->sessions) {
+        const struct session *s = CONTAINER_OF(it, struct session, node);
+        if (receives(s) && !s->flushing)
+            return true;
+    }
+    return false;
+}
+
+static enum routed refuse(struct account *a, struct stanza *st, enum stanza_error e, slice text)
+{
+    metric_add(&messages_refused, 1);
+    route_error(a->worker, st, e, text);
+    stanza_unref(&st);
+    return ROUTED;
+}
+
+/* Stores (unless the setting says otherwise) and delivers. */
+static enum routed accept_message(struct account *a, struct session *match, struct incoming *in)
+{
+    struct stanza *st = in->st;
+    bool ready = any_ready(a, match);
+    bool keep = message_storable(st) && (setting_bool(&im_durable_ack) || !ready);
+
+    if (!keep) {
+        deliver_live(a, match, st, 0);
+        stanza_unref(&st);
+        return ROUTED;
+    }
+    if (mailbox_full(a))
+        return refuse(a, st, SE_RESOURCE_CONSTRAINT, SLICE("too many messages wait for this account"));
+    if (in->origin_hash != 0) {
+        uint64_t now = loop_wall_us(a->worker->loop);
+        if (recent_has(a, in->origin_hash, now)) {
+            stanza_unref(&st);
+            return ROUTED;
+        }
+        recent_put(a, in->origin_hash, now);
+    }
+    in->archive_id = mailbox_mint(a);
+    mailbox_open(a, in->archive_id, ready ? ENTRY_TAKEN : ENTRY_OPEN);
+    store_message(a, in);
+    deliver_live(a, match, st, in->archive_id);
+    stanza_unref(&st);
+    return in->origin.session != 0 ? ROUTE_PENDING : ROUTED;
+}
+
+static enum delivery_have what_there_is(const struct account *a, const struct session *match)
+{
+    if (a->state != ACCOUNT_READY)
+        return HAVE_NO_ACCOUNT;
+    if (match != NULL)
+        return HAVE_MATCH;
+    if (account_receivers(a) > 0)
+        return HAVE_SOME;
+    return account_available(a) > 0 ? HAVE_NEGATIVE : HAVE_NONE;
+}
+
+enum routed message_to_account(struct account *a, struct stanza *st, struct origin origin,
+                               uint64_t sender_entry, int64_t sender_id)
+{
+    struct arena *tmp = loop_scratch(a->worker->loop);
+    enum delivery_to to = stanza_to_is_bare(st) ? TO_BARE : TO_FULL;
+    struct session *match = NULL;
+
+    metric_add(&messages_in, 1);
+    st = stanza_without_ids(st, a->jid, tmp);
+    if (to == TO_FULL)
+        match = account_session(a, slice_from(stanza_to(st), st->to_bare_len + 1u));
+    enum delivery_have have = what_there_is(a, match);
+    enum delivery rule = delivery_rule(STANZA_MESSAGE, (enum stanza_type)st->type, to, have);
+    if (rule == DELIVER_AS_BARE) {
+        match = NULL;
+        have = what_there_is(a, NULL);
+        rule = delivery_rule(STANZA_MESSAGE, (enum stanza_type)st->type, TO_BARE, have);
+    }
+    struct incoming in = { st, origin, sender_entry, 0, sender_id, origin_hash(st, tmp) };
+    switch (rule) {
+    case DELIVER_ALL:
+    case DELIVER_MATCH: return accept_message(a, match, &in);
+    case DELIVER_STORE:
+        if (message_storable(st))
+            return accept_message(a, NULL, &in);
+        if (stanza_has(st, KNOWN(BODY))) /* the sender wanted it said, and it will not be */
+            return refuse(a, st, SE_SERVICE_UNAVAILABLE, (slice){ 0 });
+        break;
+    case DELIVER_ERROR: return refuse(a, st, SE_SERVICE_UNAVAILABLE, (slice){ 0 });
+    default: break;
+    }
+    stanza_unref(&st);
+    return ROUTED;
+}
+
+enum routed message_from_session(struct session *s, struct stanza *st, struct origin origin)
+{
+    struct account *a = s->account;
+    uint64_t entry = 0;
+    if (setting_bool(&im_durable_ack) && message_storable(st))
+        entry = mailbox_mint(a);
+    return route(a->worker, st, origin, entry, a->id);
+}
+
+void message_hand_over(struct account *a, struct session *ended, struct stanza *st, uint64_t archive_id,
+                       uint64_t at_us)
+{
+    if (archive_id != 0 && mailbox_state(a, archive_id) == ENTRY_SETTLED)
+        return;
+    bool taken = false;
+    LIST_EACH (it, &a->sessions) {
+        struct session *s = CONTAINER_OF(it, struct session, node);
+        if (s == ended || s->state == SESSION_ENDED)
+            continue;
+        if (archive_id != 0 && session_queued(s, archive_id))
+            return; /* it has it, or will by resumption */
+    }
+    LIST_EACH (it, &a->sessions) {
+        struct session *s = CONTAINER_OF(it, struct session, node);
+        if (s == ended || s->state == SESSION_ENDED || !receives(s) || s->flushing)
+            continue;
+        session_deliver(s, st, archive_id, at_us);
+        taken = true;
+    }
+    if (archive_id != 0 && !taken)
+        mailbox_set(a, archive_id, ENTRY_OPEN);
+}

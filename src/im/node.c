@@ -1,0 +1,266 @@
+#include "im/node.h"
+#include "base/ensure.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "bus/bus.h"
+#include "codec/xml_read.h"
+#include "im/account.h"
+#include "im/frames.h"
+#include "im/gate.h"
+#include "im/server.h"
+#include "im/sessions_saved.h"
+#include "im/worker.h"
+#include "io/mesh.h"
+#include "io/work.h"
+#include <sched.h>
+#include <stdio.h>
+#include <time.h>
+
+static _Thread_local struct worker *here;
+
+struct worker *worker_here(void) { return here; }
+struct worker *node_worker(struct node *n, unsigned index) { return &n->workers[index]; }
+
+/* The same on every node of a cluster, so that all agree on the slot of a JID; it protects nothing. */
+static const struct hash_key slot_key = { 0x6d75737465722073ull, 0x6c6f747320763031ull };
+
+static slice account_key(const void *item) { return ((const struct account *)item)->jid; }
+static slice session_key(const void *item)
+{
+    return (slice){ (const char *)&((const struct session *)item)->id, sizeof(uint64_t) };
+}
+
+static void on_pressure(void *worker, int on)
+{
+    struct worker *w = worker;
+    w->pressure = on != 0;
+    w->node->gate->pressure(w, w->pressure);
+}
+
+static void worker_init(struct worker *w, struct node *n, unsigned index)
+{
+    *w = (struct worker){ .node = n, .index = index, .store = n->store, .work = n->work };
+    w->loop = loop_create(index);
+    w->xml = xml_work_create();
+    map_init(&w->accounts, account_key);
+    map_init(&w->sessions, session_key);
+    list_init(&w->idle);
+    list_init(&w->acks);
+    w->port = mesh_attach(n->mesh, index, w->loop, frames_deliver, on_pressure, w);
+}
+
+enum err node_create(struct node **out, const struct node_conf *conf, struct why *why)
+{
+    if (conf->workers < 1 || conf->workers > NODE_WORKERS_MAX) {
+        why_set(why, "workers: found %u, allowed 1 to %d", conf->workers, NODE_WORKERS_MAX);
+        return E_LIMIT;
+    }
+    struct node *n = mem_new(struct node);
+    n->id = conf->id;
+    n->store = conf->store;
+    n->gate = conf->gate;
+    n->slot_key = slot_key;
+    n->worker_count = conf->workers;
+    n->pin_workers = conf->pin_workers;
+    n->start_wall_us = clock_wall_us();
+    n->epoch = (uint32_t)(n->start_wall_us / 1000000);
+    snprintf(n->name, sizeof n->name, "%s", conf->name);
+    for (; n->domain_count < NODE_DOMAINS_MAX && conf->domains[n->domain_count] != NULL;
+         n->domain_count++)
+        n->domains[n->domain_count] = slice_of(conf->domains[n->domain_count]);
+    for (unsigned i = 0; i < NODE_SLOTS; i++)
+        n->slot_worker[i] = (uint8_t)(i % n->worker_count);
+    n->work = work_pool_create(n->worker_count > 2 ? n->worker_count / 2 : 1, 4096);
+    n->mesh = mesh_create(n->worker_count, n->epoch);
+    n->workers = mem_zalloc(n->worker_count * sizeof *n->workers);
+    for (unsigned i = 0; i < n->worker_count; i++)
+        worker_init(&n->workers[i], n, i);
+    *out = n;
+    return OK;
+}
+
+static void *worker_main(void *arg)
+{
+    struct worker *w = arg;
+    here = w;
+    if (w->node->pin_workers) {
+        cpu_set_t set;
+        CPU_ZERO(&set);
+        CPU_SET(w->index % CPU_SETSIZE, &set);
+        pthread_setaffinity_np(pthread_self(), sizeof set, &set); /* a hint: failure changes nothing */
+    }
+    w->node->gate->start(w);
+    atomic_fetch_add(&w->node->running, 1);
+    loop_run(w->loop);
+    return NULL;
+}
+
+enum err node_start(struct node *n, struct why *why)
+{
+    pthread_attr_t attr;
+    pthread_attr_init(&attr);
+    pthread_attr_setstacksize(&attr, 512 * 1024);
+    enum err e = OK;
+    for (unsigned i = 0; i < n->worker_count && e == OK; i++) {
+        if (pthread_create(&n->threads[i], &attr, worker_main, &n->workers[i]) != 0) {
+            why_set(why, "cannot start worker thread %u: raise the limit of tasks", i);
+            e = E_IO;
+        }
+    }
+    pthread_attr_destroy(&attr);
+    if (e == OK)
+        node_call(n, 0, sessions_restore, NULL);
+    return e;
+}
+
+bool node_serves(const struct node *n, slice domain)
+{
+    for (unsigned i = 0; i < n->domain_count; i++)
+        if (slice_eq(n->domains[i], domain))
+            return true;
+    return false;
+}
+
+unsigned node_slot(const struct node *n, slice bare)
+{
+    return (unsigned)(hash_with(&n->slot_key, bare) % NODE_SLOTS);
+}
+
+unsigned node_home(const struct node *n, slice bare, uint32_t *node)
+{
+    uint32_t at = n->bus == NULL ? 0 : n->bus->ops->registry(n->bus, bare);
+    *node = at == 0 ? n->id : at;
+    /* one worker needs no hash: every slot is its own */
+    return n->worker_count == 1 ? 0 : n->slot_worker[node_slot(n, bare)];
+}
+
+/* Calls from outside and tours. */
+
+struct call {
+    struct loop_post post;
+    struct worker *worker;
+    tour_fn *fn;
+    void *arg;
+};
+
+static void call_run(struct loop_post *p, struct loop *loop)
+{
+    struct call *c = CONTAINER_OF(p, struct call, post);
+    (void)loop;
+    c->fn(c->worker, c->arg);
+    mem_free(&c);
+}
+
+void node_call(struct node *n, unsigned worker, tour_fn *fn, void *arg)
+{
+    struct call *c = mem_new(struct call);
+    *c = (struct call){ .post = { .fn = call_run }, .worker = &n->workers[worker], .fn = fn, .arg = arg };
+    loop_post(c->worker->loop, &c->post);
+}
+
+struct tour {
+    tour_fn *each, *done;
+    void *arg;
+    unsigned from;
+};
+
+static void tour_step(struct worker *w, void *arg)
+{
+    struct tour *t = arg;
+    t->each(w, t->arg);
+    if (w->index + 1 < w->node->worker_count) {
+        node_call(w->node, w->index + 1, tour_step, t);
+        return;
+    }
+    node_call(w->node, t->from, t->done, t->arg);
+    mem_free(&t);
+}
+
+void node_tour(struct worker *from, tour_fn *each, tour_fn *done, void *arg)
+{
+    struct tour *t = mem_new(struct tour);
+    *t = (struct tour){ each, done, arg, from->index };
+    node_call(from->node, 0, tour_step, t);
+}
+
+/* The end: 1. gates stop (accepts, reads; streams are closed), 2. sessions that may resume are saved and the
+ * store commits, 3. loops stop. The caller closes the store afterwards, which commits the rest. */
+
+static void stop_worker(struct worker *w, void *arg)
+{
+    (void)arg;
+    w->stopping = true;
+    w->node->gate->stop(w);
+}
+
+static void save_worker(struct worker *w, void *arg)
+{
+    (void)arg;
+    sessions_save(w);
+}
+
+struct latch {
+    _Atomic int left;
+    tour_fn *fn;
+};
+
+static void latch_run(struct worker *w, void *arg)
+{
+    struct latch *l = arg;
+    l->fn(w, NULL);
+    atomic_fetch_sub(&l->left, 1);
+}
+
+static bool all_idle(struct node *n)
+{
+    for (unsigned i = 0; i < n->worker_count; i++)
+        if (!n->gate->idle(&n->workers[i]))
+            return false;
+    return true;
+}
+
+/* On every worker, waited for by this thread (main's, which has nothing else to do). */
+static void everywhere(struct node *n, tour_fn *fn)
+{
+    struct latch l = { .fn = fn };
+    const struct timespec ms = { 0, 1000000 };
+    atomic_store(&l.left, (int)n->worker_count);
+    for (unsigned i = 0; i < n->worker_count; i++)
+        node_call(n, i, latch_run, &l);
+    while (atomic_load(&l.left) > 0)
+        nanosleep(&ms, NULL);
+}
+
+void node_stop(struct node *n)
+{
+    const struct timespec ms = { 0, 1000000 };
+    everywhere(n, stop_worker);
+    for (int i = 0; i < 2000 && !all_idle(n); i++)
+        nanosleep(&ms, NULL);
+    everywhere(n, save_worker);
+    for (unsigned i = 0; i < n->worker_count; i++)
+        loop_stop(n->workers[i].loop);
+    for (unsigned i = 0; i < n->worker_count; i++)
+        pthread_join(n->threads[i], NULL);
+    work_pool_destroy(&n->work);
+}
+
+void node_destroy(struct node **pn)
+{
+    struct node *n = *pn;
+    *pn = NULL;
+    if (n == NULL)
+        return;
+    work_pool_destroy(&n->work);
+    for (unsigned i = 0; i < n->worker_count; i++) {
+        struct worker *w = &n->workers[i];
+        accounts_stop(w);
+        loop_destroy(&w->loop);
+        map_fini(&w->accounts);
+        map_fini(&w->sessions);
+        xml_work_destroy(&w->xml);
+    }
+    mesh_destroy(&n->mesh);
+    mem_free(&n->workers);
+    mem_free(&n);
+}

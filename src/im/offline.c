@@ -1,0 +1,121 @@
+/* offline: delivery of what waits in the mailbox (RFC 6121 §8.5.2.2, XEP-0160, XEP-0203): pages read from
+ * the archive in order. While it goes on, live messages to the session are not delivered but found by a
+ * later page, so the order is that of the archive. */
+#include "base/mem.h"
+#include "im/account.h"
+#include "im/archive.h"
+#include "im/node.h"
+#include "im/server.h"
+#include "im/worker.h"
+
+enum { PAGE = 64, UNACKED_MAX = 128 }; /* pages stop while the client has this many to acknowledge */
+
+struct flush {
+    struct session *session; /* NULL: it ended while a page was read */
+    struct account *account; /* pinned */
+    uint64_t read_to;        /* archive id of the last entry looked at */
+    uint64_t began;          /* last id when the delivery began: later ones were live */
+    bool waiting;            /* for the client to take what it got */
+};
+
+static void read_page(struct flush *f);
+
+static void finish(struct flush *f)
+{
+    if (f->session != NULL) {
+        f->session->flush = NULL;
+        f->session->flushing = false;
+    }
+    account_unpin(f->account);
+    mem_free(&f);
+}
+
+/* Older entries are delivered if nobody has them; one that came while we were reading was live for all
+ * sessions it is addressed to. */
+static void deliver_entry(struct flush *f, uint64_t id, uint64_t at_us, slice text)
+{
+    struct account *a = f->account;
+    struct session *s = f->session;
+    struct worker *w = a->worker;
+    struct stanza *st;
+    enum entry_state state = mailbox_state(a, id);
+    if (state == ENTRY_SETTLED || (state == ENTRY_TAKEN && id <= f->began))
+        return;
+    if (stanza_load(&st, text, w->xml, loop_scratch(w->loop)) != OK) {
+        mailbox_settle(a, id); /* damaged on disk: nothing can be delivered, ever */
+        return;
+    }
+    if (state == ENTRY_OPEN || stanza_to_is_bare(st) || slice_eq(stanza_to(st), s->jid)) {
+        mailbox_set(a, id, ENTRY_TAKEN);
+        session_deliver(s, st, id, at_us);
+    }
+    stanza_unref(&st);
+}
+
+static bool deliverable(const struct flush *f)
+{
+    return f->session != NULL && f->session->state == SESSION_ATTACHED;
+}
+
+static void page_read(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct flush *f = arg;
+    uint32_t rows = store_row_count(b, 0);
+    for (uint32_t i = 0; i < rows && deliverable(f); i++) {
+        f->read_to = (uint64_t)store_int(b, 0, i, 0);
+        deliver_entry(f, f->read_to, (uint64_t)store_int(b, 0, i, 1), store_text(b, 0, i, 2));
+    }
+    /* Either what is left stays open until the next initial presence or resumption, or every entry up to
+     * the newest is delivered, so that live delivery may go on. */
+    if (result != STORE_OK || !deliverable(f) || rows == 0 ||
+        (rows < PAGE && f->read_to >= mailbox_newest(f->account)))
+        finish(f);
+    else if (f->session->queue_len > UNACKED_MAX)
+        f->waiting = true;
+    else
+        read_page(f);
+}
+
+void offline_continue(struct session *s)
+{
+    struct flush *f = s->flush;
+    if (f == NULL || !f->waiting || s->queue_len > UNACKED_MAX)
+        return;
+    f->waiting = false;
+    read_page(f);
+}
+
+static void read_page(struct flush *f)
+{
+    struct account *a = f->account;
+    struct store_batch *b = store_read(a->worker->store, account_lane(a));
+    store_read_late(b, a->id);
+    STORE_ADD(b, &archive_page, STORE_ANY_ROWS, SV_I(a->id), SV_I(f->read_to), SV_I(PAGE));
+    store_submit(b, a->worker->loop, 0, page_read, f);
+}
+
+void offline_flush(struct session *s)
+{
+    struct account *a = s->account;
+    if (s->flushing || !mailbox_has_open(a))
+        return;
+    struct flush *f = mem_new(struct flush);
+    *f = (struct flush){ .session = s, .account = a, .read_to = a->mailbox.cursor,
+                         .began = a->mailbox.last_id };
+    s->flush = f;
+    s->flushing = true;
+    account_pin(a);
+    read_page(f);
+}
+
+void offline_cancel(struct session *s)
+{
+    struct flush *f = s->flush;
+    s->flush = NULL;
+    s->flushing = false;
+    if (f == NULL)
+        return;
+    f->session = NULL;
+    if (f->waiting)
+        finish(f);
+}

@@ -1,0 +1,59 @@
+#include "im/router.h"
+#include "im/frames.h"
+#include "im/node.h"
+#include "im/server.h"
+#include "im/worker.h"
+
+static slice domain_of(slice bare)
+{
+    const char *at = memchr(bare.ptr, '@', bare.len);
+    return at == NULL ? bare : slice_from(bare, (size_t)(at - bare.ptr) + 1);
+}
+
+enum { ROUTE_WANTS_TICKET = 1 };
+
+static enum routed route_away(struct worker *w, uint32_t node, unsigned worker, struct stanza *st,
+                              struct origin origin, uint64_t archive_id, int64_t sender_id)
+{
+    struct frame *f = frame_create(FRAME_ROUTE, (slice){ 0 }, (slice){ 0 });
+    bool ticket = origin.session != 0 && message_storable(st);
+    f->obj = st;
+    f->num[0] = ticket ? origin.session : 0;
+    f->num[1] = (uint64_t)origin.node << 32 | origin.count;
+    f->num[2] = archive_id;
+    f->num[3] = (uint64_t)sender_id;
+    frame_send(w, node, worker, f);
+    return ticket ? ROUTE_PENDING : ROUTED;
+}
+
+enum routed route(struct worker *w, struct stanza *st, struct origin origin, uint64_t archive_id,
+                  int64_t sender_id)
+{
+    struct node *n = w->node;
+    slice bare = stanza_to_bare(st), domain = domain_of(bare);
+    uint32_t node;
+
+    if (!node_serves(n, domain)) {
+        route_error(w, st, SE_REMOTE_SERVER_NOT_FOUND, (slice){ 0 });
+        stanza_unref(&st);
+        return ROUTED;
+    }
+    if (domain.len == bare.len)
+        return server_receive(w, st, origin);
+    unsigned worker = node_home(n, bare, &node);
+    if (node == n->id && worker == w->index)
+        return account_receive(w, st, origin, archive_id, sender_id);
+    return route_away(w, node, worker, st, origin, archive_id, sender_id);
+}
+
+void route_send(struct worker *w, struct stanza *st)
+{
+    (void)route(w, st, ORIGIN_NONE, 0, 0);
+}
+
+void route_error(struct worker *w, const struct stanza *st, enum stanza_error e, slice text)
+{
+    struct stanza *reply = stanza_make_error(st, e, text);
+    if (reply != NULL)
+        route_send(w, reply);
+}

@@ -1,0 +1,451 @@
+#include "im/session.h"
+#include "base/ensure.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/metric.h"
+#include "base/rand.h"
+#include "base/setting.h"
+#include "im/account.h"
+#include "im/feature.h"
+#include "im/frames.h"
+#include "im/node.h"
+#include "im/presence.h"
+#include "im/server.h"
+#include "im/session_private.h"
+#include "im/worker.h"
+
+enum conflict_policy { CONFLICT_REPLACE, CONFLICT_RENAME, CONFLICT_REFUSE };
+
+static const char *const conflict_choices[] = { "replace", "rename", "refuse", NULL };
+static const char *const expiry_choices[] = { "deliver", "bounce", NULL };
+
+struct setting session_conflict = {
+    .name = "c2s.resource-conflict",
+    .type = SET_CHOICE,
+    .choices = conflict_choices,
+    .doc = "What happens when a resource is bound that is connected already: the old session is "
+           "replaced (stream error conflict), the new one gets another name, or is refused.",
+};
+struct setting session_max = {
+    .name = "session.per-account-max",
+    .type = SET_INT,
+    .def = 32,
+    .min = 1,
+    .max = 1000,
+    .unit = "sessions",
+    .doc = "Sessions that one account may have, hibernating ones included.",
+};
+struct setting sm_hibernate_time = {
+    .name = "sm.hibernate-time",
+    .type = SET_MS,
+    .def = 60000,
+    .min = 30000,
+    .max = 90000,
+    .doc = "How long a session whose connection was lost can be resumed (XEP-0198).",
+};
+struct setting sm_hibernate_buffer = {
+    .name = "sm.hibernate-buffer",
+    .type = SET_INT,
+    .def = 100,
+    .min = 5,
+    .max = 150,
+    .unit = "stanzas",
+    .doc = "Unacknowledged stanzas kept for a session that waits to be resumed. One more ends it; its "
+           "messages go to other sessions or stay in the mailbox.",
+};
+struct setting sm_ack_every = {
+    .name = "sm.ack-every",
+    .type = SET_INT,
+    .def = 5,
+    .min = 1,
+    .max = 64,
+    .unit = "stanzas",
+    .doc = "The server asks for an acknowledgement after this many stanzas.",
+};
+struct setting sm_queue_max = {
+    .name = "sm.queue-max",
+    .type = SET_INT,
+    .def = 10000,
+    .min = 200,
+    .max = 1000000,
+    .unit = "stanzas",
+    .doc = "Unacknowledged stanzas of a connected session. A client that reads but never acknowledges "
+           "is closed with policy-violation when there is one more.",
+};
+struct setting sm_on_expiry = {
+    .name = "sm.on-expiry",
+    .type = SET_CHOICE,
+    .choices = expiry_choices,
+    .doc = "Unacknowledged messages of a session that was not resumed in time: deliver them to the "
+           "account's other sessions or its mailbox, or bounce them to their senders as errors.",
+};
+struct setting *const session_settings[] = { &session_conflict, &session_max, &sm_hibernate_time,
+                                             &sm_hibernate_buffer, &sm_ack_every, &sm_queue_max,
+                                             &sm_on_expiry, NULL };
+
+static struct metric sessions_now = { .name = "muster_sessions", .kind = METRIC_GAUGE,
+                                      .help = "Sessions, hibernating ones included." };
+static struct metric hibernating_now = { .name = "muster_sessions_hibernating", .kind = METRIC_GAUGE,
+                                         .help = "Sessions that wait to be resumed." };
+static struct metric resumed = { .name = "muster_sessions_resumed", .kind = METRIC_COUNTER,
+                                 .help = "Sessions that were resumed (XEP-0198)." };
+static struct metric expired = { .name = "muster_sessions_expired", .kind = METRIC_COUNTER,
+                                 .help = "Sessions that were not resumed in time." };
+struct metric *const session_metrics[] = { &sessions_now, &hibernating_now, &resumed, &expired, NULL };
+
+static struct log_area log_session = { .name = "session" };
+struct log_area *const session_logs[] = { &log_session, NULL };
+
+void session_down(struct session *s, struct down *d)
+{
+    struct worker *w = s->account->worker;
+    if (s->link.local != NULL)
+        w->node->gate->down(s->link.local, d);
+    else
+        frame_send_down(w, &s->link, d);
+}
+
+static void link_down(struct worker *w, const struct link *link, struct down *d)
+{
+    if (link->local != NULL)
+        w->node->gate->down(link->local, d);
+    else
+        frame_send_down(w, link, d);
+}
+
+struct session *session_find(const struct worker *w, uint64_t id)
+{
+    return map_get(&w->sessions, (slice){ (const char *)&id, sizeof id });
+}
+
+/* The block has the full JID behind it. */
+struct session *session_create(struct account *a, slice resource)
+{
+    struct worker *w = a->worker;
+    size_t len = a->jid.len + 1 + resource.len;
+    struct session *s = mem_zalloc(sizeof *s + len);
+    char *text = (char *)(s + 1);
+    memcpy(text, a->jid.ptr, a->jid.len);
+    text[a->jid.len] = '/';
+    memcpy(text + a->jid.len + 1, resource.ptr, resource.len);
+    s->account = a;
+    s->jid = (slice){ text, len };
+    s->bare_len = (uint16_t)a->jid.len;
+    s->id = ++w->next_id << 16 | w->index;
+    s->since_us = loop_wall_us(w->loop);
+    s->active_us = loop_now_us(w->loop);
+    list_append(&a->sessions, &s->node);
+    map_put(&w->sessions, s);
+    metric_add(&sessions_now, 1);
+    account_touch(a);
+    return s;
+}
+
+void session_free(struct session *s)
+{
+    struct worker *w = s->account->worker;
+    offline_cancel(s);
+    timer_cancel(&s->timer);
+    list_remove(&s->ack_node);
+    list_remove(&s->node);
+    map_del(&w->sessions, (slice){ (const char *)&s->id, sizeof s->id });
+    while (s->queue_len > 0) {
+        struct queued *q = session_queue_at(s, 0);
+        stanza_unref(&q->st);
+        s->queue_head = (s->queue_head + 1) & (s->queue_cap - 1);
+        s->queue_len--;
+    }
+    mem_free(&s->queue);
+    mem_free(&s->tickets);
+    stanza_unref(&s->presence);
+    metric_add(&sessions_now, -1);
+    mem_free(&s);
+}
+
+/* The hand-over of what the client did not acknowledge (design §6), in order. */
+static void hand_over(struct session *s, struct queued *q, enum session_end why)
+{
+    struct account *a = s->account;
+    struct worker *w = a->worker;
+    struct stanza *st = q->st;
+    bool bounce = why == END_EXPIRED && setting_int(&sm_on_expiry) == 1;
+
+    if (st->kind == STANZA_MESSAGE) {
+        if (bounce) {
+            if (q->archive_id != 0)
+                mailbox_settle(a, q->archive_id);
+            route_error(w, st, SE_RECIPIENT_UNAVAILABLE, (slice){ 0 });
+        } else {
+            message_hand_over(a, s, st, q->archive_id, q->at_us);
+        }
+    } else if (st->kind == STANZA_IQ && (st->type == TYPE_GET || st->type == TYPE_SET)) {
+        route_error(w, st, SE_RECIPIENT_UNAVAILABLE, (slice){ 0 });
+    }
+}
+
+void session_end(struct session *s, enum session_end why)
+{
+    struct account *a = s->account;
+    if (s->state == SESSION_ENDED)
+        return;
+    if (s->state == SESSION_HIBERNATING)
+        metric_add(&hibernating_now, -1);
+    if (s->state == SESSION_ATTACHED && why != END_CLOSED && why != END_LOST)
+        session_down(s, &(struct down){ .kind = DOWN_CLOSE, .end = why });
+    if (why == END_EXPIRED)
+        metric_add(&expired, 1);
+    s->state = SESSION_ENDED;
+    log_debug(&log_session, LOG_EV("session.end"), LOG_S("jid", s->jid), LOG_I("why", why));
+    account_pin(a);
+    list_remove(&s->node);
+    offline_cancel(s);
+    for (uint32_t i = 0; i < s->queue_len; i++)
+        hand_over(s, session_queue_at(s, i), why);
+    presence_session_ended(s);
+    for (const struct feature *const *f = features_all(); *f != NULL; f++)
+        if ((*f)->session_ended != NULL)
+            (*f)->session_ended(s);
+    session_free(s);
+    account_unpin(a);
+}
+
+/* Binding (RFC 6120 §7). */
+
+struct binding {
+    struct bind_request req; /* slices point behind */
+    struct worker *worker;
+    char text[];
+};
+
+static void refuse(struct binding *b, enum stanza_error e, slice text)
+{
+    if (b->req.resume)
+        link_down(b->worker, &b->req.link, &(struct down){ .kind = DOWN_NOT_RESUMED, .error = e });
+    else
+        link_down(b->worker, &b->req.link, &(struct down){ .kind = DOWN_REFUSED, .error = e, .text = text });
+}
+
+static void attach(struct session *s, const struct bind_request *req)
+{
+    s->link = req->link;
+    s->state = SESSION_ATTACHED;
+    s->secure = req->secure;
+    s->held = false;
+    size_t n = req->peer.len < sizeof s->peer - 1 ? req->peer.len : sizeof s->peer - 1;
+    memcpy(s->peer, req->peer.ptr, n);
+    s->peer[n] = '\0';
+}
+
+/* The resource to use, or len 0 where the policy refuses. */
+static slice settle_conflict(struct account *a, slice wanted, char chosen[33])
+{
+    struct session *old = wanted.len == 0 ? NULL : account_session(a, wanted);
+    if (wanted.len > 0 && old == NULL)
+        return wanted;
+    int64_t policy = setting_int(&session_conflict);
+    if (old != NULL && policy == CONFLICT_REFUSE)
+        return (slice){ 0 };
+    if (old != NULL && policy == CONFLICT_REPLACE) {
+        session_end(old, END_REPLACED);
+        return wanted;
+    }
+    rand_hex(chosen, 8);
+    return slice_of(chosen);
+}
+
+static void bind_now(struct account *a, struct binding *b)
+{
+    char chosen[33];
+    slice resource = settle_conflict(a, b->req.resource, chosen);
+    unsigned n = 0;
+    LIST_EACH (it, &a->sessions)
+        n++;
+    if (resource.len == 0) {
+        refuse(b, SE_CONFLICT, SLICE("this resource is connected already"));
+        return;
+    }
+    if (n >= setting_int(&session_max)) {
+        refuse(b, SE_RESOURCE_CONSTRAINT, SLICE("too many sessions: see session.per-account-max"));
+        return;
+    }
+    struct session *s = session_create(a, resource);
+    attach(s, &b->req);
+    log_debug(&log_session, LOG_EV("session.bind"), LOG_S("jid", s->jid), LOG_C("peer", s->peer));
+    session_down(s, &(struct down){ .kind = DOWN_BOUND, .text = s->jid, .session = s->id,
+                                    .local = s->link.local == NULL ? NULL : s });
+}
+
+/* Resumption (XEP-0198 §5). */
+
+static bool hex_token(slice text, uint8_t out[16])
+{
+    static const char digits[] = "0123456789abcdef";
+    if (text.len != 32)
+        return false;
+    for (unsigned i = 0; i < 32; i++) {
+        const char *d = memchr(digits, text.ptr[i], 16);
+        if (d == NULL)
+            return false;
+        out[i / 2] = (uint8_t)(out[i / 2] << 4 | (d - digits));
+    }
+    return true;
+}
+
+static struct session *by_token(struct account *a, slice text)
+{
+    uint8_t token[16] = { 0 };
+    if (!hex_token(text, token))
+        return NULL;
+    LIST_EACH (it, &a->sessions) {
+        struct session *s = CONTAINER_OF(it, struct session, node);
+        if (s->sm == 2 && memcmp(s->token, token, sizeof token) == 0)
+            return s;
+    }
+    return NULL;
+}
+
+static void resume_now(struct account *a, struct binding *b)
+{
+    struct session *s = by_token(a, b->req.resource);
+    if (s == NULL || !session_acked(s, b->req.h)) {
+        refuse(b, SE_ITEM_NOT_FOUND, (slice){ 0 });
+        return;
+    }
+    if (s->state == SESSION_ATTACHED) {
+        session_down(s, &(struct down){ .kind = DOWN_CLOSE, .end = END_REPLACED });
+    } else {
+        metric_add(&hibernating_now, -1);
+        timer_cancel(&s->timer);
+    }
+    metric_add(&resumed, 1);
+    attach(s, &b->req);
+    s->skip = s->in_count - s->h;
+    s->h_told = s->h;
+    session_down(s, &(struct down){ .kind = DOWN_RESUMED, .text = s->jid, .num = s->h - s->in_base,
+                                    .session = s->id, .local = s->link.local == NULL ? NULL : s });
+    session_queue_resend(s);
+    if (s->available && s->priority >= 0)
+        offline_flush(s);
+}
+
+static void bind_ready(struct account *a, enum err e, void *arg)
+{
+    struct binding *b = arg;
+    if (e != OK)
+        refuse(b, stanza_error_of(e), (slice){ 0 });
+    else if (a->state != ACCOUNT_READY)
+        refuse(b, SE_NOT_ALLOWED, SLICE("the account does not exist any more"));
+    else if (b->req.resume)
+        resume_now(a, b);
+    else
+        bind_now(a, b);
+    mem_free(&b);
+}
+
+void session_bind(struct worker *w, const struct bind_request *req)
+{
+    uint32_t node;
+    unsigned home = node_home(w->node, req->bare, &node);
+    if (home != w->index || node != w->node->id) {
+        frame_send_bind(w, node, home, req);
+        return;
+    }
+    struct binding *b = mem_alloc(sizeof *b + req->bare.len + req->resource.len + req->peer.len);
+    char *at = b->text;
+    b->worker = w;
+    b->req = *req;
+    slice *const texts[] = { &b->req.bare, &b->req.resource, &b->req.peer };
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        if (texts[i]->len > 0)
+            memcpy(at, texts[i]->ptr, texts[i]->len);
+        texts[i]->ptr = at;
+        at += texts[i]->len;
+    }
+    account_with_id(w, b->req.bare, b->req.account_id, bind_ready, b);
+}
+
+/* Hibernation. */
+
+static void hibernation_over(struct timer *t, struct loop *loop)
+{
+    struct session *s = CONTAINER_OF(t, struct session, timer);
+    (void)loop;
+    session_end(s, END_EXPIRED);
+}
+
+void session_hibernate(struct session *s, uint64_t ms)
+{
+    s->state = SESSION_HIBERNATING;
+    s->link = (struct link){ 0 };
+    s->queue_sent = s->queue_len;
+    s->timer.fn = hibernation_over;
+    timer_set(s->account->worker->loop, &s->timer, ms);
+    metric_add(&hibernating_now, 1);
+}
+
+static void gone(struct session *s, enum session_end why)
+{
+    if (s->account->worker->stopping) {
+        /* kept as it is: it is saved if it may resume, and nobody is told (planned restart) */
+        s->state = SESSION_HIBERNATING;
+        s->link = (struct link){ 0 };
+        return;
+    }
+    if (why == END_LOST && s->sm == 2)
+        session_hibernate(s, (uint64_t)setting_int(&sm_hibernate_time));
+    else
+        session_end(s, why);
+}
+
+static void enable(struct session *s, uint32_t resumable)
+{
+    static const char digits[] = "0123456789abcdef";
+    char text[32];
+    struct down d = { .kind = DOWN_ENABLED };
+    s->sm = resumable ? 2 : 1;
+    s->in_base = s->in_count;
+    s->out_base = s->out_acked = s->out_asked = s->out_count;
+    if (resumable) {
+        rand_bytes(s->token, sizeof s->token);
+        for (unsigned i = 0; i < 32; i++)
+            text[i] = digits[s->token[i / 2] >> (i % 2 == 0 ? 4 : 0) & 15];
+        d.text = (slice){ text, sizeof text };
+        d.num = (uint32_t)(setting_int(&sm_hibernate_time) / 1000);
+    }
+    session_down(s, &d);
+}
+
+void session_up(struct session *s, const struct up *up)
+{
+    switch (up->kind) {
+    case UP_STANZA: session_input(s, up->st); break;
+    case UP_ACK:
+        if (!session_acked(s, up->num))
+            session_end(s, END_BAD_ACK);
+        break;
+    case UP_REQUEST: session_asked(s); break;
+    case UP_ENABLE: enable(s, up->num); break;
+    case UP_WRITTEN: session_written(s, up->num); break;
+    case UP_GONE: gone(s, (enum session_end)up->num); break;
+    }
+}
+
+void session_up_remote(struct worker *w, uint32_t node, uint64_t session, const struct up *up)
+{
+    frame_send_up(w, node, session, up);
+}
+
+void session_became_available(struct session *s)
+{
+    for (const struct feature *const *f = features_all(); *f != NULL; f++)
+        if ((*f)->session_available != NULL)
+            (*f)->session_available(s);
+    if (s->priority >= 0)
+        offline_flush(s);
+}
+
+void session_priority_changed(struct session *s)
+{
+    if (s->available && s->priority >= 0)
+        offline_flush(s);
+}

@@ -1,0 +1,137 @@
+/* The inbound half of a session: what its client sends, and the tickets that its h waits for (design §6).
+ * h is the longest prefix of handled stanzas; only this file advances it. */
+#include "base/ensure.h"
+#include "base/mem.h"
+#include "im/account.h"
+#include "im/frames.h"
+#include "im/node.h"
+#include "im/presence.h"
+#include "im/server.h"
+#include "im/session_private.h"
+#include "im/worker.h"
+
+enum { UNFINISHED_MAX = 1024, UNFINISHED_LOW = 512 }; /* stanzas; above, its connection is not read */
+
+static void send_acks(struct loop_defer *d)
+{
+    struct worker *w = CONTAINER_OF(d, struct worker, ack_defer);
+    struct list *it;
+    while ((it = list_pop(&w->acks)) != NULL) {
+        struct session *s = CONTAINER_OF(it, struct session, ack_node);
+        if (s->state != SESSION_ATTACHED)
+            continue;
+        s->h_told = s->h;
+        /* before the count that stream management began with, there is nothing to tell */
+        uint32_t h = (int32_t)(s->h - s->in_base) < 0 ? 0 : s->h - s->in_base;
+        session_down(s, &(struct down){ .kind = DOWN_ACK, .num = h });
+    }
+}
+
+/* One <a/> a tick, however often it is due. */
+static void ack_later(struct session *s)
+{
+    struct worker *w = s->account->worker;
+    if (list_linked(&s->ack_node))
+        return;
+    list_append(&w->acks, &s->ack_node);
+    w->ack_defer.fn = send_acks;
+    loop_defer(w->loop, &w->ack_defer);
+}
+
+void session_asked(struct session *s)
+{
+    if (s->sm == 0)
+        return;
+    s->h_asked = s->in_count;
+    ack_later(s);
+}
+
+static uint8_t *ticket(const struct session *s, uint32_t n) { return &s->tickets[n & (s->ticket_cap - 1)]; }
+
+static void tickets_grow(struct session *s)
+{
+    uint32_t cap = s->ticket_cap == 0 ? 16 : s->ticket_cap * 2;
+    uint8_t *ring = mem_alloc(cap);
+    for (uint32_t n = s->h + 1; s->tickets != NULL && n != s->in_count; n++)
+        ring[n & (cap - 1)] = *ticket(s, n);
+    mem_free(&s->tickets);
+    s->tickets = ring;
+    s->ticket_cap = cap;
+}
+
+static void flow(struct session *s)
+{
+    uint32_t open = s->in_count - s->h;
+    if (s->state != SESSION_ATTACHED || (s->held ? open > UNFINISHED_LOW : open < UNFINISHED_MAX))
+        return;
+    s->held = !s->held;
+    session_down(s, &(struct down){ .kind = s->held ? DOWN_HOLD : DOWN_RELEASE });
+}
+
+static void ticket_put(struct session *s, uint8_t open)
+{
+    if (open == 0 && s->h + 1 == s->in_count) {
+        s->h = s->in_count;
+        return;
+    }
+    if (s->in_count - s->h > s->ticket_cap)
+        tickets_grow(s);
+    *ticket(s, s->in_count) = open;
+    flow(s);
+}
+
+static void advance(struct session *s)
+{
+    while (s->h != s->in_count && *ticket(s, s->h + 1) == 0)
+        s->h++;
+    if (s->sm != 0 && (int32_t)(s->h_asked - s->h_told) > 0 && s->h != s->h_told)
+        ack_later(s);
+    flow(s);
+}
+
+void ticket_done(struct worker *w, struct origin o)
+{
+    unsigned home = o.session & 0xffff;
+    if (o.node != w->node->id || home != w->index) {
+        struct frame *f = frame_create(FRAME_TICKET, (slice){ 0 }, (slice){ 0 });
+        f->num[0] = o.session;
+        f->num[1] = o.count;
+        frame_send(w, o.node, home, f);
+        return;
+    }
+    struct session *s = session_find(w, o.session);
+    if (s == NULL || o.count - s->h - 1 >= s->in_count - s->h)
+        return; /* the session has ended, or this was counted already */
+    if (s->handling && o.count == s->in_count) {
+        s->early = true;
+        return;
+    }
+    *ticket(s, o.count) = 0;
+    advance(s);
+}
+
+void session_input(struct session *s, struct stanza *st)
+{
+    struct worker *w = s->account->worker;
+    if (s->skip > 0) {
+        s->skip--;
+        stanza_unref(&st);
+        return;
+    }
+    struct origin o = { s->id, w->node->id, ++s->in_count };
+    s->active_us = loop_now_us(w->loop);
+    s->handling = true;
+    enum routed r = ROUTED;
+    switch (st->kind) {
+    case STANZA_MESSAGE: r = message_from_session(s, st, o); break;
+    case STANZA_PRESENCE: r = presence_from_session(s, st, o); break;
+    default: r = iq_from_session(s, st, o); break;
+    }
+    s = session_find(w, o.session); /* handling it may have ended the session */
+    if (s == NULL)
+        return;
+    s->handling = false;
+    bool open = r == ROUTE_PENDING && !s->early;
+    s->early = false;
+    ticket_put(s, open);
+}

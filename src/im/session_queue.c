@@ -1,0 +1,184 @@
+/* The outbound half of a session: its acknowledgement queue (XEP-0198 §4). */
+#include "base/ensure.h"
+#include "base/mem.h"
+#include "base/setting.h"
+#include "im/account.h"
+#include "im/server.h"
+#include "im/session_private.h"
+#include "im/worker.h"
+
+struct queued *session_queue_at(const struct session *s, uint32_t i)
+{
+    return &s->queue[(s->queue_head + i) & (s->queue_cap - 1)];
+}
+
+static void grow(struct session *s)
+{
+    uint32_t cap = s->queue_cap == 0 ? 8 : s->queue_cap * 2;
+    struct queued *q = mem_alloc(cap * sizeof *q);
+    for (uint32_t i = 0; i < s->queue_len; i++)
+        q[i] = *session_queue_at(s, i);
+    mem_free(&s->queue);
+    s->queue = q;
+    s->queue_cap = cap;
+    s->queue_head = 0;
+}
+
+void session_queue_push(struct session *s, struct stanza *st, uint64_t archive_id, uint64_t delay_us)
+{
+    if (s->queue_len == s->queue_cap)
+        grow(s);
+    uint64_t now = loop_wall_us(s->account->worker->loop);
+    *session_queue_at(s, s->queue_len++) = (struct queued){ .st = stanza_ref(st),
+                                                            .archive_id = archive_id,
+                                                            .at_us = delay_us != 0 ? delay_us : now,
+                                                            .seq = s->out_count,
+                                                            .delayed = delay_us != 0 };
+}
+
+static void pop(struct session *s)
+{
+    struct queued *q = session_queue_at(s, 0);
+    if (q->archive_id != 0)
+        mailbox_settle(s->account, q->archive_id);
+    stanza_unref(&q->st);
+    s->queue_head = (s->queue_head + 1) & (s->queue_cap - 1);
+    s->queue_len--;
+    if (s->queue_sent > 0)
+        s->queue_sent--;
+    if (s->queue_len == 0 && s->queue_cap > 64) { /* a burst is over */
+        mem_free(&s->queue);
+        s->queue_cap = s->queue_head = 0;
+    }
+}
+
+static void pop_to(struct session *s, uint32_t seq)
+{
+    while (s->queue_len > 0 && (int32_t)(session_queue_at(s, 0)->seq - seq) <= 0)
+        pop(s);
+    if (s->flushing)
+        offline_continue(s);
+}
+
+bool session_acked(struct session *s, uint32_t h)
+{
+    uint32_t target = s->out_base + h;
+    if (target - s->out_acked > s->out_count - s->out_acked)
+        return false; /* too high, or gone backwards */
+    s->out_acked = target;
+    if ((int32_t)(s->out_asked - target) < 0)
+        s->out_asked = target;
+    pop_to(s, target);
+    return true;
+}
+
+void session_written(struct session *s, uint32_t count)
+{
+    if (s->sm == 0) /* else only the client's acknowledgement settles (design §6) */
+        pop_to(s, count);
+}
+
+static void send_queued(struct session *s, const struct queued *q, bool delay)
+{
+    struct stanza_note note = { .archive_id = q->archive_id, .delay_us = delay ? q->at_us : 0,
+                                .by = session_bare(s) };
+    bool noted = q->archive_id != 0 || delay;
+    session_down(s, &(struct down){ .kind = DOWN_STANZA, .st = q->st, .num = q->seq,
+                                    .note = noted ? &note : NULL });
+}
+
+void session_queue_resend(struct session *s)
+{
+    uint32_t sent = s->queue_sent;
+    s->queue_sent = 0;
+    for (uint32_t i = 0; i < s->queue_len; i++) {
+        const struct queued *q = session_queue_at(s, i);
+        /* what came while it hibernated says when (XEP-0198 §5, XEP-0203) */
+        bool late = i >= sent && q->st->kind == STANZA_MESSAGE;
+        send_queued(s, q, q->delayed || late);
+    }
+    if (s->queue_len > 0) {
+        session_down(s, &(struct down){ .kind = DOWN_REQUEST });
+        s->out_asked = s->out_count;
+    }
+}
+
+/* While it hibernates, presence of one contact is kept once: its last. An entry that the client never
+ * got leaves the queue, and the counts of those behind it close up. */
+static void coalesce(struct session *s, const struct stanza *st)
+{
+    if (st->kind != STANZA_PRESENCE || st->type > TYPE_UNAVAILABLE)
+        return;
+    for (uint32_t i = s->queue_sent; i < s->queue_len; i++) {
+        struct queued *q = session_queue_at(s, i);
+        if (q->st->kind != STANZA_PRESENCE || q->st->type > TYPE_UNAVAILABLE ||
+            !slice_eq(stanza_from(q->st), stanza_from(st)))
+            continue;
+        stanza_unref(&q->st);
+        for (uint32_t k = i; k + 1 < s->queue_len; k++) {
+            *session_queue_at(s, k) = *session_queue_at(s, k + 1);
+            session_queue_at(s, k)->seq--;
+        }
+        s->queue_len--;
+        s->out_count--;
+        return;
+    }
+}
+
+static void keep_hibernating(struct session *s, struct stanza *st, uint64_t archive_id, uint64_t delay_us)
+{
+    coalesce(s, st);
+    s->out_count++;
+    session_queue_push(s, st, archive_id, delay_us);
+    if (s->queue_len > setting_int(&sm_hibernate_buffer) && !s->account->worker->stopping)
+        session_end(s, END_EXPIRED); /* overflow ends resumability, not messages (design §6) */
+}
+
+static void send_live(struct session *s, struct stanza *st, const struct stanza_note *note)
+{
+    session_down(s, &(struct down){ .kind = DOWN_STANZA, .st = st, .num = s->out_count, .note = note });
+    if (s->sm == 0)
+        return;
+    if (s->out_count - s->out_asked >= (uint32_t)setting_int(&sm_ack_every)) {
+        s->out_asked = s->out_count;
+        session_down(s, &(struct down){ .kind = DOWN_REQUEST });
+    }
+    if (s->queue_len > setting_int(&sm_queue_max))
+        session_end(s, END_SLOW);
+}
+
+void session_deliver(struct session *s, struct stanza *st, uint64_t archive_id, uint64_t delay_us)
+{
+    struct stanza_note note = { .archive_id = archive_id, .delay_us = delay_us, .by = session_bare(s) };
+    ensure(s->state != SESSION_ENDED);
+    if (s->state == SESSION_HIBERNATING) {
+        keep_hibernating(s, st, archive_id, delay_us);
+        return;
+    }
+    s->out_count++;
+    if (s->sm != 0 || archive_id != 0)
+        session_queue_push(s, st, archive_id, delay_us);
+    send_live(s, st, archive_id != 0 || delay_us != 0 ? &note : NULL);
+}
+
+void session_deliver_to(struct session *s, struct stanza *st, slice to)
+{
+    if (s->state == SESSION_HIBERNATING || s->sm != 0) {
+        /* it may have to be sent again, so it is kept with its address */
+        struct stanza *own = stanza_readdress(st, (slice){ 0 }, to);
+        session_deliver(s, own, 0, 0);
+        stanza_unref(&own);
+        return;
+    }
+    struct stanza_note note = { .to = to };
+    s->out_count++;
+    send_live(s, st, &note);
+}
+
+bool session_queued(const struct session *s, uint64_t archive_id)
+{
+    for (uint32_t i = 0; i < s->queue_len; i++)
+        if (session_queue_at(s, i)->archive_id == archive_id)
+            return true;
+    return false;
+}

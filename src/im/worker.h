@@ -1,0 +1,37 @@
+/* worker: all of `im` on one loop: accounts and sessions whose home it is. Confined to its thread. */
+#pragma once
+#include "base/list.h"
+#include "base/map.h"
+#include "io/loop.h"
+#include "io/timer.h"
+#include "xmpp/stanza.h"
+
+struct gate_ops;
+struct mesh_port;
+struct node;
+struct store;
+struct work_pool;
+struct xml_work;
+
+struct worker {
+    struct node *node;
+    unsigned index;
+    struct loop *loop;
+    struct mesh_port *port;
+    struct store *store;
+    struct work_pool *work;
+    struct xml_work *xml;        /* scratch of the readers on this worker */
+    struct map accounts;         /* struct account by bare JID */
+    struct map sessions;         /* struct session by id (8 bytes) */
+    struct map streams;          /* of the gate: by stream id; for streams whose session lives elsewhere */
+    uint64_t next_id;            /* ids of sessions and streams: counter << 16 | index */
+    struct list idle;            /* accounts without sessions, longest idle first */
+    uint32_t idle_count;
+    struct timer sweep;          /* unloads idle accounts; not set while there are none */
+    struct list acks;            /* sessions that owe an <a/> at the end of the tick */
+    struct loop_defer ack_defer;
+    bool pressure;               /* an outbox of the mesh is not empty: connections do not read */
+    bool stopping;
+};
+
+struct worker *worker_here(void); /* of this thread; NULL elsewhere */

@@ -1,0 +1,553 @@
+#include "xmpp/stanza.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/ensure.h"
+#include "base/mem.h"
+#include "codec/xml_elem.h"
+#include "codec/xml_read.h"
+#include "xmpp/ns.h"
+
+enum { ESCAPE_TO = 1, ESCAPE_FROM = 2, ESCAPE_ID = 4 };
+
+static const struct known_row {
+    slice ns, name; /* name empty: any */
+    enum known_child known;
+} known_table[] = {
+    { { 0 }, { "body", 4 }, KNOWN_BODY }, /* ns empty: the content namespace */
+    { { 0 }, { "subject", 7 }, KNOWN_SUBJECT },
+    { { 0 }, { "thread", 6 }, KNOWN_THREAD },
+    { { 0 }, { "show", 4 }, KNOWN_SHOW },
+    { { 0 }, { "status", 6 }, KNOWN_STATUS },
+    { { 0 }, { "priority", 8 }, KNOWN_PRIORITY },
+    { { 0 }, { "error", 5 }, KNOWN_ERROR },
+    { SLICE_INIT(NS_HINTS), SLICE_INIT("no-store"), KNOWN_NO_STORE },
+    { SLICE_INIT(NS_HINTS), SLICE_INIT("no-permanent-store"), KNOWN_NO_PERMANENT_STORE },
+    { SLICE_INIT(NS_HINTS), SLICE_INIT("no-copy"), KNOWN_NO_COPY },
+    { SLICE_INIT(NS_HINTS), SLICE_INIT("store"), KNOWN_STORE },
+    { SLICE_INIT(NS_SID), SLICE_INIT("stanza-id"), KNOWN_STANZA_ID },
+    { SLICE_INIT(NS_SID), SLICE_INIT("origin-id"), KNOWN_ORIGIN_ID },
+    { SLICE_INIT(NS_DELAY), SLICE_INIT("delay"), KNOWN_DELAY },
+    { SLICE_INIT(NS_MUC_USER), SLICE_INIT("x"), KNOWN_MUC_USER },
+    { SLICE_INIT(NS_RECEIPTS), SLICE_INIT("request"), KNOWN_RECEIPT_REQUEST },
+    { SLICE_INIT(NS_RECEIPTS), SLICE_INIT("received"), KNOWN_RECEIPT },
+    { SLICE_INIT(NS_CHAT_STATES), { 0 }, KNOWN_CHAT_STATE },
+    { SLICE_INIT(NS_CHAT_MARKERS), SLICE_INIT("markable"), KNOWN_MARKABLE },
+    { SLICE_INIT(NS_CHAT_MARKERS), { 0 }, KNOWN_MARKER },
+    { SLICE_INIT(NS_OOB), SLICE_INIT("x"), KNOWN_OOB },
+    { SLICE_INIT("eu.siacs.conversations.axolotl"), SLICE_INIT("encrypted"), KNOWN_ENCRYPTED },
+    { SLICE_INIT("urn:xmpp:omemo:2"), SLICE_INIT("encrypted"), KNOWN_ENCRYPTED },
+    { SLICE_INIT("urn:xmpp:openpgp:0"), SLICE_INIT("openpgp"), KNOWN_ENCRYPTED },
+    { SLICE_INIT(NS_CAPS), SLICE_INIT("c"), KNOWN_CAPS },
+    { SLICE_INIT(NS_DATA), SLICE_INIT("x"), KNOWN_DATA_FORM },
+};
+
+static bool is_content_ns(slice ns)
+{
+    return slice_eq(ns, SLICE(NS_CLIENT)) || slice_eq(ns, SLICE(NS_SERVER)) ||
+           slice_eq(ns, SLICE(NS_COMPONENT));
+}
+
+static enum known_child known_of(slice ns, slice name)
+{
+    if (is_content_ns(ns))
+        ns.len = 0;
+    for (size_t i = 0; i < sizeof known_table / sizeof *known_table; i++) {
+        const struct known_row *r = &known_table[i];
+        if (r->ns.len == ns.len && (r->name.len == 0 || r->name.len == name.len) &&
+            slice_eq(r->ns, ns) && (r->name.len == 0 || slice_eq(r->name, name)))
+            return r->known;
+    }
+    return KNOWN_PAYLOAD;
+}
+
+/* The pieces of a stanza before they are laid out in one block. */
+struct parts {
+    enum stanza_kind kind;
+    enum stanza_type type;
+    slice to, from, id, lang;
+    uint32_t other_len, content_len, children;
+};
+
+static size_t bare_len(slice jid)
+{
+    const char *slash = jid.len == 0 ? NULL : memchr(jid.ptr, '/', jid.len);
+    return slash == NULL ? jid.len : (size_t)(slash - jid.ptr);
+}
+
+static char *lay(char *at, const char **field, slice s)
+{
+    *field = at;
+    if (s.len > 0)
+        memcpy(at, s.ptr, s.len);
+    return at + s.len;
+}
+
+/* Everything but `other` and `content`, whose room is there to be filled by the caller. */
+static struct stanza *lay_out(const struct parts *p, char **other, char **content)
+{
+    size_t head = sizeof(struct stanza) + p->children * sizeof(struct stanza_child);
+    size_t text = p->to.len + p->from.len + p->id.len + p->lang.len + p->other_len + p->content_len;
+    struct stanza *s = mem_alloc(head + text);
+
+    memset(s, 0, sizeof *s);
+    atomic_init(&s->refs, 1);
+    s->kind = (uint8_t)p->kind;
+    s->type = (uint8_t)p->type;
+    s->escape = (uint8_t)((xml_needs_escape(p->to) ? ESCAPE_TO : 0) |
+                          (xml_needs_escape(p->from) ? ESCAPE_FROM : 0) |
+                          (xml_needs_escape(p->id) ? ESCAPE_ID : 0));
+    s->to_len = (uint16_t)p->to.len;
+    s->to_bare_len = (uint16_t)bare_len(p->to);
+    s->from_len = (uint16_t)p->from.len;
+    s->from_bare_len = (uint16_t)bare_len(p->from);
+    s->id_len = (uint32_t)p->id.len;
+    s->lang_len = (uint32_t)p->lang.len;
+    s->other_len = p->other_len;
+    s->content_len = p->content_len;
+    char *at = (char *)s + head;
+    at = lay(at, &s->to, p->to);
+    at = lay(at, &s->from, p->from);
+    at = lay(at, &s->id, p->id);
+    at = lay(at, &s->lang, p->lang);
+    s->other = *other = at;
+    s->content = *content = at + p->other_len;
+    return s;
+}
+
+void stanza_free_(struct stanza *s) { mem_free(&s); }
+
+static bool kind_of(slice name, enum stanza_kind *out)
+{
+    for (int k = STANZA_MESSAGE; k <= STANZA_IQ; k++)
+        if (slice_is(name, stanza_kind_name((enum stanza_kind)k))) {
+            *out = (enum stanza_kind)k;
+            return true;
+        }
+    return false;
+}
+
+enum root_attr { ATTR_TO, ATTR_FROM, ATTR_ID, ATTR_TYPE, ATTR_LANG, ATTR_XMLNS, ATTR_OTHER };
+
+static enum root_attr root_attr(slice name)
+{
+    static const slice names[] = { { "to", 2 },   { "from", 4 },     { "id", 2 },
+                                   { "type", 4 }, { "xml:lang", 8 }, { "xmlns", 5 } };
+    for (int i = 0; i < ATTR_OTHER; i++)
+        if (slice_eq(name, names[i]))
+            return (enum root_attr)i;
+    return ATTR_OTHER;
+}
+
+/* Declarations of the stream's prefixes that the stanza uses (design §5). */
+static char *put_prefixes(char *at, const struct stanza_source *src, size_t *len)
+{
+    size_t n = 0;
+    unsigned used = src->reader == NULL ? 0 : src->work->root.stream_prefixes_used;
+    for (unsigned i = 0; used != 0; i++, used >>= 1) {
+        slice uri, prefix = xml_stream_prefix(src->reader, i, &uri);
+        if ((used & 1) == 0 || prefix.len == 0)
+            continue;
+        if (at != NULL) {
+            const slice piece[] = { SLICE(" xmlns:"), prefix, SLICE("=\""), uri, SLICE("\"") };
+            for (size_t k = 0; k < sizeof piece / sizeof *piece; k++) {
+                memcpy(at, piece[k].ptr, piece[k].len);
+                at += piece[k].len;
+            }
+        }
+        n += sizeof " xmlns:=\"\"" - 1 + prefix.len + uri.len;
+    }
+    *len = n;
+    return at;
+}
+
+static enum err read_address(slice raw, struct arena *tmp, slice *out)
+{
+    struct jid jid;
+    enum err e = jid_parse(&jid, xml_unescape_attr(raw, tmp), tmp);
+    *out = jid.full;
+    return e;
+}
+
+static enum err read_attrs(struct parts *p, const struct stanza_source *src, struct arena *tmp)
+{
+    const struct xml_work *w = src->work;
+    slice type = { 0 };
+    size_t declared;
+
+    p->from = src->from;
+    if (p->kind != STANZA_PRESENCE) /* presence without `to` is a broadcast (RFC 6121 §4.2) */
+        p->to = src->default_to;
+    p->lang = src->lang;
+    for (unsigned i = 0; i < w->root.attr_count; i++) {
+        const struct xml_attr *a = &w->attr[i];
+        slice value = xml_at(src->unit, a->value);
+        enum err e = OK;
+        switch (root_attr(xml_at(src->unit, a->name))) {
+        case ATTR_TO: e = read_address(value, tmp, &p->to); break;
+        case ATTR_FROM:
+            if (src->from.ptr == NULL)
+                e = read_address(value, tmp, &p->from);
+            break;
+        case ATTR_ID: p->id = xml_unescape_attr(value, tmp); break;
+        case ATTR_TYPE: type = xml_unescape_attr(value, tmp); break;
+        case ATTR_LANG: p->lang = value; break;
+        case ATTR_XMLNS: break;
+        case ATTR_OTHER: p->other_len += a->whole.len + 1; break;
+        }
+        if (e != OK)
+            return e;
+    }
+    if (xml_needs_escape(p->lang))
+        p->lang = (slice){ 0 };
+    put_prefixes(NULL, src, &declared);
+    p->other_len += (uint32_t)declared;
+    p->type = stanza_type_of(p->kind, type);
+    return OK;
+}
+
+static void fill_other(char *at, const struct stanza_source *src)
+{
+    const struct xml_work *w = src->work;
+    size_t declared;
+    for (unsigned i = 0; i < w->root.attr_count; i++) {
+        const struct xml_attr *a = &w->attr[i];
+        if (root_attr(xml_at(src->unit, a->name)) != ATTR_OTHER)
+            continue;
+        *at++ = ' ';
+        memcpy(at, src->unit.ptr + a->whole.at, a->whole.len);
+        at += a->whole.len;
+    }
+    put_prefixes(at, src, &declared);
+}
+
+static slice child_ns(const struct stanza_source *src, const struct xml_child *c)
+{
+    if (c->ns_stream == XML_NS_STREAM)
+        return SLICE(NS_CLIENT);
+    return src->reader == NULL ? xml_at(src->unit, c->ns)
+                               : xml_ns(src->reader, src->unit, c->ns_stream, c->ns);
+}
+
+/* Copies the children without redundant namespace declarations and notes where each one is. */
+static void fill_content(struct stanza *s, char *at, const struct stanza_source *src)
+{
+    const struct xml_work *w = src->work;
+    const char *start = at;
+    uint32_t from = w->root.content.at;
+
+    for (unsigned i = 0; i < w->root.child_count; i++) {
+        const struct xml_child *c = &w->child[i];
+        uint32_t cut = 0;
+        if (c->own_xmlns.len > 0) {
+            size_t n = c->own_xmlns.at - from;
+            memcpy(at, src->unit.ptr + from, n);
+            at += n;
+            from = c->own_xmlns.at + c->own_xmlns.len;
+            cut = c->own_xmlns.len;
+        }
+        size_t end = c->whole.at + c->whole.len - from;
+        memcpy(at, src->unit.ptr + from, end);
+        at += end;
+        from = c->whole.at + c->whole.len;
+        struct stanza_child *sc = &s->child[i];
+        sc->len = c->whole.len - cut;
+        sc->at = (uint32_t)(at - start) - sc->len;
+        sc->known = known_of(child_ns(src, c), xml_at(src->unit, c->name));
+        s->known |= 1u << sc->known;
+    }
+    memcpy(at, src->unit.ptr + from, w->root.content.at + w->root.content.len - from);
+    s->child_count = (uint8_t)w->root.child_count;
+}
+
+enum err stanza_read(struct stanza **out, const struct stanza_source *src, struct arena *tmp)
+{
+    const struct xml_root *root = &src->work->root;
+    struct parts p = { 0 };
+    char *other, *content;
+
+    slice ns = xml_at(src->unit, root->ns);
+    bool in_content = root->ns_stream == XML_NS_STREAM ||
+                      (root->ns_stream == XML_NS_UNIT && is_content_ns(ns));
+    if (root->prefix_len != 0 || !in_content || !kind_of(xml_at(src->unit, root->name), &p.kind))
+        return E_UNSUPPORTED;
+    enum err e = read_attrs(&p, src, tmp);
+    if (e != OK)
+        return E_SYNTAX;
+    p.children = root->child_count;
+    p.content_len = root->content.len;
+    for (unsigned i = 0; i < root->child_count; i++)
+        p.content_len -= src->work->child[i].own_xmlns.len;
+    struct stanza *s = lay_out(&p, &other, &content);
+    if (p.other_len > 0)
+        fill_other(other, src);
+    if (p.content_len > 0)
+        fill_content(s, content, src);
+    *out = s;
+    return OK;
+}
+
+enum err stanza_load(struct stanza **out, slice text, struct xml_work *work, struct arena *tmp)
+{
+    /* what was accepted once grew by a start tag of ours at the most */
+    static const struct xml_limits limits = { 64u << 20, 256, 128, 4096 };
+    struct stanza_source src = { .unit = text, .work = work };
+    if (xml_read_element(work, text, SLICE(NS_CLIENT), &limits) != OK)
+        return E_CORRUPT;
+    return stanza_read(out, &src, tmp) == OK ? OK : E_CORRUPT;
+}
+
+/* The children of text of ours, so that rules see them; a stanza of ours has few. */
+static uint32_t index_children(struct stanza_child *child, uint32_t *known, slice content)
+{
+    struct elem root, e;
+    uint32_t n = 0;
+    if (content.len == 0 || !elem_parse(&root, content, SLICE(NS_CLIENT)))
+        return 0;
+    e = root;
+    for (;;) {
+        if (child != NULL) {
+            child[n].at = (uint32_t)(e.whole.ptr - content.ptr);
+            child[n].len = (uint32_t)e.whole.len;
+            child[n].known = known_of(e.ns_uri, e.name);
+            *known |= 1u << child[n].known;
+        }
+        slice rest = slice_from(content, (size_t)(e.whole.ptr + e.whole.len - content.ptr));
+        if (++n == XML_CHILDREN_MAX || !elem_parse(&e, rest, SLICE(NS_CLIENT)))
+            return n;
+    }
+}
+
+struct stanza *stanza_make(enum stanza_kind kind, enum stanza_type type, slice from, slice to,
+                           slice id, slice content)
+{
+    struct parts p = { .kind = kind, .type = type, .to = to, .from = from, .id = id };
+    char *other, *text;
+
+    ensure(to.len <= JID_MAX && from.len <= JID_MAX);
+    p.content_len = (uint32_t)content.len;
+    p.children = index_children(NULL, NULL, content);
+    struct stanza *s = lay_out(&p, &other, &text);
+    if (content.len > 0)
+        memcpy(text, content.ptr, content.len);
+    s->child_count = (uint8_t)index_children(s->child, &s->known, stanza_content(s));
+    return s;
+}
+
+/* A copy with other addresses and without the children whose bit is set in `drop`. */
+static struct stanza *copy_without(const struct stanza *s, slice from, slice to, uint64_t drop)
+{
+    struct parts p = { .kind = (enum stanza_kind)s->kind, .type = (enum stanza_type)s->type,
+                       .to = to, .from = from, .id = stanza_id(s),
+                       .lang = { s->lang, s->lang_len }, .other_len = s->other_len,
+                       .content_len = s->content_len };
+    char *other, *at;
+
+    for (unsigned i = 0; i < s->child_count; i++) {
+        bool keep = (drop >> i & 1) == 0;
+        p.children += keep;
+        p.content_len -= keep ? 0 : s->child[i].len;
+    }
+    struct stanza *c = lay_out(&p, &other, &at);
+    if (s->other_len > 0)
+        memcpy(other, s->other, s->other_len);
+    uint32_t from_at = 0, gone = 0;
+    for (unsigned i = 0; i <= s->child_count; i++) {
+        bool last = i == s->child_count;
+        bool dropped = !last && (drop >> i & 1) != 0;
+        uint32_t end = last ? s->content_len : s->child[i].at + (dropped ? 0 : s->child[i].len);
+        if (end > from_at)
+            memcpy(at, s->content + from_at, end - from_at);
+        at += end - from_at;
+        from_at = dropped ? end + s->child[i].len : end;
+        gone += dropped ? s->child[i].len : 0;
+        if (last || dropped)
+            continue;
+        c->child[c->child_count] = s->child[i];
+        c->child[c->child_count].at -= gone;
+        c->known |= 1u << s->child[i].known;
+        c->child_count++;
+    }
+    return c;
+}
+
+struct stanza *stanza_readdress(const struct stanza *s, slice from, slice to)
+{
+    return copy_without(s, from.ptr == NULL ? stanza_from(s) : from,
+                        to.ptr == NULL ? stanza_to(s) : to, 0);
+}
+
+struct stanza *stanza_make_error(const struct stanza *s, enum stanza_error e, slice text)
+{
+    if (s->type == TYPE_ERROR || s->from_len == 0 ||
+        (s->kind == STANZA_IQ && s->type == TYPE_RESULT))
+        return NULL; /* RFC 6120 §8.3.1: an error is never answered by an error */
+    struct buf b;
+    buf_init(&b, 16384);
+    stanza_error_write(&b, e, NULL, text);
+    struct stanza *reply = stanza_make((enum stanza_kind)s->kind, TYPE_ERROR, stanza_to(s),
+                                       stanza_from(s), stanza_id(s), buf_slice(&b));
+    buf_fini(&b);
+    return reply;
+}
+
+static size_t escaped_max(slice s, bool escape) { return escape ? s.len * 6 : s.len; }
+
+size_t stanza_write_max(const struct stanza *s, const struct stanza_note *note)
+{
+    size_t n = 160 + s->lang_len + s->other_len + s->content_len;
+    n += escaped_max(stanza_from(s), s->escape & ESCAPE_FROM);
+    n += escaped_max(stanza_id(s), s->escape & ESCAPE_ID);
+    n += escaped_max(stanza_to(s), s->escape & ESCAPE_TO);
+    if (note != NULL)
+        n += 256 + note->by.len * 12 + note->to.len * 6;
+    return n;
+}
+
+static inline char *put(char *at, slice s)
+{
+    memcpy(at, s.ptr, s.len);
+    return at + s.len;
+}
+#define PUT_LIT(at, lit) put((at), SLICE(lit))
+
+static char *put_escaped(char *at, slice s)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        switch (s.ptr[i]) {
+        case '&': at = PUT_LIT(at, "&amp;"); break;
+        case '<': at = PUT_LIT(at, "&lt;"); break;
+        case '>': at = PUT_LIT(at, "&gt;"); break;
+        case '\'': at = PUT_LIT(at, "&apos;"); break;
+        case '"': at = PUT_LIT(at, "&quot;"); break;
+        case '\t': at = PUT_LIT(at, "&#9;"); break;
+        case '\n': at = PUT_LIT(at, "&#10;"); break;
+        case '\r': at = PUT_LIT(at, "&#13;"); break;
+        default: *at++ = s.ptr[i];
+        }
+    }
+    return at;
+}
+
+static char *put_value(char *at, slice s, bool escape)
+{
+    at = escape ? put_escaped(at, s) : put(at, s);
+    *at++ = '\'';
+    return at;
+}
+
+static char *put_notes(char *at, const struct stanza_note *note)
+{
+    if (note->archive_id != 0) {
+        char digits[24];
+        size_t n = 0;
+        for (uint64_t v = note->archive_id; v > 0; v /= 10)
+            digits[sizeof digits - ++n] = (char)('0' + v % 10);
+        at = PUT_LIT(at, "<stanza-id xmlns='" NS_SID "' by='");
+        at = put_value(at, note->by, true);
+        at = PUT_LIT(at, " id='");
+        at = put(at, (slice){ digits + sizeof digits - n, n });
+        at = PUT_LIT(at, "'/>");
+    }
+    if (note->delay_us != 0) {
+        char stamp[CLOCK_STAMP_LEN];
+        slice domain = jid_split(note->by).domain;
+        clock_stamp(stamp, note->delay_us);
+        at = PUT_LIT(at, "<delay xmlns='" NS_DELAY "' from='");
+        at = put_value(at, domain, true);
+        at = PUT_LIT(at, " stamp='");
+        at = put(at, slice_of(stamp));
+        at = PUT_LIT(at, "'/>");
+    }
+    return at;
+}
+
+size_t stanza_write(char *out, const struct stanza *s, const struct stanza_note *note)
+{
+    static const slice open[] = { { "<message", 8 }, { "<presence", 9 }, { "<iq", 3 } };
+    static const slice close[] = { { "</message>", 10 }, { "</presence>", 11 }, { "</iq>", 5 } };
+    bool replaced = note != NULL && note->to.ptr != NULL;
+    slice to = replaced ? note->to : stanza_to(s);
+    const char *type = stanza_type_name((enum stanza_type)s->type);
+    char *at = put(out, open[s->kind]);
+
+    if (s->from_len > 0) {
+        at = PUT_LIT(at, " from='");
+        at = put_value(at, stanza_from(s), s->escape & ESCAPE_FROM);
+    }
+    if (to.len > 0) {
+        at = PUT_LIT(at, " to='");
+        at = put_value(at, to, replaced || (s->escape & ESCAPE_TO));
+    }
+    if (s->id_len > 0) {
+        at = PUT_LIT(at, " id='");
+        at = put_value(at, stanza_id(s), s->escape & ESCAPE_ID);
+    }
+    if (type != NULL) {
+        at = PUT_LIT(at, " type='");
+        at = put_value(at, slice_of(type), false);
+    }
+    if (s->lang_len > 0) {
+        at = PUT_LIT(at, " xml:lang='");
+        at = put_value(at, (slice){ s->lang, s->lang_len }, false);
+    }
+    if (s->other_len > 0)
+        at = put(at, (slice){ s->other, s->other_len });
+    *at++ = '>';
+    at = put(at, stanza_content(s));
+    if (note != NULL)
+        at = put_notes(at, note);
+    at = put(at, close[s->kind]);
+    return (size_t)(at - out);
+}
+
+void stanza_store(struct buf *out, const struct stanza *s)
+{
+    char *at = buf_reserve(out, stanza_write_max(s, NULL));
+    if (at != NULL)
+        out->len += stanza_write(at, s, NULL);
+}
+
+static bool child_elem(const struct stanza *s, unsigned i, struct elem *out)
+{
+    return elem_parse(out, (slice){ s->content + s->child[i].at, s->child[i].len }, SLICE(NS_CLIENT));
+}
+
+bool stanza_child(const struct stanza *s, enum known_child known, struct elem *out)
+{
+    for (unsigned i = 0; i < s->child_count; i++)
+        if (s->child[i].known == known)
+            return child_elem(s, i, out);
+    return false;
+}
+
+bool stanza_payload(const struct stanza *s, struct elem *out)
+{
+    return s->child_count > 0 && child_elem(s, 0, out);
+}
+
+slice stanza_child_text(const struct stanza *s, enum known_child known, struct arena *tmp)
+{
+    struct elem e;
+    if (!stanza_child(s, known, &e))
+        return (slice){ "", 0 };
+    return elem_text(&e, tmp);
+}
+
+struct stanza *stanza_without_ids(struct stanza *s, slice by, struct arena *tmp)
+{
+    uint64_t drop = 0;
+    if (!stanza_has(s, KNOWN(STANZA_ID)))
+        return s;
+    for (unsigned i = 0; i < s->child_count; i++) {
+        struct elem e;
+        if (s->child[i].known == KNOWN_STANZA_ID && child_elem(s, i, &e) &&
+            slice_eq(elem_attr(&e, "by", tmp), by))
+            drop |= 1ull << i;
+    }
+    if (drop == 0)
+        return s;
+    struct stanza *c = copy_without(s, stanza_from(s), stanza_to(s), drop);
+    stanza_unref(&s);
+    return c;
+}
