@@ -526,7 +526,7 @@ static const char *in_declaration(struct xml_state *s, const char *p)
 {
     const char *close = memchr(p, '>', (size_t)(s->end - p));
     p = close == NULL ? s->end : close;
-    if (offset(s, p) > DECLARATION_BYTES_MAX)
+    if (offset(s, p) >= DECLARATION_BYTES_MAX)
         return xml_state_fail(s, p, XML_TOO_BIG, "the XML declaration is too long");
     if (close == NULL)
         return p;
