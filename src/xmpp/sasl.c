@@ -347,7 +347,7 @@ static enum sasl_step scram_final(struct sasl *s, slice message)
         if (!slice_cut(rest, ',', &extension, &rest))
             return malformed(s);
     }
-    if (rest.len > 0)
+    if (proof.ptr + proof.len != message.ptr + message.len)
         return malformed(s);
     without_proof.len--; /* the comma before the proof */
     if (!encodes(binding, s->gs2_header, s->binding_data) || !nonce_is_ours(s, nonce) ||
