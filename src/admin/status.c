@@ -79,6 +79,7 @@ static void status_done(struct work *work)
     const struct worker *w = call->worker;
     const struct node *n = w->node;
     const char *store = active_alarms(call->arena, "store.");
+    const char *alarms = active_alarms(call->arena, "");
     command_row(call);
     command_text(call, "version", SLICE(MUSTER_VERSION));
     command_text(call, "node", slice_of(n->name));
@@ -90,7 +91,7 @@ static void status_done(struct work *work)
     command_int(call, "rss_kib", st->rss_kib);
     command_int(call, "pss_kib", st->pss_kib);
     command_text(call, "store", slice_of(*store != '\0' ? store : "ok"));
-    command_text(call, "alarms", slice_of(active_alarms(call->arena, "")));
+    command_text(call, "alarms", slice_of(*alarms != '\0' ? alarms : "none"));
     command_done(call, "%s", "");
 }
 

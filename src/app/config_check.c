@@ -42,6 +42,7 @@ static void check_done(struct work *work)
 {
     struct check *ck = CONTAINER_OF(work, struct check, work);
     struct buf errors = ck->errors; /* the call and its arena end below */
+    errors.len -= errors.len > 0;   /* the last line feed */
     if (ck->err == OK)
         command_done(ck->call, "%s: no mistakes", ck->path);
     else
