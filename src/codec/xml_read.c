@@ -51,7 +51,7 @@ static const char *malformed(struct xml_state *s, const char *p, const char *wha
 static const char *odd_char(struct xml_state *s, const char *p)
 {
     if (xml_is(*p, XML_WHITE))
-        return p + 1;
+        return xml_skip_white(p, s->end);
     if (!xml_high(*p))
         return malformed(s, p, "a control character");
     const char *behind = xml_skip_high(p, s->end);
