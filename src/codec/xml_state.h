@@ -38,7 +38,7 @@ struct xml_open {
     uint16_t binding_count; /* in force outside this element */
 };
 
-/* A namespace declaration, or what a prefix is bound to: index into xml_state.binding, or: */
+/* What a prefix is bound to: an index into xml_state.binding, or one of these. */
 enum {
     XML_BOUND_STREAM = 1000,        /* the default namespace outside the unit */
     XML_BOUND_STREAM_PREFIX = 1001, /* + i: prefix i of the stream */
@@ -85,8 +85,8 @@ static inline struct xml_attr *xml_state_attrs(struct xml_state *s)
 /* Ends the run; to be returned by handlers. */
 const char *xml_state_fail(struct xml_state *s, const char *at, enum xml_error e, const char *what);
 
-/* xml_ns.c. Each returns NULL, or the sentence for an XML_BAD_NAMESPACE or the other error in *e.
- */
+/* xml_ns.c. The first three return NULL, or a sentence that says what is wrong: the error in *e,
+ * and XML_TOO_BIG for a stream header whose namespaces cannot be kept. */
 const char *xml_ns_declare(struct xml_state *s, const struct xml_attr *attr, enum xml_error *e);
 const char *xml_ns_finish_tag(struct xml_state *s, enum xml_error *e);
 const char *xml_ns_keep_stream(const struct xml_state *s, const struct xml_stream_ns **out);
