@@ -1,0 +1,14 @@
+/* access: who may learn that an account is there and what it does. Answers to the others must be
+ * the same as for an account that does not exist (RFC 6121 §11, XEP-0030 §8). */
+#pragma once
+#include "im/iq.h"
+#include "im/roster.h"
+
+/* Whether the sender of a request to a bare JID may see that account's presence: the owner, or a
+ * contact with a subscription to it. false where there is no such account. */
+static inline bool access_presence(const struct iq *iq)
+{
+    if (iq->target == IQ_TO_SELF)
+        return true;
+    return iq->account != NULL && roster_is_seen(iq->account, stanza_from_bare(iq->st));
+}

@@ -1,0 +1,179 @@
+/* disco: Service Discovery (XEP-0030) of the server and of accounts, contact addresses of the
+ * service (XEP-0157) and the server's entity capabilities (XEP-0115). What is answered comes from
+ * the rows of all features, so nobody has to tell it anything.
+ *
+ * The server has no items yet; an account's items are its available resources. */
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/setting.h"
+#include "codec/xml_elem.h"
+#include "ext/access.h"
+#include "ext/disco_info.h"
+#include "ext/ext.h"
+#include "im/account.h"
+#include "im/feature.h"
+#include "im/session.h"
+#include "xmpp/ns.h"
+
+#define CAPS_NODE      "urn:muster:server" /* XEP-0115 §4: names the software; has no '#' */
+#define NS_SERVER_INFO "http://jabber.org/network/serverinfo"
+
+enum { ANSWER_BYTES_MAX = 1 << 20, CONTACT_BYTES_MAX = 2048 };
+
+/* XEP-0157: one row a role. */
+#define CONTACT(role, purpose)                                                                     \
+    {                                                                                              \
+        .name = "contact." role, .type = SET_STRING, .max = CONTACT_BYTES_MAX, .def_text = "",     \
+        .doc = "Where users and other services reach " purpose ", told by service discovery "      \
+               "(XEP-0157): URIs such as mailto:, xmpp: or https:, separated by spaces.",          \
+    }
+static struct setting contact_abuse = CONTACT("abuse", "whoever handles abuse");
+static struct setting contact_admin = CONTACT("admin", "the administrators");
+static struct setting contact_feedback = CONTACT("feedback", "whoever reads feedback");
+static struct setting contact_sales = CONTACT("sales", "the sales department");
+static struct setting contact_security = CONTACT("security", "whoever handles security issues");
+static struct setting contact_status = CONTACT("status", "news about the state of the service");
+static struct setting contact_support = CONTACT("support", "the support");
+
+static struct setting *const disco_settings[] = {
+    &contact_abuse,    &contact_admin,  &contact_feedback, &contact_sales,
+    &contact_security, &contact_status, &contact_support,  NULL,
+};
+/* In the order of the settings. */
+static const char *const contact_fields[] = {
+    "abuse-addresses",    "admin-addresses",  "feedback-addresses", "sales-addresses",
+    "security-addresses", "status-addresses", "support-addresses",
+};
+
+static void add_contacts(struct disco_info *d)
+{
+    for (size_t i = 0; disco_settings[i] != NULL; i++) {
+        slice address, rest = slice_of(setting_text(disco_settings[i]));
+        struct disco_field *f = NULL;
+        while (rest.len > 0) {
+            slice_cut(rest, ' ', &address, &rest);
+            if (address.len == 0)
+                continue;
+            if (f == NULL)
+                f = disco_add_field(d, slice_of(contact_fields[i]));
+            disco_add_value(f, address);
+        }
+    }
+    if (d->field_count > 0)
+        d->form_type = SLICE(NS_SERVER_INFO);
+}
+
+static struct disco_info *server_info(struct arena *tmp)
+{
+    struct disco_info *d = arena_new(tmp, struct disco_info, 1);
+    disco_add_identity(d, SLICE("server"), SLICE("im"), SLICE("Muster"));
+    for (const struct feature *const *f = features_all(); *f != NULL; f++)
+        disco_add_features(d, (*f)->disco);
+    add_contacts(d);
+    return d;
+}
+
+static struct disco_info *account_info(struct arena *tmp)
+{
+    struct disco_info *d = arena_new(tmp, struct disco_info, 1);
+    disco_add_identity(d, SLICE("account"), SLICE("registered"), SLICE(""));
+    for (const struct feature *const *f = features_all(); *f != NULL; f++)
+        disco_add_features(d, (*f)->disco_account);
+    return d;
+}
+
+static void answer_info(struct iq *iq, const struct disco_info *d, slice node)
+{
+    struct buf out;
+    buf_init(&out, ANSWER_BYTES_MAX);
+    disco_write_info(&out, d, node);
+    iq_result(iq, buf_slice(&out));
+    buf_fini(&out);
+}
+
+/* XEP-0115 §6.2: the node of our capabilities is answered like the server itself. */
+static bool is_caps_node(const struct disco_info *d, slice node, struct arena *tmp)
+{
+    slice prefix = SLICE(CAPS_NODE "#");
+    return slice_starts(node, prefix) &&
+           slice_eq(slice_from(node, prefix.len), disco_caps_ver(d, tmp));
+}
+
+static void info_get(struct iq *iq)
+{
+    slice node = elem_attr(&iq->payload, "node", iq->tmp);
+    if (iq->target == IQ_TO_SERVER) {
+        const struct disco_info *d = server_info(iq->tmp);
+        if (node.len == 0 || is_caps_node(d, node, iq->tmp))
+            answer_info(iq, d, node);
+        else
+            iq_error(iq, SE_ITEM_NOT_FOUND, (slice){ 0 }); /* §7 */
+    } else if (!access_presence(iq)) {
+        iq_error(iq, SE_SERVICE_UNAVAILABLE, (slice){ 0 }); /* §8 */
+    } else if (node.len > 0) {
+        iq_error(iq, SE_ITEM_NOT_FOUND, (slice){ 0 });
+    } else {
+        answer_info(iq, account_info(iq->tmp), node);
+    }
+}
+
+static void add_resources(struct buf *out, const struct account *a)
+{
+    LIST_EACH(it, &a->sessions)
+    {
+        const struct session *s = CONTAINER_OF(it, struct session, node);
+        if (!s->available)
+            continue;
+        buf_lit(out, "<item jid='");
+        xml_escape(out, session_jid(s));
+        buf_lit(out, "'/>");
+    }
+}
+
+static void items_get(struct iq *iq)
+{
+    slice node = elem_attr(&iq->payload, "node", iq->tmp);
+    bool shown = iq->target != IQ_TO_SERVER && access_presence(iq);
+    if (node.len > 0 && (shown || iq->target == IQ_TO_SERVER)) {
+        iq_error(iq, SE_ITEM_NOT_FOUND, (slice){ 0 });
+        return;
+    }
+    struct buf out;
+    buf_init(&out, ANSWER_BYTES_MAX);
+    buf_lit(&out, "<query xmlns='" NS_DISCO_ITEMS "'>");
+    if (shown) /* §8: strangers get an empty list, whether the account exists or not */
+        add_resources(&out, iq->account);
+    buf_lit(&out, "</query>");
+    iq_result(iq, buf_slice(&out));
+    buf_fini(&out);
+}
+
+/* XEP-0115 §6.3: so that a client need not ask a server that it knows. */
+static void caps_stream_feature(struct buf *out)
+{
+    struct arena *tmp = arena_create(0);
+    slice ver = disco_caps_ver(server_info(tmp), tmp);
+    buf_printf(out, "<c xmlns='" NS_CAPS "' hash='sha-1' node='" CAPS_NODE "' ver='%.*s'/>",
+               SLICE_ARG(ver));
+    arena_destroy(&tmp);
+}
+
+enum { ANYBODY = IQ_TO_SERVER | IQ_TO_SELF | IQ_TO_ACCOUNT };
+
+static const struct iq_rule disco_rules[] = {
+    { TYPE_GET, NS_DISCO_INFO, "query", ANYBODY, info_get },
+    { TYPE_GET, NS_DISCO_ITEMS, "query", ANYBODY, items_get },
+    { 0 },
+};
+
+static const char *const disco_features[] = { NS_DISCO_INFO, NS_DISCO_ITEMS, NS_CAPS, NULL };
+static const char *const disco_account_features[] = { NS_DISCO_INFO, NS_DISCO_ITEMS, NULL };
+
+const struct feature disco_feature = {
+    .name = "disco",
+    .disco = disco_features,
+    .disco_account = disco_account_features,
+    .stream_features = caps_stream_feature,
+    .iq = disco_rules,
+    .settings = disco_settings,
+};

@@ -1,0 +1,182 @@
+#include "ext/disco_info.h"
+#include "base/base64.h"
+#include "base/buf.h"
+#include "base/ensure.h"
+#include "codec/xml_elem.h"
+#include "xmpp/ns.h"
+#include <openssl/evp.h>
+#include <openssl/sha.h>
+#include <stdlib.h>
+
+enum { HASH_INPUT_BYTES_MAX = 1 << 20 };
+
+/* XEP-0115 §5.1 sorts by "i;octet": bytes, a prefix first. */
+static int compare(slice a, slice b)
+{
+    size_t len = a.len < b.len ? a.len : b.len;
+    int c = len == 0 ? 0 : memcmp(a.ptr, b.ptr, len);
+    return c != 0 ? c : (a.len > b.len) - (a.len < b.len);
+}
+
+void disco_add_identity(struct disco_info *d, slice category, slice type, slice name)
+{
+    ensure(d->identity_count < DISCO_IDENTITIES_MAX);
+    d->identity[d->identity_count++] =
+        (struct disco_identity){ .category = category, .type = type, .name = name };
+}
+
+void disco_add_feature(struct disco_info *d, slice feature)
+{
+    unsigned at = d->feature_count;
+    while (at > 0 && compare(d->feature[at - 1], feature) > 0)
+        at--;
+    if (at > 0 && slice_eq(d->feature[at - 1], feature))
+        return;
+    ensure(d->feature_count < DISCO_FEATURES_MAX);
+    memmove(&d->feature[at + 1], &d->feature[at], (d->feature_count - at) * sizeof(slice));
+    d->feature[at] = feature;
+    d->feature_count++;
+}
+
+void disco_add_features(struct disco_info *d, const char *const *features)
+{
+    for (; features != NULL && *features != NULL; features++)
+        disco_add_feature(d, slice_of(*features));
+}
+
+struct disco_field *disco_add_field(struct disco_info *d, slice var)
+{
+    ensure(d->field_count < DISCO_FIELDS_MAX);
+    struct disco_field *f = &d->field[d->field_count++];
+    *f = (struct disco_field){ .var = var };
+    return f;
+}
+
+void disco_add_value(struct disco_field *f, slice value)
+{
+    if (f->value_count < DISCO_VALUES_MAX)
+        f->value[f->value_count++] = value;
+}
+
+static void add_attr(struct buf *out, const char *name, slice value)
+{
+    if (value.len == 0)
+        return;
+    buf_printf(out, " %s='", name);
+    xml_escape(out, value);
+    buf_lit(out, "'");
+}
+
+static void write_value(struct buf *out, slice value)
+{
+    buf_lit(out, "<value>");
+    xml_escape(out, value);
+    buf_lit(out, "</value>");
+}
+
+/* XEP-0128 §3: a form of type result with a hidden FORM_TYPE. */
+static void write_form(struct buf *out, const struct disco_info *d)
+{
+    if (d->form_type.len == 0)
+        return;
+    buf_lit(out, "<x xmlns='" NS_DATA "' type='result'><field var='FORM_TYPE' type='hidden'>");
+    write_value(out, d->form_type);
+    buf_lit(out, "</field>");
+    for (unsigned i = 0; i < d->field_count; i++) {
+        const struct disco_field *f = &d->field[i];
+        buf_lit(out, "<field");
+        add_attr(out, "var", f->var);
+        buf_lit(out, ">");
+        for (unsigned v = 0; v < f->value_count; v++)
+            write_value(out, f->value[v]);
+        buf_lit(out, "</field>");
+    }
+    buf_lit(out, "</x>");
+}
+
+void disco_write_info(struct buf *out, const struct disco_info *d, slice node)
+{
+    buf_lit(out, "<query xmlns='" NS_DISCO_INFO "'");
+    add_attr(out, "node", node);
+    buf_lit(out, ">");
+    for (unsigned i = 0; i < d->identity_count; i++) {
+        const struct disco_identity *id = &d->identity[i];
+        buf_lit(out, "<identity");
+        add_attr(out, "category", id->category);
+        add_attr(out, "type", id->type);
+        add_attr(out, "xml:lang", id->lang);
+        add_attr(out, "name", id->name);
+        buf_lit(out, "/>");
+    }
+    for (unsigned i = 0; i < d->feature_count; i++) {
+        buf_lit(out, "<feature");
+        add_attr(out, "var", d->feature[i]);
+        buf_lit(out, "/>");
+    }
+    write_form(out, d);
+    buf_lit(out, "</query>");
+}
+
+static int by_octets(const void *a, const void *b)
+{
+    return compare(*(const slice *)a, *(const slice *)b);
+}
+
+static int by_identity(const void *a, const void *b)
+{
+    const struct disco_identity *x = a, *y = b;
+    int c = compare(x->category, y->category);
+    c = c != 0 ? c : compare(x->type, y->type);
+    return c != 0 ? c : compare(x->lang, y->lang);
+}
+
+static int by_var(const void *a, const void *b)
+{
+    return compare(((const struct disco_field *)a)->var, ((const struct disco_field *)b)->var);
+}
+
+static void hash_piece(struct buf *s, slice piece)
+{
+    buf_add(s, piece);
+    buf_lit(s, "<");
+}
+
+static void hash_form(struct buf *s, struct disco_info *d)
+{
+    if (d->form_type.len == 0)
+        return;
+    hash_piece(s, d->form_type);
+    qsort(d->field, d->field_count, sizeof d->field[0], by_var);
+    for (unsigned i = 0; i < d->field_count; i++) {
+        struct disco_field *f = &d->field[i];
+        hash_piece(s, f->var);
+        qsort(f->value, f->value_count, sizeof f->value[0], by_octets);
+        for (unsigned v = 0; v < f->value_count; v++)
+            hash_piece(s, f->value[v]);
+    }
+}
+
+slice disco_caps_ver(const struct disco_info *info, struct arena *tmp)
+{
+    struct disco_info d = *info; /* sorted here; the answer keeps its own order */
+    struct buf s;
+    buf_init(&s, HASH_INPUT_BYTES_MAX);
+    qsort(d.identity, d.identity_count, sizeof d.identity[0], by_identity);
+    for (unsigned i = 0; i < d.identity_count; i++) {
+        const struct disco_identity *id = &d.identity[i];
+        buf_printf(&s, "%.*s/%.*s/%.*s/%.*s<", SLICE_ARG(id->category), SLICE_ARG(id->type),
+                   SLICE_ARG(id->lang), SLICE_ARG(id->name));
+    }
+    for (unsigned i = 0; i < d.feature_count; i++)
+        hash_piece(&s, d.feature[i]);
+    hash_form(&s, &d);
+
+    unsigned char sha[SHA_DIGEST_LENGTH];
+    int done = EVP_Digest(s.ptr, s.len, sha, NULL, EVP_sha1(), NULL);
+    ensure(done == 1);
+    buf_clear(&s);
+    base64_encode(&s, (slice){ (const char *)sha, sizeof sha });
+    slice ver = slice_dup(tmp, buf_slice(&s));
+    buf_fini(&s);
+    return ver;
+}

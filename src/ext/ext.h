@@ -1,0 +1,14 @@
+/* ext: the small services, one file and one feature each. Only app/features.c includes this header:
+ * any file here can go with its line in that list and its line below, and nothing else changes. */
+#pragma once
+
+struct feature;
+
+extern const struct feature disco_feature;    /* XEP-0030, XEP-0115, XEP-0157 */
+extern const struct feature last_feature;     /* XEP-0012 */
+extern const struct feature ping_feature;     /* XEP-0199 */
+extern const struct feature private_feature;  /* XEP-0049 */
+extern const struct feature register_feature; /* XEP-0077 */
+extern const struct feature time_feature;     /* XEP-0202 */
+extern const struct feature vcard_feature;    /* XEP-0054 */
+extern const struct feature version_feature;  /* XEP-0092 */

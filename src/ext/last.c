@@ -1,0 +1,139 @@
+/* last: Last Activity (XEP-0012): the uptime of the server, and when an account was last there, for
+ * those who may see its presence. A row is written when the last available session of an account
+ * becomes unavailable. */
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/clock.h"
+#include "codec/xml_elem.h"
+#include "ext/access.h"
+#include "ext/ext.h"
+#include "im/account.h"
+#include "im/feature.h"
+#include "im/node.h"
+#include "im/session.h"
+#include "im/worker.h"
+#include "xmpp/ns.h"
+
+enum { STATUS_BYTES_MAX = 1024, ANSWER_BYTES_MAX = 8192 };
+
+static const struct store_migration last_migrations[] = {
+    { 1,
+      "CREATE TABLE last(owner INTEGER PRIMARY KEY, at_us INTEGER NOT NULL, status TEXT NOT NULL)",
+      "CREATE TABLE last(owner BIGINT PRIMARY KEY, at_us BIGINT NOT NULL, status TEXT NOT NULL)" },
+    { 0 },
+};
+/* The sessions of a deleted account end after its rows are gone: then there is nothing to write. */
+static struct store_stmt last_put = {
+    .name = "last.put",
+    .sql = "INSERT INTO last(owner, at_us, status) SELECT $1, $2, $3 FROM account WHERE id = $1 "
+           "ON CONFLICT(owner) DO UPDATE SET at_us = excluded.at_us, status = excluded.status",
+    .params = "iit",
+    .cols = "",
+};
+static struct store_stmt last_load = {
+    .name = "last.get",
+    .sql = "SELECT at_us, status FROM last WHERE owner = $1",
+    .params = "i",
+    .cols = "it",
+};
+static struct store_stmt last_delete = {
+    .name = "last.delete",
+    .sql = "DELETE FROM last WHERE owner = $1",
+    .params = "i",
+    .cols = "",
+};
+static const struct store_schema last_schema = {
+    .feature = "last",
+    .migrations = last_migrations,
+    .stmts = (struct store_stmt *const[]){ &last_put, &last_load, &last_delete, NULL },
+};
+
+/* A clock that stepped back since must not give a negative age. */
+static uint64_t seconds_since(uint64_t at_us)
+{
+    uint64_t now_us = clock_wall_us();
+    return now_us > at_us ? (now_us - at_us) / 1000000 : 0;
+}
+
+static void answer(struct iq *iq, uint64_t seconds, slice status)
+{
+    struct buf out;
+    buf_init(&out, ANSWER_BYTES_MAX);
+    buf_printf(&out, "<query xmlns='" NS_LAST "' seconds='%llu'>", (unsigned long long)seconds);
+    xml_escape(&out, status);
+    buf_lit(&out, "</query>");
+    iq_result(iq, buf_slice(&out));
+    buf_fini(&out);
+}
+
+static void last_found(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct iq *iq = arg;
+    if (result != STORE_OK)
+        iq_error(iq, stanza_error_of(err_of_store(result)), (slice){ 0 });
+    else if (store_row_count(b, 0) == 0)
+        iq_error(iq, SE_ITEM_NOT_FOUND, SLICE("the user has never logged in"));
+    else
+        answer(iq, seconds_since((uint64_t)store_int(b, 0, 0, 0)), store_text(b, 0, 0, 1));
+}
+
+static void last_get(struct iq *iq)
+{
+    if (iq->target == IQ_TO_SERVER) { /* §5 */
+        answer(iq, seconds_since(iq->worker->node->start_wall_us), (slice){ 0 });
+    } else if (!access_presence(iq)) {
+        iq_error(iq, SE_FORBIDDEN, (slice){ 0 }); /* §3, also where there is no such account */
+    } else if (account_available(iq->account) > 0) {
+        answer(iq, 0, (slice){ 0 });
+    } else {
+        struct store_batch *b = store_read(iq->worker->store, account_lane(iq->account));
+        STORE_ADD(b, &last_load, STORE_ANY_ROWS, SV_I(iq->account->id));
+        struct iq *held = iq_hold(iq);
+        store_submit(b, held->worker->loop, 0, last_found, held);
+    }
+}
+
+/* The longest prefix of whole characters that is kept of a status. */
+static slice clip(slice status)
+{
+    size_t len = status.len < STATUS_BYTES_MAX ? status.len : STATUS_BYTES_MAX;
+    while (len < status.len && len > 0 && ((uint8_t)status.ptr[len] & 0xc0) == 0x80)
+        len--;
+    return (slice){ status.ptr, len };
+}
+
+static void last_unavailable(struct session *s, const struct stanza *st)
+{
+    struct account *a = s->account;
+    if (account_available(a) > 0)
+        return;
+    struct arena *tmp = arena_create(0);
+    slice status = st == NULL ? SLICE("") : clip(stanza_child_text(st, KNOWN_STATUS, tmp));
+    struct store_batch *b = store_write(a->worker->store, account_lane(a));
+    STORE_ADD(b, &last_put, STORE_ANY_ROWS, SV_I(a->id), SV_I(clock_wall_us()), SV_T(status));
+    /* nobody waits: the worst that a failed write costs is an older answer */
+    store_submit(b, a->worker->loop, 0, NULL, NULL);
+    arena_destroy(&tmp);
+}
+
+static void last_remove(struct account *a, struct store_batch *b)
+{
+    STORE_ADD(b, &last_delete, STORE_ANY_ROWS, SV_I(a->id));
+}
+
+static const struct iq_rule last_rules[] = {
+    { TYPE_GET, NS_LAST, "query", IQ_TO_SERVER | IQ_TO_SELF | IQ_TO_ACCOUNT, last_get },
+    { 0 },
+};
+
+static const char *const last_disco[] = { NS_LAST, NULL };
+
+const struct feature last_feature = {
+    .name = "last",
+    .disco = last_disco,
+    .disco_account = last_disco,
+    .iq = last_rules,
+    .schema = &last_schema,
+    .remove = last_remove,
+    .session_unavailable = last_unavailable,
+};

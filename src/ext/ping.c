@@ -1,0 +1,28 @@
+/* ping: XMPP Ping (XEP-0199). */
+#include "ext/access.h"
+#include "ext/ext.h"
+#include "im/feature.h"
+#include "xmpp/ns.h"
+
+/* A ping to a bare JID is answered for the account (§4.4), but tells strangers nothing about it. */
+static void ping_get(struct iq *iq)
+{
+    if (iq->target == IQ_TO_SERVER || access_presence(iq))
+        iq_result(iq, (slice){ 0 });
+    else
+        iq_error(iq, SE_SERVICE_UNAVAILABLE, (slice){ 0 });
+}
+
+static const struct iq_rule ping_rules[] = {
+    { TYPE_GET, NS_PING, "ping", IQ_TO_SERVER | IQ_TO_SELF | IQ_TO_ACCOUNT, ping_get },
+    { 0 },
+};
+
+static const char *const ping_disco[] = { NS_PING, NULL };
+
+const struct feature ping_feature = {
+    .name = "ping",
+    .disco = ping_disco,
+    .disco_account = ping_disco,
+    .iq = ping_rules,
+};

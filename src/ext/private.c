@@ -1,0 +1,217 @@
+/* private: Private XML Storage (XEP-0049): elements that an account keeps for itself, one each
+ * namespace and name. They live in the database only.
+ *
+ * Limits: settings private.bytes-max and private.elements-max an account; ELEMENTS_MAX a request.
+ */
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/setting.h"
+#include "codec/xml_elem.h"
+#include "ext/ext.h"
+#include "im/account.h"
+#include "im/feature.h"
+#include "im/worker.h"
+#include "xmpp/ns.h"
+
+enum { ELEMENTS_MAX = 32, ANSWER_BYTES_MAX = 16 << 20 };
+
+static struct setting private_bytes_max = {
+    .name = "private.bytes-max",
+    .type = SET_BYTES,
+    .def = 1 << 20,
+    .min = 4 << 10,
+    .max = ANSWER_BYTES_MAX / 2,
+    .doc =
+        "How much private XML (XEP-0049: bookmarks, notes and preferences of clients) an account "
+        "may store in all.",
+};
+static struct setting private_elements_max = {
+    .name = "private.elements-max",
+    .type = SET_INT,
+    .def = 100,
+    .min = 1,
+    .max = 10000,
+    .unit = "elements",
+    .doc = "How many elements of private XML (XEP-0049) an account may store.",
+};
+
+static const struct store_migration private_migrations[] = {
+    { 1,
+      "CREATE TABLE private_xml(owner INTEGER NOT NULL, ns TEXT NOT NULL, name TEXT NOT NULL, "
+      "bytes INTEGER NOT NULL, xml TEXT NOT NULL, PRIMARY KEY(owner, ns, name)) WITHOUT ROWID",
+      "CREATE TABLE private_xml(owner BIGINT NOT NULL, ns TEXT NOT NULL, name TEXT NOT NULL, "
+      "bytes BIGINT NOT NULL, xml TEXT NOT NULL, PRIMARY KEY(owner, ns, name))" },
+    { 0 },
+};
+static struct store_stmt private_put = {
+    .name = "private.put",
+    .sql = "INSERT INTO private_xml(owner, ns, name, bytes, xml) VALUES($1, $2, $3, $4, $5) "
+           "ON CONFLICT(owner, ns, name) DO UPDATE SET bytes = excluded.bytes, xml = excluded.xml",
+    .params = "ittit",
+    .cols = "",
+};
+/* Changes nothing but must meet the row just put: it does so only within the limits, else the whole
+ * batch is undone. */
+static struct store_stmt private_check = {
+    .name = "private.check",
+    .sql = "UPDATE private_xml SET bytes = bytes WHERE owner = $1 AND ns = $2 AND name = $3 "
+           "AND (SELECT count(*) FROM private_xml WHERE owner = $1) <= $4 "
+           "AND (SELECT sum(bytes) FROM private_xml WHERE owner = $1) <= $5",
+    .params = "ittii",
+    .cols = "",
+};
+static struct store_stmt private_load = {
+    .name = "private.get",
+    .sql = "SELECT xml FROM private_xml WHERE owner = $1 AND ns = $2 AND name = $3",
+    .params = "itt",
+    .cols = "t",
+};
+static struct store_stmt private_delete = {
+    .name = "private.delete",
+    .sql = "DELETE FROM private_xml WHERE owner = $1",
+    .params = "i",
+    .cols = "",
+};
+static const struct store_schema private_schema = {
+    .feature = "private",
+    .migrations = private_migrations,
+    .stmts = (struct store_stmt *const[]){ &private_put, &private_check, &private_load,
+                                           &private_delete, NULL },
+};
+
+/* XEP-0049 §2.3: namespaces of the protocol itself are not for private data. */
+static bool is_reserved(slice ns)
+{
+    return slice_starts(ns, SLICE("jabber:")) || slice_starts(ns, SLICE("http://jabber.org/")) ||
+           slice_is(ns, NS_VCARD);
+}
+
+/* Checks the elements of a request; the answer is sent if something is wrong. */
+static bool elements_ok(struct iq *iq)
+{
+    struct elem e;
+    unsigned count = 0;
+    for (bool more = elem_first(&iq->payload, &e); more; more = elem_next(&e, &e)) {
+        if (++count > ELEMENTS_MAX) {
+            iq_error(iq, SE_NOT_ACCEPTABLE, SLICE("too many elements in one request"));
+            return false;
+        }
+        if (e.ns_uri.len == 0 || is_reserved(e.ns_uri)) {
+            iq_error(iq, SE_NOT_ACCEPTABLE,
+                     SLICE("an element needs a namespace of its own, and no reserved one"));
+            return false;
+        }
+    }
+    if (count == 0) /* §2.3: "otherwise the server MUST respond with" */
+        iq_error(iq, SE_NOT_ACCEPTABLE, SLICE("there is no element in the query"));
+    return count > 0;
+}
+
+static bool owner_asks(struct iq *iq)
+{
+    if (iq->target != IQ_TO_SELF)
+        iq_error(iq, SE_FORBIDDEN, SLICE("private data is for its owner only"));
+    return iq->target == IQ_TO_SELF;
+}
+
+static void private_found(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct iq *iq = arg;
+    if (result != STORE_OK) {
+        iq_error(iq, stanza_error_of(err_of_store(result)), (slice){ 0 });
+        return;
+    }
+    struct buf out;
+    struct elem e;
+    unsigned i = 0;
+    buf_init(&out, ANSWER_BYTES_MAX);
+    buf_lit(&out, "<query xmlns='" NS_PRIVATE "'>");
+    for (bool more = elem_first(&iq->payload, &e); more; more = elem_next(&e, &e), i++) {
+        if (store_row_count(b, i) > 0)
+            buf_add(&out, store_text(b, i, 0, 0));
+        else
+            elem_extract(&e, &out); /* nothing stored: the element as it was asked for */
+    }
+    buf_lit(&out, "</query>");
+    if (out.overflow)
+        iq_error(iq, SE_RESOURCE_CONSTRAINT, SLICE("ask for fewer elements at once"));
+    else
+        iq_result(iq, buf_slice(&out));
+    buf_fini(&out);
+}
+
+static void private_get(struct iq *iq)
+{
+    struct elem e;
+    if (!owner_asks(iq) || !elements_ok(iq))
+        return;
+    struct store_batch *b = store_read(iq->worker->store, account_lane(iq->account));
+    for (bool more = elem_first(&iq->payload, &e); more; more = elem_next(&e, &e))
+        STORE_ADD(b, &private_load, STORE_ANY_ROWS, SV_I(iq->account->id), SV_T(e.ns_uri),
+                  SV_T(e.name));
+    struct iq *held = iq_hold(iq);
+    store_submit(b, held->worker->loop, 0, private_found, held);
+}
+
+static void private_stored(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct iq *iq = arg;
+    (void)b;
+    if (result == STORE_OK)
+        iq_result(iq, (slice){ 0 });
+    else if (result == STORE_CONFLICT)
+        iq_error(iq, SE_POLICY_VIOLATION, SLICE("the account's limit of private data is reached"));
+    else
+        iq_error(iq, stanza_error_of(err_of_store(result)), (slice){ 0 });
+}
+
+static void add_element(struct store_batch *b, const struct iq *iq, const struct elem *e)
+{
+    struct buf xml;
+    buf_init(&xml, ANSWER_BYTES_MAX); /* the stanza's own limit is lower */
+    elem_extract(e, &xml);
+    STORE_ADD(b, &private_put, 1, SV_I(iq->account->id), SV_T(e->ns_uri), SV_T(e->name),
+              SV_I(xml.len), SV_T(buf_slice(&xml)));
+    buf_fini(&xml);
+}
+
+static void private_set(struct iq *iq)
+{
+    struct elem e, last = { 0 };
+    if (!owner_asks(iq) || !elements_ok(iq))
+        return;
+    struct store_batch *b = store_write(iq->worker->store, account_lane(iq->account));
+    for (bool more = elem_first(&iq->payload, &e); more; more = elem_next(&e, &e)) {
+        add_element(b, iq, &e);
+        last = e;
+    }
+    STORE_ADD(b, &private_check, 1, SV_I(iq->account->id), SV_T(last.ns_uri), SV_T(last.name),
+              SV_I(setting_int(&private_elements_max)), SV_I(setting_int(&private_bytes_max)));
+    struct iq *held = iq_hold(iq);
+    store_submit(b, held->worker->loop, 0, private_stored, held);
+}
+
+static void private_remove(struct account *a, struct store_batch *b)
+{
+    STORE_ADD(b, &private_delete, STORE_ANY_ROWS, SV_I(a->id));
+}
+
+static const struct iq_rule private_rules[] = {
+    { TYPE_GET, NS_PRIVATE, "query", IQ_TO_SELF | IQ_TO_ACCOUNT | IQ_TO_SERVER, private_get },
+    { TYPE_SET, NS_PRIVATE, "query", IQ_TO_SELF | IQ_TO_ACCOUNT | IQ_TO_SERVER, private_set },
+    { 0 },
+};
+
+static const char *const private_disco[] = { NS_PRIVATE, NULL };
+static struct setting *const private_settings[] = { &private_bytes_max, &private_elements_max,
+                                                    NULL };
+
+const struct feature private_feature = {
+    .name = "private",
+    .disco = private_disco,
+    .disco_account = private_disco,
+    .iq = private_rules,
+    .schema = &private_schema,
+    .settings = private_settings,
+    .remove = private_remove,
+};

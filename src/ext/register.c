@@ -1,0 +1,360 @@
+/* register: In-Band Registration (XEP-0077): accounts made by clients before they authenticate (off
+ * unless register.enabled is on), and password change and deletion of one's own account afterwards.
+ *
+ * Limit: register.per-address-per-hour new accounts (and attempts at names that exist). */
+#include "auth/credentials.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/metric.h"
+#include "base/setting.h"
+#include "codec/xml_elem.h"
+#include "ext/ext.h"
+#include "ext/quota.h"
+#include "im/account.h"
+#include "im/feature.h"
+#include "im/preauth.h"
+#include "im/users.h"
+#include "im/worker.h"
+#include "xmpp/ns.h"
+
+#define INSTRUCTIONS "<instructions>Choose a user name and a password.</instructions>"
+
+enum { ANSWER_BYTES_MAX = 16384 };
+
+static struct setting register_enabled = {
+    .name = "register.enabled",
+    .type = SET_BOOL,
+    .def = 0,
+    .doc =
+        "Whether clients may create accounts by themselves (XEP-0077). On, everybody who reaches "
+        "a client listener can.",
+};
+static struct setting register_password_change = {
+    .name = "register.password-change",
+    .type = SET_BOOL,
+    .def = 1,
+    .doc = "Whether users may change their password with their client (XEP-0077 §3.3).",
+};
+static struct setting register_remove = {
+    .name = "register.remove",
+    .type = SET_BOOL,
+    .def = 1,
+    .doc = "Whether users may delete their own account with their client (XEP-0077 §3.2).",
+};
+static struct setting register_password_min = {
+    .name = "register.password-min",
+    .type = SET_INT,
+    .def = 8,
+    .min = 1,
+    .max = 128,
+    .unit = "characters",
+    .doc = "The shortest password that a client may choose. musterctl is not bound by it.",
+};
+static struct setting register_per_address = {
+    .name = "register.per-address-per-hour",
+    .type = SET_INT,
+    .def = 20,
+    .min = 1,
+    .max = 1000000,
+    .allow_none = true,
+    .unit = "accounts",
+    .doc = "How many accounts may be created from one address (IPv6: one /64) within an hour. "
+           "Attempts at names that exist count, too.",
+};
+static struct setting *const register_settings[] = {
+    &register_enabled,      &register_password_change, &register_remove,
+    &register_password_min, &register_per_address,     NULL,
+};
+
+static struct metric register_created = {
+    .name = "muster_register_accounts_total",
+    .kind = METRIC_COUNTER,
+    .help = "Accounts created by clients",
+};
+static struct metric *const register_metrics[] = { &register_created, NULL };
+static struct log_area log_signup = { .name = "register" };
+static struct log_area *const register_logs[] = { &log_signup, NULL };
+
+static struct quota quota = QUOTA_INIT;
+
+/* What is wrong with a request; SE_NONE: nothing. */
+struct refusal {
+    enum stanza_error error;
+    slice text;
+};
+static const struct refusal accepted = { SE_NONE, { "", 0 } };
+
+static slice field(const struct elem *query, const char *name, struct arena *tmp)
+{
+    struct elem e;
+    return elem_child(query, name, NS_REGISTER, &e) ? elem_text(&e, tmp) : SLICE("");
+}
+
+static int64_t count_characters(slice text)
+{
+    int64_t n = 0;
+    for (size_t i = 0; i < text.len; i++)
+        n += ((uint8_t)text.ptr[i] & 0xc0) != 0x80;
+    return n;
+}
+
+static struct refusal check_password(slice text, struct arena *tmp, slice *out)
+{
+    int64_t min = setting_int(&register_password_min);
+    if (jid_prep_password(text, tmp, out) != OK)
+        return (struct refusal){ SE_NOT_ACCEPTABLE,
+                                 SLICE("the password has characters that are not allowed") };
+    if (count_characters(*out) >= min)
+        return accepted;
+    return (struct refusal){
+        SE_NOT_ACCEPTABLE,
+        slice_of(arena_printf(tmp, "the password needs %d characters at least", (int)min)),
+    };
+}
+
+/* Before authentication. */
+
+struct signup {
+    struct arena *arena; /* holds this, too */
+    struct worker *worker;
+    struct auth auth;
+    slice id, domain, address, jid;
+    preauth_reply_fn *reply;
+    void *arg;
+};
+
+/* The stream has no JID yet, so the answer has no `to` (XEP-0077 §3.1). */
+static void signup_answer(struct signup *s, enum stanza_type type, slice content)
+{
+    struct buf xml;
+    struct stanza *st = stanza_make(STANZA_IQ, type, s->domain, (slice){ 0 }, s->id, content);
+    buf_init(&xml, 2 * ANSWER_BYTES_MAX);
+    stanza_store(&xml, st);
+    stanza_unref(&st);
+    s->reply(s->arg, buf_slice(&xml));
+    buf_fini(&xml);
+    struct arena *arena = s->arena;
+    arena_destroy(&arena);
+}
+
+static void signup_refuse(struct signup *s, struct refusal why)
+{
+    struct buf xml;
+    buf_init(&xml, ANSWER_BYTES_MAX);
+    stanza_error_write(&xml, why.error, NULL, why.text);
+    signup_answer(s, TYPE_ERROR, buf_slice(&xml));
+    buf_fini(&xml);
+}
+
+static void signup_done(void *arg, enum err e, const struct credentials *c)
+{
+    struct signup *s = arg;
+    (void)c;
+    if (e == E_EXISTS) {
+        signup_refuse(s, (struct refusal){ SE_CONFLICT, SLICE("the user name is taken") });
+    } else if (e != OK) {
+        signup_refuse(s, (struct refusal){ stanza_error_of(e), SLICE("") });
+    } else {
+        metric_add(&register_created, 1);
+        log_info(&log_signup, LOG_EV("register.created"), LOG_S("jid", s->jid),
+                 LOG_S("address", s->address));
+        users_created(s->worker, s->jid);
+        signup_answer(s, TYPE_RESULT, (slice){ 0 });
+    }
+}
+
+static struct refusal signup_start(struct signup *s, const struct elem *query)
+{
+    struct elem e;
+    struct refusal why;
+    slice local, password;
+    slice user = field(query, "username", s->arena), secret = field(query, "password", s->arena);
+    if (elem_child(query, "remove", NS_REGISTER, &e)) /* XEP-0077 §3.2, table */
+        return (struct refusal){ SE_UNEXPECTED_REQUEST, SLICE("log in first") };
+    if (user.len == 0 || secret.len == 0)
+        return (struct refusal){ SE_NOT_ACCEPTABLE,
+                                 SLICE("a user name and a password are needed") };
+    if (jid_prep_local(user, s->arena, &local) != OK)
+        return (struct refusal){ SE_NOT_ACCEPTABLE,
+                                 SLICE("the user name has characters that are not allowed") };
+    why = check_password(secret, s->arena, &password);
+    if (why.error != SE_NONE)
+        return why;
+    if (!quota_take(&quota, s->address, setting_int(&register_per_address), clock_mono_us()))
+        return (struct refusal){ SE_NOT_ACCEPTABLE, /* §3.1.1 */
+                                 SLICE("too many accounts from your address; try again later") };
+    s->jid = slice_of(arena_printf(s->arena, "%.*s@%.*s", SLICE_ARG(local), SLICE_ARG(s->domain)));
+    credentials_create(&s->auth, s->jid, password, signup_done, s);
+    return accepted;
+}
+
+static void preauth_iq(struct worker *w, const struct stanza *st, slice domain, slice address,
+                       preauth_reply_fn *reply, void *arg)
+{
+    struct arena *arena = arena_create(0);
+    struct signup *s = arena_new(arena, struct signup, 1);
+    *s = (struct signup){
+        .arena = arena,
+        .worker = w,
+        .auth = { w->store, w->work, w->loop },
+        .id = slice_dup(arena, stanza_id(st)),
+        .domain = slice_dup(arena, domain),
+        .address = slice_dup(arena, address),
+        .reply = reply,
+        .arg = arg,
+    };
+    struct elem query;
+    struct refusal why = accepted;
+    if (!stanza_payload(st, &query) || !elem_is(&query, "query", NS_REGISTER))
+        why = (struct refusal){ SE_NOT_AUTHORIZED, SLICE("log in first") };
+    else if (!setting_bool(&register_enabled))
+        why = (struct refusal){ SE_SERVICE_UNAVAILABLE, SLICE("") };
+    else if (st->type == TYPE_SET)
+        why = signup_start(s, &query);
+    else
+        signup_answer(
+            s, TYPE_RESULT,
+            SLICE("<query xmlns='" NS_REGISTER "'>" INSTRUCTIONS "<username/><password/></query>"));
+    if (why.error != SE_NONE)
+        signup_refuse(s, why);
+}
+
+static bool preauth_feature(struct buf *out, bool secure)
+{
+    bool offered = secure && setting_bool(&register_enabled);
+    if (offered)
+        buf_lit(out, "<register xmlns='" NS_REGISTER_FEATURE "'/>");
+    return offered;
+}
+
+static const struct preauth register_preauth = { preauth_feature, preauth_iq };
+
+static void register_start(void) { preauth_hook = &register_preauth; }
+
+/* After authentication. The account is always the sender's own. */
+
+/* Registration is with the sender's own domain; NULL: refused. */
+static struct account *own_account(struct iq *iq)
+{
+    slice domain = iq->sender == NULL ? (slice){ 0 } : jid_split(iq->sender->jid).domain;
+    if (iq->sender != NULL && (iq->target == IQ_TO_SELF || slice_eq(stanza_to(iq->st), domain)))
+        return iq->sender;
+    iq_error(iq, SE_SERVICE_UNAVAILABLE, (slice){ 0 });
+    return NULL;
+}
+
+static void register_get(struct iq *iq)
+{
+    const struct account *a = own_account(iq);
+    if (a == NULL)
+        return;
+    struct buf out;
+    buf_init(&out, ANSWER_BYTES_MAX);
+    buf_lit(&out, "<query xmlns='" NS_REGISTER "'><registered/>" INSTRUCTIONS "<username>");
+    xml_escape(&out, jid_split(a->jid).local);
+    buf_lit(&out, "</username><password/></query>");
+    iq_result(iq, buf_slice(&out));
+    buf_fini(&out);
+}
+
+static void removed(void *arg, enum err e)
+{
+    struct iq *iq = arg;
+    if (e == OK)
+        iq_result(iq, (slice){ 0 });
+    else
+        iq_error(iq, stanza_error_of(e), (slice){ 0 });
+}
+
+static void remove_account(struct iq *iq, struct account *a)
+{
+    struct elem first, second;
+    if (!elem_first(&iq->payload, &first) || elem_next(&first, &second)) {
+        iq_error(iq, SE_BAD_REQUEST, SLICE("<remove/> must stand alone")); /* §3.2 */
+    } else if (!setting_bool(&register_remove)) {
+        iq_error(iq, SE_NOT_ALLOWED, SLICE("accounts are not deleted by clients here"));
+    } else {
+        log_info(&log_signup, LOG_EV("register.removed"), LOG_S("jid", a->jid));
+        account_remove(a, removed, iq_hold(iq));
+    }
+}
+
+/* In the arena of its IQ. */
+struct change {
+    struct iq *iq;
+    struct auth auth;
+};
+
+static void changed(void *arg, enum err e, const struct credentials *c)
+{
+    struct iq *iq = ((struct change *)arg)->iq;
+    struct account *a = iq->sender;
+    (void)c;
+    if (e != OK) {
+        iq_error(iq, stanza_error_of(e), (slice){ 0 });
+        return;
+    }
+    /* whoever knew the old password is out; the session that asked stays */
+    slice resource = slice_from(stanza_from(iq->st), iq->st->from_bare_len + 1u);
+    users_end_sessions(a, account_session(a, resource), END_PASSWORD);
+    log_info(&log_signup, LOG_EV("register.password"), LOG_S("jid", a->jid));
+    iq_result(iq, (slice){ 0 });
+}
+
+static void change_password(struct iq *iq, struct account *a)
+{
+    slice local, password;
+    slice user = field(&iq->payload, "username", iq->tmp);
+    slice secret = field(&iq->payload, "password", iq->tmp);
+    if (user.len == 0 || secret.len == 0) { /* §3.3 */
+        iq_error(iq, SE_BAD_REQUEST, SLICE("a user name and a password are needed"));
+        return;
+    }
+    if (jid_prep_local(user, iq->tmp, &local) != OK || !slice_eq(local, jid_split(a->jid).local)) {
+        iq_error(iq, SE_NOT_ALLOWED, SLICE("the password is changed by its owner only"));
+        return;
+    }
+    if (!setting_bool(&register_password_change)) {
+        iq_error(iq, SE_NOT_ALLOWED, SLICE("passwords are not changed by clients here"));
+        return;
+    }
+    struct refusal why = check_password(secret, iq->tmp, &password);
+    if (why.error != SE_NONE) {
+        iq_error(iq, why.error, why.text);
+        return;
+    }
+    struct iq *held = iq_hold(iq);
+    struct change *c = arena_new(held->tmp, struct change, 1);
+    *c = (struct change){ held, { held->worker->store, held->worker->work, held->worker->loop } };
+    credentials_set(&c->auth, a->jid, password, changed, c);
+}
+
+static void register_set(struct iq *iq)
+{
+    struct elem e;
+    struct account *a = own_account(iq);
+    if (a == NULL)
+        return;
+    if (elem_child(&iq->payload, "remove", NS_REGISTER, &e))
+        remove_account(iq, a);
+    else
+        change_password(iq, a);
+}
+
+static const struct iq_rule register_rules[] = {
+    { TYPE_GET, NS_REGISTER, "query", IQ_TO_SERVER | IQ_TO_SELF, register_get },
+    { TYPE_SET, NS_REGISTER, "query", IQ_TO_SERVER | IQ_TO_SELF, register_set },
+    { 0 },
+};
+
+const struct feature register_feature = {
+    .name = "register",
+    .disco = (const char *const[]){ NS_REGISTER, NULL },
+    .iq = register_rules,
+    .settings = register_settings,
+    .metrics = register_metrics,
+    .logs = register_logs,
+    .start = register_start,
+};

@@ -1,0 +1,40 @@
+/* time: Entity Time of the server (XEP-0202). */
+#include "base/arena.h"
+#include "base/clock.h"
+#include "ext/ext.h"
+#include "im/feature.h"
+#include "xmpp/ns.h"
+#include <stdlib.h>
+#include <time.h>
+
+/* The offset of local time from UTC at that moment, in minutes. */
+static int offset_minutes(uint64_t wall_us)
+{
+    time_t at = (time_t)(wall_us / 1000000);
+    struct tm local;
+    return localtime_r(&at, &local) == NULL ? 0 : (int)(local.tm_gmtoff / 60);
+}
+
+static void time_get(struct iq *iq)
+{
+    char utc[CLOCK_STAMP_LEN];
+    uint64_t now_us = clock_wall_us();
+    int offset = offset_minutes(now_us);
+    clock_stamp(utc, now_us);
+    iq_result(iq, slice_of(arena_printf(iq->tmp,
+                                        "<time xmlns='" NS_TIME "'><tzo>%c%02d:%02d</tzo>"
+                                        "<utc>%s</utc></time>",
+                                        offset < 0 ? '-' : '+', abs(offset) / 60, abs(offset) % 60,
+                                        utc)));
+}
+
+static const struct iq_rule time_rules[] = {
+    { TYPE_GET, NS_TIME, "time", IQ_TO_SERVER | IQ_TO_SELF, time_get },
+    { 0 },
+};
+
+const struct feature time_feature = {
+    .name = "time",
+    .disco = (const char *const[]){ NS_TIME, NULL },
+    .iq = time_rules,
+};

@@ -1,0 +1,138 @@
+/* vcard: vcard-temp (XEP-0054): one card an account, readable by everybody who knows the address.
+ * It is kept as the text that its owner sent and lives in the database only. */
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/setting.h"
+#include "codec/xml_elem.h"
+#include "ext/ext.h"
+#include "im/account.h"
+#include "im/feature.h"
+#include "im/worker.h"
+#include "xmpp/ns.h"
+
+static struct setting vcard_bytes_max = {
+    .name = "vcard.bytes-max",
+    .type = SET_BYTES,
+    .def = 64 << 10,
+    .min = 1 << 10,
+    .max = 1 << 20,
+    .doc = "The largest vCard (XEP-0054) that an account may store, its picture included. Stanzas "
+           "have a limit of their own: c2s.stanza-bytes.",
+};
+
+static const struct store_migration vcard_migrations[] = {
+    { 1, "CREATE TABLE vcard(owner INTEGER PRIMARY KEY, xml TEXT NOT NULL)",
+      "CREATE TABLE vcard(owner BIGINT PRIMARY KEY, xml TEXT NOT NULL)" },
+    { 0 },
+};
+static struct store_stmt vcard_put = {
+    .name = "vcard.put",
+    .sql = "INSERT INTO vcard(owner, xml) VALUES($1, $2) "
+           "ON CONFLICT(owner) DO UPDATE SET xml = excluded.xml",
+    .params = "it",
+    .cols = "",
+};
+static struct store_stmt vcard_load = {
+    .name = "vcard.get",
+    .sql = "SELECT xml FROM vcard WHERE owner = $1",
+    .params = "i",
+    .cols = "t",
+};
+static struct store_stmt vcard_delete = {
+    .name = "vcard.delete",
+    .sql = "DELETE FROM vcard WHERE owner = $1",
+    .params = "i",
+    .cols = "",
+};
+static const struct store_schema vcard_schema = {
+    .feature = "vcard",
+    .migrations = vcard_migrations,
+    .stmts = (struct store_stmt *const[]){ &vcard_put, &vcard_load, &vcard_delete, NULL },
+};
+
+/* §3.1 for the owner; to others "no vCard" and "no such user" must look the same (§3.3). */
+static void answer_none(struct iq *iq)
+{
+    if (iq->target == IQ_TO_SELF)
+        iq_error(iq, SE_ITEM_NOT_FOUND, (slice){ 0 });
+    else
+        iq_error(iq, SE_SERVICE_UNAVAILABLE, (slice){ 0 });
+}
+
+static void vcard_found(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct iq *iq = arg;
+    if (result != STORE_OK)
+        iq_error(iq, stanza_error_of(err_of_store(result)), (slice){ 0 });
+    else if (store_row_count(b, 0) == 0)
+        answer_none(iq);
+    else
+        iq_result(iq, store_text(b, 0, 0, 0));
+}
+
+static void vcard_get(struct iq *iq)
+{
+    if (iq->account == NULL) {
+        answer_none(iq);
+        return;
+    }
+    struct store_batch *b = store_read(iq->worker->store, account_lane(iq->account));
+    STORE_ADD(b, &vcard_load, STORE_ANY_ROWS, SV_I(iq->account->id));
+    struct iq *held = iq_hold(iq);
+    store_submit(b, held->worker->loop, 0, vcard_found, held);
+}
+
+static void vcard_stored(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct iq *iq = arg;
+    (void)b;
+    if (result == STORE_OK)
+        iq_result(iq, (slice){ 0 });
+    else
+        iq_error(iq, stanza_error_of(err_of_store(result)), (slice){ 0 });
+}
+
+static void vcard_set(struct iq *iq)
+{
+    if (iq->target != IQ_TO_SELF) {
+        iq_error(iq, SE_FORBIDDEN, SLICE("a vCard is changed by its owner only")); /* §3.2 */
+        return;
+    }
+    struct buf card;
+    buf_init(&card, (size_t)setting_int(&vcard_bytes_max));
+    elem_extract(&iq->payload, &card);
+    if (card.overflow) {
+        iq_error(iq, SE_POLICY_VIOLATION,
+                 slice_of(arena_printf(iq->tmp, "a vCard may have at most %zu bytes", card.max)));
+    } else {
+        struct store_batch *b = store_write(iq->worker->store, account_lane(iq->account));
+        STORE_ADD(b, &vcard_put, 1, SV_I(iq->account->id), SV_T(buf_slice(&card)));
+        struct iq *held = iq_hold(iq);
+        store_submit(b, held->worker->loop, 0, vcard_stored, held);
+    }
+    buf_fini(&card);
+}
+
+static void vcard_remove(struct account *a, struct store_batch *b)
+{
+    STORE_ADD(b, &vcard_delete, STORE_ANY_ROWS, SV_I(a->id));
+}
+
+static const struct iq_rule vcard_rules[] = {
+    { TYPE_GET, NS_VCARD, "vCard", IQ_TO_SELF | IQ_TO_ACCOUNT, vcard_get },
+    { TYPE_SET, NS_VCARD, "vCard", IQ_TO_SELF | IQ_TO_ACCOUNT | IQ_TO_SERVER, vcard_set },
+    { 0 },
+};
+
+static const char *const vcard_disco[] = { NS_VCARD, NULL };
+static struct setting *const vcard_settings[] = { &vcard_bytes_max, NULL };
+
+const struct feature vcard_feature = {
+    .name = "vcard",
+    .disco = vcard_disco,
+    .disco_account = vcard_disco,
+    .iq = vcard_rules,
+    .schema = &vcard_schema,
+    .settings = vcard_settings,
+    .remove = vcard_remove,
+};

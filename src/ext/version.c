@@ -1,0 +1,41 @@
+/* version: Software Version of the server (XEP-0092). */
+#include "base/arena.h"
+#include "base/setting.h"
+#include "ext/ext.h"
+#include "im/feature.h"
+#include "xmpp/ns.h"
+#include <sys/utsname.h>
+
+static struct setting version_show_os = {
+    .name = "version.show-os",
+    .type = SET_BOOL,
+    .def = 0,
+    .doc = "Whether an answer about the software version (XEP-0092) names the operating system. It "
+           "tells attackers what to look for.",
+};
+
+static void version_get(struct iq *iq)
+{
+    struct utsname os;
+    const char *os_element = "";
+    if (setting_bool(&version_show_os) && uname(&os) == 0)
+        os_element = arena_printf(iq->tmp, "<os>%s %s</os>", os.sysname, os.release);
+    iq_result(iq, slice_of(arena_printf(iq->tmp,
+                                        "<query xmlns='" NS_VERSION "'><name>Muster</name>"
+                                        "<version>" MUSTER_VERSION "</version>%s</query>",
+                                        os_element)));
+}
+
+static const struct iq_rule version_rules[] = {
+    { TYPE_GET, NS_VERSION, "query", IQ_TO_SERVER, version_get },
+    { 0 },
+};
+
+static struct setting *const version_settings[] = { &version_show_os, NULL };
+
+const struct feature version_feature = {
+    .name = "version",
+    .disco = (const char *const[]){ NS_VERSION, NULL },
+    .iq = version_rules,
+    .settings = version_settings,
+};

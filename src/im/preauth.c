@@ -1,0 +1,3 @@
+#include "im/preauth.h"
+
+const struct preauth *preauth_hook;

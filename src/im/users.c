@@ -1,0 +1,501 @@
+#include "im/users.h"
+#include "auth/credentials.h"
+#include "base/arena.h"
+#include "base/clock.h"
+#include "base/command.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "im/account.h"
+#include "im/feature.h"
+#include "im/node.h"
+#include "im/worker.h"
+
+/* Rows of one answer; more are asked for with --after or --user. */
+enum { USER_ROWS_MAX = 50000, SESSION_ROWS_MAX = 50000 };
+
+static struct log_area log_users = { .name = "users" };
+
+/* A command on its way; in the arena of its call. */
+struct task {
+    struct command_call *call;
+    struct auth auth;
+    slice jid;      /* bare, of the account; or the domain */
+    slice resource; /* empty: all */
+    uint32_t rows;
+};
+
+/* The account came to be: a note to its home. */
+struct created {
+    size_t len;
+    char jid[];
+};
+
+static void forget_absence(struct worker *w, void *arg)
+{
+    struct created *c = arg;
+    account_forget(w, (slice){ c->jid, c->len });
+    mem_free(&c);
+}
+
+void users_created(struct worker *w, slice bare)
+{
+    uint32_t node;
+    struct created *c = mem_alloc(sizeof *c + bare.len);
+    c->len = bare.len;
+    memcpy(c->jid, bare.ptr, bare.len);
+    node_call(w->node, node_home(w->node, bare, &node), forget_absence, c);
+}
+
+unsigned users_end_sessions(struct account *a, const struct session *keep, enum session_end why)
+{
+    unsigned ended = 0;
+    struct list *at = a->sessions.next;
+    account_pin(a);
+    while (at != &a->sessions) {
+        struct session *s = CONTAINER_OF(at, struct session, node);
+        if (s == keep) {
+            at = at->next;
+            continue;
+        }
+        session_end(s, why); /* what it hands over may end others: begin again */
+        ended++;
+        at = a->sessions.next;
+    }
+    account_unpin(a);
+    return ended;
+}
+
+/* Arguments. */
+
+static const char *served_domains(const struct node *n, struct arena *arena)
+{
+    const char *text = "";
+    for (unsigned i = 0; i < n->domain_count; i++)
+        text = arena_printf(arena, "%s%s%.*s", text, i > 0 ? ", " : "", SLICE_ARG(n->domains[i]));
+    return text;
+}
+
+static bool domain_ok(struct command_call *call, slice domain)
+{
+    const struct worker *w = call->worker;
+    if (node_serves(w->node, domain))
+        return true;
+    command_fail(call, E_NOTFOUND,
+                 "domain %.*s is not served here, but: %s; add it to `domains` in the node file",
+                 SLICE_ARG(domain), served_domains(w->node, call->arena));
+    return false;
+}
+
+/* The address in `text`, of an account that could be here. false: the call has failed. */
+static bool address_ok(struct command_call *call, slice text, struct jid *out)
+{
+    if (jid_parse(out, text, call->arena) != OK || jid_is_domain(out)) {
+        command_fail(call, E_SYNTAX, "found %.*s, allowed: an address such as alice@%s",
+                     SLICE_ARG(text),
+                     served_domains(((struct worker *)call->worker)->node, call->arena));
+        return false;
+    }
+    return domain_ok(call, out->domain);
+}
+
+static bool account_ok(struct command_call *call, slice text, struct jid *out)
+{
+    if (!address_ok(call, text, out))
+        return false;
+    if (jid_is_bare(out))
+        return true;
+    slice bare = jid_bare(out);
+    command_fail(call, E_SYNTAX, "found %.*s, allowed: an account without resource: %.*s",
+                 SLICE_ARG(text), SLICE_ARG(bare));
+    return false;
+}
+
+static bool password_ok(struct command_call *call, slice *out)
+{
+    slice text = command_arg(call, "password");
+    if (text.len == 0) {
+        command_fail(call, E_SYNTAX,
+                     "a password is needed: --password PASSWORD, --stdin, or a "
+                     "terminal to ask for it");
+        return false;
+    }
+    if (jid_prep_password(text, call->arena, out) == OK)
+        return true;
+    command_fail(call, E_SYNTAX,
+                 "the password is too long or has control characters; choose another");
+    return false;
+}
+
+static struct task *task_new(struct command_call *call, slice jid)
+{
+    struct worker *w = call->worker;
+    struct task *t = arena_new(call->arena, struct task, 1);
+    t->call = call;
+    t->auth = (struct auth){ w->store, w->work, w->loop };
+    t->jid = jid;
+    return t;
+}
+
+/* On the worker that is the account's home. */
+static void at_home(struct task *t, tour_fn *fn)
+{
+    struct worker *w = t->call->worker;
+    uint32_t node;
+    unsigned worker = node_home(w->node, t->jid, &node);
+    if (node == w->node->id)
+        node_call(w->node, worker, fn, t);
+    else
+        command_fail(t->call, E_UNSUPPORTED, "the account is at home on node %u; ask there", node);
+}
+
+static void fail_missing(const struct task *t)
+{
+    command_fail(t->call, E_NOTFOUND, "there is no account %.*s; `user list` shows all",
+                 SLICE_ARG(t->jid));
+}
+
+static void fail_store(const struct task *t, enum err e)
+{
+    command_fail(t->call, e, "%.*s: %s", SLICE_ARG(t->jid), err_text(e));
+}
+
+/* user add */
+
+static void user_added(void *arg, enum err e, const struct credentials *c)
+{
+    struct task *t = arg;
+    (void)c;
+    if (e == E_EXISTS) {
+        command_fail(t->call, E_EXISTS,
+                     "account %.*s exists already; `user password` changes its password",
+                     SLICE_ARG(t->jid));
+    } else if (e != OK) {
+        fail_store(t, e);
+    } else {
+        users_created(t->call->worker, t->jid);
+        command_done(t->call, "account %.*s added", SLICE_ARG(t->jid));
+    }
+}
+
+static void run_user_add(struct command_call *call)
+{
+    struct jid jid;
+    slice password;
+    if (!account_ok(call, command_arg(call, "jid"), &jid) || !password_ok(call, &password))
+        return;
+    struct task *t = task_new(call, jid_bare(&jid));
+    credentials_create(&t->auth, t->jid, password, user_added, t);
+}
+
+/* user password */
+
+static void password_end_sessions(struct account *a, enum err e, void *arg)
+{
+    struct task *t = arg;
+    if (e != OK) {
+        command_fail(t->call, e,
+                     "the password of %.*s was changed, but its sessions could not be ended: %s",
+                     SLICE_ARG(t->jid), err_text(e));
+        return;
+    }
+    unsigned ended = users_end_sessions(a, NULL, END_PASSWORD);
+    command_done(t->call, "password of %.*s changed, sessions ended: %u", SLICE_ARG(t->jid), ended);
+}
+
+static void password_home(struct worker *w, void *arg)
+{
+    struct task *t = arg;
+    account_with(w, t->jid, password_end_sessions, t);
+}
+
+static void password_set(void *arg, enum err e, const struct credentials *c)
+{
+    struct task *t = arg;
+    (void)c;
+    if (e == E_NOTFOUND)
+        fail_missing(t);
+    else if (e != OK)
+        fail_store(t, e);
+    else
+        at_home(t, password_home);
+}
+
+static void run_user_password(struct command_call *call)
+{
+    struct jid jid;
+    slice password;
+    if (!account_ok(call, command_arg(call, "jid"), &jid) || !password_ok(call, &password))
+        return;
+    struct task *t = task_new(call, jid_bare(&jid));
+    credentials_set(&t->auth, t->jid, password, password_set, t);
+}
+
+/* user del */
+
+static void user_removed(void *arg, enum err e)
+{
+    struct task *t = arg;
+    if (e == E_NOTFOUND)
+        fail_missing(t);
+    else if (e != OK)
+        fail_store(t, e);
+    else
+        command_done(t->call, "account %.*s deleted", SLICE_ARG(t->jid));
+}
+
+static void user_remove(struct account *a, enum err e, void *arg)
+{
+    struct task *t = arg;
+    if (e != OK)
+        fail_store(t, e);
+    else if (a->state != ACCOUNT_READY)
+        fail_missing(t);
+    else
+        account_remove(a, user_removed, t);
+}
+
+static void user_remove_home(struct worker *w, void *arg)
+{
+    struct task *t = arg;
+    account_with(w, t->jid, user_remove, t);
+}
+
+static void run_user_del(struct command_call *call)
+{
+    struct jid jid;
+    if (account_ok(call, command_arg(call, "jid"), &jid))
+        at_home(task_new(call, jid_bare(&jid)), user_remove_home);
+}
+
+/* user list */
+
+static void add_time(struct command_call *call, const char *key, uint64_t wall_us)
+{
+    char stamp[CLOCK_STAMP_LEN];
+    clock_stamp(stamp, wall_us);
+    command_text(call, key, slice_of(stamp));
+}
+
+static void users_page(void *arg, enum err e, const struct credentials_row *rows, uint32_t count)
+{
+    struct task *t = arg;
+    struct command_call *call = t->call;
+    if (e != OK) {
+        command_fail(call, e, "the accounts could not be read: %s", err_text(e));
+        return;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        command_row(call);
+        command_text(call, "jid", rows[i].jid);
+        add_time(call, "created", rows[i].created_us);
+        command_bool(call, "disabled", rows[i].disabled);
+    }
+    t->rows += count;
+    if (count < CREDENTIALS_PAGE_MAX)
+        command_done(call, "%s", "");
+    else if (t->rows + CREDENTIALS_PAGE_MAX > USER_ROWS_MAX)
+        command_done(call, "there may be more: go on with --after %.*s",
+                     SLICE_ARG(rows[count - 1].jid));
+    else
+        credentials_list(&t->auth, t->jid, rows[count - 1].jid, users_page, t);
+}
+
+static void run_user_list(struct command_call *call)
+{
+    slice domain = command_arg(call, "domain"), after = command_arg(call, "after");
+    if (domain.ptr != NULL) {
+        if (jid_prep_domain(domain, call->arena, &domain) != OK) {
+            command_fail(call, E_SYNTAX, "found %.*s, allowed: a domain", SLICE_ARG(domain));
+            return;
+        }
+        if (!domain_ok(call, domain))
+            return;
+    }
+    struct task *t = task_new(call, domain);
+    credentials_list(&t->auth, t->jid, after, users_page, t);
+}
+
+/* session list */
+
+static void add_session(struct command_call *call, const struct session *s)
+{
+    uint64_t now_us = clock_mono_us();
+    command_row(call);
+    command_text(call, "jid", session_jid(s));
+    command_text(call, "state",
+                 s->state == SESSION_HIBERNATING ? SLICE("hibernating") : SLICE("connected"));
+    if (s->available)
+        command_int(call, "priority", s->priority);
+    else
+        command_text(call, "priority", SLICE("unavailable"));
+    command_text(call, "address", slice_of(s->peer));
+    command_bool(call, "tls", s->secure);
+    add_time(call, "since", s->since_us);
+    command_int(call, "unacked", s->queue_len);
+    command_int(call, "idle_s",
+                now_us > s->active_us ? (int64_t)((now_us - s->active_us) / 1000000) : 0);
+}
+
+static void list_worker(struct worker *w, void *arg)
+{
+    struct task *t = arg;
+    const struct session *s;
+    for (uint32_t i = 0; (s = map_next(&w->sessions, &i)) != NULL; t->rows++)
+        if (t->rows < SESSION_ROWS_MAX)
+            add_session(t->call, s);
+}
+
+static void list_done(struct worker *w, void *arg)
+{
+    struct task *t = arg;
+    (void)w;
+    if (t->rows > SESSION_ROWS_MAX)
+        command_done(t->call, "%u sessions, of which %d are shown; ask for one account with --user",
+                     t->rows, SESSION_ROWS_MAX);
+    else
+        command_done(t->call, "%s", "");
+}
+
+static void list_account(struct worker *w, void *arg)
+{
+    struct task *t = arg;
+    const struct account *a = account_find(w, t->jid);
+    if (a != NULL) {
+        LIST_EACH(it, &a->sessions)
+        add_session(t->call, CONTAINER_OF(it, struct session, node));
+    }
+    command_done(t->call, "%s", "");
+}
+
+static void run_session_list(struct command_call *call)
+{
+    struct jid jid;
+    slice user = command_arg(call, "user");
+    if (user.ptr == NULL)
+        node_tour(call->worker, list_worker, list_done, task_new(call, user));
+    else if (account_ok(call, user, &jid))
+        at_home(task_new(call, jid_bare(&jid)), list_account);
+}
+
+/* session kick */
+
+static unsigned kick(struct account *a, slice resource)
+{
+    if (resource.len == 0)
+        return users_end_sessions(a, NULL, END_KICKED);
+    struct session *s = account_session(a, resource);
+    if (s == NULL)
+        return 0;
+    session_end(s, END_KICKED);
+    return 1;
+}
+
+static void kick_home(struct worker *w, void *arg)
+{
+    struct task *t = arg;
+    slice jid = command_arg(t->call, "jid"), reason = command_arg(t->call, "reason");
+    struct account *a = account_find(w, t->jid);
+    unsigned ended = a == NULL ? 0 : kick(a, t->resource);
+    if (ended == 0) {
+        command_fail(t->call, E_NOTFOUND, "%.*s has no session; `session list` shows all",
+                     SLICE_ARG(jid));
+        return;
+    }
+    log_info(&log_users, LOG_EV("session.kicked"), LOG_S("jid", jid), LOG_I("sessions", ended),
+             LOG_S("actor", t->call->actor), LOG_S("reason", reason));
+    command_done(t->call, "sessions ended: %u", ended);
+}
+
+static void run_session_kick(struct command_call *call)
+{
+    struct jid jid;
+    if (!address_ok(call, command_arg(call, "jid"), &jid))
+        return;
+    struct task *t = task_new(call, jid_bare(&jid));
+    t->resource = jid.resource;
+    at_home(t, kick_home);
+}
+
+/* Rows. */
+
+static const struct command_arg add_args[] = {
+    { "jid", ARG_POSITIONAL, "address of the account: name@domain", NULL },
+    { "password", ARG_SECRET, "its password", NULL },
+    { 0 },
+};
+static const struct command_arg password_args[] = {
+    { "jid", ARG_POSITIONAL, "address of the account: name@domain", NULL },
+    { "password", ARG_SECRET, "its new password", NULL },
+    { 0 },
+};
+static const struct command_arg del_args[] = {
+    { "jid", ARG_POSITIONAL, "address of the account: name@domain", NULL },
+    { 0 },
+};
+static const struct command_arg user_list_args[] = {
+    { "domain", ARG_OPTION, "only accounts of this domain", NULL },
+    { "after", ARG_OPTION, "begin behind this address", NULL },
+    { 0 },
+};
+static const struct command_arg session_list_args[] = {
+    { "user", ARG_OPTION, "only sessions of this account", NULL },
+    { 0 },
+};
+static const struct command_arg kick_args[] = {
+    { "jid", ARG_POSITIONAL, "name@domain for all sessions, name@domain/resource for one", NULL },
+    { "reason", ARG_OPTION, "why, for the log", NULL },
+    { 0 },
+};
+
+static struct command user_add = {
+    .name = "user add",
+    .args = add_args,
+    .run = run_user_add,
+    .doc = "Creates an account.",
+};
+static struct command user_del = {
+    .name = "user del",
+    .args = del_args,
+    .run = run_user_del,
+    .doc = "Deletes an account with all that belongs to it: contacts (also from the rosters of "
+           "others), stored messages, vCard, private data. Its sessions end.",
+};
+static struct command user_list = {
+    .name = "user list",
+    .args = user_list_args,
+    .run = run_user_list,
+    .doc = "Shows the accounts in the order of their addresses.",
+    .columns = (const char *const[]){ "jid", "created", "disabled", NULL },
+};
+static struct command user_password = {
+    .name = "user password",
+    .args = password_args,
+    .run = run_user_password,
+    .doc = "Sets a new password and ends all sessions of the account.",
+};
+static struct command session_list = {
+    .name = "session list",
+    .args = session_list_args,
+    .run = run_session_list,
+    .doc = "Shows the sessions: their presence priority, whether the client is connected, stanzas "
+           "that it has not acknowledged, and seconds since its last stanza.",
+    .columns = (const char *const[]){ "jid", "state", "priority", "address", "tls", "since",
+                                      "unacked", "idle_s", NULL },
+};
+static struct command session_kick = {
+    .name = "session kick",
+    .args = kick_args,
+    .run = run_session_kick,
+    .doc = "Ends one session or all of an account. The client may log in again.",
+};
+
+static struct command *const users_commands[] = {
+    &user_add, &user_del, &user_list, &user_password, &session_list, &session_kick, NULL
+};
+static struct log_area *const users_logs[] = { &log_users, NULL };
+
+const struct feature users_feature = {
+    .name = "users",
+    .commands = users_commands,
+    .logs = users_logs,
+};
