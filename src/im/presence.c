@@ -24,29 +24,31 @@ static struct metric metric_deliveries = {
     .help = "Presence stanzas given to sessions.",
 };
 
-/* Sessions. A delivery may end the session that gets it, and through its last presence others of
- * the same account: with more than one, each is looked up again by its id. */
+enum { FEW = 16 }; /* sessions whose ids fit on the stack */
 
-enum { FEW = 16 };
+static bool is_one(const struct session *s, enum presence_who who)
+{
+    return s->state != SESSION_ENDED && (who == PRESENCE_AVAILABLE ? s->available : s->interested);
+}
 
-typedef void session_fn(struct session *s, void *arg);
-
-static void each_available(struct account *a, session_fn *fn, void *arg)
+void presence_each(struct account *a, enum presence_who who, presence_fn *fn, void *arg)
 {
     struct worker *w = a->worker;
     uint64_t few[FEW], *more = NULL, *ids = few;
-    unsigned count = account_available(a), n = 0;
+    unsigned count = 0, n = 0;
+    LIST_EACH(node, &a->sessions)
+    count++;
     if (count > FEW)
         ids = more = mem_alloc(count * sizeof *ids);
     LIST_EACH(node, &a->sessions)
     {
         struct session *s = CONTAINER_OF(node, struct session, node);
-        if (s->available)
+        if (is_one(s, who))
             ids[n++] = s->id;
     }
     for (unsigned i = 0; i < n; i++) {
         struct session *s = session_find(w, ids[i]);
-        if (s != NULL && s->available)
+        if (s != NULL && is_one(s, who))
             fn(s, arg);
     }
     mem_free(&more);
@@ -64,7 +66,7 @@ static void give(struct session *s, void *arg)
 static void give_all(struct account *a, struct stanza *st)
 {
     if (has_several(a))
-        each_available(a, give, st);
+        presence_each(a, PRESENCE_AVAILABLE, give, st);
     else if (!list_empty(&a->sessions)) {
         struct session *s = CONTAINER_OF(a->sessions.next, struct session, node);
         if (s->available)
@@ -102,7 +104,7 @@ static void answer_probe(struct account *a, const struct stanza *st)
         return;
     }
     struct answer an = { w, account_find(w, asker), stanza_from(st), asker.len };
-    each_available(a, answer_with, &an);
+    presence_each(a, PRESENCE_AVAILABLE, answer_with, &an);
 }
 
 /* Fan-out: a broadcast or a probe to many bare JIDs. One without sessions is not loaded for it. */
@@ -269,7 +271,7 @@ static void give_others(struct session *s)
 {
     struct account *a = s->account;
     if (has_several(a))
-        each_available(a, give_to, s);
+        presence_each(a, PRESENCE_AVAILABLE, give_to, s);
 }
 
 static void introduce(struct session *s, struct arena *tmp)
@@ -419,8 +421,10 @@ static void become_unavailable(struct session *s, struct stanza *st)
     s->available = false;
     s->directed = NULL;
     stanza_unref(&s->presence);
-    if (was)
+    if (was) {
+        session_became_unavailable(s, st);
         broadcast(a, st);
+    }
     directed_end(a, directed, st, was);
 }
 
@@ -464,17 +468,17 @@ static void show_session(struct session *s, void *arg)
 
 void presence_show(struct account *a, slice contact)
 {
-    each_available(a, show_session, &(struct show){ contact, TYPE_AVAILABLE });
+    presence_each(a, PRESENCE_AVAILABLE, show_session, &(struct show){ contact, TYPE_AVAILABLE });
 }
 
 void presence_hide(struct account *a, slice contact)
 {
-    each_available(a, show_session, &(struct show){ contact, TYPE_UNAVAILABLE });
+    presence_each(a, PRESENCE_AVAILABLE, show_session, &(struct show){ contact, TYPE_UNAVAILABLE });
 }
 
 void presence_probe(struct account *a, slice contact)
 {
-    each_available(a, show_session, &(struct show){ contact, TYPE_PROBE });
+    presence_each(a, PRESENCE_AVAILABLE, show_session, &(struct show){ contact, TYPE_PROBE });
 }
 
 /* Entry points. */
@@ -511,17 +515,13 @@ enum routed presence_from_session(struct session *s, struct stanza *st, struct o
     }
 }
 
+static void show_one(struct session *s, void *st) { session_deliver(s, st, 0, 0); }
+
 static void show_error(struct account *a, struct stanza *st)
 {
     const struct roster_item *item = roster_find(a->roster, stanza_from_bare(st));
-    if (item == NULL || !sub_state_ask(item->state))
-        return;
-    LIST_EACH(node, &a->sessions)
-    {
-        struct session *s = CONTAINER_OF(node, struct session, node);
-        if (s->interested)
-            session_deliver(s, st, 0, 0);
-    }
+    if (item != NULL && sub_state_ask(item->state))
+        presence_each(a, PRESENCE_INTERESTED, show_one, st);
 }
 
 /* §8.5.2.1.2, §8.5.3.1 by the table of delivery rules. A subscription request goes out from the

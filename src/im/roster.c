@@ -212,6 +212,8 @@ static struct roster *roster_of(struct account *a)
 
 enum { PUSH_BYTES_MAX = 16 << 20 };
 
+static void push_one(struct session *s, void *st) { session_deliver_to(s, st, session_jid(s)); }
+
 /* §2.1.6. The version makes the id unique among the pushes of an account. */
 static void push(struct account *a, const struct roster_delta *d)
 {
@@ -233,12 +235,7 @@ static void push(struct account *a, const struct roster_delta *d)
     struct stanza *st = stanza_make(STANZA_IQ, TYPE_SET, (slice){ 0 }, (slice){ 0 },
                                     (slice){ id, (size_t)len }, buf_slice(&xml));
     buf_fini(&xml);
-    LIST_EACH(node, &a->sessions)
-    {
-        struct session *s = CONTAINER_OF(node, struct session, node);
-        if (s->interested)
-            session_deliver_to(s, st, session_jid(s));
-    }
+    presence_each(a, PRESENCE_INTERESTED, push_one, st);
     stanza_unref(&st);
 }
 
@@ -329,7 +326,9 @@ static const struct store_migration roster_migrations[] = {
       "removed BIGINT NOT NULL);" },
     { 0 }
 };
-static const struct store_schema roster_schema = { "roster", roster_migrations, roster_stmts, NULL };
+static const struct store_schema roster_schema = {
+    .feature = "roster", .migrations = roster_migrations, .stmts = roster_stmts,
+};
 /* clang-format on */
 
 void roster_delta_store(struct store_batch *b, int64_t owner, const struct roster_delta *d)

@@ -66,8 +66,9 @@ static struct store_stmt stmt_out_delete = {
 static struct store_stmt stmt_out_forget = {
     .name = "roster.out-forget", .params = "ti", .cols = "",
     .sql = "INSERT INTO roster_out (sender, rcpt, axis, verb, stanza) "
-           "SELECT $1, account.jid, $2, 0, '' FROM roster JOIN account ON account.id = roster.owner "
-           "WHERE roster.jid = $1 ON CONFLICT (sender, rcpt, axis) DO NOTHING",
+           "SELECT $1, account.jid, $2, 0, '' FROM roster "
+           "JOIN account ON account.id = roster.owner WHERE roster.jid = $1 "
+           "ON CONFLICT (sender, rcpt, axis) DO NOTHING",
 };
 static struct store_stmt *const stmts[] = { &stmt_out_put, &stmt_out_done, &stmt_out_page,
                                             &stmt_out_delete, &stmt_out_forget, NULL };
@@ -156,23 +157,17 @@ static struct change *change_create(struct stanza *st, struct origin origin)
     return c;
 }
 
+/* The ticket is done when the change is (design §6: roster: committed), which may be at once. */
 static enum routed begin(struct account *a, struct change *c)
 {
-    bool ended = false;
-    c->ended = &ended;
+    enum routed routed = c->origin.session != 0 ? ROUTE_PENDING : ROUTED;
     account_mutate(a, &c->m);
-    if (ended)
-        return ROUTED;
-    c->ended = NULL;
-    return ROUTE_PENDING;
+    return routed;
 }
 
-/* The stanza is handled (design §6: roster: committed). */
 static void end(struct worker *w, struct change *c)
 {
-    if (c->ended != NULL)
-        *c->ended = true;
-    else if (c->origin.session != 0)
+    if (c->origin.session != 0)
         ticket_done(w, c->origin);
     stanza_unref(&c->st);
     stanza_unref(&c->sent);
@@ -363,17 +358,13 @@ static enum err in_prepare(struct mutation *m)
     return OK;
 }
 
-/* §3.1.3: a request goes to who is available; the other three to those that know the roster
- * (§3.1.6). */
+static void deliver_one(struct session *s, void *st) { session_deliver(s, st, 0, 0); }
+
+/* §3.1.3: a request goes to who is available; the others to those that know the roster (§3.1.6). */
 static void deliver(struct account *a, struct stanza *st)
 {
-    bool request = st->type == TYPE_SUBSCRIBE;
-    LIST_EACH(node, &a->sessions)
-    {
-        struct session *s = CONTAINER_OF(node, struct session, node);
-        if (request ? s->available : s->interested)
-            session_deliver(s, st, 0, 0);
-    }
+    enum presence_who who = st->type == TYPE_SUBSCRIBE ? PRESENCE_AVAILABLE : PRESENCE_INTERESTED;
+    presence_each(a, who, deliver_one, st);
 }
 
 static void refuse_watcher(struct account *a, const struct change *c)
@@ -588,17 +579,12 @@ static bool still_says(const struct account *a, const struct pending *p)
     return false;
 }
 
-static void row_dropped(void *arg, enum store_result result, const struct store_batch *b)
-{
-    (void)arg, (void)result, (void)b;
-}
-
 static void drop_row(struct account *a, const struct pending *p)
 {
     struct store_batch *b = store_write(p->worker->store, hash_keyed(a->jid));
     STORE_ADD(b, &stmt_out_done, STORE_ANY_ROWS, SV_T(a->jid), SV_T(p->rcpt), SV_I(p->axis),
               SV_I(p->verb));
-    store_submit(b, p->worker->loop, 0, row_dropped, NULL);
+    store_submit(b, p->worker->loop, 0, NULL, NULL);
 }
 
 static void send_again(struct account *a, enum err e, void *arg)
