@@ -12,6 +12,7 @@
 #include "im/feature.h"
 #include "im/presence.h"
 #include "im/server.h"
+#include "im/users.h"
 #include "io/listen.h"
 #include "io/metrics.h"
 #include "store/store.h"
@@ -42,6 +43,7 @@ static const struct feature *const features[] = {
     &im_feature,
     &roster_feature,
     &presence_feature,
+    &users_feature,
     &disco_feature,
     &last_feature,
     &ping_feature,

@@ -108,7 +108,7 @@ static void last_unavailable(struct session *s, const struct stanza *st)
     if (account_available(a) > 0)
         return;
     struct arena *tmp = arena_create(0);
-    slice status = st == NULL ? SLICE("") : clip(stanza_child_text(st, KNOWN_STATUS, tmp));
+    slice status = clip(stanza_child_text(st, KNOWN_STATUS, tmp));
     struct store_batch *b = store_write(a->worker->store, account_lane(a));
     STORE_ADD(b, &last_put, STORE_ANY_ROWS, SV_I(a->id), SV_I(clock_wall_us()), SV_T(status));
     /* nobody waits: the worst that a failed write costs is an older answer */

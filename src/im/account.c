@@ -457,7 +457,7 @@ static enum err removal_prepare(struct mutation *m)
     for (const struct feature *const *f = features_all(); *f != NULL; f++)
         if ((*f)->remove != NULL)
             (*f)->remove(a, m->batch);
-    credentials_remove(m->batch, a->id);
+    credentials_add_delete(m->batch, a->id);
     return OK;
 }
 
@@ -469,6 +469,7 @@ static void removal_apply(struct mutation *m, enum err e)
         for (const struct feature *const *f = features_all(); *f != NULL; f++)
             if ((*f)->removed != NULL)
                 (*f)->removed(a);
+        r->done(r->arg, OK); /* first: the one who asked may sit in one of the sessions */
         LIST_EACH (it, &a->sessions)
             session_end(CONTAINER_OF(it, struct session, node), END_REMOVED);
         for (const struct feature *const *f = features_all(); *f != NULL; f++)
@@ -477,8 +478,9 @@ static void removal_apply(struct mutation *m, enum err e)
         mailbox_fini(a);
         a->mailbox = (struct mailbox){ 0 };
         a->state = ACCOUNT_ABSENT;
+    } else {
+        r->done(r->arg, e);
     }
-    r->done(r->arg, e);
     mem_free(&r);
 }
 

@@ -39,7 +39,7 @@ struct feature {
     void (*remove)(struct account *a, struct store_batch *b);
     void (*removed)(struct account *a);
     void (*session_available)(struct session *s); /* initial presence was sent (RFC 6121 §4.2) */
-    /* It is no longer available: st is what the client sent, NULL where the session just ended. */
+    /* It is no longer available; st: its unavailable presence, ours where the client sent none. */
     void (*session_unavailable)(struct session *s, const struct stanza *st);
     void (*session_ended)(struct session *s);
 };

@@ -444,6 +444,13 @@ void session_became_available(struct session *s)
         offline_flush(s);
 }
 
+void session_became_unavailable(struct session *s, const struct stanza *st)
+{
+    for (const struct feature *const *f = features_all(); *f != NULL; f++)
+        if ((*f)->session_unavailable != NULL)
+            (*f)->session_unavailable(s, st);
+}
+
 void session_priority_changed(struct session *s)
 {
     if (s->available && s->priority >= 0)

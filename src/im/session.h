@@ -103,6 +103,7 @@ bool session_queued(const struct session *s, uint64_t archive_id);
 
 /* Called by presence: initial presence was sent / the priority changed while available. */
 void session_became_available(struct session *s);
+void session_became_unavailable(struct session *s, const struct stanza *st);
 void session_priority_changed(struct session *s);
 
 /* Tickets: what the h of a session waits for. On any worker: finds the session's home. */
