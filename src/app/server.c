@@ -7,6 +7,7 @@
 #include "base/buf.h"
 #include "base/ensure.h"
 #include "base/log.h"
+#include "gate/c2s.h"
 #include "im/feature.h"
 #include "im/node.h"
 #include "im/worker.h"
@@ -121,6 +122,22 @@ static void stop_control(struct worker *w, void *arg)
         control_close(s->control);
 }
 
+static enum err open_listeners(struct server *s, struct why *why)
+{
+    const struct node_file *f = s->file;
+    size_t count = 0;
+    struct c2s_listen *listens =
+        arena_new(f->arena, struct c2s_listen, f->c2s.count + f->c2s_tls.count);
+    for (size_t i = 0; i < f->c2s.count; i++, count++)
+        listens[count] = (struct c2s_listen){ .address = f->c2s.item[i].address,
+                                              .proxy = f->c2s.item[i].proxy != 0 };
+    for (size_t i = 0; i < f->c2s_tls.count; i++, count++)
+        listens[count] = (struct c2s_listen){ .address = f->c2s_tls.item[i].address,
+                                              .tls = true,
+                                              .proxy = f->c2s_tls.item[i].proxy != 0 };
+    return c2s_create(&s->c2s, listens, count, s->tls, why);
+}
+
 static enum err start_node(struct server *s, struct why *why)
 {
     const struct node_file *f = s->file;
@@ -133,7 +150,8 @@ static enum err start_node(struct server *s, struct why *why)
                               .workers = worker_count(f),
                               .pin_workers = f->worker_pinning != 0,
                               .store = s->store,
-                              .gate = &c2s_gate };
+                              .gate = &c2s_gate,
+                              .gate_state = s->c2s };
     enum err e = node_create(&s->node, &conf, why);
     if (e == OK)
         e = node_start(s->node, why);
@@ -155,6 +173,8 @@ static enum err start_parts(struct server *s, struct why *why)
         e = open_store(s, why);
     if (e == OK)
         e = settings_load(s->store, why);
+    if (e == OK)
+        e = open_listeners(s, why);
     if (e == OK)
         e = start_node(s, why);
     if (e != OK)
@@ -195,6 +215,7 @@ static void apply_reload(struct worker *w, void *arg)
     const struct reload *r = arg;
     set_log(r->file);
     settings_fix(r->file->settings.item, r->file->settings.count);
+    c2s_set_tls(r->server->c2s, r->tls);
 }
 
 static void needs_restart(const char *key, void *arg)
@@ -256,6 +277,7 @@ void server_stop(struct server *s)
         control_destroy(&s->control);
         node_destroy(&s->node);
     }
+    c2s_destroy(&s->c2s);
     store_close(&s->store);
     tls_ctx_unref(&s->tls);
     if (s->lock_fd >= 0)

@@ -3,6 +3,7 @@
 #pragma once
 #include "base/err.h"
 
+struct c2s;
 struct control;
 struct node;
 struct node_file;
@@ -13,6 +14,7 @@ struct server {
     struct node_file *file;
     struct tls_ctx *tls;
     struct store *store;
+    struct c2s *c2s;
     struct node *node;
     struct control *control;
     int lock_fd; /* holds the lock of the data folder */
