@@ -130,10 +130,7 @@ static enum routed handle(struct account *a, struct stanza *st, struct origin or
         return iq_to_account(a, st, origin);
     if (a->state == ACCOUNT_READY)
         return presence_to_account(a, st, origin);
-    if (st->type == TYPE_SUBSCRIBE) /* RFC 6121 §3.1.3: nobody there */
-        route_send(a->worker, stanza_make(STANZA_PRESENCE, TYPE_UNSUBSCRIBED, stanza_to_bare(st),
-                                          stanza_from_bare(st), stanza_id(st), (slice){ 0 }));
-    stanza_unref(&st);
+    presence_to_nobody(a->worker, st);
     return ROUTED;
 }
 

@@ -157,7 +157,7 @@ void session_free(struct session *s)
     }
     mem_free(&s->queue);
     mem_free(&s->tickets);
-    stanza_unref(&s->presence);
+    presence_session_forget(s);
     metric_add(&sessions_now, -1);
     mem_free(&s);
 }
