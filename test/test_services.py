@@ -206,16 +206,16 @@ def test_private_xml_needs_a_namespace(alice, inner):
 
 def test_password_change_by_the_user(server, alice):
     other = server.client("alice", "other")
-    alice.result("set", REGISTER.format("<username>alice</username><password>new</password>"),
+    alice.result("set", REGISTER.format("<username>alice</username><password>new-pass</password>"),
                  to="localhost")
     other.expect_closed()
     assert server.connect("alice").authenticate() == "not-authorized"
-    server.login("alice", password="new")
+    server.login("alice", password="new-pass")
 
 
 def test_password_change_of_another(server, alice):
     condition, _ = alice.error(
-        "set", REGISTER.format("<username>bob</username><password>new</password>"),
+        "set", REGISTER.format("<username>bob</username><password>new-pass</password>"),
         to="localhost")
     assert condition in ("forbidden", "not-allowed", "bad-request")
     server.login("bob")
@@ -225,7 +225,7 @@ def test_registration_is_off(server):
     client = server.connect(tls="starttls")
     assert not client.offers("register", "http://jabber.org/features/iq-register")
     client.raw(f"<iq type='set' id='r'>"
-               f"{REGISTER.format('<username>eve</username><password>p</password>')}</iq>")
+               f"{REGISTER.format('<username>eve</username><password>eve-secret</password>')}</iq>")
     answer = client.wait("an answer", lambda: client.inbox.pop(0) if client.inbox else None)
     assert xml.condition(answer) in ("service-unavailable", "not-allowed", "not-authorized",
                                      "forbidden")
@@ -238,12 +238,12 @@ def test_registration(make_server):
     assert client.offers("register", "http://jabber.org/features/iq-register")
     form = client.result("get", REGISTER.format(""))
     assert {e.tag.partition("}")[2] for e in form} >= {"username", "password"}
-    taken = "<username>alice</username><password>p</password>"
+    taken = "<username>alice</username><password>eve-secret</password>"
     assert client.error("set", REGISTER.format(taken))[0] == "conflict"
     empty = "<username>eve</username><password/>"
     assert client.error("set", REGISTER.format(empty))[0] in ("not-acceptable", "bad-request")
-    client.result("set", REGISTER.format("<username>eve</username><password>p</password>"))
-    client.name, client.password = "eve", "p"
+    client.result("set", REGISTER.format("<username>eve</username><password>eve-secret</password>"))
+    client.name, client.password = "eve", "eve-secret"
     client.login()
 
 
