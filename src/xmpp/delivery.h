@@ -1,22 +1,23 @@
-/* delivery: the delivery rules of RFC 6121 §8 (Table 1 and text) as a table: what happens to a stanza
- * for a local account, by kind and type, by the form of its address and by what resources there are.
- * A bare-JID message goes to all sessions of non-negative priority. Pure. */
+/* delivery: the delivery rules of RFC 6121 §8 (Table 1 and text) as a table: what happens to a
+ * stanza for a local account, by kind and type, by the form of its address and by what resources
+ * there are. A bare-JID message goes to all sessions of non-negative priority. Pure. */
 #pragma once
 #include "xmpp/stanza_kind.h"
 
 enum delivery_to { TO_BARE, TO_FULL };
-enum delivery_have { /* what the account has */
+/* What the account has. */
+enum delivery_have {
     HAVE_NO_ACCOUNT,
-    HAVE_NONE,      /* no available resource */
-    HAVE_NEGATIVE,  /* only available resources of negative priority */
-    HAVE_SOME,      /* at least one of non-negative priority; for TO_FULL: but not the one asked for */
-    HAVE_MATCH      /* TO_FULL: the resource asked for is connected */
+    HAVE_NONE,     /* no available resource */
+    HAVE_NEGATIVE, /* only available resources of negative priority */
+    HAVE_SOME,     /* one of non-negative priority; with TO_FULL: but not the one asked for */
+    HAVE_MATCH     /* TO_FULL: the resource asked for is connected */
 };
 enum delivery {
     DELIVER_NONE,    /* silently ignored */
     DELIVER_ERROR,   /* service-unavailable */
     DELIVER_STORE,   /* offline: kept, or service-unavailable where nothing is kept */
-    DELIVER_ALL,     /* to all available resources of non-negative priority */
+    DELIVER_ALL,     /* messages: to all resources of non-negative priority; presence: to all */
     DELIVER_MATCH,   /* to the resource */
     DELIVER_AS_BARE, /* as if it had been addressed to the bare JID */
     DELIVER_ACCOUNT  /* the server answers on behalf of the account (IQ, subscription, probe) */

@@ -1,6 +1,7 @@
 /* jid: XMPP addresses (RFC 7622): localpart by UsernameCaseMapped (lower-cased), resourcepart by
- * OpaqueString, domainpart by IDNA2008/UTS 46; each part at most 1023 bytes after preparation. ASCII
- * addresses take a fast path without ICU. Pure; a prepared JID is plain bytes, compared bytewise. */
+ * OpaqueString, domainpart by IDNA2008/UTS 46; each part at most 1023 bytes after preparation.
+ * ASCII addresses take a fast path without ICU. Pure; a prepared JID is plain bytes, compared
+ * bytewise. */
 #pragma once
 #include "base/err.h"
 #include "base/slice.h"
@@ -14,8 +15,8 @@ struct jid {
 
 enum { JID_PART_MAX = 1023, JID_MAX = 3071 };
 
-/* Parses and prepares. The result borrows `text` if it is prepared already (the usual case), else it is
- * in tmp. E_SYNTAX: not a JID. */
+/* Parses and prepares. The result borrows `text` if it is prepared already (the usual case), else
+ * it is in tmp. E_SYNTAX: not a JID. */
 NODISCARD enum err jid_parse(struct jid *out, slice text, struct arena *tmp);
 /* As above for text that is known to be prepared (ours, from the database): splits only. */
 struct jid jid_split(slice prepared);
@@ -23,11 +24,13 @@ slice jid_bare(const struct jid *j); /* a prefix of full: local@domain, or the d
 static inline bool jid_is_bare(const struct jid *j) { return j->resource.len == 0; }
 static inline bool jid_is_domain(const struct jid *j) { return j->local.len == 0; }
 
-/* Single parts (SASL user names, bind requests, settings). E_SYNTAX: forbidden characters or too long. */
+/* Single parts (SASL user names, bind requests, settings). E_SYNTAX: forbidden characters or too
+ * long. */
 NODISCARD enum err jid_prep_local(slice text, struct arena *tmp, slice *out);
 NODISCARD enum err jid_prep_domain(slice text, struct arena *tmp, slice *out);
 NODISCARD enum err jid_prep_resource(slice text, struct arena *tmp, slice *out);
-/* OpaqueString of RFC 8265 for passwords (SCRAM and PLAIN); SASLprep's mappings agree on all that it allows. */
+/* OpaqueString of RFC 8265 for passwords (SCRAM and PLAIN); SASLprep's mappings agree on all that
+ * it allows. */
 NODISCARD enum err jid_prep_password(slice text, struct arena *tmp, slice *out);
 
 /* XEP-0106 JID escaping of a localpart, and back. */

@@ -1,16 +1,14 @@
-/* sasl: the server side of SASL as a pure machine (RFC 4422, RFC 5802 SCRAM, RFC 7677, RFC 4616 PLAIN,
- * RFC 5929 and RFC 9266 channel binding). The caller base64-decodes what the client sent, feeds it, and
- * does what the step says; keys come from the caller in the middle, so look-ups stay asynchronous.
- * No secret outlives sasl_destroy(); the
- * caller wipes its own copy of the decoded message. Messages are limited to 4 KiB. */
+/* sasl: the server side of SASL as a pure machine (RFC 4422, RFC 5802 SCRAM, RFC 7677, RFC 4616
+ * PLAIN, RFC 5929 and RFC 9266 channel binding). The caller base64-decodes what the client sent,
+ * feeds it, and does what the step says; keys come from the caller in the middle, so look-ups stay
+ * asynchronous. No secret outlives sasl_destroy(); the caller wipes its own copy of the decoded
+ * message. Messages are limited to 4 KiB. */
 #pragma once
 #include "base/err.h"
 #include "base/slice.h"
 
-struct arena;
-struct buf;
-
-enum sasl_mech { /* strongest first: the order in which they are offered */
+/* Strongest first: the order in which they are offered. */
+enum sasl_mech {
     SASL_SCRAM_SHA_512_PLUS,
     SASL_SCRAM_SHA_256_PLUS,
     SASL_SCRAM_SHA_1_PLUS,
@@ -38,23 +36,34 @@ struct scram_keys {
 };
 size_t scram_hash_len(enum scram_hash h);
 /* PBKDF2: slow, for helper threads only. `password` is prepared (jid_prep_password). */
-void scram_derive(struct scram_keys *out, enum scram_hash h, slice password, slice salt, uint32_t iterations);
-bool scram_verify(const struct scram_keys *keys, enum scram_hash h, slice password); /* slow too; constant-time compare */
-/* Keys for a user that does not exist: the same each time for the same name, unlike any password. */
-void scram_fake_keys(struct scram_keys *out, enum scram_hash h, slice user, slice server_secret, uint32_t iterations);
+void scram_derive(struct scram_keys *out, enum scram_hash h, slice password, slice salt,
+                  uint32_t iterations);
+/* Slow, too; compares in constant time. */
+bool scram_verify(const struct scram_keys *keys, enum scram_hash h, slice password);
+/* Keys of a user who does not exist: the same each time for the same name, unlike any password. */
+void scram_fake_keys(struct scram_keys *out, enum scram_hash h, slice user, slice server_secret,
+                     uint32_t iterations);
 
 enum sasl_step {
-    SASL_SEND,     /* send `out` as a challenge and wait for the response */
-    SASL_NEED_KEYS,/* look up keys of `user` (prepared localpart) for `hash`, then sasl_keys() */
-    SASL_CHECK_PASSWORD, /* PLAIN: verify `password` of `user` on a helper thread, then sasl_verdict() */
-    SASL_SUCCESS,  /* send `out` as additional data with success (may be empty) */
-    SASL_FAIL      /* send <failure/> with `failure`; the machine is at its end */
+    SASL_SEND,           /* send `out` as a challenge and wait for the response */
+    SASL_NEED_KEYS,      /* look up the keys of `user` for the mechanism's hash, then sasl_keys() */
+    SASL_CHECK_PASSWORD, /* verify `password` of `user` on a helper thread, then sasl_verdict() */
+    SASL_SUCCESS,        /* send `out` as additional data with success (may be empty) */
+    SASL_FAIL            /* send <failure/> with `failure`; the machine is at its end */
 };
 /* RFC 6120 §6.5 conditions */
 enum sasl_failure {
-    SASL_ABORTED, SASL_ACCOUNT_DISABLED, SASL_CREDENTIALS_EXPIRED, SASL_ENCRYPTION_REQUIRED,
-    SASL_INCORRECT_ENCODING, SASL_INVALID_AUTHZID, SASL_INVALID_MECHANISM, SASL_MALFORMED_REQUEST,
-    SASL_MECHANISM_TOO_WEAK, SASL_NOT_AUTHORIZED, SASL_TEMPORARY_AUTH_FAILURE
+    SASL_ABORTED,
+    SASL_ACCOUNT_DISABLED,
+    SASL_CREDENTIALS_EXPIRED,
+    SASL_ENCRYPTION_REQUIRED,
+    SASL_INCORRECT_ENCODING,
+    SASL_INVALID_AUTHZID,
+    SASL_INVALID_MECHANISM,
+    SASL_MALFORMED_REQUEST,
+    SASL_MECHANISM_TOO_WEAK,
+    SASL_NOT_AUTHORIZED,
+    SASL_TEMPORARY_AUTH_FAILURE
 };
 const char *sasl_failure_name(enum sasl_failure f); /* "not-authorized" */
 
@@ -68,17 +77,20 @@ struct sasl_binding {
 };
 
 struct sasl; /* heap; freed at success or failure (design §9) */
-struct sasl *sasl_create(enum sasl_mech mech, const struct sasl_binding *binding, slice domain, slice nonce);
+struct sasl *sasl_create(enum sasl_mech mech, const struct sasl_binding *binding, slice domain,
+                         slice nonce);
 void sasl_destroy(struct sasl **s);
-/* One message of the client (the initial response or a response). `has` false: there was none ("" is
- * given as "=" on the wire and is present but empty). Outputs stay valid until the next call. A message
- * while a step waits for the caller ends the exchange: cancel the look-up then. */
+/* One message of the client (the initial response or a response). `present` false: there was none
+ * ("" is given as "=" on the wire and is present but empty). Outputs stay valid until the next
+ * call. A message while a step waits for the caller ends the exchange: cancel the look-up then. */
 enum sasl_step sasl_feed(struct sasl *s, bool present, slice message);
-enum sasl_step sasl_keys(struct sasl *s, const struct scram_keys *keys); /* fake keys for unknown users */
+/* The answer to SASL_NEED_KEYS: fake ones for unknown users. */
+enum sasl_step sasl_keys(struct sasl *s, const struct scram_keys *keys);
 /* The answer to SASL_CHECK_PASSWORD; `ok` false also ends a SCRAM exchange that waits for keys. */
 enum sasl_step sasl_verdict(struct sasl *s, enum sasl_failure failure, bool ok);
 slice sasl_out(const struct sasl *s);
-slice sasl_user(const struct sasl *s);     /* prepared localpart */
-slice sasl_authzid(const struct sasl *s);  /* prepared; empty: none. Must equal user@domain, else SASL_INVALID_AUTHZID */
+slice sasl_user(const struct sasl *s); /* prepared localpart */
+/* Prepared; empty: none. It is user@domain, else the exchange fails with SASL_INVALID_AUTHZID. */
+slice sasl_authzid(const struct sasl *s);
 slice sasl_password(const struct sasl *s); /* PLAIN, prepared */
 enum sasl_failure sasl_why(const struct sasl *s);

@@ -222,26 +222,32 @@ static void decodes_user_names(void **state)
     sasl_destroy(&s);
 }
 
+/* What a client knows when it writes its last message. */
+struct client {
+    const char *gs2, *first_bare, *nonce;
+    slice binding, challenge;
+    const struct scram_keys *keys; /* salt and count alone */
+};
+
 /* The client's half, written anew over another API of the library. */
-static void client_final(char *out, size_t cap, const char *gs2, slice binding,
-                         const char *first_bare, slice challenge, const char *nonce,
-                         const struct scram_keys *k)
+static void client_final(char *out, size_t cap, const struct client *cl)
 {
     struct buf b;
     buf_init(&b, 2000);
-    buf_printf(&b, "%s%.*s", gs2, SLICE_ARG(binding));
+    buf_printf(&b, "%s%.*s", cl->gs2, SLICE_ARG(cl->binding));
     struct buf c;
     buf_init(&c, 2000);
     buf_lit(&c, "c=");
     base64_encode(&c, buf_slice(&b));
-    buf_printf(&c, ",r=%s", nonce);
+    buf_printf(&c, ",r=%s", cl->nonce);
     uint8_t salted[32], client_key[32], stored[32], signature[32];
-    PKCS5_PBKDF2_HMAC("pencil", 6, k->salt, k->salt_len, (int)k->iterations, EVP_sha256(), 32,
-                      salted);
+    PKCS5_PBKDF2_HMAC("pencil", 6, cl->keys->salt, cl->keys->salt_len, (int)cl->keys->iterations,
+                      EVP_sha256(), 32, salted);
     HMAC(EVP_sha256(), salted, 32, (const unsigned char *)"Client Key", 10, client_key, NULL);
     EVP_Digest(client_key, 32, stored, NULL, EVP_sha256(), NULL);
     buf_clear(&b);
-    buf_printf(&b, "%s,%.*s,%.*s", first_bare, SLICE_ARG(challenge), SLICE_ARG(buf_slice(&c)));
+    buf_printf(&b, "%s,%.*s,%.*s", cl->first_bare, SLICE_ARG(cl->challenge),
+               SLICE_ARG(buf_slice(&c)));
     HMAC(EVP_sha256(), stored, 32, (const unsigned char *)b.ptr, b.len, signature, NULL);
     for (int i = 0; i < 32; i++)
         client_key[i] ^= signature[i];
@@ -263,7 +269,8 @@ static enum sasl_step bound_login(const char *type, const struct sasl_binding *o
     struct sasl *s = start(SASL_SCRAM_SHA_256_PLUS, ours, "def");
     assert_int_equal(feed(s, first), SASL_NEED_KEYS);
     assert_int_equal(sasl_keys(s, &keys), SASL_SEND);
-    client_final(last, sizeof last, gs2, said, "n=user,r=abc", sasl_out(s), "abcdef", &keys);
+    struct client client = { gs2, "n=user,r=abc", "abcdef", said, sasl_out(s), &keys };
+    client_final(last, sizeof last, &client);
     enum sasl_step step = feed(s, last);
     sasl_destroy(&s);
     return step;

@@ -78,7 +78,7 @@ static const struct rule out_rules[SUB_VERB_COUNT][SUB_STATE_COUNT] = {
 };
 
 static const struct rule in_rules[SUB_VERB_COUNT][SUB_STATE_COUNT] = {
-    [SUB_SUBSCRIBE] = { /* A.3.1, §3.1.3: asked again is not delivered again; granted is confirmed */
+    [SUB_SUBSCRIBE] = { /* A.3.1, §3.1.3: asked again: silence; granted: confirmed */
         [SUB_NONE] = { SUB_NONE_PENDING_IN, SUB_DELIVER },
         [SUB_NONE_PENDING_OUT] = { SUB_NONE_PENDING_OUT_IN, SUB_DELIVER },
         STAY(SUB_NONE_PENDING_IN, 0),
