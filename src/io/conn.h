@@ -90,7 +90,9 @@ enum conn_hold {
     CONN_HOLD_STREAM = 1,
     CONN_HOLD_RATE = 2,
     CONN_HOLD_PRESSURE = 4,
-    CONN_HOLD_MOVE = 8
+    CONN_HOLD_MOVE = 8,
+    CONN_HOLD_OUTPUT = 16,
+    CONN_HOLD_UNFINISHED = 32
 };
 void conn_hold(struct conn *c, unsigned reason);
 /* Unread bytes are offered again later in this tick. */
