@@ -88,6 +88,7 @@ static void insert(struct roster *r, struct roster_item *item)
     map_put(&r->by_jid, item);
 }
 
+/* The hole is filled from the end of its part, and what that leaves from the end of the array. */
 static void take_out(struct roster *r, struct roster_item *item)
 {
     uint32_t hole = item->at;
@@ -96,7 +97,9 @@ static void take_out(struct roster *r, struct roster_item *item)
         place(r, r->items[--r->seen], hole);
         hole = r->seen;
     }
-    place(r, r->items[--r->count], hole);
+    r->count--;
+    if (hole < r->count)
+        place(r, r->items[r->count], hole);
     r->pending -= sub_state_pending_in(item->state) ? 1 : 0;
     r->listed -= (item->flags & ROSTER_LISTED) != 0 ? 1 : 0;
 }

@@ -210,6 +210,26 @@ static void test_new(void **state)
     roster_fini(&r);
 }
 
+/* Contacts that see the owner leave from every place, while the second part is empty. */
+static void test_all_see(void **state)
+{
+    static const char *const jids[] = { "a@x", "b@x", "c@x", "d@x" };
+    struct roster r;
+    (void)state;
+    roster_init(&r);
+    for (int round = 0; round < 4; round++) {
+        for (int i = 0; i < 4; i++)
+            put(&r, jids[i], SUB_BOTH, ROSTER_LISTED, ROSTER_SHOWN);
+        assert_int_equal(r.seen, 4);
+        for (int i = 0; i < 4; i++)
+            put(&r, jids[(i + round) % 4], SUB_FROM, ROSTER_LISTED, ROSTER_SHOWN);
+        for (int i = 0; i < 4; i++)
+            put(&r, jids[(i * 3 + round) % 4], SUB_NONE, 0, ROSTER_SHOWN);
+        assert_int_equal(r.count, 0);
+    }
+    roster_fini(&r);
+}
+
 static void test_write(void **state)
 {
     struct roster r;
@@ -342,6 +362,7 @@ int main(void)
         cmocka_unit_test(test_versions),
         cmocka_unit_test(test_request_ends_with_its_answer),
         cmocka_unit_test(test_new),
+        cmocka_unit_test(test_all_see),
         cmocka_unit_test(test_write),
         cmocka_unit_test(test_empty_account),
         cmocka_unit_test_setup_teardown(test_rows, database_open, database_close),
