@@ -39,7 +39,8 @@ def test_resource_may_contain_anything_legal(authenticated):
     assert authenticated.bind("a/b@c d \u20ac") == "alice@localhost/a/b@c d \u20ac"
 
 
-@pytest.mark.parametrize("resource", ["x" * 1024, "\u0081", "a\u2028b"])
+@pytest.mark.parametrize("resource", ["x" * 1024, "\u0081", "a\u2028b"],
+                         ids=["too long", "control", "line separator"])
 def test_bad_resource(authenticated, resource):
     condition, kind = authenticated.error("set", BIND.format(resource))
     assert (condition, kind) == ("bad-request", "modify")

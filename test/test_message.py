@@ -107,7 +107,8 @@ def test_foreign_domain(alice):
 
 
 @pytest.mark.parametrize("to", ["@localhost", "a@", "a b@localhost", "a@b@c",
-                                "x" * 1100 + "@localhost"])
+                                "x" * 1100 + "@localhost"],
+                         ids=["no local part", "no domain", "space", "two @", "too long"])
 def test_malformed_address(alice, to):
     """RFC 6120 §8.3.3.8"""
     alice.send(chat(to, "hi", ident="m"))
@@ -226,8 +227,8 @@ def test_hints(server, alice, hint, kept):
 
 
 def test_store_hint(server, alice):
-    alice.send("<message to='bob@localhost' type='chat'><received xmlns='urn:xmpp:receipts' id='1'/>"
-               "<store xmlns='urn:xmpp:hints'/></message>")
+    alice.send("<message to='bob@localhost' type='chat'>"
+               "<received xmlns='urn:xmpp:receipts' id='1'/><store xmlns='urn:xmpp:hints'/></message>")
     alice.ping()
     bob = server.client("bob", "b")
     bob.expect("<message><received xmlns='urn:xmpp:receipts' id='1'/></message>")
@@ -282,7 +283,8 @@ def test_forged_ids_and_delays_are_dropped(alice, bob):
     """XEP-0359 §3.1: only the server speaks for the account."""
     alice.send(chat(bob, "hi", "<stanza-id xmlns='urn:xmpp:sid:0' by='bob@localhost' id='forged'/>"
                     "<origin-id xmlns='urn:xmpp:sid:0' id='mine'/>"
-                    "<delay xmlns='urn:xmpp:delay' from='localhost' stamp='2001-01-01T00:00:00Z'/>"))
+                    "<delay xmlns='urn:xmpp:delay' from='localhost' "
+                    "stamp='2001-01-01T00:00:00Z'/>"))
     found = bob.expect("<message><origin-id xmlns='urn:xmpp:sid:0' id='mine'/></message>")
     assert "forged" not in str(stanza_ids(found))
     assert found.find(f"{{{xml.DELAY}}}delay") is None

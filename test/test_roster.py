@@ -33,7 +33,7 @@ def alice(server):
 
 
 def push(client, item):
-    return client.expect(f"<iq type='set' to='{client.jid}' id='*'>{QUERY.format('', item)}</iq>")
+    return client.expect(f"<iq type='set' id='*'>{QUERY.format('', item)}</iq>")
 
 
 def test_empty(server):
@@ -94,7 +94,8 @@ def test_subscription_is_not_the_clients_to_set(alice):
     ("<item jid='a@localhost'><group/></item>", ["not-acceptable"]),
     ("<item jid='a@localhost' name='%s'/>" % ("n" * 5000), ["not-acceptable"]),
     ("<item jid='a@localhost'><group>%s</group></item>" % ("g" * 5000), ["not-acceptable"]),
-])
+], ids=["nothing", "two items", "no jid", "bad jid", "group twice", "empty group", "long name",
+        "long group"])
 def test_bad_set(alice, item, conditions):
     """§2.3.3"""
     condition, _ = refuse(alice, item)

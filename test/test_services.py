@@ -1,4 +1,4 @@
-"""Small services: disco, caps, ping, version, time, last, vCard, register, private, contact info."""
+"""Small services: disco, caps, ping, version, time, last, vCard, registration, private XML."""
 import base64
 import hashlib
 import re

@@ -451,8 +451,9 @@ def test_proxy_header_names_the_client(make_server):
     assert "192.0.2.7" in str(server.rows("session", "list"))
 
 
-@pytest.mark.parametrize("data", [OPEN.encode(), b"\r\n\r\n\0\r\nQUIT\n\x31\x11\x00\x0c" + b"x" * 12,
-                                  b"PROXY TCP4 1.2.3.4 1.2.3.4 1 1\r\n"])
+@pytest.mark.parametrize("data", [
+    OPEN.encode(), b"\r\n\r\n\0\r\nQUIT\n\x31\x11\x00\x0c" + b"x" * 12,
+    b"PROXY TCP4 1.2.3.4 1.2.3.4 1 1\r\n"], ids=["none", "version 3", "version 1"])
 def test_without_a_proxy_header_there_is_no_stream(make_server, data):
     server = make_server(proxy=True)
     client = server.dial(tls="none")

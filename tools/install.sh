@@ -1,0 +1,27 @@
+#!/bin/bash
+# install.sh: sourced. Installs what tools/packages lists and the machine lacks.
+
+# install_packages KIND...: Debian packages; asks the network only when one is missing.
+install_packages() {
+    local wanted missing=() name sudo=
+    wanted=$(awk -v kinds=" $* " '/^[^#]/ && index(kinds, " " $1 " ") { print $2 }' tools/packages)
+    for name in $wanted; do
+        dpkg-query -W -f '${db:Status-Abbrev}' "$name" 2>/dev/null | grep -q '^ii' ||
+            missing+=("$name")
+    done
+    [ "${#missing[@]}" -eq 0 ] && return 0
+    [ "$(id -u)" -eq 0 ] || sudo=sudo
+    echo "installing ${missing[*]}"
+    $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends \
+        "${missing[@]}" ||
+        { $sudo apt-get update -q &&
+            $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -q \
+                --no-install-recommends "${missing[@]}"; }
+}
+
+# install_js: the npm packages of test/js, from its lock file.
+install_js() {
+    [ test/js/node_modules/.package-lock.json -nt test/js/package-lock.json ] && return 0
+    npm ci --prefix test/js --no-audit --no-fund --loglevel=error &&
+        touch test/js/node_modules/.package-lock.json
+}

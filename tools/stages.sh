@@ -1,0 +1,179 @@
+#!/bin/bash
+# stages.sh: sourced by ./check. A stage is a function stage_NAME that writes its log to standard
+# output and succeeds or fails; how many tests it ran is read from that log. Stages of one row of
+# PLAN run side by side, rows one after the other.
+# shellcheck source=tools/install.sh
+. tools/install.sh
+
+LOGS=build/log
+FUZZ_SECONDS=${FUZZ_SECONDS:-20}
+PLAN=(
+    "lint build-gcc"
+    "build-clang build-debug-gcc"
+    "unit unit-asan"
+    "build-fuzz unit-tsan"
+    "e2e fuzz"
+    "migration e2e-asan"
+)
+
+# --- what runs ---
+
+make_quiet() { make --no-print-directory "$@"; }
+
+tests_of() { # MODE FOLDER...: names of the unit tests in these folders
+    local mode=$1 folder
+    shift
+    for folder in "$@"; do
+        find "src/$folder" -name '*_test.c' | sort | sed "s|^src/\(.*\)\.c$|build/$mode/\1|"
+    done
+}
+
+folders() { find src -mindepth 1 -maxdepth 1 -type d -printf '%f\n' | sort; }
+
+# Runs each test program; one that crashes does not stop the others.
+run_units() { # MODE FOLDER...
+    local tests test failed=0
+    mapfile -t tests < <(tests_of "$@")
+    make_quiet -k -j2 MODE="$1" "${tests[@]}" || failed=1
+    for test in "${tests[@]}"; do
+        if [ ! -x "$test" ]; then
+            echo "@failed $test: not built"
+        elif ! timeout 300 "$test" > "$LOGS/one.$1" 2>&1; then
+            failed=1
+            cat "$LOGS/one.$1"
+            grep -q 'FAILED' "$LOGS/one.$1" || echo "@failed $test: ended early"
+        else
+            cat "$LOGS/one.$1"
+        fi
+    done
+    rm -f "$LOGS/one.$1"
+    return "$failed"
+}
+
+run_pytest() { # MODE ARGUMENT...
+    local mode=$1
+    shift
+    MUSTERD=build/$mode/musterd PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 -m pytest -q \
+        --tb=short -rfEs --basetemp="$(mktemp -d -t muster-check.XXXXXX)/t" "$@"
+}
+
+stage_lint() { tools/lint; }
+
+docs_are_current() {
+    local name
+    for name in config commands; do
+        build/release/musterd --dump-docs "$name" | diff -u "docs/$name.md" - ||
+            { echo "docs/$name.md differs from its rows: run make docs"; return 1; }
+    done
+}
+
+stage_build-gcc() { make_quiet -j2 all && docs_are_current; }
+stage_build-clang() { make_quiet -j2 MODE=debug all; }
+stage_build-debug-gcc() { make_quiet MODE=gcc all; }
+stage_unit() { mapfile -t all < <(folders) && run_units debug "${all[@]}"; }
+stage_unit-asan() { mapfile -t all < <(folders) && run_units asan "${all[@]}"; }
+stage_unit-tsan() { run_units tsan io store bus; }
+stage_build-fuzz() { make_quiet -j2 -k fuzz-build; }
+
+fuzz_one() { # TARGET
+    local name corpus
+    name=$(basename "$1" _fuzz)
+    corpus=$LOGS/corpus/$name
+    mkdir -p "$corpus" "fuzz/corpus/$name"
+    local dict=()
+    [ -f "fuzz/dict/$name.dict" ] && dict=("-dict=fuzz/dict/$name.dict")
+    if [ -n "$(ls "fuzz/corpus/$name")" ]; then
+        "$1" -runs=0 -rss_limit_mb=2048 "fuzz/corpus/$name" || { echo "@failed $name"; return 1; }
+    fi
+    "$1" -max_total_time="$FUZZ_SECONDS" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
+        -artifact_prefix="$LOGS/$name-" "${dict[@]}" "$corpus" "fuzz/corpus/$name" ||
+        { echo "@failed $name"; return 1; }
+    echo "@passed $name"
+}
+
+stage_fuzz() {
+    local target failed=0
+    export LOGS FUZZ_SECONDS
+    export -f fuzz_one
+    make_quiet -k fuzz-build || failed=1
+    # shellcheck disable=SC2016 # expanded by the inner shell
+    find src -name '*_fuzz.c' | sort | sed 's|^src/\(.*\)\.c$|build/fuzz/\1|' |
+        xargs -P 2 -n 1 bash -c 'fuzz_one "$0" > "$LOGS/fuzz.${0##*/}" 2>&1' || failed=1
+    for target in "$LOGS"/fuzz.*; do
+        cat "$target"
+        rm "$target"
+    done
+    return "$failed"
+}
+
+stage_e2e() { make_quiet all && install_js && run_pytest release test; }
+stage_migration() { make_quiet all && run_pytest release -m core --migration=off test; }
+stage_e2e-asan() {
+    make_quiet -j2 MODE=asan all && MUSTER_TIMEOUT=30 run_pytest asan -m "not slow and not release" test
+}
+
+# --- what is counted and printed ---
+
+# Sums of a log: cmocka ("[  PASSED  ] 3 test(s)."), pytest ("3 passed, 1 failed in 2s"), @passed.
+count() { # LOG -> "passed failed skipped"
+    awk '/^\[ +PASSED +\] [0-9]+ test/ { passed += $4 }
+         /^\[ +FAILED +\] [^:]*: [0-9]+ test/ { sub(/.*: /, ""); failed += $1; next }
+         /^\[ +FAILED +\] [0-9]+ test/ { failed += $4 }
+         /^@passed/ { passed++ }
+         /^@failed/ { failed++ }
+         /^[0-9]+ (passed|failed|skipped|error)|^no tests ran/ && / in [0-9.]+s/ {
+             for (i = 1; i < NF; i++) {
+                 if ($(i + 1) ~ /^passed/) passed += $i
+                 if ($(i + 1) ~ /^(failed|error)/) failed += $i
+                 if ($(i + 1) ~ /^skipped/) skipped += $i
+             } }
+         END { print passed + 0, failed + 0, skipped + 0 }' "$1"
+}
+
+run_stage() { # NAME: one line, and the numbers into $LOGS/NAME.count
+    local name=$1 log=$LOGS/$1.log start=$EPOCHREALTIME ok=ok passed failed skipped seconds
+    "stage_$name" > "$log" 2>&1 || ok=FAILED
+    seconds=$(awk -v a="$start" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.1f", b - a }')
+    read -r passed failed skipped <<< "$(count "$log")"
+    local summary="$passed tests"
+    [ "$((passed + failed + skipped))" -eq 0 ] && summary=
+    if [ "$ok" = ok ] && [ "$failed" -gt 0 ]; then ok=FAILED; fi
+    if [ "$ok" = FAILED ] && [ "$failed" -eq 0 ]; then failed=1; fi
+    if [ "$ok" = ok ] && [ -z "$summary" ]; then passed=1; fi
+    if [ "$skipped" -gt 0 ]; then summary="$summary, $skipped skipped"; fi
+    if [ "$ok" = FAILED ]; then summary="${summary:+$summary, }$failed failed"; fi
+    {
+        printf '%-16s %-6s %7ss%s\n' "$name" "$ok" "$seconds" "${summary:+  ($summary)}"
+        if [ "$ok" = FAILED ]; then
+            tail -n 40 "$log" | sed 's/^/    /'
+            echo "    the whole log: $log"
+        fi
+    } > "$LOGS/$name.line"
+    cat "$LOGS/$name.line"
+    echo "$passed $failed" > "$LOGS/$name.count"
+}
+
+run_check() {
+    local wanted=" $* " row name start=$EPOCHREALTIME
+    mkdir -p "$LOGS"
+    rm -f "$LOGS"/*.count
+    for name in "$@"; do
+        if ! declare -F "stage_$name" > /dev/null; then
+            echo "no stage '$name'; there are: ${PLAN[*]}" >&2
+            return 2
+        fi
+    done
+    install_packages build check > "$LOGS/install.log" 2>&1 ||
+        { tail -n 20 "$LOGS/install.log"; echo "packages are missing" >&2; }
+    for row in "${PLAN[@]}"; do
+        for name in $row; do
+            if [ $# -eq 0 ] || [[ $wanted == *" $name "* ]]; then
+                run_stage "$name" &
+            fi
+        done
+        wait
+    done
+    awk -v a="$start" -v b="$EPOCHREALTIME" 'BEGIN { printf "all in %.0f s\n", b - a }'
+    cat "$LOGS"/*.count | awk '{ passed += $1; failed += $2 }
+        END { printf "%d passed, %d failed\n", passed, failed; exit failed > 0 }'
+}
