@@ -119,7 +119,6 @@ static struct refusal check_password(slice text, struct arena *tmp, slice *out)
 struct signup {
     struct arena *arena; /* holds this, too */
     struct worker *worker;
-    struct auth auth;
     slice id, domain, address, jid;
     preauth_reply_fn *reply;
     void *arg;
@@ -186,7 +185,7 @@ static struct refusal signup_start(struct signup *s, const struct elem *query)
         return (struct refusal){ SE_NOT_ACCEPTABLE, /* §3.1.1 */
                                  SLICE("too many accounts from your address; try again later") };
     s->jid = slice_of(arena_printf(s->arena, "%.*s@%.*s", SLICE_ARG(local), SLICE_ARG(s->domain)));
-    credentials_create(&s->auth, s->jid, password, signup_done, s);
+    credentials_create(&s->worker->auth, s->jid, password, signup_done, s);
     return accepted;
 }
 
@@ -198,7 +197,6 @@ static void preauth_iq(struct worker *w, const struct stanza *st, slice domain, 
     *s = (struct signup){
         .arena = arena,
         .worker = w,
-        .auth = { w->store, w->work, w->loop },
         .id = slice_dup(arena, stanza_id(st)),
         .domain = slice_dup(arena, domain),
         .address = slice_dup(arena, address),
@@ -281,15 +279,9 @@ static void remove_account(struct iq *iq, struct account *a)
     }
 }
 
-/* In the arena of its IQ. */
-struct change {
-    struct iq *iq;
-    struct auth auth;
-};
-
 static void changed(void *arg, enum err e, const struct credentials *c)
 {
-    struct iq *iq = ((struct change *)arg)->iq;
+    struct iq *iq = arg;
     struct account *a = iq->sender;
     (void)c;
     if (e != OK) {
@@ -326,9 +318,7 @@ static void change_password(struct iq *iq, struct account *a)
         return;
     }
     struct iq *held = iq_hold(iq);
-    struct change *c = arena_new(held->tmp, struct change, 1);
-    *c = (struct change){ held, { held->worker->store, held->worker->work, held->worker->loop } };
-    credentials_set(&c->auth, a->jid, password, changed, c);
+    credentials_set(&held->worker->auth, a->jid, password, changed, held);
 }
 
 static void register_set(struct iq *iq)

@@ -18,7 +18,6 @@ static struct log_area log_users = { .name = "users" };
 /* A command on its way; in the arena of its call. */
 struct task {
     struct command_call *call;
-    struct auth auth;
     slice jid;      /* bare, of the account; or the domain */
     slice resource; /* empty: all */
     uint32_t rows;
@@ -128,12 +127,15 @@ static bool password_ok(struct command_call *call, slice *out)
 
 static struct task *task_new(struct command_call *call, slice jid)
 {
-    struct worker *w = call->worker;
     struct task *t = arena_new(call->arena, struct task, 1);
     t->call = call;
-    t->auth = (struct auth){ w->store, w->work, w->loop };
     t->jid = jid;
     return t;
+}
+
+static const struct auth *auth_of(const struct task *t)
+{
+    return &((const struct worker *)t->call->worker)->auth;
 }
 
 /* On the worker that is the account's home. */
@@ -184,7 +186,7 @@ static void run_user_add(struct command_call *call)
     if (!account_ok(call, command_arg(call, "jid"), &jid) || !password_ok(call, &password))
         return;
     struct task *t = task_new(call, jid_bare(&jid));
-    credentials_create(&t->auth, t->jid, password, user_added, t);
+    credentials_create(auth_of(t), t->jid, password, user_added, t);
 }
 
 /* user password */
@@ -227,7 +229,7 @@ static void run_user_password(struct command_call *call)
     if (!account_ok(call, command_arg(call, "jid"), &jid) || !password_ok(call, &password))
         return;
     struct task *t = task_new(call, jid_bare(&jid));
-    credentials_set(&t->auth, t->jid, password, password_set, t);
+    credentials_set(auth_of(t), t->jid, password, password_set, t);
 }
 
 /* user del */
@@ -297,7 +299,7 @@ static void users_page(void *arg, enum err e, const struct credentials_row *rows
         command_done(call, "there may be more: go on with --after %.*s",
                      SLICE_ARG(rows[count - 1].jid));
     else
-        credentials_list(&t->auth, t->jid, rows[count - 1].jid, users_page, t);
+        credentials_list(auth_of(t), t->jid, rows[count - 1].jid, users_page, t);
 }
 
 static void run_user_list(struct command_call *call)
@@ -312,7 +314,7 @@ static void run_user_list(struct command_call *call)
             return;
     }
     struct task *t = task_new(call, domain);
-    credentials_list(&t->auth, t->jid, after, users_page, t);
+    credentials_list(auth_of(t), t->jid, after, users_page, t);
 }
 
 /* session list */
