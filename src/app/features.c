@@ -12,7 +12,7 @@
 #include "gate/c2s.h"
 #include "im/feature.h"
 #include "im/presence.h"
-#include "im/server.h"
+#include "im/rows.h"
 #include "im/users.h"
 #include "io/listen.h"
 #include "io/metrics.h"
@@ -38,13 +38,29 @@ static const struct feature auth_feature = {
 };
 
 static const struct feature *const features[] = {
-    &io_feature,    &store_feature,        &auth_feature,
-    &im_feature,    &roster_feature,       &presence_feature,
-    &users_feature, &disco_feature,        &last_feature,
-    &ping_feature,  &private_feature,      &register_feature,
-    &time_feature,  &vcard_feature,        &version_feature,
-    &c2s_feature,   &settings_feature,     &status_feature,
-    &log_feature,   &config_check_feature, NULL,
+    &io_feature,
+    &store_feature,
+    &auth_feature,
+    &account_feature,
+    &session_feature,
+    &message_feature,
+    &roster_feature,
+    &presence_feature,
+    &users_feature,
+    &disco_feature,
+    &last_feature,
+    &ping_feature,
+    &private_feature,
+    &register_feature,
+    &time_feature,
+    &vcard_feature,
+    &version_feature,
+    &c2s_feature,
+    &settings_feature,
+    &status_feature,
+    &log_feature,
+    &config_check_feature,
+    NULL,
 };
 
 static void register_rows(const struct feature *f)

@@ -7,6 +7,7 @@
 #include "im/feature.h"
 #include "im/node.h"
 #include "im/presence.h"
+#include "im/rows.h"
 #include "im/server.h"
 #include "im/session_private.h"
 #include "im/worker.h"

@@ -42,4 +42,5 @@ struct gate_ops {
     void (*down)(struct stream *s, const struct down *d);
     void (*arrive)(struct worker *w, void *conn); /* a connection that migrated to this worker */
     void (*pressure)(struct worker *w, bool on);  /* the mesh is full: reading stops or goes on */
+    void (*end)(struct worker *w);    /* after the loops have ended: frees */
 };

@@ -9,6 +9,7 @@
 #include "im/account.h"
 #include "im/archive.h"
 #include "im/node.h"
+#include "im/rows.h"
 #include "im/server.h"
 #include "im/worker.h"
 #include "xmpp/delivery.h"

@@ -5,8 +5,11 @@
 #include "bus/bus.h"
 #include "codec/xml_read.h"
 #include "im/account.h"
+#include "im/archive.h"
 #include "im/frames.h"
 #include "im/gate.h"
+#include "im/presence.h"
+#include "im/presence.h"
 #include "im/server.h"
 #include "im/sessions_saved.h"
 #include "im/worker.h"
@@ -41,6 +44,7 @@ static void worker_init(struct worker *w, struct node *n, unsigned index)
 {
     *w = (struct worker){ .node = n, .index = index, .store = n->store, .work = n->work };
     w->loop = loop_create(index);
+    w->auth = (struct auth){ n->store, n->work, w->loop };
     w->xml = xml_work_create();
     map_init(&w->accounts, account_key);
     map_init(&w->sessions, session_key);
@@ -59,6 +63,7 @@ enum err node_create(struct node **out, const struct node_conf *conf, struct why
     n->id = conf->id;
     n->store = conf->store;
     n->gate = conf->gate;
+    n->gate_state = conf->gate_state;
     n->slot_key = slot_key;
     n->worker_count = conf->workers;
     n->pin_workers = conf->pin_workers;
@@ -95,8 +100,27 @@ static void *worker_main(void *arg)
     return NULL;
 }
 
+static void ids_read(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct node *n = arg;
+    if (result == STORE_OK && store_row_count(b, 0) > 0)
+        n->ids_floor_us = (uint64_t)store_int(b, 0, 0, 0);
+}
+
+static void replay(struct worker *w, void *unused)
+{
+    (void)unused;
+    presence_replay(w);
+}
+
 enum err node_start(struct node *n, struct why *why)
 {
+    struct store_batch *b = store_read(n->store, 0);
+    store_add(b, &archive_reserved, STORE_ANY_ROWS, NULL, 0);
+    if (store_run(b, ids_read, n) != STORE_OK) {
+        why_set(why, "the database does not answer: see the log above");
+        return E_DOWN;
+    }
     pthread_attr_t attr;
     pthread_attr_init(&attr);
     pthread_attr_setstacksize(&attr, 512 * 1024);
@@ -108,8 +132,11 @@ enum err node_start(struct node *n, struct why *why)
         }
     }
     pthread_attr_destroy(&attr);
-    if (e == OK)
-        node_call(n, 0, sessions_restore, NULL);
+    if (e != OK)
+        return e;
+    for (unsigned i = 0; i < n->worker_count; i++)
+        node_call(n, i, replay, NULL);
+    node_call(n, 0, sessions_restore, NULL);
     return e;
 }
 
@@ -255,6 +282,8 @@ void node_destroy(struct node **pn)
     for (unsigned i = 0; i < n->worker_count; i++) {
         struct worker *w = &n->workers[i];
         accounts_stop(w);
+        if (w->gate != NULL)
+            n->gate->end(w);
         loop_destroy(&w->loop);
         map_fini(&w->accounts);
         map_fini(&w->sessions);

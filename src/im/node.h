@@ -29,6 +29,7 @@ struct node_conf {
     bool pin_workers;               /* to one CPU each */
     struct store *store;            /* open; stays the caller's */
     const struct gate_ops *gate;
+    void *gate_state;               /* of the gate, for all workers */
 };
 
 struct node {
@@ -43,6 +44,7 @@ struct node {
     struct store *store;
     struct work_pool *work;
     const struct gate_ops *gate;
+    void *gate_state;
     struct hash_key slot_key;       /* the same on all nodes */
     uint8_t slot_worker[NODE_SLOTS];/* slot -> worker */
     uint64_t start_wall_us;

@@ -34,4 +34,3 @@ void accounts_stop(struct worker *w);   /* frees all, after the loops have ended
 void offline_flush(struct session *s);  /* delivers what is unsettled */
 void offline_continue(struct session *s); /* the client took some of it */
 void offline_cancel(struct session *s);
-extern const struct feature im_feature; /* settings, schema, metrics of this folder */

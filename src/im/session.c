@@ -10,6 +10,7 @@
 #include "im/frames.h"
 #include "im/node.h"
 #include "im/presence.h"
+#include "im/rows.h"
 #include "im/server.h"
 #include "im/session_private.h"
 #include "im/worker.h"
@@ -93,7 +94,7 @@ static struct metric expired = { .name = "muster_sessions_expired", .kind = METR
                                  .help = "Sessions that were not resumed in time." };
 struct metric *const session_metrics[] = { &sessions_now, &hibernating_now, &resumed, &expired, NULL };
 
-static struct log_area log_session = { .name = "session" };
+struct log_area log_session = { .name = "session" };
 struct log_area *const session_logs[] = { &log_session, NULL };
 
 void session_down(struct session *s, struct down *d)

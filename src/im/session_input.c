@@ -110,6 +110,20 @@ void ticket_done(struct worker *w, struct origin o)
     advance(s);
 }
 
+static enum routed handle(struct session *s, struct stanza *st, struct origin o)
+{
+    if (st->bad_to) { /* RFC 6120 §8.3.3.8 */
+        route_error(s->account->worker, st, SE_JID_MALFORMED, (slice){ 0 });
+        stanza_unref(&st);
+        return ROUTED;
+    }
+    switch (st->kind) {
+    case STANZA_MESSAGE: return message_from_session(s, st, o);
+    case STANZA_PRESENCE: return presence_from_session(s, st, o);
+    default: return iq_from_session(s, st, o);
+    }
+}
+
 void session_input(struct session *s, struct stanza *st)
 {
     struct worker *w = s->account->worker;
@@ -121,12 +135,7 @@ void session_input(struct session *s, struct stanza *st)
     struct origin o = { s->id, w->node->id, ++s->in_count };
     s->active_us = loop_now_us(w->loop);
     s->handling = true;
-    enum routed r = ROUTED;
-    switch (st->kind) {
-    case STANZA_MESSAGE: r = message_from_session(s, st, o); break;
-    case STANZA_PRESENCE: r = presence_from_session(s, st, o); break;
-    default: r = iq_from_session(s, st, o); break;
-    }
+    enum routed r = handle(s, st, o);
     s = session_find(w, o.session); /* handling it may have ended the session */
     if (s == NULL)
         return;

@@ -3,6 +3,7 @@
 #include "im/gate.h"
 #include "im/session.h"
 
+extern struct log_area log_session;
 extern struct setting session_conflict, session_max, sm_hibernate_time, sm_hibernate_buffer,
     sm_ack_every, sm_queue_max, sm_on_expiry;
 

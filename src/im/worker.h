@@ -1,5 +1,6 @@
 /* worker: all of `im` on one loop: accounts and sessions whose home it is. Confined to its thread. */
 #pragma once
+#include "auth/credentials.h"
 #include "base/list.h"
 #include "base/map.h"
 #include "io/loop.h"
@@ -20,6 +21,8 @@ struct worker {
     struct mesh_port *port;
     struct store *store;
     struct work_pool *work;
+    struct auth auth;            /* the same store, helpers and loop for auth/ */
+    void *gate;                  /* of the gate on this worker */
     struct xml_work *xml;        /* scratch of the readers on this worker */
     struct map accounts;         /* struct account by bare JID */
     struct map sessions;         /* struct session by id (8 bytes) */

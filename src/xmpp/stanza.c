@@ -67,6 +67,7 @@ struct parts {
     enum stanza_type type;
     slice to, from, id, lang;
     uint32_t other_len, content_len, children;
+    bool bad_to;
 };
 
 static size_t bare_len(slice jid)
@@ -97,6 +98,7 @@ static struct stanza *lay_out(const struct parts *p, char **other, char **conten
     s->escape = (uint8_t)((xml_needs_escape(p->to) ? ESCAPE_TO : 0) |
                           (xml_needs_escape(p->from) ? ESCAPE_FROM : 0) |
                           (xml_needs_escape(p->id) ? ESCAPE_ID : 0));
+    s->bad_to = p->bad_to;
     s->to_len = (uint16_t)p->to.len;
     s->to_bare_len = (uint16_t)bare_len(p->to);
     s->from_len = (uint16_t)p->from.len;
@@ -184,7 +186,11 @@ static enum err read_attrs(struct parts *p, const struct stanza_source *src, str
         slice value = xml_at(src->unit, a->value);
         enum err e = OK;
         switch (root_attr(xml_at(src->unit, a->name))) {
-        case ATTR_TO: e = read_address(value, tmp, &p->to); break;
+        case ATTR_TO:
+            p->bad_to = read_address(value, tmp, &p->to) != OK;
+            if (p->bad_to)
+                p->to = (slice){ 0 };
+            break;
         case ATTR_FROM:
             if (src->from.ptr == NULL)
                 e = read_address(value, tmp, &p->from);

@@ -1,0 +1,111 @@
+# One non-recursive Makefile: sources, tests, fuzz targets and benches are found by file name.
+#   make                 build/release/musterd and build/release/musterctl
+#   make check [T=name]  unit tests in debug mode, all or one
+#   make MODE=asan check   the same with address and undefined-behaviour sanitizers
+MODE ?= release
+B    := build/$(MODE)
+VERSION := 0.1.0
+PREFIX  ?= /usr/local
+
+CC_release := gcc
+CC_gcc     := gcc
+CC_debug   := clang
+CC_asan    := clang
+CC_tsan    := clang
+CC_fuzz    := clang
+CC := $(CC_$(MODE))
+
+PKGS := libssl libcrypto sqlite3 icu-uc jansson yaml-0.1
+WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
+        -Wvla -Wimplicit-fallthrough -Wformat=2 -Werror
+release_CFLAGS := -O2 -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fPIE
+release_LDFLAGS := -pie -Wl,-z,relro,-z,now
+gcc_CFLAGS   := -O1 -DMUSTER_DEBUG
+debug_CFLAGS := -O1 -DMUSTER_DEBUG
+asan_CFLAGS  := -O1 -DMUSTER_DEBUG -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
+asan_LDFLAGS := -fsanitize=address,undefined
+tsan_CFLAGS  := -O1 -DMUSTER_DEBUG -fsanitize=thread
+tsan_LDFLAGS := -fsanitize=thread
+fuzz_CFLAGS  := -O1 -DMUSTER_DEBUG -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
+fuzz_LDFLAGS := -fsanitize=address,undefined
+CFLAGS  := -std=c17 -D_GNU_SOURCE -DMUSTER_VERSION='"$(VERSION)"' -Isrc -I. -g -gdwarf-4 $(WARN) \
+           -fno-common -MMD -MP -pthread $($(MODE)_CFLAGS) $(shell pkg-config --cflags $(PKGS))
+LDFLAGS := -pthread $($(MODE)_LDFLAGS)
+LIBS    := $(shell pkg-config --libs $(PKGS)) -lm
+
+SRC   := $(sort $(wildcard src/*/*.c))
+CORE  := $(filter-out %_test.c %_fuzz.c %_bench.c src/app/main.c,$(SRC))
+CTL   := $(wildcard ctl/*.c)
+T     ?= *
+TESTS := $(patsubst src/%.c,$(B)/%,$(wildcard src/*/$(T)_test.c))
+FUZZ  := $(patsubst src/%.c,build/fuzz/%,$(wildcard src/*/*_fuzz.c))
+BENCH := $(patsubst src/%.c,build/release/%,$(wildcard src/*/*_bench.c))
+obj    = $(patsubst %.c,$(B)/%.o,$(1))
+
+all: $(B)/musterd $(B)/musterctl
+
+$(B)/libmuster.a: $(call obj,$(CORE))
+	@rm -f $@
+	@ar rcs $@ $^
+$(B)/musterd: $(B)/src/app/main.o $(B)/libmuster.a
+	@echo "  $(notdir $@)"
+	@$(CC) $(CFLAGS) $(LDFLAGS) $^ $(LIBS) -o $@
+$(B)/musterctl: $(call obj,$(CTL)) $(B)/libmuster.a
+	@echo "  $(notdir $@)"
+	@$(CC) $(CFLAGS) $(LDFLAGS) $^ $(LIBS) -o $@
+$(B)/%_test: $(B)/src/%_test.o $(B)/libmuster.a
+	@mkdir -p $(@D)
+	@echo "  $(notdir $@)"
+	@$(CC) $(CFLAGS) $(LDFLAGS) $^ -lcmocka -lexpat $(LIBS) -o $@
+$(B)/%_bench: $(B)/src/%_bench.o $(B)/libmuster.a
+	@mkdir -p $(@D)
+	@echo "  $(notdir $@)"
+	@$(CC) $(CFLAGS) $(LDFLAGS) $^ -lexpat $(LIBS) -o $@
+build/fuzz/%_fuzz: build/fuzz/src/%_fuzz.o build/fuzz/libmuster.a
+	@mkdir -p $(@D)
+	@echo "  $(notdir $@)"
+	@$(CC) $(CFLAGS) -fsanitize=fuzzer $(LDFLAGS) $^ -lexpat $(LIBS) -o $@
+$(B)/%.o: %.c
+	@mkdir -p $(@D)
+	@echo "  $(notdir $@)"
+	@$(CC) $(CFLAGS) -c $< -o $@
+
+ifeq ($(MODE),release)
+check check-units fuzz-build:
+	@$(MAKE) --no-print-directory MODE=$(if $(filter fuzz-build,$@),fuzz,debug) $@
+bench: $(BENCH)
+	@set -e; for b in $(BENCH); do $$b; done
+else
+check: check-units
+check-units: $(TESTS)
+	@set -e; for t in $(TESTS); do $$t; done
+fuzz-build: $(FUZZ)
+endif
+
+lint:
+	@tools/lint
+
+# Generated from the rows of settings, commands and node file keys.
+docs: $(B)/musterd
+	$(B)/musterd --dump-docs config >docs/config.md
+	$(B)/musterd --dump-docs commands >docs/commands.md
+
+# A node file that is there already is left alone. The unit runs as user muster (systemd-sysusers).
+SYSCONF ?= /etc
+UNITS   ?= $(PREFIX)/lib/systemd/system
+install: all
+	install -D -m 755 $(B)/musterd $(DESTDIR)$(PREFIX)/sbin/musterd
+	install -D -m 755 $(B)/musterctl $(DESTDIR)$(PREFIX)/bin/musterctl
+	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(UNITS)
+	$(B)/musterctl completion bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/musterctl
+	sed 's|@PREFIX@|$(PREFIX)|' packaging/muster.service >$(DESTDIR)$(UNITS)/muster.service
+	install -D -m 644 packaging/muster.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/muster.conf
+	test -e $(DESTDIR)$(SYSCONF)/muster/muster.yaml || \
+	    install -D -m 644 packaging/muster.yaml $(DESTDIR)$(SYSCONF)/muster/muster.yaml
+
+clean:
+	rm -rf build
+
+-include $(patsubst %.o,%.d,$(call obj,$(SRC) $(CTL)))
+.PHONY: all check check-units bench fuzz-build lint docs install clean
+.SECONDARY:

@@ -1,0 +1,565 @@
+#include "gate/c2s_private.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "im/feature.h"
+#include "im/frames.h"
+#include "im/node.h"
+#include "im/presence.h"
+#include "xmpp/ns.h"
+
+struct log_area log_c2s = { .name = "c2s" };
+
+slice stream_domain(const struct stream *s) { return s->worker->node->domains[s->domain]; }
+struct c2s *stream_c2s(const struct stream *s) { return s->worker->node->gate_state; }
+void stream_write(struct stream *s, slice xml) { conn_write(s->conn, xml); }
+
+/* The limits are shared by all connections and follow the settings as they are when one is made. */
+static const struct conn_limits *conn_limits_now(void)
+{
+    static _Thread_local struct conn_limits limits;
+    limits = (struct conn_limits){ .input_bytes = (uint32_t)setting_int(&c2s_bytes) + 4096,
+                                   .output_high = 256 * 1024,
+                                   .output_max = (uint32_t)setting_int(&c2s_output_max),
+                                   .handshake_ms = (uint32_t)setting_int(&c2s_auth_timeout),
+                                   .user_timeout_ms = (uint32_t)setting_int(&c2s_ping_timeout) };
+    return &limits;
+}
+
+void stream_limits(struct stream *s)
+{
+    bool authed = s->state >= STREAM_AUTHED_OPEN;
+    struct xml_limits l = { .unit_bytes = (uint32_t)setting_int(authed ? &c2s_bytes : &c2s_bytes_before),
+                            .depth = (uint16_t)setting_int(&c2s_depth),
+                            .attrs = 64,
+                            .name_bytes = 256 };
+    xml_reader_set_limits(&s->reader, &l);
+}
+
+void stream_auth_free(struct stream *s)
+{
+    struct stream_auth *a = s->auth;
+    s->auth = NULL;
+    if (a == NULL)
+        return;
+    sasl_destroy(&a->sasl);
+    arena_destroy(&a->arena);
+    mem_free(&a);
+}
+
+/* Waiting and going on. */
+
+void stream_wait(struct stream *s)
+{
+    s->waiting = true;
+    conn_hold(s->conn, CONN_HOLD_STREAM);
+}
+
+void stream_go(struct stream *s)
+{
+    s->waiting = false;
+    conn_release(s->conn, CONN_HOLD_STREAM);
+}
+
+/* The end of a stream. */
+
+void stream_session_gone(struct stream *s, enum session_end why)
+{
+    struct session *session = s->session;
+    uint64_t id = s->session_id;
+    struct up up = { .kind = UP_GONE, .num = why };
+    s->session = NULL;
+    s->session_id = 0;
+    if (session != NULL)
+        session_up(session, &up);
+    else if (id != 0)
+        session_up_remote(s->worker, s->session_node, id, &up);
+}
+
+void stream_close(struct stream *s, slice last)
+{
+    if (s->state == STREAM_CLOSED)
+        return;
+    stream_write(s, last);
+    s->state = STREAM_CLOSED;
+    conn_close(s->conn);
+}
+
+void stream_fail(struct stream *s, enum stream_error e, slice text)
+{
+    struct buf b;
+    if (s->state == STREAM_CLOSED)
+        return;
+    buf_init(&b, 16384);
+    if (!s->header_sent) { /* RFC 6120 §4.9.1.2: the error needs a stream to be in */
+        slice domain = s->worker->node->domains[0];
+        buf_printf(&b, "<?xml version='1.0'?><stream:stream xmlns='" NS_CLIENT "' xmlns:stream='" NS_STREAM
+                       "' id='%llx' from='%.*s' version='1.0' xml:lang='en'>",
+                   (unsigned long long)s->id, SLICE_ARG(domain));
+    }
+    stream_error_write(&b, e, text);
+    buf_lit(&b, "</stream:stream>");
+    metric_add(&c2s_stream_errors, 1);
+    log_info(&log_c2s, LOG_EV("stream.error"), LOG_C("condition", stream_error_name(e)),
+             LOG_S("text", text), LOG_C("peer", conn_info(s->conn)->peer_text), LOG_S("jid", s->jid));
+    stream_close(s, buf_slice(&b));
+    buf_fini(&b);
+}
+
+/* Rates: token buckets of one second, refilled when looked at. */
+
+static void rate_refill(struct stream *s, uint64_t now)
+{
+    uint64_t us = now - s->filled_us;
+    int64_t stanzas = setting_int(&c2s_stanza_rate), bytes = setting_int(&c2s_byte_rate);
+    if (us > 1000000)
+        us = 1000000;
+    s->filled_us = now;
+    int64_t st = s->stanza_tokens + (int64_t)us * (stanzas > INT32_MAX ? 0 : stanzas) / 1000000;
+    int64_t by = s->byte_tokens + (int64_t)us * (bytes > INT32_MAX ? 0 : bytes) / 1000000;
+    s->stanza_tokens = (int32_t)(st > stanzas ? stanzas : st);
+    s->byte_tokens = (int32_t)(by > bytes ? bytes : by);
+}
+
+static bool rate_limited(void)
+{
+    return setting_int(&c2s_stanza_rate) != SETTING_NONE || setting_int(&c2s_byte_rate) != SETTING_NONE;
+}
+
+/* Spends; when empty, nothing is read until the bucket has filled a little. */
+static void rate_spend(struct stream *s, int32_t stanzas, size_t bytes)
+{
+    if (!rate_limited())
+        return;
+    if (setting_int(&c2s_stanza_rate) != SETTING_NONE)
+        s->stanza_tokens -= stanzas;
+    if (setting_int(&c2s_byte_rate) != SETTING_NONE)
+        s->byte_tokens -= (int32_t)bytes;
+    if (s->stanza_tokens > 0 && s->byte_tokens > 0)
+        return;
+    uint64_t now = loop_now_us(s->worker->loop);
+    if (now - s->filled_us >= 1000)
+        rate_refill(s, now);
+    bool empty = (setting_int(&c2s_stanza_rate) != SETTING_NONE && s->stanza_tokens <= 0) ||
+                 (setting_int(&c2s_byte_rate) != SETTING_NONE && s->byte_tokens <= 0);
+    if (!empty || s->rate_held)
+        return;
+    s->rate_held = true;
+    conn_hold(s->conn, CONN_HOLD_RATE);
+    timer_set(s->worker->loop, &s->timer, 100);
+}
+
+/* Input. */
+
+static void stream_unit(struct stream *s, slice unit)
+{
+    switch (s->state) {
+    case STREAM_FEATURES: negotiate_unit(s, unit); break;
+    case STREAM_AUTHED: authed_unit(s, unit); break;
+    case STREAM_BOUND: bound_unit(s, unit); break;
+    default: stream_fail(s, XE_NOT_WELL_FORMED, SLICE("a stream header must come first")); break;
+    }
+}
+
+static void stream_end_by_client(struct stream *s)
+{
+    stream_session_gone(s, END_CLOSED);
+    stream_close(s, s->header_sent ? SLICE("</stream:stream>") : (slice){ "", 0 });
+}
+
+static bool stream_takes_input(const struct stream *s, const struct conn *c)
+{
+    return !s->waiting && s->state != STREAM_CLOSED && s->state != STREAM_TLS && s->conn == c &&
+           !s->rate_held && conn_loop(c) != NULL;
+}
+
+static size_t on_input(struct conn *c, slice data)
+{
+    struct stream *s = conn_owner(c);
+    struct worker *w = s->worker;
+    size_t done = 0;
+    int32_t stanzas = 0;
+
+    if (w->pressure) {
+        conn_hold(c, CONN_HOLD_PRESSURE);
+        return 0;
+    }
+    s->pinged = false;
+    while (done < data.len && s->worker == w && stream_takes_input(s, c)) {
+        slice rest = slice_from(data, done);
+        size_t used = 0;
+        enum xml_unit u = xml_read(&s->reader, w->xml, rest, &used);
+        slice unit = { rest.ptr, used };
+        done += used;
+        if (u == XML_MORE)
+            break;
+        if (u == XML_ERROR) {
+            stream_fail(s, stream_error_of_xml((int)s->reader.error), slice_of(s->reader.what));
+            break;
+        }
+        if (u == XML_STREAM) {
+            if (s->state == STREAM_OPEN || s->state == STREAM_AUTHED_OPEN)
+                negotiate_header(s, unit);
+            else
+                stream_fail(s, XE_NOT_WELL_FORMED, SLICE("a second stream header"));
+        } else if (u == XML_STANZA) {
+            stanzas++;
+            stream_unit(s, unit);
+        } else if (u == XML_END) {
+            stream_end_by_client(s);
+        }
+    }
+    if (s->worker == w && s->state != STREAM_CLOSED)
+        rate_spend(s, stanzas, done);
+    return done;
+}
+
+/* Time: before authentication a deadline; afterwards idle clients are asked (XEP-0199 §4.3) and dead ones
+ * closed. One timer a stream, lazy: traffic only stores the time (design §9). */
+
+static void ping_client(struct stream *s)
+{
+    s->pinged = true;
+    if (s->session != NULL && s->session->sm == 0) {
+        struct stanza *ping = stanza_make(STANZA_IQ, TYPE_GET, stream_domain(s), s->jid, SLICE("ping"),
+                                          SLICE("<ping xmlns='" NS_PING "'/>"));
+        session_deliver(s->session, ping, 0, 0);
+        stanza_unref(&ping);
+    } else if (s->session != NULL) {
+        stream_write(s, SLICE("<r xmlns='" NS_SM "'/>")); /* an answer must come: XEP-0198 §4 */
+    } else {
+        stream_write(s, SLICE(" "));
+    }
+}
+
+static void idle_check(struct stream *s)
+{
+    uint64_t now = loop_now_us(s->worker->loop), silent = now - conn_last_read_us(s->conn);
+    uint64_t idle = (uint64_t)setting_int(&c2s_idle) * 1000;
+    uint64_t limit = idle + (uint64_t)setting_int(&c2s_ping_timeout) * 1000;
+    if (setting_int(&c2s_idle) == SETTING_NONE) {
+        timer_set(s->worker->loop, &s->timer, 600000);
+        return;
+    }
+    if (silent >= limit && s->pinged) {
+        stream_session_gone(s, END_LOST);
+        stream_fail(s, XE_CONNECTION_TIMEOUT, SLICE("no answer to a ping"));
+        return;
+    }
+    if (silent >= idle && !s->pinged)
+        ping_client(s);
+    uint64_t next = silent >= idle ? limit - silent : idle - silent;
+    timer_set(s->worker->loop, &s->timer, next / 1000 + 100);
+}
+
+static void on_timer(struct timer *t, struct loop *loop)
+{
+    struct stream *s = CONTAINER_OF(t, struct stream, timer);
+    if (s->state == STREAM_CLOSED)
+        return;
+    if (s->rate_held) {
+        s->rate_held = false;
+        rate_refill(s, loop_now_us(loop));
+        conn_release(s->conn, CONN_HOLD_RATE);
+        timer_set(loop, t, (uint64_t)setting_int(s->state == STREAM_BOUND ? &c2s_idle : &c2s_auth_timeout));
+    } else if (s->state != STREAM_BOUND) {
+        stream_fail(s, XE_CONNECTION_TIMEOUT, SLICE("not authenticated in time"));
+    } else {
+        idle_check(s);
+    }
+}
+
+/* Events of the connection. */
+
+/* A stanza for this stream did not fit: its session is told when the delivery is over. */
+static void overflowed(struct loop_defer *d)
+{
+    struct stream *s = CONTAINER_OF(d, struct stream, defer);
+    stream_session_gone(s, END_SLOW);
+}
+
+static void on_event(struct conn *c, enum conn_event ev)
+{
+    struct stream *s = conn_owner(c);
+    switch (ev) {
+    case CONN_SECURED: negotiate_secured(s); break;
+    case CONN_DRAINED: bound_drained(s); break;
+    case CONN_HIGH: conn_hold(c, CONN_HOLD_OUTPUT); break; /* a slow reader may not ask for more */
+    case CONN_LOW: conn_release(c, CONN_HOLD_OUTPUT); break;
+    case CONN_OVERFLOW:
+        stream_fail(s, XE_POLICY_VIOLATION, SLICE("too much output waits: read faster"));
+        s->defer.fn = overflowed;
+        loop_defer(s->worker->loop, &s->defer);
+        break;
+    case CONN_EOF:
+        stream_session_gone(s, END_LOST);
+        stream_close(s, s->header_sent ? SLICE("</stream:stream>") : (slice){ "", 0 });
+        break;
+    case CONN_FAILED:
+        log_debug(&log_c2s, LOG_EV("conn.failed"), LOG_C("why", conn_error(c)),
+                  LOG_C("peer", conn_info(c)->peer_text), LOG_S("jid", s->jid));
+        stream_session_gone(s, END_LOST);
+        s->state = STREAM_CLOSED;
+        conn_abort(c);
+        break;
+    }
+}
+
+/* Connections per address. */
+
+struct address {
+    char key[18];
+    uint8_t key_len;
+    uint32_t count;
+};
+
+static slice address_key(const void *item)
+{
+    const struct address *a = item;
+    return (slice){ a->key, a->key_len };
+}
+
+static void stream_key(struct stream *s, const struct sockaddr_storage *peer)
+{
+    if (peer->ss_family == AF_INET) {
+        memcpy(s->key, &((const struct sockaddr_in *)(const void *)peer)->sin_addr, 4);
+        s->key_len = 4;
+    } else if (peer->ss_family == AF_INET6) { /* a /64 is one subscriber */
+        memcpy(s->key, &((const struct sockaddr_in6 *)(const void *)peer)->sin6_addr, 8);
+        s->key_len = 8;
+    }
+}
+
+bool stream_count_address(struct stream *s)
+{
+    struct c2s *c = stream_c2s(s);
+    bool ok = true;
+    stream_key(s, &conn_info(s->conn)->peer);
+    if (s->key_len == 0)
+        return true;
+    pthread_mutex_lock(&c->lock);
+    struct address *a = map_get(&c->addresses, (slice){ s->key, s->key_len });
+    if (a == NULL) {
+        a = mem_new(struct address);
+        memcpy(a->key, s->key, s->key_len);
+        a->key_len = s->key_len;
+        map_put(&c->addresses, a);
+    }
+    ok = a->count < setting_int(&c2s_connections);
+    a->count++;
+    pthread_mutex_unlock(&c->lock);
+    return ok;
+}
+
+static void uncount_address(struct stream *s)
+{
+    struct c2s *c = stream_c2s(s);
+    if (s->key_len == 0)
+        return;
+    pthread_mutex_lock(&c->lock);
+    struct address *a = map_get(&c->addresses, (slice){ s->key, s->key_len });
+    if (a != NULL && --a->count == 0) {
+        map_del(&c->addresses, (slice){ s->key, s->key_len });
+        mem_free(&a);
+    }
+    pthread_mutex_unlock(&c->lock);
+}
+
+static void on_closed(struct conn *c)
+{
+    struct stream *s = conn_owner(c);
+    struct worker *w = s->worker;
+    struct gate_worker *g = w->gate;
+    stream_session_gone(s, END_LOST);
+    negotiate_cancel(s);
+    stream_auth_free(s);
+    uncount_address(s);
+    timer_cancel(&s->timer);
+    loop_defer_cancel(&s->defer);
+    xml_reader_fini(&s->reader);
+    list_remove(&s->node);
+    g->count--;
+    map_del(&w->streams, (slice){ (const char *)&s->id, sizeof s->id });
+    metric_add(&c2s_streams, -1);
+    mem_free(&s->jid_copy);
+    mem_free(&s);
+}
+
+static const struct conn_ops ops = { on_input, on_event, on_closed };
+
+static slice stream_key_of(const void *item)
+{
+    return (slice){ (const char *)&((const struct stream *)item)->id, sizeof(uint64_t) };
+}
+
+static void stream_adopt(struct worker *w, struct stream *s)
+{
+    struct gate_worker *g = w->gate;
+    s->worker = w;
+    s->id = ++w->next_id << 16 | w->index;
+    list_append(&g->streams, &s->node);
+    g->count++;
+    map_put(&w->streams, s);
+}
+
+static void accepted(struct loop *loop, int fd, const struct sockaddr *peer, void *arg)
+{
+    struct c2s_listener *l = arg;
+    struct worker *w = worker_here();
+    pthread_mutex_lock(&l->c2s->lock);
+    struct tls_ctx *tls = tls_ctx_ref(l->c2s->tls);
+    pthread_mutex_unlock(&l->c2s->lock);
+    struct conn *c = conn_create(loop, fd, peer, l->flags, tls, conn_limits_now());
+    tls_ctx_unref(&tls);
+    if (c == NULL)
+        return;
+    struct stream *s = mem_new(struct stream);
+    s->conn = c;
+    s->filled_us = loop_now_us(loop);
+    s->stanza_tokens = INT32_MAX / 2;
+    s->byte_tokens = INT32_MAX / 2;
+    rate_refill(s, s->filled_us);
+    s->timer.fn = on_timer;
+    stream_adopt(w, s);
+    xml_reader_init(&s->reader, NULL);
+    stream_limits(s);
+    metric_add(&c2s_streams, 1);
+    timer_set(loop, &s->timer, (uint64_t)setting_int(&c2s_auth_timeout));
+    conn_start(c, &ops, s);
+}
+
+/* Migration: the connection, its TLS object and unread bytes go to the home of the account. */
+
+void stream_migrate(struct stream *s)
+{
+    struct worker *w = s->worker;
+    struct gate_worker *g = w->gate;
+    uint32_t node;
+    unsigned home = node_home(w->node, s->auth->bare, &node);
+    if (node != w->node->id || home == w->index || !setting_bool(&c2s_migration))
+        return;
+    timer_cancel(&s->timer);
+    list_remove(&s->node);
+    g->count--;
+    map_del(&w->streams, (slice){ (const char *)&s->id, sizeof s->id });
+    conn_detach(s->conn);
+    s->worker = NULL;
+    frame_send_arrive(w, home, s);
+}
+
+static void gate_arrive(struct worker *w, void *conn)
+{
+    struct stream *s = conn;
+    stream_adopt(w, s);
+    timer_set(w->loop, &s->timer, (uint64_t)setting_int(&c2s_auth_timeout));
+    conn_attach(s->conn, w->loop);
+}
+
+/* Start and stop of a worker's part. */
+
+static void gate_start(struct worker *w)
+{
+    struct c2s *c = w->node->gate_state;
+    struct gate_worker *g = mem_new(struct gate_worker);
+    list_init(&g->streams);
+    map_init(&w->streams, stream_key_of);
+    w->gate = g;
+    for (size_t i = 0; c != NULL && i < c->count; i++)
+        if (listener_attach(c->listen[i].listener, w->loop, accepted, &c->listen[i]) != OK)
+            log_error(&log_c2s, LOG_EV("listen.failed"), LOG_I("worker", w->index));
+}
+
+static void gate_stop(struct worker *w)
+{
+    struct c2s *c = w->node->gate_state;
+    struct gate_worker *g = w->gate;
+    for (size_t i = 0; c != NULL && i < c->count; i++)
+        listener_detach(c->listen[i].listener, w->loop);
+    g->stopped = true;
+    LIST_EACH (it, &g->streams) {
+        struct stream *s = CONTAINER_OF(it, struct stream, node);
+        stream_session_gone(s, END_SHUTDOWN);
+        stream_fail(s, XE_SYSTEM_SHUTDOWN, (slice){ 0 });
+    }
+}
+
+static bool gate_idle(struct worker *w)
+{
+    const struct gate_worker *g = w->gate;
+    return g->count == 0;
+}
+
+static void gate_pressure(struct worker *w, bool on)
+{
+    struct gate_worker *g = w->gate;
+    if (on)
+        return; /* a connection stops when it has input: see on_input() */
+    LIST_EACH (it, &g->streams)
+        conn_release(CONTAINER_OF(it, struct stream, node)->conn, CONN_HOLD_PRESSURE);
+}
+
+static void gate_end(struct worker *w)
+{
+    map_fini(&w->streams);
+    struct gate_worker *g = w->gate;
+    mem_free(&g);
+    w->gate = NULL;
+}
+
+const struct gate_ops c2s_gate = { gate_start, gate_stop, gate_idle, bound_down,
+                                   gate_arrive, gate_pressure, gate_end };
+
+enum err c2s_create(struct c2s **out, const struct c2s_listen *listens, size_t count,
+                    struct tls_ctx *tls, struct why *why)
+{
+    struct c2s *c = mem_new(struct c2s);
+    enum err e = OK;
+    pthread_mutex_init(&c->lock, NULL);
+    map_init(&c->addresses, address_key);
+    c->throttle = throttle_create();
+    c->tls = tls_ctx_ref(tls);
+    for (size_t i = 0; i < count && e == OK; i++) {
+        struct c2s_listener *l = &c->listen[i];
+        if (i == C2S_LISTENERS_MAX) {
+            why_set(why, "listen: %zu addresses, allowed at most %d", count, C2S_LISTENERS_MAX);
+            e = E_LIMIT;
+            break;
+        }
+        e = listener_open(&l->listener, slice_of(listens[i].address), why);
+        l->c2s = c;
+        l->flags = (listens[i].tls ? CONN_TLS : 0u) | (listens[i].proxy ? CONN_PROXY : 0u);
+        c->count += e == OK;
+    }
+    *out = c;
+    if (e != OK)
+        c2s_destroy(out);
+    return e;
+}
+
+void c2s_destroy(struct c2s **pc)
+{
+    struct c2s *c = *pc;
+    struct address *a;
+    *pc = NULL;
+    if (c == NULL)
+        return;
+    for (size_t i = 0; i < c->count; i++)
+        listener_close(&c->listen[i].listener);
+    for (uint32_t i = 0; (a = map_next(&c->addresses, &i)) != NULL;)
+        mem_free(&a);
+    map_fini(&c->addresses);
+    throttle_destroy(&c->throttle);
+    tls_ctx_unref(&c->tls);
+    pthread_mutex_destroy(&c->lock);
+    mem_free(&c);
+}
+
+void c2s_set_tls(struct c2s *c, struct tls_ctx *tls)
+{
+    pthread_mutex_lock(&c->lock);
+    struct tls_ctx *old = c->tls;
+    c->tls = tls_ctx_ref(tls);
+    pthread_mutex_unlock(&c->lock);
+    tls_ctx_unref(&old);
+}

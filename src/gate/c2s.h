@@ -1,0 +1,24 @@
+/* c2s: the edge to clients: streams over TCP, STARTTLS and direct TLS (RFC 6120, XEP-0368). */
+#pragma once
+#include "base/err.h"
+#include "im/gate.h"
+
+struct c2s;
+struct tls_ctx;
+
+struct c2s_listen {
+    const char *address; /* "[::]:5222" */
+    bool tls;            /* direct TLS */
+    bool proxy;          /* a PROXY v2 header comes first */
+};
+
+/* Opens the listening sockets; accepting begins when the node starts with c2s_gate and this as its
+ * gate_state. Made and destroyed by main's thread. */
+NODISCARD enum err c2s_create(struct c2s **out, const struct c2s_listen *listens, size_t count,
+                              struct tls_ctx *tls, struct why *why);
+void c2s_destroy(struct c2s **c);
+/* New connections use it from now on; takes a reference. Any thread. */
+void c2s_set_tls(struct c2s *c, struct tls_ctx *tls);
+
+extern const struct gate_ops c2s_gate;
+extern const struct feature c2s_feature;

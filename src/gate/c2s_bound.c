@@ -1,0 +1,348 @@
+/* A stream after authentication: resource binding (RFC 6120 §7), resumption and stream management
+ * (XEP-0198), and stanzas to and from its session. */
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "codec/xml_elem.h"
+#include "gate/c2s_private.h"
+#include "im/node.h"
+#include "xmpp/ns.h"
+#include <stdio.h>
+
+/* Before binding. */
+
+static void ask_home(struct stream *s, const struct bind_request *part)
+{
+    struct bind_request req = *part;
+    req.link = (struct link){ .local = s, .id = s->id, .node = s->worker->node->id };
+    req.bare = s->auth->bare;
+    req.account_id = s->auth->account;
+    req.secure = s->secure;
+    req.peer = slice_of(conn_info(s->conn)->peer_text);
+    s->state = STREAM_BINDING;
+    stream_wait(s);
+    session_bind(s->worker, &req);
+}
+
+static void answer_iq(struct stream *s, slice id, enum stanza_error error, slice text, slice payload)
+{
+    struct buf b;
+    buf_init(&b, 65536);
+    buf_lit(&b, "<iq id='");
+    xml_escape(&b, id);
+    if (error != SE_NONE) {
+        buf_lit(&b, "' type='error'>");
+        stanza_error_write(&b, error, NULL, text);
+    } else {
+        buf_lit(&b, "' type='result'>");
+        buf_add(&b, payload);
+    }
+    buf_lit(&b, "</iq>");
+    stream_write(s, buf_slice(&b));
+    buf_fini(&b);
+}
+
+static void bind_resource(struct stream *s, const struct stanza *st, const struct elem *payload)
+{
+    struct arena *tmp = loop_scratch(s->worker->loop);
+    struct bind_request req = { 0 };
+    struct elem resource;
+    if (st->type != TYPE_SET) {
+        answer_iq(s, stanza_id(st), SE_BAD_REQUEST, (slice){ 0 }, (slice){ 0 });
+        return;
+    }
+    if (elem_child(payload, "resource", NS_BIND, &resource)) {
+        slice wanted = elem_text(&resource, tmp);
+        if (wanted.len > 0 && jid_prep_resource(wanted, tmp, &req.resource) != OK) {
+            answer_iq(s, stanza_id(st), SE_BAD_REQUEST, SLICE("not a resource"), (slice){ 0 });
+            return;
+        }
+    }
+    s->auth->request_id = slice_dup(s->auth->arena, stanza_id(st));
+    ask_home(s, &req);
+}
+
+static void not_resumed(struct stream *s, enum stanza_error e)
+{
+    char text[200];
+    snprintf(text, sizeof text, "<failed xmlns='" NS_SM "'><%s xmlns='" NS_STANZA_ERROR "'/></failed>",
+             stanza_error_name(e));
+    stream_write(s, slice_of(text));
+}
+
+static void resume(struct stream *s, const struct elem *e)
+{
+    struct arena *tmp = loop_scratch(s->worker->loop);
+    int64_t h;
+    slice previd = elem_attr(e, "previd", tmp);
+    if (!slice_int(elem_attr(e, "h", tmp), &h) || h < 0 || h > UINT32_MAX || previd.len == 0 ||
+        previd.len > 128) {
+        not_resumed(s, SE_BAD_REQUEST);
+        return;
+    }
+    s->auth->request_id = slice_dup(s->auth->arena, previd);
+    ask_home(s, &(struct bind_request){ .resource = previd, .h = (uint32_t)h, .resume = true });
+}
+
+void authed_unit(struct stream *s, slice unit)
+{
+    struct elem e, payload;
+    struct stanza *st;
+    if (!elem_parse(&e, unit, SLICE(NS_CLIENT))) {
+        stream_fail(s, XE_INVALID_XML, (slice){ 0 });
+        return;
+    }
+    if (slice_is(e.ns_uri, NS_SM)) {
+        if (slice_is(e.name, "resume"))
+            resume(s, &e);
+        else /* XEP-0198 §3: only after binding */
+            not_resumed(s, SE_UNEXPECTED_REQUEST);
+        return;
+    }
+    if (slice_is(e.ns_uri, NS_SASL) || slice_is(e.ns_uri, NS_TLS)) {
+        stream_fail(s, XE_POLICY_VIOLATION, SLICE("already authenticated"));
+        return;
+    }
+    if (!negotiate_iq(s, unit, &st)) { /* RFC 6120 §7.1 */
+        stream_fail(s, XE_NOT_AUTHORIZED, SLICE("bind a resource first"));
+        return;
+    }
+    if (stanza_payload(st, &payload) && elem_is(&payload, "bind", NS_BIND))
+        bind_resource(s, st, &payload);
+    else
+        stream_fail(s, XE_NOT_AUTHORIZED, SLICE("bind a resource first"));
+    stanza_unref(&st);
+}
+
+/* Bound: from the client. */
+
+static void to_session(struct stream *s, const struct up *up)
+{
+    if (s->session != NULL)
+        session_up(s->session, up);
+    else if (s->session_id != 0)
+        session_up_remote(s->worker, s->session_node, s->session_id, up);
+}
+
+/* RFC 6120 §8.1.2.1: a `from` must be the client's own. */
+static bool from_is_own(const struct stream *s, slice unit)
+{
+    const struct xml_work *w = s->worker->xml;
+    for (unsigned i = 0; i < w->root.attr_count; i++) {
+        if (!slice_is(xml_at(unit, w->attr[i].name), "from"))
+            continue;
+        struct jid jid;
+        struct arena *tmp = loop_scratch(s->worker->loop);
+        slice raw = xml_unescape_attr(xml_at(unit, w->attr[i].value), tmp);
+        struct jid own = jid_split(s->jid);
+        return jid_parse(&jid, raw, tmp) == OK &&
+               (slice_eq(jid.full, own.full) || slice_eq(jid.full, jid_bare(&own)));
+    }
+    return true;
+}
+
+static void stanza_unit(struct stream *s, slice unit)
+{
+    struct worker *w = s->worker;
+    struct jid own = jid_split(s->jid);
+    struct stanza_source src = { .unit = unit, .work = w->xml, .from = s->jid,
+                                 .default_to = jid_bare(&own), .lang = slice_of(s->lang),
+                                 .reader = &s->reader };
+    struct stanza *st;
+    if (!from_is_own(s, unit)) {
+        stream_session_gone(s, END_CLOSED);
+        stream_fail(s, XE_INVALID_FROM, (slice){ 0 });
+        return;
+    }
+    enum err e = stanza_read(&st, &src, loop_scratch(w->loop));
+    if (e != OK) {
+        stream_session_gone(s, END_CLOSED);
+        stream_fail(s, XE_UNSUPPORTED_STANZA_TYPE, (slice){ 0 });
+        return;
+    }
+    metric_add(&c2s_stanzas_in, 1);
+    to_session(s, &(struct up){ .kind = UP_STANZA, .st = st });
+}
+
+/* XEP-0198 elements. false: not one of them. */
+static bool sm_unit(struct stream *s, slice unit)
+{
+    const struct xml_root *root = &s->worker->xml->root;
+    struct arena *tmp = loop_scratch(s->worker->loop);
+    struct elem e;
+    int64_t h;
+    if (!slice_is(xml_ns(&s->reader, unit, root->ns_stream, root->ns), NS_SM) ||
+        !elem_parse(&e, unit, SLICE(NS_CLIENT)))
+        return false;
+    bool enabled = s->sm_enabled;
+    if (slice_is(e.name, "r") && enabled) {
+        to_session(s, &(struct up){ .kind = UP_REQUEST });
+    } else if (slice_is(e.name, "a") && enabled) {
+        if (slice_int(elem_attr(&e, "h", tmp), &h) && h >= 0 && h <= UINT32_MAX)
+            to_session(s, &(struct up){ .kind = UP_ACK, .num = (uint32_t)h });
+        else
+            stream_fail(s, XE_INVALID_XML, SLICE("h is not a count"));
+    } else if (slice_is(e.name, "enable") && !enabled) {
+        slice resume = elem_attr(&e, "resume", tmp);
+        s->sm_enabled = true;
+        to_session(s, &(struct up){ .kind = UP_ENABLE,
+                                    .num = slice_is(resume, "true") || slice_is(resume, "1") });
+    } else {
+        not_resumed(s, SE_UNEXPECTED_REQUEST); /* XEP-0198 §3: enabled already, or resume too late */
+    }
+    return true;
+}
+
+void bound_unit(struct stream *s, slice unit)
+{
+    const struct xml_root *root = &s->worker->xml->root;
+    if (root->ns_stream == XML_NS_STREAM || !sm_unit(s, unit))
+        stanza_unit(s, unit);
+}
+
+void bound_drained(struct stream *s)
+{
+    if (s->out_reported == s->out_count || s->sm_enabled || s->session_id == 0)
+        return;
+    s->out_reported = s->out_count;
+    to_session(s, &(struct up){ .kind = UP_WRITTEN, .num = s->out_count });
+}
+
+/* From the home of the session. */
+
+static void session_here(struct stream *s, const struct down *d)
+{
+    s->session = d->local;
+    s->session_id = d->session;
+    s->session_node = s->worker->node->id;
+    if (d->local != NULL) {
+        s->jid = session_jid(d->local);
+    } else {
+        s->jid_copy = mem_alloc(d->text.len);
+        memcpy(s->jid_copy, d->text.ptr, d->text.len);
+        s->jid = (slice){ s->jid_copy, d->text.len };
+    }
+    s->state = STREAM_BOUND;
+    timer_set(s->worker->loop, &s->timer,
+              setting_int(&c2s_idle) == SETTING_NONE ? 600000 : (uint64_t)setting_int(&c2s_idle));
+}
+
+static void bound(struct stream *s, const struct down *d)
+{
+    struct buf b;
+    session_here(s, d);
+    buf_init(&b, 32768);
+    buf_lit(&b, "<bind xmlns='" NS_BIND "'><jid>");
+    xml_escape(&b, s->jid);
+    buf_lit(&b, "</jid></bind>");
+    answer_iq(s, s->auth->request_id, SE_NONE, (slice){ 0 }, buf_slice(&b));
+    buf_fini(&b);
+    stream_auth_free(s);
+    stream_go(s);
+}
+
+static void resumed(struct stream *s, const struct down *d)
+{
+    char text[256];
+    session_here(s, d);
+    snprintf(text, sizeof text, "<resumed xmlns='" NS_SM "' previd='%.*s' h='%u'/>",
+             SLICE_ARG(s->auth->request_id), d->num);
+    stream_write(s, slice_of(text));
+    s->sm_enabled = true;
+    stream_auth_free(s);
+    stream_go(s);
+}
+
+static void enabled(struct stream *s, const struct down *d)
+{
+    char text[160];
+    if (d->text.len > 0)
+        snprintf(text, sizeof text, "<enabled xmlns='" NS_SM "' resume='true' id='%.*s' max='%u'/>",
+                 SLICE_ARG(d->text), d->num);
+    else
+        snprintf(text, sizeof text, "<enabled xmlns='" NS_SM "'/>");
+    stream_write(s, slice_of(text));
+}
+
+static void deliver(struct stream *s, const struct down *d)
+{
+    char *at = conn_reserve(s->conn, stanza_write_max(d->st, d->note));
+    conn_commit(s->conn, stanza_write(at, d->st, d->note));
+    s->out_count = d->num;
+    metric_add(&c2s_stanzas_out, 1);
+}
+
+static void acknowledge(struct stream *s, uint32_t h)
+{
+    char text[64];
+    int n = snprintf(text, sizeof text, "<a xmlns='" NS_SM "' h='%u'/>", h);
+    stream_write(s, (slice){ text, (size_t)n });
+}
+
+static void closed_by_home(struct stream *s, enum session_end why)
+{
+    static const struct {
+        enum stream_error error;
+        slice text;
+    } table[] = {
+        [END_REPLACED] = { XE_CONFLICT, SLICE_INIT("this resource was bound by another connection") },
+        [END_KICKED] = { XE_POLICY_VIOLATION, SLICE_INIT("ended by an operator") },
+        [END_PASSWORD] = { XE_NOT_AUTHORIZED, SLICE_INIT("the password was changed") },
+        [END_REMOVED] = { XE_NOT_AUTHORIZED, SLICE_INIT("the account was removed") },
+        [END_BAD_ACK] = { XE_UNDEFINED_CONDITION, SLICE_INIT("h is above what was sent") },
+        [END_SLOW] = { XE_POLICY_VIOLATION, SLICE_INIT("too many stanzas wait for acknowledgement") },
+        [END_EXPIRED] = { XE_CONNECTION_TIMEOUT, { 0 } },
+        [END_SHUTDOWN] = { XE_SYSTEM_SHUTDOWN, { 0 } },
+    };
+    s->session = NULL; /* it is being ended: nothing more may be said to it */
+    s->session_id = 0;
+    if (s->jid_copy == NULL) /* the log of the error wants a name that outlives the session */
+        s->jid = (slice){ 0 };
+    stream_fail(s, table[why].error, table[why].text);
+}
+
+void bound_down(struct stream *s, const struct down *d)
+{
+    if (s->state == STREAM_CLOSED && d->kind != DOWN_BOUND && d->kind != DOWN_RESUMED)
+        return;
+    switch (d->kind) {
+    case DOWN_BOUND:
+        if (s->state == STREAM_CLOSED) { /* the client left while its home was asked */
+            s->session = d->local;
+            s->session_id = d->session;
+            s->session_node = s->worker->node->id;
+            stream_session_gone(s, END_CLOSED);
+        } else {
+            bound(s, d);
+        }
+        break;
+    case DOWN_RESUMED:
+        if (s->state == STREAM_CLOSED) {
+            s->session = d->local;
+            s->session_id = d->session;
+            s->session_node = s->worker->node->id;
+            stream_session_gone(s, END_LOST);
+        } else {
+            resumed(s, d);
+        }
+        break;
+    case DOWN_REFUSED:
+        answer_iq(s, s->auth->request_id, d->error, d->text, (slice){ 0 });
+        s->state = STREAM_AUTHED;
+        stream_go(s);
+        break;
+    case DOWN_NOT_RESUMED:
+        not_resumed(s, d->error);
+        s->state = STREAM_AUTHED;
+        stream_go(s);
+        break;
+    case DOWN_STANZA: deliver(s, d); break;
+    case DOWN_ACK: acknowledge(s, d->num); break;
+    case DOWN_REQUEST: stream_write(s, SLICE("<r xmlns='" NS_SM "'/>")); break;
+    case DOWN_ENABLED: enabled(s, d); break;
+    case DOWN_HOLD: conn_hold(s->conn, CONN_HOLD_UNFINISHED); break;
+    case DOWN_RELEASE: conn_release(s->conn, CONN_HOLD_UNFINISHED); break;
+    case DOWN_CLOSE: closed_by_home(s, d->end); break;
+    }
+}

@@ -1,0 +1,156 @@
+/* The rows of the gate: settings and metrics. */
+#include "gate/c2s_private.h"
+#include "im/feature.h"
+#include "xmpp/ns.h"
+
+struct setting c2s_tls_required = {
+    .name = "c2s.tls-required",
+    .type = SET_BOOL,
+    .def = 1,
+    .doc = "Clients must use TLS before they log in. Off: every mechanism is offered in the clear, for "
+           "benches on loopback and trusted proxies.",
+};
+struct setting c2s_migration = {
+    .name = "c2s.migration",
+    .type = SET_BOOL,
+    .def = 1,
+    .doc = "A connection moves to the worker that is the home of its account after login. Off only for "
+           "tests of the other way.",
+};
+struct setting c2s_stanza_rate = {
+    .name = "c2s.stanza-rate",
+    .type = SET_INT,
+    .def = 1000,
+    .min = 1,
+    .max = 1000000,
+    .allow_none = true,
+    .unit = "stanzas a second",
+    .doc = "What one client may send; a faster one is read more slowly.",
+};
+struct setting c2s_byte_rate = {
+    .name = "c2s.byte-rate",
+    .type = SET_BYTES,
+    .def = 1 << 20,
+    .min = 1024,
+    .max = 1 << 30,
+    .allow_none = true,
+    .unit = "bytes a second",
+    .doc = "What one client may send; a faster one is read more slowly.",
+};
+struct setting c2s_connections = {
+    .name = "c2s.connections-per-address",
+    .type = SET_INT,
+    .def = 1000,
+    .min = 1,
+    .max = 1000000,
+    .allow_none = true,
+    .unit = "connections",
+    .doc = "Connections from one address (IPv6: from one /64). Further ones are closed with "
+           "policy-violation.",
+};
+struct setting c2s_idle = {
+    .name = "c2s.idle-ping",
+    .type = SET_MS,
+    .def = 180000,
+    .min = 1000,
+    .max = 86400000,
+    .allow_none = true,
+    .doc = "A client that sent nothing for this long is asked whether it is there (XEP-0199).",
+};
+struct setting c2s_ping_timeout = {
+    .name = "c2s.ping-timeout",
+    .type = SET_MS,
+    .def = 60000,
+    .min = 1000,
+    .max = 3600000,
+    .doc = "A client that does not answer for this long is gone; also how long sent bytes may stay "
+           "unacknowledged by its TCP.",
+};
+struct setting c2s_auth_timeout = {
+    .name = "c2s.auth-timeout",
+    .type = SET_MS,
+    .def = 60000,
+    .min = 1000,
+    .max = 600000,
+    .doc = "Time for the TLS handshake, and for all of login.",
+};
+struct setting c2s_bytes_before = {
+    .name = "c2s.stanza-bytes-before-auth",
+    .type = SET_BYTES,
+    .def = 65536,
+    .min = 10000,
+    .max = 1 << 20,
+    .doc = "The largest unit of a stream before authentication (RFC 6120 §13.12 asks for 10,000 at least).",
+};
+struct setting c2s_bytes = {
+    .name = "c2s.stanza-bytes",
+    .type = SET_BYTES,
+    .def = 262144,
+    .min = 10000,
+    .max = 16 << 20,
+    .doc = "The largest stanza of a logged-in client; a larger one ends its stream with policy-violation.",
+};
+struct setting c2s_depth = {
+    .name = "c2s.stanza-depth",
+    .type = SET_INT,
+    .def = 64,
+    .min = 16,
+    .max = 256,
+    .unit = "elements",
+    .doc = "The deepest nesting of a stanza.",
+};
+struct setting c2s_output_max = {
+    .name = "c2s.output-max",
+    .type = SET_BYTES,
+    .def = 4 << 20,
+    .min = 1 << 16,
+    .max = 1 << 30,
+    .doc = "Output that may wait for a client that reads too slowly; above it the client is closed with "
+           "policy-violation, and its messages stay in its mailbox.",
+};
+struct setting c2s_auth_attempts = {
+    .name = "c2s.auth-attempts",
+    .type = SET_INT,
+    .def = 4,
+    .min = 3,
+    .max = 6,
+    .unit = "attempts",
+    .doc = "Failed logins on one stream before it is closed (RFC 6120 §6.4.5).",
+};
+static struct setting *const settings[] = {
+    &c2s_tls_required, &c2s_migration,    &c2s_stanza_rate,  &c2s_byte_rate, &c2s_connections,
+    &c2s_idle,         &c2s_ping_timeout, &c2s_auth_timeout, &c2s_bytes_before, &c2s_bytes,
+    &c2s_depth,        &c2s_output_max,   &c2s_auth_attempts, NULL
+};
+
+struct metric c2s_streams = { .name = "muster_c2s_streams", .kind = METRIC_GAUGE,
+                              .help = "Open client streams." };
+struct metric c2s_stanzas_in = { .name = "muster_c2s_stanzas_received", .kind = METRIC_COUNTER,
+                                 .help = "Stanzas read from logged-in clients." };
+struct metric c2s_stanzas_out = { .name = "muster_c2s_stanzas_sent", .kind = METRIC_COUNTER,
+                                  .help = "Stanzas written to clients." };
+struct metric c2s_stream_errors = { .name = "muster_c2s_stream_errors", .kind = METRIC_COUNTER,
+                                    .help = "Streams ended by an error that was sent." };
+struct metric c2s_refused = { .name = "muster_c2s_refused", .kind = METRIC_COUNTER,
+                              .help = "Connections refused by c2s.connections-per-address." };
+static struct metric *const metrics[] = { &c2s_streams, &c2s_stanzas_in, &c2s_stanzas_out,
+                                          &c2s_stream_errors, &c2s_refused, NULL };
+static struct log_area *const logs[] = { &log_c2s, NULL };
+
+/* The session element of RFC 3921, which old clients still ask for: it does nothing (RFC 6120 §1.5). */
+static void old_session(struct iq *iq) { iq_result(iq, (slice){ 0 }); }
+
+static const struct iq_rule rules[] = {
+    { TYPE_SET, NS_SESSION, "session", IQ_TO_SERVER | IQ_TO_SELF, old_session },
+    { 0 },
+};
+
+const struct feature c2s_feature = {
+    .name = "c2s",
+    .settings = settings,
+    .metrics = metrics,
+    .logs = logs,
+    .iq = rules,
+    .stream_feature = "<bind xmlns='" NS_BIND "'/><session xmlns='" NS_SESSION "'><optional/></session>"
+                      "<sm xmlns='" NS_SM "'/>",
+};

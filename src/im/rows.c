@@ -1,0 +1,30 @@
+/* The rows of the core: what settings, metrics, tables and log areas im/ has, for app/features.c. */
+#include "im/archive.h"
+#include "im/feature.h"
+#include "im/rows.h"
+#include "im/server.h"
+#include "im/sessions_saved.h"
+
+static struct setting *const message_settings[] = { &im_durable_ack, &mailbox_unsettled_max, NULL };
+
+const struct feature message_feature = {
+    .name = "message",
+    .schema = &archive_schema,
+    .settings = message_settings,
+    .metrics = message_metrics,
+};
+const struct feature session_feature = {
+    .name = "session",
+    .schema = &sessions_schema,
+    .settings = session_settings,
+    .metrics = session_metrics,
+    .logs = session_logs,
+};
+static const struct store_migration none[] = { { 0 } };
+static const struct store_schema account_schema = { .feature = "account", .migrations = none, .stmts = account_stmts };
+
+const struct feature account_feature = {
+    .name = "account",
+    .schema = &account_schema,
+    .logs = account_logs,
+};

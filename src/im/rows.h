@@ -1,0 +1,15 @@
+/* rows: the lists that rows.c gathers from the files of im/. */
+#pragma once
+#include "base/log.h"
+#include "base/metric.h"
+#include "base/setting.h"
+#include "store/store.h"
+
+extern struct metric *const message_metrics[];
+extern struct setting *const session_settings[];
+extern struct metric *const session_metrics[];
+extern struct log_area *const session_logs[];
+extern struct log_area *const account_logs[];
+extern struct store_stmt *const account_stmts[];
+
+extern const struct feature message_feature, session_feature, account_feature;

@@ -1,0 +1,312 @@
+#include "im/sessions_saved.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/setting.h"
+#include "im/account.h"
+#include "im/frames.h"
+#include "im/node.h"
+#include "im/presence.h"
+#include "im/session_private.h"
+#include "im/worker.h"
+
+static const struct store_migration migrations[] = {
+    { 1,
+      "CREATE TABLE saved_session(owner INTEGER NOT NULL, jid TEXT NOT NULL, resource TEXT NOT NULL,"
+      " token BLOB NOT NULL, until_us INTEGER NOT NULL, counts BLOB NOT NULL, presence TEXT,"
+      " PRIMARY KEY(owner, resource));"
+      "CREATE TABLE saved_stanza(owner INTEGER NOT NULL, resource TEXT NOT NULL, seq INTEGER NOT NULL,"
+      " archive_id INTEGER NOT NULL, at_us INTEGER NOT NULL, delayed INTEGER NOT NULL,"
+      " stanza TEXT NOT NULL, PRIMARY KEY(owner, resource, seq)) WITHOUT ROWID;",
+      NULL },
+    { 0 }
+};
+
+static struct store_stmt put_session = {
+    .name = "session.put",
+    .sql = "INSERT INTO saved_session(owner, jid, resource, token, until_us, counts, presence)"
+           " VALUES($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
+    .params = "ittbibT",
+    .cols = "",
+};
+static struct store_stmt put_stanza = {
+    .name = "session.put-stanza",
+    .sql = "INSERT INTO saved_stanza(owner, resource, seq, archive_id, at_us, delayed, stanza)"
+           " VALUES($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
+    .params = "itiiiit",
+    .cols = "",
+};
+static struct store_stmt get_sessions = {
+    .name = "session.saved",
+    .sql = "SELECT owner, jid, resource, token, until_us, counts, presence FROM saved_session"
+           " ORDER BY owner, resource",
+    .params = "",
+    .cols = "ittbibT",
+};
+static struct store_stmt get_stanzas = {
+    .name = "session.saved-stanzas",
+    .sql = "SELECT seq, archive_id, at_us, delayed, stanza FROM saved_stanza WHERE owner = $1"
+           " AND resource = $2 ORDER BY seq - $3",
+    .params = "iti",
+    .cols = "iiiit",
+};
+static struct store_stmt drop_sessions = {
+    .name = "session.drop",
+    .sql = "DELETE FROM saved_session",
+    .params = "",
+    .cols = "",
+};
+static struct store_stmt drop_stanzas = {
+    .name = "session.drop-stanzas",
+    .sql = "DELETE FROM saved_stanza",
+    .params = "",
+    .cols = "",
+};
+static struct store_stmt *const stmts[] = { &put_session, &put_stanza,    &get_sessions, &get_stanzas,
+                                            &drop_sessions, &drop_stanzas, NULL };
+
+const struct store_schema sessions_schema = { "session", migrations, stmts, NULL };
+
+
+/* The counts of a session as they are kept. */
+struct counts {
+    uint32_t in_base, out_base, h, out_count, out_acked, queue_sent;
+    int32_t priority;
+    uint8_t available, interested;
+};
+
+static void save(struct session *s)
+{
+    struct account *a = s->account;
+    struct store_batch *b = store_write(a->worker->store, account_lane(a));
+    uint64_t until = loop_wall_us(a->worker->loop) + (uint64_t)setting_int(&sm_hibernate_time) * 1000;
+    struct counts counts;
+    struct buf text;
+
+    memset(&counts, 0, sizeof counts);
+    counts.in_base = s->in_base;
+    counts.out_base = s->out_base;
+    counts.h = s->h;
+    counts.out_count = s->out_count;
+    counts.out_acked = s->out_acked;
+    counts.queue_sent = s->queue_sent;
+    counts.priority = s->priority;
+    counts.available = s->available;
+    counts.interested = s->interested;
+    buf_init(&text, 64u << 20);
+    if (s->presence != NULL)
+        stanza_store(&text, s->presence);
+    STORE_ADD(b, &put_session, STORE_ANY_ROWS, SV_I(a->id), SV_T(a->jid), SV_T(session_resource(s)),
+              SV_B(((slice){ (const char *)s->token, sizeof s->token })), SV_I(until),
+              SV_B(((slice){ (const char *)&counts, sizeof counts })),
+              s->presence == NULL ? SV_NULL : SV_T(buf_slice(&text)));
+    for (uint32_t i = 0; i < s->queue_len; i++) {
+        const struct queued *q = session_queue_at(s, i);
+        buf_clear(&text);
+        stanza_store(&text, q->st);
+        STORE_ADD(b, &put_stanza, STORE_ANY_ROWS, SV_I(a->id), SV_T(session_resource(s)), SV_I(q->seq),
+                  SV_I(q->archive_id), SV_I(q->at_us), SV_I(q->delayed), SV_T(buf_slice(&text)));
+    }
+    buf_fini(&text);
+    store_submit(b, a->worker->loop, 0, NULL, NULL);
+}
+
+void sessions_save(struct worker *w)
+{
+    struct session *s;
+    struct account *a;
+    unsigned count = 0;
+    for (uint32_t i = 0; (s = map_next(&w->sessions, &i)) != NULL;) {
+        if (s->sm != 2 || s->state != SESSION_HIBERNATING)
+            continue;
+        save(s);
+        count++;
+    }
+    for (uint32_t i = 0; (a = map_next(&w->accounts, &i)) != NULL;) {
+        if (a->state != ACCOUNT_READY || mailbox_clean(a))
+            continue;
+        struct store_batch *b = store_write(w->store, account_lane(a));
+        mailbox_save(a, b);
+        store_submit(b, w->loop, 0, NULL, NULL);
+    }
+    if (count > 0)
+        log_info(&log_session, LOG_EV("sessions.saved"), LOG_I("count", count));
+}
+
+/* Restoring: one session after the other is read and given to its home; the rows are deleted when all are
+ * done, so a crash in between repeats it. Everything is in one arena, which one thread uses at a time. */
+
+struct saved_stanza {
+    uint64_t archive_id, at_us;
+    uint32_t seq;
+    bool delayed;
+    slice text;
+};
+
+struct saved {
+    struct saved *next;
+    struct restoring *all;
+    int64_t owner;
+    slice jid, resource, presence;
+    uint8_t token[16];
+    uint64_t until_us;
+    struct counts counts;
+    struct saved_stanza *stanza;
+    uint32_t stanza_count;
+};
+
+struct restoring {
+    struct arena *arena;
+    struct worker *worker;
+    struct saved *at;
+    unsigned count;
+};
+
+static void read_next(struct restoring *r);
+
+static void load_queue(struct session *s, const struct saved *v)
+{
+    struct worker *w = s->account->worker;
+    for (uint32_t i = 0; i < v->stanza_count; i++) {
+        const struct saved_stanza *q = &v->stanza[i];
+        struct stanza *st;
+        if (stanza_load(&st, q->text, w->xml, loop_scratch(w->loop)) != OK)
+            continue;
+        s->out_count = q->seq;
+        session_queue_push(s, st, q->archive_id, q->at_us);
+        session_queue_at(s, s->queue_len - 1)->delayed = q->delayed;
+        if (q->archive_id != 0)
+            mailbox_set(s->account, q->archive_id, ENTRY_TAKEN);
+        stanza_unref(&st);
+    }
+    s->out_count = v->counts.out_count;
+}
+
+static void restore(struct account *a, const struct saved *v)
+{
+    struct worker *w = a->worker;
+    uint64_t now = loop_wall_us(w->loop);
+    if (a->state != ACCOUNT_READY || account_session(a, v->resource) != NULL)
+        return;
+    struct session *s = session_create(a, v->resource);
+    memcpy(s->token, v->token, sizeof s->token);
+    s->sm = 2;
+    s->in_base = v->counts.in_base;
+    s->out_base = v->counts.out_base;
+    s->in_count = s->h = s->h_told = s->h_asked = v->counts.h;
+    s->out_acked = s->out_asked = v->counts.out_acked;
+    load_queue(s, v);
+    session_hibernate(s, v->until_us > now ? (v->until_us - now) / 1000 : 0);
+    s->queue_sent = v->counts.queue_sent;
+    s->interested = v->counts.interested;
+    if (v->presence.len > 0 && v->counts.available &&
+        stanza_load(&s->presence, v->presence, w->xml, loop_scratch(w->loop)) == OK) {
+        s->available = true;
+        s->priority = (int8_t)v->counts.priority;
+    }
+    v->all->count++;
+}
+
+static void restored_back(struct worker *w, void *arg)
+{
+    struct saved *v = arg;
+    (void)w;
+    v->all->at = v->next;
+    read_next(v->all);
+}
+
+static void restore_ready(struct account *a, enum err e, void *arg)
+{
+    struct saved *v = arg;
+    if (e == OK)
+        restore(a, v);
+    node_call(account_node(a), v->all->worker->index, restored_back, v);
+}
+
+static void restore_at_home(struct worker *w, void *arg)
+{
+    struct saved *v = arg;
+    account_with(w, v->jid, restore_ready, v);
+}
+
+static void stanzas_read(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct saved *v = arg;
+    struct restoring *r = v->all;
+    uint32_t node;
+    (void)result;
+    v->stanza_count = store_row_count(b, 0);
+    v->stanza = arena_new(r->arena, struct saved_stanza, v->stanza_count);
+    for (uint32_t i = 0; i < v->stanza_count; i++)
+        v->stanza[i] = (struct saved_stanza){ .seq = (uint32_t)store_int(b, 0, i, 0),
+                                              .archive_id = (uint64_t)store_int(b, 0, i, 1),
+                                              .at_us = (uint64_t)store_int(b, 0, i, 2),
+                                              .delayed = store_int(b, 0, i, 3) != 0,
+                                              .text = slice_dup(r->arena, store_text(b, 0, i, 4)) };
+    unsigned home = node_home(r->worker->node, v->jid, &node);
+    node_call(r->worker->node, home, restore_at_home, v);
+}
+
+static void finished(struct restoring *r)
+{
+    if (r->count > 0)
+        log_info(&log_session, LOG_EV("sessions.restored"), LOG_I("count", r->count));
+    struct store_batch *b = store_write(r->worker->store, 0);
+    store_add(b, &drop_sessions, STORE_ANY_ROWS, NULL, 0);
+    store_add(b, &drop_stanzas, STORE_ANY_ROWS, NULL, 0);
+    store_submit(b, r->worker->loop, 0, NULL, NULL);
+    arena_destroy(&r->arena);
+    mem_free(&r);
+}
+
+static void read_next(struct restoring *r)
+{
+    if (r->at == NULL) {
+        finished(r);
+        return;
+    }
+    struct store_batch *b = store_read(r->worker->store, 0);
+    STORE_ADD(b, &get_stanzas, STORE_ANY_ROWS, SV_I(r->at->owner), SV_T(r->at->resource),
+              SV_I(r->at->counts.out_acked));
+    store_submit(b, r->worker->loop, 0, stanzas_read, r->at);
+}
+
+static void sessions_read(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct restoring *r = arg;
+    struct saved **last = &r->at;
+    if (result != STORE_OK || store_row_count(b, 0) == 0) {
+        arena_destroy(&r->arena);
+        mem_free(&r);
+        return;
+    }
+    for (uint32_t i = 0; i < store_row_count(b, 0); i++) {
+        slice token = store_text(b, 0, i, 3), counts = store_text(b, 0, i, 5);
+        struct saved *v = arena_new(r->arena, struct saved, 1);
+        if (token.len != sizeof v->token || counts.len != sizeof v->counts)
+            continue; /* of another version: the client logs in anew */
+        v->all = r;
+        v->owner = store_int(b, 0, i, 0);
+        v->jid = slice_dup(r->arena, store_text(b, 0, i, 1));
+        v->resource = slice_dup(r->arena, store_text(b, 0, i, 2));
+        memcpy(v->token, token.ptr, token.len);
+        v->until_us = (uint64_t)store_int(b, 0, i, 4);
+        memcpy(&v->counts, counts.ptr, counts.len);
+        v->presence = slice_dup(r->arena, store_text(b, 0, i, 6));
+        *last = v;
+        last = &v->next;
+    }
+    read_next(r);
+}
+
+void sessions_restore(struct worker *w, void *unused)
+{
+    (void)unused;
+    struct restoring *r = mem_new(struct restoring);
+    r->arena = arena_create(0);
+    r->worker = w;
+    struct store_batch *b = store_read(w->store, 0);
+    store_add(b, &get_sessions, STORE_ANY_ROWS, NULL, 0);
+    store_submit(b, w->loop, 0, sessions_read, r);
+}
