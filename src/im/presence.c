@@ -287,12 +287,23 @@ static void introduce(struct session *s, struct arena *tmp)
         session_became_available(s);
 }
 
+/* The schema allows white space around the number (§4.7.2.3: xs:byte). */
+static slice trim(slice s)
+{
+    static const char space[] = " \t\r\n";
+    while (s.len > 0 && memchr(space, s.ptr[0], sizeof space - 1) != NULL)
+        s = slice_from(s, 1);
+    while (s.len > 0 && memchr(space, s.ptr[s.len - 1], sizeof space - 1) != NULL)
+        s.len--;
+    return s;
+}
+
 /* §4.7.2.3. false: not a number from -128 to 127. */
 static bool priority_of(const struct stanza *st, struct arena *tmp, int8_t *out)
 {
     int64_t n = 0;
     if (stanza_has(st, KNOWN(PRIORITY)) &&
-        (!slice_int(stanza_child_text(st, KNOWN_PRIORITY, tmp), &n) || n < INT8_MIN ||
+        (!slice_int(trim(stanza_child_text(st, KNOWN_PRIORITY, tmp)), &n) || n < INT8_MIN ||
          n > INT8_MAX))
         return false;
     *out = (int8_t)n;
