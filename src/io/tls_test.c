@@ -1,0 +1,130 @@
+#include "io/test_bed.h"
+#include "io/tls.h"
+#include "io/tls_private.h"
+#include <fcntl.h>
+#include <sys/stat.h>
+
+enum { FILES = 4 };
+
+static char dir[] = "/tmp/muster-tls-XXXXXX";
+static char path[FILES][64];
+static const char *const names[] = { "one.test", "two.test" };
+
+static int set_up(void **state)
+{
+    struct why why = { "" };
+
+    (void)state;
+    if (mkdtemp(dir) == NULL)
+        return -1;
+    for (int i = 0; i < FILES; i++)
+        snprintf(path[i], sizeof(path[i]), "%s/%d.pem", dir, i);
+    return tls_self_signed(path[0], path[1], names, 2, &why) == OK &&
+                   tls_self_signed(path[2], path[3], &names[1], 1, &why) == OK
+               ? 0
+               : -1;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    for (int i = 0; i < FILES; i++)
+        unlink(path[i]);
+    rmdir(dir);
+    return 0;
+}
+
+static enum err create(const char *cert, const char *key, struct why *why)
+{
+    struct tls_cert certs[] = { { NULL, cert, key } };
+    struct tls_ctx *ctx = NULL;
+    enum err e = tls_ctx_create(&ctx, certs, 1, why);
+
+    tls_ctx_unref(&ctx);
+    return e;
+}
+
+static mode_t mode_of(const char *file)
+{
+    struct stat st;
+
+    assert_int_equal(stat(file, &st), 0);
+    return st.st_mode & 0777;
+}
+
+static void test_self_signed_files(void **state)
+{
+    struct why why = { "" };
+    char other[80];
+
+    (void)state;
+    assert_int_equal(mode_of(path[0]), 0644);
+    assert_int_equal(mode_of(path[1]), 0600);
+    assert_int_equal(tls_self_signed(path[0], path[3], names, 2, &why), E_EXISTS);
+    assert_non_null(strstr(why.text, path[0]));
+    snprintf(other, sizeof(other), "%s/other.pem", dir);
+    assert_int_equal(tls_self_signed(other, path[1], names, 2, &why), E_EXISTS);
+    assert_int_equal(access(other, F_OK), -1); /* no half of a pair is left */
+    snprintf(other, sizeof(other), "%s/none/cert.pem", dir);
+    assert_int_equal(tls_self_signed(other, other, names, 2, &why), E_IO);
+}
+
+static void test_failures_say_what_is_wrong(void **state)
+{
+    struct why why = { "" };
+
+    (void)state;
+    assert_int_equal(create(path[0], path[1], &why), OK);
+    assert_int_equal(create("/none.pem", path[1], &why), E_IO);
+    assert_non_null(strstr(why.text, "/none.pem"));
+    assert_int_equal(create(path[0], path[3], &why), E_CONFLICT);
+    assert_non_null(strstr(why.text, path[3]));
+    assert_int_equal(create(path[1], path[1], &why), E_SYNTAX); /* a key is no certificate */
+    assert_non_null(strstr(why.text, path[1]));
+    assert_int_equal(create(path[0], path[0], &why), E_SYNTAX);
+}
+
+static void test_one_certificate_a_domain(void **state)
+{
+    struct tls_cert certs[] = { { "one.test", path[0], path[1] },
+                                { "ONE.test", path[2], path[3] } };
+    struct tls_ctx *ctx = NULL;
+    struct why why = { "" };
+
+    (void)state;
+    assert_int_equal(tls_ctx_create(&ctx, certs, 2, &why), E_EXISTS);
+    assert_null(ctx);
+    certs[1].domain = "two.test";
+    assert_int_equal(tls_ctx_create(&ctx, certs, 2, &why), OK);
+    tls_ctx_unref(&ctx);
+}
+
+static void test_references(void **state)
+{
+    struct tls_cert certs[] = { { NULL, path[0], path[1] } };
+    struct tls_ctx *ctx = NULL, *mine;
+    struct why why = { "" };
+    SSL *ssl;
+
+    (void)state;
+    assert_int_equal(tls_ctx_create(&ctx, certs, 1, &why), OK);
+    mine = tls_ctx_ref(ctx);
+    tls_ctx_unref(&ctx); /* as a reload does */
+    assert_null(ctx);
+    ssl = tls_session_create(mine);
+    assert_non_null(SSL_get_certificate(ssl));
+    SSL_free(ssl);
+    tls_ctx_unref(&mine);
+    tls_ctx_unref(&mine);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_self_signed_files),
+        cmocka_unit_test(test_failures_say_what_is_wrong),
+        cmocka_unit_test(test_one_certificate_a_domain),
+        cmocka_unit_test(test_references),
+    };
+    return cmocka_run_group_tests_name("io/tls", tests, set_up, tear_down);
+}
