@@ -275,10 +275,10 @@ void server_stop(struct server *s)
         on_first_worker(s->node, stop_control, s);
         node_stop(s->node);
         control_destroy(&s->control);
-        node_destroy(&s->node);
     }
+    store_close(&s->store); /* its ports are on the loops of the node */
+    node_destroy(&s->node);
     c2s_destroy(&s->c2s);
-    store_close(&s->store);
     tls_ctx_unref(&s->tls);
     if (s->lock_fd >= 0)
         close(s->lock_fd);

@@ -241,7 +241,7 @@ static void latch_run(struct worker *w, void *arg)
 static bool all_idle(struct node *n)
 {
     for (unsigned i = 0; i < n->worker_count; i++)
-        if (!n->gate->idle(&n->workers[i]))
+        if (!n->gate->idle(&n->workers[i]) || atomic_load(&n->workers[i].committing) > 0)
             return false;
     return true;
 }
