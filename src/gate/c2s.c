@@ -71,6 +71,8 @@ void stream_session_gone(struct stream *s, enum session_end why)
     struct up up = { .kind = UP_GONE, .num = why };
     s->session = NULL;
     s->session_id = 0;
+    if (s->jid_copy == NULL)
+        s->jid = (slice){ 0 }; /* it was the session's */
     if (session != NULL)
         session_up(session, &up);
     else if (id != 0)
