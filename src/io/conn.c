@@ -241,7 +241,7 @@ struct conn *conn_create(struct loop *loop, int fd, const struct sockaddr *peer,
     c->last_read_us = loop->now_us;
     c->proxied = (flags & CONN_PROXY) != 0;
     if ((flags & CONN_TLS) != 0)
-        c->tls = conn_tls_create(c, tls);
+        c->tls = conn_tls_create(tls);
     conn_info_set(&c->info, peer);
     return c;
 }

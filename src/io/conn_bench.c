@@ -1,11 +1,15 @@
-/* Echo over loopback, 250-byte messages: CPU of the server thread for a message, beside a bare
- * epoll loop that reads and writes the same bytes. One message a read, and 64 a read. */
+/* Echo over loopback, 250-byte messages: CPU of the server's thread for a message, in the clear and
+ * under TLS, beside a bare epoll loop that reads and writes the same bytes; 1, 4 and 64 messages a
+ * read. */
 #include "base/ensure.h"
 #include "io/conn.h"
+#include "io/tls.h"
 #include <errno.h>
 #include <netinet/tcp.h>
+#include <openssl/ssl.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -19,7 +23,7 @@ static const struct conn_limits limits = { .input_bytes = 262144,
 
 struct server {
     int fd;
-    struct loop *loop;
+    struct tls_ctx *tls; /* NULL: in the clear */
     double cpu_us;
 };
 
@@ -74,7 +78,8 @@ static void *serve_conn(void *arg)
     struct loop *loop = loop_create(0);
     double start = thread_cpu_us();
 
-    conn_start(conn_create(loop, s->fd, NULL, 0, NULL, &limits), &ops, NULL);
+    conn_start(conn_create(loop, s->fd, NULL, s->tls == NULL ? 0 : CONN_TLS, s->tls, &limits), &ops,
+               NULL);
     loop_run(loop);
     s->cpu_us = thread_cpu_us() - start;
     loop_destroy(&loop);
@@ -103,48 +108,109 @@ static void *serve_bare(void *arg)
     return NULL;
 }
 
-static void run(const char *name, void *(*serve)(void *), unsigned batch)
+struct client {
+    int fd;
+    SSL_CTX *ctx;
+    SSL *ssl; /* NULL: in the clear */
+};
+
+static void client_open(struct client *cl, int fd, const struct tls_ctx *tls)
 {
-    static char out[BATCH_MAX * MESSAGE_BYTES], in[sizeof(out)];
-    size_t bytes = (size_t)batch * MESSAGE_BYTES;
-    struct server s = { 0 };
+    *cl = (struct client){ .fd = fd };
+    if (tls == NULL)
+        return;
+    cl->ctx = SSL_CTX_new(TLS_client_method());
+    cl->ssl = SSL_new(cl->ctx);
+    SSL_set_fd(cl->ssl, fd);
+    ensure(SSL_connect(cl->ssl) == 1);
+}
+
+static void client_close(struct client *cl)
+{
+    SSL_free(cl->ssl);
+    SSL_CTX_free(cl->ctx);
+    close(cl->fd);
+}
+
+/* There and back. */
+static void client_turn(struct client *cl, const char *out, size_t bytes)
+{
+    static char in[BATCH_MAX * MESSAGE_BYTES];
+    ssize_t n = cl->ssl != NULL ? SSL_write(cl->ssl, out, (int)bytes) : send(cl->fd, out, bytes, 0);
+
+    ensure(n == (ssize_t)bytes);
+    for (size_t got = 0; got < bytes; got += (size_t)n) {
+        if (cl->ssl != NULL)
+            n = SSL_read(cl->ssl, in, (int)(bytes - got));
+        else
+            n = recv(cl->fd, in, bytes - got, 0);
+        ensure(n > 0);
+    }
+}
+
+static double now_us(void)
+{
     struct timespec t;
-    long start_us, now_us;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3;
+}
+
+static void run(const char *name, void *(*serve)(void *), unsigned batch, struct tls_ctx *tls)
+{
+    static char out[BATCH_MAX * MESSAGE_BYTES];
+    struct server s = { .tls = tls };
+    struct client client;
     unsigned long count = 0;
     pthread_t thread;
+    double start;
     int fd[2], rc;
 
     make_pair(fd);
     s.fd = fd[0];
     rc = pthread_create(&thread, NULL, serve, &s);
     ensure(rc == 0);
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    start_us = t.tv_sec * 1000000 + t.tv_nsec / 1000;
+    client_open(&client, fd[1], tls);
+    start = now_us();
     do {
-        size_t got = 0;
-        ssize_t n = send(fd[1], out, bytes, 0);
-        ensure(n == (ssize_t)bytes);
-        while (got < bytes) {
-            n = recv(fd[1], in, bytes - got, 0);
-            ensure(n > 0);
-            got += (size_t)n;
-        }
+        client_turn(&client, out, (size_t)batch * MESSAGE_BYTES);
         count += batch;
-        clock_gettime(CLOCK_MONOTONIC, &t);
-        now_us = t.tv_sec * 1000000 + t.tv_nsec / 1000;
-    } while (now_us - start_us < SECONDS_US);
-    close(fd[1]);
+    } while (now_us() - start < SECONDS_US);
+    client_close(&client);
     pthread_join(thread, NULL);
     printf("%s_%u %.3f us_cpu/message\n", name, batch, s.cpu_us / (double)count);
+}
+
+static struct tls_ctx *make_tls(void)
+{
+    char dir[] = "/tmp/muster-bench-XXXXXX", cert[64], key[64];
+    const char *const domain = "bench.test";
+    struct tls_cert certs[] = { { NULL, cert, key } };
+    struct tls_ctx *ctx = NULL;
+    struct why why;
+    bool ok = mkdtemp(dir) != NULL;
+
+    snprintf(cert, sizeof(cert), "%s/cert.pem", dir);
+    snprintf(key, sizeof(key), "%s/key.pem", dir);
+    ok = ok && tls_self_signed(cert, key, &domain, 1, &why) == OK &&
+         tls_ctx_create(&ctx, certs, 1, &why) == OK;
+    ensure(ok);
+    unlink(cert);
+    unlink(key);
+    rmdir(dir);
+    return ctx;
 }
 
 int main(void)
 {
     static const unsigned batches[] = { 1, 4, BATCH_MAX };
+    struct tls_ctx *tls = make_tls();
 
     for (size_t i = 0; i < sizeof(batches) / sizeof(batches[0]); i++) {
-        run("echo_bare", serve_bare, batches[i]);
-        run("echo_conn", serve_conn, batches[i]);
+        run("echo_bare", serve_bare, batches[i], NULL);
+        run("echo_conn", serve_conn, batches[i], NULL);
+        run("echo_tls", serve_conn, batches[i], tls);
     }
+    tls_ctx_unref(&tls);
     return 0;
 }

@@ -144,7 +144,7 @@ void conn_out_advance(struct conn *c, size_t bytes); /* written: gives chunks ba
 size_t conn_send(struct conn *c, const struct iovec *iov, size_t count, size_t bytes);
 
 /* conn_tls.c */
-struct conn_tls *conn_tls_create(struct conn *c, struct tls_ctx *ctx);
+struct conn_tls *conn_tls_create(struct tls_ctx *ctx);
 void conn_tls_destroy(struct conn_tls **t);
 NODISCARD bool conn_tls_input(struct conn *c, const char *ptr, size_t len); /* as conn_input() */
 void conn_tls_flush(struct conn *c);

@@ -16,7 +16,7 @@ enum { CIPHER_ROOM = CONN_RECORD_BYTES + 1024 }; /* of a record, overhead includ
 
 struct conn_tls {
     struct tls_ctx *ctx;
-    SSL *ssl;
+    SSL *ssl;       /* NULL until the first bytes: who only connects costs little */
     const char *in; /* only during conn_tls_input() */
     size_t in_len;
     char *pending; /* for the socket, before all else */
@@ -124,9 +124,17 @@ static void bio_make(void)
     BIO_meth_set_ctrl(bio_method, bio_ctrl);
 }
 
-struct conn_tls *conn_tls_create(struct conn *c, struct tls_ctx *ctx)
+struct conn_tls *conn_tls_create(struct tls_ctx *ctx)
 {
     struct conn_tls *t = mem_new(struct conn_tls);
+
+    t->ctx = tls_ctx_ref(ctx);
+    return t;
+}
+
+static SSL *session_create(struct conn *c)
+{
+    SSL *ssl = tls_session_create(c->tls->ctx);
     BIO *bio;
 
     pthread_once(&bio_once, bio_make);
@@ -134,11 +142,9 @@ struct conn_tls *conn_tls_create(struct conn *c, struct tls_ctx *ctx)
     ensure(bio != NULL);
     BIO_set_data(bio, c);
     BIO_set_init(bio, 1);
-    t->ctx = tls_ctx_ref(ctx);
-    t->ssl = tls_session_create(ctx);
-    SSL_set_bio(t->ssl, bio, bio);
-    SSL_set_accept_state(t->ssl);
-    return t;
+    SSL_set_bio(ssl, bio, bio);
+    SSL_set_accept_state(ssl);
+    return ssl;
 }
 
 void conn_tls_destroy(struct conn_tls **t)
@@ -159,7 +165,7 @@ void conn_start_tls(struct conn *c, struct tls_ctx *ctx)
     conn_flush(c);
     if (c->state != CONN_OPEN)
         return; /* closed or failed: its end is on the way */
-    c->tls = conn_tls_create(c, ctx);
+    c->tls = conn_tls_create(ctx);
     for (const struct conn_chunk *k = c->out; k != NULL; k = k->next) {
         if (k->len > k->at)
             pending_add(c->tls, k->data + k->at, k->len - k->at);
@@ -245,6 +251,8 @@ bool conn_tls_input(struct conn *c, const char *ptr, size_t len)
     char *plain = l->plain + CONN_HEADROOM;
     size_t got;
 
+    if (c->tls->ssl == NULL)
+        c->tls->ssl = session_create(c);
     c->tls->in = ptr;
     c->tls->in_len = len;
     if (c->state == CONN_HANDSHAKE && !handshake(c))
@@ -309,8 +317,7 @@ void conn_tls_shut(struct conn *c)
 
 slice conn_sni(const struct conn *c)
 {
-    return slice_of(c->tls == NULL ? NULL
-                                   : SSL_get_servername(c->tls->ssl, TLSEXT_NAMETYPE_host_name));
+    return slice_of(c->secured ? SSL_get_servername(c->tls->ssl, TLSEXT_NAMETYPE_host_name) : NULL);
 }
 
 const char *conn_tls_version(const struct conn *c)

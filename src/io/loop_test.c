@@ -35,8 +35,9 @@ struct step {
 static void step_run(struct loop_defer *d)
 {
     struct step *s = CONTAINER_OF(d, struct step, defer);
+    size_t len = strlen(trace);
 
-    strcat(trace, s->name);
+    snprintf(trace + len, sizeof(trace) - len, "%s", s->name);
     if (s->then_defer != NULL && s->rounds-- > 0)
         loop_defer(loop, &s->then_defer->defer);
     if (s->then_flush != NULL)
