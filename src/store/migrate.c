@@ -13,17 +13,17 @@ static uint32_t newest(const struct store_schema *schema)
     return version;
 }
 
-static enum err check(const struct migrate_ops *ops, void *db, const struct store_schema *schema,
-                      struct why *why)
+static enum err check(const struct migrate_ops *ops, void *db, const char *name,
+                      const struct store_schema *schema, struct why *why)
 {
     uint32_t found;
     enum err e = ops->version(db, schema->feature, &found, why);
     if (e != OK || found <= newest(schema))
         return e;
     why_set(why,
-            "the database has schema version %u of feature %s, newer than this build (%u): "
+            "database %s: schema version %u of feature %s is newer than this build (%u): "
             "use a newer musterd, or restore a backup made before the upgrade",
-            found, schema->feature, newest(schema));
+            name, found, schema->feature, newest(schema));
     return E_UNSUPPORTED;
 }
 
@@ -44,12 +44,12 @@ static enum err upgrade(const struct migrate_ops *ops, void *db, const struct st
     return e;
 }
 
-enum err migrate_run(const struct migrate_ops *ops, void *db,
+enum err migrate_run(const struct migrate_ops *ops, void *db, const char *name,
                      const struct store_schema *const *schemas, struct why *why)
 {
     enum err e = OK;
     for (size_t i = 0; e == OK && schemas[i] != NULL; i++)
-        e = check(ops, db, schemas[i], why);
+        e = check(ops, db, name, schemas[i], why);
     for (size_t i = 0; e == OK && schemas[i] != NULL; i++)
         e = upgrade(ops, db, schemas[i], why);
     return e;

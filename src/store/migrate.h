@@ -4,7 +4,7 @@
 #pragma once
 #include "store/store.h"
 
-/* What a driver does for it. `why` names the database. */
+/* What a driver does for it. */
 struct migrate_ops {
     enum err (*version)(void *db, const char *feature, uint32_t *out,
                         struct why *why); /* 0: none */
@@ -13,5 +13,6 @@ struct migrate_ops {
                       struct why *why);
 };
 
-NODISCARD enum err migrate_run(const struct migrate_ops *ops, void *db,
+/* `name`: of the database, for `why`. */
+NODISCARD enum err migrate_run(const struct migrate_ops *ops, void *db, const char *name,
                                const struct store_schema *const *schemas, struct why *why);

@@ -3,7 +3,6 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "store/store_sqlite.h"
-#include <errno.h>
 #include <stdio.h>
 
 /* synchronous=FULL makes each commit durable in WAL mode; NORMAL would lose acknowledged messages
@@ -32,7 +31,8 @@ int sqlite_conn_open(struct sqlite_conn *c, struct sqlite_db *db, enum sqlite_ro
     char cache[64];
     c->owner = db;
     c->stmts = mem_zalloc((db->store->stmt_count + 1) * sizeof(sqlite3_stmt *));
-    int rc = sqlite3_open_v2(db->path, &c->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
+    int rc = sqlite3_open_v2(db->path, &c->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX,
+                             SQLITE_VFS_NAME);
     if (rc != SQLITE_OK)
         return rc;
     sqlite3_extended_result_codes(c->db, 1);
@@ -184,16 +184,16 @@ int sqlite_run_part(struct sqlite_conn *c, struct store_batch *b, struct store_p
     return end != SQLITE_OK ? end : rc;
 }
 
-static bool is_no_space(sqlite3 *db)
+int sqlite_note_fault(struct sqlite_conn *c, int rc)
 {
-    int number = sqlite3_system_errno(db);
-    return number == ENOSPC || number == EDQUOT || number == EFBIG;
+    snprintf(c->fault_text, sizeof c->fault_text, "%s", sqlite3_errmsg(c->db));
+    return rc;
 }
 
 static void raise(struct alarm *alarm, struct sqlite_conn *c, int rc)
 {
     char detail[160];
-    snprintf(detail, sizeof detail, "%s: %s (%d)", c->owner->path, sqlite3_errmsg(c->db), rc);
+    snprintf(detail, sizeof detail, "%s: %s (%d)", c->owner->path, c->fault_text, rc);
     alarm_raise(alarm, slice_of(detail));
 }
 
@@ -207,17 +207,11 @@ enum store_result sqlite_failed(struct sqlite_conn *c, int rc)
     case SQLITE_TOOBIG:
     case SQLITE_RANGE:
         log_warn(&log_store, LOG_EV("store.refused"), LOG_I("code", rc),
-                 LOG_C("text", sqlite3_errmsg(c->db)));
+                 LOG_C("text", c->fault_text));
         return STORE_CONFLICT;
     case SQLITE_FULL:
         raise(&store_full_alarm, c, rc);
         return STORE_FULL;
-    case SQLITE_IOERR:
-        if (is_no_space(c->db)) {
-            raise(&store_full_alarm, c, rc);
-            return STORE_FULL;
-        }
-        break;
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
         atomic_store(&c->owner->corrupt, true);

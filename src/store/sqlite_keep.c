@@ -37,7 +37,7 @@ static void checkpoint(struct sqlite_keeper *k)
         if (rc != SQLITE_OK && rc != SQLITE_BUSY) {
             atomic_store(&k->failed,
                          true); /* before the alarm: commits that work do not clear it */
-            sqlite_failed(&k->conn, rc);
+            sqlite_failed(&k->conn, sqlite_note_fault(&k->conn, rc));
             return;
         }
         if (copied - copied_before < REST_PAGES)

@@ -61,7 +61,8 @@ static void run_read(struct sqlite_reader *r, struct store_batch *b)
     uint64_t began_us = clock_mono_us();
     r->deadline_us = b->op.deadline_us;
     int rc = began_us > r->deadline_us ? SQLITE_INTERRUPT : run_parts(r, b);
-    b->result = rc == SQLITE_OK ? STORE_OK : sqlite_failed(&r->conn, rc);
+    b->result =
+        rc == SQLITE_OK ? STORE_OK : sqlite_failed(&r->conn, sqlite_note_fault(&r->conn, rc));
     if (!sqlite3_get_autocommit(r->conn.db))
         sqlite3_exec(r->conn.db, "ROLLBACK", NULL, NULL, NULL);
     uint64_t took_ms = (clock_mono_us() - began_us) / 1000;

@@ -135,7 +135,7 @@ static bool needs_savepoint(const struct store_batch *b)
 
 static int refuse(struct sqlite_writer *w, struct store_batch *b, int rc, bool has_savepoint)
 {
-    b->result = sqlite_failed(&w->conn, rc);
+    b->result = sqlite_failed(&w->conn, sqlite_note_fault(&w->conn, rc));
     if (has_savepoint) {
         rc = sqlite_step(w->rollback_to);
         return rc == SQLITE_OK ? sqlite_step(w->release) : rc;
@@ -201,6 +201,7 @@ static int try_group(struct sqlite_writer *w, struct store_batch *first, uint32_
         sqlite_worked(w->conn.owner);
         return SQLITE_OK;
     }
+    sqlite_note_fault(&w->conn, rc);
     if (!sqlite3_get_autocommit(w->conn.db))
         sqlite_step(w->rollback);
     sqlite_late_rollback(&w->late, mark);

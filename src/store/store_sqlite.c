@@ -28,6 +28,7 @@ static void configure(void)
     sqlite3_config(SQLITE_CONFIG_MULTITHREAD);
     sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0); /* one lock less for each allocation */
     sqlite3_initialize();
+    sqlite_vfs_register();
 }
 
 void sqlite_cond_init(pthread_cond_t *cond)
@@ -221,8 +222,8 @@ static enum err migrate(struct sqlite_db *db, const struct store_conf *conf, str
 {
     static const struct migrate_ops ops = { version, apply };
     const struct store_schema *own[] = { &own_schema, NULL };
-    enum err e = migrate_run(&ops, db, own, why);
-    return e == OK ? migrate_run(&ops, db, conf->schemas, why) : e;
+    enum err e = migrate_run(&ops, db, db->path, own, why);
+    return e == OK ? migrate_run(&ops, db, db->path, conf->schemas, why) : e;
 }
 
 static enum err learn_all(struct sqlite_db *db, struct why *why)

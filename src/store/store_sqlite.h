@@ -34,6 +34,7 @@ struct sqlite_conn {
     struct sqlite_db *owner;
     sqlite3 *db;
     sqlite3_stmt **stmts; /* by id, prepared at first use: an unused one costs no memory */
+    char fault_text[96];  /* of the last failure that was noted */
 };
 
 /* A queue of batches with one thread, or several, behind it. */
@@ -123,6 +124,10 @@ struct sqlite_db {
 void sqlite_start_thread(pthread_t *thread, const char *name, void *(*run)(void *), void *arg);
 void sqlite_cond_init(pthread_cond_t *cond);
 
+/* sqlite_vfs.c */
+#define SQLITE_VFS_NAME "muster"
+void sqlite_vfs_register(void); /* once a process */
+
 /* sqlite_conn.c */
 enum sqlite_role { SQLITE_WRITES, SQLITE_READS, SQLITE_KEEPS };
 NODISCARD int sqlite_conn_open(struct sqlite_conn *c, struct sqlite_db *db, enum sqlite_role role);
@@ -136,7 +141,9 @@ sqlite3_stmt *sqlite_conn_stmt(struct sqlite_conn *c,
 int sqlite_step(sqlite3_stmt *stmt); /* to the end, without rows; resets; SQLITE_OK or an error */
 /* Runs a part and fills its results. SQLITE_OK, or SQLite's extended code. */
 int sqlite_run_part(struct sqlite_conn *c, struct store_batch *b, struct store_part *part);
-/* What a failure means; raises or clears the alarms. */
+/* Keeps what SQLite says of a failure, before a rollback makes it forget. Returns rc. */
+int sqlite_note_fault(struct sqlite_conn *c, int rc);
+/* What a noted failure means; raises or clears the alarms. */
 enum store_result sqlite_failed(struct sqlite_conn *c, int rc);
 void sqlite_worked(struct sqlite_db *db);
 

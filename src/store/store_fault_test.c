@@ -1,0 +1,493 @@
+#include "base/alarm.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "io/loop.h"
+#include "store/store_fixture.h"
+#include <fcntl.h>
+#include <signal.h>
+#include <sqlite3.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+static int begin(void **state)
+{
+    (void)state;
+    fix_begin();
+    fix_late.run_rows = 64;
+    return 0;
+}
+
+static int end(void **state)
+{
+    (void)state;
+    fix_end();
+    return 0;
+}
+
+/* Runs `fn` in a process of its own; its status. */
+static int in_child(void (*fn)(int fd), int fd)
+{
+    int status;
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        fn(fd);
+        _exit(0);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    return status;
+}
+
+static void refused(enum err expected, const char *text)
+{
+    struct store *s;
+    struct why why = { "" };
+    assert_int_equal(fix_open(&s, &why), expected);
+    assert_null(s);
+    if (strstr(why.text, text) == NULL || strstr(why.text, fix_path) == NULL)
+        fail_msg("not clear enough: %s", why.text);
+}
+
+static void run_sql(const char *sql)
+{
+    sqlite3 *db;
+    assert_int_equal(sqlite3_open(fix_path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+}
+
+static int64_t get_int(const char *sql)
+{
+    sqlite3 *db;
+    sqlite3_stmt *st;
+    assert_int_equal(sqlite3_open(fix_path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_prepare_v2(db, sql, -1, &st, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_step(st), SQLITE_ROW);
+    int64_t num = sqlite3_column_int64(st, 0);
+    sqlite3_finalize(st);
+    sqlite3_close(db);
+    return num;
+}
+
+static enum store_result put_note(struct store *s, int64_t owner, size_t bytes)
+{
+    char *value = mem_alloc(bytes);
+    memset(value, 'v', bytes);
+    struct store_batch *b = store_write(s, 1);
+    STORE_ADD(b, &note_new, 1, SV_I(owner), SV_T(SLICE("n")), SV_T(((slice){ value, bytes })));
+    enum store_result result = store_run(b, NULL, NULL);
+    mem_free(&value);
+    return result;
+}
+
+static void write_file(const char *text)
+{
+    FILE *f = fopen(fix_path, "w");
+    assert_non_null(f);
+    fputs(text, f);
+    fclose(f);
+}
+
+static void test_garbage(void **state)
+{
+    (void)state;
+    write_file("This is not what SQLite writes. This is not what SQLite writes. This is not what "
+               "SQLite writes. This is not what SQLite writes.");
+    refused(E_CORRUPT, "is not a database");
+}
+
+static void test_no_directory(void **state)
+{
+    (void)state;
+    char url[128];
+    struct store *s;
+    struct why why = { "" };
+    snprintf(url, sizeof url, "sqlite:%s/none/t.db", fix_dir);
+    assert_int_equal(store_open(&s, &(struct store_conf){ url, fix_schemas, 0 }, &why), E_IO);
+    assert_non_null(strstr(why.text, "No such file or directory"));
+    assert_int_equal(store_open(&s, &(struct store_conf){ "mysql:x", fix_schemas, 0 }, &why),
+                     E_SYNTAX);
+    assert_non_null(strstr(why.text, "mysql:x"));
+}
+
+static void open_unprivileged(int fd)
+{
+    struct store *s;
+    struct why why = { "" };
+    (void)fd;
+    if (setgid(65534) != 0 || setuid(65534) != 0)
+        _exit(2);
+    enum err e = fix_open(&s, &why);
+    _exit(e == E_IO && strstr(why.text, "Permission denied") != NULL ? 0 : 1);
+}
+
+static void test_read_only(void **state)
+{
+    (void)state;
+    if (geteuid() != 0)
+        skip();
+    struct store *s = fix_store();
+    store_close(&s);
+    chmod(fix_dir, 0755);
+    chmod(fix_path, 0444);
+    assert_int_equal(in_child(open_unprivileged, 0), 0);
+    chmod(fix_path, 0666); /* now the directory alone is in the way of the WAL */
+    assert_int_not_equal(in_child(open_unprivileged, 0), 0);
+}
+
+static void test_in_use(void **state)
+{
+    (void)state;
+    struct store *s = fix_store();
+    refused(E_EXISTS, "used by another process");
+    store_close(&s);
+    s = fix_store();
+    store_close(&s);
+}
+
+static void test_foreign(void **state)
+{
+    (void)state;
+    run_sql("CREATE TABLE sms(text)");
+    refused(E_UNSUPPORTED, "another program");
+    assert_int_equal(get_int("SELECT count(*) FROM sqlite_schema"), 1); /* untouched */
+}
+
+static void test_newer_schema(void **state)
+{
+    (void)state;
+    struct store *s = fix_store();
+    store_close(&s);
+    run_sql("UPDATE schema SET version = 7 WHERE feature = 'fix'");
+    refused(E_UNSUPPORTED, "schema version 7 of feature fix is newer than this build (2)");
+    run_sql("UPDATE schema SET version = 2 WHERE feature = 'fix'");
+    s = fix_store();
+    store_close(&s);
+}
+
+static enum err open_with(const struct store_migration *migrations, struct store_stmt *stmt,
+                          struct why *why)
+{
+    struct store *s;
+    struct store_stmt *const stmts[] = { stmt, NULL };
+    const struct store_schema schema = { "other", migrations, stmts, NULL };
+    const struct store_schema *const schemas[] = { &schema, NULL };
+    enum err e = store_open(&s, &(struct store_conf){ fix_url, schemas, 2 }, why);
+    store_close(&s);
+    return e;
+}
+
+static void test_migrations(void **state)
+{
+    (void)state;
+    struct why why = { "" };
+    struct store_migration m[] = {
+        { 1, "CREATE TABLE t(a); INSERT INTO t VALUES(1)", NULL },
+        { 2, "CREATE TABLE u(a); INSERT INTO missing VALUES(1)", NULL },
+        { 0, NULL, NULL },
+    };
+    assert_int_equal(open_with(m, NULL, &why), E_SYNTAX);
+    assert_non_null(strstr(why.text, "migration 2 of feature other: no such table: missing"));
+    assert_int_equal(get_int("SELECT version FROM schema WHERE feature = 'other'"), 1);
+    assert_int_equal(get_int("SELECT count(*) FROM sqlite_schema WHERE name = 'u'"), 0);
+    m[1].sqlite = "CREATE TABLE u(a)";
+    for (int i = 0; i < 3; i++) /* applied once */
+        assert_int_equal(open_with(m, NULL, &why), OK);
+    assert_int_equal(get_int("SELECT version FROM schema WHERE feature = 'other'"), 2);
+    assert_int_equal(get_int("SELECT count(*) FROM t"), 1);
+}
+
+static void test_bad_statements(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *sql, *params, *cols, *why;
+    } bad[] = {
+        { "SELECT a FROM nowhere", "", "i", "no such table: nowhere" },
+        { "SELECT 1", "", "ii", "2 columns are declared, SQLite sees 0 and 1" },
+        { "SELECT $1", "ii", "i", "2 parameters and 1 columns are declared" },
+        { "SELECT $1 + $3", "ii", "i", "parameter $2 is declared but not used" },
+        { "SELECT 1; SELECT 2", "", "i", "a second statement" },
+        { NULL, "", "i", "no text for SQLite" },
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        struct why why = { "" };
+        struct store_stmt stmt = {
+            .name = "bad.one", .sql = bad[i].sql, .params = bad[i].params, .cols = bad[i].cols
+        };
+        assert_int_equal(open_with(NULL, &stmt, &why), E_SYNTAX);
+        if (strstr(why.text, bad[i].why) == NULL || strstr(why.text, "bad.one") == NULL)
+            fail_msg("not clear enough: %s", why.text);
+    }
+}
+
+/* Writes messages until it is killed; the number of each acknowledged one goes to fd. */
+static void write_until_killed(int fd)
+{
+    struct store *s = fix_store();
+    for (uint32_t i = 1; i <= 100000; i++) {
+        if (store_run(fix_message(s, i % 7, i % 5 + 100, i, SLICE("kill")), NULL, NULL) != STORE_OK)
+            _exit(1);
+        if (write(fd, &i, sizeof i) != sizeof i)
+            _exit(1);
+        if (i % 13 == 0) { /* some owners' rows are inserted before their turn */
+            struct store_batch *b = store_read(s, 1);
+            store_read_late(b, i % 7);
+            STORE_ADD(b, &entry_list, STORE_ANY_ROWS, SV_I(i % 7));
+            store_run(b, NULL, NULL);
+        }
+    }
+}
+
+static void kill_after(uint32_t messages)
+{
+    int fds[2], status;
+    uint32_t last = 0, i;
+    assert_int_equal(pipe(fds), 0);
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        close(fds[0]);
+        write_until_killed(fds[1]);
+        _exit(0);
+    }
+    close(fds[1]);
+    while (last < messages && read(fds[0], &i, sizeof i) == sizeof i)
+        last = i;
+    kill(pid, SIGKILL);
+    while (read(fds[0], &i, sizeof i) == sizeof i)
+        last = i;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    close(fds[0]);
+    assert_true(last >= messages);
+    struct store *s = fix_store(); /* checks, rebuilds the late rows */
+    store_close(&s);               /* and inserts them */
+    int64_t count = get_int("SELECT count(*) FROM message WHERE stamp > 0");
+    assert_true(count == last || count == last + 1); /* one may have had no time to be told */
+    assert_int_equal(get_int("SELECT count(*) FROM entry"), count * 2);
+    assert_int_equal(get_int("SELECT count(*) FROM entry e LEFT JOIN message m ON m.id = e.msg "
+                             "WHERE m.id IS NULL OR m.stamp <> e.id"),
+                     0);
+    assert_int_equal(get_int("SELECT position FROM reader"),
+                     get_int("SELECT max(id) FROM message"));
+}
+
+static void test_kill(void **state)
+{
+    (void)state;
+    kill_after(300);
+    unlink(fix_path);
+    kill_after(1); /* nothing but late rows in memory */
+}
+
+/* Rows of the log from before there was an index: all come in, by several runs. */
+static void test_rebuild_all(void **state)
+{
+    (void)state;
+    struct store *s = fix_store();
+    store_close(&s);
+    run_sql("WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 100000)"
+            " INSERT INTO message(sender, rcpt, stamp, body) SELECT x % 50, 1000, x, 'm' FROM n");
+    uint64_t began_us = clock_mono_us();
+    s = fix_store();
+    store_close(&s);
+    print_message("rebuilding 200,000 rows took %d ms\n", (int)(clock_mono_us() - began_us) / 1000);
+    assert_int_equal(get_int("SELECT count(*) FROM entry"), 200000);
+    assert_int_equal(get_int("SELECT position FROM reader"), 100000);
+}
+
+static void limit_files(rlim_t bytes)
+{
+    struct rlimit limit = { bytes, RLIM_INFINITY };
+    if (setrlimit(RLIMIT_FSIZE, &limit) != 0)
+        _exit(2);
+}
+
+#define CHECK(c) ((c) ? (void)0 : (void)(fprintf(stderr, "line %d: %s\n", __LINE__, #c), _exit(1)))
+
+/* What a full disk does, by a limit of file sizes. */
+static void write_to_full_disk(int fd)
+{
+    (void)fd;
+    signal(SIGXFSZ, SIG_IGN);
+    struct store *s = fix_store();
+    limit_files(512 << 10);
+    int64_t owner = 0;
+    enum store_result result;
+    while ((result = put_note(s, ++owner, 20000)) == STORE_OK)
+        CHECK(owner < 100);
+    CHECK(result == STORE_FULL);
+    CHECK(atomic_load(&store_full_alarm.active));
+    CHECK(put_note(s, 1000, 20000) == STORE_FULL);
+    CHECK(put_note(s, 1001, 300000) == STORE_FULL);
+    limit_files(RLIM_INFINITY); /* space again: nothing has to be restarted */
+    CHECK(put_note(s, 2000, 20000) == STORE_OK);
+    CHECK(!atomic_load(&store_full_alarm.active));
+    CHECK(!atomic_load(&store_down_alarm.active));
+    store_close(&s);
+    CHECK(get_int("SELECT count(*) FROM note") == owner); /* all that were OK, and 2000 */
+    CHECK(get_int("SELECT count(*) FROM note WHERE owner IN (1000, 1001)") == 0);
+    CHECK(get_int("SELECT count(*) FROM note WHERE length(value) <> 20000") == 0);
+}
+
+static void test_full_disk(void **state)
+{
+    (void)state;
+    assert_int_equal(in_child(write_to_full_disk, 0), 0);
+}
+
+struct tally {
+    unsigned left, ok, full, other;
+};
+
+static void count_result(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct tally *t = arg;
+    (void)b;
+    t->ok += result == STORE_OK;
+    t->full += result == STORE_FULL;
+    t->other += result != STORE_OK && result != STORE_FULL;
+    if (--t->left == 0)
+        loop_stop(loop_here());
+}
+
+/* One batch of the group that does not fit does not take the others with it. */
+static void write_large_among_small(int fd)
+{
+    (void)fd;
+    signal(SIGXFSZ, SIG_IGN);
+    struct store *s = fix_store();
+    struct loop *loop = loop_create(0);
+    struct tally t = { .left = 101 };
+    char *large = mem_alloc(1 << 20);
+    memset(large, 'v', 1 << 20);
+    limit_files(900 << 10);
+    for (int i = 0; i < 101; i++) {
+        slice value = { large, i == 50 ? 1 << 20 : 100 };
+        struct store_batch *b = store_write(s, 1);
+        STORE_ADD(b, &note_new, 1, SV_I(i), SV_T(SLICE("n")), SV_T(value));
+        store_submit(b, loop, 0, count_result, &t);
+    }
+    loop_run(loop);
+    CHECK(t.ok == 100 && t.full == 1);
+    store_close(&s);
+    loop_destroy(&loop);
+    mem_free(&large);
+    CHECK(get_int("SELECT count(*) FROM note") == 100);
+}
+
+static void test_full_for_one(void **state)
+{
+    (void)state;
+    assert_int_equal(in_child(write_large_among_small, 0), 0);
+}
+
+struct late_answer {
+    unsigned calls;
+    enum store_result result;
+    uint64_t at_us;
+};
+
+static void note_answer(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct late_answer *a = arg;
+    assert_true((b != NULL) == (result == STORE_OK));
+    a->calls++;
+    a->result = result;
+    a->at_us = clock_mono_us();
+    loop_stop(loop_here());
+}
+
+/* Another program holds the database: the answer comes in time, the write is done in the end. */
+static void test_stalled(void **state)
+{
+    (void)state;
+    sqlite3 *other;
+    struct store *s = fix_store();
+    struct loop *loop = loop_create(0);
+    struct late_answer a = { 0 };
+    assert_int_equal(sqlite3_open(fix_path, &other), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(other, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+    struct store_batch *b = store_write(s, 1);
+    STORE_ADD(b, &note_new, 1, SV_I(1), SV_T(SLICE("n")), SV_NULL);
+    uint64_t began_us = clock_mono_us();
+    store_submit(b, loop, 300, note_answer, &a);
+    loop_run(loop);
+    assert_int_equal(a.calls, 1);
+    assert_int_equal(a.result, STORE_UNKNOWN);
+    assert_true(a.at_us - began_us >= 300000);
+    assert_int_equal(sqlite3_exec(other, "ROLLBACK", NULL, NULL, NULL), SQLITE_OK);
+    b = store_write(s, 1);
+    STORE_ADD(b, &note_append, 1, SV_I(1), SV_T(SLICE("behind it")));
+    store_submit(b, loop, 0, note_answer, &a);
+    loop_run(loop);
+    assert_int_equal(a.calls, 2); /* the late result of the first told nobody */
+    assert_int_equal(a.result, STORE_OK);
+    sqlite3_close(other);
+    store_close(&s);
+    loop_destroy(&loop);
+}
+
+static void damage(int64_t page)
+{
+    char junk[4096];
+    memset(junk, 0xa5, sizeof junk);
+    int fd = open(fix_path, O_WRONLY);
+    assert_true(fd >= 0);
+    assert_int_equal(pwrite(fd, junk, sizeof junk, (page - 1) * 4096), sizeof junk);
+    close(fd);
+}
+
+static void test_damaged_at_open(void **state)
+{
+    (void)state;
+    struct store *s = fix_store();
+    assert_int_equal(put_note(s, 1, 100), STORE_OK);
+    store_close(&s);
+    damage(get_int("SELECT rootpage FROM sqlite_schema WHERE name = 'note'"));
+    s = fix_store(); /* after a clean end nothing is looked at */
+    store_close(&s);
+    run_sql("UPDATE store_state SET value = 0 WHERE name = 'clean'");
+    refused(E_CORRUPT, "is damaged");
+}
+
+static void test_damaged_meanwhile(void **state)
+{
+    (void)state;
+    struct store *s = fix_store();
+    assert_int_equal(put_note(s, 1, 100), STORE_OK);
+    store_close(&s);
+    damage(get_int("SELECT rootpage FROM sqlite_schema WHERE name = 'note'"));
+    s = fix_store();
+    assert_int_equal(put_note(s, 2, 100), STORE_DOWN);
+    assert_true(atomic_load(&store_down_alarm.active));
+    /* latched: also where the damage is not */
+    assert_int_equal(store_run(fix_message(s, 1, 2, 3, SLICE("m")), NULL, NULL), STORE_DOWN);
+    struct store_batch *b = store_read(s, 0); /* what can be read, is read */
+    store_add(b, &message_count, STORE_ANY_ROWS, NULL, 0);
+    assert_int_equal(store_run(b, NULL, NULL), STORE_OK);
+    store_close(&s);
+    alarm_clear(&store_down_alarm);
+    refused(E_CORRUPT, "is damaged"); /* the end was not clean */
+}
+
+int main(void)
+{
+#define TEST(test) cmocka_unit_test_setup_teardown(test, begin, end)
+    const struct CMUnitTest tests[] = {
+        TEST(test_garbage),     TEST(test_no_directory),    TEST(test_read_only),
+        TEST(test_in_use),      TEST(test_foreign),         TEST(test_newer_schema),
+        TEST(test_migrations),  TEST(test_bad_statements),  TEST(test_kill),
+        TEST(test_rebuild_all), TEST(test_full_disk),       TEST(test_full_for_one),
+        TEST(test_stalled),     TEST(test_damaged_at_open), TEST(test_damaged_meanwhile),
+    };
+    return cmocka_run_group_tests_name("store_fault", tests, NULL, NULL);
+}
