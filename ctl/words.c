@@ -173,11 +173,10 @@ static bool ask(const char *prompt, char out[SECRET_BYTES_MAX], size_t *len)
         return false;
     quiet = was;
     quiet.c_lflag &= ~(tcflag_t)ECHO;
+    tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet); /* drops what was typed before, so it comes first */
     fprintf(stderr, "%s: ", prompt);
-    fflush(stderr);
-    tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet);
     bool fine = read_line(STDIN_FILENO, out, len);
-    tcsetattr(STDIN_FILENO, TCSAFLUSH, &was);
+    tcsetattr(STDIN_FILENO, TCSADRAIN, &was);
     fprintf(stderr, "\n");
     return fine;
 }
