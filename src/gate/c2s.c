@@ -90,6 +90,12 @@ void stream_close(struct stream *s, slice last)
 
 void stream_fail(struct stream *s, enum stream_error e, slice text)
 {
+    stream_fail_with(s, e, text, (slice){ "", 0 });
+}
+
+void stream_fail_with(struct stream *s, enum stream_error e, slice text, slice app_xml)
+{
+    static const slice end = SLICE_INIT("</stream:error>");
     struct buf b;
     if (s->state == STREAM_CLOSED)
         return;
@@ -101,6 +107,9 @@ void stream_fail(struct stream *s, enum stream_error e, slice text)
                    (unsigned long long)s->id, SLICE_ARG(domain));
     }
     stream_error_write(&b, e, text);
+    b.len -= end.len;
+    buf_add(&b, app_xml);
+    buf_add(&b, end);
     buf_lit(&b, "</stream:stream>");
     metric_add(&c2s_stream_errors, 1);
     log_info(&log_c2s, LOG_EV("stream.error"), LOG_C("condition", stream_error_name(e)),
@@ -172,7 +181,7 @@ static void stream_end_by_client(struct stream *s)
 
 static bool stream_takes_input(const struct stream *s, const struct conn *c)
 {
-    return !s->waiting && s->state != STREAM_CLOSED && s->state != STREAM_TLS && s->conn == c &&
+    return !s->waiting && !s->held && s->state != STREAM_CLOSED && s->state != STREAM_TLS && s->conn == c &&
            !s->rate_held && conn_loop(c) != NULL;
 }
 
@@ -251,7 +260,8 @@ static void idle_check(struct stream *s)
     }
     if (silent >= idle && !s->pinged)
         ping_client(s);
-    uint64_t next = silent >= idle ? limit - silent : idle - silent;
+    /* looked at again after idle time at the latest: an answer may come at once */
+    uint64_t next = silent < idle ? idle - silent : limit - silent < idle ? limit - silent : idle;
     timer_set(s->worker->loop, &s->timer, next / 1000 + 100);
 }
 
@@ -274,13 +284,6 @@ static void on_timer(struct timer *t, struct loop *loop)
 
 /* Events of the connection. */
 
-/* A stanza for this stream did not fit: its session is told when the delivery is over. */
-static void overflowed(struct loop_defer *d)
-{
-    struct stream *s = CONTAINER_OF(d, struct stream, defer);
-    stream_session_gone(s, END_SLOW);
-}
-
 static void on_event(struct conn *c, enum conn_event ev)
 {
     struct stream *s = conn_owner(c);
@@ -291,8 +294,7 @@ static void on_event(struct conn *c, enum conn_event ev)
     case CONN_LOW: conn_release(c, CONN_HOLD_OUTPUT); break;
     case CONN_OVERFLOW:
         stream_fail(s, XE_POLICY_VIOLATION, SLICE("too much output waits: read faster"));
-        s->defer.fn = overflowed;
-        loop_defer(s->worker->loop, &s->defer);
+        stream_session_gone(s, END_SLOW);
         break;
     case CONN_EOF:
         stream_session_gone(s, END_LOST);
@@ -336,7 +338,6 @@ static void stream_key(struct stream *s, const struct sockaddr_storage *peer)
 bool stream_count_address(struct stream *s)
 {
     struct c2s *c = stream_c2s(s);
-    bool ok = true;
     stream_key(s, &conn_info(s->conn)->peer);
     if (s->key_len == 0)
         return true;
@@ -348,10 +349,12 @@ bool stream_count_address(struct stream *s)
         a->key_len = s->key_len;
         map_put(&c->addresses, a);
     }
-    ok = a->count < setting_int(&c2s_connections);
-    a->count++;
+    if (a->count < setting_int(&c2s_connections))
+        a->count++;
+    else
+        s->key_len = 0; /* refused: not counted */
     pthread_mutex_unlock(&c->lock);
-    return ok;
+    return s->key_len > 0;
 }
 
 static void uncount_address(struct stream *s)
@@ -378,7 +381,6 @@ static void on_closed(struct conn *c)
     stream_auth_free(s);
     uncount_address(s);
     timer_cancel(&s->timer);
-    loop_defer_cancel(&s->defer);
     xml_reader_fini(&s->reader);
     list_remove(&s->node);
     g->count--;

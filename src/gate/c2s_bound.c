@@ -155,6 +155,12 @@ static void stanza_unit(struct stream *s, slice unit)
         stream_fail(s, XE_INVALID_FROM, (slice){ 0 });
         return;
     }
+    slice ns = xml_ns(&s->reader, unit, w->xml->root.ns_stream, w->xml->root.ns);
+    if (w->xml->root.ns_stream != XML_NS_STREAM && slice_eq(ns, SLICE(NS_SERVER))) {
+        stream_session_gone(s, END_CLOSED);
+        stream_fail(s, XE_INVALID_NAMESPACE, (slice){ 0 });
+        return;
+    }
     enum err e = stanza_read(&st, &src, loop_scratch(w->loop));
     if (e != OK) {
         stream_session_gone(s, END_CLOSED);
@@ -280,7 +286,7 @@ static void acknowledge(struct stream *s, uint32_t h)
     stream_write(s, (slice){ text, (size_t)n });
 }
 
-static void closed_by_home(struct stream *s, enum session_end why)
+static void closed_by_home(struct stream *s, const struct down *d)
 {
     static const struct {
         enum stream_error error;
@@ -299,7 +305,7 @@ static void closed_by_home(struct stream *s, enum session_end why)
     s->session_id = 0;
     if (s->jid_copy == NULL) /* the log of the error wants a name that outlives the session */
         s->jid = (slice){ 0 };
-    stream_fail(s, table[why].error, table[why].text);
+    stream_fail_with(s, table[d->end].error, table[d->end].text, d->text);
 }
 
 void bound_down(struct stream *s, const struct down *d)
@@ -341,8 +347,14 @@ void bound_down(struct stream *s, const struct down *d)
     case DOWN_ACK: acknowledge(s, d->num); break;
     case DOWN_REQUEST: stream_write(s, SLICE("<r xmlns='" NS_SM "'/>")); break;
     case DOWN_ENABLED: enabled(s, d); break;
-    case DOWN_HOLD: conn_hold(s->conn, CONN_HOLD_UNFINISHED); break;
-    case DOWN_RELEASE: conn_release(s->conn, CONN_HOLD_UNFINISHED); break;
-    case DOWN_CLOSE: closed_by_home(s, d->end); break;
+    case DOWN_HOLD:
+        s->held = true;
+        conn_hold(s->conn, CONN_HOLD_UNFINISHED);
+        break;
+    case DOWN_RELEASE:
+        s->held = false;
+        conn_release(s->conn, CONN_HOLD_UNFINISHED);
+        break;
+    case DOWN_CLOSE: closed_by_home(s, d); break;
     }
 }

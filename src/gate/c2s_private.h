@@ -59,12 +59,11 @@ struct stream {
     slice jid;               /* full JID when bound */
     char *jid_copy;          /* owns it when the session is elsewhere */
     struct timer timer;      /* authentication deadline, rate, idle */
-    struct loop_defer defer; /* the connection overflowed: its session is told after the callback */
     uint32_t out_count;      /* outbound count of the last stanza written to the connection */
     uint32_t out_reported;
     uint8_t state;
     uint8_t domain;          /* index in node.domains */
-    bool header_sent, secure, waiting, pinged, rate_held, sm_enabled;
+    bool header_sent, secure, waiting, pinged, rate_held, held, sm_enabled;
     int32_t stanza_tokens;   /* rates; may be below zero once */
     int32_t byte_tokens;
     uint64_t filled_us;
@@ -105,8 +104,9 @@ extern struct log_area log_c2s;
 struct c2s *stream_c2s(const struct stream *s);
 slice stream_domain(const struct stream *s);
 void stream_write(struct stream *s, slice xml);
-/* Sends the error (and a header if none was sent), closes. extra: XML inside <stream:error/>, or empty. */
+/* Sends the error (and a header if none was sent), closes. app_xml: inside <stream:error/>, or empty. */
 void stream_fail(struct stream *s, enum stream_error e, slice text);
+void stream_fail_with(struct stream *s, enum stream_error e, slice text, slice app_xml);
 void stream_close(struct stream *s, slice last); /* `last` is written first */
 void stream_wait(struct stream *s);   /* no further unit until stream_go() */
 void stream_go(struct stream *s);

@@ -20,7 +20,7 @@ enum down_kind {
     DOWN_NOT_RESUMED, /* error; num: h if known (known = true) */
     DOWN_HOLD,        /* stop reading: too many unfinished stanzas */
     DOWN_RELEASE,
-    DOWN_CLOSE        /* end: why */
+    DOWN_CLOSE        /* end: why; text: XML to put into the stream error, or empty */
 };
 struct down {
     enum down_kind kind;

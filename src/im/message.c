@@ -242,6 +242,28 @@ static enum delivery_have what_there_is(const struct account *a, const struct se
     return account_available(a) > 0 ? HAVE_NEGATIVE : HAVE_NONE;
 }
 
+/* What only the server may say (design §5): ids of this archive (XEP-0359 §5), delays stamped by us (XEP-0203
+ * §5), and, from an account of ours, what only rooms say. */
+static bool forged(enum known_child known, const struct elem *e, void *arg)
+{
+    const struct account *a = arg;
+    struct arena *tmp = loop_scratch(a->worker->loop);
+    switch (known) {
+    case KNOWN_STANZA_ID: return slice_eq(elem_attr(e, "by", tmp), a->jid);
+    case KNOWN_DELAY: return node_serves(account_node(a), elem_attr(e, "from", tmp));
+    default: return true;
+    }
+}
+
+static struct stanza *without_forgeries(struct account *a, struct stanza *st)
+{
+    uint32_t known = KNOWN(STANZA_ID) | KNOWN(DELAY);
+    struct jid from = jid_split(stanza_from(st));
+    if (from.local.len > 0 && node_serves(account_node(a), from.domain))
+        known |= KNOWN(MUC_USER);
+    return stanza_without(st, known, forged, a);
+}
+
 enum routed message_to_account(struct account *a, struct stanza *st, struct origin origin,
                                uint64_t sender_entry, int64_t sender_id)
 {
@@ -250,7 +272,7 @@ enum routed message_to_account(struct account *a, struct stanza *st, struct orig
     struct session *match = NULL;
 
     metric_add(&messages_in, 1);
-    st = stanza_without_ids(st, a->jid, tmp);
+    st = without_forgeries(a, st);
     if (to == TO_FULL)
         match = account_session(a, slice_from(stanza_to(st), st->to_bare_len + 1u));
     enum delivery_have have = what_there_is(a, match);

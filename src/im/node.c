@@ -50,6 +50,7 @@ static void worker_init(struct worker *w, struct node *n, unsigned index)
     map_init(&w->sessions, session_key);
     list_init(&w->idle);
     list_init(&w->acks);
+    list_init(&w->endings);
     w->port = mesh_attach(n->mesh, index, w->loop, frames_deliver, on_pressure, w);
 }
 

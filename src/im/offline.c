@@ -6,6 +6,7 @@
 #include "im/archive.h"
 #include "im/node.h"
 #include "im/server.h"
+#include "im/session_private.h"
 #include "im/worker.h"
 
 enum { PAGE = 64, UNACKED_MAX = 128 }; /* pages stop while the client has this many to acknowledge */
@@ -16,12 +17,24 @@ struct flush {
     uint64_t read_to;        /* archive id of the last entry looked at */
     uint64_t began;          /* last id when the delivery began: later ones were live */
     bool waiting;            /* for the client to take what it got */
+    bool holding;            /* the client is not read before it has the first page: what it asks
+                                next is answered behind its messages */
 };
 
 static void read_page(struct flush *f);
 
+static void let_go(struct flush *f)
+{
+    if (!f->holding)
+        return;
+    f->holding = false;
+    session_release(f->session, HOLD_OFFLINE);
+}
+
 static void finish(struct flush *f)
 {
+    if (f->session != NULL)
+        let_go(f);
     if (f->session != NULL) {
         f->session->flush = NULL;
         f->session->flushing = false;
@@ -65,6 +78,8 @@ static void page_read(void *arg, enum store_result result, const struct store_ba
         f->read_to = (uint64_t)store_int(b, 0, i, 0);
         deliver_entry(f, f->read_to, (uint64_t)store_int(b, 0, i, 1), store_text(b, 0, i, 2));
     }
+    if (f->session != NULL)
+        let_go(f);
     /* Either what is left stays open until the next initial presence or resumption, or every entry up to
      * the newest is delivered, so that live delivery may go on. */
     if (result != STORE_OK || !deliverable(f) || rows == 0 ||
@@ -104,6 +119,8 @@ void offline_flush(struct session *s)
                          .began = a->mailbox.last_id };
     s->flush = f;
     s->flushing = true;
+    f->holding = true;
+    session_hold(s, HOLD_OFFLINE);
     account_pin(a);
     read_page(f);
 }

@@ -24,37 +24,15 @@ static struct metric metric_deliveries = {
     .help = "Presence stanzas given to sessions.",
 };
 
-enum { FEW = 16 }; /* sessions whose ids fit on the stack */
-
-static bool is_one(const struct session *s, enum presence_who who)
-{
-    return s->state != SESSION_ENDED && (who == PRESENCE_AVAILABLE ? s->available : s->interested);
-}
-
 void presence_each(struct account *a, enum presence_who who, presence_fn *fn, void *arg)
 {
-    struct worker *w = a->worker;
-    uint64_t few[FEW], *more = NULL, *ids = few;
-    unsigned count = 0, n = 0;
-    LIST_EACH(node, &a->sessions)
-    count++;
-    if (count > FEW)
-        ids = more = mem_alloc(count * sizeof *ids);
     LIST_EACH(node, &a->sessions)
     {
         struct session *s = CONTAINER_OF(node, struct session, node);
-        if (is_one(s, who))
-            ids[n++] = s->id;
-    }
-    for (unsigned i = 0; i < n; i++) {
-        struct session *s = session_find(w, ids[i]);
-        if (s != NULL && is_one(s, who))
+        if (who == PRESENCE_AVAILABLE ? s->available : s->interested)
             fn(s, arg);
     }
-    mem_free(&more);
 }
-
-static bool has_several(const struct account *a) { return a->sessions.next != a->sessions.prev; }
 
 static void give(struct session *s, void *arg)
 {
@@ -62,16 +40,9 @@ static void give(struct session *s, void *arg)
     session_deliver_to(s, arg, session_bare(s)); /* RFC 6121 §4.2.3 */
 }
 
-/* The usual account has one session: it is not looked up again. */
 static void give_all(struct account *a, struct stanza *st)
 {
-    if (has_several(a))
-        presence_each(a, PRESENCE_AVAILABLE, give, st);
-    else if (!list_empty(&a->sessions)) {
-        struct session *s = CONTAINER_OF(a->sessions.next, struct session, node);
-        if (s->available)
-            give(s, st);
-    }
+    presence_each(a, PRESENCE_AVAILABLE, give, st);
 }
 
 /* Probes (§4.3.2). */
@@ -233,19 +204,15 @@ static void give_to(struct session *s, void *arg)
 /* §3.1.3: requests without an answer, at every initial presence. */
 static void give_requests(struct session *s, struct arena *tmp)
 {
-    struct account *a = s->account;
-    const struct roster *r = a->roster;
-    struct worker *w = a->worker;
-    uint64_t id = s->id;
+    const struct roster *r = s->account->roster;
+    struct xml_work *work = s->account->worker->xml;
     for (uint32_t i = r == NULL || r->pending == 0 ? 0 : r->count; i > 0; i--) {
         struct stanza *st;
         slice text = roster_item_request(r->items[i - 1]);
-        if (text.len == 0 || stanza_load(&st, text, w->xml, tmp) != OK)
+        if (text.len == 0 || stanza_load(&st, text, work, tmp) != OK)
             continue;
         session_deliver(s, st, 0, 0);
         stanza_unref(&st);
-        if (session_find(w, id) != s)
-            return;
     }
 }
 
@@ -267,24 +234,12 @@ static void probe_contacts(struct session *s)
     stanza_unref(&st);
 }
 
-static void give_others(struct session *s)
-{
-    struct account *a = s->account;
-    if (has_several(a))
-        presence_each(a, PRESENCE_AVAILABLE, give_to, s);
-}
-
 static void introduce(struct session *s, struct arena *tmp)
 {
-    struct worker *w = s->account->worker;
-    uint64_t id = s->id;
-    give_others(s);
-    if (session_find(w, id) == s)
-        probe_contacts(s);
-    if (session_find(w, id) == s)
-        give_requests(s, tmp);
-    if (session_find(w, id) == s)
-        session_became_available(s);
+    presence_each(s->account, PRESENCE_AVAILABLE, give_to, s);
+    probe_contacts(s);
+    give_requests(s, tmp);
+    session_became_available(s);
 }
 
 /* The schema allows white space around the number (§4.7.2.3: xs:byte). */
@@ -315,7 +270,6 @@ static void become_available(struct session *s, struct stanza *st)
     struct account *a = s->account;
     struct worker *w = a->worker;
     struct arena *tmp = loop_scratch(w->loop);
-    uint64_t id = s->id;
     bool first = !s->available, received = s->available && s->priority >= 0;
     int8_t priority;
 
@@ -328,8 +282,6 @@ static void become_available(struct session *s, struct stanza *st)
     s->priority = priority;
     s->available = true;
     broadcast(a, st);
-    if (session_find(w, id) != s)
-        return;
     if (first)
         introduce(s, tmp);
     else if (!received && priority >= 0)
@@ -427,7 +379,7 @@ static enum routed direct(struct session *s, struct stanza *st, struct origin or
 static void become_unavailable(struct session *s, struct stanza *st)
 {
     struct account *a = s->account;
-    struct directed *directed = s->directed; /* s may end while others are told */
+    struct directed *directed = s->directed;
     bool was = s->available;
     s->available = false;
     s->directed = NULL;

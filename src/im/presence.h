@@ -32,8 +32,7 @@ void presence_session_forget(struct session *s);
  */
 void presence_fan_arrived(struct worker *w, struct stanza *st, slice packed);
 
-/* Sessions of an account, oldest first. A delivery may end the session that gets it, and its last
- * presence others of the same account: those are left out. */
+/* Calls fn for the sessions of an account that are available, or know the roster; oldest first. */
 enum presence_who { PRESENCE_AVAILABLE, PRESENCE_INTERESTED };
 typedef void presence_fn(struct session *s, void *arg);
 void presence_each(struct account *a, enum presence_who who, presence_fn *fn, void *arg);

@@ -101,7 +101,6 @@ static void answer_changes(struct iq *iq, uint64_t since)
 {
     const struct roster_item *items[DELTA_PUSHES_MAX];
     const struct roster *r = iq->account->roster;
-    struct worker *w = iq->worker;
     struct session *s = iq->session;
     uint64_t version = r == NULL ? 0 : r->version;
     int n = 0;
@@ -111,9 +110,8 @@ static void answer_changes(struct iq *iq, uint64_t since)
         answer_all(iq);
         return;
     }
-    uint64_t id = s->id;
     iq_result(iq, (slice){ 0 });
-    for (int i = 0; i < n && session_find(w, id) == s; i++)
+    for (int i = 0; i < n; i++)
         push_one(s, items[i]);
 }
 

@@ -14,6 +14,8 @@
 #include "im/server.h"
 #include "im/session_private.h"
 #include "im/worker.h"
+#include "xmpp/ns.h"
+#include <stdio.h>
 
 enum conflict_policy { CONFLICT_REPLACE, CONFLICT_RENAME, CONFLICT_REFUSE };
 
@@ -106,6 +108,21 @@ void session_down(struct session *s, struct down *d)
         frame_send_down(w, &s->link, d);
 }
 
+void session_hold(struct session *s, enum session_hold_bits why)
+{
+    if (s->holds == 0 && s->state == SESSION_ATTACHED)
+        session_down(s, &(struct down){ .kind = DOWN_HOLD });
+    s->holds |= (uint8_t)why;
+}
+
+void session_release(struct session *s, enum session_hold_bits why)
+{
+    bool was = s->holds != 0;
+    s->holds &= (uint8_t)~why;
+    if (was && s->holds == 0 && s->state == SESSION_ATTACHED)
+        session_down(s, &(struct down){ .kind = DOWN_RELEASE });
+}
+
 static void link_down(struct worker *w, const struct link *link, struct down *d)
 {
     if (link->local != NULL)
@@ -148,6 +165,7 @@ void session_free(struct session *s)
     offline_cancel(s);
     timer_cancel(&s->timer);
     list_remove(&s->ack_node);
+    list_remove(&s->end_node);
     list_remove(&s->node);
     map_del(&w->sessions, (slice){ (const char *)&s->id, sizeof s->id });
     while (s->queue_len > 0) {
@@ -210,6 +228,29 @@ void session_end(struct session *s, enum session_end why)
     account_unpin(a);
 }
 
+static void end_waiting(struct loop_defer *d)
+{
+    struct worker *w = CONTAINER_OF(d, struct worker, end_defer);
+    struct list *it;
+    while ((it = list_pop(&w->endings)) != NULL) {
+        struct session *s = CONTAINER_OF(it, struct session, end_node);
+        session_end(s, (enum session_end)s->end_why);
+    }
+}
+
+/* Whoever delivers walks over sessions, and the end of one is told to others: it waits until that is
+ * over, so that lists stay as they are and one end does not nest in another. */
+void session_end_later(struct session *s, enum session_end why)
+{
+    struct worker *w = s->account->worker;
+    if (list_linked(&s->end_node))
+        return;
+    s->end_why = (uint8_t)why;
+    list_append(&w->endings, &s->end_node);
+    w->end_defer.fn = end_waiting;
+    loop_defer(w->loop, &w->end_defer);
+}
+
 /* Binding (RFC 6120 §7). */
 
 struct binding {
@@ -231,7 +272,7 @@ static void attach(struct session *s, const struct bind_request *req)
     s->link = req->link;
     s->state = SESSION_ATTACHED;
     s->secure = req->secure;
-    s->held = false;
+    s->holds = 0;
     size_t n = req->peer.len < sizeof s->peer - 1 ? req->peer.len : sizeof s->peer - 1;
     memcpy(s->peer, req->peer.ptr, n);
     s->peer[n] = '\0';
@@ -416,13 +457,24 @@ static void enable(struct session *s, uint32_t resumable)
     session_down(s, &d);
 }
 
+/* XEP-0198 §4: the stream error says what was claimed and what was sent. */
+static void bad_ack(struct session *s, uint32_t h)
+{
+    char text[128];
+    int n = snprintf(text, sizeof text, "<handled-count-too-high xmlns='" NS_SM "' h='%u' send-count='%u'/>",
+                     h, s->out_count - s->out_base);
+    session_down(s, &(struct down){ .kind = DOWN_CLOSE, .end = END_BAD_ACK,
+                                    .text = { text, (size_t)n } });
+    session_end(s, END_CLOSED);
+}
+
 void session_up(struct session *s, const struct up *up)
 {
     switch (up->kind) {
     case UP_STANZA: session_input(s, up->st); break;
     case UP_ACK:
         if (!session_acked(s, up->num))
-            session_end(s, END_BAD_ACK);
+            bad_ack(s, up->num);
         break;
     case UP_REQUEST: session_asked(s); break;
     case UP_ENABLE: enable(s, up->num); break;

@@ -60,7 +60,7 @@ struct session {
     bool available;         /* sent available presence */
     bool interested;        /* asked for the roster (RFC 6121 §2.1.6: roster pushes) */
     bool flushing;          /* offline messages are being delivered: live ones wait in the store */
-    bool held;              /* the stream was told not to read: too many unfinished stanzas */
+    uint8_t holds;          /* bits of enum session_hold_bits: the stream was told not to read */
     bool secure;
     bool handling, early;   /* a stanza is being handled; it was reported done before that returned */
     uint32_t in_base, out_base; /* counts when stream management was enabled: XEP-0198 counts from there */
@@ -75,6 +75,8 @@ struct session {
     uint32_t queue_cap, queue_head, queue_len;
     uint32_t queue_sent;    /* entries from here on came while hibernating */
     struct list ack_node;   /* in worker.acks */
+    struct list end_node;   /* in worker.endings; why it ends: */
+    uint8_t end_why;
     struct stanza *presence;        /* last available presence */
     struct directed *directed;      /* JIDs that got directed presence (im/presence.c) */
     struct flush *flush;            /* delivery of offline messages under way (im/offline.c) */
@@ -90,7 +92,8 @@ static inline slice session_bare(const struct session *s) { return (slice){ s->j
 static inline slice session_resource(const struct session *s) { return slice_from(s->jid, s->bare_len + 1u); }
 
 /* Delivers a stanza to this session; the caller keeps its reference. archive_id: the mailbox entry that
- * is settled when the client has it (0: none). delay_us: delay stamp (0: none). May end the session. */
+ * is settled when the client has it (0: none). delay_us: delay stamp (0: none). Ends no session:
+ * one that overflows ends when the callback under way is over. */
 void session_deliver(struct session *s, struct stanza *st, uint64_t archive_id, uint64_t delay_us);
 /* The same for a shared stanza that is written with another `to` (presence fan-out); borrowed. */
 void session_deliver_to(struct session *s, struct stanza *st, slice to);

@@ -62,10 +62,10 @@ static void tickets_grow(struct session *s)
 static void flow(struct session *s)
 {
     uint32_t open = s->in_count - s->h;
-    if (s->state != SESSION_ATTACHED || (s->held ? open > UNFINISHED_LOW : open < UNFINISHED_MAX))
-        return;
-    s->held = !s->held;
-    session_down(s, &(struct down){ .kind = s->held ? DOWN_HOLD : DOWN_RELEASE });
+    if ((s->holds & HOLD_UNFINISHED) == 0 && open >= UNFINISHED_MAX)
+        session_hold(s, HOLD_UNFINISHED);
+    else if ((s->holds & HOLD_UNFINISHED) != 0 && open <= UNFINISHED_LOW)
+        session_release(s, HOLD_UNFINISHED);
 }
 
 static void ticket_put(struct session *s, uint8_t open)

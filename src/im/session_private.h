@@ -8,9 +8,17 @@ extern struct setting session_conflict, session_max, sm_hibernate_time, sm_hiber
     sm_ack_every, sm_queue_max, sm_on_expiry;
 
 struct session *session_create(struct account *a, slice resource); /* not attached yet */
+void session_end_later(struct session *s, enum session_end why);
 void session_free(struct session *s);                                    /* memory only */
 void session_hibernate(struct session *s, uint64_t ms);
 void session_down(struct session *s, struct down *d);
+
+enum session_hold_bits {
+    HOLD_UNFINISHED = 1, /* too many stanzas are not handled yet */
+    HOLD_OFFLINE = 2     /* its offline messages come first */
+};
+void session_hold(struct session *s, enum session_hold_bits why);
+void session_release(struct session *s, enum session_hold_bits why);
 
 /* session_queue.c: outbound */
 struct queued *session_queue_at(const struct session *s, uint32_t i); /* 0: the oldest */

@@ -131,7 +131,7 @@ static void keep_hibernating(struct session *s, struct stanza *st, uint64_t arch
     s->out_count++;
     session_queue_push(s, st, archive_id, delay_us);
     if (s->queue_len > setting_int(&sm_hibernate_buffer) && !s->account->worker->stopping)
-        session_end(s, END_EXPIRED); /* overflow ends resumability, not messages (design §6) */
+        session_end_later(s, END_EXPIRED); /* overflow ends resumability, not messages (design §6) */
 }
 
 static void send_live(struct session *s, struct stanza *st, const struct stanza_note *note)
@@ -144,7 +144,7 @@ static void send_live(struct session *s, struct stanza *st, const struct stanza_
         session_down(s, &(struct down){ .kind = DOWN_REQUEST });
     }
     if (s->queue_len > setting_int(&sm_queue_max))
-        session_end(s, END_SLOW);
+        session_end_later(s, END_SLOW);
 }
 
 void session_deliver(struct session *s, struct stanza *st, uint64_t archive_id, uint64_t delay_us)

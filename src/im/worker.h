@@ -33,6 +33,8 @@ struct worker {
     struct timer sweep;          /* unloads idle accounts; not set while there are none */
     struct list acks;            /* sessions that owe an <a/> at the end of the tick */
     struct loop_defer ack_defer;
+    struct list endings;         /* sessions that end when the delivery under way is over */
+    struct loop_defer end_defer;
     _Atomic uint32_t committing; /* changes that wait for the store: node_stop() waits for them */
     bool pressure;               /* an outbox of the mesh is not empty: connections do not read */
     bool stopping;

@@ -227,12 +227,12 @@ static void fill_other(char *at, const struct stanza_source *src)
     put_prefixes(at, src, &declared);
 }
 
-static slice child_ns(const struct stanza_source *src, const struct xml_child *c)
+static slice name_space(const struct stanza_source *src, uint8_t ns_stream, struct xml_span ns)
 {
-    if (c->ns_stream == XML_NS_STREAM)
+    if (ns_stream == XML_NS_STREAM)
         return SLICE(NS_CLIENT);
-    return src->reader == NULL ? xml_at(src->unit, c->ns)
-                               : xml_ns(src->reader, src->unit, c->ns_stream, c->ns);
+    return src->reader == NULL ? xml_at(src->unit, ns)
+                               : xml_ns(src->reader, src->unit, ns_stream, ns);
 }
 
 /* Copies the children without redundant namespace declarations and notes where each one is. */
@@ -259,7 +259,7 @@ static void fill_content(struct stanza *s, char *at, const struct stanza_source 
         struct stanza_child *sc = &s->child[i];
         sc->len = c->whole.len - cut;
         sc->at = (uint32_t)(at - start) - sc->len;
-        sc->known = known_of(child_ns(src, c), xml_at(src->unit, c->name));
+        sc->known = known_of(name_space(src, c->ns_stream, c->ns), xml_at(src->unit, c->name));
         s->known |= 1u << sc->known;
     }
     memcpy(at, src->unit.ptr + from, w->root.content.at + w->root.content.len - from);
@@ -272,10 +272,9 @@ enum err stanza_read(struct stanza **out, const struct stanza_source *src, struc
     struct parts p = { 0 };
     char *other, *content;
 
-    slice ns = xml_at(src->unit, root->ns);
     bool in_content = root->ns_stream == XML_NS_STREAM ||
-                      (root->ns_stream == XML_NS_UNIT && is_content_ns(ns));
-    if (root->prefix_len != 0 || !in_content || !kind_of(xml_at(src->unit, root->name), &p.kind))
+                      is_content_ns(name_space(src, root->ns_stream, root->ns));
+    if (!in_content || !kind_of(xml_at(src->unit, root->name), &p.kind))
         return E_UNSUPPORTED;
     enum err e = read_attrs(&p, src, tmp);
     if (e != OK)
@@ -540,15 +539,15 @@ slice stanza_child_text(const struct stanza *s, enum known_child known, struct a
     return elem_text(&e, tmp);
 }
 
-struct stanza *stanza_without_ids(struct stanza *s, slice by, struct arena *tmp)
+struct stanza *stanza_without(struct stanza *s, uint32_t known, stanza_child_fn *unwanted, void *arg)
 {
     uint64_t drop = 0;
-    if (!stanza_has(s, KNOWN(STANZA_ID)))
+    if (!stanza_has(s, known))
         return s;
     for (unsigned i = 0; i < s->child_count; i++) {
         struct elem e;
-        if (s->child[i].known == KNOWN_STANZA_ID && child_elem(s, i, &e) &&
-            slice_eq(elem_attr(&e, "by", tmp), by))
+        if ((known >> s->child[i].known & 1) != 0 && child_elem(s, i, &e) &&
+            unwanted((enum known_child)s->child[i].known, &e, arg))
             drop |= 1ull << i;
     }
     if (drop == 0)

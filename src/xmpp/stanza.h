@@ -116,6 +116,7 @@ bool stanza_child(const struct stanza *s, enum known_child known, struct elem *o
 bool stanza_payload(const struct stanza *s, struct elem *out);
 /* Text of a known child, entities resolved; empty if absent. */
 slice stanza_child_text(const struct stanza *s, enum known_child known, struct arena *tmp);
-/* Leaves out stanza-id children `by` that bare JID (XEP-0359 §5, rule 4); the same stanza if there are
- * none, else a copy. Takes over the reference. */
-struct stanza *stanza_without_ids(struct stanza *s, slice by, struct arena *tmp);
+/* Leaves out children of the kinds in `known` (KNOWN bits) that are unwanted; the same stanza if there are none,
+ * else a copy. Takes over the reference. */
+typedef bool stanza_child_fn(enum known_child known, const struct elem *e, void *arg);
+struct stanza *stanza_without(struct stanza *s, uint32_t known, stanza_child_fn *unwanted, void *arg);
