@@ -27,9 +27,11 @@ static void add_setting(struct buf *out, const struct setting *s)
     char range[VALUE_BYTES_MAX], def[VALUE_BYTES_MAX];
     setting_range(s, range, sizeof range);
     setting_format(s, def, sizeof def); /* no value was set yet: the default */
-    buf_printf(out, "| `%s` | %s%s%s | `%s` | %s | %s |\n", s->name, range,
-               s->unit != NULL ? " " : "", s->unit != NULL ? s->unit : "", def,
-               s->restart != NULL ? s->restart : "at once", s->doc);
+    buf_printf(out, "| `%s` | %s", s->name, range);
+    if (s->unit != NULL)
+        buf_printf(out, " (%s)", s->unit);
+    buf_printf(out, " | %s%s%s | %s | %s |\n", *def != '\0' ? "`" : "", def,
+               *def != '\0' ? "`" : "", s->restart != NULL ? s->restart : "at once", s->doc);
 }
 
 void docs_config(struct buf *out)
@@ -88,7 +90,7 @@ void docs_commands(struct buf *out)
             "The socket takes one JSON object a line and answers each with one line, in order:\n\n"
             "```\n"
             "{\"command\":\"get\",\"args\":{\"setting\":\"c2s.tls-required\"}}\n"
-            "{\"ok\":true,\"text\":\"\",\"rows\":[{\"setting\":\"c2s.tls-required\",\"value\":"
+            "{\"ok\":true,\"text\":\"\",\"rows\":[{\"name\":\"c2s.tls-required\",\"value\":"
             "\"on\"}]}\n"
             "{\"ok\":false,\"error\":\"notfound\",\"text\":\"…\"}\n"
             "```\n");

@@ -65,7 +65,7 @@ static const struct node_key keys[] = {
     { "domains", KEY_DOMAINS, KEY_RESTART, AT(domains), 1, NODE_DOMAINS_MAX, NULL, NULL,
       "The XMPP domains served here." },
     { "data", KEY_PATH, KEY_RESTART, AT(data), 0, 0, NULL, "/var/lib/muster",
-      "Folder of the database and of keys; it must exist and be writable." },
+      "Folder of the database and of keys; made if the folder above it is there." },
     { "database", KEY_CHOICE, KEY_RESTART, AT(database), 0, 0, databases, "sqlite",
       "Where everything is stored: `sqlite` is the file `muster.db` in the data folder." },
     { "control", KEY_PATH, KEY_RESTART, AT(control), 0, 0, NULL, "/run/muster/control.sock",
