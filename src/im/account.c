@@ -368,7 +368,6 @@ static void mutation_end(struct account *a, enum err e)
     if (a->mutations == NULL)
         a->mutation_tail = &a->mutations;
     m->apply(m, e);
-    atomic_fetch_sub(&a->worker->committing, 1);
 }
 
 static void mutation_committed(void *arg, enum store_result result, const struct store_batch *b)
@@ -405,7 +404,6 @@ void account_mutate(struct account *a, struct mutation *m)
     m->account = a;
     *a->mutation_tail = m;
     a->mutation_tail = &m->next;
-    atomic_fetch_add(&a->worker->committing, 1);
     mutation_next(a);
 }
 

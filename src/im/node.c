@@ -242,9 +242,9 @@ static void latch_run(struct worker *w, void *arg)
 static bool all_idle(struct node *n)
 {
     for (unsigned i = 0; i < n->worker_count; i++)
-        if (!n->gate->idle(&n->workers[i]) || atomic_load(&n->workers[i].committing) > 0)
+        if (!n->gate->idle(&n->workers[i]))
             return false;
-    return true;
+    return !store_busy(n->store); /* what is committed is also told */
 }
 
 /* On every worker, waited for by this thread (main's, which has nothing else to do). */

@@ -507,7 +507,6 @@ static void absence_done(void *arg, enum store_result result, const struct store
         route_send(n->worker, n->answer);
     else
         stanza_unref(&n->answer);
-    atomic_fetch_sub(&n->worker->committing, 1);
     mem_free(&n);
 }
 
@@ -527,7 +526,6 @@ void subscription_to_nobody(struct worker *w, struct stanza *st)
             stanza_make(STANZA_PRESENCE, TYPE_UNSUBSCRIBED, to, from, (slice){ 0 }, (slice){ 0 });
         store_out(b, w->node, n->answer);
     }
-    atomic_fetch_add(&w->committing, 1);
     store_submit(b, w->loop, 0, absence_done, n);
     arena_destroy(&tmp);
     stanza_unref(&st);

@@ -35,7 +35,6 @@ struct worker {
     struct loop_defer ack_defer;
     struct list endings;         /* sessions that end when the delivery under way is over */
     struct loop_defer end_defer;
-    _Atomic uint32_t committing; /* changes that wait for the store: node_stop() waits for them */
     bool pressure;               /* an outbox of the mesh is not empty: connections do not read */
     bool stopping;
 };

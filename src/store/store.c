@@ -65,8 +65,10 @@ static void answer(struct store_op *op, enum store_result result, const struct s
 {
     store_done_fn *done = op->done;
     op->done = NULL;
-    if (done != NULL)
-        done(op->arg, result, b);
+    if (done == NULL)
+        return;
+    done(op->arg, result, b);
+    atomic_fetch_sub(&batch_of(op)->store->awaited, 1);
 }
 
 static void take_finished(struct loop_post *post, struct loop *loop)
@@ -166,6 +168,8 @@ struct store_op *store_submit(struct store_batch *b, struct loop *loop, uint32_t
     b->submitted_us = clock_mono_us();
     b->op =
         (struct store_op){ .deadline_us = b->submitted_us + ms * 1000, .done = done, .arg = arg };
+    if (done != NULL)
+        atomic_fetch_add(&b->store->awaited, 1);
     await(b->port, &b->op);
     hand_over(b->store, b);
     return &b->op; /* completions come by a post to this very loop, so it still lives */
@@ -173,10 +177,14 @@ struct store_op *store_submit(struct store_batch *b, struct loop *loop, uint32_t
 
 void store_cancel(struct store_op **op)
 {
-    if (*op != NULL)
+    if (*op != NULL && (*op)->done != NULL) {
         (*op)->done = NULL;
+        atomic_fetch_sub(&batch_of(*op)->store->awaited, 1);
+    }
     *op = NULL;
 }
+
+bool store_busy(const struct store *store) { return atomic_load(&store->awaited) > 0; }
 
 enum store_result store_run(struct store_batch *b, store_done_fn *done, void *arg)
 {

@@ -149,6 +149,8 @@ struct store_op; /* a submitted batch, until its done() */
 struct store_op *store_submit(struct store_batch *b, struct loop *loop, uint32_t deadline_ms,
                               store_done_fn *done, void *arg);
 void store_cancel(struct store_op **op); /* no callback will come; on the submitting loop; nulls */
+/* Whether a done() is still to come, of any loop. Any thread; an orderly end waits for it. */
+bool store_busy(const struct store *store);
 void store_drop(struct store_batch **b); /* a batch that is not submitted after all; NULL is fine */
 
 /* Results, valid inside done(): statement i of the batch, row r, column c. */

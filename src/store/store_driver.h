@@ -81,6 +81,7 @@ struct store {
     struct store_stmt **stmts; /* by id */
     uint32_t stmt_count;
     _Atomic size_t queued_bytes;
+    _Atomic uint32_t awaited;                  /* done() that are still to come */
     struct store_port *ports[STORE_LOOPS_MAX]; /* by loop_index(); written by that loop's thread */
     pthread_mutex_t run_lock;                  /* store_run() */
     pthread_cond_t run_done;
