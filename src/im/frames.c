@@ -107,13 +107,26 @@ void frame_send_down(struct worker *w, const struct link *link, const struct dow
     frame_send(w, link->node, link->id & 0xffff, f);
 }
 
+/* The client left while the home of its session was asked: the session must not wait for it. */
+static void stream_is_gone(const struct frame *f, struct worker *w)
+{
+    struct down_wire wire;
+    memcpy(&wire, f->str[0].ptr, sizeof wire);
+    if (wire.kind == DOWN_BOUND || wire.kind == DOWN_RESUMED)
+        frame_send_up(w, f->node, wire.session, &(struct up){ .kind = UP_GONE, .num = END_LOST });
+}
+
 static void deliver_down(struct frame *f, struct worker *w)
 {
     struct down_wire wire;
     struct stanza_note note = { 0 };
     struct stream *stream = map_get(&w->streams, (slice){ (const char *)&f->num[0], sizeof f->num[0] });
     struct stanza *st = f->obj;
-    if (stream != NULL && f->str[0].len == sizeof wire) {
+    if (f->str[0].len != sizeof wire) {
+        stanza_unref(&st);
+        return;
+    }
+    if (stream != NULL) {
         memcpy(&wire, f->str[0].ptr, sizeof wire);
         if (wire.has_note) {
             note.archive_id = wire.archive_id;
@@ -129,6 +142,8 @@ static void deliver_down(struct frame *f, struct worker *w)
                                                     .end = wire.end,
                                                     .known = wire.known,
                                                     .session = wire.session });
+    } else {
+        stream_is_gone(f, w);
     }
     stanza_unref(&st);
 }

@@ -373,6 +373,13 @@ static void resume_now(struct account *a, struct binding *b)
 static void bind_ready(struct account *a, enum err e, void *arg)
 {
     struct binding *b = arg;
+    const struct link *link = &b->req.link;
+    bool left = link->local != NULL &&
+                map_get(&b->worker->streams, (slice){ (const char *)&link->id, sizeof link->id }) == NULL;
+    if (left) { /* the client did not wait; a stream elsewhere is asked by DOWN_BOUND (im/frames.c) */
+        mem_free(&b);
+        return;
+    }
     if (e != OK)
         refuse(b, stanza_error_of(e), (slice){ 0 });
     else if (a->state != ACCOUNT_READY)
