@@ -24,8 +24,8 @@ static enum err load(struct tls_ctx **out, const struct node_file *f, const char
 static enum err load_self_signed(struct tls_ctx **out, const struct node_file *f,
                                  struct arena *arena, struct why *why)
 {
-    const char *certificate = arena_printf(arena, "%s/self-signed.crt", f->data);
-    const char *key = arena_printf(arena, "%s/self-signed.key", f->data);
+    const char *certificate = arena_printf(arena, "%s/self-signed-cert.pem", f->data);
+    const char *key = arena_printf(arena, "%s/self-signed-key.pem", f->data);
     enum err e = tls_self_signed(certificate, key, f->domains.name, f->domains.count, why);
     return e == OK || e == E_EXISTS ? load(out, f, certificate, key, why) : e;
 }

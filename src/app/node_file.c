@@ -414,23 +414,84 @@ static bool pair_name(struct loader *l, const yaml_node_t *map, size_t i, const 
     return true;
 }
 
-/* {address: "IP:PORT", proxy: true} */
-static bool listen_map(struct loader *l, const struct node_key *k, const yaml_node_t *n,
-                       struct node_listen *out)
+/* A section inside a list or below a domain: `path` names it in messages. */
+enum inner_type { INNER_ADDRESS, INNER_PATH, INNER_SWITCH };
+struct inner_key {
+    const char *name;
+    enum inner_type type;
+    size_t offset;
+    bool required;
+};
+
+static const struct inner_key listen_keys[] = {
+    { "address", INNER_ADDRESS, offsetof(struct node_listen, address), true },
+    { "proxy", INNER_SWITCH, offsetof(struct node_listen, proxy), false },
+    { 0 },
+};
+static const struct inner_key cert_keys[] = {
+    { "certificate", INNER_PATH, offsetof(struct node_cert, certificate), true },
+    { "key", INNER_PATH, offsetof(struct node_cert, key), true },
+    { 0 },
+};
+
+static const char *inner_allowed(const struct inner_key *k)
 {
-    for (size_t i = 0; i < pair_count(n) && i < LIST_MAX; i++) {
-        slice name, text;
-        if (!pair_name(l, n, i, k->name, &name))
-            return true; /* has been told */
-        if (!plain_text(pair_value(l, n, i), &text))
-            return false;
-        bool fine = slice_is(name, "address") ? parse_address(l->file->arena, text, &out->address)
-                    : slice_is(name, "proxy") ? parse_choice(false_true, text, &out->proxy)
-                                              : false;
-        if (!fine)
-            return false;
+    static const char *const texts[] = {
+        [INNER_ADDRESS] = "\"IP:PORT\"", [INNER_PATH] = "a path", [INNER_SWITCH] = "true or false"
+    };
+    return texts[k->type];
+}
+
+static bool inner_parse(struct loader *l, const struct inner_key *k, const yaml_node_t *n,
+                        void *field)
+{
+    slice text;
+    if (!plain_text(n, &text))
+        return false;
+    switch (k->type) {
+    case INNER_ADDRESS:
+        return parse_address(l->file->arena, text, field);
+    case INNER_PATH:
+        return parse_path(l->file, text, field);
+    case INNER_SWITCH:
+        return parse_choice(false_true, text, field);
     }
-    return out->address != NULL;
+    return false;
+}
+
+/* Index of the name in `rows`, or of their end. */
+static size_t inner_find(const struct inner_key *rows, slice name)
+{
+    size_t i = 0;
+    while (rows[i].name != NULL && !slice_is(name, rows[i].name))
+        i++;
+    return i;
+}
+
+static void read_inner(struct loader *l, const char *path, const yaml_node_t *n,
+                       const struct inner_key *rows, void *out)
+{
+    unsigned seen = 0;
+    for (size_t i = 0; i < pair_count(n) && i < LIST_MAX; i++) {
+        slice name;
+        if (!pair_name(l, n, i, path, &name))
+            continue;
+        const yaml_node_t *value = pair_value(l, n, i);
+        size_t at = inner_find(rows, name);
+        seen |= 1U << at;
+        if (rows[at].name == NULL)
+            wrong(l, line_of(pair_key(l, n, i)),
+                  "key '%s.%.*s': found an unknown key, allowed %s, %s", path, SLICE_ARG(name),
+                  rows[0].name, rows[1].name);
+        else if (!inner_parse(l, &rows[at], value, (char *)out + rows[at].offset))
+            wrong(l, line_of(value), "key '%s.%s': found %s, allowed %s", path, rows[at].name,
+                  found_node(l->file->arena, value), inner_allowed(&rows[at]));
+    }
+    for (size_t at = 0; rows[at].name != NULL; at++) {
+        if (rows[at].required && (seen & 1U << at) == 0)
+            wrong(l, line_of(n), "key '%s.%s': found nothing, allowed %s", path, rows[at].name,
+                  inner_allowed(&rows[at]));
+    }
 }
 
 static void read_listen(struct loader *l, const struct node_key *k, const yaml_node_t *n)
@@ -442,13 +503,12 @@ static void read_listen(struct loader *l, const struct node_key *k, const yaml_n
     for (size_t i = 0; i < (size_t)count; i++) {
         const yaml_node_t *item = list_item(l, n, i);
         slice text;
-        bool fine =
-            item->type == YAML_MAPPING_NODE
-                ? listen_map(l, k, item, &items[i])
-                : plain_text(item, &text) && parse_address(l->file->arena, text, &items[i].address);
-        if (!fine)
+        if (item->type == YAML_MAPPING_NODE)
+            read_inner(l, k->name, item, listen_keys, &items[i]);
+        else if (!plain_text(item, &text) ||
+                 !parse_address(l->file->arena, text, &items[i].address))
             wrong_node(l, k, item);
-        else
+        if (items[i].address != NULL)
             buf_printf(&l->shown, "%s%s%s", i > 0 ? ", " : "", items[i].address,
                        items[i].proxy ? " (proxy)" : "");
     }
@@ -466,25 +526,6 @@ static bool is_map(struct loader *l, const struct node_key *k, const yaml_node_t
     return false;
 }
 
-/* {certificate: PATH, key: PATH} */
-static bool cert_map(struct loader *l, const yaml_node_t *n, const char *in, struct node_cert *out)
-{
-    if (n->type != YAML_MAPPING_NODE)
-        return false;
-    for (size_t i = 0; i < pair_count(n) && i < LIST_MAX; i++) {
-        slice name, text;
-        if (!pair_name(l, n, i, in, &name))
-            return true; /* has been told */
-        const char **field = slice_is(name, "certificate") ? &out->certificate
-                             : slice_is(name, "key")       ? &out->key
-                                                           : NULL;
-        if (field == NULL || !plain_text(pair_value(l, n, i), &text) ||
-            !parse_path(l->file, text, field))
-            return false;
-    }
-    return out->certificate != NULL && out->key != NULL;
-}
-
 static void read_certs(struct loader *l, const struct node_key *k, const yaml_node_t *n)
 {
     if (!is_map(l, k, n))
@@ -495,16 +536,19 @@ static void read_certs(struct loader *l, const struct node_key *k, const yaml_no
         slice name;
         if (!pair_name(l, n, i, k->name, &name))
             continue;
+        const yaml_node_t *value = pair_value(l, n, i);
+        const char *path = arena_printf(l->file->arena, "%s.%.*s", k->name, SLICE_ARG(name));
         struct node_cert *cert = &certs[count];
-        const char *in = arena_printf(l->file->arena, "%s.%.*s", k->name, SLICE_ARG(name));
         cert->line = line_of(pair_key(l, n, i));
-        if (!parse_domain(l->file->arena, name, &cert->domain))
+        if (!parse_domain(l->file->arena, name, &cert->domain)) {
             wrong_value(l, k, cert->line, found_text(l->file->arena, name));
-        else if (!cert_map(l, pair_value(l, n, i), in, cert))
-            wrong(l, cert->line, "key '%s': found %s, allowed {certificate: PATH, key: PATH}", in,
-                  found_node(l->file->arena, pair_value(l, n, i)));
-        else
+        } else if (value->type != YAML_MAPPING_NODE) {
+            wrong(l, cert->line, "key '%s': found %s, allowed {certificate: PATH, key: PATH}", path,
+                  found_node(l->file->arena, value));
+        } else {
+            read_inner(l, path, value, cert_keys, cert);
             count++;
+        }
     }
     l->file->certs = (struct node_certs){ certs, count };
 }
