@@ -10,7 +10,7 @@ enum {
     IDLE_STEP_ROWS = 2048,   /* with each commit while nobody waits */
     FLUSH_STEP_ROWS = 16384, /* at open and close */
     IDLE_KEEP_ROWS = 1024,   /* fewer late rows stay in memory */
-    IDLE_WAL_PAGES = 256,    /* a smaller WAL stays */
+    IDLE_WAL_PAGES = 128,    /* a smaller WAL stays */
 };
 
 int sqlite_writer_open(struct sqlite_writer *w)
@@ -336,7 +336,7 @@ static void trim(struct sqlite_writer *w)
 {
     int rc = SQLITE_OK;
     while (rc == SQLITE_OK && w->late.paused_until_us == 0 &&
-           sqlite_late_pending(&w->late) > IDLE_KEEP_ROWS) {
+           (w->late.flushing || sqlite_late_pending(&w->late) > IDLE_KEEP_ROWS)) {
         sqlite_late_flush(&w->late);
         rc = try_group(w, NULL, 0, IDLE_STEP_ROWS);
         if (atomic_load(&w->top) != NULL || atomic_load(&w->stop))

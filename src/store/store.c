@@ -1,5 +1,6 @@
 #include "store/store.h"
 #include "base/alarm.h"
+#include "base/arena.h"
 #include "base/clock.h"
 #include "base/ensure.h"
 #include "base/log.h"
@@ -84,6 +85,7 @@ static void take_finished(struct loop_post *post, struct loop *loop)
     for (b = oldest; b != NULL; b = next) {
         next = b->next;
         list_remove(&b->op.node);
+        arena_reset(loop_scratch(loop)); /* one post, many callbacks */
         answer(&b->op, b->result, b->result == STORE_OK ? b : NULL);
         batch_free(b);
     }
@@ -104,6 +106,7 @@ static void check_deadlines(struct timer *timer, struct loop *loop)
         list_append(&port->overdue, &op->node);
         log_warn(&log_store, LOG_EV("store.overdue"),
                  LOG_C("kind", batch_of(op)->kind == BATCH_WRITE ? "write" : "read"));
+        arena_reset(loop_scratch(loop));
         answer(op, batch_of(op)->kind == BATCH_WRITE ? STORE_UNKNOWN : STORE_DOWN, NULL);
     }
 }

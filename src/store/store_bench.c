@@ -127,7 +127,8 @@ static void report_pss(void)
     if (f == NULL)
         return;
     while (fgets(line, sizeof line, f) != NULL)
-        sscanf(line, "Pss: %ld", &kib);
+        if (strncmp(line, "Pss:", 4) == 0)
+            kib = strtol(line + 4, NULL, 10);
     fclose(f);
     report("empty", "pss", (double)kib, "KiB");
 }

@@ -367,11 +367,11 @@ static void write_large_among_small(int fd)
     struct store *s = fix_store();
     struct loop *loop = loop_create(0);
     struct tally t = { .left = 101 };
-    char *large = mem_alloc(1 << 20);
-    memset(large, 'v', 1 << 20);
-    limit_files(900 << 10);
+    char *large = mem_alloc(8 << 20);
+    memset(large, 'v', 8 << 20);
+    limit_files(6 << 20);
     for (int i = 0; i < 101; i++) {
-        slice value = { large, i == 50 ? 1 << 20 : 100 };
+        slice value = { large, i == 50 ? 8 << 20 : 100 };
         struct store_batch *b = store_write(s, 1);
         STORE_ADD(b, &note_new, 1, SV_I(i), SV_T(SLICE("n")), SV_T(value));
         store_submit(b, loop, 0, count_result, &t);
@@ -438,11 +438,11 @@ static void test_stalled(void **state)
 
 static void damage(int64_t page)
 {
-    char junk[4096];
+    char junk[8192];
     memset(junk, 0xa5, sizeof junk);
     int fd = open(fix_path, O_WRONLY);
     assert_true(fd >= 0);
-    assert_int_equal(pwrite(fd, junk, sizeof junk, (page - 1) * 4096), sizeof junk);
+    assert_int_equal(pwrite(fd, junk, sizeof junk, (page - 1) * (off_t)sizeof junk), sizeof junk);
     close(fd);
 }
 

@@ -15,7 +15,7 @@ enum {
     SQLITE_READERS_MAX = 64,
     SQLITE_WRITER_CACHE_KIB = 16384, /* grows by use */
     SQLITE_READER_CACHE_KIB = 4096,
-    SQLITE_WAL_PAGES = 4096,           /* of 4 KiB: a checkpoint is due */
+    SQLITE_WAL_PAGES = 2048,           /* of 8 KiB: a checkpoint is due */
     SQLITE_CHECK_BYTES_MAX = 64 << 20, /* larger files are checked in the background */
     SQLITE_CHECK_MS_MAX = 30000,
     SQLITE_SLOW_READ_MS = 100,

@@ -11,6 +11,7 @@
 #include "store/store.h"
 #include "store/store_fixture.h"
 #include <string.h>
+#include <sys/stat.h>
 
 /* What a done() saw: texts of the rows, joined. */
 struct seen {
@@ -460,6 +461,36 @@ static void test_chains(void **state)
     assert_int_equal(counts(*state, &entry_count).first, 64 * 50 * 2);
 }
 
+/* Nobody writes any more: late rows go in although the run is not full, and the WAL is emptied. */
+static void test_idle(void **state)
+{
+    store_close((struct store **)state);
+    fix_late.run_rows = 65536;
+    struct store *s = *state = fix_store();
+    struct run r;
+    char body[1000];
+    memset(body, 'm', sizeof body);
+    run_begin(&r, s, 1500);
+    for (int i = 0; i < 1500; i++)
+        store_submit(fix_message(s, i, i + 2000, i, (slice){ body, sizeof body }), r.loop, 0, count,
+                     &r);
+    loop_run(r.loop);
+    assert_int_equal(counts(s, &entry_count).first, 0);
+    uint64_t limit_us = clock_mono_us() + 20000000;
+    struct stat wal = { .st_size = 1 };
+    char path[128];
+    snprintf(path, sizeof path, "%s-wal", fix_path);
+    while (wal.st_size > 0 && clock_mono_us() < limit_us) {
+        usleep(20000);
+        assert_int_equal(stat(path, &wal), 0);
+    }
+    assert_int_equal(wal.st_size, 0);
+    assert_int_equal(counts(s, &entry_count).first, 3000);
+    assert_int_equal(counts(s, &entry_count).second, 1500);
+    store_close((struct store **)state);
+    loop_destroy(&r.loop);
+}
+
 static void test_names(void **state)
 {
     (void)state;
@@ -487,6 +518,7 @@ int main(void)
         WITH_STORE(test_late_refused),
         WITH_STORE(test_not_late),
         WITH_STORE(test_chains),
+        WITH_STORE(test_idle),
         cmocka_unit_test(test_names),
     };
     return cmocka_run_group_tests_name("store", tests, NULL, NULL);
