@@ -57,6 +57,7 @@ def make_server(tmp_path, request, migration):
                 server.add_user(user)
         return server
 
+    make.servers = servers
     yield make
     for server in servers:
         server.finish()

@@ -73,8 +73,8 @@ def test_user_del_takes_everything_along(server):
     server.ctl("user", "del", "bob@localhost")
     bob.expect_closed()
     alice.expect(f"<presence from='{bob}' type='unavailable'/>")
-    roster = alice.result("get", "<query xmlns='jabber:iq:roster'/>")
-    assert "both" not in [item.get("subscription") for item in roster]
+    until("end of the subscription", lambda: "both" not in [
+        i.get("subscription") for i in alice.result("get", "<query xmlns='jabber:iq:roster'/>")])
     assert server.connect("bob").authenticate() == "not-authorized"
     assert "bob@localhost" not in jids(server.rows("user", "list"))
     alice.send("<message to='bob@localhost' type='chat' id='m'><body>hi</body></message>")

@@ -76,7 +76,7 @@ def test_before_binding(server):
 
 def test_twice(bob):
     bob.raw(f"<enable xmlns='{xml.SM}'/>")
-    answer = bob.wait("an answer", lambda: bob.inbox.pop(0) if bob.inbox else None)
+    answer = bob.next()
     assert xml.condition(answer) in ("unexpected-request", "policy-violation",
                                      "undefined-condition")
 
@@ -84,7 +84,7 @@ def test_twice(bob):
 def test_before_authentication(server):
     client = server.connect()
     client.raw(f"<resume xmlns='{xml.SM}' previd='x' h='0'/>")
-    answer = client.wait("an answer", lambda: client.inbox.pop(0) if client.inbox else None)
+    answer = client.next()
     assert xml.condition(answer) in ("unexpected-request", "not-authorized")
 
 

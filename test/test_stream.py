@@ -59,7 +59,7 @@ def test_header_after_a_byte_order_mark_and_declaration(plain):
     ((xml.CLIENT, "jabber:server"), ["invalid-namespace"]),
     ((xml.CLIENT, "urn:example:other"), ["invalid-namespace"]),
     ((xml.STREAM, "urn:example:streams"), ["invalid-namespace", "bad-format"]),
-    (("stream:stream", "stream:river"), ["bad-format", "invalid-xml"]),
+    (("stream:stream", "stream:river"), ["bad-format", "invalid-namespace"]),
     (("<stream:stream", "<?xml version='1.0' encoding='ISO-8859-1'?><stream:stream"),
      ["unsupported-encoding"]),
     (("xmlns:stream=", "xmlns:other="), ["not-well-formed", "bad-namespace-prefix"]),
@@ -108,7 +108,6 @@ def test_white_space_keeps_alive(alice):
     ("loose text", ["bad-format", "not-well-formed", "invalid-xml"]),
     ("<pubsub/>", ["unsupported-stanza-type"]),
     ("<message xmlns='urn:example:other'/>", ["unsupported-stanza-type", "invalid-namespace"]),
-    ("<message xmlns='jabber:server'/>", ["unsupported-stanza-type", "invalid-namespace"]),
     ("<message from='bob@localhost' to='bob@localhost'/>", ["invalid-from"]),
     ("<message from='alice@localhost/other' to='bob@localhost'/>", ["invalid-from"]),
 ])
@@ -333,7 +332,7 @@ def test_starttls(server):
 def test_starttls_twice(server):
     client = server.connect("alice", tls="starttls")
     client.raw(f"<starttls xmlns='{xml.TLS}'/>")
-    element = client.wait("an answer", lambda: client.inbox and client.inbox.pop(0) or None)
+    element = client.next()
     assert element.tag in (f"{{{xml.TLS}}}failure", f"{{{xml.STREAM}}}error")
     client.expect_closed()
 

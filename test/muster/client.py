@@ -271,6 +271,10 @@ class Client:
         return self.wait(template, lambda: self._take(
             template if wanted is None else lambda e: xml.matches(e, wanted)))
 
+    def next(self):
+        """The first unexpected element, whatever it is."""
+        return self.wait("an element", lambda: self._take(lambda e: True))
+
     def expect_next(self, template):
         """The first unexpected element, which must match."""
         element = self.wait(template, lambda: self._take(lambda e: True))

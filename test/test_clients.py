@@ -1,0 +1,220 @@
+"""Clients of other projects: slixmpp, profanity in a terminal, xmpp.js."""
+import asyncio
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+
+import pytest
+import slixmpp
+
+from muster.client import TIMEOUT, until
+
+JS = pathlib.Path(__file__).parent / "js"
+
+
+# --- slixmpp ---
+
+
+class Slix(slixmpp.ClientXMPP):
+    """Puts what arrives into queues."""
+
+    def __init__(self, server, name, plugins=()):
+        super().__init__(f"{name}@localhost/slix", "secret")
+        self.node = server
+        self.ca_certs = server.data / "self-signed.crt"
+        # 1.8.3 knows the binding of TLS 1.2 alone and still says "y" to a server that offers
+        # others, which RFC 5802 §6 has the server refuse: keep it from binding at all.
+        mechanisms = self["feature_mechanisms"]
+        mechanisms.use_mechs = {"SCRAM-SHA-512"}
+        mechanisms.sasl_callback = lambda required, optional: {
+            **mechanisms._default_credentials(required, optional), "channel_binding": None}
+        self.messages, self.seen = asyncio.Queue(), asyncio.Queue()
+        for plugin in plugins:
+            self.register_plugin(plugin)
+        self.add_event_handler("message", self.messages.put_nowait)
+        self.add_event_handler("presence_available", self.seen.put_nowait)
+
+    async def login(self, tls="starttls"):
+        started = asyncio.get_running_loop().create_future()
+        self.add_event_handler("session_start", lambda _: started.set_result(None))
+        port = self.node.c2s_port if tls == "starttls" else self.node.tls_port
+        self.connect(("127.0.0.1", port), use_ssl=tls == "direct", force_starttls=False,
+                     disable_starttls=tls == "direct")
+        await asyncio.wait_for(started, TIMEOUT)
+        await self.get_roster()
+        self.send_presence()
+        return self
+
+    async def presence_of(self, jid):
+        while True:
+            found = await asyncio.wait_for(self.seen.get(), TIMEOUT)
+            if found["from"] == jid:
+                return found
+
+    async def message(self):
+        return await asyncio.wait_for(self.messages.get(), TIMEOUT)
+
+
+@pytest.mark.parametrize("tls", ["starttls", "direct"])
+def test_slixmpp_roster_and_chat(server, tls):
+    async def dialogue():
+        alice, bob = Slix(server, "alice"), Slix(server, "bob")
+        await alice.login(tls)
+        await bob.login(tls)
+        alice.send_presence_subscription("bob@localhost", pto="bob@localhost")
+        await alice.presence_of(bob.boundjid)
+        await bob.presence_of(alice.boundjid)
+        assert alice.client_roster["bob@localhost"]["subscription"] in ("to", "both")
+        alice.send_message("bob@localhost", "hello", mtype="chat")
+        message = await bob.message()
+        assert (message["body"], message["from"]) == ("hello", alice.boundjid)
+        message.reply("hello yourself").send()
+        assert (await alice.message())["body"] == "hello yourself"
+        await alice.disconnect()
+        await bob.disconnect()
+
+    asyncio.run(dialogue())
+
+
+def test_slixmpp_plugins(server):
+    """What its plug-ins make of our answers."""
+    async def dialogue():
+        alice = Slix(server, "alice", ["xep_0030", "xep_0012", "xep_0054", "xep_0092",
+                                       "xep_0199", "xep_0202", "xep_0049"])
+        await alice.login()
+        info = await alice["xep_0030"].get_info(jid="localhost")
+        assert "urn:xmpp:ping" in info["disco_info"]["features"]
+        assert await alice["xep_0199"].ping("localhost") >= 0
+        version = await alice["xep_0092"].get_version("localhost")
+        assert version["software_version"]["name"] == "Muster"
+        assert (await alice["xep_0202"].get_entity_time("localhost"))["entity_time"]["utc"]
+        assert (await alice["xep_0012"].get_last_activity("localhost"))["last_activity"]
+        card = alice["xep_0054"].make_vcard()
+        card["FN"] = "Alice"
+        await alice["xep_0054"].publish_vcard(card)
+        assert (await alice["xep_0054"].get_vcard("alice@localhost", cached=False))[
+            "vcard_temp"]["FN"] == "Alice"
+        await alice.disconnect()
+
+    asyncio.run(dialogue())
+
+
+def test_slixmpp_stream_management(server):
+    async def dialogue():
+        alice, bob = Slix(server, "alice", ["xep_0198"]), Slix(server, "bob", ["xep_0198"])
+        await alice.login()
+        await bob.login()
+        assert alice["xep_0198"].enabled_in and bob["xep_0198"].enabled_in
+        for i in range(50):
+            alice.send_message("bob@localhost/slix", str(i), mtype="chat")
+        assert [(await bob.message())["body"] for _ in range(50)] == [str(i) for i in range(50)]
+        await alice.disconnect()
+        await bob.disconnect()
+
+    asyncio.run(dialogue())
+
+
+# --- profanity ---
+
+
+class Terminal:
+    """A program in tmux: keys in, screen out."""
+
+    def __init__(self, folder, command):
+        self.socket = str(folder / "tmux.sock")
+        home = folder / "home"
+        home.mkdir()
+        env = {**os.environ, "HOME": str(home), "TERM": "xterm-256color", "LC_ALL": "C.UTF-8",
+               "XDG_CONFIG_HOME": str(home / "config"), "XDG_DATA_HOME": str(home / "data")}
+        self._tmux("-f", "/dev/null", "new-session", "-d", "-x", "160", "-y", "50", command,
+                   env=env)
+
+    def _tmux(self, *args, env=None):
+        return subprocess.run(["tmux", "-S", self.socket, *args], env=env, capture_output=True,
+                              text=True, check=True, timeout=TIMEOUT).stdout
+
+    def enter(self, text):
+        self._tmux("send-keys", "-l", text)
+        self._tmux("send-keys", "Enter")
+
+    def screen(self):
+        return self._tmux("capture-pane", "-p")
+
+    def expect(self, text):
+        try:
+            until(text, lambda: text in self.screen())
+        except AssertionError as late:
+            raise AssertionError(f"{late}\n{self.screen()}") from None
+
+    def close(self):
+        subprocess.run(["tmux", "-S", self.socket, "kill-server"], capture_output=True,
+                       check=False, timeout=TIMEOUT)
+
+
+@pytest.fixture
+def terminal(tmp_path):
+    made = []
+
+    def make(command):
+        made.append(Terminal(tmp_path, command))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+@pytest.mark.skipif(not (shutil.which("profanity") and shutil.which("tmux")),
+                    reason="needs profanity and tmux")
+def test_profanity(server, bob, terminal):
+    """Logs in, adds a contact, chats."""
+    screen = terminal("profanity")
+    screen.expect("Profanity")
+    screen.enter(f"/connect alice@localhost server 127.0.0.1 port {server.c2s_port} tls trust")
+    screen.expect("Enter password")
+    screen.enter("secret")
+    screen.expect("logged in successfully")
+    bob.result("get", "<query xmlns='jabber:iq:roster'/>")
+    screen.enter("/roster add bob@localhost Bob")
+    screen.enter("/sub request bob@localhost")
+    bob.expect("<presence from='alice@localhost' type='subscribe'/>")
+    bob.send("<presence to='alice@localhost' type='subscribed'/>")
+    bob.send("<presence to='alice@localhost' type='subscribe'/>")
+    screen.enter("/sub allow bob@localhost")
+    bob.expect("<presence from='alice@localhost' type='subscribed'/>")
+    screen.enter("/msg bob@localhost hello from profanity")
+    message = bob.expect("<message type='chat'><body>hello from profanity</body></message>")
+    bob.send(f"<message to='{message.get('from')}' type='chat'><body>hello yourself</body>"
+             "</message>")
+    screen.expect("hello yourself")
+    screen.enter("/quit")
+    bob.expect(f"<presence from='{message.get('from')}' type='unavailable'/>")
+
+
+# --- xmpp.js ---
+
+
+@pytest.mark.skipif(not (JS / "node_modules" / "@xmpp" / "client").is_dir(),
+                    reason="needs npm ci in test/js")
+@pytest.mark.parametrize("scheme", ["xmpp", "xmpps"])
+def test_xmpp_js(server, bob, scheme):
+    """Over TCP with STARTTLS, and over TLS."""
+    port = server.c2s_port if scheme == "xmpp" else server.tls_port
+    with subprocess.Popen(
+            ["node", JS / "chat.js", f"{scheme}://127.0.0.1:{port}", "localhost", "alice",
+             "secret", "bob@localhost"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env={**os.environ, "NODE_TLS_REJECT_UNAUTHORIZED": "0"}) as process:
+        try:
+            bob.expect("<message type='chat' from='alice@localhost/js'>"
+                       "<body>hello from xmpp.js</body></message>")
+            bob.send("<message to='alice@localhost/js' type='chat'><body>bye</body></message>")
+            output, errors = process.communicate(timeout=2 * TIMEOUT)
+        except BaseException:
+            process.kill()
+            print(*process.communicate())
+            raise
+    events = [json.loads(line) for line in output.splitlines()]
+    assert [e["event"] for e in events] == ["online", "pong", "message", "offline"], errors
+    assert events[2] == {"event": "message", "from": bob.jid, "body": "bye"}

@@ -1,0 +1,448 @@
+"""Faults: what an acknowledgement promises, and what a broken machine or client may cost.
+
+MUSTER_KILL_ROUNDS (20), MUSTER_HALF_OPEN (500; 10000 for a release) and MUSTER_FD_LIMIT (200; 20000
+for a release) choose the size."""
+import os
+import random
+import resource
+import socket
+import sqlite3
+import subprocess
+import time
+
+import pytest
+
+from muster import xml
+from muster.client import TIMEOUT, Gone, until
+
+KILL_ROUNDS = int(os.environ.get("MUSTER_KILL_ROUNDS", "20"))
+HALF_OPEN = int(os.environ.get("MUSTER_HALF_OPEN", "500"))
+FD_LIMIT = int(os.environ.get("MUSTER_FD_LIMIT", "200"))
+
+
+def chat(to, body, ident=None):
+    origin = f"<origin-id xmlns='{xml.SID}' id='{ident}'/>" if ident else ""
+    ident = f" id='{ident}'" if ident else ""
+    return f"<message to='{to}' type='chat'{ident}><body>{body}</body>{origin}</message>"
+
+
+def numbers(client):
+    """The bodies that a client has received, in order, taken from its inbox."""
+    found = [e.find(f"{{{xml.CLIENT}}}body") for e in client.inbox
+             if e.tag == f"{{{xml.CLIENT}}}message"]
+    client.inbox.clear()
+    return [int(body.text) for body in found if body is not None]
+
+
+def collect(client, last, seen):
+    """Reads until the message `last` is there; all bodies in order of arrival."""
+    def there():
+        seen.extend(numbers(client))
+        return last in seen
+    client.wait(f"message {last}", there)
+    return seen
+
+
+# --- kill -9 under load (design §6) ---
+
+
+class Load:
+    """alice floods bob, who is online, and carol, who is not, and watches h."""
+
+    def __init__(self, server, start):
+        self.server = server
+        self.next = start
+        self.sent = []  # numbers in order; h counts this list
+        self.alice = server.client("alice", "a")
+        self.alice.enable_sm()
+        self.bob = server.client("bob", "b")
+        self.bob.enable_sm()
+        self.bob_has = []  # (number, when)
+
+    def run(self, wanted):
+        """Until `wanted` stanzas are acknowledged; more are on the way then."""
+        deadline = time.monotonic() + 3 * TIMEOUT
+        while self.alice.acked < wanted:
+            assert time.monotonic() < deadline, f"h is {self.alice.acked} of {len(self.sent)}"
+            if len(self.sent) - self.alice.acked < 500:
+                for _ in range(20):
+                    to = "bob@localhost" if self.next % 2 else "carol@localhost"
+                    self.alice.send(chat(to, self.next, f"n{self.next}"))
+                    self.sent.append(self.next)
+                    self.next += 1
+            self.alice.request_ack()
+            self.alice.pump(0.01)
+            self.read_bob()
+
+    def read_bob(self):
+        while self.bob.pump(0) and not self.bob.eof:
+            pass
+        now = time.monotonic()
+        self.bob_has += [(number, now) for number in numbers(self.bob)]
+
+    def kill(self):
+        """kill -9; returns the numbers that h covers: what the server has promised."""
+        killed = time.monotonic()
+        self.server.kill()
+        for client in (self.alice, self.bob):
+            while not client.eof:
+                client.pump(TIMEOUT)
+        self.bob_has += [(number, killed) for number in numbers(self.bob)]
+        return self.sent[:self.alice.acked], killed
+
+
+def check_copies(arrived, before):
+    """In order, nothing twice but what `before` allows to be repeated after the crash."""
+    again = [number for number in arrived if number in before]
+    assert arrived == sorted(set(arrived)), "out of order or twice"
+    return again
+
+
+@pytest.mark.slow
+@pytest.mark.release
+def test_kill_under_load(make_server):
+    """Twenty rounds: no acknowledged message is missing, duplicates only as design §6 allows."""
+    server = make_server("alice", "bob", "carol")
+    rng = random.Random(1)
+    promised_to_carol, number = [], 0
+    for round_ in range(KILL_ROUNDS):
+        load = Load(server, number)
+        load.run(rng.randrange(100, 1500))
+        promised, killed = load.kill()
+        number = load.next
+        server.start()
+        bob = server.client("bob", "b")
+        marker = number
+        number += 1
+        server.login("alice", "m").send(chat("bob@localhost", marker))
+        after = collect(bob, marker, [])
+        had = dict(load.bob_has)
+        again = check_copies(after, had)
+        missing = [n for n in promised if n % 2 and n not in had and n not in after]
+        assert not missing, f"round {round_}: {len(missing)} acknowledged messages lost: {missing}"
+        old = [n for n in again if had[n] < killed - 2.5]
+        assert not old, f"round {round_}: repeated though settled long ago: {old}"
+        bob.ping()
+        bob.close()
+        promised_to_carol += [n for n in promised if not n % 2]
+    carol = server.client("carol", "c")
+    server.login("alice", "m").send(chat("carol@localhost", number))
+    arrived = collect(carol, number, [])
+    assert arrived == sorted(set(arrived))
+    assert not set(promised_to_carol) - set(arrived)
+
+
+@pytest.mark.slow
+def test_kill_and_resend(make_server):
+    """The sender repeats what h did not cover: everything arrives, known ones once."""
+    server = make_server("alice", "bob", "carol")
+    load = Load(server, 0)
+    load.run(300)
+    promised, _ = load.kill()
+    server.start()
+    alice = server.client("alice", "a")
+    for n in load.sent[len(promised):]:
+        to = "bob@localhost" if n % 2 else "carol@localhost"
+        alice.send(chat(to, n, f"n{n}"))
+    last = load.next + (load.next % 2)
+    alice.send(chat("carol@localhost", last))
+    arrived = collect(server.client("carol", "c"), last, [])
+    assert set(arrived) >= {n for n in load.sent if not n % 2}
+    assert len(arrived) == len(set(arrived)), "origin-id was not recognised after the restart"
+
+
+@pytest.mark.parametrize("what", ["roster", "vcard", "private", "subscription"])
+def test_kill_after_an_answered_change(server, what):
+    """A result, or an ack, means committed."""
+    alice = server.client("alice", "a")
+    alice.enable_sm()
+    if what == "roster":
+        alice.result("set", "<query xmlns='jabber:iq:roster'><item jid='x@localhost'/></query>")
+    elif what == "vcard":
+        alice.result("set", "<vCard xmlns='vcard-temp'><FN>A</FN></vCard>")
+    elif what == "private":
+        alice.result("set", "<query xmlns='jabber:iq:private'><a xmlns='urn:a'>A</a></query>")
+    else:
+        alice.send("<presence to='bob@localhost' type='subscribe'/>")
+        alice.wait_acked(1)
+    server.kill()
+    server.start()
+    alice = server.client("alice", "a")
+    if what == "roster":
+        assert len(alice.result("get", "<query xmlns='jabber:iq:roster'/>")) == 1
+    elif what == "vcard":
+        assert len(alice.result("get", "<vCard xmlns='vcard-temp'/>")) == 1
+    elif what == "private":
+        found = alice.result("get", "<query xmlns='jabber:iq:private'><a xmlns='urn:a'/></query>")
+        assert found[0].text == "A"
+    else:
+        roster = alice.result("get", "<query xmlns='jabber:iq:roster'/>")
+        assert [i.get("ask") for i in roster] == ["subscribe"]
+        server.client("bob").expect("<presence from='alice@localhost' type='subscribe'/>")
+
+
+def test_without_durable_acknowledgements(make_server):
+    """im.durable-ack off: acknowledged means queued; who is connected gets it all the same."""
+    server = make_server("alice", "bob", settings={"im.durable-ack": "off"})
+    alice, bob = server.client("alice"), server.client("bob")
+    alice.enable_sm()
+    for i in range(100):
+        alice.send(chat(bob, i))
+    alice.wait_acked(100)
+    collect(bob, 99, [])
+
+
+# --- clients that do not read or do not finish ---
+
+
+@pytest.mark.release
+def test_client_that_never_reads(make_server):
+    """Memory is bounded, others do not notice, nothing is lost."""
+    server = make_server("alice", "bob", "carol", "dave", settings={
+        "c2s.output-max": "256KiB", "mailbox.unsettled-max": "none",
+        "c2s.byte-rate": "none", "c2s.stanza-rate": "none"})
+    bob = server.client("bob", "b")
+    bob.enable_sm(resume="false")
+    alice, carol, dave = (server.client(name, "r") for name in ("alice", "carol", "dave"))
+    before = server.status_kib()
+    for i in range(1200):
+        alice.send(f"<message to='bob@localhost' type='chat'><body>{i}</body>"
+                   f"<x xmlns='urn:x'>{'x' * 16000}</x></message>")
+        if i % 100 == 0:
+            carol.send(chat(dave, i))
+            dave.expect(f"<message><body>{i}</body></message>")
+    alice.ping()
+    assert server.status_kib() - before < 48 * 1024
+    with pytest.raises(Gone):
+        bob.timeout = 3 * TIMEOUT
+        bob.auto_ack = False
+        bob.expect("<never xmlns='urn:never'/>")
+    assert any(xml.condition(e) == "policy-violation" for e in bob.log)
+    again = server.client("bob", "again")
+    assert collect(again, 1199, []) == list(range(1200))
+
+
+def test_slow_loris(make_server):
+    """Streams that never get anywhere are closed when their time is over."""
+    server = make_server("alice", settings={"c2s.auth-timeout": "2s",
+                                            "c2s.tls-required": "off"})
+    slow = [server.dial(tls="none") for _ in range(50)]
+    for i, client in enumerate(slow):
+        client.raw("<?xml version='1.0'?><stream:stream to='localhost'"[:i + 1])
+    server.login("alice").ping()
+    for client in slow:
+        client.expect_closed()
+
+
+@pytest.mark.release
+def test_half_open_handshakes(make_server):
+    """Thousands of TLS handshakes that were begun: logins go on, memory comes back."""
+    server = make_server("alice", settings={"c2s.auth-timeout": "5s",
+                                            "c2s.connections-per-address": "none"})
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+    before = server.status_kib()
+    hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(32)  # a ClientHello, cut off
+    half = []
+    for i in range(HALF_OPEN):
+        half.append(socket.create_connection(("127.0.0.1", server.tls_port), TIMEOUT))
+        half[-1].sendall(hello)
+        if i % 100 == 99:
+            server.login("alice").ping()
+    assert server.status_kib() - before < 8 * 1024 + HALF_OPEN * 40
+    for sock in half:
+        sock.settimeout(3 * TIMEOUT)
+        while sock.recv(4096):
+            pass  # an alert may come first
+        sock.close()
+    server.login("alice").ping()
+
+
+@pytest.mark.release
+def test_bad_streams_leave_nothing_behind(make_server):
+    """Thousands of streams that end in an error."""
+    server = make_server("alice", settings={"c2s.tls-required": "off"})
+    bad = [b"<a></b>", b"\xff\xfe<", b"<stream:stream to='", b"<" * 70000, b"\0" * 100,
+           b"<?xml version='1.0'?><!DOCTYPE x>"]
+
+    def flood():
+        for i in range(600):
+            client = server.dial(tls="none")
+            try:
+                client.raw(bad[i % len(bad)])
+            except OSError:
+                pass
+            client.cut()
+            server.clients.remove(client)
+
+    flood()
+    server.login("alice").ping()
+    before = server.status_kib()
+    for _ in range(3):
+        flood()
+    server.login("alice").ping()
+    assert server.status_kib() - before < 4096
+
+
+# --- the machine ---
+
+
+def alarms(server):
+    return {row["name"] for row in server.rows("alarm", "list") if row.get("active", True)}
+
+
+def test_out_of_descriptors(make_server):
+    """Accepting pauses, sessions live on, an alarm tells, and it heals by itself."""
+    server = make_server("alice", "bob", limits={resource.RLIMIT_NOFILE: FD_LIMIT},
+                         settings={"c2s.connections-per-address": "none"})
+    alice, bob = server.client("alice", "a"), server.client("bob", "b")
+    crowd = []
+    for _ in range(FD_LIMIT + 20):
+        sock = socket.socket()
+        sock.setblocking(False)
+        sock.connect_ex(("127.0.0.1", server.c2s_port))
+        crowd.append(sock)
+    server.wait_log("io.descriptors")
+    for i in range(20):
+        alice.send(chat(bob, i))
+        bob.expect(f"<message><body>{i}</body></message>")
+    for sock in crowd:
+        sock.close()
+    again = server.dial("alice", tls="none")
+    again.open()
+    again.starttls()
+    again.login()
+    until("end of the alarm", lambda: "io.descriptors" not in alarms(server))
+
+
+class SmallDisk:
+    """A tmpfs of its own for the data of a server, in a mount namespace."""
+
+    def __init__(self, folder, size):
+        self.folder = folder
+        folder.mkdir(parents=True)
+        user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+        self.holder = subprocess.Popen(
+            ["unshare", *user, "--mount", "sh"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True)
+        self.wrapper = ["nsenter", *(["--user", "--preserve-credentials"] if user else []),
+                        f"--target={self.holder.pid}", "--mount"]
+        self.sh(f"mount -t tmpfs -o size={size} tmpfs {folder}")
+
+    def sh(self, command):
+        """Runs a command inside; its output."""
+        self.holder.stdin.write(f"({command}) 2>&1; echo end $?\n")
+        self.holder.stdin.flush()
+        output = ""
+        for line in self.holder.stdout:
+            if line.startswith("end "):
+                if line != "end 0\n":
+                    pytest.skip(f"no mount namespace here: {output}")
+                return output
+            output += line
+        pytest.skip(f"no mount namespace here: {output}")
+
+    def close(self):
+        self.holder.stdin.close()
+        self.holder.wait(TIMEOUT)
+
+
+@pytest.fixture
+def small_disk(tmp_path, make_server):
+    disk = SmallDisk(tmp_path / "server0" / "data", "8m")
+    yield disk
+    for server in make_server.servers:
+        server.finish()
+    disk.close()
+
+
+def test_full_disk(make_server, small_disk):
+    """Errors to the clients, an alarm, nothing that was acknowledged is lost; it heals."""
+    server = make_server("alice", "bob", wrapper=small_disk.wrapper)
+    alice = server.client("alice", "a")
+    alice.enable_sm()
+    for i in range(10):
+        alice.send(chat("bob@localhost", i))
+    alice.wait_acked(10)
+    small_disk.sh(f"dd if=/dev/zero of={small_disk.folder}/ballast bs=64k || true")
+    refused = 0
+    for i in range(10, 400):
+        alice.send(f"<message to='bob@localhost' type='chat' id='{i}'><body>{i}</body>"
+                   f"<x xmlns='urn:x'>{'x' * 4000}</x></message>")
+    alice.request_ack()
+    alice.wait("h of all", lambda: alice.acked >= 400)
+    errors = [e for e in alice.inbox if e.get("type") == "error"]
+    refused = {int(e.get("id")) for e in errors}
+    assert refused and all(xml.condition(e) in ("resource-constraint", "internal-server-error")
+                           for e in errors)
+    server.wait_log("store.full")
+    small_disk.sh(f"rm {small_disk.folder}/ballast")
+    alice.inbox.clear()
+
+    def works():
+        condition = alice.iq("set", "<vCard xmlns='vcard-temp'><FN>A</FN></vCard>")
+        return condition.get("type") == "result"
+    until("writing again", works)
+    server.kill()
+    server.start()
+    last = 1000
+    server.login("alice").send(chat("bob@localhost", last))
+    arrived = collect(server.client("bob", "b"), last, [])
+    kept = set(range(400)) - refused
+    assert not kept - set(arrived), "acknowledged without an error, and lost"
+
+
+def test_read_only_database(make_server, small_disk):
+    server = make_server("alice", wrapper=small_disk.wrapper)
+    server.stop()
+    small_disk.sh(f"mount -o remount,ro {small_disk.folder}")
+    server.start(ready=False)
+    assert server.wait_exit(2 * TIMEOUT) != 0
+    line = server.log().splitlines()[-1].lower()
+    assert "muster.db" in server.log() or str(server.data) in server.log()
+    assert "read-only" in server.log().lower() or "readonly" in server.log().lower(), line
+    small_disk.sh(f"mount -o remount,rw {small_disk.folder}")
+    server.start()
+    server.login("alice")
+
+
+def damage_all(path):
+    path.write_bytes(random.Random(1).randbytes(path.stat().st_size))
+
+
+def damage_the_middle(path):
+    data = bytearray(path.read_bytes())
+    data[4096:-4096] = random.Random(1).randbytes(len(data) - 8192)
+    path.write_bytes(data)
+
+
+def cut_off(path):
+    path.write_bytes(path.read_bytes()[:path.stat().st_size // 2])
+
+
+@pytest.mark.parametrize("damage", [damage_all, damage_the_middle, cut_off])
+def test_damaged_database(server, damage):
+    """The server says which file is broken, does not start, and leaves the file as it is."""
+    server.stop()
+    path = server.data / "muster.db"
+    for extra in server.data.glob("muster.db-*"):
+        extra.unlink()
+    damage(path)
+    broken = path.read_bytes()
+    server.start(ready=False)
+    assert server.wait_exit(2 * TIMEOUT) != 0
+    assert "muster.db" in server.log()
+    assert path.read_bytes() == broken
+
+
+def test_newer_schema(server):
+    """A database of a newer release is refused, with both versions named."""
+    server.stop()
+    with sqlite3.connect(server.data / "muster.db") as db:
+        tables = [row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type='table' "
+                                               "AND name LIKE '%schema%'")]
+        assert len(tables) == 1, tables
+        db.execute(f"UPDATE {tables[0]} SET version = 9999")
+    db.close()
+    server.start(ready=False)
+    assert server.wait_exit(2 * TIMEOUT) != 0
+    assert "9999" in server.log() and "newer" in server.log()
