@@ -23,7 +23,7 @@ class Slix(slixmpp.ClientXMPP):
     def __init__(self, server, name, plugins=()):
         super().__init__(f"{name}@localhost/slix", "secret")
         self.node = server
-        self.ca_certs = server.data / "self-signed.crt"
+        self.ca_certs = server.data / "self-signed-cert.pem"
         # 1.8.3 knows the binding of TLS 1.2 alone and still says "y" to a server that offers
         # others, which RFC 5802 §6 has the server refuse: keep it from binding at all.
         mechanisms = self["feature_mechanisms"]
