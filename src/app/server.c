@@ -190,7 +190,9 @@ enum err server_start(struct server *s, struct node_file *file, struct why *why)
     log_register(&log_server);
     set_log(file);
     settings_fix(file->settings.item, file->settings.count);
-    mallopt(M_ARENA_MAX, (int)worker_count(file));
+    /* a heap for main's thread, each worker and each thread of the store: fewer would be contended,
+     * more would scatter memory */
+    mallopt(M_ARENA_MAX, (int)worker_count(file) + 3);
     enum err e = start_parts(s, why);
     if (e != OK) {
         server_stop(s);
