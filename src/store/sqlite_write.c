@@ -5,9 +5,10 @@
 #include <errno.h>
 
 enum {
-    GATHER_MIN = 4,          /* batches expected while gathering, or it is not worth the wait */
-    LATE_STEP_ROWS = 512,    /* at least, with each group */
-    IDLE_STEP_ROWS = 2048,   /* with each commit while nobody waits */
+    GATHER_MIN = 4,        /* batches expected while gathering, or it is not worth the wait */
+    ALONE_GROUPS = 64,     /* one writer who waits for each answer is not slowed down more often */
+    LATE_STEP_ROWS = 512,  /* at least, with each group */
+    IDLE_STEP_ROWS = 2048, /* with each commit while nobody waits */
     FLUSH_STEP_ROWS = 16384, /* at open and close */
     IDLE_KEEP_ROWS = 1024,   /* fewer late rows stay in memory */
     IDLE_WAL_PAGES = 128,    /* a smaller WAL stays */
@@ -289,8 +290,14 @@ static void gather(struct sqlite_writer *w)
     if (w->taken >= SQLITE_GROUP_MAX || w->batches_per_us * SQLITE_GATHER_US < GATHER_MIN ||
         clock_mono_us() >= until_us)
         return;
+    if (w->alone > 0) {
+        w->alone--;
+        return;
+    }
     nap(w, WRITER_GATHERS, until_us);
     take_submitted(w);
+    if (w->taken < GATHER_MIN)
+        w->alone = ALONE_GROUPS;
 }
 
 static void measure_rate(struct sqlite_writer *w, uint32_t count)

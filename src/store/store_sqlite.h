@@ -89,6 +89,7 @@ struct sqlite_writer {
     uint32_t taken;
     uint64_t group_us;     /* when the last group began */
     double batches_per_us; /* of late, smoothed */
+    uint32_t alone;        /* groups that do not gather, since nobody else came */
     int wal_pages;         /* after the last commit */
     int wal_pages_asked;   /* when the keeper was asked for a checkpoint */
     bool trimmed;          /* what idleness allows has been done */

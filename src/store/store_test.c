@@ -10,6 +10,7 @@
 #include "io/timer.h"
 #include "store/store.h"
 #include "store/store_fixture.h"
+#include <pthread.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -461,6 +462,43 @@ static void test_chains(void **state)
     assert_int_equal(counts(*state, &entry_count).first, 64 * 50 * 2);
 }
 
+enum { WORKERS = 3, WORKER_CHAINS = 8, CHAIN_WRITES = 100 };
+
+struct worker {
+    pthread_t thread;
+    struct run run;
+    struct chain chains[WORKER_CHAINS];
+};
+
+static void *run_worker(void *arg)
+{
+    struct worker *w = arg;
+    for (unsigned i = 0; i < WORKER_CHAINS; i++)
+        store_submit(put(w->run.store, (int64_t)w->chains[i].lane, "begin", ""), w->run.loop, 0,
+                     next_of_chain, &w->chains[i]);
+    loop_run(w->run.loop);
+    return NULL;
+}
+
+/* Loops on threads of their own share commits, and each gets its own answers. */
+static void test_workers(void **state)
+{
+    static struct worker workers[WORKERS];
+    for (unsigned i = 0; i < WORKERS; i++) {
+        struct worker *w = &workers[i];
+        w->run = (struct run){ .store = *state, .loop = loop_create(i), .left = WORKER_CHAINS };
+        for (unsigned n = 0; n < WORKER_CHAINS; n++)
+            w->chains[n] = (struct chain){ &w->run, i * WORKER_CHAINS + n, CHAIN_WRITES };
+        assert_int_equal(pthread_create(&w->thread, NULL, run_worker, w), 0);
+    }
+    for (unsigned i = 0; i < WORKERS; i++)
+        pthread_join(workers[i].thread, NULL);
+    assert_int_equal(counts(*state, &message_count).first, WORKERS * WORKER_CHAINS * CHAIN_WRITES);
+    store_close((struct store **)state);
+    for (unsigned i = 0; i < WORKERS; i++)
+        loop_destroy(&workers[i].run.loop);
+}
+
 /* Nobody writes any more: late rows go in although the run is not full, and the WAL is emptied. */
 static void test_idle(void **state)
 {
@@ -518,6 +556,7 @@ int main(void)
         WITH_STORE(test_late_refused),
         WITH_STORE(test_not_late),
         WITH_STORE(test_chains),
+        WITH_STORE(test_workers),
         WITH_STORE(test_idle),
         cmocka_unit_test(test_names),
     };
