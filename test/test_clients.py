@@ -63,7 +63,7 @@ def test_slixmpp_roster_and_chat(server, tls):
         alice, bob = Slix(server, "alice"), Slix(server, "bob")
         await alice.login(tls)
         await bob.login(tls)
-        alice.send_presence_subscription("bob@localhost", pto="bob@localhost")
+        alice.send_presence_subscription("bob@localhost")
         await alice.presence_of(bob.boundjid)
         await bob.presence_of(alice.boundjid)
         assert alice.client_roster["bob@localhost"]["subscription"] in ("to", "both")
@@ -82,14 +82,13 @@ def test_slixmpp_plugins(server):
     """What its plug-ins make of our answers."""
     async def dialogue():
         alice = Slix(server, "alice", ["xep_0030", "xep_0012", "xep_0054", "xep_0092",
-                                       "xep_0199", "xep_0202", "xep_0049"])
+                                       "xep_0199", "xep_0049"])
         await alice.login()
         info = await alice["xep_0030"].get_info(jid="localhost")
         assert "urn:xmpp:ping" in info["disco_info"]["features"]
         assert await alice["xep_0199"].ping("localhost") >= 0
         version = await alice["xep_0092"].get_version("localhost")
         assert version["software_version"]["name"] == "Muster"
-        assert (await alice["xep_0202"].get_entity_time("localhost"))["entity_time"]["utc"]
         assert (await alice["xep_0012"].get_last_activity("localhost"))["last_activity"]
         card = alice["xep_0054"].make_vcard()
         card["FN"] = "Alice"

@@ -204,6 +204,7 @@ def test_client_that_never_reads(make_server):
     bob = server.client("bob", "b")
     bob.enable_sm(resume="false")
     alice, carol, dave = (server.client(name, "r") for name in ("alice", "carol", "dave"))
+    alice.enable_sm()
     before = server.status_kib()
     for i in range(1200):
         alice.send(f"<message to='bob@localhost' type='chat'><body>{i}</body>"
@@ -211,7 +212,7 @@ def test_client_that_never_reads(make_server):
         if i % 100 == 0:
             carol.send(chat(dave, i))
             dave.expect(f"<message><body>{i}</body></message>")
-    alice.ping()
+    alice.wait_acked(1200)
     assert server.status_kib() - before < 48 * 1024
     with pytest.raises(Gone):
         bob.timeout = 3 * TIMEOUT

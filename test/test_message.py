@@ -229,7 +229,8 @@ def test_hints(server, alice, hint, kept):
 
 def test_store_hint(server, alice):
     alice.send("<message to='bob@localhost' type='chat'>"
-               "<received xmlns='urn:xmpp:receipts' id='1'/><store xmlns='urn:xmpp:hints'/></message>")
+               "<received xmlns='urn:xmpp:receipts' id='1'/>"
+               "<store xmlns='urn:xmpp:hints'/></message>")
     alice.ping()
     bob = server.client("bob", "b")
     bob.expect("<message><received xmlns='urn:xmpp:receipts' id='1'/></message>")
