@@ -436,6 +436,34 @@ static void test_stalled(void **state)
     loop_destroy(&loop);
 }
 
+/* While the disk does not answer, memory is bounded: what would go beyond is refused at once. */
+static void test_queue_limit(void **state)
+{
+    enum { BATCHES = 20, BYTES = 15 << 20 };
+    (void)state;
+    sqlite3 *other;
+    struct store *s = fix_store();
+    struct loop *loop = loop_create(0);
+    struct late_answer a = { 0 };
+    char *large = mem_zalloc(BYTES);
+    assert_int_equal(sqlite3_open(fix_path, &other), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(other, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+    for (int i = 0; i < BATCHES; i++) {
+        struct store_batch *b = store_write(s, 1);
+        STORE_ADD(b, &note_new, 1, SV_I(i), SV_T(SLICE("n")), SV_T(((slice){ large, BYTES })));
+        store_submit(b, loop, 0, i == BATCHES - 1 ? note_answer : NULL, &a);
+    }
+    loop_run(loop);
+    assert_int_equal(a.calls, 1);
+    assert_int_equal(a.result, STORE_DOWN);
+    assert_int_equal(sqlite3_exec(other, "ROLLBACK", NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(other);
+    store_close(&s);
+    loop_destroy(&loop);
+    mem_free(&large);
+    assert_in_range(get_int("SELECT count(*) FROM note"), 8, 17); /* a block has room to grow */
+}
+
 static void damage(int64_t page)
 {
     char junk[8192];
@@ -483,11 +511,22 @@ int main(void)
 {
 #define TEST(test) cmocka_unit_test_setup_teardown(test, begin, end)
     const struct CMUnitTest tests[] = {
-        TEST(test_garbage),     TEST(test_no_directory),    TEST(test_read_only),
-        TEST(test_in_use),      TEST(test_foreign),         TEST(test_newer_schema),
-        TEST(test_migrations),  TEST(test_bad_statements),  TEST(test_kill),
-        TEST(test_rebuild_all), TEST(test_full_disk),       TEST(test_full_for_one),
-        TEST(test_stalled),     TEST(test_damaged_at_open), TEST(test_damaged_meanwhile),
+        TEST(test_garbage),
+        TEST(test_no_directory),
+        TEST(test_read_only),
+        TEST(test_in_use),
+        TEST(test_foreign),
+        TEST(test_newer_schema),
+        TEST(test_migrations),
+        TEST(test_bad_statements),
+        TEST(test_kill),
+        TEST(test_rebuild_all),
+        TEST(test_full_disk),
+        TEST(test_full_for_one),
+        TEST(test_stalled),
+        TEST(test_queue_limit),
+        TEST(test_damaged_at_open),
+        TEST(test_damaged_meanwhile),
     };
     return cmocka_run_group_tests_name("store_fault", tests, NULL, NULL);
 }
