@@ -1,0 +1,342 @@
+#include "bus/bus_local.h"
+#include "base/arena.h"
+#include "base/ensure.h"
+#include "base/hash.h"
+#include "base/list.h"
+#include "base/map.h"
+#include "base/mem.h"
+#include "bus/sequence.h"
+#include "io/loop.h"
+#include <pthread.h>
+#include <stdatomic.h>
+
+struct message {
+    struct message *next;
+    struct bus_from from;
+    unsigned from_place;
+    size_t len;
+    char bytes[];
+};
+
+/* What waits for one worker. One post brings all of it, so that order is that of the sends. */
+struct inbox {
+    struct loop_post post;
+    struct member *member;
+    unsigned worker;
+    pthread_mutex_t lock; /* of the five below */
+    struct message *first, **last;
+    size_t bytes;
+    bool posted;
+    /* of the receiving worker's thread: by place and worker of the sender */
+    struct sequence in[BUS_LOCAL_NODES_MAX][BUS_LOCAL_WORKERS_MAX];
+};
+
+/* Numbers of what one worker sent, by place and worker of the receiver. Of its thread. */
+struct outgoing {
+    uint64_t seq[BUS_LOCAL_NODES_MAX][BUS_LOCAL_WORKERS_MAX];
+};
+
+struct member {
+    struct bus bus; /* what the node sees */
+    struct bus_local *local;
+    struct bus_local_member conf;
+    unsigned place; /* in bus_local.members */
+    _Atomic bool present;
+    struct inbox *inboxes;
+    struct outgoing *out;
+    _Atomic uint32_t faults[BUS_LOCAL_NODES_MAX][BUS_FAULTS]; /* of what it sends, by receiver */
+    _Atomic uint64_t delivered, lost, gaps, repeats;
+};
+
+struct assigned {
+    uint32_t node;
+    slice bare;
+    char text[];
+};
+
+struct bus_local {
+    pthread_rwlock_t lock; /* of members and registry; what a member holds has owners of its own */
+    struct member *members[BUS_LOCAL_NODES_MAX];
+    unsigned count;
+    struct map registry; /* struct assigned by bare JID */
+};
+
+/* Spreads accounts alike in every run. */
+static const struct hash_key spread_key = { 0x6d75737465726e6full, 0x6465736e6f646573ull };
+
+static slice assigned_key(const void *item) { return ((const struct assigned *)item)->bare; }
+
+static struct member *find(const struct bus_local *b, uint32_t node)
+{
+    for (unsigned i = 0; i < b->count; i++)
+        if (b->members[i]->conf.node == node)
+            return b->members[i];
+    return NULL;
+}
+
+/* Receiving. */
+
+static void take(struct inbox *in, const struct message *m)
+{
+    struct member *to = in->member;
+    struct sequence *s = &in->in[m->from_place][m->from.worker];
+    switch (sequence_check(s, m->from.epoch, m->from.seq)) {
+    case SEQUENCE_REPEAT:
+        atomic_fetch_add(&to->repeats, 1);
+        return;
+    case SEQUENCE_GAP:
+        atomic_fetch_add(&to->gaps, 1);
+        break;
+    case SEQUENCE_NEXT:
+        break;
+    }
+    atomic_fetch_add(&to->delivered, 1);
+    to->conf.deliver(to->conf.worker[in->worker].arg, &m->from, (slice){ m->bytes, m->len });
+}
+
+static struct message *take_all(struct inbox *in)
+{
+    pthread_mutex_lock(&in->lock);
+    struct message *first = in->first;
+    in->first = NULL;
+    in->last = &in->first;
+    in->bytes = 0;
+    in->posted = false;
+    pthread_mutex_unlock(&in->lock);
+    return first;
+}
+
+static void receive(struct loop_post *p, struct loop *loop)
+{
+    struct inbox *in = CONTAINER_OF(p, struct inbox, post);
+    struct message *m = take_all(in);
+    while (m != NULL) {
+        struct message *next = m->next;
+        take(in, m);
+        mem_free(&m);
+        arena_reset(loop_scratch(loop));
+        m = next;
+    }
+}
+
+static void discard(struct inbox *in)
+{
+    struct message *m = take_all(in);
+    while (m != NULL) {
+        struct message *next = m->next;
+        atomic_fetch_add(&in->member->lost, 1);
+        mem_free(&m);
+        m = next;
+    }
+}
+
+/* Sending. */
+
+static bool use_fault(struct member *from, unsigned to, enum bus_fault fault)
+{
+    _Atomic uint32_t *left = &from->faults[to][fault];
+    uint32_t n = atomic_load(left);
+    while (n > 0 && !atomic_compare_exchange_weak(left, &n, n - 1))
+        ;
+    return n > 0;
+}
+
+static void put(struct member *to, unsigned worker, const struct message *head, slice bytes)
+{
+    struct inbox *in = &to->inboxes[worker];
+    struct message *m = mem_alloc(sizeof *m + bytes.len);
+    *m = *head;
+    m->len = bytes.len;
+    memcpy(m->bytes, bytes.ptr, bytes.len);
+    pthread_mutex_lock(&in->lock);
+    bool room = in->bytes + bytes.len <= BUS_LOCAL_QUEUE_MAX;
+    bool post = room && !in->posted;
+    if (room) {
+        *in->last = m;
+        in->last = &m->next;
+        in->bytes += bytes.len;
+        in->posted = true;
+    }
+    pthread_mutex_unlock(&in->lock);
+    if (post)
+        loop_post(to->conf.worker[worker].loop, &in->post);
+    if (!room) {
+        atomic_fetch_add(&to->lost, 1);
+        mem_free(&m);
+    }
+}
+
+static void send_to(struct member *from, unsigned from_worker, struct member *to, unsigned worker,
+                    slice bytes)
+{
+    struct message head = {
+        .from = { .node = from->conf.node,
+                  .epoch = from->conf.epoch,
+                  .worker = from_worker,
+                  .seq = ++from->out[from_worker].seq[to->place][worker] },
+        .from_place = from->place,
+    };
+    if (!atomic_load(&to->present) || worker >= to->conf.workers ||
+        use_fault(from, to->place, BUS_LOSE)) {
+        atomic_fetch_add(&to->lost, 1);
+        return;
+    }
+    put(to, worker, &head, bytes);
+    if (use_fault(from, to->place, BUS_REPEAT))
+        put(to, worker, &head, bytes);
+}
+
+static void bus_send(struct bus *bus, unsigned from, uint32_t node, unsigned to, slice bytes)
+{
+    struct member *m = CONTAINER_OF(bus, struct member, bus);
+    struct bus_local *b = m->local;
+    ensure(from < m->conf.workers && node != m->conf.node);
+    pthread_rwlock_rdlock(&b->lock);
+    struct member *receiver = find(b, node);
+    if (receiver != NULL && to < BUS_LOCAL_WORKERS_MAX)
+        send_to(m, from, receiver, to, bytes);
+    pthread_rwlock_unlock(&b->lock);
+}
+
+static uint32_t bus_registry(struct bus *bus, slice bare)
+{
+    struct bus_local *b = CONTAINER_OF(bus, struct member, bus)->local;
+    pthread_rwlock_rdlock(&b->lock);
+    const struct assigned *a = map_get(&b->registry, bare);
+    uint64_t hash = hash_with(&spread_key, bare);
+    uint32_t node = a != NULL ? a->node : b->members[hash % b->count]->conf.node;
+    pthread_rwlock_unlock(&b->lock);
+    return node;
+}
+
+static unsigned bus_workers(struct bus *bus, uint32_t node)
+{
+    struct bus_local *b = CONTAINER_OF(bus, struct member, bus)->local;
+    pthread_rwlock_rdlock(&b->lock);
+    const struct member *m = find(b, node);
+    unsigned workers = m == NULL ? 1 : m->conf.workers;
+    pthread_rwlock_unlock(&b->lock);
+    return workers;
+}
+
+static const struct bus_ops ops = { bus_send, bus_registry, bus_workers };
+
+/* Members. */
+
+struct bus_local *bus_local_create(void)
+{
+    struct bus_local *b = mem_new(struct bus_local);
+    pthread_rwlock_init(&b->lock, NULL);
+    map_init(&b->registry, assigned_key);
+    return b;
+}
+
+static void member_clear(struct member *m)
+{
+    for (unsigned i = 0; m->inboxes != NULL && i < m->conf.workers; i++) {
+        discard(&m->inboxes[i]);
+        pthread_mutex_destroy(&m->inboxes[i].lock);
+    }
+    mem_free(&m->inboxes);
+    mem_free(&m->out);
+}
+
+static void member_fill(struct member *m, const struct bus_local_member *conf)
+{
+    m->conf = *conf;
+    m->inboxes = mem_zalloc(conf->workers * sizeof *m->inboxes);
+    m->out = mem_zalloc(conf->workers * sizeof *m->out);
+    for (unsigned i = 0; i < conf->workers; i++) {
+        struct inbox *in = &m->inboxes[i];
+        in->post.fn = receive;
+        in->member = m;
+        in->worker = i;
+        in->last = &in->first;
+        pthread_mutex_init(&in->lock, NULL);
+    }
+    atomic_store(&m->present, true);
+}
+
+struct bus *bus_local_join(struct bus_local *b, const struct bus_local_member *conf)
+{
+    ensure(conf->node != 0 && conf->workers >= 1 && conf->workers <= BUS_LOCAL_WORKERS_MAX);
+    pthread_rwlock_wrlock(&b->lock);
+    struct member *m = find(b, conf->node);
+    if (m == NULL) {
+        ensure(b->count < BUS_LOCAL_NODES_MAX);
+        m = mem_new(struct member);
+        m->bus.ops = &ops;
+        m->local = b;
+        m->place = b->count;
+        b->members[b->count++] = m;
+    }
+    ensure(!atomic_load(&m->present));
+    member_fill(m, conf);
+    pthread_rwlock_unlock(&b->lock);
+    return &m->bus;
+}
+
+void bus_local_leave(struct bus_local *b, uint32_t node)
+{
+    pthread_rwlock_wrlock(&b->lock);
+    struct member *m = find(b, node);
+    if (m != NULL && atomic_exchange(&m->present, false))
+        member_clear(m);
+    pthread_rwlock_unlock(&b->lock);
+}
+
+void bus_local_destroy(struct bus_local **pb)
+{
+    struct bus_local *b = *pb;
+    struct assigned *a;
+    *pb = NULL;
+    if (b == NULL)
+        return;
+    for (unsigned i = 0; i < b->count; i++) {
+        member_clear(b->members[i]);
+        mem_free(&b->members[i]);
+    }
+    for (uint32_t i = 0; (a = map_next(&b->registry, &i)) != NULL;) {
+        map_del(&b->registry, a->bare);
+        mem_free(&a);
+    }
+    map_fini(&b->registry);
+    pthread_rwlock_destroy(&b->lock);
+    mem_free(&b);
+}
+
+void bus_local_assign(struct bus_local *b, slice bare, uint32_t node)
+{
+    pthread_rwlock_wrlock(&b->lock);
+    struct assigned *a = map_get(&b->registry, bare);
+    if (a == NULL) {
+        a = mem_alloc(sizeof *a + bare.len);
+        memcpy(a->text, bare.ptr, bare.len);
+        a->bare = (slice){ a->text, bare.len };
+        map_put(&b->registry, a);
+    }
+    a->node = node;
+    pthread_rwlock_unlock(&b->lock);
+}
+
+void bus_local_fault(struct bus_local *b, uint32_t from, uint32_t to, enum bus_fault fault,
+                     uint32_t count)
+{
+    pthread_rwlock_rdlock(&b->lock);
+    struct member *sender = find(b, from), *receiver = find(b, to);
+    ensure(sender != NULL && receiver != NULL && fault < BUS_FAULTS);
+    atomic_store(&sender->faults[receiver->place][fault], count);
+    pthread_rwlock_unlock(&b->lock);
+}
+
+struct bus_local_counters bus_local_count(struct bus_local *b, uint32_t node)
+{
+    struct bus_local_counters c = { 0 };
+    pthread_rwlock_rdlock(&b->lock);
+    struct member *m = find(b, node);
+    if (m != NULL)
+        c = (struct bus_local_counters){ atomic_load(&m->delivered), atomic_load(&m->lost),
+                                         atomic_load(&m->gaps), atomic_load(&m->repeats) };
+    pthread_rwlock_unlock(&b->lock);
+    return c;
+}

@@ -1,0 +1,44 @@
+/* bus_local: the carrier between nodes of one process. Made before the nodes start, ended after
+ * they have stopped. Limits: 8 nodes of 64 workers; 64 MiB queued for one worker, beyond which what
+ * is sent is lost, as on a network. */
+#pragma once
+#include "bus/bus.h"
+
+struct bus_local;
+struct loop;
+
+enum { BUS_LOCAL_NODES_MAX = 8, BUS_LOCAL_WORKERS_MAX = 64, BUS_LOCAL_QUEUE_MAX = 64 << 20 };
+
+struct bus_local_member {
+    uint32_t node, epoch; /* node: 1 … */
+    unsigned workers;     /* 1..BUS_LOCAL_WORKERS_MAX */
+    struct {
+        struct loop *loop;
+        void *arg; /* of deliver */
+    } worker[BUS_LOCAL_WORKERS_MAX];
+    bus_deliver_fn *deliver;
+};
+
+struct bus_local *bus_local_create(void);
+void bus_local_destroy(struct bus_local **b); /* all loops have ended */
+
+/* The bus of one node: before its workers run, and again after a restart. Valid until
+ * bus_local_destroy(). */
+struct bus *bus_local_join(struct bus_local *b, const struct bus_local_member *m);
+/* The loops of this node have ended, or never ran: what is queued for it and sent to it is lost. */
+void bus_local_leave(struct bus_local *b, uint32_t node);
+
+/* The registry: a bare JID that nobody assigned is spread over the nodes that joined, by hash. Any
+ * thread. */
+void bus_local_assign(struct bus_local *b, slice bare, uint32_t node);
+
+/* Faults: of what is sent from one node to another, the next `count` are lost or come twice. */
+enum bus_fault { BUS_LOSE, BUS_REPEAT, BUS_FAULTS };
+void bus_local_fault(struct bus_local *b, uint32_t from, uint32_t to, enum bus_fault fault,
+                     uint32_t count);
+
+/* Of what was sent to this node, by any. Any thread. */
+struct bus_local_counters {
+    uint64_t delivered, lost, gaps, repeats;
+};
+struct bus_local_counters bus_local_count(struct bus_local *b, uint32_t node);
