@@ -3,6 +3,7 @@
 #include "base/buf.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "im/budget.h"
 #include "im/feature.h"
 #include "im/frames.h"
 #include "im/node.h"
@@ -19,9 +20,12 @@ void stream_write(struct stream *s, slice xml) { conn_write(s->conn, xml); }
 static const struct conn_limits *conn_limits_now(void)
 {
     static _Thread_local struct conn_limits limits;
+    /* one stanza of the largest size must fit, or nobody could ever be sent one */
+    uint32_t output_max = (uint32_t)setting_int(&c2s_output_max);
+    uint32_t stanza = (uint32_t)setting_int(&c2s_bytes);
     limits = (struct conn_limits){ .input_bytes = (uint32_t)setting_int(&c2s_bytes) + 4096,
                                    .output_high = 256 * 1024,
-                                   .output_max = (uint32_t)setting_int(&c2s_output_max),
+                                   .output_max = output_max > stanza * 2 ? output_max : stanza * 2,
                                    .handshake_ms = (uint32_t)setting_int(&c2s_auth_timeout),
                                    .user_timeout_ms = (uint32_t)setting_int(&c2s_ping_timeout) };
     return &limits;
@@ -138,6 +142,16 @@ static bool rate_limited(void)
     return setting_int(&c2s_stanza_rate) != SETTING_NONE || setting_int(&c2s_byte_rate) != SETTING_NONE;
 }
 
+/* Not read for 100 ms. */
+static void rate_hold(struct stream *s)
+{
+    if (s->rate_held)
+        return;
+    s->rate_held = true;
+    conn_hold(s->conn, CONN_HOLD_RATE);
+    timer_set(s->worker->loop, &s->timer, 100);
+}
+
 /* Spends; when empty, nothing is read until the bucket has filled a little. */
 static void rate_spend(struct stream *s, int32_t stanzas, size_t bytes)
 {
@@ -154,11 +168,8 @@ static void rate_spend(struct stream *s, int32_t stanzas, size_t bytes)
         rate_refill(s, now);
     bool empty = (setting_int(&c2s_stanza_rate) != SETTING_NONE && s->stanza_tokens <= 0) ||
                  (setting_int(&c2s_byte_rate) != SETTING_NONE && s->byte_tokens <= 0);
-    if (!empty || s->rate_held)
-        return;
-    s->rate_held = true;
-    conn_hold(s->conn, CONN_HOLD_RATE);
-    timer_set(s->worker->loop, &s->timer, 100);
+    if (empty)
+        rate_hold(s);
 }
 
 /* Input. */
@@ -221,8 +232,11 @@ static size_t on_input(struct conn *c, slice data)
             stream_end_by_client(s);
         }
     }
-    if (s->worker == w && s->state != STREAM_CLOSED)
+    if (s->worker == w && s->state != STREAM_CLOSED) {
         rate_spend(s, stanzas, done);
+        if (budget_exceeded(w))
+            rate_hold(s);
+    }
     return done;
 }
 
@@ -458,6 +472,8 @@ static void gate_arrive(struct worker *w, void *conn)
     stream_adopt(w, s);
     timer_set(w->loop, &s->timer, (uint64_t)setting_int(&c2s_auth_timeout));
     conn_attach(s->conn, w->loop);
+    if (((struct gate_worker *)w->gate)->stopped)
+        stream_fail(s, XE_SYSTEM_SHUTDOWN, (slice){ 0 });
 }
 
 /* Start and stop of a worker's part. */

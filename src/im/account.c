@@ -5,8 +5,10 @@
 #include "base/mem.h"
 #include "im/archive.h"
 #include "im/feature.h"
+#include "im/frames.h"
 #include "im/node.h"
 #include "im/presence.h"
+#include "im/promise.h"
 #include "im/rows.h"
 #include "im/server.h"
 #include "im/session_private.h"
@@ -16,7 +18,7 @@ enum { INBOX_MAX = 1000, IDLE_US = 60 * 1000000, ABSENT_US = 10 * 1000000, SWEEP
        IDLE_MAX = 20000 };
 
 static struct log_area log_account = { .name = "account", .level = LOG_INFO };
-struct log_area *const account_logs[] = { &log_account, NULL };
+struct log_area *const account_logs[] = { &log_account, &log_frames, NULL };
 
 struct inbox_item {
     struct inbox_item *next;
@@ -315,8 +317,8 @@ enum routed account_receive(struct worker *w, struct stanza *st, struct origin o
         return handle(a, st, origin, sender_entry, sender_id);
     struct inbox_item item = { .st = st, .origin = origin, .sender_entry = sender_entry,
                                .sender_id = sender_id };
-    if (!message_storable(st))
-        item.origin = ORIGIN_NONE; /* queued at its home is all that is promised (design §6) */
+    if (promise_of(st) == PROMISE_QUEUED)
+        item.origin = ORIGIN_NONE; /* it is queued at its home now */
     if (inbox_put(a, &item))
         return item.origin.session != 0 ? ROUTE_PENDING : ROUTED;
     route_error(w, st, SE_RESOURCE_CONSTRAINT, SLICE("too many stanzas wait for this account"));

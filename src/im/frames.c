@@ -8,6 +8,7 @@
 #include "im/node.h"
 #include "im/presence.h"
 #include "im/server.h"
+#include "im/subscription.h"
 #include "im/worker.h"
 
 void frame_send(struct worker *w, uint32_t node, unsigned worker, struct frame *f)
@@ -20,7 +21,7 @@ void frame_send(struct worker *w, uint32_t node, unsigned worker, struct frame *
     struct buf b;
     buf_init(&b, 64u << 20);
     frame_pack(&b, f);
-    n->bus->ops->send(n->bus, node, worker, buf_slice(&b));
+    n->bus->ops->send(n->bus, w->index, node, worker, buf_slice(&b));
     buf_fini(&b);
     struct stanza *st = f->obj;
     stanza_unref(&st);
@@ -108,12 +109,20 @@ void frame_send_down(struct worker *w, const struct link *link, const struct dow
 }
 
 /* The client left while the home of its session was asked: the session must not wait for it. */
-static void stream_is_gone(const struct frame *f, struct worker *w)
+static void stream_is_gone(struct worker *w, uint32_t node, const struct down_wire *d)
 {
-    struct down_wire wire;
-    memcpy(&wire, f->str[0].ptr, sizeof wire);
-    if (wire.kind == DOWN_BOUND || wire.kind == DOWN_RESUMED)
-        frame_send_up(w, f->node, wire.session, &(struct up){ .kind = UP_GONE, .num = END_LOST });
+    if (d->kind == DOWN_BOUND || d->kind == DOWN_RESUMED)
+        frame_send_up(w, node, d->session, &(struct up){ .kind = UP_GONE, .num = END_LOST });
+}
+
+/* false: another node sent what no node sends. */
+static bool down_read(struct down_wire *out, const struct frame *f)
+{
+    if (f->str[0].len != sizeof *out)
+        return false;
+    memcpy(out, f->str[0].ptr, sizeof *out);
+    return out->kind <= DOWN_CLOSE && out->error < STANZA_ERROR_COUNT && out->end <= END_SHUTDOWN &&
+           (out->kind == DOWN_STANZA) == (f->obj != NULL);
 }
 
 static void deliver_down(struct frame *f, struct worker *w)
@@ -122,12 +131,11 @@ static void deliver_down(struct frame *f, struct worker *w)
     struct stanza_note note = { 0 };
     struct stream *stream = map_get(&w->streams, (slice){ (const char *)&f->num[0], sizeof f->num[0] });
     struct stanza *st = f->obj;
-    if (f->str[0].len != sizeof wire) {
+    if (!down_read(&wire, f)) {
         stanza_unref(&st);
         return;
     }
     if (stream != NULL) {
-        memcpy(&wire, f->str[0].ptr, sizeof wire);
         if (wire.has_note) {
             note.archive_id = wire.archive_id;
             note.delay_us = wire.delay_us;
@@ -143,7 +151,7 @@ static void deliver_down(struct frame *f, struct worker *w)
                                                     .known = wire.known,
                                                     .session = wire.session });
     } else {
-        stream_is_gone(f, w);
+        stream_is_gone(w, f->node, &wire);
     }
     stanza_unref(&st);
 }
@@ -174,6 +182,23 @@ void frame_send_presence_fan(struct worker *w, unsigned worker, struct stanza *s
     frame_send(w, 0, worker, f);
 }
 
+/* A subscription stanza of an account of another node is committed there (design §3). */
+
+void frame_send_settled(struct worker *w, slice sender, slice rcpt, int64_t axis, int64_t verb)
+{
+    uint32_t node;
+    unsigned home = node_home(w->node, sender, &node);
+    struct frame *f = frame_create(FRAME_SETTLED, sender, rcpt);
+    f->num[0] = (uint64_t)axis;
+    f->num[1] = (uint64_t)verb;
+    frame_send(w, node, home, f);
+}
+
+static void deliver_settled(struct frame *f, struct worker *w)
+{
+    subscription_settled(w, f->str[0], f->str[1], (int64_t)f->num[0], (int64_t)f->num[1]);
+}
+
 static void deliver_arrive(struct frame *f, struct worker *w) { w->node->gate->arrive(w, f->obj); }
 
 void frame_send_arrive(struct worker *w, unsigned worker, void *conn)
@@ -183,74 +208,21 @@ void frame_send_arrive(struct worker *w, unsigned worker, void *conn)
     frame_send(w, 0, worker, f);
 }
 
-static const struct {
-    void (*deliver)(struct frame *f, struct worker *w);
-    bool local; /* of this process only */
-} kinds[FRAME_KINDS] = {
-    [FRAME_ROUTE] = { deliver_route, false }, [FRAME_TICKET] = { deliver_ticket, false },
-    [FRAME_UP] = { deliver_up, false },       [FRAME_BIND] = { deliver_bind, false },
-    [FRAME_DOWN] = { deliver_down, false },   [FRAME_FAN] = { deliver_fan, true },
-    [FRAME_ARRIVE] = { deliver_arrive, true },
+static void (*const deliver[FRAME_KINDS])(struct frame *f, struct worker *w) = {
+    [FRAME_ROUTE] = deliver_route, [FRAME_TICKET] = deliver_ticket, [FRAME_UP] = deliver_up,
+    [FRAME_BIND] = deliver_bind,   [FRAME_DOWN] = deliver_down,     [FRAME_FAN] = deliver_fan,
+    [FRAME_ARRIVE] = deliver_arrive, [FRAME_SETTLED] = deliver_settled,
 };
 
 void frames_deliver(struct frame *f, void *worker)
 {
-    ensure(f->kind < FRAME_KINDS);
-    kinds[f->kind].deliver(f, worker);
+    ensure(f->kind < FRAME_KINDS); /* ours, or checked by frame_unpack() */
+    deliver[f->kind](f, worker);
     frame_free(&f);
 }
 
-/* The form between nodes: fixed head, strings, then the stanza as stored text. All nodes of a cluster are of
- * one version and byte order (design §12: a newer node announces itself before it speaks). */
-
-struct frame_wire {
-    uint64_t num[4], seq;
-    uint32_t node, epoch, len[2], stanza_len;
-    uint16_t worker;
-    uint8_t kind, flags;
-};
-
-void frame_pack(struct buf *out, const struct frame *f)
+void frames_drop(struct frame *f)
 {
-    ensure(f->kind < FRAME_KINDS && !kinds[f->kind].local);
-    struct frame_wire wire = { .seq = f->seq, .node = f->node, .epoch = f->epoch,
-                               .len = { (uint32_t)f->str[0].len, (uint32_t)f->str[1].len },
-                               .worker = f->worker, .kind = f->kind, .flags = f->flags };
-    memcpy(wire.num, f->num, sizeof wire.num);
-    size_t head = out->len;
-    buf_append(out, &wire, sizeof wire);
-    buf_add(out, f->str[0]);
-    buf_add(out, f->str[1]);
-    size_t at = out->len;
-    if (f->obj != NULL)
-        stanza_store(out, f->obj);
-    wire.stanza_len = (uint32_t)(out->len - at);
-    memcpy(out->ptr + head, &wire, sizeof wire);
-}
-
-enum err frame_unpack(struct frame **out, slice bytes, struct worker *w)
-{
-    struct frame_wire wire;
-    struct stanza *st = NULL;
-    if (bytes.len < sizeof wire)
-        return E_CORRUPT;
-    memcpy(&wire, bytes.ptr, sizeof wire);
-    slice rest = slice_from(bytes, sizeof wire);
-    if (wire.kind >= FRAME_KINDS || kinds[wire.kind].local || kinds[wire.kind].deliver == NULL ||
-        (uint64_t)wire.len[0] + wire.len[1] + wire.stanza_len != rest.len)
-        return E_CORRUPT;
-    slice s0 = { rest.ptr, wire.len[0] }, s1 = { rest.ptr + wire.len[0], wire.len[1] };
-    slice text = slice_from(rest, (size_t)wire.len[0] + wire.len[1]);
-    if (text.len > 0 && stanza_load(&st, text, w->xml, loop_scratch(w->loop)) != OK)
-        return E_CORRUPT;
-    struct frame *f = frame_create(wire.kind, s0, s1);
-    memcpy(f->num, wire.num, sizeof wire.num);
-    f->seq = wire.seq;
-    f->node = wire.node;
-    f->epoch = wire.epoch;
-    f->worker = wire.worker;
-    f->flags = wire.flags;
-    f->obj = st;
-    *out = f;
-    return OK;
+    struct stanza *st = f->kind == FRAME_ARRIVE ? NULL : f->obj;
+    stanza_unref(&st);
 }

@@ -12,10 +12,12 @@ enum frame_kind {
     FRAME_DOWN,     /* obj: stanza or NULL; see frames.c */
     FRAME_FAN,      /* presence or probe to many: obj: stanza; str[1]: packed bare JIDs; flags: enum fan */
     FRAME_ARRIVE,   /* obj: connection; this process only */
+    FRAME_SETTLED,  /* str: sender, recipient; num: axis, verb of a subscription stanza that is committed */
     FRAME_KINDS
 };
 
 void frames_deliver(struct frame *f, void *worker); /* mesh_deliver_fn */
+void frames_drop(struct frame *f);                  /* mesh_drop_fn: undelivered at the end */
 
 /* To a worker of a node; our own node id or 0: of this process. */
 void frame_send(struct worker *w, uint32_t node, unsigned worker, struct frame *f);
@@ -24,9 +26,14 @@ void frame_send_up(struct worker *w, uint32_t node, uint64_t session, const stru
 void frame_send_bind(struct worker *w, uint32_t node, unsigned worker, const struct bind_request *req);
 void frame_send_arrive(struct worker *w, unsigned worker, void *conn);
 void frame_send_presence_fan(struct worker *w, unsigned worker, struct stanza *st, slice packed_jids);
+/* To the home of `sender`, see subscription_settled(). */
+void frame_send_settled(struct worker *w, slice sender, slice rcpt, int64_t axis, int64_t verb);
 
-/* For the bus: a frame as bytes, and back. Kinds of this process only are refused (ensure). */
+/* For the bus (frames_wire.c): a frame as bytes, and back. */
 struct buf;
-struct arena;
-void frame_pack(struct buf *out, const struct frame *f);
+struct bus_from;
+extern struct log_area log_frames;
+void frame_pack(struct buf *out, const struct frame *f); /* not of a kind of this process only */
+/* On worker w, with its scratch. E_CORRUPT: not the bytes of a frame that may come to this worker. */
 NODISCARD enum err frame_unpack(struct frame **out, slice bytes, struct worker *w);
+void frames_receive(void *worker, const struct bus_from *from, slice bytes); /* bus_deliver_fn */

@@ -38,7 +38,7 @@ static struct metric messages_stored = { .name = "muster_messages_stored", .kind
                                          .help = "Messages written to the archive." };
 static struct metric messages_refused = { .name = "muster_messages_refused", .kind = METRIC_COUNTER,
                                           .help = "Messages answered by an error." };
-struct metric *const message_metrics[] = { &messages_in, &messages_stored, &messages_refused, NULL };
+struct metric *const message_metrics[] = { &messages_in, &messages_stored, &messages_refused, &stanza_bytes, NULL };
 
 /* What is worth keeping: RFC 6121 §8.5.2 by type, XEP-0160 §3 (no chat states alone), XEP-0334 hints. */
 bool message_storable(const struct stanza *st)
@@ -132,6 +132,41 @@ static void stored(void *arg, enum store_result result, const struct store_batch
     mem_free(&p);
 }
 
+/* The sender's own copy. Without it the message is on its way all the same: its sender is not told. */
+struct sent {
+    struct worker *worker;
+    struct origin origin;
+};
+
+static void sent_stored(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct sent *s = arg;
+    (void)b;
+    (void)result;
+    if (s->origin.session != 0)
+        ticket_done(s->worker, s->origin);
+    mem_free(&s);
+}
+
+void message_keep_sent(struct worker *w, struct stanza *st, struct origin origin, uint64_t entry,
+                       int64_t sender_id)
+{
+    struct sent *s = mem_alloc(sizeof *s);
+    struct buf text;
+
+    *s = (struct sent){ w, origin };
+    buf_init(&text, 64u << 20);
+    stanza_store(&text, st);
+    struct store_batch *b = store_write(w->store, (uint64_t)sender_id);
+    archive_add(b, &(struct archive_message){ .at_us = loop_wall_us(w->loop),
+                                              .sender = sender_id,
+                                              .sender_entry = entry,
+                                              .remote = stanza_to_bare(st),
+                                              .stanza = buf_slice(&text) });
+    buf_fini(&text);
+    store_submit(b, w->loop, 0, sent_stored, s);
+}
+
 struct incoming {
     struct stanza *st;
     struct origin origin;
@@ -156,6 +191,8 @@ static void store_message(struct account *a, const struct incoming *in)
                                               .rcpt_entry = in->archive_id,
                                               .flags = ENTRY_OFFLINE,
                                               .origin = in->origin_hash,
+                                              .remote = in->sender_id == 0 ? stanza_from_bare(in->st)
+                                                                           : (slice){ 0 },
                                               .stanza = buf_slice(&text) });
     buf_fini(&text);
     account_pin(a);

@@ -156,8 +156,9 @@ unsigned node_slot(const struct node *n, slice bare)
 
 unsigned node_home(const struct node *n, slice bare, uint32_t *node)
 {
-    uint32_t at = n->bus == NULL ? 0 : n->bus->ops->registry(n->bus, bare);
-    *node = at == 0 ? n->id : at;
+    *node = n->bus == NULL ? n->id : n->bus->ops->registry(n->bus, bare);
+    if (*node != n->id) /* it knows better if it has moved the slot, and passes on what comes */
+        return node_slot(n, bare) % n->bus->ops->workers(n->bus, *node);
     /* one worker needs no hash: every slot is its own */
     return n->worker_count == 1 ? 0 : n->slot_worker[node_slot(n, bare)];
 }
@@ -290,7 +291,7 @@ void node_destroy(struct node **pn)
         map_fini(&w->sessions);
         xml_work_destroy(&w->xml);
     }
-    mesh_destroy(&n->mesh);
+    mesh_destroy(&n->mesh, frames_drop);
     mem_free(&n->workers);
     mem_free(&n);
 }

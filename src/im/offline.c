@@ -9,7 +9,9 @@
 #include "im/session_private.h"
 #include "im/worker.h"
 
-enum { PAGE = 64, UNACKED_MAX = 128 }; /* pages stop while the client has this many to acknowledge */
+/* A page ends at its rows or bytes; the next one waits until the client has taken this one: it acknowledged all
+ * but a few, or it was written (design §4: internal producers take credits). */
+enum { PAGE_ROWS = 64, PAGE_BYTES = 64 * 1024, UNACKED_MAX = 16 };
 
 struct flush {
     struct session *session; /* NULL: it ended while a page was read */
@@ -65,6 +67,8 @@ static void deliver_entry(struct flush *f, uint64_t id, uint64_t at_us, slice te
     stanza_unref(&st);
 }
 
+static bool taken(const struct session *s) { return s->queue_len <= (s->sm == 0 ? 0 : UNACKED_MAX); }
+
 static bool deliverable(const struct flush *f)
 {
     return f->session != NULL && f->session->state == SESSION_ATTACHED;
@@ -74,18 +78,21 @@ static void page_read(void *arg, enum store_result result, const struct store_ba
 {
     struct flush *f = arg;
     uint32_t rows = store_row_count(b, 0);
-    for (uint32_t i = 0; i < rows && deliverable(f); i++) {
+    uint32_t i = 0;
+    for (size_t bytes = 0; i < rows && bytes < PAGE_BYTES && deliverable(f); i++) {
+        slice text = store_text(b, 0, i, 2);
         f->read_to = (uint64_t)store_int(b, 0, i, 0);
-        deliver_entry(f, f->read_to, (uint64_t)store_int(b, 0, i, 1), store_text(b, 0, i, 2));
+        bytes += text.len;
+        deliver_entry(f, f->read_to, (uint64_t)store_int(b, 0, i, 1), text);
     }
     if (f->session != NULL)
         let_go(f);
     /* Either what is left stays open until the next initial presence or resumption, or every entry up to
      * the newest is delivered, so that live delivery may go on. */
     if (result != STORE_OK || !deliverable(f) || rows == 0 ||
-        (rows < PAGE && f->read_to >= mailbox_newest(f->account)))
+        (i == rows && rows < PAGE_ROWS && f->read_to >= mailbox_newest(f->account)))
         finish(f);
-    else if (f->session->queue_len > UNACKED_MAX)
+    else if (!taken(f->session))
         f->waiting = true;
     else
         read_page(f);
@@ -94,7 +101,7 @@ static void page_read(void *arg, enum store_result result, const struct store_ba
 void offline_continue(struct session *s)
 {
     struct flush *f = s->flush;
-    if (f == NULL || !f->waiting || s->queue_len > UNACKED_MAX)
+    if (f == NULL || !f->waiting || !taken(s))
         return;
     f->waiting = false;
     read_page(f);
@@ -105,7 +112,7 @@ static void read_page(struct flush *f)
     struct account *a = f->account;
     struct store_batch *b = store_read(a->worker->store, account_lane(a));
     store_read_late(b, a->id);
-    STORE_ADD(b, &archive_page, STORE_ANY_ROWS, SV_I(a->id), SV_I(f->read_to), SV_I(PAGE));
+    STORE_ADD(b, &archive_page, STORE_ANY_ROWS, SV_I(a->id), SV_I(f->read_to), SV_I(PAGE_ROWS));
     store_submit(b, a->worker->loop, 0, page_read, f);
 }
 

@@ -97,11 +97,10 @@ static void push_one(struct session *s, const struct roster_item *item)
     buf_fini(&out);
 }
 
-static void answer_changes(struct iq *iq, uint64_t since)
+static void answer_changes(struct iq *iq, struct session *s, uint64_t since)
 {
     const struct roster_item *items[DELTA_PUSHES_MAX];
     const struct roster *r = iq->account->roster;
-    struct session *s = iq->session;
     uint64_t version = r == NULL ? 0 : r->version;
     int n = 0;
 
@@ -115,20 +114,54 @@ static void answer_changes(struct iq *iq, uint64_t since)
         push_one(s, items[i]);
 }
 
+static void answer_get(struct iq *iq, struct session *s)
+{
+    uint64_t since;
+    if (s != NULL)
+        s->interested = true; /* §2.2 */
+    if (version_parse(elem_attr(&iq->payload, "ver", iq->tmp), iq->account->id, &since))
+        answer_changes(iq, s, since);
+    else
+        answer_all(iq);
+}
+
+struct waiting_get {
+    struct mutation m; /* first */
+    struct iq *iq;     /* held */
+};
+
+static enum err get_prepare(struct mutation *m)
+{
+    return m->account->state == ACCOUNT_READY ? OK : E_NOTFOUND;
+}
+
+static void get_apply(struct mutation *m, enum err e)
+{
+    struct waiting_get *get = (struct waiting_get *)m;
+    const struct stanza *st = get->iq->st;
+    if (e != OK)
+        iq_error(get->iq, stanza_error_of(e), (slice){ 0 });
+    else
+        answer_get(get->iq, account_session(m->account,
+                                            slice_from(stanza_from(st), st->from_bare_len + 1u)));
+    mem_free(&get);
+}
+
+/* The answer shows what has been asked before it: it waits for changes that are being committed. */
 static void roster_get(struct iq *iq)
 {
     struct elem item;
-    uint64_t since;
-    if (elem_first(&iq->payload, &item)) {
-        iq_error(iq, SE_BAD_REQUEST, SLICE("a roster get has no items")); /* §2.1.3 */
-        return;
+    if (elem_first(&iq->payload, &item)) { /* §2.1.3 */
+        iq_error(iq, SE_BAD_REQUEST, SLICE("a roster get has no items"));
+    } else if (iq->account->mutations == NULL) {
+        answer_get(iq, iq->session);
+    } else {
+        struct waiting_get *get = mem_new(struct waiting_get);
+        get->m.prepare = get_prepare;
+        get->m.apply = get_apply;
+        get->iq = iq_hold(iq);
+        account_mutate(iq->account, &get->m);
     }
-    if (iq->session != NULL)
-        iq->session->interested = true; /* §2.2 */
-    if (version_parse(elem_attr(&iq->payload, "ver", iq->tmp), iq->account->id, &since))
-        answer_changes(iq, since);
-    else
-        answer_all(iq);
 }
 
 /* Set. */

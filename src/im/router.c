@@ -1,6 +1,7 @@
 #include "im/router.h"
 #include "im/frames.h"
 #include "im/node.h"
+#include "im/promise.h"
 #include "im/server.h"
 #include "im/worker.h"
 
@@ -12,18 +13,30 @@ static slice domain_of(slice bare)
 
 enum { ROUTE_WANTS_TICKET = 1 };
 
+/* What the sender's home knows of a message. */
+struct entry_of {
+    uint64_t archive_id;
+    int64_t owner;
+};
+
 static enum routed route_away(struct worker *w, uint32_t node, unsigned worker, struct stanza *st,
-                              struct origin origin, uint64_t archive_id, int64_t sender_id)
+                              struct origin origin, struct entry_of entry)
 {
+    bool here = node == w->node->id;
     struct frame *f = frame_create(FRAME_ROUTE, (slice){ 0 }, (slice){ 0 });
-    bool ticket = origin.session != 0 && message_storable(st);
+    bool ticket = origin.session != 0 && promise_of(st) == PROMISE_COMMITTED;
     f->obj = st;
     f->num[0] = ticket ? origin.session : 0;
     f->num[1] = (uint64_t)origin.node << 32 | origin.count;
-    f->num[2] = archive_id;
-    f->num[3] = (uint64_t)sender_id;
+    f->num[2] = here ? entry.archive_id : 0;
+    f->num[3] = here ? (uint64_t)entry.owner : 0;
+    bool keep = !here && entry.archive_id != 0;
+    if (keep) /* each node has the entries of its own accounts (design §7) */
+        message_keep_sent(w, st, ticket ? origin : ORIGIN_NONE, entry.archive_id, entry.owner);
     frame_send(w, node, worker, f);
-    return ticket ? ROUTE_PENDING : ROUTED;
+    if (!ticket)
+        return ROUTED;
+    return keep ? ROUTE_PENDING_TWO : ROUTE_PENDING;
 }
 
 enum routed route(struct worker *w, struct stanza *st, struct origin origin, uint64_t archive_id,
@@ -43,7 +56,7 @@ enum routed route(struct worker *w, struct stanza *st, struct origin origin, uin
     unsigned worker = node_home(n, bare, &node);
     if (node == n->id && worker == w->index)
         return account_receive(w, st, origin, archive_id, sender_id);
-    return route_away(w, node, worker, st, origin, archive_id, sender_id);
+    return route_away(w, node, worker, st, origin, (struct entry_of){ archive_id, sender_id });
 }
 
 void route_send(struct worker *w, struct stanza *st)

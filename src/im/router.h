@@ -7,9 +7,11 @@
 struct session;
 struct worker;
 
+/* How many times ticket_done(origin) will follow. */
 enum routed {
-    ROUTED,        /* handled as far as its acknowledgement is concerned (design §6) */
-    ROUTE_PENDING  /* ticket_done(origin) will follow */
+    ROUTED,           /* handled as far as its acknowledgement is concerned (design §6) */
+    ROUTE_PENDING,
+    ROUTE_PENDING_TWO /* this node and another commit */
 };
 
 /* Takes over the reference. `to` must be set. archive_id: the sender's own id for it (0: none), with the

@@ -1,17 +1,21 @@
 /* The rows of the core: what settings, metrics, tables and log areas im/ has, for app/features.c. */
 #include "im/archive.h"
+#include "im/budget.h"
 #include "im/feature.h"
 #include "im/rows.h"
 #include "im/server.h"
 #include "im/sessions_saved.h"
 
-static struct setting *const message_settings[] = { &im_durable_ack, &mailbox_unsettled_max, NULL };
+static struct setting *const message_settings[] = { &im_durable_ack, &mailbox_unsettled_max, &node_memory,
+                                                    NULL };
+static struct alarm *const message_alarms[] = { &node_memory_alarm, NULL };
 
 const struct feature message_feature = {
     .name = "message",
     .schema = &archive_schema,
     .settings = message_settings,
     .metrics = message_metrics,
+    .alarms = message_alarms,
 };
 const struct feature session_feature = {
     .name = "session",

@@ -11,6 +11,9 @@ struct session;
 extern struct setting im_durable_ack, mailbox_unsettled_max;
 bool message_storable(const struct stanza *st);
 enum routed message_from_session(struct session *s, struct stanza *st, struct origin origin);
+/* The sender's entry of a message that goes to another node; ticket_done(origin) when it is committed. */
+void message_keep_sent(struct worker *w, struct stanza *st, struct origin origin, uint64_t entry,
+                       int64_t sender_id);
 enum routed message_to_account(struct account *a, struct stanza *st, struct origin origin,
                                uint64_t sender_entry, int64_t sender_id);
 void message_recent_load(struct account *a, struct store_batch *b); /* one statement */

@@ -62,12 +62,13 @@ struct session {
     bool flushing;          /* offline messages are being delivered: live ones wait in the store */
     uint8_t holds;          /* bits of enum session_hold_bits: the stream was told not to read */
     bool secure;
-    bool handling, early;   /* a stanza is being handled; it was reported done before that returned */
+    bool handling;          /* a stanza is being handled */
+    uint8_t early;          /* times it was reported done before that returned */
     uint32_t in_base, out_base; /* counts when stream management was enabled: XEP-0198 counts from there */
     uint32_t skip;          /* stanzas that a resumed client repeats although they are being handled */
     uint32_t in_count, h;   /* stanzas received / handled in one prefix; wrap (XEP-0198 §4) */
     uint32_t h_told, h_asked; /* last h told; in_count when the client last asked */
-    uint8_t *tickets;       /* ring over h+1..in_count: 1 = open; NULL: none ever was */
+    uint8_t *tickets;       /* ring over h+1..in_count: reports awaited; NULL: none ever was */
     uint32_t ticket_cap;
     uint32_t out_count;     /* stanzas delivered; wraps */
     uint32_t out_acked, out_asked; /* acknowledged (or written); out_count at the last <r/> */

@@ -68,15 +68,15 @@ static void flow(struct session *s)
         session_release(s, HOLD_UNFINISHED);
 }
 
-static void ticket_put(struct session *s, uint8_t open)
+static void ticket_put(struct session *s, uint8_t awaited)
 {
-    if (open == 0 && s->h + 1 == s->in_count) {
+    if (awaited == 0 && s->h + 1 == s->in_count) {
         s->h = s->in_count;
         return;
     }
     if (s->in_count - s->h > s->ticket_cap)
         tickets_grow(s);
-    *ticket(s, s->in_count) = open;
+    *ticket(s, s->in_count) = awaited;
     flow(s);
 }
 
@@ -103,17 +103,23 @@ void ticket_done(struct worker *w, struct origin o)
     if (s == NULL || o.count - s->h - 1 >= s->in_count - s->h)
         return; /* the session has ended, or this was counted already */
     if (s->handling && o.count == s->in_count) {
-        s->early = true;
+        s->early++;
         return;
     }
-    *ticket(s, o.count) = 0;
-    advance(s);
+    uint8_t *awaited = ticket(s, o.count);
+    if (*awaited > 0 && --*awaited == 0)
+        advance(s);
 }
 
 static enum routed handle(struct session *s, struct stanza *st, struct origin o)
 {
     if (st->bad_to) { /* RFC 6120 §8.3.3.8 */
         route_error(s->account->worker, st, SE_JID_MALFORMED, (slice){ 0 });
+        stanza_unref(&st);
+        return ROUTED;
+    }
+    if (s->account->worker->over_budget) {
+        route_error(s->account->worker, st, SE_RESOURCE_CONSTRAINT, SLICE("the server is short of memory"));
         stanza_unref(&st);
         return ROUTED;
     }
@@ -140,7 +146,7 @@ void session_input(struct session *s, struct stanza *st)
     if (s == NULL)
         return;
     s->handling = false;
-    bool open = r == ROUTE_PENDING && !s->early;
-    s->early = false;
-    ticket_put(s, open);
+    unsigned awaited = (unsigned)r > s->early ? (unsigned)r - s->early : 0;
+    s->early = 0;
+    ticket_put(s, (uint8_t)awaited);
 }

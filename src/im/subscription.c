@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "codec/xml_elem.h"
 #include "im/account.h"
+#include "im/frames.h"
 #include "im/node.h"
 #include "im/presence.h"
 #include "im/roster.h"
@@ -128,6 +129,36 @@ static void store_done(struct store_batch *b, const struct stanza *st)
     enum sub_verb verb = verb_of(st);
     STORE_ADD(b, &stmt_out_done, STORE_ANY_ROWS, SV_T(stanza_from_bare(st)),
               SV_T(stanza_to_bare(st)), SV_I(axis_of(verb)), SV_I(verb));
+}
+
+/* Whether the row that `sender` wrote is in the database of this node. */
+static bool is_here(const struct node *n, slice sender)
+{
+    uint32_t node;
+    (void)node_home(n, sender, &node);
+    return node == n->id;
+}
+
+/* It is committed here; where the row is on another node, that one is told. */
+static void settle_there(struct worker *w, const struct stanza *st)
+{
+    enum sub_verb verb = verb_of(st);
+    slice sender = stanza_from_bare(st);
+    if (confirms(w->node, sender) && !is_here(w->node, sender))
+        frame_send_settled(w, sender, stanza_to_bare(st), axis_of(verb), verb);
+}
+
+static void forget_there(struct worker *w, slice sender, slice rcpt)
+{
+    if (!is_here(w->node, sender))
+        frame_send_settled(w, sender, rcpt, AXIS_FORGET, 0);
+}
+
+void subscription_settled(struct worker *w, slice sender, slice rcpt, int64_t axis, int64_t verb)
+{
+    struct store_batch *b = store_write(w->store, hash_keyed(sender));
+    STORE_ADD(b, &stmt_out_done, STORE_ANY_ROWS, SV_T(sender), SV_T(rcpt), SV_I(axis), SV_I(verb));
+    store_submit(b, w->loop, 0, NULL, NULL);
 }
 
 /* One change of one account's roster because of one stanza. */
@@ -350,9 +381,11 @@ static enum err in_prepare(struct mutation *m)
         store_change(c);
     if (!confirms(account_node(a), stanza_from(c->st)))
         return OK;
-    if (m->batch == NULL)
+    bool here = is_here(account_node(a), stanza_from(c->st));
+    if (m->batch == NULL && (here || c->answer != NULL))
         m->batch = store_write(a->worker->store, account_lane(a));
-    store_done(m->batch, c->st);
+    if (here)
+        store_done(m->batch, c->st);
     if (c->answer != NULL)
         subscription_announce(m->batch, a, c->answer);
     return OK;
@@ -388,6 +421,7 @@ static void in_apply(struct mutation *m, enum err e)
         end(w, c);
         return;
     }
+    settle_there(w, c->st);
     if ((actions & SUB_DELIVER) != 0) /* §3.1.6: before the push */
         deliver(a, c->st);
     if (c->changes)
@@ -454,6 +488,8 @@ static void forget_apply(struct mutation *m, enum err e)
     struct forget *f = (struct forget *)m;
     if (e == OK && f->known)
         roster_commit(m->account, &f->delta, f->view);
+    if (e == OK)
+        forget_there(m->account->worker, f->jid, m->account->jid);
     arena_destroy(&f->arena);
     mem_free(&f);
 }
@@ -496,39 +532,48 @@ enum routed subscription_in(struct account *a, struct stanza *st, struct origin 
 
 struct absence {
     struct worker *worker;
-    struct stanza *answer;
+    struct stanza *st, *answer; /* answer NULL: none */
+    struct arena *arena;        /* of jid */
+    slice jid;                  /* that is to be forgotten; ptr NULL: st is something else */
 };
 
 static void absence_done(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct absence *n = arg;
     (void)b;
+    if (result == STORE_OK && n->jid.ptr != NULL)
+        forget_there(n->worker, n->jid, stanza_to_bare(n->st));
+    else if (result == STORE_OK)
+        settle_there(n->worker, n->st);
     if (n->answer != NULL && result == STORE_OK)
         route_send(n->worker, n->answer);
     else
         stanza_unref(&n->answer);
+    stanza_unref(&n->st);
+    arena_destroy(&n->arena);
     mem_free(&n);
 }
 
 void subscription_to_nobody(struct worker *w, struct stanza *st)
 {
     slice from = stanza_from_bare(st), to = stanza_to_bare(st), jid;
-    struct arena *tmp = arena_create(0);
     struct absence *n = mem_new(struct absence);
     struct store_batch *b = store_write(w->store, hash_keyed(to));
     n->worker = w;
-    if (forget_read(w, st, tmp, &jid))
+    n->st = st;
+    n->arena = arena_create(0);
+    if (forget_read(w, st, n->arena, &jid)) {
+        n->jid = slice_dup(n->arena, jid);
         store_forgotten(b, jid, to);
-    else
+    } else {
         store_done(b, st);
+    }
     if (st->type == TYPE_SUBSCRIBE) {
         n->answer =
             stanza_make(STANZA_PRESENCE, TYPE_UNSUBSCRIBED, to, from, (slice){ 0 }, (slice){ 0 });
         store_out(b, w->node, n->answer);
     }
     store_submit(b, w->loop, 0, absence_done, n);
-    arena_destroy(&tmp);
-    stanza_unref(&st);
 }
 
 /* Again: pages of roster_out at start, or those of one sender that was deleted. */

@@ -25,6 +25,9 @@ struct stanza *subscription_stanza(const struct account *a, slice contact, enum 
 /* Adds it to the transaction of the change, if its addressee is one of our accounts. */
 void subscription_announce(struct store_batch *b, const struct account *a, const struct stanza *st);
 
+/* The home of `rcpt`, on another node, has committed what `sender` told it (frames only). */
+void subscription_settled(struct worker *w, slice sender, slice rcpt, int64_t axis, int64_t verb);
+
 /* Removal of an account (feature.remove, feature.removed). */
 void subscription_remove(struct account *a, struct store_batch *b);
 void subscription_removed(struct account *a);

@@ -37,6 +37,8 @@ struct worker {
     struct loop_defer end_defer;
     bool pressure;               /* an outbox of the mesh is not empty: connections do not read */
     bool stopping;
+    bool over_budget;            /* see im/budget.h */
+    uint16_t budget_calls;
 };
 
 struct worker *worker_here(void); /* of this thread; NULL elsewhere */

@@ -45,6 +45,7 @@ static struct conn_chunk *add_chunk(struct conn *c, size_t room)
     } else {
         k = mem_alloc(sizeof(*k) + cap);
     }
+    metric_add(&io_output_bytes, (int64_t)cap);
     k->next = NULL;
     k->at = k->len = 0;
     k->cap = (uint32_t)cap;
@@ -61,6 +62,7 @@ static void drop_first_chunk(struct conn *c)
     struct conn_chunk *k = c->out;
     struct conn_free *f = free_list(conn_local(c->loop), k->cap);
 
+    metric_add(&io_output_bytes, -(int64_t)k->cap);
     c->out = k->next;
     if (c->out == NULL)
         c->out_last = NULL;

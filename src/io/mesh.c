@@ -236,16 +236,23 @@ struct mesh *mesh_create(unsigned workers, uint32_t epoch)
     return m;
 }
 
-static void ring_free_frames(struct ring *r)
+static void frame_drop(struct frame *f, mesh_drop_fn *drop)
+{
+    if (drop != NULL)
+        drop(f);
+    frame_free(&f);
+}
+
+static void ring_drop_frames(struct ring *r, mesh_drop_fn *drop)
 {
     uint32_t head = atomic_load(&r->head);
     uint32_t tail = atomic_load(&r->tail);
 
     for (; head != tail; head++)
-        frame_free(&r->slot[head % RING_SLOTS]);
+        frame_drop(r->slot[head % RING_SLOTS], drop);
 }
 
-void mesh_destroy(struct mesh **m)
+void mesh_destroy(struct mesh **m, mesh_drop_fn *drop)
 {
     struct mesh *mesh = *m;
 
@@ -255,10 +262,10 @@ void mesh_destroy(struct mesh **m)
         struct mesh_port *p = atomic_load(&mesh->ports[i]);
         for (unsigned to = 0; to < mesh->workers; to++) {
             struct frame *f, *next;
-            ring_free_frames(ring_of(mesh, i, to));
+            ring_drop_frames(ring_of(mesh, i, to), drop);
             for (f = p == NULL ? NULL : p->peers[to].first; f != NULL; f = next) {
                 next = f->next;
-                frame_free(&f);
+                frame_drop(f, drop);
             }
         }
         mem_free(&p);

@@ -35,7 +35,10 @@ void frame_free(struct frame **f); /* not the object */
 typedef void mesh_deliver_fn(struct frame *f, void *worker); /* takes over the frame */
 
 struct mesh *mesh_create(unsigned workers, uint32_t epoch);
-void mesh_destroy(struct mesh **m); /* loops are gone; frames still queued are freed */
+/* Lets go of what a frame refers to, which is never delivered. */
+typedef void mesh_drop_fn(struct frame *f);
+/* Loops are gone; frames still queued are freed, after drop() (NULL: nothing to let go). */
+void mesh_destroy(struct mesh **m, mesh_drop_fn *drop);
 /* Registers worker i: on its thread or before threads run. `pressure(on)` is called on its thread
  * when an outbox of it begins and ceases to be non-empty. */
 struct mesh_port;

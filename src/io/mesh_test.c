@@ -103,7 +103,7 @@ static void flood(unsigned count)
         assert_int_equal(workers[i].pressure, 0);
         loop_destroy(&workers[i].loop);
     }
-    mesh_destroy(&m);
+    mesh_destroy(&m, NULL);
 }
 
 static void test_flood_of_two(void **state)
@@ -142,7 +142,7 @@ static void pair_fini(struct pair *p)
 {
     loop_destroy(&p->loop[0]);
     loop_destroy(&p->loop[1]);
-    mesh_destroy(&p->mesh);
+    mesh_destroy(&p->mesh, NULL);
 }
 
 static void send_numbered(struct mesh_port *from, unsigned to, unsigned number)

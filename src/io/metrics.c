@@ -23,7 +23,11 @@ struct metric io_tls_failures = { .name = "muster_io_tls_failures",
                                   .kind = METRIC_COUNTER,
                                   .help = "TLS handshakes and sessions that failed." };
 
+struct metric io_output_bytes = { .name = "muster_io_output_bytes",
+                                  .kind = METRIC_GAUGE,
+                                  .help = "Buffers with output that is not written yet." };
+
 struct metric *const io_metrics[] = {
     &io_accepted,  &io_accept_pauses,  &io_closed,       &io_bytes_in,
-    &io_bytes_out, &io_tls_handshakes, &io_tls_failures, NULL,
+    &io_bytes_out, &io_tls_handshakes, &io_tls_failures, &io_output_bytes, NULL,
 };

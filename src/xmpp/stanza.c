@@ -10,6 +10,10 @@
 
 enum { ESCAPE_TO = 1, ESCAPE_FROM = 2, ESCAPE_ID = 4 };
 
+struct metric stanza_bytes = { .name = "muster_stanza_bytes",
+                               .kind = METRIC_GAUGE,
+                               .help = "Memory of all stanzas, queued ones included." };
+
 static const struct known_row {
     slice ns, name; /* name empty: any */
     enum known_child known;
@@ -92,6 +96,8 @@ static struct stanza *lay_out(const struct parts *p, char **other, char **conten
     struct stanza *s = mem_alloc(head + text);
 
     memset(s, 0, sizeof *s);
+    s->bytes = (uint32_t)(head + text);
+    metric_add(&stanza_bytes, s->bytes);
     atomic_init(&s->refs, 1);
     s->kind = (uint8_t)p->kind;
     s->type = (uint8_t)p->type;
@@ -117,7 +123,11 @@ static struct stanza *lay_out(const struct parts *p, char **other, char **conten
     return s;
 }
 
-void stanza_free_(struct stanza *s) { mem_free(&s); }
+void stanza_free_(struct stanza *s)
+{
+    metric_add(&stanza_bytes, -(int64_t)s->bytes);
+    mem_free(&s);
+}
 
 static bool kind_of(slice name, enum stanza_kind *out)
 {

@@ -5,6 +5,7 @@
  * Addresses are kept prepared and unescaped; everything else as it came. */
 #pragma once
 #include "base/err.h"
+#include "base/metric.h"
 #include "base/slice.h"
 #include "xmpp/jid.h"
 #include "xmpp/stanza_error.h"
@@ -25,6 +26,8 @@ enum known_child {
     KNOWN_RECEIPT, KNOWN_CHAT_STATE, KNOWN_MARKABLE, KNOWN_MARKER, KNOWN_OOB, KNOWN_ENCRYPTED,
     KNOWN_CAPS, KNOWN_DATA_FORM, KNOWN_PAYLOAD /* any other child */
 };
+extern struct metric stanza_bytes; /* a gauge; the sum of `bytes` of all blocks */
+
 #define KNOWN(x) (1u << KNOWN_##x)
 
 struct stanza_child {
@@ -38,6 +41,7 @@ struct stanza {
     uint8_t escape;          /* bit 0: to, 1: from, 2: id need XML escaping on output */
     uint8_t child_count;
     bool bad_to;             /* `to` was not a JID and is left out: to be answered with jid-malformed */
+    uint32_t bytes;          /* of this block */
     uint32_t known;          /* set of KNOWN bits of the children */
     uint32_t id_len, lang_len, other_len, content_len;
     uint16_t to_len, to_bare_len, from_len, from_bare_len; /* bare_len: up to the '/' */
