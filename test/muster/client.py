@@ -6,6 +6,7 @@
 
 Nothing waits longer than `timeout`; nothing sleeps.
 """
+import contextlib
 import hashlib
 import os
 import select
@@ -96,8 +97,9 @@ class Client:
         if ns == xml.SM and name == "a":
             self.acked = int(element.get("h"))
         elif ns == xml.SM and name == "r":
-            if self.auto_ack:
-                self.ack()
+            with contextlib.suppress(OSError):  # a dead connection is told by pump()
+                if self.auto_ack:
+                    self.ack()
         elif ns == xml.SM and name in ("enabled", "resumed"):
             self.sm_on = True  # counting starts here, whatever the same read brings
             self.inbox.append(element)
