@@ -31,10 +31,11 @@ enum { WAIT_S = 10, WORKERS = 2 };
 /* A client: what it was sent and has not expected yet. */
 struct stream {
     const char *bare, *resource;
+    uint64_t id;
     struct worker *worker;
     struct session *session;
     struct buf got; /* each stanza ends with a NUL */
-    bool bound, closed;
+    bool bound, closed, gone;
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -49,6 +50,8 @@ static void gate_down(struct stream *c, const struct down *d)
     if (d->kind == DOWN_BOUND) {
         c->session = d->local;
         c->bound = true;
+    } else if (d->kind == DOWN_REFUSED) {
+        fprintf(stderr, "refused: %s %.*s\n", stanza_error_name(d->error), SLICE_ARG(d->text));
     } else if (d->kind == DOWN_CLOSE) {
         c->closed = true;
     } else if (d->kind == DOWN_STANZA) {
@@ -60,18 +63,25 @@ static void gate_down(struct stream *c, const struct down *d)
     pthread_cond_broadcast(&changed);
     pthread_mutex_unlock(&lock);
 }
-static void gate_nothing(struct worker *w) { (void)w; }
+static slice stream_key(const void *stream)
+{
+    const struct stream *c = stream;
+    return (slice){ (const char *)&c->id, sizeof c->id };
+}
+static void gate_start(struct worker *w) { map_init(&w->streams, stream_key); }
+static void gate_stop(struct worker *w) { map_fini(&w->streams); }
+static void gate_end(struct worker *w) { (void)w; }
 static bool gate_idle(struct worker *w) { return w != NULL; }
 static void gate_arrive(struct worker *w, void *conn) { (void)w, (void)conn; }
 static void gate_pressure(struct worker *w, bool on) { (void)w, (void)on; }
 
-static const struct gate_ops gate = { .start = gate_nothing,
-                                      .stop = gate_nothing,
+static const struct gate_ops gate = { .start = gate_start,
+                                      .stop = gate_stop,
                                       .idle = gate_idle,
                                       .down = gate_down,
                                       .arrive = gate_arrive,
                                       .pressure = gate_pressure,
-                                      .end = gate_nothing };
+                                      .end = gate_end };
 
 /* Takes out the first stanza that has all three texts. */
 static bool take(struct stream *c, const char *const parts[3])
@@ -137,7 +147,9 @@ struct order {
 static void bind_it(struct worker *w, void *arg)
 {
     struct stream *c = arg;
-    struct bind_request req = { .link = { c, ++w->next_id << 16 | w->index, node->id },
+    c->id = ++w->next_id << 16 | w->index;
+    map_put(&w->streams, c);
+    struct bind_request req = { .link = { c, c->id, node->id },
                                 .bare = slice_of(c->bare),
                                 .resource = slice_of(c->resource),
                                 .peer = SLICE("::1") };
@@ -155,10 +167,11 @@ static void give_it(struct worker *w, void *arg)
 static void end_it(struct worker *w, void *arg)
 {
     struct stream *c = arg;
-    (void)w;
-    session_up(c->session, &(struct up){ .kind = UP_GONE, .num = END_CLOSED });
+    map_del(&w->streams, stream_key(c));
+    if (!c->closed) /* else the session ended it */
+        session_up(c->session, &(struct up){ .kind = UP_GONE, .num = END_CLOSED });
     pthread_mutex_lock(&lock);
-    c->closed = true;
+    c->gone = true;
     pthread_cond_broadcast(&changed);
     pthread_mutex_unlock(&lock);
 }
@@ -199,10 +212,8 @@ static void login(struct stream *c, const char *bare, const char *resource)
 
 static void logout(struct stream *c)
 {
-    if (!c->closed) {
-        node_call(node, c->worker->index, end_it, c);
-        wait_for("end", &c->closed, c, (const char *const[]){ "", "", "" });
-    }
+    node_call(node, c->worker->index, end_it, c);
+    wait_for("end", &c->gone, c, (const char *const[]){ "", "", "" });
     buf_fini(&c->got);
 }
 
