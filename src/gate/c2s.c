@@ -80,7 +80,7 @@ void stream_session_gone(struct stream *s, enum session_end why)
     if (session != NULL)
         session_up(session, &up);
     else if (id != 0)
-        session_up_remote(s->worker, s->session_node, id, &up);
+        session_up_remote(s->worker, s->id, s->session_node, id, &up);
 }
 
 void stream_close(struct stream *s, slice last)

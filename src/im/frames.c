@@ -30,12 +30,14 @@ void frame_send(struct worker *w, uint32_t node, unsigned worker, struct frame *
 
 /* Up: from a stream to the home of its session. */
 
-void frame_send_up(struct worker *w, uint32_t node, uint64_t session, const struct up *up)
+void frame_send_up(struct worker *w, uint64_t stream, uint32_t node, uint64_t session,
+                   const struct up *up)
 {
     struct frame *f = frame_create(FRAME_UP, (slice){ 0 }, (slice){ 0 });
     f->num[0] = session;
     f->num[1] = (uint64_t)up->kind;
     f->num[2] = up->num;
+    f->num[3] = stream;
     f->obj = up->st;
     frame_send(w, node, session & 0xffff, f);
 }
@@ -44,8 +46,11 @@ static void deliver_up(struct frame *f, struct worker *w)
 {
     struct up up = { .kind = (enum up_kind)f->num[1], .num = (uint32_t)f->num[2], .st = f->obj };
     struct session *s = session_find(w, f->num[0]);
-    if (s == NULL)
-        stanza_unref(&up.st); /* the session ended while this was on its way */
+    uint32_t node = f->node == 0 ? w->node->id : f->node;
+    /* While this was on its way the session may have ended, or been resumed by another stream: then its
+     * client repeats what was not counted. */
+    if (s == NULL || s->link.id != f->num[3] || s->link.node != node)
+        stanza_unref(&up.st);
     else
         session_up(s, &up);
 }
@@ -109,10 +114,11 @@ void frame_send_down(struct worker *w, const struct link *link, const struct dow
 }
 
 /* The client left while the home of its session was asked: the session must not wait for it. */
-static void stream_is_gone(struct worker *w, uint32_t node, const struct down_wire *d)
+static void stream_is_gone(struct worker *w, const struct frame *f, const struct down_wire *d)
 {
     if (d->kind == DOWN_BOUND || d->kind == DOWN_RESUMED)
-        frame_send_up(w, node, d->session, &(struct up){ .kind = UP_GONE, .num = END_LOST });
+        frame_send_up(w, f->num[0], f->node, d->session,
+                      &(struct up){ .kind = UP_GONE, .num = END_LOST });
 }
 
 /* false: another node sent what no node sends. */
@@ -151,7 +157,7 @@ static void deliver_down(struct frame *f, struct worker *w)
                                                     .known = wire.known,
                                                     .session = wire.session });
     } else {
-        stream_is_gone(w, f->node, &wire);
+        stream_is_gone(w, f, &wire);
     }
     stanza_unref(&st);
 }

@@ -7,7 +7,7 @@
 enum frame_kind {
     FRAME_ROUTE,    /* obj: stanza; num: origin session, node<<32|count, archive id, sender id; flags: 1 = ticket */
     FRAME_TICKET,   /* num: origin session, count */
-    FRAME_UP,       /* obj: stanza or NULL; num: session id, kind, number */
+    FRAME_UP,       /* obj: stanza or NULL; num: session id, kind, number, stream id */
     FRAME_BIND,     /* str: bare, resource; num: stream id, account id, h | resume | secure; then peer text */
     FRAME_DOWN,     /* obj: stanza or NULL; see frames.c */
     FRAME_FAN,      /* presence or probe to many: obj: stanza; str[1]: packed bare JIDs; flags: enum fan */
@@ -22,7 +22,8 @@ void frames_drop(struct frame *f);                  /* mesh_drop_fn: undelivered
 /* To a worker of a node; our own node id or 0: of this process. */
 void frame_send(struct worker *w, uint32_t node, unsigned worker, struct frame *f);
 void frame_send_down(struct worker *w, const struct link *link, const struct down *d);
-void frame_send_up(struct worker *w, uint32_t node, uint64_t session, const struct up *up);
+void frame_send_up(struct worker *w, uint64_t stream, uint32_t node, uint64_t session,
+                   const struct up *up);
 void frame_send_bind(struct worker *w, uint32_t node, unsigned worker, const struct bind_request *req);
 void frame_send_arrive(struct worker *w, unsigned worker, void *conn);
 void frame_send_presence_fan(struct worker *w, unsigned worker, struct stanza *st, slice packed_jids);

@@ -333,7 +333,7 @@ static void send_there(struct worker *w, void *arg)
     if (at == w->node->id && home == w->index)
         session_up(session, &s->up);
     else
-        session_up_remote(w, at, s->stream->session, &s->up);
+        session_up_remote(w, s->stream->id, at, s->stream->session, &s->up);
     pthread_mutex_lock(&lock);
     s->done = true;
     pthread_cond_broadcast(&changed);
@@ -731,11 +731,19 @@ static void test_directed_presence(void **state)
     assert_has(expect(b, presence_from(a)), "unavailable");
 }
 
+static struct stream *resume(unsigned n, unsigned worker, const char *bare, const char *token)
+{
+    return open_stream(
+        n, worker,
+        &(struct bind_request){
+            .bare = slice_of(bare), .resource = slice_of(token), .h = 1, .resume = true });
+}
+
 /* The stream is on one node, the session on the other. */
 static void test_stream_on_another_node(void **state)
 {
     (void)state;
-    struct stream *a = login(0, 1);
+    struct stream *a = login(0, 1), *near = login(0, 0), *home = login(1, 0);
     const char *bob = user(1, 0);
     struct stream *b = login_at(0, 0, bob, "far");
     assert_string_equal(b->jid, arena_printf(tmp, "%s/far", bob));
@@ -751,27 +759,39 @@ static void test_stream_on_another_node(void **state)
     expect(b, "unacked");
 
     up(b, UP_GONE, END_LOST, NULL);
-    barrier(a, a);
+    barrier(near, home); /* by the way that b's end takes */
     chat(a, b->jid, "while-away");
-    struct stream *c = open_stream(
-        1, 1,
-        &(struct bind_request){
-            .bare = slice_of(bob), .resource = slice_of(b->token), .h = 1, .resume = true });
+    struct stream *c = resume(1, 1, bob, b->token);
     assert_true(c->resumed);
     assert_string_equal(c->jid, b->jid);
     expect_next(c, "unacked");
     expect_next(c, "while-away");
-    struct stream *d = open_stream(
-        0, 1,
-        &(struct bind_request){
-            .bare = slice_of(bob), .resource = slice_of(b->token), .h = 1, .resume = true });
-    AWAIT(c->closed); /* resumed once more, elsewhere */
-    assert_true(d->resumed);
-    struct stream *e = open_stream(0, 1,
-                                   &(struct bind_request){ .bare = slice_of(bob),
-                                                           .resource = SLICE("0123456789abcdef"),
-                                                           .resume = true });
-    assert_int_equal(e->refused, SE_ITEM_NOT_FOUND);
+    assert_int_equal(resume(0, 1, bob, "0123456789abcdef")->refused, SE_ITEM_NOT_FOUND);
+}
+
+/* What an earlier stream said arrives when another has resumed the session. */
+static void test_resumed_before_the_old_stream_ended(void **state)
+{
+    (void)state;
+    struct stream *a = login(0, 1), *near = login(0, 0), *home = login(1, 0);
+    const char *bob = user(1, 0);
+    struct stream *b = login_at(0, 0, bob, "far");
+    enable(b);
+    chat(a, b->jid, "1");
+    expect(b, "id='1'");
+    struct stream *c = resume(1, 1, bob, b->token);
+    assert_true(c->resumed);
+    AWAIT(b->closed);
+    chat(b, a->jid, "stale"); /* c's client repeats it: it was not counted */
+    up(b, UP_GONE, END_LOST, NULL);
+    barrier(near, home);
+    chat(a, c->jid, "2");
+    expect(c, "id='2'");
+    chat(c, a->jid, "counted");
+    expect(a, "counted");
+    assert_false(has(a, "stale"));
+    ask_h(c);
+    AWAIT(c->h == 1);
 }
 
 /* What only the reader saw crosses with the stanza (RFC 6120 §8.3.3.8). */
@@ -781,7 +801,8 @@ static void spoil(struct worker *w, void *arg)
     struct stanza *st;
     assert_int_equal(stanza_load(&st, slice_of(s->xml), w->xml, loop_scratch(w->loop)), OK);
     st->bad_to = true;
-    session_up_remote(w, 2, s->stream->session, &(struct up){ .kind = UP_STANZA, .st = st });
+    session_up_remote(w, s->stream->id, 2, s->stream->session,
+                      &(struct up){ .kind = UP_STANZA, .st = st });
 }
 
 static void test_bad_stanzas_on_another_node(void **state)
@@ -811,6 +832,7 @@ int main(void)
         cmocka_unit_test_setup(test_announcements_are_settled, reset),
         cmocka_unit_test_setup(test_directed_presence, reset),
         cmocka_unit_test_setup(test_stream_on_another_node, reset),
+        cmocka_unit_test_setup(test_resumed_before_the_old_stream_ended, reset),
         cmocka_unit_test_setup(test_bad_stanzas_on_another_node, reset),
     };
     return cmocka_run_group_tests_name("im/nodes", tests, start, stop);

@@ -490,9 +490,10 @@ void session_up(struct session *s, const struct up *up)
     }
 }
 
-void session_up_remote(struct worker *w, uint32_t node, uint64_t session, const struct up *up)
+void session_up_remote(struct worker *w, uint64_t stream, uint32_t node, uint64_t session,
+                       const struct up *up)
 {
-    frame_send_up(w, node, session, up);
+    frame_send_up(w, stream, node, session, up);
 }
 
 void session_became_available(struct session *s)
