@@ -234,8 +234,7 @@ void control_close(struct control *control)
         return;
     listener_detach(control->listener, control->worker->loop);
     listener_close(&control->listener); /* and removes the socket file */
-    LIST_EACH(it, &control->clients)
-    {
+    LIST_EACH (it, &control->clients) {
         struct client *cl = CONTAINER_OF(it, struct client, node);
         if (cl->conn != NULL && cl->call.arena == NULL)
             conn_close(cl->conn);
@@ -248,7 +247,7 @@ void control_destroy(struct control **control)
     if (ctl == NULL)
         return;
     ensure(ctl->listener == NULL);
-    LIST_EACH(it, &ctl->clients)
-    client_free(CONTAINER_OF(it, struct client, node));
+    LIST_EACH (it, &ctl->clients)
+        client_free(CONTAINER_OF(it, struct client, node));
     mem_free(control);
 }

@@ -26,8 +26,8 @@ static void keeps_order(void **state)
     list_prepend(&head, &items[0].link);
     list_insert_before(&items[2].link, &items[1].link);
     int expected = 0;
-    LIST_EACH(it, &head)
-    assert_int_equal(number_of(it), expected++);
+    LIST_EACH (it, &head)
+        assert_int_equal(number_of(it), expected++);
     assert_int_equal(expected, 4);
 }
 
@@ -39,8 +39,7 @@ static void each_may_remove_itself(void **state)
     list_init(&head);
     for (int i = 0; i < 4; i++)
         list_append(&head, &items[i].link);
-    LIST_EACH(it, &head)
-    {
+    LIST_EACH (it, &head) {
         if (number_of(it) % 2 == 0)
             list_remove(it);
     }

@@ -119,8 +119,7 @@ static void info_get(struct iq *iq)
 
 static void add_resources(struct buf *out, const struct account *a)
 {
-    LIST_EACH(it, &a->sessions)
-    {
+    LIST_EACH (it, &a->sessions) {
         const struct session *s = CONTAINER_OF(it, struct session, node);
         if (!s->available)
             continue;

@@ -1,14 +1,15 @@
-#include "gate/c2s_private.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "gate/c2s_private.h"
 #include "im/budget.h"
 #include "im/feature.h"
 #include "im/frames.h"
 #include "im/node.h"
 #include "im/presence.h"
 #include "xmpp/ns.h"
+#include <assert.h>
 
 struct log_area log_c2s = { .name = "c2s" };
 
@@ -16,25 +17,44 @@ slice stream_domain(const struct stream *s) { return s->worker->node->domains[s-
 struct c2s *stream_c2s(const struct stream *s) { return s->worker->node->gate_state; }
 void stream_write(struct stream *s, slice xml) { conn_write(s->conn, xml); }
 
-/* The limits are shared by all connections and follow the settings as they are when one is made. */
-static const struct conn_limits *conn_limits_now(void)
+static_assert(sizeof(struct stream) <= 384, "with its connection at most 768 bytes");
+
+/* Shared by all connections made under the same settings, on whatever worker they are; old ones are
+ * kept, since their connections point to them. Settings change rarely. */
+struct shared_limits {
+    struct shared_limits *older;
+    struct conn_limits limits;
+};
+
+static struct conn_limits limits_now(void)
 {
-    static _Thread_local struct conn_limits limits;
     /* one stanza of the largest size must fit, or nobody could ever be sent one */
     uint32_t output_max = (uint32_t)setting_int(&c2s_output_max);
     uint32_t stanza = (uint32_t)setting_int(&c2s_bytes);
-    limits = (struct conn_limits){ .input_bytes = (uint32_t)setting_int(&c2s_bytes) + 4096,
-                                   .output_high = 256 * 1024,
-                                   .output_max = output_max > stanza * 2 ? output_max : stanza * 2,
-                                   .handshake_ms = (uint32_t)setting_int(&c2s_auth_timeout),
-                                   .user_timeout_ms = (uint32_t)setting_int(&c2s_ping_timeout) };
-    return &limits;
+    return (struct conn_limits){ .input_bytes = stanza + 4096,
+                                 .output_high = 256 * 1024,
+                                 .output_max = output_max > stanza * 2 ? output_max : stanza * 2,
+                                 .handshake_ms = (uint32_t)setting_int(&c2s_auth_timeout),
+                                 .user_timeout_ms = (uint32_t)setting_int(&c2s_ping_timeout) };
+}
+
+/* Under the lock of c. */
+static const struct conn_limits *limits_shared(struct c2s *c)
+{
+    struct conn_limits now = limits_now();
+    if (c->limits == NULL || memcmp(&c->limits->limits, &now, sizeof now) != 0) {
+        struct shared_limits *l = mem_new(struct shared_limits);
+        *l = (struct shared_limits){ c->limits, now };
+        c->limits = l;
+    }
+    return &c->limits->limits;
 }
 
 void stream_limits(struct stream *s)
 {
     bool authed = s->state >= STREAM_AUTHED_OPEN;
-    struct xml_limits l = { .unit_bytes = (uint32_t)setting_int(authed ? &c2s_bytes : &c2s_bytes_before),
+    struct xml_limits l = { .unit_bytes =
+                                (uint32_t)setting_int(authed ? &c2s_bytes : &c2s_bytes_before),
                             .depth = (uint16_t)setting_int(&c2s_depth),
                             .attrs = 64,
                             .name_bytes = 256 };
@@ -106,8 +126,10 @@ void stream_fail_with(struct stream *s, enum stream_error e, slice text, slice a
     buf_init(&b, 16384);
     if (!s->header_sent) { /* RFC 6120 §4.9.1.2: the error needs a stream to be in */
         slice domain = s->worker->node->domains[0];
-        buf_printf(&b, "<?xml version='1.0'?><stream:stream xmlns='" NS_CLIENT "' xmlns:stream='" NS_STREAM
-                       "' id='%llx' from='%.*s' version='1.0' xml:lang='en'>",
+        buf_printf(&b,
+                   "<?xml version='1.0'?><stream:stream xmlns='" NS_CLIENT
+                   "' xmlns:stream='" NS_STREAM
+                   "' id='%llx' from='%.*s' version='1.0' xml:lang='en'>",
                    (unsigned long long)s->id, SLICE_ARG(domain));
     }
     stream_error_write(&b, e, text);
@@ -117,7 +139,8 @@ void stream_fail_with(struct stream *s, enum stream_error e, slice text, slice a
     buf_lit(&b, "</stream:stream>");
     metric_add(&c2s_stream_errors, 1);
     log_info(&log_c2s, LOG_EV("stream.error"), LOG_C("condition", stream_error_name(e)),
-             LOG_S("text", text), LOG_C("peer", conn_info(s->conn)->peer_text), LOG_S("jid", s->jid));
+             LOG_S("text", text), LOG_C("peer", conn_info(s->conn)->peer_text),
+             LOG_S("jid", s->jid));
     stream_close(s, buf_slice(&b));
     buf_fini(&b);
 }
@@ -139,7 +162,8 @@ static void rate_refill(struct stream *s, uint64_t now)
 
 static bool rate_limited(void)
 {
-    return setting_int(&c2s_stanza_rate) != SETTING_NONE || setting_int(&c2s_byte_rate) != SETTING_NONE;
+    return setting_int(&c2s_stanza_rate) != SETTING_NONE ||
+           setting_int(&c2s_byte_rate) != SETTING_NONE;
 }
 
 /* Not read for 100 ms. */
@@ -177,10 +201,18 @@ static void rate_spend(struct stream *s, int32_t stanzas, size_t bytes)
 static void stream_unit(struct stream *s, slice unit)
 {
     switch (s->state) {
-    case STREAM_FEATURES: negotiate_unit(s, unit); break;
-    case STREAM_AUTHED: authed_unit(s, unit); break;
-    case STREAM_BOUND: bound_unit(s, unit); break;
-    default: stream_fail(s, XE_NOT_WELL_FORMED, SLICE("a stream header must come first")); break;
+    case STREAM_FEATURES:
+        negotiate_unit(s, unit);
+        break;
+    case STREAM_AUTHED:
+        authed_unit(s, unit);
+        break;
+    case STREAM_BOUND:
+        bound_unit(s, unit);
+        break;
+    default:
+        stream_fail(s, XE_NOT_WELL_FORMED, SLICE("a stream header must come first"));
+        break;
     }
 }
 
@@ -192,8 +224,8 @@ static void stream_end_by_client(struct stream *s)
 
 static bool stream_takes_input(const struct stream *s, const struct conn *c)
 {
-    return !s->waiting && !s->held && s->state != STREAM_CLOSED && s->state != STREAM_TLS && s->conn == c &&
-           !s->rate_held && conn_loop(c) != NULL;
+    return !s->waiting && !s->held && s->state != STREAM_CLOSED && s->state != STREAM_TLS &&
+           s->conn == c && !s->rate_held && conn_loop(c) != NULL;
 }
 
 static size_t on_input(struct conn *c, slice data)
@@ -240,15 +272,15 @@ static size_t on_input(struct conn *c, slice data)
     return done;
 }
 
-/* Time: before authentication a deadline; afterwards idle clients are asked (XEP-0199 §4.3) and dead ones
- * closed. One timer a stream, lazy: traffic only stores the time (design §9). */
+/* Time: before authentication a deadline; afterwards idle clients are asked (XEP-0199 §4.3) and
+ * dead ones closed. One timer a stream, lazy: traffic only stores the time (design §9). */
 
 static void ping_client(struct stream *s)
 {
     s->pinged = true;
     if (s->session != NULL && s->session->sm == 0) {
-        struct stanza *ping = stanza_make(STANZA_IQ, TYPE_GET, stream_domain(s), s->jid, SLICE("ping"),
-                                          SLICE("<ping xmlns='" NS_PING "'/>"));
+        struct stanza *ping = stanza_make(STANZA_IQ, TYPE_GET, stream_domain(s), s->jid,
+                                          SLICE("ping"), SLICE("<ping xmlns='" NS_PING "'/>"));
         session_deliver(s->session, ping, 0, 0);
         stanza_unref(&ping);
     } else if (s->session != NULL) {
@@ -288,7 +320,8 @@ static void on_timer(struct timer *t, struct loop *loop)
         s->rate_held = false;
         rate_refill(s, loop_now_us(loop));
         conn_release(s->conn, CONN_HOLD_RATE);
-        timer_set(loop, t, (uint64_t)setting_int(s->state == STREAM_BOUND ? &c2s_idle : &c2s_auth_timeout));
+        timer_set(loop, t,
+                  (uint64_t)setting_int(s->state == STREAM_BOUND ? &c2s_idle : &c2s_auth_timeout));
     } else if (s->state != STREAM_BOUND) {
         stream_fail(s, XE_CONNECTION_TIMEOUT, SLICE("not authenticated in time"));
     } else {
@@ -302,10 +335,18 @@ static void on_event(struct conn *c, enum conn_event ev)
 {
     struct stream *s = conn_owner(c);
     switch (ev) {
-    case CONN_SECURED: negotiate_secured(s); break;
-    case CONN_DRAINED: bound_drained(s); break;
-    case CONN_HIGH: conn_hold(c, CONN_HOLD_OUTPUT); break; /* a slow reader may not ask for more */
-    case CONN_LOW: conn_release(c, CONN_HOLD_OUTPUT); break;
+    case CONN_SECURED:
+        negotiate_secured(s);
+        break;
+    case CONN_DRAINED:
+        bound_drained(s);
+        break;
+    case CONN_HIGH:
+        conn_hold(c, CONN_HOLD_OUTPUT);
+        break; /* a slow reader may not ask for more */
+    case CONN_LOW:
+        conn_release(c, CONN_HOLD_OUTPUT);
+        break;
     case CONN_OVERFLOW:
         stream_fail(s, XE_POLICY_VIOLATION, SLICE("too much output waits: read faster"));
         stream_session_gone(s, END_SLOW);
@@ -427,8 +468,9 @@ static void accepted(struct loop *loop, int fd, const struct sockaddr *peer, voi
     struct worker *w = worker_here();
     pthread_mutex_lock(&l->c2s->lock);
     struct tls_ctx *tls = tls_ctx_ref(l->c2s->tls);
+    const struct conn_limits *limits = limits_shared(l->c2s);
     pthread_mutex_unlock(&l->c2s->lock);
-    struct conn *c = conn_create(loop, fd, peer, l->flags, tls, conn_limits_now());
+    struct conn *c = conn_create(loop, fd, peer, l->flags, tls, limits);
     tls_ctx_unref(&tls);
     if (c == NULL)
         return;
@@ -527,7 +569,7 @@ static void gate_end(struct worker *w)
     w->gate = NULL;
 }
 
-const struct gate_ops c2s_gate = { gate_start, gate_stop, gate_idle, bound_down,
+const struct gate_ops c2s_gate = { gate_start,  gate_stop,     gate_idle, bound_down,
                                    gate_arrive, gate_pressure, gate_end };
 
 enum err c2s_create(struct c2s **out, const struct c2s_listen *listens, size_t count,
@@ -569,6 +611,11 @@ void c2s_destroy(struct c2s **pc)
     for (uint32_t i = 0; (a = map_next(&c->addresses, &i)) != NULL;)
         mem_free(&a);
     map_fini(&c->addresses);
+    while (c->limits != NULL) {
+        struct shared_limits *l = c->limits;
+        c->limits = l->older;
+        mem_free(&l);
+    }
     throttle_destroy(&c->throttle);
     tls_ctx_unref(&c->tls);
     pthread_mutex_destroy(&c->lock);

@@ -25,7 +25,8 @@ static void ask_home(struct stream *s, const struct bind_request *part)
     session_bind(s->worker, &req);
 }
 
-static void answer_iq(struct stream *s, slice id, enum stanza_error error, slice text, slice payload)
+static void answer_iq(struct stream *s, slice id, enum stanza_error error, slice text,
+                      slice payload)
 {
     struct buf b;
     buf_init(&b, 65536);
@@ -66,7 +67,8 @@ static void bind_resource(struct stream *s, const struct stanza *st, const struc
 static void not_resumed(struct stream *s, enum stanza_error e)
 {
     char text[200];
-    snprintf(text, sizeof text, "<failed xmlns='" NS_SM "'><%s xmlns='" NS_STANZA_ERROR "'/></failed>",
+    snprintf(text, sizeof text,
+             "<failed xmlns='" NS_SM "'><%s xmlns='" NS_STANZA_ERROR "'/></failed>",
              stanza_error_name(e));
     stream_write(s, slice_of(text));
 }
@@ -146,8 +148,11 @@ static void stanza_unit(struct stream *s, slice unit)
 {
     struct worker *w = s->worker;
     struct jid own = jid_split(s->jid);
-    struct stanza_source src = { .unit = unit, .work = w->xml, .from = s->jid,
-                                 .default_to = jid_bare(&own), .lang = slice_of(s->lang),
+    struct stanza_source src = { .unit = unit,
+                                 .work = w->xml,
+                                 .from = s->jid,
+                                 .default_to = jid_bare(&own),
+                                 .lang = slice_of(s->lang),
                                  .reader = &s->reader };
     struct stanza *st;
     if (!from_is_own(s, unit)) {
@@ -195,7 +200,8 @@ static bool sm_unit(struct stream *s, slice unit)
         to_session(s, &(struct up){ .kind = UP_ENABLE,
                                     .num = slice_is(resume, "true") || slice_is(resume, "1") });
     } else {
-        not_resumed(s, SE_UNEXPECTED_REQUEST); /* XEP-0198 §3: enabled already, or resume too late */
+        not_resumed(s,
+                    SE_UNEXPECTED_REQUEST); /* XEP-0198 §3: enabled already, or resume too late */
     }
     return true;
 }
@@ -292,12 +298,14 @@ static void closed_by_home(struct stream *s, const struct down *d)
         enum stream_error error;
         slice text;
     } table[] = {
-        [END_REPLACED] = { XE_CONFLICT, SLICE_INIT("this resource was bound by another connection") },
+        [END_REPLACED] = { XE_CONFLICT,
+                           SLICE_INIT("this resource was bound by another connection") },
         [END_KICKED] = { XE_POLICY_VIOLATION, SLICE_INIT("ended by an operator") },
         [END_PASSWORD] = { XE_NOT_AUTHORIZED, SLICE_INIT("the password was changed") },
         [END_REMOVED] = { XE_NOT_AUTHORIZED, SLICE_INIT("the account was removed") },
         [END_BAD_ACK] = { XE_UNDEFINED_CONDITION, SLICE_INIT("h is above what was sent") },
-        [END_SLOW] = { XE_POLICY_VIOLATION, SLICE_INIT("too many stanzas wait for acknowledgement") },
+        [END_SLOW] = { XE_POLICY_VIOLATION,
+                       SLICE_INIT("too many stanzas wait for acknowledgement") },
         [END_EXPIRED] = { XE_CONNECTION_TIMEOUT, { 0 } },
         [END_SHUTDOWN] = { XE_SYSTEM_SHUTDOWN, { 0 } },
     };
@@ -343,10 +351,18 @@ void bound_down(struct stream *s, const struct down *d)
         s->state = STREAM_AUTHED;
         stream_go(s);
         break;
-    case DOWN_STANZA: deliver(s, d); break;
-    case DOWN_ACK: acknowledge(s, d->num); break;
-    case DOWN_REQUEST: stream_write(s, SLICE("<r xmlns='" NS_SM "'/>")); break;
-    case DOWN_ENABLED: enabled(s, d); break;
+    case DOWN_STANZA:
+        deliver(s, d);
+        break;
+    case DOWN_ACK:
+        acknowledge(s, d->num);
+        break;
+    case DOWN_REQUEST:
+        stream_write(s, SLICE("<r xmlns='" NS_SM "'/>"));
+        break;
+    case DOWN_ENABLED:
+        enabled(s, d);
+        break;
     case DOWN_HOLD:
         s->held = true;
         conn_hold(s->conn, CONN_HOLD_UNFINISHED);
@@ -355,6 +371,8 @@ void bound_down(struct stream *s, const struct down *d)
         s->held = false;
         conn_release(s->conn, CONN_HOLD_UNFINISHED);
         break;
-    case DOWN_CLOSE: closed_by_home(s, d); break;
+    case DOWN_CLOSE:
+        closed_by_home(s, d);
+        break;
     }
 }

@@ -41,8 +41,10 @@ static void send_header(struct stream *s, slice from)
     struct buf b;
     rand_hex(id, 16);
     buf_init(&b, 16384);
-    buf_printf(&b, "<?xml version='1.0'?><stream:stream xmlns='" NS_CLIENT "' xmlns:stream='" NS_STREAM
-                   "' id='%s' from='%.*s' version='1.0' xml:lang='en'", id, SLICE_ARG(domain));
+    buf_printf(&b,
+               "<?xml version='1.0'?><stream:stream xmlns='" NS_CLIENT "' xmlns:stream='" NS_STREAM
+               "' id='%s' from='%.*s' version='1.0' xml:lang='en'",
+               id, SLICE_ARG(domain));
     if (from.len > 0) {
         buf_lit(&b, " to='");
         xml_escape(&b, from);
@@ -213,11 +215,13 @@ static void sasl_failed(struct stream *s, enum sasl_failure f)
                                                : (slice){ 0 };
         throttle_fail(stream_c2s(s)->throttle, peer_of(s), jid, now);
         auth_count(a->mech, AUTH_FAILED);
-        log_info(&log_c2s, LOG_EV("auth.fail"), LOG_S("jid", jid), LOG_C("mech", sasl_mech_name(a->mech)),
+        log_info(&log_c2s, LOG_EV("auth.fail"), LOG_S("jid", jid),
+                 LOG_C("mech", sasl_mech_name(a->mech)),
                  LOG_C("peer", conn_info(s->conn)->peer_text));
     }
     sasl_destroy(&a->sasl);
-    snprintf(text, sizeof text, "<failure xmlns='" NS_SASL "'><%s/></failure>", sasl_failure_name(f));
+    snprintf(text, sizeof text, "<failure xmlns='" NS_SASL "'><%s/></failure>",
+             sasl_failure_name(f));
     buf_init(&b, 1024);
     buf_add(&b, slice_of(text));
     stream_write(s, buf_slice(&b));
@@ -300,16 +304,22 @@ static void look_up(struct stream *s, enum sasl_step step)
 static void sasl_do(struct stream *s, enum sasl_step step)
 {
     switch (step) {
-    case SASL_SEND: sasl_say(s, "challenge"); break;
+    case SASL_SEND:
+        sasl_say(s, "challenge");
+        break;
     case SASL_NEED_KEYS:
-    case SASL_CHECK_PASSWORD: look_up(s, step); break;
+    case SASL_CHECK_PASSWORD:
+        look_up(s, step);
+        break;
     case SASL_SUCCESS:
         if (s->auth->disabled) /* told only to who knows the password */
             sasl_failed(s, SASL_ACCOUNT_DISABLED);
         else
             sasl_succeeded(s);
         break;
-    case SASL_FAIL: sasl_failed(s, sasl_why(s->auth->sasl)); break;
+    case SASL_FAIL:
+        sasl_failed(s, sasl_why(s->auth->sasl));
+        break;
     }
 }
 
@@ -345,8 +355,8 @@ static void sasl_begin(struct stream *s, const struct elem *e)
         sasl_failed(s, SASL_MALFORMED_REQUEST);
         return;
     }
-    if (throttle_check(stream_c2s(s)->throttle, peer_of(s), (slice){ 0 }, loop_now_us(s->worker->loop)) !=
-        OK) {
+    if (throttle_check(stream_c2s(s)->throttle, peer_of(s), (slice){ 0 },
+                       loop_now_us(s->worker->loop)) != OK) {
         sasl_failed(s, SASL_TEMPORARY_AUTH_FAILURE);
         return;
     }
@@ -382,8 +392,8 @@ static void sasl_element(struct stream *s, const struct elem *e)
     }
 }
 
-/* Registration before authentication (XEP-0077) is a feature's; the answer may come when the stream is
- * gone or has moved, so it is found again by its id. */
+/* Registration before authentication (XEP-0077) is a feature's; the answer may come when the stream
+ * is gone or has moved, so it is found again by its id. */
 
 struct preauth_call {
     struct worker *worker;

@@ -1,12 +1,12 @@
 /* c2s_private: one client stream, shared by the files of the gate.
  *
- * States: OPEN (a stream header must come) -> FEATURES (what RFC 6120 §4.3 offers before authentication;
- * SASL goes on here) -> TLS (handshake) -> OPEN again; after SASL success AUTHED_OPEN -> AUTHED (bind or
- * resume) -> BINDING (the home was asked) -> BOUND; CLOSED from any. Input is not taken while `waiting`
- * (look-ups, binding), and units keep their order.
+ * States: OPEN (a stream header must come) -> FEATURES (what RFC 6120 §4.3 offers before
+ * authentication; SASL goes on here) -> TLS (handshake) -> OPEN again; after SASL success
+ * AUTHED_OPEN -> AUTHED (bind or resume) -> BINDING (the home was asked) -> BOUND; CLOSED from any.
+ * Input is not taken while `waiting` (look-ups, binding), and units keep their order.
  *
- * A stream is confined to its worker; after SASL success it moves once, with its connection, to the home
- * of its account (design §3), unless c2s.migration is off. */
+ * A stream is confined to its worker; after SASL success it moves once, with its connection, to the
+ * home of its account (design §3), unless c2s.migration is off. */
 #pragma once
 #include "auth/throttle.h"
 #include "base/list.h"
@@ -36,39 +36,39 @@ enum stream_state {
 /* Needed until the session is bound; then freed (design §9). */
 struct stream_auth {
     struct arena *arena;
-    struct sasl *sasl;       /* an exchange is under way */
-    struct auth_op *op;      /* a look-up is under way */
+    struct sasl *sasl;  /* an exchange is under way */
+    struct auth_op *op; /* a look-up is under way */
     enum sasl_mech mech;
     unsigned failures;
-    slice bare;              /* authenticated as; len 0: not yet */
+    slice bare; /* authenticated as; len 0: not yet */
     int64_t account;
     bool disabled;
-    slice request_id;        /* id of the bind IQ, or previd of the resumption, that is being served */
+    slice request_id; /* id of the bind IQ, or previd of the resumption, that is being served */
 };
 
 struct stream {
     struct conn *conn;
     struct worker *worker;
-    struct list node;        /* in gate_worker.streams */
-    uint64_t id;             /* worker in the low 16 bits of it as of creation on that worker */
+    struct list node; /* in gate_worker.streams */
+    uint64_t id;      /* worker in the low 16 bits of it as of creation on that worker */
     struct xml_reader reader;
     struct stream_auth *auth;
     struct session *session; /* its home is this worker; else NULL */
     uint64_t session_id;     /* 0: none */
     uint32_t session_node;
-    slice jid;               /* full JID when bound */
-    char *jid_copy;          /* owns it when the session is elsewhere */
-    struct timer timer;      /* authentication deadline, rate, idle */
-    uint32_t out_count;      /* outbound count of the last stanza written to the connection */
+    slice jid;          /* full JID when bound */
+    char *jid_copy;     /* owns it when the session is elsewhere */
+    struct timer timer; /* authentication deadline, rate, idle */
+    uint32_t out_count; /* outbound count of the last stanza written to the connection */
     uint32_t out_reported;
     uint8_t state;
-    uint8_t domain;          /* index in node.domains */
+    uint8_t domain; /* index in node.domains */
     bool header_sent, secure, waiting, pinged, rate_held, held, sm_enabled;
-    int32_t stanza_tokens;   /* rates; may be below zero once */
+    int32_t stanza_tokens; /* rates; may be below zero once */
     int32_t byte_tokens;
     uint64_t filled_us;
-    char lang[12];           /* xml:lang of the stream */
-    char key[18];            /* address as counted: family and bytes */
+    char lang[12]; /* xml:lang of the stream */
+    char key[18];  /* address as counted: family and bytes */
     uint8_t key_len;
 };
 
@@ -81,7 +81,7 @@ struct gate_worker {
 struct c2s_listener {
     struct listener *listener;
     struct c2s *c2s;
-    unsigned flags;          /* enum conn_flags */
+    unsigned flags; /* enum conn_flags */
 };
 
 enum { C2S_LISTENERS_MAX = 64 };
@@ -90,9 +90,10 @@ struct c2s {
     struct c2s_listener listen[C2S_LISTENERS_MAX];
     size_t count;
     struct throttle *throttle;
-    pthread_mutex_t lock;    /* guards tls and addresses */
+    pthread_mutex_t lock;         /* guards those below */
+    struct shared_limits *limits; /* the newest */
     struct tls_ctx *tls;
-    struct map addresses;    /* connections by address, for c2s.connections-per-address */
+    struct map addresses; /* connections by address, for c2s.connections-per-address */
 };
 
 extern struct setting c2s_tls_required, c2s_migration, c2s_stanza_rate, c2s_byte_rate,
@@ -104,14 +105,16 @@ extern struct log_area log_c2s;
 struct c2s *stream_c2s(const struct stream *s);
 slice stream_domain(const struct stream *s);
 void stream_write(struct stream *s, slice xml);
-/* Sends the error (and a header if none was sent), closes. app_xml: inside <stream:error/>, or empty. */
+/* Sends the error (and a header if none was sent), closes. app_xml: inside <stream:error/>, or
+ * empty. */
 void stream_fail(struct stream *s, enum stream_error e, slice text);
 void stream_fail_with(struct stream *s, enum stream_error e, slice text, slice app_xml);
 void stream_close(struct stream *s, slice last); /* `last` is written first */
-void stream_wait(struct stream *s);   /* no further unit until stream_go() */
+void stream_wait(struct stream *s);              /* no further unit until stream_go() */
 void stream_go(struct stream *s);
 void stream_limits(struct stream *s); /* by what is authenticated */
-void stream_session_gone(struct stream *s, enum session_end why); /* tells the session; forgets it */
+void stream_session_gone(struct stream *s,
+                         enum session_end why); /* tells the session; forgets it */
 void stream_auth_free(struct stream *s);
 
 bool stream_count_address(struct stream *s); /* once the address is known; false: too many of it */
@@ -124,7 +127,7 @@ void negotiate_secured(struct stream *s);
 bool negotiate_iq(struct stream *s, slice unit, struct stanza **out); /* an IQ unit as a stanza */
 
 /* c2s_bound.c */
-void authed_unit(struct stream *s, slice unit);  /* AUTHED: bind, resume */
+void authed_unit(struct stream *s, slice unit); /* AUTHED: bind, resume */
 void bound_unit(struct stream *s, slice unit);
 void bound_down(struct stream *s, const struct down *d);
 void bound_drained(struct stream *s);

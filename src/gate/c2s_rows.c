@@ -7,14 +7,16 @@ struct setting c2s_tls_required = {
     .name = "c2s.tls-required",
     .type = SET_BOOL,
     .def = 1,
-    .doc = "Clients must use TLS before they log in. Off: every mechanism is offered in the clear, for "
+    .doc = "Clients must use TLS before they log in. Off: every mechanism is offered in the clear, "
+           "for "
            "benches on loopback and trusted proxies.",
 };
 struct setting c2s_migration = {
     .name = "c2s.migration",
     .type = SET_BOOL,
     .def = 1,
-    .doc = "A connection moves to the worker that is the home of its account after login. Off only for "
+    .doc = "A connection moves to the worker that is the home of its account after login. Off only "
+           "for "
            "tests of the other way.",
 };
 struct setting c2s_stanza_rate = {
@@ -80,7 +82,8 @@ struct setting c2s_bytes_before = {
     .def = 65536,
     .min = 10000,
     .max = 1 << 20,
-    .doc = "The largest unit of a stream before authentication (RFC 6120 §13.12 asks for 10,000 at least).",
+    .doc = "The largest unit of a stream before authentication (RFC 6120 §13.12 asks for 10,000 at "
+           "least).",
 };
 struct setting c2s_bytes = {
     .name = "c2s.stanza-bytes",
@@ -88,7 +91,8 @@ struct setting c2s_bytes = {
     .def = 262144,
     .min = 10000,
     .max = 16 << 20,
-    .doc = "The largest stanza of a logged-in client; a larger one ends its stream with policy-violation.",
+    .doc = "The largest stanza of a logged-in client; a larger one ends its stream with "
+           "policy-violation.",
 };
 struct setting c2s_depth = {
     .name = "c2s.stanza-depth",
@@ -105,7 +109,8 @@ struct setting c2s_output_max = {
     .def = 4 << 20,
     .min = 1 << 16,
     .max = 1 << 30,
-    .doc = "Output that may wait for a client that reads too slowly; above it the client is closed with "
+    .doc = "Output that may wait for a client that reads too slowly; above it the client is closed "
+           "with "
            "policy-violation, and its messages stay in its mailbox.",
 };
 struct setting c2s_auth_attempts = {
@@ -117,27 +122,35 @@ struct setting c2s_auth_attempts = {
     .unit = "attempts",
     .doc = "Failed logins on one stream before it is closed (RFC 6120 §6.4.5).",
 };
-static struct setting *const settings[] = {
-    &c2s_tls_required, &c2s_migration,    &c2s_stanza_rate,  &c2s_byte_rate, &c2s_connections,
-    &c2s_idle,         &c2s_ping_timeout, &c2s_auth_timeout, &c2s_bytes_before, &c2s_bytes,
-    &c2s_depth,        &c2s_output_max,   &c2s_auth_attempts, NULL
-};
+static struct setting *const settings[] = { &c2s_tls_required,  &c2s_migration,
+                                            &c2s_stanza_rate,   &c2s_byte_rate,
+                                            &c2s_connections,   &c2s_idle,
+                                            &c2s_ping_timeout,  &c2s_auth_timeout,
+                                            &c2s_bytes_before,  &c2s_bytes,
+                                            &c2s_depth,         &c2s_output_max,
+                                            &c2s_auth_attempts, NULL };
 
-struct metric c2s_streams = { .name = "muster_c2s_streams", .kind = METRIC_GAUGE,
+struct metric c2s_streams = { .name = "muster_c2s_streams",
+                              .kind = METRIC_GAUGE,
                               .help = "Open client streams." };
-struct metric c2s_stanzas_in = { .name = "muster_c2s_stanzas_received", .kind = METRIC_COUNTER,
+struct metric c2s_stanzas_in = { .name = "muster_c2s_stanzas_received",
+                                 .kind = METRIC_COUNTER,
                                  .help = "Stanzas read from logged-in clients." };
-struct metric c2s_stanzas_out = { .name = "muster_c2s_stanzas_sent", .kind = METRIC_COUNTER,
+struct metric c2s_stanzas_out = { .name = "muster_c2s_stanzas_sent",
+                                  .kind = METRIC_COUNTER,
                                   .help = "Stanzas written to clients." };
-struct metric c2s_stream_errors = { .name = "muster_c2s_stream_errors", .kind = METRIC_COUNTER,
+struct metric c2s_stream_errors = { .name = "muster_c2s_stream_errors",
+                                    .kind = METRIC_COUNTER,
                                     .help = "Streams ended by an error that was sent." };
-struct metric c2s_refused = { .name = "muster_c2s_refused", .kind = METRIC_COUNTER,
+struct metric c2s_refused = { .name = "muster_c2s_refused",
+                              .kind = METRIC_COUNTER,
                               .help = "Connections refused by c2s.connections-per-address." };
-static struct metric *const metrics[] = { &c2s_streams, &c2s_stanzas_in, &c2s_stanzas_out,
-                                          &c2s_stream_errors, &c2s_refused, NULL };
+static struct metric *const metrics[] = { &c2s_streams,       &c2s_stanzas_in, &c2s_stanzas_out,
+                                          &c2s_stream_errors, &c2s_refused,    NULL };
 static struct log_area *const logs[] = { &log_c2s, NULL };
 
-/* The session element of RFC 3921, which old clients still ask for: it does nothing (RFC 6120 §1.5). */
+/* The session element of RFC 3921, which old clients still ask for: it does nothing (RFC 6120
+ * §1.5). */
 static void old_session(struct iq *iq) { iq_result(iq, (slice){ 0 }); }
 
 static const struct iq_rule rules[] = {
@@ -151,6 +164,7 @@ const struct feature c2s_feature = {
     .metrics = metrics,
     .logs = logs,
     .iq = rules,
-    .stream_feature = "<bind xmlns='" NS_BIND "'/><session xmlns='" NS_SESSION "'><optional/></session>"
-                      "<sm xmlns='" NS_SM "'/>",
+    .stream_feature =
+        "<bind xmlns='" NS_BIND "'/><session xmlns='" NS_SESSION "'><optional/></session>"
+        "<sm xmlns='" NS_SM "'/>",
 };

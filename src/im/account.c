@@ -14,8 +14,13 @@
 #include "im/session_private.h"
 #include "im/worker.h"
 
-enum { INBOX_MAX = 1000, IDLE_US = 60 * 1000000, ABSENT_US = 10 * 1000000, SWEEP_MS = 10000,
-       IDLE_MAX = 20000 };
+enum {
+    INBOX_MAX = 1000,
+    IDLE_US = 60 * 1000000,
+    ABSENT_US = 10 * 1000000,
+    SWEEP_MS = 10000,
+    IDLE_MAX = 20000
+};
 
 static struct log_area log_account = { .name = "account", .level = LOG_INFO };
 struct log_area *const account_logs[] = { &log_account, &log_frames, NULL };
@@ -41,8 +46,10 @@ unsigned account_state_slot(void)
 
 enum err err_of_store(enum store_result r)
 {
-    static const enum err map[] = { [STORE_OK] = OK, [STORE_CONFLICT] = E_CONFLICT,
-                                    [STORE_FULL] = E_FULL, [STORE_DOWN] = E_DOWN,
+    static const enum err map[] = { [STORE_OK] = OK,
+                                    [STORE_CONFLICT] = E_CONFLICT,
+                                    [STORE_FULL] = E_FULL,
+                                    [STORE_DOWN] = E_DOWN,
                                     [STORE_UNKNOWN] = E_TIMEOUT };
     return map[r];
 }
@@ -84,8 +91,8 @@ static void sweep(struct timer *t, struct loop *loop)
 void account_touch(struct account *a)
 {
     struct worker *w = a->worker;
-    bool busy = !list_empty(&a->sessions) || a->pins > 0 || a->inbox != NULL ||
-                a->state == ACCOUNT_LOADING;
+    bool busy =
+        !list_empty(&a->sessions) || a->pins > 0 || a->inbox != NULL || a->state == ACCOUNT_LOADING;
     if (list_linked(&a->idle)) {
         list_remove(&a->idle);
         w->idle_count--;
@@ -170,12 +177,14 @@ static void inbox_run(struct account *a, enum err e)
 
 static void load_failed(struct account *a, enum err e)
 {
-    log_warn(&log_account, LOG_EV("load.failed"), LOG_S("jid", a->jid), LOG_C("error", err_name(e)));
+    log_warn(&log_account, LOG_EV("load.failed"), LOG_S("jid", a->jid),
+             LOG_C("error", err_name(e)));
     inbox_run(a, e);
     account_free(a);
 }
 
-/* One read of everything; where the results of each feature begin is remembered until they are there. */
+/* One read of everything; where the results of each feature begin is remembered until they are
+ * there. */
 struct load {
     struct account *account;
     unsigned first[FEATURES_MAX];
@@ -295,11 +304,12 @@ static bool account_waits(const struct account *a)
     return a->state == ACCOUNT_LOADING || a->inbox != NULL;
 }
 
-/* Presence for an account that is not loaded reaches nobody: it has no session (design §3). Only what
- * changes its roster needs it. */
+/* Presence for an account that is not loaded reaches nobody: it has no session (design §3). Only
+ * what changes its roster needs it. */
 static bool needs_account(const struct stanza *st)
 {
-    return st->kind != STANZA_PRESENCE || (st->type >= TYPE_SUBSCRIBE && st->type <= TYPE_UNSUBSCRIBED);
+    return st->kind != STANZA_PRESENCE ||
+           (st->type >= TYPE_SUBSCRIBE && st->type <= TYPE_UNSUBSCRIBED);
 }
 
 enum routed account_receive(struct worker *w, struct stanza *st, struct origin origin,
@@ -315,8 +325,9 @@ enum routed account_receive(struct worker *w, struct stanza *st, struct origin o
     }
     if (!account_waits(a))
         return handle(a, st, origin, sender_entry, sender_id);
-    struct inbox_item item = { .st = st, .origin = origin, .sender_entry = sender_entry,
-                               .sender_id = sender_id };
+    struct inbox_item item = {
+        .st = st, .origin = origin, .sender_entry = sender_entry, .sender_id = sender_id
+    };
     if (promise_of(st) == PROMISE_QUEUED)
         item.origin = ORIGIN_NONE; /* it is queued at its home now */
     if (inbox_put(a, &item))

@@ -1,8 +1,10 @@
-/* account: one user at its home: sessions, roster, mailbox. Loaded on demand and unloaded when idle; all
- * its stanzas wait in one inbox while it loads, in order (design §3). Confined to its home worker.
+/* account: one user at its home: sessions, roster, mailbox. Loaded on demand and unloaded when
+ * idle; all its stanzas wait in one inbox while it loads, in order (design §3). Confined to its
+ * home worker.
  *
- * States: LOADING (reads are under way, inbox gathers) -> READY or ABSENT (no such account; remembered
- * for a while so that strangers cost no reads) -> unloaded. READY -> ABSENT by deletion. A load that fails (store down) bounces the inbox and forgets the account. */
+ * States: LOADING (reads are under way, inbox gathers) -> READY or ABSENT (no such account;
+ * remembered for a while so that strangers cost no reads) -> unloaded. READY -> ABSENT by deletion.
+ * A load that fails (store down) bounces the inbox and forgets the account. */
 #pragma once
 #include "base/err.h"
 #include "base/list.h"
@@ -19,33 +21,36 @@ enum { ACCOUNT_STATE_SLOTS = 4 };
 
 struct account {
     struct worker *worker;
-    slice jid;               /* bare, prepared; in this block */
-    int64_t id;              /* of the account row; never reused */
+    slice jid;  /* bare, prepared; in this block */
+    int64_t id; /* of the account row; never reused */
     uint8_t state;
-    uint16_t pins;           /* held IQs, running tasks: not unloaded while > 0 */
-    struct list sessions;    /* struct session, oldest first */
-    struct list idle;        /* in worker.idle while there is nothing to do */
+    uint16_t pins;        /* held IQs, running tasks: not unloaded while > 0 */
+    struct list sessions; /* struct session, oldest first */
+    struct list idle;     /* in worker.idle while there is nothing to do */
     uint64_t idle_since_us;
     struct inbox_item *inbox, **inbox_tail; /* NULL when empty */
     uint32_t inbox_count;
     struct store_op *loading;
     struct mutation *mutations, **mutation_tail; /* the first is in flight if `mutating` */
     bool mutating;
-    struct roster *roster;   /* im/roster.h; NULL until READY */
-    struct recent *recent;   /* origin ids of late (im/message.c); NULL: none */
+    struct roster *roster; /* im/roster.h; NULL until READY */
+    struct recent *recent; /* origin ids of late (im/message.c); NULL: none */
     struct mailbox mailbox;
     void *state_of[ACCOUNT_STATE_SLOTS]; /* of features: account_state_slot() */
 };
 
-/* Runs fn when the account is READY or ABSENT (at once if it is already), in order with all else of it.
- * E_DOWN instead if it cannot be loaded, E_LIMIT if its inbox is full. `arg` is fn's to free. */
+/* Runs fn when the account is READY or ABSENT (at once if it is already), in order with all else of
+ * it. E_DOWN instead if it cannot be loaded, E_LIMIT if its inbox is full. `arg` is fn's to free.
+ */
 typedef void account_fn(struct account *a, enum err e, void *arg);
 void account_with(struct worker *w, slice bare, account_fn *fn, void *arg);
 /* The same with an id that is known already (a login): saves a read. */
 void account_with_id(struct worker *w, slice bare, int64_t id, account_fn *fn, void *arg);
-struct account *account_find(const struct worker *w, slice bare); /* READY only, else NULL; loads nothing */
+struct account *account_find(const struct worker *w,
+                             slice bare); /* READY only, else NULL; loads nothing */
 
-/* The account was created or its absence may be stale: what is remembered of an ABSENT one is dropped. */
+/* The account was created or its absence may be stale: what is remembered of an ABSENT one is
+ * dropped. */
 void account_forget(struct worker *w, slice bare);
 
 void account_pin(struct account *a);
@@ -53,15 +58,17 @@ void account_unpin(struct account *a);
 static inline uint64_t account_lane(const struct account *a) { return (uint64_t)a->id; }
 struct node *account_node(const struct account *a);
 
-/* prepare -> commit -> apply (design §3): the batch is submitted when the mutations before it have ended;
- * `apply` runs when it is committed (or failed), and must be pure over the account's state for OK: the same
- * deltas replayed give the same state. The mutation is freed afterwards; embed it first in your own. */
+/* prepare -> commit -> apply (design §3): the batch is submitted when the mutations before it have
+ * ended; `apply` runs when it is committed (or failed), and must be pure over the account's state
+ * for OK: the same deltas replayed give the same state. `apply` frees it; embed it
+ * first in your own. */
 struct mutation {
     struct mutation *next;
     struct account *account;
-    struct store_batch *batch;        /* made by prepare */
-    /* May look at the state that all earlier mutations left; fills batch and returns OK, or an error: then
-     * apply is called with it at once. No batch and OK: nothing to store, apply(OK) at once. */
+    struct store_batch *batch; /* made by prepare */
+    /* May look at the state that all earlier mutations left; fills batch and returns OK, or an
+     * error: then apply is called with it at once. No batch and OK: nothing to store, apply(OK) at
+     * once. */
     enum err (*prepare)(struct mutation *m);
     void (*apply)(struct mutation *m, enum err e);
 };
@@ -69,12 +76,13 @@ void account_mutate(struct account *a, struct mutation *m);
 enum err err_of_store(enum store_result r);
 
 /* Sessions. */
-struct session *account_session(const struct account *a, slice resource); /* connected or hibernating */
-unsigned account_available(const struct account *a);   /* sessions with available presence */
-unsigned account_receivers(const struct account *a);   /* of these: priority ≥ 0 */
+struct session *account_session(const struct account *a,
+                                slice resource);     /* connected or hibernating */
+unsigned account_available(const struct account *a); /* sessions with available presence */
+unsigned account_receivers(const struct account *a); /* of these: priority ≥ 0 */
 
 unsigned account_state_slot(void); /* at start: a slot for one feature */
 
-/* Deletion: ends sessions, lets every feature add its statements, removes rosters' entries of others by
- * unsubscribing them, then reports. */
+/* Deletion: ends sessions, lets every feature add its statements, removes rosters' entries of
+ * others by unsubscribing them, then reports. */
 void account_remove(struct account *a, void (*done)(void *arg, enum err e), void *arg);

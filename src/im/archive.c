@@ -1,9 +1,11 @@
 #include "im/archive.h"
 
-/* The newest row is never deleted, so that ids are not given twice and the log's reader stays right. */
+/* The newest row is never deleted, so that ids are not given twice and the log's reader stays
+ * right. */
 static const struct store_migration migrations[] = {
     { 1,
-      "CREATE TABLE message(id INTEGER PRIMARY KEY, at_us INTEGER NOT NULL, sender INTEGER NOT NULL,"
+      "CREATE TABLE message(id INTEGER PRIMARY KEY, at_us INTEGER NOT NULL, sender INTEGER NOT "
+      "NULL,"
       " rcpt INTEGER NOT NULL, sender_entry INTEGER NOT NULL, rcpt_entry INTEGER NOT NULL,"
       " flags INTEGER NOT NULL, origin INTEGER NOT NULL, remote TEXT, pending_out INTEGER NOT NULL,"
       " stanza TEXT NOT NULL);"
@@ -18,8 +20,9 @@ static const struct store_migration migrations[] = {
 
 struct store_stmt archive_put = {
     .name = "archive.put",
-    .sql = "INSERT INTO message(at_us, sender, rcpt, sender_entry, rcpt_entry, flags, origin, remote,"
-           " pending_out, stanza) VALUES($1, $2, $3, $4, $5, $6, $7, $8, 0, $9)",
+    .sql =
+        "INSERT INTO message(at_us, sender, rcpt, sender_entry, rcpt_entry, flags, origin, remote,"
+        " pending_out, stanza) VALUES($1, $2, $3, $4, $5, $6, $7, $8, 0, $9)",
     .params = "iiiiiiiTt",
     .cols = "",
 };
@@ -46,8 +49,9 @@ struct store_stmt archive_load = {
 };
 struct store_stmt archive_open = {
     .name = "archive.open",
-    .sql = "SELECT id FROM entry WHERE owner = $1 AND id >"
-           " coalesce((SELECT cursor FROM mailbox WHERE owner = $1), 0) AND flags % 2 = 1 ORDER BY id",
+    .sql =
+        "SELECT id FROM entry WHERE owner = $1 AND id >"
+        " coalesce((SELECT cursor FROM mailbox WHERE owner = $1), 0) AND flags % 2 = 1 ORDER BY id",
     .params = "i",
     .cols = "i",
 };
@@ -79,7 +83,8 @@ struct store_stmt archive_reserved = {
     .cols = "i",
 };
 
-/* Removal, in this order: messages nobody else has an entry of; our side of the others; our entries. */
+/* Removal, in this order: messages nobody else has an entry of; our side of the others; our
+ * entries. */
 static struct store_stmt remove_messages = {
     .name = "archive.remove-messages",
     .sql = "DELETE FROM message WHERE id IN (SELECT msg FROM entry WHERE owner = $1)"
@@ -124,10 +129,10 @@ static struct store_stmt remove_mailbox = {
 };
 
 static struct store_stmt *const stmts[] = {
-    &archive_put,     &entry_put,     &archive_cursor_put, &archive_load,    &archive_open,
-    &archive_recent,  &archive_page,  &archive_reserve,    &archive_reserved, &remove_messages,
-    &remove_sent,     &remove_received, &remove_last,      &remove_entries,  &remove_mailbox,
-    NULL
+    &archive_put,      &entry_put,       &archive_cursor_put, &archive_load,
+    &archive_open,     &archive_recent,  &archive_page,       &archive_reserve,
+    &archive_reserved, &remove_messages, &remove_sent,        &remove_received,
+    &remove_last,      &remove_entries,  &remove_mailbox,     NULL
 };
 
 static const struct store_late late = {
@@ -147,7 +152,8 @@ void archive_add(struct store_batch *b, const struct archive_message *m)
               SV_I(m->sender_entry), SV_I(m->rcpt_entry), SV_I(m->flags), SV_I(m->origin),
               m->remote.len == 0 ? SV_NULL : SV_T(m->remote), SV_T(m->stanza));
     if (m->rcpt_entry != 0)
-        STORE_ADD_LATE(b, SV_I(m->rcpt), SV_I(m->rcpt_entry), SV_I(m->sender), SV_LAST, SV_I(m->flags));
+        STORE_ADD_LATE(b, SV_I(m->rcpt), SV_I(m->rcpt_entry), SV_I(m->sender), SV_LAST,
+                       SV_I(m->flags));
     if (m->sender_entry != 0)
         STORE_ADD_LATE(b, SV_I(m->sender), SV_I(m->sender_entry), SV_I(m->rcpt), SV_LAST, SV_I(0));
 }

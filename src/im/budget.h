@@ -1,6 +1,7 @@
-/* budget: the memory of the whole process that stanzas and output may take (design §4). Above it, stanzas of
- * clients are refused with resource-constraint and each connection is read at most every 100 ms: reading
- * goes on slowly, since acknowledgements are what gives memory back. Alarm node.memory tells. */
+/* budget: the memory of the whole process that stanzas and output may take (design §4). Above it,
+ * stanzas of clients are refused with resource-constraint and each connection is read at most every
+ * 100 ms: reading goes on slowly, since acknowledgements are what gives memory back. Alarm
+ * node.memory tells. */
 #pragma once
 #include <stdbool.h>
 

@@ -47,8 +47,8 @@ static void deliver_up(struct frame *f, struct worker *w)
     struct up up = { .kind = (enum up_kind)f->num[1], .num = (uint32_t)f->num[2], .st = f->obj };
     struct session *s = session_find(w, f->num[0]);
     uint32_t node = f->node == 0 ? w->node->id : f->node;
-    /* While this was on its way the session may have ended, or been resumed by another stream: then its
-     * client repeats what was not counted. */
+    /* While this was on its way the session may have ended, or been resumed by another stream: then
+     * its client repeats what was not counted. */
     if (s == NULL || s->link.id != f->num[3] || s->link.node != node)
         stanza_unref(&up.st);
     else
@@ -57,7 +57,8 @@ static void deliver_up(struct frame *f, struct worker *w)
 
 enum { BIND_RESUME = 1, BIND_SECURE = 2 };
 
-void frame_send_bind(struct worker *w, uint32_t node, unsigned worker, const struct bind_request *req)
+void frame_send_bind(struct worker *w, uint32_t node, unsigned worker,
+                     const struct bind_request *req)
 {
     char text[JID_PART_MAX + 64];
     ensure(req->resource.len + req->peer.len + 1 <= sizeof text);
@@ -97,8 +98,12 @@ struct down_wire { /* numbers that do not fit into the frame's own, before the t
 
 void frame_send_down(struct worker *w, const struct link *link, const struct down *d)
 {
-    struct down_wire wire = { .session = d->session, .num = d->num, .kind = (uint8_t)d->kind,
-                              .error = (uint8_t)d->error, .end = (uint8_t)d->end, .known = d->known };
+    struct down_wire wire = { .session = d->session,
+                              .num = d->num,
+                              .kind = (uint8_t)d->kind,
+                              .error = (uint8_t)d->error,
+                              .end = (uint8_t)d->end,
+                              .known = d->known };
     slice text = d->text;
     if (d->note != NULL) {
         wire.has_note = 1;
@@ -135,7 +140,8 @@ static void deliver_down(struct frame *f, struct worker *w)
 {
     struct down_wire wire;
     struct stanza_note note = { 0 };
-    struct stream *stream = map_get(&w->streams, (slice){ (const char *)&f->num[0], sizeof f->num[0] });
+    struct stream *stream =
+        map_get(&w->streams, (slice){ (const char *)&f->num[0], sizeof f->num[0] });
     struct stanza *st = f->obj;
     if (!down_read(&wire, f)) {
         stanza_unref(&st);
@@ -181,7 +187,8 @@ static void deliver_fan(struct frame *f, struct worker *w)
     stanza_unref(&st);
 }
 
-void frame_send_presence_fan(struct worker *w, unsigned worker, struct stanza *st, slice packed_jids)
+void frame_send_presence_fan(struct worker *w, unsigned worker, struct stanza *st,
+                             slice packed_jids)
 {
     struct frame *f = frame_create(FRAME_FAN, (slice){ 0 }, packed_jids);
     f->obj = stanza_ref(st);
@@ -215,8 +222,8 @@ void frame_send_arrive(struct worker *w, unsigned worker, void *conn)
 }
 
 static void (*const deliver[FRAME_KINDS])(struct frame *f, struct worker *w) = {
-    [FRAME_ROUTE] = deliver_route, [FRAME_TICKET] = deliver_ticket, [FRAME_UP] = deliver_up,
-    [FRAME_BIND] = deliver_bind,   [FRAME_DOWN] = deliver_down,     [FRAME_FAN] = deliver_fan,
+    [FRAME_ROUTE] = deliver_route,   [FRAME_TICKET] = deliver_ticket,   [FRAME_UP] = deliver_up,
+    [FRAME_BIND] = deliver_bind,     [FRAME_DOWN] = deliver_down,       [FRAME_FAN] = deliver_fan,
     [FRAME_ARRIVE] = deliver_arrive, [FRAME_SETTLED] = deliver_settled,
 };
 

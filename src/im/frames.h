@@ -1,18 +1,22 @@
-/* frames: what crosses between homes (design §4), one row a kind. Only frames with stanzas, numbers and
- * strings may cross to another node. */
+/* frames: what crosses between homes (design §4), one row a kind. Only frames with stanzas, numbers
+ * and strings may cross to another node. */
 #pragma once
 #include "im/gate.h"
 #include "io/mesh.h"
 
 enum frame_kind {
-    FRAME_ROUTE,    /* obj: stanza; num: origin session, node<<32|count, archive id, sender id; flags: 1 = ticket */
-    FRAME_TICKET,   /* num: origin session, count */
-    FRAME_UP,       /* obj: stanza or NULL; num: session id, kind, number, stream id */
-    FRAME_BIND,     /* str: bare, resource; num: stream id, account id, h | resume | secure; then peer text */
-    FRAME_DOWN,     /* obj: stanza or NULL; see frames.c */
-    FRAME_FAN,      /* presence or probe to many: obj: stanza; str[1]: packed bare JIDs; flags: enum fan */
-    FRAME_ARRIVE,   /* obj: connection; this process only */
-    FRAME_SETTLED,  /* str: sender, recipient; num: axis, verb of a subscription stanza that is committed */
+    FRAME_ROUTE,  /* obj: stanza; num: origin session, node<<32|count, archive id, sender id; flags:
+                     1 = ticket */
+    FRAME_TICKET, /* num: origin session, count */
+    FRAME_UP,     /* obj: stanza or NULL; num: session id, kind, number, stream id */
+    FRAME_BIND,   /* str: bare, resource; num: stream id, account id, h | resume | secure; then peer
+                     text */
+    FRAME_DOWN,   /* obj: stanza or NULL; see frames.c */
+    FRAME_FAN, /* presence or probe to many: obj: stanza; str[1]: packed bare JIDs; flags: enum fan
+                */
+    FRAME_ARRIVE,  /* obj: connection; this process only */
+    FRAME_SETTLED, /* str: sender, recipient; num: axis, verb of a subscription stanza that is
+                      committed */
     FRAME_KINDS
 };
 
@@ -24,9 +28,11 @@ void frame_send(struct worker *w, uint32_t node, unsigned worker, struct frame *
 void frame_send_down(struct worker *w, const struct link *link, const struct down *d);
 void frame_send_up(struct worker *w, uint64_t stream, uint32_t node, uint64_t session,
                    const struct up *up);
-void frame_send_bind(struct worker *w, uint32_t node, unsigned worker, const struct bind_request *req);
+void frame_send_bind(struct worker *w, uint32_t node, unsigned worker,
+                     const struct bind_request *req);
 void frame_send_arrive(struct worker *w, unsigned worker, void *conn);
-void frame_send_presence_fan(struct worker *w, unsigned worker, struct stanza *st, slice packed_jids);
+void frame_send_presence_fan(struct worker *w, unsigned worker, struct stanza *st,
+                             slice packed_jids);
 /* To the home of `sender`, see subscription_settled(). */
 void frame_send_settled(struct worker *w, slice sender, slice rcpt, int64_t axis, int64_t verb);
 
@@ -35,6 +41,7 @@ struct buf;
 struct bus_from;
 extern struct log_area log_frames;
 void frame_pack(struct buf *out, const struct frame *f); /* not of a kind of this process only */
-/* On worker w, with its scratch. E_CORRUPT: not the bytes of a frame that may come to this worker. */
+/* On worker w, with its scratch. E_CORRUPT: not the bytes of a frame that may come to this worker.
+ */
 NODISCARD enum err frame_unpack(struct frame **out, slice bytes, struct worker *w);
 void frames_receive(void *worker, const struct bus_from *from, slice bytes); /* bus_deliver_fn */

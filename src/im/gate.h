@@ -1,6 +1,6 @@
-/* gate: how homes speak to the streams of the edge. `im` never names an edge: gate/ gives this table to
- * the node. For a stream on the same worker the call is direct; else the same struct crosses as a frame
- * (design §3: stream and session are two objects and speak only frames). */
+/* gate: how homes speak to the streams of the edge. `im` never names an edge: gate/ gives this
+ * table to the node. For a stream on the same worker the call is direct; else the same struct
+ * crosses as a frame (design §3: stream and session are two objects and speak only frames). */
 #pragma once
 #include "im/session.h"
 #include "xmpp/stanza_error.h"
@@ -20,27 +20,28 @@ enum down_kind {
     DOWN_NOT_RESUMED, /* error; num: h if known (known = true) */
     DOWN_HOLD,        /* stop reading: too many unfinished stanzas */
     DOWN_RELEASE,
-    DOWN_CLOSE        /* end: why; text: XML to put into the stream error, or empty */
+    DOWN_CLOSE /* end: why; text: XML to put into the stream error, or empty */
 };
 struct down {
     enum down_kind kind;
     uint32_t num;
-    struct stanza *st;                /* borrowed */
-    const struct stanza_note *note;   /* borrowed; NULL: none */
+    struct stanza *st;              /* borrowed */
+    const struct stanza_note *note; /* borrowed; NULL: none */
     slice text;
     enum stanza_error error;
     enum session_end end;
     bool known;
-    uint64_t session;                 /* id */
-    struct session *local;            /* NULL: its home is another worker */
+    uint64_t session;      /* id */
+    struct session *local; /* NULL: its home is another worker */
 };
 
 struct gate_ops {
-    void (*start)(struct worker *w);  /* on the worker's thread, before its loop runs */
-    void (*stop)(struct worker *w);   /* no more accepts and reads; closes streams with system-shutdown */
-    bool (*idle)(struct worker *w);   /* after stop: all connections are gone */
+    void (*start)(struct worker *w); /* on the worker's thread, before its loop runs */
+    void (*stop)(
+        struct worker *w); /* no more accepts and reads; closes streams with system-shutdown */
+    bool (*idle)(struct worker *w); /* after stop: all connections are gone */
     void (*down)(struct stream *s, const struct down *d);
     void (*arrive)(struct worker *w, void *conn); /* a connection that migrated to this worker */
     void (*pressure)(struct worker *w, bool on);  /* the mesh is full: reading stops or goes on */
-    void (*end)(struct worker *w);    /* after the loops have ended: frees */
+    void (*end)(struct worker *w);                /* after the loops have ended: frees */
 };

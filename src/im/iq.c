@@ -43,7 +43,8 @@ static void answer(struct iq *iq, struct stanza *reply)
 void iq_result(struct iq *iq, slice payload)
 {
     const struct stanza *st = iq->st;
-    answer(iq, stanza_make(STANZA_IQ, TYPE_RESULT, stanza_to(st), stanza_from(st), stanza_id(st), payload));
+    answer(iq, stanza_make(STANZA_IQ, TYPE_RESULT, stanza_to(st), stanza_from(st), stanza_id(st),
+                           payload));
 }
 
 void iq_error(struct iq *iq, enum stanza_error e, slice text)
@@ -83,7 +84,8 @@ struct iq *iq_hold(struct iq *iq)
     return held;
 }
 
-/* RFC 6120 §8.2.3: a request has an id and exactly one child; a rule answers or service-unavailable does. */
+/* RFC 6120 §8.2.3: a request has an id and exactly one child; a rule answers or service-unavailable
+ * does. */
 static enum routed serve(struct iq *iq)
 {
     struct stanza *st = iq->st;
@@ -98,12 +100,16 @@ static enum routed serve(struct iq *iq)
     }
     ensure(iq->held || iq->answered);
     enum routed result = iq->held && iq->origin.session != 0 ? ROUTE_PENDING : ROUTED;
-    /* a held request may have been answered already: its ticket is closed by a frame or call then */
+    /* a held request may have been answered already: its ticket is closed by a frame or call then
+     */
     stanza_unref(&st);
     return result;
 }
 
-static bool is_request(const struct stanza *st) { return st->type == TYPE_GET || st->type == TYPE_SET; }
+static bool is_request(const struct stanza *st)
+{
+    return st->type == TYPE_GET || st->type == TYPE_SET;
+}
 
 static struct account *sender_account(struct worker *w, const struct stanza *st)
 {
@@ -114,10 +120,15 @@ enum routed server_receive(struct worker *w, struct stanza *st, struct origin or
 {
     if (st->kind == STANZA_IQ && is_request(st)) {
         struct account *sender = sender_account(w, st);
-        struct iq iq = { .worker = w, .st = st, .target = IQ_TO_SERVER, .sender = sender,
-                         .origin = origin, .tmp = loop_scratch(w->loop) };
+        struct iq iq = { .worker = w,
+                         .st = st,
+                         .target = IQ_TO_SERVER,
+                         .sender = sender,
+                         .origin = origin,
+                         .tmp = loop_scratch(w->loop) };
         if (sender != NULL && st->from_len > st->from_bare_len)
-            iq.session = account_session(sender, slice_from(stanza_from(st), st->from_bare_len + 1u));
+            iq.session =
+                account_session(sender, slice_from(stanza_from(st), st->from_bare_len + 1u));
         return serve(&iq);
     }
     if (st->kind == STANZA_MESSAGE && stanza_has(st, KNOWN(BODY)))
@@ -149,8 +160,12 @@ enum routed iq_to_account(struct account *a, struct stanza *st, struct origin or
         return ROUTED;
     }
     bool self = known && slice_eq(stanza_from_bare(st), a->jid);
-    struct iq iq = { .worker = w, .st = st, .target = self ? IQ_TO_SELF : IQ_TO_ACCOUNT,
-                     .account = known ? a : NULL, .origin = origin, .tmp = loop_scratch(w->loop),
+    struct iq iq = { .worker = w,
+                     .st = st,
+                     .target = self ? IQ_TO_SELF : IQ_TO_ACCOUNT,
+                     .account = known ? a : NULL,
+                     .origin = origin,
+                     .tmp = loop_scratch(w->loop),
                      .sender = self ? a : sender_account(w, st) };
     if (self && st->from_len > st->from_bare_len)
         iq.session = account_session(a, slice_from(stanza_from(st), st->from_bare_len + 1u));

@@ -1,6 +1,6 @@
 /* iq: dispatch of IQ requests to the rows of features, and answers now or later (RFC 6120 §8.2.3).
- * Every request gets exactly one answer. Runs at the home of the addressed account; for the server's
- * own JID at the home of the sender. */
+ * Every request gets exactly one answer. Runs at the home of the addressed account; for the
+ * server's own JID at the home of the sender. */
 #pragma once
 #include "base/err.h"
 #include "codec/xml_elem.h"
@@ -12,28 +12,31 @@ struct session;
 struct worker;
 
 enum iq_target {
-    IQ_TO_SERVER = 1,  /* a domain of ours */
-    IQ_TO_SELF = 2,    /* the sender's own bare JID, or no `to` */
-    IQ_TO_ACCOUNT = 4  /* another account's bare JID */
+    IQ_TO_SERVER = 1, /* a domain of ours */
+    IQ_TO_SELF = 2,   /* the sender's own bare JID, or no `to` */
+    IQ_TO_ACCOUNT = 4 /* another account's bare JID */
 };
 
 struct iq {
     struct worker *worker;
-    struct stanza *st;        /* a reference */
-    struct elem payload;      /* the request's child; points into st */
+    struct stanza *st;   /* a reference */
+    struct elem payload; /* the request's child; points into st */
     enum iq_target target;
-    struct account *account;  /* the addressed one; NULL for the server and for IQ_TO_ACCOUNT of none */
-    struct account *sender;   /* if the sender's home is here (always so for SELF and SERVER), else NULL */
-    struct session *session;  /* the sender's, if here; may end before a held IQ is answered: see iq_hold() */
-    struct origin origin;     /* ticket that ends when a held IQ is answered */
-    struct arena *tmp;        /* scratch of the call; a held IQ gets an arena of its own */
+    struct account
+        *account; /* the addressed one; NULL for the server and for IQ_TO_ACCOUNT of none */
+    struct account
+        *sender; /* if the sender's home is here (always so for SELF and SERVER), else NULL */
+    struct session
+        *session; /* the sender's, if here; may end before a held IQ is answered: see iq_hold() */
+    struct origin origin; /* ticket that ends when a held IQ is answered */
+    struct arena *tmp;    /* scratch of the call; a held IQ gets an arena of its own */
     bool held, answered;
 };
 
 struct iq_rule {
-    enum stanza_type type;    /* TYPE_GET or TYPE_SET */
-    const char *ns, *name;    /* of the payload */
-    unsigned to;              /* IQ_TO_ bits; others get service-unavailable */
+    enum stanza_type type; /* TYPE_GET or TYPE_SET */
+    const char *ns, *name; /* of the payload */
+    unsigned to;           /* IQ_TO_ bits; others get service-unavailable */
     void (*run)(struct iq *iq);
 };
 
@@ -41,6 +44,7 @@ void iq_result(struct iq *iq, slice payload); /* XML text; may be empty. A held 
 void iq_error(struct iq *iq, enum stanza_error e, slice text);
 /* With type and an application element (XML) inside <error/>. */
 void iq_error_with(struct iq *iq, enum stanza_error e, slice text, slice app_xml);
-/* To answer later: a heap copy to keep; session is NULL in it (look it up by st->from when needed), and
- * account stays valid as long as it is held (it is pinned). iq_result/iq_error on it exactly once. */
+/* To answer later: a heap copy to keep; session is NULL in it (look it up by st->from when needed),
+ * and account stays valid as long as it is held (it is pinned). iq_result/iq_error on it exactly
+ * once. */
 struct iq *iq_hold(struct iq *iq);

@@ -1,17 +1,17 @@
 #include "im/mailbox.h"
 #include "base/ensure.h"
 #include "base/mem.h"
+#include "base/setting.h"
 #include "im/account.h"
 #include "im/archive.h"
 #include "im/node.h"
 #include "im/server.h"
 #include "im/worker.h"
-#include "base/setting.h"
 
 enum { CURSOR_MS = 1000, RESERVE_US = 20 * 1000000, RESERVE_EARLY_US = 10 * 1000000 };
 
-/* Ids in use are never above what is reserved on disk, so that a crash and a clock that steps back give
- * none of them twice. Written ahead of need; while the write is under way ids are capped. */
+/* Ids in use are never above what is reserved on disk, so that a crash and a clock that steps back
+ * give none of them twice. Written ahead of need; while the write is under way ids are capped. */
 static void reserve_done(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct node *n = arg;
@@ -99,7 +99,8 @@ static void cursor_written(void *arg, enum store_result result, const struct sto
     (void)b;
     m->writing = false;
     if (result != STORE_OK)
-        m->cursor_stored = 0; /* again with the next change: what is settled once more is allowed (§6) */
+        m->cursor_stored =
+            0; /* again with the next change: what is settled once more is allowed (§6) */
     if (m->cursor != m->cursor_stored && !timer_is_set(&m->timer))
         timer_set(a->worker->loop, &m->timer, CURSOR_MS);
     account_unpin(a);

@@ -1,8 +1,8 @@
-/* mailbox: the low-water mark of what an account has (design §6, §7). Every stored message gets an archive
- * id from the home of its owner. Those that must reach the owner are open until then: OPEN (nobody has
- * it), TAKEN (in the queue of a session), then settled. The cursor is the id up to which all are
- * settled; the set above it lives in memory and the cursor is written at most once a second. Only this
- * module advances it. */
+/* mailbox: the low-water mark of what an account has (design §6, §7). Every stored message gets an
+ * archive id from the home of its owner. Those that must reach the owner are open until then: OPEN
+ * (nobody has it), TAKEN (in the queue of a session), then settled. The cursor is the id up to
+ * which all are settled; the set above it lives in memory and the cursor is written at most once a
+ * second. Only this module advances it. */
 #pragma once
 #include "io/timer.h"
 #include <stdbool.h>
@@ -19,26 +19,28 @@ struct entry {
 };
 
 struct mailbox {
-    uint64_t last_id;       /* highest archive id minted */
+    uint64_t last_id; /* highest archive id minted */
     uint64_t cursor, cursor_stored;
-    struct entry *ring;     /* entries above the cursor, ids rising; NULL while there are none */
+    struct entry *ring; /* entries above the cursor, ids rising; NULL while there are none */
     uint32_t cap, head, len;
-    uint32_t open;          /* not settled: counts against mailbox.unsettled-max */
+    uint32_t open; /* not settled: counts against mailbox.unsettled-max */
     bool writing;
-    struct timer timer;     /* writes the cursor */
+    struct timer timer; /* writes the cursor */
 };
 
 void mailbox_load(struct account *a, struct store_batch *b);
 void mailbox_loaded(struct account *a, const struct store_batch *b, unsigned first);
 void mailbox_fini(struct account *a);
-bool mailbox_clean(const struct account *a); /* the cursor is on disk */
+bool mailbox_clean(const struct account *a);                 /* the cursor is on disk */
 void mailbox_save(struct account *a, struct store_batch *b); /* adds the cursor's write */
 
-uint64_t mailbox_mint(struct account *a);                 /* the next archive id */
+uint64_t mailbox_mint(struct account *a); /* the next archive id */
 void mailbox_open(struct account *a, uint64_t id, enum entry_state state);
-void mailbox_set(struct account *a, uint64_t id, enum entry_state state); /* of an id that is not settled */
-void mailbox_settle(struct account *a, uint64_t id);      /* the owner has it; unknown ids are fine */
-bool mailbox_full(const struct account *a);               /* mailbox.unsettled-max is reached */
+void mailbox_set(struct account *a, uint64_t id,
+                 enum entry_state state);            /* of an id that is not settled */
+void mailbox_settle(struct account *a, uint64_t id); /* the owner has it; unknown ids are fine */
+bool mailbox_full(const struct account *a);          /* mailbox.unsettled-max is reached */
 enum entry_state mailbox_state(const struct account *a, uint64_t id); /* unknown: settled */
-bool mailbox_has_open(const struct account *a);           /* at least one in state OPEN */
-uint64_t mailbox_newest(const struct account *a);          /* id of the newest that is not settled; 0: none */
+bool mailbox_has_open(const struct account *a); /* at least one in state OPEN */
+uint64_t
+mailbox_newest(const struct account *a); /* id of the newest that is not settled; 0: none */

@@ -1,4 +1,5 @@
-/* Messages (RFC 6121 §5, §8) at the home of their addressee, and what an acknowledgement of them means. */
+/* Messages (RFC 6121 §5, §8) at the home of their addressee, and what an acknowledgement of them
+ * means. */
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/hash.h"
@@ -18,9 +19,10 @@ struct setting im_durable_ack = {
     .name = "im.durable-ack",
     .type = SET_BOOL,
     .def = 1,
-    .doc = "Stores every message before it is acknowledged. Off: messages to connected users are not "
-           "stored at all, and an acknowledgement then only means that they were queued; messages to "
-           "absent users are stored as before.",
+    .doc =
+        "Stores every message before it is acknowledged. Off: messages to connected users are not "
+        "stored at all, and an acknowledgement then only means that they were queued; messages to "
+        "absent users are stored as before.",
 };
 struct setting mailbox_unsettled_max = {
     .name = "mailbox.unsettled-max",
@@ -30,29 +32,35 @@ struct setting mailbox_unsettled_max = {
     .max = 1000000,
     .allow_none = true,
     .unit = "messages",
-    .doc = "Messages that may wait for one account. Further ones are refused with resource-constraint.",
+    .doc = "Messages that may wait for one account. Further ones are refused with "
+           "resource-constraint.",
 };
-static struct metric messages_in = { .name = "muster_messages_received", .kind = METRIC_COUNTER,
+static struct metric messages_in = { .name = "muster_messages_received",
+                                     .kind = METRIC_COUNTER,
                                      .help = "Messages that reached the home of their addressee." };
-static struct metric messages_stored = { .name = "muster_messages_stored", .kind = METRIC_COUNTER,
+static struct metric messages_stored = { .name = "muster_messages_stored",
+                                         .kind = METRIC_COUNTER,
                                          .help = "Messages written to the archive." };
-static struct metric messages_refused = { .name = "muster_messages_refused", .kind = METRIC_COUNTER,
+static struct metric messages_refused = { .name = "muster_messages_refused",
+                                          .kind = METRIC_COUNTER,
                                           .help = "Messages answered by an error." };
-struct metric *const message_metrics[] = { &messages_in, &messages_stored, &messages_refused, &stanza_bytes, NULL };
+struct metric *const message_metrics[] = { &messages_in, &messages_stored, &messages_refused,
+                                           &stanza_bytes, NULL };
 
-/* What is worth keeping: RFC 6121 §8.5.2 by type, XEP-0160 §3 (no chat states alone), XEP-0334 hints. */
+/* What is worth keeping: RFC 6121 §8.5.2 by type, XEP-0160 §3 (no chat states alone), XEP-0334
+ * hints. */
 bool message_storable(const struct stanza *st)
 {
     const uint32_t content = KNOWN(BODY) | KNOWN(STORE) | KNOWN(RECEIPT) | KNOWN(MARKER) |
                              KNOWN(ENCRYPTED) | KNOWN(OOB) | KNOWN(MUC_USER) | KNOWN(DATA_FORM) |
                              KNOWN(SUBJECT) | KNOWN(PAYLOAD);
     return st->kind == STANZA_MESSAGE && (st->type == TYPE_CHAT || st->type == TYPE_NORMAL) &&
-           stanza_has(st, content) &&
-           !stanza_has(st, KNOWN(NO_STORE) | KNOWN(NO_PERMANENT_STORE));
+           stanza_has(st, content) && !stanza_has(st, KNOWN(NO_STORE) | KNOWN(NO_PERMANENT_STORE));
 }
 
-/* Repeats: a sender whose message was not acknowledged sends it again with the same origin-id (XEP-0359
- * §3.2); within ten minutes it is dropped (design §6). Bounded: the last 64 an account. */
+/* Repeats: a sender whose message was not acknowledged sends it again with the same origin-id
+ * (XEP-0359 §3.2); within ten minutes it is dropped (design §6). Bounded: the last 64 an account.
+ */
 
 enum { RECENT_MAX = 64, RECENT_US = 600 * 1000000 };
 
@@ -66,7 +74,8 @@ struct recent {
 
 static int64_t origin_hash(const struct stanza *st, struct arena *tmp)
 {
-    static const struct hash_key key = { 0x6f726967696e2d69ull, 0x642d6d7573746572ull }; /* kept on disk */
+    static const struct hash_key key = { 0x6f726967696e2d69ull,
+                                         0x642d6d7573746572ull }; /* kept on disk */
     struct elem e;
     if (!stanza_has(st, KNOWN(ORIGIN_ID)) || !stanza_child(st, KNOWN_ORIGIN_ID, &e))
         return 0;
@@ -132,7 +141,8 @@ static void stored(void *arg, enum store_result result, const struct store_batch
     mem_free(&p);
 }
 
-/* The sender's own copy. Without it the message is on its way all the same: its sender is not told. */
+/* The sender's own copy. Without it the message is on its way all the same: its sender is not told.
+ */
 struct sent {
     struct worker *worker;
     struct origin origin;
@@ -184,16 +194,16 @@ static void store_message(struct account *a, const struct incoming *in)
     buf_init(&text, 64u << 20);
     stanza_store(&text, in->st);
     struct store_batch *b = store_write(w->store, account_lane(a));
-    archive_add(b, &(struct archive_message){ .at_us = loop_wall_us(w->loop),
-                                              .sender = in->sender_id,
-                                              .rcpt = a->id,
-                                              .sender_entry = in->sender_entry,
-                                              .rcpt_entry = in->archive_id,
-                                              .flags = ENTRY_OFFLINE,
-                                              .origin = in->origin_hash,
-                                              .remote = in->sender_id == 0 ? stanza_from_bare(in->st)
-                                                                           : (slice){ 0 },
-                                              .stanza = buf_slice(&text) });
+    archive_add(b, &(struct archive_message){
+                       .at_us = loop_wall_us(w->loop),
+                       .sender = in->sender_id,
+                       .rcpt = a->id,
+                       .sender_entry = in->sender_entry,
+                       .rcpt_entry = in->archive_id,
+                       .flags = ENTRY_OFFLINE,
+                       .origin = in->origin_hash,
+                       .remote = in->sender_id == 0 ? stanza_from_bare(in->st) : (slice){ 0 },
+                       .stanza = buf_slice(&text) });
     buf_fini(&text);
     account_pin(a);
     metric_add(&messages_stored, 1);
@@ -202,9 +212,10 @@ static void store_message(struct account *a, const struct incoming *in)
 
 static bool receives(const struct session *s) { return s->available && s->priority >= 0; }
 
-/* To all sessions of non-negative priority, or the one that was asked for. A session that still gets its
- * offline messages finds the stored ones there, in order. */
-static void deliver_live(struct account *a, struct session *match, struct stanza *st, uint64_t archive_id)
+/* To all sessions of non-negative priority, or the one that was asked for. A session that still
+ * gets its offline messages finds the stored ones there, in order. */
+static void deliver_live(struct account *a, struct session *match, struct stanza *st,
+                         uint64_t archive_id)
 {
     if (match != NULL) {
         if (!match->flushing || archive_id == 0)
@@ -251,7 +262,8 @@ static enum routed accept_message(struct account *a, struct session *match, stru
         return ROUTED;
     }
     if (mailbox_full(a))
-        return refuse(a, st, SE_RESOURCE_CONSTRAINT, SLICE("too many messages wait for this account"));
+        return refuse(a, st, SE_RESOURCE_CONSTRAINT,
+                      SLICE("too many messages wait for this account"));
     if (in->origin_hash != 0) {
         uint64_t now = loop_wall_us(a->worker->loop);
         if (recent_has(a, in->origin_hash, now)) {
@@ -279,16 +291,19 @@ static enum delivery_have what_there_is(const struct account *a, const struct se
     return account_available(a) > 0 ? HAVE_NEGATIVE : HAVE_NONE;
 }
 
-/* What only the server may say (design §5): ids of this archive (XEP-0359 §5), delays stamped by us (XEP-0203
- * §5), and, from an account of ours, what only rooms say. */
+/* What only the server may say (design §5): ids of this archive (XEP-0359 §5), delays stamped by us
+ * (XEP-0203 §5), and, from an account of ours, what only rooms say. */
 static bool forged(enum known_child known, const struct elem *e, void *arg)
 {
     const struct account *a = arg;
     struct arena *tmp = loop_scratch(a->worker->loop);
     switch (known) {
-    case KNOWN_STANZA_ID: return slice_eq(elem_attr(e, "by", tmp), a->jid);
-    case KNOWN_DELAY: return node_serves(account_node(a), elem_attr(e, "from", tmp));
-    default: return true;
+    case KNOWN_STANZA_ID:
+        return slice_eq(elem_attr(e, "by", tmp), a->jid);
+    case KNOWN_DELAY:
+        return node_serves(account_node(a), elem_attr(e, "from", tmp));
+    default:
+        return true;
     }
 }
 
@@ -322,15 +337,18 @@ enum routed message_to_account(struct account *a, struct stanza *st, struct orig
     struct incoming in = { st, origin, sender_entry, 0, sender_id, origin_hash(st, tmp) };
     switch (rule) {
     case DELIVER_ALL:
-    case DELIVER_MATCH: return accept_message(a, match, &in);
+    case DELIVER_MATCH:
+        return accept_message(a, match, &in);
     case DELIVER_STORE:
         if (message_storable(st))
             return accept_message(a, NULL, &in);
         if (stanza_has(st, KNOWN(BODY))) /* the sender wanted it said, and it will not be */
             return refuse(a, st, SE_SERVICE_UNAVAILABLE, (slice){ 0 });
         break;
-    case DELIVER_ERROR: return refuse(a, st, SE_SERVICE_UNAVAILABLE, (slice){ 0 });
-    default: break;
+    case DELIVER_ERROR:
+        return refuse(a, st, SE_SERVICE_UNAVAILABLE, (slice){ 0 });
+    default:
+        break;
     }
     stanza_unref(&st);
     return ROUTED;
@@ -345,8 +363,8 @@ enum routed message_from_session(struct session *s, struct stanza *st, struct or
     return route(a->worker, st, origin, entry, a->id);
 }
 
-void message_hand_over(struct account *a, struct session *ended, struct stanza *st, uint64_t archive_id,
-                       uint64_t at_us)
+void message_hand_over(struct account *a, struct session *ended, struct stanza *st,
+                       uint64_t archive_id, uint64_t at_us)
 {
     if (archive_id != 0 && mailbox_state(a, archive_id) == ENTRY_SETTLED)
         return;

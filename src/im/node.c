@@ -1,6 +1,6 @@
 #include "im/node.h"
-#include "base/ensure.h"
 #include "base/clock.h"
+#include "base/ensure.h"
 #include "base/mem.h"
 #include "bus/bus.h"
 #include "codec/xml_read.h"
@@ -8,7 +8,6 @@
 #include "im/archive.h"
 #include "im/frames.h"
 #include "im/gate.h"
-#include "im/presence.h"
 #include "im/presence.h"
 #include "im/server.h"
 #include "im/sessions_saved.h"
@@ -24,7 +23,8 @@ static _Thread_local struct worker *here;
 struct worker *worker_here(void) { return here; }
 struct worker *node_worker(struct node *n, unsigned index) { return &n->workers[index]; }
 
-/* The same on every node of a cluster, so that all agree on the slot of a JID; it protects nothing. */
+/* The same on every node of a cluster, so that all agree on the slot of a JID; it protects nothing.
+ */
 static const struct hash_key slot_key = { 0x6d75737465722073ull, 0x6c6f747320763031ull };
 
 static slice account_key(const void *item) { return ((const struct account *)item)->jid; }
@@ -93,7 +93,8 @@ static void *worker_main(void *arg)
         cpu_set_t set;
         CPU_ZERO(&set);
         CPU_SET(w->index % CPU_SETSIZE, &set);
-        pthread_setaffinity_np(pthread_self(), sizeof set, &set); /* a hint: failure changes nothing */
+        pthread_setaffinity_np(pthread_self(), sizeof set,
+                               &set); /* a hint: failure changes nothing */
     }
     w->node->gate->start(w);
     atomic_fetch_add(&w->node->running, 1);
@@ -183,7 +184,9 @@ static void call_run(struct loop_post *p, struct loop *loop)
 void node_call(struct node *n, unsigned worker, tour_fn *fn, void *arg)
 {
     struct call *c = mem_new(struct call);
-    *c = (struct call){ .post = { .fn = call_run }, .worker = &n->workers[worker], .fn = fn, .arg = arg };
+    *c = (struct call){
+        .post = { .fn = call_run }, .worker = &n->workers[worker], .fn = fn, .arg = arg
+    };
     loop_post(c->worker->loop, &c->post);
 }
 
@@ -212,8 +215,9 @@ void node_tour(struct worker *from, tour_fn *each, tour_fn *done, void *arg)
     node_call(from->node, 0, tour_step, t);
 }
 
-/* The end: 1. gates stop (accepts, reads; streams are closed), 2. sessions that may resume are saved and the
- * store commits, 3. loops stop. The caller closes the store afterwards, which commits the rest. */
+/* The end: 1. gates stop (accepts, reads; streams are closed), 2. sessions that may resume are
+ * saved and the store commits, 3. loops stop. The caller closes the store afterwards, which commits
+ * the rest. */
 
 static void stop_worker(struct worker *w, void *arg)
 {

@@ -1,6 +1,6 @@
-/* node: one Muster node: its workers, domains, store and links. A process has one; tests put two into a
- * process and join them by bus_local. Made and ended by one thread (main's); in between read-only but
- * for what says otherwise. */
+/* node: one Muster node: its workers, domains, store and links. A process has one; tests put two
+ * into a process and join them by bus_local. Made and ended by one thread (main's); in between
+ * read-only but for what says otherwise. */
 #pragma once
 #include "base/err.h"
 #include "base/hash.h"
@@ -22,35 +22,35 @@ struct work_pool;
 enum { NODE_SLOTS = 4096, NODE_WORKERS_MAX = 64, NODE_DOMAINS_MAX = 64 };
 
 struct node_conf {
-    uint32_t id;                    /* unique in the cluster, ≥ 1 */
+    uint32_t id; /* unique in the cluster, ≥ 1 */
     const char *name;
-    const char *const *domains;     /* prepared; NULL-terminated */
-    unsigned workers;               /* 1..64 */
-    bool pin_workers;               /* to one CPU each */
-    struct store *store;            /* open; stays the caller's */
+    const char *const *domains; /* prepared; NULL-terminated */
+    unsigned workers;           /* 1..64 */
+    bool pin_workers;           /* to one CPU each */
+    struct store *store;        /* open; stays the caller's */
     const struct gate_ops *gate;
-    void *gate_state;               /* of the gate, for all workers */
+    void *gate_state; /* of the gate, for all workers */
 };
 
 struct node {
     uint32_t id;
-    uint32_t epoch;                 /* rises with every start; in frames */
+    uint32_t epoch; /* rises with every start; in frames */
     char name[64];
     unsigned worker_count, domain_count;
     slice domains[NODE_DOMAINS_MAX];
     struct worker *workers;
     struct mesh *mesh;
-    struct bus *bus;                /* NULL: a single node */
+    struct bus *bus; /* NULL: a single node */
     struct store *store;
     struct work_pool *work;
     const struct gate_ops *gate;
     void *gate_state;
-    struct hash_key slot_key;       /* the same on all nodes */
-    uint8_t slot_worker[NODE_SLOTS];/* slot -> worker */
+    struct hash_key slot_key;        /* the same on all nodes */
+    uint8_t slot_worker[NODE_SLOTS]; /* slot -> worker */
     uint64_t start_wall_us;
     bool pin_workers;
-    /* archive ids (design §7): none is above what is reserved on disk, none below the floor, which is what
-     * an earlier run had reserved */
+    /* archive ids (design §7): none is above what is reserved on disk, none below the floor, which
+     * is what an earlier run had reserved */
     _Atomic uint64_t ids_reserved_us, ids_wanted_us;
     _Atomic bool ids_reserving;
     uint64_t ids_floor_us;
@@ -59,18 +59,20 @@ struct node {
 };
 
 NODISCARD enum err node_create(struct node **out, const struct node_conf *conf, struct why *why);
-NODISCARD enum err node_start(struct node *n, struct why *why); /* worker threads; restores saved sessions */
-/* Closes streams with system-shutdown, saves sessions that may resume, commits, joins the threads. ≤ 5 s. */
+NODISCARD enum err node_start(struct node *n,
+                              struct why *why); /* worker threads; restores saved sessions */
+/* Closes streams with system-shutdown, saves sessions that may resume, commits, joins the threads.
+ * ≤ 5 s. */
 void node_stop(struct node *n);
 void node_destroy(struct node **n);
 
-bool node_serves(const struct node *n, slice domain);   /* one of our domains */
+bool node_serves(const struct node *n, slice domain); /* one of our domains */
 unsigned node_slot(const struct node *n, slice bare);
 /* The home of a bare JID (design §4): registry, then slot. `node` gets the node id. */
 unsigned node_home(const struct node *n, slice bare, uint32_t *node);
 
-/* Runs fn on worker 0, 1, … N-1 in turn, then done on the worker that asked: for operators' views over all
- * workers. One at a time touches `arg`. Call on a worker. */
+/* Runs fn on worker 0, 1, … N-1 in turn, then done on the worker that asked: for operators' views
+ * over all workers. One at a time touches `arg`. Call on a worker. */
 struct worker *node_worker(struct node *n, unsigned index);
 typedef void tour_fn(struct worker *w, void *arg);
 void node_tour(struct worker *from, tour_fn *each, tour_fn *done, void *arg);

@@ -1,6 +1,6 @@
-/* offline: delivery of what waits in the mailbox (RFC 6121 §8.5.2.2, XEP-0160, XEP-0203): pages read from
- * the archive in order. While it goes on, live messages to the session are not delivered but found by a
- * later page, so the order is that of the archive. */
+/* offline: delivery of what waits in the mailbox (RFC 6121 §8.5.2.2, XEP-0160, XEP-0203): pages
+ * read from the archive in order. While it goes on, live messages to the session are not delivered
+ * but found by a later page, so the order is that of the archive. */
 #include "base/mem.h"
 #include "im/account.h"
 #include "im/archive.h"
@@ -9,8 +9,8 @@
 #include "im/session_private.h"
 #include "im/worker.h"
 
-/* A page ends at its rows or bytes; the next one waits until the client has taken this one: it acknowledged all
- * but a few, or it was written (design §4: internal producers take credits). */
+/* A page ends at its rows or bytes; the next one waits until the client has taken this one: it
+ * acknowledged all but a few, or it was written (design §4: internal producers take credits). */
 enum { PAGE_ROWS = 64, PAGE_BYTES = 64 * 1024, UNACKED_MAX = 16 };
 
 struct flush {
@@ -45,8 +45,8 @@ static void finish(struct flush *f)
     mem_free(&f);
 }
 
-/* Older entries are delivered if nobody has them; one that came while we were reading was live for all
- * sessions it is addressed to. */
+/* Older entries are delivered if nobody has them; one that came while we were reading was live for
+ * all sessions it is addressed to. */
 static void deliver_entry(struct flush *f, uint64_t id, uint64_t at_us, slice text)
 {
     struct account *a = f->account;
@@ -67,7 +67,10 @@ static void deliver_entry(struct flush *f, uint64_t id, uint64_t at_us, slice te
     stanza_unref(&st);
 }
 
-static bool taken(const struct session *s) { return s->queue_len <= (s->sm == 0 ? 0 : UNACKED_MAX); }
+static bool taken(const struct session *s)
+{
+    return s->queue_len <= (s->sm == 0 ? 0 : UNACKED_MAX);
+}
 
 static bool deliverable(const struct flush *f)
 {
@@ -87,8 +90,8 @@ static void page_read(void *arg, enum store_result result, const struct store_ba
     }
     if (f->session != NULL)
         let_go(f);
-    /* Either what is left stays open until the next initial presence or resumption, or every entry up to
-     * the newest is delivered, so that live delivery may go on. */
+    /* Either what is left stays open until the next initial presence or resumption, or every entry
+     * up to the newest is delivered, so that live delivery may go on. */
     if (result != STORE_OK || !deliverable(f) || rows == 0 ||
         (i == rows && rows < PAGE_ROWS && f->read_to >= mailbox_newest(f->account)))
         finish(f);
@@ -122,8 +125,9 @@ void offline_flush(struct session *s)
     if (s->flushing || !mailbox_has_open(a))
         return;
     struct flush *f = mem_new(struct flush);
-    *f = (struct flush){ .session = s, .account = a, .read_to = a->mailbox.cursor,
-                         .began = a->mailbox.last_id };
+    *f = (struct flush){
+        .session = s, .account = a, .read_to = a->mailbox.cursor, .began = a->mailbox.last_id
+    };
     s->flush = f;
     s->flushing = true;
     f->holding = true;

@@ -26,8 +26,7 @@ static struct metric metric_deliveries = {
 
 void presence_each(struct account *a, enum presence_who who, presence_fn *fn, void *arg)
 {
-    LIST_EACH(node, &a->sessions)
-    {
+    LIST_EACH (node, &a->sessions) {
         struct session *s = CONTAINER_OF(node, struct session, node);
         if (who == PRESENCE_AVAILABLE ? s->available : s->interested)
             fn(s, arg);

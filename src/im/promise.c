@@ -11,11 +11,12 @@ enum row {
     ROW_COUNT
 };
 
-/* A refused stanza of any row is handled when its error is queued. With im.durable-ack off a kept message is
- * promised like a passing one while its addressee is connected. An IQ set is answered when its change is
- * committed, and handled with its answer. */
+/* A refused stanza of any row is handled when its error is queued. With im.durable-ack off a kept
+ * message is promised like a passing one while its addressee is connected. An IQ set is answered
+ * when its change is committed, and handled with its answer. */
 static const struct promise_row rows[ROW_COUNT + 1] = {
-    [ROW_MESSAGE_KEPT] = { "message that is kept (chat or normal, with content, no hint against it)",
+    [ROW_MESSAGE_KEPT] = { "message that is kept (chat or normal, with content, no hint against "
+                           "it)",
                            PROMISE_COMMITTED, "test_kill_under_load" },
     [ROW_MESSAGE_PASSING] = { "message that is not kept (headline, chat states, no-store, error)",
                               PROMISE_QUEUED, "test_kill_after_a_passing_stanza" },
@@ -30,11 +31,13 @@ static const struct promise_row rows[ROW_COUNT + 1] = {
 static enum row row_of(const struct stanza *st)
 {
     switch (st->kind) {
-    case STANZA_MESSAGE: return message_storable(st) ? ROW_MESSAGE_KEPT : ROW_MESSAGE_PASSING;
+    case STANZA_MESSAGE:
+        return message_storable(st) ? ROW_MESSAGE_KEPT : ROW_MESSAGE_PASSING;
     case STANZA_PRESENCE:
         return st->type >= TYPE_SUBSCRIBE && st->type <= TYPE_UNSUBSCRIBED ? ROW_SUBSCRIPTION
                                                                            : ROW_PRESENCE;
-    default: return st->type == TYPE_SET ? ROW_IQ_SET : ROW_IQ;
+    default:
+        return st->type == TYPE_SET ? ROW_IQ_SET : ROW_IQ;
     }
 }
 

@@ -1,5 +1,6 @@
-/* promise: what the acknowledgement of a stanza promises its sender (XEP-0198 §4 leaves it to the server): one
- * table for the whole server. Each row has a test that kills the process behind the acknowledgement. */
+/* promise: what the acknowledgement of a stanza promises its sender (XEP-0198 §4 leaves it to the
+ * server): one table for the whole server. Each row has a test that kills the process behind the
+ * acknowledgement. */
 #pragma once
 #include "xmpp/stanza.h"
 
@@ -11,7 +12,7 @@ enum promise {
 struct promise_row {
     const char *what;
     enum promise promise;
-    const char *test;  /* in test/: what is killed and looked for */
+    const char *test; /* in test/: what is killed and looked for */
 };
 
 enum promise promise_of(const struct stanza *st);

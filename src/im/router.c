@@ -59,10 +59,7 @@ enum routed route(struct worker *w, struct stanza *st, struct origin origin, uin
     return route_away(w, node, worker, st, origin, (struct entry_of){ archive_id, sender_id });
 }
 
-void route_send(struct worker *w, struct stanza *st)
-{
-    (void)route(w, st, ORIGIN_NONE, 0, 0);
-}
+void route_send(struct worker *w, struct stanza *st) { (void)route(w, st, ORIGIN_NONE, 0, 0); }
 
 void route_error(struct worker *w, const struct stanza *st, enum stanza_error e, slice text)
 {

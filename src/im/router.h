@@ -1,5 +1,5 @@
-/* router: brings a stanza to the home of its addressee: a call, or a frame where the home is another
- * worker or node. Order between two homes is that of the calls (design §4). */
+/* router: brings a stanza to the home of its addressee: a call, or a frame where the home is
+ * another worker or node. Order between two homes is that of the calls (design §4). */
 #pragma once
 #include "im/origin.h"
 #include "xmpp/stanza.h"
@@ -9,13 +9,13 @@ struct worker;
 
 /* How many times ticket_done(origin) will follow. */
 enum routed {
-    ROUTED,           /* handled as far as its acknowledgement is concerned (design §6) */
+    ROUTED, /* handled as far as its acknowledgement is concerned (design §6) */
     ROUTE_PENDING,
     ROUTE_PENDING_TWO /* this node and another commit */
 };
 
-/* Takes over the reference. `to` must be set. archive_id: the sender's own id for it (0: none), with the
- * sender's account id. */
+/* Takes over the reference. `to` must be set. archive_id: the sender's own id for it (0: none),
+ * with the sender's account id. */
 enum routed route(struct worker *w, struct stanza *st, struct origin origin, uint64_t archive_id,
                   int64_t sender_id);
 /* A stanza of the server or of an account on its behalf: nobody waits. */

@@ -1,13 +1,14 @@
-/* The rows of the core: what settings, metrics, tables and log areas im/ has, for app/features.c. */
+/* The rows of the core: what settings, metrics, tables and log areas im/ has, for app/features.c.
+ */
+#include "im/rows.h"
 #include "im/archive.h"
 #include "im/budget.h"
 #include "im/feature.h"
-#include "im/rows.h"
 #include "im/server.h"
 #include "im/sessions_saved.h"
 
-static struct setting *const message_settings[] = { &im_durable_ack, &mailbox_unsettled_max, &node_memory,
-                                                    NULL };
+static struct setting *const message_settings[] = { &im_durable_ack, &mailbox_unsettled_max,
+                                                    &node_memory, NULL };
 static struct alarm *const message_alarms[] = { &node_memory_alarm, NULL };
 
 const struct feature message_feature = {
@@ -25,7 +26,9 @@ const struct feature session_feature = {
     .logs = session_logs,
 };
 static const struct store_migration none[] = { { 0 } };
-static const struct store_schema account_schema = { .feature = "account", .migrations = none, .stmts = account_stmts };
+static const struct store_schema account_schema = { .feature = "account",
+                                                    .migrations = none,
+                                                    .stmts = account_stmts };
 
 const struct feature account_feature = {
     .name = "account",

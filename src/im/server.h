@@ -11,16 +11,18 @@ struct session;
 extern struct setting im_durable_ack, mailbox_unsettled_max;
 bool message_storable(const struct stanza *st);
 enum routed message_from_session(struct session *s, struct stanza *st, struct origin origin);
-/* The sender's entry of a message that goes to another node; ticket_done(origin) when it is committed. */
+/* The sender's entry of a message that goes to another node; ticket_done(origin) when it is
+ * committed. */
 void message_keep_sent(struct worker *w, struct stanza *st, struct origin origin, uint64_t entry,
                        int64_t sender_id);
 enum routed message_to_account(struct account *a, struct stanza *st, struct origin origin,
                                uint64_t sender_entry, int64_t sender_id);
 void message_recent_load(struct account *a, struct store_batch *b); /* one statement */
 void message_recent_loaded(struct account *a, const struct store_batch *b, unsigned first);
-/* A session ended with this entry unsettled: to the other sessions that lack it, or it waits (design §6). */
-void message_hand_over(struct account *a, struct session *ended, struct stanza *st, uint64_t archive_id,
-                       uint64_t at_us);
+/* A session ended with this entry unsettled: to the other sessions that lack it, or it waits
+ * (design §6). */
+void message_hand_over(struct account *a, struct session *ended, struct stanza *st,
+                       uint64_t archive_id, uint64_t at_us);
 
 /* im/iq.c */
 enum routed iq_from_session(struct session *s, struct stanza *st, struct origin origin);
@@ -30,10 +32,10 @@ enum routed server_receive(struct worker *w, struct stanza *st, struct origin or
 /* im/account.c: at the home. Takes over st. */
 enum routed account_receive(struct worker *w, struct stanza *st, struct origin origin,
                             uint64_t sender_entry, int64_t sender_id);
-void account_touch(struct account *a);  /* something ended: unload when idle */
-void accounts_stop(struct worker *w);   /* frees all, after the loops have ended */
+void account_touch(struct account *a); /* something ended: unload when idle */
+void accounts_stop(struct worker *w);  /* frees all, after the loops have ended */
 
 /* im/offline.c */
-void offline_flush(struct session *s);  /* delivers what is unsettled */
+void offline_flush(struct session *s);    /* delivers what is unsettled */
 void offline_continue(struct session *s); /* the client took some of it */
 void offline_cancel(struct session *s);

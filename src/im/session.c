@@ -1,5 +1,4 @@
 #include "im/session.h"
-#include "base/ensure.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/metric.h"
@@ -15,6 +14,7 @@
 #include "im/session_private.h"
 #include "im/worker.h"
 #include "xmpp/ns.h"
+#include <assert.h>
 #include <stdio.h>
 
 enum conflict_policy { CONFLICT_REPLACE, CONFLICT_RENAME, CONFLICT_REFUSE };
@@ -53,8 +53,9 @@ struct setting sm_hibernate_buffer = {
     .min = 5,
     .max = 150,
     .unit = "stanzas",
-    .doc = "Unacknowledged stanzas kept for a session that waits to be resumed. One more ends it; its "
-           "messages go to other sessions or stay in the mailbox.",
+    .doc =
+        "Unacknowledged stanzas kept for a session that waits to be resumed. One more ends it; its "
+        "messages go to other sessions or stay in the mailbox.",
 };
 struct setting sm_ack_every = {
     .name = "sm.ack-every",
@@ -72,8 +73,9 @@ struct setting sm_queue_max = {
     .min = 200,
     .max = 1000000,
     .unit = "stanzas",
-    .doc = "Unacknowledged stanzas of a connected session. A client that reads but never acknowledges "
-           "is closed with policy-violation when there is one more.",
+    .doc =
+        "Unacknowledged stanzas of a connected session. A client that reads but never acknowledges "
+        "is closed with policy-violation when there is one more.",
 };
 struct setting sm_on_expiry = {
     .name = "sm.on-expiry",
@@ -82,19 +84,25 @@ struct setting sm_on_expiry = {
     .doc = "Unacknowledged messages of a session that was not resumed in time: deliver them to the "
            "account's other sessions or its mailbox, or bounce them to their senders as errors.",
 };
-struct setting *const session_settings[] = { &session_conflict, &session_max, &sm_hibernate_time,
-                                             &sm_hibernate_buffer, &sm_ack_every, &sm_queue_max,
-                                             &sm_on_expiry, NULL };
+struct setting *const session_settings[] = { &session_conflict,  &session_max,
+                                             &sm_hibernate_time, &sm_hibernate_buffer,
+                                             &sm_ack_every,      &sm_queue_max,
+                                             &sm_on_expiry,      NULL };
 
-static struct metric sessions_now = { .name = "muster_sessions", .kind = METRIC_GAUGE,
+static struct metric sessions_now = { .name = "muster_sessions",
+                                      .kind = METRIC_GAUGE,
                                       .help = "Sessions, hibernating ones included." };
-static struct metric hibernating_now = { .name = "muster_sessions_hibernating", .kind = METRIC_GAUGE,
+static struct metric hibernating_now = { .name = "muster_sessions_hibernating",
+                                         .kind = METRIC_GAUGE,
                                          .help = "Sessions that wait to be resumed." };
-static struct metric resumed = { .name = "muster_sessions_resumed", .kind = METRIC_COUNTER,
+static struct metric resumed = { .name = "muster_sessions_resumed",
+                                 .kind = METRIC_COUNTER,
                                  .help = "Sessions that were resumed (XEP-0198)." };
-static struct metric expired = { .name = "muster_sessions_expired", .kind = METRIC_COUNTER,
+static struct metric expired = { .name = "muster_sessions_expired",
+                                 .kind = METRIC_COUNTER,
                                  .help = "Sessions that were not resumed in time." };
-struct metric *const session_metrics[] = { &sessions_now, &hibernating_now, &resumed, &expired, NULL };
+struct metric *const session_metrics[] = { &sessions_now, &hibernating_now, &resumed, &expired,
+                                           NULL };
 
 struct log_area log_session = { .name = "session" };
 struct log_area *const session_logs[] = { &log_session, NULL };
@@ -107,6 +115,8 @@ void session_down(struct session *s, struct down *d)
     else
         frame_send_down(w, &s->link, d);
 }
+
+static_assert(sizeof(struct session) + sizeof(struct account) <= 1536, "an idle user is small");
 
 void session_hold(struct session *s, enum session_hold_bits why)
 {
@@ -238,8 +248,8 @@ static void end_waiting(struct loop_defer *d)
     }
 }
 
-/* Whoever delivers walks over sessions, and the end of one is told to others: it waits until that is
- * over, so that lists stay as they are and one end does not nest in another. */
+/* Whoever delivers walks over sessions, and the end of one is told to others: it waits until that
+ * is over, so that lists stay as they are and one end does not nest in another. */
 void session_end_later(struct session *s, enum session_end why)
 {
     struct worker *w = s->account->worker;
@@ -264,7 +274,8 @@ static void refuse(struct binding *b, enum stanza_error e, slice text)
     if (b->req.resume)
         link_down(b->worker, &b->req.link, &(struct down){ .kind = DOWN_NOT_RESUMED, .error = e });
     else
-        link_down(b->worker, &b->req.link, &(struct down){ .kind = DOWN_REFUSED, .error = e, .text = text });
+        link_down(b->worker, &b->req.link,
+                  &(struct down){ .kind = DOWN_REFUSED, .error = e, .text = text });
 }
 
 static void attach(struct session *s, const struct bind_request *req)
@@ -313,7 +324,9 @@ static void bind_now(struct account *a, struct binding *b)
     struct session *s = session_create(a, resource);
     attach(s, &b->req);
     log_debug(&log_session, LOG_EV("session.bind"), LOG_S("jid", s->jid), LOG_C("peer", s->peer));
-    session_down(s, &(struct down){ .kind = DOWN_BOUND, .text = s->jid, .session = s->id,
+    session_down(s, &(struct down){ .kind = DOWN_BOUND,
+                                    .text = s->jid,
+                                    .session = s->id,
                                     .local = s->link.local == NULL ? NULL : s });
 }
 
@@ -363,8 +376,11 @@ static void resume_now(struct account *a, struct binding *b)
     attach(s, &b->req);
     s->skip = s->in_count - s->h;
     s->h_told = s->h;
-    session_down(s, &(struct down){ .kind = DOWN_RESUMED, .text = s->jid, .num = s->h - s->in_base,
-                                    .session = s->id, .local = s->link.local == NULL ? NULL : s });
+    session_down(s, &(struct down){ .kind = DOWN_RESUMED,
+                                    .text = s->jid,
+                                    .num = s->h - s->in_base,
+                                    .session = s->id,
+                                    .local = s->link.local == NULL ? NULL : s });
     session_queue_resend(s);
     if (s->available && s->priority >= 0)
         offline_flush(s);
@@ -374,9 +390,11 @@ static void bind_ready(struct account *a, enum err e, void *arg)
 {
     struct binding *b = arg;
     const struct link *link = &b->req.link;
-    bool left = link->local != NULL &&
-                map_get(&b->worker->streams, (slice){ (const char *)&link->id, sizeof link->id }) == NULL;
-    if (left) { /* the client did not wait; a stream elsewhere is asked by DOWN_BOUND (im/frames.c) */
+    bool left =
+        link->local != NULL &&
+        map_get(&b->worker->streams, (slice){ (const char *)&link->id, sizeof link->id }) == NULL;
+    if (left) { /* the client did not wait; a stream elsewhere is asked by DOWN_BOUND (im/frames.c)
+                 */
         mem_free(&b);
         return;
     }
@@ -436,6 +454,7 @@ static void gone(struct session *s, enum session_end why)
 {
     if (s->account->worker->stopping) {
         /* kept as it is: it is saved if it may resume, and nobody is told (planned restart) */
+        s->queue_sent = s->queue_len;
         s->state = SESSION_HIBERNATING;
         s->link = (struct link){ 0 };
         return;
@@ -468,25 +487,36 @@ static void enable(struct session *s, uint32_t resumable)
 static void bad_ack(struct session *s, uint32_t h)
 {
     char text[128];
-    int n = snprintf(text, sizeof text, "<handled-count-too-high xmlns='" NS_SM "' h='%u' send-count='%u'/>",
-                     h, s->out_count - s->out_base);
-    session_down(s, &(struct down){ .kind = DOWN_CLOSE, .end = END_BAD_ACK,
-                                    .text = { text, (size_t)n } });
+    int n = snprintf(text, sizeof text,
+                     "<handled-count-too-high xmlns='" NS_SM "' h='%u' send-count='%u'/>", h,
+                     s->out_count - s->out_base);
+    session_down(
+        s, &(struct down){ .kind = DOWN_CLOSE, .end = END_BAD_ACK, .text = { text, (size_t)n } });
     session_end(s, END_CLOSED);
 }
 
 void session_up(struct session *s, const struct up *up)
 {
     switch (up->kind) {
-    case UP_STANZA: session_input(s, up->st); break;
+    case UP_STANZA:
+        session_input(s, up->st);
+        break;
     case UP_ACK:
         if (!session_acked(s, up->num))
             bad_ack(s, up->num);
         break;
-    case UP_REQUEST: session_asked(s); break;
-    case UP_ENABLE: enable(s, up->num); break;
-    case UP_WRITTEN: session_written(s, up->num); break;
-    case UP_GONE: gone(s, (enum session_end)up->num); break;
+    case UP_REQUEST:
+        session_asked(s);
+        break;
+    case UP_ENABLE:
+        enable(s, up->num);
+        break;
+    case UP_WRITTEN:
+        session_written(s, up->num);
+        break;
+    case UP_GONE:
+        gone(s, (enum session_end)up->num);
+        break;
     }
 }
 

@@ -1,11 +1,12 @@
 /* session: one resource of an account, at the account's home: presence, outbound queue with its
- * acknowledgements, inbound count with its tickets (XEP-0198, design §3 and §6). The stream that carries
- * it may be on this worker, on another, or gone (hibernating).
+ * acknowledgements, inbound count with its tickets (XEP-0198, design §3 and §6). The stream that
+ * carries it may be on this worker, on another, or gone (hibernating).
  *
  * States: ATTACHED (a stream carries it) -> HIBERNATING (the stream was lost, resumable, until
- * sm.hibernate-time) -> ATTACHED again by resumption, or ENDED. Without stream management a lost stream
- * ends it at once. Invariants: queue entries have rising `seq`; h ≤ in_count; an entry leaves the queue
- * only by acknowledgement, by being written (no stream management), or at the end. */
+ * sm.hibernate-time) -> ATTACHED again by resumption, or ENDED. Without stream management a lost
+ * stream ends it at once. Invariants: queue entries have rising `seq`; h ≤ in_count; an entry
+ * leaves the queue only by acknowledgement, by being written (no stream management), or at the end.
+ */
 #pragma once
 #include "base/list.h"
 #include "im/origin.h"
@@ -20,81 +21,88 @@ enum session_state { SESSION_ATTACHED, SESSION_HIBERNATING, SESSION_ENDED };
 
 /* Why a stream or session ends: decides the stream error that is sent and what others are told. */
 enum session_end {
-    END_CLOSED,    /* the client closed its stream */
-    END_LOST,      /* the connection broke: may hibernate */
-    END_REPLACED,  /* the same resource was bound again: conflict */
-    END_KICKED,    /* by an operator: policy-violation */
-    END_PASSWORD,  /* credentials changed: not-authorized */
-    END_REMOVED,   /* the account was deleted: not-authorized */
-    END_BAD_ACK,   /* h above what was sent: undefined-condition (XEP-0198 §4) */
-    END_SLOW,      /* output above the hard cap: policy-violation */
-    END_EXPIRED,   /* not resumed in time */
-    END_SHUTDOWN   /* system-shutdown */
+    END_CLOSED,   /* the client closed its stream */
+    END_LOST,     /* the connection broke: may hibernate */
+    END_REPLACED, /* the same resource was bound again: conflict */
+    END_KICKED,   /* by an operator: policy-violation */
+    END_PASSWORD, /* credentials changed: not-authorized */
+    END_REMOVED,  /* the account was deleted: not-authorized */
+    END_BAD_ACK,  /* h above what was sent: undefined-condition (XEP-0198 §4) */
+    END_SLOW,     /* output above the hard cap: policy-violation */
+    END_EXPIRED,  /* not resumed in time */
+    END_SHUTDOWN  /* system-shutdown */
 };
 
-struct queued {             /* an entry of the acknowledgement queue */
+struct queued { /* an entry of the acknowledgement queue */
     struct stanza *st;
-    uint64_t archive_id;    /* 0: not stored */
-    uint64_t at_us;         /* wall clock of its delivery, or its delay stamp */
-    uint32_t seq;           /* outbound count; contiguous under stream management */
-    bool delayed;           /* has a delay stamp */
+    uint64_t archive_id; /* 0: not stored */
+    uint64_t at_us;      /* wall clock of its delivery, or its delay stamp */
+    uint32_t seq;        /* outbound count; contiguous under stream management */
+    bool delayed;        /* has a delay stamp */
 };
 
 /* The stream that carries a session. */
 struct link {
-    struct stream *local;   /* on this worker: calls; NULL: frames */
-    uint64_t id;            /* stream id (worker in the low 16 bits) */
+    struct stream *local; /* on this worker: calls; NULL: frames */
+    uint64_t id;          /* stream id (worker in the low 16 bits) */
     uint32_t node;
 };
 
 struct session {
-    struct list node;       /* in account.sessions */
+    struct list node; /* in account.sessions */
     struct account *account;
-    uint64_t id;            /* see origin.h */
-    struct link link;       /* valid while ATTACHED */
-    slice jid;              /* full JID, in this block */
+    uint64_t id;      /* see origin.h */
+    struct link link; /* valid while ATTACHED */
+    slice jid;        /* full JID, in this block */
     uint16_t bare_len;
-    uint8_t state;          /* enum session_state */
-    uint8_t sm;             /* 0: no stream management; 1: without resumption; 2: resumable */
+    uint8_t state; /* enum session_state */
+    uint8_t sm;    /* 0: no stream management; 1: without resumption; 2: resumable */
     int8_t priority;
-    bool available;         /* sent available presence */
-    bool interested;        /* asked for the roster (RFC 6121 §2.1.6: roster pushes) */
-    bool flushing;          /* offline messages are being delivered: live ones wait in the store */
-    uint8_t holds;          /* bits of enum session_hold_bits: the stream was told not to read */
+    bool available;  /* sent available presence */
+    bool interested; /* asked for the roster (RFC 6121 §2.1.6: roster pushes) */
+    bool flushing;   /* offline messages are being delivered: live ones wait in the store */
+    uint8_t holds;   /* bits of enum session_hold_bits: the stream was told not to read */
     bool secure;
-    bool handling;          /* a stanza is being handled */
-    uint8_t early;          /* times it was reported done before that returned */
-    uint32_t in_base, out_base; /* counts when stream management was enabled: XEP-0198 counts from there */
-    uint32_t skip;          /* stanzas that a resumed client repeats although they are being handled */
-    uint32_t in_count, h;   /* stanzas received / handled in one prefix; wrap (XEP-0198 §4) */
+    bool handling; /* a stanza is being handled */
+    uint8_t early; /* times it was reported done before that returned */
+    uint32_t in_base,
+        out_base;  /* counts when stream management was enabled: XEP-0198 counts from there */
+    uint32_t skip; /* stanzas that a resumed client repeats although they are being handled */
+    uint32_t in_count, h;     /* stanzas received / handled in one prefix; wrap (XEP-0198 §4) */
     uint32_t h_told, h_asked; /* last h told; in_count when the client last asked */
-    uint8_t *tickets;       /* ring over h+1..in_count: reports awaited; NULL: none ever was */
+    uint8_t *tickets;         /* ring over h+1..in_count: reports awaited; NULL: none ever was */
     uint32_t ticket_cap;
-    uint32_t out_count;     /* stanzas delivered; wraps */
+    uint32_t out_count;            /* stanzas delivered; wraps */
     uint32_t out_acked, out_asked; /* acknowledged (or written); out_count at the last <r/> */
-    struct queued *queue;   /* ring; NULL until needed */
+    struct queued *queue;          /* ring; NULL until needed */
     uint32_t queue_cap, queue_head, queue_len;
-    uint32_t queue_sent;    /* entries from here on came while hibernating */
-    struct list ack_node;   /* in worker.acks */
-    struct list end_node;   /* in worker.endings; why it ends: */
+    uint32_t queue_sent;  /* entries from here on came while hibernating */
+    struct list ack_node; /* in worker.acks */
+    struct list end_node; /* in worker.endings; why it ends: */
     uint8_t end_why;
-    struct stanza *presence;        /* last available presence */
-    struct directed *directed;      /* JIDs that got directed presence (im/presence.c) */
-    struct flush *flush;            /* delivery of offline messages under way (im/offline.c) */
-    struct timer timer;             /* end of hibernation */
-    uint8_t token[16];      /* resumption; bound to the account */
-    uint64_t since_us;      /* wall clock of the binding */
-    uint64_t active_us;     /* monotonic, last stanza from the client (XEP-0012) */
-    char peer[46];          /* numeric address of the client */
+    struct stanza *presence;   /* last available presence */
+    struct directed *directed; /* JIDs that got directed presence (im/presence.c) */
+    struct flush *flush;       /* delivery of offline messages under way (im/offline.c) */
+    struct timer timer;        /* end of hibernation */
+    uint8_t token[16];         /* resumption; bound to the account */
+    uint64_t since_us;         /* wall clock of the binding */
+    uint64_t active_us;        /* monotonic, last stanza from the client (XEP-0012) */
+    char peer[46];             /* numeric address of the client */
 };
 
 static inline slice session_jid(const struct session *s) { return s->jid; }
-static inline slice session_bare(const struct session *s) { return (slice){ s->jid.ptr, s->bare_len }; }
-static inline slice session_resource(const struct session *s) { return slice_from(s->jid, s->bare_len + 1u); }
+static inline slice session_bare(const struct session *s)
+{
+    return (slice){ s->jid.ptr, s->bare_len };
+}
+static inline slice session_resource(const struct session *s)
+{
+    return slice_from(s->jid, s->bare_len + 1u);
+}
 
-/* Delivers a stanza to this session; the caller keeps its reference. archive_id: the mailbox entry that
- * is settled when the client has it (0: none). delay_us: delay stamp (0: none). Ends no session:
- * one that overflows ends when the callback under way is over. */
+/* Delivers a stanza to this session; the caller keeps its reference. archive_id: the mailbox entry
+ * that is settled when the client has it (0: none). delay_us: delay stamp (0: none). Ends no
+ * session: one that overflows ends when the callback under way is over. */
 void session_deliver(struct session *s, struct stanza *st, uint64_t archive_id, uint64_t delay_us);
 /* The same for a shared stanza that is written with another `to` (presence fan-out); borrowed. */
 void session_deliver_to(struct session *s, struct stanza *st, slice to);
@@ -113,7 +121,8 @@ void session_priority_changed(struct session *s);
 /* Tickets: what the h of a session waits for. On any worker: finds the session's home. */
 void ticket_done(struct worker *w, struct origin o);
 
-/* What a stream says to the home of its session. `link` names the stream; see im/gate.h for answers. */
+/* What a stream says to the home of its session. `link` names the stream; see im/gate.h for
+ * answers. */
 enum up_kind {
     UP_STANZA,  /* st: with `from` stamped; the reference is taken over */
     UP_ACK,     /* num: h of the client's <a/> */
@@ -128,16 +137,17 @@ struct up {
     struct stanza *st;
 };
 void session_up(struct session *s, const struct up *up);
-/* From a stream (its id) whose session has its home elsewhere. Ignored if another stream has resumed it. */
+/* From a stream (its id) whose session has its home elsewhere. Ignored if another stream has
+ * resumed it. */
 void session_up_remote(struct worker *w, uint64_t stream, uint32_t node, uint64_t session,
                        const struct up *up);
 
 struct bind_request {
     struct link link;
     slice bare;
-    int64_t account_id;  /* as authenticated */
-    slice resource;      /* prepared; empty: the server chooses. For resumption: the token as sent */
-    uint32_t h;          /* resumption */
+    int64_t account_id; /* as authenticated */
+    slice resource;     /* prepared; empty: the server chooses. For resumption: the token as sent */
+    uint32_t h;         /* resumption */
     bool resume, secure;
     slice peer;
 };

@@ -1,5 +1,5 @@
-/* The inbound half of a session: what its client sends, and the tickets that its h waits for (design §6).
- * h is the longest prefix of handled stanzas; only this file advances it. */
+/* The inbound half of a session: what its client sends, and the tickets that its h waits for
+ * (design §6). h is the longest prefix of handled stanzas; only this file advances it. */
 #include "base/ensure.h"
 #include "base/mem.h"
 #include "im/account.h"
@@ -10,7 +10,10 @@
 #include "im/session_private.h"
 #include "im/worker.h"
 
-enum { UNFINISHED_MAX = 1024, UNFINISHED_LOW = 512 }; /* stanzas; above, its connection is not read */
+enum {
+    UNFINISHED_MAX = 1024,
+    UNFINISHED_LOW = 512
+}; /* stanzas; above, its connection is not read */
 
 static void send_acks(struct loop_defer *d)
 {
@@ -46,7 +49,10 @@ void session_asked(struct session *s)
     ack_later(s);
 }
 
-static uint8_t *ticket(const struct session *s, uint32_t n) { return &s->tickets[n & (s->ticket_cap - 1)]; }
+static uint8_t *ticket(const struct session *s, uint32_t n)
+{
+    return &s->tickets[n & (s->ticket_cap - 1)];
+}
 
 static void tickets_grow(struct session *s)
 {
@@ -119,14 +125,18 @@ static enum routed handle(struct session *s, struct stanza *st, struct origin o)
         return ROUTED;
     }
     if (s->account->worker->over_budget) {
-        route_error(s->account->worker, st, SE_RESOURCE_CONSTRAINT, SLICE("the server is short of memory"));
+        route_error(s->account->worker, st, SE_RESOURCE_CONSTRAINT,
+                    SLICE("the server is short of memory"));
         stanza_unref(&st);
         return ROUTED;
     }
     switch (st->kind) {
-    case STANZA_MESSAGE: return message_from_session(s, st, o);
-    case STANZA_PRESENCE: return presence_from_session(s, st, o);
-    default: return iq_from_session(s, st, o);
+    case STANZA_MESSAGE:
+        return message_from_session(s, st, o);
+    case STANZA_PRESENCE:
+        return presence_from_session(s, st, o);
+    default:
+        return iq_from_session(s, st, o);
     }
 }
 

@@ -9,7 +9,7 @@ extern struct setting session_conflict, session_max, sm_hibernate_time, sm_hiber
 
 struct session *session_create(struct account *a, slice resource); /* not attached yet */
 void session_end_later(struct session *s, enum session_end why);
-void session_free(struct session *s);                                    /* memory only */
+void session_free(struct session *s); /* memory only */
 void session_hibernate(struct session *s, uint64_t ms);
 void session_down(struct session *s, struct down *d);
 
@@ -22,9 +22,10 @@ void session_release(struct session *s, enum session_hold_bits why);
 
 /* session_queue.c: outbound */
 struct queued *session_queue_at(const struct session *s, uint32_t i); /* 0: the oldest */
-void session_queue_push(struct session *s, struct stanza *st, uint64_t archive_id, uint64_t delay_us);
-void session_queue_resend(struct session *s);   /* after resumption: all of it, in order */
-bool session_acked(struct session *s, uint32_t h);   /* false: h was never sent */
+void session_queue_push(struct session *s, struct stanza *st, uint64_t archive_id,
+                        uint64_t delay_us);
+void session_queue_resend(struct session *s);      /* after resumption: all of it, in order */
+bool session_acked(struct session *s, uint32_t h); /* false: h was never sent */
 void session_written(struct session *s, uint32_t count);
 
 /* session_input.c: inbound */

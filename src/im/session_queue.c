@@ -24,7 +24,8 @@ static void grow(struct session *s)
     s->queue_head = 0;
 }
 
-void session_queue_push(struct session *s, struct stanza *st, uint64_t archive_id, uint64_t delay_us)
+void session_queue_push(struct session *s, struct stanza *st, uint64_t archive_id,
+                        uint64_t delay_us)
 {
     if (s->queue_len == s->queue_cap)
         grow(s);
@@ -80,11 +81,13 @@ void session_written(struct session *s, uint32_t count)
 
 static void send_queued(struct session *s, const struct queued *q, bool delay)
 {
-    struct stanza_note note = { .archive_id = q->archive_id, .delay_us = delay ? q->at_us : 0,
+    struct stanza_note note = { .archive_id = q->archive_id,
+                                .delay_us = delay ? q->at_us : 0,
                                 .by = session_bare(s) };
     bool noted = q->archive_id != 0 || delay;
-    session_down(s, &(struct down){ .kind = DOWN_STANZA, .st = q->st, .num = q->seq,
-                                    .note = noted ? &note : NULL });
+    session_down(
+        s, &(struct down){
+               .kind = DOWN_STANZA, .st = q->st, .num = q->seq, .note = noted ? &note : NULL });
 }
 
 void session_queue_resend(struct session *s)
@@ -103,8 +106,8 @@ void session_queue_resend(struct session *s)
     }
 }
 
-/* While it hibernates, presence of one contact is kept once: its last. An entry that the client never
- * got leaves the queue, and the counts of those behind it close up. */
+/* While it hibernates, presence of one contact is kept once: its last. An entry that the client
+ * never got leaves the queue, and the counts of those behind it close up. */
 static void coalesce(struct session *s, const struct stanza *st)
 {
     if (st->kind != STANZA_PRESENCE || st->type > TYPE_UNAVAILABLE)
@@ -125,18 +128,21 @@ static void coalesce(struct session *s, const struct stanza *st)
     }
 }
 
-static void keep_hibernating(struct session *s, struct stanza *st, uint64_t archive_id, uint64_t delay_us)
+static void keep_hibernating(struct session *s, struct stanza *st, uint64_t archive_id,
+                             uint64_t delay_us)
 {
     coalesce(s, st);
     s->out_count++;
     session_queue_push(s, st, archive_id, delay_us);
     if (s->queue_len > setting_int(&sm_hibernate_buffer) && !s->account->worker->stopping)
-        session_end_later(s, END_EXPIRED); /* overflow ends resumability, not messages (design §6) */
+        session_end_later(s,
+                          END_EXPIRED); /* overflow ends resumability, not messages (design §6) */
 }
 
 static void send_live(struct session *s, struct stanza *st, const struct stanza_note *note)
 {
-    session_down(s, &(struct down){ .kind = DOWN_STANZA, .st = st, .num = s->out_count, .note = note });
+    session_down(
+        s, &(struct down){ .kind = DOWN_STANZA, .st = st, .num = s->out_count, .note = note });
     if (s->sm == 0)
         return;
     if (s->out_count - s->out_asked >= (uint32_t)setting_int(&sm_ack_every)) {
@@ -149,7 +155,9 @@ static void send_live(struct session *s, struct stanza *st, const struct stanza_
 
 void session_deliver(struct session *s, struct stanza *st, uint64_t archive_id, uint64_t delay_us)
 {
-    struct stanza_note note = { .archive_id = archive_id, .delay_us = delay_us, .by = session_bare(s) };
+    struct stanza_note note = { .archive_id = archive_id,
+                                .delay_us = delay_us,
+                                .by = session_bare(s) };
     ensure(s->state != SESSION_ENDED);
     if (s->state == SESSION_HIBERNATING) {
         keep_hibernating(s, st, archive_id, delay_us);

@@ -13,10 +13,12 @@
 
 static const struct store_migration migrations[] = {
     { 1,
-      "CREATE TABLE saved_session(owner INTEGER NOT NULL, jid TEXT NOT NULL, resource TEXT NOT NULL,"
+      "CREATE TABLE saved_session(owner INTEGER NOT NULL, jid TEXT NOT NULL, resource TEXT NOT "
+      "NULL,"
       " token BLOB NOT NULL, until_us INTEGER NOT NULL, counts BLOB NOT NULL, presence TEXT,"
       " PRIMARY KEY(owner, resource));"
-      "CREATE TABLE saved_stanza(owner INTEGER NOT NULL, resource TEXT NOT NULL, seq INTEGER NOT NULL,"
+      "CREATE TABLE saved_stanza(owner INTEGER NOT NULL, resource TEXT NOT NULL, seq INTEGER NOT "
+      "NULL,"
       " archive_id INTEGER NOT NULL, at_us INTEGER NOT NULL, delayed INTEGER NOT NULL,"
       " stanza TEXT NOT NULL, PRIMARY KEY(owner, resource, seq)) WITHOUT ROWID;",
       NULL },
@@ -63,11 +65,11 @@ static struct store_stmt drop_stanzas = {
     .params = "",
     .cols = "",
 };
-static struct store_stmt *const stmts[] = { &put_session, &put_stanza,    &get_sessions, &get_stanzas,
-                                            &drop_sessions, &drop_stanzas, NULL };
+static struct store_stmt *const stmts[] = { &put_session, &put_stanza,    &get_sessions,
+                                            &get_stanzas, &drop_sessions, &drop_stanzas,
+                                            NULL };
 
 const struct store_schema sessions_schema = { "session", migrations, stmts, NULL };
-
 
 /* The counts of a session as they are kept. */
 struct counts {
@@ -80,7 +82,8 @@ static void save(struct session *s)
 {
     struct account *a = s->account;
     struct store_batch *b = store_write(a->worker->store, account_lane(a));
-    uint64_t until = loop_wall_us(a->worker->loop) + (uint64_t)setting_int(&sm_hibernate_time) * 1000;
+    uint64_t until =
+        loop_wall_us(a->worker->loop) + (uint64_t)setting_int(&sm_hibernate_time) * 1000;
     struct counts counts;
     struct buf text;
 
@@ -105,8 +108,9 @@ static void save(struct session *s)
         const struct queued *q = session_queue_at(s, i);
         buf_clear(&text);
         stanza_store(&text, q->st);
-        STORE_ADD(b, &put_stanza, STORE_ANY_ROWS, SV_I(a->id), SV_T(session_resource(s)), SV_I(q->seq),
-                  SV_I(q->archive_id), SV_I(q->at_us), SV_I(q->delayed), SV_T(buf_slice(&text)));
+        STORE_ADD(b, &put_stanza, STORE_ANY_ROWS, SV_I(a->id), SV_T(session_resource(s)),
+                  SV_I(q->seq), SV_I(q->archive_id), SV_I(q->at_us), SV_I(q->delayed),
+                  SV_T(buf_slice(&text)));
     }
     buf_fini(&text);
     store_submit(b, a->worker->loop, 0, NULL, NULL);
@@ -134,8 +138,9 @@ void sessions_save(struct worker *w)
         log_info(&log_session, LOG_EV("sessions.saved"), LOG_I("count", count));
 }
 
-/* Restoring: one session after the other is read and given to its home; the rows are deleted when all are
- * done, so a crash in between repeats it. Everything is in one arena, which one thread uses at a time. */
+/* Restoring: one session after the other is read and given to its home; the rows are deleted when
+ * all are done, so a crash in between repeats it. Everything is in one arena, which one thread uses
+ * at a time. */
 
 struct saved_stanza {
     uint64_t archive_id, at_us;

@@ -1,10 +1,10 @@
-/* sessions_saved: sessions that may resume are written at an orderly end and read at the next start, so that
- * a planned restart costs a client nothing but a resumption (XEP-0198 §5). */
+/* sessions_saved: sessions that may resume are written at an orderly end and read at the next
+ * start, so that a planned restart costs a client nothing but a resumption (XEP-0198 §5). */
 #pragma once
 #include "store/store.h"
 
 struct worker;
 
-void sessions_save(struct worker *w);                 /* on its thread, streams are closed already */
+void sessions_save(struct worker *w); /* on its thread, streams are closed already */
 void sessions_restore(struct worker *w, void *unused); /* on worker 0 of the new start */
 extern const struct store_schema sessions_schema;

@@ -363,8 +363,8 @@ static void list_account(struct worker *w, void *arg)
     struct task *t = arg;
     const struct account *a = account_find(w, t->jid);
     if (a != NULL) {
-        LIST_EACH(it, &a->sessions)
-        add_session(t->call, CONTAINER_OF(it, struct session, node));
+        LIST_EACH (it, &a->sessions)
+            add_session(t->call, CONTAINER_OF(it, struct session, node));
     }
     command_done(t->call, "%s", "");
 }

@@ -1,4 +1,5 @@
-/* worker: all of `im` on one loop: accounts and sessions whose home it is. Confined to its thread. */
+/* worker: all of `im` on one loop: accounts and sessions whose home it is. Confined to its thread.
+ */
 #pragma once
 #include "auth/credentials.h"
 #include "base/list.h"
@@ -21,23 +22,23 @@ struct worker {
     struct mesh_port *port;
     struct store *store;
     struct work_pool *work;
-    struct auth auth;            /* the same store, helpers and loop for auth/ */
-    void *gate;                  /* of the gate on this worker */
-    struct xml_work *xml;        /* scratch of the readers on this worker */
-    struct map accounts;         /* struct account by bare JID */
-    struct map sessions;         /* struct session by id (8 bytes) */
-    struct map streams;          /* of the gate: by stream id; for streams whose session lives elsewhere */
-    uint64_t next_id;            /* ids of sessions and streams: counter << 16 | index */
-    struct list idle;            /* accounts without sessions, longest idle first */
+    struct auth auth;     /* the same store, helpers and loop for auth/ */
+    void *gate;           /* of the gate on this worker */
+    struct xml_work *xml; /* scratch of the readers on this worker */
+    struct map accounts;  /* struct account by bare JID */
+    struct map sessions;  /* struct session by id (8 bytes) */
+    struct map streams;   /* of the gate: by stream id; for streams whose session lives elsewhere */
+    uint64_t next_id;     /* ids of sessions and streams: counter << 16 | index */
+    struct list idle;     /* accounts without sessions, longest idle first */
     uint32_t idle_count;
-    struct timer sweep;          /* unloads idle accounts; not set while there are none */
-    struct list acks;            /* sessions that owe an <a/> at the end of the tick */
+    struct timer sweep; /* unloads idle accounts; not set while there are none */
+    struct list acks;   /* sessions that owe an <a/> at the end of the tick */
     struct loop_defer ack_defer;
-    struct list endings;         /* sessions that end when the delivery under way is over */
+    struct list endings; /* sessions that end when the delivery under way is over */
     struct loop_defer end_defer;
-    bool pressure;               /* an outbox of the mesh is not empty: connections do not read */
+    bool pressure; /* an outbox of the mesh is not empty: connections do not read */
     bool stopping;
-    bool over_budget;            /* see im/budget.h */
+    bool over_budget; /* see im/budget.h */
     uint16_t budget_calls;
 };
 

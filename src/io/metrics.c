@@ -28,6 +28,6 @@ struct metric io_output_bytes = { .name = "muster_io_output_bytes",
                                   .help = "Buffers with output that is not written yet." };
 
 struct metric *const io_metrics[] = {
-    &io_accepted,  &io_accept_pauses,  &io_closed,       &io_bytes_in,
-    &io_bytes_out, &io_tls_handshakes, &io_tls_failures, &io_output_bytes, NULL,
+    &io_accepted,       &io_accept_pauses, &io_closed,       &io_bytes_in, &io_bytes_out,
+    &io_tls_handshakes, &io_tls_failures,  &io_output_bytes, NULL,
 };

@@ -205,11 +205,20 @@ static enum err read_attrs(struct parts *p, const struct stanza_source *src, str
             if (src->from.ptr == NULL)
                 e = read_address(value, tmp, &p->from);
             break;
-        case ATTR_ID: p->id = xml_unescape_attr(value, tmp); break;
-        case ATTR_TYPE: type = xml_unescape_attr(value, tmp); break;
-        case ATTR_LANG: p->lang = value; break;
-        case ATTR_XMLNS: break;
-        case ATTR_OTHER: p->other_len += a->whole.len + 1; break;
+        case ATTR_ID:
+            p->id = xml_unescape_attr(value, tmp);
+            break;
+        case ATTR_TYPE:
+            type = xml_unescape_attr(value, tmp);
+            break;
+        case ATTR_LANG:
+            p->lang = value;
+            break;
+        case ATTR_XMLNS:
+            break;
+        case ATTR_OTHER:
+            p->other_len += a->whole.len + 1;
+            break;
         }
         if (e != OK)
             return e;
@@ -352,9 +361,13 @@ struct stanza *stanza_make(enum stanza_kind kind, enum stanza_type type, slice f
 /* A copy with other addresses and without the children whose bit is set in `drop`. */
 static struct stanza *copy_without(const struct stanza *s, slice from, slice to, uint64_t drop)
 {
-    struct parts p = { .kind = (enum stanza_kind)s->kind, .type = (enum stanza_type)s->type,
-                       .to = to, .from = from, .id = stanza_id(s),
-                       .lang = { s->lang, s->lang_len }, .other_len = s->other_len,
+    struct parts p = { .kind = (enum stanza_kind)s->kind,
+                       .type = (enum stanza_type)s->type,
+                       .to = to,
+                       .from = from,
+                       .id = stanza_id(s),
+                       .lang = { s->lang, s->lang_len },
+                       .other_len = s->other_len,
                        .content_len = s->content_len };
     char *other, *at;
 
@@ -430,15 +443,32 @@ static char *put_escaped(char *at, slice s)
 {
     for (size_t i = 0; i < s.len; i++) {
         switch (s.ptr[i]) {
-        case '&': at = PUT_LIT(at, "&amp;"); break;
-        case '<': at = PUT_LIT(at, "&lt;"); break;
-        case '>': at = PUT_LIT(at, "&gt;"); break;
-        case '\'': at = PUT_LIT(at, "&apos;"); break;
-        case '"': at = PUT_LIT(at, "&quot;"); break;
-        case '\t': at = PUT_LIT(at, "&#9;"); break;
-        case '\n': at = PUT_LIT(at, "&#10;"); break;
-        case '\r': at = PUT_LIT(at, "&#13;"); break;
-        default: *at++ = s.ptr[i];
+        case '&':
+            at = PUT_LIT(at, "&amp;");
+            break;
+        case '<':
+            at = PUT_LIT(at, "&lt;");
+            break;
+        case '>':
+            at = PUT_LIT(at, "&gt;");
+            break;
+        case '\'':
+            at = PUT_LIT(at, "&apos;");
+            break;
+        case '"':
+            at = PUT_LIT(at, "&quot;");
+            break;
+        case '\t':
+            at = PUT_LIT(at, "&#9;");
+            break;
+        case '\n':
+            at = PUT_LIT(at, "&#10;");
+            break;
+        case '\r':
+            at = PUT_LIT(at, "&#13;");
+            break;
+        default:
+            *at++ = s.ptr[i];
         }
     }
     return at;
@@ -525,7 +555,8 @@ void stanza_store(struct buf *out, const struct stanza *s)
 
 static bool child_elem(const struct stanza *s, unsigned i, struct elem *out)
 {
-    return elem_parse(out, (slice){ s->content + s->child[i].at, s->child[i].len }, SLICE(NS_CLIENT));
+    return elem_parse(out, (slice){ s->content + s->child[i].at, s->child[i].len },
+                      SLICE(NS_CLIENT));
 }
 
 bool stanza_child(const struct stanza *s, enum known_child known, struct elem *out)
@@ -549,7 +580,8 @@ slice stanza_child_text(const struct stanza *s, enum known_child known, struct a
     return elem_text(&e, tmp);
 }
 
-struct stanza *stanza_without(struct stanza *s, uint32_t known, stanza_child_fn *unwanted, void *arg)
+struct stanza *stanza_without(struct stanza *s, uint32_t known, stanza_child_fn *unwanted,
+                              void *arg)
 {
     uint64_t drop = 0;
     if (!stanza_has(s, known))

@@ -1,6 +1,7 @@
 /* stanza: one message, presence or IQ as one reference-counted block: root fields, ranges of the
- * level-1 children, and the payload text in content-namespace form (design §5). Immutable once routed,
- * so it may be shared by sessions and sent to other workers. Limits: those of the reader. Pure.
+ * level-1 children, and the payload text in content-namespace form (design §5). Immutable once
+ * routed, so it may be shared by sessions and sent to other workers. Limits: those of the reader.
+ * Pure.
  *
  * Addresses are kept prepared and unescaped; everything else as it came. */
 #pragma once
@@ -20,29 +21,50 @@ struct xml_work;
 
 /* Level-1 children that rules ask for. A bit set: 1u << KNOWN_BODY. */
 enum known_child {
-    KNOWN_NONE, KNOWN_BODY, KNOWN_SUBJECT, KNOWN_THREAD, KNOWN_SHOW, KNOWN_STATUS, KNOWN_PRIORITY,
-    KNOWN_ERROR, KNOWN_NO_STORE, KNOWN_NO_PERMANENT_STORE, KNOWN_NO_COPY, KNOWN_STORE,
-    KNOWN_STANZA_ID, KNOWN_ORIGIN_ID, KNOWN_DELAY, KNOWN_MUC_USER, KNOWN_RECEIPT_REQUEST,
-    KNOWN_RECEIPT, KNOWN_CHAT_STATE, KNOWN_MARKABLE, KNOWN_MARKER, KNOWN_OOB, KNOWN_ENCRYPTED,
-    KNOWN_CAPS, KNOWN_DATA_FORM, KNOWN_PAYLOAD /* any other child */
+    KNOWN_NONE,
+    KNOWN_BODY,
+    KNOWN_SUBJECT,
+    KNOWN_THREAD,
+    KNOWN_SHOW,
+    KNOWN_STATUS,
+    KNOWN_PRIORITY,
+    KNOWN_ERROR,
+    KNOWN_NO_STORE,
+    KNOWN_NO_PERMANENT_STORE,
+    KNOWN_NO_COPY,
+    KNOWN_STORE,
+    KNOWN_STANZA_ID,
+    KNOWN_ORIGIN_ID,
+    KNOWN_DELAY,
+    KNOWN_MUC_USER,
+    KNOWN_RECEIPT_REQUEST,
+    KNOWN_RECEIPT,
+    KNOWN_CHAT_STATE,
+    KNOWN_MARKABLE,
+    KNOWN_MARKER,
+    KNOWN_OOB,
+    KNOWN_ENCRYPTED,
+    KNOWN_CAPS,
+    KNOWN_DATA_FORM,
+    KNOWN_PAYLOAD /* any other child */
 };
 extern struct metric stanza_bytes; /* a gauge; the sum of `bytes` of all blocks */
 
 #define KNOWN(x) (1u << KNOWN_##x)
 
 struct stanza_child {
-    uint32_t at, len;  /* in the content */
-    uint32_t known;    /* enum known_child */
+    uint32_t at, len; /* in the content */
+    uint32_t known;   /* enum known_child */
 };
 
 struct stanza {
     _Atomic uint32_t refs;
-    uint8_t kind, type;      /* enum stanza_kind, enum stanza_type */
-    uint8_t escape;          /* bit 0: to, 1: from, 2: id need XML escaping on output */
+    uint8_t kind, type; /* enum stanza_kind, enum stanza_type */
+    uint8_t escape;     /* bit 0: to, 1: from, 2: id need XML escaping on output */
     uint8_t child_count;
-    bool bad_to;             /* `to` was not a JID and is left out: to be answered with jid-malformed */
-    uint32_t bytes;          /* of this block */
-    uint32_t known;          /* set of KNOWN bits of the children */
+    bool bad_to;    /* `to` was not a JID and is left out: to be answered with jid-malformed */
+    uint32_t bytes; /* of this block */
+    uint32_t known; /* set of KNOWN bits of the children */
     uint32_t id_len, lang_len, other_len, content_len;
     uint16_t to_len, to_bare_len, from_len, from_bare_len; /* bare_len: up to the '/' */
     const char *to, *from, *id, *lang, *other, *content;   /* in this block */
@@ -51,11 +73,23 @@ struct stanza {
 
 static inline slice stanza_to(const struct stanza *s) { return (slice){ s->to, s->to_len }; }
 static inline slice stanza_from(const struct stanza *s) { return (slice){ s->from, s->from_len }; }
-static inline slice stanza_to_bare(const struct stanza *s) { return (slice){ s->to, s->to_bare_len }; }
-static inline slice stanza_from_bare(const struct stanza *s) { return (slice){ s->from, s->from_bare_len }; }
+static inline slice stanza_to_bare(const struct stanza *s)
+{
+    return (slice){ s->to, s->to_bare_len };
+}
+static inline slice stanza_from_bare(const struct stanza *s)
+{
+    return (slice){ s->from, s->from_bare_len };
+}
 static inline slice stanza_id(const struct stanza *s) { return (slice){ s->id, s->id_len }; }
-static inline slice stanza_content(const struct stanza *s) { return (slice){ s->content, s->content_len }; }
-static inline bool stanza_has(const struct stanza *s, uint32_t known) { return (s->known & known) != 0; }
+static inline slice stanza_content(const struct stanza *s)
+{
+    return (slice){ s->content, s->content_len };
+}
+static inline bool stanza_has(const struct stanza *s, uint32_t known)
+{
+    return (s->known & known) != 0;
+}
 static inline bool stanza_to_is_bare(const struct stanza *s) { return s->to_len == s->to_bare_len; }
 
 static inline struct stanza *stanza_ref(struct stanza *s)
@@ -78,34 +112,38 @@ static inline void stanza_unref(struct stanza **ps) /* NULL is fine */
 
 /* What makes a stanza of a unit that xml_read has just accepted. */
 struct stanza_source {
-    slice unit;                   /* the bytes that `work` describes */
+    slice unit; /* the bytes that `work` describes */
     const struct xml_work *work;
-    slice from;                   /* replaces the attribute; prepared; ptr NULL: take the attribute */
-    slice default_to;             /* where `to` of a message or IQ is absent: prepared; ptr NULL: stays so */
-    slice lang;                   /* of the stream, stamped where xml:lang is absent (RFC 6120 §8.1.5) */
+    slice from;       /* replaces the attribute; prepared; ptr NULL: take the attribute */
+    slice default_to; /* where `to` of a message or IQ is absent: prepared; ptr NULL: stays so */
+    slice lang;       /* of the stream, stamped where xml:lang is absent (RFC 6120 §8.1.5) */
     const struct xml_reader *reader; /* of the stream, for its prefixes; NULL: none */
 };
-/* A `to` that is not a JID sets bad_to. E_SYNTAX: `from` is not a JID. E_UNSUPPORTED: the root is not
- * message, presence or iq of the content namespace. */
-NODISCARD enum err stanza_read(struct stanza **out, const struct stanza_source *src, struct arena *tmp);
+/* A `to` that is not a JID sets bad_to. E_SYNTAX: `from` is not a JID. E_UNSUPPORTED: the root is
+ * not message, presence or iq of the content namespace. */
+NODISCARD enum err stanza_read(struct stanza **out, const struct stanza_source *src,
+                               struct arena *tmp);
 /* From text as written by stanza_store(). E_CORRUPT: damaged. */
-NODISCARD enum err stanza_load(struct stanza **out, slice text, struct xml_work *work, struct arena *tmp);
+NODISCARD enum err stanza_load(struct stanza **out, slice text, struct xml_work *work,
+                               struct arena *tmp);
 
 /* Stanzas of our own. Any slice may be empty; content is XML text. */
-struct stanza *stanza_make(enum stanza_kind kind, enum stanza_type type, slice from, slice to, slice id,
-                           slice content);
+struct stanza *stanza_make(enum stanza_kind kind, enum stanza_type type, slice from, slice to,
+                           slice id, slice content);
 /* A copy with other addresses (ptr NULL: kept). */
 struct stanza *stanza_readdress(const struct stanza *s, slice from, slice to);
 /* The error reply (RFC 6120 §8.3.1), from and to exchanged; the payload of an IQ is not repeated.
- * NULL where none may be sent: s is itself an error, an IQ result, or presence that is not answered. */
+ * NULL where none may be sent: s is itself an error, an IQ result, or presence that is not
+ * answered. */
 struct stanza *stanza_make_error(const struct stanza *s, enum stanza_error e, slice text);
 
-/* What is written behind a stanza's own children, and which of them are left out, in one delivery. */
+/* What is written behind a stanza's own children, and which of them are left out, in one delivery.
+ */
 struct stanza_note {
     uint64_t archive_id; /* XEP-0359 stanza-id by the addressee's bare JID; 0: none */
     uint64_t delay_us;   /* XEP-0203 delay stamp, wall clock; 0: none */
-    slice by;            /* bare JID of the addressee: `by` of stanza-id; its domain is the delay's `from` */
-    slice to;            /* written instead of the stanza's own `to`; ptr NULL: not replaced */
+    slice by; /* bare JID of the addressee: `by` of stanza-id; its domain is the delay's `from` */
+    slice to; /* written instead of the stanza's own `to`; ptr NULL: not replaced */
 };
 /* Writes for a client stream; room for stanza_write_max() bytes is the caller's. Forged stanza-ids
  * `by` the same JID were dropped at input, so appending is enough. */
@@ -120,7 +158,8 @@ bool stanza_child(const struct stanza *s, enum known_child known, struct elem *o
 bool stanza_payload(const struct stanza *s, struct elem *out);
 /* Text of a known child, entities resolved; empty if absent. */
 slice stanza_child_text(const struct stanza *s, enum known_child known, struct arena *tmp);
-/* Leaves out children of the kinds in `known` (KNOWN bits) that are unwanted; the same stanza if there are none,
- * else a copy. Takes over the reference. */
+/* Leaves out children of the kinds in `known` (KNOWN bits) that are unwanted; the same stanza if
+ * there are none, else a copy. Takes over the reference. */
 typedef bool stanza_child_fn(enum known_child known, const struct elem *e, void *arg);
-struct stanza *stanza_without(struct stanza *s, uint32_t known, stanza_child_fn *unwanted, void *arg);
+struct stanza *stanza_without(struct stanza *s, uint32_t known, stanza_child_fn *unwanted,
+                              void *arg);
