@@ -3,12 +3,13 @@
 
 # install_packages KIND...: Debian packages; asks the network only when one is missing.
 install_packages() {
-    local wanted missing=() name sudo=
-    wanted=$(awk -v kinds=" $* " '/^[^#]/ && index(kinds, " " $1 " ") { print $2 }' tools/packages)
-    for name in $wanted; do
+    local wanted missing=() name tool sudo=
+    wanted=$(awk -v kinds=" $* " '/^[^#]/ && index(kinds, " " $1 " ") { print $2, $3 }' tools/packages)
+    while read -r name tool; do
+        [ -n "$tool" ] && command -v "$tool" > /dev/null && continue
         dpkg-query -W -f '${db:Status-Abbrev}' "$name" 2>/dev/null | grep -q '^ii' ||
             missing+=("$name")
-    done
+    done <<< "$wanted"
     [ "${#missing[@]}" -eq 0 ] && return 0
     [ "$(id -u)" -eq 0 ] || sudo=sudo
     echo "installing ${missing[*]}"

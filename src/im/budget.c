@@ -16,7 +16,7 @@ struct setting node_memory = {
     .allow_none = true,
     .doc =
         "Memory that stanzas in queues and output to clients may take. Above it stanzas of clients "
-        "are refused with resource-constraint until half an eighth of it is free again.",
+        "are refused with resource-constraint until a sixteenth of it is free again.",
 };
 struct alarm node_memory_alarm = {
     .name = "node.memory",
@@ -28,6 +28,21 @@ struct alarm node_memory_alarm = {
 
 enum { LOOK_EVERY = 256, LOOK_EVERY_OVER = 16 };
 
+/* The alarm is the process's: raised by the first worker that is over, cleared by the last. */
+static void tell(int change, int64_t used, int64_t limit)
+{
+    static _Atomic int workers_over;
+    int before = atomic_fetch_add(&workers_over, change);
+    if (before == 0) {
+        char text[96];
+        int n =
+            snprintf(text, sizeof text, "%lld bytes of %lld", (long long)used, (long long)limit);
+        alarm_raise(&node_memory_alarm, (slice){ text, (size_t)n });
+    } else if (before == 1 && change < 0) {
+        alarm_clear(&node_memory_alarm);
+    }
+}
+
 bool budget_exceeded(struct worker *w)
 {
     if (++w->budget_calls < (w->over_budget ? LOOK_EVERY_OVER : LOOK_EVERY))
@@ -36,14 +51,8 @@ bool budget_exceeded(struct worker *w)
     int64_t limit = setting_int(&node_memory),
             used = metric_read(&stanza_bytes) + metric_read(&io_output_bytes);
     bool over = used > (w->over_budget ? limit - limit / 16 : limit);
-    if (over && !w->over_budget) {
-        char text[96];
-        int n =
-            snprintf(text, sizeof text, "%lld bytes of %lld", (long long)used, (long long)limit);
-        alarm_raise(&node_memory_alarm, (slice){ text, (size_t)n });
-    } else if (!over && w->over_budget) {
-        alarm_clear(&node_memory_alarm);
-    }
+    if (over != w->over_budget)
+        tell(over ? 1 : -1, used, limit);
     w->over_budget = over;
     return over;
 }

@@ -93,7 +93,7 @@ static void deliver_bind(struct frame *f, struct worker *w)
 struct down_wire { /* numbers that do not fit into the frame's own, before the text in str[1] */
     uint64_t archive_id, delay_us, session;
     uint32_t num;
-    uint8_t kind, error, end, known, has_note, has_to;
+    uint8_t kind, error, end, has_note, has_to;
 };
 
 void frame_send_down(struct worker *w, const struct link *link, const struct down *d)
@@ -102,8 +102,7 @@ void frame_send_down(struct worker *w, const struct link *link, const struct dow
                               .num = d->num,
                               .kind = (uint8_t)d->kind,
                               .error = (uint8_t)d->error,
-                              .end = (uint8_t)d->end,
-                              .known = d->known };
+                              .end = (uint8_t)d->end };
     slice text = d->text;
     if (d->note != NULL) {
         wire.has_note = 1;
@@ -160,7 +159,6 @@ static void deliver_down(struct frame *f, struct worker *w)
                                                     .text = f->str[1],
                                                     .error = wire.error,
                                                     .end = wire.end,
-                                                    .known = wire.known,
                                                     .session = wire.session });
     } else {
         stream_is_gone(w, f, &wire);

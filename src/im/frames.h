@@ -5,16 +5,14 @@
 #include "io/mesh.h"
 
 enum frame_kind {
-    FRAME_ROUTE,  /* obj: stanza; num: origin session, node<<32|count, archive id, sender id; flags:
-                     1 = ticket */
+    FRAME_ROUTE,  /* obj: stanza; num: origin session, node<<32|count, archive id, sender id */
     FRAME_TICKET, /* num: origin session, count */
     FRAME_UP,     /* obj: stanza or NULL; num: session id, kind, number, stream id */
-    FRAME_BIND,   /* str: bare, resource; num: stream id, account id, h | resume | secure; then peer
-                     text */
-    FRAME_DOWN,   /* obj: stanza or NULL; see frames.c */
-    FRAME_FAN, /* presence or probe to many: obj: stanza; str[1]: packed bare JIDs; flags: enum fan
-                */
-    FRAME_ARRIVE,  /* obj: connection; this process only */
+    FRAME_BIND,   /* str: bare, peer LF resource; num: stream id, account id, h, node of the stream;
+                     flags: resume, secure */
+    FRAME_DOWN,   /* obj: stanza or NULL; num: stream id; str: struct down_wire of frames.c, text */
+    FRAME_FAN,    /* presence or probe to many: obj: stanza; str[1]: packed bare JIDs */
+    FRAME_ARRIVE, /* obj: connection; this process only */
     FRAME_SETTLED, /* str: sender, recipient; num: axis, verb of a subscription stanza that is
                       committed */
     FRAME_KINDS

@@ -17,7 +17,7 @@ enum down_kind {
     DOWN_REQUEST,     /* ask for an acknowledgement */
     DOWN_ENABLED,     /* text: resumption id, empty: not resumable; num: seconds */
     DOWN_RESUMED,     /* text: full JID; num: h; session, local. Stanzas to repeat follow */
-    DOWN_NOT_RESUMED, /* error; num: h if known (known = true) */
+    DOWN_NOT_RESUMED, /* error */
     DOWN_HOLD,        /* stop reading: too many unfinished stanzas */
     DOWN_RELEASE,
     DOWN_CLOSE /* end: why; text: XML to put into the stream error, or empty */
@@ -30,7 +30,6 @@ struct down {
     slice text;
     enum stanza_error error;
     enum session_end end;
-    bool known;
     uint64_t session;      /* id */
     struct session *local; /* NULL: its home is another worker */
 };

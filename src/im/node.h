@@ -76,5 +76,5 @@ unsigned node_home(const struct node *n, slice bare, uint32_t *node);
 struct worker *node_worker(struct node *n, unsigned index);
 typedef void tour_fn(struct worker *w, void *arg);
 void node_tour(struct worker *from, tour_fn *each, tour_fn *done, void *arg);
-/* Runs fn on the home worker of a local bare JID. From any thread. */
+/* Runs fn on a worker, soon. From any thread. */
 void node_call(struct node *n, unsigned worker, tour_fn *fn, void *arg);

@@ -11,8 +11,6 @@ static slice domain_of(slice bare)
     return at == NULL ? bare : slice_from(bare, (size_t)(at - bare.ptr) + 1);
 }
 
-enum { ROUTE_WANTS_TICKET = 1 };
-
 /* What the sender's home knows of a message. */
 struct entry_of {
     uint64_t archive_id;

@@ -5,7 +5,8 @@
  * States: ATTACHED (a stream carries it) -> HIBERNATING (the stream was lost, resumable, until
  * sm.hibernate-time) -> ATTACHED again by resumption, or ENDED. Without stream management a lost
  * stream ends it at once. Invariants: queue entries have rising `seq`; h ≤ in_count; an entry
- * leaves the queue only by acknowledgement, by being written (no stream management), or at the end.
+ * leaves the queue only by acknowledgement, by being written (no stream management), or at the end;
+ * while hibernating an older presence also gives way to a newer one of the same contact.
  */
 #pragma once
 #include "base/list.h"
