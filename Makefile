@@ -98,7 +98,7 @@ install: all
 	install -D -m 755 $(B)/musterctl $(DESTDIR)$(PREFIX)/bin/musterctl
 	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(UNITS)
 	$(B)/musterctl completion bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/musterctl
-	sed 's|@PREFIX@|$(PREFIX)|' packaging/muster.service >$(DESTDIR)$(UNITS)/muster.service
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|/etc/muster|$(SYSCONF)/muster|' packaging/muster.service >$(DESTDIR)$(UNITS)/muster.service
 	install -D -m 644 packaging/muster.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/muster.conf
 	test -e $(DESTDIR)$(SYSCONF)/muster/muster.yaml || \
 	    install -D -m 644 packaging/muster.yaml $(DESTDIR)$(SYSCONF)/muster/muster.yaml
