@@ -6,6 +6,7 @@
 #include "im/feature.h"
 #include "im/server.h"
 #include "im/sessions_saved.h"
+#include "xmpp/ns.h"
 
 static struct setting *const message_settings[] = { &im_durable_ack, &mailbox_unsettled_max,
                                                     &node_memory, NULL };
@@ -13,6 +14,8 @@ static struct alarm *const message_alarms[] = { &node_memory_alarm, NULL };
 
 const struct feature message_feature = {
     .name = "message",
+    .disco = (const char *const[]){ NS_OFFLINE_MSG, NULL }, /* XEP-0160 §4 */
+    .disco_account = (const char *const[]){ NS_SID, NULL }, /* XEP-0359 §6 */
     .schema = &archive_schema,
     .settings = message_settings,
     .metrics = message_metrics,
