@@ -132,15 +132,20 @@ static bool is_declaration(slice name, slice *prefix)
     return true;
 }
 
-static slice own_declaration(const struct elem *e, slice prefix)
+static slice declaration_in(slice attrs, slice prefix)
 {
     struct attr attr;
     slice declared;
-    for (const char *p = attrs_of(e); take_attr(&p, end_of(e->start_tag), &attr);) {
+    for (const char *p = attrs.ptr; take_attr(&p, end_of(attrs), &attr);) {
         if (is_declaration(attr.name, &declared) && slice_eq(declared, prefix))
             return attr.value;
     }
     return (slice){ NULL, 0 };
+}
+
+static slice own_declaration(const struct elem *e, slice prefix)
+{
+    return declaration_in(between(attrs_of(e), end_of(e->start_tag)), prefix);
 }
 
 /* The raw name that the prefix is bound to at `e`; ptr NULL: it is not declared. */
@@ -155,11 +160,13 @@ static slice resolve(const struct elem *e, slice prefix)
         if (e->parent == NULL)
             break;
     }
-    return prefix.len > 0 ? (slice){ NULL, 0 }
-                          : (slice){ e->ns.len > 0 ? e->ns.ptr : "", e->ns.len };
+    if (prefix.len > 0)
+        return e->outer.len > 0 ? declaration_in(e->outer, prefix) : (slice){ NULL, 0 };
+    return (slice){ e->ns.len > 0 ? e->ns.ptr : "", e->ns.len };
 }
 
-static bool parse_at(struct elem *out, const struct elem *parent, slice ns, slice text)
+/* `e` has what is inherited. */
+static bool parse_at(struct elem *out, struct elem e, slice text)
 {
     const char *p = text.ptr, *end = end_of(text);
     if (!begins_element(p, end))
@@ -168,7 +175,7 @@ static bool parse_at(struct elem *out, const struct elem *parent, slice ns, slic
     if (behind == NULL)
         return false;
 
-    struct elem e = { .parent = parent, .ns = ns, .start_tag = between(p, behind) };
+    e.start_tag = between(p, behind);
     e.content = between(behind, behind);
     if (behind[-2] != '/') {
         const char *close = content_end(behind, end);
@@ -192,10 +199,16 @@ static bool parse_at(struct elem *out, const struct elem *parent, slice ns, slic
     return e.ns_uri.ptr != NULL;
 }
 
-bool elem_parse(struct elem *out, slice text, slice default_ns)
+bool elem_parse_within(struct elem *out, slice text, slice default_ns, slice outer)
 {
     const char *p = xml_skip_white(text.ptr, end_of(text));
-    return parse_at(out, NULL, default_ns, between(p, end_of(text)));
+    struct elem top = { .ns = default_ns, .outer = outer };
+    return parse_at(out, top, between(p, end_of(text)));
+}
+
+bool elem_parse(struct elem *out, slice text, slice default_ns)
+{
+    return elem_parse_within(out, text, default_ns, (slice){ NULL, 0 });
 }
 
 /* The first element of the parent's content that begins at or behind p. */
@@ -205,7 +218,8 @@ static bool find_element(struct elem *out, const struct elem *parent, const char
     slice inside;
     while ((p = find(p, end, '<')) != NULL) {
         if (!cdata_at(p, end, &inside, &p))
-            return parse_at(out, parent, parent->ns, between(p, end));
+            return parse_at(out, (struct elem){ .parent = parent, .ns = parent->ns },
+                            between(p, end));
     }
     return false;
 }
@@ -301,7 +315,7 @@ slice elem_text(const struct elem *e, struct arena *tmp)
             continue;
         }
         struct elem child;
-        if (!parse_at(&child, e, e->ns, between(markup, end)))
+        if (!parse_at(&child, (struct elem){ .parent = e, .ns = e->ns }, between(markup, end)))
             return between(out, to);
         p = end_of(child.whole);
     }
@@ -389,20 +403,32 @@ static bool mentions(slice text, slice prefix)
     return false;
 }
 
+/* Those of the attributes around `e` that declare a prefix for it. */
+static void write_inherited(struct buf *out, const struct elem *e, slice attrs)
+{
+    struct attr attr;
+    slice prefix;
+    for (const char *p = attrs.ptr; take_attr(&p, end_of(attrs), &attr);) {
+        if (!is_declaration(attr.name, &prefix) || prefix.len == 0)
+            continue;
+        if (resolve(e, prefix).ptr == attr.value.ptr && mentions(e->whole, prefix))
+            write_declaration(out, prefix, attr.value);
+    }
+}
+
 void elem_extract(const struct elem *e, struct buf *out)
 {
     const char *insert = attrs_of(e);
     buf_add(out, between(e->whole.ptr, insert));
     if (own_declaration(e, SLICE("")).ptr == NULL)
         write_declaration(out, SLICE(""), resolve(e, SLICE("")));
-    for (const struct elem *up = e->parent; up != NULL; up = up->parent) {
-        struct attr attr;
-        slice prefix;
-        for (const char *p = attrs_of(up); take_attr(&p, end_of(up->start_tag), &attr);) {
-            if (!is_declaration(attr.name, &prefix) || prefix.len == 0)
-                continue;
-            if (resolve(e, prefix).ptr == attr.value.ptr && mentions(e->whole, prefix))
-                write_declaration(out, prefix, attr.value);
+    for (const struct elem *up = e;; up = up->parent) {
+        if (up != e)
+            write_inherited(out, e, between(attrs_of(up), end_of(up->start_tag)));
+        if (up->parent == NULL) {
+            if (up->outer.len > 0)
+                write_inherited(out, e, up->outer);
+            break;
         }
     }
     buf_add(out, between(insert, end_of(e->whole)));

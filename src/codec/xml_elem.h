@@ -12,6 +12,7 @@ struct buf;
 struct elem {
     const struct elem *parent; /* NULL at the top */
     slice ns;                  /* default_ns in force outside, at the top */
+    slice outer;               /* at the top: attributes whose declarations are in force outside */
     slice whole, start_tag, content;
     slice name;   /* local name */
     slice ns_uri; /* resolved, raw (namespace names with entities are not resolved) */
@@ -19,6 +20,8 @@ struct elem {
 
 /* Parses the element that begins `text` (white space before it is skipped). false: none there. */
 bool elem_parse(struct elem *out, slice text, slice default_ns);
+/* The same for an element that was cut out of one with these attributes (text of a start tag). */
+bool elem_parse_within(struct elem *out, slice text, slice default_ns, slice outer);
 bool elem_first(const struct elem *parent, struct elem *out); /* first child element */
 bool elem_next(const struct elem *current, struct elem *out); /* next sibling; out may be current */
 bool elem_child(const struct elem *parent, const char *name, const char *ns, struct elem *out);

@@ -88,6 +88,16 @@ static char *lay(char *at, const char **field, slice s)
     return at + s.len;
 }
 
+/* White space given as references would be normalised to spaces by the next reader (XML 1.0 §3.3.3);
+ * addresses have none. */
+static bool id_needs_escape(slice id)
+{
+    for (size_t i = 0; i < id.len; i++)
+        if (id.ptr[i] == '\t' || id.ptr[i] == '\n' || id.ptr[i] == '\r')
+            return true;
+    return xml_needs_escape(id);
+}
+
 /* Everything but `other` and `content`, whose room is there to be filled by the caller. */
 static struct stanza *lay_out(const struct parts *p, char **other, char **content)
 {
@@ -103,7 +113,7 @@ static struct stanza *lay_out(const struct parts *p, char **other, char **conten
     s->type = (uint8_t)p->type;
     s->escape = (uint8_t)((xml_needs_escape(p->to) ? ESCAPE_TO : 0) |
                           (xml_needs_escape(p->from) ? ESCAPE_FROM : 0) |
-                          (xml_needs_escape(p->id) ? ESCAPE_ID : 0));
+                          (id_needs_escape(p->id) ? ESCAPE_ID : 0));
     s->bad_to = p->bad_to;
     s->to_len = (uint16_t)p->to.len;
     s->to_bare_len = (uint16_t)bare_len(p->to);
@@ -555,8 +565,9 @@ void stanza_store(struct buf *out, const struct stanza *s)
 
 static bool child_elem(const struct stanza *s, unsigned i, struct elem *out)
 {
-    return elem_parse(out, (slice){ s->content + s->child[i].at, s->child[i].len },
-                      SLICE(NS_CLIENT));
+    slice text = { s->content + s->child[i].at, s->child[i].len };
+    /* it may use a prefix that the stanza or the stream declared */
+    return elem_parse_within(out, text, SLICE(NS_CLIENT), (slice){ s->other, s->other_len });
 }
 
 bool stanza_child(const struct stanza *s, enum known_child known, struct elem *out)

@@ -142,7 +142,8 @@ static void check_edits(const struct env *env, struct stanza *s)
         struct elem e;
         slice text = { clean->content + clean->child[i].at, clean->child[i].len };
         if (clean->child[i].known == KNOWN_STANZA_ID &&
-            elem_parse(&e, text, SLICE("jabber:client")))
+            elem_parse_within(&e, text, SLICE("jabber:client"),
+                              (slice){ clean->other, clean->other_len }))
             ensure(!slice_is(elem_attr(&e, "by", env->tmp), "b@x.example"));
     }
     stanza_unref(&error);

@@ -1,0 +1,408 @@
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/mem.h"
+#include "codec/xml_elem.h"
+#include "codec/xml_read.h"
+#include "xmpp/stanza.h"
+#include <expat.h>
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+static struct xml_work *work;
+static struct arena *tmp;
+
+static int start(void **state)
+{
+    (void)state;
+    work = xml_work_create();
+    tmp = arena_create(0);
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    xml_work_destroy(&work);
+    arena_destroy(&tmp);
+    return 0;
+}
+
+#define STREAMS  "http://etherx.jabber.org/streams"
+#define HEADER   "<stream:stream xmlns='jabber:client' xmlns:stream='" STREAMS "'"
+#define NO_SLICE ((slice){ NULL, 0 })
+
+/* The stanza that stands behind the header in a stream. */
+static enum err read_in(struct stanza **out, const char *header, const char *xml,
+                        struct stanza_source src)
+{
+    struct xml_reader r;
+    size_t used;
+    xml_reader_init(&r, NULL);
+    assert_int_equal(xml_read(&r, work, slice_of(header), &used), XML_STREAM);
+    assert_int_equal(xml_read(&r, work, slice_of(xml), &used), XML_STANZA);
+    src.unit = slice_of(xml);
+    src.work = work;
+    src.reader = &r;
+    enum err e = stanza_read(out, &src, tmp);
+    xml_reader_fini(&r);
+    return e;
+}
+
+static struct stanza *read_from(const char *xml, const char *from)
+{
+    struct stanza *s;
+    struct stanza_source src = { .from = slice_of(from) };
+    assert_int_equal(read_in(&s, HEADER ">", xml, src), OK);
+    return s;
+}
+
+static struct stanza *read_one(const char *xml) { return read_from(xml, NULL); }
+
+static struct stanza *load(const char *text)
+{
+    struct stanza *s;
+    assert_int_equal(stanza_load(&s, slice_of(text), work, tmp), OK);
+    return s;
+}
+
+static const char *written(const struct stanza *s, const struct stanza_note *note)
+{
+    size_t max = stanza_write_max(s, note);
+    char *out = arena_alloc(tmp, max + 1, 1);
+    size_t n = stanza_write(out, s, note);
+    assert_true(n <= max);
+    out[n] = '\0';
+    XML_Parser p = XML_ParserCreateNS("UTF-8", '\n');
+    if (XML_Parse(p, out, (int)n, 1) != XML_STATUS_OK)
+        fail_msg("not well-formed: %s", out);
+    XML_ParserFree(p);
+    return out;
+}
+
+/* Reads, writes; the text loaded and written again is the same. */
+static void assert_reads(const char *xml, const char *expected)
+{
+    struct stanza *s = read_one(xml), *again;
+    assert_string_equal(written(s, NULL), expected);
+    again = load(expected);
+    assert_string_equal(written(again, NULL), expected);
+    assert_int_equal(again->known, s->known);
+    stanza_unref(&s);
+    stanza_unref(&again);
+}
+
+static void test_fields(void **state)
+{
+    (void)state;
+    struct stanza *s = read_one("<message to='Bob@Example.test/x' from='a@example.test' id='i1' "
+                                "type='chat' xml:lang='de' dir='up'><body>hi</body></message>");
+    assert_int_equal(s->kind, STANZA_MESSAGE);
+    assert_int_equal(s->type, TYPE_CHAT);
+    assert_true(slice_is(stanza_to(s), "bob@example.test/x"));
+    assert_true(slice_is(stanza_to_bare(s), "bob@example.test"));
+    assert_false(stanza_to_is_bare(s));
+    assert_true(slice_is(stanza_from(s), "a@example.test"));
+    assert_true(slice_is(stanza_from_bare(s), "a@example.test"));
+    assert_true(slice_is(stanza_id(s), "i1"));
+    assert_true(slice_is((slice){ s->lang, s->lang_len }, "de"));
+    assert_true(slice_is(stanza_content(s), "<body>hi</body>"));
+    assert_string_equal(written(s, NULL),
+                        "<message from='a@example.test' to='bob@example.test/x' id='i1' "
+                        "type='chat' xml:lang='de' dir='up'><body>hi</body></message>");
+    stanza_unref(&s);
+    assert_null(s);
+}
+
+static void test_defaults(void **state)
+{
+    struct stanza *s;
+    struct stanza_source src = { .from = SLICE("a@b.example/r"),
+                                 .default_to = SLICE("a@b.example"),
+                                 .lang = SLICE("en") };
+    (void)state;
+    assert_int_equal(read_in(&s, HEADER ">", "<iq from='x@y' id='1' type='get'/>", src), OK);
+    assert_string_equal(written(s, NULL), "<iq from='a@b.example/r' to='a@b.example' id='1' "
+                                          "type='get' xml:lang='en'></iq>");
+    stanza_unref(&s);
+    assert_int_equal(read_in(&s, HEADER ">", "<presence xml:lang='fr'/>", src), OK);
+    assert_string_equal(written(s, NULL),
+                        "<presence from='a@b.example/r' xml:lang='fr'></presence>");
+    stanza_unref(&s);
+}
+
+static void test_redundant_namespaces_are_dropped(void **state)
+{
+    (void)state;
+    assert_reads("<message xmlns='jabber:client' to='a@b'>"
+                 "<body xmlns='jabber:client'>1</body><x xmlns='urn:x'><y xmlns='urn:x'/></x>"
+                 "</message>",
+                 "<message to='a@b'><body>1</body><x xmlns='urn:x'><y xmlns='urn:x'/></x>"
+                 "</message>");
+    assert_reads("<message to='a@b'><body xmlns=''/></message>",
+                 "<message to='a@b'><body xmlns=''/></message>");
+}
+
+static void test_prefixes_of_the_stream_are_declared(void **state)
+{
+    struct stanza *s;
+    struct elem e;
+    (void)state;
+    assert_int_equal(read_in(&s, HEADER " xmlns:r='jabber:iq:roster' xmlns:unused='urn:u'>",
+                             "<iq to='a@b' id='1' type='get'><r:query/></iq>",
+                             (struct stanza_source){ 0 }),
+                     OK);
+    const char *text = written(s, NULL);
+    assert_string_equal(text, "<iq to='a@b' id='1' type='get' xmlns:r=\"jabber:iq:roster\">"
+                              "<r:query/></iq>");
+    for (unsigned i = 0; i < 2; i++) {
+        assert_true(stanza_payload(s, &e));
+        assert_true(elem_is(&e, "query", "jabber:iq:roster"));
+        stanza_unref(&s);
+        s = load(text);
+    }
+    stanza_unref(&s);
+}
+
+static void test_prefixes_of_the_stanza_hold_in_children(void **state)
+{
+    struct elem e;
+    struct buf out;
+    (void)state;
+    struct stanza *s = read_one("<iq id='1' type='set' xmlns:v='vcard-temp' xmlns:n='urn:n'>"
+                                "<v:vCard><v:FN>A</v:FN></v:vCard></iq>");
+    assert_true(stanza_payload(s, &e));
+    assert_true(elem_is(&e, "vCard", "vcard-temp"));
+    buf_init(&out, 1000);
+    elem_extract(&e, &out);
+    assert_string_equal(slice_cstr(tmp, buf_slice(&out)),
+                        "<v:vCard xmlns='jabber:client' xmlns:v='vcard-temp'>"
+                        "<v:FN>A</v:FN></v:vCard>");
+    buf_fini(&out);
+    stanza_unref(&s);
+}
+
+static void test_known_children(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *xml;
+        uint32_t known;
+    } rows[] = {
+        { "<body/><subject/>", KNOWN(BODY) | KNOWN(SUBJECT) },
+        { "<body xmlns='urn:else'/>", KNOWN(PAYLOAD) },
+        { "<no-store xmlns='urn:xmpp:hints'/>", KNOWN(NO_STORE) },
+        { "<store xmlns='urn:xmpp:hints'/><body/>", KNOWN(STORE) | KNOWN(BODY) },
+        { "<request xmlns='urn:xmpp:receipts'/>", KNOWN(RECEIPT_REQUEST) },
+        { "<received xmlns='urn:xmpp:receipts'/>", KNOWN(RECEIPT) },
+        { "<composing xmlns='http://jabber.org/protocol/chatstates'/>", KNOWN(CHAT_STATE) },
+        { "<markable xmlns='urn:xmpp:chat-markers:0'/>", KNOWN(MARKABLE) },
+        { "<displayed xmlns='urn:xmpp:chat-markers:0'/>", KNOWN(MARKER) },
+        { "<delay xmlns='urn:xmpp:delay'/>", KNOWN(DELAY) },
+        { "<p:delay xmlns:p='urn:xmpp:delay'/>", KNOWN(DELAY) },
+        { "text", 0 },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct stanza *s = read_one(arena_printf(tmp, "<message>%s</message>", rows[i].xml));
+        struct stanza *made = stanza_make(STANZA_MESSAGE, TYPE_NORMAL, NO_SLICE, NO_SLICE, NO_SLICE,
+                                          slice_of(rows[i].xml));
+        assert_int_equal(s->known, rows[i].known);
+        assert_int_equal(made->known, rows[i].known);
+        stanza_unref(&s);
+        stanza_unref(&made);
+    }
+}
+
+static void test_child_text(void **state)
+{
+    (void)state;
+    struct stanza *s =
+        read_one("<message><subject>a&amp;b</subject><body>1<![CDATA[<2>]]></body></message>");
+    assert_true(slice_is(stanza_child_text(s, KNOWN_SUBJECT, tmp), "a&b"));
+    assert_true(slice_is(stanza_child_text(s, KNOWN_BODY, tmp), "1<2>"));
+    assert_int_equal(stanza_child_text(s, KNOWN_THREAD, tmp).len, 0);
+    stanza_unref(&s);
+}
+
+static void test_escaping(void **state)
+{
+    (void)state;
+    struct stanza *s = read_one("<message to='b.example/&apos;&lt;&amp;&gt;&quot;' "
+                                "id='a&#9;b&#10;&#13;&apos;'/>");
+    assert_true(slice_is(stanza_to(s), "b.example/'<&>\""));
+    assert_true(slice_is(stanza_id(s), "a\tb\n\r'"));
+    const char *text = written(s, NULL);
+    assert_string_equal(text, "<message to='b.example/&apos;&lt;&amp;&gt;&quot;' "
+                              "id='a&#9;b&#10;&#13;&apos;'></message>");
+    stanza_unref(&s);
+    s = load(text);
+    assert_true(slice_is(stanza_id(s), "a\tb\n\r'"));
+    stanza_unref(&s);
+    s = read_one("<message id='a&#9;b'/>"); /* white space alone is escaped too */
+    assert_string_equal(written(s, NULL), "<message id='a&#9;b'></message>");
+    stanza_unref(&s);
+    assert_reads("<message id=\"it's\" x=\"it's\" y='\"'/>",
+                 "<message id='it&apos;s' x=\"it's\" y='\"'></message>");
+}
+
+static void test_notes(void **state)
+{
+    (void)state;
+    struct stanza *s = read_one("<message to='a@b' type='chat'><body/></message>");
+    struct stanza_note note = { .archive_id = 1234567, .by = SLICE("o'n@b.example") };
+    assert_string_equal(written(s, &note),
+                        "<message to='a@b' type='chat'><body/><stanza-id xmlns='urn:xmpp:sid:0' "
+                        "by='o&apos;n@b.example' id='1234567'/></message>");
+    note.archive_id = 0;
+    note.delay_us = 1000000;
+    assert_string_equal(written(s, &note),
+                        "<message to='a@b' type='chat'><body/><delay xmlns='urn:xmpp:delay' "
+                        "from='b.example' stamp='1970-01-01T00:00:01.000000Z'/></message>");
+    note = (struct stanza_note){ .to = SLICE("c@d/\"") };
+    assert_string_equal(written(s, &note),
+                        "<message to='c@d/&quot;' type='chat'><body/></message>");
+    stanza_unref(&s);
+}
+
+static void test_readdress(void **state)
+{
+    (void)state;
+    struct stanza *s = read_one("<message to='a@b' from='c@d' id='1' type='chat' x='y'>"
+                                "<body/>\n<thread/></message>");
+    struct stanza *t = stanza_readdress(s, NO_SLICE, SLICE("e@f/g"));
+    assert_string_equal(written(t, NULL), "<message from='c@d' to='e@f/g' id='1' type='chat' "
+                                          "x='y'><body/>\n<thread/></message>");
+    assert_int_equal(t->known, s->known);
+    assert_int_equal(t->child_count, 2);
+    stanza_unref(&s);
+    stanza_unref(&t);
+}
+
+static bool is_by(enum known_child known, const struct elem *e, void *by)
+{
+    assert_int_equal(known, KNOWN_STANZA_ID);
+    return slice_is(elem_attr(e, "by", tmp), by);
+}
+
+static void test_without(void **state)
+{
+    char by[] = "a@b";
+    (void)state;
+    struct stanza *s = read_one("<message to='a@b'> <stanza-id xmlns='urn:xmpp:sid:0' by='a@b'/>"
+                                "<body/><stanza-id xmlns='urn:xmpp:sid:0' by='c@d'/>!"
+                                "<s:stanza-id xmlns:s='urn:xmpp:sid:0' by='a@b'/></message>");
+    struct stanza *t = stanza_without(stanza_ref(s), KNOWN(STANZA_ID), is_by, by);
+    assert_string_equal(written(t, NULL), "<message to='a@b'> <body/><stanza-id "
+                                          "xmlns='urn:xmpp:sid:0' by='c@d'/>!</message>");
+    assert_int_equal(t->child_count, 2);
+    assert_ptr_not_equal(t, s);
+    assert_ptr_equal(stanza_without(t, KNOWN(STANZA_ID), is_by, by), t);
+    assert_ptr_equal(stanza_without(t, KNOWN(DELAY), is_by, by), t);
+    stanza_unref(&t);
+    stanza_unref(&s);
+}
+
+/* An element whose prefix is declared further out is found out as well. */
+static void test_without_prefixed(void **state)
+{
+    char by[] = "a@b";
+    struct stanza *s;
+    (void)state;
+    s = read_one("<message to='a@b' xmlns:s='urn:xmpp:sid:0'><s:stanza-id by='a@b'/></message>");
+    s = stanza_without(s, KNOWN(STANZA_ID), is_by, by);
+    assert_int_equal(s->child_count, 0);
+    stanza_unref(&s);
+    assert_int_equal(read_in(&s, HEADER " xmlns:s='urn:xmpp:sid:0'>",
+                             "<message to='a@b'><s:stanza-id by='a@b'/></message>",
+                             (struct stanza_source){ 0 }),
+                     OK);
+    s = stanza_without(s, KNOWN(STANZA_ID), is_by, by);
+    assert_int_equal(s->child_count, 0);
+    stanza_unref(&s);
+}
+
+static void test_errors(void **state)
+{
+    (void)state;
+    struct stanza *s = read_one("<iq to='a@b' from='c@d/e' id='&lt;' type='get'><x/></iq>");
+    struct stanza *e = stanza_make_error(s, SE_FORBIDDEN, SLICE("no < way"));
+    assert_string_equal(written(e, NULL),
+                        "<iq from='a@b' to='c@d/e' id='&lt;' type='error'><error type='auth'>"
+                        "<forbidden xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/>"
+                        "<text xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'>no &lt; way</text>"
+                        "</error></iq>");
+    assert_int_equal(e->known, KNOWN(ERROR));
+    assert_null(stanza_make_error(e, SE_FORBIDDEN, NO_SLICE)); /* RFC 6120 §8.3.1 */
+    stanza_unref(&e);
+    stanza_unref(&s);
+    s = read_one("<iq to='a@b' from='c@d/e' id='1' type='result'/>");
+    assert_null(stanza_make_error(s, SE_FORBIDDEN, NO_SLICE));
+    stanza_unref(&s);
+    s = read_one("<message to='a@b'/>"); /* nobody to tell */
+    assert_null(stanza_make_error(s, SE_FORBIDDEN, NO_SLICE));
+    stanza_unref(&s);
+}
+
+static void test_bad_addresses(void **state)
+{
+    struct stanza *s;
+    (void)state;
+    s = read_one("<message to='@b' from='c@d'><body/></message>");
+    assert_true(s->bad_to);
+    assert_int_equal(s->to_len, 0);
+    stanza_unref(&s);
+    assert_int_equal(
+        read_in(&s, HEADER ">", "<message from='@' to='a@b'/>", (struct stanza_source){ 0 }),
+        E_SYNTAX);
+}
+
+static void test_roots_that_are_no_stanzas(void **state)
+{
+    static const char *const roots[] = { "<message xmlns='urn:x'/>", "<messages/>", "<MESSAGE/>",
+                                         "<stream:message/>" };
+    struct stanza *s;
+    (void)state;
+    for (size_t i = 0; i < sizeof roots / sizeof roots[0]; i++)
+        assert_int_equal(read_in(&s, HEADER ">", roots[i], (struct stanza_source){ 0 }),
+                         E_UNSUPPORTED);
+    assert_reads("<message xmlns='jabber:server' id='1'><body/></message>",
+                 "<message id='1'><body/></message>");
+}
+
+static void test_damaged_text(void **state)
+{
+    static const char *const texts[] = {
+        "",        "<message",      "<message></iq>",      "message",           "<x:iq/>",
+        "<body/>", "<message to='", "<message from='@'/>", "<!-- --><message/>"
+    };
+    struct stanza *s;
+    (void)state;
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
+        assert_int_equal(stanza_load(&s, slice_of(texts[i]), work, tmp), E_CORRUPT);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_fields),
+        cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_redundant_namespaces_are_dropped),
+        cmocka_unit_test(test_prefixes_of_the_stream_are_declared),
+        cmocka_unit_test(test_prefixes_of_the_stanza_hold_in_children),
+        cmocka_unit_test(test_known_children),
+        cmocka_unit_test(test_child_text),
+        cmocka_unit_test(test_escaping),
+        cmocka_unit_test(test_notes),
+        cmocka_unit_test(test_readdress),
+        cmocka_unit_test(test_without),
+        cmocka_unit_test(test_without_prefixed),
+        cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_bad_addresses),
+        cmocka_unit_test(test_roots_that_are_no_stanzas),
+        cmocka_unit_test(test_damaged_text),
+    };
+    return cmocka_run_group_tests_name("xmpp/stanza", tests, start, stop);
+}
