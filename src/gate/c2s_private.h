@@ -74,7 +74,7 @@ struct stream {
 
 struct gate_worker {
     struct list streams;
-    uint32_t count;
+    _Atomic uint32_t count; /* read at the end by another thread */
     bool stopped;
 };
 
