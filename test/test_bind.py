@@ -106,3 +106,15 @@ def test_many_resources(server):
     for i, session in enumerate(sessions):
         sessions[0].send(f"<message to='{session}'><body>{i}</body></message>")
         session.expect(f"<message><body>{i}</body></message>")
+
+
+def test_sessions_per_account(make_server):
+    server = make_server("alice", "bob", settings={"session.per-account-max": "2"})
+    sessions = [server.login("alice", f"r{i}") for i in range(2)]
+    third = server.connect("alice")
+    assert third.authenticate() is None
+    third.open()
+    assert third.error("set", BIND.format("third"))[0] == "resource-constraint"
+    server.login("bob").ping()
+    for session in sessions:
+        session.ping()

@@ -1,11 +1,15 @@
 """musterctl: every command, as text and as JSON, its exit codes and its completion."""
 import json
+import os
+import pty
+import select
 import socket
 import subprocess
+import time
 
 import pytest
 
-from muster.client import until
+from muster.client import TIMEOUT, until
 from muster.server import MUSTERCTL
 
 OK, FAILED, USAGE, UNREACHABLE = 0, 1, 2, 3
@@ -91,6 +95,39 @@ def test_user_del_while_messages_wait(server, alice):
     server.ctl("user", "del", "bob@localhost")
     server.add_user("bob")
     server.client("bob").expect_nothing("<message/>")
+
+
+def at_a_terminal(command, answers):
+    """Runs the command at a terminal and types an answer at each prompt; all that was shown."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execv(command[0], [str(word) for word in command])
+    shown = ""
+    deadline = time.monotonic() + TIMEOUT
+    while time.monotonic() < deadline:
+        if not select.select([terminal], [], [], TIMEOUT)[0]:
+            break
+        try:
+            shown += os.read(terminal, 4096).decode()
+        except OSError:
+            break  # the other end of a terminal is gone: EIO
+        if answers and shown.rstrip().endswith(":"):
+            os.write(terminal, answers.pop(0).encode() + b"\n")
+            shown += "\n"
+    os.close(terminal)
+    return shown, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def test_password_prompt(server):
+    """Asked twice, shown never."""
+    command = [MUSTERCTL, "--socket", server.control, "user", "add", "dora@localhost"]
+    shown, code_ = at_a_terminal(command, ["s3cret dora", "s3cret dora"])
+    assert code_ == OK and "s3cret" not in shown
+    server.login("dora", password="s3cret dora")
+    command[-1] = "emil@localhost"
+    shown, code_ = at_a_terminal(command, ["one", "other"])
+    assert code_ != OK
+    assert "emil@localhost" not in jids(server.rows("user", "list"))
 
 
 # --- sessions, status ---

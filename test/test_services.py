@@ -6,6 +6,7 @@ import re
 import pytest
 
 from muster import xml
+from muster.client import until
 
 INFO = f"<query xmlns='{xml.DISCO_INFO}'/>"
 ITEMS = f"<query xmlns='{xml.DISCO_ITEMS}'/>"
@@ -94,6 +95,24 @@ def test_server_pings_idle_clients(make_server):
         ping = alice.expect("<iq type='get'><ping xmlns='urn:xmpp:ping'/></iq>")
         alice.send(f"<iq type='{kind}' id='{ping.get('id')}' to='localhost'/>")
     alice.ping()
+
+
+def test_silent_clients_are_closed(make_server):
+    """A peer that answers no ping is gone (RFC 6120 §4.6.4): contacts learn of it."""
+    server = make_server("alice", "bob", settings={"c2s.idle-ping": "1s",
+                                                   "c2s.ping-timeout": "1s"})
+    server.befriend("alice", "bob")
+    alice = server.client("alice")
+    bob = server.client("bob")
+    alice.expect(f"<presence from='{bob}' type='-'/>")
+
+    def bob_is_gone():
+        alice.raw(" ")  # not silent itself
+        alice.pump(0.1)
+        return any(xml.matches(e, f"<presence from='{bob}' type='unavailable'/>")
+                   for e in alice.inbox)
+    until("end of bob", bob_is_gone)
+    bob.expect_stream_error("connection-timeout")
 
 
 def test_version(alice):
