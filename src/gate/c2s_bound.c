@@ -10,6 +10,16 @@
 #include "xmpp/ns.h"
 #include <stdio.h>
 
+/* Who to whom, never what (`musterctl log trace c2s on`). */
+static void trace_stanza(const char *event, const struct stream *s, const struct stanza *st)
+{
+    const char *type = stanza_type_name((enum stanza_type)st->type);
+    log_trace(&log_c2s, LOG_C("event", event), LOG_S("stream", s->jid),
+              LOG_C("kind", stanza_kind_name((enum stanza_kind)st->kind)),
+              LOG_C("type", type == NULL ? "" : type), LOG_S("from", stanza_from(st)),
+              LOG_S("to", stanza_to(st)), LOG_S("id", stanza_id(st)));
+}
+
 /* Before binding. */
 
 static void ask_home(struct stream *s, const struct bind_request *part)
@@ -173,6 +183,7 @@ static void stanza_unit(struct stream *s, slice unit)
         return;
     }
     metric_add(&c2s_stanzas_in, 1);
+    trace_stanza("stanza.in", s, st);
     to_session(s, &(struct up){ .kind = UP_STANZA, .st = st });
 }
 
@@ -283,6 +294,7 @@ static void deliver(struct stream *s, const struct down *d)
     conn_commit(s->conn, stanza_write(at, d->st, d->note));
     s->out_count = d->num;
     metric_add(&c2s_stanzas_out, 1);
+    trace_stanza("stanza.out", s, d->st);
 }
 
 static void acknowledge(struct stream *s, uint32_t h)

@@ -21,6 +21,8 @@ struct conn_tls {
     size_t in_len;
     char *pending; /* for the socket, before all else */
     size_t pending_at, pending_len;
+    char *early; /* an unfinished first record: a session is made when it is complete */
+    size_t early_len;
     bool shut; /* close_notify was written */
 };
 
@@ -154,6 +156,7 @@ void conn_tls_destroy(struct conn_tls **t)
     SSL_free((*t)->ssl);
     tls_ctx_unref(&(*t)->ctx);
     mem_free(&(*t)->pending);
+    mem_free(&(*t)->early);
     mem_free(t);
 }
 
@@ -245,14 +248,12 @@ static size_t decrypt(struct conn *c, char *out, size_t cap)
     return len;
 }
 
-bool conn_tls_input(struct conn *c, const char *ptr, size_t len)
+static bool tls_input(struct conn *c, const char *ptr, size_t len)
 {
     struct conn_local *l = conn_local(c->loop);
     char *plain = l->plain + CONN_HEADROOM;
     size_t got;
 
-    if (c->tls->ssl == NULL)
-        c->tls->ssl = session_create(c);
     c->tls->in = ptr;
     c->tls->in_len = len;
     if (c->state == CONN_HANDSHAKE && !handshake(c))
@@ -264,6 +265,41 @@ bool conn_tls_input(struct conn *c, const char *ptr, size_t len)
     return conn_input(c, plain, got);
 }
 
+/* A handshake that is only begun costs its bytes, not the 40 KiB of a session. What is no handshake
+ * record is for the library to refuse. */
+static bool first_record_complete(const struct conn_tls *t)
+{
+    const unsigned char *head = (const unsigned char *)t->early;
+    if (t->early_len < 5)
+        return t->early_len > 0 && head[0] != 22; /* RFC 8446 §5.1: handshake(22) */
+    size_t body = (size_t)head[3] << 8 | head[4];
+    return head[0] != 22 || body > SSL3_RT_MAX_ENCRYPTED_LENGTH || t->early_len >= 5 + body;
+}
+
+static void early_add(struct conn_tls *t, const char *ptr, size_t len)
+{
+    t->early = mem_realloc(t->early, t->early_len + len);
+    memcpy(t->early + t->early_len, ptr, len);
+    t->early_len += len;
+}
+
+bool conn_tls_input(struct conn *c, const char *ptr, size_t len)
+{
+    struct conn_tls *t = c->tls;
+    if (t->ssl != NULL)
+        return tls_input(c, ptr, len);
+    early_add(t, ptr, len);
+    if (!first_record_complete(t))
+        return true;
+    t->ssl = session_create(c);
+    char *early = t->early;
+    size_t early_len = t->early_len;
+    t->early = NULL;
+    t->early_len = 0;
+    bool more = tls_input(c, early, early_len);
+    mem_free(&early);
+    return more;
+}
 /* The start of the queued output: one record of it, gathered if it lies in several chunks. */
 static slice next_record(struct conn *c)
 {

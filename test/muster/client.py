@@ -32,6 +32,13 @@ def insecure_context(alpn=None, **limits):
     return context
 
 
+def readable(sock, timeout):
+    """Whether there is input within the time; with any number of descriptors."""
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return bool(poll.poll(max(0, timeout) * 1000))
+
+
 class Gone(AssertionError):
     """The server closed the connection while something was awaited."""
 
@@ -76,7 +83,7 @@ class Client:
     def pump(self, timeout):
         """Reads what is there, waiting at most `timeout` seconds. False: nothing came."""
         pending = getattr(self.sock, "pending", lambda: 0)()
-        if not pending and not select.select([self.sock], [], [], max(0, timeout))[0]:
+        if not pending and not readable(self.sock, timeout):
             return False
         try:
             data = self.sock.recv(65536)
