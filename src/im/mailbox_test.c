@@ -1,0 +1,231 @@
+#include "im/test_node.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+static struct test_node t;
+static struct account *a;
+
+static void gate_down(struct stream *s, const struct down *d)
+{
+    fail_msg("%p %d", (void *)s, d->kind);
+}
+static const struct gate_ops gate = { .down = gate_down };
+
+static int start(void **state)
+{
+    (void)state;
+    test_node_open(&t, &gate);
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    test_node_close(&t);
+    return 0;
+}
+
+static int fresh(void **state)
+{
+    static unsigned used;
+    char jid[32];
+    (void)state;
+    snprintf(jid, sizeof jid, "u%u@localhost", used++);
+    a = test_node_account(&t, jid);
+    return 0;
+}
+
+static void test_ids_rise_strictly(void **state)
+{
+    (void)state;
+    uint64_t now = loop_wall_us(t.w->loop), last = 0;
+    for (unsigned i = 0; i < 1000; i++) { /* all in one tick: the clock stands still */
+        uint64_t id = mailbox_mint(a);
+        assert_true(id > last);
+        assert_true(id >= now);
+        last = id;
+    }
+    assert_true(last <= now + 1000);
+}
+
+static void test_ids_rise_when_the_clock_steps_back(void **state)
+{
+    (void)state;
+    a->mailbox.last_id = loop_wall_us(t.w->loop) + 3600ull * 1000000;
+    uint64_t last = a->mailbox.last_id;
+    assert_int_equal(mailbox_mint(a), last + 1);
+    assert_int_equal(mailbox_mint(a), last + 2);
+}
+
+static bool is_reserved(void *arg)
+{
+    (void)arg;
+    return !atomic_load(&t.node->ids_reserving);
+}
+
+/* None is above what is reserved on disk, none below what an earlier run had reserved. */
+static void test_ids_keep_between_the_reservations(void **state)
+{
+    (void)state;
+    (void)mailbox_mint(a);
+    test_node_run(&t, is_reserved, NULL);
+    uint64_t now = loop_wall_us(t.w->loop), reserved = atomic_load(&t.node->ids_reserved_us);
+    assert_true(reserved > now + 5 * 1000000);
+    atomic_store(&t.node->ids_reserved_us, now - 1000000);
+    atomic_store(&t.node->ids_reserving, true); /* the write is under way */
+    a->mailbox.last_id = 0;
+    assert_int_equal(mailbox_mint(a), now - 1000000);
+    assert_int_equal(mailbox_mint(a), now - 1000000 + 1);
+    atomic_store(&t.node->ids_reserved_us, reserved);
+    atomic_store(&t.node->ids_reserving, false);
+    t.node->ids_floor_us = now + 7777777;
+    assert_int_equal(mailbox_mint(a), now + 7777777);
+    t.node->ids_floor_us = 0;
+}
+
+static void settle_all(const uint64_t *ids, size_t count, const uint64_t *cursors)
+{
+    for (size_t i = 0; i < count; i++) {
+        mailbox_settle(a, ids[i]);
+        assert_int_equal(a->mailbox.cursor, cursors[i]);
+        assert_int_equal(mailbox_state(a, ids[i]), ENTRY_SETTLED);
+    }
+}
+
+/* The cursor is the low-water mark, in whatever order entries are settled. */
+static void test_cursor(void **state)
+{
+    static const uint64_t orders[][4] = {
+        { 1, 2, 3, 4 }, { 4, 3, 2, 1 }, { 2, 1, 4, 3 }, { 1, 4, 2, 3 }
+    };
+    static const uint64_t cursors[][4] = {
+        { 1, 2, 3, 4 }, { 0, 0, 0, 4 }, { 0, 2, 2, 4 }, { 1, 1, 2, 4 }
+    };
+    (void)state;
+    for (size_t i = 0; i < 4; i++) {
+        uint64_t base = 100 * i;
+        uint64_t ids[4], want[4];
+        a->mailbox.cursor = base;
+        for (unsigned k = 0; k < 4; k++) {
+            mailbox_open(a, base + k + 1, ENTRY_OPEN);
+            ids[k] = base + orders[i][k];
+            want[k] = base + cursors[i][k];
+        }
+        assert_int_equal(a->mailbox.open, 4);
+        settle_all(ids, 4, want);
+        assert_int_equal(a->mailbox.open, 0);
+        assert_false(mailbox_has_open(a));
+    }
+}
+
+static void test_states(void **state)
+{
+    (void)state;
+    mailbox_open(a, 10, ENTRY_OPEN);
+    mailbox_open(a, 20, ENTRY_TAKEN);
+    assert_int_equal(mailbox_state(a, 10), ENTRY_OPEN);
+    assert_int_equal(mailbox_state(a, 20), ENTRY_TAKEN);
+    assert_int_equal(mailbox_state(a, 15), ENTRY_SETTLED);
+    assert_true(mailbox_has_open(a));
+    mailbox_set(a, 10, ENTRY_TAKEN);
+    assert_false(mailbox_has_open(a));
+    mailbox_settle(a, 20);
+    mailbox_set(a, 20, ENTRY_OPEN); /* it stays settled */
+    assert_int_equal(mailbox_state(a, 20), ENTRY_SETTLED);
+    mailbox_settle(a, 20);
+    mailbox_settle(a, 15);
+    assert_int_equal(a->mailbox.open, 1);
+    assert_int_equal(a->mailbox.cursor, 0);
+    assert_int_equal(mailbox_newest(a), 20);
+    mailbox_settle(a, 10);
+    assert_int_equal(a->mailbox.cursor, 20);
+    assert_int_equal(mailbox_newest(a), 0);
+}
+
+/* The ring grows while its head is anywhere. */
+static void test_growth(void **state)
+{
+    uint64_t opened = 0, settled = 0;
+    (void)state;
+    for (unsigned round = 0; round < 200; round++) {
+        for (unsigned i = 0; i < 7; i++)
+            mailbox_open(a, ++opened, ENTRY_OPEN);
+        for (unsigned i = 0; i < 3; i++) {
+            mailbox_settle(a, ++settled);
+            assert_int_equal(a->mailbox.cursor, settled);
+        }
+        assert_int_equal(a->mailbox.open, opened - settled);
+        assert_int_equal(mailbox_state(a, settled), ENTRY_SETTLED);
+        assert_int_equal(mailbox_state(a, settled + 1), ENTRY_OPEN);
+        assert_int_equal(mailbox_state(a, opened), ENTRY_OPEN);
+    }
+    while (settled < opened)
+        mailbox_settle(a, ++settled);
+    assert_int_equal(a->mailbox.cursor, opened);
+    assert_null(a->mailbox.ring); /* after a burst the memory goes */
+    mailbox_open(a, ++opened, ENTRY_OPEN);
+    assert_int_equal(mailbox_state(a, opened), ENTRY_OPEN);
+}
+
+static void test_limit(void **state)
+{
+    struct why why;
+    (void)state;
+    struct setting *max = setting_find(SLICE("mailbox.unsettled-max"));
+    assert_int_equal(setting_set(max, SLICE("3"), &why), OK);
+    for (uint64_t id = 1; id <= 3; id++) {
+        assert_false(mailbox_full(a));
+        mailbox_open(a, id, ENTRY_OPEN);
+    }
+    assert_true(mailbox_full(a));
+    mailbox_settle(a, 2);
+    assert_false(mailbox_full(a));
+    assert_int_equal(setting_set(max, SLICE("10000"), &why), OK);
+}
+
+static bool is_clean(void *arg) { return mailbox_clean(arg); }
+
+static void look(void *arg, enum store_result result, const struct store_batch *b)
+{
+    assert_int_equal(result, STORE_OK);
+    mailbox_loaded(arg, b, 0);
+}
+
+/* It is written behind; what an account is loaded with begins there. */
+static void test_the_cursor_is_stored(void **state)
+{
+    struct account again = { .worker = t.w, .id = a->id };
+    (void)state;
+    mailbox_open(a, 5, ENTRY_OPEN);
+    mailbox_open(a, 6, ENTRY_OPEN);
+    assert_true(mailbox_clean(a));
+    mailbox_settle(a, 5);
+    assert_false(mailbox_clean(a));
+    test_node_run(&t, is_clean, a);
+    struct store_batch *b = store_read(t.store, account_lane(a));
+    mailbox_load(&again, b);
+    assert_int_equal(store_run(b, look, &again), STORE_OK);
+    assert_int_equal(again.mailbox.cursor, 5);
+    assert_int_equal(again.mailbox.last_id, 5);
+    assert_true(mailbox_clean(&again));
+    mailbox_fini(&again);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(test_ids_rise_strictly, fresh),
+        cmocka_unit_test_setup(test_ids_rise_when_the_clock_steps_back, fresh),
+        cmocka_unit_test_setup(test_ids_keep_between_the_reservations, fresh),
+        cmocka_unit_test_setup(test_cursor, fresh),
+        cmocka_unit_test_setup(test_states, fresh),
+        cmocka_unit_test_setup(test_growth, fresh),
+        cmocka_unit_test_setup(test_limit, fresh),
+        cmocka_unit_test_setup(test_the_cursor_is_stored, fresh),
+    };
+    return cmocka_run_group_tests_name("im/mailbox", tests, start, stop);
+}

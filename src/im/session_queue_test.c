@@ -1,0 +1,526 @@
+/* Both halves of a session: its acknowledgement queue and its tickets (XEP-0198 §4, §5). */
+#include "im/test_node.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+enum { LOG_MAX = 1024 };
+
+struct stream {
+    uint64_t id;
+    struct {
+        uint32_t num;
+        uint64_t archive_id, delay_us;
+        char id[16];
+    } got[LOG_MAX];
+    unsigned count, acks, requests, holds, releases, resumed, refused;
+    uint32_t h;
+    bool closed;
+    enum session_end why;
+    char token[40];
+};
+
+static struct test_node t;
+static struct account *a, *peer;
+static struct stream streams[2];
+static struct session *s;
+static uint64_t session_id;
+
+static void got_stanza(struct stream *c, const struct down *d)
+{
+    assert_true(c->count < LOG_MAX);
+    c->got[c->count].num = d->num;
+    c->got[c->count].archive_id = d->note == NULL ? 0 : d->note->archive_id;
+    c->got[c->count].delay_us = d->note == NULL ? 0 : d->note->delay_us;
+    snprintf(c->got[c->count].id, sizeof c->got[0].id, "%.*s", SLICE_ARG(stanza_id(d->st)));
+    c->count++;
+}
+
+static void gate_down(struct stream *c, const struct down *d)
+{
+    switch (d->kind) {
+    case DOWN_STANZA:
+        got_stanza(c, d);
+        break;
+    case DOWN_ACK:
+        c->acks++, c->h = d->num;
+        break;
+    case DOWN_REQUEST:
+        c->requests++;
+        break;
+    case DOWN_HOLD:
+        c->holds++;
+        break;
+    case DOWN_RELEASE:
+        c->releases++;
+        break;
+    case DOWN_ENABLED:
+        snprintf(c->token, sizeof c->token, "%.*s", SLICE_ARG(d->text));
+        break;
+    case DOWN_RESUMED:
+        c->resumed++, c->h = d->num;
+        break;
+    case DOWN_NOT_RESUMED:
+        c->refused++;
+        break;
+    case DOWN_CLOSE:
+        c->closed = true, c->why = d->end;
+        break;
+    default:
+        break;
+    }
+}
+static const struct gate_ops gate = { .down = gate_down };
+
+static int start(void **state)
+{
+    (void)state;
+    test_node_open(&t, &gate);
+    peer = test_node_account(&t, "peer@localhost");
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    test_node_close(&t);
+    return 0;
+}
+
+static int fresh(void **state)
+{
+    static unsigned used;
+    char jid[32];
+    (void)state;
+    snprintf(jid, sizeof jid, "u%u@localhost", used++);
+    a = test_node_account(&t, jid);
+    for (unsigned i = 0; i < 2; i++)
+        map_del(&t.w->streams, (slice){ (const char *)&streams[i].id, sizeof streams[i].id });
+    memset(streams, 0, sizeof streams);
+    s = test_node_bind(&t, a, &streams[0], "r");
+    assert_non_null(s);
+    session_id = s->id;
+    return 0;
+}
+
+/* What is still under way in it must not reach the next one's stream. */
+static int end(void **state)
+{
+    (void)state;
+    s = session_find(t.w, session_id);
+    if (s != NULL)
+        session_end(s, END_CLOSED);
+    return 0;
+}
+
+static void set(const char *name, const char *value)
+{
+    struct why why;
+    assert_int_equal(setting_set(setting_find(slice_of(name)), slice_of(value), &why), OK);
+}
+
+static void up(enum up_kind kind, uint32_t num) { session_up(s, &(struct up){ kind, num, NULL }); }
+
+static void deliver_xml(const char *xml, uint64_t archive_id)
+{
+    struct stanza *st = test_node_stanza(&t, xml);
+    session_deliver(s, st, archive_id, 0);
+    stanza_unref(&st);
+}
+
+/* A message with that id; a stored one is in the mailbox first. */
+static void deliver(unsigned id, uint64_t archive_id)
+{
+    char xml[128];
+    snprintf(xml, sizeof xml,
+             "<message from='peer@localhost' id='%u' type='chat'><body/></message>", id);
+    if (archive_id != 0)
+        mailbox_open(a, archive_id, ENTRY_TAKEN);
+    deliver_xml(xml, archive_id);
+}
+
+static void presence(const char *from, const char *attributes)
+{
+    char xml[128];
+    snprintf(xml, sizeof xml, "<presence from='%s' %s/>", from, attributes);
+    deliver_xml(xml, 0);
+}
+
+/* The client sends a message that is stored; the loop does not run, so nothing is committed. */
+static void send_message(void)
+{
+    char xml[128];
+    snprintf(xml, sizeof xml,
+             "<message from='%.*s' to='peer@localhost' type='chat'><body/></message>",
+             SLICE_ARG(s->jid));
+    session_up(s, &(struct up){ .kind = UP_STANZA, .st = test_node_stanza(&t, xml) });
+}
+
+static void done(uint32_t count)
+{
+    ticket_done(t.w, (struct origin){ .session = s->id, .node = 1, .count = count });
+}
+
+/* Outbound. */
+
+static void test_acknowledgements_settle(void **state)
+{
+    (void)state;
+    up(UP_ENABLE, 1);
+    for (unsigned i = 1; i <= 4; i++)
+        deliver(i, i * 10);
+    assert_int_equal(s->queue_len, 4);
+    up(UP_WRITTEN, 4); /* only the client's word counts */
+    assert_int_equal(s->queue_len, 4);
+    up(UP_ACK, 2);
+    assert_int_equal(s->queue_len, 2);
+    assert_int_equal(session_queue_at(s, 0)->archive_id, 30);
+    assert_int_equal(a->mailbox.cursor, 20);
+    assert_true(session_queued(s, 30));
+    assert_false(session_queued(s, 20));
+    up(UP_ACK, 2); /* again: nothing new */
+    up(UP_ACK, 4);
+    assert_int_equal(s->queue_len, 0);
+    assert_int_equal(a->mailbox.cursor, 40);
+    assert_false(streams[0].closed);
+}
+
+static void test_written_settles_without_stream_management(void **state)
+{
+    (void)state;
+    deliver(1, 10);
+    deliver(2, 0);
+    deliver(3, 30);
+    assert_int_equal(s->queue_len, 2); /* what is not stored need not be kept */
+    up(UP_WRITTEN, 2);
+    assert_int_equal(a->mailbox.cursor, 10);
+    up(UP_WRITTEN, 3);
+    assert_int_equal(a->mailbox.cursor, 30);
+    assert_int_equal(streams[0].requests, 0);
+}
+
+static void test_requests_come_after_some(void **state)
+{
+    (void)state;
+    up(UP_ENABLE, 1);
+    for (unsigned i = 1; i <= 11; i++)
+        deliver(i, 0);
+    assert_int_equal(streams[0].requests, 2); /* sm.ack-every is 5 */
+}
+
+static void expect_bad_ack(uint32_t h)
+{
+    up(UP_ACK, h);
+    test_node_tick(&t);
+    assert_null(session_find(t.w, session_id));
+    assert_true(streams[0].closed);
+    assert_int_equal(streams[0].why, END_BAD_ACK);
+}
+
+static void test_h_too_high(void **state)
+{
+    (void)state;
+    up(UP_ENABLE, 1);
+    deliver(1, 0);
+    deliver(2, 0);
+    up(UP_ACK, 2);
+    expect_bad_ack(3);
+}
+
+static void test_h_backwards(void **state)
+{
+    (void)state;
+    up(UP_ENABLE, 1);
+    deliver(1, 0);
+    deliver(2, 0);
+    up(UP_ACK, 2);
+    expect_bad_ack(1);
+}
+
+/* XEP-0198 §4: counts wrap at 2^32. */
+static void test_the_count_wraps(void **state)
+{
+    (void)state;
+    up(UP_ENABLE, 1);
+    s->out_count = s->out_acked = s->out_asked =
+        UINT32_MAX - 2; /* as many as that were exchanged */
+    s->out_base = 0;
+    for (unsigned i = 1; i <= 6; i++)
+        deliver(i, i);
+    assert_int_equal(s->out_count, 3);
+    assert_int_equal(streams[0].requests, 1);
+    up(UP_ACK, UINT32_MAX);
+    assert_int_equal(s->queue_len, 4);
+    assert_int_equal(a->mailbox.cursor, 2);
+    up(UP_ACK, 1);
+    assert_int_equal(s->queue_len, 2);
+    assert_int_equal(a->mailbox.cursor, 4);
+    expect_bad_ack(4);
+}
+
+static void test_the_ring_grows_anywhere(void **state)
+{
+    uint32_t sent = 0, acked = 0;
+    (void)state;
+    up(UP_ENABLE, 1);
+    for (unsigned round = 0; round < 40; round++) {
+        for (unsigned i = 0; i < 7; i++)
+            deliver(++sent, 0);
+        acked += 3;
+        up(UP_ACK, acked);
+        assert_int_equal(s->queue_len, sent - acked);
+        for (uint32_t i = 0; i < s->queue_len; i++)
+            assert_int_equal(session_queue_at(s, i)->seq, acked + 1 + i);
+    }
+    up(UP_ACK, sent);
+    assert_null(s->queue);
+}
+
+static void test_a_client_that_never_acknowledges(void **state)
+{
+    (void)state;
+    up(UP_ENABLE, 1);
+    set("sm.queue-max", "200");
+    for (unsigned i = 1; i <= 201; i++)
+        deliver(i, i);
+    test_node_tick(&t);
+    assert_null(session_find(t.w, session_id));
+    assert_int_equal(streams[0].why, END_SLOW);
+    assert_int_equal(a->mailbox.open, 201); /* nothing is lost */
+    set("sm.queue-max", "10000");
+}
+
+/* Hibernation. */
+
+static void resume(uint32_t h)
+{
+    session_bind(t.w, &(struct bind_request){ .link = test_node_stream(&t, &streams[1]),
+                                              .bare = a->jid,
+                                              .resource = slice_of(streams[0].token),
+                                              .h = h,
+                                              .resume = true });
+}
+
+static void test_resumption_repeats_what_was_not_acknowledged(void **state)
+{
+    (void)state;
+    up(UP_ENABLE, 1);
+    for (unsigned i = 1; i <= 4; i++)
+        deliver(i, i == 2 ? 0 : i);
+    up(UP_ACK, 1);
+    up(UP_GONE, END_LOST);
+    assert_int_equal(s->state, SESSION_HIBERNATING);
+    deliver(5, 5);
+    assert_int_equal(streams[0].count, 4);
+    resume(2);
+    struct stream *c = &streams[1];
+    assert_int_equal(c->resumed, 1);
+    assert_int_equal(c->count, 3);
+    for (unsigned i = 0; i < 3; i++) {
+        assert_int_equal(c->got[i].num, i + 3);
+        assert_int_equal(c->got[i].archive_id, i + 3);
+        assert_int_equal(atoi(c->got[i].id), (int)i + 3);
+        assert_int_equal(c->got[i].delay_us != 0, i == 2); /* came while nobody was there */
+    }
+    assert_int_equal(c->requests, 1);
+    up(UP_ACK, 5);
+    assert_int_equal(a->mailbox.cursor, 5);
+}
+
+static void test_resumption_with_a_wrong_h(void **state)
+{
+    (void)state;
+    up(UP_ENABLE, 1);
+    deliver(1, 1);
+    up(UP_GONE, END_LOST);
+    resume(2);
+    assert_int_equal(streams[1].refused, 1);
+    assert_int_equal(s->state, SESSION_HIBERNATING);
+    streams[0].token[0] ^= 1;
+    resume(0);
+    assert_int_equal(streams[1].refused, 2);
+}
+
+/* The last presence of each contact; numbers close up, and what the client may have got stays. */
+static void test_presence_coalesces_while_hibernating(void **state)
+{
+    (void)state;
+    up(UP_ENABLE, 1);
+    presence("x@localhost/a", "id='sent'");
+    up(UP_GONE, END_LOST);
+    presence("x@localhost/a", "id='x1'");
+    presence("y@localhost/a", "id='y1'");
+    deliver(1, 1);
+    presence("x@localhost/a", "id='x2'");
+    presence("x@localhost/b", "id='b1'");
+    presence("y@localhost/a", "id='y2' type='unavailable'");
+    presence("x@localhost/a", "id='s1' type='subscribe'");
+    assert_int_equal(s->queue_len, 6);
+    assert_int_equal(s->out_count, 6);
+    resume(0);
+    static const char *const ids[] = { "sent", "1", "x2", "b1", "y2", "s1" };
+    assert_int_equal(streams[1].count, 6);
+    for (unsigned i = 0; i < 6; i++) {
+        assert_string_equal(streams[1].got[i].id, ids[i]);
+        assert_int_equal(streams[1].got[i].num, i + 1);
+    }
+    up(UP_ACK, 6);
+    assert_int_equal(s->queue_len, 0);
+}
+
+/* Overflow ends resumability, not messages. */
+static void test_the_buffer_of_a_hibernating_session(void **state)
+{
+    (void)state;
+    up(UP_ENABLE, 1);
+    up(UP_GONE, END_LOST);
+    set("sm.hibernate-buffer", "5");
+    for (unsigned i = 1; i <= 5; i++)
+        deliver(i, i);
+    test_node_tick(&t);
+    assert_ptr_equal(session_find(t.w, session_id), s);
+    deliver(6, 6);
+    test_node_tick(&t);
+    assert_null(session_find(t.w, session_id));
+    for (uint64_t i = 1; i <= 6; i++)
+        assert_int_equal(mailbox_state(a, i), ENTRY_OPEN);
+    set("sm.hibernate-buffer", "100");
+}
+
+/* Inbound. */
+
+static void test_h_is_the_longest_prefix(void **state)
+{
+    (void)state;
+    up(UP_ENABLE, 1);
+    for (unsigned i = 0; i < 4; i++)
+        send_message();
+    assert_int_equal(s->in_count, 4);
+    done(3);
+    done(2);
+    assert_int_equal(s->h, 0);
+    done(1);
+    assert_int_equal(s->h, 3);
+    done(1); /* counted already */
+    done(5); /* not there yet */
+    assert_int_equal(s->h, 3);
+    done(4);
+    assert_int_equal(s->h, 4);
+}
+
+static bool is_committed(void *arg)
+{
+    const uint32_t *target = arg;
+    return s->h == *target;
+}
+
+/* <r/> is answered at once with what is durable; the rest follows unasked. */
+static void test_the_rest_follows(void **state)
+{
+    uint32_t three = 3;
+    (void)state;
+    up(UP_ENABLE, 1);
+    for (unsigned i = 0; i < 3; i++)
+        send_message();
+    up(UP_REQUEST, 0);
+    assert_int_equal(streams[0].acks, 0); /* one <a/> a tick */
+    test_node_run(&t, is_committed, &three);
+    test_node_tick(&t);
+    assert_true(streams[0].acks >= 1 && streams[0].acks <= 4);
+    assert_int_equal(streams[0].h, 3);
+}
+
+static void test_counts_begin_with_enable(void **state)
+{
+    uint32_t four = 4;
+    (void)state;
+    send_message();
+    send_message();
+    up(UP_ENABLE, 1);
+    send_message();
+    send_message();
+    test_node_run(&t, is_committed, &four);
+    up(UP_REQUEST, 0);
+    test_node_tick(&t);
+    assert_int_equal(streams[0].h, 2);
+}
+
+static void test_the_inbound_count_wraps(void **state)
+{
+    (void)state;
+    up(UP_ENABLE, 1);
+    s->in_count = s->h = s->h_told = s->h_asked = UINT32_MAX - 1;
+    for (unsigned i = 0; i < 20; i++) /* the ring grows across it */
+        send_message();
+    assert_int_equal(s->in_count, 18);
+    done(0);
+    assert_int_equal(s->h, UINT32_MAX - 1);
+    done(UINT32_MAX);
+    assert_int_equal(s->h, 0);
+    for (uint32_t i = 18; i > 0; i--)
+        done(i);
+    assert_int_equal(s->h, 18);
+}
+
+/* Too many that are not finished: the connection is not read until half of them are. */
+static void test_flow(void **state)
+{
+    (void)state;
+    up(UP_ENABLE, 1);
+    for (unsigned i = 0; i < 1024; i++)
+        send_message();
+    assert_int_equal(streams[0].holds, 1);
+    for (uint32_t i = 1; i <= 511; i++)
+        done(i);
+    assert_int_equal(streams[0].releases, 0);
+    done(512);
+    assert_int_equal(streams[0].releases, 1);
+}
+
+/* What a resumed client sends again, since it was not told that it was counted, is not handled
+ * twice. */
+static void test_repeats_of_a_resumed_client(void **state)
+{
+    (void)state;
+    up(UP_ENABLE, 1);
+    for (unsigned i = 0; i < 3; i++)
+        send_message();
+    done(1);
+    up(UP_GONE, END_LOST);
+    resume(0);
+    assert_int_equal(streams[1].h, 1);
+    send_message();
+    send_message();
+    assert_int_equal(s->in_count, 3);
+    send_message();
+    assert_int_equal(s->in_count, 4);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_acknowledgements_settle, fresh, end),
+        cmocka_unit_test_setup_teardown(test_written_settles_without_stream_management, fresh, end),
+        cmocka_unit_test_setup_teardown(test_requests_come_after_some, fresh, end),
+        cmocka_unit_test_setup_teardown(test_h_too_high, fresh, end),
+        cmocka_unit_test_setup_teardown(test_h_backwards, fresh, end),
+        cmocka_unit_test_setup_teardown(test_the_count_wraps, fresh, end),
+        cmocka_unit_test_setup_teardown(test_the_ring_grows_anywhere, fresh, end),
+        cmocka_unit_test_setup_teardown(test_a_client_that_never_acknowledges, fresh, end),
+        cmocka_unit_test_setup_teardown(test_resumption_repeats_what_was_not_acknowledged, fresh,
+                                        end),
+        cmocka_unit_test_setup_teardown(test_resumption_with_a_wrong_h, fresh, end),
+        cmocka_unit_test_setup_teardown(test_presence_coalesces_while_hibernating, fresh, end),
+        cmocka_unit_test_setup_teardown(test_the_buffer_of_a_hibernating_session, fresh, end),
+        cmocka_unit_test_setup_teardown(test_h_is_the_longest_prefix, fresh, end),
+        cmocka_unit_test_setup_teardown(test_the_rest_follows, fresh, end),
+        cmocka_unit_test_setup_teardown(test_counts_begin_with_enable, fresh, end),
+        cmocka_unit_test_setup_teardown(test_the_inbound_count_wraps, fresh, end),
+        cmocka_unit_test_setup_teardown(test_flow, fresh, end),
+        cmocka_unit_test_setup_teardown(test_repeats_of_a_resumed_client, fresh, end),
+    };
+    return cmocka_run_group_tests_name("im/session_queue", tests, start, stop);
+}

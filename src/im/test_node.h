@@ -1,0 +1,186 @@
+/* test_node: what unit tests and benches of this folder share: a node of one worker over a fresh
+ * database, whose loop runs on the calling thread while something is waited for. No thread is
+ * started, so a test looks at accounts and sessions between two runs. A `struct stream` of its user
+ * begins with a uint64_t, its id. */
+#pragma once
+#include "auth/auth.h"
+#include "base/ensure.h"
+#include "base/log.h"
+#include "im/account.h"
+#include "im/feature.h"
+#include "im/frames.h"
+#include "im/gate.h"
+#include "im/node.h"
+#include "im/presence.h"
+#include "im/rows.h"
+#include "im/server.h"
+#include "im/session_private.h"
+#include "im/users.h"
+#include "im/worker.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+struct test_node {
+    char dir[32];
+    struct store *store;
+    struct node *node;
+    struct worker *w;
+};
+
+static const struct feature test_auth_feature = { .name = "auth",
+                                                  .schema = &auth_schema,
+                                                  .settings = auth_settings };
+static const struct feature *const test_features[] = {
+    &test_auth_feature, &account_feature,  &session_feature, &message_feature,
+    &roster_feature,    &presence_feature, &users_feature,   NULL,
+};
+
+/* Runs the loop until fn(arg) is true. */
+typedef bool test_node_fn(void *arg);
+struct test_node_run {
+    struct loop_post post;
+    test_node_fn *fn;
+    void *arg;
+};
+
+static inline void test_node_look(struct loop_post *p, struct loop *loop)
+{
+    struct test_node_run *r = CONTAINER_OF(p, struct test_node_run, post);
+    if (r->fn(r->arg))
+        loop_stop(loop);
+    else
+        loop_post(loop, p);
+}
+
+static inline void test_node_run(struct test_node *t, test_node_fn *fn, void *arg)
+{
+    struct test_node_run r = { .post.fn = test_node_look, .fn = fn, .arg = arg };
+    loop_post(t->w->loop, &r.post);
+    loop_run(t->w->loop);
+}
+
+static inline bool test_node_nothing(void *unused) { return unused == NULL; }
+
+/* One tick: what is due is done, so is what was deferred. */
+static inline void test_node_tick(struct test_node *t)
+{
+    test_node_run(t, test_node_nothing, NULL);
+}
+
+static inline slice test_node_stream_key(const void *stream)
+{
+    return (slice){ stream, sizeof(uint64_t) };
+}
+
+static inline void test_node_open(struct test_node *t, const struct gate_ops *gate)
+{
+    static const struct store_schema *schemas[sizeof test_features / sizeof test_features[0]];
+    static const char *const domains[] = { "localhost", NULL };
+    char url[64];
+    struct why why;
+    size_t count = 0;
+    log_register(&log_store);
+    log_set_default(LOG_ERROR);
+    for (const struct feature *const *f = test_features; *f != NULL; f++) {
+        for (struct setting *const *s = (*f)->settings; s != NULL && *s != NULL; s++)
+            setting_register(*s);
+        if ((*f)->schema != NULL)
+            schemas[count++] = (*f)->schema;
+    }
+    features_set(test_features);
+    snprintf(t->dir, sizeof t->dir, "/tmp/muster-im-XXXXXX");
+    ensure(mkdtemp(t->dir) != NULL);
+    snprintf(url, sizeof url, "sqlite:%s/db", t->dir);
+    struct store_conf conf = { .url = url, .schemas = schemas };
+    struct node_conf nc = {
+        .id = 1, .name = "test", .domains = domains, .workers = 1, .gate = gate
+    };
+    ensure(store_open(&t->store, &conf, &why) == OK);
+    nc.store = t->store;
+    ensure(node_create(&t->node, &nc, &why) == OK);
+    t->w = node_worker(t->node, 0);
+    map_init(&t->w->streams, test_node_stream_key);
+    test_node_tick(t); /* it is told the time */
+}
+
+static inline bool test_node_is_idle(void *store) { return !store_busy(store); }
+
+static inline void test_node_close(struct test_node *t)
+{
+    static const char *const files[] = { "db", "db-wal", "db-shm" };
+    char path[64];
+    test_node_run(t, test_node_is_idle, t->store);
+    map_fini(&t->w->streams);
+    store_close(&t->store);
+    node_destroy(&t->node);
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+        snprintf(path, sizeof path, "%s/%s", t->dir, files[i]);
+        unlink(path);
+    }
+    rmdir(t->dir);
+}
+
+struct test_node_account {
+    bool created;
+    struct account *account;
+};
+
+static inline void test_node_created(void *arg, enum err e, const struct credentials *c)
+{
+    (void)c;
+    ensure(e == OK);
+    ((struct test_node_account *)arg)->created = true;
+}
+static inline bool test_node_is_created(void *arg)
+{
+    return ((struct test_node_account *)arg)->created;
+}
+static inline void test_node_found(struct account *a, enum err e, void *arg)
+{
+    ensure(e == OK && a->state == ACCOUNT_READY);
+    ((struct test_node_account *)arg)->account = a;
+}
+static inline bool test_node_is_found(void *arg)
+{
+    return ((struct test_node_account *)arg)->account != NULL;
+}
+
+/* A new account, loaded and kept so. */
+static inline struct account *test_node_account(struct test_node *t, const char *jid)
+{
+    struct test_node_account ta = { 0 };
+    credentials_create(&t->w->auth, slice_of(jid), SLICE("long-enough"), test_node_created, &ta);
+    test_node_run(t, test_node_is_created, &ta);
+    account_with(t->w, slice_of(jid), test_node_found, &ta);
+    test_node_run(t, test_node_is_found, &ta);
+    account_pin(ta.account);
+    return ta.account;
+}
+
+/* Makes a stream known; the gate's `down` gets it. */
+static inline struct link test_node_stream(struct test_node *t, struct stream *s)
+{
+    struct link link = { .local = s, .id = ++t->w->next_id << 16, .node = 1 };
+    memcpy(s, &link.id, sizeof link.id);
+    map_put(&t->w->streams, s);
+    return link;
+}
+
+/* A session of it, carried by that stream. */
+static inline struct session *test_node_bind(struct test_node *t, struct account *a,
+                                             struct stream *s, const char *resource)
+{
+    session_bind(a->worker, &(struct bind_request){ .link = test_node_stream(t, s),
+                                                    .bare = a->jid,
+                                                    .resource = slice_of(resource),
+                                                    .peer = SLICE("192.0.2.1") });
+    return account_session(a, slice_of(resource));
+}
+
+static inline struct stanza *test_node_stanza(struct test_node *t, const char *xml)
+{
+    struct stanza *st;
+    ensure(stanza_load(&st, slice_of(xml), t->w->xml, loop_scratch(t->w->loop)) == OK);
+    return st;
+}
