@@ -55,8 +55,6 @@ static void deliver_up(struct frame *f, struct worker *w)
         session_up(s, &up);
 }
 
-enum { BIND_RESUME = 1, BIND_SECURE = 2 };
-
 void frame_send_bind(struct worker *w, uint32_t node, unsigned worker,
                      const struct bind_request *req)
 {

@@ -18,6 +18,8 @@ enum frame_kind {
     FRAME_KINDS
 };
 
+enum { BIND_RESUME = 1, BIND_SECURE = 2 }; /* flags of FRAME_BIND */
+
 void frames_deliver(struct frame *f, void *worker); /* mesh_deliver_fn */
 void frames_drop(struct frame *f);                  /* mesh_drop_fn: undelivered at the end */
 

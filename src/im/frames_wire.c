@@ -43,14 +43,28 @@ static bool up_is_sound(const struct frame *f, const struct worker *w)
            (f->num[1] != UP_GONE || f->num[2] <= END_SHUTDOWN);
 }
 
+/* Prepared, as every address is on the way. */
+static bool is_jid(slice text, const struct worker *w)
+{
+    struct jid jid;
+    return jid_parse(&jid, text, loop_scratch(w->loop)) == OK && slice_eq(jid.full, text);
+}
+
 static bool bind_is_sound(const struct frame *f, const struct worker *w)
 {
-    slice peer, resource;
-    bool here = (uint32_t)f->num[3] == w->node->id;
-    return f->obj == NULL && f->str[0].len > 0 && slice_cut(f->str[1], '\n', &peer, &resource) &&
-           peer.len < 64 && resource.len <= JID_PART_MAX &&
-           f->str[0].len + 1 + resource.len <= JID_MAX &&
-           (!here || (f->num[0] & 0xffff) < w->node->worker_count);
+    slice peer, resource, jid = f->str[0];
+    uint32_t node = (uint32_t)f->num[3];
+    bool here = node == w->node->id;
+    if (f->obj != NULL || node == 0 || !slice_cut(f->str[1], '\n', &peer, &resource) ||
+        peer.len >= 64 || (here && (f->num[0] & 0xffff) >= w->node->worker_count))
+        return false;
+    if ((f->flags & BIND_RESUME) != 0)
+        return resource.len <= JID_PART_MAX && is_jid(jid, w);
+    if (resource.len > 0)
+        jid = slice_of(arena_printf(loop_scratch(w->loop), "%.*s/%.*s", SLICE_ARG(f->str[0]),
+                                    SLICE_ARG(resource)));
+    return resource.len + f->str[0].len + (resource.len > 0) == jid.len && is_jid(f->str[0], w) &&
+           is_jid(jid, w);
 }
 
 static bool down_is_sound(const struct frame *f, const struct worker *w)
@@ -60,8 +74,7 @@ static bool down_is_sound(const struct frame *f, const struct worker *w)
 
 static bool settled_is_sound(const struct frame *f, const struct worker *w)
 {
-    (void)w;
-    return f->obj == NULL && f->str[0].len > 0 && f->str[1].len > 0;
+    return f->obj == NULL && is_jid(f->str[0], w) && is_jid(f->str[1], w);
 }
 
 /* NULL: of this process only. */

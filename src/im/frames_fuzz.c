@@ -1,0 +1,135 @@
+/* Bytes as another node would send them: whatever they are, the worker that gets them goes on. What
+ * is a frame is one again when it is packed; then it is delivered, to a node with two accounts, a
+ * session whose stream is on the other node, and a stream whose session is. */
+#include "base/arena.h"
+#include "base/buf.h"
+#include "bus/bus.h"
+#include "im/test_node.h"
+
+enum { BYTES_MAX = 8192, OTHER = 2 };
+
+struct stream {
+    uint64_t id;
+    uint64_t bytes;
+};
+
+static struct test_node t;
+static uint64_t sent_bytes;
+
+static void gate_down(struct stream *s, const struct down *d)
+{
+    char out[BYTES_MAX];
+    for (size_t i = 0; i < d->text.len; i++)
+        s->bytes += (unsigned char)d->text.ptr[i];
+    s->bytes += strlen(stanza_error_name(d->error == SE_NONE ? SE_GONE : d->error));
+    if (d->st != NULL && stanza_write_max(d->st, d->note) <= sizeof out)
+        s->bytes += stanza_write(out, d->st, d->note);
+}
+static const struct gate_ops gate = { .down = gate_down };
+
+static void send(struct bus *bus, unsigned from, uint32_t node, unsigned to, slice bytes)
+{
+    ensure(bus == t.node->bus && from == 0 && node != t.node->id);
+    sent_bytes += bytes.len + to;
+}
+static uint32_t registry(struct bus *bus, slice bare)
+{
+    (void)bus;
+    return bare.len > 0 && bare.ptr[0] == 'x' ? OTHER : 1;
+}
+static unsigned workers(struct bus *bus, uint32_t node)
+{
+    (void)bus;
+    return node;
+}
+
+static void close_node(void) { test_node_close(&t); }
+
+static void open_node(void)
+{
+    static const struct bus_ops ops = { send, registry, workers };
+    static struct bus bus = { &ops };
+    test_node_open(&t, &gate);
+    t.node->bus = &bus;
+    (void)test_node_account(&t, "a@localhost");
+    (void)test_node_account(&t, "b@localhost");
+    atexit(close_node);
+}
+
+enum { STREAM = 1 << 16, SESSION = 2 << 16 };
+
+/* The same for every input. */
+static void open_session(void)
+{
+    static struct stream stream;
+    t.w->next_id = 0;
+    struct link link = test_node_stream(&t, &stream);
+    ensure(link.id == STREAM);
+    session_bind(t.w, &(struct bind_request){ .link = { .id = STREAM, .node = OTHER },
+                                              .bare = SLICE("a@localhost"),
+                                              .resource = SLICE("r") });
+    ensure(session_find(t.w, SESSION) != NULL);
+}
+
+static void close_sessions(void)
+{
+    static const uint64_t stream = STREAM;
+    struct session *s;
+    for (uint32_t i = 0; (s = map_next(&t.w->sessions, &i)) != NULL;)
+        session_end(s, END_KICKED);
+    map_del(&t.w->streams, (slice){ (const char *)&stream, sizeof stream });
+}
+
+static void expect_same(const struct frame *a, const struct frame *b)
+{
+    ensure(a->kind == b->kind && a->flags == b->flags &&
+           memcmp(a->num, b->num, sizeof a->num) == 0);
+    ensure(slice_eq(a->str[0], b->str[0]) && slice_eq(a->str[1], b->str[1]));
+    ensure((a->obj == NULL) == (b->obj == NULL));
+    if (a->obj == NULL)
+        return;
+    const struct stanza *x = a->obj, *y = b->obj;
+    ensure(x->kind == y->kind && x->type == y->type && x->bad_to == y->bad_to);
+    ensure(slice_eq(stanza_to(x), stanza_to(y)) && slice_eq(stanza_from(x), stanza_from(y)));
+    ensure(x->known == y->known && x->child_count == y->child_count);
+}
+
+static void release(struct frame *f)
+{
+    struct stanza *st = f->obj;
+    stanza_unref(&st);
+    frame_free(&f);
+}
+
+static void check_pack(slice bytes)
+{
+    struct frame *f, *again;
+    struct buf b;
+    if (frame_unpack(&f, bytes, t.w) != OK)
+        return;
+    buf_init(&b, 1 << 20);
+    frame_pack(&b, f);
+    ensure(!b.overflow && frame_unpack(&again, buf_slice(&b), t.w) == OK);
+    expect_same(f, again);
+    release(f);
+    release(again);
+    buf_fini(&b);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    if (size > BYTES_MAX)
+        return 0;
+    if (t.node == NULL)
+        open_node();
+    slice bytes = { (const char *)data, size };
+    open_session();
+    check_pack(bytes);
+    frames_receive(t.w, &(struct bus_from){ .node = OTHER, .epoch = 1, .seq = 1 }, bytes);
+    arena_reset(loop_scratch(t.w->loop));
+    test_node_run(&t, test_node_is_idle, t.store);
+    close_sessions();
+    test_node_run(&t, test_node_is_idle, t.store);
+    return 0;
+}
