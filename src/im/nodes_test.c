@@ -8,7 +8,6 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "bus/bus_local.h"
-#include "ext/ext.h"
 #include "im/account.h"
 #include "im/feature.h"
 #include "im/frames.h"
@@ -33,12 +32,39 @@
 
 enum { NODES = 2, WORKERS = 2, WAIT_S = 20, LINES_MAX = 512, STREAMS_MAX = 64 };
 
+/* Answers of an account at once, and after a transaction of it. */
+
+static void echo(struct iq *iq) { iq_result(iq, iq->payload.whole); }
+
+static void echo_stored(void *arg, enum store_result result, const struct store_batch *b)
+{
+    (void)b;
+    assert_int_equal(result, STORE_OK);
+    echo(arg);
+}
+
+static void echo_later(struct iq *iq)
+{
+    struct iq *held = iq_hold(iq);
+    struct store_batch *b = store_write(iq->worker->store, account_lane(iq->account));
+    mailbox_save(iq->account, b);
+    store_submit(b, iq->worker->loop, 0, echo_stored, held);
+}
+
+static const struct iq_rule echo_rules[] = {
+    { TYPE_GET, "urn:test", "echo", IQ_TO_ACCOUNT, echo },
+    { TYPE_SET, "urn:test", "echo", IQ_TO_ACCOUNT, echo_later },
+    { 0 },
+};
+static const struct feature echo_feature = { .name = "echo", .iq = echo_rules };
+
 static const struct feature auth_feature = {
     .name = "auth", .schema = &auth_schema, .settings = auth_settings, .metrics = auth_metrics
 };
 static const struct feature *const features[] = {
-    &auth_feature,     &account_feature, &session_feature, &message_feature, &roster_feature,
-    &presence_feature, &users_feature,   &ping_feature,    &vcard_feature,   NULL,
+    &auth_feature,    &account_feature, &session_feature,
+    &message_feature, &roster_feature,  &presence_feature,
+    &users_feature,   &echo_feature,    NULL,
 };
 
 /* A client's stream, as the gate would have it. What is below `session` changes under the lock. */
@@ -372,6 +398,21 @@ static void present(struct stream *from, const char *attributes)
 
 #define PING "<ping xmlns='urn:xmpp:ping'/>"
 
+static void enable(struct stream *s)
+{
+    up(s, UP_ENABLE, 1, NULL);
+    AWAIT(s->enabled);
+}
+
+static void ask_h(struct stream *s)
+{
+    pthread_mutex_lock(&lock);
+    unsigned before = s->acks;
+    pthread_mutex_unlock(&lock);
+    up(s, UP_REQUEST, 0, NULL);
+    AWAIT(s->acks > before);
+}
+
 /* Everything that was on its way to `to` from `from` has arrived afterwards. */
 static void barrier(struct stream *from, struct stream *to)
 {
@@ -526,6 +567,28 @@ static void test_order_of_many(void **state)
     }
 }
 
+/* A node knows its own slots; others send to where they would be by themselves. */
+static void test_a_slot_that_was_moved(void **state)
+{
+    const char *bob = "moved@localhost";
+    (void)state;
+    unsigned slot = node_slot(nodes[1], slice_of(bob)), worker = 1 - slot % WORKERS;
+    nodes[1]->slot_worker[slot] = (uint8_t)worker;
+    bus_local_assign(bus, slice_of(bob), 2);
+    add_user(1, bob);
+    struct stream *a = login(0, 0), *b = login_at(1, worker, bob, "r");
+    struct stream *far = login_at(0, 1, bob, "far");
+    enable(a);
+    for (unsigned i = 0; i < 10; i++)
+        chat(a, b->jid, arena_printf(tmp, "m%u.", i));
+    for (unsigned i = 0; i < 10; i++)
+        expect_next(b, arena_printf(tmp, "m%u.", i));
+    ask_h(a);
+    AWAIT(a->h == 10);
+    chat(a, far->jid, "to-far");
+    expect(far, "to-far");
+}
+
 static void test_nobody_there(void **state)
 {
     (void)state;
@@ -534,7 +597,7 @@ static void test_nobody_there(void **state)
     iq(a, "get", bare_of(a), "r1", "<query xmlns='jabber:iq:roster'/>");
     chat(a, "nobody@localhost", "lost");
     assert_has(expect(a, "lost"), "service-unavailable");
-    iq(a, "get", "nobody@localhost", "q0", "<vCard xmlns='vcard-temp'/>");
+    iq(a, "get", "nobody@localhost", "q0", "<none xmlns='urn:none'/>");
     assert_has(expect(a, "q0"), "type='error'");
     present(a, "to='nobody@localhost' type='subscribe'");
     assert_has(expect(a, "unsubscribed"), "from='nobody@localhost'");
@@ -548,10 +611,10 @@ static void test_requests(void **state)
     assert_has(expect(b, "p1"), "urn:xmpp:ping");
     iq(b, "result", a->jid, "p1", "");
     assert_has(expect(a, "p1"), "type='result'");
-    iq(b, "set", bare_of(b), "v1", "<vCard xmlns='vcard-temp'><FN>Bob</FN></vCard>");
-    expect(b, "v1");
-    iq(a, "get", bare_of(b), "v2", "<vCard xmlns='vcard-temp'/>");
-    assert_has(expect(a, "v2"), "<FN>Bob</FN>");
+    iq(a, "get", bare_of(b), "e1", "<echo xmlns='urn:test'>hello</echo>");
+    assert_has(expect(a, "e1"), ">hello</echo>");
+    iq(a, "set", bare_of(b), "e2", "<echo xmlns='urn:test'>later</echo>");
+    assert_has(expect(a, "e2"), ">later</echo>");
     iq(a, "get", arena_printf(tmp, "%s/none", bare_of(b)), "p2", PING);
     assert_has(expect(a, "p2"), "service-unavailable");
 }
@@ -569,21 +632,6 @@ static void let_go(sqlite3 *db)
 {
     assert_int_equal(sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL), SQLITE_OK);
     sqlite3_close(db);
-}
-
-static void enable(struct stream *s)
-{
-    up(s, UP_ENABLE, 1, NULL);
-    AWAIT(s->enabled);
-}
-
-static void ask_h(struct stream *s)
-{
-    pthread_mutex_lock(&lock);
-    unsigned before = s->acks;
-    pthread_mutex_unlock(&lock);
-    up(s, UP_REQUEST, 0, NULL);
-    AWAIT(s->acks > before);
 }
 
 /* What is acknowledged is committed at both nodes, whichever comes last. */
@@ -823,6 +871,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_chat_between_all_workers, reset),
         cmocka_unit_test_setup(test_order_of_many, reset),
+        cmocka_unit_test_setup(test_a_slot_that_was_moved, reset),
         cmocka_unit_test_setup(test_nobody_there, reset),
         cmocka_unit_test_setup(test_requests, reset),
         cmocka_unit_test_setup(test_acknowledged_means_committed_on_both, reset),

@@ -88,8 +88,8 @@ static char *lay(char *at, const char **field, slice s)
     return at + s.len;
 }
 
-/* White space given as references would be normalised to spaces by the next reader (XML 1.0 §3.3.3);
- * addresses have none. */
+/* White space given as references would be normalised to spaces by the next reader (XML 1.0
+ * §3.3.3); addresses have none. */
 static bool id_needs_escape(slice id)
 {
     for (size_t i = 0; i < id.len; i++)
