@@ -98,8 +98,8 @@ stage_fuzz() {
     make_quiet -k fuzz-build || failed=1
     # shellcheck disable=SC2016 # expanded by the inner shell
     find src -name '*_fuzz.c' | sort | sed 's|^src/\(.*\)\.c$|build/fuzz/\1|' |
-        xargs -P 2 -n 1 bash -c 'fuzz_one "$0" > "$LOGS/fuzz.${0##*/}" 2>&1' || failed=1
-    for target in "$LOGS"/fuzz.*; do
+        xargs -P 2 -n 1 bash -c 'fuzz_one "$0" > "$LOGS/target.${0##*/}" 2>&1' || failed=1
+    for target in "$LOGS"/target.*; do
         cat "$target"
         rm "$target"
     done
@@ -130,6 +130,14 @@ count() { # LOG -> "passed failed skipped"
          END { print passed + 0, failed + 0, skipped + 0 }' "$1"
 }
 
+# What went wrong: the lines that say so, or else the end of the log.
+explain() { # LOG
+    grep -nE '^@failed|^\[  FAILED  \] [^0-9]|^(FAILED|ERROR) |: (fatal )?error:|: message:|^make: \*\*\*' \
+        "$1" | head -n 30
+    echo ...
+    tail -n 15 "$1"
+}
+
 run_stage() { # NAME: one line, and the numbers into $LOGS/NAME.count
     local name=$1 log=$LOGS/$1.log start=$EPOCHREALTIME ok=ok passed failed skipped seconds
     "stage_$name" > "$log" 2>&1 || ok=FAILED
@@ -145,7 +153,7 @@ run_stage() { # NAME: one line, and the numbers into $LOGS/NAME.count
     {
         printf '%-16s %-6s %7ss%s\n' "$name" "$ok" "$seconds" "${summary:+  ($summary)}"
         if [ "$ok" = FAILED ]; then
-            tail -n 40 "$log" | sed 's/^/    /'
+            explain "$log" | cut -c 1-200 | sed 's/^/    /'
             echo "    the whole log: $log"
         fi
     } > "$LOGS/$name.line"
