@@ -47,6 +47,7 @@ static const struct feature *const features[] = {
 
 /* A client's stream, as the gate would have it. */
 struct stream {
+    uint64_t id;
     struct session *session;
     char jid[64];
     bool closed;
@@ -112,6 +113,12 @@ static void clear_answer(void *arg)
 
 /* The gate. */
 
+static slice stream_key(const void *stream)
+{
+    return (slice){ (const char *)&((const struct stream *)stream)->id, sizeof(uint64_t) };
+}
+static void gate_start(struct worker *w) { map_init(&w->streams, stream_key); }
+static void gate_stop(struct worker *w) { map_fini(&w->streams); }
 static void gate_none(struct worker *w) { (void)w; }
 static bool gate_idle(struct worker *w)
 {
@@ -166,8 +173,8 @@ static void gate_down(struct stream *s, const struct down *d)
 }
 
 static const struct gate_ops gate = {
-    .start = gate_none,
-    .stop = gate_none,
+    .start = gate_start,
+    .stop = gate_stop,
     .idle = gate_idle,
     .down = gate_down,
     .arrive = gate_arrive,
@@ -315,7 +322,9 @@ static void bind_there(struct worker *w, void *arg)
 {
     struct stream *s = arg;
     struct jid jid = jid_split(slice_of(s->jid));
-    session_bind(w, &(struct bind_request){ .link = { .local = s, .id = 1, .node = 1 },
+    s->id = ++w->next_id << 16;
+    map_put(&w->streams, s);
+    session_bind(w, &(struct bind_request){ .link = { .local = s, .id = s->id, .node = 1 },
                                             .bare = jid_bare(&jid),
                                             .resource = jid.resource,
                                             .secure = true,
