@@ -12,8 +12,8 @@ here=$(cd "$(dirname "$0")" && pwd)
 out=${OUT:-$generator/results}
 parts=${PARTS:-peers chat durable rate empty}
 server=$here/server.sh
-port=${BENCH_PORT:-5722}
-export BENCH_PORT=$port
+port=${MUSTER_BENCH_PORT:-5722}
+export MUSTER_BENCH_PORT=$port
 cd "$generator"
 [ -x ./xmppload ] || make
 mkdir -p "$out"

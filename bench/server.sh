@@ -1,8 +1,8 @@
 #!/bin/bash
 # server.sh start|stop|restart|pids|preload: musterd for a load generator, on loopback, pinned to one CPU.
 #
-# A scratch folder holds node file, data and control socket: $BENCH_DIR (default: muster-bench in the system's
-# folder for temporary files). No rate limits, registration in-band, plain and STARTTLS on $BENCH_PORT
+# A scratch folder holds node file, data and control socket: $MUSTER_BENCH_DIR (default: muster-bench in the system's
+# folder for temporary files). No rate limits, registration in-band, plain and STARTTLS on $MUSTER_BENCH_PORT
 # (default 5722), direct TLS on the next port. `restart` and `start` print the process id.
 #
 #   DURABLE=off     sets im.durable-ack off (as peers without an archive); default on
@@ -10,8 +10,8 @@
 #   preload         adds 25,000 accounts and 1,000,000 archived messages to the stopped server's database
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
-dir=${BENCH_DIR:-${TMPDIR:-/tmp}/muster-bench}
-port=${BENCH_PORT:-5722}
+dir=${MUSTER_BENCH_DIR:-${TMPDIR:-/tmp}/muster-bench}
+port=${MUSTER_BENCH_PORT:-5722}
 binary=${MUSTERD:-$root/build/release/musterd}
 
 config() {

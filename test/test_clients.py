@@ -20,16 +20,17 @@ JS = pathlib.Path(__file__).parent / "js"
 class Slix(slixmpp.ClientXMPP):
     """Puts what arrives into queues."""
 
-    def __init__(self, server, name, plugins=()):
+    def __init__(self, server, name, plugins=(), mechanism="SCRAM-SHA-512"):
         super().__init__(f"{name}@localhost/slix", "secret")
         self.node = server
         self.ca_certs = server.data / "self-signed-cert.pem"
         # 1.8.3 knows the binding of TLS 1.2 alone and still says "y" to a server that offers
         # others, which RFC 5802 §6 has the server refuse: keep it from binding at all.
-        mechanisms = self["feature_mechanisms"]
-        mechanisms.use_mechs = {"SCRAM-SHA-512"}
-        mechanisms.sasl_callback = lambda required, optional: {
-            **mechanisms._default_credentials(required, optional), "channel_binding": None}
+        if mechanism:
+            mechanisms = self["feature_mechanisms"]
+            mechanisms.use_mechs = {mechanism}
+            mechanisms.sasl_callback = lambda required, optional: {
+                **mechanisms._default_credentials(required, optional), "channel_binding": None}
         self.messages, self.seen = asyncio.Queue(), asyncio.Queue()
         for plugin in plugins:
             self.register_plugin(plugin)
@@ -55,6 +56,15 @@ class Slix(slixmpp.ClientXMPP):
 
     async def message(self):
         return await asyncio.wait_for(self.messages.get(), TIMEOUT)
+
+
+def test_slixmpp_as_it_comes(server):
+    """It tries three bindings that it cannot, three downgrades, and is let in with the seventh."""
+    async def dialogue():
+        alice = await Slix(server, "alice", mechanism=None).login()
+        assert alice.boundjid.bare == "alice@localhost"
+        await alice.disconnect()
+    asyncio.run(dialogue())
 
 
 @pytest.mark.parametrize("tls", ["starttls", "direct"])

@@ -12,7 +12,7 @@
 #include "xmpp/ns.h"
 #include <stdio.h>
 
-enum { SASL_BYTES_MAX = 16384 };
+enum { SASL_BYTES_MAX = 16384, REFUSALS_MAX = 12 /* mechanisms that were tried and not begun */ };
 
 static struct stream_auth *auth_of(struct stream *s)
 {
@@ -56,12 +56,25 @@ static void send_header(struct stream *s, slice from)
     s->header_sent = true;
 }
 
+/* What this connection can be bound to (RFC 5929, RFC 9266), if the operator wants it. */
+static struct sasl_binding binding_of(struct stream *s)
+{
+    struct sasl_binding b = { 0 };
+    if (!setting_bool(&c2s_channel_binding))
+        return b;
+    if (conn_channel_binding(s->conn, CONN_TLS_EXPORTER, (char *)b.exporter, &b.exporter_len) != OK)
+        b.exporter_len = 0;
+    if (conn_channel_binding(s->conn, CONN_TLS_SERVER_END_POINT, (char *)b.end_point,
+                             &b.end_point_len) != OK)
+        b.end_point_len = 0;
+    b.plus_offered = b.exporter_len > 0 || b.end_point_len > 0;
+    return b;
+}
+
 static void offer_mechanisms(struct stream *s, struct buf *b)
 {
-    char data[64];
-    size_t len;
-    bool exporter = conn_channel_binding(s->conn, CONN_TLS_EXPORTER, data, &len) == OK;
-    bool end_point = conn_channel_binding(s->conn, CONN_TLS_SERVER_END_POINT, data, &len) == OK;
+    struct sasl_binding binding = binding_of(s);
+    bool exporter = binding.exporter_len > 0, end_point = binding.end_point_len > 0;
     buf_lit(b, "<mechanisms xmlns='" NS_SASL "'>");
     for (int m = 0; m < SASL_MECH_COUNT; m++)
         if (!sasl_mech_is_plus((enum sasl_mech)m) || exporter || end_point)
@@ -210,7 +223,11 @@ static void sasl_failed(struct stream *s, enum sasl_failure f)
     char text[160];
     struct buf b;
     uint64_t now = loop_now_us(s->worker->loop);
-    if (a->sasl != NULL && f == SASL_NOT_AUTHORIZED) {
+    /* Only guesses count: clients that try bindings we do not know go on to the next mechanism. */
+    bool guess = a->sasl != NULL && f == SASL_NOT_AUTHORIZED && a->looked_up;
+    a->failures += guess;
+    a->refusals += !guess;
+    if (guess) {
         slice jid = sasl_user(a->sasl).len > 0 ? account_jid(s, loop_scratch(s->worker->loop))
                                                : (slice){ 0 };
         throttle_fail(stream_c2s(s)->throttle, peer_of(s), jid, now);
@@ -226,7 +243,7 @@ static void sasl_failed(struct stream *s, enum sasl_failure f)
     buf_add(&b, slice_of(text));
     stream_write(s, buf_slice(&b));
     buf_fini(&b);
-    if (++a->failures >= setting_int(&c2s_auth_attempts))
+    if (a->failures >= setting_int(&c2s_auth_attempts) || a->refusals >= REFUSALS_MAX)
         stream_fail(s, XE_POLICY_VIOLATION, SLICE("too many failed logins"));
 }
 
@@ -271,6 +288,7 @@ static void looked_up(void *arg, enum err e, const struct credentials *c)
     struct stream_auth *a = s->auth;
     enum sasl_step step;
     a->op = NULL;
+    a->looked_up = true;
     if (e == E_AUTH) {
         step = sasl_verdict(a->sasl, SASL_NOT_AUTHORIZED, false);
     } else if (e != OK) {
@@ -345,7 +363,6 @@ static void sasl_message(struct stream *s, const struct elem *e)
 static void sasl_begin(struct stream *s, const struct elem *e)
 {
     struct stream_auth *a = auth_of(s);
-    struct sasl_binding binding = { 0 };
     char nonce[37];
     if (!s->secure && setting_bool(&c2s_tls_required)) {
         sasl_failed(s, SASL_ENCRYPTION_REQUIRED);
@@ -360,19 +377,14 @@ static void sasl_begin(struct stream *s, const struct elem *e)
         sasl_failed(s, SASL_TEMPORARY_AUTH_FAILURE);
         return;
     }
-    if (conn_channel_binding(s->conn, CONN_TLS_EXPORTER, (char *)binding.exporter,
-                             &binding.exporter_len) != OK)
-        binding.exporter_len = 0;
-    if (conn_channel_binding(s->conn, CONN_TLS_SERVER_END_POINT, (char *)binding.end_point,
-                             &binding.end_point_len) != OK)
-        binding.end_point_len = 0;
-    binding.plus_offered = binding.exporter_len > 0 || binding.end_point_len > 0;
+    struct sasl_binding binding = binding_of(s);
     slice name = elem_attr(e, "mechanism", loop_scratch(s->worker->loop));
     if (sasl_mech_find(name, &a->mech) != OK ||
         (sasl_mech_is_plus(a->mech) && !binding.plus_offered)) {
         sasl_failed(s, SASL_INVALID_MECHANISM);
         return;
     }
+    a->looked_up = false;
     rand_hex(nonce, 18);
     a->sasl = sasl_create(a->mech, &binding, stream_domain(s), slice_of(nonce));
     sasl_message(s, e);

@@ -39,8 +39,9 @@ struct stream_auth {
     struct sasl *sasl;  /* an exchange is under way */
     struct auth_op *op; /* a look-up is under way */
     enum sasl_mech mech;
-    unsigned failures;
-    slice bare; /* authenticated as; len 0: not yet */
+    unsigned failures, refusals; /* wrong credentials / not even tried */
+    bool looked_up;              /* credentials of this exchange were looked at */
+    slice bare;                  /* authenticated as; len 0: not yet */
     int64_t account;
     bool disabled;
     slice request_id; /* id of the bind IQ, or previd of the resumption, that is being served */
@@ -98,7 +99,7 @@ struct c2s {
 
 extern struct setting c2s_tls_required, c2s_migration, c2s_stanza_rate, c2s_byte_rate,
     c2s_connections, c2s_idle, c2s_ping_timeout, c2s_auth_timeout, c2s_bytes_before, c2s_bytes,
-    c2s_depth, c2s_output_max, c2s_auth_attempts;
+    c2s_depth, c2s_output_max, c2s_auth_attempts, c2s_channel_binding;
 extern struct metric c2s_streams, c2s_stanzas_in, c2s_stanzas_out, c2s_stream_errors, c2s_refused;
 extern struct log_area log_c2s;
 

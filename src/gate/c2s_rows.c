@@ -122,13 +122,21 @@ struct setting c2s_auth_attempts = {
     .unit = "attempts",
     .doc = "Failed logins on one stream before it is closed (RFC 6120 §6.4.5).",
 };
-static struct setting *const settings[] = { &c2s_tls_required,  &c2s_migration,
-                                            &c2s_stanza_rate,   &c2s_byte_rate,
-                                            &c2s_connections,   &c2s_idle,
-                                            &c2s_ping_timeout,  &c2s_auth_timeout,
-                                            &c2s_bytes_before,  &c2s_bytes,
-                                            &c2s_depth,         &c2s_output_max,
-                                            &c2s_auth_attempts, NULL };
+struct setting c2s_channel_binding = {
+    .name = "c2s.channel-binding",
+    .type = SET_BOOL,
+    .def = 1,
+    .doc =
+        "Offers the -PLUS mechanisms (XEP-0440). Off where TLS ends in front of the server, or for "
+        "clients that say they could bind but cannot.",
+};
+static struct setting *const settings[] = {
+    &c2s_tls_required,  &c2s_migration,       &c2s_stanza_rate,
+    &c2s_byte_rate,     &c2s_connections,     &c2s_idle,
+    &c2s_ping_timeout,  &c2s_auth_timeout,    &c2s_bytes_before,
+    &c2s_bytes,         &c2s_depth,           &c2s_output_max,
+    &c2s_auth_attempts, &c2s_channel_binding, NULL
+};
 
 struct metric c2s_streams = { .name = "muster_c2s_streams",
                               .kind = METRIC_GAUGE,
