@@ -169,6 +169,18 @@ def test_resume_repeats_what_was_not_acknowledged(server, alice, bob):
     again.expect_nothing("<message/>")
 
 
+def test_repeated_messages_were_not_late(server, alice, bob):
+    """XEP-0203: what the client was sent in time is repeated as it was, also to a new stream that comes
+    while the server still believes in the old one."""
+    bob.auto_ack = False
+    alice.send(chat(bob, 1))
+    receive(bob, [1])
+    bob.h -= 1
+    again = resume(server, bob)
+    found = again.expect("<message><body>1</body></message>")
+    assert found.find(f"{{{xml.DELAY}}}delay") is None
+
+
 def test_resume_says_what_arrived(server, alice, bob):
     """The client resends what h does not cover; the server has each stanza once."""
     for i in range(5):

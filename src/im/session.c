@@ -107,13 +107,17 @@ struct metric *const session_metrics[] = { &sessions_now, &hibernating_now, &res
 struct log_area log_session = { .name = "session" };
 struct log_area *const session_logs[] = { &log_session, NULL };
 
+static void link_down(struct worker *w, const struct link *link, struct down *d)
+{
+    if (link->local != NULL)
+        w->node->gate->down(link->local, d);
+    else
+        frame_send_down(w, link, d);
+}
+
 void session_down(struct session *s, struct down *d)
 {
-    struct worker *w = s->account->worker;
-    if (s->link.local != NULL)
-        w->node->gate->down(s->link.local, d);
-    else
-        frame_send_down(w, &s->link, d);
+    link_down(s->account->worker, &s->link, d);
 }
 
 static_assert(sizeof(struct session) + sizeof(struct account) <= 1536, "an idle user is small");
@@ -131,14 +135,6 @@ void session_release(struct session *s, enum session_hold_bits why)
     s->holds &= (uint8_t)~why;
     if (was && s->holds == 0 && s->state == SESSION_ATTACHED)
         session_down(s, &(struct down){ .kind = DOWN_RELEASE });
-}
-
-static void link_down(struct worker *w, const struct link *link, struct down *d)
-{
-    if (link->local != NULL)
-        w->node->gate->down(link->local, d);
-    else
-        frame_send_down(w, link, d);
 }
 
 struct session *session_find(const struct worker *w, uint64_t id)
@@ -368,6 +364,7 @@ static void resume_now(struct account *a, struct binding *b)
     }
     if (s->state == SESSION_ATTACHED) {
         session_down(s, &(struct down){ .kind = DOWN_CLOSE, .end = END_REPLACED });
+        s->queue_sent = s->queue_len;
     } else {
         metric_add(&hibernating_now, -1);
         timer_cancel(&s->timer);
