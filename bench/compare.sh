@@ -1,94 +1,151 @@
 #!/bin/bash
-# compare.sh GENERATOR [RUNS]: the figures of docs/performance.md, Muster and its peers in one run.
+# compare.sh GENERATOR [RUNS]: the figures of docs/performance.md: Muster and its peers, taking turns.
 #
-# GENERATOR is the folder of the load generator: xmppload, run-all.sh and the peer-*.sh scripts. The server has
-# CPU 0, the generator CPU 1. Raw results: $OUT (default GENERATOR/results), one JSON line a run.
-#   PEERS="ejabberd ejabberd-mam-sqlite prosody-gen relay"   which peers; empty: none
-#   PARTS="peers chat durable rate empty"                    which parts
+# GENERATOR is the folder of the load generator: xmppload, limit/relay.c and the peer-*.sh scripts. The server has
+# CPU 0, the generator CPU 1; every measured run starts a new server process. Raw results: one JSON line a run
+# in $OUT (default GENERATOR/results); report.py makes the table.
+#   SERVERS="muster ejabberd prosody relay"   who takes part
+#   PARTS="idle chat presence rate durable empty"
+# shellcheck disable=SC2086 # options are split on purpose
 set -eu
 generator=$(cd "$1" && pwd)
 runs=${2:-3}
 here=$(cd "$(dirname "$0")" && pwd)
 out=${OUT:-$generator/results}
-parts=${PARTS:-peers chat durable rate empty}
+parts=${PARTS:-idle chat presence rate durable empty}
+servers=${SERVERS:-muster ejabberd prosody relay}
 server=$here/server.sh
-port=${MUSTER_BENCH_PORT:-5722}
-export MUSTER_BENCH_PORT=$port
+export BENCH_CPUS=0 BENCH_GC=generational # of prosody: its better configuration
 cd "$generator"
 [ -x ./xmppload ] || make
+[ -x limit/relay ] || gcc -O2 -std=gnu17 limit/relay.c -o limit/relay
 mkdir -p "$out"
 
-wanted() { [[ " $parts " == *" $1 "* ]]; }
+part() { [[ " $parts " == *" $1 "* ]]; }
+has() { [[ " $servers " == *" $1 "* ]]; }
 
-# One timetable run against the server at HOST PORT PIDS.
-rate() { # NAME PORT PIDS RATE LABEL OPTIONS...
-    local name=$1 at=$2 pids=$3 rate=$4 label=$5
-    shift 5
-    taskset -c 1 ./xmppload chat --port "$at" --domain localhost --first 1000 --users 200 --rate "$rate" \
-        --server-pid "$pids" --warmup 3 --seconds 7 --scram-cache "$out/$name.scram" --label "$label" \
-        --json "$@" >> "$out/$name.jsonl" 2>> "$out/$name.err" || true
+relay_start() {
+    taskset -c 0 limit/relay 5333 localhost conference.localhost &
+    relay=$!
+    until (exec 3<> /dev/tcp/127.0.0.1/5333) 2> /dev/null; do sleep 0.05; done
 }
 
-peers() {
-    local peer
-    for peer in ${PEERS-ejabberd ejabberd-mam-sqlite prosody-gen relay}; do
-        case $peer in
-        ejabberd-mam-sqlite) XL_ONLY=durable ./run-all.sh -r "$runs" -o "$out" "$peer" ;;
-        *) XL_ONLY="chat idle presence lat50 roster" ./run-all.sh -r "$runs" -o "$out" "$peer" ;;
-        esac
+# Starts a fresh process of a server; sets port, pids, extra.
+restart() { # NAME
+    extra=()
+    case $1 in
+    muster) DURABLE=off "$server" restart > /dev/null; port=${MUSTER_BENCH_PORT:-5722} pids=$("$server" pids) ;;
+    muster-durable) DURABLE=on "$server" restart > /dev/null; port=${MUSTER_BENCH_PORT:-5722} pids=$("$server" pids) ;;
+    ejabberd) ./peer-ejabberd.sh stop; ./peer-ejabberd.sh start >&2; port=5422 pids=$(./peer-ejabberd.sh pids) ;;
+    ejabberd-mam) export BENCH_MAM=sqlite; ./peer-ejabberd.sh stop; ./peer-ejabberd.sh start >&2
+        port=5422 pids=$(./peer-ejabberd.sh pids) ;;
+    prosody) ./peer-prosody.sh stop; ./peer-prosody.sh start >&2; port=5322 pids=$(./peer-prosody.sh pids) ;;
+    relay) relay_start; port=5333 pids=$relay extra=(--sasl plain) ;;
+    esac
+    for p in ${pids//,/ }; do taskset -a -cp 0 "$p" > /dev/null; done
+}
+finish() { # NAME
+    case $1 in
+    muster*) "$server" stop ;;
+    ejabberd*) ./peer-ejabberd.sh stop; unset BENCH_MAM ;;
+    prosody) ./peer-prosody.sh stop ;;
+    relay) kill "$relay"; wait "$relay" 2> /dev/null || true ;;
+    esac
+}
+
+load() { # NAME LABEL SCENARIO OPTIONS...
+    local name=$1 label=$2 scenario=$3
+    shift 3
+    taskset -c 1 timeout 300 ./xmppload "$scenario" --port "$port" --domain localhost --server-pid "$pids" \
+        --scram-cache "$out/$name.scram" --label "$label" --json "${extra[@]}" "$@" \
+        >> "$out/$name.jsonl" 2>> "$out/$name.err" || true
+    echo "$name $label $(tail -n 1 "$out/$name.jsonl" | jq -r '[.valid, .deliveries_per_cpu_s // .logins_per_cpu_s,
+        .acked_per_cpu_s, .srv_cores, .pss_per_session] | @tsv')"
+}
+measured() { # LABEL SCENARIO OPTIONS...: in turn on each server that takes part
+    local label=$1 name
+    shift
+    for name in $servers; do
+        [[ $name == relay && $label != chat && $label != chat-9111 ]] && continue
+        restart "$name"
+        [[ $label == idle* ]] && load "$name" warm login --first 200 --users 100 "${@:2:2}" --roster
+        load "$name" "$label" "$@"
+        finish "$name"
     done
 }
 
-chat() { # what peers without an archive do
-    export DURABLE=off
-    XL_REGISTER=1 XL_MUC=0 XL_RESTART="$server restart" XL_ONLY="chat idle presence lat50 roster" \
-        ./run-all.sh -r "$runs" -o "$out" muster 127.0.0.1 "$port" localhost "$("$server" restart)"
+accounts() {
+    if has muster; then restart muster; load muster register register --users 3000 --inflight 50; finish muster; fi
+    if has ejabberd; then
+        restart ejabberd; load ejabberd register register --users 3000 --inflight 50; finish ejabberd
+    fi
+    if has prosody; then ./peer-prosody.sh stop; ./peer-prosody.sh users 3000; fi
+    for name in $servers; do # the generator's PBKDF2 once
+        [ "$name" = relay ] && continue
+        restart "$name"
+        load "$name" fill login --first 1000 --users 2000
+        if part presence; then load "$name" roster setup-roster --users 200 --contacts 50; fi
+        finish "$name"
+    done
 }
 
-durable() { # default settings, on a database that has seen a year
-    local pid i best
-    export DURABLE=on
-    pid=$("$server" restart)
-    ./xmppload register --port "$port" --users 3000 --inflight 50 > "$out/register.log" 2>&1
+durable() {
+    local i half
+    restart muster-durable
+    finish muster-durable
     "$server" preload
-    XL_MUC=0 XL_RESTART="$server restart" XL_ONLY=durable \
-        ./run-all.sh -r "$runs" -o "$out" muster-durable 127.0.0.1 "$port" localhost "$("$server" restart)"
-    best=$(jq -s '[.[] | select(.label == "durable") | .acks_per_s] | max / 2 | floor' \
-        "$out/muster-durable.jsonl")
+    if has ejabberd; then
+        export BENCH_MAM=sqlite
+        ./peer-ejabberd.sh stop; ./peer-ejabberd.sh wipe
+        restart ejabberd-mam
+        load ejabberd-mam register register --users 1200 --inflight 50
+        finish ejabberd-mam
+    fi
     for ((i = 0; i < runs; i++)); do
-        pid=$("$server" restart)
-        rate muster-durable "$port" "$pid" "$best" durable-half --sm --sm-r 1
+        restart muster-durable
+        load muster durable chat --first 1000 --users 200 --window 4 --sm --sm-r 1 --window-on ack $times
+        finish muster-durable
+        if has ejabberd; then
+            restart ejabberd-mam
+            load ejabberd-mam durable chat --first 1000 --users 200 --window 4 --sm --sm-r 1 --window-on ack $times
+            finish ejabberd-mam
+        fi
     done
-}
-
-at_9111() {
-    local i
-    export DURABLE=off
+    half=$(jq -s '[.[] | select(.label == "durable") | .acks_per_s] | max / 2 | floor' "$out/muster.jsonl")
     for ((i = 0; i < runs; i++)); do
-        rate muster "$port" "$("$server" restart)" 9111 chat-9111
-        "$server" stop
-        ./peer-ejabberd.sh start >&2
-        rate ejabberd 5422 "$(./peer-ejabberd.sh pids)" 9111 chat-9111
-        ./peer-ejabberd.sh stop
+        restart muster-durable
+        load muster durable-half chat --first 1000 --users 200 --rate "$half" --sm --sm-r 1 $times
+        finish muster-durable
     done
 }
 
 empty() { # proportional memory and time to ready of a server nobody talks to
-    local i pid from
-    export DURABLE=on
+    local i from
     for ((i = 0; i < runs; i++)); do
-        "$server" stop
         from=$(date +%s%N)
-        pid=$("$server" start)
+        DURABLE=on "$server" start > /dev/null
         echo "ready after $((($(date +%s%N) - from) / 1000000)) ms," \
-            "PSS $(awk '/^Pss:/ { print $2 }' "/proc/$pid/smaps_rollup") KiB"
-    done | tee "$out/empty.txt"
+            "PSS $(awk '/^Pss:/ { print $2 }' "/proc/$("$server" pids)/smaps_rollup") KiB" | tee -a "$out/empty.txt"
+        "$server" stop
+    done
 }
 
-export BENCH_CPUS=0
-if wanted peers; then peers; fi
-if wanted chat; then chat; fi
-if wanted durable; then durable; fi
-if wanted rate; then at_9111; fi
-if wanted empty; then empty; fi
-"$server" stop
+times="--warmup 3 --seconds 5"
+chat="chat --first 1000 --users 200 $times"
+accounts
+for ((run = 0; run < runs; run++)); do
+    if part idle; then
+        measured idle-tls idle --tls starttls --first 1000 --users 2000 --roster --hold 5
+        measured idle-plain idle --tls none --first 1000 --users 2000 --roster --hold 5
+    fi
+    if part chat; then
+        measured chat $chat --window 4
+        measured chat-tls $chat --window 4 --tls starttls
+        measured chat-sm $chat --window 4 --sm
+    fi
+    if part presence; then measured presence presence --users 200 --contacts 50 --window 8 --roster $times; fi
+    if part rate; then measured chat-9111 $chat --rate 9111; fi
+done
+if part durable; then durable; fi
+if part empty; then empty; fi
+python3 "$here/report.py" "$out"/*.jsonl
