@@ -123,15 +123,9 @@ void stream_fail_with(struct stream *s, enum stream_error e, slice text, slice a
     struct buf b;
     if (s->state == STREAM_CLOSED)
         return;
+    if (!s->header_sent) /* RFC 6120 §4.9.1.2: the error needs a stream to be in */
+        negotiate_send_header(s, (slice){ 0 });
     buf_init(&b, 16384);
-    if (!s->header_sent) { /* RFC 6120 §4.9.1.2: the error needs a stream to be in */
-        slice domain = s->worker->node->domains[0];
-        buf_printf(&b,
-                   "<?xml version='1.0'?><stream:stream xmlns='" NS_CLIENT
-                   "' xmlns:stream='" NS_STREAM
-                   "' id='%llx' from='%.*s' version='1.0' xml:lang='en'>",
-                   (unsigned long long)s->id, SLICE_ARG(domain));
-    }
     stream_error_write(&b, e, text);
     b.len -= end.len;
     buf_add(&b, app_xml);

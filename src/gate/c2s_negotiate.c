@@ -34,7 +34,7 @@ static slice header_attr(const struct stream *s, slice unit, const char *name)
     return (slice){ 0 };
 }
 
-static void send_header(struct stream *s, slice from)
+void negotiate_send_header(struct stream *s, slice from)
 {
     char id[33];
     slice domain = stream_domain(s);
@@ -171,7 +171,7 @@ void negotiate_header(struct stream *s, slice unit)
     if (lang.len < sizeof s->lang && !xml_needs_escape(lang))
         memcpy(s->lang, lang.ptr == NULL ? "" : lang.ptr, lang.len);
     slice from = header_attr(s, unit, "from");
-    send_header(s, from.len <= JID_MAX ? from : (slice){ 0 });
+    negotiate_send_header(s, from.len <= JID_MAX ? from : (slice){ 0 });
     s->state = s->state == STREAM_AUTHED_OPEN ? STREAM_AUTHED : STREAM_FEATURES;
     send_features(s);
 }

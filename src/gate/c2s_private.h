@@ -122,6 +122,9 @@ bool stream_count_address(struct stream *s); /* once the address is known; false
 
 /* c2s_negotiate.c */
 void negotiate_header(struct stream *s, slice unit);
+/* Ours (RFC 6120 §4.7); `to` what the client said it is, empty: nothing. The id is random: nothing
+ * that a client sees tells of nodes or workers (design §12). */
+void negotiate_send_header(struct stream *s, slice to);
 void negotiate_unit(struct stream *s, slice unit); /* FEATURES */
 void negotiate_cancel(struct stream *s);           /* the stream ends: look-ups are dropped */
 void negotiate_secured(struct stream *s);
