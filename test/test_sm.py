@@ -170,8 +170,8 @@ def test_resume_repeats_what_was_not_acknowledged(server, alice, bob):
 
 
 def test_repeated_messages_were_not_late(server, alice, bob):
-    """XEP-0203: what the client was sent in time is repeated as it was, also to a new stream that comes
-    while the server still believes in the old one."""
+    """XEP-0203: what the client was sent in time is repeated as it was, also to a new stream that
+    comes while the server still believes in the old one."""
     bob.auto_ack = False
     alice.send(chat(bob, 1))
     receive(bob, [1])

@@ -115,10 +115,7 @@ static void link_down(struct worker *w, const struct link *link, struct down *d)
         frame_send_down(w, link, d);
 }
 
-void session_down(struct session *s, struct down *d)
-{
-    link_down(s->account->worker, &s->link, d);
-}
+void session_down(struct session *s, struct down *d) { link_down(s->account->worker, &s->link, d); }
 
 static_assert(sizeof(struct session) + sizeof(struct account) <= 1536, "an idle user is small");
 
