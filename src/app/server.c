@@ -3,6 +3,7 @@
 #include "admin/settings.h"
 #include "app/certs.h"
 #include "app/node_file.h"
+#include "app/trim.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/ensure.h"
@@ -198,6 +199,7 @@ enum err server_start(struct server *s, struct node_file *file, struct why *why)
         server_stop(s);
         return e;
     }
+    trim_after_start();
     log_info(&log_server, LOG_EV("server.ready"), LOG_C("version", MUSTER_VERSION),
              LOG_C("node", file->node), LOG_I("workers", s->node->worker_count),
              LOG_C("config", file->path));
