@@ -138,7 +138,8 @@ void mailbox_settle(struct account *a, uint64_t id)
         m->head = (m->head + 1) & (m->cap - 1);
         m->len--;
     }
-    if (m->len == 0) /* nothing waits: what the owner sent lies behind, too */
+    if (m->len == 0 &&
+        m->cursor < m->last_id) /* nothing waits: what the owner sent is behind, too */
         m->cursor = m->last_id;
     if (m->len == 0 && m->cap > 64) {
         mem_free(&m->ring);
