@@ -436,6 +436,35 @@ def test_full_disk(make_server, small_disk):
     assert not kept - set(arrived), "acknowledged without an error, and lost"
 
 
+def test_refused_messages_may_be_sent_again(make_server, small_disk):
+    """A message that found no room is not a copy of itself when it comes again (XEP-0359 §3.2)."""
+    server = make_server("alice", "bob", wrapper=small_disk.wrapper)
+    alice = server.client("alice", "a")
+    alice.enable_sm()
+    padding = f"<x xmlns='urn:x'>{'x' * 4000}</x>"
+
+    def message(ident):
+        return (f"<message to='bob@localhost' type='chat' id='{ident}'><body>hi</body>{padding}"
+                f"<origin-id xmlns='urn:xmpp:sid:0' id='{ident}'/></message>")
+    small_disk.sh(f"dd if=/dev/zero of={small_disk.folder}/ballast bs=64k || true")
+    for i in range(400):
+        alice.send(message(f"o{i}"))
+    alice.request_ack()
+    alice.wait("h of all", lambda: alice.acked >= 400)
+    refused = [e.get("id") for e in alice.inbox if e.get("type") == "error"]
+    assert refused, "the disk was not full"
+    small_disk.sh(f"rm {small_disk.folder}/ballast")
+    until("writing again", lambda: alice.iq(
+        "set", "<vCard xmlns='vcard-temp'><FN>A</FN></vCard>").get("type") == "result")
+    alice.inbox.clear()
+    for ident in (refused[-1], "last"):
+        alice.send(message(ident))
+    bob = server.client("bob", "b")
+    bob.wait("the last", lambda: any(m.get("id") == "last" for m in bob.inbox))
+    assert any(m.get("id") == refused[-1] for m in bob.inbox)
+    assert not [e for e in alice.inbox if e.get("type") == "error"]
+
+
 def test_read_only_database(make_server, small_disk):
     server = make_server("alice", wrapper=small_disk.wrapper)
     server.stop()

@@ -483,3 +483,9 @@ def test_shutdown_says_so(server, alice, bob):
         client.expect_stream_error("system-shutdown")
         assert not client.inbox, "presence of a local session"
     assert server.wait_exit() == 0
+
+
+def test_login_with_an_empty_bucket(make_server):
+    """A rate limit slows a login down; it does not stop it."""
+    server = make_server("alice", settings={"c2s.stanza-rate": "2"})
+    server.client("alice", "a").ping()

@@ -178,10 +178,15 @@ static void op_work(struct auth_op *op, void (*run)(struct work *), void (*done)
     loop_defer(op->auth.loop, &op->refused);
 }
 
-static void op_submit(struct auth_op *op, struct store_batch *b, store_done_fn *done)
+enum { WRITE_MS = 600 * 1000 };
+
+/* A write waits for the store's word however long it takes: it is never taken back, and a password
+ * that changes after all would leave old sessions behind. */
+static void op_submit(struct auth_op *op, struct store_batch *b, uint32_t deadline_ms,
+                      store_done_fn *done)
 {
     op->waits = ON_STORE;
-    op->store = store_submit(b, op->auth.loop, 0, done, op);
+    op->store = store_submit(b, op->auth.loop, deadline_ms, done, op);
 }
 
 static enum err err_of(enum store_result r)
@@ -249,7 +254,7 @@ static void submit_read(struct auth_op *op, enum scram_hash hash, store_done_fn 
     op->hash = hash;
     struct store_batch *b = store_read(op->auth.store, 0);
     STORE_ADD(b, &stmt_get, STORE_ANY_ROWS, SV_T(op->jid), SV_I(hash));
-    op_submit(op, b, done);
+    op_submit(op, b, 0, done);
 }
 
 static void get_read(void *arg, enum store_result r, const struct store_batch *b)
@@ -331,7 +336,7 @@ static void derive_done(struct work *w)
         STORE_ADD(b, &stmt_put, 1, SV_T(op->jid), SV_I(h), SV_B(salt), SV_I(k->iterations),
                   SV_B(key_slice(k->stored_key, h)), SV_B(key_slice(k->server_key, h)));
     }
-    op_submit(op, b, write_done);
+    op_submit(op, b, WRITE_MS, write_done);
 }
 
 static void derive_run(struct work *w)
@@ -396,6 +401,6 @@ struct auth_op *credentials_list(const struct auth *a, slice domain, slice after
     op->listed = done;
     struct store_batch *b = store_read(a->store, 0);
     STORE_ADD(b, &stmt_list, STORE_ANY_ROWS, SV_T(after), SV_T(domain), SV_I(CREDENTIALS_PAGE_MAX));
-    op_submit(op, b, list_read);
+    op_submit(op, b, 0, list_read);
     return op;
 }

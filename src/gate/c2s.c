@@ -160,14 +160,30 @@ static bool rate_limited(void)
            setting_int(&c2s_byte_rate) != SETTING_NONE;
 }
 
-/* Not read for 100 ms. */
+enum { RATE_PAUSE_MS = 100 };
+
+/* The one timer of a stream by what it waits for: the end of a pause, the end of login, idleness.
+ */
+void stream_timer(struct stream *s)
+{
+    uint64_t now = loop_now_us(s->worker->loop);
+    uint64_t login_us = s->opened_us + (uint64_t)setting_int(&c2s_auth_timeout) * 1000;
+    uint64_t ms = login_us > now ? (login_us - now) / 1000 : 0;
+    if (s->rate_held)
+        ms = RATE_PAUSE_MS;
+    else if (s->state == STREAM_BOUND)
+        ms = setting_int(&c2s_idle) == SETTING_NONE ? 600000 : (uint64_t)setting_int(&c2s_idle);
+    timer_set(s->worker->loop, &s->timer, ms);
+}
+
+/* Not read for a while. */
 static void rate_hold(struct stream *s)
 {
     if (s->rate_held)
         return;
     s->rate_held = true;
     conn_hold(s->conn, CONN_HOLD_RATE);
-    timer_set(s->worker->loop, &s->timer, 100);
+    stream_timer(s);
 }
 
 /* Spends; when empty, nothing is read until the bucket has filled a little. */
@@ -314,8 +330,7 @@ static void on_timer(struct timer *t, struct loop *loop)
         s->rate_held = false;
         rate_refill(s, loop_now_us(loop));
         conn_release(s->conn, CONN_HOLD_RATE);
-        timer_set(loop, t,
-                  (uint64_t)setting_int(s->state == STREAM_BOUND ? &c2s_idle : &c2s_auth_timeout));
+        stream_timer(s);
     } else if (s->state != STREAM_BOUND) {
         stream_fail(s, XE_CONNECTION_TIMEOUT, SLICE("not authenticated in time"));
     } else {
@@ -470,7 +485,7 @@ static void accepted(struct loop *loop, int fd, const struct sockaddr *peer, voi
         return;
     struct stream *s = mem_new(struct stream);
     s->conn = c;
-    s->filled_us = loop_now_us(loop);
+    s->filled_us = s->opened_us = loop_now_us(loop);
     s->stanza_tokens = INT32_MAX / 2;
     s->byte_tokens = INT32_MAX / 2;
     rate_refill(s, s->filled_us);
@@ -479,7 +494,7 @@ static void accepted(struct loop *loop, int fd, const struct sockaddr *peer, voi
     xml_reader_init(&s->reader, NULL);
     stream_limits(s);
     metric_add(&c2s_streams, 1);
-    timer_set(loop, &s->timer, (uint64_t)setting_int(&c2s_auth_timeout));
+    stream_timer(s);
     conn_start(c, &ops, s);
 }
 
@@ -506,7 +521,7 @@ static void gate_arrive(struct worker *w, void *conn)
 {
     struct stream *s = conn;
     stream_adopt(w, s);
-    timer_set(w->loop, &s->timer, (uint64_t)setting_int(&c2s_auth_timeout));
+    stream_timer(s);
     conn_attach(s->conn, w->loop);
     if (((struct gate_worker *)w->gate)->stopped)
         stream_fail(s, XE_SYSTEM_SHUTDOWN, (slice){ 0 });

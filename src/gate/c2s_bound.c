@@ -247,8 +247,7 @@ static void session_here(struct stream *s, const struct down *d)
         s->jid = (slice){ s->jid_copy, d->text.len };
     }
     s->state = STREAM_BOUND;
-    timer_set(s->worker->loop, &s->timer,
-              setting_int(&c2s_idle) == SETTING_NONE ? 600000 : (uint64_t)setting_int(&c2s_idle));
+    stream_timer(s);
 }
 
 static void bound(struct stream *s, const struct down *d)

@@ -68,8 +68,9 @@ struct stream {
     int32_t stanza_tokens; /* rates; may be below zero once */
     int32_t byte_tokens;
     uint64_t filled_us;
-    char lang[12]; /* xml:lang of the stream */
-    char key[18];  /* address as counted: family and bytes */
+    uint64_t opened_us; /* login must be done c2s.auth-timeout later */
+    char lang[12];      /* xml:lang of the stream */
+    char key[18];       /* address as counted: family and bytes */
     uint8_t key_len;
 };
 
@@ -113,6 +114,7 @@ void stream_fail_with(struct stream *s, enum stream_error e, slice text, slice a
 void stream_close(struct stream *s, slice last); /* `last` is written first */
 void stream_wait(struct stream *s);              /* no further unit until stream_go() */
 void stream_go(struct stream *s);
+void stream_timer(struct stream *s);
 void stream_limits(struct stream *s); /* by what is authenticated */
 void stream_session_gone(struct stream *s,
                          enum session_end why); /* tells the session; forgets it */

@@ -113,7 +113,14 @@ void account_touch(struct account *a)
     }
 }
 
-void account_pin(struct account *a) { a->pins++; }
+/* What is pinned is not idle: the sweep frees whatever is in that list. */
+void account_pin(struct account *a)
+{
+    if (a->pins++ == 0 && list_linked(&a->idle)) {
+        list_remove(&a->idle);
+        a->worker->idle_count--;
+    }
+}
 
 void account_unpin(struct account *a)
 {
@@ -370,7 +377,11 @@ struct account *account_find(const struct worker *w, slice bare)
     return a != NULL && a->state == ACCOUNT_READY && a->inbox == NULL ? a : NULL;
 }
 
-/* Mutations: prepare -> commit -> apply, one in flight. */
+/* Mutations: prepare -> commit -> apply, one in flight. A write is never taken back, so what memory
+ * does has to wait for the store's word, far beyond the 5 s after which waiting messages are
+ * refused. */
+
+enum { COMMIT_MS = 600 * 1000 };
 
 static void mutation_next(struct account *a);
 
@@ -407,7 +418,7 @@ static void mutation_next(struct account *a)
         m->batch = NULL;
         a->mutating = true;
         account_pin(a);
-        store_submit(b, a->worker->loop, 0, mutation_committed, a);
+        store_submit(b, a->worker->loop, COMMIT_MS, mutation_committed, a);
     }
 }
 
@@ -476,6 +487,7 @@ static void removal_apply(struct mutation *m, enum err e)
 {
     struct removal *r = CONTAINER_OF(m, struct removal, mutation);
     struct account *a = m->account;
+    a->removing = false;
     if (e == OK) {
         for (const struct feature *const *f = features_all(); *f != NULL; f++)
             if ((*f)->removed != NULL)
@@ -499,6 +511,7 @@ void account_remove(struct account *a, void (*done)(void *arg, enum err e), void
 {
     struct removal *r = mem_new(struct removal);
     *r = (struct removal){ { .prepare = removal_prepare, .apply = removal_apply }, done, arg };
+    a->removing = true; /* what comes now would be stored behind it */
     account_mutate(a, &r->mutation);
 }
 

@@ -32,9 +32,9 @@ struct account {
     uint32_t inbox_count;
     struct store_op *loading;
     struct mutation *mutations, **mutation_tail; /* the first is in flight if `mutating` */
-    bool mutating;
-    struct roster *roster; /* im/roster.h; NULL until READY */
-    struct recent *recent; /* origin ids of late (im/message.c); NULL: none */
+    bool mutating, removing; /* a mutation is being committed / its deletion is asked for */
+    struct roster *roster;   /* im/roster.h; NULL until READY */
+    struct recent *recent;   /* origin ids of late (im/message.c); NULL: none */
     struct mailbox mailbox;
     void *state_of[ACCOUNT_STATE_SLOTS]; /* of features: account_state_slot() */
 };

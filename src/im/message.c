@@ -104,6 +104,13 @@ static bool recent_has(const struct account *a, int64_t origin, uint64_t now)
     return false;
 }
 
+static void recent_drop(struct account *a, int64_t origin)
+{
+    for (unsigned i = 0; origin != 0 && a->recent != NULL && i < RECENT_MAX; i++)
+        if (a->recent->seen[i].origin == origin)
+            a->recent->seen[i].origin = 0;
+}
+
 void message_recent_load(struct account *a, struct store_batch *b)
 {
     uint64_t now = loop_wall_us(a->worker->loop);
@@ -122,6 +129,7 @@ struct pending {
     struct stanza *st;
     struct origin origin;
     uint64_t archive_id;
+    int64_t origin_hash;
 };
 
 static void stored(void *arg, enum store_result result, const struct store_batch *b)
@@ -131,6 +139,7 @@ static void stored(void *arg, enum store_result result, const struct store_batch
     (void)b;
     if (result != STORE_OK) {
         mailbox_settle(p->account, p->archive_id); /* there is nothing to deliver later */
+        recent_drop(p->account, p->origin_hash);   /* or its repeat would be taken for a copy */
         metric_add(&messages_refused, 1);
         route_error(w, p->st, SE_RESOURCE_CONSTRAINT, SLICE("the message could not be stored"));
     }
@@ -190,7 +199,7 @@ static void store_message(struct account *a, const struct incoming *in)
     struct pending *p = mem_alloc(sizeof *p);
     struct buf text;
 
-    *p = (struct pending){ a, stanza_ref(in->st), in->origin, in->archive_id };
+    *p = (struct pending){ a, stanza_ref(in->st), in->origin, in->archive_id, in->origin_hash };
     buf_init(&text, 64u << 20);
     stanza_store(&text, in->st);
     struct store_batch *b = store_write(w->store, account_lane(a));
@@ -208,6 +217,42 @@ static void store_message(struct account *a, const struct incoming *in)
     account_pin(a);
     metric_add(&messages_stored, 1);
     store_submit(b, w->loop, 0, stored, p);
+}
+
+/* A repeat is handled when the first copy is committed: a read of the same lane comes behind it. */
+struct repeat {
+    struct account *account; /* pinned */
+    struct stanza *st;
+    struct origin origin;
+    int64_t origin_hash;
+};
+
+static void repeat_done(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct repeat *r = arg;
+    struct worker *w = r->account->worker;
+    (void)b;
+    if (result != STORE_OK || !recent_has(r->account, r->origin_hash, loop_wall_us(w->loop)))
+        route_error(w, r->st, SE_RESOURCE_CONSTRAINT, SLICE("the message could not be stored"));
+    ticket_done(w, r->origin);
+    stanza_unref(&r->st);
+    account_unpin(r->account);
+    mem_free(&r);
+}
+
+static enum routed repeated(struct account *a, struct incoming *in)
+{
+    if (in->origin.session == 0) {
+        stanza_unref(&in->st);
+        return ROUTED;
+    }
+    struct repeat *r = mem_alloc(sizeof *r);
+    *r = (struct repeat){ a, in->st, in->origin, in->origin_hash };
+    struct store_batch *b = store_read(a->worker->store, account_lane(a));
+    STORE_ADD(b, &archive_load, STORE_ANY_ROWS, SV_I(a->id));
+    account_pin(a);
+    store_submit(b, a->worker->loop, 0, repeat_done, r);
+    return ROUTE_PENDING;
 }
 
 static bool receives(const struct session *s) { return s->available && s->priority >= 0; }
@@ -266,10 +311,8 @@ static enum routed accept_message(struct account *a, struct session *match, stru
                       SLICE("too many messages wait for this account"));
     if (in->origin_hash != 0) {
         uint64_t now = loop_wall_us(a->worker->loop);
-        if (recent_has(a, in->origin_hash, now)) {
-            stanza_unref(&st);
-            return ROUTED;
-        }
+        if (recent_has(a, in->origin_hash, now))
+            return repeated(a, in);
         recent_put(a, in->origin_hash, now);
     }
     in->archive_id = mailbox_mint(a);
@@ -282,7 +325,7 @@ static enum routed accept_message(struct account *a, struct session *match, stru
 
 static enum delivery_have what_there_is(const struct account *a, const struct session *match)
 {
-    if (a->state != ACCOUNT_READY)
+    if (a->state != ACCOUNT_READY || a->removing)
         return HAVE_NO_ACCOUNT;
     if (match != NULL)
         return HAVE_MATCH;
@@ -363,18 +406,28 @@ enum routed message_from_session(struct session *s, struct stanza *st, struct or
     return route(a->worker, st, origin, entry, a->id);
 }
 
+/* Nobody has it and nothing of it is stored (im.durable-ack was off): it waits in the mailbox. */
+static void keep_after_all(struct account *a, struct stanza *st)
+{
+    struct incoming in = { .st = st, .archive_id = mailbox_mint(a) };
+    mailbox_open(a, in.archive_id, ENTRY_OPEN);
+    store_message(a, &in);
+}
+
 void message_hand_over(struct account *a, struct session *ended, struct stanza *st,
                        uint64_t archive_id, uint64_t at_us)
 {
+    bool taken = false;
     if (archive_id != 0 && mailbox_state(a, archive_id) == ENTRY_SETTLED)
         return;
-    bool taken = false;
     LIST_EACH (it, &a->sessions) {
         struct session *s = CONTAINER_OF(it, struct session, node);
         if (s == ended || s->state == SESSION_ENDED)
             continue;
         if (archive_id != 0 && session_queued(s, archive_id))
             return; /* it has it, or will by resumption */
+        if (archive_id == 0 && stanza_to_is_bare(st) && receives(s))
+            return; /* it got it live */
     }
     LIST_EACH (it, &a->sessions) {
         struct session *s = CONTAINER_OF(it, struct session, node);
@@ -383,6 +436,10 @@ void message_hand_over(struct account *a, struct session *ended, struct stanza *
         session_deliver(s, st, archive_id, at_us);
         taken = true;
     }
-    if (archive_id != 0 && !taken)
+    if (taken)
+        return;
+    if (archive_id != 0)
         mailbox_set(a, archive_id, ENTRY_OPEN);
+    else if (message_storable(st) && !mailbox_full(a))
+        keep_after_all(a, st);
 }

@@ -90,10 +90,13 @@ static void page_read(void *arg, enum store_result result, const struct store_ba
     }
     if (f->session != NULL)
         let_go(f);
-    /* Either what is left stays open until the next initial presence or resumption, or every entry
-     * up to the newest is delivered, so that live delivery may go on. */
-    if (result != STORE_OK || !deliverable(f) || rows == 0 ||
-        (i == rows && rows < PAGE_ROWS && f->read_to >= mailbox_newest(f->account)))
+    /* A session that lost its stream goes on where it stopped when it is resumed. Else what is left
+     * stays open until the next initial presence, or every entry up to the newest is delivered, so
+     * that live delivery may go on. */
+    if (result == STORE_OK && f->session != NULL && !deliverable(f))
+        f->waiting = true;
+    else if (result != STORE_OK || f->session == NULL || rows == 0 ||
+             (i == rows && rows < PAGE_ROWS && f->read_to >= mailbox_newest(f->account)))
         finish(f);
     else if (!taken(f->session))
         f->waiting = true;
@@ -104,7 +107,7 @@ static void page_read(void *arg, enum store_result result, const struct store_ba
 void offline_continue(struct session *s)
 {
     struct flush *f = s->flush;
-    if (f == NULL || !f->waiting || !taken(s))
+    if (f == NULL || !f->waiting || !taken(s) || s->state != SESSION_ATTACHED)
         return;
     f->waiting = false;
     read_page(f);
@@ -122,7 +125,11 @@ static void read_page(struct flush *f)
 void offline_flush(struct session *s)
 {
     struct account *a = s->account;
-    if (s->flushing || !mailbox_has_open(a))
+    if (s->flushing) { /* it was interrupted */
+        offline_continue(s);
+        return;
+    }
+    if (!mailbox_has_open(a))
         return;
     struct flush *f = mem_new(struct flush);
     *f = (struct flush){

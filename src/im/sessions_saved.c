@@ -53,6 +53,18 @@ static struct store_stmt get_stanzas = {
     .params = "iti",
     .cols = "iiiit",
 };
+static struct store_stmt drop_session = {
+    .name = "session.drop-one",
+    .sql = "DELETE FROM saved_session WHERE owner = $1 AND resource = $2",
+    .params = "it",
+    .cols = "",
+};
+static struct store_stmt drop_stanzas_of = {
+    .name = "session.drop-stanzas-of",
+    .sql = "DELETE FROM saved_stanza WHERE owner = $1 AND resource = $2",
+    .params = "it",
+    .cols = "",
+};
 static struct store_stmt drop_sessions = {
     .name = "session.drop",
     .sql = "DELETE FROM saved_session",
@@ -65,9 +77,9 @@ static struct store_stmt drop_stanzas = {
     .params = "",
     .cols = "",
 };
-static struct store_stmt *const stmts[] = { &put_session, &put_stanza,    &get_sessions,
-                                            &get_stanzas, &drop_sessions, &drop_stanzas,
-                                            NULL };
+static struct store_stmt *const stmts[] = { &put_session,   &put_stanza,   &get_sessions,
+                                            &get_stanzas,   &drop_session, &drop_stanzas_of,
+                                            &drop_sessions, &drop_stanzas, NULL };
 
 const struct store_schema sessions_schema = { "session", migrations, stmts, NULL };
 
@@ -77,6 +89,8 @@ struct counts {
     int32_t priority;
     uint8_t available, interested;
 };
+
+enum { SAVE_ROWS = 500 };
 
 static void save(struct session *s)
 {
@@ -100,12 +114,19 @@ static void save(struct session *s)
     buf_init(&text, 64u << 20);
     if (s->presence != NULL)
         stanza_store(&text, s->presence);
+    /* rows of an earlier end may not be read yet */
+    STORE_ADD(b, &drop_session, STORE_ANY_ROWS, SV_I(a->id), SV_T(session_resource(s)));
+    STORE_ADD(b, &drop_stanzas_of, STORE_ANY_ROWS, SV_I(a->id), SV_T(session_resource(s)));
     STORE_ADD(b, &put_session, STORE_ANY_ROWS, SV_I(a->id), SV_T(a->jid), SV_T(session_resource(s)),
               SV_B(((slice){ (const char *)s->token, sizeof s->token })), SV_I(until),
               SV_B(((slice){ (const char *)&counts, sizeof counts })),
               s->presence == NULL ? SV_NULL : SV_T(buf_slice(&text)));
     for (uint32_t i = 0; i < s->queue_len; i++) {
         const struct queued *q = session_queue_at(s, i);
+        if (i % SAVE_ROWS == SAVE_ROWS - 1) { /* a batch is bounded; the lane keeps them in order */
+            store_submit(b, a->worker->loop, 0, NULL, NULL);
+            b = store_write(a->worker->store, account_lane(a));
+        }
         buf_clear(&text);
         stanza_store(&text, q->st);
         STORE_ADD(b, &put_stanza, STORE_ANY_ROWS, SV_I(a->id), SV_T(session_resource(s)),
@@ -166,6 +187,7 @@ struct restoring {
     struct worker *worker;
     struct saved *at;
     unsigned count;
+    bool failed; /* something could not be read: the rows stay for the next start */
 };
 
 static void read_next(struct restoring *r);
@@ -240,7 +262,12 @@ static void stanzas_read(void *arg, enum store_result result, const struct store
     struct saved *v = arg;
     struct restoring *r = v->all;
     uint32_t node;
-    (void)result;
+    if (result != STORE_OK) { /* without its queue it would not be the session that was saved */
+        r->failed = true;
+        r->at = v->next;
+        read_next(r);
+        return;
+    }
     v->stanza_count = store_row_count(b, 0);
     v->stanza = arena_new(r->arena, struct saved_stanza, v->stanza_count);
     for (uint32_t i = 0; i < v->stanza_count; i++)
@@ -257,6 +284,11 @@ static void finished(struct restoring *r)
 {
     if (r->count > 0)
         log_info(&log_session, LOG_EV("sessions.restored"), LOG_I("count", r->count));
+    if (r->failed || r->worker->stopping) { /* what is saved at this end may be among the rows */
+        arena_destroy(&r->arena);
+        mem_free(&r);
+        return;
+    }
     struct store_batch *b = store_write(r->worker->store, 0);
     store_add(b, &drop_sessions, STORE_ANY_ROWS, NULL, 0);
     store_add(b, &drop_stanzas, STORE_ANY_ROWS, NULL, 0);
