@@ -111,7 +111,7 @@ def at_a_terminal(command, answers):
             shown += os.read(terminal, 4096).decode()
         except OSError:
             break  # the other end of a terminal is gone: EIO
-        if answers and shown.rstrip().endswith(":"):
+        if answers and shown.endswith(": "):
             os.write(terminal, answers.pop(0).encode() + b"\n")
             shown += "\n"
     os.close(terminal)

@@ -312,6 +312,7 @@ static void look_up(struct stream *s, enum sasl_step step)
         sasl_do(s, sasl_verdict(a->sasl, SASL_TEMPORARY_AUTH_FAILURE, false));
         return;
     }
+    a->asked_us = loop_wall_us(w->loop);
     stream_wait(s);
     if (step == SASL_NEED_KEYS)
         a->op = credentials_get(&w->auth, jid, sasl_mech_hash(a->mech), looked_up, s);

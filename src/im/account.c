@@ -207,8 +207,15 @@ static void loaded(void *arg, enum store_result result, const struct store_batch
         load_failed(a, err_of_store(result));
         return;
     }
-    mailbox_loaded(a, b, 0);
-    message_recent_loaded(a, b, 2);
+    if (store_row_count(b, 0) == 0) { /* deleted since its client authenticated */
+        mem_free(&load);
+        a->state = ACCOUNT_ABSENT;
+        inbox_run(a, OK);
+        account_touch(a);
+        return;
+    }
+    mailbox_loaded(a, b, 1);
+    message_recent_loaded(a, b, 3);
     const struct feature *const *f = features_all();
     for (unsigned i = 0; f[i] != NULL; i++)
         if (f[i]->loaded != NULL)
@@ -219,11 +226,19 @@ static void loaded(void *arg, enum store_result result, const struct store_batch
     account_touch(a);
 }
 
+static struct store_stmt account_exists = {
+    .name = "account.exists",
+    .sql = "SELECT id FROM account WHERE id = $1 AND disabled = 0",
+    .params = "i",
+    .cols = "i",
+};
+
 static void load_all(struct account *a)
 {
     struct load *load = mem_new(struct load);
     struct store_batch *b = store_read(a->worker->store, account_lane(a));
     load->account = a;
+    STORE_ADD(b, &account_exists, STORE_ANY_ROWS, SV_I(a->id));
     mailbox_load(a, b);
     message_recent_load(a, b);
     const struct feature *const *f = features_all();
@@ -241,7 +256,7 @@ static struct store_stmt account_id = {
     .params = "t",
     .cols = "i",
 };
-struct store_stmt *const account_stmts[] = { &account_id, NULL };
+struct store_stmt *const account_stmts[] = { &account_id, &account_exists, NULL };
 
 static void id_loaded(void *arg, enum store_result result, const struct store_batch *b)
 {

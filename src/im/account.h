@@ -21,8 +21,9 @@ enum { ACCOUNT_STATE_SLOTS = 4 };
 
 struct account {
     struct worker *worker;
-    slice jid;  /* bare, prepared; in this block */
-    int64_t id; /* of the account row; never reused */
+    slice jid;            /* bare, prepared; in this block */
+    int64_t id;           /* of the account row; never reused */
+    uint64_t password_us; /* last change of its password that we know of; 0: none */
     uint8_t state;
     uint16_t pins;        /* held IQs, running tasks: not unloaded while > 0 */
     struct list sessions; /* struct session, oldest first */

@@ -406,29 +406,76 @@ enum routed message_from_session(struct session *s, struct stanza *st, struct or
     return route(a->worker, st, origin, entry, a->id);
 }
 
-/* Nobody has it and nothing of it is stored (im.durable-ack was off): it waits in the mailbox. */
-static void keep_after_all(struct account *a, struct stanza *st)
+/* What is in no mailbox goes the way it would go now, without the session that ended. To a bare JID
+ * every session got its own when it came: only those that were bound later lack it. */
+static void hand_over_passing(struct account *a, struct stanza *st, uint64_t at_us)
 {
-    struct incoming in = { .st = st, .archive_id = mailbox_mint(a) };
-    mailbox_open(a, in.archive_id, ENTRY_OPEN);
-    store_message(a, &in);
+    bool bare = stanza_to_is_bare(st);
+    enum delivery_have have = what_there_is(a, NULL);
+    enum stanza_type type = (enum stanza_type)st->type;
+    enum delivery rule = delivery_rule(STANZA_MESSAGE, type, bare ? TO_BARE : TO_FULL, have);
+    if (rule == DELIVER_AS_BARE)
+        rule = delivery_rule(STANZA_MESSAGE, type, TO_BARE, have);
+    if (rule == DELIVER_ALL) {
+        LIST_EACH (it, &a->sessions) {
+            struct session *s = CONTAINER_OF(it, struct session, node);
+            if (receives(s) && (!bare || s->since_us > at_us))
+                session_deliver(s, st, 0, at_us);
+        }
+    } else if (rule == DELIVER_STORE && message_storable(st)) {
+        accept_message(a, NULL, &(struct incoming){ .st = stanza_ref(st) });
+    } else if (rule == DELIVER_ERROR || (rule == DELIVER_STORE && stanza_has(st, KNOWN(BODY)))) {
+        refuse(a, stanza_ref(st), SE_RECIPIENT_UNAVAILABLE, (slice){ 0 });
+    }
+}
+
+static bool elsewhere(const struct account *a, const struct session *ended, uint64_t archive_id)
+{
+    LIST_EACH (it, &a->sessions) {
+        const struct session *s = CONTAINER_OF(it, struct session, node);
+        if (s != ended && s->state != SESSION_ENDED && session_queued(s, archive_id))
+            return true;
+    }
+    return false;
+}
+
+static bool others_got(const struct account *a, const struct stanza *st, uint64_t at_us)
+{
+    LIST_EACH (it, &a->sessions) {
+        const struct session *s = CONTAINER_OF(it, struct session, node);
+        if (stanza_to_is_bare(st) && receives(s) && s->since_us <= at_us)
+            return true;
+    }
+    return false;
+}
+
+/* An error says that nobody got it: not if another session did, or will by resumption. Headlines
+ * are never answered (RFC 6121 §5.2.2). */
+void message_bounce(struct account *a, struct session *ended, struct stanza *st,
+                    uint64_t archive_id, uint64_t at_us)
+{
+    if (st->type == TYPE_HEADLINE)
+        return;
+    if (archive_id != 0) {
+        if (mailbox_state(a, archive_id) == ENTRY_SETTLED || elsewhere(a, ended, archive_id))
+            return;
+        mailbox_settle(a, archive_id);
+    } else if (others_got(a, st, at_us)) {
+        return;
+    }
+    route_error(a->worker, st, SE_RECIPIENT_UNAVAILABLE, (slice){ 0 });
 }
 
 void message_hand_over(struct account *a, struct session *ended, struct stanza *st,
                        uint64_t archive_id, uint64_t at_us)
 {
     bool taken = false;
-    if (archive_id != 0 && mailbox_state(a, archive_id) == ENTRY_SETTLED)
+    if (archive_id == 0) {
+        hand_over_passing(a, st, at_us);
         return;
-    LIST_EACH (it, &a->sessions) {
-        struct session *s = CONTAINER_OF(it, struct session, node);
-        if (s == ended || s->state == SESSION_ENDED)
-            continue;
-        if (archive_id != 0 && session_queued(s, archive_id))
-            return; /* it has it, or will by resumption */
-        if (archive_id == 0 && stanza_to_is_bare(st) && receives(s))
-            return; /* it got it live */
     }
+    if (mailbox_state(a, archive_id) == ENTRY_SETTLED || elsewhere(a, ended, archive_id))
+        return;
     LIST_EACH (it, &a->sessions) {
         struct session *s = CONTAINER_OF(it, struct session, node);
         if (s == ended || s->state == SESSION_ENDED || !receives(s) || s->flushing)
@@ -436,10 +483,6 @@ void message_hand_over(struct account *a, struct session *ended, struct stanza *
         session_deliver(s, st, archive_id, at_us);
         taken = true;
     }
-    if (taken)
-        return;
-    if (archive_id != 0)
+    if (!taken)
         mailbox_set(a, archive_id, ENTRY_OPEN);
-    else if (message_storable(st) && !mailbox_full(a))
-        keep_after_all(a, st);
 }

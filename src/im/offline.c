@@ -18,9 +18,10 @@ struct flush {
     struct account *account; /* pinned */
     uint64_t read_to;        /* archive id of the last entry looked at */
     uint64_t began;          /* last id when the delivery began: later ones were live */
-    bool waiting;            /* for the client to take what it got */
-    bool holding;            /* the client is not read before it has the first page: what it asks
-                                next is answered behind its messages */
+    bool again;   /* entries behind read_to were opened again: once more from the start */
+    bool waiting; /* for the client to take what it got */
+    bool holding; /* the client is not read before it has the first page: what it asks
+                     next is answered behind its messages */
 };
 
 static void read_page(struct flush *f);
@@ -77,6 +78,16 @@ static bool deliverable(const struct flush *f)
     return f->session != NULL && f->session->state == SESSION_ATTACHED;
 }
 
+static bool once_more(struct flush *f)
+{
+    if (!f->again)
+        return false;
+    f->again = false;
+    f->read_to = f->account->mailbox.cursor;
+    f->began = f->account->mailbox.last_id;
+    return true;
+}
+
 static void page_read(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct flush *f = arg;
@@ -90,13 +101,14 @@ static void page_read(void *arg, enum store_result result, const struct store_ba
     }
     if (f->session != NULL)
         let_go(f);
+    bool complete =
+        rows == 0 || (i == rows && rows < PAGE_ROWS && f->read_to >= mailbox_newest(f->account));
     /* A session that lost its stream goes on where it stopped when it is resumed. Else what is left
      * stays open until the next initial presence, or every entry up to the newest is delivered, so
      * that live delivery may go on. */
     if (result == STORE_OK && f->session != NULL && !deliverable(f))
         f->waiting = true;
-    else if (result != STORE_OK || f->session == NULL || rows == 0 ||
-             (i == rows && rows < PAGE_ROWS && f->read_to >= mailbox_newest(f->account)))
+    else if (result != STORE_OK || f->session == NULL || (complete && !once_more(f)))
         finish(f);
     else if (!taken(f->session))
         f->waiting = true;
@@ -141,6 +153,14 @@ void offline_flush(struct session *s)
     session_hold(s, HOLD_OFFLINE);
     account_pin(a);
     read_page(f);
+}
+
+void offline_again(struct session *s)
+{
+    if (s->flush != NULL)
+        s->flush->again = true;
+    else
+        offline_flush(s);
 }
 
 void offline_cancel(struct session *s)

@@ -19,8 +19,11 @@ enum routed message_to_account(struct account *a, struct stanza *st, struct orig
                                uint64_t sender_entry, int64_t sender_id);
 void message_recent_load(struct account *a, struct store_batch *b); /* one statement */
 void message_recent_loaded(struct account *a, const struct store_batch *b, unsigned first);
-/* A session ended with this entry unsettled: to the other sessions that lack it, or it waits
- * (design §6). */
+/* A session ended with a message that its client did not acknowledge (design §6). Bounce: an error
+ * to the sender, unless another session has it or will. Hand over: to the sessions that lack it, or
+ * it waits in the mailbox. at_us: when it was delivered. */
+void message_bounce(struct account *a, struct session *ended, struct stanza *st,
+                    uint64_t archive_id, uint64_t at_us);
 void message_hand_over(struct account *a, struct session *ended, struct stanza *st,
                        uint64_t archive_id, uint64_t at_us);
 
@@ -36,6 +39,7 @@ void account_touch(struct account *a); /* something ended: unload when idle */
 void accounts_stop(struct worker *w);  /* frees all, after the loops have ended */
 
 /* im/offline.c */
+void offline_again(struct session *s);
 void offline_flush(struct session *s);    /* delivers what is unsettled */
 void offline_continue(struct session *s); /* the client took some of it */
 void offline_cancel(struct session *s);

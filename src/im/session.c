@@ -194,9 +194,7 @@ static void hand_over(struct session *s, struct queued *q, enum session_end why)
 
     if (st->kind == STANZA_MESSAGE) {
         if (bounce) {
-            if (q->archive_id != 0)
-                mailbox_settle(a, q->archive_id);
-            route_error(w, st, SE_RECIPIENT_UNAVAILABLE, (slice){ 0 });
+            message_bounce(a, s, st, q->archive_id, q->at_us);
         } else {
             message_hand_over(a, s, st, q->archive_id, q->at_us);
         }
@@ -223,6 +221,11 @@ void session_end(struct session *s, enum session_end why)
     offline_cancel(s);
     for (uint32_t i = 0; i < s->queue_len; i++)
         hand_over(s, session_queue_at(s, i), why);
+    LIST_EACH (it, &a->sessions) { /* what it had not been sent yet, or nobody could take now */
+        struct session *other = CONTAINER_OF(it, struct session, node);
+        if (other->available && other->priority >= 0)
+            offline_again(other);
+    }
     presence_session_ended(s);
     for (const struct feature *const *f = features_all(); *f != NULL; f++)
         if ((*f)->session_ended != NULL)
@@ -289,9 +292,11 @@ static slice settle_conflict(struct account *a, slice wanted, char chosen[33])
     if (wanted.len > 0 && old == NULL)
         return wanted;
     int64_t policy = setting_int(&session_conflict);
-    if (old != NULL && policy == CONFLICT_REFUSE)
+    /* one that hibernates is not connected: its client has come back without its token */
+    bool replace = old != NULL && (policy == CONFLICT_REPLACE || old->state == SESSION_HIBERNATING);
+    if (old != NULL && !replace && policy == CONFLICT_REFUSE)
         return (slice){ 0 };
-    if (old != NULL && policy == CONFLICT_REPLACE) {
+    if (replace) {
         session_end(old, END_REPLACED);
         return wanted;
     }
@@ -380,6 +385,14 @@ static void resume_now(struct account *a, struct binding *b)
         offline_flush(s);
 }
 
+/* An account made anew under the same name, and one whose password was changed in between, are not
+ * what the client authenticated as. 0: it did not say (a client of another feature). */
+static bool still_authentic(const struct account *a, const struct bind_request *req)
+{
+    return (req->account_id == 0 || req->account_id == a->id) &&
+           (req->auth_us == 0 || req->auth_us > a->password_us);
+}
+
 static void bind_ready(struct account *a, enum err e, void *arg)
 {
     struct binding *b = arg;
@@ -394,7 +407,7 @@ static void bind_ready(struct account *a, enum err e, void *arg)
     }
     if (e != OK)
         refuse(b, stanza_error_of(e), (slice){ 0 });
-    else if (a->state != ACCOUNT_READY)
+    else if (a->state != ACCOUNT_READY || !still_authentic(a, &b->req))
         refuse(b, SE_NOT_ALLOWED, SLICE("the account does not exist any more"));
     else if (b->req.resume)
         resume_now(a, b);
@@ -496,7 +509,8 @@ void session_up(struct session *s, const struct up *up)
         session_input(s, up->st);
         break;
     case UP_ACK:
-        if (!session_acked(s, up->num))
+        /* a count that was told before says nothing new */
+        if (up->num >= s->out_acked - s->out_base && !session_acked(s, up->num))
             bad_ack(s, up->num);
         break;
     case UP_REQUEST:

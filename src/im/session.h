@@ -147,6 +147,7 @@ struct bind_request {
     struct link link;
     slice bare;
     int64_t account_id; /* as authenticated */
+    uint64_t auth_us;   /* when its keys were asked for, wall clock */
     slice resource;     /* prepared; empty: the server chooses. For resumption: the token as sent */
     uint32_t h;         /* resumption */
     bool resume, secure;

@@ -48,6 +48,8 @@ void users_created(struct worker *w, slice bare)
 unsigned users_end_sessions(struct account *a, const struct session *keep, enum session_end why)
 {
     unsigned ended = 0;
+    if (why == END_PASSWORD)
+        a->password_us = loop_wall_us(a->worker->loop);
     struct list *at = a->sessions.next;
     account_pin(a);
     while (at != &a->sessions) {

@@ -1,0 +1,135 @@
+"""What becomes of messages whose session ends, and of streams whose account changes under them."""
+import pytest
+
+from muster import xml
+from muster.client import bodies
+
+NO_STORE = "<no-store xmlns='urn:xmpp:hints'/>"
+
+
+def chat(to, body, more="", kind="chat", ident="i"):
+    return f"<message to='{to}' type='{kind}' id='{ident}'><body>{body}</body>{more}</message>"
+
+
+def silent(server, resource):
+    """A session that acknowledges nothing and cannot be resumed."""
+    client = server.client("bob", resource)
+    client.enable_sm(resume="false")
+    client.auto_ack = False
+    return client
+
+
+def gone(watcher, lost):
+    lost.cut()
+    watcher.expect(f"<presence from='{lost}' type='unavailable'/>")
+
+
+def received(client):
+    return bodies(e for e in client.log if e.tag == f"{{{xml.CLIENT}}}message")
+
+
+@pytest.mark.parametrize("kind, more, durable", [
+    ("chat", NO_STORE, "on"), ("headline", "", "on"), ("chat", "", "off")])
+def test_who_has_it_gets_no_second_copy(make_server, kind, more, durable):
+    server = make_server("alice", "bob", settings={"im.durable-ack": durable})
+    alice = server.client("alice", "a")
+    one, two = silent(server, "one"), server.client("bob", "two")
+    alice.send(chat("bob@localhost", "x", more, kind))
+    for client in (one, two):
+        client.expect("<message><body>x</body></message>")
+    gone(two, one)
+    two.expect_nothing("<message><body>x</body></message>")
+
+
+@pytest.mark.parametrize("kind", ["groupchat", "headline", "error"])
+def test_kinds_that_are_for_one_resource(server, alice, kind):
+    """RFC 6121 §8.5.3.2.1: not for the others."""
+    one, two = silent(server, "one"), server.client("bob", "two")
+    alice.send(chat(one, "x", "", kind))
+    one.expect("<message><body>x</body></message>")
+    gone(two, one)
+    two.expect_nothing("<message><body>x</body></message>")
+
+
+def test_mailbox_without_durable_acknowledgements(make_server):
+    server = make_server("alice", "bob", settings={"im.durable-ack": "off"})
+    alice, one = server.client("alice", "a"), server.client("bob", "one")
+    one.enable_sm()
+    one.cut()
+    alice.send(chat("bob@localhost", "x"))
+    alice.ping()
+    server.ctl("session", "kick", "bob@localhost")
+    again = server.client("bob", "again")
+    again.ping()
+    assert bodies(again.inbox) == ["x"]
+
+
+@pytest.mark.parametrize("change", [
+    ["user", "del", "bob@localhost"],
+    ["user", "password", "bob@localhost", "--password", "newsecret"]])
+def test_late_binding(server, change):
+    """A stream that logged in before the account or its password went does not get a session."""
+    client = server.connect("bob")
+    assert client.authenticate() is None
+    client.open()
+    server.ctl(*change)
+    if "del" in change:
+        server.add_user("bob", "otherpass")
+    answer = client.iq("set", f"<bind xmlns='{xml.BIND}'><resource>z</resource></bind>")
+    assert answer.get("type") == "error", xml.canonical(answer)
+
+
+def test_offline_messages_of_a_session_that_ends(server, alice):
+    """What one session had taken and not acknowledged goes to the one that is there."""
+    for i in range(200):
+        alice.send(chat("bob@localhost", i, ident=f"m{i}"))
+    alice.ping()
+    one, two = (server.login("bob", name) for name in ("one", "two"))
+    one.enable_sm(resume="false")
+    one.auto_ack = False
+    one.available()
+    one.ping()
+    two.enable_sm()
+    two.available()
+    two.ping()
+    gone(two, one)
+    two.wait("all of them", lambda: len(received(two)) >= 200)
+    two.ping()
+    assert sorted(map(int, received(two))) == list(range(200))
+
+
+@pytest.mark.parametrize("kind", ["chat", "headline"])
+def test_bounced_is_what_nobody_got(make_server, kind):
+    server = make_server("alice", "bob", settings={"sm.hibernate-buffer": "5",
+                                                   "sm.on-expiry": "bounce"})
+    alice, one, two = (server.client(*who) for who in (("alice", "a"), ("bob", "one"),
+                                                       ("bob", "two")))
+    one.enable_sm()
+    one.cut()
+    to = "bob@localhost" if kind == "chat" else one
+    for i in range(8):
+        alice.send(chat(to, i, kind=kind, ident=f"m{i}"))
+    two.expect(f"<presence from='{one}' type='unavailable'/>")
+    alice.expect_nothing("<message type='error'/>", after=two)
+
+
+def test_old_counts_say_nothing_new(server, alice):
+    """XEP-0198 §4: h is cumulative; a smaller one is no error of the kind a larger one is."""
+    bob = server.client("bob", "b")
+    bob.enable_sm()
+    bob.auto_ack = False
+    for i in range(4):
+        alice.send(chat(bob, i))
+        bob.expect(f"<message><body>{i}</body></message>")
+    bob.ack("3")
+    bob.ack("2")
+    bob.ping()
+
+
+def test_hibernating_is_not_connected(make_server):
+    server = make_server("bob", settings={"c2s.resource-conflict": "refuse"})
+    lost = server.client("bob", "phone")
+    lost.enable_sm()
+    lost.cut()
+    again = server.client("bob", "phone")
+    assert str(again) == "bob@localhost/phone"
