@@ -113,19 +113,6 @@ def test_bounced_is_what_nobody_got(make_server, kind):
     alice.expect_nothing("<message type='error'/>", after=two)
 
 
-def test_old_counts_say_nothing_new(server, alice):
-    """XEP-0198 §4: h is cumulative; a smaller one is no error of the kind a larger one is."""
-    bob = server.client("bob", "b")
-    bob.enable_sm()
-    bob.auto_ack = False
-    for i in range(4):
-        alice.send(chat(bob, i))
-        bob.expect(f"<message><body>{i}</body></message>")
-    bob.ack("3")
-    bob.ack("2")
-    bob.ping()
-
-
 def test_hibernating_is_not_connected(make_server):
     server = make_server("bob", settings={"c2s.resource-conflict": "refuse"})
     lost = server.client("bob", "phone")

@@ -8,8 +8,8 @@ enum frame_kind {
     FRAME_ROUTE,  /* obj: stanza; num: origin session, node<<32|count, archive id, sender id */
     FRAME_TICKET, /* num: origin session, count */
     FRAME_UP,     /* obj: stanza or NULL; num: session id, kind, number, stream id */
-    FRAME_BIND,   /* str: bare, peer LF resource; num: stream id, account id, h, node of the stream;
-                     flags: resume, secure */
+    FRAME_BIND,   /* str: bare, peer LF resource; num: stream id, account id, time of login, h<<32 |
+                     node;   flags: resume, secure */
     FRAME_DOWN,   /* obj: stanza or NULL; num: stream id; str: struct down_wire of frames.c, text */
     FRAME_FAN,    /* presence or probe to many: obj: stanza; str[1]: packed bare JIDs */
     FRAME_ARRIVE, /* obj: connection; this process only */

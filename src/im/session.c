@@ -509,8 +509,7 @@ void session_up(struct session *s, const struct up *up)
         session_input(s, up->st);
         break;
     case UP_ACK:
-        /* a count that was told before says nothing new */
-        if (up->num >= s->out_acked - s->out_base && !session_acked(s, up->num))
+        if (!session_acked(s, up->num))
             bad_ack(s, up->num);
         break;
     case UP_REQUEST:

@@ -28,7 +28,7 @@ enum session_end {
     END_KICKED,   /* by an operator: policy-violation */
     END_PASSWORD, /* credentials changed: not-authorized */
     END_REMOVED,  /* the account was deleted: not-authorized */
-    END_BAD_ACK,  /* h above what was sent: undefined-condition (XEP-0198 §4) */
+    END_BAD_ACK,  /* h not acknowledged..sent: undefined-condition (XEP-0198 §4) */
     END_SLOW,     /* output above the hard cap: policy-violation */
     END_EXPIRED,  /* not resumed in time */
     END_SHUTDOWN  /* system-shutdown */
