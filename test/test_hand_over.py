@@ -2,7 +2,7 @@
 import pytest
 
 from muster import xml
-from muster.client import bodies
+from muster.client import bodies, until
 
 NO_STORE = "<no-store xmlns='urn:xmpp:hints'/>"
 
@@ -106,6 +106,8 @@ def test_bounced_is_what_nobody_got(make_server, kind):
                                                        ("bob", "two")))
     one.enable_sm()
     one.cut()
+    until("hibernation", lambda: "hibernating" in [
+        row["state"] for row in server.rows("session", "list")])
     to = "bob@localhost" if kind == "chat" else one
     for i in range(8):
         alice.send(chat(to, i, kind=kind, ident=f"m{i}"))
