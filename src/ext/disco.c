@@ -2,7 +2,8 @@
  * service (XEP-0157) and the server's entity capabilities (XEP-0115). What is answered comes from
  * the rows of all features, so nobody has to tell it anything.
  *
- * The server has no items yet; an account's items are its available resources. */
+ * The server's items are its services (im/host.h), which are answered for here too unless they have
+ * rules of their own; an account's items are its available resources. */
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/setting.h"
@@ -12,7 +13,10 @@
 #include "ext/ext.h"
 #include "im/account.h"
 #include "im/feature.h"
+#include "im/host.h"
+#include "im/node.h"
 #include "im/session.h"
+#include "im/worker.h"
 #include "xmpp/ns.h"
 
 #define CAPS_NODE      "urn:muster:server" /* XEP-0115 §4: names the software; has no '#' */
@@ -63,12 +67,26 @@ static void add_contacts(struct disco_info *d)
         d->form_type = SLICE(NS_SERVER_INFO);
 }
 
+/* "category type name", the name being the rest. */
+static void add_identities(struct disco_info *d, const char *const *rows)
+{
+    for (; rows != NULL && *rows != NULL; rows++) {
+        slice category, type, name, rest;
+        if (slice_cut(slice_of(*rows), ' ', &category, &rest)) {
+            slice_cut(rest, ' ', &type, &name);
+            disco_add_identity(d, category, type, name);
+        }
+    }
+}
+
 static struct disco_info *server_info(struct arena *tmp)
 {
     struct disco_info *d = arena_new(tmp, struct disco_info, 1);
     disco_add_identity(d, SLICE("server"), SLICE("im"), SLICE("Muster"));
-    for (const struct feature *const *f = features_all(); *f != NULL; f++)
+    for (const struct feature *const *f = features_all(); *f != NULL; f++) {
+        add_identities(d, (*f)->identities);
         disco_add_features(d, (*f)->disco);
+    }
     add_contacts(d);
     return d;
 }
@@ -77,8 +95,19 @@ static struct disco_info *account_info(struct arena *tmp)
 {
     struct disco_info *d = arena_new(tmp, struct disco_info, 1);
     disco_add_identity(d, SLICE("account"), SLICE("registered"), SLICE(""));
-    for (const struct feature *const *f = features_all(); *f != NULL; f++)
+    for (const struct feature *const *f = features_all(); *f != NULL; f++) {
+        add_identities(d, (*f)->identities_account);
         disco_add_features(d, (*f)->disco_account);
+    }
+    return d;
+}
+
+static struct disco_info *host_info(const struct host *h, struct arena *tmp)
+{
+    struct disco_info *d = arena_new(tmp, struct disco_info, 1);
+    disco_add_identity(d, slice_of(h->category), slice_of(h->type), slice_of(h->name));
+    disco_add_features(d, (const char *const[]){ NS_DISCO_INFO, NS_DISCO_ITEMS, NULL });
+    disco_add_features(d, h->disco);
     return d;
 }
 
@@ -102,7 +131,12 @@ static bool is_caps_node(const struct disco_info *d, slice node, struct arena *t
 static void info_get(struct iq *iq)
 {
     slice node = elem_attr(&iq->payload, "node", iq->tmp);
-    if (iq->target == IQ_TO_SERVER) {
+    if (iq->target == IQ_TO_HOST) {
+        if (node.len == 0)
+            answer_info(iq, host_info(iq->host, iq->tmp), node);
+        else
+            iq_error(iq, SE_ITEM_NOT_FOUND, (slice){ 0 });
+    } else if (iq->target == IQ_TO_SERVER) {
         const struct disco_info *d = server_info(iq->tmp);
         if (node.len == 0 || is_caps_node(d, node, iq->tmp))
             answer_info(iq, d, node);
@@ -129,11 +163,27 @@ static void add_resources(struct buf *out, const struct account *a)
     }
 }
 
+struct host_items {
+    struct buf *out;
+    slice domain;
+};
+
+static void add_host(const struct host *h, void *arg)
+{
+    struct host_items *items = arg;
+    if (h->hidden)
+        return;
+    buf_printf(items->out, "<item jid='%s.", h->label);
+    xml_escape(items->out, items->domain);
+    buf_printf(items->out, "' name='%s'/>", h->name);
+}
+
 static void items_get(struct iq *iq)
 {
     slice node = elem_attr(&iq->payload, "node", iq->tmp);
-    bool shown = iq->target != IQ_TO_SERVER && access_presence(iq);
-    if (node.len > 0 && (shown || iq->target == IQ_TO_SERVER)) {
+    bool service = iq->target == IQ_TO_SERVER || iq->target == IQ_TO_HOST;
+    bool shown = !service && access_presence(iq);
+    if (node.len > 0 && (shown || service)) {
         iq_error(iq, SE_ITEM_NOT_FOUND, (slice){ 0 });
         return;
     }
@@ -142,6 +192,8 @@ static void items_get(struct iq *iq)
     buf_lit(&out, "<query xmlns='" NS_DISCO_ITEMS "'>");
     if (shown) /* §8: strangers get an empty list, whether the account exists or not */
         add_resources(&out, iq->account);
+    else if (iq->target == IQ_TO_SERVER)
+        host_each(add_host, &(struct host_items){ &out, stanza_to_bare(iq->st) });
     buf_lit(&out, "</query>");
     iq_result(iq, buf_slice(&out));
     buf_fini(&out);
@@ -157,7 +209,7 @@ static void caps_stream_feature(struct buf *out)
     arena_destroy(&tmp);
 }
 
-enum { ANYBODY = IQ_TO_SERVER | IQ_TO_SELF | IQ_TO_ACCOUNT };
+enum { ANYBODY = IQ_TO_SERVER | IQ_TO_SELF | IQ_TO_ACCOUNT | IQ_TO_HOST };
 
 static const struct iq_rule disco_rules[] = {
     { TYPE_GET, NS_DISCO_INFO, "query", ANYBODY, info_get },

@@ -7,14 +7,14 @@
 /* A ping to a bare JID is answered for the account (§4.4), but tells strangers nothing about it. */
 static void ping_get(struct iq *iq)
 {
-    if (iq->target == IQ_TO_SERVER || access_presence(iq))
+    if (iq->target == IQ_TO_SERVER || iq->target == IQ_TO_HOST || access_presence(iq))
         iq_result(iq, (slice){ 0 });
     else
         iq_error(iq, SE_SERVICE_UNAVAILABLE, (slice){ 0 });
 }
 
 static const struct iq_rule ping_rules[] = {
-    { TYPE_GET, NS_PING, "ping", IQ_TO_SERVER | IQ_TO_SELF | IQ_TO_ACCOUNT, ping_get },
+    { TYPE_GET, NS_PING, "ping", IQ_TO_SERVER | IQ_TO_SELF | IQ_TO_ACCOUNT | IQ_TO_HOST, ping_get },
     { 0 },
 };
 

@@ -27,7 +27,7 @@ static void version_get(struct iq *iq)
 }
 
 static const struct iq_rule version_rules[] = {
-    { TYPE_GET, NS_VERSION, "query", IQ_TO_SERVER, version_get },
+    { TYPE_GET, NS_VERSION, "query", IQ_TO_SERVER | IQ_TO_HOST, version_get },
     { 0 },
 };
 

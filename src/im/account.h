@@ -17,7 +17,7 @@ struct roster;
 struct worker;
 
 enum account_state { ACCOUNT_LOADING, ACCOUNT_READY, ACCOUNT_ABSENT };
-enum { ACCOUNT_STATE_SLOTS = 4 };
+enum { ACCOUNT_STATE_SLOTS = 12 };
 
 struct account {
     struct worker *worker;

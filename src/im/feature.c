@@ -10,6 +10,7 @@ void features_set(const struct feature *const *list)
         n++;
     ensure(n <= FEATURES_MAX);
     all = list;
+    stages_set(list);
     for (unsigned i = 0; i < n; i++)
         if (list[i]->start != NULL)
             list[i]->start();

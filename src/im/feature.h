@@ -2,25 +2,42 @@
  * app/features.c is the only list. Rows are checked and frozen at start. */
 #pragma once
 #include "im/iq.h"
+#include "im/stage.h"
 #include "store/store.h"
 
 struct account;
 struct alarm;
 struct buf;
 struct command;
+struct host;
 struct log_area;
 struct metric;
 struct session;
 struct setting;
 
+/* A row of docs/xeps.md and doap.xml: what is implemented, and the test that shows it. */
+struct xep {
+    const char *number;  /* "0030" */
+    const char *version; /* of the XEP that was read */
+    const char *title;
+    const char *since; /* version of Muster */
+    const char *test;  /* file in test/, without path and ending; or that of a unit test */
+    const char *note;  /* what is left out and why; NULL: complete */
+};
+
 struct feature {
     const char *name;
+    /* Identities beside those of the server and of an account (XEP-0030 §3.1), as "category type
+     * name"; NULL-terminated. */
+    const char *const *identities, *const *identities_account;
     const char *const *disco;         /* features in disco#info of the server; NULL-terminated */
     const char *const *disco_account; /* and of an account's bare JID */
     const char *stream_feature;       /* XML offered after authentication, NULL: none */
     void (*stream_features)(
         struct buf *out);     /* the same where it is not constant; any worker; NULL: none */
     const struct iq_rule *iq; /* ended by { 0 } */
+    const struct host *hosts; /* services on domains of their own, ended by { 0 }: im/host.h */
+    const struct xep *xeps;   /* ended by { 0 } */
     const struct store_schema *schema;
     struct setting *const *settings; /* NULL-terminated, like those below */
     struct command *const *commands;
@@ -44,6 +61,15 @@ struct feature {
     /* It is no longer available; st: its unavailable presence, ours where the client sent none. */
     void (*session_unavailable)(struct session *s, const struct stanza *st);
     void (*session_ended)(struct session *s);
+    void (*session_freed)(struct session *s); /* memory only: releases what its slot holds */
+
+    /* The way of a stanza: im/stage.h. Any may be NULL. */
+    stage_check_fn *check;
+    stage_block_fn *block;
+    stage_takes_fn *takes;
+    stage_view_fn *view;
+    stage_passage_fn *carbon;
+    stage_passage_fn *push;
 };
 
 enum { FEATURES_MAX = 64 };

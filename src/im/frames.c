@@ -168,7 +168,7 @@ static void deliver_down(struct frame *f, struct worker *w)
 static void deliver_route(struct frame *f, struct worker *w)
 {
     struct origin o = { f->num[0], (uint32_t)(f->num[1] >> 32), (uint32_t)f->num[1] };
-    if (account_receive(w, f->obj, o, f->num[2], (int64_t)f->num[3]) == ROUTED && o.session != 0)
+    if (route_arrived(w, f->obj, o, f->num[2], (int64_t)f->num[3]) == ROUTED && o.session != 0)
         ticket_done(w, o);
 }
 

@@ -5,19 +5,27 @@
 #include "base/mem.h"
 #include "im/account.h"
 #include "im/feature.h"
+#include "im/host.h"
 #include "im/server.h"
 #include "im/worker.h"
 #include "xmpp/delivery.h"
 #include "xmpp/ns.h"
 
+static const struct iq_rule *find_in(const struct iq *iq, const struct iq_rule *rules)
+{
+    for (const struct iq_rule *r = rules; r != NULL && r->run != NULL; r++)
+        if (r->type == (enum stanza_type)iq->st->type && (r->to & iq->target) != 0 &&
+            elem_is(&iq->payload, r->name, r->ns))
+            return r;
+    return NULL;
+}
+
 static const struct iq_rule *find_rule(const struct iq *iq)
 {
-    for (const struct feature *const *f = features_all(); *f != NULL; f++)
-        for (const struct iq_rule *r = (*f)->iq; r != NULL && r->run != NULL; r++)
-            if (r->type == (enum stanza_type)iq->st->type && (r->to & iq->target) != 0 &&
-                elem_is(&iq->payload, r->name, r->ns))
-                return r;
-    return NULL;
+    const struct iq_rule *r = iq->host == NULL ? NULL : find_in(iq, iq->host->iq);
+    for (const struct feature *const *f = features_all(); r == NULL && *f != NULL; f++)
+        r = find_in(iq, (*f)->iq);
+    return r;
 }
 
 static void answer(struct iq *iq, struct stanza *reply)
@@ -54,18 +62,7 @@ void iq_error(struct iq *iq, enum stanza_error e, slice text)
 
 void iq_error_with(struct iq *iq, enum stanza_error e, slice text, slice app_xml)
 {
-    static const slice end = SLICE_INIT("</error>");
-    struct buf b;
-    buf_init(&b, 65536);
-    stanza_error_write(&b, e, NULL, text);
-    b.len -= end.len;
-    buf_add(&b, app_xml);
-    buf_add(&b, end);
-    const struct stanza *st = iq->st;
-    struct stanza *reply = stanza_make(STANZA_IQ, TYPE_ERROR, stanza_to(st), stanza_from(st),
-                                       stanza_id(st), buf_slice(&b));
-    buf_fini(&b);
-    answer(iq, reply);
+    answer(iq, stanza_make_error_with(iq->st, e, text, app_xml));
 }
 
 struct iq *iq_hold(struct iq *iq)
@@ -139,14 +136,38 @@ enum routed server_receive(struct worker *w, struct stanza *st, struct origin or
     return ROUTED;
 }
 
+enum routed iq_to_host(struct worker *w, const struct host *h, struct stanza *st,
+                       struct origin origin)
+{
+    struct iq iq = { .worker = w,
+                     .st = st,
+                     .target = IQ_TO_HOST,
+                     .host = h,
+                     .sender = sender_account(w, st),
+                     .origin = origin,
+                     .tmp = loop_scratch(w->loop) };
+    return serve(&iq);
+}
+
 enum routed iq_to_account(struct account *a, struct stanza *st, struct origin origin)
 {
     struct worker *w = a->worker;
     bool known = a->state == ACCOUNT_READY;
+    struct refusal why = { .error = SE_SERVICE_UNAVAILABLE };
+    switch (known ? stage_block(a, st, &why) : PASS) {
+    case REFUSE:
+        stage_refuse(w, st, &why);
+        return ROUTED;
+    case DROP:
+        stanza_unref(&st);
+        return ROUTED;
+    default:
+        break;
+    }
     if (!stanza_to_is_bare(st)) { /* RFC 6121 §8.5.3.1 */
         struct session *s =
             known ? account_session(a, slice_from(stanza_to(st), st->to_bare_len + 1u)) : NULL;
-        if (s != NULL)
+        if (s != NULL && stage_takes(s, st))
             session_deliver(s, st, 0, 0);
         else if (is_request(st))
             route_error(w, st, SE_SERVICE_UNAVAILABLE, (slice){ 0 });

@@ -8,13 +8,15 @@
 #include "xmpp/stanza.h"
 
 struct account;
+struct host;
 struct session;
 struct worker;
 
 enum iq_target {
-    IQ_TO_SERVER = 1, /* a domain of ours */
-    IQ_TO_SELF = 2,   /* the sender's own bare JID, or no `to` */
-    IQ_TO_ACCOUNT = 4 /* another account's bare JID */
+    IQ_TO_SERVER = 1,  /* a domain of ours */
+    IQ_TO_SELF = 2,    /* the sender's own bare JID, or no `to` */
+    IQ_TO_ACCOUNT = 4, /* another account's bare JID */
+    IQ_TO_HOST = 8     /* the domain of a service: im/host.h */
 };
 
 struct iq {
@@ -22,6 +24,7 @@ struct iq {
     struct stanza *st;   /* a reference */
     struct elem payload; /* the request's child; points into st */
     enum iq_target target;
+    const struct host *host; /* of IQ_TO_HOST */
     struct account
         *account; /* the addressed one; NULL for the server and for IQ_TO_ACCOUNT of none */
     struct account

@@ -12,6 +12,7 @@
 #include "im/node.h"
 #include "im/rows.h"
 #include "im/server.h"
+#include "im/stage.h"
 #include "im/worker.h"
 #include "xmpp/delivery.h"
 
@@ -51,7 +52,7 @@ struct metric *const message_metrics[] = { &messages_in, &messages_stored, &mess
  * hints. */
 bool message_storable(const struct stanza *st)
 {
-    const uint32_t content = KNOWN(BODY) | KNOWN(STORE) | KNOWN(RECEIPT) | KNOWN(MARKER) |
+    const uint64_t content = KNOWN(BODY) | KNOWN(STORE) | KNOWN(RECEIPT) | KNOWN(MARKER) |
                              KNOWN(ENCRYPTED) | KNOWN(OOB) | KNOWN(MUC_USER) | KNOWN(DATA_FORM) |
                              KNOWN(SUBJECT) | KNOWN(PAYLOAD);
     return st->kind == STANZA_MESSAGE && (st->type == TYPE_CHAT || st->type == TYPE_NORMAL) &&
@@ -255,32 +256,36 @@ static enum routed repeated(struct account *a, struct incoming *in)
     return ROUTE_PENDING;
 }
 
-static bool receives(const struct session *s) { return s->available && s->priority >= 0; }
+static bool receives(const struct session *s, const struct stanza *st)
+{
+    return s->available && s->priority >= 0 && stage_takes(s, st);
+}
 
 /* To all sessions of non-negative priority, or the one that was asked for. A session that still
  * gets its offline messages finds the stored ones there, in order. */
 static void deliver_live(struct account *a, struct session *match, struct stanza *st,
                          uint64_t archive_id)
 {
-    if (match != NULL) {
-        if (!match->flushing || archive_id == 0)
-            session_deliver(match, st, archive_id, 0);
-        return;
-    }
+    struct passage p = { st, match, archive_id, 0, PASSAGE_RECEIVED };
     LIST_EACH (it, &a->sessions) {
         struct session *s = CONTAINER_OF(it, struct session, node);
-        if (receives(s) && (!s->flushing || archive_id == 0))
-            session_deliver(s, st, archive_id, 0);
+        bool mine = match != NULL ? s == match : receives(s, st);
+        if (!mine || (s->flushing && archive_id != 0))
+            continue;
+        session_deliver(s, st, archive_id, 0);
+        p.taken++;
     }
+    stage_carbon(a, &p);
+    stage_push(a, &p);
 }
 
-static bool any_ready(const struct account *a, const struct session *match)
+static bool any_ready(const struct account *a, const struct session *match, const struct stanza *st)
 {
     if (match != NULL)
         return !match->flushing;
     LIST_EACH (it, &a->sessions) {
         const struct session *s = CONTAINER_OF(it, struct session, node);
-        if (receives(s) && !s->flushing)
+        if (receives(s, st) && !s->flushing)
             return true;
     }
     return false;
@@ -298,7 +303,7 @@ static enum routed refuse(struct account *a, struct stanza *st, enum stanza_erro
 static enum routed accept_message(struct account *a, struct session *match, struct incoming *in)
 {
     struct stanza *st = in->st;
-    bool ready = any_ready(a, match);
+    bool ready = any_ready(a, match, st);
     bool keep = message_storable(st) && (setting_bool(&im_durable_ack) || !ready);
 
     if (!keep) {
@@ -352,11 +357,18 @@ static bool forged(enum known_child known, const struct elem *e, void *arg)
 
 static struct stanza *without_forgeries(struct account *a, struct stanza *st)
 {
-    uint32_t known = KNOWN(STANZA_ID) | KNOWN(DELAY);
+    uint64_t known = KNOWN(STANZA_ID) | KNOWN(DELAY);
     struct jid from = jid_split(stanza_from(st));
     if (from.local.len > 0 && node_serves(account_node(a), from.domain))
         known |= KNOWN(MUC_USER);
     return stanza_without(st, known, forged, a);
+}
+
+/* One that does not take it is not there for it. */
+static struct session *matching(const struct account *a, const struct stanza *st)
+{
+    struct session *s = account_session(a, slice_from(stanza_to(st), st->to_bare_len + 1u));
+    return s != NULL && stage_takes(s, st) ? s : NULL;
 }
 
 enum routed message_to_account(struct account *a, struct stanza *st, struct origin origin,
@@ -367,9 +379,21 @@ enum routed message_to_account(struct account *a, struct stanza *st, struct orig
     struct session *match = NULL;
 
     metric_add(&messages_in, 1);
+    struct refusal why = { .error = SE_SERVICE_UNAVAILABLE };
+    switch (a->state == ACCOUNT_READY ? stage_block(a, st, &why) : PASS) {
+    case REFUSE:
+        metric_add(&messages_refused, 1);
+        stage_refuse(a->worker, st, &why);
+        return ROUTED;
+    case DROP:
+        stanza_unref(&st);
+        return ROUTED;
+    default:
+        break;
+    }
     st = without_forgeries(a, st);
     if (to == TO_FULL)
-        match = account_session(a, slice_from(stanza_to(st), st->to_bare_len + 1u));
+        match = matching(a, st);
     enum delivery_have have = what_there_is(a, match);
     enum delivery rule = delivery_rule(STANZA_MESSAGE, (enum stanza_type)st->type, to, have);
     if (rule == DELIVER_AS_BARE) {
@@ -403,6 +427,7 @@ enum routed message_from_session(struct session *s, struct stanza *st, struct or
     uint64_t entry = 0;
     if (setting_bool(&im_durable_ack) && message_storable(st))
         entry = mailbox_mint(a);
+    stage_carbon(a, &(struct passage){ st, s, entry, 0, PASSAGE_SENT });
     return route(a->worker, st, origin, entry, a->id);
 }
 
@@ -419,7 +444,7 @@ static void hand_over_passing(struct account *a, struct stanza *st, uint64_t at_
     if (rule == DELIVER_ALL) {
         LIST_EACH (it, &a->sessions) {
             struct session *s = CONTAINER_OF(it, struct session, node);
-            if (receives(s) && (!bare || s->since_us > at_us))
+            if (receives(s, st) && (!bare || s->since_us > at_us))
                 session_deliver(s, st, 0, at_us);
         }
     } else if (rule == DELIVER_STORE && message_storable(st)) {
@@ -443,7 +468,7 @@ static bool others_got(const struct account *a, const struct stanza *st, uint64_
 {
     LIST_EACH (it, &a->sessions) {
         const struct session *s = CONTAINER_OF(it, struct session, node);
-        if (stanza_to_is_bare(st) && receives(s) && s->since_us <= at_us)
+        if (stanza_to_is_bare(st) && receives(s, st) && s->since_us <= at_us)
             return true;
     }
     return false;
@@ -478,7 +503,7 @@ void message_hand_over(struct account *a, struct session *ended, struct stanza *
         return;
     LIST_EACH (it, &a->sessions) {
         struct session *s = CONTAINER_OF(it, struct session, node);
-        if (s == ended || s->state == SESSION_ENDED || !receives(s) || s->flushing)
+        if (s == ended || s->state == SESSION_ENDED || !receives(s, st) || s->flushing)
             continue;
         session_deliver(s, st, archive_id, at_us);
         taken = true;

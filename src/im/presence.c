@@ -8,6 +8,7 @@
 #include "im/frames.h"
 #include "im/node.h"
 #include "im/roster.h"
+#include "im/stage.h"
 #include "im/subscription.h"
 #include "im/worker.h"
 #include "xmpp/delivery.h"
@@ -35,6 +36,8 @@ void presence_each(struct account *a, enum presence_who who, presence_fn *fn, vo
 
 static void give(struct session *s, void *arg)
 {
+    if (!stage_takes(s, arg))
+        return;
     metric_add(&metric_deliveries, 1);
     session_deliver_to(s, arg, session_bare(s)); /* RFC 6121 §4.2.3 */
 }
@@ -57,6 +60,8 @@ static void answer_with(struct session *s, void *arg)
 {
     struct answer *an = arg;
     struct session *to = NULL;
+    if (!stage_view(s, (slice){ an->to.ptr, an->bare_len }))
+        return;
     if (an->asker != NULL && an->to.len > an->bare_len)
         to = account_session(an->asker, slice_from(an->to, an->bare_len + 1));
     if (to != NULL)
@@ -82,7 +87,7 @@ static void answer_probe(struct account *a, const struct stanza *st)
 static void arrive(struct worker *w, slice bare, struct stanza *st)
 {
     struct account *a = account_find(w, bare);
-    if (a == NULL)
+    if (a == NULL || stage_block(a, st, &(struct refusal){ 0 }) != PASS)
         return;
     if (st->type == TYPE_PROBE)
         answer_probe(a, st);
@@ -177,8 +182,9 @@ static void fan_one(struct worker *w, struct stanza *st, slice bare)
     fan_end(&f);
 }
 
-static void broadcast(struct account *a, struct stanza *st)
+static void broadcast(const struct session *s, struct stanza *st)
 {
+    struct account *a = s->account;
     struct fan f;
     const struct roster *r = a->roster;
     metric_add(&metric_broadcasts, 1);
@@ -187,7 +193,8 @@ static void broadcast(struct account *a, struct stanza *st)
         return;
     fan_begin(&f, a->worker, st);
     for (uint32_t i = 0; i < r->seen; i++)
-        fan_add(&f, roster_item_jid(r->items[i]));
+        if (stage_view(s, roster_item_jid(r->items[i])))
+            fan_add(&f, roster_item_jid(r->items[i]));
     fan_end(&f);
 }
 
@@ -280,7 +287,7 @@ static void become_available(struct session *s, struct stanza *st)
     s->presence = stanza_ref(st);
     s->priority = priority;
     s->available = true;
-    broadcast(a, st);
+    broadcast(s, st);
     if (first)
         introduce(s, tmp);
     else if (!received && priority >= 0)
@@ -385,7 +392,7 @@ static void become_unavailable(struct session *s, struct stanza *st)
     stanza_unref(&s->presence);
     if (was) {
         session_became_unavailable(s, st);
-        broadcast(a, st);
+        broadcast(s, st);
     }
     directed_end(a, directed, st, was);
 }
@@ -419,6 +426,8 @@ static void show_session(struct session *s, void *arg)
     struct show *show = arg;
     struct worker *w = s->account->worker;
     struct stanza *st;
+    if (show->type == TYPE_AVAILABLE && !stage_view(s, show->contact))
+        return;
     if (show->type == TYPE_AVAILABLE)
         st = stanza_ref(s->presence);
     else
@@ -504,6 +513,8 @@ static void deliver(struct account *a, struct stanza *st)
         give_all(a, st);
         break;
     case DELIVER_MATCH:
+        if (!stage_takes(s, st))
+            break;
         metric_add(&metric_deliveries, 1);
         session_deliver(s, st, 0, 0);
         break;
@@ -514,6 +525,17 @@ static void deliver(struct account *a, struct stanza *st)
 
 enum routed presence_to_account(struct account *a, struct stanza *st, struct origin origin)
 {
+    struct refusal why = { .error = SE_SERVICE_UNAVAILABLE };
+    switch (stage_block(a, st, &why)) {
+    case REFUSE:
+        stage_refuse(a->worker, st, &why);
+        return ROUTED;
+    case DROP:
+        stanza_unref(&st);
+        return ROUTED;
+    default:
+        break;
+    }
     switch (st->type) {
     case TYPE_SUBSCRIBE:
     case TYPE_SUBSCRIBED:

@@ -1,5 +1,6 @@
 #include "im/router.h"
 #include "im/frames.h"
+#include "im/host.h"
 #include "im/node.h"
 #include "im/promise.h"
 #include "im/server.h"
@@ -37,23 +38,38 @@ static enum routed route_away(struct worker *w, uint32_t node, unsigned worker, 
     return keep ? ROUTE_PENDING_TWO : ROUTE_PENDING;
 }
 
+enum routed route_arrived(struct worker *w, struct stanza *st, struct origin origin,
+                          uint64_t archive_id, int64_t sender_id)
+{
+    slice domain = domain_of(stanza_to_bare(st));
+    if (node_serves(w->node, domain))
+        return account_receive(w, st, origin, archive_id, sender_id);
+    const struct host *h = host_find(w->node, domain, &(slice){ 0 });
+    if (h != NULL)
+        return host_receive(w, h, st, origin);
+    route_error(w, st, SE_REMOTE_SERVER_NOT_FOUND, (slice){ 0 }); /* switched off since */
+    stanza_unref(&st);
+    return ROUTED;
+}
+
 enum routed route(struct worker *w, struct stanza *st, struct origin origin, uint64_t archive_id,
                   int64_t sender_id)
 {
     struct node *n = w->node;
     slice bare = stanza_to_bare(st), domain = domain_of(bare);
     uint32_t node;
+    bool ours = node_serves(n, domain);
 
-    if (!node_serves(n, domain)) {
+    if (!ours && host_find(n, domain, &(slice){ 0 }) == NULL) {
         route_error(w, st, SE_REMOTE_SERVER_NOT_FOUND, (slice){ 0 });
         stanza_unref(&st);
         return ROUTED;
     }
-    if (domain.len == bare.len)
+    if (ours && domain.len == bare.len)
         return server_receive(w, st, origin);
     unsigned worker = node_home(n, bare, &node);
     if (node == n->id && worker == w->index)
-        return account_receive(w, st, origin, archive_id, sender_id);
+        return route_arrived(w, st, origin, archive_id, sender_id);
     return route_away(w, node, worker, st, origin, (struct entry_of){ archive_id, sender_id });
 }
 

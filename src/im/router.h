@@ -18,6 +18,9 @@ enum routed {
  * with the sender's account id. */
 enum routed route(struct worker *w, struct stanza *st, struct origin origin, uint64_t archive_id,
                   int64_t sender_id);
+/* The same at the home of the addressee: for what comes in a frame. */
+enum routed route_arrived(struct worker *w, struct stanza *st, struct origin origin,
+                          uint64_t archive_id, int64_t sender_id);
 /* A stanza of the server or of an account on its behalf: nobody waits. */
 void route_send(struct worker *w, struct stanza *st);
 /* Sends the error reply for st to its sender, if there may be one. Does not take over st. */

@@ -5,6 +5,7 @@
 #include "store/store.h"
 
 struct account;
+struct host;
 struct session;
 
 /* im/message.c */
@@ -30,6 +31,8 @@ void message_hand_over(struct account *a, struct session *ended, struct stanza *
 /* im/iq.c */
 enum routed iq_from_session(struct session *s, struct stanza *st, struct origin origin);
 enum routed iq_to_account(struct account *a, struct stanza *st, struct origin origin);
+enum routed iq_to_host(struct worker *w, const struct host *h, struct stanza *st,
+                       struct origin origin);
 enum routed server_receive(struct worker *w, struct stanza *st, struct origin origin);
 
 /* im/account.c: at the home. Takes over st. */

@@ -1,4 +1,5 @@
 #include "im/session.h"
+#include "base/ensure.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/metric.h"
@@ -134,6 +135,13 @@ void session_release(struct session *s, enum session_hold_bits why)
         session_down(s, &(struct down){ .kind = DOWN_RELEASE });
 }
 
+unsigned session_state_slot(void)
+{
+    static unsigned used;
+    ensure(used < SESSION_STATE_SLOTS);
+    return used++;
+}
+
 struct session *session_find(const struct worker *w, uint64_t id)
 {
     return map_get(&w->sessions, (slice){ (const char *)&id, sizeof id });
@@ -165,6 +173,9 @@ struct session *session_create(struct account *a, slice resource)
 void session_free(struct session *s)
 {
     struct worker *w = s->account->worker;
+    for (const struct feature *const *f = features_all(); *f != NULL; f++)
+        if ((*f)->session_freed != NULL)
+            (*f)->session_freed(s);
     offline_cancel(s);
     timer_cancel(&s->timer);
     list_remove(&s->ack_node);

@@ -18,6 +18,7 @@ struct account;
 struct stream;
 struct worker;
 
+enum { SESSION_STATE_SLOTS = 8 };
 enum session_state { SESSION_ATTACHED, SESSION_HIBERNATING, SESSION_ENDED };
 
 /* Why a stream or session ends: decides the stream error that is sent and what others are told. */
@@ -81,14 +82,15 @@ struct session {
     struct list ack_node; /* in worker.acks */
     struct list end_node; /* in worker.endings; why it ends: */
     uint8_t end_why;
-    struct stanza *presence;   /* last available presence */
-    struct directed *directed; /* JIDs that got directed presence (im/presence.c) */
-    struct flush *flush;       /* delivery of offline messages under way (im/offline.c) */
-    struct timer timer;        /* end of hibernation */
-    uint8_t token[16];         /* resumption; bound to the account */
-    uint64_t since_us;         /* wall clock of the binding */
-    uint64_t active_us;        /* monotonic, last stanza from the client (XEP-0012) */
-    char peer[46];             /* numeric address of the client */
+    struct stanza *presence;             /* last available presence */
+    struct directed *directed;           /* JIDs that got directed presence (im/presence.c) */
+    struct flush *flush;                 /* delivery of offline messages under way (im/offline.c) */
+    struct timer timer;                  /* end of hibernation */
+    uint8_t token[16];                   /* resumption; bound to the account */
+    uint64_t since_us;                   /* wall clock of the binding */
+    uint64_t active_us;                  /* monotonic, last stanza from the client (XEP-0012) */
+    void *state_of[SESSION_STATE_SLOTS]; /* of features: session_state_slot() */
+    char peer[46];                       /* numeric address of the client */
 };
 
 static inline slice session_jid(const struct session *s) { return s->jid; }
@@ -110,6 +112,7 @@ void session_deliver_to(struct session *s, struct stanza *st, slice to);
 
 /* Ends it: tells the stream, hands the queue over (design §6), broadcasts unavailable, frees it. */
 void session_end(struct session *s, enum session_end why);
+unsigned session_state_slot(void); /* at start: a slot for one feature, freed by session_freed */
 struct session *session_find(const struct worker *w, uint64_t id);
 /* Whether the queue holds this archive id: the session has it or will get it on resumption. */
 bool session_queued(const struct session *s, uint64_t archive_id);

@@ -8,6 +8,7 @@
 #include "im/presence.h"
 #include "im/server.h"
 #include "im/session_private.h"
+#include "im/stage.h"
 #include "im/worker.h"
 
 enum {
@@ -129,6 +130,17 @@ static enum routed handle(struct session *s, struct stanza *st, struct origin o)
                     SLICE("the server is short of memory"));
         stanza_unref(&st);
         return ROUTED;
+    }
+    struct refusal why = { .error = SE_POLICY_VIOLATION };
+    switch (stage_check(s, &st, &why)) {
+    case REFUSE:
+        stage_refuse(s->account->worker, st, &why);
+        return ROUTED;
+    case DROP:
+        stanza_unref(&st);
+        return ROUTED;
+    default:
+        break;
     }
     switch (st->kind) {
     case STANZA_MESSAGE:

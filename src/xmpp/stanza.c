@@ -289,7 +289,7 @@ static void fill_content(struct stanza *s, char *at, const struct stanza_source 
         sc->len = c->whole.len - cut;
         sc->at = (uint32_t)(at - start) - sc->len;
         sc->known = known_of(name_space(src, c->ns_stream, c->ns), xml_at(src->unit, c->name));
-        s->known |= 1u << sc->known;
+        s->known |= 1ull << sc->known;
     }
     memcpy(at, src->unit.ptr + from, w->root.content.at + w->root.content.len - from);
     s->child_count = (uint8_t)w->root.child_count;
@@ -332,7 +332,7 @@ enum err stanza_load(struct stanza **out, slice text, struct xml_work *work, str
 }
 
 /* The children of text of ours, so that rules see them; a stanza of ours has few. */
-static uint32_t index_children(struct stanza_child *child, uint32_t *known, slice content)
+static uint32_t index_children(struct stanza_child *child, uint64_t *known, slice content)
 {
     struct elem root, e;
     uint32_t n = 0;
@@ -344,7 +344,7 @@ static uint32_t index_children(struct stanza_child *child, uint32_t *known, slic
             child[n].at = (uint32_t)(e.whole.ptr - content.ptr);
             child[n].len = (uint32_t)e.whole.len;
             child[n].known = known_of(e.ns_uri, e.name);
-            *known |= 1u << child[n].known;
+            *known |= 1ull << child[n].known;
         }
         slice rest = slice_from(content, (size_t)(e.whole.ptr + e.whole.len - content.ptr));
         if (++n == XML_CHILDREN_MAX || !elem_parse(&e, rest, SLICE(NS_CLIENT)))
@@ -403,7 +403,7 @@ static struct stanza *copy_without(const struct stanza *s, slice from, slice to,
             continue;
         c->child[c->child_count] = s->child[i];
         c->child[c->child_count].at -= gone;
-        c->known |= 1u << s->child[i].known;
+        c->known |= 1ull << s->child[i].known;
         c->child_count++;
     }
     return c;
@@ -417,12 +417,24 @@ struct stanza *stanza_readdress(const struct stanza *s, slice from, slice to)
 
 struct stanza *stanza_make_error(const struct stanza *s, enum stanza_error e, slice text)
 {
+    return stanza_make_error_with(s, e, text, (slice){ 0 });
+}
+
+struct stanza *stanza_make_error_with(const struct stanza *s, enum stanza_error e, slice text,
+                                      slice app_xml)
+{
+    static const slice end = SLICE_INIT("</error>");
     if (s->type == TYPE_ERROR || s->from_len == 0 ||
         (s->kind == STANZA_IQ && s->type == TYPE_RESULT))
         return NULL; /* RFC 6120 §8.3.1: an error is never answered by an error */
     struct buf b;
-    buf_init(&b, 16384);
+    buf_init(&b, 65536);
     stanza_error_write(&b, e, NULL, text);
+    if (app_xml.len > 0) {
+        b.len -= end.len;
+        buf_add(&b, app_xml);
+        buf_add(&b, end);
+    }
     struct stanza *reply = stanza_make((enum stanza_kind)s->kind, TYPE_ERROR, stanza_to(s),
                                        stanza_from(s), stanza_id(s), buf_slice(&b));
     buf_fini(&b);
@@ -583,6 +595,14 @@ bool stanza_payload(const struct stanza *s, struct elem *out)
     return s->child_count > 0 && child_elem(s, 0, out);
 }
 
+bool stanza_find(const struct stanza *s, const char *name, const char *ns, struct elem *out)
+{
+    for (unsigned i = 0; i < s->child_count; i++)
+        if (child_elem(s, i, out) && elem_is(out, name, ns))
+            return true;
+    return false;
+}
+
 slice stanza_child_text(const struct stanza *s, enum known_child known, struct arena *tmp)
 {
     struct elem e;
@@ -591,7 +611,7 @@ slice stanza_child_text(const struct stanza *s, enum known_child known, struct a
     return elem_text(&e, tmp);
 }
 
-struct stanza *stanza_without(struct stanza *s, uint32_t known, stanza_child_fn *unwanted,
+struct stanza *stanza_without(struct stanza *s, uint64_t known, stanza_child_fn *unwanted,
                               void *arg)
 {
     uint64_t drop = 0;

@@ -19,7 +19,7 @@ struct elem;
 struct xml_reader;
 struct xml_work;
 
-/* Level-1 children that rules ask for. A bit set: 1u << KNOWN_BODY. */
+/* Level-1 children that rules ask for. A bit set: KNOWN(BODY). */
 enum known_child {
     KNOWN_NONE,
     KNOWN_BODY,
@@ -50,7 +50,7 @@ enum known_child {
 };
 extern struct metric stanza_bytes; /* a gauge; the sum of `bytes` of all blocks */
 
-#define KNOWN(x) (1u << KNOWN_##x)
+#define KNOWN(x) (1ull << KNOWN_##x)
 
 struct stanza_child {
     uint32_t at, len; /* in the content */
@@ -64,7 +64,7 @@ struct stanza {
     uint8_t child_count;
     bool bad_to;    /* `to` was not a JID and is left out: to be answered with jid-malformed */
     uint32_t bytes; /* of this block */
-    uint32_t known; /* set of KNOWN bits of the children */
+    uint64_t known; /* set of KNOWN bits of the children */
     uint32_t id_len, lang_len, other_len, content_len;
     uint16_t to_len, to_bare_len, from_len, from_bare_len; /* bare_len: up to the '/' */
     const char *to, *from, *id, *lang, *other, *content;   /* in this block */
@@ -86,7 +86,7 @@ static inline slice stanza_content(const struct stanza *s)
 {
     return (slice){ s->content, s->content_len };
 }
-static inline bool stanza_has(const struct stanza *s, uint32_t known)
+static inline bool stanza_has(const struct stanza *s, uint64_t known)
 {
     return (s->known & known) != 0;
 }
@@ -136,6 +136,9 @@ struct stanza *stanza_readdress(const struct stanza *s, slice from, slice to);
  * NULL where none may be sent: s is itself an error, an IQ result, or presence that is not
  * answered. */
 struct stanza *stanza_make_error(const struct stanza *s, enum stanza_error e, slice text);
+/* With an application element (XML) inside <error/>. */
+struct stanza *stanza_make_error_with(const struct stanza *s, enum stanza_error e, slice text,
+                                      slice app_xml);
 
 /* What is written behind a stanza's own children, and which of them are left out, in one delivery.
  */
@@ -156,10 +159,12 @@ void stanza_store(struct buf *out, const struct stanza *s);
 bool stanza_child(const struct stanza *s, enum known_child known, struct elem *out);
 /* The first child element whatever it is (the payload of an IQ). */
 bool stanza_payload(const struct stanza *s, struct elem *out);
+/* The first child of that name and namespace. false: none. For children that are not KNOWN. */
+bool stanza_find(const struct stanza *s, const char *name, const char *ns, struct elem *out);
 /* Text of a known child, entities resolved; empty if absent. */
 slice stanza_child_text(const struct stanza *s, enum known_child known, struct arena *tmp);
 /* Leaves out children of the kinds in `known` (KNOWN bits) that are unwanted; the same stanza if
  * there are none, else a copy. Takes over the reference. */
 typedef bool stanza_child_fn(enum known_child known, const struct elem *e, void *arg);
-struct stanza *stanza_without(struct stanza *s, uint32_t known, stanza_child_fn *unwanted,
+struct stanza *stanza_without(struct stanza *s, uint64_t known, stanza_child_fn *unwanted,
                               void *arg);

@@ -1,0 +1,88 @@
+#include "im/stage.h"
+#include "im/account.h"
+#include "im/feature.h"
+#include "im/router.h"
+#include "im/worker.h"
+
+/* The functions of each stage without gaps: a message passes all of them. */
+static stage_check_fn *checks[FEATURES_MAX + 1];
+static stage_block_fn *blocks[FEATURES_MAX + 1];
+static stage_takes_fn *takes[FEATURES_MAX + 1];
+static stage_view_fn *views[FEATURES_MAX + 1];
+static stage_passage_fn *carbons[FEATURES_MAX + 1];
+static stage_passage_fn *pushes[FEATURES_MAX + 1];
+
+#define GATHER(list, into, member)                                                                 \
+    do {                                                                                           \
+        unsigned n_ = 0;                                                                           \
+        for (const struct feature *const *f_ = (list); *f_ != NULL; f_++)                          \
+            if ((*f_)->member != NULL)                                                             \
+                (into)[n_++] = (*f_)->member;                                                      \
+        (into)[n_] = NULL;                                                                         \
+    } while (0)
+
+void stages_set(const struct feature *const *list)
+{
+    GATHER(list, checks, check);
+    GATHER(list, blocks, block);
+    GATHER(list, takes, takes);
+    GATHER(list, views, view);
+    GATHER(list, carbons, carbon);
+    GATHER(list, pushes, push);
+}
+
+enum verdict stage_check(struct session *s, struct stanza **st, struct refusal *why)
+{
+    enum verdict v = PASS;
+    for (stage_check_fn **fn = checks; v == PASS && *fn != NULL; fn++)
+        v = (*fn)(s, st, why);
+    return v;
+}
+
+enum verdict stage_block(struct account *a, const struct stanza *st, struct refusal *why)
+{
+    enum verdict v = PASS;
+    if (blocks[0] == NULL || slice_eq(stanza_from_bare(st), a->jid))
+        return PASS;
+    for (stage_block_fn **fn = blocks; v == PASS && *fn != NULL; fn++)
+        v = (*fn)(a, st, why);
+    return v;
+}
+
+bool stage_takes(const struct session *s, const struct stanza *st)
+{
+    for (stage_takes_fn **fn = takes; *fn != NULL; fn++)
+        if (!(*fn)(s, st))
+            return false;
+    return true;
+}
+
+bool stage_view(const struct session *s, slice contact)
+{
+    if (views[0] == NULL || slice_eq(contact, session_bare(s)))
+        return true;
+    for (stage_view_fn **fn = views; *fn != NULL; fn++)
+        if (!(*fn)(s, contact))
+            return false;
+    return true;
+}
+
+void stage_carbon(struct account *a, const struct passage *p)
+{
+    for (stage_passage_fn **fn = carbons; *fn != NULL; fn++)
+        (*fn)(a, p);
+}
+
+void stage_push(struct account *a, const struct passage *p)
+{
+    for (stage_passage_fn **fn = pushes; *fn != NULL; fn++)
+        (*fn)(a, p);
+}
+
+void stage_refuse(struct worker *w, struct stanza *st, const struct refusal *why)
+{
+    struct stanza *reply = stanza_make_error_with(st, why->error, why->text, why->app_xml);
+    if (reply != NULL)
+        route_send(w, reply);
+    stanza_unref(&st);
+}

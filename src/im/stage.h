@@ -1,0 +1,62 @@
+/* stage: where extensions stand in the way of a stanza (design §3). Each stage calls, in the order
+ * of app/features.c, the features that have a function for it:
+ *
+ *   CHECK     from a client, at the sender's home, before anything is done with the stanza
+ *   BLOCK     to an account, at the addressee's home, before it is stored or delivered
+ *   ARCHIVE   what of it stays in the archive (im/message.c)
+ *   DELIVER   which sessions take it
+ *   CARBON    a message was accepted: copies for other sessions
+ *   PUSH      an incoming message was accepted: devices that are away are told
+ *
+ * and, beside the way: VIEW, whether a contact sees the presence of a session.
+ *
+ * Confined to the home worker. What an account says to itself passes BLOCK and VIEW untouched. */
+#pragma once
+#include "base/slice.h"
+#include "xmpp/stanza.h"
+
+struct account;
+struct feature;
+struct session;
+struct worker;
+
+enum verdict {
+    PASS,
+    DROP,  /* gone without a word; it counts as handled */
+    REFUSE /* answered by the error of the refusal, where a stanza of its kind is answered */
+};
+struct refusal {
+    enum stanza_error error;
+    slice text;    /* for people; static or scratch */
+    slice app_xml; /* application element within <error/> (RFC 6120 §8.3.2); static or scratch */
+};
+
+/* A message that was accepted at one account. Everything is borrowed for the call. */
+struct passage {
+    struct stanza *st;
+    struct session *session; /* sent: its sender; received: the session it was addressed to, if
+                                it went to one only; NULL: to all that take it */
+    uint64_t archive_id;     /* in this account's archive; 0: not kept */
+    unsigned taken;          /* received: sessions whose queue has it now */
+    enum { PASSAGE_SENT, PASSAGE_RECEIVED } way;
+};
+
+/* st may be replaced: the function then owns and releases the old reference. */
+typedef enum verdict stage_check_fn(struct session *s, struct stanza **st, struct refusal *why);
+typedef enum verdict stage_block_fn(struct account *a, const struct stanza *st,
+                                    struct refusal *why);
+typedef bool stage_takes_fn(const struct session *s, const struct stanza *st);
+typedef bool stage_view_fn(const struct session *s, slice contact); /* bare JID */
+typedef void stage_passage_fn(struct account *a, const struct passage *p);
+
+enum verdict stage_check(struct session *s, struct stanza **st, struct refusal *why);
+enum verdict stage_block(struct account *a, const struct stanza *st, struct refusal *why);
+bool stage_takes(const struct session *s, const struct stanza *st);
+bool stage_view(const struct session *s, slice contact);
+void stage_carbon(struct account *a, const struct passage *p);
+void stage_push(struct account *a, const struct passage *p);
+
+/* Answers a refused stanza and releases it. */
+void stage_refuse(struct worker *w, struct stanza *st, const struct refusal *why);
+
+void stages_set(const struct feature *const *list); /* by features_set() */
