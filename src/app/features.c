@@ -10,6 +10,7 @@
 #include "base/setting.h"
 #include "ext/ext.h"
 #include "gate/c2s.h"
+#include "gate/component.h"
 #include "im/feature.h"
 #include "im/presence.h"
 #include "im/rows.h"
@@ -38,29 +39,12 @@ static const struct feature auth_feature = {
 };
 
 static const struct feature *const features[] = {
-    &io_feature,
-    &store_feature,
-    &auth_feature,
-    &account_feature,
-    &session_feature,
-    &message_feature,
-    &roster_feature,
-    &presence_feature,
-    &users_feature,
-    &disco_feature,
-    &last_feature,
-    &ping_feature,
-    &private_feature,
-    &register_feature,
-    &time_feature,
-    &vcard_feature,
-    &version_feature,
-    &c2s_feature,
-    &settings_feature,
-    &status_feature,
-    &log_feature,
-    &config_check_feature,
-    NULL,
+    &io_feature,      &store_feature,    &auth_feature,         &account_feature,
+    &session_feature, &message_feature,  &roster_feature,       &presence_feature,
+    &users_feature,   &disco_feature,    &last_feature,         &ping_feature,
+    &private_feature, &register_feature, &time_feature,         &vcard_feature,
+    &version_feature, &c2s_feature,      &component_feature,    &settings_feature,
+    &status_feature,  &log_feature,      &config_check_feature, NULL,
 };
 
 static void register_rows(const struct feature *f)

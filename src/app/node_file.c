@@ -78,6 +78,9 @@ static const struct node_key keys[] = {
       "Addresses for clients, with STARTTLS (RFC 6120)." },
     { "listen.c2s_tls", KEY_LISTEN, KEY_RESTART, AT(c2s_tls), 0, LIST_MAX, NULL, "[::]:5223",
       "Addresses for clients, with TLS from the first byte (XEP-0368)." },
+    { "listen.component", KEY_LISTEN, KEY_RESTART, AT(component), 0, LIST_MAX, NULL, "",
+      "Addresses for external components (XEP-0114), in the clear: loopback or a private network. "
+      "`musterctl component add` names who may connect." },
     { "tls.certificate", KEY_PATH, KEY_RELOAD, AT(certificate), 0, 0, NULL, "",
       "Certificate with its chain, PEM. Without one a self-signed pair is made in the data "
       "folder." },

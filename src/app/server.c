@@ -9,6 +9,7 @@
 #include "base/ensure.h"
 #include "base/log.h"
 #include "gate/c2s.h"
+#include "gate/component.h"
 #include "im/feature.h"
 #include "im/node.h"
 #include "im/worker.h"
@@ -136,7 +137,15 @@ static enum err open_listeners(struct server *s, struct why *why)
         listens[count] = (struct c2s_listen){ .address = f->c2s_tls.item[i].address,
                                               .tls = true,
                                               .proxy = f->c2s_tls.item[i].proxy != 0 };
-    return c2s_create(&s->c2s, listens, count, s->tls, why);
+    enum err e = c2s_create(&s->c2s, listens, count, s->tls, why);
+    if (e != OK || f->component.count == 0)
+        return e;
+    struct component_listen *comps =
+        arena_new(f->arena, struct component_listen, f->component.count);
+    for (size_t i = 0; i < f->component.count; i++)
+        comps[i] = (struct component_listen){ f->component.item[i].address,
+                                              f->component.item[i].proxy != 0 };
+    return c2s_add_components(s->c2s, comps, f->component.count, why);
 }
 
 static enum err start_node(struct server *s, struct why *why)

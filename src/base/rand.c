@@ -1,5 +1,6 @@
 #include "base/rand.h"
 #include "base/ensure.h"
+#include "base/hex.h"
 #include <errno.h>
 #include <sys/random.h>
 
@@ -25,12 +26,8 @@ uint64_t rand_u64(void)
 
 void rand_hex(char *out, size_t bytes)
 {
-    static const char digits[] = "0123456789abcdef";
-    rand_bytes(out + bytes, bytes); /* the upper half holds the bytes until they are written */
-    for (size_t i = 0; i < bytes; i++) {
-        unsigned char byte = (unsigned char)out[bytes + i];
-        out[2 * i] = digits[byte >> 4];
-        out[2 * i + 1] = digits[byte & 15];
-    }
-    out[2 * bytes] = '\0';
+    char raw[RAND_HEX_MAX];
+    ensure(bytes <= sizeof raw);
+    rand_bytes(raw, bytes);
+    hex_encode(out, (slice){ raw, bytes });
 }

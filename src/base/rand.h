@@ -5,4 +5,6 @@
 
 void rand_bytes(void *out, size_t len);
 uint64_t rand_u64(void);
-void rand_hex(char *out, size_t bytes); /* 2 * bytes lower-case digits and a NUL */
+enum { RAND_HEX_MAX = 64 };
+void rand_hex(char *out,
+              size_t bytes); /* 2 * bytes lower-case digits and a NUL; at most RAND_HEX_MAX bytes */

@@ -15,6 +15,7 @@
 #include "im/feature.h"
 #include "im/host.h"
 #include "im/node.h"
+#include "im/remote.h"
 #include "im/session.h"
 #include "im/worker.h"
 #include "xmpp/ns.h"
@@ -178,6 +179,14 @@ static void add_host(const struct host *h, void *arg)
     buf_printf(items->out, "' name='%s'/>", h->name);
 }
 
+static void add_component(slice domain, unsigned links, void *out)
+{
+    (void)links;
+    buf_lit(out, "<item jid='");
+    xml_escape(out, domain);
+    buf_lit(out, "'/>");
+}
+
 static void items_get(struct iq *iq)
 {
     slice node = elem_attr(&iq->payload, "node", iq->tmp);
@@ -192,8 +201,10 @@ static void items_get(struct iq *iq)
     buf_lit(&out, "<query xmlns='" NS_DISCO_ITEMS "'>");
     if (shown) /* §8: strangers get an empty list, whether the account exists or not */
         add_resources(&out, iq->account);
-    else if (iq->target == IQ_TO_SERVER)
+    else if (iq->target == IQ_TO_SERVER) {
         host_each(add_host, &(struct host_items){ &out, stanza_to_bare(iq->st) });
+        remote_each(iq->worker, add_component, &out);
+    }
     buf_lit(&out, "</query>");
     iq_result(iq, buf_slice(&out));
     buf_fini(&out);

@@ -80,11 +80,11 @@ static struct log_area *const register_logs[] = { &log_signup, NULL };
 static struct quota quota = QUOTA_INIT;
 
 /* What is wrong with a request; SE_NONE: nothing. */
-struct refusal {
+struct register_refusal {
     enum stanza_error error;
     slice text;
 };
-static const struct refusal accepted = { SE_NONE, { "", 0 } };
+static const struct register_refusal accepted = { SE_NONE, { "", 0 } };
 
 static slice field(const struct elem *query, const char *name, struct arena *tmp)
 {
@@ -100,15 +100,16 @@ static int64_t count_characters(slice text)
     return n;
 }
 
-static struct refusal check_password(slice text, struct arena *tmp, slice *out)
+static struct register_refusal check_password(slice text, struct arena *tmp, slice *out)
 {
     int64_t min = setting_int(&register_password_min);
     if (jid_prep_password(text, tmp, out) != OK)
-        return (struct refusal){ SE_NOT_ACCEPTABLE,
-                                 SLICE("the password has characters that are not allowed") };
+        return (struct register_refusal){
+            SE_NOT_ACCEPTABLE, SLICE("the password has characters that are not allowed")
+        };
     if (count_characters(*out) >= min)
         return accepted;
-    return (struct refusal){
+    return (struct register_refusal){
         SE_NOT_ACCEPTABLE,
         slice_of(arena_printf(tmp, "the password needs %d characters at least", (int)min)),
     };
@@ -138,7 +139,7 @@ static void signup_answer(struct signup *s, enum stanza_type type, slice content
     arena_destroy(&arena);
 }
 
-static void signup_refuse(struct signup *s, struct refusal why)
+static void signup_refuse(struct signup *s, struct register_refusal why)
 {
     struct buf xml;
     buf_init(&xml, ANSWER_BYTES_MAX);
@@ -152,9 +153,9 @@ static void signup_done(void *arg, enum err e, const struct credentials *c)
     struct signup *s = arg;
     (void)c;
     if (e == E_EXISTS) {
-        signup_refuse(s, (struct refusal){ SE_CONFLICT, SLICE("the user name is taken") });
+        signup_refuse(s, (struct register_refusal){ SE_CONFLICT, SLICE("the user name is taken") });
     } else if (e != OK) {
-        signup_refuse(s, (struct refusal){ stanza_error_of(e), SLICE("") });
+        signup_refuse(s, (struct register_refusal){ stanza_error_of(e), SLICE("") });
     } else {
         metric_add(&register_created, 1);
         log_info(&log_signup, LOG_EV("register.created"), LOG_S("jid", s->jid),
@@ -164,26 +165,29 @@ static void signup_done(void *arg, enum err e, const struct credentials *c)
     }
 }
 
-static struct refusal signup_start(struct signup *s, const struct elem *query)
+static struct register_refusal signup_start(struct signup *s, const struct elem *query)
 {
     struct elem e;
-    struct refusal why;
+    struct register_refusal why;
     slice local, password;
     slice user = field(query, "username", s->arena), secret = field(query, "password", s->arena);
     if (elem_child(query, "remove", NS_REGISTER, &e)) /* XEP-0077 §3.2, table */
-        return (struct refusal){ SE_UNEXPECTED_REQUEST, SLICE("log in first") };
+        return (struct register_refusal){ SE_UNEXPECTED_REQUEST, SLICE("log in first") };
     if (user.len == 0 || secret.len == 0)
-        return (struct refusal){ SE_NOT_ACCEPTABLE,
-                                 SLICE("a user name and a password are needed") };
+        return (struct register_refusal){ SE_NOT_ACCEPTABLE,
+                                          SLICE("a user name and a password are needed") };
     if (jid_prep_local(user, s->arena, &local) != OK)
-        return (struct refusal){ SE_NOT_ACCEPTABLE,
-                                 SLICE("the user name has characters that are not allowed") };
+        return (struct register_refusal){
+            SE_NOT_ACCEPTABLE, SLICE("the user name has characters that are not allowed")
+        };
     why = check_password(secret, s->arena, &password);
     if (why.error != SE_NONE)
         return why;
     if (!quota_take(&quota, s->address, setting_int(&register_per_address), clock_mono_us()))
-        return (struct refusal){ SE_NOT_ACCEPTABLE, /* §3.1.1 */
-                                 SLICE("too many accounts from your address; try again later") };
+        return (struct register_refusal){
+            SE_NOT_ACCEPTABLE, /* §3.1.1 */
+            SLICE("too many accounts from your address; try again later")
+        };
     s->jid = slice_of(arena_printf(s->arena, "%.*s@%.*s", SLICE_ARG(local), SLICE_ARG(s->domain)));
     credentials_create(&s->worker->auth, s->jid, password, signup_done, s);
     return accepted;
@@ -204,11 +208,11 @@ static void preauth_iq(struct worker *w, const struct stanza *st, slice domain, 
         .arg = arg,
     };
     struct elem query;
-    struct refusal why = accepted;
+    struct register_refusal why = accepted;
     if (!stanza_payload(st, &query) || !elem_is(&query, "query", NS_REGISTER))
-        why = (struct refusal){ SE_NOT_AUTHORIZED, SLICE("log in first") };
+        why = (struct register_refusal){ SE_NOT_AUTHORIZED, SLICE("log in first") };
     else if (!setting_bool(&register_enabled))
-        why = (struct refusal){ SE_SERVICE_UNAVAILABLE, SLICE("") };
+        why = (struct register_refusal){ SE_SERVICE_UNAVAILABLE, SLICE("") };
     else if (st->type == TYPE_SET)
         why = signup_start(s, &query);
     else
@@ -312,7 +316,7 @@ static void change_password(struct iq *iq, struct account *a)
         iq_error(iq, SE_NOT_ALLOWED, SLICE("passwords are not changed by clients here"));
         return;
     }
-    struct refusal why = check_password(secret, iq->tmp, &password);
+    struct register_refusal why = check_password(secret, iq->tmp, &password);
     if (why.error != SE_NONE) {
         iq_error(iq, why.error, why.text);
         return;

@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "gate/c2s_private.h"
+#include "gate/component_rows.h"
 #include "im/budget.h"
 #include "im/feature.h"
 #include "im/frames.h"
@@ -539,6 +540,8 @@ static void gate_start(struct worker *w)
     for (size_t i = 0; c != NULL && i < c->count; i++)
         if (listener_attach(c->listen[i].listener, w->loop, accepted, &c->listen[i]) != OK)
             log_error(&log_c2s, LOG_EV("listen.failed"), LOG_I("worker", w->index));
+    if (c != NULL && c->components != NULL)
+        component_start(c->components, w);
 }
 
 static void gate_stop(struct worker *w)
@@ -553,12 +556,26 @@ static void gate_stop(struct worker *w)
         stream_session_gone(s, END_SHUTDOWN);
         stream_fail(s, XE_SYSTEM_SHUTDOWN, (slice){ 0 });
     }
+    if (c != NULL && c->components != NULL)
+        component_stop(c->components, w);
 }
 
 static bool gate_idle(struct worker *w)
 {
     const struct gate_worker *g = w->gate;
-    return g->count == 0;
+    const struct c2s *c = w->node->gate_state;
+    return g->count == 0 &&
+           (c == NULL || c->components == NULL || component_idle(c->components, w->index));
+}
+
+struct component_gate *component_gate_of(const struct worker *w)
+{
+    return ((const struct c2s *)w->node->gate_state)->components;
+}
+
+static void gate_remote(struct worker *w, uint64_t link, struct stanza *st)
+{
+    component_send(component_gate_of(w), w, link, st);
 }
 
 static void gate_pressure(struct worker *w, bool on)
@@ -578,8 +595,8 @@ static void gate_end(struct worker *w)
     w->gate = NULL;
 }
 
-const struct gate_ops c2s_gate = { gate_start,  gate_stop,     gate_idle, bound_down,
-                                   gate_arrive, gate_pressure, gate_end };
+const struct gate_ops c2s_gate = { gate_start,  gate_stop,     gate_idle,   bound_down,
+                                   gate_arrive, gate_pressure, gate_remote, gate_end };
 
 enum err c2s_create(struct c2s **out, const struct c2s_listen *listens, size_t count,
                     struct tls_ctx *tls, struct why *why)
@@ -608,6 +625,12 @@ enum err c2s_create(struct c2s **out, const struct c2s_listen *listens, size_t c
     return e;
 }
 
+enum err c2s_add_components(struct c2s *c, const struct component_listen *listens, size_t count,
+                            struct why *why)
+{
+    return component_open(&c->components, listens, count, why);
+}
+
 void c2s_destroy(struct c2s **pc)
 {
     struct c2s *c = *pc;
@@ -625,6 +648,7 @@ void c2s_destroy(struct c2s **pc)
         c->limits = l->older;
         mem_free(&l);
     }
+    component_close(&c->components);
     throttle_destroy(&c->throttle);
     tls_ctx_unref(&c->tls);
     pthread_mutex_destroy(&c->lock);

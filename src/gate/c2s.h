@@ -4,6 +4,7 @@
 #include "im/gate.h"
 
 struct c2s;
+struct component_listen;
 struct tls_ctx;
 
 struct c2s_listen {
@@ -16,6 +17,9 @@ struct c2s_listen {
  * gate_state. Made and destroyed by main's thread. */
 NODISCARD enum err c2s_create(struct c2s **out, const struct c2s_listen *listens, size_t count,
                               struct tls_ctx *tls, struct why *why);
+/* Listeners of components (gate/component.h), before the node starts. */
+NODISCARD enum err c2s_add_components(struct c2s *c, const struct component_listen *listens,
+                                      size_t count, struct why *why);
 void c2s_destroy(struct c2s **c);
 /* New connections use it from now on; takes a reference. Any thread. */
 void c2s_set_tls(struct c2s *c, struct tls_ctx *tls);

@@ -92,6 +92,7 @@ enum { C2S_LISTENERS_MAX = 64 };
 struct c2s {
     struct c2s_listener listen[C2S_LISTENERS_MAX];
     size_t count;
+    struct component_gate *components;
     struct throttle *throttle;
     pthread_mutex_t lock;         /* guards those below */
     struct shared_limits *limits; /* the newest */

@@ -218,10 +218,17 @@ void frame_send_arrive(struct worker *w, unsigned worker, void *conn)
     frame_send(w, 0, worker, f);
 }
 
+static void deliver_remote(struct frame *f, struct worker *w)
+{
+    w->node->gate->remote(w, f->num[0], f->obj);
+}
+
 static void (*const deliver[FRAME_KINDS])(struct frame *f, struct worker *w) = {
-    [FRAME_ROUTE] = deliver_route,   [FRAME_TICKET] = deliver_ticket,   [FRAME_UP] = deliver_up,
-    [FRAME_BIND] = deliver_bind,     [FRAME_DOWN] = deliver_down,       [FRAME_FAN] = deliver_fan,
+    [FRAME_ROUTE] = deliver_route,   [FRAME_TICKET] = deliver_ticket,
+    [FRAME_UP] = deliver_up,         [FRAME_BIND] = deliver_bind,
+    [FRAME_DOWN] = deliver_down,     [FRAME_FAN] = deliver_fan,
     [FRAME_ARRIVE] = deliver_arrive, [FRAME_SETTLED] = deliver_settled,
+    [FRAME_REMOTE] = deliver_remote,
 };
 
 void frames_deliver(struct frame *f, void *worker)

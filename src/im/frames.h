@@ -15,6 +15,7 @@ enum frame_kind {
     FRAME_ARRIVE, /* obj: connection; this process only */
     FRAME_SETTLED, /* str: sender, recipient; num: axis, verb of a subscription stanza that is
                       committed */
+    FRAME_REMOTE,  /* obj: stanza; num: link id; this process only */
     FRAME_KINDS
 };
 

@@ -42,5 +42,7 @@ struct gate_ops {
     void (*down)(struct stream *s, const struct down *d);
     void (*arrive)(struct worker *w, void *conn); /* a connection that migrated to this worker */
     void (*pressure)(struct worker *w, bool on);  /* the mesh is full: reading stops or goes on */
+    /* For a link of this worker (im/remote.h). Takes over st. NULL: there are no links. */
+    void (*remote)(struct worker *w, uint64_t link, struct stanza *st);
     void (*end)(struct worker *w);                /* after the loops have ended: frees */
 };

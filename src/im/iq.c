@@ -4,6 +4,7 @@
 #include "base/ensure.h"
 #include "base/mem.h"
 #include "im/account.h"
+#include "im/ask.h"
 #include "im/feature.h"
 #include "im/host.h"
 #include "im/server.h"
@@ -128,6 +129,10 @@ enum routed server_receive(struct worker *w, struct stanza *st, struct origin or
                 account_session(sender, slice_from(stanza_from(st), st->from_bare_len + 1u));
         return serve(&iq);
     }
+    if (st->kind == STANZA_IQ && ask_answered(w, st)) {
+        stanza_unref(&st);
+        return ROUTED;
+    }
     if (st->kind == STANZA_MESSAGE && stanza_has(st, KNOWN(BODY)))
         route_error(w, st, SE_SERVICE_UNAVAILABLE, SLICE("nobody reads messages to the server"));
     else if (st->type == TYPE_INVALID)
@@ -175,7 +180,7 @@ enum routed iq_to_account(struct account *a, struct stanza *st, struct origin or
         return ROUTED;
     }
     if (!is_request(st)) {
-        if (st->type == TYPE_INVALID)
+        if (!ask_answered(w, st) && st->type == TYPE_INVALID)
             route_error(w, st, SE_BAD_REQUEST, (slice){ 0 });
         stanza_unref(&st);
         return ROUTED;

@@ -6,9 +6,11 @@
 #include "codec/xml_read.h"
 #include "im/account.h"
 #include "im/archive.h"
+#include "im/ask.h"
 #include "im/frames.h"
 #include "im/gate.h"
 #include "im/presence.h"
+#include "im/remote.h"
 #include "im/server.h"
 #include "im/sessions_saved.h"
 #include "im/worker.h"
@@ -48,6 +50,8 @@ static void worker_init(struct worker *w, struct node *n, unsigned index)
     w->xml = xml_work_create();
     map_init(&w->accounts, account_key);
     map_init(&w->sessions, session_key);
+    remote_init(w);
+    asks_init(w);
     list_init(&w->idle);
     list_init(&w->acks);
     list_init(&w->endings);
@@ -293,6 +297,8 @@ void node_destroy(struct node **pn)
         loop_destroy(&w->loop);
         map_fini(&w->accounts);
         map_fini(&w->sessions);
+        remote_fini(w);
+        asks_fini(w);
         xml_work_destroy(&w->xml);
     }
     mesh_destroy(&n->mesh, frames_drop);

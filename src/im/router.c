@@ -3,6 +3,7 @@
 #include "im/host.h"
 #include "im/node.h"
 #include "im/promise.h"
+#include "im/remote.h"
 #include "im/server.h"
 #include "im/worker.h"
 
@@ -38,6 +39,17 @@ static enum routed route_away(struct worker *w, uint32_t node, unsigned worker, 
     return keep ? ROUTE_PENDING_TWO : ROUTE_PENDING;
 }
 
+/* A component has no acknowledgements: what is promised is the sender's own entry. */
+static enum routed route_remote(struct worker *w, slice domain, struct stanza *st,
+                                struct origin origin, struct entry_of entry)
+{
+    bool keep = entry.archive_id != 0;
+    if (keep)
+        message_keep_sent(w, st, origin, entry.archive_id, entry.owner);
+    remote_send(w, domain, st);
+    return keep && origin.session != 0 ? ROUTE_PENDING : ROUTED;
+}
+
 enum routed route_arrived(struct worker *w, struct stanza *st, struct origin origin,
                           uint64_t archive_id, int64_t sender_id)
 {
@@ -60,6 +72,8 @@ enum routed route(struct worker *w, struct stanza *st, struct origin origin, uin
     uint32_t node;
     bool ours = node_serves(n, domain);
 
+    if (!ours && remote_known(w, domain))
+        return route_remote(w, domain, st, origin, (struct entry_of){ archive_id, sender_id });
     if (!ours && host_find(n, domain, &(slice){ 0 }) == NULL) {
         route_error(w, st, SE_REMOTE_SERVER_NOT_FOUND, (slice){ 0 });
         stanza_unref(&st);

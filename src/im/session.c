@@ -1,5 +1,6 @@
 #include "im/session.h"
 #include "base/ensure.h"
+#include "base/hex.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/metric.h"
@@ -341,24 +342,10 @@ static void bind_now(struct account *a, struct binding *b)
 
 /* Resumption (XEP-0198 §5). */
 
-static bool hex_token(slice text, uint8_t out[16])
-{
-    static const char digits[] = "0123456789abcdef";
-    if (text.len != 32)
-        return false;
-    for (unsigned i = 0; i < 32; i++) {
-        const char *d = memchr(digits, text.ptr[i], 16);
-        if (d == NULL)
-            return false;
-        out[i / 2] = (uint8_t)(out[i / 2] << 4 | (d - digits));
-    }
-    return true;
-}
-
 static struct session *by_token(struct account *a, slice text)
 {
-    uint8_t token[16] = { 0 };
-    if (!hex_token(text, token))
+    uint8_t token[16];
+    if (!hex_decode(token, sizeof token, text))
         return NULL;
     LIST_EACH (it, &a->sessions) {
         struct session *s = CONTAINER_OF(it, struct session, node);

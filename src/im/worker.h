@@ -27,6 +27,8 @@ struct worker {
     struct xml_work *xml; /* scratch of the readers on this worker */
     struct map accounts;  /* struct account by bare JID */
     struct map sessions;  /* struct session by id (8 bytes) */
+    struct map asks;      /* of im/ask.c: requests of the server that wait for answers */
+    struct map remotes;   /* of im/remote.c: domains of components */
     struct map streams;   /* of the gate: by stream id; for streams whose session lives elsewhere */
     uint64_t next_id;     /* ids of sessions and streams: counter << 16 | index */
     struct list idle;     /* accounts without sessions, longest idle first */

@@ -44,14 +44,14 @@ def yaml(value):
 
 class Server:
     """A node. Options: settings (full name: value), domains, workers, tls, conf (more keys), proxy
-    (PROXY protocol on c2s), wrapper (a command in front), limits (resource.RLIMIT_*: value)."""
+    (PROXY protocol on c2s), component (a listener for components), wrapper (a command in front), limits (resource.RLIMIT_*: value)."""
 
     def __init__(self, folder, settings=None, domains=("localhost",), workers=2, **options):
         self.folder = pathlib.Path(folder)
         self.domains = list(domains)
         self.options = options
         self.settings = dict(settings or {})
-        self.c2s_port, self.tls_port = free_ports(2)
+        self.c2s_port, self.tls_port, self.component_port = free_ports(3)
         self.data = self.folder / "data"
         self.control = self.folder / "control.sock"
         self.file = self.folder / "muster.yaml"
@@ -65,6 +65,8 @@ class Server:
                        "c2s_tls": [f"127.0.0.1:{self.tls_port}"]},
             "settings": self.settings,
         }
+        if options.get("component"):
+            self.conf["listen"]["component"] = [f"127.0.0.1:{self.component_port}"]
         if "tls" in options:
             self.conf["tls"] = options["tls"]
         self.conf.update(options.get("conf", {}))

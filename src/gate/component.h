@@ -1,0 +1,36 @@
+/* component: external components (XEP-0114): services such as gateways and push app servers that
+ * connect to a listener of their own, prove a secret and then serve a domain. Several connections
+ * may serve one domain.
+ *
+ * A connection stays on the worker that accepted it. States: OPEN (a stream header must come) ->
+ * HANDSHAKE -> CHECKING (the secret is read) -> JOINING (the workers are told) -> BOUND; CLOSED
+ * from any.
+ *
+ * Limits: REMOTE_LINKS_MAX connections a domain, COMPONENT_LISTENERS_MAX listeners, the output that
+ * may wait for a component (component.output-max). */
+#pragma once
+#include "base/err.h"
+#include "im/worker.h"
+
+struct component_gate;
+
+enum { COMPONENT_LISTENERS_MAX = 16 };
+
+struct component_listen {
+    const char *address;
+    bool proxy; /* a PROXY v2 header comes first */
+};
+
+NODISCARD enum err component_open(struct component_gate **out,
+                                  const struct component_listen *listens, size_t count,
+                                  struct why *why);
+void component_close(struct component_gate **g); /* after the loops have ended */
+
+/* On each worker; the gate calls them with its own start, stop and end. */
+void component_start(struct component_gate *g, struct worker *w);
+void component_stop(struct component_gate *g, struct worker *w);
+bool component_idle(const struct component_gate *g, unsigned worker);
+/* gate_ops.remote */
+void component_send(struct component_gate *g, struct worker *w, uint64_t link, struct stanza *st);
+
+extern const struct feature component_feature;

@@ -1,0 +1,186 @@
+/* The rows of components: their secrets, commands and metrics. */
+#include "gate/component_rows.h"
+#include "base/arena.h"
+#include "base/command.h"
+#include "im/account.h"
+#include "im/feature.h"
+#include "im/host.h"
+#include "im/node.h"
+#include "im/remote.h"
+
+enum { SECRET_MIN = 8, SECRET_MAX = 1000 };
+
+struct metric component_streams = { .name = "muster_component_streams",
+                                    .kind = METRIC_GAUGE,
+                                    .help = "Open connections of components." };
+struct metric component_stanzas_in = { .name = "muster_component_stanzas_received",
+                                       .kind = METRIC_COUNTER,
+                                       .help = "Stanzas read from components." };
+struct metric component_stanzas_out = { .name = "muster_component_stanzas_sent",
+                                        .kind = METRIC_COUNTER,
+                                        .help = "Stanzas written to components." };
+struct metric component_refused = { .name = "muster_component_refused",
+                                    .kind = METRIC_COUNTER,
+                                    .help = "Components that did not know their secret." };
+struct log_area log_component = { .name = "component" };
+
+static const struct store_migration migrations[] = {
+    { 1, "CREATE TABLE component(domain TEXT PRIMARY KEY, secret TEXT NOT NULL) WITHOUT ROWID",
+      "CREATE TABLE component(domain TEXT PRIMARY KEY, secret TEXT NOT NULL)" },
+    { 0 },
+};
+struct store_stmt component_secret = { .name = "component.secret",
+                                       .sql = "SELECT secret FROM component WHERE domain = $1",
+                                       .params = "t",
+                                       .cols = "t" };
+static struct store_stmt component_put = {
+    .name = "component.put",
+    .sql = "INSERT INTO component(domain, secret) VALUES($1, $2) "
+           "ON CONFLICT(domain) DO UPDATE SET secret = excluded.secret",
+    .params = "tt",
+    .cols = ""
+};
+static struct store_stmt component_delete = { .name = "component.delete",
+                                              .sql = "DELETE FROM component WHERE domain = $1",
+                                              .params = "t",
+                                              .cols = "" };
+static struct store_stmt component_list = {
+    .name = "component.list",
+    .sql = "SELECT domain FROM component ORDER BY domain LIMIT 10000",
+    .params = "",
+    .cols = "t"
+};
+static const struct store_schema schema = {
+    .feature = "component",
+    .migrations = migrations,
+    .stmts = (struct store_stmt *const[]){ &component_secret, &component_put, &component_delete,
+                                           &component_list, NULL },
+};
+
+/* The domain of a command, prepared; false: it was answered. */
+static bool domain_of(struct command_call *call, slice *domain)
+{
+    const struct worker *w = call->worker;
+    slice text = command_arg(call, "domain");
+    if (jid_prep_domain(text, call->arena, domain) != OK)
+        command_fail(call, E_SYNTAX, "found %.*s, allowed: a domain", SLICE_ARG(text));
+    else if (node_serves(w->node, *domain) || host_find(w->node, *domain, &(slice){ 0 }) != NULL)
+        command_fail(call, E_EXISTS, "%.*s is served by this server itself", SLICE_ARG(*domain));
+    else
+        return true;
+    return false;
+}
+
+static void stored(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct command_call *call = arg;
+    if (result != STORE_OK)
+        command_fail(call, err_of_store(result), "%s", err_text(err_of_store(result)));
+    else if (store_changed(b, 0) == 0)
+        command_fail(call, E_NOTFOUND, "there is no such component; `component list` shows all");
+    else
+        command_done(call, "done; a connected component keeps its connection");
+}
+
+static void run_add(struct command_call *call)
+{
+    struct worker *w = call->worker;
+    slice domain, secret = command_arg(call, "secret");
+    if (!domain_of(call, &domain))
+        return;
+    if (secret.len < SECRET_MIN || secret.len > SECRET_MAX) {
+        command_fail(call, E_LIMIT, "a secret has %d to %d bytes", SECRET_MIN, SECRET_MAX);
+        return;
+    }
+    struct store_batch *b = store_write(w->store, 0);
+    STORE_ADD(b, &component_put, 1, SV_T(domain), SV_T(secret));
+    store_submit(b, w->loop, 0, stored, call);
+}
+
+static void run_del(struct command_call *call)
+{
+    struct worker *w = call->worker;
+    slice domain;
+    if (!domain_of(call, &domain))
+        return;
+    struct store_batch *b = store_write(w->store, 0);
+    STORE_ADD(b, &component_delete, STORE_ANY_ROWS, SV_T(domain));
+    store_submit(b, w->loop, 0, stored, call);
+}
+
+struct links {
+    slice domain;
+    unsigned count;
+};
+
+static void count_links(slice domain, unsigned links, void *arg)
+{
+    struct links *l = arg;
+    if (slice_eq(domain, l->domain))
+        l->count = links;
+}
+
+static void listed(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct command_call *call = arg;
+    if (result != STORE_OK) {
+        command_fail(call, err_of_store(result), "%s", err_text(err_of_store(result)));
+        return;
+    }
+    for (uint32_t i = 0; i < store_row_count(b, 0); i++) {
+        struct links l = { store_text(b, 0, i, 0), 0 };
+        remote_each(call->worker, count_links, &l);
+        command_row(call);
+        command_text(call, "domain", slice_dup(call->arena, l.domain));
+        command_int(call, "connections", l.count);
+    }
+    command_done(call, "%s", "");
+}
+
+static void run_list(struct command_call *call)
+{
+    struct worker *w = call->worker;
+    struct store_batch *b = store_read(w->store, 0);
+    store_add(b, &component_list, STORE_ANY_ROWS, NULL, 0);
+    store_submit(b, w->loop, 0, listed, call);
+}
+
+static struct command command_add = {
+    .name = "component add",
+    .args =
+        (const struct command_arg[]){
+            { "domain", ARG_POSITIONAL, "the domain that it serves", NULL },
+            { "secret", ARG_SECRET, "what it proves to know", NULL },
+            { 0 },
+        },
+    .run = run_add,
+    .doc = "Lets an external component (XEP-0114) serve a domain, or changes its secret.",
+};
+static struct command command_del = {
+    .name = "component del",
+    .args =
+        (const struct command_arg[]){
+            { "domain", ARG_POSITIONAL, "the domain that it serves", NULL },
+            { 0 },
+        },
+    .run = run_del,
+    .doc = "Forgets the secret of a component: it cannot connect again.",
+};
+static struct command command_show = {
+    .name = "component list",
+    .args = (const struct command_arg[]){ { 0 } },
+    .run = run_list,
+    .doc = "Lists the components that may connect, and how many connections each has.",
+};
+
+const struct feature component_feature = {
+    .name = "component",
+    .xeps = (const struct xep[]){ { "0114", "1.6", "Jabber Component Protocol", "0.1.0",
+                                    "test_component", NULL },
+                                  { 0 } },
+    .schema = &schema,
+    .commands = (struct command *const[]){ &command_add, &command_del, &command_show, NULL },
+    .metrics = (struct metric *const[]){ &component_streams, &component_stanzas_in,
+                                         &component_stanzas_out, &component_refused, NULL },
+    .logs = (struct log_area *const[]){ &log_component, NULL },
+};

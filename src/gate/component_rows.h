@@ -1,0 +1,15 @@
+/* component_rows: what component.c and component_rows.c share. */
+#pragma once
+#include "base/log.h"
+#include "base/metric.h"
+#include "gate/component.h"
+#include "store/store.h"
+
+enum { COMPONENT_STANZA_BYTES = 512 << 10, COMPONENT_OUTPUT_MAX = 64 << 20 };
+
+extern struct metric component_streams, component_stanzas_in, component_stanzas_out,
+    component_refused;
+extern struct log_area log_component;
+extern struct store_stmt component_secret; /* of a domain */
+
+struct component_gate *component_gate_of(const struct worker *w); /* in c2s.c */

@@ -1,0 +1,90 @@
+#include "im/ask.h"
+#include "base/mem.h"
+#include "base/rand.h"
+#include "im/worker.h"
+#include "io/timer.h"
+
+enum { ID_BYTES = 12 };
+
+struct ask {
+    struct worker *worker;
+    struct timer timer;
+    ask_fn *fn;
+    void *arg;
+    char id[2 * ID_BYTES + 1];
+    uint16_t from_len, to_len;
+    char jids[]; /* from, to: whoever else answers is not who was asked */
+};
+
+static slice ask_key(const void *item) { return slice_of(((const struct ask *)item)->id); }
+
+void asks_init(struct worker *w) { map_init(&w->asks, ask_key); }
+
+static void ask_free(struct ask *a)
+{
+    timer_cancel(&a->timer);
+    map_del(&a->worker->asks, slice_of(a->id));
+    mem_free(&a);
+}
+
+void asks_fini(struct worker *w)
+{
+    struct ask *a;
+    for (uint32_t i = 0; (a = map_next(&w->asks, &i)) != NULL;)
+        mem_free(&a);
+    map_fini(&w->asks);
+}
+
+static void end(struct ask *a, const struct stanza *reply)
+{
+    struct worker *w = a->worker;
+    ask_fn *fn = a->fn;
+    void *arg = a->arg;
+    ask_free(a);
+    fn(w, arg, reply);
+}
+
+static void too_late(struct timer *t, struct loop *loop)
+{
+    (void)loop;
+    end(CONTAINER_OF(t, struct ask, timer), NULL);
+}
+
+struct ask *ask_send(struct worker *w, slice from, slice to, enum stanza_type type, slice payload,
+                     uint32_t timeout_ms, ask_fn *fn, void *arg)
+{
+    if (w->asks.count >= ASKS_MAX)
+        return NULL;
+    struct ask *a = mem_zalloc(sizeof *a + from.len + to.len);
+    a->worker = w;
+    a->fn = fn;
+    a->arg = arg;
+    a->from_len = (uint16_t)from.len;
+    a->to_len = (uint16_t)to.len;
+    memcpy(a->jids, from.ptr, from.len);
+    memcpy(a->jids + from.len, to.ptr, to.len);
+    rand_hex(a->id, ID_BYTES);
+    map_put(&w->asks, a);
+    a->timer.fn = too_late;
+    timer_set(w->loop, &a->timer, timeout_ms);
+    route_send(w, stanza_make(STANZA_IQ, type, from, to, slice_of(a->id), payload));
+    return a;
+}
+
+void ask_cancel(struct ask **pa)
+{
+    struct ask *a = *pa;
+    *pa = NULL;
+    if (a != NULL)
+        ask_free(a);
+}
+
+bool ask_answered(struct worker *w, const struct stanza *st)
+{
+    struct ask *a = map_get(&w->asks, stanza_id(st));
+    if (a == NULL || !slice_eq(stanza_to(st), (slice){ a->jids, a->from_len }) ||
+        !slice_eq(stanza_from(st), (slice){ a->jids + a->from_len, a->to_len }))
+        return false;
+    end(a, st);
+    return true;
+}

@@ -1,0 +1,183 @@
+"""External components (XEP-0114)."""
+import asyncio
+
+import pytest
+
+from muster import xml
+from muster.component import Component
+
+DOMAIN = "push.example.test"
+SECRET = "a long secret"
+
+
+@pytest.fixture
+def host(make_server):
+    """A server that lets DOMAIN connect."""
+    server = make_server("alice", "bob", component=True)
+    server.ctl("component", "add", DOMAIN, "--secret", SECRET)
+    return server
+
+
+def metric(server, name):
+    return next(row["value"] for row in server.rows("metrics") if row["name"] == name)
+
+
+def refusal(server, *args):
+    """What musterctl says about a command that fails."""
+    done = server.ctl_run(*args)
+    assert done.returncode != 0
+    return done.stderr
+
+
+def test_messages_presence_and_iqs_go_both_ways(host):
+    alice = host.client("alice", "a")
+    push = Component(host, DOMAIN, SECRET)
+    alice.send(f"<message to='bot@{DOMAIN}/r' type='chat' id='m1'><body>hi &amp; ho</body></message>")
+    push.expect(f"<message from='{alice}' to='bot@{DOMAIN}/r' id='m1'>"
+                "<body>hi &amp; ho</body></message>")
+    push.send(f"<message from='bot@{DOMAIN}' to='{alice.bare}' type='chat'><body>yes</body></message>")
+    alice.expect(f"<message from='bot@{DOMAIN}' type='chat'><body>yes</body></message>")
+    alice.send(f"<presence to='{DOMAIN}'/>")
+    push.expect(f"<presence from='{alice}' to='{DOMAIN}'/>")
+    alice.send(f"<iq type='get' id='q' to='{DOMAIN}'><query xmlns='urn:x'/></iq>")
+    request = push.expect(f"<iq from='{alice}' type='get'><query xmlns='urn:x'/></iq>")
+    push.send(f"<iq type='result' id='{request.get('id')}' from='{DOMAIN}' to='{alice}'/>")
+    alice.expect(f"<iq type='result' id='q' from='{DOMAIN}'/>")
+
+
+def test_its_domain_is_an_item_of_the_server_while_it_is_connected(host):
+    alice = host.client("alice", "a")
+
+    def items():
+        query = alice.result("get", f"<query xmlns='{xml.DISCO_ITEMS}'/>", to="localhost")
+        return {item.get("jid") for item in query}
+
+    assert DOMAIN not in items()
+    push = Component(host, DOMAIN, SECRET)
+    assert DOMAIN in items()
+    push.close()
+    alice.wait("its absence", lambda: DOMAIN not in items() or None)
+    assert alice.error("get", "<query xmlns='urn:x'/>", to=DOMAIN)[0] == "remote-server-not-found"
+
+
+def test_a_pair_keeps_its_connection_among_several(host):
+    alice = host.client("alice", "a")
+    links = [Component(host, DOMAIN, SECRET) for _ in range(3)]
+    for user in range(20):
+        for n in range(5):
+            alice.send(f"<message to='u{user}@{DOMAIN}' type='chat'><body>{n}</body></message>")
+    alice.ping()
+    for link in links:  # a round trip: what was sent before has arrived
+        link.send(f"<iq type='get' id='p' from='{DOMAIN}' to='localhost'>"
+                  "<ping xmlns='urn:xmpp:ping'/></iq>")
+        link.expect("<iq type='result' id='p'/>")
+    seen, used = {}, set()
+    for index, link in enumerate(links):
+        for element in link.inbox:
+            user, body = element.get("to"), element[0].text
+            seen.setdefault(user, []).append((index, body))
+            used.add(index)
+    assert len(seen) == 20 and len(used) > 1
+    for got in seen.values():
+        assert [body for _, body in got] == ["0", "1", "2", "3", "4"]
+        assert len({index for index, _ in got}) == 1
+
+
+@pytest.mark.parametrize("domain, secret", [(DOMAIN, "a wrong secret"),
+                                            ("unknown.example.test", SECRET)])
+def test_a_wrong_secret_tells_nothing(host, domain, secret):
+    push = Component(host, domain)
+    push.handshake(secret, push.header())
+    error = push.expect_stream_error("not-authorized")
+    assert len(error) == 1  # no text that tells one from the other
+    assert metric(host, "muster_component_refused") == 1
+
+
+@pytest.mark.parametrize("handshake", ["<handshake/>", "<handshake>zz</handshake>",
+                                       f"<handshake>{'0' * 40}</handshake>",
+                                       f"<handshake>{'0' * 4000}</handshake>"])
+def test_a_malformed_handshake_is_a_wrong_secret(host, handshake):
+    push = Component(host, DOMAIN)
+    push.header()
+    push.raw(handshake)
+    push.expect_stream_error("not-authorized")
+
+
+def test_stanzas_before_the_handshake(host):
+    push = Component(host, DOMAIN)
+    push.header()
+    push.send(f"<message from='{DOMAIN}' to='alice@localhost'><body>no</body></message>")
+    push.expect_stream_error("not-authorized")
+
+
+@pytest.mark.parametrize("domain", ["localhost", "not a domain", ""])
+def test_domains_that_no_component_may_serve(host, domain):
+    push = Component(host, DOMAIN)
+    push.raw(f"<stream:stream xmlns='jabber:component:accept' xmlns:stream='{xml.STREAM}' "
+             f"to='{domain}'>")
+    push.expect_stream_error("host-unknown")
+
+
+def test_the_namespace_of_clients(host):
+    push = Component(host, DOMAIN)
+    push.raw(f"<stream:stream xmlns='jabber:client' xmlns:stream='{xml.STREAM}' to='{DOMAIN}'>")
+    push.expect_stream_error("invalid-namespace")
+
+
+@pytest.mark.parametrize("sender", [f"bot@other.{DOMAIN}", "alice@localhost", "@", ""])
+def test_it_speaks_for_its_own_domain_only(host, sender):
+    push = Component(host, DOMAIN, SECRET)
+    push.send(f"<message from='{sender}' to='alice@localhost'><body>no</body></message>")
+    push.expect_stream_error("invalid-from")
+
+
+def test_a_stanza_needs_an_addressee(host):
+    push = Component(host, DOMAIN, SECRET)
+    push.send(f"<message from='bot@{DOMAIN}'><body>to whom?</body></message>")
+    push.expect_stream_error("improper-addressing")
+
+
+def test_an_addressee_that_is_no_jid(host):
+    push = Component(host, DOMAIN, SECRET)
+    push.send(f"<message from='bot@{DOMAIN}' to='@' id='x'><body>to whom?</body></message>")
+    push.expect_error("jid-malformed", template="<message type='error' id='x'/>")
+
+
+def test_what_is_sent_to_it_is_in_the_senders_archive_before_it_is_acknowledged(host):
+    alice = host.client("alice", "a")
+    push = Component(host, DOMAIN, SECRET)
+    alice.enable_sm()
+    alice.send(f"<message to='bot@{DOMAIN}' type='chat' id='m'><body>keep</body></message>")
+    push.expect("<message id='m'/>")
+    alice.wait_acked(1)
+
+
+def test_commands(host):
+    rows = host.rows("component", "list")
+    assert rows == [{"domain": DOMAIN, "connections": 0}]
+    assert "8 to 1000 bytes" in refusal(host, "component", "add", "x.test", "--secret", "short")
+    assert "served by this server" in refusal(host, "component", "add", "localhost", "--secret",
+                                                     SECRET)
+    host.ctl("component", "del", DOMAIN)
+    assert host.rows("component", "list") == []
+    assert "no such component" in refusal(host, "component", "del", DOMAIN)
+
+
+def test_slixmpp(host):
+    """A component written with slixmpp answers a client."""
+    slixmpp = pytest.importorskip("slixmpp")
+    alice = host.client("alice", "a")
+
+    async def run():
+        bot = slixmpp.ComponentXMPP(DOMAIN, SECRET, "127.0.0.1", host.component_port)
+        done = asyncio.get_running_loop().create_future()
+        bot.add_event_handler("session_start", lambda _: bot.send_message(
+            mto=alice.bare, mbody="ready", mfrom=f"bot@{DOMAIN}", mtype="chat"))
+        bot.add_event_handler("message", lambda m: done.set_result(m["body"]))
+        bot.connect()
+        await asyncio.to_thread(alice.expect, "<message type='chat'><body>ready</body></message>")
+        alice.send(f"<message to='bot@{DOMAIN}' type='chat'><body>hello</body></message>")
+        assert await asyncio.wait_for(done, 10) == "hello"
+        await bot.disconnect()
+
+    asyncio.run(run())
