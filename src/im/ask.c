@@ -50,24 +50,23 @@ static void too_late(struct timer *t, struct loop *loop)
     end(CONTAINER_OF(t, struct ask, timer), NULL);
 }
 
-struct ask *ask_send(struct worker *w, slice from, slice to, enum stanza_type type, slice payload,
-                     uint32_t timeout_ms, ask_fn *fn, void *arg)
+struct ask *ask_send(struct worker *w, const struct ask_request *r, ask_fn *fn, void *arg)
 {
     if (w->asks.count >= ASKS_MAX)
         return NULL;
-    struct ask *a = mem_zalloc(sizeof *a + from.len + to.len);
+    struct ask *a = mem_zalloc(sizeof *a + r->from.len + r->to.len);
     a->worker = w;
     a->fn = fn;
     a->arg = arg;
-    a->from_len = (uint16_t)from.len;
-    a->to_len = (uint16_t)to.len;
-    memcpy(a->jids, from.ptr, from.len);
-    memcpy(a->jids + from.len, to.ptr, to.len);
+    a->from_len = (uint16_t)r->from.len;
+    a->to_len = (uint16_t)r->to.len;
+    memcpy(a->jids, r->from.ptr, r->from.len);
+    memcpy(a->jids + r->from.len, r->to.ptr, r->to.len);
     rand_hex(a->id, ID_BYTES);
     map_put(&w->asks, a);
     a->timer.fn = too_late;
-    timer_set(w->loop, &a->timer, timeout_ms);
-    route_send(w, stanza_make(STANZA_IQ, type, from, to, slice_of(a->id), payload));
+    timer_set(w->loop, &a->timer, r->timeout_ms);
+    route_send(w, stanza_make(STANZA_IQ, r->type, r->from, r->to, slice_of(a->id), r->payload));
     return a;
 }
 

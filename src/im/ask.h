@@ -12,10 +12,15 @@ enum { ASKS_MAX = 65536 };
 typedef void ask_fn(struct worker *w, void *arg, const struct stanza *reply);
 
 struct ask;
-/* from: a bare JID whose home is here, or a domain of ours. payload: XML text. NULL: too many wait;
- * fn is not called. The handle is valid until fn is called. */
-struct ask *ask_send(struct worker *w, slice from, slice to, enum stanza_type type, slice payload,
-                     uint32_t timeout_ms, ask_fn *fn, void *arg);
+struct ask_request {
+    enum stanza_type type; /* TYPE_GET or TYPE_SET */
+    slice from;            /* a bare JID whose home is here, or a domain of ours */
+    slice to;
+    slice payload; /* XML text */
+    uint32_t timeout_ms;
+};
+/* NULL: too many wait; fn is not called. The handle is valid until fn is called. */
+struct ask *ask_send(struct worker *w, const struct ask_request *r, ask_fn *fn, void *arg);
 void ask_cancel(struct ask **a); /* NULL is fine; nulls */
 
 /* A result or error that came to a bare JID or a domain of ours; borrowed. false: not awaited. */

@@ -44,5 +44,5 @@ struct gate_ops {
     void (*pressure)(struct worker *w, bool on);  /* the mesh is full: reading stops or goes on */
     /* For a link of this worker (im/remote.h). Takes over st. NULL: there are no links. */
     void (*remote)(struct worker *w, uint64_t link, struct stanza *st);
-    void (*end)(struct worker *w);                /* after the loops have ended: frees */
+    void (*end)(struct worker *w); /* after the loops have ended: frees */
 };

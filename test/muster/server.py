@@ -44,7 +44,8 @@ def yaml(value):
 
 class Server:
     """A node. Options: settings (full name: value), domains, workers, tls, conf (more keys), proxy
-    (PROXY protocol on c2s), component (a listener for components), wrapper (a command in front), limits (resource.RLIMIT_*: value)."""
+    (PROXY protocol on c2s), component (a listener for components), wrapper (a command in front),
+    limits (resource.RLIMIT_*: value)."""
 
     def __init__(self, folder, settings=None, domains=("localhost",), workers=2, **options):
         self.folder = pathlib.Path(folder)
