@@ -39,4 +39,7 @@
 #define NS_CARBONS          "urn:xmpp:carbons:2"
 #define NS_FORWARD          "urn:xmpp:forward:0"
 #define NS_OFFLINE_MSG      "msgoffline"
+#define NS_RSM              "http://jabber.org/protocol/rsm"
+#define NS_DATA_VALIDATE    "http://jabber.org/protocol/xdata-validate"
+#define NS_MAM              "urn:xmpp:mam:2"
 #define NS_XML              "http://www.w3.org/XML/1998/namespace"

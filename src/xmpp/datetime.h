@@ -1,0 +1,8 @@
+/* datetime: the DateTime of XEP-0082 §3.2, `CCYY-MM-DDThh:mm:ss[.fraction]TZD`. Written with
+ * clock_stamp() (base/clock.h). Pure. */
+#pragma once
+#include "base/slice.h"
+
+/* Microseconds since 1970 UTC, negative before it; digits beyond microseconds are cut off.
+ * false: not a DateTime, or a day that does not exist. */
+bool datetime_parse(slice text, int64_t *us);
