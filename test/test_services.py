@@ -1,7 +1,10 @@
 """Small services: disco, caps, ping, version, time, last, vCard, registration, private XML."""
 import base64
+import contextlib
 import hashlib
 import re
+import sqlite3
+import time
 
 import pytest
 
@@ -147,6 +150,36 @@ def test_last_activity_of_a_contact(server):
     alice.expect(f"<presence from='{bob}' type='unavailable'/>")
     answer = last(alice, "bob@localhost")
     assert 0 <= int(answer.get("seconds")) < 60 and answer.text == "tea"
+
+
+def last_row(server, name):
+    """The time of the row in the database of a server that is down; µs."""
+    with contextlib.closing(sqlite3.connect(server.data / "muster.db")) as db:
+        return db.execute("SELECT at_us FROM last JOIN account ON id = owner WHERE jid = ?",
+                          (f"{name}@localhost",)).fetchone()[0]
+
+
+def test_last_activity_of_who_was_cut_by_a_planned_restart(server):
+    """The end of the server is the end of their activity."""
+    server.befriend("alice", "bob")
+    server.client("bob").ping()
+    before = time.time_ns() // 1000
+    server.stop()
+    assert before <= last_row(server, "bob") <= time.time_ns() // 1000
+    server.start()
+    assert 0 <= int(last(server.client("alice"), "bob@localhost").get("seconds")) < 60
+
+
+def test_last_activity_of_who_was_cut_by_a_crash(server):
+    """Nobody knows more than when they came."""
+    server.befriend("alice", "bob")
+    before = time.time_ns() // 1000
+    bob = server.client("bob")
+    private(bob, "set", "<x xmlns='urn:x'/>")  # written behind it
+    server.kill()
+    assert before <= last_row(server, "bob") <= time.time_ns() // 1000
+    server.start()
+    assert 0 <= int(last(server.client("alice"), "bob@localhost").get("seconds")) < 60
 
 
 def test_last_activity_of_a_stranger(alice, bob):

@@ -385,6 +385,27 @@ def test_resume_after_a_planned_restart(server):
     receive(again, ["after"])
 
 
+@pytest.mark.parametrize("available", [True, False])
+def test_directed_presence_outlives_a_planned_restart(server, available):
+    """RFC 6121 §4.6.3: whoever got it hears of the end, whatever lies between."""
+    alice, carol = server.client("alice", "a"), server.client("carol", "c")
+    bob = server.login("bob", "b")
+    if available:
+        bob.available()
+    bob.enable_sm()
+    carol.enable_sm()
+    bob.send(f"<presence to='{carol}'/><presence to='{alice}'/><presence to='nobody@localhost'/>")
+    bob.send(f"<presence to='{alice}' type='unavailable'/>")
+    carol.expect(f"<presence from='{bob}' type='-'/>")
+    alice.expect(f"<presence from='{bob}' type='unavailable'/>")
+    server.restart()
+    carol, bob = resume(server, carol), resume(server, bob)
+    alice = server.client("alice", "a")
+    bob.send("<presence type='unavailable'/>")
+    carol.expect(f"<presence from='{bob}' type='unavailable'/>")
+    alice.expect_nothing("<presence/>", after=bob)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("on_expiry", ["deliver", "bounce"])
 def test_expiry(make_server, on_expiry):

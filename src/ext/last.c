@@ -1,6 +1,10 @@
 /* last: Last Activity (XEP-0012): the uptime of the server, and when an account was last there, for
- * those who may see its presence. A row is written when the last available session of an account
- * becomes unavailable. */
+ * those who may see its presence.
+ *
+ * A row is written when the first session of an account becomes available, when the last becomes
+ * unavailable, and for all who are there when the server stops in order. So the answer is exact but
+ * after a crash: who was there then and does not come back was last there when it came, as far as
+ * anybody knows. Nothing is written in between. */
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/clock.h"
@@ -72,7 +76,7 @@ static void last_found(void *arg, enum store_result result, const struct store_b
     if (result != STORE_OK)
         iq_error(iq, stanza_error_of(err_of_store(result)), (slice){ 0 });
     else if (store_row_count(b, 0) == 0)
-        iq_error(iq, SE_ITEM_NOT_FOUND, SLICE("the user has never logged in"));
+        iq_error(iq, SE_ITEM_NOT_FOUND, SLICE("the user was never available"));
     else
         answer(iq, seconds_since((uint64_t)store_int(b, 0, 0, 0)), store_text(b, 0, 0, 1));
 }
@@ -102,18 +106,38 @@ static slice clip(slice status)
     return (slice){ status.ptr, len };
 }
 
+static void add_now(struct store_batch *b, const struct account *a, slice status)
+{
+    STORE_ADD(b, &last_put, STORE_ANY_ROWS, SV_I(a->id), SV_I(clock_wall_us()), SV_T(status));
+}
+
+/* Nobody waits: the worst that a failed write costs is an older answer. */
+static void write_now(struct account *a, slice status)
+{
+    struct store_batch *b = store_write(a->worker->store, account_lane(a));
+    add_now(b, a, status);
+    store_submit(b, a->worker->loop, 0, NULL, NULL);
+}
+
+static void last_available(struct session *s)
+{
+    if (account_available(s->account) == 1)
+        write_now(s->account, SLICE(""));
+}
+
 static void last_unavailable(struct session *s, const struct stanza *st)
 {
-    struct account *a = s->account;
-    if (account_available(a) > 0)
+    if (account_available(s->account) > 0)
         return;
     struct arena *tmp = arena_create(0);
-    slice status = clip(stanza_child_text(st, KNOWN_STATUS, tmp));
-    struct store_batch *b = store_write(a->worker->store, account_lane(a));
-    STORE_ADD(b, &last_put, STORE_ANY_ROWS, SV_I(a->id), SV_I(clock_wall_us()), SV_T(status));
-    /* nobody waits: the worst that a failed write costs is an older answer */
-    store_submit(b, a->worker->loop, 0, NULL, NULL);
+    write_now(s->account, clip(stanza_child_text(st, KNOWN_STATUS, tmp)));
     arena_destroy(&tmp);
+}
+
+static void last_stopping(struct account *a, struct store_batch *b)
+{
+    if (account_available(a) > 0)
+        add_now(b, a, SLICE(""));
 }
 
 static void last_remove(struct account *a, struct store_batch *b)
@@ -135,5 +159,7 @@ const struct feature last_feature = {
     .iq = last_rules,
     .schema = &last_schema,
     .remove = last_remove,
+    .session_available = last_available,
     .session_unavailable = last_unavailable,
+    .stopping = last_stopping,
 };

@@ -62,6 +62,9 @@ struct feature {
     void (*session_unavailable)(struct session *s, const struct stanza *st);
     void (*session_ended)(struct session *s);
     void (*session_freed)(struct session *s); /* memory only: releases what its slot holds */
+    /* The node stops in order and the account has sessions, which are not told to end: adds what
+     * it writes to the last batch of the account. */
+    void (*stopping)(struct account *a, struct store_batch *b);
 
     /* The way of a stanza: im/stage.h. Any may be NULL. */
     stage_check_fn *check;

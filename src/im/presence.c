@@ -353,6 +353,27 @@ static void directed_free(struct directed **d)
     mem_free(d);
 }
 
+void presence_directed_save(const struct session *s, struct buf *out)
+{
+    const struct directed *d = s->directed;
+    for (uint32_t i = 0; d != NULL && i < d->count; i++) {
+        buf_append(out, d->to[i]->jid, d->to[i]->len);
+        buf_lit(out, "\n");
+    }
+}
+
+void presence_directed_load(struct session *s, slice lines)
+{
+    struct arena *tmp = loop_scratch(s->account->worker->loop);
+    while (lines.len > 0) {
+        struct jid to;
+        slice line;
+        slice_cut(lines, '\n', &line, &lines);
+        if (jid_parse(&to, line, tmp) == OK && !directed_add(s, to.full))
+            return;
+    }
+}
+
 /* Unavailable to those who got directed presence, but for contacts that a broadcast has reached. */
 static void directed_end(struct account *a, struct directed *d, const struct stanza *st,
                          bool broadcasted)

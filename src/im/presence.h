@@ -7,6 +7,7 @@
 #include "im/router.h"
 
 struct account;
+struct buf;
 struct feature;
 struct session;
 
@@ -26,6 +27,11 @@ void presence_session_ended(struct session *s);
 /* Frees what presence holds of a session, tells nobody. After presence_session_ended() it is a
  * no-op. */
 void presence_session_forget(struct session *s);
+/* The addresses that it sent directed presence to, each with a line end behind it, and back: a
+ * session that is restored still owes them its unavailable presence. Lines that are no address are
+ * passed over, as are those above DIRECTED_MAX. */
+void presence_directed_save(const struct session *s, struct buf *out);
+void presence_directed_load(struct session *s, slice lines);
 
 /* A fan-out from another worker: `packed` is contacts of accounts whose home is here, each as a
  * length of two bytes (native order) and the bare JID. A probe or a broadcast. Does not take over.

@@ -533,11 +533,11 @@ void session_up_remote(struct worker *w, uint64_t stream, uint32_t node, uint64_
 
 void session_became_available(struct session *s)
 {
+    if (s->priority >= 0) /* first: its read would wait for what a feature writes */
+        offline_flush(s);
     for (const struct feature *const *f = features_all(); *f != NULL; f++)
         if ((*f)->session_available != NULL)
             (*f)->session_available(s);
-    if (s->priority >= 0)
-        offline_flush(s);
 }
 
 void session_became_unavailable(struct session *s, const struct stanza *st)

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "base/setting.h"
 #include "im/account.h"
+#include "im/feature.h"
 #include "im/frames.h"
 #include "im/node.h"
 #include "im/presence.h"
@@ -22,14 +23,15 @@ static const struct store_migration migrations[] = {
       " archive_id INTEGER NOT NULL, at_us INTEGER NOT NULL, delayed INTEGER NOT NULL,"
       " stanza TEXT NOT NULL, PRIMARY KEY(owner, resource, seq)) WITHOUT ROWID;",
       NULL },
+    { 2, "ALTER TABLE saved_session ADD COLUMN directed TEXT", NULL },
     { 0 }
 };
 
 static struct store_stmt put_session = {
     .name = "session.put",
-    .sql = "INSERT INTO saved_session(owner, jid, resource, token, until_us, counts, presence)"
-           " VALUES($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
-    .params = "ittbibT",
+    .sql = "INSERT INTO saved_session(owner, jid, resource, token, until_us, counts, presence,"
+           " directed) VALUES($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING",
+    .params = "ittbibTT",
     .cols = "",
 };
 static struct store_stmt put_stanza = {
@@ -41,10 +43,10 @@ static struct store_stmt put_stanza = {
 };
 static struct store_stmt get_sessions = {
     .name = "session.saved",
-    .sql = "SELECT owner, jid, resource, token, until_us, counts, presence FROM saved_session"
-           " ORDER BY owner, resource",
+    .sql = "SELECT owner, jid, resource, token, until_us, counts, presence, directed"
+           " FROM saved_session ORDER BY owner, resource",
     .params = "",
-    .cols = "ittbibT",
+    .cols = "ittbibTT",
 };
 static struct store_stmt get_stanzas = {
     .name = "session.saved-stanzas",
@@ -90,16 +92,15 @@ struct counts {
     uint8_t available, interested;
 };
 
-enum { SAVE_ROWS = 500 };
+enum { SAVE_ROWS = 500, SAVE_BYTES_MAX = 64 << 20 };
 
-static void save(struct session *s)
+static void add_session(struct store_batch *b, const struct session *s)
 {
-    struct account *a = s->account;
-    struct store_batch *b = store_write(a->worker->store, account_lane(a));
+    const struct account *a = s->account;
     uint64_t until =
         loop_wall_us(a->worker->loop) + (uint64_t)setting_int(&sm_hibernate_time) * 1000;
     struct counts counts;
-    struct buf text;
+    struct buf presence, directed;
 
     memset(&counts, 0, sizeof counts);
     counts.in_base = s->in_base;
@@ -111,16 +112,30 @@ static void save(struct session *s)
     counts.priority = s->priority;
     counts.available = s->available;
     counts.interested = s->interested;
-    buf_init(&text, 64u << 20);
+    buf_init(&presence, SAVE_BYTES_MAX);
+    buf_init(&directed, SAVE_BYTES_MAX);
     if (s->presence != NULL)
-        stanza_store(&text, s->presence);
+        stanza_store(&presence, s->presence);
+    presence_directed_save(s, &directed);
     /* rows of an earlier end may not be read yet */
     STORE_ADD(b, &drop_session, STORE_ANY_ROWS, SV_I(a->id), SV_T(session_resource(s)));
     STORE_ADD(b, &drop_stanzas_of, STORE_ANY_ROWS, SV_I(a->id), SV_T(session_resource(s)));
     STORE_ADD(b, &put_session, STORE_ANY_ROWS, SV_I(a->id), SV_T(a->jid), SV_T(session_resource(s)),
               SV_B(((slice){ (const char *)s->token, sizeof s->token })), SV_I(until),
               SV_B(((slice){ (const char *)&counts, sizeof counts })),
-              s->presence == NULL ? SV_NULL : SV_T(buf_slice(&text)));
+              presence.len == 0 ? SV_NULL : SV_T(buf_slice(&presence)),
+              directed.len == 0 ? SV_NULL : SV_T(buf_slice(&directed)));
+    buf_fini(&presence);
+    buf_fini(&directed);
+}
+
+static void save(const struct session *s)
+{
+    struct account *a = s->account;
+    struct store_batch *b = store_write(a->worker->store, account_lane(a));
+    struct buf text;
+    buf_init(&text, SAVE_BYTES_MAX);
+    add_session(b, s);
     for (uint32_t i = 0; i < s->queue_len; i++) {
         const struct queued *q = session_queue_at(s, i);
         if (i % SAVE_ROWS == SAVE_ROWS - 1) { /* a batch is bounded; the lane keeps them in order */
@@ -137,6 +152,21 @@ static void save(struct session *s)
     store_submit(b, a->worker->loop, 0, NULL, NULL);
 }
 
+static void save_account(struct account *a)
+{
+    struct worker *w = a->worker;
+    struct store_batch *b = store_write(w->store, account_lane(a));
+    if (!mailbox_clean(a))
+        mailbox_save(a, b);
+    for (const struct feature *const *f = features_all(); *f != NULL; f++)
+        if ((*f)->stopping != NULL)
+            (*f)->stopping(a, b);
+    if (store_stmt_count(b) > 0)
+        store_submit(b, w->loop, 0, NULL, NULL);
+    else
+        store_drop(&b);
+}
+
 void sessions_save(struct worker *w)
 {
     struct session *s;
@@ -148,13 +178,9 @@ void sessions_save(struct worker *w)
         save(s);
         count++;
     }
-    for (uint32_t i = 0; (a = map_next(&w->accounts, &i)) != NULL;) {
-        if (a->state != ACCOUNT_READY || mailbox_clean(a))
-            continue;
-        struct store_batch *b = store_write(w->store, account_lane(a));
-        mailbox_save(a, b);
-        store_submit(b, w->loop, 0, NULL, NULL);
-    }
+    for (uint32_t i = 0; (a = map_next(&w->accounts, &i)) != NULL;)
+        if (a->state == ACCOUNT_READY && (!mailbox_clean(a) || !list_empty(&a->sessions)))
+            save_account(a);
     if (count > 0)
         log_info(&log_session, LOG_EV("sessions.saved"), LOG_I("count", count));
 }
@@ -174,7 +200,7 @@ struct saved {
     struct saved *next;
     struct restoring *all;
     int64_t owner;
-    slice jid, resource, presence;
+    slice jid, resource, presence, directed;
     uint8_t token[16];
     uint64_t until_us;
     struct counts counts;
@@ -232,6 +258,7 @@ static void restore(struct account *a, const struct saved *v)
         s->available = true;
         s->priority = (int8_t)v->counts.priority;
     }
+    presence_directed_load(s, v->directed);
     v->all->count++;
 }
 
@@ -331,6 +358,7 @@ static void sessions_read(void *arg, enum store_result result, const struct stor
         v->until_us = (uint64_t)store_int(b, 0, i, 4);
         memcpy(&v->counts, counts.ptr, counts.len);
         v->presence = slice_dup(r->arena, store_text(b, 0, i, 6));
+        v->directed = slice_dup(r->arena, store_text(b, 0, i, 7));
         *last = v;
         last = &v->next;
     }
