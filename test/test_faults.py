@@ -2,12 +2,14 @@
 
 MUSTER_KILL_ROUNDS (20), MUSTER_HALF_OPEN (500; 10000 for a release) and MUSTER_FD_LIMIT (200; 20000
 for a release) choose the size."""
+import contextlib
 import os
 import random
 import resource
 import socket
 import sqlite3
 import subprocess
+import sys
 import threading
 import time
 
@@ -266,10 +268,9 @@ def test_slow_loris(make_server):
         client.expect_closed()
 
 
-def room_for(descriptors):
+def room_for(wanted):
     """Raises the limit of this process; needs root where the hard limit is lower."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    wanted = descriptors + 200
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(hard, wanted),) * 2)
     except ValueError:
@@ -281,7 +282,7 @@ def test_half_open_handshakes(make_server):
     """Thousands of TLS handshakes that were begun: logins go on, memory comes back."""
     server = make_server("alice", settings={"c2s.auth-timeout": "5s",
                                             "c2s.connections-per-address": "none"})
-    room_for(HALF_OPEN)
+    room_for(HALF_OPEN + 200)
     before = server.status_kib()
     hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(32)  # a ClientHello, cut off
     half = []
@@ -334,24 +335,46 @@ def alarms(server):
     return {row["name"] for row in server.rows("alarm", "list") if row.get("active", True)}
 
 
+CROWD_EACH = 4000  # connections of one process: a limit of descriptors is one of a process
+CROWD = """
+import resource, socket, sys
+hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+crowd = [socket.socket() for _ in range(int(sys.argv[2]))]
+for sock in crowd:
+    sock.setblocking(False)
+    sock.connect_ex(("127.0.0.1", int(sys.argv[1])))
+print("there", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextlib.contextmanager
+def crowd(port, count):
+    """Connections that say nothing, of as many processes as it takes."""
+    with contextlib.ExitStack() as stack:
+        gangs = [stack.enter_context(subprocess.Popen(
+            [sys.executable, "-c", CROWD, str(port), str(min(CROWD_EACH, count - at))],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE)) for at in range(0, count, CROWD_EACH)]
+        for gang in gangs:
+            assert gang.stdout.readline() == b"there\n"
+        yield
+        for gang in gangs:
+            gang.stdin.close()
+
+
 def test_out_of_descriptors(make_server):
     """Accepting pauses, sessions live on, an alarm tells, and it heals by itself."""
     room_for(FD_LIMIT)
     server = make_server("alice", "bob", limits={resource.RLIMIT_NOFILE: FD_LIMIT},
                          settings={"c2s.connections-per-address": "none"})
     alice, bob = server.client("alice", "a"), server.client("bob", "b")
-    crowd = []
-    for _ in range(FD_LIMIT + 20):
-        sock = socket.socket()
-        sock.setblocking(False)
-        sock.connect_ex(("127.0.0.1", server.c2s_port))
-        crowd.append(sock)
-    server.wait_log("io.descriptors")
-    for i in range(20):
-        alice.send(chat(bob, i))
-        bob.expect(f"<message><body>{i}</body></message>")
-    for sock in crowd:
-        sock.close()
+    with crowd(server.c2s_port, FD_LIMIT + 20):
+        server.wait_log("io.descriptors")
+        assert len(os.listdir(f"/proc/{server.process.pid}/fd")) >= FD_LIMIT - 5
+        for i in range(20):
+            alice.send(chat(bob, i))
+            bob.expect(f"<message><body>{i}</body></message>")
     again = server.dial("alice", tls="none")
     again.open()
     again.starttls()
