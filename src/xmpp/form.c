@@ -232,7 +232,7 @@ bool form_lines(struct form *f, const char *var, slice *out)
 
 bool form_bool(struct form *f, const char *var, bool *out)
 {
-    slice text;
+    slice text = { 0 };
     if (!form_text(f, var, &text))
         return false;
     bool yes = slice_is(text, "1") || slice_is(text, "true");
@@ -244,7 +244,7 @@ bool form_bool(struct form *f, const char *var, bool *out)
 
 bool form_int(struct form *f, const char *var, int64_t min, int64_t max, int64_t *out)
 {
-    slice text;
+    slice text = { 0 };
     int64_t n;
     if (!form_text(f, var, &text))
         return false;
@@ -258,7 +258,7 @@ bool form_int(struct form *f, const char *var, int64_t min, int64_t max, int64_t
 
 bool form_jid(struct form *f, const char *var, struct jid *out)
 {
-    slice text;
+    slice text = { 0 };
     struct jid j;
     if (!form_text(f, var, &text))
         return false;
@@ -270,7 +270,7 @@ bool form_jid(struct form *f, const char *var, struct jid *out)
 
 bool form_time(struct form *f, const char *var, int64_t *us)
 {
-    slice text;
+    slice text = { 0 };
     if (!form_text(f, var, &text))
         return false;
     return datetime_parse(text, us) ||
@@ -290,7 +290,7 @@ static bool find_choice(const char *const *options, slice text, unsigned *out)
 
 bool form_choice(struct form *f, const char *var, const char *const *options, unsigned *out)
 {
-    slice text;
+    slice text = { 0 };
     if (!form_text(f, var, &text))
         return false;
     return find_choice(options, text, out) ||
