@@ -38,14 +38,36 @@ static const struct feature auth_feature = {
     .metrics = auth_metrics,
 };
 
+/* One a line: everybody adds here. Within a stage (im/stage.h) this is the order. */
+/* clang-format off */
 static const struct feature *const features[] = {
-    &io_feature,      &store_feature,    &auth_feature,         &account_feature,
-    &session_feature, &message_feature,  &roster_feature,       &presence_feature,
-    &users_feature,   &disco_feature,    &last_feature,         &ping_feature,
-    &private_feature, &register_feature, &time_feature,         &vcard_feature,
-    &version_feature, &c2s_feature,      &component_feature,    &settings_feature,
-    &status_feature,  &log_feature,      &config_check_feature, NULL,
+    &io_feature,
+    &store_feature,
+    &auth_feature,
+    &account_feature,
+    &session_feature,
+    &message_feature,
+    &roster_feature,
+    &presence_feature,
+    &users_feature,
+    &disco_feature,
+    &last_feature,
+    &ping_feature,
+    &private_feature,
+    &push_feature,
+    &register_feature,
+    &time_feature,
+    &vcard_feature,
+    &version_feature,
+    &c2s_feature,
+    &component_feature,
+    &settings_feature,
+    &status_feature,
+    &log_feature,
+    &config_check_feature,
+    NULL,
 };
+/* clang-format on */
 
 static void register_rows(const struct feature *f)
 {

@@ -60,6 +60,7 @@ struct feature {
     void (*session_available)(struct session *s); /* initial presence was sent (RFC 6121 §4.2) */
     /* It is no longer available; st: its unavailable presence, ours where the client sent none. */
     void (*session_unavailable)(struct session *s, const struct stanza *st);
+    void (*session_hibernates)(struct session *s); /* its stream was lost; it may be resumed */
     void (*session_ended)(struct session *s);
     void (*session_freed)(struct session *s); /* memory only: releases what its slot holds */
     /* The node stops in order and the account has sessions, which are not told to end: adds what

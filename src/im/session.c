@@ -455,6 +455,14 @@ void session_hibernate(struct session *s, uint64_t ms)
     metric_add(&hibernating_now, 1);
 }
 
+static void lost(struct session *s)
+{
+    session_hibernate(s, (uint64_t)setting_int(&sm_hibernate_time));
+    for (const struct feature *const *f = features_all(); *f != NULL; f++)
+        if ((*f)->session_hibernates != NULL)
+            (*f)->session_hibernates(s);
+}
+
 static void gone(struct session *s, enum session_end why)
 {
     if (s->account->worker->stopping) {
@@ -465,7 +473,7 @@ static void gone(struct session *s, enum session_end why)
         return;
     }
     if (why == END_LOST && s->sm == 2)
-        session_hibernate(s, (uint64_t)setting_int(&sm_hibernate_time));
+        lost(s);
     else
         session_end(s, why);
 }

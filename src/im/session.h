@@ -117,6 +117,10 @@ struct session *session_find(const struct worker *w, uint64_t id);
 /* Whether the queue holds this archive id: the session has it or will get it on resumption. */
 bool session_queued(const struct session *s, uint64_t archive_id);
 
+/* The newest message that is kept and that the client has not acknowledged; NULL: none. Borrowed.
+ */
+const struct stanza *session_last_unacked(const struct session *s);
+
 /* Called by presence: initial presence was sent / the priority changed while available. */
 void session_became_available(struct session *s);
 void session_became_unavailable(struct session *s, const struct stanza *st);

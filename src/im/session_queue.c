@@ -183,6 +183,14 @@ void session_deliver_to(struct session *s, struct stanza *st, slice to)
     send_live(s, st, &note);
 }
 
+const struct stanza *session_last_unacked(const struct session *s)
+{
+    for (uint32_t i = s->queue_len; i > 0; i--)
+        if (session_queue_at(s, i - 1)->archive_id != 0)
+            return session_queue_at(s, i - 1)->st;
+    return NULL;
+}
+
 bool session_queued(const struct session *s, uint64_t archive_id)
 {
     for (uint32_t i = 0; i < s->queue_len; i++)

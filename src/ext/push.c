@@ -1,0 +1,654 @@
+/* push: Push Notifications (XEP-0357): a client names a push service and a node; while that client
+ * is away, messages that would have reached it are announced there.
+ *
+ * A registration belongs to the resource that enabled it and is renewed by enabling it again. The
+ * client is away when no session has that resource, or that session hibernates, or its client said
+ * that it is inactive (XEP-0352). Registrations are loaded with the account; the count of errors in
+ * a row lives in memory.
+ *
+ * Limits: settings push.*; IN_FLIGHT_MAX announcements of one registration wait for their answers,
+ * then one more follows for all that came meanwhile. */
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/command.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/metric.h"
+#include "base/setting.h"
+#include "codec/xml_elem.h"
+#include "ext/ext.h"
+#include "im/account.h"
+#include "im/ask.h"
+#include "im/feature.h"
+#include "im/node.h"
+#include "im/worker.h"
+#include "xmpp/form.h"
+#include "xmpp/ns.h"
+#include <stdio.h>
+
+#define NS_PUSH            "urn:xmpp:push:0"
+#define NS_PUSH_SUMMARY    "urn:xmpp:push:summary"
+#define NS_JINGLE_MESSAGE  "urn:xmpp:jingle-message:0"
+#define NS_PUBSUB          "http://jabber.org/protocol/pubsub"
+#define NS_PUBLISH_OPTIONS "http://jabber.org/protocol/pubsub#publish-options"
+
+enum {
+    OPTIONS_BYTES_MAX = 8192,
+    NODE_BYTES_MAX = 1024,
+    IN_FLIGHT_MAX = 16,
+    BODY_BYTES_MAX = 512,
+    PUBLISH_BYTES_MAX = 64 << 10,
+    ANSWER_MS = 60000
+};
+enum { PAYLOAD_SUMMARY, PAYLOAD_NONE };
+static const char *const payloads[] = { "summary", "none", NULL };
+
+static struct setting push_enabled = {
+    .name = "push.enabled",
+    .type = SET_BOOL,
+    .def = 1,
+    .doc = "Clients may have messages announced by push services while they are away (XEP-0357).",
+};
+static struct setting push_payload = {
+    .name = "push.payload",
+    .type = SET_CHOICE,
+    .choices = payloads,
+    .doc = "What an announcement tells the push service: `summary` is the number of messages that "
+           "wait and the sender of the last one; `none` is that there is something.",
+};
+static struct setting push_body = {
+    .name = "push.include-body",
+    .type = SET_BOOL,
+    .def = 0,
+    .doc = "A summary has the text of the last message too. It passes through third parties.",
+};
+static struct setting push_services = {
+    .name = "push.services",
+    .type = SET_STRING,
+    .max = 4096,
+    .def_text = "",
+    .doc = "Domains of the push services that clients may use, separated by spaces; empty: any.",
+};
+static struct setting push_max = {
+    .name = "push.registrations-max",
+    .type = SET_INT,
+    .def = 20,
+    .min = 1,
+    .max = 1000,
+    .unit = "registrations",
+    .doc = "Push registrations of one account. The oldest gives way to one more.",
+};
+static struct setting push_errors_max = {
+    .name = "push.errors-max",
+    .type = SET_INT,
+    .def = 5,
+    .min = 1,
+    .max = 1000,
+    .unit = "errors",
+    .doc = "A registration whose push service fails this many times in a row is dropped; its "
+           "client enables it again when it comes back.",
+};
+
+static struct metric push_sent = { .name = "muster_push_sent",
+                                   .kind = METRIC_COUNTER,
+                                   .help = "Announcements sent to push services." };
+static struct metric push_errors = { .name = "muster_push_errors",
+                                     .kind = METRIC_COUNTER,
+                                     .help = "Announcements that push services refused, or left "
+                                             "without an answer." };
+static struct metric push_dropped = { .name = "muster_push_dropped",
+                                      .kind = METRIC_COUNTER,
+                                      .help = "Push registrations dropped after errors." };
+static struct log_area log_push = { .name = "push" };
+
+static const struct store_migration push_migrations[] = {
+    { 1,
+      "CREATE TABLE push(owner INTEGER NOT NULL, service TEXT NOT NULL, node TEXT NOT NULL, "
+      "resource TEXT NOT NULL, options TEXT NOT NULL, at_us INTEGER NOT NULL, "
+      "PRIMARY KEY(owner, service, node)) WITHOUT ROWID",
+      "CREATE TABLE push(owner BIGINT NOT NULL, service TEXT NOT NULL, node TEXT NOT NULL, "
+      "resource TEXT NOT NULL, options TEXT NOT NULL, at_us BIGINT NOT NULL, "
+      "PRIMARY KEY(owner, service, node))" },
+    { 0 },
+};
+static struct store_stmt push_put = {
+    .name = "push.put",
+    .sql = "INSERT INTO push(owner, service, node, resource, options, at_us) "
+           "VALUES($1, $2, $3, $4, $5, $6) ON CONFLICT(owner, service, node) DO UPDATE SET "
+           "resource = excluded.resource, options = excluded.options, at_us = excluded.at_us",
+    .params = "itttti",
+    .cols = "",
+};
+static struct store_stmt push_delete = {
+    .name = "push.delete",
+    .sql = "DELETE FROM push WHERE owner = $1 AND service = $2 AND node = $3",
+    .params = "itt",
+    .cols = "",
+};
+static struct store_stmt push_delete_all = {
+    .name = "push.delete-all",
+    .sql = "DELETE FROM push WHERE owner = $1",
+    .params = "i",
+    .cols = "",
+};
+static struct store_stmt push_load = {
+    .name = "push.load",
+    .sql = "SELECT service, node, resource, options FROM push WHERE owner = $1 ORDER BY at_us",
+    .params = "i",
+    .cols = "tttt",
+};
+static const struct store_schema push_schema = {
+    .feature = "push",
+    .migrations = push_migrations,
+    .stmts =
+        (struct store_stmt *const[]){ &push_put, &push_delete, &push_delete_all, &push_load, NULL },
+};
+
+/* The registrations of an account, oldest first. One block each, texts behind it. */
+struct registration {
+    struct registration *next;
+    slice service, node, resource, options;
+    uint16_t errors, in_flight;
+    bool again; /* something came while IN_FLIGHT_MAX were under way */
+};
+static unsigned slot;
+
+static struct registration **registrations(const struct account *a)
+{
+    return (struct registration **)(void *)&((struct account *)(uintptr_t)a)->state_of[slot];
+}
+
+static char *copy(char *at, slice *field, slice value)
+{
+    memcpy(at, value.ptr, value.len);
+    *field = (slice){ at, value.len };
+    return at + value.len;
+}
+
+static struct registration *registration_create(const struct registration *like)
+{
+    size_t len = like->service.len + like->node.len + like->resource.len + like->options.len;
+    struct registration *r = mem_zalloc(sizeof *r + len);
+    char *at = (char *)(r + 1);
+    at = copy(at, &r->service, like->service);
+    at = copy(at, &r->node, like->node);
+    at = copy(at, &r->resource, like->resource);
+    copy(at, &r->options, like->options);
+    return r;
+}
+
+static struct registration **find(const struct account *a, slice service, slice node)
+{
+    struct registration **r = registrations(a);
+    while (*r != NULL && !(slice_eq((*r)->service, service) && slice_eq((*r)->node, node)))
+        r = &(*r)->next;
+    return r;
+}
+
+static void unlink_registration(struct registration **at)
+{
+    struct registration *r = *at;
+    *at = r->next;
+    mem_free(&r);
+}
+
+static void append(const struct account *a, struct registration *r)
+{
+    struct registration **at = registrations(a);
+    while (*at != NULL)
+        at = &(*at)->next;
+    *at = r;
+}
+
+/* A change: prepare -> commit -> apply. */
+
+enum change_kind { CHANGE_PUT, CHANGE_DELETE, CHANGE_DELETE_SERVICE };
+
+struct change {
+    struct mutation m; /* first */
+    enum change_kind kind;
+    struct iq *iq;          /* held; NULL: nobody waits */
+    struct registration *r; /* as it will be, or whose names are deleted */
+};
+
+static unsigned count(const struct account *a)
+{
+    unsigned n = 0;
+    for (struct registration *r = *registrations(a); r != NULL; r = r->next)
+        n++;
+    return n;
+}
+
+static bool is_target(const struct change *c, const struct registration *r)
+{
+    return slice_eq(r->service, c->r->service) &&
+           (c->kind == CHANGE_DELETE_SERVICE || slice_eq(r->node, c->r->node));
+}
+
+static enum err change_prepare(struct mutation *m)
+{
+    struct change *c = (struct change *)m;
+    struct account *a = m->account;
+    if (a->state != ACCOUNT_READY)
+        return E_NOTFOUND;
+    m->batch = store_write(a->worker->store, account_lane(a));
+    if (c->kind == CHANGE_PUT) {
+        STORE_ADD(m->batch, &push_put, 1, SV_I(a->id), SV_T(c->r->service), SV_T(c->r->node),
+                  SV_T(c->r->resource), SV_T(c->r->options), SV_I(loop_wall_us(a->worker->loop)));
+        const struct registration *oldest = *registrations(a);
+        if (*find(a, c->r->service, c->r->node) == NULL && count(a) >= setting_int(&push_max))
+            STORE_ADD(m->batch, &push_delete, STORE_ANY_ROWS, SV_I(a->id), SV_T(oldest->service),
+                      SV_T(oldest->node));
+        return OK;
+    }
+    bool any = false;
+    for (const struct registration *r = *registrations(a); r != NULL; r = r->next) {
+        if (!is_target(c, r))
+            continue;
+        STORE_ADD(m->batch, &push_delete, STORE_ANY_ROWS, SV_I(a->id), SV_T(r->service),
+                  SV_T(r->node));
+        any = true;
+    }
+    if (!any)
+        store_drop(&m->batch);
+    return OK;
+}
+
+static void change_memory(struct account *a, struct change *c)
+{
+    for (struct registration **at = registrations(a); *at != NULL;) {
+        if (is_target(c, *at))
+            unlink_registration(at);
+        else
+            at = &(*at)->next;
+    }
+    if (c->kind != CHANGE_PUT)
+        return;
+    if (count(a) >= setting_int(&push_max))
+        unlink_registration(registrations(a));
+    append(a, c->r);
+    c->r = NULL;
+}
+
+static void change_apply(struct mutation *m, enum err e)
+{
+    struct change *c = (struct change *)m;
+    if (e == OK)
+        change_memory(m->account, c);
+    if (c->iq != NULL && e == OK)
+        iq_result(c->iq, (slice){ 0 });
+    else if (c->iq != NULL)
+        iq_error(c->iq, stanza_error_of(e), (slice){ 0 });
+    mem_free(&c->r);
+    mem_free(&c);
+}
+
+static void change(struct account *a, enum change_kind kind, const struct registration *like,
+                   struct iq *iq)
+{
+    struct change *c = mem_new(struct change);
+    c->m.prepare = change_prepare;
+    c->m.apply = change_apply;
+    c->kind = kind;
+    c->r = registration_create(like);
+    c->iq = iq == NULL ? NULL : iq_hold(iq);
+    account_mutate(a, &c->m);
+}
+
+/* Requests (§5, §6). */
+
+static bool service_allowed(slice service)
+{
+    slice domain, rest = slice_of(setting_text(&push_services));
+    if (rest.len == 0)
+        return true;
+    while (rest.len > 0) {
+        slice_cut(rest, ' ', &domain, &rest);
+        if (domain.len > 0 && slice_eq(domain, jid_split(service).domain))
+            return true;
+    }
+    return false;
+}
+
+/* The service and node of a request; false: it was answered. */
+static bool names_of(struct iq *iq, struct registration *r)
+{
+    struct jid jid;
+    r->node = elem_attr(&iq->payload, "node", iq->tmp);
+    if (jid_parse(&jid, elem_attr(&iq->payload, "jid", iq->tmp), iq->tmp) != OK) {
+        iq_error(iq, SE_BAD_REQUEST, SLICE("`jid` is not the address of a push service"));
+        return false;
+    }
+    if (r->node.len > NODE_BYTES_MAX) {
+        iq_error(iq, SE_BAD_REQUEST, SLICE("`node` is too long"));
+        return false;
+    }
+    r->service = jid.full;
+    return true;
+}
+
+static void enable(struct iq *iq)
+{
+    struct registration r = { 0 };
+    struct form f;
+    struct elem x;
+    struct buf options;
+    struct jid from = jid_split(stanza_from(iq->st));
+    if (!setting_bool(&push_enabled)) {
+        iq_error(iq, SE_SERVICE_UNAVAILABLE, SLICE("push notifications are switched off"));
+        return;
+    }
+    if (!names_of(iq, &r))
+        return;
+    if (!service_allowed(r.service)) {
+        iq_error(iq, SE_NOT_ALLOWED, SLICE("this push service is not one of push.services"));
+        return;
+    }
+    buf_init(&options, OPTIONS_BYTES_MAX);
+    if (elem_child(&iq->payload, "x", NS_DATA, &x)) {
+        if (form_parse(&f, &x, iq->tmp) && form_expect(&f, NS_PUBLISH_OPTIONS))
+            elem_extract(&x, &options);
+        if (f.error != SE_NONE || options.overflow) {
+            iq_error(iq, f.error != SE_NONE ? f.error : SE_POLICY_VIOLATION,
+                     f.error != SE_NONE ? f.text : SLICE("the publish options are too long"));
+            buf_fini(&options);
+            return;
+        }
+    }
+    r.options = buf_slice(&options);
+    r.resource = from.resource;
+    change(iq->account, CHANGE_PUT, &r, iq);
+    buf_fini(&options);
+}
+
+static void disable(struct iq *iq)
+{
+    struct registration r = { 0 };
+    if (!names_of(iq, &r))
+        return;
+    bool all = elem_attr_raw(&iq->payload, "node").ptr == NULL;
+    change(iq->account, all ? CHANGE_DELETE_SERVICE : CHANGE_DELETE, &r, iq);
+}
+
+/* Announcements (§7). */
+
+struct announcement {
+    struct account *account; /* pinned */
+    size_t service_len, node_len;
+    char names[];
+};
+
+static void announce(struct account *a, struct registration *r, const struct stanza *st);
+
+static void failed(struct account *a, struct registration *r, const struct stanza *reply)
+{
+    metric_add(&push_errors, 1);
+    r->errors++;
+    log_info(&log_push, LOG_EV("push.error"), LOG_S("jid", a->jid), LOG_S("service", r->service),
+             LOG_I("errors", r->errors), LOG_C("answer", reply == NULL ? "none" : "error"));
+    if (r->errors < setting_int(&push_errors_max))
+        return;
+    metric_add(&push_dropped, 1);
+    log_warn(&log_push, LOG_EV("push.dropped"), LOG_S("jid", a->jid), LOG_S("service", r->service));
+    change(a, CHANGE_DELETE, r, NULL);
+}
+
+static void answered(struct worker *w, void *arg, const struct stanza *reply)
+{
+    struct announcement *n = arg;
+    struct account *a = n->account;
+    struct registration *r = *find(a, (slice){ n->names, n->service_len },
+                                   (slice){ n->names + n->service_len, n->node_len });
+    (void)w;
+    if (r != NULL) {
+        if (r->in_flight > 0)
+            r->in_flight--;
+        if (reply != NULL && reply->type == TYPE_RESULT)
+            r->errors = 0;
+        else
+            failed(a, r, reply);
+        if (r->again) {
+            r->again = false;
+            announce(a, r, NULL);
+        }
+    }
+    mem_free(&n);
+    account_unpin(a);
+}
+
+/* Cut where a character ends. */
+static slice shortened(slice text)
+{
+    if (text.len <= BODY_BYTES_MAX)
+        return text;
+    text.len = BODY_BYTES_MAX;
+    while (text.len > 0 && ((unsigned char)text.ptr[text.len] & 0xc0) == 0x80)
+        text.len--;
+    return text;
+}
+
+static void write_summary(struct buf *out, const struct account *a, const struct stanza *st)
+{
+    form_open(out, FORM_SUBMIT, NS_PUSH_SUMMARY);
+    form_put_int(out, "message-count", a->mailbox.open);
+    if (st != NULL) {
+        form_put(out, "last-message-sender", stanza_from(st));
+        if (setting_bool(&push_body) && stanza_has(st, KNOWN(BODY)))
+            form_put(out, "last-message-body",
+                     shortened(stanza_child_text(st, KNOWN_BODY, loop_scratch(a->worker->loop))));
+    }
+    form_close(out);
+}
+
+static void announce(struct account *a, struct registration *r, const struct stanza *st)
+{
+    struct buf b;
+    if (r->in_flight >= IN_FLIGHT_MAX) {
+        r->again = true;
+        return;
+    }
+    buf_init(&b, PUBLISH_BYTES_MAX);
+    buf_lit(&b, "<pubsub xmlns='" NS_PUBSUB "'><publish node='");
+    xml_escape(&b, r->node);
+    buf_lit(&b, "'><item><notification xmlns='" NS_PUSH "'>");
+    if (setting_int(&push_payload) == PAYLOAD_SUMMARY)
+        write_summary(&b, a, st);
+    buf_lit(&b, "</notification></item></publish>");
+    if (r->options.len > 0) {
+        buf_lit(&b, "<publish-options>");
+        buf_add(&b, r->options);
+        buf_lit(&b, "</publish-options>");
+    }
+    buf_lit(&b, "</pubsub>");
+
+    struct announcement *n = mem_alloc(sizeof *n + r->service.len + r->node.len);
+    *n = (struct announcement){ a, r->service.len, r->node.len };
+    memcpy(n->names, r->service.ptr, r->service.len);
+    memcpy(n->names + r->service.len, r->node.ptr, r->node.len);
+    struct ask_request ask = { TYPE_SET, a->jid, r->service, buf_slice(&b), ANSWER_MS };
+    account_pin(a);
+    r->in_flight++;
+    metric_add(&push_sent, 1);
+    if (ask_send(a->worker, &ask, answered, n) == NULL) {
+        r->in_flight--;
+        mem_free(&n);
+        account_unpin(a);
+    }
+    buf_fini(&b);
+}
+
+/* What somebody should look up from the table for: a text, or a call (XEP-0353). */
+static bool is_worth_it(const struct stanza *st)
+{
+    struct elem e;
+    return st->type != TYPE_ERROR && st->type != TYPE_HEADLINE && st->type != TYPE_GROUPCHAT &&
+           (stanza_has(st, KNOWN(BODY) | KNOWN(ENCRYPTED)) ||
+            stanza_find(st, "propose", NS_JINGLE_MESSAGE, &e));
+}
+
+static bool is_away(const struct account *a, const struct registration *r)
+{
+    const struct session *s = account_session(a, r->resource);
+    return s == NULL || s->state == SESSION_HIBERNATING;
+}
+
+static void passed(struct account *a, const struct passage *p)
+{
+    struct registration *next;
+    if (*registrations(a) == NULL || !setting_bool(&push_enabled) || !is_worth_it(p->st) ||
+        slice_eq(stanza_from_bare(p->st), a->jid))
+        return;
+    for (struct registration *r = *registrations(a); r != NULL; r = next) {
+        next = r->next;
+        if (is_away(a, r))
+            announce(a, r, p->st);
+    }
+}
+
+/* What was on its way when the connection broke may never have arrived. */
+static void hibernating(struct session *s)
+{
+    struct account *a = s->account;
+    const struct stanza *last = session_last_unacked(s);
+    if (last == NULL || !setting_bool(&push_enabled) || !is_worth_it(last))
+        return;
+    for (struct registration *r = *registrations(a); r != NULL; r = r->next)
+        if (slice_eq(r->resource, session_resource(s)))
+            announce(a, r, last);
+}
+
+/* §8: the service says that it wants no more. */
+static enum verdict from_service(struct account *a, const struct stanza *st, struct refusal *why)
+{
+    struct elem pubsub, affiliation;
+    struct arena *tmp = loop_scratch(a->worker->loop);
+    (void)why;
+    if (*registrations(a) == NULL || st->kind != STANZA_MESSAGE ||
+        !stanza_find(st, "pubsub", NS_PUBSUB, &pubsub) ||
+        !elem_child(&pubsub, "affiliation", NS_PUBSUB, &affiliation))
+        return PASS;
+    struct registration r = { .service = stanza_from(st), .node = elem_attr(&pubsub, "node", tmp) };
+    struct registration *known = *find(a, r.service, r.node);
+    if (known == NULL || !slice_is(elem_attr(&affiliation, "affiliation", tmp), "none"))
+        return PASS;
+    change(a, CHANGE_DELETE, &r, NULL);
+    return DROP;
+}
+
+/* Events of the account. */
+
+static void start(void) { slot = account_state_slot(); }
+
+static void load(struct account *a, struct store_batch *b)
+{
+    STORE_ADD(b, &push_load, STORE_ANY_ROWS, SV_I(a->id));
+}
+
+static void loaded(struct account *a, const struct store_batch *b, unsigned first)
+{
+    for (uint32_t i = 0; i < store_row_count(b, first); i++)
+        append(a, registration_create(&(struct registration){
+                      .service = store_text(b, first, i, 0),
+                      .node = store_text(b, first, i, 1),
+                      .resource = store_text(b, first, i, 2),
+                      .options = store_text(b, first, i, 3),
+                  }));
+}
+
+static void unload(struct account *a)
+{
+    while (*registrations(a) != NULL)
+        unlink_registration(registrations(a));
+}
+
+static void remove_all(struct account *a, struct store_batch *b)
+{
+    STORE_ADD(b, &push_delete_all, STORE_ANY_ROWS, SV_I(a->id));
+}
+
+/* Commands. */
+
+struct list_call {
+    struct command_call *call;
+    slice jid;
+};
+
+static void list_account(struct account *a, enum err e, void *arg)
+{
+    struct list_call *l = arg;
+    if (e != OK || a->state != ACCOUNT_READY) {
+        command_fail(l->call, e == OK ? E_NOTFOUND : e, "%.*s: %s", SLICE_ARG(l->jid),
+                     e == OK ? "there is no such account" : err_text(e));
+        return;
+    }
+    for (const struct registration *r = *registrations(a); r != NULL; r = r->next) {
+        command_row(l->call);
+        command_text(l->call, "service", slice_dup(l->call->arena, r->service));
+        command_text(l->call, "node", slice_dup(l->call->arena, r->node));
+        command_text(l->call, "resource", slice_dup(l->call->arena, r->resource));
+        command_bool(l->call, "away", is_away(a, r));
+        command_int(l->call, "errors", r->errors);
+    }
+    command_done(l->call, "%s", "");
+}
+
+static void list_home(struct worker *w, void *arg)
+{
+    struct list_call *l = arg;
+    account_with(w, l->jid, list_account, l);
+}
+
+static void run_list(struct command_call *call)
+{
+    struct worker *w = call->worker;
+    struct jid jid;
+    uint32_t node;
+    if (jid_parse(&jid, command_arg(call, "jid"), call->arena) != OK || jid.local.len == 0) {
+        command_fail(call, E_SYNTAX, "found %.*s, allowed: the address of an account",
+                     SLICE_ARG(command_arg(call, "jid")));
+        return;
+    }
+    struct list_call *l = arena_new(call->arena, struct list_call, 1);
+    *l = (struct list_call){ call, jid_bare(&jid) };
+    node_call(w->node, node_home(w->node, l->jid, &node), list_home, l);
+}
+
+static struct command command_list = {
+    .name = "push list",
+    .args =
+        (const struct command_arg[]){
+            { "jid", ARG_POSITIONAL, "the account", NULL },
+            { 0 },
+        },
+    .run = run_list,
+    .doc = "Lists the push services that an account's clients have enabled.",
+};
+
+static const struct iq_rule rules[] = {
+    { TYPE_SET, NS_PUSH, "enable", IQ_TO_SELF, enable },
+    { TYPE_SET, NS_PUSH, "disable", IQ_TO_SELF, disable },
+    { 0 },
+};
+
+const struct feature push_feature = {
+    .name = "push",
+    .disco_account = (const char *const[]){ NS_PUSH, NULL },
+    .iq = rules,
+    .xeps =
+        (const struct xep[]){ { "0357", "0.4.1", "Push Notifications", "0.1.0", "test_push", NULL },
+                              { 0 } },
+    .schema = &push_schema,
+    .settings = (struct setting *const[]){ &push_enabled, &push_payload, &push_body, &push_services,
+                                           &push_max, &push_errors_max, NULL },
+    .commands = (struct command *const[]){ &command_list, NULL },
+    .metrics = (struct metric *const[]){ &push_sent, &push_errors, &push_dropped, NULL },
+    .logs = (struct log_area *const[]){ &log_push, NULL },
+    .start = start,
+    .load = load,
+    .loaded = loaded,
+    .unload = unload,
+    .remove = remove_all,
+    .session_hibernates = hibernating,
+    .block = from_service,
+    .push = passed,
+};
