@@ -11,6 +11,7 @@ void features_set(const struct feature *const *list)
     ensure(n <= FEATURES_MAX);
     all = list;
     stages_set(list);
+    fans_set(list);
     for (unsigned i = 0; i < n; i++)
         if (list[i]->start != NULL)
             list[i]->start();

@@ -1,6 +1,7 @@
 /* feature: what one part of the server adds, as a struct of tables (design §2 idea 6).
  * app/features.c is the only list. Rows are checked and frozen at start. */
 #pragma once
+#include "im/fan.h"
 #include "im/iq.h"
 #include "im/stage.h"
 #include "store/store.h"
@@ -66,6 +67,13 @@ struct feature {
     /* The node stops in order and the account has sessions, which are not told to end: adds what
      * it writes to the last batch of the account. */
     void (*stopping)(struct account *a, struct store_batch *b);
+
+    void (*worker_ended)(struct worker *w); /* memory only: releases what its slot holds */
+
+    /* A disco#info or disco#items request (XEP-0030) to an account or a service, before it is
+     * answered in general: true if this feature has answered or holds it. Node may be empty. */
+    bool (*disco_get)(struct iq *iq, slice node);
+    fan_fn *fan; /* a tagged fan: im/fan.h */
 
     /* The way of a stanza: im/stage.h. Any may be NULL. */
     stage_check_fn *check;

@@ -5,8 +5,8 @@
 #include "base/mem.h"
 #include "bus/bus.h"
 #include "im/account.h"
+#include "im/fan.h"
 #include "im/node.h"
-#include "im/presence.h"
 #include "im/server.h"
 #include "im/subscription.h"
 #include "im/worker.h"
@@ -180,14 +180,14 @@ static void deliver_ticket(struct frame *f, struct worker *w)
 static void deliver_fan(struct frame *f, struct worker *w)
 {
     struct stanza *st = f->obj;
-    presence_fan_arrived(w, st, f->str[1]);
+    fan_arrived(w, st, f->str[0], f->str[1]);
     stanza_unref(&st);
 }
 
-void frame_send_presence_fan(struct worker *w, unsigned worker, struct stanza *st,
-                             slice packed_jids)
+void frame_send_fan(struct worker *w, unsigned worker, struct stanza *st, slice tag,
+                    slice packed_jids)
 {
-    struct frame *f = frame_create(FRAME_FAN, (slice){ 0 }, packed_jids);
+    struct frame *f = frame_create(FRAME_FAN, tag, packed_jids);
     f->obj = stanza_ref(st);
     frame_send(w, 0, worker, f);
 }

@@ -11,7 +11,7 @@ enum frame_kind {
     FRAME_BIND,   /* str: bare, peer LF resource; num: stream id, account id, time of login, h<<32 |
                      node;   flags: resume, secure */
     FRAME_DOWN,   /* obj: stanza or NULL; num: stream id; str: struct down_wire of frames.c, text */
-    FRAME_FAN,    /* presence or probe to many: obj: stanza; str[1]: packed bare JIDs */
+    FRAME_FAN,    /* to many (im/fan.h): obj: stanza; str: tag, packed bare JIDs */
     FRAME_ARRIVE, /* obj: connection; this process only */
     FRAME_SETTLED, /* str: sender, recipient; num: axis, verb of a subscription stanza that is
                       committed */
@@ -32,8 +32,8 @@ void frame_send_up(struct worker *w, uint64_t stream, uint32_t node, uint64_t se
 void frame_send_bind(struct worker *w, uint32_t node, unsigned worker,
                      const struct bind_request *req);
 void frame_send_arrive(struct worker *w, unsigned worker, void *conn);
-void frame_send_presence_fan(struct worker *w, unsigned worker, struct stanza *st,
-                             slice packed_jids);
+void frame_send_fan(struct worker *w, unsigned worker, struct stanza *st, slice tag,
+                    slice packed_jids);
 /* To the home of `sender`, see subscription_settled(). */
 void frame_send_settled(struct worker *w, slice sender, slice rcpt, int64_t axis, int64_t verb);
 

@@ -7,6 +7,7 @@
 #include "im/account.h"
 #include "im/archive.h"
 #include "im/ask.h"
+#include "im/feature.h"
 #include "im/frames.h"
 #include "im/gate.h"
 #include "im/presence.h"
@@ -23,6 +24,13 @@
 static _Thread_local struct worker *here;
 
 struct worker *worker_here(void) { return here; }
+
+unsigned worker_state_slot(void)
+{
+    static unsigned used;
+    ensure(used < WORKER_STATE_SLOTS);
+    return used++;
+}
 struct worker *node_worker(struct node *n, unsigned index) { return &n->workers[index]; }
 
 /* The same on every node of a cluster, so that all agree on the slot of a JID; it protects nothing.
@@ -292,6 +300,9 @@ void node_destroy(struct node **pn)
     for (unsigned i = 0; i < n->worker_count; i++) {
         struct worker *w = &n->workers[i];
         accounts_stop(w);
+        for (const struct feature *const *f = features_all(); *f != NULL; f++)
+            if ((*f)->worker_ended != NULL)
+                (*f)->worker_ended(w);
         if (w->gate != NULL)
             n->gate->end(w);
         loop_destroy(&w->loop);

@@ -4,8 +4,8 @@
 #include "base/mem.h"
 #include "base/metric.h"
 #include "im/account.h"
+#include "im/fan.h"
 #include "im/feature.h"
-#include "im/frames.h"
 #include "im/node.h"
 #include "im/roster.h"
 #include "im/stage.h"
@@ -82,9 +82,9 @@ static void answer_probe(struct account *a, const struct stanza *st)
     presence_each(a, PRESENCE_AVAILABLE, answer_with, &an);
 }
 
-/* Fan-out: a broadcast or a probe to many bare JIDs. One without sessions is not loaded for it. */
+/* From a fan (im/fan.h): a broadcast or a probe. One without sessions is not loaded for it. */
 
-static void arrive(struct worker *w, slice bare, struct stanza *st)
+void presence_arrive(struct worker *w, slice bare, struct stanza *st)
 {
     struct account *a = account_find(w, bare);
     if (a == NULL || stage_block(a, st, &(struct refusal){ 0 }) != PASS)
@@ -93,93 +93,6 @@ static void arrive(struct worker *w, slice bare, struct stanza *st)
         answer_probe(a, st);
     else
         give_all(a, st);
-}
-
-/* A frame is sent when this much is gathered; the buffer holds one address more. */
-enum { FAN_FRAME_BYTES = 32 * 1024, FAN_BYTES_MAX = 64 * 1024 };
-
-struct fan {
-    struct worker *worker;
-    struct stanza *st;
-    struct buf packed[NODE_WORKERS_MAX]; /* by worker; made on demand */
-    bool used[NODE_WORKERS_MAX];
-};
-
-static void fan_flush(struct fan *f, unsigned worker)
-{
-    struct buf *b = &f->packed[worker];
-    frame_send_presence_fan(f->worker, worker, f->st, buf_slice(b));
-    buf_clear(b);
-}
-
-static void fan_pack(struct fan *f, unsigned worker, slice bare)
-{
-    struct buf *b = &f->packed[worker];
-    uint16_t len = (uint16_t)bare.len;
-    if (!f->used[worker])
-        buf_init(b, FAN_BYTES_MAX);
-    f->used[worker] = true;
-    buf_append(b, &len, sizeof len);
-    buf_add(b, bare);
-    if (b->len >= FAN_FRAME_BYTES)
-        fan_flush(f, worker);
-}
-
-static bool is_local(const struct node *n, slice bare)
-{
-    slice local, domain;
-    return slice_cut(bare, '@', &local, &domain) && node_serves(n, domain);
-}
-
-static void fan_add(struct fan *f, slice bare)
-{
-    struct worker *w = f->worker;
-    uint32_t node;
-    unsigned worker = node_home(w->node, bare, &node);
-    if (node != w->node->id || !is_local(w->node, bare))
-        route_send(w, stanza_readdress(f->st, (slice){ 0 }, bare));
-    else if (worker == w->index)
-        arrive(w, bare, f->st);
-    else
-        fan_pack(f, worker, bare);
-}
-
-static void fan_begin(struct fan *f, struct worker *w, struct stanza *st)
-{
-    f->worker = w;
-    f->st = st;
-    memset(f->used, 0, w->node->worker_count * sizeof f->used[0]);
-}
-
-static void fan_end(struct fan *f)
-{
-    for (unsigned i = 0; i < f->worker->node->worker_count; i++) {
-        if (!f->used[i])
-            continue;
-        if (f->packed[i].len > 0)
-            fan_flush(f, i);
-        buf_fini(&f->packed[i]);
-    }
-}
-
-void presence_fan_arrived(struct worker *w, struct stanza *st, slice packed)
-{
-    uint16_t len;
-    while (packed.len >= sizeof len) {
-        memcpy(&len, packed.ptr, sizeof len);
-        packed = slice_from(packed, sizeof len);
-        slice bare = { packed.ptr, len < packed.len ? len : packed.len };
-        packed = slice_from(packed, len);
-        arrive(w, bare, st);
-    }
-}
-
-static void fan_one(struct worker *w, struct stanza *st, slice bare)
-{
-    struct fan f;
-    fan_begin(&f, w, st);
-    fan_add(&f, bare);
-    fan_end(&f);
 }
 
 static void broadcast(const struct session *s, struct stanza *st)
@@ -191,7 +104,7 @@ static void broadcast(const struct session *s, struct stanza *st)
     give_all(a, st); /* §4.2.2: own resources too */
     if (r == NULL || r->seen == 0)
         return;
-    fan_begin(&f, a->worker, st);
+    fan_begin(&f, a->worker, st, (slice){ 0 });
     for (uint32_t i = 0; i < r->seen; i++)
         if (stage_view(s, roster_item_jid(r->items[i])))
             fan_add(&f, roster_item_jid(r->items[i]));
@@ -232,7 +145,7 @@ static void probe_contacts(struct session *s)
     /* §4.3.1: from the full JID, so that the resources that know already are not told again */
     struct stanza *st = stanza_make(STANZA_PRESENCE, TYPE_PROBE, session_jid(s), (slice){ 0 },
                                     (slice){ 0 }, (slice){ 0 });
-    fan_begin(&f, a->worker, st);
+    fan_begin(&f, a->worker, st, (slice){ 0 });
     for (uint32_t i = 0; i < r->count; i++)
         if (sub_sees(r->items[i]->state))
             fan_add(&f, roster_item_jid(r->items[i]));
@@ -454,7 +367,7 @@ static void show_session(struct session *s, void *arg)
     else
         st = stanza_make(STANZA_PRESENCE, show->type, session_jid(s), (slice){ 0 }, (slice){ 0 },
                          (slice){ 0 });
-    fan_one(w, st, show->contact);
+    fan_one(w, st, (slice){ 0 }, show->contact);
     stanza_unref(&st);
 }
 

@@ -33,10 +33,8 @@ void presence_session_forget(struct session *s);
 void presence_directed_save(const struct session *s, struct buf *out);
 void presence_directed_load(struct session *s, slice lines);
 
-/* A fan-out from another worker: `packed` is contacts of accounts whose home is here, each as a
- * length of two bytes (native order) and the bare JID. A probe or a broadcast. Does not take over.
- */
-void presence_fan_arrived(struct worker *w, struct stanza *st, slice packed);
+/* A broadcast or a probe at the home of one it goes to (im/fan.h). Does not take over. */
+void presence_arrive(struct worker *w, slice bare, struct stanza *st);
 
 /* Calls fn for the sessions of an account that are available, or know the roster; oldest first. */
 enum presence_who { PRESENCE_AVAILABLE, PRESENCE_INTERESTED };

@@ -15,6 +15,8 @@ struct store;
 struct work_pool;
 struct xml_work;
 
+enum { WORKER_STATE_SLOTS = 4 };
+
 struct worker {
     struct node *node;
     unsigned index;
@@ -38,6 +40,7 @@ struct worker {
     struct loop_defer ack_defer;
     struct list endings; /* sessions that end when the delivery under way is over */
     struct loop_defer end_defer;
+    void *state_of[WORKER_STATE_SLOTS]; /* of features: worker_state_slot() */
     bool pressure; /* an outbox of the mesh is not empty: connections do not read */
     bool stopping;
     bool over_budget; /* see im/budget.h */
@@ -45,3 +48,4 @@ struct worker {
 };
 
 struct worker *worker_here(void); /* of this thread; NULL elsewhere */
+unsigned worker_state_slot(void); /* at start: a slot for one feature, freed by worker_ended */

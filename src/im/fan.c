@@ -1,0 +1,110 @@
+#include "im/fan.h"
+#include "im/feature.h"
+#include "im/frames.h"
+#include "im/presence.h"
+#include "im/router.h"
+#include "im/worker.h"
+
+/* The buffer holds one address more. */
+enum { FAN_FRAME_BYTES = 32 * 1024, FAN_BYTES_MAX = 64 * 1024 };
+
+static fan_fn *fans[FEATURES_MAX + 1];
+
+void fans_set(const struct feature *const *list)
+{
+    unsigned n = 0;
+    for (; *list != NULL; list++)
+        if ((*list)->fan != NULL)
+            fans[n++] = (*list)->fan;
+    fans[n] = NULL;
+}
+
+static void arrive(struct worker *w, slice bare, struct stanza *st, slice tag)
+{
+    if (tag.len == 0) {
+        presence_arrive(w, bare, st);
+        return;
+    }
+    for (fan_fn **fn = fans; *fn != NULL; fn++)
+        (*fn)(w, bare, st, tag);
+}
+
+static void flush(struct fan *f, unsigned worker)
+{
+    struct buf *b = &f->packed[worker];
+    frame_send_fan(f->worker, worker, f->st, f->tag, buf_slice(b));
+    buf_clear(b);
+}
+
+static void pack(struct fan *f, unsigned worker, slice bare)
+{
+    struct buf *b = &f->packed[worker];
+    uint16_t len = (uint16_t)bare.len;
+    if (!f->used[worker])
+        buf_init(b, FAN_BYTES_MAX);
+    f->used[worker] = true;
+    buf_append(b, &len, sizeof len);
+    buf_add(b, bare);
+    if (b->len >= FAN_FRAME_BYTES)
+        flush(f, worker);
+}
+
+static bool is_local(const struct node *n, slice bare)
+{
+    slice local, domain;
+    return slice_cut(bare, '@', &local, &domain) && node_serves(n, domain);
+}
+
+void fan_add(struct fan *f, slice bare)
+{
+    struct worker *w = f->worker;
+    uint32_t node;
+    unsigned worker = node_home(w->node, bare, &node);
+    if (node != w->node->id || !is_local(w->node, bare)) {
+        if (f->tag.len == 0)
+            route_send(w, stanza_readdress(f->st, (slice){ 0 }, bare));
+    } else if (worker == w->index) {
+        arrive(w, bare, f->st, f->tag);
+    } else {
+        pack(f, worker, bare);
+    }
+}
+
+void fan_begin(struct fan *f, struct worker *w, struct stanza *st, slice tag)
+{
+    f->worker = w;
+    f->st = st;
+    f->tag = tag;
+    memset(f->used, 0, w->node->worker_count * sizeof f->used[0]);
+}
+
+void fan_end(struct fan *f)
+{
+    for (unsigned i = 0; i < f->worker->node->worker_count; i++) {
+        if (!f->used[i])
+            continue;
+        if (f->packed[i].len > 0)
+            flush(f, i);
+        buf_fini(&f->packed[i]);
+    }
+}
+
+void fan_one(struct worker *w, struct stanza *st, slice tag, slice bare)
+{
+    struct fan f;
+    fan_begin(&f, w, st, tag);
+    fan_add(&f, bare);
+    fan_end(&f);
+}
+
+void fan_arrived(struct worker *w, struct stanza *st, slice tag, slice packed)
+{
+    uint16_t len;
+    while (packed.len >= sizeof len) {
+        memcpy(&len, packed.ptr, sizeof len);
+        packed = slice_from(packed, sizeof len);
+        slice bare = { packed.ptr, len < packed.len ? len : packed.len };
+        packed = slice_from(packed, len);
+        arrive(w, bare, st, tag);
+    }
+}
