@@ -1,0 +1,278 @@
+"""Push notifications (XEP-0357): a push service is a component on a domain of its own."""
+import asyncio
+
+import pytest
+
+from muster import xml
+from muster.client import until
+from muster.component import Component
+
+DOMAIN = "push.example.test"
+SECRET = "a long secret"
+PUSH = "urn:xmpp:push:0"
+PUBSUB = "http://jabber.org/protocol/pubsub"
+DATA = "jabber:x:data"
+OPTIONS = ("<x xmlns='jabber:x:data' type='submit'><field var='FORM_TYPE'><value>"
+           f"{PUBSUB}#publish-options</value></field><field var='secret'><value>s3</value></field>"
+           "</x>")
+
+
+@pytest.fixture
+def host(make_server):
+    server = make_server("alice", "bob", component=True)
+    server.ctl("component", "add", DOMAIN, "--secret", SECRET)
+    return server
+
+
+@pytest.fixture
+def push(host):
+    return Component(host, DOMAIN, SECRET)
+
+
+def enable(client, node="n1", inner="", jid=DOMAIN):
+    client.result("set", f"<enable xmlns='{PUSH}' jid='{jid}' node='{node}'>{inner}</enable>")
+
+
+def say(client, to, body):
+    client.send(f"<message to='{to}' type='chat'><body>{body}</body></message>")
+
+
+def announcement(push, answer="result", node="n1"):
+    """The next one; answered."""
+    iq = push.expect(f"<iq type='set'><pubsub xmlns='{PUBSUB}'><publish node='{node}'><item>"
+                     f"<notification xmlns='{PUSH}'/></item></publish></pubsub></iq>")
+    error = ("<error type='cancel'><item-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/>"
+             "</error>")
+    push.send(f"<iq type='{answer}' id='{iq.get('id')}' from='{iq.get('to')}' "
+              f"to='{iq.get('from')}'>{error if answer == 'error' else ''}</iq>")
+    return iq
+
+
+def fields(iq, form_type="urn:xmpp:push:summary"):
+    for form in iq.iter(f"{{{DATA}}}x"):
+        found = {f.get("var"): f.findtext(f"{{{DATA}}}value") for f in form}
+        if found.get("FORM_TYPE") == form_type:
+            return found
+    return None
+
+
+def registrations(server, name="alice"):
+    return {(r["service"], r["node"]) for r in server.rows("push", "list", f"{name}@localhost")}
+
+
+def test_an_account_says_so(host):
+    alice = host.client("alice", "phone")
+    info = alice.result("get", f"<query xmlns='{xml.DISCO_INFO}'/>", to=alice.bare)
+    assert PUSH in {f.get("var") for f in info}
+
+
+def test_a_message_for_a_client_that_is_away(host, push):
+    alice, bob = host.client("alice", "phone"), host.client("bob", "b")
+    enable(alice, inner=OPTIONS)
+    say(bob, alice.bare, "to the foreground")
+    alice.expect("<message type='chat'/>")
+    alice.close()
+    say(bob, alice.bare, "first")
+    iq = announcement(push)
+    assert iq.get("from") == alice.bare
+    summary = fields(iq)
+    assert summary["message-count"] == "1"
+    assert summary["last-message-sender"] == str(bob)
+    assert "last-message-body" not in summary
+    assert fields(iq, f"{PUBSUB}#publish-options")["secret"] == "s3"
+    say(bob, alice.bare, "second")
+    assert fields(announcement(push))["message-count"] == "2"
+    back = host.client("alice", "phone")
+    for body in ("first", "second"):
+        back.expect(f"<message type='chat'><body>{body}</body></message>")
+
+
+def test_a_client_whose_connection_broke(host, push):
+    alice, bob = host.client("alice", "phone"), host.client("bob", "b")
+    alice.enable_sm()
+    enable(alice)
+    alice.cut()
+    until("hibernation", lambda: host.rows("session", "list", "--user", "alice@localhost")
+          [0]["state"] == "hibernating")
+    say(bob, alice.bare, "wake up")
+    announcement(push)
+    again = host.connect("alice")
+    assert again.take_over(alice).tag.endswith("resumed")
+    again.expect("<message type='chat'><body>wake up</body></message>")
+
+
+def test_what_was_on_its_way_when_the_connection_broke(host, push):
+    alice, bob = host.client("alice", "phone"), host.client("bob", "b")
+    alice.auto_ack = False
+    alice.enable_sm()
+    enable(alice)
+    say(bob, alice.bare, "seen or not")
+    alice.expect("<message type='chat'/>")
+    alice.cut()
+    announcement(push)
+
+
+def test_another_device_that_is_there_does_not_matter(host, push):
+    phone, desk = host.client("alice", "phone"), host.client("alice", "desk")
+    bob = host.client("bob", "b")
+    enable(phone)
+    phone.close()
+    say(bob, desk.bare, "hello")
+    desk.expect("<message type='chat'/>")
+    announcement(push)
+
+
+@pytest.mark.parametrize("message", [
+    "<message to='{to}' type='chat'><composing xmlns='http://jabber.org/protocol/chatstates'/>"
+    "</message>",
+    "<message to='{to}' type='chat'><received xmlns='urn:xmpp:receipts' id='x'/></message>",
+    "<message to='{to}' type='headline'><body>news</body></message>",
+])
+def test_what_is_not_worth_it(host, push, message):
+    alice, bob = host.client("alice", "phone"), host.client("bob", "b")
+    enable(alice)
+    alice.close()
+    bob.send(message.format(to=alice.bare))
+    say(bob, alice.bare, "the only one")
+    announcement(push)
+    bob.ping()
+    say(bob, alice.bare, "and the next")
+    announcement(push)
+    assert not [e for e in push.inbox if e.get("type") == "set"]
+
+
+def test_disable_one_node_and_all(host, push):
+    alice = host.client("alice", "phone")
+    for node in ("n1", "n2", "n3"):
+        enable(alice, node)
+    assert registrations(host) == {(DOMAIN, n) for n in ("n1", "n2", "n3")}
+    alice.result("set", f"<disable xmlns='{PUSH}' jid='{DOMAIN}' node='n2'/>")
+    assert registrations(host) == {(DOMAIN, "n1"), (DOMAIN, "n3")}
+    alice.result("set", f"<disable xmlns='{PUSH}' jid='{DOMAIN}'/>")
+    assert registrations(host) == set()
+    alice.result("set", f"<disable xmlns='{PUSH}' jid='{DOMAIN}'/>")
+
+
+def test_it_survives_kill_9(host, push):
+    alice = host.client("alice", "phone")
+    enable(alice, "kept", OPTIONS)
+    host.kill()
+    host.start()
+    push = Component(host, DOMAIN, SECRET)
+    say(host.client("bob", "b"), alice.bare, "hello")
+    iq = announcement(push, node="kept")
+    assert fields(iq, f"{PUBSUB}#publish-options")["secret"] == "s3"
+
+
+def test_a_service_that_fails_is_dropped(make_server):
+    host = make_server("alice", "bob", component=True, settings={"push.errors-max": 3})
+    host.ctl("component", "add", DOMAIN, "--secret", SECRET)
+    push = Component(host, DOMAIN, SECRET)
+    alice, bob = host.client("alice", "phone"), host.client("bob", "b")
+    enable(alice)
+    alice.close()
+    for answer in ("error", "error", "result", "error", "error"):
+        say(bob, alice.bare, answer)
+        announcement(push, answer)
+    assert registrations(host) == {(DOMAIN, "n1")}
+    say(bob, alice.bare, "the third in a row")
+    announcement(push, "error")
+    until("the end of the registration", lambda: registrations(host) == set())
+
+
+def test_a_service_that_wants_no_more(host, push):
+    alice = host.client("alice", "phone")
+    enable(alice)
+    enable(alice, "n2")
+    push.send(f"<message from='{DOMAIN}' to='{alice.bare}'><pubsub xmlns='{PUBSUB}' node='n1'>"
+              f"<affiliation jid='{alice.bare}' affiliation='none'/></pubsub></message>")
+    until("one registration", lambda: registrations(host) == {(DOMAIN, "n2")})
+
+
+def test_a_service_that_is_not_there_counts_as_an_error(make_server):
+    host = make_server("alice", "bob", settings={"push.errors-max": 1})
+    alice, bob = host.client("alice", "phone"), host.client("bob", "b")
+    enable(alice, jid="nowhere.example.test")
+    alice.close()
+    say(bob, alice.bare, "hello")
+    until("the end of the registration", lambda: registrations(host) == set())
+
+
+def test_the_oldest_gives_way(make_server):
+    host = make_server("alice", settings={"push.registrations-max": 2})
+    alice = host.client("alice", "phone")
+    for node in ("n1", "n2", "n3"):
+        enable(alice, node)
+    assert registrations(host) == {(DOMAIN, "n2"), (DOMAIN, "n3")}
+
+
+def test_settings(make_server):
+    host = make_server("alice", "bob", component=True,
+                       settings={"push.include-body": True, "push.services": f"x.test {DOMAIN}"})
+    host.ctl("component", "add", DOMAIN, "--secret", SECRET)
+    push = Component(host, DOMAIN, SECRET)
+    alice, bob = host.client("alice", "phone"), host.client("bob", "b")
+    assert alice.error("set", f"<enable xmlns='{PUSH}' jid='other.test' node='n'/>") == \
+        ("not-allowed", "cancel")
+    enable(alice)
+    alice.close()
+    say(bob, alice.bare, "\u00e4" * 600)
+    assert fields(announcement(push))["last-message-body"] == "\u00e4" * 256
+    host.ctl("set", "push.payload", "none")
+    say(bob, alice.bare, "two")
+    assert fields(announcement(push)) is None
+    host.ctl("set", "push.enabled", "off")
+    again = host.client("alice", "desk")
+    assert again.error("set", f"<enable xmlns='{PUSH}' jid='{DOMAIN}' node='n'/>")[0] == \
+        "service-unavailable"
+
+
+@pytest.mark.parametrize("inner", [
+    "<enable xmlns='urn:xmpp:push:0'/>",
+    "<enable xmlns='urn:xmpp:push:0' jid='@'/>",
+    "<enable xmlns='urn:xmpp:push:0' jid='p.test' node='" + "n" * 1025 + "'/>",
+    "<enable xmlns='urn:xmpp:push:0' jid='p.test'><x xmlns='jabber:x:data' type='submit'>"
+    "<field var='FORM_TYPE'><value>urn:else</value></field></x></enable>",
+    "<enable xmlns='urn:xmpp:push:0' jid='p.test'><x xmlns='jabber:x:data' type='nothing'/>"
+    "</enable>",
+    "<disable xmlns='urn:xmpp:push:0'/>",
+])
+def test_malformed_requests_change_nothing(host, inner):
+    alice = host.client("alice", "phone")
+    assert alice.error("set", inner)[0] == "bad-request"
+    assert registrations(host) == set()
+
+
+def test_nobody_enables_it_for_others(host):
+    bob = host.client("bob", "b")
+    assert bob.error("set", f"<enable xmlns='{PUSH}' jid='{DOMAIN}' node='n'/>",
+                     to="alice@localhost")[0] == "service-unavailable"
+
+
+def test_slixmpp(host):
+    """An app server written with slixmpp gets what a phone should show."""
+    slixmpp = pytest.importorskip("slixmpp")
+    alice, bob = host.client("alice", "phone"), host.client("bob", "b")
+
+    async def run():
+        app = slixmpp.ComponentXMPP(DOMAIN, SECRET, "127.0.0.1", host.component_port)
+        loop = asyncio.get_running_loop()
+        joined, shown = loop.create_future(), loop.create_future()
+
+        def publish(iq):
+            iq.reply().send()
+            shown.set_result(iq.xml.find(f".//{{{PUSH}}}notification"))
+
+        app.register_handler(slixmpp.xmlstream.handler.Callback(
+            "push", slixmpp.xmlstream.matcher.MatchXPath(
+                f"{{{app.default_ns}}}iq/{{{PUBSUB}}}pubsub"), publish))
+        app.add_event_handler("session_start", lambda _: joined.set_result(True))
+        app.connect()
+        await asyncio.wait_for(joined, 10)
+        await asyncio.to_thread(enable, alice)
+        alice.close()
+        say(bob, alice.bare, "hello")
+        assert await asyncio.wait_for(shown, 10) is not None
+        await app.disconnect()
+
+    asyncio.run(run())
