@@ -51,6 +51,7 @@ static const struct feature *const features[] = {
     &presence_feature,
     &users_feature,
     &disco_feature,
+    &invisible_feature,
     &last_feature,
     &ping_feature,
     &private_feature,

@@ -17,6 +17,7 @@
 #include "im/node.h"
 #include "im/remote.h"
 #include "im/session.h"
+#include "im/stage.h"
 #include "im/worker.h"
 #include "xmpp/ns.h"
 
@@ -152,11 +153,12 @@ static void info_get(struct iq *iq)
     }
 }
 
-static void add_resources(struct buf *out, const struct account *a)
+/* Those that the asking contact may see. */
+static void add_resources(struct buf *out, const struct account *a, slice contact)
 {
     LIST_EACH (it, &a->sessions) {
         const struct session *s = CONTAINER_OF(it, struct session, node);
-        if (!s->available)
+        if (!s->available || !stage_view(s, contact))
             continue;
         buf_lit(out, "<item jid='");
         xml_escape(out, session_jid(s));
@@ -200,7 +202,7 @@ static void items_get(struct iq *iq)
     buf_init(&out, ANSWER_BYTES_MAX);
     buf_lit(&out, "<query xmlns='" NS_DISCO_ITEMS "'>");
     if (shown) /* §8: strangers get an empty list, whether the account exists or not */
-        add_resources(&out, iq->account);
+        add_resources(&out, iq->account, stanza_from_bare(iq->st));
     else if (iq->target == IQ_TO_SERVER) {
         host_each(add_host, &(struct host_items){ &out, stanza_to_bare(iq->st) });
         remote_each(iq->worker, add_component, &out);

@@ -4,12 +4,15 @@
 
 struct feature;
 
-extern const struct feature disco_feature;    /* XEP-0030, XEP-0115, XEP-0157 */
-extern const struct feature last_feature;     /* XEP-0012 */
-extern const struct feature ping_feature;     /* XEP-0199 */
-extern const struct feature private_feature;  /* XEP-0049 */
-extern const struct feature push_feature;     /* XEP-0357 */
+/* clang-format off */
+extern const struct feature disco_feature; /* XEP-0030, XEP-0115, XEP-0157 */
+extern const struct feature invisible_feature; /* XEP-0186 */
+extern const struct feature last_feature; /* XEP-0012 */
+extern const struct feature ping_feature; /* XEP-0199 */
+extern const struct feature private_feature; /* XEP-0049 */
+extern const struct feature push_feature; /* XEP-0357 */
 extern const struct feature register_feature; /* XEP-0077 */
-extern const struct feature time_feature;     /* XEP-0202 */
-extern const struct feature vcard_feature;    /* XEP-0054 */
-extern const struct feature version_feature;  /* XEP-0092 */
+extern const struct feature time_feature; /* XEP-0202 */
+extern const struct feature vcard_feature; /* XEP-0054 */
+extern const struct feature version_feature; /* XEP-0092 */
+/* clang-format on */

@@ -14,6 +14,7 @@
 #include "im/account.h"
 #include "im/feature.h"
 #include "im/node.h"
+#include "im/presence.h"
 #include "im/session.h"
 #include "im/worker.h"
 #include "xmpp/ns.h"
@@ -87,7 +88,8 @@ static void last_get(struct iq *iq)
         answer(iq, seconds_since(iq->worker->node->start_wall_us), (slice){ 0 });
     } else if (!access_presence(iq)) {
         iq_error(iq, SE_FORBIDDEN, (slice){ 0 }); /* §3, also where there is no such account */
-    } else if (account_available(iq->account) > 0) {
+    } else if (iq->target == IQ_TO_SELF ? account_available(iq->account) > 0
+                                        : presence_shows(iq->account, stanza_from_bare(iq->st))) {
         answer(iq, 0, (slice){ 0 });
     } else {
         struct store_batch *b = store_read(iq->worker->store, account_lane(iq->account));
@@ -119,15 +121,33 @@ static void write_now(struct account *a, slice status)
     store_submit(b, a->worker->loop, 0, NULL, NULL);
 }
 
+/* Sessions that others may know of: XEP-0186 §3.1.1: what is asked while all are invisible is
+ * answered as if they had gone when they became so. */
+static unsigned shown(const struct account *a)
+{
+    unsigned n = 0;
+    LIST_EACH (it, &a->sessions) {
+        const struct session *s = CONTAINER_OF(it, struct session, node);
+        n += s->available && !s->hidden;
+    }
+    return n;
+}
+
 static void last_available(struct session *s)
 {
-    if (account_available(s->account) == 1)
+    if (shown(s->account) == 1 && !s->hidden)
+        write_now(s->account, SLICE(""));
+}
+
+static void last_hidden(struct session *s)
+{
+    if (shown(s->account) == 0 && s->available)
         write_now(s->account, SLICE(""));
 }
 
 static void last_unavailable(struct session *s, const struct stanza *st)
 {
-    if (account_available(s->account) > 0)
+    if (shown(s->account) > 0 || s->hidden)
         return;
     struct arena *tmp = arena_create(0);
     write_now(s->account, clip(stanza_child_text(st, KNOWN_STATUS, tmp)));
@@ -136,7 +156,7 @@ static void last_unavailable(struct session *s, const struct stanza *st)
 
 static void last_stopping(struct account *a, struct store_batch *b)
 {
-    if (account_available(a) > 0)
+    if (shown(a) > 0)
         add_now(b, a, SLICE(""));
 }
 
@@ -162,4 +182,5 @@ const struct feature last_feature = {
     .session_available = last_available,
     .session_unavailable = last_unavailable,
     .stopping = last_stopping,
+    .session_hidden = last_hidden,
 };

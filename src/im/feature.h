@@ -62,6 +62,10 @@ struct feature {
     /* It is no longer available; st: its unavailable presence, ours where the client sent none. */
     void (*session_unavailable)(struct session *s, const struct stanza *st);
     void (*session_hibernates)(struct session *s); /* its stream was lost; it may be resumed */
+    /* Its presence was broadcast, available or unavailable; st has no `to`. */
+    void (*session_presence)(struct session *s, struct stanza *st);
+    /* It stays connected, but shows itself to nobody from now on: session.hidden (XEP-0186). */
+    void (*session_hidden)(struct session *s);
     void (*session_ended)(struct session *s);
     void (*session_freed)(struct session *s); /* memory only: releases what its slot holds */
     /* The node stops in order and the account has sessions, which are not told to end: adds what
@@ -80,6 +84,7 @@ struct feature {
     stage_block_fn *block;
     stage_takes_fn *takes;
     stage_view_fn *view;
+    stage_permit_fn *permit;
     stage_passage_fn *carbon;
     stage_passage_fn *push;
 };

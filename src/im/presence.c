@@ -95,13 +95,11 @@ void presence_arrive(struct worker *w, slice bare, struct stanza *st)
         give_all(a, st);
 }
 
-static void broadcast(const struct session *s, struct stanza *st)
+static void to_contacts(const struct session *s, struct stanza *st)
 {
     struct account *a = s->account;
     struct fan f;
     const struct roster *r = a->roster;
-    metric_add(&metric_broadcasts, 1);
-    give_all(a, st); /* §4.2.2: own resources too */
     if (r == NULL || r->seen == 0)
         return;
     fan_begin(&f, a->worker, st, (slice){ 0 });
@@ -109,6 +107,21 @@ static void broadcast(const struct session *s, struct stanza *st)
         if (stage_view(s, roster_item_jid(r->items[i])))
             fan_add(&f, roster_item_jid(r->items[i]));
     fan_end(&f);
+}
+
+static void presence_event(struct session *s, struct stanza *st)
+{
+    for (const struct feature *const *f = features_all(); *f != NULL; f++)
+        if ((*f)->session_presence != NULL)
+            (*f)->session_presence(s, st);
+}
+
+static void broadcast(struct session *s, struct stanza *st)
+{
+    metric_add(&metric_broadcasts, 1);
+    give_all(s->account, st); /* §4.2.2: own resources too */
+    to_contacts(s, st);
+    presence_event(s, st);
 }
 
 /* Available (§4.2, §4.4). */
@@ -287,17 +300,58 @@ void presence_directed_load(struct session *s, slice lines)
     }
 }
 
+static bool sees(const struct session *s, slice contact)
+{
+    const struct account *a = s->account;
+    return slice_eq(contact, a->jid) || (roster_is_seen(a, contact) && stage_view(s, contact));
+}
+
 /* Unavailable to those who got directed presence, but for contacts that a broadcast has reached. */
-static void directed_end(struct account *a, struct directed *d, const struct stanza *st,
+static void directed_end(const struct session *s, struct directed *d, const struct stanza *st,
                          bool broadcasted)
 {
     for (uint32_t i = 0; d != NULL && i < d->count; i++) {
         struct jid to = jid_split((slice){ d->to[i]->jid, d->to[i]->len });
-        slice bare = jid_bare(&to);
-        if (!broadcasted || (!roster_is_seen(a, bare) && !slice_eq(bare, a->jid)))
-            route_send(a->worker, stanza_readdress(st, (slice){ 0 }, to.full));
+        if (!broadcasted || !sees(s, jid_bare(&to)))
+            route_send(s->account->worker, stanza_readdress(st, (slice){ 0 }, to.full));
     }
     directed_free(&d);
+}
+
+static struct stanza *unavailable_from(const struct session *s)
+{
+    return stanza_make(STANZA_PRESENCE, TYPE_UNAVAILABLE, session_jid(s), (slice){ 0 },
+                       (slice){ 0 }, (slice){ 0 });
+}
+
+bool presence_is_directed(const struct account *a, slice jid)
+{
+    LIST_EACH (it, &a->sessions) {
+        const struct directed *d = CONTAINER_OF(it, struct session, node)->directed;
+        for (uint32_t i = 0; d != NULL && i < d->count; i++) {
+            struct jid to = jid_split((slice){ d->to[i]->jid, d->to[i]->len });
+            struct jid from = jid_split(jid);
+            if (slice_eq(jid_bare(&to), jid_bare(&from)))
+                return true;
+        }
+    }
+    return false;
+}
+
+void presence_directed_drop(struct session *s, presence_unwanted_fn *unwanted)
+{
+    struct directed *d = s->directed;
+    struct stanza *st = d == NULL ? NULL : unavailable_from(s);
+    for (uint32_t i = d == NULL ? 0 : d->count; i > 0; i--) {
+        struct directed_to *t = d->to[i - 1];
+        slice to = { t->jid, t->len };
+        if (!unwanted(s, to))
+            continue;
+        route_send(s->account->worker, stanza_readdress(st, (slice){ 0 }, to));
+        d->to[i - 1] = d->to[--d->count];
+        mem_free(&t);
+    }
+    stanza_unref(&st);
 }
 
 static enum routed direct(struct session *s, struct stanza *st, struct origin origin)
@@ -318,7 +372,6 @@ static enum routed direct(struct session *s, struct stanza *st, struct origin or
 
 static void become_unavailable(struct session *s, struct stanza *st)
 {
-    struct account *a = s->account;
     struct directed *directed = s->directed;
     bool was = s->available;
     s->available = false;
@@ -328,15 +381,14 @@ static void become_unavailable(struct session *s, struct stanza *st)
         session_became_unavailable(s, st);
         broadcast(s, st);
     }
-    directed_end(a, directed, st, was);
+    directed_end(s, directed, st, was);
 }
 
 void presence_session_ended(struct session *s)
 {
     if (!s->available && s->directed == NULL)
         return;
-    struct stanza *st = stanza_make(STANZA_PRESENCE, TYPE_UNAVAILABLE, session_jid(s), (slice){ 0 },
-                                    (slice){ 0 }, (slice){ 0 });
+    struct stanza *st = unavailable_from(s);
     become_unavailable(s, st);
     stanza_unref(&st);
 }
@@ -355,20 +407,24 @@ struct show {
     enum stanza_type type;
 };
 
-static void show_session(struct session *s, void *arg)
+void presence_tell(struct session *s, slice contact, enum stanza_type type)
 {
-    struct show *show = arg;
-    struct worker *w = s->account->worker;
     struct stanza *st;
-    if (show->type == TYPE_AVAILABLE && !stage_view(s, show->contact))
+    if (!s->available || (type == TYPE_AVAILABLE && !stage_view(s, contact)))
         return;
-    if (show->type == TYPE_AVAILABLE)
+    if (type == TYPE_AVAILABLE)
         st = stanza_ref(s->presence);
     else
-        st = stanza_make(STANZA_PRESENCE, show->type, session_jid(s), (slice){ 0 }, (slice){ 0 },
+        st = stanza_make(STANZA_PRESENCE, type, session_jid(s), (slice){ 0 }, (slice){ 0 },
                          (slice){ 0 });
-    fan_one(w, st, (slice){ 0 }, show->contact);
+    fan_one(s->account->worker, st, (slice){ 0 }, contact);
     stanza_unref(&st);
+}
+
+static void show_session(struct session *s, void *arg)
+{
+    const struct show *show = arg;
+    presence_tell(s, show->contact, show->type);
 }
 
 void presence_show(struct account *a, slice contact)
@@ -384,6 +440,54 @@ void presence_hide(struct account *a, slice contact)
 void presence_probe(struct account *a, slice contact)
 {
     presence_each(a, PRESENCE_AVAILABLE, show_session, &(struct show){ contact, TYPE_PROBE });
+}
+
+void presence_resync(struct session *s)
+{
+    if (s->available)
+        probe_contacts(s);
+}
+
+void presence_vanish(struct session *s)
+{
+    struct directed *directed = s->directed;
+    if (s->hidden)
+        return;
+    struct stanza *st = unavailable_from(s);
+    s->directed = NULL;
+    if (s->available) {
+        to_contacts(s, st);
+        presence_event(s, st);
+    }
+    directed_end(s, directed, st, s->available);
+    s->hidden = true;
+    for (const struct feature *const *f = features_all(); *f != NULL; f++)
+        if ((*f)->session_hidden != NULL)
+            (*f)->session_hidden(s);
+    stanza_unref(&st);
+}
+
+void presence_appear(struct session *s)
+{
+    struct stanza *st = unavailable_from(s);
+    if (s->hidden && s->available) {
+        s->available = false;
+        stanza_unref(&s->presence);
+        session_became_unavailable(s, st);
+        give_all(s->account, st);
+    }
+    s->hidden = false;
+    stanza_unref(&st);
+}
+
+bool presence_shows(const struct account *a, slice contact)
+{
+    LIST_EACH (it, &a->sessions) {
+        const struct session *s = CONTAINER_OF(it, struct session, node);
+        if (s->available && stage_view(s, contact))
+            return true;
+    }
+    return false;
 }
 
 /* Entry points. */
@@ -465,6 +569,8 @@ enum routed presence_to_account(struct account *a, struct stanza *st, struct ori
         stage_refuse(a->worker, st, &why);
         return ROUTED;
     case DROP:
+        if (st->type >= TYPE_SUBSCRIBE && st->type <= TYPE_UNSUBSCRIBED)
+            subscription_dropped(a->worker, st);
         stanza_unref(&st);
         return ROUTED;
     default:

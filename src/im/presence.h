@@ -47,6 +47,24 @@ void presence_hide(struct account *a, slice contact);
 /* Asks for the contact's presence on behalf of all available resources (§4.3.1). */
 void presence_probe(struct account *a, slice contact);
 
+/* The same from one session, if it is available: its presence, if the contact may see it; that it
+ * is unavailable; or a probe. */
+void presence_tell(struct session *s, slice contact, enum stanza_type type);
+/* Asks for the presence of all contacts on behalf of one session. */
+void presence_resync(struct session *s);
+/* Invisible (XEP-0186 §3): all who see the session are told that it is unavailable, though it is
+ * not. And back: as before its initial presence (§3.2). */
+void presence_vanish(struct session *s);
+void presence_appear(struct session *s);
+/* Whether a contact (bare JID) may see any session of the account that is available. Subscriptions
+ * are not looked at. */
+bool presence_shows(const struct account *a, slice contact);
+/* Whether a session of the account sent this address (any resource of it) directed presence. */
+bool presence_is_directed(const struct account *a, slice jid);
+/* Unavailable to the addresses of directed presence that are unwanted; they are forgotten. */
+typedef bool presence_unwanted_fn(const struct session *s, slice jid);
+void presence_directed_drop(struct session *s, presence_unwanted_fn *unwanted);
+
 /* At start, on each worker: sends again the subscription stanzas of accounts whose home it is that
  * were committed but not received (design §3). */
 void presence_replay(struct worker *w);

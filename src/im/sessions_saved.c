@@ -89,7 +89,7 @@ const struct store_schema sessions_schema = { "session", migrations, stmts, NULL
 struct counts {
     uint32_t in_base, out_base, h, out_count, out_acked, queue_sent;
     int32_t priority;
-    uint8_t available, interested;
+    uint8_t available, interested, hidden;
 };
 
 enum { SAVE_ROWS = 500, SAVE_BYTES_MAX = 64 << 20 };
@@ -112,6 +112,7 @@ static void add_session(struct store_batch *b, const struct session *s)
     counts.priority = s->priority;
     counts.available = s->available;
     counts.interested = s->interested;
+    counts.hidden = s->hidden;
     buf_init(&presence, SAVE_BYTES_MAX);
     buf_init(&directed, SAVE_BYTES_MAX);
     if (s->presence != NULL)
@@ -253,6 +254,7 @@ static void restore(struct account *a, const struct saved *v)
     session_hibernate(s, v->until_us > now ? (v->until_us - now) / 1000 : 0);
     s->queue_sent = v->counts.queue_sent;
     s->interested = v->counts.interested;
+    s->hidden = v->counts.hidden;
     if (v->presence.len > 0 && v->counts.available &&
         stanza_load(&s->presence, v->presence, w->xml, loop_scratch(w->loop)) == OK) {
         s->available = true;

@@ -9,6 +9,7 @@ static stage_check_fn *checks[FEATURES_MAX + 1];
 static stage_block_fn *blocks[FEATURES_MAX + 1];
 static stage_takes_fn *takes[FEATURES_MAX + 1];
 static stage_view_fn *views[FEATURES_MAX + 1];
+static stage_permit_fn *permits[FEATURES_MAX + 1];
 static stage_passage_fn *carbons[FEATURES_MAX + 1];
 static stage_passage_fn *pushes[FEATURES_MAX + 1];
 
@@ -27,6 +28,7 @@ void stages_set(const struct feature *const *list)
     GATHER(list, blocks, block);
     GATHER(list, takes, takes);
     GATHER(list, views, view);
+    GATHER(list, permits, permit);
     GATHER(list, carbons, carbon);
     GATHER(list, pushes, push);
 }
@@ -59,12 +61,22 @@ bool stage_takes(const struct session *s, const struct stanza *st)
 
 bool stage_view(const struct session *s, slice contact)
 {
-    if (views[0] == NULL || slice_eq(contact, session_bare(s)))
+    if ((views[0] == NULL && !s->hidden) || slice_eq(contact, session_bare(s)))
         return true;
+    if (s->hidden)
+        return false;
     for (stage_view_fn **fn = views; *fn != NULL; fn++)
         if (!(*fn)(s, contact))
             return false;
     return true;
+}
+
+bool stage_permit(const struct account *a, slice contact)
+{
+    for (stage_permit_fn **fn = permits; *fn != NULL; fn++)
+        if ((*fn)(a, contact))
+            return true;
+    return false;
 }
 
 void stage_carbon(struct account *a, const struct passage *p)

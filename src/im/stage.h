@@ -8,7 +8,8 @@
  *   CARBON    a message was accepted: copies for other sessions
  *   PUSH      an incoming message was accepted: devices that are away are told
  *
- * and, beside the way: VIEW, whether a contact sees the presence of a session.
+ * and, beside the way: VIEW, whether a contact sees the presence of a session; PERMIT, whether a
+ * subscription request is granted without asking the owner.
  *
  * Confined to the home worker. What an account says to itself passes BLOCK and VIEW untouched. */
 #pragma once
@@ -47,12 +48,14 @@ typedef enum verdict stage_block_fn(struct account *a, const struct stanza *st,
                                     struct refusal *why);
 typedef bool stage_takes_fn(const struct session *s, const struct stanza *st);
 typedef bool stage_view_fn(const struct session *s, slice contact); /* bare JID */
+typedef bool stage_permit_fn(const struct account *a, slice contact);
 typedef void stage_passage_fn(struct account *a, const struct passage *p);
 
 enum verdict stage_check(struct session *s, struct stanza **st, struct refusal *why);
 enum verdict stage_block(struct account *a, const struct stanza *st, struct refusal *why);
 bool stage_takes(const struct session *s, const struct stanza *st);
 bool stage_view(const struct session *s, slice contact);
+bool stage_permit(const struct account *a, slice contact); /* one that says yes is enough */
 void stage_carbon(struct account *a, const struct passage *p);
 void stage_push(struct account *a, const struct passage *p);
 

@@ -10,6 +10,7 @@
 #include "im/node.h"
 #include "im/presence.h"
 #include "im/roster.h"
+#include "im/stage.h"
 #include "im/worker.h"
 
 /* What one account tells another about its roster. The server's own "forget" is a stanza from the
@@ -159,6 +160,20 @@ void subscription_settled(struct worker *w, slice sender, slice rcpt, int64_t ax
     struct store_batch *b = store_write(w->store, hash_keyed(sender));
     STORE_ADD(b, &stmt_out_done, STORE_ANY_ROWS, SV_T(sender), SV_T(rcpt), SV_I(axis), SV_I(verb));
     store_submit(b, w->loop, 0, NULL, NULL);
+}
+
+void subscription_dropped(struct worker *w, const struct stanza *st)
+{
+    slice sender = stanza_from_bare(st);
+    if (!confirms(w->node, sender))
+        return;
+    if (is_here(w->node, sender)) {
+        struct store_batch *b = store_write(w->store, hash_keyed(stanza_to_bare(st)));
+        store_done(b, st);
+        store_submit(b, w->loop, 0, NULL, NULL);
+    } else {
+        settle_there(w, st);
+    }
 }
 
 /* One change of one account's roster because of one stanza. */
@@ -354,6 +369,32 @@ static bool adds_watcher(const struct change *c, const struct roster *r)
     return !was && (sub_is_seen(c->result.state) || sub_state_pending_in(c->result.state));
 }
 
+/* What refuses a request: one that asks will be a contact, sooner or later. */
+static const struct setting *limit_in(const struct account *a, const struct change *c)
+{
+    const struct roster *r = a->roster;
+    const struct roster_item *item = roster_find(r, stanza_from(c->st));
+    if (!adds_watcher(c, r))
+        return NULL;
+    if (r != NULL && (int64_t)r->seen + r->pending >= setting_int(&roster_watchers_max))
+        return &roster_watchers_max;
+    bool listed = item != NULL && (item->flags & ROSTER_LISTED) != 0;
+    return !listed && roster_count(a) >= setting_int(&roster_contacts_max) ? &roster_contacts_max
+                                                                           : NULL;
+}
+
+static struct sub_result next_in(const struct account *a, const struct change *c)
+{
+    struct sub_result result = next(a->roster, c, SUB_IN);
+    const struct roster_item *item = roster_find(a->roster, stanza_from(c->st));
+    enum sub_state state = item == NULL ? SUB_NONE : (enum sub_state)item->state;
+    if (c->verb != SUB_SUBSCRIBE || sub_is_seen(state) || !stage_permit(a, stanza_from(c->st)))
+        return result;
+    result = sub_next(state, 1, SUB_SUBSCRIBE, SUB_IN); /* as if it had been approved ahead */
+    result.actions |= SUB_CREATE;
+    return result;
+}
+
 static enum err in_prepare(struct mutation *m)
 {
     struct change *c = (struct change *)m;
@@ -361,11 +402,10 @@ static enum err in_prepare(struct mutation *m)
     const struct roster *r = a->roster;
     if (a->state != ACCOUNT_READY)
         return E_NOTFOUND; /* deleted meanwhile */
-    c->result = next(r, c, SUB_IN);
-    if (adds_watcher(c, r) && r != NULL &&
-        (int64_t)r->seen + r->pending >= setting_int(&roster_watchers_max)) {
+    c->result = next_in(a, c);
+    c->limit = limit_in(a, c);
+    if (c->limit != NULL) {
         const struct roster_item *item = roster_find(r, stanza_from(c->st));
-        c->limit = &roster_watchers_max;
         c->result.state = item == NULL ? SUB_NONE : (enum sub_state)item->state;
         c->result.actions = SUB_AUTO_UNSUBSCRIBED;
     }

@@ -20,6 +20,10 @@ enum routed subscription_in(struct account *a, struct stanza *st, struct origin 
 /* For a local account that does not exist. Takes over. */
 void subscription_to_nobody(struct worker *w, struct stanza *st);
 
+/* The same for one that stage BLOCK dropped: it is settled and changes nothing. Does not take over.
+ */
+void subscription_dropped(struct worker *w, const struct stanza *st);
+
 /* The stanza by which the account tells a contact of its new will. */
 struct stanza *subscription_stanza(const struct account *a, slice contact, enum sub_verb verb);
 /* Adds it to the transaction of the change, if its addressee is one of our accounts. */

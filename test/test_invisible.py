@@ -1,0 +1,175 @@
+"""Invisibility: the command (XEP-0186), and by privacy lists (XEP-0126)."""
+import pytest
+
+from muster import xml
+
+INVISIBLE = "urn:xmpp:invisible:0"
+
+
+@pytest.fixture
+def pair(server):
+    """alice and bob see each other and are online."""
+    server.befriend("alice", "bob")
+    bob = server.client("bob", "b")
+    alice = server.client("alice", "a")
+    bob.expect(f"<presence from='{alice}' type='-'/>")
+    alice.expect(f"<presence from='{bob}' type='-'/>")
+    return alice, bob
+
+
+def hide(client):
+    client.result("set", f"<invisible xmlns='{INVISIBLE}'/>")
+
+
+def show(client):
+    client.result("set", f"<visible xmlns='{INVISIBLE}'/>")
+
+
+def test_feature(alice):
+    info = alice.result("get", f"<query xmlns='{xml.DISCO_INFO}'/>", to="localhost")
+    assert INVISIBLE in {f.get("var") for f in info}
+
+
+def test_contacts_see_it_leave(pair):
+    """§3.1"""
+    alice, bob = pair
+    hide(alice)
+    bob.expect(f"<presence from='{alice}' type='unavailable'/>")
+    alice.send("<presence><show>away</show></presence>")
+    bob.expect_nothing("<presence/>", after=alice)
+    hide(alice)
+    bob.expect_nothing("<presence/>", after=alice)
+
+
+def test_it_sees_and_receives(pair):
+    """§3.1.1: inbound presence and messages, to the bare and the full JID."""
+    alice, bob = pair
+    hide(alice)
+    bob.send("<presence><show>dnd</show></presence>")
+    alice.expect(f"<presence from='{bob}'><show>dnd</show></presence>")
+    for to in (alice.bare, alice):
+        bob.send(f"<message to='{to}' type='chat'><body>{to}</body></message>")
+        alice.expect(f"<message from='{bob}'><body>{to}</body></message>")
+    alice.send(f"<message to='{bob}' type='chat'><body>hi</body></message>")
+    bob.expect("<message><body>hi</body></message>")
+
+
+def test_probes_and_newcomers_see_nothing(pair, server):
+    alice, bob = pair
+    hide(alice)
+    bob.expect("<presence type='unavailable'/>")
+    other = server.client("bob", "other")
+    other.expect_nothing(f"<presence from='{alice}'/>", after=alice)
+    bob.send("<presence type='probe' to='alice@localhost'/>")
+    bob.expect_nothing(f"<presence from='{alice}'/>", after=alice)
+
+
+def test_account_looks_offline(pair):
+    """Last activity and items as if it were offline; the time is that of hiding."""
+    alice, bob = pair
+    hide(alice)
+    bob.expect("<presence type='unavailable'/>")
+    items = bob.result("get", f"<query xmlns='{xml.DISCO_ITEMS}'/>", to="alice@localhost")
+    assert not len(items)
+    last = bob.result("get", "<query xmlns='jabber:iq:last'/>", to="alice@localhost")
+    assert int(last.get("seconds")) >= 0 and not last.text
+    mine = alice.result("get", f"<query xmlns='{xml.DISCO_ITEMS}'/>", to="alice@localhost")
+    assert [i.get("jid") for i in mine] == [str(alice)]
+
+
+def test_another_session_stays_visible(pair, server):
+    alice, bob = pair
+    phone = server.client("alice", "phone")
+    bob.expect(f"<presence from='{phone}' type='-'/>")
+    hide(alice)
+    bob.expect(f"<presence from='{alice}' type='unavailable'/>")
+    items = bob.result("get", f"<query xmlns='{xml.DISCO_ITEMS}'/>", to="alice@localhost")
+    assert [i.get("jid") for i in items] == [str(phone)]
+    phone.send("<presence><show>xa</show></presence>")
+    bob.expect(f"<presence from='{phone}'><show>xa</show></presence>")
+
+
+def test_directed_presence(pair):
+    """§3.1.1 items 2 and 8: delivered, and only its receivers are told of the end."""
+    alice, bob = pair
+    hide(alice)
+    bob.expect("<presence type='unavailable'/>")
+    alice.send(f"<presence to='{bob.bare}'><status>psst</status></presence>")
+    bob.expect(f"<presence from='{alice}'><status>psst</status></presence>")
+    alice.send("<presence type='unavailable'/>")
+    bob.expect(f"<presence from='{alice}' type='unavailable'/>")
+
+
+def test_receivers_of_directed_presence_are_told_of_hiding(pair, carol):
+    alice, _ = pair
+    alice.send(f"<presence to='{carol}'/>")
+    carol.expect(f"<presence from='{alice}' type='-'/>")
+    hide(alice)
+    carol.expect(f"<presence from='{alice}' type='unavailable'/>")
+
+
+def test_leaving_while_invisible_is_silent(pair):
+    alice, bob = pair
+    hide(alice)
+    bob.expect("<presence type='unavailable'/>")
+    alice.close()
+    bob.expect_nothing("<presence/>")
+
+
+def test_visible_again(pair):
+    """§3.2: as before initial presence; the client sends it when it wants to."""
+    alice, bob = pair
+    hide(alice)
+    bob.expect("<presence type='unavailable'/>")
+    show(alice)
+    bob.expect_nothing("<presence/>", after=alice)
+    alice.drain()
+    alice.send("<presence><status>back</status></presence>")
+    bob.expect(f"<presence from='{alice}'><status>back</status></presence>")
+    alice.expect(f"<presence from='{bob}' type='-'/>")
+
+
+def test_before_initial_presence(server):
+    server.befriend("alice", "bob")
+    bob = server.client("bob", "b")
+    alice = server.login("alice", "a")
+    hide(alice)
+    alice.available()
+    alice.expect(f"<presence from='{bob}' type='-'/>")
+    bob.expect_nothing("<presence/>", after=alice)
+
+
+def test_next_session_is_visible(pair, server):
+    alice, bob = pair
+    hide(alice)
+    bob.expect("<presence type='unavailable'/>")
+    alice.close()
+    again = server.client("alice", "a")
+    bob.expect(f"<presence from='{again}' type='-'/>")
+
+
+def test_kept_across_resumption_and_restart(server):
+    server.befriend("alice", "bob")
+    alice = server.login("alice", "a")
+    alice.enable_sm()
+    hide(alice)
+    alice.available()
+    alice.request_ack()
+    alice.ping()
+    alice.cut()
+    server.restart()
+    again = server.connect("alice")
+    assert again.take_over(alice).tag.endswith("resumed")
+    bob = server.client("bob", "b")
+    again.expect(f"<presence from='{bob}' type='-'/>")
+    again.send("<presence><show>away</show></presence>")
+    bob.expect_nothing(f"<presence from='{again}'/>", after=again)
+
+
+def test_only_for_oneself(pair):
+    alice, bob = pair
+    assert alice.error("set", f"<invisible xmlns='{INVISIBLE}'/>", to="bob@localhost") == (
+        "service-unavailable", "cancel")
+    assert alice.error("get", f"<invisible xmlns='{INVISIBLE}'/>") == (
+        "service-unavailable", "cancel")
+    bob.expect_nothing("<presence/>", after=alice)
