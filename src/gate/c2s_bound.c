@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "codec/xml_elem.h"
 #include "gate/c2s_private.h"
+#include "im/feature.h"
 #include "im/node.h"
 #include "xmpp/ns.h"
 #include <stdio.h>
@@ -218,11 +219,27 @@ static bool sm_unit(struct stream *s, slice unit)
     return true;
 }
 
+static bool nonza_unit(struct stream *s, slice unit)
+{
+    const struct xml_root *root = &s->worker->xml->root;
+    uint32_t number;
+    if (!nonza_find(xml_ns(&s->reader, unit, root->ns_stream, root->ns), xml_at(unit, root->name),
+                    &number))
+        return false;
+    to_session(s, &(struct up){ .kind = UP_NONZA, .num = number });
+    return true;
+}
+
 void bound_unit(struct stream *s, slice unit)
 {
     const struct xml_root *root = &s->worker->xml->root;
-    if (root->ns_stream == XML_NS_STREAM || !sm_unit(s, unit))
+    if (root->ns_stream == XML_NS_STREAM || (!sm_unit(s, unit) && !nonza_unit(s, unit)))
         stanza_unit(s, unit);
+}
+
+void bound_slow(struct stream *s, uint32_t slow)
+{
+    to_session(s, &(struct up){ .kind = UP_SLOW, .num = slow });
 }
 
 void bound_drained(struct stream *s)

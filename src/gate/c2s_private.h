@@ -139,6 +139,7 @@ void authed_unit(struct stream *s, slice unit); /* AUTHED: bind, resume */
 void bound_unit(struct stream *s, slice unit);
 void bound_down(struct stream *s, const struct down *d);
 void bound_drained(struct stream *s);
+void bound_slow(struct stream *s, uint32_t slow); /* 1: its output waits */
 
 /* c2s.c: after SASL success: to the home of the account, if that is another worker. */
 void stream_migrate(struct stream *s);

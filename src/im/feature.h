@@ -15,6 +15,7 @@ struct log_area;
 struct metric;
 struct session;
 struct setting;
+struct worker;
 
 /* A row of docs/xeps.md and doap.xml: what is implemented, and the test that shows it. */
 struct xep {
@@ -26,6 +27,13 @@ struct xep {
     const char *note;  /* what is left out and why; NULL: complete */
 };
 
+/* An element of a bound stream that is no stanza, such as <active/> (XEP-0352): what it does at the
+ * home of its session, in order with the stanzas around it. */
+struct nonza {
+    const char *ns, *name;
+    void (*run)(struct session *s);
+};
+
 struct feature {
     const char *name;
     /* Identities beside those of the server and of an account (XEP-0030 §3.1), as "category type
@@ -35,10 +43,11 @@ struct feature {
     const char *const *disco_account; /* and of an account's bare JID */
     const char *stream_feature;       /* XML offered after authentication, NULL: none */
     void (*stream_features)(
-        struct buf *out);     /* the same where it is not constant; any worker; NULL: none */
-    const struct iq_rule *iq; /* ended by { 0 } */
-    const struct host *hosts; /* services on domains of their own, ended by { 0 }: im/host.h */
-    const struct xep *xeps;   /* ended by { 0 } */
+        struct buf *out);       /* the same where it is not constant; any worker; NULL: none */
+    const struct iq_rule *iq;   /* ended by { 0 } */
+    const struct host *hosts;   /* services on domains of their own, ended by { 0 }: im/host.h */
+    const struct nonza *nonzas; /* ended by { 0 } */
+    const struct xep *xeps;     /* ended by { 0 } */
     const struct store_schema *schema;
     struct setting *const *settings; /* NULL-terminated, like those below */
     struct command *const *commands;
@@ -47,6 +56,9 @@ struct feature {
     struct log_area *const *logs;
 
     void (*start)(void); /* by features_set(), before any worker runs; NULL: nothing to do */
+    /* On each worker's thread, before its loop runs and after it has ended. */
+    void (*worker_start)(struct worker *w);
+    void (*worker_stop)(struct worker *w);
 
     /* Events at the home of the account. Any may be NULL. */
     /* Loading: adds reads to the batch the account is loaded with; then gets its results, the first
@@ -71,6 +83,10 @@ struct feature {
     /* The node stops in order and the account has sessions, which are not told to end: adds what
      * it writes to the last batch of the account. */
     void (*stopping)(struct account *a, struct store_batch *b);
+    /* A planned restart (im/sessions_saved.h): appends what shall be kept of this session, nothing:
+     * not asked; then gets it back, in the new session. The bytes come from the database. */
+    void (*session_save)(const struct session *s, struct buf *out);
+    void (*session_restore)(struct session *s, slice saved);
 
     void (*worker_ended)(struct worker *w); /* memory only: releases what its slot holds */
 
@@ -87,10 +103,15 @@ struct feature {
     stage_permit_fn *permit;
     stage_passage_fn *carbon;
     stage_passage_fn *push;
+    stage_hold_fn *hold;
 };
 
-enum { FEATURES_MAX = 64 };
+enum { FEATURES_MAX = 64, NONZAS_MAX = 16 };
 
 /* The list, set once at start before any worker runs. */
 void features_set(const struct feature *const *list); /* NULL-terminated */
 const struct feature *const *features_all(void);
+
+/* The number of a nonza, as UP_NONZA carries it; false: nobody knows it. */
+bool nonza_find(slice ns, slice name, uint32_t *number);
+void nonza_run(struct session *s, uint32_t number); /* an unknown one does nothing */

@@ -109,8 +109,14 @@ static void *worker_main(void *arg)
                                &set); /* a hint: failure changes nothing */
     }
     w->node->gate->start(w);
+    for (const struct feature *const *f = features_all(); *f != NULL; f++)
+        if ((*f)->worker_start != NULL)
+            (*f)->worker_start(w);
     atomic_fetch_add(&w->node->running, 1);
     loop_run(w->loop);
+    for (const struct feature *const *f = features_all(); *f != NULL; f++)
+        if ((*f)->worker_stop != NULL)
+            (*f)->worker_stop(w);
     return NULL;
 }
 

@@ -70,7 +70,7 @@ static void deliver_entry(struct flush *f, uint64_t id, uint64_t at_us, slice te
 
 static bool taken(const struct session *s)
 {
-    return s->queue_len <= (s->sm == 0 ? 0 : UNACKED_MAX);
+    return s->queue_len - s->queue_unsent <= (s->sm == 0 ? 0 : UNACKED_MAX);
 }
 
 static bool deliverable(const struct flush *f)

@@ -79,6 +79,27 @@ struct setting sm_queue_max = {
         "Unacknowledged stanzas of a connected session. A client that reads but never acknowledges "
         "is closed with policy-violation when there is one more.",
 };
+struct setting session_pause_buffer = {
+    .name = "session.pause-buffer",
+    .type = SET_INT,
+    .def = 100,
+    .min = 5,
+    .max = 1000,
+    .unit = "stanzas",
+    .doc =
+        "Stanzas kept for a connected client that is in the background or reads too slowly. With "
+        "this many all of them are sent.",
+};
+static struct setting session_active_time = {
+    .name = "session.active-time",
+    .type = SET_MS,
+    .def = 300000,
+    .min = 1000,
+    .max = 86400000,
+    .doc = "The active client of a user is the one that was last to send available presence or a "
+           "message within this time; with none, all are addressed alike (multiple device "
+           "messaging).",
+};
 struct setting sm_on_expiry = {
     .name = "sm.on-expiry",
     .type = SET_CHOICE,
@@ -86,10 +107,10 @@ struct setting sm_on_expiry = {
     .doc = "Unacknowledged messages of a session that was not resumed in time: deliver them to the "
            "account's other sessions or its mailbox, or bounce them to their senders as errors.",
 };
-struct setting *const session_settings[] = { &session_conflict,  &session_max,
-                                             &sm_hibernate_time, &sm_hibernate_buffer,
-                                             &sm_ack_every,      &sm_queue_max,
-                                             &sm_on_expiry,      NULL };
+struct setting *const session_settings[] = {
+    &session_conflict, &session_max,  &sm_hibernate_time,    &sm_hibernate_buffer, &sm_ack_every,
+    &sm_queue_max,     &sm_on_expiry, &session_pause_buffer, &session_active_time, NULL
+};
 
 static struct metric sessions_now = { .name = "muster_sessions",
                                       .kind = METRIC_GAUGE,
@@ -103,8 +124,37 @@ static struct metric resumed = { .name = "muster_sessions_resumed",
 static struct metric expired = { .name = "muster_sessions_expired",
                                  .kind = METRIC_COUNTER,
                                  .help = "Sessions that were not resumed in time." };
-struct metric *const session_metrics[] = { &sessions_now, &hibernating_now, &resumed, &expired,
-                                           NULL };
+struct metric session_flushes = {
+    .name = "muster_mdm_buffer_flushes",
+    .kind = METRIC_COUNTER,
+    .help = "How often what was kept for a connected client was sent (MDMBufferFlushes).",
+};
+struct metric session_flushes_limit = {
+    .name = "muster_mdm_buffer_flushes_limit_reached",
+    .kind = METRIC_COUNTER,
+    .help = "Of these: because session.pause-buffer was reached (MDMBufferFlushesLimitReached).",
+};
+struct metric session_flush_stanzas = {
+    .name = "muster_mdm_buffer_flush_packets",
+    .kind = METRIC_COUNTER,
+    .help = "Stanzas sent by these; its increase over a period is MDMBufferFlushPacketCount.",
+};
+struct metric session_flush_waited = {
+    .name = "muster_mdm_buffer_queued_ms",
+    .kind = METRIC_COUNTER,
+    .help = "How long these had waited, all together; by their count it is MDMBufferAvgQueuedTime.",
+};
+struct metric *const session_metrics[] = {
+    &sessions_now,
+    &hibernating_now,
+    &resumed,
+    &expired,
+    &session_flushes,
+    &session_flushes_limit,
+    &session_flush_stanzas,
+    &session_flush_waited,
+    NULL,
+};
 
 struct log_area log_session = { .name = "session" };
 struct log_area *const session_logs[] = { &log_session, NULL };
@@ -141,6 +191,22 @@ unsigned session_state_slot(void)
     static unsigned used;
     ensure(used < SESSION_STATE_SLOTS);
     return used++;
+}
+
+struct session *session_active(const struct account *a)
+{
+    uint64_t now = loop_now_us(a->worker->loop);
+    uint64_t time = (uint64_t)setting_int(&session_active_time) * 1000;
+    struct session *last = NULL;
+    LIST_EACH (it, &a->sessions) {
+        struct session *s = CONTAINER_OF(it, struct session, node);
+        if (s->state != SESSION_ATTACHED || (s->paused & PAUSE_QUIET) != 0 || s->spoke_us == 0 ||
+            now - s->spoke_us >= time)
+            continue;
+        if (last == NULL || s->spoke_us > last->spoke_us)
+            last = s;
+    }
+    return last;
 }
 
 struct session *session_find(const struct worker *w, uint64_t id)
@@ -204,6 +270,8 @@ static void hand_over(struct session *s, struct queued *q, enum session_end why)
     struct stanza *st = q->st;
     bool bounce = why == END_EXPIRED && setting_int(&sm_on_expiry) == 1;
 
+    if (q->to != QUEUED_OWN)
+        return;
     if (st->kind == STANZA_MESSAGE) {
         if (bounce) {
             message_bounce(a, s, st, q->archive_id, q->at_us);
@@ -291,7 +359,7 @@ static void attach(struct session *s, const struct bind_request *req)
     s->link = req->link;
     s->state = SESSION_ATTACHED;
     s->secure = req->secure;
-    s->holds = 0;
+    s->holds = s->paused = 0;
     size_t n = req->peer.len < sizeof s->peer - 1 ? req->peer.len : sizeof s->peer - 1;
     memcpy(s->peer, req->peer.ptr, n);
     s->peer[n] = '\0';
@@ -364,7 +432,6 @@ static void resume_now(struct account *a, struct binding *b)
     }
     if (s->state == SESSION_ATTACHED) {
         session_down(s, &(struct down){ .kind = DOWN_CLOSE, .end = END_REPLACED });
-        s->queue_sent = s->queue_len;
     } else {
         metric_add(&hibernating_now, -1);
         timer_cancel(&s->timer);
@@ -449,7 +516,6 @@ void session_hibernate(struct session *s, uint64_t ms)
 {
     s->state = SESSION_HIBERNATING;
     s->link = (struct link){ 0 };
-    s->queue_sent = s->queue_len;
     s->timer.fn = hibernation_over;
     timer_set(s->account->worker->loop, &s->timer, ms);
     metric_add(&hibernating_now, 1);
@@ -467,7 +533,6 @@ static void gone(struct session *s, enum session_end why)
 {
     if (s->account->worker->stopping) {
         /* kept as it is: it is saved if it may resume, and nobody is told (planned restart) */
-        s->queue_sent = s->queue_len;
         s->state = SESSION_HIBERNATING;
         s->link = (struct link){ 0 };
         return;
@@ -483,6 +548,7 @@ static void enable(struct session *s, uint32_t resumable)
     static const char digits[] = "0123456789abcdef";
     char text[32];
     struct down d = { .kind = DOWN_ENABLED };
+    session_queue_flush(s); /* what is counted comes behind <enabled/> */
     s->sm = resumable ? 2 : 1;
     s->in_base = s->in_count;
     s->out_base = s->out_acked = s->out_asked = s->out_count;
@@ -526,6 +592,15 @@ void session_up(struct session *s, const struct up *up)
         break;
     case UP_WRITTEN:
         session_written(s, up->num);
+        break;
+    case UP_SLOW:
+        if (up->num != 0)
+            session_pause(s, PAUSE_SLOW);
+        else
+            session_unpause(s, PAUSE_SLOW);
+        break;
+    case UP_NONZA:
+        nonza_run(s, up->num);
         break;
     case UP_GONE:
         gone(s, (enum session_end)up->num);

@@ -6,7 +6,11 @@
  * sm.hibernate-time) -> ATTACHED again by resumption, or ENDED. Without stream management a lost
  * stream ends it at once. Invariants: queue entries have rising `seq`; h ≤ in_count; an entry
  * leaves the queue only by acknowledgement, by being written (no stream management), or at the end;
- * while hibernating an older presence also gives way to a newer one of the same contact.
+ * among what was not sent yet an older presence also gives way to a newer one of the same contact.
+ *
+ * What is not sent yet stands at the end of the queue: what came while it hibernates, or while it
+ * is paused, which a feature (the client is in the background) or the gate (its client reads too
+ * slowly) asks for. It is sent in order before anything else goes out. Limit: session.pause-buffer.
  */
 #pragma once
 #include "base/list.h"
@@ -19,6 +23,7 @@ struct stream;
 struct worker;
 
 enum { SESSION_STATE_SLOTS = 8 };
+enum session_pause { PAUSE_QUIET = 1, PAUSE_SLOW = 2 }; /* by a feature; by the gate */
 enum session_state { SESSION_ATTACHED, SESSION_HIBERNATING, SESSION_ENDED };
 
 /* Why a stream or session ends: decides the stream error that is sent and what others are told. */
@@ -41,7 +46,10 @@ struct queued { /* an entry of the acknowledgement queue */
     uint64_t at_us;      /* wall clock of its delivery, or its delay stamp */
     uint32_t seq;        /* outbound count; contiguous under stream management */
     bool delayed;        /* has a delay stamp */
+    uint8_t to;          /* enum queued_to */
 };
+/* What `to` it is written with. A shared stanza is one of many copies: it is never handed over. */
+enum queued_to { QUEUED_OWN, QUEUED_FULL, QUEUED_BARE };
 
 /* The stream that carries a session. */
 struct link {
@@ -65,6 +73,7 @@ struct session {
     bool interested; /* asked for the roster (RFC 6121 §2.1.6: roster pushes) */
     bool flushing;   /* offline messages are being delivered: live ones wait in the store */
     uint8_t holds;   /* bits of enum session_hold_bits: the stream was told not to read */
+    uint8_t paused;  /* bits of enum session_pause */
     bool secure;
     bool handling; /* a stanza is being handled */
     uint8_t early; /* times it was reported done before that returned */
@@ -79,17 +88,18 @@ struct session {
     uint32_t out_acked, out_asked; /* acknowledged (or written); out_count at the last <r/> */
     struct queued *queue;          /* ring; NULL until needed */
     uint32_t queue_cap, queue_head, queue_len;
-    uint32_t queue_sent;  /* entries from here on came while hibernating */
-    struct list ack_node; /* in worker.acks */
-    struct list end_node; /* in worker.endings; why it ends: */
+    uint32_t queue_unsent; /* so many at its end were never given to a stream */
+    struct list ack_node;  /* in worker.acks */
+    struct list end_node;  /* in worker.endings; why it ends: */
     uint8_t end_why;
-    struct stanza *presence;             /* last available presence */
-    struct directed *directed;           /* JIDs that got directed presence (im/presence.c) */
-    struct flush *flush;                 /* delivery of offline messages under way (im/offline.c) */
-    struct timer timer;                  /* end of hibernation */
-    uint8_t token[16];                   /* resumption; bound to the account */
-    uint64_t since_us;                   /* wall clock of the binding */
-    uint64_t active_us;                  /* monotonic, last stanza from the client (XEP-0012) */
+    struct stanza *presence;   /* last available presence */
+    struct directed *directed; /* JIDs that got directed presence (im/presence.c) */
+    struct flush *flush;       /* delivery of offline messages under way (im/offline.c) */
+    struct timer timer;        /* end of hibernation */
+    uint8_t token[16];         /* resumption; bound to the account */
+    uint64_t since_us;         /* wall clock of the binding */
+    uint64_t active_us;        /* monotonic, last stanza from the client (XEP-0012) */
+    uint64_t spoke_us;         /* monotonic, its last available presence or message; 0: none */
     void *state_of[SESSION_STATE_SLOTS]; /* of features: session_state_slot() */
     char peer[46];                       /* numeric address of the client */
 };
@@ -110,6 +120,14 @@ static inline slice session_resource(const struct session *s)
 void session_deliver(struct session *s, struct stanza *st, uint64_t archive_id, uint64_t delay_us);
 /* The same for a shared stanza that is written with another `to` (presence fan-out); borrowed. */
 void session_deliver_to(struct session *s, struct stanza *st, slice to);
+
+/* Keeps what comes until it is unpaused or something urgent comes, see stage_hold(). */
+void session_pause(struct session *s, enum session_pause why);
+void session_unpause(struct session *s, enum session_pause why);
+
+/* The active client of an account: that of the session which was last to send available presence or
+ * a message within session.active-time, and is connected and not in the background. NULL: none. */
+struct session *session_active(const struct account *a);
 
 /* Ends it: tells the stream, hands the queue over (design §6), broadcasts unavailable, frees it. */
 void session_end(struct session *s, enum session_end why);
@@ -138,6 +156,8 @@ enum up_kind {
     UP_REQUEST, /* <r/> */
     UP_ENABLE,  /* num: 1: with resumption wanted */
     UP_WRITTEN, /* num: all stanzas up to this outbound count were written to the socket */
+    UP_SLOW,    /* num: 1: its output waits, 0: no longer */
+    UP_NONZA,   /* num: which (im/feature.h) */
     UP_GONE     /* num: enum session_end */
 };
 struct up {

@@ -118,6 +118,15 @@ void ticket_done(struct worker *w, struct origin o)
         advance(s);
 }
 
+/* What makes it the active client: a person is there. */
+static bool speaks(const struct stanza *st)
+{
+    if (st->kind == STANZA_PRESENCE)
+        return st->type == TYPE_AVAILABLE && st->to_len == 0;
+    return st->kind == STANZA_MESSAGE && st->type != TYPE_ERROR &&
+           (stanza_has(st, KNOWN(BODY)) || message_storable(st));
+}
+
 static enum routed handle(struct session *s, struct stanza *st, struct origin o)
 {
     if (st->bad_to) { /* RFC 6120 §8.3.3.8 */
@@ -142,6 +151,8 @@ static enum routed handle(struct session *s, struct stanza *st, struct origin o)
     default:
         break;
     }
+    if (speaks(st))
+        s->spoke_us = loop_now_us(s->account->worker->loop);
     switch (st->kind) {
     case STANZA_MESSAGE:
         return message_from_session(s, st, o);

@@ -1,11 +1,14 @@
 /* session_private: what session.c, session_queue.c and sessions_saved.c share. */
 #pragma once
+#include "base/metric.h"
 #include "im/gate.h"
 #include "im/session.h"
 
 extern struct log_area log_session;
 extern struct setting session_conflict, session_max, sm_hibernate_time, sm_hibernate_buffer,
-    sm_ack_every, sm_queue_max, sm_on_expiry;
+    sm_ack_every, sm_queue_max, sm_on_expiry, session_pause_buffer;
+extern struct metric session_flushes, session_flushes_limit, session_flush_stanzas,
+    session_flush_waited;
 
 struct session *session_create(struct account *a, slice resource); /* not attached yet */
 void session_end_later(struct session *s, enum session_end why);
@@ -25,6 +28,7 @@ struct queued *session_queue_at(const struct session *s, uint32_t i); /* 0: the 
 void session_queue_push(struct session *s, struct stanza *st, uint64_t archive_id,
                         uint64_t delay_us);
 void session_queue_resend(struct session *s);      /* after resumption: all of it, in order */
+void session_queue_flush(struct session *s);       /* sends what was not sent yet */
 bool session_acked(struct session *s, uint32_t h); /* false: h was never sent */
 void session_written(struct session *s, uint32_t count);
 

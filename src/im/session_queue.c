@@ -5,6 +5,7 @@
 #include "im/account.h"
 #include "im/server.h"
 #include "im/session_private.h"
+#include "im/stage.h"
 #include "im/worker.h"
 
 struct queued *session_queue_at(const struct session *s, uint32_t i)
@@ -24,17 +25,27 @@ static void grow(struct session *s)
     s->queue_head = 0;
 }
 
-void session_queue_push(struct session *s, struct stanza *st, uint64_t archive_id,
-                        uint64_t delay_us)
+static void push(struct session *s, struct stanza *st, const struct stanza_note *note)
 {
     if (s->queue_len == s->queue_cap)
         grow(s);
     uint64_t now = loop_wall_us(s->account->worker->loop);
+    bool late = note->delay_us != 0;
+    enum queued_to to = note->to.ptr == NULL         ? QUEUED_OWN
+                        : note->to.len > s->bare_len ? QUEUED_FULL
+                                                     : QUEUED_BARE;
     *session_queue_at(s, s->queue_len++) = (struct queued){ .st = stanza_ref(st),
-                                                            .archive_id = archive_id,
-                                                            .at_us = delay_us != 0 ? delay_us : now,
+                                                            .archive_id = note->archive_id,
+                                                            .at_us = late ? note->delay_us : now,
                                                             .seq = s->out_count,
-                                                            .delayed = delay_us != 0 };
+                                                            .delayed = late,
+                                                            .to = (uint8_t)to };
+}
+
+void session_queue_push(struct session *s, struct stanza *st, uint64_t archive_id,
+                        uint64_t delay_us)
+{
+    push(s, st, &(struct stanza_note){ .archive_id = archive_id, .delay_us = delay_us });
 }
 
 static void pop(struct session *s)
@@ -45,8 +56,8 @@ static void pop(struct session *s)
     stanza_unref(&q->st);
     s->queue_head = (s->queue_head + 1) & (s->queue_cap - 1);
     s->queue_len--;
-    if (s->queue_sent > 0)
-        s->queue_sent--;
+    if (s->queue_unsent > s->queue_len)
+        s->queue_unsent = s->queue_len;
     if (s->queue_len == 0 && s->queue_cap > 64) { /* a burst is over */
         mem_free(&s->queue);
         s->queue_cap = s->queue_head = 0;
@@ -64,7 +75,7 @@ static void pop_to(struct session *s, uint32_t seq)
 bool session_acked(struct session *s, uint32_t h)
 {
     uint32_t target = s->out_base + h;
-    if (target - s->out_acked > s->out_count - s->out_acked)
+    if (target - s->out_acked > s->out_count - s->queue_unsent - s->out_acked)
         return false; /* too high, or gone backwards */
     s->out_acked = target;
     if ((int32_t)(s->out_asked - target) < 0)
@@ -84,7 +95,9 @@ static void send_queued(struct session *s, const struct queued *q, bool delay)
     struct stanza_note note = { .archive_id = q->archive_id,
                                 .delay_us = delay ? q->at_us : 0,
                                 .by = session_bare(s) };
-    bool noted = q->archive_id != 0 || delay;
+    if (q->to != QUEUED_OWN)
+        note.to = q->to == QUEUED_FULL ? session_jid(s) : session_bare(s);
+    bool noted = q->archive_id != 0 || delay || q->to != QUEUED_OWN;
     session_down(
         s, &(struct down){
                .kind = DOWN_STANZA, .st = q->st, .num = q->seq, .note = noted ? &note : NULL });
@@ -92,8 +105,8 @@ static void send_queued(struct session *s, const struct queued *q, bool delay)
 
 void session_queue_resend(struct session *s)
 {
-    uint32_t sent = s->queue_sent;
-    s->queue_sent = 0;
+    uint32_t sent = s->queue_len - s->queue_unsent;
+    s->queue_unsent = 0;
     for (uint32_t i = 0; i < s->queue_len; i++) {
         const struct queued *q = session_queue_at(s, i);
         /* what came while it hibernated says when (XEP-0198 §5, XEP-0203) */
@@ -106,13 +119,37 @@ void session_queue_resend(struct session *s)
     }
 }
 
-/* While it hibernates, presence of one contact is kept once: its last. An entry that the client
- * never got leaves the queue, and the counts of those behind it close up. */
+enum { LATE_US = 1000000 }; /* a message that was kept for longer says when it came (XEP-0203) */
+
+void session_queue_flush(struct session *s)
+{
+    uint64_t now = loop_wall_us(s->account->worker->loop), waited = 0;
+    uint32_t count = s->queue_unsent, i = s->queue_len - count;
+    if (count == 0 || s->state != SESSION_ATTACHED)
+        return;
+    s->queue_unsent = 0;
+    for (; i < s->queue_len; i++) {
+        const struct queued *q = session_queue_at(s, i);
+        uint64_t age = q->delayed || now < q->at_us ? 0 : now - q->at_us;
+        waited += age;
+        send_queued(s, q, q->delayed || (age > LATE_US && q->st->kind == STANZA_MESSAGE));
+    }
+    if (s->sm != 0) {
+        session_down(s, &(struct down){ .kind = DOWN_REQUEST });
+        s->out_asked = s->out_count;
+    }
+    metric_add(&session_flushes, 1);
+    metric_add(&session_flush_stanzas, count);
+    metric_add(&session_flush_waited, (int64_t)(waited / 1000));
+}
+
+/* Among what was not sent yet, presence of one contact is kept once: its last. An entry that the
+ * client never got leaves the queue, and the counts of those behind it close up. */
 static void coalesce(struct session *s, const struct stanza *st)
 {
     if (st->kind != STANZA_PRESENCE || st->type > TYPE_UNAVAILABLE)
         return;
-    for (uint32_t i = s->queue_sent; i < s->queue_len; i++) {
+    for (uint32_t i = s->queue_len - s->queue_unsent; i < s->queue_len; i++) {
         struct queued *q = session_queue_at(s, i);
         if (q->st->kind != STANZA_PRESENCE || q->st->type > TYPE_UNAVAILABLE ||
             !slice_eq(stanza_from(q->st), stanza_from(st)))
@@ -123,20 +160,46 @@ static void coalesce(struct session *s, const struct stanza *st)
             session_queue_at(s, k)->seq--;
         }
         s->queue_len--;
+        s->queue_unsent--;
         s->out_count--;
         return;
     }
 }
 
-static void keep_hibernating(struct session *s, struct stanza *st, uint64_t archive_id,
-                             uint64_t delay_us)
+static void keep(struct session *s, struct stanza *st, const struct stanza_note *note)
 {
     coalesce(s, st);
     s->out_count++;
-    session_queue_push(s, st, archive_id, delay_us);
-    if (s->queue_len > setting_int(&sm_hibernate_buffer) && !s->account->worker->stopping)
+    push(s, st, note);
+    s->queue_unsent++;
+    if (s->state == SESSION_ATTACHED) {
+        if (s->queue_unsent >= setting_int(&session_pause_buffer)) {
+            metric_add(&session_flushes_limit, 1);
+            session_queue_flush(s);
+        }
+    } else if (s->queue_len > setting_int(&sm_hibernate_buffer) && !s->account->worker->stopping) {
         session_end_later(s,
                           END_EXPIRED); /* overflow ends resumability, not messages (design §6) */
+    }
+}
+
+/* What a paused session does with it. What has a delay stamp comes from the mailbox or another
+ * session: it has waited long enough. */
+static enum hold held(struct session *s, const struct stanza *st, const struct stanza_note *note)
+{
+    if ((s->paused & PAUSE_SLOW) != 0)
+        return HOLD_KEEP;
+    enum hold h = note->delay_us != 0 ? HOLD_SEND : stage_hold(s, st);
+    return h == HOLD_DROP && note->archive_id != 0 ? HOLD_KEEP : h;
+}
+
+void session_pause(struct session *s, enum session_pause why) { s->paused |= (uint8_t)why; }
+
+void session_unpause(struct session *s, enum session_pause why)
+{
+    s->paused &= (uint8_t)~why;
+    if (s->paused == 0)
+        session_queue_flush(s);
 }
 
 static void send_live(struct session *s, struct stanza *st, const struct stanza_note *note)
@@ -153,34 +216,39 @@ static void send_live(struct session *s, struct stanza *st, const struct stanza_
         session_end_later(s, END_SLOW);
 }
 
-void session_deliver(struct session *s, struct stanza *st, uint64_t archive_id, uint64_t delay_us)
+static void deliver(struct session *s, struct stanza *st, const struct stanza_note *note)
 {
-    struct stanza_note note = { .archive_id = archive_id,
-                                .delay_us = delay_us,
-                                .by = session_bare(s) };
+    bool noted = note->archive_id != 0 || note->delay_us != 0 || note->to.ptr != NULL;
     ensure(s->state != SESSION_ENDED);
     if (s->state == SESSION_HIBERNATING) {
-        keep_hibernating(s, st, archive_id, delay_us);
+        keep(s, st, note);
         return;
     }
+    if (s->paused != 0) {
+        enum hold h = held(s, st, note);
+        if (h == HOLD_KEEP)
+            keep(s, st, note);
+        if (h != HOLD_SEND)
+            return;
+        session_queue_flush(s);
+    }
     s->out_count++;
-    if (s->sm != 0 || archive_id != 0)
-        session_queue_push(s, st, archive_id, delay_us);
-    send_live(s, st, archive_id != 0 || delay_us != 0 ? &note : NULL);
+    if (s->sm != 0 || note->archive_id != 0)
+        push(s, st, note);
+    send_live(s, st, noted ? note : NULL);
+}
+
+void session_deliver(struct session *s, struct stanza *st, uint64_t archive_id, uint64_t delay_us)
+{
+    deliver(s, st,
+            &(struct stanza_note){
+                .archive_id = archive_id, .delay_us = delay_us, .by = session_bare(s) });
 }
 
 void session_deliver_to(struct session *s, struct stanza *st, slice to)
 {
-    if (s->state == SESSION_HIBERNATING || s->sm != 0) {
-        /* it may have to be sent again, so it is kept with its address */
-        struct stanza *own = stanza_readdress(st, (slice){ 0 }, to);
-        session_deliver(s, own, 0, 0);
-        stanza_unref(&own);
-        return;
-    }
-    struct stanza_note note = { .to = to };
-    s->out_count++;
-    send_live(s, st, &note);
+    ensure(to.len == s->jid.len || to.len == s->bare_len);
+    deliver(s, st, &(struct stanza_note){ .by = session_bare(s), .to = to });
 }
 
 const struct stanza *session_last_unacked(const struct session *s)

@@ -15,6 +15,7 @@ struct stream {
         uint32_t num;
         uint64_t archive_id, delay_us;
         char id[16];
+        size_t to_len; /* as it is written */
     } got[LOG_MAX];
     unsigned count, acks, requests, holds, releases, resumed, refused;
     uint32_t h;
@@ -35,6 +36,7 @@ static void got_stanza(struct stream *c, const struct down *d)
     c->got[c->count].num = d->num;
     c->got[c->count].archive_id = d->note == NULL ? 0 : d->note->archive_id;
     c->got[c->count].delay_us = d->note == NULL ? 0 : d->note->delay_us;
+    c->got[c->count].to_len = d->note == NULL ? d->st->to_len : d->note->to.len;
     snprintf(c->got[c->count].id, sizeof c->got[0].id, "%.*s", SLICE_ARG(stanza_id(d->st)));
     c->count++;
 }
@@ -391,6 +393,147 @@ static void test_the_buffer_of_a_hibernating_session(void **state)
     set("sm.hibernate-buffer", "100");
 }
 
+static void expect_got(const struct stream *c, const char *const *ids)
+{
+    unsigned n = 0;
+    for (; ids[n] != NULL; n++) {
+        assert_true(n < c->count);
+        assert_string_equal(c->got[n].id, ids[n]);
+    }
+    assert_int_equal(c->count, n);
+}
+
+/* What comes while its client reads too slowly waits, the last presence of each contact only. */
+static void test_a_slow_client(void **state)
+{
+    (void)state;
+    up(UP_ENABLE, 1);
+    deliver(1, 1);
+    up(UP_SLOW, 1);
+    presence("x@localhost/a", "id='x1'");
+    deliver(2, 2);
+    presence("x@localhost/a", "id='x2'");
+    assert_int_equal(streams[0].count, 1);
+    up(UP_SLOW, 0);
+    expect_got(&streams[0], (const char *const[]){ "1", "2", "x2", NULL });
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(streams[0].got[i].num, i + 1);
+    assert_int_equal(streams[0].requests, 1);
+    up(UP_ACK, 3);
+    assert_int_equal(s->queue_len, 0);
+    deliver(3, 0);
+    assert_int_equal(streams[0].count, 4);
+}
+
+static void test_a_slow_client_without_stream_management(void **state)
+{
+    (void)state;
+    up(UP_SLOW, 1);
+    presence("x@localhost/a", "id='x1'");
+    deliver(1, 0);
+    deliver(2, 2);
+    presence("x@localhost/a", "id='x2'");
+    assert_int_equal(streams[0].count, 0);
+    up(UP_WRITTEN, 0);
+    assert_int_equal(s->queue_len, 3);
+    up(UP_SLOW, 0);
+    expect_got(&streams[0], (const char *const[]){ "1", "2", "x2", NULL });
+    assert_int_equal(mailbox_state(a, 2), ENTRY_TAKEN);
+    up(UP_WRITTEN, 3);
+    assert_int_equal(s->queue_len, 0);
+    assert_int_equal(mailbox_state(a, 2), ENTRY_SETTLED);
+}
+
+static void test_the_buffer_of_a_slow_client(void **state)
+{
+    (void)state;
+    set("session.pause-buffer", "5");
+    up(UP_SLOW, 1);
+    for (unsigned i = 1; i <= 4; i++)
+        deliver(i, 0);
+    assert_int_equal(streams[0].count, 0);
+    deliver(5, 0);
+    assert_int_equal(streams[0].count, 5);
+    deliver(6, 0);
+    assert_int_equal(streams[0].count, 5);
+    set("session.pause-buffer", "100");
+}
+
+static void test_what_was_kept_is_not_acknowledged_yet(void **state)
+{
+    (void)state;
+    up(UP_ENABLE, 1);
+    deliver(1, 1);
+    up(UP_SLOW, 1);
+    deliver(2, 2);
+    up(UP_ACK, 2);
+    assert_true(streams[0].closed);
+    assert_null(session_find(t.w, session_id));
+    assert_int_equal(mailbox_state(a, 2), ENTRY_OPEN);
+}
+
+static void test_what_was_kept_comes_with_resumption(void **state)
+{
+    (void)state;
+    up(UP_ENABLE, 1);
+    deliver(1, 1);
+    up(UP_SLOW, 1);
+    deliver(2, 2);
+    up(UP_GONE, END_LOST);
+    deliver(3, 3);
+    resume(1);
+    expect_got(&streams[1], (const char *const[]){ "2", "3", NULL });
+    assert_true(streams[1].got[0].delay_us != 0);
+    deliver(4, 4); /* the new stream is not slow */
+    assert_int_equal(streams[1].count, 3);
+    up(UP_ACK, 4);
+    assert_int_equal(a->mailbox.cursor, 4);
+}
+
+static void deliver_copy(const char *id)
+{
+    char xml[160];
+    snprintf(xml, sizeof xml, "<message from='%.*s' id='%s' type='chat'><body/></message>",
+             SLICE_ARG(a->jid), id);
+    struct stanza *st = test_node_stanza(&t, xml);
+    session_deliver_to(s, st, session_jid(s));
+    assert_int_equal(st->refs, s->sm != 0 ? 2 : 1); /* shared, not copied */
+    stanza_unref(&st);
+}
+
+/* One of many copies is repeated after resumption, with its address, and never handed over. */
+static void test_a_shared_stanza(void **state)
+{
+    (void)state;
+    up(UP_ENABLE, 1);
+    deliver_copy("c");
+    assert_int_equal(streams[0].count, 1);
+    up(UP_GONE, END_LOST);
+    resume(0);
+    expect_got(&streams[1], (const char *const[]){ "c", NULL });
+    assert_int_equal(streams[1].got[0].to_len, s->jid.len);
+    session_end(s, END_EXPIRED);
+    assert_false(mailbox_has_open(a));
+}
+
+static void test_the_active_client(void **state)
+{
+    (void)state;
+    struct stream other = { 0 };
+    struct session *o = test_node_bind(&t, a, &other, "o");
+    assert_null(session_active(a));
+    send_message();
+    assert_ptr_equal(session_active(a), s);
+    o->spoke_us = s->spoke_us--;
+    assert_ptr_equal(session_active(a), o);
+    session_pause(o, PAUSE_QUIET);
+    assert_ptr_equal(session_active(a), s);
+    session_unpause(o, PAUSE_QUIET);
+    session_end(o, END_CLOSED);
+    assert_ptr_equal(session_active(a), s);
+    map_del(&t.w->streams, (slice){ (const char *)&other.id, sizeof other.id });
+}
+
 /* Inbound. */
 
 static void test_h_is_the_longest_prefix(void **state)
@@ -516,6 +659,13 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_resumption_with_a_wrong_h, fresh, end),
         cmocka_unit_test_setup_teardown(test_presence_coalesces_while_hibernating, fresh, end),
         cmocka_unit_test_setup_teardown(test_the_buffer_of_a_hibernating_session, fresh, end),
+        cmocka_unit_test_setup_teardown(test_a_slow_client, fresh, end),
+        cmocka_unit_test_setup_teardown(test_a_slow_client_without_stream_management, fresh, end),
+        cmocka_unit_test_setup_teardown(test_the_buffer_of_a_slow_client, fresh, end),
+        cmocka_unit_test_setup_teardown(test_what_was_kept_is_not_acknowledged_yet, fresh, end),
+        cmocka_unit_test_setup_teardown(test_what_was_kept_comes_with_resumption, fresh, end),
+        cmocka_unit_test_setup_teardown(test_a_shared_stanza, fresh, end),
+        cmocka_unit_test_setup_teardown(test_the_active_client, fresh, end),
         cmocka_unit_test_setup_teardown(test_h_is_the_longest_prefix, fresh, end),
         cmocka_unit_test_setup_teardown(test_the_rest_follows, fresh, end),
         cmocka_unit_test_setup_teardown(test_counts_begin_with_enable, fresh, end),

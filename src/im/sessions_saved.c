@@ -24,6 +24,10 @@ static const struct store_migration migrations[] = {
       " stanza TEXT NOT NULL, PRIMARY KEY(owner, resource, seq)) WITHOUT ROWID;",
       NULL },
     { 2, "ALTER TABLE saved_session ADD COLUMN directed TEXT", NULL },
+    { 3,
+      "CREATE TABLE saved_state(owner INTEGER NOT NULL, resource TEXT NOT NULL, feature TEXT NOT "
+      "NULL, state BLOB NOT NULL, PRIMARY KEY(owner, resource, feature)) WITHOUT ROWID;",
+      NULL },
     { 0 }
 };
 
@@ -79,9 +83,36 @@ static struct store_stmt drop_stanzas = {
     .params = "",
     .cols = "",
 };
-static struct store_stmt *const stmts[] = { &put_session,   &put_stanza,   &get_sessions,
-                                            &get_stanzas,   &drop_session, &drop_stanzas_of,
-                                            &drop_sessions, &drop_stanzas, NULL };
+static struct store_stmt put_state = {
+    .name = "session.put-state",
+    .sql = "INSERT INTO saved_state(owner, resource, feature, state) VALUES($1, $2, $3, $4)"
+           " ON CONFLICT DO NOTHING",
+    .params = "ittb",
+    .cols = "",
+};
+static struct store_stmt get_states = {
+    .name = "session.saved-states",
+    .sql = "SELECT feature, state FROM saved_state WHERE owner = $1 AND resource = $2",
+    .params = "it",
+    .cols = "tb",
+};
+static struct store_stmt drop_states_of = {
+    .name = "session.drop-states-of",
+    .sql = "DELETE FROM saved_state WHERE owner = $1 AND resource = $2",
+    .params = "it",
+    .cols = "",
+};
+static struct store_stmt drop_states = {
+    .name = "session.drop-states",
+    .sql = "DELETE FROM saved_state",
+    .params = "",
+    .cols = "",
+};
+static struct store_stmt *const stmts[] = {
+    &put_session,     &put_stanza,    &get_sessions, &get_stanzas, &drop_session,
+    &drop_stanzas_of, &drop_sessions, &drop_stanzas, &put_state,   &get_states,
+    &drop_states_of,  &drop_states,   NULL
+};
 
 const struct store_schema sessions_schema = { "session", migrations, stmts, NULL };
 
@@ -92,7 +123,24 @@ struct counts {
     uint8_t available, interested, hidden;
 };
 
-enum { SAVE_ROWS = 500, SAVE_BYTES_MAX = 64 << 20 };
+enum { SAVE_ROWS = 500, SAVE_BYTES_MAX = 64 << 20, STATE_BYTES_MAX = 65536 };
+
+static void save_states(const struct session *s, struct store_batch *b)
+{
+    struct account *a = s->account;
+    struct buf state;
+    buf_init(&state, STATE_BYTES_MAX);
+    for (const struct feature *const *f = features_all(); *f != NULL; f++) {
+        if ((*f)->session_save == NULL)
+            continue;
+        buf_clear(&state);
+        (*f)->session_save(s, &state);
+        if (state.len > 0 && !state.overflow)
+            STORE_ADD(b, &put_state, STORE_ANY_ROWS, SV_I(a->id), SV_T(session_resource(s)),
+                      SV_T(slice_of((*f)->name)), SV_B(buf_slice(&state)));
+    }
+    buf_fini(&state);
+}
 
 static void add_session(struct store_batch *b, const struct session *s)
 {
@@ -108,7 +156,7 @@ static void add_session(struct store_batch *b, const struct session *s)
     counts.h = s->h;
     counts.out_count = s->out_count;
     counts.out_acked = s->out_acked;
-    counts.queue_sent = s->queue_sent;
+    counts.queue_sent = s->queue_len - s->queue_unsent;
     counts.priority = s->priority;
     counts.available = s->available;
     counts.interested = s->interested;
@@ -121,6 +169,8 @@ static void add_session(struct store_batch *b, const struct session *s)
     /* rows of an earlier end may not be read yet */
     STORE_ADD(b, &drop_session, STORE_ANY_ROWS, SV_I(a->id), SV_T(session_resource(s)));
     STORE_ADD(b, &drop_stanzas_of, STORE_ANY_ROWS, SV_I(a->id), SV_T(session_resource(s)));
+    STORE_ADD(b, &drop_states_of, STORE_ANY_ROWS, SV_I(a->id), SV_T(session_resource(s)));
+    save_states(s, b);
     STORE_ADD(b, &put_session, STORE_ANY_ROWS, SV_I(a->id), SV_T(a->jid), SV_T(session_resource(s)),
               SV_B(((slice){ (const char *)s->token, sizeof s->token })), SV_I(until),
               SV_B(((slice){ (const char *)&counts, sizeof counts })),
@@ -146,7 +196,7 @@ static void save(const struct session *s)
         buf_clear(&text);
         stanza_store(&text, q->st);
         STORE_ADD(b, &put_stanza, STORE_ANY_ROWS, SV_I(a->id), SV_T(session_resource(s)),
-                  SV_I(q->seq), SV_I(q->archive_id), SV_I(q->at_us), SV_I(q->delayed),
+                  SV_I(q->seq), SV_I(q->archive_id), SV_I(q->at_us), SV_I(q->delayed | q->to << 1),
                   SV_T(buf_slice(&text)));
     }
     buf_fini(&text);
@@ -194,7 +244,12 @@ struct saved_stanza {
     uint64_t archive_id, at_us;
     uint32_t seq;
     bool delayed;
+    uint8_t to;
     slice text;
+};
+
+struct saved_state {
+    slice feature, state;
 };
 
 struct saved {
@@ -206,7 +261,8 @@ struct saved {
     uint64_t until_us;
     struct counts counts;
     struct saved_stanza *stanza;
-    uint32_t stanza_count;
+    struct saved_state *state;
+    uint32_t stanza_count, state_count;
 };
 
 struct restoring {
@@ -230,11 +286,20 @@ static void load_queue(struct session *s, const struct saved *v)
         s->out_count = q->seq;
         session_queue_push(s, st, q->archive_id, q->at_us);
         session_queue_at(s, s->queue_len - 1)->delayed = q->delayed;
+        session_queue_at(s, s->queue_len - 1)->to = q->to;
         if (q->archive_id != 0)
             mailbox_set(s->account, q->archive_id, ENTRY_TAKEN);
         stanza_unref(&st);
     }
     s->out_count = v->counts.out_count;
+}
+
+static void load_states(struct session *s, const struct saved *v)
+{
+    for (const struct feature *const *f = features_all(); *f != NULL; f++)
+        for (uint32_t i = 0; i < v->state_count; i++)
+            if ((*f)->session_restore != NULL && slice_is(v->state[i].feature, (*f)->name))
+                (*f)->session_restore(s, v->state[i].state);
 }
 
 static void restore(struct account *a, const struct saved *v)
@@ -252,7 +317,8 @@ static void restore(struct account *a, const struct saved *v)
     s->out_acked = s->out_asked = v->counts.out_acked;
     load_queue(s, v);
     session_hibernate(s, v->until_us > now ? (v->until_us - now) / 1000 : 0);
-    s->queue_sent = v->counts.queue_sent;
+    if (v->counts.queue_sent < s->queue_len)
+        s->queue_unsent = s->queue_len - v->counts.queue_sent;
     s->interested = v->counts.interested;
     s->hidden = v->counts.hidden;
     if (v->presence.len > 0 && v->counts.available &&
@@ -261,6 +327,7 @@ static void restore(struct account *a, const struct saved *v)
         s->priority = (int8_t)v->counts.priority;
     }
     presence_directed_load(s, v->directed);
+    load_states(s, v);
     v->all->count++;
 }
 
@@ -299,12 +366,21 @@ static void stanzas_read(void *arg, enum store_result result, const struct store
     }
     v->stanza_count = store_row_count(b, 0);
     v->stanza = arena_new(r->arena, struct saved_stanza, v->stanza_count);
-    for (uint32_t i = 0; i < v->stanza_count; i++)
-        v->stanza[i] = (struct saved_stanza){ .seq = (uint32_t)store_int(b, 0, i, 0),
-                                              .archive_id = (uint64_t)store_int(b, 0, i, 1),
-                                              .at_us = (uint64_t)store_int(b, 0, i, 2),
-                                              .delayed = store_int(b, 0, i, 3) != 0,
-                                              .text = slice_dup(r->arena, store_text(b, 0, i, 4)) };
+    for (uint32_t i = 0; i < v->stanza_count; i++) {
+        int64_t bits = store_int(b, 0, i, 3);
+        v->stanza[i] =
+            (struct saved_stanza){ .seq = (uint32_t)store_int(b, 0, i, 0),
+                                   .archive_id = (uint64_t)store_int(b, 0, i, 1),
+                                   .at_us = (uint64_t)store_int(b, 0, i, 2),
+                                   .delayed = (bits & 1) != 0,
+                                   .to = (uint8_t)(bits >> 1 <= QUEUED_BARE ? bits >> 1 : 0),
+                                   .text = slice_dup(r->arena, store_text(b, 0, i, 4)) };
+    }
+    v->state_count = store_row_count(b, 1);
+    v->state = arena_new(r->arena, struct saved_state, v->state_count);
+    for (uint32_t i = 0; i < v->state_count; i++)
+        v->state[i] = (struct saved_state){ slice_dup(r->arena, store_text(b, 1, i, 0)),
+                                            slice_dup(r->arena, store_text(b, 1, i, 1)) };
     unsigned home = node_home(r->worker->node, v->jid, &node);
     node_call(r->worker->node, home, restore_at_home, v);
 }
@@ -321,6 +397,7 @@ static void finished(struct restoring *r)
     struct store_batch *b = store_write(r->worker->store, 0);
     store_add(b, &drop_sessions, STORE_ANY_ROWS, NULL, 0);
     store_add(b, &drop_stanzas, STORE_ANY_ROWS, NULL, 0);
+    store_add(b, &drop_states, STORE_ANY_ROWS, NULL, 0);
     store_submit(b, r->worker->loop, 0, NULL, NULL);
     arena_destroy(&r->arena);
     mem_free(&r);
@@ -335,6 +412,7 @@ static void read_next(struct restoring *r)
     struct store_batch *b = store_read(r->worker->store, 0);
     STORE_ADD(b, &get_stanzas, STORE_ANY_ROWS, SV_I(r->at->owner), SV_T(r->at->resource),
               SV_I(r->at->counts.out_acked));
+    STORE_ADD(b, &get_states, STORE_ANY_ROWS, SV_I(r->at->owner), SV_T(r->at->resource));
     store_submit(b, r->worker->loop, 0, stanzas_read, r->at);
 }
 

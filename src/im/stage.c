@@ -12,6 +12,7 @@ static stage_view_fn *views[FEATURES_MAX + 1];
 static stage_permit_fn *permits[FEATURES_MAX + 1];
 static stage_passage_fn *carbons[FEATURES_MAX + 1];
 static stage_passage_fn *pushes[FEATURES_MAX + 1];
+static stage_hold_fn *hold_fns[FEATURES_MAX + 1];
 
 #define GATHER(list, into, member)                                                                 \
     do {                                                                                           \
@@ -31,6 +32,7 @@ void stages_set(const struct feature *const *list)
     GATHER(list, permits, permit);
     GATHER(list, carbons, carbon);
     GATHER(list, pushes, push);
+    GATHER(list, hold_fns, hold);
 }
 
 enum verdict stage_check(struct session *s, struct stanza **st, struct refusal *why)
@@ -89,6 +91,16 @@ void stage_push(struct account *a, const struct passage *p)
 {
     for (stage_passage_fn **fn = pushes; *fn != NULL; fn++)
         (*fn)(a, p);
+}
+
+enum hold stage_hold(struct session *s, const struct stanza *st)
+{
+    enum hold strongest = hold_fns[0] == NULL ? HOLD_SEND : HOLD_DROP;
+    for (stage_hold_fn **fn = hold_fns; *fn != NULL; fn++) {
+        enum hold h = (*fn)(s, st);
+        strongest = h > strongest ? h : strongest;
+    }
+    return strongest;
 }
 
 void stage_refuse(struct worker *w, struct stanza *st, const struct refusal *why)

@@ -7,6 +7,7 @@
  *   DELIVER   which sessions take it
  *   CARBON    a message was accepted: copies for other sessions
  *   PUSH      an incoming message was accepted: devices that are away are told
+ *   HOLD      to a session that is paused (im/session.h): whether it can wait
  *
  * and, beside the way: VIEW, whether a contact sees the presence of a session; PERMIT, whether a
  * subscription request is granted without asking the owner.
@@ -42,6 +43,13 @@ struct passage {
     enum { PASSAGE_SENT, PASSAGE_RECEIVED } way;
 };
 
+/* Of a paused session. The strongest answer of all features counts. */
+enum hold {
+    HOLD_DROP, /* nobody misses it; not for what has an archive id */
+    HOLD_KEEP, /* until the session is no longer paused, or something urgent comes */
+    HOLD_SEND  /* urgent: what was kept goes first */
+};
+
 /* st may be replaced: the function then owns and releases the old reference. */
 typedef enum verdict stage_check_fn(struct session *s, struct stanza **st, struct refusal *why);
 typedef enum verdict stage_block_fn(struct account *a, const struct stanza *st,
@@ -50,6 +58,7 @@ typedef bool stage_takes_fn(const struct session *s, const struct stanza *st);
 typedef bool stage_view_fn(const struct session *s, slice contact); /* bare JID */
 typedef bool stage_permit_fn(const struct account *a, slice contact);
 typedef void stage_passage_fn(struct account *a, const struct passage *p);
+typedef enum hold stage_hold_fn(struct session *s, const struct stanza *st);
 
 enum verdict stage_check(struct session *s, struct stanza **st, struct refusal *why);
 enum verdict stage_block(struct account *a, const struct stanza *st, struct refusal *why);
@@ -58,6 +67,7 @@ bool stage_view(const struct session *s, slice contact);
 bool stage_permit(const struct account *a, slice contact); /* one that says yes is enough */
 void stage_carbon(struct account *a, const struct passage *p);
 void stage_push(struct account *a, const struct passage *p);
+enum hold stage_hold(struct session *s, const struct stanza *st);
 
 /* Answers a refused stanza and releases it. */
 void stage_refuse(struct worker *w, struct stanza *st, const struct refusal *why);
