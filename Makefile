@@ -89,6 +89,8 @@ lint:
 docs: $(B)/musterd
 	$(B)/musterd --dump-docs config >docs/config.md
 	$(B)/musterd --dump-docs commands >docs/commands.md
+	$(B)/musterd --dump-docs xeps >docs/xeps.md
+	$(B)/musterd --dump-docs doap >doap.xml
 
 # A node file that is there already is left alone. The unit runs as user muster (systemd-sysusers).
 SYSCONF ?= /etc

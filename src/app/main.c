@@ -28,7 +28,7 @@ static const char usage[] =
     "\n"
     "  --config FILE     node file (default /etc/muster/muster.yaml)\n"
     "  --check           check the node file and its certificates, start nothing\n"
-    "  --dump-docs PART  print generated documentation: config or commands\n"
+    "  --dump-docs PART  print generated documentation: config, commands, xeps, doap\n"
     "  --version         show the version\n"
     "  --help            show this\n"
     "\n"
@@ -58,16 +58,24 @@ static bool parse_options(struct options *o, int argc, char **argv)
 
 static int dump_docs(const char *part)
 {
-    struct buf out;
-    buf_init(&out, DOCS_BYTES_MAX);
-    bool config = strcmp(part, "config") == 0, commands = strcmp(part, "commands") == 0;
-    if (config)
-        docs_config(&out);
-    if (commands)
-        docs_commands(&out);
-    printf("%.*s", SLICE_ARG(buf_slice(&out)));
-    buf_fini(&out);
-    return config || commands ? EXIT_DONE : EXIT_USAGE;
+    static const struct {
+        const char *part;
+        void (*write)(struct buf *out);
+    } table[] = { { "config", docs_config },
+                  { "commands", docs_commands },
+                  { "xeps", docs_xeps },
+                  { "doap", docs_doap } };
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        if (strcmp(part, table[i].part) != 0)
+            continue;
+        struct buf out;
+        buf_init(&out, DOCS_BYTES_MAX);
+        table[i].write(&out);
+        printf("%.*s", SLICE_ARG(buf_slice(&out)));
+        buf_fini(&out);
+        return EXIT_DONE;
+    }
+    return EXIT_USAGE;
 }
 
 /* The node file, or NULL after its mistakes were printed. */

@@ -174,6 +174,11 @@ static const char *const last_disco[] = { NS_LAST, NULL };
 
 const struct feature last_feature = {
     .name = "last",
+    .xeps =
+        (const struct xep[]){
+            { "0012", "2.0", "Last Activity", "0.1.0", "test_services", NULL },
+            { 0 },
+        },
     .disco = last_disco,
     .disco_account = last_disco,
     .iq = last_rules,

@@ -22,6 +22,11 @@ static const char *const ping_disco[] = { NS_PING, NULL };
 
 const struct feature ping_feature = {
     .name = "ping",
+    .xeps =
+        (const struct xep[]){
+            { "0199", "2.0.1", "XMPP Ping", "0.1.0", "test_services", NULL },
+            { 0 },
+        },
     .disco = ping_disco,
     .disco_account = ping_disco,
     .iq = ping_rules,

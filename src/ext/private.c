@@ -208,6 +208,11 @@ static struct setting *const private_settings[] = { &private_bytes_max, &private
 
 const struct feature private_feature = {
     .name = "private",
+    .xeps =
+        (const struct xep[]){
+            { "0049", "1.2", "Private XML Storage", "0.1.0", "test_services", NULL },
+            { 0 },
+        },
     .disco = private_disco,
     .disco_account = private_disco,
     .iq = private_rules,

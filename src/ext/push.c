@@ -635,7 +635,7 @@ const struct feature push_feature = {
     .disco_account = (const char *const[]){ NS_PUSH, NULL },
     .iq = rules,
     .xeps =
-        (const struct xep[]){ { "0357", "0.4.1", "Push Notifications", "0.1.0", "test_push", NULL },
+        (const struct xep[]){ { "0357", "0.2", "Push Notifications", "0.1.0", "test_push", NULL },
                               { 0 } },
     .schema = &push_schema,
     .settings = (struct setting *const[]){ &push_enabled, &push_payload, &push_body, &push_services,

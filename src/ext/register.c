@@ -345,6 +345,11 @@ static const struct iq_rule register_rules[] = {
 
 const struct feature register_feature = {
     .name = "register",
+    .xeps =
+        (const struct xep[]){
+            { "0077", "2.4", "In-Band Registration", "0.1.0", "test_services", NULL },
+            { 0 },
+        },
     .disco = (const char *const[]){ NS_REGISTER, NULL },
     .iq = register_rules,
     .settings = register_settings,

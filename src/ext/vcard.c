@@ -129,6 +129,11 @@ static struct setting *const vcard_settings[] = { &vcard_bytes_max, NULL };
 
 const struct feature vcard_feature = {
     .name = "vcard",
+    .xeps =
+        (const struct xep[]){
+            { "0054", "1.3.0", "vcard-temp", "0.1.0", "test_services", NULL },
+            { 0 },
+        },
     .disco = vcard_disco,
     .disco_account = vcard_disco,
     .iq = vcard_rules,

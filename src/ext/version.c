@@ -35,6 +35,11 @@ static struct setting *const version_settings[] = { &version_show_os, NULL };
 
 const struct feature version_feature = {
     .name = "version",
+    .xeps =
+        (const struct xep[]){
+            { "0092", "1.1", "Software Version", "0.1.0", "test_services", NULL },
+            { 0 },
+        },
     .disco = (const char *const[]){ NS_VERSION, NULL },
     .iq = version_rules,
     .settings = version_settings,

@@ -168,6 +168,15 @@ static const struct iq_rule rules[] = {
 
 const struct feature c2s_feature = {
     .name = "c2s",
+    .xeps =
+        (const struct xep[]){
+            { "0106", "1.1.1", "JID Escaping", "0.1.0", "jid_test", NULL },
+            { "0170", "1.0", "Recommended Order of Stream Feature Negotiation", "0.1.0",
+              "test_stream", NULL },
+            { "0368", "1.1.0", "SRV records for XMPP over TLS", "0.1.0", "test_stream", NULL },
+            { "0440", "0.4.2", "SASL Channel-Binding Type Capability", "0.1.0", "test_sasl", NULL },
+            { 0 },
+        },
     .settings = settings,
     .metrics = metrics,
     .logs = logs,

@@ -14,6 +14,15 @@ static struct alarm *const message_alarms[] = { &node_memory_alarm, NULL };
 
 const struct feature message_feature = {
     .name = "message",
+    .xeps =
+        (const struct xep[]){
+            { "0160", "1.0.1", "Best Practices for Handling Offline Messages", "0.1.0",
+              "test_message", NULL },
+            { "0203", "2.0", "Delayed Delivery", "0.1.0", "test_message", NULL },
+            { "0334", "0.4.0", "Message Processing Hints", "0.1.0", "test_message", NULL },
+            { "0359", "0.7.0", "Unique and Stable Stanza IDs", "0.1.0", "test_message", NULL },
+            { 0 },
+        },
     .disco = (const char *const[]){ NS_OFFLINE_MSG, NULL }, /* XEP-0160 §4 */
     .disco_account = (const char *const[]){ NS_SID, NULL }, /* XEP-0359 §6 */
     .schema = &archive_schema,
@@ -23,6 +32,11 @@ const struct feature message_feature = {
 };
 const struct feature session_feature = {
     .name = "session",
+    .xeps =
+        (const struct xep[]){
+            { "0198", "1.6.1", "Stream Management", "0.1.0", "test_sm", NULL },
+            { 0 },
+        },
     .schema = &sessions_schema,
     .settings = session_settings,
     .metrics = session_metrics,
