@@ -67,6 +67,7 @@ docs_are_current() {
             { echo "$file differs from its rows: run make docs"; return 1; }
     done
     # the tests that docs/xeps.md names are there
+    # shellcheck disable=SC2016 # backquotes of the table
     grep -o '`[a-z0-9_/]*\.\(py\|c\)`' docs/xeps.md | tr -d '`' | sort -u | while read -r file; do
         [ -e "$file" ] || [ -n "$(find src -name "$file")" ] ||
             { echo "docs/xeps.md names $file, which is not there"; exit 1; }

@@ -1,4 +1,5 @@
-/* docs: docs/config.md, docs/commands.md, docs/xeps.md and doap.xml, made from the rows (`make docs`). */
+/* docs: docs/config.md, docs/commands.md, docs/xeps.md and doap.xml, made from the rows (`make
+ * docs`). */
 #pragma once
 
 struct buf;
