@@ -11,7 +11,10 @@ install_packages() {
             missing+=("$name")
     done <<< "$wanted"
     [ "${#missing[@]}" -eq 0 ] && return 0
-    [ "$(id -u)" -eq 0 ] || sudo=sudo
+    if [ "$(id -u)" -ne 0 ] && ! sudo=$(command -v sudo); then
+        echo "packages are missing and there is no sudo; as root: apt-get install ${missing[*]}" >&2
+        return 1
+    fi
     echo "installing ${missing[*]}"
     $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends \
         "${missing[@]}" ||

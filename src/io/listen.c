@@ -6,20 +6,23 @@
 #include "io/metrics.h"
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { BACKLOG = 4096, ACCEPTS_MAX = 16 /* a wake */, RETRY_MS = 1000 };
+enum { BACKLOG = 4096, ACCEPTS_MAX = 16 /* a wake */, RETRY_MS = 1000, SPARE_MAX = 32 };
 
 struct alarm io_descriptors_alarm = {
     .name = "io.descriptors",
     .severity = ALARM_CRITICAL,
-    .text = "No descriptors are left: new connections wait, those that are there go on.",
+    .text =
+        "No descriptors are left for clients: new connections wait, those that are there go on.",
     .action = "Raise LimitNOFILE of the service (ulimit -n) or lower the number of clients.",
 };
 
@@ -34,6 +37,7 @@ struct listener_seat {
     listener_fn *accepted;
     void *arg;
     bool paused;
+    bool local; /* a Unix socket */
     struct listener_seat *next;
 };
 
@@ -177,10 +181,8 @@ enum err listener_open(struct listener **out, slice address, struct why *why)
 
 int listener_port(const struct listener *l) { return l->port; }
 
-static void seat_pause(struct listener_seat *s)
+static void seat_pause(struct listener_seat *s, int code)
 {
-    int code = errno;
-
     loop_remove(s->loop, &s->source);
     timer_set(s->loop, &s->retry, RETRY_MS);
     if (s->paused)
@@ -200,6 +202,18 @@ static void seat_unpaused(struct listener_seat *s)
         alarm_clear(&io_descriptors_alarm);
 }
 
+/* The last descriptors are not for clients: an operator gets in by the Unix socket, and files can
+ * be read again. A new descriptor is the lowest free number. */
+static bool is_spare(const struct listener_seat *s, int fd)
+{
+    struct rlimit limit;
+
+    if (s->local || getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return false;
+    rlim_t few = limit.rlim_cur / 8;
+    return (rlim_t)fd >= limit.rlim_cur - (few < SPARE_MAX ? few : SPARE_MAX);
+}
+
 static void seat_ready(struct loop_source *source, uint32_t events)
 {
     struct listener_seat *s = CONTAINER_OF(source, struct listener_seat, source);
@@ -210,11 +224,16 @@ static void seat_ready(struct loop_source *source, uint32_t events)
         socklen_t len = sizeof(peer);
         int fd = accept4(source->fd, &peer.any, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (fd >= 0) {
-            seat_unpaused(s);
+            bool spare = is_spare(s, fd);
             metric_add(&io_accepted, 1);
             s->accepted(s->loop, fd, &peer.any, s->arg);
+            if (spare) {
+                seat_pause(s, EMFILE);
+                return;
+            }
+            seat_unpaused(s);
         } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-            seat_pause(s);
+            seat_pause(s, errno);
             return;
         } else if (errno == EAGAIN) {
             seat_unpaused(s); /* a descriptor is looked for before a connection is */
@@ -227,7 +246,11 @@ static void seat_retry(struct timer *t, struct loop *loop)
 {
     struct listener_seat *s = CONTAINER_OF(t, struct listener_seat, retry);
 
-    if (loop_add(loop, &s->source) == OK)
+    int fd = fcntl(s->source.fd, F_DUPFD_CLOEXEC, 0);
+    bool spare = fd < 0 || is_spare(s, fd);
+    if (fd >= 0)
+        close(fd);
+    if (!spare && loop_add(loop, &s->source) == OK)
         seat_ready(&s->source, EPOLLIN);
     else
         timer_set(loop, t, RETRY_MS);
@@ -244,6 +267,7 @@ enum err listener_attach(struct listener *l, struct loop *loop, listener_fn *acc
     s->loop = loop;
     s->accepted = accepted;
     s->arg = arg;
+    s->local = l->local.sun_path[0] != '\0';
     if (loop_add(loop, &s->source) != OK) {
         mem_free(&s);
         return E_IO;

@@ -1,7 +1,8 @@
 /* listen: a listening socket shared by all loops (EPOLLEXCLUSIVE), at most 16 accepts a wake.
- * Without a free descriptor (EMFILE) accepting pauses on that loop, the alarm `io.descriptors` is
- * raised, and each second it is tried again (design §9): who connects meanwhile waits in the
- * kernel's queue. */
+ * When the last 32 descriptors are reached (of few: an eighth), accepting pauses on that loop, the
+ * alarm `io.descriptors` is raised, and each second it is tried again (design §9): who connects
+ * meanwhile waits in the kernel's queue. Unix sockets, which are the operators', may have the last
+ * ones too. */
 #pragma once
 #include "base/err.h"
 #include "base/slice.h"
