@@ -31,7 +31,7 @@ fuzz_LDFLAGS := -fsanitize=address,undefined
 CFLAGS  := -std=c17 -D_GNU_SOURCE -DMUSTER_VERSION='"$(VERSION)"' -Isrc -I. -g -gdwarf-4 $(WARN) \
            -fno-common -MMD -MP -pthread $($(MODE)_CFLAGS) $(shell pkg-config --cflags $(PKGS))
 LDFLAGS := -pthread $($(MODE)_LDFLAGS)
-LIBS    := $(shell pkg-config --libs $(PKGS)) -lm
+LIBS    := $(shell pkg-config --libs $(PKGS)) -lhttp_parser -lm
 
 SRC   := $(sort $(wildcard src/*/*.c))
 CORE  := $(filter-out %_test.c %_fuzz.c %_bench.c src/app/main.c,$(SRC))

@@ -11,6 +11,7 @@
 #include "ext/ext.h"
 #include "gate/c2s.h"
 #include "gate/component.h"
+#include "http/server.h"
 #include "im/feature.h"
 #include "im/presence.h"
 #include "im/rows.h"
@@ -31,6 +32,12 @@ static const struct feature store_feature = {
     .alarms = (struct alarm *const[]){ &store_full_alarm, &store_down_alarm, NULL },
     .logs = (struct log_area *const[]){ &log_store, NULL },
 };
+static const struct feature http_feature = {
+    .name = "http",
+    .settings = http_settings,
+    .metrics = http_metrics,
+    .logs = (struct log_area *const[]){ &log_http, NULL },
+};
 static const struct feature auth_feature = {
     .name = "auth",
     .schema = &auth_schema,
@@ -44,6 +51,7 @@ static const struct feature *const features[] = {
     &io_feature,
     &store_feature,
     &auth_feature,
+    &http_feature,
     &account_feature,
     &session_feature,
     &message_feature,

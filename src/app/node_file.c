@@ -81,6 +81,12 @@ static const struct node_key keys[] = {
     { "listen.component", KEY_LISTEN, KEY_RESTART, AT(component), 0, LIST_MAX, NULL, "",
       "Addresses for external components (XEP-0114), in the clear: loopback or a private network. "
       "`musterctl component add` names who may connect." },
+    { "listen.http", KEY_LISTEN, KEY_RESTART, AT(http), 0, LIST_MAX, NULL, "",
+      "Addresses for all that speaks HTTP in the clear: for reverse proxies, or loopback." },
+    { "listen.https", KEY_LISTEN, KEY_RESTART, AT(https), 0, LIST_MAX, NULL, "",
+      "Addresses for all that speaks HTTP, with TLS." },
+    { "listen.bosh", KEY_LISTEN, KEY_RESTART, AT(bosh), 0, LIST_MAX, NULL, "",
+      "Addresses for BOSH clients alone, in the clear; 7335 is the usual port." },
     { "tls.certificate", KEY_PATH, KEY_RELOAD, AT(certificate), 0, 0, NULL, "",
       "Certificate with its chain, PEM. Without one a self-signed pair is made in the data "
       "folder." },

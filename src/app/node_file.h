@@ -37,7 +37,7 @@ struct node_settings {
     size_t count;
 };
 
-enum { NODE_WORKERS_AUTO = 0, NODE_FILE_KEYS_MAX = 24 };
+enum { NODE_WORKERS_AUTO = 0, NODE_FILE_KEYS_MAX = 40 };
 
 struct node_file {
     struct arena *arena;
@@ -52,6 +52,7 @@ struct node_file {
     int64_t workers;            /* 1..64, or NODE_WORKERS_AUTO */
     int64_t worker_pinning;     /* 0, 1 */
     struct node_listen_list c2s, c2s_tls, component;
+    struct node_listen_list http, https, bosh;
     const char *certificate, *key; /* absolute paths; both NULL: self-signed in data/ */
     struct node_certs certs;       /* by domain */
     int64_t log_level, log_format; /* enum log_level, enum log_format */

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "gate/c2s.h"
 #include "gate/component.h"
+#include "http/server.h"
 #include "im/feature.h"
 #include "im/node.h"
 #include "im/worker.h"
@@ -148,6 +149,35 @@ static enum err open_listeners(struct server *s, struct why *why)
     return c2s_add_components(s->c2s, comps, f->component.count, why);
 }
 
+/* The routes of all features; none of them is on while nothing listens. */
+static enum err open_http(struct server *s, struct why *why)
+{
+    const struct node_file *f = s->file;
+    const struct {
+        const struct node_listen_list *list;
+        const char *group;
+        bool tls;
+    } kinds[] = { { &f->http, NULL, false },
+                  { &f->https, NULL, true },
+                  { &f->bosh, "bosh", false } };
+    size_t count = 0;
+    struct http_listen *listens =
+        arena_new(f->arena, struct http_listen, f->http.count + f->https.count + f->bosh.count + 1);
+    for (size_t k = 0; k < sizeof kinds / sizeof kinds[0]; k++)
+        for (size_t i = 0; i < kinds[k].list->count; i++)
+            listens[count++] = (struct http_listen){ .address = kinds[k].list->item[i].address,
+                                                     .proxy = kinds[k].list->item[i].proxy != 0,
+                                                     .tls = kinds[k].tls,
+                                                     .group = kinds[k].group };
+    enum err e = http_create(&s->http, listens, count, s->tls, why);
+    if (e != OK)
+        return e;
+    for (const struct feature *const *each = features_all(); *each != NULL; each++)
+        http_add_routes(s->http, (*each)->http);
+    c2s_serve_http(s->c2s, s->http);
+    return OK;
+}
+
 static enum err start_node(struct server *s, struct why *why)
 {
     const struct node_file *f = s->file;
@@ -185,6 +215,8 @@ static enum err start_parts(struct server *s, struct why *why)
         e = settings_load(s->store, why);
     if (e == OK)
         e = open_listeners(s, why);
+    if (e == OK)
+        e = open_http(s, why);
     if (e == OK)
         e = start_node(s, why);
     if (e != OK)
@@ -229,6 +261,7 @@ static void apply_reload(struct worker *w, void *arg)
     set_log(r->file);
     settings_fix(r->file->settings.item, r->file->settings.count);
     c2s_set_tls(r->server->c2s, r->tls);
+    http_set_tls(r->server->http, r->tls);
 }
 
 static void needs_restart(const char *key, void *arg)
@@ -292,6 +325,7 @@ void server_stop(struct server *s)
     store_close(&s->store); /* its ports are on the loops of the node */
     node_destroy(&s->node);
     c2s_destroy(&s->c2s);
+    http_destroy(&s->http);
     tls_ctx_unref(&s->tls);
     if (s->lock_fd >= 0)
         close(s->lock_fd);

@@ -5,6 +5,7 @@
 
 struct c2s;
 struct control;
+struct http_server;
 struct node;
 struct node_file;
 struct store;
@@ -15,6 +16,7 @@ struct server {
     struct tls_ctx *tls;
     struct store *store;
     struct c2s *c2s;
+    struct http_server *http;
     struct node *node;
     struct control *control;
     int lock_fd; /* holds the lock of the data folder */

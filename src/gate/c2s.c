@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "gate/c2s_private.h"
 #include "gate/component_rows.h"
+#include "http/server.h"
 #include "im/budget.h"
 #include "im/feature.h"
 #include "im/frames.h"
@@ -544,6 +545,8 @@ static void gate_start(struct worker *w)
             log_error(&log_c2s, LOG_EV("listen.failed"), LOG_I("worker", w->index));
     if (c != NULL && c->components != NULL)
         component_start(c->components, w);
+    if (c != NULL && c->http != NULL)
+        http_worker_start(c->http, w->loop);
 }
 
 static void gate_stop(struct worker *w)
@@ -560,6 +563,8 @@ static void gate_stop(struct worker *w)
     }
     if (c != NULL && c->components != NULL)
         component_stop(c->components, w);
+    if (c != NULL && c->http != NULL)
+        http_worker_stop(c->http, w->loop);
 }
 
 static bool gate_idle(struct worker *w)
@@ -567,7 +572,8 @@ static bool gate_idle(struct worker *w)
     const struct gate_worker *g = w->gate;
     const struct c2s *c = w->node->gate_state;
     return g->count == 0 &&
-           (c == NULL || c->components == NULL || component_idle(c->components, w->index));
+           (c == NULL || c->components == NULL || component_idle(c->components, w->index)) &&
+           (c == NULL || c->http == NULL || http_worker_idle(c->http, w->loop));
 }
 
 struct component_gate *component_gate_of(const struct worker *w)
@@ -656,6 +662,8 @@ void c2s_destroy(struct c2s **pc)
     pthread_mutex_destroy(&c->lock);
     mem_free(&c);
 }
+
+void c2s_serve_http(struct c2s *c, struct http_server *http) { c->http = http; }
 
 void c2s_set_tls(struct c2s *c, struct tls_ctx *tls)
 {

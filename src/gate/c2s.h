@@ -5,6 +5,7 @@
 
 struct c2s;
 struct component_listen;
+struct http_server;
 struct tls_ctx;
 
 struct c2s_listen {
@@ -23,6 +24,10 @@ NODISCARD enum err c2s_add_components(struct c2s *c, const struct component_list
 void c2s_destroy(struct c2s **c);
 /* New connections use it from now on; takes a reference. Any thread. */
 void c2s_set_tls(struct c2s *c, struct tls_ctx *tls);
+
+/* Listens for HTTP wherever the gate does: its streams come over WebSocket and BOSH too. Before the
+ * node starts; it stays the caller's. */
+void c2s_serve_http(struct c2s *c, struct http_server *http);
 
 extern const struct gate_ops c2s_gate;
 extern const struct feature c2s_feature;

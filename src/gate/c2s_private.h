@@ -94,6 +94,7 @@ struct c2s {
     size_t count;
     struct component_gate *components;
     struct throttle *throttle;
+    struct http_server *http;     /* NULL: none */
     pthread_mutex_t lock;         /* guards those below */
     struct shared_limits *limits; /* the newest */
     struct tls_ctx *tls;

@@ -10,6 +10,7 @@ struct account;
 struct alarm;
 struct buf;
 struct command;
+struct http_route;
 struct host;
 struct log_area;
 struct metric;
@@ -49,6 +50,7 @@ struct feature {
     const struct nonza *nonzas; /* ended by { 0 } */
     const struct xep *xeps;     /* ended by { 0 } */
     const struct store_schema *schema;
+    const struct http_route *http;   /* ended by { 0 }; see http/server.h */
     struct setting *const *settings; /* NULL-terminated, like those below */
     struct command *const *commands;
     struct metric *const *metrics;

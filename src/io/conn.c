@@ -240,6 +240,7 @@ struct conn *conn_create(struct loop *loop, int fd, const struct sockaddr *peer,
     c->timer.fn = conn_timeout;
     c->last_read_us = loop->now_us;
     c->proxied = (flags & CONN_PROXY) != 0;
+    c->http = (flags & CONN_HTTP) != 0;
     if ((flags & CONN_TLS) != 0)
         c->tls = conn_tls_create(tls);
     conn_info_set(&c->info, peer);
@@ -271,6 +272,16 @@ void conn_start(struct conn *c, const struct conn_ops *ops, void *owner)
     else
         conn_opened(c);
     conn_poll(c, EPOLLIN);
+}
+
+void conn_hand_over(struct conn *c, const struct conn_ops *ops, void *owner)
+{
+    c->ops = ops;
+    c->owner = owner;
+    c->hold = 0;
+    c->high = false; /* the new owner is told itself */
+    c->offer = true;
+    conn_queue(c);
 }
 
 void *conn_owner(const struct conn *c) { return c->owner; }

@@ -52,12 +52,16 @@ struct conn_info {
 
 enum conn_flags {
     CONN_PROXY = 1, /* a PROXY protocol v2 header must come first */
-    CONN_TLS = 2    /* direct TLS: the handshake comes before all else */
+    CONN_TLS = 2,   /* direct TLS: the handshake comes before all else */
+    CONN_HTTP = 4   /* what it speaks under TLS (ALPN) is http/1.1, not xmpp-client */
 };
 /* Takes over fd, a stream socket. Who cannot start it may conn_abort() it. */
 struct conn *conn_create(struct loop *loop, int fd, const struct sockaddr *peer, unsigned flags,
                          struct tls_ctx *tls, const struct conn_limits *limits);
 void conn_start(struct conn *c, const struct conn_ops *ops, void *owner); /* begins reading */
+/* Another owner from now on, also from inside on_input: what that leaves unread is offered to the
+ * new one. No hold of the old owner stays. */
+void conn_hand_over(struct conn *c, const struct conn_ops *ops, void *owner);
 void *conn_owner(const struct conn *c);
 struct loop *conn_loop(const struct conn *c);
 const struct conn_info *conn_info(const struct conn *c);

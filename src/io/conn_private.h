@@ -100,6 +100,7 @@ struct conn {
     uint8_t hold;  /* bits of enum conn_hold */
     bool proxied;  /* a PROXY header comes first */
     bool secured;  /* the handshake is done */
+    bool http;     /* ALPN http/1.1 */
     bool polled;   /* the source is in the loop's epoll */
     bool blocked;  /* EPOLLOUT is awaited */
     bool eof;      /* nothing more will be read */

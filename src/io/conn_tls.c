@@ -136,7 +136,7 @@ struct conn_tls *conn_tls_create(struct tls_ctx *ctx)
 
 static SSL *session_create(struct conn *c)
 {
-    SSL *ssl = tls_session_create(c->tls->ctx);
+    SSL *ssl = tls_session_create(c->tls->ctx, c->http ? TLS_HTTP : TLS_XMPP);
     BIO *bio;
 
     pthread_once(&bio_once, bio_make);

@@ -67,12 +67,11 @@ static int choose_certificate(SSL *ssl, int *alert, void *arg)
 static int choose_protocol(SSL *ssl, const unsigned char **out, unsigned char *out_len,
                            const unsigned char *in, unsigned in_len, void *arg)
 {
-    const slice ours = SLICE("xmpp-client");
+    const slice *ours = SSL_get_app_data(ssl);
 
-    (void)ssl;
     (void)arg;
     for (unsigned at = 0; at < in_len && in[at] < in_len - at; at += in[at] + 1U) {
-        if (slice_eq(ours, (slice){ (const char *)in + at + 1, in[at] })) {
+        if (slice_eq(*ours, (slice){ (const char *)in + at + 1, in[at] })) {
             *out = in + at + 1;
             *out_len = in[at];
             return SSL_TLSEXT_ERR_OK;
@@ -225,11 +224,13 @@ void tls_ctx_unref(struct tls_ctx **ctx)
     mem_free(&c);
 }
 
-SSL *tls_session_create(struct tls_ctx *ctx)
+SSL *tls_session_create(struct tls_ctx *ctx, enum tls_protocol protocol)
 {
+    static slice names[] = { SLICE_INIT("xmpp-client"), SLICE_INIT("http/1.1") };
     SSL *ssl = SSL_new(ctx->fallback);
 
     ensure(ssl != NULL);
+    SSL_set_app_data(ssl, &names[protocol]);
     return ssl;
 }
 

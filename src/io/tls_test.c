@@ -111,7 +111,7 @@ static void test_references(void **state)
     mine = tls_ctx_ref(ctx);
     tls_ctx_unref(&ctx); /* as a reload does */
     assert_null(ctx);
-    ssl = tls_session_create(mine);
+    ssl = tls_session_create(mine, TLS_XMPP);
     assert_non_null(SSL_get_certificate(ssl));
     SSL_free(ssl);
     tls_ctx_unref(&mine);

@@ -1,0 +1,138 @@
+/* What one address takes: connections, and requests by a bucket of one second. Shared by all
+ * workers under the server's lock. An entry stays until it has no connection and its bucket is full
+ * again, so that reconnecting gains nothing; a few old ones are dropped whenever one is added. */
+#include "base/mem.h"
+#include "http/http_private.h"
+#include "http/parse.h"
+
+enum { TOKEN = 1000 };
+
+static slice address_key(const void *item)
+{
+    const struct http_address *a = item;
+    return (slice){ a->key, a->key_len };
+}
+
+static void take_key(struct http_conn *h)
+{
+    const struct sockaddr_storage *peer = &conn_info(h->conn)->peer;
+    if (peer->ss_family == AF_INET) {
+        memcpy(h->key, &((const struct sockaddr_in *)(const void *)peer)->sin_addr, 4);
+        h->key_len = 4;
+    } else if (peer->ss_family == AF_INET6) { /* a /64 is one subscriber */
+        memcpy(h->key, &((const struct sockaddr_in6 *)(const void *)peer)->sin6_addr, 8);
+        h->key_len = 8;
+    }
+}
+
+static int64_t rate(void)
+{
+    int64_t r = setting_int(&http_request_rate);
+    return r == SETTING_NONE ? 0 : r;
+}
+
+static void refill(struct http_address *a, uint64_t now_us)
+{
+    uint64_t us = now_us - a->filled_us > 1000000 ? 1000000 : now_us - a->filled_us;
+    a->filled_us = now_us;
+    a->tokens += (int64_t)us * rate() * TOKEN / 1000000;
+    if (a->tokens > rate() * TOKEN)
+        a->tokens = rate() * TOKEN;
+}
+
+static void sweep(struct http_server *s, uint64_t now_us)
+{
+    for (unsigned i = 0; i < HTTP_ADDRESSES_SWEPT; i++) {
+        struct http_address *a = map_next(&s->addresses, &s->sweep);
+        if (a == NULL) {
+            s->sweep = 0;
+            return;
+        }
+        if (a->conns == 0 && now_us - a->filled_us > 1000000) {
+            map_del(&s->addresses, address_key(a));
+            mem_free(&a);
+        }
+    }
+}
+
+static struct http_address *address_of(struct http_server *s, const struct http_conn *h)
+{
+    return map_get(&s->addresses, (slice){ h->key, h->key_len });
+}
+
+static struct http_address *address_add(struct http_server *s, const struct http_conn *h)
+{
+    uint64_t now_us = loop_now_us(h->local->loop);
+    struct http_address *a;
+    if (s->addresses.key == NULL)
+        map_init(&s->addresses, address_key);
+    a = address_of(s, h);
+    if (a != NULL)
+        return a;
+    sweep(s, now_us);
+    a = mem_new(struct http_address);
+    memcpy(a->key, h->key, h->key_len);
+    a->key_len = h->key_len;
+    a->filled_us = now_us;
+    a->tokens = rate() * TOKEN;
+    map_put(&s->addresses, a);
+    return a;
+}
+
+bool http_address_enter(struct http_conn *h)
+{
+    struct http_server *s = h->local->server;
+    bool room;
+    if (!http_has_token(slice_of(setting_text(&http_trusted_proxies)),
+                        conn_info(h->conn)->peer_text))
+        take_key(h);
+    if (h->key_len == 0)
+        return true;
+    pthread_mutex_lock(&s->lock);
+    struct http_address *a = address_add(s, h);
+    room = a->conns < setting_int(&http_connections_max);
+    a->conns += room;
+    h->counted = room;
+    pthread_mutex_unlock(&s->lock);
+    return room;
+}
+
+void http_address_leave(struct http_conn *h)
+{
+    struct http_server *s = h->local->server;
+    if (!h->counted)
+        return;
+    h->counted = false;
+    pthread_mutex_lock(&s->lock);
+    struct http_address *a = address_of(s, h);
+    if (a != NULL)
+        a->conns--;
+    pthread_mutex_unlock(&s->lock);
+}
+
+bool http_address_request(struct http_conn *h, uint64_t now_us)
+{
+    struct http_server *s = h->local->server;
+    bool room = true;
+    if (h->key_len == 0 || rate() == 0)
+        return true;
+    pthread_mutex_lock(&s->lock);
+    struct http_address *a = address_of(s, h);
+    if (a != NULL) {
+        refill(a, now_us);
+        room = a->tokens >= TOKEN;
+        a->tokens -= room ? TOKEN : 0;
+    }
+    pthread_mutex_unlock(&s->lock);
+    return room;
+}
+
+void http_addresses_fini(struct http_server *s)
+{
+    struct http_address *a;
+    if (s->addresses.key == NULL)
+        return;
+    for (uint32_t i = 0; (a = map_next(&s->addresses, &i)) != NULL;)
+        mem_free(&a);
+    map_fini(&s->addresses);
+}

@@ -1,0 +1,264 @@
+/* A connection: its input, its phases, its deadlines, its end. */
+#include "base/mem.h"
+#include "http/http_private.h"
+
+/* Idle, or waiting for its first request: nothing was promised yet, so it is closed silently. */
+static void arm(struct http_conn *h)
+{
+    uint64_t ms = (uint64_t)setting_int(&http_request_timeout);
+    if (h->phase == PHASE_WORK) {
+        timer_cancel(&h->timer); /* the handler's time */
+        return;
+    }
+    if (h->phase == PHASE_IDLE && h->parser.http_major > 0)
+        ms = (uint64_t)setting_int(&http_idle_timeout);
+    timer_set(h->local->loop, &h->timer, ms);
+}
+
+void http_phase_set(struct http_conn *h, enum http_phase phase)
+{
+    h->phase = (uint8_t)phase;
+    h->since_us = loop_now_us(h->local->loop);
+    arm(h);
+}
+
+void http_exchange_done(struct http_conn *h)
+{
+    exchange_free(h);
+    h->bad = 0;
+    http_phase_set(h, PHASE_IDLE);
+    if (h->last)
+        conn_close(h->conn);
+    else
+        conn_release(h->conn, CONN_HOLD_STREAM);
+}
+
+static void on_timer(struct timer *t, struct loop *loop)
+{
+    struct http_conn *h = CONTAINER_OF(t, struct http_conn, timer);
+    uint64_t spent_ms = (loop_now_us(loop) - h->since_us) / 1000;
+    uint64_t limit_ms = (uint64_t)setting_int(&http_request_timeout);
+    if (h->x == NULL || h->x->answered) {
+        conn_close(h->conn);
+        return;
+    }
+    if (h->phase == PHASE_BODY) {
+        limit_ms += h->x->body_seen; /* 1,000 bytes a second at least */
+        if (h->x->held || spent_ms < limit_ms) {
+            timer_set(loop, t, h->x->held ? limit_ms : limit_ms - spent_ms);
+            return;
+        }
+    }
+    http_refuse(h, 408);
+}
+
+void http_hold(struct http_request *r)
+{
+    struct exchange *x = CONTAINER_OF(r, struct exchange, r);
+    x->held = true;
+    conn_hold(x->h->conn, CONN_HOLD_STREAM);
+}
+
+void http_release(struct http_request *r)
+{
+    struct exchange *x = CONTAINER_OF(r, struct exchange, r);
+    if (!x->held)
+        return;
+    x->held = false;
+    x->h->since_us = loop_now_us(x->h->local->loop);
+    conn_release(x->h->conn, CONN_HOLD_STREAM);
+}
+
+/* Input. */
+
+static unsigned status_of(enum http_errno e)
+{
+    switch (e) {
+    case HPE_INVALID_METHOD:
+        return 501;
+    case HPE_INVALID_VERSION:
+        return 505;
+    case HPE_HEADER_OVERFLOW:
+        return 431;
+    case HPE_INVALID_TRANSFER_ENCODING:
+        return 501;
+    default:
+        return 400;
+    }
+}
+
+static void parsed(struct http_conn *h)
+{
+    enum http_errno e = HTTP_PARSER_ERRNO(&h->parser);
+    struct exchange *x = h->x;
+    if (e == HPE_PAUSED)
+        http_parser_pause(&h->parser, 0);
+    else if (e != HPE_OK && h->bad == 0)
+        h->bad = status_of(e);
+    if (h->bad != 0) {
+        if (x == NULL) { /* not even a method */
+            h->last = true;
+            http_parser_calls.on_message_begin(&h->parser);
+        }
+        http_refuse(h, h->bad);
+    } else if (x != NULL && x->answered) {
+        http_exchange_done(h);
+    } else if (h->phase == PHASE_WORK) {
+        x->r.body = buf_slice(&x->body);
+        x->engaged = true;
+        x->r.route->handle(&x->r);
+    }
+}
+
+static bool takes_input(const struct http_conn *h)
+{
+    return h->phase != PHASE_WORK && (h->x == NULL || !h->x->held);
+}
+
+static size_t on_input(struct conn *c, slice data)
+{
+    struct http_conn *h = conn_owner(c);
+    size_t done = 0;
+    while (done < data.len && !h->given && takes_input(h)) {
+        bool more = h->x == NULL && h->last; /* closed: what still comes is nobody's */
+        if (more)
+            return data.len;
+        h->parsing = true;
+        done +=
+            http_parser_execute(&h->parser, &http_parser_calls, data.ptr + done, data.len - done);
+        h->parsing = false;
+        parsed(h);
+    }
+    if (h->given)
+        mem_free(&h);
+    else if (done < data.len) /* pipelined: read on when this one is answered */
+        conn_hold(c, CONN_HOLD_STREAM);
+    return done;
+}
+
+/* The end. */
+
+static void leave(struct http_conn *h)
+{
+    struct http_local *l = h->local;
+    exchange_free(h);
+    http_address_leave(h);
+    timer_cancel(&h->timer);
+    list_remove(&h->node);
+    l->count--;
+    metric_add(&http_conns, -1);
+}
+
+static void on_event(struct conn *c, enum conn_event ev)
+{
+    struct http_conn *h = conn_owner(c);
+    switch (ev) {
+    case CONN_DRAINED:
+        if (h->x != NULL && h->x->started && !h->x->answered && h->x->r.route->drained != NULL)
+            h->x->r.route->drained(&h->x->r);
+        break;
+    case CONN_HIGH: /* who does not read answers may not ask for more */
+        conn_hold(c, CONN_HOLD_OUTPUT);
+        break;
+    case CONN_LOW:
+        conn_release(c, CONN_HOLD_OUTPUT);
+        break;
+    case CONN_EOF: /* half-closed clients still get their answer */
+        h->last = true;
+        if (h->phase != PHASE_WORK)
+            conn_close(c);
+        break;
+    case CONN_FAILED:
+        conn_abort(c);
+        break;
+    case CONN_SECURED:
+    case CONN_OVERFLOW:
+        break;
+    }
+}
+
+static void on_closed(struct conn *c)
+{
+    struct http_conn *h = conn_owner(c);
+    leave(h);
+    mem_free(&h);
+}
+
+static const struct conn_ops ops = { on_input, on_event, on_closed };
+
+struct conn *http_upgrade(struct http_request *r, slice headers)
+{
+    struct exchange *x = CONTAINER_OF(r, struct exchange, r);
+    struct http_conn *h = x->h;
+    struct conn *c = h->conn;
+    conn_write(c, SLICE("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n"));
+    conn_write(c, headers);
+    conn_write(c, SLICE("\r\n"));
+    x->answered = true;
+    leave(h);
+    h->given = true; /* freed when on_input() returns, which called the handler */
+    h->conn = NULL;
+    return c;
+}
+
+static const struct conn_limits limits = { .input_bytes = 128 * 1024,
+                                           .output_high = 256 * 1024,
+                                           .output_max = 64 * 1024 * 1024,
+                                           .handshake_ms = 15000,
+                                           .user_timeout_ms = 60000 };
+
+static void accepted(struct loop *loop, int fd, const struct sockaddr *peer, void *arg)
+{
+    struct http_listener *l = arg;
+    struct http_server *s = l->server;
+    pthread_mutex_lock(&s->lock);
+    struct tls_ctx *tls = s->tls != NULL ? tls_ctx_ref(s->tls) : NULL;
+    pthread_mutex_unlock(&s->lock);
+    struct conn *c = conn_create(loop, fd, peer, l->flags, tls, &limits);
+    tls_ctx_unref(&tls);
+    if (c == NULL)
+        return;
+    struct http_conn *h = mem_new(struct http_conn);
+    h->conn = c;
+    h->local = &s->local[loop_index(loop)];
+    h->listener = l;
+    h->timer.fn = on_timer;
+    http_parser_init(&h->parser, HTTP_REQUEST);
+    h->parser.data = h;
+    list_append(&h->local->conns, &h->node);
+    h->local->count++;
+    metric_add(&http_conns, 1);
+    http_phase_set(h, PHASE_IDLE);
+    conn_start(c, &ops, h);
+}
+
+void http_worker_start(struct http_server *s, struct loop *loop)
+{
+    struct http_local *l = &s->local[loop_index(loop)];
+    l->server = s;
+    l->loop = loop;
+    list_init(&l->conns);
+    for (size_t i = 0; i < s->listen_count; i++)
+        if (listener_attach(s->listen[i].listener, loop, accepted, &s->listen[i]) != OK)
+            log_error(&log_http, LOG_EV("listen.failed"), LOG_I("worker", loop_index(loop)));
+}
+
+void http_worker_stop(struct http_server *s, struct loop *loop)
+{
+    struct http_local *l = &s->local[loop_index(loop)];
+    for (size_t i = 0; i < s->listen_count; i++)
+        listener_detach(s->listen[i].listener, loop);
+    LIST_EACH (it, &l->conns) {
+        struct http_conn *h = CONTAINER_OF(it, struct http_conn, node);
+        h->last = true;
+        if (h->x != NULL && !h->x->answered)
+            http_refuse(h, 503);
+        else
+            conn_close(h->conn);
+    }
+}
+
+bool http_worker_idle(const struct http_server *s, const struct loop *loop)
+{
+    return s->local[loop_index(loop)].count == 0;
+}

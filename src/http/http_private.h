@@ -1,0 +1,140 @@
+/* http, inside: what the files of this folder share.
+ *
+ * A connection is IDLE between requests, then goes HEAD ─▶ BODY ─▶ WORK (the handler has all) and
+ * back; it answers in WORK, or earlier, and then closes. An exchange is one request with its
+ * answer; it is made with the first byte and freed when the answer is complete. */
+#pragma once
+#include "base/buf.h"
+#include "base/list.h"
+#include "base/log.h"
+#include "base/map.h"
+#include "base/metric.h"
+#include "http/server.h"
+#include "io/conn.h"
+#include "io/listen.h"
+#include "io/timer.h"
+#include "io/tls.h"
+#include <http_parser.h>
+#include <pthread.h>
+
+enum {
+    HTTP_FIELDS_MAX = 64,
+    HTTP_TARGET_MAX = 8192,
+    HTTP_ROUTES_MAX = 128,
+    HTTP_LISTENERS_MAX = 64,
+    HTTP_LOOPS_MAX = 64,
+    HTTP_ADDRESSES_SWEPT = 8 /* entries looked at when one is added */
+};
+
+enum http_phase { PHASE_IDLE, PHASE_HEAD, PHASE_BODY, PHASE_WORK };
+
+struct http_span {
+    uint32_t at, len; /* in exchange.head */
+};
+struct http_field {
+    struct http_span name, value;
+};
+
+struct exchange {
+    struct http_request r;
+    struct http_conn *h;
+    struct buf head; /* target, names and values one behind the other */
+    struct http_span target;
+    struct http_field field[HTTP_FIELDS_MAX];
+    uint16_t field_count;
+    bool in_value;
+    bool engaged;  /* a callback of the route was called: it has to hear of the end */
+    bool complete; /* the request is there to its end */
+    bool started, answered;
+    bool chunked;
+    bool held;
+    int64_t owed; /* of the announced length */
+    uint64_t body_seen;
+    struct buf body;
+    char *path; /* owns r.path */
+};
+
+struct http_conn {
+    struct conn *conn;
+    struct http_local *local;
+    struct list node; /* in local.conns */
+    const struct http_listener *listener;
+    struct exchange *x; /* NULL: IDLE */
+    struct timer timer;
+    uint64_t since_us; /* the phase began, or input goes on after a hold */
+    http_parser parser;
+    unsigned bad; /* status to answer with when the parser stopped at our word */
+    uint8_t phase;
+    bool parsing; /* inside of http_parser_execute(): nothing is freed */
+    bool last;    /* no request is taken behind this one */
+    bool given;   /* the connection has another owner now */
+    char key[18]; /* of the address that is counted */
+    uint8_t key_len;
+    bool counted;
+};
+
+/* Of one loop. */
+struct http_local {
+    struct http_server *server;
+    struct loop *loop;
+    struct list conns;
+    uint32_t count;
+    uint64_t date_s; /* the second that `date` says */
+    char date[32];
+};
+
+struct http_listener {
+    struct listener *listener;
+    struct http_server *server;
+    const char *group;
+    unsigned flags; /* enum conn_flags */
+};
+
+/* Connections and requests of one address, counted by all workers. */
+struct http_address {
+    char key[18];
+    uint8_t key_len;
+    uint32_t conns;
+    int64_t tokens; /* thousandths of a request */
+    uint64_t filled_us;
+};
+
+struct http_server {
+    struct http_listener listen[HTTP_LISTENERS_MAX];
+    size_t listen_count;
+    const struct http_route *route[HTTP_ROUTES_MAX];
+    size_t route_count;
+    struct http_local local[HTTP_LOOPS_MAX]; /* by index of the loop */
+    pthread_mutex_t lock;                    /* guards those below */
+    struct tls_ctx *tls;
+    struct map addresses;
+    uint32_t sweep;
+};
+
+extern struct setting http_header_bytes, http_request_timeout, http_idle_timeout,
+    http_connections_max, http_request_rate, http_cors_origins, http_base, http_hsts,
+    http_trusted_proxies;
+extern struct metric http_conns, http_requests, http_refused, http_errors;
+
+/* request.c: the parser's side */
+extern const http_parser_settings http_parser_calls;
+void exchange_free(struct http_conn *h); /* tells the route if it waits */
+slice exchange_span(const struct exchange *x, struct http_span s);
+
+/* conn.c */
+void http_phase_set(struct http_conn *h, enum http_phase phase);
+/* The answer is complete: the next request, or the end. */
+void http_exchange_done(struct http_conn *h);
+/* An answer of our own to a request that reaches no handler, or does no more. */
+void http_refuse(struct http_conn *h, unsigned status);
+
+/* addresses.c. False: too many of that address. */
+bool http_address_enter(struct http_conn *h);
+void http_address_leave(struct http_conn *h);
+bool http_address_request(struct http_conn *h, uint64_t now_us);
+void http_addresses_fini(struct http_server *s);
+
+/* routes.c */
+const struct http_route *http_route_find(const struct http_server *s, const char *group,
+                                         slice path);
+unsigned http_route_methods(const struct http_route *route);

@@ -1,0 +1,22 @@
+/* parse: what the HTTP server takes apart by itself: percent-encoding, paths, queries, ranges and
+ * lists of tokens. Pure: bytes in, values out; what they return lives in `tmp` or in the input. */
+#pragma once
+#include "base/err.h"
+#include "base/slice.h"
+
+struct arena;
+
+/* The path of a request without its percent-encoding. E_SYNTAX: it does not begin with a slash, an
+ * encoding is not two hex digits, or it holds a control character, a backslash, a "." or ".."
+ * segment or what is not UTF-8: nothing that a file name or a log must fear passes. */
+NODISCARD enum err http_path_decode(slice raw, struct arena *tmp, slice *out);
+/* The first value of that name in "a=1&b=two", "+" being a space. false: absent, or malformed. */
+bool http_query_get(slice query, const char *name, struct arena *tmp, slice *value);
+/* Whether a comma-separated list ("keep-alive, Upgrade") has the token, in any case of letters. */
+bool http_has_token(slice list, const char *token);
+slice http_trim(slice text); /* without blanks and tabs around it */
+
+/* One range of bytes (RFC 9110 §14.2) of a representation of `size` bytes; both ends belong to it.
+ * What is malformed, of another unit or more than one range is ignored, as the RFC allows. */
+enum http_range { HTTP_RANGE_NONE, HTTP_RANGE_PART, HTTP_RANGE_UNSATISFIABLE };
+enum http_range http_range_parse(slice header, uint64_t size, uint64_t *first, uint64_t *last);

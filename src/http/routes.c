@@ -1,0 +1,31 @@
+/* Which route serves a path: the exact one, else the one with the longest prefix. */
+#include "http/http_private.h"
+
+static slice route_path(const struct http_route *r)
+{
+    return slice_of(r->path_from != NULL ? setting_text(r->path_from) : r->path);
+}
+
+static bool serves(slice at, slice path)
+{
+    if (at.len == 0)
+        return false;
+    return slice_eq(at, path) || (at.ptr[at.len - 1] == '/' && slice_starts(path, at));
+}
+
+const struct http_route *http_route_find(const struct http_server *s, const char *group, slice path)
+{
+    const struct http_route *best = NULL;
+    size_t best_len = 0;
+    for (size_t i = 0; i < s->route_count; i++) {
+        const struct http_route *r = s->route[i];
+        slice at = route_path(r);
+        if (group != NULL && (r->group == NULL || strcmp(group, r->group) != 0))
+            continue;
+        if (serves(at, path) && at.len > best_len) {
+            best = r;
+            best_len = at.len;
+        }
+    }
+    return best;
+}
