@@ -490,7 +490,7 @@ static enum err removal_prepare(struct mutation *m)
     if (a->state != ACCOUNT_READY)
         return E_NOTFOUND;
     m->batch = store_write(a->worker->store, account_lane(a));
-    archive_remove(m->batch, a->id);
+    archive_remove(m->batch, a->id, a->jid);
     for (const struct feature *const *f = features_all(); *f != NULL; f++)
         if ((*f)->remove != NULL)
             (*f)->remove(a, m->batch);

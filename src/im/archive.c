@@ -15,6 +15,10 @@ static const struct store_migration migrations[] = {
       "CREATE TABLE mailbox(owner INTEGER PRIMARY KEY, cursor INTEGER NOT NULL);"
       "CREATE TABLE reserved(name TEXT PRIMARY KEY, value INTEGER NOT NULL);",
       NULL },
+    { 2,
+      "CREATE TABLE former(jid TEXT NOT NULL, id INTEGER NOT NULL, PRIMARY KEY(jid, id))"
+      " WITHOUT ROWID",
+      "CREATE TABLE former(jid TEXT NOT NULL, id BIGINT NOT NULL, PRIMARY KEY(jid, id))" },
     { 0 }
 };
 
@@ -50,10 +54,10 @@ struct store_stmt archive_load = {
 struct store_stmt archive_open = {
     .name = "archive.open",
     .sql =
-        "SELECT id FROM entry WHERE owner = $1 AND id >"
+        "SELECT id, flags FROM entry WHERE owner = $1 AND id >"
         " coalesce((SELECT cursor FROM mailbox WHERE owner = $1), 0) AND flags % 2 = 1 ORDER BY id",
     .params = "i",
-    .cols = "i",
+    .cols = "ii",
 };
 /* Bounded by the entries looked at, not only by the hits: a busy account has thousands in ten
  * minutes. */
@@ -131,11 +135,41 @@ static struct store_stmt remove_mailbox = {
     .cols = "",
 };
 
+static struct store_stmt remember_former = {
+    .name = "archive.former",
+    .sql = "INSERT INTO former(jid, id) VALUES($2, $1) ON CONFLICT DO NOTHING",
+    .params = "it",
+    .cols = "",
+};
+
+/* Hidden entries, in the same order. */
+#define HIDDEN "(SELECT msg FROM entry WHERE owner = $1 AND id > $2 AND id <= $3 AND flags >= 2)"
+static struct store_stmt hidden_messages = {
+    .name = "archive.hidden-messages",
+    .sql = "DELETE FROM message WHERE id IN " HIDDEN
+           " AND sender_entry = 0 AND id < (SELECT max(id) FROM message)",
+    .params = "iii",
+    .cols = "",
+};
+static struct store_stmt hidden_sides = {
+    .name = "archive.hidden-sides",
+    .sql = "UPDATE message SET rcpt_entry = 0, stanza = CASE WHEN sender_entry = 0 THEN ''"
+           " ELSE stanza END WHERE id IN " HIDDEN,
+    .params = "iii",
+    .cols = "",
+};
+static struct store_stmt hidden_entries = {
+    .name = "archive.hidden-entries",
+    .sql = "DELETE FROM entry WHERE owner = $1 AND id > $2 AND id <= $3 AND flags >= 2",
+    .params = "iii",
+    .cols = "",
+};
+
 static struct store_stmt *const stmts[] = {
-    &archive_put,      &entry_put,       &archive_cursor_put, &archive_load,
-    &archive_open,     &archive_recent,  &archive_page,       &archive_reserve,
-    &archive_reserved, &remove_messages, &remove_sent,        &remove_received,
-    &remove_last,      &remove_entries,  &remove_mailbox,     NULL
+    &archive_put,     &entry_put,       &archive_cursor_put, &archive_load,     &archive_open,
+    &archive_recent,  &archive_page,    &archive_reserve,    &archive_reserved, &remove_messages,
+    &remove_sent,     &remove_received, &remove_last,        &remove_entries,   &remove_mailbox,
+    &remember_former, &hidden_messages, &hidden_sides,       &hidden_entries,   NULL
 };
 
 static const struct store_late late = {
@@ -161,8 +195,18 @@ void archive_add(struct store_batch *b, const struct archive_message *m)
         STORE_ADD_LATE(b, SV_I(m->sender), SV_I(m->sender_entry), SV_I(m->rcpt), SV_LAST, SV_I(0));
 }
 
-void archive_remove(struct store_batch *b, int64_t owner)
+void archive_remove_hidden(struct store_batch *b, int64_t owner, uint64_t from, uint64_t to)
 {
+    store_read_late(b, owner);
+    STORE_ADD(b, &hidden_messages, STORE_ANY_ROWS, SV_I(owner), SV_I(from), SV_I(to));
+    STORE_ADD(b, &hidden_sides, STORE_ANY_ROWS, SV_I(owner), SV_I(from), SV_I(to));
+    STORE_ADD(b, &hidden_entries, STORE_ANY_ROWS, SV_I(owner), SV_I(from), SV_I(to));
+}
+
+void archive_remove(struct store_batch *b, int64_t owner, slice jid)
+{
+    store_read_late(b, owner); /* they would come back later */
+    STORE_ADD(b, &remember_former, STORE_ANY_ROWS, SV_I(owner), SV_T(jid));
     STORE_ADD(b, &remove_messages, STORE_ANY_ROWS, SV_I(owner));
     STORE_ADD(b, &remove_sent, STORE_ANY_ROWS, SV_I(owner));
     STORE_ADD(b, &remove_received, STORE_ANY_ROWS, SV_I(owner));

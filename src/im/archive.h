@@ -5,7 +5,10 @@
 #include "im/origin.h"
 #include "store/store.h"
 
-enum { ENTRY_OFFLINE = 1 }; /* must reach its owner: unsettled until it has */
+enum {
+    ENTRY_OFFLINE = 1, /* must reach its owner: unsettled until it has */
+    ENTRY_HIDDEN = 2,  /* not in the archive: removed when it is settled (design §7) */
+};
 
 extern const struct store_schema archive_schema;
 extern struct store_stmt archive_put, archive_cursor_put, archive_load, archive_open,
@@ -21,6 +24,9 @@ struct archive_message {
     slice stanza;
 };
 void archive_add(struct store_batch *b, const struct archive_message *m);
-/* Statements that remove all that an account owns here; what others own of the same messages stays.
+/* Removes the hidden entries with from < id <= to, and messages that nobody has an entry of then.
  */
-void archive_remove(struct store_batch *b, int64_t owner);
+void archive_remove_hidden(struct store_batch *b, int64_t owner, uint64_t from, uint64_t to);
+/* Statements that remove all that an account owns here; what others own of the same messages stays,
+ * and its address (`jid`) is remembered, by which they ask for them. */
+void archive_remove(struct store_batch *b, int64_t owner, slice jid);

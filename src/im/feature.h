@@ -100,6 +100,7 @@ struct feature {
     /* The way of a stanza: im/stage.h. Any may be NULL. */
     stage_check_fn *check;
     stage_block_fn *block;
+    stage_archive_fn *archive;
     stage_takes_fn *takes;
     stage_view_fn *view;
     stage_permit_fn *permit;

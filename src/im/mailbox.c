@@ -81,8 +81,22 @@ void mailbox_open(struct account *a, uint64_t id, enum entry_state state)
         m->cap = cap;
         m->head = 0;
     }
-    *at(m, m->len++) = (struct entry){ id, (uint8_t)state };
+    *at(m, m->len++) = (struct entry){ .id = id, .state = (uint8_t)state };
     m->open++;
+}
+
+void mailbox_hide(struct account *a, uint64_t id)
+{
+    struct entry *e = find(&a->mailbox, id);
+    if (e != NULL)
+        e->hidden = a->mailbox.hidden = true;
+}
+
+bool mailbox_hides(const struct account *a, uint64_t id)
+{
+    const struct mailbox *m = &a->mailbox;
+    const struct entry *e = m->hidden ? find(m, id) : NULL;
+    return e != NULL && e->hidden;
 }
 
 void mailbox_set(struct account *a, uint64_t id, enum entry_state state)
@@ -101,6 +115,8 @@ static void cursor_written(void *arg, enum store_result result, const struct sto
     if (result != STORE_OK)
         m->cursor_stored =
             0; /* again with the next change: what is settled once more is allowed (§6) */
+    if (result != STORE_OK)
+        m->hidden = true; /* perhaps: it looks from the begin then */
     if (m->cursor != m->cursor_stored && !timer_is_set(&m->timer))
         timer_set(a->worker->loop, &m->timer, CURSOR_MS);
     account_unpin(a);
@@ -110,6 +126,9 @@ void mailbox_save(struct account *a, struct store_batch *b)
 {
     struct mailbox *m = &a->mailbox;
     STORE_ADD(b, &archive_cursor_put, 1, SV_I(a->id), SV_I(m->cursor));
+    if (m->hidden)
+        archive_remove_hidden(b, a->id, m->cursor_stored, m->cursor);
+    m->hidden = m->hidden && m->len > 0;
     m->cursor_stored = m->cursor;
 }
 
@@ -190,8 +209,12 @@ void mailbox_loaded(struct account *a, const struct store_batch *b, unsigned fir
     m->last_id = (uint64_t)store_int(b, first, 0, 1);
     if (m->last_id < m->cursor)
         m->last_id = m->cursor;
-    for (uint32_t i = 0; i < store_row_count(b, first + 1); i++)
-        mailbox_open(a, (uint64_t)store_int(b, first + 1, i, 0), ENTRY_OPEN);
+    for (uint32_t i = 0; i < store_row_count(b, first + 1); i++) {
+        uint64_t id = (uint64_t)store_int(b, first + 1, i, 0);
+        mailbox_open(a, id, ENTRY_OPEN);
+        if (store_int(b, first + 1, i, 1) >= ENTRY_HIDDEN)
+            mailbox_hide(a, id);
+    }
 }
 
 void mailbox_fini(struct account *a)

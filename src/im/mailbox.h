@@ -16,6 +16,7 @@ enum entry_state { ENTRY_OPEN, ENTRY_TAKEN, ENTRY_SETTLED };
 struct entry {
     uint64_t id;
     uint8_t state; /* enum entry_state */
+    bool hidden;   /* not in the archive: gone when it is settled */
 };
 
 struct mailbox {
@@ -25,6 +26,7 @@ struct mailbox {
     uint32_t cap, head, len;
     uint32_t open; /* not settled: counts against mailbox.unsettled-max */
     bool writing;
+    bool hidden;        /* there are hidden ones, or were since the cursor was written */
     struct timer timer; /* writes the cursor */
 };
 
@@ -36,6 +38,8 @@ void mailbox_save(struct account *a, struct store_batch *b); /* adds the cursor'
 
 uint64_t mailbox_mint(struct account *a); /* the next archive id */
 void mailbox_open(struct account *a, uint64_t id, enum entry_state state);
+void mailbox_hide(struct account *a, uint64_t id);        /* of one just opened */
+bool mailbox_hides(const struct account *a, uint64_t id); /* its id is not told to clients */
 void mailbox_set(struct account *a, uint64_t id,
                  enum entry_state state);            /* of an id that is not settled */
 void mailbox_settle(struct account *a, uint64_t id); /* the owner has it; unknown ids are fine */

@@ -210,7 +210,8 @@ static void store_message(struct account *a, const struct incoming *in)
                        .rcpt = a->id,
                        .sender_entry = in->sender_entry,
                        .rcpt_entry = in->archive_id,
-                       .flags = ENTRY_OFFLINE,
+                       .flags = mailbox_hides(a, in->archive_id) ? ENTRY_OFFLINE | ENTRY_HIDDEN
+                                                                 : ENTRY_OFFLINE,
                        .origin = in->origin_hash,
                        .remote = in->sender_id == 0 ? stanza_from_bare(in->st) : (slice){ 0 },
                        .stanza = buf_slice(&text) });
@@ -322,6 +323,8 @@ static enum routed accept_message(struct account *a, struct session *match, stru
     }
     in->archive_id = mailbox_mint(a);
     mailbox_open(a, in->archive_id, ready ? ENTRY_TAKEN : ENTRY_OPEN);
+    if (!stage_archive(a, st, stanza_from(st)))
+        mailbox_hide(a, in->archive_id);
     store_message(a, in);
     deliver_live(a, match, st, in->archive_id);
     stanza_unref(&st);
@@ -425,7 +428,9 @@ enum routed message_from_session(struct session *s, struct stanza *st, struct or
 {
     struct account *a = s->account;
     uint64_t entry = 0;
-    if (setting_bool(&im_durable_ack) && message_storable(st))
+    /* what one says to oneself has one entry: as received (XEP-0313 §5.1.1) */
+    if (setting_bool(&im_durable_ack) && message_storable(st) &&
+        !slice_eq(stanza_to_bare(st), a->jid) && stage_archive(a, st, stanza_to(st)))
         entry = mailbox_mint(a);
     stage_carbon(a, &(struct passage){ st, s, entry, 0, PASSAGE_SENT });
     return route(a->worker, st, origin, entry, a->id);
@@ -489,6 +494,14 @@ void message_bounce(struct account *a, struct session *ended, struct stanza *st,
         return;
     }
     route_error(a->worker, st, SE_RECIPIENT_UNAVAILABLE, (slice){ 0 });
+}
+
+/* Who asked for the copy did not take it: if nobody else has the message, it waits again. */
+void message_copy_lost(struct account *a, struct session *ended, uint64_t archive_id)
+{
+    if (archive_id != 0 && mailbox_state(a, archive_id) == ENTRY_TAKEN &&
+        !elsewhere(a, ended, archive_id))
+        mailbox_set(a, archive_id, ENTRY_OPEN);
 }
 
 void message_hand_over(struct account *a, struct session *ended, struct stanza *st,

@@ -25,6 +25,7 @@ void message_recent_loaded(struct account *a, const struct store_batch *b, unsig
  * it waits in the mailbox. at_us: when it was delivered. */
 void message_bounce(struct account *a, struct session *ended, struct stanza *st,
                     uint64_t archive_id, uint64_t at_us);
+void message_copy_lost(struct account *a, struct session *ended, uint64_t archive_id);
 void message_hand_over(struct account *a, struct session *ended, struct stanza *st,
                        uint64_t archive_id, uint64_t at_us);
 

@@ -244,6 +244,7 @@ void session_free(struct session *s)
         if ((*f)->session_freed != NULL)
             (*f)->session_freed(s);
     offline_cancel(s);
+    session_produce(s, NULL);
     timer_cancel(&s->timer);
     list_remove(&s->ack_node);
     list_remove(&s->end_node);
@@ -270,6 +271,8 @@ static void hand_over(struct session *s, struct queued *q, enum session_end why)
     struct stanza *st = q->st;
     bool bounce = why == END_EXPIRED && setting_int(&sm_on_expiry) == 1;
 
+    if (q->to == QUEUED_COPY)
+        message_copy_lost(a, s, q->archive_id);
     if (q->to != QUEUED_OWN)
         return;
     if (st->kind == STANZA_MESSAGE) {
@@ -299,6 +302,7 @@ void session_end(struct session *s, enum session_end why)
     account_pin(a);
     list_remove(&s->node);
     offline_cancel(s);
+    session_produce(s, NULL);
     for (uint32_t i = 0; i < s->queue_len; i++)
         hand_over(s, session_queue_at(s, i), why);
     LIST_EACH (it, &a->sessions) { /* what it had not been sent yet, or nobody could take now */
@@ -446,6 +450,8 @@ static void resume_now(struct account *a, struct binding *b)
                                     .session = s->id,
                                     .local = s->link.local == NULL ? NULL : s });
     session_queue_resend(s);
+    if (s->producers != NULL && session_took(s))
+        session_produce(s, s);
     if (s->available && s->priority >= 0)
         offline_flush(s);
 }

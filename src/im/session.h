@@ -19,6 +19,7 @@
 #include "xmpp/stanza.h"
 
 struct account;
+struct session;
 struct stream;
 struct worker;
 
@@ -48,8 +49,15 @@ struct queued { /* an entry of the acknowledgement queue */
     bool delayed;        /* has a delay stamp */
     uint8_t to;          /* enum queued_to */
 };
-/* What `to` it is written with. A shared stanza is one of many copies: it is never handed over. */
-enum queued_to { QUEUED_OWN, QUEUED_FULL, QUEUED_BARE };
+/* What `to` it is written with. A shared stanza is one of many copies: it is never handed over; nor
+ * is a copy for this session alone, see session_deliver_copy(), which keeps its own `to`. */
+enum queued_to { QUEUED_OWN, QUEUED_FULL, QUEUED_BARE, QUEUED_COPY };
+
+/* Whoever produces output for a session in parts (design §4: internal producers take credits). */
+struct producer {
+    struct producer *next;
+    void (*go)(struct producer *p, struct session *s); /* NULL: the session has ended */
+};
 
 /* The stream that carries a session. */
 struct link {
@@ -92,14 +100,15 @@ struct session {
     struct list ack_node;  /* in worker.acks */
     struct list end_node;  /* in worker.endings; why it ends: */
     uint8_t end_why;
-    struct stanza *presence;   /* last available presence */
-    struct directed *directed; /* JIDs that got directed presence (im/presence.c) */
-    struct flush *flush;       /* delivery of offline messages under way (im/offline.c) */
-    struct timer timer;        /* end of hibernation */
-    uint8_t token[16];         /* resumption; bound to the account */
-    uint64_t since_us;         /* wall clock of the binding */
-    uint64_t active_us;        /* monotonic, last stanza from the client (XEP-0012) */
-    uint64_t spoke_us;         /* monotonic, its last available presence or message; 0: none */
+    struct stanza *presence;    /* last available presence */
+    struct directed *directed;  /* JIDs that got directed presence (im/presence.c) */
+    struct producer *producers; /* that wait until the client took what it got */
+    struct flush *flush;        /* delivery of offline messages under way (im/offline.c) */
+    struct timer timer;         /* end of hibernation */
+    uint8_t token[16];          /* resumption; bound to the account */
+    uint64_t since_us;          /* wall clock of the binding */
+    uint64_t active_us;         /* monotonic, last stanza from the client (XEP-0012) */
+    uint64_t spoke_us;          /* monotonic, its last available presence or message; 0: none */
     void *state_of[SESSION_STATE_SLOTS]; /* of features: session_state_slot() */
     char peer[46];                       /* numeric address of the client */
 };
@@ -120,6 +129,15 @@ static inline slice session_resource(const struct session *s)
 void session_deliver(struct session *s, struct stanza *st, uint64_t archive_id, uint64_t delay_us);
 /* The same for a shared stanza that is written with another `to` (presence fan-out); borrowed. */
 void session_deliver_to(struct session *s, struct stanza *st, slice to);
+
+/* A copy of something stored, wrapped for a session that asked for it. When the client has it, so
+ * has the owner: archive_id is settled (0: none). If the session ends before, it is dropped, and
+ * that entry is open again; nobody else gets it. */
+void session_deliver_copy(struct session *s, struct stanza *st, uint64_t archive_id);
+/* Whether the client took nearly all of what it was sent; a producer goes on then, or waits for it.
+ * session_wait() calls p->go once, later. */
+bool session_took(const struct session *s);
+void session_wait(struct session *s, struct producer *p);
 
 /* Keeps what comes until it is unpaused or something urgent comes, see stage_hold(). */
 void session_pause(struct session *s, enum session_pause why);

@@ -25,15 +25,20 @@ static void grow(struct session *s)
     s->queue_head = 0;
 }
 
-static void push(struct session *s, struct stanza *st, const struct stanza_note *note)
+static enum queued_to queued_to(const struct session *s, const struct stanza_note *note)
+{
+    if (note->to.ptr == NULL)
+        return QUEUED_OWN;
+    return note->to.len > s->bare_len ? QUEUED_FULL : QUEUED_BARE;
+}
+
+static void push(struct session *s, struct stanza *st, const struct stanza_note *note,
+                 enum queued_to to)
 {
     if (s->queue_len == s->queue_cap)
         grow(s);
     uint64_t now = loop_wall_us(s->account->worker->loop);
     bool late = note->delay_us != 0;
-    enum queued_to to = note->to.ptr == NULL         ? QUEUED_OWN
-                        : note->to.len > s->bare_len ? QUEUED_FULL
-                                                     : QUEUED_BARE;
     *session_queue_at(s, s->queue_len++) = (struct queued){ .st = stanza_ref(st),
                                                             .archive_id = note->archive_id,
                                                             .at_us = late ? note->delay_us : now,
@@ -45,7 +50,8 @@ static void push(struct session *s, struct stanza *st, const struct stanza_note 
 void session_queue_push(struct session *s, struct stanza *st, uint64_t archive_id,
                         uint64_t delay_us)
 {
-    push(s, st, &(struct stanza_note){ .archive_id = archive_id, .delay_us = delay_us });
+    push(s, st, &(struct stanza_note){ .archive_id = archive_id, .delay_us = delay_us },
+         QUEUED_OWN);
 }
 
 static void pop(struct session *s)
@@ -70,6 +76,34 @@ static void pop_to(struct session *s, uint32_t seq)
         pop(s);
     if (s->flushing)
         offline_continue(s);
+    if (s->producers != NULL && session_took(s))
+        session_produce(s, s);
+}
+
+/* Without stream management all was written; with it all but a few are acknowledged. */
+bool session_took(const struct session *s)
+{
+    enum { UNACKED_MAX = 16 };
+    return s->state == SESSION_ATTACHED && s->queue_len <= (s->sm == 0 ? 0 : UNACKED_MAX);
+}
+
+void session_wait(struct session *s, struct producer *p)
+{
+    struct producer **at = &s->producers;
+    while (*at != NULL) /* in the order in which they asked */
+        at = &(*at)->next;
+    p->next = NULL;
+    *at = p;
+}
+
+void session_produce(struct session *s, struct session *to)
+{
+    struct producer *p = s->producers, *next;
+    s->producers = NULL;
+    for (; p != NULL; p = next) {
+        next = p->next;
+        p->go(p, to);
+    }
 }
 
 bool session_acked(struct session *s, uint32_t h)
@@ -90,14 +124,22 @@ void session_written(struct session *s, uint32_t count)
         pop_to(s, count);
 }
 
+/* The id that the client is told: hidden entries have none. */
+static uint64_t told_id(const struct session *s, uint64_t archive_id)
+{
+    return mailbox_hides(s->account, archive_id) ? 0 : archive_id;
+}
+
 static void send_queued(struct session *s, const struct queued *q, bool delay)
 {
-    struct stanza_note note = { .archive_id = q->archive_id,
+    struct stanza_note note = { .archive_id = told_id(s, q->archive_id),
                                 .delay_us = delay ? q->at_us : 0,
                                 .by = session_bare(s) };
-    if (q->to != QUEUED_OWN)
+    if (q->to == QUEUED_COPY) /* it says all that in its content */
+        note = (struct stanza_note){ 0 };
+    else if (q->to != QUEUED_OWN)
         note.to = q->to == QUEUED_FULL ? session_jid(s) : session_bare(s);
-    bool noted = q->archive_id != 0 || delay || q->to != QUEUED_OWN;
+    bool noted = note.archive_id != 0 || note.delay_us != 0 || note.to.ptr != NULL;
     session_down(
         s, &(struct down){
                .kind = DOWN_STANZA, .st = q->st, .num = q->seq, .note = noted ? &note : NULL });
@@ -166,11 +208,12 @@ static void coalesce(struct session *s, const struct stanza *st)
     }
 }
 
-static void keep(struct session *s, struct stanza *st, const struct stanza_note *note)
+static void keep(struct session *s, struct stanza *st, const struct stanza_note *note,
+                 enum queued_to to)
 {
     coalesce(s, st);
     s->out_count++;
-    push(s, st, note);
+    push(s, st, note, to);
     s->queue_unsent++;
     if (s->state == SESSION_ATTACHED) {
         if (s->queue_unsent >= setting_int(&session_pause_buffer)) {
@@ -218,24 +261,26 @@ static void send_live(struct session *s, struct stanza *st, const struct stanza_
 
 static void deliver(struct session *s, struct stanza *st, const struct stanza_note *note)
 {
-    bool noted = note->archive_id != 0 || note->delay_us != 0 || note->to.ptr != NULL;
+    struct stanza_note told = *note;
+    told.archive_id = told_id(s, note->archive_id);
+    bool noted = told.archive_id != 0 || told.delay_us != 0 || told.to.ptr != NULL;
     ensure(s->state != SESSION_ENDED);
     if (s->state == SESSION_HIBERNATING) {
-        keep(s, st, note);
+        keep(s, st, note, queued_to(s, note));
         return;
     }
     if (s->paused != 0) {
         enum hold h = held(s, st, note);
         if (h == HOLD_KEEP)
-            keep(s, st, note);
+            keep(s, st, note, queued_to(s, note));
         if (h != HOLD_SEND)
             return;
         session_queue_flush(s);
     }
     s->out_count++;
     if (s->sm != 0 || note->archive_id != 0)
-        push(s, st, note);
-    send_live(s, st, noted ? note : NULL);
+        push(s, st, note, queued_to(s, note));
+    send_live(s, st, noted ? &told : NULL);
 }
 
 void session_deliver(struct session *s, struct stanza *st, uint64_t archive_id, uint64_t delay_us)
@@ -251,10 +296,25 @@ void session_deliver_to(struct session *s, struct stanza *st, slice to)
     deliver(s, st, &(struct stanza_note){ .by = session_bare(s), .to = to });
 }
 
+void session_deliver_copy(struct session *s, struct stanza *st, uint64_t archive_id)
+{
+    struct stanza_note note = { .archive_id = archive_id };
+    ensure(s->state != SESSION_ENDED);
+    if (s->state == SESSION_HIBERNATING || (s->paused & PAUSE_SLOW) != 0) {
+        keep(s, st, &note, QUEUED_COPY);
+        return;
+    }
+    session_queue_flush(s); /* it was asked for: order is that of the calls */
+    s->out_count++;
+    push(s, st, &note, QUEUED_COPY);
+    send_live(s, st, NULL);
+}
+
 const struct stanza *session_last_unacked(const struct session *s)
 {
     for (uint32_t i = s->queue_len; i > 0; i--)
-        if (session_queue_at(s, i - 1)->archive_id != 0)
+        if (session_queue_at(s, i - 1)->archive_id != 0 &&
+            session_queue_at(s, i - 1)->to != QUEUED_COPY)
             return session_queue_at(s, i - 1)->st;
     return NULL;
 }

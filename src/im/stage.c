@@ -8,6 +8,7 @@
 static stage_check_fn *checks[FEATURES_MAX + 1];
 static stage_block_fn *blocks[FEATURES_MAX + 1];
 static stage_takes_fn *takes[FEATURES_MAX + 1];
+static stage_archive_fn *archives[FEATURES_MAX + 1];
 static stage_view_fn *views[FEATURES_MAX + 1];
 static stage_permit_fn *permits[FEATURES_MAX + 1];
 static stage_passage_fn *carbons[FEATURES_MAX + 1];
@@ -28,6 +29,7 @@ void stages_set(const struct feature *const *list)
     GATHER(list, checks, check);
     GATHER(list, blocks, block);
     GATHER(list, takes, takes);
+    GATHER(list, archives, archive);
     GATHER(list, views, view);
     GATHER(list, permits, permit);
     GATHER(list, carbons, carbon);
@@ -57,6 +59,14 @@ bool stage_takes(const struct session *s, const struct stanza *st)
 {
     for (stage_takes_fn **fn = takes; *fn != NULL; fn++)
         if (!(*fn)(s, st))
+            return false;
+    return true;
+}
+
+bool stage_archive(struct account *a, const struct stanza *st, slice contact)
+{
+    for (stage_archive_fn **fn = archives; *fn != NULL; fn++)
+        if (!(*fn)(a, st, contact))
             return false;
     return true;
 }

@@ -3,7 +3,8 @@
  *
  *   CHECK     from a client, at the sender's home, before anything is done with the stanza
  *   BLOCK     to an account, at the addressee's home, before it is stored or delivered
- *   ARCHIVE   what of it stays in the archive (im/message.c)
+ *   ARCHIVE   whether it stays in the archive of an account that sent or received it; where one
+ *             says no, it does not, but it is stored until it is settled
  *   DELIVER   which sessions take it
  *   CARBON    a message was accepted: copies for other sessions
  *   PUSH      an incoming message was accepted: devices that are away are told
@@ -55,6 +56,7 @@ typedef enum verdict stage_check_fn(struct session *s, struct stanza **st, struc
 typedef enum verdict stage_block_fn(struct account *a, const struct stanza *st,
                                     struct refusal *why);
 typedef bool stage_takes_fn(const struct session *s, const struct stanza *st);
+typedef bool stage_archive_fn(struct account *a, const struct stanza *st, slice contact);
 typedef bool stage_view_fn(const struct session *s, slice contact); /* bare JID */
 typedef bool stage_permit_fn(const struct account *a, slice contact);
 typedef void stage_passage_fn(struct account *a, const struct passage *p);
@@ -63,6 +65,8 @@ typedef enum hold stage_hold_fn(struct session *s, const struct stanza *st);
 enum verdict stage_check(struct session *s, struct stanza **st, struct refusal *why);
 enum verdict stage_block(struct account *a, const struct stanza *st, struct refusal *why);
 bool stage_takes(const struct session *s, const struct stanza *st);
+/* contact: the other side, as it is in the stanza. Once for each message that is stored. */
+bool stage_archive(struct account *a, const struct stanza *st, slice contact);
 bool stage_view(const struct session *s, slice contact);
 bool stage_permit(const struct account *a, slice contact); /* one that says yes is enough */
 void stage_carbon(struct account *a, const struct passage *p);

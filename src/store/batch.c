@@ -60,8 +60,7 @@ size_t batch_footprint(const struct store_batch *b)
 
 void store_read_late(struct store_batch *b, int64_t owner)
 {
-    ensure(b->kind == BATCH_READ);
-    ensure(!b->reads_late);
+    ensure(!b->reads_late || b->late_owner == owner);
     b->reads_late = true;
     b->late_owner = owner;
 }

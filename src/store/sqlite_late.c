@@ -90,12 +90,28 @@ static int insert_owner(struct sqlite_late *l, struct late_set *set, int64_t own
     return rc;
 }
 
+static int insert_all(struct sqlite_late *l, struct late_set *set)
+{
+    int rc = SQLITE_OK;
+    for (uint32_t row = 0; rc == SQLITE_OK && row < set->count; row++) {
+        struct early_row early = { set, row };
+        if (late_inserted(set, row))
+            continue;
+        buf_append(&l->early, &early, sizeof early);
+        rc = l->early.overflow ? SQLITE_TOOBIG : insert_row(l, late_row(set, row));
+    }
+    return rc;
+}
+
 int sqlite_late_owner(struct sqlite_late *l, int64_t owner)
 {
     if (l->width == 0)
         return SQLITE_OK;
-    int rc = insert_owner(l, &l->run, owner);
-    return rc == SQLITE_OK ? insert_owner(l, &l->gather, owner) : rc;
+    bool all = owner == STORE_ALL_OWNERS;
+    int rc = all ? insert_all(l, &l->run) : insert_owner(l, &l->run, owner);
+    if (rc != SQLITE_OK)
+        return rc;
+    return all ? insert_all(l, &l->gather) : insert_owner(l, &l->gather, owner);
 }
 
 int sqlite_late_step(struct sqlite_late *l, uint32_t rows)

@@ -151,7 +151,11 @@ static int run_write(struct sqlite_writer *w, struct store_batch *b)
 {
     bool has_savepoint = needs_savepoint(b);
     struct late_mark mark = late_here(&w->late.gather);
-    int rc = has_savepoint ? sqlite_step(w->savepoint) : SQLITE_OK;
+    /* in front of the savepoint: they stay inserted if the batch is refused */
+    int rc = b->reads_late ? sqlite_late_owner(&w->late, b->late_owner) : SQLITE_OK;
+    if (rc != SQLITE_OK)
+        return rc;
+    rc = has_savepoint ? sqlite_step(w->savepoint) : SQLITE_OK;
     sqlite3_set_last_insert_rowid(w->conn.db, 0);
     for (uint32_t i = 0; rc == SQLITE_OK && i < b->part_count; i++)
         rc = run_part(w, b, &b->parts[i]);

@@ -122,7 +122,9 @@ struct store_batch *store_write(struct store *store, uint64_t lane);
  * submitted before it on that lane. Read in pages: a read of more than 100 ms is logged, as it
  * delays the checkpoint; one that has passed its deadline is interrupted. */
 struct store_batch *store_read(struct store *store, uint64_t lane);
-/* The read sees the late rows of this owner (first late parameter). Once a batch. */
+/* The batch, read or write, sees the late rows of this owner (first late parameter), or those of
+ * STORE_ALL_OWNERS, which may take a while. One owner a batch. */
+enum { STORE_ALL_OWNERS = 0 };
 void store_read_late(struct store_batch *b, int64_t owner);
 /* Appends a statement; values are copied. `rows`: how many rows a write must change, or
  * STORE_ANY_ROWS. */

@@ -87,6 +87,12 @@ static struct store_stmt entry_list = {
     .params = "i",
     .cols = "iit",
 };
+static struct store_stmt entry_delete = {
+    .name = "entry.delete",
+    .sql = "DELETE FROM entry WHERE owner = $1",
+    .params = "i",
+    .cols = "",
+};
 static struct store_stmt entry_count = {
     .name = "entry.count",
     .sql = "SELECT count(*), (SELECT position FROM reader WHERE name = 'entry') FROM entry",
@@ -94,8 +100,8 @@ static struct store_stmt entry_count = {
     .cols = "iI",
 };
 static struct store_stmt *const fix_stmts[] = {
-    &note_put,    &note_new,      &note_append, &note_take,  &note_list,   &note_slow,
-    &message_put, &message_count, &entry_put,   &entry_list, &entry_count, NULL,
+    &note_put,      &note_new,  &note_append, &note_take,   &note_list,    &note_slow, &message_put,
+    &message_count, &entry_put, &entry_list,  &entry_count, &entry_delete, NULL,
 };
 
 /* The id of both entries is the message's stamp. */

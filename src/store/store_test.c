@@ -391,6 +391,35 @@ static void test_late_rows(void **state)
     *state = s;
 }
 
+/* A write that removes an owner's rows finds those that are late, and they do not come back. */
+static void test_late_seen_by_writes(void **state)
+{
+    struct store *s = *state;
+    for (int i = 0; i < 20; i++)
+        store_run(fix_message(s, 1 + i % 2, 3, 100 + i, SLICE("m")), NULL, NULL);
+    struct store_batch *b = store_write(s, 1);
+    store_read_late(b, 1);
+    STORE_ADD(b, &entry_delete, 10, SV_I(1));
+    assert_int_equal(store_run(b, NULL, NULL), STORE_OK);
+    b = store_write(s, 2); /* one that is refused leaves them inserted */
+    store_read_late(b, 2);
+    STORE_ADD(b, &entry_delete, 10, SV_I(2));
+    STORE_ADD(b, &entry_delete, 1, SV_I(2));
+    assert_int_equal(store_run(b, NULL, NULL), STORE_CONFLICT);
+    assert_int_equal(counts(s, &entry_count).first, 10);
+    b = store_write(s, 3);
+    store_read_late(b, STORE_ALL_OWNERS);
+    STORE_ADD(b, &entry_delete, 20, SV_I(3));
+    assert_int_equal(store_run(b, NULL, NULL), STORE_OK);
+    assert_string_equal(entries(s, 1), "0");
+    assert_string_equal(entries(s, 2), "10");
+    assert_string_equal(entries(s, 3), "0");
+    store_close(&s);
+    s = fix_store();
+    assert_int_equal(counts(s, &entry_count).first, 10);
+    *state = s;
+}
+
 /* A refused batch leaves no late row. */
 static void test_late_refused(void **state)
 {
@@ -553,6 +582,7 @@ int main(void)
         WITH_STORE(test_close_before_loop),
         WITH_STORE(test_read_deadline),
         WITH_STORE(test_late_rows),
+        WITH_STORE(test_late_seen_by_writes),
         WITH_STORE(test_late_refused),
         WITH_STORE(test_not_late),
         WITH_STORE(test_chains),
