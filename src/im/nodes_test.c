@@ -153,7 +153,7 @@ static void gate_down(struct stream *s, const struct down *d)
 }
 
 static const struct gate_ops gate = { gate_start,  gate_stop,     gate_idle, gate_down,
-                                      gate_arrive, gate_pressure, gate_end };
+                                      gate_arrive, gate_pressure, NULL,      gate_end };
 
 /* Start and end. */
 
