@@ -18,8 +18,7 @@ enum {
     CLIENTS_MAX = 32,
     REQUEST_BYTES_MAX = 64 * 1024,
     REPLY_BYTES_MAX = 16 * 1024 * 1024,
-    ACTOR_BYTES_MAX = 32,
-    AUDIT_BYTES_MAX = 1024
+    ACTOR_BYTES_MAX = 32
 };
 
 static const struct conn_limits limits = {
@@ -57,23 +56,6 @@ static void client_free(struct client *cl)
 }
 
 /* The arguments as "jid=a@b force=true", without secrets. */
-static void audit(const struct client *cl)
-{
-    const struct command_call *call = &cl->call;
-    struct buf args;
-    buf_init(&args, AUDIT_BYTES_MAX);
-    const struct command_arg *rows = call->command->args;
-    for (size_t i = 0; rows != NULL && rows[i].name != NULL; i++) {
-        if (call->args[i].ptr != NULL && rows[i].kind != ARG_SECRET)
-            buf_printf(&args, "%s%s=%.*s", args.len > 0 ? " " : "", rows[i].name,
-                       SLICE_ARG(call->args[i]));
-    }
-    log_info(&log_admin, LOG_EV("admin.command"), LOG_C("actor", cl->actor),
-             LOG_C("command", call->command->name), LOG_S("args", buf_slice(&args)),
-             LOG_C("result", err_name(call->err)));
-    buf_fini(&args);
-}
-
 static void write_refusal(struct conn *c, enum err e, const char *text)
 {
     struct buf out;
@@ -100,7 +82,7 @@ static void on_ended(struct loop_post *post, struct loop *loop)
 {
     (void)loop;
     struct client *cl = CONTAINER_OF(post, struct client, ended);
-    audit(cl);
+    command_audit(&cl->call, &log_admin);
     if (cl->conn == NULL) {
         client_free(cl);
         return;

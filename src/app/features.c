@@ -63,6 +63,7 @@ static const struct feature *const features[] = {
     &last_feature,
     &ping_feature,
     &private_feature,
+    &adhoc_feature,
     &push_feature,
     &register_feature,
     &time_feature,

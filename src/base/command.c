@@ -3,6 +3,7 @@
 #include "base/buf.h"
 #include "base/ensure.h"
 #include "base/list.h"
+#include "base/log.h"
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdarg.h>
@@ -225,4 +226,22 @@ void command_fail(struct command_call *c, enum err e, const char *fmt, ...)
     va_start(ap, fmt);
     end(c, e, fmt, ap);
     va_end(ap);
+}
+
+enum { AUDIT_BYTES_MAX = 4096 };
+
+void command_audit(const struct command_call *call, struct log_area *area)
+{
+    struct buf args;
+    buf_init(&args, AUDIT_BYTES_MAX);
+    const struct command_arg *rows = call->command->args;
+    for (size_t i = 0; rows != NULL && rows[i].name != NULL; i++) {
+        if (call->args[i].ptr != NULL && rows[i].kind != ARG_SECRET)
+            buf_printf(&args, "%s%s=%.*s", args.len > 0 ? " " : "", rows[i].name,
+                       SLICE_ARG(call->args[i]));
+    }
+    log_info(area, LOG_EV("admin.command"), LOG_S("actor", call->actor),
+             LOG_C("command", call->command->name), LOG_S("args", buf_slice(&args)),
+             LOG_C("result", err_name(call->err)));
+    buf_fini(&args);
 }

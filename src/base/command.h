@@ -24,12 +24,19 @@ struct command_arg {
 };
 
 struct command_call;
+struct log_area;
+
+enum command_access {
+    COMMAND_ADMIN, /* operators, and administrators from their clients */
+    COMMAND_OWN    /* also everybody from a client for himself: the argument `jid` is who asks */
+};
 
 struct command {
     const char *name;               /* "user add": one or two words */
     const struct command_arg *args; /* ended by { 0 } */
     void (*run)(struct command_call *call);
     const char *doc;
+    enum command_access access;
     const char *const *columns; /* order of fields in tables, NULL-terminated; NULL: as added */
     struct command *next;       /* set by command_register() */
 };
@@ -75,6 +82,9 @@ bool command_flag(const struct command_call *c, const char *name);
  * unknown, given twice, missing, or not a choice; a flag's value is empty, "true" or "false". */
 NODISCARD enum err command_bind(struct command_call *c, const slice *names, const slice *values,
                                 size_t count, struct why *why);
+
+/* The line that says who did what with which result; secrets are left out. */
+void command_audit(const struct command_call *c, struct log_area *area);
 
 void command_row(struct command_call *c); /* begins a row; the fields below go into it */
 void command_text(struct command_call *c, const char *key, slice value);

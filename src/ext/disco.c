@@ -130,9 +130,20 @@ static bool is_caps_node(const struct disco_info *d, slice node, struct arena *t
            slice_eq(slice_from(node, prefix.len), disco_caps_ver(d, tmp));
 }
 
+/* Nodes belong to the features that have them. */
+static bool answered_elsewhere(struct iq *iq, slice node)
+{
+    for (const struct feature *const *f = features_all(); *f != NULL; f++)
+        if ((*f)->disco_get != NULL && (*f)->disco_get(iq, node))
+            return true;
+    return false;
+}
+
 static void info_get(struct iq *iq)
 {
     slice node = elem_attr(&iq->payload, "node", iq->tmp);
+    if (answered_elsewhere(iq, node))
+        return;
     if (iq->target == IQ_TO_HOST) {
         if (node.len == 0)
             answer_info(iq, host_info(iq->host, iq->tmp), node);
@@ -194,6 +205,8 @@ static void items_get(struct iq *iq)
     slice node = elem_attr(&iq->payload, "node", iq->tmp);
     bool service = iq->target == IQ_TO_SERVER || iq->target == IQ_TO_HOST;
     bool shown = !service && access_presence(iq);
+    if (answered_elsewhere(iq, node))
+        return;
     if (node.len > 0 && (shown || service)) {
         iq_error(iq, SE_ITEM_NOT_FOUND, (slice){ 0 });
         return;

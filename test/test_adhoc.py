@@ -1,0 +1,133 @@
+"""Ad-hoc commands (XEP-0050): the commands of the server in a client."""
+import pytest
+
+from muster import xml
+
+COMMANDS = "http://jabber.org/protocol/commands"
+DATA = "jabber:x:data"
+
+
+@pytest.fixture
+def host(make_server):
+    """Alice administers, Bob does not."""
+    return make_server("alice", "bob", settings={"admin.accounts": "alice@localhost"})
+
+
+@pytest.fixture
+def alice(host):
+    return host.client("alice", "a")
+
+
+def command(node, inner="", **attributes):
+    more = "".join(f" {k}='{v}'" for k, v in attributes.items())
+    return f"<command xmlns='{COMMANDS}' node='{node}'{more}>{inner}</command>"
+
+
+def form(**fields):
+    inner = "".join(f"<field var='{k.replace('_', '-')}'><value>{v}</value></field>"
+                    for k, v in fields.items())
+    return f"<x xmlns='{DATA}' type='submit'>{inner}</x>"
+
+
+def run(client, node, to="localhost", **fields):
+    """Asks for the form and fills it in."""
+    asked = client.result("set", command(node, action="execute"), to=to)
+    assert asked.get("status") == "executing"
+    return client.result("set", command(node, form(**fields), sessionid=asked.get("sessionid"),
+                                        action="complete"), to=to)
+
+
+def note(answer):
+    found = answer.find(f"{{{COMMANDS}}}note")
+    return None if found is None else (found.get("type"), found.text)
+
+
+def table(answer):
+    return [{f.get("var"): f.findtext(f"{{{DATA}}}value") for f in item}
+            for item in answer.iter(f"{{{DATA}}}item")]
+
+
+def nodes(client, to="localhost"):
+    query = client.result("get", f"<query xmlns='{xml.DISCO_ITEMS}' node='{COMMANDS}'/>", to=to)
+    return {item.get("node") for item in query}
+
+
+def test_an_administrator_finds_every_command(host, alice):
+    found = nodes(alice)
+    assert {"user-add", "session-kick", "status", "set", "metrics"} <= found
+    info = alice.result("get", f"<query xmlns='{xml.DISCO_INFO}' node='user-add'/>",
+                        to="localhost")
+    assert info[0].get("category") == "automation" and info[0].get("type") == "command-node"
+    info = alice.result("get", f"<query xmlns='{xml.DISCO_INFO}'/>", to="localhost")
+    assert COMMANDS in {f.get("var") for f in info}
+
+
+def test_others_find_none_of_them(host, alice):
+    bob = host.client("bob", "b")
+    assert "user-add" not in nodes(bob)
+    assert bob.error("set", command("user-add"), to="localhost") == ("forbidden", "auth")
+    assert bob.error("get", f"<query xmlns='{xml.DISCO_INFO}' node='user-add'/>",
+                     to="localhost")[0] == "forbidden"
+    assert "user-add" not in nodes(alice, alice.bare)
+    assert alice.error("set", command("user-add"), to=alice.bare)[0] == "forbidden"
+
+
+def test_a_form_asks_for_the_arguments(host, alice):
+    asked = alice.result("set", command("user-add"), to="localhost")
+    fields = {f.get("var"): f for f in asked.iter(f"{{{DATA}}}field")}
+    assert fields["password"].get("type") == "text-private"
+    assert fields["jid"].find(f"{{{DATA}}}required") is not None
+    answer = run(alice, "user-add", jid="dora@localhost", password="secret")
+    assert answer.get("status") == "completed" and note(answer)[0] == "info"
+    host.client("dora", "d")
+    assert 'actor=xmpp:alice@localhost/a command="user add"' in host.log()
+    assert "secret" not in host.log()
+
+
+def test_rows_are_a_table(host, alice):
+    rows = table(run(alice, "user-list"))
+    assert [r["jid"] for r in rows] == ["alice@localhost", "bob@localhost"]
+    answer = alice.result("set", command("status"), to="localhost")
+    assert answer.get("status") == "completed"
+
+
+def test_what_fails_says_why(host, alice):
+    kind, text = note(run(alice, "user-del", jid="nobody@localhost"))
+    assert kind == "error" and "there is no account" in text
+
+
+def test_cancel(host, alice):
+    asked = alice.result("set", command("user-add"), to="localhost")
+    answer = alice.result("set", command("user-add", sessionid=asked.get("sessionid"),
+                                         action="cancel"), to="localhost")
+    assert answer.get("status") == "canceled"
+
+
+def application_error(client, text):
+    reply = client.iq("set", text, to="localhost")
+    assert reply.get("type") == "error", xml.canonical(reply)
+    return next((e.tag.partition("}")[2] for e in reply.iter() if e.tag.startswith(
+        f"{{{COMMANDS}}}") and not e.tag.endswith("}command")), None)
+
+
+def test_mistakes(host, alice):
+    asked = alice.result("set", command("user-add"), to="localhost")
+    good = asked.get("sessionid")
+    assert alice.error("set", command("fly-away"), to="localhost")[0] == "item-not-found"
+    assert application_error(alice, command("user-add", action="jump")) == "malformed-action"
+    assert application_error(alice, command("user-add", action="prev")) == "bad-action"
+    assert application_error(alice, command("user-add", action="cancel")) == "bad-action"
+    for bad in ("x", "1.2", good[:-1] + ("0" if good[-1] != "0" else "1")):
+        assert application_error(alice, command("user-add", sessionid=bad)) == "bad-sessionid"
+    assert application_error(alice, command("user-del", sessionid=good)) == "bad-sessionid"
+    assert application_error(alice, command("user-add", sessionid=good)) == "bad-payload"
+    assert application_error(alice, command(
+        "user-add", f"<x xmlns='{DATA}' type='submit'><field/></x>", sessionid=good)) \
+        == "bad-payload"
+
+
+def test_a_session_is_of_one_client(host, alice):
+    asked = alice.result("set", command("user-add"), to="localhost")
+    other = host.client("alice", "other")
+    assert application_error(other, command("user-add", form(jid="x@localhost"),
+                                            sessionid=asked.get("sessionid"))) == "bad-sessionid"
