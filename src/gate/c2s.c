@@ -2,6 +2,7 @@
 #include "base/buf.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "codec/xml_elem.h"
 #include "gate/c2s_private.h"
 #include "gate/component_rows.h"
 #include "http/server.h"
@@ -17,7 +18,7 @@ struct log_area log_c2s = { .name = "c2s" };
 
 slice stream_domain(const struct stream *s) { return s->worker->node->domains[s->domain]; }
 struct c2s *stream_c2s(const struct stream *s) { return s->worker->node->gate_state; }
-void stream_write(struct stream *s, slice xml) { conn_write(s->conn, xml); }
+void stream_write(struct stream *s, slice element) { s->way->write(s, element); }
 
 static_assert(sizeof(struct stream) <= 384, "with its connection at most 768 bytes");
 
@@ -74,19 +75,76 @@ void stream_auth_free(struct stream *s)
     mem_free(&a);
 }
 
+const struct conn_info *stream_peer(const struct stream *s) { return conn_info(s->conn); }
+
+uint64_t stream_last_read_us(const struct stream *s) { return conn_last_read_us(s->conn); }
+
 /* Waiting and going on. */
 
 void stream_wait(struct stream *s)
 {
     s->waiting = true;
-    conn_hold(s->conn, CONN_HOLD_STREAM);
+    stream_hold(s, CONN_HOLD_STREAM);
 }
 
 void stream_go(struct stream *s)
 {
     s->waiting = false;
-    conn_release(s->conn, CONN_HOLD_STREAM);
+    stream_release(s, CONN_HOLD_STREAM);
 }
+
+void stream_hold(struct stream *s, unsigned reason)
+{
+    if (s->conn != NULL)
+        conn_hold(s->conn, reason);
+}
+
+void stream_release(struct stream *s, unsigned reason)
+{
+    if (s->conn != NULL)
+        conn_release(s->conn, reason);
+    else
+        s->way->read_on(s);
+}
+
+/* The way over TCP: bytes of one XML document. */
+
+static void tcp_open(struct stream *s, slice id, slice to)
+{
+    struct buf b;
+    buf_init(&b, 16384);
+    buf_printf(&b,
+               "<?xml version='1.0'?><stream:stream xmlns='" NS_CLIENT "' xmlns:stream='" NS_STREAM
+               "' id='%.*s' from='%.*s' version='1.0' xml:lang='en'",
+               SLICE_ARG(id), SLICE_ARG(stream_domain(s)));
+    if (to.len > 0) {
+        buf_lit(&b, " to='");
+        xml_escape(&b, to);
+        buf_lit(&b, "'");
+    }
+    buf_lit(&b, ">");
+    conn_write(s->conn, buf_slice(&b));
+    buf_fini(&b);
+}
+
+static void tcp_write(struct stream *s, slice element) { conn_write(s->conn, element); }
+
+static void tcp_stanza(struct stream *s, const struct down *d)
+{
+    char *at = conn_reserve(s->conn, stanza_write_max(d->st, d->note));
+    conn_commit(s->conn, stanza_write(at, d->st, d->note));
+}
+
+static void tcp_end(struct stream *s)
+{
+    if (s->header_sent)
+        conn_write(s->conn, SLICE("</stream:stream>"));
+    conn_close(s->conn);
+}
+
+const struct stream_way way_tcp = {
+    .name = "tcp", .open = tcp_open, .write = tcp_write, .stanza = tcp_stanza, .end = tcp_end
+};
 
 /* The end of a stream. */
 
@@ -109,9 +167,10 @@ void stream_close(struct stream *s, slice last)
 {
     if (s->state == STREAM_CLOSED)
         return;
-    stream_write(s, last);
+    if (last.len > 0)
+        stream_write(s, last);
     s->state = STREAM_CLOSED;
-    conn_close(s->conn);
+    s->way->end(s);
 }
 
 void stream_fail(struct stream *s, enum stream_error e, slice text)
@@ -132,11 +191,9 @@ void stream_fail_with(struct stream *s, enum stream_error e, slice text, slice a
     b.len -= end.len;
     buf_add(&b, app_xml);
     buf_add(&b, end);
-    buf_lit(&b, "</stream:stream>");
     metric_add(&c2s_stream_errors, 1);
     log_info(&log_c2s, LOG_EV("stream.error"), LOG_C("condition", stream_error_name(e)),
-             LOG_S("text", text), LOG_C("peer", conn_info(s->conn)->peer_text),
-             LOG_S("jid", s->jid));
+             LOG_S("text", text), LOG_C("peer", stream_peer(s)->peer_text), LOG_S("jid", s->jid));
     stream_close(s, buf_slice(&b));
     buf_fini(&b);
 }
@@ -184,7 +241,7 @@ static void rate_hold(struct stream *s)
     if (s->rate_held)
         return;
     s->rate_held = true;
-    conn_hold(s->conn, CONN_HOLD_RATE);
+    stream_hold(s, CONN_HOLD_RATE);
     stream_timer(s);
 }
 
@@ -228,16 +285,52 @@ static void stream_unit(struct stream *s, slice unit)
     }
 }
 
-static void stream_end_by_client(struct stream *s)
+void stream_end_by_client(struct stream *s)
 {
     stream_session_gone(s, END_CLOSED);
-    stream_close(s, s->header_sent ? SLICE("</stream:stream>") : (slice){ "", 0 });
+    stream_close(s, (slice){ 0 });
 }
 
-static bool stream_takes_input(const struct stream *s, const struct conn *c)
+bool stream_takes_input(const struct stream *s)
 {
     return !s->waiting && !s->held && s->state != STREAM_CLOSED && s->state != STREAM_TLS &&
-           s->conn == c && !s->rate_held && conn_loop(c) != NULL;
+           !s->rate_held && (s->conn == NULL || conn_loop(s->conn) != NULL);
+}
+
+size_t stream_read(struct stream *s, slice data, int32_t *stanzas)
+{
+    size_t used = 0;
+    enum xml_unit u = xml_read(&s->reader, s->worker->xml, data, &used);
+    slice unit = { data.ptr, used };
+    switch (u) {
+    case XML_ERROR:
+        stream_fail(s, stream_error_of_xml((int)s->reader.error), slice_of(s->reader.what));
+        break;
+    case XML_STREAM:
+        if (s->state == STREAM_OPEN || s->state == STREAM_AUTHED_OPEN)
+            negotiate_header(s, unit);
+        else
+            stream_fail(s, XE_NOT_WELL_FORMED, SLICE("a second stream header"));
+        break;
+    case XML_STANZA:
+        ++*stanzas;
+        stream_unit(s, unit);
+        break;
+    case XML_END:
+        stream_end_by_client(s);
+        break;
+    case XML_MORE:
+    case XML_SPACE:
+        break;
+    }
+    return used;
+}
+
+void stream_spend(struct stream *s, int32_t stanzas, size_t bytes)
+{
+    rate_spend(s, stanzas, bytes);
+    if (budget_exceeded(s->worker))
+        rate_hold(s);
 }
 
 static size_t on_input(struct conn *c, slice data)
@@ -252,35 +345,14 @@ static size_t on_input(struct conn *c, slice data)
         return 0;
     }
     s->pinged = false;
-    while (done < data.len && s->worker == w && stream_takes_input(s, c)) {
-        slice rest = slice_from(data, done);
-        size_t used = 0;
-        enum xml_unit u = xml_read(&s->reader, w->xml, rest, &used);
-        slice unit = { rest.ptr, used };
+    while (done < data.len && s->worker == w && stream_takes_input(s)) {
+        size_t used = stream_read(s, slice_from(data, done), &stanzas);
         done += used;
-        if (u == XML_MORE)
+        if (used == 0)
             break;
-        if (u == XML_ERROR) {
-            stream_fail(s, stream_error_of_xml((int)s->reader.error), slice_of(s->reader.what));
-            break;
-        }
-        if (u == XML_STREAM) {
-            if (s->state == STREAM_OPEN || s->state == STREAM_AUTHED_OPEN)
-                negotiate_header(s, unit);
-            else
-                stream_fail(s, XE_NOT_WELL_FORMED, SLICE("a second stream header"));
-        } else if (u == XML_STANZA) {
-            stanzas++;
-            stream_unit(s, unit);
-        } else if (u == XML_END) {
-            stream_end_by_client(s);
-        }
     }
-    if (s->worker == w && s->state != STREAM_CLOSED) {
-        rate_spend(s, stanzas, done);
-        if (budget_exceeded(w))
-            rate_hold(s);
-    }
+    if (s->worker == w && s->state != STREAM_CLOSED)
+        stream_spend(s, stanzas, done);
     return done;
 }
 
@@ -304,7 +376,7 @@ static void ping_client(struct stream *s)
 
 static void idle_check(struct stream *s)
 {
-    uint64_t now = loop_now_us(s->worker->loop), silent = now - conn_last_read_us(s->conn);
+    uint64_t now = loop_now_us(s->worker->loop), silent = now - stream_last_read_us(s);
     uint64_t idle = (uint64_t)setting_int(&c2s_idle) * 1000;
     uint64_t limit = idle + (uint64_t)setting_int(&c2s_ping_timeout) * 1000;
     if (setting_int(&c2s_idle) == SETTING_NONE) {
@@ -331,7 +403,7 @@ static void on_timer(struct timer *t, struct loop *loop)
     if (s->rate_held) {
         s->rate_held = false;
         rate_refill(s, loop_now_us(loop));
-        conn_release(s->conn, CONN_HOLD_RATE);
+        stream_release(s, CONN_HOLD_RATE);
         stream_timer(s);
     } else if (s->state != STREAM_BOUND) {
         stream_fail(s, XE_CONNECTION_TIMEOUT, SLICE("not authenticated in time"));
@@ -342,7 +414,7 @@ static void on_timer(struct timer *t, struct loop *loop)
 
 /* Events of the connection. */
 
-static void on_event(struct conn *c, enum conn_event ev)
+void stream_event(struct conn *c, enum conn_event ev)
 {
     struct stream *s = conn_owner(c);
     switch (ev) {
@@ -366,7 +438,7 @@ static void on_event(struct conn *c, enum conn_event ev)
         break;
     case CONN_EOF:
         stream_session_gone(s, END_LOST);
-        stream_close(s, s->header_sent ? SLICE("</stream:stream>") : (slice){ "", 0 });
+        stream_close(s, (slice){ 0 });
         break;
     case CONN_FAILED:
         log_debug(&log_c2s, LOG_EV("conn.failed"), LOG_C("why", conn_error(c)),
@@ -406,7 +478,7 @@ static void stream_key(struct stream *s, const struct sockaddr_storage *peer)
 bool stream_count_address(struct stream *s)
 {
     struct c2s *c = stream_c2s(s);
-    stream_key(s, &conn_info(s->conn)->peer);
+    stream_key(s, &stream_peer(s)->peer);
     if (s->key_len == 0)
         return true;
     pthread_mutex_lock(&c->lock);
@@ -439,9 +511,10 @@ static void uncount_address(struct stream *s)
     pthread_mutex_unlock(&c->lock);
 }
 
-static void on_closed(struct conn *c)
+void stream_closed(struct conn *c) { stream_free(conn_owner(c)); }
+
+void stream_free(struct stream *s)
 {
-    struct stream *s = conn_owner(c);
     struct worker *w = s->worker;
     struct gate_worker *g = w->gate;
     stream_session_gone(s, END_LOST);
@@ -458,7 +531,7 @@ static void on_closed(struct conn *c)
     mem_free(&s);
 }
 
-static const struct conn_ops ops = { on_input, on_event, on_closed };
+static const struct conn_ops ops = { on_input, stream_event, stream_closed };
 
 static slice stream_key_of(const void *item)
 {
@@ -475,21 +548,12 @@ static void stream_adopt(struct worker *w, struct stream *s)
     map_put(&w->streams, s);
 }
 
-static void accepted(struct loop *loop, int fd, const struct sockaddr *peer, void *arg)
+struct stream *stream_make(struct worker *w, const struct stream_way *way, struct conn *c)
 {
-    struct c2s_listener *l = arg;
-    struct worker *w = worker_here();
-    pthread_mutex_lock(&l->c2s->lock);
-    struct tls_ctx *tls = tls_ctx_ref(l->c2s->tls);
-    const struct conn_limits *limits = limits_shared(l->c2s);
-    pthread_mutex_unlock(&l->c2s->lock);
-    struct conn *c = conn_create(loop, fd, peer, l->flags, tls, limits);
-    tls_ctx_unref(&tls);
-    if (c == NULL)
-        return;
     struct stream *s = mem_new(struct stream);
+    s->way = way;
     s->conn = c;
-    s->filled_us = s->opened_us = loop_now_us(loop);
+    s->filled_us = s->opened_us = loop_now_us(w->loop);
     s->stanza_tokens = INT32_MAX / 2;
     s->byte_tokens = INT32_MAX / 2;
     rate_refill(s, s->filled_us);
@@ -499,7 +563,29 @@ static void accepted(struct loop *loop, int fd, const struct sockaddr *peer, voi
     stream_limits(s);
     metric_add(&c2s_streams, 1);
     stream_timer(s);
-    conn_start(c, &ops, s);
+    return s;
+}
+
+const struct conn_limits *c2s_limits(struct c2s *c)
+{
+    pthread_mutex_lock(&c->lock);
+    const struct conn_limits *limits = limits_shared(c);
+    pthread_mutex_unlock(&c->lock);
+    return limits;
+}
+
+static void accepted(struct loop *loop, int fd, const struct sockaddr *peer, void *arg)
+{
+    struct c2s_listener *l = arg;
+    pthread_mutex_lock(&l->c2s->lock);
+    struct tls_ctx *tls = tls_ctx_ref(l->c2s->tls);
+    const struct conn_limits *limits = limits_shared(l->c2s);
+    pthread_mutex_unlock(&l->c2s->lock);
+    struct conn *c = conn_create(loop, fd, peer, l->flags, tls, limits);
+    tls_ctx_unref(&tls);
+    if (c == NULL)
+        return;
+    conn_start(c, &ops, stream_make(worker_here(), &way_tcp, c));
 }
 
 /* Migration: the connection, its TLS object and unread bytes go to the home of the account. */
@@ -510,7 +596,7 @@ void stream_migrate(struct stream *s)
     struct gate_worker *g = w->gate;
     uint32_t node;
     unsigned home = node_home(w->node, s->auth->bare, &node);
-    if (node != w->node->id || home == w->index || !setting_bool(&c2s_migration))
+    if (node != w->node->id || home == w->index || !setting_bool(&c2s_migration) || s->conn == NULL)
         return;
     timer_cancel(&s->timer);
     list_remove(&s->node);
@@ -592,7 +678,7 @@ static void gate_pressure(struct worker *w, bool on)
     if (on)
         return; /* a connection stops when it has input: see on_input() */
     LIST_EACH (it, &g->streams)
-        conn_release(CONTAINER_OF(it, struct stream, node)->conn, CONN_HOLD_PRESSURE);
+        stream_release(CONTAINER_OF(it, struct stream, node), CONN_HOLD_PRESSURE);
 }
 
 static void gate_end(struct worker *w)

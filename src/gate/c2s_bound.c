@@ -31,7 +31,7 @@ static void ask_home(struct stream *s, const struct bind_request *part)
     req.account_id = s->auth->account;
     req.auth_us = s->auth->asked_us;
     req.secure = s->secure;
-    req.peer = slice_of(conn_info(s->conn)->peer_text);
+    req.peer = slice_of(stream_peer(s)->peer_text);
     s->state = STREAM_BINDING;
     stream_wait(s);
     session_bind(s->worker, &req);
@@ -307,8 +307,7 @@ static void enabled(struct stream *s, const struct down *d)
 
 static void deliver(struct stream *s, const struct down *d)
 {
-    char *at = conn_reserve(s->conn, stanza_write_max(d->st, d->note));
-    conn_commit(s->conn, stanza_write(at, d->st, d->note));
+    s->way->stanza(s, d);
     s->out_count = d->num;
     metric_add(&c2s_stanzas_out, 1);
     trace_stanza("stanza.out", s, d->st);
@@ -395,11 +394,11 @@ void bound_down(struct stream *s, const struct down *d)
         break;
     case DOWN_HOLD:
         s->held = true;
-        conn_hold(s->conn, CONN_HOLD_UNFINISHED);
+        stream_hold(s, CONN_HOLD_UNFINISHED);
         break;
     case DOWN_RELEASE:
         s->held = false;
-        conn_release(s->conn, CONN_HOLD_UNFINISHED);
+        stream_release(s, CONN_HOLD_UNFINISHED);
         break;
     case DOWN_CLOSE:
         closed_by_home(s, d);

@@ -37,22 +37,8 @@ static slice header_attr(const struct stream *s, slice unit, const char *name)
 void negotiate_send_header(struct stream *s, slice from)
 {
     char id[33];
-    slice domain = stream_domain(s);
-    struct buf b;
     rand_hex(id, 16);
-    buf_init(&b, 16384);
-    buf_printf(&b,
-               "<?xml version='1.0'?><stream:stream xmlns='" NS_CLIENT "' xmlns:stream='" NS_STREAM
-               "' id='%s' from='%.*s' version='1.0' xml:lang='en'",
-               id, SLICE_ARG(domain));
-    if (from.len > 0) {
-        buf_lit(&b, " to='");
-        xml_escape(&b, from);
-        buf_lit(&b, "'");
-    }
-    buf_lit(&b, ">");
-    stream_write(s, buf_slice(&b));
-    buf_fini(&b);
+    s->way->open(s, slice_of(id), from);
     s->header_sent = true;
 }
 
@@ -60,7 +46,7 @@ void negotiate_send_header(struct stream *s, slice from)
 static struct sasl_binding binding_of(struct stream *s)
 {
     struct sasl_binding b = { 0 };
-    if (!setting_bool(&c2s_channel_binding))
+    if (!setting_bool(&c2s_channel_binding) || s->conn == NULL)
         return b;
     if (conn_channel_binding(s->conn, CONN_TLS_EXPORTER, (char *)b.exporter, &b.exporter_len) != OK)
         b.exporter_len = 0;
@@ -104,9 +90,9 @@ static void send_features(struct stream *s)
                 (*f)->stream_features(&b);
         }
     } else {
-        if (!s->secure && clear_ok)
+        if (!s->secure && clear_ok && !s->way->framed)
             buf_lit(&b, "<starttls xmlns='" NS_TLS "'/>");
-        else if (!s->secure)
+        else if (!s->secure && !s->way->framed)
             buf_lit(&b, "<starttls xmlns='" NS_TLS "'><required/></starttls>");
         if (s->secure || clear_ok)
             offer_mechanisms(s, &b);
@@ -165,7 +151,7 @@ void negotiate_header(struct stream *s, slice unit)
         stream_fail(s, XE_POLICY_VIOLATION, SLICE("too many connections from this address"));
         return;
     }
-    s->secure = conn_is_secure(s->conn);
+    s->secure = s->secure || (s->conn != NULL && conn_is_secure(s->conn));
     if (!header_fits(s, unit))
         return;
     if (lang.len < sizeof s->lang && !xml_needs_escape(lang))
@@ -189,7 +175,7 @@ void negotiate_secured(struct stream *s)
 static void start_tls(struct stream *s)
 {
     if (s->secure) {
-        stream_close(s, SLICE("<failure xmlns='" NS_TLS "'/></stream:stream>"));
+        stream_close(s, SLICE("<failure xmlns='" NS_TLS "'/>"));
         return;
     }
     struct c2s *c = stream_c2s(s);
@@ -208,7 +194,7 @@ static void start_tls(struct stream *s)
 
 static const struct sockaddr *peer_of(const struct stream *s)
 {
-    return (const struct sockaddr *)(const void *)&conn_info(s->conn)->peer;
+    return (const struct sockaddr *)(const void *)&stream_peer(s)->peer;
 }
 
 static slice account_jid(struct stream *s, struct arena *arena)
@@ -233,8 +219,7 @@ static void sasl_failed(struct stream *s, enum sasl_failure f)
         throttle_fail(stream_c2s(s)->throttle, peer_of(s), jid, now);
         auth_count(a->mech, AUTH_FAILED);
         log_info(&log_c2s, LOG_EV("auth.fail"), LOG_S("jid", jid),
-                 LOG_C("mech", sasl_mech_name(a->mech)),
-                 LOG_C("peer", conn_info(s->conn)->peer_text));
+                 LOG_C("mech", sasl_mech_name(a->mech)), LOG_C("peer", stream_peer(s)->peer_text));
     }
     sasl_destroy(&a->sasl);
     snprintf(text, sizeof text, "<failure xmlns='" NS_SASL "'><%s/></failure>",
@@ -275,7 +260,7 @@ static void sasl_succeeded(struct stream *s)
     xml_reader_restart(&s->reader);
     stream_limits(s);
     log_debug(&log_c2s, LOG_EV("auth.ok"), LOG_S("jid", a->bare),
-              LOG_C("mech", sasl_mech_name(a->mech)), LOG_C("peer", conn_info(s->conn)->peer_text));
+              LOG_C("mech", sasl_mech_name(a->mech)), LOG_C("peer", stream_peer(s)->peer_text));
     stream_migrate(s);
 }
 
@@ -454,7 +439,7 @@ static void preauth_unit(struct stream *s, slice unit)
     struct preauth_call *call = mem_new(struct preauth_call);
     *call = (struct preauth_call){ s->worker, s->id };
     stream_wait(s);
-    preauth_hook->iq(s->worker, st, stream_domain(s), slice_of(conn_info(s->conn)->peer_text),
+    preauth_hook->iq(s->worker, st, stream_domain(s), slice_of(stream_peer(s)->peer_text),
                      preauth_answer, call);
     stanza_unref(&st);
 }
@@ -466,7 +451,7 @@ void negotiate_unit(struct stream *s, slice unit)
         preauth_unit(s, unit);
         return;
     }
-    if (elem_is(&e, "starttls", NS_TLS))
+    if (elem_is(&e, "starttls", NS_TLS) && !s->way->framed)
         start_tls(s);
     else if (slice_is(e.ns_uri, NS_SASL))
         sasl_element(s, &e);

@@ -33,6 +33,22 @@ enum stream_state {
     STREAM_CLOSED
 };
 
+/* How the elements of a stream travel. Over TCP they follow one another inside of a root element;
+ * framed, in WebSocket messages or bodies of BOSH, each stands alone and declares its namespaces
+ * (design §5). */
+struct stream_way {
+    const char *name; /* "tcp" */
+    bool framed;
+    void (*open)(struct stream *s, slice id,
+                 slice to);                         /* our header; to: of the client, or empty */
+    void (*write)(struct stream *s, slice element); /* one whole element; or a space */
+    void (*stanza)(struct stream *s, const struct down *d);
+    void (*end)(struct stream *s); /* ends what the header began, and the connection */
+    void (*read_on)(
+        struct stream *s); /* without a connection: input may go on, later in this tick */
+};
+extern const struct stream_way way_tcp;
+
 /* Needed until the session is bound; then freed (design §9). */
 struct stream_auth {
     struct arena *arena;
@@ -49,7 +65,9 @@ struct stream_auth {
 };
 
 struct stream {
-    struct conn *conn;
+    const struct stream_way *way;
+    struct conn *conn; /* NULL: it has none of its own (BOSH) */
+    struct web *web;   /* of the way, where it needs more; NULL: nothing now */
     struct worker *worker;
     struct list node; /* in gate_worker.streams */
     uint64_t id;      /* worker in the low 16 bits of it as of creation on that worker */
@@ -109,12 +127,12 @@ extern struct log_area log_c2s;
 
 struct c2s *stream_c2s(const struct stream *s);
 slice stream_domain(const struct stream *s);
-void stream_write(struct stream *s, slice xml);
+void stream_write(struct stream *s, slice element); /* one whole element, or a space */
 /* Sends the error (and a header if none was sent), closes. app_xml: inside <stream:error/>, or
  * empty. */
 void stream_fail(struct stream *s, enum stream_error e, slice text);
 void stream_fail_with(struct stream *s, enum stream_error e, slice text, slice app_xml);
-void stream_close(struct stream *s, slice last); /* `last` is written first */
+void stream_close(struct stream *s, slice last); /* `last`, an element or empty, is written first */
 void stream_wait(struct stream *s);              /* no further unit until stream_go() */
 void stream_go(struct stream *s);
 void stream_timer(struct stream *s);
@@ -122,6 +140,25 @@ void stream_limits(struct stream *s); /* by what is authenticated */
 void stream_session_gone(struct stream *s,
                          enum session_end why); /* tells the session; forgets it */
 void stream_auth_free(struct stream *s);
+
+/* The peer, and the last time that it sent anything (loop time). */
+const struct conn_info *stream_peer(const struct stream *s);
+uint64_t stream_last_read_us(const struct stream *s);
+/* Reasons of enum conn_hold. */
+void stream_hold(struct stream *s, unsigned reason);
+void stream_release(struct stream *s, unsigned reason);
+
+/* For the ways: making a stream, giving it input, and what its connection tells. */
+struct stream *stream_make(struct worker *w, const struct stream_way *way, struct conn *c);
+bool stream_takes_input(const struct stream *s);
+/* One unit from the start of `data`; bytes used; 0: not complete, or the stream has failed. */
+size_t stream_read(struct stream *s, slice data, int32_t *stanzas);
+void stream_spend(struct stream *s, int32_t stanzas, size_t bytes); /* at the end of a turn */
+void stream_end_by_client(struct stream *s);
+void stream_event(struct conn *c, enum conn_event ev);
+void stream_closed(struct conn *c);
+void stream_free(struct stream *s); /* its connection is gone */
+const struct conn_limits *c2s_limits(struct c2s *c);
 
 bool stream_count_address(struct stream *s); /* once the address is known; false: too many of it */
 
