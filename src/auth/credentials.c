@@ -14,11 +14,12 @@ static const enum scram_hash verify_hash = SCRAM_SHA_256; /* PLAIN is checked ag
 static struct store_stmt stmt_get = {
     .name = "credential.get",
     /* One row whether there is such an account or not: the secret makes the fake keys. */
-    .sql = "SELECT s.secret, a.id, a.disabled, c.salt, c.iterations, c.stored_key, c.server_key "
+    .sql = "SELECT s.secret, a.id, a.disabled, c.salt, c.iterations, c.stored_key, c.server_key, "
+           "a.generation "
            "FROM auth_secret s LEFT JOIN account a ON a.jid = $1 "
            "LEFT JOIN credential c ON c.account = a.id AND c.hash = $2 WHERE s.id = 1",
     .params = "ti",
-    .cols = "bIIBIBB",
+    .cols = "bIIBIBBI",
 };
 static struct store_stmt stmt_create = {
     .name = "account.create",
@@ -36,6 +37,12 @@ static struct store_stmt stmt_put = {
            "server_key = excluded.server_key",
     .params = "tibibb",
     .cols = "",
+};
+static struct store_stmt stmt_bump = {
+    .name = "account.bump",
+    .sql = "UPDATE account SET generation = generation + 1 WHERE jid = $1 RETURNING generation",
+    .params = "t",
+    .cols = "i",
 };
 static struct store_stmt stmt_delete_keys = {
     .name = "credential.delete",
@@ -77,10 +84,14 @@ static const struct store_migration migrations[] = {
                "CREATE TABLE auth_secret(id BIGINT PRIMARY KEY, secret BYTEA NOT NULL);"
                "INSERT INTO auth_secret VALUES "
                "(1, uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()));" },
+    { .version = 2,
+      .sqlite = "ALTER TABLE account ADD COLUMN generation INTEGER NOT NULL DEFAULT 0;",
+      .pgsql = "ALTER TABLE account ADD COLUMN generation BIGINT NOT NULL DEFAULT 0;" },
     { 0 },
 };
 static struct store_stmt *const stmts[] = {
-    &stmt_get, &stmt_create, &stmt_put, &stmt_delete_keys, &stmt_delete, &stmt_list, NULL,
+    &stmt_get,         &stmt_create, &stmt_put,  &stmt_bump,
+    &stmt_delete_keys, &stmt_delete, &stmt_list, NULL,
 };
 const struct store_schema auth_schema = { .feature = "auth",
                                           .migrations = migrations,
@@ -210,7 +221,16 @@ uint64_t credentials_lane(slice jid) { return hash_keyed(jid) | 1; /* 0 means no
 
 /* --- reading --- */
 
-enum { COL_SECRET, COL_ID, COL_DISABLED, COL_SALT, COL_ITERATIONS, COL_STORED, COL_SERVER };
+enum {
+    COL_SECRET,
+    COL_ID,
+    COL_DISABLED,
+    COL_SALT,
+    COL_ITERATIONS,
+    COL_STORED,
+    COL_SERVER,
+    COL_GENERATION
+};
 
 /* Keys as stored; false: absent or damaged. */
 static bool read_keys(struct scram_keys *keys, enum scram_hash hash, const struct store_batch *b)
@@ -242,6 +262,7 @@ static enum err read_credentials(struct auth_op *op, enum store_result r,
     if (read_keys(&c->keys, op->hash, b)) {
         c->account = store_int(b, 0, 0, COL_ID);
         c->disabled = store_int(b, 0, 0, COL_DISABLED) != 0;
+        c->generation = store_int(b, 0, 0, COL_GENERATION);
     } else {
         scram_fake_keys(&c->keys, op->hash, op->jid, store_text(b, 0, 0, COL_SECRET),
                         (uint32_t)setting_int(&auth_scram_iterations));
@@ -307,9 +328,10 @@ struct auth_op *credentials_verify(const struct auth *a, slice jid, slice passwo
 static void write_done(void *arg, enum store_result r, const struct store_batch *b)
 {
     struct auth_op *op = arg;
-    (void)b;
     op->store = NULL;
     enum err e = err_of(r);
+    if (e == OK && !op->create)
+        op->found.generation = store_int(b, 0, 0, 0);
     if (e == E_CONFLICT) /* a statement found no row to change */
         e = op->create ? E_EXISTS : E_NOTFOUND;
     op_end(op, e);
@@ -330,6 +352,8 @@ static void derive_done(struct work *w)
     struct store_batch *b = store_write(op->auth.store, credentials_lane(op->jid));
     if (op->create)
         STORE_ADD(b, &stmt_create, 1, SV_T(op->jid), SV_I(loop_wall_us(op->auth.loop)));
+    else
+        STORE_ADD(b, &stmt_bump, 1, SV_T(op->jid));
     for (enum scram_hash h = 0; h < SCRAM_HASH_COUNT; h++) {
         const struct scram_keys *k = &op->keys[h];
         slice salt = { (const char *)k->salt, k->salt_len };

@@ -26,6 +26,7 @@ struct auth {
 struct credentials {
     int64_t account; /* id; 0: no such account, and the keys are fake ones that no password fits */
     bool disabled;
+    int64_t generation; /* of the password: rises with each change, in its transaction */
     struct scram_keys keys;
 };
 
@@ -33,9 +34,9 @@ struct auth_op;
 void auth_cancel(
     struct auth_op **op); /* no callback will come; a write may still be committed; nulls */
 
-/* `c` is valid during the call and only with OK. Besides what each function names, e may be E_AGAIN
- * (too much is waiting: try later), E_FULL, E_DOWN or E_TIMEOUT (of the store; a write may have
- * been committed). */
+/* `c` is valid during the call and only with OK; after credentials_set() it has the generation.
+ * Besides what each function names, e may be E_AGAIN (too much is waiting: try later), E_FULL,
+ * E_DOWN or E_TIMEOUT (of the store; a write may have been committed). */
 typedef void credentials_fn(void *arg, enum err e, const struct credentials *c);
 
 /* Keys for one hash. Unknown accounts give OK, too, with fake keys: the exchange goes on and fails

@@ -287,14 +287,13 @@ static void changed(void *arg, enum err e, const struct credentials *c)
 {
     struct iq *iq = arg;
     struct account *a = iq->sender;
-    (void)c;
     if (e != OK) {
         iq_error(iq, stanza_error_of(e), (slice){ 0 });
         return;
     }
     /* whoever knew the old password is out; the session that asked stays */
     slice resource = slice_from(stanza_from(iq->st), iq->st->from_bare_len + 1u);
-    users_end_sessions(a, account_session(a, resource), END_PASSWORD);
+    users_password_changed(a, account_session(a, resource), c->generation);
     log_info(&log_signup, LOG_EV("register.password"), LOG_S("jid", a->jid));
     iq_result(iq, (slice){ 0 });
 }

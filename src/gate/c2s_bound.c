@@ -29,7 +29,7 @@ static void ask_home(struct stream *s, const struct bind_request *part)
     req.link = (struct link){ .local = s, .id = s->id, .node = s->worker->node->id };
     req.bare = s->auth->bare;
     req.account_id = s->auth->account;
-    req.auth_us = s->auth->asked_us;
+    req.generation = s->auth->generation;
     req.secure = s->secure;
     req.peer = slice_of(stream_peer(s)->peer_text);
     s->state = STREAM_BINDING;

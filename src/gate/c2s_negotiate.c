@@ -281,6 +281,7 @@ static void looked_up(void *arg, enum err e, const struct credentials *c)
     } else {
         a->account = c->account;
         a->disabled = c->disabled;
+        a->generation = c->generation;
         step = a->mech == SASL_PLAIN ? sasl_verdict(a->sasl, SASL_NOT_AUTHORIZED, true)
                                      : sasl_keys(a->sasl, &c->keys);
     }
@@ -297,7 +298,6 @@ static void look_up(struct stream *s, enum sasl_step step)
         sasl_do(s, sasl_verdict(a->sasl, SASL_TEMPORARY_AUTH_FAILURE, false));
         return;
     }
-    a->asked_us = loop_wall_us(w->loop);
     stream_wait(s);
     if (step == SASL_NEED_KEYS)
         a->op = credentials_get(&w->auth, jid, sasl_mech_hash(a->mech), looked_up, s);

@@ -59,7 +59,7 @@ struct stream_auth {
     bool looked_up;              /* credentials of this exchange were looked at */
     slice bare;                  /* authenticated as; len 0: not yet */
     int64_t account;
-    uint64_t asked_us; /* when its keys were asked for, wall clock */
+    int64_t generation; /* of its password */
     bool disabled;
     slice request_id; /* id of the bind IQ, or previd of the resumption, that is being served */
 };

@@ -134,6 +134,8 @@ void account_forget(struct worker *w, slice bare)
     struct account *a = map_get(&w->accounts, bare);
     if (a != NULL && a->state == ACCOUNT_ABSENT && a->pins == 0)
         account_free(a);
+    else if (a != NULL)
+        a->look_again = true; /* the look-up under way may have come too early */
 }
 
 /* Loading. */
@@ -190,6 +192,21 @@ static void load_failed(struct account *a, enum err e)
     account_free(a);
 }
 
+static void look_up(struct account *a);
+
+/* The answer may be that of yesterday: an id known from a login whose account was made anew. */
+static void not_found(struct account *a)
+{
+    if (a->look_again) {
+        a->look_again = false;
+        look_up(a);
+        return;
+    }
+    a->state = ACCOUNT_ABSENT;
+    inbox_run(a, OK);
+    account_touch(a);
+}
+
 /* One read of everything; where the results of each feature begin is remembered until they are
  * there. */
 struct load {
@@ -209,11 +226,10 @@ static void loaded(void *arg, enum store_result result, const struct store_batch
     }
     if (store_row_count(b, 0) == 0) { /* deleted since its client authenticated */
         mem_free(&load);
-        a->state = ACCOUNT_ABSENT;
-        inbox_run(a, OK);
-        account_touch(a);
+        not_found(a);
         return;
     }
+    a->generation = store_int(b, 0, 0, 0);
     mailbox_loaded(a, b, 1);
     message_recent_loaded(a, b, 3);
     const struct feature *const *f = features_all();
@@ -228,10 +244,17 @@ static void loaded(void *arg, enum store_result result, const struct store_batch
 
 static struct store_stmt account_exists = {
     .name = "account.exists",
-    .sql = "SELECT id FROM account WHERE id = $1 AND disabled = 0",
+    .sql = "SELECT generation FROM account WHERE id = $1 AND disabled = 0",
     .params = "i",
     .cols = "i",
 };
+static struct store_stmt account_id = {
+    .name = "account.id",
+    .sql = "SELECT id FROM account WHERE jid = $1 AND disabled = 0",
+    .params = "t",
+    .cols = "i",
+};
+struct store_stmt *const account_stmts[] = { &account_id, &account_exists, NULL };
 
 static void load_all(struct account *a)
 {
@@ -250,14 +273,6 @@ static void load_all(struct account *a)
     a->loading = store_submit(b, a->worker->loop, 0, loaded, load);
 }
 
-static struct store_stmt account_id = {
-    .name = "account.id",
-    .sql = "SELECT id FROM account WHERE jid = $1 AND disabled = 0",
-    .params = "t",
-    .cols = "i",
-};
-struct store_stmt *const account_stmts[] = { &account_id, &account_exists, NULL };
-
 static void id_loaded(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct account *a = arg;
@@ -267,13 +282,18 @@ static void id_loaded(void *arg, enum store_result result, const struct store_ba
         return;
     }
     if (store_row_count(b, 0) == 0) {
-        a->state = ACCOUNT_ABSENT;
-        inbox_run(a, OK);
-        account_touch(a);
+        not_found(a);
         return;
     }
     a->id = store_int(b, 0, 0, 0);
     load_all(a);
+}
+
+static void look_up(struct account *a)
+{
+    struct store_batch *b = store_read(a->worker->store, credentials_lane(a->jid));
+    STORE_ADD(b, &account_id, STORE_ANY_ROWS, SV_T(a->jid));
+    a->loading = store_submit(b, a->worker->loop, 0, id_loaded, a);
 }
 
 static struct account *account_create(struct worker *w, slice bare)
@@ -297,12 +317,11 @@ static struct account *account_load(struct worker *w, slice bare, int64_t known_
     struct account *a = account_create(w, bare);
     if (known_id != 0) {
         a->id = known_id;
+        a->look_again = true;
         load_all(a);
-        return a;
+    } else {
+        look_up(a);
     }
-    struct store_batch *b = store_read(w->store, hash_keyed(bare));
-    STORE_ADD(b, &account_id, STORE_ANY_ROWS, SV_T(bare));
-    a->loading = store_submit(b, w->loop, 0, id_loaded, a);
     return a;
 }
 

@@ -21,11 +21,12 @@ enum { ACCOUNT_STATE_SLOTS = 12 };
 
 struct account {
     struct worker *worker;
-    slice jid;            /* bare, prepared; in this block */
-    int64_t id;           /* of the account row; never reused */
-    uint64_t password_us; /* last change of its password that we know of; 0: none */
+    slice jid;          /* bare, prepared; in this block */
+    int64_t id;         /* of the account row; never reused */
+    int64_t generation; /* of its password: streams that were authenticated before are refused */
     uint8_t state;
-    uint16_t pins;        /* held IQs, running tasks: not unloaded while > 0 */
+    bool look_again; /* when it is not found: the id may be stale, or it was created meanwhile */
+    uint16_t pins;   /* held IQs, running tasks: not unloaded while > 0 */
     struct list sessions; /* struct session, oldest first */
     struct list idle;     /* in worker.idle while there is nothing to do */
     uint64_t idle_since_us;

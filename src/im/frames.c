@@ -67,7 +67,7 @@ void frame_send_bind(struct worker *w, uint32_t node, unsigned worker,
     struct frame *f = frame_create(FRAME_BIND, req->bare, both);
     f->num[0] = req->link.id;
     f->num[1] = (uint64_t)req->account_id;
-    f->num[2] = req->auth_us;
+    f->num[2] = (uint64_t)req->generation;
     f->num[3] = (uint64_t)req->h << 32 | req->link.node;
     f->flags = (uint8_t)((req->resume ? BIND_RESUME : 0) | (req->secure ? BIND_SECURE : 0));
     frame_send(w, node, worker, f);
@@ -78,7 +78,7 @@ static void deliver_bind(struct frame *f, struct worker *w)
     struct bind_request req = { .link = { .id = f->num[0], .node = (uint32_t)f->num[3] },
                                 .bare = f->str[0],
                                 .account_id = (int64_t)f->num[1],
-                                .auth_us = f->num[2],
+                                .generation = (int64_t)f->num[2],
                                 .h = (uint32_t)(f->num[3] >> 32),
                                 .resume = f->flags & BIND_RESUME,
                                 .secure = f->flags & BIND_SECURE };

@@ -8,7 +8,7 @@ enum frame_kind {
     FRAME_ROUTE,  /* obj: stanza; num: origin session, node<<32|count, archive id, sender id */
     FRAME_TICKET, /* num: origin session, count */
     FRAME_UP,     /* obj: stanza or NULL; num: session id, kind, number, stream id */
-    FRAME_BIND,   /* str: bare, peer LF resource; num: stream id, account id, time of login, h<<32 |
+    FRAME_BIND,   /* str: bare, peer LF resource; num: stream id, account id, generation, h<<32 |
                      node;   flags: resume, secure */
     FRAME_DOWN,   /* obj: stanza or NULL; num: stream id; str: struct down_wire of frames.c, text */
     FRAME_FAN,    /* to many (im/fan.h): obj: stanza; str: tag, packed bare JIDs */

@@ -458,10 +458,14 @@ static void resume_now(struct account *a, struct binding *b)
 
 /* An account made anew under the same name, and one whose password was changed in between, are not
  * what the client authenticated as. 0: it did not say (a client of another feature). */
-static bool still_authentic(const struct account *a, const struct bind_request *req)
+static bool still_authentic(struct account *a, const struct bind_request *req)
 {
-    return (req->account_id == 0 || req->account_id == a->id) &&
-           (req->auth_us == 0 || req->auth_us > a->password_us);
+    if (req->account_id == 0)
+        return true;
+    if (req->account_id != a->id || req->generation < a->generation)
+        return false;
+    a->generation = req->generation; /* a login may know of a change before its home is told */
+    return true;
 }
 
 static void bind_ready(struct account *a, enum err e, void *arg)

@@ -193,7 +193,7 @@ struct bind_request {
     struct link link;
     slice bare;
     int64_t account_id; /* as authenticated */
-    uint64_t auth_us;   /* when its keys were asked for, wall clock */
+    int64_t generation; /* of the password it was authenticated with (auth/credentials.h) */
     slice resource;     /* prepared; empty: the server chooses. For resumption: the token as sent */
     uint32_t h;         /* resumption */
     bool resume, secure;

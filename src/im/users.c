@@ -21,6 +21,7 @@ struct task {
     slice jid;      /* bare, of the account; or the domain */
     slice resource; /* empty: all */
     uint32_t rows;
+    int64_t generation; /* of the new password */
 };
 
 /* The account came to be: a note to its home. */
@@ -48,8 +49,6 @@ void users_created(struct worker *w, slice bare)
 unsigned users_end_sessions(struct account *a, const struct session *keep, enum session_end why)
 {
     unsigned ended = 0;
-    if (why == END_PASSWORD)
-        a->password_us = loop_wall_us(a->worker->loop);
     struct list *at = a->sessions.next;
     account_pin(a);
     while (at != &a->sessions) {
@@ -64,6 +63,13 @@ unsigned users_end_sessions(struct account *a, const struct session *keep, enum 
     }
     account_unpin(a);
     return ended;
+}
+
+unsigned users_password_changed(struct account *a, const struct session *keep, int64_t generation)
+{
+    if (generation > a->generation)
+        a->generation = generation; /* streams that know the old one only do not bind any more */
+    return users_end_sessions(a, keep, END_PASSWORD);
 }
 
 /* Arguments. */
@@ -202,7 +208,7 @@ static void password_end_sessions(struct account *a, enum err e, void *arg)
                      SLICE_ARG(t->jid), err_text(e));
         return;
     }
-    unsigned ended = users_end_sessions(a, NULL, END_PASSWORD);
+    unsigned ended = users_password_changed(a, NULL, t->generation);
     command_done(t->call, "password of %.*s changed, sessions ended: %u", SLICE_ARG(t->jid), ended);
 }
 
@@ -215,13 +221,14 @@ static void password_home(struct worker *w, void *arg)
 static void password_set(void *arg, enum err e, const struct credentials *c)
 {
     struct task *t = arg;
-    (void)c;
-    if (e == E_NOTFOUND)
-        fail_missing(t);
-    else if (e != OK)
-        fail_store(t, e);
-    else
+    if (e == OK) {
+        t->generation = c->generation;
         at_home(t, password_home);
+    } else if (e == E_NOTFOUND) {
+        fail_missing(t);
+    } else {
+        fail_store(t, e);
+    }
 }
 
 static void run_user_password(struct command_call *call)
