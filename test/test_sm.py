@@ -345,6 +345,48 @@ def test_full_buffer_ends_resumability_not_messages(make_server):
     again.expect_nothing("<message/>")
 
 
+def test_a_longer_queue_cannot_hibernate(make_server):
+    """What was sent and not acknowledged counts, too (design §6)."""
+    server = make_server("alice", "bob", settings={"sm.hibernate-buffer": "5"})
+    alice, bob = server.client("alice", "a"), server.client("bob", "b")
+    bob.enable_sm()
+    bob.auto_ack = False
+    for i in range(5):
+        alice.send(chat(bob, i))
+    receive(bob, range(5))
+    bob.h = 0
+    bob.cut()
+    again = server.connect("bob")
+    again.auto_ack = False
+    assert again.take_over(bob).tag == f"{{{xml.SM}}}resumed"
+    receive(again, range(5))
+    alice.send(chat(again, 5))
+    receive(again, [5])
+    again.h = 0
+    again.cut()
+    assert refuse(server, again) == "item-not-found"
+    again = server.client("bob", "again")
+    receive(again, range(6))
+    again.expect_nothing("<message/>")
+
+
+def test_presence_of_one_contact_is_one_of_the_buffer(make_server):
+    server = make_server("alice", "bob", settings={"sm.hibernate-buffer": "5"})
+    server.befriend("alice", "bob")
+    alice, bob = server.client("alice", "a"), server.client("bob", "b")
+    bob.enable_sm()
+    bob.auto_ack = False
+    for i in range(40):
+        alice.send(f"<presence><status>{i}</status></presence>")
+    bob.expect(f"<presence from='{alice}'><status>39</status></presence>")
+    bob.cut()
+    alice.send(chat(bob, "end"))
+    alice.ping()
+    again = resume(server, bob)
+    again.expect("<message><body>end</body></message>")
+    again.ping()
+
+
 def test_the_buffer_bounds_only_the_absent(make_server):
     """While connected the bound is bytes, not stanzas (design §6)."""
     server = make_server("alice", "bob", settings={"sm.hibernate-buffer": "5"})

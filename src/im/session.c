@@ -56,8 +56,9 @@ struct setting sm_hibernate_buffer = {
     .max = 150,
     .unit = "stanzas",
     .doc =
-        "Unacknowledged stanzas kept for a session that waits to be resumed. One more ends it; its "
-        "messages go to other sessions or stay in the mailbox.",
+        "Unacknowledged stanzas kept for a session that waits to be resumed, what was sent before "
+        "its connection was lost included. One more ends it; its messages go to other sessions or "
+        "stay in the mailbox.",
 };
 struct setting sm_ack_every = {
     .name = "sm.ack-every",
@@ -537,6 +538,8 @@ static void lost(struct session *s)
     for (const struct feature *const *f = features_all(); *f != NULL; f++)
         if ((*f)->session_hibernates != NULL)
             (*f)->session_hibernates(s);
+    if (!session_queue_fits(s))
+        session_end(s, END_EXPIRED);
 }
 
 static void gone(struct session *s, enum session_end why)

@@ -6,7 +6,8 @@
  * sm.hibernate-time) -> ATTACHED again by resumption, or ENDED. Without stream management a lost
  * stream ends it at once. Invariants: queue entries have rising `seq`; h ≤ in_count; an entry
  * leaves the queue only by acknowledgement, by being written (no stream management), or at the end;
- * among what was not sent yet an older presence also gives way to a newer one of the same contact.
+ * among what was not sent yet an older presence also gives way to a newer one of the same contact,
+ * and while hibernating among all (the numbers close up at resumption).
  *
  * What is not sent yet stands at the end of the queue: what came while it hibernates, or while it
  * is paused, which a feature (the client is in the background) or the gate (its client reads too
@@ -45,7 +46,7 @@ struct queued { /* an entry of the acknowledgement queue */
     struct stanza *st;
     uint64_t archive_id; /* 0: not stored */
     uint64_t at_us;      /* wall clock of its delivery, or its delay stamp */
-    uint32_t seq;        /* outbound count; contiguous under stream management */
+    uint32_t seq;        /* outbound count; contiguous under stream management while ATTACHED */
     bool delayed;        /* has a delay stamp */
     uint8_t to;          /* enum queued_to */
 };

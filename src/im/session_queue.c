@@ -149,8 +149,10 @@ void session_queue_resend(struct session *s)
 {
     uint32_t sent = s->queue_len - s->queue_unsent;
     s->queue_unsent = 0;
+    s->out_count = s->out_acked + s->queue_len; /* what is left follows what the client has */
     for (uint32_t i = 0; i < s->queue_len; i++) {
-        const struct queued *q = session_queue_at(s, i);
+        struct queued *q = session_queue_at(s, i);
+        q->seq = s->out_acked + 1 + i;
         /* what came while it hibernated says when (XEP-0198 §5, XEP-0203) */
         bool late = i >= sent && q->st->kind == STANZA_MESSAGE;
         send_queued(s, q, q->delayed || late);
@@ -185,33 +187,69 @@ void session_queue_flush(struct session *s)
     metric_add(&session_flush_waited, (int64_t)(waited / 1000));
 }
 
-/* Among what was not sent yet, presence of one contact is kept once: its last. An entry that the
- * client never got leaves the queue, and the counts of those behind it close up. */
-static void coalesce(struct session *s, const struct stanza *st)
+/* Among what was not sent yet, presence of one contact is kept once: its last. The counts of those
+ * behind it close up. While it hibernates, what was sent gives way, too: either the h of the client
+ * will cover it, or the client lacks it, and the counts close up then (session_queue_resend). */
+static bool same_contact(const struct stanza *st, const struct stanza *newer)
 {
-    if (st->kind != STANZA_PRESENCE || st->type > TYPE_UNAVAILABLE)
-        return;
-    for (uint32_t i = s->queue_len - s->queue_unsent; i < s->queue_len; i++) {
+    return st->kind == STANZA_PRESENCE && st->type <= TYPE_UNAVAILABLE &&
+           newer->kind == STANZA_PRESENCE && newer->type <= TYPE_UNAVAILABLE &&
+           slice_eq(stanza_from(st), stanza_from(newer));
+}
+
+static bool superseded(const struct session *s, uint32_t i)
+{
+    const struct stanza *st = session_queue_at(s, i)->st;
+    if (st->kind != STANZA_PRESENCE)
+        return false;
+    for (uint32_t k = i + 1; k < s->queue_len; k++)
+        if (same_contact(st, session_queue_at(s, k)->st))
+            return true;
+    return false;
+}
+
+/* Drops, from an entry on, what gives way to `newer`, or (NULL) to anything behind it. */
+static void drop_old(struct session *s, uint32_t from, const struct stanza *newer)
+{
+    uint32_t kept = from, unsent = 0, sent = s->queue_len - s->queue_unsent;
+    uint32_t seq = s->out_count - s->queue_unsent; /* of the last that was sent */
+    for (uint32_t i = from; i < s->queue_len; i++) {
         struct queued *q = session_queue_at(s, i);
-        if (q->st->kind != STANZA_PRESENCE || q->st->type > TYPE_UNAVAILABLE ||
-            !slice_eq(stanza_from(q->st), stanza_from(st)))
+        if (newer != NULL ? same_contact(q->st, newer) : superseded(s, i)) {
+            stanza_unref(&q->st);
             continue;
-        stanza_unref(&q->st);
-        for (uint32_t k = i; k + 1 < s->queue_len; k++) {
-            *session_queue_at(s, k) = *session_queue_at(s, k + 1);
-            session_queue_at(s, k)->seq--;
         }
-        s->queue_len--;
-        s->queue_unsent--;
-        s->out_count--;
-        return;
+        if (i >= sent) {
+            q->seq = ++seq;
+            unsent++;
+        }
+        *session_queue_at(s, kept++) = *q;
     }
+    s->queue_len = kept;
+    s->queue_unsent = unsent;
+    s->out_count = seq;
+}
+
+/* From the newest on, until there are too many: so a long queue costs its length times the buffer.
+ */
+bool session_queue_fits(struct session *s)
+{
+    uint32_t max = (uint32_t)setting_int(&sm_hibernate_buffer), kept = 0;
+    if (s->queue_len <= max)
+        return true;
+    for (uint32_t i = s->queue_len; i-- > 0;)
+        if (!superseded(s, i) && ++kept > max)
+            return false;
+    drop_old(s, 0, NULL);
+    return true;
 }
 
 static void keep(struct session *s, struct stanza *st, const struct stanza_note *note,
                  enum queued_to to)
 {
-    coalesce(s, st);
+    uint32_t sent = s->queue_len - s->queue_unsent;
+    if (st->kind == STANZA_PRESENCE)
+        drop_old(s, s->state == SESSION_ATTACHED ? sent : 0, st);
     s->out_count++;
     push(s, st, note, to);
     s->queue_unsent++;
@@ -220,9 +258,9 @@ static void keep(struct session *s, struct stanza *st, const struct stanza_note 
             metric_add(&session_flushes_limit, 1);
             session_queue_flush(s);
         }
-    } else if (s->queue_len > setting_int(&sm_hibernate_buffer) && !s->account->worker->stopping) {
-        session_end_later(s,
-                          END_EXPIRED); /* overflow ends resumability, not messages (design §6) */
+    } else if (!s->account->worker->stopping && !list_linked(&s->end_node) &&
+               !session_queue_fits(s)) {
+        session_end_later(s, END_EXPIRED); /* that ends resumability, not messages (design §6) */
     }
 }
 

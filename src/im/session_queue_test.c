@@ -347,7 +347,7 @@ static void test_resumption_with_a_wrong_h(void **state)
     assert_int_equal(streams[1].refused, 2);
 }
 
-/* The last presence of each contact; numbers close up, and what the client may have got stays. */
+/* The last presence of each contact; numbers close up when the client says what it has. */
 static void test_presence_coalesces_while_hibernating(void **state)
 {
     (void)state;
@@ -361,17 +361,67 @@ static void test_presence_coalesces_while_hibernating(void **state)
     presence("x@localhost/b", "id='b1'");
     presence("y@localhost/a", "id='y2' type='unavailable'");
     presence("x@localhost/a", "id='s1' type='subscribe'");
-    assert_int_equal(s->queue_len, 6);
-    assert_int_equal(s->out_count, 6);
-    resume(0);
-    static const char *const ids[] = { "sent", "1", "x2", "b1", "y2", "s1" };
-    assert_int_equal(streams[1].count, 6);
-    for (unsigned i = 0; i < 6; i++) {
+    assert_int_equal(s->queue_len, 5);
+    resume(1);
+    static const char *const ids[] = { "1", "x2", "b1", "y2", "s1" };
+    assert_int_equal(streams[1].count, 5);
+    for (unsigned i = 0; i < 5; i++) {
         assert_string_equal(streams[1].got[i].id, ids[i]);
-        assert_int_equal(streams[1].got[i].num, i + 1);
+        assert_int_equal(streams[1].got[i].num, i + 2);
     }
     up(UP_ACK, 6);
     assert_int_equal(s->queue_len, 0);
+    assert_false(streams[1].closed);
+}
+
+/* What was sent counts for the buffer as well, from the moment the connection is lost. */
+static void test_the_buffer_when_the_connection_is_lost(void **state)
+{
+    (void)state;
+    set("sm.hibernate-buffer", "5");
+    up(UP_ENABLE, 1);
+    for (unsigned i = 1; i <= 6; i++)
+        deliver(i, i);
+    up(UP_ACK, 1);
+    up(UP_GONE, END_LOST); /* five are left */
+    assert_int_equal(s->state, SESSION_HIBERNATING);
+    resume(1);
+    assert_int_equal(streams[1].resumed, 1);
+    deliver(7, 7);
+    up(UP_GONE, END_LOST);
+    assert_null(session_find(t.w, session_id));
+    assert_int_equal(mailbox_state(a, 1), ENTRY_SETTLED);
+    for (uint64_t i = 2; i <= 7; i++)
+        assert_int_equal(mailbox_state(a, i), ENTRY_OPEN);
+    set("sm.hibernate-buffer", "100");
+}
+
+static void test_old_presence_makes_room_in_the_buffer(void **state)
+{
+    (void)state;
+    set("sm.hibernate-buffer", "5");
+    up(UP_ENABLE, 1);
+    deliver(1, 1);
+    for (unsigned i = 0; i < 300; i++)
+        presence(i % 2 == 0 ? "x@localhost/a" : "y@localhost/a", i >= 298 ? "id='last'" : "");
+    deliver(2, 2);
+    up(UP_GONE, END_LOST);
+    assert_int_equal(s->queue_len, 4);
+    presence("x@localhost/a", "id='newer'");
+    deliver(3, 3);
+    resume(150); /* it had got half of them */
+    static const char *const ids[] = { "last", "2", "newer", "3" };
+    assert_int_equal(streams[1].count, 4);
+    for (unsigned i = 0; i < 4; i++) {
+        assert_string_equal(streams[1].got[i].id, ids[i]);
+        assert_int_equal(streams[1].got[i].num, 151 + i);
+        assert_int_equal(streams[1].got[i].delay_us != 0, i == 3);
+    }
+    assert_int_equal(a->mailbox.cursor, 1);
+    up(UP_ACK, 154);
+    assert_int_equal(s->queue_len, 0);
+    assert_int_equal(a->mailbox.cursor, 3);
+    set("sm.hibernate-buffer", "100");
 }
 
 /* Overflow ends resumability, not messages. */
@@ -666,6 +716,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_what_was_kept_comes_with_resumption, fresh, end),
         cmocka_unit_test_setup_teardown(test_a_shared_stanza, fresh, end),
         cmocka_unit_test_setup_teardown(test_the_active_client, fresh, end),
+        cmocka_unit_test_setup_teardown(test_the_buffer_when_the_connection_is_lost, fresh, end),
+        cmocka_unit_test_setup_teardown(test_old_presence_makes_room_in_the_buffer, fresh, end),
         cmocka_unit_test_setup_teardown(test_h_is_the_longest_prefix, fresh, end),
         cmocka_unit_test_setup_teardown(test_the_rest_follows, fresh, end),
         cmocka_unit_test_setup_teardown(test_counts_begin_with_enable, fresh, end),

@@ -328,7 +328,10 @@ static void restore(struct account *a, const struct saved *v)
     }
     presence_directed_load(s, v->directed);
     load_states(s, v);
-    v->all->count++;
+    if (session_queue_fits(s))
+        v->all->count++;
+    else
+        session_end(s, END_EXPIRED);
 }
 
 static void restored_back(struct worker *w, void *arg)
