@@ -8,6 +8,7 @@ import random
 import resource
 import socket
 import sqlite3
+import struct
 import subprocess
 import sys
 import threading
@@ -146,6 +147,34 @@ def test_kill_under_load(make_server):
     arrived = collect(carol, number, [])
     assert arrived == sorted(set(arrived)), "out of order or twice"
     assert not set(promised_to_carol) - set(arrived)
+
+
+def settled_on_disk(server):
+    """The highest archive id in the record of what is settled above the cursor (design §7)."""
+    with sqlite3.connect(f"file:{server.data}/muster.db?mode=ro", uri=True) as db:
+        rows = db.execute("SELECT settled FROM mailbox WHERE settled IS NOT NULL").fetchall()
+    return max((struct.unpack("<Q", row[0][-8:])[0] for row in rows), default=0)
+
+
+def test_kill_behind_an_open_entry(server):
+    """A message that waits for one resource does not let those behind it arrive twice."""
+    alice = server.client("alice", "a")
+    lost, bob = server.client("bob", "lost"), server.client("bob", "b")
+    lost.enable_sm()
+    lost.cut()
+    bob.enable_sm()
+    alice.send(chat(lost, 1000))
+    for number in range(20):
+        alice.send(chat(bob, number))
+    collect(bob, 19, [])
+    last = int([e.get("id") for m in bob.log for e in m.iter(f"{{{xml.SID}}}stanza-id")][-1])
+    bob.ack()
+    until("settled on disk", lambda: settled_on_disk(server) == last)
+    server.kill()
+    server.start()
+    alice = server.client("alice", "a")
+    alice.send(chat("bob@localhost", 2000))
+    assert collect(server.client("bob", "b"), 2000, []) == [1000, 2000]
 
 
 @pytest.mark.slow

@@ -19,6 +19,7 @@ static const struct store_migration migrations[] = {
       "CREATE TABLE former(jid TEXT NOT NULL, id INTEGER NOT NULL, PRIMARY KEY(jid, id))"
       " WITHOUT ROWID",
       "CREATE TABLE former(jid TEXT NOT NULL, id BIGINT NOT NULL, PRIMARY KEY(jid, id))" },
+    { 3, "ALTER TABLE mailbox ADD COLUMN settled BLOB", NULL },
     { 0 }
 };
 
@@ -39,17 +40,18 @@ static struct store_stmt entry_put = {
 };
 struct store_stmt archive_cursor_put = {
     .name = "archive.cursor",
-    .sql = "INSERT INTO mailbox(owner, cursor) VALUES($1, $2)"
-           " ON CONFLICT(owner) DO UPDATE SET cursor = excluded.cursor",
-    .params = "ii",
+    .sql = "INSERT INTO mailbox(owner, cursor, settled) VALUES($1, $2, $3) ON CONFLICT(owner)"
+           " DO UPDATE SET cursor = excluded.cursor, settled = excluded.settled",
+    .params = "iiB",
     .cols = "",
 };
 struct store_stmt archive_load = {
     .name = "archive.load",
     .sql = "SELECT coalesce((SELECT cursor FROM mailbox WHERE owner = $1), 0),"
-           " coalesce((SELECT max(id) FROM entry WHERE owner = $1), 0)",
+           " coalesce((SELECT max(id) FROM entry WHERE owner = $1), 0),"
+           " (SELECT settled FROM mailbox WHERE owner = $1)",
     .params = "i",
-    .cols = "ii",
+    .cols = "iiB",
 };
 struct store_stmt archive_open = {
     .name = "archive.open",

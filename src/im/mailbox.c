@@ -1,4 +1,5 @@
 #include "im/mailbox.h"
+#include "base/buf.h"
 #include "base/ensure.h"
 #include "base/mem.h"
 #include "base/setting.h"
@@ -106,6 +107,46 @@ void mailbox_set(struct account *a, uint64_t id, enum entry_state state)
         e->state = (uint8_t)state;
 }
 
+/* What is settled above the cursor: ranges of ids between entries that are not, each as its first
+ * and last id of 8 bytes, low byte first. */
+enum { RANGE_BYTES = 16 };
+
+static void put_id(uint8_t *out, uint64_t id)
+{
+    for (unsigned i = 0; i < 8; i++)
+        out[i] = (uint8_t)(id >> 8 * i);
+}
+
+static uint64_t get_id(const char *in)
+{
+    uint64_t id = 0;
+    for (unsigned i = 0; i < 8; i++)
+        id |= (uint64_t)(uint8_t)in[i] << 8 * i;
+    return id;
+}
+
+static void add_ranges(struct buf *out, const struct mailbox *m)
+{
+    uint8_t range[RANGE_BYTES];
+    for (uint32_t i = 0; i < m->len && !out->overflow; i++) {
+        if (at(m, i)->state != ENTRY_SETTLED)
+            continue;
+        put_id(range, at(m, i)->id);
+        while (i + 1 < m->len && at(m, i + 1)->state == ENTRY_SETTLED)
+            i++;
+        put_id(range + 8, at(m, i)->id);
+        buf_append(out, range, sizeof range);
+    }
+}
+
+/* Ids are asked about in rising order: ranges that lie behind are dropped. */
+static bool ranges_have(slice *ranges, uint64_t id)
+{
+    while (ranges->len >= RANGE_BYTES && get_id(ranges->ptr + 8) < id)
+        *ranges = slice_from(*ranges, RANGE_BYTES);
+    return ranges->len >= RANGE_BYTES && get_id(ranges->ptr) <= id;
+}
+
 static void cursor_written(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct account *a = arg;
@@ -113,11 +154,12 @@ static void cursor_written(void *arg, enum store_result result, const struct sto
     (void)b;
     m->writing = false;
     if (result != STORE_OK)
-        m->cursor_stored =
-            0; /* again with the next change: what is settled once more is allowed (§6) */
-    if (result != STORE_OK)
+    if (result != STORE_OK) {
+        m->cursor_stored = 0; /* again: what is settled once more is allowed (§6) */
+        m->dirty = true;
         m->hidden = true; /* perhaps: it looks from the begin then */
-    if (m->cursor != m->cursor_stored && !timer_is_set(&m->timer))
+    }
+    if (m->dirty && !timer_is_set(&m->timer))
         timer_set(a->worker->loop, &m->timer, CURSOR_MS);
     account_unpin(a);
 }
@@ -125,11 +167,17 @@ static void cursor_written(void *arg, enum store_result result, const struct sto
 void mailbox_save(struct account *a, struct store_batch *b)
 {
     struct mailbox *m = &a->mailbox;
-    STORE_ADD(b, &archive_cursor_put, 1, SV_I(a->id), SV_I(m->cursor));
+    struct buf ranges;
+    buf_init(&ranges, SETTLED_RANGES_MAX * RANGE_BYTES);
+    add_ranges(&ranges, m);
+    STORE_ADD(b, &archive_cursor_put, 1, SV_I(a->id), SV_I(m->cursor),
+              ranges.len == 0 ? SV_NULL : SV_B(buf_slice(&ranges)));
+    buf_fini(&ranges);
     if (m->hidden)
         archive_remove_hidden(b, a->id, m->cursor_stored, m->cursor);
     m->hidden = m->hidden && m->len > 0;
     m->cursor_stored = m->cursor;
+    m->dirty = false;
 }
 
 static void cursor_due(struct timer *t, struct loop *loop)
@@ -144,6 +192,15 @@ static void cursor_due(struct timer *t, struct loop *loop)
     store_submit(b, loop, 0, cursor_written, a);
 }
 
+static void advance(struct mailbox *m)
+{
+    while (m->len > 0 && at(m, 0)->state == ENTRY_SETTLED) {
+        m->cursor = at(m, 0)->id;
+        m->head = (m->head + 1) & (m->cap - 1);
+        m->len--;
+    }
+}
+
 void mailbox_settle(struct account *a, uint64_t id)
 {
     struct mailbox *m = &a->mailbox;
@@ -152,11 +209,8 @@ void mailbox_settle(struct account *a, uint64_t id)
         return;
     e->state = ENTRY_SETTLED;
     m->open--;
-    while (m->len > 0 && at(m, 0)->state == ENTRY_SETTLED) {
-        m->cursor = at(m, 0)->id;
-        m->head = (m->head + 1) & (m->cap - 1);
-        m->len--;
-    }
+    m->dirty = true;
+    advance(m);
     if (m->len == 0 &&
         m->cursor < m->last_id) /* nothing waits: what the owner sent is behind, too */
         m->cursor = m->last_id;
@@ -164,16 +218,13 @@ void mailbox_settle(struct account *a, uint64_t id)
         mem_free(&m->ring);
         m->cap = m->head = 0;
     }
-    if (m->cursor != m->cursor_stored && !m->writing && !timer_is_set(&m->timer)) {
+    if (!m->writing && !timer_is_set(&m->timer)) {
         m->timer.fn = cursor_due;
         timer_set(a->worker->loop, &m->timer, CURSOR_MS);
     }
 }
 
-bool mailbox_clean(const struct account *a)
-{
-    return !a->mailbox.writing && a->mailbox.cursor == a->mailbox.cursor_stored;
-}
+bool mailbox_clean(const struct account *a) { return !a->mailbox.writing && !a->mailbox.dirty; }
 
 bool mailbox_full(const struct account *a)
 {
@@ -205,6 +256,7 @@ void mailbox_load(struct account *a, struct store_batch *b)
 void mailbox_loaded(struct account *a, const struct store_batch *b, unsigned first)
 {
     struct mailbox *m = &a->mailbox;
+    slice ranges = store_text(b, first, 0, 2);
     m->cursor = m->cursor_stored = (uint64_t)store_int(b, first, 0, 0);
     m->last_id = (uint64_t)store_int(b, first, 0, 1);
     if (m->last_id < m->cursor)
@@ -214,7 +266,12 @@ void mailbox_loaded(struct account *a, const struct store_batch *b, unsigned fir
         mailbox_open(a, id, ENTRY_OPEN);
         if (store_int(b, first + 1, i, 1) >= ENTRY_HIDDEN)
             mailbox_hide(a, id);
+        if (ranges_have(&ranges, id)) {
+            at(m, m->len - 1)->state = ENTRY_SETTLED;
+            m->open--;
+        }
     }
+    advance(m); /* what held it back may be gone */
 }
 
 void mailbox_fini(struct account *a)

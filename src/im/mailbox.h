@@ -1,8 +1,11 @@
 /* mailbox: the low-water mark of what an account has (design §6, §7). Every stored message gets an
  * archive id from the home of its owner. Those that must reach the owner are open until then: OPEN
  * (nobody has it), TAKEN (in the queue of a session), then settled. The cursor is the id up to
- * which all are settled; the set above it lives in memory and the cursor is written at most once a
- * second. Only this module advances it. */
+ * which all are settled; above it, behind one that is not, the ranges of ids that are. Both are
+ * written at most once a second. Only this module advances them.
+ *
+ * Limit: SETTLED_RANGES_MAX ranges, the oldest; what is settled beyond is forgotten by a restart.
+ */
 #pragma once
 #include "io/timer.h"
 #include <stdbool.h>
@@ -10,6 +13,8 @@
 
 struct account;
 struct store_batch;
+
+enum { SETTLED_RANGES_MAX = 1000 };
 
 enum entry_state { ENTRY_OPEN, ENTRY_TAKEN, ENTRY_SETTLED };
 
@@ -24,17 +29,17 @@ struct mailbox {
     uint64_t cursor, cursor_stored;
     struct entry *ring; /* entries above the cursor, ids rising; NULL while there are none */
     uint32_t cap, head, len;
-    uint32_t open; /* not settled: counts against mailbox.unsettled-max */
-    bool writing;
-    bool hidden;        /* there are hidden ones, or were since the cursor was written */
-    struct timer timer; /* writes the cursor */
+    uint32_t open;       /* not settled: counts against mailbox.unsettled-max */
+    bool dirty, writing; /* something was settled since the last write / it is under way */
+    bool hidden;         /* there are hidden ones, or were since the cursor was written */
+    struct timer timer;  /* writes */
 };
 
 void mailbox_load(struct account *a, struct store_batch *b);
 void mailbox_loaded(struct account *a, const struct store_batch *b, unsigned first);
 void mailbox_fini(struct account *a);
-bool mailbox_clean(const struct account *a);                 /* the cursor is on disk */
-void mailbox_save(struct account *a, struct store_batch *b); /* adds the cursor's write */
+bool mailbox_clean(const struct account *a);                 /* what is settled is on disk */
+void mailbox_save(struct account *a, struct store_batch *b); /* adds the write of that */
 
 uint64_t mailbox_mint(struct account *a); /* the next archive id */
 void mailbox_open(struct account *a, uint64_t id, enum entry_state state);

@@ -1,3 +1,4 @@
+#include "im/archive.h"
 #include "im/test_node.h"
 
 #include <setjmp.h>
@@ -227,6 +228,102 @@ static void test_the_cursor_is_stored(void **state)
     mailbox_fini(&again);
 }
 
+/* What the account would be after a crash. */
+static void load_again(struct account *again)
+{
+    *again = (struct account){ .worker = t.w, .id = a->id };
+    struct store_batch *b = store_read(t.store, account_lane(a));
+    mailbox_load(again, b);
+    assert_int_equal(store_run(b, look, again), STORE_OK);
+}
+
+/* Messages of the account that must reach it, as they are on disk. */
+static void keep_messages(uint64_t first, uint64_t count)
+{
+    struct store_batch *b = store_write(t.store, account_lane(a));
+    for (uint64_t id = first; id < first + count; id++) {
+        archive_add(b, &(struct archive_message){ .at_us = id,
+                                                  .rcpt = a->id,
+                                                  .rcpt_entry = id,
+                                                  .flags = ENTRY_OFFLINE,
+                                                  .stanza = SLICE("<message/>") });
+        mailbox_open(a, id, ENTRY_TAKEN);
+    }
+    assert_int_equal(store_run(b, NULL, NULL), STORE_OK);
+}
+
+/* One open entry holds the cursor back; what is settled behind it stays so. */
+static void test_what_is_settled_above_the_cursor_is_stored(void **state)
+{
+    struct account again;
+    (void)state;
+    keep_messages(1, 9);
+    static const uint64_t settled[] = { 1, 3, 4, 5, 8, 9 };
+    for (size_t i = 0; i < 6; i++)
+        mailbox_settle(a, settled[i]);
+    assert_false(mailbox_clean(a));
+    test_node_run(&t, is_clean, a);
+    load_again(&again);
+    assert_int_equal(again.mailbox.cursor, 1);
+    assert_int_equal(again.mailbox.open, 3);
+    static const uint64_t open[] = { 2, 6, 7 };
+    for (size_t i = 0; i < 3; i++)
+        assert_int_equal(mailbox_state(&again, open[i]), ENTRY_OPEN);
+    for (size_t i = 0; i < 6; i++)
+        assert_int_equal(mailbox_state(&again, settled[i]), ENTRY_SETTLED);
+    assert_true(mailbox_clean(&again));
+    mailbox_settle(&again, 2);
+    assert_int_equal(again.mailbox.cursor, 5);
+    mailbox_fini(&again);
+    for (size_t i = 0; i < 3; i++)
+        mailbox_settle(a, open[i]);
+    test_node_run(&t, is_clean, a);
+    load_again(&again);
+    assert_int_equal(again.mailbox.cursor, 9);
+    assert_int_equal(again.mailbox.open, 0);
+    assert_null(again.mailbox.ring);
+    mailbox_fini(&again);
+}
+
+/* The record is bounded: its oldest ranges are kept. */
+static void test_many_ranges(void **state)
+{
+    enum { RANGES = SETTLED_RANGES_MAX + 10 };
+    struct account again;
+    (void)state;
+    for (uint64_t at = 0; at < 2 * RANGES; at += 1000)
+        keep_messages(at + 1, 1000);
+    for (uint64_t id = 2; id <= 2 * RANGES; id += 2)
+        mailbox_settle(a, id);
+    test_node_run(&t, is_clean, a);
+    load_again(&again);
+    assert_int_equal(mailbox_state(&again, 2 * SETTLED_RANGES_MAX), ENTRY_SETTLED);
+    assert_int_equal(mailbox_state(&again, 2 * SETTLED_RANGES_MAX + 2), ENTRY_OPEN);
+    mailbox_fini(&again);
+}
+
+/* What is no range settles nothing, nor does half a one. */
+static void test_a_damaged_record(void **state)
+{
+    static const char *const records[] = {
+        "", "short", "\377\377\377\377\377\377\377\377\0\0\0\0\0\0\0\0",
+        "\1\0\0\0\0\0\0\0\2\0\0\0\0\0\0" /* one byte is missing */
+    };
+    static const size_t lengths[] = { 0, 5, 16, 15 };
+    struct account again;
+    (void)state;
+    keep_messages(1, 2);
+    for (size_t i = 0; i < 4; i++) {
+        struct store_batch *b = store_write(t.store, account_lane(a));
+        STORE_ADD(b, &archive_cursor_put, 1, SV_I(a->id), SV_I(0),
+                  SV_B(((slice){ records[i], lengths[i] })));
+        assert_int_equal(store_run(b, NULL, NULL), STORE_OK);
+        load_again(&again);
+        assert_int_equal(again.mailbox.open, 2);
+        mailbox_fini(&again);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -239,6 +336,9 @@ int main(void)
         cmocka_unit_test_setup(test_limit, fresh),
         cmocka_unit_test_setup(test_the_cursor_passes_what_was_sent, fresh),
         cmocka_unit_test_setup(test_the_cursor_is_stored, fresh),
+        cmocka_unit_test_setup(test_what_is_settled_above_the_cursor_is_stored, fresh),
+        cmocka_unit_test_setup(test_many_ranges, fresh),
+        cmocka_unit_test_setup(test_a_damaged_record, fresh),
     };
     return cmocka_run_group_tests_name("im/mailbox", tests, start, stop);
 }

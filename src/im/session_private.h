@@ -34,7 +34,6 @@ bool session_acked(struct session *s, uint32_t h);           /* false: h was nev
 /* Drops old presence where there is too much for a session that hibernates (sm.hibernate-buffer).
  * false: it is too much all the same, and the session must end. */
 bool session_queue_fits(struct session *s);
-bool session_acked(struct session *s, uint32_t h); /* false: h was never sent */
 void session_written(struct session *s, uint32_t count);
 
 /* session_input.c: inbound */
