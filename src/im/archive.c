@@ -65,11 +65,17 @@ struct store_stmt archive_open = {
  * minutes. */
 struct store_stmt archive_recent = {
     .name = "archive.recent",
-    .sql = "SELECT m.origin, m.at_us FROM (SELECT msg FROM entry WHERE owner = $1 AND id > $2"
+    .sql = "SELECT m.origin, e.id FROM (SELECT id, msg FROM entry WHERE owner = $1 AND id > $2"
            " ORDER BY id DESC LIMIT 256) e JOIN message m ON m.id = e.msg WHERE m.rcpt = $1"
            " AND m.origin <> 0 ORDER BY m.id DESC LIMIT 64",
     .params = "ii",
     .cols = "ii",
+};
+struct store_stmt archive_has = {
+    .name = "archive.has",
+    .sql = "SELECT 1 FROM entry WHERE owner = $1 AND id = $2",
+    .params = "ii",
+    .cols = "i",
 };
 struct store_stmt archive_page = {
     .name = "archive.page",
@@ -168,10 +174,13 @@ static struct store_stmt hidden_entries = {
 };
 
 static struct store_stmt *const stmts[] = {
-    &archive_put,     &entry_put,       &archive_cursor_put, &archive_load,     &archive_open,
-    &archive_recent,  &archive_page,    &archive_reserve,    &archive_reserved, &remove_messages,
-    &remove_sent,     &remove_received, &remove_last,        &remove_entries,   &remove_mailbox,
-    &remember_former, &hidden_messages, &hidden_sides,       &hidden_entries,   NULL
+    &archive_put,      &entry_put,       &archive_cursor_put,
+    &archive_load,     &archive_open,    &archive_recent,
+    &archive_has,      &archive_page,    &archive_reserve,
+    &archive_reserved, &remove_messages, &remove_sent,
+    &remove_received,  &remove_last,     &remove_entries,
+    &remove_mailbox,   &remember_former, &hidden_messages,
+    &hidden_sides,     &hidden_entries,  NULL
 };
 
 static const struct store_late late = {

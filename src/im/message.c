@@ -69,7 +69,7 @@ struct recent {
     uint32_t next;
     struct {
         int64_t origin;
-        uint64_t at_us;
+        uint64_t archive_id; /* which is its time, too */
     } seen[RECENT_MAX];
 };
 
@@ -88,21 +88,24 @@ static int64_t origin_hash(const struct stanza *st, struct arena *tmp)
     return (int64_t)(hash_with(&key, slice_of(both)) >> 1 | 1);
 }
 
-static void recent_put(struct account *a, int64_t origin, uint64_t at_us)
+static void recent_put(struct account *a, int64_t origin, uint64_t archive_id)
 {
     if (a->recent == NULL)
         a->recent = mem_new(struct recent);
     struct recent *r = a->recent;
     r->seen[r->next % RECENT_MAX].origin = origin;
-    r->seen[r->next++ % RECENT_MAX].at_us = at_us;
+    r->seen[r->next++ % RECENT_MAX].archive_id = archive_id;
 }
 
-static bool recent_has(const struct account *a, int64_t origin, uint64_t now)
+/* The archive id of the first copy; 0: there is none. */
+static uint64_t recent_find(const struct account *a, int64_t origin, uint64_t now)
 {
-    for (unsigned i = 0; a->recent != NULL && i < RECENT_MAX; i++)
-        if (a->recent->seen[i].origin == origin && now - a->recent->seen[i].at_us < RECENT_US)
-            return true;
-    return false;
+    for (unsigned i = 0; origin != 0 && a->recent != NULL && i < RECENT_MAX; i++) {
+        uint64_t id = a->recent->seen[i].archive_id;
+        if (a->recent->seen[i].origin == origin && (int64_t)(now - id) < RECENT_US)
+            return id;
+    }
+    return 0;
 }
 
 static void recent_drop(struct account *a, int64_t origin)
@@ -133,22 +136,60 @@ struct pending {
     int64_t origin_hash;
 };
 
+static void pending_end(struct pending *p, enum err e)
+{
+    if (e != OK) {
+        mailbox_settle(p->account, p->archive_id); /* there is nothing to deliver later */
+        recent_drop(p->account, p->origin_hash);   /* or its repeat would be taken for a copy */
+    }
+    stanza_unref(&p->st);
+    account_unpin(p->account);
+    mem_free(&p);
+}
+
+enum { OUTCOME_MS = 600 * 1000 };
+
+/* It is in the archive; or the owner has it, and where it did not belong there it is gone. */
+static bool arrived(const struct account *a, uint64_t archive_id, const struct store_batch *b)
+{
+    return store_row_count(b, 0) > 0 || mailbox_state(a, archive_id) == ENTRY_SETTLED;
+}
+
+static void outcome(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct pending *p = arg;
+    bool lost = result == STORE_OK && !arrived(p->account, p->archive_id, b);
+    pending_end(p, lost ? E_NOTFOUND : err_of_store(result));
+}
+
+/* The write goes on after its deadline, and a read behind it tells what became of it. Until then
+ * the message is in the mailbox as if it were stored. */
+static void ask_outcome(struct pending *p)
+{
+    struct account *a = p->account;
+    struct store_batch *b = store_read(a->worker->store, account_lane(a));
+    store_read_late(b, a->id);
+    STORE_ADD(b, &archive_has, STORE_ANY_ROWS, SV_I(a->id), SV_I(p->archive_id));
+    store_submit(b, a->worker->loop, OUTCOME_MS, outcome, p);
+}
+
 static void stored(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct pending *p = arg;
     struct worker *w = p->account->worker;
     (void)b;
     if (result != STORE_OK) {
-        mailbox_settle(p->account, p->archive_id); /* there is nothing to deliver later */
-        recent_drop(p->account, p->origin_hash);   /* or its repeat would be taken for a copy */
         metric_add(&messages_refused, 1);
-        route_error(w, p->st, SE_RESOURCE_CONSTRAINT, SLICE("the message could not be stored"));
+        route_error(w, p->st, SE_RESOURCE_CONSTRAINT,
+                    result == STORE_UNKNOWN ? SLICE("the message could not be stored in time")
+                                            : SLICE("the message could not be stored"));
     }
     if (p->origin.session != 0)
         ticket_done(w, p->origin);
-    stanza_unref(&p->st);
-    account_unpin(p->account);
-    mem_free(&p);
+    if (result == STORE_UNKNOWN)
+        ask_outcome(p);
+    else
+        pending_end(p, err_of_store(result));
 }
 
 /* The sender's own copy. Without it the message is on its way all the same: its sender is not told.
@@ -221,20 +262,22 @@ static void store_message(struct account *a, const struct incoming *in)
     store_submit(b, w->loop, 0, stored, p);
 }
 
-/* A repeat is handled when the first copy is committed: a read of the same lane comes behind it. */
+/* A repeat is handled when the first copy is committed: a read of the same lane comes behind it,
+ * and finds it or not. */
 struct repeat {
     struct account *account; /* pinned */
     struct stanza *st;
     struct origin origin;
     int64_t origin_hash;
+    uint64_t first; /* archive id */
 };
 
 static void repeat_done(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct repeat *r = arg;
     struct worker *w = r->account->worker;
-    (void)b;
-    if (result != STORE_OK || !recent_has(r->account, r->origin_hash, loop_wall_us(w->loop)))
+    bool known = recent_find(r->account, r->origin_hash, loop_wall_us(w->loop)) == r->first;
+    if (result != STORE_OK || !known || !arrived(r->account, r->first, b))
         route_error(w, r->st, SE_RESOURCE_CONSTRAINT, SLICE("the message could not be stored"));
     ticket_done(w, r->origin);
     stanza_unref(&r->st);
@@ -242,16 +285,17 @@ static void repeat_done(void *arg, enum store_result result, const struct store_
     mem_free(&r);
 }
 
-static enum routed repeated(struct account *a, struct incoming *in)
+static enum routed repeated(struct account *a, struct incoming *in, uint64_t first)
 {
     if (in->origin.session == 0) {
         stanza_unref(&in->st);
         return ROUTED;
     }
     struct repeat *r = mem_alloc(sizeof *r);
-    *r = (struct repeat){ a, in->st, in->origin, in->origin_hash };
+    *r = (struct repeat){ a, in->st, in->origin, in->origin_hash, first };
     struct store_batch *b = store_read(a->worker->store, account_lane(a));
-    STORE_ADD(b, &archive_load, STORE_ANY_ROWS, SV_I(a->id));
+    store_read_late(b, a->id);
+    STORE_ADD(b, &archive_has, STORE_ANY_ROWS, SV_I(a->id), SV_I(first));
     account_pin(a);
     store_submit(b, a->worker->loop, 0, repeat_done, r);
     return ROUTE_PENDING;
@@ -315,13 +359,12 @@ static enum routed accept_message(struct account *a, struct session *match, stru
     if (mailbox_full(a))
         return refuse(a, st, SE_RESOURCE_CONSTRAINT,
                       SLICE("too many messages wait for this account"));
-    if (in->origin_hash != 0) {
-        uint64_t now = loop_wall_us(a->worker->loop);
-        if (recent_has(a, in->origin_hash, now))
-            return repeated(a, in);
-        recent_put(a, in->origin_hash, now);
-    }
+    uint64_t first = recent_find(a, in->origin_hash, loop_wall_us(a->worker->loop));
+    if (first != 0)
+        return repeated(a, in, first);
     in->archive_id = mailbox_mint(a);
+    if (in->origin_hash != 0)
+        recent_put(a, in->origin_hash, in->archive_id);
     mailbox_open(a, in->archive_id, ready ? ENTRY_TAKEN : ENTRY_OPEN);
     if (!stage_archive(a, st, stanza_from(st)))
         mailbox_hide(a, in->archive_id);

@@ -1,15 +1,22 @@
+#include "im/archive.h"
 #include "im/test_node.h"
 #include <setjmp.h>
+#include <sqlite3.h>
 #include <stdarg.h>
 #include <stddef.h>
 
 #include <cmocka.h> /* needs the three above */
 
+struct stream {
+    uint64_t id;
+    unsigned errors;
+};
+
 static struct test_node t;
 
 static void gate_down(struct stream *s, const struct down *d)
 {
-    fail_msg("nothing is connected: %p %d", (void *)s, d->kind);
+    s->errors += d->kind == DOWN_STANZA && d->st->type == TYPE_ERROR;
 }
 static const struct gate_ops gate = { .down = gate_down };
 
@@ -51,15 +58,116 @@ static void test_repeats_wait_for_the_commit(void **state)
     test_node_run(&t, test_node_is_idle, t.store);
 }
 
+/* A store that does not answer in time: another program holds the database, and so much waits for
+ * it that a message is not tried before its deadline. */
+static sqlite3 *stall(void)
+{
+    char path[64];
+    sqlite3 *other;
+    snprintf(path, sizeof path, "%s/db", t.dir);
+    assert_int_equal(sqlite3_open(path, &other), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(other, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+    for (unsigned i = 0; i < 1000; i++) {
+        struct store_batch *b = store_write(t.store, 1);
+        STORE_ADD(b, &archive_cursor_put, 1, SV_I(1000000), SV_I(i), SV_NULL);
+        store_submit(b, t.w->loop, 60000, NULL, NULL);
+    }
+    return other;
+}
+
+static void go_on(sqlite3 *other, const char *sql)
+{
+    assert_int_equal(sqlite3_exec(other, sql, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(other);
+    test_node_run(&t, test_node_is_idle, t.store);
+}
+
+static bool has_error(void *arg) { return ((struct stream *)arg)->errors > 0; }
+
+struct sender {
+    struct stream stream;
+    struct session *session;
+    uint32_t sent;
+};
+
+static struct sender sender;
+
+static enum routed send(struct account *to, const char *id)
+{
+    char jid[32];
+    struct origin o = { sender.session->id, 1, ++sender.sent };
+    snprintf(jid, sizeof jid, "%.*s", SLICE_ARG(to->jid));
+    return account_receive(t.w, message(jid, id), o, 0, 0);
+}
+
+/* Its sender was told to wait and try again; the message is committed all the same, and the second
+ * copy is known for what it is, also after a restart. */
+static void test_committed_too_late(void **state)
+{
+    struct account *a = test_node_account(&t, "late1@localhost");
+    (void)state;
+    sqlite3 *other = stall();
+    sender.stream.errors = 0;
+    assert_int_equal(send(a, "m1"), ROUTE_PENDING);
+    test_node_run(&t, has_error, &sender.stream);
+    assert_int_equal(a->mailbox.open, 1);
+    go_on(other, "COMMIT");
+    assert_int_equal(a->mailbox.open, 1);
+    assert_int_equal(a->pins, 1); /* of the test */
+    assert_int_equal(send(a, "m1"), ROUTE_PENDING);
+    test_node_run(&t, test_node_is_idle, t.store);
+    assert_int_equal(a->mailbox.open, 1);
+    assert_int_equal(sender.stream.errors, 1);
+    account_unpin(a);
+    a->idle_since_us = 0;
+    t.w->sweep.fn(&t.w->sweep, t.w->loop);
+    assert_null(account_find(t.w, SLICE("late1@localhost")));
+    struct test_node_account again = { 0 };
+    account_with(t.w, SLICE("late1@localhost"), test_node_found, &again);
+    test_node_run(&t, test_node_is_found, &again);
+    assert_int_equal(again.account->mailbox.open, 1);
+    assert_int_equal(send(again.account, "m1"), ROUTE_PENDING);
+    test_node_run(&t, test_node_is_idle, t.store);
+    assert_int_equal(again.account->mailbox.open, 1);
+    assert_int_equal(sender.stream.errors, 1);
+}
+
+/* It is not committed after all: then the second copy is the first. One that came in between is
+ * not acknowledged as if it had been stored. */
+static void test_never_committed(void **state)
+{
+    struct account *a = test_node_account(&t, "late2@localhost");
+    (void)state;
+    sqlite3 *other = stall();
+    sender.stream.errors = 0;
+    assert_int_equal(send(a, "m1"), ROUTE_PENDING);
+    test_node_run(&t, has_error, &sender.stream);
+    assert_int_equal(send(a, "m1"), ROUTE_PENDING);
+    go_on(other, "CREATE TRIGGER no BEFORE INSERT ON message WHEN NEW.origin <> 0"
+                 " BEGIN SELECT RAISE(ABORT, 'no'); END; COMMIT");
+    assert_int_equal(sender.stream.errors, 2);
+    assert_int_equal(a->mailbox.open, 0);
+    char path[64];
+    snprintf(path, sizeof path, "%s/db", t.dir);
+    assert_int_equal(sqlite3_open(path, &other), SQLITE_OK);
+    go_on(other, "DROP TRIGGER no");
+    assert_int_equal(send(a, "m1"), ROUTE_PENDING);
+    test_node_run(&t, test_node_is_idle, t.store);
+    assert_int_equal(a->mailbox.open, 1);
+    assert_int_equal(sender.stream.errors, 2);
+}
+
 static int start(void **state)
 {
     (void)state;
     test_node_open(&t, &gate);
+    sender.session = test_node_bind(&t, test_node_account(&t, "x@localhost"), &sender.stream, "r");
     return 0;
 }
 static int stop(void **state)
 {
     (void)state;
+    session_end(sender.session, END_CLOSED);
     test_node_close(&t);
     return 0;
 }
@@ -69,6 +177,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_repeats_wait_for_the_commit),
         cmocka_unit_test(test_sweep_leaves_what_is_pinned),
+        cmocka_unit_test(test_committed_too_late),
+        cmocka_unit_test(test_never_committed),
     };
     return cmocka_run_group_tests_name("message", tests, start, stop);
 }
