@@ -229,6 +229,7 @@ static void set_on_writer(struct worker *w, void *arg)
     if (s == NULL)
         return;
     slice value = command_arg(call, "value");
+    call->discreet = s->secret;
     if ((value.ptr == NULL) != command_flag(call, "default")) {
         command_fail(call, E_SYNTAX, "%s: give either a value or --default", s->name);
         return;

@@ -64,6 +64,7 @@ static const struct feature *const features[] = {
     &ping_feature,
     &private_feature,
     &adhoc_feature,
+    &extdisco_feature,
     &push_feature,
     &register_feature,
     &time_feature,

@@ -235,7 +235,7 @@ void command_audit(const struct command_call *call, struct log_area *area)
     struct buf args;
     buf_init(&args, AUDIT_BYTES_MAX);
     const struct command_arg *rows = call->command->args;
-    for (size_t i = 0; rows != NULL && rows[i].name != NULL; i++) {
+    for (size_t i = 0; !call->discreet && rows != NULL && rows[i].name != NULL; i++) {
         if (call->args[i].ptr != NULL && rows[i].kind != ARG_SECRET)
             buf_printf(&args, "%s%s=%.*s", args.len > 0 ? " " : "", rows[i].name,
                        SLICE_ARG(call->args[i]));

@@ -69,6 +69,7 @@ struct command_call {
     enum err err;
     slice text; /* of a failure, or one line of success; may be empty */
     bool ended;
+    bool discreet; /* its arguments are not for the log */
 };
 
 void command_register(struct command *c);

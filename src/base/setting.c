@@ -102,6 +102,8 @@ static void add_limits(struct out *o, const struct setting *s)
     }
     if (s->type == SET_STRING)
         add(o, " bytes");
+    if (s->form != NULL)
+        add(o, ": %s", s->form);
     if (s->allow_none)
         add(o, ", or none");
 }
@@ -135,7 +137,7 @@ size_t setting_format(const struct setting *s, char *out, size_t cap)
     struct out o = { .text = out, .cap = cap };
     out[0] = '\0';
     if (s->type == SET_STRING)
-        add(&o, "%s", setting_text(s));
+        add(&o, "%s", s->secret && *setting_text(s) != '\0' ? "(secret)" : setting_text(s));
     else
         add_value(&o, s, setting_int(s));
     return o.len;
@@ -213,6 +215,8 @@ static enum err parse_string(const struct setting *s, slice text, int64_t *value
     }
     if (!clean)
         return refuse(s, E_SYNTAX, text, ", which is not plain UTF-8 text", why);
+    if (s->check != NULL && !s->check(text))
+        return refuse(s, E_SYNTAX, text, "", why);
     *value = (int64_t)text.len;
     return OK;
 }

@@ -16,9 +16,12 @@ enum setting_type { SET_BOOL, SET_INT, SET_BYTES, SET_MS, SET_CHOICE, SET_STRING
 struct setting {
     const char *name; /* "c2s.tls-required" */
     enum setting_type type;
-    int64_t def, min, max;      /* ms, bytes, index into choices; SET_STRING: length in bytes */
-    bool allow_none;            /* `none` is accepted: no limit */
-    const char *def_text;       /* SET_STRING */
+    int64_t def, min, max;     /* ms, bytes, index into choices; SET_STRING: length in bytes */
+    bool allow_none;           /* `none` is accepted: no limit */
+    const char *def_text;      /* SET_STRING */
+    bool (*check)(slice text); /* SET_STRING: whether the text has the form that `form` tells */
+    const char *form;
+    bool secret;                /* SET_STRING: shown as "(secret)", and not logged */
     const char *const *choices; /* SET_CHOICE: names, NULL-terminated */
     const char *restart;        /* NULL: applies at once; else the part that must be restarted */
     const char *unit;           /* for the docs: "stanzas", NULL where the type says it */
@@ -53,7 +56,8 @@ NODISCARD enum err setting_check(const struct setting *s, slice text, struct why
  * sets locked rows, other writers refuse them. */
 NODISCARD enum err setting_set(struct setting *s, slice text, struct why *why);
 void setting_reset(struct setting *s); /* back to the default; calls `changed` like setting_set() */
-/* The value as text in its shortest form, "none" included, as setting_check() accepts it; returns
+/* The value as text in its shortest form, "none" included, as setting_check() accepts it (but for
+ * secrets, which are not shown); returns
  * the length (at most cap - 1). */
 size_t setting_format(const struct setting *s, char *out, size_t cap);
 /* What is allowed, for messages and docs: "30s to 90s", "1 to 64, or none", "on or off",

@@ -39,11 +39,28 @@ enum {
     COLUMNS_MAX = 24
 };
 
+static bool are_accounts(slice text)
+{
+    struct arena *tmp = arena_create(0);
+    bool right = true;
+    while (text.len > 0 && right) {
+        struct jid jid;
+        slice one;
+        slice_cut(text, ' ', &one, &text);
+        right = one.len == 0 || (jid_parse(&jid, one, tmp) == OK && jid.local.len > 0 &&
+                                 jid.resource.len == 0 && slice_eq(jid.full, one));
+    }
+    arena_destroy(&tmp);
+    return right;
+}
+
 static struct setting admin_accounts = {
     .name = "admin.accounts",
     .type = SET_STRING,
     .max = 4096,
     .def_text = "",
+    .check = are_accounts,
+    .form = "addresses of accounts, lower case, separated by spaces",
     .doc = "Accounts, separated by spaces, that may run every command from their clients (ad-hoc "
            "commands, XEP-0050) as `musterctl` does.",
 };

@@ -3,6 +3,7 @@ import contextlib
 import json
 import os
 import pathlib
+import random
 import re
 import resource
 import select
@@ -25,15 +26,17 @@ class Failed(AssertionError):
 
 
 def free_ports(count):
-    """Ports nobody listens on; below the ephemeral range, where no connection takes them."""
-    ports, base = [], 10000 + os.getpid() * 7 % 20000
-    for port in range(base, base + 2000):
+    """Ports nobody listens on; below the ephemeral range, where no connection takes them. By chance,
+    so that runs side by side do not want the same."""
+    ports = []
+    for _ in range(1000):
+        port = random.randrange(10000, 32000)
         with contextlib.suppress(OSError), socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("127.0.0.1", port))
             ports.append(port)
-        if len(ports) == count:
-            return ports
+        if len(set(ports)) == count:
+            return list(set(ports))
     raise RuntimeError("no free ports")
 
 

@@ -1,0 +1,243 @@
+/* extdisco: External Service Discovery (XEP-0215): where clients find STUN and TURN servers for
+ * calls, with credentials that are good for a time. Credentials are made from a secret shared with
+ * the TURN server (its `use-auth-secret`): the name is the time of expiry and who asked, the
+ * password an HMAC-SHA-1 over it. Nothing is kept.
+ *
+ * Limit: SERVICES_MAX services. */
+#include "base/arena.h"
+#include "base/base64.h"
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/setting.h"
+#include "codec/xml_elem.h"
+#include "ext/ext.h"
+#include "im/feature.h"
+#include "im/worker.h"
+#include "xmpp/ns.h"
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+
+#define NS_EXTDISCO "urn:xmpp:extdisco:2"
+
+enum { SERVICES_MAX = 32, ANSWER_BYTES_MAX = 64 << 10 };
+
+struct service {
+    slice type, host, port, transport;
+    bool restricted; /* needs credentials */
+};
+
+static bool is_type(slice type, bool *restricted)
+{
+    *restricted = slice_is(type, "turn") || slice_is(type, "turns");
+    return *restricted || slice_is(type, "stun") || slice_is(type, "stuns");
+}
+
+static bool is_host(slice host)
+{
+    for (size_t i = 0; i < host.len; i++) {
+        char c = host.ptr[i];
+        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+        if (!plain && memchr("-._:", c, 4) == NULL)
+            return false;
+    }
+    return host.len > 0;
+}
+
+/* type:host:port/transport; an IPv6 address stands in brackets. */
+static bool service_parse(slice text, struct service *s)
+{
+    slice rest, port_and;
+    int64_t port;
+    if (!slice_cut(text, ':', &s->type, &rest) || !is_type(s->type, &s->restricted))
+        return false;
+    if (rest.len > 0 && rest.ptr[0] == '[') {
+        if (!slice_cut(slice_from(rest, 1), ']', &s->host, &port_and) || port_and.len == 0 ||
+            port_and.ptr[0] != ':')
+            return false;
+        port_and = slice_from(port_and, 1);
+    } else if (!slice_cut(rest, ':', &s->host, &port_and)) {
+        return false;
+    }
+    return slice_cut(port_and, '/', &s->port, &s->transport) && is_host(s->host) &&
+           slice_int(s->port, &port) && port > 0 && port <= 65535 &&
+           (slice_is(s->transport, "udp") || slice_is(s->transport, "tcp"));
+}
+
+static bool services_are_right(slice text)
+{
+    struct service s;
+    unsigned n = 0;
+    while (text.len > 0) {
+        slice one;
+        slice_cut(text, ' ', &one, &text);
+        if (one.len > 0 && (++n > SERVICES_MAX || !service_parse(one, &s)))
+            return false;
+    }
+    return true;
+}
+
+static struct setting extdisco_services = {
+    .name = "extdisco.services",
+    .type = SET_STRING,
+    .max = 4096,
+    .def_text = "",
+    .check = services_are_right,
+    .form = "TYPE:HOST:PORT/TRANSPORT …, with stun, stuns, turn or turns, and udp or tcp",
+    .doc = "STUN and TURN servers that clients are told of (XEP-0215), separated by spaces: "
+           "turn:turn.example.test:3478/udp.",
+};
+static struct setting extdisco_secret = {
+    .name = "extdisco.turn-secret",
+    .type = SET_STRING,
+    .max = 1000,
+    .def_text = "",
+    .secret = true,
+    .doc = "The secret shared with the TURN servers (`static-auth-secret` of coturn), from which "
+           "credentials are made. Empty: clients get none.",
+};
+static struct setting extdisco_ttl = {
+    .name = "extdisco.credentials-time",
+    .type = SET_MS,
+    .def = 12 * 3600 * 1000,
+    .min = 60 * 1000,
+    .max = 7 * 86400ll * 1000,
+    .doc = "How long TURN credentials are good for.",
+};
+
+static void add_attr(struct buf *out, const char *name, slice value)
+{
+    buf_printf(out, " %s='", name);
+    xml_escape(out, value);
+    buf_lit(out, "'");
+}
+
+static void add_credentials(struct buf *out, const struct iq *iq, slice secret)
+{
+    char stamp[CLOCK_STAMP_LEN];
+    unsigned char mac[EVP_MAX_MD_SIZE];
+    unsigned len = 0;
+    struct buf password;
+    uint64_t expires = loop_wall_us(iq->worker->loop) + (uint64_t)setting_int(&extdisco_ttl) * 1000;
+    slice who = stanza_from_bare(iq->st);
+    slice name = slice_of(arena_printf(iq->tmp, "%llu:%.*s",
+                                       (unsigned long long)(expires / 1000000), SLICE_ARG(who)));
+    HMAC(EVP_sha1(), secret.ptr, (int)secret.len, (const unsigned char *)name.ptr, name.len, mac,
+         &len);
+    buf_init(&password, 256);
+    base64_encode(&password, (slice){ (const char *)mac, len });
+    clock_stamp(stamp, expires / 1000000 * 1000000);
+    add_attr(out, "username", name);
+    add_attr(out, "password", buf_slice(&password));
+    add_attr(out, "expires", slice_of(stamp));
+    buf_fini(&password);
+}
+
+static void add_service(struct buf *out, const struct iq *iq, const struct service *s)
+{
+    slice secret = slice_of(setting_text(&extdisco_secret));
+    buf_lit(out, "<service");
+    add_attr(out, "type", s->type);
+    add_attr(out, "host", s->host);
+    add_attr(out, "port", s->port);
+    add_attr(out, "transport", s->transport);
+    if (s->restricted)
+        add_attr(out, "restricted", SLICE("true"));
+    if (s->restricted && secret.len > 0)
+        add_credentials(out, iq, secret);
+    buf_lit(out, "/>");
+}
+
+/* What is asked for; empty: anything. */
+static bool fits(const struct service *s, const struct service *wanted)
+{
+    return (wanted->type.len == 0 || slice_eq(wanted->type, s->type)) &&
+           (wanted->host.len == 0 || slice_eq(wanted->host, s->host)) &&
+           (wanted->port.len == 0 || slice_eq(wanted->port, s->port)) &&
+           (wanted->transport.len == 0 || slice_eq(wanted->transport, s->transport));
+}
+
+static unsigned add_services(struct buf *out, const struct iq *iq, const struct service *wanted)
+{
+    slice one, rest = slice_of(setting_text(&extdisco_services));
+    unsigned n = 0;
+    while (rest.len > 0) {
+        struct service s;
+        slice_cut(rest, ' ', &one, &rest);
+        if (!service_parse(one, &s) || !fits(&s, wanted))
+            continue;
+        add_service(out, iq, &s);
+        n++;
+    }
+    return n;
+}
+
+/* Credentials are for users of this server: others would make it an open relay's key. */
+static bool is_user(const struct iq *iq) { return iq->sender != NULL; }
+
+static void answer_services(struct iq *iq)
+{
+    struct service wanted = { .type = elem_attr(&iq->payload, "type", iq->tmp) };
+    struct buf out;
+    if (!is_user(iq)) {
+        iq_error(iq, SE_FORBIDDEN, (slice){ 0 });
+        return;
+    }
+    buf_init(&out, ANSWER_BYTES_MAX);
+    buf_lit(&out, "<services xmlns='" NS_EXTDISCO "'");
+    if (wanted.type.len > 0)
+        add_attr(&out, "type", wanted.type);
+    buf_lit(&out, ">");
+    add_services(&out, iq, &wanted);
+    buf_lit(&out, "</services>");
+    iq_result(iq, buf_slice(&out));
+    buf_fini(&out);
+}
+
+/* §3.3 */
+static void answer_credentials(struct iq *iq)
+{
+    struct elem e;
+    struct buf out;
+    if (!is_user(iq)) {
+        iq_error(iq, SE_FORBIDDEN, (slice){ 0 });
+        return;
+    }
+    if (!elem_child(&iq->payload, "service", NS_EXTDISCO, &e)) {
+        iq_error(iq, SE_BAD_REQUEST, SLICE("there is no service in it"));
+        return;
+    }
+    struct service wanted = { .type = elem_attr(&e, "type", iq->tmp),
+                              .host = elem_attr(&e, "host", iq->tmp),
+                              .port = elem_attr(&e, "port", iq->tmp),
+                              .transport = elem_attr(&e, "transport", iq->tmp) };
+    if (wanted.type.len == 0 || wanted.host.len == 0) {
+        iq_error(iq, SE_BAD_REQUEST, SLICE("a service is named by its host and type"));
+        return;
+    }
+    buf_init(&out, ANSWER_BYTES_MAX);
+    buf_lit(&out, "<credentials xmlns='" NS_EXTDISCO "'>");
+    unsigned n = add_services(&out, iq, &wanted);
+    buf_lit(&out, "</credentials>");
+    if (n == 0)
+        iq_error(iq, SE_ITEM_NOT_FOUND, SLICE("there is no such service"));
+    else
+        iq_result(iq, buf_slice(&out));
+    buf_fini(&out);
+}
+
+static const struct iq_rule rules[] = {
+    { TYPE_GET, NS_EXTDISCO, "services", IQ_TO_SERVER, answer_services },
+    { TYPE_GET, NS_EXTDISCO, "credentials", IQ_TO_SERVER, answer_credentials },
+    { 0 },
+};
+
+const struct feature extdisco_feature = {
+    .name = "extdisco",
+    .disco = (const char *const[]){ NS_EXTDISCO, NULL },
+    .iq = rules,
+    .xeps = (const struct xep[]){ { "0215", "0.7", "External Service Discovery", "0.1.0",
+                                    "test_extdisco", "updates are not pushed: clients ask again" },
+                                  { 0 } },
+    .settings =
+        (struct setting *const[]){ &extdisco_services, &extdisco_secret, &extdisco_ttl, NULL },
+};
