@@ -58,6 +58,7 @@ static const struct feature *const features[] = {
     &roster_feature,
     &presence_feature,
     &users_feature,
+    &carbons_feature,
     &disco_feature,
     &invisible_feature,
     &last_feature,

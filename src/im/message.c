@@ -386,7 +386,7 @@ static enum delivery_have what_there_is(const struct account *a, const struct se
 }
 
 /* What only the server may say (design §5): ids of this archive (XEP-0359 §5), delays stamped by us
- * (XEP-0203 §5), and, from an account of ours, what only rooms say. */
+ * (XEP-0203 §5), copies (XEP-0280 §11), and, from an account of ours, what only rooms say. */
 static bool forged(enum known_child known, const struct elem *e, void *arg)
 {
     const struct account *a = arg;
@@ -403,7 +403,7 @@ static bool forged(enum known_child known, const struct elem *e, void *arg)
 
 static struct stanza *without_forgeries(struct account *a, struct stanza *st)
 {
-    uint64_t known = KNOWN(STANZA_ID) | KNOWN(DELAY);
+    uint64_t known = KNOWN(STANZA_ID) | KNOWN(DELAY) | KNOWN(CARBON);
     struct jid from = jid_split(stanza_from(st));
     if (from.local.len > 0 && node_serves(account_node(a), from.domain))
         known |= KNOWN(MUC_USER);
@@ -437,7 +437,12 @@ enum routed message_to_account(struct account *a, struct stanza *st, struct orig
     default:
         break;
     }
+    bool copies = stanza_has(st, KNOWN(CARBON));
     st = without_forgeries(a, st);
+    if (copies && st->child_count == 0) { /* it was nothing else */
+        stanza_unref(&st);
+        return ROUTED;
+    }
     if (to == TO_FULL)
         match = matching(a, st);
     enum delivery_have have = what_there_is(a, match);

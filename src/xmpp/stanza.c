@@ -29,6 +29,9 @@ static const struct known_row {
     { SLICE_INIT(NS_HINTS), SLICE_INIT("no-permanent-store"), KNOWN_NO_PERMANENT_STORE },
     { SLICE_INIT(NS_HINTS), SLICE_INIT("no-copy"), KNOWN_NO_COPY },
     { SLICE_INIT(NS_HINTS), SLICE_INIT("store"), KNOWN_STORE },
+    { SLICE_INIT(NS_CARBONS), SLICE_INIT("received"), KNOWN_CARBON },
+    { SLICE_INIT(NS_CARBONS), SLICE_INIT("sent"), KNOWN_CARBON },
+    { SLICE_INIT(NS_CARBONS), SLICE_INIT("private"), KNOWN_PRIVATE },
     { SLICE_INIT(NS_SID), SLICE_INIT("stanza-id"), KNOWN_STANZA_ID },
     { SLICE_INIT(NS_SID), SLICE_INIT("origin-id"), KNOWN_ORIGIN_ID },
     { SLICE_INIT(NS_DELAY), SLICE_INIT("delay"), KNOWN_DELAY },
@@ -566,6 +569,18 @@ size_t stanza_write(char *out, const struct stanza *s, const struct stanza_note 
         at = put_notes(at, note);
     at = put(at, close[s->kind]);
     return (size_t)(at - out);
+}
+
+void stanza_forward(struct buf *out, const struct stanza *s, const struct stanza_note *note)
+{
+    static const slice ns = SLICE_INIT(" xmlns='" NS_CLIENT "'");
+    size_t name = strlen(stanza_kind_name((enum stanza_kind)s->kind)) + 1; /* with its '<' */
+    char *at = buf_reserve(out, ns.len + stanza_write_max(s, note));
+    if (at == NULL)
+        return;
+    out->len += ns.len + stanza_write(at + ns.len, s, note);
+    memmove(at, at + ns.len, name);
+    put(at + name, ns);
 }
 
 void stanza_store(struct buf *out, const struct stanza *s)

@@ -32,6 +32,8 @@ enum known_child {
     KNOWN_NO_STORE,
     KNOWN_NO_PERMANENT_STORE,
     KNOWN_NO_COPY,
+    KNOWN_CARBON,  /* a copy (XEP-0280) */
+    KNOWN_PRIVATE, /* not to be copied */
     KNOWN_STORE,
     KNOWN_STANZA_ID,
     KNOWN_ORIGIN_ID,
@@ -152,6 +154,8 @@ struct stanza_note {
  * `by` the same JID were dropped at input, so appending is enough. */
 size_t stanza_write_max(const struct stanza *s, const struct stanza_note *note);
 size_t stanza_write(char *out, const struct stanza *s, const struct stanza_note *note);
+/* Appends it as it stands inside <forwarded/> (XEP-0297): with its namespace. */
+void stanza_forward(struct buf *out, const struct stanza *s, const struct stanza_note *note);
 /* Self-contained text for the database. */
 void stanza_store(struct buf *out, const struct stanza *s);
 
