@@ -59,6 +59,7 @@ static const struct feature *const features[] = {
     &presence_feature,
     &users_feature,
     &carbons_feature,
+    &csi_feature,
     &disco_feature,
     &invisible_feature,
     &last_feature,

@@ -150,12 +150,13 @@ static bool is_eligible(const struct account *a, const struct passage *p)
 static struct stanza *copy_of(const struct account *a, const struct passage *p)
 {
     const char *name = p->way == PASSAGE_SENT ? "sent" : "received";
+    bool told = p->archive_id != 0 && !mailbox_hides(a, p->archive_id);
     struct stanza_note note = { .archive_id = p->archive_id, .by = a->jid };
     struct stanza *copy = NULL;
     struct buf b;
     buf_init(&b, COPY_BYTES_MAX);
     buf_printf(&b, "<%s xmlns='" NS_CARBONS "'><forwarded xmlns='" NS_FORWARD "'>", name);
-    stanza_forward(&b, p->st, p->archive_id != 0 ? &note : NULL);
+    stanza_forward(&b, p->st, told ? &note : NULL);
     buf_printf(&b, "</forwarded></%s>", name);
     if (!b.overflow)
         copy = stanza_make(STANZA_MESSAGE, (enum stanza_type)p->st->type, a->jid, a->jid,

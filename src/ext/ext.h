@@ -7,6 +7,7 @@ struct feature;
 /* clang-format off */
 extern const struct feature adhoc_feature;    /* XEP-0050 */
 extern const struct feature carbons_feature; /* XEP-0280 */
+extern const struct feature csi_feature; /* XEP-0352 */
 extern const struct feature disco_feature; /* XEP-0030, XEP-0115, XEP-0157 */
 extern const struct feature invisible_feature; /* XEP-0186 */
 extern const struct feature extdisco_feature; /* XEP-0215 */

@@ -489,7 +489,8 @@ static bool is_worth_it(const struct stanza *st)
 static bool is_away(const struct account *a, const struct registration *r)
 {
     const struct session *s = account_session(a, r->resource);
-    return s == NULL || s->state == SESSION_HIBERNATING;
+    return s == NULL || s->state == SESSION_HIBERNATING ||
+           ((s->paused & PAUSE_QUIET) != 0 && session_active(a) == NULL);
 }
 
 static void passed(struct account *a, const struct passage *p)

@@ -443,6 +443,9 @@ static void resume_now(struct account *a, struct binding *b)
     }
     metric_add(&resumed, 1);
     attach(s, &b->req);
+    for (const struct feature *const *f = features_all(); *f != NULL; f++)
+        if ((*f)->session_resumed != NULL)
+            (*f)->session_resumed(s);
     s->skip = s->in_count - s->h;
     s->h_told = s->h;
     session_down(s, &(struct down){ .kind = DOWN_RESUMED,

@@ -1,0 +1,193 @@
+/* csi: Client State Indication (XEP-0352), which is also the quiet mode of multiple device
+ * messaging: while its client is in the background, a session is paused (im/session.h) and what
+ * comes for it is sorted here into what goes out at once, with all that waits before it, what
+ * waits, and what nobody misses. It ends with <active/>; a resumed stream begins active.
+ *
+ * What flushes the buffer in quiet mode: an IQ, a message while the user has no active client on
+ * another device (session_active()), and the buffer limit session.pause-buffer. */
+#include "base/metric.h"
+#include "base/setting.h"
+#include "codec/xml_elem.h"
+#include "ext/ext.h"
+#include "im/account.h"
+#include "im/feature.h"
+#include "xmpp/ns.h"
+
+#define NS_CSI            "urn:xmpp:csi:0"
+#define NS_JINGLE_MESSAGE "urn:xmpp:jingle-message:0"
+
+enum { MESSAGES_BY_ACTIVITY, MESSAGES_AT_ONCE, MESSAGES_HOLD };
+static const char *const message_choices[] = { "active-elsewhere", "at-once", "hold", NULL };
+static const char *const presence_choices[] = { "hold", "at-once", NULL };
+static const char *const state_choices[] = { "drop", "hold", "at-once", NULL };
+
+static struct setting csi_messages = {
+    .name = "csi.messages",
+    .type = SET_CHOICE,
+    .choices = message_choices,
+    .doc = "Messages with content for a client that is in the background (XEP-0352, quiet mode of "
+           "multiple device messaging): they wait while the user has an active client on another "
+           "device, or are sent at once, or always wait.",
+};
+static struct setting csi_presence = {
+    .name = "csi.presence",
+    .type = SET_CHOICE,
+    .choices = presence_choices,
+    .doc = "Presence for a client that is in the background: the last of each contact waits, or it "
+           "is sent at once.",
+};
+static struct setting csi_chat_states = {
+    .name = "csi.chat-states",
+    .type = SET_CHOICE,
+    .choices = state_choices,
+    .doc = "Typing notifications (XEP-0085) for a client that is in the background: they are "
+           "dropped, wait, or are sent at once.",
+};
+static struct metric quiet_sessions = {
+    .name = "muster_mdm_quiet_mode_sessions",
+    .kind = METRIC_GAUGE,
+    .help = "Sessions whose client is in the background (MDMQuietModeSessions).",
+};
+static struct metric silent_sessions = {
+    .name = "muster_mdm_silent_mode_sessions",
+    .kind = METRIC_GAUGE,
+    .help = "Of these: something was kept since the last time that anything was sent "
+            "(MDMSilentModeSessions).",
+};
+
+/* Bits in the slot of a session. */
+enum { QUIET = 1, SILENT = 2 };
+static unsigned slot;
+
+static void set_bits(struct session *s, uintptr_t bits)
+{
+    uintptr_t was = (uintptr_t)s->state_of[slot];
+    metric_add(&quiet_sessions, (int64_t)(bits & QUIET) - (int64_t)(was & QUIET));
+    metric_add(&silent_sessions, (int64_t)(bits >> 1) - (int64_t)(was >> 1));
+    s->state_of[slot] = (void *)bits;
+}
+
+static void inactive(struct session *s)
+{
+    if (s->state_of[slot] == NULL)
+        set_bits(s, QUIET);
+    session_pause(s, PAUSE_QUIET);
+}
+
+static void active(struct session *s)
+{
+    set_bits(s, 0);
+    session_unpause(s, PAUSE_QUIET);
+}
+
+static void forget(struct session *s) { set_bits(s, 0); }
+
+/* What a message is to somebody who does not look. */
+enum { CONTENT = 1, CALL = 2, STATE = 4, OTHER = 8 };
+
+static unsigned kind_of(const struct elem *e)
+{
+    static const char *const content[] = { "body", "encrypted", "openpgp", "error" };
+    if (slice_is(e->ns_uri, NS_CHAT_STATES))
+        return STATE;
+    if (slice_is(e->ns_uri, NS_JINGLE_MESSAGE))
+        return CALL;
+    if (slice_is(e->ns_uri, NS_HINTS) || slice_is(e->ns_uri, NS_SID) || slice_is(e->name, "thread"))
+        return 0;
+    for (size_t i = 0; i < sizeof content / sizeof *content; i++)
+        if (slice_is(e->name, content[i]))
+            return CONTENT;
+    if (slice_is(e->ns_uri, NS_MUC_USER) || slice_is(e->ns_uri, NS_OOB))
+        return CONTENT;
+    return OTHER;
+}
+
+static unsigned kinds_of_copy(const struct stanza *st)
+{
+    struct elem copy, forwarded, message, e;
+    unsigned kinds = 0;
+    if (!stanza_child(st, KNOWN_CARBON, &copy) ||
+        !elem_child(&copy, "forwarded", NS_FORWARD, &forwarded) ||
+        !elem_child(&forwarded, "message", NS_CLIENT, &message))
+        return CONTENT;
+    for (bool more = elem_first(&message, &e); more; more = elem_next(&e, &e))
+        kinds |= kind_of(&e);
+    return kinds;
+}
+
+static unsigned kinds_of(const struct stanza *st)
+{
+    unsigned kinds = 0;
+    if (stanza_has(st, KNOWN(CARBON)))
+        return kinds_of_copy(st);
+    for (unsigned i = 0; i < st->child_count; i++) {
+        struct elem e;
+        if (elem_parse_within(&e, (slice){ st->content + st->child[i].at, st->child[i].len },
+                              SLICE(NS_CLIENT), (slice){ st->other, st->other_len }))
+            kinds |= kind_of(&e);
+    }
+    return kinds;
+}
+
+static enum hold of_content(const struct session *s)
+{
+    switch (setting_int(&csi_messages)) {
+    case MESSAGES_AT_ONCE:
+        return HOLD_SEND;
+    case MESSAGES_HOLD:
+        return HOLD_KEEP;
+    default: /* a quiet session is not the active one */
+        return session_active(s->account) != NULL ? HOLD_KEEP : HOLD_SEND;
+    }
+}
+
+static enum hold of_message(const struct session *s, const struct stanza *st)
+{
+    static const enum hold of_states[] = { HOLD_DROP, HOLD_KEEP, HOLD_SEND };
+    unsigned kinds = kinds_of(st);
+    if ((kinds & CALL) != 0)
+        return HOLD_SEND; /* it rings on all devices, now */
+    if ((kinds & CONTENT) != 0)
+        return of_content(s);
+    if (kinds == STATE)
+        return of_states[setting_int(&csi_chat_states)];
+    return HOLD_KEEP;
+}
+
+static enum hold rule(const struct session *s, const struct stanza *st)
+{
+    if (st->kind == STANZA_MESSAGE)
+        return of_message(s, st);
+    if (st->kind != STANZA_PRESENCE)
+        return HOLD_SEND;
+    if (st->type > TYPE_UNAVAILABLE) /* somebody asks to subscribe */
+        return of_content(s);
+    return setting_int(&csi_presence) == 0 ? HOLD_KEEP : HOLD_SEND;
+}
+
+static enum hold hold(struct session *s, const struct stanza *st)
+{
+    enum hold h = rule(s, st);
+    if (h != HOLD_DROP)
+        set_bits(s, h == HOLD_KEEP ? QUIET | SILENT : QUIET);
+    return h;
+}
+
+static void start(void) { slot = session_state_slot(); }
+
+const struct feature csi_feature = {
+    .name = "csi",
+    .stream_feature = "<csi xmlns='" NS_CSI "'/>",
+    .nonzas = (const struct nonza[]){ { NS_CSI, "active", active },
+                                      { NS_CSI, "inactive", inactive },
+                                      { 0 } },
+    .xeps =
+        (const struct xep[]){
+            { "0352", "1.0.0", "Client State Indication", "0.1.0", "test_csi", NULL }, { 0 } },
+    .settings = (struct setting *const[]){ &csi_messages, &csi_presence, &csi_chat_states, NULL },
+    .metrics = (struct metric *const[]){ &quiet_sessions, &silent_sessions, NULL },
+    .start = start,
+    .session_resumed = forget,
+    .session_freed = forget,
+    .hold = hold,
+};
