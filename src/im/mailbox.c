@@ -154,11 +154,11 @@ static void cursor_written(void *arg, enum store_result result, const struct sto
     (void)b;
     m->writing = false;
     if (result != STORE_OK)
-    if (result != STORE_OK) {
-        m->cursor_stored = 0; /* again: what is settled once more is allowed (§6) */
-        m->dirty = true;
-        m->hidden = true; /* perhaps: it looks from the begin then */
-    }
+        if (result != STORE_OK) {
+            m->cursor_stored = 0; /* again: what is settled once more is allowed (§6) */
+            m->dirty = true;
+            m->hidden = true; /* perhaps: it looks from the begin then */
+        }
     if (m->dirty && !timer_is_set(&m->timer))
         timer_set(a->worker->loop, &m->timer, CURSOR_MS);
     account_unpin(a);

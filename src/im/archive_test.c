@@ -1,0 +1,134 @@
+/* What an account leaves behind when it is removed, while rows of the index are still late. */
+#include "im/archive.h"
+#include "im/test_node.h"
+
+#include <setjmp.h>
+#include <sqlite3.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+static struct test_node t;
+
+static void gate_down(struct stream *s, const struct down *d)
+{
+    fail_msg("%p %d", (void *)s, d->kind);
+}
+static const struct gate_ops gate = { .down = gate_down };
+
+static int start(void **state)
+{
+    (void)state;
+    test_node_open(&t, &gate);
+    return 0;
+}
+static int stop(void **state)
+{
+    (void)state;
+    test_node_close(&t);
+    return 0;
+}
+
+static void keep(const struct account *sender, const struct account *rcpt, const char *stanza)
+{
+    static uint64_t id;
+    struct store_batch *b = store_write(t.store, 1);
+    id++;
+    archive_add(b, &(struct archive_message){ .at_us = id,
+                                              .sender = sender->id,
+                                              .rcpt = rcpt->id,
+                                              .sender_entry = sender == rcpt ? 0 : id,
+                                              .rcpt_entry = id,
+                                              .flags = ENTRY_OFFLINE,
+                                              .stanza = slice_of(stanza) });
+    assert_int_equal(store_run(b, NULL, NULL), STORE_OK);
+}
+
+struct page {
+    uint32_t rows;
+    char first[16];
+};
+
+static void see(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct page *p = arg;
+    assert_int_equal(result, STORE_OK);
+    p->rows = store_row_count(b, 0);
+    if (p->rows > 0)
+        snprintf(p->first, sizeof p->first, "%.*s", SLICE_ARG(store_text(b, 0, 0, 2)));
+}
+
+static struct page offline(const struct account *a)
+{
+    struct page p = { 0 };
+    struct store_batch *b = store_read(t.store, 1);
+    store_read_late(b, a->id);
+    STORE_ADD(b, &archive_page, STORE_ANY_ROWS, SV_I(a->id), SV_I(0), SV_I(10));
+    assert_int_equal(store_run(b, see, &p), STORE_OK);
+    return p;
+}
+
+static int count(const char *of)
+{
+    char text[128];
+    sqlite3 *db;
+    sqlite3_stmt *stmt;
+    snprintf(text, sizeof text, "%s/db", t.dir);
+    assert_int_equal(sqlite3_open(text, &db), SQLITE_OK);
+    snprintf(text, sizeof text, "SELECT count(*) FROM %s", of);
+    assert_int_equal(sqlite3_prepare_v2(db, text, -1, &stmt, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_step(stmt), SQLITE_ROW);
+    int rows = sqlite3_column_int(stmt, 0);
+    sqlite3_finalize(stmt);
+    sqlite3_close(db);
+    return rows;
+}
+
+static void remove_all_of(const struct account *a)
+{
+    struct store_batch *b = store_write(t.store, 1);
+    archive_remove(b, a->id, a->jid);
+    assert_int_equal(store_run(b, NULL, NULL), STORE_OK);
+}
+
+/* The message belongs to its addressee, too, whose row of the index nobody has written yet. */
+static void test_messages_to_others_stay(void **state)
+{
+    (void)state;
+    struct account *x = test_node_account(&t, "x1@localhost");
+    struct account *y = test_node_account(&t, "y1@localhost");
+    keep(x, y, "to y");
+    keep(y, y, "the newest");
+    remove_all_of(x);
+    struct page p = offline(y);
+    assert_int_equal(p.rows, 2);
+    assert_string_equal(p.first, "to y");
+}
+
+static void test_what_nobody_has_goes(void **state)
+{
+    (void)state;
+    struct account *x = test_node_account(&t, "x2@localhost");
+    struct account *y = test_node_account(&t, "y2@localhost");
+    struct account *z = test_node_account(&t, "z2@localhost");
+    keep(x, y, "to y2");
+    keep(x, x, "to x");
+    keep(z, z, "the newest");
+    remove_all_of(x);
+    remove_all_of(y);
+    assert_int_equal(offline(x).rows, 0);
+    assert_int_equal(offline(y).rows, 0);
+    assert_int_equal(offline(z).rows, 1);
+    assert_int_equal(count("message WHERE stanza IN ('to x', 'to y2')"), 0);
+    assert_int_equal(count("entry WHERE msg NOT IN (SELECT id FROM message)"), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_messages_to_others_stay),
+        cmocka_unit_test(test_what_nobody_has_goes),
+    };
+    return cmocka_run_group_tests_name("im/archive", tests, start, stop);
+}
