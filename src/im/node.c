@@ -31,7 +31,6 @@ unsigned worker_state_slot(void)
     ensure(used < WORKER_STATE_SLOTS);
     return used++;
 }
-struct worker *node_worker(struct node *n, unsigned index) { return &n->workers[index]; }
 
 /* The same on every node of a cluster, so that all agree on the slot of a JID; it protects nothing.
  */

@@ -73,7 +73,6 @@ unsigned node_home(const struct node *n, slice bare, uint32_t *node);
 
 /* Runs fn on worker 0, 1, … N-1 in turn, then done on the worker that asked: for operators' views
  * over all workers. One at a time touches `arg`. Call on a worker. */
-struct worker *node_worker(struct node *n, unsigned index);
 typedef void tour_fn(struct worker *w, void *arg);
 void node_tour(struct worker *from, tour_fn *each, tour_fn *done, void *arg);
 /* Runs fn on a worker, soon. From any thread. */

@@ -179,8 +179,8 @@ static void join(unsigned n)
                                   .workers = WORKERS,
                                   .deliver = frames_receive };
     for (unsigned i = 0; i < WORKERS; i++) {
-        m.worker[i].loop = node_worker(nodes[n], i)->loop;
-        m.worker[i].arg = node_worker(nodes[n], i);
+        m.worker[i].loop = nodes[n]->workers[i].loop;
+        m.worker[i].arg = &nodes[n]->workers[i];
     }
     nodes[n]->bus = bus_local_join(bus, &m);
 }
@@ -240,7 +240,7 @@ static int stop(void **state)
     bus_local_destroy(&bus);
     for (unsigned n = 0; n < NODES; n++) {
         for (unsigned i = 0; i < WORKERS; i++)
-            map_fini(&node_worker(nodes[n], i)->streams);
+            map_fini(&nodes[n]->workers[i].streams);
         store_close(&stores[n]);
         node_destroy(&nodes[n]);
         for (unsigned i = 0; i < sizeof suffixes / sizeof suffixes[0]; i++)
@@ -498,7 +498,7 @@ static struct stream *open_stream(unsigned n, unsigned worker, struct bind_reque
     struct stream *s = &streams[stream_count++];
     struct binding *b = arena_new(tmp, struct binding, 1);
     assert_true(stream_count <= STREAMS_MAX);
-    s->worker = node_worker(nodes[n], worker);
+    s->worker = &nodes[n]->workers[worker];
     req->secure = true;
     req->peer = SLICE("192.0.2.1");
     *b = (struct binding){ s, *req };

@@ -99,7 +99,7 @@ static inline void test_node_open(struct test_node *t, const struct gate_ops *ga
     ensure(store_open(&t->store, &conf, &why) == OK);
     nc.store = t->store;
     ensure(node_create(&t->node, &nc, &why) == OK);
-    t->w = node_worker(t->node, 0);
+    t->w = &t->node->workers[0];
     map_init(&t->w->streams, test_node_stream_key);
     test_node_tick(t); /* it is told the time */
 }

@@ -78,7 +78,6 @@ bool conn_is_secure(const struct conn *c);
 enum conn_binding { CONN_TLS_EXPORTER, CONN_TLS_SERVER_END_POINT };
 NODISCARD enum err conn_channel_binding(struct conn *c, enum conn_binding type, char out[64],
                                         size_t *len);
-slice conn_sni(const struct conn *c);               /* empty: none was sent, or not secured */
 const char *conn_tls_version(const struct conn *c); /* "TLSv1.3"; NULL in the clear */
 
 /* Output. conn_write() copies. conn_reserve/commit give room to write into in place: at least

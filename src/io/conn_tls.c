@@ -351,11 +351,6 @@ void conn_tls_shut(struct conn *c)
     push(c);
 }
 
-slice conn_sni(const struct conn *c)
-{
-    return slice_of(c->secured ? SSL_get_servername(c->tls->ssl, TLSEXT_NAMETYPE_host_name) : NULL);
-}
-
 const char *conn_tls_version(const struct conn *c)
 {
     return c->secured ? SSL_get_version(c->tls->ssl) : NULL;

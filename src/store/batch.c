@@ -247,8 +247,6 @@ int64_t store_changed(const struct store_batch *b, unsigned stmt)
     return b == NULL ? 0 : part_get(b, stmt)->changed;
 }
 
-int64_t store_last_id(const struct store_batch *b) { return b == NULL ? 0 : b->last_id; }
-
 static struct store_cell cell_get(const struct store_batch *b, unsigned stmt, uint32_t row,
                                   unsigned col)
 {

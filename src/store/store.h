@@ -162,7 +162,6 @@ int64_t store_int(const struct store_batch *b, unsigned stmt, uint32_t row, unsi
 slice store_text(const struct store_batch *b, unsigned stmt, uint32_t row,
                  unsigned col);                                    /* NULL: ptr NULL */
 int64_t store_changed(const struct store_batch *b, unsigned stmt); /* rows a write changed */
-int64_t store_last_id(const struct store_batch *b); /* rowid of the last INSERT; 0: none */
 
 /* Synchronous form for start-up, tools and tests, not on a loop: the same batches, waited for as
  * long as it takes; `done` is called before it returns. */

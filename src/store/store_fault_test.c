@@ -64,19 +64,6 @@ static void run_sql(const char *sql)
     sqlite3_close(db);
 }
 
-static int64_t get_int(const char *sql)
-{
-    sqlite3 *db;
-    sqlite3_stmt *st;
-    assert_int_equal(sqlite3_open(fix_path, &db), SQLITE_OK);
-    assert_int_equal(sqlite3_prepare_v2(db, sql, -1, &st, NULL), SQLITE_OK);
-    assert_int_equal(sqlite3_step(st), SQLITE_ROW);
-    int64_t num = sqlite3_column_int64(st, 0);
-    sqlite3_finalize(st);
-    sqlite3_close(db);
-    return num;
-}
-
 static enum store_result put_note(struct store *s, int64_t owner, size_t bytes)
 {
     char *value = mem_alloc(bytes);
@@ -160,7 +147,7 @@ static void test_foreign(void **state)
     (void)state;
     run_sql("CREATE TABLE sms(text)");
     refused(E_UNSUPPORTED, "another program");
-    assert_int_equal(get_int("SELECT count(*) FROM sqlite_schema"), 1); /* untouched */
+    assert_int_equal(fix_int("SELECT count(*) FROM sqlite_schema"), 1); /* untouched */
 }
 
 static void test_newer_schema(void **state)
@@ -198,13 +185,13 @@ static void test_migrations(void **state)
     };
     assert_int_equal(open_with(m, NULL, &why), E_SYNTAX);
     assert_non_null(strstr(why.text, "migration 2 of feature other: no such table: missing"));
-    assert_int_equal(get_int("SELECT version FROM schema WHERE feature = 'other'"), 1);
-    assert_int_equal(get_int("SELECT count(*) FROM sqlite_schema WHERE name = 'u'"), 0);
+    assert_int_equal(fix_int("SELECT version FROM schema WHERE feature = 'other'"), 1);
+    assert_int_equal(fix_int("SELECT count(*) FROM sqlite_schema WHERE name = 'u'"), 0);
     m[1].sqlite = "CREATE TABLE u(a)";
     for (int i = 0; i < 3; i++) /* applied once */
         assert_int_equal(open_with(m, NULL, &why), OK);
-    assert_int_equal(get_int("SELECT version FROM schema WHERE feature = 'other'"), 2);
-    assert_int_equal(get_int("SELECT count(*) FROM t"), 1);
+    assert_int_equal(fix_int("SELECT version FROM schema WHERE feature = 'other'"), 2);
+    assert_int_equal(fix_int("SELECT count(*) FROM t"), 1);
 }
 
 static void test_bad_statements(void **state)
@@ -272,14 +259,14 @@ static void kill_after(uint32_t messages)
     assert_true(last >= messages);
     struct store *s = fix_store(); /* checks, rebuilds the late rows */
     store_close(&s);               /* and inserts them */
-    int64_t count = get_int("SELECT count(*) FROM message WHERE stamp > 0");
+    int64_t count = fix_int("SELECT count(*) FROM message WHERE stamp > 0");
     assert_true(count == last || count == last + 1); /* one may have had no time to be told */
-    assert_int_equal(get_int("SELECT count(*) FROM entry"), count * 2);
-    assert_int_equal(get_int("SELECT count(*) FROM entry e LEFT JOIN message m ON m.id = e.msg "
+    assert_int_equal(fix_int("SELECT count(*) FROM entry"), count * 2);
+    assert_int_equal(fix_int("SELECT count(*) FROM entry e LEFT JOIN message m ON m.id = e.msg "
                              "WHERE m.id IS NULL OR m.stamp <> e.id"),
                      0);
-    assert_int_equal(get_int("SELECT position FROM reader"),
-                     get_int("SELECT max(id) FROM message"));
+    assert_int_equal(fix_int("SELECT position FROM reader"),
+                     fix_int("SELECT max(id) FROM message"));
 }
 
 static void test_kill(void **state)
@@ -302,8 +289,8 @@ static void test_rebuild_all(void **state)
     s = fix_store();
     store_close(&s);
     print_message("rebuilding 200,000 rows took %d ms\n", (int)(clock_mono_us() - began_us) / 1000);
-    assert_int_equal(get_int("SELECT count(*) FROM entry"), 200000);
-    assert_int_equal(get_int("SELECT position FROM reader"), 100000);
+    assert_int_equal(fix_int("SELECT count(*) FROM entry"), 200000);
+    assert_int_equal(fix_int("SELECT position FROM reader"), 100000);
 }
 
 static void limit_files(rlim_t bytes)
@@ -335,9 +322,9 @@ static void write_to_full_disk(int fd)
     CHECK(!atomic_load(&store_full_alarm.active));
     CHECK(!atomic_load(&store_down_alarm.active));
     store_close(&s);
-    CHECK(get_int("SELECT count(*) FROM note") == owner); /* all that were OK, and 2000 */
-    CHECK(get_int("SELECT count(*) FROM note WHERE owner IN (1000, 1001)") == 0);
-    CHECK(get_int("SELECT count(*) FROM note WHERE length(value) <> 20000") == 0);
+    CHECK(fix_int("SELECT count(*) FROM note") == owner); /* all that were OK, and 2000 */
+    CHECK(fix_int("SELECT count(*) FROM note WHERE owner IN (1000, 1001)") == 0);
+    CHECK(fix_int("SELECT count(*) FROM note WHERE length(value) <> 20000") == 0);
 }
 
 static void test_full_disk(void **state)
@@ -383,7 +370,7 @@ static void write_large_among_small(int fd)
     store_close(&s);
     loop_destroy(&loop);
     mem_free(&large);
-    CHECK(get_int("SELECT count(*) FROM note") == 100);
+    CHECK(fix_int("SELECT count(*) FROM note") == 100);
 }
 
 static void test_full_for_one(void **state)
@@ -463,7 +450,7 @@ static void test_queue_limit(void **state)
     store_close(&s);
     loop_destroy(&loop);
     mem_free(&large);
-    assert_in_range(get_int("SELECT count(*) FROM note"), 8, 17); /* a block has room to grow */
+    assert_in_range(fix_int("SELECT count(*) FROM note"), 8, 17); /* a block has room to grow */
 }
 
 static void damage(int64_t page)
@@ -482,7 +469,7 @@ static void test_damaged_at_open(void **state)
     struct store *s = fix_store();
     assert_int_equal(put_note(s, 1, 100), STORE_OK);
     store_close(&s);
-    damage(get_int("SELECT rootpage FROM sqlite_schema WHERE name = 'note'"));
+    damage(fix_int("SELECT rootpage FROM sqlite_schema WHERE name = 'note'"));
     s = fix_store(); /* after a clean end nothing is looked at */
     store_close(&s);
     run_sql("UPDATE store_state SET value = 0 WHERE name = 'clean'");
@@ -495,7 +482,7 @@ static void test_damaged_meanwhile(void **state)
     struct store *s = fix_store();
     assert_int_equal(put_note(s, 1, 100), STORE_OK);
     store_close(&s);
-    damage(get_int("SELECT rootpage FROM sqlite_schema WHERE name = 'note'"));
+    damage(fix_int("SELECT rootpage FROM sqlite_schema WHERE name = 'note'"));
     s = fix_store();
     assert_int_equal(put_note(s, 2, 100), STORE_DOWN);
     assert_true(atomic_load(&store_down_alarm.active));

@@ -4,6 +4,7 @@
 #include "base/ensure.h"
 #include "base/log.h"
 #include "store/store.h"
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -155,6 +156,20 @@ static inline struct store *fix_store(void)
 }
 
 /* A message of 2 late rows. */
+/* The first value that a query gives, asked beside the store. */
+static inline int64_t fix_int(const char *sql)
+{
+    sqlite3 *db;
+    sqlite3_stmt *st;
+    ensure(sqlite3_open(fix_path, &db) == SQLITE_OK);
+    ensure(sqlite3_prepare_v2(db, sql, -1, &st, NULL) == SQLITE_OK);
+    ensure(sqlite3_step(st) == SQLITE_ROW);
+    int64_t num = sqlite3_column_int64(st, 0);
+    sqlite3_finalize(st);
+    sqlite3_close(db);
+    return num;
+}
+
 static inline struct store_batch *fix_message(struct store *store, int64_t sender, int64_t rcpt,
                                               int64_t stamp, slice body)
 {
