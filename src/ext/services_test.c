@@ -1,200 +1,24 @@
-/* The services, accounts and sessions on a whole node: one worker over a fresh database, with
- * streams that only remember what they got. */
-#include "auth/auth.h"
-#include "base/arena.h"
-#include "base/buf.h"
-#include "base/clock.h"
-#include "base/command.h"
-#include "base/log.h"
-#include "base/metric.h"
-#include "ext/ext.h"
-#include "im/account.h"
-#include "im/feature.h"
-#include "im/gate.h"
-#include "im/node.h"
-#include "im/preauth.h"
-#include "im/presence.h"
-#include "im/rows.h"
-#include "im/users.h"
-#include "im/worker.h"
-#include "xmpp/ns.h"
-
+/* The services, accounts and sessions on a running node of one worker. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <time.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
-enum { ANSWER_MAX = 256 << 10, WAIT_S = 20 };
+#include "base/buf.h"
+#include "base/clock.h"
+#include "ext/ext.h"
+#include "im/preauth.h"
+#include "im/test_live.h"
+#include "xmpp/ns.h"
 
-static const struct feature auth_feature = {
-    .name = "auth",
-    .schema = &auth_schema,
-    .settings = auth_settings,
-    .metrics = auth_metrics,
-};
 static const struct feature *const features[] = {
-    &auth_feature,   &account_feature,  &session_feature, &message_feature,
-    &roster_feature, &presence_feature, &users_feature,   &disco_feature,
-    &last_feature,   &ping_feature,     &private_feature, &register_feature,
-    &time_feature,   &vcard_feature,    &version_feature, NULL,
+    &test_auth_feature, &account_feature,  &session_feature, &message_feature,
+    &roster_feature,    &presence_feature, &users_feature,   &disco_feature,
+    &last_feature,      &ping_feature,     &private_feature, &register_feature,
+    &time_feature,      &vcard_feature,    &version_feature, NULL,
 };
-
-/* A client's stream, as the gate would have it. */
-struct stream {
-    uint64_t id;
-    struct session *session;
-    char jid[64];
-    bool closed;
-};
-
-/* What the main thread waits for; the worker fills it in. */
-static struct {
-    pthread_mutex_t lock;
-    pthread_cond_t changed;
-    unsigned last_id;
-    char id[16];             /* of the IQ that is awaited */
-    char answer[ANSWER_MAX]; /* empty: not there yet */
-} seen = { PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0, "", "" };
-
-static char folder[] = "/tmp/muster-services-XXXXXX";
-static struct store *store;
-static struct node *node;
-static struct arena *tmp; /* of one test */
-
-static void note(void (*fn)(void *arg), void *arg)
-{
-    pthread_mutex_lock(&seen.lock);
-    fn(arg);
-    pthread_cond_broadcast(&seen.changed);
-    pthread_mutex_unlock(&seen.lock);
-}
-
-static void await(bool (*there)(const void *arg), const void *arg)
-{
-    struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += WAIT_S;
-    pthread_mutex_lock(&seen.lock);
-    int rc = 0;
-    while (!there(arg) && rc == 0)
-        rc = pthread_cond_timedwait(&seen.changed, &seen.lock, &until);
-    pthread_mutex_unlock(&seen.lock);
-    assert_int_equal(rc, 0);
-}
-
-static void set_answer(void *arg)
-{
-    const slice *text = arg;
-    assert_true(text->len < ANSWER_MAX);
-    memcpy(seen.answer, text->ptr, text->len);
-    seen.answer[text->len] = '\0';
-}
-static bool has_answer(const void *arg)
-{
-    (void)arg;
-    return seen.answer[0] != '\0';
-}
-static const char *await_answer(void)
-{
-    await(has_answer, NULL);
-    return slice_dup(tmp, slice_of(seen.answer)).ptr;
-}
-static void clear_answer(void *arg)
-{
-    (void)arg;
-    seen.answer[0] = '\0';
-}
-
-/* The gate. */
-
-static slice stream_key(const void *stream)
-{
-    return (slice){ (const char *)&((const struct stream *)stream)->id, sizeof(uint64_t) };
-}
-static void gate_start(struct worker *w) { map_init(&w->streams, stream_key); }
-static void gate_stop(struct worker *w) { map_fini(&w->streams); }
-static void gate_none(struct worker *w) { (void)w; }
-static bool gate_idle(struct worker *w)
-{
-    (void)w;
-    return true;
-}
-static void gate_arrive(struct worker *w, void *conn)
-{
-    (void)w;
-    (void)conn;
-}
-static void gate_pressure(struct worker *w, bool on)
-{
-    (void)w;
-    (void)on;
-}
-
-static void set_closed(void *arg) { ((struct stream *)arg)->closed = true; }
-static bool is_closed(const void *arg) { return ((const struct stream *)arg)->closed; }
-static bool is_bound(const void *arg) { return ((const struct stream *)arg)->session != NULL; }
-
-static void got_stanza(const struct stanza *st)
-{
-    struct buf out;
-    if (st->kind != STANZA_IQ || !slice_is(stanza_id(st), seen.id))
-        return;
-    buf_init(&out, ANSWER_MAX);
-    stanza_store(&out, st);
-    slice text = buf_slice(&out);
-    note(set_answer, &text);
-    buf_fini(&out);
-}
-
-struct bound {
-    struct stream *stream;
-    struct session *session;
-};
-static void set_bound(void *arg)
-{
-    const struct bound *b = arg;
-    b->stream->session = b->session;
-}
-
-static void gate_down(struct stream *s, const struct down *d)
-{
-    if (d->kind == DOWN_STANZA)
-        got_stanza(d->st);
-    else if (d->kind == DOWN_BOUND)
-        note(set_bound, &(struct bound){ s, d->local });
-    else if (d->kind == DOWN_CLOSE || d->kind == DOWN_REFUSED)
-        note(set_closed, s);
-}
-
-static const struct gate_ops gate = {
-    .start = gate_start,
-    .stop = gate_stop,
-    .idle = gate_idle,
-    .down = gate_down,
-    .arrive = gate_arrive,
-    .pressure = gate_pressure,
-    .end = gate_none,
-};
-
-/* Start and end. */
-
-static void register_rows(const struct feature *f)
-{
-    for (struct setting *const *s = f->settings; s != NULL && *s != NULL; s++)
-        setting_register(*s);
-    for (struct command *const *c = f->commands; c != NULL && *c != NULL; c++)
-        command_register(*c);
-    for (struct metric *const *m = f->metrics; m != NULL && *m != NULL; m++)
-        metric_register(*m);
-    for (struct log_area *const *l = f->logs; l != NULL && *l != NULL; l++)
-        log_register(*l);
-}
 
 static void set(const char *name, const char *value)
 {
@@ -206,104 +30,41 @@ static void set(const char *name, const char *value)
 
 static int start(void **state)
 {
-    static const struct store_schema *schemas[sizeof features / sizeof features[0]];
     static const char *const domains[] = { "localhost", "other.example", NULL };
-    struct why why;
-    size_t count = 0;
     (void)state;
-    log_register(&log_store);
-    log_set_default(LOG_ERROR);
-    for (const struct feature *const *f = features; *f != NULL; f++) {
-        register_rows(*f);
-        if ((*f)->schema != NULL)
-            schemas[count++] = (*f)->schema;
-    }
-    features_set(features);
+    live_begin(features);
     set("auth.scram-iterations", "4096");
-    if (mkdtemp(folder) == NULL)
-        return -1;
-    tmp = arena_create(0);
-    struct store_conf conf = { .url = arena_printf(tmp, "sqlite:%s/muster.db", folder),
-                               .schemas = schemas };
-    struct node_conf nc = {
-        .id = 1, .name = "test", .domains = domains, .workers = 1, .gate = &gate
-    };
-    if (store_open(&store, &conf, &why) != OK) {
-        print_error("%s\n", why.text);
-        return -1;
-    }
-    nc.store = store;
-    return node_create(&node, &nc, &why) == OK && node_start(node, &why) == OK ? 0 : -1;
+    live_open(0, 1, domains);
+    live_start(0);
+    return 0;
 }
 
 static int stop(void **state)
 {
     (void)state;
-    node_stop(node);
-    store_close(&store);
-    node_destroy(&node);
-    arena_destroy(&tmp);
-    static const char *const files[] = { "muster.db", "muster.db-wal", "muster.db-shm" };
-    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
-        char path[128];
-        snprintf(path, sizeof path, "%s/%s", folder, files[i]);
-        unlink(path);
-    }
-    rmdir(folder);
+    node_stop(live.node[0]);
+    live_close(0);
+    live_end();
     return 0;
 }
 
 static int reset(void **state)
 {
     (void)state;
-    arena_reset(tmp);
+    arena_reset(live.tmp);
     return 0;
 }
 
 /* Clients. */
 
-struct sending {
-    struct stream *stream;
-    const char *xml;
-};
-
-static void send_there(struct worker *w, void *arg)
-{
-    struct sending *s = arg;
-    struct stanza *st;
-    struct arena *scratch = arena_create(0);
-    assert_int_equal(stanza_load(&st, slice_of(s->xml), w->xml, scratch), OK);
-    arena_destroy(&scratch);
-    session_up(s->stream->session, &(struct up){ .kind = UP_STANZA, .st = st });
-}
-
-/* `xml` lives until it has been handled: it is in `tmp`. */
-static void send_xml(struct stream *s, const char *xml)
-{
-    struct sending *sending = arena_new(tmp, struct sending, 1);
-    *sending = (struct sending){ s, xml };
-    node_call(node, 0, send_there, sending);
-}
-
-static const char *iq_xml(const char *from, const char *kind, const char *to, const char *payload)
-{
-    pthread_mutex_lock(&seen.lock);
-    snprintf(seen.id, sizeof seen.id, "q%u", ++seen.last_id);
-    clear_answer(NULL);
-    pthread_mutex_unlock(&seen.lock);
-    slice bare, resource;
-    slice_cut(slice_of(from), '/', &bare, &resource);
-    if (to == NULL)
-        to = slice_cstr(tmp, bare);
-    return arena_printf(tmp, "<iq from='%s' to='%s' id='%s' type='%s'>%s</iq>", from, to, seen.id,
-                        kind, payload);
-}
-
 /* The answer's text. to NULL: the own account. */
 static const char *ask(struct stream *s, const char *kind, const char *to, const char *payload)
 {
-    send_xml(s, iq_xml(s->jid, kind, to, payload));
-    return await_answer();
+    static unsigned last_id;
+    const char *id = arena_printf(live.tmp, "q%u", ++last_id);
+    live_send(s, arena_printf(live.tmp, "<iq from='%s' to='%s' id='%s' type='%s'>%s</iq>", s->jid,
+                              to == NULL ? s->bare : to, id, kind, payload));
+    return live_expect(s, arena_printf(live.tmp, " id='%s'", id));
 }
 
 static void assert_has(const char *text, const char *part)
@@ -318,82 +79,22 @@ static void assert_lacks(const char *text, const char *part)
 }
 #define ASK(stream, kind, to, payload, part) assert_has(ask(stream, kind, to, payload), part)
 
-static void bind_there(struct worker *w, void *arg)
-{
-    struct stream *s = arg;
-    struct jid jid = jid_split(slice_of(s->jid));
-    s->id = ++w->next_id << 16;
-    map_put(&w->streams, s);
-    session_bind(w, &(struct bind_request){ .link = { .local = s, .id = s->id, .node = 1 },
-                                            .bare = jid_bare(&jid),
-                                            .resource = jid.resource,
-                                            .secure = true,
-                                            .peer = SLICE("192.0.2.1") });
-}
-
 static struct stream *login(const char *jid)
 {
-    /* outlives the test: its session is still there at the end */
-    static struct stream streams[64];
-    static unsigned used;
-    struct stream *s = &streams[used++];
-    assert_true(used < sizeof streams / sizeof streams[0]);
-    snprintf(s->jid, sizeof s->jid, "%s", jid);
-    node_call(node, 0, bind_there, s);
-    await(is_bound, s);
-    return s;
+    struct jid j = jid_split(slice_of(jid));
+    return live_bind(&live.node[0]->workers[0],
+                     &(struct bind_request){ .bare = jid_bare(&j), .resource = j.resource });
 }
 
 static void present(struct stream *s, const char *attributes, const char *content)
 {
-    send_xml(
-        s, arena_printf(tmp, "<presence from='%s' %s>%s</presence>", s->jid, attributes, content));
+    live_send(s, arena_printf(live.tmp, "<presence from='%s' %s>%s</presence>", s->jid, attributes,
+                              content));
 }
 
 /* Commands. */
 
-struct run {
-    struct command_call call;
-    _Atomic bool ended;
-};
-
-static bool has_ended(const void *arg) { return ((const struct run *)arg)->ended; }
-static void set_ended(void *arg) { ((struct run *)arg)->ended = true; }
-static void run_finished(struct command_call *call, void *arg)
-{
-    (void)call;
-    note(set_ended, arg);
-}
-static void run_there(struct worker *w, void *arg)
-{
-    struct run *r = arg;
-    r->call.worker = w;
-    r->call.command->run(&r->call);
-}
-
-/* Arguments as name, value, name, value. The call's arena is `tmp`, so one runs at a time. */
-static struct command_call *run(const char *name, const char *const *args)
-{
-    slice names[COMMAND_ARGS_MAX], values[COMMAND_ARGS_MAX];
-    size_t count = 0;
-    struct why why;
-    struct run *r = arena_new(tmp, struct run, 1);
-    r->call = (struct command_call){ .command = command_find(slice_of(name)),
-                                     .arena = tmp,
-                                     .actor = SLICE("test"),
-                                     .finished = run_finished,
-                                     .arg = r };
-    assert_non_null(r->call.command);
-    for (; args[2 * count] != NULL; count++) {
-        names[count] = slice_of(args[2 * count]);
-        values[count] = slice_of(args[2 * count + 1]);
-    }
-    assert_int_equal(command_bind(&r->call, names, values, count, &why), OK);
-    node_call(node, 0, run_there, r);
-    await(has_ended, r);
-    return &r->call;
-}
-#define RUN(name, ...) run(name, (const char *const[]){ __VA_ARGS__, NULL })
+#define RUN(name, ...) live_run(0, name, (const char *const[]){ __VA_ARGS__, NULL })
 
 static void add_user(const char *jid)
 {
@@ -422,10 +123,10 @@ static void subscribe(struct stream *from, struct stream *to)
 {
     struct jid a = jid_split(slice_of(from->jid)), b = jid_split(slice_of(to->jid));
     slice contact = jid_bare(&b), watcher = jid_bare(&a);
-    const char *address = slice_cstr(tmp, contact);
-    uint64_t until_us = clock_mono_us() + WAIT_S * 1000000ull;
-    present(to, arena_printf(tmp, "to='%.*s' type='subscribed'", SLICE_ARG(watcher)), "");
-    present(from, arena_printf(tmp, "to='%s' type='subscribe'", address), "");
+    const char *address = slice_cstr(live.tmp, contact);
+    uint64_t until_us = clock_mono_us() + LIVE_WAIT_S * 1000000ull;
+    present(to, arena_printf(live.tmp, "to='%.*s' type='subscribed'", SLICE_ARG(watcher)), "");
+    present(from, arena_printf(live.tmp, "to='%s' type='subscribe'", address), "");
     while (strstr(ask(from, "get", address, "<query xmlns='jabber:iq:last'/>"), "result") == NULL)
         assert_true(clock_mono_us() < until_us);
 }
@@ -566,9 +267,9 @@ static void test_caps(void **state)
               &node_name, &rest);
     slice_cut(rest, '\'', &head, &rest);
     slice_cut(rest, '\'', &ver, &rest);
-    const char *query = arena_printf(tmp, "<query xmlns='" NS_DISCO_INFO "' node='%.*s#%.*s'",
+    const char *query = arena_printf(live.tmp, "<query xmlns='" NS_DISCO_INFO "' node='%.*s#%.*s'",
                                      SLICE_ARG(node_name), SLICE_ARG(ver));
-    const char *answer = ask(cap, "get", "localhost", arena_printf(tmp, "%s/>", query));
+    const char *answer = ask(cap, "get", "localhost", arena_printf(live.tmp, "%s/>", query));
     assert_has(answer, "category='server'");
     assert_has(answer, query);
     buf_fini(&out);
@@ -643,7 +344,8 @@ static void test_vcard(void **state)
     ASK(val, "set", "vic@localhost", card, "forbidden");
     ASK(val, "set", "localhost", card, "forbidden");
     set("vcard.bytes-max", "1KiB");
-    const char *large = arena_printf(tmp, "<vCard xmlns='vcard-temp'><FN>%01200d</FN></vCard>", 1);
+    const char *large =
+        arena_printf(live.tmp, "<vCard xmlns='vcard-temp'><FN>%01200d</FN></vCard>", 1);
     ASK(vic, "set", NULL, large, "policy-violation");
     ASK(vic, "get", NULL, get, card);
     set("vcard.bytes-max", "64KiB");
@@ -679,7 +381,7 @@ static void test_private(void **state)
     ASK(pat, "get", NULL, PRIVATE("<a xmlns='urn:a'/>"), "<a xmlns='urn:a'>3</a>");
     set("private.elements-max", "100");
     set("private.bytes-max", "4KiB");
-    ASK(pat, "set", NULL, arena_printf(tmp, PRIVATE("<a xmlns='urn:a'>%04200d</a>"), 1),
+    ASK(pat, "set", NULL, arena_printf(live.tmp, PRIVATE("<a xmlns='urn:a'>%04200d</a>"), 1),
         "policy-violation");
     ASK(pat, "set", NULL, PRIVATE("<a xmlns='urn:a'>5</a>"), "result");
     set("private.bytes-max", "1MiB");
@@ -730,7 +432,7 @@ static void test_removal(void **state)
     ASK(ron, "set", NULL, REGISTER("<remove/>"), "not-allowed");
     set("register.remove", "on");
     ASK(ron, "set", NULL, REGISTER("<remove/>"), "type='result'></iq>");
-    await(is_closed, ron);
+    LIVE_AWAIT(ron->closed);
     assert_null(row_of(RUN("user list", NULL), "ron@localhost"));
     assert_int_equal(RUN("user del", "jid", "ron@localhost")->err, E_NOTFOUND);
 
@@ -740,33 +442,41 @@ static void test_removal(void **state)
     ASK(ron, "get", NULL, PRIVATE("<a xmlns='urn:a'/>"), "<a xmlns='urn:a'/>");
     ASK(ron, "get", NULL, "<query xmlns='" NS_LAST "'/>", "item-not-found");
     assert_int_equal(RUN("user del", "jid", "ron@localhost")->err, OK);
-    await(is_closed, ron);
+    LIVE_AWAIT(ron->closed);
 }
 
 /* Registration before authentication. */
 
+struct signup {
+    const char *xml, *answer;
+    bool answered;
+};
+
 static void signup_reply(void *arg, slice xml)
 {
-    (void)arg;
-    note(set_answer, &xml);
+    struct signup *s = arg;
+    s->answer = slice_cstr(live.tmp, xml);
+    live_set(&s->answered);
 }
 
 static void signup_there(struct worker *w, void *arg)
 {
+    struct signup *s = arg;
     struct stanza *st;
     struct arena *scratch = arena_create(0);
-    assert_int_equal(stanza_load(&st, slice_of(arg), w->xml, scratch), OK);
-    preauth_hook->iq(w, st, SLICE("localhost"), SLICE("192.0.2.7"), signup_reply, NULL);
+    assert_int_equal(stanza_load(&st, slice_of(s->xml), w->xml, scratch), OK);
+    preauth_hook->iq(w, st, SLICE("localhost"), SLICE("192.0.2.7"), signup_reply, s);
     stanza_unref(&st);
     arena_destroy(&scratch);
 }
 
 static const char *signup(const char *kind, const char *payload)
 {
-    note(clear_answer, NULL);
-    char *xml = arena_printf(tmp, "<iq id='reg' type='%s'>%s</iq>", kind, payload);
-    node_call(node, 0, signup_there, xml);
-    return await_answer();
+    struct signup *s = arena_new(live.tmp, struct signup, 1);
+    s->xml = arena_printf(live.tmp, "<iq id='reg' type='%s'>%s</iq>", kind, payload);
+    node_call(live.node[0], 0, signup_there, s);
+    LIVE_AWAIT(s->answered);
+    return s->answer;
 }
 #define SIGNUP(kind, payload, part) assert_has(signup(kind, payload), part)
 

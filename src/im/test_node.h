@@ -4,8 +4,10 @@
  * begins with a uint64_t, its id. */
 #pragma once
 #include "auth/auth.h"
+#include "base/command.h"
 #include "base/ensure.h"
 #include "base/log.h"
+#include "base/metric.h"
 #include "im/account.h"
 #include "im/feature.h"
 #include "im/frames.h"
@@ -17,24 +19,79 @@
 #include "im/session_private.h"
 #include "im/users.h"
 #include "im/worker.h"
+#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
+enum { TEST_FOLDER_BYTES = 32 };
+
 struct test_node {
-    char dir[32];
+    char dir[TEST_FOLDER_BYTES];
     struct store *store;
     struct node *node;
     struct worker *w;
 };
 
-static const struct feature test_auth_feature = { .name = "auth",
-                                                  .schema = &auth_schema,
-                                                  .settings = auth_settings };
+static const struct feature test_auth_feature = {
+    .name = "auth", .schema = &auth_schema, .settings = auth_settings, .metrics = auth_metrics
+};
 static const struct feature *const test_features[] = {
     &test_auth_feature, &account_feature,  &session_feature, &message_feature,
     &roster_feature,    &presence_feature, &users_feature,   NULL,
 };
+
+static const struct store_schema *test_schemas[FEATURES_MAX + 1]; /* of the features in use */
+
+static inline void test_feature_register(const struct feature *f)
+{
+    for (struct setting *const *s = f->settings; s != NULL && *s != NULL; s++)
+        setting_register(*s);
+    for (struct command *const *c = f->commands; c != NULL && *c != NULL; c++)
+        command_register(*c);
+    for (struct metric *const *m = f->metrics; m != NULL && *m != NULL; m++)
+        metric_register(*m);
+    for (struct log_area *const *l = f->logs; l != NULL && *l != NULL; l++)
+        log_register(*l);
+}
+
+/* These are all features of the program; only the first call counts. */
+static inline void test_features_use(const struct feature *const *list)
+{
+    static bool done;
+    size_t count = 0;
+    if (done)
+        return;
+    done = true;
+    log_register(&log_store);
+    log_set_default(LOG_ERROR);
+    for (; list[count] != NULL; count++)
+        test_feature_register(list[count]);
+    features_set(list);
+    count = 0;
+    for (const struct feature *const *f = list; *f != NULL; f++)
+        if ((*f)->schema != NULL)
+            test_schemas[count++] = (*f)->schema;
+}
+
+static inline void test_folder_make(char folder[TEST_FOLDER_BYTES])
+{
+    snprintf(folder, TEST_FOLDER_BYTES, "/tmp/muster-im-XXXXXX");
+    ensure(mkdtemp(folder) != NULL);
+}
+
+static inline void test_folder_remove(const char *folder)
+{
+    char path[TEST_FOLDER_BYTES + 256 + 2];
+    DIR *dir = opendir(folder);
+    ensure(dir != NULL);
+    for (struct dirent *e; (e = readdir(dir)) != NULL;) {
+        snprintf(path, sizeof path, "%s/%s", folder, e->d_name);
+        unlink(path); /* fails for . and .. */
+    }
+    closedir(dir);
+    rmdir(folder);
+}
 
 /* Runs the loop until fn(arg) is true. */
 typedef bool test_node_fn(void *arg);
@@ -75,24 +132,13 @@ static inline slice test_node_stream_key(const void *stream)
 
 static inline void test_node_open(struct test_node *t, const struct gate_ops *gate)
 {
-    static const struct store_schema *schemas[sizeof test_features / sizeof test_features[0]];
     static const char *const domains[] = { "localhost", NULL };
     char url[64];
     struct why why;
-    size_t count = 0;
-    log_register(&log_store);
-    log_set_default(LOG_ERROR);
-    for (const struct feature *const *f = test_features; *f != NULL; f++) {
-        for (struct setting *const *s = (*f)->settings; s != NULL && *s != NULL; s++)
-            setting_register(*s);
-        if ((*f)->schema != NULL)
-            schemas[count++] = (*f)->schema;
-    }
-    features_set(test_features);
-    snprintf(t->dir, sizeof t->dir, "/tmp/muster-im-XXXXXX");
-    ensure(mkdtemp(t->dir) != NULL);
+    test_features_use(test_features);
+    test_folder_make(t->dir);
     snprintf(url, sizeof url, "sqlite:%s/db", t->dir);
-    struct store_conf conf = { .url = url, .schemas = schemas };
+    struct store_conf conf = { .url = url, .schemas = test_schemas };
     struct node_conf nc = {
         .id = 1, .name = "test", .domains = domains, .workers = 1, .gate = gate
     };
@@ -108,17 +154,11 @@ static inline bool test_node_is_idle(void *store) { return !store_busy(store); }
 
 static inline void test_node_close(struct test_node *t)
 {
-    static const char *const files[] = { "db", "db-wal", "db-shm" };
-    char path[64];
     test_node_run(t, test_node_is_idle, t->store);
     map_fini(&t->w->streams);
     store_close(&t->store);
     node_destroy(&t->node);
-    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
-        snprintf(path, sizeof path, "%s/%s", t->dir, files[i]);
-        unlink(path);
-    }
-    rmdir(t->dir);
+    test_folder_remove(t->dir);
 }
 
 struct test_node_account {
