@@ -56,7 +56,7 @@ struct setting *const auth_settings[] = {
     &auth_failure_window,   &auth_block_time,           NULL,
 };
 
-enum kind { KIND_PLUS, KIND_SCRAM, KIND_PLAIN, KIND_COUNT };
+enum kind { KIND_PLUS, KIND_SCRAM, KIND_PLAIN, KIND_TOKEN, KIND_GUEST, KIND_COUNT };
 
 #define COUNTER(metric_name, what)                                                                 \
     {                                                                                              \
@@ -70,6 +70,10 @@ static struct metric logins[KIND_COUNT][AUTH_RESULT_COUNT] = {
       COUNTER("muster_auth_scram_failed", "Failed logins by SCRAM") },
     { COUNTER("muster_auth_plain_ok", "Logins by PLAIN"),
       COUNTER("muster_auth_plain_failed", "Failed logins by PLAIN") },
+    { COUNTER("muster_auth_token_ok", "Logins by a token (XEP-0484)"),
+      COUNTER("muster_auth_token_failed", "Failed logins by a token (XEP-0484)") },
+    { COUNTER("muster_auth_guest_ok", "Logins of guests (ANONYMOUS)"),
+      COUNTER("muster_auth_guest_failed", "Refused logins of guests (ANONYMOUS)") },
 };
 struct metric auth_throttled =
     COUNTER("muster_auth_throttled", "Logins refused after too many failures");
@@ -81,15 +85,21 @@ struct metric *const auth_metrics[] = {
     &logins[KIND_SCRAM][AUTH_FAILED],
     &logins[KIND_PLAIN][AUTH_OK],
     &logins[KIND_PLAIN][AUTH_FAILED],
+    &logins[KIND_TOKEN][AUTH_OK],
+    &logins[KIND_TOKEN][AUTH_FAILED],
+    &logins[KIND_GUEST][AUTH_OK],
+    &logins[KIND_GUEST][AUTH_FAILED],
     &auth_throttled,
     NULL,
 };
 
 void auth_count(enum sasl_mech mech, enum auth_result result)
 {
-    enum kind kind = mech == SASL_PLAIN        ? KIND_PLAIN
-                     : sasl_mech_is_plus(mech) ? KIND_PLUS
-                                               : KIND_SCRAM;
+    enum kind kind = mech == SASL_PLAIN         ? KIND_PLAIN
+                     : mech == SASL_ANONYMOUS   ? KIND_GUEST
+                     : sasl_mech_is_token(mech) ? KIND_TOKEN
+                     : sasl_mech_is_plus(mech)  ? KIND_PLUS
+                                                : KIND_SCRAM;
     ensure((unsigned)result < AUTH_RESULT_COUNT);
     metric_add(&logins[kind][result], 1);
 }

@@ -13,7 +13,8 @@ extern struct setting auth_failure_window;       /* ms in which they are counted
 extern struct setting auth_block_time;           /* ms of refusal */
 extern struct setting *const auth_settings[];    /* all of them, NULL-terminated */
 
-extern const struct store_schema auth_schema; /* account, credential, auth_secret */
+extern const struct store_schema
+    auth_schema; /* account, credential, auth_secret, device, fast_token */
 
 extern struct metric auth_throttled;
 extern struct metric *const auth_metrics[]; /* all of them, NULL-terminated */

@@ -1,4 +1,6 @@
 #include "auth/credentials.h"
+#include "auth/devices.h"
+#include "auth/schema_private.h"
 #include "base/arena.h"
 #include "base/ensure.h"
 #include "base/hash.h"
@@ -11,7 +13,7 @@ static const enum scram_hash verify_hash = SCRAM_SHA_256; /* PLAIN is checked ag
 
 /* --- rows --- */
 
-static struct store_stmt stmt_get = {
+struct store_stmt credential_stmt_get = {
     .name = "credential.get",
     /* One row whether there is such an account or not: the secret makes the fake keys. */
     .sql = "SELECT s.secret, a.id, a.disabled, c.salt, c.iterations, c.stored_key, c.server_key, "
@@ -21,14 +23,14 @@ static struct store_stmt stmt_get = {
     .params = "ti",
     .cols = "bIIBIBBI",
 };
-static struct store_stmt stmt_create = {
+struct store_stmt credential_stmt_create = {
     .name = "account.create",
     .sql = "INSERT INTO account(jid, created_us, disabled) VALUES ($1, $2, 0) "
            "ON CONFLICT(jid) DO NOTHING",
     .params = "ti",
     .cols = "",
 };
-static struct store_stmt stmt_put = {
+struct store_stmt credential_stmt_put = {
     .name = "credential.put",
     .sql = "INSERT INTO credential(account, hash, salt, iterations, stored_key, server_key) "
            "SELECT id, $2, $3, $4, $5, $6 FROM account WHERE jid = $1 "
@@ -38,64 +40,39 @@ static struct store_stmt stmt_put = {
     .params = "tibibb",
     .cols = "",
 };
-static struct store_stmt stmt_bump = {
+struct store_stmt credential_stmt_bump = {
     .name = "account.bump",
     .sql = "UPDATE account SET generation = generation + 1 WHERE jid = $1 RETURNING generation",
     .params = "t",
     .cols = "i",
 };
-static struct store_stmt stmt_delete_keys = {
+struct store_stmt credential_stmt_delete_keys = {
     .name = "credential.delete",
     .sql = "DELETE FROM credential WHERE account = $1",
     .params = "i",
     .cols = "",
 };
-static struct store_stmt stmt_delete = {
+struct store_stmt credential_stmt_delete = {
     .name = "account.delete",
     .sql = "DELETE FROM account WHERE id = $1",
     .params = "i",
     .cols = "",
 };
-static struct store_stmt stmt_list = {
+struct store_stmt credential_stmt_add_hash = {
+    .name = "credential.add",
+    .sql = "INSERT INTO credential(account, hash, salt, iterations, stored_key, server_key) "
+           "SELECT id, $2, $3, $4, $5, $6 FROM account WHERE id = $1 "
+           "ON CONFLICT(account, hash) DO NOTHING",
+    .params = "iibibb",
+    .cols = "",
+};
+struct store_stmt credential_stmt_list = {
     .name = "account.list",
     .sql = "SELECT jid, id, created_us, disabled FROM account "
            "WHERE jid > $1 AND ($2 = '' OR jid LIKE '%@' || $2) ORDER BY jid LIMIT $3",
     .params = "tti",
     .cols = "tiii",
 };
-
-/* AUTOINCREMENT and IDENTITY: an id that was deleted is not given again. */
-static const struct store_migration migrations[] = {
-    { .version = 1,
-      .sqlite = "CREATE TABLE account(id INTEGER PRIMARY KEY AUTOINCREMENT, "
-                "jid TEXT NOT NULL UNIQUE, created_us INTEGER NOT NULL, "
-                "disabled INTEGER NOT NULL);"
-                "CREATE TABLE credential(account INTEGER NOT NULL, hash INTEGER NOT NULL, "
-                "salt BLOB NOT NULL, iterations INTEGER NOT NULL, stored_key BLOB NOT NULL, "
-                "server_key BLOB NOT NULL, PRIMARY KEY(account, hash)) WITHOUT ROWID;"
-                "CREATE TABLE auth_secret(id INTEGER PRIMARY KEY, secret BLOB NOT NULL);"
-                "INSERT INTO auth_secret VALUES (1, randomblob(32));",
-      .pgsql = "CREATE TABLE account(id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY, "
-               "jid TEXT COLLATE \"C\" NOT NULL UNIQUE, created_us BIGINT NOT NULL, "
-               "disabled BIGINT NOT NULL);"
-               "CREATE TABLE credential(account BIGINT NOT NULL, hash BIGINT NOT NULL, "
-               "salt BYTEA NOT NULL, iterations BIGINT NOT NULL, stored_key BYTEA NOT NULL, "
-               "server_key BYTEA NOT NULL, PRIMARY KEY(account, hash));"
-               "CREATE TABLE auth_secret(id BIGINT PRIMARY KEY, secret BYTEA NOT NULL);"
-               "INSERT INTO auth_secret VALUES "
-               "(1, uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()));" },
-    { .version = 2,
-      .sqlite = "ALTER TABLE account ADD COLUMN generation INTEGER NOT NULL DEFAULT 0;",
-      .pgsql = "ALTER TABLE account ADD COLUMN generation BIGINT NOT NULL DEFAULT 0;" },
-    { 0 },
-};
-static struct store_stmt *const stmts[] = {
-    &stmt_get,         &stmt_create, &stmt_put,  &stmt_bump,
-    &stmt_delete_keys, &stmt_delete, &stmt_list, NULL,
-};
-const struct store_schema auth_schema = { .feature = "auth",
-                                          .migrations = migrations,
-                                          .stmts = stmts };
 
 /* --- operations --- */
 
@@ -274,7 +251,7 @@ static void submit_read(struct auth_op *op, enum scram_hash hash, store_done_fn 
 {
     op->hash = hash;
     struct store_batch *b = store_read(op->auth.store, 0);
-    STORE_ADD(b, &stmt_get, STORE_ANY_ROWS, SV_T(op->jid), SV_I(hash));
+    STORE_ADD(b, &credential_stmt_get, STORE_ANY_ROWS, SV_T(op->jid), SV_I(hash));
     op_submit(op, b, 0, done);
 }
 
@@ -330,7 +307,7 @@ static void write_done(void *arg, enum store_result r, const struct store_batch 
     struct auth_op *op = arg;
     op->store = NULL;
     enum err e = err_of(r);
-    if (e == OK && !op->create)
+    if (e == OK && store_row_count(b, 0) > 0) /* of a new password */
         op->found.generation = store_int(b, 0, 0, 0);
     if (e == E_CONFLICT) /* a statement found no row to change */
         e = op->create ? E_EXISTS : E_NOTFOUND;
@@ -351,14 +328,16 @@ static void derive_done(struct work *w)
     }
     struct store_batch *b = store_write(op->auth.store, credentials_lane(op->jid));
     if (op->create)
-        STORE_ADD(b, &stmt_create, 1, SV_T(op->jid), SV_I(loop_wall_us(op->auth.loop)));
+        STORE_ADD(b, &credential_stmt_create, 1, SV_T(op->jid), SV_I(loop_wall_us(op->auth.loop)));
     else
-        STORE_ADD(b, &stmt_bump, 1, SV_T(op->jid));
+        STORE_ADD(b, &credential_stmt_bump, 1, SV_T(op->jid));
+    devices_add_forget(b, op->jid);
     for (enum scram_hash h = 0; h < SCRAM_HASH_COUNT; h++) {
         const struct scram_keys *k = &op->keys[h];
         slice salt = { (const char *)k->salt, k->salt_len };
-        STORE_ADD(b, &stmt_put, 1, SV_T(op->jid), SV_I(h), SV_B(salt), SV_I(k->iterations),
-                  SV_B(key_slice(k->stored_key, h)), SV_B(key_slice(k->server_key, h)));
+        STORE_ADD(b, &credential_stmt_put, 1, SV_T(op->jid), SV_I(h), SV_B(salt),
+                  SV_I(k->iterations), SV_B(key_slice(k->stored_key, h)),
+                  SV_B(key_slice(k->server_key, h)));
     }
     op_submit(op, b, WRITE_MS, write_done);
 }
@@ -395,10 +374,24 @@ struct auth_op *credentials_set(const struct auth *a, slice jid, slice password,
     return write_password(op_new(a, jid, done, arg), password);
 }
 
+struct auth_op *credentials_add_hash(const struct auth *a, int64_t account, enum scram_hash hash,
+                                     const struct scram_keys *keys, credentials_fn *done, void *arg)
+{
+    struct auth_op *op = op_new(a, (slice){ "", 0 }, done, arg);
+    struct store_batch *b = store_write(a->store, (uint64_t)account);
+    slice salt = { (const char *)keys->salt, keys->salt_len };
+    STORE_ADD(b, &credential_stmt_add_hash, STORE_ANY_ROWS, SV_I(account), SV_I(hash), SV_B(salt),
+              SV_I(keys->iterations), SV_B(key_slice(keys->stored_key, hash)),
+              SV_B(key_slice(keys->server_key, hash)));
+    op_submit(op, b, WRITE_MS, write_done);
+    return op;
+}
+
 void credentials_add_delete(struct store_batch *b, int64_t account)
 {
-    STORE_ADD(b, &stmt_delete_keys, STORE_ANY_ROWS, SV_I(account));
-    STORE_ADD(b, &stmt_delete, STORE_ANY_ROWS, SV_I(account));
+    devices_add_delete(b, account);
+    STORE_ADD(b, &credential_stmt_delete_keys, STORE_ANY_ROWS, SV_I(account));
+    STORE_ADD(b, &credential_stmt_delete, STORE_ANY_ROWS, SV_I(account));
 }
 
 /* --- listing --- */
@@ -424,7 +417,8 @@ struct auth_op *credentials_list(const struct auth *a, slice domain, slice after
     struct auth_op *op = op_new(a, after, NULL, arg);
     op->listed = done;
     struct store_batch *b = store_read(a->store, 0);
-    STORE_ADD(b, &stmt_list, STORE_ANY_ROWS, SV_T(after), SV_T(domain), SV_I(CREDENTIALS_PAGE_MAX));
+    STORE_ADD(b, &credential_stmt_list, STORE_ANY_ROWS, SV_T(after), SV_T(domain),
+              SV_I(CREDENTIALS_PAGE_MAX));
     op_submit(op, b, 0, list_read);
     return op;
 }

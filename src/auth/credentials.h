@@ -1,5 +1,6 @@
 /* credentials: local accounts and their SCRAM keys in the store. Passwords are never stored; keys
- * of all three hashes are derived on helper threads, so a login costs one indexed read and HMACs.
+ * of all three hashes are derived on helper threads, so a login costs one indexed read and HMACs. A
+ * new password deletes the tokens of all devices (auth/devices.h).
  *
  * Asynchronous: every call returns an operation that belongs to this module; its callback comes
  * exactly once, on the loop of `struct auth`, never from inside the call, and ends the operation.
@@ -52,6 +53,11 @@ struct auth_op *credentials_create(const struct auth *a, slice jid, slice passwo
 /* A new password. E_NOTFOUND: no such account. */
 struct auth_op *credentials_set(const struct auth *a, slice jid, slice password,
                                 credentials_fn *done, void *arg);
+
+/* One more hash for an account that lacks it (XEP-0480); nothing is changed where it is there. */
+struct auth_op *credentials_add_hash(const struct auth *a, int64_t account, enum scram_hash hash,
+                                     const struct scram_keys *keys, credentials_fn *done,
+                                     void *arg);
 
 /* Adds the deletion of account and keys to a batch; other features add their own rows to it. */
 void credentials_add_delete(struct store_batch *b, int64_t account);

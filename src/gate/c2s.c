@@ -64,6 +64,15 @@ void stream_limits(struct stream *s)
     xml_reader_set_limits(&s->reader, &l);
 }
 
+struct stream_auth *stream_auth_of(struct stream *s)
+{
+    if (s->auth == NULL) {
+        s->auth = mem_new(struct stream_auth);
+        s->auth->arena = arena_create(1024);
+    }
+    return s->auth;
+}
+
 void stream_auth_free(struct stream *s)
 {
     struct stream_auth *a = s->auth;
@@ -71,6 +80,7 @@ void stream_auth_free(struct stream *s)
     if (a == NULL)
         return;
     sasl_destroy(&a->sasl);
+    sasl2_free(a);
     arena_destroy(&a->arena);
     mem_free(&a);
 }
@@ -590,14 +600,14 @@ static void accepted(struct loop *loop, int fd, const struct sockaddr *peer, voi
 
 /* Migration: the connection, its TLS object and unread bytes go to the home of the account. */
 
-void stream_migrate(struct stream *s)
+bool stream_migrate(struct stream *s)
 {
     struct worker *w = s->worker;
     struct gate_worker *g = w->gate;
     uint32_t node;
     unsigned home = node_home(w->node, s->auth->bare, &node);
     if (node != w->node->id || home == w->index || !setting_bool(&c2s_migration) || s->conn == NULL)
-        return;
+        return false;
     timer_cancel(&s->timer);
     list_remove(&s->node);
     g->count--;
@@ -605,6 +615,7 @@ void stream_migrate(struct stream *s)
     conn_detach(s->conn);
     s->worker = NULL;
     frame_send_arrive(w, home, s);
+    return true;
 }
 
 static void gate_arrive(struct worker *w, void *conn)
@@ -615,6 +626,8 @@ static void gate_arrive(struct worker *w, void *conn)
     conn_attach(s->conn, w->loop);
     if (((struct gate_worker *)w->gate)->stopped)
         stream_fail(s, XE_SYSTEM_SHUTDOWN, (slice){ 0 });
+    else if (s->auth != NULL && s->auth->two != NULL)
+        sasl2_arrived(s);
 }
 
 /* Start and stop of a worker's part. */

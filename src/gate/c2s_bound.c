@@ -23,7 +23,7 @@ static void trace_stanza(const char *event, const struct stream *s, const struct
 
 /* Before binding. */
 
-static void ask_home(struct stream *s, const struct bind_request *part)
+void bound_ask(struct stream *s, const struct bind_request *part)
 {
     struct bind_request req = *part;
     req.link = (struct link){ .local = s, .id = s->id, .node = s->worker->node->id };
@@ -73,7 +73,7 @@ static void bind_resource(struct stream *s, const struct stanza *st, const struc
         }
     }
     s->auth->request_id = slice_dup(s->auth->arena, stanza_id(st));
-    ask_home(s, &req);
+    bound_ask(s, &req);
 }
 
 static void not_resumed(struct stream *s, enum stanza_error e)
@@ -96,7 +96,7 @@ static void resume(struct stream *s, const struct elem *e)
         return;
     }
     s->auth->request_id = slice_dup(s->auth->arena, previd);
-    ask_home(s, &(struct bind_request){ .resource = previd, .h = (uint32_t)h, .resume = true });
+    bound_ask(s, &(struct bind_request){ .resource = previd, .h = (uint32_t)h, .resume = true });
 }
 
 void authed_unit(struct stream *s, slice unit)
@@ -114,7 +114,7 @@ void authed_unit(struct stream *s, slice unit)
             not_resumed(s, SE_UNEXPECTED_REQUEST);
         return;
     }
-    if (slice_is(e.ns_uri, NS_SASL) || slice_is(e.ns_uri, NS_TLS)) {
+    if (slice_is(e.ns_uri, NS_SASL) || slice_is(e.ns_uri, NS_SASL2) || slice_is(e.ns_uri, NS_TLS)) {
         stream_fail(s, XE_POLICY_VIOLATION, SLICE("already authenticated"));
         return;
     }
@@ -252,7 +252,7 @@ void bound_drained(struct stream *s)
 
 /* From the home of the session. */
 
-static void session_here(struct stream *s, const struct down *d)
+void bound_here(struct stream *s, const struct down *d)
 {
     s->session = d->local;
     s->session_id = d->session;
@@ -271,7 +271,7 @@ static void session_here(struct stream *s, const struct down *d)
 static void bound(struct stream *s, const struct down *d)
 {
     struct buf b;
-    session_here(s, d);
+    bound_here(s, d);
     buf_init(&b, 32768);
     buf_lit(&b, "<bind xmlns='" NS_BIND "'><jid>");
     xml_escape(&b, s->jid);
@@ -285,7 +285,7 @@ static void bound(struct stream *s, const struct down *d)
 static void resumed(struct stream *s, const struct down *d)
 {
     char text[256];
-    session_here(s, d);
+    bound_here(s, d);
     snprintf(text, sizeof text, "<resumed xmlns='" NS_SM "' previd='%.*s' h='%u'/>",
              SLICE_ARG(s->auth->request_id), d->num);
     stream_write(s, slice_of(text));
@@ -296,13 +296,11 @@ static void resumed(struct stream *s, const struct down *d)
 
 static void enabled(struct stream *s, const struct down *d)
 {
-    char text[160];
-    if (d->text.len > 0)
-        snprintf(text, sizeof text, "<enabled xmlns='" NS_SM "' resume='true' id='%.*s' max='%u'/>",
-                 SLICE_ARG(d->text), d->num);
-    else
-        snprintf(text, sizeof text, "<enabled xmlns='" NS_SM "'/>");
-    stream_write(s, slice_of(text));
+    struct buf b;
+    buf_init(&b, 1024);
+    sm_enabled_write(&b, d->text, d->num);
+    stream_write(s, buf_slice(&b));
+    buf_fini(&b);
 }
 
 static void deliver(struct stream *s, const struct down *d)
@@ -345,41 +343,49 @@ static void closed_by_home(struct stream *s, const struct down *d)
     stream_fail_with(s, table[d->end].error, table[d->end].text, d->text);
 }
 
+/* The answer of the home to a bind request. */
+static void answered(struct stream *s, const struct down *d)
+{
+    if (s->state == STREAM_CLOSED) { /* the client left while its home was asked */
+        if (d->kind != DOWN_BOUND && d->kind != DOWN_RESUMED)
+            return;
+        s->session = d->local;
+        s->session_id = d->session;
+        s->session_node = s->worker->node->id;
+        stream_session_gone(s, d->kind == DOWN_BOUND ? END_CLOSED : END_LOST);
+        return;
+    }
+    if (s->auth->two != NULL) {
+        sasl2_down(s, d);
+    } else if (d->kind == DOWN_BOUND) {
+        bound(s, d);
+    } else if (d->kind == DOWN_RESUMED) {
+        resumed(s, d);
+    } else {
+        if (d->kind == DOWN_REFUSED)
+            answer_iq(s, s->auth->request_id, d->error, d->text, (slice){ 0 });
+        else
+            not_resumed(s, d->error);
+        s->state = STREAM_AUTHED;
+        stream_go(s);
+    }
+}
+
 void bound_down(struct stream *s, const struct down *d)
 {
-    if (s->state == STREAM_CLOSED && d->kind != DOWN_BOUND && d->kind != DOWN_RESUMED)
-        return;
     switch (d->kind) {
     case DOWN_BOUND:
-        if (s->state == STREAM_CLOSED) { /* the client left while its home was asked */
-            s->session = d->local;
-            s->session_id = d->session;
-            s->session_node = s->worker->node->id;
-            stream_session_gone(s, END_CLOSED);
-        } else {
-            bound(s, d);
-        }
-        break;
     case DOWN_RESUMED:
-        if (s->state == STREAM_CLOSED) {
-            s->session = d->local;
-            s->session_id = d->session;
-            s->session_node = s->worker->node->id;
-            stream_session_gone(s, END_LOST);
-        } else {
-            resumed(s, d);
-        }
-        break;
     case DOWN_REFUSED:
-        answer_iq(s, s->auth->request_id, d->error, d->text, (slice){ 0 });
-        s->state = STREAM_AUTHED;
-        stream_go(s);
-        break;
     case DOWN_NOT_RESUMED:
-        not_resumed(s, d->error);
-        s->state = STREAM_AUTHED;
-        stream_go(s);
+        answered(s, d);
+        return;
+    default:
         break;
+    }
+    if (s->state == STREAM_CLOSED)
+        return;
+    switch (d->kind) {
     case DOWN_STANZA:
         deliver(s, d);
         break;
@@ -402,6 +408,8 @@ void bound_down(struct stream *s, const struct down *d)
         break;
     case DOWN_CLOSE:
         closed_by_home(s, d);
+        break;
+    default:
         break;
     }
 }

@@ -49,14 +49,25 @@ struct stream_way {
 };
 extern const struct stream_way way_tcp;
 
+/* How an exchange speaks: SASL of RFC 6120 §6, or SASL2 (XEP-0388). */
+struct sasl_profile {
+    void (*challenge)(struct stream *s); /* what sasl_out() says */
+    void (*success)(struct stream *s);   /* the mechanism is done; the exchange ends */
+    void (*failure)(struct stream *s, enum sasl_failure f, const char *text); /* NULL: no text */
+};
+
 /* Needed until the session is bound; then freed (design §9). */
 struct stream_auth {
     struct arena *arena;
-    struct sasl *sasl;  /* an exchange is under way */
-    struct auth_op *op; /* a look-up is under way */
+    const struct sasl_profile *profile; /* of the exchange */
+    struct sasl *sasl;                  /* an exchange is under way */
+    struct sasl2 *two;                  /* c2s_sasl2.c: what its client asked for; NULL: SASL1 */
+    struct auth_op *op;                 /* a look-up is under way */
+    struct device_op *device_op;        /* the same, of tokens */
     enum sasl_mech mech;
     unsigned failures, refusals; /* wrong credentials / not even tried */
     bool looked_up;              /* credentials of this exchange were looked at */
+    slice from;                  /* bare JID that the stream header named; empty: none */
     slice bare;                  /* authenticated as; len 0: not yet */
     int64_t account;
     int64_t generation; /* of its password */
@@ -122,6 +133,8 @@ struct c2s {
 extern struct setting c2s_tls_required, c2s_migration, c2s_stanza_rate, c2s_byte_rate,
     c2s_connections, c2s_idle, c2s_ping_timeout, c2s_auth_timeout, c2s_bytes_before, c2s_bytes,
     c2s_depth, c2s_output_max, c2s_auth_attempts, c2s_channel_binding;
+extern struct setting c2s_downgrade_protection, c2s_upgrades, fast_enabled, fast_lifetime,
+    fast_rotation;
 extern struct metric c2s_streams, c2s_stanzas_in, c2s_stanzas_out, c2s_stream_errors, c2s_refused;
 extern struct log_area log_c2s;
 
@@ -138,7 +151,8 @@ void stream_go(struct stream *s);
 void stream_timer(struct stream *s);
 void stream_limits(struct stream *s); /* by what is authenticated */
 void stream_session_gone(struct stream *s,
-                         enum session_end why); /* tells the session; forgets it */
+                         enum session_end why);       /* tells the session; forgets it */
+struct stream_auth *stream_auth_of(struct stream *s); /* made if it is not there */
 void stream_auth_free(struct stream *s);
 
 /* The peer, and the last time that it sent anything (loop time). */
@@ -171,13 +185,47 @@ void negotiate_unit(struct stream *s, slice unit); /* FEATURES */
 void negotiate_cancel(struct stream *s);           /* the stream ends: look-ups are dropped */
 void negotiate_secured(struct stream *s);
 bool negotiate_iq(struct stream *s, slice unit, struct stanza **out); /* an IQ unit as a stanza */
+/* <stream:features/> as they are now. */
+void negotiate_features(struct stream *s);
+
+/* c2s_sasl.c: exchanges, whatever their profile, and that of RFC 6120. */
+void sasl_offer(struct stream *s, struct buf *out); /* <mechanisms/>, <authentication/>, bindings */
+void sasl_unit(struct stream *s, const struct elem *e); /* of NS_SASL */
+struct sasl_start {
+    const struct sasl_profile *profile;
+    slice mechanism, message; /* as the client sent it: base64 */
+    bool has_message;
+    bool token; /* it says that it has one (XEP-0484) */
+};
+void sasl_begin(struct stream *s, const struct sasl_start *start);
+void sasl_message(struct stream *s, slice text, bool present);
+void sasl_failed(struct stream *s, enum sasl_failure f, const char *text);
+void sasl_cancel(struct stream *s);                        /* look-ups are dropped */
+slice sasl_account(struct stream *s, struct arena *arena); /* user@domain of the exchange */
+uint32_t sasl_tokens_offered(struct stream *s);            /* mechanisms of XEP-0484, a bit each */
+slice sasl_peer(const struct stream *s);
+
+/* c2s_sasl2.c */
+void sasl2_offer(struct stream *s, struct buf *out, slice mechanisms);
+void sasl2_unit(struct stream *s, const struct elem *e); /* of NS_SASL2 */
+/* XEP-0388 §2.4: an exchange or its tasks are under way, and nothing else may be said. */
+bool sasl2_busy(const struct stream *s);
+void sasl2_arrived(struct stream *s); /* at the home of the account */
+struct device_tokens;
+enum sasl_step sasl2_tokens(struct stream *s, const struct device_tokens *t);
+const uint8_t *sasl2_device(const struct stream *s);     /* NULL: not said */
+void sasl2_down(struct stream *s, const struct down *d); /* the answer of the home */
+void sasl2_free(struct stream_auth *a);
 
 /* c2s_bound.c */
 void authed_unit(struct stream *s, slice unit); /* AUTHED: bind, resume */
 void bound_unit(struct stream *s, slice unit);
 void bound_down(struct stream *s, const struct down *d);
 void bound_drained(struct stream *s);
-void bound_slow(struct stream *s, uint32_t slow); /* 1: its output waits */
+void bound_slow(struct stream *s, uint32_t slow);                  /* 1: its output waits */
+void bound_ask(struct stream *s, const struct bind_request *part); /* the home; the stream waits */
+void bound_here(struct stream *s, const struct down *d);           /* the session is the stream's */
 
-/* c2s.c: after SASL success: to the home of the account, if that is another worker. */
-void stream_migrate(struct stream *s);
+/* c2s.c: after SASL success: to the home of the account, if that is another worker. true: it has
+ * left this one, and may not be touched here. */
+bool stream_migrate(struct stream *s);

@@ -130,13 +130,66 @@ struct setting c2s_channel_binding = {
         "Offers the -PLUS mechanisms (XEP-0440). Off where TLS ends in front of the server, or for "
         "clients that say they could bind but cannot.",
 };
-static struct setting *const settings[] = {
-    &c2s_tls_required,  &c2s_migration,       &c2s_stanza_rate,
-    &c2s_byte_rate,     &c2s_connections,     &c2s_idle,
-    &c2s_ping_timeout,  &c2s_auth_timeout,    &c2s_bytes_before,
-    &c2s_bytes,         &c2s_depth,           &c2s_output_max,
-    &c2s_auth_attempts, &c2s_channel_binding, NULL
+struct setting c2s_downgrade_protection = {
+    .name = "c2s.downgrade-protection",
+    .type = SET_BOOL,
+    .def = 1,
+    .doc = "SCRAM tells the client a hash of the mechanisms and channel bindings that were offered "
+           "(XEP-0474), so that nobody in between can take the strong ones away.",
 };
+static const char *const upgrade_choices[] = { "none", "SCRAM-SHA-256", "SCRAM-SHA-512", "all",
+                                               NULL };
+struct setting c2s_upgrades = {
+    .name = "c2s.password-upgrades",
+    .type = SET_CHOICE,
+    .def = 3,
+    .choices = upgrade_choices,
+    .doc = "Hashes that a client may add to an account whose password is stored with weaker ones "
+           "only (XEP-0480), such as one that was imported. Accounts made here have all.",
+};
+struct setting fast_enabled = {
+    .name = "fast.enabled",
+    .type = SET_BOOL,
+    .def = 1,
+    .doc = "Clients may ask for a token with which they log in from then on in one round trip "
+           "(XEP-0484). Off, tokens that were given out do not work either.",
+};
+struct setting fast_lifetime = {
+    .name = "fast.token-lifetime",
+    .type = SET_MS,
+    .def = 21LL * 86400000,
+    .min = 1000,
+    .max = 365LL * 86400000,
+    .doc = "How long a token works. A device that stays away for longer needs the password again.",
+};
+struct setting fast_rotation = {
+    .name = "fast.token-rotation",
+    .type = SET_MS,
+    .def = 86400000,
+    .min = 1000,
+    .max = 365LL * 86400000,
+    .doc = "A device whose token is older than this gets a new one when it logs in with it.",
+};
+static struct setting *const settings[] = { &c2s_tls_required,
+                                            &c2s_migration,
+                                            &c2s_stanza_rate,
+                                            &c2s_byte_rate,
+                                            &c2s_connections,
+                                            &c2s_idle,
+                                            &c2s_ping_timeout,
+                                            &c2s_auth_timeout,
+                                            &c2s_bytes_before,
+                                            &c2s_bytes,
+                                            &c2s_depth,
+                                            &c2s_output_max,
+                                            &c2s_auth_attempts,
+                                            &c2s_channel_binding,
+                                            &c2s_downgrade_protection,
+                                            &c2s_upgrades,
+                                            &fast_enabled,
+                                            &fast_lifetime,
+                                            &fast_rotation,
+                                            NULL };
 
 struct metric c2s_streams = { .name = "muster_c2s_streams",
                               .kind = METRIC_GAUGE,
@@ -174,14 +227,15 @@ const struct feature c2s_feature = {
             { "0170", "1.0", "Recommended Order of Stream Feature Negotiation", "0.1.0",
               "test_stream", NULL },
             { "0368", "1.1.0", "SRV records for XMPP over TLS", "0.1.0", "test_stream", NULL },
+            { "0386", "1.0.0", "Bind 2", "0.1.0", "test_sasl2", NULL },
+            { "0388", "1.0.4", "Extensible SASL Profile", "0.1.0", "test_sasl2", NULL },
             { "0440", "0.4.2", "SASL Channel-Binding Type Capability", "0.1.0", "test_sasl", NULL },
+            { "0474", "0.5.0", "SASL SCRAM Downgrade Protection", "0.1.0", "test_sasl2", NULL },
+            { "0480", "0.1.0", "SASL Upgrade Tasks", "0.1.0", "test_sasl2", NULL },
             { 0 },
         },
     .settings = settings,
     .metrics = metrics,
     .logs = logs,
     .iq = rules,
-    .stream_feature =
-        "<bind xmlns='" NS_BIND "'/><session xmlns='" NS_SESSION "'><optional/></session>"
-        "<sm xmlns='" NS_SM "'/>",
 };

@@ -9,6 +9,7 @@
 struct account;
 struct alarm;
 struct buf;
+struct elem;
 struct command;
 struct http_route;
 struct host;
@@ -35,6 +36,13 @@ struct nonza {
     void (*run)(struct session *s);
 };
 
+/* What a client may ask for inside <bind/> (XEP-0386 §4.2): `run` does it for the new session, at
+ * its home, before anything else reaches that; what it appends stands in <bound/>. */
+struct bind2_rule {
+    const char *ns, *name; /* of the element; the namespace is what <inline/> announces */
+    void (*run)(struct session *s, const struct elem *e, struct buf *bound);
+};
+
 struct feature {
     const char *name;
     /* Identities beside those of the server and of an account (XEP-0030 §3.1), as "category type
@@ -49,6 +57,7 @@ struct feature {
     const struct host *hosts;   /* services on domains of their own, ended by { 0 }: im/host.h */
     const struct nonza *nonzas; /* ended by { 0 } */
     const struct xep *xeps;     /* ended by { 0 } */
+    const struct bind2_rule *bind2; /* ended by { 0 } */
     const struct store_schema *schema;
     const struct http_route *http;   /* ended by { 0 }; see http/server.h */
     struct setting *const *settings; /* NULL-terminated, like those below */
@@ -72,6 +81,8 @@ struct feature {
      * committed. */
     void (*remove)(struct account *a, struct store_batch *b);
     void (*removed)(struct account *a);
+    /* It was bound by Bind 2, whose rules have run: appends to <bound/>. */
+    void (*session_bound2)(struct session *s, struct buf *bound);
     void (*session_available)(struct session *s); /* initial presence was sent (RFC 6121 §4.2) */
     /* It is no longer available; st: its unavailable presence, ours where the client sent none. */
     void (*session_unavailable)(struct session *s, const struct stanza *st);

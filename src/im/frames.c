@@ -10,6 +10,7 @@
 #include "im/server.h"
 #include "im/subscription.h"
 #include "im/worker.h"
+#include "xmpp/sasl2.h"
 
 void frame_send(struct worker *w, uint32_t node, unsigned worker, struct frame *f)
 {
@@ -58,19 +59,36 @@ static void deliver_up(struct frame *f, struct worker *w)
 void frame_send_bind(struct worker *w, uint32_t node, unsigned worker,
                      const struct bind_request *req)
 {
-    char text[JID_PART_MAX + 64];
-    ensure(req->resource.len + req->peer.len + 1 <= sizeof text);
-    memcpy(text, req->peer.ptr, req->peer.len);
-    text[req->peer.len] = '\n';
-    memcpy(text + req->peer.len + 1, req->resource.ptr, req->resource.len);
-    slice both = { text, req->peer.len + 1 + req->resource.len };
-    struct frame *f = frame_create(FRAME_BIND, req->bare, both);
+    char device[DEVICE_ID_TEXT] = "";
+    struct buf text;
+    if (device_is_known(req->device))
+        device_id_format(device, req->device);
+    buf_init(&text, BIND2_BYTES_MAX + JID_PART_MAX + 128);
+    buf_printf(&text, "%.*s\n%s\n%zu\n", SLICE_ARG(req->peer), device, req->bind2.len);
+    buf_add(&text, req->bind2);
+    buf_add(&text, req->resource);
+    ensure(!text.overflow);
+    struct frame *f = frame_create(FRAME_BIND, req->bare, buf_slice(&text));
+    buf_fini(&text);
     f->num[0] = req->link.id;
     f->num[1] = (uint64_t)req->account_id;
     f->num[2] = (uint64_t)req->generation;
     f->num[3] = (uint64_t)req->h << 32 | req->link.node;
     f->flags = (uint8_t)((req->resume ? BIND_RESUME : 0) | (req->secure ? BIND_SECURE : 0));
     frame_send(w, node, worker, f);
+}
+
+bool frame_bind_text(slice text, struct bind_request *out)
+{
+    slice device, length;
+    int64_t len;
+    if (!slice_cut(text, '\n', &out->peer, &text) || !slice_cut(text, '\n', &device, &text) ||
+        !slice_cut(text, '\n', &length, &text) || !slice_int(length, &len) || len < 0 ||
+        (uint64_t)len > text.len || len > BIND2_BYTES_MAX)
+        return false;
+    out->bind2 = (slice){ text.ptr, (size_t)len };
+    out->resource = slice_from(text, (size_t)len);
+    return device.len == 0 || device_id_parse(out->device, device) == OK;
 }
 
 static void deliver_bind(struct frame *f, struct worker *w)
@@ -82,16 +100,18 @@ static void deliver_bind(struct frame *f, struct worker *w)
                                 .h = (uint32_t)(f->num[3] >> 32),
                                 .resume = f->flags & BIND_RESUME,
                                 .secure = f->flags & BIND_SECURE };
-    if (!slice_cut(f->str[1], '\n', &req.peer, &req.resource))
+    if (!frame_bind_text(f->str[1], &req))
         return;
     session_bind(w, &req);
 }
 
 /* Down: from the home of a session to its stream. */
 
+enum { DOWN_TEXT_MAX = 4 * BIND2_BYTES_MAX };
+
 struct down_wire { /* numbers that do not fit into the frame's own, before the text in str[1] */
     uint64_t archive_id, delay_us, session;
-    uint32_t num;
+    uint32_t num, text_len; /* what is behind the text is `more` */
     uint8_t kind, error, end, has_note, has_to;
 };
 
@@ -110,7 +130,16 @@ void frame_send_down(struct worker *w, const struct link *link, const struct dow
         wire.has_to = d->note->to.ptr != NULL;
         text = wire.has_to ? d->note->to : d->note->by;
     }
-    struct frame *f = frame_create(FRAME_DOWN, (slice){ (const char *)&wire, sizeof wire }, text);
+    struct buf both;
+    buf_init(&both, DOWN_TEXT_MAX);
+    if (d->more.len > 0) {
+        buf_add(&both, text);
+        buf_add(&both, d->more);
+    }
+    wire.text_len = (uint32_t)text.len;
+    struct frame *f = frame_create(FRAME_DOWN, (slice){ (const char *)&wire, sizeof wire },
+                                   d->more.len > 0 ? buf_slice(&both) : text);
+    buf_fini(&both);
     f->num[0] = link->id;
     f->obj = d->st == NULL ? NULL : stanza_ref(d->st);
     frame_send(w, link->node, link->id & 0xffff, f);
@@ -131,7 +160,7 @@ static bool down_read(struct down_wire *out, const struct frame *f)
         return false;
     memcpy(out, f->str[0].ptr, sizeof *out);
     return out->kind <= DOWN_CLOSE && out->error < STANZA_ERROR_COUNT && out->end <= END_SHUTDOWN &&
-           (out->kind == DOWN_STANZA) == (f->obj != NULL);
+           out->text_len <= f->str[1].len && (out->kind == DOWN_STANZA) == (f->obj != NULL);
 }
 
 static void deliver_down(struct frame *f, struct worker *w)
@@ -155,7 +184,8 @@ static void deliver_down(struct frame *f, struct worker *w)
                                                     .num = wire.num,
                                                     .st = st,
                                                     .note = wire.has_note ? &note : NULL,
-                                                    .text = f->str[1],
+                                                    .text = { f->str[1].ptr, wire.text_len },
+                                                    .more = slice_from(f->str[1], wire.text_len),
                                                     .error = wire.error,
                                                     .end = wire.end,
                                                     .session = wire.session });

@@ -8,8 +8,8 @@ enum frame_kind {
     FRAME_ROUTE,  /* obj: stanza; num: origin session, node<<32|count, archive id, sender id */
     FRAME_TICKET, /* num: origin session, count */
     FRAME_UP,     /* obj: stanza or NULL; num: session id, kind, number, stream id */
-    FRAME_BIND,   /* str: bare, peer LF resource; num: stream id, account id, generation, h<<32 |
-                     node;   flags: resume, secure */
+    FRAME_BIND,   /* str: bare, see frame_bind_text(); num: stream id, account id, generation,
+                     h<<32 |   node;   flags: resume, secure */
     FRAME_DOWN,   /* obj: stanza or NULL; num: stream id; str: struct down_wire of frames.c, text */
     FRAME_FAN,    /* to many (im/fan.h): obj: stanza; str: tag, packed bare JIDs */
     FRAME_ARRIVE, /* obj: connection; this process only */
@@ -23,6 +23,9 @@ enum { BIND_RESUME = 1, BIND_SECURE = 2 }; /* flags of FRAME_BIND */
 
 void frames_deliver(struct frame *f, void *worker); /* mesh_deliver_fn */
 void frames_drop(struct frame *f);                  /* mesh_drop_fn: undelivered at the end */
+
+/* The texts of a bind request in one: peer LF device LF length of <bind/> LF <bind/> resource. */
+bool frame_bind_text(slice text, struct bind_request *out); /* false: not that */
 
 /* To a worker of a node; our own node id or 0: of this process. */
 void frame_send(struct worker *w, uint32_t node, unsigned worker, struct frame *f);

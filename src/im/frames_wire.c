@@ -52,12 +52,14 @@ static bool is_jid(slice text, const struct worker *w)
 
 static bool bind_is_sound(const struct frame *f, const struct worker *w)
 {
-    slice peer, resource, jid = f->str[0];
+    struct bind_request req = { 0 };
+    slice jid = f->str[0];
     uint32_t node = (uint32_t)f->num[3];
     bool here = node == w->node->id;
-    if (f->obj != NULL || node == 0 || !slice_cut(f->str[1], '\n', &peer, &resource) ||
-        peer.len >= 64 || (here && (f->num[0] & 0xffff) >= w->node->worker_count))
+    if (f->obj != NULL || node == 0 || !frame_bind_text(f->str[1], &req) || req.peer.len >= 64 ||
+        (here && (f->num[0] & 0xffff) >= w->node->worker_count))
         return false;
+    slice resource = req.resource;
     if ((f->flags & BIND_RESUME) != 0)
         return resource.len <= JID_PART_MAX && is_jid(jid, w);
     if (resource.len > 0)

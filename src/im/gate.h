@@ -10,7 +10,8 @@ struct stream;
 struct worker;
 
 enum down_kind {
-    DOWN_BOUND,       /* text: full JID; session, local */
+    DOWN_BOUND,       /* text: full JID; session, local. Of Bind 2: more: what is in <bound/>;
+                         num: 1 if it enabled stream management */
     DOWN_REFUSED,     /* error: of the bind IQ; text */
     DOWN_STANZA,      /* st, note; num: its outbound count */
     DOWN_ACK,         /* num: h */
@@ -27,7 +28,7 @@ struct down {
     uint32_t num;
     struct stanza *st;              /* borrowed */
     const struct stanza_note *note; /* borrowed; NULL: none */
-    slice text;
+    slice text, more;
     enum stanza_error error;
     enum session_end end;
     uint64_t session;      /* id */

@@ -40,6 +40,7 @@ const struct feature session_feature = {
     .schema = &sessions_schema,
     .settings = session_settings,
     .metrics = session_metrics,
+    .bind2 = session_bind2,
     .logs = session_logs,
 };
 static const struct store_migration none[] = { { 0 } };

@@ -3,11 +3,13 @@
 #include "base/log.h"
 #include "base/metric.h"
 #include "base/setting.h"
+#include "im/feature.h"
 #include "store/store.h"
 
 extern struct metric *const message_metrics[];
 extern struct setting *const session_settings[];
 extern struct metric *const session_metrics[];
+extern const struct bind2_rule session_bind2[];
 extern struct log_area *const session_logs[];
 extern struct log_area *const account_logs[];
 extern struct store_stmt *const account_stmts[];

@@ -1,4 +1,5 @@
 #include "im/session.h"
+#include "base/buf.h"
 #include "base/ensure.h"
 #include "base/hex.h"
 #include "base/log.h"
@@ -359,12 +360,20 @@ static void refuse(struct binding *b, enum stanza_error e, slice text)
                   &(struct down){ .kind = DOWN_REFUSED, .error = e, .text = text });
 }
 
+bool device_is_known(const uint8_t device[16])
+{
+    static const uint8_t none[16];
+    return memcmp(device, none, sizeof none) != 0;
+}
+
 static void attach(struct session *s, const struct bind_request *req)
 {
     s->link = req->link;
     s->state = SESSION_ATTACHED;
     s->secure = req->secure;
     s->holds = s->paused = 0;
+    if (device_is_known(req->device)) /* one who resumes may not say it again */
+        memcpy(s->device, req->device, sizeof s->device);
     size_t n = req->peer.len < sizeof s->peer - 1 ? req->peer.len : sizeof s->peer - 1;
     memcpy(s->peer, req->peer.ptr, n);
     s->peer[n] = '\0';
@@ -389,11 +398,46 @@ static slice settle_conflict(struct account *a, slice wanted, char chosen[33])
     return slice_of(chosen);
 }
 
+/* XEP-0386 §4.2: the client has come back, so its earlier sessions are over. */
+static void replace_device(struct account *a, const uint8_t device[16])
+{
+    struct list *at = a->sessions.next;
+    while (device_is_known(device) && at != &a->sessions) {
+        struct session *s = CONTAINER_OF(at, struct session, node);
+        bool same = memcmp(s->device, device, sizeof s->device) == 0;
+        if (same)
+            session_end(s, END_REPLACED); /* what it hands over may end others: begin again */
+        at = same ? a->sessions.next : at->next;
+    }
+}
+
+static void bind2_rules(struct session *s, const struct elem *e, struct buf *bound)
+{
+    for (const struct feature *const *f = features_all(); *f != NULL; f++)
+        for (const struct bind2_rule *r = (*f)->bind2; r != NULL && r->ns != NULL; r++)
+            if (elem_is(e, r->name, r->ns))
+                r->run(s, e, bound);
+}
+
+/* What is asked for inside <bind/>; the answers go into <bound/>. */
+static void bind2_run(struct session *s, slice bind, struct buf *bound)
+{
+    struct elem e, child;
+    if (elem_parse(&e, bind, SLICE(NS_BIND2)))
+        for (bool more = elem_first(&e, &child); more; more = elem_next(&child, &child))
+            bind2_rules(s, &child, bound);
+    for (const struct feature *const *f = features_all(); *f != NULL; f++)
+        if ((*f)->session_bound2 != NULL)
+            (*f)->session_bound2(s, bound);
+}
+
 static void bind_now(struct account *a, struct binding *b)
 {
     char chosen[33];
-    slice resource = settle_conflict(a, b->req.resource, chosen);
     unsigned n = 0;
+    if (b->req.bind2.len > 0)
+        replace_device(a, b->req.device);
+    slice resource = settle_conflict(a, b->req.resource, chosen);
     LIST_EACH (it, &a->sessions)
         n++;
     if (resource.len == 0) {
@@ -407,10 +451,17 @@ static void bind_now(struct account *a, struct binding *b)
     struct session *s = session_create(a, resource);
     attach(s, &b->req);
     log_debug(&log_session, LOG_EV("session.bind"), LOG_S("jid", s->jid), LOG_C("peer", s->peer));
+    struct buf bound;
+    buf_init(&bound, BIND2_BYTES_MAX);
+    if (b->req.bind2.len > 0)
+        bind2_run(s, b->req.bind2, &bound);
     session_down(s, &(struct down){ .kind = DOWN_BOUND,
+                                    .num = s->sm != 0,
                                     .text = s->jid,
+                                    .more = buf_slice(&bound),
                                     .session = s->id,
                                     .local = s->link.local == NULL ? NULL : s });
+    buf_fini(&bound);
 }
 
 /* Resumption (XEP-0198 §5). */
@@ -503,11 +554,12 @@ void session_bind(struct worker *w, const struct bind_request *req)
         frame_send_bind(w, node, home, req);
         return;
     }
-    struct binding *b = mem_alloc(sizeof *b + req->bare.len + req->resource.len + req->peer.len);
+    struct binding *b =
+        mem_alloc(sizeof *b + req->bare.len + req->resource.len + req->peer.len + req->bind2.len);
     char *at = b->text;
     b->worker = w;
     b->req = *req;
-    slice *const texts[] = { &b->req.bare, &b->req.resource, &b->req.peer };
+    slice *const texts[] = { &b->req.bare, &b->req.resource, &b->req.peer, &b->req.bind2 };
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         if (texts[i]->len > 0)
             memcpy(at, texts[i]->ptr, texts[i]->len);
@@ -559,24 +611,48 @@ static void gone(struct session *s, enum session_end why)
         session_end(s, why);
 }
 
-static void enable(struct session *s, uint32_t resumable)
+void sm_enabled_write(struct buf *out, slice id, uint32_t max_s)
 {
-    static const char digits[] = "0123456789abcdef";
-    char text[32];
-    struct down d = { .kind = DOWN_ENABLED };
+    if (id.len > 0)
+        buf_printf(out, "<enabled xmlns='" NS_SM "' resume='true' id='%.*s' max='%u'/>",
+                   SLICE_ARG(id), max_s);
+    else
+        buf_lit(out, "<enabled xmlns='" NS_SM "'/>");
+}
+
+/* Counting starts here. The id for resumption is in `id`, empty: not resumable. */
+static slice enable(struct session *s, bool resumable, char id[33])
+{
     session_queue_flush(s); /* what is counted comes behind <enabled/> */
     s->sm = resumable ? 2 : 1;
     s->in_base = s->in_count;
     s->out_base = s->out_acked = s->out_asked = s->out_count;
-    if (resumable) {
-        rand_bytes(s->token, sizeof s->token);
-        for (unsigned i = 0; i < 32; i++)
-            text[i] = digits[s->token[i / 2] >> (i % 2 == 0 ? 4 : 0) & 15];
-        d.text = (slice){ text, sizeof text };
-        d.num = (uint32_t)(setting_int(&sm_hibernate_time) / 1000);
-    }
-    session_down(s, &d);
+    if (!resumable)
+        return (slice){ id, 0 };
+    rand_bytes(s->token, sizeof s->token);
+    hex_encode(id, (slice){ (const char *)s->token, sizeof s->token });
+    return slice_of(id);
 }
+
+static uint32_t resumable_s(void) { return (uint32_t)(setting_int(&sm_hibernate_time) / 1000); }
+
+static void enable_asked(struct session *s, uint32_t resumable)
+{
+    char id[33];
+    slice text = enable(s, resumable != 0, id);
+    session_down(s, &(struct down){ .kind = DOWN_ENABLED, .text = text, .num = resumable_s() });
+}
+
+/* XEP-0198 §6.2: inside <bind/>. */
+static void enable_inline(struct session *s, const struct elem *e, struct buf *bound)
+{
+    char id[33];
+    slice resume = elem_attr_raw(e, "resume");
+    if (s->sm == 0)
+        sm_enabled_write(bound, enable(s, slice_is(resume, "true") || slice_is(resume, "1"), id),
+                         resumable_s());
+}
+const struct bind2_rule session_bind2[] = { { NS_SM, "enable", enable_inline }, { 0 } };
 
 /* XEP-0198 §4: the stream error says what was claimed and what was sent. */
 static void bad_ack(struct session *s, uint32_t h)
@@ -604,7 +680,7 @@ void session_up(struct session *s, const struct up *up)
         session_asked(s);
         break;
     case UP_ENABLE:
-        enable(s, up->num);
+        enable_asked(s, up->num);
         break;
     case UP_WRITTEN:
         session_written(s, up->num);

@@ -107,6 +107,7 @@ struct session {
     struct flush *flush;        /* delivery of offline messages under way (im/offline.c) */
     struct timer timer;         /* end of hibernation */
     uint8_t token[16];          /* resumption; bound to the account */
+    uint8_t device[16];         /* of the client (XEP-0388); zeros: not said */
     uint64_t since_us;          /* wall clock of the binding */
     uint64_t active_us;         /* monotonic, last stanza from the client (XEP-0012) */
     uint64_t spoke_us;          /* monotonic, its last available presence or message; 0: none */
@@ -196,9 +197,16 @@ struct bind_request {
     int64_t account_id; /* as authenticated */
     int64_t generation; /* of the password it was authenticated with (auth/credentials.h) */
     slice resource;     /* prepared; empty: the server chooses. For resumption: the token as sent */
+    slice bind2;        /* <bind/> of XEP-0386 as self-contained text; empty: RFC 6120 §7 */
+    uint8_t device[16]; /* as in struct session */
     uint32_t h;         /* resumption */
     bool resume, secure;
     slice peer;
 };
+enum { BIND2_BYTES_MAX = 16384 };
+struct buf;
+/* <enabled/> of XEP-0198; id empty: not resumable. */
+void sm_enabled_write(struct buf *out, slice id, uint32_t max_s);
+bool device_is_known(const uint8_t device[16]); /* not zeros */
 /* Answered by DOWN_BOUND or DOWN_REFUSED, DOWN_RESUMED or DOWN_NOT_RESUMED. Any worker. */
 void session_bind(struct worker *w, const struct bind_request *req);

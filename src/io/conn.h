@@ -75,7 +75,7 @@ bool conn_is_secure(const struct conn *c);
 
 /* Channel binding data (RFC 5929, RFC 9266). E_UNSUPPORTED: not under TLS, or not with this
  * version. */
-enum conn_binding { CONN_TLS_EXPORTER, CONN_TLS_SERVER_END_POINT };
+enum conn_binding { CONN_TLS_EXPORTER, CONN_TLS_SERVER_END_POINT, CONN_TLS_UNIQUE };
 NODISCARD enum err conn_channel_binding(struct conn *c, enum conn_binding type, char out[64],
                                         size_t *len);
 const char *conn_tls_version(const struct conn *c); /* "TLSv1.3"; NULL in the clear */

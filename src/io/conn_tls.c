@@ -392,6 +392,17 @@ static enum err binding_end_point(SSL *ssl, char out[64], size_t *len)
     return OK;
 }
 
+/* RFC 5929 §3.1: the first Finished message, which the client sends unless a session is resumed.
+ * Not defined for TLS 1.3, and not unique without the extended master secret (RFC 7627). */
+static enum err binding_unique(SSL *ssl, char out[64], size_t *len)
+{
+    if (SSL_version(ssl) >= TLS1_3_VERSION || SSL_get_extms_support(ssl) != 1)
+        return E_UNSUPPORTED;
+    *len = SSL_session_reused(ssl) ? SSL_get_finished(ssl, out, 64)
+                                   : SSL_get_peer_finished(ssl, out, 64);
+    return *len > 0 && *len <= 64 ? OK : E_INTERNAL;
+}
+
 enum err conn_channel_binding(struct conn *c, enum conn_binding type, char out[64], size_t *len)
 {
     enum err e;
@@ -399,6 +410,7 @@ enum err conn_channel_binding(struct conn *c, enum conn_binding type, char out[6
     if (!c->secured)
         return E_UNSUPPORTED;
     e = type == CONN_TLS_EXPORTER ? binding_exporter(c->tls->ssl, out, len)
+        : type == CONN_TLS_UNIQUE ? binding_unique(c->tls->ssl, out, len)
                                   : binding_end_point(c->tls->ssl, out, len);
     errors_clear();
     return e;

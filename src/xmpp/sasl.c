@@ -29,12 +29,46 @@ static const struct {
     [SASL_SCRAM_SHA_256] = { "SCRAM-SHA-256", SCRAM_SHA_256, false },
     [SASL_SCRAM_SHA_1] = { "SCRAM-SHA-1", SCRAM_SHA_1, false },
     [SASL_PLAIN] = { "PLAIN", SCRAM_HASH_COUNT, false },
+    [SASL_ANONYMOUS] = { "ANONYMOUS", SCRAM_HASH_COUNT, false },
+    [SASL_HT_SHA_256_EXPR] = { "HT-SHA-256-EXPR", SCRAM_SHA_256, false },
+    [SASL_HT_SHA_256_ENDP] = { "HT-SHA-256-ENDP", SCRAM_SHA_256, false },
+    [SASL_HT_SHA_256_UNIQ] = { "HT-SHA-256-UNIQ", SCRAM_SHA_256, false },
+    [SASL_HT_SHA_256_NONE] = { "HT-SHA-256-NONE", SCRAM_SHA_256, false },
 };
+
+/* XEP-0474 §5.1. Names are ASCII, so strcmp() is the collation i;octet. */
+void sasl_offered(struct buf *out, uint32_t offered, const struct sasl_binding *binding)
+{
+    const char *last = "";
+    for (;;) {
+        const char *next = NULL;
+        for (unsigned m = 0; m < SASL_MECH_COUNT; m++)
+            if ((offered >> m & 1) != 0 && strcmp(mechs[m].name, last) > 0 &&
+                (next == NULL || strcmp(mechs[m].name, next) < 0))
+                next = mechs[m].name;
+        if (next == NULL)
+            break;
+        if (last[0] != '\0')
+            buf_lit(out, "\x1e");
+        buf_add(out, slice_of(next));
+        last = next;
+    }
+    bool exporter = binding->exporter_len > 0, end_point = binding->end_point_len > 0;
+    if (exporter || end_point)
+        buf_lit(out, "\x1f");
+    if (exporter)
+        buf_lit(out, "tls-exporter");
+    if (exporter && end_point)
+        buf_lit(out, "\x1e");
+    if (end_point)
+        buf_lit(out, "tls-server-end-point");
+}
 
 /* WAIT_FIRST -> (look-up of keys) WAIT_KEYS -> WAIT_FINAL -> DONE
  * WAIT_FIRST -> (check of a password) WAIT_VERDICT -> DONE
+ * WAIT_FIRST -> (look-up of tokens) WAIT_TOKENS -> DONE
  * Every failure leads to DONE, from where nothing leads away. */
-enum state { WAIT_FIRST, WAIT_KEYS, WAIT_FINAL, WAIT_VERDICT, DONE };
+enum state { WAIT_FIRST, WAIT_KEYS, WAIT_FINAL, WAIT_VERDICT, WAIT_TOKENS, DONE };
 
 struct sasl {
     enum sasl_mech mech;
@@ -48,6 +82,9 @@ struct sasl {
     slice binding_data; /* that `c=` must repeat behind the header */
     slice first_bare;   /* client-first-message-bare */
     slice client_nonce;
+    slice offered;  /* hashed into server-first-message (XEP-0474); empty: not said */
+    slice proof;    /* of a hashed token */
+    unsigned token; /* that fitted */
     struct scram_keys keys;
     struct buf out; /* server-first-message while WAIT_FINAL, as AuthMessage needs it */
 };
@@ -73,6 +110,11 @@ bool sasl_mech_is_plus(enum sasl_mech m)
 {
     ensure((unsigned)m < SASL_MECH_COUNT);
     return mechs[m].plus;
+}
+
+bool sasl_mech_is_token(enum sasl_mech m)
+{
+    return m >= SASL_HT_SHA_256_EXPR && m <= SASL_HT_SHA_256_NONE;
 }
 
 enum scram_hash sasl_mech_hash(enum sasl_mech m)
@@ -228,6 +270,8 @@ static bool bind_channel(struct sasl *s, slice name)
     return s->binding_data.len > 0;
 }
 
+void sasl_protect(struct sasl *s, slice offered) { s->offered = slice_dup(s->arena, offered); }
+
 /* gs2-cbind-flag, §6. SASL_SUCCESS stands for "go on". */
 static enum sasl_step check_binding_flag(struct sasl *s, slice flag)
 {
@@ -288,6 +332,12 @@ enum sasl_step sasl_keys(struct sasl *s, const struct scram_keys *keys)
     buf_printf(&s->out, "r=%.*s%.*s,s=", SLICE_ARG(s->client_nonce), SLICE_ARG(s->nonce));
     base64_encode(&s->out, (slice){ (const char *)keys->salt, keys->salt_len });
     buf_printf(&s->out, ",i=%u", keys->iterations);
+    if (s->offered.len > 0) {
+        uint8_t hash[SCRAM_HASH_MAX];
+        size_t len = scram_digest(mechs[s->mech].hash, s->offered, hash);
+        buf_lit(&s->out, ",h=");
+        base64_encode(&s->out, (slice){ (const char *)hash, len });
+    }
     ensure(!s->out.overflow);
     s->state = WAIT_FINAL;
     return SASL_SEND;
@@ -357,17 +407,107 @@ static enum sasl_step scram_final(struct sasl *s, slice message)
     return SASL_SUCCESS;
 }
 
-/* --- both --- */
+/* --- hashed tokens, draft-schmaus-kitten-sasl-ht-08 --- */
+
+static slice token_binding(enum sasl_mech m, const struct sasl_binding *b)
+{
+    switch (m) {
+    case SASL_HT_SHA_256_EXPR:
+        return (slice){ (const char *)b->exporter, b->exporter_len };
+    case SASL_HT_SHA_256_ENDP:
+        return (slice){ (const char *)b->end_point, b->end_point_len };
+    case SASL_HT_SHA_256_UNIQ:
+        return (slice){ (const char *)b->unique, b->unique_len };
+    default:
+        return (slice){ "", 0 };
+    }
+}
+
+bool sasl_token_fits(enum sasl_mech m, const struct sasl_binding *binding)
+{
+    return m == SASL_HT_SHA_256_NONE || token_binding(m, binding).len > 0;
+}
+
+/* authcid NUL HMAC(token, "Initiator" || binding data) */
+static enum sasl_step token_first(struct sasl *s, slice message)
+{
+    slice user, proof;
+    if (!slice_cut(message, 0, &user, &proof) || user.len == 0 ||
+        proof.len != scram_hash_len(mechs[s->mech].hash) || !utf8_valid(user))
+        return malformed(s);
+    if (!sasl_token_fits(s->mech, &s->binding))
+        return fail(s, SASL_INVALID_MECHANISM);
+    enum sasl_step step = take_names(s, user, (slice){ "", 0 });
+    if (step != SASL_SUCCESS)
+        return step;
+    s->proof = slice_dup(s->arena, proof);
+    s->state = WAIT_TOKENS;
+    return SASL_NEED_TOKENS;
+}
+
+static void token_hash(const struct sasl *s, slice secret, slice role, uint8_t *out)
+{
+    struct buf text;
+    buf_init(&text, 256);
+    buf_add(&text, role);
+    buf_add(&text, token_binding(s->mech, &s->binding));
+    scram_hmac(mechs[s->mech].hash, secret, buf_slice(&text), out);
+    buf_fini(&text);
+}
+
+enum sasl_step sasl_tokens(struct sasl *s, const struct sasl_token *tokens, unsigned count)
+{
+    static const struct sasl_token none = { .mech = SASL_MECH_COUNT, .secret = SLICE_INIT("none") };
+    uint8_t hash[SCRAM_HASH_MAX];
+    const struct sasl_token *found = NULL;
+    if (s->state != WAIT_TOKENS)
+        return malformed(s);
+    for (unsigned i = 0; i == 0 || i < count; i++) { /* the same work where there is none */
+        const struct sasl_token *t = count == 0 ? &none : &tokens[i];
+        token_hash(s, t->secret, SLICE("Initiator"), hash);
+        if (CRYPTO_memcmp(hash, s->proof.ptr, s->proof.len) == 0 && t->mech == s->mech) {
+            found = t;
+            s->token = i;
+        }
+    }
+    if (found == NULL)
+        return fail(s, SASL_NOT_AUTHORIZED);
+    if (found->expired)
+        return fail(s, SASL_CREDENTIALS_EXPIRED);
+    token_hash(s, found->secret, SLICE("Responder"), hash);
+    buf_clear(&s->out);
+    buf_append(&s->out, hash, scram_hash_len(mechs[s->mech].hash));
+    s->state = DONE;
+    return SASL_SUCCESS;
+}
+
+unsigned sasl_token_used(const struct sasl *s) { return s->token; }
+
+/* --- all --- */
+
+/* RFC 4505 §2: the client may leave a trace, of which nothing is kept. */
+static enum sasl_step anonymous_first(struct sasl *s)
+{
+    buf_clear(&s->out);
+    s->state = DONE;
+    return SASL_SUCCESS;
+}
 
 enum sasl_step sasl_feed(struct sasl *s, bool present, slice message)
 {
     if (s->state != WAIT_FIRST && s->state != WAIT_FINAL)
         return malformed(s);
+    if (s->mech == SASL_ANONYMOUS)
+        return message.len <= 4 * 255 && utf8_valid(message) ? anonymous_first(s) : malformed(s);
     if (!present && s->state == WAIT_FIRST) {
         buf_clear(&s->out); /* RFC 6120 §6.4.2: an empty challenge asks for the first message */
         return SASL_SEND;
     }
-    if (message.len == 0 || message.len > MESSAGE_MAX || !utf8_valid(message))
+    if (message.len == 0 || message.len > MESSAGE_MAX)
+        return malformed(s);
+    if (sasl_mech_is_token(s->mech))
+        return token_first(s, message);
+    if (!utf8_valid(message))
         return malformed(s);
     if (s->mech == SASL_PLAIN)
         return plain_first(s, message);

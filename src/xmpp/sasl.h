@@ -1,8 +1,8 @@
 /* sasl: the server side of SASL as a pure machine (RFC 4422, RFC 5802 SCRAM, RFC 7677, RFC 4616
- * PLAIN, RFC 5929 and RFC 9266 channel binding). The caller base64-decodes what the client sent,
- * feeds it, and does what the step says; keys come from the caller in the middle, so look-ups stay
- * asynchronous. No secret outlives sasl_destroy(); the caller wipes its own copy of the decoded
- * message. Messages are limited to 4 KiB. */
+ * PLAIN, RFC 4505 ANONYMOUS, the hashed tokens of XEP-0484, RFC 5929 and RFC 9266 channel binding).
+ * The caller base64-decodes what the client sent, feeds it, and does what the step says; keys come
+ * from the caller in the middle, so look-ups stay asynchronous. No secret outlives sasl_destroy();
+ * the caller wipes its own copy of the decoded message. Messages are limited to 4 KiB. */
 #pragma once
 #include "base/err.h"
 #include "base/slice.h"
@@ -16,6 +16,11 @@ enum sasl_mech {
     SASL_SCRAM_SHA_256,
     SASL_SCRAM_SHA_1,
     SASL_PLAIN,
+    SASL_ANONYMOUS,
+    SASL_HT_SHA_256_EXPR, /* hashed tokens (draft-schmaus-kitten-sasl-ht-08); SASL2 only */
+    SASL_HT_SHA_256_ENDP,
+    SASL_HT_SHA_256_UNIQ,
+    SASL_HT_SHA_256_NONE,
     SASL_MECH_COUNT
 };
 enum scram_hash { SCRAM_SHA_1, SCRAM_SHA_256, SCRAM_SHA_512, SCRAM_HASH_COUNT };
@@ -23,6 +28,7 @@ enum scram_hash { SCRAM_SHA_1, SCRAM_SHA_256, SCRAM_SHA_512, SCRAM_HASH_COUNT };
 const char *sasl_mech_name(enum sasl_mech m);
 NODISCARD enum err sasl_mech_find(slice name, enum sasl_mech *out); /* E_NOTFOUND */
 bool sasl_mech_is_plus(enum sasl_mech m);
+bool sasl_mech_is_token(enum sasl_mech m);
 enum scram_hash sasl_mech_hash(enum sasl_mech m); /* of a SCRAM mechanism */
 
 enum { SCRAM_SALT_LEN = 16 }; /* bytes, of the accounts we make and of fake keys */
@@ -40,6 +46,9 @@ void scram_derive(struct scram_keys *out, enum scram_hash h, slice password, sli
                   uint32_t iterations);
 /* Slow, too; compares in constant time. */
 bool scram_verify(const struct scram_keys *keys, enum scram_hash h, slice password);
+/* From a SaltedPassword that the client derived (XEP-0480 §3): scram_hash_len() bytes. */
+void scram_from_salted(struct scram_keys *out, enum scram_hash h, slice salted, slice salt,
+                       uint32_t iterations);
 /* Keys of a user who does not exist: the same each time for the same name, unlike any password. */
 void scram_fake_keys(struct scram_keys *out, enum scram_hash h, slice user, slice server_secret,
                      uint32_t iterations);
@@ -47,6 +56,7 @@ void scram_fake_keys(struct scram_keys *out, enum scram_hash h, slice user, slic
 enum sasl_step {
     SASL_SEND,           /* send `out` as a challenge and wait for the response */
     SASL_NEED_KEYS,      /* look up the keys of `user` for the mechanism's hash, then sasl_keys() */
+    SASL_NEED_TOKENS,    /* look up the tokens of `user` on this device, then sasl_tokens() */
     SASL_CHECK_PASSWORD, /* verify `password` of `user` on a helper thread, then sasl_verdict() */
     SASL_SUCCESS,        /* send `out` as additional data with success (may be empty) */
     SASL_FAIL            /* send <failure/> with `failure`; the machine is at its end */
@@ -73,23 +83,41 @@ struct sasl_binding {
     size_t exporter_len;
     uint8_t end_point[64];
     size_t end_point_len;
+    uint8_t unique[64]; /* tls-unique, below TLS 1.3: for hashed tokens only */
+    size_t unique_len;
     bool plus_offered; /* so that a client's "y" flag is recognised as a downgrade (RFC 5802 §6) */
 };
 
+struct buf;
 struct sasl; /* heap; freed at success or failure (design §9) */
 struct sasl *sasl_create(enum sasl_mech mech, const struct sasl_binding *binding, slice domain,
                          slice nonce);
 void sasl_destroy(struct sasl **s);
+/* The binding that a mechanism of hashed tokens needs is there. */
+bool sasl_token_fits(enum sasl_mech m, const struct sasl_binding *binding);
+
+/* XEP-0474 §5.1: what was offered, as the string that both sides hash; SCRAM sends the hash along.
+ * `mechs`: bit of each mechanism in the list that the client chose from. */
+void sasl_offered(struct buf *out, uint32_t mechs, const struct sasl_binding *binding);
+void sasl_protect(struct sasl *s, slice offered); /* before the first sasl_feed(); copied */
 /* One message of the client (the initial response or a response). `present` false: there was none
  * ("" is given as "=" on the wire and is present but empty). Outputs stay valid until the next
  * call. A message while a step waits for the caller ends the exchange: cancel the look-up then. */
 enum sasl_step sasl_feed(struct sasl *s, bool present, slice message);
 /* The answer to SASL_NEED_KEYS: fake ones for unknown users. */
 enum sasl_step sasl_keys(struct sasl *s, const struct scram_keys *keys);
+/* The answer to SASL_NEED_TOKENS; none for unknown users. */
+struct sasl_token {
+    enum sasl_mech mech; /* it was given out for */
+    slice secret;
+    bool expired;
+};
+enum sasl_step sasl_tokens(struct sasl *s, const struct sasl_token *tokens, unsigned count);
+unsigned sasl_token_used(const struct sasl *s); /* after success: which of them */
 /* The answer to SASL_CHECK_PASSWORD; `ok` false also ends a SCRAM exchange that waits for keys. */
 enum sasl_step sasl_verdict(struct sasl *s, enum sasl_failure failure, bool ok);
 slice sasl_out(const struct sasl *s);
-slice sasl_user(const struct sasl *s); /* prepared localpart */
+slice sasl_user(const struct sasl *s); /* prepared localpart; empty with ANONYMOUS */
 /* Prepared; empty: none. It is user@domain, else the exchange fails with SASL_INVALID_AUTHZID. */
 slice sasl_authzid(const struct sasl *s);
 slice sasl_password(const struct sasl *s); /* PLAIN, prepared */

@@ -435,6 +435,149 @@ static void names_mechanisms(void **state)
     assert_string_equal(sasl_failure_name(SASL_TEMPORARY_AUTH_FAILURE), "temporary-auth-failure");
 }
 
+/* XEP-0474 §5.3, with its made-up channel binding */
+static void says_what_was_offered(void **state)
+{
+    static const char cb[] = "THIS IS FAKE CB DATA";
+    struct sasl_binding b = { .exporter_len = sizeof cb - 1,
+                              .end_point_len = 32,
+                              .plus_offered = true };
+    struct scram_keys keys;
+    struct buf list;
+    (void)state;
+    memcpy(b.exporter, cb, sizeof cb - 1);
+    buf_init(&list, 1024);
+    sasl_offered(&list, 1u << SASL_SCRAM_SHA_1_PLUS | 1u << SASL_SCRAM_SHA_1, &b);
+    assert_true(
+        slice_is(buf_slice(&list),
+                 "SCRAM-SHA-1\x1eSCRAM-SHA-1-PLUS\x1ftls-exporter\x1etls-server-end-point"));
+    keys_of(&keys, SCRAM_SHA_1, "pencil", "QSXCR+Q6sek8bf92", 4096);
+    struct sasl *s = start(SASL_SCRAM_SHA_1_PLUS, &b, "a09117a6-ac50-4f2f-93f1-93799c2bddf6");
+    sasl_protect(s, buf_slice(&list));
+    assert_int_equal(feed(s, "p=tls-exporter,,n=user,r=12C4CD5C-E38E-4A98-8F6D-15C38F51CCC6"),
+                     SASL_NEED_KEYS);
+    assert_int_equal(sasl_keys(s, &keys), SASL_SEND);
+    assert_true(slice_is(sasl_out(s),
+                         "r=12C4CD5C-E38E-4A98-8F6D-15C38F51CCC6"
+                         "a09117a6-ac50-4f2f-93f1-93799c2bddf6,s=QSXCR+Q6sek8bf92,i=4096,"
+                         "h=G6k/rBLDqgOhRRaCuuatSDFkJ08="));
+    assert_int_equal(feed(s, "c=cD10bHMtZXhwb3J0ZXIsLFRISVMgSVMgRkFLRSBDQiBEQVRB,"
+                             "r=12C4CD5C-E38E-4A98-8F6D-15C38F51CCC6"
+                             "a09117a6-ac50-4f2f-93f1-93799c2bddf6,"
+                             "x=19C6532F-1CF4-4A27-A18D-DC9CEA41BBB3,"
+                             "p=M/SIDjT+dfcxUh89jZEypRvFxB4="),
+                     SASL_SUCCESS);
+    assert_true(slice_is(sasl_out(s), "v=MQrMPvv7yv4x4Cq4W4Ih25EqS2c="));
+    sasl_destroy(&s);
+    buf_clear(&list);
+    sasl_offered(&list, 1u << SASL_PLAIN, &no_binding);
+    assert_true(slice_is(buf_slice(&list), "PLAIN"));
+    buf_fini(&list);
+}
+
+static void salted_passwords_are_keys(void **state)
+{
+    struct scram_keys derived, made;
+    uint8_t salted[32];
+    (void)state;
+    keys_of(&derived, SCRAM_SHA_256, "pencil", "W22ZaJ0SNY7soEsUEjb6gQ==", 4096);
+    slice salt = { (const char *)derived.salt, derived.salt_len };
+    PKCS5_PBKDF2_HMAC("pencil", 6, derived.salt, derived.salt_len, 4096, EVP_sha256(), 32, salted);
+    scram_from_salted(&made, SCRAM_SHA_256, (slice){ (const char *)salted, 32 }, salt, 4096);
+    assert_memory_equal(&made, &derived, sizeof made);
+}
+
+/* Hashed tokens: computed here by other means. */
+
+static void token_message(struct buf *out, const char *token, const char *role, slice binding)
+{
+    uint8_t mac[32];
+    unsigned len;
+    struct buf text;
+    buf_init(&text, 256);
+    buf_add(&text, slice_of(role));
+    buf_add(&text, binding);
+    HMAC(EVP_sha256(), token, (int)strlen(token), (const unsigned char *)text.ptr, text.len, mac,
+         &len);
+    buf_append(out, mac, len);
+    buf_fini(&text);
+}
+
+static struct sasl *token_start(enum sasl_mech mech, const struct sasl_binding *b, slice binding)
+{
+    struct sasl *s = start(mech, b, "n");
+    struct buf message;
+    buf_init(&message, 256);
+    buf_append(&message, "user", 5);
+    token_message(&message, "secret-token", "Initiator", binding);
+    assert_int_equal(sasl_feed(s, true, buf_slice(&message)), SASL_NEED_TOKENS);
+    assert_true(slice_is(sasl_user(s), "user"));
+    buf_fini(&message);
+    return s;
+}
+
+static const struct sasl_binding bindings = { .exporter = "exporter",
+                                              .exporter_len = 8,
+                                              .end_point = "end point",
+                                              .end_point_len = 9,
+                                              .unique = "unique",
+                                              .unique_len = 6 };
+
+static void takes_tokens(void **state)
+{
+    static const struct {
+        enum sasl_mech mech;
+        const char *binding;
+    } table[] = { { SASL_HT_SHA_256_NONE, "" },
+                  { SASL_HT_SHA_256_EXPR, "exporter" },
+                  { SASL_HT_SHA_256_ENDP, "end point" },
+                  { SASL_HT_SHA_256_UNIQ, "unique" } };
+    (void)state;
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        struct sasl_token tokens[] = { { table[i].mech, SLICE_INIT("another"), false },
+                                       { table[i].mech, SLICE_INIT("secret-token"), false } };
+        struct buf wanted;
+        struct sasl *s = token_start(table[i].mech, &bindings, slice_of(table[i].binding));
+        assert_int_equal(sasl_tokens(s, tokens, 2), SASL_SUCCESS);
+        assert_int_equal(sasl_token_used(s), 1);
+        buf_init(&wanted, 64);
+        token_message(&wanted, "secret-token", "Responder", slice_of(table[i].binding));
+        assert_true(slice_eq(sasl_out(s), buf_slice(&wanted)));
+        buf_fini(&wanted);
+        assert_int_equal(sasl_tokens(s, tokens, 2), SASL_FAIL); /* it is over */
+        sasl_destroy(&s);
+    }
+}
+
+static void refuses_tokens(void **state)
+{
+    struct sasl_token token = { SASL_HT_SHA_256_NONE, SLICE_INIT("secret-token"), false };
+    struct sasl *s = token_start(SASL_HT_SHA_256_NONE, &bindings, SLICE(""));
+    (void)state;
+    token.expired = true;
+    assert_int_equal(sasl_tokens(s, &token, 1), SASL_FAIL);
+    assert_int_equal(sasl_why(s), SASL_CREDENTIALS_EXPIRED);
+    sasl_destroy(&s);
+    s = token_start(SASL_HT_SHA_256_NONE, &bindings, SLICE(""));
+    token = (struct sasl_token){ SASL_HT_SHA_256_EXPR, SLICE_INIT("secret-token"), false };
+    assert_int_equal(sasl_tokens(s, &token, 1), SASL_FAIL); /* XEP-0484 §4.4: its mechanism */
+    assert_int_equal(sasl_why(s), SASL_NOT_AUTHORIZED);
+    sasl_destroy(&s);
+    s = token_start(SASL_HT_SHA_256_EXPR, &bindings, SLICE("another channel"));
+    assert_int_equal(sasl_tokens(s, &token, 1), SASL_FAIL);
+    sasl_destroy(&s);
+    s = token_start(SASL_HT_SHA_256_NONE, &bindings, SLICE(""));
+    assert_int_equal(sasl_tokens(s, NULL, 0), SASL_FAIL);
+    assert_int_equal(sasl_why(s), SASL_NOT_AUTHORIZED);
+    sasl_destroy(&s);
+    s = start(SASL_HT_SHA_256_NONE, &bindings, "n");
+    assert_int_equal(feed(s, "no NUL"), SASL_FAIL);
+    assert_int_equal(sasl_why(s), SASL_MALFORMED_REQUEST);
+    sasl_destroy(&s);
+    assert_false(sasl_token_fits(SASL_HT_SHA_256_EXPR, &no_binding));
+    assert_true(sasl_token_fits(SASL_HT_SHA_256_NONE, &no_binding));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -451,6 +594,10 @@ int main(void)
         cmocka_unit_test(limits_messages),
         cmocka_unit_test(verifies_and_fakes_keys),
         cmocka_unit_test(names_mechanisms),
+        cmocka_unit_test(says_what_was_offered),
+        cmocka_unit_test(salted_passwords_are_keys),
+        cmocka_unit_test(takes_tokens),
+        cmocka_unit_test(refuses_tokens),
     };
     return cmocka_run_group_tests_name("sasl", tests, NULL, NULL);
 }

@@ -40,14 +40,19 @@ static void crypto_open(void)
     EVP_MAC_free(mac);
 }
 
-static void hmac(enum scram_hash h, const uint8_t *key, slice message, uint8_t *out)
+static void hmac_keyed(enum scram_hash h, slice key, slice message, uint8_t *out)
 {
     EVP_MAC_CTX *ctx = EVP_MAC_CTX_dup(crypto.hmac[h]);
     size_t len = 0;
-    ensure(ctx != NULL && EVP_MAC_init(ctx, key, hashes[h].len, NULL) == 1 &&
+    ensure(ctx != NULL && EVP_MAC_init(ctx, (const unsigned char *)key.ptr, key.len, NULL) == 1 &&
            EVP_MAC_update(ctx, (const unsigned char *)message.ptr, message.len) == 1 &&
            EVP_MAC_final(ctx, out, &len, SCRAM_HASH_MAX) == 1 && len == hashes[h].len);
     EVP_MAC_CTX_free(ctx);
+}
+
+static void hmac(enum scram_hash h, const uint8_t *key, slice message, uint8_t *out)
+{
+    hmac_keyed(h, (slice){ (const char *)key, hashes[h].len }, message, out);
 }
 
 static void digest(enum scram_hash h, const uint8_t *bytes, uint8_t *out)
@@ -67,22 +72,44 @@ size_t scram_hash_len(enum scram_hash h)
     return hashes[h].len;
 }
 
+size_t scram_digest(enum scram_hash h, slice bytes, uint8_t out[SCRAM_HASH_MAX])
+{
+    open_once(h);
+    ensure(EVP_Digest(bytes.ptr, bytes.len, out, NULL, crypto.digest[h], NULL) == 1);
+    return hashes[h].len;
+}
+
+void scram_hmac(enum scram_hash h, slice key, slice message, uint8_t out[SCRAM_HASH_MAX])
+{
+    open_once(h);
+    hmac_keyed(h, key, message, out);
+}
+
+void scram_from_salted(struct scram_keys *out, enum scram_hash h, slice salted, slice salt,
+                       uint32_t iterations)
+{
+    open_once(h);
+    ensure(salt.len > 0 && salt.len <= sizeof out->salt && iterations > 0 &&
+           iterations <= INT32_MAX && salted.len == hashes[h].len);
+    *out = (struct scram_keys){ .salt_len = (uint8_t)salt.len, .iterations = iterations };
+    memcpy(out->salt, salt.ptr, salt.len);
+    uint8_t client_key[SCRAM_HASH_MAX];
+    hmac_keyed(h, salted, SLICE("Client Key"), client_key);
+    digest(h, client_key, out->stored_key);
+    hmac_keyed(h, salted, SLICE("Server Key"), out->server_key);
+    mem_wipe(client_key, sizeof client_key);
+}
+
 void scram_derive(struct scram_keys *out, enum scram_hash h, slice password, slice salt,
                   uint32_t iterations)
 {
     open_once(h);
-    ensure(salt.len > 0 && salt.len <= sizeof out->salt && iterations > 0 &&
-           iterations <= INT32_MAX);
-    *out = (struct scram_keys){ .salt_len = (uint8_t)salt.len, .iterations = iterations };
-    memcpy(out->salt, salt.ptr, salt.len);
-    uint8_t salted[SCRAM_HASH_MAX], client_key[SCRAM_HASH_MAX];
-    ensure(PKCS5_PBKDF2_HMAC(password.ptr, (int)password.len, out->salt, out->salt_len,
-                             (int)iterations, crypto.digest[h], (int)hashes[h].len, salted) == 1);
-    hmac(h, salted, SLICE("Client Key"), client_key);
-    digest(h, client_key, out->stored_key);
-    hmac(h, salted, SLICE("Server Key"), out->server_key);
+    uint8_t salted[SCRAM_HASH_MAX];
+    ensure(PKCS5_PBKDF2_HMAC(password.ptr, (int)password.len, (const unsigned char *)salt.ptr,
+                             (int)salt.len, (int)iterations, crypto.digest[h], (int)hashes[h].len,
+                             salted) == 1);
+    scram_from_salted(out, h, (slice){ (const char *)salted, hashes[h].len }, salt, iterations);
     mem_wipe(salted, sizeof salted);
-    mem_wipe(client_key, sizeof client_key);
 }
 
 bool scram_verify(const struct scram_keys *keys, enum scram_hash h, slice password)

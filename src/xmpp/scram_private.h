@@ -9,3 +9,7 @@ enum { SCRAM_HASH_MAX = 64 }; /* bytes */
  * the server's signature of it: scram_hash_len() bytes. */
 bool scram_prove(const struct scram_keys *keys, enum scram_hash h, slice auth_message, slice proof,
                  uint8_t signature[SCRAM_HASH_MAX]);
+
+/* Both with scram_hash_len() bytes of result; a key of any length. */
+size_t scram_digest(enum scram_hash h, slice bytes, uint8_t out[SCRAM_HASH_MAX]);
+void scram_hmac(enum scram_hash h, slice key, slice message, uint8_t out[SCRAM_HASH_MAX]);

@@ -110,6 +110,10 @@ class Client:
         elif ns == xml.SM and name in ("enabled", "resumed"):
             self.sm_on = True  # counting starts here, whatever the same read brings
             self.inbox.append(element)
+        elif ns == xml.SASL2 and name == "success":
+            enabled = element.find(f".//{{{xml.SM}}}enabled")
+            self.sm_on = enabled is not None or element.find(f"{{{xml.SM}}}resumed") is not None
+            self.inbox.append(element)
         else:
             if ns == xml.CLIENT and self.sm_on:
                 self.h += 1
@@ -209,6 +213,57 @@ class Client:
             return value
         scram.verify(value)
         return None
+
+    # --- SASL2 (XEP-0388) ---
+
+    def sasl2_start(self, mechanism, data=None, inner="", agent=None):
+        """Sends <authenticate/>; `agent` is the id of the user agent, `inner` all the rest."""
+        text = "" if data is None else f"<initial-response>{sasl.encode(data)}</initial-response>"
+        if agent:
+            text += (f"<user-agent id='{agent}'><software>tests</software>"
+                     "<device>this one</device></user-agent>")
+        self.raw(f"<authenticate xmlns='{xml.SASL2}' mechanism='{mechanism}'>{text}{inner}"
+                 "</authenticate>")
+
+    def sasl2_say(self, element, data):
+        self.raw(f"<{element} xmlns='{xml.SASL2}'>{sasl.encode(data)}</{element}>")
+
+    def sasl2_next(self):
+        """The next SASL2 element."""
+        return self.wait("SASL2 element", lambda: self._take(
+            lambda e: e.tag.startswith(f"{{{xml.SASL2}}}")))
+
+    def sasl2(self, mechanism="PLAIN", inner="", agent=None, token=None, **options):
+        """One exchange up to <success/>, <continue/> or <failure/>, which is returned."""
+        if mechanism == "PLAIN":
+            machine = None
+            first = sasl.plain(self.name, self.password, options.get("authzid", ""))
+        elif mechanism.startswith("HT-"):
+            machine = sasl.Token(self.name, token, options.get("binding", b""))
+            first = machine.first()
+        else:
+            machine = sasl.Scram(mechanism, self.name, self.password, **options)
+            first = machine.first()
+        self.sasl2_start(mechanism, first, inner, agent)
+        answer = self.sasl2_next()
+        if answer.tag == f"{{{xml.SASL2}}}challenge":
+            self.sasl2_say("response", machine.final(sasl.decode(answer.text)))
+            answer = self.sasl2_next()
+        data = answer.find(f"{{{xml.SASL2}}}additional-data")
+        if answer.tag != f"{{{xml.SASL2}}}failure" and machine is not None:
+            machine.verify(sasl.decode(data.text))
+        if answer.tag == f"{{{xml.SASL2}}}success":
+            self.sasl2_done(answer)
+        return answer
+
+    def sasl2_done(self, success):
+        """Takes over what <success/> says, and the features behind it."""
+        self.jid = success.findtext(f"{{{xml.SASL2}}}authorization-identifier")
+        self.bare = self.jid.partition("/")[0]
+        for element in success.iter(f"{{{xml.SM}}}enabled"):
+            self.sm_id = element.get("id")
+        self.features = self.expect("<stream:features/>")
+        return success
 
     # --- session ---
 

@@ -1,4 +1,5 @@
-"""The client's side of SASL: PLAIN (RFC 4616) and SCRAM (RFC 5802, RFC 7677), each step visible."""
+"""The client's side of SASL: PLAIN (RFC 4616), SCRAM (RFC 5802, RFC 7677), hashed tokens (XEP-0484)
+and the protection against downgrades (XEP-0474), each step visible."""
 import base64
 import hashlib
 import hmac
@@ -34,6 +35,7 @@ class Scram:
         name = user.replace("=", "=3D").replace(",", "=2C")
         self.bare = f"n={name},r={self.nonce}"
         self.iterations = 0
+        self.offered = None
         self.salt = b""
 
     def first(self):
@@ -44,6 +46,7 @@ class Scram:
         fields = dict(part.split("=", 1) for part in challenge.split(","))
         assert fields["r"].startswith(self.nonce) and fields["r"] != self.nonce, challenge
         self.salt, self.iterations = decode(fields["s"]), int(fields["i"])
+        self.offered = fields.get("h")
         salted = hashlib.pbkdf2_hmac(self.hash, self.password, self.salt, self.iterations)
         binding = encode(self.gs2.encode() + self.data)
         without_proof = f"c={binding},r={nonce or fields['r']}"
@@ -59,3 +62,27 @@ class Scram:
 
     def _mac(self, key, data):
         return hmac.new(key, data, self.hash).digest()
+
+
+class Token:
+    """HMACs of a token, as HT-SHA-256-* proves it (draft-schmaus-kitten-sasl-ht-08)."""
+
+    def __init__(self, user, token, binding=b""):
+        self.user, self.token, self.binding = user, token.encode(), binding
+
+    def _mac(self, role):
+        return hmac.new(self.token, role + self.binding, "sha256").digest()
+
+    def first(self):
+        return self.user.encode() + b"\0" + self._mac(b"Initiator")
+
+    def verify(self, success):
+        assert success == self._mac(b"Responder"), success
+
+
+def offered_hash(mechanism, mechanisms, bindings):
+    """What the server says in SCRAM about the lists it offered (XEP-0474 section 5.1)."""
+    text = "\x1e".join(sorted(mechanisms))
+    if bindings:
+        text += "\x1f" + "\x1e".join(sorted(bindings))
+    return encode(hashlib.new(HASHES[mechanism.removesuffix("-PLUS")], text.encode()).digest())

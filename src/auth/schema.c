@@ -1,0 +1,74 @@
+#include "auth/auth.h"
+#include "auth/schema_private.h"
+
+/* AUTOINCREMENT and IDENTITY: an id that was deleted is not given again. */
+static const struct store_migration migrations[] = {
+    { .version = 1,
+      .sqlite = "CREATE TABLE account(id INTEGER PRIMARY KEY AUTOINCREMENT, "
+                "jid TEXT NOT NULL UNIQUE, created_us INTEGER NOT NULL, "
+                "disabled INTEGER NOT NULL);"
+                "CREATE TABLE credential(account INTEGER NOT NULL, hash INTEGER NOT NULL, "
+                "salt BLOB NOT NULL, iterations INTEGER NOT NULL, stored_key BLOB NOT NULL, "
+                "server_key BLOB NOT NULL, PRIMARY KEY(account, hash)) WITHOUT ROWID;"
+                "CREATE TABLE auth_secret(id INTEGER PRIMARY KEY, secret BLOB NOT NULL);"
+                "INSERT INTO auth_secret VALUES (1, randomblob(32));",
+      .pgsql = "CREATE TABLE account(id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY, "
+               "jid TEXT COLLATE \"C\" NOT NULL UNIQUE, created_us BIGINT NOT NULL, "
+               "disabled BIGINT NOT NULL);"
+               "CREATE TABLE credential(account BIGINT NOT NULL, hash BIGINT NOT NULL, "
+               "salt BYTEA NOT NULL, iterations BIGINT NOT NULL, stored_key BYTEA NOT NULL, "
+               "server_key BYTEA NOT NULL, PRIMARY KEY(account, hash));"
+               "CREATE TABLE auth_secret(id BIGINT PRIMARY KEY, secret BYTEA NOT NULL);"
+               "INSERT INTO auth_secret VALUES "
+               "(1, uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()));" },
+    { .version = 2,
+      .sqlite = "ALTER TABLE account ADD COLUMN generation INTEGER NOT NULL DEFAULT 0;",
+      .pgsql = "ALTER TABLE account ADD COLUMN generation BIGINT NOT NULL DEFAULT 0;" },
+    { .version = 3,
+      .sqlite = "CREATE TABLE device(account INTEGER NOT NULL, id BLOB NOT NULL, "
+                "software TEXT NOT NULL, device TEXT NOT NULL, address TEXT NOT NULL, "
+                "created_us INTEGER NOT NULL, seen_us INTEGER NOT NULL, "
+                "PRIMARY KEY(account, id)) WITHOUT ROWID;"
+                "CREATE TABLE fast_token(account INTEGER NOT NULL, device BLOB NOT NULL, "
+                "slot INTEGER NOT NULL, mech TEXT NOT NULL, secret TEXT NOT NULL, "
+                "created_us INTEGER NOT NULL, expires_us INTEGER NOT NULL, "
+                "count INTEGER NOT NULL, PRIMARY KEY(account, device, slot)) WITHOUT ROWID;",
+      .pgsql = "CREATE TABLE device(account BIGINT NOT NULL, id BYTEA NOT NULL, "
+               "software TEXT NOT NULL, device TEXT NOT NULL, address TEXT NOT NULL, "
+               "created_us BIGINT NOT NULL, seen_us BIGINT NOT NULL, PRIMARY KEY(account, id));"
+               "CREATE TABLE fast_token(account BIGINT NOT NULL, device BYTEA NOT NULL, "
+               "slot BIGINT NOT NULL, mech TEXT NOT NULL, secret TEXT NOT NULL, "
+               "created_us BIGINT NOT NULL, expires_us BIGINT NOT NULL, "
+               "count BIGINT NOT NULL, PRIMARY KEY(account, device, slot));" },
+    { 0 },
+};
+static struct store_stmt *const stmts[] = {
+    &credential_stmt_get,
+    &credential_stmt_create,
+    &credential_stmt_put,
+    &credential_stmt_bump,
+    &credential_stmt_delete_keys,
+    &credential_stmt_delete,
+    &credential_stmt_add_hash,
+    &credential_stmt_list,
+    &device_stmt_tokens,
+    &device_stmt_put,
+    &device_stmt_trim,
+    &device_stmt_trim_tokens,
+    &device_stmt_count,
+    &device_stmt_alive,
+    &device_stmt_drop_slot,
+    &device_stmt_promote,
+    &device_stmt_drop_used,
+    &device_stmt_issue,
+    &device_stmt_list,
+    &device_stmt_revoke_tokens,
+    &device_stmt_revoke,
+    &device_stmt_forget,
+    &device_stmt_delete_tokens,
+    &device_stmt_delete,
+    NULL,
+};
+const struct store_schema auth_schema = { .feature = "auth",
+                                          .migrations = migrations,
+                                          .stmts = stmts };

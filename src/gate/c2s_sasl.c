@@ -1,0 +1,345 @@
+/* SASL on a stream: exchanges of either profile, and the profile of RFC 6120 §6. */
+#include "auth/devices.h"
+#include "base/arena.h"
+#include "base/base64.h"
+#include "base/buf.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/rand.h"
+#include "gate/c2s_private.h"
+#include "im/feature.h"
+#include "im/node.h"
+#include "xmpp/ns.h"
+
+enum { SASL_BYTES_MAX = 16384, REFUSALS_MAX = 12 /* mechanisms that were tried and not begun */ };
+
+/* What this connection can be bound to (RFC 5929, RFC 9266), if the operator wants it. */
+static struct sasl_binding binding_of(struct stream *s)
+{
+    struct sasl_binding b = { 0 };
+    if (!setting_bool(&c2s_channel_binding) || s->conn == NULL)
+        return b;
+    if (conn_channel_binding(s->conn, CONN_TLS_EXPORTER, (char *)b.exporter, &b.exporter_len) != OK)
+        b.exporter_len = 0;
+    if (conn_channel_binding(s->conn, CONN_TLS_SERVER_END_POINT, (char *)b.end_point,
+                             &b.end_point_len) != OK)
+        b.end_point_len = 0;
+    if (conn_channel_binding(s->conn, CONN_TLS_UNIQUE, (char *)b.unique, &b.unique_len) != OK)
+        b.unique_len = 0;
+    b.plus_offered = b.exporter_len > 0 || b.end_point_len > 0;
+    return b;
+}
+
+/* Those that log in by a password, a bit each. */
+static uint32_t mechs_offered(const struct sasl_binding *binding)
+{
+    uint32_t bits = 0;
+    for (unsigned m = 0; m <= SASL_PLAIN; m++)
+        if (!sasl_mech_is_plus((enum sasl_mech)m) || binding->plus_offered)
+            bits |= 1u << m;
+    return bits;
+}
+
+static uint32_t tokens_offered(const struct stream *s, const struct sasl_binding *binding)
+{
+    uint32_t bits = 0;
+    if (!s->secure || !setting_bool(&fast_enabled)) /* XEP-0484 §7: only over TLS */
+        return 0;
+    for (unsigned m = SASL_HT_SHA_256_EXPR; m <= SASL_HT_SHA_256_NONE; m++)
+        if (sasl_token_fits((enum sasl_mech)m, binding))
+            bits |= 1u << m;
+    return bits;
+}
+
+uint32_t sasl_tokens_offered(struct stream *s)
+{
+    struct sasl_binding binding = binding_of(s);
+    return tokens_offered(s, &binding);
+}
+
+void sasl_offer(struct stream *s, struct buf *b)
+{
+    struct sasl_binding binding = binding_of(s);
+    bool exporter = binding.exporter_len > 0, end_point = binding.end_point_len > 0;
+    uint32_t bits = mechs_offered(&binding);
+    struct buf list;
+    buf_init(&list, SASL_BYTES_MAX);
+    for (unsigned m = 0; m < SASL_MECH_COUNT; m++)
+        if ((bits >> m & 1) != 0)
+            buf_printf(&list, "<mechanism>%s</mechanism>", sasl_mech_name((enum sasl_mech)m));
+    buf_lit(b, "<mechanisms xmlns='" NS_SASL "'>");
+    buf_add(b, buf_slice(&list));
+    buf_lit(b, "</mechanisms>");
+    sasl2_offer(s, b, buf_slice(&list));
+    buf_fini(&list);
+    if (!exporter && !end_point)
+        return;
+    buf_lit(b, "<sasl-channel-binding xmlns='" NS_SASL_CB "'>"); /* XEP-0440 */
+    if (exporter)
+        buf_lit(b, "<channel-binding type='tls-exporter'/>");
+    if (end_point)
+        buf_lit(b, "<channel-binding type='tls-server-end-point'/>");
+    buf_lit(b, "</sasl-channel-binding>");
+}
+
+/* An exchange. */
+
+static const struct sockaddr *peer_of(const struct stream *s)
+{
+    return (const struct sockaddr *)(const void *)&stream_peer(s)->peer;
+}
+
+slice sasl_peer(const struct stream *s) { return slice_of(stream_peer(s)->peer_text); }
+
+slice sasl_account(struct stream *s, struct arena *arena)
+{
+    slice user = sasl_user(s->auth->sasl), domain = stream_domain(s);
+    return slice_of(arena_printf(arena, "%.*s@%.*s", SLICE_ARG(user), SLICE_ARG(domain)));
+}
+
+void sasl_failed(struct stream *s, enum sasl_failure f, const char *text)
+{
+    struct stream_auth *a = s->auth;
+    uint64_t now = loop_now_us(s->worker->loop);
+    /* Only guesses count: clients that try bindings we do not know go on to the next mechanism. */
+    bool guess = a->sasl != NULL && f == SASL_NOT_AUTHORIZED && a->looked_up;
+    a->failures += guess;
+    a->refusals += !guess;
+    if (guess) {
+        slice jid = sasl_user(a->sasl).len > 0 ? sasl_account(s, loop_scratch(s->worker->loop))
+                                               : (slice){ 0 };
+        throttle_fail(stream_c2s(s)->throttle, peer_of(s), jid, now);
+        auth_count(a->mech, AUTH_FAILED);
+        log_info(&log_c2s, LOG_EV("auth.fail"), LOG_S("jid", jid),
+                 LOG_C("mech", sasl_mech_name(a->mech)), LOG_C("peer", stream_peer(s)->peer_text));
+    }
+    sasl_destroy(&a->sasl);
+    a->bare = (slice){ 0 };
+    a->profile->failure(s, f, text);
+    if (a->failures >= setting_int(&c2s_auth_attempts) || a->refusals >= REFUSALS_MAX)
+        stream_fail(s, XE_POLICY_VIOLATION, SLICE("too many failed logins"));
+}
+
+static void sasl_do(struct stream *s, enum sasl_step step);
+
+/* The answer to a look-up; the stream was waiting, so nothing has happened to it since. */
+static void looked_up(void *arg, enum err e, const struct credentials *c)
+{
+    struct stream *s = arg;
+    struct stream_auth *a = s->auth;
+    enum sasl_step step;
+    a->op = NULL;
+    a->looked_up = true;
+    if (e == E_AUTH) {
+        step = sasl_verdict(a->sasl, SASL_NOT_AUTHORIZED, false);
+    } else if (e != OK) {
+        step = sasl_verdict(a->sasl, SASL_TEMPORARY_AUTH_FAILURE, false);
+    } else {
+        a->account = c->account;
+        a->disabled = c->disabled;
+        a->generation = c->generation;
+        step = a->mech == SASL_PLAIN ? sasl_verdict(a->sasl, SASL_NOT_AUTHORIZED, true)
+                                     : sasl_keys(a->sasl, &c->keys);
+    }
+    stream_go(s);
+    sasl_do(s, step);
+}
+
+static void tokens_found(void *arg, enum err e, const struct device_tokens *t)
+{
+    struct stream *s = arg;
+    struct stream_auth *a = s->auth;
+    a->device_op = NULL;
+    a->looked_up = true;
+    enum sasl_step step =
+        e == OK ? sasl2_tokens(s, t) : sasl_verdict(a->sasl, SASL_TEMPORARY_AUTH_FAILURE, false);
+    stream_go(s);
+    sasl_do(s, step);
+}
+
+static void look_up(struct stream *s, enum sasl_step step)
+{
+    struct stream_auth *a = s->auth;
+    struct worker *w = s->worker;
+    slice jid = sasl_account(s, loop_scratch(w->loop));
+    if (throttle_check(stream_c2s(s)->throttle, peer_of(s), jid, loop_now_us(w->loop)) != OK) {
+        sasl_do(s, sasl_verdict(a->sasl, SASL_TEMPORARY_AUTH_FAILURE, false));
+        return;
+    }
+    stream_wait(s);
+    if (step == SASL_NEED_TOKENS)
+        a->device_op = device_tokens_get(&w->auth, jid, sasl2_device(s), tokens_found, s);
+    else if (step == SASL_NEED_KEYS)
+        a->op = credentials_get(&w->auth, jid, sasl_mech_hash(a->mech), looked_up, s);
+    else
+        a->op = credentials_verify(&w->auth, jid, sasl_password(a->sasl), looked_up, s);
+}
+
+static void sasl_succeeded(struct stream *s)
+{
+    struct stream_auth *a = s->auth;
+    if (a->disabled) { /* told only to who knows the password */
+        sasl_failed(s, SASL_ACCOUNT_DISABLED, NULL);
+        return;
+    }
+    a->bare = sasl_account(s, a->arena);
+    throttle_ok(stream_c2s(s)->throttle, a->bare);
+    auth_count(a->mech, AUTH_OK);
+    log_debug(&log_c2s, LOG_EV("auth.ok"), LOG_S("jid", a->bare),
+              LOG_C("mech", sasl_mech_name(a->mech)), LOG_C("peer", stream_peer(s)->peer_text));
+    a->profile->success(s);
+}
+
+static void sasl_do(struct stream *s, enum sasl_step step)
+{
+    switch (step) {
+    case SASL_SEND:
+        s->auth->profile->challenge(s);
+        break;
+    case SASL_NEED_KEYS:
+    case SASL_NEED_TOKENS:
+    case SASL_CHECK_PASSWORD:
+        look_up(s, step);
+        break;
+    case SASL_SUCCESS:
+        sasl_succeeded(s);
+        break;
+    case SASL_FAIL:
+        sasl_failed(s, sasl_why(s->auth->sasl), NULL);
+        break;
+    }
+}
+
+void sasl_message(struct stream *s, slice text, bool present)
+{
+    struct buf b;
+    buf_init(&b, SASL_BYTES_MAX);
+    if (base64_decode(&b, text) != OK)
+        sasl_failed(s, SASL_INCORRECT_ENCODING, NULL);
+    else
+        sasl_do(s, sasl_feed(s->auth->sasl, present, buf_slice(&b)));
+    mem_wipe(b.ptr, b.cap);
+    buf_fini(&b);
+}
+
+/* The machine for the mechanism, or why not. */
+static enum sasl_failure machine_make(struct stream *s, const struct sasl_start *start)
+{
+    struct stream_auth *a = s->auth;
+    struct sasl_binding binding = binding_of(s);
+    uint32_t offered = mechs_offered(&binding);
+    uint32_t allowed = start->token ? tokens_offered(s, &binding) : offered;
+    char nonce[37];
+    if (sasl_mech_find(start->mechanism, &a->mech) != OK || (allowed >> a->mech & 1) == 0)
+        return SASL_INVALID_MECHANISM;
+    rand_hex(nonce, 18);
+    a->sasl = sasl_create(a->mech, &binding, stream_domain(s), slice_of(nonce));
+    if (setting_bool(&c2s_downgrade_protection)) {
+        struct buf list;
+        buf_init(&list, 1024);
+        sasl_offered(&list, offered, &binding);
+        sasl_protect(a->sasl, buf_slice(&list));
+        buf_fini(&list);
+    }
+    return SASL_ABORTED; /* no failure */
+}
+
+void sasl_begin(struct stream *s, const struct sasl_start *start)
+{
+    struct stream_auth *a = s->auth;
+    a->profile = start->profile;
+    a->looked_up = false;
+    a->disabled = false;
+    if (!s->secure && setting_bool(&c2s_tls_required)) {
+        sasl_failed(s, SASL_ENCRYPTION_REQUIRED, NULL);
+        return;
+    }
+    if (throttle_check(stream_c2s(s)->throttle, peer_of(s), (slice){ 0 },
+                       loop_now_us(s->worker->loop)) != OK) {
+        sasl_failed(s, SASL_TEMPORARY_AUTH_FAILURE, NULL);
+        return;
+    }
+    enum sasl_failure f = machine_make(s, start);
+    if (f != SASL_ABORTED)
+        sasl_failed(s, f, NULL);
+    else if (start->has_message)
+        sasl_message(s, start->message, true);
+    else
+        sasl_do(s, sasl_feed(a->sasl, false, SLICE("")));
+}
+
+void sasl_cancel(struct stream *s)
+{
+    if (s->auth->op != NULL)
+        auth_cancel(&s->auth->op);
+    if (s->auth->device_op != NULL)
+        device_cancel(&s->auth->device_op);
+}
+
+/* The profile of RFC 6120 §6. */
+
+static void say(struct stream *s, const char *element)
+{
+    struct buf b;
+    slice out = sasl_out(s->auth->sasl);
+    buf_init(&b, SASL_BYTES_MAX * 2);
+    buf_printf(&b, "<%s xmlns='" NS_SASL "'>", element);
+    base64_encode(&b, out);
+    buf_printf(&b, "</%s>", element);
+    stream_write(s, buf_slice(&b));
+    buf_fini(&b);
+}
+
+static void old_challenge(struct stream *s) { say(s, "challenge"); }
+
+static void old_success(struct stream *s)
+{
+    struct stream_auth *a = s->auth;
+    if (sasl_out(a->sasl).len > 0)
+        say(s, "success");
+    else
+        stream_write(s, SLICE("<success xmlns='" NS_SASL "'/>"));
+    sasl_destroy(&a->sasl);
+    s->state = STREAM_AUTHED_OPEN;
+    s->header_sent = false;
+    xml_reader_restart(&s->reader);
+    stream_limits(s);
+    (void)stream_migrate(s);
+}
+
+static void old_failure(struct stream *s, enum sasl_failure f, const char *text)
+{
+    struct buf b;
+    (void)text;
+    buf_init(&b, 1024);
+    buf_printf(&b, "<failure xmlns='" NS_SASL "'><%s/></failure>", sasl_failure_name(f));
+    stream_write(s, buf_slice(&b));
+    buf_fini(&b);
+}
+
+static const struct sasl_profile old_profile = { old_challenge, old_success, old_failure };
+
+/* "=" is present and empty (RFC 6120 §6.4.2). */
+static slice old_text(slice text) { return slice_is(text, "=") ? SLICE("") : text; }
+
+void sasl_unit(struct stream *s, const struct elem *e)
+{
+    struct stream_auth *a = stream_auth_of(s);
+    struct arena *tmp = loop_scratch(s->worker->loop);
+    bool busy = a->sasl != NULL;
+    if (!busy)
+        a->profile = &old_profile;
+    if (slice_is(e->name, "auth") && !busy) {
+        slice text = elem_text(e, tmp); /* without text there is no initial response */
+        sasl_begin(s, &(struct sasl_start){ .profile = &old_profile,
+                                            .mechanism = elem_attr(e, "mechanism", tmp),
+                                            .message = old_text(text),
+                                            .has_message = text.len > 0 });
+    } else if (slice_is(e->name, "abort") && busy) {
+        sasl_failed(s, SASL_ABORTED, NULL);
+    } else if (slice_is(e->name, "response") && busy) {
+        sasl_message(s, old_text(elem_text(e, tmp)), true);
+    } else {
+        sasl_failed(s, SASL_MALFORMED_REQUEST, NULL);
+    }
+}

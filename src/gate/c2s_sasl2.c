@@ -1,0 +1,595 @@
+/* SASL2 (XEP-0388): its profile, and what a client asks for along with its login: upgrades of its
+ * password's hashes (XEP-0480), resumption (XEP-0198 §6), a resource (XEP-0386), tokens (XEP-0484).
+ *
+ * After the mechanism: upgrades, one after the other -> the stream moves to the home of its account
+ * -> the device and its tokens are written -> resumption -> binding -> <success/> and features. The
+ * stream takes no input from the move on, so what its client pipelined is read when it is bound. */
+#include "auth/devices.h"
+#include "base/arena.h"
+#include "base/base64.h"
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/rand.h"
+#include "gate/c2s_private.h"
+#include "im/feature.h"
+#include "im/node.h"
+#include "xmpp/ns.h"
+#include "xmpp/sasl2.h"
+
+enum { TEXT_MAX = 4 * BIND2_BYTES_MAX, ARENA_BYTES = 1024, SECRET_BYTES = 24 };
+
+enum task { TASK_NONE, TASK_OFFERED, TASK_BEGUN };
+
+/* From <authenticate/> until <success/> or <failure/>. */
+struct sasl2 {
+    struct arena *arena;
+    struct sasl2_request req; /* its slices are in the arena; bind_elem is not used */
+    slice bind;               /* <bind/> as text of its own */
+    slice data;               /* of the mechanism, for the answer that ends it */
+    bool done;                /* with the mechanism */
+    struct device_token tokens[DEVICE_TOKENS_MAX];
+    const struct device_token *used;
+    slice issued; /* a new token */
+    uint64_t expires_us;
+    slice resumption;  /* <failed/> */
+    uint32_t upgrades; /* to do */
+    enum task task;
+    enum scram_hash hash;   /* of the task */
+    struct scram_keys keys; /* its salt and iterations */
+};
+
+/* What is offered. */
+
+static void offer_inline_features(struct buf *b)
+{
+    slice last = { "", 0 };
+    for (const struct feature *const *f = features_all(); *f != NULL; f++) {
+        for (const struct bind2_rule *r = (*f)->bind2; r != NULL && r->ns != NULL; r++) {
+            if (slice_is(last, r->ns)) /* rules of one namespace stand together */
+                continue;
+            buf_printf(b, "<feature var='%s'/>", r->ns);
+            last = slice_of(r->ns);
+        }
+    }
+}
+
+static uint32_t upgrades_offered(void)
+{
+    static const uint32_t choices[] = { 0, 1u << SCRAM_SHA_256, 1u << SCRAM_SHA_512,
+                                        1u << SCRAM_SHA_256 | 1u << SCRAM_SHA_512 };
+    return choices[setting_int(&c2s_upgrades)];
+}
+
+void sasl2_offer(struct stream *s, struct buf *b, slice mechanisms)
+{
+    uint32_t tokens = sasl_tokens_offered(s), upgrades = upgrades_offered();
+    buf_lit(b, "<authentication xmlns='" NS_SASL2 "'>");
+    buf_add(b, mechanisms);
+    buf_lit(b, "<inline><sm xmlns='" NS_SM "'/><bind xmlns='" NS_BIND2 "'><inline>");
+    offer_inline_features(b);
+    buf_lit(b, "</inline></bind>");
+    if (tokens != 0) {
+        buf_lit(b, "<fast xmlns='" NS_FAST "'>");
+        for (unsigned m = 0; m < SASL_MECH_COUNT; m++)
+            if ((tokens >> m & 1) != 0)
+                buf_printf(b, "<mechanism>%s</mechanism>", sasl_mech_name((enum sasl_mech)m));
+        buf_lit(b, "</fast>");
+    }
+    buf_lit(b, "</inline>");
+    for (unsigned h = 0; h < SCRAM_HASH_COUNT; h++)
+        if ((upgrades >> h & 1) != 0)
+            buf_printf(b, "<upgrade xmlns='" NS_SASL_UPGRADE "'>%s</upgrade>",
+                       sasl2_task_name((enum scram_hash)h));
+    buf_lit(b, "</authentication>");
+}
+
+/* The profile. */
+
+static void say(struct stream *s, const char *element, slice content)
+{
+    struct buf b;
+    buf_init(&b, TEXT_MAX);
+    buf_printf(&b, "<%s xmlns='" NS_SASL2 "'>", element);
+    buf_add(&b, content);
+    buf_printf(&b, "</%s>", element);
+    stream_write(s, buf_slice(&b));
+    buf_fini(&b);
+}
+
+static void challenge(struct stream *s)
+{
+    struct buf b;
+    buf_init(&b, TEXT_MAX);
+    base64_encode(&b, sasl_out(s->auth->sasl));
+    say(s, "challenge", buf_slice(&b));
+    buf_fini(&b);
+}
+
+void sasl2_free(struct stream_auth *a)
+{
+    struct sasl2 *two = a->two;
+    a->two = NULL;
+    if (two == NULL)
+        return;
+    arena_destroy(&two->arena);
+    mem_wipe(two, sizeof *two);
+    mem_free(&two);
+}
+
+static void failure(struct stream *s, enum sasl_failure f, const char *text)
+{
+    struct buf b;
+    sasl2_free(s->auth);
+    buf_init(&b, 2048);
+    buf_printf(&b, "<%s xmlns='" NS_SASL "'/>", sasl_failure_name(f));
+    if (text != NULL)
+        buf_printf(&b, "<text>%s</text>", text);
+    say(s, "failure", buf_slice(&b));
+    buf_fini(&b);
+}
+
+static void mechanism_done(struct stream *s);
+
+static const struct sasl_profile profile = { challenge, mechanism_done, failure };
+
+bool sasl2_busy(const struct stream *s) { return s->auth != NULL && s->auth->two != NULL; }
+
+const uint8_t *sasl2_device(const struct stream *s)
+{
+    return s->auth->two->req.agent.has_id ? s->auth->two->req.agent.id : NULL;
+}
+
+enum sasl_step sasl2_tokens(struct stream *s, const struct device_tokens *t)
+{
+    struct stream_auth *a = s->auth;
+    struct sasl2 *two = a->two;
+    struct sasl_token tried[DEVICE_TOKENS_MAX];
+    uint64_t now = loop_wall_us(s->worker->loop);
+    a->account = t->account;
+    a->disabled = t->disabled;
+    a->generation = t->generation;
+    for (unsigned i = 0; i < t->count; i++) {
+        const struct device_token *k = &t->token[i];
+        two->tokens[i] = *k;
+        two->tokens[i].secret = slice_dup(two->arena, k->secret);
+        tried[i] = (struct sasl_token){ k->mech, k->secret, k->expires_us <= now };
+    }
+    enum sasl_step step = sasl_tokens(a->sasl, tried, t->count);
+    if (step == SASL_SUCCESS)
+        two->used = &two->tokens[sasl_token_used(a->sasl)];
+    return step;
+}
+
+/* <authenticate/> */
+
+static void keep(struct sasl2 *two, const struct sasl2_request *req)
+{
+    struct buf b;
+    two->req = *req;
+    two->req.agent.software = slice_dup(two->arena, req->agent.software);
+    two->req.agent.device = slice_dup(two->arena, req->agent.device);
+    two->req.tag = slice_dup(two->arena, req->tag);
+    two->req.previd = slice_dup(two->arena, req->previd);
+    two->req.mechanism = two->req.initial = (slice){ 0 };
+    two->upgrades = req->upgrades;
+    if (!req->bind)
+        return;
+    buf_init(&b, BIND2_BYTES_MAX);
+    elem_extract(&req->bind_elem, &b);
+    two->bind = b.overflow ? (slice){ 0 } : slice_dup(two->arena, buf_slice(&b));
+    buf_fini(&b);
+}
+
+/* What a sound request asks for, but may not have. NULL: nothing. */
+static const char *not_offered(struct stream *s, const struct sasl2 *two, bool token_mech)
+{
+    const struct sasl2_request *r = &two->req;
+    if (r->bind && two->bind.len == 0)
+        return "too much is asked for in the bind request";
+    if (token_mech != r->fast)
+        return "tokens are used by their mechanisms with the element fast";
+    if ((r->fast || r->wants_token) && !r->agent.has_id) /* XEP-0484 §5.1 */
+        return "tokens need the id of the user agent";
+    if (r->wants_token && (sasl_tokens_offered(s) >> r->token_mech & 1) == 0)
+        return "there are no tokens for this mechanism";
+    if ((r->upgrades & ~upgrades_offered()) != 0)
+        return "this upgrade was not offered";
+    return NULL;
+}
+
+static void authenticate(struct stream *s, const struct elem *e)
+{
+    struct stream_auth *a = s->auth;
+    struct sasl2_request req;
+    struct sasl2_refusal why;
+    enum sasl_mech mech = SASL_PLAIN;
+    a->profile = &profile;
+    a->looked_up = false;
+    if (sasl2_read(&req, e, loop_scratch(s->worker->loop), &why) != OK) {
+        sasl_failed(s, why.failure, why.text);
+        return;
+    }
+    bool token_mech = sasl_mech_find(req.mechanism, &mech) == OK && sasl_mech_is_token(mech);
+    a->two = mem_new(struct sasl2);
+    a->two->arena = arena_create(ARENA_BYTES);
+    keep(a->two, &req);
+    const char *text = not_offered(s, a->two, token_mech);
+    if (text != NULL)
+        sasl_failed(s, SASL_MALFORMED_REQUEST, text);
+    else
+        sasl_begin(s, &(struct sasl_start){ .profile = &profile,
+                                            .mechanism = req.mechanism,
+                                            .message = req.initial,
+                                            .has_message = req.has_initial,
+                                            .token = req.fast });
+}
+
+/* Upgrades (XEP-0480). */
+
+static void additional_data(struct sasl2 *two, struct buf *b)
+{
+    if (two->data.len == 0)
+        return;
+    buf_lit(b, "<additional-data>");
+    base64_encode(b, two->data);
+    buf_lit(b, "</additional-data>");
+    two->data = (slice){ 0 };
+}
+
+static void go_home(struct stream *s);
+static void next_task(struct stream *s);
+
+static void offer_task(struct stream *s)
+{
+    struct sasl2 *two = s->auth->two;
+    struct buf b;
+    two->task = TASK_OFFERED;
+    buf_init(&b, TEXT_MAX);
+    additional_data(two, &b);
+    buf_printf(&b, "<tasks><task>%s</task></tasks>", sasl2_task_name(two->hash));
+    say(s, "continue", buf_slice(&b));
+    buf_fini(&b);
+}
+
+/* An account that has the hash already has nothing to do; its keys stay. */
+static void hash_looked_up(void *arg, enum err e, const struct credentials *c)
+{
+    struct stream *s = arg;
+    s->auth->op = NULL;
+    stream_go(s);
+    if (e == OK && c->account == 0)
+        offer_task(s);
+    else
+        next_task(s);
+}
+
+static void next_task(struct stream *s)
+{
+    struct sasl2 *two = s->auth->two;
+    two->task = TASK_NONE;
+    for (unsigned h = 0; h < SCRAM_HASH_COUNT; h++) {
+        if ((two->upgrades >> h & 1) == 0)
+            continue;
+        two->upgrades &= ~(1u << h);
+        two->hash = (enum scram_hash)h;
+        stream_wait(s);
+        s->auth->op =
+            credentials_get(&s->worker->auth, s->auth->bare, two->hash, hash_looked_up, s);
+        return;
+    }
+    go_home(s);
+}
+
+static void begin_task(struct stream *s, const struct elem *e)
+{
+    struct sasl2 *two = s->auth->two;
+    struct buf b;
+    if (!slice_is(elem_attr(e, "task", loop_scratch(s->worker->loop)),
+                  sasl2_task_name(two->hash))) {
+        sasl_failed(s, SASL_MALFORMED_REQUEST, "this task was not offered");
+        return;
+    }
+    two->task = TASK_BEGUN;
+    two->keys = (struct scram_keys){ .salt_len = SCRAM_SALT_LEN,
+                                     .iterations = (uint32_t)setting_int(&auth_scram_iterations) };
+    rand_bytes(two->keys.salt, SCRAM_SALT_LEN);
+    buf_init(&b, 1024);
+    buf_printf(&b, "<salt xmlns='" NS_SCRAM_UPGRADE "' iterations='%u'>", two->keys.iterations);
+    base64_encode(&b, (slice){ (const char *)two->keys.salt, SCRAM_SALT_LEN });
+    buf_lit(&b, "</salt>");
+    say(s, "task-data", buf_slice(&b));
+    buf_fini(&b);
+}
+
+static void hash_added(void *arg, enum err e, const struct credentials *c)
+{
+    struct stream *s = arg;
+    (void)c;
+    s->auth->op = NULL;
+    stream_go(s);
+    if (e == OK)
+        next_task(s);
+    else
+        sasl_failed(s, SASL_TEMPORARY_AUTH_FAILURE, "the upgrade could not be stored");
+}
+
+static void end_task(struct stream *s, const struct elem *e)
+{
+    struct stream_auth *a = s->auth;
+    struct sasl2 *two = a->two;
+    struct elem hash;
+    struct buf salted;
+    buf_init(&salted, 1024);
+    bool read = elem_child(e, "hash", NS_SCRAM_UPGRADE, &hash) &&
+                base64_decode(&salted, elem_text(&hash, loop_scratch(s->worker->loop))) == OK &&
+                salted.len == scram_hash_len(two->hash);
+    if (read) {
+        struct scram_keys keys;
+        scram_from_salted(&keys, two->hash, buf_slice(&salted),
+                          (slice){ (const char *)two->keys.salt, two->keys.salt_len },
+                          two->keys.iterations);
+        stream_wait(s);
+        a->op = credentials_add_hash(&s->worker->auth, a->account, two->hash, &keys, hash_added, s);
+        mem_wipe(&keys, sizeof keys);
+    }
+    mem_wipe(salted.ptr, salted.cap);
+    buf_fini(&salted);
+    if (!read)
+        sasl_failed(s, SASL_MALFORMED_REQUEST, "this is not a salted password");
+}
+
+/* After the mechanism. */
+
+static void mechanism_done(struct stream *s)
+{
+    struct stream_auth *a = s->auth;
+    struct sasl2 *two = a->two;
+    /* XEP-0388 §2.3 */
+    if (sasl_authzid(a->sasl).len > 0 && a->from.len > 0 && !slice_eq(a->from, a->bare)) {
+        sasl_failed(s, SASL_INVALID_AUTHZID, "the stream was opened by another");
+        return;
+    }
+    two->done = true;
+    two->data = slice_dup(two->arena, sasl_out(a->sasl));
+    sasl_destroy(&a->sasl);
+    if (two->used != NULL)
+        two->upgrades = 0; /* a token does not know the password */
+    next_task(s);
+}
+
+static void go_on(struct stream *s);
+
+static void go_home(struct stream *s)
+{
+    s->state = STREAM_BINDING;
+    stream_limits(s);
+    stream_wait(s);
+    if (!stream_migrate(s))
+        go_on(s);
+}
+
+/* A token is due when it is asked for, or the one that was used is old; not when the client gives
+ * its token back (XEP-0484 §4.5, §4.6). */
+static bool token_due(const struct stream *s, enum sasl_mech *mech)
+{
+    const struct sasl2 *two = s->auth->two;
+    uint64_t old = (uint64_t)setting_int(&fast_rotation) * 1000;
+    *mech = two->req.wants_token ? two->req.token_mech
+            : two->used != NULL  ? two->used->mech
+                                 : SASL_MECH_COUNT;
+    return two->req.wants_token || (two->used != NULL && !two->req.invalidate &&
+                                    loop_wall_us(s->worker->loop) - two->used->created_us >= old);
+}
+
+static void ask_resume(struct stream *s);
+
+static void device_written(void *arg, enum err e)
+{
+    struct stream *s = arg;
+    s->auth->device_op = NULL;
+    if (e == OK) {
+        ask_resume(s);
+        return;
+    }
+    s->state = STREAM_FEATURES;
+    stream_go(s);
+    if (e == E_CONFLICT) /* a count that was used before, a token or a password that is gone */
+        sasl_failed(s, SASL_NOT_AUTHORIZED, "this login is not valid any more");
+    else
+        sasl_failed(s, SASL_TEMPORARY_AUTH_FAILURE, NULL);
+}
+
+static void go_on(struct stream *s)
+{
+    struct stream_auth *a = s->auth;
+    struct sasl2 *two = a->two;
+    char secret[2 * SECRET_BYTES + 1];
+    if (!two->req.agent.has_id) {
+        ask_resume(s);
+        return;
+    }
+    struct device_login l = { .jid = a->bare,
+                              .account = a->account,
+                              .agent = &two->req.agent,
+                              .address = sasl_peer(s),
+                              .invalidate = two->used != NULL && two->req.invalidate,
+                              .has_count = two->used != NULL && two->req.has_count,
+                              .count = two->req.count,
+                              .generation = a->generation };
+    if (two->used != NULL) {
+        l.used = two->used->secret;
+        l.was_fresh = two->used->fresh;
+    }
+    if (token_due(s, &l.issue_mech)) {
+        rand_hex(secret, SECRET_BYTES);
+        two->issued = l.issue = slice_dup(two->arena, slice_of(secret));
+        two->expires_us = l.expires_us =
+            loop_wall_us(s->worker->loop) + (uint64_t)setting_int(&fast_lifetime) * 1000;
+    }
+    a->device_op = device_login(&s->worker->auth, &l, device_written, s);
+}
+
+void sasl2_arrived(struct stream *s) { go_on(s); }
+
+static void ask_bind(struct stream *s);
+
+static void not_resumed(struct stream *s, enum stanza_error e)
+{
+    struct sasl2 *two = s->auth->two;
+    two->resumption = slice_of(arena_printf(
+        two->arena, "<failed xmlns='" NS_SM "'><%s xmlns='" NS_STANZA_ERROR "'/></failed>",
+        stanza_error_name(e)));
+    ask_bind(s);
+}
+
+static void ask_resume(struct stream *s)
+{
+    const struct sasl2_request *r = &s->auth->two->req;
+    struct bind_request ask = { .resource = r->previd, .h = r->h, .resume = true };
+    if (r->agent.has_id)
+        memcpy(ask.device, r->agent.id, sizeof ask.device);
+    if (!r->resume)
+        ask_bind(s);
+    else if (r->resume_bad)
+        not_resumed(s, SE_BAD_REQUEST);
+    else
+        bound_ask(s, &ask);
+}
+
+static void succeed(struct stream *s, slice identity, slice more);
+
+/* XEP-0386 §4.2.1: the client's tag, and a part that makes it unique. */
+static void ask_bind(struct stream *s)
+{
+    struct arena *tmp = loop_scratch(s->worker->loop);
+    struct sasl2 *two = s->auth->two;
+    struct bind_request ask = { .bind2 = two->bind };
+    char unique[17];
+    if (!two->req.bind) {
+        s->state = STREAM_AUTHED;
+        succeed(s, s->auth->bare, (slice){ "", 0 });
+        return;
+    }
+    rand_hex(unique, 8);
+    ask.resource = slice_of(unique);
+    if (two->req.tag.len > 0) {
+        slice both = slice_of(arena_printf(tmp, "%.*s/%s", SLICE_ARG(two->req.tag), unique));
+        if (jid_prep_resource(both, tmp, &ask.resource) != OK)
+            ask.resource = slice_of(unique);
+    }
+    if (two->req.agent.has_id)
+        memcpy(ask.device, two->req.agent.id, sizeof ask.device);
+    bound_ask(s, &ask);
+}
+
+static void write_token(const struct sasl2 *two, struct buf *b)
+{
+    char stamp[CLOCK_STAMP_LEN];
+    if (two->issued.len == 0)
+        return;
+    clock_stamp(stamp, two->expires_us);
+    buf_printf(b, "<token xmlns='" NS_FAST "' expiry='%s' token='%.*s'/>", stamp,
+               SLICE_ARG(two->issued));
+}
+
+/* XEP-0388 §2.6.1: no stream is restarted; the features follow at once. */
+static void succeed(struct stream *s, slice identity, slice more)
+{
+    struct sasl2 *two = s->auth->two;
+    struct buf b;
+    buf_init(&b, TEXT_MAX);
+    additional_data(two, &b);
+    buf_lit(&b, "<authorization-identifier>");
+    xml_escape(&b, identity);
+    buf_lit(&b, "</authorization-identifier>");
+    buf_add(&b, two->resumption);
+    buf_add(&b, more);
+    write_token(two, &b);
+    say(s, "success", buf_slice(&b));
+    buf_fini(&b);
+    sasl2_free(s->auth);
+    if (s->state == STREAM_BOUND)
+        stream_auth_free(s);
+    negotiate_features(s);
+    stream_go(s);
+}
+
+static void bound(struct stream *s, const struct down *d)
+{
+    struct buf b;
+    bound_here(s, d);
+    s->sm_enabled = d->num != 0;
+    buf_init(&b, TEXT_MAX);
+    buf_lit(&b, "<bound xmlns='" NS_BIND2 "'>");
+    buf_add(&b, d->more);
+    buf_lit(&b, "</bound>");
+    succeed(s, s->jid, buf_slice(&b));
+    buf_fini(&b);
+}
+
+static void resumed(struct stream *s, const struct down *d)
+{
+    struct buf b;
+    bound_here(s, d);
+    s->sm_enabled = true;
+    buf_init(&b, 1024);
+    buf_lit(&b, "<resumed xmlns='" NS_SM "' previd='");
+    xml_escape(&b, s->auth->two->req.previd);
+    buf_printf(&b, "' h='%u'/>", d->num);
+    succeed(s, s->jid, buf_slice(&b));
+    buf_fini(&b);
+}
+
+/* Without a resource the login has failed: the client may try again on the stream. */
+static void refused(struct stream *s, const struct down *d)
+{
+    const char *text = arena_printf(loop_scratch(s->worker->loop), "%.*s", SLICE_ARG(d->text));
+    s->state = STREAM_FEATURES;
+    stream_go(s);
+    sasl_failed(s, SASL_TEMPORARY_AUTH_FAILURE, text);
+}
+
+void sasl2_down(struct stream *s, const struct down *d)
+{
+    switch (d->kind) {
+    case DOWN_BOUND:
+        bound(s, d);
+        break;
+    case DOWN_RESUMED:
+        resumed(s, d);
+        break;
+    case DOWN_NOT_RESUMED:
+        not_resumed(s, d->error);
+        break;
+    default:
+        refused(s, d);
+        break;
+    }
+}
+
+/* Elements. */
+
+void sasl2_unit(struct stream *s, const struct elem *e)
+{
+    struct stream_auth *a = stream_auth_of(s);
+    struct sasl2 *two = a->two;
+    bool exchange = two != NULL && !two->done;
+    bool old = two == NULL && a->sasl != NULL;
+    if (slice_is(e->name, "authenticate") && two == NULL && !old) {
+        authenticate(s, e);
+    } else if (slice_is(e->name, "abort") && two != NULL) {
+        sasl_failed(s, SASL_ABORTED, NULL);
+    } else if (slice_is(e->name, "response") && exchange) {
+        sasl_message(s, elem_text(e, loop_scratch(s->worker->loop)), true);
+    } else if (slice_is(e->name, "next") && two != NULL && two->task == TASK_OFFERED) {
+        begin_task(s, e);
+    } else if (slice_is(e->name, "task-data") && two != NULL && two->task == TASK_BEGUN) {
+        end_task(s, e);
+    } else if (two != NULL || old) { /* XEP-0388 §2.4 */
+        stream_fail(s, XE_POLICY_VIOLATION, SLICE("this is not what the authentication waits for"));
+    } else {
+        a->profile = &profile;
+        sasl_failed(s, SASL_MALFORMED_REQUEST, NULL);
+    }
+}
