@@ -207,12 +207,13 @@ def test_profanity(server, bob, terminal):
 
 @pytest.mark.skipif(not (JS / "node_modules" / "@xmpp" / "client").is_dir(),
                     reason="needs npm ci in test/js")
-@pytest.mark.parametrize("scheme", ["xmpp", "xmpps"])
+@pytest.mark.parametrize("scheme", ["xmpp", "xmpps", "wss"])
 def test_xmpp_js(server, bob, scheme):
-    """Over TCP with STARTTLS, and over TLS."""
-    port = server.c2s_port if scheme == "xmpp" else server.tls_port
+    """Over TCP with STARTTLS, over TLS, and over WebSocket."""
+    port = {"xmpp": server.c2s_port, "xmpps": server.tls_port, "wss": server.https_port}[scheme]
+    path = "/xmpp-websocket" if scheme == "wss" else ""
     with subprocess.Popen(
-            ["node", JS / "chat.js", f"{scheme}://127.0.0.1:{port}", "localhost", "alice",
+            ["node", JS / "chat.js", f"{scheme}://127.0.0.1:{port}{path}", "localhost", "alice",
              "secret", "bob@localhost"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             env={**os.environ, "NODE_TLS_REJECT_UNAUTHORIZED": "0"}) as process:
         try:

@@ -11,6 +11,7 @@
 #include "ext/ext.h"
 #include "gate/c2s.h"
 #include "gate/component.h"
+#include "gate/web.h"
 #include "http/server.h"
 #include "im/feature.h"
 #include "im/presence.h"
@@ -74,6 +75,8 @@ static const struct feature *const features[] = {
     &version_feature,
     &c2s_feature,
     &component_feature,
+    &host_meta_feature,
+    &websocket_feature,
     &settings_feature,
     &status_feature,
     &log_feature,

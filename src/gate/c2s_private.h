@@ -78,7 +78,8 @@ struct stream_auth {
 struct stream {
     const struct stream_way *way;
     struct conn *conn; /* NULL: it has none of its own (BOSH) */
-    struct web *web;   /* of the way, where it needs more; NULL: nothing now */
+    struct ws *ws;     /* over WebSocket, while a message comes in fragments; else NULL */
+    struct bosh *bosh; /* over BOSH; else NULL */
     struct worker *worker;
     struct list node; /* in gate_worker.streams */
     uint64_t id;      /* worker in the low 16 bits of it as of creation on that worker */
@@ -93,7 +94,8 @@ struct stream {
     uint32_t out_count; /* outbound count of the last stanza written to the connection */
     uint32_t out_reported;
     uint8_t state;
-    uint8_t domain; /* index in node.domains */
+    uint8_t domain;      /* index in node.domains */
+    uint16_t close_code; /* of WebSocket, for what went wrong below the stream; 0: nothing */
     bool header_sent, secure, waiting, pinged, rate_held, held, sm_enabled;
     int32_t stanza_tokens; /* rates; may be below zero once */
     int32_t byte_tokens;
@@ -173,6 +175,20 @@ void stream_event(struct conn *c, enum conn_event ev);
 void stream_closed(struct conn *c);
 void stream_free(struct stream *s); /* its connection is gone */
 const struct conn_limits *c2s_limits(struct c2s *c);
+
+/* c2s_framed.c: what the framed ways share. An element as it is written when it stands alone: its
+ * tag, the declarations it lacks, the rest. */
+struct framed {
+    slice tag, xmlns, rest;
+};
+struct framed framed_split(slice element);
+/* What the header of a stream says where it is not written as one. */
+struct framed_header {
+    slice to, from, version, lang;
+};
+void framed_open(struct stream *s, const struct framed_header *h);
+/* A text that must be one element. False: the stream has failed or moved away. */
+bool framed_read(struct stream *s, slice element, int32_t *stanzas);
 
 bool stream_count_address(struct stream *s); /* once the address is known; false: too many of it */
 

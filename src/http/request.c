@@ -81,7 +81,8 @@ static int add(struct http_conn *h, struct http_span *span, const char *ptr, siz
         span->at = (uint32_t)x->head.len;
     buf_append(&x->head, ptr, len);
     span->len += (uint32_t)len;
-    return x->head.overflow ? bad(h, 431) : 0;
+    size_t fields = x->head.len - x->target.len;
+    return x->head.overflow || (int64_t)fields > setting_int(&http_header_bytes) ? bad(h, 431) : 0;
 }
 
 static int on_name(http_parser *p, const char *ptr, size_t len)

@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "io/conn_private.h"
 #include "io/metrics.h"
+#include <arpa/inet.h>
 #include <assert.h>
 #include <netinet/tcp.h>
 #include <unistd.h>
@@ -287,6 +288,18 @@ void conn_hand_over(struct conn *c, const struct conn_ops *ops, void *owner)
 void *conn_owner(const struct conn *c) { return c->owner; }
 struct loop *conn_loop(const struct conn *c) { return c->loop; }
 const struct conn_info *conn_info(const struct conn *c) { return &c->info; }
+void conn_set_peer(struct conn *c, const char *address)
+{
+    struct sockaddr_in v4 = { .sin_family = AF_INET };
+    struct sockaddr_in6 v6 = { .sin6_family = AF_INET6 };
+    if (strcmp(address, c->info.peer_text) == 0)
+        return;
+    if (inet_pton(AF_INET, address, &v4.sin_addr) == 1)
+        conn_info_set(&c->info, (const struct sockaddr *)&v4);
+    else if (inet_pton(AF_INET6, address, &v6.sin6_addr) == 1)
+        conn_info_set(&c->info, (const struct sockaddr *)&v6);
+}
+
 void conn_set_limits(struct conn *c, const struct conn_limits *limits) { c->limits = limits; }
 uint64_t conn_last_read_us(const struct conn *c) { return c->last_read_us; }
 const char *conn_error(const struct conn *c) { return c->error; }

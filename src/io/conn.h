@@ -65,6 +65,8 @@ void conn_hand_over(struct conn *c, const struct conn_ops *ops, void *owner);
 void *conn_owner(const struct conn *c);
 struct loop *conn_loop(const struct conn *c);
 const struct conn_info *conn_info(const struct conn *c);
+/* Another address in numbers, as a trusted proxy says it; what is not one changes nothing. */
+void conn_set_peer(struct conn *c, const char *address);
 /* They must outlive the connection. */
 void conn_set_limits(struct conn *c, const struct conn_limits *limits);
 

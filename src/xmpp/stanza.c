@@ -448,7 +448,7 @@ static size_t escaped_max(slice s, bool escape) { return escape ? s.len * 6 : s.
 
 size_t stanza_write_max(const struct stanza *s, const struct stanza_note *note)
 {
-    size_t n = 160 + s->lang_len + s->other_len + s->content_len;
+    size_t n = 192 + s->lang_len + s->other_len + s->content_len;
     n += escaped_max(stanza_from(s), s->escape & ESCAPE_FROM);
     n += escaped_max(stanza_id(s), s->escape & ESCAPE_ID);
     n += escaped_max(stanza_to(s), s->escape & ESCAPE_TO);
@@ -532,14 +532,15 @@ static char *put_notes(char *at, const struct stanza_note *note)
     return at;
 }
 
-size_t stanza_write(char *out, const struct stanza *s, const struct stanza_note *note)
+static size_t write_as(char *out, const struct stanza *s, const struct stanza_note *note,
+                       slice xmlns)
 {
     static const slice open[] = { { "<message", 8 }, { "<presence", 9 }, { "<iq", 3 } };
     static const slice close[] = { { "</message>", 10 }, { "</presence>", 11 }, { "</iq>", 5 } };
     bool replaced = note != NULL && note->to.ptr != NULL;
     slice to = replaced ? note->to : stanza_to(s);
     const char *type = stanza_type_name((enum stanza_type)s->type);
-    char *at = put(out, open[s->kind]);
+    char *at = put(put(out, open[s->kind]), xmlns);
 
     if (s->from_len > 0) {
         at = PUT_LIT(at, " from='");
@@ -571,16 +572,21 @@ size_t stanza_write(char *out, const struct stanza *s, const struct stanza_note 
     return (size_t)(at - out);
 }
 
+size_t stanza_write(char *out, const struct stanza *s, const struct stanza_note *note)
+{
+    return write_as(out, s, note, (slice){ "", 0 });
+}
+
+size_t stanza_write_alone(char *out, const struct stanza *s, const struct stanza_note *note)
+{
+    return write_as(out, s, note, SLICE(" xmlns='" NS_CLIENT "'"));
+}
+
 void stanza_forward(struct buf *out, const struct stanza *s, const struct stanza_note *note)
 {
-    static const slice ns = SLICE_INIT(" xmlns='" NS_CLIENT "'");
-    size_t name = strlen(stanza_kind_name((enum stanza_kind)s->kind)) + 1; /* with its '<' */
-    char *at = buf_reserve(out, ns.len + stanza_write_max(s, note));
-    if (at == NULL)
-        return;
-    out->len += ns.len + stanza_write(at + ns.len, s, note);
-    memmove(at, at + ns.len, name);
-    put(at + name, ns);
+    char *at = buf_reserve(out, stanza_write_max(s, note));
+    if (at != NULL)
+        out->len += stanza_write_alone(at, s, note);
 }
 
 void stanza_store(struct buf *out, const struct stanza *s)

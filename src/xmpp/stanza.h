@@ -154,6 +154,8 @@ struct stanza_note {
  * `by` the same JID were dropped at input, so appending is enough. */
 size_t stanza_write_max(const struct stanza *s, const struct stanza_note *note);
 size_t stanza_write(char *out, const struct stanza *s, const struct stanza_note *note);
+/* The same for a stanza that stands alone: with xmlns='jabber:client' in its start tag. */
+size_t stanza_write_alone(char *out, const struct stanza *s, const struct stanza_note *note);
 /* Appends it as it stands inside <forwarded/> (XEP-0297): with its namespace. */
 void stanza_forward(struct buf *out, const struct stanza *s, const struct stanza_note *note);
 /* Self-contained text for the database. */

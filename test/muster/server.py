@@ -55,7 +55,8 @@ class Server:
         self.domains = list(domains)
         self.options = options
         self.settings = dict(settings or {})
-        self.c2s_port, self.tls_port, self.component_port = free_ports(3)
+        self.c2s_port, self.tls_port, self.component_port, *web = free_ports(6)
+        self.http_port, self.https_port, self.bosh_port = web
         self.data = self.folder / "data"
         self.control = self.folder / "control.sock"
         self.file = self.folder / "muster.yaml"
@@ -66,7 +67,10 @@ class Server:
             "node": "test1", "node_id": 1, "domains": self.domains, "data": str(self.data),
             "control": str(self.control), "workers": workers,
             "listen": {"c2s": [self._address(self.c2s_port)],
-                       "c2s_tls": [f"127.0.0.1:{self.tls_port}"]},
+                       "c2s_tls": [f"127.0.0.1:{self.tls_port}"],
+                       "http": [f"127.0.0.1:{self.http_port}"],
+                       "https": [f"127.0.0.1:{self.https_port}"],
+                       "bosh": [f"127.0.0.1:{self.bosh_port}"]},
             "settings": self.settings,
         }
         if options.get("component"):

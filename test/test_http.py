@@ -1,0 +1,158 @@
+"""The HTTP server, by what is served by it: discovery (XEP-0156), limits, order, safety."""
+import http.client
+import json
+import socket
+import ssl
+import xml.etree.ElementTree as ET
+
+import pytest
+
+from muster.client import insecure_context
+
+XRD = "{http://docs.oasis-open.org/ns/xri/xrd-1.0}"
+META = "/.well-known/host-meta"
+
+
+def get(server, path=META, tls=False, method="GET", headers=None):
+    connection = (http.client.HTTPSConnection("127.0.0.1", server.https_port, timeout=10,
+                                              context=insecure_context())
+                  if tls else http.client.HTTPConnection("127.0.0.1", server.http_port, timeout=10))
+    connection.request(method, path, headers=headers or {})
+    answer = connection.getresponse()
+    answer.text = answer.read().decode()
+    connection.close()
+    return answer
+
+
+def raw(server, data, port=None):
+    """What comes until the server closes."""
+    with socket.create_connection(("127.0.0.1", port or server.http_port), 10) as sock:
+        sock.sendall(data)
+        got = b""
+        while True:
+            piece = sock.recv(65536)
+            if not piece:
+                return got
+            got += piece
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_host_meta(server, tls):
+    answer = get(server, tls=tls, headers={"Host": "chat.example:5443"})
+    assert answer.status == 200
+    assert answer.getheader("Content-Type").startswith("application/xrd+xml")
+    links = {link.get("rel"): link.get("href") for link in ET.fromstring(answer.text)}
+    s = "s" if tls else ""
+    assert links["urn:xmpp:alt-connections:websocket"] == \
+        f"ws{s}://chat.example:5443/xmpp-websocket"
+    answer = get(server, META + ".json", tls=tls, headers={"Host": "chat.example"})
+    links = {link["rel"]: link["href"] for link in json.loads(answer.text)["links"]}
+    assert links["urn:xmpp:alt-connections:websocket"] == f"ws{s}://chat.example/xmpp-websocket"
+
+
+def test_host_meta_with_a_base_url(server):
+    server.ctl("set", "http.base-url", "https://chat.example/")
+    assert "wss://chat.example/xmpp-websocket" in get(server).text
+
+
+def test_cors(server):
+    origin = {"Origin": "https://web.example"}
+    assert get(server, headers=origin).getheader("Access-Control-Allow-Origin") == "*"
+    server.ctl("set", "http.cors-origins", "https://other.example, https://web.example")
+    answer = get(server, headers=origin)
+    assert answer.getheader("Access-Control-Allow-Origin") == "https://web.example"
+    assert answer.getheader("Vary") == "Origin"
+    server.ctl("set", "http.cors-origins", "https://other.example")
+    assert get(server, headers=origin).getheader("Access-Control-Allow-Origin") is None
+    answer = get(server, method="OPTIONS",
+                 headers={"Origin": "https://other.example",
+                          "Access-Control-Request-Method": "GET"})
+    assert answer.status == 204
+    assert "GET" in answer.getheader("Access-Control-Allow-Methods")
+
+
+def test_safe_headers_and_errors(server):
+    answer = get(server, "/nothing/here")
+    assert answer.status == 404
+    assert answer.getheader("X-Content-Type-Options") == "nosniff"
+    assert "default-src 'none'" in answer.getheader("Content-Security-Policy")
+    answer = get(server, method="POST")
+    assert (answer.status, answer.getheader("Allow")) == (405, "OPTIONS, GET, HEAD")
+    answer = get(server, method="HEAD")
+    assert answer.status == 200 and answer.text == "" and int(answer.getheader("Content-Length"))
+    server.ctl("set", "http.strict-transport", "1h")
+    assert get(server, tls=True).getheader("Strict-Transport-Security") == "max-age=3600"
+    assert get(server).getheader("Strict-Transport-Security") is None
+
+
+def test_alpn(server):
+    for offered, chosen in ((["h2", "http/1.1"], "http/1.1"), (None, None)):
+        with socket.create_connection(("127.0.0.1", server.https_port), 10) as sock, \
+                insecure_context(alpn=offered).wrap_socket(sock, server_hostname="x") as tls:
+            assert tls.selected_alpn_protocol() == chosen
+    with socket.create_connection(("127.0.0.1", server.https_port), 10) as sock:
+        with pytest.raises(ssl.SSLError):
+            insecure_context(alpn=["xmpp-client"]).wrap_socket(sock, server_hostname="x")
+
+
+def test_pipelined_in_order(server):
+    one = f"GET {META} HTTP/1.1\r\nHost: x\r\n\r\n"
+    got = raw(server, (one + one.replace("GET", "HEAD") + "GET /no HTTP/1.1\r\nHost: x\r\n"
+                       "Connection: close\r\n\r\n").encode())
+    assert got.count(b"HTTP/1.1 200 OK") == 2 and got.count(b"</XRD>") == 1
+    assert got.index(b"404 Not Found") > got.rindex(b"200 OK")
+
+
+@pytest.mark.parametrize("data, status", [
+    (b"\x16\x03\x01\x00\x05hello", 501),
+    (b"GET / HTTP/3.0\r\n\r\n", 505),
+    (b"GET /%2e%2e/etc HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+    (b"GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n", 400),
+    (b"GET / HTTP/1.1\r\n\r\n", 400),
+    (b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414),
+    (b"GET / HTTP/1.1\r\nHost: x\r\nA: " + b"a" * 20000 + b"\r\n\r\n", 431),
+    (b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 100 + b"\r\n", 431),
+    (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+     400),
+], ids=range(9))
+def test_bad_requests(server, data, status):
+    got = raw(server, data)
+    assert got.startswith(b"HTTP/1.1 %d " % status), got[:100]
+    assert b"Connection: close" in got
+
+
+def test_slow_requests_end(make_server):
+    server = make_server(settings={"http.request-timeout": "1s"})
+    assert raw(server, b"GET / HTT").startswith(b"HTTP/1.1 408 ")
+    assert raw(server, b"") == b""
+
+
+def test_request_rate(server):
+    server.ctl("set", "http.request-rate", "2")
+    request = b"GET /no HTTP/1.1\r\nHost: x\r\n\r\n"
+    got = raw(server, request * 5)
+    assert b"429 Too Many Requests" in got and b"Retry-After: 1" in got
+
+
+def test_proxy_header(make_server):
+    server = make_server(start=False)
+    server.conf["listen"]["http"] = [{"address": f"127.0.0.1:{server.http_port}", "proxy": True}]
+    server.start()
+    header = (b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x0c" + bytes([192, 0, 2, 9, 127, 0, 0, 1]) +
+              b"\x10\x00\x20\x00")
+    got = raw(server, header + b"GET /no HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    assert got.startswith(b"HTTP/1.1 404 ")
+
+
+def test_bosh_listener_serves_nothing_else(server):
+    got = raw(server, f"GET {META} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode(),
+              port=server.bosh_port)
+    assert got.startswith(b"HTTP/1.1 404 ")
+
+
+def test_stops_while_connections_are_open(server):
+    with socket.create_connection(("127.0.0.1", server.http_port), 10) as sock:
+        sock.sendall(b"GET /no HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert sock.recv(1000)
+        server.stop()
+        assert sock.recv(1000) == b""
