@@ -228,3 +228,24 @@ def test_xmpp_js(server, bob, scheme):
     events = [json.loads(line) for line in output.splitlines()]
     assert [e["event"] for e in events] == ["online", "pong", "message", "offline"], errors
     assert events[2] == {"event": "message", "from": bob.jid, "body": "bye"}
+
+
+def test_slixmpp_archive(server):
+    """Its XEP-0313 plugin, which pages by itself."""
+    alice = server.client("alice", "a")
+    bob = server.client("bob", "b")
+    for i in range(7):
+        bob.send(f"<message to='{alice.bare}' type='chat'><body>m{i}</body></message>")
+        alice.expect(f"<message><body>m{i}</body></message>")
+
+    async def dialogue():
+        client = await Slix(server, "alice", ["xep_0313"]).login()
+        found = client["xep_0313"].iterate(rsm={"max": 3}, with_jid=slixmpp.JID("bob@localhost"))
+        bodies = [m["mam_result"]["forwarded"]["stanza"]["body"] async for m in found]
+        assert bodies == [f"m{i}" for i in range(7)]
+        found = client["xep_0313"].iterate(rsm={"max": 3}, reverse=True, total=4)
+        bodies = [m["mam_result"]["forwarded"]["stanza"]["body"] async for m in found]
+        assert sorted(bodies) == [f"m{i}" for i in range(3, 7)]
+        await client.disconnect()
+
+    asyncio.run(dialogue())

@@ -64,6 +64,7 @@ static const struct feature *const features[] = {
     &disco_feature,
     &invisible_feature,
     &last_feature,
+    &mam_feature,
     &ping_feature,
     &private_feature,
     &adhoc_feature,

@@ -12,6 +12,7 @@ extern const struct feature disco_feature; /* XEP-0030, XEP-0115, XEP-0157 */
 extern const struct feature invisible_feature; /* XEP-0186 */
 extern const struct feature extdisco_feature; /* XEP-0215 */
 extern const struct feature last_feature; /* XEP-0012 */
+extern const struct feature mam_feature; /* XEP-0313, XEP-0441 */
 extern const struct feature ping_feature; /* XEP-0199 */
 extern const struct feature private_feature; /* XEP-0049 */
 extern const struct feature push_feature; /* XEP-0357 */

@@ -94,6 +94,10 @@ void session_wait(struct session *s, struct producer *p)
         at = &(*at)->next;
     p->next = NULL;
     *at = p;
+    if (s->sm != 0 && s->state == SESSION_ATTACHED && s->out_asked != s->out_count) {
+        s->out_asked = s->out_count;
+        session_down(s, &(struct down){ .kind = DOWN_REQUEST });
+    }
 }
 
 void session_produce(struct session *s, struct session *to)

@@ -1,0 +1,149 @@
+/* The rows of the archive feature; see mam.h. */
+#include "ext/mam.h"
+#include "base/buf.h"
+#include "base/setting.h"
+#include "codec/xml_elem.h"
+#include "ext/ext.h"
+#include "im/feature.h"
+#include "im/iq.h"
+#include "xmpp/form.h"
+#include "xmpp/ns.h"
+
+enum { FORM_BYTES_MAX = 8192 };
+
+struct setting mam_enabled = {
+    .name = "archive.enabled",
+    .type = SET_BOOL,
+    .def = 1,
+    .doc = "Keeps messages in the archives of the accounts that sent and received them (XEP-0313). "
+           "Off: a message is kept until its addressee has it. What is there already stays until "
+           "archive.retention is over.",
+};
+struct setting mam_default = {
+    .name = "archive.default",
+    .type = SET_CHOICE,
+    .def = MAM_ALWAYS,
+    .choices = mam_defaults,
+    .doc = "Which messages are archived for users who have not chosen: all of them, those with "
+           "contacts on their roster, or none.",
+};
+struct setting mam_users_choose = {
+    .name = "archive.users-may-choose",
+    .type = SET_BOOL,
+    .def = 1,
+    .doc = "Whether users may choose with their client which of their messages are archived "
+           "(XEP-0441). Off: choices that were made before still hold.",
+};
+struct setting mam_page_default = {
+    .name = "archive.page-default",
+    .type = SET_INT,
+    .def = 50,
+    .min = 1,
+    .max = 1000,
+    .unit = "messages",
+    .doc = "How many messages an archive query returns at once if the client does not say.",
+};
+struct setting mam_page_max = {
+    .name = "archive.page-max",
+    .type = SET_INT,
+    .def = 250,
+    .min = 1,
+    .max = 1000,
+    .unit = "messages",
+    .doc = "How many messages an archive query returns at once at most; clients ask for the next.",
+};
+
+static const struct store_migration migrations[] = {
+    { 1,
+      "CREATE TABLE mam_prefs(owner INTEGER PRIMARY KEY, preference INTEGER NOT NULL,"
+      " always TEXT NOT NULL, never TEXT NOT NULL)",
+      "CREATE TABLE mam_prefs(owner BIGINT PRIMARY KEY, preference BIGINT NOT NULL,"
+      " always TEXT NOT NULL, never TEXT NOT NULL)" },
+    { 0 },
+};
+
+/* XEP-0313 §4.1.5: what a query may ask for; none is required, and ids are not listed. */
+static const struct form_row query_rows[] = {
+    { .var = "with", .type = FORM_JID_SINGLE },
+    { .var = "start", .type = FORM_TEXT_SINGLE },
+    { .var = "end", .type = FORM_TEXT_SINGLE },
+    { .var = "before-id", .type = FORM_TEXT_SINGLE },
+    { .var = "after-id", .type = FORM_TEXT_SINGLE },
+    { .var = "ids",
+      .type = FORM_LIST_MULTI,
+      .extra = "<validate xmlns='" NS_DATA_VALIDATE "' datatype='xs:string'><open/></validate>" },
+    { .var = "include-groupchat", .type = FORM_BOOLEAN },
+};
+
+static void form_get(struct iq *iq)
+{
+    struct buf out;
+    if (iq->target != IQ_TO_SELF) {
+        iq_error(iq, SE_FORBIDDEN, SLICE("an archive is its owner's"));
+        return;
+    }
+    buf_init(&out, FORM_BYTES_MAX);
+    buf_lit(&out, "<query xmlns='" NS_MAM "'>");
+    form_open(&out, FORM_FORM, NS_MAM);
+    for (unsigned i = 0; i < sizeof query_rows / sizeof *query_rows; i++)
+        form_ask(&out, &query_rows[i]);
+    form_close(&out);
+    buf_lit(&out, "</query>");
+    iq_result(iq, buf_slice(&out));
+    buf_fini(&out);
+}
+
+enum { ANYBODY = IQ_TO_SELF | IQ_TO_ACCOUNT };
+
+static const struct iq_rule rules[] = {
+    { TYPE_SET, NS_MAM, "query", ANYBODY, mam_query },
+    { TYPE_GET, NS_MAM, "query", ANYBODY, form_get },
+    { TYPE_GET, NS_MAM, "metadata", ANYBODY, mam_metadata },
+    { TYPE_GET, NS_MAM, "prefs", ANYBODY, mam_prefs_get },
+    { TYPE_SET, NS_MAM, "prefs", ANYBODY, mam_prefs_set },
+    { 0 },
+};
+
+/* The statements of all files. */
+static struct store_stmt *stmts[64];
+static struct store_schema schema = { "mam", migrations, stmts, NULL };
+
+static void gather(struct store_stmt *const *list, unsigned *n)
+{
+    for (; *list != NULL; list++)
+        stmts[(*n)++] = *list;
+}
+
+static void start(void)
+{
+    unsigned n = 0;
+    gather(mam_query_stmts, &n);
+    gather(mam_prefs_stmts, &n);
+    mam_prefs_start();
+}
+
+const struct feature mam_feature = {
+    .name = "mam",
+    .xeps =
+        (const struct xep[]){
+            { "0059", "1.1", "Result Set Management", "0.1.0", "test_mam", NULL },
+            { "0297", "1.0", "Stanza Forwarding", "0.1.0", "test_mam", NULL },
+            { "0313", "1.1.3", "Message Archive Management", "0.1.0", "test_mam",
+              "groupchat messages are in the archives of rooms" },
+            { "0441", "0.2.0", "Message Archive Management Preferences", "0.1.0", "test_mam",
+              NULL },
+            { 0 },
+        },
+    .disco_account =
+        (const char *const[]){ NS_MAM, NS_MAM_EXTENDED, "urn:xmpp:mam:2#groupchat-field", NULL },
+    .iq = rules,
+    .schema = &schema,
+    .settings = (struct setting *const[]){ &mam_enabled, &mam_default, &mam_users_choose,
+                                           &mam_page_default, &mam_page_max, NULL },
+    .start = start,
+    .load = mam_prefs_load,
+    .loaded = mam_prefs_loaded,
+    .unload = mam_prefs_unload,
+    .remove = mam_prefs_remove,
+    .archive = mam_prefs_archive,
+};

@@ -1,0 +1,601 @@
+/* Archive queries (XEP-0313 §4): in three steps, each a read of its own, so that a page costs
+ * memory for its ids only and goes out in parts as the client takes them (design §4):
+ *
+ *   check   the addresses and ids that the query names: who is `with`, are the ids in the archive
+ *   find    the ids of the page, and of one more to know whether it is complete
+ *   send    the messages, CHUNK_ROWS at a time, each as a copy to the session that asked
+ *
+ * A message that waited for its owner is settled when the session has the copy (design §6).
+ *
+ * Times: archive ids are microseconds, minted when the message came. They are ahead of the time of
+ * a message for up to CLOCK_SLACK_US after a crash, so a range of times is a wider range of ids and
+ * a look at the messages within.
+ *
+ * Limits: settings archive.page-default and archive.page-max; IDS_MAX ids in a query. */
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/setting.h"
+#include "codec/xml_elem.h"
+#include "ext/mam.h"
+#include "im/account.h"
+#include "im/feature.h"
+#include "im/worker.h"
+#include "xmpp/form.h"
+#include "xmpp/ns.h"
+#include "xmpp/rsm.h"
+#include <stdlib.h>
+
+enum {
+    IDS_MAX = 256,
+    CHUNK_ROWS = 16,
+    CHUNK_BYTES = 64 << 10,
+    QUERY_ID_MAX = 1023,
+    COUNT_MAX = 10000, /* more are not counted */
+    CLOCK_SLACK_US = 60 * 1000000
+};
+
+struct query {
+    struct producer producer; /* waits for the session */
+    struct iq *iq;            /* held; everything below is in its arena */
+    struct worker *worker;
+    struct account *account; /* its and the asker's */
+    uint64_t session;        /* id */
+    slice query_id;          /* ptr NULL: none */
+    /* filter */
+    int64_t start_us, end_us;
+    struct jid with;        /* full.len 0: anybody */
+    int64_t peer;           /* account id of `with`; 0: not one of ours */
+    uint64_t after, before; /* archive ids, exclusive */
+    const slice *ids;       /* as asked for; */
+    unsigned id_count;      /* 0: not asked for */
+    uint64_t wanted[IDS_MAX + 4];
+    unsigned wanted_count; /* ids that must be there */
+    struct rsm rsm;
+    bool flip;
+    /* result */
+    uint64_t *found; /* ids of the page, rising; limit + 1 fit */
+    uint32_t limit, found_count, sent;
+    bool complete;
+    int64_t count; /* of all that match; -1: not known */
+};
+
+#define FOUND                                                                                      \
+    " FROM entry e JOIN message m ON m.id = e.msg WHERE e.owner = $1 AND e.id > $2 AND e.id < $3"  \
+    " AND e.flags < 2 AND m.at_us >= $4 AND m.at_us <= $5"
+/* $6 the peer; $7 its address if it is not one of ours; $8, $9 the begin of the stanza, and what
+ * follows its first value, for a full JID; else empty. */
+#define WITH                                                                                       \
+    " AND e.peer = $6 AND (e.peer <> 0 OR m.remote = $7) AND ($8 = ''"                             \
+    " OR substr(m.stanza, 1, length($8)) = $8"                                                     \
+    " OR substr(m.stanza, 15 + instr(substr(m.stanza, 16), ''''), length($9)) = $9)"
+
+static struct store_stmt find_first = {
+    .name = "mam.first",
+    .sql = "SELECT e.id" FOUND " ORDER BY e.id LIMIT $6",
+    .params = "iiiiii",
+    .cols = "i",
+};
+static struct store_stmt find_last = {
+    .name = "mam.last",
+    .sql = "SELECT e.id" FOUND " ORDER BY e.id DESC LIMIT $6",
+    .params = "iiiiii",
+    .cols = "i",
+};
+static struct store_stmt find_first_with = {
+    .name = "mam.first-with",
+    .sqlite = "SELECT e.id" FOUND WITH " ORDER BY e.id LIMIT $10",
+    .params = "iiiiiittti",
+    .cols = "i",
+};
+static struct store_stmt find_last_with = {
+    .name = "mam.last-with",
+    .sqlite = "SELECT e.id" FOUND WITH " ORDER BY e.id DESC LIMIT $10",
+    .params = "iiiiiittti",
+    .cols = "i",
+};
+static struct store_stmt count_all = {
+    .name = "mam.count",
+    .sql = "SELECT count(*) FROM (SELECT 1" FOUND " LIMIT $6) c",
+    .params = "iiiiii",
+    .cols = "i",
+};
+static struct store_stmt count_with = {
+    .name = "mam.count-with",
+    .sqlite = "SELECT count(*) FROM (SELECT 1" FOUND WITH " LIMIT $10) c",
+    .params = "iiiiiittti",
+    .cols = "i",
+};
+static struct store_stmt find_peer = {
+    .name = "mam.peer",
+    .sql = "SELECT coalesce((SELECT id FROM account WHERE jid = $1),"
+           " (SELECT max(id) FROM former WHERE jid = $1), 0)",
+    .params = "t",
+    .cols = "i",
+};
+static struct store_stmt find_id = {
+    .name = "mam.id",
+    .sql = "SELECT id FROM entry WHERE owner = $1 AND id = $2 AND flags < 2",
+    .params = "ii",
+    .cols = "i",
+};
+static struct store_stmt read_row = {
+    .name = "mam.row",
+    .sql = "SELECT e.id, m.at_us, m.stanza FROM entry e JOIN message m ON m.id = e.msg"
+           " WHERE e.owner = $1 AND e.id = $2",
+    .params = "ii",
+    .cols = "iit",
+};
+static struct store_stmt read_ends = {
+    .name = "mam.ends",
+    .sql = "SELECT e.id, m.at_us FROM entry e JOIN message m ON m.id = e.msg WHERE e.owner = $1"
+           " AND (e.id = (SELECT min(id) FROM entry WHERE owner = $1 AND flags < 2)"
+           " OR e.id = (SELECT max(id) FROM entry WHERE owner = $1 AND flags < 2)) ORDER BY e.id",
+    .params = "i",
+    .cols = "ii",
+};
+struct store_stmt *const mam_query_stmts[] = { &find_first,     &find_last, &find_first_with,
+                                               &find_last_with, &count_all, &count_with,
+                                               &find_peer,      &find_id,   &read_row,
+                                               &read_ends,      NULL };
+
+static void send_chunk(struct query *q);
+
+/* Archive ids are decimal numbers as clients see them. */
+static bool read_id(slice text, uint64_t *out)
+{
+    int64_t id;
+    if (text.len == 0 || text.ptr[0] < '1' || text.ptr[0] > '9' || !slice_int(text, &id))
+        return false;
+    *out = (uint64_t)id;
+    return true;
+}
+
+static void fail(struct query *q, enum store_result r)
+{
+    iq_error(q->iq, stanza_error_of(err_of_store(r)), (slice){ 0 });
+}
+
+/* Reading the query. */
+
+static const char *const fields[] = {
+    "with", "start", "end", "before-id", "after-id", "ids", "include-groupchat", NULL
+};
+
+/* An id that is not one of ours, or not there, is answered the same way (§4.1.3). */
+static bool want(struct query *q, struct form *f, slice text, uint64_t *out)
+{
+    if (!read_id(text, out))
+        return form_wrong(f, SE_ITEM_NOT_FOUND, "no such id in the archive");
+    q->wanted[q->wanted_count++] = *out;
+    return true;
+}
+
+static void read_ids(struct query *q, struct form *f)
+{
+    if (!form_values(f, "ids", &q->ids, &q->id_count) || q->id_count == 0)
+        return;
+    if (q->id_count > IDS_MAX) {
+        form_wrong(f, SE_BAD_REQUEST, "at most %d ids can be asked for at once", IDS_MAX);
+        return;
+    }
+    for (unsigned i = 0; i < q->id_count; i++) {
+        uint64_t id;
+        if (!want(q, f, q->ids[i], &id))
+            return;
+    }
+}
+
+static void read_form(struct query *q, struct form *f)
+{
+    slice id;
+    bool groupchat;
+    if (!form_expect(f, NS_MAM) || !form_only(f, fields, SE_FEATURE_NOT_IMPLEMENTED))
+        return;
+    read_ids(q, f);
+    form_jid(f, "with", &q->with);
+    form_time(f, "start", &q->start_us);
+    form_time(f, "end", &q->end_us);
+    form_bool(f, "include-groupchat", &groupchat); /* there are none */
+    if (form_text(f, "after-id", &id))
+        want(q, f, id, &q->after);
+    if (form_text(f, "before-id", &id))
+        want(q, f, id, &q->before);
+    if (f->error == SE_NOT_ACCEPTABLE) /* it is a query, not a form to be filled in again */
+        f->error = SE_BAD_REQUEST;
+}
+
+static void read_rsm(struct query *q, struct form *f)
+{
+    const char *why;
+    uint64_t id;
+    if (!rsm_parse(&q->rsm, &q->iq->payload, q->iq->tmp, &why)) {
+        form_wrong(f, SE_BAD_REQUEST, "%s", why);
+        return;
+    }
+    if (q->rsm.place == RSM_INDEX) /* XEP-0059 §2.6 */
+        form_wrong(f, SE_FEATURE_NOT_IMPLEMENTED, "pages are asked for by id");
+    if ((q->rsm.place == RSM_AFTER || q->rsm.place == RSM_BEFORE) && want(q, f, q->rsm.id, &id)) {
+        if (q->rsm.place == RSM_AFTER && id > q->after)
+            q->after = id;
+        if (q->rsm.place == RSM_BEFORE && id < q->before)
+            q->before = id;
+    }
+}
+
+/* What is wrong with the query is noted in the form, even if there is none. */
+static void read_query(struct query *q, struct form *f)
+{
+    struct elem e;
+    struct iq *iq = q->iq;
+    form_parse_child(f, &iq->payload, iq->tmp);
+    if (f->error == SE_NONE && f->field != NULL)
+        read_form(q, f);
+    if (elem_attr_raw(&iq->payload, "node").ptr != NULL) /* §5.1.3: only of pubsub archives */
+        form_wrong(f, SE_ITEM_NOT_FOUND, "the archive has no nodes");
+    slice query_id = elem_attr_raw(&iq->payload, "queryid");
+    if (query_id.len > QUERY_ID_MAX)
+        form_wrong(f, SE_BAD_REQUEST, "the queryid is too long");
+    if (query_id.ptr != NULL)
+        q->query_id = elem_attr(&iq->payload, "queryid", iq->tmp);
+    q->flip = elem_child(&iq->payload, "flip-page", NS_MAM, &e);
+    read_rsm(q, f);
+    uint32_t most = (uint32_t)setting_int(&mam_page_max);
+    q->limit = q->rsm.max == UINT32_MAX ? (uint32_t)setting_int(&mam_page_default) : q->rsm.max;
+    if (q->limit > most)
+        q->limit = most;
+}
+
+/* Finding. */
+
+static bool backwards(const struct query *q)
+{
+    return q->rsm.place == RSM_BEFORE || q->rsm.place == RSM_LAST;
+}
+
+/* How a stanza with this full JID as `from` begins, and what follows the value of `from` if it is
+ * the `to`: stanza_store() writes from and to first, with the quotes in them escaped. */
+static void full_jid_texts(const struct query *q, slice *from, slice *to)
+{
+    struct buf text;
+    *from = *to = SLICE("");
+    if (q->with.resource.len == 0)
+        return;
+    buf_init(&text, 8 * JID_MAX);
+    buf_lit(&text, "<message from='");
+    xml_escape(&text, q->with.full);
+    buf_lit(&text, "'");
+    *from = slice_dup(q->iq->tmp, buf_slice(&text));
+    buf_clear(&text);
+    buf_lit(&text, "' to='");
+    xml_escape(&text, q->with.full);
+    buf_lit(&text, "'");
+    *to = slice_dup(q->iq->tmp, buf_slice(&text));
+    buf_fini(&text);
+}
+
+struct range {
+    uint64_t after, before;
+    uint32_t limit;
+};
+
+static void add_find(const struct query *q, struct store_batch *b, const struct store_stmt *all,
+                     const struct store_stmt *with, struct range r)
+{
+    slice from, to;
+    if (q->with.full.len == 0) {
+        STORE_ADD(b, all, STORE_ANY_ROWS, SV_I(q->account->id), SV_I(r.after), SV_I(r.before),
+                  SV_I(q->start_us), SV_I(q->end_us), SV_I(r.limit));
+        return;
+    }
+    full_jid_texts(q, &from, &to);
+    STORE_ADD(b, with, STORE_ANY_ROWS, SV_I(q->account->id), SV_I(r.after), SV_I(r.before),
+              SV_I(q->start_us), SV_I(q->end_us), SV_I(q->peer), SV_T(jid_bare(&q->with)),
+              SV_T(from), SV_T(to), SV_I(r.limit));
+}
+
+static int by_id(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* Cuts to the page: one more than its limit was looked for. */
+static void cut_page(struct query *q)
+{
+    uint32_t n = q->found_count;
+    qsort(q->found, n, sizeof *q->found, by_id);
+    q->complete = n <= q->limit;
+    if (q->complete && (q->rsm.place == RSM_FIRST || q->rsm.place == RSM_LAST))
+        q->count = n;
+    if (q->complete)
+        return;
+    q->found_count = q->limit;
+    if (backwards(q)) /* the newest are the page */
+        memmove(q->found, q->found + (n - q->limit), q->limit * sizeof *q->found);
+}
+
+static void found(void *arg, enum store_result r, const struct store_batch *b)
+{
+    struct query *q = arg;
+    if (r != STORE_OK) {
+        fail(q, r);
+        return;
+    }
+    q->found_count = 0;
+    for (unsigned s = 0; s < store_stmt_count(b) && q->limit > 0; s++)
+        for (uint32_t i = 0; i < store_row_count(b, s) && q->found_count <= q->limit; i++)
+            q->found[q->found_count++] = (uint64_t)store_int(b, s, i, 0);
+    if (q->limit > 0) {
+        cut_page(q);
+    } else { /* only the count was asked for (XEP-0059 §2.7) */
+        int64_t n = store_int(b, 0, 0, 0);
+        q->complete = n == 0;
+        q->count = n <= COUNT_MAX ? n : -1;
+    }
+    send_chunk(q);
+}
+
+/* The ids that were asked for, in their order in the archive; each once. */
+static void add_find_ids(struct query *q, struct store_batch *b)
+{
+    unsigned added = 0;
+    qsort(q->wanted, q->id_count, sizeof *q->wanted, by_id);
+    for (unsigned k = 0; k < q->id_count && added <= q->limit; k++) {
+        uint64_t id = q->wanted[backwards(q) ? q->id_count - 1 - k : k];
+        bool twice = k > 0 && id == q->wanted[backwards(q) ? q->id_count - k : k - 1];
+        if (twice || id <= q->after || id >= q->before)
+            continue;
+        add_find(q, b, &find_first, &find_first_with, (struct range){ id - 1, id + 1, 1 });
+        added++;
+    }
+}
+
+static void find(struct query *q, struct store_batch *b)
+{
+    struct range r = { q->after, q->before, q->limit + 1 };
+    if (q->start_us > 0 && (uint64_t)q->start_us > r.after + CLOCK_SLACK_US)
+        r.after = (uint64_t)q->start_us - CLOCK_SLACK_US;
+    if (q->end_us >= 0 && (uint64_t)q->end_us < r.before - CLOCK_SLACK_US - 1)
+        r.before = (uint64_t)q->end_us + CLOCK_SLACK_US;
+    q->found = arena_new(q->iq->tmp, uint64_t, q->limit + 1);
+    if (q->limit == 0)
+        add_find(q, b, &count_all, &count_with, (struct range){ r.after, r.before, COUNT_MAX + 1 });
+    else if (q->id_count > 0)
+        add_find_ids(q, b);
+    else if (backwards(q))
+        add_find(q, b, &find_last, &find_last_with, r);
+    else
+        add_find(q, b, &find_first, &find_first_with, r);
+    store_submit(b, q->worker->loop, 0, found, q);
+}
+
+static void checked(void *arg, enum store_result r, const struct store_batch *b)
+{
+    struct query *q = arg;
+    if (r != STORE_OK) {
+        fail(q, r);
+        return;
+    }
+    for (unsigned i = 0; i < q->wanted_count; i++) {
+        if (store_row_count(b, i) == 0) { /* §4.1.3, §4.3.2 */
+            iq_error(q->iq, SE_ITEM_NOT_FOUND, SLICE("no such id in the archive"));
+            return;
+        }
+    }
+    if (q->with.full.len > 0)
+        q->peer = store_int(b, q->wanted_count, 0, 0);
+    find(q, store_read(q->worker->store, 0));
+}
+
+/* Sending. */
+
+static void write_result(struct buf *out, const struct query *q, uint64_t id, int64_t at_us,
+                         slice stanza)
+{
+    static const slice tag = SLICE_INIT("<message");
+    char stamp[CLOCK_STAMP_LEN];
+    clock_stamp(stamp, (uint64_t)at_us);
+    buf_lit(out, "<result xmlns='" NS_MAM "'");
+    if (q->query_id.ptr != NULL) {
+        buf_lit(out, " queryid='");
+        xml_escape(out, q->query_id);
+        buf_lit(out, "'");
+    }
+    buf_printf(out,
+               " id='%llu'><forwarded xmlns='" NS_FORWARD "'><delay xmlns='" NS_DELAY
+               "' stamp='%s'/>",
+               (unsigned long long)id, stamp);
+    if (slice_starts(stanza, tag)) { /* else it was taken out of the archive (§3.2) */
+        buf_lit(out, "<message xmlns='" NS_CLIENT "'");
+        buf_add(out, slice_from(stanza, tag.len));
+    }
+    buf_lit(out, "</forwarded></result>");
+}
+
+static void send_row(const struct query *q, struct session *s, const struct store_batch *b,
+                     unsigned row)
+{
+    struct account *a = q->account;
+    struct buf out;
+    uint64_t id = (uint64_t)store_int(b, row, 0, 0);
+    bool waits = mailbox_state(a, id) != ENTRY_SETTLED;
+    buf_init(&out, STORE_RESULT_BYTES_MAX);
+    write_result(&out, q, id, store_int(b, row, 0, 1), store_text(b, row, 0, 2));
+    struct stanza *st = stanza_make(STANZA_MESSAGE, TYPE_NORMAL, a->jid, session_jid(s),
+                                    (slice){ 0 }, buf_slice(&out));
+    if (waits) /* the session has it now, for its owner */
+        mailbox_set(a, id, ENTRY_TAKEN);
+    session_deliver_copy(s, st, waits ? id : 0);
+    stanza_unref(&st);
+    buf_fini(&out);
+}
+
+static slice id_text(struct arena *tmp, uint64_t id)
+{
+    return slice_of(arena_printf(tmp, "%llu", (unsigned long long)id));
+}
+
+static void finish(struct query *q)
+{
+    struct arena *tmp = q->iq->tmp;
+    struct buf out;
+    struct rsm_page page = { .index = -1, .count = q->count };
+    if (q->found_count > 0) {
+        page.first = id_text(tmp, q->found[0]);
+        page.last = id_text(tmp, q->found[q->found_count - 1]);
+        if (q->count >= 0)
+            page.index = 0;
+    }
+    buf_init(&out, 4096);
+    buf_lit(&out, "<fin xmlns='" NS_MAM "'");
+    if (q->complete)
+        buf_lit(&out, " complete='true'");
+    buf_lit(&out, ">");
+    rsm_write(&out, &page);
+    buf_lit(&out, "</fin>");
+    iq_result(q->iq, buf_slice(&out));
+    buf_fini(&out);
+}
+
+static void chunk_read(void *arg, enum store_result r, const struct store_batch *b)
+{
+    struct query *q = arg;
+    struct session *s = session_find(q->worker, q->session);
+    if (r != STORE_OK) {
+        fail(q, r);
+        return;
+    }
+    size_t bytes = 0;
+    for (unsigned i = 0; i < store_stmt_count(b) && bytes < CHUNK_BYTES && s != NULL; i++) {
+        if (store_row_count(b, i) > 0) { /* else it was removed meanwhile */
+            send_row(q, s, b, i);
+            bytes += store_text(b, i, 0, 2).len;
+        }
+        q->sent++;
+    }
+    send_chunk(q);
+}
+
+/* The client took what it got. Nobody is there to see the rest of an ended session's query. */
+static void go_on(struct producer *p, struct session *s)
+{
+    struct query *q = CONTAINER_OF(p, struct query, producer);
+    if (s != NULL)
+        send_chunk(q);
+    else
+        iq_error(q->iq, SE_RECIPIENT_UNAVAILABLE, (slice){ 0 });
+}
+
+static void send_chunk(struct query *q)
+{
+    struct session *s = session_find(q->worker, q->session);
+    if (q->sent == q->found_count || s == NULL) {
+        finish(q);
+        return;
+    }
+    if (!session_took(s)) {
+        q->producer.go = go_on;
+        session_wait(s, &q->producer);
+        return;
+    }
+    struct store_batch *b = store_read(q->worker->store, 0);
+    for (uint32_t i = q->sent; i < q->found_count && i < q->sent + CHUNK_ROWS; i++) {
+        uint32_t at = q->flip ? q->found_count - 1 - i : i;
+        STORE_ADD(b, &read_row, STORE_ANY_ROWS, SV_I(q->account->id), SV_I(q->found[at]));
+    }
+    store_submit(b, q->worker->loop, 0, chunk_read, q);
+}
+
+/* Entries of the owner that are late are put in place by the first read (design §7). */
+static void start(struct query *q)
+{
+    struct store_batch *b = store_read(q->worker->store, account_lane(q->account));
+    store_read_late(b, q->account->id);
+    if (q->wanted_count == 0 && q->with.full.len == 0) {
+        find(q, b);
+        return;
+    }
+    for (unsigned i = 0; i < q->wanted_count; i++)
+        STORE_ADD(b, &find_id, STORE_ANY_ROWS, SV_I(q->account->id), SV_I(q->wanted[i]));
+    if (q->with.full.len > 0)
+        STORE_ADD(b, &find_peer, STORE_ANY_ROWS, SV_T(jid_bare(&q->with)));
+    store_submit(b, q->worker->loop, 0, checked, q);
+}
+
+/* Whose archive it is, asks: §7.1. */
+static bool owner_asks(struct iq *iq)
+{
+    if (iq->target != IQ_TO_SELF)
+        iq_error(iq, SE_FORBIDDEN, SLICE("an archive is its owner's"));
+    return iq->target == IQ_TO_SELF;
+}
+
+void mam_query(struct iq *iq)
+{
+    struct form f;
+    if (!owner_asks(iq))
+        return;
+    if (iq->session == NULL) {
+        iq_error(iq, SE_RECIPIENT_UNAVAILABLE, (slice){ 0 });
+        return;
+    }
+    uint64_t session = iq->session->id;
+    struct iq *held = iq_hold(iq);
+    struct query *q = arena_new(held->tmp, struct query, 1);
+    q->iq = held;
+    q->worker = held->worker;
+    q->account = held->account;
+    q->session = session;
+    q->start_us = INT64_MIN;
+    q->end_us = q->count = INT64_MAX;
+    q->before = INT64_MAX;
+    q->count = -1;
+    read_query(q, &f);
+    if (f.error != SE_NONE)
+        iq_error(held, f.error, f.text);
+    else
+        start(q);
+}
+
+/* Metadata (§4.4): the first and the last message. */
+
+static void write_end(struct buf *out, const char *name, const struct store_batch *b, uint32_t row)
+{
+    char stamp[CLOCK_STAMP_LEN];
+    clock_stamp(stamp, (uint64_t)store_int(b, 0, row, 1));
+    buf_printf(out, "<%s id='%lld' timestamp='%s'/>", name, (long long)store_int(b, 0, row, 0),
+               stamp);
+}
+
+static void ends_read(void *arg, enum store_result r, const struct store_batch *b)
+{
+    struct iq *iq = arg;
+    struct buf out;
+    if (r != STORE_OK) {
+        iq_error(iq, stanza_error_of(err_of_store(r)), (slice){ 0 });
+        return;
+    }
+    uint32_t rows = store_row_count(b, 0);
+    buf_init(&out, 4096);
+    buf_lit(&out, "<metadata xmlns='" NS_MAM "'>");
+    if (rows > 0) {
+        write_end(&out, "start", b, 0);
+        write_end(&out, "end", b, rows - 1);
+    }
+    buf_lit(&out, "</metadata>");
+    iq_result(iq, buf_slice(&out));
+    buf_fini(&out);
+}
+
+void mam_metadata(struct iq *iq)
+{
+    if (!owner_asks(iq))
+        return;
+    struct account *a = iq->account;
+    struct iq *held = iq_hold(iq);
+    struct store_batch *b = store_read(a->worker->store, account_lane(a));
+    store_read_late(b, a->id);
+    STORE_ADD(b, &read_ends, STORE_ANY_ROWS, SV_I(a->id));
+    store_submit(b, a->worker->loop, 0, ends_read, held);
+}

@@ -1,0 +1,559 @@
+"""Message Archive Management (XEP-0313) with its preferences (XEP-0441)."""
+import sqlite3
+import time
+
+import pytest
+
+from muster import xml
+from muster.client import until
+
+MAM = "urn:xmpp:mam:2"
+RSM = "http://jabber.org/protocol/rsm"
+FORWARD = "urn:xmpp:forward:0"
+DATA = "jabber:x:data"
+
+
+def tag(ns, name):
+    return f"{{{ns}}}{name}"
+
+
+def form(*fields, kind="submit", form_type=MAM):
+    """A data form; fields are (var, value, …)."""
+    inner = f"<field var='FORM_TYPE' type='hidden'><value>{form_type}</value></field>"
+    for var, *values in fields:
+        inner += f"<field var='{var}'>" + "".join(f"<value>{v}</value>" for v in values) + \
+            "</field>"
+    return f"<x xmlns='{DATA}' type='{kind}'>{inner}</x>"
+
+
+def rsm(inner):
+    return f"<set xmlns='{RSM}'>{inner}</set>"
+
+
+def query_text(*fields, page="", flip=False, more="", queryid=""):
+    filters = form(*fields) if fields else ""
+    attribute = f" queryid='{queryid}'" if queryid else ""
+    paging = rsm(page) if page else ""
+    return (f"<query xmlns='{MAM}'{attribute}>{filters}{paging}"
+            f"{'<flip-page/>' if flip else ''}{more}</query>")
+
+
+class Page:
+    """What a query returned."""
+
+    def __init__(self, client, *fields, **options):
+        fin = client.result("set", query_text(*fields, **options))
+        assert fin.tag == tag(MAM, "fin")
+        self.results = [e.find(tag(MAM, "result")) for e in client.inbox
+                        if e.find(tag(MAM, "result")) is not None]
+        client.inbox = [e for e in client.inbox if e.find(tag(MAM, "result")) is None]
+        self.ids = [r.get("id") for r in self.results]
+        self.messages = [r.find(f"{tag(FORWARD, 'forwarded')}/{tag(xml.CLIENT, 'message')}")
+                         for r in self.results]
+        self.bodies = [None if m is None else m.findtext(tag(xml.CLIENT, "body"))
+                       for m in self.messages]
+        self.stamps = [r.find(f"{tag(FORWARD, 'forwarded')}/{tag(xml.DELAY, 'delay')}").get("stamp")
+                       for r in self.results]
+        self.complete = fin.get("complete") == "true"
+        found = fin.find(tag(RSM, "set"))
+        self.first, self.last, self.count = (found.findtext(tag(RSM, name))
+                                             for name in ("first", "last", "count"))
+
+
+def chat(sender, to, text, more=""):
+    sender.send(f"<message to='{to}' type='chat'><body>{text}</body>{more}</message>")
+
+
+@pytest.fixture
+def talk(server):
+    """Alice and Bob, who have said ten things to each other."""
+    alice, bob = server.client("alice", "a"), server.client("bob", "b")
+    for i in range(10):
+        one, other = (alice, bob) if i % 3 else (bob, alice)
+        chat(one, other.bare, f"m{i}")
+        other.expect(f"<message><body>m{i}</body></message>")
+    return alice, bob
+
+
+ALL = [f"m{i}" for i in range(10)]
+
+
+# --- queries ---
+
+
+def test_archive_of_both_sides(talk):
+    for client in talk:
+        page = Page(client, queryid="f&apos;27")
+        assert page.bodies == ALL and page.complete
+        assert (page.first, page.last) == (page.ids[0], page.ids[-1])
+        assert page.count == "10"
+        assert all(r.get("queryid") == "f'27" for r in page.results)
+        assert page.stamps == sorted(page.stamps)
+
+
+def test_results_are_what_was_said(server):
+    alice, bob = server.client("alice", "a"), server.client("bob", "b")
+    alice.send(f"<message to='{bob.jid}' type='chat' id='x1' xml:lang='de'><body>a &lt; b</body>"
+               "<x xmlns='jabber:x:oob'><url>https://example.net/1.png</url></x>"
+               "<html xmlns='http://jabber.org/protocol/xhtml-im'>"
+               "<body xmlns='http://www.w3.org/1999/xhtml'><p>a &lt; <b>b</b></p></body></html>"
+               "</message>")
+    got = bob.expect("<message id='x1'/>")
+    page = Page(bob)
+    assert page.ids == [got.find(tag(xml.SID, "stanza-id")).get("id")]
+    message = page.messages[0]
+    got.remove(got.find(tag(xml.SID, "stanza-id")))
+    assert xml.canonical(message) == xml.canonical(got)
+    assert Page(alice).messages[0].get("to") == bob.jid
+
+
+def test_result_messages_are_from_the_archive(talk):
+    alice, _ = talk
+    alice.send(f"<iq type='set' id='q'>{query_text(page='<max>1</max>')}</iq>")
+    result = alice.expect(f"<message from='{alice.bare}' to='{alice.jid}'>"
+                          f"<result xmlns='{MAM}' id='*' queryid='-'/></message>")
+    assert result.find(tag(xml.SID, "stanza-id")) is None
+    alice.expect(f"<iq type='result' id='q'><fin xmlns='{MAM}' complete='-'/></iq>")
+
+
+@pytest.mark.parametrize("size", (1, 3, 4, 10, 50))
+def test_pages_forward(talk, size):
+    alice, _ = talk
+    found, after = [], ""
+    while True:
+        page = Page(alice, page=f"<max>{size}</max>{after}")
+        assert len(page.bodies) <= size
+        found += page.bodies
+        if page.complete:
+            break
+        after = f"<after>{page.last}</after>"
+    assert found == ALL
+
+
+@pytest.mark.parametrize("size", (1, 3, 4, 10, 50))
+def test_pages_backward(talk, size):
+    alice, _ = talk
+    found, before = [], "<before/>"
+    while True:
+        page = Page(alice, page=f"<max>{size}</max>{before}")
+        assert len(page.bodies) <= size
+        found = page.bodies + found
+        if page.complete:
+            break
+        before = f"<before>{page.first}</before>"
+    assert found == ALL
+
+
+def test_flipped_pages(talk):
+    alice, _ = talk
+    page = Page(alice, page="<max>3</max>", flip=True)
+    assert page.bodies == ["m2", "m1", "m0"]
+    assert (page.first, page.last) == (page.ids[-1], page.ids[0])
+    page = Page(alice, page="<max>3</max><before/>", flip=True)
+    assert page.bodies == ["m9", "m8", "m7"]
+
+
+def test_count_alone(talk):
+    alice, _ = talk
+    page = Page(alice, page="<max>0</max>")
+    assert (page.bodies, page.count, page.first) == ([], "10", None)
+    assert Page(alice, ("with", "carol@localhost"), page="<max>0</max>").count == "0"
+
+
+def test_an_empty_archive(server):
+    carol = server.client("carol", "c")
+    page = Page(carol)
+    assert page.bodies == [] and page.complete and page.count == "0"
+    metadata = carol.result("get", f"<metadata xmlns='{MAM}'/>")
+    assert metadata.tag == tag(MAM, "metadata") and len(metadata) == 0
+
+
+def test_with_an_address(server):
+    alice, bob = server.client("alice", "a"), server.client("bob", "b")
+    bob2, carol = server.client("bob", "b>2"), server.client("carol", "c")
+    for client, text in ((bob, "1"), (bob2, "2"), (carol, "3")):
+        chat(client, alice.bare, text)
+        alice.expect(f"<message><body>{text}</body></message>")
+    chat(alice, bob2.jid, "4")
+    bob2.expect("<message><body>4</body></message>")
+    chat(alice, "bob@localhost", "5")
+    bob.expect("<message><body>5</body></message>")
+
+    def found(jid):
+        return Page(alice, ("with", jid)).bodies
+
+    assert found("bob@localhost") == ["1", "2", "4", "5"]
+    assert found("BOB@localhost") == ["1", "2", "4", "5"]
+    assert found("carol@localhost") == ["3"]
+    assert found(bob.jid) == ["1"]
+    assert found(bob2.jid) == ["2", "4"]
+    assert found("nobody@localhost") == []
+    assert found("alice@localhost") == []
+    assert found("elsewhere.example") == []
+    assert Page(alice, ("with", "bob@localhost"), page="<max>2</max><before/>").bodies == ["4", "5"]
+
+
+def test_messages_to_oneself_are_there_once(server):
+    alice, other = server.client("alice", "a"), server.client("alice", "other")
+    chat(alice, alice.bare, "note")
+    other.expect("<message><body>note</body></message>")
+    chat(alice, other.jid, "note 2")
+    other.expect("<message><body>note 2</body></message>")
+    assert Page(alice).bodies == ["note", "note 2"]
+    assert Page(alice, ("with", alice.bare)).bodies == ["note", "note 2"]
+
+
+def test_between_times(talk):
+    alice, _ = talk
+    stamps = Page(alice).stamps
+    assert Page(alice, ("start", stamps[3])).bodies == ALL[3:]
+    assert Page(alice, ("end", stamps[3])).bodies == ALL[:4]
+    assert Page(alice, ("start", stamps[3]), ("end", stamps[6])).bodies == ALL[3:7]
+    assert Page(alice, ("start", stamps[6]), ("end", stamps[3])).bodies == []
+    assert Page(alice, ("start", "1970-01-01T00:00:00Z")).bodies == ALL
+    assert Page(alice, ("end", "1969-12-31T23:59:59Z")).bodies == []
+    assert Page(alice, ("start", "2200-01-01T01:00:00+01:00")).bodies == []
+    assert Page(alice, ("start", stamps[3]), page="<max>2</max><before/>").bodies == ALL[8:]
+
+
+def test_between_ids(talk):
+    alice, _ = talk
+    ids = Page(alice).ids
+    assert Page(alice, ("after-id", ids[2])).bodies == ALL[3:]
+    assert Page(alice, ("before-id", ids[2])).bodies == ALL[:2]
+    page = Page(alice, ("after-id", ids[2]), ("before-id", ids[8]), page="<max>3</max>")
+    assert page.bodies == ALL[3:6] and not page.complete
+    page = Page(alice, ("after-id", ids[2]), ("before-id", ids[8]),
+                page=f"<max>3</max><after>{page.last}</after>")
+    assert page.bodies == ALL[6:8] and page.complete
+
+
+def test_by_ids(talk):
+    alice, _ = talk
+    ids = Page(alice).ids
+    page = Page(alice, ("ids", ids[7], ids[2], ids[7]))
+    assert page.bodies == ["m2", "m7"] and page.complete
+    page = Page(alice, ("ids", *ids), page="<max>4</max><before/>")
+    assert page.bodies == ALL[6:] and not page.complete
+    page = Page(alice, ("ids", *ids), page=f"<max>4</max><after>{ids[1]}</after>")
+    assert page.bodies == ALL[2:6]
+    assert Page(alice, ("ids", ids[0], ids[1]), ("with", "carol@localhost")).bodies == []
+
+
+def test_ids_that_are_not_there(talk):
+    alice, bob = talk
+    mine, theirs = Page(alice).ids, Page(bob).ids
+    foreign = next(i for i in theirs if i not in mine)
+    for unknown in ("nonsense", "0", "-5", "99999999999999999999", "1", foreign):
+        for fields, page in (((("ids", mine[0], unknown),), ""),
+                             ((("after-id", unknown),), ""), ((("before-id", unknown),), ""),
+                             ((), f"<after>{unknown}</after>"),
+                             ((), f"<before>{unknown}</before>")):
+            assert alice.error("set", query_text(*fields, page=page)) == \
+                ("item-not-found", "cancel"), (fields, page)
+    assert not [e for e in alice.inbox if e.find(tag(MAM, "result")) is not None]
+
+
+@pytest.mark.parametrize("query, condition", [
+    (query_text(("start", "yesterday")), "bad-request"),
+    (query_text(("end", "2010-02-30T00:00:00Z")), "bad-request"),
+    (query_text(("with", "a@b@c")), "bad-request"),
+    (query_text(("with", "a@localhost", "b@localhost")), "bad-request"),
+    (query_text(("include-groupchat", "perhaps")), "bad-request"),
+    (query_text(("colour", "red")), "feature-not-implemented"),
+    (query_text(page="<max>many</max>"), "bad-request"),
+    (query_text(page="<max>-1</max>"), "bad-request"),
+    (query_text(page="<before/><after>1</after>"), "bad-request"),
+    (query_text(page="<index>3</index>"), "feature-not-implemented"),
+    (f"<query xmlns='{MAM}'>{form(form_type='urn:other')}</query>", "bad-request"),
+    (f"<query xmlns='{MAM}'>{form(kind='cancel')}</query>", "bad-request"),
+    (f"<query xmlns='{MAM}'><x xmlns='{DATA}' type='submit'><field var='with'/></x></query>",
+     "bad-request"),
+    (f"<query xmlns='{MAM}'><x xmlns='{DATA}'/></query>", "bad-request"),
+    (f"<query xmlns='{MAM}' queryid='{'x' * 2000}'/>", "bad-request"),
+    (f"<query xmlns='{MAM}' node='blog'/>", "item-not-found"),
+    (query_text(("ids", *range(1, 300))), "bad-request"),
+])
+def test_bad_queries(alice, query, condition):
+    assert alice.error("set", query)[0] == condition
+
+
+def test_archives_of_others_are_closed(alice, bob):
+    for to in ("bob@localhost", "nobody@localhost"):
+        for kind, inner in (("set", query_text()), ("get", query_text()),
+                            ("get", f"<metadata xmlns='{MAM}'/>"),
+                            ("get", f"<prefs xmlns='{MAM}'/>"),
+                            ("set", f"<prefs xmlns='{MAM}' default='never'/>")):
+            assert alice.error(kind, inner, to=to) == ("forbidden", "auth")
+
+
+def test_page_limits_are_settings(server, talk):
+    alice, _ = talk
+    server.ctl("set", "archive.page-default", "4")
+    assert len(Page(alice).bodies) == 4
+    server.ctl("set", "archive.page-max", "3")
+    assert Page(alice, page="<max>100</max>").bodies == ALL[:3]
+    assert not Page(alice).complete
+
+
+def test_disco_and_form(alice):
+    info = alice.result("get", f"<query xmlns='{xml.DISCO_INFO}'/>", to=alice.bare)
+    features = {f.get("var") for f in info}
+    assert {MAM, f"{MAM}#extended", f"{MAM}#groupchat-field"} <= features
+    info = alice.result("get", f"<query xmlns='{xml.DISCO_INFO}'/>", to="localhost")
+    assert MAM not in {f.get("var") for f in info}  # the server itself has no archive
+    fields = {f.get("var"): f for f in
+              alice.result("get", query_text()).iter(tag(DATA, "field"))}
+    assert {"FORM_TYPE", "with", "start", "end", "before-id", "after-id", "ids",
+            "include-groupchat"} <= set(fields)
+    assert fields["with"].get("type") == "jid-single"
+    assert fields["ids"].find(".//{http://jabber.org/protocol/xdata-validate}open") is not None
+
+
+def test_metadata(talk):
+    alice, _ = talk
+    page = Page(alice)
+    metadata = alice.result("get", f"<metadata xmlns='{MAM}'/>")
+    ends = [(e.tag, e.get("id"), e.get("timestamp")) for e in metadata]
+    assert ends == [(tag(MAM, "start"), page.ids[0], page.stamps[0]),
+                    (tag(MAM, "end"), page.ids[-1], page.stamps[-1])]
+
+
+def test_what_is_archived(server):
+    alice, bob = server.client("alice", "a"), server.client("bob", "b")
+    kept = {
+        "body": "<body>1</body>",
+        "receipt": "<received xmlns='urn:xmpp:receipts' id='x'/>",
+        "marker": "<displayed xmlns='urn:xmpp:chat-markers:0' id='x'/>",
+        "correction": "<body>2</body><replace xmlns='urn:xmpp:message-correct:0' id='x'/>",
+        "reaction": "<reactions xmlns='urn:xmpp:reactions:0' id='x'><reaction>+</reaction>"
+                    "</reactions><store xmlns='urn:xmpp:hints'/>",
+        "reply": "<body>3</body><reply xmlns='urn:xmpp:reply:0' to='bob@localhost' id='x'/>",
+        "no-copy": "<body>4</body><no-copy xmlns='urn:xmpp:hints'/>",
+    }
+    passing = {
+        "state": "<composing xmlns='http://jabber.org/protocol/chatstates'/>",
+        "no-store": "<body>5</body><no-store xmlns='urn:xmpp:hints'/>",
+        "no-permanent-store": "<body>6</body><no-permanent-store xmlns='urn:xmpp:hints'/>",
+    }
+    for ident, content in {**kept, **passing}.items():
+        alice.send(f"<message to='{bob.jid}' type='chat' id='{ident}'>{content}</message>")
+        bob.expect(f"<message id='{ident}'/>")
+    alice.send(f"<message to='{bob.jid}' type='headline' id='h'><body>7</body></message>")
+    bob.expect("<message id='h'/>")
+    for client in (alice, bob):
+        assert [m.get("id") for m in Page(client).messages] == list(kept)
+
+
+def test_results_come_in_the_client_s_pace(server):
+    """More than the output may hold, to a client that reads late; nothing is lost or doubled."""
+    alice, bob = server.client("alice", "a"), server.client("bob", "b")
+    server.ctl("set", "c2s.output-max", "256KiB")
+    text = "x" * 20000
+    for i in range(60):
+        chat(alice, bob.bare, f"{i} {text}")
+        bob.expect(f"<message><body>{i} {text}</body></message>")
+    bob.send(f"<iq type='set' id='q'>{query_text(page='<max>250</max>')}</iq>")
+    alice.ping()
+    bob.expect("<iq type='result' id='q'/>")
+    assert len([e for e in bob.inbox if e.find(tag(MAM, "result")) is not None]) == 60
+
+
+def test_a_session_that_ends_during_a_query(server, talk):
+    alice, bob = talk
+    for i in range(60):
+        chat(bob, alice.bare, "x" * 5000)
+        alice.expect("<message/>")
+    other = server.client("alice", "other")
+    other.enable_sm()
+    other.send(f"<iq type='set' id='q'>{query_text(page='<max>250</max>')}</iq>")
+    other.expect("<message/>")
+    other.close()
+    alice.ping()
+    alice.expect_nothing(f"<message><result xmlns='{MAM}'/></message>")
+    assert len(Page(alice, page="<max>250</max>").bodies) == 70
+
+
+# --- what waits for its owner ---
+
+
+def wait_for_alice(server, count=3):
+    """Messages that came while she was away."""
+    bob = server.client("bob", "b")
+    bob.enable_sm()
+    for i in range(count):
+        chat(bob, "alice@localhost", f"w{i}")
+    bob.wait_acked(count)
+    return bob
+
+
+@pytest.mark.parametrize("managed", (False, True))
+def test_catching_up_by_archive_settles(server, managed):
+    """XEP-0313 §5.1.1: no second copy for a client that has read its archive."""
+    wait_for_alice(server)
+    alice = server.login("alice", "a")
+    if managed:
+        alice.enable_sm()
+    assert Page(alice).bodies == ["w0", "w1", "w2"]
+    alice.available()
+    alice.expect_nothing("<message/>")
+    if managed:
+        alice.ack()
+    alice.ping()
+    time_passed = time.monotonic() + 1.2  # the cursor is written once a second
+    until("a second", lambda: time.monotonic() > time_passed)
+    server.kill()
+    server.start()
+    again = server.client("alice", "a")
+    again.expect_nothing("<message/>")
+    assert Page(again).bodies == ["w0", "w1", "w2"]
+
+
+def test_catching_up_in_part(server):
+    wait_for_alice(server)
+    alice = server.login("alice", "a")
+    assert Page(alice, page="<max>2</max>").bodies == ["w0", "w1"]
+    alice.available()
+    assert alice.expect("<message/>").findtext(tag(xml.CLIENT, "body")) == "w2"
+    alice.expect_nothing("<message/>")
+
+
+def test_copies_that_were_not_taken(server):
+    """A session that ends without an acknowledgement has settled nothing."""
+    wait_for_alice(server)
+    alice = server.login("alice", "a")
+    alice.enable_sm(resume="false")
+    assert Page(alice).bodies == ["w0", "w1", "w2"]
+    alice.cut()
+    again = server.client("alice", "again")
+    for text in ("w0", "w1", "w2"):
+        again.expect_next(f"<message><body>{text}</body></message>")
+
+
+def test_what_was_acknowledged_is_in_the_archive(server):
+    """kill -9 behind the acknowledgement, and late rows with it."""
+    bob = wait_for_alice(server, 20)
+    server.kill()
+    server.start()
+    wanted = [f"w{i}" for i in range(20)]
+    assert Page(server.login("alice", "x")).bodies == wanted
+    assert Page(server.login("bob", "x"), ("with", "alice@localhost")).bodies == wanted
+    bob.expect_closed()
+
+
+# --- preferences (XEP-0441) ---
+
+
+def prefs_text(default="always", always=(), never=()):
+    lists = "".join(f"<{name}>" + "".join(f"<jid>{j}</jid>" for j in jids) + f"</{name}>"
+                    for name, jids in (("always", always), ("never", never)))
+    return f"<prefs xmlns='{MAM}' default='{default}'>{lists}</prefs>"
+
+
+def prefs_of(element):
+    return (element.get("default"),
+            *([j.text for j in element.find(tag(MAM, name))] for name in ("always", "never")))
+
+
+GET_PREFS = f"<prefs xmlns='{MAM}'/>"
+
+
+def test_preferences(server):
+    alice = server.client("alice", "a")
+    assert prefs_of(alice.result("get", GET_PREFS)) == ("always", [], [])
+    wanted = ("never", ["bob@localhost"], ["carol@localhost", "bob@localhost/x"])
+    assert prefs_of(alice.result("set", prefs_text(*wanted))) == wanted
+    server.kill()
+    server.start()
+    alice = server.client("alice", "a")
+    assert prefs_of(alice.result("get", GET_PREFS)) == wanted
+    short = f"<prefs xmlns='{MAM}' default='roster'/>"
+    assert prefs_of(alice.result("set", short)) == ("roster", [], [])
+
+
+@pytest.mark.parametrize("text", [
+    f"<prefs xmlns='{MAM}'/>",
+    prefs_text("sometimes"),
+    prefs_text(always=["a@b@c"]),
+    f"<prefs xmlns='{MAM}' default='always'><never><name>x</name></never></prefs>",
+    prefs_text(never=[f"u{i}@localhost" for i in range(1001)]),
+])
+def test_bad_preferences(alice, text):
+    assert alice.error("set", text) == ("bad-request", "modify")
+    assert prefs_of(alice.result("get", GET_PREFS)) == ("always", [], [])
+
+
+def test_preferences_decide_what_is_archived(server):
+    alice, bob = server.client("alice", "a"), server.client("bob", "b")
+    carol = server.client("carol", "c")
+    alice.result("set", prefs_text("always", [bob.jid], ["bob@localhost"]))
+    for client in (bob, carol):
+        chat(client, alice.bare, "in")
+        alice.expect(f"<message from='{client}'><body>in</body></message>")
+        chat(alice, client.bare, "out")
+        client.expect("<message><body>out</body></message>")
+    # from bob/b: listed in full as `always`, but `never` without resource is stronger
+    assert [(m.get("from"), m.findtext(tag(xml.CLIENT, "body"))) for m in Page(alice).messages] \
+        == [(carol.jid, "in"), (alice.jid, "out")]
+    assert Page(bob).bodies == ["in", "out"]
+
+
+def test_only_contacts_are_archived(server):
+    alice, bob = server.client("alice", "a"), server.client("bob", "b")
+    carol = server.client("carol", "c")
+    alice.result("set", "<query xmlns='jabber:iq:roster'><item jid='bob@localhost'/></query>")
+    alice.result("set", prefs_text("roster"))
+    for client in (bob, carol):
+        chat(client, alice.bare, f"from {client.name}")
+        alice.expect(f"<message from='{client}'><body>*</body></message>")
+    assert Page(alice).bodies == ["from bob"]
+
+
+def count_rows(server, table):
+    with sqlite3.connect(f"file:{server.data}/muster.db?mode=ro", uri=True) as db:
+        return db.execute(f"SELECT count(*) FROM {table} WHERE id <> (SELECT max(id) FROM message)"
+                          if table == "message" else f"SELECT count(*) FROM {table}").fetchone()[0]
+
+
+def test_what_is_not_archived_waits_and_goes(server):
+    """It is stored until the addressee has it, without an archive id, and is gone then."""
+    server.ctl("set", "archive.enabled", "off")
+    wait_for_alice(server)
+    server.kill()
+    server.start()
+    server.ctl("set", "archive.enabled", "off")
+    alice = server.client("alice", "a")
+    for i in range(3):
+        got = alice.expect_next(f"<message><body>w{i}</body></message>")
+        assert got.find(tag(xml.SID, "stanza-id")) is None
+        assert got.find(tag(xml.DELAY, "delay")) is not None
+    assert Page(alice).bodies == []
+    bob = server.client("bob", "b")
+    assert Page(bob).bodies == []
+    alice.ping()
+    until("empty tables", lambda: count_rows(server, "entry") == 0
+          and count_rows(server, "message") == 0)
+    chat(bob, alice.bare, "live")
+    got = alice.expect("<message><body>live</body></message>")
+    assert got.find(tag(xml.SID, "stanza-id")) is None
+
+
+def test_choice_is_a_setting(server, alice):
+    server.ctl("set", "archive.default", "never")
+    assert prefs_of(alice.result("get", GET_PREFS)) == ("never", [], [])
+    server.ctl("set", "archive.users-may-choose", "off")
+    assert alice.error("set", prefs_text()) == ("not-allowed", "cancel")
+    server.ctl("set", "archive.users-may-choose", "on")
+    server.ctl("set", "archive.enabled", "off")
+    assert alice.error("set", prefs_text()) == ("not-allowed", "cancel")
+
+
+def test_a_deleted_contact_is_still_found(server):
+    alice, bob = server.client("alice", "a"), server.client("bob", "b")
+    chat(bob, alice.bare, "last words")
+    alice.expect("<message><body>last words</body></message>")
+    server.ctl("user", "del", "bob@localhost")
+    assert Page(alice, ("with", "bob@localhost")).bodies == ["last words"]
+    assert Page(alice).bodies == ["last words"]
+    server.ctl("user", "del", "alice@localhost")
+    assert (count_rows(server, "entry"), count_rows(server, "message")) == (0, 0)
