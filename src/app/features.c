@@ -13,6 +13,7 @@
 #include "gate/component.h"
 #include "gate/web.h"
 #include "http/server.h"
+#include "im/devices.h"
 #include "im/feature.h"
 #include "im/presence.h"
 #include "im/rows.h"
@@ -59,6 +60,7 @@ static const struct feature *const features[] = {
     &roster_feature,
     &presence_feature,
     &users_feature,
+    &devices_feature,
     &carbons_feature,
     &csi_feature,
     &disco_feature,

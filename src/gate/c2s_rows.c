@@ -232,6 +232,8 @@ const struct feature c2s_feature = {
             { "0440", "0.4.2", "SASL Channel-Binding Type Capability", "0.1.0", "test_sasl", NULL },
             { "0474", "0.5.0", "SASL SCRAM Downgrade Protection", "0.1.0", "test_sasl2", NULL },
             { "0480", "0.1.0", "SASL Upgrade Tasks", "0.1.0", "test_sasl2", NULL },
+            { "0484", "0.1.0", "Fast Authentication Streamlining Tokens", "0.1.0", "test_fast",
+              "TLS 0-RTT is not accepted" },
             { 0 },
         },
     .settings = settings,

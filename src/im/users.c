@@ -105,7 +105,7 @@ static bool address_ok(struct command_call *call, slice text, struct jid *out)
     return domain_ok(call, out->domain);
 }
 
-static bool account_ok(struct command_call *call, slice text, struct jid *out)
+bool users_account_ok(struct command_call *call, slice text, struct jid *out)
 {
     if (!address_ok(call, text, out))
         return false;
@@ -146,17 +146,18 @@ static const struct auth *auth_of(const struct task *t)
     return &((const struct worker *)t->call->worker)->auth;
 }
 
-/* On the worker that is the account's home. */
-static void at_home(struct task *t, tour_fn *fn)
+void users_call_home(struct command_call *call, slice bare, tour_fn *fn, void *arg)
 {
-    struct worker *w = t->call->worker;
+    struct worker *w = call->worker;
     uint32_t node;
-    unsigned worker = node_home(w->node, t->jid, &node);
+    unsigned worker = node_home(w->node, bare, &node);
     if (node == w->node->id)
-        node_call(w->node, worker, fn, t);
+        node_call(w->node, worker, fn, arg);
     else
-        command_fail(t->call, E_UNSUPPORTED, "the account is at home on node %u; ask there", node);
+        command_fail(call, E_UNSUPPORTED, "the account is at home on node %u; ask there", node);
 }
+
+static void at_home(struct task *t, tour_fn *fn) { users_call_home(t->call, t->jid, fn, t); }
 
 static void fail_missing(const struct task *t)
 {
@@ -191,7 +192,7 @@ static void run_user_add(struct command_call *call)
 {
     struct jid jid;
     slice password;
-    if (!account_ok(call, command_arg(call, "jid"), &jid) || !password_ok(call, &password))
+    if (!users_account_ok(call, command_arg(call, "jid"), &jid) || !password_ok(call, &password))
         return;
     struct task *t = task_new(call, jid_bare(&jid));
     credentials_create(auth_of(t), t->jid, password, user_added, t);
@@ -235,7 +236,7 @@ static void run_user_password(struct command_call *call)
 {
     struct jid jid;
     slice password;
-    if (!account_ok(call, command_arg(call, "jid"), &jid) || !password_ok(call, &password))
+    if (!users_account_ok(call, command_arg(call, "jid"), &jid) || !password_ok(call, &password))
         return;
     struct task *t = task_new(call, jid_bare(&jid));
     credentials_set(auth_of(t), t->jid, password, password_set, t);
@@ -274,13 +275,13 @@ static void user_remove_home(struct worker *w, void *arg)
 static void run_user_del(struct command_call *call)
 {
     struct jid jid;
-    if (account_ok(call, command_arg(call, "jid"), &jid))
+    if (users_account_ok(call, command_arg(call, "jid"), &jid))
         at_home(task_new(call, jid_bare(&jid)), user_remove_home);
 }
 
 /* user list */
 
-static void add_time(struct command_call *call, const char *key, uint64_t wall_us)
+void users_add_time(struct command_call *call, const char *key, uint64_t wall_us)
 {
     char stamp[CLOCK_STAMP_LEN];
     clock_stamp(stamp, wall_us);
@@ -298,7 +299,7 @@ static void users_page(void *arg, enum err e, const struct credentials_row *rows
     for (uint32_t i = 0; i < count; i++) {
         command_row(call);
         command_text(call, "jid", rows[i].jid);
-        add_time(call, "created", rows[i].created_us);
+        users_add_time(call, "created", rows[i].created_us);
         command_bool(call, "disabled", rows[i].disabled);
     }
     t->rows += count;
@@ -341,7 +342,7 @@ static void add_session(struct command_call *call, const struct session *s)
         command_text(call, "priority", SLICE("unavailable"));
     command_text(call, "address", slice_of(s->peer));
     command_bool(call, "tls", s->secure);
-    add_time(call, "since", s->since_us);
+    users_add_time(call, "since", s->since_us);
     command_int(call, "unacked", s->queue_len);
     command_int(call, "idle_s",
                 now_us > s->active_us ? (int64_t)((now_us - s->active_us) / 1000000) : 0);
@@ -384,7 +385,7 @@ static void run_session_list(struct command_call *call)
     slice user = command_arg(call, "user");
     if (user.ptr == NULL)
         node_tour(call->worker, list_worker, list_done, task_new(call, user));
-    else if (account_ok(call, user, &jid))
+    else if (users_account_ok(call, user, &jid))
         at_home(task_new(call, jid_bare(&jid)), list_account);
 }
 

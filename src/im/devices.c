@@ -1,0 +1,222 @@
+#include "im/devices.h"
+#include "base/arena.h"
+#include "base/command.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "im/account.h"
+#include "im/feature.h"
+#include "im/users.h"
+#include "im/worker.h"
+
+static struct log_area log_devices = { .name = "devices" };
+
+/* Revoking. */
+
+struct revocation {
+    struct worker *worker;
+    devices_revoked_fn *done;
+    void *arg;
+    int64_t generation;
+    uint8_t id[DEVICE_ID_LEN];
+    size_t len;
+    char jid[];
+};
+
+static unsigned end_sessions(struct account *a, const uint8_t id[DEVICE_ID_LEN])
+{
+    unsigned ended = 0;
+    struct list *at = a->sessions.next;
+    account_pin(a);
+    while (at != &a->sessions) {
+        struct session *s = CONTAINER_OF(at, struct session, node);
+        at = at->next;
+        if (memcmp(s->device, id, DEVICE_ID_LEN) != 0)
+            continue;
+        session_end(s, END_REVOKED); /* what it hands over may end others: begin again */
+        ended++;
+        at = a->sessions.next;
+    }
+    account_unpin(a);
+    return ended;
+}
+
+static void revoked_home(struct account *a, enum err e, void *arg)
+{
+    struct revocation *r = arg;
+    unsigned ended = 0;
+    if (e == OK) {
+        if (r->generation > a->generation)
+            a->generation = r->generation;
+        ended = end_sessions(a, r->id);
+    }
+    r->done(r->arg, e, ended);
+    mem_free(&r);
+}
+
+static void revoked(void *arg, enum err e, int64_t generation)
+{
+    struct revocation *r = arg;
+    r->generation = generation;
+    if (e == OK) {
+        account_with(r->worker, (slice){ r->jid, r->len }, revoked_home, r);
+        return;
+    }
+    r->done(r->arg, e, 0);
+    mem_free(&r);
+}
+
+void devices_revoke(struct worker *w, slice bare, const uint8_t id[DEVICE_ID_LEN],
+                    devices_revoked_fn *done, void *arg)
+{
+    struct revocation *r = mem_alloc(sizeof *r + bare.len);
+    *r = (struct revocation){ .worker = w, .done = done, .arg = arg, .len = bare.len };
+    memcpy(r->id, id, DEVICE_ID_LEN);
+    memcpy(r->jid, bare.ptr, bare.len);
+    (void)device_revoke(&w->auth, bare, id, revoked, r);
+}
+
+/* Commands; in the arena of their call. */
+
+struct task {
+    struct command_call *call;
+    struct worker *home;
+    slice jid;
+    uint8_t id[DEVICE_ID_LEN];
+};
+
+static bool is_connected(const struct task *t, const uint8_t id[DEVICE_ID_LEN])
+{
+    const struct account *a = account_find(t->home, t->jid);
+    if (a == NULL)
+        return false;
+    LIST_EACH (it, &a->sessions) {
+        const struct session *s = CONTAINER_OF(it, struct session, node);
+        if (s->state == SESSION_ATTACHED && memcmp(s->device, id, DEVICE_ID_LEN) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void listed(void *arg, enum err e, const struct device_row *rows, uint32_t count)
+{
+    struct task *t = arg;
+    struct command_call *call = t->call;
+    if (e != OK) {
+        command_fail(call, e, "the devices could not be read: %s", err_text(e));
+        return;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        char id[DEVICE_ID_TEXT];
+        device_id_format(id, rows[i].id);
+        command_row(call);
+        command_text(call, "id", slice_of(id));
+        command_text(call, "software", rows[i].software);
+        command_text(call, "device", rows[i].device);
+        command_text(call, "address", rows[i].address);
+        users_add_time(call, "created", rows[i].created_us);
+        users_add_time(call, "seen", rows[i].seen_us);
+        if (rows[i].expires_us != 0)
+            users_add_time(call, "token_until", rows[i].expires_us);
+        else
+            command_text(call, "token_until", SLICE(""));
+        command_bool(call, "connected", is_connected(t, rows[i].id));
+    }
+    command_done(call, "%s", "");
+}
+
+static void list_home(struct worker *w, void *arg)
+{
+    struct task *t = arg;
+    t->home = w;
+    (void)device_list(&w->auth, t->jid, listed, t);
+}
+
+static struct task *task_of(struct command_call *call)
+{
+    struct jid jid;
+    if (!users_account_ok(call, command_arg(call, "jid"), &jid))
+        return NULL;
+    struct task *t = arena_new(call->arena, struct task, 1);
+    t->call = call;
+    t->jid = jid_bare(&jid);
+    return t;
+}
+
+static void run_list(struct command_call *call)
+{
+    struct task *t = task_of(call);
+    if (t != NULL)
+        users_call_home(call, t->jid, list_home, t);
+}
+
+static void revoke_done(void *arg, enum err e, unsigned sessions)
+{
+    struct task *t = arg;
+    char id[DEVICE_ID_TEXT];
+    device_id_format(id, t->id);
+    if (e == E_NOTFOUND) {
+        command_fail(t->call, e, "%.*s has no device %s; `device list` shows all",
+                     SLICE_ARG(t->jid), id);
+        return;
+    }
+    if (e != OK) {
+        command_fail(t->call, e, "%.*s: %s", SLICE_ARG(t->jid), err_text(e));
+        return;
+    }
+    log_info(&log_devices, LOG_EV("device.revoked"), LOG_S("jid", t->jid), LOG_C("device", id),
+             LOG_I("sessions", sessions), LOG_S("actor", t->call->actor));
+    command_done(t->call, "device %s revoked, sessions ended: %u", id, sessions);
+}
+
+static void revoke_home(struct worker *w, void *arg)
+{
+    struct task *t = arg;
+    devices_revoke(w, t->jid, t->id, revoke_done, t);
+}
+
+static void run_revoke(struct command_call *call)
+{
+    slice id = command_arg(call, "id");
+    struct task *t = task_of(call);
+    if (t == NULL)
+        return;
+    if (device_id_parse(t->id, id) == OK)
+        users_call_home(call, t->jid, revoke_home, t);
+    else
+        command_fail(call, E_SYNTAX, "found %.*s, allowed: an id as `device list` shows it",
+                     SLICE_ARG(id));
+}
+
+static const struct command_arg list_args[] = {
+    { "jid", ARG_POSITIONAL, "address of the account: name@domain", NULL },
+    { 0 },
+};
+static const struct command_arg revoke_args[] = {
+    { "jid", ARG_POSITIONAL, "address of the account: name@domain", NULL },
+    { "id", ARG_POSITIONAL, "id of the device, as `device list` shows it", NULL },
+    { 0 },
+};
+static struct command device_list_command = {
+    .name = "device list",
+    .access = COMMAND_OWN,
+    .args = list_args,
+    .run = run_list,
+    .doc = "Shows the clients that logged in with an id of their own (XEP-0388), the latest first, "
+           "and until when they may come back without the password (XEP-0484).",
+    .columns = (const char *const[]){ "id", "software", "device", "address", "created", "seen",
+                                      "token_until", "connected", NULL },
+};
+static struct command device_revoke_command = {
+    .name = "device revoke",
+    .access = COMMAND_OWN,
+    .args = revoke_args,
+    .run = run_revoke,
+    .doc = "Forgets a device: its tokens do not work any more, its sessions end. It may log in "
+           "again with the password.",
+};
+
+const struct feature devices_feature = {
+    .name = "devices",
+    .commands = (struct command *const[]){ &device_list_command, &device_revoke_command, NULL },
+    .logs = (struct log_area *const[]){ &log_devices, NULL },
+};
