@@ -68,6 +68,7 @@ static const struct feature *const features[] = {
     &last_feature,
     &mam_feature,
     &ping_feature,
+    &privacy_feature,
     &private_feature,
     &adhoc_feature,
     &extdisco_feature,

@@ -14,6 +14,7 @@ extern const struct feature extdisco_feature; /* XEP-0215 */
 extern const struct feature last_feature; /* XEP-0012 */
 extern const struct feature mam_feature; /* XEP-0313, XEP-0441 */
 extern const struct feature ping_feature; /* XEP-0199 */
+extern const struct feature privacy_feature; /* XEP-0016, XEP-0191, XEP-0377, policies */
 extern const struct feature private_feature; /* XEP-0049 */
 extern const struct feature push_feature; /* XEP-0357 */
 extern const struct feature register_feature; /* XEP-0077 */

@@ -127,6 +127,16 @@ static bool speaks(const struct stanza *st)
            (stanza_has(st, KNOWN(BODY)) || message_storable(st));
 }
 
+/* Straight to the session: its account might block who the answer seems to come from. */
+static void refuse(struct session *s, struct stanza *st, const struct refusal *why)
+{
+    struct stanza *reply = stanza_make_error_with(st, why->error, why->text, why->app_xml);
+    if (reply != NULL)
+        session_deliver(s, reply, 0, 0);
+    stanza_unref(&reply);
+    stanza_unref(&st);
+}
+
 static enum routed handle(struct session *s, struct stanza *st, struct origin o)
 {
     if (st->bad_to) { /* RFC 6120 §8.3.3.8 */
@@ -143,7 +153,7 @@ static enum routed handle(struct session *s, struct stanza *st, struct origin o)
     struct refusal why = { .error = SE_POLICY_VIOLATION };
     switch (stage_check(s, &st, &why)) {
     case REFUSE:
-        stage_refuse(s->account->worker, st, &why);
+        refuse(s, st, &why);
         return ROUTED;
     case DROP:
         stanza_unref(&st);

@@ -1,0 +1,519 @@
+/* privacy_policy: who may see a user's availability, and who may without asking him: the settings
+ * of the server, the user's own policy, which goes before them, and the rules of it for users and
+ * domains. Users set theirs with urn:muster:policy:0 (docs/policy.md), operators with commands. */
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/command.h"
+#include "base/mem.h"
+#include "base/setting.h"
+#include "codec/xml_elem.h"
+#include "ext/privacy.h"
+#include "im/host.h"
+#include "im/node.h"
+#include "im/presence.h"
+#include "im/roster.h"
+#include "im/worker.h"
+
+#define NS_POLICY "urn:muster:policy:0"
+
+enum { ANSWER_BYTES_MAX = 64 << 20, REFRESH_SESSIONS = 32, RULES_A_REQUEST_MAX = 1000 };
+
+static const char *const approvals[] = { "automatic", "reciprocal", "ask", NULL };
+enum { APPROVAL_AUTOMATIC, APPROVAL_RECIPROCAL, APPROVAL_ASK };
+
+static void sharing_changed(const struct setting *s);
+
+/* clang-format off */
+struct setting presence_sharing = {
+    .name = "presence.sharing", .type = SET_BOOL, .def = 1, .changed = sharing_changed,
+    .doc = "Shares availability. Off: users see their own only; nothing is shown to others, nor "
+           "what comes from outside to them. A user may switch it off for himself.",
+};
+struct setting presence_approval = {
+    .name = "presence.approval", .type = SET_CHOICE, .def = APPROVAL_AUTOMATIC,
+    .choices = approvals,
+    .doc = "Who may see a user's availability: `automatic`: everyone of our domains, without "
+           "asking the user; `reciprocal`: the user is asked, but not about those whose "
+           "availability he sees or has asked for himself; `ask`: always (RFC 6121). Requests from "
+           "other domains are answered by the user, or by his own policy, which goes before this "
+           "setting.",
+};
+/* clang-format on */
+
+const char *const privacy_share_names[] = { "default", "on", "off", NULL };
+const char *const privacy_others_names[] = { "default", "allow", "block", "ask", NULL };
+static const char *const actions[] = { "allow", "block", "ask", "none", NULL };
+enum { ACTION_NONE = 3 };
+
+/* Index in a list of names, or -1. */
+static int index_of(const char *const *names, slice name)
+{
+    for (int i = 0; names[i] != NULL; i++)
+        if (slice_is(name, names[i]))
+            return i;
+    return -1;
+}
+
+/* Evaluation. */
+
+bool policy_shares(const struct privacy *p)
+{
+    return setting_bool(&presence_sharing) && (p == NULL || p->share != SHARE_OFF);
+}
+
+bool policy_rule(const struct privacy *p, slice contact, struct rule *out)
+{
+    struct rule_peer peer = { .jid = contact };
+    return p != NULL && p->policy != NULL && rules_match(p->policy, &peer, RULE_PRESENCE_OUT, out);
+}
+
+static bool is_contact(const struct account *a, slice contact)
+{
+    struct jid jid = jid_split(contact);
+    const struct roster_item *item = roster_find(a->roster, jid_bare(&jid));
+    return item != NULL && (item->flags & ROSTER_LISTED) != 0;
+}
+
+/* Blocked because no rule names him, and he is no contact: only personal ones count. */
+static bool is_stranger(const struct account *a, const struct privacy *p, slice jid)
+{
+    struct rule rule;
+    if (p == NULL || p->others != OTHERS_BLOCK || is_contact(a, jid))
+        return false;
+    return !policy_rule(p, jid, &rule) || rule.action != RULE_ALLOW;
+}
+
+bool policy_view(const struct account *a, const struct privacy *p, slice contact)
+{
+    struct rule rule;
+    if (!policy_shares(p))
+        return false;
+    if (policy_rule(p, contact, &rule))
+        return rule.action != RULE_DENY;
+    return !is_stranger(a, p, contact);
+}
+
+/* Rooms that a session is in, and services of ours, are not strangers. */
+static bool is_known_place(const struct account *a, slice from)
+{
+    struct jid jid = jid_split(from);
+    slice rest;
+    return presence_is_directed(a, from) || (!node_serves(account_node(a), jid.domain) &&
+                                             host_find(account_node(a), jid.domain, &rest) != NULL);
+}
+
+enum verdict policy_block(struct account *a, const struct privacy *p, const struct stanza *st,
+                          struct refusal *why)
+{
+    slice from = stanza_from(st);
+    bool presence = st->kind == STANZA_PRESENCE;
+    if (presence && st->type == TYPE_AVAILABLE && !policy_shares(p) && !is_known_place(a, from))
+        return DROP;
+    if (st->kind == STANZA_IQ || !is_stranger(a, p, from) || is_known_place(a, from))
+        return PASS;
+    why->error = SE_SERVICE_UNAVAILABLE;
+    return presence || st->type == TYPE_ERROR ? DROP : REFUSE;
+}
+
+/* A rule for the address itself decides; then who sees the other or asked to; then a rule for his
+ * domain; then what the user says of all; then, for our own domains, the server. One that is
+ * blocked is asked about. */
+bool policy_permit(const struct account *a, slice contact)
+{
+    const struct privacy *p = privacy_of(a);
+    const struct roster_item *item = roster_find(a->roster, contact);
+    struct jid jid = jid_split(contact);
+    struct rule rule;
+    bool any = policy_rule(p, contact, &rule);
+    if (any && slice_eq(rule.value, contact))
+        return rule.action == RULE_ALLOW;
+    int64_t approval = setting_int(&presence_approval);
+    if (approval != APPROVAL_ASK && item != NULL &&
+        (sub_sees(item->state) || sub_state_ask(item->state)))
+        return true;
+    if (any)
+        return rule.action == RULE_ALLOW;
+    if (p != NULL && p->others != OTHERS_DEFAULT)
+        return p->others == OTHERS_ALLOW;
+    return approval == APPROVAL_AUTOMATIC && node_serves(account_node(a), jid.domain);
+}
+
+/* The setting was switched: sessions are told in small steps. */
+
+struct refresh {
+    struct loop_defer defer; /* first */
+    struct worker *worker;
+    uint32_t at, count;
+    uint64_t sessions[];
+};
+
+static void refresh_session(struct session *s)
+{
+    const struct roster *r = s->account->roster;
+    enum stanza_type type =
+        policy_shares(privacy_of(s->account)) ? TYPE_AVAILABLE : TYPE_UNAVAILABLE;
+    for (uint32_t i = 0; r != NULL && i < r->seen; i++)
+        presence_tell(s, roster_item_jid(r->items[i]), type);
+}
+
+static void refresh_some(struct loop_defer *d)
+{
+    struct refresh *f = (struct refresh *)d;
+    uint32_t end = f->count - f->at < REFRESH_SESSIONS ? f->count : f->at + REFRESH_SESSIONS;
+    for (; f->at < end; f->at++) {
+        struct session *s = session_find(f->worker, f->sessions[f->at]);
+        if (s != NULL)
+            refresh_session(s);
+    }
+    if (f->at < f->count)
+        loop_defer(f->worker->loop, &f->defer);
+    else
+        mem_free(&f);
+}
+
+static void refresh_worker(struct worker *w, void *unused)
+{
+    const struct session *s;
+    struct refresh *f = mem_zalloc(sizeof *f + w->sessions.count * sizeof f->sessions[0]);
+    (void)unused;
+    f->defer.fn = refresh_some;
+    f->worker = w;
+    for (uint32_t i = 0; (s = map_next(&w->sessions, &i)) != NULL;)
+        if (s->available)
+            f->sessions[f->count++] = s->id;
+    refresh_some(&f->defer);
+}
+
+static void refreshed(struct worker *w, void *unused) { (void)w, (void)unused; }
+
+static void sharing_changed(const struct setting *s)
+{
+    struct worker *w = worker_here();
+    (void)s;
+    if (w != NULL) /* else the node file was read again: it holds from the next presence on */
+        node_tour(w, refresh_worker, refreshed, NULL);
+}
+
+/* Editing. */
+
+/* Rules for an address come before those for a domain, a domain before what contains it. */
+static int64_t order_of(const struct privacy *p, slice jid)
+{
+    int64_t labels = 1, rank = 0, order;
+    for (size_t i = 0; i < jid.len; i++)
+        labels += jid.ptr[i] == '.';
+    if (memchr(jid.ptr, '@', jid.len) == NULL)
+        rank = 2048 - labels; /* an address has at most 1023 bytes */
+    order = rank << 32;
+    for (uint32_t i = 0; p != NULL && i < rules_count(p->policy); i++) {
+        struct rule rule = rules_at(p->policy, i);
+        if (slice_eq(rule.value, jid))
+            return rule.order;
+        if (rule.order >> 32 == rank && rule.order >= order)
+            order = rule.order + 1;
+    }
+    return order;
+}
+
+/* What is asked for. */
+struct edit {
+    int share, others; /* -1: as it is */
+    struct rule *puts, *drops;
+    uint32_t put_count, drop_count;
+    struct command_call *call;
+    slice jid;
+};
+
+static void plan_edit(struct privacy_change *c, const struct privacy *p)
+{
+    struct edit *e = c->request;
+    uint32_t fresh = 0;
+    int64_t given = 0;
+    for (uint32_t i = 0; i < e->put_count; i++) {
+        struct rule old;
+        bool known =
+            policy_rule(p, e->puts[i].value, &old) && slice_eq(old.value, e->puts[i].value);
+        e->puts[i].order = order_of(p, e->puts[i].value) + (known ? 0 : given);
+        given += known ? 0 : 1;
+        fresh += known ? 0 : 1;
+    }
+    for (uint32_t i = 0; i < e->drop_count; i++)
+        e->drops[i].order = order_of(p, e->drops[i].value);
+    if (!privacy_has_room(c, p, fresh, 0))
+        return;
+    if (e->put_count > 0)
+        c->delta[c->count++] =
+            (struct privacy_delta){ .op = PRIVACY_ADD, .rules = e->puts, .count = e->put_count };
+    if (e->drop_count > 0)
+        c->delta[c->count++] =
+            (struct privacy_delta){ .op = PRIVACY_DROP, .rules = e->drops, .count = e->drop_count };
+    uint8_t share = p == NULL ? SHARE_DEFAULT : p->share;
+    uint8_t others = p == NULL ? OTHERS_DEFAULT : p->others;
+    if (e->share >= 0 || e->others >= 0)
+        c->delta[c->count++] =
+            (struct privacy_delta){ .op = PRIVACY_POLICY,
+                                    .share = e->share >= 0 ? (uint8_t)e->share : share,
+                                    .others = e->others >= 0 ? (uint8_t)e->others : others };
+}
+
+static struct edit *edit_new(struct privacy_change *c, uint32_t rules)
+{
+    struct edit *e = arena_new(c->arena, struct edit, 1);
+    e->share = e->others = -1;
+    e->puts = arena_new(c->arena, struct rule, rules + 1);
+    e->drops = arena_new(c->arena, struct rule, rules + 1);
+    c->request = e;
+    c->plan = plan_edit;
+    return e;
+}
+
+static void edit_add(struct edit *e, slice jid, int action)
+{
+    struct rule rule = { .value = jid, .type = RULE_JID, .kinds = RULE_PRESENCE_OUT };
+    rule.action = (uint8_t)action;
+    if (action == ACTION_NONE)
+        e->drops[e->drop_count++] = rule;
+    else
+        e->puts[e->put_count++] = rule;
+}
+
+/* An attribute of names: -1: absent; -2: unknown. */
+static int choice_attr(const struct elem *e, const char *name, const char *const *names,
+                       struct arena *tmp)
+{
+    slice value = elem_attr(e, name, tmp);
+    if (value.ptr == NULL)
+        return -1;
+    int at = index_of(names, value);
+    return at < 0 ? -2 : at;
+}
+
+static bool rule_named(const struct edit *e, slice jid)
+{
+    for (uint32_t i = 0; i < e->put_count; i++)
+        if (slice_eq(e->puts[i].value, jid))
+            return true;
+    for (uint32_t i = 0; i < e->drop_count; i++)
+        if (slice_eq(e->drops[i].value, jid))
+            return true;
+    return false;
+}
+
+static struct refusal parse_rule(const struct privacy_change *c, struct edit *e,
+                                 const struct elem *child)
+{
+    struct jid jid;
+    if (!elem_is(child, "rule", NS_POLICY))
+        return (struct refusal){ SE_BAD_REQUEST, SLICE("a policy has rules only"), { 0 } };
+    int action = choice_attr(child, "action", actions, c->arena);
+    if (action < 0)
+        return (struct refusal){ SE_BAD_REQUEST,
+                                 SLICE("a rule has an action: allow, block, ask or none"),
+                                 { 0 } };
+    if (jid_parse(&jid, elem_attr(child, "jid", c->arena), c->arena) != OK || !jid_is_bare(&jid))
+        return (struct refusal){ SE_JID_MALFORMED,
+                                 SLICE("a rule is for an address or a domain, without resource"),
+                                 { 0 } };
+    if (rule_named(e, jid.full))
+        return (struct refusal){ SE_BAD_REQUEST, SLICE("two rules for one address"), { 0 } };
+    edit_add(e, jid.full, action);
+    return (struct refusal){ .error = SE_NONE };
+}
+
+static void parse_edit(struct privacy_change *c)
+{
+    struct elem *policy = &c->iq->payload, child;
+    uint32_t count = 0;
+    for (bool any = elem_first(policy, &child); any; any = elem_next(&child, &child))
+        count++;
+    struct edit *e = edit_new(c, count <= RULES_A_REQUEST_MAX ? count : 0);
+    e->share = choice_attr(policy, "share", privacy_share_names, c->arena);
+    e->others = choice_attr(policy, "others", privacy_others_names, c->arena);
+    if (e->share == -2 || e->others == -2 || count > RULES_A_REQUEST_MAX) {
+        c->why.error = SE_BAD_REQUEST;
+        c->why.text = count > RULES_A_REQUEST_MAX
+                          ? SLICE("at most 1000 rules a request")
+                          : SLICE("share is default, on or off; others is default, allow, block "
+                                  "or ask");
+        return;
+    }
+    for (bool any = elem_first(policy, &child); any && c->why.error == SE_NONE;
+         any = elem_next(&child, &child))
+        c->why = parse_rule(c, e, &child);
+}
+
+void policy_edit(struct iq *iq)
+{
+    struct privacy_change *c = privacy_change_new(iq);
+    parse_edit(c);
+    if (c->why.error != SE_NONE)
+        privacy_change_answer(c, E_DENIED);
+    else
+        privacy_change_run(c->iq->account, c);
+}
+
+void policy_get(struct iq *iq)
+{
+    const struct privacy *p = privacy_of(iq->account);
+    struct buf out;
+    buf_init(&out, ANSWER_BYTES_MAX);
+    buf_printf(&out, "<policy xmlns='" NS_POLICY "' share='%s' others='%s'>",
+               privacy_share_names[p == NULL ? SHARE_DEFAULT : p->share],
+               privacy_others_names[p == NULL ? OTHERS_DEFAULT : p->others]);
+    for (uint32_t i = 0; p != NULL && i < rules_count(p->policy); i++) {
+        struct rule rule = rules_at(p->policy, i);
+        buf_lit(&out, "<rule jid='");
+        xml_escape(&out, rule.value);
+        buf_printf(&out, "' action='%s'/>", actions[rule.action]);
+    }
+    buf_lit(&out, "</policy>");
+    iq_result(iq, buf_slice(&out));
+    buf_fini(&out);
+}
+
+/* Commands. */
+
+static bool user_of(struct command_call *call, slice *bare)
+{
+    const struct worker *w = call->worker;
+    struct jid jid;
+    slice text = command_arg(call, "user");
+    if (jid_parse(&jid, text, call->arena) == OK && !jid_is_domain(&jid) && jid_is_bare(&jid) &&
+        node_serves(w->node, jid.domain)) {
+        *bare = jid.full;
+        return true;
+    }
+    command_fail(call, E_SYNTAX, "found %.*s, allowed: the address of an account of ours",
+                 SLICE_ARG(text));
+    return false;
+}
+
+static void task_home(struct worker *w, void *arg)
+{
+    struct privacy_task *t = arg;
+    account_with(w, t->bare, t->fn, t);
+}
+
+void privacy_task_run(struct command_call *call, account_fn *fn)
+{
+    struct worker *w = call->worker;
+    struct privacy_task *t = arena_new(call->arena, struct privacy_task, 1);
+    uint32_t node;
+    t->call = call;
+    t->fn = fn;
+    if (!user_of(call, &t->bare))
+        return;
+    unsigned worker = node_home(w->node, t->bare, &node);
+    if (node == w->node->id)
+        node_call(w->node, worker, task_home, t);
+    else
+        command_fail(call, E_UNSUPPORTED, "the account is at home on node %u; ask there", node);
+}
+
+bool privacy_task_ready(const struct privacy_task *t, const struct account *a, enum err e)
+{
+    if (e == OK && a->state == ACCOUNT_READY)
+        return true;
+    if (e == OK)
+        command_fail(t->call, E_NOTFOUND, "there is no account %.*s", SLICE_ARG(t->bare));
+    else
+        command_fail(t->call, e, "%.*s: %s", SLICE_ARG(t->bare), err_text(e));
+    return false;
+}
+
+static void show_row(struct command_call *call, slice what, const char *value)
+{
+    command_row(call);
+    command_text(call, "what", slice_dup(call->arena, what));
+    command_text(call, "is", slice_of(value));
+}
+
+static void show(struct account *a, enum err e, void *arg)
+{
+    const struct privacy_task *t = arg;
+    struct command_call *call = t->call;
+    if (!privacy_task_ready(t, a, e))
+        return;
+    const struct privacy *p = privacy_of(a);
+    show_row(call, SLICE("share"), privacy_share_names[p == NULL ? SHARE_DEFAULT : p->share]);
+    show_row(call, SLICE("others"), privacy_others_names[p == NULL ? OTHERS_DEFAULT : p->others]);
+    for (uint32_t i = 0; p != NULL && i < rules_count(p->policy); i++) {
+        struct rule rule = rules_at(p->policy, i);
+        show_row(call, rule.value, actions[rule.action]);
+    }
+    command_done(call, "%s", "");
+}
+
+static void run_show(struct command_call *call) { privacy_task_run(call, show); }
+
+static void set_done(struct privacy_change *c, enum err e)
+{
+    struct edit *edit = c->request;
+    if (c->why.error != SE_NONE)
+        command_fail(edit->call, E_LIMIT, "%.*s", SLICE_ARG(c->why.text));
+    else if (e != OK)
+        command_fail(edit->call, e, "%s", err_text(e));
+    else
+        command_done(edit->call, "policy of %.*s changed", SLICE_ARG(edit->jid));
+    privacy_change_end(c);
+}
+
+static void set(struct account *a, enum err e, void *arg)
+{
+    const struct privacy_task *t = arg;
+    struct command_call *call = t->call;
+    struct jid jid;
+    if (!privacy_task_ready(t, a, e))
+        return;
+    struct privacy_change *c = privacy_change_new(NULL);
+    struct edit *edit = edit_new(c, ACTION_NONE + 1);
+    edit->call = call;
+    edit->jid = t->bare;
+    c->done = set_done;
+    edit->share = index_of(privacy_share_names, command_arg(call, "share"));
+    edit->others = index_of(privacy_others_names, command_arg(call, "others"));
+    for (int i = 0; actions[i] != NULL; i++) {
+        slice text = command_arg(call, actions[i]);
+        if (text.ptr == NULL)
+            continue;
+        if (jid_parse(&jid, text, call->arena) != OK || !jid_is_bare(&jid)) {
+            command_fail(call, E_SYNTAX, "found %.*s, allowed: an address or a domain",
+                         SLICE_ARG(text));
+            privacy_change_end(c);
+            return;
+        }
+        edit_add(edit, jid.full, i);
+    }
+    privacy_change_run(a, c);
+}
+
+static void run_set(struct command_call *call) { privacy_task_run(call, set); }
+
+static const struct command_arg show_args[] = {
+    { "user", ARG_POSITIONAL, "address of the account: name@domain", NULL },
+    { 0 },
+};
+static const struct command_arg set_args[] = {
+    { "user", ARG_POSITIONAL, "address of the account: name@domain", NULL },
+    { "share", ARG_OPTION, "whether his availability is shared at all", privacy_share_names },
+    { "others", ARG_OPTION, "what holds for those that no rule names", privacy_others_names },
+    { "allow", ARG_OPTION, "an address or a domain that always sees him", NULL },
+    { "block", ARG_OPTION, "one that never does", NULL },
+    { "ask", ARG_OPTION, "one that he is asked about", NULL },
+    { "none", ARG_OPTION, "one whose rule is dropped", NULL },
+    { 0 },
+};
+struct command policy_show = {
+    .name = "policy show",
+    .args = show_args,
+    .run = run_show,
+    .doc = "Shows whom a user lets see his availability.",
+    .columns = (const char *const[]){ "what", "is", NULL },
+};
+struct command policy_set = {
+    .name = "policy set",
+    .args = set_args,
+    .run = run_set,
+    .doc = "Changes whom a user lets see his availability. It goes before the settings of the "
+           "server, and his sessions and contacts are told at once.",
+};

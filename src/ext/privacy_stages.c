@@ -1,0 +1,254 @@
+/* privacy_stages: what the rules of an account do to stanzas on their way (XEP-0016 §2.2, §2.14,
+ * XEP-0191 §3.3), and who is told when they change. An account without rules costs one look at its
+ * slot. */
+#include "base/arena.h"
+#include "base/mem.h"
+#include "ext/privacy.h"
+#include "im/node.h"
+#include "im/presence.h"
+#include "im/roster.h"
+#include "im/router.h"
+#include "im/worker.h"
+#include <stdio.h>
+
+const struct rules *privacy_in_force(const struct privacy *p, const struct session *s)
+{
+    const struct privacy_session *ps = s == NULL ? NULL : privacy_session(s);
+    if (ps != NULL && ps->active != NULL)
+        return ps->active;
+    return p == NULL ? NULL : p->standard;
+}
+
+struct rule_peer privacy_peer(const struct account *a, const struct rules *r, slice jid)
+{
+    struct rule_peer peer = { .jid = jid, .subscription = SLICE("none") };
+    if (!rules_know_roster(r))
+        return peer;
+    struct jid parts = jid_split(jid);
+    const struct roster_item *item = roster_find(a->roster, jid_bare(&parts));
+    if (item == NULL)
+        return peer;
+    peer.groups = roster_item_groups(item);
+    peer.subscription = slice_of(sub_state_subscription(item->state));
+    return peer;
+}
+
+/* What serves the account itself is not blocked: it speaks for the user, not for another. */
+bool privacy_is_own_server(const struct account *a, slice jid)
+{
+    return memchr(jid.ptr, '@', jid.len) == NULL && node_serves(account_node(a), jid);
+}
+
+/* Answers to IQs nobody gets who did not ask: only a rule that is about everything stops them. */
+static enum rule_kind kind_in(const struct stanza *st)
+{
+    if (st->kind == STANZA_MESSAGE)
+        return RULE_MESSAGE;
+    if (st->kind == STANZA_IQ)
+        return st->type == TYPE_GET || st->type == TYPE_SET ? RULE_IQ : RULE_REST;
+    return st->type == TYPE_AVAILABLE || st->type == TYPE_UNAVAILABLE ? RULE_PRESENCE_IN
+                                                                      : RULE_REST;
+}
+
+static enum rule_kind kind_out(const struct stanza *st)
+{
+    bool notification =
+        st->kind == STANZA_PRESENCE && (st->type == TYPE_AVAILABLE || st->type == TYPE_UNAVAILABLE);
+    return notification ? RULE_PRESENCE_OUT : RULE_REST;
+}
+
+static bool denies(const struct account *a, const struct rules *r, slice jid, enum rule_kind kind)
+{
+    if (rules_count(r) == 0)
+        return false;
+    struct rule_peer peer = privacy_peer(a, r, jid);
+    return rules_deny(r, &peer, kind);
+}
+
+/* XEP-0016 §2.2: the list of the session that it is for; for the account, the default list unless
+ * every session has one of its own. What only some sessions refuse is stage DELIVER's. */
+static bool lists_deny(const struct account *a, const struct privacy *p, const struct stanza *st)
+{
+    enum rule_kind kind = kind_in(st);
+    slice from = stanza_from(st);
+    if (p->actives == 0)
+        return denies(a, p->standard, from, kind);
+    if (!stanza_to_is_bare(st)) {
+        const struct session *s =
+            account_session(a, slice_from(stanza_to(st), st->to_bare_len + 1u));
+        if (s != NULL)
+            return denies(a, privacy_in_force(p, s), from, kind);
+    }
+    LIST_EACH (it, &a->sessions) {
+        const struct session *s = CONTAINER_OF(it, struct session, node);
+        if (!denies(a, privacy_in_force(p, s), from, kind))
+            return false;
+    }
+    return true; /* one session at least: it has an active list */
+}
+
+/* XEP-0191 §3.3: presence is never answered, messages and requests as if nobody were there. */
+static enum verdict refused(const struct stanza *st, struct refusal *why)
+{
+    why->error = SE_SERVICE_UNAVAILABLE;
+    if (st->kind == STANZA_PRESENCE || st->type == TYPE_ERROR || st->type == TYPE_RESULT)
+        return DROP;
+    return REFUSE;
+}
+
+enum verdict privacy_block(struct account *a, const struct stanza *st, struct refusal *why)
+{
+    const struct privacy *p = privacy_of(a);
+    if (p == NULL && policy_shares(NULL))
+        return PASS;
+    if (privacy_is_own_server(a, stanza_from(st)))
+        return PASS;
+    if (p != NULL && lists_deny(a, p, st))
+        return refused(st, why);
+    return policy_block(a, p, st, why);
+}
+
+enum verdict privacy_check(struct session *s, struct stanza **st, struct refusal *why)
+{
+    const struct account *a = s->account;
+    const struct privacy *p = privacy_of(a);
+    if (p == NULL && policy_shares(NULL))
+        return PASS;
+    slice to = stanza_to(*st), bare = stanza_to_bare(*st);
+    if (to.len == 0 || slice_eq(bare, a->jid) || privacy_is_own_server(a, to))
+        return PASS;
+    bool answers =
+        (*st)->kind == STANZA_IQ && ((*st)->type == TYPE_RESULT || (*st)->type == TYPE_ERROR);
+    if (denies(a, privacy_in_force(p, s), to, kind_out(*st))) {
+        why->error = SE_NOT_ACCEPTABLE;
+        why->app_xml = SLICE("<blocked xmlns='" NS_BLOCKING_ERRORS "'/>");
+        return answers ? DROP : REFUSE;
+    }
+    /* Availability that is not shared: rooms and services may be joined all the same. */
+    struct jid jid = jid_split(to);
+    if (!policy_shares(p) && (*st)->kind == STANZA_PRESENCE && (*st)->type == TYPE_AVAILABLE &&
+        jid.local.len > 0 && node_serves(account_node(a), jid.domain)) {
+        why->error = SE_NOT_ALLOWED;
+        why->text = SLICE("availability is not shared");
+        return REFUSE;
+    }
+    return PASS;
+}
+
+bool privacy_takes(const struct session *s, const struct stanza *st)
+{
+    const struct account *a = s->account;
+    const struct privacy *p = privacy_of(a);
+    slice from = stanza_from(st);
+    if (p == NULL || p->actives == 0 || from.len == 0 || slice_eq(stanza_from_bare(st), a->jid) ||
+        privacy_is_own_server(a, from))
+        return true; /* stage BLOCK has said all there is */
+    return !denies(a, privacy_in_force(p, s), from, kind_in(st));
+}
+
+static bool shows(const struct session *s, slice contact)
+{
+    const struct privacy *p = privacy_of(s->account);
+    return !denies(s->account, privacy_in_force(p, s), contact, RULE_PRESENCE_OUT);
+}
+
+bool privacy_view(const struct session *s, slice contact)
+{
+    const struct privacy *p = privacy_of(s->account);
+    if (p == NULL && policy_shares(NULL))
+        return true;
+    return shows(s, contact) && policy_view(s->account, p, contact);
+}
+
+bool privacy_hears(const struct session *s, slice contact)
+{
+    const struct privacy *p = privacy_of(s->account);
+    if (p == NULL && policy_shares(NULL))
+        return true;
+    return policy_shares(p) &&
+           !denies(s->account, privacy_in_force(p, s), contact, RULE_PRESENCE_IN);
+}
+
+/* Who is told of a change: two bits for each session and contact, in the order of the account's
+ * sessions and roster, which do not change in between. */
+
+enum { SEES_US = 1, WE_HEAR = 2 };
+struct privacy_sight {
+    uint32_t items;
+    uint8_t bits[];
+};
+
+static uint8_t sight_bits(const struct session *s, slice contact)
+{
+    return (uint8_t)((stage_view(s, contact) ? SEES_US : 0) |
+                     (privacy_hears(s, contact) ? WE_HEAR : 0));
+}
+
+struct privacy_sight *privacy_look(struct account *a)
+{
+    const struct roster *r = a->roster;
+    uint32_t sessions = account_available(a), n = 0;
+    if (r == NULL || r->count == 0 || sessions == 0)
+        return NULL;
+    struct privacy_sight *sight = mem_alloc(sizeof *sight + (size_t)sessions * r->count);
+    sight->items = r->count;
+    LIST_EACH (it, &a->sessions) {
+        const struct session *s = CONTAINER_OF(it, struct session, node);
+        for (uint32_t i = 0; s->available && i < r->count; i++)
+            sight->bits[n++] = sight_bits(s, roster_item_jid(r->items[i]));
+    }
+    return sight;
+}
+
+/* XEP-0191 §3.3, §3.4 and XEP-0016 §2.11: a contact that may see it no more is told that it went;
+ * one that may again gets its presence. */
+static void tell_contact(struct session *s, const struct roster_item *item, bool saw, bool sees)
+{
+    if (saw != sees && sub_is_seen(item->state))
+        presence_tell(s, roster_item_jid(item), sees ? TYPE_AVAILABLE : TYPE_UNAVAILABLE);
+}
+
+/* XEP-0016 §2.10: the contact went, as far as this session is concerned; or it is asked again. */
+static void tell_session(struct session *s, const struct roster_item *item, bool heard, bool hears)
+{
+    if (heard == hears || !sub_sees(item->state))
+        return;
+    if (hears) {
+        presence_tell(s, roster_item_jid(item), TYPE_PROBE);
+        return;
+    }
+    struct stanza *st = stanza_make(STANZA_PRESENCE, TYPE_UNAVAILABLE, roster_item_jid(item),
+                                    session_bare(s), (slice){ 0 }, (slice){ 0 });
+    session_deliver(s, st, 0, 0);
+    stanza_unref(&st);
+}
+
+static bool hidden_now(const struct session *s, slice jid) { return !shows(s, jid); }
+
+void privacy_told(struct account *a, struct privacy_sight *before)
+{
+    const struct roster *r = a->roster;
+    uint32_t n = 0;
+    LIST_EACH (it, &a->sessions) {
+        struct session *s = CONTAINER_OF(it, struct session, node);
+        presence_directed_drop(s, hidden_now);
+        for (uint32_t i = 0; before != NULL && s->available && i < before->items; i++) {
+            const struct roster_item *item = r->items[i];
+            uint8_t was = before->bits[n++], is = sight_bits(s, roster_item_jid(item));
+            tell_contact(s, item, (was & SEES_US) != 0, (is & SEES_US) != 0);
+            tell_session(s, item, (was & WE_HEAR) != 0, (is & WE_HEAR) != 0);
+        }
+    }
+    mem_free(&before);
+}
+
+void privacy_push(struct session *s, slice payload)
+{
+    static _Atomic unsigned pushes;
+    char id[32];
+    int len = snprintf(id, sizeof id, "privacy-%u", ++pushes);
+    struct stanza *st = stanza_make(STANZA_IQ, TYPE_SET, (slice){ 0 }, session_jid(s),
+                                    (slice){ id, (size_t)len }, payload);
+    session_deliver(s, st, 0, 0);
+    stanza_unref(&st);
+}

@@ -1,0 +1,210 @@
+/* privacy_viewer: the operator's view of one user's availability: his own, or as a watcher sees it,
+ * with every rule that was looked at. */
+#include "base/arena.h"
+#include "base/command.h"
+#include "base/setting.h"
+#include "ext/privacy.h"
+#include "im/feature.h"
+#include "im/node.h"
+#include "im/roster.h"
+#include "im/worker.h"
+
+enum { PEOPLE_MAX = 10000, WATCHER_BYTES_MAX = 128 };
+
+static void say(struct command_call *call, const char *check, const char *found, const char *result)
+{
+    command_row(call);
+    command_text(call, "check", slice_of(check));
+    command_text(call, "found", slice_of(found));
+    command_text(call, "result", slice_of(result));
+}
+
+/* Of one session, in the words of its <show/>; "Custom" where the user says more himself. */
+static const char *state_of(const struct session *s, struct arena *tmp)
+{
+    slice show = stanza_child_text(s->presence, KNOWN_SHOW, tmp);
+    if (stanza_child_text(s->presence, KNOWN_STATUS, tmp).len > 0)
+        return "Custom";
+    if (slice_is(show, "away") || slice_is(show, "xa"))
+        return "Away";
+    return slice_is(show, "dnd") ? "Do Not Disturb" : "Available";
+}
+
+/* The session that speaks for the account: of the highest priority, the latest of these. watcher
+ * ptr NULL: the user himself. */
+static const struct session *speaker(const struct account *a, slice watcher)
+{
+    const struct session *best = NULL;
+    LIST_EACH (it, &a->sessions) {
+        const struct session *s = CONTAINER_OF(it, struct session, node);
+        bool seen = s->available && (watcher.ptr == NULL || stage_view(s, watcher));
+        if (seen && (best == NULL || s->priority >= best->priority))
+            best = s;
+    }
+    return best;
+}
+
+static const char *status(const struct account *a, slice watcher, struct arena *tmp)
+{
+    const struct session *s = speaker(a, watcher);
+    if (s == NULL)
+        return "Unavailable";
+    slice text = stanza_child_text(s->presence, KNOWN_STATUS, tmp);
+    const char *state = state_of(s, tmp);
+    return text.len == 0 ? state : arena_printf(tmp, "%s: %.*s", state, SLICE_ARG(text));
+}
+
+static void say_count(struct command_call *call, const char *check, uint32_t count,
+                      const struct setting *limit)
+{
+    char most[32];
+    setting_format(limit, most, sizeof most);
+    const char *found = arena_printf(call->arena, "%u of %s", count, most);
+    const char *warning = arena_printf(call->arena, "warning: more than %s allows", limit->name);
+    say(call, check, found, count > setting_int(limit) ? warning : "");
+}
+
+/* Contacts or watchers by name: each once, whatever groups it is in. */
+static void say_people(struct command_call *call, const struct account *a, const char *check,
+                       bool (*is)(const struct roster_item *))
+{
+    const struct roster *r = a->roster;
+    for (uint32_t i = 0, n = 0; r != NULL && i < r->count && n < PEOPLE_MAX; i++) {
+        if (!is(r->items[i]))
+            continue;
+        n++;
+        slice groups = roster_item_groups(r->items[i]), group, jid = roster_item_jid(r->items[i]);
+        const char *text = "";
+        while (slice_cut(groups, '\0', &group, &groups))
+            text = arena_printf(call->arena, "%s%s%.*s", text, *text == '\0' ? "" : ", ",
+                                SLICE_ARG(group));
+        say(call, check, slice_cstr(call->arena, jid), text);
+    }
+}
+
+static bool is_contact(const struct roster_item *i) { return (i->flags & ROSTER_LISTED) != 0; }
+static bool is_watcher(const struct roster_item *i) { return sub_is_seen(i->state) != 0; }
+
+static void say_account(struct command_call *call, const struct account *a)
+{
+    const struct worker *w = a->worker;
+    say(call, "status", status(a, (slice){ 0 }, call->arena), "");
+    LIST_EACH (it, &a->sessions) {
+        const struct session *s = CONTAINER_OF(it, struct session, node);
+        const char *jid = slice_cstr(call->arena, session_jid(s));
+        say(call, "session", jid,
+            !s->available ? "Unavailable"
+            : s->hidden   ? "invisible"
+                          : state_of(s, call->arena));
+    }
+    say_count(call, "contacts", roster_count(a), &roster_contacts_max);
+    if (command_flag(call, "contacts"))
+        say_people(call, a, "contact", is_contact);
+    say_count(call, "watchers", a->roster == NULL ? 0 : a->roster->seen, &roster_watchers_max);
+    if (command_flag(call, "watchers"))
+        say_people(call, a, "watcher", is_watcher);
+    say(call, "server", w->node->name, "");
+}
+
+/* Rule by rule. */
+
+static const char *rule_text(struct arena *arena, const struct rule *r)
+{
+    static const char *const types[] = { "everyone", "address", "group", "subscription" };
+    static const char *const actions[] = { "allow", "deny", "ask" };
+    return arena_printf(arena, "%s %s%s%.*s (order %lld)", actions[r->action], types[r->type],
+                        r->value.len > 0 ? " " : "", SLICE_ARG(r->value), (long long)r->order);
+}
+
+static void explain_policy(struct command_call *call, const struct account *a, slice watcher)
+{
+    const struct privacy *p = privacy_of(a);
+    struct rule rule;
+    bool server = setting_bool(&presence_sharing), own = p == NULL || p->share != SHARE_OFF;
+    say(call, presence_sharing.name, server ? "on" : "off", server ? "" : "hidden");
+    say(call, "user shares", privacy_share_names[p == NULL ? SHARE_DEFAULT : p->share],
+        own ? "" : "hidden");
+    bool any = policy_rule(p, watcher, &rule);
+    say(call, "user's rule", any ? rule_text(call->arena, &rule) : "none",
+        any && rule.action == RULE_DENY ? "hidden" : "");
+    if (!any) {
+        bool shown = !policy_shares(p) || policy_view(a, p, watcher);
+        say(call, "user on others", privacy_others_names[p == NULL ? OTHERS_DEFAULT : p->others],
+            shown ? "" : "hidden: no contact");
+    }
+}
+
+static void explain_session(struct command_call *call, const struct session *s, slice watcher)
+{
+    const struct rules *list = privacy_in_force(privacy_of(s->account), s);
+    struct arena *arena = call->arena;
+    const char *name = arena_printf(arena, "session %.*s", SLICE_ARG(session_resource(s)));
+    struct rule_peer peer = privacy_peer(s->account, list, watcher);
+    struct rule rule;
+    if (s->hidden)
+        say(call, name, "invisible", "hidden");
+    if (list != NULL) {
+        bool any = rules_match(list, &peer, RULE_PRESENCE_OUT, &rule);
+        const char *found = arena_printf(arena, "list \"%.*s\": %s", SLICE_ARG(rules_name(list)),
+                                         any ? rule_text(arena, &rule) : "no rule");
+        say(call, name, found, any && rule.action == RULE_DENY ? "hidden" : "");
+    }
+    for (const struct feature *const *f = features_all(); *f != NULL; f++)
+        if ((*f)->view != NULL && (*f)->view != privacy_view && !(*f)->view(s, watcher))
+            say(call, name, (*f)->name, "hidden");
+    say(call, name, s->available ? state_of(s, arena) : "Unavailable",
+        s->available && stage_view(s, watcher) ? "shown" : "hidden");
+}
+
+static void explain(struct command_call *call, const struct account *a, slice watcher)
+{
+    const struct roster_item *item = roster_find(a->roster, watcher);
+    bool self = slice_eq(watcher, a->jid);
+    bool subscribed = self || (item != NULL && sub_is_seen(item->state));
+    say(call, "subscription",
+        self ? "the user himself" : sub_state_subscription(item == NULL ? SUB_NONE : item->state),
+        subscribed ? "" : "hidden: not subscribed");
+    if (!self)
+        explain_policy(call, a, watcher);
+    LIST_EACH (it, &a->sessions)
+        explain_session(call, CONTAINER_OF(it, struct session, node), watcher);
+    say(call, "sees", subscribed ? status(a, watcher, call->arena) : "Unavailable", "");
+}
+
+static void view(struct account *a, enum err e, void *arg)
+{
+    const struct privacy_task *t = arg;
+    struct command_call *call = t->call;
+    slice text = command_arg(call, "watcher");
+    struct jid watcher;
+    if (!privacy_task_ready(t, a, e))
+        return;
+    if (text.ptr == NULL) {
+        say_account(call, a);
+    } else if (text.len <= WATCHER_BYTES_MAX && jid_parse(&watcher, text, call->arena) == OK) {
+        explain(call, a, slice_dup(call->arena, jid_bare(&watcher)));
+    } else {
+        command_fail(call, E_SYNTAX, "found %.*s, allowed: an address of at most %d bytes",
+                     SLICE_ARG(text), WATCHER_BYTES_MAX);
+        return;
+    }
+    command_done(call, "%s", "");
+}
+
+static void run_view(struct command_call *call) { privacy_task_run(call, view); }
+
+static const struct command_arg view_args[] = {
+    { "user", ARG_POSITIONAL, "address of the account: name@domain", NULL },
+    { "watcher", ARG_OPTION, "as this address sees him, and why", NULL },
+    { "contacts", ARG_FLAG, "names his contacts, with their groups", NULL },
+    { "watchers", ARG_FLAG, "names those that see him", NULL },
+    { 0 },
+};
+struct command presence_view = {
+    .name = "presence view",
+    .args = view_args,
+    .run = run_view,
+    .doc = "Shows a user's availability, contacts and watchers; or what a watcher sees of it, with "
+           "each rule that was looked at.",
+    .columns = (const char *const[]){ "check", "found", "result", NULL },
+};
