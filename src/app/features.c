@@ -67,6 +67,8 @@ static const struct feature *const features[] = {
     &invisible_feature,
     &last_feature,
     &mam_feature,
+    &mdm_feature,
+    &messaging_feature,
     &ping_feature,
     &privacy_feature,
     &private_feature,

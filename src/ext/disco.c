@@ -20,6 +20,7 @@
 #include "im/stage.h"
 #include "im/worker.h"
 #include "xmpp/ns.h"
+#include <inttypes.h>
 
 #define CAPS_NODE      "urn:muster:server" /* XEP-0115 §4: names the software; has no '#' */
 #define NS_SERVER_INFO "http://jabber.org/network/serverinfo"
@@ -45,28 +46,47 @@ static struct setting *const disco_settings[] = {
     &contact_abuse,    &contact_admin,  &contact_feedback, &contact_sales,
     &contact_security, &contact_status, &contact_support,  NULL,
 };
-/* In the order of the settings. */
-static const char *const contact_fields[] = {
-    "abuse-addresses",    "admin-addresses",  "feedback-addresses", "sales-addresses",
-    "security-addresses", "status-addresses", "support-addresses",
+static const struct disco_form contact_form = {
+    NS_SERVER_INFO,
+    (const struct disco_form_field[]){ { "abuse-addresses", &contact_abuse },
+                                       { "admin-addresses", &contact_admin },
+                                       { "feedback-addresses", &contact_feedback },
+                                       { "sales-addresses", &contact_sales },
+                                       { "security-addresses", &contact_security },
+                                       { "status-addresses", &contact_status },
+                                       { "support-addresses", &contact_support },
+                                       { 0 } },
 };
 
-static void add_contacts(struct disco_info *d)
+static void add_words(struct disco_info *d, const char *var, slice words)
 {
-    for (size_t i = 0; disco_settings[i] != NULL; i++) {
-        slice address, rest = slice_of(setting_text(disco_settings[i]));
-        struct disco_field *f = NULL;
-        while (rest.len > 0) {
-            slice_cut(rest, ' ', &address, &rest);
-            if (address.len == 0)
-                continue;
-            if (f == NULL)
-                f = disco_add_field(d, slice_of(contact_fields[i]));
-            disco_add_value(f, address);
-        }
+    struct disco_field *f = NULL;
+    while (words.len > 0) {
+        slice word;
+        slice_cut(words, ' ', &word, &words);
+        if (word.len == 0)
+            continue;
+        if (f == NULL)
+            f = disco_add_field(d, slice_of(var));
+        disco_add_value(f, word);
     }
-    if (d->field_count > 0)
-        d->form_type = SLICE(NS_SERVER_INFO);
+}
+
+static void add_form(struct disco_info *d, const struct disco_form *form, struct arena *tmp)
+{
+    if (form == NULL)
+        return;
+    d->form_type = slice_of(form->type);
+    for (const struct disco_form_field *f = form->fields; f->var != NULL; f++) {
+        const struct setting *s = f->setting;
+        if (s->type == SET_STRING) {
+            add_words(d, f->var, slice_of(setting_text(s)));
+            continue;
+        }
+        const char *value = s->type == SET_BOOL ? setting_bool(s) ? "true" : "false"
+                                                : arena_printf(tmp, "%" PRId64, setting_int(s));
+        disco_add_value(disco_add_field(d, slice_of(f->var)), slice_of(value));
+    }
 }
 
 /* "category type name", the name being the rest. */
@@ -88,8 +108,8 @@ static struct disco_info *server_info(struct arena *tmp)
     for (const struct feature *const *f = features_all(); *f != NULL; f++) {
         add_identities(d, (*f)->identities);
         disco_add_features(d, (*f)->disco);
+        add_form(d, (*f)->form, tmp);
     }
-    add_contacts(d);
     return d;
 }
 
@@ -261,5 +281,6 @@ const struct feature disco_feature = {
     .disco_account = disco_account_features,
     .stream_features = caps_stream_feature,
     .iq = disco_rules,
+    .form = &contact_form,
     .settings = disco_settings,
 };

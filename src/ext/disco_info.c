@@ -48,7 +48,7 @@ struct disco_field *disco_add_field(struct disco_info *d, slice var)
 {
     ensure(d->field_count < DISCO_FIELDS_MAX);
     struct disco_field *f = &d->field[d->field_count++];
-    *f = (struct disco_field){ .var = var };
+    *f = (struct disco_field){ .form = d->form_type, .var = var };
     return f;
 }
 
@@ -74,24 +74,31 @@ static void write_value(struct buf *out, slice value)
     buf_lit(out, "</value>");
 }
 
-/* XEP-0128 §3: a form of type result with a hidden FORM_TYPE. */
-static void write_form(struct buf *out, const struct disco_info *d)
+static bool same_form(const struct disco_info *d, unsigned i, unsigned k)
 {
-    if (d->form_type.len == 0)
-        return;
-    buf_lit(out, "<x xmlns='" NS_DATA "' type='result'><field var='FORM_TYPE' type='hidden'>");
-    write_value(out, d->form_type);
-    buf_lit(out, "</field>");
+    return i < d->field_count && k < d->field_count && slice_eq(d->field[i].form, d->field[k].form);
+}
+
+/* XEP-0128 §3: forms of type result with a hidden FORM_TYPE. */
+static void write_forms(struct buf *out, const struct disco_info *d)
+{
     for (unsigned i = 0; i < d->field_count; i++) {
         const struct disco_field *f = &d->field[i];
+        if (i == 0 || !same_form(d, i - 1, i)) {
+            buf_lit(out,
+                    "<x xmlns='" NS_DATA "' type='result'><field var='FORM_TYPE' type='hidden'>");
+            write_value(out, f->form);
+            buf_lit(out, "</field>");
+        }
         buf_lit(out, "<field");
         add_attr(out, "var", f->var);
         buf_lit(out, ">");
         for (unsigned v = 0; v < f->value_count; v++)
             write_value(out, f->value[v]);
         buf_lit(out, "</field>");
+        if (!same_form(d, i, i + 1))
+            buf_lit(out, "</x>");
     }
-    buf_lit(out, "</x>");
 }
 
 void disco_write_info(struct buf *out, const struct disco_info *d, slice node)
@@ -113,7 +120,7 @@ void disco_write_info(struct buf *out, const struct disco_info *d, slice node)
         add_attr(out, "var", d->feature[i]);
         buf_lit(out, "/>");
     }
-    write_form(out, d);
+    write_forms(out, d);
     buf_lit(out, "</query>");
 }
 
@@ -130,9 +137,11 @@ static int by_identity(const void *a, const void *b)
     return c != 0 ? c : compare(x->lang, y->lang);
 }
 
-static int by_var(const void *a, const void *b)
+static int by_form(const void *a, const void *b)
 {
-    return compare(((const struct disco_field *)a)->var, ((const struct disco_field *)b)->var);
+    const struct disco_field *x = a, *y = b;
+    int c = compare(x->form, y->form);
+    return c != 0 ? c : compare(x->var, y->var);
 }
 
 static void hash_piece(struct buf *s, slice piece)
@@ -141,14 +150,13 @@ static void hash_piece(struct buf *s, slice piece)
     buf_lit(s, "<");
 }
 
-static void hash_form(struct buf *s, struct disco_info *d)
+static void hash_forms(struct buf *s, struct disco_info *d)
 {
-    if (d->form_type.len == 0)
-        return;
-    hash_piece(s, d->form_type);
-    qsort(d->field, d->field_count, sizeof d->field[0], by_var);
+    qsort(d->field, d->field_count, sizeof d->field[0], by_form);
     for (unsigned i = 0; i < d->field_count; i++) {
         struct disco_field *f = &d->field[i];
+        if (i == 0 || !same_form(d, i - 1, i))
+            hash_piece(s, f->form);
         hash_piece(s, f->var);
         qsort(f->value, f->value_count, sizeof f->value[0], by_octets);
         for (unsigned v = 0; v < f->value_count; v++)
@@ -169,7 +177,7 @@ slice disco_caps_ver(const struct disco_info *info, struct arena *tmp)
     }
     for (unsigned i = 0; i < d.feature_count; i++)
         hash_piece(&s, d.feature[i]);
-    hash_form(&s, &d);
+    hash_forms(&s, &d);
 
     unsigned char sha[SHA_DIGEST_LENGTH];
     int done = EVP_Digest(s.ptr, s.len, sha, NULL, EVP_sha1(), NULL);

@@ -1,5 +1,5 @@
 /* disco_info: what an entity is and can do, as a value: written as an answer to a disco#info
- * request (XEP-0030 §3, with one extension form, XEP-0128) and hashed for entity capabilities
+ * request (XEP-0030 §3, with extension forms, XEP-0128) and hashed for entity capabilities
  * (XEP-0115 §5).
  *
  * Gathered, used and dropped within one call; everything is in the arena it was made with or is
@@ -13,7 +13,7 @@ struct buf;
 enum {
     DISCO_IDENTITIES_MAX = 8,
     DISCO_FEATURES_MAX = 256,
-    DISCO_FIELDS_MAX = 16,
+    DISCO_FIELDS_MAX = 32,
     DISCO_VALUES_MAX = 32
 };
 
@@ -21,6 +21,7 @@ struct disco_identity {
     slice category, type, lang, name; /* lang and name may be empty */
 };
 struct disco_field {
+    slice form; /* its FORM_TYPE */
     slice var;
     slice value[DISCO_VALUES_MAX];
     unsigned value_count;
@@ -29,7 +30,7 @@ struct disco_info {
     struct disco_identity identity[DISCO_IDENTITIES_MAX];
     slice feature[DISCO_FEATURES_MAX]; /* sorted, each once */
     struct disco_field field[DISCO_FIELDS_MAX];
-    slice form_type; /* empty: there is no form */
+    slice form_type; /* of the fields that are added; those of one form follow each other */
     unsigned identity_count, feature_count, field_count;
 };
 

@@ -77,7 +77,11 @@ static void test_hash_depends_on_every_part(void **state)
     disco_add_feature(b, SLICE("urn:xmpp:ping"));
     assert_false(slice_eq(ver, disco_caps_ver(b, *state)));
     a->form_type = SLICE("urn:form");
-    assert_false(slice_eq(ver, disco_caps_ver(a, *state)));
+    disco_add_field(a, SLICE("v"));
+    slice of_a = disco_caps_ver(a, *state);
+    assert_false(slice_eq(ver, of_a));
+    a->field[0].form = SLICE("urn:other");
+    assert_false(slice_eq(of_a, disco_caps_ver(a, *state)));
 }
 
 static void assert_xml(const struct disco_info *d, slice node, const char *expected)
@@ -114,6 +118,26 @@ static void test_write(void **state)
                "<value>mailto:a@b</value><value>https://x/?a&amp;b</value></field></x></query>");
 }
 
+/* XEP-0115 §5.1 sorts forms by their type, whatever order they are told in. */
+static void test_two_forms(void **state)
+{
+    struct disco_info *d[2];
+    for (unsigned i = 0; i < 2; i++) {
+        d[i] = arena_new(*state, struct disco_info, 1);
+        d[i]->form_type = i == 0 ? SLICE("urn:b") : SLICE("urn:a");
+        disco_add_value(disco_add_field(d[i], SLICE("v")), SLICE("1"));
+        d[i]->form_type = i == 0 ? SLICE("urn:a") : SLICE("urn:b");
+        disco_add_value(disco_add_field(d[i], SLICE("v")), SLICE("1"));
+    }
+    assert_true(slice_eq(disco_caps_ver(d[0], *state), disco_caps_ver(d[1], *state)));
+#define FORM(type)                                                                                 \
+    "<x xmlns='jabber:x:data' type='result'><field var='FORM_TYPE' type='hidden'><value>" type     \
+    "</value></field><field var='v'><value>1</value></field></x>"
+    assert_xml(d[0], SLICE(""),
+               "<query xmlns='http://jabber.org/protocol/disco#info'>" FORM("urn:b")
+                   FORM("urn:a") "</query>");
+}
+
 static void test_values_are_bounded(void **state)
 {
     struct disco_info *d = arena_new(*state, struct disco_info, 1);
@@ -130,6 +154,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_complex_vector, setup, teardown),
         cmocka_unit_test_setup_teardown(test_hash_depends_on_every_part, setup, teardown),
         cmocka_unit_test_setup_teardown(test_write, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_two_forms, setup, teardown),
         cmocka_unit_test_setup_teardown(test_values_are_bounded, setup, teardown),
     };
     return cmocka_run_group_tests_name("ext/disco_info", tests, NULL, NULL);

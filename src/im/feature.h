@@ -43,6 +43,17 @@ struct bind2_rule {
     void (*run)(struct session *s, const struct elem *e, struct buf *bound);
 };
 
+/* An extension form of disco#info (XEP-0128) of the server. What it says are settings: a text is as
+ * many values as it has words, none leaves out the field; a time is in ms. */
+struct disco_form_field {
+    const char *var;
+    const struct setting *setting;
+};
+struct disco_form {
+    const char *type;                      /* FORM_TYPE */
+    const struct disco_form_field *fields; /* ended by { 0 } */
+};
+
 struct feature {
     const char *name;
     /* Identities beside those of the server and of an account (XEP-0030 §3.1), as "category type
@@ -58,6 +69,7 @@ struct feature {
     const struct nonza *nonzas; /* ended by { 0 } */
     const struct xep *xeps;     /* ended by { 0 } */
     const struct bind2_rule *bind2; /* ended by { 0 } */
+    const struct disco_form *form;  /* NULL: none */
     const struct store_schema *schema;
     const struct http_route *http;   /* ended by { 0 }; see http/server.h */
     struct setting *const *settings; /* NULL-terminated, like those below */

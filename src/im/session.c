@@ -92,7 +92,7 @@ struct setting session_pause_buffer = {
         "Stanzas kept for a connected client that is in the background or reads too slowly. With "
         "this many all of them are sent.",
 };
-static struct setting session_active_time = {
+struct setting session_active_time = {
     .name = "session.active-time",
     .type = SET_MS,
     .def = 300000,

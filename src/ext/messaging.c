@@ -1,0 +1,101 @@
+/* messaging: what an operator allows in instant messaging as a whole, and what the company's
+ * clients are asked to respect: both are told to clients in a form of disco#info
+ * (docs/messaging.md). */
+#include "base/setting.h"
+#include "ext/ext.h"
+#include "im/account.h"
+#include "im/feature.h"
+
+#define NS_MESSAGING "urn:muster:messaging:0"
+
+static struct setting im_enabled = {
+    .name = "im.enabled",
+    .type = SET_BOOL,
+    .def = 1,
+    .doc = "Instant messages are delivered. Off: they are refused with not-allowed; presence, "
+           "rosters and all else go on.",
+};
+static struct setting im_offline = {
+    .name = "im.offline-messages",
+    .type = SET_BOOL,
+    .def = 1,
+    .doc = "Messages to users who are offline are kept until they come. Off: they are refused with "
+           "service-unavailable.",
+};
+static struct setting im_client_history = {
+    .name = "im.client-history",
+    .type = SET_BOOL,
+    .def = 1,
+    .doc = "Clients may keep a history of instant messages on their device. They are told, and "
+           "those that know it obey.",
+};
+static struct setting im_cut_paste = {
+    .name = "im.cut-paste",
+    .type = SET_BOOL,
+    .def = 1,
+    .doc = "Clients may offer cut and paste in instant messages. They are told, and those that "
+           "know it obey.",
+};
+
+static const struct disco_form messaging_form = {
+    NS_MESSAGING,
+    (const struct disco_form_field[]){ { "enabled", &im_enabled },
+                                       { "offline-messages", &im_offline },
+                                       { "client-history", &im_client_history },
+                                       { "cut-paste", &im_cut_paste },
+                                       { 0 } },
+};
+
+/* What people write to each other, not what services and devices tell. */
+static bool is_im(const struct stanza *st)
+{
+    if (st->kind != STANZA_MESSAGE)
+        return false;
+    return st->type == TYPE_CHAT || st->type == TYPE_GROUPCHAT ||
+           (st->type == TYPE_NORMAL && stanza_has(st, KNOWN(BODY) | KNOWN(ENCRYPTED)));
+}
+
+static enum verdict refuse_all(const struct stanza *st, struct refusal *why)
+{
+    if (setting_bool(&im_enabled) || !is_im(st))
+        return PASS;
+    why->error = SE_NOT_ALLOWED;
+    why->text = SLICE("instant messaging is turned off here");
+    return REFUSE;
+}
+
+static enum verdict check(struct session *s, struct stanza **st, struct refusal *why)
+{
+    (void)s;
+    return refuse_all(*st, why);
+}
+
+static bool is_there(const struct account *a, const struct stanza *st)
+{
+    if (!stanza_to_is_bare(st) &&
+        account_session(a, slice_from(stanza_to(st), st->to_bare_len + 1u)) != NULL)
+        return true;
+    return account_receivers(a) > 0;
+}
+
+static enum verdict block(struct account *a, const struct stanza *st, struct refusal *why)
+{
+    if (refuse_all(st, why) == REFUSE)
+        return REFUSE;
+    if (setting_bool(&im_offline) || !is_im(st) || is_there(a, st))
+        return PASS;
+    if (!stanza_has(st, KNOWN(BODY) | KNOWN(ENCRYPTED)))
+        return DROP; /* receipts and the like: nobody waits for an answer */
+    why->error = SE_SERVICE_UNAVAILABLE;
+    why->text = SLICE("the user is offline, and messages are not kept here");
+    return REFUSE;
+}
+
+const struct feature messaging_feature = {
+    .name = "messaging",
+    .form = &messaging_form,
+    .settings = (struct setting *const[]){ &im_enabled, &im_offline, &im_client_history,
+                                           &im_cut_paste, NULL },
+    .check = check,
+    .block = block,
+};
