@@ -708,7 +708,7 @@ void session_up_remote(struct worker *w, uint64_t stream, uint32_t node, uint64_
 
 void session_became_available(struct session *s)
 {
-    if (s->priority >= 0) /* first: its read would wait for what a feature writes */
+    if (s->priority >= 0) /* first: its read would wait for what features write */
         offline_flush(s);
     for (const struct feature *const *f = features_all(); *f != NULL; f++)
         if ((*f)->session_available != NULL)
