@@ -214,7 +214,7 @@ struct sasl_start {
     bool token; /* it says that it has one (XEP-0484) */
 };
 void sasl_begin(struct stream *s, const struct sasl_start *start);
-void sasl_message(struct stream *s, slice text, bool present);
+void sasl_message(struct stream *s, slice text);
 void sasl_failed(struct stream *s, enum sasl_failure f, const char *text);
 void sasl_cancel(struct stream *s);                        /* look-ups are dropped */
 slice sasl_account(struct stream *s, struct arena *arena); /* user@domain of the exchange */

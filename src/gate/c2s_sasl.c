@@ -210,14 +210,14 @@ static void sasl_do(struct stream *s, enum sasl_step step)
     }
 }
 
-void sasl_message(struct stream *s, slice text, bool present)
+void sasl_message(struct stream *s, slice text)
 {
     struct buf b;
     buf_init(&b, SASL_BYTES_MAX);
     if (base64_decode(&b, text) != OK)
         sasl_failed(s, SASL_INCORRECT_ENCODING, NULL);
     else
-        sasl_do(s, sasl_feed(s->auth->sasl, present, buf_slice(&b)));
+        sasl_do(s, sasl_feed(s->auth->sasl, buf_slice(&b)));
     mem_wipe(b.ptr, b.cap);
     buf_fini(&b);
 }
@@ -263,9 +263,9 @@ void sasl_begin(struct stream *s, const struct sasl_start *start)
     if (f != SASL_ABORTED)
         sasl_failed(s, f, NULL);
     else if (start->has_message)
-        sasl_message(s, start->message, true);
+        sasl_message(s, start->message);
     else
-        sasl_do(s, sasl_feed(a->sasl, false, SLICE("")));
+        sasl_do(s, sasl_feed_none(a->sasl));
 }
 
 void sasl_cancel(struct stream *s)
@@ -338,7 +338,7 @@ void sasl_unit(struct stream *s, const struct elem *e)
     } else if (slice_is(e->name, "abort") && busy) {
         sasl_failed(s, SASL_ABORTED, NULL);
     } else if (slice_is(e->name, "response") && busy) {
-        sasl_message(s, old_text(elem_text(e, tmp)), true);
+        sasl_message(s, old_text(elem_text(e, tmp)));
     } else {
         sasl_failed(s, SASL_MALFORMED_REQUEST, NULL);
     }

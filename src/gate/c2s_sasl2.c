@@ -581,7 +581,7 @@ void sasl2_unit(struct stream *s, const struct elem *e)
     } else if (slice_is(e->name, "abort") && two != NULL) {
         sasl_failed(s, SASL_ABORTED, NULL);
     } else if (slice_is(e->name, "response") && exchange) {
-        sasl_message(s, elem_text(e, loop_scratch(s->worker->loop)), true);
+        sasl_message(s, elem_text(e, loop_scratch(s->worker->loop)));
     } else if (slice_is(e->name, "next") && two != NULL && two->task == TASK_OFFERED) {
         begin_task(s, e);
     } else if (slice_is(e->name, "task-data") && two != NULL && two->task == TASK_BEGUN) {

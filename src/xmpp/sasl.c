@@ -493,16 +493,22 @@ static enum sasl_step anonymous_first(struct sasl *s)
     return SASL_SUCCESS;
 }
 
-enum sasl_step sasl_feed(struct sasl *s, bool present, slice message)
+enum sasl_step sasl_feed_none(struct sasl *s)
+{
+    if (s->state != WAIT_FIRST)
+        return malformed(s);
+    if (s->mech == SASL_ANONYMOUS)
+        return anonymous_first(s);
+    buf_clear(&s->out); /* RFC 6120 §6.4.2: an empty challenge asks for the first message */
+    return SASL_SEND;
+}
+
+enum sasl_step sasl_feed(struct sasl *s, slice message)
 {
     if (s->state != WAIT_FIRST && s->state != WAIT_FINAL)
         return malformed(s);
     if (s->mech == SASL_ANONYMOUS)
         return message.len <= 4 * 255 && utf8_valid(message) ? anonymous_first(s) : malformed(s);
-    if (!present && s->state == WAIT_FIRST) {
-        buf_clear(&s->out); /* RFC 6120 §6.4.2: an empty challenge asks for the first message */
-        return SASL_SEND;
-    }
     if (message.len == 0 || message.len > MESSAGE_MAX)
         return malformed(s);
     if (sasl_mech_is_token(s->mech))

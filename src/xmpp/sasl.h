@@ -100,10 +100,12 @@ bool sasl_token_fits(enum sasl_mech m, const struct sasl_binding *binding);
  * `mechs`: bit of each mechanism in the list that the client chose from. */
 void sasl_offered(struct buf *out, uint32_t mechs, const struct sasl_binding *binding);
 void sasl_protect(struct sasl *s, slice offered); /* before the first sasl_feed(); copied */
-/* One message of the client (the initial response or a response). `present` false: there was none
- * ("" is given as "=" on the wire and is present but empty). Outputs stay valid until the next
- * call. A message while a step waits for the caller ends the exchange: cancel the look-up then. */
-enum sasl_step sasl_feed(struct sasl *s, bool present, slice message);
+/* One message of the client (the initial response or a response; an empty one is "=" on the wire).
+ * Outputs stay valid until the next call. A message while a step waits for the caller ends the
+ * exchange: cancel the look-up then. */
+enum sasl_step sasl_feed(struct sasl *s, slice message);
+/* It began without an initial response. */
+enum sasl_step sasl_feed_none(struct sasl *s);
 /* The answer to SASL_NEED_KEYS: fake ones for unknown users. */
 enum sasl_step sasl_keys(struct sasl *s, const struct scram_keys *keys);
 /* The answer to SASL_NEED_TOKENS; none for unknown users. */

@@ -49,7 +49,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     bool two = slice_cut(input, (char)0xff, &first, &last);
     struct sasl *s = sasl_create((enum sasl_mech)(data[0] % SASL_MECH_COUNT), &binding,
                                  SLICE("example.com"), SLICE("servernonce"));
-    enum sasl_step step = sasl_feed(s, true, first);
+    enum sasl_step step = sasl_feed(s, first);
     struct scram_keys keys = { .salt_len = SCRAM_SALT_LEN, .iterations = 4096 };
     memset(keys.stored_key, 0x55, sizeof keys.stored_key);
     if (data[0] % SASL_MECH_COUNT == SASL_ANONYMOUS) { /* asks for nothing */
@@ -62,7 +62,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         ensure(sasl_user(s).len > 0 && sasl_user(s).len <= JID_PART_MAX);
     if (step == SASL_NEED_KEYS) {
         ensure(sasl_keys(s, &keys) == SASL_SEND && sasl_out(s).len > 0);
-        step = two ? sasl_feed(s, true, last) : SASL_FAIL;
+        step = two ? sasl_feed(s, last) : SASL_FAIL;
         ensure(step == SASL_FAIL);
     } else if (step == SASL_NEED_TOKENS) {
         struct sasl_token token = { SASL_HT_SHA_256_NONE, SLICE_INIT("unguessed"), false };
@@ -73,7 +73,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         ensure(sasl_password(s).len == 0);
     }
     if (step == SASL_FAIL && two)
-        ensure(sasl_feed(s, true, last) == SASL_FAIL);
+        ensure(sasl_feed(s, last) == SASL_FAIL);
     sasl_destroy(&s);
     return 0;
 }

@@ -23,7 +23,7 @@ static struct sasl *start(enum sasl_mech mech, const struct sasl_binding *bindin
 
 static enum sasl_step feed(struct sasl *s, const char *text)
 {
-    return sasl_feed(s, true, slice_of(text));
+    return sasl_feed(s, slice_of(text));
 }
 
 static void keys_of(struct scram_keys *keys, enum scram_hash h, const char *password,
@@ -294,7 +294,7 @@ static void asks_for_a_missing_first_message(void **state)
 {
     (void)state;
     struct sasl *s = start(SASL_SCRAM_SHA_1, &no_binding, "def");
-    assert_int_equal(sasl_feed(s, false, (slice){ 0 }), SASL_SEND);
+    assert_int_equal(sasl_feed_none(s), SASL_SEND);
     assert_int_equal(sasl_out(s).len, 0);
     assert_int_equal(feed(s, "n,,n=user,r=abc"), SASL_NEED_KEYS);
     sasl_destroy(&s);
@@ -311,7 +311,7 @@ static void refuses_messages_out_of_turn(void **state)
     assert_int_equal(sasl_verdict(s, SASL_NOT_AUTHORIZED, true), SASL_FAIL);
     sasl_destroy(&s);
     s = start(SASL_SCRAM_SHA_1, &no_binding, "def");
-    assert_int_equal(sasl_feed(s, false, (slice){ 0 }), SASL_SEND);
+    assert_int_equal(sasl_feed_none(s), SASL_SEND);
     assert_int_equal(feed(s, "n,,n=user,r=abc"), SASL_NEED_KEYS);
     assert_int_equal(sasl_verdict(s, SASL_TEMPORARY_AUTH_FAILURE, false), SASL_FAIL);
     assert_int_equal(sasl_why(s), SASL_TEMPORARY_AUTH_FAILURE);
@@ -321,7 +321,7 @@ static void refuses_messages_out_of_turn(void **state)
 static enum sasl_step plain(struct sasl **s, slice message)
 {
     *s = start(SASL_PLAIN, &no_binding, "");
-    return sasl_feed(*s, true, message);
+    return sasl_feed(*s, message);
 }
 
 static void takes_plain(void **state)
@@ -378,17 +378,17 @@ static void limits_messages(void **state)
     memset(text, 'a', sizeof text);
     memcpy(text, "n,,n=user,r=", 12);
     struct sasl *s = start(SASL_SCRAM_SHA_1, &no_binding, "def");
-    assert_int_equal(sasl_feed(s, true, (slice){ text, 12 + 256 }), SASL_NEED_KEYS);
+    assert_int_equal(sasl_feed(s, (slice){ text, 12 + 256 }), SASL_NEED_KEYS);
     sasl_destroy(&s);
     s = start(SASL_SCRAM_SHA_1, &no_binding, "def");
-    assert_int_equal(sasl_feed(s, true, (slice){ text, 12 + 257 }), SASL_FAIL);
+    assert_int_equal(sasl_feed(s, (slice){ text, 12 + 257 }), SASL_FAIL);
     sasl_destroy(&s);
     memcpy(text, "n,,n=user,r=a,x=", 16);
     s = start(SASL_SCRAM_SHA_1, &no_binding, "def");
-    assert_int_equal(sasl_feed(s, true, (slice){ text, 4096 }), SASL_NEED_KEYS);
+    assert_int_equal(sasl_feed(s, (slice){ text, 4096 }), SASL_NEED_KEYS);
     sasl_destroy(&s);
     s = start(SASL_SCRAM_SHA_1, &no_binding, "def");
-    assert_int_equal(sasl_feed(s, true, (slice){ text, 4097 }), SASL_FAIL);
+    assert_int_equal(sasl_feed(s, (slice){ text, 4097 }), SASL_FAIL);
     sasl_destroy(&s);
 }
 
@@ -510,7 +510,7 @@ static struct sasl *token_start(enum sasl_mech mech, const struct sasl_binding *
     buf_init(&message, 256);
     buf_append(&message, "user", 5);
     token_message(&message, "secret-token", "Initiator", binding);
-    assert_int_equal(sasl_feed(s, true, buf_slice(&message)), SASL_NEED_TOKENS);
+    assert_int_equal(sasl_feed(s, buf_slice(&message)), SASL_NEED_TOKENS);
     assert_true(slice_is(sasl_user(s), "user"));
     buf_fini(&message);
     return s;
