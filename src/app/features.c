@@ -74,6 +74,7 @@ static const struct feature *const features[] = {
     &private_feature,
     &adhoc_feature,
     &extdisco_feature,
+    &upload_feature,
     &push_feature,
     &register_feature,
     &time_feature,

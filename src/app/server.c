@@ -190,6 +190,7 @@ static enum err start_node(struct server *s, struct why *why)
                               .workers = worker_count(f),
                               .pin_workers = f->worker_pinning != 0,
                               .store = s->store,
+                              .data = f->data,
                               .gate = &c2s_gate,
                               .gate_state = s->c2s };
     enum err e = node_create(&s->node, &conf, why);

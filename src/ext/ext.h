@@ -21,6 +21,7 @@ extern const struct feature private_feature; /* XEP-0049 */
 extern const struct feature push_feature; /* XEP-0357 */
 extern const struct feature register_feature; /* XEP-0077 */
 extern const struct feature time_feature; /* XEP-0202 */
+extern const struct feature upload_feature;   /* XEP-0363 */
 extern const struct feature vcard_feature; /* XEP-0054 */
 extern const struct feature version_feature; /* XEP-0092 */
 /* clang-format on */

@@ -299,11 +299,43 @@ void http_refuse(struct http_conn *h, unsigned status)
     buf_fini(&lines);
 }
 
-void http_base_url(const struct http_request *r, struct buf *out)
+static slice configured_base(void)
 {
     slice base = http_trim(slice_of(setting_text(&http_base)));
     while (base.len > 0 && base.ptr[base.len - 1] == '/')
         base.len--;
+    return base;
+}
+
+/* Port of the first listener, https before http; 0: none. */
+static _Atomic int public_port;
+static _Atomic bool public_tls;
+
+void http_note_port(int port, bool tls)
+{
+    if (public_port != 0 && (public_tls || !tls))
+        return;
+    public_port = port;
+    public_tls = tls;
+}
+
+void http_public_base(slice domain, struct buf *out)
+{
+    slice base = configured_base();
+    int port = public_port;
+    bool tls = public_tls;
+    if (base.len > 0) {
+        buf_add(out, base);
+        return;
+    }
+    buf_printf(out, "%s://%.*s", tls ? "https" : "http", SLICE_ARG(domain));
+    if (port != 0 && port != (tls ? 443 : 80))
+        buf_printf(out, ":%d", port);
+}
+
+void http_base_url(const struct http_request *r, struct buf *out)
+{
+    slice base = configured_base();
     if (base.len > 0) {
         buf_add(out, base);
         return;

@@ -131,6 +131,7 @@ void http_refuse(struct http_conn *h, unsigned status);
 /* addresses.c. False: too many of that address. */
 bool http_address_enter(struct http_conn *h);
 void http_address_leave(struct http_conn *h);
+void http_note_port(int port, bool tls); /* of a listener: for http_public_base() */
 bool http_address_request(struct http_conn *h, uint64_t now_us);
 void http_addresses_fini(struct http_server *s);
 

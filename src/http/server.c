@@ -26,6 +26,8 @@ enum err http_create(struct http_server **out, const struct http_listen *listens
         l->flags =
             (listens[i].tls ? CONN_TLS | CONN_HTTP : 0u) | (listens[i].proxy ? CONN_PROXY : 0u);
         s->listen_count += e == OK;
+        if (e == OK)
+            http_note_port(listener_port(l->listener), listens[i].tls);
     }
     *out = s;
     if (e != OK)

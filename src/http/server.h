@@ -113,6 +113,9 @@ struct conn *http_upgrade(struct http_request *r, slice headers);
 
 /* "https://host" as clients see this server: http.base-url, or what the request says. */
 void http_base_url(const struct http_request *r, struct buf *out);
+/* The same for links that are not made for a request: http.base-url, or the domain with the port of
+ * the first listener, of https if there is one. Any thread. */
+void http_public_base(slice domain, struct buf *out);
 /* Whether a script of that origin may use us (http.cors-origins). */
 bool http_origin_allowed(slice origin);
 

@@ -74,6 +74,7 @@ enum err node_create(struct node **out, const struct node_conf *conf, struct why
     struct node *n = mem_new(struct node);
     n->id = conf->id;
     n->store = conf->store;
+    n->data = conf->data;
     n->gate = conf->gate;
     n->gate_state = conf->gate_state;
     n->slot_key = slot_key;

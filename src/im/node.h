@@ -28,6 +28,7 @@ struct node_conf {
     unsigned workers;           /* 1..64 */
     bool pin_workers;           /* to one CPU each */
     struct store *store;        /* open; stays the caller's */
+    const char *data;           /* folder for files; stays the caller's; NULL: none */
     const struct gate_ops *gate;
     void *gate_state; /* of the gate, for all workers */
 };
@@ -42,6 +43,7 @@ struct node {
     struct mesh *mesh;
     struct bus *bus; /* NULL: a single node */
     struct store *store;
+    const char *data; /* folder for files of features; NULL: none */
     struct work_pool *work;
     const struct gate_ops *gate;
     void *gate_state;

@@ -26,8 +26,8 @@ class Failed(AssertionError):
 
 
 def free_ports(count):
-    """Ports nobody listens on; below the ephemeral range, where no connection takes them. By chance,
-    so that runs side by side do not want the same."""
+    """Ports nobody listens on; below the ephemeral range, where no connection takes them. By
+    chance, so that runs side by side do not want the same."""
     ports = []
     for _ in range(1000):
         port = random.randrange(10000, 32000)

@@ -1,0 +1,303 @@
+/* upload: HTTP File Upload (XEP-0363): slots for the users of this server, asked for at
+ * upload.<domain>. The files themselves: upload_http.c. */
+#include "base/alarm.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/hex.h"
+#include "base/log.h"
+#include "base/metric.h"
+#include "base/rand.h"
+#include "codec/xml_elem.h"
+#include "ext/ext.h"
+#include "ext/upload_private.h"
+#include "http/server.h"
+#include "im/account.h"
+#include "im/host.h"
+#include "im/node.h"
+#include "im/worker.h"
+#include "xmpp/form.h"
+#include "xmpp/ns.h"
+
+#define NS_UPLOAD "urn:xmpp:http:upload:0"
+
+enum { ANSWER_BYTES_MAX = 16384 };
+static const uint64_t day_us = 86400ull * 1000000;
+
+static struct setting upload_enabled = {
+    .name = "upload.enabled",
+    .type = SET_BOOL,
+    .def = 1,
+    .doc = "Users may store files for others to fetch over HTTP (XEP-0363). Needs a listener: "
+           "listen.https.",
+};
+struct setting upload_bytes_max = {
+    .name = "upload.file-bytes",
+    .type = SET_BYTES,
+    .def = 100 << 20,
+    .min = 1024,
+    .max = 4ll << 30,
+    .doc = "The largest file.",
+};
+struct setting upload_quota = {
+    .name = "upload.quota",
+    .type = SET_BYTES,
+    .def = 2ll << 30,
+    .min = 1024,
+    .max = 1ll << 50,
+    .allow_none = true,
+    .doc = "What the files of one account may take together.",
+};
+struct setting upload_daily = {
+    .name = "upload.daily",
+    .type = SET_BYTES,
+    .def = 1ll << 30,
+    .min = 1024,
+    .max = 1ll << 50,
+    .allow_none = true,
+    .doc = "What one account may store within 24 hours.",
+};
+struct setting upload_keep = {
+    .name = "upload.keep",
+    .type = SET_MS,
+    .def = 90 * 86400ll * 1000,
+    .min = 60 * 1000,
+    .max = 3650 * 86400ll * 1000,
+    .allow_none = true,
+    .doc = "How long a file is kept.",
+};
+struct setting upload_slot_time = {
+    .name = "upload.slot-time",
+    .type = SET_MS,
+    .def = 300 * 1000,
+    .min = 10 * 1000,
+    .max = 86400ll * 1000,
+    .doc = "How long a slot may be used after it was given.",
+};
+struct setting upload_types = {
+    .name = "upload.types",
+    .type = SET_STRING,
+    .max = 4096,
+    .def_text = "*/*",
+    .doc = "Content types that may be stored, separated by spaces: \"image/* video/* "
+           "application/pdf\".",
+};
+static struct setting upload_base = {
+    .name = "upload.base-url",
+    .type = SET_STRING,
+    .max = 512,
+    .def_text = "",
+    .doc = "Where clients reach files, as \"https://files.example.org\". Empty: http.base-url, or "
+           "https://DOMAIN:PORT with the domain of the user and the first HTTPS listener.",
+};
+
+struct metric upload_stored = { .name = "muster_upload_stored_bytes",
+                                .kind = METRIC_COUNTER,
+                                .help = "Bytes of files that were stored." };
+struct metric upload_served = { .name = "muster_upload_served_bytes",
+                                .kind = METRIC_COUNTER,
+                                .help = "Bytes of files that were fetched." };
+struct metric upload_refused = { .name = "muster_upload_refused",
+                                 .kind = METRIC_COUNTER,
+                                 .help = "Slots and files that were refused." };
+struct metric upload_removed = { .name = "muster_upload_removed",
+                                 .kind = METRIC_COUNTER,
+                                 .help = "Files whose time was over." };
+struct alarm upload_disk_alarm = {
+    .name = "upload.disk",
+    .severity = ALARM_ERROR,
+    .text = "Files that users upload cannot be stored.",
+    .action = "Make room on the disk of the data folder, or lower upload.keep. The next file that "
+              "is stored ends this.",
+};
+struct log_area log_upload = { .name = "upload" };
+
+static void add_base(struct buf *out, slice domain)
+{
+    slice base = slice_of(setting_text(&upload_base));
+    while (base.len > 0 && base.ptr[base.len - 1] == '/')
+        base.len--;
+    if (base.len > 0)
+        buf_add(out, base);
+    else
+        http_public_base(domain, out);
+}
+
+static void too_large(struct iq *iq)
+{
+    metric_add(&upload_refused, 1);
+    iq_error_with(iq, SE_NOT_ACCEPTABLE, SLICE("the file is too large"),
+                  slice_of(arena_printf(iq->tmp,
+                                        "<file-too-large xmlns='" NS_UPLOAD
+                                        "'><max-file-size>%lld</max-file-size></file-too-large>",
+                                        (long long)setting_int(&upload_bytes_max))));
+}
+
+/* §5: resource-constraint, and for the daily limit when to try again. */
+static void over_quota(struct iq *iq, uint64_t retry_us)
+{
+    char stamp[CLOCK_STAMP_LEN];
+    metric_add(&upload_refused, 1);
+    if (retry_us == 0) {
+        iq_error(iq, SE_RESOURCE_CONSTRAINT, SLICE("your files take all the room you have"));
+        return;
+    }
+    clock_stamp(stamp, retry_us);
+    iq_error_with(
+        iq, SE_RESOURCE_CONSTRAINT, SLICE("that is all for today"),
+        slice_of(arena_printf(iq->tmp, "<retry xmlns='" NS_UPLOAD "' stamp='%s'/>", stamp)));
+}
+
+static void answer_slot(struct iq *iq, struct upload_slot *slot)
+{
+    struct buf out, url;
+    rand_hex(slot->id, UPLOAD_ID_LEN / 2);
+    slot->until_us =
+        loop_wall_us(iq->worker->loop) + (uint64_t)setting_int(&upload_slot_time) * 1000;
+    buf_init(&out, ANSWER_BYTES_MAX);
+    buf_init(&url, ANSWER_BYTES_MAX);
+    add_base(&url, jid_split(stanza_from(iq->st)).domain);
+    upload_url_path(&url, slice_of(slot->id), slot->name);
+    buf_lit(&out, "<slot xmlns='" NS_UPLOAD "'><get url='");
+    xml_escape(&out, buf_slice(&url));
+    buf_lit(&url, "?");
+    upload_sign(&url, slot);
+    buf_lit(&out, "'/><put url='");
+    xml_escape(&out, buf_slice(&url));
+    buf_lit(&out, "'/></slot>");
+    iq_result(iq, buf_slice(&out));
+    buf_fini(&url);
+    buf_fini(&out);
+}
+
+/* The request as it was checked; read again, since a held IQ keeps no more. */
+static void slot_of(const struct iq *iq, struct upload_slot *slot)
+{
+    *slot = (struct upload_slot){ .name = elem_attr(&iq->payload, "filename", iq->tmp),
+                                  .type = elem_attr(&iq->payload, "content-type", iq->tmp) };
+    if (!slice_int(elem_attr(&iq->payload, "size", iq->tmp), &slot->size))
+        slot->size = 0;
+}
+
+static void usage_read(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct iq *iq = arg;
+    struct upload_slot slot;
+    if (result != STORE_OK) {
+        iq_error(iq, stanza_error_of(err_of_store(result)), (slice){ 0 });
+        return;
+    }
+    if (store_row_count(b, 0) == 0) {
+        iq_error(iq, SE_FORBIDDEN, SLICE("files are for users of this server"));
+        return;
+    }
+    slot_of(iq, &slot);
+    slot.owner = store_int(b, 0, 0, 0);
+    int64_t all = store_int(b, 0, 0, 1), today = store_int(b, 0, 0, 2);
+    uint64_t oldest = (uint64_t)store_int(b, 0, 0, 3);
+    if (all + slot.size > setting_int(&upload_quota))
+        over_quota(iq, 0);
+    else if (today + slot.size > setting_int(&upload_daily))
+        over_quota(iq, (oldest > 0 ? oldest : loop_wall_us(iq->worker->loop)) + day_us);
+    else
+        answer_slot(iq, &slot);
+}
+
+static bool is_ours(const struct iq *iq)
+{
+    struct jid from = jid_split(stanza_from(iq->st));
+    return from.local.len > 0 && node_serves(iq->worker->node, from.domain);
+}
+
+static void slot_request(struct iq *iq)
+{
+    struct upload_slot slot;
+    slot_of(iq, &slot);
+    if (!is_ours(iq)) {
+        iq_error(iq, SE_FORBIDDEN, SLICE("files are for users of this server"));
+    } else if (!upload_name_ok(slot.name)) {
+        iq_error(iq, SE_BAD_REQUEST, SLICE("`filename` is the name of a file, without a path"));
+    } else if (slot.size <= 0) {
+        iq_error(iq, SE_BAD_REQUEST, SLICE("`size` is a number of bytes, at least 1"));
+    } else if (slot.type.len > 0 && !upload_type_ok(slot.type)) {
+        iq_error(iq, SE_BAD_REQUEST, SLICE("`content-type` is type/subtype"));
+    } else if (slot.size > setting_int(&upload_bytes_max)) {
+        too_large(iq);
+    } else if (!upload_type_allowed(slot.type)) {
+        metric_add(&upload_refused, 1);
+        iq_error(iq, SE_NOT_ACCEPTABLE, SLICE("files of this type are not stored here"));
+    } else {
+        struct store_batch *b = store_read(iq->worker->store, 0);
+        uint64_t since = loop_wall_us(iq->worker->loop) - day_us;
+        STORE_ADD(b, &upload_owner, STORE_ANY_ROWS, SV_T(stanza_from_bare(iq->st)), SV_I(since));
+        struct iq *held = iq_hold(iq);
+        store_submit(b, held->worker->loop, 0, usage_read, held);
+    }
+}
+
+/* §4: the largest size in a form of disco#info. */
+static bool discover(struct iq *iq, slice node);
+
+static const struct iq_rule host_rules[] = {
+    { TYPE_GET, NS_UPLOAD, "request", IQ_TO_HOST, slot_request },
+    { 0 },
+};
+static const struct host hosts[] = {
+    { .label = "upload",
+      .category = "store",
+      .type = "file",
+      .name = "Files",
+      .disco = (const char *const[]){ NS_UPLOAD, NULL },
+      .enabled = &upload_enabled,
+      .iq = host_rules },
+    { 0 },
+};
+
+static bool discover(struct iq *iq, slice node)
+{
+    struct buf out;
+    if (iq->host != hosts || node.len > 0 || !slice_is(iq->payload.ns_uri, NS_DISCO_INFO))
+        return false;
+    buf_init(&out, ANSWER_BYTES_MAX);
+    buf_lit(&out, "<query xmlns='" NS_DISCO_INFO "'><identity category='store' type='file' "
+                  "name='Files'/><feature var='" NS_DISCO_INFO "'/><feature var='" NS_DISCO_ITEMS
+                  "'/><feature var='" NS_UPLOAD "'/>");
+    form_open(&out, FORM_RESULT, NS_UPLOAD);
+    form_put_int(&out, "max-file-size", setting_int(&upload_bytes_max));
+    form_close(&out);
+    buf_lit(&out, "</query>");
+    iq_result(iq, buf_slice(&out));
+    buf_fini(&out);
+    return true;
+}
+
+static void remove_all(struct account *a, struct store_batch *b)
+{
+    STORE_ADD(b, &upload_unref_all, STORE_ANY_ROWS, SV_I(a->id));
+    STORE_ADD(b, &upload_delete_all, STORE_ANY_ROWS, SV_I(a->id));
+}
+
+static struct setting *const settings[] = { &upload_enabled, &upload_bytes_max, &upload_quota,
+                                            &upload_daily,   &upload_keep,      &upload_slot_time,
+                                            &upload_types,   &upload_base,      NULL };
+
+const struct feature upload_feature = {
+    .name = "upload",
+    .hosts = hosts,
+    .http = upload_routes,
+    .xeps =
+        (const struct xep[]){ { "0363", "1.1.0", "HTTP File Upload", "0.1.0", "test_upload", NULL },
+                              { 0 } },
+    .schema = &upload_schema,
+    .settings = settings,
+    .commands = (struct command *const[]){ &upload_command_list, &upload_command_del,
+                                           &upload_command_sweep, NULL },
+    .metrics = (struct metric *const[]){ &upload_stored, &upload_served, &upload_refused,
+                                         &upload_removed, NULL },
+    .alarms = (struct alarm *const[]){ &upload_disk_alarm, NULL },
+    .logs = (struct log_area *const[]){ &log_upload, NULL },
+    .worker_start = upload_sweep_start,
+    .worker_stop = upload_sweep_stop,
+    .remove = remove_all,
+    .disco_get = discover,
+};

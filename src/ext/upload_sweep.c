@@ -1,0 +1,351 @@
+/* The end of uploads: files whose time is over, content that no row refers to any more, and the
+ * commands for operators.
+ *
+ * Content is removed in three steps, so that a file of the same content that comes meanwhile is not
+ * lost: it is moved aside; its row of `blob` is deleted, if still nothing refers to it; then it is
+ * gone for good, or else moved back unless the new file has taken its place. Whoever stores a file
+ * commits its reference before the file is put into its place. */
+#include "base/arena.h"
+#include "base/clock.h"
+#include "base/command.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/metric.h"
+#include "ext/upload_private.h"
+#include "im/account.h"
+#include "im/node.h"
+#include "im/worker.h"
+#include "io/timer.h"
+#include "io/work.h"
+#include <dirent.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <unistd.h>
+
+enum { SWEEP_MS = 60 * 1000, MORE_MS = 100, PAGE = 100 };
+
+/* One a node, on worker 0. */
+struct sweep {
+    struct worker *worker;
+    struct timer timer;
+    struct store_op *op;
+    struct work work;
+    bool working; /* the helper has it: freed when it is back */
+    bool stopped;
+    struct command_call *call; /* who asked for this one; NULL: the timer */
+    int64_t removed;           /* files of this round */
+    uint32_t count;            /* hashes of this page */
+    enum { ASIDE, SETTLE } step;
+    char hash[PAGE][UPLOAD_HASH_LEN + 1];
+    bool forgotten[PAGE];
+};
+static struct sweep *the_sweep; /* of worker 0 */
+
+static void next(struct sweep *s);
+
+static void end_round(struct sweep *s, enum store_result result)
+{
+    struct command_call *call = s->call;
+    s->call = NULL;
+    if (call != NULL && result == STORE_OK)
+        command_done(call, "files removed: %lld", (long long)s->removed);
+    else if (call != NULL)
+        command_fail(call, err_of_store(result), "%s", err_text(err_of_store(result)));
+    timer_set(s->worker->loop, &s->timer, SWEEP_MS);
+}
+
+static void aside_path(char out[UPLOAD_PATH_MAX], const char *hash)
+{
+    snprintf(out, UPLOAD_PATH_MAX, "%s/tmp/%s.gone", upload_folder(), hash);
+}
+
+/* Helper thread. */
+static void work_run(struct work *w)
+{
+    struct sweep *s = CONTAINER_OF(w, struct sweep, work);
+    char path[UPLOAD_PATH_MAX], aside[UPLOAD_PATH_MAX];
+    for (uint32_t i = 0; i < s->count; i++) {
+        upload_blob_path(path, s->hash[i]);
+        aside_path(aside, s->hash[i]);
+        if (s->step == ASIDE)
+            rename(path, aside);
+        else if (s->forgotten[i] || access(path, F_OK) == 0)
+            unlink(aside);
+        else
+            rename(aside, path);
+    }
+}
+
+static void forgotten(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct sweep *s = arg;
+    s->op = NULL;
+    for (uint32_t i = 0; i < s->count; i++)
+        s->forgotten[i] = result == STORE_OK && store_changed(b, i) == 1;
+    s->step = SETTLE;
+    s->working = work_submit(s->worker->work, s->worker->loop, &s->work) == OK;
+    if (!s->working)
+        end_round(s, STORE_DOWN);
+}
+
+static void work_done(struct work *w)
+{
+    struct sweep *s = CONTAINER_OF(w, struct sweep, work);
+    s->working = false;
+    if (s->stopped) {
+        mem_free(&s);
+    } else if (s->step == ASIDE) {
+        struct store_batch *b = store_write(s->worker->store, 0);
+        for (uint32_t i = 0; i < s->count; i++)
+            STORE_ADD(b, &upload_forget, STORE_ANY_ROWS, SV_T(slice_of(s->hash[i])));
+        s->op = store_submit(b, s->worker->loop, 0, forgotten, s);
+    } else if (s->count == PAGE) {
+        timer_set(s->worker->loop, &s->timer, MORE_MS);
+    } else {
+        end_round(s, STORE_OK);
+    }
+}
+
+static void orphans_read(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct sweep *s = arg;
+    s->op = NULL;
+    if (result != STORE_OK || store_row_count(b, 0) == 0) {
+        end_round(s, result);
+        return;
+    }
+    s->count = store_row_count(b, 0);
+    for (uint32_t i = 0; i < s->count; i++)
+        snprintf(s->hash[i], sizeof s->hash[i], "%.*s", SLICE_ARG(store_text(b, 0, i, 0)));
+    s->step = ASIDE;
+    s->working = work_submit(s->worker->work, s->worker->loop, &s->work) == OK;
+    if (!s->working)
+        end_round(s, STORE_DOWN);
+}
+
+static void expired_removed(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct sweep *s = arg;
+    (void)b;
+    s->op = NULL;
+    if (result != STORE_OK)
+        end_round(s, result);
+    else
+        next(s);
+}
+
+static void expired_read(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct sweep *s = arg;
+    s->op = NULL;
+    if (result != STORE_OK) {
+        end_round(s, result);
+        return;
+    }
+    uint32_t n = store_row_count(b, 0);
+    if (n == 0) {
+        struct store_batch *orphans = store_read(s->worker->store, 0);
+        store_add(orphans, &upload_orphans, STORE_ANY_ROWS, NULL, 0);
+        s->op = store_submit(orphans, s->worker->loop, 0, orphans_read, s);
+        return;
+    }
+    struct store_batch *w = store_write(s->worker->store, 0);
+    for (uint32_t i = 0; i < n; i++) {
+        STORE_ADD(w, &upload_unref, STORE_ANY_ROWS, SV_T(store_text(b, 0, i, 0)));
+        STORE_ADD(w, &upload_delete, STORE_ANY_ROWS, SV_T(store_text(b, 0, i, 0)));
+    }
+    s->removed += n;
+    metric_add(&upload_removed, n);
+    s->op = store_submit(w, s->worker->loop, 0, expired_removed, s);
+}
+
+static void next(struct sweep *s)
+{
+    struct store_batch *b = store_read(s->worker->store, 0);
+    STORE_ADD(b, &upload_expired, STORE_ANY_ROWS, SV_I(loop_wall_us(s->worker->loop)));
+    s->op = store_submit(b, s->worker->loop, 0, expired_read, s);
+}
+
+static void on_timer(struct timer *t, struct loop *loop)
+{
+    struct sweep *s = CONTAINER_OF(t, struct sweep, timer);
+    (void)loop;
+    if (s->call == NULL)
+        s->removed = 0;
+    next(s);
+}
+
+/* What a crash left half-way. Content that was moved aside has no reference, or will be looked for
+ * again. */
+static void empty_temp(void)
+{
+    char path[UPLOAD_PATH_MAX];
+    snprintf(path, sizeof path, "%s/tmp", upload_folder());
+    DIR *dir = opendir(path);
+    if (dir == NULL)
+        return;
+    for (struct dirent *e = readdir(dir); e != NULL; e = readdir(dir))
+        if (e->d_name[0] != '.')
+            unlinkat(dirfd(dir), e->d_name, 0);
+    closedir(dir);
+}
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static const char *once_data;
+
+static void load_once(void)
+{
+    if (!upload_key_load(once_data))
+        log_error(&log_upload, LOG_EV("upload.folder"), LOG_C("data", once_data));
+    empty_temp();
+}
+
+void upload_sweep_start(struct worker *w)
+{
+    if (w->node->data == NULL)
+        return;
+    once_data = w->node->data; /* the same on all workers */
+    pthread_once(&once, load_once);
+    if (w->index != 0)
+        return;
+    struct sweep *s = mem_new(struct sweep);
+    s->worker = w;
+    s->timer.fn = on_timer;
+    s->work.run = work_run;
+    s->work.done = work_done;
+    the_sweep = s;
+    timer_set(w->loop, &s->timer, SWEEP_MS);
+}
+
+void upload_sweep_stop(struct worker *w)
+{
+    struct sweep *s = the_sweep;
+    if (w->index != 0 || s == NULL)
+        return;
+    the_sweep = NULL;
+    timer_cancel(&s->timer);
+    store_cancel(&s->op);
+    s->stopped = true;
+    if (!s->working)
+        mem_free(&s);
+}
+
+/* Commands. */
+
+static void sweep_now(struct worker *w, void *arg)
+{
+    struct command_call *call = arg;
+    struct sweep *s = the_sweep;
+    (void)w;
+    if (s == NULL || s->op != NULL || s->working || s->call != NULL) {
+        command_fail(call, E_AGAIN, "it is under way already: try again");
+        return;
+    }
+    timer_cancel(&s->timer);
+    s->call = call;
+    s->removed = 0;
+    next(s);
+}
+
+static void run_sweep(struct command_call *call)
+{
+    const struct worker *w = call->worker;
+    node_call(w->node, 0, sweep_now, call);
+}
+
+static void add_time(struct command_call *call, const char *name, int64_t at_us)
+{
+    char stamp[CLOCK_STAMP_LEN];
+    if (at_us > INT64_MAX / 4)
+        return; /* for ever */
+    clock_stamp(stamp, (uint64_t)at_us);
+    command_text(call, name, slice_dup(call->arena, slice_of(stamp)));
+}
+
+static void listed(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct command_call *call = arg;
+    if (result != STORE_OK) {
+        command_fail(call, err_of_store(result), "%s", err_text(err_of_store(result)));
+        return;
+    }
+    for (uint32_t i = 0; i < store_row_count(b, 0); i++) {
+        command_row(call);
+        command_text(call, "id", slice_dup(call->arena, store_text(b, 0, i, 0)));
+        command_text(call, "name", slice_dup(call->arena, store_text(b, 0, i, 1)));
+        command_text(call, "type", slice_dup(call->arena, store_text(b, 0, i, 2)));
+        command_int(call, "bytes", store_int(b, 0, i, 3));
+        add_time(call, "stored", store_int(b, 0, i, 4));
+        add_time(call, "until", store_int(b, 0, i, 5));
+    }
+    command_done(call, "%s", "");
+}
+
+static void run_list(struct command_call *call)
+{
+    const struct worker *w = call->worker;
+    struct jid jid;
+    slice text = command_arg(call, "jid");
+    if (jid_parse(&jid, text, call->arena) != OK || jid.local.len == 0) {
+        command_fail(call, E_SYNTAX, "found %.*s, allowed: the address of an account",
+                     SLICE_ARG(text));
+        return;
+    }
+    struct store_batch *b = store_read(w->store, 0);
+    STORE_ADD(b, &upload_list, STORE_ANY_ROWS, SV_T(jid_bare(&jid)));
+    store_submit(b, w->loop, 0, listed, call);
+}
+
+static void deleted(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct command_call *call = arg;
+    if (result != STORE_OK)
+        command_fail(call, err_of_store(result), "%s", err_text(err_of_store(result)));
+    else if (store_changed(b, 1) == 0)
+        command_fail(call, E_NOTFOUND,
+                     "there is no such file; `upload list` shows those of a user");
+    else
+        command_done(call, "file removed");
+}
+
+static void run_del(struct command_call *call)
+{
+    const struct worker *w = call->worker;
+    slice id = command_arg(call, "id");
+    struct store_batch *b = store_write(w->store, 0);
+    STORE_ADD(b, &upload_unref, STORE_ANY_ROWS, SV_T(id));
+    STORE_ADD(b, &upload_delete, STORE_ANY_ROWS, SV_T(id));
+    store_submit(b, w->loop, 0, deleted, call);
+}
+
+static const struct command_arg list_args[] = {
+    { "jid", ARG_POSITIONAL, "the account", NULL },
+    { 0 },
+};
+static const struct command_arg del_args[] = {
+    { "id", ARG_POSITIONAL, "the file, as `upload list` names it", NULL },
+    { 0 },
+};
+static const struct command_arg no_args[] = { { 0 } };
+
+struct command upload_command_list = {
+    .name = "upload list",
+    .args = list_args,
+    .run = run_list,
+    .doc = "Lists the files that an account has uploaded.",
+    .access = COMMAND_OWN,
+};
+struct command upload_command_del = {
+    .name = "upload del",
+    .args = del_args,
+    .run = run_del,
+    .doc = "Removes an uploaded file. Its content goes with the next `upload sweep` if no other "
+           "file has the same.",
+};
+struct command upload_command_sweep = {
+    .name = "upload sweep",
+    .args = no_args,
+    .run = run_sweep,
+    .doc = "Removes files whose time is over, and content that no file has any more, now. It "
+           "happens by itself each minute.",
+};

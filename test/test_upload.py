@@ -1,0 +1,293 @@
+"""HTTP file upload (XEP-0363): slots by XMPP, files by HTTP."""
+import hashlib
+import http.client
+import os
+import socket
+import urllib.parse
+
+import pytest
+
+from muster import xml
+from muster.client import insecure_context, until
+
+NS = "urn:xmpp:http:upload:0"
+HOST = "upload.localhost"
+DATA = "jabber:x:data"
+
+
+def slot_iq(client, name="a.txt", size=5, kind=None):
+    more = f" content-type='{kind}'" if kind else ""
+    return client.iq("get", f"<request xmlns='{NS}' filename='{name}' size='{size}'{more}/>",
+                     to=HOST)
+
+
+def slot(client, *args):
+    reply = slot_iq(client, *args)
+    assert reply.get("type") == "result", xml.canonical(reply)
+    return tuple(reply.find(f".//{{{NS}}}{way}").get("url") for way in ("put", "get"))
+
+
+def http_do(server, method, url, body=None, **headers):
+    """One request on a connection of its own; the answer has .body."""
+    parts = urllib.parse.urlsplit(url)
+    tls = parts.scheme == "https"
+    kind = http.client.HTTPSConnection if tls else http.client.HTTPConnection
+    more = {"context": insecure_context()} if tls else {}
+    assert parts.port in (server.https_port, server.http_port)
+    connection = kind("127.0.0.1", parts.port, timeout=20, **more)
+    connection.request(method, parts.path + (f"?{parts.query}" if parts.query else ""), body,
+                       {k.replace("_", "-"): v for k, v in headers.items()})
+    answer = connection.getresponse()
+    answer.body = answer.read()
+    connection.close()
+    return answer
+
+
+def store(server, client, body=b"hello", name="a.txt", kind="text/plain"):
+    """A file that is there; its URL."""
+    put, get = slot(client, name, len(body), kind)
+    answer = http_do(server, "PUT", put, body, Content_Type=kind)
+    assert answer.status == 201, answer.body
+    return get
+
+
+def blobs(server):
+    return {f for folder, _, files in os.walk(server.data / "uploads") for f in files
+            if len(f) == 64}
+
+
+def test_discovery(server, alice):
+    items = alice.result("get", f"<query xmlns='{xml.DISCO_ITEMS}'/>", to="localhost")
+    assert HOST in {item.get("jid") for item in items}
+    info = alice.result("get", f"<query xmlns='{xml.DISCO_INFO}'/>", to=HOST)
+    assert {(i.get("category"), i.get("type")) for i in info.iter(f"{{{xml.DISCO_INFO}}}identity")
+            } == {("store", "file")}
+    fields = {f.get("var"): f.findtext(f"{{{DATA}}}value") for f in info.iter(f"{{{DATA}}}field")}
+    assert fields == {"FORM_TYPE": NS, "max-file-size": str(100 << 20)}
+
+
+def test_a_file_goes_up_and_comes_down(server, alice):
+    put, get = slot(alice, "photo ä&amp;b.jpg", 5, "image/jpeg")
+    assert get.startswith(f"https://localhost:{server.https_port}/upload/")
+    assert get.endswith("/photo%20%C3%A4%26b.jpg")
+    answer = http_do(server, "PUT", put, b"12345", Content_Type="image/jpeg")
+    assert answer.status == 201
+    answer = http_do(server, "GET", get)
+    assert (answer.status, answer.body) == (200, b"12345")
+    assert answer.getheader("Content-Type") == "image/jpeg"
+    assert answer.getheader("X-Content-Type-Options") == "nosniff"
+    assert "sandbox" in answer.getheader("Content-Security-Policy")
+    assert answer.getheader("Content-Disposition").startswith("inline; filename*=UTF-8''photo%20")
+    answer = http_do(server, "HEAD", get)
+    assert (answer.status, answer.body) == (200, b"")
+    assert answer.getheader("Content-Length") == "5"
+
+
+@pytest.mark.parametrize("kind", ["text/html", "image/svg+xml", "application/xhtml+xml",
+                                  "application/javascript"])
+def test_what_a_browser_would_run_is_downloaded(server, alice, kind):
+    answer = http_do(server, "GET", store(server, alice, b"<script>1</script>", "x.html", kind))
+    assert answer.getheader("Content-Disposition").startswith("attachment")
+
+
+def test_a_large_file(server, alice):
+    body = os.urandom(1 << 20) * 20
+    url = store(server, alice, body, "big.bin", "application/octet-stream")
+    answer = http_do(server, "GET", url)
+    assert hashlib.sha256(answer.body).digest() == hashlib.sha256(body).digest()
+    assert server.status_kib() < 60 * 1024
+
+
+@pytest.mark.parametrize("header, status, body, span", [
+    ("bytes=0-2", 206, b"012", "bytes 0-2/10"), ("bytes=7-", 206, b"789", "bytes 7-9/10"),
+    ("bytes=-4", 206, b"6789", "bytes 6-9/10"), ("bytes=3-3", 206, b"3", "bytes 3-3/10"),
+    ("bytes=5-99", 206, b"56789", "bytes 5-9/10"), ("bytes=10-", 416, b"", "bytes */10"),
+    ("bytes=x-y", 200, b"0123456789", None), ("lines=1-2", 200, b"0123456789", None),
+    ("bytes=0-1,3-4", 200, b"0123456789", None)])
+def test_ranges(server, alice, header, status, body, span):
+    url = store(server, alice, b"0123456789")
+    answer = http_do(server, "GET", url, Range=header)
+    assert (answer.status, answer.getheader("Content-Range")) == (status, span)
+    if status != 416:
+        assert answer.body == body
+
+
+def test_it_is_not_sent_again_to_whom_has_it(server, alice):
+    url = store(server, alice)
+    tag = http_do(server, "GET", url).getheader("ETag")
+    assert http_do(server, "GET", url, If_None_Match=tag).status == 304
+
+
+def test_a_slot_is_signed(server, alice):
+    put, get = slot(alice)
+    assert http_do(server, "PUT", get, b"hello").status == 403
+    assert http_do(server, "PUT", put.replace("s=5", "s=6"), b"hello!").status == 403
+    assert http_do(server, "PUT", put[:-1] + ("0" if put[-1] != "0" else "1"),
+                   b"hello").status == 403
+    assert http_do(server, "PUT", put.replace("a.txt", "b.txt"), b"hello").status == 403
+    assert blobs(server) == set()
+    assert http_do(server, "PUT", put, b"hello").status == 201
+    assert http_do(server, "PUT", put, b"HELLO").status == 413  # once
+    assert http_do(server, "GET", get).body == b"hello"
+
+
+def test_the_length_must_be_that_of_the_slot(server, alice):
+    put, get = slot(alice)
+    assert http_do(server, "PUT", put, b"hell").status == 400
+    assert http_do(server, "PUT", put, b"hello!").status == 413
+    assert http_do(server, "GET", get).status == 404
+
+
+def test_the_type_must_be_that_of_the_slot(server, alice):
+    put, _ = slot(alice, "a.txt", 5, "text/plain")
+    assert http_do(server, "PUT", put, b"hello", Content_Type="text/html").status == 415
+    assert http_do(server, "PUT", put, b"hello",
+                   Content_Type="text/plain; charset=utf-8").status == 201
+
+
+def test_a_slot_lasts_for_its_time_and_a_restart(make_server):
+    host = make_server("alice", settings={"upload.slot-time": "10s"})
+    alice = host.client("alice", "a")
+    put, get = slot(alice)
+    host.restart()
+    assert http_do(host, "PUT", put, b"hello").status == 201
+    assert http_do(host, "GET", get).body == b"hello"
+    late = put.replace("u=", "u=1")
+    assert http_do(host, "PUT", late, b"hello").status == 403
+
+
+@pytest.mark.parametrize("inner, condition", [
+    ("filename='' size='5'", "bad-request"), ("size='5'", "bad-request"),
+    ("filename='a/b' size='5'", "bad-request"), ("filename='..' size='5'", "bad-request"),
+    ("filename='a.txt'", "bad-request"), ("filename='a.txt' size='0'", "bad-request"),
+    ("filename='a.txt' size='-1'", "bad-request"), ("filename='a.txt' size='x'", "bad-request"),
+    (f"filename='{'n' * 256}' size='5'", "bad-request"),
+    ("filename='a.txt' size='5' content-type='no'", "bad-request"),
+    ("filename='a.txt' size='999999999999'", "not-acceptable")])
+def test_malformed_requests(alice, inner, condition):
+    assert alice.error("get", f"<request xmlns='{NS}' {inner}/>", to=HOST)[0] == condition
+
+
+def test_too_large_says_how_large_it_may_be(make_server):
+    alice = make_server("alice", settings={"upload.file-bytes": "2KiB"}).client("alice", "a")
+    reply = slot_iq(alice, "a.txt", 2049)
+    assert xml.condition(reply) == "not-acceptable"
+    assert reply.findtext(f".//{{{NS}}}file-too-large/{{{NS}}}max-file-size") == "2048"
+    slot(alice, "a.txt", 2048)
+
+
+def test_quota_and_daily_limit(make_server):
+    host = make_server("alice", "bob", settings={"upload.quota": 3000})
+    host.ctl("set", "upload.daily", "2000")
+    alice = host.client("alice", "a")
+    store(host, alice, b"x" * 1500)
+    reply = slot_iq(alice, "a.txt", 600)
+    assert xml.condition(reply) == "resource-constraint"
+    assert reply.find(f".//{{{NS}}}retry").get("stamp").endswith("Z")
+    # slots given before the limit was reached do not help either
+    one, two = slot(alice, "a.txt", 400)[0], slot(alice, "b.txt", 400)[0]
+    assert http_do(host, "PUT", one, b"y" * 400).status == 201
+    assert http_do(host, "PUT", two, b"z" * 400).status == 413
+    host.ctl("set", "upload.daily", "none")
+    reply = slot_iq(alice, "a.txt", 1200)
+    assert xml.condition(reply) == "resource-constraint"
+    assert reply.find(f".//{{{NS}}}retry") is None
+    slot(host.client("bob", "b"), "a.txt", 1200)
+
+
+def test_types_that_are_not_stored(make_server):
+    host = make_server("alice", settings={"upload.types": "image/* application/pdf"})
+    alice = host.client("alice", "a")
+    assert xml.condition(slot_iq(alice, "a.txt", 5, "text/plain")) == "not-acceptable"
+    assert xml.condition(slot_iq(alice, "a.txt", 5)) == "not-acceptable"
+    store(host, alice, b"12345", "a.png", "image/png")
+    store(host, alice, b"12345", "a.pdf", "application/pdf")
+
+
+def test_the_same_content_is_stored_once(server, alice, bob):
+    url = store(server, alice, b"the same")
+    other = store(server, bob, b"the same", "b.txt")
+    assert len(blobs(server)) == 1
+    rows = server.rows("upload", "list", alice.bare)
+    assert rows[0]["name"] == "a.txt" and rows[0]["bytes"] == 8
+    server.ctl("upload", "del", rows[0]["id"])
+    server.ctl("upload", "sweep")
+    assert http_do(server, "GET", url).status == 404
+    assert http_do(server, "GET", other).body == b"the same"
+    server.ctl("user", "del", bob.bare)
+    server.ctl("upload", "sweep")
+    assert blobs(server) == set()
+    again = store(server, alice, b"the same", "c.txt")
+    assert http_do(server, "GET", again).body == b"the same"
+
+
+def test_files_expire(server, alice):
+    url = store(server, alice)
+    import sqlite3
+    server.stop()
+    with sqlite3.connect(server.data / "muster.db") as database:
+        database.execute("UPDATE upload SET until_us = 1")
+    server.start()
+    assert http_do(server, "GET", url).status == 404
+    assert "files removed: 1" in server.ctl("upload", "sweep")["text"]
+    assert blobs(server) == set() and server.rows("upload", "list", alice.bare) == []
+
+
+def test_an_upload_that_breaks_leaves_nothing(server, alice):
+    put, get = slot(alice, "a.bin", 1 << 20)
+    parts = urllib.parse.urlsplit(put)
+    raw = socket.create_connection(("127.0.0.1", server.https_port), 10)
+    with insecure_context().wrap_socket(raw, server_hostname="localhost") as sock:
+        sock.sendall(f"PUT {parts.path}?{parts.query} HTTP/1.1\r\nHost: localhost\r\n"
+                     f"Content-Length: {1 << 20}\r\n\r\n".encode() + b"x" * 300000)
+        temp = server.data / "uploads" / "tmp"
+        until("a temporary file", lambda: temp.is_dir() and any(temp.iterdir()))
+    until("no temporary file", lambda: not any(temp.iterdir()))
+    assert http_do(server, "GET", get).status == 404
+
+
+def test_a_full_disk_is_a_clear_error(make_server):
+    import resource
+    host = make_server("alice", limits={resource.RLIMIT_FSIZE: 8 << 20})
+    alice = host.client("alice", "a")
+    put, get = slot(alice, "a.bin", 12 << 20)
+    answer = http_do(host, "PUT", put, b"x" * (12 << 20))
+    assert answer.status == 507 and b"no room" in answer.body
+    assert any(a["name"] == "upload.disk" for a in host.rows("alarm", "list"))
+    assert http_do(host, "GET", get).status == 404
+    temp = host.data / "uploads" / "tmp"
+    until("no temporary file", lambda: not any(temp.iterdir()))
+    assert http_do(host, "GET", store(host, alice)).body == b"hello"
+
+
+def test_files_are_for_users(make_server):
+    from muster.component import Component
+    host = make_server(component=True)
+    host.ctl("component", "add", "gw.test", "--secret", "a long secret")
+    gateway = Component(host, "gw.test", "a long secret")
+    gateway.send(f"<iq type='get' id='x' from='gw.test' to='{HOST}'>"
+                 f"<request xmlns='{NS}' filename='a' size='1'/></iq>")
+    assert xml.condition(gateway.expect("<iq type='error' id='x'/>")) == "forbidden"
+
+
+def test_scripts_of_web_clients_may_use_it(server, alice):
+    put, _ = slot(alice)
+    answer = http_do(server, "OPTIONS", put, Origin="https://web.example",
+                     Access_Control_Request_Method="PUT")
+    assert "PUT" in answer.getheader("Access-Control-Allow-Methods")
+    assert answer.getheader("Access-Control-Allow-Origin") == "*"
+
+
+@pytest.mark.parametrize("path", ["/upload/", "/upload/x", "/upload/../muster.db",
+                                  f"/upload/{'0' * 32}/a.txt", f"/upload/{'0' * 32}/..%2fx",
+                                  f"/upload/{'g' * 32}/a.txt"])
+def test_paths_that_are_nothing(server, path):
+    url = f"https://localhost:{server.https_port}{path}"
+    assert http_do(server, "GET", url).status in (400, 404)
+
+
+def test_base_url(make_server):
+    host = make_server("alice", settings={"upload.base-url": "https://files.example.org/"})
+    put, get = slot(host.client("alice", "a"))
+    assert put.startswith("https://files.example.org/upload/")
+    assert get.startswith("https://files.example.org/upload/")
