@@ -88,6 +88,15 @@ def test_off_until_asked_for_and_after_disable(server, laptop, bob):
         client.expect_nothing("<message/>", after=bob)
 
 
+def test_inline(server, bob):
+    """With Bind 2 (XEP-0386)."""
+    client = server.connect("alice")
+    client.sasl2(inner=f"<bind xmlns='{xml.BIND2}'><enable xmlns='{CARBONS}'/></bind>")
+    laptop = server.client("alice", "laptop")
+    bob.send(chat(laptop, "hi"))
+    copy(client, "received", "<body>hi</body>")
+
+
 # --- received (§7) ---
 
 

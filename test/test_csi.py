@@ -93,6 +93,18 @@ def test_an_unknown_element_of_the_namespace(phone):
     phone.expect_stream_error("unsupported-stanza-type")
 
 
+def test_inline(server, laptop, bob):
+    """With Bind 2 (XEP-0386)."""
+    client = server.connect("alice")
+    client.sasl2(inner=f"<bind xmlns='{xml.BIND2}'><inactive xmlns='{CSI}'/></bind>")
+    client.send("<presence/>")
+    client.drain()
+    bob.send(f"<presence to='{client}'/>")
+    nothing_sent(client, after=bob)
+    active(client)
+    client.expect(f"<presence from='{bob}'/>")
+
+
 # --- what waits ---
 
 

@@ -69,6 +69,7 @@ static const struct feature *const features[] = {
     &mam_feature,
     &mdm_feature,
     &messaging_feature,
+    &multicast_feature,
     &ping_feature,
     &privacy_feature,
     &private_feature,

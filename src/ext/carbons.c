@@ -80,6 +80,14 @@ static void turn(struct iq *iq)
     iq_result(iq, (slice){ 0 });
 }
 
+/* Inline in <bind/> (XEP-0386); whether it worked is not told. */
+static void turn_inline(struct session *s, const struct elem *e, struct buf *bound)
+{
+    (void)e;
+    (void)bound;
+    enable(s);
+}
+
 /* §6.1: which messages. */
 
 static uint64_t hash_of(slice jid, slice id)
@@ -261,6 +269,7 @@ const struct feature carbons_feature = {
     .name = "carbons",
     .disco = (const char *const[]){ NS_CARBONS, NS_CARBONS_RULES, NULL },
     .iq = carbons_rules,
+    .bind2 = (const struct bind2_rule[]){ { NS_CARBONS, "enable", turn_inline }, { 0 } },
     .xeps =
         (const struct xep[]){ { "0280", "1.0.1", "Message Carbons", "0.1.0", "test_carbons", NULL },
                               { "0297", "1.0", "Stanza Forwarding", "0.1.0", "test_carbons", NULL },

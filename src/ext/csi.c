@@ -80,6 +80,13 @@ static void active(struct session *s)
     session_unpause(s, PAUSE_QUIET);
 }
 
+static void inactive_inline(struct session *s, const struct elem *e, struct buf *bound)
+{
+    (void)e;
+    (void)bound;
+    inactive(s);
+}
+
 static void forget(struct session *s) { set_bits(s, 0); }
 
 /* What a message is to somebody who does not look. */
@@ -181,6 +188,7 @@ const struct feature csi_feature = {
     .nonzas = (const struct nonza[]){ { NS_CSI, "active", active },
                                       { NS_CSI, "inactive", inactive },
                                       { 0 } },
+    .bind2 = (const struct bind2_rule[]){ { NS_CSI, "inactive", inactive_inline }, { 0 } },
     .xeps =
         (const struct xep[]){
             { "0352", "1.0.0", "Client State Indication", "0.1.0", "test_csi", NULL }, { 0 } },

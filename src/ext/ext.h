@@ -15,6 +15,7 @@ extern const struct feature last_feature; /* XEP-0012 */
 extern const struct feature mam_feature; /* XEP-0313, XEP-0441 */
 extern const struct feature mdm_feature; /* multiple device messaging */
 extern const struct feature messaging_feature; /* what is allowed */
+extern const struct feature multicast_feature; /* XEP-0033 */
 extern const struct feature ping_feature; /* XEP-0199 */
 extern const struct feature privacy_feature; /* XEP-0016, XEP-0191, XEP-0377, policies */
 extern const struct feature private_feature; /* XEP-0049 */

@@ -120,6 +120,9 @@ struct feature {
      * answered in general: true if this feature has answered or holds it. Node may be empty. */
     bool (*disco_get)(struct iq *iq, slice node);
     fan_fn *fan; /* a tagged fan: im/fan.h */
+    /* A client sends a message or presence to a domain of ours. true: st was taken over, and
+     * `awaited` says how many ticket_done(o) will follow. */
+    bool (*to_server)(struct session *s, struct stanza *st, struct origin o, unsigned *awaited);
 
     /* The way of a stanza: im/stage.h. Any may be NULL. */
     stage_check_fn *check;

@@ -163,6 +163,9 @@ bool session_queued(const struct session *s, uint64_t archive_id);
  */
 const struct stanza *session_last_unacked(const struct session *s);
 
+/* Handles st as if the client had sent it; takes it over. How many ticket_done(o) will follow. */
+unsigned session_said(struct session *s, struct stanza *st, struct origin o);
+
 /* Called by presence: initial presence was sent / the priority changed while available. */
 void session_became_available(struct session *s);
 void session_became_unavailable(struct session *s, const struct stanza *st);

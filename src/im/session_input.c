@@ -3,6 +3,7 @@
 #include "base/ensure.h"
 #include "base/mem.h"
 #include "im/account.h"
+#include "im/feature.h"
 #include "im/frames.h"
 #include "im/node.h"
 #include "im/presence.h"
@@ -137,8 +138,22 @@ static void refuse(struct session *s, struct stanza *st, const struct refusal *w
     stanza_unref(&st);
 }
 
-static enum routed handle(struct session *s, struct stanza *st, struct origin o)
+/* To the domain itself, where nobody reads: unless an extension does. */
+static bool to_server(struct session *s, struct stanza *st, struct origin o, unsigned *awaited)
 {
+    slice to = stanza_to(st);
+    if (st->kind == STANZA_IQ || to.len == 0 || !stanza_to_is_bare(st) ||
+        memchr(to.ptr, '@', to.len) != NULL || !node_serves(s->account->worker->node, to))
+        return false;
+    for (const struct feature *const *f = features_all(); *f != NULL; f++)
+        if ((*f)->to_server != NULL && (*f)->to_server(s, st, o, awaited))
+            return true;
+    return false;
+}
+
+unsigned session_said(struct session *s, struct stanza *st, struct origin o)
+{
+    unsigned awaited = 0;
     if (st->bad_to) { /* RFC 6120 §8.3.3.8 */
         route_error(s->account->worker, st, SE_JID_MALFORMED, (slice){ 0 });
         stanza_unref(&st);
@@ -163,6 +178,8 @@ static enum routed handle(struct session *s, struct stanza *st, struct origin o)
     }
     if (speaks(st))
         s->spoke_us = loop_now_us(s->account->worker->loop);
+    if (to_server(s, st, o, &awaited))
+        return awaited;
     switch (st->kind) {
     case STANZA_MESSAGE:
         return message_from_session(s, st, o);
@@ -184,12 +201,12 @@ void session_input(struct session *s, struct stanza *st)
     struct origin o = { s->id, w->node->id, ++s->in_count };
     s->active_us = loop_now_us(w->loop);
     s->handling = true;
-    enum routed r = handle(s, st, o);
+    unsigned r = session_said(s, st, o);
     s = session_find(w, o.session); /* handling it may have ended the session */
     if (s == NULL)
         return;
     s->handling = false;
-    unsigned awaited = (unsigned)r > s->early ? (unsigned)r - s->early : 0;
+    unsigned awaited = r > s->early ? r - s->early : 0;
     s->early = 0;
     ticket_put(s, (uint8_t)awaited);
 }

@@ -1,10 +1,11 @@
-/* form, rsm and datetime on any text: no crash, within their limits, and what was read can be
- * written and read again. */
+/* form, rsm, addresses and datetime on any text: no crash, within their limits, and what was read
+ * can be written and read again. */
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/ensure.h"
 #include "base/utf8.h"
 #include "codec/xml_elem.h"
+#include "xmpp/addresses.h"
 #include "xmpp/datetime.h"
 #include "xmpp/form.h"
 #include "xmpp/jid.h"
@@ -74,6 +75,26 @@ static void check_form(const struct elem *top, struct arena *tmp, struct buf *ou
         write_again(&f, out);
 }
 
+static void check_addresses(const struct elem *top, struct arena *tmp, struct buf *out)
+{
+    struct addresses *l = arena_new(tmp, struct addresses, 1);
+    struct addresses *again = arena_new(tmp, struct addresses, 1);
+    struct elem e;
+    if (!addresses_read(l, top, tmp)) {
+        ensure(l->error != SE_NONE && l->text.len > 0);
+        return;
+    }
+    unsigned shown = 0;
+    for (unsigned i = 0; i < l->count; i++)
+        shown += l->of[i].type != ADDRESS_BCC;
+    buf_clear(out);
+    addresses_write(out, l, ADDRESSES_MAX);
+    if (out->overflow || shown == 0)
+        return;
+    ensure(elem_parse(&e, buf_slice(out), SLICE("jabber:client")));
+    ensure(addresses_read(again, &e, tmp) && again->count == shown);
+}
+
 static void check_rsm(const struct elem *top, struct arena *tmp, struct buf *out)
 {
     struct rsm r;
@@ -105,6 +126,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (elem_parse(&top, text, SLICE("jabber:x:data"))) {
         check_form(&top, tmp, &out);
         check_rsm(&top, tmp, &out);
+        check_addresses(&top, tmp, &out);
     }
     buf_fini(&out);
     arena_destroy(&tmp);

@@ -46,6 +46,7 @@
 #define NS_OOB              "jabber:x:oob"
 #define NS_CARBONS          "urn:xmpp:carbons:2"
 #define NS_FORWARD          "urn:xmpp:forward:0"
+#define NS_ADDRESS          "http://jabber.org/protocol/address"
 #define NS_OFFLINE_MSG      "msgoffline"
 #define NS_RSM              "http://jabber.org/protocol/rsm"
 #define NS_DATA_VALIDATE    "http://jabber.org/protocol/xdata-validate"

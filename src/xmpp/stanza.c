@@ -371,17 +371,39 @@ struct stanza *stanza_make(enum stanza_kind kind, enum stanza_type type, slice f
     return s;
 }
 
-/* A copy with other addresses and without the children whose bit is set in `drop`. */
-static struct stanza *copy_without(const struct stanza *s, slice from, slice to, uint64_t drop)
+/* Behind the others, where `at` is in the content. */
+static void add_child(struct stanza *c, char *at, slice xml)
 {
+    struct elem e;
+    if (xml.len == 0 || !elem_parse(&e, xml, SLICE(NS_CLIENT)))
+        return;
+    memcpy(at, xml.ptr, xml.len);
+    enum known_child known = known_of(e.ns_uri, e.name);
+    c->child[c->child_count++] = (struct stanza_child){ .at = (uint32_t)(at - c->content),
+                                                        .len = (uint32_t)xml.len,
+                                                        .known = known };
+    c->known |= 1ull << known;
+}
+
+/* What is other in a copy: its addresses, the children whose bit is set in `drop`, and one more. */
+struct edit {
+    slice from, to;
+    uint64_t drop;
+    slice more;
+};
+
+static struct stanza *copy_with(const struct stanza *s, const struct edit *edit)
+{
+    uint64_t drop = edit->drop;
     struct parts p = { .kind = (enum stanza_kind)s->kind,
                        .type = (enum stanza_type)s->type,
-                       .to = to,
-                       .from = from,
+                       .to = edit->to,
+                       .from = edit->from,
                        .id = stanza_id(s),
                        .lang = { s->lang, s->lang_len },
                        .other_len = s->other_len,
-                       .content_len = s->content_len };
+                       .content_len = s->content_len + (uint32_t)edit->more.len,
+                       .children = edit->more.len > 0 };
     char *other, *at;
 
     for (unsigned i = 0; i < s->child_count; i++) {
@@ -409,13 +431,19 @@ static struct stanza *copy_without(const struct stanza *s, slice from, slice to,
         c->known |= 1ull << s->child[i].known;
         c->child_count++;
     }
+    add_child(c, at, edit->more);
     return c;
 }
 
 struct stanza *stanza_readdress(const struct stanza *s, slice from, slice to)
 {
-    return copy_without(s, from.ptr == NULL ? stanza_from(s) : from,
-                        to.ptr == NULL ? stanza_to(s) : to, 0);
+    return copy_with(s, &(struct edit){ .from = from.ptr == NULL ? stanza_from(s) : from,
+                                        .to = to.ptr == NULL ? stanza_to(s) : to });
+}
+
+struct stanza *stanza_append(const struct stanza *s, slice to, slice xml)
+{
+    return copy_with(s, &(struct edit){ .from = stanza_from(s), .to = to, .more = xml });
 }
 
 struct stanza *stanza_make_error(const struct stanza *s, enum stanza_error e, slice text)
@@ -646,7 +674,8 @@ struct stanza *stanza_without(struct stanza *s, uint64_t known, stanza_child_fn 
     }
     if (drop == 0)
         return s;
-    struct stanza *c = copy_without(s, stanza_from(s), stanza_to(s), drop);
+    struct stanza *c =
+        copy_with(s, &(struct edit){ .from = stanza_from(s), .to = stanza_to(s), .drop = drop });
     stanza_unref(&s);
     return c;
 }

@@ -134,6 +134,8 @@ struct stanza *stanza_make(enum stanza_kind kind, enum stanza_type type, slice f
                            slice id, slice content);
 /* A copy with other addresses (ptr NULL: kept). */
 struct stanza *stanza_readdress(const struct stanza *s, slice from, slice to);
+/* A copy for another, with one element (XML text) more behind the others. */
+struct stanza *stanza_append(const struct stanza *s, slice to, slice xml);
 /* The error reply (RFC 6120 §8.3.1), from and to exchanged; the payload of an IQ is not repeated.
  * NULL where none may be sent: s is itself an error, an IQ result, or presence that is not
  * answered. */

@@ -1,0 +1,234 @@
+/* multicast: Extended Stanza Addressing (XEP-0033): a client sends one message or presence to the
+ * domain, with a list of who shall get it. Each recipient gets its own, as if the client had sent
+ * it to that one: it is stored, copied to other devices and refused like any other, and
+ * acknowledged when all of them are.
+ *
+ * An address with the uri "urn:muster:roster-group:NAME" (percent-encoded) stands for the sender's
+ * contacts in that group of the roster (docs/messaging.md).
+ *
+ * Limits: settings multicast.*; all recipients: RECIPIENTS_MAX, as many as a ticket can await. */
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/setting.h"
+#include "codec/xml_elem.h"
+#include "ext/ext.h"
+#include "im/account.h"
+#include "im/feature.h"
+#include "im/roster.h"
+#include "im/router.h"
+#include "im/worker.h"
+#include "xmpp/addresses.h"
+#include "xmpp/ns.h"
+
+enum { RECIPIENTS_MAX = 120, LIST_BYTES_MAX = 1 << 20 };
+
+static struct setting multicast_allowed = {
+    .name = "multicast.allowed",
+    .type = SET_BOOL,
+    .def = 1,
+    .doc = "Users may send one message to many addresses at once (XEP-0033). Off: forbidden.",
+};
+static struct setting multicast_addresses = {
+    .name = "multicast.addresses-max",
+    .type = SET_INT,
+    .def = 50,
+    .min = 1,
+    .max = 99,
+    .unit = "addresses",
+    .doc = "How many recipients such a message may list. More are refused with not-acceptable.",
+};
+static struct setting multicast_recipients = {
+    .name = "multicast.recipients-max",
+    .type = SET_INT,
+    .def = 100,
+    .min = 1,
+    .max = RECIPIENTS_MAX,
+    .unit = "recipients",
+    .doc = "How many may get it, the contacts of roster groups that it names included. More are "
+           "refused with not-acceptable.",
+};
+
+static bool wrong(struct addresses *l, enum stanza_error e, slice text)
+{
+    l->error = e;
+    l->text = text;
+    return false;
+}
+
+/* Roster groups. */
+
+static int hex(char c)
+{
+    static const char digits[] = "0123456789abcdef0123456789ABCDEF";
+    const char *d = c == '\0' ? NULL : strchr(digits, c);
+    return d == NULL ? -1 : (int)(d - digits) % 16;
+}
+
+/* The name of a roster group; false: another or a malformed URI. */
+static bool group_of(slice uri, struct arena *tmp, slice *out)
+{
+    slice prefix = SLICE("urn:muster:roster-group:");
+    if (!slice_starts(uri, prefix) || uri.len == prefix.len)
+        return false;
+    slice raw = slice_from(uri, prefix.len);
+    char *name = arena_alloc_raw(tmp, raw.len);
+    size_t len = 0;
+    for (size_t i = 0; i < raw.len; i++) {
+        char c = raw.ptr[i];
+        if (c == '%') {
+            if (raw.len - i < 3 || hex(raw.ptr[i + 1]) < 0 || hex(raw.ptr[i + 2]) < 0)
+                return false;
+            c = (char)(hex(raw.ptr[i + 1]) << 4 | hex(raw.ptr[i + 2]));
+            i += 2;
+        }
+        name[len++] = c;
+    }
+    *out = (slice){ name, len };
+    return true;
+}
+
+static bool is_in_group(const struct roster_item *item, slice group)
+{
+    slice rest = roster_item_groups(item), name;
+    while (rest.len > 0) {
+        slice_cut(rest, '\0', &name, &rest);
+        if (slice_eq(name, group))
+            return true;
+    }
+    return false;
+}
+
+static bool expand(struct addresses *l, const struct account *a, const struct address *group,
+                   struct arena *tmp)
+{
+    const struct roster *r = a->roster;
+    unsigned found = 0;
+    slice name;
+    if (!group_of(group->uri, tmp, &name))
+        return wrong(l, SE_JID_MALFORMED, SLICE("this uri is not known here"));
+    for (uint32_t i = 0; r != NULL && i < r->count; i++) {
+        const struct roster_item *item = r->items[i];
+        if ((item->flags & ROSTER_LISTED) == 0 || !is_in_group(item, name))
+            continue;
+        found++;
+        if (!addresses_add(l, group->type, roster_item_jid(item)) && l->count == ADDRESSES_MAX)
+            return wrong(l, SE_NOT_ACCEPTABLE, SLICE("too many recipients"));
+    }
+    return found > 0 || wrong(l, SE_ITEM_NOT_FOUND, SLICE("nobody is in this roster group"));
+}
+
+/* Who has not got it yet. */
+static unsigned recipients_of(const struct addresses *l)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < l->count; i++)
+        n += address_is_recipient(&l->of[i]) && !l->of[i].delivered;
+    return n;
+}
+
+/* The list with groups replaced by their contacts, each recipient once. */
+static bool resolve(struct addresses *out, const struct addresses *in, const struct account *a,
+                    struct arena *tmp)
+{
+    unsigned listed = 0, recipients;
+    *out = (struct addresses){ 0 };
+    for (unsigned i = 0; i < in->count; i++) {
+        const struct address *address = &in->of[i];
+        listed += address_is_recipient(address) && !address->delivered;
+        if (!address_is_recipient(address)) {
+            if (out->count == ADDRESSES_MAX)
+                return wrong(out, SE_NOT_ACCEPTABLE, SLICE("too many addresses"));
+            out->of[out->count++] = *address;
+        } else if (address->uri.len > 0) {
+            if (!expand(out, a, address, tmp))
+                return false;
+        } else if (addresses_add(out, address->type, address->jid)) {
+            out->of[out->count - 1] = *address;
+        }
+    }
+    recipients = recipients_of(out);
+    if (listed > setting_int(&multicast_addresses) ||
+        recipients > setting_int(&multicast_recipients)) /* §9 */
+        return wrong(out, SE_NOT_ACCEPTABLE, SLICE("too many recipients"));
+    return true;
+}
+
+static bool is_addresses(enum known_child known, const struct elem *e, void *arg)
+{
+    (void)known;
+    (void)arg;
+    return elem_is(e, "addresses", NS_ADDRESS);
+}
+
+/* §6: one for each, with the list as that one may see it. */
+static unsigned send_all(struct session *s, const struct stanza *st, const struct addresses *l,
+                         struct origin o)
+{
+    struct worker *w = s->account->worker;
+    unsigned awaited = 0;
+    struct buf common, own;
+    buf_init(&common, LIST_BYTES_MAX);
+    buf_init(&own, LIST_BYTES_MAX);
+    addresses_write(&common, l, ADDRESSES_MAX);
+    for (unsigned i = 0; i < l->count; i++) {
+        const struct address *to = &l->of[i];
+        if (!address_is_recipient(to) || to->delivered || session_find(w, o.session) != s)
+            continue;
+        buf_clear(&own);
+        if (to->type == ADDRESS_BCC)
+            addresses_write(&own, l, i);
+        slice list = buf_slice(to->type == ADDRESS_BCC ? &own : &common);
+        awaited += session_said(s, stanza_append(st, to->jid, list), o);
+    }
+    buf_fini(&common);
+    buf_fini(&own);
+    return awaited;
+}
+
+static void refuse(struct session *s, struct stanza *st, enum stanza_error e, slice text)
+{
+    route_error(s->account->worker, st, e, text);
+    stanza_unref(&st);
+}
+
+static bool to_server(struct session *s, struct stanza *st, struct origin o, unsigned *awaited)
+{
+    struct arena *tmp = loop_scratch(s->account->worker->loop);
+    struct addresses *in, *out;
+    struct elem e;
+    bool known = st->kind == STANZA_MESSAGE || st->type <= TYPE_UNAVAILABLE;
+    if (st->type == TYPE_ERROR || !known || !stanza_find(st, "addresses", NS_ADDRESS, &e))
+        return false;
+    *awaited = 0;
+    if (!setting_bool(&multicast_allowed)) {
+        refuse(s, st, SE_FORBIDDEN, SLICE("nobody may send to many addresses here"));
+        return true;
+    }
+    in = arena_new(tmp, struct addresses, 1);
+    out = arena_new(tmp, struct addresses, 1);
+    if (!addresses_read(in, &e, tmp)) {
+        refuse(s, st, in->error, in->text);
+    } else if (!resolve(out, in, s->account, tmp)) {
+        refuse(s, st, out->error, out->text);
+    } else if (recipients_of(out) == 0) {
+        return false; /* it is for the domain itself */
+    } else {
+        /* the list points into st */
+        struct stanza *bare = stanza_without(stanza_ref(st), KNOWN(PAYLOAD), is_addresses, NULL);
+        *awaited = send_all(s, bare, out, o);
+        stanza_unref(&bare);
+        stanza_unref(&st);
+    }
+    return true;
+}
+
+const struct feature multicast_feature = {
+    .name = "multicast",
+    .disco = (const char *const[]){ NS_ADDRESS, NULL },
+    .xeps = (const struct xep[]){ { "0033", "1.1", "Extended Stanza Addressing", "0.1.0",
+                                    "test_multicast", NULL },
+                                  { 0 } },
+    .settings = (struct setting *const[]){ &multicast_allowed, &multicast_addresses,
+                                           &multicast_recipients, NULL },
+    .to_server = to_server,
+};

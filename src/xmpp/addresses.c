@@ -1,0 +1,103 @@
+#include "xmpp/addresses.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "codec/xml_elem.h"
+#include "xmpp/jid.h"
+#include "xmpp/ns.h"
+
+static const char *const types[] = { "to", "cc", "bcc", "replyto", "replyroom", "noreply" };
+
+static bool wrong(struct addresses *l, enum stanza_error e, slice text)
+{
+    l->error = e;
+    l->text = text;
+    return false;
+}
+
+static bool read_type(slice text, enum address_type *out)
+{
+    for (unsigned i = 0; i < sizeof types / sizeof *types; i++)
+        if (slice_is(text, types[i])) {
+            *out = (enum address_type)i;
+            return true;
+        }
+    return false;
+}
+
+static bool read_one(struct addresses *l, const struct elem *e, struct arena *tmp)
+{
+    struct address *a = &l->of[l->count];
+    slice jid = elem_attr(e, "jid", tmp), delivered = elem_attr(e, "delivered", tmp);
+    struct jid parsed;
+
+    *a = (struct address){ .uri = elem_attr(e, "uri", tmp),
+                           .node = elem_attr(e, "node", tmp),
+                           .desc = elem_attr(e, "desc", tmp) };
+    if (!read_type(elem_attr(e, "type", tmp), &a->type))
+        return wrong(l, SE_BAD_REQUEST, SLICE("an address needs a type"));
+    if (a->uri.len > 0 && (jid.len > 0 || a->node.len > 0)) /* §4.2 */
+        return wrong(l, SE_BAD_REQUEST, SLICE("an address has a uri, or a jid and node"));
+    if (a->type != ADDRESS_NOREPLY && jid.len == 0 && a->uri.len == 0)
+        return wrong(l, SE_BAD_REQUEST, SLICE("an address needs a jid"));
+    if (jid.len > 0 && jid_parse(&parsed, jid, tmp) != OK)
+        return wrong(l, SE_JID_MALFORMED, SLICE("an address is not a JID"));
+    a->jid = jid.len > 0 ? parsed.full : (slice){ 0 };
+    a->delivered = slice_is(delivered, "true") || slice_is(delivered, "1");
+    l->count++;
+    return true;
+}
+
+bool addresses_read(struct addresses *out, const struct elem *e, struct arena *tmp)
+{
+    struct elem child;
+    out->count = 0;
+    out->error = SE_NONE;
+    for (bool more = elem_first(e, &child); more; more = elem_next(&child, &child)) {
+        if (!elem_is(&child, "address", NS_ADDRESS))
+            continue; /* §4.7: ignored */
+        if (out->count == ADDRESSES_MAX)
+            return wrong(out, SE_NOT_ACCEPTABLE, SLICE("too many addresses"));
+        if (!read_one(out, &child, tmp))
+            return false;
+    }
+    return out->count > 0 || wrong(out, SE_BAD_REQUEST, SLICE("there is no address"));
+}
+
+bool addresses_add(struct addresses *l, enum address_type type, slice jid)
+{
+    for (unsigned i = 0; i < l->count; i++)
+        if (address_is_recipient(&l->of[i]) && slice_eq(l->of[i].jid, jid))
+            return false;
+    if (l->count == ADDRESSES_MAX)
+        return false;
+    l->of[l->count++] = (struct address){ .type = type, .jid = jid };
+    return true;
+}
+
+static void add_attr(struct buf *out, const char *name, slice value)
+{
+    if (value.len == 0)
+        return;
+    buf_printf(out, " %s='", name);
+    xml_escape(out, value);
+    buf_lit(out, "'");
+}
+
+void addresses_write(struct buf *out, const struct addresses *l, unsigned to)
+{
+    buf_lit(out, "<addresses xmlns='" NS_ADDRESS "'>");
+    for (unsigned i = 0; i < l->count; i++) {
+        const struct address *a = &l->of[i];
+        if (a->type == ADDRESS_BCC && i != to) /* §4.6.3 */
+            continue;
+        buf_printf(out, "<address type='%s'", types[a->type]);
+        add_attr(out, "jid", a->jid);
+        add_attr(out, "uri", a->uri);
+        add_attr(out, "node", a->node);
+        add_attr(out, "desc", a->desc);
+        if (address_is_recipient(a))
+            buf_lit(out, " delivered='true'");
+        buf_lit(out, "/>");
+    }
+    buf_lit(out, "</addresses>");
+}
