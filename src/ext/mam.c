@@ -4,6 +4,7 @@
 #include "base/setting.h"
 #include "codec/xml_elem.h"
 #include "ext/ext.h"
+#include "im/account.h"
 #include "im/feature.h"
 #include "im/iq.h"
 #include "xmpp/form.h"
@@ -59,6 +60,10 @@ static const struct store_migration migrations[] = {
       " always TEXT NOT NULL, never TEXT NOT NULL)",
       "CREATE TABLE mam_prefs(owner BIGINT PRIMARY KEY, preference BIGINT NOT NULL,"
       " always TEXT NOT NULL, never TEXT NOT NULL)" },
+    { 2,
+      "CREATE VIRTUAL TABLE message_fts USING fts5(words, content='', columnsize=0,"
+      " tokenize='unicode61 remove_diacritics 2')",
+      NULL },
     { 0 },
 };
 
@@ -73,6 +78,7 @@ static const struct form_row query_rows[] = {
       .type = FORM_LIST_MULTI,
       .extra = "<validate xmlns='" NS_DATA_VALIDATE "' datatype='xs:string'><open/></validate>" },
     { .var = "include-groupchat", .type = FORM_BOOLEAN },
+    { .var = FULLTEXT_FIELD, .type = FORM_TEXT_SINGLE },
 };
 
 static void form_get(struct iq *iq)
@@ -119,7 +125,16 @@ static void start(void)
     unsigned n = 0;
     gather(mam_query_stmts, &n);
     gather(mam_prefs_stmts, &n);
+    gather(mam_fulltext_stmts, &n);
     mam_prefs_start();
+}
+
+static bool archives(struct account *a, const struct stanza *st, slice contact)
+{
+    bool yes = mam_prefs_archive(a, st, contact);
+    if (yes)
+        fulltext_kick(a->worker);
+    return yes;
 }
 
 const struct feature mam_feature = {
@@ -130,20 +145,23 @@ const struct feature mam_feature = {
             { "0297", "1.0", "Stanza Forwarding", "0.1.0", "test_mam", NULL },
             { "0313", "1.1.3", "Message Archive Management", "0.1.0", "test_mam",
               "groupchat messages are in the archives of rooms" },
+            { "0431", "0.2.0", "Full Text Search in MAM", "0.1.0", "test_mam", NULL },
             { "0441", "0.2.0", "Message Archive Management Preferences", "0.1.0", "test_mam",
               NULL },
             { 0 },
         },
     .disco_account =
-        (const char *const[]){ NS_MAM, NS_MAM_EXTENDED, "urn:xmpp:mam:2#groupchat-field", NULL },
+        (const char *const[]){ NS_MAM, NS_MAM_EXTENDED, "urn:xmpp:mam:2#groupchat-field",
+                               "urn:xmpp:fulltext:0", NULL },
     .iq = rules,
     .schema = &schema,
     .settings = (struct setting *const[]){ &mam_enabled, &mam_default, &mam_users_choose,
-                                           &mam_page_default, &mam_page_max, NULL },
+                                           &mam_page_default, &mam_page_max, &mam_fulltext, NULL },
     .start = start,
     .load = mam_prefs_load,
     .loaded = mam_prefs_loaded,
     .unload = mam_prefs_unload,
     .remove = mam_prefs_remove,
-    .archive = mam_prefs_archive,
+    .worker_ended = fulltext_stop,
+    .archive = archives,
 };

@@ -49,8 +49,14 @@ struct query {
     uint64_t after, before; /* archive ids, exclusive */
     const slice *ids;       /* as asked for; */
     unsigned id_count;      /* 0: not asked for */
-    uint64_t wanted[IDS_MAX + 4];
-    unsigned wanted_count; /* ids that must be there */
+    struct wanted {
+        uint64_t id;
+        enum { WANT_ID, WANT_AFTER, WANT_BEFORE } as;
+    } wanted[IDS_MAX + 4];
+    unsigned wanted_count;         /* ids that must be there */
+    slice match;                   /* for the full-text index; empty: not asked for */
+    int64_t after_msg, before_msg; /* of the log, exclusive: a search is in the log's order */
+    enum fulltext_state index;
     struct rsm rsm;
     bool flip;
     /* result */
@@ -63,12 +69,12 @@ struct query {
 #define FOUND                                                                                      \
     " FROM entry e JOIN message m ON m.id = e.msg WHERE e.owner = $1 AND e.id > $2 AND e.id < $3"  \
     " AND e.flags < 2 AND m.at_us >= $4 AND m.at_us <= $5"
-/* $6 the peer; $7 its address if it is not one of ours; $8, $9 the begin of the stanza, and what
- * follows its first value, for a full JID; else empty. */
-#define WITH                                                                                       \
-    " AND e.peer = $6 AND (e.peer <> 0 OR m.remote = $7) AND ($8 = ''"                             \
-    " OR substr(m.stanza, 1, length($8)) = $8"                                                     \
+/* $8, $9: the begin of the stanza, and what follows its first value, for a full JID; else empty. */
+#define FULL_JID                                                                                   \
+    " AND ($8 = '' OR substr(m.stanza, 1, length($8)) = $8"                                        \
     " OR substr(m.stanza, 15 + instr(substr(m.stanza, 16), ''''), length($9)) = $9)"
+/* $6 the peer; $7 its address if it is not one of ours. */
+#define WITH " AND e.peer = $6 AND (e.peer <> 0 OR m.remote = $7)" FULL_JID
 
 static struct store_stmt find_first = {
     .name = "mam.first",
@@ -106,6 +112,32 @@ static struct store_stmt count_with = {
     .params = "iiiiiittti",
     .cols = "i",
 };
+/* In the order of the log, which the index has; the ids of an archive rise with it but for messages
+ * that were on their way at the same time. $6 is -1 for anybody. */
+#define WORDS                                                                                      \
+    " FROM message_fts f JOIN message m ON m.id = f.rowid JOIN entry e ON e.owner = $1"            \
+    " AND e.id = CASE WHEN m.rcpt = $1 AND m.rcpt_entry <> 0 THEN m.rcpt_entry"                    \
+    " ELSE m.sender_entry END WHERE f.message_fts MATCH $11 AND f.rowid > $2 AND f.rowid < $3"     \
+    " AND m.at_us >= $4 AND m.at_us <= $5 AND e.flags < 2 AND ($6 = -1 OR (e.peer = $6"            \
+    " AND (e.peer <> 0 OR m.remote = $7)))" FULL_JID
+static struct store_stmt find_first_words = {
+    .name = "mam.first-words",
+    .sqlite = "SELECT e.id" WORDS " ORDER BY f.rowid LIMIT $10",
+    .params = "iiiiiitttit",
+    .cols = "i",
+};
+static struct store_stmt find_last_words = {
+    .name = "mam.last-words",
+    .sqlite = "SELECT e.id" WORDS " ORDER BY f.rowid DESC LIMIT $10",
+    .params = "iiiiiitttit",
+    .cols = "i",
+};
+static struct store_stmt count_words = {
+    .name = "mam.count-words",
+    .sqlite = "SELECT count(*) FROM (SELECT 1" WORDS " LIMIT $10) c",
+    .params = "iiiiiitttit",
+    .cols = "i",
+};
 static struct store_stmt find_peer = {
     .name = "mam.peer",
     .sql = "SELECT coalesce((SELECT id FROM account WHERE jid = $1),"
@@ -115,9 +147,9 @@ static struct store_stmt find_peer = {
 };
 static struct store_stmt find_id = {
     .name = "mam.id",
-    .sql = "SELECT id FROM entry WHERE owner = $1 AND id = $2 AND flags < 2",
+    .sql = "SELECT id, msg FROM entry WHERE owner = $1 AND id = $2 AND flags < 2",
     .params = "ii",
-    .cols = "i",
+    .cols = "ii",
 };
 static struct store_stmt read_row = {
     .name = "mam.row",
@@ -134,10 +166,11 @@ static struct store_stmt read_ends = {
     .params = "i",
     .cols = "ii",
 };
-struct store_stmt *const mam_query_stmts[] = { &find_first,     &find_last, &find_first_with,
-                                               &find_last_with, &count_all, &count_with,
-                                               &find_peer,      &find_id,   &read_row,
-                                               &read_ends,      NULL };
+struct store_stmt *const mam_query_stmts[] = { &find_first,      &find_last,   &find_first_with,
+                                               &find_last_with,  &count_all,   &count_with,
+                                               &find_peer,       &find_id,     &find_first_words,
+                                               &find_last_words, &count_words, &read_row,
+                                               &read_ends,       NULL };
 
 static void send_chunk(struct query *q);
 
@@ -159,16 +192,24 @@ static void fail(struct query *q, enum store_result r)
 /* Reading the query. */
 
 static const char *const fields[] = {
-    "with", "start", "end", "before-id", "after-id", "ids", "include-groupchat", NULL
+    "with",         "start", "end", "before-id", "after-id", "ids", "include-groupchat",
+    FULLTEXT_FIELD, NULL
 };
 
 /* An id that is not one of ours, or not there, is answered the same way (§4.1.3). */
-static bool want(struct query *q, struct form *f, slice text, uint64_t *out)
+static void want(struct query *q, struct form *f, slice text, int as)
 {
-    if (!read_id(text, out))
-        return form_wrong(f, SE_ITEM_NOT_FOUND, "no such id in the archive");
-    q->wanted[q->wanted_count++] = *out;
-    return true;
+    struct wanted *w = &q->wanted[q->wanted_count];
+    if (!read_id(text, &w->id)) {
+        form_wrong(f, SE_ITEM_NOT_FOUND, "no such id in the archive");
+        return;
+    }
+    w->as = as;
+    q->wanted_count++;
+    if (as == WANT_AFTER && w->id > q->after)
+        q->after = w->id;
+    if (as == WANT_BEFORE && w->id < q->before)
+        q->before = w->id;
 }
 
 static void read_ids(struct query *q, struct form *f)
@@ -179,11 +220,19 @@ static void read_ids(struct query *q, struct form *f)
         form_wrong(f, SE_BAD_REQUEST, "at most %d ids can be asked for at once", IDS_MAX);
         return;
     }
-    for (unsigned i = 0; i < q->id_count; i++) {
-        uint64_t id;
-        if (!want(q, f, q->ids[i], &id))
-            return;
-    }
+    for (unsigned i = 0; i < q->id_count; i++)
+        want(q, f, q->ids[i], WANT_ID);
+}
+
+static void read_words(struct query *q, struct form *f, slice text)
+{
+    q->match = fulltext_match(q->account->id, text, q->iq->tmp);
+    if (!setting_bool(&mam_fulltext))
+        form_wrong(f, SE_FEATURE_NOT_IMPLEMENTED, "there is no full-text search here");
+    else if (q->match.len == 0)
+        form_wrong(f, SE_BAD_REQUEST, "there is no word to search for");
+    else if (q->id_count > 0)
+        form_wrong(f, SE_BAD_REQUEST, "ids are not searched");
 }
 
 static void read_form(struct query *q, struct form *f)
@@ -198,9 +247,11 @@ static void read_form(struct query *q, struct form *f)
     form_time(f, "end", &q->end_us);
     form_bool(f, "include-groupchat", &groupchat); /* there are none */
     if (form_text(f, "after-id", &id))
-        want(q, f, id, &q->after);
+        want(q, f, id, WANT_AFTER);
     if (form_text(f, "before-id", &id))
-        want(q, f, id, &q->before);
+        want(q, f, id, WANT_BEFORE);
+    if (form_text(f, FULLTEXT_FIELD, &id) && id.len > 0)
+        read_words(q, f, id);
     if (f->error == SE_NOT_ACCEPTABLE) /* it is a query, not a form to be filled in again */
         f->error = SE_BAD_REQUEST;
 }
@@ -208,19 +259,16 @@ static void read_form(struct query *q, struct form *f)
 static void read_rsm(struct query *q, struct form *f)
 {
     const char *why;
-    uint64_t id;
     if (!rsm_parse(&q->rsm, &q->iq->payload, q->iq->tmp, &why)) {
         form_wrong(f, SE_BAD_REQUEST, "%s", why);
         return;
     }
     if (q->rsm.place == RSM_INDEX) /* XEP-0059 §2.6 */
         form_wrong(f, SE_FEATURE_NOT_IMPLEMENTED, "pages are asked for by id");
-    if ((q->rsm.place == RSM_AFTER || q->rsm.place == RSM_BEFORE) && want(q, f, q->rsm.id, &id)) {
-        if (q->rsm.place == RSM_AFTER && id > q->after)
-            q->after = id;
-        if (q->rsm.place == RSM_BEFORE && id < q->before)
-            q->before = id;
-    }
+    if (q->rsm.place == RSM_AFTER)
+        want(q, f, q->rsm.id, WANT_AFTER);
+    if (q->rsm.place == RSM_BEFORE)
+        want(q, f, q->rsm.id, WANT_BEFORE);
 }
 
 /* What is wrong with the query is noted in the form, even if there is none. */
@@ -296,23 +344,24 @@ static void add_find(const struct query *q, struct store_batch *b, const struct 
 
 static int by_id(const void *a, const void *b)
 {
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    uint64_t x = ((const struct wanted *)a)->id, y = ((const struct wanted *)b)->id;
     return (x > y) - (x < y);
 }
 
-/* Cuts to the page: one more than its limit was looked for. */
+/* Cuts to the page: one more than its limit was looked for, and the other way round if backwards.
+ */
 static void cut_page(struct query *q)
 {
-    uint32_t n = q->found_count;
-    qsort(q->found, n, sizeof *q->found, by_id);
-    q->complete = n <= q->limit;
+    q->complete = q->found_count <= q->limit;
     if (q->complete && (q->rsm.place == RSM_FIRST || q->rsm.place == RSM_LAST))
-        q->count = n;
-    if (q->complete)
-        return;
-    q->found_count = q->limit;
-    if (backwards(q)) /* the newest are the page */
-        memmove(q->found, q->found + (n - q->limit), q->limit * sizeof *q->found);
+        q->count = q->found_count;
+    if (!q->complete)
+        q->found_count = q->limit;
+    for (uint32_t i = 0; backwards(q) && i < q->found_count / 2; i++) {
+        uint64_t *one = &q->found[i], *other = &q->found[q->found_count - 1 - i], id = *one;
+        *one = *other;
+        *other = id;
+    }
 }
 
 static void found(void *arg, enum store_result r, const struct store_batch *b)
@@ -342,13 +391,35 @@ static void add_find_ids(struct query *q, struct store_batch *b)
     unsigned added = 0;
     qsort(q->wanted, q->id_count, sizeof *q->wanted, by_id);
     for (unsigned k = 0; k < q->id_count && added <= q->limit; k++) {
-        uint64_t id = q->wanted[backwards(q) ? q->id_count - 1 - k : k];
-        bool twice = k > 0 && id == q->wanted[backwards(q) ? q->id_count - k : k - 1];
-        if (twice || id <= q->after || id >= q->before)
+        unsigned at = backwards(q) ? q->id_count - 1 - k : k;
+        uint64_t id = q->wanted[at].id;
+        bool again = at > 0 && id == q->wanted[at - 1].id;
+        if (again || id <= q->after || id >= q->before)
             continue;
         add_find(q, b, &find_first, &find_first_with, (struct range){ id - 1, id + 1, 1 });
         added++;
     }
+}
+
+static void add_find_words(const struct query *q, struct store_batch *b,
+                           const struct store_stmt *stmt, uint32_t limit)
+{
+    slice from, to;
+    bool with = q->with.full.len > 0;
+    full_jid_texts(q, &from, &to);
+    STORE_ADD(b, stmt, STORE_ANY_ROWS, SV_I(q->account->id), SV_I(q->after_msg),
+              SV_I(q->before_msg), SV_I(q->start_us), SV_I(q->end_us), SV_I(with ? q->peer : -1),
+              SV_T(with ? jid_bare(&q->with) : SLICE("")), SV_T(from), SV_T(to), SV_I(limit),
+              SV_T(q->match));
+}
+
+static void find_words(struct query *q, struct store_batch *b)
+{
+    if (q->limit == 0)
+        add_find_words(q, b, &count_words, COUNT_MAX + 1);
+    else
+        add_find_words(q, b, backwards(q) ? &find_last_words : &find_first_words, q->limit + 1);
+    store_submit(b, q->worker->loop, 0, found, q);
 }
 
 static void find(struct query *q, struct store_batch *b)
@@ -359,6 +430,10 @@ static void find(struct query *q, struct store_batch *b)
     if (q->end_us >= 0 && (uint64_t)q->end_us < r.before - CLOCK_SLACK_US - 1)
         r.before = (uint64_t)q->end_us + CLOCK_SLACK_US;
     q->found = arena_new(q->iq->tmp, uint64_t, q->limit + 1);
+    if (q->match.len > 0) {
+        find_words(q, b);
+        return;
+    }
     if (q->limit == 0)
         add_find(q, b, &count_all, &count_with, (struct range){ r.after, r.before, COUNT_MAX + 1 });
     else if (q->id_count > 0)
@@ -382,6 +457,11 @@ static void checked(void *arg, enum store_result r, const struct store_batch *b)
             iq_error(q->iq, SE_ITEM_NOT_FOUND, SLICE("no such id in the archive"));
             return;
         }
+        int64_t msg = store_int(b, i, 0, 1);
+        if (q->wanted[i].as == WANT_AFTER && msg > q->after_msg)
+            q->after_msg = msg;
+        if (q->wanted[i].as == WANT_BEFORE && msg < q->before_msg)
+            q->before_msg = msg;
     }
     if (q->with.full.len > 0)
         q->peer = store_int(b, q->wanted_count, 0, 0);
@@ -451,6 +531,8 @@ static void finish(struct query *q)
     buf_lit(&out, "<fin xmlns='" NS_MAM "'");
     if (q->complete)
         buf_lit(&out, " complete='true'");
+    if (q->index == FULLTEXT_BEHIND) /* §4.3.2 */
+        buf_lit(&out, " stable='false'");
     buf_lit(&out, ">");
     rsm_write(&out, &page);
     buf_lit(&out, "</fin>");
@@ -517,10 +599,17 @@ static void start(struct query *q)
         return;
     }
     for (unsigned i = 0; i < q->wanted_count; i++)
-        STORE_ADD(b, &find_id, STORE_ANY_ROWS, SV_I(q->account->id), SV_I(q->wanted[i]));
+        STORE_ADD(b, &find_id, STORE_ANY_ROWS, SV_I(q->account->id), SV_I(q->wanted[i].id));
     if (q->with.full.len > 0)
         STORE_ADD(b, &find_peer, STORE_ANY_ROWS, SV_T(jid_bare(&q->with)));
     store_submit(b, q->worker->loop, 0, checked, q);
+}
+
+static void indexed(void *arg, enum fulltext_state state)
+{
+    struct query *q = arg;
+    q->index = state;
+    start(q);
 }
 
 /* Whose archive it is, asks: §7.1. */
@@ -548,12 +637,15 @@ void mam_query(struct iq *iq)
     q->account = held->account;
     q->session = session;
     q->start_us = INT64_MIN;
-    q->end_us = q->count = INT64_MAX;
+    q->end_us = INT64_MAX;
     q->before = INT64_MAX;
+    q->before_msg = INT64_MAX;
     q->count = -1;
     read_query(q, &f);
     if (f.error != SE_NONE)
         iq_error(held, f.error, f.text);
+    else if (q->match.len > 0)
+        fulltext_catch_up(q->worker, account_lane(q->account), indexed, q);
     else
         start(q);
 }

@@ -1,0 +1,356 @@
+/* Full-text search (XEP-0431): an index of the message log that follows it by position (design §7:
+ * reader `fulltext`), in batches behind the commits, so that a message waits for none of it. A
+ * search first brings the index up to what was committed when it was asked.
+ *
+ * A row of the index has the words of a message, and a word for each account that has it in its
+ * archive: PRIVATE followed by the account's id, which no text has. So an account's search looks
+ * only at what is its own, however common the words are elsewhere. Encrypted messages are not
+ * indexed. The index keeps no text: who removes a message has to say what was indexed.
+ *
+ * Limits: TEXT_MAX bytes of a message; WORDS_MAX words of a search; STEP_ROWS messages a step; a
+ * search waits CATCH_UP_US for the index, then what it finds may change ("unstable").
+ *
+ * The steps of two workers may meet: the position is moved only from where the step began, so one
+ * of them is undone and begins again. */
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/setting.h"
+#include "codec/xml_elem.h"
+#include "ext/mam.h"
+#include "im/worker.h"
+#include "io/timer.h"
+#include "xmpp/ns.h"
+#include "xmpp/stanza.h"
+
+#define PRIVATE "\xee\x80\x80" /* U+E000, which the tokenizer takes for a letter */
+
+enum {
+    STEP_ROWS = 1024,
+    STEP_BYTES = 4 << 20,
+    TEXT_MAX = 32 << 10,
+    WORDS_MAX = 32,
+    DELAY_MS = 250, /* from a message to the index, when nobody searches */
+    CATCH_UP_US = 2000000
+};
+
+struct setting mam_fulltext = {
+    .name = "archive.fulltext",
+    .type = SET_BOOL,
+    .def = 1,
+    .doc = "Indexes the words of archived messages, so that users can search theirs (XEP-0431). "
+           "Turned on again, what came meanwhile is indexed too.",
+};
+
+static struct store_stmt read_state = {
+    .name = "fulltext.state",
+    .sql = "SELECT coalesce((SELECT position FROM reader WHERE name = 'fulltext'), 0),"
+           " coalesce((SELECT max(id) FROM message), 0)",
+    .params = "",
+    .cols = "ii",
+};
+static struct store_stmt read_log = {
+    .name = "fulltext.read",
+    .sql = "SELECT id, sender, sender_entry, rcpt, rcpt_entry, flags, stanza FROM message"
+           " WHERE id > $1 ORDER BY id LIMIT $2",
+    .params = "ii",
+    .cols = "iiiiiit",
+};
+static struct store_stmt move_position = {
+    .name = "fulltext.move",
+    .sql = "INSERT INTO reader(name, position) VALUES('fulltext', $2) ON CONFLICT(name)"
+           " DO UPDATE SET position = excluded.position WHERE reader.position = $1",
+    .params = "ii",
+    .cols = "",
+};
+static struct store_stmt put_words = {
+    .name = "fulltext.put",
+    .sqlite = "INSERT INTO message_fts(rowid, words) VALUES($1, $2)",
+    .params = "it",
+    .cols = "",
+};
+/* Only what was indexed may be taken out, else the index would be wrong. */
+static struct store_stmt drop_words = {
+    .name = "fulltext.drop",
+    .sqlite = "INSERT INTO message_fts(message_fts, rowid, words) SELECT 'delete', $1, $2"
+              " WHERE $1 <= (SELECT position FROM reader WHERE name = 'fulltext')",
+    .params = "it",
+    .cols = "",
+};
+struct store_stmt *const mam_fulltext_stmts[] = { &read_state, &read_log,   &move_position,
+                                                  &put_words,  &drop_words, NULL };
+
+/* Words. */
+
+/* Without our private character, with which nobody may claim words for an account. */
+static void add_text(struct buf *out, slice text)
+{
+    static const slice mark = SLICE_INIT(PRIVATE);
+    while (text.len > 0 && out->len < TEXT_MAX) {
+        const char *at = memmem(text.ptr, text.len, mark.ptr, mark.len);
+        size_t len = at == NULL ? text.len : (size_t)(at - text.ptr);
+        buf_append(out, text.ptr, len);
+        buf_lit(out, " ");
+        text = slice_from(text, at == NULL ? len : len + mark.len);
+    }
+}
+
+static bool is_encrypted(const struct elem *e)
+{
+    static const char *const methods[] = { "eu.siacs.conversations.axolotl",
+                                           "urn:xmpp:omemo:",
+                                           "urn:xmpp:openpgp:",
+                                           "urn:xmpp:eme:",
+                                           "jabber:x:encrypted",
+                                           NULL };
+    for (unsigned i = 0; methods[i] != NULL; i++)
+        if (slice_starts(e->ns_uri, slice_of(methods[i])))
+            return true;
+    return false;
+}
+
+static void cut_text(struct buf *out)
+{
+    if (out->len <= TEXT_MAX)
+        return;
+    out->len = TEXT_MAX;
+    while (out->len > 0 && ((uint8_t)out->ptr[out->len] & 0xc0) == 0x80)
+        out->len--;
+}
+
+/* The same for the same message always: what is taken out of the index must be what went in.
+ * false: nothing of it is indexed. */
+static bool message_words(struct buf *out, const struct mam_message *m, struct arena *tmp)
+{
+    struct elem top, e;
+    bool sent = m->sender_entry != 0, received = m->rcpt_entry != 0 && m->flags < 2;
+    buf_clear(out);
+    if ((!sent && !received) || !elem_parse(&top, m->stanza, SLICE(NS_CLIENT)))
+        return false;
+    for (bool more = elem_first(&top, &e); more; more = elem_next(&e, &e)) {
+        if (is_encrypted(&e))
+            return false;
+        if (elem_is(&e, "body", NS_CLIENT) || elem_is(&e, "subject", NS_CLIENT))
+            add_text(out, elem_text(&e, tmp));
+    }
+    cut_text(out);
+    if (out->len == 0)
+        return false;
+    if (sent)
+        buf_printf(out, " " PRIVATE "%lld", (long long)m->sender);
+    if (received && (!sent || m->rcpt != m->sender))
+        buf_printf(out, " " PRIVATE "%lld", (long long)m->rcpt);
+    return true;
+}
+
+void fulltext_forget(struct store_batch *b, const struct mam_message *m, struct arena *tmp)
+{
+    struct buf words;
+    buf_init(&words, STORE_BATCH_BYTES_MAX);
+    if (message_words(&words, m, tmp))
+        STORE_ADD(b, &drop_words, STORE_ANY_ROWS, SV_I(m->id), SV_T(buf_slice(&words)));
+    buf_fini(&words);
+}
+
+static bool has_letters(slice word)
+{
+    for (size_t i = 0; i < word.len; i++) {
+        char c = word.ptr[i];
+        if ((uint8_t)c >= 0x80 || (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') ||
+            (c >= 'A' && c <= 'Z'))
+            return true;
+    }
+    return false;
+}
+
+/* "word" "word" …: each a phrase for the tokenizer, all of which have to be there. */
+slice fulltext_match(int64_t owner, slice text, struct arena *tmp)
+{
+    struct buf out, plain;
+    slice rest, word;
+    unsigned words = 0;
+    buf_init(&out, 4 * TEXT_MAX);
+    buf_init(&plain, 4 * TEXT_MAX);
+    add_text(&plain, text);
+    cut_text(&plain);
+    for (size_t i = 0; i < plain.len; i++)
+        if ((uint8_t)plain.ptr[i] <= ' ' || plain.ptr[i] == '"')
+            plain.ptr[i] = ' ';
+    rest = buf_slice(&plain);
+    buf_printf(&out, "\"" PRIVATE "%lld\"", (long long)owner);
+    while (words < WORDS_MAX && rest.len > 0) {
+        slice_cut(rest, ' ', &word, &rest);
+        if (!has_letters(word))
+            continue;
+        buf_lit(&out, " \"");
+        buf_add(&out, word);
+        buf_lit(&out, "\"");
+        words++;
+    }
+    slice match = words == 0 ? (slice){ 0 } : slice_dup(tmp, buf_slice(&out));
+    buf_fini(&plain);
+    buf_fini(&out);
+    return match;
+}
+
+/* Following the log. */
+
+struct feed {
+    struct worker *worker;
+    struct timer timer;
+    uint32_t rows;
+    uint64_t lane;          /* whose writes are waited for first; 0: nobody's */
+    int64_t target;         /* log id to come to; 0: the end of the log */
+    uint64_t until_us;      /* monotonic; 0: as long as it takes */
+    fulltext_done_fn *done; /* NULL: in the background */
+    void *arg;
+};
+
+static struct feed background;
+static atomic_bool running, stored_more;
+
+static void read_step(struct feed *f, int64_t position);
+static void begin(struct feed *f);
+
+static void due(struct timer *t, struct loop *loop)
+{
+    (void)loop;
+    atomic_store(&stored_more, false);
+    begin(CONTAINER_OF(t, struct feed, timer));
+}
+
+static void start_background(struct worker *w)
+{
+    bool idle = false;
+    if (!setting_bool(&mam_fulltext) || !atomic_compare_exchange_strong(&running, &idle, true))
+        return;
+    background.worker = w;
+    background.rows = STEP_ROWS;
+    background.timer.fn = due;
+    timer_set(w->loop, &background.timer, DELAY_MS);
+}
+
+void fulltext_kick(struct worker *w)
+{
+    if (!atomic_load_explicit(&stored_more, memory_order_relaxed))
+        atomic_store(&stored_more, true);
+    if (!atomic_load_explicit(&running, memory_order_relaxed))
+        start_background(w);
+}
+
+void fulltext_stop(struct worker *w)
+{
+    if (background.worker == w) {
+        timer_cancel(&background.timer);
+        background.worker = NULL;
+        atomic_store(&running, false);
+    }
+}
+
+/* What was stored since the last look is indexed next time. */
+static void end(struct feed *f, enum fulltext_state state)
+{
+    if (f->done != NULL) {
+        f->done(f->arg, state);
+        mem_free(&f);
+        return;
+    }
+    struct worker *w = f->worker;
+    atomic_store(&running, false);
+    if (atomic_load(&stored_more) && !w->stopping)
+        start_background(w);
+}
+
+static void stepped(void *arg, enum store_result r, const struct store_batch *b)
+{
+    struct feed *f = arg;
+    (void)b;
+    if (r == STORE_OK || r == STORE_CONFLICT) /* another worker moved it: from there, then */
+        begin(f);
+    else
+        end(f, FULLTEXT_BEHIND);
+}
+
+static void log_read(void *arg, enum store_result r, const struct store_batch *rows)
+{
+    struct feed *f = arg;
+    int64_t from = 0, to = 0;
+    if (r == STORE_CONFLICT && f->rows > 1) { /* too many bytes */
+        f->rows /= 8;
+        begin(f);
+        return;
+    }
+    uint32_t count = r == STORE_OK ? store_row_count(rows, 0) : 0;
+    if (count == 0) {
+        end(f, r == STORE_OK ? FULLTEXT_CURRENT : FULLTEXT_BEHIND);
+        return;
+    }
+    struct store_batch *b = store_write(f->worker->store, 0);
+    struct arena *tmp = arena_create(0);
+    struct buf words;
+    size_t bytes = 0;
+    buf_init(&words, STORE_BATCH_BYTES_MAX);
+    from = store_int(rows, 1, 0, 0);
+    uint32_t i = 0;
+    for (; i < count && bytes < STEP_BYTES; i++)
+        bytes += store_text(rows, 0, i, 6).len;
+    to = store_int(rows, 0, i - 1, 0);
+    STORE_ADD(b, &move_position, 1, SV_I(from), SV_I(to));
+    for (uint32_t k = 0; k < i; k++) {
+        struct mam_message m = mam_message_of(rows, 0, k);
+        arena_reset(tmp);
+        if (message_words(&words, &m, tmp))
+            STORE_ADD(b, &put_words, 1, SV_I(m.id), SV_T(buf_slice(&words)));
+    }
+    buf_fini(&words);
+    arena_destroy(&tmp);
+    f->rows = f->rows < STEP_ROWS / 2 ? f->rows * 2 : STEP_ROWS;
+    store_submit(b, f->worker->loop, 0, stepped, f);
+}
+
+static void read_step(struct feed *f, int64_t position)
+{
+    struct store_batch *b = store_read(f->worker->store, 0);
+    STORE_ADD(b, &read_log, STORE_ANY_ROWS, SV_I(position), SV_I(f->rows));
+    store_add(b, &read_state, STORE_ANY_ROWS, NULL, 0);
+    store_submit(b, f->worker->loop, 0, log_read, f);
+}
+
+static void state_read(void *arg, enum store_result r, const struct store_batch *b)
+{
+    struct feed *f = arg;
+    if (r != STORE_OK) {
+        end(f, FULLTEXT_BEHIND);
+        return;
+    }
+    int64_t position = store_int(b, 0, 0, 0), last = store_int(b, 0, 0, 1);
+    if (f->done != NULL && f->target == 0)
+        f->target = last;
+    if (position >= last || (f->done != NULL && position >= f->target))
+        end(f, FULLTEXT_CURRENT);
+    else if (f->worker->stopping || (f->until_us != 0 && clock_mono_us() > f->until_us))
+        end(f, FULLTEXT_BEHIND);
+    else
+        read_step(f, position);
+}
+
+static void begin(struct feed *f)
+{
+    struct store_batch *b = store_read(f->worker->store, f->lane);
+    f->lane = 0;
+    store_add(b, &read_state, STORE_ANY_ROWS, NULL, 0);
+    store_submit(b, f->worker->loop, 0, state_read, f);
+}
+
+void fulltext_catch_up(struct worker *w, uint64_t lane, fulltext_done_fn *done, void *arg)
+{
+    struct feed *f = mem_new(struct feed);
+    f->worker = w;
+    f->lane = lane;
+    f->rows = STEP_ROWS;
+    f->until_us = clock_mono_us() + CATCH_UP_US;
+    f->done = done;
+    f->arg = arg;
+    begin(f);
+}
