@@ -78,6 +78,7 @@ static const struct feature *const features[] = {
     &upload_feature,
     &push_feature,
     &register_feature,
+    &invite_feature,
     &time_feature,
     &vcard_feature,
     &version_feature,

@@ -91,6 +91,7 @@ struct auth_op {
     struct arena *arena;
     slice jid, password;
     bool create;
+    void (*add)(struct store_batch *b, void *arg);
     enum scram_hash hash;
     bool matches; /* verify: the password fits */
     struct credentials found;
@@ -339,6 +340,8 @@ static void derive_done(struct work *w)
                   SV_I(k->iterations), SV_B(key_slice(k->stored_key, h)),
                   SV_B(key_slice(k->server_key, h)));
     }
+    if (op->add != NULL)
+        op->add(b, op->arg);
     op_submit(op, b, WRITE_MS, write_done);
 }
 
@@ -360,12 +363,19 @@ static struct auth_op *write_password(struct auth_op *op, slice password)
     return op;
 }
 
+struct auth_op *credentials_create_with(const struct auth *a, const struct credentials_new *n,
+                                        credentials_fn *done, void *arg)
+{
+    struct auth_op *op = op_new(a, n->jid, done, arg);
+    op->create = true;
+    op->add = n->add;
+    return write_password(op, n->password);
+}
+
 struct auth_op *credentials_create(const struct auth *a, slice jid, slice password,
                                    credentials_fn *done, void *arg)
 {
-    struct auth_op *op = op_new(a, jid, done, arg);
-    op->create = true;
-    return write_password(op, password);
+    return credentials_create_with(a, &(struct credentials_new){ jid, password, NULL }, done, arg);
 }
 
 struct auth_op *credentials_set(const struct auth *a, slice jid, slice password,

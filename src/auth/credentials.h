@@ -50,6 +50,14 @@ struct auth_op *credentials_verify(const struct auth *a, slice jid, slice passwo
 /* A new account. E_EXISTS. */
 struct auth_op *credentials_create(const struct auth *a, slice jid, slice password,
                                    credentials_fn *done, void *arg);
+/* The same with more statements in its transaction, added by `add` with `arg`; where a row count of
+ * theirs is not met, that is E_EXISTS, too. */
+struct credentials_new {
+    slice jid, password;
+    void (*add)(struct store_batch *b, void *arg);
+};
+struct auth_op *credentials_create_with(const struct auth *a, const struct credentials_new *n,
+                                        credentials_fn *done, void *arg);
 /* A new password. E_NOTFOUND: no such account. */
 struct auth_op *credentials_set(const struct auth *a, slice jid, slice password,
                                 credentials_fn *done, void *arg);

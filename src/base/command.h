@@ -37,6 +37,8 @@ struct command {
     void (*run)(struct command_call *call);
     const char *doc;
     enum command_access access;
+    /* Where a XEP defines it as an ad-hoc command: its node, and the FORM_TYPE of its one row. */
+    const char *node, *form_type;
     const char *const *columns; /* order of fields in tables, NULL-terminated; NULL: as added */
     struct command *next;       /* set by command_register() */
 };

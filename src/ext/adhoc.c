@@ -78,9 +78,13 @@ bool admins_has(slice bare)
     return false;
 }
 
-/* A node is the name of the command with hyphens: "user-add". */
+/* A node is the name of the command with hyphens: "user-add", unless a XEP gives it another. */
 static void node_name(char out[64], const struct command *c)
 {
+    if (c->node != NULL) {
+        snprintf(out, 64, "%s", c->node);
+        return;
+    }
     snprintf(out, 64, "%s", c->name);
     for (char *at = out; *at != '\0'; at++)
         if (*at == ' ')
@@ -262,6 +266,15 @@ static void add_row(struct buf *out, const struct command_row *r, const char *co
     form_item_close(out);
 }
 
+/* The fields of the one row, where a XEP defines them. */
+static void add_fields(struct buf *out, const struct command_call *call)
+{
+    form_open(out, FORM_RESULT, call->command->form_type);
+    for (uint32_t i = 0; call->rows != NULL && i < call->rows->count; i++)
+        form_put(out, call->rows->fields[i].key, call->rows->fields[i].str);
+    form_close(out);
+}
+
 /* false: not all rows had room. */
 static bool add_table(struct buf *out, const struct command_call *call)
 {
@@ -270,6 +283,10 @@ static bool add_table(struct buf *out, const struct command_call *call)
     unsigned n = columns_of(call, column);
     if (call->rows == NULL)
         return true;
+    if (call->command->form_type != NULL) {
+        add_fields(out, call);
+        return true;
+    }
     for (unsigned i = 0; i < n; i++)
         rows[i] = (struct form_row){ .var = column[i], .label = column[i] };
     form_open(out, FORM_RESULT, NULL);

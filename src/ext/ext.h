@@ -21,6 +21,7 @@ extern const struct feature privacy_feature; /* XEP-0016, XEP-0191, XEP-0377, po
 extern const struct feature private_feature; /* XEP-0049 */
 extern const struct feature push_feature; /* XEP-0357 */
 extern const struct feature register_feature; /* XEP-0077 */
+extern const struct feature invite_feature; /* XEP-0401, XEP-0445 */
 extern const struct feature time_feature; /* XEP-0202 */
 extern const struct feature upload_feature;   /* XEP-0363 */
 extern const struct feature vcard_feature; /* XEP-0054 */

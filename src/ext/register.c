@@ -12,6 +12,7 @@
 #include "codec/xml_elem.h"
 #include "ext/ext.h"
 #include "ext/quota.h"
+#include "ext/register_invite.h"
 #include "im/account.h"
 #include "im/feature.h"
 #include "im/preauth.h"
@@ -121,6 +122,9 @@ struct signup {
     struct arena *arena; /* holds this, too */
     struct worker *worker;
     slice id, domain, address, jid;
+    slice token; /* of an invitation (XEP-0445); empty: none */
+    slice password;
+    slice note; /* of the answer */
     preauth_reply_fn *reply;
     void *arg;
 };
@@ -133,7 +137,7 @@ static void signup_answer(struct signup *s, enum stanza_type type, slice content
     buf_init(&xml, 2 * ANSWER_BYTES_MAX);
     stanza_store(&xml, st);
     stanza_unref(&st);
-    s->reply(s->arg, buf_slice(&xml));
+    s->reply(s->arg, buf_slice(&xml), s->note);
     buf_fini(&xml);
     struct arena *arena = s->arena;
     arena_destroy(&arena);
@@ -161,8 +165,39 @@ static void signup_done(void *arg, enum err e, const struct credentials *c)
         log_info(&log_signup, LOG_EV("register.created"), LOG_S("jid", s->jid),
                  LOG_S("address", s->address));
         users_created(s->worker, s->jid);
+        if (s->token.len > 0)
+            invite_welcome(s->worker, s->token, s->jid);
+        s->note = SLICE(""); /* it is used */
         signup_answer(s, TYPE_RESULT, (slice){ 0 });
     }
+}
+
+static void signup_add(struct store_batch *b, void *arg)
+{
+    const struct signup *s = arg;
+    invite_add_use(b, s->token, s->jid, clock_wall_us());
+}
+
+static void signup_create(struct signup *s)
+{
+    struct credentials_new n = { .jid = s->jid, .password = s->password, .add = signup_add };
+    credentials_create_with(&s->worker->auth, &n, signup_done, s);
+}
+
+/* The invitation that was shown before: its end is not looked at again (XEP-0445 §4). */
+static void signup_invited(void *arg, enum err e, const struct invite *i)
+{
+    struct signup *s = arg;
+    if (e != OK && e != E_NOTFOUND)
+        signup_refuse(s, (struct register_refusal){ stanza_error_of(e), SLICE("") });
+    else if (e == E_NOTFOUND || i->used)
+        signup_refuse(s, (struct register_refusal){ SE_ITEM_NOT_FOUND,
+                                                    SLICE("the invitation was used already") });
+    else if (i->name.len > 0 && !slice_eq(i->name, jid_split(s->jid).local))
+        signup_refuse(s, (struct register_refusal){ SE_NOT_ACCEPTABLE,
+                                                    SLICE("the invitation is for another name") });
+    else
+        signup_create(s);
 }
 
 static struct register_refusal signup_start(struct signup *s, const struct elem *query)
@@ -189,32 +224,75 @@ static struct register_refusal signup_start(struct signup *s, const struct elem 
             SLICE("too many accounts from your address; try again later")
         };
     s->jid = slice_of(arena_printf(s->arena, "%.*s@%.*s", SLICE_ARG(local), SLICE_ARG(s->domain)));
-    credentials_create(&s->worker->auth, s->jid, password, signup_done, s);
+    s->password = slice_dup(s->arena, password);
+    if (s->token.len > 0)
+        (void)invite_find(s->worker, s->token, signup_invited, s);
+    else
+        signup_create(s);
     return accepted;
 }
 
-static void preauth_iq(struct worker *w, const struct stanza *st, slice domain, slice address,
-                       preauth_reply_fn *reply, void *arg)
+/* An invitation is shown (XEP-0445 §4). */
+
+static void token_found(void *arg, enum err e, const struct invite *i)
+{
+    struct signup *s = arg;
+    if (e != OK && e != E_NOTFOUND) {
+        signup_refuse(s, (struct register_refusal){ stanza_error_of(e), SLICE("") });
+    } else if (e == E_NOTFOUND || i->used || i->expires_us <= clock_wall_us() ||
+               !slice_eq(i->domain, s->domain)) {
+        signup_refuse(
+            s, (struct register_refusal){ SE_ITEM_NOT_FOUND,
+                                          SLICE("The provided token is invalid or expired") });
+    } else {
+        s->note = slice_dup(s->arena, i->token);
+        signup_answer(s, TYPE_RESULT, (slice){ 0 });
+    }
+}
+
+static struct register_refusal token_shown(struct signup *s, const struct elem *preauth)
+{
+    if (!setting_bool(&invite_enabled))
+        return (struct register_refusal){ SE_SERVICE_UNAVAILABLE, SLICE("") };
+    if (!quota_take(&quota, s->address, setting_int(&register_per_address), clock_mono_us()))
+        return (struct register_refusal){ SE_NOT_ACCEPTABLE,
+                                          SLICE("too many attempts from your address") };
+    (void)invite_find(s->worker, elem_attr(preauth, "token", s->arena), token_found, s);
+    return accepted;
+}
+
+static struct register_refusal register_closed(void)
+{
+    return setting_bool(&invite_enabled)
+               ? (struct register_refusal){ SE_NOT_ALLOWED, SLICE("an invitation is needed") }
+               : (struct register_refusal){ SE_SERVICE_UNAVAILABLE, SLICE("") };
+}
+
+static void preauth_iq(const struct preauth_request *r, preauth_reply_fn *reply, void *arg)
 {
     struct arena *arena = arena_create(0);
     struct signup *s = arena_new(arena, struct signup, 1);
     *s = (struct signup){
         .arena = arena,
-        .worker = w,
-        .id = slice_dup(arena, stanza_id(st)),
-        .domain = slice_dup(arena, domain),
-        .address = slice_dup(arena, address),
+        .worker = r->worker,
+        .id = slice_dup(arena, stanza_id(r->st)),
+        .domain = slice_dup(arena, r->domain),
+        .address = slice_dup(arena, r->address),
+        .token = slice_dup(arena, r->note),
         .reply = reply,
         .arg = arg,
     };
-    struct elem query;
+    struct elem payload;
     struct register_refusal why = accepted;
-    if (!stanza_payload(st, &query) || !elem_is(&query, "query", NS_REGISTER))
+    bool any = stanza_payload(r->st, &payload);
+    if (any && elem_is(&payload, "preauth", NS_PARS) && r->st->type == TYPE_SET)
+        why = token_shown(s, &payload);
+    else if (!any || !elem_is(&payload, "query", NS_REGISTER))
         why = (struct register_refusal){ SE_NOT_AUTHORIZED, SLICE("log in first") };
-    else if (!setting_bool(&register_enabled))
-        why = (struct register_refusal){ SE_SERVICE_UNAVAILABLE, SLICE("") };
-    else if (st->type == TYPE_SET)
-        why = signup_start(s, &query);
+    else if (!setting_bool(&register_enabled) && s->token.len == 0)
+        why = register_closed();
+    else if (r->st->type == TYPE_SET)
+        why = signup_start(s, &payload);
     else
         signup_answer(
             s, TYPE_RESULT,
@@ -225,7 +303,10 @@ static void preauth_iq(struct worker *w, const struct stanza *st, slice domain, 
 
 static bool preauth_feature(struct buf *out, bool secure)
 {
-    bool offered = secure && setting_bool(&register_enabled);
+    bool invited = secure && setting_bool(&invite_enabled);
+    bool offered = secure && (invited || setting_bool(&register_enabled));
+    if (invited)
+        buf_lit(out, "<register xmlns='" NS_IBR_TOKEN "'/>");
     if (offered)
         buf_lit(out, "<register xmlns='" NS_REGISTER_FEATURE "'/>");
     return offered;

@@ -14,10 +14,23 @@
 #include "xmpp/ns.h"
 
 static const struct feature *const features[] = {
-    &test_auth_feature, &account_feature,  &session_feature, &message_feature,
-    &roster_feature,    &presence_feature, &users_feature,   &disco_feature,
-    &last_feature,      &ping_feature,     &private_feature, &register_feature,
-    &time_feature,      &vcard_feature,    &version_feature, NULL,
+    &test_auth_feature,
+    &account_feature,
+    &session_feature,
+    &message_feature,
+    &roster_feature,
+    &presence_feature,
+    &users_feature,
+    &disco_feature,
+    &last_feature,
+    &ping_feature,
+    &private_feature,
+    &register_feature,
+    &invite_feature,
+    &time_feature,
+    &vcard_feature,
+    &version_feature,
+    NULL,
 };
 
 static void set(const char *name, const char *value)
@@ -452,8 +465,9 @@ struct signup {
     bool answered;
 };
 
-static void signup_reply(void *arg, slice xml)
+static void signup_reply(void *arg, slice xml, slice note)
 {
+    (void)note;
     struct signup *s = arg;
     s->answer = slice_cstr(live.tmp, xml);
     live_set(&s->answered);
@@ -465,7 +479,12 @@ static void signup_there(struct worker *w, void *arg)
     struct stanza *st;
     struct arena *scratch = arena_create(0);
     assert_int_equal(stanza_load(&st, slice_of(s->xml), w->xml, scratch), OK);
-    preauth_hook->iq(w, st, SLICE("localhost"), SLICE("192.0.2.7"), signup_reply, s);
+    preauth_hook->iq(&(struct preauth_request){ .worker = w,
+                                                .st = st,
+                                                .domain = SLICE("localhost"),
+                                                .address = SLICE("192.0.2.7"),
+                                                .note = SLICE("") },
+                     signup_reply, s);
     stanza_unref(&st);
     arena_destroy(&scratch);
 }

@@ -174,12 +174,22 @@ struct preauth_call {
     uint64_t stream;
 };
 
-static void preauth_answer(void *arg, slice xml)
+static void keep_note(struct stream *s, slice note)
+{
+    struct stream_auth *a = stream_auth_of(s);
+    if (note.ptr == NULL || note.len > sizeof a->note)
+        return;
+    memcpy(a->note, note.ptr, note.len);
+    a->note_len = (uint8_t)note.len;
+}
+
+static void preauth_answer(void *arg, slice xml, slice note)
 {
     struct preauth_call *call = arg;
     struct stream *s = map_get(&call->worker->streams,
                                (slice){ (const char *)&call->stream, sizeof call->stream });
     if (s != NULL) {
+        keep_note(s, note);
         stream_write(s, xml);
         stream_go(s);
     }
@@ -215,7 +225,12 @@ static void preauth_unit(struct stream *s, slice unit)
     struct preauth_call *call = mem_new(struct preauth_call);
     *call = (struct preauth_call){ s->worker, s->id };
     stream_wait(s);
-    preauth_hook->iq(s->worker, st, stream_domain(s), slice_of(stream_peer(s)->peer_text),
+    const struct stream_auth *a = stream_auth_of(s);
+    preauth_hook->iq(&(struct preauth_request){ .worker = s->worker,
+                                                .st = st,
+                                                .domain = stream_domain(s),
+                                                .address = sasl_peer(s),
+                                                .note = { a->note, a->note_len } },
                      preauth_answer, call);
     stanza_unref(&st);
 }

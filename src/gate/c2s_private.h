@@ -67,8 +67,10 @@ struct stream_auth {
     enum sasl_mech mech;
     unsigned failures, refusals; /* wrong credentials / not even tried */
     bool looked_up;              /* credentials of this exchange were looked at */
-    slice from;                  /* bare JID that the stream header named; empty: none */
-    slice bare;                  /* authenticated as; len 0: not yet */
+    char note[64];               /* of what was done before authentication (im/preauth.h) */
+    uint8_t note_len;
+    slice from; /* bare JID that the stream header named; empty: none */
+    slice bare; /* authenticated as; len 0: not yet */
     int64_t account;
     int64_t generation; /* of its password */
     bool disabled;

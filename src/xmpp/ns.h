@@ -34,6 +34,8 @@
 #define NS_VCARD            "vcard-temp"
 #define NS_REGISTER         "jabber:iq:register"
 #define NS_REGISTER_FEATURE "http://jabber.org/features/iq-register"
+#define NS_IBR_TOKEN        "urn:xmpp:ibr-token:0"
+#define NS_PARS             "urn:xmpp:pars:0"
 #define NS_PRIVATE          "jabber:iq:private"
 #define NS_DATA             "jabber:x:data"
 #define NS_DELAY            "urn:xmpp:delay"

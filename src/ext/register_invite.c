@@ -1,0 +1,484 @@
+#include "ext/register_invite.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/command.h"
+#include "base/mem.h"
+#include "base/rand.h"
+#include "ext/ext.h"
+#include "http/server.h"
+#include "im/account.h"
+#include "im/feature.h"
+#include "im/node.h"
+#include "im/presence.h"
+#include "im/roster.h"
+#include "im/users.h"
+#include "im/worker.h"
+#include "xmpp/ns.h"
+#include <ctype.h>
+
+struct setting invite_enabled = {
+    .name = "invite.enabled",
+    .type = SET_BOOL,
+    .def = 0,
+    .doc = "Whether clients with an invitation may create an account (XEP-0445): `user invite` "
+           "makes one. Without register.enabled nobody else can.",
+};
+static struct setting invite_by_users = {
+    .name = "invite.by-users",
+    .type = SET_BOOL,
+    .def = 0,
+    .doc = "Whether users may invite others with their clients (XEP-0401), too.",
+};
+static struct setting invite_lifetime = {
+    .name = "invite.lifetime",
+    .type = SET_MS,
+    .def = 7LL * 86400000,
+    .min = 60000,
+    .max = 365LL * 86400000,
+    .doc = "How long an invitation is good for, unless it says otherwise.",
+};
+static struct setting invite_max = {
+    .name = "invite.max",
+    .type = SET_INT,
+    .def = 20,
+    .min = 1,
+    .max = 1000000,
+    .unit = "invitations",
+    .doc = "Open invitations that one user may have. Operators are not bound by it.",
+};
+
+static struct store_stmt stmt_put = {
+    .name = "invite.put",
+    .sql = "INSERT INTO invite(token, domain, name, inviter, created_us, expires_us, used_by) "
+           "SELECT $1, $2, $3, $4, $5, $6, '' WHERE $4 = '' OR (SELECT COUNT(*) FROM invite "
+           "WHERE inviter = $4 AND used_by = '' AND expires_us > $5) < $7",
+    .params = "ttttiii",
+    .cols = "",
+};
+static struct store_stmt stmt_trim = {
+    .name = "invite.trim",
+    .sql = "DELETE FROM invite WHERE expires_us < $1",
+    .params = "i",
+    .cols = "",
+};
+static struct store_stmt stmt_get = {
+    .name = "invite.get",
+    .sql = "SELECT domain, name, inviter, expires_us, used_by FROM invite WHERE token = $1",
+    .params = "t",
+    .cols = "tttit",
+};
+static struct store_stmt stmt_use = {
+    .name = "invite.use",
+    .sql = "UPDATE invite SET used_by = $2 WHERE token = $1 AND used_by = ''",
+    .params = "tt",
+    .cols = "",
+};
+static struct store_stmt stmt_reserved = {
+    .name = "invite.reserved",
+    .sql = "UPDATE invite SET used_by = '' WHERE name || '@' || domain = $1 AND used_by = '' "
+           "AND expires_us > $2 AND token <> $3",
+    .params = "tit",
+    .cols = "",
+};
+
+static const struct store_migration migrations[] = {
+    { .version = 1,
+      .sqlite = "CREATE TABLE invite(token TEXT PRIMARY KEY, domain TEXT NOT NULL, "
+                "name TEXT NOT NULL, inviter TEXT NOT NULL, created_us INTEGER NOT NULL, "
+                "expires_us INTEGER NOT NULL, used_by TEXT NOT NULL) WITHOUT ROWID;"
+                "CREATE INDEX invite_name ON invite(name, domain) WHERE name <> '';",
+      .pgsql = "CREATE TABLE invite(token TEXT PRIMARY KEY, domain TEXT NOT NULL, "
+               "name TEXT NOT NULL, inviter TEXT NOT NULL, created_us BIGINT NOT NULL, "
+               "expires_us BIGINT NOT NULL, used_by TEXT NOT NULL);"
+               "CREATE INDEX invite_name ON invite(name, domain) WHERE name <> '';" },
+    { 0 },
+};
+static const struct store_schema schema = {
+    .feature = "invite",
+    .migrations = migrations,
+    .stmts = (struct store_stmt *const[]){ &stmt_put, &stmt_trim, &stmt_get, &stmt_use,
+                                           &stmt_reserved, NULL },
+};
+
+/* Finding. */
+
+struct invite_op {
+    struct store_op *store;
+    invite_fn *done;
+    void *arg;
+    char token[INVITE_TOKEN_LEN];
+};
+
+void invite_cancel(struct invite_op **pop)
+{
+    struct invite_op *op = *pop;
+    *pop = NULL;
+    if (op == NULL)
+        return;
+    store_cancel(&op->store);
+    mem_free(&op);
+}
+
+static void found(void *arg, enum store_result r, const struct store_batch *b)
+{
+    struct invite_op *op = arg;
+    struct invite i = { .token = { op->token, sizeof op->token } };
+    enum err e = err_of_store(r);
+    if (e == OK && store_row_count(b, 0) == 0)
+        e = E_NOTFOUND;
+    if (e == OK) {
+        i.domain = store_text(b, 0, 0, 0);
+        i.name = store_text(b, 0, 0, 1);
+        i.inviter = store_text(b, 0, 0, 2);
+        i.expires_us = (uint64_t)store_int(b, 0, 0, 3);
+        i.used = store_text(b, 0, 0, 4).len > 0;
+    }
+    op->done(op->arg, e, e == OK ? &i : NULL);
+    mem_free(&op);
+}
+
+struct invite_op *invite_find(struct worker *w, slice token, invite_fn *done, void *arg)
+{
+    struct invite_op *op = mem_new(struct invite_op);
+    struct store_batch *b = store_read(w->store, 0);
+    op->done = done;
+    op->arg = arg;
+    if (token.len == sizeof op->token)
+        memcpy(op->token, token.ptr, token.len); /* any other is none: zeros are not a token */
+    STORE_ADD(b, &stmt_get, STORE_ANY_ROWS, SV_T(((slice){ op->token, sizeof op->token })));
+    op->store = store_submit(b, w->loop, 0, found, op);
+    return op;
+}
+
+/* Using. */
+
+void invite_add_use(struct store_batch *b, slice token, slice jid, uint64_t now_us)
+{
+    STORE_ADD(b, &stmt_reserved, 0, SV_T(jid), SV_I(now_us), SV_T(token));
+    if (token.len > 0)
+        STORE_ADD(b, &stmt_use, 1, SV_T(token), SV_T(jid));
+}
+
+/* A contact that both sides want: at each home one change of its roster. */
+struct welcome {
+    struct mutation mutation; /* first */
+    struct roster_delta delta;
+    size_t owner_len, contact_len;
+    char text[]; /* owner, contact */
+};
+
+static slice welcome_contact(const struct welcome *v)
+{
+    return (slice){ v->text + v->owner_len, v->contact_len };
+}
+
+static enum err welcome_prepare(struct mutation *m)
+{
+    struct welcome *v = (struct welcome *)m;
+    struct account *a = m->account;
+    if (a->state != ACCOUNT_READY)
+        return E_NOTFOUND;
+    if (roster_count(a) >= setting_int(&roster_contacts_max))
+        return E_LIMIT;
+    v->delta = roster_edit(a->roster, welcome_contact(v));
+    v->delta.state = SUB_BOTH;
+    v->delta.flags |= ROSTER_LISTED;
+    v->delta.request = (slice){ 0 };
+    roster_seal(a->roster, &v->delta, ROSTER_SHOWN);
+    m->batch = store_write(a->worker->store, account_lane(a));
+    roster_delta_store(m->batch, a->id, &v->delta);
+    return OK;
+}
+
+static void welcome_apply(struct mutation *m, enum err e)
+{
+    struct welcome *v = (struct welcome *)m;
+    struct account *a = m->account;
+    if (e == OK) {
+        roster_commit(a, &v->delta, ROSTER_SHOWN); /* XEP-0401 §4.4: pushed to the inviter */
+        presence_show(a, welcome_contact(v));
+        presence_probe(a, welcome_contact(v));
+    }
+    mem_free(&v);
+}
+
+static void welcome_ready(struct account *a, enum err e, void *arg)
+{
+    struct welcome *v = arg;
+    if (e != OK) {
+        mem_free(&v);
+        return;
+    }
+    v->mutation.prepare = welcome_prepare;
+    v->mutation.apply = welcome_apply;
+    account_mutate(a, &v->mutation);
+}
+
+static void welcome_home(struct worker *w, void *arg)
+{
+    struct welcome *v = arg;
+    account_with(w, (slice){ v->text, v->owner_len }, welcome_ready, v);
+}
+
+static void welcome(struct worker *w, slice owner, slice contact)
+{
+    uint32_t node;
+    struct welcome *v = mem_zalloc(sizeof *v + owner.len + contact.len);
+    v->owner_len = owner.len;
+    v->contact_len = contact.len;
+    memcpy(v->text, owner.ptr, owner.len);
+    memcpy(v->text + owner.len, contact.ptr, contact.len);
+    unsigned home = node_home(w->node, owner, &node);
+    if (node == w->node->id)
+        node_call(w->node, home, welcome_home, v);
+    else
+        mem_free(&v);
+}
+
+struct arrival {
+    struct worker *worker;
+    size_t len;
+    char jid[];
+};
+
+static void inviter_found(void *arg, enum err e, const struct invite *i)
+{
+    struct arrival *n = arg;
+    slice jid = { n->jid, n->len };
+    if (e == OK && i->inviter.len > 0) {
+        welcome(n->worker, i->inviter, jid);
+        welcome(n->worker, jid, i->inviter);
+    }
+    mem_free(&n);
+}
+
+void invite_welcome(struct worker *w, slice token, slice jid)
+{
+    struct arrival *n = mem_alloc(sizeof *n + jid.len);
+    n->worker = w;
+    n->len = jid.len;
+    memcpy(n->jid, jid.ptr, jid.len);
+    (void)invite_find(w, token, inviter_found, n);
+}
+
+/* Links. */
+
+/* RFC 5122 §2.2: what is neither unreserved nor allowed in a node goes as %XX. */
+static void uri_text(struct buf *out, slice text)
+{
+    for (size_t i = 0; i < text.len; i++) {
+        unsigned char c = (unsigned char)text.ptr[i];
+        if (c < 128 && (isalnum(c) || strchr("-._~@!$*+", c) != NULL))
+            buf_append(out, &text.ptr[i], 1);
+        else
+            buf_printf(out, "%%%02X", c);
+    }
+}
+
+void invite_uri(struct buf *out, const struct invite *i)
+{
+    buf_lit(out, "xmpp:");
+    if (i->inviter.len > 0) { /* XEP-0401 §4.1 */
+        uri_text(out, i->inviter);
+        buf_printf(out, "?roster;preauth=%.*s;ibr=y", SLICE_ARG(i->token));
+        return;
+    }
+    uri_text(out, i->name); /* XEP-0445 §2 */
+    if (i->name.len > 0)
+        buf_lit(out, "@");
+    uri_text(out, i->domain);
+    buf_printf(out, "?register;preauth=%.*s", SLICE_ARG(i->token));
+}
+
+/* Commands. */
+
+struct task {
+    struct command_call *call;
+    struct invite invite;
+    char token[INVITE_TOKEN_LEN + 1];
+};
+
+static void invited(void *arg, enum store_result r, const struct store_batch *b)
+{
+    struct task *t = arg;
+    struct command_call *call = t->call;
+    char stamp[CLOCK_STAMP_LEN];
+    struct buf text;
+    (void)b;
+    if (r != STORE_OK) {
+        enum err e = r == STORE_CONFLICT ? E_LIMIT : err_of_store(r);
+        command_fail(call, e,
+                     e == E_LIMIT ? "too many invitations are open: see invite.max"
+                                  : "the invitation could not be stored");
+        return;
+    }
+    buf_init(&text, 16384);
+    invite_uri(&text, &t->invite);
+    command_row(call);
+    command_text(call, "uri", buf_slice(&text));
+    buf_clear(&text);
+    http_base_url(&(struct http_request){ .secure = true, .host = t->invite.domain }, &text);
+    buf_printf(&text, "/invite/%s", t->token);
+    command_text(call, "landing-url", buf_slice(&text));
+    buf_fini(&text);
+    clock_stamp(stamp, t->invite.expires_us);
+    command_text(call, "expire", slice_of(stamp));
+    command_done(call, "%s", "");
+}
+
+static void invite_store(struct task *t, uint64_t now_us)
+{
+    const struct invite *i = &t->invite;
+    struct worker *w = t->call->worker;
+    struct store_batch *b = store_write(w->store, 0);
+    /* a day later, since who has shown a token may use it behind its end (XEP-0445 §4) */
+    STORE_ADD(b, &stmt_trim, STORE_ANY_ROWS, SV_I(now_us - 86400000000));
+    STORE_ADD(b, &stmt_put, 1, SV_T(i->token), SV_T(i->domain), SV_T(i->name), SV_T(i->inviter),
+              SV_I(now_us), SV_I(i->expires_us), SV_I(setting_int(&invite_max)));
+    store_submit(b, w->loop, 0, invited, t);
+}
+
+static struct task *task_new(struct command_call *call)
+{
+    struct task *t;
+    if (!setting_bool(&invite_enabled)) {
+        command_fail(call, E_UNSUPPORTED,
+                     "invitations are off: `musterctl set invite.enabled on` allows them");
+        return NULL;
+    }
+    t = arena_new(call->arena, struct task, 1);
+    t->call = call;
+    rand_hex(t->token, INVITE_TOKEN_LEN / 2);
+    t->invite.token = slice_of(t->token);
+    t->invite.domain = t->invite.name = t->invite.inviter = SLICE("");
+    return t;
+}
+
+/* invite_lifetime is also how a time is read: with its range and units. */
+static bool expiry_ok(struct task *t, uint64_t now_us)
+{
+    slice text = command_arg(t->call, "expires");
+    struct setting row = invite_lifetime;
+    struct why why;
+    row.name = "expires";
+    if (text.ptr != NULL && setting_set(&row, text, &why) != OK) {
+        command_fail(t->call, E_SYNTAX, "%s", why.text);
+        return false;
+    }
+    t->invite.expires_us = now_us + (uint64_t)setting_int(&row) * 1000;
+    return true;
+}
+
+static bool name_ok(struct task *t)
+{
+    slice name = command_arg(t->call, "username");
+    if (name.len == 0 || jid_prep_local(name, t->call->arena, &t->invite.name) == OK)
+        return true;
+    command_fail(t->call, E_SYNTAX, "found %.*s, allowed: the name of an account, before the @",
+                 SLICE_ARG(name));
+    return false;
+}
+
+static bool domain_ok(struct task *t)
+{
+    const struct worker *w = t->call->worker;
+    slice domain = command_arg(t->call, "domain");
+    t->invite.domain = w->node->domains[0];
+    if (domain.ptr == NULL)
+        return true;
+    if (jid_prep_domain(domain, t->call->arena, &t->invite.domain) == OK &&
+        node_serves(w->node, t->invite.domain))
+        return true;
+    command_fail(t->call, E_NOTFOUND, "found %.*s, allowed: a domain that is served here",
+                 SLICE_ARG(domain));
+    return false;
+}
+
+static bool inviter_ok(struct task *t, slice text)
+{
+    struct jid jid;
+    if (text.ptr == NULL)
+        return true;
+    if (!users_account_ok(t->call, text, &jid))
+        return false;
+    t->invite.inviter = jid_bare(&jid);
+    t->invite.domain = slice_dup(t->call->arena, jid.domain);
+    return true;
+}
+
+static void run_invite(struct command_call *call)
+{
+    struct worker *w = call->worker;
+    uint64_t now_us = loop_wall_us(w->loop);
+    struct task *t = task_new(call);
+    if (t != NULL && domain_ok(t) && name_ok(t) && expiry_ok(t, now_us) &&
+        inviter_ok(t, command_arg(call, "roster")))
+        invite_store(t, now_us);
+}
+
+static void run_invite_contact(struct command_call *call)
+{
+    struct worker *w = call->worker;
+    uint64_t now_us = loop_wall_us(w->loop);
+    if (!setting_bool(&invite_by_users)) {
+        command_fail(call, E_DENIED, "users do not invite others here");
+        return;
+    }
+    struct task *t = task_new(call);
+    if (t == NULL || !inviter_ok(t, command_arg(call, "jid")))
+        return;
+    t->invite.expires_us = now_us + (uint64_t)setting_int(&invite_lifetime) * 1000;
+    invite_store(t, now_us);
+}
+
+static const struct command_arg invite_args[] = {
+    { "domain", ARG_OPTION, "domain of the new account; the first of the node if absent", NULL },
+    { "username", ARG_OPTION, "name of the new account; who is invited chooses if absent", NULL },
+    { "roster", ARG_OPTION, "account on whose behalf: both will be contacts of each other", NULL },
+    { "expires", ARG_OPTION, "how long it is good for, as 7d; invite.lifetime if absent", NULL },
+    { 0 },
+};
+static const struct command_arg contact_args[] = {
+    { "jid", ARG_POSITIONAL, "address of the account that invites: name@domain", NULL },
+    { 0 },
+};
+static const char *const columns[] = { "uri", "landing-url", "expire", NULL };
+
+static struct command user_invite = {
+    .name = "user invite",
+    .node = "urn:xmpp:invite#create-account",
+    .form_type = "urn:xmpp:invite#invitation",
+    .args = invite_args,
+    .run = run_invite,
+    .doc = "Makes an invitation for one new account: a link for clients, and one to a page for "
+           "browsers.",
+    .columns = columns,
+};
+static struct command invite_contact = {
+    .name = "user invite-contact",
+    .node = "urn:xmpp:invite#invite",
+    .form_type = "urn:xmpp:invite#invitation",
+    .access = COMMAND_OWN,
+    .args = contact_args,
+    .run = run_invite_contact,
+    .doc = "Makes an invitation by which a new account and this one become contacts of each other.",
+    .columns = columns,
+};
+
+const struct feature invite_feature = {
+    .name = "invite",
+    .xeps =
+        (const struct xep[]){
+            { "0401", "0.6.0", "Ad-hoc Account Invitation Generation", "0.1.0", "test_invite",
+              NULL },
+            { "0445", "0.2.0", "Pre-Authenticated In-Band Registration", "0.1.0", "test_invite",
+              NULL },
+            { 0 },
+        },
+    .schema = &schema,
+    .settings = (struct setting *const[]){ &invite_enabled, &invite_by_users, &invite_lifetime,
+                                           &invite_max, NULL },
+    .commands = (struct command *const[]){ &user_invite, &invite_contact, NULL },
+    .http = invite_routes,
+};

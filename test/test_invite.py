@@ -1,0 +1,233 @@
+"""Invitations: XEP-0401 and XEP-0445, with the page of XEP-0379 section 3.3."""
+import datetime
+import re
+import sqlite3
+import urllib.error
+import urllib.request
+
+import pytest
+
+from muster import xml
+from muster.client import insecure_context, until
+from muster.server import Failed
+
+pytestmark = pytest.mark.core
+
+REGISTER = "jabber:iq:register"
+PARS = "urn:xmpp:pars:0"
+COMMANDS = "http://jabber.org/protocol/commands"
+ON = {"invite.enabled": "on", "register.password-min": "4"}
+
+
+@pytest.fixture
+def inviting(make_server):
+    return make_server("alice", "bob", settings=ON)
+
+
+def invite(server, *args):
+    return server.rows("user", "invite", *args)[0]
+
+
+def token_of(row):
+    return re.search(r"preauth=([0-9a-z]+)", row["uri"]).group(1)
+
+
+def show(client, token):
+    """Shows a token; True, or the condition of the error."""
+    reply = client.iq("set", f"<preauth xmlns='{PARS}' token='{token}'/>", to="localhost")
+    if reply.get("type") == "result":
+        return True
+    return xml.condition(reply.find(f"{{{xml.CLIENT}}}error"))
+
+
+def register(client, name, password="secret"):
+    reply = client.iq("set", f"<query xmlns='{REGISTER}'><username>{name}</username>"
+                      f"<password>{password}</password></query>", to="localhost")
+    if reply.get("type") == "result":
+        return True
+    return xml.condition(reply.find(f"{{{xml.CLIENT}}}error"))
+
+
+def fetch(server, path):
+    """Status, headers and text of a page."""
+    request = urllib.request.Request(f"https://127.0.0.1:{server.https_port}{path}")
+    context = insecure_context()
+    try:
+        with urllib.request.urlopen(request, context=context, timeout=10) as answer:
+            return answer.status, answer.headers, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.headers, error.read().decode()
+
+
+def test_off_by_default(server):
+    client = server.connect()
+    assert not client.offers("register", "urn:xmpp:ibr-token:0")
+    with pytest.raises(Failed, match="invite.enabled"):
+        invite(server)
+
+
+def test_links(inviting):
+    row = invite(inviting)
+    assert re.fullmatch(r"xmpp:localhost\?register;preauth=[0-9a-f]{32}", row["uri"])
+    assert row["landing-url"] == "https://localhost/invite/" + token_of(row)
+    end = datetime.datetime.fromisoformat(row["expire"].replace("Z", "+00:00"))
+    left = end - datetime.datetime.now(datetime.timezone.utc)
+    assert datetime.timedelta(days=6, hours=23) < left <= datetime.timedelta(days=7)
+    row = invite(inviting, "--username", "Juliet", "--domain", "localhost", "--expires", "2h")
+    assert row["uri"].startswith("xmpp:juliet@localhost?register;preauth=")
+    row = invite(inviting, "--roster", "alice@localhost")
+    assert re.fullmatch(r"xmpp:alice@localhost\?roster;preauth=[0-9a-f]+;ibr=y", row["uri"])
+    inviting.ctl("set", "http.base-url", "https://chat.example.test:5443/")
+    assert invite(inviting)["landing-url"].startswith("https://chat.example.test:5443/invite/")
+
+
+@pytest.mark.parametrize("args, why", [
+    (("--domain", "elsewhere.test"), "served here"), (("--expires", "soon"), "expires"),
+    (("--expires", "1s"), "expires"), (("--username", "a b"), "found a b"),
+    (("--roster", "alice"), "found alice"), (("--roster", "a@elsewhere.test"), "not served")])
+def test_bad_arguments(inviting, args, why):
+    with pytest.raises(Failed, match=why):
+        invite(inviting, *args)
+
+
+def test_an_account_by_invitation(inviting):
+    token = token_of(invite(inviting))
+    client = inviting.connect("juliet")
+    assert client.offers("register", "urn:xmpp:ibr-token:0")
+    assert client.offers("register", "http://jabber.org/features/iq-register")
+    assert show(client, token) is True
+    form = client.result("get", f"<query xmlns='{REGISTER}'/>", to="localhost")
+    assert form.find(f"{{{REGISTER}}}username") is not None
+    assert register(client, "juliet") is True
+    client.login().ping()
+
+
+def test_an_invitation_is_for_one_account(inviting):
+    token = token_of(invite(inviting))
+    one, two, three = (inviting.connect() for _ in range(3))
+    assert show(one, token) is True and show(two, token) is True
+    assert register(one, "juliet") is True
+    assert register(one, "rosaline") == "not-allowed", "it was used"
+    assert register(two, "rosaline") == "item-not-found"
+    assert show(three, token) == "item-not-found"
+
+
+def test_a_failed_registration_does_not_use_it(inviting):
+    """XEP-0445 section 4."""
+    client = inviting.connect()
+    assert show(client, token_of(invite(inviting))) is True
+    assert register(client, "alice") == "conflict"
+    assert register(client, "a b") == "not-acceptable"
+    assert register(client, "juliet", "x") == "not-acceptable"
+    assert register(client, "juliet") is True
+
+
+def test_no_account_without_an_invitation(inviting):
+    client = inviting.connect()
+    assert register(client, "juliet") == "not-allowed"
+    for token in ("", "x", "0" * 32, "x" * 5000):
+        assert show(client, token) == "item-not-found"
+    assert register(client, "juliet") == "not-allowed"
+
+
+def test_attempts_are_limited(make_server):
+    server = make_server(settings={**ON, "register.per-address-per-hour": "3"})
+    client = server.connect()
+    answers = [show(client, "0" * 32) for _ in range(5)]
+    assert answers == ["item-not-found"] * 3 + ["not-acceptable"] * 2
+
+
+def test_a_name_is_kept(make_server):
+    """XEP-0445 section 5: for the one who has the invitation, also where registration is open."""
+    server = make_server(settings={**ON, "register.enabled": "on"})
+    token = token_of(invite(server, "--username", "juliet"))
+    stranger, guest = server.connect(), server.connect()
+    assert register(stranger, "juliet") == "conflict"
+    assert show(guest, token) is True
+    assert register(guest, "romeo") == "not-acceptable"
+    assert register(guest, "juliet") is True
+    assert register(stranger, "romeo") is True
+
+
+def test_expiry(inviting):
+    """It is looked at when the token is shown, and not again (XEP-0445 section 4)."""
+    token = token_of(invite(inviting))
+    early, late = inviting.connect(), inviting.connect()
+    assert show(early, token) is True
+    with sqlite3.connect(inviting.data / "muster.db", timeout=10) as db:
+        db.execute("UPDATE invite SET expires_us = created_us")
+    assert show(late, token) == "item-not-found"
+    assert register(early, "juliet") is True
+
+
+def test_the_inviter_becomes_a_contact(inviting):
+    """XEP-0401 section 4.4: the inviter gets a roster push."""
+    alice = inviting.login("alice", "a")
+    alice.result("get", f"<query xmlns='{xml.ROSTER}'/>")
+    alice.available()
+    client = inviting.connect("juliet")
+    assert show(client, token_of(invite(inviting, "--roster", "alice@localhost"))) is True
+    assert register(client, "juliet") is True
+    alice.expect(f"<iq type='set'><query xmlns='{xml.ROSTER}'><item jid='juliet@localhost' "
+                 "subscription='both'/></query></iq>")
+    client.login(resource="j")
+
+    def listed():
+        roster = client.result("get", f"<query xmlns='{xml.ROSTER}'/>")
+        return [(i.get("jid"), i.get("subscription")) for i in roster]
+
+    until("contact", lambda: listed() == [("alice@localhost", "both")])
+    client.available()
+    client.expect(f"<presence from='{alice.jid}'/>")
+    alice.expect(f"<presence from='{client.jid}'/>")
+
+
+def run(client, node):
+    return client.iq("set", f"<command xmlns='{COMMANDS}' node='{node}' action='execute'/>",
+                     to="localhost")
+
+
+def test_users_invite(inviting):
+    """XEP-0401 section 4.1, as an ad-hoc command."""
+    alice = inviting.login("alice")
+    reply = run(alice, "urn:xmpp:invite#invite")
+    assert "users do not invite" in "".join(reply.itertext())
+    inviting.ctl("set", "invite.by-users", "on")
+    inviting.ctl("set", "invite.max", "2")
+    for _ in range(2):
+        command = run(alice, "urn:xmpp:invite#invite").find(f"{{{COMMANDS}}}command")
+        assert command.get("status") == "completed"
+        form = command.find("{jabber:x:data}x")
+        fields = {f.get("var"): f.findtext("{jabber:x:data}value") for f in form}
+        assert fields["FORM_TYPE"] == "urn:xmpp:invite#invitation"
+        assert fields["uri"].startswith("xmpp:alice@localhost?roster;preauth=")
+        assert fields["landing-url"].startswith("https://") and fields["expire"].endswith("Z")
+    assert "invite.max" in "".join(run(alice, "urn:xmpp:invite#invite").itertext())
+    reply = run(alice, "urn:xmpp:invite#create-account")
+    assert xml.condition(reply.find(f"{{{xml.CLIENT}}}error")) == "forbidden"
+
+
+def test_the_page(inviting):
+    row = invite(inviting, "--roster", "alice@localhost")
+    path = "/invite/" + token_of(row)
+    status, headers, page = fetch(inviting, path)
+    assert status == 200 and headers["Content-Type"] == "text/html; charset=utf-8"
+    assert "alice@localhost" in page and row["uri"] in page.replace("&amp;", "&")
+    assert "<script" not in page and "src=" not in page
+    policy = headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy and "frame-ancestors 'none'" in policy
+    assert headers["Referrer-Policy"] == "no-referrer" and headers["Cache-Control"] == "no-store"
+    client = inviting.connect()
+    assert show(client, token_of(row)) is True and register(client, "juliet") is True
+    assert fetch(inviting, path)[0] == 404
+
+
+@pytest.mark.parametrize("path", ["/invite/", "/invite/x", "/invite/" + "0" * 32,
+                                  "/invite/%3Cscript%3E", "/invite/" + "x" * 4000])
+def test_pages_that_are_not_there(inviting, path):
+    status, _, page = fetch(inviting, path)
+    assert status == 404 and "<script" not in page
+
+
+def test_no_pages_where_there_are_no_invitations(server):
+    assert fetch(server, "/invite/" + "0" * 32)[0] == 404
