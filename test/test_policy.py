@@ -94,9 +94,10 @@ def test_automatic_while_the_watched_is_away(automatic):
     alice.expect(f"<presence from='{bob}' type='-'/>")
 
 
-def test_default_is_automatic(server):
-    server.ctl("set", "presence.sharing", "on")
-    assert any("automatic" in str(r) for r in server.rows("config", "show"))
+def test_by_default_users_are_asked(server):
+    alice, bob = online(server, "alice", "bob")
+    subscribe(alice, bob.bare)
+    expect_asked(bob, alice.bare)
 
 
 def test_reciprocal(make_server):

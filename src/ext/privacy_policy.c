@@ -30,7 +30,7 @@ struct setting presence_sharing = {
            "what comes from outside to them. A user may switch it off for himself.",
 };
 struct setting presence_approval = {
-    .name = "presence.approval", .type = SET_CHOICE, .def = APPROVAL_AUTOMATIC,
+    .name = "presence.approval", .type = SET_CHOICE, .def = APPROVAL_ASK,
     .choices = approvals,
     .doc = "Who may see a user's availability: `automatic`: everyone of our domains, without "
            "asking the user; `reciprocal`: the user is asked, but not about those whose "

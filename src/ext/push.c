@@ -160,7 +160,8 @@ static struct registration **registrations(const struct account *a)
 
 static char *copy(char *at, slice *field, slice value)
 {
-    memcpy(at, value.ptr, value.len);
+    if (value.len > 0)
+        memcpy(at, value.ptr, value.len);
     *field = (slice){ at, value.len };
     return at + value.len;
 }
@@ -464,7 +465,8 @@ static void announce(struct account *a, struct registration *r, const struct sta
     struct announcement *n = mem_alloc(sizeof *n + r->service.len + r->node.len);
     *n = (struct announcement){ a, r->service.len, r->node.len };
     memcpy(n->names, r->service.ptr, r->service.len);
-    memcpy(n->names + r->service.len, r->node.ptr, r->node.len);
+    if (r->node.len > 0)
+        memcpy(n->names + r->service.len, r->node.ptr, r->node.len);
     struct ask_request ask = { TYPE_SET, a->jid, r->service, buf_slice(&b), ANSWER_MS };
     account_pin(a);
     r->in_flight++;

@@ -54,8 +54,7 @@ class Server:
         self.folder = pathlib.Path(folder)
         self.domains = list(domains)
         self.options = options
-        # users are asked, as RFC 6121 has it; the server's default is to ask nobody
-        self.settings = {"presence.approval": "ask", **(settings or {})}
+        self.settings = dict(settings or {})
         self.c2s_port, self.tls_port, self.component_port, *web = free_ports(6)
         self.http_port, self.https_port, self.bosh_port = web
         self.data = self.folder / "data"
