@@ -85,6 +85,10 @@ endif
 lint:
 	@tools/lint
 
+# Each extension of src/ext can go: tools/check_delete.py.
+check-delete: all
+	@tools/check_delete.py
+
 # Generated from the rows of settings, commands and node file keys.
 docs: $(B)/musterd
 	$(B)/musterd --dump-docs config >docs/config.md
@@ -109,5 +113,5 @@ clean:
 	rm -rf build
 
 -include $(patsubst %.o,%.d,$(call obj,$(SRC) $(CTL)))
-.PHONY: all check check-units bench fuzz-build lint docs install clean
+.PHONY: all check check-units bench fuzz-build lint check-delete docs install clean
 .SECONDARY:

@@ -16,12 +16,12 @@
 #include "base/setting.h"
 #include "codec/xml_elem.h"
 #include "ext/admins.h"
-#include "ext/disco_info.h"
 #include "ext/ext.h"
 #include "im/account.h"
 #include "im/feature.h"
 #include "im/node.h"
 #include "im/worker.h"
+#include "xmpp/disco_info.h"
 #include "xmpp/form.h"
 #include "xmpp/ns.h"
 #include <openssl/crypto.h>

@@ -9,7 +9,6 @@
 #include "base/setting.h"
 #include "codec/xml_elem.h"
 #include "ext/access.h"
-#include "ext/disco_info.h"
 #include "ext/ext.h"
 #include "im/account.h"
 #include "im/feature.h"
@@ -19,6 +18,7 @@
 #include "im/session.h"
 #include "im/stage.h"
 #include "im/worker.h"
+#include "xmpp/disco_info.h"
 #include "xmpp/ns.h"
 #include <inttypes.h>
 

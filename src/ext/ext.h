@@ -1,5 +1,6 @@
-/* ext: the small services, one file and one feature each. Only app/features.c includes this header:
- * any file here can go with its line in that list and its line below, and nothing else changes. */
+/* ext: the small services, one feature each, in files that begin with its name. Any of them can go
+ * with its line in app/features.c and its line below, and nothing else changes: `make check-delete`
+ * proves it. Files without a feature of their name (access.h, quota.*) are shared. */
 #pragma once
 
 struct feature;

@@ -100,7 +100,8 @@ class Server:
             listener.bind(str(notify))
             with open(self.log_path, "ab") as log:
                 self.process = subprocess.Popen(
-                    [*self.options.get("wrapper", ()), MUSTERD, "--config", self.file],
+                    [*self.options.get("wrapper", ()), self.options.get("musterd", MUSTERD),
+                     "--config", self.file],
                     stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                     env={**os.environ, "NOTIFY_SOCKET": str(notify),
                          "ASAN_OPTIONS": "exitcode=99:detect_leaks=1"},

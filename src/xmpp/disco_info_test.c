@@ -1,6 +1,6 @@
 #include "base/arena.h"
 #include "base/buf.h"
-#include "ext/disco_info.h"
+#include "xmpp/disco_info.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,4 +1,4 @@
-#include "ext/disco_info.h"
+#include "xmpp/disco_info.h"
 #include "base/base64.h"
 #include "base/buf.h"
 #include "base/ensure.h"
