@@ -1,8 +1,6 @@
 """Privacy lists (XEP-0016), what they make of blocking (XEP-0191 §3), invisibility (XEP-0126)."""
 import pytest
 
-from muster import xml
-
 PRIVACY = "jabber:iq:privacy"
 BLOCKING = "urn:xmpp:blocking"
 
