@@ -51,7 +51,7 @@ struct query {
     unsigned id_count;      /* 0: not asked for */
     struct wanted {
         uint64_t id;
-        enum { WANT_ID, WANT_AFTER, WANT_BEFORE } as;
+        enum want_as { WANT_ID, WANT_AFTER, WANT_BEFORE } as;
     } wanted[IDS_MAX + 4];
     unsigned wanted_count;         /* ids that must be there */
     slice match;                   /* for the full-text index; empty: not asked for */
@@ -197,7 +197,7 @@ static const char *const fields[] = {
 };
 
 /* An id that is not one of ours, or not there, is answered the same way (§4.1.3). */
-static void want(struct query *q, struct form *f, slice text, int as)
+static void want(struct query *q, struct form *f, slice text, enum want_as as)
 {
     struct wanted *w = &q->wanted[q->wanted_count];
     if (!read_id(text, &w->id)) {
