@@ -82,6 +82,7 @@ static const struct feature *const features[] = {
     &time_feature,
     &vcard_feature,
     &version_feature,
+    &watch_feature,
     &c2s_feature,
     &component_feature,
     &host_meta_feature,

@@ -26,5 +26,6 @@ extern const struct feature invite_feature; /* XEP-0401, XEP-0445 */
 extern const struct feature time_feature; /* XEP-0202 */
 extern const struct feature upload_feature;   /* XEP-0363 */
 extern const struct feature vcard_feature; /* XEP-0054 */
+extern const struct feature watch_feature; /* temporary presence */
 extern const struct feature version_feature; /* XEP-0092 */
 /* clang-format on */

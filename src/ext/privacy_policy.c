@@ -154,6 +154,7 @@ static void refresh_session(struct session *s)
         policy_shares(privacy_of(s->account)) ? TYPE_AVAILABLE : TYPE_UNAVAILABLE;
     for (uint32_t i = 0; r != NULL && i < r->seen; i++)
         presence_tell(s, roster_item_jid(r->items[i]), type);
+    presence_views_changed(s->account);
 }
 
 static void refresh_some(struct loop_defer *d)

@@ -240,6 +240,7 @@ void privacy_told(struct account *a, struct privacy_sight *before)
         }
     }
     mem_free(&before);
+    presence_views_changed(a);
 }
 
 void privacy_push(struct session *s, slice payload)

@@ -104,6 +104,8 @@ struct feature {
     void (*session_presence)(struct session *s, struct stanza *st);
     /* It stays connected, but shows itself to nobody from now on: session.hidden (XEP-0186). */
     void (*session_hidden)(struct session *s);
+    /* What stage VIEW says of the account may be another now; subscribers have been told. */
+    void (*views_changed)(struct account *a);
     void (*session_ended)(struct session *s);
     void (*session_freed)(struct session *s); /* memory only: releases what its slot holds */
     /* The node stops in order and the account has sessions, which are not told to end: adds what

@@ -480,6 +480,13 @@ void presence_appear(struct session *s)
     stanza_unref(&st);
 }
 
+void presence_views_changed(struct account *a)
+{
+    for (const struct feature *const *f = features_all(); *f != NULL; f++)
+        if ((*f)->views_changed != NULL)
+            (*f)->views_changed(a);
+}
+
 bool presence_shows(const struct account *a, slice contact)
 {
     LIST_EACH (it, &a->sessions) {

@@ -56,6 +56,8 @@ void presence_resync(struct session *s);
  * not. And back: as before its initial presence (§3.2). */
 void presence_vanish(struct session *s);
 void presence_appear(struct session *s);
+/* A feature's word at stage VIEW changed, and it has told the subscribers. */
+void presence_views_changed(struct account *a);
 /* Whether a contact (bare JID) may see any session of the account that is available. Subscriptions
  * are not looked at. */
 bool presence_shows(const struct account *a, slice contact);

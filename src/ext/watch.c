@@ -1,0 +1,391 @@
+/* watch: temporary presence: one session watches a user's availability for a while, without a
+ * subscription, by urn:muster:watch:0 (docs/policy.md). The home of the watched account holds who
+ * watches it, in memory only and pinned while there are some; the home of the watcher counts what
+ * its sessions watch, and ends it with them. Who may watch is who would be granted a subscription
+ * without the user being asked, and what he sees is what stage VIEW says.
+ *
+ * Limits (settings): presence.temporary-max an account that watches, presence.temporary-time,
+ * roster.watchers-max together with subscribers. A restart forgets who watches. */
+#include "base/arena.h"
+#include "base/mem.h"
+#include "base/setting.h"
+#include "codec/xml_elem.h"
+#include "ext/ext.h"
+#include "im/account.h"
+#include "im/feature.h"
+#include "im/presence.h"
+#include "im/roster.h"
+#include "im/router.h"
+#include "im/worker.h"
+#include "io/timer.h"
+
+#define NS_WATCH "urn:muster:watch:0"
+
+/* clang-format off */
+static struct setting temporary = {
+    .name = "presence.temporary", .type = SET_BOOL, .def = 1,
+    .doc = "Lets users watch the availability of others for a while without subscribing to it, if "
+           "those would grant it without being asked.",
+};
+static struct setting temporary_max = {
+    .name = "presence.temporary-max", .type = SET_INT, .def = 100, .min = 1, .max = 1000,
+    .unit = "users",
+    .doc = "How many others a user may watch for a while at a time, with all his sessions. More "
+           "are refused with policy-violation.",
+};
+static struct setting temporary_time = {
+    .name = "presence.temporary-time", .type = SET_MS, .def = 3600000, .min = 30000,
+    .max = 86400000,
+    .doc = "How long a temporary watch lasts at most; clients that go on watching renew it.",
+};
+/* clang-format on */
+
+static unsigned account_slot, session_slot;
+
+static void watch_start(void)
+{
+    account_slot = account_state_slot();
+    session_slot = session_state_slot();
+}
+
+/* The watched account. */
+
+struct watcher {
+    struct watcher *next;
+    uint64_t until_us; /* monotonic */
+    bool shown;        /* it was sent available presence */
+    uint16_t len;
+    char jid[]; /* full */
+};
+struct watched {
+    struct account *account; /* pinned while there are watchers */
+    struct watcher *first;
+    uint32_t count;
+    struct timer timer; /* when the first of them ends */
+};
+
+static slice watcher_jid(const struct watcher *w) { return (slice){ w->jid, w->len }; }
+
+static slice watcher_bare(const struct watcher *w)
+{
+    struct jid jid = jid_split(watcher_jid(w));
+    return jid_bare(&jid);
+}
+
+static struct watched *watched_of(const struct account *a) { return a->state_of[account_slot]; }
+
+/* Subscribers get it anyway; what such a one gets twice, he had asked for twice. */
+static void show(struct watcher *w, struct session *s, const struct stanza *st)
+{
+    if (!stage_view(s, watcher_bare(w)))
+        return;
+    w->shown = st->type == TYPE_AVAILABLE;
+    route_send(s->account->worker, stanza_readdress(st, (slice){ 0 }, watcher_jid(w)));
+}
+
+static void show_all(struct account *a, struct watcher *w)
+{
+    LIST_EACH (it, &a->sessions) {
+        struct session *s = CONTAINER_OF(it, struct session, node);
+        if (s->available)
+            show(w, s, s->presence);
+    }
+}
+
+/* From the bare JID: of the account as a whole. */
+static void show_nothing(struct account *a, struct watcher *w)
+{
+    w->shown = false;
+    route_send(a->worker, stanza_make(STANZA_PRESENCE, TYPE_UNAVAILABLE, a->jid, watcher_jid(w),
+                                      (slice){ 0 }, (slice){ 0 }));
+}
+
+static void take_out(struct watched *d, struct watcher **at)
+{
+    struct watcher *w = *at;
+    *at = w->next;
+    d->count--;
+    mem_free(&w);
+}
+
+static struct watcher **find(struct watched *d, slice jid)
+{
+    struct watcher **at = &d->first;
+    while (*at != NULL && !slice_eq(watcher_jid(*at), jid))
+        at = &(*at)->next;
+    return at;
+}
+
+static void settle(struct watched *d)
+{
+    struct account *a = d->account;
+    uint64_t now = loop_now_us(a->worker->loop), first = UINT64_MAX;
+    if (d->count == 0) {
+        timer_cancel(&d->timer);
+        mem_free(&a->state_of[account_slot]);
+        account_unpin(a);
+        return;
+    }
+    for (const struct watcher *w = d->first; w != NULL; w = w->next)
+        first = w->until_us < first ? w->until_us : first;
+    timer_set(a->worker->loop, &d->timer, first > now ? (first - now) / 1000 + 1 : 1);
+}
+
+static void ended(struct timer *t, struct loop *loop)
+{
+    struct watched *d = CONTAINER_OF(t, struct watched, timer);
+    uint64_t now = loop_now_us(loop);
+    for (struct watcher **at = &d->first; *at != NULL;) {
+        if ((*at)->until_us > now) {
+            at = &(*at)->next;
+            continue;
+        }
+        if ((*at)->shown)
+            show_nothing(d->account, *at);
+        take_out(d, at);
+    }
+    settle(d);
+}
+
+static struct watched *watched_new(struct account *a)
+{
+    struct watched *d = watched_of(a);
+    if (d != NULL)
+        return d;
+    d = mem_new(struct watched);
+    d->account = a;
+    d->timer.fn = ended;
+    a->state_of[account_slot] = d;
+    account_pin(a);
+    return d;
+}
+
+static struct watcher *watcher_new(struct watched *d, slice jid)
+{
+    struct watcher **at = find(d, jid);
+    if (*at != NULL)
+        return *at;
+    struct watcher *w = mem_zalloc(sizeof *w + jid.len);
+    w->len = (uint16_t)jid.len;
+    memcpy(w->jid, jid.ptr, jid.len);
+    *at = w;
+    d->count++;
+    return w;
+}
+
+static bool is_full(const struct account *a, slice jid)
+{
+    struct watched *d = watched_of(a);
+    int64_t subscribers = a->roster == NULL ? 0 : (int64_t)a->roster->seen + a->roster->pending;
+    if (d != NULL && *find(d, jid) != NULL)
+        return false;
+    return subscribers + (d == NULL ? 0 : d->count) >= setting_int(&roster_watchers_max);
+}
+
+static void answer(struct iq *iq, int64_t seconds)
+{
+    iq_result(iq, slice_of(arena_printf(iq->tmp, "<watch xmlns='" NS_WATCH "' seconds='%lld'/>",
+                                        (long long)seconds)));
+}
+
+static void watch_begin(struct iq *iq, int64_t seconds)
+{
+    struct account *a = iq->account;
+    slice from = stanza_from(iq->st);
+    if (is_full(a, from)) {
+        iq_error(iq, SE_POLICY_VIOLATION, SLICE("the user has as many watchers as he may"));
+        return;
+    }
+    struct watched *d = watched_new(a);
+    struct watcher *w = watcher_new(d, from);
+    w->until_us = loop_now_us(a->worker->loop) + (uint64_t)seconds * 1000000;
+    answer(iq, seconds);
+    show_all(a, w);
+    if (!w->shown)
+        show_nothing(a, w);
+    settle(d);
+}
+
+static void watch_end(struct iq *iq)
+{
+    struct watched *d = watched_of(iq->account);
+    struct watcher **at = d == NULL ? NULL : find(d, stanza_from(iq->st));
+    if (at != NULL && *at != NULL) {
+        take_out(d, at);
+        settle(d);
+    }
+    answer(iq, 0);
+}
+
+static bool may_watch(const struct iq *iq)
+{
+    slice bare = stanza_from_bare(iq->st);
+    struct watched *d = iq->account == NULL ? NULL : watched_of(iq->account);
+    if (iq->account == NULL)
+        return false;
+    return roster_is_seen(iq->account, bare) || stage_permit(iq->account, bare) ||
+           (d != NULL && *find(d, stanza_from(iq->st)) != NULL);
+}
+
+/* The same refusal whether the account is there or not (RFC 6121 §11). */
+static void watch_set(struct iq *iq)
+{
+    slice text = elem_attr(&iq->payload, "seconds", iq->tmp);
+    int64_t most = setting_int(&temporary_time) / 1000, seconds = most;
+    if (!setting_bool(&temporary))
+        iq_error(iq, SE_SERVICE_UNAVAILABLE, SLICE("nobody is watched for a while here"));
+    else if ((text.ptr != NULL && !slice_int(text, &seconds)) || seconds < 0)
+        iq_error(iq, SE_BAD_REQUEST, SLICE("seconds is a number; 0 ends it"));
+    else if (iq->st->from_len == iq->st->from_bare_len)
+        iq_error(iq, SE_BAD_REQUEST, SLICE("a session watches, not an account"));
+    else if (!may_watch(iq))
+        iq_error(iq, SE_FORBIDDEN, (slice){ 0 });
+    else if (seconds == 0)
+        watch_end(iq);
+    else
+        watch_begin(iq, seconds < most ? seconds : most);
+}
+
+static void watched_presence(struct session *s, struct stanza *st)
+{
+    struct watched *d = watched_of(s->account);
+    for (struct watcher *w = d == NULL ? NULL : d->first; w != NULL; w = w->next)
+        show(w, s, st);
+}
+
+/* Rules were changed: who may not see him any more is told that he went. */
+static void watched_views(struct account *a)
+{
+    struct watched *d = watched_of(a);
+    for (struct watcher *w = d == NULL ? NULL : d->first; w != NULL; w = w->next) {
+        bool shown = w->shown;
+        w->shown = false;
+        show_all(a, w);
+        if (shown && !w->shown)
+            show_nothing(a, w);
+    }
+}
+
+static void watched_free(struct account *a)
+{
+    struct watched *d = watched_of(a);
+    if (d == NULL)
+        return;
+    timer_cancel(&d->timer);
+    while (d->first != NULL)
+        take_out(d, &d->first);
+    mem_free(&a->state_of[account_slot]);
+}
+
+static void watched_removed(struct account *a)
+{
+    struct watched *d = watched_of(a);
+    for (struct watcher *w = d == NULL ? NULL : d->first; w != NULL; w = w->next)
+        if (w->shown)
+            show_nothing(a, w);
+    if (d != NULL) {
+        watched_free(a);
+        account_unpin(a);
+    }
+}
+
+/* The watching session. */
+
+struct target {
+    struct target *next;
+    uint64_t until_us;
+    uint16_t len;
+    char jid[]; /* bare */
+};
+
+static slice target_jid(const struct target *t) { return (slice){ t->jid, t->len }; }
+
+static struct target **targets_of(struct session *s)
+{
+    return (struct target **)(void *)&s->state_of[session_slot];
+}
+
+static void targets_drop(struct session *s, uint64_t until_us, slice jid)
+{
+    for (struct target **at = targets_of(s); *at != NULL;) {
+        struct target *t = *at;
+        if (t->until_us > until_us && !slice_eq(target_jid(t), jid)) {
+            at = &t->next;
+            continue;
+        }
+        *at = t->next;
+        mem_free(&t);
+    }
+}
+
+static unsigned targets_count(struct account *a)
+{
+    unsigned n = 0;
+    LIST_EACH (it, &a->sessions) {
+        struct session *s = CONTAINER_OF(it, struct session, node);
+        targets_drop(s, loop_now_us(a->worker->loop), (slice){ 0 });
+        for (const struct target *t = *targets_of(s); t != NULL; t = t->next)
+            n++;
+    }
+    return n;
+}
+
+/* The watch is counted as long as it can last, whatever the answer will be. */
+static enum verdict watch_check(struct session *s, struct stanza **st, struct refusal *why)
+{
+    struct elem payload;
+    struct worker *w = s->account->worker;
+    slice to = stanza_to_bare(*st);
+    int64_t seconds = 1;
+    if ((*st)->kind != STANZA_IQ || (*st)->type != TYPE_SET || !stanza_payload(*st, &payload) ||
+        !elem_is(&payload, "watch", NS_WATCH))
+        return PASS;
+    (void)slice_int(elem_attr(&payload, "seconds", loop_scratch(w->loop)), &seconds);
+    targets_drop(s, 0, to);
+    if (seconds == 0)
+        return PASS;
+    if (targets_count(s->account) >= setting_int(&temporary_max)) {
+        why->error = SE_POLICY_VIOLATION;
+        why->text = SLICE("presence.temporary-max is reached");
+        return REFUSE;
+    }
+    struct target *t = mem_alloc(sizeof *t + to.len);
+    t->until_us = loop_now_us(w->loop) + (uint64_t)setting_int(&temporary_time) * 1000;
+    t->len = (uint16_t)to.len;
+    memcpy(t->jid, to.ptr, to.len);
+    t->next = *targets_of(s);
+    *targets_of(s) = t;
+    return PASS;
+}
+
+/* The session ended: nobody is left to get the answers. */
+static void watch_ended(struct session *s)
+{
+    for (const struct target *t = *targets_of(s); t != NULL; t = t->next)
+        route_send(s->account->worker,
+                   stanza_make(STANZA_IQ, TYPE_SET, session_jid(s), target_jid(t), SLICE("unwatch"),
+                               SLICE("<watch xmlns='" NS_WATCH "' seconds='0'/>")));
+}
+
+static void watch_freed(struct session *s) { targets_drop(s, UINT64_MAX, (slice){ 0 }); }
+
+static const struct iq_rule watch_rules[] = {
+    { TYPE_SET, NS_WATCH, "watch", IQ_TO_ACCOUNT, watch_set },
+    { 0 },
+};
+static const char *const watch_disco[] = { NS_WATCH, NULL };
+
+const struct feature watch_feature = {
+    .name = "watch",
+    .disco = watch_disco,
+    .iq = watch_rules,
+    .settings = (struct setting *const[]){ &temporary, &temporary_max, &temporary_time, NULL },
+    .start = watch_start,
+    .unload = watched_free,
+    .removed = watched_removed,
+    .session_presence = watched_presence,
+    .views_changed = watched_views,
+    .session_ended = watch_ended,
+    .session_freed = watch_freed,
+    .check = watch_check,
+};

@@ -1,0 +1,158 @@
+"""Temporary presence: watching a user for a while without a subscription (docs/policy.md)."""
+import pytest
+
+from muster import xml
+
+WATCH = "urn:muster:watch:0"
+POLICY = "urn:muster:policy:0"
+
+
+@pytest.fixture
+def server(make_server):
+    return make_server("alice", "bob", "carol", settings={"presence.approval": "automatic",
+                                                          "roster.watchers-max": 3})
+
+
+def watch(client, user="bob@localhost", seconds=None):
+    attribute = "" if seconds is None else f" seconds='{seconds}'"
+    return int(client.result("set", f"<watch xmlns='{WATCH}'{attribute}/>", to=user)
+               .get("seconds"))
+
+
+def refused(client, user="bob@localhost", text="seconds='60'"):
+    return client.error("set", f"<watch xmlns='{WATCH}' {text}/>", to=user)[0]
+
+
+def policy(client, attributes="", inner=""):
+    client.result("set", f"<policy xmlns='{POLICY}' {attributes}>{inner}</policy>")
+
+
+def test_feature(alice):
+    info = alice.result("get", f"<query xmlns='{xml.DISCO_INFO}'/>", to="localhost")
+    assert WATCH in {f.get("var") for f in info}
+
+
+def test_watching(alice, bob, server):
+    assert watch(alice, seconds=60) == 60
+    alice.expect(f"<presence from='{bob}' to='{alice}' type='-'/>")
+    bob.send("<presence><show>away</show></presence>")
+    alice.expect(f"<presence from='{bob}'><show>away</show></presence>")
+    phone = server.client("bob", "phone")
+    alice.expect(f"<presence from='{phone}' type='-'/>")
+    phone.close()
+    alice.expect(f"<presence from='{phone}' type='unavailable'/>")
+    bob.send("<presence type='unavailable'/>")
+    alice.expect(f"<presence from='{bob}' type='unavailable'/>")
+    bob.expect_nothing("<presence type='subscribe'/>", after=alice)
+
+
+def test_who_is_away_comes(alice, server):
+    watch(alice)
+    alice.expect("<presence from='bob@localhost' type='unavailable'/>")
+    bob = server.client("bob", "b")
+    alice.expect(f"<presence from='{bob}' type='-'/>")
+
+
+def test_only_the_session_that_asked(alice, bob, server):
+    other = server.client("alice", "other")
+    watch(alice)
+    alice.expect(f"<presence from='{bob}'/>")
+    other.expect_nothing(f"<presence from='{bob}'/>", after=bob)
+
+
+def test_time(alice, bob, server):
+    """Not more than the setting; renewed; ended by 0; over when it is over."""
+    server.ctl("set", "presence.temporary-time", "30s")
+    assert watch(alice) == 30
+    assert watch(alice, seconds=1000) == 30
+    assert watch(alice, seconds=5) == 5
+    assert watch(alice, seconds=0) == 0
+    assert watch(alice, seconds=0) == 0
+    alice.drain()
+    bob.send("<presence><show>xa</show></presence>")
+    alice.expect_nothing("<presence/>", after=bob)
+    assert watch(alice, seconds=1) == 1
+    alice.expect(f"<presence from='{bob}'><show>xa</show></presence>")
+    alice.expect("<presence from='bob@localhost' type='unavailable'/>")
+    bob.send("<presence/>")
+    alice.expect_nothing("<presence/>", after=bob)
+
+
+def test_who_may(alice, bob):
+    """As a subscription would be granted; who is not there looks the same."""
+    policy(bob, "others='ask'")
+    assert refused(alice) == "forbidden"
+    assert refused(alice, "nobody@localhost") == "forbidden"
+    policy(bob, "", "<rule jid='alice@localhost' action='allow'/>")
+    watch(alice)
+    alice.expect(f"<presence from='{bob}'/>")
+
+
+def test_rules_count_while_watching(alice, bob):
+    watch(alice)
+    alice.expect(f"<presence from='{bob}'/>")
+    policy(bob, "share='off'")
+    alice.expect("<presence from='bob@localhost' type='unavailable'/>")
+    bob.send("<presence><show>dnd</show></presence>")
+    alice.expect_nothing("<presence/>", after=bob)
+    policy(bob, "share='on'")
+    alice.expect(f"<presence from='{bob}'><show>dnd</show></presence>")
+    bob.result("set", "<invisible xmlns='urn:xmpp:invisible:0'/>")
+    alice.expect(f"<presence from='{bob}' type='unavailable'/>")
+
+
+def test_limit_of_the_watched(alice, bob, carol, server):
+    """Watchers and subscribers together."""
+    sessions = [server.client("carol", f"c{i}") for i in range(3)]
+    for session in sessions:
+        watch(session)
+    assert refused(alice) == "policy-violation"
+    watch(sessions[0], seconds=0)
+    watch(alice)
+    assert refused(carol) == "policy-violation"
+    watch(alice, seconds=9)
+
+
+def test_limit_of_the_watcher(alice, server):
+    server.ctl("set", "presence.temporary-max", "2")
+    watch(alice, "bob@localhost")
+    watch(alice, "carol@localhost")
+    watch(alice, "bob@localhost")
+    server.add_user("dave")
+    assert refused(alice, "dave@localhost") == "policy-violation"
+    watch(alice, "bob@localhost", 0)
+    watch(alice, "dave@localhost")
+
+
+def test_ends_with_the_session(alice, bob, server):
+    for i in range(2):
+        watch(server.client("carol", f"c{i}"))
+    watch(alice)
+    alice.close()
+    again = server.client("carol", "c")
+    again.wait("the place of the session that ended",
+               lambda: again.iq("set", f"<watch xmlns='{WATCH}'/>", to="bob@localhost")
+               .get("type") == "result")
+    again.expect(f"<presence from='{bob}'/>")
+
+
+def test_the_watched_is_deleted(alice, bob, server):
+    watch(alice)
+    alice.expect(f"<presence from='{bob}'/>")
+    server.ctl("user", "del", "bob@localhost")
+    alice.expect("<presence from='bob@localhost' type='unavailable'/>")
+    assert refused(alice) == "forbidden"
+
+
+def test_off(alice, server):
+    server.ctl("set", "presence.temporary", "off")
+    assert refused(alice) == "service-unavailable"
+
+
+@pytest.mark.parametrize("text", ["seconds='soon'", "seconds='-1'", "seconds=''"])
+def test_bad_requests(alice, text):
+    assert refused(alice, text=text) == "bad-request"
+
+
+def test_not_oneself(alice):
+    assert refused(alice, "alice@localhost") == "service-unavailable"
