@@ -85,6 +85,7 @@ static const struct feature *const features[] = {
     &watch_feature,
     &c2s_feature,
     &component_feature,
+    &bosh_feature,
     &host_meta_feature,
     &websocket_feature,
     &settings_feature,

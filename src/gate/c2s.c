@@ -85,9 +85,15 @@ void stream_auth_free(struct stream *s)
     mem_free(&a);
 }
 
-const struct conn_info *stream_peer(const struct stream *s) { return conn_info(s->conn); }
+const struct conn_info *stream_peer(const struct stream *s)
+{
+    return s->conn != NULL ? conn_info(s->conn) : bosh_peer(s->bosh);
+}
 
-uint64_t stream_last_read_us(const struct stream *s) { return conn_last_read_us(s->conn); }
+uint64_t stream_last_read_us(const struct stream *s)
+{
+    return s->conn != NULL ? conn_last_read_us(s->conn) : bosh_last_us(s->bosh);
+}
 
 /* Waiting and going on. */
 
@@ -637,6 +643,7 @@ static void gate_start(struct worker *w)
     struct c2s *c = w->node->gate_state;
     struct gate_worker *g = mem_new(struct gate_worker);
     list_init(&g->streams);
+    list_init(&g->boshes);
     map_init(&w->streams, stream_key_of);
     w->gate = g;
     for (size_t i = 0; c != NULL && i < c->count; i++)
@@ -670,7 +677,7 @@ static bool gate_idle(struct worker *w)
 {
     const struct gate_worker *g = w->gate;
     const struct c2s *c = w->node->gate_state;
-    return g->count == 0 &&
+    return g->count == 0 && g->bosh_requests == 0 &&
            (c == NULL || c->components == NULL || component_idle(c->components, w->index)) &&
            (c == NULL || c->http == NULL || http_worker_idle(c->http, w->loop));
 }
@@ -696,6 +703,7 @@ static void gate_pressure(struct worker *w, bool on)
 
 static void gate_end(struct worker *w)
 {
+    bosh_worker_end(w);
     map_fini(&w->streams);
     struct gate_worker *g = w->gate;
     mem_free(&g);
@@ -750,6 +758,7 @@ void c2s_destroy(struct c2s **pc)
     for (uint32_t i = 0; (a = map_next(&c->addresses, &i)) != NULL;)
         mem_free(&a);
     map_fini(&c->addresses);
+    map_fini(&c->boshes);
     while (c->limits != NULL) {
         struct shared_limits *l = c->limits;
         c->limits = l->older;

@@ -242,12 +242,14 @@ void bound_slow(struct stream *s, uint32_t slow)
     to_session(s, &(struct up){ .kind = UP_SLOW, .num = slow });
 }
 
-void bound_drained(struct stream *s)
+void bound_drained(struct stream *s) { bound_written(s, s->out_count); }
+
+void bound_written(struct stream *s, uint32_t count)
 {
-    if (s->out_reported == s->out_count || s->sm_enabled || s->session_id == 0)
+    if (s->out_reported == count || s->sm_enabled || s->session_id == 0)
         return;
-    s->out_reported = s->out_count;
-    to_session(s, &(struct up){ .kind = UP_WRITTEN, .num = s->out_count });
+    s->out_reported = count;
+    to_session(s, &(struct up){ .kind = UP_WRITTEN, .num = count });
 }
 
 /* From the home of the session. */

@@ -110,7 +110,9 @@ struct stream {
 
 struct gate_worker {
     struct list streams;
-    _Atomic uint32_t count; /* read at the end by another thread */
+    struct list boshes;             /* sessions over BOSH: struct bosh */
+    _Atomic uint32_t count;         /* of streams; read at the end by another thread */
+    _Atomic uint32_t bosh_requests; /* of this worker, that are not answered yet; the same */
     bool stopped;
 };
 
@@ -131,6 +133,7 @@ struct c2s {
     pthread_mutex_t lock;         /* guards those below */
     struct shared_limits *limits; /* the newest */
     struct tls_ctx *tls;
+    struct map boshes;    /* struct bosh by sid */
     struct map addresses; /* connections by address, for c2s.connections-per-address */
 };
 
@@ -158,6 +161,11 @@ void stream_session_gone(struct stream *s,
                          enum session_end why);       /* tells the session; forgets it */
 struct stream_auth *stream_auth_of(struct stream *s); /* made if it is not there */
 void stream_auth_free(struct stream *s);
+
+/* bosh_session.c */
+const struct conn_info *bosh_peer(const struct bosh *b);
+uint64_t bosh_last_us(const struct bosh *b);
+void bosh_worker_end(struct worker *w); /* frees what waits for nobody */
 
 /* The peer, and the last time that it sent anything (loop time). */
 const struct conn_info *stream_peer(const struct stream *s);
@@ -240,7 +248,8 @@ void authed_unit(struct stream *s, slice unit); /* AUTHED: bind, resume */
 void bound_unit(struct stream *s, slice unit);
 void bound_down(struct stream *s, const struct down *d);
 void bound_drained(struct stream *s);
-void bound_slow(struct stream *s, uint32_t slow);                  /* 1: its output waits */
+void bound_written(struct stream *s, uint32_t count); /* all stanzas up to it reached the client */
+void bound_slow(struct stream *s, uint32_t slow);     /* 1: its output waits */
 void bound_ask(struct stream *s, const struct bind_request *part); /* the home; the stream waits */
 void bound_here(struct stream *s, const struct down *d);           /* the session is the stream's */
 

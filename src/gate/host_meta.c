@@ -14,6 +14,7 @@ static const struct {
     bool ws; /* ws: and wss: instead of http: and https: */
 } links[] = {
     { "urn:xmpp:alt-connections:websocket", &websocket_path, true },
+    { "urn:xmpp:alt-connections:xbosh", &bosh_path, false },
 };
 enum { LINKS = sizeof links / sizeof links[0] };
 

@@ -78,8 +78,8 @@ struct http_local {
     struct http_server *server;
     struct loop *loop;
     struct list conns;
-    uint32_t count;
-    uint64_t date_s; /* the second that `date` says */
+    _Atomic uint32_t count; /* read at the end by another thread */
+    uint64_t date_s;        /* the second that `date` says */
     char date[32];
 };
 

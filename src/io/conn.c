@@ -288,16 +288,24 @@ void conn_hand_over(struct conn *c, const struct conn_ops *ops, void *owner)
 void *conn_owner(const struct conn *c) { return c->owner; }
 struct loop *conn_loop(const struct conn *c) { return c->loop; }
 const struct conn_info *conn_info(const struct conn *c) { return &c->info; }
-void conn_set_peer(struct conn *c, const char *address)
+void conn_info_parse(struct conn_info *out, const char *address)
 {
     struct sockaddr_in v4 = { .sin_family = AF_INET };
     struct sockaddr_in6 v6 = { .sin6_family = AF_INET6 };
-    if (strcmp(address, c->info.peer_text) == 0)
-        return;
     if (inet_pton(AF_INET, address, &v4.sin_addr) == 1)
-        conn_info_set(&c->info, (const struct sockaddr *)&v4);
+        conn_info_set(out, (const struct sockaddr *)&v4);
     else if (inet_pton(AF_INET6, address, &v6.sin6_addr) == 1)
-        conn_info_set(&c->info, (const struct sockaddr *)&v6);
+        conn_info_set(out, (const struct sockaddr *)&v6);
+    else
+        conn_info_set(out, NULL);
+}
+
+void conn_set_peer(struct conn *c, const char *address)
+{
+    struct conn_info info;
+    conn_info_parse(&info, address);
+    if (info.peer.ss_family != AF_UNSPEC && strcmp(address, c->info.peer_text) != 0)
+        c->info = info;
 }
 
 void conn_set_limits(struct conn *c, const struct conn_limits *limits) { c->limits = limits; }

@@ -65,6 +65,8 @@ void conn_hand_over(struct conn *c, const struct conn_ops *ops, void *owner);
 void *conn_owner(const struct conn *c);
 struct loop *conn_loop(const struct conn *c);
 const struct conn_info *conn_info(const struct conn *c);
+/* The address in numbers, without a port; no family where it is none. */
+void conn_info_parse(struct conn_info *out, const char *address);
 /* Another address in numbers, as a trusted proxy says it; what is not one changes nothing. */
 void conn_set_peer(struct conn *c, const char *address);
 /* They must outlive the connection. */

@@ -1,0 +1,88 @@
+/* bosh: sessions over BOSH (XEP-0124, XEP-0206), shared by their two files.
+ *
+ * A session lives with its stream on the worker where it was made; it does not migrate. Its
+ * requests come on connections of any worker: c2s_bosh.c reads each where it came, finds the worker
+ * of its sid, and hands it over there, where bosh_session.c puts the requests in the order of their
+ * rids, gives their elements to the stream, and answers. Answers go back the same way.
+ *
+ * Bounds: bosh_session.requests requests (at most 3) are held or early, as many answers are kept
+ * for repeats; output waits up to c2s.output-max. */
+#pragma once
+#include "base/buf.h"
+#include "gate/bosh_body.h"
+#include "gate/c2s_private.h"
+
+struct http_request;
+
+enum {
+    BOSH_HOLD_MAX = 2,
+    BOSH_REQUESTS_MAX = BOSH_HOLD_MAX + 1,
+    BOSH_POLLING_S = 2,
+    BOSH_CONTENT_MAX = 64
+};
+
+/* One HTTP request. Its worker made it and frees it; in between it is the session's. */
+struct bosh_request {
+    struct list node;
+    struct http_request *http; /* touched by its own worker only; NULL: nobody waits any more */
+    struct worker *from;
+    struct arena *arena; /* of text and body */
+    slice text;
+    struct bosh_body body;
+    struct elem child; /* the next to be given to the stream */
+    bool more;         /* there is one */
+    uint32_t fed;      /* children before it */
+    bool secure;
+    uint64_t due_us; /* when it is answered at the latest */
+    struct conn_info peer;
+    struct buf answer; /* XML */
+    unsigned status;
+    char content[BOSH_CONTENT_MAX]; /* Content-Type of the answer */
+};
+
+struct bosh_kept { /* an answer, for a repeat */
+    int64_t rid;
+    struct buf text;
+    uint32_t out_count; /* stanzas up to this one are in it or in earlier ones */
+};
+
+struct bosh {
+    char sid[33];
+    struct worker *worker;
+    struct list node;      /* in gate_worker.boshes */
+    struct stream *stream; /* NULL: it has ended, and the client was not told yet */
+    struct conn_info peer;
+    bool secure, acks, legacy, greet, ended, polling, overflow;
+    const char *condition; /* of the end; NULL: none */
+    int64_t rid;           /* all requests up to it were taken */
+    uint32_t hold, requests;
+    uint64_t wait_us, pause_us; /* pause_us: inactivity that a pause allows; 0: no pause */
+    uint64_t last_us;           /* the last request, or answer */
+    uint64_t polled_us;         /* the last request, if it was empty and nothing waited; else 0 */
+    struct list early;          /* requests that wait for their turn, by rid */
+    struct list held;           /* taken and not answered, by rid */
+    uint32_t held_count;
+    struct bosh_request *feeding; /* in held; its elements are given to the stream */
+    struct bosh_kept kept[BOSH_REQUESTS_MAX + 1]; /* text.cap 0: free */
+    struct buf out;                               /* elements for the next answer */
+    struct buf error;                             /* what was in <stream:error/> */
+    struct timer timer;                           /* of the oldest held request, or of inactivity */
+    struct loop_defer later;                      /* input goes on, answers go out */
+    size_t counted;                               /* bytes in io_output_bytes */
+    char key[41];                                 /* the next key hashes to it; empty: no keys */
+    char content[BOSH_CONTENT_MAX];
+};
+
+/* c2s_bosh.c */
+extern struct setting bosh_path, bosh_wait_max, bosh_inactivity, bosh_pause_max;
+extern struct metric bosh_sessions;
+/* On the session's worker: the answer is in q, which goes back. */
+void bosh_reply(struct worker *w, struct bosh_request *q);
+void bosh_reply_error(struct worker *w, struct bosh_request *q, const char *condition,
+                      unsigned legacy_status);
+void bosh_add(struct bosh *b);    /* to the table of sids */
+void bosh_remove(struct bosh *b); /* from it */
+
+/* bosh_session.c; on the session's worker */
+void bosh_create(struct worker *w, struct bosh_request *q);
+void bosh_receive(struct bosh *b, struct bosh_request *q);

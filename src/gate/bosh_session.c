@@ -1,0 +1,604 @@
+#include "base/arena.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/rand.h"
+#include "gate/bosh_private.h"
+#include "im/node.h"
+#include "io/metrics.h"
+#include "xmpp/ns.h"
+#include <openssl/sha.h>
+#include <stdio.h>
+
+static void bosh_later(struct bosh *b) { loop_defer(b->worker->loop, &b->later); }
+
+static uint64_t now_us(const struct bosh *b) { return loop_now_us(b->worker->loop); }
+
+/* The stream's side. */
+
+static void bosh_open(struct stream *s, slice id, slice to)
+{
+    (void)id;
+    (void)to;
+    bosh_later(s->bosh); /* a restart is answered by the features, the first header by `greet` */
+}
+
+static void append(struct bosh *b, slice element)
+{
+    struct framed f = framed_split(element);
+    buf_add(&b->out, f.tag);
+    buf_add(&b->out, f.xmlns);
+    buf_add(&b->out, f.rest);
+    b->overflow = b->overflow || b->out.overflow;
+    bosh_later(b);
+}
+
+static void bosh_write(struct stream *s, slice element)
+{
+    static const slice start = SLICE_INIT("<stream:error>"), end = SLICE_INIT("</stream:error>");
+    struct bosh *b = s->bosh;
+    if (slice_is(element, " "))
+        return;
+    if (slice_starts(element, start) && element.len >= start.len + end.len) /* XEP-0206 §7 */
+        buf_append(&b->error, element.ptr + start.len, element.len - start.len - end.len);
+    else
+        append(b, element);
+}
+
+static void bosh_stanza(struct stream *s, const struct down *d)
+{
+    struct bosh *b = s->bosh;
+    char *at = buf_reserve(&b->out, stanza_write_max(d->st, d->note));
+    if (at != NULL)
+        b->out.len += stanza_write_alone(at, d->st, d->note);
+    else
+        b->overflow = true;
+    bosh_later(b);
+}
+
+static void bosh_end(struct stream *s)
+{
+    struct bosh *b = s->bosh;
+    b->ended = true;
+    if (b->error.len > 0 && b->condition == NULL)
+        b->condition = "remote-stream-error";
+    bosh_later(b);
+}
+
+static void bosh_read_on(struct stream *s) { bosh_later(s->bosh); }
+
+static const struct stream_way way_bosh = { .name = "bosh",
+                                            .framed = true,
+                                            .open = bosh_open,
+                                            .write = bosh_write,
+                                            .stanza = bosh_stanza,
+                                            .end = bosh_end,
+                                            .read_on = bosh_read_on };
+
+/* Ends the session for a reason of BOSH itself. */
+static void bosh_fail(struct bosh *b, const char *condition)
+{
+    if (b->condition == NULL)
+        b->condition = condition;
+    log_info(&log_c2s, LOG_EV("bosh.error"), LOG_C("condition", condition),
+             LOG_C("peer", b->peer.peer_text), LOG_S("jid", b->stream->jid));
+    stream_session_gone(b->stream, END_LOST);
+    stream_close(b->stream, (slice){ 0 });
+}
+
+/* Answers. */
+
+static void account_bytes(struct bosh *b)
+{
+    size_t bytes = b->out.cap;
+    for (unsigned i = 0; i <= BOSH_REQUESTS_MAX; i++)
+        bytes += b->kept[i].text.cap;
+    metric_add(&io_output_bytes, (int64_t)bytes - (int64_t)b->counted);
+    b->counted = bytes;
+}
+
+static struct bosh_request *oldest(const struct bosh *b)
+{
+    return list_empty(&b->held) ? NULL : CONTAINER_OF(b->held.next, struct bosh_request, node);
+}
+
+static void greet(struct bosh *b, const struct bosh_request *q, struct buf *out)
+{
+    uint64_t inactivity_s = (uint64_t)setting_int(&bosh_inactivity) / 1000 * (b->polling ? 2 : 1);
+    buf_printf(out,
+               " sid='%s' wait='%llu' requests='%u' hold='%u' inactivity='%llu' maxpause='%lld' "
+               "polling='%d' ver='1.11' from='%.*s' xmlns:xmpp='" NS_XBOSH "' xmpp:version='1.0' "
+               "xmpp:restartlogic='true'",
+               b->sid, (unsigned long long)b->wait_us / 1000000, b->requests, b->hold,
+               (unsigned long long)inactivity_s, (long long)setting_int(&bosh_pause_max) / 1000,
+               BOSH_POLLING_S, SLICE_ARG(stream_domain(b->stream)));
+    if (b->secure)
+        buf_lit(out, " secure='true'");
+    if (b->acks)
+        buf_printf(out, " ack='%lld'", (long long)q->body.rid);
+    b->greet = false;
+}
+
+/* Legacy clients know the codes only (XEP-0124 §17.3). */
+static unsigned status_of(const struct bosh *b)
+{
+    if (!b->legacy || b->condition == NULL)
+        return 200;
+    return strcmp(b->condition, "item-not-found") == 0     ? 404
+           : strcmp(b->condition, "policy-violation") == 0 ? 403
+           : strcmp(b->condition, "bad-request") == 0      ? 400
+                                                           : 200;
+}
+
+enum body_part { BODY_PLAIN, BODY_LAST };
+
+/* The answer to q: what waits, or only the wrapper for a pause. BODY_LAST: with the end. */
+static void write_answer(struct bosh *b, struct bosh_request *q, enum body_part part)
+{
+    struct buf *out = &q->answer;
+    bool payload = q->body.pause < 0 && b->out.len > 0;
+    buf_lit(out, "<body xmlns='" NS_HTTPBIND "'");
+    if (payload || b->greet)
+        buf_lit(out, " xmlns:stream='" NS_STREAM "'");
+    if (b->greet)
+        greet(b, q, out);
+    else if (b->acks && b->rid > q->body.rid)
+        buf_printf(out, " ack='%lld'", (long long)b->rid);
+    if (part == BODY_LAST) {
+        buf_lit(out, " type='terminate'");
+        if (b->condition != NULL)
+            buf_printf(out, " condition='%s'", b->condition);
+        q->status = status_of(b);
+    }
+    buf_lit(out, ">");
+    if (payload) {
+        buf_add(out, buf_slice(&b->out));
+        buf_fini(&b->out);
+        buf_init(&b->out, (size_t)c2s_limits(stream_c2s(b->stream))->output_max);
+    }
+    if (part == BODY_LAST)
+        buf_add(out, buf_slice(&b->error));
+    buf_lit(out, "</body>");
+}
+
+/* Answers that the client has; what is in them needs no keeping, and counts as written. */
+static void confirm(struct bosh *b, int64_t rid)
+{
+    uint32_t count = b->stream->out_reported;
+    for (unsigned i = 0; i <= BOSH_REQUESTS_MAX; i++) {
+        struct bosh_kept *k = &b->kept[i];
+        if (k->text.cap == 0 || k->rid > rid)
+            continue;
+        if ((int32_t)(k->out_count - count) > 0)
+            count = k->out_count;
+        buf_fini(&k->text);
+        *k = (struct bosh_kept){ 0 };
+    }
+    bound_written(b->stream, count);
+}
+
+static void keep(struct bosh *b, const struct bosh_request *q)
+{
+    struct bosh_kept *k = NULL;
+    for (unsigned i = 0; i <= BOSH_REQUESTS_MAX && (k == NULL || k->text.cap > 0); i++)
+        if (b->kept[i].text.cap == 0 || k == NULL || b->kept[i].rid < k->rid)
+            k = &b->kept[i];
+    if (k->text.cap > 0)
+        confirm(b, k->rid); /* the window has passed it: the client has it */
+    buf_init(&k->text, SIZE_MAX / 8);
+    buf_add(&k->text, buf_slice(&q->answer));
+    k->rid = q->body.rid;
+    k->out_count = b->stream->out_count;
+}
+
+static void answer(struct bosh *b, struct bosh_request *q)
+{
+    bool last = b->ended && b->held_count == 1;
+    list_remove(&q->node);
+    b->held_count--;
+    write_answer(b, q, last ? BODY_LAST : BODY_PLAIN);
+    memcpy(q->content, b->content, sizeof q->content);
+    if (!last && q->body.pause < 0)
+        keep(b, q);
+    b->last_us = now_us(b);
+    bosh_reply(b->worker, q);
+}
+
+static bool may_answer(const struct bosh *b, const struct bosh_request *q)
+{
+    if (q == b->feeding && !b->ended)
+        return false;
+    return b->ended || b->out.len > 0 || b->greet || b->held_count > b->hold ||
+           now_us(b) >= q->due_us || b->pause_us > 0;
+}
+
+static void set_timer(struct bosh *b)
+{
+    uint64_t now = now_us(b), due;
+    const struct bosh_request *q = oldest(b);
+    if (q != NULL)
+        due = q->due_us;
+    else if (b->pause_us > 0)
+        due = b->last_us + b->pause_us;
+    else
+        due = b->last_us + (uint64_t)setting_int(&bosh_inactivity) * (b->polling ? 2000 : 1000);
+    timer_set(b->worker->loop, &b->timer, due > now ? (due - now) / 1000 + 1 : 0);
+}
+
+/* The end. */
+
+static void bosh_free(struct bosh *b)
+{
+    bosh_remove(b);
+    metric_add(&bosh_sessions, -1);
+    timer_cancel(&b->timer);
+    loop_defer_cancel(&b->later);
+    list_remove(&b->node);
+    buf_fini(&b->out);
+    buf_fini(&b->error);
+    for (unsigned i = 0; i <= BOSH_REQUESTS_MAX; i++)
+        buf_fini(&b->kept[i].text);
+    metric_add(&io_output_bytes, -(int64_t)b->counted);
+    mem_free(&b);
+}
+
+/* Its stream goes. Who has no request open is told by the next one, while the session is
+ * remembered. */
+static void finish(struct bosh *b, bool told)
+{
+    const struct gate_worker *g = b->worker->gate;
+    struct list *node;
+    while ((node = list_pop(&b->early)) != NULL)
+        bosh_reply_error(b->worker, CONTAINER_OF(node, struct bosh_request, node),
+                         b->condition != NULL ? b->condition : "item-not-found", status_of(b));
+    stream_free(b->stream);
+    b->stream = NULL;
+    if (told || g->stopped)
+        bosh_free(b);
+    else
+        set_timer(b);
+}
+
+static void on_timer(struct timer *t, struct loop *loop)
+{
+    struct bosh *b = CONTAINER_OF(t, struct bosh, timer);
+    (void)loop;
+    if (b->stream == NULL) { /* nobody asked any more */
+        bosh_free(b);
+    } else if (!list_empty(&b->held)) {
+        bosh_later(b);
+    } else {
+        log_debug(&log_c2s, LOG_EV("bosh.inactive"), LOG_S("jid", b->stream->jid));
+        stream_session_gone(b->stream, END_LOST);
+        stream_close(b->stream, (slice){ 0 });
+        finish(b, true);
+    }
+}
+
+/* Requests, in the order of their rids. */
+
+static bool key_fits(struct bosh *b, const struct bosh_body *body)
+{
+    unsigned char hash[SHA_DIGEST_LENGTH];
+    char hex[2 * SHA_DIGEST_LENGTH + 1];
+    if (b->key[0] != '\0') {
+        if (body->key.ptr == NULL)
+            return false;
+        SHA1((const unsigned char *)body->key.ptr, body->key.len, hash);
+        for (unsigned i = 0; i < SHA_DIGEST_LENGTH; i++)
+            snprintf(hex + 2 * i, 3, "%02x", hash[i]);
+        if (!slice_eq_nocase(slice_of(hex), slice_of(b->key)))
+            return false;
+    }
+    slice next = body->newkey.ptr != NULL ? body->newkey
+                 : b->key[0] != '\0'      ? body->key
+                                          : (slice){ 0 };
+    if (next.len >= sizeof b->key)
+        return false;
+    memcpy(b->key, next.ptr == NULL ? "" : next.ptr, next.len);
+    b->key[next.len] = '\0';
+    return true;
+}
+
+/* XEP-0124 §12: two empty requests in a row, faster than allowed, the first of which brought
+ * nothing. */
+static bool polls_too_often(struct bosh *b, const struct bosh_request *q)
+{
+    bool empty = !q->more && !q->body.restart && !q->body.terminate && q->body.pause < 0;
+    uint64_t before_us = b->polled_us, now = now_us(b);
+    b->polled_us = empty && b->out.len == 0 ? now : 0;
+    return b->polling && empty && before_us > 0 && now - before_us < BOSH_POLLING_S * 1000000ull;
+}
+
+/* The next request: from now on it may be answered. */
+static void take(struct bosh *b, struct bosh_request *q)
+{
+    const struct bosh_body *body = &q->body;
+    list_remove(&q->node);
+    list_append(&b->held, &q->node);
+    b->held_count++;
+    b->rid = body->rid;
+    q->due_us = now_us(b) + b->wait_us;
+    if (!key_fits(b, body)) {
+        bosh_fail(b, "item-not-found");
+        return;
+    }
+    if (b->acks)
+        confirm(b, body->ack >= 0 ? body->ack : body->rid - 1);
+    else
+        confirm(b, body->rid - (int64_t)b->requests);
+    if (polls_too_often(b, q)) {
+        bosh_fail(b, "policy-violation");
+        return;
+    }
+    b->pause_us = 0;
+    b->feeding = q;
+}
+
+/* All of its elements were taken. */
+static void taken(struct bosh *b)
+{
+    const struct bosh_body *body = &b->feeding->body;
+    struct stream *s = b->stream;
+    b->feeding = NULL;
+    if (body->terminate) {
+        stream_end_by_client(s);
+    } else if (body->restart) {
+        framed_open(
+            s, &(struct framed_header){ .to = body->to.ptr != NULL ? body->to : stream_domain(s),
+                                        .version = SLICE("1.0"),
+                                        .lang = body->lang });
+    } else if (body->pause >= 0 && body->pause * 1000 <= setting_int(&bosh_pause_max)) {
+        b->pause_us = (uint64_t)body->pause * 1000000;
+        if (b->pause_us == 0)
+            b->pause_us = 1;
+    }
+}
+
+static void feed(struct bosh *b, int32_t *stanzas, size_t *bytes)
+{
+    struct bosh_request *q = b->feeding;
+    struct elem child = q->child;
+    struct buf text;
+    *bytes += child.whole.len;
+    q->fed++;
+    q->more = elem_next(&child, &q->child);
+    /* what names no namespace of its own is in that of <body/>, and meant as jabber:client
+     * (XEP-0206 §2) */
+    if (!q->body.own_prefixes || slice_is(child.ns_uri, NS_HTTPBIND)) {
+        (void)framed_read(b->stream, child.whole, stanzas);
+        return;
+    }
+    buf_init(&text, 2 * BOSH_BODY_MAX);
+    elem_extract(&child, &text);
+    (void)framed_read(b->stream, buf_slice(&text), stanzas);
+    buf_fini(&text);
+}
+
+static void read_requests(struct bosh *b)
+{
+    struct stream *s = b->stream;
+    int32_t stanzas = 0;
+    size_t bytes = 0;
+    while (stream_takes_input(s) && !b->worker->pressure) {
+        struct bosh_request *next =
+            list_empty(&b->early) ? NULL : CONTAINER_OF(b->early.next, struct bosh_request, node);
+        if (b->feeding != NULL && b->feeding->more)
+            feed(b, &stanzas, &bytes);
+        else if (b->feeding != NULL)
+            taken(b);
+        else if (next != NULL && next->body.rid == b->rid + 1)
+            take(b, next);
+        else
+            break;
+    }
+    if (s->state != STREAM_CLOSED && bytes > 0)
+        stream_spend(s, stanzas, bytes);
+}
+
+/* Once a tick, when anything has changed. */
+static void on_later(struct loop_defer *d)
+{
+    struct bosh *b = CONTAINER_OF(d, struct bosh, later);
+    struct bosh_request *q;
+    bool told = false;
+    if (b->stream == NULL)
+        return;
+    read_requests(b);
+    if (b->overflow && !b->ended) {
+        b->overflow = false;
+        stream_fail(b->stream, XE_POLICY_VIOLATION, SLICE("too much output waits: read faster"));
+        stream_session_gone(b->stream, END_SLOW);
+    }
+    if (b->ended)
+        b->feeding = NULL;
+    while ((q = oldest(b)) != NULL && may_answer(b, q)) {
+        told = b->ended;
+        answer(b, q);
+    }
+    account_bytes(b);
+    if (b->ended)
+        finish(b, told);
+    else
+        set_timer(b);
+}
+
+static struct bosh_kept *kept_for(struct bosh *b, int64_t rid)
+{
+    for (unsigned i = 0; i <= BOSH_REQUESTS_MAX; i++)
+        if (b->kept[i].text.cap > 0 && b->kept[i].rid == rid)
+            return &b->kept[i];
+    return NULL;
+}
+
+/* A request that came before: on a new connection, since the old one is broken (XEP-0124 §14.3). */
+static void repeat(struct bosh *b, struct bosh_request *q)
+{
+    struct bosh_kept *k = kept_for(b, q->body.rid);
+    LIST_EACH (it, &b->held) {
+        struct bosh_request *old = CONTAINER_OF(it, struct bosh_request, node);
+        if (old->body.rid != q->body.rid)
+            continue;
+        if (old == b->feeding) { /* it is still read: the answer to come goes to the new one */
+            b->feeding = q;
+            while (q->fed < old->fed && q->more) {
+                q->more = elem_next(&q->child, &q->child);
+                q->fed++;
+            }
+        }
+        q->due_us = old->due_us;
+        list_insert_before(&old->node, &q->node);
+        list_remove(&old->node);
+        buf_lit(&old->answer, "<body xmlns='" NS_HTTPBIND "'/>");
+        bosh_reply(b->worker, old);
+        return;
+    }
+    memcpy(q->content, b->content, sizeof q->content);
+    if (k != NULL) {
+        buf_add(&q->answer, buf_slice(&k->text));
+        bosh_reply(b->worker, q);
+        return;
+    }
+    list_append(&b->held, &q->node);
+    b->held_count++;
+    bosh_fail(b, "item-not-found");
+}
+
+/* By rid, among those that wait for their turn; the newer of two with the same one stays. */
+static void insert_early(struct bosh *b, struct bosh_request *q)
+{
+    LIST_EACH (it, &b->early) {
+        struct bosh_request *other = CONTAINER_OF(it, struct bosh_request, node);
+        if (other->body.rid < q->body.rid)
+            continue;
+        list_insert_before(&other->node, &q->node);
+        if (other->body.rid == q->body.rid) {
+            list_remove(&other->node);
+            buf_lit(&other->answer, "<body xmlns='" NS_HTTPBIND "'/>");
+            bosh_reply(b->worker, other);
+        }
+        return;
+    }
+    list_append(&b->early, &q->node);
+}
+
+void bosh_receive(struct bosh *b, struct bosh_request *q)
+{
+    int64_t ahead = q->body.rid - b->rid;
+    bool extra = q->body.terminate || q->body.pause >= 0; /* one more is allowed to end or pause */
+    b->last_us = now_us(b);
+    if (b->stream == NULL) { /* it ended while no request was open */
+        buf_lit(&q->answer, "<body xmlns='" NS_HTTPBIND "' type='terminate'");
+        if (b->condition != NULL)
+            buf_printf(&q->answer, " condition='%s'", b->condition);
+        buf_lit(&q->answer, ">");
+        buf_add(&q->answer, buf_slice(&b->error));
+        buf_lit(&q->answer, "</body>");
+        q->status = status_of(b);
+        bosh_reply(b->worker, q);
+        bosh_free(b);
+        return;
+    }
+    q->more = elem_first(&q->body.elem, &q->child);
+    if (ahead <= 0) {
+        repeat(b, q);
+    } else if (ahead > (int64_t)b->requests + extra) {
+        list_append(&b->held, &q->node);
+        b->held_count++;
+        bosh_fail(b, "item-not-found");
+    } else {
+        insert_early(b, q);
+    }
+    bosh_later(b);
+}
+
+/* A new session. */
+
+static bool content_valid(slice type)
+{
+    for (size_t i = 0; i < type.len; i++) {
+        char c = type.ptr[i];
+        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9')) &&
+            strchr("/;=+-._ ", c) == NULL)
+            return false;
+    }
+    return type.len > 0 && type.len < BOSH_CONTENT_MAX;
+}
+
+static void agree(struct bosh *b, const struct bosh_body *body)
+{
+    int64_t wait = setting_int(&bosh_wait_max) / 1000;
+    if (body->wait >= 0 && body->wait < wait)
+        wait = body->wait;
+    b->wait_us = (uint64_t)wait * 1000000;
+    b->hold = body->hold < 0               ? 1
+              : body->hold > BOSH_HOLD_MAX ? BOSH_HOLD_MAX
+                                           : (uint32_t)body->hold;
+    b->polling = wait == 0 || b->hold == 0;
+    b->requests = b->hold + 1;
+    b->acks = body->ack == 1;
+    b->legacy = body->ver.ptr == NULL;
+    b->rid = body->rid;
+    slice content = body->content.ptr != NULL && content_valid(body->content)
+                        ? body->content
+                        : SLICE("text/xml; charset=utf-8");
+    memcpy(b->content, content.ptr, content.len);
+    b->content[content.len] = '\0';
+}
+
+void bosh_create(struct worker *w, struct bosh_request *q)
+{
+    const struct bosh_body *body = &q->body;
+    struct gate_worker *g = w->gate;
+    slice domain;
+    if (body->to.len == 0) {
+        bosh_reply_error(w, q, "improper-addressing", 200);
+        return;
+    }
+    if (jid_prep_domain(body->to, q->arena, &domain) != OK || !node_serves(w->node, domain)) {
+        bosh_reply_error(w, q, "host-unknown", 200);
+        return;
+    }
+    struct bosh *b = mem_new(struct bosh);
+    b->worker = w;
+    b->secure = q->secure;
+    b->peer = q->peer;
+    b->greet = true;
+    b->timer.fn = on_timer;
+    b->later.fn = on_later;
+    b->last_us = loop_now_us(w->loop);
+    rand_hex(b->sid, 16);
+    list_init(&b->early);
+    list_init(&b->held);
+    list_append(&g->boshes, &b->node);
+    buf_init(&b->error, 65536);
+    agree(b, body);
+    b->stream = stream_make(w, &way_bosh, NULL);
+    b->stream->bosh = b;
+    b->stream->secure = b->secure;
+    buf_init(&b->out, (size_t)c2s_limits(stream_c2s(b->stream))->output_max);
+    metric_add(&bosh_sessions, 1);
+    bosh_add(b);
+    list_append(&b->held, &q->node);
+    b->held_count = 1;
+    q->due_us = b->last_us + b->wait_us;
+    if (!key_fits(b, body)) {
+        bosh_fail(b, "bad-request");
+        return;
+    }
+    framed_open(b->stream, &(struct framed_header){
+                               .to = body->to,
+                               .from = body->from,
+                               .version = body->version.ptr != NULL ? body->version : SLICE("1.0"),
+                               .lang = body->lang });
+    bosh_later(b);
+}
+
+void bosh_worker_end(struct worker *w)
+{
+    struct gate_worker *g = w->gate;
+    LIST_EACH (it, &g->boshes)
+        bosh_free(CONTAINER_OF(it, struct bosh, node));
+}
+
+const struct conn_info *bosh_peer(const struct bosh *b) { return &b->peer; }
+uint64_t bosh_last_us(const struct bosh *b) { return b->last_us; }

@@ -1,0 +1,215 @@
+/* BOSH as an HTTP route: requests to the worker of their session, and answers back. */
+#include "base/arena.h"
+#include "base/mem.h"
+#include "gate/bosh_private.h"
+#include "gate/web.h"
+#include "http/server.h"
+#include "im/feature.h"
+#include "im/node.h"
+#include "xmpp/ns.h"
+
+struct setting bosh_path = {
+    .name = "bosh.path",
+    .type = SET_STRING,
+    .def_text = "/http-bind",
+    .max = 256,
+    .doc = "Where BOSH clients send their requests (XEP-0124), beside /bosh. Empty: only there.",
+};
+struct setting bosh_wait_max = {
+    .name = "bosh.wait-max",
+    .type = SET_MS,
+    .def = 60000,
+    .min = 1000,
+    .max = 600000,
+    .doc = "The longest time for which a request of a BOSH client is held; the client may ask for "
+           "less. Proxies must not give up earlier.",
+};
+struct setting bosh_inactivity = {
+    .name = "bosh.inactivity",
+    .type = SET_MS,
+    .def = 60000,
+    .min = 1000,
+    .max = 600000,
+    .doc = "A BOSH session without a request for this long is gone; one that polls has twice the "
+           "time.",
+};
+struct setting bosh_pause_max = {
+    .name = "bosh.pause-max",
+    .type = SET_MS,
+    .def = 120000,
+    .min = 1000,
+    .max = 3600000,
+    .doc = "For how long a BOSH client may pause.",
+};
+struct metric bosh_sessions = { .name = "muster_bosh_sessions",
+                                .kind = METRIC_GAUGE,
+                                .help = "Sessions over BOSH." };
+
+/* The table of sids, for all workers. */
+
+static slice sid_key(const void *item) { return slice_of(((const struct bosh *)item)->sid); }
+
+static struct c2s *c2s_of(const struct worker *w) { return w->node->gate_state; }
+
+void bosh_add(struct bosh *b)
+{
+    struct c2s *c = c2s_of(b->worker);
+    pthread_mutex_lock(&c->lock);
+    if (c->boshes.key == NULL)
+        map_init(&c->boshes, sid_key);
+    map_put(&c->boshes, b);
+    pthread_mutex_unlock(&c->lock);
+}
+
+void bosh_remove(struct bosh *b)
+{
+    struct c2s *c = c2s_of(b->worker);
+    pthread_mutex_lock(&c->lock);
+    map_del(&c->boshes, slice_of(b->sid));
+    pthread_mutex_unlock(&c->lock);
+}
+
+/* The session, which only its own worker may touch, and that worker. */
+static struct bosh *bosh_find(const struct worker *w, slice sid, struct worker **home)
+{
+    struct c2s *c = c2s_of(w);
+    struct bosh *b = NULL;
+    pthread_mutex_lock(&c->lock);
+    if (c->boshes.key != NULL)
+        b = map_get(&c->boshes, sid);
+    *home = b != NULL ? b->worker : NULL;
+    pthread_mutex_unlock(&c->lock);
+    return b;
+}
+
+/* Answers. */
+
+static void request_free(struct bosh_request *q)
+{
+    struct gate_worker *g = q->from->gate;
+    g->bosh_requests--;
+    buf_fini(&q->answer);
+    arena_destroy(&q->arena);
+    mem_free(&q);
+}
+
+static void reply_here(struct worker *w, void *arg)
+{
+    struct bosh_request *q = arg;
+    (void)w;
+    if (q->http != NULL)
+        http_answer(q->http, &(struct http_answer){ .status = q->status,
+                                                    .type = q->content,
+                                                    .body = buf_slice(&q->answer) });
+    request_free(q);
+}
+
+void bosh_reply(struct worker *w, struct bosh_request *q)
+{
+    if (q->status == 0)
+        q->status = 200;
+    if (q->content[0] == '\0')
+        memcpy(q->content, "text/xml; charset=utf-8", sizeof "text/xml; charset=utf-8");
+    if (q->from == w)
+        reply_here(w, q);
+    else
+        node_call(w->node, q->from->index, reply_here, q);
+}
+
+void bosh_reply_error(struct worker *w, struct bosh_request *q, const char *condition,
+                      unsigned legacy_status)
+{
+    buf_printf(&q->answer, "<body xmlns='" NS_HTTPBIND "' type='terminate' condition='%s'/>",
+               condition);
+    q->status = legacy_status;
+    bosh_reply(w, q);
+}
+
+/* Requests. */
+
+static void arrived(struct worker *w, void *arg)
+{
+    struct bosh_request *q = arg;
+    struct worker *home;
+    struct bosh *b = bosh_find(w, q->body.sid, &home);
+    if (b == NULL || home != w || (b->secure && !q->secure)) /* ended meanwhile, or injected */
+        bosh_reply_error(w, q, "item-not-found", 200);
+    else
+        bosh_receive(b, q);
+}
+
+static void peer_of_request(const struct http_request *r, struct conn_info *out)
+{
+    char text[46] = "";
+    memcpy(text, r->peer.ptr, r->peer.len < sizeof text ? r->peer.len : 0);
+    conn_info_parse(out, text);
+}
+
+static void handle(struct http_request *r)
+{
+    struct worker *w = worker_here(), *home;
+    struct gate_worker *g = w->gate;
+    if (r->method == HTTP_M_GET) {
+        http_answer_text(r, 200, SLICE("Clients speak BOSH (XEP-0124) here, with POST.\n"));
+        return;
+    }
+    struct bosh_request *q = mem_new(struct bosh_request);
+    g->bosh_requests++;
+    q->http = r;
+    q->from = w;
+    q->secure = r->secure;
+    q->arena = arena_create(r->body.len + 1024);
+    q->text = slice_dup(q->arena, r->body);
+    buf_init(&q->answer, SIZE_MAX / 8);
+    peer_of_request(r, &q->peer);
+    r->data = q;
+    if (g->stopped) {
+        bosh_reply_error(w, q, "system-shutdown", 200);
+    } else if (!bosh_body_read(&q->body, q->text, w->xml, q->arena)) {
+        bosh_reply_error(w, q, "bad-request", 200);
+    } else if (q->body.sid.ptr == NULL) {
+        bosh_create(w, q);
+    } else if (bosh_find(w, q->body.sid, &home) == NULL) {
+        bosh_reply_error(w, q, "item-not-found", 200);
+    } else if (home == w) {
+        arrived(w, q);
+    } else {
+        node_call(w->node, home->index, arrived, q);
+    }
+}
+
+/* The connection is gone, the request goes on: its answer is kept for a repeat. */
+static void gone(struct http_request *r) { ((struct bosh_request *)r->data)->http = NULL; }
+
+static const struct http_route routes[] = {
+    { .path_from = &bosh_path,
+      .group = "bosh",
+      .methods = HTTP_M_GET | HTTP_M_POST,
+      .flags = HTTP_CORS,
+      .body_max = BOSH_BODY_MAX,
+      .handle = handle,
+      .gone = gone },
+    { .path = "/bosh",
+      .group = "bosh",
+      .methods = HTTP_M_GET | HTTP_M_POST,
+      .flags = HTTP_CORS,
+      .body_max = BOSH_BODY_MAX,
+      .handle = handle,
+      .gone = gone },
+    { 0 },
+};
+
+const struct feature bosh_feature = {
+    .name = "bosh",
+    .xeps =
+        (const struct xep[]){
+            { "0124", "1.11.2", "Bidirectional-streams Over Synchronous HTTP (BOSH)", "0.1.0",
+              "test_bosh", "one stream a session; no content encodings" },
+            { "0206", "1.4", "XMPP Over BOSH", "0.1.0", "test_bosh", NULL },
+            { 0 },
+        },
+    .http = routes,
+    .settings = (struct setting *const[]){ &bosh_path, &bosh_wait_max, &bosh_inactivity,
+                                           &bosh_pause_max, NULL },
+    .metrics = (struct metric *const[]){ &bosh_sessions, NULL },
+};

@@ -1,0 +1,197 @@
+"""A raw BOSH client (XEP-0124, XEP-0206): every request is visible, and may be wrong, repeated or
+lost. Requests are sent on connections of their own unless one is idle."""
+import random
+import select
+import socket
+import time
+import xml.etree.ElementTree as ET
+
+from muster import xml
+from muster.client import TIMEOUT, Client, insecure_context
+
+HTTPBIND = "http://jabber.org/protocol/httpbind"
+XBOSH = "urn:xmpp:xbosh"
+
+
+class Request:
+    """One POST under way. `body` is the answer's element, `status` its code, once it is there."""
+
+    def __init__(self, rid, sock, text):
+        self.rid, self.sock, self.text = rid, sock, text
+        self.buffer = b""
+        self.body = self.status = self.headers = None
+
+    def read(self):
+        """Takes what is there; True when the answer is complete."""
+        try:
+            data = self.sock.recv(262144)
+        except ConnectionError:
+            data = b""
+        if not data:
+            raise ConnectionError(f"closed while rid {self.rid} was open: {self.buffer[:200]}")
+        self.buffer += data
+        head, found, rest = self.buffer.partition(b"\r\n\r\n")
+        if not found:
+            return False
+        lines = head.decode().split("\r\n")
+        self.headers = {k.lower(): v for k, _, v in (line.partition(": ") for line in lines[1:])}
+        if len(rest) < int(self.headers["content-length"]):
+            return False
+        self.status = int(lines[0].split()[1])
+        if "xml" in self.headers.get("content-type", "") or rest.startswith(b"<body"):
+            self.body = ET.fromstring(rest)
+        return True
+
+
+class _Sockets:
+    def __init__(self, client):
+        self.close = client.cut
+
+
+class Bosh(Client):
+    """A client whose elements travel in bodies."""
+
+    def __init__(self, address, domain="localhost", name=None, password="secret", tls=False,
+                 path="/http-bind", **attributes):
+        self.address, self.domain, self.name, self.password = address, domain, name, password
+        self.bare = f"{name}@{domain}" if name else None
+        self.tls, self.path = tls, path
+        self.attributes = {"wait": "10", "hold": "1", "ver": "1.6", "xmpp:version": "1.0",
+                           **attributes}
+        self.jid = self.features = self.sid = None
+        self.timeout = TIMEOUT
+        self.inbox, self.log = [], []
+        self.eof = False  # the session is terminated
+        self.sm_on, self.sm_id, self.h, self.acked, self.auto_ack = False, None, 0, 0, True
+        self.rid = random.randrange(1 << 40)
+        self.pending, self.idle = [], []
+        self.created = self.last = None  # answers
+        self.condition = None
+
+    @property
+    def sock(self):
+        """For those who close the socket of any client."""
+        return _Sockets(self)
+
+    # --- requests ---
+
+    def connect(self):
+        sock = socket.create_connection(self.address, TIMEOUT)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self.tls:
+            sock = insecure_context(alpn=["http/1.1"]).wrap_socket(
+                sock, server_hostname=self.domain)
+        return sock
+
+    def post(self, text, rid=None):
+        """Sends a POST with exactly that body."""
+        sock = self.idle.pop() if self.idle else self.connect()
+        data = text.encode() if isinstance(text, str) else text
+        sock.sendall(f"POST {self.path} HTTP/1.1\r\nHost: localhost\r\n"
+                     f"Content-Type: text/xml; charset=utf-8\r\nContent-Length: {len(data)}\r\n\r\n"
+                     .encode() + data)
+        request = Request(rid, sock, text)
+        self.pending.append(request)
+        return request
+
+    def body(self, inner="", rid=None, **attributes):
+        """The text of a <body/>; the rid rises by itself unless it is given."""
+        if rid is None:
+            self.rid += 1
+            rid = self.rid
+        attributes = {"rid": str(rid), **({"sid": self.sid} if self.sid else {}), **attributes}
+        text = "".join(f" {k}='{v}'" for k, v in attributes.items() if v is not None)
+        return rid, (f"<body{text} xmlns='{HTTPBIND}' xmlns:xmpp='{XBOSH}'>{inner}</body>")
+
+    def request(self, inner="", rid=None, **attributes):
+        rid, text = self.body(inner, rid, **attributes)
+        return self.post(text, rid)
+
+    def answer(self, request):
+        """The answer to a request, however long others take."""
+        self.wait(f"answer to rid {request.rid}", lambda: request.status is not None, poll=False)
+        return request.body
+
+    def pump(self, timeout):
+        """Reads answers; with none under way an empty request asks for more."""
+        if not self.pending:
+            self.request()
+        ready = {}
+        poll = select.poll()
+        for request in self.pending:
+            poll.register(request.sock, select.POLLIN)
+            ready[request.sock.fileno()] = request
+        found = [r for r in self.pending if getattr(r.sock, "pending", lambda: 0)()]
+        found += [ready[fd] for fd, _ in poll.poll(max(0, timeout) * 1000) if not found]
+        for request in sorted(set(found), key=lambda r: r.rid or 0):
+            if request.read():
+                self.pending.remove(request)
+                self.idle.append(request.sock)
+                self._answered(request)
+        return bool(found)
+
+    def _answered(self, request):
+        body = self.last = request.body
+        if body is None:
+            return
+        for element in body:
+            self._arrived(element)
+        if body.get("type") == "terminate":
+            self.eof = True
+            self.condition = body.get("condition")
+
+    def wait(self, what, found, poll=True):
+        if poll:
+            return super().wait(what, found)
+        deadline = time.monotonic() + self.timeout
+        while not found():
+            left = deadline - time.monotonic()
+            assert left > 0 and self.pending, self._story(f"no {what}")
+            self.pump(left)
+        return True
+
+    # --- stream ---
+
+    def raw(self, data):
+        text = data.decode() if isinstance(data, bytes) else data
+        for name in ("iq", "message", "presence"):
+            if text.startswith(f"<{name}") and text[len(name) + 1] in " />":
+                text = f"<{name} xmlns='{xml.CLIENT}'{text[len(name) + 1:]}"
+        self.request(text)
+
+    def open(self, to=None, header=None):
+        to = to or self.domain
+        if self.sid is None:
+            self.created = self.answer(self.request(to=to, **self.attributes))
+            self.sid = self.created.get("sid")
+        else:
+            self.request(to=to, **{"xmpp:restart": "true"})
+        self.features = self.expect("<stream:features/>")
+        return self.features
+
+    def close(self):
+        try:
+            if not self.eof:
+                self.request("<presence xmlns='jabber:client' type='unavailable'/>",
+                             type="terminate")
+                self.wait("end", lambda: self.eof, poll=False)
+        except (OSError, AssertionError):
+            pass
+        self.cut()
+
+    def cut(self):
+        """The network is gone."""
+        for sock in [r.sock for r in self.pending] + self.idle:
+            sock.close()
+        self.pending, self.idle = [], []
+
+    def expect_terminated(self, condition=None):
+        self.wait("the end of the session", lambda: self.eof, poll=False)
+        assert self.condition == condition, (self.condition, condition)
+
+    def expect_stream_error(self, *conditions):
+        self.wait("the end of the session", lambda: self.eof)
+        assert self.condition == "remote-stream-error", self.condition
+        found = [e.tag.partition("}")[2] for e in self.last
+                 if e.tag.startswith(f"{{{xml.STREAM_ERROR}}}")]
+        assert found and found[0] in conditions, found

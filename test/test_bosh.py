@@ -1,0 +1,361 @@
+"""XMPP over BOSH (XEP-0124, XEP-0206)."""
+import hashlib
+import http.client
+import time
+
+import pytest
+
+from muster import xml
+from muster.bosh import HTTPBIND, Bosh
+from muster.client import until
+
+CLEAR = {"c2s.tls-required": "off"}
+
+
+@pytest.fixture
+def node(make_server):
+    """Four workers: the requests of a session arrive on all of them."""
+    return make_server("alice", "bob", settings=CLEAR, workers=4)
+
+
+def connect(server, name=None, tls=False, port=None, **options):
+    port = port or (server.https_port if tls else server.http_port)
+    client = Bosh(("127.0.0.1", port), "localhost", name, tls=tls, **options)
+    server.clients.append(client)
+    return client
+
+
+def login(server, name="alice", resource="bosh", mechanism="SCRAM-SHA-256", **options):
+    client = connect(server, name, **options)
+    client.open()
+    return client.login(mechanism, resource)
+
+
+def ping_text(ident):
+    return (f"<iq xmlns='jabber:client' type='get' id='{ident}' to='localhost'>"
+            "<ping xmlns='urn:xmpp:ping'/></iq>")
+
+
+def test_session_creation(node):
+    client = connect(node)
+    client.open()
+    created = client.created
+    assert created.tag == f"{{{HTTPBIND}}}body"
+    assert (created.get("wait"), created.get("hold"), created.get("requests")) == ("10", "1", "2")
+    assert created.get("from") == "localhost" and len(created.get("sid")) == 32
+    assert int(created.get("inactivity")) == 60 and int(created.get("maxpause")) == 120
+    assert created.get("{urn:xmpp:xbosh}version") == "1.0"
+    assert created.get("{urn:xmpp:xbosh}restartlogic") == "true"
+    assert not client.offers("starttls", xml.TLS)
+    assert "SCRAM-SHA-256" in client.mechanisms
+
+
+@pytest.mark.core
+def test_login_and_chat(node):
+    alice, bob = login(node).available(), node.client("bob", "b")
+    alice.send(f"<message to='{bob}' type='chat'><body>hi</body></message>")
+    bob.expect(f"<message from='{alice}'><body>hi</body></message>")
+    for i in range(20):
+        bob.send(f"<message to='{alice}' type='chat'><body>{i}</body></message>")
+    for i in range(20):
+        message = alice.expect(f"<message from='{bob}'/>")
+        assert message.findtext(f"{{{xml.CLIENT}}}body") == str(i)
+    alice.close()
+    assert alice.eof and alice.condition is None
+
+
+def test_passwords_only_over_tls(server):
+    assert connect(server).open().find(f"{{{xml.SASL}}}mechanisms") is None
+    client = connect(server, "alice", tls=True)
+    client.open()
+    assert client.created.get("secure") == "true"
+    client.login("PLAIN", "s")
+    client.ping()
+    # the sid does not work where others may read it
+    stranger = connect(server)
+    stranger.sid, stranger.rid = client.sid, client.rid
+    assert stranger.answer(stranger.request()).get("condition") == "item-not-found"
+    client.ping()
+
+
+def test_own_listener(node):
+    client = login(node, port=node.bosh_port)
+    client.ping()
+    assert connect(node, port=node.bosh_port, path="/bosh").open() is not None
+
+
+def test_requests_are_held(node):
+    alice = login(node, wait="60").available()
+    bob = node.client("bob", "b")
+    held = alice.request()
+    alice.pump(0.3)
+    assert held.status is None, "answered though there was nothing to say"
+    bob.send(f"<message to='{alice}' type='chat'><body>now</body></message>")
+    alice.answer(held)
+    alice.expect("<message><body>now</body></message>")
+    first, second = alice.request(), alice.request()  # hold is 1: the first goes back
+    assert len(alice.answer(first)) == 0
+    assert second.status is None
+
+
+def test_wait_ends(node):
+    alice = login(node, wait="1")
+    start = time.monotonic()
+    assert len(alice.answer(alice.request())) == 0
+    assert 0.8 < time.monotonic() - start < 5
+
+
+def test_out_of_order(node):
+    alice = login(node)
+    alice.drain()
+    if alice.pending:
+        alice.answer(alice.pending[0])
+    first = alice.body(ping_text("one"))
+    second = alice.body(ping_text("two"))
+    alice.post(second[1], second[0])
+    alice.post(first[1], first[0])
+    alice.expect_next("<iq type='result' id='one'/>")
+    alice.expect_next("<iq type='result' id='two'/>")
+
+
+def test_lost_answers_are_repeated(node):
+    alice = login(node).available()
+    alice.drain()
+    while alice.pending:
+        alice.answer(alice.pending[0])
+    rid, text = alice.body(ping_text("again"))
+    request = alice.post(text, rid)
+    body = alice.answer(request)
+    assert len(body) == 1
+    again = alice.answer(alice.post(text, rid))
+    assert xml.canonical(again) == xml.canonical(body)
+    alice.ping()
+
+
+def test_broken_connection(node):
+    """A held request whose connection is gone is sent again, and gets what comes."""
+    alice, bob = login(node, wait="60").available(), node.client("bob", "b")
+    alice.drain()
+    alice.cut()
+    rid, text = alice.body()
+    alice.post(text, rid)
+    alice.cut()
+    request = alice.post(text, rid)
+    bob.send(f"<message to='{alice}' type='chat'><body>still there</body></message>")
+    alice.answer(request)
+    alice.expect("<message><body>still there</body></message>")
+
+
+def test_messages_of_a_dead_session_wait(make_server):
+    """What was sent into an answer that nobody confirmed is not lost."""
+    server = make_server("alice", "bob", settings={**CLEAR, "bosh.inactivity": "1s"})
+    alice, bob = login(server).available(), server.client("bob", "b")
+    alice.drain()
+    while alice.pending:
+        alice.answer(alice.pending[0])
+    bob.send(f"<message to='{alice}' type='chat' id='x'><body>hello?</body></message>")
+    bob.send(f"<presence to='{alice}'/>")
+    bob.ping()
+    alice.request()
+    alice.cut()
+    until("the end of the session", lambda: "alice" not in str(server.ctl("session", "list")))
+    again = server.login("alice", "later").available()
+    again.expect("<message><body>hello?</body></message>")
+
+
+def test_polling(node):
+    alice = login(node, hold="0", wait="0")
+    assert alice.created.get("requests") == "1"
+    alice.drain()
+    assert len(alice.answer(alice.request())) == 0
+    alice.request()
+    alice.expect_terminated("policy-violation")
+
+
+def test_pause(node):
+    alice, bob = login(node, wait="60").available(), node.client("bob", "b")
+    alice.drain()
+    while alice.pending and alice.pending[0].status is None and len(alice.pending) > 1:
+        alice.answer(alice.pending[0])
+    held = alice.pending[0] if alice.pending else alice.request()
+    pause = alice.request(pause="60")
+    alice.answer(held)
+    assert len(alice.answer(pause)) == 0
+    bob.send(f"<message to='{alice}' type='chat'><body>after</body></message>")
+    alice.expect("<message><body>after</body></message>")
+
+
+def test_inactivity(make_server):
+    server = make_server("alice", settings={**CLEAR, "bosh.inactivity": "1s"})
+    alice = login(server, wait="1")
+    alice.cut()
+    until("the end of the session", lambda: "alice" not in str(server.ctl("session", "list")))
+    assert alice.answer(alice.request()).get("condition") == "item-not-found"
+
+
+def test_stream_management_survives(node):
+    alice = login(node).available()
+    alice.enable_sm()
+    alice.ping()
+    sid, h = alice.sm_id, alice.h
+    alice.request(rid=alice.rid + 50)
+    alice.expect_terminated("item-not-found")
+    again = connect(node, "alice")
+    again.open()
+    assert again.authenticate("SCRAM-SHA-256") is None
+    again.open()
+    again.send(f"<resume xmlns='{xml.SM}' previd='{sid}' h='{h}'/>")
+    again.expect(f"<resumed xmlns='{xml.SM}'/>")
+
+
+def test_keys(node):
+    keys = ["seed"]
+    for _ in range(20):
+        keys.append(hashlib.sha1(keys[-1].encode()).hexdigest())
+    client = connect(node, "alice", newkey=keys.pop())
+    client.open()
+    body = client.answer(client.request(pause="60", key=keys.pop()))
+    assert body.get("type") is None
+    fresh = ["other"]
+    for _ in range(5):
+        fresh.append(hashlib.sha1(fresh[-1].encode()).hexdigest())
+    body = client.answer(client.request(pause="60", key=keys.pop(), newkey=fresh.pop()))
+    assert body.get("type") is None
+    assert client.answer(client.request(pause="60", key=fresh.pop())).get("type") is None
+    client.request(pause="60", key="0" * 40)
+    client.expect_terminated("item-not-found")
+
+
+def test_acknowledgements(node):
+    client = connect(node, "alice", ack="1")
+    client.open()
+    assert client.created.get("ack") == str(client.rid)
+    first, second = client.request(), client.request()
+    assert client.answer(first).get("ack") == str(second.rid)
+
+
+def test_content_type(node):
+    client = connect(node, content="text/html; charset=utf-8")
+    request = client.request(to="localhost", **client.attributes)
+    client.answer(request)
+    assert request.headers["content-type"] == "text/html; charset=utf-8"
+    client = connect(node, content="text/html\r\nX: y")
+    request = client.request(to="localhost", **client.attributes)
+    client.answer(request)
+    assert request.headers["content-type"] == "text/xml; charset=utf-8"
+
+
+def test_unqualified_stanzas(node):
+    """As old clients send them (XEP-0206 §2), and with prefixes of the wrapper."""
+    alice = login(node)
+    alice.request(ping_text("old").replace(" xmlns='jabber:client'", ""))
+    alice.expect("<iq type='result' id='old'/>")
+    rid, text = alice.body("<c:iq type='get' id='p' to='localhost'>"
+                           "<ping xmlns='urn:xmpp:ping'/></c:iq>")
+    alice.post(text.replace("<body ", "<body xmlns:c='jabber:client' "), rid)
+    alice.expect("<iq type='result' id='p'/>")
+
+
+def test_wrong_rids(node):
+    for offset in (-20, 20):
+        alice = login(node)
+        alice.drain()
+        alice.request(rid=alice.rid + offset)
+        alice.expect_terminated("item-not-found")
+
+
+def test_wrong_sid(node):
+    client = connect(node)
+    client.sid = "0" * 32
+    client.request()
+    client.expect_terminated("item-not-found")
+
+
+def test_creation_errors(node):
+    client = connect(node)
+    assert client.answer(client.request(**client.attributes)).get("condition") == \
+        "improper-addressing"
+    client = connect(node)
+    assert client.answer(client.request(to="elsewhere.example", **client.attributes)) \
+        .get("condition") == "host-unknown"
+
+
+@pytest.mark.parametrize("text", [
+    "no xml", "", "<body", "<body xmlns='urn:other' rid='1' to='localhost'/>",
+    f"<body xmlns='{HTTPBIND}' to='localhost'/>",
+    f"<body xmlns='{HTTPBIND}' rid='0' to='localhost'/>",
+    f"<body xmlns='{HTTPBIND}' rid='-5' to='localhost'/>",
+    f"<body xmlns='{HTTPBIND}' rid='99999999999999999' to='localhost'/>",
+    f"<body xmlns='{HTTPBIND}' rid='1' wait='long' to='localhost'/>",
+    f"<body xmlns='{HTTPBIND}' rid='1' to='localhost'><!-- no --></body>",
+    f"<!DOCTYPE x []><body xmlns='{HTTPBIND}' rid='1' to='localhost'/>",
+    f"<body xmlns='{HTTPBIND}' rid='1' to='localhost'/>trailing",
+    f"<body xmlns='{HTTPBIND}' rid='1' to='localhost'><a></b></body>",
+], ids=range(13))
+def test_bad_bodies(node, text):
+    client = connect(node)
+    client.post(text)
+    client.expect_terminated("bad-request")
+
+
+def test_huge_body(node):
+    client = connect(node)
+    request = client.post(f"<body xmlns='{HTTPBIND}' rid='1'>{'x' * (2 << 20)}</body>")
+    client.wait("an answer", lambda: request.status is not None, poll=False)
+    assert request.status == 413
+
+
+def test_stream_errors(node):
+    alice = login(node)
+    alice.request("<message xmlns='jabber:client' from='bob@localhost'/>")
+    alice.expect_stream_error("invalid-from")
+    client = connect(node)
+    client.open()
+    client.request("<message xmlns='jabber:client'/>")
+    client.expect_stream_error("not-authorized")
+
+
+def test_legacy_clients_get_codes(node):
+    client = connect(node, ver=None)
+    client.open()
+    request = client.request(rid=client.rid + 50)
+    client.answer(request)
+    assert request.status == 404
+
+
+def test_http_side(node):
+    connection = http.client.HTTPConnection("127.0.0.1", node.http_port, timeout=10)
+    connection.request("GET", "/http-bind")
+    answer = connection.getresponse()
+    assert answer.status == 200 and b"BOSH" in answer.read()
+    connection.request("OPTIONS", "/http-bind", headers={
+        "Origin": "https://a.example", "Access-Control-Request-Method": "POST"})
+    answer = connection.getresponse()
+    answer.read()
+    assert answer.status == 204
+    assert "POST" in answer.getheader("Access-Control-Allow-Methods")
+    connection.request("PUT", "/http-bind", body=b"x")
+    assert connection.getresponse().status == 405
+    connection.close()
+
+
+def test_sessions_per_address(make_server):
+    server = make_server(settings={**CLEAR, "c2s.connections-per-address": "2"})
+    connect(server).open()
+    connect(server).open()
+    third = connect(server)
+    third.request(to="localhost", **third.attributes)
+    third.expect_terminated("remote-stream-error")
+
+
+def test_server_ends(node):
+    alice = login(node)
+    alice.drain()
+    request = alice.pending[0] if alice.pending else alice.request()
+    node.stop()
+    try:
+        alice.wait("an answer", lambda: request.status is not None, poll=False)
+        assert request.status == 503 or alice.condition in ("remote-stream-error",
+                                                            "system-shutdown")
+    except ConnectionError:
+        pass
