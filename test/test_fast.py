@@ -322,6 +322,17 @@ def test_a_device_is_revoked(server, device):
     assert [r["id"] for r in server.rows("device", "list", "alice@localhost")] == [other.id]
 
 
+def test_a_revoked_device_does_not_resume_after_a_restart(server, device):
+    enable = f"<bind xmlns='{xml.BIND2}'><enable xmlns='{xml.SM}' resume='true'/></bind>"
+    client = device.connect()
+    client.sasl2(agent=device.id, inner=enable)
+    client.available()
+    server.restart()
+    until("session", lambda: len(server.rows("session", "list")) == 1)
+    server.ctl("device", "revoke", "alice@localhost", device.id)
+    assert server.rows("session", "list") == []
+
+
 @pytest.mark.parametrize("jid, ident, why", [
     ("alice@localhost", str(uuid.uuid4()), "no device"), ("alice@localhost", "x", "found x"),
     ("nobody@localhost", str(uuid.uuid4()), "no device"), ("alice", str(uuid.uuid4()), "found")])

@@ -15,6 +15,7 @@
 #include "http/server.h"
 #include "im/devices.h"
 #include "im/feature.h"
+#include "im/guest.h"
 #include "im/presence.h"
 #include "im/rows.h"
 #include "im/users.h"
@@ -61,6 +62,7 @@ static const struct feature *const features[] = {
     &presence_feature,
     &users_feature,
     &devices_feature,
+    &guest_feature,
     &carbons_feature,
     &csi_feature,
     &disco_feature,

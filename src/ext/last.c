@@ -14,6 +14,7 @@
 #include "ext/ext.h"
 #include "im/account.h"
 #include "im/feature.h"
+#include "im/guest.h"
 #include "im/node.h"
 #include "im/presence.h"
 #include "im/session.h"
@@ -117,6 +118,8 @@ static void add_now(struct store_batch *b, const struct account *a, slice status
 /* Nobody waits: the worst that a failed write costs is an older answer. */
 static void write_now(struct account *a, slice status)
 {
+    if (account_is_guest(a))
+        return;
     struct store_batch *b = store_write(a->worker->store, account_lane(a));
     add_now(b, a, status);
     store_submit(b, a->worker->loop, 0, NULL, NULL);

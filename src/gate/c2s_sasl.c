@@ -8,6 +8,7 @@
 #include "base/rand.h"
 #include "gate/c2s_private.h"
 #include "im/feature.h"
+#include "im/guest.h"
 #include "im/node.h"
 #include "xmpp/ns.h"
 
@@ -30,10 +31,10 @@ static struct sasl_binding binding_of(struct stream *s)
     return b;
 }
 
-/* Those that log in by a password, a bit each. */
-static uint32_t mechs_offered(const struct sasl_binding *binding)
+/* Those of the list, a bit each. */
+static uint32_t mechs_offered(const struct stream *s, const struct sasl_binding *binding)
 {
-    uint32_t bits = 0;
+    uint32_t bits = guest_allowed(stream_domain(s)) ? 1u << SASL_ANONYMOUS : 0;
     for (unsigned m = 0; m <= SASL_PLAIN; m++)
         if (!sasl_mech_is_plus((enum sasl_mech)m) || binding->plus_offered)
             bits |= 1u << m;
@@ -61,7 +62,7 @@ void sasl_offer(struct stream *s, struct buf *b)
 {
     struct sasl_binding binding = binding_of(s);
     bool exporter = binding.exporter_len > 0, end_point = binding.end_point_len > 0;
-    uint32_t bits = mechs_offered(&binding);
+    uint32_t bits = mechs_offered(s, &binding);
     struct buf list;
     buf_init(&list, SASL_BYTES_MAX);
     for (unsigned m = 0; m < SASL_MECH_COUNT; m++)
@@ -175,6 +176,18 @@ static void look_up(struct stream *s, enum sasl_step step)
         a->op = credentials_verify(&w->auth, jid, sasl_password(a->sasl), looked_up, s);
 }
 
+/* RFC 4505: a name and an id that nobody had before. */
+static void be_guest(struct stream *s)
+{
+    struct stream_auth *a = s->auth;
+    slice domain = stream_domain(s);
+    char name[33];
+    guest_name(name);
+    a->bare = slice_of(arena_printf(a->arena, "%s@%.*s", name, SLICE_ARG(domain)));
+    a->account = guest_id();
+    a->generation = 0;
+}
+
 static void sasl_succeeded(struct stream *s)
 {
     struct stream_auth *a = s->auth;
@@ -182,8 +195,17 @@ static void sasl_succeeded(struct stream *s)
         sasl_failed(s, SASL_ACCOUNT_DISABLED, NULL);
         return;
     }
-    a->bare = sasl_account(s, a->arena);
-    throttle_ok(stream_c2s(s)->throttle, a->bare);
+    if (a->mech == SASL_ANONYMOUS) {
+        if (!guest_room()) {
+            auth_count(a->mech, AUTH_FAILED);
+            sasl_failed(s, SASL_TEMPORARY_AUTH_FAILURE, "too many guests are here");
+            return;
+        }
+        be_guest(s);
+    } else {
+        a->bare = sasl_account(s, a->arena);
+        throttle_ok(stream_c2s(s)->throttle, a->bare);
+    }
     auth_count(a->mech, AUTH_OK);
     log_debug(&log_c2s, LOG_EV("auth.ok"), LOG_S("jid", a->bare),
               LOG_C("mech", sasl_mech_name(a->mech)), LOG_C("peer", stream_peer(s)->peer_text));
@@ -227,7 +249,7 @@ static enum sasl_failure machine_make(struct stream *s, const struct sasl_start 
 {
     struct stream_auth *a = s->auth;
     struct sasl_binding binding = binding_of(s);
-    uint32_t offered = mechs_offered(&binding);
+    uint32_t offered = mechs_offered(s, &binding);
     uint32_t allowed = start->token ? tokens_offered(s, &binding) : offered;
     char nonce[37];
     if (sasl_mech_find(start->mechanism, &a->mech) != OK || (allowed >> a->mech & 1) == 0)

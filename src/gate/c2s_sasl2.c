@@ -353,8 +353,8 @@ static void mechanism_done(struct stream *s)
     two->done = true;
     two->data = slice_dup(two->arena, sasl_out(a->sasl));
     sasl_destroy(&a->sasl);
-    if (two->used != NULL)
-        two->upgrades = 0; /* a token does not know the password */
+    if (two->used != NULL || a->account < 0)
+        two->upgrades = 0; /* neither a token nor a guest knows a password */
     next_task(s);
 }
 
@@ -405,7 +405,7 @@ static void go_on(struct stream *s)
     struct stream_auth *a = s->auth;
     struct sasl2 *two = a->two;
     char secret[2 * SECRET_BYTES + 1];
-    if (!two->req.agent.has_id) {
+    if (!two->req.agent.has_id || a->account < 0) { /* nothing of a guest is kept */
         ask_resume(s);
         return;
     }

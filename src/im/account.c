@@ -6,6 +6,7 @@
 #include "im/archive.h"
 #include "im/feature.h"
 #include "im/frames.h"
+#include "im/guest.h"
 #include "im/node.h"
 #include "im/presence.h"
 #include "im/promise.h"
@@ -224,12 +225,13 @@ static void loaded(void *arg, enum store_result result, const struct store_batch
         load_failed(a, err_of_store(result));
         return;
     }
-    if (store_row_count(b, 0) == 0) { /* deleted since its client authenticated */
+    bool row = store_row_count(b, 0) > 0;
+    if (!row && !account_is_guest(a)) { /* deleted since its client authenticated */
         mem_free(&load);
         not_found(a);
         return;
     }
-    a->generation = store_int(b, 0, 0, 0);
+    a->generation = row ? store_int(b, 0, 0, 0) : 0;
     mailbox_loaded(a, b, 1);
     message_recent_loaded(a, b, 3);
     const struct feature *const *f = features_all();
@@ -442,7 +444,7 @@ static void mutation_next(struct account *a)
 {
     while (a->mutations != NULL && !a->mutating) {
         struct mutation *m = a->mutations;
-        enum err e = m->prepare(m);
+        enum err e = account_is_guest(a) ? E_DENIED : m->prepare(m); /* nothing of it is kept */
         if (e != OK || m->batch == NULL) {
             store_drop(&m->batch);
             mutation_end(a, e);

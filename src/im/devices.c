@@ -1,5 +1,6 @@
 #include "im/devices.h"
 #include "base/arena.h"
+#include "base/buf.h"
 #include "base/command.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -215,8 +216,23 @@ static struct command device_revoke_command = {
            "again with the password.",
 };
 
+/* A planned restart: so that a revoked device does not resume. */
+static void device_save(const struct session *s, struct buf *out)
+{
+    if (device_is_known(s->device))
+        buf_append(out, s->device, DEVICE_ID_LEN);
+}
+
+static void device_restore(struct session *s, slice saved)
+{
+    if (saved.len == DEVICE_ID_LEN)
+        memcpy(s->device, saved.ptr, DEVICE_ID_LEN);
+}
+
 const struct feature devices_feature = {
     .name = "devices",
     .commands = (struct command *const[]){ &device_list_command, &device_revoke_command, NULL },
     .logs = (struct log_area *const[]){ &log_devices, NULL },
+    .session_save = device_save,
+    .session_restore = device_restore,
 };

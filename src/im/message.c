@@ -9,6 +9,7 @@
 #include "base/setting.h"
 #include "im/account.h"
 #include "im/archive.h"
+#include "im/guest.h"
 #include "im/node.h"
 #include "im/rows.h"
 #include "im/server.h"
@@ -349,10 +350,16 @@ static enum routed accept_message(struct account *a, struct session *match, stru
 {
     struct stanza *st = in->st;
     bool ready = any_ready(a, match, st);
-    bool keep = message_storable(st) && (setting_bool(&im_durable_ack) || !ready);
+    bool guest = account_is_guest(a);
+    bool keep = !guest && message_storable(st) && (setting_bool(&im_durable_ack) || !ready);
 
     if (!keep) {
         deliver_live(a, match, st, 0);
+        if (guest && in->sender_entry != 0) { /* the sender's copy is kept all the same */
+            message_keep_sent(a->worker, st, in->origin, in->sender_entry, in->sender_id);
+            stanza_unref(&st);
+            return in->origin.session != 0 ? ROUTE_PENDING : ROUTED;
+        }
         stanza_unref(&st);
         return ROUTED;
     }
@@ -458,7 +465,7 @@ enum routed message_to_account(struct account *a, struct stanza *st, struct orig
     case DELIVER_MATCH:
         return accept_message(a, match, &in);
     case DELIVER_STORE:
-        if (message_storable(st))
+        if (message_storable(st) && !account_is_guest(a))
             return accept_message(a, NULL, &in);
         if (stanza_has(st, KNOWN(BODY))) /* the sender wanted it said, and it will not be */
             return refuse(a, st, SE_SERVICE_UNAVAILABLE, (slice){ 0 });
@@ -477,11 +484,11 @@ enum routed message_from_session(struct session *s, struct stanza *st, struct or
     struct account *a = s->account;
     uint64_t entry = 0;
     /* what one says to oneself has one entry: as received (XEP-0313 §5.1.1) */
-    if (setting_bool(&im_durable_ack) && message_storable(st) &&
+    if (!account_is_guest(a) && setting_bool(&im_durable_ack) && message_storable(st) &&
         !slice_eq(stanza_to_bare(st), a->jid) && stage_archive(a, st, stanza_to(st)))
         entry = mailbox_mint(a);
     stage_carbon(a, &(struct passage){ st, s, entry, 0, PASSAGE_SENT });
-    return route(a->worker, st, origin, entry, a->id);
+    return route(a->worker, st, origin, entry, account_is_guest(a) ? 0 : a->id);
 }
 
 /* What is in no mailbox goes the way it would go now, without the session that ended. To a bare JID

@@ -10,6 +10,7 @@
 #include "im/account.h"
 #include "im/feature.h"
 #include "im/frames.h"
+#include "im/guest.h"
 #include "im/node.h"
 #include "im/presence.h"
 #include "im/rows.h"
@@ -235,6 +236,7 @@ struct session *session_create(struct account *a, slice resource)
     list_append(&a->sessions, &s->node);
     map_put(&w->sessions, s);
     metric_add(&sessions_now, 1);
+    guest_began(s);
     account_touch(a);
     return s;
 }
@@ -262,6 +264,7 @@ void session_free(struct session *s)
     mem_free(&s->tickets);
     presence_session_forget(s);
     metric_add(&sessions_now, -1);
+    guest_ended(s);
     mem_free(&s);
 }
 
@@ -444,6 +447,10 @@ static void bind_now(struct account *a, struct binding *b)
         refuse(b, SE_CONFLICT, SLICE("this resource is connected already"));
         return;
     }
+    if (account_is_guest(a) && !guest_room()) {
+        refuse(b, SE_RESOURCE_CONSTRAINT, SLICE("too many guests are here: see guest.max"));
+        return;
+    }
     if (n >= setting_int(&session_max)) {
         refuse(b, SE_RESOURCE_CONSTRAINT, SLICE("too many sessions: see session.per-account-max"));
         return;
@@ -624,6 +631,7 @@ void sm_enabled_write(struct buf *out, slice id, uint32_t max_s)
 static slice enable(struct session *s, bool resumable, char id[33])
 {
     session_queue_flush(s); /* what is counted comes behind <enabled/> */
+    resumable = resumable && !account_is_guest(s->account); /* who comes back is another guest */
     s->sm = resumable ? 2 : 1;
     s->in_base = s->in_count;
     s->out_base = s->out_acked = s->out_asked = s->out_count;

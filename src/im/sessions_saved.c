@@ -7,6 +7,7 @@
 #include "im/account.h"
 #include "im/feature.h"
 #include "im/frames.h"
+#include "im/guest.h"
 #include "im/node.h"
 #include "im/presence.h"
 #include "im/session_private.h"
@@ -230,7 +231,8 @@ void sessions_save(struct worker *w)
         count++;
     }
     for (uint32_t i = 0; (a = map_next(&w->accounts, &i)) != NULL;)
-        if (a->state == ACCOUNT_READY && (!mailbox_clean(a) || !list_empty(&a->sessions)))
+        if (a->state == ACCOUNT_READY && !account_is_guest(a) &&
+            (!mailbox_clean(a) || !list_empty(&a->sessions)))
             save_account(a);
     if (count > 0)
         log_info(&log_session, LOG_EV("sessions.saved"), LOG_I("count", count));

@@ -1,0 +1,152 @@
+#include "im/guest.h"
+#include "base/metric.h"
+#include "base/rand.h"
+#include "base/setting.h"
+#include "codec/xml_elem.h"
+#include "im/feature.h"
+#include "im/worker.h"
+#include "xmpp/jid.h"
+#include "xmpp/ns.h"
+#include <stdio.h>
+
+static struct setting guest_domains = {
+    .name = "guest.domains",
+    .type = SET_STRING,
+    .def_text = "",
+    .max = 4096,
+    .doc = "Domains, separated by spaces, that anybody may use without an account (SASL "
+           "ANONYMOUS). Nothing of a guest is kept.",
+};
+static struct setting guest_max = {
+    .name = "guest.max",
+    .type = SET_INT,
+    .def = 100,
+    .min = 1,
+    .max = 1000000,
+    .unit = "sessions",
+    .doc = "Guests that may be there at a time, on this node.",
+};
+static struct setting guest_remote = {
+    .name = "guest.remote",
+    .type = SET_BOOL,
+    .def = 0,
+    .doc = "Whether guests reach other domains than their own and the services below it.",
+};
+static struct metric guests_now = { .name = "muster_guests",
+                                    .kind = METRIC_GAUGE,
+                                    .help = "Sessions of guests (SASL ANONYMOUS)." };
+static _Atomic int64_t now;
+
+bool guest_allowed(slice domain)
+{
+    slice one, rest = slice_of(setting_text(&guest_domains));
+    while (rest.len > 0) {
+        (void)slice_cut(rest, ' ', &one, &rest);
+        if (one.len > 0 && slice_eq(one, domain))
+            return true;
+    }
+    return false;
+}
+
+bool guest_room(void) { return now < setting_int(&guest_max); }
+
+int64_t guest_id(void) { return -1 - (int64_t)(rand_u64() >> 1); }
+
+void guest_name(char out[33])
+{
+    char random[17];
+    rand_hex(random, 8);
+    snprintf(out, 33, "guest-%s", random);
+}
+
+void guest_began(const struct session *s)
+{
+    if (!account_is_guest(s->account))
+        return;
+    now++;
+    metric_add(&guests_now, 1);
+}
+
+void guest_ended(const struct session *s)
+{
+    if (!account_is_guest(s->account))
+        return;
+    now--;
+    metric_add(&guests_now, -1);
+}
+
+static enum verdict no(struct refusal *why, slice text)
+{
+    why->error = SE_NOT_ALLOWED;
+    why->text = text;
+    return REFUSE;
+}
+
+/* The guest's domain, or one below it. */
+static bool is_near(slice domain, slice own)
+{
+    return slice_eq(domain, own) ||
+           (domain.len > own.len && domain.ptr[domain.len - own.len - 1] == '.' &&
+            slice_eq(slice_from(domain, domain.len - own.len), own));
+}
+
+static bool is_subscription(const struct stanza *st)
+{
+    return st->kind == STANZA_PRESENCE && st->type >= TYPE_SUBSCRIBE &&
+           st->type <= TYPE_UNSUBSCRIBED;
+}
+
+/* Requests to the own account or the server: what they set would be stored, but for these. */
+static bool is_passing(const struct elem *payload)
+{
+    return slice_is(payload->ns_uri, NS_SESSION) || slice_is(payload->ns_uri, NS_CARBONS);
+}
+
+static enum verdict check_iq(const struct account *a, const struct stanza *st, struct refusal *why)
+{
+    struct elem payload;
+    struct jid to = jid_split(stanza_to(st)), own = jid_split(a->jid);
+    bool here = slice_eq(stanza_to_bare(st), a->jid) ||
+                (to.local.len == 0 && slice_eq(to.domain, own.domain));
+    if (!stanza_payload(st, &payload))
+        return PASS;
+    if (slice_is(payload.ns_uri, "urn:xmpp:http:upload:0"))
+        return no(why, SLICE("guests do not upload files"));
+    if (st->type == TYPE_SET && here && !is_passing(&payload))
+        return no(why, SLICE("nothing is kept for guests"));
+    return PASS;
+}
+
+static enum verdict check(struct session *s, struct stanza **st, struct refusal *why)
+{
+    const struct account *a = s->account;
+    if (!account_is_guest(a))
+        return PASS;
+    slice domain = jid_split(stanza_to(*st)).domain, own = jid_split(a->jid).domain;
+    if (is_subscription(*st))
+        return no(why, SLICE("guests have no contacts"));
+    if (domain.len > 0 && !is_near(domain, own) && !setting_bool(&guest_remote))
+        return no(why, SLICE("guests reach their own domain only"));
+    return (*st)->kind == STANZA_IQ ? check_iq(a, *st, why) : PASS;
+}
+
+static enum verdict block(struct account *a, const struct stanza *st, struct refusal *why)
+{
+    if (account_is_guest(a) && is_subscription(st))
+        return no(why, SLICE("guests have no contacts"));
+    return PASS;
+}
+
+const struct feature guest_feature = {
+    .name = "guest",
+    .xeps =
+        (const struct xep[]){
+            { "0175", "1.2", "Best Practices for Use of SASL ANONYMOUS", "0.1.0", "test_guest",
+              NULL },
+            { 0 },
+        },
+    .settings = (struct setting *const[]){ &guest_domains, &guest_max, &guest_remote, NULL },
+    .metrics = (struct metric *const[]){ &guests_now, NULL },
+    .check = check,
+    .block = block,
+};

@@ -1,0 +1,163 @@
+"""Guests: SASL ANONYMOUS (RFC 4505, XEP-0175)."""
+import sqlite3
+
+import pytest
+
+from muster import sasl, xml
+from muster.client import until
+
+pytestmark = pytest.mark.core
+
+BIND = f"<bind xmlns='{xml.BIND2}'/>"
+
+
+@pytest.fixture
+def open_server(make_server):
+    return make_server("alice", settings={"guest.domains": "other.test localhost"})
+
+
+def guest(server, **options):
+    """A bound guest, by SASL2 and Bind 2."""
+    client = server.connect(**options)
+    client.sasl2_start("ANONYMOUS", inner=BIND)
+    client.sasl2_done(client.sasl2_next())
+    return client
+
+
+def test_off_by_default(server):
+    client = server.connect()
+    assert "ANONYMOUS" not in client.mechanisms
+    client.sasl_start("ANONYMOUS")
+    assert client.sasl_answer() == ("failure", "invalid-mechanism")
+
+
+def test_only_where_it_is_allowed(make_server):
+    server = make_server(domains=("localhost", "other.test"),
+                         settings={"guest.domains": "other.test"})
+    assert "ANONYMOUS" not in server.connect().mechanisms
+    client = server.connect(domain="other.test")
+    assert "ANONYMOUS" in client.mechanisms
+    assert guest(server, domain="other.test").bare.endswith("@other.test")
+
+
+@pytest.mark.parametrize("trace", [None, b"", b"sirhc"])
+def test_login(open_server, trace):
+    client = open_server.connect()
+    client.sasl_start("ANONYMOUS", trace)
+    assert client.sasl_answer() == ("success", b"")
+    client.open()
+    client.bind()
+    assert client.bare.startswith("guest-") and client.bare.endswith("@localhost")
+    client.available().ping()
+
+
+def test_a_long_trace(open_server):
+    client = open_server.connect()
+    client.sasl_start("ANONYMOUS", b"x" * 1021)
+    assert client.sasl_answer() == ("failure", "malformed-request")
+
+
+def test_names_differ(open_server):
+    assert guest(open_server).bare != guest(open_server).bare
+
+
+def test_they_chat(open_server):
+    alice = open_server.client("alice", "a")
+    one, other = guest(open_server).available(), guest(open_server).available()
+    for sender, receiver in ((one, other), (one, alice), (alice, one)):
+        sender.send(f"<message to='{receiver.jid}' type='chat'><body>hi</body></message>")
+        receiver.expect(f"<message from='{sender.jid}'><body>hi</body></message>")
+
+
+@pytest.mark.parametrize("inner", [
+    "<query xmlns='jabber:iq:roster'><item jid='alice@localhost'/></query>",
+    "<vCard xmlns='vcard-temp'><FN>x</FN></vCard>",
+    "<query xmlns='jabber:iq:private'><a xmlns='b'/></query>",
+    "<query xmlns='jabber:iq:register'><remove/></query>"])
+def test_nothing_is_kept_of_what_they_say(open_server, inner):
+    assert guest(open_server).error("set", inner) == ("not-allowed", "cancel")
+
+
+def test_they_have_no_contacts(open_server):
+    alice = open_server.client("alice", "a")
+    client = guest(open_server).available()
+    assert len(client.result("get", f"<query xmlns='{xml.ROSTER}'/>")) == 0
+    client.send("<presence to='alice@localhost' type='subscribe' id='s'/>")
+    client.expect_error("not-allowed", template="<presence type='error'/>")
+    alice.send(f"<presence to='{client.bare}' type='subscribe'/>")
+    client.ping()
+    client.expect_nothing("<presence type='subscribe'/>")
+
+
+def test_they_stay_at_home(open_server):
+    client = guest(open_server)
+    client.send("<message to='x@elsewhere.test'><body>hi</body></message>")
+    client.expect_error("not-allowed", template="<message type='error'/>")
+    assert client.error("get", "<ping xmlns='urn:xmpp:ping'/>", to="elsewhere.test")[0] == \
+        "not-allowed"
+    open_server.ctl("set", "guest.remote", "on")
+    assert client.error("get", "<ping xmlns='urn:xmpp:ping'/>", to="elsewhere.test")[0] == \
+        "remote-server-not-found"
+
+
+def test_their_number_is_limited(open_server):
+    open_server.ctl("set", "guest.max", "1")
+    first = guest(open_server)
+    client = open_server.connect()
+    client.sasl2_start("ANONYMOUS", inner=BIND)
+    answer = client.sasl2_next()
+    assert answer[0].tag == f"{{{xml.SASL}}}temporary-auth-failure"
+    first.close()
+    until("room", lambda: not open_server.rows("session", "list"))
+    guest(open_server).ping()
+
+
+def test_stream_management_without_resumption(open_server):
+    """Who comes back is another guest."""
+    client = guest(open_server)
+    enabled = client.enable_sm()
+    assert enabled.get("id") is None
+    client.ping()
+    client.wait_acked(1)
+
+
+def test_an_id_of_the_client_is_not_kept(open_server):
+    client = open_server.connect()
+    client.sasl2_start("ANONYMOUS", agent="d4565fa7-4d72-4749-b3d3-740edbf87770", inner=BIND)
+    client.sasl2_done(client.sasl2_next())
+    client.ping()
+
+
+def test_they_leave_nothing_behind(open_server):
+    alice = open_server.client("alice", "a")
+    client = guest(open_server).available()
+    for sender, receiver in ((client, alice), (alice, client)):
+        sender.send(f"<message to='{receiver.jid}' type='chat'><body>hi</body></message>")
+        receiver.expect("<message><body>hi</body></message>")
+    client.send("<presence type='unavailable'><status>bye</status></presence>")
+    client.ping()
+    client.close()
+    until("end", lambda: len(open_server.rows("session", "list")) == 1)
+    alice.send(f"<message to='{client.bare}' type='chat'><body>late</body></message>")
+    alice.expect_error("service-unavailable", template="<message type='error'/>")
+    open_server.stop()
+    with sqlite3.connect(open_server.data / "muster.db") as db:
+        tables = [row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type='table'")]
+        for table in tables:
+            owners = [c[1] for c in db.execute(f"PRAGMA table_info('{table}')")
+                      if c[1] in ("owner", "account", "sender", "rcpt")]
+            for column in owners:
+                found = db.execute(f"SELECT COUNT(*) FROM {table} "
+                                   f"WHERE typeof({column}) = 'integer' AND {column} < 0")
+                assert found.fetchone() == (0,), (table, column)
+        bodies = [row[0] for row in db.execute("SELECT stanza FROM message")]
+        assert len(bodies) == 2, "what alice has of it"
+
+
+def test_another_trace_is_not_a_login(open_server):
+    client = open_server.connect("alice")
+    client.sasl_start("ANONYMOUS", sasl.plain("alice", "wrong"))
+    assert client.sasl_answer()[0] == "success"
+    client.open()
+    client.bind()
+    assert client.bare.startswith("guest-")
