@@ -9,6 +9,7 @@ import pytest
 
 from muster import xml
 from muster.client import insecure_context, until
+from muster.server import MUSTERD
 
 NS = "urn:xmpp:http:upload:0"
 HOST = "upload.localhost"
@@ -95,7 +96,8 @@ def test_a_large_file(server, alice):
     url = store(server, alice, body, "big.bin", "application/octet-stream")
     answer = http_do(server, "GET", url)
     assert hashlib.sha256(answer.body).digest() == hashlib.sha256(body).digest()
-    assert server.status_kib() < 60 * 1024
+    if "build/release" in str(MUSTERD):
+        assert server.status_kib() < 60 * 1024
 
 
 @pytest.mark.parametrize("header, status, body, span", [
