@@ -1,4 +1,5 @@
 """Message Archive Management (XEP-0313) with its preferences (XEP-0441)."""
+import contextlib
 import sqlite3
 import time
 
@@ -510,7 +511,8 @@ def test_only_contacts_are_archived(server):
 
 
 def count_rows(server, table):
-    with sqlite3.connect(f"file:{server.data}/muster.db?mode=ro", uri=True) as db:
+    path = f"file:{server.data}/muster.db?mode=ro"
+    with contextlib.closing(sqlite3.connect(path, uri=True)) as db:
         return db.execute(f"SELECT count(*) FROM {table} WHERE id <> (SELECT max(id) FROM message)"
                           if table == "message" else f"SELECT count(*) FROM {table}").fetchone()[0]
 
@@ -662,3 +664,120 @@ def test_search_is_a_setting(server, library):
     alice.expect("<message><body>quick while it was off</body></message>")
     server.ctl("set", "archive.fulltext", "on")
     assert len(Page(alice, (WORDS, "quick")).bodies) == 4
+
+
+# --- retraction (XEP-0424) ---
+
+RETRACT = "urn:xmpp:message-retract:1"
+
+
+def retract(client, to, ident, more=""):
+    client.send(f"<message to='{to}' type='chat' id='r-{ident}'><retract xmlns='{RETRACT}' "
+                f"id='{ident}'/><fallback xmlns='urn:xmpp:fallback:0'/><body>took it back</body>"
+                f"<store xmlns='urn:xmpp:hints'/>{more}</message>")
+
+
+def tombstone(message):
+    return message.find(tag(RETRACT, "retracted"))
+
+
+def test_retraction(server):
+    alice, bob = server.client("alice", "a"), server.client("bob", "b")
+    assert {RETRACT, f"{RETRACT}#tombstone"} <= {f.get("var") for f in alice.result(
+        "get", f"<query xmlns='{xml.DISCO_INFO}'/>", to=alice.bare)}
+    alice.send(f"<message to='{bob.bare}' type='chat' id='m1'><body>saints lips</body></message>")
+    alice.send(f"<message to='{bob.bare}' type='chat' id='m2'><body>more lips</body>"
+               f"<origin-id xmlns='{xml.SID}' id='o&apos;2'/></message>")
+    bob.expect("<message id='m2'/>")
+    assert len(Page(bob, (WORDS, "lips")).bodies) == 2
+    before = Page(bob)
+    retract(alice, bob.bare, "m1")
+    retract(alice, bob.bare, "o&apos;2")
+    bob.expect("<message id=\"r-o'2\"/>")
+    until("tombstones", lambda: all(tombstone(m) is not None for m in Page(bob).messages[:2]))
+    for client in (alice, bob):
+        page = Page(client)
+        assert page.bodies == [None, None, "took it back", "took it back"]
+        assert [m.get("id") for m in page.messages] == ["m1", "m2", "r-m1", "r-o'2"]
+        assert tombstone(page.messages[0]).get("id") == "r-m1"
+        assert len(tombstone(page.messages[0]).get("stamp")) > 18
+        assert len(page.messages[0]) == 1 and page.messages[0].get("type") == "chat"
+        assert Page(client, (WORDS, "lips")).bodies == []
+    page = Page(bob)
+    assert page.ids[:2] == before.ids and page.stamps[:2] == before.stamps
+
+
+def test_only_the_author_retracts(server):
+    alice, bob = server.client("alice", "a"), server.client("bob", "b")
+    carol = server.client("carol", "c")
+    alice.send(f"<message to='{bob.bare}' type='chat' id='m1'><body>mine</body></message>")
+    bob.expect("<message id='m1'/>")
+    retract(bob, alice.bare, "m1")
+    alice.expect("<message id='r-m1'/>")
+    retract(carol, bob.bare, "m1")
+    bob.expect("<message id='r-m1'/>")
+    for bad in ("", "nothing", "m", "1", "x" * 3000):
+        retract(alice, bob.bare, bad)
+    chat(alice, bob.bare, "end")
+    bob.expect("<message><body>end</body></message>")
+    until("all stored", lambda: Page(bob).bodies[-1] == "end")
+    assert Page(bob).bodies[0] == "mine" and Page(alice).bodies[0] == "mine"
+
+
+def test_retraction_reaches_who_was_away(server):
+    alice, bob = server.client("alice", "a"), server.client("bob", "b")
+    bob.close()
+    alice.send("<message to='bob@localhost' type='chat' id='m1'><body>oops</body></message>")
+    retract(alice, "bob@localhost", "m1")
+    until("a tombstone", lambda: len(Page(alice).messages) == 2
+          and tombstone(Page(alice).messages[0]) is not None)
+    bob = server.client("bob", "b")
+    assert tombstone(bob.expect("<message id='m1'/>")) is not None
+    bob.expect(f"<message id='r-m1'><retract xmlns='{RETRACT}' id='m1'/></message>")
+
+
+# --- retention ---
+
+
+def age(server, count, days):
+    """The oldest messages become older still, in a stopped server's database."""
+    with contextlib.closing(sqlite3.connect(server.data / "muster.db")) as db, db:
+        db.execute("UPDATE message SET at_us = at_us - ? WHERE id <= ?",
+                   (days * 86400 * 1000000, count))
+        return db.execute("SELECT count(*) FROM message").fetchone()[0]
+
+
+def test_retention(server, talk):
+    alice, bob = talk
+    bob.ping()
+    carol = server.client("carol", "c")
+    carol.close()
+    chat(alice, "carol@localhost", "waits")  # the eleventh
+    until("eleven", lambda: len(Page(alice).bodies) == 11)
+    assert Page(alice, (WORDS, "m3")).bodies == ["m3"]
+    chat(bob, alice.bare, "new")
+    alice.expect("<message><body>new</body></message>")
+    server.stop()
+    assert age(server, 11, 40) == 12
+    server.start()
+    assert server.ctl_run("archive", "expire").returncode != 0  # nothing is too old
+    server.ctl("set", "archive.retention", "50")
+    server.ctl("archive", "expire")
+    alice = server.client("alice", "a")
+    assert len(Page(alice).bodies) == 12
+    old = Page(alice).ids
+    server.ctl("set", "archive.retention", "30")
+    assert "10 messages" in str(server.ctl("archive", "expire"))
+    assert Page(alice).bodies == ["waits", "new"]  # carol does not have it yet
+    assert Page(alice, (WORDS, "m3")).bodies == []
+    assert Page(alice, (WORDS, "waits")).bodies == ["waits"]
+    assert alice.error("set", query_text(page=f"<after>{old[0]}</after>"))[0] == "item-not-found"
+    carol = server.client("carol", "c")
+    carol.expect("<message><body>waits</body></message>")
+    carol.ping()
+    server.restart()
+    server.ctl("set", "archive.retention", "30")
+    server.ctl("archive", "expire")
+    for name in ("alice", "bob"):
+        assert Page(server.client(name, "x")).bodies == ["new"]
+    assert Page(server.client("carol", "x")).bodies == []

@@ -126,7 +126,21 @@ static void start(void)
     gather(mam_query_stmts, &n);
     gather(mam_prefs_stmts, &n);
     gather(mam_fulltext_stmts, &n);
+    gather(mam_expire_stmts, &n);
+    gather(mam_retract_stmts, &n);
     mam_prefs_start();
+}
+
+static void loaded(struct account *a, const struct store_batch *b, unsigned first)
+{
+    mam_prefs_loaded(a, b, first);
+    mam_expire_arm(a->worker);
+}
+
+static void ended(struct worker *w)
+{
+    fulltext_stop(w);
+    mam_expire_stop(w);
 }
 
 static bool archives(struct account *a, const struct stanza *st, slice contact)
@@ -145,6 +159,7 @@ const struct feature mam_feature = {
             { "0297", "1.0", "Stanza Forwarding", "0.1.0", "test_mam", NULL },
             { "0313", "1.1.3", "Message Archive Management", "0.1.0", "test_mam",
               "groupchat messages are in the archives of rooms" },
+            { "0424", "0.4.2", "Message Retraction", "0.1.0", "test_mam", NULL },
             { "0431", "0.2.0", "Full Text Search in MAM", "0.1.0", "test_mam", NULL },
             { "0441", "0.2.0", "Message Archive Management Preferences", "0.1.0", "test_mam",
               NULL },
@@ -152,16 +167,22 @@ const struct feature mam_feature = {
         },
     .disco_account =
         (const char *const[]){ NS_MAM, NS_MAM_EXTENDED, "urn:xmpp:mam:2#groupchat-field",
-                               "urn:xmpp:fulltext:0", NULL },
+                               "urn:xmpp:fulltext:0", "urn:xmpp:message-retract:1",
+                               "urn:xmpp:message-retract:1#tombstone", NULL },
     .iq = rules,
     .schema = &schema,
-    .settings = (struct setting *const[]){ &mam_enabled, &mam_default, &mam_users_choose,
-                                           &mam_page_default, &mam_page_max, &mam_fulltext, NULL },
+    .settings =
+        (struct setting *const[]){ &mam_enabled, &mam_default, &mam_users_choose, &mam_page_default,
+                                   &mam_page_max, &mam_fulltext, &mam_retention, NULL },
+    .commands = (struct command *const[]){ &mam_expire_command, NULL },
+    .metrics = (struct metric *const[]){ &mam_expired, NULL },
+    .logs = (struct log_area *const[]){ &mam_log, NULL },
     .start = start,
     .load = mam_prefs_load,
-    .loaded = mam_prefs_loaded,
+    .loaded = loaded,
     .unload = mam_prefs_unload,
     .remove = mam_prefs_remove,
-    .worker_ended = fulltext_stop,
+    .worker_ended = ended,
     .archive = archives,
+    .carbon = mam_retract,
 };

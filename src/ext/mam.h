@@ -9,6 +9,9 @@
 
 struct account;
 struct arena;
+struct command;
+struct log_area;
+struct metric;
 struct iq;
 struct setting;
 struct worker;
@@ -53,6 +56,19 @@ void fulltext_kick(struct worker *w); /* something is being stored: it is indexe
 void fulltext_stop(struct worker *w); /* the worker has ended */
 /* Takes a message out of the index, in the batch that removes or changes it. */
 void fulltext_forget(struct store_batch *b, const struct mam_message *m, struct arena *tmp);
+
+/* mam_expire.c */
+extern struct setting mam_retention;
+extern struct metric mam_expired;
+extern struct log_area mam_log;
+extern struct command mam_expire_command;
+extern struct store_stmt *const mam_expire_stmts[];
+void mam_expire_arm(struct worker *w);
+void mam_expire_stop(struct worker *w);
+
+/* mam_retract.c */
+extern struct store_stmt *const mam_retract_stmts[];
+stage_passage_fn mam_retract;
 
 /* mam_query.c: at the home of the archive's owner, who asks. */
 void mam_query(struct iq *iq);

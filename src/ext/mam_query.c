@@ -35,6 +35,8 @@ enum {
     CLOCK_SLACK_US = 60 * 1000000
 };
 
+enum want_as { WANT_ID, WANT_AFTER, WANT_BEFORE };
+
 struct query {
     struct producer producer; /* waits for the session */
     struct iq *iq;            /* held; everything below is in its arena */
@@ -51,7 +53,7 @@ struct query {
     unsigned id_count;      /* 0: not asked for */
     struct wanted {
         uint64_t id;
-        enum want_as { WANT_ID, WANT_AFTER, WANT_BEFORE } as;
+        enum want_as as;
     } wanted[IDS_MAX + 4];
     unsigned wanted_count;         /* ids that must be there */
     slice match;                   /* for the full-text index; empty: not asked for */

@@ -1,0 +1,158 @@
+/* Retraction (XEP-0424): a message that its author retracts becomes a tombstone in the archives of
+ * both sides (§5): its content gives way to <retracted/>, and its words leave the index. The
+ * retraction itself is archived like any message, so a client that catches up learns of it.
+ *
+ * The text of a message is there once, so whichever side finds it first changes it for both.
+ *
+ * Limit: it is looked for among the last LOOK_BACK messages of the conversation. */
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/clock.h"
+#include "codec/xml_elem.h"
+#include "ext/mam.h"
+#include "im/account.h"
+#include "im/archive.h"
+#include "im/worker.h"
+#include "xmpp/ns.h"
+
+#define NS_RETRACT     "urn:xmpp:message-retract:1"
+#define NS_RETRACT_OLD "urn:xmpp:message-retract:0" /* until version 0.3, within <apply-to/> */
+#define NS_FASTEN      "urn:xmpp:fasten:0"
+
+enum { LOOK_BACK = 2000, CANDIDATES = 16, ID_MAX = 1023 };
+
+static struct store_stmt find_retracted = {
+    .name = "mam.retracted",
+    .sqlite = "SELECT m.id, m.sender, m.sender_entry, m.rcpt, m.rcpt_entry, m.flags, m.stanza FROM"
+              " (SELECT msg FROM entry WHERE owner = $1 AND peer = coalesce((SELECT id FROM account"
+              " WHERE jid = $2), 0) ORDER BY id DESC LIMIT $3) e JOIN message m ON m.id = e.msg"
+              " WHERE instr(m.stanza, $4) > 0 ORDER BY m.id DESC LIMIT $5",
+    .params = "ititi",
+    .cols = "iiiiiit",
+};
+static struct store_stmt put_tombstone = {
+    .name = "mam.tombstone",
+    .sql = "UPDATE message SET stanza = $2 WHERE id = $1 AND stanza = $3",
+    .params = "itt",
+    .cols = "",
+};
+struct store_stmt *const mam_retract_stmts[] = { &find_retracted, &put_tombstone, NULL };
+
+struct retraction {
+    struct arena *arena;     /* holds this, too */
+    struct account *account; /* pinned */
+    slice author;            /* bare JID */
+    slice target;            /* id of what is retracted */
+    slice id;                /* of the message that retracts it */
+    uint64_t at_us;
+};
+
+static void end(struct retraction *r)
+{
+    struct arena *arena = r->arena;
+    account_unpin(r->account);
+    arena_destroy(&arena);
+}
+
+/* §4: the id of the message, or its origin id. */
+static bool is_target(const struct stanza *st, const struct retraction *r)
+{
+    struct elem origin;
+    if (st->kind != STANZA_MESSAGE || !slice_eq(stanza_from_bare(st), r->author))
+        return false;
+    return slice_eq(stanza_id(st), r->target) ||
+           (stanza_child(st, KNOWN_ORIGIN_ID, &origin) &&
+            slice_eq(elem_attr(&origin, "id", r->arena), r->target));
+}
+
+static void write_tombstone(struct buf *out, const struct stanza *st, const struct retraction *r)
+{
+    struct buf content;
+    char stamp[CLOCK_STAMP_LEN];
+    clock_stamp(stamp, r->at_us);
+    buf_init(&content, 16384);
+    buf_printf(&content, "<retracted xmlns='" NS_RETRACT "' stamp='%s' id='", stamp);
+    xml_escape(&content, r->id);
+    buf_lit(&content, "'/>");
+    struct stanza *tombstone =
+        stanza_make(STANZA_MESSAGE, (enum stanza_type)st->type, stanza_from(st), stanza_to(st),
+                    stanza_id(st), buf_slice(&content));
+    stanza_store(out, tombstone);
+    stanza_unref(&tombstone);
+    buf_fini(&content);
+}
+
+/* Refused if it was changed meanwhile: then by the other side, or by its author again. */
+static void bury(const struct retraction *r, const struct mam_message *m, const struct stanza *st)
+{
+    struct worker *w = r->account->worker;
+    struct store_batch *b = store_write(w->store, account_lane(r->account));
+    struct buf text;
+    buf_init(&text, STORE_BATCH_BYTES_MAX);
+    write_tombstone(&text, st, r);
+    STORE_ADD(b, &put_tombstone, 1, SV_I(m->id), SV_T(buf_slice(&text)), SV_T(m->stanza));
+    fulltext_forget(b, m, r->arena);
+    buf_fini(&text);
+    store_submit(b, w->loop, 0, NULL, NULL);
+}
+
+static void candidates_read(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct retraction *r = arg;
+    struct worker *w = r->account->worker;
+    uint32_t rows = result == STORE_OK ? store_row_count(b, 0) : 0;
+    bool done = false;
+    for (uint32_t i = 0; i < rows && !done; i++) {
+        struct mam_message m = mam_message_of(b, 0, i);
+        struct elem e;
+        struct stanza *st;
+        if (stanza_load(&st, m.stanza, w->xml, r->arena) != OK)
+            continue;
+        done = is_target(st, r);
+        if (done && !stanza_find(st, "retracted", NS_RETRACT, &e))
+            bury(r, &m, st);
+        stanza_unref(&st);
+    }
+    end(r);
+}
+
+/* The id that a message retracts; empty: it retracts nothing. */
+static slice retracts(const struct stanza *st, struct arena *tmp)
+{
+    struct elem e, inner;
+    if (!stanza_has(st, KNOWN(PAYLOAD)))
+        return (slice){ 0 };
+    if (stanza_find(st, "retract", NS_RETRACT, &e) ||
+        (stanza_find(st, "apply-to", NS_FASTEN, &e) &&
+         elem_child(&e, "retract", NS_RETRACT_OLD, &inner)))
+        return elem_attr(&e, "id", tmp);
+    return (slice){ 0 };
+}
+
+void mam_retract(struct account *a, const struct passage *p)
+{
+    struct worker *w = a->worker;
+    slice target = p->archive_id == 0 ? (slice){ 0 } : retracts(p->st, loop_scratch(w->loop));
+    if (target.len == 0 || target.len > ID_MAX)
+        return;
+    bool sent = p->way == PASSAGE_SENT;
+    struct arena *arena = arena_create(0);
+    struct retraction *r = arena_new(arena, struct retraction, 1);
+    *r = (struct retraction){ .arena = arena,
+                              .account = a,
+                              .author = slice_dup(arena, stanza_from_bare(p->st)),
+                              .target = slice_dup(arena, target),
+                              .id = slice_dup(arena, stanza_id(p->st)),
+                              .at_us = loop_wall_us(w->loop) };
+    struct buf escaped;
+    buf_init(&escaped, 8 * ID_MAX);
+    xml_escape(&escaped, target);
+    account_pin(a);
+    struct store_batch *b = store_read(w->store, account_lane(a));
+    store_read_late(b, a->id);
+    STORE_ADD(b, &find_retracted, STORE_ANY_ROWS, SV_I(a->id),
+              SV_T(sent ? stanza_to_bare(p->st) : stanza_from_bare(p->st)), SV_I(LOOK_BACK),
+              SV_T(buf_slice(&escaped)), SV_I(CANDIDATES));
+    buf_fini(&escaped);
+    store_submit(b, w->loop, 0, candidates_read, r);
+}
