@@ -21,6 +21,9 @@ extern const struct feature ping_feature; /* XEP-0199 */
 extern const struct feature privacy_feature; /* XEP-0016, XEP-0191, XEP-0377, policies */
 extern const struct feature private_feature; /* XEP-0049 */
 extern const struct feature push_feature; /* XEP-0357 */
+extern const struct feature caps_feature;     /* XEP-0115, XEP-0390 of clients */
+extern const struct feature pep_feature;      /* XEP-0163 */
+extern const struct feature pubsub_feature;   /* XEP-0060 */
 extern const struct feature register_feature; /* XEP-0077 */
 extern const struct feature invite_feature; /* XEP-0401, XEP-0445 */
 extern const struct feature time_feature; /* XEP-0202 */

@@ -49,7 +49,7 @@ static void pack(struct fan *f, unsigned worker, slice bare)
         flush(f, worker);
 }
 
-static bool is_local(const struct node *n, slice bare)
+bool fan_is_local(const struct node *n, slice bare)
 {
     slice local, domain;
     return slice_cut(bare, '@', &local, &domain) && node_serves(n, domain);
@@ -60,7 +60,7 @@ void fan_add(struct fan *f, slice bare)
     struct worker *w = f->worker;
     uint32_t node;
     unsigned worker = node_home(w->node, bare, &node);
-    if (node != w->node->id || !is_local(w->node, bare)) {
+    if (node != w->node->id || !fan_is_local(w->node, bare)) {
         if (f->tag.len == 0)
             route_send(w, stanza_readdress(f->st, (slice){ 0 }, bare));
     } else if (worker == w->index) {

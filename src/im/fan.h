@@ -23,6 +23,7 @@ struct fan {
     bool used[NODE_WORKERS_MAX];
 };
 
+bool fan_is_local(const struct node *n, slice bare); /* an account address of ours */
 void fan_begin(struct fan *f, struct worker *w, struct stanza *st, slice tag);
 void fan_add(struct fan *f, slice bare);
 void fan_end(struct fan *f);

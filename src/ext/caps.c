@@ -1,0 +1,452 @@
+#include "ext/caps.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/list.h"
+#include "base/map.h"
+#include "base/mem.h"
+#include "base/metric.h"
+#include "codec/xml_elem.h"
+#include "ext/caps_info.h"
+#include "ext/ext.h"
+#include "im/account.h"
+#include "im/ask.h"
+#include "im/feature.h"
+#include "im/worker.h"
+#include "xmpp/ns.h"
+
+enum { ASK_MS = 60 * 1000, KEY_BYTES_MAX = 1024, NODE_BYTES_MAX = 32 << 10 };
+
+static struct metric caps_asked = {
+    .name = "muster_caps_asked_total",
+    .kind = METRIC_COUNTER,
+    .help = "Clients that were asked what a hash of capabilities means.",
+};
+
+/* A set of nodes, shared by all sessions whose clients announce the same hash. */
+struct caps {
+    slice key;      /* "2 sha-256 …=", in this block; empty: of one session alone */
+    uint32_t users; /* sessions */
+    bool known, asking;
+    struct list waiting; /* struct caps_use, while it is not known */
+    struct list unused;  /* in caps_worker.unused while it is known and nobody's */
+    slice *nodes;        /* sorted; in one block with their texts */
+    unsigned node_count;
+};
+
+/* What a session has; in its slot. */
+struct caps_use {
+    struct session *session;
+    struct caps *caps;
+    struct caps *told; /* its news were told; a user of it */
+    struct list wait;  /* in caps.waiting */
+    struct ask *ask;
+    struct caps_key asked; /* texts in `question` */
+    char *question;
+    bool available, asking;
+};
+
+struct caps_worker {
+    struct map sets;
+    struct list unused; /* longest first */
+    unsigned unused_count;
+};
+
+static unsigned session_slot, worker_slot;
+static caps_news_fn *news;
+
+void caps_watch(caps_news_fn *fn) { news = fn; }
+
+static slice caps_key_text(const void *item) { return ((const struct caps *)item)->key; }
+
+static struct caps_worker *of_worker(struct worker *w)
+{
+    struct caps_worker *cw = w->state_of[worker_slot];
+    if (cw == NULL) {
+        cw = w->state_of[worker_slot] = mem_new(struct caps_worker);
+        map_init(&cw->sets, caps_key_text);
+        list_init(&cw->unused);
+    }
+    return cw;
+}
+
+/* Sets. */
+
+static struct caps *caps_create(slice key)
+{
+    struct caps *c = mem_zalloc(sizeof *c + key.len);
+    char *text = (char *)(c + 1);
+    if (key.len > 0)
+        memcpy(text, key.ptr, key.len);
+    c->key = (slice){ text, key.len };
+    list_init(&c->waiting);
+    return c;
+}
+
+static void caps_free(struct caps_worker *cw, struct caps *c)
+{
+    if (c->key.len > 0)
+        map_del(&cw->sets, c->key);
+    if (list_linked(&c->unused)) {
+        list_remove(&c->unused);
+        cw->unused_count--;
+    }
+    mem_free(&c->nodes);
+    mem_free(&c);
+}
+
+static void caps_use(struct caps_worker *cw, struct caps *c)
+{
+    c->users++;
+    if (list_linked(&c->unused)) {
+        list_remove(&c->unused);
+        cw->unused_count--;
+    }
+}
+
+static void caps_drop(struct caps_worker *cw, struct caps *c)
+{
+    if (c == NULL || --c->users > 0)
+        return;
+    if (c->key.len == 0 || !c->known) {
+        caps_free(cw, c);
+        return;
+    }
+    list_append(&cw->unused, &c->unused);
+    if (++cw->unused_count > CAPS_UNUSED_MAX)
+        caps_free(cw, CONTAINER_OF(cw->unused.next, struct caps, unused));
+}
+
+static void caps_learn(struct caps *c, const slice *nodes, unsigned count)
+{
+    size_t bytes = 0;
+    unsigned n = 0;
+    while (n < count && n < CAPS_NODES_MAX && bytes + nodes[n].len <= NODE_BYTES_MAX)
+        bytes += nodes[n++].len;
+    c->known = true;
+    c->node_count = n;
+    if (n == 0)
+        return;
+    c->nodes = mem_alloc(n * sizeof *c->nodes + bytes);
+    char *at = (char *)(c->nodes + n);
+    for (unsigned i = 0; i < n; i++) {
+        memcpy(at, nodes[i].ptr, nodes[i].len);
+        c->nodes[i] = (slice){ at, nodes[i].len };
+        at += nodes[i].len;
+    }
+}
+
+static bool caps_has(const struct caps *c, slice node)
+{
+    unsigned low = 0, high = c == NULL ? 0 : c->node_count;
+    while (low < high) {
+        unsigned mid = (low + high) / 2;
+        slice have = c->nodes[mid];
+        size_t len = have.len < node.len ? have.len : node.len;
+        int order = memcmp(have.ptr, node.ptr, len);
+        if (order == 0)
+            order = (have.len > node.len) - (have.len < node.len);
+        if (order == 0)
+            return true;
+        if (order < 0)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return false;
+}
+
+/* Sessions. */
+
+static struct worker *worker_of(const struct session *s) { return s->account->worker; }
+
+/* Tells what is new since the last time. */
+static void tell(struct caps_use *u)
+{
+    struct session *s = u->session;
+    struct caps_worker *cw = of_worker(worker_of(s));
+    struct caps *c = u->caps, *before = u->told;
+    slice fresh[CAPS_NODES_MAX];
+    unsigned n = 0;
+    if (!u->available || c == NULL || !c->known || c == before)
+        return;
+    for (unsigned i = 0; i < c->node_count; i++)
+        if (!caps_has(before, c->nodes[i]))
+            fresh[n++] = c->nodes[i];
+    caps_use(cw, c);
+    u->told = c;
+    caps_drop(cw, before);
+    if (n > 0 && news != NULL)
+        news(s, fresh, n);
+}
+
+static void ask_next(struct worker *w, struct caps *c);
+
+static void leave(struct caps_use *u)
+{
+    struct worker *w = worker_of(u->session);
+    struct caps *c = u->caps;
+    bool asked = u->asking;
+    ask_cancel(&u->ask);
+    u->asking = false;
+    list_remove(&u->wait);
+    u->caps = NULL;
+    if (c != NULL && asked) {
+        c->asking = false;
+        ask_next(w, c);
+    }
+    caps_drop(of_worker(w), c);
+}
+
+/* All who waited for it. What is told may end none of them: sessions end later. */
+static void became_known(struct caps *c)
+{
+    struct list *it;
+    while ((it = list_pop(&c->waiting)) != NULL) {
+        struct caps_use *u = CONTAINER_OF(it, struct caps_use, wait);
+        mem_free(&u->question);
+        tell(u);
+    }
+}
+
+/* The client's own word counts for itself, whatever its hash is. */
+static void alone(struct caps_use *u, const slice *nodes, unsigned count)
+{
+    struct caps_worker *cw = of_worker(worker_of(u->session));
+    struct caps *c = u->caps, *own = caps_create((slice){ 0 });
+    caps_learn(own, nodes, count);
+    list_remove(&u->wait);
+    caps_use(cw, own);
+    u->caps = own;
+    tell(u);
+    ask_next(worker_of(u->session), c);
+    caps_drop(cw, c);
+}
+
+static void answered(struct worker *w, void *arg, const struct stanza *reply)
+{
+    struct caps_use *u = arg;
+    struct arena *tmp = loop_scratch(w->loop);
+    struct caps *c = u->caps;
+    struct elem query;
+    const slice *nodes = NULL;
+    unsigned count = 0;
+    u->ask = NULL;
+    u->asking = c->asking = false;
+    bool fine = reply != NULL && reply->type == TYPE_RESULT &&
+                stanza_find(reply, "query", NS_DISCO_INFO, &query);
+    if (fine)
+        count = caps_wanted(&query, tmp, &nodes);
+    if (fine && u->asked.algo.len > 0 && caps_verify(&u->asked, &query, tmp)) {
+        caps_learn(c, nodes, count);
+        became_known(c);
+    } else {
+        alone(u, nodes, count);
+    }
+}
+
+static slice domain_of(const struct session *s)
+{
+    struct jid jid = jid_split(session_jid(s));
+    return jid.domain;
+}
+
+static void ask(struct worker *w, struct caps_use *u)
+{
+    struct buf xml;
+    struct ask *a;
+    buf_init(&xml, 16 << 10);
+    buf_lit(&xml, "<query xmlns='" NS_DISCO_INFO "' node='");
+    xml_escape(&xml, u->asked.node);
+    buf_lit(&xml, "'/>");
+    metric_add(&caps_asked, 1);
+    u->asking = true;
+    a = ask_send(w,
+                 &(struct ask_request){ .type = TYPE_GET,
+                                        .from = domain_of(u->session),
+                                        .to = session_jid(u->session),
+                                        .payload = buf_slice(&xml),
+                                        .timeout_ms = ASK_MS },
+                 answered, u);
+    if (u->asking) /* an error may have come at once */
+        u->ask = a;
+    buf_fini(&xml);
+}
+
+/* One of those who announce it is asked at a time. */
+static void ask_next(struct worker *w, struct caps *c)
+{
+    if (c == NULL || c->known || c->asking || w->stopping || list_empty(&c->waiting))
+        return;
+    c->asking = true;
+    ask(w, CONTAINER_OF(c->waiting.next, struct caps_use, wait));
+}
+
+/* Presence. */
+
+static bool key_of(struct caps_key *out, const struct stanza *st, struct arena *tmp)
+{
+    struct elem c;
+    if (stanza_find(st, "c", "urn:xmpp:caps", &c) && caps_key_2(out, &c, tmp))
+        return true;
+    return stanza_find(st, "c", NS_CAPS, &c) && caps_key_1(out, &c, tmp);
+}
+
+/* The key by which a set is shared; empty: it cannot be. */
+static slice shared_key(const struct caps_key *k, struct arena *tmp)
+{
+    if (k->algo.len == 0 || k->algo.len + k->value.len > KEY_BYTES_MAX)
+        return (slice){ 0 };
+    return slice_of(arena_printf(tmp, "%d %.*s %.*s", k->version == CAPS_1 ? 1 : 2,
+                                 SLICE_ARG(k->algo), SLICE_ARG(k->value)));
+}
+
+static struct caps_use *use_of(struct session *s)
+{
+    struct caps_use *u = s->state_of[session_slot];
+    if (u == NULL) {
+        u = s->state_of[session_slot] = mem_new(struct caps_use);
+        u->session = s;
+    }
+    return u;
+}
+
+/* What is asked for must outlive the presence it came with. */
+static void keep_question(struct caps_use *u, const struct caps_key *k)
+{
+    size_t len = k->algo.len + k->value.len + k->node.len;
+    char *text = mem_alloc(len + 1);
+    mem_free(&u->question);
+    u->question = text;
+    u->asked = *k;
+    const slice *from[] = { &k->algo, &k->value, &k->node };
+    slice *to[] = { &u->asked.algo, &u->asked.value, &u->asked.node };
+    for (unsigned i = 0; i < 3; i++) {
+        if (from[i]->len > 0)
+            memcpy(text, from[i]->ptr, from[i]->len);
+        *to[i] = (slice){ text, from[i]->len };
+        text += from[i]->len;
+    }
+}
+
+static bool asks_same(const struct caps_use *u, const struct caps_key *k)
+{
+    return slice_eq(u->asked.node, k->node) && slice_eq(u->asked.algo, k->algo);
+}
+
+static void announce(struct session *s, const struct stanza *st)
+{
+    struct worker *w = worker_of(s);
+    struct caps_worker *cw = of_worker(w);
+    struct arena *tmp = loop_scratch(w->loop);
+    struct caps_use *u = s->state_of[session_slot];
+    struct caps_key k;
+    if (!key_of(&k, st, tmp) || k.node.len > KEY_BYTES_MAX * 2) {
+        if (u != NULL && u->caps != NULL)
+            leave(u);
+        return;
+    }
+    u = use_of(s);
+    slice key = shared_key(&k, tmp);
+    struct caps *c = key.len > 0 ? map_get(&cw->sets, key) : NULL;
+    if (u->caps != NULL && (c == u->caps || (u->question != NULL && asks_same(u, &k))))
+        return;
+    if (c == NULL) {
+        c = caps_create(key);
+        if (key.len > 0)
+            map_put(&cw->sets, c);
+    }
+    caps_use(cw, c);
+    if (u->caps != NULL)
+        leave(u);
+    u->caps = c;
+    if (c->known) {
+        mem_free(&u->question);
+        tell(u);
+    } else {
+        keep_question(u, &k);
+        list_append(&c->waiting, &u->wait);
+        ask_next(w, c);
+    }
+}
+
+bool caps_wants(struct session *s, slice node)
+{
+    struct caps_use *u = s->state_of[session_slot];
+    if (u == NULL && s->presence != NULL) { /* saved over a restart: its presence was not seen */
+        announce(s, s->presence);
+        u = s->state_of[session_slot];
+        if (u != NULL)
+            u->available = s->available;
+    }
+    return u != NULL && u->caps != NULL && caps_has(u->caps, node);
+}
+
+static enum verdict check(struct session *s, struct stanza **st, struct refusal *why)
+{
+    (void)why;
+    if ((*st)->kind == STANZA_PRESENCE && (*st)->type == TYPE_AVAILABLE && (*st)->to_len == 0)
+        announce(s, *st);
+    return PASS;
+}
+
+static void session_available(struct session *s)
+{
+    struct caps_use *u = s->state_of[session_slot];
+    if (u == NULL)
+        return;
+    u->available = true;
+    tell(u);
+}
+
+static void session_unavailable(struct session *s, const struct stanza *st)
+{
+    struct caps_use *u = s->state_of[session_slot];
+    (void)st;
+    if (u == NULL)
+        return;
+    u->available = false;
+    caps_drop(of_worker(worker_of(s)), u->told);
+    u->told = NULL;
+}
+
+static void session_freed(struct session *s)
+{
+    struct caps_use *u = s->state_of[session_slot];
+    if (u == NULL)
+        return;
+    if (u->caps != NULL)
+        leave(u);
+    caps_drop(of_worker(worker_of(s)), u->told);
+    mem_free(&u->question);
+    mem_free(&u);
+    s->state_of[session_slot] = NULL;
+}
+
+static void worker_ended(struct worker *w)
+{
+    struct caps_worker *cw = w->state_of[worker_slot];
+    if (cw == NULL)
+        return;
+    while (!list_empty(&cw->unused))
+        caps_free(cw, CONTAINER_OF(cw->unused.next, struct caps, unused));
+    map_fini(&cw->sets);
+    mem_free(&cw);
+    w->state_of[worker_slot] = NULL;
+}
+
+static void start(void)
+{
+    session_slot = session_state_slot();
+    worker_slot = worker_state_slot();
+}
+
+const struct feature caps_feature = {
+    .name = "caps",
+    .metrics = (struct metric *const[]){ &caps_asked, NULL },
+    .start = start,
+    .check = check,
+    .session_available = session_available,
+    .session_unavailable = session_unavailable,
+    .session_freed = session_freed,
+    .worker_ended = worker_ended,
+};

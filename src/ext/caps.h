@@ -1,0 +1,21 @@
+/* caps: what the clients of the sessions here want to be told: the features "<node>+notify" of
+ * their capabilities (XEP-0060 §9.2, XEP-0115, XEP-0390). A hash that nobody has explained yet is
+ * asked for once, of one client that announces it, and believed when the answer has that hash; an
+ * answer that has not counts for the client that gave it alone.
+ *
+ * Confined to the home worker of the sessions; each worker has a cache of its own. Limits:
+ * CAPS_UNUSED_MAX sets that no session uses, CAPS_NODES_MAX nodes a set. */
+#pragma once
+#include "base/slice.h"
+
+struct session;
+
+enum { CAPS_UNUSED_MAX = 500, CAPS_NODES_MAX = 256 };
+
+/* Whether the client wants events of this node. */
+bool caps_wants(struct session *s, slice node);
+
+/* Called when an available session wants nodes that it did not want before: when it becomes
+ * available, or its client announces other capabilities. */
+typedef void caps_news_fn(struct session *s, const slice *nodes, unsigned count);
+void caps_watch(caps_news_fn *fn); /* at start; one */

@@ -1,0 +1,38 @@
+/* pubsub: publish-subscribe (XEP-0060) as one engine for two kinds of services: each account
+ * (XEP-0163, ext/pep.c) and pubsub.<domain> (ext/pubsub_host.c). This header is for other
+ * extensions that keep their data in an account's nodes; pubsub_private.h is the engine's own.
+ *
+ * A service lives at the home worker of its JID and is confined to it. It is loaded at first use;
+ * an account without nodes has none. In memory are the nodes with their configuration, affiliations
+ * and subscriptions, a line for each item of the nodes that were worked with, and the last item of
+ * a node; items are in the database. */
+#pragma once
+#include "base/slice.h"
+#include "xmpp/stanza_error.h"
+
+struct account;
+struct ps_config;
+
+/* An item, borrowed. */
+struct ps_item {
+    uint64_t at_us;
+    slice id, publisher; /* publisher: bare JID */
+    slice xml;           /* the payload; empty: none */
+};
+
+/* Runs a <pubsub/> request of type set as the account itself; `done` (may be NULL) is called once,
+ * maybe before this returns. The text is copied. */
+typedef void ps_own_fn(void *arg, enum stanza_error e);
+void ps_own(struct account *a, slice pubsub_xml, ps_own_fn *done, void *arg);
+
+/* All items of a node of the account, newest first, in a read; count 0 also where there is no such
+ * node. */
+typedef void ps_items_fn(void *arg, enum stanza_error e, const struct ps_item *items,
+                         unsigned count);
+void ps_own_items(struct account *a, slice node, ps_items_fn *done, void *arg);
+
+/* Told when an account's node has changed: item NULL: one was retracted, the node purged or
+ * deleted; id says which, if it was one. At most PS_WATCHES rows, set at start. */
+enum { PS_WATCHES = 8 };
+typedef void ps_watch_fn(struct account *a, slice id, const struct ps_item *item);
+void ps_watch(const char *node, ps_watch_fn *fn);

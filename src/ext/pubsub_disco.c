@@ -1,0 +1,201 @@
+/* What disco says about nodes (XEP-0060 §5): nodes as items of their service, items of a node, and
+ * the meta-data of a node. Shown is what the asker may read. */
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "ext/access.h"
+#include "ext/pubsub_private.h"
+#include "im/account.h"
+#include "im/presence.h"
+#include "im/worker.h"
+#include "xmpp/ns.h"
+
+#define PS(name) NS_PUBSUB "#" name
+#define COMMON                                                                                     \
+    NS_PUBSUB, PS("access-authorize"), PS("access-open"), PS("access-whitelist"),                  \
+        PS("config-node"), PS("config-node-max"), PS("create-and-configure"), PS("create-nodes"),  \
+        PS("delete-items"), PS("delete-nodes"), PS("instant-nodes"), PS("item-ids"),               \
+        PS("last-published"), PS("manage-subscriptions"), PS("member-affiliation"),                \
+        PS("meta-data"), PS("modify-affiliations"), PS("multi-items"), PS("outcast-affiliation"),  \
+        PS("persistent-items"), PS("publish"), PS("publish-only-affiliation"),                     \
+        PS("publish-options"), PS("publisher-affiliation"), PS("purge-nodes"),                     \
+        PS("retract-items"), PS("retrieve-affiliations"), PS("retrieve-default"),                  \
+        PS("retrieve-default-sub"), PS("retrieve-items"), PS("retrieve-subscriptions"), PS("rsm"), \
+        PS("subscribe"), PS("subscription-notifications"), PS("subscription-options"),             \
+        "http://jabber.org/protocol/rsm"
+
+const char *const ps_features_pep[] = {
+    COMMON,
+    PS("access-presence"),
+    PS("access-roster"),
+    PS("auto-create"),
+    PS("auto-subscribe"),
+    PS("filtered-notifications"),
+    PS("presence-notifications"),
+    PS("presence-subscribe"),
+    NULL,
+};
+const char *const ps_features_host[] = { COMMON, NULL };
+
+static bool is_info(const struct iq *iq) { return slice_is(iq->payload.ns_uri, NS_DISCO_INFO); }
+
+static bool may_see(const struct ps_node *n, const struct stanza *st)
+{
+    struct ps_actor who = ps_actor_of(n, stanza_from(st));
+    return ps_may_read(&n->config, &who).error == SE_NONE;
+}
+
+/* A node that is not there and one that strangers must not see look alike (XEP-0030 §8). */
+static void answer_missing(struct iq *iq)
+{
+    bool told = iq->target == IQ_TO_HOST || access_presence(iq);
+    iq_error(iq, told ? SE_ITEM_NOT_FOUND : SE_SERVICE_UNAVAILABLE, (slice){ 0 });
+}
+
+static void answer(struct iq *iq, struct buf *out)
+{
+    if (out->overflow)
+        iq_error(iq, SE_RESOURCE_CONSTRAINT, SLICE("the answer would be too long"));
+    else
+        iq_result(iq, buf_slice(out));
+    buf_fini(out);
+}
+
+static void open_query(struct buf *out, const char *ns, slice node)
+{
+    buf_init(out, PS_ANSWER_BYTES_MAX);
+    buf_printf(out, "<query xmlns='%s'", ns);
+    if (node.len > 0) {
+        buf_lit(out, " node='");
+        xml_escape(out, node);
+        buf_lit(out, "'");
+    }
+    buf_lit(out, ">");
+}
+
+/* §5.3, §5.4 */
+
+static void put_affiliates(struct buf *out, const struct ps_node *n, const char *var,
+                           enum ps_affiliation which)
+{
+    const struct ps_affiliate *a;
+    form_put_open(out, var);
+    if (which == PS_OWNER && n->service->account != NULL)
+        form_value(out, n->service->jid);
+    for (uint32_t i = 0; (a = map_next(&n->affiliates, &i)) != NULL;)
+        if (a->affiliation == which)
+            form_value(out, (slice){ a->jid, a->len });
+    form_field_close(out);
+}
+
+static void answer_info(struct iq *iq, const struct ps_node *n)
+{
+    struct buf out;
+    char stamp[CLOCK_STAMP_LEN];
+    open_query(&out, NS_DISCO_INFO, n->name);
+    buf_lit(&out, "<identity category='pubsub' type='leaf'/><feature var='" NS_PUBSUB "'/>"
+                  "<feature var='" NS_DISCO_INFO "'/><feature var='" NS_DISCO_ITEMS "'/>");
+    form_open(&out, FORM_RESULT, NS_PUBSUB "#meta-data");
+    ps_config_write_meta(&out, &n->config);
+    clock_stamp(stamp, (uint64_t)n->nid); /* a node's number is when it was made, in us */
+    form_put(&out, "pubsub#creation_date", slice_of(stamp));
+    form_put(&out, "pubsub#creator", slice_of(n->creator));
+    put_affiliates(&out, n, "pubsub#owner", PS_OWNER);
+    put_affiliates(&out, n, "pubsub#publisher", PS_PUBLISHER);
+    form_put_int(&out, "pubsub#num_subscribers", n->subscribers.count);
+    form_close(&out);
+    buf_lit(&out, "</query>");
+    answer(iq, &out);
+}
+
+/* §5.2 */
+
+static void write_resource(struct session *s, void *arg)
+{
+    buf_lit(arg, "<item jid='");
+    xml_escape(arg, session_jid(s));
+    buf_lit(arg, "'/>");
+}
+
+static void answer_nodes(struct iq *iq, const struct ps_service *s)
+{
+    struct buf out;
+    const struct ps_node *n;
+    open_query(&out, NS_DISCO_ITEMS, (slice){ 0 });
+    if (s->account != NULL && access_presence(iq))
+        presence_each(s->account, PRESENCE_AVAILABLE, write_resource, &out);
+    for (uint32_t i = 0; (n = map_next(&s->nodes, &i)) != NULL;) {
+        if (n->nid == 0 || !may_see(n, iq->st))
+            continue;
+        buf_lit(&out, "<item jid='");
+        xml_escape(&out, s->jid);
+        buf_lit(&out, "' node='");
+        xml_escape(&out, n->name);
+        if (n->config.text[PS_TITLE].len > 0) {
+            buf_lit(&out, "' name='");
+            xml_escape(&out, n->config.text[PS_TITLE]);
+        }
+        buf_lit(&out, "'/>");
+    }
+    buf_lit(&out, "</query>");
+    answer(iq, &out);
+}
+
+/* §5.5 */
+
+static void items_found(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct iq *iq = arg;
+    struct buf out;
+    if (result != STORE_OK) {
+        iq_error(iq, stanza_error_of(err_of_store(result)), (slice){ 0 });
+        return;
+    }
+    open_query(&out, NS_DISCO_ITEMS, elem_attr(&iq->payload, "node", iq->tmp));
+    for (uint32_t i = store_row_count(b, 0); i > 0; i--) {
+        buf_lit(&out, "<item jid='");
+        xml_escape(&out, stanza_to_bare(iq->st));
+        buf_lit(&out, "' name='");
+        xml_escape(&out, store_text(b, 0, i - 1, 0));
+        buf_lit(&out, "'/>");
+    }
+    buf_lit(&out, "</query>");
+    answer(iq, &out);
+}
+
+static void read_items(struct iq *iq, const struct ps_node *n)
+{
+    const struct ps_service *s = n->service;
+    struct store_batch *b = store_read(s->worker->store, (uint64_t)s->owner);
+    STORE_ADD(b, &ps_stmt_index, STORE_ANY_ROWS, SV_I(s->owner), SV_I(n->nid));
+    store_submit(b, s->worker->loop, 0, items_found, iq);
+}
+
+static void ready(struct ps_op *op, enum stanza_error e)
+{
+    struct iq *iq = op->arg;
+    slice node = elem_attr(&iq->payload, "node", iq->tmp);
+    if (e != SE_NONE) {
+        iq_error(iq, e, (slice){ 0 });
+        return;
+    }
+    if (node.len == 0) {
+        answer_nodes(iq, op->service);
+        return;
+    }
+    const struct ps_node *n = ps_node_find(op->service, node);
+    if (n == NULL || !may_see(n, iq->st))
+        answer_missing(iq);
+    else if (is_info(iq))
+        answer_info(iq, n);
+    else
+        read_items(iq, n);
+}
+
+bool ps_disco(struct iq *iq, struct ps_service *s, slice node)
+{
+    if (node.len == 0 && is_info(iq))
+        return false;
+    ps_when_ready(s, ready, iq_hold(iq));
+    return true;
+}

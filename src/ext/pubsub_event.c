@@ -1,0 +1,351 @@
+/* Notifications (XEP-0060 §7.1.2, §12): one stanza, shared by all who get it. Who asked for the
+ * node explicitly gets each; contacts of an account get those that their clients' capabilities
+ * name, which is looked up at their own homes (ext/pep.c). */
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/ensure.h"
+#include "base/metric.h"
+#include "base/rand.h"
+#include "ext/pubsub_private.h"
+#include "im/account.h"
+#include "im/fan.h"
+#include "im/node.h"
+#include "im/roster.h"
+#include "im/router.h"
+#include "im/worker.h"
+#include "xmpp/ns.h"
+
+#define NS_ADDRESS "http://jabber.org/protocol/address"
+
+enum { EVENT_BYTES_MAX = 16 << 20 };
+
+struct metric ps_events = {
+    .name = "muster_pubsub_events_total",
+    .kind = METRIC_COUNTER,
+    .help = "Notifications of publish-subscribe nodes, each counted once however many get it.",
+};
+
+/* Content. */
+
+static void open_event(struct buf *out, const char *element, const struct ps_node *n)
+{
+    buf_init(out, EVENT_BYTES_MAX);
+    buf_printf(out, "<event xmlns='" NS_PUBSUB_EVENT "'><%s node='", element);
+    xml_escape(out, n->name);
+    buf_lit(out, "'");
+}
+
+static void close_event(struct buf *out, const char *element)
+{
+    buf_printf(out, "</%s></event>", element);
+}
+
+static void write_item(struct buf *out, const struct ps_node *n, const struct ps_item *item)
+{
+    if (item == NULL)
+        return;
+    buf_lit(out, "<item id='");
+    xml_escape(out, item->id);
+    buf_lit(out, "' publisher='");
+    xml_escape(out, item->publisher);
+    if (!n->config.deliver_payloads) {
+        buf_lit(out, "'/>");
+        return;
+    }
+    buf_lit(out, "'>");
+    buf_add(out, item->xml);
+    buf_lit(out, "</item>");
+}
+
+static void reply_to(struct buf *out, slice jid)
+{
+    buf_lit(out, "<address type='replyto' jid='");
+    xml_escape(out, jid);
+    buf_lit(out, "'/>");
+}
+
+/* pubsub#itemreply: whom answers go to (XEP-0033 §4.2). */
+static void write_reply(struct buf *out, const struct ps_node *n, const struct ps_item *item)
+{
+    const struct ps_affiliate *a;
+    if (item == NULL || n->config.itemreply == PS_REPLY_NONE)
+        return;
+    buf_lit(out, "<addresses xmlns='" NS_ADDRESS "'>");
+    if (n->config.itemreply == PS_REPLY_PUBLISHER)
+        reply_to(out, item->publisher);
+    else if (n->service->account != NULL)
+        reply_to(out, n->service->jid);
+    else
+        for (uint32_t i = 0; (a = map_next(&n->affiliates, &i)) != NULL;)
+            if (a->affiliation == PS_OWNER)
+                reply_to(out, (slice){ a->jid, a->len });
+    buf_lit(out, "</addresses>");
+}
+
+static void write_event(struct buf *out, const struct ps_node *n, enum ps_event what,
+                        const struct ps_item *item, slice text)
+{
+    switch (what) {
+    case PS_EVENT_ITEM:
+        open_event(out, "items", n);
+        buf_lit(out, ">");
+        write_item(out, n, item);
+        close_event(out, "items");
+        write_reply(out, n, item);
+        break;
+    case PS_EVENT_RETRACT:
+        open_event(out, "items", n);
+        buf_lit(out, "><retract id='");
+        xml_escape(out, item->id);
+        buf_lit(out, "'/>");
+        close_event(out, "items");
+        break;
+    case PS_EVENT_PURGE:
+        open_event(out, "purge", n);
+        buf_lit(out, "/></event>");
+        break;
+    case PS_EVENT_DELETE:
+        open_event(out, "delete", n);
+        buf_lit(out, ">");
+        if (text.len > 0) {
+            buf_lit(out, "<redirect uri='");
+            xml_escape(out, text);
+            buf_lit(out, "'/>");
+        }
+        close_event(out, "delete");
+        break;
+    case PS_EVENT_CONFIG:
+        open_event(out, "configuration", n);
+        buf_lit(out, ">");
+        if (n->config.deliver_payloads)
+            ps_config_write(out, &n->config, FORM_RESULT);
+        close_event(out, "configuration");
+        break;
+    }
+}
+
+static struct stanza *make_message(const struct ps_node *n, slice to, struct buf *content)
+{
+    static const enum stanza_type types[] = {
+        [PS_HEADLINE] = TYPE_HEADLINE, [PS_NORMAL] = TYPE_NORMAL, [PS_CHAT] = TYPE_CHAT
+    };
+    char id[17];
+    struct stanza *st = NULL;
+    rand_hex(id, 8);
+    if (!content->overflow)
+        st = stanza_make(STANZA_MESSAGE, types[n->config.notification], n->service->jid, to,
+                         slice_of(id), buf_slice(content));
+    buf_fini(content);
+    return st;
+}
+
+/* To whom. */
+
+struct spread {
+    struct ps_node *node;
+    struct stanza *st;
+    struct worker *worker;
+};
+
+static bool is_bare(slice jid) { return memchr(jid.ptr, '/', jid.len) == NULL; }
+
+/* Explicit subscriptions. What is kept for those who are away goes to each by itself. */
+static void to_subscribers(const struct spread *sp)
+{
+    const struct ps_node *n = sp->node;
+    const struct ps_subscriber *s;
+    struct fan f;
+    if (n->subscribers.count == 0)
+        return;
+    fan_begin(&f, sp->worker, sp->st, SLICE("*"));
+    for (uint32_t i = 0; (s = map_next(&n->subscribers, &i)) != NULL;) {
+        slice jid = { s->jid, s->len };
+        struct ps_actor who = ps_actor_of(n, jid);
+        if (s->state != PS_SUBSCRIBED || !s->deliver ||
+            ps_may_read(&n->config, &who).error != SE_NONE)
+            continue;
+        if (is_bare(jid) && n->config.notification == PS_HEADLINE &&
+            fan_is_local(sp->worker->node, jid))
+            fan_add(&f, jid);
+        else
+            route_send(sp->worker, stanza_readdress(sp->st, (slice){ 0 }, jid));
+    }
+    fan_end(&f);
+}
+
+/* §6.1: a contact that has subscribed explicitly is told once. */
+static bool is_implicit(const struct ps_node *n, slice contact)
+{
+    const struct ps_subscriber *s = ps_subscriber(n, contact);
+    if (s != NULL && s->state == PS_SUBSCRIBED)
+        return false;
+    struct ps_actor who = ps_actor_of(n, contact);
+    return ps_may_read(&n->config, &who).error == SE_NONE;
+}
+
+static bool open_to_contacts(const struct ps_node *n)
+{
+    return n->affiliates.count == 0 && n->subscribers.count == 0 &&
+           (n->config.access == PS_OPEN || n->config.access == PS_PRESENCE);
+}
+
+/* XEP-0163 §4.1: contacts that see the presence of the account, and the account itself; each home
+ * delivers to the sessions whose clients want it. */
+static void to_contacts(const struct spread *sp, slice tag)
+{
+    const struct ps_node *n = sp->node;
+    const struct account *a = n->service->account;
+    const struct roster *r = a->roster;
+    bool all = open_to_contacts(n);
+    struct fan f;
+    fan_begin(&f, sp->worker, sp->st, tag);
+    fan_add(&f, a->jid);
+    for (uint32_t i = 0; r != NULL && i < r->seen; i++) {
+        slice contact = roster_item_jid(r->items[i]);
+        if (all || is_implicit(n, contact))
+            fan_add(&f, contact);
+    }
+    fan_end(&f);
+}
+
+static void spread(struct ps_node *n, struct stanza *st)
+{
+    struct spread sp = { n, st, n->service->worker };
+    char tag[PS_ID_MAX + 2];
+    metric_add(&ps_events, 1);
+    to_subscribers(&sp);
+    if (n->service->account == NULL)
+        return;
+    tag[0] = '+';
+    memcpy(tag + 1, n->name.ptr, n->name.len);
+    to_contacts(&sp, (slice){ tag, n->name.len + 1 });
+}
+
+void ps_notify(struct ps_node *n, enum ps_event what, const struct ps_item *item, slice text)
+{
+    struct buf content;
+    if (!n->config.deliver_notifications)
+        return;
+    write_event(&content, n, what, item, text);
+    struct stanza *st = make_message(n, (slice){ 0 }, &content);
+    if (st == NULL)
+        return;
+    spread(n, st);
+    stanza_unref(&st);
+}
+
+/* §6.1.7: the last item, with the time it was published. */
+void ps_send_last(struct ps_node *n, const struct ps_item *item, slice to)
+{
+    struct buf content;
+    char stamp[CLOCK_STAMP_LEN];
+    write_event(&content, n, PS_EVENT_ITEM, item, (slice){ 0 });
+    clock_stamp(stamp, item->at_us);
+    buf_printf(&content, "<delay xmlns='" NS_DELAY "' stamp='%s'/>", stamp);
+    struct stanza *st = make_message(n, to, &content);
+    if (st != NULL)
+        route_send(n->service->worker, st);
+}
+
+/* Subscriptions. */
+
+void ps_write_subscription(struct buf *out, const struct ps_node *n, slice jid,
+                           const struct ps_subscriber *s)
+{
+    buf_lit(out, "<subscription node='");
+    xml_escape(out, n->name);
+    buf_lit(out, "' jid='");
+    xml_escape(out, jid);
+    buf_printf(out, "' subscription='%s'",
+               ps_state_name(s == NULL ? PS_UNSUBSCRIBED : (enum ps_state)s->state));
+    if (s != NULL)
+        buf_printf(out, " subid='%s'", s->subid);
+    buf_lit(out, "/>");
+}
+
+static void send_to_owners(const struct ps_node *n, struct buf *content)
+{
+    const struct ps_affiliate *a;
+    struct worker *w = n->service->worker;
+    struct stanza *st = make_message(n, (slice){ 0 }, content);
+    if (st == NULL)
+        return;
+    if (n->service->account != NULL)
+        route_send(w, stanza_readdress(st, (slice){ 0 }, n->service->jid));
+    for (uint32_t i = 0; (a = map_next(&n->affiliates, &i)) != NULL;)
+        if (a->affiliation == PS_OWNER)
+            route_send(w, stanza_readdress(st, (slice){ 0 }, (slice){ a->jid, a->len }));
+    stanza_unref(&st);
+}
+
+static void subscription_event(struct buf *out, const struct ps_node *n, slice jid,
+                               const struct ps_subscriber *s)
+{
+    buf_init(out, EVENT_BYTES_MAX);
+    buf_lit(out, "<event xmlns='" NS_PUBSUB_EVENT "'>");
+    ps_write_subscription(out, n, jid, s);
+    buf_lit(out, "</event>");
+}
+
+void ps_send_state(const struct ps_node *n, slice jid, const struct ps_subscriber *s)
+{
+    struct buf content;
+    subscription_event(&content, n, jid, s);
+    struct stanza *st = make_message(n, jid, &content);
+    if (st != NULL)
+        route_send(n->service->worker, st);
+}
+
+void ps_tell_owners(const struct ps_node *n, const struct ps_subscriber *s)
+{
+    struct buf content;
+    subscription_event(&content, n, (slice){ s->jid, s->len }, s);
+    send_to_owners(n, &content);
+}
+
+/* §8.6.1 */
+void ps_ask_owners(const struct ps_node *n, const struct ps_subscriber *s)
+{
+    static const struct form_row node_row = { .var = "pubsub#node", .label = "Node" },
+                                 jid_row = { .var = "pubsub#subscriber_jid",
+                                             .type = FORM_JID_SINGLE,
+                                             .label = "Subscriber" },
+                                 allow_row = { .var = "pubsub#allow",
+                                               .type = FORM_BOOLEAN,
+                                               .label = "Whether to allow the subscription" },
+                                 subid_row = { .var = "pubsub#subid", .type = FORM_HIDDEN };
+    struct buf content;
+    buf_init(&content, EVENT_BYTES_MAX);
+    form_open(&content, FORM_FORM, NS_PUBSUB "#subscribe_authorization");
+    form_title(&content, "Subscription request");
+    form_ask_value(&content, &subid_row, slice_of(s->subid));
+    form_ask_value(&content, &node_row, n->name);
+    form_ask_value(&content, &jid_row, (slice){ s->jid, s->len });
+    form_ask_value(&content, &allow_row, SLICE("0"));
+    form_close(&content);
+    send_to_owners(n, &content);
+}
+
+/* Extensions that follow a node. */
+
+static struct {
+    slice node;
+    ps_watch_fn *fn;
+} watches[PS_WATCHES];
+static unsigned watch_count;
+
+void ps_watch(const char *node, ps_watch_fn *fn)
+{
+    ensure(watch_count < PS_WATCHES);
+    watches[watch_count].node = slice_of(node);
+    watches[watch_count++].fn = fn;
+}
+
+void ps_watches_run(struct ps_node *n, slice id, const struct ps_item *item)
+{
+    if (n->service->account == NULL)
+        return;
+    for (unsigned i = 0; i < watch_count; i++)
+        if (slice_eq(watches[i].node, n->name))
+            watches[i].fn(n->service->account, id, item);
+}

@@ -1,0 +1,327 @@
+/* Nodes and those who have a part in them: creation, configuration, deletion, affiliations
+ * (XEP-0060 §5.7, §8.1 to §8.4, §8.9). */
+#include "base/arena.h"
+#include "base/buf.h"
+#include "ext/pubsub_private.h"
+#include "im/account.h"
+#include "im/worker.h"
+#include "xmpp/ns.h"
+
+static struct store_batch *write_batch(const struct ps_op *op)
+{
+    return store_write(op->service->worker->store, (uint64_t)op->service->owner);
+}
+
+static bool owns(struct ps_op *op)
+{
+    struct ps_actor who = ps_actor_of(op->node, op->from);
+    struct ps_error e = ps_may_own(&who);
+    if (e.error != SE_NONE)
+        ps_fail_with(op, &e);
+    return e.error == SE_NONE;
+}
+
+/* §8.1.3: a service for all knows no presence and no rosters. */
+static bool takes_form(struct ps_op *op)
+{
+    struct ps_limits limits = ps_limits_of(op->service);
+    struct ps_config *c = &op->config;
+    if (op->req.has_form && !ps_config_submit(c, &op->req.form, &limits)) {
+        ps_fail(op, op->req.form.error, NULL, op->req.form.text);
+        return false;
+    }
+    if (op->service->account == NULL && (c->access == PS_PRESENCE || c->access == PS_ROSTER)) {
+        ps_fail(op, SE_NOT_ACCEPTABLE, "unsupported-access-model", (slice){ 0 });
+        return false;
+    }
+    return true;
+}
+
+/* Creation (§8.1). */
+
+/* Who may: the account at its own service; at the other, whom the setting allows. */
+static bool may_create(const struct ps_op *op)
+{
+    const struct ps_service *s = op->service;
+    if (s->account != NULL)
+        return ps_is_owner_jid(s, ps_from_bare(op));
+    return s->kind->may_create(s->worker, ps_from_bare(op));
+}
+
+static unsigned created_by(const struct ps_service *s, slice bare)
+{
+    unsigned count = 0;
+    const struct ps_node *n;
+    for (uint32_t i = 0; (n = map_next(&s->nodes, &i)) != NULL;)
+        count += n->nid != 0 && slice_is(bare, n->creator);
+    return count;
+}
+
+static bool nodes_exceeded(const struct ps_op *op)
+{
+    const struct ps_service *s = op->service;
+    if (s->node_count >= setting_int(s->kind->nodes_max))
+        return true;
+    return s->kind->user_nodes_max != NULL &&
+           created_by(s, ps_from_bare(op)) >= setting_int(s->kind->user_nodes_max);
+}
+
+static enum ps_step run_create(struct ps_op *op)
+{
+    struct ps_node *n = op->node;
+    if (!may_create(op))
+        return ps_fail(op, SE_FORBIDDEN, NULL, (slice){ 0 });
+    if (n->nid != 0)
+        return ps_fail(op, SE_CONFLICT, NULL, SLICE("the node exists"));
+    if (nodes_exceeded(op))
+        return ps_fail(op, SE_CONFLICT, "max-nodes-exceeded", (slice){ 0 });
+    ps_config_default(&op->config, op->service->kind->kind);
+    if (!takes_form(op))
+        return PS_ANSWERED;
+    op->create = true;
+    op->batch = write_batch(op);
+    ps_node_begin(n, ps_from_bare(op), &op->config);
+    ps_store_node(op->batch, n, &op->config);
+    if (op->service->account == NULL)
+        ps_store_affiliate(op->batch, n, ps_from_bare(op), PS_OWNER);
+    return PS_COMMIT;
+}
+
+/* The answer names the node: it may be an instant one (§8.1.2). */
+static void apply_create(struct ps_op *op)
+{
+    struct buf out;
+    if (op->service->account == NULL)
+        ps_affiliate_put(op->node, ps_from_bare(op), PS_OWNER);
+    buf_init(&out, PS_ANSWER_BYTES_MAX);
+    buf_lit(&out, "<pubsub xmlns='" NS_PUBSUB "'><create node='");
+    xml_escape(&out, op->node->name);
+    buf_lit(&out, "'/></pubsub>");
+    ps_answer_buf(op, &out);
+}
+
+/* Configuration (§8.2, §8.3). */
+
+static enum ps_step answer_config(struct ps_op *op, const char *element, const struct ps_config *c)
+{
+    struct buf out;
+    buf_init(&out, PS_ANSWER_BYTES_MAX);
+    buf_printf(&out, "<pubsub xmlns='" NS_PUBSUB_OWNER "'><%s", element);
+    if (op->node != NULL) {
+        buf_lit(&out, " node='");
+        xml_escape(&out, op->node->name);
+        buf_lit(&out, "'");
+    }
+    buf_lit(&out, ">");
+    ps_config_write(&out, c, FORM_FORM);
+    buf_printf(&out, "</%s></pubsub>", element);
+    return ps_answer_buf(op, &out);
+}
+
+static enum ps_step run_configure_get(struct ps_op *op)
+{
+    if (!owns(op))
+        return PS_ANSWERED;
+    return answer_config(op, "configure", &op->node->config);
+}
+
+static enum ps_step run_configure_default(struct ps_op *op)
+{
+    struct ps_config c;
+    if (op->service->account != NULL && !ps_is_owner_jid(op->service, ps_from_bare(op)))
+        return ps_fail(op, SE_FORBIDDEN, NULL, (slice){ 0 });
+    ps_config_default(&c, op->service->kind->kind);
+    return answer_config(op, "default", &c);
+}
+
+static uint32_t fewer_items(const struct ps_op *op)
+{
+    const struct ps_node *n = op->node;
+    if (!op->config.persist_items)
+        return n->stub_count;
+    return n->stub_count > op->config.max_items ? n->stub_count - op->config.max_items : 0;
+}
+
+static slice stub_id(const struct ps_stub *s) { return (slice){ s->id, s->id_len }; }
+
+static enum ps_step run_configure_set(struct ps_op *op)
+{
+    struct ps_node *n = op->node;
+    if (!owns(op))
+        return PS_ANSWERED;
+    if (op->req.cancelled)
+        return ps_answer(op, (slice){ 0 });
+    op->config = n->config;
+    if (!takes_form(op))
+        return PS_ANSWERED;
+    op->batch = write_batch(op);
+    ps_store_node(op->batch, n, &op->config);
+    op->drop = fewer_items(op);
+    if (op->drop > 0 && op->drop == n->stub_count) {
+        ps_store_purge(op->batch, n);
+    } else {
+        for (unsigned i = 0; i < op->drop && i < PS_CHANGES_MAX; i++)
+            ps_store_delete_item(op->batch, n, stub_id(n->stubs[i]));
+    }
+    return PS_COMMIT;
+}
+
+static void apply_configure(struct ps_op *op)
+{
+    struct ps_node *n = op->node;
+    struct ps_config old = n->config;
+    bool all = op->drop == n->stub_count;
+    ps_config_keep(&n->config, &op->config); /* it may borrow texts of the old one */
+    ps_config_fini(&old);
+    for (unsigned i = 0; i < op->drop && (all || i < PS_CHANGES_MAX); i++)
+        ps_stub_del(n, stub_id(n->stubs[0]));
+    ps_answer(op, (slice){ 0 });
+    if (n->config.notify_config)
+        ps_notify(n, PS_EVENT_CONFIG, NULL, (slice){ 0 });
+}
+
+/* Deletion (§8.4). */
+
+static enum ps_step run_delete(struct ps_op *op)
+{
+    if (!owns(op))
+        return PS_ANSWERED;
+    op->batch = write_batch(op);
+    ps_store_delete_node(op->batch, op->node);
+    return PS_COMMIT;
+}
+
+static void apply_delete(struct ps_op *op)
+{
+    struct ps_node *n = op->node;
+    ps_answer(op, (slice){ 0 });
+    if (n->config.notify_delete)
+        ps_notify(n, PS_EVENT_DELETE, NULL, op->req.redirect);
+    ps_watches_run(n, (slice){ 0 }, NULL);
+    ps_node_clear(n);
+}
+
+/* Affiliations (§5.7, §8.9). */
+
+static void write_affiliation(struct buf *out, const char *attribute, slice value,
+                              enum ps_affiliation a)
+{
+    buf_printf(out, "<affiliation %s='", attribute);
+    xml_escape(out, value);
+    buf_printf(out, "' affiliation='%s'/>", ps_affiliation_name(a));
+}
+
+static enum ps_step run_affiliations_of(struct ps_op *op)
+{
+    struct buf out;
+    const struct ps_node *n;
+    const struct ps_service *s = op->service;
+    if (op->req.node.len > 0 && ps_node_find(s, op->req.node) == NULL)
+        return ps_fail(op, SE_ITEM_NOT_FOUND, NULL, (slice){ 0 });
+    buf_init(&out, PS_ANSWER_BYTES_MAX);
+    buf_lit(&out, "<pubsub xmlns='" NS_PUBSUB "'><affiliations");
+    if (op->req.node.len > 0) {
+        buf_lit(&out, " node='");
+        xml_escape(&out, op->req.node);
+        buf_lit(&out, "'");
+    }
+    buf_lit(&out, ">");
+    for (uint32_t i = 0; (n = map_next(&s->nodes, &i)) != NULL;) {
+        if (n->nid == 0 || (op->req.node.len > 0 && !slice_eq(n->name, op->req.node)))
+            continue;
+        struct ps_actor who = ps_actor_of(n, op->from);
+        if (who.affiliation != PS_NONE)
+            write_affiliation(&out, "node", n->name, who.affiliation);
+    }
+    buf_lit(&out, "</affiliations></pubsub>");
+    return ps_answer_buf(op, &out);
+}
+
+static enum ps_step run_affiliates_get(struct ps_op *op)
+{
+    const struct ps_affiliate *a;
+    struct ps_node *n = op->node;
+    struct buf out;
+    if (!owns(op))
+        return PS_ANSWERED;
+    buf_init(&out, PS_ANSWER_BYTES_MAX);
+    buf_lit(&out, "<pubsub xmlns='" NS_PUBSUB_OWNER "'><affiliations node='");
+    xml_escape(&out, n->name);
+    buf_lit(&out, "'>");
+    if (op->service->account != NULL)
+        write_affiliation(&out, "jid", op->service->jid, PS_OWNER);
+    for (uint32_t i = 0; (a = map_next(&n->affiliates, &i)) != NULL;)
+        write_affiliation(&out, "jid", (slice){ a->jid, a->len },
+                          (enum ps_affiliation)a->affiliation);
+    buf_lit(&out, "</affiliations></pubsub>");
+    return ps_answer_buf(op, &out);
+}
+
+/* The last word on each address of a request counts. */
+static const struct ps_change *last_change(const struct ps_request *r, slice bare)
+{
+    for (unsigned i = r->change_count; i > 0; i--)
+        if (slice_eq(jid_bare(&r->changes[i - 1].jid), bare))
+            return &r->changes[i - 1];
+    return NULL;
+}
+
+/* A node must keep an owner; that of an account cannot lose its own. */
+static bool keeps_owner(const struct ps_op *op)
+{
+    const struct ps_affiliate *a;
+    const struct ps_request *r = &op->req;
+    if (op->service->account != NULL)
+        return last_change(r, op->service->jid) == NULL;
+    for (unsigned i = 0; i < r->change_count; i++)
+        if (last_change(r, jid_bare(&r->changes[i].jid))->affiliation == PS_OWNER)
+            return true;
+    for (uint32_t i = 0; (a = map_next(&op->node->affiliates, &i)) != NULL;)
+        if (a->affiliation == PS_OWNER && last_change(r, (slice){ a->jid, a->len }) == NULL)
+            return true;
+    return false;
+}
+
+static enum ps_step run_affiliates_set(struct ps_op *op)
+{
+    struct ps_node *n = op->node;
+    if (!owns(op))
+        return PS_ANSWERED;
+    if (!keeps_owner(op))
+        return ps_fail(op, SE_NOT_ACCEPTABLE, NULL, SLICE("the node would have no owner"));
+    if (n->affiliates.count + op->req.change_count >
+        setting_int(op->service->kind->subscriptions_max))
+        return ps_fail(op, SE_POLICY_VIOLATION, NULL, SLICE("too many affiliations"));
+    op->batch = write_batch(op);
+    for (unsigned i = 0; i < op->req.change_count; i++) {
+        const struct ps_change *c = &op->req.changes[i];
+        ps_store_affiliate(op->batch, n, jid_bare(&c->jid), c->affiliation);
+        if (c->affiliation == PS_OUTCAST)
+            ps_store_unsubscribe(op->batch, n, jid_bare(&c->jid));
+    }
+    return PS_COMMIT;
+}
+
+static void apply_affiliates(struct ps_op *op)
+{
+    struct ps_node *n = op->node;
+    for (unsigned i = 0; i < op->req.change_count; i++) {
+        const struct ps_change *c = &op->req.changes[i];
+        ps_affiliate_put(n, jid_bare(&c->jid), c->affiliation);
+        if (c->affiliation == PS_OUTCAST)
+            ps_subscriber_del(n, jid_bare(&c->jid));
+    }
+    ps_answer(op, (slice){ 0 });
+}
+
+const struct ps_verb_row ps_node_verbs[] = {
+    { PS_CREATE, true, false, false, run_create, apply_create, NULL },
+    { PS_CONFIGURE_GET, true, true, false, run_configure_get, NULL, NULL },
+    { PS_CONFIGURE_SET, true, true, true, run_configure_set, apply_configure, NULL },
+    { PS_CONFIGURE_DEFAULT, false, false, false, run_configure_default, NULL, NULL },
+    { PS_DELETE, true, true, false, run_delete, apply_delete, NULL },
+    { PS_AFFILIATIONS_OF, false, false, false, run_affiliations_of, NULL, NULL },
+    { PS_AFFILIATES_GET, true, true, false, run_affiliates_get, NULL, NULL },
+    { PS_AFFILIATES_SET, true, true, false, run_affiliates_set, apply_affiliates, NULL },
+    { 0 },
+};

@@ -1,0 +1,225 @@
+/* pubsub_private: the engine's own: services, nodes, requests under way (see pubsub.h).
+ *
+ * A request is an operation. It waits until the service is loaded, then in the queue of its node:
+ * a change is prepared over what is in memory, committed, applied, answered, then the next one
+ * runs. Changes of different nodes are under way together. A read leaves the queue when it is
+ * submitted; it sees what was submitted before it (store lane). */
+#pragma once
+#include "base/map.h"
+#include "base/setting.h"
+#include "ext/pubsub.h"
+#include "ext/pubsub_request.h"
+#include "im/iq.h"
+#include "store/store.h"
+
+struct buf;
+struct metric;
+struct ps_op;
+struct worker;
+
+enum {
+    PS_ANSWER_BYTES_MAX = 8 << 20,
+    PS_PAGE_BYTES = 2 << 20,
+    PS_WAITING_MAX = 1000,
+    PS_KEEP_BYTES = 4096 /* of a last item that stays in memory */
+};
+
+/* What differs between the two kinds. */
+struct ps_service_kind {
+    enum ps_kind kind;
+    struct setting *nodes_max, *items_max, *item_bytes, *bytes_max, *subscriptions_max;
+    struct setting *user_nodes_max;                   /* NULL: all its nodes are one user's */
+    bool (*may_create)(struct worker *w, slice bare); /* NULL: the account only */
+};
+
+struct ps_affiliate {
+    uint8_t affiliation; /* enum ps_affiliation */
+    uint16_t len;
+    char jid[];
+};
+struct ps_subscriber {
+    uint8_t state; /* enum ps_state */
+    bool deliver;
+    uint16_t len;
+    char subid[17];
+    char jid[];
+};
+/* An item as far as it is in memory. */
+struct ps_stub {
+    uint64_t at_us;
+    uint64_t publisher; /* hash of its bare JID */
+    uint32_t bytes;
+    uint16_t id_len;
+    char id[];
+};
+/* The last item of a node, in one block. */
+struct ps_kept {
+    uint64_t at_us;
+    uint32_t id_len, publisher_len, xml_len;
+    char text[];
+};
+
+struct ps_node {
+    struct ps_service *service;
+    int64_t nid; /* unique in its service; 0: there is none, only requests for it */
+    slice name;  /* in this block */
+    char *creator;
+    struct ps_config config;
+    struct map affiliates, subscribers;
+    struct ps_stub **stubs; /* oldest first; valid if `indexed` */
+    uint32_t stub_count, stub_cap;
+    uint64_t bytes; /* of its items */
+    bool indexed, last_known, busy;
+    struct ps_kept *last; /* NULL: none, if last_known */
+    struct ps_op *ops, **ops_tail;
+};
+
+enum ps_ready { PS_UNLOADED, PS_LOADING, PS_READY };
+
+struct ps_service {
+    const struct ps_service_kind *kind;
+    struct worker *worker;
+    struct account *account; /* NULL: of a host */
+    slice jid;               /* of the account, or in this block */
+    int64_t owner;           /* in the database: the account's id; negative: a host */
+    enum ps_ready ready;
+    bool gone; /* its account was deleted */
+    struct map nodes;
+    uint32_t node_count; /* that exist */
+    uint32_t op_count;
+    uint64_t bytes; /* of all items */
+    int64_t last_nid;
+    struct ps_op *waiting, **waiting_tail; /* while it is loaded */
+    uint32_t waiting_count;
+};
+
+/* What running a request comes to. */
+enum ps_step {
+    PS_ANSWERED, /* it is over */
+    PS_COMMIT,   /* op->batch is to be written, then apply() */
+    PS_READ      /* op->batch is to be read, then found() */
+};
+
+typedef void ps_call_fn(struct ps_op *op, enum stanza_error e);
+
+struct ps_op {
+    struct ps_op *next;
+    struct ps_service *service;
+    struct ps_node *node; /* while it is in its queue */
+    struct iq *iq;        /* held; NULL: of the server itself, */
+    slice from;           /* from this JID */
+    struct arena *tmp;
+    struct ps_request req;
+    struct stanza *st; /* of the IQ: outlives its answer */
+    ps_own_fn *done;   /* of the server itself; or: */
+    ps_call_fn *call;  /* no request: this is called when the service is ready */
+    void *arg;
+    struct store_batch *batch;
+    /* what a request remembers from run() to apply() */
+    struct ps_config config;
+    struct ps_item item;
+    const slice *ids;
+    unsigned id_count, drop; /* drop: how many of the oldest items go */
+    uint32_t total, first;   /* of a page */
+    bool create, paged, deliver;
+    enum ps_state state;
+};
+
+/* pubsub_store.c */
+extern const struct store_schema ps_schema;
+extern struct store_stmt ps_stmt_any, ps_stmt_last, ps_stmt_item, ps_stmt_items, ps_stmt_index;
+void ps_load_service(struct ps_service *s);
+void ps_store_node(struct store_batch *b, const struct ps_node *n, const struct ps_config *c);
+void ps_store_delete_node(struct store_batch *b, const struct ps_node *n);
+void ps_store_item(struct store_batch *b, const struct ps_node *n, const struct ps_item *item);
+void ps_store_delete_item(struct store_batch *b, const struct ps_node *n, slice id);
+void ps_store_purge(struct store_batch *b, const struct ps_node *n);
+void ps_store_affiliate(struct store_batch *b, const struct ps_node *n, slice jid,
+                        enum ps_affiliation a);
+void ps_store_subscriber(struct store_batch *b, const struct ps_node *n,
+                         const struct ps_subscriber *s);
+void ps_store_unsubscribe(struct store_batch *b, const struct ps_node *n, slice jid);
+void ps_store_remove(struct store_batch *b, int64_t owner);
+void ps_read_item(const struct store_batch *b, unsigned stmt, uint32_t row, struct ps_item *out);
+
+/* pubsub_model.c: memory only */
+struct ps_service *ps_service_create(struct worker *w, const struct ps_service_kind *kind,
+                                     slice jid, int64_t owner);
+void ps_service_free(struct ps_service **s);
+struct ps_node *ps_node_find(const struct ps_service *s, slice name); /* that exists */
+struct ps_node *ps_node_get(struct ps_service *s, slice name);        /* made if need be */
+/* It is being made: takes a number, has no items. Cleared again if it cannot be stored. */
+void ps_node_begin(struct ps_node *n, slice creator, const struct ps_config *c);
+void ps_node_load(struct ps_node *n, int64_t nid, slice creator, const struct ps_config *c);
+void ps_node_clear(struct ps_node *n);   /* it does not exist any more */
+void ps_node_release(struct ps_node *n); /* frees one that neither exists nor is asked for */
+const struct ps_affiliate *ps_affiliate(const struct ps_node *n, slice jid);
+void ps_affiliate_put(struct ps_node *n, slice jid, enum ps_affiliation a);
+struct ps_subscriber *ps_subscriber(const struct ps_node *n, slice jid);
+struct ps_subscriber *ps_subscriber_make(slice jid, slice subid, enum ps_state state);
+void ps_subscriber_put(struct ps_node *n, struct ps_subscriber *s); /* takes over, replaces */
+void ps_subscriber_del(struct ps_node *n, slice jid);
+const struct ps_stub *ps_stub_find(const struct ps_node *n, slice id);
+void ps_stub_add(struct ps_node *n, const struct ps_item *item); /* replaces one of that id */
+void ps_stub_load(struct ps_node *n, const struct ps_item *item, uint32_t bytes);
+void ps_stub_del(struct ps_node *n, slice id);
+void ps_stubs_clear(struct ps_node *n);
+void ps_keep_last(struct ps_node *n, const struct ps_item *item); /* NULL: there is none */
+void ps_forget_last(struct ps_node *n);
+struct ps_item ps_last(const struct ps_node *n); /* of one that has a last item */
+uint32_t ps_item_bytes(const struct ps_item *item);
+struct ps_actor ps_actor_of(const struct ps_node *n, slice from);     /* bare or full JID */
+bool ps_is_owner_jid(const struct ps_service *s, slice bare);         /* the account itself */
+uint64_t ps_expired_before(const struct ps_node *n, uint64_t now_us); /* 0: nothing expires */
+
+/* pubsub_op.c */
+void ps_request(struct iq *iq, struct ps_service *s); /* holds it */
+/* As the account itself; see ps_own(). */
+void ps_own_request(struct ps_service *s, slice pubsub_xml, ps_own_fn *done, void *arg);
+/* As somebody who waits for no answer. */
+void ps_request_from(struct ps_service *s, slice from, slice pubsub_xml);
+/* Calls fn once: when the service is ready, or with an error. */
+void ps_when_ready(struct ps_service *s, ps_call_fn *fn, void *arg);
+void ps_service_loaded(struct ps_service *s, enum store_result result);
+enum ps_step ps_fail(struct ps_op *op, enum stanza_error e, const char *condition, slice text);
+enum ps_step ps_fail_with(struct ps_op *op, const struct ps_error *e);
+enum ps_step ps_answer(struct ps_op *op, slice payload);
+enum ps_step ps_answer_buf(struct ps_op *op, struct buf *out); /* ends the buffer */
+void ps_service_gone(struct ps_service *s);
+slice ps_from_bare(const struct ps_op *op);
+struct ps_limits ps_limits_of(const struct ps_service *s);
+void ps_error_xml(struct buf *out, const struct ps_error *e); /* the element of pubsub#errors */
+
+/* What a verb is: which of its functions run. */
+struct ps_verb_row {
+    enum ps_verb verb;
+    bool node;   /* it is about one node, */
+    bool exists; /* which must be there; else item-not-found */
+    bool index;  /* its items must be known */
+    enum ps_step (*run)(struct ps_op *op);
+    void (*apply)(struct ps_op *op);
+    void (*found)(struct ps_op *op, const struct store_batch *b);
+};
+extern const struct ps_verb_row ps_item_verbs[], ps_node_verbs[],
+    ps_subscription_verbs[]; /* NULL run ends */
+
+/* pubsub_event.c */
+extern struct metric ps_events;
+enum ps_event { PS_EVENT_ITEM, PS_EVENT_RETRACT, PS_EVENT_PURGE, PS_EVENT_DELETE, PS_EVENT_CONFIG };
+void ps_notify(struct ps_node *n, enum ps_event what, const struct ps_item *item, slice text);
+void ps_send_last(struct ps_node *n, const struct ps_item *item, slice to);
+void ps_send_state(const struct ps_node *n, slice jid, const struct ps_subscriber *s);
+void ps_tell_owners(const struct ps_node *n, const struct ps_subscriber *s);
+void ps_ask_owners(const struct ps_node *n, const struct ps_subscriber *s);
+/* Sends the last item to `to` if the node sends it in this case; it is read if it is not in memory.
+ */
+void ps_give_last(struct ps_node *n, slice to);
+void ps_write_subscription(struct buf *out, const struct ps_node *n, slice jid,
+                           const struct ps_subscriber *s);
+void ps_watches_run(struct ps_node *n, slice id, const struct ps_item *item);
+/* A message with an owner's answer to ps_ask_owners(); false: it is not one. */
+bool ps_authorization(struct ps_service *s, const struct stanza *st);
+
+/* pubsub_disco.c */
+bool ps_disco(struct iq *iq, struct ps_service *s, slice node);
+extern const char *const ps_features_pep[], *const ps_features_host[];
