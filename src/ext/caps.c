@@ -306,6 +306,7 @@ static struct caps_use *use_of(struct session *s)
     if (u == NULL) {
         u = s->state_of[session_slot] = mem_new(struct caps_use);
         u->session = s;
+        u->available = s->available;
     }
     return u;
 }
@@ -369,16 +370,24 @@ static void announce(struct session *s, const struct stanza *st)
     }
 }
 
-bool caps_wants(struct session *s, slice node)
+/* The set of a session; NULL: none, or not known yet. */
+static const struct caps *set_of(struct session *s)
 {
     struct caps_use *u = s->state_of[session_slot];
     if (u == NULL && s->presence != NULL) { /* saved over a restart: its presence was not seen */
         announce(s, s->presence);
         u = s->state_of[session_slot];
-        if (u != NULL)
-            u->available = s->available;
     }
-    return u != NULL && u->caps != NULL && caps_has(u->caps, node);
+    return u == NULL ? NULL : u->caps;
+}
+
+bool caps_wants(struct session *s, slice node) { return caps_has(set_of(s), node); }
+
+unsigned caps_nodes(struct session *s, const slice **out)
+{
+    const struct caps *c = set_of(s);
+    *out = c == NULL ? NULL : c->nodes;
+    return c == NULL ? 0 : c->node_count;
 }
 
 static enum verdict check(struct session *s, struct stanza **st, struct refusal *why)

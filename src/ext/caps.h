@@ -15,6 +15,9 @@ enum { CAPS_UNUSED_MAX = 500, CAPS_NODES_MAX = 256 };
 /* Whether the client wants events of this node. */
 bool caps_wants(struct session *s, slice node);
 
+/* All that it wants, sorted; borrowed until the next presence. */
+unsigned caps_nodes(struct session *s, const slice **out);
+
 /* Called when an available session wants nodes that it did not want before: when it becomes
  * available, or its client announces other capabilities. */
 typedef void caps_news_fn(struct session *s, const slice *nodes, unsigned count);

@@ -19,6 +19,7 @@
 #include "im/account.h"
 #include "im/feature.h"
 #include "im/node.h"
+#include "im/presence.h"
 #include "im/worker.h"
 #include "xmpp/ns.h"
 
@@ -265,7 +266,8 @@ static struct wanted *wanted_make(slice to, slice nodes)
     struct wanted *m = mem_alloc(sizeof *m + to.len + nodes.len);
     *m = (struct wanted){ 1, { m->text, to.len }, { m->text + to.len, nodes.len } };
     memcpy(m->text, to.ptr, to.len);
-    memcpy(m->text + to.len, nodes.ptr, nodes.len);
+    if (nodes.len > 0)
+        memcpy(m->text + to.len, nodes.ptr, nodes.len);
     return m;
 }
 
@@ -428,6 +430,25 @@ static void fan_arrived_here(struct worker *w, slice bare, struct stanza *st, sl
         event_arrived(w, bare, st, (slice){ 0 });
 }
 
+/* What a session wants, as a tag. */
+static void wants_open(struct buf *tag, const slice *nodes, unsigned count)
+{
+    buf_init(tag, WANTED_BYTES_MAX);
+    buf_lit(tag, "?");
+    for (unsigned i = 0; i < count; i++) {
+        if (memchr(nodes[i].ptr, '\n', nodes[i].len) != NULL || tag->len + nodes[i].len >= tag->max)
+            continue;
+        buf_add(tag, nodes[i]);
+        buf_lit(tag, "\n");
+    }
+}
+
+static struct stanza *wants_stanza(const struct session *s)
+{
+    return stanza_make(STANZA_PRESENCE, TYPE_PROBE, session_jid(s), (slice){ 0 }, (slice){ 0 },
+                       (slice){ 0 });
+}
+
 /* A session has come to want nodes: contacts whose presence it sees are asked, and the own account.
  */
 static void session_wants(struct session *s, const slice *nodes, unsigned count)
@@ -438,16 +459,8 @@ static void session_wants(struct session *s, const slice *nodes, unsigned count)
     struct fan f;
     if (s->priority < 0)
         return;
-    buf_init(&tag, WANTED_BYTES_MAX);
-    buf_lit(&tag, "?");
-    for (unsigned i = 0; i < count; i++) {
-        if (memchr(nodes[i].ptr, '\n', nodes[i].len) != NULL || tag.len + nodes[i].len >= tag.max)
-            continue;
-        buf_add(&tag, nodes[i]);
-        buf_lit(&tag, "\n");
-    }
-    struct stanza *st = stanza_make(STANZA_PRESENCE, TYPE_PROBE, session_jid(s), (slice){ 0 },
-                                    (slice){ 0 }, (slice){ 0 });
+    struct stanza *st = wants_stanza(s);
+    wants_open(&tag, nodes, count);
     fan_begin(&f, a->worker, st, buf_slice(&tag));
     fan_add(&f, a->jid);
     for (uint32_t i = 0; r != NULL && i < r->count; i++)
@@ -456,6 +469,26 @@ static void session_wants(struct session *s, const slice *nodes, unsigned count)
     fan_end(&f);
     stanza_unref(&st);
     buf_fini(&tag);
+}
+
+static void wants_of_one(struct session *s, void *contact)
+{
+    const slice *nodes;
+    struct buf tag;
+    unsigned count = s->priority < 0 ? 0 : caps_nodes(s, &nodes);
+    if (count == 0)
+        return;
+    struct stanza *st = wants_stanza(s);
+    wants_open(&tag, nodes, count);
+    fan_one(s->account->worker, st, buf_slice(&tag), *(const slice *)contact);
+    stanza_unref(&st);
+    buf_fini(&tag);
+}
+
+/* A contact has approved: its nodes are subscribed to, too (XEP-0163 §4.1). */
+static void presence_probed(struct account *a, slice contact)
+{
+    presence_each(a, PRESENCE_AVAILABLE, wants_of_one, &contact);
 }
 
 /* An owner's word about a subscription comes as a message to the own account (XEP-0060 §8.6). */
@@ -515,6 +548,7 @@ const struct feature pep_feature = {
     .unload = unload,
     .remove = remove_nodes,
     .removed = removed,
+    .presence_probed = presence_probed,
     .worker_ended = worker_ended,
     .disco_get = disco_get,
     .fan = fan_arrived_here,

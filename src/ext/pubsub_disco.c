@@ -7,6 +7,7 @@
 #include "ext/pubsub_private.h"
 #include "im/account.h"
 #include "im/presence.h"
+#include "im/stage.h"
 #include "im/worker.h"
 #include "xmpp/ns.h"
 
@@ -110,11 +111,19 @@ static void answer_info(struct iq *iq, const struct ps_node *n)
 
 /* §5.2 */
 
+struct resources {
+    struct buf *out;
+    slice viewer;
+};
+
 static void write_resource(struct session *s, void *arg)
 {
-    buf_lit(arg, "<item jid='");
-    xml_escape(arg, session_jid(s));
-    buf_lit(arg, "'/>");
+    const struct resources *r = arg;
+    if (!stage_view(s, r->viewer))
+        return;
+    buf_lit(r->out, "<item jid='");
+    xml_escape(r->out, session_jid(s));
+    buf_lit(r->out, "'/>");
 }
 
 static void answer_nodes(struct iq *iq, const struct ps_service *s)
@@ -123,7 +132,8 @@ static void answer_nodes(struct iq *iq, const struct ps_service *s)
     const struct ps_node *n;
     open_query(&out, NS_DISCO_ITEMS, (slice){ 0 });
     if (s->account != NULL && access_presence(iq))
-        presence_each(s->account, PRESENCE_AVAILABLE, write_resource, &out);
+        presence_each(s->account, PRESENCE_AVAILABLE, write_resource,
+                      &(struct resources){ &out, stanza_from_bare(iq->st) });
     for (uint32_t i = 0; (n = map_next(&s->nodes, &i)) != NULL;) {
         if (n->nid == 0 || !may_see(n, iq->st))
             continue;

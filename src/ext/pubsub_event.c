@@ -208,17 +208,22 @@ static void to_contacts(const struct spread *sp, slice tag)
     fan_end(&f);
 }
 
+static slice tag_of(const struct ps_node *n, char out[PS_ID_MAX + 1])
+{
+    out[0] = '+';
+    memcpy(out + 1, n->name.ptr, n->name.len);
+    return (slice){ out, n->name.len + 1 };
+}
+
 static void spread(struct ps_node *n, struct stanza *st)
 {
     struct spread sp = { n, st, n->service->worker };
-    char tag[PS_ID_MAX + 2];
+    char tag[PS_ID_MAX + 1];
     metric_add(&ps_events, 1);
     to_subscribers(&sp);
     if (n->service->account == NULL)
         return;
-    tag[0] = '+';
-    memcpy(tag + 1, n->name.ptr, n->name.len);
-    to_contacts(&sp, (slice){ tag, n->name.len + 1 });
+    to_contacts(&sp, tag_of(n, tag));
 }
 
 void ps_notify(struct ps_node *n, enum ps_event what, const struct ps_item *item, slice text)
@@ -234,17 +239,26 @@ void ps_notify(struct ps_node *n, enum ps_event what, const struct ps_item *item
     stanza_unref(&st);
 }
 
-/* §6.1.7: the last item, with the time it was published. */
+/* §6.1.7: the last item, with the time it was published. To a contact that has not subscribed it
+ * goes like other events: its home knows which clients want it. */
 void ps_send_last(struct ps_node *n, const struct ps_item *item, slice to)
 {
     struct buf content;
-    char stamp[CLOCK_STAMP_LEN];
+    char stamp[CLOCK_STAMP_LEN], tag[PS_ID_MAX + 1];
+    struct worker *w = n->service->worker;
+    bool implicit = n->service->account != NULL && is_bare(to) && ps_subscriber(n, to) == NULL;
     write_event(&content, n, PS_EVENT_ITEM, item, (slice){ 0 });
     clock_stamp(stamp, item->at_us);
     buf_printf(&content, "<delay xmlns='" NS_DELAY "' stamp='%s'/>", stamp);
-    struct stanza *st = make_message(n, to, &content);
-    if (st != NULL)
-        route_send(n->service->worker, st);
+    struct stanza *st = make_message(n, implicit ? (slice){ 0 } : to, &content);
+    if (st == NULL)
+        return;
+    if (!implicit) {
+        route_send(w, st);
+        return;
+    }
+    fan_one(w, st, tag_of(n, tag), to);
+    stanza_unref(&st);
 }
 
 /* Subscriptions. */

@@ -106,6 +106,8 @@ struct feature {
     void (*session_hidden)(struct session *s);
     /* What stage VIEW says of the account may be another now; subscribers have been told. */
     void (*views_changed)(struct account *a);
+    /* The account asks for the presence of a contact that it sees from now on. */
+    void (*presence_probed)(struct account *a, slice contact);
     void (*session_ended)(struct session *s);
     void (*session_freed)(struct session *s); /* memory only: releases what its slot holds */
     /* The node stops in order and the account has sessions, which are not told to end: adds what

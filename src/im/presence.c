@@ -440,6 +440,9 @@ void presence_hide(struct account *a, slice contact)
 void presence_probe(struct account *a, slice contact)
 {
     presence_each(a, PRESENCE_AVAILABLE, show_session, &(struct show){ contact, TYPE_PROBE });
+    for (const struct feature *const *f = features_all(); *f != NULL; f++)
+        if ((*f)->presence_probed != NULL)
+            (*f)->presence_probed(a, contact);
 }
 
 void presence_resync(struct session *s)

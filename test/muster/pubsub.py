@@ -1,4 +1,4 @@
-"""Requests and events of publish-subscribe (XEP-0060), as text and as what was found in an answer."""
+"""Requests and events of publish-subscribe (XEP-0060), and what is in answers."""
 import base64
 import hashlib
 from xml.sax.saxutils import escape, quoteattr
@@ -11,6 +11,7 @@ EVENT = NS + "#event"
 ERRORS = NS + "#errors"
 DATA = "jabber:x:data"
 CAPS = "http://jabber.org/protocol/caps"
+ASK = f"<iq type='get'><query xmlns='{xml.DISCO_INFO}'/></iq>"
 
 
 def attributes(**values):
@@ -125,7 +126,7 @@ def disco_answer(features, node):
 
 def answer_caps(client, features):
     """Answers the server's question what the capabilities are."""
-    ask = client.expect(f"<iq type='get'><query xmlns='{xml.DISCO_INFO}'/></iq>")
+    ask = client.expect(ASK)
     node = ask[0].get("node")
     client.send(f"<iq type='result' to='{ask.get('from')}' id='{ask.get('id')}'>"
                 f"{disco_answer(features, node)}</iq>")
@@ -133,11 +134,13 @@ def answer_caps(client, features):
     return node
 
 
-def interested(client, *nodes, known=False):
-    """Becomes available with capabilities that ask for events of these nodes."""
+def interested(client, *nodes):
+    """Becomes available with capabilities that ask for events of these nodes. The server's question
+    what they are, if it does not know yet, comes before the reflection."""
     features = [xml.DISCO_INFO] + [n + "+notify" for n in nodes]
     client.send(f"<presence>{caps(features)}</presence>")
-    if not known:
+    client.expect(f"<presence from='{client.jid}' type='-'><c xmlns='{CAPS}' "
+                  f"ver='{caps_ver(features)}'/></presence>")
+    if any(xml.matches(e, ASK) for e in client.inbox):
         answer_caps(client, features)
-    client.expect(f"<presence from='{client.jid}' type='-'/>")
     return features
