@@ -15,8 +15,6 @@
 #include "im/worker.h"
 #include "xmpp/ns.h"
 
-#define NS_ADDRESS "http://jabber.org/protocol/address"
-
 enum { EVENT_BYTES_MAX = 16 << 20 };
 
 struct metric ps_events = {
