@@ -84,6 +84,7 @@ static const struct feature *const features[] = {
     &push_feature,
     &register_feature,
     &invite_feature,
+    &sift_feature,
     &time_feature,
     &vcard_feature,
     &version_feature,

@@ -7,6 +7,7 @@
 #include "im/node.h"
 #include "im/server.h"
 #include "im/session_private.h"
+#include "im/stage.h"
 #include "im/worker.h"
 
 /* A page ends at its rows or bytes; the next one waits until the client has taken this one: it
@@ -61,7 +62,8 @@ static void deliver_entry(struct flush *f, uint64_t id, uint64_t at_us, slice te
         mailbox_settle(a, id); /* damaged on disk: nothing can be delivered, ever */
         return;
     }
-    if (state == ENTRY_OPEN || stanza_to_is_bare(st) || slice_eq(stanza_to(st), s->jid)) {
+    bool mine = state == ENTRY_OPEN || stanza_to_is_bare(st) || slice_eq(stanza_to(st), s->jid);
+    if (mine && stage_takes(s, st)) {
         mailbox_set(a, id, ENTRY_TAKEN);
         session_deliver(s, st, id, at_us);
     }

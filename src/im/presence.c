@@ -64,9 +64,10 @@ static void answer_with(struct session *s, void *arg)
         return;
     if (an->asker != NULL && an->to.len > an->bare_len)
         to = account_session(an->asker, slice_from(an->to, an->bare_len + 1));
-    if (to != NULL)
+    if (to != NULL && stage_block(an->asker, s->presence, &(struct refusal){ 0 }) == PASS &&
+        stage_takes(to, s->presence))
         session_deliver_to(to, s->presence, an->to);
-    else if (an->asker == NULL || an->to.len == an->bare_len)
+    else if (to == NULL && (an->asker == NULL || an->to.len == an->bare_len))
         route_send(an->worker, stanza_readdress(s->presence, (slice){ 0 }, an->to));
 }
 
@@ -129,7 +130,7 @@ static void broadcast(struct session *s, struct stanza *st)
 static void give_to(struct session *s, void *arg)
 {
     struct session *newcomer = arg;
-    if (s != newcomer)
+    if (s != newcomer && stage_takes(newcomer, s->presence))
         session_deliver_to(newcomer, s->presence, session_bare(newcomer));
 }
 
