@@ -101,6 +101,25 @@ def test_a_client_whose_connection_broke(host, push):
     again.expect("<message type='chat'><body>wake up</body></message>")
 
 
+def test_a_client_in_the_background(host, push):
+    """XEP-0352: told by its service although it is connected, and not when it is back."""
+    alice, bob = host.client("alice", "phone"), host.client("bob", "b")
+    enable(alice)
+    alice.send("<inactive xmlns='urn:xmpp:csi:0'/>")
+    alice.ping()
+    say(bob, alice.bare, "one")
+    announcement(push)
+    alice.send("<active xmlns='urn:xmpp:csi:0'/>")
+    alice.expect("<message type='chat'><body>one</body></message>")
+    say(bob, alice.bare, "two")
+    alice.expect("<message type='chat'><body>two</body></message>")
+    bob.ping()
+    push.send(f"<iq type='get' id='p' from='{DOMAIN}' to='localhost'><ping xmlns='urn:xmpp:ping'/>"
+              "</iq>")
+    push.expect("<iq type='result' id='p'/>")
+    assert not [e for e in push.inbox if e.get("type") == "set"]
+
+
 def test_what_was_on_its_way_when_the_connection_broke(host, push):
     alice, bob = host.client("alice", "phone"), host.client("bob", "b")
     alice.auto_ack = False
