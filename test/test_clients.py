@@ -213,13 +213,13 @@ def test_xmpp_js(server, bob, scheme):
     port = {"xmpp": server.c2s_port, "xmpps": server.tls_port, "wss": server.https_port}[scheme]
     path = "/xmpp-websocket" if scheme == "wss" else ""
     with subprocess.Popen(
-            ["node", JS / "chat.js", f"{scheme}://127.0.0.1:{port}{path}", "localhost", "alice",
+            ["node", "--experimental-websocket", JS / "chat.js", f"{scheme}://127.0.0.1:{port}{path}", "localhost", "alice",
              "secret", "bob@localhost"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             env={**os.environ, "NODE_TLS_REJECT_UNAUTHORIZED": "0"}) as process:
         try:
-            bob.expect("<message type='chat' from='alice@localhost/js'>"
-                       "<body>hello from xmpp.js</body></message>")
-            bob.send("<message to='alice@localhost/js' type='chat'><body>bye</body></message>")
+            peer = bob.expect("<message type='chat'><body>hello from xmpp.js</body></message>"
+                              ).get("from")
+            bob.send(f"<message to='{peer}' type='chat'><body>bye</body></message>")
             output, errors = process.communicate(timeout=2 * TIMEOUT)
         except BaseException:
             process.kill()
@@ -228,6 +228,28 @@ def test_xmpp_js(server, bob, scheme):
     events = [json.loads(line) for line in output.splitlines()]
     assert [e["event"] for e in events] == ["online", "pong", "message", "offline"], errors
     assert events[2] == {"event": "message", "from": bob.jid, "body": "bye"}
+    assert peer.startswith("alice@localhost/js/"), "by Bind 2 (XEP-0386)"
+
+
+@pytest.mark.skipif(not (JS / "node_modules" / "@xmpp" / "client").is_dir(),
+                    reason="needs npm ci in test/js")
+@pytest.mark.parametrize("scheme", ["xmpps", "wss"])
+def test_xmpp_js_by_token(server, scheme):
+    """SASL2, Bind 2, inline stream management, and FAST for the second login."""
+    port = {"xmpps": server.tls_port, "wss": server.https_port}[scheme]
+    path = "/xmpp-websocket" if scheme == "wss" else ""
+    done = subprocess.run(
+        ["node", "--experimental-websocket", JS / "fast.js", f"{scheme}://127.0.0.1:{port}{path}", "localhost", "alice",
+         "secret"], capture_output=True, text=True, timeout=3 * TIMEOUT, check=False,
+        env={**os.environ, "NODE_TLS_REJECT_UNAUTHORIZED": "0"})
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 0, done.stdout + done.stderr
+    asked = [e["mechanism"] for e in events if e["event"] == "authenticate"]
+    assert asked == ["SCRAM-SHA-1", "HT-SHA-256-NONE"]
+    answers = [e for e in events if e["event"] == "success"]
+    assert [a["token"] for a in answers] == [True, False]
+    assert all(a["bound"] and a["enabled"] for a in answers)
+    assert server.rows("device", "list", "alice@localhost")[0]["software"] == "xmpp.js"
 
 
 def test_slixmpp_archive(server):
