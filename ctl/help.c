@@ -11,6 +11,7 @@ static const char own_options[] =
     "  --socket PATH   control socket of the server\n"
     "  --config FILE   node file that names the socket (default /etc/muster/muster.yaml)\n"
     "  --json          print the server's reply as it is\n"
+    "  --csv           print rows as comma-separated values\n"
     "  --stdin         read a password from standard input instead of asking for it\n"
     "  --help          show help, also of a command\n"
     "  --version       show the version\n"
@@ -69,14 +70,14 @@ static void completion_words(FILE *out, const struct command *c)
         if (a->kind == ARG_SECRET)
             fprintf(out, "--stdin ");
     }
-    fprintf(out, "--json' ;;\n");
+    fprintf(out, "--json --csv' ;;\n");
 }
 
 /* First words, and for each first word its second words. */
 static void completion_commands(FILE *out)
 {
     slice last = { 0 };
-    fprintf(out, "    '') words='help completion --socket --config --json --help --version");
+    fprintf(out, "    '') words='help completion --socket --config --json --csv --help --version");
     for (const struct command *c = command_first(); c != NULL; c = c->next) {
         slice first, second;
         slice_cut(slice_of(c->name), ' ', &first, &second);

@@ -20,7 +20,7 @@ enum { REPLY_BYTES_MAX = 32 * 1024 * 1024, READ_BYTES = 64 * 1024 };
 struct options {
     const char *socket;
     const char *config;
-    bool json, help, version;
+    bool json, csv, help, version;
     char **words; /* what is left: the command and its arguments */
     size_t word_count;
 };
@@ -46,6 +46,8 @@ static bool parse_options(struct options *o, int argc, char **argv)
             *value = argv[++i];
         else if (strcmp(argv[i], "--json") == 0)
             o->json = true;
+        else if (strcmp(argv[i], "--csv") == 0)
+            o->csv = true;
         else if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
             o->help = true;
         else if (strcmp(argv[i], "--version") == 0)
@@ -148,6 +150,8 @@ static int show_reply(const struct options *o, const struct command *c, slice li
     const char *text = json_string_value(json_object_get(reply, "text"));
     if (o->json)
         printf("%.*s", SLICE_ARG(line));
+    else if (fine && o->csv)
+        render_csv(stdout, c, reply);
     else if (fine)
         render_reply(stdout, c, reply);
     else

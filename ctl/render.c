@@ -95,6 +95,40 @@ static void print_fields(FILE *out, const struct columns *cols, const json_t *ro
         fprintf(out, "%-*s%s\n", (int)width + GAP, cols->name[i], cell(arena, row, cols->name[i]));
 }
 
+static void print_quoted(FILE *out, const char *text, bool formula)
+{
+    bool quote = text[strcspn(text, ",\"")] != '\0' || formula;
+    fputs(quote ? "\"" : "", out);
+    fputs(formula ? "'" : "", out);
+    for (; *text != '\0'; text++) {
+        if (*text == '"')
+            fputc('"', out);
+        fputc(*text, out);
+    }
+    fputs(quote ? "\"" : "", out);
+}
+
+void render_csv(FILE *out, const struct command *c, const json_t *reply)
+{
+    struct arena *arena = arena_create(0);
+    const json_t *rows = json_object_get(reply, "rows");
+    struct columns cols = { .count = 0 };
+    if (json_array_size(rows) > 0)
+        choose_columns(&cols, c, json_array_get(rows, 0));
+    for (size_t i = 0; i < cols.count; i++)
+        fprintf(out, "%s%s", cols.name[i], i + 1 < cols.count ? "," : "\r\n");
+    for (size_t r = 0; r < json_array_size(rows); r++) {
+        const json_t *row = json_array_get(rows, r);
+        for (size_t i = 0; i < cols.count; i++) {
+            const char *text = cell(arena, row, cols.name[i]);
+            bool number = json_is_integer(json_object_get(row, cols.name[i]));
+            print_quoted(out, text, !number && *text != '\0' && strchr("=+-@", *text) != NULL);
+            fputs(i + 1 < cols.count ? "," : "\r\n", out);
+        }
+    }
+    arena_destroy(&arena);
+}
+
 void render_reply(FILE *out, const struct command *c, const json_t *reply)
 {
     struct arena *arena = arena_create(0);

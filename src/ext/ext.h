@@ -7,6 +7,7 @@ struct feature;
 
 /* clang-format off */
 extern const struct feature adhoc_feature;    /* XEP-0050 */
+extern const struct feature capacity_feature; /* sessions above what a node is made for */
 extern const struct feature carbons_feature; /* XEP-0280 */
 extern const struct feature csi_feature; /* XEP-0352 */
 extern const struct feature disco_feature; /* XEP-0030, XEP-0115, XEP-0157 */
@@ -24,6 +25,7 @@ extern const struct feature push_feature; /* XEP-0357 */
 extern const struct feature caps_feature;     /* XEP-0115, XEP-0390 of clients */
 extern const struct feature pep_feature;      /* XEP-0163 */
 extern const struct feature pubsub_feature;   /* XEP-0060 */
+extern const struct feature report_feature; /* users and devices that are connected */
 extern const struct feature register_feature; /* XEP-0077 */
 extern const struct feature invite_feature; /* XEP-0401, XEP-0445 */
 extern const struct feature sift_feature; /* XEP-0273 */

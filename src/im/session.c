@@ -115,12 +115,16 @@ struct setting *const session_settings[] = {
     &sm_queue_max,     &sm_on_expiry, &session_pause_buffer, &session_active_time, NULL
 };
 
-static struct metric sessions_now = { .name = "muster_sessions",
-                                      .kind = METRIC_GAUGE,
-                                      .help = "Sessions, hibernating ones included." };
-static struct metric hibernating_now = { .name = "muster_sessions_hibernating",
-                                         .kind = METRIC_GAUGE,
-                                         .help = "Sessions that wait to be resumed." };
+struct metric session_count = {
+    .name = "muster_sessions",
+    .kind = METRIC_GAUGE,
+    .help = "Sessions, hibernating ones included (JsmClientSessionsActive)."
+};
+static struct metric hibernating_now = {
+    .name = "muster_sessions_hibernating",
+    .kind = METRIC_GAUGE,
+    .help = "Sessions that wait to be resumed, their clients being away (JsmPhantomSessionsActive)."
+};
 static struct metric resumed = { .name = "muster_sessions_resumed",
                                  .kind = METRIC_COUNTER,
                                  .help = "Sessions that were resumed (XEP-0198)." };
@@ -148,7 +152,7 @@ struct metric session_flush_waited = {
     .help = "How long these had waited, all together; by their count it is MDMBufferAvgQueuedTime.",
 };
 struct metric *const session_metrics[] = {
-    &sessions_now,
+    &session_count,
     &hibernating_now,
     &resumed,
     &expired,
@@ -235,7 +239,7 @@ struct session *session_create(struct account *a, slice resource)
     s->active_us = loop_now_us(w->loop);
     list_append(&a->sessions, &s->node);
     map_put(&w->sessions, s);
-    metric_add(&sessions_now, 1);
+    metric_add(&session_count, 1);
     guest_began(s);
     account_touch(a);
     return s;
@@ -263,7 +267,7 @@ void session_free(struct session *s)
     mem_free(&s->queue);
     mem_free(&s->tickets);
     presence_session_forget(s);
-    metric_add(&sessions_now, -1);
+    metric_add(&session_count, -1);
     guest_ended(s);
     mem_free(&s);
 }

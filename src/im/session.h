@@ -20,6 +20,7 @@
 #include "xmpp/stanza.h"
 
 struct account;
+struct metric;
 struct session;
 struct setting;
 struct stream;
@@ -155,6 +156,7 @@ extern struct setting session_active_time;
 /* Ends it: tells the stream, hands the queue over (design §6), broadcasts unavailable, frees it. */
 void session_end(struct session *s, enum session_end why);
 unsigned session_state_slot(void); /* at start: a slot for one feature, freed by session_freed */
+extern struct metric session_count;
 struct session *session_find(const struct worker *w, uint64_t id);
 /* Whether the queue holds this archive id: the session has it or will get it on resumption. */
 bool session_queued(const struct session *s, uint64_t archive_id);

@@ -1,0 +1,122 @@
+/* capacity: whether more clients are connected than this node is made for. Worker 0 looks at the
+ * count of all sessions now and then; what lasts too long raises an alarm. */
+#include "base/alarm.h"
+#include "base/metric.h"
+#include "base/setting.h"
+#include "ext/ext.h"
+#include "im/feature.h"
+#include "im/session.h"
+#include "im/worker.h"
+#include <inttypes.h>
+#include <stdio.h>
+
+enum { LOOK_MS = 15000, LOOKS = 4 }; /* at least so often in the time after which the alarm comes */
+
+static struct setting users = {
+    .name = "capacity.users",
+    .type = SET_INT,
+    .def = 25000,
+    .min = 1,
+    .max = 10000000,
+    .unit = "users",
+    .doc = "How many users this node is made for. Where two nodes share the users of both, each "
+           "has the half.",
+};
+static struct setting factor = {
+    .name = "capacity.sessions-percent",
+    .type = SET_INT,
+    .def = 150,
+    .min = 100,
+    .max = 10000,
+    .unit = "percent",
+    .doc = "Sessions that are supported, in percent of capacity.users: users have several devices.",
+};
+static struct setting threshold = {
+    .name = "capacity.alarm-percent",
+    .type = SET_INT,
+    .def = 80,
+    .min = 1,
+    .max = 1000,
+    .unit = "percent",
+    .doc =
+        "The alarm capacity.sessions is raised when more than this part of the supported sessions "
+        "has been there for capacity.alarm-after.",
+};
+static struct setting after = {
+    .name = "capacity.alarm-after",
+    .type = SET_MS,
+    .def = 600000,
+    .min = 1000,
+    .max = 86400000,
+    .doc = "How long it has to last until the alarm capacity.sessions is raised.",
+};
+static struct metric load = {
+    .name = "muster_sessions_capacity_percent",
+    .kind = METRIC_GAUGE,
+    .help = "Sessions in percent of what is supported (JSMSessionsExceedsThreshold).",
+};
+static struct alarm exceeded = {
+    .name = "capacity.sessions",
+    .severity = ALARM_WARNING,
+    .text = "more sessions than this node is made for (JSMSessionsExceedsThreshold)",
+    .action = "look at memory and CPU; move users to other nodes, or raise capacity.users",
+};
+
+/* Of worker 0, the only thread that looks. */
+static struct {
+    struct timer timer;
+    uint64_t above_us; /* since when; 0: it is not */
+    int64_t told;      /* what the gauge says */
+} watch;
+
+static void judge(uint64_t now_us, int64_t percent, int64_t sessions)
+{
+    char detail[80];
+    if (percent <= setting_int(&threshold)) {
+        watch.above_us = 0;
+        alarm_clear(&exceeded);
+        return;
+    }
+    if (watch.above_us == 0)
+        watch.above_us = now_us;
+    if (now_us - watch.above_us < (uint64_t)setting_int(&after) * 1000)
+        return;
+    snprintf(detail, sizeof detail, "%" PRId64 " sessions, %" PRId64 " %% of what is supported",
+             sessions, percent);
+    alarm_raise(&exceeded, slice_of(detail));
+}
+
+static void look(struct timer *t, struct loop *loop)
+{
+    int64_t sessions = metric_read(&session_count);
+    int64_t supported = setting_int(&users) * setting_int(&factor) / 100;
+    int64_t percent = sessions * 100 / supported;
+    int64_t next = setting_int(&after) / LOOKS;
+    metric_add(&load, percent - watch.told);
+    watch.told = percent;
+    judge(loop_now_us(loop), percent, sessions);
+    timer_set(loop, t, (uint64_t)(next < LOOK_MS ? next : LOOK_MS));
+}
+
+static void worker_start(struct worker *w)
+{
+    if (w->index != 0)
+        return;
+    watch.timer.fn = look;
+    timer_set(w->loop, &watch.timer, 1000);
+}
+
+static void worker_stop(struct worker *w)
+{
+    if (w->index == 0)
+        timer_cancel(&watch.timer);
+}
+
+const struct feature capacity_feature = {
+    .name = "capacity",
+    .settings = (struct setting *const[]){ &users, &factor, &threshold, &after, NULL },
+    .metrics = (struct metric *const[]){ &load, NULL },
+    .alarms = (struct alarm *const[]){ &exceeded, NULL },
+    .worker_start = worker_start,
+    .worker_stop = worker_stop,
+};
