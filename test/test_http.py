@@ -127,6 +127,12 @@ def test_slow_requests_end(make_server):
     assert raw(server, b"") == b""
 
 
+def test_requests_per_connection(server):
+    server.ctl("set", "http.requests-per-connection", "2")
+    got = raw(server, b"GET /no HTTP/1.1\r\nHost: x\r\n\r\n" * 3)
+    assert got.count(b"404 Not Found\r\n") == 2 and got.count(b"Connection: close") == 1
+
+
 def test_request_rate(server):
     server.ctl("set", "http.request-rate", "2")
     request = b"GET /no HTTP/1.1\r\nHost: x\r\n\r\n"

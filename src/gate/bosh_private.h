@@ -33,6 +33,7 @@ struct bosh_request {
     bool more;         /* there is one */
     uint32_t fed;      /* children before it */
     bool secure;
+    bool hurried;    /* another one is pipelined behind it */
     uint64_t due_us; /* when it is answered at the latest */
     struct conn_info peer;
     struct buf answer; /* XML */
@@ -86,3 +87,4 @@ void bosh_remove(struct bosh *b); /* from it */
 /* bosh_session.c; on the session's worker */
 void bosh_create(struct worker *w, struct bosh_request *q);
 void bosh_receive(struct bosh *b, struct bosh_request *q);
+void bosh_hurry(struct bosh *b, int64_t rid); /* that one is answered at once, if it is held */

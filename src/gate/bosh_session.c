@@ -317,7 +317,7 @@ static void take(struct bosh *b, struct bosh_request *q)
     list_append(&b->held, &q->node);
     b->held_count++;
     b->rid = body->rid;
-    q->due_us = now_us(b) + b->wait_us;
+    q->due_us = q->hurried ? 0 : now_us(b) + b->wait_us;
     if (!key_fits(b, body)) {
         bosh_fail(b, "item-not-found");
         return;
@@ -509,6 +509,22 @@ void bosh_receive(struct bosh *b, struct bosh_request *q)
         insert_early(b, q);
     }
     bosh_later(b);
+}
+
+void bosh_hurry(struct bosh *b, int64_t rid)
+{
+    struct list *const lists[] = { &b->held, &b->early };
+    for (unsigned i = 0; i < 2; i++) {
+        LIST_EACH (it, lists[i]) {
+            struct bosh_request *q = CONTAINER_OF(it, struct bosh_request, node);
+            if (q->body.rid == rid) {
+                q->hurried = true;
+                q->due_us = 0;
+            }
+        }
+    }
+    if (b->stream != NULL)
+        bosh_later(b);
 }
 
 /* A new session. */

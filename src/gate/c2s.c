@@ -353,6 +353,7 @@ static size_t on_input(struct conn *c, slice data)
 {
     struct stream *s = conn_owner(c);
     struct worker *w = s->worker;
+    struct gate_worker *g = w->gate;
     size_t done = 0;
     int32_t stanzas = 0;
 
@@ -361,13 +362,14 @@ static size_t on_input(struct conn *c, slice data)
         return 0;
     }
     s->pinged = false;
-    while (done < data.len && s->worker == w && stream_takes_input(s)) {
+    g->moved = false;
+    while (done < data.len && !g->moved && stream_takes_input(s)) {
         size_t used = stream_read(s, slice_from(data, done), &stanzas);
         done += used;
         if (used == 0)
             break;
     }
-    if (s->worker == w && s->state != STREAM_CLOSED)
+    if (!g->moved && s->state != STREAM_CLOSED)
         stream_spend(s, stanzas, done);
     return done;
 }
@@ -620,6 +622,7 @@ bool stream_migrate(struct stream *s)
     map_del(&w->streams, (slice){ (const char *)&s->id, sizeof s->id });
     conn_detach(s->conn);
     s->worker = NULL;
+    g->moved = true;
     frame_send_arrive(w, home, s);
     return true;
 }

@@ -181,6 +181,35 @@ static void handle(struct http_request *r)
 /* The connection is gone, the request goes on: its answer is kept for a repeat. */
 static void gone(struct http_request *r) { ((struct bosh_request *)r->data)->http = NULL; }
 
+/* The client has pipelined its next request behind this one (XEP-0124 §16): who is held has to give
+ * way. */
+struct nudge {
+    char sid[33];
+    int64_t rid;
+};
+
+static void nudged(struct worker *w, void *arg)
+{
+    struct nudge *n = arg;
+    struct worker *home;
+    struct bosh *b = bosh_find(w, slice_of(n->sid), &home);
+    if (b != NULL && home == w)
+        bosh_hurry(b, n->rid);
+    mem_free(&n);
+}
+
+static void followed(struct http_request *r)
+{
+    const struct bosh_request *q = r->data;
+    struct worker *home;
+    if (q->body.sid.ptr == NULL || bosh_find(q->from, q->body.sid, &home) == NULL)
+        return;
+    struct nudge *n = mem_new(struct nudge);
+    n->rid = q->body.rid;
+    memcpy(n->sid, q->body.sid.ptr, q->body.sid.len); /* it was found, so it is one of ours */
+    node_call(q->from->node, home->index, nudged, n);
+}
+
 static const struct http_route routes[] = {
     { .path_from = &bosh_path,
       .group = "bosh",
@@ -188,14 +217,16 @@ static const struct http_route routes[] = {
       .flags = HTTP_CORS,
       .body_max = BOSH_BODY_MAX,
       .handle = handle,
-      .gone = gone },
+      .gone = gone,
+      .followed = followed },
     { .path = "/bosh",
       .group = "bosh",
       .methods = HTTP_M_GET | HTTP_M_POST,
       .flags = HTTP_CORS,
       .body_max = BOSH_BODY_MAX,
       .handle = handle,
-      .gone = gone },
+      .gone = gone,
+      .followed = followed },
     { 0 },
 };
 

@@ -55,9 +55,10 @@ void framed_open(struct stream *s, const struct framed_header *h)
 
 bool framed_read(struct stream *s, slice element, int32_t *stanzas)
 {
-    struct worker *w = s->worker;
+    struct gate_worker *g = s->worker->gate;
+    g->moved = false;
     size_t used = stream_read(s, element, stanzas);
-    if (s->worker != w)
+    if (g->moved)
         return false;
     while (used > 0 && used < element.len && strchr(" \t\r\n", element.ptr[used]) != NULL)
         used++;

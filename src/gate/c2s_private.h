@@ -114,6 +114,7 @@ struct gate_worker {
     _Atomic uint32_t count;         /* of streams; read at the end by another thread */
     _Atomic uint32_t bosh_requests; /* of this worker, that are not answered yet; the same */
     bool stopped;
+    bool moved; /* the stream whose input is being read has gone to another worker: hands off */
 };
 
 struct c2s_listener {

@@ -203,13 +203,15 @@ static void ws_data(struct stream *s, const struct ws_frame *f, slice text, int3
 static bool ws_frame(struct stream *s, const struct ws_frame *f, int32_t *stanzas)
 {
     struct worker *w = s->worker;
+    struct gate_worker *g = w->gate;
+    g->moved = false;
     char *text = arena_alloc_raw(loop_scratch(w->loop), f->masked.len + 1);
     ws_unmask(text, f);
     if (f->opcode >= WS_CLOSE)
         ws_control(s, f->opcode, (slice){ text, f->masked.len });
     else
         ws_data(s, f, (slice){ text, f->masked.len }, stanzas);
-    return s->worker == w;
+    return !g->moved;
 }
 
 static size_t on_input(struct conn *c, slice data)

@@ -26,6 +26,7 @@ void http_exchange_done(struct http_conn *h)
 {
     exchange_free(h);
     h->bad = 0;
+    h->served++;
     http_phase_set(h, PHASE_IDLE);
     if (h->last)
         conn_close(h->conn);
@@ -40,6 +41,10 @@ static void on_timer(struct timer *t, struct loop *loop)
     uint64_t limit_ms = (uint64_t)setting_int(&http_request_timeout);
     if (h->x == NULL || h->x->answered) {
         conn_close(h->conn);
+        return;
+    }
+    if (h->phase == PHASE_WORK) { /* the server ends */
+        http_refuse(h, 503);
         return;
     }
     if (h->phase == PHASE_BODY) {
@@ -131,8 +136,11 @@ static size_t on_input(struct conn *c, slice data)
     }
     if (h->given)
         mem_free(&h);
-    else if (done < data.len) /* pipelined: read on when this one is answered */
+    else if (done < data.len) { /* pipelined: read on when this one is answered */
         conn_hold(c, CONN_HOLD_STREAM);
+        if (h->phase == PHASE_WORK && h->x->r.route->followed != NULL)
+            h->x->r.route->followed(&h->x->r);
+    }
     return done;
 }
 
@@ -251,7 +259,9 @@ void http_worker_stop(struct http_server *s, struct loop *loop)
     LIST_EACH (it, &l->conns) {
         struct http_conn *h = CONTAINER_OF(it, struct http_conn, node);
         h->last = true;
-        if (h->x != NULL && !h->x->answered)
+        if (h->phase == PHASE_WORK) /* its answer may be on the way */
+            timer_set(loop, &h->timer, HTTP_STOP_MS);
+        else if (h->x != NULL && !h->x->answered)
             http_refuse(h, 503);
         else
             conn_close(h->conn);

@@ -23,7 +23,8 @@ enum {
     HTTP_ROUTES_MAX = 128,
     HTTP_LISTENERS_MAX = 64,
     HTTP_LOOPS_MAX = 64,
-    HTTP_ADDRESSES_SWEPT = 8 /* entries looked at when one is added */
+    HTTP_ADDRESSES_SWEPT = 8, /* entries looked at when one is added */
+    HTTP_STOP_MS = 500        /* for answers that are due when the server ends */
 };
 
 enum http_phase { PHASE_IDLE, PHASE_HEAD, PHASE_BODY, PHASE_WORK };
@@ -63,7 +64,8 @@ struct http_conn {
     struct timer timer;
     uint64_t since_us; /* the phase began, or input goes on after a hold */
     http_parser parser;
-    unsigned bad; /* status to answer with when the parser stopped at our word */
+    uint32_t served; /* requests */
+    unsigned bad;    /* status to answer with when the parser stopped at our word */
     uint8_t phase;
     bool parsing; /* inside of http_parser_execute(): nothing is freed */
     bool last;    /* no request is taken behind this one */
@@ -113,7 +115,7 @@ struct http_server {
 
 extern struct setting http_header_bytes, http_request_timeout, http_idle_timeout,
     http_connections_max, http_request_rate, http_cors_origins, http_base, http_hsts,
-    http_trusted_proxies;
+    http_trusted_proxies, http_requests_max;
 extern struct metric http_conns, http_requests, http_refused, http_errors;
 
 /* request.c: the parser's side */

@@ -264,7 +264,8 @@ static int on_head(http_parser *p)
     struct exchange *x = h->x;
     unsigned status;
     metric_add(&http_requests, 1);
-    h->last = h->last || http_should_keep_alive(p) == 0;
+    h->last = h->last || http_should_keep_alive(p) == 0 ||
+              h->served + 1 >= setting_int(&http_requests_max);
     p->upgrade = 0; /* a handler asks for it with http_upgrade(), or it is a request as any other */
     status = check(h, p);
     http_phase_set(h, PHASE_BODY);

@@ -41,6 +41,16 @@ struct setting http_connections_max = {
     .doc = "Connections from one address (IPv6: from one /64). Requests on further ones are "
            "answered with 429. Trusted proxies are not limited.",
 };
+struct setting http_requests_max = {
+    .name = "http.requests-per-connection",
+    .type = SET_INT,
+    .def = 10000,
+    .min = 1,
+    .max = 1000000000,
+    .allow_none = true,
+    .unit = "requests",
+    .doc = "After so many a connection is closed, and the client makes a new one.",
+};
 struct setting http_request_rate = {
     .name = "http.request-rate",
     .type = SET_INT,
@@ -94,6 +104,7 @@ struct setting *const http_settings[] = { &http_header_bytes,
                                           &http_request_timeout,
                                           &http_idle_timeout,
                                           &http_connections_max,
+                                          &http_requests_max,
                                           &http_request_rate,
                                           &http_cors_origins,
                                           &http_base,

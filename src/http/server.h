@@ -72,6 +72,8 @@ struct http_route {
     /* The client has gone or the server ends before the answer was complete. May be NULL where
      * handle() always answers before it returns. */
     void (*gone)(struct http_request *r);
+    /* Another request is pipelined behind this one and waits for its answer. May be NULL. */
+    void (*followed)(struct http_request *r);
     void (*drained)(struct http_request *r); /* all that was sent with http_send() is on its way */
 };
 
