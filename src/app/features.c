@@ -66,6 +66,7 @@ static const struct feature *const features[] = {
     &capacity_feature,
     &carbons_feature,
     &csi_feature,
+    &contacts_feature,
     &disco_feature,
     &invisible_feature,
     &caps_feature,

@@ -1,0 +1,344 @@
+/* contacts: contact lists in the hands of an operator: shown, and added to in bulk. What does not
+ * fit any more is left out, and the answer says so; the rest is added in one change.
+ *
+ * Limits: ADD_MAX contacts a command; roster.contacts-max. */
+#include "base/arena.h"
+#include "base/command.h"
+#include "base/mem.h"
+#include "base/setting.h"
+#include "ext/ext.h"
+#include "im/account.h"
+#include "im/feature.h"
+#include "im/node.h"
+#include "im/roster.h"
+#include "im/router.h"
+#include "im/subscription.h"
+#include "im/worker.h"
+
+enum { ADD_MAX = 1000, FULL_MAX = 1000 };
+
+struct task {
+    struct command_call *call;
+    slice bare;
+    account_fn *fn;
+};
+
+static bool user_of(struct command_call *call, slice *bare)
+{
+    const struct worker *w = call->worker;
+    struct jid jid;
+    slice text = command_arg(call, "user");
+    if (jid_parse(&jid, text, call->arena) == OK && !jid_is_domain(&jid) && jid_is_bare(&jid) &&
+        node_serves(w->node, jid.domain)) {
+        *bare = jid.full;
+        return true;
+    }
+    command_fail(call, E_SYNTAX, "found %.*s, allowed: the address of an account of ours",
+                 SLICE_ARG(text));
+    return false;
+}
+
+static void loaded(struct account *a, enum err e, void *arg)
+{
+    struct task *t = arg;
+    if (e != OK)
+        command_fail(t->call, e, "%.*s: %s", SLICE_ARG(t->bare), err_text(e));
+    else if (a->state != ACCOUNT_READY)
+        command_fail(t->call, E_NOTFOUND, "there is no account %.*s", SLICE_ARG(t->bare));
+    else
+        t->fn(a, OK, t);
+}
+
+static void at_home(struct worker *w, void *arg)
+{
+    struct task *t = arg;
+    account_with(w, t->bare, loaded, t);
+}
+
+static void run(struct command_call *call, account_fn *fn)
+{
+    struct worker *w = call->worker;
+    struct task *t = arena_new(call->arena, struct task, 1);
+    uint32_t node;
+    *t = (struct task){ .call = call, .fn = fn };
+    if (!user_of(call, &t->bare))
+        return;
+    unsigned worker = node_home(w->node, t->bare, &node);
+    if (node == w->node->id)
+        node_call(w->node, worker, at_home, t);
+    else
+        command_fail(call, E_UNSUPPORTED, "the account is at home on node %u; ask there", node);
+}
+
+/* contact list */
+
+static const char *groups_text(const struct roster_item *item, struct arena *arena)
+{
+    slice groups = roster_item_groups(item), group;
+    const char *text = "";
+    while (slice_cut(groups, '\0', &group, &groups))
+        text = arena_printf(arena, "%s%s%.*s", text, *text == '\0' ? "" : ", ", SLICE_ARG(group));
+    return text;
+}
+
+static void list(struct account *a, enum err e, void *arg)
+{
+    struct command_call *call = ((struct task *)arg)->call;
+    const struct roster *r = a->roster;
+    (void)e;
+    for (uint32_t i = 0; r != NULL && i < r->count; i++) {
+        const struct roster_item *item = r->items[i];
+        if ((item->flags & ROSTER_LISTED) == 0)
+            continue;
+        command_row(call);
+        command_text(call, "jid", slice_dup(call->arena, roster_item_jid(item)));
+        command_text(call, "name", slice_dup(call->arena, roster_item_name(item)));
+        command_text(call, "subscription", slice_of(sub_state_subscription(item->state)));
+        command_bool(call, "ask", sub_state_ask(item->state) != 0);
+        command_text(call, "groups", slice_of(groups_text(item, call->arena)));
+    }
+    command_done(call, "%s", "");
+}
+
+static void run_list(struct command_call *call) { run(call, list); }
+
+/* contact add */
+
+struct addition {
+    slice jid;
+    const char *result;
+    struct roster_delta delta;
+    struct stanza *request; /* to subscribe; NULL: none */
+};
+struct add {
+    struct mutation m; /* first */
+    struct command_call *call;
+    struct addition *items;
+    uint32_t count;
+    slice groups; /* one, ended by a NUL; or none */
+};
+
+static bool is_listed(const struct roster *r, slice jid)
+{
+    const struct roster_item *item = roster_find(r, jid);
+    return item != NULL && (item->flags & ROSTER_LISTED) != 0;
+}
+
+/* RFC 6121 §3.1.2: the request goes out with the change, in the same transaction. */
+static void ask(const struct account *a, struct addition *item)
+{
+    struct sub_result result =
+        sub_next((enum sub_state)item->delta.state, 0, SUB_SUBSCRIBE, SUB_OUT);
+    item->delta.state = (uint8_t)result.state;
+    item->request = subscription_stanza(a, item->jid, SUB_SUBSCRIBE);
+}
+
+/* Each change is made as if those before it were there: their versions follow each other. */
+static void plan(struct add *add, struct addition *item, uint32_t nth)
+{
+    struct account *a = add->m.account;
+    item->result = "added";
+    item->delta = roster_edit(a->roster, item->jid);
+    item->delta.flags |= ROSTER_LISTED;
+    item->delta.groups = add->groups;
+    if (command_flag(add->call, "subscribe"))
+        ask(a, item);
+    roster_seal(a->roster, &item->delta, ROSTER_SHOWN);
+    item->delta.version += nth;
+    item->delta.item_version = item->delta.version;
+    roster_delta_store(add->m.batch, a->id, &item->delta);
+    if (item->request != NULL)
+        subscription_announce(add->m.batch, a, item->request);
+}
+
+static enum err add_prepare(struct mutation *m)
+{
+    struct add *add = (struct add *)m;
+    struct account *a = m->account;
+    int64_t room = setting_int(&roster_contacts_max) - (int64_t)roster_count(a);
+    uint32_t added = 0;
+    if (a->state != ACCOUNT_READY)
+        return E_NOTFOUND;
+    m->batch = store_write(a->worker->store, account_lane(a));
+    for (uint32_t i = 0; i < add->count; i++) {
+        struct addition *item = &add->items[i];
+        if (item->result != NULL)
+            continue;
+        if (slice_eq(item->jid, a->jid))
+            item->result = "himself";
+        else if (is_listed(a->roster, item->jid))
+            item->result = "there already";
+        else if (added >= room)
+            item->result = "over the limit";
+        else
+            plan(add, item, added++);
+    }
+    if (added == 0)
+        store_drop(&m->batch);
+    return OK;
+}
+
+static void add_apply(struct mutation *m, enum err e)
+{
+    struct add *add = (struct add *)m;
+    struct account *a = m->account;
+    struct command_call *call = add->call;
+    uint32_t added = 0;
+    for (uint32_t i = 0; i < add->count; i++) {
+        struct addition *item = &add->items[i];
+        bool fresh = item->delta.jid.len > 0;
+        if (e == OK && fresh) {
+            roster_commit(a, &item->delta, ROSTER_SHOWN);
+            added++;
+        }
+        if (e == OK && item->request != NULL)
+            route_send(a->worker, item->request);
+        else
+            stanza_unref(&item->request);
+        command_row(call);
+        command_text(call, "jid", item->jid);
+        command_text(call, "result", slice_of(e == OK ? item->result : "not added"));
+    }
+    if (e == OK)
+        command_done(call, "contacts added: %u of %u", added, add->count);
+    else
+        command_fail(call, e, "%.*s: %s", SLICE_ARG(a->jid), err_text(e));
+    mem_free(&add);
+}
+
+static bool named_before(const struct add *add, slice jid)
+{
+    for (uint32_t i = 0; i < add->count; i++)
+        if (slice_eq(add->items[i].jid, jid))
+            return true;
+    return false;
+}
+
+/* A list of addresses with commas between. false: the call has failed. */
+static bool parse_contacts(struct add *add, slice text)
+{
+    struct command_call *call = add->call;
+    struct jid jid;
+    slice one;
+    add->items = arena_new(call->arena, struct addition, ADD_MAX);
+    while (text.len > 0) {
+        (void)slice_cut(text, ',', &one, &text);
+        if (add->count == ADD_MAX) {
+            command_fail(call, E_LIMIT, "at most %d contacts a command", ADD_MAX);
+            return false;
+        }
+        struct addition *item = &add->items[add->count];
+        *item = (struct addition){ .jid = one };
+        if (jid_parse(&jid, one, call->arena) != OK)
+            item->result = "not an address";
+        else
+            item->jid = jid_bare(&jid);
+        if (item->result == NULL && named_before(add, item->jid))
+            item->result = "named twice";
+        add->count++;
+    }
+    return true;
+}
+
+static void add(struct account *a, enum err e, void *arg)
+{
+    struct command_call *call = ((struct task *)arg)->call;
+    slice group = command_arg(call, "group");
+    struct add *add = mem_new(struct add);
+    (void)e;
+    add->m.prepare = add_prepare;
+    add->m.apply = add_apply;
+    add->call = call;
+    if (group.len > (size_t)setting_int(&roster_name_bytes)) {
+        command_fail(call, E_LIMIT, "the name of the group is longer than roster.name-bytes");
+    } else if (parse_contacts(add, command_arg(call, "contacts"))) {
+        if (group.len > 0) /* its NUL too */
+            add->groups = (slice){ slice_cstr(call->arena, group), group.len + 1 };
+        account_mutate(a, &add->m);
+        return;
+    }
+    mem_free(&add);
+}
+
+static void run_add(struct command_call *call) { run(call, add); }
+
+/* contact full */
+
+static struct store_stmt stmt_full = {
+    .name = "contacts.full",
+    .params = "iii",
+    .cols = "ti",
+    .sql = "SELECT account.jid, count(*) FROM roster JOIN account ON account.id = roster.owner "
+           "WHERE (roster.flags & $1) <> 0 GROUP BY account.jid HAVING count(*) >= $2 "
+           "ORDER BY account.jid LIMIT $3",
+};
+
+static void full_found(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct command_call *call = arg;
+    if (result != STORE_OK) {
+        command_fail(call, err_of_store(result), "the contact lists could not be read");
+        return;
+    }
+    for (uint32_t i = 0; i < store_row_count(b, 0); i++) {
+        command_row(call);
+        command_text(call, "jid", store_text(b, 0, i, 0));
+        command_int(call, "contacts", store_int(b, 0, i, 1));
+    }
+    command_done(call, "%s", store_row_count(b, 0) == FULL_MAX ? "there may be more" : "");
+}
+
+static void run_full(struct command_call *call)
+{
+    struct worker *w = call->worker;
+    struct store_batch *b = store_read(w->store, 0);
+    STORE_ADD(b, &stmt_full, STORE_ANY_ROWS, SV_I(ROSTER_LISTED),
+              SV_I(setting_int(&roster_contacts_max)), SV_I(FULL_MAX));
+    store_submit(b, w->loop, 0, full_found, call);
+}
+
+static const struct command_arg list_args[] = {
+    { "user", ARG_POSITIONAL, "address of the account: name@domain", NULL },
+    { 0 },
+};
+static const struct command_arg add_args[] = {
+    { "user", ARG_POSITIONAL, "address of the account: name@domain", NULL },
+    { "contacts", ARG_POSITIONAL, "addresses with commas between", NULL },
+    { "group", ARG_OPTION, "the group that they are put into", NULL },
+    { "subscribe", ARG_FLAG, "asks each for his availability on behalf of the user", NULL },
+    { 0 },
+};
+static struct command contact_list = {
+    .name = "contact list",
+    .args = list_args,
+    .run = run_list,
+    .doc = "Shows the contact list of a user.",
+    .columns = (const char *const[]){ "jid", "name", "subscription", "ask", "groups", NULL },
+};
+static struct command contact_add = {
+    .name = "contact add",
+    .args = add_args,
+    .run = run_add,
+    .doc = "Adds contacts to a user's list. When roster.contacts-max is reached, the rest is left "
+           "out; each row says what became of one.",
+    .columns = (const char *const[]){ "jid", "result", NULL },
+};
+static const struct command_arg no_args[] = { { 0 } };
+static struct command contact_full = {
+    .name = "contact full",
+    .args = no_args,
+    .run = run_full,
+    .doc = "Shows the users that have as many contacts as roster.contacts-max allows, or more.",
+    .columns = (const char *const[]){ "jid", "contacts", NULL },
+};
+
+static const struct store_migration migrations[] = { { 0 } };
+static const struct store_schema schema = { "contacts", migrations,
+                                            (struct store_stmt *const[]){ &stmt_full, NULL },
+                                            NULL };
+
+const struct feature contacts_feature = {
+    .name = "contacts",
+    .schema = &schema,
+    .commands = (struct command *const[]){ &contact_list, &contact_add, &contact_full, NULL },
+};

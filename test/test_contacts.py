@@ -1,0 +1,78 @@
+"""Contact lists in the hands of an operator; the limit cuts a bulk addition short."""
+import pytest
+
+
+def contacts(server, user="alice@localhost"):
+    return {r["jid"]: r for r in server.rows("contact", "list", user)}
+
+
+def add(server, *jids, user="alice@localhost", more=()):
+    answer = server.ctl("contact", "add", user, ",".join(jids), *more)
+    return [(r["jid"], r["result"]) for r in answer["rows"]]
+
+
+def test_what_fits_is_added(make_server):
+    """Cap 200, 195 there, add 6: five are added, the sixth is not."""
+    server = make_server("alice")
+    done = add(server, *(f"c{i}@example.com" for i in range(195)))
+    assert {result for _, result in done} == {"added"}
+    done = add(server, *(f"d{i}@example.com" for i in range(6)))
+    assert [result for _, result in done] == ["added"] * 5 + ["over the limit"]
+    found = contacts(server)
+    assert len(found) == 200 and "d4@example.com" in found and "d5@example.com" not in found
+    assert server.rows("contact", "full") == [{"jid": "alice@localhost", "contacts": 200}]
+    assert add(server, "e@example.com") == [("e@example.com", "over the limit")]
+    server.kill()
+    server.start()
+    assert contacts(server) == found
+
+
+def test_each_row_says_what_became_of_it(server):
+    add(server, "bob@localhost")
+    assert add(server, "Carol@localhost", "bob@localhost", "@", "alice@localhost",
+               "carol@LOCALHOST", "x@example.com/r") == [
+        ("carol@localhost", "added"), ("bob@localhost", "there already"),
+        ("@", "not an address"), ("alice@localhost", "himself"),
+        ("carol@localhost", "named twice"), ("x@example.com", "added")]
+    assert set(contacts(server)) == {"bob@localhost", "carol@localhost", "x@example.com"}
+
+
+def test_clients_are_told_in_order(server):
+    alice = server.client("alice", "a")
+    before = alice.result("get", "<query xmlns='jabber:iq:roster' ver=''/>").get("ver")
+    add(server, "bob@localhost", "carol@localhost", "dave@localhost", more=("--group", "Friends"))
+    versions = []
+    for name in ("bob", "carol", "dave"):
+        push = alice.expect("<iq type='set'><query xmlns='jabber:iq:roster'>"
+                            f"<item jid='{name}@localhost' subscription='none'>"
+                            "<group>Friends</group></item></query></iq>")
+        versions.append(push[0].get("ver"))
+    assert len(set(versions)) == 3
+    assert contacts(server)["bob@localhost"]["groups"] == "Friends"
+    # what a client that was away learns is the same (RFC 6121 §2.6)
+    alice.send(f"<iq type='get' id='r'><query xmlns='jabber:iq:roster' ver='{before}'/></iq>")
+    alice.expect("<iq type='result' id='r'/>")
+    for version in versions:
+        assert alice.expect("<iq type='set'><query xmlns='jabber:iq:roster'/></iq>")[0].get(
+            "ver") == version
+
+
+def test_asking_on_behalf_of_the_user(server, bob):
+    alice = server.client("alice", "a")
+    add(server, "bob@localhost", more=("--subscribe",))
+    assert contacts(server)["bob@localhost"]["ask"] is True
+    bob.expect("<presence from='alice@localhost' type='subscribe'/>")
+    bob.send("<presence to='alice@localhost' type='subscribed'/>")
+    alice.expect(f"<presence from='{bob}' type='-'/>")
+    assert contacts(server)["bob@localhost"]["subscription"] == "to"
+
+
+@pytest.mark.parametrize("args", [
+    ("add", "alice", "bob@localhost"), ("add", "nobody@localhost", "bob@localhost"),
+    ("add", "alice@example.org", "bob@localhost"), ("list", "nobody@localhost"),
+    ("add", "alice@localhost", ",".join(f"c{i}@x" for i in range(1001))),
+    ("add", "alice@localhost", "bob@localhost", "--group", "g" * 1024),
+])
+def test_bad_input_changes_nothing(server, args):
+    assert server.ctl_run("contact", *args).returncode != 0
+    assert contacts(server) == {}
