@@ -30,6 +30,7 @@ struct caps {
     struct list waiting; /* struct caps_use, while it is not known */
     struct list unused;  /* in caps_worker.unused while it is known and nobody's */
     slice *nodes;        /* sorted; in one block with their texts */
+    struct caps_client client;
     unsigned node_count;
 };
 
@@ -132,6 +133,30 @@ static void caps_learn(struct caps *c, const slice *nodes, unsigned count)
         memcpy(at, nodes[i].ptr, nodes[i].len);
         c->nodes[i] = (slice){ at, nodes[i].len };
         at += nodes[i].len;
+    }
+}
+
+static void copy_text(char *out, size_t cap, slice text)
+{
+    size_t n = text.len < cap - 1 ? text.len : cap - 1;
+    while (n > 0 && n < text.len && ((unsigned char)text.ptr[n] & 0xc0) == 0x80)
+        n--; /* not within a character */
+    if (n > 0)
+        memcpy(out, text.ptr, n);
+    out[n] = '\0';
+}
+
+/* The first identity of a client (XEP-0030 §3.1). */
+static void caps_describe(struct caps *c, const struct elem *query, struct arena *tmp)
+{
+    struct elem e;
+    for (bool more = elem_first(query, &e); more; more = elem_next(&e, &e)) {
+        if (!elem_is(&e, "identity", NS_DISCO_INFO) ||
+            !slice_is(elem_attr(&e, "category", tmp), "client"))
+            continue;
+        copy_text(c->client.device, sizeof c->client.device, elem_attr(&e, "type", tmp));
+        copy_text(c->client.software, sizeof c->client.software, elem_attr(&e, "name", tmp));
+        return;
     }
 }
 
@@ -238,9 +263,12 @@ static void answered(struct worker *w, void *arg, const struct stanza *reply)
         count = caps_wanted(&query, tmp, &nodes);
     if (fine && u->asked.algo.len > 0 && caps_verify(&u->asked, &query, tmp)) {
         caps_learn(c, nodes, count);
+        caps_describe(c, &query, tmp);
         became_known(c);
     } else {
         alone(u, nodes, count);
+        if (fine)
+            caps_describe(u->caps, &query, tmp);
     }
 }
 
@@ -388,6 +416,12 @@ unsigned caps_nodes(struct session *s, const slice **out)
     const struct caps *c = set_of(s);
     *out = c == NULL ? NULL : c->nodes;
     return c == NULL ? 0 : c->node_count;
+}
+
+const struct caps_client *caps_client(struct session *s)
+{
+    const struct caps *c = set_of(s);
+    return c == NULL || c->client.device[0] == '\0' ? NULL : &c->client;
 }
 
 static enum verdict check(struct session *s, struct stanza **st, struct refusal *why)

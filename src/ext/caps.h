@@ -18,6 +18,13 @@ bool caps_wants(struct session *s, slice node);
 /* All that it wants, sorted; borrowed until the next presence. */
 unsigned caps_nodes(struct session *s, const slice **out);
 
+/* What kind of client it is (its identity); NULL: it does not say, or not yet. */
+struct caps_client {
+    char device[16];   /* "phone"; empty: unknown */
+    char software[64]; /* its name, cut where needed */
+};
+const struct caps_client *caps_client(struct session *s);
+
 /* Called when an available session wants nodes that it did not want before: when it becomes
  * available, or its client announces other capabilities. */
 typedef void caps_news_fn(struct session *s, const slice *nodes, unsigned count);
