@@ -120,6 +120,34 @@ def test_a_client_in_the_background(host, push):
     assert not [e for e in push.inbox if e.get("type") == "set"]
 
 
+def test_who_is_away_is_shown_as_away(host, push):
+    host.befriend("alice", "bob")
+    alice, bob = host.client("alice", "phone"), host.client("bob", "b")
+    bob.expect(f"<presence from='{alice}' type='-'/>")
+    alice.enable_sm()
+    alice.send("<inactive xmlns='urn:xmpp:csi:0'/>")
+    alice.ping()  # not enabled: nobody sees it
+    alice.send("<active xmlns='urn:xmpp:csi:0'/>")
+    enable(alice)
+    bob.expect_nothing(f"<presence from='{alice}'/>", after=alice)
+    alice.send("<inactive xmlns='urn:xmpp:csi:0'/>")
+    bob.expect(f"<presence from='{alice}'><show>away</show></presence>")
+    alice.send("<active xmlns='urn:xmpp:csi:0'/>")
+    assert bob.expect(f"<presence from='{alice}'/>").find(f"{{{xml.CLIENT}}}show") is None
+    alice.cut()
+    bob.expect(f"<presence from='{alice}'><show>away</show></presence>")
+    late = host.client("bob", "late")
+    late.expect(f"<presence from='{alice}'><show>away</show></presence>")
+    again = host.connect("alice")
+    assert again.take_over(alice).tag.endswith("resumed")
+    assert bob.expect(f"<presence from='{alice}'/>").find(f"{{{xml.CLIENT}}}show") is None
+    again.send("<presence><show>dnd</show></presence>")
+    bob.expect(f"<presence from='{alice}'><show>dnd</show></presence>")
+    again.send("<inactive xmlns='urn:xmpp:csi:0'/>")
+    again.ping()
+    bob.expect_nothing(f"<presence from='{alice}'/>", after=again)
+
+
 def test_what_was_on_its_way_when_the_connection_broke(host, push):
     alice, bob = host.client("alice", "phone"), host.client("bob", "b")
     alice.auto_ack = False

@@ -21,6 +21,7 @@
 #include "im/ask.h"
 #include "im/feature.h"
 #include "im/node.h"
+#include "im/presence.h"
 #include "im/worker.h"
 #include "xmpp/form.h"
 #include "xmpp/ns.h"
@@ -68,6 +69,13 @@ static struct setting push_services = {
     .max = 4096,
     .def_text = "",
     .doc = "Domains of the push services that clients may use, separated by spaces; empty: any.",
+};
+static struct setting push_away = {
+    .name = "push.show-away",
+    .type = SET_BOOL,
+    .def = 1,
+    .doc = "While a client that has enabled push is away or in the background, its user is shown "
+           "as away.",
 };
 static struct setting push_max = {
     .name = "push.registrations-max",
@@ -509,9 +517,32 @@ static void passed(struct account *a, const struct passage *p)
 }
 
 /* What was on its way when the connection broke may never have arrived. */
+static bool has_registration(const struct session *s)
+{
+    for (const struct registration *r = *registrations(s->account); r != NULL; r = r->next)
+        if (slice_eq(r->resource, session_resource(s)))
+            return true;
+    return false;
+}
+
+static void fall_asleep(struct session *s)
+{
+    if (setting_bool(&push_enabled) && setting_bool(&push_away) && has_registration(s))
+        presence_sleep(s);
+}
+
+static void quiet_changed(struct session *s)
+{
+    if ((s->paused & PAUSE_QUIET) != 0)
+        fall_asleep(s);
+    else if (s->state == SESSION_ATTACHED)
+        presence_wake(s);
+}
+
 static void hibernating(struct session *s)
 {
     struct account *a = s->account;
+    fall_asleep(s);
     const struct stanza *last = session_last_unacked(s);
     if (last == NULL || !setting_bool(&push_enabled) || !is_worth_it(last))
         return;
@@ -641,8 +672,8 @@ const struct feature push_feature = {
         (const struct xep[]){ { "0357", "0.2", "Push Notifications", "0.1.0", "test_push", NULL },
                               { 0 } },
     .schema = &push_schema,
-    .settings = (struct setting *const[]){ &push_enabled, &push_payload, &push_body, &push_services,
-                                           &push_max, &push_errors_max, NULL },
+    .settings = (struct setting *const[]){ &push_enabled, &push_payload, &push_body, &push_away,
+                                           &push_services, &push_max, &push_errors_max, NULL },
     .commands = (struct command *const[]){ &command_list, NULL },
     .metrics = (struct metric *const[]){ &push_sent, &push_errors, &push_dropped, NULL },
     .logs = (struct log_area *const[]){ &log_push, NULL },
@@ -652,6 +683,8 @@ const struct feature push_feature = {
     .unload = unload,
     .remove = remove_all,
     .session_hibernates = hibernating,
+    .session_resumed = presence_wake,
+    .session_quiet = quiet_changed,
     .block = from_service,
     .push = passed,
 };

@@ -100,6 +100,7 @@ struct feature {
     void (*session_unavailable)(struct session *s, const struct stanza *st);
     void (*session_hibernates)(struct session *s); /* its stream was lost; it may be resumed */
     void (*session_resumed)(struct session *s);    /* another stream carries it now */
+    void (*session_quiet)(struct session *s);      /* its PAUSE_QUIET has begun or ended */
     /* Its presence was broadcast, available or unavailable; st has no `to`. */
     void (*session_presence)(struct session *s, struct stanza *st);
     /* It stays connected, but shows itself to nobody from now on: session.hidden (XEP-0186). */

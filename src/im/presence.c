@@ -210,6 +210,7 @@ static void become_available(struct session *s, struct stanza *st)
         route_error(w, st, SE_BAD_REQUEST, SLICE("the priority is a number from -128 to 127"));
         return;
     }
+    stanza_unref(&s->awake);
     stanza_unref(&s->presence);
     s->presence = stanza_ref(st);
     s->priority = priority;
@@ -219,6 +220,31 @@ static void become_available(struct session *s, struct stanza *st)
         introduce(s, tmp);
     else if (!received && priority >= 0)
         session_priority_changed(s);
+}
+
+void presence_sleep(struct session *s)
+{
+    if (!s->available || s->awake != NULL || stanza_has(s->presence, KNOWN(SHOW)))
+        return;
+    struct buf b;
+    buf_init(&b, 1 << 20);
+    buf_lit(&b, "<show>away</show>"); /* §4.7.2.1 */
+    buf_add(&b, stanza_content(s->presence));
+    s->awake = s->presence;
+    s->presence = stanza_make(STANZA_PRESENCE, TYPE_AVAILABLE, stanza_from(s->awake), (slice){ 0 },
+                              (slice){ 0 }, buf_slice(&b));
+    buf_fini(&b);
+    broadcast(s, s->presence);
+}
+
+void presence_wake(struct session *s)
+{
+    if (s->awake == NULL)
+        return;
+    stanza_unref(&s->presence);
+    s->presence = s->awake;
+    s->awake = NULL;
+    broadcast(s, s->presence);
 }
 
 /* Directed presence (§4.6). */
@@ -377,6 +403,7 @@ static void become_unavailable(struct session *s, struct stanza *st)
     bool was = s->available;
     s->available = false;
     s->directed = NULL;
+    stanza_unref(&s->awake);
     stanza_unref(&s->presence);
     if (was) {
         session_became_unavailable(s, st);
@@ -397,6 +424,7 @@ void presence_session_ended(struct session *s)
 void presence_session_forget(struct session *s)
 {
     s->available = false;
+    stanza_unref(&s->awake);
     stanza_unref(&s->presence);
     directed_free(&s->directed);
 }

@@ -24,6 +24,11 @@ void presence_to_nobody(struct worker *w, struct stanza *st);
  * Not called at shutdown. `quiet`ly does nothing if it was not available and sent no directed
  * presence. */
 void presence_session_ended(struct session *s);
+/* Shows a session that is available (without <show/>) as away until presence_wake() or its next
+ * presence: for clients that are asleep and will be woken by others. Again: fine. */
+void presence_sleep(struct session *s);
+void presence_wake(struct session *s);
+
 /* Frees what presence holds of a session, tells nobody. After presence_session_ended() it is a
  * no-op. */
 void presence_session_forget(struct session *s);

@@ -104,7 +104,8 @@ struct session {
     struct list ack_node;  /* in worker.acks */
     struct list end_node;  /* in worker.endings; why it ends: */
     uint8_t end_why;
-    struct stanza *presence;    /* last available presence */
+    struct stanza *presence; /* last available presence */
+    struct stanza *awake; /* the own of the client while `presence` says away for it; else NULL */
     struct directed *directed;  /* JIDs that got directed presence (im/presence.c) */
     struct producer *producers; /* that wait until the client took what it got */
     struct flush *flush;        /* delivery of offline messages under way (im/offline.c) */

@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "base/setting.h"
 #include "im/account.h"
+#include "im/feature.h"
 #include "im/server.h"
 #include "im/session_private.h"
 #include "im/stage.h"
@@ -278,13 +279,29 @@ static enum hold held(struct session *s, const struct stanza *st, const struct s
     return h == HOLD_DROP && note->archive_id != 0 ? HOLD_KEEP : h;
 }
 
-void session_pause(struct session *s, enum session_pause why) { s->paused |= (uint8_t)why; }
+static void tell_quiet(struct session *s, unsigned was)
+{
+    if (((was ^ s->paused) & PAUSE_QUIET) == 0)
+        return;
+    for (const struct feature *const *f = features_all(); *f != NULL; f++)
+        if ((*f)->session_quiet != NULL)
+            (*f)->session_quiet(s);
+}
+
+void session_pause(struct session *s, enum session_pause why)
+{
+    unsigned was = s->paused;
+    s->paused |= (uint8_t)why;
+    tell_quiet(s, was);
+}
 
 void session_unpause(struct session *s, enum session_pause why)
 {
+    unsigned was = s->paused;
     s->paused &= (uint8_t)~why;
     if (s->paused == 0)
         session_queue_flush(s);
+    tell_quiet(s, was);
 }
 
 static void send_live(struct session *s, struct stanza *st, const struct stanza_note *note)

@@ -165,7 +165,7 @@ static void add_session(struct store_batch *b, const struct session *s)
     buf_init(&presence, SAVE_BYTES_MAX);
     buf_init(&directed, SAVE_BYTES_MAX);
     if (s->presence != NULL)
-        stanza_store(&presence, s->presence);
+        stanza_store(&presence, s->awake != NULL ? s->awake : s->presence);
     presence_directed_save(s, &directed);
     /* rows of an earlier end may not be read yet */
     STORE_ADD(b, &drop_session, STORE_ANY_ROWS, SV_I(a->id), SV_T(session_resource(s)));
