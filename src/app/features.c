@@ -88,6 +88,7 @@ static const struct feature *const features[] = {
     &register_feature,
     &invite_feature,
     &sift_feature,
+    &retrieval_feature,
     &time_feature,
     &vcard_feature,
     &version_feature,

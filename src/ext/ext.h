@@ -30,6 +30,7 @@ extern const struct feature report_feature; /* users and devices that are connec
 extern const struct feature register_feature; /* XEP-0077 */
 extern const struct feature invite_feature; /* XEP-0401, XEP-0445 */
 extern const struct feature sift_feature; /* XEP-0273 */
+extern const struct feature retrieval_feature; /* XEP-0013 */
 extern const struct feature time_feature; /* XEP-0202 */
 extern const struct feature upload_feature;   /* XEP-0363 */
 extern const struct feature vcard_feature; /* XEP-0054 */

@@ -3,7 +3,7 @@
  *
  *   check   the addresses and ids that the query names: who is `with`, are the ids in the archive
  *   find    the ids of the page, and of one more to know whether it is complete
- *   send    the messages, CHUNK_ROWS at a time, each as a copy to the session that asked
+ *   send    the messages, each as a copy to the session that asked (im/copies.h)
  *
  * A message that waited for its owner is settled when the session has the copy (design §6).
  *
@@ -19,6 +19,7 @@
 #include "codec/xml_elem.h"
 #include "ext/mam.h"
 #include "im/account.h"
+#include "im/copies.h"
 #include "im/feature.h"
 #include "im/worker.h"
 #include "xmpp/form.h"
@@ -28,8 +29,6 @@
 
 enum {
     IDS_MAX = 256,
-    CHUNK_ROWS = 16,
-    CHUNK_BYTES = 64 << 10,
     QUERY_ID_MAX = 1023,
     COUNT_MAX = 10000, /* more are not counted */
     CLOCK_SLACK_US = 60 * 1000000
@@ -38,8 +37,8 @@ enum {
 enum want_as { WANT_ID, WANT_AFTER, WANT_BEFORE };
 
 struct query {
-    struct producer producer; /* waits for the session */
-    struct iq *iq;            /* held; everything below is in its arena */
+    struct copies copies;
+    struct iq *iq; /* held; everything below is in its arena */
     struct worker *worker;
     struct account *account; /* its and the asker's */
     uint64_t session;        /* id */
@@ -63,7 +62,7 @@ struct query {
     bool flip;
     /* result */
     uint64_t *found; /* ids of the page, rising; limit + 1 fit */
-    uint32_t limit, found_count, sent;
+    uint32_t limit, found_count;
     bool complete;
     int64_t count; /* of all that match; -1: not known */
 };
@@ -153,13 +152,6 @@ static struct store_stmt find_id = {
     .params = "ii",
     .cols = "ii",
 };
-static struct store_stmt read_row = {
-    .name = "mam.row",
-    .sql = "SELECT e.id, m.at_us, m.stanza FROM entry e JOIN message m ON m.id = e.msg"
-           " WHERE e.owner = $1 AND e.id = $2",
-    .params = "ii",
-    .cols = "iit",
-};
 static struct store_stmt read_ends = {
     .name = "mam.ends",
     .sql = "SELECT e.id, m.at_us FROM entry e JOIN message m ON m.id = e.msg WHERE e.owner = $1"
@@ -168,13 +160,13 @@ static struct store_stmt read_ends = {
     .params = "i",
     .cols = "ii",
 };
-struct store_stmt *const mam_query_stmts[] = { &find_first,      &find_last,   &find_first_with,
-                                               &find_last_with,  &count_all,   &count_with,
-                                               &find_peer,       &find_id,     &find_first_words,
-                                               &find_last_words, &count_words, &read_row,
-                                               &read_ends,       NULL };
+struct store_stmt *const mam_query_stmts[] = {
+    &find_first, &find_last, &find_first_with,  &find_last_with,  &count_all,   &count_with,
+    &find_peer,  &find_id,   &find_first_words, &find_last_words, &count_words, &read_ends,
+    NULL
+};
 
-static void send_chunk(struct query *q);
+static void send_page(struct query *q);
 
 /* Archive ids are decimal numbers as clients see them. */
 static bool read_id(slice text, uint64_t *out)
@@ -384,7 +376,7 @@ static void found(void *arg, enum store_result r, const struct store_batch *b)
         q->complete = n == 0;
         q->count = n <= COUNT_MAX ? n : -1;
     }
-    send_chunk(q);
+    send_page(q);
 }
 
 /* The ids that were asked for, in their order in the archive; each once. */
@@ -472,12 +464,12 @@ static void checked(void *arg, enum store_result r, const struct store_batch *b)
 
 /* Sending. */
 
-static void write_result(struct buf *out, const struct query *q, uint64_t id, int64_t at_us,
+static void write_result(struct buf *out, const struct query *q, uint64_t id, uint64_t at_us,
                          slice stanza)
 {
     static const slice tag = SLICE_INIT("<message");
     char stamp[CLOCK_STAMP_LEN];
-    clock_stamp(stamp, (uint64_t)at_us);
+    clock_stamp(stamp, at_us);
     buf_lit(out, "<result xmlns='" NS_MAM "'");
     if (q->query_id.ptr != NULL) {
         buf_lit(out, " queryid='");
@@ -495,22 +487,17 @@ static void write_result(struct buf *out, const struct query *q, uint64_t id, in
     buf_lit(out, "</forwarded></result>");
 }
 
-static void send_row(const struct query *q, struct session *s, const struct store_batch *b,
-                     unsigned row)
+static struct stanza *wrap(struct copies *c, const struct session *s, uint64_t id, uint64_t at_us,
+                           slice text)
 {
-    struct account *a = q->account;
+    const struct query *q = CONTAINER_OF(c, struct query, copies);
     struct buf out;
-    uint64_t id = (uint64_t)store_int(b, row, 0, 0);
-    bool waits = mailbox_state(a, id) != ENTRY_SETTLED;
     buf_init(&out, STORE_RESULT_BYTES_MAX);
-    write_result(&out, q, id, store_int(b, row, 0, 1), store_text(b, row, 0, 2));
-    struct stanza *st = stanza_make(STANZA_MESSAGE, TYPE_NORMAL, a->jid, session_jid(s),
+    write_result(&out, q, id, at_us, text);
+    struct stanza *st = stanza_make(STANZA_MESSAGE, TYPE_NORMAL, q->account->jid, session_jid(s),
                                     (slice){ 0 }, buf_slice(&out));
-    if (waits) /* the session has it now, for its owner */
-        mailbox_set(a, id, ENTRY_TAKEN);
-    session_deliver_copy(s, st, waits ? id : 0);
-    stanza_unref(&st);
     buf_fini(&out);
+    return st;
 }
 
 static slice id_text(struct arena *tmp, uint64_t id)
@@ -542,53 +529,35 @@ static void finish(struct query *q)
     buf_fini(&out);
 }
 
-static void chunk_read(void *arg, enum store_result r, const struct store_batch *b)
+static void sent(struct copies *c, enum err e)
 {
-    struct query *q = arg;
-    struct session *s = session_find(q->worker, q->session);
-    if (r != STORE_OK) {
-        fail(q, r);
-        return;
-    }
-    size_t bytes = 0;
-    for (unsigned i = 0; i < store_stmt_count(b) && bytes < CHUNK_BYTES && s != NULL; i++) {
-        if (store_row_count(b, i) > 0) { /* else it was removed meanwhile */
-            send_row(q, s, b, i);
-            bytes += store_text(b, i, 0, 2).len;
-        }
-        q->sent++;
-    }
-    send_chunk(q);
-}
-
-/* The client took what it got. Nobody is there to see the rest of an ended session's query. */
-static void go_on(struct producer *p, struct session *s)
-{
-    struct query *q = CONTAINER_OF(p, struct query, producer);
-    if (s != NULL)
-        send_chunk(q);
+    struct query *q = CONTAINER_OF(c, struct query, copies);
+    if (e == OK)
+        finish(q);
     else
-        iq_error(q->iq, SE_RECIPIENT_UNAVAILABLE, (slice){ 0 });
+        iq_error(q->iq, stanza_error_of(e), (slice){ 0 });
 }
 
-static void send_chunk(struct query *q)
+static void send_page(struct query *q)
 {
-    struct session *s = session_find(q->worker, q->session);
-    if (q->sent == q->found_count || s == NULL) {
+    uint64_t *ids = q->found;
+    if (q->found_count == 0) {
         finish(q);
         return;
     }
-    if (!session_took(s)) {
-        q->producer.go = go_on;
-        session_wait(s, &q->producer);
-        return;
+    if (q->flip) { /* only the order is another (§4.3.5) */
+        ids = arena_new(q->iq->tmp, uint64_t, q->found_count);
+        for (uint32_t i = 0; i < q->found_count; i++)
+            ids[i] = q->found[q->found_count - 1 - i];
     }
-    struct store_batch *b = store_read(q->worker->store, 0);
-    for (uint32_t i = q->sent; i < q->found_count && i < q->sent + CHUNK_ROWS; i++) {
-        uint32_t at = q->flip ? q->found_count - 1 - i : i;
-        STORE_ADD(b, &read_row, STORE_ANY_ROWS, SV_I(q->account->id), SV_I(q->found[at]));
-    }
-    store_submit(b, q->worker->loop, 0, chunk_read, q);
+    q->copies = (struct copies){ .account = q->account,
+                                 .session = q->session,
+                                 .ids = ids,
+                                 .count = q->found_count,
+                                 .wrap = wrap,
+                                 .done = sent,
+                                 .settles = true };
+    copies_send(&q->copies);
 }
 
 /* Entries of the owner that are late are put in place by the first read (design §7). */

@@ -77,6 +77,13 @@ struct store_stmt archive_has = {
     .params = "ii",
     .cols = "i",
 };
+struct store_stmt archive_row = {
+    .name = "archive.row",
+    .sql = "SELECT e.id, m.at_us, m.stanza FROM entry e JOIN message m ON m.id = e.msg"
+           " WHERE e.owner = $1 AND e.id = $2",
+    .params = "ii",
+    .cols = "iit",
+};
 struct store_stmt archive_page = {
     .name = "archive.page",
     .sql = "SELECT e.id, m.at_us, m.stanza FROM entry e JOIN message m ON m.id = e.msg"
@@ -173,15 +180,17 @@ static struct store_stmt hidden_entries = {
     .cols = "",
 };
 
-static struct store_stmt *const stmts[] = {
-    &archive_put,      &entry_put,       &archive_cursor_put,
-    &archive_load,     &archive_open,    &archive_recent,
-    &archive_has,      &archive_page,    &archive_reserve,
-    &archive_reserved, &remove_messages, &remove_sent,
-    &remove_received,  &remove_last,     &remove_entries,
-    &remove_mailbox,   &remember_former, &hidden_messages,
-    &hidden_sides,     &hidden_entries,  NULL
-};
+static struct store_stmt *const stmts[] = { &archive_put,        &entry_put,
+                                            &archive_cursor_put, &archive_load,
+                                            &archive_open,       &archive_recent,
+                                            &archive_has,        &archive_row,
+                                            &archive_page,       &archive_reserve,
+                                            &archive_reserved,   &remove_messages,
+                                            &remove_sent,        &remove_received,
+                                            &remove_last,        &remove_entries,
+                                            &remove_mailbox,     &remember_former,
+                                            &hidden_messages,    &hidden_sides,
+                                            &hidden_entries,     NULL };
 
 static const struct store_late late = {
     .name = "entries",

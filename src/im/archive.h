@@ -12,7 +12,7 @@ enum {
 
 extern const struct store_schema archive_schema;
 extern struct store_stmt archive_put, archive_cursor_put, archive_load, archive_open,
-    archive_recent, archive_has, archive_page, archive_reserve, archive_reserved;
+    archive_recent, archive_has, archive_row, archive_page, archive_reserve, archive_reserved;
 
 struct archive_message {
     uint64_t at_us;

@@ -54,8 +54,9 @@ static struct entry *at(const struct mailbox *m, uint32_t i)
     return &m->ring[(m->head + i) & (m->cap - 1)];
 }
 
-/* Ids rise, so the ring is searched by halves. */
-static struct entry *find(const struct mailbox *m, uint64_t id)
+/* The place of the first with this id or a higher one: ids rise, so the ring is searched by halves.
+ */
+static uint32_t place(const struct mailbox *m, uint64_t id)
 {
     uint32_t lo = 0, hi = m->len;
     while (lo < hi) {
@@ -65,7 +66,13 @@ static struct entry *find(const struct mailbox *m, uint64_t id)
         else
             hi = mid;
     }
-    return lo < m->len && at(m, lo)->id == id ? at(m, lo) : NULL;
+    return lo;
+}
+
+static struct entry *find(const struct mailbox *m, uint64_t id)
+{
+    uint32_t i = place(m, id);
+    return i < m->len && at(m, i)->id == id ? at(m, i) : NULL;
 }
 
 void mailbox_open(struct account *a, uint64_t id, enum entry_state state)
@@ -147,6 +154,20 @@ static bool ranges_have(slice *ranges, uint64_t id)
     return ranges->len >= RANGE_BYTES && get_id(ranges->ptr) <= id;
 }
 
+static void cursor_due(struct timer *t, struct loop *loop);
+
+/* What is settled may not be on disk: it is written again, from the begin. */
+static void write_again(struct account *a)
+{
+    struct mailbox *m = &a->mailbox;
+    m->cursor_stored = 0; /* what is settled once more is allowed (§6) */
+    m->dirty = true;
+    m->hidden = true; /* perhaps: it looks from the begin then */
+    m->timer.fn = cursor_due;
+    if (!timer_is_set(&m->timer))
+        timer_set(a->worker->loop, &m->timer, CURSOR_MS);
+}
+
 static void cursor_written(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct account *a = arg;
@@ -154,14 +175,37 @@ static void cursor_written(void *arg, enum store_result result, const struct sto
     (void)b;
     m->writing = false;
     if (result != STORE_OK)
-        if (result != STORE_OK) {
-            m->cursor_stored = 0; /* again: what is settled once more is allowed (§6) */
-            m->dirty = true;
-            m->hidden = true; /* perhaps: it looks from the begin then */
-        }
+        write_again(a);
     if (m->dirty && !timer_is_set(&m->timer))
         timer_set(a->worker->loop, &m->timer, CURSOR_MS);
     account_unpin(a);
+}
+
+struct mailbox_write {
+    struct account *account; /* pinned */
+    void (*done)(void *arg, enum err e);
+    void *arg;
+};
+
+static void written(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct mailbox_write *w = arg;
+    (void)b;
+    if (result != STORE_OK)
+        write_again(w->account);
+    w->done(w->arg, err_of_store(result));
+    account_unpin(w->account);
+    mem_free(&w);
+}
+
+void mailbox_write(struct account *a, void (*done)(void *arg, enum err e), void *arg)
+{
+    struct mailbox_write *w = mem_alloc(sizeof *w);
+    struct store_batch *b = store_write(a->worker->store, account_lane(a));
+    *w = (struct mailbox_write){ a, done, arg };
+    mailbox_save(a, b);
+    account_pin(a);
+    store_submit(b, a->worker->loop, 0, written, w);
 }
 
 void mailbox_save(struct account *a, struct store_batch *b)
@@ -235,6 +279,15 @@ enum entry_state mailbox_state(const struct account *a, uint64_t id)
 {
     const struct entry *e = find(&a->mailbox, id);
     return e == NULL ? ENTRY_SETTLED : (enum entry_state)e->state;
+}
+
+uint64_t mailbox_next_open(const struct account *a, uint64_t after)
+{
+    const struct mailbox *m = &a->mailbox;
+    for (uint32_t i = place(m, after + 1); i < m->len; i++)
+        if (at(m, i)->state == ENTRY_OPEN)
+            return at(m, i)->id;
+    return 0;
 }
 
 bool mailbox_has_open(const struct account *a)

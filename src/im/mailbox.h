@@ -7,6 +7,7 @@
  * Limit: SETTLED_RANGES_MAX ranges, the oldest; what is settled beyond is forgotten by a restart.
  */
 #pragma once
+#include "base/err.h"
 #include "io/timer.h"
 #include <stdbool.h>
 #include <stdint.h>
@@ -50,6 +51,10 @@ void mailbox_set(struct account *a, uint64_t id,
 void mailbox_settle(struct account *a, uint64_t id); /* the owner has it; unknown ids are fine */
 bool mailbox_full(const struct account *a);          /* mailbox.unsettled-max is reached */
 enum entry_state mailbox_state(const struct account *a, uint64_t id); /* unknown: settled */
+/* The first in state OPEN behind that id; 0: there is none. */
+uint64_t mailbox_next_open(const struct account *a, uint64_t after);
+/* Writes now what is settled, then calls done; where it fails, it is tried again later. */
+void mailbox_write(struct account *a, void (*done)(void *arg, enum err e), void *arg);
 bool mailbox_has_open(const struct account *a); /* at least one in state OPEN */
 uint64_t
 mailbox_newest(const struct account *a); /* id of the newest that is not settled; 0: none */

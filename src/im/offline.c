@@ -136,6 +136,15 @@ static void read_page(struct flush *f)
     store_submit(b, a->worker->loop, 0, page_read, f);
 }
 
+/* XEP-0013 §2.2: while a session asks for them itself, no other is sent them either. */
+static bool collected(const struct account *a)
+{
+    LIST_EACH (it, &a->sessions)
+        if (CONTAINER_OF(it, struct session, node)->collects)
+            return true;
+    return false;
+}
+
 void offline_flush(struct session *s)
 {
     struct account *a = s->account;
@@ -143,7 +152,7 @@ void offline_flush(struct session *s)
         offline_continue(s);
         return;
     }
-    if (!mailbox_has_open(a))
+    if (!mailbox_has_open(a) || collected(a))
         return;
     struct flush *f = mem_new(struct flush);
     *f = (struct flush){

@@ -82,6 +82,7 @@ struct session {
     int8_t priority;
     bool available;  /* sent available presence */
     bool hidden;     /* invisible: shows itself to nobody (presence_vanish) */
+    bool collects;   /* asks for its offline messages itself (XEP-0013): nobody is sent them */
     bool interested; /* asked for the roster (RFC 6121 §2.1.6: roster pushes) */
     bool flushing;   /* offline messages are being delivered: live ones wait in the store */
     uint8_t holds;   /* bits of enum session_hold_bits: the stream was told not to read */

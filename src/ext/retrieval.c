@@ -1,0 +1,314 @@
+/* retrieval: Flexible Offline Message Retrieval (XEP-0013): a client looks at what waits for its
+ * account, takes the messages it wants, and removes them, instead of being sent them all with its
+ * first presence. What waits is what is open in the mailbox (im/mailbox.h); removed from there, a
+ * message is still in the archive.
+ *
+ * The node of a message is its archive id: 16 digits, so that nodes sort as the messages do.
+ *
+ * Limits: ITEMS_MAX nodes in a request, LISTED_MAX messages in a list or a fetch, the oldest. */
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/clock.h"
+#include "codec/xml_elem.h"
+#include "ext/ext.h"
+#include "im/account.h"
+#include "im/archive.h"
+#include "im/copies.h"
+#include "im/feature.h"
+#include "im/worker.h"
+#include "xmpp/form.h"
+#include "xmpp/ns.h"
+
+#define NS_RETRIEVAL "http://jabber.org/protocol/offline"
+
+enum { ITEMS_MAX = 256, LISTED_MAX = 5000, ANSWER_BYTES_MAX = 8 << 20, NODE_LEN = 16 };
+
+/* The begin of a stanza has its sender. */
+static struct store_stmt read_headers = {
+    .name = "retrieval.headers",
+    .sql = "SELECT e.id, substr(m.stanza, 1, 4096) FROM entry e JOIN message m ON m.id = e.msg"
+           " WHERE e.owner = $1 AND e.id > $2 AND e.flags % 2 = 1 ORDER BY e.id LIMIT $3",
+    .params = "iii",
+    .cols = "it",
+};
+static const struct store_migration migrations[] = { { 0 } };
+static const struct store_schema schema = {
+    .feature = "retrieval",
+    .migrations = migrations,
+    .stmts = (struct store_stmt *const[]){ &read_headers, NULL },
+};
+
+static char *node_of(struct arena *tmp, uint64_t id)
+{
+    return arena_printf(tmp, "%016llu", (unsigned long long)id);
+}
+
+static bool read_node(slice node, uint64_t *id)
+{
+    int64_t n;
+    if (node.len != NODE_LEN || !slice_int(node, &n) || n <= 0)
+        return false;
+    *id = (uint64_t)n;
+    return true;
+}
+
+/* Of the owner's own requests, the session that asks. From then on it is sent no flood (§2.2). */
+static struct session *collector(struct iq *iq)
+{
+    if (iq->target != IQ_TO_SELF) {
+        iq_error(iq, SE_FORBIDDEN, (slice){ 0 });
+        return NULL;
+    }
+    if (iq->session == NULL)
+        iq_error(iq, SE_RECIPIENT_UNAVAILABLE, (slice){ 0 });
+    else
+        iq->session->collects = true;
+    return iq->session;
+}
+
+/* The number of messages (§2.2). */
+static void answer_info(struct iq *iq)
+{
+    struct buf out;
+    int64_t count = 0;
+    for (uint64_t id = 0; (id = mailbox_next_open(iq->account, id)) != 0;)
+        count++;
+    buf_init(&out, ANSWER_BYTES_MAX);
+    buf_lit(&out, "<query xmlns='" NS_DISCO_INFO "' node='" NS_RETRIEVAL "'>"
+                  "<identity category='automation' type='message-list'/>"
+                  "<feature var='" NS_RETRIEVAL "'/>");
+    form_open(&out, FORM_RESULT, NS_RETRIEVAL);
+    form_put_int(&out, "number_of_messages", count);
+    form_close(&out);
+    buf_lit(&out, "</query>");
+    iq_result(iq, buf_slice(&out));
+    buf_fini(&out);
+}
+
+/* The value of the first attribute, as stanza_store() writes it. */
+static slice sender_of(slice stanza, struct arena *tmp)
+{
+    static const slice begin = SLICE_INIT("<message from='");
+    slice from, rest;
+    if (!slice_starts(stanza, begin) ||
+        !slice_cut(slice_from(stanza, begin.len), '\'', &from, &rest))
+        return (slice){ 0 };
+    return xml_unescape_attr(from, tmp);
+}
+
+/* Headers (§2.3). */
+static void headers_read(void *arg, enum store_result r, const struct store_batch *b)
+{
+    struct iq *iq = arg;
+    struct buf out;
+    if (r != STORE_OK) {
+        iq_error(iq, stanza_error_of(err_of_store(r)), (slice){ 0 });
+        return;
+    }
+    buf_init(&out, ANSWER_BYTES_MAX);
+    buf_lit(&out, "<query xmlns='" NS_DISCO_ITEMS "' node='" NS_RETRIEVAL "'>");
+    for (uint32_t i = 0; i < store_row_count(b, 0); i++) {
+        uint64_t id = (uint64_t)store_int(b, 0, i, 0);
+        if (mailbox_state(iq->account, id) != ENTRY_OPEN)
+            continue;
+        buf_lit(&out, "<item jid='");
+        xml_escape(&out, iq->account->jid);
+        buf_printf(&out, "' node='%s' name='", node_of(iq->tmp, id));
+        xml_escape(&out, sender_of(store_text(b, 0, i, 1), iq->tmp));
+        buf_lit(&out, "'/>");
+    }
+    buf_lit(&out, "</query>");
+    iq_result(iq, buf_slice(&out));
+    buf_fini(&out);
+}
+
+static void answer_items(struct iq *iq)
+{
+    struct account *a = iq->account;
+    struct iq *held = iq_hold(iq);
+    struct store_batch *b = store_read(a->worker->store, account_lane(a));
+    store_read_late(b, a->id);
+    STORE_ADD(b, &read_headers, STORE_ANY_ROWS, SV_I(a->id), SV_I(a->mailbox.cursor),
+              SV_I(LISTED_MAX));
+    store_submit(b, a->worker->loop, 0, headers_read, held);
+}
+
+static bool disco_get(struct iq *iq, slice node)
+{
+    if ((iq->target & (IQ_TO_SELF | IQ_TO_ACCOUNT)) == 0 || !slice_is(node, NS_RETRIEVAL))
+        return false;
+    if (collector(iq) == NULL)
+        return true;
+    if (elem_is(&iq->payload, "query", NS_DISCO_INFO))
+        answer_info(iq);
+    else
+        answer_items(iq);
+    return true;
+}
+
+/* A request of messages by their nodes. */
+struct request {
+    struct copies copies;
+    struct iq *iq; /* held; this is in its arena */
+    uint64_t *ids;
+    uint32_t count;
+};
+
+static struct stanza *wrap(struct copies *c, const struct session *s, uint64_t id, uint64_t at_us,
+                           slice text)
+{
+    static const slice end = SLICE_INIT("</message>");
+    struct worker *w = c->account->worker;
+    struct stanza *st;
+    struct buf out;
+    char stamp[CLOCK_STAMP_LEN];
+    (void)s;
+    if (text.len < end.len)
+        return NULL;
+    clock_stamp(stamp, at_us);
+    buf_init(&out, STORE_RESULT_BYTES_MAX);
+    buf_append(&out, text.ptr, text.len - end.len);
+    buf_printf(&out,
+               "<offline xmlns='" NS_RETRIEVAL "'><item node='%016llu'/></offline>"
+               "<delay xmlns='" NS_DELAY "' from='",
+               (unsigned long long)id);
+    xml_escape(&out, jid_split(c->account->jid).domain);
+    buf_printf(&out, "' stamp='%s'/></message>", stamp);
+    enum err e = stanza_load(&st, buf_slice(&out), w->xml, loop_scratch(w->loop));
+    buf_fini(&out);
+    return e == OK ? st : NULL;
+}
+
+static void sent(struct copies *c, enum err e)
+{
+    struct request *r = CONTAINER_OF(c, struct request, copies);
+    if (e == OK)
+        iq_result(r->iq, (slice){ 0 });
+    else
+        iq_error(r->iq, stanza_error_of(e), (slice){ 0 });
+}
+
+static void removed(void *arg, enum err e)
+{
+    struct iq *iq = arg;
+    if (e == OK)
+        iq_result(iq, (slice){ 0 });
+    else
+        iq_error(iq, stanza_error_of(e), (slice){ 0 });
+}
+
+/* Messages stay until they are removed (§2.5). */
+static void view(struct iq *iq, uint64_t session, const uint64_t *ids, uint32_t count)
+{
+    if (count == 0) {
+        iq_result(iq, (slice){ 0 });
+        return;
+    }
+    struct iq *held = iq_hold(iq);
+    struct request *r = arena_new(held->tmp, struct request, 1);
+    r->iq = held;
+    r->ids = arena_new(held->tmp, uint64_t, count);
+    memcpy(r->ids, ids, count * sizeof *ids);
+    r->copies = (struct copies){ .account = held->account,
+                                 .session = session,
+                                 .ids = r->ids,
+                                 .count = count,
+                                 .wrap = wrap,
+                                 .done = sent,
+                                 .late = true };
+    copies_send(&r->copies);
+}
+
+static void remove_all(struct iq *iq, const uint64_t *ids, uint32_t count)
+{
+    struct account *a = iq->account;
+    for (uint32_t i = 0; i < count; i++)
+        mailbox_settle(a, ids[i]);
+    mailbox_write(a, removed, iq_hold(iq));
+}
+
+static uint64_t *open_ids(const struct account *a, struct arena *tmp, uint32_t *count)
+{
+    uint64_t *ids = arena_new(tmp, uint64_t, LISTED_MAX);
+    *count = 0;
+    for (uint64_t id = 0; *count < LISTED_MAX && (id = mailbox_next_open(a, id)) != 0;)
+        ids[(*count)++] = id;
+    return ids;
+}
+
+/* The nodes of the items, each there. SE_NONE: right. */
+static enum stanza_error read_items(struct iq *iq, const char *action, uint64_t *ids,
+                                    uint32_t *count)
+{
+    struct elem e;
+    *count = 0;
+    for (bool more = elem_first(&iq->payload, &e); more; more = elem_next(&e, &e)) {
+        if (!elem_is(&e, "item", NS_RETRIEVAL) || *count == ITEMS_MAX ||
+            !slice_is(elem_attr(&e, "action", iq->tmp), action))
+            return SE_BAD_REQUEST;
+        uint64_t *id = &ids[(*count)++];
+        if (!read_node(elem_attr(&e, "node", iq->tmp), id) ||
+            mailbox_state(iq->account, *id) != ENTRY_OPEN)
+            return SE_ITEM_NOT_FOUND;
+    }
+    return *count == 0 ? SE_BAD_REQUEST : SE_NONE;
+}
+
+static void offline_get(struct iq *iq)
+{
+    struct elem first;
+    uint64_t ids[ITEMS_MAX];
+    uint32_t count;
+    struct session *s = collector(iq);
+    if (s == NULL)
+        return;
+    if (elem_first(&iq->payload, &first) && elem_is(&first, "fetch", NS_RETRIEVAL)) {
+        const uint64_t *all = open_ids(iq->account, iq->tmp, &count);
+        view(iq, s->id, all, count);
+        return;
+    }
+    enum stanza_error e = read_items(iq, "view", ids, &count);
+    if (e != SE_NONE)
+        iq_error(iq, e, (slice){ 0 });
+    else
+        view(iq, s->id, ids, count);
+}
+
+static void offline_set(struct iq *iq)
+{
+    struct elem first;
+    uint64_t ids[ITEMS_MAX];
+    uint32_t count;
+    if (collector(iq) == NULL)
+        return;
+    if (elem_first(&iq->payload, &first) && elem_is(&first, "purge", NS_RETRIEVAL)) {
+        for (uint64_t id = 0; (id = mailbox_next_open(iq->account, id)) != 0;)
+            mailbox_settle(iq->account, id);
+        remove_all(iq, NULL, 0);
+        return;
+    }
+    enum stanza_error e = read_items(iq, "remove", ids, &count);
+    if (e != SE_NONE)
+        iq_error(iq, e, (slice){ 0 });
+    else
+        remove_all(iq, ids, count);
+}
+
+static const struct iq_rule rules[] = {
+    { TYPE_GET, NS_RETRIEVAL, "offline", IQ_TO_SELF | IQ_TO_ACCOUNT, offline_get },
+    { TYPE_SET, NS_RETRIEVAL, "offline", IQ_TO_SELF | IQ_TO_ACCOUNT, offline_set },
+    { 0 },
+};
+
+const struct feature retrieval_feature = {
+    .name = "retrieval",
+    .xeps = (const struct xep[]){ { "0013", "1.2", "Flexible Offline Message Retrieval", "0.1.0",
+                                    "test_retrieval",
+                                    "a list has 5,000 messages at most; the others follow when "
+                                    "these are removed" },
+                                  { 0 } },
+    .disco = (const char *const[]){ NS_RETRIEVAL, NULL },
+    .iq = rules,
+    .schema = &schema,
+    .disco_get = disco_get,
+};

@@ -1,0 +1,71 @@
+#include "im/copies.h"
+#include "im/account.h"
+#include "im/archive.h"
+#include "im/worker.h"
+
+enum { PART_ROWS = 16, PART_BYTES = 64 << 10 };
+
+static void deliver(struct copies *c, struct session *s, const struct store_batch *b, unsigned row)
+{
+    struct account *a = c->account;
+    uint64_t id = (uint64_t)store_int(b, row, 0, 0);
+    struct stanza *st =
+        c->wrap(c, s, id, (uint64_t)store_int(b, row, 0, 1), store_text(b, row, 0, 2));
+    if (st == NULL)
+        return;
+    bool waits = c->settles && mailbox_state(a, id) != ENTRY_SETTLED;
+    if (waits) /* the session has it now, for its owner */
+        mailbox_set(a, id, ENTRY_TAKEN);
+    session_deliver_copy(s, st, waits ? id : 0);
+    stanza_unref(&st);
+}
+
+static void part_read(void *arg, enum store_result r, const struct store_batch *b)
+{
+    struct copies *c = arg;
+    struct session *s = session_find(c->account->worker, c->session);
+    size_t bytes = 0;
+    if (r != STORE_OK) {
+        c->done(c, err_of_store(r));
+        return;
+    }
+    for (unsigned i = 0; i < store_stmt_count(b) && bytes < PART_BYTES && s != NULL; i++) {
+        if (store_row_count(b, i) > 0) { /* else it was removed meanwhile */
+            deliver(c, s, b, i);
+            bytes += store_text(b, i, 0, 2).len;
+        }
+        c->sent++;
+    }
+    if (s == NULL || c->sent == c->count)
+        c->done(c, OK);
+    else
+        copies_send(c);
+}
+
+/* The client took what it got. Nobody is there to see the rest where the session has ended. */
+static void go_on(struct producer *p, struct session *s)
+{
+    struct copies *c = CONTAINER_OF(p, struct copies, producer);
+    if (s != NULL)
+        copies_send(c);
+    else
+        c->done(c, OK);
+}
+
+void copies_send(struct copies *c)
+{
+    struct account *a = c->account;
+    struct session *s = session_find(a->worker, c->session);
+    if (s != NULL && !session_took(s)) {
+        c->producer.go = go_on;
+        session_wait(s, &c->producer);
+        return;
+    }
+    struct store_batch *b = store_read(a->worker->store, 0);
+    if (c->late)
+        store_read_late(b, a->id);
+    c->late = false;
+    for (uint32_t i = c->sent; i < c->count && i < c->sent + PART_ROWS; i++)
+        STORE_ADD(b, &archive_row, STORE_ANY_ROWS, SV_I(a->id), SV_I(c->ids[i]));
+    store_submit(b, a->worker->loop, 0, part_read, c);
+}
