@@ -72,6 +72,10 @@ static const struct feature *const features[] = {
     &caps_feature,
     &pubsub_feature,
     &pep_feature,
+    &bookmarks_feature, /* before private: what it knows better */
+    &displayed_feature,
+    &avatar_feature,
+    &vcard4_feature,
     &last_feature,
     &mam_feature,
     &mdm_feature,

@@ -23,6 +23,10 @@ extern const struct feature ping_feature; /* XEP-0199 */
 extern const struct feature privacy_feature; /* XEP-0016, XEP-0191, XEP-0377, policies */
 extern const struct feature private_feature; /* XEP-0049 */
 extern const struct feature push_feature; /* XEP-0357 */
+extern const struct feature avatar_feature;   /* XEP-0084, XEP-0153, XEP-0398 */
+extern const struct feature bookmarks_feature; /* XEP-0402, XEP-0048, XEP-0411 */
+extern const struct feature displayed_feature; /* XEP-0490 */
+extern const struct feature vcard4_feature; /* XEP-0292 */
 extern const struct feature caps_feature;     /* XEP-0115, XEP-0390 of clients */
 extern const struct feature pep_feature;      /* XEP-0163 */
 extern const struct feature pubsub_feature;   /* XEP-0060 */

@@ -153,7 +153,7 @@ struct own_items {
     struct account *account; /* pinned */
     ps_items_fn *done;
     void *arg;
-    slice node;
+    slice node, reader;
     char text[];
 };
 
@@ -185,6 +185,11 @@ static void own_items_ready(struct ps_op *op, enum stanza_error e)
 {
     struct own_items *o = op->arg;
     const struct ps_node *n = e == SE_NONE ? ps_node_find(op->service, o->node) : NULL;
+    if (n != NULL && o->reader.len > 0) {
+        struct ps_actor who = ps_actor_of(n, o->reader);
+        if (ps_may_read(&n->config, &who).error != SE_NONE)
+            n = NULL;
+    }
     if (n == NULL) {
         own_items_end(o, e, NULL, 0);
         return;
@@ -194,16 +199,22 @@ static void own_items_ready(struct ps_op *op, enum stanza_error e)
     store_submit(b, o->account->worker->loop, 0, own_items_found, o);
 }
 
-void ps_own_items(struct account *a, slice node, ps_items_fn *done, void *arg)
+void ps_own_items(struct account *a, slice node, slice reader, ps_items_fn *done, void *arg)
 {
     struct ps_service *s = service_of(a);
     if (s == NULL) {
         done(arg, SE_NONE, NULL, 0);
         return;
     }
-    struct own_items *o = mem_alloc(sizeof *o + node.len);
-    *o = (struct own_items){ a, done, arg, { o->text, node.len } };
+    struct own_items *o = mem_alloc(sizeof *o + node.len + reader.len);
+    *o = (struct own_items){ .account = a,
+                             .done = done,
+                             .arg = arg,
+                             .node = { o->text, node.len },
+                             .reader = { o->text + node.len, reader.len } };
     memcpy(o->text, node.ptr, node.len);
+    if (reader.len > 0)
+        memcpy(o->text + node.len, reader.ptr, reader.len);
     account_pin(a);
     ps_when_ready(s, own_items_ready, o);
 }

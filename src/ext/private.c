@@ -3,8 +3,10 @@
  *
  * Limits: settings private.bytes-max and private.elements-max an account; ELEMENTS_MAX a request.
  */
+#include "ext/private.h"
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/mem.h"
 #include "base/setting.h"
 #include "codec/xml_elem.h"
 #include "ext/ext.h"
@@ -43,7 +45,7 @@ static const struct store_migration private_migrations[] = {
       "bytes BIGINT NOT NULL, xml TEXT NOT NULL, PRIMARY KEY(owner, ns, name))" },
     { 0 },
 };
-static struct store_stmt private_put = {
+static struct store_stmt private_put_stmt = {
     .name = "private.put",
     .sql = "INSERT INTO private_xml(owner, ns, name, bytes, xml) VALUES($1, $2, $3, $4, $5) "
            "ON CONFLICT(owner, ns, name) DO UPDATE SET bytes = excluded.bytes, xml = excluded.xml",
@@ -75,7 +77,7 @@ static struct store_stmt private_delete = {
 static const struct store_schema private_schema = {
     .feature = "private",
     .migrations = private_migrations,
-    .stmts = (struct store_stmt *const[]){ &private_put, &private_check, &private_load,
+    .stmts = (struct store_stmt *const[]){ &private_put_stmt, &private_check, &private_load,
                                            &private_delete, NULL },
 };
 
@@ -153,6 +155,30 @@ static void private_get(struct iq *iq)
     store_submit(b, held->worker->loop, 0, private_found, held);
 }
 
+struct find {
+    private_found_fn *done;
+    void *arg;
+};
+
+static void find_done(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct find f = *(struct find *)arg;
+    mem_free(&arg);
+    if (result != STORE_OK)
+        f.done(f.arg, stanza_error_of(err_of_store(result)), (slice){ 0 });
+    else
+        f.done(f.arg, SE_NONE, store_row_count(b, 0) > 0 ? store_text(b, 0, 0, 0) : SLICE(""));
+}
+
+void private_find(struct account *a, slice ns, slice name, private_found_fn *done, void *arg)
+{
+    struct find *f = mem_alloc(sizeof *f);
+    struct store_batch *b = store_read(a->worker->store, account_lane(a));
+    *f = (struct find){ done, arg };
+    STORE_ADD(b, &private_load, STORE_ANY_ROWS, SV_I(a->id), SV_T(ns), SV_T(name));
+    store_submit(b, a->worker->loop, 0, find_done, f);
+}
+
 static void private_stored(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct iq *iq = arg;
@@ -170,25 +196,49 @@ static void add_element(struct store_batch *b, const struct iq *iq, const struct
     struct buf xml;
     buf_init(&xml, ANSWER_BYTES_MAX); /* the stanza's own limit is lower */
     elem_extract(e, &xml);
-    STORE_ADD(b, &private_put, 1, SV_I(iq->account->id), SV_T(e->ns_uri), SV_T(e->name),
+    STORE_ADD(b, &private_put_stmt, 1, SV_I(iq->account->id), SV_T(e->ns_uri), SV_T(e->name),
               SV_I(xml.len), SV_T(buf_slice(&xml)));
     buf_fini(&xml);
 }
 
-static void private_set(struct iq *iq)
+static void submit_checked(struct iq *held, struct store_batch *b, slice ns, slice name)
+{
+    STORE_ADD(b, &private_check, 1, SV_I(held->account->id), SV_T(ns), SV_T(name),
+              SV_I(setting_int(&private_elements_max)), SV_I(setting_int(&private_bytes_max)));
+    store_submit(b, held->worker->loop, 0, private_stored, held);
+}
+
+static void private_write(struct iq *held)
 {
     struct elem e, last = { 0 };
-    if (!owner_asks(iq) || !elements_ok(iq))
-        return;
-    struct store_batch *b = store_write(iq->worker->store, account_lane(iq->account));
-    for (bool more = elem_first(&iq->payload, &e); more; more = elem_next(&e, &e)) {
-        add_element(b, iq, &e);
+    struct store_batch *b = store_write(held->worker->store, account_lane(held->account));
+    for (bool more = elem_first(&held->payload, &e); more; more = elem_next(&e, &e)) {
+        add_element(b, held, &e);
         last = e;
     }
-    STORE_ADD(b, &private_check, 1, SV_I(iq->account->id), SV_T(last.ns_uri), SV_T(last.name),
-              SV_I(setting_int(&private_elements_max)), SV_I(setting_int(&private_bytes_max)));
-    struct iq *held = iq_hold(iq);
-    store_submit(b, held->worker->loop, 0, private_stored, held);
+    submit_checked(held, b, last.ns_uri, last.name);
+}
+
+void private_put(struct iq *held, slice ns, slice name, slice xml)
+{
+    struct store_batch *b = store_write(held->worker->store, account_lane(held->account));
+    STORE_ADD(b, &private_put_stmt, 1, SV_I(held->account->id), SV_T(ns), SV_T(name), SV_I(xml.len),
+              SV_T(xml));
+    submit_checked(held, b, ns, name);
+}
+
+static void private_set(struct iq *iq)
+{
+    if (owner_asks(iq) && elements_ok(iq))
+        private_write(iq_hold(iq));
+}
+
+void private_request(struct iq *iq)
+{
+    if (iq->st->type == TYPE_GET)
+        private_get(iq);
+    else
+        private_set(iq);
 }
 
 static void private_remove(struct account *a, struct store_batch *b)

@@ -25,14 +25,15 @@ struct ps_item {
 typedef void ps_own_fn(void *arg, enum stanza_error e);
 void ps_own(struct account *a, slice pubsub_xml, ps_own_fn *done, void *arg);
 
-/* All items of a node of the account, newest first, in a read; count 0 also where there is no such
- * node. */
+/* All items of a node of the account, newest first, as `reader` (a full or bare JID) may read them;
+ * ptr NULL: as the account itself. Count 0 also where there is no such node, or no access. */
 typedef void ps_items_fn(void *arg, enum stanza_error e, const struct ps_item *items,
                          unsigned count);
-void ps_own_items(struct account *a, slice node, ps_items_fn *done, void *arg);
+void ps_own_items(struct account *a, slice node, slice reader, ps_items_fn *done, void *arg);
 
 /* Told when an account's node has changed: item NULL: one was retracted, the node purged or
- * deleted; id says which, if it was one. At most PS_WATCHES rows, set at start. */
+ * deleted. `by`: ps_own() did it. At most PS_WATCHES rows, set at start. */
 enum { PS_WATCHES = 8 };
-typedef void ps_watch_fn(struct account *a, slice id, const struct ps_item *item);
+enum ps_by { PS_BY_CLIENT, PS_BY_SERVER };
+typedef void ps_watch_fn(struct account *a, enum ps_by by, const struct ps_item *item);
 void ps_watch(const char *node, ps_watch_fn *fn);

@@ -353,11 +353,13 @@ void ps_watch(const char *node, ps_watch_fn *fn)
     watches[watch_count++].fn = fn;
 }
 
-void ps_watches_run(struct ps_node *n, slice id, const struct ps_item *item)
+void ps_watches_run(const struct ps_op *op, const struct ps_item *item)
 {
+    struct ps_node *n = op->node;
+    enum ps_by by = op->iq == NULL && op->st == NULL ? PS_BY_SERVER : PS_BY_CLIENT;
     if (n->service->account == NULL)
         return;
     for (unsigned i = 0; i < watch_count; i++)
         if (slice_eq(watches[i].node, n->name))
-            watches[i].fn(n->service->account, id, item);
+            watches[i].fn(n->service->account, by, item);
 }

@@ -220,7 +220,7 @@ static void apply_publish(struct ps_op *op)
     answer_publish(op);
     ps_notify(n, PS_EVENT_ITEM, op->req.has_item ? &op->item : NULL, (slice){ 0 });
     if (op->req.has_item)
-        ps_watches_run(n, op->item.id, &op->item);
+        ps_watches_run(op, &op->item);
 }
 
 /* Retracting (§7.2). */
@@ -255,7 +255,7 @@ static void apply_retract(struct ps_op *op)
     ps_answer(op, (slice){ 0 });
     if (n->config.notify_retract || op->req.notify)
         ps_notify(n, PS_EVENT_RETRACT, &item, (slice){ 0 });
-    ps_watches_run(n, item.id, NULL);
+    ps_watches_run(op, NULL);
 }
 
 /* Purging (§8.5). */
@@ -285,7 +285,7 @@ static void apply_purge(struct ps_op *op)
     ps_answer(op, (slice){ 0 });
     if (n->config.notify_retract)
         ps_notify(n, PS_EVENT_PURGE, NULL, (slice){ 0 });
-    ps_watches_run(n, (slice){ 0 }, NULL);
+    ps_watches_run(op, NULL);
 }
 
 /* Retrieving (§6.5): by id, or a page, the newest first. */

@@ -197,7 +197,7 @@ static void apply_delete(struct ps_op *op)
     ps_answer(op, (slice){ 0 });
     if (n->config.notify_delete)
         ps_notify(n, PS_EVENT_DELETE, NULL, op->req.redirect);
-    ps_watches_run(n, (slice){ 0 }, NULL);
+    ps_watches_run(op, NULL);
     ps_node_clear(n);
 }
 

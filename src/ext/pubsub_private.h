@@ -216,7 +216,7 @@ void ps_ask_owners(const struct ps_node *n, const struct ps_subscriber *s);
 void ps_give_last(struct ps_node *n, slice to);
 void ps_write_subscription(struct buf *out, const struct ps_node *n, slice jid,
                            const struct ps_subscriber *s);
-void ps_watches_run(struct ps_node *n, slice id, const struct ps_item *item);
+void ps_watches_run(const struct ps_op *op, const struct ps_item *item);
 /* A message with an owner's answer to ps_ask_owners(); false: it is not one. */
 bool ps_authorization(struct ps_service *s, const struct stanza *st);
 

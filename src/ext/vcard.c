@@ -1,5 +1,6 @@
 /* vcard: vcard-temp (XEP-0054): one card an account, readable by everybody who knows the address.
  * It is kept as the text that its owner sent and lives in the database only. */
+#include "ext/vcard.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/setting.h"
@@ -9,6 +10,10 @@
 #include "im/feature.h"
 #include "im/worker.h"
 #include "xmpp/ns.h"
+
+static const struct vcard_photos *photos; /* NULL: they are kept with their cards */
+
+void vcard_photos_are(const struct vcard_photos *p) { photos = p; }
 
 static struct setting vcard_bytes_max = {
     .name = "vcard.bytes-max",
@@ -50,6 +55,8 @@ static const struct store_schema vcard_schema = {
     .stmts = (struct store_stmt *const[]){ &vcard_put, &vcard_load, &vcard_delete, NULL },
 };
 
+enum { ANSWER_BYTES_MAX = 4 << 20 };
+
 /* §3.1 for the owner; to others "no vCard" and "no such user" must look the same (§3.3). */
 static void answer_none(struct iq *iq)
 {
@@ -59,15 +66,89 @@ static void answer_none(struct iq *iq)
         iq_error(iq, SE_SERVICE_UNAVAILABLE, (slice){ 0 });
 }
 
+static const char *end_of(slice s) { return s.ptr + s.len; }
+
+/* The card with this in the place of its photo, or at its end if it has none; `photo` empty:
+ * without one. */
+static void write_with_photo(struct buf *out, const struct elem *card, slice photo)
+{
+    struct elem e;
+    const char *from = card->whole.ptr;
+    bool empty = end_of(card->whole) == end_of(card->start_tag); /* <vCard .../> */
+    for (bool more = elem_first(card, &e); more; more = elem_next(&e, &e)) {
+        if (!elem_is(&e, "PHOTO", NS_VCARD))
+            continue;
+        buf_append(out, from, (size_t)(e.whole.ptr - from));
+        buf_add(out, photo);
+        photo = (slice){ 0 };
+        from = end_of(e.whole);
+    }
+    if (empty && photo.len > 0) {
+        buf_append(out, from, (size_t)(end_of(card->start_tag) - from) - 2);
+        buf_lit(out, ">");
+        buf_add(out, photo);
+        buf_lit(out, "</vCard>");
+        return;
+    }
+    const char *close = empty ? end_of(card->whole) : end_of(card->content);
+    buf_append(out, from, (size_t)(close - from));
+    buf_add(out, photo);
+    buf_append(out, close, (size_t)(end_of(card->whole) - close));
+}
+
+/* A photo that was published leaves an empty element behind, which keeps its place. */
+#define PHOTO_PLACE "<PHOTO/>"
+
+static bool is_place(const struct elem *card)
+{
+    struct elem photo, child;
+    return elem_child(card, "PHOTO", NS_VCARD, &photo) && !elem_first(&photo, &child);
+}
+
+/* A read under way: the card comes first, then its photo. */
+struct reading {
+    struct iq *iq;
+    slice card; /* in the arena of the request; empty: none */
+};
+
+static void photo_found(void *arg, enum stanza_error e, slice photo)
+{
+    struct reading *r = arg;
+    struct iq *iq = r->iq;
+    struct elem card;
+    struct buf out;
+    slice text = r->card.len > 0 ? r->card : SLICE("<vCard xmlns='" NS_VCARD "'/>");
+    if (e != SE_NONE) {
+        iq_error(iq, e, (slice){ 0 });
+        return;
+    }
+    if (!elem_parse(&card, text, SLICE(NS_CLIENT)) || (photo.len == 0 && !is_place(&card))) {
+        if (r->card.len == 0)
+            answer_none(iq);
+        else
+            iq_result(iq, r->card);
+        return;
+    }
+    buf_init(&out, ANSWER_BYTES_MAX);
+    write_with_photo(&out, &card, photo);
+    iq_result(iq, buf_slice(&out));
+    buf_fini(&out);
+}
+
 static void vcard_found(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct iq *iq = arg;
-    if (result != STORE_OK)
+    slice card = store_row_count(b, 0) > 0 ? store_text(b, 0, 0, 0) : (slice){ 0 };
+    if (result != STORE_OK) {
         iq_error(iq, stanza_error_of(err_of_store(result)), (slice){ 0 });
-    else if (store_row_count(b, 0) == 0)
-        answer_none(iq);
+        return;
+    }
+    struct reading *r = arena_new(iq->tmp, struct reading, 1);
+    *r = (struct reading){ iq, card.len > 0 ? slice_dup(iq->tmp, card) : (slice){ 0 } };
+    if (photos != NULL)
+        photos->get(iq->account, photo_found, r);
     else
-        iq_result(iq, store_text(b, 0, 0, 0));
+        photo_found(r, SE_NONE, (slice){ 0 });
 }
 
 static void vcard_get(struct iq *iq)
@@ -92,6 +173,35 @@ static void vcard_stored(void *arg, enum store_result result, const struct store
         iq_error(iq, stanza_error_of(err_of_store(result)), (slice){ 0 });
 }
 
+static void store_card(struct iq *iq, slice card)
+{
+    struct store_batch *b = store_write(iq->worker->store, account_lane(iq->account));
+    STORE_ADD(b, &vcard_put, 1, SV_I(iq->account->id), SV_T(card));
+    store_submit(b, iq->worker->loop, 0, vcard_stored, iq);
+}
+
+/* The photo has its own place now. */
+static void photo_set(void *arg, enum stanza_error e)
+{
+    struct iq *iq = arg;
+    struct buf card, bare;
+    struct elem root, photo;
+    if (e != SE_NONE) {
+        iq_error(iq, e, SLICE("the photo could not be published"));
+        return;
+    }
+    buf_init(&card, ANSWER_BYTES_MAX);
+    buf_init(&bare, ANSWER_BYTES_MAX);
+    elem_extract(&iq->payload, &card);
+    if (elem_parse(&root, buf_slice(&card), SLICE(NS_CLIENT)))
+        write_with_photo(&bare, &root,
+                         elem_child(&root, "PHOTO", NS_VCARD, &photo) ? SLICE(PHOTO_PLACE)
+                                                                      : (slice){ 0 });
+    store_card(iq, buf_slice(&bare));
+    buf_fini(&card);
+    buf_fini(&bare);
+}
+
 static void vcard_set(struct iq *iq)
 {
     if (iq->target != IQ_TO_SELF) {
@@ -99,16 +209,18 @@ static void vcard_set(struct iq *iq)
         return;
     }
     struct buf card;
+    struct elem photo;
     buf_init(&card, (size_t)setting_int(&vcard_bytes_max));
     elem_extract(&iq->payload, &card);
     if (card.overflow) {
         iq_error(iq, SE_POLICY_VIOLATION,
                  slice_of(arena_printf(iq->tmp, "a vCard may have at most %zu bytes", card.max)));
-    } else {
-        struct store_batch *b = store_write(iq->worker->store, account_lane(iq->account));
-        STORE_ADD(b, &vcard_put, 1, SV_I(iq->account->id), SV_T(buf_slice(&card)));
+    } else if (photos != NULL) {
         struct iq *held = iq_hold(iq);
-        store_submit(b, held->worker->loop, 0, vcard_stored, held);
+        bool some = elem_child(&held->payload, "PHOTO", NS_VCARD, &photo);
+        photos->set(held->account, some ? &photo : NULL, photo_set, held);
+    } else {
+        store_card(iq_hold(iq), buf_slice(&card));
     }
     buf_fini(&card);
 }

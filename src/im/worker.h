@@ -15,7 +15,7 @@ struct store;
 struct work_pool;
 struct xml_work;
 
-enum { WORKER_STATE_SLOTS = 4 };
+enum { WORKER_STATE_SLOTS = 8 };
 
 struct worker {
     struct node *node;

@@ -1,0 +1,451 @@
+/* bookmarks: bookmarks of rooms are items of the account's node urn:xmpp:bookmarks:1 (XEP-0402).
+ * Clients of both older forms read and write the same ones (§5.3): private XML (XEP-0048 1.0,
+ * XEP-0049) is made from the items and taken apart into them; the node storage:bookmarks
+ * (XEP-0048 1.1, XEP-0411) is written again when they change, and taken apart when a client writes
+ * it. Only what differs is published or retracted.
+ *
+ * Bookmarks of web pages stay what they were, private XML. Limit: BOOKMARKS_MAX rooms. */
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/mem.h"
+#include "codec/xml_elem.h"
+#include "ext/ext.h"
+#include "ext/private.h"
+#include "ext/pubsub.h"
+#include "im/account.h"
+#include "im/feature.h"
+#include "im/worker.h"
+#include "xmpp/ns.h"
+
+#define NS_BOOKMARKS "urn:xmpp:bookmarks:1"
+#define NS_STORAGE   "storage:bookmarks"
+
+enum { BOOKMARKS_MAX = 1000, STORAGE_BYTES_MAX = 4 << 20 };
+
+struct bookmark {
+    slice jid, name, nick, password;
+    slice extensions; /* XML that only the new form has */
+    bool autojoin;
+};
+struct bookmarks {
+    struct bookmark *at;
+    unsigned count;
+};
+
+/* The conference element of either form. */
+static struct bookmark read_conference(const struct elem *e, slice jid, const char *ns,
+                                       struct arena *tmp)
+{
+    struct elem child;
+    slice autojoin = elem_attr(e, "autojoin", tmp);
+    struct bookmark b = { .jid = jid, .name = elem_attr(e, "name", tmp) };
+    b.autojoin = slice_is(autojoin, "true") || slice_is(autojoin, "1");
+    if (elem_child(e, "nick", ns, &child))
+        b.nick = elem_text(&child, tmp);
+    if (elem_child(e, "password", ns, &child))
+        b.password = elem_text(&child, tmp);
+    if (elem_child(e, "extensions", ns, &child)) {
+        struct buf xml;
+        buf_init(&xml, STORAGE_BYTES_MAX);
+        elem_extract(&child, &xml);
+        b.extensions = slice_dup(tmp, buf_slice(&xml));
+        buf_fini(&xml);
+    }
+    return b;
+}
+
+static void bookmarks_add(struct bookmarks *all, const struct bookmark *b, struct arena *tmp)
+{
+    if (all->at == NULL)
+        all->at = arena_new(tmp, struct bookmark, BOOKMARKS_MAX);
+    if (all->count < BOOKMARKS_MAX)
+        all->at[all->count++] = *b;
+}
+
+static const struct bookmark *bookmarks_find(const struct bookmarks *all, slice jid)
+{
+    for (unsigned i = 0; i < all->count; i++)
+        if (slice_eq(all->at[i].jid, jid))
+            return &all->at[i];
+    return NULL;
+}
+
+static struct bookmarks read_items(const struct ps_item *items, unsigned count, struct arena *tmp)
+{
+    struct bookmarks all = { 0 };
+    for (unsigned i = 0; i < count; i++) {
+        struct elem e;
+        if (!elem_parse(&e, items[i].xml, SLICE(NS_CLIENT)) ||
+            !elem_is(&e, "conference", NS_BOOKMARKS))
+            continue;
+        struct bookmark b = read_conference(&e, items[i].id, NS_BOOKMARKS, tmp);
+        bookmarks_add(&all, &b, tmp);
+    }
+    return all;
+}
+
+/* The rooms of a <storage/>; an address that is none is left out. */
+static struct bookmarks read_storage(const struct elem *storage, struct arena *tmp)
+{
+    struct bookmarks all = { 0 };
+    struct elem e;
+    for (bool more = elem_first(storage, &e); more; more = elem_next(&e, &e)) {
+        struct jid jid;
+        if (!elem_is(&e, "conference", NS_STORAGE) ||
+            jid_parse(&jid, elem_attr(&e, "jid", tmp), tmp) != OK ||
+            bookmarks_find(&all, jid.full) != NULL)
+            continue;
+        struct bookmark b = read_conference(&e, jid.full, NS_STORAGE, tmp);
+        bookmarks_add(&all, &b, tmp);
+    }
+    return all;
+}
+
+static bool same(const struct bookmark *a, const struct bookmark *b)
+{
+    return a->autojoin == b->autojoin && slice_eq(a->name, b->name) && slice_eq(a->nick, b->nick) &&
+           slice_eq(a->password, b->password);
+}
+
+/* Writing. */
+
+static void write_text(struct buf *out, const char *element, slice text)
+{
+    if (text.len == 0)
+        return;
+    buf_printf(out, "<%s>", element);
+    xml_escape(out, text);
+    buf_printf(out, "</%s>", element);
+}
+
+static void write_inside(struct buf *out, const struct bookmark *b)
+{
+    if (b->name.len > 0) {
+        buf_lit(out, " name='");
+        xml_escape(out, b->name);
+        buf_lit(out, "'");
+    }
+    buf_printf(out, " autojoin='%s'>", b->autojoin ? "true" : "false");
+    write_text(out, "nick", b->nick);
+    write_text(out, "password", b->password);
+}
+
+static void write_storage(struct buf *out, const struct bookmarks *all)
+{
+    for (unsigned i = 0; i < all->count; i++) {
+        buf_lit(out, "<conference jid='");
+        xml_escape(out, all->at[i].jid);
+        buf_lit(out, "'");
+        write_inside(out, &all->at[i]);
+        buf_lit(out, "</conference>");
+    }
+}
+
+#define OPTION(var, value) "<field var='pubsub#" var "'><value>" value "</value></field>"
+#define OPTIONS(kind)                                                                              \
+    "<x xmlns='jabber:x:data' type='submit'><field var='FORM_TYPE'><value>" NS_PUBSUB kind         \
+    "</value></field>" OPTION("access_model", "whitelist")
+
+/* The old node is for the account alone, else it is not written (XEP-0411 §6). */
+static void publish_storage(struct account *a, const struct bookmarks *all)
+{
+    struct buf xml;
+    buf_init(&xml, STORAGE_BYTES_MAX);
+    buf_lit(&xml, "<pubsub xmlns='" NS_PUBSUB "'><publish node='" NS_STORAGE "'>"
+                  "<item id='current'><storage xmlns='" NS_STORAGE "'>");
+    write_storage(&xml, all);
+    buf_lit(&xml, "</storage></item></publish><publish-options>" OPTIONS("#publish-options")
+                      OPTION("persist_items", "true") "</x></publish-options></pubsub>");
+    if (!xml.overflow)
+        ps_own(a, buf_slice(&xml), NULL, NULL);
+    buf_fini(&xml);
+}
+
+static void collated(void *arg, enum stanza_error e, const struct ps_item *items, unsigned count)
+{
+    struct account *a = arg;
+    if (e == SE_NONE) {
+        struct bookmarks all = read_items(items, count, loop_scratch(a->worker->loop));
+        publish_storage(a, &all);
+    }
+    account_unpin(a);
+}
+
+static void collate(struct account *a)
+{
+    account_pin(a);
+    ps_own_items(a, SLICE(NS_BOOKMARKS), (slice){ 0 }, collated, a);
+}
+
+/* Taking a <storage/> apart: requests to the node, one after another. */
+
+typedef void sync_fn(void *arg, enum stanza_error e);
+
+struct sync {
+    struct account *account; /* pinned */
+    struct arena *tmp;
+    struct elem storage;
+    slice *requests;
+    unsigned count, next, first; /* first: 1: the first one makes the node */
+    sync_fn *done;               /* NULL: nobody waits */
+    void *arg;
+};
+
+static void sync_end(struct sync *s, enum stanza_error e)
+{
+    struct account *a = s->account;
+    if (s->done != NULL)
+        s->done(s->arg, e);
+    if (e == SE_NONE)
+        collate(a);
+    arena_destroy(&s->tmp);
+    mem_free(&s);
+    account_unpin(a);
+}
+
+static void sync_next(void *arg, enum stanza_error e)
+{
+    struct sync *s = arg;
+    bool making = s->next == 1 && s->first == 1; /* it may be there */
+    if (e != SE_NONE && !(making && e == SE_CONFLICT))
+        sync_end(s, e);
+    else if (s->next == s->count)
+        sync_end(s, SE_NONE);
+    else
+        ps_own(s->account, s->requests[s->next++], sync_next, s);
+}
+
+static void add_request(struct sync *s, struct buf *xml)
+{
+    s->requests[s->count++] = slice_dup(s->tmp, buf_slice(xml));
+    buf_fini(xml);
+}
+
+static void add_publish(struct sync *s, const struct bookmark *b)
+{
+    struct buf xml;
+    buf_init(&xml, STORAGE_BYTES_MAX);
+    buf_lit(&xml, "<pubsub xmlns='" NS_PUBSUB "'><publish node='" NS_BOOKMARKS "'><item id='");
+    xml_escape(&xml, b->jid);
+    buf_lit(&xml, "'><conference xmlns='" NS_BOOKMARKS "'");
+    write_inside(&xml, b);
+    buf_add(&xml, b->extensions);
+    buf_lit(&xml, "</conference></item></publish><publish-options>" OPTIONS(
+                      "#publish-options") "</x></publish-options></pubsub>");
+    add_request(s, &xml);
+}
+
+static void add_retract(struct sync *s, slice jid)
+{
+    struct buf xml;
+    buf_init(&xml, STORAGE_BYTES_MAX);
+    buf_lit(&xml, "<pubsub xmlns='" NS_PUBSUB "'><retract node='" NS_BOOKMARKS "' notify='true'>"
+                  "<item id='");
+    xml_escape(&xml, jid);
+    buf_lit(&xml, "'/></retract></pubsub>");
+    add_request(s, &xml);
+}
+
+static void sync_compare(void *arg, enum stanza_error e, const struct ps_item *items,
+                         unsigned count)
+{
+    static const slice create =
+        SLICE_INIT("<pubsub xmlns='" NS_PUBSUB "'><create node='" NS_BOOKMARKS
+                   "'/><configure>" OPTIONS("#node_config") OPTION("persist_items", "true")
+                       OPTION("max_items", "max")
+                           OPTION("send_last_published_item", "never") "</x></configure></pubsub>");
+    struct sync *s = arg;
+    if (e != SE_NONE) {
+        sync_end(s, e);
+        return;
+    }
+    struct bookmarks have = read_items(items, count, s->tmp),
+                     want = read_storage(&s->storage, s->tmp);
+    s->requests = arena_new(s->tmp, slice, have.count + want.count + 1);
+    if (have.count == 0) {
+        s->requests[s->count++] = create;
+        s->first = 1;
+    }
+    for (unsigned i = 0; i < want.count; i++) {
+        const struct bookmark *old = bookmarks_find(&have, want.at[i].jid);
+        if (old != NULL && same(old, &want.at[i]))
+            continue;
+        if (old != NULL)
+            want.at[i].extensions = old->extensions; /* the old form cannot say them */
+        add_publish(s, &want.at[i]);
+    }
+    for (unsigned i = 0; i < have.count; i++)
+        if (bookmarks_find(&want, have.at[i].jid) == NULL)
+            add_retract(s, have.at[i].jid);
+    sync_next(s, SE_NONE);
+}
+
+/* storage: XML text of a <storage/>. */
+static void sync_start(struct account *a, slice storage, sync_fn *done, void *arg)
+{
+    struct sync *s = mem_new(struct sync);
+    s->account = a;
+    s->tmp = arena_create(4096);
+    s->done = done;
+    s->arg = arg;
+    account_pin(a);
+    if (elem_parse(&s->storage, slice_dup(s->tmp, storage), SLICE(NS_CLIENT)) &&
+        elem_is(&s->storage, "storage", NS_STORAGE))
+        ps_own_items(a, SLICE(NS_BOOKMARKS), (slice){ 0 }, sync_compare, s);
+    else
+        sync_end(s, SE_BAD_REQUEST);
+}
+
+/* Nodes: what the server writes itself needs no answer in the other form. */
+
+static void bookmarks_changed(struct account *a, enum ps_by by, const struct ps_item *item)
+{
+    (void)item;
+    if (by == PS_BY_CLIENT)
+        collate(a);
+}
+
+static void storage_changed(struct account *a, enum ps_by by, const struct ps_item *item)
+{
+    if (by == PS_BY_CLIENT && item != NULL)
+        sync_start(a, item->xml, NULL, NULL);
+}
+
+/* Private XML. */
+
+static bool is_storage(struct iq *iq, struct elem *storage)
+{
+    struct elem second;
+    if (iq->target != IQ_TO_SELF || !elem_first(&iq->payload, storage) ||
+        !elem_is(storage, "storage", NS_STORAGE))
+        return false;
+    second = *storage;
+    return !elem_next(&second, &second);
+}
+
+/* What stays private XML: everything but rooms. */
+static void write_others(struct buf *out, slice stored)
+{
+    struct elem storage, e;
+    if (!elem_parse(&storage, stored, SLICE(NS_CLIENT)))
+        return;
+    for (bool more = elem_first(&storage, &e); more; more = elem_next(&e, &e))
+        if (!elem_is(&e, "conference", NS_STORAGE))
+            elem_extract(&e, out);
+}
+
+struct reading {
+    struct iq *iq;
+    slice stored;
+};
+
+static void rooms_found(void *arg, enum stanza_error e, const struct ps_item *items, unsigned count)
+{
+    struct reading *r = arg;
+    struct buf out;
+    if (e != SE_NONE) {
+        iq_error(r->iq, e, (slice){ 0 });
+        return;
+    }
+    struct bookmarks all = read_items(items, count, r->iq->tmp);
+    buf_init(&out, STORAGE_BYTES_MAX * 2);
+    buf_lit(&out, "<query xmlns='" NS_PRIVATE "'>");
+    if (count == 0 && r->stored.len > 0) { /* from before there was a node */
+        buf_add(&out, r->stored);
+    } else {
+        buf_lit(&out, "<storage xmlns='" NS_STORAGE "'>");
+        write_storage(&out, &all);
+        write_others(&out, r->stored);
+        buf_lit(&out, "</storage>");
+    }
+    buf_lit(&out, "</query>");
+    iq_result(r->iq, buf_slice(&out));
+    buf_fini(&out);
+}
+
+static void stored_found(void *arg, enum stanza_error e, slice xml)
+{
+    struct reading *r = arg;
+    if (e != SE_NONE) {
+        iq_error(r->iq, e, (slice){ 0 });
+        return;
+    }
+    r->stored = slice_dup(r->iq->tmp, xml);
+    ps_own_items(r->iq->account, SLICE(NS_BOOKMARKS), (slice){ 0 }, rooms_found, r);
+}
+
+static void storage_get(struct iq *iq)
+{
+    struct elem storage;
+    if (!is_storage(iq, &storage)) {
+        private_request(iq);
+        return;
+    }
+    struct iq *held = iq_hold(iq);
+    struct reading *r = arena_new(held->tmp, struct reading, 1);
+    r->iq = held;
+    private_find(held->account, SLICE(NS_STORAGE), SLICE("storage"), stored_found, r);
+}
+
+/* The rooms have their node now. */
+static void taken_apart(void *arg, enum stanza_error e)
+{
+    struct iq *held = arg;
+    struct elem storage;
+    struct buf whole, rest;
+    if (e != SE_NONE || !is_storage(held, &storage)) {
+        iq_error(held, e, SLICE("the bookmarks could not be published"));
+        return;
+    }
+    buf_init(&whole, STORAGE_BYTES_MAX);
+    buf_init(&rest, STORAGE_BYTES_MAX);
+    elem_extract(&storage, &whole);
+    buf_lit(&rest, "<storage xmlns='" NS_STORAGE "'>");
+    write_others(&rest, buf_slice(&whole));
+    buf_lit(&rest, "</storage>");
+    private_put(held, SLICE(NS_STORAGE), SLICE("storage"), buf_slice(&rest));
+    buf_fini(&whole);
+    buf_fini(&rest);
+}
+
+static void storage_set(struct iq *iq)
+{
+    struct elem storage;
+    struct buf xml;
+    if (!is_storage(iq, &storage)) {
+        private_request(iq);
+        return;
+    }
+    struct iq *held = iq_hold(iq);
+    buf_init(&xml, STORAGE_BYTES_MAX);
+    elem_extract(&storage, &xml);
+    sync_start(held->account, buf_slice(&xml), taken_apart, held);
+    buf_fini(&xml);
+}
+
+static const struct iq_rule rules[] = {
+    { TYPE_GET, NS_PRIVATE, "query", IQ_TO_SELF, storage_get },
+    { TYPE_SET, NS_PRIVATE, "query", IQ_TO_SELF, storage_set },
+    { 0 },
+};
+
+static void start(void)
+{
+    ps_watch(NS_BOOKMARKS, bookmarks_changed);
+    ps_watch(NS_STORAGE, storage_changed);
+}
+
+const struct feature bookmarks_feature = {
+    .name = "bookmarks",
+    .xeps =
+        (const struct xep[]){
+            { "0048", "1.2", "Bookmarks", "0.1.0", "test_bookmarks", NULL },
+            { "0402", "1.1.4", "PEP Native Bookmarks", "0.1.0", "test_bookmarks", NULL },
+            { "0411", "1.1.0", "Bookmarks Conversion", "0.1.0", "test_bookmarks", NULL },
+            { 0 },
+        },
+    .disco_account = (const char *const[]){ NS_BOOKMARKS "#compat", NS_BOOKMARKS "#compat-pep",
+                                            "urn:xmpp:bookmarks-conversion:0", NULL },
+    .iq = rules,
+    .start = start,
+};

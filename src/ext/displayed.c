@@ -1,0 +1,63 @@
+/* displayed: Message Displayed Synchronization (XEP-0490) needs nothing but a node of the account;
+ * what is here is the server's help (§4.4): a <displayed/> that a client sends with a message is
+ * taken out and published for it. */
+#include "base/buf.h"
+#include "codec/xml_elem.h"
+#include "ext/ext.h"
+#include "ext/pubsub.h"
+#include "im/account.h"
+#include "im/feature.h"
+#include "xmpp/ns.h"
+
+#define NS_MDS "urn:xmpp:mds:displayed:0"
+
+enum { PAYLOAD_BYTES_MAX = 64 << 10 };
+
+static bool is_displayed(enum known_child known, const struct elem *e, void *unused)
+{
+    (void)known;
+    (void)unused;
+    return elem_is(e, "displayed", NS_MDS);
+}
+
+/* §5.2: a node that is made by this keeps all, for the account alone, and sends nothing again. */
+static void publish(struct account *a, slice chat, const struct elem *displayed)
+{
+    struct buf xml;
+    buf_init(&xml, PAYLOAD_BYTES_MAX);
+    buf_lit(&xml, "<pubsub xmlns='" NS_PUBSUB "'><publish node='" NS_MDS "'><item id='");
+    xml_escape(&xml, chat);
+    buf_lit(&xml, "'>");
+    elem_extract(displayed, &xml);
+    buf_lit(&xml, "</item></publish><publish-options><x xmlns='jabber:x:data' type='submit'>"
+                  "<field var='FORM_TYPE'><value>" NS_PUBSUB "#publish-options</value></field>"
+                  "<field var='pubsub#persist_items'><value>true</value></field>"
+                  "<field var='pubsub#max_items'><value>max</value></field>"
+                  "<field var='pubsub#send_last_published_item'><value>never</value></field>"
+                  "<field var='pubsub#access_model'><value>whitelist</value></field>"
+                  "</x></publish-options></pubsub>");
+    if (!xml.overflow)
+        ps_own(a, buf_slice(&xml), NULL, NULL);
+    buf_fini(&xml);
+}
+
+static enum verdict check(struct session *s, struct stanza **st, struct refusal *why)
+{
+    struct elem displayed;
+    (void)why;
+    if ((*st)->kind != STANZA_MESSAGE || (*st)->to_len == 0 || (*st)->bad_to ||
+        !stanza_find(*st, "displayed", NS_MDS, &displayed))
+        return PASS;
+    publish(s->account, stanza_to(*st), &displayed);
+    *st = stanza_without(*st, (*st)->known, is_displayed, NULL);
+    return PASS;
+}
+
+const struct feature displayed_feature = {
+    .name = "displayed",
+    .xeps = (const struct xep[]){ { "0490", "1.0.0", "Message Displayed Synchronization", "0.1.0",
+                                    "test_bookmarks", NULL },
+                                  { 0 } },
+    .disco_account = (const char *const[]){ "urn:xmpp:mds:server-assist:0", NULL },
+    .check = check,
+};

@@ -1,0 +1,91 @@
+/* vcard4: vCard4 over XMPP (XEP-0292): the card is the item of the account's node urn:xmpp:vcard4;
+ * requests by IQ (§4.1) read and publish it. Who may read it says the node; one that is made here
+ * is open to all, as cards are. */
+#include "base/buf.h"
+#include "ext/ext.h"
+#include "ext/pubsub.h"
+#include "im/account.h"
+#include "im/feature.h"
+#include "xmpp/ns.h"
+
+#define NS_VCARD4  "urn:ietf:params:xml:ns:vcard-4.0"
+#define VCARD_NODE "urn:xmpp:vcard4"
+
+enum { CARD_BYTES_MAX = 4 << 20 };
+
+static void found(void *arg, enum stanza_error e, const struct ps_item *items, unsigned count)
+{
+    struct iq *iq = arg;
+    if (e != SE_NONE)
+        iq_error(iq, e, (slice){ 0 });
+    else if (count > 0 && items[0].xml.len > 0)
+        iq_result(iq, items[0].xml);
+    else
+        iq_result(iq, SLICE("<vcard xmlns='" NS_VCARD4 "'/>")); /* §4.1.1 */
+}
+
+static void card_get(struct iq *iq)
+{
+    if (iq->account == NULL) {
+        found(iq, SE_NONE, NULL, 0);
+        return;
+    }
+    struct iq *held = iq_hold(iq);
+    ps_own_items(held->account, SLICE(VCARD_NODE), stanza_from(held->st), found, held);
+}
+
+static void published(void *arg, enum stanza_error e)
+{
+    if (e == SE_NONE)
+        iq_result(arg, (slice){ 0 });
+    else
+        iq_error(arg, e, (slice){ 0 });
+}
+
+/* The node is there now, or was. */
+static void made(void *arg, enum stanza_error e)
+{
+    struct iq *iq = arg;
+    struct buf xml;
+    if (e != SE_NONE && e != SE_CONFLICT) {
+        iq_error(iq, e, (slice){ 0 });
+        return;
+    }
+    buf_init(&xml, CARD_BYTES_MAX);
+    buf_lit(&xml, "<pubsub xmlns='" NS_PUBSUB "'><publish node='" VCARD_NODE "'>"
+                  "<item id='current'>");
+    elem_extract(&iq->payload, &xml);
+    buf_lit(&xml, "</item></publish></pubsub>");
+    ps_own(iq->account, buf_slice(&xml), published, iq);
+    buf_fini(&xml);
+}
+
+static void card_set(struct iq *iq)
+{
+    static const slice create = SLICE_INIT(
+        "<pubsub xmlns='" NS_PUBSUB "'><create node='" VCARD_NODE "'/><configure>"
+        "<x xmlns='jabber:x:data' type='submit'><field var='FORM_TYPE'><value>" NS_PUBSUB
+        "#node_config</value></field><field var='pubsub#access_model'><value>open</value></field>"
+        "</x></configure></pubsub>");
+    if (iq->target != IQ_TO_SELF) {
+        iq_error(iq, SE_FORBIDDEN, SLICE("a vCard is changed by its owner only"));
+        return;
+    }
+    struct iq *held = iq_hold(iq);
+    ps_own(held->account, create, made, held);
+}
+
+static const struct iq_rule rules[] = {
+    { TYPE_GET, NS_VCARD4, "vcard", IQ_TO_SELF | IQ_TO_ACCOUNT, card_get },
+    { TYPE_SET, NS_VCARD4, "vcard", IQ_TO_SELF | IQ_TO_ACCOUNT | IQ_TO_SERVER, card_set },
+    { 0 },
+};
+
+const struct feature vcard4_feature = {
+    .name = "vcard4",
+    .xeps =
+        (const struct xep[]){
+            { "0292", "0.12.1", "vCard4 Over XMPP", "0.1.0", "test_avatar", NULL }, { 0 } },
+    .disco_account = (const char *const[]){ NS_VCARD4, NULL },
+    .iq = rules,
+};
