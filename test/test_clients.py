@@ -213,8 +213,9 @@ def test_xmpp_js(server, bob, scheme):
     port = {"xmpp": server.c2s_port, "xmpps": server.tls_port, "wss": server.https_port}[scheme]
     path = "/xmpp-websocket" if scheme == "wss" else ""
     with subprocess.Popen(
-            ["node", "--experimental-websocket", JS / "chat.js", f"{scheme}://127.0.0.1:{port}{path}", "localhost", "alice",
-             "secret", "bob@localhost"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            ["node", "--experimental-websocket", JS / "chat.js",
+             f"{scheme}://127.0.0.1:{port}{path}", "localhost", "alice", "secret",
+             "bob@localhost"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             env={**os.environ, "NODE_TLS_REJECT_UNAUTHORIZED": "0"}) as process:
         try:
             peer = bob.expect("<message type='chat'><body>hello from xmpp.js</body></message>"
@@ -239,8 +240,8 @@ def test_xmpp_js_by_token(server, scheme):
     port = {"xmpps": server.tls_port, "wss": server.https_port}[scheme]
     path = "/xmpp-websocket" if scheme == "wss" else ""
     done = subprocess.run(
-        ["node", "--experimental-websocket", JS / "fast.js", f"{scheme}://127.0.0.1:{port}{path}", "localhost", "alice",
-         "secret"], capture_output=True, text=True, timeout=3 * TIMEOUT, check=False,
+        ["node", "--experimental-websocket", JS / "fast.js",
+         f"{scheme}://127.0.0.1:{port}{path}", "localhost", "alice", "secret"], capture_output=True, text=True, timeout=3 * TIMEOUT, check=False,
         env={**os.environ, "NODE_TLS_REJECT_UNAUTHORIZED": "0"})
     events = [json.loads(line) for line in done.stdout.splitlines()]
     assert done.returncode == 0, done.stdout + done.stderr
