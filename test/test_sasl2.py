@@ -465,3 +465,42 @@ def test_old_tls_has_another_binding_for_tokens(server):
     offer = client.features.find(f"{{{xml.SASL2}}}authentication")
     fast = offer.find(f"{{{xml.SASL2}}}inline/{{{xml.FAST}}}fast")
     assert "HT-SHA-256-UNIQ" in [m.text for m in fast]
+
+
+# --- the archive ---
+
+
+def metadata(success):
+    return success.find(f"{{{xml.BIND2}}}bound/{{urn:xmpp:mam:2}}metadata")
+
+
+def test_the_archive_at_the_time_of_binding(server, bob):
+    """XEP-0386 section 4.2: metadata, and what is in the archive is not delivered as well."""
+    client = server.connect("alice")
+    assert len(metadata(succeeded(client.sasl2(inner=BIND)))) == 0
+    client.close()
+    for i in range(3):
+        bob.send(f"<message to='alice@localhost' type='chat'><body>m{i}</body></message>")
+    bob.ping()
+    client = server.connect("alice")
+    found = metadata(succeeded(client.sasl2(inner=BIND)))
+    ids = [found.find(f"{{urn:xmpp:mam:2}}{name}").get("id") for name in ("start", "end")]
+    client.available()
+    client.expect_nothing("<message/>")
+    client.send("<iq type='set' id='q'><query xmlns='urn:xmpp:mam:2' queryid='q'/></iq>")
+    archived = [client.expect("<message><result xmlns='urn:xmpp:mam:2'/></message>")
+                for _ in range(3)]
+    assert [archived[0][0].get("id"), archived[-1][0].get("id")] == ids
+    client.expect("<iq type='result' id='q'/>")
+    server.client("alice", "old").expect_nothing("<message/>")
+
+
+def test_clients_without_the_archive(make_server):
+    server = make_server("alice", "bob", settings={"session.bind2-clears-offline": "off"})
+    bob = server.client("bob")
+    bob.send("<message to='alice@localhost' type='chat'><body>m</body></message>")
+    bob.ping()
+    client = server.connect("alice")
+    succeeded(client.sasl2(inner=BIND))
+    client.available()
+    client.expect("<message><body>m</body></message>")

@@ -81,6 +81,9 @@ extern const char *const mam_defaults[]; /* names of the above */
 void mam_prefs_start(void);
 void mam_prefs_get(struct iq *iq);
 void mam_prefs_set(struct iq *iq);
+void mam_bind2_load(struct account *a, struct store_batch *b);
+void mam_bind2_loaded(struct session *s, const struct store_batch *b, unsigned first,
+                      struct buf *bound);
 void mam_prefs_load(struct account *a, struct store_batch *b);
 void mam_prefs_loaded(struct account *a, const struct store_batch *b, unsigned first);
 void mam_prefs_unload(struct account *a);

@@ -623,12 +623,40 @@ void mam_query(struct iq *iq)
 
 /* Metadata (§4.4): the first and the last message. */
 
-static void write_end(struct buf *out, const char *name, const struct store_batch *b, uint32_t row)
+static void write_end(struct buf *out, const char *name, const struct store_batch *b, unsigned stmt,
+                      uint32_t row)
 {
     char stamp[CLOCK_STAMP_LEN];
-    clock_stamp(stamp, (uint64_t)store_int(b, 0, row, 1));
-    buf_printf(out, "<%s id='%lld' timestamp='%s'/>", name, (long long)store_int(b, 0, row, 0),
+    clock_stamp(stamp, (uint64_t)store_int(b, stmt, row, 1));
+    buf_printf(out, "<%s id='%lld' timestamp='%s'/>", name, (long long)store_int(b, stmt, row, 0),
                stamp);
+}
+
+static void write_metadata(struct buf *out, const struct store_batch *b, unsigned stmt)
+{
+    uint32_t rows = store_row_count(b, stmt);
+    buf_lit(out, "<metadata xmlns='" NS_MAM "'>");
+    if (rows > 0) {
+        write_end(out, "start", b, stmt, 0);
+        write_end(out, "end", b, stmt, rows - 1);
+    }
+    buf_lit(out, "</metadata>");
+}
+
+/* XEP-0386 §4.2: the same for a client that binds by Bind 2. */
+
+void mam_bind2_load(struct account *a, struct store_batch *b)
+{
+    store_read_late(b, a->id);
+    STORE_ADD(b, &read_ends, STORE_ANY_ROWS, SV_I(a->id));
+}
+
+void mam_bind2_loaded(struct session *s, const struct store_batch *b, unsigned first,
+                      struct buf *bound)
+{
+    (void)s;
+    if (b != NULL)
+        write_metadata(bound, b, first);
 }
 
 static void ends_read(void *arg, enum store_result r, const struct store_batch *b)
@@ -639,14 +667,8 @@ static void ends_read(void *arg, enum store_result r, const struct store_batch *
         iq_error(iq, stanza_error_of(err_of_store(r)), (slice){ 0 });
         return;
     }
-    uint32_t rows = store_row_count(b, 0);
     buf_init(&out, 4096);
-    buf_lit(&out, "<metadata xmlns='" NS_MAM "'>");
-    if (rows > 0) {
-        write_end(&out, "start", b, 0);
-        write_end(&out, "end", b, rows - 1);
-    }
-    buf_lit(&out, "</metadata>");
+    write_metadata(&out, b, 0);
     iq_result(iq, buf_slice(&out));
     buf_fini(&out);
 }

@@ -93,8 +93,12 @@ struct feature {
      * committed. */
     void (*remove)(struct account *a, struct store_batch *b);
     void (*removed)(struct account *a);
-    /* It was bound by Bind 2, whose rules have run: appends to <bound/>. */
-    void (*session_bound2)(struct session *s, struct buf *bound);
+    /* Bind 2 (XEP-0386): adds reads to one batch before a session is bound by it; then, when its
+     * rules have run, gets their results, the first statement being `first`, and appends to
+     * <bound/>. b NULL: they could not be read. */
+    void (*bind2_load)(struct account *a, struct store_batch *b);
+    void (*bind2_loaded)(struct session *s, const struct store_batch *b, unsigned first,
+                         struct buf *bound);
     void (*session_available)(struct session *s); /* initial presence was sent (RFC 6121 §4.2) */
     /* It is no longer available; st: its unavailable presence, ours where the client sent none. */
     void (*session_unavailable)(struct session *s, const struct stanza *st);

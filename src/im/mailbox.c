@@ -268,6 +268,16 @@ void mailbox_settle(struct account *a, uint64_t id)
     }
 }
 
+void mailbox_settle_archived(struct account *a)
+{
+    struct mailbox *m = &a->mailbox;
+    for (uint32_t i = m->len; i-- > 0;) { /* settling takes from the front only */
+        const struct entry *e = i < m->len ? at(m, i) : NULL;
+        if (e != NULL && e->state == ENTRY_OPEN && !e->hidden)
+            mailbox_settle(a, e->id);
+    }
+}
+
 bool mailbox_clean(const struct account *a) { return !a->mailbox.writing && !a->mailbox.dirty; }
 
 bool mailbox_full(const struct account *a)

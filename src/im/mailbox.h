@@ -49,7 +49,9 @@ bool mailbox_hides(const struct account *a, uint64_t id); /* its id is not told 
 void mailbox_set(struct account *a, uint64_t id,
                  enum entry_state state);            /* of an id that is not settled */
 void mailbox_settle(struct account *a, uint64_t id); /* the owner has it; unknown ids are fine */
-bool mailbox_full(const struct account *a);          /* mailbox.unsettled-max is reached */
+/* All in state OPEN that the archive shows (not hidden): nobody needs them delivered. */
+void mailbox_settle_archived(struct account *a);
+bool mailbox_full(const struct account *a); /* mailbox.unsettled-max is reached */
 enum entry_state mailbox_state(const struct account *a, uint64_t id); /* unknown: settled */
 /* The first in state OPEN behind that id; 0: there is none. */
 uint64_t mailbox_next_open(const struct account *a, uint64_t after);

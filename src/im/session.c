@@ -82,6 +82,14 @@ struct setting sm_queue_max = {
         "Unacknowledged stanzas of a connected session. A client that reads but never acknowledges "
         "is closed with policy-violation when there is one more.",
 };
+static struct setting session_clear = {
+    .name = "session.bind2-clears-offline",
+    .type = SET_BOOL,
+    .def = 1,
+    .doc = "A client that binds by Bind 2 (XEP-0386) finds what it missed in the archive, so "
+           "messages that waited for the user are not delivered at login as well, to no client. "
+           "Off for clients that use Bind 2 without the archive.",
+};
 struct setting session_pause_buffer = {
     .name = "session.pause-buffer",
     .type = SET_INT,
@@ -110,10 +118,17 @@ struct setting sm_on_expiry = {
     .doc = "Unacknowledged messages of a session that was not resumed in time: deliver them to the "
            "account's other sessions or its mailbox, or bounce them to their senders as errors.",
 };
-struct setting *const session_settings[] = {
-    &session_conflict, &session_max,  &sm_hibernate_time,    &sm_hibernate_buffer, &sm_ack_every,
-    &sm_queue_max,     &sm_on_expiry, &session_pause_buffer, &session_active_time, NULL
-};
+struct setting *const session_settings[] = { &session_conflict,
+                                             &session_max,
+                                             &sm_hibernate_time,
+                                             &sm_hibernate_buffer,
+                                             &sm_ack_every,
+                                             &sm_queue_max,
+                                             &sm_on_expiry,
+                                             &session_pause_buffer,
+                                             &session_active_time,
+                                             &session_clear,
+                                             NULL };
 
 struct metric session_count = {
     .name = "muster_sessions",
@@ -355,6 +370,9 @@ void session_end_later(struct session *s, enum session_end why)
 struct binding {
     struct bind_request req; /* slices point behind */
     struct worker *worker;
+    struct account *account;        /* while reads of Bind 2 are under way: pinned */
+    const struct store_batch *read; /* their results; NULL: none */
+    unsigned first[FEATURES_MAX];
     char text[];
 };
 
@@ -426,16 +444,31 @@ static void bind2_rules(struct session *s, const struct elem *e, struct buf *bou
                 r->run(s, e, bound);
 }
 
-/* What is asked for inside <bind/>; the answers go into <bound/>. */
-static void bind2_run(struct session *s, slice bind, struct buf *bound)
+/* XEP-0386 §4.2: what waits for the user is not delivered to a client that reads the archive. What
+ * is not in there still is. */
+static void bind2_clear(struct account *a)
 {
+    if (setting_bool(&session_clear))
+        mailbox_settle_archived(a);
+}
+
+/* What is asked for inside <bind/>; the answers go into <bound/>. */
+static void bind2_run(struct session *s, const struct binding *b, struct buf *bound)
+{
+    const struct feature *const *f = features_all();
     struct elem e, child;
-    if (elem_parse(&e, bind, SLICE(NS_BIND2)))
+    bool archive = false;
+    if (elem_parse(&e, b->req.bind2, SLICE(NS_BIND2)))
         for (bool more = elem_first(&e, &child); more; more = elem_next(&child, &child))
             bind2_rules(s, &child, bound);
-    for (const struct feature *const *f = features_all(); *f != NULL; f++)
-        if ((*f)->session_bound2 != NULL)
-            (*f)->session_bound2(s, bound);
+    for (unsigned i = 0; f[i] != NULL; i++) {
+        if (f[i]->bind2_loaded == NULL)
+            continue;
+        f[i]->bind2_loaded(s, b->read, b->first[i], bound);
+        archive = archive || f[i]->archive != NULL;
+    }
+    if (archive && b->read != NULL)
+        bind2_clear(s->account);
 }
 
 static void bind_now(struct account *a, struct binding *b)
@@ -465,7 +498,7 @@ static void bind_now(struct account *a, struct binding *b)
     struct buf bound;
     buf_init(&bound, BIND2_BYTES_MAX);
     if (b->req.bind2.len > 0)
-        bind2_run(s, b->req.bind2, &bound);
+        bind2_run(s, b, &bound);
     session_down(s, &(struct down){ .kind = DOWN_BOUND,
                                     .num = s->sm != 0,
                                     .text = s->jid,
@@ -534,6 +567,28 @@ static bool still_authentic(struct account *a, const struct bind_request *req)
     return true;
 }
 
+static void bind2_read(void *arg, enum store_result result, const struct store_batch *b);
+
+/* Reads what features say in <bound/>. false: none does. */
+static bool bind2_ask(struct account *a, struct binding *b)
+{
+    const struct feature *const *f = features_all();
+    struct store_batch *batch = store_read(a->worker->store, account_lane(a));
+    for (unsigned i = 0; f[i] != NULL; i++) {
+        b->first[i] = store_stmt_count(batch);
+        if (f[i]->bind2_load != NULL)
+            f[i]->bind2_load(a, batch);
+    }
+    if (store_stmt_count(batch) == 0) {
+        store_drop(&batch);
+        return false;
+    }
+    account_pin(a);
+    b->account = a;
+    store_submit(batch, a->worker->loop, 0, bind2_read, b);
+    return true;
+}
+
 static void bind_ready(struct account *a, enum err e, void *arg)
 {
     struct binding *b = arg;
@@ -552,9 +607,21 @@ static void bind_ready(struct account *a, enum err e, void *arg)
         refuse(b, SE_NOT_ALLOWED, SLICE("the account does not exist any more"));
     else if (b->req.resume)
         resume_now(a, b);
+    else if (b->req.bind2.len > 0 && b->account == NULL && bind2_ask(a, b))
+        return;
     else
         bind_now(a, b);
     mem_free(&b);
+}
+
+/* What may have changed meanwhile is looked at again. */
+static void bind2_read(void *arg, enum store_result result, const struct store_batch *batch)
+{
+    struct binding *b = arg;
+    struct account *a = b->account;
+    b->read = result == STORE_OK ? batch : NULL;
+    bind_ready(a, OK, b);
+    account_unpin(a);
 }
 
 void session_bind(struct worker *w, const struct bind_request *req)
@@ -566,7 +633,7 @@ void session_bind(struct worker *w, const struct bind_request *req)
         return;
     }
     struct binding *b =
-        mem_alloc(sizeof *b + req->bare.len + req->resource.len + req->peer.len + req->bind2.len);
+        mem_zalloc(sizeof *b + req->bare.len + req->resource.len + req->peer.len + req->bind2.len);
     char *at = b->text;
     b->worker = w;
     b->req = *req;
