@@ -241,7 +241,8 @@ def test_xmpp_js_by_token(server, scheme):
     path = "/xmpp-websocket" if scheme == "wss" else ""
     done = subprocess.run(
         ["node", "--experimental-websocket", JS / "fast.js",
-         f"{scheme}://127.0.0.1:{port}{path}", "localhost", "alice", "secret"], capture_output=True, text=True, timeout=3 * TIMEOUT, check=False,
+         f"{scheme}://127.0.0.1:{port}{path}", "localhost", "alice", "secret"],
+        capture_output=True, text=True, timeout=3 * TIMEOUT, check=False,
         env={**os.environ, "NODE_TLS_REJECT_UNAUTHORIZED": "0"})
     events = [json.loads(line) for line in done.stdout.splitlines()]
     assert done.returncode == 0, done.stdout + done.stderr
