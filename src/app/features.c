@@ -1,4 +1,5 @@
 #include "app/features.h"
+#include "admin/lifecycle.h"
 #include "admin/settings.h"
 #include "admin/status.h"
 #include "app/config_check.h"
@@ -64,6 +65,7 @@ static const struct feature *const features[] = {
     &devices_feature,
     &guest_feature,
     &capacity_feature,
+    &service_lists_feature,
     &carbons_feature,
     &csi_feature,
     &contacts_feature,
@@ -85,6 +87,8 @@ static const struct feature *const features[] = {
     &privacy_feature,
     &private_feature,
     &adhoc_feature,
+    &announce_feature,
+    &service_admin_feature,
     &extdisco_feature,
     &upload_feature,
     &push_feature,
@@ -104,6 +108,7 @@ static const struct feature *const features[] = {
     &websocket_feature,
     &settings_feature,
     &status_feature,
+    &lifecycle_feature,
     &log_feature,
     &config_check_feature,
     NULL,

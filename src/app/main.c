@@ -1,4 +1,5 @@
 /* musterd: reads the node file, starts the server, and waits for signals. */
+#include "admin/lifecycle.h"
 #include "app/certs.h"
 #include "app/config_check.h"
 #include "app/docs.h"
@@ -9,6 +10,7 @@
 #include "base/buf.h"
 #include "base/log.h"
 #include <errno.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/resource.h>
@@ -147,6 +149,18 @@ static void arm_giving_up(const sigset_t *set)
     alarm(STOP_SECONDS_MAX);
 }
 
+/* `server restart`: the same process, the program that is installed now. It inherits the mask of
+ * signals and nothing else of ours: every descriptor is closed by it. */
+static int start_again(const char *program, char **argv)
+{
+    alarm(0);
+    signal(SIGTERM, SIG_DFL);
+    signal(SIGINT, SIG_DFL);
+    execv(program, argv);
+    fprintf(stderr, "musterd: %s cannot be started again\n", program);
+    return EXIT_FAILED;
+}
+
 static int serve(struct node_file *file)
 {
     struct server server;
@@ -189,9 +203,13 @@ int main(int argc, char **argv)
         return dump_docs(o.dump_docs);
     if (o.check)
         return check(o.config);
+    char program[PATH_MAX];
+    ssize_t len = readlink("/proc/self/exe", program, sizeof program - 1);
+    program[len < 0 ? 0 : len] = '\0';
     struct node_file *file = read_file(o.config);
     if (file == NULL)
         return EXIT_USAGE;
     config_check_path(file->path);
-    return serve(file);
+    int code = serve(file);
+    return code == EXIT_DONE && lifecycle_restarts() ? start_again(program, argv) : code;
 }

@@ -3,12 +3,14 @@
  * are for an owner's own account, there and at his own address.
  *
  * A command without arguments runs at once; one with arguments asks for them in one form. The
- * session between form and answer is a signed text in `sessionid`, so nothing is kept for it.
+ * session between form and answer is a signed text in `sessionid`, so nothing is kept for it. Other
+ * forms that run the same commands are rows of features (im/command_form.h).
  *
  * Limits: SESSION_US from form to answer; ROWS_BYTES_MAX of an answer. */
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/command.h"
+#include "base/ensure.h"
 #include "base/hex.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -18,6 +20,7 @@
 #include "ext/admins.h"
 #include "ext/ext.h"
 #include "im/account.h"
+#include "im/command_form.h"
 #include "im/feature.h"
 #include "im/node.h"
 #include "im/worker.h"
@@ -36,7 +39,8 @@ enum {
     ROWS_BYTES_MAX = 200 << 10,
     KEY_BYTES = 32,
     MAC_BYTES = 16,
-    COLUMNS_MAX = 24
+    COLUMNS_MAX = 24,
+    TEXT_BYTES_MAX = 32 << 10
 };
 
 static bool are_accounts(slice text)
@@ -91,21 +95,42 @@ static void node_name(char out[64], const struct command *c)
             *at = '-';
 }
 
-static struct command *command_of(slice node)
+/* What a node stands for. */
+struct target {
+    struct command *command;         /* NULL: there is none, or nobody may run it */
+    const struct command_form *form; /* NULL: the row as it is */
+};
+
+static struct target target_form(const struct command_form *f)
+{
+    return (struct target){ f->command == NULL ? NULL : command_find(slice_of(f->command)), f };
+}
+
+static bool target_of(slice node, struct target *out)
 {
     char name[64];
+    *out = (struct target){ 0 };
+    for (const struct feature *const *f = features_all(); *f != NULL; f++)
+        for (const struct command_form *at = (*f)->command_forms; at != NULL && at->node != NULL;
+             at++)
+            if (slice_is(node, at->node)) {
+                *out = target_form(at);
+                return at->command == NULL || out->command != NULL;
+            }
     for (struct command *c = command_first(); c != NULL; c = c->next) {
         node_name(name, c);
-        if (slice_eq(slice_of(name), node))
-            return c;
+        if (slice_eq(slice_of(name), node)) {
+            out->command = c;
+            return true;
+        }
     }
-    return NULL;
+    return false;
 }
 
 /* Who asks, and for what: at the own address only what is for owners. */
-static bool may_run(const struct iq *iq, const struct command *c)
+static bool may_run(const struct iq *iq, const struct target *t)
 {
-    bool own = c->access == COMMAND_OWN;
+    bool own = t->form == NULL && t->command->access == COMMAND_OWN;
     if (iq->target == IQ_TO_SELF)
         return own;
     return iq->target == IQ_TO_SERVER &&
@@ -118,10 +143,12 @@ static bool is_own_argument(const struct command *c, const struct command_arg *a
     return c->access == COMMAND_OWN && strcmp(arg->name, "jid") == 0;
 }
 
-static bool asks_something(const struct command *c)
+static bool asks_something(const struct target *t)
 {
-    for (const struct command_arg *a = c->args; a != NULL && a->name != NULL; a++)
-        if (!is_own_argument(c, a))
+    if (t->form != NULL)
+        return t->form->fields != NULL;
+    for (const struct command_arg *a = t->command->args; a != NULL && a->name != NULL; a++)
+        if (!is_own_argument(t->command, a))
             return true;
     return false;
 }
@@ -214,29 +241,66 @@ static void ask_argument(struct buf *out, const struct command_arg *a, struct ar
     form_ask(out, &row);
 }
 
-static void ask(struct iq *iq, const struct command *c, slice node)
+/* The values that are there already: words, or lines. */
+static void ask_field(struct buf *out, const struct command_ask *f)
+{
+    const struct setting *s = f->setting == NULL ? NULL : setting_find(slice_of(f->setting));
+    slice one, rest = slice_of(s != NULL            ? setting_text(s)
+                               : f->offered != NULL ? f->offered()
+                                                    : "");
+    form_ask_open(out, &f->row);
+    while (rest.len > 0) {
+        slice_cut(rest, f->use == USE_WORDS ? ' ' : '\n', &one, &rest);
+        if (one.len > 0 || f->use == USE_LINES)
+            form_value(out, one);
+    }
+    form_field_close(out);
+}
+
+static void ask_arguments(struct buf *out, const struct command *c, struct arena *tmp)
+{
+    form_open(out, FORM_FORM, NULL);
+    form_title(out, c->name);
+    form_instructions(out, c->doc);
+    for (const struct command_arg *a = c->args; a->name != NULL; a++)
+        if (!is_own_argument(c, a))
+            ask_argument(out, a, tmp);
+}
+
+static void ask(struct iq *iq, const struct target *t, slice node)
 {
     struct buf out;
     buf_init(&out, ROWS_BYTES_MAX);
     open_answer(&out, node, session_make(iq, node), "executing");
     buf_lit(&out, "<actions execute='complete'><complete/></actions>");
-    form_open(&out, FORM_FORM, NULL);
-    form_title(&out, c->name);
-    form_instructions(&out, c->doc);
-    for (const struct command_arg *a = c->args; a->name != NULL; a++)
-        if (!is_own_argument(c, a))
-            ask_argument(&out, a, iq->tmp);
+    if (t->form == NULL) {
+        ask_arguments(&out, t->command, iq->tmp);
+    } else {
+        form_open(&out, FORM_FORM, t->form->form_type);
+        form_title(&out, t->form->title);
+        form_instructions(&out, t->form->instructions);
+        for (const struct command_ask *f = t->form->fields; f->row.var != NULL; f++)
+            ask_field(&out, f);
+    }
     form_close(&out);
     buf_lit(&out, "</command>");
     iq_result(iq, buf_slice(&out));
     buf_fini(&out);
 }
 
-/* A command under way. */
+/* A command under way, once or for each of some addresses. */
 struct run {
     struct command_call call;
+    struct target target;
     struct iq *iq; /* held */
     struct worker *worker;
+    slice names[COMMAND_ARGS_MAX], values[COMMAND_ARGS_MAX];
+    size_t count;
+    const slice *each; /* values of the argument at `each_at`, one a call */
+    unsigned each_count, each_next, failed;
+    size_t each_at;
+    enum err err; /* of the first that failed */
+    slice why;
     char actor[JID_MAX + 8];
 };
 
@@ -299,90 +363,285 @@ static bool add_table(struct buf *out, const struct command_call *call)
     return r == NULL;
 }
 
-static void answer(struct worker *w, void *arg)
+static slice field_of(const struct command_row *r, const char *key)
 {
-    struct run *run = arg;
+    for (uint32_t i = 0; i < r->count; i++)
+        if (strcmp(r->fields[i].key, key) == 0)
+            return r->fields[i].str;
+    return (slice){ 0 };
+}
+
+static bool add_results(struct buf *out, const struct run *run)
+{
+    const struct command_form *form = run->target.form;
+    bool all = true;
+    if (form->results == NULL && form->write == NULL)
+        return true;
+    form_open(out, FORM_RESULT, run->target.form->form_type);
+    for (const struct command_result *at = form->results; at != NULL && at->var != NULL; at++) {
+        const struct command_row *r = run->call.rows;
+        form_put_open(out, at->var);
+        for (; r != NULL && out->len < ROWS_BYTES_MAX / 2; r = r->next) {
+            slice value = field_of(r, at->column);
+            if (value.len > 0 && (at->name == NULL || slice_is(field_of(r, "name"), at->name)))
+                form_value(out, value);
+        }
+        form_field_close(out);
+        all = all && r == NULL;
+    }
+    if (form->write != NULL)
+        form->write(out, &run->call);
+    form_close(out);
+    return all;
+}
+
+/* XEP-0133 §5: what nobody may do (the node file fixes a setting) is not-allowed. */
+static enum stanza_error error_of(enum err e)
+{
+    return e == E_DENIED ? SE_NOT_ALLOWED : stanza_error_of(e);
+}
+
+static void run_free(struct run *run)
+{
+    arena_destroy(&run->call.arena);
+    mem_free(&run);
+}
+
+static void run_answer(struct run *run)
+{
     const struct command_call *call = &run->call;
     struct iq *iq = run->iq;
     struct buf out;
-    char node[64];
-    (void)w;
-    command_audit(call, &log_adhoc);
-    node_name(node, call->command);
+    slice node = elem_attr(&iq->payload, "node", iq->tmp);
+    bool rows = run->target.form == NULL;
     buf_init(&out, ROWS_BYTES_MAX);
-    open_answer(&out, slice_of(node), session_make(iq, slice_of(node)), "completed");
-    if (call->err != OK) {
-        add_note(&out, "error", call->text);
-    } else {
+    open_answer(&out, node, session_make(iq, node), "completed");
+    if (run->failed > 0)
+        add_note(&out, "error", run->why);
+    else if (run->each_count <= 1)
         add_note(&out, "info", call->text);
-        if (!add_table(&out, call))
-            add_note(&out, "warn", SLICE("There are more lines than a stanza can hold."));
-    }
+    if ((rows && run->failed == 0 && !add_table(&out, call)) || (!rows && !add_results(&out, run)))
+        add_note(&out, "warn", SLICE("There are more lines than a stanza can hold."));
     buf_lit(&out, "</command>");
-    if (out.overflow)
+    if (!rows && run->failed > 0 && run->failed >= run->each_count)
+        iq_error(iq, error_of(run->err), run->why);
+    else if (out.overflow)
         iq_error(iq, SE_RESOURCE_CONSTRAINT, SLICE("the answer is too long for a stanza"));
     else
         iq_result(iq, buf_slice(&out));
     buf_fini(&out);
-    arena_destroy(&run->call.arena);
-    mem_free(&run);
+    run_free(run);
+}
+
+static void call_next(struct run *run);
+
+static void call_ended(struct worker *w, void *arg)
+{
+    struct run *run = arg;
+    const struct command_call *call = &run->call;
+    (void)w;
+    command_audit(call, &log_adhoc);
+    if (call->err != OK) {
+        slice sep = run->failed > 0 ? SLICE("; ") : SLICE("");
+        run->err = run->failed++ == 0 ? call->err : run->err;
+        if (run->why.len < TEXT_BYTES_MAX)
+            run->why = slice_of(arena_printf(call->arena, "%.*s%.*s%.*s", SLICE_ARG(run->why),
+                                             SLICE_ARG(sep), SLICE_ARG(call->text)));
+    }
+    if (run->each_next < run->each_count)
+        call_next(run);
+    else
+        run_answer(run);
 }
 
 static void finished(struct command_call *call, void *arg)
 {
     struct run *run = arg;
     (void)call;
-    node_call(run->worker->node, run->worker->index, answer, run);
+    node_call(run->worker->node, run->worker->index, call_ended, run);
 }
 
-/* The values of the form as arguments. A flag is a boolean field. */
-static bool arguments_of(struct iq *iq, const struct command *c, struct run *run, struct why *why)
+/* The next address, with the rows that are there already. What was bound once can be bound again.
+ */
+static void call_next(struct run *run)
 {
-    slice names[COMMAND_ARGS_MAX], values[COMMAND_ARGS_MAX];
-    size_t n = 0;
-    struct form f = { 0 };
-    bool form = form_parse_child(&f, &iq->payload, iq->tmp);
+    struct why why;
+    struct command_call *call = &run->call;
+    run->values[run->each_at] = run->each[run->each_next++];
+    call->ended = false;
+    call->err = command_bind(call, run->names, run->values, run->count, &why);
+    ensure(call->err == OK);
+    run->target.command->run(call);
+}
+
+/* The arguments of a row, by their names. A flag is a boolean field. */
+static void take_arguments(struct iq *iq, struct run *run, struct form *f)
+{
+    const struct command *c = run->target.command;
+    bool form = form_parse_child(f, &iq->payload, iq->tmp);
     for (const struct command_arg *a = c->args; a != NULL && a->name != NULL; a++) {
         slice text = { 0 };
         bool set = false;
         if (is_own_argument(c, a))
             text = stanza_from_bare(iq->st);
-        else if (form && a->kind == ARG_FLAG && form_bool(&f, a->name, &set))
+        else if (form && a->kind == ARG_FLAG && form_bool(f, a->name, &set))
             text = set ? SLICE("true") : (slice){ 0 };
         else if (form && a->kind != ARG_FLAG)
-            form_text(&f, a->name, &text);
+            form_text(f, a->name, &text);
         if (text.len == 0)
             continue;
-        names[n] = slice_of(a->name);
-        values[n++] = text;
+        run->names[run->count] = slice_of(a->name);
+        run->values[run->count++] = text;
     }
+}
+
+static slice joined(const slice *value, unsigned count, struct arena *arena)
+{
+    struct buf out;
+    buf_init(&out, TEXT_BYTES_MAX);
+    for (unsigned i = 0; i < count; i++) {
+        if (i > 0)
+            buf_lit(&out, " ");
+        buf_add(&out, value[i]);
+    }
+    slice text = slice_dup(arena, buf_slice(&out));
+    buf_fini(&out);
+    return text;
+}
+
+static bool is_option(const struct form_option *o, slice value)
+{
+    while (o->value != NULL && !slice_is(value, o->value))
+        o++;
+    return o->value != NULL;
+}
+
+/* One field as the text of an argument; empty: none. */
+static slice value_of(struct form *f, const struct command_ask *field, struct run *run)
+{
+    const char *var = field->row.var;
+    const slice *many;
+    unsigned count = 0;
+    struct jid jid;
+    slice text = { 0 };
+    switch (field->use) {
+    case USE_VALUE:
+        if (form_text(f, var, &text) && text.len > 0 && field->row.options != NULL &&
+            !is_option(field->row.options, text))
+            form_wrong(f, SE_NOT_ACCEPTABLE, "%s: %.*s is none of the options", var,
+                       SLICE_ARG(text));
+        break;
+    case USE_JID:
+        if (form_jid(f, var, &jid))
+            text = jid.full;
+        break;
+    case USE_LINES:
+        form_lines(f, var, &text);
+        break;
+    case USE_SAME:
+        form_text(f, var, &text);
+        break;
+    case USE_EACH:
+        if (form_jids(f, var, &many, &count) && count > 0) {
+            run->each = many;
+            run->each_count = count;
+            run->each_at = run->count;
+            text = many[0];
+        }
+        break;
+    case USE_WORDS:
+        if (form_jids(f, var, &many, &count))
+            text = joined(many, count, run->call.arena);
+        break;
+    }
+    return field->none != NULL && slice_is(text, field->none) ? (slice){ 0 } : text;
+}
+
+/* What was retyped, against the argument that it repeats. */
+static void check_same(const struct run *run, struct form *f, const struct command_ask *field,
+                       slice text)
+{
+    for (size_t i = 0; i < run->count; i++)
+        if (slice_is(run->names[i], field->arg) && !slice_eq(run->values[i], text))
+            form_wrong(f, SE_NOT_ACCEPTABLE, "%s is not what %s is", field->row.var, field->arg);
+}
+
+static void take_fields(struct iq *iq, struct run *run, struct form *f)
+{
+    const struct command_form *form = run->target.form;
+    for (const char *const *at = form->fixed; at != NULL && *at != NULL; at += 2) {
+        run->names[run->count] = slice_of(at[0]);
+        run->values[run->count++] = slice_of(at[1]);
+    }
+    if (form->fields == NULL || !form_parse_child(f, &iq->payload, iq->tmp))
+        return;
+    if (f->form_type.len > 0 && !slice_is(f->form_type, run->target.form->form_type))
+        form_wrong(f, SE_BAD_REQUEST, "the form is of another type");
+    for (const struct command_ask *field = form->fields; field->row.var != NULL; field++) {
+        slice text = value_of(f, field, run);
+        const char *name = field->arg;
+        if (text.len == 0 && field->row.required)
+            form_wrong(f, SE_BAD_REQUEST, "%s is missing", field->row.var);
+        if (field->use == USE_SAME && text.len > 0)
+            check_same(run, f, field, text);
+        if (text.len == 0 && field->use == USE_WORDS) {
+            name = "default";
+            text = SLICE("true");
+        }
+        if (text.len == 0 || field->use == USE_SAME)
+            continue;
+        run->names[run->count] = slice_of(name);
+        run->values[run->count++] = text;
+    }
+}
+
+static bool bind_arguments(struct iq *iq, struct run *run, struct why *why)
+{
+    struct form f = { 0 };
+    if (run->target.form == NULL)
+        take_arguments(iq, run, &f);
+    else
+        take_fields(iq, run, &f);
     if (f.error != SE_NONE) {
         why_set(why, "%.*s", SLICE_ARG(f.text));
         return false;
     }
-    return command_bind(&run->call, names, values, n, why) == OK;
+    return command_bind(&run->call, run->names, run->values, run->count, why) == OK;
 }
 
-static void run_command(struct iq *iq, struct command *c)
+/* What the form said must outlive the call: it is asked for again with each address. */
+static void keep_values(struct run *run)
+{
+    slice *each = arena_new(run->call.arena, slice, run->each_count + 1);
+    for (size_t i = 0; i < run->count; i++)
+        run->values[i] = slice_dup(run->call.arena, run->values[i]);
+    for (unsigned i = 0; i < run->each_count; i++)
+        each[i] = slice_dup(run->call.arena, run->each[i]);
+    run->each = each;
+    run->each_next = 1;
+}
+
+static void run_command(struct iq *iq, const struct target *t)
 {
     struct run *run = mem_new(struct run);
     struct why why;
     snprintf(run->actor, sizeof run->actor, "xmpp:%.*s", SLICE_ARG(stanza_from(iq->st)));
     run->worker = iq->worker;
-    run->call = (struct command_call){ .command = c,
+    run->target = *t;
+    run->call = (struct command_call){ .command = t->command,
                                        .arena = arena_create(0),
                                        .worker = iq->worker,
                                        .actor = slice_of(run->actor),
                                        .finished = finished,
                                        .arg = run };
-    if (!arguments_of(iq, c, run, &why)) {
+    if (!bind_arguments(iq, run, &why)) {
         refuse(iq, SE_BAD_REQUEST, "bad-payload", slice_of(arena_printf(iq->tmp, "%s", why.text)));
-        arena_destroy(&run->call.arena);
-        mem_free(&run);
+        run_free(run);
         return;
     }
+    keep_values(run);
     run->iq = iq_hold(iq);
-    c->run(&run->call);
+    t->command->run(&run->call);
 }
 
 static void cancel(struct iq *iq, slice node)
@@ -412,13 +671,17 @@ static enum action action_of(const struct iq *iq)
 static void execute(struct iq *iq)
 {
     slice node = elem_attr(&iq->payload, "node", iq->tmp);
-    struct command *c = command_of(node);
-    if (c == NULL) {
+    struct target t;
+    if (!target_of(node, &t)) {
         iq_error(iq, SE_ITEM_NOT_FOUND, SLICE("there is no such command"));
         return;
     }
-    if (!may_run(iq, c)) {
+    if (!may_run(iq, &t)) {
         iq_error(iq, SE_FORBIDDEN, SLICE("only administrators may run this command"));
+        return;
+    }
+    if (t.command == NULL) {
+        iq_error(iq, SE_NOT_ALLOWED, slice_of(t.form->refusal));
         return;
     }
     enum session_state_of session = session_check(iq, node);
@@ -433,13 +696,22 @@ static void execute(struct iq *iq)
         refuse(iq, SE_BAD_REQUEST, "bad-action", (slice){ 0 });
     else if (action == ACTION_CANCEL)
         cancel(iq, node);
-    else if (session == SESSION_NONE && asks_something(c))
-        ask(iq, c, node);
+    else if (session == SESSION_NONE && asks_something(&t))
+        ask(iq, &t, node);
     else
-        run_command(iq, c);
+        run_command(iq, &t);
 }
 
 /* Discovery (§3.1, §3.2). */
+
+static void list_one(struct buf *out, const struct iq *iq, const char *node, const char *name)
+{
+    buf_lit(out, "<item jid='");
+    xml_escape(out, stanza_to_bare(iq->st));
+    buf_printf(out, "' node='%s' name='", node);
+    xml_escape(out, slice_of(name));
+    buf_lit(out, "'/>");
+}
 
 static bool list_commands(struct iq *iq)
 {
@@ -448,32 +720,37 @@ static bool list_commands(struct iq *iq)
     buf_init(&out, ROWS_BYTES_MAX);
     buf_lit(&out, "<query xmlns='" NS_DISCO_ITEMS "' node='" NS_COMMANDS "'>");
     for (struct command *c = command_first(); c != NULL; c = c->next) {
-        if (!may_run(iq, c))
-            continue;
         node_name(node, c);
-        buf_lit(&out, "<item jid='");
-        xml_escape(&out, stanza_to_bare(iq->st));
-        buf_printf(&out, "' node='%s' name='", node);
-        xml_escape(&out, slice_of(c->doc));
-        buf_lit(&out, "'/>");
+        if (may_run(iq, &(struct target){ .command = c }))
+            list_one(&out, iq, node, c->doc);
     }
+    for (const struct feature *const *f = features_all(); *f != NULL; f++)
+        for (const struct command_form *at = (*f)->command_forms; at != NULL && at->node != NULL;
+             at++) {
+            struct target t = target_form(at);
+            if (t.command != NULL && may_run(iq, &t))
+                list_one(&out, iq, at->node, at->title);
+        }
     buf_lit(&out, "</query>");
     iq_result(iq, buf_slice(&out));
     buf_fini(&out);
     return true;
 }
 
-static bool describe(struct iq *iq, slice node, const struct command *c)
+/* t NULL: the list itself. */
+static bool describe(struct iq *iq, slice node, const struct target *t)
 {
     struct disco_info *d = arena_new(iq->tmp, struct disco_info, 1);
     struct buf out;
-    if (c != NULL && !may_run(iq, c)) {
+    if (t != NULL && !may_run(iq, t)) {
         iq_error(iq, SE_FORBIDDEN, (slice){ 0 });
         return true;
     }
     disco_add_identity(d, SLICE("automation"),
-                       c == NULL ? SLICE("command-list") : SLICE("command-node"),
-                       c == NULL ? SLICE("") : slice_of(c->name));
+                       t == NULL ? SLICE("command-list") : SLICE("command-node"),
+                       t == NULL         ? SLICE("")
+                       : t->form != NULL ? slice_of(t->form->title)
+                                         : slice_of(t->command->name));
     disco_add_feature(d, SLICE(NS_COMMANDS));
     disco_add_feature(d, SLICE(NS_DATA));
     buf_init(&out, 16384);
@@ -486,12 +763,12 @@ static bool describe(struct iq *iq, slice node, const struct command *c)
 static bool discover(struct iq *iq, slice node)
 {
     bool items = slice_is(iq->payload.ns_uri, NS_DISCO_ITEMS), list = slice_is(node, NS_COMMANDS);
-    const struct command *c = list || node.len == 0 ? NULL : command_of(node);
-    if ((iq->target != IQ_TO_SERVER && iq->target != IQ_TO_SELF) || (!list && c == NULL))
+    struct target t;
+    if (iq->target != IQ_TO_SERVER && iq->target != IQ_TO_SELF)
         return false;
-    if (items && list)
-        return list_commands(iq);
-    return !items && describe(iq, node, c);
+    if (list)
+        return items ? list_commands(iq) : describe(iq, node, NULL);
+    return !items && node.len > 0 && target_of(node, &t) && describe(iq, node, &t);
 }
 
 static void start(void) { rand_bytes(session_key, sizeof session_key); }

@@ -8,6 +8,7 @@ struct feature;
 /* clang-format off */
 extern const struct feature adhoc_feature;    /* XEP-0050 */
 extern const struct feature capacity_feature; /* sessions above what a node is made for */
+extern const struct feature announce_feature; /* announcements, message of the day */
 extern const struct feature carbons_feature; /* XEP-0280 */
 extern const struct feature csi_feature; /* XEP-0352 */
 extern const struct feature contacts_feature; /* commands about contact lists */
@@ -35,6 +36,8 @@ extern const struct feature register_feature; /* XEP-0077 */
 extern const struct feature invite_feature; /* XEP-0401, XEP-0445 */
 extern const struct feature sift_feature; /* XEP-0273 */
 extern const struct feature retrieval_feature; /* XEP-0013 */
+extern const struct feature service_admin_feature; /* XEP-0133 */
+extern const struct feature service_lists_feature; /* blacklist, whitelist */
 extern const struct feature time_feature; /* XEP-0202 */
 extern const struct feature upload_feature;   /* XEP-0363 */
 extern const struct feature vcard_feature; /* XEP-0054 */

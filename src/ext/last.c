@@ -9,6 +9,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/command.h"
 #include "codec/xml_elem.h"
 #include "ext/access.h"
 #include "ext/ext.h"
@@ -18,6 +19,7 @@
 #include "im/node.h"
 #include "im/presence.h"
 #include "im/session.h"
+#include "im/users.h"
 #include "im/worker.h"
 #include "xmpp/ns.h"
 
@@ -163,6 +165,91 @@ static void last_remove(struct account *a, struct store_batch *b)
     STORE_ADD(b, &last_delete, STORE_ANY_ROWS, SV_I(a->id));
 }
 
+/* user last */
+
+struct task {
+    struct command_call *call;
+    struct account *account; /* pinned while a read is under way */
+    slice jid;
+};
+
+static void last_row(const struct task *t, slice state, uint64_t at_us)
+{
+    command_row(t->call);
+    command_text(t->call, "jid", t->jid);
+    command_text(t->call, "state", state);
+    if (at_us != 0)
+        users_add_time(t->call, "at", at_us);
+    command_done(t->call, "%s", "");
+}
+
+static void last_read(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct task *t = arg;
+    if (result != STORE_OK)
+        command_fail(t->call, err_of_store(result), "the database could not be read");
+    else if (store_row_count(b, 0) == 0)
+        last_row(t, SLICE("never"), 0);
+    else
+        last_row(t, SLICE("offline"), (uint64_t)store_int(b, 0, 0, 0));
+    account_unpin(t->account);
+}
+
+static void last_of(struct account *a, enum err e, void *arg)
+{
+    struct task *t = arg;
+    uint64_t login_us = 0;
+    if (e != OK) {
+        command_fail(t->call, e, "%.*s: %s", SLICE_ARG(t->jid), err_text(e));
+        return;
+    }
+    if (a->state != ACCOUNT_READY) {
+        users_fail_missing(t->call, t->jid);
+        return;
+    }
+    LIST_EACH (it, &a->sessions) {
+        const struct session *s = CONTAINER_OF(it, struct session, node);
+        login_us = s->since_us > login_us ? s->since_us : login_us;
+    }
+    if (login_us != 0) {
+        last_row(t, SLICE("online"), login_us);
+        return;
+    }
+    struct store_batch *b = store_read(a->worker->store, account_lane(a));
+    STORE_ADD(b, &last_load, STORE_ANY_ROWS, SV_I(a->id));
+    t->account = a;
+    account_pin(a);
+    store_submit(b, a->worker->loop, 0, last_read, t);
+}
+
+static void last_home(struct worker *w, void *arg)
+{
+    struct task *t = arg;
+    account_with(w, t->jid, last_of, t);
+}
+
+static void run_last(struct command_call *call)
+{
+    struct jid jid;
+    if (!users_account_ok(call, command_arg(call, "jid"), &jid))
+        return;
+    struct task *t = arena_new(call->arena, struct task, 1);
+    *t = (struct task){ .call = call, .jid = jid_bare(&jid) };
+    users_call_home(call, t->jid, last_home, t);
+}
+
+static struct command user_last = {
+    .name = "user last",
+    .args =
+        (const struct command_arg[]){
+            { "jid", ARG_POSITIONAL, "address of the account: name@domain", NULL },
+            { 0 },
+        },
+    .run = run_last,
+    .doc = "Shows when somebody who is online has logged in, or else when he was last there.",
+    .columns = (const char *const[]){ "jid", "state", "at", NULL },
+};
+
 static const struct iq_rule last_rules[] = {
     { TYPE_GET, NS_LAST, "query", IQ_TO_SERVER | IQ_TO_SELF | IQ_TO_ACCOUNT, last_get },
     { 0 },
@@ -181,6 +268,7 @@ const struct feature last_feature = {
     .disco_account = last_disco,
     .iq = last_rules,
     .schema = &last_schema,
+    .commands = (struct command *const[]){ &user_last, NULL },
     .remove = last_remove,
     .session_unavailable = last_unavailable,
     .stopping = last_stopping,

@@ -331,6 +331,7 @@ static void closed_by_home(struct stream *s, const struct down *d)
         [END_KICKED] = { XE_POLICY_VIOLATION, SLICE_INIT("ended by an operator") },
         [END_PASSWORD] = { XE_NOT_AUTHORIZED, SLICE_INIT("the password was changed") },
         [END_REMOVED] = { XE_NOT_AUTHORIZED, SLICE_INIT("the account was removed") },
+        [END_DISABLED] = { XE_NOT_AUTHORIZED, SLICE_INIT("the account was disabled") },
         [END_REVOKED] = { XE_NOT_AUTHORIZED, SLICE_INIT("this device was revoked") },
         [END_BAD_ACK] = { XE_UNDEFINED_CONDITION,
                           SLICE_INIT("h is not between what was acknowledged and what was sent") },

@@ -13,6 +13,7 @@
 #include "im/rows.h"
 #include "im/server.h"
 #include "im/session_private.h"
+#include "im/users.h"
 #include "im/worker.h"
 
 enum {
@@ -150,7 +151,10 @@ static enum routed handle(struct account *a, struct stanza *st, struct origin or
         return iq_to_account(a, st, origin);
     if (a->state == ACCOUNT_READY)
         return presence_to_account(a, st, origin);
-    presence_to_nobody(a->worker, st);
+    if (a->disabled && st->type == TYPE_PROBE) /* its subscriptions stay: no "unsubscribed" */
+        stanza_unref(&st);
+    else
+        presence_to_nobody(a->worker, st);
     return ROUTED;
 }
 
@@ -246,17 +250,24 @@ static void loaded(void *arg, enum store_result result, const struct store_batch
 
 static struct store_stmt account_exists = {
     .name = "account.exists",
-    .sql = "SELECT generation FROM account WHERE id = $1 AND disabled = 0",
+    .sql = "SELECT generation FROM account WHERE id = $1 AND disabled <> 1",
     .params = "i",
     .cols = "i",
 };
 static struct store_stmt account_id = {
     .name = "account.id",
-    .sql = "SELECT id FROM account WHERE jid = $1 AND disabled = 0",
+    .sql = "SELECT id, disabled FROM account WHERE jid = $1",
     .params = "t",
-    .cols = "i",
+    .cols = "ii",
 };
-struct store_stmt *const account_stmts[] = { &account_id, &account_exists, NULL };
+static struct store_stmt account_put_disabled = {
+    .name = "account.disable",
+    .sql = "UPDATE account SET disabled = $2 WHERE id = $1",
+    .params = "ii",
+    .cols = "",
+};
+struct store_stmt *const account_stmts[] = { &account_id, &account_exists, &account_put_disabled,
+                                             NULL };
 
 static void load_all(struct account *a)
 {
@@ -283,7 +294,8 @@ static void id_loaded(void *arg, enum store_result result, const struct store_ba
         load_failed(a, err_of_store(result));
         return;
     }
-    if (store_row_count(b, 0) == 0) {
+    a->disabled = store_row_count(b, 0) > 0 && store_int(b, 0, 0, 1) == ACCOUNT_DISABLED;
+    if (store_row_count(b, 0) == 0 || a->disabled) {
         not_found(a);
         return;
     }
@@ -497,7 +509,7 @@ unsigned account_receivers(const struct account *a)
     return n;
 }
 
-/* Deletion: a mutation, so that it stands in order with the others. */
+/* Deletion and disabling: mutations, so that they stand in order with the others. */
 
 struct removal {
     struct mutation mutation;
@@ -519,6 +531,52 @@ static enum err removal_prepare(struct mutation *m)
     return OK;
 }
 
+/* What it held of features is let go; whoever comes finds nobody. */
+static void become_absent(struct account *a)
+{
+    for (const struct feature *const *f = features_all(); *f != NULL; f++)
+        if ((*f)->unload != NULL)
+            (*f)->unload(a);
+    mailbox_fini(a);
+    a->mailbox = (struct mailbox){ 0 };
+    a->state = ACCOUNT_ABSENT;
+}
+
+static enum err disabling_prepare(struct mutation *m)
+{
+    struct account *a = m->account;
+    if (a->state != ACCOUNT_READY)
+        return E_NOTFOUND;
+    m->batch = store_write(a->worker->store, account_lane(a));
+    STORE_ADD(m->batch, &account_put_disabled, 1, SV_I(a->id), SV_I(ACCOUNT_DISABLED));
+    return OK;
+}
+
+static void disabling_apply(struct mutation *m, enum err e)
+{
+    struct removal *r = CONTAINER_OF(m, struct removal, mutation);
+    struct account *a = m->account;
+    a->removing = false;
+    r->done(r->arg, e); /* first: the one who asked may sit in one of the sessions */
+    if (e == OK) {
+        a->disabled = true;
+        users_end_sessions(a, NULL, END_DISABLED);
+        struct store_batch *b = store_write(a->worker->store, account_lane(a));
+        mailbox_save(a, b); /* what the sessions still settled */
+        store_submit(b, a->worker->loop, 0, NULL, NULL);
+        become_absent(a);
+    }
+    mem_free(&r);
+}
+
+void account_disable(struct account *a, void (*done)(void *arg, enum err e), void *arg)
+{
+    struct removal *r = mem_new(struct removal);
+    *r = (struct removal){ { .prepare = disabling_prepare, .apply = disabling_apply }, done, arg };
+    a->removing = true; /* who writes now is answered as by the disabled one */
+    account_mutate(a, &r->mutation);
+}
+
 static void removal_apply(struct mutation *m, enum err e)
 {
     struct removal *r = CONTAINER_OF(m, struct removal, mutation);
@@ -531,12 +589,7 @@ static void removal_apply(struct mutation *m, enum err e)
         r->done(r->arg, OK); /* first: the one who asked may sit in one of the sessions */
         LIST_EACH (it, &a->sessions)
             session_end(CONTAINER_OF(it, struct session, node), END_REMOVED);
-        for (const struct feature *const *f = features_all(); *f != NULL; f++)
-            if ((*f)->unload != NULL)
-                (*f)->unload(a);
-        mailbox_fini(a);
-        a->mailbox = (struct mailbox){ 0 };
-        a->state = ACCOUNT_ABSENT;
+        become_absent(a);
     } else {
         r->done(r->arg, e);
     }

@@ -25,6 +25,7 @@ struct account {
     int64_t id;         /* of the account row; never reused */
     int64_t generation; /* of its password: streams that were authenticated before are refused */
     uint8_t state;
+    bool disabled;   /* ABSENT, but there is an account, which may be enabled again */
     bool look_again; /* when it is not found: the id may be stale, or it was created meanwhile */
     uint16_t pins;   /* held IQs, running tasks: not unloaded while > 0 */
     struct list sessions; /* struct session, oldest first */
@@ -84,6 +85,11 @@ unsigned account_available(const struct account *a); /* sessions with available 
 unsigned account_receivers(const struct account *a); /* of these: priority ≥ 0 */
 
 unsigned account_state_slot(void); /* at start: a slot for one feature */
+
+/* Disabling: ends sessions, and is from then on ABSENT to everybody; nothing of it is lost. */
+void account_disable(struct account *a, void (*done)(void *arg, enum err e), void *arg);
+/* Values of account.disabled: 2 is a disabled one that its deletion needs loaded. */
+enum account_disabled { ACCOUNT_ENABLED, ACCOUNT_DISABLED, ACCOUNT_LEAVING };
 
 /* Deletion: ends sessions, lets every feature add its statements, removes rosters' entries of
  * others by unsubscribing them, then reports. */

@@ -11,12 +11,14 @@ struct alarm;
 struct buf;
 struct elem;
 struct command;
+struct command_form;
 struct http_route;
 struct host;
 struct log_area;
 struct metric;
 struct session;
 struct setting;
+struct user_profile;
 struct worker;
 
 /* A row of docs/xeps.md and doap.xml: what is implemented, and the test that shows it. */
@@ -74,6 +76,7 @@ struct feature {
     const struct http_route *http;   /* ended by { 0 }; see http/server.h */
     struct setting *const *settings; /* NULL-terminated, like those below */
     struct command *const *commands;
+    const struct command_form *command_forms; /* ended by { 0 } */
     struct metric *const *metrics;
     struct alarm *const *alarms;
     struct log_area *const *logs;
@@ -89,6 +92,8 @@ struct feature {
     void (*load)(struct account *a, struct store_batch *b);
     void (*loaded)(struct account *a, const struct store_batch *b, unsigned first);
     void (*unload)(struct account *a);
+    /* An account came to be; at its home, where it is not loaded yet. `p`: im/users.h. */
+    void (*created)(struct worker *w, slice bare, const struct user_profile *p);
     /* The account is deleted: adds statements that remove all it owns; then, when they are
      * committed. */
     void (*remove)(struct account *a, struct store_batch *b);

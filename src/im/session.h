@@ -38,6 +38,7 @@ enum session_end {
     END_KICKED,   /* by an operator: policy-violation */
     END_PASSWORD, /* credentials changed: not-authorized */
     END_REMOVED,  /* the account was deleted: not-authorized */
+    END_DISABLED, /* the account was disabled: not-authorized */
     END_REVOKED,  /* its device was revoked: not-authorized */
     END_BAD_ACK,  /* h not acknowledged..sent: undefined-condition (XEP-0198 §4) */
     END_SLOW,     /* output above the hard cap: policy-violation */

@@ -11,7 +11,7 @@
 #include "im/worker.h"
 
 /* Rows of one answer; more are asked for with --after or --user. */
-enum { USER_ROWS_MAX = 50000, SESSION_ROWS_MAX = 50000 };
+enum { SESSION_ROWS_MAX = 50000 };
 
 static struct log_area log_users = { .name = "users" };
 
@@ -20,30 +20,41 @@ struct task {
     struct command_call *call;
     slice jid;      /* bare, of the account; or the domain */
     slice resource; /* empty: all */
-    uint32_t rows;
+    uint32_t rows, limit;
     int64_t generation; /* of the new password */
+    struct worker *home;
+    bool admitted; /* a disabled account, for its removal */
 };
 
 /* The account came to be: a note to its home. */
 struct created {
-    size_t len;
-    char jid[];
+    struct arena *arena;
+    slice jid;
+    struct user_profile profile;
 };
 
-static void forget_absence(struct worker *w, void *arg)
+static void created_home(struct worker *w, void *arg)
 {
     struct created *c = arg;
-    account_forget(w, (slice){ c->jid, c->len });
-    mem_free(&c);
+    struct arena *arena = c->arena;
+    account_forget(w, c->jid);
+    for (const struct feature *const *f = features_all(); *f != NULL; f++)
+        if ((*f)->created != NULL)
+            (*f)->created(w, c->jid, &c->profile);
+    arena_destroy(&arena);
 }
 
-void users_created(struct worker *w, slice bare)
+void users_created(struct worker *w, slice bare, const struct user_profile *p)
 {
     uint32_t node;
-    struct created *c = mem_alloc(sizeof *c + bare.len);
-    c->len = bare.len;
-    memcpy(c->jid, bare.ptr, bare.len);
-    node_call(w->node, node_home(w->node, bare, &node), forget_absence, c);
+    struct arena *arena = arena_create(0);
+    struct created *c = arena_new(arena, struct created, 1);
+    *c = (struct created){ .arena = arena, .jid = slice_dup(arena, bare) };
+    if (p != NULL)
+        c->profile =
+            (struct user_profile){ slice_dup(arena, p->given_name), slice_dup(arena, p->surname),
+                                   slice_dup(arena, p->email) };
+    node_call(w->node, node_home(w->node, bare, &node), created_home, c);
 }
 
 unsigned users_end_sessions(struct account *a, const struct session *keep, enum session_end why)
@@ -159,11 +170,13 @@ void users_call_home(struct command_call *call, slice bare, tour_fn *fn, void *a
 
 static void at_home(struct task *t, tour_fn *fn) { users_call_home(t->call, t->jid, fn, t); }
 
-static void fail_missing(const struct task *t)
+void users_fail_missing(struct command_call *call, slice jid)
 {
-    command_fail(t->call, E_NOTFOUND, "there is no account %.*s; `user list` shows all",
-                 SLICE_ARG(t->jid));
+    command_fail(call, E_NOTFOUND, "there is no account %.*s; `user list` shows all",
+                 SLICE_ARG(jid));
 }
+
+static void fail_missing(const struct task *t) { users_fail_missing(t->call, t->jid); }
 
 static void fail_store(const struct task *t, enum err e)
 {
@@ -183,7 +196,10 @@ static void user_added(void *arg, enum err e, const struct credentials *c)
     } else if (e != OK) {
         fail_store(t, e);
     } else {
-        users_created(t->call->worker, t->jid);
+        struct user_profile profile = { command_arg(t->call, "given-name"),
+                                        command_arg(t->call, "surname"),
+                                        command_arg(t->call, "email") };
+        users_created(t->call->worker, t->jid, &profile);
         command_done(t->call, "account %.*s added", SLICE_ARG(t->jid));
     }
 }
@@ -255,15 +271,39 @@ static void user_removed(void *arg, enum err e)
         command_done(t->call, "account %.*s deleted", SLICE_ARG(t->jid));
 }
 
+static void user_remove(struct account *a, enum err e, void *arg);
+
+/* A disabled one is let in for its removal, but not its owner. */
+static void user_admitted(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct task *t = arg;
+    struct worker *w = t->home;
+    if (result != STORE_OK) {
+        fail_store(t, err_of_store(result));
+    } else if (store_changed(b, 0) == 0) {
+        fail_missing(t);
+    } else {
+        t->admitted = true;
+        account_forget(w, t->jid);
+        account_with(w, t->jid, user_remove, t);
+    }
+}
+
 static void user_remove(struct account *a, enum err e, void *arg)
 {
     struct task *t = arg;
-    if (e != OK)
+    if (e != OK) {
         fail_store(t, e);
-    else if (a->state != ACCOUNT_READY)
-        fail_missing(t);
-    else
+    } else if (a->state == ACCOUNT_READY) {
         account_remove(a, user_removed, t);
+    } else if (t->admitted) {
+        fail_missing(t);
+    } else {
+        struct store_batch *b = store_write(a->worker->store, credentials_lane(t->jid));
+        STORE_ADD(b, &users_admit, STORE_ANY_ROWS, SV_T(t->jid), SV_I(ACCOUNT_LEAVING));
+        t->home = a->worker;
+        store_submit(b, a->worker->loop, 0, user_admitted, t);
+    }
 }
 
 static void user_remove_home(struct worker *w, void *arg)
@@ -296,20 +336,38 @@ static void users_page(void *arg, enum err e, const struct credentials_row *rows
         command_fail(call, e, "the accounts could not be read: %s", err_text(e));
         return;
     }
-    for (uint32_t i = 0; i < count; i++) {
+    bool only_disabled = command_flag(call, "disabled");
+    for (uint32_t i = 0; i < count && t->rows < t->limit; i++) {
+        if (only_disabled && !rows[i].disabled)
+            continue;
         command_row(call);
         command_text(call, "jid", rows[i].jid);
         users_add_time(call, "created", rows[i].created_us);
         command_bool(call, "disabled", rows[i].disabled);
+        t->rows++;
     }
-    t->rows += count;
-    if (count < CREDENTIALS_PAGE_MAX)
+    if (count < CREDENTIALS_PAGE_MAX || (t->rows == t->limit && t->limit < USER_ROWS_MAX))
         command_done(call, "%s", "");
     else if (t->rows + CREDENTIALS_PAGE_MAX > USER_ROWS_MAX)
         command_done(call, "there may be more: go on with --after %.*s",
                      SLICE_ARG(rows[count - 1].jid));
     else
         credentials_list(auth_of(t), t->jid, rows[count - 1].jid, users_page, t);
+}
+
+bool users_limit_ok(struct command_call *call, uint32_t *limit)
+{
+    slice text = command_arg(call, "limit");
+    int64_t n;
+    if (text.ptr == NULL)
+        return true;
+    if (slice_int(text, &n) && n >= 1 && n <= USER_ROWS_MAX) {
+        *limit = (uint32_t)n;
+        return true;
+    }
+    command_fail(call, E_SYNTAX, "limit: found %.*s, allowed 1 to %d", SLICE_ARG(text),
+                 USER_ROWS_MAX);
+    return false;
 }
 
 static void run_user_list(struct command_call *call)
@@ -324,7 +382,9 @@ static void run_user_list(struct command_call *call)
             return;
     }
     struct task *t = task_new(call, domain);
-    credentials_list(auth_of(t), t->jid, after, users_page, t);
+    t->limit = USER_ROWS_MAX;
+    if (users_limit_ok(call, &t->limit))
+        credentials_list(auth_of(t), t->jid, after, users_page, t);
 }
 
 /* session list */
@@ -433,6 +493,9 @@ static void run_session_kick(struct command_call *call)
 static const struct command_arg add_args[] = {
     { "jid", ARG_POSITIONAL, "address of the account: name@domain", NULL },
     { "password", ARG_SECRET, "its password", NULL },
+    { "given-name", ARG_OPTION, "for its first vCard", NULL },
+    { "surname", ARG_OPTION, "for its first vCard", NULL },
+    { "email", ARG_OPTION, "for its first vCard", NULL },
     { 0 },
 };
 static const struct command_arg password_args[] = {
@@ -447,6 +510,8 @@ static const struct command_arg del_args[] = {
 static const struct command_arg user_list_args[] = {
     { "domain", ARG_OPTION, "only accounts of this domain", NULL },
     { "after", ARG_OPTION, "begin behind this address", NULL },
+    { "limit", ARG_OPTION, "at most so many", NULL },
+    { "disabled", ARG_FLAG, "only those that are disabled", NULL },
     { 0 },
 };
 static const struct command_arg session_list_args[] = {
@@ -502,12 +567,21 @@ static struct command session_kick = {
 };
 
 static struct command *const users_commands[] = {
-    &user_add, &user_del, &user_list, &user_password, &session_list, &session_kick, NULL
+    &user_add,     &user_del,     &user_list,   &user_password, &session_list,
+    &session_kick, &user_disable, &user_enable, &user_count,    &user_online,
+    &user_roster,  &user_stats,   NULL
 };
 static struct log_area *const users_logs[] = { &log_users, NULL };
 
+static const struct store_migration none[] = { { 0 } };
+static const struct store_schema users_schema = { .feature = "users",
+                                                  .migrations = none,
+                                                  .stmts = users_stmts };
+
 const struct feature users_feature = {
     .name = "users",
+    .schema = &users_schema,
+    .settings = (struct setting *const[]){ &users_idle_time, NULL },
     .commands = users_commands,
     .logs = users_logs,
 };

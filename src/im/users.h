@@ -8,10 +8,17 @@
 struct account;
 struct command_call;
 struct feature;
+struct setting;
+struct store_stmt;
 struct worker;
 
-/* An account row was committed: its home forgets that there was no such account. Any worker. */
-void users_created(struct worker *w, slice bare);
+/* What was said of a new account beside its password; empty: nothing. */
+struct user_profile {
+    slice given_name, surname, email;
+};
+/* An account row was committed: its home forgets that there was no such account, and features are
+ * told (`created`). NULL: no profile. Any worker. */
+void users_created(struct worker *w, slice bare, const struct user_profile *p);
 /* Ends all sessions but `keep` (NULL: all); returns how many. At the home. */
 unsigned users_end_sessions(struct account *a, const struct session *keep, enum session_end why);
 /* The same when a new password is committed; generation: what credentials_set() gave. */
@@ -22,6 +29,16 @@ unsigned users_password_changed(struct account *a, const struct session *keep, i
 bool users_account_ok(struct command_call *call, slice text, struct jid *out);
 /* Runs fn on the worker that is the account's home; if that is another node, the call fails. */
 void users_call_home(struct command_call *call, slice bare, tour_fn *fn, void *arg);
+void users_fail_missing(struct command_call *call, slice jid);
+enum { USER_ROWS_MAX = 50000 }; /* of one answer; more are asked for with --after */
+/* The argument `limit`, if it was given; false: the call has failed. */
+bool users_limit_ok(struct command_call *call, uint32_t *limit);
 void users_add_time(struct command_call *call, const char *key, uint64_t wall_us);
 
 extern const struct feature users_feature;
+
+/* Rows of the other files of this feature: im/users_state.c, im/users_info.c. */
+extern struct store_stmt users_admit, users_counts, users_stored;
+extern struct store_stmt *const users_stmts[];
+extern struct command user_disable, user_enable, user_count, user_online, user_roster, user_stats;
+extern struct setting users_idle_time;

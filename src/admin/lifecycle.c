@@ -1,0 +1,160 @@
+#include "admin/lifecycle.h"
+#include "base/arena.h"
+#include "base/command.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "im/announce.h"
+#include "im/command_form.h"
+#include "im/worker.h"
+#include "io/timer.h"
+#include <signal.h>
+#include <stdatomic.h>
+#include <unistd.h>
+
+enum { DELAY_S_MAX = 24 * 3600, ANSWER_MS = 200 };
+
+static struct log_area log_lifecycle = { .name = "lifecycle" };
+static _Atomic bool restart_wanted;
+static struct timer end_timer; /* on worker 0 */
+
+bool lifecycle_restarts(void) { return atomic_load(&restart_wanted); }
+
+static void end_now(struct timer *t, struct loop *loop)
+{
+    (void)t;
+    (void)loop;
+    kill(getpid(), SIGTERM);
+}
+
+/* What was asked; in the arena of its call. */
+struct wish {
+    struct command_call *call;
+    int64_t delay_s;
+    bool restart;
+};
+
+static void schedule(struct worker *w, void *arg)
+{
+    struct wish *wish = arg;
+    const char *what = wish->restart ? "restarts" : "stops";
+    end_timer.fn = end_now;
+    atomic_store(&restart_wanted, wish->restart);
+    /* the answer goes out before the end begins */
+    timer_set(w->loop, &end_timer, ANSWER_MS + (uint64_t)wish->delay_s * 1000);
+    log_info(&log_lifecycle, LOG_EV("server.end-scheduled"), LOG_C("what", what),
+             LOG_I("delay_s", wish->delay_s), LOG_S("actor", wish->call->actor));
+    command_done(wish->call, "the server %s in %lld s", what, (long long)wish->delay_s);
+}
+
+static void told(struct worker *w, void *arg) { node_call(w->node, 0, schedule, arg); }
+
+static void end_with(struct command_call *call, const struct wish *given)
+{
+    slice delay = command_arg(call, "delay"), text = command_arg(call, "text");
+    struct wish *wish = arena_new(call->arena, struct wish, 1);
+    struct worker *w = call->worker;
+    *wish = *given;
+    if (delay.ptr != NULL &&
+        (!slice_int(delay, &wish->delay_s) || wish->delay_s < 0 || wish->delay_s > DELAY_S_MAX)) {
+        command_fail(call, E_SYNTAX, "delay: found %.*s, allowed 0 to %d seconds", SLICE_ARG(delay),
+                     DELAY_S_MAX);
+    } else if (text.len > ANNOUNCE_BYTES_MAX) {
+        command_fail(call, E_LIMIT, "text: found %zu bytes, allowed up to %d", text.len,
+                     ANNOUNCE_BYTES_MAX);
+    } else if (text.len == 0) {
+        told(w, wish);
+    } else {
+        announce_online(w, announce_content(call->arena, (slice){ "", 0 }, text), told, wish);
+    }
+}
+
+static void run_stop(struct command_call *call) { end_with(call, &(struct wish){ .call = call }); }
+
+static void run_restart(struct command_call *call)
+{
+    end_with(call, &(struct wish){ .call = call, .restart = true });
+}
+
+static void cancel_end(struct worker *w, void *arg)
+{
+    struct command_call *call = arg;
+    (void)w;
+    if (!timer_is_set(&end_timer)) {
+        command_fail(call, E_NOTFOUND, "nothing is scheduled");
+        return;
+    }
+    timer_cancel(&end_timer);
+    atomic_store(&restart_wanted, false);
+    command_done(call, "the server goes on");
+}
+
+static void run_cancel(struct command_call *call)
+{
+    struct worker *w = call->worker;
+    node_call(w->node, 0, cancel_end, call);
+}
+
+static void worker_stop(struct worker *w)
+{
+    if (w->index == 0)
+        timer_cancel(&end_timer);
+}
+
+static const struct command_arg end_args[] = {
+    { "delay", ARG_OPTION, "so many seconds from now; default: at once", NULL },
+    { "text", ARG_OPTION, "what is said to all who are online", NULL },
+    { 0 },
+};
+static struct command stop_command = {
+    .name = "server stop",
+    .args = end_args,
+    .run = run_stop,
+    .doc = "Ends the server in order. Sessions that can be resumed are kept.",
+};
+static struct command restart_command = {
+    .name = "server restart",
+    .args = end_args,
+    .run = run_restart,
+    .doc = "Ends the server in order and starts it again: the program that is installed then, with "
+           "the node file as it is then. The process keeps its number.",
+};
+static struct command cancel_command = {
+    .name = "server continue",
+    .run = run_cancel,
+    .doc = "Takes back `server stop` or `server restart` while their delay lasts.",
+};
+
+/* Their forms (XEP-0133 §4.30, §4.31). */
+static const struct form_option delays[] = {
+    { "30", "30 seconds" }, { "60", "60 seconds" }, { "90", "90 seconds" }, { "120", "2 minutes" },
+    { "180", "3 minutes" }, { "240", "4 minutes" }, { "300", "5 minutes" }, { 0 },
+};
+static const struct command_ask stop[] = {
+    { .row = { .var = "delay",
+               .type = FORM_LIST_SINGLE,
+               .label = "How long to wait",
+               .options = delays },
+      .use = USE_VALUE,
+      .arg = "delay" },
+    { .row = { .var = "announcement", .type = FORM_TEXT_MULTI, .label = "Announcement" },
+      .use = USE_LINES,
+      .arg = "text" },
+    { .row = { 0 } },
+};
+static const struct command_form forms[] = {
+    { ADMIN_NODE("restart"), .title = "Restarting the Service",
+      .instructions = "Clients come back by themselves.", .command = "server restart",
+      .fields = stop },
+    { ADMIN_NODE("shutdown"), .title = "Shutting Down the Service",
+      .instructions = "Nobody can start it again from here.", .command = "server stop",
+      .fields = stop },
+    { 0 },
+};
+
+const struct feature lifecycle_feature = {
+    .name = "lifecycle",
+    .commands = (struct command *const[]){ &stop_command, &restart_command, &cancel_command, NULL },
+    .command_forms = forms,
+    .logs = (struct log_area *const[]){ &log_lifecycle, NULL },
+    .worker_stop = worker_stop,
+};

@@ -1,0 +1,485 @@
+/* announce: what administrators say to users: announcements to all who are online or to all
+ * accounts, a message of the day that everybody gets once, and a welcome to new accounts.
+ *
+ * The message of the day is kept in memory for the whole process; who got it is a row an account,
+ * looked up at login while there is one. Its number rises with each that is set.
+ *
+ * Limits: ANNOUNCE_BYTES_MAX; accounts are walked through PAGE_MS after PAGE_MS. */
+#include "im/announce.h"
+#include "auth/credentials.h"
+#include "base/arena.h"
+#include "base/command.h"
+#include "base/mem.h"
+#include "base/setting.h"
+#include "ext/ext.h"
+#include "im/account.h"
+#include "im/command_form.h"
+#include "im/feature.h"
+#include "im/session.h"
+#include "im/worker.h"
+#include "io/timer.h"
+#include <stdatomic.h>
+
+enum { PAGE_MS = 50 };
+
+static struct setting announce_subject = {
+    .name = "announce.subject",
+    .type = SET_STRING,
+    .max = 200,
+    .def_text = "Announcement",
+    .doc = "The subject of announcements, the message of the day and the welcome message.",
+};
+static struct setting announce_welcome = {
+    .name = "announce.welcome",
+    .type = SET_STRING,
+    .max = 4000,
+    .def_text = "",
+    .doc = "A message that every new account gets. Empty: none.",
+};
+
+static const struct store_migration migrations[] = {
+    { 1,
+      "CREATE TABLE motd(id INTEGER PRIMARY KEY, number INTEGER NOT NULL, text TEXT NOT NULL);"
+      "CREATE TABLE motd_seen(owner INTEGER PRIMARY KEY, number INTEGER NOT NULL)",
+      "CREATE TABLE motd(id BIGINT PRIMARY KEY, number BIGINT NOT NULL, text TEXT NOT NULL);"
+      "CREATE TABLE motd_seen(owner BIGINT PRIMARY KEY, number BIGINT NOT NULL)" },
+    { 0 },
+};
+static struct store_stmt motd_load = {
+    .name = "motd.get",
+    .sql = "SELECT number, text FROM motd WHERE id = 1",
+    .params = "",
+    .cols = "it",
+};
+static struct store_stmt motd_put = {
+    .name = "motd.put",
+    .sql = "INSERT INTO motd(id, number, text) VALUES(1, 1, $1) ON CONFLICT(id) DO UPDATE SET "
+           "number = motd.number + 1, text = excluded.text RETURNING number",
+    .params = "t",
+    .cols = "i",
+};
+/* An empty one stays, so that numbers rise. */
+static struct store_stmt motd_change = {
+    .name = "motd.change",
+    .sql = "UPDATE motd SET text = $1 WHERE id = 1 AND text <> '' RETURNING number",
+    .params = "t",
+    .cols = "i",
+};
+static struct store_stmt motd_seen = {
+    .name = "motd.seen",
+    .sql = "SELECT number FROM motd_seen WHERE owner = $1",
+    .params = "i",
+    .cols = "i",
+};
+static struct store_stmt motd_see = {
+    .name = "motd.see",
+    .sql = "INSERT INTO motd_seen(owner, number) SELECT $1, $2 FROM account WHERE id = $1 "
+           "ON CONFLICT(owner) DO UPDATE SET number = excluded.number "
+           "WHERE motd_seen.number < excluded.number",
+    .params = "ii",
+    .cols = "",
+};
+static struct store_stmt motd_forget = {
+    .name = "motd.forget",
+    .sql = "DELETE FROM motd_seen WHERE owner = $1",
+    .params = "i",
+    .cols = "",
+};
+static const struct store_schema schema = {
+    .feature = "announce",
+    .migrations = migrations,
+    .stmts = (struct store_stmt *const[]){ &motd_load, &motd_put, &motd_change, &motd_seen,
+                                           &motd_see, &motd_forget, NULL },
+};
+
+/* Written by the worker whose command was committed last; immutable, and old ones stay, as changes
+ * are rare and readers hold no lock. */
+struct motd {
+    struct motd *before; /* so that it is known who owns it */
+    int64_t number;
+    size_t len;
+    char text[];
+};
+static _Atomic(struct motd *) motd_now;
+
+static const struct motd *motd_current(void)
+{
+    const struct motd *m = atomic_load_explicit(&motd_now, memory_order_acquire);
+    return m == NULL || m->len == 0 ? NULL : m;
+}
+
+static const char *motd_text(void)
+{
+    const struct motd *m = motd_current();
+    return m == NULL ? "" : m->text;
+}
+
+static void motd_set(int64_t number, slice text)
+{
+    struct motd *before = atomic_load(&motd_now);
+    struct motd *m = mem_alloc(sizeof *m + text.len + 1);
+    *m = (struct motd){ .number = number, .len = text.len };
+    if (text.len > 0)
+        memcpy(m->text, text.ptr, text.len);
+    m->text[text.len] = '\0';
+    do {
+        if (before != NULL && before->number > number) { /* set by somebody else meanwhile */
+            mem_free(&m);
+            return;
+        }
+        m->before = before;
+    } while (!atomic_compare_exchange_weak(&motd_now, &before, m));
+}
+
+static slice content_of(struct arena *arena, slice text)
+{
+    return announce_content(arena, slice_of(setting_text(&announce_subject)), text);
+}
+
+static void say(struct account *a, slice text)
+{
+    struct arena *arena = arena_create(0);
+    announce_to(a->worker, a->jid, content_of(arena, text));
+    arena_destroy(&arena);
+}
+
+/* The message of the day, to one account: is it new to it? Then that is written down, and then it
+ * is said: after a crash in between it is not said twice. */
+struct offer {
+    struct account *account; /* pinned */
+    const struct motd *motd;
+};
+
+static void offer_end(struct offer *o)
+{
+    account_unpin(o->account);
+    mem_free(&o);
+}
+
+static void offer_written(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct offer *o = arg;
+    const struct motd *m = o->motd;
+    if (result == STORE_OK && store_changed(b, 0) > 0 && o->account->state == ACCOUNT_READY)
+        say(o->account, (slice){ m->text, m->len });
+    offer_end(o);
+}
+
+static void offer_read(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct offer *o = arg;
+    const struct account *a = o->account;
+    if (result != STORE_OK || a->state != ACCOUNT_READY ||
+        (store_row_count(b, 0) > 0 && store_int(b, 0, 0, 0) >= o->motd->number)) {
+        offer_end(o);
+        return;
+    }
+    struct store_batch *write = store_write(a->worker->store, account_lane(a));
+    STORE_ADD(write, &motd_see, STORE_ANY_ROWS, SV_I(a->id), SV_I(o->motd->number));
+    store_submit(write, a->worker->loop, 0, offer_written, o);
+}
+
+static void offer_motd(struct account *a)
+{
+    const struct motd *m = motd_current();
+    if (m == NULL)
+        return;
+    struct offer *o = mem_new(struct offer);
+    struct store_batch *b = store_read(a->worker->store, account_lane(a));
+    *o = (struct offer){ a, m };
+    account_pin(a);
+    STORE_ADD(b, &motd_seen, STORE_ANY_ROWS, SV_I(a->id));
+    store_submit(b, a->worker->loop, 0, offer_read, o);
+}
+
+static void available(struct session *s) { offer_motd(s->account); }
+
+static void removing(struct account *a, struct store_batch *b)
+{
+    STORE_ADD(b, &motd_forget, STORE_ANY_ROWS, SV_I(a->id));
+}
+
+static void motd_loaded(void *arg, enum store_result result, const struct store_batch *b)
+{
+    (void)arg;
+    if (result == STORE_OK && store_row_count(b, 0) > 0)
+        motd_set(store_int(b, 0, 0, 0), store_text(b, 0, 0, 1));
+}
+
+static void worker_start(struct worker *w)
+{
+    if (w->index != 0)
+        return;
+    struct store_batch *b = store_read(w->store, 0);
+    store_add(b, &motd_load, STORE_ANY_ROWS, NULL, 0);
+    store_submit(b, w->loop, 0, motd_loaded, NULL);
+}
+
+static void created(struct worker *w, slice bare, const struct user_profile *p)
+{
+    slice text = slice_of(setting_text(&announce_welcome));
+    (void)p;
+    if (text.len == 0)
+        return;
+    struct arena *arena = arena_create(0);
+    announce_to(w, bare, content_of(arena, text));
+    arena_destroy(&arena);
+}
+
+/* Commands; in the arena of their call. */
+
+struct task {
+    struct command_call *call;
+    struct worker *worker;
+    slice content, text;
+    char *after; /* the account where the next page begins */
+    int64_t told;
+    struct timer timer;
+};
+
+/* The text of a command; ptr NULL: it has failed. */
+static slice text_of(struct command_call *call)
+{
+    slice text = command_arg(call, "text");
+    if (text.len > 0 && text.len <= ANNOUNCE_BYTES_MAX)
+        return text;
+    command_fail(call, E_LIMIT, "text: found %zu bytes, allowed 1 to %d", text.len,
+                 ANNOUNCE_BYTES_MAX);
+    return (slice){ 0 };
+}
+
+static struct task *task_new(struct command_call *call, slice text)
+{
+    struct task *t = arena_new(call->arena, struct task, 1);
+    *t = (struct task){ .call = call, .worker = call->worker, .text = text };
+    t->content = content_of(call->arena, text);
+    return t;
+}
+
+static void online_told(struct worker *w, void *arg)
+{
+    struct task *t = arg;
+    (void)w;
+    command_done(t->call, "said to all who are online");
+}
+
+static void page(void *arg, enum err e, const struct credentials_row *rows, uint32_t count);
+
+static void next_page(struct timer *timer, struct loop *loop)
+{
+    struct task *t = CONTAINER_OF(timer, struct task, timer);
+    (void)loop;
+    credentials_list(&t->worker->auth, (slice){ "", 0 }, slice_of(t->after), page, t);
+}
+
+static void page(void *arg, enum err e, const struct credentials_row *rows, uint32_t count)
+{
+    struct task *t = arg;
+    if (e != OK) {
+        command_fail(t->call, e, "said to %lld accounts; the others could not be read",
+                     (long long)t->told);
+        return;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        if (rows[i].disabled)
+            continue;
+        announce_to(t->worker, rows[i].jid, t->content);
+        t->told++;
+    }
+    if (count < CREDENTIALS_PAGE_MAX) {
+        command_done(t->call, "said to %lld accounts", (long long)t->told);
+        return;
+    }
+    t->after = slice_cstr(t->call->arena, rows[count - 1].jid);
+    timer_set(t->worker->loop, &t->timer, PAGE_MS);
+}
+
+static void run_announce(struct command_call *call)
+{
+    slice text = text_of(call);
+    if (text.ptr == NULL)
+        return;
+    struct task *t = task_new(call, text);
+    t->after = slice_cstr(call->arena, SLICE(""));
+    t->timer.fn = next_page;
+    if (command_flag(call, "all"))
+        next_page(&t->timer, t->worker->loop);
+    else
+        announce_online(t->worker, t->content, online_told, t);
+}
+
+static void offer_worker(struct worker *w, void *arg)
+{
+    struct account *a;
+    (void)arg;
+    for (uint32_t i = 0; (a = map_next(&w->accounts, &i)) != NULL;)
+        if (a->state == ACCOUNT_READY && account_available(a) > 0)
+            offer_motd(a);
+}
+
+static void motd_done(struct worker *w, void *arg)
+{
+    struct task *t = arg;
+    (void)w;
+    command_done(t->call, t->text.len > 0 ? "the message of the day is set" : "it is deleted");
+}
+
+static void motd_written(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct task *t = arg;
+    if (result != STORE_OK) {
+        command_fail(t->call, err_of_store(result), "the message of the day was not stored");
+    } else if (store_row_count(b, 0) == 0) {
+        command_fail(t->call, E_NOTFOUND, "there is no message of the day; `motd set` sets one");
+    } else {
+        motd_set(store_int(b, 0, 0, 0), t->text);
+        node_tour(t->worker, offer_worker, motd_done, t);
+    }
+}
+
+static void motd_write(struct command_call *call, const struct store_stmt *stmt, slice text)
+{
+    struct worker *w = call->worker;
+    struct store_batch *b = store_write(w->store, 0);
+    STORE_ADD(b, stmt, STORE_ANY_ROWS, SV_T(text));
+    store_submit(b, w->loop, 0, motd_written, task_new(call, text));
+}
+
+static void run_motd_set(struct command_call *call)
+{
+    slice text = text_of(call);
+    if (text.ptr != NULL)
+        motd_write(call, &motd_put, text);
+}
+
+static void run_motd_edit(struct command_call *call)
+{
+    slice text = text_of(call);
+    if (text.ptr != NULL)
+        motd_write(call, &motd_change, text);
+}
+
+static void run_motd_del(struct command_call *call) { motd_write(call, &motd_change, SLICE("")); }
+
+static void run_motd_show(struct command_call *call)
+{
+    const struct motd *m = motd_current();
+    if (m != NULL) {
+        command_row(call);
+        command_int(call, "number", m->number);
+        command_text(call, "text", slice_of(m->text));
+    }
+    command_done(call, m == NULL ? "there is none" : "%s", "");
+}
+
+static const struct command_arg announce_args[] = {
+    { "text", ARG_POSITIONAL, "what to say", NULL },
+    { "all", ARG_FLAG, "to every account; it waits for those who are away", NULL },
+    { 0 },
+};
+static const struct command_arg text_args[] = {
+    { "text", ARG_POSITIONAL, "what it says", NULL },
+    { 0 },
+};
+static struct command announce_command = {
+    .name = "announce",
+    .args = announce_args,
+    .run = run_announce,
+    .doc = "Says something to all who are online, or to all accounts.",
+};
+static struct command motd_set_command = {
+    .name = "motd set",
+    .args = text_args,
+    .run = run_motd_set,
+    .doc = "Sets the message of the day: everybody gets it once, now or at the next login.",
+};
+static struct command motd_edit_command = {
+    .name = "motd edit",
+    .args = text_args,
+    .run = run_motd_edit,
+    .doc = "Changes the message of the day; who got it already does not get it again.",
+};
+static struct command motd_del_command = {
+    .name = "motd del",
+    .run = run_motd_del,
+    .doc = "Deletes the message of the day.",
+};
+static struct command motd_show_command = {
+    .name = "motd show",
+    .run = run_motd_show,
+    .doc = "Shows the message of the day.",
+    .columns = (const char *const[]){ "number", "text", NULL },
+};
+
+/* Their forms (XEP-0133 §4.23 to §4.28). */
+
+static const struct command_ask announcement[] = {
+    { .row = { .var = "announcement",
+               .type = FORM_TEXT_MULTI,
+               .label = "Announcement",
+               .required = true },
+      .use = USE_LINES,
+      .arg = "text" },
+    { .row = { 0 } },
+};
+static const struct command_ask motd[] = {
+    { .row = { .var = "motd",
+               .type = FORM_TEXT_MULTI,
+               .label = "Message of the day",
+               .required = true },
+      .use = USE_LINES,
+      .arg = "text" },
+    { .row = { 0 } },
+};
+static const struct command_ask motd_again[] = {
+    { .row = { .var = "motd",
+               .type = FORM_TEXT_MULTI,
+               .label = "Message of the day",
+               .required = true },
+      .use = USE_LINES,
+      .arg = "text",
+      .offered = motd_text },
+    { .row = { 0 } },
+};
+static const struct command_ask welcome[] = {
+    { .row = { .var = "welcome",
+               .type = FORM_TEXT_MULTI,
+               .label = "Welcome message",
+               .required = true },
+      .use = USE_LINES,
+      .arg = "value",
+      .setting = "announce.welcome" },
+    { .row = { 0 } },
+};
+static const struct command_form forms[] = {
+    { ADMIN_NODE("announce"), .title = "Making an Announcement",
+      .instructions = "It goes to all who are online.", .command = "announce",
+      .fields = announcement },
+    { ADMIN_NODE("set-motd"), .title = "Setting the Message of the Day",
+      .instructions = "Everybody gets it once: now, or at the next login.", .command = "motd set",
+      .fields = motd },
+    { ADMIN_NODE("edit-motd"), .title = "Editing the Message of the Day",
+      .instructions = "Those who got it already do not get it again.", .command = "motd edit",
+      .fields = motd_again },
+    { ADMIN_NODE("delete-motd"), .title = "Deleting the Message of the Day",
+      .command = "motd del" },
+    { ADMIN_NODE("set-welcome"), .title = "Setting the Welcome Message",
+      .instructions = "It goes to every new account.", .command = "set",
+      .fixed = COMMAND_FIXED("setting", "announce.welcome"), .fields = welcome },
+    { ADMIN_NODE("delete-welcome"), .title = "Deleting the Welcome Message", .command = "set",
+      .fixed = COMMAND_FIXED("setting", "announce.welcome", "default", "true") },
+    { 0 },
+};
+
+const struct feature announce_feature = {
+    .name = "announce",
+    .schema = &schema,
+    .settings = (struct setting *const[]){ &announce_subject, &announce_welcome, NULL },
+    .commands = (struct command *const[]){ &announce_command, &motd_set_command, &motd_edit_command,
+                                           &motd_del_command, &motd_show_command, NULL },
+    .command_forms = forms,
+    .worker_start = worker_start,
+    .created = created,
+    .remove = removing,
+    .session_available = available,
+};

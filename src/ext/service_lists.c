@@ -1,0 +1,155 @@
+/* service_lists: with whom the users of this server may communicate at all: a blacklist and a
+ * whitelist of addresses and domains, for both directions (XEP-0133 §4.11, §4.12).
+ *
+ * What is ours (domains served here, and the services below them) is on no list: the blacklist
+ * stops single accounts of ours only, and the whitelist is about others. An entry is an address
+ * with or without resource, or a domain (XEP-0016 §2.1: each form that a JID has there). */
+#include "base/arena.h"
+#include "base/setting.h"
+#include "ext/ext.h"
+#include "im/account.h"
+#include "im/command_form.h"
+#include "im/feature.h"
+#include "im/host.h"
+#include "im/node.h"
+#include "im/worker.h"
+
+static bool are_addresses(slice text)
+{
+    struct arena *tmp = arena_create(0);
+    bool right = true;
+    while (text.len > 0 && right) {
+        struct jid jid;
+        slice one;
+        slice_cut(text, ' ', &one, &text);
+        right = one.len == 0 || (jid_parse(&jid, one, tmp) == OK && slice_eq(jid.full, one));
+    }
+    arena_destroy(&tmp);
+    return right;
+}
+
+static struct setting blacklist_setting = {
+    .name = "service.blacklist",
+    .type = SET_STRING,
+    .max = 4000,
+    .def_text = "",
+    .check = are_addresses,
+    .form = "addresses and domains, lower case, separated by spaces",
+    .doc = "Addresses and domains with whom nobody here communicates: what comes from there is "
+           "refused, as is what is sent there. Domains that are served here are not meant by it; "
+           "single accounts may be.",
+};
+static struct setting whitelist_setting = {
+    .name = "service.whitelist",
+    .type = SET_STRING,
+    .max = 4000,
+    .def_text = "",
+    .check = are_addresses,
+    .form = "addresses and domains, lower case, separated by spaces",
+    .doc = "If it is not empty, users communicate only with these addresses and domains, and with "
+           "what is served here.",
+};
+
+/* Whether an entry of the list means this address: itself, its bare form, its domain, or its domain
+ * with that resource. */
+static bool is_listed(slice list, const struct jid *jid)
+{
+    slice one, bare = jid_bare(jid);
+    while (list.len > 0) {
+        slice_cut(list, ' ', &one, &list);
+        if (slice_eq(one, jid->full) || slice_eq(one, bare) || slice_eq(one, jid->domain))
+            return true;
+        slice domain, resource;
+        if (slice_cut(one, '/', &domain, &resource) && slice_eq(domain, jid->domain) &&
+            slice_eq(resource, jid->resource))
+            return true;
+    }
+    return false;
+}
+
+static bool is_listed_account(slice list, const struct jid *jid)
+{
+    slice one, bare = jid_bare(jid);
+    while (list.len > 0) {
+        slice_cut(list, ' ', &one, &list);
+        if (slice_eq(one, jid->full) || slice_eq(one, bare))
+            return true;
+    }
+    return false;
+}
+
+static bool is_ours(const struct node *n, slice domain)
+{
+    slice parent;
+    return node_serves(n, domain) || host_find(n, domain, &parent) != NULL;
+}
+
+static bool is_refused(const struct node *n, slice address)
+{
+    slice black = slice_of(setting_text(&blacklist_setting));
+    slice white = slice_of(setting_text(&whitelist_setting));
+    if ((black.len == 0 && white.len == 0) || address.len == 0)
+        return false;
+    struct jid jid = jid_split(address);
+    bool ours = is_ours(n, jid.domain);
+    if (ours && jid.local.len == 0)
+        return false;
+    if (ours) /* only itself, not its domain */
+        return is_listed_account(black, &jid);
+    return is_listed(black, &jid) || (white.len > 0 && !is_listed(white, &jid));
+}
+
+static enum verdict refuse(const struct stanza *st, struct refusal *why)
+{
+    why->error = SE_POLICY_VIOLATION;
+    why->text = SLICE("the server does not communicate with this address");
+    return st->kind == STANZA_PRESENCE || st->type == TYPE_ERROR || st->type == TYPE_RESULT
+               ? DROP
+               : REFUSE;
+}
+
+static enum verdict check(struct session *s, struct stanza **st, struct refusal *why)
+{
+    const struct node *n = account_node(s->account);
+    return is_refused(n, stanza_to(*st)) ? refuse(*st, why) : PASS;
+}
+
+static enum verdict block(struct account *a, const struct stanza *st, struct refusal *why)
+{
+    return is_refused(account_node(a), stanza_from(st)) ? refuse(st, why) : PASS;
+}
+
+static const struct command_ask blacklist[] = {
+    { .row = { .var = "blacklistjids", .type = FORM_JID_MULTI, .label = "The blacklist" },
+      .use = USE_WORDS,
+      .arg = "value",
+      .setting = "service.blacklist" },
+    { .row = { 0 } },
+};
+static const struct command_ask whitelist[] = {
+    { .row = { .var = "whitelistjids", .type = FORM_JID_MULTI, .label = "The whitelist" },
+      .use = USE_WORDS,
+      .arg = "value",
+      .setting = "service.whitelist" },
+    { .row = { 0 } },
+};
+static const struct command_form forms[] = {
+    { ADMIN_NODE("edit-blacklist"), .title = "Editing the Blacklist",
+      .instructions = "With these addresses and domains nobody here communicates.",
+      .command = "set", .fixed = COMMAND_FIXED("setting", "service.blacklist"),
+      .fields = blacklist },
+    { ADMIN_NODE("edit-whitelist"), .title = "Editing the Whitelist",
+      .instructions = "Beside each other, users here communicate with these addresses and domains "
+                      "only. An empty list means everybody.",
+      .command = "set", .fixed = COMMAND_FIXED("setting", "service.whitelist"),
+      .fields = whitelist },
+    { 0 },
+};
+
+const struct feature service_lists_feature = {
+    .name = "service_lists",
+    .settings = (struct setting *const[]){ &blacklist_setting, &whitelist_setting, NULL },
+    .command_forms = forms,
+    .check = check,
+    .block = block,
+};

@@ -1,0 +1,144 @@
+/* users_state: accounts that are disabled and enabled again. */
+#include "auth/credentials.h"
+#include "base/arena.h"
+#include "base/command.h"
+#include "im/account.h"
+#include "im/users.h"
+#include "im/worker.h"
+
+/* Lets a disabled account be loaded for its removal; its owner stays out. */
+struct store_stmt users_admit = {
+    .name = "users.admit",
+    .sql = "UPDATE account SET disabled = $2 WHERE jid = $1 AND disabled <> 0",
+    .params = "ti",
+    .cols = "",
+};
+static struct store_stmt users_enable = {
+    .name = "users.enable",
+    .sql = "UPDATE account SET disabled = 0 WHERE jid = $1",
+    .params = "t",
+    .cols = "",
+};
+/* What is not loaded is disabled in the table only; see ACCOUNT_LEAVING. */
+static struct store_stmt users_disable = {
+    .name = "users.disable",
+    .sql = "UPDATE account SET disabled = 1 WHERE jid = $1",
+    .params = "t",
+    .cols = "",
+};
+struct store_stmt *const users_stmts[] = { &users_admit,  &users_enable, &users_disable,
+                                           &users_counts, &users_stored, NULL };
+
+/* A command on its way; in the arena of its call. */
+struct task {
+    struct command_call *call;
+    struct worker *home;
+    slice jid;
+    unsigned sessions;
+};
+
+static void at_home(struct command_call *call, tour_fn *fn)
+{
+    struct jid jid;
+    if (!users_account_ok(call, command_arg(call, "jid"), &jid))
+        return;
+    struct task *t = arena_new(call->arena, struct task, 1);
+    *t = (struct task){ .call = call, .jid = jid_bare(&jid) };
+    users_call_home(call, t->jid, fn, t);
+}
+
+static void failed(const struct task *t, enum err e)
+{
+    if (e == E_NOTFOUND)
+        users_fail_missing(t->call, t->jid);
+    else
+        command_fail(t->call, e, "%.*s: %s", SLICE_ARG(t->jid), err_text(e));
+}
+
+/* user disable */
+
+static void disabled(void *arg, enum err e)
+{
+    struct task *t = arg;
+    if (e != OK)
+        failed(t, e);
+    else
+        command_done(t->call, "account %.*s disabled, sessions ended: %u", SLICE_ARG(t->jid),
+                     t->sessions);
+}
+
+static void row_disabled(void *arg, enum store_result result, const struct store_batch *b)
+{
+    enum err e = err_of_store(result);
+    disabled(arg, e == OK && store_changed(b, 0) == 0 ? E_NOTFOUND : e);
+}
+
+static void disable(struct account *a, enum err e, void *arg)
+{
+    struct task *t = arg;
+    if (e != OK) {
+        failed(t, e);
+    } else if (a->state == ACCOUNT_READY) {
+        LIST_EACH (it, &a->sessions)
+            t->sessions++;
+        account_disable(a, disabled, t);
+    } else {
+        struct store_batch *b = store_write(a->worker->store, credentials_lane(t->jid));
+        STORE_ADD(b, &users_disable, STORE_ANY_ROWS, SV_T(t->jid));
+        store_submit(b, a->worker->loop, 0, row_disabled, t);
+    }
+}
+
+static void disable_home(struct worker *w, void *arg)
+{
+    struct task *t = arg;
+    account_with(w, t->jid, disable, t);
+}
+
+static void run_disable(struct command_call *call) { at_home(call, disable_home); }
+
+/* user enable */
+
+static void enabled(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct task *t = arg;
+    enum err e = err_of_store(result);
+    if (e == OK && store_changed(b, 0) == 0)
+        e = E_NOTFOUND;
+    if (e != OK) {
+        failed(t, e);
+        return;
+    }
+    account_forget(t->home, t->jid);
+    command_done(t->call, "account %.*s enabled", SLICE_ARG(t->jid));
+}
+
+static void enable_home(struct worker *w, void *arg)
+{
+    struct task *t = arg;
+    struct store_batch *b = store_write(w->store, credentials_lane(t->jid));
+    STORE_ADD(b, &users_enable, STORE_ANY_ROWS, SV_T(t->jid));
+    t->home = w;
+    store_submit(b, w->loop, 0, enabled, t);
+}
+
+static void run_enable(struct command_call *call) { at_home(call, enable_home); }
+
+static const struct command_arg jid_args[] = {
+    { "jid", ARG_POSITIONAL, "address of the account: name@domain", NULL },
+    { 0 },
+};
+
+struct command user_disable = {
+    .name = "user disable",
+    .args = jid_args,
+    .run = run_disable,
+    .doc = "Disables an account: its sessions end, nobody can log in, and to others it is as if "
+           "there were no such account. All that belongs to it stays.",
+};
+struct command user_enable = {
+    .name = "user enable",
+    .args = jid_args,
+    .run = run_enable,
+    .doc = "Enables an account that was disabled.",
+};

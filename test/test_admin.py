@@ -1,0 +1,422 @@
+"""Service administration (XEP-0133), and the commands below it with musterctl."""
+import json
+import signal
+
+import pytest
+
+from muster import xml
+from muster.client import until
+from muster.server import Failed
+
+ADMIN = "http://jabber.org/protocol/admin"
+COMMANDS = "http://jabber.org/protocol/commands"
+DATA = "jabber:x:data"
+ALICE = "alice@localhost"
+
+
+@pytest.fixture
+def host(make_server):
+    """Alice administers; Bob and Carol do not."""
+    server = make_server("alice", "bob", "carol")
+    server.ctl("set", "admin.accounts", ALICE)
+    return server
+
+
+@pytest.fixture
+def alice(host):
+    return host.client("alice", "a")
+
+
+@pytest.fixture
+def bob(host):
+    return host.client("bob", "b")
+
+
+def command(name, inner="", **attributes):
+    more = "".join(f" {k}='{v}'" for k, v in attributes.items())
+    return f"<command xmlns='{COMMANDS}' node='{ADMIN}#{name}'{more}>{inner}</command>"
+
+
+def form(fields):
+    inner = f"<field var='FORM_TYPE' type='hidden'><value>{ADMIN}</value></field>"
+    for var, values in fields.items():
+        values = [values] if isinstance(values, str) else values
+        inner += f"<field var='{var}'>{''.join(f'<value>{v}</value>' for v in values)}</field>"
+    return f"<x xmlns='{DATA}' type='submit'>{inner}</x>"
+
+
+def ask(client, name):
+    """The form of a node: its session and the values that it offers."""
+    asked = client.result("set", command(name, action="execute"), to="localhost")
+    assert asked.get("status") == "executing"
+    fields = {f.get("var"): f for f in asked.iter(f"{{{DATA}}}field")}
+    assert fields["FORM_TYPE"].findtext(f"{{{DATA}}}value") == ADMIN
+    return asked.get("sessionid"), fields
+
+
+def values(field):
+    return [v.text or "" for v in field.findall(f"{{{DATA}}}value")]
+
+
+def run(client, name, **fields):
+    """Fills in the form and returns the fields of the result."""
+    session, _ = ask(client, name)
+    answer = client.result("set", command(name, form(fields), sessionid=session), to="localhost")
+    return result(answer)
+
+
+def result(answer):
+    assert answer.get("status") == "completed", xml.canonical(answer)
+    return {f.get("var"): values(f) for f in answer.iter(f"{{{DATA}}}field")}
+
+
+def refused(client, name, **fields):
+    session, _ = ask(client, name)
+    return client.error("set", command(name, form(fields), sessionid=session), to="localhost")[0]
+
+
+def once(client, name):
+    """A node that asks nothing."""
+    return result(client.result("set", command(name), to="localhost"))
+
+
+def body(client, text, kind=None):
+    kind = f" type='{kind}'" if kind else ""
+    client.expect(f"<message from='localhost'{kind}><body>{text}</body></message>")
+
+
+# --- discovery ---
+
+
+def test_every_command_is_found_by_administrators_only(host, alice, bob):
+    def nodes(client):
+        query = client.result("get", f"<query xmlns='{xml.DISCO_ITEMS}' node='{COMMANDS}'/>",
+                              to="localhost")
+        return {i.get("node").partition("#")[2] for i in query if ADMIN in i.get("node")}
+
+    assert nodes(alice) == {
+        "add-user", "delete-user", "disable-user", "reenable-user", "end-user-session",
+        "change-user-password", "get-user-roster", "get-user-lastlogin", "user-stats",
+        "edit-blacklist", "edit-whitelist", "get-registered-users-num", "get-disabled-users-num",
+        "get-online-users-num", "get-active-users-num", "get-idle-users-num",
+        "get-registered-users-list", "get-disabled-users-list", "get-online-users-list",
+        "get-active-users", "get-idle-users", "announce", "set-motd", "edit-motd", "delete-motd",
+        "set-welcome", "delete-welcome", "edit-admin", "restart", "shutdown"}
+    assert nodes(bob) == set()
+    for name in ("add-user", "shutdown", "get-registered-users-num"):
+        assert bob.error("set", command(name), to="localhost")[0] == "forbidden"
+        assert bob.error("get", f"<query xmlns='{xml.DISCO_INFO}' node='{ADMIN}#{name}'/>",
+                         to="localhost")[0] == "forbidden"
+    info = alice.result("get", f"<query xmlns='{xml.DISCO_INFO}' node='{ADMIN}#announce'/>",
+                        to="localhost")
+    assert info[0].get("type") == "command-node"
+
+
+# --- accounts ---
+
+
+def test_add_and_delete_users(host, alice):
+    _, fields = ask(alice, "add-user")
+    assert {v: f.get("type") for v, f in fields.items()} == {
+        "FORM_TYPE": "hidden", "accountjid": "jid-single", "password": "text-private",
+        "password-verify": "text-private", "email": "text-single", "given_name": "text-single",
+        "surname": "text-single"}
+    run(alice, "add-user", **{"accountjid": "dora@localhost", "password": "p",
+                              "password-verify": "p"})
+    run(alice, "add-user", **{"accountjid": "emil@localhost", "password": "p",
+                              "password-verify": "p"})
+    dora = host.client("dora", password="p")
+    run(alice, "delete-user", accountjids=["dora@localhost", "emil@localhost"])
+    dora.expect_stream_error("not-authorized")
+    assert {r["jid"] for r in host.rows("user", "list")} == {
+        ALICE, "bob@localhost", "carol@localhost"}
+
+
+def test_mistakes_change_nothing(host, alice):
+    assert refused(alice, "add-user", **{"accountjid": "bob@localhost", "password": "p",
+                                         "password-verify": "p"}) == "conflict"
+    assert refused(alice, "add-user", **{"accountjid": "dora@localhost", "password": "p",
+                                         "password-verify": "q"}) == "bad-request"
+    assert refused(alice, "add-user", password="p") == "bad-request"
+    assert refused(alice, "delete-user", accountjids=["nobody@localhost"]) == "item-not-found"
+    assert refused(alice, "delete-user") == "bad-request"
+    assert refused(alice, "delete-user", accountjids=["@localhost"]) == "bad-request"
+    assert refused(alice, "get-registered-users-list", max_items="26") == "bad-request"
+    session, _ = ask(alice, "delete-user")
+    other = f"<x xmlns='{DATA}' type='submit'><field var='FORM_TYPE'><value>x:y</value></field>" \
+            "<field var='accountjids'><value>bob@localhost</value></field></x>"
+    assert alice.error("set", command("delete-user", other, sessionid=session),
+                       to="localhost")[0] == "bad-request"
+    assert alice.error("set", command("get-user-password"), to="localhost")[0] == "not-allowed"
+    assert alice.error("set", command("make-coffee"), to="localhost")[0] == "item-not-found"
+    assert len(host.rows("user", "list")) == 3
+
+
+def test_some_of_many_fail(host, alice):
+    session, _ = ask(alice, "disable-user")
+    answer = alice.result("set", command("disable-user", form(
+        {"accountjids": ["bob@localhost", "nobody@localhost"]}), sessionid=session),
+        to="localhost")
+    assert [n.get("type") for n in answer.iter(f"{{{COMMANDS}}}note")] == ["error"]
+    assert [r["jid"] for r in host.rows("user", "list", "--disabled")] == ["bob@localhost"]
+
+
+def test_disabled_users_are_away_and_come_back(host, alice, bob):
+    host.ctl("set", "presence.approval", "ask")
+    host.befriend("bob", "carol")
+    carol = host.client("carol", "c")
+    run(alice, "disable-user", accountjids=["bob@localhost"])
+    bob.expect_stream_error("not-authorized")
+    carol.expect(f"<presence from='{bob}' type='unavailable'/>")
+    bad = host.connect("bob")
+    bad.sasl_start("PLAIN", b"\0bob\0secret")
+    bad.expect("<failure xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><account-disabled/></failure>")
+    assert carol.error("get", "<ping xmlns='urn:xmpp:ping'/>",
+                       to="bob@localhost")[0] == "service-unavailable"
+    carol.send("<message to='bob@localhost' type='chat' id='m'><body>there?</body></message>")
+    assert carol.expect("<message type='error' id='m'/>") is not None
+    assert result(alice.result("set", command("get-disabled-users-num"), to="localhost"))[
+        "disabledusersnum"] == ["1"]
+    assert run(alice, "get-disabled-users-list", max_items="none")["disableduserjids"] == [
+        "bob@localhost"]
+    again = host.client("carol", "again")  # probes Bob, who must not lose his contact by it
+    again.ping()
+    assert not [e for e in again.log if e.get("type") == "unsubscribed"]
+    run(alice, "reenable-user", accountjids=["bob@localhost"])
+    bob = host.client("bob", "back")
+    carol.expect(f"<presence from='{bob}'/>")
+    roster = bob.result("get", "<query xmlns='jabber:iq:roster'/>")
+    assert [(i.get("jid"), i.get("subscription")) for i in roster] == [
+        ("carol@localhost", "both")]
+
+
+def test_what_waits_for_a_disabled_user_is_kept(host, alice):
+    alice.send("<message to='bob@localhost' type='chat'><body>later</body></message>")
+    alice.ping()
+    host.ctl("user", "disable", "bob@localhost")
+    host.restart()
+    host.ctl("user", "enable", "bob@localhost")
+    bob = host.client("bob")
+    bob.expect("<message><body>later</body></message>")
+
+
+def test_a_disabled_account_can_be_deleted(host):
+    host.ctl("user", "disable", "bob@localhost")
+    host.ctl("user", "disable", "bob@localhost")
+    host.ctl("user", "del", "bob@localhost")
+    for verb in ("disable", "enable", "del"):
+        with pytest.raises(Failed):
+            host.ctl("user", verb, "bob@localhost")
+    host.add_user("bob")
+    host.client("bob")
+
+
+def test_sessions_end(host, alice, bob):
+    other = host.client("bob", "other")
+    run(alice, "end-user-session", accountjids=[str(other)])
+    other.expect_stream_error("policy-violation")
+    bob.ping()
+    run(alice, "end-user-session", accountjids=["bob@localhost"])
+    bob.expect_stream_error("policy-violation")
+
+
+def test_change_a_password(host, alice, bob):
+    run(alice, "change-user-password", accountjid="bob@localhost", password="other")
+    bob.expect_stream_error("not-authorized")
+    host.client("bob", password="other")
+    assert refused(alice, "change-user-password", accountjid="nobody@localhost",
+                   password="x") == "item-not-found"
+
+
+# --- what is known of users ---
+
+
+def test_roster(host, alice):
+    host.befriend("bob", "carol")
+    bob = host.client("bob")
+    bob.result("set", "<query xmlns='jabber:iq:roster'><item jid='carol@localhost' "
+               "name='C &amp; D'>"
+               "<group>a, b</group><group>c</group></item></query>")
+    session, _ = ask(alice, "get-user-roster")
+    answer = alice.result("set", command("get-user-roster", form(
+        {"accountjids": ["bob@localhost", "carol@localhost"]}), sessionid=session),
+        to="localhost")
+    queries = list(answer.iter("{jabber:iq:roster}query"))
+    assert len(queries) == 2
+    item = queries[0][0]
+    assert item.get("jid") == "carol@localhost" and item.get("name") == "C & D"
+    assert {g.text for g in item} == {"a, b", "c"}
+    row, = host.rows("user", "roster", "bob@localhost")
+    assert (row["contact"], row["subscription"]) == ("carol@localhost", "both")
+
+
+def test_last_login_and_statistics(host, alice):
+    bob = host.client("bob", "phone")
+    found = run(alice, "get-user-lastlogin", accountjids=["bob@localhost", "carol@localhost"])
+    assert found["accountjids"] == ["bob@localhost", "carol@localhost"]
+    assert len(found["lastlogin"]) == 1 and found["lastlogin"][0].endswith("Z")
+    stats = run(alice, "user-stats", accountjid="bob@localhost")
+    assert stats["onlineresources"] == ["phone"] and stats["ipaddresses"] == ["127.0.0.1"]
+    assert stats["rostersize"] == ["0"]
+    bob.close()
+    until("the end of the visit",
+          lambda: host.rows("user", "last", "bob@localhost")[0]["state"] == "offline")
+    alice.send("<message to='bob@localhost' type='chat'><body>x</body></message>")
+    alice.ping()
+    facts = {r["name"]: r["value"] for r in host.rows("user", "stats", "bob@localhost")}
+    assert facts["stored messages"] == "1" and facts["undelivered messages"] == "1"
+    assert facts["sessions"] == "0"
+    assert host.rows("user", "last", "carol@localhost")[0]["state"] == "never"
+    with pytest.raises(Failed):
+        host.ctl("user", "stats", "nobody@localhost")
+
+
+def test_counts_and_lists(host, alice, bob):
+    host.ctl("user", "disable", "carol@localhost")
+    host.ctl("set", "users.idle-time", "1s")
+    until("both idle", lambda: host.rows("user", "count", "--state", "idle")[0]["users"] == 2)
+    alice.ping()
+    num = {name: list(once(alice, f"get-{name}-users-num").values())[-1][0]
+           for name in ("registered", "disabled", "online")}
+    assert num == {"registered": "3", "disabled": "1", "online": "2"}
+    host.ctl("set", "users.idle-time", "1h")
+    assert once(alice, "get-active-users-num")["activeusersnum"] == ["2"]
+    assert once(alice, "get-idle-users-num")["idleusersnum"] == ["0"]
+    assert sorted(run(alice, "get-online-users-list", max_items="25")["onlineuserjids"]) == [
+        ALICE, "bob@localhost"]
+    assert run(alice, "get-idle-users").get("activeuserjids") == []
+    assert len(run(alice, "get-active-users", max_items="none")["activeuserjids"]) == 2
+    assert len(run(alice, "get-registered-users-list")["registereduserjids"]) == 3
+    assert len(host.rows("user", "list", "--limit", 2)) == 2
+    assert len(host.rows("user", "online", "--limit", 1)) == 1
+    with pytest.raises(Failed):
+        host.ctl("user", "list", "--limit", "0")
+
+
+# --- announcements ---
+
+
+def test_announcements(host, alice, bob):
+    run(alice, "announce", announcement=["Two", "lines &lt; three"])
+    for client in (alice, bob):
+        body(client, "Two\nlines &lt; three", "headline")
+    host.ctl("announce", "to all", "--all")
+    body(bob, "to all")
+    body(host.client("carol"), "to all")
+    assert refused(alice, "announce") == "bad-request"
+
+
+def test_message_of_the_day(host, alice, bob):
+    run(alice, "set-motd", motd=["Hello", "World"])
+    body(alice, "Hello\nWorld")
+    body(bob, "Hello\nWorld")
+    _, fields = ask(alice, "edit-motd")
+    assert values(fields["motd"]) == ["Hello", "World"]
+    run(alice, "edit-motd", motd="Better")
+    again = host.client("bob", "again")
+    again.ping()
+    assert not [e for e in again.log if e.tag.endswith("message")]
+    host.restart()
+    carol = host.client("carol")
+    body(carol, "Better")
+    alice = host.client("alice", "a")
+    once(alice, "delete-motd")
+    assert host.rows("motd", "show") == []
+    assert refused_once(alice, "delete-motd") == "item-not-found"
+    run(alice, "set-motd", motd="New")
+    body(carol, "New")
+
+
+def refused_once(client, name):
+    return client.error("set", command(name), to="localhost")[0]
+
+
+def test_welcome(host, alice):
+    run(alice, "set-welcome", welcome=["Welcome", "here"])
+    _, fields = ask(alice, "set-welcome")
+    assert values(fields["welcome"]) == ["Welcome", "here"]
+    host.add_user("dora")
+    body(host.client("dora"), "Welcome\nhere")
+    once(alice, "delete-welcome")
+    host.add_user("emil")
+    emil = host.client("emil")
+    emil.ping()
+    assert not [e for e in emil.log if e.tag.endswith("message")]
+
+
+# --- lists ---
+
+
+def test_administrators_edit_their_list(host, alice, bob):
+    _, fields = ask(alice, "edit-admin")
+    assert values(fields["adminjids"]) == [ALICE]
+    run(alice, "edit-admin", adminjids=[ALICE, "Bob@localhost"])
+    assert once(bob, "get-registered-users-num")["registeredusersnum"] == ["3"]
+    run(bob, "edit-admin", adminjids=["bob@localhost"])
+    assert refused_once(alice, "get-registered-users-num") == "forbidden"
+
+
+def test_a_setting_of_the_node_file_stays(make_server):
+    server = make_server("alice", settings={"admin.accounts": ALICE})
+    assert refused(server.client("alice"), "edit-admin", adminjids=[ALICE]) == "not-allowed"
+
+
+def test_blacklist_and_whitelist(host, alice, bob):
+    def says(sender, to):
+        sender.send(f"<message to='{to}' type='chat' id='x'><body>hi</body></message>")
+
+    run(alice, "edit-blacklist", blacklistjids=["evil.example", "bob@localhost"])
+    _, fields = ask(alice, "edit-blacklist")
+    assert values(fields["blacklistjids"]) == ["evil.example", "bob@localhost"]
+    for to in ("x@evil.example", "bob@localhost"):
+        says(alice, to)
+        alice.expect("<message type='error' id='x'><error><policy-violation "
+                     "xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></message>")
+    says(bob, ALICE)
+    bob.expect("<message type='error' id='x'><error><policy-violation "
+               "xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></message>")
+    bob.result("get", "<ping xmlns='urn:xmpp:ping'/>", to="localhost")
+    run(alice, "edit-blacklist", blacklistjids=[])
+    run(alice, "edit-whitelist", whitelistjids=["good.example"])
+    says(bob, ALICE)
+    alice.expect(f"<message from='{bob}'><body>hi</body></message>")
+    says(alice, "x@other.example")
+    alice.expect("<message type='error' id='x'><error><policy-violation "
+                 "xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></message>")
+    says(alice, "x@good.example")
+    alice.expect("<message type='error' id='x'><error><remote-server-not-found "
+                 "xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></message>")
+    assert refused(alice, "edit-whitelist", whitelistjids=["a b@c"]) == "bad-request"
+    assert host.ctl_run("set", "service.blacklist", "UPPER.example").returncode != 0
+
+
+# --- the end ---
+
+
+def test_shutdown(host, alice, bob):
+    run(alice, "shutdown", announcement="closing")
+    body(bob, "closing", "headline")
+    bob.expect_stream_error("system-shutdown")
+    assert host.wait_exit() == 0
+    assert "server.end-scheduled" in host.log()
+
+
+def test_a_delayed_end_can_be_taken_back(host, alice):
+    run(alice, "shutdown", delay="30")
+    assert json.loads(host.ctl_run("--json", "server", "continue").stdout)["ok"]
+    assert host.ctl_run("server", "continue").returncode != 0
+    assert host.ctl_run("server", "stop", "--delay", "soon").returncode != 0
+    alice.ping()
+
+
+def test_restart(host, alice):
+    pid, before = host.process.pid, host.log().count("server.ready")
+    run(alice, "restart", announcement="back soon")
+    body(alice, "back soon", "headline")
+    alice.expect_stream_error("system-shutdown")
+    until("another start", lambda: host.log().count("server.ready") == before + 1)
+    assert host.process.poll() is None and host.process.pid == pid
+    again = host.client("alice", "again")
+    again.ping()
+    host.signal(signal.SIGHUP)
+    host.wait_log("server.reloaded")
