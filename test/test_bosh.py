@@ -323,6 +323,20 @@ def test_huge_body(node):
     assert request.status == 413
 
 
+def test_strangers_say_little(node):
+    client = connect(node)
+    client.open()
+    client.request(f"<message xmlns='jabber:client'><body>{'x' * 70000}</body></message>")
+    client.expect_terminated("policy-violation")
+    client = connect(node)
+    client.request("x" * 70000, to="localhost", **client.attributes)
+    client.expect_terminated("policy-violation")
+    alice = login(node)
+    alice.request(f"<message xmlns='jabber:client' to='alice@localhost'><body>{'x' * 70000}</body>"
+                  "</message>")
+    alice.ping()
+
+
 def test_stream_errors(node):
     alice = login(node)
     alice.request("<message xmlns='jabber:client' from='bob@localhost'/>")

@@ -26,8 +26,9 @@ struct bosh_request {
     struct list node;
     struct http_request *http; /* touched by its own worker only; NULL: nobody waits any more */
     struct worker *from;
-    struct arena *arena; /* of text and body */
-    slice text;
+    struct arena *arena; /* of attributes */
+    struct buf text;     /* body as it came, until its elements are taken */
+    char sid[33];        /* for its own worker, when text is gone */
     struct bosh_body body;
     struct elem child; /* the next to be given to the stream */
     bool more;         /* there is one */

@@ -339,6 +339,7 @@ static void taken(struct bosh *b)
 {
     const struct bosh_body *body = &b->feeding->body;
     struct stream *s = b->stream;
+    struct bosh_request *q = b->feeding;
     b->feeding = NULL;
     if (body->terminate) {
         stream_end_by_client(s);
@@ -352,6 +353,7 @@ static void taken(struct bosh *b)
         if (b->pause_us == 0)
             b->pause_us = 1;
     }
+    buf_fini(&q->text); /* its slices are not looked at again */
 }
 
 static void feed(struct bosh *b, int32_t *stanzas, size_t *bytes)
@@ -481,6 +483,13 @@ static void insert_early(struct bosh *b, struct bosh_request *q)
     list_append(&b->early, &q->node);
 }
 
+/* Who has not logged in may not fill our memory. */
+static bool too_large(const struct bosh *b, const struct bosh_request *q)
+{
+    return b->stream->state < STREAM_AUTHED_OPEN &&
+           (int64_t)q->text.len > setting_int(&c2s_bytes_before);
+}
+
 void bosh_receive(struct bosh *b, struct bosh_request *q)
 {
     int64_t ahead = q->body.rid - b->rid;
@@ -499,7 +508,11 @@ void bosh_receive(struct bosh *b, struct bosh_request *q)
         return;
     }
     q->more = elem_first(&q->body.elem, &q->child);
-    if (ahead <= 0) {
+    if (too_large(b, q)) {
+        list_append(&b->held, &q->node);
+        b->held_count++;
+        bosh_fail(b, "policy-violation");
+    } else if (ahead <= 0) {
         repeat(b, q);
     } else if (ahead > (int64_t)b->requests + extra) {
         list_append(&b->held, &q->node);
@@ -572,6 +585,10 @@ void bosh_create(struct worker *w, struct bosh_request *q)
     }
     if (jid_prep_domain(body->to, q->arena, &domain) != OK || !node_serves(w->node, domain)) {
         bosh_reply_error(w, q, "host-unknown", 200);
+        return;
+    }
+    if ((int64_t)q->text.len > setting_int(&c2s_bytes_before)) {
+        bosh_reply_error(w, q, "policy-violation", 200);
         return;
     }
     struct bosh *b = mem_new(struct bosh);

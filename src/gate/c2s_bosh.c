@@ -89,6 +89,7 @@ static void request_free(struct bosh_request *q)
     struct gate_worker *g = q->from->gate;
     g->bosh_requests--;
     buf_fini(&q->answer);
+    buf_fini(&q->text);
     arena_destroy(&q->arena);
     mem_free(&q);
 }
@@ -131,7 +132,7 @@ static void arrived(struct worker *w, void *arg)
 {
     struct bosh_request *q = arg;
     struct worker *home;
-    struct bosh *b = bosh_find(w, q->body.sid, &home);
+    struct bosh *b = bosh_find(w, slice_of(q->sid), &home);
     if (b == NULL || home != w || (b->secure && !q->secure)) /* ended meanwhile, or injected */
         bosh_reply_error(w, q, "item-not-found", 200);
     else
@@ -158,23 +159,25 @@ static void handle(struct http_request *r)
     q->http = r;
     q->from = w;
     q->secure = r->secure;
-    q->arena = arena_create(r->body.len + 1024);
-    q->text = slice_dup(q->arena, r->body);
+    q->arena = arena_create(512);
+    http_take_body(r, &q->text);
     buf_init(&q->answer, SIZE_MAX / 8);
     peer_of_request(r, &q->peer);
     r->data = q;
     if (g->stopped) {
         bosh_reply_error(w, q, "system-shutdown", 200);
-    } else if (!bosh_body_read(&q->body, q->text, w->xml, q->arena)) {
+    } else if (!bosh_body_read(&q->body, buf_slice(&q->text), w->xml, q->arena)) {
         bosh_reply_error(w, q, "bad-request", 200);
     } else if (q->body.sid.ptr == NULL) {
         bosh_create(w, q);
     } else if (bosh_find(w, q->body.sid, &home) == NULL) {
         bosh_reply_error(w, q, "item-not-found", 200);
-    } else if (home == w) {
-        arrived(w, q);
     } else {
-        node_call(w->node, home->index, arrived, q);
+        memcpy(q->sid, q->body.sid.ptr, q->body.sid.len); /* it was found, so it is one of ours */
+        if (home == w)
+            arrived(w, q);
+        else
+            node_call(w->node, home->index, arrived, q);
     }
 }
 
@@ -202,11 +205,11 @@ static void followed(struct http_request *r)
 {
     const struct bosh_request *q = r->data;
     struct worker *home;
-    if (q->body.sid.ptr == NULL || bosh_find(q->from, q->body.sid, &home) == NULL)
+    if (bosh_find(q->from, slice_of(q->sid), &home) == NULL)
         return;
     struct nudge *n = mem_new(struct nudge);
     n->rid = q->body.rid;
-    memcpy(n->sid, q->body.sid.ptr, q->body.sid.len); /* it was found, so it is one of ours */
+    memcpy(n->sid, q->sid, sizeof n->sid);
     node_call(q->from->node, home->index, nudged, n);
 }
 

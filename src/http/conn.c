@@ -1,6 +1,7 @@
 /* A connection: its input, its phases, its deadlines, its end. */
 #include "base/mem.h"
 #include "http/http_private.h"
+#include <assert.h>
 
 /* Idle, or waiting for its first request: nothing was promised yet, so it is closed silently. */
 static void arm(struct http_conn *h)
@@ -191,6 +192,8 @@ static void on_closed(struct conn *c)
     leave(h);
     mem_free(&h);
 }
+
+static_assert(sizeof(struct http_conn) <= 256, "an idle connection is small");
 
 static const struct conn_ops ops = { on_input, on_event, on_closed };
 

@@ -19,6 +19,14 @@ slice http_header(const struct http_request *r, const char *name)
     return (slice){ 0 };
 }
 
+void http_take_body(struct http_request *r, struct buf *out)
+{
+    struct exchange *x = CONTAINER_OF(r, struct exchange, r);
+    *out = x->body;
+    x->body = (struct buf){ 0 };
+    r->body = (slice){ 0 };
+}
+
 struct arena *http_scratch(const struct http_request *r) { return loop_scratch(r->loop); }
 
 static void exchange_make(struct http_conn *h)
@@ -281,9 +289,9 @@ static int on_head(http_parser *p)
         x->engaged = true;
         x->r.route->begin(&x->r);
     }
-    if (x->answered)
+    if (x->answered || x->held)
         http_parser_pause(p, 1);
-    else if (!x->complete && http_header(&x->r, "Expect").len > 0 && p->http_minor > 0)
+    if (!x->answered && !x->complete && http_header(&x->r, "Expect").len > 0 && p->http_minor > 0)
         conn_write(h->conn, SLICE("HTTP/1.1 100 Continue\r\n\r\n"));
     return 0;
 }

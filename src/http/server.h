@@ -82,7 +82,11 @@ struct http_route {
 slice http_header(const struct http_request *r, const char *name);
 struct arena *http_scratch(const struct http_request *r); /* until the callback returns */
 
-/* While held no more of the body is read: a handler that cannot keep up holds, from data(). */
+/* From handle(): the gathered body becomes the caller's, who ends it with buf_fini(). */
+void http_take_body(struct http_request *r, struct buf *out);
+
+/* While held no more of the body is read: a handler that cannot keep up holds, from begin() or
+ * data(). */
 void http_hold(struct http_request *r);
 void http_release(struct http_request *r);
 
