@@ -67,9 +67,12 @@ struct query {
     int64_t count; /* of all that match; -1: not known */
 };
 
-#define FOUND                                                                                      \
-    " FROM entry e JOIN message m ON m.id = e.msg WHERE e.owner = $1 AND e.id > $2 AND e.id < $3"  \
+#define JOINED                                                                                     \
+    " JOIN message m ON m.id = e.msg WHERE e.owner = $1 AND e.id > $2 AND e.id < $3"               \
     " AND e.flags < 2 AND m.at_us >= $4 AND m.at_us <= $5"
+#define FOUND " FROM entry e" JOINED
+/* Left alone, SQLite would walk over the whole archive in the order of ids. */
+#define FOUND_WITH " FROM entry e INDEXED BY entry_peer" JOINED WITH
 /* $8, $9: the begin of the stanza, and what follows its first value, for a full JID; else empty. */
 #define FULL_JID                                                                                   \
     " AND ($8 = '' OR substr(m.stanza, 1, length($8)) = $8"                                        \
@@ -91,13 +94,13 @@ static struct store_stmt find_last = {
 };
 static struct store_stmt find_first_with = {
     .name = "mam.first-with",
-    .sqlite = "SELECT e.id" FOUND WITH " ORDER BY e.id LIMIT $10",
+    .sqlite = "SELECT e.id" FOUND_WITH " ORDER BY e.id LIMIT $10",
     .params = "iiiiiittti",
     .cols = "i",
 };
 static struct store_stmt find_last_with = {
     .name = "mam.last-with",
-    .sqlite = "SELECT e.id" FOUND WITH " ORDER BY e.id DESC LIMIT $10",
+    .sqlite = "SELECT e.id" FOUND_WITH " ORDER BY e.id DESC LIMIT $10",
     .params = "iiiiiittti",
     .cols = "i",
 };
@@ -109,7 +112,7 @@ static struct store_stmt count_all = {
 };
 static struct store_stmt count_with = {
     .name = "mam.count-with",
-    .sqlite = "SELECT count(*) FROM (SELECT 1" FOUND WITH " LIMIT $10) c",
+    .sqlite = "SELECT count(*) FROM (SELECT 1" FOUND_WITH " LIMIT $10) c",
     .params = "iiiiiittti",
     .cols = "i",
 };

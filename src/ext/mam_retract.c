@@ -24,7 +24,8 @@ enum { LOOK_BACK = 2000, CANDIDATES = 16, ID_MAX = 1023 };
 static struct store_stmt find_retracted = {
     .name = "mam.retracted",
     .sqlite = "SELECT m.id, m.sender, m.sender_entry, m.rcpt, m.rcpt_entry, m.flags, m.stanza FROM"
-              " (SELECT msg FROM entry WHERE owner = $1 AND peer = coalesce((SELECT id FROM account"
+              " (SELECT msg FROM entry INDEXED BY entry_peer WHERE owner = $1 AND peer = "
+              "coalesce((SELECT id FROM account"
               " WHERE jid = $2), 0) ORDER BY id DESC LIMIT $3) e JOIN message m ON m.id = e.msg"
               " WHERE instr(m.stanza, $4) > 0 ORDER BY m.id DESC LIMIT $5",
     .params = "ititi",
