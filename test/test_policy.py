@@ -2,6 +2,7 @@
 import pytest
 
 from muster import xml
+from muster.component import Component
 
 POLICY = "urn:muster:policy:0"
 BLOCKING = "urn:xmpp:blocking"
@@ -177,6 +178,23 @@ def test_requests_wait_at_the_limit_for_nobody(make_server):
     alice.expect_error("policy-violation", None, "<presence type='error'/>")
 
 
+def test_other_domains_ask_the_user(make_server):
+    """The setting is for our own domains; the user's policy is for all."""
+    server = make_server("alice", component=True, settings={"presence.approval": "automatic"})
+    server.ctl("component", "add", "far.example.test", "--secret", "secret of far")
+    far = Component(server, "far.example.test", "secret of far")
+    alice = online(server, "alice")
+    far.send("<presence from='bob@far.example.test' to='alice@localhost' type='subscribe'/>")
+    expect_asked(alice, "bob@far.example.test")
+    edit(alice, far_dot_example_dot_test="allow")
+    far.send("<presence from='carol@far.example.test' to='alice@localhost' type='subscribe'/>")
+    far.expect("<presence from='alice@localhost' to='carol@far.example.test' type='subscribed'/>")
+    far.expect(f"<presence from='{alice}' to='carol@far.example.test'/>")
+    edit(alice, "others='allow'", far_dot_example_dot_test="none")
+    far.send("<presence from='dave@far.example.test' to='alice@localhost' type='subscribe'/>")
+    far.expect("<presence from='alice@localhost' to='dave@far.example.test' type='subscribed'/>")
+
+
 # --- rules ---
 
 
@@ -286,6 +304,30 @@ def test_limit(make_server):
                        ) == ("resource-constraint", "wait")
     edit(alice, a_at_b="block")
     assert policy(alice)[2] == {"a@b": "block", "c@d": "block"}
+
+
+MOOD = "http://jabber.org/protocol/mood"
+
+
+def test_what_subscribers_may_know_goes_with_it(pair):
+    """Last activity, resources and personal events are for those that see him."""
+    alice, bob = pair
+    def knows():
+        """Last activity, items (resources and nodes), an item of a node."""
+        last = bob.iq("get", "<query xmlns='jabber:iq:last'/>", to=alice.bare)
+        mood = bob.iq("get", "<pubsub xmlns='http://jabber.org/protocol/pubsub'>"
+                             f"<items node='{MOOD}'/></pubsub>", to=alice.bare)
+        items = bob.result("get", f"<query xmlns='{xml.DISCO_ITEMS}'/>", to=alice.bare)
+        return last.get("type"), mood.get("type"), len(items)
+
+    alice.result("set", "<pubsub xmlns='http://jabber.org/protocol/pubsub'>"
+                        f"<publish node='{MOOD}'><item><mood xmlns='{MOOD}'/></item></publish>"
+                        "</pubsub>")
+    assert knows() == ("result", "result", 2)
+    edit(alice, bob_at_localhost="block")
+    assert knows() == ("error", "error", 0)
+    edit(alice, bob_at_localhost="none")
+    assert knows() == ("result", "result", 2)
 
 
 # --- sharing ---

@@ -3,6 +3,7 @@
 #pragma once
 #include "im/iq.h"
 #include "im/roster.h"
+#include "im/stage.h"
 
 /* Whether the sender of a request to a bare JID may see that account's presence: the owner, or a
  * contact with a subscription to it. false where there is no such account. */
@@ -10,5 +11,7 @@ static inline bool access_presence(const struct iq *iq)
 {
     if (iq->target == IQ_TO_SELF)
         return true;
-    return iq->account != NULL && roster_is_seen(iq->account, stanza_from_bare(iq->st));
+    slice contact = stanza_from_bare(iq->st);
+    return iq->account != NULL && roster_is_seen(iq->account, contact) &&
+           stage_show(iq->account, contact);
 }

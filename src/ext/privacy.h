@@ -136,6 +136,7 @@ enum verdict privacy_check(struct session *s, struct stanza **st, struct refusal
 enum verdict privacy_block(struct account *a, const struct stanza *st, struct refusal *why);
 bool privacy_takes(const struct session *s, const struct stanza *st);
 bool privacy_view(const struct session *s, slice contact);
+bool privacy_show(const struct account *a, slice contact);
 
 extern const struct iq_rule privacy_iq[];
 extern struct setting privacy_lists_max, privacy_rules_max;

@@ -160,6 +160,16 @@ bool privacy_view(const struct session *s, slice contact)
     return shows(s, contact) && policy_view(s->account, p, contact);
 }
 
+/* The account as a whole: by its default list. */
+bool privacy_show(const struct account *a, slice contact)
+{
+    const struct privacy *p = privacy_of(a);
+    if (p == NULL && policy_shares(NULL))
+        return true;
+    return !denies(a, privacy_in_force(p, NULL), contact, RULE_PRESENCE_OUT) &&
+           policy_view(a, p, contact);
+}
+
 bool privacy_hears(const struct session *s, slice contact)
 {
     const struct privacy *p = privacy_of(s->account);

@@ -486,5 +486,6 @@ const struct feature privacy_feature = {
     .block = privacy_block,
     .takes = privacy_takes,
     .view = privacy_view,
+    .show = privacy_show,
     .permit = policy_permit,
 };

@@ -5,6 +5,7 @@
 #include "ext/pubsub_private.h"
 #include "im/account.h"
 #include "im/roster.h"
+#include "im/stage.h"
 #include "im/worker.h"
 
 static slice node_key(const void *item) { return ((const struct ps_node *)item)->name; }
@@ -321,7 +322,7 @@ struct ps_actor ps_actor_of(const struct ps_node *n, slice from)
         who.may_configure = true;
         return who;
     }
-    who.presence = roster_is_seen(s->account, bare);
+    who.presence = roster_is_seen(s->account, bare) && stage_show(s->account, bare);
     if (n->config.access == PS_ROSTER)
         who.in_group = in_groups(roster_find(s->account->roster, bare), n->config.text[PS_GROUPS]);
     return who;

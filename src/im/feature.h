@@ -144,6 +144,7 @@ struct feature {
     stage_archive_fn *archive;
     stage_takes_fn *takes;
     stage_view_fn *view;
+    stage_show_fn *show;
     stage_permit_fn *permit;
     stage_passage_fn *carbon;
     stage_passage_fn *push;

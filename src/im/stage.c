@@ -10,6 +10,7 @@ static stage_block_fn *blocks[FEATURES_MAX + 1];
 static stage_takes_fn *takes[FEATURES_MAX + 1];
 static stage_archive_fn *archives[FEATURES_MAX + 1];
 static stage_view_fn *views[FEATURES_MAX + 1];
+static stage_show_fn *shows[FEATURES_MAX + 1];
 static stage_permit_fn *permits[FEATURES_MAX + 1];
 static stage_passage_fn *carbons[FEATURES_MAX + 1];
 static stage_passage_fn *pushes[FEATURES_MAX + 1];
@@ -31,6 +32,7 @@ void stages_set(const struct feature *const *list)
     GATHER(list, takes, takes);
     GATHER(list, archives, archive);
     GATHER(list, views, view);
+    GATHER(list, shows, show);
     GATHER(list, permits, permit);
     GATHER(list, carbons, carbon);
     GATHER(list, pushes, push);
@@ -79,6 +81,16 @@ bool stage_view(const struct session *s, slice contact)
         return false;
     for (stage_view_fn **fn = views; *fn != NULL; fn++)
         if (!(*fn)(s, contact))
+            return false;
+    return true;
+}
+
+bool stage_show(const struct account *a, slice contact)
+{
+    if (shows[0] == NULL || slice_eq(contact, a->jid))
+        return true;
+    for (stage_show_fn **fn = shows; *fn != NULL; fn++)
+        if (!(*fn)(a, contact))
             return false;
     return true;
 }

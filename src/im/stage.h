@@ -10,8 +10,9 @@
  *   PUSH      an incoming message was accepted: devices that are away are told
  *   HOLD      to a session that is paused (im/session.h): whether it can wait
  *
- * and, beside the way: VIEW, whether a contact sees the presence of a session; PERMIT, whether a
- * subscription request is granted without asking the owner.
+ * and, beside the way: VIEW, whether a contact sees the presence of a session; SHOW, whether what
+ * an account lets its subscribers know is for this one (last activity, personal events); PERMIT,
+ * whether a subscription request is granted without asking the owner.
  *
  * Confined to the home worker. What an account says to itself passes BLOCK and VIEW untouched. */
 #pragma once
@@ -58,6 +59,7 @@ typedef enum verdict stage_block_fn(struct account *a, const struct stanza *st,
 typedef bool stage_takes_fn(const struct session *s, const struct stanza *st);
 typedef bool stage_archive_fn(struct account *a, const struct stanza *st, slice contact);
 typedef bool stage_view_fn(const struct session *s, slice contact); /* bare JID */
+typedef bool stage_show_fn(const struct account *a, slice contact); /* bare JID */
 typedef bool stage_permit_fn(const struct account *a, slice contact);
 typedef void stage_passage_fn(struct account *a, const struct passage *p);
 typedef enum hold stage_hold_fn(struct session *s, const struct stanza *st);
@@ -68,6 +70,7 @@ bool stage_takes(const struct session *s, const struct stanza *st);
 /* contact: the other side, as it is in the stanza. Once for each message that is stored. */
 bool stage_archive(struct account *a, const struct stanza *st, slice contact);
 bool stage_view(const struct session *s, slice contact);
+bool stage_show(const struct account *a, slice contact);
 bool stage_permit(const struct account *a, slice contact); /* one that says yes is enough */
 void stage_carbon(struct account *a, const struct passage *p);
 void stage_push(struct account *a, const struct passage *p);
