@@ -341,6 +341,31 @@ def test_bad_revocations(server, jid, ident, why):
         server.ctl("device", "revoke", jid, ident)
 
 
+def test_the_owner_revokes_by_ad_hoc_command(server, device):
+    """XEP-0050; only for oneself."""
+    commands, data = "http://jabber.org/protocol/commands", "jabber:x:data"
+    alice, bob = server.login("alice"), server.login("bob")
+
+    def run(client, node, ident="", more=""):
+        form = (f"<x xmlns='{data}' type='submit'><field var='id'><value>{ident}</value></field>"
+                f"{more}</x>") if ident else ""
+        reply = client.iq("set", f"<command xmlns='{commands}' node='{node}'/>", to="localhost")
+        session = reply[0].get("sessionid")
+        if not ident:
+            return "".join(reply.itertext())
+        return "".join(client.iq(
+            "set", f"<command xmlns='{commands}' node='{node}' sessionid='{session}' "
+            f"action='complete'>{form}</command>", to="localhost").itertext())
+
+    assert device.id in run(alice, "device-list")
+    assert device.id not in run(bob, "device-list")
+    theirs = "<field var='jid'><value>alice@localhost</value></field>"
+    assert "no device" in run(bob, "device-revoke", device.id, theirs)
+    given(device.again())
+    assert "revoked" in run(alice, "device-revoke", device.id)
+    assert condition(device.again()) == "not-authorized"
+
+
 def test_devices_are_limited(server):
     for _ in range(66):
         server.connect("alice").sasl2(agent=uuid.uuid4())

@@ -94,7 +94,6 @@ static const struct feature *const features[] = {
     &push_feature,
     &report_feature,
     &register_feature,
-    &invite_feature,
     &sift_feature,
     &retrieval_feature,
     &time_feature,

@@ -32,8 +32,7 @@ extern const struct feature caps_feature;     /* XEP-0115, XEP-0390 of clients *
 extern const struct feature pep_feature;      /* XEP-0163 */
 extern const struct feature pubsub_feature;   /* XEP-0060 */
 extern const struct feature report_feature; /* users and devices that are connected */
-extern const struct feature register_feature; /* XEP-0077 */
-extern const struct feature invite_feature; /* XEP-0401, XEP-0445 */
+extern const struct feature register_feature; /* XEP-0077, XEP-0401, XEP-0445 */
 extern const struct feature sift_feature; /* XEP-0273 */
 extern const struct feature retrieval_feature; /* XEP-0013 */
 extern const struct feature service_admin_feature; /* XEP-0133 */

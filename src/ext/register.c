@@ -65,8 +65,11 @@ static struct setting register_per_address = {
            "Attempts at names that exist count, too.",
 };
 static struct setting *const register_settings[] = {
-    &register_enabled,      &register_password_change, &register_remove,
-    &register_password_min, &register_per_address,     NULL,
+    &register_enabled,     &register_password_change,
+    &register_remove,      &register_password_min,
+    &register_per_address, &invite_enabled,
+    &invite_by_users,      &invite_lifetime,
+    &invite_max,           NULL,
 };
 
 static struct metric register_created = {
@@ -428,10 +431,17 @@ const struct feature register_feature = {
     .xeps =
         (const struct xep[]){
             { "0077", "2.4", "In-Band Registration", "0.1.0", "test_services", NULL },
+            { "0401", "0.6.0", "Ad-hoc Account Invitation Generation", "0.1.0", "test_invite",
+              NULL },
+            { "0445", "0.2.0", "Pre-Authenticated In-Band Registration", "0.1.0", "test_invite",
+              NULL },
             { 0 },
         },
     .disco = (const char *const[]){ NS_REGISTER, NULL },
     .iq = register_rules,
+    .schema = &invite_schema,
+    .commands = invite_commands,
+    .http = invite_routes,
     .settings = register_settings,
     .metrics = register_metrics,
     .logs = register_logs,

@@ -24,13 +24,13 @@ struct setting invite_enabled = {
     .doc = "Whether clients with an invitation may create an account (XEP-0445): `user invite` "
            "makes one. Without register.enabled nobody else can.",
 };
-static struct setting invite_by_users = {
+struct setting invite_by_users = {
     .name = "invite.by-users",
     .type = SET_BOOL,
     .def = 0,
     .doc = "Whether users may invite others with their clients (XEP-0401), too.",
 };
-static struct setting invite_lifetime = {
+struct setting invite_lifetime = {
     .name = "invite.lifetime",
     .type = SET_MS,
     .def = 7LL * 86400000,
@@ -38,7 +38,7 @@ static struct setting invite_lifetime = {
     .max = 365LL * 86400000,
     .doc = "How long an invitation is good for, unless it says otherwise.",
 };
-static struct setting invite_max = {
+struct setting invite_max = {
     .name = "invite.max",
     .type = SET_INT,
     .def = 20,
@@ -94,7 +94,7 @@ static const struct store_migration migrations[] = {
                "CREATE INDEX invite_name ON invite(name, domain) WHERE name <> '';" },
     { 0 },
 };
-static const struct store_schema schema = {
+const struct store_schema invite_schema = {
     .feature = "invite",
     .migrations = migrations,
     .stmts = (struct store_stmt *const[]){ &stmt_put, &stmt_trim, &stmt_get, &stmt_use,
@@ -466,19 +466,4 @@ static struct command invite_contact = {
     .columns = columns,
 };
 
-const struct feature invite_feature = {
-    .name = "invite",
-    .xeps =
-        (const struct xep[]){
-            { "0401", "0.6.0", "Ad-hoc Account Invitation Generation", "0.1.0", "test_invite",
-              NULL },
-            { "0445", "0.2.0", "Pre-Authenticated In-Band Registration", "0.1.0", "test_invite",
-              NULL },
-            { 0 },
-        },
-    .schema = &schema,
-    .settings = (struct setting *const[]){ &invite_enabled, &invite_by_users, &invite_lifetime,
-                                           &invite_max, NULL },
-    .commands = (struct command *const[]){ &user_invite, &invite_contact, NULL },
-    .http = invite_routes,
-};
+struct command *const invite_commands[] = { &user_invite, &invite_contact, NULL };

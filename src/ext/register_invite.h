@@ -8,8 +8,9 @@
 #include "base/setting.h"
 #include "base/slice.h"
 #include "http/server.h"
+#include "store/store.h"
 
-struct store_batch;
+struct command;
 struct worker;
 
 enum { INVITE_TOKEN_LEN = 32 };
@@ -22,7 +23,10 @@ struct invite {
     bool used;
 };
 
-extern struct setting invite_enabled;
+/* Rows, for register.c. */
+extern struct setting invite_enabled, invite_by_users, invite_lifetime, invite_max;
+extern struct command *const invite_commands[];
+extern const struct store_schema invite_schema;
 
 /* `i` is valid during the call, and only with OK. E_NOTFOUND: no such token. */
 typedef void invite_fn(void *arg, enum err e, const struct invite *i);

@@ -14,23 +14,10 @@
 #include "xmpp/ns.h"
 
 static const struct feature *const features[] = {
-    &test_auth_feature,
-    &account_feature,
-    &session_feature,
-    &message_feature,
-    &roster_feature,
-    &presence_feature,
-    &users_feature,
-    &disco_feature,
-    &last_feature,
-    &ping_feature,
-    &private_feature,
-    &register_feature,
-    &invite_feature,
-    &time_feature,
-    &vcard_feature,
-    &version_feature,
-    NULL,
+    &test_auth_feature, &account_feature,  &session_feature, &message_feature,
+    &roster_feature,    &presence_feature, &users_feature,   &disco_feature,
+    &last_feature,      &ping_feature,     &private_feature, &register_feature,
+    &time_feature,      &vcard_feature,    &version_feature, NULL,
 };
 
 static void set(const char *name, const char *value)
