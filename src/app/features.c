@@ -100,6 +100,7 @@ static const struct feature *const features[] = {
     &vcard_feature,
     &version_feature,
     &watch_feature,
+    &webchat_feature,
     &c2s_feature,
     &component_feature,
     &bosh_feature,

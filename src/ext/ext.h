@@ -42,4 +42,5 @@ extern const struct feature upload_feature;   /* XEP-0363 */
 extern const struct feature vcard_feature; /* XEP-0054 */
 extern const struct feature watch_feature; /* temporary presence */
 extern const struct feature version_feature; /* XEP-0092 */
+extern const struct feature webchat_feature; /* a client for browsers */
 /* clang-format on */

@@ -190,13 +190,19 @@ static void disk_failed(struct transfer *t)
 
 static void step_done(struct work *w);
 
+/* Nothing may be done with t behind it: it is freed where no helper takes the step. */
 static void begin_step(struct transfer *t, enum step step)
 {
     t->step = step;
     t->work.run = run_step;
     t->work.done = step_done;
-    if (work_submit(t->worker->work, t->worker->loop, &t->work) != OK) {
-        t->step = STEP_NONE;
+    if (work_submit(t->worker->work, t->worker->loop, &t->work) == OK)
+        return;
+    t->step = STEP_NONE;
+    if (step == STEP_OPEN || step == STEP_READ) { /* the header has gone out */
+        http_break(t->r);
+        transfer_end(t);
+    } else {
         answer_end(t, 503, SLICE("too much is going on: try later\n"));
     }
 }
@@ -296,7 +302,7 @@ static void put_data(struct http_request *r, slice piece)
         return;
     if (t->step == STEP_NONE)
         write_on(t);
-    if (t->piece.len >= PIECE_BYTES)
+    else
         http_hold(r);
 }
 

@@ -1,6 +1,7 @@
 /* host_meta: where clients that know only the domain find WebSocket and BOSH (XEP-0156, RFC 6415),
  * as XML and as JSON. */
 #include "base/buf.h"
+#include "codec/json_text.h"
 #include "codec/xml_elem.h"
 #include "gate/web.h"
 #include "http/server.h"
@@ -60,21 +61,6 @@ static void as_xml(struct http_request *r)
     answer(r, "application/xrd+xml; charset=utf-8", &b);
     buf_fini(&url);
     buf_fini(&b);
-}
-
-static void json_text(struct buf *out, slice text)
-{
-    buf_lit(out, "\"");
-    for (size_t i = 0; i < text.len; i++) {
-        unsigned char c = (unsigned char)text.ptr[i];
-        if (c < 0x20)
-            buf_printf(out, "\\u%04x", c);
-        else if (c == '"' || c == '\\')
-            buf_printf(out, "\\%c", c);
-        else
-            buf_append(out, &c, 1);
-    }
-    buf_lit(out, "\"");
 }
 
 static void as_json(struct http_request *r)

@@ -6,11 +6,12 @@ static slice route_path(const struct http_route *r)
     return slice_of(r->path_from != NULL ? setting_text(r->path_from) : r->path);
 }
 
-static bool serves(slice at, slice path)
+static bool serves(const struct http_route *r, slice at, slice path)
 {
-    if (at.len == 0)
+    if (at.len == 0 || !slice_starts(path, at))
         return false;
-    return slice_eq(at, path) || (at.ptr[at.len - 1] == '/' && slice_starts(path, at));
+    return path.len == at.len || at.ptr[at.len - 1] == '/' ||
+           ((r->flags & HTTP_BELOW) != 0 && path.ptr[at.len] == '/');
 }
 
 const struct http_route *http_route_find(const struct http_server *s, const char *group, slice path)
@@ -22,7 +23,7 @@ const struct http_route *http_route_find(const struct http_server *s, const char
         slice at = route_path(r);
         if (group != NULL && (r->group == NULL || strcmp(group, r->group) != 0))
             continue;
-        if (serves(at, path) && at.len > best_len) {
+        if (serves(r, at, path) && at.len > best_len) {
             best = r;
             best_len = at.len;
         }

@@ -49,7 +49,8 @@ struct http_request {
 };
 
 enum http_route_flags {
-    HTTP_CORS = 1 /* scripts of the origins in http.cors-origins may use it (Fetch §3.2) */
+    HTTP_CORS = 1, /* scripts of the origins in http.cors-origins may use it (Fetch §3.2) */
+    HTTP_BELOW = 2 /* the path, which has no '/' at its end, and everything below it */
 };
 
 /* One row. Exactly one answer must be given for each request for which begin() or handle() was

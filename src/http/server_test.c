@@ -93,6 +93,7 @@ static const struct http_route routes[] = {
       .body_max = 100,
       .handle = hello },
     { .path = "/tree/", .methods = HTTP_M_GET, .handle = hello },
+    { .path = "/leaf", .methods = HTTP_M_GET, .flags = HTTP_BELOW, .handle = hello },
     { .path = "/later", .methods = HTTP_M_GET, .handle = later, .gone = later_gone },
     { .path = "/up",
       .methods = HTTP_M_PUT,
@@ -229,6 +230,12 @@ static void answers(void **state)
     assert_non_null(
         strstr(bed.got, "Content-Length: 11\r\n")); /* of HEAD, whose body is not sent */
     assert_null(strstr(bed.got, "/hello"));
+    forget();
+    say("GET /leaf HTTP/1.1\r\nHost: x\r\n\r\nGET /leaf/a HTTP/1.1\r\nHost: x\r\n\r\n"
+        "GET /leafy HTTP/1.1\r\nHost: x\r\n\r\n");
+    expect("/leaf|||x\n");
+    expect("/leaf/a|||x\n");
+    expect("404 Not Found");
     forget();
     say("GET http://there/hello HTTP/1.1\r\nHost: x\r\n\r\n"); /* RFC 9112 §3.2.2 */
     expect("/hello|||there\n");

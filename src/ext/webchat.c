@@ -1,0 +1,489 @@
+/* webchat: a chat client for browsers (Converse.js, made by `make web`) at web.chat-path, with the
+ * addresses of this server. The files are read by helper threads, one piece at a time for a
+ * request; the next piece is read when the last has gone out.
+ *
+ * What lies in a folder with the version of the client in its name never changes and is kept by
+ * browsers for a year; the page itself is asked for each time (ETag). A file NAME.gz beside NAME
+ * goes to those that take gzip. */
+#include "base/buf.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/setting.h"
+#include "codec/json_text.h"
+#include "ext/ext.h"
+#include "http/parse.h"
+#include "http/server.h"
+#include "im/feature.h"
+#include "im/node.h"
+#include "im/worker.h"
+#include "io/work.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { PATH_BYTES = 4096, PIECE_BYTES = 128 << 10, POLICY_MAX = 8192, SETTINGS_MAX = 16384 };
+
+static struct log_area log_webchat = { .name = "webchat" };
+
+static bool is_path(slice text)
+{
+    for (size_t i = 0; i < text.len; i++) {
+        char c = text.ptr[i];
+        bool word = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                    c == '-' || c == '_';
+        if (!word && (c != '/' || (i > 0 && text.ptr[i - 1] == '/')))
+            return false;
+    }
+    return text.len > 1 && text.ptr[0] == '/' && text.ptr[text.len - 1] != '/';
+}
+
+static struct setting chat_on = {
+    .name = "web.chat",
+    .type = SET_BOOL,
+    .def = 1,
+    .doc = "A chat client for browsers is served on the HTTP listeners.",
+};
+static struct setting chat_path = {
+    .name = "web.chat-path",
+    .type = SET_STRING,
+    .def_text = "/chat",
+    .max = 256,
+    .check = is_path,
+    .form = "a path as \"/chat\", of letters, digits, hyphens, underscores and slashes",
+    .doc = "Where the chat client is served.",
+};
+static struct setting chat_files = {
+    .name = "web.chat-files",
+    .type = SET_STRING,
+    .def_text = "",
+    .max = 1024,
+    .doc = "Folder with the files of the chat client. Empty: ../share/muster/chat, from the folder "
+           "of musterd, where `make install` puts them.",
+};
+
+/* ../share/muster/chat; set at start. */
+static char installed[PATH_BYTES];
+
+static void find_installed(void)
+{
+    char exe[PATH_BYTES - 64];
+    ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
+    if (n <= 0)
+        return;
+    exe[n] = '\0';
+    for (int i = 0; i < 2; i++) {
+        char *slash = strrchr(exe, '/');
+        if (slash != NULL)
+            *slash = '\0';
+    }
+    snprintf(installed, sizeof installed, "%s/share/muster/chat", exe);
+}
+
+/* What a browser is told a file is; NULL: such a file is not served. */
+static const char *type_of(slice name)
+{
+    static const char *const table[][2] = {
+        { ".html", "text/html; charset=utf-8" },
+        { ".js", "text/javascript; charset=utf-8" },
+        { ".css", "text/css; charset=utf-8" },
+        { ".json", "application/json" },
+        { ".png", "image/png" },
+        { ".svg", "image/svg+xml" },
+        { ".ico", "image/vnd.microsoft.icon" },
+        { ".mp3", "audio/mpeg" },
+        { ".ogg", "audio/ogg" },
+        { ".ttf", "font/ttf" },
+        { ".woff2", "font/woff2" },
+        { ".wasm", "application/wasm" },
+    };
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        slice end = slice_of(table[i][0]);
+        if (name.len > end.len && slice_eq(slice_from(name, name.len - end.len), end))
+            return table[i][1];
+    }
+    return NULL;
+}
+
+/* A request for a file. Freed when nobody waits and no step is under way. */
+enum step { STEP_NONE, STEP_OPEN, STEP_READ };
+
+struct fetch {
+    struct http_request *r; /* NULL: the client has gone */
+    struct worker *worker;
+    struct work work;
+    enum step step;
+    int error; /* errno of the last step */
+    int fd;
+    bool gzip;         /* is taken; after the file was opened: that is what it is */
+    const char *type;  /* static */
+    slice name;        /* within path: below the folder */
+    uint64_t at, size; /* next byte; all */
+    uint64_t modified; /* ns */
+    struct buf piece;
+    char path[PATH_BYTES];
+};
+
+/* Helper threads. */
+
+static int open_regular(struct fetch *f, const char *path)
+{
+    struct stat st;
+    f->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (f->fd < 0)
+        return errno;
+    if (fstat(f->fd, &st) != 0 || !S_ISREG(st.st_mode)) {
+        close(f->fd);
+        f->fd = -1;
+        return ENOENT;
+    }
+    f->size = (uint64_t)st.st_size;
+    f->modified = (uint64_t)st.st_mtim.tv_sec * 1000000000 + (uint64_t)st.st_mtim.tv_nsec;
+    return 0;
+}
+
+static int open_file(struct fetch *f)
+{
+    char packed[PATH_BYTES + 4];
+    snprintf(packed, sizeof packed, "%s.gz", f->path);
+    f->gzip = f->gzip && open_regular(f, packed) == 0;
+    return f->gzip ? 0 : open_regular(f, f->path);
+}
+
+static int read_piece(struct fetch *f)
+{
+    uint64_t left = f->size - f->at;
+    size_t want = left < PIECE_BYTES ? (size_t)left : PIECE_BYTES;
+    buf_clear(&f->piece);
+    ssize_t n = pread(f->fd, buf_reserve(&f->piece, want), want, (off_t)f->at);
+    if (n <= 0)
+        return n == 0 ? EIO : errno;
+    f->piece.len = (size_t)n;
+    f->at += (uint64_t)n;
+    return 0;
+}
+
+static void run_step(struct work *w)
+{
+    struct fetch *f = CONTAINER_OF(w, struct fetch, work);
+    f->error = f->step == STEP_OPEN ? open_file(f) : read_piece(f);
+}
+
+/* The worker. */
+
+static void fetch_free(struct fetch *f)
+{
+    if (f->r != NULL || f->step != STEP_NONE)
+        return;
+    if (f->fd >= 0)
+        close(f->fd);
+    buf_fini(&f->piece);
+    mem_free(&f);
+}
+
+/* The answer is given, or nobody waits for it: nothing more may be said. */
+static void fetch_end(struct fetch *f)
+{
+    f->r = NULL;
+    fetch_free(f);
+}
+
+static void step_done(struct work *w);
+
+static void begin_step(struct fetch *f, enum step step)
+{
+    f->step = step;
+    f->work.run = run_step;
+    f->work.done = step_done;
+    if (work_submit(f->worker->work, f->worker->loop, &f->work) == OK)
+        return;
+    f->step = STEP_NONE;
+    if (step == STEP_OPEN)
+        http_answer_text(f->r, 503, SLICE("Too much is going on: try later.\n"));
+    else
+        http_break(f->r);
+    fetch_end(f);
+}
+
+/* Adds an origin to a list of sources, unless it holds what ends one. */
+static void add_source(struct buf *out, slice origin)
+{
+    for (size_t i = 0; i < origin.len; i++)
+        if (strchr(" ;,'\"\\", origin.ptr[i]) != NULL || (unsigned char)origin.ptr[i] < 0x21)
+            return;
+    buf_lit(out, " ");
+    buf_add(out, origin);
+}
+
+static const char *other_setting(const char *name)
+{
+    const struct setting *s = setting_find(slice_of(name));
+    return s != NULL ? setting_text(s) : "";
+}
+
+/* The domain that a page of this host is for: that name itself, or the one above it, or the first.
+ */
+static slice domain_of(const struct http_request *r)
+{
+    const struct node *n = worker_here()->node;
+    slice host, port, best = n->domains[0];
+    size_t len = 0;
+    slice_cut(r->host, ':', &host, &port);
+    for (unsigned i = 0; i < n->domain_count; i++) {
+        slice d = n->domains[i];
+        if (d.len > len && host.len >= d.len &&
+            slice_eq_nocase(slice_from(host, host.len - d.len), d) &&
+            (host.len == d.len || host.ptr[host.len - d.len - 1] == '.')) {
+            best = d;
+            len = d.len;
+        }
+    }
+    return best;
+}
+
+/* Where files of this server may lie, and where its streams are. */
+static void add_origins(const struct http_request *r, struct buf *out)
+{
+    struct buf b; /* of one */
+    slice upload = slice_of(other_setting("upload.base-url"));
+    buf_init(&b, 2048);
+    buf_printf(&b, "%s://%.*s", r->secure ? "wss" : "ws", SLICE_ARG(r->host));
+    add_source(out, buf_slice(&b));
+    buf_clear(&b);
+    http_base_url(r, &b);
+    add_source(out, buf_slice(&b));
+    buf_clear(&b);
+    http_public_base(domain_of(r), &b);
+    add_source(out, buf_slice(&b));
+    if (upload.len > 0)
+        add_source(out, upload);
+    buf_fini(&b);
+}
+
+/* Scripts are those of the client alone; styles it also writes into elements; avatars are data:,
+ * a picture that is being sent is blob:, and its encryption is WebAssembly. */
+static void page_policy(const struct http_request *r, struct buf *out)
+{
+    struct buf origins;
+    buf_init(&origins, 4096);
+    add_origins(r, &origins);
+    slice o = buf_slice(&origins);
+    buf_printf(out,
+               "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; "
+               "style-src 'self' 'unsafe-inline'; font-src 'self'; "
+               "img-src 'self' data: blob:%.*s; media-src 'self' data: blob:%.*s; "
+               "connect-src 'self'%.*s; "
+               "base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+               SLICE_ARG(o), SLICE_ARG(o), SLICE_ARG(o));
+    buf_fini(&origins);
+}
+
+static void not_installed(struct http_request *r)
+{
+    http_answer_text(
+        r, 404,
+        SLICE("The chat client is not installed here. It is made with `make web` where Muster is "
+              "built, and installed with `make install`; or the setting web.chat-files names the "
+              "folder that it is in.\n"));
+}
+
+static bool is_fresh(const struct fetch *f, slice etag)
+{
+    slice given = http_header(f->r, "If-None-Match"), one;
+    while (given.len > 0) {
+        slice_cut(given, ',', &one, &given);
+        one = http_trim(one);
+        if (slice_starts(one, SLICE("W/")))
+            one = slice_from(one, 2);
+        if (slice_is(one, "*") || slice_eq(one, etag))
+            return true;
+    }
+    return false;
+}
+
+static void send_on(struct fetch *f)
+{
+    if (f->at < f->size && !f->r->head) {
+        begin_step(f, STEP_READ);
+    } else {
+        http_finish(f->r);
+        fetch_end(f);
+    }
+}
+
+static void opened(struct fetch *f)
+{
+    struct buf lines, policy;
+    char etag[64];
+    bool versioned = memchr(f->name.ptr, '/', f->name.len) != NULL;
+    buf_init(&lines, 1024);
+    buf_init(&policy, POLICY_MAX);
+    snprintf(etag, sizeof etag, "\"%llx-%llx%s\"", (unsigned long long)f->modified,
+             (unsigned long long)f->size, f->gzip ? "-gz" : "");
+    http_header_line(&lines, "ETag", slice_of(etag));
+    http_header_line(&lines, "Vary", SLICE("Accept-Encoding"));
+    if (slice_is(f->name, "index.html"))
+        page_policy(f->r, &policy);
+    buf_append(&policy, "", 1);
+    struct http_answer a = { .status = 200,
+                             .type = f->type,
+                             .cache =
+                                 versioned ? "public, max-age=31536000, immutable" : "no-cache",
+                             .policy = policy.len > 1 && !policy.overflow ? policy.ptr : NULL };
+    if (is_fresh(f, slice_of(etag))) {
+        a.status = 304;
+        a.type = NULL;
+        a.headers = buf_slice(&lines);
+        http_answer(f->r, &a);
+        fetch_end(f);
+    } else {
+        if (f->gzip)
+            http_header_line(&lines, "Content-Encoding", SLICE("gzip"));
+        a.headers = buf_slice(&lines);
+        http_start(f->r, &a, (int64_t)f->size);
+        send_on(f);
+    }
+    buf_fini(&lines);
+    buf_fini(&policy);
+}
+
+static void open_failed(struct fetch *f)
+{
+    if (f->error == ENOENT || f->error == ENOTDIR || f->error == ENAMETOOLONG) {
+        if (slice_is(f->name, "index.html"))
+            not_installed(f->r);
+        else
+            http_answer_text(f->r, 404, SLICE("There is no such file.\n"));
+    } else {
+        log_error(&log_webchat, LOG_EV("webchat.unreadable"), LOG_C("file", f->path),
+                  LOG_C("error", strerror(f->error)));
+        http_answer_text(f->r, 500, SLICE("This file cannot be read.\n"));
+    }
+    fetch_end(f);
+}
+
+static void read_done(struct fetch *f)
+{
+    if (f->error != 0) { /* the header has gone out: only a broken connection can tell */
+        log_error(&log_webchat, LOG_EV("webchat.unreadable"), LOG_C("file", f->path),
+                  LOG_C("error", strerror(f->error)));
+        http_break(f->r);
+        fetch_end(f);
+        return;
+    }
+    http_send(f->r, buf_slice(&f->piece));
+    if (http_waiting(f->r) == 0 || f->at == f->size)
+        send_on(f); /* else when it has gone: drained() */
+}
+
+static void step_done(struct work *w)
+{
+    struct fetch *f = CONTAINER_OF(w, struct fetch, work);
+    enum step step = f->step;
+    f->step = STEP_NONE;
+    if (f->r == NULL)
+        fetch_free(f);
+    else if (step == STEP_READ)
+        read_done(f);
+    else if (f->error != 0)
+        open_failed(f);
+    else
+        opened(f);
+}
+
+static void drained(struct http_request *r)
+{
+    struct fetch *f = r->data;
+    if (f != NULL && f->step == STEP_NONE && f->fd >= 0)
+        send_on(f);
+}
+
+static void gone(struct http_request *r)
+{
+    struct fetch *f = r->data;
+    if (f != NULL)
+        fetch_end(f);
+}
+
+static void file_get(struct http_request *r, slice name)
+{
+    const char *folder = setting_text(&chat_files);
+    const char *type = type_of(name);
+    if (type == NULL) {
+        http_answer_text(r, 404, SLICE("There is no such file.\n"));
+        return;
+    }
+    struct fetch *f = mem_new(struct fetch);
+    int n = snprintf(f->path, sizeof f->path, "%s/%.*s", folder[0] != '\0' ? folder : installed,
+                     SLICE_ARG(name));
+    if (n < 0 || (size_t)n >= sizeof f->path) {
+        mem_free(&f);
+        http_answer_text(r, 414, SLICE("This name is too long.\n"));
+        return;
+    }
+    f->name = (slice){ f->path + (size_t)n - name.len, name.len };
+    f->r = r;
+    f->worker = worker_here();
+    f->fd = -1;
+    f->type = type;
+    f->gzip = http_has_token(http_header(r, "Accept-Encoding"), "gzip");
+    buf_init(&f->piece, PIECE_BYTES);
+    r->data = f;
+    begin_step(f, STEP_OPEN);
+}
+
+/* Where the client finds this server: paths, since the page came from the same host. */
+static void settings_get(struct http_request *r)
+{
+    struct buf b;
+    buf_init(&b, SETTINGS_MAX);
+    buf_lit(&b, "{\"domain\": ");
+    json_text(&b, domain_of(r));
+    buf_lit(&b, ", \"websocket\": ");
+    json_text(&b, slice_of(other_setting("websocket.path")));
+    buf_lit(&b, ", \"bosh\": ");
+    json_text(&b, slice_of(other_setting("bosh.path")));
+    buf_lit(&b, "}\n");
+    http_answer(r, &(struct http_answer){ .status = 200,
+                                          .type = "application/json",
+                                          .cache = "no-cache",
+                                          .body = buf_slice(&b) });
+    buf_fini(&b);
+}
+
+static void handle(struct http_request *r)
+{
+    slice base = slice_of(setting_text(&chat_path)), name = slice_from(r->path, base.len);
+    if (!setting_bool(&chat_on)) {
+        http_answer_text(r, 404, SLICE("There is no chat client on this server.\n"));
+    } else if (name.len == 0) {
+        struct buf lines;
+        buf_init(&lines, 1024);
+        buf_printf(&lines, "Location: %.*s/\r\n", SLICE_ARG(base));
+        http_answer(r, &(struct http_answer){ .status = 302, .headers = buf_slice(&lines) });
+        buf_fini(&lines);
+    } else if (slice_is(name, "/settings.json")) {
+        settings_get(r);
+    } else {
+        file_get(r, name.len == 1 ? SLICE("index.html") : slice_from(name, 1));
+    }
+}
+
+static const struct http_route routes[] = {
+    { .path_from = &chat_path,
+      .methods = HTTP_M_GET,
+      .flags = HTTP_BELOW,
+      .handle = handle,
+      .gone = gone,
+      .drained = drained },
+    { 0 },
+};
+
+const struct feature webchat_feature = {
+    .name = "webchat",
+    .http = routes,
+    .settings = (struct setting *const[]){ &chat_on, &chat_path, &chat_files, NULL },
+    .logs = (struct log_area *const[]){ &log_webchat, NULL },
+    .start = find_installed,
+};
