@@ -2,6 +2,7 @@
 #   make                 build/release/musterd and build/release/musterctl
 #   make check [T=name]  unit tests in debug mode, all or one
 #   make MODE=asan check   the same with address and undefined-behaviour sanitizers
+#   make web               the chat client that the server has at /chat, from npm
 MODE ?= release
 B    := build/$(MODE)
 VERSION := 0.1.0
@@ -96,6 +97,10 @@ docs: $(B)/musterd
 	$(B)/musterd --dump-docs xeps >docs/xeps.md
 	$(B)/musterd --dump-docs doap >doap.xml
 
+# The chat client for browsers, from npm: build/share/muster/chat. The rest does not need it.
+web:
+	@tools/web
+
 # A node file that is there already is left alone. The unit runs as user muster (systemd-sysusers).
 SYSCONF ?= /etc
 UNITS   ?= $(PREFIX)/lib/systemd/system
@@ -104,6 +109,9 @@ install: all
 	install -D -m 755 $(B)/musterctl $(DESTDIR)$(PREFIX)/bin/musterctl
 	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(UNITS)
 	$(B)/musterctl completion bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/musterctl
+	if [ -d build/share/muster/chat ]; then \
+	    rm -rf $(DESTDIR)$(PREFIX)/share/muster/chat && install -d $(DESTDIR)$(PREFIX)/share/muster && \
+	    cp -R build/share/muster/chat $(DESTDIR)$(PREFIX)/share/muster/; fi
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|/etc/muster|$(SYSCONF)/muster|' packaging/muster.service >$(DESTDIR)$(UNITS)/muster.service
 	install -D -m 644 packaging/muster.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/muster.conf
 	test -e $(DESTDIR)$(SYSCONF)/muster/muster.yaml || \
@@ -113,5 +121,5 @@ clean:
 	rm -rf build
 
 -include $(patsubst %.o,%.d,$(call obj,$(SRC) $(CTL)))
-.PHONY: all check check-units bench fuzz-build lint check-delete docs install clean
+.PHONY: all check check-units bench fuzz-build lint check-delete docs web install clean
 .SECONDARY:

@@ -1,10 +1,28 @@
 """The chat client at /chat: its files over HTTP, and used in a browser (Chromium, headless)."""
+import contextlib
 import gzip
 import http.client
 import json
+import os
+import pathlib
+import shutil
+import struct
+import zlib
 
 import pytest
 
+from muster import xml
+from muster.client import TIMEOUT, until
+
+try:
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.common.keys import Keys
+except ImportError:
+    webdriver = None
+
+CHAT = pathlib.Path(__file__).parents[1] / "build/share/muster/chat"
 PAGE = "<!DOCTYPE html>\n<title>Chat</title>\n"
 SCRIPT = "/* a script */\n" * 50000
 
@@ -115,3 +133,120 @@ def test_not_installed(server, tmp_path):
     server.ctl("set", "web.chat-files", tmp_path / "nothing")
     answer = get(server, "/chat/")
     assert answer.status == 404 and b"make web" in answer.body
+
+
+# --- in a browser ---
+
+
+class Browser:
+    """Chromium without a screen; what is looked for is named by CSS."""
+
+    def __init__(self, folder):
+        options = webdriver.ChromeOptions()
+        for argument in ("--headless=new", "--disable-gpu", "--disable-dev-shm-usage",
+                         "--ignore-certificate-errors", "--window-size=1000,700", "--lang=en",
+                         f"--user-data-dir={folder}", *(["--no-sandbox"] * (os.getuid() == 0))):
+            options.add_argument(argument)
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+        self.driver = webdriver.Chrome(service=Service(shutil.which("chromedriver")),
+                                       options=options)
+
+    def find(self, css, text=""):
+        """The first element that is there and shows the text."""
+        def found():
+            for element in self.driver.find_elements(By.CSS_SELECTOR, css):
+                with contextlib.suppress(Exception):  # it was drawn anew in the meantime
+                    if text in element.text:
+                        return element
+            return None
+        try:
+            return until(f"{css} {text}", found, 3 * TIMEOUT)
+        except AssertionError as late:
+            raise AssertionError("\n".join([str(late), *self.complaints()])) from None
+
+    def login(self, url, jid, password):
+        self.driver.get(url)
+        self.find("#converse-login input[name=jid]").send_keys(jid)
+        self.find("#converse-login input[name=password]").send_keys(password)
+        self.find("#converse-login [type=submit]").click()
+
+    def say(self, text):
+        area = self.find("textarea.chat-textarea")
+        area.send_keys(text)
+        area.send_keys(Keys.ENTER)
+
+    def complaints(self):
+        """What the browser complained of; the client shows pictures of its sponsors, which the
+        policy keeps out."""
+        return [entry["message"] for entry in self.driver.get_log("browser")
+                if entry["level"] == "SEVERE" and "conversejs.org/media/logos" not in
+                entry["message"]]
+
+
+@pytest.fixture
+def browser(tmp_path):
+    if webdriver is None or shutil.which("chromedriver") is None:
+        pytest.skip("needs chromium, chromium-driver and python3-selenium")
+    if not (CHAT / "index.html").exists():
+        pytest.skip("needs make web")
+    made = Browser(tmp_path / "browser")
+    yield made
+    made.driver.quit()
+
+
+def picture(width=240, height=120):
+    """A PNG of colours."""
+    def chunk(kind, data):
+        return (struct.pack(">I", len(data)) + kind + data
+                + struct.pack(">I", zlib.crc32(kind + data)))
+    rows = b"".join(b"\0" + bytes(v for x in range(width) for v in (x, 2 * y, 160))
+                    for y in range(height))
+    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0,
+                                                               0, 0))
+            + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
+
+
+@pytest.mark.release
+@pytest.mark.parametrize("way", ["websocket", "bosh"])
+def test_chat(server, browser, tmp_path, way):
+    """alice in the browser, bob with a client of ours: roster, presence, chat, a picture. With
+    MUSTER_PICTURE=FILE the page is saved as a PNG."""
+    server.ctl("set", "http.base-url", f"https://localhost:{server.https_port}")
+    if way == "bosh":
+        server.ctl("set", "websocket.path", "")
+    server.befriend("alice", "bob")
+    bob = server.client("bob", "b")
+    browser.login(f"https://localhost:{server.https_port}/chat", "alice@localhost", "secret")
+    bob.expect(lambda e: e.tag == f"{{{xml.CLIENT}}}presence" and not e.get("type")
+               and e.get("from").startswith("alice@localhost/"))
+    sessions = next(row["value"] for row in server.rows("metrics")
+                    if row["name"] == "muster_bosh_sessions")
+    assert sessions == (way == "bosh")
+    browser.find(".list-item.online a.open-chat[data-jid='bob@localhost']").click()
+    browser.say("hello from the browser")
+    message = bob.expect("<message type='chat'><body>hello from the browser</body></message>")
+    bob.send(f"<message to='{message.get('from')}' type='chat' id='x'><body>hello yourself</body>"
+             "</message>")
+    browser.find("converse-chat-message-body", "hello yourself")
+    browser.say("a picture for you")
+    (tmp_path / "picture.png").write_bytes(picture())
+    browser.find("input.fileupload").send_keys(str(tmp_path / "picture.png"))
+    message = bob.expect("<message type='chat'><x xmlns='jabber:x:oob'/></message>")
+    url = message.findtext("{jabber:x:oob}x/{jabber:x:oob}url")
+    assert url.startswith(f"https://localhost:{server.https_port}/upload/"), xml.canonical(message)
+    image = browser.find(f"img.chat-image[src='{url}']")
+    until("the picture", lambda: image.get_property("naturalWidth") == 240)
+    bob.send("<presence><show>dnd</show></presence>")
+    browser.find(".list-item.dnd a.open-chat[data-jid='bob@localhost']")
+    if "MUSTER_PICTURE" in os.environ:
+        bob.send("<presence/>")
+        browser.find(".list-item.online a.open-chat[data-jid='bob@localhost']")
+        browser.driver.save_screenshot(os.environ["MUSTER_PICTURE"])
+    assert browser.complaints() == []
+
+
+@pytest.mark.release
+def test_wrong_password(server, browser):
+    browser.login(f"https://localhost:{server.https_port}/chat", "alice@localhost", "wrong")
+    browser.find("#converse-login .alert, #converse-login .text-danger, .alert-danger")
+    assert server.rows("session", "list") == []

@@ -29,3 +29,10 @@ install_js() {
     npm ci --prefix test/js --no-audit --no-fund --loglevel=error &&
         touch test/js/node_modules/.package-lock.json
 }
+
+# install_chat: the chat client of web/chat, where it is not there or is of another lock file.
+install_chat() {
+    [ build/share/muster/chat -nt web/chat/package-lock.json ] &&
+        [ build/share/muster/chat -nt web/chat/start.js ] && return 0
+    tools/web
+}

@@ -119,6 +119,7 @@ stage_e2e() {
     local failed=0
     make_quiet all || return
     install_js || { echo "@failed npm ci in test/js"; failed=1; }
+    install_chat || { echo "@failed make web"; failed=1; }
     run_pytest release test || failed=1
     return "$failed"
 }

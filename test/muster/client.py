@@ -439,9 +439,10 @@ def bodies(elements):
 
 
 
-def until(what, true):
-    """Asks again until it is true; for what nobody announces."""
-    deadline = time.monotonic() + TIMEOUT
-    while not true():
-        assert time.monotonic() < deadline, f"no {what} within {TIMEOUT} s"
+def until(what, true, timeout=TIMEOUT):
+    """Asks again until it is true, and returns that; for what nobody announces."""
+    deadline = time.monotonic() + timeout
+    while not (value := true()):
+        assert time.monotonic() < deadline, f"no {what} within {timeout} s"
         select.select([], [], [], 0.02)
+    return value
