@@ -5,8 +5,8 @@ builds musterd from what is left and logs in.
     tools/check_delete.py [NAME...]      build/release/musterd must be there (make check-delete)
 
 The files of an extension are those in src/ext whose name begins with its name, which is that of
-its struct feature, and the unit tests there that name it. Prints "@passed NAME" or "@failed NAME:
-why". Objects are taken from build/release.
+its struct feature, and the unit tests there that name it. Further features in these files go with
+it. Prints "@passed NAME" or "@failed NAME: why". Objects are taken from build/release.
 """
 import concurrent.futures
 import os
@@ -31,13 +31,20 @@ class Broken(Exception):
     """What keeps an extension from being removed."""
 
 
-def features():
-    return re.findall(r"^extern const struct feature (\w+)_feature;", (ROOT / LIST).read_text(),
-                      re.M)
+def extensions():
+    """Name of the extension -> names of its features."""
+    names = re.findall(r"^extern const struct feature (\w+)_feature;", (ROOT / LIST).read_text(),
+                       re.M)
+    found = {name: [] for name in names}
+    for path in sorted((ROOT / "src/ext").glob("*.c")):
+        for name in re.findall(r"^const struct feature (\w+)_feature\b", path.read_text(), re.M):
+            if name in found:
+                found[owner(path, names) or name].append(name)
+    return {name: of for name, of in found.items() if of}
 
 
 def owner(path, names):
-    """The extension of a file in src/ext: the longest name that its name begins with."""
+    """The extension of a file in src/ext: the longest of the names that its own begins with."""
     found = [n for n in names if re.fullmatch(rf"{n}(_\w+)?\.[ch]", path.name)]
     return max(found, key=len, default=None)
 
@@ -53,27 +60,31 @@ class Tree:
         shutil.copy2(ROOT / "Makefile", folder)
         self.musterd = folder / "build/release/musterd"
 
-    def cut(self, name, names):
+    def cut(self, name, all_of):
         """Returns what was there: file -> (bytes, times)."""
         files = list((self.folder / "src/ext").iterdir())
-        gone = {p for p in files if owner(p, names) == name}
-        if not gone:
-            raise Broken("has no file of its name in src/ext")
+        gone = {p for p in files if owner(p, all_of) == name}
+        pattern = self.structs(name, all_of)
         gone.update(p for p in files if p.name.endswith("_test.c")
-                    and re.search(rf"\b{name}_feature\b", p.read_text()))
+                    and re.search(pattern, p.read_text()))
         lists = [self.folder / file for file in USERS]
         kept = {p: (p.read_bytes(), p.stat()) for p in (*gone, *lists)}
         for path in gone:
             path.unlink()
         for path in lists:
             lines = path.read_text().splitlines(keepends=True)
-            left = [line for line in lines if not re.search(rf"\b{name}_feature\b", line)]
+            left = [line for line in lines if not re.search(pattern, line)]
             path.write_text("".join(left))
-            if len(lines) - len(left) != 1:
+            if len(lines) - len(left) != len(all_of[name]):
                 self.restore(kept)
                 raise Broken(f"is named on {len(lines) - len(left)} lines of {path.name}")
         self.touch(lists[1], kept)  # nobody but those two names it: remains() has looked
         return kept
+
+    @staticmethod
+    def structs(name, all_of):
+        """A pattern for the names of its features."""
+        return rf"\b({'|'.join(all_of[name])})_feature\b"
 
     @staticmethod
     def touch(path, kept):
@@ -86,11 +97,11 @@ class Tree:
             self.touch(path, kept)
         os.utime(self.folder / USERS[0])  # is compiled again
 
-    def remains(self, name, kept):
+    def remains(self, structs, kept):
         """Sources, tests too, that still name the extension."""
-        headers = "|".join(re.escape(p.name) for p in kept if p.suffix == ".h" and p.exists() < 1)
+        headers = "|".join(re.escape(p.name) for p in kept if p.suffix == ".h" and not p.exists())
         include = rf'|#include "ext/({headers})"' if headers else ""
-        pattern = re.compile(rf"\b{name}_feature\b{include}")
+        pattern = re.compile(structs + include)
         for path in sorted(self.folder.glob("src/*/*.[ch]")):
             found = pattern.search(path.read_text())
             if found:
@@ -123,10 +134,10 @@ class Tree:
             finally:
                 node.finish()
 
-    def check(self, name, names):
-        kept = self.cut(name, names)
+    def check(self, name, all_of):
+        kept = self.cut(name, all_of)
         try:
-            self.remains(name, kept)
+            self.remains(self.structs(name, all_of), kept)
             self.build()
             self.smoke()
         finally:
@@ -139,23 +150,23 @@ def begin():
     tree = Tree(TREES / str(os.getpid()))
 
 
-def check(name, names):
+def check(name, all_of):
     try:
-        tree.check(name, names)
+        tree.check(name, all_of)
         return None
     except (Broken, AssertionError, OSError) as why:
         return str(why)
 
 
 def main(wanted):
-    names = features()
-    unknown = set(wanted) - set(names)
+    all_of = extensions()
+    unknown = set(wanted) - set(all_of)
     if unknown:
         sys.exit(f"no extension {', '.join(sorted(unknown))} in {LIST}")
     failed = 0
     shutil.rmtree(TREES, ignore_errors=True)
     with concurrent.futures.ProcessPoolExecutor(2, initializer=begin) as pool:
-        found = {name: pool.submit(check, name, names) for name in wanted or names}
+        found = {name: pool.submit(check, name, all_of) for name in wanted or all_of}
         for name, future in found.items():
             why = future.result()
             failed += why is not None

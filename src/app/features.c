@@ -10,10 +10,12 @@
 #include "base/metric.h"
 #include "base/setting.h"
 #include "ext/ext.h"
+#include "ext/pubsub.h"
 #include "gate/c2s.h"
 #include "gate/component.h"
 #include "gate/web.h"
 #include "http/server.h"
+#include "im/caps.h"
 #include "im/devices.h"
 #include "im/feature.h"
 #include "im/guest.h"
@@ -63,6 +65,7 @@ static const struct feature *const features[] = {
     &presence_feature,
     &users_feature,
     &devices_feature,
+    &caps_feature,
     &guest_feature,
     &capacity_feature,
     &service_lists_feature,
@@ -71,8 +74,8 @@ static const struct feature *const features[] = {
     &contacts_feature,
     &disco_feature,
     &invisible_feature,
-    &caps_feature,
     &pubsub_feature,
+    &pubsub_host_feature,
     &pep_feature,
     &bookmarks_feature, /* before private: what it knows better */
     &displayed_feature,

@@ -11,7 +11,10 @@
 #include "xmpp/stanza_error.h"
 
 struct account;
+struct feature;
 struct ps_config;
+
+extern const struct feature pubsub_feature; /* of the engine: its tables */
 
 /* An item, borrowed. */
 struct ps_item {

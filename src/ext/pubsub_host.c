@@ -192,14 +192,12 @@ static const struct host hosts[] = {
     { 0 },
 };
 
-const struct feature pubsub_feature = {
-    .name = "pubsub",
+const struct feature pubsub_host_feature = {
+    .name = "pubsub_host",
     .hosts = hosts,
-    .schema = &ps_schema,
     .settings =
         (struct setting *const[]){ &enabled, &create, &nodes_max, &user_nodes_max, &items_max,
                                    &item_bytes, &bytes_max, &subscriptions_max, NULL },
-    .metrics = (struct metric *const[]){ &ps_events, NULL },
     .start = start,
     .worker_ended = worker_ended,
     .disco_get = disco_get,

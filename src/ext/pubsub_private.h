@@ -126,7 +126,6 @@ struct ps_op {
 };
 
 /* pubsub_store.c */
-extern const struct store_schema ps_schema;
 extern struct store_stmt ps_stmt_any, ps_stmt_last, ps_stmt_item, ps_stmt_items, ps_stmt_index;
 void ps_load_service(struct ps_service *s);
 void ps_store_node(struct store_batch *b, const struct ps_node *n, const struct ps_config *c);

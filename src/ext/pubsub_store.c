@@ -3,6 +3,7 @@
 #include "base/hash.h"
 #include "ext/pubsub_private.h"
 #include "im/account.h"
+#include "im/feature.h"
 #include "im/worker.h"
 
 #define NODE_COLUMNS(i) "owner " i " NOT NULL, node TEXT NOT NULL, nid " i " NOT NULL, "
@@ -104,7 +105,7 @@ static STMT(stmt_remove_affiliations, "pubsub.remove_affiliations",
 static STMT(stmt_remove_subscriptions, "pubsub.remove_subscriptions",
             "DELETE FROM pubsub_subscription WHERE owner = $1", "i", "");
 
-const struct store_schema ps_schema = {
+static const struct store_schema ps_schema = {
     .feature = "pubsub",
     .migrations = migrations,
     .stmts = (struct store_stmt *const[]){ &ps_stmt_any,
@@ -301,3 +302,9 @@ void ps_load_service(struct ps_service *s)
     STORE_ADD(b, &stmt_sizes, STORE_ANY_ROWS, SV_I(s->owner));
     store_submit(b, s->worker->loop, 0, service_loaded, s);
 }
+
+const struct feature pubsub_feature = {
+    .name = "pubsub",
+    .schema = &ps_schema,
+    .metrics = (struct metric *const[]){ &ps_events, NULL },
+};

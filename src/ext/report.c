@@ -1,11 +1,11 @@
 /* report: who is connected with which devices (command "session report"). What a device is, its
- * client says in its capabilities (ext/caps.h). */
+ * client says in its capabilities (im/caps.h). */
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/command.h"
-#include "ext/caps.h"
 #include "ext/ext.h"
 #include "im/account.h"
+#include "im/caps.h"
 #include "im/feature.h"
 #include "im/node.h"
 #include "im/worker.h"

@@ -8,7 +8,10 @@
 #pragma once
 #include "base/slice.h"
 
+struct feature;
 struct session;
+
+extern const struct feature caps_feature; /* XEP-0115, XEP-0390 of clients */
 
 enum { CAPS_UNUSED_MAX = 500, CAPS_NODES_MAX = 256 };
 

@@ -1,4 +1,4 @@
-#include "ext/caps_info.h"
+#include "xmpp/caps_info.h"
 #include "base/arena.h"
 #include "base/base64.h"
 #include "base/buf.h"

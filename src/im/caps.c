@@ -1,4 +1,4 @@
-#include "ext/caps.h"
+#include "im/caps.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/list.h"
@@ -6,12 +6,11 @@
 #include "base/mem.h"
 #include "base/metric.h"
 #include "codec/xml_elem.h"
-#include "ext/caps_info.h"
-#include "ext/ext.h"
 #include "im/account.h"
 #include "im/ask.h"
 #include "im/feature.h"
 #include "im/worker.h"
+#include "xmpp/caps_info.h"
 #include "xmpp/ns.h"
 
 enum { ASK_MS = 60 * 1000, KEY_BYTES_MAX = 1024, NODE_BYTES_MAX = 32 << 10 };
