@@ -18,6 +18,7 @@ enum {
     BOSH_HOLD_MAX = 2,
     BOSH_REQUESTS_MAX = BOSH_HOLD_MAX + 1,
     BOSH_POLLING_S = 2,
+    BOSH_VERSION_MINOR = 11,
     BOSH_CONTENT_MAX = 64
 };
 
@@ -55,6 +56,7 @@ struct bosh {
     struct stream *stream; /* NULL: it has ended, and the client was not told yet */
     struct conn_info peer;
     bool secure, acks, legacy, greet, ended, polling, overflow;
+    uint8_t ver_minor;
     const char *condition; /* of the end; NULL: none */
     int64_t rid;           /* all requests up to it were taken */
     uint32_t hold, requests;
@@ -67,7 +69,7 @@ struct bosh {
     struct bosh_request *feeding; /* in held; its elements are given to the stream */
     struct bosh_kept kept[BOSH_REQUESTS_MAX + 1]; /* text.cap 0: free */
     struct buf out;                               /* elements for the next answer */
-    struct buf error;                             /* what was in <stream:error/> */
+    struct buf error;                             /* <stream:error/>, for the last answer */
     struct timer timer;                           /* of the oldest held request, or of inactivity */
     struct loop_defer later;                      /* input goes on, answers go out */
     size_t counted;                               /* bytes in io_output_bytes */

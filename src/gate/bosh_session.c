@@ -34,12 +34,11 @@ static void append(struct bosh *b, slice element)
 
 static void bosh_write(struct stream *s, slice element)
 {
-    static const slice start = SLICE_INIT("<stream:error>"), end = SLICE_INIT("</stream:error>");
     struct bosh *b = s->bosh;
     if (slice_is(element, " "))
         return;
-    if (slice_starts(element, start) && element.len >= start.len + end.len) /* XEP-0206 §7 */
-        buf_append(&b->error, element.ptr + start.len, element.len - start.len - end.len);
+    if (slice_starts(element, SLICE("<stream:error"))) /* behind all stanzas: XEP-0206 §7 */
+        buf_add(&b->error, element);
     else
         append(b, element);
 }
@@ -106,13 +105,11 @@ static void greet(struct bosh *b, const struct bosh_request *q, struct buf *out)
     uint64_t inactivity_s = (uint64_t)setting_int(&bosh_inactivity) / 1000 * (b->polling ? 2 : 1);
     buf_printf(out,
                " sid='%s' wait='%llu' requests='%u' hold='%u' inactivity='%llu' maxpause='%lld' "
-               "polling='%d' ver='1.11' from='%.*s' xmlns:xmpp='" NS_XBOSH "' xmpp:version='1.0' "
+               "polling='%d' ver='1.%u' from='%.*s' xmlns:xmpp='" NS_XBOSH "' xmpp:version='1.0' "
                "xmpp:restartlogic='true'",
                b->sid, (unsigned long long)b->wait_us / 1000000, b->requests, b->hold,
                (unsigned long long)inactivity_s, (long long)setting_int(&bosh_pause_max) / 1000,
-               BOSH_POLLING_S, SLICE_ARG(stream_domain(b->stream)));
-    if (b->secure)
-        buf_lit(out, " secure='true'");
+               BOSH_POLLING_S, b->ver_minor, SLICE_ARG(stream_domain(b->stream)));
     if (b->acks)
         buf_printf(out, " ack='%lld'", (long long)q->body.rid);
     b->greet = false;
@@ -137,7 +134,7 @@ static void write_answer(struct bosh *b, struct bosh_request *q, enum body_part 
     struct buf *out = &q->answer;
     bool payload = q->body.pause < 0 && b->out.len > 0;
     buf_lit(out, "<body xmlns='" NS_HTTPBIND "'");
-    if (payload || b->greet)
+    if (payload || b->greet || part == BODY_LAST)
         buf_lit(out, " xmlns:stream='" NS_STREAM "'");
     if (b->greet)
         greet(b, q, out);
@@ -496,7 +493,8 @@ void bosh_receive(struct bosh *b, struct bosh_request *q)
     bool extra = q->body.terminate || q->body.pause >= 0; /* one more is allowed to end or pause */
     b->last_us = now_us(b);
     if (b->stream == NULL) { /* it ended while no request was open */
-        buf_lit(&q->answer, "<body xmlns='" NS_HTTPBIND "' type='terminate'");
+        buf_lit(&q->answer,
+                "<body xmlns='" NS_HTTPBIND "' xmlns:stream='" NS_STREAM "' type='terminate'");
         if (b->condition != NULL)
             buf_printf(&q->answer, " condition='%s'", b->condition);
         buf_lit(&q->answer, ">");
@@ -553,6 +551,17 @@ static bool content_valid(slice type)
     return type.len > 0 && type.len < BOSH_CONTENT_MAX;
 }
 
+/* The lower of the two versions (XEP-0124 §7.2), of which all have been 1.x. */
+static uint8_t version_minor(slice ver)
+{
+    slice major, minor;
+    int64_t n;
+    return slice_cut(ver, '.', &major, &minor) && slice_is(major, "1") && slice_int(minor, &n) &&
+                   n >= 0 && n < BOSH_VERSION_MINOR
+               ? (uint8_t)n
+               : BOSH_VERSION_MINOR;
+}
+
 static void agree(struct bosh *b, const struct bosh_body *body)
 {
     int64_t wait = setting_int(&bosh_wait_max) / 1000;
@@ -566,6 +575,7 @@ static void agree(struct bosh *b, const struct bosh_body *body)
     b->requests = b->hold + 1;
     b->acks = body->ack == 1;
     b->legacy = body->ver.ptr == NULL;
+    b->ver_minor = version_minor(body->ver);
     b->rid = body->rid;
     slice content = body->content.ptr != NULL && content_valid(body->content)
                         ? body->content

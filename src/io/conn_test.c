@@ -221,6 +221,74 @@ static void test_hold_keeps_and_release_offers(void **state)
     peer_destroy(p);
 }
 
+/* The first owner takes a line and gives the connection away from inside on_input. */
+static struct peer heir;
+
+static size_t heir_input(struct conn *c, slice data)
+{
+    assert_ptr_equal(conn_owner(c), &heir);
+    assert_true(heir.got_len + data.len <= 16);
+    memcpy(heir.got + heir.got_len, data.ptr, data.len);
+    heir.got_len += data.len;
+    return data.len;
+}
+static void heir_event(struct conn *c, enum conn_event ev)
+{
+    (void)c;
+    heir.told[ev]++;
+}
+static void heir_closed(struct conn *c)
+{
+    (void)c;
+    heir.closed++;
+}
+
+static size_t take_and_give(struct peer *p, slice data)
+{
+    static const struct conn_ops heir_ops = { heir_input, heir_event, heir_closed };
+    conn_hold(p->c, CONN_HOLD_STREAM); /* ends with this owner */
+    conn_hand_over(p->c, &heir_ops, &heir);
+    return take_lines(p, data);
+}
+
+static void test_hand_over_inside_input(void **state)
+{
+    struct peer *p = peer_create(&limits);
+    char got[16];
+
+    (void)state;
+    heir = (struct peer){ .got = got, .await = 4 };
+    p->take = take_and_give;
+    say(p, "mine\nhi", 7);
+    await_bytes(p, 5);
+    say(p, "s!", 2);
+    bed_run(p->loop, has_bytes, &heir);
+    assert_memory_equal(p->got, "mine\n", 5);
+    assert_memory_equal(heir.got, "his!", 4);
+    assert_int_equal(p->calls, 1);
+    conn_abort(p->c);
+    bed_run(p->loop, is_closed, &heir);
+    assert_int_equal(p->closed, 0); /* it was no longer its */
+    p->closed = 1;
+    p->c = NULL;
+    peer_destroy(p);
+}
+
+static void test_peer_is_another(void **state)
+{
+    struct peer *p = peer_create(&limits);
+
+    (void)state;
+    conn_set_peer(p->c, "192.0.2.9");
+    assert_string_equal(conn_info(p->c)->peer_text, "192.0.2.9");
+    assert_int_equal(conn_info(p->c)->peer.ss_family, AF_INET);
+    conn_set_peer(p->c, "2001:db8::1");
+    assert_int_equal(conn_info(p->c)->peer.ss_family, AF_INET6);
+    conn_set_peer(p->c, "not an address");
+    assert_string_equal(conn_info(p->c)->peer_text, "2001:db8::1");
+    peer_destroy(p);
+}
+
 static void test_held_connection_that_dies_does_not_spin(void **state)
 {
     struct peer *p = peer_create(&limits);
@@ -561,6 +629,8 @@ int main(void)
         cmocka_unit_test(test_bytes_one_by_one),
         cmocka_unit_test(test_long_line_beyond_headroom),
         cmocka_unit_test(test_hold_keeps_and_release_offers),
+        cmocka_unit_test(test_hand_over_inside_input),
+        cmocka_unit_test(test_peer_is_another),
         cmocka_unit_test(test_held_connection_that_dies_does_not_spin),
         cmocka_unit_test(test_unusable_input_fails),
         cmocka_unit_test(test_high_low_drained),

@@ -192,6 +192,6 @@ class Bosh(Client):
     def expect_stream_error(self, *conditions):
         self.wait("the end of the session", lambda: self.eof)
         assert self.condition == "remote-stream-error", self.condition
-        found = [e.tag.partition("}")[2] for e in self.last
-                 if e.tag.startswith(f"{{{xml.STREAM_ERROR}}}")]
-        assert found and found[0] in conditions, found
+        error = self.last[-1]  # XEP-0206 §7: behind all stanzas
+        assert error.tag == f"{{{xml.STREAM}}}error"
+        assert xml.condition(error) in conditions, xml.canonical(error)
