@@ -99,7 +99,7 @@ def test_a_node_is_made_as_configured(alice, bob):
     ({"max_items": "0"}, "not-acceptable"),
     ({"max_items": "100000000"}, "not-acceptable"),
     ({"persist_items": "maybe"}, "not-acceptable"),
-    ({"node_type": "collection"}, "not-acceptable"),
+    ({"node_type": "collection"}, "feature-not-implemented"),
 ])
 def test_what_a_node_cannot_be(alice, config, error):
     assert error_of(alice, "set", create("odd", **config), HOST)[0] == error

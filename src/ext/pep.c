@@ -546,6 +546,16 @@ static const struct iq_rule rules[] = {
 
 const struct feature pep_feature = {
     .name = "pep",
+    .xeps =
+        (const struct xep[]){
+            { "0163", "1.2.2", "Personal Eventing Protocol", "0.1.0", "test_pep",
+              "contacts of other servers need an explicit subscription" },
+            { "0222", "1.0.1", "Persistent Storage of Public Data via PubSub", "0.1.0",
+              "test_bookmarks", NULL },
+            { "0223", "1.1.1", "Persistent Storage of Private Data via PubSub", "0.1.0",
+              "test_bookmarks", NULL },
+            { 0 },
+        },
     .identities_account = (const char *const[]){ "pubsub pep", NULL },
     .disco_account = ps_features_pep,
     .iq = rules,

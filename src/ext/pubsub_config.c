@@ -253,7 +253,7 @@ static void check_node_type(struct form *f)
 {
     slice type;
     if (form_text(f, "pubsub#node_type", &type) && !slice_is(type, "leaf"))
-        form_wrong(f, SE_NOT_ACCEPTABLE, "there are leaf nodes only");
+        form_wrong(f, SE_FEATURE_NOT_IMPLEMENTED, "there are leaf nodes only");
 }
 
 bool ps_config_submit(struct ps_config *c, struct form *f, const struct ps_limits *limits)

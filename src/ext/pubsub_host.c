@@ -194,6 +194,15 @@ static const struct host hosts[] = {
 
 const struct feature pubsub_host_feature = {
     .name = "pubsub_host",
+const struct feature pubsub_feature = {
+    .name = "pubsub",
+    .xeps =
+        (const struct xep[]){
+            { "0060", "1.26.0", "Publish-Subscribe", "0.1.0", "test_pubsub",
+              "no collections, one subscription an address and node, no leases, pending "
+              "subscriptions are managed by their list" },
+            { 0 },
+        },
     .hosts = hosts,
     .settings =
         (struct setting *const[]){ &enabled, &create, &nodes_max, &user_nodes_max, &items_max,

@@ -27,7 +27,12 @@ static bool takes_form(struct ps_op *op)
     struct ps_limits limits = ps_limits_of(op->service);
     struct ps_config *c = &op->config;
     if (op->req.has_form && !ps_config_submit(c, &op->req.form, &limits)) {
-        ps_fail(op, op->req.form.error, NULL, op->req.form.text);
+        struct ps_error e = { .error = op->req.form.error, .text = op->req.form.text };
+        if (e.error == SE_FEATURE_NOT_IMPLEMENTED) {
+            e.condition = "unsupported";
+            e.feature = "collections";
+        }
+        ps_fail_with(op, &e);
         return false;
     }
     if (op->service->account == NULL && (c->access == PS_PRESENCE || c->access == PS_ROSTER)) {

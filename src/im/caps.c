@@ -484,6 +484,9 @@ static void start(void)
 
 const struct feature caps_feature = {
     .name = "caps",
+    .xeps = (const struct xep[]){ { "0390", "0.3.2", "Entity Capabilities 2.0", "0.1.0", "test_pep",
+                                    "read from clients; the server announces XEP-0115" },
+                                  { 0 } },
     .metrics = (struct metric *const[]){ &caps_asked, NULL },
     .start = start,
     .check = check,
