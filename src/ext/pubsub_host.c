@@ -194,8 +194,6 @@ static const struct host hosts[] = {
 
 const struct feature pubsub_host_feature = {
     .name = "pubsub_host",
-const struct feature pubsub_feature = {
-    .name = "pubsub",
     .xeps =
         (const struct xep[]){
             { "0060", "1.26.0", "Publish-Subscribe", "0.1.0", "test_pubsub",
