@@ -392,6 +392,16 @@ def test_a_virtual_list(alice):
     assert names(alice) == []
 
 
+def test_unblocking_takes_every_rule_of_the_address(alice):
+    put(alice, "mine", item(1, "deny", "jid", "bob@localhost"),
+        item(2, "allow", "jid", "bob@localhost"), item(3, "deny", "jid", "bob@localhost"),
+        item(4, "deny", "jid", "bob@localhost", "iq"))
+    use(alice, "default", "mine")
+    block(alice, "unblock", "bob@localhost", "carol@localhost")
+    assert blocked(alice) == []
+    assert [i[3] for i in stored(alice, "mine")] == [2, 4]
+
+
 def test_lists_change_what_is_blocked(alice):
     """§3 items 2, 3, 4"""
     put(alice, "one", item(1, "deny", "jid", "bob@localhost"),

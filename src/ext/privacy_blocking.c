@@ -161,7 +161,7 @@ static void plan_block(struct privacy_change *c, const struct privacy *p)
     uint32_t count = 0;
     struct rule old;
     for (uint32_t i = 0; i < r->count; i++) {
-        if (rules_find_block(list, r->rules[i].value, &old))
+        if (rules_find_block(list, r->rules[i].value, INT64_MIN, &old))
             continue;
         fresh[count] = r->rules[i];
         fresh[count++].order = order--;
@@ -174,18 +174,27 @@ static void plan_block(struct privacy_change *c, const struct privacy *p)
         c->delta[c->count++] = (struct privacy_delta){ .op = PRIVACY_DEFAULT, .list = name };
 }
 
-/* Nothing named: everything (§3.5). An item that is not blocked is as unblocked as can be. */
+/* What is to go: everything (§3.5), or what is named. An item that is not blocked is as unblocked
+ * as can be. */
+static uint32_t find_blocked(const struct request *r, const struct rules *list, struct rule *gone)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < r->count; i++)
+        for (int64_t at = INT64_MIN; rules_find_block(list, r->rules[i].value, at, &gone[count]);)
+            at = gone[count++].order;
+    for (uint32_t i = 0; r->count == 0 && i < rules_count(list); i++) {
+        gone[count] = rules_at(list, i);
+        count += rule_blocks(&gone[count]);
+    }
+    return count;
+}
+
 static void plan_unblock(struct privacy_change *c, const struct privacy *p)
 {
     struct request *r = c->request;
     const struct rules *list = p == NULL ? NULL : p->standard;
-    struct rule *gone = arena_new(c->arena, struct rule, rules_count(list) + 1);
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < rules_count(list); i++) {
-        struct rule rule = rules_at(list, i);
-        if (rule_blocks(&rule) && (r->count == 0 || has_jid(r, rule.value)))
-            gone[count++] = rule;
-    }
+    struct rule *gone = arena_new(c->arena, struct rule, rules_count(list) + r->count + 1);
+    uint32_t count = find_blocked(r, list, gone);
     if (count == 0)
         return;
     slice name = slice_dup(c->arena, rules_name(list));

@@ -197,23 +197,34 @@ static void sharing_changed(const struct setting *s)
 
 /* Editing. */
 
-/* Rules for an address come before those for a domain, a domain before what contains it. */
-static int64_t order_of(const struct privacy *p, slice jid)
+/* Rules for an address come before those for a domain, a domain before what contains it: the rank
+ * is the upper half of an order. */
+static int64_t rank_of(slice jid)
 {
-    int64_t labels = 1, rank = 0, order;
+    int64_t labels = 1;
     for (size_t i = 0; i < jid.len; i++)
         labels += jid.ptr[i] == '.';
-    if (memchr(jid.ptr, '@', jid.len) == NULL)
-        rank = 2048 - labels; /* an address has at most 1023 bytes */
-    order = rank << 32;
-    for (uint32_t i = 0; p != NULL && i < rules_count(p->policy); i++) {
-        struct rule rule = rules_at(p->policy, i);
-        if (slice_eq(rule.value, jid))
-            return rule.order;
-        if (rule.order >> 32 == rank && rule.order >= order)
-            order = rule.order + 1;
+    return memchr(jid.ptr, '@', jid.len) == NULL ? 2048 - labels : 0; /* at most 1023 bytes */
+}
+
+/* That of its rule, or the one behind all others of its rank. */
+static int64_t order_of(const struct privacy *p, slice jid)
+{
+    int64_t rank = rank_of(jid);
+    struct rule rule;
+    if (policy_rule(p, jid, &rule) && slice_eq(rule.value, jid))
+        return rule.order;
+    uint32_t low = 0, high = p == NULL ? 0 : rules_count(p->policy);
+    while (low < high) {
+        uint32_t mid = low + (high - low) / 2;
+        if (rules_at(p->policy, mid).order >> 32 <= rank)
+            low = mid + 1;
+        else
+            high = mid;
     }
-    return order;
+    if (low > 0 && rules_at(p->policy, low - 1).order >> 32 == rank)
+        return rules_at(p->policy, low - 1).order + 1;
+    return rank << 32;
 }
 
 /* What is asked for. */

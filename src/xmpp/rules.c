@@ -249,13 +249,13 @@ bool rules_deny(const struct rules *r, const struct rule_peer *peer, enum rule_k
     return item != NULL && item->action == RULE_DENY;
 }
 
-bool rules_find_block(const struct rules *r, slice jid, struct rule *out)
+bool rules_find_block(const struct rules *r, slice jid, int64_t after, struct rule *out)
 {
     if (rules_count(r) == 0)
         return false;
     for (const struct rule_item *i = map_get(&r->by_jid, jid); i != NULL; i = i->next) {
         *out = rule_of(i);
-        if (rule_blocks(out))
+        if (i->order > after && rule_blocks(out))
             return true;
     }
     return false;

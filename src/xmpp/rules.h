@@ -74,5 +74,6 @@ static inline bool rule_blocks(const struct rule *r)
 {
     return r->type == RULE_JID && r->action == RULE_DENY && r->kinds == RULE_ALL;
 }
-/* The rule that blocks this address; false: there is none. r may be NULL. */
-bool rules_find_block(const struct rules *r, slice jid, struct rule *out);
+/* The first rule behind the order `after` that blocks this address; false: there is none. r may be
+ * NULL. */
+bool rules_find_block(const struct rules *r, slice jid, int64_t after, struct rule *out);

@@ -167,7 +167,7 @@ static void test_put_and_drop(void **state)
         (void)block(text, sizeof text, i, 0);
         struct rule_peer peer = peer_of(text);
         assert_true(rules_deny(r, &peer, RULE_REST));
-        assert_true(rules_find_block(r, peer.jid, &found));
+        assert_true(rules_find_block(r, peer.jid, INT64_MIN, &found));
         assert_int_equal(found.order, -1 - i);
     }
     for (int i = 0; i < MANY; i += 2)
@@ -198,7 +198,8 @@ static void test_same_address(void **state)
             rules_put(r,
                       &(struct rule){ slice_of(tybalt), orders[i], RULE_JID, RULE_DENY, kinds[i] });
         assert_true(rules_drop(r, orders[gone]));
-        assert_int_equal(rules_find_block(r, slice_of(tybalt), &found), gone != 3);
+        assert_int_equal(rules_find_block(r, slice_of(tybalt), INT64_MIN, &found), gone != 3);
+        assert_false(rules_find_block(r, slice_of(tybalt), 5, &found));
         for (size_t i = 0; i < 3; i++)
             assert_int_equal(rules_match(r, &peer, (enum rule_kind)kinds[i], &found),
                              gone != 3 || i != gone);
