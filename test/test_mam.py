@@ -781,3 +781,18 @@ def test_retention(server, talk):
     for name in ("alice", "bob"):
         assert Page(server.client(name, "x")).bodies == ["new"]
     assert Page(server.client("carol", "x")).bodies == []
+
+
+def test_a_client_that_asks_and_does_not_read(server, talk):
+    """Queries wait for a client that acknowledges nothing; some are enough."""
+    alice, _ = talk
+    other = server.login("alice", "other")
+    other.enable_sm(resume="false")
+    other.auto_ack = False
+    for i in range(60):
+        other.send(f"<iq type='set' id='q{i}'>{query_text()}</iq>")
+    other.expect_error("resource-constraint", "wait")
+    other.auto_ack = True
+    other.ack()
+    other.expect("<iq type='result' id='q0'/>")
+    assert Page(alice).bodies == ALL

@@ -18,7 +18,8 @@ struct setting mam_enabled = {
     .def = 1,
     .doc = "Keeps messages in the archives of the accounts that sent and received them (XEP-0313). "
            "Off: a message is kept until its addressee has it. What is there already stays until "
-           "archive.retention is over.",
+           "archive.retention is over. With im.durable-ack off, only what waited for absent users "
+           "is archived.",
 };
 struct setting mam_default = {
     .name = "archive.default",

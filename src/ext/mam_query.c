@@ -11,7 +11,7 @@
  * a message for up to CLOCK_SLACK_US after a crash, so a range of times is a wider range of ids and
  * a look at the messages within.
  *
- * Limits: settings archive.page-default and archive.page-max; IDS_MAX ids in a query. */
+ * Limits: settings archive.page-default and archive.page-max; IDS_MAX ids in a query; FIND_MS. */
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/clock.h"
@@ -31,6 +31,7 @@ enum {
     IDS_MAX = 256,
     QUERY_ID_MAX = 1023,
     COUNT_MAX = 10000, /* more are not counted */
+    FIND_MS = 2000,    /* a filter that finds little in much is given up: others want to read */
     CLOCK_SLACK_US = 60 * 1000000
 };
 
@@ -181,9 +182,16 @@ static bool read_id(slice text, uint64_t *out)
     return true;
 }
 
-static void fail(struct query *q, enum store_result r)
+/* Its answer follows, which frees it. */
+static struct iq *end(const struct query *q)
 {
-    iq_error(q->iq, stanza_error_of(err_of_store(r)), (slice){ 0 });
+    session_unclaim(q->worker, q->session);
+    return q->iq;
+}
+
+static void fail(const struct query *q, enum store_result r)
+{
+    iq_error(end(q), stanza_error_of(err_of_store(r)), (slice){ 0 });
 }
 
 /* Reading the query. */
@@ -416,7 +424,7 @@ static void find_words(struct query *q, struct store_batch *b)
         add_find_words(q, b, &count_words, COUNT_MAX + 1);
     else
         add_find_words(q, b, backwards(q) ? &find_last_words : &find_first_words, q->limit + 1);
-    store_submit(b, q->worker->loop, 0, found, q);
+    store_submit(b, q->worker->loop, FIND_MS, found, q);
 }
 
 static void find(struct query *q, struct store_batch *b)
@@ -439,7 +447,7 @@ static void find(struct query *q, struct store_batch *b)
         add_find(q, b, &find_last, &find_last_with, r);
     else
         add_find(q, b, &find_first, &find_first_with, r);
-    store_submit(b, q->worker->loop, 0, found, q);
+    store_submit(b, q->worker->loop, FIND_MS, found, q);
 }
 
 static void checked(void *arg, enum store_result r, const struct store_batch *b)
@@ -451,7 +459,7 @@ static void checked(void *arg, enum store_result r, const struct store_batch *b)
     }
     for (unsigned i = 0; i < q->wanted_count; i++) {
         if (store_row_count(b, i) == 0) { /* §4.1.3, §4.3.2 */
-            iq_error(q->iq, SE_ITEM_NOT_FOUND, SLICE("no such id in the archive"));
+            iq_error(end(q), SE_ITEM_NOT_FOUND, SLICE("no such id in the archive"));
             return;
         }
         int64_t msg = store_int(b, i, 0, 1);
@@ -528,7 +536,7 @@ static void finish(struct query *q)
     buf_lit(&out, ">");
     rsm_write(&out, &page);
     buf_lit(&out, "</fin>");
-    iq_result(q->iq, buf_slice(&out));
+    iq_result(end(q), buf_slice(&out));
     buf_fini(&out);
 }
 
@@ -538,7 +546,7 @@ static void sent(struct copies *c, enum err e)
     if (e == OK)
         finish(q);
     else
-        iq_error(q->iq, stanza_error_of(e), (slice){ 0 });
+        iq_error(end(q), stanza_error_of(e), (slice){ 0 });
 }
 
 static void send_page(struct query *q)
@@ -603,6 +611,10 @@ void mam_query(struct iq *iq)
         iq_error(iq, SE_RECIPIENT_UNAVAILABLE, (slice){ 0 });
         return;
     }
+    if (!session_claim(iq->session)) {
+        iq_error(iq, SE_RESOURCE_CONSTRAINT, SLICE("read the answers to the queries before"));
+        return;
+    }
     uint64_t session = iq->session->id;
     struct iq *held = iq_hold(iq);
     struct query *q = arena_new(held->tmp, struct query, 1);
@@ -617,7 +629,7 @@ void mam_query(struct iq *iq)
     q->count = -1;
     read_query(q, &f);
     if (f.error != SE_NONE)
-        iq_error(held, f.error, f.text);
+        iq_error(end(q), f.error, f.text);
     else if (q->match.len > 0)
         fulltext_catch_up(q->worker, account_lane(q->account), indexed, q);
     else

@@ -59,10 +59,11 @@ static struct session *collector(struct iq *iq)
         iq_error(iq, SE_FORBIDDEN, (slice){ 0 });
         return NULL;
     }
-    if (iq->session == NULL)
+    if (iq->session == NULL) {
         iq_error(iq, SE_RECIPIENT_UNAVAILABLE, (slice){ 0 });
-    else
-        iq->session->collects = true;
+        return NULL;
+    }
+    iq->session->collects = true;
     return iq->session;
 }
 
@@ -182,6 +183,7 @@ static struct stanza *wrap(struct copies *c, const struct session *s, uint64_t i
 static void sent(struct copies *c, enum err e)
 {
     struct request *r = CONTAINER_OF(c, struct request, copies);
+    session_unclaim(c->account->worker, c->session);
     if (e == OK)
         iq_result(r->iq, (slice){ 0 });
     else
@@ -198,12 +200,17 @@ static void removed(void *arg, enum err e)
 }
 
 /* Messages stay until they are removed (§2.5). */
-static void view(struct iq *iq, uint64_t session, const uint64_t *ids, uint32_t count)
+static void view(struct iq *iq, struct session *s, const uint64_t *ids, uint32_t count)
 {
     if (count == 0) {
         iq_result(iq, (slice){ 0 });
         return;
     }
+    if (!session_claim(s)) {
+        iq_error(iq, SE_RESOURCE_CONSTRAINT, SLICE("read the answers to the requests before"));
+        return;
+    }
+    uint64_t session = s->id;
     struct iq *held = iq_hold(iq);
     struct request *r = arena_new(held->tmp, struct request, 1);
     r->iq = held;
@@ -264,14 +271,14 @@ static void offline_get(struct iq *iq)
         return;
     if (elem_first(&iq->payload, &first) && elem_is(&first, "fetch", NS_RETRIEVAL)) {
         const uint64_t *all = open_ids(iq->account, iq->tmp, &count);
-        view(iq, s->id, all, count);
+        view(iq, s, all, count);
         return;
     }
     enum stanza_error e = read_items(iq, "view", ids, &count);
     if (e != SE_NONE)
         iq_error(iq, e, (slice){ 0 });
     else
-        view(iq, s->id, ids, count);
+        view(iq, s, ids, count);
 }
 
 static void offline_set(struct iq *iq)

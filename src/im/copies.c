@@ -29,6 +29,10 @@ static void part_read(void *arg, enum store_result r, const struct store_batch *
         c->done(c, err_of_store(r));
         return;
     }
+    if (s != NULL && !session_took(s)) { /* others were faster */
+        copies_send(c);
+        return;
+    }
     for (unsigned i = 0; i < store_stmt_count(b) && bytes < PART_BYTES && s != NULL; i++) {
         if (store_row_count(b, i) > 0) { /* else it was removed meanwhile */
             deliver(c, s, b, i);

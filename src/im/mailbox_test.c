@@ -324,6 +324,76 @@ static void test_a_damaged_record(void **state)
     }
 }
 
+static void test_the_next_open(void **state)
+{
+    (void)state;
+    assert_int_equal(mailbox_next_open(a, 0), 0);
+    mailbox_open(a, 10, ENTRY_OPEN);
+    mailbox_open(a, 20, ENTRY_TAKEN);
+    mailbox_open(a, 30, ENTRY_OPEN);
+    assert_int_equal(mailbox_next_open(a, 0), 10);
+    assert_int_equal(mailbox_next_open(a, 9), 10);
+    assert_int_equal(mailbox_next_open(a, 10), 30);
+    assert_int_equal(mailbox_next_open(a, 30), 0);
+    mailbox_settle(a, 30);
+    assert_int_equal(mailbox_next_open(a, 10), 0);
+}
+
+static void count(void *arg, enum store_result result, const struct store_batch *b)
+{
+    assert_int_equal(result, STORE_OK);
+    *(uint32_t *)arg = store_row_count(b, 0);
+}
+
+static uint32_t stored_entries(void)
+{
+    uint32_t rows = 0;
+    struct store_batch *b = store_read(t.store, account_lane(a));
+    store_read_late(b, a->id);
+    STORE_ADD(b, &archive_page, STORE_ANY_ROWS, SV_I(a->id), SV_I(0), SV_I(100));
+    assert_int_equal(store_run(b, count, &rows), STORE_OK);
+    return rows;
+}
+
+/* They leave with the cursor, although they were late rows; others stay. */
+static void test_hidden_entries(void **state)
+{
+    (void)state;
+    struct store_batch *b = store_write(t.store, account_lane(a));
+    for (uint64_t id = 10; id <= 40; id += 10) {
+        archive_add(b, &(struct archive_message){
+                           .at_us = id,
+                           .rcpt = a->id,
+                           .rcpt_entry = id,
+                           .flags = id % 20 == 0 ? ENTRY_OFFLINE | ENTRY_HIDDEN : ENTRY_OFFLINE,
+                           .stanza = SLICE("<message/>") });
+        mailbox_open(a, id, ENTRY_OPEN);
+        if (id % 20 == 0)
+            mailbox_hide(a, id);
+    }
+    assert_int_equal(store_run(b, NULL, NULL), STORE_OK);
+    assert_true(mailbox_hides(a, 20) && !mailbox_hides(a, 10) && !mailbox_hides(a, 15));
+
+    struct account again;
+    load_again(&again);
+    assert_true(mailbox_hides(&again, 40) && !mailbox_hides(&again, 30));
+    mailbox_fini(&again);
+
+    for (uint64_t id = 10; id <= 30; id += 10)
+        mailbox_settle(a, id);
+    b = store_write(t.store, account_lane(a));
+    mailbox_save(a, b);
+    assert_int_equal(store_run(b, NULL, NULL), STORE_OK);
+    assert_int_equal(stored_entries(), 3); /* 10, 30, and 40 that waits */
+    mailbox_settle(a, 40);
+    b = store_write(t.store, account_lane(a));
+    mailbox_save(a, b);
+    assert_int_equal(store_run(b, NULL, NULL), STORE_OK);
+    assert_int_equal(stored_entries(), 2);
+    assert_false(a->mailbox.hidden);
+    timer_cancel(&a->mailbox.timer);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -339,6 +409,8 @@ int main(void)
         cmocka_unit_test_setup(test_what_is_settled_above_the_cursor_is_stored, fresh),
         cmocka_unit_test_setup(test_many_ranges, fresh),
         cmocka_unit_test_setup(test_a_damaged_record, fresh),
+        cmocka_unit_test_setup(test_the_next_open, fresh),
+        cmocka_unit_test_setup(test_hidden_entries, fresh),
     };
     return cmocka_run_group_tests_name("im/mailbox", tests, start, stop);
 }

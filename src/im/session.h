@@ -83,6 +83,7 @@ struct session {
     int8_t priority;
     bool available;  /* sent available presence */
     bool hidden;     /* invisible: shows itself to nobody (presence_vanish) */
+    uint8_t claims;  /* see session_claim() */
     bool collects;   /* asks for its offline messages itself (XEP-0013): nobody is sent them */
     bool interested; /* asked for the roster (RFC 6121 §2.1.6: roster pushes) */
     bool flushing;   /* offline messages are being delivered: live ones wait in the store */
@@ -146,6 +147,11 @@ void session_deliver_copy(struct session *s, struct stanza *st, uint64_t archive
  * session_wait() calls p->go once, later. */
 bool session_took(const struct session *s);
 void session_wait(struct session *s, struct producer *p);
+/* Before something that may wait begins: it holds memory of the server. false: there are
+ * SESSION_CLAIMS_MAX under way. The end of each is told, also when the session has ended. */
+enum { SESSION_CLAIMS_MAX = 32 };
+bool session_claim(struct session *s);
+void session_unclaim(struct worker *w, uint64_t session);
 
 /* Keeps what comes until it is unpaused or something urgent comes, see stage_hold(). */
 void session_pause(struct session *s, enum session_pause why);

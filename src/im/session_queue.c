@@ -101,6 +101,21 @@ void session_wait(struct session *s, struct producer *p)
     }
 }
 
+bool session_claim(struct session *s)
+{
+    if (s->claims == SESSION_CLAIMS_MAX)
+        return false;
+    s->claims++;
+    return true;
+}
+
+void session_unclaim(struct worker *w, uint64_t session)
+{
+    struct session *s = session_find(w, session);
+    if (s != NULL && s->claims > 0)
+        s->claims--;
+}
+
 void session_produce(struct session *s, struct session *to)
 {
     struct producer *p = s->producers, *next;
