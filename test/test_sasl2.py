@@ -8,7 +8,7 @@ import uuid
 import pytest
 
 from muster import sasl, xml
-from muster.client import insecure_context
+from muster.client import insecure_context, until
 
 pytestmark = pytest.mark.core
 
@@ -504,3 +504,17 @@ def test_clients_without_the_archive(make_server):
     succeeded(client.sasl2(inner=BIND))
     client.available()
     client.expect("<message><body>m</body></message>")
+
+
+def test_clients_that_do_not_wait_for_the_answer(server):
+    """They leave while their login is being looked up, written or bound."""
+    agent = uuid.uuid4()
+    for _ in range(30):
+        client = server.connect("alice")
+        token = f"<request-token xmlns='{xml.FAST}' mechanism='HT-SHA-256-NONE'/>"
+        client.sasl2_start("PLAIN", sasl.plain("alice", "secret"), token + BIND, agent)
+        client.cut()
+    client = server.connect("alice")
+    succeeded(client.sasl2(inner=BIND))
+    client.ping()
+    until("end", lambda: len(server.rows("session", "list")) == 1)

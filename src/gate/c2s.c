@@ -186,6 +186,7 @@ void stream_close(struct stream *s, slice last)
     if (last.len > 0)
         stream_write(s, last);
     s->state = STREAM_CLOSED;
+    negotiate_cancel(s); /* no answer to a look-up may open it again */
     s->way->end(s);
 }
 
@@ -463,6 +464,7 @@ void stream_event(struct conn *c, enum conn_event ev)
                   LOG_C("peer", conn_info(c)->peer_text), LOG_S("jid", s->jid));
         stream_session_gone(s, END_LOST);
         s->state = STREAM_CLOSED;
+        negotiate_cancel(s);
         conn_abort(c);
         break;
     }

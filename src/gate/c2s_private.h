@@ -233,7 +233,8 @@ uint32_t sasl_tokens_offered(struct stream *s);            /* mechanisms of XEP-
 slice sasl_peer(const struct stream *s);
 
 /* c2s_sasl2.c */
-void sasl2_offer(struct stream *s, struct buf *out, slice mechanisms);
+/* mechanisms: elements; tokens: mechanisms of XEP-0484, a bit each */
+void sasl2_offer(struct buf *out, slice mechanisms, uint32_t tokens);
 void sasl2_unit(struct stream *s, const struct elem *e); /* of NS_SASL2 */
 /* XEP-0388 §2.4: an exchange or its tasks are under way, and nothing else may be said. */
 bool sasl2_busy(const struct stream *s);

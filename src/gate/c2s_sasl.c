@@ -71,7 +71,7 @@ void sasl_offer(struct stream *s, struct buf *b)
     buf_lit(b, "<mechanisms xmlns='" NS_SASL "'>");
     buf_add(b, buf_slice(&list));
     buf_lit(b, "</mechanisms>");
-    sasl2_offer(s, b, buf_slice(&list));
+    sasl2_offer(b, buf_slice(&list), tokens_offered(s, &binding));
     buf_fini(&list);
     if (!exporter && !end_point)
         return;

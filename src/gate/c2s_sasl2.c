@@ -61,9 +61,9 @@ static uint32_t upgrades_offered(void)
     return choices[setting_int(&c2s_upgrades)];
 }
 
-void sasl2_offer(struct stream *s, struct buf *b, slice mechanisms)
+void sasl2_offer(struct buf *b, slice mechanisms, uint32_t tokens)
 {
-    uint32_t tokens = sasl_tokens_offered(s), upgrades = upgrades_offered();
+    uint32_t upgrades = upgrades_offered();
     buf_lit(b, "<authentication xmlns='" NS_SASL2 "'>");
     buf_add(b, mechanisms);
     buf_lit(b, "<inline><sm xmlns='" NS_SM "'/><bind xmlns='" NS_BIND2 "'><inline>");
