@@ -1,4 +1,4 @@
-"""Avatars as nodes (XEP-0084) and as photos of vCards (XEP-0153, XEP-0398), and vCard4 (XEP-0292)."""
+"""Avatars as nodes (XEP-0084) and as photos of vCards (XEP-0153, XEP-0398); vCard4 (XEP-0292)."""
 import base64
 import hashlib
 

@@ -1,6 +1,7 @@
 /* ext: the small services, one feature each, in files that begin with its name. Any of them can go
  * with its line in app/features.c and its line below, and nothing else changes: `make check-delete`
- * proves it. Files without a feature of their name are shared: access.h, quota.*, pubsub_*. */
+ * proves it. Files without a feature of their name are shared: access.h, photos.*, pubsub_*,
+ * quota.*, xml_private.*. */
 #pragma once
 
 struct feature;

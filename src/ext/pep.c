@@ -142,82 +142,9 @@ static void removed(struct account *a)
         ps_service_gone(s);
 }
 
-/* For other extensions. */
+static struct ps_service *service_ready(struct account *a) { return service_make(a, PS_READY); }
 
-void ps_own(struct account *a, slice pubsub_xml, ps_own_fn *done, void *arg)
-{
-    ps_own_request(service_make(a, PS_READY), pubsub_xml, done, arg);
-}
-
-struct own_items {
-    struct account *account; /* pinned */
-    ps_items_fn *done;
-    void *arg;
-    slice node, reader;
-    char text[];
-};
-
-static void own_items_end(struct own_items *o, enum stanza_error e, const struct ps_item *items,
-                          unsigned count)
-{
-    struct account *a = o->account;
-    o->done(o->arg, e, items, count);
-    mem_free(&o);
-    account_unpin(a);
-}
-
-static void own_items_found(void *arg, enum store_result result, const struct store_batch *b)
-{
-    struct own_items *o = arg;
-    if (result != STORE_OK) {
-        own_items_end(o, stanza_error_of(err_of_store(result)), NULL, 0);
-        return;
-    }
-    uint32_t count = store_row_count(b, 0);
-    struct ps_item *items =
-        arena_new(loop_scratch(o->account->worker->loop), struct ps_item, count + 1);
-    for (uint32_t i = 0; i < count; i++)
-        ps_read_item(b, 0, i, &items[i]);
-    own_items_end(o, SE_NONE, items, count);
-}
-
-static void own_items_ready(struct ps_op *op, enum stanza_error e)
-{
-    struct own_items *o = op->arg;
-    const struct ps_node *n = e == SE_NONE ? ps_node_find(op->service, o->node) : NULL;
-    if (n != NULL && o->reader.len > 0) {
-        struct ps_actor who = ps_actor_of(n, o->reader);
-        if (ps_may_read(&n->config, &who).error != SE_NONE)
-            n = NULL;
-    }
-    if (n == NULL) {
-        own_items_end(o, e, NULL, 0);
-        return;
-    }
-    struct store_batch *b = store_read(o->account->worker->store, account_lane(o->account));
-    STORE_ADD(b, &ps_stmt_items, STORE_ANY_ROWS, SV_I(o->account->id), SV_I(n->nid));
-    store_submit(b, o->account->worker->loop, 0, own_items_found, o);
-}
-
-void ps_own_items(struct account *a, slice node, slice reader, ps_items_fn *done, void *arg)
-{
-    struct ps_service *s = service_of(a);
-    if (s == NULL) {
-        done(arg, SE_NONE, NULL, 0);
-        return;
-    }
-    struct own_items *o = mem_alloc(sizeof *o + node.len + reader.len);
-    *o = (struct own_items){ .account = a,
-                             .done = done,
-                             .arg = arg,
-                             .node = { o->text, node.len },
-                             .reader = { o->text + node.len, reader.len } };
-    memcpy(o->text, node.ptr, node.len);
-    if (reader.len > 0)
-        memcpy(o->text + node.len, reader.ptr, reader.len);
-    account_pin(a);
-    ps_when_ready(s, own_items_ready, o);
-}
+static const struct ps_accounts accounts = { service_of, service_ready };
 
 /* Requests. */
 
@@ -531,6 +458,7 @@ static void worker_ended(struct worker *w)
 
 static void start(void)
 {
+    ps_accounts_are(&accounts);
     account_slot = account_state_slot();
     worker_slot = worker_state_slot();
     caps_watch(session_wants);

@@ -3,13 +3,13 @@
  *
  * Limits: settings private.bytes-max and private.elements-max an account; ELEMENTS_MAX a request.
  */
-#include "ext/private.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/mem.h"
 #include "base/setting.h"
 #include "codec/xml_elem.h"
 #include "ext/ext.h"
+#include "ext/xml_private.h"
 #include "im/account.h"
 #include "im/feature.h"
 #include "im/worker.h"
@@ -170,7 +170,7 @@ static void find_done(void *arg, enum store_result result, const struct store_ba
         f.done(f.arg, SE_NONE, store_row_count(b, 0) > 0 ? store_text(b, 0, 0, 0) : SLICE(""));
 }
 
-void private_find(struct account *a, slice ns, slice name, private_found_fn *done, void *arg)
+static void find(struct account *a, slice ns, slice name, private_found_fn *done, void *arg)
 {
     struct find *f = mem_alloc(sizeof *f);
     struct store_batch *b = store_read(a->worker->store, account_lane(a));
@@ -219,7 +219,7 @@ static void private_write(struct iq *held)
     submit_checked(held, b, last.ns_uri, last.name);
 }
 
-void private_put(struct iq *held, slice ns, slice name, slice xml)
+static void put(struct iq *held, slice ns, slice name, slice xml)
 {
     struct store_batch *b = store_write(held->worker->store, account_lane(held->account));
     STORE_ADD(b, &private_put_stmt, 1, SV_I(held->account->id), SV_T(ns), SV_T(name), SV_I(xml.len),
@@ -233,13 +233,17 @@ static void private_set(struct iq *iq)
         private_write(iq_hold(iq));
 }
 
-void private_request(struct iq *iq)
+static void request(struct iq *iq)
 {
     if (iq->st->type == TYPE_GET)
         private_get(iq);
     else
         private_set(iq);
 }
+
+static const struct private_ops ops = { request, put, find };
+
+static void start(void) { private_is(&ops); }
 
 static void private_remove(struct account *a, struct store_batch *b)
 {
@@ -268,5 +272,6 @@ const struct feature private_feature = {
     .iq = private_rules,
     .schema = &private_schema,
     .settings = private_settings,
+    .start = start,
     .remove = private_remove,
 };

@@ -23,7 +23,9 @@ struct ps_item {
     slice xml;           /* the payload; empty: none */
 };
 
-/* Runs a <pubsub/> request of type set as the account itself; `done` (may be NULL) is called once,
+/* Without PEP no account has nodes: these then say so.
+ *
+ * Runs a <pubsub/> request of type set as the account itself; `done` (may be NULL) is called once,
  * maybe before this returns. The text is copied. */
 typedef void ps_own_fn(void *arg, enum stanza_error e);
 void ps_own(struct account *a, slice pubsub_xml, ps_own_fn *done, void *arg);

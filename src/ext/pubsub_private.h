@@ -202,6 +202,13 @@ struct ps_verb_row {
 extern const struct ps_verb_row ps_item_verbs[], ps_node_verbs[],
     ps_subscription_verbs[]; /* NULL run ends */
 
+/* pubsub_own.c: how PEP finds the service of an account; at start. */
+struct ps_accounts {
+    struct ps_service *(*find)(const struct account *a); /* NULL: it has no nodes */
+    struct ps_service *(*make)(struct account *a);       /* that, or a new one that is ready */
+};
+void ps_accounts_are(const struct ps_accounts *accounts);
+
 /* pubsub_event.c */
 extern struct metric ps_events;
 enum ps_event { PS_EVENT_ITEM, PS_EVENT_RETRACT, PS_EVENT_PURGE, PS_EVENT_DELETE, PS_EVENT_CONFIG };

@@ -1,19 +1,15 @@
 /* vcard: vcard-temp (XEP-0054): one card an account, readable by everybody who knows the address.
  * It is kept as the text that its owner sent and lives in the database only. */
-#include "ext/vcard.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/setting.h"
 #include "codec/xml_elem.h"
 #include "ext/ext.h"
+#include "ext/photos.h"
 #include "im/account.h"
 #include "im/feature.h"
 #include "im/worker.h"
 #include "xmpp/ns.h"
-
-static const struct vcard_photos *photos; /* NULL: they are kept with their cards */
-
-void vcard_photos_are(const struct vcard_photos *p) { photos = p; }
 
 static struct setting vcard_bytes_max = {
     .name = "vcard.bytes-max",
@@ -145,8 +141,8 @@ static void vcard_found(void *arg, enum store_result result, const struct store_
     }
     struct reading *r = arena_new(iq->tmp, struct reading, 1);
     *r = (struct reading){ iq, card.len > 0 ? slice_dup(iq->tmp, card) : (slice){ 0 } };
-    if (photos != NULL)
-        photos->get(iq->account, photo_found, r);
+    if (vcard_photos() != NULL)
+        vcard_photos()->get(iq->account, photo_found, r);
     else
         photo_found(r, SE_NONE, (slice){ 0 });
 }
@@ -215,10 +211,10 @@ static void vcard_set(struct iq *iq)
     if (card.overflow) {
         iq_error(iq, SE_POLICY_VIOLATION,
                  slice_of(arena_printf(iq->tmp, "a vCard may have at most %zu bytes", card.max)));
-    } else if (photos != NULL) {
+    } else if (vcard_photos() != NULL) {
         struct iq *held = iq_hold(iq);
         bool some = elem_child(&held->payload, "PHOTO", NS_VCARD, &photo);
-        photos->set(held->account, some ? &photo : NULL, photo_set, held);
+        vcard_photos()->set(held->account, some ? &photo : NULL, photo_set, held);
     } else {
         store_card(iq_hold(iq), buf_slice(&card));
     }

@@ -1,4 +1,4 @@
-/* vcard: what another extension may have to say about the photos of vCards (XEP-0398). */
+/* photos: what one extension (avatar) says about the photos in the vCards of another (XEP-0398). */
 #pragma once
 #include "base/slice.h"
 #include "xmpp/stanza_error.h"
@@ -16,3 +16,4 @@ struct vcard_photos {
 };
 /* At start. From then on photos are not kept in cards. */
 void vcard_photos_are(const struct vcard_photos *photos);
+const struct vcard_photos *vcard_photos(void); /* NULL: they are kept with their cards */
