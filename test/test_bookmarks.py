@@ -1,8 +1,10 @@
 """Bookmarks in all their forms (XEP-0402, XEP-0048, XEP-0411), and what else clients keep in
-nodes of their own: displayed markers (XEP-0490), notification settings (XEP-0492), keys (XEP-0384)."""
+nodes of their own: displayed markers (XEP-0490), notification settings (XEP-0492), keys
+(XEP-0384)."""
 import pytest
 
 from muster import xml
+from muster.client import until
 from muster.pubsub import (
     error_of, expect_event, get_items, interested, item_ids, publish, pubsub, retract)
 
@@ -120,7 +122,8 @@ def test_bookmarks_are_private(server, alice):
     server.befriend("alice", "bob")
     bob = server.client("bob")
     alice.result("set", private(("a@conf.example", "A")))
-    for node in (NODE, STORAGE):
+    for node in (NODE, STORAGE):  # the second is written behind the answer
+        until(node, lambda: alice.iq("get", get_items(node)).get("type") == "result")
         assert error_of(bob, "get", get_items(node), alice.bare)[2] == "closed-node"
 
 
