@@ -325,4 +325,5 @@ def test_contact_info(make_server):
     info = server.client("alice").result("get", INFO, to="localhost")
     forms = [[v.text for v in form.iter("{jabber:x:data}value")]
              for form in info.iter("{jabber:x:data}x")]
-    assert next(f for f in forms if f[0].endswith("/serverinfo")) == ["http://jabber.org/network/serverinfo", "mailto:admin@localhost"]
+    contact = next(f for f in forms if f[0].endswith("/serverinfo"))
+    assert contact == ["http://jabber.org/network/serverinfo", "mailto:admin@localhost"]
