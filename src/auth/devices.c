@@ -1,8 +1,11 @@
 #include "auth/devices.h"
 #include "auth/schema_private.h"
 #include "base/arena.h"
+#include "base/buf.h"
+#include "base/hash.h"
 #include "base/mem.h"
 #include "io/loop.h"
+#include <stdatomic.h>
 
 enum { SLOT_CURRENT, SLOT_NEW };
 
@@ -137,6 +140,7 @@ struct device_op {
     device_list_fn *listed;
     device_done_fn *done;
     device_revoked_fn *revoked;
+    uint64_t mark;    /* of a login */
     enum err missing; /* what a row count that is not met means */
     void *arg;
 };
@@ -221,10 +225,40 @@ struct device_op *device_tokens_get(const struct auth *a, slice jid,
     return submit(a, b, tokens_read, &(struct device_op){ .tokens = done, .arg = arg });
 }
 
+/* Marks of logins that were kept: each a hash of all that was, with its hour and the generation,
+ * which a revocation raises. */
+enum { KEPT_MAX = 4096 };
+static const uint64_t hour_us = 3600000000;
+static _Atomic uint64_t kept[KEPT_MAX];
+
+static uint64_t mark_of(const struct device_login *l, uint64_t now_us)
+{
+    struct buf b;
+    buf_init(&b, 4096);
+    buf_printf(&b, "%lld %lld %llu ", (long long)l->account, (long long)l->generation,
+               (unsigned long long)(now_us / hour_us));
+    buf_add(&b, id_slice(l->agent->id));
+    buf_printf(&b, "%.*s\n%.*s\n%.*s", SLICE_ARG(l->agent->software), SLICE_ARG(l->agent->device),
+               SLICE_ARG(l->address));
+    uint64_t mark = hash_keyed(buf_slice(&b)) | 1;
+    buf_fini(&b);
+    return mark;
+}
+
+bool device_kept(const struct device_login *l, uint64_t now_us)
+{
+    if (l->issue.len > 0 || l->was_fresh || l->invalidate || l->has_count)
+        return false;
+    uint64_t mark = mark_of(l, now_us);
+    return atomic_load_explicit(&kept[(mark >> 1) % KEPT_MAX], memory_order_relaxed) == mark;
+}
+
 static void written(void *arg, enum store_result r, const struct store_batch *b)
 {
     struct device_op *op = arg;
     (void)b;
+    if (r == STORE_OK)
+        atomic_store_explicit(&kept[(op->mark >> 1) % KEPT_MAX], op->mark, memory_order_relaxed);
     op->done(op->arg, err_of(op, r));
     mem_free(&op);
 }
@@ -264,8 +298,10 @@ struct device_op *device_login(const struct auth *a, const struct device_login *
     add_tokens(b, l, now_us);
     STORE_ADD(b, &device_stmt_trim, STORE_ANY_ROWS, SV_I(l->account), SV_I(DEVICES_MAX));
     STORE_ADD(b, &device_stmt_trim_tokens, STORE_ANY_ROWS, SV_I(l->account));
-    return submit(a, b, written,
-                  &(struct device_op){ .done = done, .missing = E_CONFLICT, .arg = arg });
+    return submit(
+        a, b, written,
+        &(struct device_op){
+            .done = done, .mark = mark_of(l, now_us), .missing = E_CONFLICT, .arg = arg });
 }
 
 static void list_read(void *arg, enum store_result r, const struct store_batch *b)

@@ -51,6 +51,11 @@ struct device_login {
     uint64_t expires_us;
     int64_t generation; /* that it logged in with: another one by now is a conflict */
 };
+/* Whether nothing need be written for this login: it changes no token, and the same device was kept
+ * within this hour. So a device that comes and goes costs no write each time; `seen` is exact to an
+ * hour. Any thread; the last 4,096 logins or so are remembered. */
+bool device_kept(const struct device_login *l, uint64_t now_us);
+
 /* e: OK; E_CONFLICT: the count or the token is not valid any more, or the password was changed:
  * refuse the login. */
 typedef void device_done_fn(void *arg, enum err e);

@@ -427,6 +427,10 @@ static void go_on(struct stream *s)
         two->expires_us = l.expires_us =
             loop_wall_us(s->worker->loop) + (uint64_t)setting_int(&fast_lifetime) * 1000;
     }
+    if (device_kept(&l, loop_wall_us(s->worker->loop))) {
+        ask_resume(s);
+        return;
+    }
     a->device_op = device_login(&s->worker->auth, &l, device_written, s);
 }
 
