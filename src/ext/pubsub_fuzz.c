@@ -4,8 +4,8 @@
 #include "base/buf.h"
 #include "base/ensure.h"
 #include "codec/xml_elem.h"
-#include "ext/caps_info.h"
 #include "ext/pubsub_request.h"
+#include "xmpp/caps_info.h"
 
 enum { TEXT_BYTES_MAX = 1 << 20 };
 

@@ -1,6 +1,6 @@
 #include "base/arena.h"
 #include "codec/xml_elem.h"
-#include "ext/caps_info.h"
+#include "xmpp/caps_info.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
