@@ -776,7 +776,13 @@ void c2s_destroy(struct c2s **pc)
     mem_free(&c);
 }
 
-void c2s_serve_http(struct c2s *c, struct http_server *http) { c->http = http; }
+static bool crowded(void) { return budget_exceeded(worker_here()); }
+
+void c2s_serve_http(struct c2s *c, struct http_server *http)
+{
+    c->http = http;
+    http_set_crowded(http, crowded);
+}
 
 void c2s_set_tls(struct c2s *c, struct tls_ctx *tls)
 {

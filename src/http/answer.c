@@ -288,10 +288,10 @@ void http_refuse(struct http_conn *h, unsigned status)
     }
     if (status == 204 || status == 405)
         allow_lines(x, &lines);
-    if (status == 429) {
+    if (status == 429)
         metric_add(&http_refused, 1);
+    if (status == 429 || status == 503)
         buf_lit(&lines, "Retry-After: 1\r\n");
-    }
     a.body = buf_slice(&text);
     a.headers = buf_slice(&lines);
     http_answer(&x->r, &a);

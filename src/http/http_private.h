@@ -51,6 +51,7 @@ struct exchange {
     bool held;
     int64_t owed; /* of the announced length */
     uint64_t body_seen;
+    size_t body_counted; /* in http_server.gathered */
     struct buf body;
     char *path; /* owns r.path */
 };
@@ -108,6 +109,8 @@ struct http_server {
     size_t route_count;
     struct http_local local[HTTP_LOOPS_MAX]; /* by index of the loop */
     pthread_mutex_t lock;                    /* guards those below */
+    _Atomic int64_t gathered;                /* bytes of bodies that are not handed over yet */
+    bool (*crowded)(void);                   /* no memory for answers; NULL: never */
     struct tls_ctx *tls;
     struct map addresses;
     uint32_t sweep;
@@ -115,7 +118,7 @@ struct http_server {
 
 extern struct setting http_header_bytes, http_request_timeout, http_idle_timeout,
     http_connections_max, http_request_rate, http_cors_origins, http_base, http_hsts,
-    http_trusted_proxies, http_requests_max;
+    http_trusted_proxies, http_requests_max, http_bodies_max;
 extern struct metric http_conns, http_requests, http_refused, http_errors;
 
 /* request.c: the parser's side */

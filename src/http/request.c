@@ -19,11 +19,21 @@ slice http_header(const struct http_request *r, const char *name)
     return (slice){ 0 };
 }
 
+/* The bytes that the gathered body has on the heap now. */
+static bool count_body(struct exchange *x)
+{
+    struct http_server *s = x->h->local->server;
+    int64_t more = (int64_t)x->body.cap - (int64_t)x->body_counted;
+    x->body_counted = x->body.cap;
+    return atomic_fetch_add(&s->gathered, more) + more <= setting_int(&http_bodies_max);
+}
+
 void http_take_body(struct http_request *r, struct buf *out)
 {
     struct exchange *x = CONTAINER_OF(r, struct exchange, r);
     *out = x->body;
     x->body = (struct buf){ 0 };
+    (void)count_body(x);
     r->body = (slice){ 0 };
 }
 
@@ -48,6 +58,7 @@ void exchange_free(struct http_conn *h)
     h->x = NULL;
     buf_fini(&x->head);
     buf_fini(&x->body);
+    (void)count_body(x);
     mem_free(&x->path);
     mem_free(&x);
 }
@@ -235,6 +246,9 @@ static unsigned check_route(struct http_conn *h, const http_parser *p)
         return 204;
     if ((x->r.route->methods & x->r.method) == 0)
         return 405;
+    if (h->local->server->crowded != NULL && (x->r.route->flags & HTTP_WHEN_CROWDED) == 0 &&
+        h->local->server->crowded())
+        return 503;
     if (x->r.body_len > 0 && (uint64_t)x->r.body_len > x->r.route->body_max)
         return 413;
     if (x->r.route->data == NULL && coding.len > 0 && !slice_eq_nocase(coding, SLICE("identity")))
@@ -308,6 +322,8 @@ static int on_body(http_parser *p, const char *ptr, size_t len)
         route->data(&x->r, (slice){ ptr, len });
     else
         buf_append(&x->body, ptr, len);
+    if (!count_body(x))
+        return bad(h, 503);
     if (x->answered || x->held)
         http_parser_pause(p, 1);
     return 0;

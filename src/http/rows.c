@@ -51,6 +51,15 @@ struct setting http_requests_max = {
     .unit = "requests",
     .doc = "After so many a connection is closed, and the client makes a new one.",
 };
+struct setting http_bodies_max = {
+    .name = "http.bodies-max",
+    .type = SET_BYTES,
+    .def = 64 << 20,
+    .min = 1 << 20,
+    .max = 1ll << 34,
+    .doc = "Bodies of all requests that are not complete yet, together; above it requests with a "
+           "body are answered with 503. Uploads of files are not gathered and do not count.",
+};
 struct setting http_request_rate = {
     .name = "http.request-rate",
     .type = SET_INT,
@@ -105,6 +114,7 @@ struct setting *const http_settings[] = { &http_header_bytes,
                                           &http_idle_timeout,
                                           &http_connections_max,
                                           &http_requests_max,
+                                          &http_bodies_max,
                                           &http_request_rate,
                                           &http_cors_origins,
                                           &http_base,

@@ -57,6 +57,8 @@ void http_add_routes(struct http_server *s, const struct http_route *rows)
     }
 }
 
+void http_set_crowded(struct http_server *s, bool (*crowded)(void)) { s->crowded = crowded; }
+
 void http_set_tls(struct http_server *s, struct tls_ctx *tls)
 {
     pthread_mutex_lock(&s->lock);

@@ -49,8 +49,9 @@ struct http_request {
 };
 
 enum http_route_flags {
-    HTTP_CORS = 1, /* scripts of the origins in http.cors-origins may use it (Fetch §3.2) */
-    HTTP_BELOW = 2 /* the path, which has no '/' at its end, and everything below it */
+    HTTP_CORS = 1,        /* scripts of the origins in http.cors-origins may use it (Fetch §3.2) */
+    HTTP_BELOW = 2,       /* the path, which has no '/' at its end, and everything below it */
+    HTTP_WHEN_CROWDED = 4 /* its answers give memory back: served although that is short */
 };
 
 /* One row. Exactly one answer must be given for each request for which begin() or handle() was
@@ -137,6 +138,9 @@ NODISCARD enum err http_create(struct http_server **out, const struct http_liste
                                size_t count, struct tls_ctx *tls, struct why *why);
 void http_destroy(struct http_server **s);
 void http_add_routes(struct http_server *s, const struct http_route *rows); /* ended by { 0 } */
+/* Asked before each request, on its worker: true: memory is short, the answer is 503. Set before
+ * the server starts. */
+void http_set_crowded(struct http_server *s, bool (*crowded)(void));
 void http_set_tls(struct http_server *s, struct tls_ctx *tls); /* for new connections; any thread */
 
 void http_worker_start(struct http_server *s, struct loop *loop);

@@ -87,6 +87,7 @@ static void download(struct http_request *r)
 }
 
 static const struct http_route routes[] = {
+    { .path = "/large", .methods = HTTP_M_POST, .body_max = 1 << 20, .handle = hello },
     { .path = "/hello",
       .methods = HTTP_M_GET | HTTP_M_POST,
       .flags = HTTP_CORS,
@@ -342,6 +343,39 @@ static void limits(void **state)
     close(first);
 }
 
+static bool always(void) { return true; }
+
+static void memory(void **state)
+{
+    struct why why;
+    int slow;
+    (void)state;
+    assert_int_equal(setting_set(&http_bodies_max, SLICE("1MiB"), &why), OK);
+    say("POST /large HTTP/1.1\r\nHost: x\r\nContent-Length: 1048576\r\n\r\n");
+    static char most[1048570];
+    memset(most, 'x', sizeof most);
+    for (size_t sent = 0; sent < sizeof most;) {
+        ssize_t n = send(bed.fd, most, sizeof most - sent, MSG_NOSIGNAL | MSG_DONTWAIT);
+        sent += n > 0 ? (size_t)n : 0;
+        bed_ticks(bed.loop, 1);
+    }
+    bed_ticks(bed.loop, 40);
+    slow = bed.fd;
+    client_connect();
+    say("POST /hello HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nok");
+    expect(NULL);
+    status_is("503");
+    close(bed.fd);
+    close(slow);
+    bed_run(bed.loop, idle, NULL);
+    assert_int_equal(bed.server->gathered, 0);
+    client_connect();
+    say("POST /hello HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nok");
+    expect("/hello||ok|x\n");
+    http_set_crowded(bed.server, always);
+    refused("GET /hello HTTP/1.1\r\nHost: x\r\n\r\n", "503");
+}
+
 static void slow_requests_end(void **state)
 {
     struct why why;
@@ -514,6 +548,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(bodies, setup, teardown),
         cmocka_unit_test_setup_teardown(bad_requests, setup, teardown),
         cmocka_unit_test_setup_teardown(limits, setup, teardown),
+        cmocka_unit_test_setup_teardown(memory, setup, teardown),
         cmocka_unit_test_setup_teardown(slow_requests_end, setup, teardown),
         cmocka_unit_test_setup_teardown(wrong_routes, setup, teardown),
         cmocka_unit_test_setup_teardown(origins, setup, teardown),
