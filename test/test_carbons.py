@@ -240,6 +240,13 @@ def test_not_copied(laptop, phone, bob, kind, body, more):
     no_copy(phone, after=bob)
 
 
+def test_the_mark_of_private_messages_is_for_servers(laptop, bob):
+    """§9: it is removed, the hint stays."""
+    bob.send(chat(laptop, "hi", f"<private xmlns='{CARBONS}'/><no-copy xmlns='{HINTS}'/>"))
+    found = laptop.expect(f"<message><body>hi</body><no-copy xmlns='{HINTS}'/></message>")
+    assert found.find(f"{{{CARBONS}}}private") is None
+
+
 def test_private_messages_sent_into_a_room(laptop, phone, bob):
     """A client's own are copied; those from a room are the room's to tell (here nobody is one)."""
     laptop.send(chat(bob, "hi", f"<x xmlns='{MUC_USER}'/>"))

@@ -159,7 +159,25 @@ def test_what_was_on_its_way_when_the_connection_broke(host, push):
     announcement(push)
 
 
-def test_another_device_that_is_there_does_not_matter(host, push):
+def test_nobody_is_told_beside_the_active_client(make_server):
+    """Multiple device messaging: it alone notifies its user, for as long as it is active."""
+    host = make_server("alice", "bob", component=True, settings={"session.active-time": "1s"})
+    host.ctl("component", "add", DOMAIN, "--secret", SECRET)
+    push = Component(host, DOMAIN, SECRET)
+    phone, bob = host.client("alice", "phone"), host.client("bob", "b")
+    enable(phone)
+    phone.close()
+    desk = host.client("alice", "desk")
+    say(bob, desk.bare, "one")
+    desk.expect("<message><body>one</body></message>")
+    desk.send("<inactive xmlns='urn:xmpp:csi:0'/>")
+    desk.ping()
+    say(bob, desk.bare, "two")
+    assert fields(announcement(push))["message-count"] == "1"
+
+
+def test_another_device_that_is_there_need_not_matter(host, push):
+    host.ctl("set", "push.when-active", "on")
     phone, desk = host.client("alice", "phone"), host.client("alice", "desk")
     bob = host.client("bob", "b")
     enable(phone)

@@ -143,7 +143,7 @@ static bool is_eligible(const struct account *a, const struct passage *p)
                           KNOWN(RECEIPT_REQUEST) | KNOWN(MARKER) | KNOWN(MARKABLE) |
                           KNOWN(ENCRYPTED) | KNOWN(STORE);
     const struct stanza *st = p->st;
-    if (stanza_has(st, KNOWN(PRIVATE) | KNOWN(NO_COPY) | KNOWN(CARBON)))
+    if ((p->known & (KNOWN(PRIVATE) | KNOWN(NO_COPY) | KNOWN(CARBON))) != 0)
         return false;
     if (st->type == TYPE_ERROR)
         return p->way == PASSAGE_RECEIVED && answers_copied(a, st);

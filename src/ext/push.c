@@ -50,6 +50,15 @@ static struct setting push_enabled = {
     .def = 1,
     .doc = "Clients may have messages announced by push services while they are away (XEP-0357).",
 };
+static struct setting push_when_active = {
+    .name = "push.when-active",
+    .type = SET_BOOL,
+    .def = 0,
+    .doc =
+        "Messages are announced to clients that are away also while the user has an active client "
+        "(session.active-time). Off: that one alone notifies its user, as multiple device "
+        "messaging asks.",
+};
 static struct setting push_payload = {
     .name = "push.payload",
     .type = SET_CHOICE,
@@ -507,6 +516,7 @@ static void passed(struct account *a, const struct passage *p)
 {
     struct registration *next;
     if (*registrations(a) == NULL || !setting_bool(&push_enabled) || !is_worth_it(p->st) ||
+        (!setting_bool(&push_when_active) && session_active(a) != NULL) ||
         slice_eq(stanza_from_bare(p->st), a->jid))
         return;
     for (struct registration *r = *registrations(a); r != NULL; r = next) {
@@ -673,7 +683,8 @@ const struct feature push_feature = {
                               { 0 } },
     .schema = &push_schema,
     .settings = (struct setting *const[]){ &push_enabled, &push_payload, &push_body, &push_away,
-                                           &push_services, &push_max, &push_errors_max, NULL },
+                                           &push_when_active, &push_services, &push_max,
+                                           &push_errors_max, NULL },
     .commands = (struct command *const[]){ &command_list, NULL },
     .metrics = (struct metric *const[]){ &push_sent, &push_errors, &push_dropped, NULL },
     .logs = (struct log_area *const[]){ &log_push, NULL },

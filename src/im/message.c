@@ -234,6 +234,7 @@ struct incoming {
     struct origin origin;
     uint64_t sender_entry, archive_id;
     int64_t sender_id, origin_hash;
+    uint64_t known; /* as it came */
 };
 
 static void store_message(struct account *a, const struct incoming *in)
@@ -310,9 +311,9 @@ static bool receives(const struct session *s, const struct stanza *st)
 /* To all sessions of non-negative priority, or the one that was asked for. A session that still
  * gets its offline messages finds the stored ones there, in order. */
 static void deliver_live(struct account *a, struct session *match, struct stanza *st,
-                         uint64_t archive_id)
+                         uint64_t known, uint64_t archive_id)
 {
-    struct passage p = { st, match, archive_id, 0, PASSAGE_RECEIVED };
+    struct passage p = { st, known, match, archive_id, 0, PASSAGE_RECEIVED };
     LIST_EACH (it, &a->sessions) {
         struct session *s = CONTAINER_OF(it, struct session, node);
         bool mine = match != NULL ? s == match : receives(s, st);
@@ -354,7 +355,7 @@ static enum routed accept_message(struct account *a, struct session *match, stru
     bool keep = !guest && message_storable(st) && (setting_bool(&im_durable_ack) || !ready);
 
     if (!keep) {
-        deliver_live(a, match, st, 0);
+        deliver_live(a, match, st, in->known, 0);
         if (guest && in->sender_entry != 0) { /* the sender's copy is kept all the same */
             message_keep_sent(a->worker, st, in->origin, in->sender_entry, in->sender_id);
             stanza_unref(&st);
@@ -376,7 +377,7 @@ static enum routed accept_message(struct account *a, struct session *match, stru
     if (!stage_archive(a, st, stanza_from(st)))
         mailbox_hide(a, in->archive_id);
     store_message(a, in);
-    deliver_live(a, match, st, in->archive_id);
+    deliver_live(a, match, st, in->known, in->archive_id);
     stanza_unref(&st);
     return in->origin.session != 0 ? ROUTE_PENDING : ROUTED;
 }
@@ -393,7 +394,8 @@ static enum delivery_have what_there_is(const struct account *a, const struct se
 }
 
 /* What only the server may say (design §5): ids of this archive (XEP-0359 §5), delays stamped by us
- * (XEP-0203 §5), copies (XEP-0280 §11), and, from an account of ours, what only rooms say. */
+ * (XEP-0203 §5), copies (XEP-0280 §11); what is said to
+ * servers alone (§9); and, from an account of ours, what only rooms say. */
 static bool forged(enum known_child known, const struct elem *e, void *arg)
 {
     const struct account *a = arg;
@@ -410,7 +412,7 @@ static bool forged(enum known_child known, const struct elem *e, void *arg)
 
 static struct stanza *without_forgeries(struct account *a, struct stanza *st)
 {
-    uint64_t known = KNOWN(STANZA_ID) | KNOWN(DELAY) | KNOWN(CARBON);
+    uint64_t known = KNOWN(STANZA_ID) | KNOWN(DELAY) | KNOWN(CARBON) | KNOWN(PRIVATE);
     struct jid from = jid_split(stanza_from(st));
     if (from.local.len > 0 && node_serves(account_node(a), from.domain))
         known |= KNOWN(MUC_USER);
@@ -444,9 +446,9 @@ enum routed message_to_account(struct account *a, struct stanza *st, struct orig
     default:
         break;
     }
-    bool copies = stanza_has(st, KNOWN(CARBON));
+    uint64_t known = st->known;
     st = without_forgeries(a, st);
-    if (copies && st->child_count == 0) { /* it was nothing else */
+    if ((known & KNOWN(CARBON)) != 0 && st->child_count == 0) { /* it was nothing else */
         stanza_unref(&st);
         return ROUTED;
     }
@@ -459,7 +461,7 @@ enum routed message_to_account(struct account *a, struct stanza *st, struct orig
         have = what_there_is(a, NULL);
         rule = delivery_rule(STANZA_MESSAGE, (enum stanza_type)st->type, TO_BARE, have);
     }
-    struct incoming in = { st, origin, sender_entry, 0, sender_id, origin_hash(st, tmp) };
+    struct incoming in = { st, origin, sender_entry, 0, sender_id, origin_hash(st, tmp), known };
     switch (rule) {
     case DELIVER_ALL:
     case DELIVER_MATCH:
@@ -487,7 +489,7 @@ enum routed message_from_session(struct session *s, struct stanza *st, struct or
     if (!account_is_guest(a) && setting_bool(&im_durable_ack) && message_storable(st) &&
         !slice_eq(stanza_to_bare(st), a->jid) && stage_archive(a, st, stanza_to(st)))
         entry = mailbox_mint(a);
-    stage_carbon(a, &(struct passage){ st, s, entry, 0, PASSAGE_SENT });
+    stage_carbon(a, &(struct passage){ st, st->known, s, entry, 0, PASSAGE_SENT });
     return route(a->worker, st, origin, entry, account_is_guest(a) ? 0 : a->id);
 }
 
@@ -508,7 +510,7 @@ static void hand_over_passing(struct account *a, struct stanza *st, uint64_t at_
                 session_deliver(s, st, 0, at_us);
         }
     } else if (rule == DELIVER_STORE && message_storable(st)) {
-        accept_message(a, NULL, &(struct incoming){ .st = stanza_ref(st) });
+        accept_message(a, NULL, &(struct incoming){ .st = stanza_ref(st), .known = st->known });
     } else if (rule == DELIVER_ERROR || (rule == DELIVER_STORE && stanza_has(st, KNOWN(BODY)))) {
         refuse(a, stanza_ref(st), SE_RECIPIENT_UNAVAILABLE, (slice){ 0 });
     }

@@ -38,6 +38,7 @@ struct refusal {
 /* A message that was accepted at one account. Everything is borrowed for the call. */
 struct passage {
     struct stanza *st;
+    uint64_t known;          /* KNOWN bits of it as it came: what only servers need is gone */
     struct session *session; /* sent: its sender; received: the session it was addressed to, if
                                 it went to one only; NULL: to all that take it */
     uint64_t archive_id;     /* in this account's archive; 0: not kept */
