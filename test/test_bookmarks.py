@@ -1,8 +1,6 @@
 """Bookmarks in all their forms (XEP-0402, XEP-0048, XEP-0411), and what else clients keep in
 nodes of their own: displayed markers (XEP-0490), notification settings (XEP-0492), keys
 (XEP-0384)."""
-nodes of their own: displayed markers (XEP-0490), notification settings (XEP-0492), keys (XEP-0384).
-"""
 import pytest
 
 from muster import xml
