@@ -246,8 +246,6 @@ def test_roster(host, alice):
     item = queries[0][0]
     assert item.get("jid") == "carol@localhost" and item.get("name") == "C & D"
     assert {g.text for g in item} == {"a, b", "c"}
-    row, = host.rows("user", "roster", "bob@localhost")
-    assert (row["contact"], row["subscription"]) == ("carol@localhost", "both")
 
 
 def test_last_login_and_statistics(host, alice):

@@ -91,6 +91,7 @@ static const struct feature *const features[] = {
     &private_feature,
     &adhoc_feature,
     &announce_feature,
+    &search_feature,
     &service_admin_feature,
     &extdisco_feature,
     &upload_feature,

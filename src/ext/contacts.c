@@ -3,6 +3,7 @@
  *
  * Limits: ADD_MAX contacts a command; roster.contacts-max. */
 #include "base/arena.h"
+#include "base/buf.h"
 #include "base/command.h"
 #include "base/mem.h"
 #include "base/setting.h"
@@ -15,7 +16,7 @@
 #include "im/subscription.h"
 #include "im/worker.h"
 
-enum { ADD_MAX = 1000, FULL_MAX = 1000 };
+enum { ADD_MAX = 1000, FULL_MAX = 1000, ITEM_BYTES_MAX = 1 << 20 };
 
 struct task {
     struct command_call *call;
@@ -85,18 +86,25 @@ static void list(struct account *a, enum err e, void *arg)
 {
     struct command_call *call = ((struct task *)arg)->call;
     const struct roster *r = a->roster;
+    struct buf xml;
     (void)e;
+    buf_init(&xml, ITEM_BYTES_MAX);
     for (uint32_t i = 0; r != NULL && i < r->count; i++) {
         const struct roster_item *item = r->items[i];
         if ((item->flags & ROSTER_LISTED) == 0)
             continue;
         command_row(call);
+        command_text(call, "owner", a->jid);
         command_text(call, "jid", slice_dup(call->arena, roster_item_jid(item)));
         command_text(call, "name", slice_dup(call->arena, roster_item_name(item)));
         command_text(call, "subscription", slice_of(sub_state_subscription(item->state)));
         command_bool(call, "ask", sub_state_ask(item->state) != 0);
         command_text(call, "groups", slice_of(groups_text(item, call->arena)));
+        buf_clear(&xml);
+        roster_item_write(&xml, item);
+        command_text(call, "item", buf_slice(&xml)); /* as clients get it */
     }
+    buf_fini(&xml);
     command_done(call, "%s", "");
 }
 

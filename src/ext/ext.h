@@ -35,6 +35,7 @@ extern const struct feature report_feature; /* users and devices that are connec
 extern const struct feature register_feature; /* XEP-0077, XEP-0401, XEP-0445 */
 extern const struct feature sift_feature; /* XEP-0273 */
 extern const struct feature retrieval_feature; /* XEP-0013 */
+extern const struct feature search_feature; /* XEP-0055 */
 extern const struct feature service_admin_feature; /* XEP-0133 */
 extern const struct feature service_lists_feature; /* blacklist, whitelist */
 extern const struct feature time_feature; /* XEP-0202 */

@@ -48,6 +48,15 @@ static const struct command_ask each_account[] = {
       .arg = "jid" },
     { .row = { 0 } },
 };
+static const struct command_ask each_roster[] = {
+    { .row = { .var = "accountjids",
+               .type = FORM_JID_MULTI,
+               .label = "Addresses of accounts",
+               .required = true },
+      .use = USE_EACH,
+      .arg = "user" },
+    { .row = { 0 } },
+};
 static const struct command_ask each_session[] = {
     { .row = { .var = "accountjids",
                .type = FORM_JID_MULTI,
@@ -111,12 +120,20 @@ static const struct command_result statistics[] = {
     { 0 },
 };
 
+static slice field_of(const struct command_row *r, const char *key)
+{
+    for (uint32_t i = 0; i < r->count; i++)
+        if (strcmp(r->fields[i].key, key) == 0)
+            return r->fields[i].str;
+    return (slice){ 0 };
+}
+
 /* The rosters as clients get them (§4.8), with the addresses whose they are. */
 static void write_rosters(struct buf *out, const struct command_call *call)
 {
     slice owner = { 0 };
     for (const struct command_row *r = call->rows; r != NULL; r = r->next) {
-        slice jid = r->fields[0].str, item = r->fields[r->count - 1].str;
+        slice jid = field_of(r, "owner");
         if (!slice_eq(owner, jid)) {
             if (owner.len > 0)
                 buf_lit(out, "</query>");
@@ -124,7 +141,7 @@ static void write_rosters(struct buf *out, const struct command_call *call)
             buf_lit(out, "<query xmlns='" NS_ROSTER "'>");
             owner = jid;
         }
-        buf_add(out, item);
+        buf_add(out, field_of(r, "item"));
     }
     if (owner.len > 0)
         buf_lit(out, "</query>");
@@ -152,8 +169,8 @@ static const struct command_form forms[] = {
       .instructions = "All sessions of the account will end.", .command = "user password",
       .fields = change_password },
     { ADMIN_NODE("get-user-roster"), .title = "Getting a User's Roster",
-      .instructions = "Whose contacts do you want to see?", .command = "user roster",
-      .fields = each_account, .write = write_rosters },
+      .instructions = "Whose contacts do you want to see?", .command = "contact list",
+      .fields = each_roster, .write = write_rosters },
     { ADMIN_NODE("get-user-lastlogin"), .title = "Getting a User's Last Login Time",
       .instructions = "Of those who are not online it is when they were last there.",
       .command = "user last", .fields = each_account, .results = last_login },

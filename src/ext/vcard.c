@@ -2,12 +2,14 @@
  * It is kept as the text that its owner sent and lives in the database only. */
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/mem.h"
 #include "base/setting.h"
 #include "codec/xml_elem.h"
 #include "ext/ext.h"
 #include "ext/photos.h"
 #include "im/account.h"
 #include "im/feature.h"
+#include "im/users.h"
 #include "im/worker.h"
 #include "xmpp/ns.h"
 
@@ -24,13 +26,39 @@ static struct setting vcard_bytes_max = {
 static const struct store_migration vcard_migrations[] = {
     { 1, "CREATE TABLE vcard(owner INTEGER PRIMARY KEY, xml TEXT NOT NULL)",
       "CREATE TABLE vcard(owner BIGINT PRIMARY KEY, xml TEXT NOT NULL)" },
+    /* How far what is made of it is: those that were stored before that are gone through at start.
+     */
+    { 2, "ALTER TABLE vcard ADD COLUMN told INTEGER NOT NULL DEFAULT 0",
+      "ALTER TABLE vcard ADD COLUMN told BIGINT NOT NULL DEFAULT 0" },
     { 0 },
 };
+/* Rises with each feature that begins to look at cards. */
+enum { TOLD = 1, TELL_ROWS = 64 };
+
 static struct store_stmt vcard_put = {
     .name = "vcard.put",
-    .sql = "INSERT INTO vcard(owner, xml) VALUES($1, $2) "
-           "ON CONFLICT(owner) DO UPDATE SET xml = excluded.xml",
-    .params = "it",
+    .sql = "INSERT INTO vcard(owner, xml, told) VALUES($1, $2, $3) "
+           "ON CONFLICT(owner) DO UPDATE SET xml = excluded.xml, told = excluded.told",
+    .params = "iti",
+    .cols = "",
+};
+/* The first card of an account, from what was said when it was made. */
+static struct store_stmt vcard_first = {
+    .name = "vcard.first",
+    .sql = "INSERT INTO vcard(owner, xml, told) VALUES($1, $2, $3) ON CONFLICT(owner) DO NOTHING",
+    .params = "iti",
+    .cols = "",
+};
+static struct store_stmt vcard_untold = {
+    .name = "vcard.untold",
+    .sql = "SELECT owner, xml FROM vcard WHERE told < $1 LIMIT $2",
+    .params = "ii",
+    .cols = "it",
+};
+static struct store_stmt vcard_tell = {
+    .name = "vcard.tell",
+    .sql = "UPDATE vcard SET told = $2 WHERE owner = $1 AND told < $2",
+    .params = "ii",
     .cols = "",
 };
 static struct store_stmt vcard_load = {
@@ -48,7 +76,8 @@ static struct store_stmt vcard_delete = {
 static const struct store_schema vcard_schema = {
     .feature = "vcard",
     .migrations = vcard_migrations,
-    .stmts = (struct store_stmt *const[]){ &vcard_put, &vcard_load, &vcard_delete, NULL },
+    .stmts = (struct store_stmt *const[]){ &vcard_put, &vcard_first, &vcard_untold, &vcard_tell,
+                                           &vcard_load, &vcard_delete, NULL },
 };
 
 enum { ANSWER_BYTES_MAX = 4 << 20 };
@@ -169,10 +198,18 @@ static void vcard_stored(void *arg, enum store_result result, const struct store
         iq_error(iq, stanza_error_of(err_of_store(result)), (slice){ 0 });
 }
 
+static void tell(int64_t owner, const struct elem *card, struct store_batch *b)
+{
+    for (const struct feature *const *f = features_all(); *f != NULL; f++)
+        if ((*f)->card != NULL)
+            (*f)->card(owner, card, b);
+}
+
 static void store_card(struct iq *iq, slice card)
 {
     struct store_batch *b = store_write(iq->worker->store, account_lane(iq->account));
-    STORE_ADD(b, &vcard_put, 1, SV_I(iq->account->id), SV_T(card));
+    STORE_ADD(b, &vcard_put, 1, SV_I(iq->account->id), SV_T(card), SV_I(TOLD));
+    tell(iq->account->id, &iq->payload, b);
     store_submit(b, iq->worker->loop, 0, vcard_stored, iq);
 }
 
@@ -221,6 +258,97 @@ static void vcard_set(struct iq *iq)
     buf_fini(&card);
 }
 
+/* Cards from before somebody looked at them, a page after the other. If one of a page is stored by
+ * its owner meanwhile, nothing of the page is, and it is read again. */
+
+static void tell_page(struct worker *w);
+
+static void told(void *arg, enum store_result result, const struct store_batch *b)
+{
+    (void)b;
+    if (result == STORE_OK || result == STORE_CONFLICT)
+        tell_page(arg);
+}
+
+static void untold_read(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct worker *w = arg;
+    uint32_t rows = result == STORE_OK ? store_row_count(b, 0) : 0;
+    if (rows == 0)
+        return;
+    struct store_batch *write = store_write(w->store, 0);
+    for (uint32_t i = 0; i < rows; i++) {
+        struct elem card;
+        int64_t owner = store_int(b, 0, i, 0);
+        STORE_ADD(write, &vcard_tell, 1, SV_I(owner), SV_I(TOLD));
+        if (elem_parse(&card, store_text(b, 0, i, 1), SLICE(NS_CLIENT)))
+            tell(owner, &card, write);
+    }
+    store_submit(write, w->loop, 0, told, w);
+}
+
+static void tell_page(struct worker *w)
+{
+    struct store_batch *b = store_read(w->store, 0);
+    STORE_ADD(b, &vcard_untold, STORE_ANY_ROWS, SV_I(TOLD), SV_I(TELL_ROWS));
+    store_submit(b, w->loop, 0, untold_read, w);
+}
+
+static void vcard_start(struct worker *w)
+{
+    if (w->index == 0)
+        tell_page(w);
+}
+
+/* What an operator said of a new account. */
+
+static void add_part(struct buf *out, const char *open, slice text, const char *close)
+{
+    if (text.len == 0)
+        return;
+    buf_add(out, slice_of(open));
+    xml_escape_clean(out, text);
+    buf_add(out, slice_of(close));
+}
+
+static void write_profile(struct buf *out, const struct user_profile *p)
+{
+    buf_lit(out, "<vCard xmlns='" NS_VCARD "'>");
+    if (p->given_name.len > 0 || p->surname.len > 0) {
+        buf_lit(out, "<N>");
+        add_part(out, "<FAMILY>", p->surname, "</FAMILY>");
+        add_part(out, "<GIVEN>", p->given_name, "</GIVEN>");
+        buf_lit(out, "</N>");
+    }
+    add_part(out, "<EMAIL><INTERNET/><USERID>", p->email, "</USERID></EMAIL>");
+    buf_lit(out, "</vCard>");
+}
+
+static void first_card(struct account *a, enum err e, void *arg)
+{
+    struct buf *card = arg;
+    struct elem root;
+    if (e == OK && a->state == ACCOUNT_READY && !card->overflow &&
+        elem_parse(&root, buf_slice(card), SLICE(NS_CLIENT))) {
+        struct store_batch *b = store_write(a->worker->store, account_lane(a));
+        STORE_ADD(b, &vcard_first, 1, SV_I(a->id), SV_T(buf_slice(card)), SV_I(TOLD));
+        tell(a->id, &root, b);
+        store_submit(b, a->worker->loop, 0, NULL, NULL);
+    }
+    buf_fini(card);
+    mem_free(&card);
+}
+
+static void vcard_created(struct worker *w, slice bare, const struct user_profile *p)
+{
+    if (p->given_name.len == 0 && p->surname.len == 0 && p->email.len == 0)
+        return;
+    struct buf *card = mem_new(struct buf);
+    buf_init(card, (size_t)setting_int(&vcard_bytes_max));
+    write_profile(card, p);
+    account_with(w, bare, first_card, card);
+}
+
 static void vcard_remove(struct account *a, struct store_batch *b)
 {
     STORE_ADD(b, &vcard_delete, STORE_ANY_ROWS, SV_I(a->id));
@@ -247,5 +375,7 @@ const struct feature vcard_feature = {
     .iq = vcard_rules,
     .schema = &vcard_schema,
     .settings = vcard_settings,
+    .worker_start = vcard_start,
+    .created = vcard_created,
     .remove = vcard_remove,
 };

@@ -94,6 +94,9 @@ struct feature {
     void (*unload)(struct account *a);
     /* An account came to be; at its home, where it is not loaded yet. `p`: im/users.h. */
     void (*created)(struct worker *w, slice bare, const struct user_profile *p);
+    /* A vCard (XEP-0054) of an account is stored by this batch: adds what is made of it, with the
+     * same result if it is added again. */
+    void (*card)(int64_t owner, const struct elem *card, struct store_batch *b);
     /* The account is deleted: adds statements that remove all it owns; then, when they are
      * committed. */
     void (*remove)(struct account *a, struct store_batch *b);

@@ -566,11 +566,10 @@ static struct command session_kick = {
     .doc = "Ends one session or all of an account. The client may log in again.",
 };
 
-static struct command *const users_commands[] = {
-    &user_add,     &user_del,     &user_list,   &user_password, &session_list,
-    &session_kick, &user_disable, &user_enable, &user_count,    &user_online,
-    &user_roster,  &user_stats,   NULL
-};
+static struct command *const users_commands[] = { &user_add,      &user_del,     &user_list,
+                                                  &user_password, &session_list, &session_kick,
+                                                  &user_disable,  &user_enable,  &user_count,
+                                                  &user_online,   &user_stats,   NULL };
 static struct log_area *const users_logs[] = { &log_users, NULL };
 
 static const struct store_migration none[] = { { 0 } };

@@ -1,7 +1,6 @@
-/* users_info: what operators see of accounts: how many, who is online, one's roster and statistics.
+/* users_info: what operators see of accounts: how many, who is online, and statistics of one.
  */
 #include "base/arena.h"
-#include "base/buf.h"
 #include "base/clock.h"
 #include "base/command.h"
 #include "base/setting.h"
@@ -10,9 +9,6 @@
 #include "im/roster.h"
 #include "im/users.h"
 #include "im/worker.h"
-#include "xmpp/subscription.h"
-
-enum { ITEM_BYTES_MAX = 1 << 20 };
 
 struct setting users_idle_time = {
     .name = "users.idle-time",
@@ -160,53 +156,6 @@ static void run_online(struct command_call *call)
 
 /* Of one account. */
 
-static void at_account(struct worker *w, void *arg);
-
-static void run_at_account(struct command_call *call)
-{
-    struct jid jid;
-    if (!users_account_ok(call, command_arg(call, "jid"), &jid))
-        return;
-    struct task *t = arena_new(call->arena, struct task, 1);
-    *t = (struct task){ .call = call, .jid = jid_bare(&jid) };
-    users_call_home(call, t->jid, at_account, t);
-}
-
-static slice group_names(const struct roster_item *i, struct arena *arena)
-{
-    const char *names = "";
-    slice rest = roster_item_groups(i), one;
-    while (slice_cut(rest, '\0', &one, &rest) && one.len > 0)
-        names = arena_printf(arena, "%s%s%.*s", names, *names == '\0' ? "" : ", ", SLICE_ARG(one));
-    return slice_of(names);
-}
-
-/* `item` is for surfaces that show it as it is in jabber:iq:roster. */
-static void add_contact(struct command_call *call, slice owner, const struct roster_item *i)
-{
-    struct buf item;
-    buf_init(&item, ITEM_BYTES_MAX);
-    roster_item_write(&item, i);
-    command_row(call);
-    command_text(call, "jid", owner);
-    command_text(call, "contact", roster_item_jid(i));
-    command_text(call, "name", roster_item_name(i));
-    command_text(call, "subscription", slice_of(sub_state_subscription(i->state)));
-    command_bool(call, "asked", sub_state_ask(i->state) != 0);
-    command_text(call, "groups", group_names(i, call->arena));
-    command_text(call, "item", buf_slice(&item));
-    buf_fini(&item);
-}
-
-static void show_roster(const struct account *a, struct command_call *call)
-{
-    const struct roster *r = a->roster;
-    for (uint32_t i = 0; r != NULL && i < r->count; i++)
-        if (r->items[i]->flags & ROSTER_LISTED)
-            add_contact(call, a->jid, r->items[i]);
-    command_done(call, "%s", "");
-}
-
 static void add_fact(struct command_call *call, const char *name, slice value)
 {
     command_row(call);
@@ -281,8 +230,6 @@ static void account_ready(struct account *a, enum err e, void *arg)
                      SLICE_ARG(t->jid));
     else if (a->state != ACCOUNT_READY)
         users_fail_missing(t->call, t->jid);
-    else if (t->call->command == &user_roster)
-        show_roster(a, t->call);
     else
         show_stats(a, t);
 }
@@ -291,6 +238,16 @@ static void at_account(struct worker *w, void *arg)
 {
     struct task *t = arg;
     account_with(w, t->jid, account_ready, t);
+}
+
+static void run_stats(struct command_call *call)
+{
+    struct jid jid;
+    if (!users_account_ok(call, command_arg(call, "jid"), &jid))
+        return;
+    struct task *t = arena_new(call->arena, struct task, 1);
+    *t = (struct task){ .call = call, .jid = jid_bare(&jid) };
+    users_call_home(call, t->jid, at_account, t);
 }
 
 static const struct command_arg jid_args[] = {
@@ -326,17 +283,10 @@ struct command user_online = {
            "the setting users.idle-time.",
     .columns = (const char *const[]){ "jid", "state", "sessions", "idle_s", NULL },
 };
-struct command user_roster = {
-    .name = "user roster",
-    .args = jid_args,
-    .run = run_at_account,
-    .doc = "Shows the contacts of an account.",
-    .columns = (const char *const[]){ "contact", "name", "subscription", "asked", "groups", NULL },
-};
 struct command user_stats = {
     .name = "user stats",
     .args = jid_args,
-    .run = run_at_account,
+    .run = run_stats,
     .doc = "Shows the sessions of an account with their addresses, and how much it has stored. "
            "`user last` tells when somebody was there who is not now.",
     .columns = (const char *const[]){ "name", "value", NULL },

@@ -1,5 +1,6 @@
 #include "base/arena.h"
 #include "xmpp/jid.h"
+#include "xmpp/precis.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -307,6 +308,18 @@ static int teardown(void **state)
     return 0;
 }
 
+static void folds_case_and_forms(void **state)
+{
+    slice out;
+    (void)state;
+    assert_int_equal(precis_fold(SLICE("STRASSE Ålesund"), tmp, &out), OK);
+    assert_true(slice_is(out, "strasse ålesund"));
+    assert_int_equal(precis_fold(SLICE("Straße"), tmp, &out), OK);
+    assert_true(slice_is(out, "strasse"));
+    assert_int_equal(precis_fold(SLICE("\xff"), tmp, &out), E_SYNTAX);
+    assert_int_equal(precis_fold(SLICE(""), tmp, &out), E_SYNTAX);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -324,6 +337,7 @@ int main(void)
         cmocka_unit_test(keeps_the_limits),
         cmocka_unit_test(prepares_passwords),
         cmocka_unit_test(escapes_localparts),
+        cmocka_unit_test(folds_case_and_forms),
     };
     return cmocka_run_group_tests_name("jid", tests, setup, teardown);
 }

@@ -18,7 +18,7 @@ enum {
 
 static struct {
     pthread_once_t once;
-    const UNormalizer2 *nfc, *nfkc;
+    const UNormalizer2 *nfc, *nfkc, *fold;
     UIDNA *idna;
 } icu = { .once = PTHREAD_ONCE_INIT };
 
@@ -27,6 +27,7 @@ static void icu_open(void)
     UErrorCode status = U_ZERO_ERROR;
     icu.nfc = unorm2_getNFCInstance(&status);
     icu.nfkc = unorm2_getNFKCInstance(&status);
+    icu.fold = unorm2_getNFKCCasefoldInstance(&status);
     icu.idna = uidna_openUTS46(UIDNA_USE_STD3_RULES | UIDNA_CHECK_BIDI | UIDNA_CHECK_CONTEXTJ |
                                    UIDNA_CHECK_CONTEXTO | UIDNA_NONTRANSITIONAL_TO_ASCII |
                                    UIDNA_NONTRANSITIONAL_TO_UNICODE,
@@ -343,6 +344,18 @@ static enum err prepare(slice text, enum err (*round)(struct text *, struct text
 enum err precis_username(slice text, struct arena *tmp, slice *out)
 {
     return prepare(text, username_round, tmp, out);
+}
+
+enum err precis_fold(slice text, struct arena *tmp, slice *out)
+{
+    struct text in, folded;
+    UErrorCode status = U_ZERO_ERROR;
+    pthread_once(&icu.once, icu_open);
+    enum err e = text_read(&in, text);
+    if (e != OK)
+        return e;
+    folded.len = unorm2_normalize(icu.fold, in.at, in.len, folded.at, UNITS_MAX, &status);
+    return U_FAILURE(status) ? E_SYNTAX : text_write(&folded, tmp, out);
 }
 
 enum err precis_opaque(slice text, struct arena *tmp, slice *out)

@@ -18,4 +18,6 @@ enum {
 
 NODISCARD enum err precis_username(slice text, struct arena *tmp, slice *out);
 NODISCARD enum err precis_opaque(slice text, struct arena *tmp, slice *out);
+/* For comparing whatever the case and the form of characters: NFKC_Casefold (Unicode §3.13). */
+NODISCARD enum err precis_fold(slice text, struct arena *tmp, slice *out);
 NODISCARD enum err precis_domain(slice text, struct arena *tmp, slice *out); /* a final dot stays */

@@ -1,0 +1,406 @@
+/* search: Jabber Search (XEP-0055) at search.<domain>: who of that domain has this name, nickname
+ * or email address in the vCard (XEP-0054).
+ *
+ * A row of the table `directory` is made of a vCard in the transaction that stores it. Who does not
+ * want to be found says so in the vCard, by <CLASS><PRIVATE/></CLASS> or <CONFIDENTIAL/>. Accounts
+ * that are disabled are not found.
+ *
+ * A term means what begins with it, whatever the case; with a `*` in it, what looks like that, `*`
+ * standing for anything. All terms must fit. Limits: search.rows-max, search.length-min;
+ * TEXT_BYTES_MAX of a field. */
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/setting.h"
+#include "codec/xml_elem.h"
+#include "ext/ext.h"
+#include "im/account.h"
+#include "im/feature.h"
+#include "im/host.h"
+#include "im/node.h"
+#include "im/worker.h"
+#include "xmpp/form.h"
+#include "xmpp/ns.h"
+#include "xmpp/precis.h"
+
+#define NS_SEARCH "jabber:iq:search"
+
+enum { TEXT_BYTES_MAX = 256, ANSWER_BYTES_MAX = 1 << 20, FIELDS = 4 };
+
+static struct setting search_enabled = {
+    .name = "search.enabled",
+    .type = SET_BOOL,
+    .def = 1,
+    .min = 0,
+    .max = 1,
+    .doc = "Whether users find each other at search.<domain> (XEP-0055) by what their vCards say.",
+};
+static const char *const access_choices[] = { "server", "domain", NULL };
+enum { ACCESS_SERVER, ACCESS_DOMAIN };
+static struct setting search_access = {
+    .name = "search.access",
+    .type = SET_CHOICE,
+    .def = ACCESS_SERVER,
+    .min = 0,
+    .max = 1,
+    .choices = access_choices,
+    .doc = "Who may search for the users of a domain: everybody with an account on this server, or "
+           "only users of the same domain. A user whose vCard has the class private or "
+           "confidential is never found.",
+};
+static struct setting search_rows_max = {
+    .name = "search.rows-max",
+    .type = SET_INT,
+    .def = 50,
+    .min = 1,
+    .max = 1000,
+    .unit = "users",
+    .doc = "How many users a search finds at most.",
+};
+static struct setting search_length_min = {
+    .name = "search.length-min",
+    .type = SET_INT,
+    .def = 2,
+    .min = 1,
+    .max = 20,
+    .unit = "characters",
+    .doc = "How many characters beside `*` a term must have, so that nobody reads the whole "
+           "directory letter by letter.",
+};
+
+static const struct store_migration migrations[] = {
+    { 1,
+      "CREATE TABLE directory(owner INTEGER PRIMARY KEY, first TEXT NOT NULL, last TEXT NOT NULL, "
+      "nick TEXT NOT NULL, email TEXT NOT NULL, first_key TEXT NOT NULL, last_key TEXT NOT NULL, "
+      "nick_key TEXT NOT NULL, email_key TEXT NOT NULL)",
+      "CREATE TABLE directory(owner BIGINT PRIMARY KEY, first TEXT NOT NULL, last TEXT NOT NULL, "
+      "nick TEXT NOT NULL, email TEXT NOT NULL, first_key TEXT NOT NULL, last_key TEXT NOT NULL, "
+      "nick_key TEXT NOT NULL, email_key TEXT NOT NULL)" },
+    { 0 },
+};
+static struct store_stmt directory_put = {
+    .name = "directory.put",
+    .sql = "INSERT INTO directory(owner, first, last, nick, email, first_key, last_key, nick_key, "
+           "email_key) VALUES($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT(owner) DO UPDATE SET "
+           "first = excluded.first, last = excluded.last, nick = excluded.nick, "
+           "email = excluded.email, first_key = excluded.first_key, last_key = excluded.last_key, "
+           "nick_key = excluded.nick_key, email_key = excluded.email_key",
+    .params = "itttttttt",
+    .cols = "",
+};
+static struct store_stmt directory_delete = {
+    .name = "directory.delete",
+    .sql = "DELETE FROM directory WHERE owner = $1",
+    .params = "i",
+    .cols = "",
+};
+static struct store_stmt directory_find = {
+    .name = "directory.find",
+    .sql = "SELECT a.jid, d.first, d.last, d.nick, d.email FROM directory d "
+           "JOIN account a ON a.id = d.owner WHERE a.disabled = 0 AND a.jid LIKE '%@' || $1 "
+           "AND ($2 = '' OR d.first_key LIKE $2 ESCAPE '\\') "
+           "AND ($3 = '' OR d.last_key LIKE $3 ESCAPE '\\') "
+           "AND ($4 = '' OR d.nick_key LIKE $4 ESCAPE '\\') "
+           "AND ($5 = '' OR d.email_key LIKE $5 ESCAPE '\\') ORDER BY a.jid LIMIT $6",
+    .params = "ttttti",
+    .cols = "ttttt",
+};
+static const struct store_schema schema = {
+    .feature = "search",
+    .migrations = migrations,
+    .stmts =
+        (struct store_stmt *const[]){ &directory_put, &directory_delete, &directory_find, NULL },
+};
+
+/* The fields of §2.1, in the order of the columns. */
+static const char *const names[FIELDS] = { "first", "last", "nick", "email" };
+static const struct form_row form_rows[FIELDS] = {
+    { .var = "first", .type = FORM_TEXT_SINGLE, .label = "Given name" },
+    { .var = "last", .type = FORM_TEXT_SINGLE, .label = "Family name" },
+    { .var = "nick", .type = FORM_TEXT_SINGLE, .label = "Nickname" },
+    { .var = "email", .type = FORM_TEXT_SINGLE, .label = "Email address" },
+};
+static const char instructions[] =
+    "Fill in one or more fields. A field finds what begins with it; a * stands for anything.";
+
+/* The directory. */
+
+/* The text of a card's element, or of one below it; cut between characters. */
+static slice card_text(const struct elem *card, const char *name, const char *below,
+                       struct arena *tmp)
+{
+    struct elem e, inner;
+    slice text = { "", 0 };
+    if (elem_child(card, name, NS_VCARD, &e)) {
+        if (below == NULL)
+            text = elem_text(&e, tmp);
+        else if (elem_child(&e, below, NS_VCARD, &inner))
+            text = elem_text(&inner, tmp);
+    }
+    size_t len = text.len < TEXT_BYTES_MAX ? text.len : TEXT_BYTES_MAX;
+    while (len < text.len && len > 0 && ((uint8_t)text.ptr[len] & 0xc0) == 0x80)
+        len--;
+    return (slice){ text.ptr, len };
+}
+
+static slice key_of(slice text, struct arena *tmp)
+{
+    slice key;
+    return text.len > 0 && precis_fold(text, tmp, &key) == OK ? key : SLICE("");
+}
+
+static bool is_private(const struct elem *card)
+{
+    struct elem class, kind;
+    return elem_child(card, "CLASS", NS_VCARD, &class) &&
+           (elem_child(&class, "PRIVATE", NS_VCARD, &kind) ||
+            elem_child(&class, "CONFIDENTIAL", NS_VCARD, &kind));
+}
+
+static void put_card(int64_t owner, const struct elem *card, struct store_batch *b)
+{
+    if (is_private(card)) {
+        STORE_ADD(b, &directory_delete, STORE_ANY_ROWS, SV_I(owner));
+        return;
+    }
+    struct arena *tmp = arena_create(0);
+    const slice text[FIELDS] = { card_text(card, "N", "GIVEN", tmp),
+                                 card_text(card, "N", "FAMILY", tmp),
+                                 card_text(card, "NICKNAME", NULL, tmp),
+                                 card_text(card, "EMAIL", "USERID", tmp) };
+    struct store_val vals[1 + 2 * FIELDS] = { SV_I(owner) };
+    for (unsigned i = 0; i < FIELDS; i++) {
+        vals[1 + i] = SV_T(text[i]);
+        vals[1 + FIELDS + i] = SV_T(key_of(text[i], tmp));
+    }
+    store_add(b, &directory_put, STORE_ANY_ROWS, vals, 1 + 2 * FIELDS);
+    arena_destroy(&tmp);
+}
+
+static void removing(struct account *a, struct store_batch *b)
+{
+    STORE_ADD(b, &directory_delete, STORE_ANY_ROWS, SV_I(a->id));
+}
+
+/* Searching. */
+
+struct query {
+    slice term[FIELDS]; /* as given; empty: not asked for */
+    bool form;          /* by a data form: answered by one */
+};
+
+static bool may_search(const struct iq *iq)
+{
+    slice parent;
+    struct jid from = jid_split(stanza_from(iq->st));
+    if (from.local.len == 0 || !node_serves(iq->worker->node, from.domain))
+        return false;
+    if (setting_int(&search_access) == ACCESS_SERVER)
+        return true;
+    return host_find(iq->worker->node, stanza_to(iq->st), &parent) != NULL &&
+           slice_eq(parent, from.domain);
+}
+
+static void fields_get(struct iq *iq)
+{
+    struct buf out;
+    if (!may_search(iq)) {
+        iq_error(iq, SE_FORBIDDEN, SLICE("only users of this server may search"));
+        return;
+    }
+    buf_init(&out, ANSWER_BYTES_MAX);
+    buf_printf(&out, "<query xmlns='" NS_SEARCH "'><instructions>%s</instructions>", instructions);
+    for (unsigned i = 0; i < FIELDS; i++)
+        buf_printf(&out, "<%s/>", names[i]);
+    form_open(&out, FORM_FORM, NS_SEARCH);
+    form_title(&out, "User Directory");
+    form_instructions(&out, instructions);
+    for (unsigned i = 0; i < FIELDS; i++)
+        form_ask(&out, &form_rows[i]);
+    form_close(&out);
+    buf_lit(&out, "</query>");
+    iq_result(iq, buf_slice(&out));
+    buf_fini(&out);
+}
+
+/* false: the request is answered. */
+static bool read_query(struct iq *iq, struct query *q)
+{
+    struct form f = { 0 };
+    struct elem e;
+    *q = (struct query){ .form = form_parse_child(&f, &iq->payload, iq->tmp) };
+    if (q->form && form_expect(&f, NS_SEARCH))
+        for (unsigned i = 0; i < FIELDS; i++)
+            form_text(&f, names[i], &q->term[i]);
+    if (f.error != SE_NONE) {
+        iq_error(iq, f.error, f.text);
+        return false;
+    }
+    for (unsigned i = 0; i < FIELDS && !q->form; i++)
+        if (elem_child(&iq->payload, names[i], NS_SEARCH, &e))
+            q->term[i] = elem_text(&e, iq->tmp);
+    return true;
+}
+
+static int64_t characters(slice term)
+{
+    int64_t n = 0;
+    for (size_t i = 0; i < term.len; i++)
+        n += term.ptr[i] != '*' && ((uint8_t)term.ptr[i] & 0xc0) != 0x80;
+    return n;
+}
+
+/* For LIKE, whose own wildcards stand for themselves; empty: it cannot be searched for. */
+static slice pattern(slice term, struct arena *tmp)
+{
+    struct buf out;
+    slice folded;
+    bool wild = memchr(term.ptr, '*', term.len) != NULL;
+    if (term.len > TEXT_BYTES_MAX || precis_fold(term, tmp, &folded) != OK)
+        return (slice){ "", 0 };
+    buf_init(&out, PRECIS_OUTPUT_MAX * 2 + 1);
+    for (size_t i = 0; i < folded.len; i++) {
+        char c = folded.ptr[i];
+        if (c == '%' || c == '_' || c == '\\')
+            buf_lit(&out, "\\");
+        buf_append(&out, c == '*' ? "%" : &c, 1);
+    }
+    if (!wild)
+        buf_lit(&out, "%");
+    slice text = slice_dup(tmp, buf_slice(&out));
+    buf_fini(&out);
+    return text;
+}
+
+/* What is asked for, as patterns. false: the request is answered. */
+static bool read_patterns(struct iq *iq, const struct query *q, slice out[FIELDS])
+{
+    unsigned asked = 0;
+    int64_t least = setting_int(&search_length_min);
+    for (unsigned i = 0; i < FIELDS; i++) {
+        out[i] = SLICE("");
+        if (q->term[i].len == 0)
+            continue;
+        asked++;
+        if (characters(q->term[i]) < least) {
+            iq_error(iq, SE_NOT_ACCEPTABLE,
+                     slice_of(arena_printf(iq->tmp, "%s: at least %lld characters are needed",
+                                           names[i], (long long)least)));
+            return false;
+        }
+        out[i] = pattern(q->term[i], iq->tmp);
+        if (out[i].len == 0) {
+            iq_error(iq, SE_NOT_ACCEPTABLE,
+                     slice_of(arena_printf(iq->tmp, "%s cannot be searched for", names[i])));
+            return false;
+        }
+    }
+    if (asked == 0)
+        iq_error(iq, SE_BAD_REQUEST, SLICE("nothing is asked for"));
+    return asked > 0;
+}
+
+static void write_items(struct buf *out, const struct store_batch *b, uint32_t rows)
+{
+    for (uint32_t r = 0; r < rows; r++) {
+        buf_lit(out, "<item jid='");
+        xml_escape(out, store_text(b, 0, r, 0));
+        buf_lit(out, "'>");
+        for (unsigned i = 0; i < FIELDS; i++) {
+            buf_printf(out, "<%s>", names[i]);
+            xml_escape_clean(out, store_text(b, 0, r, 1 + i));
+            buf_printf(out, "</%s>", names[i]);
+        }
+        buf_lit(out, "</item>");
+    }
+}
+
+static void write_table(struct buf *out, const struct store_batch *b, uint32_t rows)
+{
+    struct form_row columns[1 + FIELDS] = {
+        { .var = "jid", .type = FORM_JID_SINGLE, .label = "Address" },
+    };
+    for (unsigned i = 0; i < FIELDS; i++)
+        columns[1 + i] = form_rows[i];
+    form_open(out, FORM_RESULT, NS_SEARCH);
+    form_reported(out, columns, 1 + FIELDS);
+    for (uint32_t r = 0; r < rows; r++) {
+        form_item_open(out);
+        for (unsigned i = 0; i <= FIELDS; i++)
+            form_put(out, columns[i].var, store_text(b, 0, r, i));
+        form_item_close(out);
+    }
+    form_close(out);
+}
+
+static void found(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct iq *iq = arg;
+    struct elem x;
+    struct buf out;
+    if (result != STORE_OK) {
+        iq_error(iq, stanza_error_of(err_of_store(result)), (slice){ 0 });
+        return;
+    }
+    uint32_t rows = store_row_count(b, 0);
+    buf_init(&out, ANSWER_BYTES_MAX);
+    buf_lit(&out, "<query xmlns='" NS_SEARCH "'>");
+    if (rows > 0 && elem_child(&iq->payload, "x", NS_DATA, &x))
+        write_table(&out, b, rows);
+    else
+        write_items(&out, b, rows); /* §2.1: none is an empty <query/> */
+    buf_lit(&out, "</query>");
+    if (out.overflow)
+        iq_error(iq, SE_NOT_ACCEPTABLE, SLICE("too much is found: be more exact"));
+    else
+        iq_result(iq, buf_slice(&out));
+    buf_fini(&out);
+}
+
+static void search_set(struct iq *iq)
+{
+    struct query q;
+    slice like[FIELDS], domain;
+    if (!may_search(iq)) {
+        iq_error(iq, SE_FORBIDDEN, SLICE("only users of this server may search"));
+        return;
+    }
+    if (!read_query(iq, &q) || !read_patterns(iq, &q, like))
+        return;
+    host_find(iq->worker->node, stanza_to(iq->st), &domain);
+    struct store_batch *b = store_read(iq->worker->store, 0);
+    STORE_ADD(b, &directory_find, STORE_ANY_ROWS, SV_T(domain), SV_T(like[0]), SV_T(like[1]),
+              SV_T(like[2]), SV_T(like[3]), SV_I(setting_int(&search_rows_max)));
+    struct iq *held = iq_hold(iq);
+    store_submit(b, held->worker->loop, 0, found, held);
+}
+
+static const struct iq_rule rules[] = {
+    { TYPE_GET, NS_SEARCH, "query", IQ_TO_HOST, fields_get },
+    { TYPE_SET, NS_SEARCH, "query", IQ_TO_HOST, search_set },
+    { 0 },
+};
+static const struct host hosts[] = {
+    { .label = "search",
+      .category = "directory",
+      .type = "user",
+      .name = "User Directory",
+      .disco = (const char *const[]){ NS_SEARCH, NS_DATA, NULL },
+      .enabled = &search_enabled,
+      .iq = rules },
+    { 0 },
+};
+
+const struct feature search_feature = {
+    .name = "search",
+    .hosts = hosts,
+    .schema = &schema,
+    .settings = (struct setting *const[]){ &search_enabled, &search_access, &search_rows_max,
+                                           &search_length_min, NULL },
+    .xeps =
+        (const struct xep[]){
+            { "0055", "1.2", "Jabber Search", "0.1.0", "test_search", NULL },
+            { 0 },
+        },
+    .card = put_card,
+    .remove = removing,
+};

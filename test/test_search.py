@@ -1,0 +1,164 @@
+"""Jabber Search (XEP-0055) over what vCards say."""
+import sqlite3
+
+import pytest
+
+from muster import xml
+from muster.client import until
+
+SEARCH = "jabber:iq:search"
+DATA = "jabber:x:data"
+VCARD = "vcard-temp"
+AT = "search.localhost"
+
+
+def card(client, first="", last="", nick="", email="", more=""):
+    client.result("set", f"<vCard xmlns='{VCARD}'><N><FAMILY>{last}</FAMILY><GIVEN>{first}</GIVEN>"
+                  f"</N><NICKNAME>{nick}</NICKNAME><EMAIL><USERID>{email}</USERID></EMAIL>{more}"
+                  "</vCard>")
+
+
+@pytest.fixture
+def people(server):
+    """Alice Liddell, Bob Dodgson, Çarol (who likes %_\\ in nicknames)."""
+    alice, bob, carol = (server.client(n) for n in ("alice", "bob", "carol"))
+    card(alice, "Alice", "Liddell", "Ali", "alice@wonder.example")
+    card(bob, "Bob", "Dodgson", "bobby", "bob@wonder.example")
+    card(carol, "Çarol", "Liddell-Smith", "100%_real", "c@other.example")
+    return alice, bob, carol
+
+
+def classic(client, at=AT, **terms):
+    inner = "".join(f"<{k}>{v}</{k}>" for k, v in terms.items())
+    query = client.result("set", f"<query xmlns='{SEARCH}'>{inner}</query>", to=at)
+    return {i.get("jid"): {e.tag.partition("}")[2]: e.text for e in i} for i in query}
+
+
+def names(found):
+    return sorted(jid.partition("@")[0] for jid in found)
+
+
+def submit(terms, form_type=SEARCH):
+    fields = "".join(f"<field var='{k}'><value>{v}</value></field>" for k, v in terms.items())
+    return (f"<query xmlns='{SEARCH}'><x xmlns='{DATA}' type='submit'>"
+            f"<field var='FORM_TYPE' type='hidden'><value>{form_type}</value></field>{fields}</x>"
+            "</query>")
+
+
+def test_it_is_found_and_says_what_it_wants(people):
+    alice = people[0]
+    items = alice.result("get", f"<query xmlns='{xml.DISCO_ITEMS}'/>", to="localhost")
+    assert AT in {i.get("jid") for i in items}
+    info = alice.result("get", f"<query xmlns='{xml.DISCO_INFO}'/>", to=AT)
+    assert (info[0].get("category"), info[0].get("type")) == ("directory", "user")
+    assert SEARCH in {f.get("var") for f in info}
+    query = alice.result("get", f"<query xmlns='{SEARCH}'/>", to=AT)
+    assert {e.tag.partition("}")[2] for e in query} == {
+        "instructions", "first", "last", "nick", "email", "x"}
+    fields = {f.get("var") for f in query.iter(f"{{{DATA}}}field")}
+    assert fields == {"FORM_TYPE", "first", "last", "nick", "email"}
+
+
+def test_terms(people):
+    alice = people[0]
+    found = classic(alice, last="Liddell")
+    assert found["alice@localhost"] == {"first": "Alice", "last": "Liddell", "nick": "Ali",
+                                        "email": "alice@wonder.example"}
+    assert names(found) == ["alice", "carol"]
+    assert names(classic(alice, last="liDD")) == ["alice", "carol"]
+    assert names(classic(alice, first="çAR")) == ["carol"]
+    assert names(classic(alice, last="Liddell", first="al")) == ["alice"]
+    assert names(classic(alice, email="*wonder*")) == ["alice", "bob"]
+    assert names(classic(alice, last="*smith")) == ["carol"]
+    assert names(classic(alice, last="l*dell")) == ["alice"]
+    assert classic(alice, first="ob") == {}
+    assert names(classic(alice, nick="100%_")) == ["carol"]
+    assert classic(alice, nick="1__%") == {}  # they stand for themselves
+
+
+def test_data_form(people):
+    alice = people[0]
+    query = alice.result("set", submit({"last": "dodg"}), to=AT)
+    x = query.find(f"{{{DATA}}}x")
+    assert x.get("type") == "result"
+    assert [f.get("var") for f in x.find(f"{{{DATA}}}reported")] == [
+        "jid", "first", "last", "nick", "email"]
+    item, = x.findall(f"{{{DATA}}}item")
+    assert {f.get("var"): f.findtext(f"{{{DATA}}}value") for f in item} == {
+        "jid": "bob@localhost", "first": "Bob", "last": "Dodgson", "nick": "bobby",
+        "email": "bob@wonder.example"}
+    assert len(alice.result("set", submit({"last": "nobody"}), to=AT)) == 0
+
+
+def test_cards_change(server, people):
+    alice, bob, _ = people
+    card(bob, "Robert", "Dodgson")
+    assert classic(alice, first="bob") == {} and names(classic(alice, first="robert")) == ["bob"]
+    card(bob, "Robert", "Dodgson", more="<CLASS><PRIVATE/></CLASS>")
+    assert classic(alice, first="robert") == {}
+    card(bob, "Robert", "Dodgson", more="<CLASS><PUBLIC/></CLASS>")
+    assert names(classic(alice, first="robert")) == ["bob"]
+    server.ctl("user", "disable", "bob@localhost")
+    assert classic(alice, first="robert") == {}
+    server.ctl("user", "enable", "bob@localhost")
+    assert names(classic(alice, first="robert")) == ["bob"]
+    server.ctl("user", "del", "bob@localhost")
+    assert classic(alice, first="robert") == {}
+    server.ctl("user", "add", "bob@localhost", "--password", "p", "--given-name", "New & Young",
+               "--email", "new@x.example")
+    until("the first card", lambda: names(classic(alice, first="new &amp;")) == ["bob"])
+    vcard = alice.result("get", f"<vCard xmlns='{VCARD}'/>", to="bob@localhost")
+    assert vcard.findtext(f".//{{{VCARD}}}GIVEN") == "New & Young"
+
+
+def test_cards_of_before_are_found(server, people):
+    server.stop()
+    db = sqlite3.connect(server.data / "muster.db")
+    db.execute("UPDATE vcard SET told = 0")
+    db.execute("DELETE FROM directory")
+    db.execute("UPDATE vcard SET xml = '<broken' WHERE xml LIKE '%Dodgson%'")
+    db.commit()
+    db.close()
+    server.start()
+    alice = server.client("alice", "again")
+    until("the directory", lambda: names(classic(alice, last="liddell")) == ["alice", "carol"])
+    assert classic(alice, last="dodgson") == {}
+
+
+def refused(client, inner, at=AT):
+    return client.error("set", f"<query xmlns='{SEARCH}'>{inner}</query>", to=at)[0]
+
+
+def test_mistakes(server, people):
+    alice = people[0]
+    assert refused(alice, "") == "bad-request"
+    assert refused(alice, "<first/>") == "bad-request"
+    assert refused(alice, "<first>a</first>") == "not-acceptable"
+    assert refused(alice, "<first>*a*</first>") == "not-acceptable"
+    assert refused(alice, f"<first>{'a' * 300}</first>") == "not-acceptable"
+    assert alice.error("set", submit({"first": "al"}, "other:form"), to=AT)[0] == "bad-request"
+    assert alice.error("set", f"<query xmlns='{SEARCH}'><x xmlns='{DATA}' type='result'/></query>",
+                       to=AT)[0] == "bad-request"
+    assert refused(alice, "<first>al</first>", "localhost") == "service-unavailable"
+    server.ctl("set", "search.rows-max", "1")
+    assert names(classic(alice, last="liddell")) == ["alice"]
+    server.ctl("set", "search.length-min", "1")
+    assert names(classic(alice, first="a")) == ["alice"]
+
+
+def test_who_may_search(make_server):
+    server = make_server(domains=["one.example", "two.example"], component=True)
+    server.add_user("alice", domain="one.example")
+    server.add_user("bob", domain="two.example")
+    alice = server.client("alice", domain="one.example")
+    bob = server.client("bob", domain="two.example")
+    card(alice, "Alice")
+    card(bob, "Albert")
+    assert list(classic(bob, "search.one.example", first="al")) == ["alice@one.example"]
+    assert list(classic(bob, "search.two.example", first="al")) == ["bob@two.example"]
+    server.ctl("set", "search.access", "domain")
+    assert refused(bob, "<first>al</first>", "search.one.example") == "forbidden"
+    assert bob.error("get", f"<query xmlns='{SEARCH}'/>", to="search.one.example")[0] == "forbidden"
+    assert list(classic(bob, "search.two.example", first="al")) == ["bob@two.example"]
+    server.ctl("set", "search.enabled", "off")
+    assert refused(bob, "<first>al</first>", "search.two.example") == "remote-server-not-found"
