@@ -78,6 +78,21 @@ def test_passwords_only_over_tls(server):
     client.ping()
 
 
+@pytest.mark.core
+def test_sasl2_with_inline_binding(node):
+    """Nothing is opened again, and features come behind <success/> (XEP-0388, XEP-0386)."""
+    client, bob = connect(node, "alice"), node.client("bob", "b")
+    client.open()
+    inner = (f"<bind xmlns='{xml.BIND2}'><tag>web</tag><enable xmlns='{xml.SM}' resume='true'/>"
+             "</bind>")
+    success = client.sasl2("SCRAM-SHA-256", inner=inner)
+    assert success.tag == f"{{{xml.SASL2}}}success" and client.sm_id
+    assert client.jid.startswith("alice@localhost/web/")
+    client.available()
+    bob.send(f"<message to='{client}' type='chat'><body>hi</body></message>")
+    client.expect(f"<message from='{bob}'><body>hi</body></message>")
+
+
 def test_own_listener(node):
     client = login(node, port=node.bosh_port)
     client.ping()
@@ -166,7 +181,7 @@ def test_broken_connection(node):
 
 def test_messages_of_a_dead_session_wait(make_server):
     """What was sent into an answer that nobody confirmed is not lost."""
-    server = make_server("alice", "bob", settings={**CLEAR, "bosh.inactivity": "1s"})
+    server = make_server("alice", "bob", settings={**CLEAR, "bosh.inactivity": "3s"})
     alice, bob = login(server).available(), server.client("bob", "b")
     alice.drain()
     while alice.pending:
@@ -204,7 +219,7 @@ def test_pause(node):
 
 
 def test_inactivity(make_server):
-    server = make_server("alice", settings={**CLEAR, "bosh.inactivity": "1s"})
+    server = make_server("alice", settings={**CLEAR, "bosh.inactivity": "3s"})
     alice = login(server, wait="1")
     alice.cut()
     until("the end of the session", lambda: "alice" not in str(server.ctl("session", "list")))

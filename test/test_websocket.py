@@ -94,6 +94,21 @@ def test_resumption(node, first):
     again.expect(f"<message from='{bob}'><body>while you were away</body></message>")
 
 
+@pytest.mark.core
+def test_sasl2_with_inline_binding(node):
+    """Nothing is opened again, and features come behind <success/> (XEP-0388, XEP-0386)."""
+    client, bob = connect(node, "alice"), node.client("bob", "b")
+    client.open()
+    inner = (f"<bind xmlns='{xml.BIND2}'><tag>web</tag><enable xmlns='{xml.SM}' resume='true'/>"
+             "</bind>")
+    success = client.sasl2("SCRAM-SHA-256", inner=inner)
+    assert success.tag == f"{{{xml.SASL2}}}success" and client.sm_id
+    assert client.jid.startswith("alice@localhost/web/")
+    client.available()
+    bob.send(f"<message to='{client}' type='chat'><body>hi</body></message>")
+    client.expect(f"<message from='{bob}'><body>hi</body></message>")
+
+
 def test_lost_without_close_hibernates(node):
     alice = login(node).available()
     alice.enable_sm()
