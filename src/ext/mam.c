@@ -65,6 +65,8 @@ static const struct store_migration migrations[] = {
       "CREATE VIRTUAL TABLE message_fts USING fts5(words, content='', columnsize=0,"
       " tokenize='unicode61 remove_diacritics 2')",
       NULL },
+    { 3, "INSERT INTO reader(name, position) VALUES('fulltext-edits', 0)",
+      "INSERT INTO reader(name, position) VALUES('fulltext-edits', 0)" },
     { 0 },
 };
 

@@ -54,7 +54,8 @@ typedef void fulltext_done_fn(void *arg, enum fulltext_state state);
 void fulltext_catch_up(struct worker *w, uint64_t lane, fulltext_done_fn *done, void *arg);
 void fulltext_kick(struct worker *w); /* something is being stored: it is indexed soon */
 void fulltext_stop(struct worker *w); /* the worker has ended */
-/* Takes a message out of the index, in the batch that removes or changes it. */
+/* A batch that changes or removes messages says so, and takes each of them out of the index. */
+void fulltext_edit(struct store_batch *b);
 void fulltext_forget(struct store_batch *b, const struct mam_message *m, struct arena *tmp);
 
 /* mam_expire.c */

@@ -11,7 +11,7 @@
  * search waits CATCH_UP_US for the index, then what it finds may change ("unstable").
  *
  * The steps of two workers may meet: the position is moved only from where the step began, so one
- * of them is undone and begins again. */
+ * of them is undone and begins again. So is one that read messages which were edited meanwhile. */
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/clock.h"
@@ -46,9 +46,10 @@ struct setting mam_fulltext = {
 static struct store_stmt read_state = {
     .name = "fulltext.state",
     .sql = "SELECT coalesce((SELECT position FROM reader WHERE name = 'fulltext'), 0),"
-           " coalesce((SELECT max(id) FROM message), 0)",
+           " coalesce((SELECT max(id) FROM message), 0),"
+           " (SELECT position FROM reader WHERE name = 'fulltext-edits')",
     .params = "",
-    .cols = "ii",
+    .cols = "iii",
 };
 static struct store_stmt read_log = {
     .name = "fulltext.read",
@@ -62,6 +63,18 @@ static struct store_stmt move_position = {
     .sql = "INSERT INTO reader(name, position) VALUES('fulltext', $2) ON CONFLICT(name)"
            " DO UPDATE SET position = excluded.position WHERE reader.position = $1",
     .params = "ii",
+    .cols = "",
+};
+static struct store_stmt count_edit = {
+    .name = "fulltext.edit",
+    .sql = "UPDATE reader SET position = position + 1 WHERE name = 'fulltext-edits'",
+    .params = "",
+    .cols = "",
+};
+static struct store_stmt check_edits = {
+    .name = "fulltext.check",
+    .sql = "UPDATE reader SET position = position WHERE name = 'fulltext-edits' AND position = $1",
+    .params = "i",
     .cols = "",
 };
 static struct store_stmt put_words = {
@@ -78,8 +91,9 @@ static struct store_stmt drop_words = {
     .params = "it",
     .cols = "",
 };
-struct store_stmt *const mam_fulltext_stmts[] = { &read_state, &read_log,   &move_position,
-                                                  &put_words,  &drop_words, NULL };
+struct store_stmt *const mam_fulltext_stmts[] = { &read_state, &read_log,    &move_position,
+                                                  &count_edit, &check_edits, &put_words,
+                                                  &drop_words, NULL };
 
 /* Words. */
 
@@ -152,6 +166,8 @@ void fulltext_forget(struct store_batch *b, const struct mam_message *m, struct 
         STORE_ADD(b, &drop_words, STORE_ANY_ROWS, SV_I(m->id), SV_T(buf_slice(&words)));
     buf_fini(&words);
 }
+
+void fulltext_edit(struct store_batch *b) { store_add(b, &count_edit, 1, NULL, 0); }
 
 static bool has_letters(slice word)
 {
@@ -297,6 +313,7 @@ static void log_read(void *arg, enum store_result r, const struct store_batch *r
         bytes += store_text(rows, 0, i, 6).len;
     to = store_int(rows, 0, i - 1, 0);
     STORE_ADD(b, &move_position, 1, SV_I(from), SV_I(to));
+    STORE_ADD(b, &check_edits, 1, SV_I(store_int(rows, 1, 0, 2)));
     for (uint32_t k = 0; k < i; k++) {
         struct mam_message m = mam_message_of(rows, 0, k);
         arena_reset(tmp);

@@ -92,6 +92,7 @@ static void bury(const struct retraction *r, const struct mam_message *m, const 
     buf_init(&text, STORE_BATCH_BYTES_MAX);
     write_tombstone(&text, st, r);
     STORE_ADD(b, &put_tombstone, 1, SV_I(m->id), SV_T(buf_slice(&text)), SV_T(m->stanza));
+    fulltext_edit(b);
     fulltext_forget(b, m, r->arena);
     buf_fini(&text);
     store_submit(b, w->loop, 0, NULL, NULL);
