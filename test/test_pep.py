@@ -226,6 +226,25 @@ def test_outcasts_hear_nothing(friends):
     bob.expect_nothing("<message/>", after=alice)
 
 
+def test_who_is_blocked_hears_nothing(friends):
+    """XEP-0163 §4.3.3, XEP-0191."""
+    alice, bob, _ = friends
+    interested(bob, TUNE, MOOD)
+    alice.result("set", publish(TUNE, tune("one"), access_model="open"))
+    expect_event(bob, TUNE, alice.bare)
+    bob.result("set", subscribe(TUNE, bob.bare), to=alice.bare)
+    bob.drain()
+    alice.result("set", f"<block xmlns='urn:xmpp:blocking'><item jid='{bob.bare}'/></block>")
+    bob.drain()
+    alice.result("set", publish(TUNE, tune("two")))
+    alice.result("set", publish(MOOD, f"<mood xmlns='{MOOD}'/>"))
+    alice.ping()
+    bob.expect_nothing("<message/>")
+    alice.result("set", f"<unblock xmlns='urn:xmpp:blocking'><item jid='{bob.bare}'/></unblock>")
+    alice.result("set", publish(TUNE, tune("three"), item="3"))
+    expect_event(bob, TUNE, alice.bare, "<item id='3'/>")
+
+
 # --- publish-options, limits ---
 
 

@@ -12,6 +12,7 @@
 #include "im/node.h"
 #include "im/roster.h"
 #include "im/router.h"
+#include "im/stage.h"
 #include "im/worker.h"
 #include "xmpp/ns.h"
 
@@ -147,6 +148,14 @@ struct spread {
 
 static bool is_bare(slice jid) { return memchr(jid.ptr, '/', jid.len) == NULL; }
 
+/* XEP-0163 §4.3.3: nothing to whom the account has blocked. */
+static bool is_blocked(const struct ps_node *n, slice subscriber)
+{
+    const struct account *a = n->service->account;
+    struct jid jid = jid_split(subscriber);
+    return a != NULL && !slice_eq(jid_bare(&jid), a->jid) && !stage_show(a, jid_bare(&jid));
+}
+
 /* Explicit subscriptions. What is kept for those who are away goes to each by itself. */
 static void to_subscribers(const struct spread *sp)
 {
@@ -160,7 +169,7 @@ static void to_subscribers(const struct spread *sp)
         slice jid = { s->jid, s->len };
         struct ps_actor who = ps_actor_of(n, jid);
         if (s->state != PS_SUBSCRIBED || !s->deliver ||
-            ps_may_read(&n->config, &who).error != SE_NONE)
+            ps_may_read(&n->config, &who).error != SE_NONE || is_blocked(n, jid))
             continue;
         if (is_bare(jid) && n->config.notification == PS_HEADLINE &&
             fan_is_local(sp->worker->node, jid))
@@ -200,7 +209,7 @@ static void to_contacts(const struct spread *sp, slice tag)
     fan_add(&f, a->jid);
     for (uint32_t i = 0; r != NULL && i < r->seen; i++) {
         slice contact = roster_item_jid(r->items[i]);
-        if (all || is_implicit(n, contact))
+        if (stage_show(a, contact) && (all || is_implicit(n, contact)))
             fan_add(&f, contact);
     }
     fan_end(&f);
