@@ -220,6 +220,19 @@ def test_newcomers_see_nothing(pair, server):
     expect_silence(bob, alice, f"<presence from='{again}'/>")
 
 
+def test_requests_wait_while_their_sender_is_blocked(server, bob):
+    bob.send("<presence to='alice@localhost' type='subscribe'/>")
+    bob.ping()
+    alice = server.client("alice", "a")
+    alice.expect("<presence type='subscribe'/>")
+    block(alice, bob.bare)
+    again = server.client("alice", "again")
+    again.expect_nothing("<presence type='subscribe'/>")
+    unblock(alice, bob.bare)
+    third = server.client("alice", "third")
+    third.expect(f"<presence from='{bob.bare}' type='subscribe'/>")
+
+
 def test_own_resources_are_never_blocked(server):
     one, two = server.client("alice", "one"), server.client("alice", "two")
     block(one, "localhost")

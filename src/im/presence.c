@@ -144,7 +144,8 @@ static void give_requests(struct session *s, struct arena *tmp)
         slice text = roster_item_request(r->items[i - 1]);
         if (text.len == 0 || stanza_load(&st, text, work, tmp) != OK)
             continue;
-        session_deliver(s, st, 0, 0);
+        if (stage_block(s->account, st, &(struct refusal){ 0 }) == PASS) /* blocked since */
+            session_deliver(s, st, 0, 0);
         stanza_unref(&st);
     }
 }
