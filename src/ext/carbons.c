@@ -272,7 +272,6 @@ const struct feature carbons_feature = {
     .bind2 = (const struct bind2_rule[]){ { NS_CARBONS, "enable", turn_inline }, { 0 } },
     .xeps =
         (const struct xep[]){ { "0280", "1.0.1", "Message Carbons", "0.1.0", "test_carbons", NULL },
-                              { "0297", "1.0", "Stanza Forwarding", "0.1.0", "test_carbons", NULL },
                               { 0 } },
     .settings = (struct setting *const[]){ &plain_clients, NULL },
     .metrics = (struct metric *const[]){ &mdm_sessions, &copies, NULL },
