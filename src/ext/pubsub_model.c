@@ -6,7 +6,6 @@
 #include "im/account.h"
 #include "im/roster.h"
 #include "im/stage.h"
-#include "im/stage.h"
 #include "im/worker.h"
 
 static slice node_key(const void *item) { return ((const struct ps_node *)item)->name; }
