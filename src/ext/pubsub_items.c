@@ -396,6 +396,22 @@ static enum ps_step answer_passing(struct ps_op *op)
     return ps_answer_buf(op, &out);
 }
 
+static enum ps_step by_ids(struct ps_op *op)
+{
+    size_t bytes = 0;
+    for (unsigned i = 0; i < op->req.id_count; i++) {
+        const struct ps_stub *stub = ps_stub_find(op->node, op->req.ids[i]);
+        bytes += stub == NULL ? 0 : stub->bytes;
+        if (stub != NULL && bytes <= PS_ANSWER_BYTES_MAX)
+            add_read(op, op->req.ids[i]);
+    }
+    if (bytes > PS_ANSWER_BYTES_MAX)
+        return ps_fail(op, SE_POLICY_VIOLATION, NULL, SLICE("ask for fewer items at once"));
+    if (store_stmt_count(op->batch) == 0)
+        return ps_fail(op, SE_ITEM_NOT_FOUND, NULL, (slice){ 0 });
+    return PS_READ;
+}
+
 static enum ps_step run_items(struct ps_op *op)
 {
     struct ps_node *n = op->node;
@@ -412,13 +428,8 @@ static enum ps_step run_items(struct ps_op *op)
     if (!n->config.persist_items)
         return answer_passing(op);
     op->batch = read_batch(op);
-    if (op->req.id_count > 0) {
-        for (unsigned i = 0; i < op->req.id_count; i++)
-            if (ps_stub_find(n, op->req.ids[i]) != NULL)
-                add_read(op, op->req.ids[i]);
-        return store_stmt_count(op->batch) > 0 ? PS_READ
-                                               : ps_fail(op, SE_ITEM_NOT_FOUND, NULL, (slice){ 0 });
-    }
+    if (op->req.id_count > 0)
+        return by_ids(op);
     if (!choose_page(op, &p))
         return ps_fail(op, SE_ITEM_NOT_FOUND, NULL, (slice){ 0 });
     for (size_t i = 0; i < p.len; i++)

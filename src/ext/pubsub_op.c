@@ -334,6 +334,10 @@ static void name_node(struct ps_op *op)
 void ps_request(struct iq *iq, struct ps_service *s)
 {
     struct ps_error e;
+    if (s->op_count >= PS_OPS_MAX) {
+        iq_error(iq, SE_RESOURCE_CONSTRAINT, SLICE("too many requests wait"));
+        return;
+    }
     struct ps_op *op = op_create(s, iq_hold(iq));
     if (ps_request_parse(&op->req, &op->iq->payload, (enum stanza_type)iq->st->type, op->tmp, &e)) {
         name_node(op);
