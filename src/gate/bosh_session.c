@@ -245,8 +245,8 @@ static void finish(struct bosh *b, bool told)
     const struct gate_worker *g = b->worker->gate;
     struct list *node;
     while ((node = list_pop(&b->early)) != NULL)
-        bosh_reply_error(b->worker, CONTAINER_OF(node, struct bosh_request, node),
-                         b->condition != NULL ? b->condition : "item-not-found", status_of(b));
+        bosh_reply_error(b->worker, CONTAINER_OF(node, struct bosh_request, node), "other-request",
+                         200);
     stream_free(b->stream);
     b->stream = NULL;
     if (told || g->stopped)
