@@ -254,6 +254,35 @@ def test_xmpp_js_by_token(server, scheme):
     assert server.rows("device", "list", "alice@localhost")[0]["software"] == "xmpp.js"
 
 
+# --- Strophe.js ---
+
+
+@pytest.mark.skipif(not (JS / "node_modules" / "strophe.js").is_dir(),
+                    reason="needs npm ci in test/js")
+@pytest.mark.parametrize("path", ["https /http-bind", "wss /xmpp-websocket"])
+def test_strophe(server, bob, path):
+    """BOSH and WebSocket as Strophe.js has them, which most clients in browsers are made of."""
+    service = path.replace(" ", f"://127.0.0.1:{server.https_port}")
+    with subprocess.Popen(
+            ["node", JS / "strophe.js", service, "alice@localhost/js", "secret", "bob@localhost"],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env={**os.environ, "NODE_TLS_REJECT_UNAUTHORIZED": "0"}) as process:
+        try:
+            bob.expect("<message type='chat' from='alice@localhost/js'>"
+                       "<body>hello from strophe.js</body></message>")
+            bob.send("<message to='alice@localhost/js' type='chat'><body>bye</body></message>")
+            output, errors = process.communicate(timeout=2 * TIMEOUT)
+        except BaseException:
+            process.kill()
+            print(*process.communicate())
+            raise
+    events = [json.loads(line) for line in output.splitlines()]
+    assert [e["event"] for e in events] == ["online", "pong", "message", "offline"], errors
+    assert events[2] == {"event": "message", "from": bob.jid, "body": "bye"}
+    until("no session", lambda: not [row for row in server.rows("session", "list")
+                                     if row["jid"].startswith("alice@")])
+
+
 def test_slixmpp_archive(server):
     """Its XEP-0313 plugin, which pages by itself."""
     alice = server.client("alice", "a")
