@@ -181,7 +181,7 @@ static void add_supported(struct buf *out, const struct xep *x)
                "        <xmpp:since>%s</xmpp:since>\n",
                x->number, x->note == NULL ? "complete" : "partial", x->version, x->since);
     if (x->note != NULL) {
-        buf_lit(out, "        <xmpp:note>");
+        buf_lit(out, "        <xmpp:note xml:lang=\"en\">");
         xml_escape(out, slice_of(x->note));
         buf_lit(out, "</xmpp:note>\n");
     }
