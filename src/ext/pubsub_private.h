@@ -21,7 +21,7 @@ enum {
     PS_ANSWER_BYTES_MAX = 8 << 20,
     PS_PAGE_BYTES = 2 << 20,
     PS_WAITING_MAX = 1000,
-    PS_OPS_MAX = 20000, /* of one service under way */
+    PS_OPS_MAX = 20000,  /* of one service under way */
     PS_KEEP_BYTES = 1024 /* of a last item that stays in memory */
 };
 
