@@ -191,7 +191,7 @@ static void empty_temp(void)
 }
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
-static const char *once_data;
+static _Atomic(const char *) once_data;
 
 static void load_once(void)
 {
@@ -219,9 +219,9 @@ void upload_sweep_start(struct worker *w)
 
 void upload_sweep_stop(struct worker *w)
 {
-    struct sweep *s = the_sweep;
-    if (w->index != 0 || s == NULL)
+    if (w->index != 0 || the_sweep == NULL)
         return;
+    struct sweep *s = the_sweep;
     the_sweep = NULL;
     timer_cancel(&s->timer);
     store_cancel(&s->op);
