@@ -126,10 +126,12 @@ def test_contacts_see_another_image_at_once(friends):
     alice.available(inner="<status>here</status>")
     assert photo_in(bob.expect(f"<presence from='{alice}'/>")) is None
     publish_avatar(alice)
-    found = bob.expect(f"<presence from='{alice}'><status>here</status></presence>")
+    found = bob.expect(f"<presence from='{alice}'><status>here</status><x xmlns='{UPDATE}'/>"
+                       "</presence>")
     assert photo_in(found) == HASH
     alice.result("set", publish(METADATA, f"<metadata xmlns='{METADATA}'/>"))
-    assert photo_in(bob.expect(f"<presence from='{alice}'/>")) == ""
+    found = bob.expect(f"<presence from='{alice}'><x xmlns='{UPDATE}'/></presence>")
+    assert photo_in(found) == ""
 
 
 def test_the_hash_survives_a_kill(make_server):
