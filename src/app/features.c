@@ -13,6 +13,7 @@
 #include "ext/pubsub.h"
 #include "gate/c2s.h"
 #include "gate/component.h"
+#include "gate/proxy65.h"
 #include "gate/web.h"
 #include "http/server.h"
 #include "im/caps.h"
@@ -107,6 +108,7 @@ static const struct feature *const features[] = {
     &webchat_feature,
     &c2s_feature,
     &component_feature,
+    &proxy65_feature,
     &bosh_feature,
     &host_meta_feature,
     &websocket_feature,

@@ -81,6 +81,9 @@ static const struct node_key keys[] = {
     { "listen.component", KEY_LISTEN, KEY_RESTART, AT(component), 0, LIST_MAX, NULL, "",
       "Addresses for external components (XEP-0114), in the clear: loopback or a private network. "
       "`musterctl component add` names who may connect." },
+    { "listen.proxy65", KEY_LISTEN, KEY_RESTART, AT(proxy65), 0, LIST_MAX, NULL, "",
+      "Addresses of the proxy for file transfers between clients (XEP-0065), in the clear; 7777 is "
+      "the usual port." },
     { "listen.http", KEY_LISTEN, KEY_RESTART, AT(http), 0, LIST_MAX, NULL, "",
       "Addresses for all that speaks HTTP in the clear: for reverse proxies, or loopback." },
     { "listen.https", KEY_LISTEN, KEY_RESTART, AT(https), 0, LIST_MAX, NULL, "",

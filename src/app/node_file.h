@@ -51,7 +51,7 @@ struct node_file {
     int64_t database;           /* 0: sqlite */
     int64_t workers;            /* 1..64, or NODE_WORKERS_AUTO */
     int64_t worker_pinning;     /* 0, 1 */
-    struct node_listen_list c2s, c2s_tls, component;
+    struct node_listen_list c2s, c2s_tls, component, proxy65;
     struct node_listen_list http, https, bosh;
     const char *certificate, *key; /* absolute paths; both NULL: self-signed in data/ */
     struct node_certs certs;       /* by domain */

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "gate/c2s.h"
 #include "gate/component.h"
+#include "gate/proxy65.h"
 #include "http/server.h"
 #include "im/feature.h"
 #include "im/node.h"
@@ -125,6 +126,16 @@ static void stop_control(struct worker *w, void *arg)
         control_close(s->control);
 }
 
+static enum err open_proxy65(struct server *s, struct why *why)
+{
+    const struct node_listen_list *list = &s->file->proxy65;
+    struct proxy65_listen *listens =
+        arena_new(s->file->arena, struct proxy65_listen, list->count + 1);
+    for (size_t i = 0; i < list->count; i++)
+        listens[i] = (struct proxy65_listen){ list->item[i].address, list->item[i].proxy != 0 };
+    return list->count == 0 ? OK : c2s_add_proxy65(s->c2s, listens, list->count, why);
+}
+
 static enum err open_listeners(struct server *s, struct why *why)
 {
     const struct node_file *f = s->file;
@@ -139,6 +150,8 @@ static enum err open_listeners(struct server *s, struct why *why)
                                               .tls = true,
                                               .proxy = f->c2s_tls.item[i].proxy != 0 };
     enum err e = c2s_create(&s->c2s, listens, count, s->tls, why);
+    if (e == OK)
+        e = open_proxy65(s, why);
     if (e != OK || f->component.count == 0)
         return e;
     struct component_listen *comps =

@@ -5,6 +5,7 @@
 #include "codec/xml_elem.h"
 #include "gate/c2s_private.h"
 #include "gate/component_rows.h"
+#include "gate/proxy65.h"
 #include "http/server.h"
 #include "im/budget.h"
 #include "im/feature.h"
@@ -656,6 +657,8 @@ static void gate_start(struct worker *w)
             log_error(&log_c2s, LOG_EV("listen.failed"), LOG_I("worker", w->index));
     if (c != NULL && c->components != NULL)
         component_start(c->components, w);
+    if (c != NULL)
+        proxy65_start(c->proxy65, w);
     if (c != NULL && c->http != NULL)
         http_worker_start(c->http, w->loop);
 }
@@ -674,6 +677,8 @@ static void gate_stop(struct worker *w)
     }
     if (c != NULL && c->components != NULL)
         component_stop(c->components, w);
+    if (c != NULL)
+        proxy65_stop(c->proxy65, w);
     if (c != NULL && c->http != NULL)
         http_worker_stop(c->http, w->loop);
 }
@@ -684,6 +689,7 @@ static bool gate_idle(struct worker *w)
     const struct c2s *c = w->node->gate_state;
     return g->count == 0 && g->bosh_requests == 0 &&
            (c == NULL || c->components == NULL || component_idle(c->components, w->index)) &&
+           (c == NULL || proxy65_idle(c->proxy65)) &&
            (c == NULL || c->http == NULL || http_worker_idle(c->http, w->loop));
 }
 
@@ -751,6 +757,12 @@ enum err c2s_add_components(struct c2s *c, const struct component_listen *listen
     return component_open(&c->components, listens, count, why);
 }
 
+enum err c2s_add_proxy65(struct c2s *c, const struct proxy65_listen *listens, size_t count,
+                         struct why *why)
+{
+    return proxy65_open(&c->proxy65, listens, count, why);
+}
+
 void c2s_destroy(struct c2s **pc)
 {
     struct c2s *c = *pc;
@@ -770,6 +782,7 @@ void c2s_destroy(struct c2s **pc)
         mem_free(&l);
     }
     component_close(&c->components);
+    proxy65_close(&c->proxy65);
     throttle_destroy(&c->throttle);
     tls_ctx_unref(&c->tls);
     pthread_mutex_destroy(&c->lock);

@@ -5,6 +5,7 @@
 
 struct c2s;
 struct component_listen;
+struct proxy65_listen;
 struct http_server;
 struct tls_ctx;
 
@@ -21,6 +22,9 @@ NODISCARD enum err c2s_create(struct c2s **out, const struct c2s_listen *listens
 /* Listeners of components (gate/component.h), before the node starts. */
 NODISCARD enum err c2s_add_components(struct c2s *c, const struct component_listen *listens,
                                       size_t count, struct why *why);
+/* Listeners of the proxy for bytestreams (gate/proxy65.h), the same. */
+NODISCARD enum err c2s_add_proxy65(struct c2s *c, const struct proxy65_listen *listens,
+                                   size_t count, struct why *why);
 void c2s_destroy(struct c2s **c);
 /* New connections use it from now on; takes a reference. Any thread. */
 void c2s_set_tls(struct c2s *c, struct tls_ctx *tls);

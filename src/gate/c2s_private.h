@@ -129,6 +129,7 @@ struct c2s {
     struct c2s_listener listen[C2S_LISTENERS_MAX];
     size_t count;
     struct component_gate *components;
+    struct proxy65 *proxy65; /* NULL: none */
     struct throttle *throttle;
     struct http_server *http;     /* NULL: none */
     pthread_mutex_t lock;         /* guards those below */

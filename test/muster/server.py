@@ -47,7 +47,7 @@ def yaml(value):
 
 class Server:
     """A node. Options: settings (full name: value), domains, workers, tls, conf (more keys), proxy
-    (PROXY protocol on c2s), component (a listener for components), wrapper (a command in front),
+    (PROXY protocol on c2s), component and proxy65 (their listeners), wrapper (a command in front),
     limits (resource.RLIMIT_*: value)."""
 
     def __init__(self, folder, settings=None, domains=("localhost",), workers=2, **options):
@@ -55,8 +55,8 @@ class Server:
         self.domains = list(domains)
         self.options = options
         self.settings = dict(settings or {})
-        self.c2s_port, self.tls_port, self.component_port, *web = free_ports(6)
-        self.http_port, self.https_port, self.bosh_port = web
+        self.c2s_port, self.tls_port, self.component_port, *web = free_ports(7)
+        self.http_port, self.https_port, self.bosh_port, self.proxy65_port = web
         self.data = self.folder / "data"
         self.control = self.folder / "control.sock"
         self.file = self.folder / "muster.yaml"
@@ -75,6 +75,8 @@ class Server:
         }
         if options.get("component"):
             self.conf["listen"]["component"] = [f"127.0.0.1:{self.component_port}"]
+        if options.get("proxy65"):
+            self.conf["listen"]["proxy65"] = [f"127.0.0.1:{self.proxy65_port}"]
         if "tls" in options:
             self.conf["tls"] = options["tls"]
         self.conf.update(options.get("conf", {}))

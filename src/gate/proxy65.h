@@ -1,0 +1,39 @@
+/* proxy65: SOCKS5 Bytestreams (XEP-0065): a proxy at proxy.<domain> through which two clients send
+ * bytes to each other that cannot reach one another directly.
+ *
+ * Both connect and name the same hash (of stream id and addresses); then the initiator activates
+ * the bytestream by an IQ, and bytes go from one to the other. A connection that has named its
+ * hash moves to the worker which the hash chooses, so both sides of a bytestream are on one worker,
+ * and nothing of it is shared.
+ *
+ * States: GREETING -> REQUEST -> MOVING -> WAITING (for its partner and the activation; what it
+ * sends stays unread) -> ACTIVE -> ENDING (the partner ended; what waits is still written) ->
+ * CLOSED from any.
+ *
+ * When one side ends, so does the bytestream: what it had sent is still written to the other.
+ *
+ * Limits: proxy65.connections-max, .wait-time, .idle-time, .rate; PROXY65_LISTENERS_MAX; a side
+ * that reads slowly holds the other one. */
+#pragma once
+#include "base/err.h"
+#include "im/worker.h"
+
+struct proxy65;
+
+enum { PROXY65_LISTENERS_MAX = 16 };
+
+struct proxy65_listen {
+    const char *address;
+    bool proxy; /* a PROXY v2 header comes first */
+};
+
+NODISCARD enum err proxy65_open(struct proxy65 **out, const struct proxy65_listen *listens,
+                                size_t count, struct why *why);
+void proxy65_close(struct proxy65 **p); /* after the loops have ended; NULL is fine */
+
+/* On each worker; the gate calls them with its own start and stop. NULL is fine. */
+void proxy65_start(struct proxy65 *p, struct worker *w);
+void proxy65_stop(struct proxy65 *p, struct worker *w);
+bool proxy65_idle(const struct proxy65 *p); /* all connections are gone */
+
+extern const struct feature proxy65_feature;

@@ -1,0 +1,213 @@
+/* proxy65_rows: what the proxy for bytestreams says at proxy.<domain>, and its rows. */
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/hex.h"
+#include "gate/proxy65_private.h"
+#include "im/feature.h"
+#include "im/host.h"
+#include "im/iq.h"
+#include "im/node.h"
+#include "xmpp/ns.h"
+#include <openssl/evp.h>
+#include <openssl/sha.h>
+
+#define NS_BYTESTREAMS "http://jabber.org/protocol/bytestreams"
+
+enum { SID_BYTES_MAX = 128, ANSWER_BYTES_MAX = 8192 };
+
+struct setting proxy65_connections_max = {
+    .name = "proxy65.connections-max",
+    .type = SET_INT,
+    .def = 1000,
+    .min = 2,
+    .max = 1000000,
+    .unit = "connections",
+    .doc = "How many connections the proxy for bytestreams (XEP-0065) takes on this node; a "
+           "bytestream has two.",
+};
+struct setting proxy65_wait_time = {
+    .name = "proxy65.wait-time",
+    .type = SET_MS,
+    .def = 60 * 1000,
+    .min = 1000,
+    .max = 3600 * 1000,
+    .doc = "How long a connection to the proxy may wait for its partner and the activation.",
+};
+struct setting proxy65_idle_time = {
+    .name = "proxy65.idle-time",
+    .type = SET_MS,
+    .def = 5 * 60 * 1000,
+    .min = 1000,
+    .max = 24 * 3600 * 1000,
+    .doc = "A bytestream through the proxy ends when no byte has gone either way for so long.",
+};
+struct setting proxy65_rate = {
+    .name = "proxy65.rate",
+    .type = SET_BYTES,
+    .def = SETTING_NONE,
+    .min = 1024,
+    .max = 1ll << 40,
+    .allow_none = true,
+    .doc = "Bytes a second that each side of a bytestream may send through the proxy.",
+};
+struct setting proxy65_listening = { .name = "proxy65.listening", .type = SET_BOOL };
+
+static struct setting proxy65_host = {
+    .name = "proxy65.host",
+    .type = SET_STRING,
+    .max = 255,
+    .def_text = "",
+    .doc = "The name or address that clients are told to connect to for bytestreams. Empty: the "
+           "XMPP domain itself.",
+};
+static struct setting proxy65_announced = {
+    .name = "proxy65.port",
+    .type = SET_INT,
+    .def = 0,
+    .min = 0,
+    .max = 65535,
+    .doc = "The port that clients are told to connect to for bytestreams. 0: that of the first "
+           "address in listen.proxy65.",
+};
+
+struct metric proxy65_connections = {
+    .name = "muster_proxy65_connections",
+    .kind = METRIC_GAUGE,
+    .help = "Connections to the proxy for bytestreams (XEP-0065)",
+};
+struct metric proxy65_streams = {
+    .name = "muster_proxy65_bytestreams",
+    .kind = METRIC_GAUGE,
+    .help = "Bytestreams that are active in the proxy",
+};
+struct metric proxy65_bytes = {
+    .name = "muster_proxy65_bytes_total",
+    .kind = METRIC_COUNTER,
+    .help = "Bytes that went through the proxy for bytestreams",
+};
+struct metric proxy65_refused = {
+    .name = "muster_proxy65_refused_total",
+    .kind = METRIC_COUNTER,
+    .help = "Connections that the proxy for bytestreams refused",
+};
+struct log_area log_proxy65 = { .name = "proxy65" };
+
+/* Only users of this server. */
+static bool may_use(const struct iq *iq)
+{
+    struct jid from = jid_split(stanza_from(iq->st));
+    return from.local.len > 0 && node_serves(iq->worker->node, from.domain);
+}
+
+/* §5.4 */
+static void address_get(struct iq *iq)
+{
+    struct buf out;
+    slice domain = stanza_to(iq->st), parent = domain;
+    slice address = slice_of(setting_text(&proxy65_host));
+    int64_t port = setting_int(&proxy65_announced);
+    if (!may_use(iq)) {
+        iq_error(iq, SE_FORBIDDEN, SLICE("only users of this server may use the proxy"));
+        return;
+    }
+    host_find(iq->worker->node, domain, &parent);
+    buf_init(&out, ANSWER_BYTES_MAX);
+    buf_lit(&out, "<query xmlns='" NS_BYTESTREAMS "'><streamhost jid='");
+    xml_escape(&out, domain);
+    buf_lit(&out, "' host='");
+    xml_escape(&out, address.len > 0 ? address : parent);
+    buf_printf(&out, "' port='%d'/></query>", port != 0 ? (int)port : proxy65_port());
+    iq_result(iq, buf_slice(&out));
+    buf_fini(&out);
+}
+
+/* §5.3.3: SHA-1 of stream id, initiator and target, in hexadecimal. */
+static void hash_of(char out[PROXY65_HASH + 1], slice sid, slice initiator, slice target)
+{
+    unsigned char sha[SHA_DIGEST_LENGTH];
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    EVP_DigestInit_ex(ctx, EVP_sha1(), NULL);
+    EVP_DigestUpdate(ctx, sid.ptr, sid.len);
+    EVP_DigestUpdate(ctx, initiator.ptr, initiator.len);
+    EVP_DigestUpdate(ctx, target.ptr, target.len);
+    EVP_DigestFinal_ex(ctx, sha, NULL);
+    EVP_MD_CTX_free(ctx);
+    hex_encode(out, (slice){ (const char *)sha, sizeof sha });
+}
+
+/* §5.6 */
+static void activated(void *arg, enum err e)
+{
+    struct iq *iq = arg;
+    switch (e) {
+    case OK:
+        log_info(&log_proxy65, LOG_EV("bytestream.activated"), LOG_S("jid", stanza_from(iq->st)));
+        iq_result(iq, (slice){ "", 0 });
+        break;
+    case E_NOTFOUND:
+        iq_error(iq, SE_ITEM_NOT_FOUND, SLICE("nobody is connected for this bytestream"));
+        break;
+    case E_AGAIN:
+        iq_error(iq, SE_NOT_ALLOWED, SLICE("only one side is connected"));
+        break;
+    case E_EXISTS:
+        iq_error(iq, SE_NOT_ALLOWED, SLICE("the bytestream is active already"));
+        break;
+    default:
+        iq_error(iq, SE_INTERNAL_SERVER_ERROR, (slice){ 0 });
+        break;
+    }
+}
+
+static void activate_set(struct iq *iq)
+{
+    struct elem e;
+    struct jid target;
+    char hash[PROXY65_HASH + 1];
+    slice sid = elem_attr(&iq->payload, "sid", iq->tmp);
+    if (!may_use(iq)) {
+        iq_error(iq, SE_FORBIDDEN, SLICE("only users of this server may use the proxy"));
+    } else if (!elem_child(&iq->payload, "activate", NS_BYTESTREAMS, &e) || sid.len == 0 ||
+               sid.len >= SID_BYTES_MAX) {
+        iq_error(iq, SE_BAD_REQUEST, SLICE("a stream id below 128 characters and <activate/>"));
+    } else if (jid_parse(&target, elem_text(&e, iq->tmp), iq->tmp) != OK) {
+        iq_error(iq, SE_JID_MALFORMED, (slice){ 0 });
+    } else {
+        hash_of(hash, sid, stanza_from(iq->st), target.full);
+        struct iq *held = iq_hold(iq);
+        proxy65_activate(held->worker, hash, activated, held);
+    }
+}
+
+static const struct iq_rule rules[] = {
+    { TYPE_GET, NS_BYTESTREAMS, "query", IQ_TO_HOST, address_get },
+    { TYPE_SET, NS_BYTESTREAMS, "query", IQ_TO_HOST, activate_set },
+    { 0 },
+};
+static const struct host hosts[] = {
+    { .label = "proxy",
+      .category = "proxy",
+      .type = "bytestreams",
+      .name = "SOCKS5 Bytestreams",
+      .disco = (const char *const[]){ NS_BYTESTREAMS, NULL },
+      .enabled = &proxy65_listening,
+      .iq = rules },
+    { 0 },
+};
+
+const struct feature proxy65_feature = {
+    .name = "proxy65",
+    .hosts = hosts,
+    .settings =
+        (struct setting *const[]){ &proxy65_connections_max, &proxy65_wait_time, &proxy65_idle_time,
+                                   &proxy65_rate, &proxy65_host, &proxy65_announced, NULL },
+    .metrics = (struct metric *const[]){ &proxy65_connections, &proxy65_streams, &proxy65_bytes,
+                                         &proxy65_refused, NULL },
+    .logs = (struct log_area *const[]){ &log_proxy65, NULL },
+    .xeps =
+        (const struct xep[]){
+            { "0065", "1.7", "SOCKS5 Bytestreams", "0.1.0", "test_proxy65",
+              "the proxy; without UDP and zeroconf" },
+            { 0 },
+        },
+};
