@@ -106,6 +106,22 @@ def test_what_a_node_cannot_be(alice, config, error):
     assert error_of(alice, "get", configure("odd"), HOST)[0] == "item-not-found"
 
 
+@pytest.mark.parametrize("x", [
+    f"<x xmlns='{DATA}' type='form'/>",
+    f"<x xmlns='{DATA}' type='result'/>",
+    f"<x xmlns='{DATA}' type='nonsense'/>",
+    f"<x xmlns='{DATA}' type='submit'><field><value>1</value></field></x>",
+    f"<x xmlns='{DATA}' type='submit'><field var='FORM_TYPE'><value>other</value></field></x>",
+    "<x xmlns='urn:other'/>",
+    "",
+])
+def test_forms_that_are_none(alice, node, x):
+    before = fields(alice.result("get", configure(node), to=HOST))
+    assert error_of(alice, "set", pubsub(f"<configure node='{node}'>{x}</configure>", OWNER),
+                    HOST)[0] == "bad-request"
+    assert fields(alice.result("get", configure(node), to=HOST)) == before
+
+
 def test_configuration(alice, bob, node):
     assert error_of(bob, "get", configure(node), HOST)[0] == "forbidden"
     assert error_of(bob, "set", configure(node, title="x"), HOST)[0] == "forbidden"
@@ -310,6 +326,28 @@ def test_replies_go_where_the_node_says(alice, bob, node):
     alice.result("set", publish(node), to=HOST)
     bob.expect("<message><addresses xmlns='http://jabber.org/protocol/address'>"
                f"<address type='replyto' jid='{alice.bare}'/></addresses></message>")
+
+
+def test_notifications_are_not_kept(server, alice, node):
+    """Headlines are for those who are there; the archive does not have them."""
+    bob = server.client("bob", "b")
+    bob.result("set", subscribe(node, bob.bare), to=HOST)
+    bob.close()
+    alice.result("set", publish(node), to=HOST)
+    bob = server.client("bob", "b")
+    bob.expect_nothing("<message/>")
+    answer = bob.iq("set", "<query xmlns='urn:xmpp:mam:2'/>")
+    assert answer.get("type") == "result"
+    assert not [e for e in bob.inbox if e.tag == f"{{{xml.CLIENT}}}message"]
+
+
+@pytest.mark.parametrize("kind, attribute", [("normal", "-"), ("chat", "chat"),
+                                             ("headline", "headline")])
+def test_type_of_notifications(alice, bob, node, kind, attribute):
+    alice.result("set", configure(node, notification_type=kind), to=HOST)
+    bob.result("set", subscribe(node, bob.bare), to=HOST)
+    alice.result("set", publish(node), to=HOST)
+    bob.expect(f"<message from='{HOST}' type='{attribute}'><event xmlns='{EVENT}'/></message>")
 
 
 # --- retrieving (§6.5) ---
