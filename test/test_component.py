@@ -186,3 +186,13 @@ def test_slixmpp(host):
         await bot.disconnect()
 
     asyncio.run(run())
+
+
+def test_it_is_read_again_after_pressure(host):
+    """More stanzas at once than the way to another worker holds: it waits, and goes on."""
+    push = Component(host, DOMAIN, SECRET)
+    for name in ("alice", "bob", "carol", "dave"):
+        push.raw(f"<presence from='{DOMAIN}' to='{name}@localhost'/>" * 20000)
+    push.raw(f"<iq type='get' id='end' from='{DOMAIN}' to='localhost'>"
+             "<ping xmlns='urn:xmpp:ping'/></iq>")
+    push.expect("<iq type='result' id='end'/>")

@@ -710,6 +710,9 @@ static void gate_pressure(struct worker *w, bool on)
         return; /* a connection stops when it has input: see on_input() */
     LIST_EACH (it, &g->streams)
         stream_release(CONTAINER_OF(it, struct stream, node), CONN_HOLD_PRESSURE);
+    struct c2s *c = w->node->gate_state;
+    if (c != NULL && c->components != NULL)
+        component_release(c->components, w);
 }
 
 static void gate_end(struct worker *w)

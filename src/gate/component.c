@@ -434,6 +434,12 @@ void component_stop(struct component_gate *g, struct worker *w)
         fail(CONTAINER_OF(it, struct component, node), XE_SYSTEM_SHUTDOWN, (slice){ 0 });
 }
 
+void component_release(struct component_gate *g, struct worker *w)
+{
+    LIST_EACH (it, &g->worker[w->index].streams)
+        conn_release(CONTAINER_OF(it, struct component, node)->conn, CONN_HOLD_PRESSURE);
+}
+
 bool component_idle(const struct component_gate *g, unsigned worker)
 {
     return g->worker[worker].count == 0;

@@ -29,6 +29,8 @@ void component_close(struct component_gate **g); /* after the loops have ended *
 /* On each worker; the gate calls them with its own start, stop and end. */
 void component_start(struct component_gate *g, struct worker *w);
 void component_stop(struct component_gate *g, struct worker *w);
+/* gate_ops.pressure: it is over, and components are read again. */
+void component_release(struct component_gate *g, struct worker *w);
 bool component_idle(const struct component_gate *g, unsigned worker);
 /* gate_ops.remote */
 void component_send(struct component_gate *g, struct worker *w, uint64_t link, struct stanza *st);
