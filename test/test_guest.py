@@ -3,7 +3,7 @@ import sqlite3
 
 import pytest
 
-from muster import sasl, xml
+from muster import pubsub, sasl, xml
 from muster.client import until
 
 pytestmark = pytest.mark.core
@@ -76,6 +76,20 @@ def test_they_chat(open_server):
     "<query xmlns='jabber:iq:register'><remove/></query>"])
 def test_nothing_is_kept_of_what_they_say(open_server, inner):
     assert guest(open_server).error("set", inner) == ("not-allowed", "cancel")
+
+
+@pytest.mark.parametrize("to, inner", [
+    ("pubsub.localhost", pubsub.create("n")),
+    ("alice@localhost", pubsub.subscribe("n", "{bare}")),
+    ("other.test", "<command xmlns='http://jabber.org/protocol/commands' "
+                   "node='urn:xmpp:invite#invite'/>")])
+def test_nothing_is_kept_of_them_elsewhere(make_server, to, inner):
+    server = make_server("alice", domains=("localhost", "other.test"), settings={
+        "guest.domains": "localhost", "guest.remote": "on", "invite.enabled": "on",
+        "invite.by-users": "on"})
+    server.client("alice", "a").result("set", pubsub.publish("n"))
+    client = guest(server)
+    assert client.error("set", inner.format(bare=client.bare), to=to) == ("not-allowed", "cancel")
 
 
 def test_they_have_no_contacts(open_server):

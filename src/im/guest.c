@@ -4,6 +4,8 @@
 #include "base/setting.h"
 #include "codec/xml_elem.h"
 #include "im/feature.h"
+#include "im/host.h"
+#include "im/node.h"
 #include "im/worker.h"
 #include "xmpp/jid.h"
 #include "xmpp/ns.h"
@@ -96,23 +98,31 @@ static bool is_subscription(const struct stanza *st)
            st->type <= TYPE_UNSUBSCRIBED;
 }
 
-/* Requests to the own account or the server: what they set would be stored, but for these. */
+/* Requests that set nothing which would be stored. */
 static bool is_passing(const struct elem *payload)
 {
-    return slice_is(payload->ns_uri, NS_SESSION) || slice_is(payload->ns_uri, NS_CARBONS);
+    return slice_is(payload->ns_uri, NS_SESSION) || slice_is(payload->ns_uri, NS_CARBONS) ||
+           slice_is(payload->ns_uri, "jabber:iq:search");
+}
+
+/* Whether an account, the server or one of its services answers, and no client. */
+static bool is_served(const struct account *a, const struct stanza *st)
+{
+    const struct node *n = a->worker->node;
+    struct jid to = jid_split(stanza_to(st));
+    return slice_eq(stanza_to_bare(st), a->jid) ||
+           (to.resource.len == 0 && node_serves(n, to.domain)) ||
+           host_find(n, to.domain, &(slice){ 0 }) != NULL;
 }
 
 static enum verdict check_iq(const struct account *a, const struct stanza *st, struct refusal *why)
 {
     struct elem payload;
-    struct jid to = jid_split(stanza_to(st)), own = jid_split(a->jid);
-    bool here = slice_eq(stanza_to_bare(st), a->jid) ||
-                (to.local.len == 0 && slice_eq(to.domain, own.domain));
     if (!stanza_payload(st, &payload))
         return PASS;
     if (slice_is(payload.ns_uri, "urn:xmpp:http:upload:0"))
         return no(why, SLICE("guests do not upload files"));
-    if (st->type == TYPE_SET && here && !is_passing(&payload))
+    if (st->type == TYPE_SET && !is_passing(&payload) && is_served(a, st))
         return no(why, SLICE("nothing is kept for guests"));
     return PASS;
 }
