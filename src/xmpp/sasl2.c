@@ -68,12 +68,21 @@ void device_id_format(char out[DEVICE_ID_TEXT], const uint8_t id[DEVICE_ID_LEN])
 
 /* What is read, and what is wrong with it: the parts below return NULL, or a text for people. */
 
+/* The nil UUID (RFC 9562 §5.9) names nobody: here it is that of sessions without an id. */
+static bool is_nil(const uint8_t id[DEVICE_ID_LEN])
+{
+    uint8_t any = 0;
+    for (unsigned i = 0; i < DEVICE_ID_LEN; i++)
+        any |= id[i];
+    return any == 0;
+}
+
 static const char *read_agent(struct sasl2_request *r, const struct elem *e, struct arena *tmp)
 {
     struct elem part;
     slice id = elem_attr(e, "id", tmp);
     r->agent.has_id = id.ptr != NULL;
-    if (r->agent.has_id && device_id_parse(r->agent.id, id) != OK)
+    if (r->agent.has_id && (device_id_parse(r->agent.id, id) != OK || is_nil(r->agent.id)))
         return "the id of the user agent must be a UUID";
     if (elem_child(e, "software", NS_SASL2, &part))
         r->agent.software = elem_text(&part, tmp);

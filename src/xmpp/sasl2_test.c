@@ -67,6 +67,8 @@ static void refuses_what_is_wrong(void **state)
         "<a xmlns='urn:xmpp:sasl:2' mechanism=''/>",
         "<a xmlns='urn:xmpp:sasl:2' mechanism='X'><user-agent id=''/></a>",
         "<a xmlns='urn:xmpp:sasl:2' mechanism='X'><user-agent "
+        "id='00000000-0000-0000-0000-000000000000'/></a>",
+        "<a xmlns='urn:xmpp:sasl:2' mechanism='X'><user-agent "
         "id='d4565fa7-4d72-4749-b3d3-740edbf8777g'/></a>",
         "<a xmlns='urn:xmpp:sasl:2' mechanism='X'><user-agent "
         "id='d4565fa74d724749b3d3740edbf87770'/></a>",
