@@ -85,7 +85,12 @@ def test_the_secret_stays_secret(make_server):
     host = make_server()
     host.ctl("set", "extdisco.turn-secret", "north wind")
     assert host.rows("get", "extdisco.turn-secret")[0]["value"] == "(secret)"
-    assert "north wind" not in host.log()
+    long = "south wind " * 100
+    done = host.ctl_run("set", "extdisco.turn-secret", long)
+    assert done.returncode == 1 and "south" not in done.stderr, done
+    assert host.ctl_run("set", "extdisco.turn-secrets", "west wind").returncode == 1
+    for wind in ("north wind", "south wind", "west wind"):
+        assert wind not in host.log()
 
 
 @pytest.mark.skipif(not shutil.which("turnserver"), reason="needs coturn")

@@ -215,6 +215,8 @@ static struct setting *named_setting(struct command_call *call)
 {
     slice name = command_arg(call, "setting");
     struct setting *s = setting_find(name);
+    call->discreet =
+        s == NULL || s->secret; /* who mistypes the name of a secret tells it as well */
     if (s == NULL)
         command_fail(call, E_NOTFOUND, "%.*s: no such setting; `config show` lists them",
                      SLICE_ARG(name));
@@ -229,7 +231,6 @@ static void set_on_writer(struct worker *w, void *arg)
     if (s == NULL)
         return;
     slice value = command_arg(call, "value");
-    call->discreet = s->secret;
     if ((value.ptr == NULL) != command_flag(call, "default")) {
         command_fail(call, E_SYNTAX, "%s: give either a value or --default", s->name);
         return;

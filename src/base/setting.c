@@ -148,6 +148,8 @@ static enum err refuse(const struct setting *s, enum err e, slice text, const ch
                        struct why *why)
 {
     char found[FOUND_BYTES_MAX + 1], range[VALUE_BYTES_MAX];
+    if (s->secret)
+        text = SLICE("(secret)");
     size_t len = text.len < FOUND_BYTES_MAX ? text.len : FOUND_BYTES_MAX;
     len = utf8_valid_len((slice){ text.ptr, len });
     for (size_t i = 0; i < len; i++)
