@@ -93,7 +93,24 @@ def test_a_photo_of_a_card_is_an_avatar(friends):
     assert get_card(alice).find(PHOTO) is None
 
 
-@pytest.mark.parametrize("photo", ["no base64!", "", "====", "A"])
+@pytest.mark.parametrize("photo", [
+    "<PHOTO><TYPE>image/png</TYPE><BINVAL> </BINVAL></PHOTO>", "<PHOTO><BINVAL/></PHOTO>",
+    "<PHOTO><EXTVAL>https://example.org/a.png</EXTVAL></PHOTO>"])
+def test_an_empty_photo_removes_the_avatar(friends, photo):
+    """XEP-0153 §4.3; a link stays in the card."""
+    alice, bob = friends
+    interested(bob, METADATA)
+    publish_avatar(alice)
+    expect_event(bob, METADATA, alice.bare, f"<item id='{HASH}'/>")
+    alice.result("set", f"<vCard xmlns='vcard-temp'><FN>A</FN>{photo}</vCard>")
+    items = expect_event(bob, METADATA, alice.bare)
+    assert len(items[0].find(f"{{{METADATA}}}metadata")) == 0
+    found = get_card(bob, alice.bare)
+    assert found.findtext(f"{PHOTO}/{{vcard-temp}}BINVAL", "").strip() == ""
+    assert ("EXTVAL" in photo) == (found.find(f"{PHOTO}/{{vcard-temp}}EXTVAL") is not None)
+
+
+@pytest.mark.parametrize("photo", ["no base64!", "====", "A"])
 def test_photos_that_are_none(alice, photo):
     reply = alice.error("set", "<vCard xmlns='vcard-temp'><FN>x</FN>"
                         f"<PHOTO><BINVAL>{photo}</BINVAL></PHOTO></vCard>")

@@ -74,12 +74,15 @@ def test_private_xml_is_published_where_it_differs(server):
 
 
 def test_what_only_the_new_form_has_stays(alice):
-    more = "<nick>me</nick><extensions><x xmlns='urn:x'/></extensions>"
+    """Such as notification settings (XEP-0492)."""
+    more = ("<nick>me</nick><extensions><notify xmlns='urn:xmpp:notification-settings:1'>"
+            "<never identity-category='client'/></notify></extensions>")
     alice.result("set", publish(NODE, conference(more), item="a@conf.example", **OPTIONS))
     alice.result("set", private(("a@conf.example", "Other name")))
     found = alice.result("get", get_items(NODE))
     assert found.find(f".//{{{NODE}}}conference").get("name") == "Other name"
-    assert found.find(f".//{{{NODE}}}extensions/{{urn:x}}x") is not None
+    notify = found.find(f".//{{{NODE}}}extensions/{{urn:xmpp:notification-settings:1}}notify")
+    assert len(notify) == 1
 
 
 def test_bookmarks_of_pages_stay(alice):
@@ -172,7 +175,7 @@ def test_displayed_synchronization(server):
 
 
 @pytest.mark.parametrize("node, item, options", [
-    ("urn:xmpp:notification-settings:0", "friend@example.org", OPTIONS),  # XEP-0492
+    ("urn:xmpp:contacts", "friend@example.org", OPTIONS),  # XEP-0292 §5
     ("eu.siacs.conversations.axolotl.devicelist", "current",
      {"access_model": "open", "persist_items": "true"}),
     ("eu.siacs.conversations.axolotl.bundles:31415", "current", {"access_model": "open"}),

@@ -130,6 +130,21 @@ static bool is_place(const struct elem *card)
     return elem_child(card, "PHOTO", NS_VCARD, &photo) && !elem_first(&photo, &child);
 }
 
+/* The photo of a card, if it is an image: not a link, and not an empty one, by which clients say
+ * that there is none (XEP-0153 §4.3). */
+static bool has_image(const struct elem *card, struct elem *photo, struct arena *tmp)
+{
+    struct elem binval;
+    if (!elem_child(card, "PHOTO", NS_VCARD, photo) ||
+        !elem_child(photo, "BINVAL", NS_VCARD, &binval))
+        return false;
+    slice text = elem_text(&binval, tmp);
+    for (size_t i = 0; i < text.len; i++)
+        if ((unsigned char)text.ptr[i] > ' ')
+            return true;
+    return false;
+}
+
 /* A read under way: the card comes first, then its photo. */
 struct reading {
     struct iq *iq;
@@ -226,10 +241,11 @@ static void photo_set(void *arg, enum stanza_error e)
     buf_init(&card, ANSWER_BYTES_MAX);
     buf_init(&bare, ANSWER_BYTES_MAX);
     elem_extract(&iq->payload, &card);
-    if (elem_parse(&root, buf_slice(&card), SLICE(NS_CLIENT)))
-        write_with_photo(&bare, &root,
-                         elem_child(&root, "PHOTO", NS_VCARD, &photo) ? SLICE(PHOTO_PLACE)
-                                                                      : (slice){ 0 });
+    bool parsed = elem_parse(&root, buf_slice(&card), SLICE(NS_CLIENT));
+    if (parsed && has_image(&root, &photo, iq->tmp))
+        write_with_photo(&bare, &root, SLICE(PHOTO_PLACE));
+    else
+        buf_add(&bare, buf_slice(&card));
     store_card(iq, buf_slice(&bare));
     buf_fini(&card);
     buf_fini(&bare);
@@ -250,7 +266,7 @@ static void vcard_set(struct iq *iq)
                  slice_of(arena_printf(iq->tmp, "a vCard may have at most %zu bytes", card.max)));
     } else if (vcard_photos() != NULL) {
         struct iq *held = iq_hold(iq);
-        bool some = elem_child(&held->payload, "PHOTO", NS_VCARD, &photo);
+        bool some = has_image(&held->payload, &photo, held->tmp);
         vcard_photos()->set(held->account, some ? &photo : NULL, photo_set, held);
     } else {
         store_card(iq_hold(iq), buf_slice(&card));
