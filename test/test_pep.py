@@ -345,6 +345,40 @@ def test_a_removed_account_leaves_nothing(make_server):
     assert error_of(alice, "get", get_items(TUNE))[0] == "item-not-found"
 
 
+def test_removal_while_requests_are_under_way(make_server):
+    """Nothing is answered twice, nothing is left for the next account of that name."""
+    server = make_server("alice", "bob", workers=2)
+    server.befriend("alice", "bob")
+    alice, bob = server.client("alice"), server.client("bob")
+    alice.result("set", publish(TUNE, tune("old"), access_model="open", max_items="max"))
+    for i in range(150):
+        node = TUNE if i % 3 else f"urn:example:{i}"
+        alice.send(f"<iq type='set' id='p{i}'>{publish(node, tune(i))}</iq>")
+        bob.send(f"<iq type='get' id='g{i}' to='{alice.bare}'>{get_items(TUNE)}</iq>")
+    server.ctl("user", "del", "alice@localhost")
+    alice.expect_closed()
+    for i in range(150):
+        bob.expect(lambda e, i=i: e.get("id") == f"g{i}" and e.get("type") in ("result", "error"))
+    server.add_user("alice")
+    alice = server.client("alice")
+    assert error_of(alice, "get", get_items(TUNE))[0] == "item-not-found"
+    assert len(alice.result("get", f"<query xmlns='{xml.DISCO_ITEMS}'/>")) == 1, "the session alone"
+
+
+def test_an_end_while_requests_are_under_way(make_server):
+    server = make_server("alice", workers=2)
+    alice = server.client("alice")
+    for i in range(300):
+        alice.send(f"<iq type='set' id='p{i}'>{publish(f'urn:example:{i % 7}', tune(i))}</iq>")
+    server.stop()
+    done = {int(e.get("id")[1:]) % 7 for e in alice.log
+            if e.get("type") == "result" and (e.get("id") or "").startswith("p")}
+    server.start()
+    alice = server.client("alice")
+    for i in done:
+        assert len(item_ids(alice.result("get", get_items(f"urn:example:{i}")))) == 1
+
+
 def test_events_are_kept_for_a_resumption_and_for_nobody_else(server, friends):
     alice, bob, _ = friends
     bob.enable_sm()
