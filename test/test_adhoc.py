@@ -33,8 +33,10 @@ def run(client, node, to="localhost", **fields):
     """Asks for the form and fills it in."""
     asked = client.result("set", command(node, action="execute"), to=to)
     assert asked.get("status") == "executing"
-    return client.result("set", command(node, form(**fields), sessionid=asked.get("sessionid"),
-                                        action="complete"), to=to)
+    answer = client.result("set", command(node, form(**fields), action="complete",
+                                          sessionid=asked.get("sessionid")), to=to)
+    assert answer.get("sessionid") == asked.get("sessionid")
+    return answer
 
 
 def note(answer):
@@ -79,6 +81,7 @@ def test_a_form_asks_for_the_arguments(host, alice):
     assert fields["jid"].find(f"{{{DATA}}}required") is not None
     answer = run(alice, "user-add", jid="dora@localhost", password="secret")
     assert answer.get("status") == "completed" and note(answer)[0] == "info"
+    assert answer.get("node") == "user-add" and answer.get("sessionid")
     host.client("dora", "d")
     assert 'actor=xmpp:alice@localhost/a command="user add"' in host.log()
     assert "secret" not in host.log()

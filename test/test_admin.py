@@ -1,12 +1,14 @@
 """Service administration (XEP-0133), and the commands below it with musterctl."""
+import asyncio
 import json
 import signal
 
 import pytest
 
 from muster import xml
-from muster.client import until
+from muster.client import TIMEOUT, until
 from muster.server import Failed
+from test_clients import Slix
 
 ADMIN = "http://jabber.org/protocol/admin"
 COMMANDS = "http://jabber.org/protocol/commands"
@@ -418,3 +420,31 @@ def test_restart(host, alice):
     again.ping()
     host.signal(signal.SIGHUP)
     host.wait_log("server.reloaded")
+
+
+# --- another implementation ---
+
+
+def test_slixmpp(host):
+    """The plugin of slixmpp asks for a form, fills it in and gets the end of its session."""
+    async def dialogue():
+        alice = await Slix(host, "alice", ["xep_0133"]).login()
+        ended = asyncio.get_running_loop().create_future()
+
+        def form_came(iq, session):
+            answer = alice["xep_0004"].make_form(ftype="submit")
+            fields = iq["command"]["form"].get_fields()
+            assert fields["accountjid"]["type"] == "jid-single"
+            answer.add_field(var="FORM_TYPE", ftype="hidden", value=ADMIN)
+            answer.add_field(var="accountjid", value="dora@localhost")
+            answer.add_field(var="password", value="secret")
+            session["payload"] = answer
+            session["next"] = lambda iq, _: ended.set_result(iq["command"]["status"])
+            alice["xep_0050"].complete_command(session)
+
+        alice["xep_0133"].add_user(jid="localhost", session={
+            "next": form_came, "error": lambda iq, _: ended.set_exception(AssertionError(iq))})
+        assert await asyncio.wait_for(ended, TIMEOUT) == "completed"
+        await alice.disconnect()
+    asyncio.run(dialogue())
+    host.client("dora")

@@ -1,4 +1,5 @@
 """SOCKS5 bytestreams (XEP-0065): the proxy, with sockets of its clients."""
+import asyncio
 import hashlib
 import os
 import socket
@@ -10,6 +11,7 @@ import pytest
 from muster import xml
 from muster.client import TIMEOUT, until
 from muster.component import Component
+from test_clients import Slix
 
 BYTESTREAMS = "http://jabber.org/protocol/bytestreams"
 AT = "proxy.localhost"
@@ -273,3 +275,25 @@ def test_the_node_stops_with_bytestreams(node, alice, bob):
     waiting = Side(node).join("b" * 40)
     node.stop()
     assert initiator.closed() and target.closed() and waiting.closed()
+
+
+def test_slixmpp(node):
+    """Two clients of slixmpp find the proxy, shake hands and speak."""
+    node.ctl("set", "proxy65.host", "127.0.0.1")
+
+    async def dialogue():
+        loop = asyncio.get_running_loop()
+        alice, bob = Slix(node, "alice"), Slix(node, "bob")
+        for client in (alice, bob):
+            client.register_plugin("xep_0065", {"auto_accept": True})
+            await client.login()
+        heard = loop.create_future()
+        bob.add_event_handler("socks5_data", heard.set_result)
+        stream = await asyncio.wait_for(alice["xep_0065"].handshake(bob.boundjid, sid="slix"),
+                                        TIMEOUT)
+        await stream.write(b"over the proxy")
+        assert await asyncio.wait_for(heard, TIMEOUT) == b"over the proxy"
+        for client in (alice, bob):
+            client["xep_0065"].get_socket("slix").transport.close()
+            await client.disconnect()
+    asyncio.run(dialogue())

@@ -1,10 +1,12 @@
 """Jabber Search (XEP-0055) over what vCards say."""
+import asyncio
 import sqlite3
 
 import pytest
 
 from muster import xml
 from muster.client import until
+from test_clients import Slix
 
 SEARCH = "jabber:iq:search"
 DATA = "jabber:x:data"
@@ -162,3 +164,18 @@ def test_who_may_search(make_server):
     assert list(classic(bob, "search.two.example", first="al")) == ["bob@two.example"]
     server.ctl("set", "search.enabled", "off")
     assert refused(bob, "<first>al</first>", "search.two.example") == "remote-server-not-found"
+
+
+def test_slixmpp(server, people):
+    """The plugin of slixmpp sends a form and reads the table."""
+    async def dialogue():
+        bob = Slix(server, "bob")
+        bob.register_plugin("xep_0055", {"provide_search": False})
+        await bob.login()
+        iq = bob["xep_0055"].make_search_iq(ito=AT)
+        iq["search"]["form"].add_field(var="last", value="liddell")
+        answer = await iq.send()
+        assert sorted(item["jid"] for item in answer["search"]["form"]["items"]) == [
+            "alice@localhost", "carol@localhost"]
+        await bob.disconnect()
+    asyncio.run(dialogue())

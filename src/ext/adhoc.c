@@ -176,6 +176,13 @@ static slice session_make(const struct iq *iq, slice node)
     return slice_of(arena_printf(iq->tmp, "%s.%s", time, mac));
 }
 
+/* An execution has one sessionid from its begin to its end (§3.4). */
+static slice session_of(const struct iq *iq, slice node)
+{
+    slice given = elem_attr(&iq->payload, "sessionid", iq->tmp);
+    return given.len > 0 ? given : session_make(iq, node);
+}
+
 enum session_state_of { SESSION_NONE, SESSION_BAD, SESSION_EXPIRED, SESSION_GOOD };
 
 static enum session_state_of session_check(const struct iq *iq, slice node)
@@ -415,7 +422,7 @@ static void run_answer(struct run *run)
     slice node = elem_attr(&iq->payload, "node", iq->tmp);
     bool rows = run->target.form == NULL;
     buf_init(&out, ROWS_BYTES_MAX);
-    open_answer(&out, node, session_make(iq, node), "completed");
+    open_answer(&out, node, session_of(iq, node), "completed");
     if (run->failed > 0)
         add_note(&out, "error", run->why);
     else if (run->each_count <= 1)
