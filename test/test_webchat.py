@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import shutil
+import socket
 import struct
 import zlib
 
@@ -84,6 +85,21 @@ def test_files(server, files):
     assert packed.getheader("ETag") != plain.getheader("ETag")
     head = get(server, "/chat/1.0/client.js", method="HEAD")
     assert (int(head.getheader("Content-Length")), head.body) == (len(SCRIPT), b"")
+
+
+def test_reader_that_is_slow(server, files):
+    """The rest is read from the file when it can be sent; one that leaves is forgotten."""
+    (files / "1.0/large.js").write_text(SCRIPT * 40)
+    request = b"GET /chat/1.0/large.js HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    socks = [socket.create_connection(("127.0.0.1", server.http_port), TIMEOUT) for _ in range(4)]
+    for sock in socks:
+        sock.sendall(request)
+    assert all(sock.recv(100).startswith(b"HTTP/1.1 200 OK") for sock in socks)
+    for sock in socks[1:]:
+        sock.close()
+    with socks[0] as sock:
+        got = b"".join(iter(lambda: sock.recv(1 << 20), b""))
+    assert got.partition(b"\r\n\r\n")[2].decode() == SCRIPT * 40
 
 
 @pytest.mark.parametrize("path", [
