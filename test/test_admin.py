@@ -409,6 +409,11 @@ def test_a_delayed_end_can_be_taken_back(host, alice):
     alice.ping()
 
 
+def test_a_stop_while_a_restart_waits(host):
+    host.ctl("server", "restart", "--delay", 60)
+    host.stop()
+
+
 def test_restart(host, alice):
     pid, before = host.process.pid, host.log().count("server.ready")
     run(alice, "restart", announcement="back soon")

@@ -14,8 +14,9 @@
 enum { DELAY_S_MAX = 24 * 3600, ANSWER_MS = 200 };
 
 static struct log_area log_lifecycle = { .name = "lifecycle" };
-static _Atomic bool restart_wanted;
-static struct timer end_timer; /* on worker 0 */
+static _Atomic bool restart_wanted; /* when the time has come: a stop from elsewhere stays one */
+static struct timer end_timer;      /* on worker 0, as what it will do */
+static bool end_restarts;
 
 bool lifecycle_restarts(void) { return atomic_load(&restart_wanted); }
 
@@ -23,6 +24,7 @@ static void end_now(struct timer *t, struct loop *loop)
 {
     (void)t;
     (void)loop;
+    atomic_store(&restart_wanted, end_restarts);
     kill(getpid(), SIGTERM);
 }
 
@@ -38,7 +40,7 @@ static void schedule(struct worker *w, void *arg)
     struct wish *wish = arg;
     const char *what = wish->restart ? "restarts" : "stops";
     end_timer.fn = end_now;
-    atomic_store(&restart_wanted, wish->restart);
+    end_restarts = wish->restart;
     /* the answer goes out before the end begins */
     timer_set(w->loop, &end_timer, ANSWER_MS + (uint64_t)wish->delay_s * 1000);
     log_info(&log_lifecycle, LOG_EV("server.end-scheduled"), LOG_C("what", what),
@@ -84,7 +86,6 @@ static void cancel_end(struct worker *w, void *arg)
         return;
     }
     timer_cancel(&end_timer);
-    atomic_store(&restart_wanted, false);
     command_done(call, "the server goes on");
 }
 

@@ -181,7 +181,10 @@ static int serve(struct node_file *file)
             notify_send("READY=1");
         }
     }
-    notify_send("STOPPING=1\nSTATUS=closing streams");
+    if (lifecycle_restarts()) /* to systemd: not the end of the service */
+        notify_reloading();
+    else
+        notify_send("STOPPING=1\nSTATUS=closing streams");
     arm_giving_up(&set);
     server_stop(&server);
     return EXIT_DONE;
