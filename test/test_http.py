@@ -114,11 +114,17 @@ def test_pipelined_in_order(server):
     (b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 100 + b"\r\n", 431),
     (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
      400),
-], ids=range(9))
+    (b"POST /no HTTP/1.1\r\nHost: x\r\nTransfer-Encoding : chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+     400),
+    (b"POST /no HTTP/1.1\r\nHost: x\r\nContent-Length : 5\r\n\r\nhello", 400),
+    (b"POST /no HTTP/1.1\r\nHost: x\r\nTransfer-Encoding:\r\nTransfer-Encoding: chunked\r\n\r\n"
+     b"5\r\nhello\r\n0\r\n\r\n", 501),
+], ids=range(12))
 def test_bad_requests(server, data, status):
     got = raw(server, data)
     assert got.startswith(b"HTTP/1.1 %d " % status), got[:100]
     assert b"Connection: close" in got
+    assert get(server, "/no").status == 404
 
 
 def test_slow_requests_end(make_server):

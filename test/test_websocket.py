@@ -73,6 +73,12 @@ def test_trusted_proxy_says_that_it_was_tls(make_server):
     client.open()
     client.login("PLAIN", "proxied")
     assert "192.0.2.7" in str(server.ctl("session", "list"))
+    client = connect(server, "alice", headers={"X-Forwarded-Proto": "https",
+                                               "x-forwarded-for": "192.0.2.8, 192.0.2.9",
+                                               "X-Forwarded-For": "192.0.2.10"})
+    client.open()
+    client.login("PLAIN", "appended")
+    assert "192.0.2.10" in str(server.ctl("session", "list")), "what the proxy says comes last"
 
 
 @pytest.mark.core

@@ -178,21 +178,43 @@ static unsigned check_target(struct exchange *x, const http_parser *p)
     return 0;
 }
 
+/* RFC 9112 §5.1: no blank before the colon. The parser lets it pass, and frames the body by it. */
+static bool names_valid(const struct exchange *x)
+{
+    for (unsigned i = 0; i < x->field_count; i++) {
+        slice name = exchange_span(x, x->field[i].name);
+        if (name.len == 0 || memchr(name.ptr, ' ', name.len) != NULL)
+            return false;
+    }
+    return true;
+}
+
+/* How the body ends is what the parser goes by, whatever was written how often. */
 static unsigned check_body(struct exchange *x, const http_parser *p)
 {
     slice coding = http_header(&x->r, "Transfer-Encoding");
     slice expect = http_header(&x->r, "Expect");
-    x->r.body_len = coding.len > 0                      ? -1
+    bool coded = p->uses_transfer_encoding != 0 || (p->flags & F_CHUNKED) != 0;
+    x->r.body_len = coded                               ? -1
                     : p->content_length == ULLONG_MAX   ? 0
                     : p->content_length > (1ull << 62u) ? INT64_MAX
                                                         : (int64_t)p->content_length;
-    if (coding.len > 0 && p->http_minor == 0) /* RFC 9112 §6.1 */
+    if (!names_valid(x) || (coded && p->http_minor == 0)) /* RFC 9112 §6.1 */
         return 400;
-    if (coding.len > 0 && !slice_eq_nocase(coding, SLICE("chunked")))
+    if (coded && !slice_eq_nocase(coding, SLICE("chunked")))
         return 501;
     if (expect.len > 0 && !slice_eq_nocase(expect, SLICE("100-continue")))
         return 417;
     return 0;
+}
+
+/* The last field of that name: a proxy appends its own behind what the client made up. */
+static slice last_header(const struct exchange *x, slice name)
+{
+    for (unsigned i = x->field_count; i-- > 0;)
+        if (slice_eq_nocase(exchange_span(x, x->field[i].name), name))
+            return http_trim(exchange_span(x, x->field[i].value));
+    return (slice){ 0 };
 }
 
 /* From a proxy that the operator trusts: who asks, and whether over TLS. */
@@ -200,7 +222,7 @@ static void forwarded(struct exchange *x)
 {
     char text[INET6_ADDRSTRLEN];
     unsigned char address[16];
-    slice list = http_header(&x->r, "X-Forwarded-For"), last = { 0 };
+    slice list = last_header(x, SLICE("X-Forwarded-For")), last = { 0 };
     while (list.len > 0)
         slice_cut(list, ',', &last, &list);
     last = http_trim(last);
@@ -210,7 +232,7 @@ static void forwarded(struct exchange *x)
         if (inet_pton(AF_INET, text, address) == 1 || inet_pton(AF_INET6, text, address) == 1)
             x->r.peer = last;
     }
-    if (slice_eq_nocase(http_header(&x->r, "X-Forwarded-Proto"), SLICE("https")))
+    if (slice_eq_nocase(last_header(x, SLICE("X-Forwarded-Proto")), SLICE("https")))
         x->r.secure = true;
 }
 
@@ -314,6 +336,8 @@ static int on_body(http_parser *p, const char *ptr, size_t len)
 {
     struct http_conn *h = owner(p);
     struct exchange *x = h->x;
+    if (x == NULL) /* of a request that was answered: nobody's */
+        return bad(h, 400);
     const struct http_route *route = x->r.route;
     x->body_seen += len;
     if (x->body_seen > route->body_max)
