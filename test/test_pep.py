@@ -11,6 +11,7 @@ from muster.pubsub import (
 
 TUNE = "http://jabber.org/protocol/tune"
 MOOD = "http://jabber.org/protocol/mood"
+ACTIVITY = "http://jabber.org/protocol/activity"
 
 
 @pytest.fixture
@@ -46,6 +47,33 @@ def test_contacts_hear_what_their_clients_want(make_server, workers):
     expect_event(alice, TUNE, alice.bare, "<item id='1'/>")
     carol.expect_nothing("<message/>", after=alice)
     bob.expect_nothing("<message/>", after=alice)
+
+
+@pytest.mark.parametrize("node, payload", [
+    ("http://jabber.org/protocol/geoloc", "<geoloc xmlns='http://jabber.org/protocol/geoloc' "
+     "xml:lang='en'><country>Italy</country><lat>45.44</lat><lon>12.33</lon></geoloc>"),
+    (MOOD, f"<mood xmlns='{MOOD}'><happy><ecstatic xmlns='urn:example:moods'/></happy>"
+     "<text>Yay &lt;3</text></mood>"),
+    (ACTIVITY, f"<activity xmlns='{ACTIVITY}'><relaxing><partying/></relaxing>"
+     "<text xml:lang='en'>My nurse's birthday!</text></activity>"),
+    (TUNE, f"<tune xmlns='{TUNE}'><artist>Yes</artist><length>686</length></tune>"),
+    (TUNE, f"<tune xmlns='{TUNE}'/>"),
+    ("http://jabber.org/protocol/nick", "<nick xmlns='http://jabber.org/protocol/nick'>Ish</nick>"),
+])
+def test_what_users_tell_about_themselves(friends, node, payload):
+    """XEP-0080, 0107, 0108, 0118, 0172: as it was said, and the last of it to who comes later."""
+    alice, bob, _ = friends
+    interested(bob, node)
+    alice.result("set", publish(node, payload))
+    live = expect_event(bob, node, alice.bare)
+    bob.send("<presence type='unavailable'/>")
+    interested(bob, node)
+    for items in (live, expect_event(bob, node, alice.bare), alice.result("get", get_items(node))):
+        found = next(items.iter(xml.parse(payload).tag))
+        assert xml.canonical(found) == xml.canonical(xml.parse(payload))
+    assert alice.error("set", publish(node, payload + payload)) == ("bad-request", "modify")
+    items = alice.result("get", get_items(node))
+    assert len(item_ids(items)) == 1
 
 
 def test_each_resource_by_its_own_capabilities(server, friends):

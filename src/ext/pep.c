@@ -472,16 +472,26 @@ static const struct iq_rule rules[] = {
     { 0 },
 };
 
+/* What is in such a node is a matter of clients. */
+#define NODE_NOTE "a node of the account"
+
 const struct feature pep_feature = {
     .name = "pep",
     .xeps =
         (const struct xep[]){
+            { "0080", "1.3", "User Location", "0.1.0", "test_pep", NODE_NOTE },
+            { "0107", "1.0", "User Mood", "0.1.0", "test_pep", NODE_NOTE },
+            { "0108", "1.0", "User Activity", "0.1.0", "test_pep", NODE_NOTE },
+            { "0118", "1.0", "User Tune", "0.1.0", "test_pep", NODE_NOTE },
             { "0163", "1.2.2", "Personal Eventing Protocol", "0.1.0", "test_pep",
               "contacts of other servers need an explicit subscription" },
+            { "0172", "1.0", "User Nickname", "0.1.0", "test_pep", NODE_NOTE },
             { "0222", "1.0.1", "Persistent Storage of Public Data via PubSub", "0.1.0",
               "test_bookmarks", NULL },
             { "0223", "1.1.1", "Persistent Storage of Private Data via PubSub", "0.1.0",
               "test_bookmarks", NULL },
+            { "0384", "0.4.0", "OMEMO Encryption", "0.1.0", "test_bookmarks",
+              "nodes of the account; also the earlier namespace and urn:xmpp:omemo:2" },
             { 0 },
         },
     .identities_account = (const char *const[]){ "pubsub pep", NULL },

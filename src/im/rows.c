@@ -12,15 +12,30 @@ static struct setting *const message_settings[] = { &im_durable_ack, &mailbox_un
                                                     &node_memory, NULL };
 static struct alarm *const message_alarms[] = { &node_memory_alarm, NULL };
 
+/* The note of what clients do among themselves and a server only has to keep well. */
+#define CARRIED "carried for clients; archived and kept for who is away"
+
 const struct feature message_feature = {
     .name = "message",
     .xeps =
         (const struct xep[]){
+            { "0066", "1.5", "Out of Band Data", "0.1.0", "test_content", CARRIED },
+            { "0071", "1.5", "XHTML-IM", "0.1.0", "test_content", CARRIED },
+            { "0082", "1.1", "XMPP Date and Time Profiles", "0.1.0", "datetime_test",
+              "DateTime; the offset of a time zone in XEP-0202" },
+            { "0085", "2.1", "Chat State Notifications", "0.1.0", "test_content",
+              "carried for clients; alone they are not stored" },
             { "0160", "1.0.1", "Best Practices for Handling Offline Messages", "0.1.0",
               "test_message", NULL },
+            { "0184", "1.2", "Message Delivery Receipts", "0.1.0", "test_content", CARRIED },
             { "0203", "2.0", "Delayed Delivery", "0.1.0", "test_message", NULL },
+            { "0308", "1.1", "Last Message Correction", "0.1.0", "test_content", CARRIED },
+            { "0333", "0.4", "Chat Markers", "0.1.0", "test_content", CARRIED },
             { "0334", "0.4.0", "Message Processing Hints", "0.1.0", "test_message", NULL },
+            { "0353", "0.7.0", "Jingle Message Initiation", "0.1.0", "test_content", CARRIED },
             { "0359", "0.7.0", "Unique and Stable Stanza IDs", "0.1.0", "test_message", NULL },
+            { "0444", "0.2.0", "Message Reactions", "0.1.0", "test_content", CARRIED },
+            { "0461", "0.3.0", "Message Replies", "0.1.0", "test_content", CARRIED },
             { 0 },
         },
     .disco = (const char *const[]){ NS_OFFLINE_MSG, NULL }, /* XEP-0160 §4 */
