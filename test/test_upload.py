@@ -293,3 +293,13 @@ def test_base_url(make_server):
     put, get = slot(host.client("alice", "a"))
     assert put.startswith("https://files.example.org/upload/")
     assert get.startswith("https://files.example.org/upload/")
+
+
+def test_the_list_of_an_administrator(server, alice):
+    assert server.rows("upload", "list", alice.bare) == []
+    get = store(server, alice, name="b.txt")
+    header, line = server.ctl_run("upload", "list", alice.bare).stdout.splitlines()
+    assert header.split() == ["id", "name", "type", "bytes", "stored", "until"]
+    assert line.split()[:4] == [get.split("/")[-2], "b.txt", "text/plain", "5"]
+    run = server.ctl_run("upload", "list", "nobody@localhost")
+    assert run.returncode == 1 and "no such account" in run.stderr

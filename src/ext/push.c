@@ -666,6 +666,7 @@ static struct command command_list = {
         },
     .run = run_list,
     .doc = "Lists the push services that an account's clients have enabled.",
+    .columns = (const char *const[]){ "service", "node", "resource", "away", "errors", NULL },
 };
 
 static const struct iq_rule rules[] = {

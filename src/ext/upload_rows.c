@@ -79,8 +79,10 @@ struct store_stmt upload_find = {
 };
 struct store_stmt upload_list = {
     .name = "upload.list",
-    .sql = "SELECT u.id, u.name, u.type, u.size, u.at_us, u.until_us FROM upload u "
-           "JOIN account a ON a.id = u.owner WHERE a.jid = $1 ORDER BY u.at_us LIMIT 10000",
+    /* No row: no account. A row without an id: it has no files. */
+    .sql = "SELECT COALESCE(u.id, ''), COALESCE(u.name, ''), COALESCE(u.type, ''), "
+           "COALESCE(u.size, 0), COALESCE(u.at_us, 0), COALESCE(u.until_us, 0) FROM account a "
+           "LEFT JOIN upload u ON u.owner = a.id WHERE a.jid = $1 ORDER BY u.at_us LIMIT 10000",
     .params = "t",
     .cols = "tttiii",
 };

@@ -269,7 +269,13 @@ static void listed(void *arg, enum store_result result, const struct store_batch
         command_fail(call, err_of_store(result), "%s", err_text(err_of_store(result)));
         return;
     }
+    if (store_row_count(b, 0) == 0) {
+        command_fail(call, E_NOTFOUND, "there is no such account; `user list` shows all");
+        return;
+    }
     for (uint32_t i = 0; i < store_row_count(b, 0); i++) {
+        if (store_text(b, 0, i, 0).len == 0)
+            continue;
         command_row(call);
         command_text(call, "id", slice_dup(call->arena, store_text(b, 0, i, 0)));
         command_text(call, "name", slice_dup(call->arena, store_text(b, 0, i, 1)));
@@ -333,6 +339,7 @@ struct command upload_command_list = {
     .args = list_args,
     .run = run_list,
     .doc = "Lists the files that an account has uploaded.",
+    .columns = (const char *const[]){ "id", "name", "type", "bytes", "stored", "until", NULL },
     .access = COMMAND_OWN,
 };
 struct command upload_command_del = {

@@ -171,6 +171,7 @@ static struct command command_show = {
     .args = (const struct command_arg[]){ { 0 } },
     .run = run_list,
     .doc = "Lists the components that may connect, and how many connections each has.",
+    .columns = (const char *const[]){ "domain", "connections", NULL },
 };
 
 const struct feature component_feature = {
