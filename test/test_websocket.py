@@ -150,6 +150,14 @@ def test_bytes_one_by_one(node):
     alice.expect("<iq id='slow' type='result'/>")
 
 
+def test_close_is_the_name_of_an_element_only(node):
+    alice, bob = login(node).available(), node.client("bob", "b")
+    alice.frame(f"<message id='close' to='{bob}' xmlns='jabber:client'><body>hi</body></message>")
+    bob.expect(f"<message from='{alice}'><body>hi</body></message>")
+    alice.frame(f"<f:close xmlns:f='{FRAMING}'/>")
+    alice.expect_code(1000)
+
+
 def test_other_path_and_setting(node):
     assert connect(node, path="/ws").status == 101
     node.ctl("set", "websocket.path", "/chat-socket")

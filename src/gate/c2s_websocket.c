@@ -141,14 +141,25 @@ static bool awaits_open(const struct stream *s)
     return s->state == STREAM_OPEN || s->state == STREAM_AUTHED_OPEN;
 }
 
+/* Whether the element is called so, in whatever namespace. */
+static bool begins_close(slice text)
+{
+    slice name = slice_from(text, 1), prefix, local;
+    size_t n = 0;
+    while (n < name.len && strchr(" \t\r\n/>", name.ptr[n]) == NULL)
+        n++;
+    name.len = n;
+    return text.ptr[0] == '<' &&
+           slice_is(slice_cut(name, ':', &prefix, &local) ? local : name, "close");
+}
+
 static void ws_message(struct stream *s, slice text, int32_t *stanzas)
 {
     while (text.len > 0 && strchr(" \t\r\n", text.ptr[0]) != NULL)
         text = slice_from(text, 1);
     if (text.len == 0)
         return;
-    slice start = { text.ptr, text.len < 32 ? text.len : 32 };
-    if (awaits_open(s) || memmem(start.ptr, start.len, "close", 5) != NULL)
+    if (awaits_open(s) || begins_close(text))
         framing_element(s, text);
     else
         (void)framed_read(s, text, stanzas);
