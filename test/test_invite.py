@@ -182,6 +182,15 @@ def test_the_inviter_becomes_a_contact(inviting):
     alice.expect(f"<presence from='{client.jid}'/>")
 
 
+def test_an_invitation_goes_with_its_inviter(inviting):
+    """Whoever has the name afterwards invited nobody."""
+    inviting.add_user("carol")
+    token = token_of(invite(inviting, "--roster", "carol@localhost"))
+    inviting.ctl("user", "del", "carol@localhost")
+    inviting.add_user("carol")
+    assert show(inviting.connect(), token) == "item-not-found"
+
+
 def run(client, node):
     return client.iq("set", f"<command xmlns='{COMMANDS}' node='{node}' action='execute'/>",
                      to="localhost")

@@ -446,4 +446,5 @@ const struct feature register_feature = {
     .metrics = register_metrics,
     .logs = register_logs,
     .start = register_start,
+    .remove = invite_remove,
 };

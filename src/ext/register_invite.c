@@ -82,6 +82,13 @@ static struct store_stmt stmt_reserved = {
     .cols = "",
 };
 
+static struct store_stmt stmt_forget = {
+    .name = "invite.forget",
+    .sql = "DELETE FROM invite WHERE inviter = $1 AND used_by = ''",
+    .params = "t",
+    .cols = "",
+};
+
 static const struct store_migration migrations[] = {
     { .version = 1,
       .sqlite = "CREATE TABLE invite(token TEXT PRIMARY KEY, domain TEXT NOT NULL, "
@@ -98,7 +105,7 @@ const struct store_schema invite_schema = {
     .feature = "invite",
     .migrations = migrations,
     .stmts = (struct store_stmt *const[]){ &stmt_put, &stmt_trim, &stmt_get, &stmt_use,
-                                           &stmt_reserved, NULL },
+                                           &stmt_reserved, &stmt_forget, NULL },
 };
 
 /* Finding. */
@@ -158,6 +165,11 @@ void invite_add_use(struct store_batch *b, slice token, slice jid, uint64_t now_
     STORE_ADD(b, &stmt_reserved, 0, SV_T(jid), SV_I(now_us), SV_T(token));
     if (token.len > 0)
         STORE_ADD(b, &stmt_use, 1, SV_T(token), SV_T(jid));
+}
+
+void invite_remove(struct account *a, struct store_batch *b)
+{
+    STORE_ADD(b, &stmt_forget, STORE_ANY_ROWS, SV_T(a->jid));
 }
 
 /* A contact that both sides want: at each home one change of its roster. */

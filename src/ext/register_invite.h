@@ -10,6 +10,7 @@
 #include "http/server.h"
 #include "store/store.h"
 
+struct account;
 struct command;
 struct worker;
 
@@ -37,6 +38,10 @@ void invite_cancel(struct invite_op **op); /* no callback will come; nulls */
 /* To the transaction that makes the account: the token is used by it (which fails if it was used
  * already; empty: there is none), and its name is not kept for another token. */
 void invite_add_use(struct store_batch *b, slice token, slice jid, uint64_t now_us);
+
+/* Of an account that is deleted: its open invitations go with it, since who has its name afterwards
+ * invited nobody. */
+void invite_remove(struct account *a, struct store_batch *b);
 
 /* The account was made: who invited and who came see each other, if it was a user who invited. */
 void invite_welcome(struct worker *w, slice token, slice jid);
