@@ -254,6 +254,26 @@ def test_a_service_that_wants_no_more(host, push):
     until("one registration", lambda: registrations(host) == {(DOMAIN, "n2")})
 
 
+def test_a_service_that_is_away_for_a_moment_keeps_its_registrations(make_server):
+    """However many messages come meanwhile: its clients sleep and cannot enable it again."""
+    host = make_server("alice", "bob", component=True, settings={"push.errors-max": 3})
+    host.ctl("component", "add", DOMAIN, "--secret", SECRET)
+    push = Component(host, DOMAIN, SECRET)
+    alice, bob = host.client("alice", "phone"), host.client("bob", "b")
+    enable(alice)
+    alice.close()
+    push.close()
+    until("its absence", lambda: host.rows("component", "list")[0]["connections"] == 0)
+    for n in range(10):
+        say(bob, alice.bare, n)
+    until("all messages", lambda: sum(
+        r["value"] for r in host.rows("metrics") if r["name"] == "muster_push_errors") == 10)
+    assert registrations(host) == {(DOMAIN, "n1")}
+    push = Component(host, DOMAIN, SECRET)
+    say(bob, alice.bare, "it is back")
+    announcement(push)
+
+
 def test_a_service_that_is_not_there_counts_as_an_error(make_server):
     host = make_server("alice", "bob", settings={"push.errors-max": 1})
     alice, bob = host.client("alice", "phone"), host.client("bob", "b")

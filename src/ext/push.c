@@ -41,6 +41,7 @@ enum {
     PUBLISH_BYTES_MAX = 64 << 10,
     ANSWER_MS = 60000
 };
+static const uint64_t away_step_us = 3600ull * 1000000;
 enum { PAYLOAD_SUMMARY, PAYLOAD_NONE };
 static const char *const payloads[] = { "summary", "none", NULL };
 
@@ -103,7 +104,8 @@ static struct setting push_errors_max = {
     .max = 1000,
     .unit = "errors",
     .doc = "A registration whose push service fails this many times in a row is dropped; its "
-           "client enables it again when it comes back.",
+           "client enables it again when it comes back. That the service cannot be reached counts "
+           "once an hour.",
 };
 
 static struct metric push_sent = { .name = "muster_push_sent",
@@ -166,7 +168,8 @@ struct registration {
     struct registration *next;
     slice service, node, resource, options;
     uint16_t errors, in_flight;
-    bool again; /* something came while IN_FLIGHT_MAX were under way */
+    bool again;       /* something came while IN_FLIGHT_MAX were under way */
+    uint64_t away_us; /* when it was last counted that the service is not there; 0: never */
 };
 static unsigned slot;
 
@@ -398,10 +401,31 @@ struct announcement {
 
 static void announce(struct account *a, struct registration *r, const struct stanza *st);
 
+static bool is_unreachable(const struct stanza *reply)
+{
+    struct elem error, condition;
+    return reply == NULL ||
+           (stanza_child(reply, KNOWN_ERROR, &error) &&
+            (elem_child(&error, "remote-server-not-found", NS_STANZA_ERROR, &condition) ||
+             elem_child(&error, "remote-server-timeout", NS_STANZA_ERROR, &condition)));
+}
+
+/* A service that is started again fails for all that is said meanwhile, to clients that sleep and
+ * cannot enable it again. */
+static bool is_counted(struct registration *r, const struct stanza *reply, uint64_t now_us)
+{
+    if (!is_unreachable(reply))
+        return true;
+    if (r->away_us != 0 && now_us - r->away_us < away_step_us)
+        return false;
+    r->away_us = now_us;
+    return true;
+}
+
 static void failed(struct account *a, struct registration *r, const struct stanza *reply)
 {
     metric_add(&push_errors, 1);
-    r->errors++;
+    r->errors += is_counted(r, reply, loop_now_us(a->worker->loop));
     log_info(&log_push, LOG_EV("push.error"), LOG_S("jid", a->jid), LOG_S("service", r->service),
              LOG_I("errors", r->errors), LOG_C("answer", reply == NULL ? "none" : "error"));
     if (r->errors < setting_int(&push_errors_max))
