@@ -186,13 +186,14 @@ static void last_row(const struct task *t, slice state, uint64_t at_us)
 static void last_read(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct task *t = arg;
+    struct account *a = t->account; /* the task ends with its call */
     if (result != STORE_OK)
         command_fail(t->call, err_of_store(result), "the database could not be read");
     else if (store_row_count(b, 0) == 0)
         last_row(t, SLICE("never"), 0);
     else
         last_row(t, SLICE("offline"), (uint64_t)store_int(b, 0, 0, 0));
-    account_unpin(t->account);
+    account_unpin(a);
 }
 
 static void last_of(struct account *a, enum err e, void *arg)
