@@ -5,6 +5,7 @@ import hashlib
 import pytest
 
 from muster import xml
+from muster.component import Component
 from muster.pubsub import (
     CAPS, EVENT, NS, OWNER, affiliations, answer_caps, caps, configure, create, disco_answer, entry,
     error_of, expect_event, get_items, interested, item_ids, publish, pubsub, retract, subscribe)
@@ -518,3 +519,45 @@ def test_capabilities_outlive_a_planned_restart(server, friends):
     back.send(f"<iq type='result' to='{ask.get('from')}' id='{ask.get('id')}'>"
               f"{disco_answer(features, ask[0].get('node'))}</iq>")
     expect_event(back, TUNE, alice.bare, "<item id='1'/>")
+
+
+# --- contacts elsewhere ---
+
+ELSEWHERE = "elsewhere.example"
+
+
+def test_contacts_elsewhere(make_server):
+    """By the capabilities in their presence, which their own client explains."""
+    server = make_server("alice", workers=2, component=True)
+    server.ctl("component", "add", ELSEWHERE, "--secret", "a long secret")
+    gate = Component(server, ELSEWHERE, "a long secret")
+    alice = server.client("alice", "a")
+    friend, features = f"friend@{ELSEWHERE}", [xml.DISCO_INFO, TUNE + "+notify"]
+    alice.result("set", publish(TUNE, tune("one"), item="1"))
+    gate.send(f"<presence from='{friend}/r' to='{alice.bare}'>{caps(features)}</presence>")
+    gate.send(f"<presence from='{friend}' to='{alice.bare}' type='subscribe'/>")
+    alice.send(f"<presence to='{friend}' type='subscribed'/>")
+    gate.expect(f"<presence from='{alice.bare}' to='{friend}' type='subscribed'/>")
+    gate.send(f"<presence from='{friend}/r' to='{alice.bare}'>{caps(features)}</presence>")
+    ask = gate.expect(f"<iq type='get' from='{alice.bare}' to='{friend}/r'>"
+                      f"<query xmlns='{xml.DISCO_INFO}'/></iq>")
+    gate.send(f"<iq type='result' from='{friend}/r' to='{alice.bare}' id='{ask.get('id')}'>"
+              f"{disco_answer(features, ask[0].get('node'))}</iq>")
+    gate.expect(f"<message from='{alice.bare}' to='{friend}/r' type='headline'>"
+                f"<event xmlns='{EVENT}'><items node='{TUNE}'><item id='1'/></items></event>"
+                f"<delay xmlns='{xml.DELAY}'/></message>")
+    alice.result("set", publish(TUNE, tune("two"), item="2"))
+    gate.expect(f"<message from='{alice.bare}' to='{friend}/r'><event xmlns='{EVENT}'>"
+                f"<items node='{TUNE}'><item id='2'/></items></event></message>")
+    alice.result("set", publish(MOOD, f"<mood xmlns='{MOOD}'/>"))
+    gate.send(f"<presence from='{friend}/s' to='{alice.bare}'>{caps(features)}</presence>")
+    gate.expect(f"<message to='{friend}/s'><event xmlns='{EVENT}'><items node='{TUNE}'/></event>"
+                "</message>")
+    for resource in "rs":
+        gate.send(f"<presence from='{friend}/{resource}' to='{alice.bare}' type='unavailable'/>")
+    gate.send(f"<presence from='{friend}/t' to='{alice.bare}'/>")
+    alice.expect(f"<presence from='{friend}/t'/>")
+    alice.result("set", publish(TUNE, tune("three"), item="3"))
+    alice.send(f"<message to='{friend}' type='headline' id='mark'/>")
+    gate.expect("<message id='mark'/>")
+    assert not [e for e in gate.inbox if e.find(f"{{{EVENT}}}event") is not None]

@@ -409,6 +409,19 @@ static void session_wants(struct session *s, const slice *nodes, unsigned count)
     buf_fini(&tag);
 }
 
+/* The same of a contact elsewhere: its server cannot ask, so its presence does. */
+static void remote_wants(struct account *a, slice jid, const slice *nodes, unsigned count)
+{
+    struct buf tag;
+    if (service_of(a) == NULL)
+        return;
+    wants_open(&tag, nodes, count);
+    struct wanted *m = wanted_make(jid, slice_from(buf_slice(&tag), 1));
+    wanted_of(a, m);
+    wanted_unref(m);
+    buf_fini(&tag);
+}
+
 static void wants_of_one(struct session *s, void *contact)
 {
     const slice *nodes;
@@ -461,7 +474,7 @@ static void start(void)
     ps_accounts_are(&accounts);
     account_slot = account_state_slot();
     worker_slot = worker_state_slot();
-    caps_watch(session_wants);
+    caps_watch(session_wants, remote_wants);
 }
 
 static const struct iq_rule rules[] = {
@@ -486,6 +499,7 @@ const struct feature pep_feature = {
             { "0163", "1.2.2", "Personal Eventing Protocol", "0.1.0", "test_pep",
               "contacts of other servers need an explicit subscription" },
             { "0172", "1.0", "User Nickname", "0.1.0", "test_pep", NODE_NOTE },
+            { "0163", "1.2.2", "Personal Eventing Protocol", "0.1.0", "test_pep", NULL },
             { "0222", "1.0.1", "Persistent Storage of Public Data via PubSub", "0.1.0",
               "test_bookmarks", NULL },
             { "0223", "1.1.1", "Persistent Storage of Private Data via PubSub", "0.1.0",

@@ -8,6 +8,7 @@
 #include "base/rand.h"
 #include "ext/pubsub_private.h"
 #include "im/account.h"
+#include "im/caps.h"
 #include "im/fan.h"
 #include "im/node.h"
 #include "im/roster.h"
@@ -196,6 +197,16 @@ static bool open_to_contacts(const struct ps_node *n)
            (n->config.access == PS_OPEN || n->config.access == PS_PRESENCE);
 }
 
+/* A contact elsewhere, by the capabilities in its presence. */
+static void to_remote(slice jid, void *arg)
+{
+    const struct spread *sp = arg;
+    const struct ps_node *n = sp->node;
+    struct jid to = jid_split(jid);
+    if (ps_actor_of(n, jid).presence && is_implicit(n, jid_bare(&to)))
+        route_send(sp->worker, stanza_readdress(sp->st, (slice){ 0 }, jid));
+}
+
 /* XEP-0163 §4.1: contacts that see the presence of the account, and the account itself; each home
  * delivers to the sessions whose clients want it. */
 static void to_contacts(const struct spread *sp, slice tag)
@@ -213,6 +224,7 @@ static void to_contacts(const struct spread *sp, slice tag)
             fan_add(&f, contact);
     }
     fan_end(&f);
+    caps_remotes_each(a, n->name, to_remote, &(struct spread){ sp->node, sp->st, sp->worker });
 }
 
 static slice tag_of(const struct ps_node *n, char out[PS_ID_MAX + 1])

@@ -9,6 +9,8 @@
 #include "im/account.h"
 #include "im/ask.h"
 #include "im/feature.h"
+#include "im/node.h"
+#include "im/roster.h"
 #include "im/worker.h"
 #include "xmpp/caps_info.h"
 #include "xmpp/ns.h"
@@ -33,9 +35,11 @@ struct caps {
     unsigned node_count;
 };
 
-/* What a session has; in its slot. */
+/* What a session has, in its slot, or a contact's resource elsewhere. */
 struct caps_use {
-    struct session *session;
+    struct account *account; /* of the session, or the contact's contact */
+    struct session *session; /* NULL: elsewhere */
+    slice jid;               /* full */
     struct caps *caps;
     struct caps *told; /* its news were told; a user of it */
     struct list wait;  /* in caps.waiting */
@@ -45,16 +49,32 @@ struct caps_use {
     bool available, asking;
 };
 
+/* A resource of a contact whose home is elsewhere, by its presence; in the account's slot. */
+struct caps_remote {
+    struct caps_use use;
+    struct list node;
+    char text[]; /* its full JID */
+};
+struct caps_remotes {
+    struct list list; /* struct caps_remote, the oldest first */
+    unsigned count;
+};
+
 struct caps_worker {
     struct map sets;
     struct list unused; /* longest first */
     unsigned unused_count;
 };
 
-static unsigned session_slot, worker_slot;
+static unsigned session_slot, worker_slot, account_slot;
 static caps_news_fn *news;
+static caps_remote_news_fn *remote_news;
 
-void caps_watch(caps_news_fn *fn) { news = fn; }
+void caps_watch(caps_news_fn *fn, caps_remote_news_fn *remote_fn)
+{
+    news = fn;
+    remote_news = remote_fn;
+}
 
 static slice caps_key_text(const void *item) { return ((const struct caps *)item)->key; }
 
@@ -181,13 +201,12 @@ static bool caps_has(const struct caps *c, slice node)
 
 /* Sessions. */
 
-static struct worker *worker_of(const struct session *s) { return s->account->worker; }
+static struct worker *worker_of(const struct caps_use *u) { return u->account->worker; }
 
 /* Tells what is new since the last time. */
 static void tell(struct caps_use *u)
 {
-    struct session *s = u->session;
-    struct caps_worker *cw = of_worker(worker_of(s));
+    struct caps_worker *cw = of_worker(worker_of(u));
     struct caps *c = u->caps, *before = u->told;
     slice fresh[CAPS_NODES_MAX];
     unsigned n = 0;
@@ -199,15 +218,19 @@ static void tell(struct caps_use *u)
     caps_use(cw, c);
     u->told = c;
     caps_drop(cw, before);
-    if (n > 0 && news != NULL)
-        news(s, fresh, n);
+    if (n == 0)
+        return;
+    if (u->session != NULL && news != NULL)
+        news(u->session, fresh, n);
+    else if (u->session == NULL && remote_news != NULL)
+        remote_news(u->account, u->jid, fresh, n);
 }
 
 static void ask_next(struct worker *w, struct caps *c);
 
 static void leave(struct caps_use *u)
 {
-    struct worker *w = worker_of(u->session);
+    struct worker *w = worker_of(u);
     struct caps *c = u->caps;
     bool asked = u->asking;
     ask_cancel(&u->ask);
@@ -235,14 +258,14 @@ static void became_known(struct caps *c)
 /* The client's own word counts for itself, whatever its hash is. */
 static void alone(struct caps_use *u, const slice *nodes, unsigned count)
 {
-    struct caps_worker *cw = of_worker(worker_of(u->session));
+    struct caps_worker *cw = of_worker(worker_of(u));
     struct caps *c = u->caps, *own = caps_create((slice){ 0 });
     caps_learn(own, nodes, count);
     list_remove(&u->wait);
     caps_use(cw, own);
     u->caps = own;
     tell(u);
-    ask_next(worker_of(u->session), c);
+    ask_next(worker_of(u), c);
     caps_drop(cw, c);
 }
 
@@ -271,10 +294,11 @@ static void answered(struct worker *w, void *arg, const struct stanza *reply)
     }
 }
 
-static slice domain_of(const struct session *s)
+/* In whose name is asked: a client's own domain, or the account that its contact sees. */
+static slice asker(const struct caps_use *u)
 {
-    struct jid jid = jid_split(session_jid(s));
-    return jid.domain;
+    struct jid jid = jid_split(u->account->jid);
+    return u->session != NULL ? jid.domain : u->account->jid;
 }
 
 static void ask(struct worker *w, struct caps_use *u)
@@ -289,8 +313,8 @@ static void ask(struct worker *w, struct caps_use *u)
     u->asking = true;
     a = ask_send(w,
                  &(struct ask_request){ .type = TYPE_GET,
-                                        .from = domain_of(u->session),
-                                        .to = session_jid(u->session),
+                                        .from = asker(u),
+                                        .to = u->jid,
                                         .payload = buf_slice(&xml),
                                         .timeout_ms = ASK_MS },
                  answered, u);
@@ -332,7 +356,9 @@ static struct caps_use *use_of(struct session *s)
     struct caps_use *u = s->state_of[session_slot];
     if (u == NULL) {
         u = s->state_of[session_slot] = mem_new(struct caps_use);
+        u->account = s->account;
         u->session = s;
+        u->jid = session_jid(s);
         u->available = s->available;
     }
     return u;
@@ -361,22 +387,13 @@ static bool asks_same(const struct caps_use *u, const struct caps_key *k)
     return slice_eq(u->asked.node, k->node) && slice_eq(u->asked.algo, k->algo);
 }
 
-static void announce(struct session *s, const struct stanza *st)
+static void take_key(struct caps_use *u, const struct caps_key *k, struct arena *tmp)
 {
-    struct worker *w = worker_of(s);
+    struct worker *w = worker_of(u);
     struct caps_worker *cw = of_worker(w);
-    struct arena *tmp = loop_scratch(w->loop);
-    struct caps_use *u = s->state_of[session_slot];
-    struct caps_key k;
-    if (!key_of(&k, st, tmp) || k.node.len > KEY_BYTES_MAX * 2) {
-        if (u != NULL && u->caps != NULL)
-            leave(u);
-        return;
-    }
-    u = use_of(s);
-    slice key = shared_key(&k, tmp);
+    slice key = shared_key(k, tmp);
     struct caps *c = key.len > 0 ? map_get(&cw->sets, key) : NULL;
-    if (u->caps != NULL && (c == u->caps || (u->question != NULL && asks_same(u, &k))))
+    if (u->caps != NULL && (c == u->caps || (u->question != NULL && asks_same(u, k))))
         return;
     if (c == NULL) {
         c = caps_create(key);
@@ -391,10 +408,29 @@ static void announce(struct session *s, const struct stanza *st)
         mem_free(&u->question);
         tell(u);
     } else {
-        keep_question(u, &k);
+        keep_question(u, k);
         list_append(&c->waiting, &u->wait);
         ask_next(w, c);
     }
+}
+
+static void announce(struct session *s, const struct stanza *st)
+{
+    struct arena *tmp = loop_scratch(s->account->worker->loop);
+    struct caps_use *u = s->state_of[session_slot];
+    struct caps_key k;
+    if (key_of(&k, st, tmp) && k.node.len <= KEY_BYTES_MAX * 2)
+        take_key(use_of(s), &k, tmp);
+    else if (u != NULL && u->caps != NULL)
+        leave(u);
+}
+
+static void use_fini(struct caps_use *u)
+{
+    if (u->caps != NULL)
+        leave(u);
+    caps_drop(of_worker(worker_of(u)), u->told);
+    mem_free(&u->question);
 }
 
 /* The set of a session; NULL: none, or not known yet. */
@@ -447,7 +483,7 @@ static void session_unavailable(struct session *s, const struct stanza *st)
     if (u == NULL)
         return;
     u->available = false;
-    caps_drop(of_worker(worker_of(s)), u->told);
+    caps_drop(of_worker(worker_of(u)), u->told);
     u->told = NULL;
 }
 
@@ -456,12 +492,101 @@ static void session_freed(struct session *s)
     struct caps_use *u = s->state_of[session_slot];
     if (u == NULL)
         return;
-    if (u->caps != NULL)
-        leave(u);
-    caps_drop(of_worker(worker_of(s)), u->told);
-    mem_free(&u->question);
+    use_fini(u);
     mem_free(&u);
     s->state_of[session_slot] = NULL;
+}
+
+/* Contacts elsewhere. */
+
+static void remote_free(struct caps_remotes *rs, struct caps_remote *r)
+{
+    list_remove(&r->node);
+    rs->count--;
+    use_fini(&r->use);
+    mem_free(&r);
+}
+
+static struct caps_remote *remote_find(const struct caps_remotes *rs, slice jid)
+{
+    LIST_EACH (it, &rs->list) {
+        struct caps_remote *r = CONTAINER_OF(it, struct caps_remote, node);
+        if (slice_eq(r->use.jid, jid))
+            return r;
+    }
+    return NULL;
+}
+
+static struct caps_remote *remote_make(struct account *a, slice jid)
+{
+    struct caps_remotes *rs = a->state_of[account_slot];
+    if (rs == NULL) {
+        rs = a->state_of[account_slot] = mem_new(struct caps_remotes);
+        list_init(&rs->list);
+    }
+    struct caps_remote *r = remote_find(rs, jid);
+    if (r != NULL)
+        return r;
+    if (rs->count == CAPS_REMOTES_MAX)
+        remote_free(rs, CONTAINER_OF(rs->list.next, struct caps_remote, node));
+    r = mem_zalloc(sizeof *r + jid.len);
+    memcpy(r->text, jid.ptr, jid.len);
+    r->use.account = a;
+    r->use.jid = (slice){ r->text, jid.len };
+    r->use.available = true;
+    list_append(&rs->list, &r->node);
+    rs->count++;
+    return r;
+}
+
+/* Only of those who see the account's presence: they hear of its nodes. */
+static void remote_presence(struct account *a, const struct stanza *st)
+{
+    struct arena *tmp = loop_scratch(a->worker->loop);
+    struct caps_remotes *rs = a->state_of[account_slot];
+    struct caps_remote *r = rs == NULL ? NULL : remote_find(rs, stanza_from(st));
+    struct caps_key k;
+    bool told = st->type == TYPE_AVAILABLE && roster_is_seen(a, stanza_from_bare(st));
+    if (told && key_of(&k, st, tmp) && k.node.len <= KEY_BYTES_MAX * 2)
+        take_key(&remote_make(a, stanza_from(st))->use, &k, tmp);
+    else if (r != NULL)
+        remote_free(rs, r);
+}
+
+/* Presence of other accounts of ours is known at their homes. */
+static enum verdict block(struct account *a, const struct stanza *st, struct refusal *why)
+{
+    (void)why;
+    if (st->kind != STANZA_PRESENCE || st->type > TYPE_UNAVAILABLE ||
+        st->from_len == st->from_bare_len)
+        return PASS;
+    struct jid from = jid_split(stanza_from(st));
+    if (!node_serves(account_node(a), from.domain))
+        remote_presence(a, st);
+    return PASS;
+}
+
+void caps_remotes_each(const struct account *a, slice node, caps_remote_fn *fn, void *arg)
+{
+    const struct caps_remotes *rs = a->state_of[account_slot];
+    if (rs == NULL)
+        return;
+    LIST_EACH (it, &rs->list) {
+        const struct caps_remote *r = CONTAINER_OF(it, struct caps_remote, node);
+        if (caps_has(r->use.caps, node))
+            fn(r->use.jid, arg);
+    }
+}
+
+static void unload(struct account *a)
+{
+    struct caps_remotes *rs = a->state_of[account_slot];
+    if (rs == NULL)
+        return;
+    while (!list_empty(&rs->list))
+        remote_free(rs, CONTAINER_OF(rs->list.next, struct caps_remote, node));
+    mem_free(&rs);
+    a->state_of[account_slot] = NULL;
 }
 
 static void worker_ended(struct worker *w)
@@ -480,6 +605,7 @@ static void start(void)
 {
     session_slot = session_state_slot();
     worker_slot = worker_state_slot();
+    account_slot = account_state_slot();
 }
 
 const struct feature caps_feature = {
@@ -489,7 +615,9 @@ const struct feature caps_feature = {
                                   { 0 } },
     .metrics = (struct metric *const[]){ &caps_asked, NULL },
     .start = start,
+    .unload = unload,
     .check = check,
+    .block = block,
     .session_available = session_available,
     .session_unavailable = session_unavailable,
     .session_freed = session_freed,

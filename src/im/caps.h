@@ -4,16 +4,18 @@
  * answer that has not counts for the client that gave it alone.
  *
  * Confined to the home worker of the sessions; each worker has a cache of its own. Limits:
- * CAPS_UNUSED_MAX sets that no session uses, CAPS_NODES_MAX nodes a set. */
+ * CAPS_UNUSED_MAX sets that no session uses, CAPS_NODES_MAX nodes a set, CAPS_REMOTES_MAX resources
+ * of contacts elsewhere an account (the oldest gives way). */
 #pragma once
 #include "base/slice.h"
 
+struct account;
 struct feature;
 struct session;
 
 extern const struct feature caps_feature; /* XEP-0115, XEP-0390 of clients */
 
-enum { CAPS_UNUSED_MAX = 500, CAPS_NODES_MAX = 256 };
+enum { CAPS_UNUSED_MAX = 500, CAPS_NODES_MAX = 256, CAPS_REMOTES_MAX = 1000 };
 
 /* Whether the client wants events of this node. */
 bool caps_wants(struct session *s, slice node);
@@ -28,7 +30,14 @@ struct caps_client {
 };
 const struct caps_client *caps_client(struct session *s);
 
+/* Calls fn for the full JIDs of contacts' resources that are not at home here, as their presence
+ * was seen by this account, and that want the node. */
+typedef void caps_remote_fn(slice jid, void *arg);
+void caps_remotes_each(const struct account *a, slice node, caps_remote_fn *fn, void *arg);
+
 /* Called when an available session wants nodes that it did not want before: when it becomes
- * available, or its client announces other capabilities. */
+ * available, or its client announces other capabilities; and the same of a contact's resource
+ * elsewhere, at the home of the account that saw its presence. */
 typedef void caps_news_fn(struct session *s, const slice *nodes, unsigned count);
-void caps_watch(caps_news_fn *fn); /* at start; one */
+typedef void caps_remote_news_fn(struct account *a, slice jid, const slice *nodes, unsigned count);
+void caps_watch(caps_news_fn *fn, caps_remote_news_fn *remote_fn); /* at start; one */
