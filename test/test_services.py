@@ -287,6 +287,13 @@ def test_registration_is_off(server):
     assert "eve@localhost" not in str(server.rows("user", "list"))
 
 
+def test_nobody_registers_the_name_of_an_administrator(make_server):
+    server = make_server(settings={"register.enabled": "on", "admin.accounts": "root@localhost"})
+    inner = REGISTER.format("<username>Root</username><password>a long one</password>")
+    assert server.connect().error("set", inner) == ("conflict", "cancel")
+    assert server.rows("user", "list") == []
+
+
 def test_registration(make_server):
     server = make_server("alice", settings={"register.enabled": "on"})
     client = server.connect(tls="starttls")

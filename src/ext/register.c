@@ -10,6 +10,7 @@
 #include "base/metric.h"
 #include "base/setting.h"
 #include "codec/xml_elem.h"
+#include "ext/admins.h"
 #include "ext/ext.h"
 #include "ext/quota.h"
 #include "ext/register_invite.h"
@@ -228,6 +229,8 @@ static struct register_refusal signup_start(struct signup *s, const struct elem 
         };
     s->jid = slice_of(arena_printf(s->arena, "%.*s@%.*s", SLICE_ARG(local), SLICE_ARG(s->domain)));
     s->password = slice_dup(s->arena, password);
+    if (admins_has(s->jid)) /* what this name may do is not for who comes first */
+        return (struct register_refusal){ SE_CONFLICT, SLICE("the user name is taken") };
     if (s->token.len > 0)
         (void)invite_find(s->worker, s->token, signup_invited, s);
     else
