@@ -267,3 +267,14 @@ def test_json_log(make_server):
     server.login("alice")
     lines = [json.loads(line) for line in server.log().splitlines()]
     assert lines and all("event" in line for line in lines)
+
+
+@pytest.mark.parametrize("name,value", [
+    ("http.base-url", "chat.example.org"), ("http.cors-origins", "chat.example.org"),
+    ("http.trusted-proxies", "localhost"), ("bosh.path", "http-bind"), ("websocket.path", "/a b"),
+    ("upload.base-url", "ftp://example.org"), ("upload.types", "image"),
+    ("guest.domains", "Not.Lower"),
+])
+def test_texts_have_their_form(server, name, value):
+    done = server.ctl_run("set", name, value)
+    assert done.returncode == 1 and f'{name}: found "{value}", allowed' in done.stderr

@@ -11,6 +11,7 @@
 #include "codec/xml_elem.h"
 #include "ext/ext.h"
 #include "ext/upload_private.h"
+#include "http/forms.h"
 #include "http/server.h"
 #include "im/account.h"
 #include "im/host.h"
@@ -79,6 +80,8 @@ struct setting upload_types = {
     .type = SET_STRING,
     .max = 4096,
     .def_text = "*/*",
+    .check = upload_types_ok,
+    .form = "types as image/png, families as image/*, or */*, separated by spaces",
     .doc = "Content types that may be stored, separated by spaces: \"image/* video/* "
            "application/pdf\".",
 };
@@ -87,6 +90,8 @@ static struct setting upload_base = {
     .type = SET_STRING,
     .max = 512,
     .def_text = "",
+    .check = http_is_url,
+    .form = HTTP_FORM_URL,
     .doc = "Where clients reach files, as \"https://files.example.org\". Empty: http.base-url, or "
            "https://DOMAIN:PORT with the domain of the user and the first HTTPS listener.",
 };

@@ -41,8 +41,9 @@ void upload_sign(struct buf *out, const struct upload_slot *slot);
 bool upload_verify(struct upload_slot *slot, slice query, struct arena *tmp);
 NODISCARD bool upload_key_load(const char *data); /* once, before workers run */
 
-bool upload_name_ok(slice name); /* no path, no control characters, UTF-8 */
-bool upload_type_ok(slice type); /* type "/" subtype, without parameters */
+bool upload_name_ok(slice name);  /* no path, no control characters, UTF-8 */
+bool upload_type_ok(slice type);  /* type "/" subtype, without parameters */
+bool upload_types_ok(slice text); /* of upload.types */
 bool upload_type_allowed(slice type);
 void upload_url_path(struct buf *out, slice id, slice name); /* "/upload/ID/NAME" */
 

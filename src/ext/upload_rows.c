@@ -274,6 +274,19 @@ bool upload_type_ok(slice type)
            is_token(sub);
 }
 
+bool upload_types_ok(slice text)
+{
+    while (text.len > 0) {
+        slice one, main, sub;
+        (void)slice_cut(text, ' ', &one, &text);
+        bool family = slice_cut(one, '/', &main, &sub) && slice_is(sub, "*") &&
+                      (slice_is(main, "*") || is_token(main));
+        if (one.len > 0 && !family && !slice_is(one, "*") && !upload_type_ok(one))
+            return false;
+    }
+    return true;
+}
+
 /* What is not said is application/octet-stream. */
 bool upload_type_allowed(slice type)
 {

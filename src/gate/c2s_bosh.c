@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "gate/bosh_private.h"
 #include "gate/web.h"
+#include "http/forms.h"
 #include "http/server.h"
 #include "im/feature.h"
 #include "im/node.h"
@@ -13,6 +14,8 @@ struct setting bosh_path = {
     .type = SET_STRING,
     .def_text = "/http-bind",
     .max = 256,
+    .check = http_is_path,
+    .form = HTTP_FORM_PATH,
     .doc = "Where BOSH clients send their requests (XEP-0124), beside /bosh. Empty: only there.",
 };
 struct setting bosh_wait_max = {

@@ -12,6 +12,7 @@
 #include "codec/xml_elem.h"
 #include "gate/c2s_private.h"
 #include "gate/web.h"
+#include "http/forms.h"
 #include "http/parse.h"
 #include "http/server.h"
 #include "im/feature.h"
@@ -355,6 +356,8 @@ struct setting websocket_path = {
     .type = SET_STRING,
     .def_text = "/xmpp-websocket",
     .max = 256,
+    .check = http_is_path,
+    .form = HTTP_FORM_PATH,
     .doc = "Where WebSocket clients connect (RFC 7395), beside /ws. Empty: only there.",
 };
 

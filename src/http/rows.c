@@ -1,4 +1,5 @@
 /* The rows of the HTTP server: settings and metrics. */
+#include "http/forms.h"
 #include "http/http_private.h"
 
 struct log_area log_http = { .name = "http" };
@@ -76,6 +77,8 @@ struct setting http_cors_origins = {
     .type = SET_STRING,
     .def_text = "*",
     .max = 4096,
+    .check = http_are_origins,
+    .form = HTTP_FORM_ORIGINS,
     .doc =
         "Origins (\"https://chat.example.org\", separated by commas) whose scripts may use BOSH, "
         "WebSocket, host-meta and uploads from a browser; * for all.",
@@ -85,6 +88,8 @@ struct setting http_base = {
     .type = SET_STRING,
     .def_text = "",
     .max = 512,
+    .check = http_is_url,
+    .form = HTTP_FORM_URL,
     .doc = "How clients reach this server over HTTP, as \"https://chat.example.org:5443\". Empty: "
            "as the request says (Host).",
 };
@@ -104,6 +109,8 @@ struct setting http_trusted_proxies = {
     .type = SET_STRING,
     .def_text = "",
     .max = 1024,
+    .check = http_are_addresses,
+    .form = HTTP_FORM_ADDRESSES,
     .doc =
         "Addresses in numbers, separated by commas, of reverse proxies whose X-Forwarded-For and "
         "X-Forwarded-Proto are believed.",

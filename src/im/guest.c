@@ -1,4 +1,5 @@
 #include "im/guest.h"
+#include "base/arena.h"
 #include "base/metric.h"
 #include "base/rand.h"
 #include "base/setting.h"
@@ -11,11 +12,27 @@
 #include "xmpp/ns.h"
 #include <stdio.h>
 
+static bool are_domains(slice text)
+{
+    struct arena *tmp = arena_create(0);
+    bool right = true;
+    while (text.len > 0 && right) {
+        struct jid jid;
+        slice one;
+        slice_cut(text, ' ', &one, &text);
+        right = one.len == 0 || (jid_parse(&jid, one, tmp) == OK && slice_eq(jid.domain, one));
+    }
+    arena_destroy(&tmp);
+    return right;
+}
+
 static struct setting guest_domains = {
     .name = "guest.domains",
     .type = SET_STRING,
     .def_text = "",
     .max = 4096,
+    .check = are_domains,
+    .form = "domains, lower case, separated by spaces",
     .doc = "Domains, separated by spaces, that anybody may use without an account (SASL "
            "ANONYMOUS). Nothing of a guest is kept.",
 };
