@@ -51,10 +51,12 @@ run_units() { # MODE FOLDER...
     return "$failed"
 }
 
+# Several at a time: tests mostly wait. So each is given more time than when it runs alone.
 run_pytest() { # MODE ARGUMENT...
     local mode=$1
     shift
-    MUSTERD=build/$mode/musterd PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 -m pytest -q \
+    MUSTER_TIMEOUT=${MUSTER_TIMEOUT:-30} MUSTERD=build/$mode/musterd PYTHONDONTWRITEBYTECODE=1 \
+        /usr/bin/python3 -m pytest -q -n 4 \
         --tb=short -rfEs --basetemp="$(mktemp -d -t muster-check.XXXXXX)/t" "$@"
 }
 
@@ -125,7 +127,7 @@ stage_e2e() {
 }
 stage_migration() { make_quiet all && run_pytest release -m "core and not slow" --migration=off test; }
 stage_e2e-asan() {
-    make_quiet -j2 MODE=asan all && MUSTER_TIMEOUT=30 run_pytest asan -m "not slow and not release" test
+    make_quiet -j2 MODE=asan all && MUSTER_TIMEOUT=60 run_pytest asan -m "not slow and not release" test
 }
 
 stage_delete() { make_quiet check-delete; }

@@ -25,19 +25,26 @@ class Failed(AssertionError):
     """A musterctl command that should have succeeded."""
 
 
-def free_ports(count):
-    """Ports nobody listens on; below the ephemeral range, where no connection takes them. By
-    chance, so that runs side by side do not want the same."""
-    ports = []
-    for _ in range(1000):
-        port = random.randrange(10000, 32000)
-        with contextlib.suppress(OSError), socket.socket() as probe:
+def hold_ports(count):
+    """Ports nobody uses and sockets that keep them so, until they are closed: a server may listen
+    there, but no other run of tests takes them. Below the ephemeral range."""
+    held = []
+    while len(held) < count:
+        probe = socket.socket()
+        try:
+            probe.bind(("127.0.0.1", random.randrange(10000, 32000)))
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("127.0.0.1", port))
-            ports.append(port)
-        if len(set(ports)) == count:
-            return list(set(ports))
-    raise RuntimeError("no free ports")
+            held.append(probe)
+        except OSError:
+            probe.close()
+    return [probe.getsockname()[1] for probe in held], held
+
+
+def free_ports(count):
+    ports, held = hold_ports(count)
+    for probe in held:
+        probe.close()
+    return ports
 
 
 def yaml(value):
@@ -55,7 +62,8 @@ class Server:
         self.domains = list(domains)
         self.options = options
         self.settings = dict(settings or {})
-        self.c2s_port, self.tls_port, self.component_port, *web = free_ports(7)
+        ports, self.held = hold_ports(7)
+        self.c2s_port, self.tls_port, self.component_port, *web = ports
         self.http_port, self.https_port, self.bosh_port, self.proxy65_port = web
         self.data = self.folder / "data"
         self.control = self.folder / "control.sock"
@@ -183,6 +191,8 @@ class Server:
         finally:
             if self.process is not None:
                 self.kill()
+            for probe in self.held:
+                probe.close()
 
     def status_kib(self, field="VmRSS"):
         """A field of /proc/PID/status in KiB."""
