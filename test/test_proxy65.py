@@ -220,6 +220,18 @@ def test_connections_are_limited(node, alice, bob):
     assert target.read(1) == b"x"
 
 
+def test_connections_of_one_address_are_limited(node, alice, bob):
+    node.ctl("set", "proxy65.connections-per-address", "2")
+    initiator, target = pair(node, alice, bob)
+    third = Side(node)
+    third.sock.sendall(b"\x05\x01\x00")
+    assert third.closed()
+    initiator.sock.close()
+    assert target.closed()
+    until("room", lambda: gauge(node, "muster_proxy65_connections") == 0)
+    Side(node).join("c" * 40)
+
+
 def test_who_reads_slowly_holds_the_other(node, alice, bob):
     initiator, target = pair(node, alice, bob, receive_buffer=4096)
     before = node.status_kib()

@@ -8,6 +8,7 @@
 #include "io/conn.h"
 #include "io/listen.h"
 #include "io/timer.h"
+#include <pthread.h>
 
 enum {
     GREETING_MS = 10000,
@@ -34,8 +35,17 @@ struct side {
     bool last;                 /* it ends when what waits for it is written */
     int64_t tokens;            /* bytes that it may send now */
     uint64_t filled_us, active_us;
-    uint16_t port; /* as asked for; told back */
+    uint16_t port;   /* as asked for; told back */
+    uint8_t key_len; /* of its address, as it is counted; 0: it is not */
+    char key[8];
     char hash[PROXY65_HASH + 1];
+};
+
+/* Connections of one address. */
+struct proxy65_address {
+    uint32_t count;
+    uint8_t key_len;
+    char key[8];
 };
 
 /* What two connections with one hash are. */
@@ -59,6 +69,8 @@ struct proxy65 {
     struct list sides[NODE_WORKERS_MAX];
     struct map streams[NODE_WORKERS_MAX]; /* struct bytestream by hash */
     bool stopped[NODE_WORKERS_MAX];
+    pthread_mutex_t lock; /* guards: */
+    struct map addresses; /* struct proxy65_address */
 };
 
 static const struct conn_limits limits = { .input_bytes = INPUT_BYTES,
@@ -73,6 +85,59 @@ static struct side *other_side(const struct side *s)
     if (s->stream == NULL)
         return NULL;
     return s->stream->side[0] == s ? s->stream->side[1] : s->stream->side[0];
+}
+
+/* What one address takes. A /64 of IPv6 is one subscriber. */
+
+static slice address_key(const void *item)
+{
+    const struct proxy65_address *a = item;
+    return (slice){ a->key, a->key_len };
+}
+
+static void take_key(struct side *s)
+{
+    const struct sockaddr_storage *peer = &conn_info(s->conn)->peer;
+    if (peer->ss_family == AF_INET) {
+        memcpy(s->key, &((const struct sockaddr_in *)(const void *)peer)->sin_addr, 4);
+        s->key_len = 4;
+    } else if (peer->ss_family == AF_INET6) {
+        memcpy(s->key, &((const struct sockaddr_in6 *)(const void *)peer)->sin6_addr, 8);
+        s->key_len = 8;
+    }
+}
+
+/* false: its address has too many. */
+static bool address_take(struct side *s)
+{
+    struct proxy65 *p = s->proxy;
+    take_key(s);
+    slice key = { s->key, s->key_len };
+    pthread_mutex_lock(&p->lock);
+    struct proxy65_address *a = map_get(&p->addresses, key);
+    if (a == NULL) {
+        a = mem_new(struct proxy65_address);
+        a->key_len = s->key_len;
+        memcpy(a->key, s->key, sizeof a->key);
+        map_put(&p->addresses, a);
+    }
+    bool room = a->count++ < (uint64_t)setting_int(&proxy65_per_address);
+    pthread_mutex_unlock(&p->lock);
+    return room;
+}
+
+static void address_give_back(const struct side *s)
+{
+    struct proxy65 *p = s->proxy;
+    if (s->key_len == 0)
+        return;
+    pthread_mutex_lock(&p->lock);
+    struct proxy65_address *a = map_get(&p->addresses, (slice){ s->key, s->key_len });
+    if (a != NULL && --a->count == 0) {
+        map_del(&p->addresses, address_key(a));
+        mem_free(&a);
+    }
+    pthread_mutex_unlock(&p->lock);
 }
 
 /* Ends. */
@@ -140,6 +205,7 @@ static void on_closed(struct conn *conn)
     timer_cancel(&s->refill);
     list_remove(&s->node);
     stream_leave(s);
+    address_give_back(s);
     s->proxy->sides_open--;
     metric_add(&proxy65_connections, -1);
     mem_free(&s);
@@ -355,7 +421,10 @@ static size_t greeting(struct side *s, slice data)
     }
     if (r != SOCKS5_READ)
         return 0;
-    if (g.no_auth) {
+    if (g.no_auth && !address_take(s)) {
+        metric_add(&proxy65_refused, 1);
+        side_abort(s);
+    } else if (g.no_auth) {
         conn_write(s->conn, (slice){ "\5\0", 2 });
         s->state = REQUEST;
     } else {
@@ -492,6 +561,8 @@ enum err proxy65_open(struct proxy65 **out, const struct proxy65_listen *listens
 {
     struct proxy65 *p = mem_new(struct proxy65);
     enum err e = OK;
+    pthread_mutex_init(&p->lock, NULL);
+    map_init(&p->addresses, address_key);
     for (size_t i = 0; i < count && e == OK; i++) {
         struct proxy65_listener *l = &p->listen[i];
         if (i == PROXY65_LISTENERS_MAX) {
@@ -525,6 +596,8 @@ void proxy65_close(struct proxy65 **pp)
         listener_close(&p->listen[i].listener);
     for (unsigned i = 0; i < NODE_WORKERS_MAX; i++)
         map_fini(&p->streams[i]);
+    map_fini(&p->addresses); /* none is left: each connection has closed */
+    pthread_mutex_destroy(&p->lock);
     the_proxy = NULL;
     mem_free(&p);
 }

@@ -12,8 +12,8 @@
  *
  * When one side ends, so does the bytestream: what it had sent is still written to the other.
  *
- * Limits: proxy65.connections-max, .wait-time, .idle-time, .rate; PROXY65_LISTENERS_MAX; a side
- * that reads slowly holds the other one. */
+ * Limits: proxy65.connections-max, .connections-per-address, .wait-time, .idle-time, .rate;
+ * PROXY65_LISTENERS_MAX; a side that reads slowly holds the other one. */
 #pragma once
 #include "base/err.h"
 #include "im/worker.h"

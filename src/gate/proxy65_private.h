@@ -9,7 +9,8 @@ struct iq;
 
 enum { PROXY65_HASH = 40 }; /* hexadecimal SHA-1 */
 
-extern struct setting proxy65_connections_max, proxy65_wait_time, proxy65_idle_time, proxy65_rate;
+extern struct setting proxy65_connections_max, proxy65_per_address, proxy65_wait_time,
+    proxy65_idle_time, proxy65_rate;
 /* No row: whether something listens. */
 extern struct setting proxy65_listening;
 extern struct metric proxy65_connections, proxy65_streams, proxy65_bytes, proxy65_refused;

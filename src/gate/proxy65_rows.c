@@ -25,6 +25,15 @@ struct setting proxy65_connections_max = {
     .doc = "How many connections the proxy for bytestreams (XEP-0065) takes on this node; a "
            "bytestream has two.",
 };
+struct setting proxy65_per_address = {
+    .name = "proxy65.connections-per-address",
+    .type = SET_INT,
+    .def = 50,
+    .min = 1,
+    .max = 1000000,
+    .unit = "connections",
+    .doc = "How many connections the proxy takes from one address (IPv6: one /64).",
+};
 struct setting proxy65_wait_time = {
     .name = "proxy65.wait-time",
     .type = SET_MS,
@@ -198,9 +207,9 @@ static const struct host hosts[] = {
 const struct feature proxy65_feature = {
     .name = "proxy65",
     .hosts = hosts,
-    .settings =
-        (struct setting *const[]){ &proxy65_connections_max, &proxy65_wait_time, &proxy65_idle_time,
-                                   &proxy65_rate, &proxy65_host, &proxy65_announced, NULL },
+    .settings = (struct setting *const[]){ &proxy65_connections_max, &proxy65_per_address,
+                                           &proxy65_wait_time, &proxy65_idle_time, &proxy65_rate,
+                                           &proxy65_host, &proxy65_announced, NULL },
     .metrics = (struct metric *const[]){ &proxy65_connections, &proxy65_streams, &proxy65_bytes,
                                          &proxy65_refused, NULL },
     .logs = (struct log_area *const[]){ &log_proxy65, NULL },
