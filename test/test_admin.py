@@ -9,6 +9,7 @@ from muster import xml
 from muster.client import TIMEOUT, until
 from muster.server import Failed
 from test_clients import Slix
+from test_fast import Device, condition
 
 ADMIN = "http://jabber.org/protocol/admin"
 COMMANDS = "http://jabber.org/protocol/commands"
@@ -202,6 +203,27 @@ def test_what_waits_for_a_disabled_user_is_kept(host, alice):
     bob.expect("<message><body>later</body></message>")
 
 
+def test_a_disabled_user_has_no_way_in(host):
+    """Neither by a token, nor by resumption, nor by a login that was already under way."""
+    device = Device(host, "bob")
+    device.first()
+    gone = host.login("bob", "gone")
+    gone.enable_sm()
+    gone.cut()
+    half = host.connect("bob")
+    assert half.authenticate() is None
+    host.ctl("user", "disable", "bob@localhost")
+    assert condition(device.again()) == "account-disabled"
+    half.open()
+    half.raw(f"<resume xmlns='{xml.SM}' previd='{gone.sm_id}' h='0'/>")
+    half.expect(f"<failed xmlns='{xml.SM}'/>")
+    assert half.error("set", "<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/>")[0] in (
+        "not-authorized", "item-not-found", "not-allowed")
+    assert host.rows("session", "list", "--user", "bob@localhost") == []
+    host.ctl("user", "enable", "bob@localhost")
+    assert device.again().tag == f"{{{xml.SASL2}}}success"
+
+
 def test_a_disabled_account_can_be_deleted(host):
     host.ctl("user", "disable", "bob@localhost")
     host.ctl("user", "disable", "bob@localhost")
@@ -337,6 +359,11 @@ def test_welcome(host, alice):
     assert values(fields["welcome"]) == ["Welcome", "here"]
     host.add_user("dora")
     body(host.client("dora"), "Welcome\nhere")
+    host.ctl("set", "register.enabled", "on")
+    fresh = host.connect()
+    fresh.result("set", "<query xmlns='jabber:iq:register'><username>frank</username>"
+                 "<password>secret-enough</password></query>", to="localhost")
+    body(host.client("frank", password="secret-enough"), "Welcome\nhere")
     once(alice, "delete-welcome")
     host.add_user("emil")
     emil = host.client("emil")
