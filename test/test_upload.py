@@ -3,6 +3,8 @@ import hashlib
 import http.client
 import os
 import socket
+import struct
+import time
 import urllib.parse
 
 import pytest
@@ -303,3 +305,67 @@ def test_the_list_of_an_administrator(server, alice):
     assert line.split()[:4] == [get.split("/")[-2], "b.txt", "text/plain", "5"]
     run = server.ctl_run("upload", "list", "nobody@localhost")
     assert run.returncode == 1 and "no such account" in run.stderr
+
+
+def begin_put(server, url, size, body):
+    """A connection on which a PUT was begun, and maybe completed."""
+    parts = urllib.parse.urlsplit(url)
+    sock = socket.create_connection(("127.0.0.1", server.http_port), 20)
+    sock.sendall(f"PUT {parts.path}?{parts.query} HTTP/1.1\r\nHost: x\r\n"
+                 f"Content-Length: {size}\r\n\r\n".encode() + body)
+    return sock
+
+
+def rows(server):
+    return server.ctl("upload", "list", "alice@localhost")["rows"]
+
+
+def test_client_gone_at_any_time_leaves_no_row_without_its_file(server, alice):
+    """Each is reset a little later; some while their row is being committed."""
+    for i in range(100):
+        sock = begin_put(server, slot(alice, f"{i:06}", 6)[0], 6, b"%06d" % i)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        end = time.perf_counter() + i * 0.0002
+        while time.perf_counter() < end:
+            pass
+        sock.close()
+    store(server, alice, b"the last")
+    names = [row["name"] for row in rows(server) if row["name"] != "a.txt"]
+    until("content", lambda: {hashlib.sha256(name.encode()).hexdigest() for name in names}
+          <= blobs(server))
+
+
+def test_content_that_cannot_be_placed_leaves_no_row(server, alice):
+    folder = server.data / "uploads" / hashlib.sha256(b"hello").hexdigest()[:2]
+    folder.write_text("in the way")
+    assert http_do(server, "PUT", slot(alice)[0], b"hello").status == 500
+    until("undoing", lambda: rows(server) == [])
+    folder.unlink()
+    assert http_do(server, "GET", store(server, alice)).body == b"hello"
+
+
+def test_content_that_is_lost_is_not_found(server, alice):
+    url = store(server, alice)
+    digest = hashlib.sha256(b"hello").hexdigest()
+    (server.data / "uploads" / digest[:2] / digest).unlink()
+    assert http_do(server, "GET", url).status == 404
+
+
+def test_slot_of_an_account_that_was_deleted(server, alice):
+    put, _ = slot(alice)
+    server.ctl("user", "del", "alice@localhost")
+    assert http_do(server, "PUT", put, b"hello").status == 413
+    assert not blobs(server)
+
+
+def test_files_on_their_way_are_within_the_quota(server, alice):
+    server.ctl("set", "upload.quota", "1MiB")
+    first = begin_put(server, slot(alice, "a", 1000000)[0], 1000000, b"x" * 900000)
+    folder = server.data / "uploads" / "tmp"
+    until("file", lambda: folder.exists() and any(folder.iterdir()))
+    put, _ = slot(alice, "b", 1000000)
+    with begin_put(server, put, 1000000, b"") as second:
+        assert b"429 Too Many Requests" in second.recv(1000)
+    first.close()
+    until("end of it", lambda: not any(folder.iterdir()))
+    assert http_do(server, "PUT", put, b"x" * 1000000).status == 201

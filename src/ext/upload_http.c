@@ -3,12 +3,17 @@
  * connection is not read, or nothing more is sent, while one is under way.
  *
  * A PUT: header checked -> temporary file -> pieces written and hashed -> flushed to disk -> row
- * committed -> moved to its place -> 201. What fails on the way leaves no file behind. */
+ * committed -> moved to its place -> 201. What fails on the way leaves neither file nor row behind;
+ * from the commit on it goes on without the client.
+ *
+ * Of one account at most UNDERWAY_MAX files are on their way in, and together they take no more
+ * than one account may store: quotas count them only when they are complete. */
 #include "base/alarm.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/hex.h"
 #include "base/log.h"
+#include "base/map.h"
 #include "base/mem.h"
 #include "base/metric.h"
 #include "ext/upload_private.h"
@@ -21,12 +26,13 @@
 #include <fcntl.h>
 #include <openssl/evp.h>
 #include <openssl/sha.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { PIECE_BYTES = 256 << 10, PIECE_BYTES_MAX = 4 << 20 };
+enum { PIECE_BYTES = 256 << 10, PIECE_BYTES_MAX = 4 << 20, UNDERWAY_MAX = 32 };
 #define BODY_MAX (4ull << 30)
 static const uint64_t day_us = 86400ull * 1000000;
 
@@ -45,11 +51,14 @@ struct transfer {
     struct buf piece; /* PUT: came, not written yet; GET: read, not sent yet */
     struct buf writing;
     EVP_MD_CTX *sha;
-    bool ended; /* PUT: all of the body is in */
+    bool ended;      /* PUT: all of the body is in */
+    bool committing; /* PUT: the row is being written: the file has to follow, client or not */
+    bool counted;    /* PUT: in `underway` */
     struct upload_slot slot;
     char temp[UPLOAD_PATH_MAX];
     char hash[UPLOAD_HASH_LEN + 1];
-    uint64_t at, end;                                 /* GET: next byte, byte behind the last */
+    uint64_t at, end; /* GET: next byte, byte behind the last */
+    uint64_t size, at_us;
     char text[UPLOAD_NAME_MAX + UPLOAD_TYPE_MAX + 2]; /* of slot.name and slot.type */
 };
 
@@ -145,12 +154,68 @@ static void run_step(struct work *w)
     t->error = table[t->step](t);
 }
 
+/* What an account has on its way in, on all workers. */
+
+struct underway {
+    int64_t owner, bytes;
+    unsigned count;
+};
+static pthread_mutex_t underway_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct map underway; /* by owner; under the lock */
+
+static slice underway_key(const void *item)
+{
+    return (slice){ (const char *)&((const struct underway *)item)->owner, sizeof(int64_t) };
+}
+
+static bool underway_enter(struct transfer *t)
+{
+    int64_t quota = setting_int(&upload_quota), daily = setting_int(&upload_daily);
+    struct underway of = { .owner = t->slot.owner }, *u;
+    pthread_mutex_lock(&underway_lock);
+    if (underway.key == NULL)
+        map_init(&underway, underway_key);
+    u = map_get(&underway, underway_key(&of));
+    bool room = u == NULL || (u->count < UNDERWAY_MAX &&
+                              t->slot.size <= (quota < daily ? quota : daily) - u->bytes);
+    if (room && u == NULL) {
+        u = mem_new(struct underway);
+        *u = of;
+        map_put(&underway, u);
+    }
+    if (room) {
+        u->count++;
+        u->bytes += t->slot.size;
+    }
+    pthread_mutex_unlock(&underway_lock);
+    t->counted = room;
+    return room;
+}
+
+static void underway_leave(struct transfer *t)
+{
+    struct underway of = { .owner = t->slot.owner }, *u;
+    if (!t->counted)
+        return;
+    pthread_mutex_lock(&underway_lock);
+    u = map_get(&underway, underway_key(&of));
+    u->bytes -= t->slot.size;
+    if (--u->count == 0) {
+        map_del(&underway, underway_key(u));
+        mem_free(&u);
+        if (underway.count == 0)
+            map_fini(&underway);
+    }
+    pthread_mutex_unlock(&underway_lock);
+}
+
 /* The worker. */
 
 static void transfer_free(struct transfer *t)
 {
-    if (t->r != NULL || t->step != STEP_NONE)
+    if (t->r != NULL || t->step != STEP_NONE || t->committing)
         return;
+    underway_leave(t);
     store_cancel(&t->op);
     if (t->fd >= 0)
         close(t->fd);
@@ -173,7 +238,8 @@ static void answer_end(struct transfer *t, unsigned status, slice text)
 {
     if (status >= 400)
         metric_add(&upload_refused, 1);
-    http_answer_text(t->r, status, text);
+    if (t->r != NULL)
+        http_answer_text(t->r, status, text);
     transfer_end(t);
 }
 
@@ -188,6 +254,15 @@ static void disk_failed(struct transfer *t)
                     : SLICE("the file could not be stored\n"));
 }
 
+/* Its row is, or may be, committed, and its content will not come. */
+static void put_undo(struct transfer *t)
+{
+    struct store_batch *b = store_write(t->worker->store, (uint64_t)t->slot.owner);
+    STORE_ADD(b, &upload_unref, STORE_ANY_ROWS, SV_T(slice_of(t->slot.id)));
+    STORE_ADD(b, &upload_delete, STORE_ANY_ROWS, SV_T(slice_of(t->slot.id)));
+    store_submit(b, t->worker->loop, 0, NULL, NULL);
+}
+
 static void step_done(struct work *w);
 
 /* Nothing may be done with t behind it: it is freed where no helper takes the step. */
@@ -199,10 +274,12 @@ static void begin_step(struct transfer *t, enum step step)
     if (work_submit(t->worker->work, t->worker->loop, &t->work) == OK)
         return;
     t->step = STEP_NONE;
-    if (step == STEP_OPEN || step == STEP_READ) { /* the header has gone out */
+    if (step == STEP_READ) { /* the header has gone out */
         http_break(t->r);
         transfer_end(t);
     } else {
+        if (step == STEP_PLACE)
+            put_undo(t);
         answer_end(t, 503, SLICE("too much is going on: try later\n"));
     }
 }
@@ -225,12 +302,14 @@ static struct transfer *transfer_create(struct http_request *r)
 static void placed(struct transfer *t)
 {
     if (t->error != 0) {
+        put_undo(t);
         disk_failed(t);
         return;
     }
     alarm_clear(&upload_disk_alarm);
     metric_add(&upload_stored, t->slot.size);
-    http_answer(t->r, &(struct http_answer){ .status = 201 });
+    if (t->r != NULL)
+        http_answer(t->r, &(struct http_answer){ .status = 201 });
     transfer_end(t);
 }
 
@@ -239,6 +318,9 @@ static void committed(void *arg, enum store_result result, const struct store_ba
     struct transfer *t = arg;
     (void)b;
     t->op = NULL;
+    t->committing = false;
+    if (result == STORE_UNKNOWN)
+        put_undo(t);
     if (result == STORE_OK)
         begin_step(t, STEP_PLACE);
     else if (result == STORE_CONFLICT)
@@ -262,6 +344,7 @@ static void commit(struct transfer *t)
     STORE_ADD(b, &upload_within, 1, SV_T(slice_of(t->slot.id)), SV_I(t->slot.owner),
               SV_I(setting_int(&upload_quota)), SV_I(now - day_us),
               SV_I(setting_int(&upload_daily)));
+    t->committing = true;
     t->op = store_submit(b, w->loop, 0, committed, t);
 }
 
@@ -375,6 +458,10 @@ static void put_begin(struct http_request *r)
     memcpy(t->text + slot.name.len, slot.type.ptr, slot.type.len);
     t->slot.name.ptr = t->text;
     t->slot.type.ptr = t->text + slot.name.len;
+    if (!underway_enter(t)) {
+        answer_end(t, 429, SLICE("too many of your files are on their way: try later\n"));
+        return;
+    }
     t->sha = EVP_MD_CTX_new();
     EVP_DigestInit_ex(t->sha, EVP_sha256(), NULL);
     http_hold(r);
@@ -425,20 +512,19 @@ static void add_modified(struct buf *out, uint64_t at_us)
     http_header_line(out, "Last-Modified", (slice){ text, n });
 }
 
-static void get_headers(struct buf *out, const struct transfer *t, slice type, uint64_t size,
-                        uint64_t at_us, enum http_range part)
+static void get_headers(struct buf *out, const struct transfer *t, enum http_range part)
 {
     char text[128];
     http_header_line(out, "Accept-Ranges", SLICE("bytes"));
     snprintf(text, sizeof text, "\"%.32s\"", t->hash);
     http_header_line(out, "ETag", slice_of(text));
-    add_modified(out, at_us);
-    add_disposition(out, type, t->slot.name);
+    add_modified(out, t->at_us);
+    add_disposition(out, t->slot.type, t->slot.name);
     if (part == HTTP_RANGE_PART)
         snprintf(text, sizeof text, "bytes %llu-%llu/%llu", (unsigned long long)t->at,
-                 (unsigned long long)t->end - 1, (unsigned long long)size);
+                 (unsigned long long)t->end - 1, (unsigned long long)t->size);
     else if (part == HTTP_RANGE_UNSATISFIABLE)
-        snprintf(text, sizeof text, "bytes */%llu", (unsigned long long)size);
+        snprintf(text, sizeof text, "bytes */%llu", (unsigned long long)t->size);
     if (part != HTTP_RANGE_NONE)
         http_header_line(out, "Content-Range", slice_of(text));
 }
@@ -451,40 +537,25 @@ static bool is_fresh(const struct transfer *t)
     return slice_is(given, "*") || slice_is(given, etag);
 }
 
-static void found(void *arg, enum store_result result, const struct store_batch *b)
+/* The file is open: headers, and what was asked for of it. */
+static void opened(struct transfer *t)
 {
-    struct transfer *t = arg;
     struct buf lines;
-    t->op = NULL;
-    if (result != STORE_OK) {
-        answer_end(t, 503, SLICE("the database does not answer\n"));
-        return;
-    }
-    if (store_row_count(b, 0) == 0 || !slice_eq(store_text(b, 0, 0, 0), t->slot.name) ||
-        (uint64_t)store_int(b, 0, 0, 5) <= loop_wall_us(t->worker->loop)) {
-        answer_end(t, 404, SLICE("there is no such file\n"));
-        return;
-    }
-    slice type = store_text(b, 0, 0, 1);
-    uint64_t size = (uint64_t)store_int(b, 0, 0, 2), last = 0;
-    snprintf(t->hash, sizeof t->hash, "%.*s", SLICE_ARG(store_text(b, 0, 0, 3)));
-    t->end = size;
-    enum http_range part = http_range_parse(http_header(t->r, "Range"), size, &t->at, &last);
-    if (part == HTTP_RANGE_PART)
-        t->end = last + 1;
-    else
-        t->at = 0;
+    uint64_t last = 0;
+    char type[UPLOAD_TYPE_MAX + 1];
     bool fresh = is_fresh(t);
+    enum http_range part = http_range_parse(http_header(t->r, "Range"), t->size, &t->at, &last);
+    t->end = part == HTTP_RANGE_PART ? last + 1 : t->size;
+    if (part != HTTP_RANGE_PART)
+        t->at = 0;
     buf_init(&lines, 16384);
-    get_headers(&lines, t, type, size, (uint64_t)store_int(b, 0, 0, 4),
-                fresh ? HTTP_RANGE_NONE : part);
-    char name[UPLOAD_TYPE_MAX + 1];
-    snprintf(name, sizeof name, "%.*s", SLICE_ARG(type));
+    get_headers(&lines, t, fresh ? HTTP_RANGE_NONE : part);
+    snprintf(type, sizeof type, "%.*s", SLICE_ARG(t->slot.type));
     struct http_answer a = { .status = fresh                              ? 304
                                        : part == HTTP_RANGE_UNSATISFIABLE ? 416
                                        : part == HTTP_RANGE_PART          ? 206
                                                                           : 200,
-                             .type = name,
+                             .type = type,
                              .cache = "private, max-age=31536000, immutable",
                              .policy = "default-src 'none'; sandbox",
                              .headers = buf_slice(&lines) };
@@ -498,10 +569,33 @@ static void found(void *arg, enum store_result result, const struct store_batch 
             http_finish(t->r);
             transfer_end(t);
         } else {
-            begin_step(t, STEP_OPEN);
+            begin_step(t, STEP_READ);
         }
     }
     buf_fini(&lines);
+}
+
+static void found(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct transfer *t = arg;
+    t->op = NULL;
+    if (result != STORE_OK) {
+        answer_end(t, 503, SLICE("the database does not answer\n"));
+        return;
+    }
+    if (store_row_count(b, 0) == 0 || !slice_eq(store_text(b, 0, 0, 0), t->slot.name) ||
+        (uint64_t)store_int(b, 0, 0, 5) <= loop_wall_us(t->worker->loop)) {
+        answer_end(t, 404, SLICE("there is no such file\n"));
+        return;
+    }
+    slice type = store_text(b, 0, 0, 1);
+    t->slot.type = (slice){ t->text + t->slot.name.len,
+                            type.len < UPLOAD_TYPE_MAX ? type.len : UPLOAD_TYPE_MAX };
+    memcpy(t->text + t->slot.name.len, type.ptr, t->slot.type.len);
+    t->size = (uint64_t)store_int(b, 0, 0, 2);
+    t->at_us = (uint64_t)store_int(b, 0, 0, 4);
+    snprintf(t->hash, sizeof t->hash, "%.*s", SLICE_ARG(store_text(b, 0, 0, 3)));
+    begin_step(t, STEP_OPEN);
 }
 
 static void get_on(struct transfer *t)
@@ -514,17 +608,26 @@ static void get_on(struct transfer *t)
     }
 }
 
-static void get_stepped(struct transfer *t, enum step step)
+static void get_failed(struct transfer *t, enum step step)
 {
-    if (t->error != 0) { /* the header has gone out: only a broken connection can tell */
-        log_error(&log_upload, LOG_EV("upload.unreadable"), LOG_C("hash", t->hash),
-                  LOG_C("error", strerror(t->error)));
+    log_error(&log_upload, LOG_EV("upload.unreadable"), LOG_C("hash", t->hash),
+              LOG_C("error", strerror(t->error)));
+    if (step == STEP_OPEN) {
+        answer_end(t, t->error == ENOENT ? 404 : 500, SLICE("the file cannot be read\n"));
+    } else { /* the header has gone out: only a broken connection can tell */
         http_break(t->r);
         transfer_end(t);
+    }
+}
+
+static void get_stepped(struct transfer *t, enum step step)
+{
+    if (t->error != 0) {
+        get_failed(t, step);
         return;
     }
     if (step == STEP_OPEN) {
-        get_on(t);
+        opened(t);
         return;
     }
     metric_add(&upload_served, (int64_t)t->piece.len);
@@ -561,10 +664,10 @@ static void step_done(struct work *w)
     struct transfer *t = CONTAINER_OF(w, struct transfer, work);
     enum step step = t->step;
     t->step = STEP_NONE;
-    if (t->r == NULL)
-        transfer_free(t);
-    else if (step == STEP_PLACE)
+    if (step == STEP_PLACE)
         placed(t);
+    else if (t->r == NULL)
+        transfer_free(t);
     else if (step == STEP_OPEN || step == STEP_READ)
         get_stepped(t, step);
     else
@@ -575,7 +678,8 @@ static void gone(struct http_request *r)
 {
     struct transfer *t = r->data;
     if (t != NULL) {
-        store_cancel(&t->op);
+        if (!t->committing)
+            store_cancel(&t->op);
         transfer_end(t);
     }
 }

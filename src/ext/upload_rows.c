@@ -61,11 +61,12 @@ struct store_stmt upload_ref = {
     .params = "ti",
     .cols = "",
 };
-/* Changes nothing but must meet the row just put: it does so only within the limits, else the whole
- * batch is undone. */
+/* Changes nothing but must meet the row just put: it does so only within the limits and while the
+ * account is there, else the whole batch is undone. */
 struct store_stmt upload_within = {
     .name = "upload.within",
     .sql = "UPDATE upload SET size = size WHERE id = $1 "
+           "AND EXISTS (SELECT 1 FROM account WHERE account.id = $2 AND disabled = 0) "
            "AND (SELECT sum(size) FROM upload WHERE owner = $2) <= $3 "
            "AND (SELECT sum(size) FROM upload WHERE owner = $2 AND at_us > $4) <= $5",
     .params = "tiiii",
