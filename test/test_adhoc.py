@@ -57,6 +57,11 @@ def nodes(client, to="localhost"):
 def test_an_administrator_finds_every_command(host, alice):
     found = nodes(alice)
     assert {"user-add", "session-kick", "status", "set", "metrics"} <= found
+    query = alice.result("get", f"<query xmlns='{xml.DISCO_ITEMS}' node='{COMMANDS}'/>",
+                         to="localhost")
+    names = {item.get("node"): item.get("name") for item in query}
+    assert names["user-add"] == "Creates an account"
+    assert names["device-revoke"] == "Forgets a device"
     info = alice.result("get", f"<query xmlns='{xml.DISCO_INFO}' node='user-add'/>",
                         to="localhost")
     assert info[0].get("category") == "automation" and info[0].get("type") == "command-node"

@@ -69,7 +69,8 @@ def test_off_by_default(server):
 def test_links(inviting):
     row = invite(inviting)
     assert re.fullmatch(r"xmpp:localhost\?register;preauth=[0-9a-f]{32}", row["uri"])
-    assert row["landing-url"] == "https://localhost/invite/" + token_of(row)
+    assert row["landing-url"] == (f"https://localhost:{inviting.https_port}/invite/"
+                                  + token_of(row))
     end = datetime.datetime.fromisoformat(row["expire"].replace("Z", "+00:00"))
     left = end - datetime.datetime.now(datetime.timezone.utc)
     assert datetime.timedelta(days=6, hours=23) < left <= datetime.timedelta(days=7)
@@ -84,7 +85,9 @@ def test_links(inviting):
 @pytest.mark.parametrize("args, why", [
     (("--domain", "elsewhere.test"), "served here"), (("--expires", "soon"), "expires"),
     (("--expires", "1s"), "expires"), (("--username", "a b"), "found a b"),
-    (("--roster", "alice"), "found alice"), (("--roster", "a@elsewhere.test"), "not served")])
+    (("--roster", "alice"), "found alice"), (("--roster", "a@elsewhere.test"), "not served"),
+    (("--roster", "nobody@localhost"), "no account nobody@localhost"),
+    (("--username", "alice"), "alice@localhost exists already")])
 def test_bad_arguments(inviting, args, why):
     with pytest.raises(Failed, match=why):
         invite(inviting, *args)

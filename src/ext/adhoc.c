@@ -711,13 +711,22 @@ static void execute(struct iq *iq)
 
 /* Discovery (§3.1, §3.2). */
 
-static void list_one(struct buf *out, const struct iq *iq, const char *node, const char *name)
+static void list_one(struct buf *out, const struct iq *iq, const char *node, slice name)
 {
     buf_lit(out, "<item jid='");
     xml_escape(out, stanza_to_bare(iq->st));
     buf_printf(out, "' node='%s' name='", node);
-    xml_escape(out, slice_of(name));
+    xml_escape(out, name);
     buf_lit(out, "'/>");
+}
+
+/* Clients show names in menus: of the text, what its first clause says. */
+static slice short_name(const char *doc)
+{
+    size_t len = strcspn(doc, ".:,;(");
+    while (len > 0 && doc[len - 1] == ' ')
+        len--;
+    return (slice){ doc, len };
 }
 
 static bool list_commands(struct iq *iq)
@@ -729,14 +738,14 @@ static bool list_commands(struct iq *iq)
     for (struct command *c = command_first(); c != NULL; c = c->next) {
         node_name(node, c);
         if (may_run(iq, &(struct target){ .command = c }))
-            list_one(&out, iq, node, c->doc);
+            list_one(&out, iq, node, short_name(c->doc));
     }
     for (const struct feature *const *f = features_all(); *f != NULL; f++)
         for (const struct command_form *at = (*f)->command_forms; at != NULL && at->node != NULL;
              at++) {
             struct target t = target_form(at);
             if (t.command != NULL && may_run(iq, &t))
-                list_one(&out, iq, at->node, at->title);
+                list_one(&out, iq, at->node, slice_of(at->title));
         }
     buf_lit(&out, "</query>");
     iq_result(iq, buf_slice(&out));

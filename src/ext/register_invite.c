@@ -62,6 +62,13 @@ static struct store_stmt stmt_trim = {
     .params = "i",
     .cols = "",
 };
+static struct store_stmt stmt_there = {
+    .name = "invite.there",
+    .sql = "SELECT (SELECT COUNT(*) FROM account WHERE jid = $1), "
+           "(SELECT COUNT(*) FROM account WHERE jid = $2)",
+    .params = "tt",
+    .cols = "ii",
+};
 static struct store_stmt stmt_get = {
     .name = "invite.get",
     .sql = "SELECT domain, name, inviter, expires_us, used_by FROM invite WHERE token = $1",
@@ -104,7 +111,7 @@ static const struct store_migration migrations[] = {
 const struct store_schema invite_schema = {
     .feature = "invite",
     .migrations = migrations,
-    .stmts = (struct store_stmt *const[]){ &stmt_put, &stmt_trim, &stmt_get, &stmt_use,
+    .stmts = (struct store_stmt *const[]){ &stmt_put, &stmt_trim, &stmt_there, &stmt_get, &stmt_use,
                                            &stmt_reserved, &stmt_forget, NULL },
 };
 
@@ -330,7 +337,7 @@ static void invited(void *arg, enum store_result r, const struct store_batch *b)
     command_row(call);
     command_text(call, "uri", buf_slice(&text));
     buf_clear(&text);
-    http_base_url(&(struct http_request){ .secure = true, .host = t->invite.domain }, &text);
+    http_public_base(t->invite.domain, &text);
     buf_printf(&text, "/invite/%s", t->token);
     command_text(call, "landing-url", buf_slice(&text));
     buf_fini(&text);
@@ -349,6 +356,38 @@ static void invite_store(struct task *t, uint64_t now_us)
     STORE_ADD(b, &stmt_put, 1, SV_T(i->token), SV_T(i->domain), SV_T(i->name), SV_T(i->inviter),
               SV_I(now_us), SV_I(i->expires_us), SV_I(setting_int(&invite_max)));
     store_submit(b, w->loop, 0, invited, t);
+}
+
+static void looked_up(void *arg, enum store_result r, const struct store_batch *b)
+{
+    struct task *t = arg;
+    const struct worker *w = t->call->worker;
+    const struct invite *i = &t->invite;
+    if (r != STORE_OK)
+        command_fail(t->call, err_of_store(r), "%s", err_text(err_of_store(r)));
+    else if (store_int(b, 0, 0, 0) != 0)
+        command_fail(t->call, E_EXISTS, "account %.*s@%.*s exists already", SLICE_ARG(i->name),
+                     SLICE_ARG(i->domain));
+    else if (i->inviter.len > 0 && store_int(b, 0, 0, 1) == 0)
+        command_fail(t->call, E_NOTFOUND, "there is no account %.*s; `user list` shows all",
+                     SLICE_ARG(i->inviter));
+    else
+        invite_store(t, loop_wall_us(w->loop));
+}
+
+/* Refuses what could never be used: a name that is taken, an inviter that is not there. */
+static void invite_try(struct task *t)
+{
+    struct worker *w = t->call->worker;
+    struct buf jid;
+    buf_init(&jid, 4096);
+    buf_add(&jid, t->invite.name);
+    buf_lit(&jid, "@");
+    buf_add(&jid, t->invite.domain);
+    struct store_batch *b = store_read(w->store, 0);
+    STORE_ADD(b, &stmt_there, 1, SV_T(buf_slice(&jid)), SV_T(t->invite.inviter));
+    store_submit(b, w->loop, 0, looked_up, t);
+    buf_fini(&jid);
 }
 
 static struct task *task_new(struct command_call *call)
@@ -426,7 +465,7 @@ static void run_invite(struct command_call *call)
     struct task *t = task_new(call);
     if (t != NULL && domain_ok(t) && name_ok(t) && expiry_ok(t, now_us) &&
         inviter_ok(t, command_arg(call, "roster")))
-        invite_store(t, now_us);
+        invite_try(t);
 }
 
 static void run_invite_contact(struct command_call *call)
@@ -434,7 +473,7 @@ static void run_invite_contact(struct command_call *call)
     struct worker *w = call->worker;
     uint64_t now_us = loop_wall_us(w->loop);
     if (!setting_bool(&invite_by_users)) {
-        command_fail(call, E_DENIED, "users do not invite others here");
+        command_fail(call, E_DENIED, "users do not invite others here: invite.by-users is off");
         return;
     }
     struct task *t = task_new(call);
