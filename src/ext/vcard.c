@@ -26,39 +26,40 @@ static struct setting vcard_bytes_max = {
 static const struct store_migration vcard_migrations[] = {
     { 1, "CREATE TABLE vcard(owner INTEGER PRIMARY KEY, xml TEXT NOT NULL)",
       "CREATE TABLE vcard(owner BIGINT PRIMARY KEY, xml TEXT NOT NULL)" },
-    /* How far what is made of it is: those that were stored before that are gone through at start.
-     */
+    /* Whether features that look at cards have seen it: those from before are gone through at
+     * start. The column lies behind the card, so it is looked up by an index of what is left. */
     { 2, "ALTER TABLE vcard ADD COLUMN told INTEGER NOT NULL DEFAULT 0",
       "ALTER TABLE vcard ADD COLUMN told BIGINT NOT NULL DEFAULT 0" },
+    { 3, "CREATE INDEX vcard_untold ON vcard(owner) WHERE told = 0",
+      "CREATE INDEX vcard_untold ON vcard(owner) WHERE told = 0" },
     { 0 },
 };
-/* Rises with each feature that begins to look at cards. */
-enum { TOLD = 1, TELL_ROWS = 64 };
+enum { TELL_ROWS = 16 }; /* of at most 1 MiB: below STORE_RESULT_BYTES_MAX */
 
 static struct store_stmt vcard_put = {
     .name = "vcard.put",
-    .sql = "INSERT INTO vcard(owner, xml, told) VALUES($1, $2, $3) "
-           "ON CONFLICT(owner) DO UPDATE SET xml = excluded.xml, told = excluded.told",
-    .params = "iti",
+    .sql = "INSERT INTO vcard(owner, xml, told) VALUES($1, $2, 1) "
+           "ON CONFLICT(owner) DO UPDATE SET xml = excluded.xml, told = 1",
+    .params = "it",
     .cols = "",
 };
 /* The first card of an account, from what was said when it was made. */
 static struct store_stmt vcard_first = {
     .name = "vcard.first",
-    .sql = "INSERT INTO vcard(owner, xml, told) VALUES($1, $2, $3) ON CONFLICT(owner) DO NOTHING",
-    .params = "iti",
+    .sql = "INSERT INTO vcard(owner, xml, told) VALUES($1, $2, 1) ON CONFLICT(owner) DO NOTHING",
+    .params = "it",
     .cols = "",
 };
 static struct store_stmt vcard_untold = {
     .name = "vcard.untold",
-    .sql = "SELECT owner, xml FROM vcard WHERE told < $1 LIMIT $2",
-    .params = "ii",
+    .sql = "SELECT owner, xml FROM vcard WHERE told = 0 ORDER BY owner LIMIT $1",
+    .params = "i",
     .cols = "it",
 };
 static struct store_stmt vcard_tell = {
     .name = "vcard.tell",
-    .sql = "UPDATE vcard SET told = $2 WHERE owner = $1 AND told < $2",
-    .params = "ii",
+    .sql = "UPDATE vcard SET told = 1 WHERE owner = $1 AND told = 0",
+    .params = "i",
     .cols = "",
 };
 static struct store_stmt vcard_load = {
@@ -223,7 +224,7 @@ static void tell(int64_t owner, const struct elem *card, struct store_batch *b)
 static void store_card(struct iq *iq, slice card)
 {
     struct store_batch *b = store_write(iq->worker->store, account_lane(iq->account));
-    STORE_ADD(b, &vcard_put, 1, SV_I(iq->account->id), SV_T(card), SV_I(TOLD));
+    STORE_ADD(b, &vcard_put, 1, SV_I(iq->account->id), SV_T(card));
     tell(iq->account->id, &iq->payload, b);
     store_submit(b, iq->worker->loop, 0, vcard_stored, iq);
 }
@@ -296,7 +297,7 @@ static void untold_read(void *arg, enum store_result result, const struct store_
     for (uint32_t i = 0; i < rows; i++) {
         struct elem card;
         int64_t owner = store_int(b, 0, i, 0);
-        STORE_ADD(write, &vcard_tell, 1, SV_I(owner), SV_I(TOLD));
+        STORE_ADD(write, &vcard_tell, 1, SV_I(owner));
         if (elem_parse(&card, store_text(b, 0, i, 1), SLICE(NS_CLIENT)))
             tell(owner, &card, write);
     }
@@ -306,7 +307,7 @@ static void untold_read(void *arg, enum store_result result, const struct store_
 static void tell_page(struct worker *w)
 {
     struct store_batch *b = store_read(w->store, 0);
-    STORE_ADD(b, &vcard_untold, STORE_ANY_ROWS, SV_I(TOLD), SV_I(TELL_ROWS));
+    STORE_ADD(b, &vcard_untold, STORE_ANY_ROWS, SV_I(TELL_ROWS));
     store_submit(b, w->loop, 0, untold_read, w);
 }
 
@@ -347,7 +348,7 @@ static void first_card(struct account *a, enum err e, void *arg)
     if (e == OK && a->state == ACCOUNT_READY && !card->overflow &&
         elem_parse(&root, buf_slice(card), SLICE(NS_CLIENT))) {
         struct store_batch *b = store_write(a->worker->store, account_lane(a));
-        STORE_ADD(b, &vcard_first, 1, SV_I(a->id), SV_T(buf_slice(card)), SV_I(TOLD));
+        STORE_ADD(b, &vcard_first, 1, SV_I(a->id), SV_T(buf_slice(card)));
         tell(a->id, &root, b);
         store_submit(b, a->worker->loop, 0, NULL, NULL);
     }
