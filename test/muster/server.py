@@ -1,5 +1,4 @@
 """A musterd process with its node file in a scratch folder, and musterctl to speak to it."""
-import contextlib
 import json
 import os
 import pathlib
