@@ -97,6 +97,19 @@ def test_login_by_token(server, mechanism):
         device.client.available().ping()
 
 
+def test_two_logins_at_once(server):
+    """With a new token: it becomes the current one for both."""
+    for _ in range(8):
+        device = Device(server)
+        device.first()
+        token = sasl.Token("alice", device.token)
+        clients = [server.connect("alice") for _ in range(2)]
+        for client in clients:
+            client.sasl2_start(NONE, token.first(), inner=fast(), agent=device.id)
+        for client in clients:
+            given(client.sasl2_next())
+
+
 def test_everything_in_one_flight(server, device):
     """One round trip after the TLS handshake: the client waits for nothing."""
     token = sasl.Token("alice", device.token)

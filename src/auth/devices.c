@@ -58,10 +58,13 @@ struct store_stmt device_stmt_alive = {
     .params = "ibt",
     .cols = "",
 };
+/* Two logins with one new token may meet: the second finds it current already. */
 struct store_stmt device_stmt_drop_slot = {
     .name = "device.drop-slot",
-    .sql = "DELETE FROM fast_token WHERE account = $1 AND device = $2 AND slot = $3",
-    .params = "ibi",
+    .sql = "DELETE FROM fast_token WHERE account = $1 AND device = $2 AND slot = 0 "
+           "AND EXISTS (SELECT 1 FROM fast_token f WHERE f.account = $1 AND f.device = $2 "
+           "AND f.slot = 1 AND f.secret = $3)",
+    .params = "ibt",
     .cols = "",
 };
 struct store_stmt device_stmt_promote = {
@@ -272,8 +275,9 @@ static void add_tokens(struct store_batch *b, const struct device_login *l, uint
         mech = slice_of(sasl_mech_name(l->issue_mech));
     if (l->was_fresh) {
         STORE_ADD(b, &device_stmt_drop_slot, STORE_ANY_ROWS, SV_I(l->account), SV_B(id),
-                  SV_I(SLOT_CURRENT));
-        STORE_ADD(b, &device_stmt_promote, 1, SV_I(l->account), SV_B(id), SV_T(l->used));
+                  SV_T(l->used));
+        STORE_ADD(b, &device_stmt_promote, STORE_ANY_ROWS, SV_I(l->account), SV_B(id),
+                  SV_T(l->used));
     }
     if (l->has_count)
         STORE_ADD(b, &device_stmt_count, 1, SV_I(l->account), SV_B(id), SV_T(l->used),
