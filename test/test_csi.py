@@ -246,6 +246,12 @@ def test_flushed_at_the_limit(make_server):
     laptop.expect("<message><body>n6</body></message>")
     nothing_sent(phone, after=laptop)
     assert metric(server, "buffer_flushes_limit_reached") == 1
+    assert metric(server, "silent_mode_sessions") == 1
+    for i in range(3):
+        bob.send(chat("alice@localhost", f"more{i}"))
+    phone.expect("<message><body>more2</body></message>")
+    assert metric(server, "buffer_flushes_limit_reached") == 2
+    assert metric(server, "silent_mode_sessions") == 0
     active(phone)
     for i in range(5, 7):
         phone.expect_next(f"<message><body>n{i}</body></message>")

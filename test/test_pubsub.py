@@ -22,6 +22,13 @@ def fields(answer):
             for f in answer.iter(f"{{{DATA}}}field")}
 
 
+def access_options(answer):
+    """What the form to fill in offers as access models."""
+    field = next(f for f in answer.iter(f"{{{DATA}}}field")
+                 if f.get("var") == "pubsub#access_model")
+    return [v.text for o in field.findall(f"{{{DATA}}}option") for v in o]
+
+
 # --- discovery (§5) ---
 
 
@@ -128,6 +135,11 @@ def test_configuration(alice, bob, node):
     default = fields(alice.result("get", pubsub("<default/>", OWNER), to=HOST))
     assert default == fields(alice.result("get", configure(node), to=HOST))
     assert default["pubsub#access_model"] == ["open"]
+    assert access_options(alice.result("get", configure(node), to=HOST)) == \
+        ["open", "authorize", "whitelist"]
+    for model in ("presence", "roster"):  # §8.1.2: an account has a roster, a service has not
+        assert error_of(alice, "set", configure(node, access_model=model), HOST)[::2] == \
+            ("not-acceptable", "unsupported-access-model")
     alice.result("set", configure(node, title="News", max_items=2, roster_groups_allowed=["a", "b"],
                                   notify_config=1, unknown_field="x"), to=HOST)
     found = fields(alice.result("get", configure(node), to=HOST))

@@ -172,11 +172,17 @@ static enum hold rule(const struct session *s, const struct stanza *st)
     return setting_int(&csi_presence) == 0 ? HOLD_KEEP : HOLD_SEND;
 }
 
+/* With this one all that waits is sent. */
+static bool is_last(const struct session *s)
+{
+    return s->queue_unsent + 1 >= setting_int(&session_pause_buffer);
+}
+
 static enum hold hold(struct session *s, const struct stanza *st)
 {
     enum hold h = rule(s, st);
     if (h != HOLD_DROP)
-        set_bits(s, h == HOLD_KEEP ? QUIET | SILENT : QUIET);
+        set_bits(s, h == HOLD_KEEP && !is_last(s) ? QUIET | SILENT : QUIET);
     return h;
 }
 

@@ -21,6 +21,11 @@ static const struct form_option access_options[] = { { "open", "Everybody" },
                                                      { "authorize", "Those an owner lets in" },
                                                      { "whitelist", "Members of the node" },
                                                      { 0 } };
+/* What has a roster and presence is an account. */
+static const struct form_option host_access_options[] = { { "open", "Everybody" },
+                                                          { "authorize", "Those an owner lets in" },
+                                                          { "whitelist", "Members of the node" },
+                                                          { 0 } };
 static const struct form_option publish_options[] = { { "publishers", "Owners and publishers" },
                                                       { "subscribers", "Subscribers, too" },
                                                       { "open", "Everybody" },
@@ -340,29 +345,47 @@ static void write_values(struct buf *out, slice list)
         form_value(out, entry);
 }
 
-static void write_field(struct buf *out, const struct ps_config *c, const struct field *fd,
-                        enum form_kind kind)
+static void write_field(struct buf *out, const struct ps_config *c, const struct field *fd)
 {
     char buf[16];
-    if (fd->kind != K_LIST && kind == FORM_FORM) {
-        form_ask_value(out, &fd->row, value_of(c, fd, buf));
-    } else if (fd->kind != K_LIST) {
+    if (fd->kind != K_LIST) {
         form_put(out, fd->row.var, value_of(c, fd, buf));
     } else {
-        if (kind == FORM_FORM)
-            form_ask_open(out, &fd->row);
-        else
-            form_put_open(out, fd->row.var);
+        form_put_open(out, fd->row.var);
         write_values(out, c->text[fd->at]);
         form_field_close(out);
     }
 }
 
-void ps_config_write(struct buf *out, const struct ps_config *c, enum form_kind kind)
+void ps_config_write(struct buf *out, const struct ps_config *c)
 {
-    form_open(out, kind, NODE_CONFIG);
+    form_open(out, FORM_RESULT, NODE_CONFIG);
     for (unsigned i = 0; i < FIELDS; i++)
-        write_field(out, c, &fields[i], kind);
+        write_field(out, c, &fields[i]);
+    form_close(out);
+}
+
+static void ask_field(struct buf *out, const struct ps_config *c, const struct field *fd,
+                      enum ps_kind kind)
+{
+    char buf[16];
+    struct form_row row = fd->row;
+    if (kind == PS_HOST && row.options == access_options)
+        row.options = host_access_options;
+    if (fd->kind != K_LIST) {
+        form_ask_value(out, &row, value_of(c, fd, buf));
+    } else {
+        form_ask_open(out, &row);
+        write_values(out, c->text[fd->at]);
+        form_field_close(out);
+    }
+}
+
+void ps_config_ask(struct buf *out, const struct ps_config *c, enum ps_kind kind)
+{
+    form_open(out, FORM_FORM, NODE_CONFIG);
+    for (unsigned i = 0; i < FIELDS; i++)
+        ask_field(out, c, &fields[i], kind);
     form_close(out);
 }
 
@@ -375,7 +398,7 @@ void ps_config_write_meta(struct buf *out, const struct ps_config *c)
     for (unsigned i = 0; i < sizeof shown / sizeof shown[0]; i++) {
         const struct field *fd = find(slice_of(shown[i]));
         if ((fd->kind != K_TEXT && fd->kind != K_LIST) || c->text[fd->at].len > 0)
-            write_field(out, c, fd, FORM_RESULT);
+            write_field(out, c, fd);
     }
 }
 

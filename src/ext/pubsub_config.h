@@ -50,8 +50,9 @@ bool ps_config_submit(struct ps_config *c, struct form *f, const struct ps_limit
 /* Whether all that a publisher expects is so (§7.1.5). Fields nobody knows are not. */
 bool ps_config_meets(const struct ps_config *c, struct form *f, const struct ps_limits *limits);
 
-/* Appends the form to fill in, with its values; FORM_FORM or FORM_RESULT. */
-void ps_config_write(struct buf *out, const struct ps_config *c, enum form_kind kind);
+/* Appends the form that shows it; or the one to fill in, with what such a service knows. */
+void ps_config_write(struct buf *out, const struct ps_config *c);
+void ps_config_ask(struct buf *out, const struct ps_config *c, enum ps_kind kind);
 /* Appends the fields of the meta-data form (§5.4) that come from the configuration. */
 void ps_config_write_meta(struct buf *out, const struct ps_config *c);
 

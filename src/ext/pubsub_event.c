@@ -118,7 +118,7 @@ static void write_event(struct buf *out, const struct ps_node *n, enum ps_event 
         open_event(out, "configuration", n);
         buf_lit(out, ">");
         if (n->config.deliver_payloads)
-            ps_config_write(out, &n->config, FORM_RESULT);
+            ps_config_write(out, &n->config);
         close_event(out, "configuration");
         break;
     }

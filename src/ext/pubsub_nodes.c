@@ -118,7 +118,7 @@ static enum ps_step answer_config(struct ps_op *op, const char *element, const s
         buf_lit(&out, "'");
     }
     buf_lit(&out, ">");
-    ps_config_write(&out, c, FORM_FORM);
+    ps_config_ask(&out, c, op->service->kind->kind);
     buf_printf(&out, "</%s></pubsub>", element);
     return ps_answer_buf(op, &out);
 }

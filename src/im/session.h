@@ -160,7 +160,7 @@ void session_unpause(struct session *s, enum session_pause why);
 /* The active client of an account: that of the session which was last to send available presence or
  * a message within session.active-time, and is connected and not in the background. NULL: none. */
 struct session *session_active(const struct account *a);
-extern struct setting session_active_time;
+extern struct setting session_active_time, session_pause_buffer;
 
 /* Ends it: tells the stream, hands the queue over (design §6), broadcasts unavailable, frees it. */
 void session_end(struct session *s, enum session_end why);
