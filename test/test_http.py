@@ -3,6 +3,8 @@ import http.client
 import json
 import socket
 import ssl
+import threading
+import time
 import xml.etree.ElementTree as ET
 
 import pytest
@@ -69,6 +71,13 @@ def test_cors(server):
                           "Access-Control-Request-Method": "GET"})
     assert answer.status == 204
     assert "GET" in answer.getheader("Access-Control-Allow-Methods")
+
+
+def test_an_origin_that_is_too_long_is_not_repeated(server):
+    server.ctl("set", "http.header-bytes", "64KiB")
+    server.ctl("set", "http.cors-origins", "*, https://web.example")
+    answer = get(server, headers={"Origin": "https://" + "a" * 60000})
+    assert answer.status == 200 and answer.getheader("Access-Control-Allow-Origin") is None
 
 
 def test_safe_headers_and_errors(server):
@@ -144,6 +153,28 @@ def test_request_rate(server):
     request = b"GET /no HTTP/1.1\r\nHost: x\r\n\r\n"
     got = raw(server, request * 5)
     assert b"429 Too Many Requests" in got and b"Retry-After: 1" in got
+
+
+def test_request_rate_of_all_workers(make_server):
+    """The times of their ticks differ."""
+    server = make_server(workers=4)
+    server.ctl("set", "http.request-rate", "20")
+    good, end = [0] * 8, time.monotonic() + 2
+
+    def ask(k):
+        while time.monotonic() < end:
+            try:
+                got = raw(server, b"GET /no HTTP/1.1\r\nHost: x\r\n\r\n" * 6 + b"END\r\n\r\n")
+            except ConnectionError:
+                continue
+            good[k] += got.count(b"404 Not Found\r\n")
+
+    threads = [threading.Thread(target=ask, args=(k,)) for k in range(len(good))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(good) <= 100, "20 at first, and 20 a second"
 
 
 def test_proxy_header(make_server):

@@ -90,7 +90,8 @@ static struct entry *find(struct throttle *t, uint64_t id)
 static bool expired(const struct entry *e, uint64_t now_us)
 {
     uint64_t window_us = (uint64_t)setting_int(&auth_failure_window) * US_PER_MS;
-    return now_us >= e->blocked_us && now_us - e->window_us >= window_us;
+    return now_us >= e->blocked_us &&
+           now_us >= e->window_us + window_us; /* workers' times differ */
 }
 
 /* Makes room for one, and takes the chance to drop what counts no more. */

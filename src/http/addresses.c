@@ -31,8 +31,11 @@ static int64_t rate(void)
     return r == SETTING_NONE ? 0 : r;
 }
 
+/* Each worker has the time of its own tick: it may be behind what another one has written. */
 static void refill(struct http_address *a, uint64_t now_us)
 {
+    if (now_us <= a->filled_us)
+        return;
     uint64_t us = now_us - a->filled_us > 1000000 ? 1000000 : now_us - a->filled_us;
     a->filled_us = now_us;
     a->tokens += (int64_t)us * rate() * TOKEN / 1000000;
@@ -48,7 +51,7 @@ static void sweep(struct http_server *s, uint64_t now_us)
             s->sweep = 0;
             return;
         }
-        if (a->conns == 0 && now_us - a->filled_us > 1000000) {
+        if (a->conns == 0 && now_us > a->filled_us + 1000000) {
             map_del(&s->addresses, address_key(a));
             mem_free(&a);
         }

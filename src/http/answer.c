@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <time.h>
 
-enum { ANSWER_HEAD_MAX = 32768 };
+enum { ANSWER_HEAD_MAX = 32768, HTTP_ORIGIN_MAX = 512 };
 
 const char *http_status_text(unsigned status)
 {
@@ -83,6 +83,8 @@ static const char *date_now(struct http_local *l)
 bool http_origin_allowed(slice origin)
 {
     slice list = slice_of(setting_text(&http_cors_origins)), item;
+    if (origin.len > HTTP_ORIGIN_MAX) /* it is repeated in the answer */
+        return false;
     while (list.len > 0) {
         slice_cut(list, ',', &item, &list);
         item = http_trim(item);

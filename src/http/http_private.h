@@ -24,6 +24,7 @@ enum {
     HTTP_LISTENERS_MAX = 64,
     HTTP_LOOPS_MAX = 64,
     HTTP_ADDRESSES_SWEPT = 8, /* entries looked at when one is added */
+    HTTP_CREDIT_MS = 60000,   /* what fast bytes of a body earn slow ones at most */
     HTTP_STOP_MS = 500        /* for answers that are due when the server ends */
 };
 
@@ -63,7 +64,8 @@ struct http_conn {
     const struct http_listener *listener;
     struct exchange *x; /* NULL: IDLE */
     struct timer timer;
-    uint64_t since_us; /* the phase began, or input goes on after a hold */
+    uint64_t since_us; /* the phase began, or input goes on after a hold; in BODY put off by what
+                          came, at most HTTP_CREDIT_MS ahead of now */
     http_parser parser;
     uint32_t served; /* requests */
     unsigned bad;    /* status to answer with when the parser stopped at our word */
@@ -128,6 +130,7 @@ slice exchange_span(const struct exchange *x, struct http_span s);
 
 /* conn.c */
 void http_phase_set(struct http_conn *h, enum http_phase phase);
+void http_body_credit(struct http_conn *h, size_t bytes); /* that came: time for the next ones */
 /* The answer is complete: the next request, or the end. */
 void http_exchange_done(struct http_conn *h);
 /* An answer of our own to a request that reaches no handler, or does no more. */

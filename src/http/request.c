@@ -340,6 +340,7 @@ static int on_body(http_parser *p, const char *ptr, size_t len)
         return bad(h, 400);
     const struct http_route *route = x->r.route;
     x->body_seen += len;
+    http_body_credit(h, len);
     if (x->body_seen > route->body_max)
         return bad(h, 413);
     if (route->data != NULL)

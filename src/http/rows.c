@@ -21,7 +21,7 @@ struct setting http_request_timeout = {
     .max = 300000,
     .doc =
         "Time for the header of a request. Its body may take as long, and a second more for each "
-        "1,000 bytes that came.",
+        "1,000 bytes that came, but stall for no longer than this and a minute.",
 };
 struct setting http_idle_timeout = {
     .name = "http.idle-timeout",

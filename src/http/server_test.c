@@ -511,6 +511,25 @@ static void uploads_in_pieces(void **state)
     bed_run(bed.loop, is_gone, NULL);
 }
 
+static void an_upload_that_stalls_does_not_live_by_what_came(void **state)
+{
+    static const char body[200000];
+    uint64_t all = sizeof body, sent = 0;
+    (void)state;
+    say("PUT /up HTTP/1.1\r\nHost: x\r\nContent-Length: 300000\r\n\r\n");
+    while (sent < all) {
+        ssize_t n = send(bed.fd, body, all - sent, MSG_NOSIGNAL | MSG_DONTWAIT);
+        sent += n > 0 ? (uint64_t)n : 0;
+        bed_ticks(bed.loop, 1);
+    }
+    bed_run(bed.loop, has_bytes, &all);
+    const struct http_conn *h =
+        CONTAINER_OF(bed.server->local[0].conns.next, struct http_conn, node);
+    assert_int_equal(h->phase, PHASE_BODY);
+    assert_true(h->since_us > loop_now_us(bed.loop) + 30000000);
+    assert_true(h->since_us <= loop_now_us(bed.loop) + HTTP_CREDIT_MS * 1000ull);
+}
+
 static bool has_length(void *arg)
 {
     drain();
@@ -554,6 +573,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(origins, setup, teardown),
         cmocka_unit_test_setup_teardown(answers_later_and_in_order, setup, teardown),
         cmocka_unit_test_setup_teardown(uploads_in_pieces, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_upload_that_stalls_does_not_live_by_what_came, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(downloads_in_pieces, setup, teardown),
     };
     for (struct setting *const *s = http_settings; *s != NULL; s++)
