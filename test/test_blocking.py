@@ -357,6 +357,26 @@ def test_report_too_long(server, alice):
     assert blocklist(alice) == [] and server.rows("report", "list") == []
 
 
+# --- what came before ---
+
+
+def test_messages_that_waited_when_their_sender_was_blocked(server):
+    """§3.3: they are not delivered; the archive has them."""
+    for name in ("alice", "carol"):
+        client = server.client(name, name)
+        client.enable_sm()
+        client.send(f"<message to='bob@localhost' type='chat'><body>{name}</body></message>")
+        client.wait_acked(1)
+    bob = server.login("bob", "b")
+    block(bob, "alice@localhost")
+    bob.available()
+    bob.expect("<message><body>carol</body></message>")
+    bob.expect_nothing("<message/>")
+    bob.result("set", "<query xmlns='urn:xmpp:mam:2'/>")
+    bob.expect("<message><result xmlns='urn:xmpp:mam:2'/></message>")
+    bob.expect("<message><result xmlns='urn:xmpp:mam:2'/></message>")
+
+
 # --- another implementation ---
 
 

@@ -382,3 +382,21 @@ def test_metrics(server, laptop, phone, bob):
     assert sessions(server) == 1
     laptop.close()
     until("end of the session", lambda: sessions(server) == 0)
+
+
+# --- the archive id of a sent message ---
+
+
+@pytest.mark.parametrize("to", ["bob@localhost", "nobody@localhost", "bob@nowhere.example"])
+def test_a_refused_message_is_in_the_archive_of_who_sent_it(server, to):
+    """His other clients have been told of it by its id there, with which they go on reading."""
+    alice, phone = server.client("alice", "a"), enable(server.client("alice", "phone"))
+    blocked = "<block xmlns='urn:xmpp:blocking'><item jid='alice@localhost'/></block>"
+    server.client("bob", "b").result("set", blocked)
+    alice.enable_sm()
+    alice.send(chat(to, "hi"))
+    alice.expect("<message type='error'/>")
+    alice.wait_acked(1)
+    ident = copy(phone, "sent").find(f"{{{xml.SID}}}stanza-id").get("id")
+    after = f"<set xmlns='http://jabber.org/protocol/rsm'><after>{ident}</after></set>"
+    phone.result("set", f"<query xmlns='urn:xmpp:mam:2'>{after}</query>")

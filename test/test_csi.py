@@ -381,6 +381,23 @@ def test_what_waits_is_not_lost_with_its_session(server, phone, bob, make_server
     server.client("alice", "next").expect("<message><body>n0</body></message>")
 
 
+@pytest.mark.parametrize("sm", [False, True])
+def test_an_archive_is_read_in_the_background(phone, bob, sm):
+    """What waits is not taken by the client, but does not keep it from what it asks for."""
+    for i in range(3):
+        bob.send(chat(phone.bare, f"m{i}"))
+        phone.expect(f"<message><body>m{i}</body></message>")
+    if sm:
+        phone.enable_sm()
+    inactive(phone)
+    for _ in range(30):
+        bob.send(chat(phone, "", EVENT, "headline"))
+    bob.ping()
+    phone.result("set", "<query xmlns='urn:xmpp:mam:2'/>")
+    results = [e for e in phone.inbox if e.find("{urn:xmpp:mam:2}result") is not None]
+    assert len(results) == 3
+
+
 # --- a client that reads too slowly ---
 
 

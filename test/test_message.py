@@ -188,6 +188,29 @@ def test_offline_messages_wait_for_presence(server, alice):
     bob.expect("<message><body>hi</body></message>")
 
 
+def test_live_for_all_while_one_gets_its_offline_messages(server, alice):
+    """Though another session has acknowledged it when it is this one's turn."""
+    alice.enable_sm()
+    for i in range(70):
+        alice.send(chat("bob@localhost", i))
+    alice.wait_acked(70)
+    slow = server.login("bob", "slow")
+    slow.auto_ack = False
+    slow.enable_sm()
+    slow.available()
+    slow.expect("<message><body>63</body></message>")
+    fast = server.client("bob", "fast")
+    fast.enable_sm()
+    alice.send(chat("bob@localhost", "live"))
+    fast.expect("<message><body>live</body></message>")
+    fast.ack()
+    fast.ping()
+    slow.auto_ack = True
+    slow.ack()
+    slow.expect("<message><body>live</body></message>")
+    slow.expect_nothing("<message><body>live</body></message>")
+
+
 def test_offline_and_live_in_order(server, alice):
     """What comes while the stored ones are delivered does not overtake them."""
     for i in range(300):

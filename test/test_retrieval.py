@@ -134,3 +134,13 @@ def test_others_may_not(alice, bob):
     for kind, request_ in (("get", INFO), ("get", ITEMS), ("get", FETCH), ("set", PURGE)):
         for to in ("bob@localhost", "nobody@localhost"):
             assert alice.error(kind, request_, to=to) == ("forbidden", "auth")
+
+
+def test_no_flood_after_a_planned_restart(server, waiting):
+    assert number(waiting) == 3
+    waiting.available()
+    waiting.enable_sm()
+    server.restart()
+    again = server.connect("alice")
+    assert again.take_over(waiting).tag == f"{{{xml.SM}}}resumed"
+    again.expect_nothing("<message/>")

@@ -470,3 +470,22 @@ def test_expiry(make_server, on_expiry):
     again = server.client("bob", "again")
     again.ping()
     assert bodies(again.inbox) == ([] if on_expiry == "bounce" else ["late"])
+
+
+def test_copies_outlive_a_planned_restart_as_copies(server):
+    """Results of an archive query are for the session that asked; the messages are for all."""
+    alice = server.client("alice", "a")
+    alice.enable_sm()
+    for i in range(3):
+        alice.send(chat("bob@localhost", i))
+    alice.wait_acked(3)
+    bob = server.login("bob", "b")
+    bob.auto_ack = False
+    bob.enable_sm()
+    bob.result("set", "<query xmlns='urn:xmpp:mam:2'/>")
+    server.restart()
+    other = server.client("bob", "other")
+    server.client("bob", "b")  # in the place of the one that asked
+    for i in range(3):
+        other.expect(f"<message><body>{i}</body></message>")
+    other.expect_nothing("<message/>")

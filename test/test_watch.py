@@ -156,3 +156,19 @@ def test_bad_requests(alice, text):
 
 def test_not_oneself(alice):
     assert refused(alice, "alice@localhost") == "service-unavailable"
+
+
+def test_a_subscription_that_is_ended(make_server):
+    """Nobody goes on watching, or renews it, who may not any more."""
+    server = make_server("alice", "bob")
+    server.befriend("alice", "bob")
+    alice, bob = server.client("alice", "a"), server.client("bob", "b")
+    alice.result("get", f"<query xmlns='{xml.ROSTER}'/>")
+    watch(alice)
+    bob.send("<presence to='alice@localhost' type='unsubscribed'/>")
+    alice.expect("<presence from='bob@localhost' type='unsubscribed'/>")
+    alice.drain()
+    bob.send("<presence><show>dnd</show></presence>")
+    alice.expect_nothing("<presence/>", after=bob)
+    assert refused(alice) == "forbidden"
+    assert watch(alice, seconds=0) == 0

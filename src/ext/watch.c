@@ -74,10 +74,17 @@ static slice watcher_bare(const struct watcher *w)
 
 static struct watched *watched_of(const struct account *a) { return a->state_of[account_slot]; }
 
+/* Who is a subscriber, or would be granted to be one unasked: now, not only when he asked. */
+static bool may_see(const struct account *a, slice bare)
+{
+    return roster_is_seen(a, bare) || stage_permit(a, bare);
+}
+
 /* Subscribers get it anyway; what such a one gets twice, he had asked for twice. */
 static void show(struct watcher *w, struct session *s, const struct stanza *st)
 {
-    if (!stage_view(s, watcher_bare(w)))
+    slice bare = watcher_bare(w);
+    if (!stage_view(s, bare) || !may_see(s->account, bare))
         return;
     w->shown = st->type == TYPE_AVAILABLE;
     route_send(s->account->worker, stanza_readdress(st, (slice){ 0 }, watcher_jid(w)));
@@ -219,12 +226,13 @@ static void watch_end(struct iq *iq)
 
 static bool may_watch(const struct iq *iq)
 {
-    slice bare = stanza_from_bare(iq->st);
+    return iq->account != NULL && may_see(iq->account, stanza_from_bare(iq->st));
+}
+
+static bool watches(const struct iq *iq)
+{
     struct watched *d = iq->account == NULL ? NULL : watched_of(iq->account);
-    if (iq->account == NULL)
-        return false;
-    return roster_is_seen(iq->account, bare) || stage_permit(iq->account, bare) ||
-           (d != NULL && *find(d, stanza_from(iq->st)) != NULL);
+    return d != NULL && *find(d, stanza_from(iq->st)) != NULL;
 }
 
 /* The same refusal whether the account is there or not (RFC 6121 §11). */
@@ -238,6 +246,8 @@ static void watch_set(struct iq *iq)
         iq_error(iq, SE_BAD_REQUEST, SLICE("seconds is a number; 0 ends it"));
     else if (iq->st->from_len == iq->st->from_bare_len)
         iq_error(iq, SE_BAD_REQUEST, SLICE("a session watches, not an account"));
+    else if (seconds == 0 && watches(iq))
+        watch_end(iq);
     else if (!may_watch(iq))
         iq_error(iq, SE_FORBIDDEN, (slice){ 0 });
     else if (seconds == 0)

@@ -303,6 +303,17 @@ static enum routed repeated(struct account *a, struct incoming *in, uint64_t fir
     return ROUTE_PENDING;
 }
 
+/* What was not accepted was sent all the same: its sender's other clients have been told of it by
+ * the id that it has in his archive. */
+static enum routed not_accepted(struct account *a, struct incoming *in)
+{
+    bool keep = in->sender_entry != 0;
+    if (keep)
+        message_keep_sent(a->worker, in->st, in->origin, in->sender_entry, in->sender_id);
+    stanza_unref(&in->st);
+    return keep && in->origin.session != 0 ? ROUTE_PENDING : ROUTED;
+}
+
 static bool receives(const struct session *s, const struct stanza *st)
 {
     return s->available && s->priority >= 0 && stage_takes(s, st);
@@ -338,12 +349,11 @@ static bool any_ready(const struct account *a, const struct session *match, cons
     return false;
 }
 
-static enum routed refuse(struct account *a, struct stanza *st, enum stanza_error e, slice text)
+static enum routed refuse(struct account *a, struct incoming *in, enum stanza_error e, slice text)
 {
     metric_add(&messages_refused, 1);
-    route_error(a->worker, st, e, text);
-    stanza_unref(&st);
-    return ROUTED;
+    route_error(a->worker, in->st, e, text);
+    return not_accepted(a, in);
 }
 
 /* Stores (unless the setting says otherwise) and delivers. */
@@ -356,16 +366,13 @@ static enum routed accept_message(struct account *a, struct session *match, stru
 
     if (!keep) {
         deliver_live(a, match, st, in->known, 0);
-        if (guest && in->sender_entry != 0) { /* the sender's copy is kept all the same */
-            message_keep_sent(a->worker, st, in->origin, in->sender_entry, in->sender_id);
-            stanza_unref(&st);
-            return in->origin.session != 0 ? ROUTE_PENDING : ROUTED;
-        }
+        if (guest)
+            return not_accepted(a, in); /* the sender's copy is kept all the same */
         stanza_unref(&st);
         return ROUTED;
     }
     if (mailbox_full(a))
-        return refuse(a, st, SE_RESOURCE_CONSTRAINT,
+        return refuse(a, in, SE_RESOURCE_CONSTRAINT,
                       SLICE("too many messages wait for this account"));
     uint64_t first = recent_find(a, in->origin_hash, loop_wall_us(a->worker->loop));
     if (first != 0)
@@ -434,21 +441,21 @@ enum routed message_to_account(struct account *a, struct stanza *st, struct orig
     struct session *match = NULL;
 
     metric_add(&messages_in, 1);
+    struct incoming in = { st, origin, sender_entry, 0, sender_id, 0, st->known };
     struct refusal why = { .error = SE_SERVICE_UNAVAILABLE };
     switch (a->state == ACCOUNT_READY ? stage_block(a, st, &why) : PASS) {
     case REFUSE:
         metric_add(&messages_refused, 1);
-        stage_refuse(a->worker, st, &why);
-        return ROUTED;
+        stage_refuse(a->worker, stanza_ref(st), &why);
+        return not_accepted(a, &in);
     case DROP:
-        stanza_unref(&st);
-        return ROUTED;
+        return not_accepted(a, &in);
     default:
         break;
     }
-    uint64_t known = st->known;
-    st = without_forgeries(a, st);
-    if ((known & KNOWN(CARBON)) != 0 && st->child_count == 0) { /* it was nothing else */
+    in.st = st = without_forgeries(a, st);
+    in.origin_hash = origin_hash(st, tmp);
+    if ((in.known & KNOWN(CARBON)) != 0 && st->child_count == 0) { /* it was nothing else */
         stanza_unref(&st);
         return ROUTED;
     }
@@ -461,7 +468,6 @@ enum routed message_to_account(struct account *a, struct stanza *st, struct orig
         have = what_there_is(a, NULL);
         rule = delivery_rule(STANZA_MESSAGE, (enum stanza_type)st->type, TO_BARE, have);
     }
-    struct incoming in = { st, origin, sender_entry, 0, sender_id, origin_hash(st, tmp), known };
     switch (rule) {
     case DELIVER_ALL:
     case DELIVER_MATCH:
@@ -470,10 +476,10 @@ enum routed message_to_account(struct account *a, struct stanza *st, struct orig
         if (message_storable(st) && !account_is_guest(a))
             return accept_message(a, NULL, &in);
         if (stanza_has(st, KNOWN(BODY))) /* the sender wanted it said, and it will not be */
-            return refuse(a, st, SE_SERVICE_UNAVAILABLE, (slice){ 0 });
+            return refuse(a, &in, SE_SERVICE_UNAVAILABLE, (slice){ 0 });
         break;
     case DELIVER_ERROR:
-        return refuse(a, st, SE_SERVICE_UNAVAILABLE, (slice){ 0 });
+        return refuse(a, &in, SE_SERVICE_UNAVAILABLE, (slice){ 0 });
     default:
         break;
     }
@@ -512,7 +518,8 @@ static void hand_over_passing(struct account *a, struct stanza *st, uint64_t at_
     } else if (rule == DELIVER_STORE && message_storable(st)) {
         accept_message(a, NULL, &(struct incoming){ .st = stanza_ref(st), .known = st->known });
     } else if (rule == DELIVER_ERROR || (rule == DELIVER_STORE && stanza_has(st, KNOWN(BODY)))) {
-        refuse(a, stanza_ref(st), SE_RECIPIENT_UNAVAILABLE, (slice){ 0 });
+        refuse(a, &(struct incoming){ .st = stanza_ref(st) }, SE_RECIPIENT_UNAVAILABLE,
+               (slice){ 0 });
     }
 }
 

@@ -46,7 +46,12 @@ static enum routed route_remote(struct worker *w, slice domain, struct stanza *s
     bool keep = entry.archive_id != 0;
     if (keep)
         message_keep_sent(w, st, origin, entry.archive_id, entry.owner);
-    remote_send(w, domain, st);
+    if (remote_known(w, domain)) {
+        remote_send(w, domain, st);
+    } else {
+        route_error(w, st, SE_REMOTE_SERVER_NOT_FOUND, (slice){ 0 });
+        stanza_unref(&st);
+    }
     return keep && origin.session != 0 ? ROUTE_PENDING : ROUTED;
 }
 
@@ -72,13 +77,8 @@ enum routed route(struct worker *w, struct stanza *st, struct origin origin, uin
     uint32_t node;
     bool ours = node_serves(n, domain);
 
-    if (!ours && remote_known(w, domain))
+    if (!ours && (remote_known(w, domain) || host_find(n, domain, &(slice){ 0 }) == NULL))
         return route_remote(w, domain, st, origin, (struct entry_of){ archive_id, sender_id });
-    if (!ours && host_find(n, domain, &(slice){ 0 }) == NULL) {
-        route_error(w, st, SE_REMOTE_SERVER_NOT_FOUND, (slice){ 0 });
-        stanza_unref(&st);
-        return ROUTED;
-    }
     if (ours && domain.len == bare.len)
         return server_receive(w, st, origin);
     unsigned worker = node_home(n, bare, &node);

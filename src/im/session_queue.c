@@ -95,6 +95,8 @@ void session_wait(struct session *s, struct producer *p)
         at = &(*at)->next;
     p->next = NULL;
     *at = p;
+    if ((s->paused & PAUSE_SLOW) == 0) /* what is not sent is never taken */
+        session_queue_flush(s);
     if (s->sm != 0 && s->state == SESSION_ATTACHED && s->out_asked != s->out_count) {
         s->out_asked = s->out_count;
         session_down(s, &(struct down){ .kind = DOWN_REQUEST });
@@ -314,7 +316,7 @@ void session_unpause(struct session *s, enum session_pause why)
 {
     unsigned was = s->paused;
     s->paused &= (uint8_t)~why;
-    if (s->paused == 0)
+    if (s->paused == 0 || (was & ~s->paused & PAUSE_SLOW) != 0) /* what was urgent was kept, too */
         session_queue_flush(s);
     tell_quiet(s, was);
 }

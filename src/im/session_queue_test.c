@@ -494,6 +494,22 @@ static void test_a_slow_client_without_stream_management(void **state)
     assert_int_equal(mailbox_state(a, 2), ENTRY_SETTLED);
 }
 
+/* What came while it was slow may be urgent. */
+static void test_a_slow_client_in_the_background(void **state)
+{
+    (void)state;
+    up(UP_ENABLE, 1);
+    session_pause(s, PAUSE_QUIET);
+    up(UP_SLOW, 1);
+    deliver(1, 0);
+    session_unpause(s, PAUSE_QUIET);
+    assert_int_equal(streams[0].count, 0);
+    session_pause(s, PAUSE_QUIET);
+    up(UP_SLOW, 0);
+    assert_int_equal(streams[0].count, 1);
+    session_unpause(s, PAUSE_QUIET);
+}
+
 static void test_the_buffer_of_a_slow_client(void **state)
 {
     (void)state;
@@ -711,6 +727,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_the_buffer_of_a_hibernating_session, fresh, end),
         cmocka_unit_test_setup_teardown(test_a_slow_client, fresh, end),
         cmocka_unit_test_setup_teardown(test_a_slow_client_without_stream_management, fresh, end),
+        cmocka_unit_test_setup_teardown(test_a_slow_client_in_the_background, fresh, end),
         cmocka_unit_test_setup_teardown(test_the_buffer_of_a_slow_client, fresh, end),
         cmocka_unit_test_setup_teardown(test_what_was_kept_is_not_acknowledged_yet, fresh, end),
         cmocka_unit_test_setup_teardown(test_what_was_kept_comes_with_resumption, fresh, end),

@@ -121,7 +121,7 @@ const struct store_schema sessions_schema = { "session", migrations, stmts, NULL
 struct counts {
     uint32_t in_base, out_base, h, out_count, out_acked, queue_sent;
     int32_t priority;
-    uint8_t available, interested, hidden;
+    uint8_t available, interested, hidden, collects;
 };
 
 enum { SAVE_ROWS = 500, SAVE_BYTES_MAX = 64 << 20, STATE_BYTES_MAX = 65536 };
@@ -162,6 +162,7 @@ static void add_session(struct store_batch *b, const struct session *s)
     counts.available = s->available;
     counts.interested = s->interested;
     counts.hidden = s->hidden;
+    counts.collects = s->collects;
     buf_init(&presence, SAVE_BYTES_MAX);
     buf_init(&directed, SAVE_BYTES_MAX);
     if (s->presence != NULL)
@@ -323,6 +324,7 @@ static void restore(struct account *a, const struct saved *v)
         s->queue_unsent = s->queue_len - v->counts.queue_sent;
     s->interested = v->counts.interested;
     s->hidden = v->counts.hidden;
+    s->collects = v->counts.collects;
     if (v->presence.len > 0 && v->counts.available &&
         stanza_load(&s->presence, v->presence, w->xml, loop_scratch(w->loop)) == OK) {
         s->available = true;
@@ -378,7 +380,7 @@ static void stanzas_read(void *arg, enum store_result result, const struct store
                                    .archive_id = (uint64_t)store_int(b, 0, i, 1),
                                    .at_us = (uint64_t)store_int(b, 0, i, 2),
                                    .delayed = (bits & 1) != 0,
-                                   .to = (uint8_t)(bits >> 1 <= QUEUED_BARE ? bits >> 1 : 0),
+                                   .to = (uint8_t)(bits >> 1 <= QUEUED_COPY ? bits >> 1 : 0),
                                    .text = slice_dup(r->arena, store_text(b, 0, i, 4)) };
     }
     v->state_count = store_row_count(b, 1);
