@@ -54,6 +54,26 @@ void help_command(FILE *out, const struct command *c)
     buf_fini(&line);
 }
 
+bool help_group(FILE *out, const char *word)
+{
+    bool found = false;
+    struct buf line;
+    buf_init(&line, LINE_BYTES_MAX);
+    for (const struct command *c = command_first(); c != NULL; c = c->next) {
+        slice first, rest;
+        slice_cut(slice_of(c->name), ' ', &first, &rest);
+        if (!slice_is(first, word))
+            continue;
+        buf_clear(&line);
+        usage_line(&line, c);
+        fprintf(out, "%smusterctl %.*s\n    %s\n", found ? "\n" : "", SLICE_ARG(buf_slice(&line)),
+                c->doc);
+        found = true;
+    }
+    buf_fini(&line);
+    return found;
+}
+
 /* The words that may follow a command: options, choices, and settings for an argument so called. */
 static void completion_words(FILE *out, const struct command *c)
 {

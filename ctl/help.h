@@ -1,10 +1,13 @@
 /* help: what `musterctl help` and `musterctl completion bash` print, from the command rows. */
 #pragma once
+#include <stdbool.h>
 #include <stdio.h>
 
 struct command;
 
 void help_all(FILE *out);
 void help_command(FILE *out, const struct command *c);
+/* The commands that begin with a word, as `user`; false: there are none. */
+bool help_group(FILE *out, const char *word);
 /* A script for bash: commands, options, choices, and names of settings. */
 void help_completion(FILE *out);

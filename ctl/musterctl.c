@@ -70,6 +70,8 @@ static int show_help(const struct options *o, struct arena *arena)
     enum err e = words_parse(&w, o->words + skip, count < 2 ? count : 2, arena, &why);
     if (count > 0 && w.command != NULL)
         help_command(stdout, w.command);
+    else if (count == 1 && help_group(stdout, o->words[skip]))
+        return EXIT_DONE;
     else if (count > 0 && e != OK)
         return usage_error(why.text);
     else

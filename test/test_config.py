@@ -66,7 +66,7 @@ def test_help():
 @pytest.mark.parametrize("args", [("--nonsense",), ("--config",), ("extra",)])
 def test_usage(args):
     done = run(*args)
-    assert done.returncode == 2 and done.stderr
+    assert done.returncode == 2 and done.stderr.startswith(f"musterd: {args[0]}: ")
 
 
 def test_missing_file(tmp_path):

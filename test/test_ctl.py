@@ -275,6 +275,13 @@ def test_help(server, args):
     assert done.returncode == OK and done.stdout
 
 
+def test_help_of_a_group(server):
+    done = server.ctl_run("help", "session")
+    assert done.returncode == OK and "musterctl session kick JID" in done.stdout
+    assert "musterctl user" not in done.stdout
+    assert server.ctl_run("help", "sessions").returncode == USAGE
+
+
 def test_help_names_every_command(server):
     text = server.ctl_run("help").stdout
     for name in ("user add", "user del", "user list", "user password", "session list",

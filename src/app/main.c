@@ -44,16 +44,19 @@ static bool parse_options(struct options *o, int argc, char **argv)
         const char **value = strcmp(argv[i], "--config") == 0      ? &o->config
                              : strcmp(argv[i], "--dump-docs") == 0 ? &o->dump_docs
                                                                    : NULL;
-        if (value != NULL && i + 1 < argc)
+        if (value != NULL && i + 1 < argc) {
             *value = argv[++i];
-        else if (strcmp(argv[i], "--check") == 0)
+        } else if (strcmp(argv[i], "--check") == 0) {
             o->check = true;
-        else if (strcmp(argv[i], "--version") == 0)
+        } else if (strcmp(argv[i], "--version") == 0) {
             o->version = true;
-        else if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
+        } else if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
             o->help = true;
-        else
+        } else {
+            fprintf(stderr, "musterd: %s: %s\n\n", argv[i],
+                    value != NULL ? "a value is missing" : "there is no such option");
             return false;
+        }
     }
     return true;
 }
