@@ -97,6 +97,20 @@ def test_login_by_token(server, mechanism):
         device.client.available().ping()
 
 
+def test_a_device_that_binds_as_before_is_revoked_too(server):
+    """RFC 6120 section 7 behind SASL2, without Bind 2."""
+    agent = str(uuid.uuid4())
+    client = server.connect("alice")
+    given(client.sasl2(agent=agent, inner=request()))
+    client.bind()
+    client.enable_sm()
+    other = server.login("alice", "other")
+    assert server.rows("device", "list", "alice@localhost")[0]["connected"] is True
+    server.ctl("device", "revoke", "alice@localhost", agent)
+    client.expect_stream_error("not-authorized")
+    other.ping()
+
+
 def test_two_logins_at_once(server):
     """With a new token: it becomes the current one for both."""
     for _ in range(8):

@@ -30,6 +30,7 @@ void bound_ask(struct stream *s, const struct bind_request *part)
     req.bare = s->auth->bare;
     req.account_id = s->auth->account;
     req.generation = s->auth->generation;
+    memcpy(req.device, s->auth->device, sizeof req.device);
     req.secure = s->secure;
     req.peer = slice_of(stream_peer(s)->peer_text);
     s->state = STREAM_BINDING;

@@ -18,7 +18,7 @@
 #include "io/conn.h"
 #include "io/listen.h"
 #include "io/tls.h"
-#include "xmpp/sasl.h"
+#include "xmpp/sasl2.h"
 #include "xmpp/stanza_error.h"
 #include <pthread.h>
 
@@ -74,6 +74,7 @@ struct stream_auth {
     int64_t account;
     int64_t generation; /* of its password */
     bool disabled;
+    uint8_t device[DEVICE_ID_LEN]; /* the client said it in SASL2; zeros: it has none */
     slice request_id; /* id of the bind IQ, or previd of the resumption, that is being served */
 };
 

@@ -272,6 +272,7 @@ void sasl_begin(struct stream *s, const struct sasl_start *start)
     a->profile = start->profile;
     a->looked_up = false;
     a->disabled = false;
+    memset(a->device, 0, sizeof a->device);
     if (!s->secure && setting_bool(&c2s_tls_required)) {
         sasl_failed(s, SASL_ENCRYPTION_REQUIRED, NULL);
         return;

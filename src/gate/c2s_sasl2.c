@@ -15,7 +15,6 @@
 #include "im/feature.h"
 #include "im/node.h"
 #include "xmpp/ns.h"
-#include "xmpp/sasl2.h"
 
 enum { TEXT_MAX = 4 * BIND2_BYTES_MAX, ARENA_BYTES = 1024, SECRET_BYTES = 24 };
 
@@ -405,6 +404,8 @@ static void go_on(struct stream *s)
     struct stream_auth *a = s->auth;
     struct sasl2 *two = a->two;
     char secret[2 * SECRET_BYTES + 1];
+    if (two->req.agent.has_id)
+        memcpy(a->device, two->req.agent.id, sizeof a->device);
     if (!two->req.agent.has_id || a->account < 0) { /* nothing of a guest is kept */
         ask_resume(s);
         return;
@@ -451,8 +452,6 @@ static void ask_resume(struct stream *s)
 {
     const struct sasl2_request *r = &s->auth->two->req;
     struct bind_request ask = { .resource = r->previd, .h = r->h, .resume = true };
-    if (r->agent.has_id)
-        memcpy(ask.device, r->agent.id, sizeof ask.device);
     if (!r->resume)
         ask_bind(s);
     else if (r->resume_bad)
@@ -482,8 +481,6 @@ static void ask_bind(struct stream *s)
         if (jid_prep_resource(both, tmp, &ask.resource) != OK)
             ask.resource = slice_of(unique);
     }
-    if (two->req.agent.has_id)
-        memcpy(ask.device, two->req.agent.id, sizeof ask.device);
     bound_ask(s, &ask);
 }
 
