@@ -423,6 +423,8 @@ def test_viewer_says_why(pair, server):
     edit(alice, bob_at_localhost="block")
     assert hidden_by(server, bob) == ["user's rule", "session a"] and sees(server, bob) == (
         "Unavailable")
+    assert ("user's rule", "block bob@localhost") in [
+        (r["check"], r["found"]) for r in view(server, bob)]
     edit(alice, "share='off'", bob_at_localhost="none")
     assert "user shares" in hidden_by(server, bob)
     edit(alice, "share='default'")

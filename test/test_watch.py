@@ -144,9 +144,17 @@ def test_the_watched_is_deleted(alice, bob, server):
     assert refused(alice) == "forbidden"
 
 
-def test_off(alice, server):
+def test_off(alice, bob, server):
+    server.ctl("set", "presence.temporary-max", "1")
+    watch(alice)
+    alice.expect(f"<presence from='{bob}'/>")
     server.ctl("set", "presence.temporary", "off")
+    alice.expect("<presence from='bob@localhost' type='unavailable'/>")
     assert refused(alice) == "service-unavailable"
+    bob.send("<presence><show>away</show></presence>")
+    alice.expect_nothing(f"<presence from='{bob}'/>", after=bob)
+    server.ctl("set", "presence.temporary", "on")
+    watch(alice, "carol@localhost")
 
 
 @pytest.mark.parametrize("text", ["seconds='soon'", "seconds='-1'", "seconds=''"])

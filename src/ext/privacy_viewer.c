@@ -108,6 +108,13 @@ static void say_account(struct command_call *call, const struct account *a)
 
 /* Rule by rule. */
 
+/* A rule of the policy in its own words: its order is nobody's choice. */
+static const char *policy_text(struct arena *arena, const struct rule *r)
+{
+    static const char *const actions[] = { "allow", "block", "ask" };
+    return arena_printf(arena, "%s %.*s", actions[r->action], SLICE_ARG(r->value));
+}
+
 static const char *rule_text(struct arena *arena, const struct rule *r)
 {
     static const char *const types[] = { "everyone", "address", "group", "subscription" };
@@ -125,7 +132,7 @@ static void explain_policy(struct command_call *call, const struct account *a, s
     say(call, "user shares", privacy_share_names[p == NULL ? SHARE_DEFAULT : p->share],
         own ? "" : "hidden");
     bool any = policy_rule(p, watcher, &rule);
-    say(call, "user's rule", any ? rule_text(call->arena, &rule) : "none",
+    say(call, "user's rule", any ? policy_text(call->arena, &rule) : "none",
         any && rule.action == RULE_DENY ? "hidden" : "");
     if (!any) {
         bool shown = !policy_shares(p) || policy_view(a, p, watcher);

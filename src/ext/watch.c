@@ -13,6 +13,7 @@
 #include "ext/ext.h"
 #include "im/account.h"
 #include "im/feature.h"
+#include "im/node.h"
 #include "im/presence.h"
 #include "im/roster.h"
 #include "im/router.h"
@@ -22,10 +23,12 @@
 #define NS_WATCH "urn:muster:watch:0"
 
 /* clang-format off */
+static void temporary_changed(const struct setting *s);
+
 static struct setting temporary = {
-    .name = "presence.temporary", .type = SET_BOOL, .def = 1,
+    .name = "presence.temporary", .type = SET_BOOL, .def = 1, .changed = temporary_changed,
     .doc = "Lets users watch the availability of others for a while without subscribing to it, if "
-           "those would grant it without being asked.",
+           "those would grant it without being asked. Off: whoever watches, stops.",
 };
 static struct setting temporary_max = {
     .name = "presence.temporary-max", .type = SET_INT, .def = 100, .min = 1, .max = 1000,
@@ -352,7 +355,7 @@ static enum verdict watch_check(struct session *s, struct stanza **st, struct re
         return PASS;
     (void)slice_int(elem_attr(&payload, "seconds", loop_scratch(w->loop)), &seconds);
     targets_drop(s, 0, to);
-    if (seconds == 0)
+    if (seconds == 0 || !setting_bool(&temporary))
         return PASS;
     if (targets_count(s->account) >= setting_int(&temporary_max)) {
         why->error = SE_POLICY_VIOLATION;
@@ -375,6 +378,33 @@ static void watch_ended(struct session *s)
         route_send(s->account->worker,
                    stanza_make(STANZA_IQ, TYPE_SET, session_jid(s), target_jid(t), SLICE("unwatch"),
                                SLICE("<watch xmlns='" NS_WATCH "' seconds='0'/>")));
+}
+
+/* Switched off: all is over at once, on both sides. */
+static void end_all(struct worker *w, void *unused)
+{
+    struct account *a;
+    struct session *s;
+    (void)unused;
+    for (uint32_t i = 0; (a = map_next(&w->accounts, &i)) != NULL;) {
+        struct watched *d = watched_of(a);
+        if (d == NULL)
+            continue;
+        for (struct watcher *one = d->first; one != NULL; one = one->next)
+            one->until_us = 0;
+        settle(d);
+    }
+    for (uint32_t i = 0; (s = map_next(&w->sessions, &i)) != NULL;)
+        targets_drop(s, UINT64_MAX, (slice){ 0 });
+}
+
+static void all_ended(struct worker *w, void *unused) { (void)w, (void)unused; }
+
+static void temporary_changed(const struct setting *setting)
+{
+    struct worker *w = worker_here();
+    if (w != NULL && !setting_bool(setting)) /* else the node file was read again: no new ones */
+        node_tour(w, end_all, all_ended, NULL);
 }
 
 static void watch_freed(struct session *s) { targets_drop(s, UINT64_MAX, (slice){ 0 }); }
