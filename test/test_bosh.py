@@ -211,9 +211,12 @@ def test_pause(node):
     while alice.pending and alice.pending[0].status is None and len(alice.pending) > 1:
         alice.answer(alice.pending[0])
     held = alice.pending[0] if alice.pending else alice.request()
-    pause = alice.request(pause="60")
+    rid, text = alice.body(pause="60")
+    pause = alice.post(text, rid)
     alice.answer(held)
     assert len(alice.answer(pause)) == 0
+    again = alice.answer(alice.post(text, rid))  # the answer was lost
+    assert len(again) == 0 and again.get("type") is None
     bob.send(f"<message to='{alice}' type='chat'><body>after</body></message>")
     alice.expect("<message><body>after</body></message>")
 

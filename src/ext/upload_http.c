@@ -32,7 +32,12 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { PIECE_BYTES = 256 << 10, PIECE_BYTES_MAX = 4 << 20, UNDERWAY_MAX = 32 };
+enum {
+    READ_BYTES = 128 << 10,
+    PIECE_BYTES = 256 << 10,
+    PIECE_BYTES_MAX = 4 << 20,
+    UNDERWAY_MAX = 32
+};
 #define BODY_MAX (4ull << 30)
 static const uint64_t day_us = 86400ull * 1000000;
 
@@ -133,7 +138,7 @@ static int open_blob(struct transfer *t)
 static int read_piece(struct transfer *t)
 {
     uint64_t left = t->end - t->at;
-    size_t want = left < PIECE_BYTES ? (size_t)left : PIECE_BYTES;
+    size_t want = left < READ_BYTES ? (size_t)left : READ_BYTES;
     buf_clear(&t->piece);
     char *at = buf_reserve(&t->piece, want);
     ssize_t n = pread(t->fd, at, want, (off_t)t->at);
@@ -284,6 +289,13 @@ static void begin_step(struct transfer *t, enum step step)
     }
 }
 
+/* Nothing is in it and no memory held: the next piece may be long in coming. */
+static void piece_release(struct buf *b)
+{
+    buf_fini(b);
+    buf_init(b, PIECE_BYTES_MAX);
+}
+
 static struct transfer *transfer_create(struct http_request *r)
 {
     struct transfer *t = mem_new(struct transfer);
@@ -372,6 +384,8 @@ static void put_stepped(struct transfer *t, enum step step)
         commit(t);
         return;
     }
+    if (step == STEP_WRITE)
+        piece_release(&t->writing);
     http_release(t->r);
     if (t->piece.len >= PIECE_BYTES || t->ended)
         write_on(t);
@@ -632,6 +646,7 @@ static void get_stepped(struct transfer *t, enum step step)
     }
     metric_add(&upload_served, (int64_t)t->piece.len);
     http_send(t->r, buf_slice(&t->piece));
+    piece_release(&t->piece); /* it lies in the output now, maybe for long */
     if (http_waiting(t->r) == 0)
         get_on(t); /* else when it has gone: get_drained() */
 }

@@ -194,7 +194,7 @@ static void answer(struct bosh *b, struct bosh_request *q)
     b->held_count--;
     write_answer(b, q, last ? BODY_LAST : BODY_PLAIN);
     memcpy(q->content, b->content, sizeof q->content);
-    if (!last && q->body.pause < 0)
+    if (!last)
         keep(b, q);
     b->last_us = now_us(b);
     bosh_reply(b->worker, q);

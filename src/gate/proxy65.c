@@ -112,6 +112,8 @@ static bool address_take(struct side *s)
 {
     struct proxy65 *p = s->proxy;
     take_key(s);
+    if (s->key_len == 0) /* no address, as behind a Unix socket: of such none is given back */
+        return true;
     slice key = { s->key, s->key_len };
     pthread_mutex_lock(&p->lock);
     struct proxy65_address *a = map_get(&p->addresses, key);
