@@ -736,6 +736,22 @@ def test_retraction_reaches_who_was_away(server):
     bob.expect(f"<message id='r-m1'><retract xmlns='{RETRACT}' id='m1'/></message>")
 
 
+def test_a_retraction_that_is_not_let_in(server):
+    """Who is blocked takes nothing out of the archive of who blocks him."""
+    alice, bob = server.client("alice", "a"), server.client("bob", "b")
+    alice.send(f"<message to='{bob.bare}' type='chat' id='m1'><body>threat</body></message>")
+    bob.expect("<message id='m1'/>")
+    block = "<{0}block xmlns='urn:xmpp:blocking'><item jid='alice@localhost'/></{0}block>"
+    bob.result("set", block.format(""))
+    retract(alice, bob.bare, "m1")
+    alice.expect("<message type='error'/>")
+    assert Page(alice).bodies == ["threat", "took it back"]
+    bob.result("set", block.format("un"))
+    retract(alice, bob.bare, "m2")
+    bob.expect("<message id='r-m2'/>")
+    assert Page(bob).bodies == ["threat", "took it back"]
+
+
 # --- retention ---
 
 

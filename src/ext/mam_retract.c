@@ -2,7 +2,8 @@
  * both sides (§5): its content gives way to <retracted/>, and its words leave the index. The
  * retraction itself is archived like any message, so a client that catches up learns of it.
  *
- * The text of a message is there once, so whichever side finds it first changes it for both.
+ * The text of a message is there once, so it is changed for both: by the addressee's side where he
+ * has it, which only happens if he lets the retraction in; else by its author's.
  *
  * Limit: it is looked for among the last LOOK_BACK messages of the conversation. */
 #include "base/arena.h"
@@ -46,6 +47,7 @@ struct retraction {
     slice target;            /* id of what is retracted */
     slice id;                /* of the message that retracts it */
     uint64_t at_us;
+    bool sent; /* on its author's side */
 };
 
 static void end(struct retraction *r)
@@ -111,7 +113,8 @@ static void candidates_read(void *arg, enum store_result result, const struct st
         if (stanza_load(&st, m.stanza, w->xml, r->arena) != OK)
             continue;
         done = is_target(st, r);
-        if (done && !stanza_find(st, "retracted", NS_RETRACT, &e))
+        bool theirs = r->sent && m.rcpt_entry != 0;
+        if (done && !theirs && !stanza_find(st, "retracted", NS_RETRACT, &e))
             bury(r, &m, st);
         stanza_unref(&st);
     }
@@ -145,7 +148,8 @@ void mam_retract(struct account *a, const struct passage *p)
                               .author = slice_dup(arena, stanza_from_bare(p->st)),
                               .target = slice_dup(arena, target),
                               .id = slice_dup(arena, stanza_id(p->st)),
-                              .at_us = loop_wall_us(w->loop) };
+                              .at_us = loop_wall_us(w->loop),
+                              .sent = sent };
     struct buf escaped;
     buf_init(&escaped, 8 * ID_MAX);
     xml_escape(&escaped, target);
