@@ -15,12 +15,16 @@ static const enum scram_hash verify_hash = SCRAM_SHA_256; /* PLAIN is checked ag
 
 struct store_stmt credential_stmt_get = {
     .name = "credential.get",
-    /* One row whether there is such an account or not: the secret makes the fake keys. */
-    .sql = "SELECT s.secret, a.id, a.disabled, c.salt, c.iterations, c.stored_key, c.server_key, "
-           "a.generation "
+    /* One row whether there is such an account or not: the secret makes the fake keys. Their work
+     * factor is that of some account, the same one for the same name: when the setting was changed,
+     * names without an account are old and new as those with one. */
+    .sql = "SELECT s.secret, a.id, a.disabled, c.salt, coalesce(c.iterations, "
+           "(SELECT o.iterations FROM credential o WHERE o.account >= "
+           "$3 * (SELECT max(id) FROM account) / 1000000 "
+           "ORDER BY o.account LIMIT 1)), c.stored_key, c.server_key, a.generation "
            "FROM auth_secret s LEFT JOIN account a ON a.jid = $1 "
            "LEFT JOIN credential c ON c.account = a.id AND c.hash = $2 WHERE s.id = 1",
-    .params = "ti",
+    .params = "tii",
     .cols = "bIIBIBBI",
 };
 struct store_stmt credential_stmt_create = {
@@ -242,17 +246,28 @@ static enum err read_credentials(struct auth_op *op, enum store_result r,
         c->disabled = store_int(b, 0, 0, COL_DISABLED) != 0;
         c->generation = store_int(b, 0, 0, COL_GENERATION);
     } else {
+        int64_t iterations = store_int(b, 0, 0, COL_ITERATIONS);
+        if (iterations < 1 || iterations > INT32_MAX)
+            iterations = setting_int(&auth_scram_iterations);
         scram_fake_keys(&c->keys, op->hash, op->jid, store_text(b, 0, 0, COL_SECRET),
-                        (uint32_t)setting_int(&auth_scram_iterations));
+                        (uint32_t)iterations);
     }
     return OK;
+}
+
+/* The place of a name among all accounts, in millionths; the same after a restart. */
+static int64_t place_of(slice jid)
+{
+    static const struct hash_key key = { 0x6d75737465722061, 0x7574680000000001 };
+    return (int64_t)(hash_with(&key, jid) % 1000000);
 }
 
 static void submit_read(struct auth_op *op, enum scram_hash hash, store_done_fn *done)
 {
     op->hash = hash;
     struct store_batch *b = store_read(op->auth.store, 0);
-    STORE_ADD(b, &credential_stmt_get, STORE_ANY_ROWS, SV_T(op->jid), SV_I(hash));
+    STORE_ADD(b, &credential_stmt_get, STORE_ANY_ROWS, SV_T(op->jid), SV_I(hash),
+              SV_I(place_of(op->jid)));
     op_submit(op, b, 0, done);
 }
 

@@ -134,6 +134,12 @@ static void fakes_keys_of_unknown_users(void **state)
     assert_memory_equal(&first, &answer.found.keys, sizeof first);
     assert_int_equal(get("ghost2@a.b", SCRAM_SHA_256), OK);
     assert_memory_not_equal(first.salt, answer.found.keys.salt, SCRAM_SALT_LEN);
+    /* another work factor for new passwords tells nothing of who is here */
+    struct why why;
+    assert_int_equal(setting_set(&auth_scram_iterations, SLICE("8192"), &why), OK);
+    assert_int_equal(get("ghost@a.b", SCRAM_SHA_256), OK);
+    assert_memory_equal(&first, &answer.found.keys, sizeof first);
+    assert_int_equal(setting_set(&auth_scram_iterations, SLICE("4096"), &why), OK);
 }
 
 static void ignore_result(void *arg, enum store_result r, const struct store_batch *b)
