@@ -121,7 +121,10 @@ def test_limit_of_the_watcher(alice, server):
     server.add_user("dave")
     assert refused(alice, "dave@localhost") == "policy-violation"
     watch(alice, "bob@localhost", 0)
+    for _ in range(3):  # what is refused is not counted
+        assert refused(alice, "nobody@localhost") == "forbidden"
     watch(alice, "dave@localhost")
+    assert refused(alice, "bob@localhost") == "policy-violation"
 
 
 def test_ends_with_the_session(alice, bob, server):

@@ -7,6 +7,7 @@
  * Limits (settings): presence.temporary-max an account that watches, presence.temporary-time,
  * roster.watchers-max together with subscribers. A restart forgets who watches. */
 #include "base/arena.h"
+#include "base/hash.h"
 #include "base/mem.h"
 #include "base/setting.h"
 #include "codec/xml_elem.h"
@@ -307,6 +308,7 @@ static void watched_removed(struct account *a)
 struct target {
     struct target *next;
     uint64_t until_us;
+    uint64_t asked; /* hash of the request's id */
     uint16_t len;
     char jid[]; /* bare */
 };
@@ -343,7 +345,13 @@ static unsigned targets_count(struct account *a)
     return n;
 }
 
-/* The watch is counted as long as it can last, whatever the answer will be. */
+static uint64_t hash_of_id(const struct stanza *st)
+{
+    static const struct hash_key key = { 0x77617463682d6964ull, 0x72656675736564ull };
+    return hash_with(&key, stanza_id(st));
+}
+
+/* The watch is counted as long as it can last, unless it is refused. */
 static enum verdict watch_check(struct session *s, struct stanza **st, struct refusal *why)
 {
     struct elem payload;
@@ -364,10 +372,25 @@ static enum verdict watch_check(struct session *s, struct stanza **st, struct re
     }
     struct target *t = mem_alloc(sizeof *t + to.len);
     t->until_us = loop_now_us(w->loop) + (uint64_t)setting_int(&temporary_time) * 1000;
+    t->asked = hash_of_id(*st);
     t->len = (uint16_t)to.len;
     memcpy(t->jid, to.ptr, to.len);
     t->next = *targets_of(s);
     *targets_of(s) = t;
+    return PASS;
+}
+
+static enum verdict watch_refused(struct account *a, const struct stanza *st, struct refusal *why)
+{
+    (void)why;
+    if (st->kind != STANZA_IQ || st->type != TYPE_ERROR || stanza_to_is_bare(st))
+        return PASS;
+    struct session *s = account_session(a, slice_from(stanza_to(st), st->to_bare_len + 1u));
+    for (const struct target *t = s == NULL ? NULL : *targets_of(s); t != NULL; t = t->next)
+        if (slice_eq(target_jid(t), stanza_from_bare(st)) && t->asked == hash_of_id(st)) {
+            targets_drop(s, 0, target_jid(t));
+            break;
+        }
     return PASS;
 }
 
@@ -428,4 +451,5 @@ const struct feature watch_feature = {
     .session_ended = watch_ended,
     .session_freed = watch_freed,
     .check = watch_check,
+    .block = watch_refused,
 };
