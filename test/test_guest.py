@@ -165,7 +165,7 @@ def test_they_leave_nothing_behind(open_server):
                                    f"WHERE typeof({column}) = 'integer' AND {column} < 0")
                 assert found.fetchone() == (0,), (table, column)
         bodies = [row[0] for row in db.execute("SELECT stanza FROM message")]
-        assert len(bodies) == 2, "what alice has of it"
+        assert len(bodies) == 3, "what alice has of it, and of what was refused"
 
 
 def test_another_trace_is_not_a_login(open_server):
