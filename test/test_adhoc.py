@@ -62,6 +62,7 @@ def test_an_administrator_finds_every_command(host, alice):
     names = {item.get("node"): item.get("name") for item in query}
     assert names["user-add"] == "Creates an account"
     assert names["device-revoke"] == "Forgets a device"
+    assert names["archive-expire"] == "Deletes now what is older than archive.retention"
     info = alice.result("get", f"<query xmlns='{xml.DISCO_INFO}' node='user-add'/>",
                         to="localhost")
     assert info[0].get("category") == "automation" and info[0].get("type") == "command-node"

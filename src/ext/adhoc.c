@@ -724,6 +724,8 @@ static void list_one(struct buf *out, const struct iq *iq, const char *node, sli
 static slice short_name(const char *doc)
 {
     size_t len = strcspn(doc, ".:,;(");
+    while (doc[len] == '.' && doc[len + 1] != ' ' && doc[len + 1] != '\0')
+        len += 1 + strcspn(doc + len + 1, ".:,;("); /* within the name of a setting */
     while (len > 0 && doc[len - 1] == ' ')
         len--;
     return (slice){ doc, len };
