@@ -221,6 +221,17 @@ def test_pause(node):
     alice.expect("<message><body>after</body></message>")
 
 
+@pytest.mark.parametrize("name", [None, "alice"])
+def test_restart_when_nothing_is_to_begin_again(node, name):
+    client = login(node, name) if name else connect(node)
+    if not name:
+        client.open()
+    client.request("<presence xmlns='jabber:client'/>" if name else "", **{"xmpp:restart": "true"})
+    client.request("<presence xmlns='jabber:client'/>")
+    client.expect_stream_error("not-well-formed")
+    node.client("bob", "b").ping()
+
+
 def test_inactivity(make_server):
     server = make_server("alice", settings={**CLEAR, "bosh.inactivity": "3s"})
     alice = login(server, wait="1")
