@@ -226,8 +226,7 @@ def test_restart_when_nothing_is_to_begin_again(node, name):
     client = login(node, name) if name else connect(node)
     if not name:
         client.open()
-    client.request("<presence xmlns='jabber:client'/>" if name else "", **{"xmpp:restart": "true"})
-    client.request("<presence xmlns='jabber:client'/>")
+    client.request(**{"xmpp:restart": "true"})
     client.expect_stream_error("not-well-formed")
     node.client("bob", "b").ping()
 
