@@ -44,7 +44,7 @@ def test_told(server, alice):
 # --- instant messaging off ---
 
 
-@pytest.mark.parametrize("kind", ["chat", "normal", "groupchat"])
+@pytest.mark.parametrize("kind", ["chat", "normal", "groupchat", "headline"])
 def test_instant_messages_are_refused(server, alice, bob, kind):
     server.ctl("set", "im.enabled", "off")
     for to in (bob, "bob@localhost", "nobody@localhost"):

@@ -55,9 +55,16 @@ static bool is_im(const struct stanza *st)
            (st->type == TYPE_NORMAL && stanza_has(st, KNOWN(BODY) | KNOWN(ENCRYPTED)));
 }
 
-static enum verdict refuse_all(const struct stanza *st, struct refusal *why)
+/* Of services a headline is an announcement; of people it is a message like others. */
+static bool is_written_headline(const struct stanza *st)
 {
-    if (setting_bool(&im_enabled) || !is_im(st))
+    return st->kind == STANZA_MESSAGE && st->type == TYPE_HEADLINE &&
+           stanza_has(st, KNOWN(BODY) | KNOWN(ENCRYPTED));
+}
+
+static enum verdict refuse_all(struct refusal *why)
+{
+    if (setting_bool(&im_enabled))
         return PASS;
     why->error = SE_NOT_ALLOWED;
     why->text = SLICE("instant messaging is turned off here");
@@ -67,7 +74,7 @@ static enum verdict refuse_all(const struct stanza *st, struct refusal *why)
 static enum verdict check(struct session *s, struct stanza **st, struct refusal *why)
 {
     (void)s;
-    return refuse_all(*st, why);
+    return is_im(*st) || is_written_headline(*st) ? refuse_all(why) : PASS;
 }
 
 static bool is_there(const struct account *a, const struct stanza *st)
@@ -80,9 +87,11 @@ static bool is_there(const struct account *a, const struct stanza *st)
 
 static enum verdict block(struct account *a, const struct stanza *st, struct refusal *why)
 {
-    if (refuse_all(st, why) == REFUSE)
+    if (!is_im(st))
+        return PASS;
+    if (refuse_all(why) == REFUSE)
         return REFUSE;
-    if (setting_bool(&im_offline) || !is_im(st) || is_there(a, st))
+    if (setting_bool(&im_offline) || is_there(a, st))
         return PASS;
     if (!stanza_has(st, KNOWN(BODY) | KNOWN(ENCRYPTED)))
         return DROP; /* receipts and the like: nobody waits for an answer */
