@@ -5,14 +5,14 @@
 # CPU 0, the generator CPU 1; every measured run starts a new server process. Raw results: one JSON line a run
 # in $OUT (default GENERATOR/results); report.py makes the table.
 #   SERVERS="muster ejabberd prosody relay"   who takes part
-#   PARTS="idle chat presence rate copies durable empty"
+#   PARTS="idle chat presence rate copies eventing durable empty"
 # shellcheck disable=SC2086 # options are split on purpose
 set -eu
 generator=$(cd "$1" && pwd)
 runs=${2:-3}
 here=$(cd "$(dirname "$0")" && pwd)
 out=${OUT:-$generator/results}
-parts=${PARTS:-idle chat presence rate copies durable empty}
+parts=${PARTS:-idle chat presence rate copies eventing durable empty}
 servers=${SERVERS:-muster ejabberd prosody relay}
 server=$here/server.sh
 export BENCH_CPUS=0 BENCH_GC=generational # of prosody: its better configuration
@@ -89,13 +89,15 @@ accounts() {
     done
 }
 
-copies() { # of conversations for three devices of each user (XEP-0280)
+# Loads of our own: copies.py, messages between users with three devices each (XEP-0280); eventing.py,
+# notifications of 50 contacts (XEP-0163).
+ours() { # LABEL
     local name
     for name in $servers; do
         [ "$name" = relay ] && continue
-        restart "$name"
-        taskset -c 1 timeout 300 python3 "$here/copies.py" "$port" "$pids" >> "$out/$name.jsonl" 2>> "$out/$name.err" || true
-        echo "$name copies $(tail -n 1 "$out/$name.jsonl" | jq -r .deliveries_per_cpu_s)"
+        BENCH_REGISTER=true restart "$name"
+        taskset -c 1 timeout 300 python3 "$here/$1.py" "$port" "$pids" >> "$out/$name.jsonl" 2>> "$out/$name.err" || true
+        echo "$name $1 $(tail -n 1 "$out/$name.jsonl" | jq -r .deliveries_per_cpu_s)"
         finish "$name"
     done
 }
@@ -155,7 +157,8 @@ for ((run = 0; run < runs; run++)); do
         measured chat-sm $chat --window 4 --sm
     fi
     if part presence; then measured presence presence --users 200 --contacts 50 --window 8 --roster $times; fi
-    if part copies; then copies; fi
+    if part copies; then ours copies; fi
+    if part eventing; then ours eventing; fi
     if part rate; then measured chat-9111 $chat --rate 9111; fi
 done
 if part durable; then durable; fi

@@ -29,6 +29,7 @@ WARMUP = float(os.environ.get("WARMUP", 3))
 SECONDS = float(os.environ.get("SECONDS", 5))
 DOMAIN = os.environ.get("DOMAIN", "localhost")
 PASSWORD = "bench-password"
+RUN = os.getpid()  # accounts of its own, whatever was registered before
 NODE = "http://jabber.org/protocol/tune"
 DISCO = "http://jabber.org/protocol/disco#info"
 FEATURES = (DISCO, NODE + "+notify")
@@ -58,11 +59,12 @@ def user(address, name):
 def connect(address):
     owners, watchers = [], []
     for o in range(OWNERS):
-        owner = user(address, f"owner{o}")
+        owner = user(address, f"owner{RUN}x{o}")
         owner.send("<presence/>")
         owners.append(owner)
         for i in range(WATCHERS):
-            watcher = user(address, f"watcher{o}x{i}")
+            watcher = user(address, f"watcher{RUN}x{o}x{i}")
+            watcher.send("<presence/>")
             watcher.send(f"<presence to='{owner.bare}' type='subscribe'/>")
             owner.expect(f"<presence from='{watcher.bare}' type='subscribe'/>")
             owner.send(f"<presence to='{watcher.bare}' type='subscribed'/>")
@@ -140,6 +142,10 @@ def main():
     port, pids = int(sys.argv[1]), sys.argv[2]
     owners, watchers = connect(("127.0.0.1", port))
     explain(owners + watchers, 3)
+    for owner in owners:  # the first item makes the node
+        owner.raw(PUBLISH)
+        owner.expect("<iq type='result' id='p'/>")
+    explain(owners + watchers, 1)
     readers = [Reader(c, b"</iq>", True) for c in owners]
     readers += [Reader(c, b"</event>", False) for c in watchers]
     for owner in owners:

@@ -16,6 +16,7 @@ ROWS = [
     ("durable-half", "ack_lat_p99_us", "durable at half rate: acknowledgement p99, ms", 1000),
     ("presence", "deliveries_per_cpu_s", "presence deliveries per CPU-second", 1),
     ("copies", "deliveries_per_cpu_s", "messages and copies for 3 devices per CPU-second", 1),
+    ("eventing", "deliveries_per_cpu_s", "notifications of 50 subscribers per CPU-second", 1),
     ("idle-tls", "logins_per_cpu_s", "logins per CPU-second, TLS", 1),
     ("idle-plain", "logins_per_cpu_s", "logins per CPU-second, plain", 1),
     ("idle-plain", "pss_per_session", "memory of an idle session, plain, KiB", 1024),

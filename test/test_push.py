@@ -245,6 +245,16 @@ def test_a_service_that_fails_is_dropped(make_server):
     until("the end of the registration", lambda: registrations(host) == set())
 
 
+def test_the_end_while_an_answer_is_awaited(host, push):
+    """Nothing is leaked (asan)."""
+    alice, bob = host.client("alice", "phone"), host.client("bob", "b")
+    enable(alice)
+    alice.close()
+    say(bob, alice.bare, "hello")
+    push.expect("<iq type='set'/>")
+    host.stop()
+
+
 def test_a_service_that_wants_no_more(host, push):
     alice = host.client("alice", "phone")
     enable(alice)

@@ -11,6 +11,7 @@
 #include "base/setting.h"
 #include "codec/xml_elem.h"
 #include "ext/ext.h"
+#include "im/account.h"
 #include "im/feature.h"
 #include "im/worker.h"
 #include "xmpp/ns.h"
@@ -172,7 +173,10 @@ static unsigned add_services(struct buf *out, const struct iq *iq, const struct 
 }
 
 /* Credentials are for users of this server: others would make it an open relay's key. */
-static bool is_user(const struct iq *iq) { return iq->sender != NULL; }
+static bool is_user(const struct iq *iq)
+{
+    return iq->sender != NULL && !account_is_guest(iq->sender);
+}
 
 static void answer_services(struct iq *iq)
 {

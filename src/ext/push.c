@@ -482,6 +482,12 @@ static void write_summary(struct buf *out, const struct account *a, const struct
     form_close(out);
 }
 
+static void drop_announcement(void *arg)
+{
+    struct announcement *n = arg;
+    mem_free(&n);
+}
+
 static void announce(struct account *a, struct registration *r, const struct stanza *st)
 {
     struct buf b;
@@ -508,7 +514,8 @@ static void announce(struct account *a, struct registration *r, const struct sta
     memcpy(n->names, r->service.ptr, r->service.len);
     if (r->node.len > 0)
         memcpy(n->names + r->service.len, r->node.ptr, r->node.len);
-    struct ask_request ask = { TYPE_SET, a->jid, r->service, buf_slice(&b), ANSWER_MS };
+    struct ask_request ask = { TYPE_SET,      a->jid,    r->service,
+                               buf_slice(&b), ANSWER_MS, drop_announcement };
     account_pin(a);
     r->in_flight++;
     metric_add(&push_sent, 1);

@@ -11,6 +11,7 @@ struct ask {
     struct timer timer;
     ask_fn *fn;
     void *arg;
+    void (*drop)(void *arg);
     char id[2 * ID_BYTES + 1];
     uint16_t from_len, to_len;
     char jids[]; /* from, to: whoever else answers is not who was asked */
@@ -30,8 +31,11 @@ static void ask_free(struct ask *a)
 void asks_fini(struct worker *w)
 {
     struct ask *a;
-    for (uint32_t i = 0; (a = map_next(&w->asks, &i)) != NULL;)
+    for (uint32_t i = 0; (a = map_next(&w->asks, &i)) != NULL;) {
+        if (a->drop != NULL)
+            a->drop(a->arg);
         mem_free(&a);
+    }
     map_fini(&w->asks);
 }
 
@@ -58,6 +62,7 @@ struct ask *ask_send(struct worker *w, const struct ask_request *r, ask_fn *fn, 
     a->worker = w;
     a->fn = fn;
     a->arg = arg;
+    a->drop = r->drop;
     a->from_len = (uint16_t)r->from.len;
     a->to_len = (uint16_t)r->to.len;
     memcpy(a->jids, r->from.ptr, r->from.len);

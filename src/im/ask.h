@@ -18,6 +18,7 @@ struct ask_request {
     slice to;
     slice payload; /* XML text */
     uint32_t timeout_ms;
+    void (*drop)(void *arg); /* the process ends: frees memory, no more; NULL: nothing to free */
 };
 /* NULL: too many wait; fn is not called. The handle is valid until fn is called. */
 struct ask *ask_send(struct worker *w, const struct ask_request *r, ask_fn *fn, void *arg);
