@@ -60,6 +60,8 @@ def directives(answer):
 def test_page(server, files):
     answer = get(server, "/chat")
     assert (answer.status, answer.getheader("Location")) == (302, "/chat/")
+    answer = get(server, "/")
+    assert (answer.status, answer.getheader("Location")) == (302, "/chat/")
     answer = get(server, "/chat/", {"Host": "chat.example:8443"})
     assert answer.status == 200 and answer.body.decode() == PAGE
     assert answer.getheader("Content-Type") == "text/html; charset=utf-8"
@@ -149,6 +151,8 @@ def test_not_installed(server, tmp_path):
     server.ctl("set", "web.chat-files", tmp_path / "nothing")
     answer = get(server, "/chat/")
     assert answer.status == 404 and b"make web" in answer.body
+    server.ctl("set", "web.chat", "off")
+    assert get(server, "/").status == 404
 
 
 # --- in a browser ---

@@ -452,17 +452,31 @@ static void settings_get(struct http_request *r)
     buf_fini(&b);
 }
 
+static void to_chat(struct http_request *r)
+{
+    struct buf lines;
+    buf_init(&lines, 1024);
+    buf_printf(&lines, "Location: %s/\r\n", setting_text(&chat_path));
+    http_answer(r, &(struct http_answer){ .status = 302, .headers = buf_slice(&lines) });
+    buf_fini(&lines);
+}
+
+/* Who types in the name of the server alone. */
+static void front(struct http_request *r)
+{
+    if (setting_bool(&chat_on))
+        to_chat(r);
+    else
+        http_answer(r, &(struct http_answer){ .status = 404 });
+}
+
 static void handle(struct http_request *r)
 {
     slice base = slice_of(setting_text(&chat_path)), name = slice_from(r->path, base.len);
     if (!setting_bool(&chat_on)) {
         http_answer_text(r, 404, SLICE("There is no chat client on this server.\n"));
     } else if (name.len == 0) {
-        struct buf lines;
-        buf_init(&lines, 1024);
-        buf_printf(&lines, "Location: %.*s/\r\n", SLICE_ARG(base));
-        http_answer(r, &(struct http_answer){ .status = 302, .headers = buf_slice(&lines) });
-        buf_fini(&lines);
+        to_chat(r);
     } else if (slice_is(name, "/settings.json")) {
         settings_get(r);
     } else {
@@ -477,6 +491,7 @@ static const struct http_route routes[] = {
       .handle = handle,
       .gone = gone,
       .drained = drained },
+    { .path = "/", .methods = HTTP_M_GET, .handle = front },
     { 0 },
 };
 
