@@ -13,6 +13,7 @@
 #include "ext/ext.h"
 #include "im/account.h"
 #include "im/feature.h"
+#include "im/guest.h"
 #include "im/worker.h"
 #include "xmpp/ns.h"
 #include <openssl/evp.h>
