@@ -6,11 +6,12 @@ static slice route_path(const struct http_route *r)
     return slice_of(r->path_from != NULL ? setting_text(r->path_from) : r->path);
 }
 
+/* A path that ends with a slash is a prefix; "/" is the front page alone. */
 static bool serves(const struct http_route *r, slice at, slice path)
 {
     if (at.len == 0 || !slice_starts(path, at))
         return false;
-    return path.len == at.len || at.ptr[at.len - 1] == '/' ||
+    return path.len == at.len || (at.len > 1 && at.ptr[at.len - 1] == '/') ||
            ((r->flags & HTTP_BELOW) != 0 && path.ptr[at.len] == '/');
 }
 
