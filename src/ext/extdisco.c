@@ -11,7 +11,6 @@
 #include "base/setting.h"
 #include "codec/xml_elem.h"
 #include "ext/ext.h"
-#include "im/account.h"
 #include "im/feature.h"
 #include "im/guest.h"
 #include "im/worker.h"
