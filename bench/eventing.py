@@ -1,13 +1,13 @@
 #!/usr/bin/python3
 """eventing.py PORT PIDS [LABEL]: personal eventing (XEP-0163), as one line of JSON.
 
-Each of OWNERS (4) users publishes to a node of the own account; WATCHERS (50) contacts of each, with
-one device each, want that node by their capabilities (XEP-0115). An owner publishes the next item
-when the last was answered, WINDOW (4) at a time; an item has PAYLOAD (200) bytes. Counted are the
-notifications that arrive. Plain TCP on 127.0.0.1:PORT; PIDS are the processes of the server, whose
+USERS (51) users are contacts of each other, with one device each that wants the node of all others by
+its capabilities (XEP-0115), as a department is. Each publishes to a node of the own account, the next
+item when the last was answered, WINDOW (2) at a time; an item has PAYLOAD (200) bytes. Counted are
+the notifications that arrive. Plain TCP on 127.0.0.1:PORT; PIDS are the processes of the server, whose
 CPU time is read; accounts are registered in-band.
 
-Environment: OWNERS, WATCHERS, WINDOW, PAYLOAD, WARMUP (3), SECONDS (5), DOMAIN (localhost)."""
+Environment: USERS, WINDOW, PAYLOAD, WARMUP (3), SECONDS (5), DOMAIN (localhost)."""
 import base64
 import hashlib
 import json
@@ -21,9 +21,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "test"))
 
 from muster.client import Client  # noqa: E402
 
-OWNERS = int(os.environ.get("OWNERS", 4))
-WATCHERS = int(os.environ.get("WATCHERS", 50))
-WINDOW = int(os.environ.get("WINDOW", 4))
+USERS = int(os.environ.get("USERS", 51))
+WINDOW = int(os.environ.get("WINDOW", 2))
 PAYLOAD = int(os.environ.get("PAYLOAD", 200))
 WARMUP = float(os.environ.get("WARMUP", 3))
 SECONDS = float(os.environ.get("SECONDS", 5))
@@ -57,21 +56,21 @@ def user(address, name):
 
 
 def connect(address):
-    owners, watchers = [], []
-    for o in range(OWNERS):
-        owner = user(address, f"owner{RUN}x{o}")
-        owner.send("<presence/>")
-        owners.append(owner)
-        for i in range(WATCHERS):
-            watcher = user(address, f"watcher{RUN}x{o}x{i}")
-            watcher.send("<presence/>")
-            watcher.send(f"<presence to='{owner.bare}' type='subscribe'/>")
-            owner.expect(f"<presence from='{watcher.bare}' type='subscribe'/>")
-            owner.send(f"<presence to='{watcher.bare}' type='subscribed'/>")
-            watcher.expect(f"<presence from='{owner.bare}' type='subscribed'/>")
-            watcher.send(f"<presence>{CAPS}</presence>")
-            watchers.append(watcher)
-    return owners, watchers
+    users = [user(address, f"user{RUN}x{i}") for i in range(USERS)]
+    for client in users:
+        client.send("<presence/>")
+    for i, one in enumerate(users):
+        for other in users[:i]:
+            for a, b in ((one, other), (other, one)):
+                a.send(f"<presence to='{b.bare}' type='subscribe'/>")
+                b.expect(f"<presence from='{a.bare}' type='subscribe'/>")
+                b.send(f"<presence to='{a.bare}' type='subscribed'/>")
+                a.expect(f"<presence from='{b.bare}' type='subscribed'/>")
+        one.inbox.clear()
+        one.log.clear()
+    for client in users:
+        client.send(f"<presence>{CAPS}</presence>")
+    return users
 
 
 def explain(clients, seconds):
@@ -97,12 +96,12 @@ def cpu_seconds(pids):
 
 
 class Reader:
-    """Counts an end tag in what arrives; an owner publishes again for each answer."""
+    """Counts notifications; publishes again for each answer."""
 
-    def __init__(self, client, mark, owner):
+    def __init__(self, client):
         self.sock = client.sock
         self.sock.setblocking(False)
-        self.mark, self.owner, self.rest = mark, owner, b""
+        self.rest = b""
 
     def read(self):
         try:
@@ -114,15 +113,13 @@ class Reader:
         data = self.rest + data
         end = data.rfind(b">") + 1
         self.rest, data = data[end:], data[:end]
-        count = data.count(self.mark)
-        if not self.owner:
-            return count
         if b"type='error'" in data or b'type="error"' in data:
             raise SystemExit(data.decode())
+        answers = data.count(b"type='result'") + data.count(b'type="result"')
         self.sock.setblocking(True)
-        self.sock.sendall(PUBLISH * count)
+        self.sock.sendall(PUBLISH * answers)
         self.sock.setblocking(False)
-        return 0
+        return data.count(b"</event>")
 
 
 def run(readers, seconds):
@@ -140,16 +137,15 @@ def run(readers, seconds):
 
 def main():
     port, pids = int(sys.argv[1]), sys.argv[2]
-    owners, watchers = connect(("127.0.0.1", port))
-    explain(owners + watchers, 3)
-    for owner in owners:  # the first item makes the node
-        owner.raw(PUBLISH)
-        owner.expect("<iq type='result' id='p'/>")
-    explain(owners + watchers, 1)
-    readers = [Reader(c, b"</iq>", True) for c in owners]
-    readers += [Reader(c, b"</event>", False) for c in watchers]
-    for owner in owners:
-        owner.sock.sendall(PUBLISH * WINDOW)
+    users = connect(("127.0.0.1", port))
+    explain(users, 3)
+    for client in users:  # the first item makes the node
+        client.raw(PUBLISH)
+        client.expect("<iq type='result' id='p'/>")
+    explain(users, 1)
+    readers = [Reader(client) for client in users]
+    for client in users:
+        client.sock.sendall(PUBLISH * WINDOW)
     run(readers, WARMUP)
     began, cpu = time.monotonic(), cpu_seconds(pids)
     count = run(readers, SECONDS)
