@@ -148,6 +148,24 @@ def test_who_is_away_is_shown_as_away(host, push):
     bob.expect_nothing(f"<presence from='{alice}'/>", after=again)
 
 
+def test_shown_as_away_with_prefixes_declared_outside_of_the_elements(host, push):
+    """What is behind a prefix of the stanza or the stream is told with it: XML without the
+    declaration would end the stream of everybody who sees the presence."""
+    host.befriend("alice", "bob")
+    bob = host.client("bob", "b")
+    alice = host.connect("alice")
+    assert alice.authenticate() is None
+    alice.open(header=f"<stream:stream to='localhost' version='1.0' xmlns='{xml.CLIENT}' "
+               f"xmlns:stream='{xml.STREAM}' xmlns:far='urn:far'>")
+    alice.bind("phone")
+    alice.send("<presence xmlns:near='urn:near' xml:lang='nl'><near:x/><far:x/></presence>")
+    wanted = ("<x xmlns='urn:near'/><x xmlns='urn:far'/>")
+    bob.expect(f"<presence from='{alice}' xml:lang='nl'>{wanted}</presence>")
+    enable(alice)
+    alice.send("<inactive xmlns='urn:xmpp:csi:0'/>")
+    bob.expect(f"<presence from='{alice}' xml:lang='nl'><show>away</show>{wanted}</presence>")
+
+
 def test_what_was_on_its_way_when_the_connection_broke(host, push):
     alice, bob = host.client("alice", "phone"), host.client("bob", "b")
     alice.auto_ack = False

@@ -227,14 +227,8 @@ void presence_sleep(struct session *s)
 {
     if (!s->available || s->awake != NULL || stanza_has(s->presence, KNOWN(SHOW)))
         return;
-    struct buf b;
-    buf_init(&b, 1 << 20);
-    buf_lit(&b, "<show>away</show>"); /* §4.7.2.1 */
-    buf_add(&b, stanza_content(s->presence));
     s->awake = s->presence;
-    s->presence = stanza_make(STANZA_PRESENCE, TYPE_AVAILABLE, stanza_from(s->awake), (slice){ 0 },
-                              (slice){ 0 }, buf_slice(&b));
-    buf_fini(&b);
+    s->presence = stanza_append(s->awake, (slice){ 0 }, SLICE("<show>away</show>")); /* §4.7.2.1 */
     broadcast(s, s->presence);
 }
 

@@ -227,7 +227,8 @@ static enum err read_attrs(struct parts *p, const struct stanza_source *src, str
         case ATTR_LANG:
             p->lang = value;
             break;
-        case ATTR_XMLNS:
+        case ATTR_XMLNS: /* it is not carried: children that are in it would change into ours */
+            e = is_content_ns(value) ? OK : E_UNSUPPORTED;
             break;
         case ATTR_OTHER:
             p->other_len += a->whole.len + 1;
@@ -310,7 +311,7 @@ enum err stanza_read(struct stanza **out, const struct stanza_source *src, struc
         return E_UNSUPPORTED;
     enum err e = read_attrs(&p, src, tmp);
     if (e != OK)
-        return E_SYNTAX;
+        return e == E_UNSUPPORTED ? e : E_SYNTAX;
     p.children = root->child_count;
     p.content_len = root->content.len;
     for (unsigned i = 0; i < root->child_count; i++)
@@ -443,7 +444,9 @@ struct stanza *stanza_readdress(const struct stanza *s, slice from, slice to)
 
 struct stanza *stanza_append(const struct stanza *s, slice to, slice xml)
 {
-    return copy_with(s, &(struct edit){ .from = stanza_from(s), .to = to, .more = xml });
+    /* with more than the reader takes it could not be read from the database */
+    slice more = s->child_count < XML_CHILDREN_MAX ? xml : (slice){ 0 };
+    return copy_with(s, &(struct edit){ .from = stanza_from(s), .to = to, .more = more });
 }
 
 struct stanza *stanza_make_error(const struct stanza *s, enum stanza_error e, slice text)

@@ -122,7 +122,7 @@ struct stanza_source {
     const struct xml_reader *reader; /* of the stream, for its prefixes; NULL: none */
 };
 /* A `to` that is not a JID sets bad_to. E_SYNTAX: `from` is not a JID. E_UNSUPPORTED: the root is
- * not message, presence or iq of the content namespace. */
+ * not message, presence or iq of the content namespace, or makes another one the default. */
 NODISCARD enum err stanza_read(struct stanza **out, const struct stanza_source *src,
                                struct arena *tmp);
 /* From text as written by stanza_store(). E_CORRUPT: damaged. */
@@ -134,7 +134,8 @@ struct stanza *stanza_make(enum stanza_kind kind, enum stanza_type type, slice f
                            slice id, slice content);
 /* A copy with other addresses (ptr NULL: kept). */
 struct stanza *stanza_readdress(const struct stanza *s, slice from, slice to);
-/* A copy for another, with one element (XML text) more behind the others. */
+/* A copy for another, with one element (XML text) more behind the others; without it where there
+ * are XML_CHILDREN_MAX already. */
 struct stanza *stanza_append(const struct stanza *s, slice to, slice xml);
 /* The error reply (RFC 6120 §8.3.1), from and to exchanged; the payload of an IQ is not repeated.
  * NULL where none may be sent: s is itself an error, an IQ result, or presence that is not

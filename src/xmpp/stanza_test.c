@@ -324,6 +324,28 @@ static void test_without_prefixed(void **state)
     stanza_unref(&s);
 }
 
+/* Never more children than can be read again. */
+static void test_append(void **state)
+{
+    char text[1000] = "<presence from='a@b/c' xmlns:n='urn:n' xml:lang='en'>";
+    (void)state;
+    for (unsigned i = 1; i < XML_CHILDREN_MAX; i++)
+        strcat(text, "<n:x/>");
+    strcat(text, "</presence>");
+    struct stanza *s = read_one(text);
+    struct stanza *one = stanza_append(s, NO_SLICE, SLICE("<show>away</show>"));
+    struct stanza *two = stanza_append(one, NO_SLICE, SLICE("<status/>"));
+    assert_non_null(strstr(written(one, NULL), " xml:lang='en' xmlns:n='urn:n'>"));
+    assert_true(stanza_has(one, KNOWN(SHOW)));
+    assert_int_equal(two->child_count, XML_CHILDREN_MAX);
+    struct stanza *again = load(written(two, NULL));
+    assert_int_equal(again->child_count, XML_CHILDREN_MAX);
+    stanza_unref(&again);
+    stanza_unref(&two);
+    stanza_unref(&one);
+    stanza_unref(&s);
+}
+
 static void test_errors(void **state)
 {
     (void)state;
@@ -362,7 +384,8 @@ static void test_bad_addresses(void **state)
 static void test_roots_that_are_no_stanzas(void **state)
 {
     static const char *const roots[] = { "<message xmlns='urn:x'/>", "<messages/>", "<MESSAGE/>",
-                                         "<stream:message/>" };
+                                         "<stream:message/>",
+                                         "<c:message xmlns:c='jabber:client' xmlns='urn:x'/>" };
     struct stanza *s;
     (void)state;
     for (size_t i = 0; i < sizeof roots / sizeof roots[0]; i++)
@@ -399,6 +422,7 @@ int main(void)
         cmocka_unit_test(test_readdress),
         cmocka_unit_test(test_without),
         cmocka_unit_test(test_without_prefixed),
+        cmocka_unit_test(test_append),
         cmocka_unit_test(test_errors),
         cmocka_unit_test(test_bad_addresses),
         cmocka_unit_test(test_roots_that_are_no_stanzas),
