@@ -327,12 +327,11 @@ static void test_without_prefixed(void **state)
 /* Never more children than can be read again. */
 static void test_append(void **state)
 {
-    char text[1000] = "<presence from='a@b/c' xmlns:n='urn:n' xml:lang='en'>";
+    const char *text = "<presence from='a@b/c' xmlns:n='urn:n' xml:lang='en'>";
     (void)state;
     for (unsigned i = 1; i < XML_CHILDREN_MAX; i++)
-        strcat(text, "<n:x/>");
-    strcat(text, "</presence>");
-    struct stanza *s = read_one(text);
+        text = arena_printf(tmp, "%s<n:x/>", text);
+    struct stanza *s = read_one(arena_printf(tmp, "%s</presence>", text));
     struct stanza *one = stanza_append(s, NO_SLICE, SLICE("<show>away</show>"));
     struct stanza *two = stanza_append(one, NO_SLICE, SLICE("<status/>"));
     assert_non_null(strstr(written(one, NULL), " xml:lang='en' xmlns:n='urn:n'>"));
