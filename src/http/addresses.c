@@ -1,6 +1,7 @@
-/* What one address takes: connections, and requests by a bucket of one second. Shared by all
- * workers under the server's lock. An entry stays until it has no connection and its bucket is full
- * again, so that reconnecting gains nothing; a few old ones are dropped whenever one is added. */
+/* What one address takes: connections, memory for bodies, and requests by a bucket of one second.
+ * Shared by all workers under the server's lock. An entry stays until it has no connection and its
+ * bucket is full again, so that reconnecting gains nothing; a few old ones are dropped whenever one
+ * is added. */
 #include "base/mem.h"
 #include "http/http_private.h"
 #include "http/parse.h"
@@ -125,6 +126,23 @@ bool http_address_request(struct http_conn *h, uint64_t now_us)
         refill(a, now_us);
         room = a->tokens >= TOKEN;
         a->tokens -= room ? TOKEN : 0;
+    }
+    pthread_mutex_unlock(&s->lock);
+    return room;
+}
+
+bool http_address_gather(struct http_conn *h, int64_t more, int64_t own)
+{
+    struct http_server *s = h->local->server;
+    bool room = true;
+    if (!h->counted || more == 0)
+        return true;
+    pthread_mutex_lock(&s->lock);
+    struct http_address *a = address_of(s, h);
+    if (a != NULL) {
+        a->gathered += more;
+        room =
+            a->gathered == own || a->gathered <= setting_int(&http_bodies_max) / HTTP_BODIES_SHARE;
     }
     pthread_mutex_unlock(&s->lock);
     return room;

@@ -24,6 +24,7 @@ enum {
     HTTP_LISTENERS_MAX = 64,
     HTTP_LOOPS_MAX = 64,
     HTTP_ADDRESSES_SWEPT = 8, /* entries looked at when one is added */
+    HTTP_BODIES_SHARE = 4,    /* one address gets this part of http.bodies-max */
     HTTP_CREDIT_MS = 60000,   /* what fast bytes of a body earn slow ones at most */
     HTTP_STOP_MS = 500        /* for answers that are due when the server ends */
 };
@@ -100,7 +101,8 @@ struct http_address {
     char key[18];
     uint8_t key_len;
     uint32_t conns;
-    int64_t tokens; /* thousandths of a request */
+    int64_t gathered; /* its part of http_server.gathered */
+    int64_t tokens;   /* thousandths of a request */
     uint64_t filled_us;
 };
 
@@ -141,6 +143,9 @@ bool http_address_enter(struct http_conn *h);
 void http_address_leave(struct http_conn *h);
 void http_note_port(int port, bool tls); /* of a listener: for http_public_base() */
 bool http_address_request(struct http_conn *h, uint64_t now_us);
+/* `more` bytes are gathered, `own` of them by this connection. False: beyond the address' share,
+ * and it is not the only body. */
+bool http_address_gather(struct http_conn *h, int64_t more, int64_t own);
 void http_addresses_fini(struct http_server *s);
 
 /* routes.c */

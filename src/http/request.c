@@ -25,7 +25,8 @@ static bool count_body(struct exchange *x)
     struct http_server *s = x->h->local->server;
     int64_t more = (int64_t)x->body.cap - (int64_t)x->body_counted;
     x->body_counted = x->body.cap;
-    return atomic_fetch_add(&s->gathered, more) + more <= setting_int(&http_bodies_max);
+    bool share = http_address_gather(x->h, more, (int64_t)x->body_counted);
+    return atomic_fetch_add(&s->gathered, more) + more <= setting_int(&http_bodies_max) && share;
 }
 
 void http_take_body(struct http_request *r, struct buf *out)

@@ -59,7 +59,8 @@ struct setting http_bodies_max = {
     .min = 1 << 20,
     .max = 1ll << 34,
     .doc = "Bodies of all requests that are not complete yet, together; above it requests with a "
-           "body are answered with 503. Uploads of files are not gathered and do not count.",
+           "body are answered with 503. One address (IPv6: one /64) gets a quarter of it, or one "
+           "body; trusted proxies all. Uploads of files are not gathered and do not count.",
 };
 struct setting http_request_rate = {
     .name = "http.request-rate",

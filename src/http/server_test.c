@@ -3,6 +3,7 @@
 #include "http/parse.h"
 #include "http/server.h"
 #include "io/test_bed.h"
+#include <arpa/inet.h>
 
 /* A server on loopback, and one client. */
 static struct bed {
@@ -112,18 +113,22 @@ static const struct http_route routes[] = {
     { 0 },
 };
 
-static void client_connect(void)
+static void client_connect_from(const struct sockaddr_in *from)
 {
     struct sockaddr_in sin = { .sin_family = AF_INET,
                                .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
                                .sin_port =
                                    htons((uint16_t)listener_port(bed.server->listen[0].listener)) };
     bed.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (from != NULL)
+        assert_int_equal(bind(bed.fd, (const struct sockaddr *)from, sizeof *from), 0);
     assert_int_equal(connect(bed.fd, (struct sockaddr *)&sin, sizeof(sin)), 0);
     bed.len = 0;
     bed.eof = false;
     bed.got[0] = '\0';
 }
+
+static void client_connect(void) { client_connect_from(NULL); }
 
 static int setup(void **state)
 {
@@ -376,6 +381,50 @@ static void memory(void **state)
     refused("GET /hello HTTP/1.1\r\nHost: x\r\n\r\n", "503");
 }
 
+/* A connection whose request for /large has `len` bytes of its body at the server. */
+static int gather(size_t len, const char *source)
+{
+    static char most[600000];
+    struct sockaddr_in from = { .sin_family = AF_INET };
+    assert_int_equal(inet_pton(AF_INET, source, &from.sin_addr), 1);
+    client_connect_from(&from);
+    memset(most, 'x', sizeof most);
+    say("POST /large HTTP/1.1\r\nHost: x\r\nContent-Length: 1048576\r\n\r\n");
+    for (size_t sent = 0; sent < len;) {
+        ssize_t n = send(bed.fd, most, len - sent, MSG_NOSIGNAL | MSG_DONTWAIT);
+        sent += n > 0 ? (size_t)n : 0;
+        bed_ticks(bed.loop, 1);
+    }
+    bed_ticks(bed.loop, 40);
+    return bed.fd;
+}
+
+static void memory_of_an_address(void **state)
+{
+    struct why why;
+    (void)state;
+    assert_int_equal(setting_set(&http_bodies_max, SLICE("2MiB"), &why), OK);
+    close(bed.fd);
+    int first = gather(600000, "127.0.0.1");
+    assert_true(bed.server->gathered > 600000 - 1); /* more than a quarter, but one alone */
+    client_connect();
+    say("POST /hello HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nok");
+    expect(NULL);
+    status_is("503");
+    close(bed.fd);
+    int other = gather(100, "127.0.0.2"); /* is not in its way */
+    say("ok");
+    bed_ticks(bed.loop, 40);
+    assert_false(bed.eof);
+    assert_int_equal(bed.len, 0);
+    close(first);
+    bed_ticks(bed.loop, 40);
+    client_connect();
+    say("POST /hello HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nok");
+    expect("/hello||ok|x\n");
+    close(other);
+}
+
 static void slow_requests_end(void **state)
 {
     struct why why;
@@ -568,6 +617,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(bad_requests, setup, teardown),
         cmocka_unit_test_setup_teardown(limits, setup, teardown),
         cmocka_unit_test_setup_teardown(memory, setup, teardown),
+        cmocka_unit_test_setup_teardown(memory_of_an_address, setup, teardown),
         cmocka_unit_test_setup_teardown(slow_requests_end, setup, teardown),
         cmocka_unit_test_setup_teardown(wrong_routes, setup, teardown),
         cmocka_unit_test_setup_teardown(origins, setup, teardown),
