@@ -6,7 +6,8 @@ import pytest
 
 from muster import xml
 from muster.pubsub import (
-    entry, error_of, expect_event, get_items, interested, item_ids, publish)
+    OWNER, create, entry, error_of, expect_event, get_items, interested, item_ids, publish, pubsub,
+    retract)
 
 DATA = "urn:xmpp:avatar:data"
 METADATA = "urn:xmpp:avatar:metadata"
@@ -149,6 +150,13 @@ def test_contacts_see_another_image_at_once(friends):
     alice.result("set", publish(METADATA, f"<metadata xmlns='{METADATA}'/>"))
     found = bob.expect(f"<presence from='{alice}'><x xmlns='{UPDATE}'/></presence>")
     assert photo_in(found) == ""
+    publish_avatar(alice)
+    assert photo_in(bob.expect(f"<presence from='{alice}'/>")) == HASH
+    alice.send(f"<presence><x xmlns='{UPDATE}'><photo/></x></presence>")
+    assert photo_in(bob.expect(f"<presence from='{alice}'/>")) == ""
+    alice.result("set", publish(METADATA, f"<metadata xmlns='{METADATA}'/>"))
+    publish_avatar(alice)  # its client wants nothing said
+    bob.expect_nothing("<presence/>", after=alice)
 
 
 def test_the_hash_survives_a_kill(make_server):
@@ -160,6 +168,23 @@ def test_the_hash_survives_a_kill(make_server):
     bob, alice = server.client("bob"), server.login("alice", "a")
     alice.send("<presence/>")
     assert photo_in(bob.expect(f"<presence from='{alice}'/>")) == HASH
+
+
+def test_an_older_item_that_goes_leaves_the_image(friends):
+    alice, bob = friends
+    bob.available()
+    alice.result("set", create(METADATA, max_items=3))
+    alice.result("set", publish(METADATA, f"<metadata xmlns='{METADATA}'/>", item="old"))
+    publish_avatar(alice)
+    alice.result("set", retract(METADATA, "old"))
+    alice.send("<presence/>")
+    assert photo_in(bob.expect(f"<presence from='{alice}'/>")) == HASH
+    alice.result("set", publish(METADATA, f"<metadata xmlns='{METADATA}'/>", item="none"))
+    assert photo_in(bob.expect(f"<presence from='{alice}'/>")) == ""
+    alice.result("set", retract(METADATA, "none"))
+    assert photo_in(bob.expect(f"<presence from='{alice}'/>")) == HASH
+    alice.result("set", pubsub(f"<purge node='{METADATA}'/>", OWNER))
+    assert photo_in(bob.expect(f"<presence from='{alice}'/>")) == ""
 
 
 def test_images_elsewhere_are_no_photos(friends):

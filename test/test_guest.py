@@ -175,3 +175,15 @@ def test_another_trace_is_not_a_login(open_server):
     client.open()
     client.bind()
     assert client.bare.startswith("guest-")
+
+
+def test_no_node_is_made_by_what_they_have_displayed(open_server):
+    """XEP-0490 §4.4: what the server would publish for them would outlive them."""
+    client = guest(open_server).available()
+    client.send("<message to='alice@localhost' type='chat'>"
+                "<displayed xmlns='urn:xmpp:mds:displayed:0'>"
+                "<stanza-id xmlns='urn:xmpp:sid:0' by='alice@localhost' id='1'/></displayed>"
+                "<body>seen</body></message>")
+    open_server.client("alice", "a").result("set", pubsub.publish("n"))  # stored behind it
+    with sqlite3.connect(open_server.data / "muster.db") as db:
+        assert db.execute("SELECT node FROM pubsub_node").fetchall() == [("n",)]

@@ -198,6 +198,21 @@ def test_nobody_learns_who_is_there(alice, bob):
     assert answers == {("item-not-found", "cancel", None)}
 
 
+def test_disco_does_not_tell_strangers_who_is_there(friends):
+    """XEP-0030 §8: an account whose nodes they may not see is like none."""
+    alice, bob, carol = friends
+    query = f"<query xmlns='{xml.DISCO_ITEMS}'/>"
+    alice.result("set", publish(TUNE, tune("one")))
+    for node in ("", f" node='{TUNE}'", " node='another'"):
+        for ns in (xml.DISCO_ITEMS, xml.DISCO_INFO):
+            answers = [carol.iq("get", f"<query xmlns='{ns}'{node}/>", to)
+                       for to in (alice.bare, "nobody@localhost")]
+            assert len({(a.get("type"), *map(xml.canonical, a)) for a in answers}) == 1
+    assert TUNE in {i.get("node") for i in bob.result("get", query, to=alice.bare)}
+    alice.result("set", publish(MOOD, f"<mood xmlns='{MOOD}'/>", access_model="open"))
+    assert [i.get("node") for i in carol.result("get", query, to=alice.bare)] == [MOOD]
+
+
 def test_open_nodes_and_explicit_subscriptions(friends):
     alice, bob, carol = friends
     alice.result("set", publish(TUNE, tune("one"), item="1", access_model="open"))
@@ -501,6 +516,21 @@ def test_capabilities_without_a_hash(friends):
     assert answer_caps(bob, [TUNE + "+notify"]) == "urn:old#1.0"
     alice.result("set", publish(TUNE, tune("one")))
     expect_event(bob, TUNE, alice.bare)
+
+
+def test_a_client_that_did_not_answer_is_asked_again(friends):
+    """It was away when it was asked: the next presence is another chance."""
+    alice, bob, _ = friends
+    features = [xml.DISCO_INFO, TUNE + "+notify"]
+    bob.send(f"<presence>{caps(features)}</presence>")
+    ask = bob.expect("<iq type='get'/>")
+    bob.send(f"<iq type='error' to='{ask.get('from')}' id='{ask.get('id')}'><error type='wait'>"
+             "<resource-constraint xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></iq>")
+    bob.ping()
+    bob.send(f"<presence><show>away</show>{caps(features)}</presence>")
+    answer_caps(bob, features)
+    alice.result("set", publish(TUNE, tune("one"), item="1"))
+    expect_event(bob, TUNE, alice.bare, "<item id='1'/>")
 
 
 def test_capabilities_outlive_a_planned_restart(server, friends):

@@ -274,6 +274,9 @@ def test_items_expire(alice, node):
     alice.result("set", publish(node, item="old"), to=HOST)
     alice.result("set", configure(node, item_expire=0), to=HOST)
     assert item_ids(alice.result("get", get_items(node), to=HOST)) == []
+    assert error_of(alice, "get", get_items(node, "old"), HOST)[0] == "item-not-found"
+    listed = alice.result("get", f"<query xmlns='{xml.DISCO_ITEMS}' node='{node}'/>", to=HOST)
+    assert len(listed) == 0
     alice.result("set", configure(node, item_expire="max"), to=HOST)
     assert item_ids(alice.result("get", get_items(node), to=HOST)) == ["old"]
 
@@ -534,6 +537,24 @@ def test_subscriptions_may_be_switched_off_and_are_limited(make_server):
     alice.result("set", create("silent", subscribe=0), to=HOST)
     assert error_of(bob, "set", subscribe("silent", bob.bare), HOST) == \
         ("feature-not-implemented", "cancel", "unsupported")
+
+
+def test_owners_manage_a_full_node(make_server):
+    """Who fills a node with requests does not take it from its owners."""
+    server = make_server("alice", "bob", "carol", settings={"pubsub.subscriptions-max": 1})
+    alice, bob, carol = (server.client(n) for n in ("alice", "bob", "carol"))
+    alice.result("set", create("club", access_model="authorize"), to=HOST)
+    bob.result("set", subscribe("club", bob.bare), to=HOST)
+    alice.result("set", subscriptions("club", {bob.bare: "subscribed"}), to=HOST)
+    assert error_of(alice, "set", subscriptions("club", {carol.bare: "subscribed"}), HOST)[::2] == \
+        ("policy-violation", "too-many-subscriptions")
+    alice.result("set", affiliations("club", to={alice.bare: "owner"}), to=HOST)
+    assert error_of(alice, "set", affiliations("club", to={bob.bare: "member"}), HOST)[0] == \
+        "policy-violation"
+    alice.result("set", subscriptions("club", {bob.bare: "none"}), to=HOST)
+    alice.result("set", subscriptions("club", {carol.bare: "subscribed"}), to=HOST)
+    found = alice.result("get", subscriptions("club"), to=HOST)
+    assert [s.get("jid") for s in found.iter(f"{{{OWNER}}}subscription")] == [carol.bare]
 
 
 # --- affiliations (§5.7, §8.9) ---

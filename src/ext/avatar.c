@@ -124,6 +124,10 @@ static void unload(struct account *a) { set_avatar(a, NULL); }
 
 /* Presence (XEP-0398 §4). */
 
+/* What is said instead of a client when its image has gone. The space tells it from an empty photo
+ * of the client's own, by which that wants nothing said later either. */
+#define NO_IMAGE "<x xmlns='" NS_UPDATE "' ><photo/></x>"
+
 enum photo_said { SAYS_NOTHING, SAYS_NO_PHOTO, SAYS_EMPTY, SAYS_HASH };
 
 static enum photo_said what_it_says(const struct stanza *st, slice hash, struct arena *tmp)
@@ -131,7 +135,7 @@ static enum photo_said what_it_says(const struct stanza *st, slice hash, struct 
     struct elem x, photo;
     if (!stanza_find(st, "x", NS_UPDATE, &x))
         return SAYS_NOTHING;
-    if (!elem_child(&x, "photo", NS_UPDATE, &photo))
+    if (slice_is(x.whole, NO_IMAGE) || !elem_child(&x, "photo", NS_UPDATE, &photo))
         return SAYS_NO_PHOTO;
     slice said = elem_text(&photo, tmp);
     if (said.len == 0)
@@ -179,11 +183,10 @@ static void tell_again(struct session *s, void *unused)
     (void)unused;
     if (hash.len > 0) {
         st = with_hash(st, hash, tmp);
-    } else {
+    } else if (what_it_says(st, hash, tmp) != SAYS_EMPTY) {
         st = stanza_without(st, KNOWN(PAYLOAD), is_update, NULL);
         if (st != s->presence) {
-            struct stanza *none =
-                stanza_append(st, (slice){ 0 }, SLICE("<x xmlns='" NS_UPDATE "'><photo/></x>"));
+            struct stanza *none = stanza_append(st, (slice){ 0 }, SLICE(NO_IMAGE));
             stanza_unref(&st);
             st = none;
         }
@@ -194,15 +197,49 @@ static void tell_again(struct session *s, void *unused)
         stanza_unref(&st);
 }
 
-static void metadata_changed(struct account *a, enum ps_by by, const struct ps_item *item)
+/* item: the newest metadata; NULL: there is none. */
+static void take_metadata(struct account *a, const struct ps_item *item)
 {
     struct avatar av, *own = avatar_of(a);
     bool some = item != NULL && read_metadata(&av, item->xml, loop_scratch(a->worker->loop));
-    (void)by;
     bool same = some ? own != NULL && slice_is(avatar_hash(own), av.hash) : own == NULL;
     set_avatar(a, some ? &av : NULL);
     if (!same)
         presence_each(a, PRESENCE_AVAILABLE, tell_again, NULL);
+}
+
+/* Metadata has gone: what is the newest now? */
+struct newest {
+    struct account *account; /* pinned */
+    struct avatar before;    /* without a hash: there was none */
+};
+
+static void newest_found(void *arg, enum stanza_error e, const struct ps_item *items,
+                         unsigned count)
+{
+    struct newest *n = arg;
+    struct account *a = n->account;
+    slice before = slice_of(n->before.hash);
+    if (e == SE_NONE && slice_eq(before, avatar_hash(avatar_of(a)))) /* else: another came */
+        take_metadata(a, count > 0 ? &items[0] : NULL);
+    mem_free(&n);
+    account_unpin(a);
+}
+
+static void metadata_changed(struct account *a, enum ps_by by, const struct ps_item *item)
+{
+    const struct avatar *own = avatar_of(a);
+    (void)by;
+    if (item != NULL) {
+        take_metadata(a, item);
+        return;
+    }
+    struct newest *n = mem_new(struct newest);
+    n->account = a;
+    if (own != NULL)
+        n->before = *own;
+    account_pin(a);
+    ps_own_items(a, SLICE(NS_METADATA), (slice){ 0 }, newest_found, n);
 }
 
 /* Reading a card: the image as its photo. */

@@ -26,7 +26,7 @@ struct ps_item {
 /* Without PEP no account has nodes: these then say so.
  *
  * Runs a <pubsub/> request of type set as the account itself; `done` (may be NULL) is called once,
- * maybe before this returns. The text is copied. */
+ * maybe before this returns. The text is copied. A guest's is refused. */
 typedef void ps_own_fn(void *arg, enum stanza_error e);
 void ps_own(struct account *a, slice pubsub_xml, ps_own_fn *done, void *arg);
 

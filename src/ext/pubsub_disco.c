@@ -1,5 +1,6 @@
 /* What disco says about nodes (XEP-0060 §5): nodes as items of their service, items of a node, and
  * the meta-data of a node. Shown is what the asker may read. */
+#include "base/arena.h"
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/mem.h"
@@ -46,11 +47,15 @@ static bool may_see(const struct ps_node *n, const struct stanza *st)
     return ps_may_read(&n->config, &who).error == SE_NONE;
 }
 
-/* A node that is not there and one that strangers must not see look alike (XEP-0030 §8). */
+/* A node that is not there and one that strangers must not see look alike, and to strangers like a
+ * node of an account that does not exist (XEP-0030 §8; ext/disco.c). */
 static void answer_missing(struct iq *iq)
 {
     bool told = iq->target == IQ_TO_HOST || access_presence(iq);
-    iq_error(iq, told ? SE_ITEM_NOT_FOUND : SE_SERVICE_UNAVAILABLE, (slice){ 0 });
+    if (told || is_info(iq))
+        iq_error(iq, told ? SE_ITEM_NOT_FOUND : SE_SERVICE_UNAVAILABLE, (slice){ 0 });
+    else
+        iq_result(iq, SLICE("<query xmlns='" NS_DISCO_ITEMS "'></query>"));
 }
 
 static void answer(struct iq *iq, struct buf *out)
@@ -153,9 +158,15 @@ static void answer_nodes(struct iq *iq, const struct ps_service *s)
 
 /* §5.5 */
 
+struct listing {
+    struct iq *iq;
+    uint64_t before; /* what is older has expired */
+};
+
 static void items_found(void *arg, enum store_result result, const struct store_batch *b)
 {
-    struct iq *iq = arg;
+    const struct listing *l = arg;
+    struct iq *iq = l->iq;
     struct buf out;
     if (result != STORE_OK) {
         iq_error(iq, stanza_error_of(err_of_store(result)), (slice){ 0 });
@@ -163,6 +174,8 @@ static void items_found(void *arg, enum store_result result, const struct store_
     }
     open_query(&out, NS_DISCO_ITEMS, elem_attr(&iq->payload, "node", iq->tmp));
     for (uint32_t i = store_row_count(b, 0); i > 0; i--) {
+        if ((uint64_t)store_int(b, 0, i - 1, 1) < l->before)
+            continue;
         buf_lit(&out, "<item jid='");
         xml_escape(&out, stanza_to_bare(iq->st));
         buf_lit(&out, "' name='");
@@ -178,7 +191,9 @@ static void read_items(struct iq *iq, const struct ps_node *n)
     const struct ps_service *s = n->service;
     struct store_batch *b = store_read(s->worker->store, (uint64_t)s->owner);
     STORE_ADD(b, &ps_stmt_index, STORE_ANY_ROWS, SV_I(s->owner), SV_I(n->nid));
-    store_submit(b, s->worker->loop, 0, items_found, iq);
+    struct listing *l = arena_new(iq->tmp, struct listing, 1);
+    *l = (struct listing){ iq, ps_expired_before(n, loop_wall_us(s->worker->loop)) };
+    store_submit(b, s->worker->loop, 0, items_found, l);
 }
 
 static void ready(struct ps_op *op, enum stanza_error e)

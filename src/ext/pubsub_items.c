@@ -399,8 +399,11 @@ static enum ps_step answer_passing(struct ps_op *op)
 static enum ps_step by_ids(struct ps_op *op)
 {
     size_t bytes = 0;
+    uint64_t before = ps_expired_before(op->node, loop_wall_us(op->service->worker->loop));
     for (unsigned i = 0; i < op->req.id_count; i++) {
         const struct ps_stub *stub = ps_stub_find(op->node, op->req.ids[i]);
+        if (stub != NULL && stub->at_us < before)
+            stub = NULL;
         bytes += stub == NULL ? 0 : stub->bytes;
         if (stub != NULL && bytes <= PS_ANSWER_BYTES_MAX)
             add_read(op, op->req.ids[i]);

@@ -287,6 +287,17 @@ static bool keeps_owner(const struct ps_op *op)
     return false;
 }
 
+/* Who is in the list may be changed and removed, however long it is. */
+static bool too_many(const struct ps_op *op)
+{
+    int64_t count = op->node->affiliates.count, more = 0;
+    for (unsigned i = 0; i < op->req.change_count; i++) {
+        const struct ps_change *c = &op->req.changes[i];
+        more += c->affiliation != PS_NONE && ps_affiliate(op->node, jid_bare(&c->jid)) == NULL;
+    }
+    return more > 0 && count + more > setting_int(op->service->kind->subscriptions_max);
+}
+
 static enum ps_step run_affiliates_set(struct ps_op *op)
 {
     struct ps_node *n = op->node;
@@ -294,8 +305,7 @@ static enum ps_step run_affiliates_set(struct ps_op *op)
         return PS_ANSWERED;
     if (!keeps_owner(op))
         return ps_fail(op, SE_NOT_ACCEPTABLE, NULL, SLICE("the node would have no owner"));
-    if (n->affiliates.count + op->req.change_count >
-        setting_int(op->service->kind->subscriptions_max))
+    if (too_many(op))
         return ps_fail(op, SE_POLICY_VIOLATION, NULL, SLICE("too many affiliations"));
     op->batch = write_batch(op);
     for (unsigned i = 0; i < op->req.change_count; i++) {

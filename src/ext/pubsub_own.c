@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "ext/pubsub_private.h"
 #include "im/account.h"
+#include "im/guest.h"
 #include "im/worker.h"
 
 static const struct ps_accounts *accounts; /* NULL: accounts have no nodes */
@@ -11,10 +12,11 @@ void ps_accounts_are(const struct ps_accounts *a) { accounts = a; }
 
 void ps_own(struct account *a, slice pubsub_xml, ps_own_fn *done, void *arg)
 {
-    if (accounts != NULL)
+    bool guest = account_is_guest(a); /* nothing of it is kept */
+    if (accounts != NULL && !guest)
         ps_own_request(accounts->make(a), pubsub_xml, done, arg);
     else if (done != NULL)
-        done(arg, SE_SERVICE_UNAVAILABLE);
+        done(arg, guest ? SE_NOT_ALLOWED : SE_SERVICE_UNAVAILABLE);
 }
 
 struct own_items {

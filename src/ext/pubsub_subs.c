@@ -281,13 +281,23 @@ static enum ps_step run_subscribers_get(struct ps_op *op)
     return ps_answer_buf(op, &out);
 }
 
+/* Who is in the list may be changed and removed, however long it is. */
+static bool too_many(const struct ps_op *op)
+{
+    int64_t count = op->node->subscribers.count, more = 0;
+    for (unsigned i = 0; i < op->req.change_count; i++) {
+        const struct ps_change *c = &op->req.changes[i];
+        more += c->state != PS_UNSUBSCRIBED && ps_subscriber(op->node, c->jid.full) == NULL;
+    }
+    return more > 0 && count + more > setting_int(op->service->kind->subscriptions_max);
+}
+
 static enum ps_step run_subscribers_set(struct ps_op *op)
 {
     struct ps_node *n = op->node;
     if (!owns(op))
         return PS_ANSWERED;
-    if (n->subscribers.count + op->req.change_count >
-        setting_int(op->service->kind->subscriptions_max))
+    if (too_many(op))
         return ps_fail(op, SE_POLICY_VIOLATION, "too-many-subscriptions", (slice){ 0 });
     op->batch = write_batch(op);
     for (unsigned i = 0; i < op->req.change_count; i++) {

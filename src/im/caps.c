@@ -291,6 +291,8 @@ static void answered(struct worker *w, void *arg, const struct stanza *reply)
         alone(u, nodes, count);
         if (fine)
             caps_describe(u->caps, &query, tmp);
+        else
+            mem_free(&u->question); /* it was away, or too busy: its next presence asks again */
     }
 }
 
