@@ -116,6 +116,15 @@ def test_ranges(server, alice, header, status, body, span):
         assert answer.body == body
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_a_download_has_no_body(server, method):
+    url = f"https://localhost:{server.https_port}/upload/{'0' * 32}/a.txt"
+    assert http_do(server, method, url, b"hello").status == 400
+    assert http_do(server, method, url, iter([b"he", b"llo"]), Transfer_Encoding="chunked"
+                   ).status == 400
+    assert http_do(server, method, url, b"", Content_Length="0").status in (403, 404)
+
+
 def test_it_is_not_sent_again_to_whom_has_it(server, alice):
     url = store(server, alice)
     tag = http_do(server, "GET", url).getheader("ETag")

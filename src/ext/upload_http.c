@@ -703,6 +703,8 @@ static void begin(struct http_request *r)
 {
     if (r->method == HTTP_M_PUT)
         put_begin(r);
+    else if (r->body_len != 0) /* RFC 9110 §9.3.1: it has no meaning, put_data() has no place */
+        http_answer_text(r, 400, SLICE("a GET has no body\n"));
 }
 
 static void handle(struct http_request *r)
