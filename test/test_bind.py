@@ -2,6 +2,7 @@
 import pytest
 
 from muster import xml
+from muster.client import until
 
 pytestmark = pytest.mark.core
 
@@ -118,3 +119,34 @@ def test_sessions_per_account(make_server):
     server.login("bob").ping()
     for session in sessions:
         session.ping()
+
+
+def streams(server):
+    return next(r["value"] for r in server.rows("metrics") if r["name"] == "muster_c2s_streams")
+
+
+@pytest.mark.parametrize("how", ["replaced", "resumed"])
+def test_the_session_of_a_stream_that_failed_but_still_writes(server, how):
+    """Its last bytes wait for the client while another connection takes the session: the end of
+    the first one changes nothing any more."""
+    bob = server.client("bob", "b")
+    old = server.client("alice", "r")
+    if how == "resumed":
+        old.enable_sm()
+    for _ in range(14):
+        bob.send(f"<message to='{old}' type='headline'><body>{'x' * 200000}</body></message>")
+    bob.ping()
+    old.raw("<no xml")
+    old.raw("<<<>")
+    server.wait_log("not-well-formed.*alice")
+    if how == "resumed":
+        new = server.connect("alice")
+        assert new.take_over(old).tag.endswith("resumed")
+    else:
+        new = server.client("alice", "r")
+    assert streams(server) == 3
+    old.cut()
+    until("the end of the first", lambda: streams(server) == 2)
+    new.ping()
+    bob.send(f"<message to='{new}' type='chat' id='live'><body>hi</body></message>")
+    new.expect("<message id='live'/>")

@@ -341,10 +341,12 @@ static void closed_by_home(struct stream *s, const struct down *d)
         [END_EXPIRED] = { XE_CONNECTION_TIMEOUT, { 0 } },
         [END_SHUTDOWN] = { XE_SYSTEM_SHUTDOWN, { 0 } },
     };
-    s->session = NULL; /* it is being ended: nothing more may be said to it */
+    s->session = NULL; /* it is ended or another stream's: nothing more may be said to it */
     s->session_id = 0;
     if (s->jid_copy == NULL) /* the log of the error wants a name that outlives the session */
         s->jid = (slice){ 0 };
+    if (s->state == STREAM_CLOSED) /* what was written last is still on its way out */
+        return;
     stream_fail_with(s, table[d->end].error, table[d->end].text, d->text);
 }
 
@@ -385,6 +387,9 @@ void bound_down(struct stream *s, const struct down *d)
     case DOWN_NOT_RESUMED:
         answered(s, d);
         return;
+    case DOWN_CLOSE:
+        closed_by_home(s, d);
+        return;
     default:
         break;
     }
@@ -410,9 +415,6 @@ void bound_down(struct stream *s, const struct down *d)
     case DOWN_RELEASE:
         s->held = false;
         stream_release(s, CONN_HOLD_UNFINISHED);
-        break;
-    case DOWN_CLOSE:
-        closed_by_home(s, d);
         break;
     default:
         break;
