@@ -1,6 +1,8 @@
 """Bookmarks in all their forms (XEP-0402, XEP-0048, XEP-0411), and what else clients keep in
 nodes of their own: displayed markers (XEP-0490), notification settings (XEP-0492), keys
 (XEP-0384)."""
+import sqlite3
+
 import pytest
 
 from muster import xml
@@ -154,6 +156,26 @@ def test_private_xml_from_before_is_still_read(make_server):
 
 
 # --- nodes of clients ---
+
+def test_an_account_goes_while_its_bookmarks_are_converted(make_server):
+    """What follows from the last change of an account makes no node of one that is gone."""
+    server = make_server("bob", workers=1)
+    bob = server.client("bob")
+    for i in range(10):
+        server.add_user("alice")
+        alice = server.client("alice", "a")
+        for j in range(5):
+            rooms = [(f"r{j}-{k}@c.localhost", "room") for k in range(5)]
+            alice.send(f"<iq type='set' id='p{j}'>{private(*rooms)}</iq>")
+            bob.send(f"<iq type='get' id='i{i}-{j}' to='{alice.bare}'>{get_items(NODE)}</iq>")
+        if i % 2 == 0:
+            server.ctl("user", "disable", alice.bare)
+            server.ctl("user", "enable", alice.bare)
+        server.ctl("user", "del", alice.bare)
+        alice.close()
+        bob.ping()
+    with sqlite3.connect(server.data / "muster.db") as db:
+        assert db.execute("SELECT count(*) FROM pubsub_item").fetchone() == (0,)
 
 
 def test_displayed_synchronization(server):

@@ -201,6 +201,8 @@ static bool parse_at(struct elem *out, struct elem e, slice text)
 
 bool elem_parse_within(struct elem *out, slice text, slice default_ns, slice outer)
 {
+    if (text.len == 0) /* it may have no address */
+        return false;
     const char *p = xml_skip_white(text.ptr, end_of(text));
     struct elem top = { .ns = default_ns, .outer = outer };
     return parse_at(out, top, between(p, end_of(text)));

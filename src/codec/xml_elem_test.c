@@ -155,6 +155,8 @@ static void damaged_text_has_no_elements(void **state)
         "<a:/>",
         "<p:a/>",
     };
+    struct elem none;
+    assert_false(elem_parse(&none, (slice){ 0 }, SLICE("jabber:client")));
     for (size_t i = 0; i < sizeof row / sizeof row[0]; i++) {
         struct elem e;
         if (elem_parse(&e, slice_of(row[i]), SLICE("jabber:client")))

@@ -220,7 +220,8 @@ static void newest_found(void *arg, enum stanza_error e, const struct ps_item *i
     struct newest *n = arg;
     struct account *a = n->account;
     slice before = slice_of(n->before.hash);
-    if (e == SE_NONE && slice_eq(before, avatar_hash(avatar_of(a)))) /* else: another came */
+    bool same = slice_eq(before, avatar_hash(avatar_of(a))); /* else: another came */
+    if (e == SE_NONE && a->state == ACCOUNT_READY && same)
         take_metadata(a, count > 0 ? &items[0] : NULL);
     mem_free(&n);
     account_unpin(a);

@@ -125,11 +125,16 @@ static void loaded(struct account *a, const struct store_batch *b, unsigned firs
         service_make(a, PS_UNLOADED);
 }
 
+/* An account that is disabled may have requests under way; at the end of the process nothing comes
+ * back from the store. */
 static void unload(struct account *a)
 {
     struct ps_service *s = service_of(a);
     a->state_of[account_slot] = NULL;
-    ps_service_free(&s);
+    if (s != NULL && s->op_count > 0 && !a->worker->stopping)
+        ps_service_gone(s);
+    else
+        ps_service_free(&s);
 }
 
 static void remove_nodes(struct account *a, struct store_batch *b) { ps_store_remove(b, a->id); }
