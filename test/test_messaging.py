@@ -51,9 +51,21 @@ def test_instant_messages_are_refused(server, alice, bob, kind):
         alice.send(chat(to, "hi", kind=kind))
         error = alice.expect_error("not-allowed", "cancel", "<message type='error' id='m'/>")
         assert "instant messaging" in "".join(error.itertext())
-    alice.send(chat(bob, "", "<composing xmlns='http://jabber.org/protocol/chatstates'/>"))
-    alice.expect_error("not-allowed", template="<message type='error' id='m'/>")
     bob.expect_nothing("<message/>")
+
+
+@pytest.mark.parametrize("kind", ["chat", "groupchat"])
+def test_what_says_nothing_is_dropped_with_instant_messages(server, alice, bob, kind):
+    """Clients tell of typing without being asked: no user waits for an answer."""
+    server.ctl("set", "im.enabled", "off")
+    for inner in ("<composing xmlns='http://jabber.org/protocol/chatstates'/>",
+                  "<received xmlns='urn:xmpp:receipts' id='1'/>"):
+        for to in (bob, "bob@localhost", "nobody@localhost"):
+            alice.send(chat(to, "", inner, kind))
+    alice.send(f"<presence to='{bob}'/>")
+    bob.expect(f"<presence from='{alice}'/>")
+    bob.expect_nothing("<message/>")
+    alice.expect_nothing("<message/>")
 
 
 def test_all_else_goes_on_without_instant_messages(server, alice, bob):

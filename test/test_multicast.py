@@ -155,6 +155,19 @@ def test_too_many(server, alice, bob):
     assert len(seen(bob)) == 50
 
 
+def test_a_list_that_is_full(server, alice, bob):
+    """Who does not fit is not left out in silence; who is in it already takes no more room."""
+    for i in range(3):
+        put(alice, f"u{i}@localhost", "g")
+    put(alice, "bob@localhost", "g")
+    full = [address("replyto", "a@b")] * 252 + [address("bcc", uri=GROUP + "g")]
+    alice.send(to_many(*full, address("to", "carol@localhost")))
+    alice.expect_error("not-acceptable", template="<message type='error' from='localhost' id='m'/>")
+    bob.expect_nothing("<message/>", after=alice)
+    alice.send(to_many(*full, address("to", "bob@localhost"), address("to", uri=GROUP + "g")))
+    assert len(seen(bob)) == 253
+
+
 def test_forbidden(server, alice, bob):
     server.ctl("set", "multicast.allowed", "off")
     alice.send(to_many(address("to", "bob@localhost")))

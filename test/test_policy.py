@@ -257,6 +257,29 @@ def test_block_everyone_but_contacts(pair, carol):
     alice.expect("<message><body>allowed</body></message>")
 
 
+def test_requests_of_strangers(server, pair, carol):
+    """To a stranger who knows its full JID, a client is not there; what it asks is answered."""
+    alice, bob = pair
+    phone = server.client("alice", "phone")
+    gone = carol.error("get", "<q xmlns='x'/>", to="alice@localhost/gone")
+    assert gone == ("service-unavailable", "cancel")
+    edit(alice, "others='block'")
+    for kind in ("get", "set"):
+        assert carol.error(kind, "<q xmlns='x'/>", to=alice) == gone
+    alice.expect_nothing("<iq type='get'/>", after=bob)
+    alice.expect_nothing("<iq type='set'/>")
+    for friend in (bob, phone):
+        friend.send(f"<iq type='get' id='1' to='{alice}'><q xmlns='y'/></iq>")
+        alice.expect(f"<iq type='get' from='{friend}'><q xmlns='y'/></iq>")
+    alice.send(f"<iq type='get' id='2' to='{carol}'><q xmlns='z'/></iq>")
+    carol.expect(f"<iq type='get' id='2' from='{alice}'/>")
+    carol.send(f"<iq type='result' id='2' to='{alice}'/>")
+    alice.expect(f"<iq type='result' id='2' from='{carol}'/>")
+    edit(alice, carol_at_localhost="allow")
+    carol.send(f"<iq type='get' id='3' to='{alice}'><q xmlns='a'/></iq>")
+    alice.expect(f"<iq type='get' from='{carol}'/>")
+
+
 def test_no_contact_any_more_is_a_stranger(pair):
     alice, bob = pair
     edit(alice, "others='block'")

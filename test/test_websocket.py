@@ -194,6 +194,10 @@ def test_origins(make_server):
     (frame(b"\x03", opcode=CLOSE), 1002),
     (frame(b"\x00\x01", opcode=CLOSE), 1002),
     (frame("<open", fin=False) + frame("/>"), 1002),
+    (frame(b"<open a='\xff'/>"), 1007),
+    (frame(b"<open/>\xc3"), 1007),
+    (frame(b"\xed\xa0\x80"), 1007),
+    (frame(b"<open a='\xc3", fin=False) + frame(b"'/>", opcode=0), 1007),
 ])
 def test_bad_frames(node, data, code):
     client = connect(node)

@@ -12,8 +12,9 @@ static struct setting im_enabled = {
     .name = "im.enabled",
     .type = SET_BOOL,
     .def = 1,
-    .doc = "Instant messages are delivered. Off: they are refused with not-allowed; presence, "
-           "rosters and all else go on.",
+    .doc =
+        "Instant messages are delivered. Off: they are refused with not-allowed, and what has no "
+        "text (typing notifications) is dropped; presence, rosters and all else go on.",
 };
 static struct setting im_offline = {
     .name = "im.offline-messages",
@@ -62,10 +63,13 @@ static bool is_written_headline(const struct stanza *st)
            stanza_has(st, KNOWN(BODY) | KNOWN(ENCRYPTED));
 }
 
-static enum verdict refuse_all(struct refusal *why)
+/* What is sent without being written, for example that somebody is typing, is not answered. */
+static enum verdict refuse_all(const struct stanza *st, struct refusal *why)
 {
     if (setting_bool(&im_enabled))
         return PASS;
+    if (!stanza_has(st, KNOWN(BODY) | KNOWN(ENCRYPTED) | KNOWN(SUBJECT) | KNOWN(OOB)))
+        return DROP;
     why->error = SE_NOT_ALLOWED;
     why->text = SLICE("instant messaging is turned off here");
     return REFUSE;
@@ -74,7 +78,7 @@ static enum verdict refuse_all(struct refusal *why)
 static enum verdict check(struct session *s, struct stanza **st, struct refusal *why)
 {
     (void)s;
-    return is_im(*st) || is_written_headline(*st) ? refuse_all(why) : PASS;
+    return is_im(*st) || is_written_headline(*st) ? refuse_all(*st, why) : PASS;
 }
 
 static bool is_there(const struct account *a, const struct stanza *st)
@@ -89,8 +93,9 @@ static enum verdict block(struct account *a, const struct stanza *st, struct ref
 {
     if (!is_im(st))
         return PASS;
-    if (refuse_all(why) == REFUSE)
-        return REFUSE;
+    enum verdict all = refuse_all(st, why);
+    if (all != PASS)
+        return all;
     if (setting_bool(&im_offline) || is_there(a, st))
         return PASS;
     if (!stanza_has(st, KNOWN(BODY) | KNOWN(ENCRYPTED)))

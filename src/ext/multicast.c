@@ -111,7 +111,8 @@ static bool expand(struct addresses *l, const struct account *a, const struct ad
         if ((item->flags & ROSTER_LISTED) == 0 || !is_in_group(item, name))
             continue;
         found++;
-        if (!addresses_add(l, group->type, roster_item_jid(item)) && l->count == ADDRESSES_MAX)
+        slice jid = roster_item_jid(item);
+        if (!addresses_add(l, group->type, jid) && !addresses_has(l, jid))
             return wrong(l, SE_NOT_ACCEPTABLE, SLICE("too many recipients"));
     }
     return found > 0 || wrong(l, SE_ITEM_NOT_FOUND, SLICE("nobody is in this roster group"));
@@ -144,6 +145,8 @@ static bool resolve(struct addresses *out, const struct addresses *in, const str
                 return false;
         } else if (addresses_add(out, address->type, address->jid)) {
             out->of[out->count - 1] = *address;
+        } else if (!addresses_has(out, address->jid)) {
+            return wrong(out, SE_NOT_ACCEPTABLE, SLICE("too many recipients"));
         }
     }
     recipients = recipients_of(out);

@@ -109,8 +109,10 @@ enum verdict policy_block(struct account *a, const struct privacy *p, const stru
     bool presence = st->kind == STANZA_PRESENCE;
     if (presence && st->type == TYPE_AVAILABLE && !policy_shares(p) && !is_known_place(a, from))
         return DROP;
-    if (st->kind == STANZA_IQ || !is_stranger(a, p, from) || is_known_place(a, from))
-        return PASS;
+    bool answer = st->kind == STANZA_IQ && st->type != TYPE_GET && st->type != TYPE_SET;
+    if (answer || (st->kind == STANZA_IQ && stanza_to_is_bare(st)) || !is_stranger(a, p, from) ||
+        is_known_place(a, from))
+        return PASS; /* what is asked of the account is answered by the rules of each feature */
     why->error = SE_SERVICE_UNAVAILABLE;
     return presence || st->type == TYPE_ERROR ? DROP : REFUSE;
 }

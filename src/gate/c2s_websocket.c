@@ -156,6 +156,10 @@ static bool begins_close(slice text)
 
 static void ws_message(struct stream *s, slice text, int32_t *stanzas)
 {
+    if (!utf8_valid(text)) { /* RFC 6455 §8.1 */
+        ws_fail(s, WS_BAD_DATA);
+        return;
+    }
     while (text.len > 0 && strchr(" \t\r\n", text.ptr[0]) != NULL)
         text = slice_from(text, 1);
     if (text.len == 0)

@@ -1,4 +1,6 @@
 /* Both halves of a session: its acknowledgement queue and its tickets (XEP-0198 §4, §5). */
+#include "im/archive.h"
+#include "im/sessions_saved.h"
 #include "im/test_node.h"
 
 #include <setjmp.h>
@@ -261,6 +263,46 @@ static void test_the_count_wraps(void **state)
     assert_int_equal(s->queue_len, 2);
     assert_int_equal(a->mailbox.cursor, 4);
     expect_bad_ack(4);
+}
+
+static void is_saved(void *arg, enum store_result r, const struct store_batch *b)
+{
+    (void)arg, (void)b;
+    assert_int_equal(r, STORE_OK);
+}
+
+static bool is_back(void *arg)
+{
+    (void)arg;
+    return !store_busy(t.store) && account_session(a, SLICE("r")) != NULL;
+}
+
+/* What is kept over a planned restart is in order, also where the count wraps among it. */
+static void test_the_count_wraps_while_saved(void **state)
+{
+    (void)state;
+    up(UP_ENABLE, 1);
+    s->out_count = s->out_acked = s->out_asked = UINT32_MAX - 2;
+    s->out_base = 0;
+    for (unsigned i = 1; i <= 6; i++)
+        deliver(i, i);
+    up(UP_GONE, END_LOST);
+    sessions_save(t.w);
+    struct store_batch *b = store_read(t.store, account_lane(a)); /* behind the writes */
+    STORE_ADD(b, &archive_load, STORE_ANY_ROWS, SV_I(a->id));
+    store_submit(b, t.w->loop, 0, is_saved, NULL);
+    test_node_run(&t, test_node_is_idle, t.store);
+    session_end(s, END_CLOSED);
+    sessions_restore(t.w, NULL);
+    test_node_run(&t, is_back, NULL);
+    s = account_session(a, SLICE("r"));
+    session_id = s->id;
+    assert_int_equal(s->queue_len, 6);
+    assert_int_equal(s->out_count, 3);
+    for (unsigned i = 0; i < 6; i++) {
+        assert_int_equal(session_queue_at(s, i)->seq, UINT32_MAX - 1 + i);
+        assert_int_equal(session_queue_at(s, i)->archive_id, i + 1);
+    }
 }
 
 static void test_the_ring_grows_anywhere(void **state)
@@ -718,6 +760,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_h_too_high, fresh, end),
         cmocka_unit_test_setup_teardown(test_h_backwards, fresh, end),
         cmocka_unit_test_setup_teardown(test_the_count_wraps, fresh, end),
+        cmocka_unit_test_setup_teardown(test_the_count_wraps_while_saved, fresh, end),
         cmocka_unit_test_setup_teardown(test_the_ring_grows_anywhere, fresh, end),
         cmocka_unit_test_setup_teardown(test_a_client_that_never_acknowledges, fresh, end),
         cmocka_unit_test_setup_teardown(test_resumption_repeats_what_was_not_acknowledged, fresh,

@@ -56,7 +56,7 @@ static struct store_stmt get_sessions = {
 static struct store_stmt get_stanzas = {
     .name = "session.saved-stanzas",
     .sql = "SELECT seq, archive_id, at_us, delayed, stanza FROM saved_stanza WHERE owner = $1"
-           " AND resource = $2 ORDER BY seq - $3",
+           " AND resource = $2 ORDER BY (seq - $3) & 4294967295",
     .params = "iti",
     .cols = "iiiit",
 };

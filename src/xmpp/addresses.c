@@ -63,12 +63,17 @@ bool addresses_read(struct addresses *out, const struct elem *e, struct arena *t
     return out->count > 0 || wrong(out, SE_BAD_REQUEST, SLICE("there is no address"));
 }
 
-bool addresses_add(struct addresses *l, enum address_type type, slice jid)
+bool addresses_has(const struct addresses *l, slice jid)
 {
     for (unsigned i = 0; i < l->count; i++)
         if (address_is_recipient(&l->of[i]) && slice_eq(l->of[i].jid, jid))
-            return false;
-    if (l->count == ADDRESSES_MAX)
+            return true;
+    return false;
+}
+
+bool addresses_add(struct addresses *l, enum address_type type, slice jid)
+{
+    if (l->count == ADDRESSES_MAX || addresses_has(l, jid))
         return false;
     l->of[l->count++] = (struct address){ .type = type, .jid = jid };
     return true;

@@ -35,6 +35,7 @@ static inline bool address_is_recipient(const struct address *a) { return a->typ
 
 /* false: `error` and `text` are set. What is kept points into e or tmp. */
 bool addresses_read(struct addresses *out, const struct elem *e, struct arena *tmp);
+bool addresses_has(const struct addresses *l, slice jid); /* as a recipient */
 /* One more; false: there are ADDRESSES_MAX, or it has this JID as a recipient already. */
 bool addresses_add(struct addresses *l, enum address_type type, slice jid);
 /* Appends <addresses/> as one recipient sees it: recipients are marked as delivered, blind ones are
