@@ -245,6 +245,25 @@ static void advance(struct mailbox *m)
     }
 }
 
+/* Of settled entries in a row the first and the last say it all: what the ring does not have counts
+ * as settled. */
+static void compact(struct mailbox *m)
+{
+    enum { SPARE = 64 };
+    uint32_t kept = 1;
+    if (m->len / 6 <= m->open + SPARE)
+        return;
+    for (uint32_t i = 1; i < m->len; i++) {
+        struct entry e = *at(m, i);
+        bool inner = i + 1 < m->len && e.state == ENTRY_SETTLED &&
+                     at(m, kept - 1)->state == ENTRY_SETTLED &&
+                     at(m, i + 1)->state == ENTRY_SETTLED;
+        if (!inner)
+            *at(m, kept++) = e;
+    }
+    m->len = kept;
+}
+
 void mailbox_settle(struct account *a, uint64_t id)
 {
     struct mailbox *m = &a->mailbox;
@@ -255,6 +274,7 @@ void mailbox_settle(struct account *a, uint64_t id)
     m->open--;
     m->dirty = true;
     advance(m);
+    compact(m);
     if (m->len == 0 &&
         m->cursor < m->last_id) /* nothing waits: what the owner sent is behind, too */
         m->cursor = m->last_id;
@@ -271,7 +291,7 @@ void mailbox_settle(struct account *a, uint64_t id)
 void mailbox_settle_archived(struct account *a)
 {
     struct mailbox *m = &a->mailbox;
-    for (uint32_t i = m->len; i-- > 0;) { /* settling takes from the front only */
+    for (uint32_t i = m->len; i-- > 0;) { /* settling moves the others only to the front */
         const struct entry *e = i < m->len ? at(m, i) : NULL;
         if (e != NULL && e->state == ENTRY_OPEN && !e->hidden)
             mailbox_settle(a, e->id);
@@ -335,6 +355,7 @@ void mailbox_loaded(struct account *a, const struct store_batch *b, unsigned fir
         }
     }
     advance(m); /* what held it back may be gone */
+    compact(m);
 }
 
 void mailbox_fini(struct account *a)

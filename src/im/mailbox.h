@@ -4,7 +4,8 @@
  * which all are settled; above it, behind one that is not, the ranges of ids that are. Both are
  * written at most once a second. Only this module advances them.
  *
- * Limit: SETTLED_RANGES_MAX ranges, the oldest; what is settled beyond is forgotten by a restart.
+ * Limits: SETTLED_RANGES_MAX ranges, the oldest; what is settled beyond is forgotten by a restart.
+ * In memory: six entries for each that is not settled, and some.
  */
 #pragma once
 #include "base/err.h"

@@ -394,6 +394,28 @@ static void test_hidden_entries(void **state)
     timer_cancel(&a->mailbox.timer);
 }
 
+/* One that stays open holds back the cursor, not memory: of those behind it the range is kept. */
+static void test_settled_ones_behind_an_open_one(void **state)
+{
+    (void)state;
+    mailbox_open(a, 1, ENTRY_OPEN);
+    for (uint64_t id = 2; id <= 100000; id++) {
+        mailbox_open(a, id, ENTRY_TAKEN);
+        if (id != 50000)
+            mailbox_settle(a, id);
+    }
+    assert_true(a->mailbox.cap <= 1024);
+    assert_int_equal(a->mailbox.open, 2);
+    assert_int_equal(a->mailbox.cursor, 0);
+    assert_int_equal(mailbox_state(a, 50000), ENTRY_TAKEN);
+    assert_int_equal(mailbox_state(a, 49999), ENTRY_SETTLED);
+    assert_int_equal(mailbox_next_open(a, 0), 1);
+    mailbox_settle(a, 1);
+    assert_int_equal(a->mailbox.cursor, 49999);
+    mailbox_settle(a, 50000);
+    assert_int_equal(a->mailbox.cursor, 100000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -411,6 +433,7 @@ int main(void)
         cmocka_unit_test_setup(test_a_damaged_record, fresh),
         cmocka_unit_test_setup(test_the_next_open, fresh),
         cmocka_unit_test_setup(test_hidden_entries, fresh),
+        cmocka_unit_test_setup(test_settled_ones_behind_an_open_one, fresh),
     };
     return cmocka_run_group_tests_name("im/mailbox", tests, start, stop);
 }
