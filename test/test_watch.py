@@ -183,3 +183,14 @@ def test_a_subscription_that_is_ended(make_server):
     alice.expect_nothing("<presence/>", after=bob)
     assert refused(alice) == "forbidden"
     assert watch(alice, seconds=0) == 0
+
+
+def test_a_refusal_among_targets_with_names_as_long(alice, carol):
+    """What was refused is gone while the others are still compared with it."""
+    watch(alice, "bob@localhost")
+    watch(alice, "carol@localhost")
+    for name in ("dan", "nobod"):
+        assert refused(alice, f"{name}@localhost") == "forbidden"
+    alice.expect(f"<presence from='{carol}'/>")
+    carol.send("<presence><show>away</show></presence>")
+    alice.expect(f"<presence from='{carol}'><show>away</show></presence>")

@@ -388,7 +388,7 @@ static enum verdict watch_refused(struct account *a, const struct stanza *st, st
     struct session *s = account_session(a, slice_from(stanza_to(st), st->to_bare_len + 1u));
     for (const struct target *t = s == NULL ? NULL : *targets_of(s); t != NULL; t = t->next)
         if (slice_eq(target_jid(t), stanza_from_bare(st)) && t->asked == hash_of_id(st)) {
-            targets_drop(s, 0, target_jid(t));
+            targets_drop(s, 0, stanza_from_bare(st));
             break;
         }
     return PASS;
