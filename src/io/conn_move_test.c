@@ -163,10 +163,10 @@ static void echo_while_moving(unsigned flags)
     }
     client_talk(&cl);
     close(cl.fd);
-    for (unsigned i = 0; i < LOOPS; i++) {
+    for (unsigned i = 0; i < LOOPS; i++)
         pthread_join(threads[i], NULL);
+    for (unsigned i = 0; i < LOOPS; i++) /* one that ends stops the others */
         loop_destroy(&loops[i]);
-    }
     SSL_free(cl.ssl);
     SSL_CTX_free(client_ctx);
     assert_true(m.ended);
