@@ -353,6 +353,26 @@ static void taken(struct bosh *b)
     buf_fini(&q->text); /* its slices are not looked at again */
 }
 
+/* With the prefixes of <body/>, but not with its default namespace, which is meant as jabber:client
+ * here too. */
+static void extract(const struct elem *child, struct buf *out)
+{
+    static const slice ours = SLICE_INIT(" xmlns='" NS_HTTPBIND "'");
+    struct buf text;
+    buf_init(&text, out->max);
+    elem_extract(child, &text);
+    size_t head = child->start_tag.len + text.len - child->whole.len;
+    const char *at = memmem(text.ptr, head < text.len ? head : text.len, ours.ptr, ours.len);
+    if (at == NULL) {
+        buf_add(out, buf_slice(&text));
+    } else {
+        buf_add(out, (slice){ text.ptr, (size_t)(at - text.ptr) });
+        buf_lit(out, " xmlns='" NS_CLIENT "'");
+        buf_add(out, slice_from(buf_slice(&text), (size_t)(at - text.ptr) + ours.len));
+    }
+    buf_fini(&text);
+}
+
 static void feed(struct bosh *b, int32_t *stanzas, size_t *bytes)
 {
     struct bosh_request *q = b->feeding;
@@ -368,7 +388,7 @@ static void feed(struct bosh *b, int32_t *stanzas, size_t *bytes)
         return;
     }
     buf_init(&text, 2 * BOSH_BODY_MAX);
-    elem_extract(&child, &text);
+    extract(&child, &text);
     (void)framed_read(b->stream, buf_slice(&text), stanzas);
     buf_fini(&text);
 }
