@@ -17,9 +17,9 @@
 #include "base/rand.h"
 #include "base/setting.h"
 #include "codec/xml_elem.h"
-#include "ext/admins.h"
 #include "ext/ext.h"
 #include "im/account.h"
+#include "im/admins.h"
 #include "im/command_form.h"
 #include "im/feature.h"
 #include "im/node.h"
@@ -43,44 +43,8 @@ enum {
     TEXT_BYTES_MAX = 32 << 10
 };
 
-static bool are_accounts(slice text)
-{
-    struct arena *tmp = arena_create(0);
-    bool right = true;
-    while (text.len > 0 && right) {
-        struct jid jid;
-        slice one;
-        slice_cut(text, ' ', &one, &text);
-        right = one.len == 0 || (jid_parse(&jid, one, tmp) == OK && jid.local.len > 0 &&
-                                 jid.resource.len == 0 && slice_eq(jid.full, one));
-    }
-    arena_destroy(&tmp);
-    return right;
-}
-
-static struct setting admin_accounts = {
-    .name = "admin.accounts",
-    .type = SET_STRING,
-    .max = 4096,
-    .def_text = "",
-    .check = are_accounts,
-    .form = "addresses of accounts, lower case, separated by spaces",
-    .doc = "Accounts, separated by spaces, that may run every command from their clients (ad-hoc "
-           "commands, XEP-0050) as `musterctl` does.",
-};
 static struct log_area log_adhoc = { .name = "adhoc" };
 static char session_key[KEY_BYTES]; /* of this process */
-
-bool admins_has(slice bare)
-{
-    slice one, rest = slice_of(setting_text(&admin_accounts));
-    while (rest.len > 0) {
-        slice_cut(rest, ' ', &one, &rest);
-        if (one.len > 0 && slice_eq(one, bare))
-            return true;
-    }
-    return false;
-}
 
 /* A node is the name of the command with hyphens: "user-add", unless a XEP gives it another. */
 static void node_name(char out[64], const struct command *c)
@@ -809,7 +773,6 @@ const struct feature adhoc_feature = {
             { "0068", "1.3.0", "Field Standardization for Data Forms", "0.1.0", "form_test", NULL },
             { 0 },
         },
-    .settings = (struct setting *const[]){ &admin_accounts, NULL },
     .logs = (struct log_area *const[]){ &log_adhoc, NULL },
     .start = start,
     .disco_get = discover,

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "im/account.h"
+#include "im/admins.h"
 #include "im/feature.h"
 #include "im/node.h"
 #include "im/worker.h"
@@ -580,7 +581,7 @@ static const struct store_schema users_schema = { .feature = "users",
 const struct feature users_feature = {
     .name = "users",
     .schema = &users_schema,
-    .settings = (struct setting *const[]){ &users_idle_time, NULL },
+    .settings = (struct setting *const[]){ &admin_accounts, &users_idle_time, NULL },
     .commands = users_commands,
     .logs = users_logs,
 };

@@ -1,6 +1,8 @@
 /* admins: who may administer the server from a client. */
 #pragma once
-#include "base/slice.h"
+#include "base/setting.h"
+
+extern struct setting admin_accounts; /* of users_feature */
 
 /* Whether this bare JID is one of the setting admin.accounts. Any thread. */
 bool admins_has(slice bare);
