@@ -27,12 +27,14 @@
 #define PRIVATE "\xee\x80\x80" /* U+E000, which the tokenizer takes for a letter */
 
 enum {
-    STEP_ROWS = 1024,
+    STEP_ROWS = 256,
     STEP_BYTES = 4 << 20,
     TEXT_MAX = 32 << 10,
     WORDS_MAX = 32,
     DELAY_MS = 250, /* from a message to the index, when nobody searches */
-    CATCH_UP_US = 2000000
+    CATCH_UP_US = 2000000,
+    BUSY = 500,          /* messages within DELAY_MS: too busy to index in the background */
+    POSTPONED_MAX = 2400 /* times DELAY_MS */
 };
 
 struct setting mam_fulltext = {
@@ -225,13 +227,20 @@ struct feed {
 
 static struct feed background;
 static atomic_bool running, stored_more;
+static _Atomic uint32_t kicks; /* messages since the last look */
+static uint32_t postponed;     /* of the background */
 
 static void read_step(struct feed *f, int64_t position);
 static void begin(struct feed *f);
 
 static void due(struct timer *t, struct loop *loop)
 {
-    (void)loop;
+    /* merging the index holds up the store's writer: rather when few wait for it */
+    if (atomic_exchange(&kicks, 0) > BUSY && ++postponed < POSTPONED_MAX) {
+        timer_set(loop, t, DELAY_MS);
+        return;
+    }
+    postponed = 0;
     atomic_store(&stored_more, false);
     begin(CONTAINER_OF(t, struct feed, timer));
 }
@@ -249,6 +258,7 @@ static void start_background(struct worker *w)
 
 void fulltext_kick(struct worker *w)
 {
+    atomic_fetch_add_explicit(&kicks, 1, memory_order_relaxed);
     if (!atomic_load_explicit(&stored_more, memory_order_relaxed))
         atomic_store(&stored_more, true);
     if (!atomic_load_explicit(&running, memory_order_relaxed))
@@ -282,7 +292,10 @@ static void stepped(void *arg, enum store_result r, const struct store_batch *b)
 {
     struct feed *f = arg;
     (void)b;
-    if (r == STORE_OK || r == STORE_CONFLICT) /* another worker moved it: from there, then */
+    bool moved = r == STORE_OK || r == STORE_CONFLICT; /* another worker: from there, then */
+    if (moved && f->done == NULL && atomic_load(&kicks) > BUSY)
+        timer_set(f->worker->loop, &f->timer, DELAY_MS);
+    else if (moved)
         begin(f);
     else
         end(f, FULLTEXT_BEHIND);
