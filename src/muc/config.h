@@ -1,0 +1,133 @@
+/* config: the configuration of a room (XEP-0045 §10.1, §10.2) as a value: what the settings make of
+ * it for a new room, the form that shows it to an owner, the form that changes it, the text it is
+ * stored as, and what disco#info tells of it. Pure but for the settings (muc/settings.h), which are
+ * read when a room is made, and to see what owners may change.
+ *
+ * A value may be copied by assignment; its texts belong to somebody else (a form, stored text)
+ * until room_config_keep() makes a copy that owns them.
+ *
+ * Limits: ROOM_TEXT_MAX bytes a text, ROOM_CONTACTS_MAX addresses to contact, ROOM_STORED_MAX bytes
+ * stored. */
+#pragma once
+#include "base/slice.h"
+#include "xmpp/form.h"
+#include "xmpp/muc.h"
+
+struct arena;
+struct buf;
+struct disco_info;
+
+enum { ROOM_TEXT_MAX = 1023, ROOM_CONTACTS_MAX = 16, ROOM_STORED_MAX = 64 * 1024 };
+
+/* Who sees the addresses of occupants (muc#roomconfig_whois): semi-anonymous or not anonymous. */
+enum room_whois { WHOIS_MODERATORS, WHOIS_ANYONE };
+/* Who sends private messages (muc#roomconfig_allowpm). */
+enum room_pm { PM_ANYONE, PM_PARTICIPANTS, PM_MODERATORS, PM_NOBODY };
+enum room_text {
+    ROOM_NAME,
+    ROOM_DESCRIPTION, /* may have lines */
+    ROOM_LANGUAGE,
+    ROOM_SECRET,
+    ROOM_PUBSUB,   /* XMPP URI of a node */
+    ROOM_CONTACTS, /* addresses, each ends with a tab: room_config_contacts() */
+    ROOM_TEXTS
+};
+
+#define ROOM_NO_LIMIT  UINT32_MAX /* users: as many as the service allows */
+#define ROLE_BIT(role) (1u << (role))
+
+struct room_config {
+    bool persistent, listed; /* listed: public, found by disco#items and search */
+    bool members_only, moderated;
+    bool member_invites;         /* members invite too, not only moderators */
+    bool self_add;               /* who registers becomes a member unasked */
+    bool password;               /* text[ROOM_SECRET] is needed to enter */
+    bool absent_visible;         /* members and administrators are shown while they are not here */
+    bool groupchat1;             /* presence without <x/> enters (§7.2.1, groupchat 1.0) */
+    bool strip_xhtml;            /* XHTML-IM (XEP-0071) is removed from messages */
+    bool archive, archive_joins; /* messages are kept; who comes and goes, too */
+    uint8_t whois, pm;           /* enum room_whois, room_pm */
+    uint8_t subject_lowest;      /* enum room_role: the lowest that changes the subject */
+    uint8_t presence_roles;      /* bits ROLE_BIT(): whose presence is broadcast */
+    uint8_t list_roles;          /* bits: who may ask for the lists of affiliations */
+    uint32_t users_max, hidden_max; /* occupants, hidden ones included; hidden ones */
+    uint32_t history, history_max;  /* messages on entering unless asked; at most, if asked */
+    slice text[ROOM_TEXTS];
+    char *own; /* NULL: the texts belong to somebody else */
+};
+
+/* What a new room is like; texts are empty. */
+void room_config_default(struct room_config *c);
+void room_config_keep(struct room_config *out, const struct room_config *in);
+void room_config_fini(struct room_config *c);
+
+/* What it allows. Limits of the service that have become smaller since hold as well. */
+bool room_may_pm(const struct room_config *c, enum room_role by);
+bool room_may_subject(const struct room_config *c, enum room_role by); /* a visitor never (§8.1) */
+bool room_shows(const struct room_config *c, enum room_role of); /* its presence is broadcast */
+uint32_t room_users_max(const struct room_config *c);
+uint32_t room_hidden_max(const struct room_config *c);
+uint32_t room_history(const struct room_config *c);     /* how many are sent unless asked */
+uint32_t room_history_max(const struct room_config *c); /* how many, however many are asked for */
+unsigned room_flags(const struct room_config *c);       /* ROOM_MODERATED, ROOM_MEMBERS_ONLY */
+/* The contacts one by one: `rest` begins as text[ROOM_CONTACTS]. */
+bool room_contact_next(slice *rest, slice *jid);
+
+/* Who edits. What settings reserve to administrators of group chat, an owner does not see in the
+ * form and may not change. */
+enum room_editor { EDITOR_OWNER, EDITOR_ADMIN };
+
+/* The fields muc#roomconfig_roomowners and _roomadmins, which are not part of the configuration but
+ * whole lists of affiliations, of bare JIDs. Absent: as they are. */
+struct room_people {
+    bool has_owners, has_admins;
+    const slice *owner, *admin;
+    unsigned owner_count, admin_count;
+};
+
+/* Appends the form to fill in (§10.1.3), at most FORM_VALUES_MAX / 2 people; lists that are longer,
+ * and those that `people` does not have, are left out. */
+void room_config_form(struct buf *out, const struct room_config *c,
+                      const struct room_people *people, slice room, enum room_editor by);
+/* Takes over what a submitted form says: fields that are not there keep their value, unknown ones
+ * are ignored, and one that may not be changed is fine as long as it changes nothing. A form
+ * without any field is fine, too (an instant room, §10.1.2). false: f->error and f->text say why,
+ * and *c and *people are as they were. Texts are borrowed from the form. */
+bool room_config_read(struct room_config *c, struct room_people *people, struct form *f,
+                      enum room_editor by);
+
+/* Appends the text for the database; and back. Stored text may be damaged: what makes no sense is
+ * left at the default. The texts are in tmp. */
+void room_config_store(struct buf *out, const struct room_config *c);
+void room_config_load(struct room_config *c, slice stored, struct arena *tmp);
+
+/* What differs, as bits; 0: nothing. */
+enum room_diff {
+    DIFF_LOGGING = 1,      /* archive: privacy-related */
+    DIFF_WHOIS = 2,        /* privacy-related */
+    DIFF_MEMBERS_ONLY = 4, /* others have to go if it is on now (§10.2, status 322) */
+    DIFF_PERSISTENT = 8,   /* a row is to be written, or removed */
+    DIFF_LISTED = 16,
+    DIFF_MODERATED = 32,
+    DIFF_PRESENCE_ROLES = 64,
+    DIFF_ABSENT_VISIBLE = 128,
+    DIFF_OTHER = 256
+};
+unsigned room_config_diff(const struct room_config *was, const struct room_config *is);
+/* The status codes that occupants are told (§10.2.1): 170 or 171, 172 or 173, 104 for the rest;
+ * returns how many. */
+enum { ROOM_CODES_MAX = 3 };
+unsigned room_diff_codes(unsigned diff, const struct room_config *is,
+                         unsigned code[ROOM_CODES_MAX]);
+
+/* What disco#info tells of a room beside its configuration (§6.4). */
+struct room_facts {
+    slice subject;
+    unsigned occupants;
+    const slice
+        *owner; /* bare JIDs: whom to contact if the configuration names nobody; NULL: none */
+    unsigned owner_count;
+};
+/* Adds the features (§15.3) and the form muc#roominfo (§15.5.4). Borrows all texts. */
+void room_config_disco(struct disco_info *d, const struct room_config *c,
+                       const struct room_facts *facts, struct arena *tmp);
