@@ -2,6 +2,7 @@
  * role, which role an affiliation brings, and which changes of either are allowed. Pure. */
 #pragma once
 #include "base/slice.h"
+#include "xmpp/stanza_error.h"
 
 /* In order of power. */
 enum affiliation { AFF_OUTCAST, AFF_NONE, AFF_MEMBER, AFF_ADMIN, AFF_OWNER };
@@ -23,7 +24,7 @@ bool role_may(enum room_role r, enum role_act act);
 enum affiliation_act {
     ACT_ENTER,         /* an open room */
     ACT_ENTER_MEMBERS, /* a members-only room */
-    ACT_REGISTER,      /* with an open room */
+    ACT_REGISTER,      /* with an open room; members and above are registered already */
     ACT_MEMBER_LIST,   /* sees the list of a members-only room */
     ACT_BAN,
     ACT_EDIT_MEMBERS,
@@ -36,17 +37,25 @@ enum affiliation_act {
 };
 bool affiliation_may(enum affiliation a, enum affiliation_act act);
 
-/* The role that somebody of this affiliation enters with (§5.1.2). */
+/* The role that somebody of this affiliation enters with (§5.1.2); ROLE_NONE: may not enter. */
 enum { ROOM_MODERATED = 1, ROOM_MEMBERS_ONLY = 2 };
 enum room_role affiliation_role(enum affiliation a, unsigned room); /* bits ROOM_ */
 
-/* Who asks for a change, or whom it is about. */
+/* Who asks for a change, or whom it is about. Somebody who is not in the room has ROLE_NONE. */
 struct muc_standing {
     enum affiliation affiliation;
     enum room_role role;
 };
-/* Whether `by` may change the role of `of` to `to` (§5.1.3, §8.2-§8.5, §9.6, §9.7), and the
- * affiliation (§5.2.2, §9, §10). Neither says whether a last owner would be lost. */
+
+/* Why `by` may not change the role of `of` to `to` (§5.1.3, §8.2-§8.5, §9.6-§9.8), or the
+ * affiliation (§5.2.2, §9, §10): SE_NONE: may; SE_FORBIDDEN: it is not for one of this standing to
+ * ask; SE_NOT_ALLOWED: it may be, but not against this one. Neither knows whether both are the
+ * same person (§8.2, §9.1: conflict), nor whether the last owner would be lost (§10.4: conflict).
+ * Affiliations are changed from outside the room too; roles are not, but for moderators'. */
+enum stanza_error muc_role_refusal(struct muc_standing by, struct muc_standing of,
+                                   enum room_role to);
+enum stanza_error muc_affiliation_refusal(struct muc_standing by, struct muc_standing of,
+                                          enum affiliation to);
 bool muc_may_set_role(struct muc_standing by, struct muc_standing of, enum room_role to);
 bool muc_may_set_affiliation(struct muc_standing by, struct muc_standing of, enum affiliation to);
 
