@@ -154,7 +154,7 @@ struct feature {
     stage_hold_fn *hold;
 };
 
-enum { FEATURES_MAX = 64, NONZAS_MAX = 16 };
+enum { FEATURES_MAX = 96, NONZAS_MAX = 16 };
 
 /* The list, set once at start before any worker runs. */
 void features_set(const struct feature *const *list); /* NULL-terminated */

@@ -141,17 +141,29 @@ enum routed server_receive(struct worker *w, struct stanza *st, struct origin or
     return ROUTED;
 }
 
-enum routed iq_to_host(struct worker *w, const struct host *h, struct stanza *st,
-                       struct origin origin)
+static enum routed to_service(struct worker *w, const struct host *h, struct stanza *st,
+                              struct origin origin, enum iq_target target)
 {
     struct iq iq = { .worker = w,
                      .st = st,
-                     .target = IQ_TO_HOST,
+                     .target = target,
                      .host = h,
                      .sender = sender_account(w, st),
                      .origin = origin,
                      .tmp = loop_scratch(w->loop) };
     return serve(&iq);
+}
+
+enum routed iq_to_host(struct worker *w, const struct host *h, struct stanza *st,
+                       struct origin origin)
+{
+    return to_service(w, h, st, origin, IQ_TO_HOST);
+}
+
+enum routed iq_to_room(struct worker *w, const struct host *h, struct stanza *st,
+                       struct origin origin)
+{
+    return to_service(w, h, st, origin, IQ_TO_ROOM);
 }
 
 enum routed iq_to_account(struct account *a, struct stanza *st, struct origin origin)

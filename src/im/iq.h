@@ -16,7 +16,8 @@ enum iq_target {
     IQ_TO_SERVER = 1,  /* a domain of ours */
     IQ_TO_SELF = 2,    /* the sender's own bare JID, or no `to` */
     IQ_TO_ACCOUNT = 4, /* another account's bare JID */
-    IQ_TO_HOST = 8     /* the domain of a service: im/host.h */
+    IQ_TO_HOST = 8,    /* the domain of a service: im/host.h */
+    IQ_TO_ROOM = 16    /* a bare JID below such a domain */
 };
 
 struct iq {
@@ -24,7 +25,7 @@ struct iq {
     struct stanza *st;   /* a reference */
     struct elem payload; /* the request's child; points into st */
     enum iq_target target;
-    const struct host *host; /* of IQ_TO_HOST */
+    const struct host *host; /* of IQ_TO_HOST, IQ_TO_ROOM */
     struct account
         *account; /* the addressed one; NULL for the server and for IQ_TO_ACCOUNT of none */
     struct account

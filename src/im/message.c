@@ -55,7 +55,7 @@ bool message_storable(const struct stanza *st)
 {
     const uint64_t content = KNOWN(BODY) | KNOWN(STORE) | KNOWN(RECEIPT) | KNOWN(MARKER) |
                              KNOWN(ENCRYPTED) | KNOWN(OOB) | KNOWN(MUC_USER) | KNOWN(DATA_FORM) |
-                             KNOWN(SUBJECT) | KNOWN(PAYLOAD);
+                             KNOWN(SUBJECT) | KNOWN(PAYLOAD) | KNOWN(MUC) | KNOWN(OCCUPANT_ID);
     return st->kind == STANZA_MESSAGE && (st->type == TYPE_CHAT || st->type == TYPE_NORMAL) &&
            stanza_has(st, content) && !stanza_has(st, KNOWN(NO_STORE) | KNOWN(NO_PERMANENT_STORE));
 }

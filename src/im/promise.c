@@ -3,6 +3,7 @@
 
 enum row {
     ROW_MESSAGE_KEPT,
+    ROW_MESSAGE_ROOM,
     ROW_MESSAGE_PASSING,
     ROW_SUBSCRIPTION,
     ROW_PRESENCE,
@@ -18,6 +19,8 @@ static const struct promise_row rows[ROW_COUNT + 1] = {
     [ROW_MESSAGE_KEPT] = { "message that is kept (chat or normal, with content, no hint against "
                            "it)",
                            PROMISE_COMMITTED, "test_kill_under_load" },
+    [ROW_MESSAGE_ROOM] = { "message to a room (type groupchat)", PROMISE_COMMITTED,
+                           "test_kill_under_room_traffic" },
     [ROW_MESSAGE_PASSING] = { "message that is not kept (headline, chat states, no-store, error)",
                               PROMISE_QUEUED, "test_kill_after_a_passing_stanza" },
     [ROW_SUBSCRIPTION] = { "presence that changes a subscription", PROMISE_COMMITTED,
@@ -32,6 +35,8 @@ static enum row row_of(const struct stanza *st)
 {
     switch (st->kind) {
     case STANZA_MESSAGE:
+        if (st->type == TYPE_GROUPCHAT)
+            return ROW_MESSAGE_ROOM; /* its room knows whether it is recorded */
         return message_storable(st) ? ROW_MESSAGE_KEPT : ROW_MESSAGE_PASSING;
     case STANZA_PRESENCE:
         return st->type >= TYPE_SUBSCRIBE && st->type <= TYPE_UNSUBSCRIBED ? ROW_SUBSCRIPTION

@@ -34,6 +34,9 @@ enum routed iq_from_session(struct session *s, struct stanza *st, struct origin 
 enum routed iq_to_account(struct account *a, struct stanza *st, struct origin origin);
 enum routed iq_to_host(struct worker *w, const struct host *h, struct stanza *st,
                        struct origin origin);
+/* A request to a bare JID below the domain of a service: rules with IQ_TO_ROOM. Takes over st. */
+enum routed iq_to_room(struct worker *w, const struct host *h, struct stanza *st,
+                       struct origin origin);
 enum routed server_receive(struct worker *w, struct stanza *st, struct origin origin);
 
 /* im/account.c: at the home. Takes over st. */

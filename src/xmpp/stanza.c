@@ -47,6 +47,8 @@ static const struct known_row {
     { SLICE_INIT("urn:xmpp:openpgp:0"), SLICE_INIT("openpgp"), KNOWN_ENCRYPTED },
     { SLICE_INIT(NS_CAPS), SLICE_INIT("c"), KNOWN_CAPS },
     { SLICE_INIT(NS_DATA), SLICE_INIT("x"), KNOWN_DATA_FORM },
+    { SLICE_INIT(NS_MUC), SLICE_INIT("x"), KNOWN_MUC },
+    { SLICE_INIT(NS_OCCUPANT_ID), SLICE_INIT("occupant-id"), KNOWN_OCCUPANT_ID },
 };
 
 static bool is_content_ns(slice ns)
@@ -372,23 +374,23 @@ struct stanza *stanza_make(enum stanza_kind kind, enum stanza_type type, slice f
     return s;
 }
 
-/* Behind the others, where `at` is in the content. */
-static void add_child(struct stanza *c, char *at, slice xml)
+/* Behind the others, where `at` is in the content; there is room for so many. */
+static void add_children(struct stanza *c, char *at, slice xml)
 {
-    struct elem e;
-    if (xml.len == 0 || !elem_parse(&e, xml, SLICE(NS_CLIENT)))
+    struct stanza_child more[XML_CHILDREN_MAX];
+    uint32_t n = index_children(more, &c->known, xml);
+    if (n == 0)
         return;
     memcpy(at, xml.ptr, xml.len);
-    enum known_child known = known_of(e.ns_uri, e.name);
-    c->child[c->child_count++] = (struct stanza_child){ .at = (uint32_t)(at - c->content),
-                                                        .len = (uint32_t)xml.len,
-                                                        .known = known };
-    c->known |= 1ull << known;
+    for (uint32_t i = 0; i < n; i++) {
+        more[i].at += (uint32_t)(at - c->content);
+        c->child[c->child_count++] = more[i];
+    }
 }
 
-/* What is other in a copy: its addresses, the children whose bit is set in `drop`, and one more. */
+/* What is other in a copy: its addresses, the children whose bit is set in `drop`, and more. */
 struct edit {
-    slice from, to;
+    slice from, to, id;
     uint64_t drop;
     slice more;
 };
@@ -400,11 +402,11 @@ static struct stanza *copy_with(const struct stanza *s, const struct edit *edit)
                        .type = (enum stanza_type)s->type,
                        .to = edit->to,
                        .from = edit->from,
-                       .id = stanza_id(s),
+                       .id = edit->id.ptr == NULL ? stanza_id(s) : edit->id,
                        .lang = { s->lang, s->lang_len },
                        .other_len = s->other_len,
                        .content_len = s->content_len + (uint32_t)edit->more.len,
-                       .children = edit->more.len > 0 };
+                       .children = index_children(NULL, NULL, edit->more) };
     char *other, *at;
 
     for (unsigned i = 0; i < s->child_count; i++) {
@@ -432,7 +434,7 @@ static struct stanza *copy_with(const struct stanza *s, const struct edit *edit)
         c->known |= 1ull << s->child[i].known;
         c->child_count++;
     }
-    add_child(c, at, edit->more);
+    add_children(c, at, edit->more);
     return c;
 }
 
@@ -663,18 +665,32 @@ slice stanza_child_text(const struct stanza *s, enum known_child known, struct a
     return elem_text(&e, tmp);
 }
 
+/* A bit for each child that is unwanted. */
+static uint64_t drops(const struct stanza *s, uint64_t known, stanza_child_fn *unwanted, void *arg)
+{
+    uint64_t drop = 0;
+    for (unsigned i = 0; stanza_has(s, known) && i < s->child_count; i++) {
+        struct elem e;
+        if ((known >> s->child[i].known & 1) != 0 && child_elem(s, i, &e) &&
+            (unwanted == NULL || unwanted((enum known_child)s->child[i].known, &e, arg)))
+            drop |= 1ull << i;
+    }
+    return drop;
+}
+
+struct stanza *stanza_change(const struct stanza *s, const struct stanza_change *c)
+{
+    return copy_with(s, &(struct edit){ .from = c->from.ptr == NULL ? stanza_from(s) : c->from,
+                                        .to = c->to.ptr == NULL ? stanza_to(s) : c->to,
+                                        .id = c->id,
+                                        .drop = drops(s, c->known, c->unwanted, c->arg),
+                                        .more = c->more });
+}
+
 struct stanza *stanza_without(struct stanza *s, uint64_t known, stanza_child_fn *unwanted,
                               void *arg)
 {
-    uint64_t drop = 0;
-    if (!stanza_has(s, known))
-        return s;
-    for (unsigned i = 0; i < s->child_count; i++) {
-        struct elem e;
-        if ((known >> s->child[i].known & 1) != 0 && child_elem(s, i, &e) &&
-            unwanted((enum known_child)s->child[i].known, &e, arg))
-            drop |= 1ull << i;
-    }
+    uint64_t drop = drops(s, known, unwanted, arg);
     if (drop == 0)
         return s;
     struct stanza *c =

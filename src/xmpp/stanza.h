@@ -48,6 +48,8 @@ enum known_child {
     KNOWN_ENCRYPTED,
     KNOWN_CAPS,
     KNOWN_DATA_FORM,
+    KNOWN_MUC, /* enters a room (XEP-0045 §7.2) */
+    KNOWN_OCCUPANT_ID,
     KNOWN_PAYLOAD /* any other child */
 };
 extern struct metric stanza_bytes; /* a gauge; the sum of `bytes` of all blocks */
@@ -177,3 +179,13 @@ slice stanza_child_text(const struct stanza *s, enum known_child known, struct a
 typedef bool stanza_child_fn(enum known_child known, const struct elem *e, void *arg);
 struct stanza *stanza_without(struct stanza *s, uint64_t known, stanza_child_fn *unwanted,
                               void *arg);
+/* A copy with much else at once. The children that it has in the end may be no more than
+ * XML_CHILDREN_MAX, or it could not be read from the database. */
+struct stanza_change {
+    slice from, to, id;        /* ptr NULL: kept */
+    uint64_t known;            /* children of these kinds, if unwanted, are left out */
+    stanza_child_fn *unwanted; /* NULL: all of them */
+    void *arg;
+    slice more; /* XML text of elements behind the others */
+};
+struct stanza *stanza_change(const struct stanza *s, const struct stanza_change *c);

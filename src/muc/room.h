@@ -1,0 +1,188 @@
+/* room: one chat room (XEP-0045): its configuration, who is affiliated, who is in it. An actor at
+ * the home of its bare JID, confined to that worker; what comes while it loads waits in its inbox,
+ * in order.
+ *
+ * States: LOADING -> READY or ABSENT (there is none; remembered for a while) -> unloaded.
+ * ABSENT -> READY when somebody creates it; READY -> ABSENT when it ends. An ad hoc room is memory
+ * and ends with its last occupant; a persistent one is in the database as well, and is unloaded
+ * when nobody has been in it for ROOM_IDLE_MS.
+ *
+ * Stored state changes by room_commit() only: the change is a value, applied when it is committed,
+ * one at a time; messages do not wait for it.
+ *
+ * Limits: muc.room-max-… settings (muc/settings.h); ROOM_INBOX_MAX stanzas wait while it loads. */
+#pragma once
+#include "base/err.h"
+#include "base/list.h"
+#include "base/map.h"
+#include "im/audience.h"
+#include "im/iq.h"
+#include "im/router.h"
+#include "muc/archive.h"
+#include "muc/config.h"
+#include "store/store.h"
+#include "xmpp/muc.h"
+
+struct buf;
+struct host;
+struct worker;
+
+enum room_state { ROOM_LOADING, ROOM_READY, ROOM_ABSENT };
+enum { ROOM_IDLE_MS = 60 * 1000, ROOM_INBOX_MAX = 1000, ROOM_SECRET_LEN = 32 };
+
+/* Somebody with an affiliation, or with a nickname registered here. */
+struct affiliate {
+    slice jid;    /* bare, or the domain of outcasts; in this block */
+    slice nick;   /* registered (XEP-0045 §7.10); empty: none */
+    slice key;    /* of the nickname, for comparison */
+    slice reason; /* why it was given; empty: not said */
+    uint8_t affiliation;
+    bool follows; /* gets messages while not in the room */
+};
+
+/* One session of an occupant. */
+struct seat {
+    struct list node; /* in occupant.seats */
+    struct occupant *occupant;
+    slice jid; /* full JID, in this block */
+    uint16_t bare_len;
+    bool away;               /* not of this node: not in the audience */
+    bool old;                /* entered by the groupchat 1.0 protocol */
+    struct stanza *presence; /* the last that it sent */
+};
+static inline slice seat_bare(const struct seat *s) { return (slice){ s->jid.ptr, s->bare_len }; }
+
+/* A nickname in the room, with all sessions of one bare JID that share it. */
+struct occupant {
+    struct list node;  /* in room.occupants, in the order of entering */
+    struct list seats; /* the one that spoke last by presence is the last */
+    slice nick, key;   /* in one block of their own; key: for comparison */
+    slice id;          /* XEP-0421, in the same block */
+    uint8_t affiliation, role;
+    bool hidden;
+    struct stanza *shown[2];   /* its presence as others see it, without and with its real JID;
+                                  NULL: to be made */
+    uint64_t spoke_us;         /* monotonic: of the rate limit */
+    uint32_t allowance;        /* milli-messages that it may still send now */
+};
+
+struct room {
+    struct worker *worker;
+    const struct host *host;
+    slice jid;  /* bare; in this block */
+    int64_t id; /* owner of its archive; >= 2^40 */
+    uint8_t state;
+    bool stored; /* a persistent room: rows of the database */
+    bool locked; /* waits for its first configuration (§10.1.3) */
+    bool ending; /* its destruction is being committed */
+    uint16_t pins;
+    struct list idle;
+    uint64_t idle_since_us;
+    struct room_wait *inbox, **inbox_tail; /* NULL: empty */
+    uint32_t inbox_count;
+    struct room_change *changes, **change_tail; /* the first is in flight if `changing` */
+    bool changing;
+    struct room_config config;
+    uint64_t created_us;
+    slice creator; /* bare JID; owned */
+    uint8_t secret[ROOM_SECRET_LEN];
+    struct map affiliates; /* struct affiliate by JID */
+    struct map reserved;   /* the same by key of the nickname */
+    uint32_t owners;
+    struct list occupants;
+    struct map nicks; /* struct occupant by key */
+    struct map seats; /* struct seat by full JID */
+    uint32_t occupant_count, hidden_count, away_count;
+    struct audience audience;
+    struct stanza *subject; /* as it was relayed; NULL: none was set */
+    struct room_archive archive;
+    struct room_history history;
+};
+
+/* The room of this bare JID, loaded or not: made, and loading, if it was not there. */
+struct room *room_get(struct worker *w, const struct host *h, slice jid);
+struct room *room_find(const struct worker *w, slice jid); /* NULL: not READY */
+void room_pin(struct room *r);
+void room_unpin(struct room *r);
+/* Runs fn when the room is READY or ABSENT, in order with its stanzas. E_DOWN, E_LIMIT: it is not.
+ */
+typedef void room_fn(struct room *r, enum err e, void *arg);
+void room_with(struct worker *w, slice jid, room_fn *fn, void *arg);
+/* All READY rooms of a worker. */
+typedef void room_each_fn(struct room *r, void *arg);
+void rooms_each(struct worker *w, room_each_fn *fn, void *arg);
+
+/* ABSENT -> READY: a new room by the settings, locked, owned by `creator` (bare JID). */
+enum err room_create(struct room *r, slice creator, struct why *why);
+/* An ad hoc room whose last occupant left, or one that was destroyed: READY -> ABSENT. */
+void room_end(struct room *r);
+/* After something ended: ends an empty ad hoc room, unloads an idle one later. */
+void room_touch(struct room *r);
+
+/* Changes of stored state (muc/change.c). */
+struct affiliation_edit {
+    slice jid; /* bare, or a domain */
+    enum affiliation affiliation;
+    slice nick, reason; /* ptr NULL: as it is */
+    bool follows;
+};
+struct room_delta {
+    struct room_config *config; /* NULL: stays; owned by the change */
+    struct affiliation_edit *edit;
+    uint32_t edit_count;
+    struct stanza *subject; /* NULL: stays; a reference */
+    bool destroy;
+};
+/* Called when it is committed and applied, or not: E_LIMIT (too many rooms, affiliations), E_DOWN.
+ * The room is pinned meanwhile. */
+typedef void room_done_fn(struct room *r, enum err e, void *arg);
+/* Copies the delta, takes over `config` and the reference of `subject`. */
+void room_commit(struct room *r, const struct room_delta *d, room_done_fn *done, void *arg);
+
+/* Affiliations (muc/affiliation.c). */
+enum affiliation room_affiliation(const struct room *r, slice bare);
+struct affiliate *room_affiliate(const struct room *r, slice jid); /* NULL: none */
+/* Whether this bare JID is an administrator of all rooms (muc.administrators). */
+bool room_is_admin(slice bare);
+
+/* Occupants (muc/occupant.c). */
+struct seat *room_seat(const struct room *r, slice full); /* NULL: not in the room */
+struct occupant *room_occupant(const struct room *r, slice nick, struct arena *tmp);
+struct seat *occupant_seat(const struct occupant *o); /* that spoke last */
+
+/* What is sent. All borrow. */
+enum { TO_MODERATORS = 1, TO_OTHERS = 2, TO_ALL = 3 };
+void room_send_all(struct room *r, struct stanza *st, unsigned whom, const struct seat *but);
+void room_send_seat(struct room *r, const struct seat *s, struct stanza *st);
+/* A message of the room itself: status code, or XML. */
+void room_announce(struct room *r, slice xml);
+
+/* What a presence of an occupant says beside what is stored (§16): all may be empty. */
+struct show {
+    const char *codes; /* "301 333": for all who see it */
+    slice nick;        /* of a change (303): the new one */
+    slice actor_nick, reason;
+    slice alternate, password; /* of a destroyed room, with `destroyed` */
+    bool destroyed;
+};
+/* Tells all who should see it; the occupant's own seats with 110. */
+void room_show(struct room *r, struct occupant *o, const struct show *how);
+/* Shows that it left (or must leave) and forgets it. */
+void room_leave(struct room *r, struct occupant *o, const struct show *how);
+/* One of its seats left; the last one takes the occupant with it. */
+void room_seat_leave(struct room *r, struct seat *s, const struct show *how);
+/* Whether `viewer` sees real JIDs. */
+bool room_shows_jids(const struct room *r, const struct occupant *viewer);
+
+/* Applies what changed to those in the room (§9, §10): new affiliation, role or both, with the
+ * presence that tells; who may not be here any longer leaves. */
+void room_set_role(struct room *r, struct occupant *o, enum room_role role,
+                   const struct show *how);
+void room_affiliation_changed(struct room *r, slice jid, const struct show *how);
+
+/* Stanzas, for READY rooms. All take over st. */
+enum routed room_presence(struct room *r, struct stanza *st);                     /* join.c */
+enum routed room_message(struct room *r, struct stanza *st, struct origin origin); /* say.c */
+enum routed room_iq_relay(struct room *r, struct stanza *st, struct origin origin);
+
+extern struct log_area log_muc;
