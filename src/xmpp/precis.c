@@ -283,18 +283,29 @@ static enum err map_lower(struct text *out, const struct text *in)
     return U_FAILURE(status) ? E_SYNTAX : OK;
 }
 
-static enum err normalize(struct text *out, const struct text *in)
+static enum err normalize(struct text *out, const struct text *in, const UNormalizer2 *form)
 {
     UErrorCode status = U_ZERO_ERROR;
-    out->len = unorm2_normalize(icu.nfc, in->at, in->len, out->at, UNITS_MAX, &status);
+    out->len = unorm2_normalize(form, in->at, in->len, out->at, UNITS_MAX, &status);
     return U_FAILURE(status) ? E_SYNTAX : OK;
+}
+
+/* Spaces at both ends go, several between are one, RFC 8266 §2.1. */
+static void trim_spaces(struct text *t)
+{
+    int32_t len = 0;
+    for (int32_t i = 0; i < t->len; i++)
+        if (t->at[i] != ' ' || (len > 0 && t->at[len - 1] != ' '))
+            t->at[len++] = t->at[i];
+    t->len = len > 0 && t->at[len - 1] == ' ' ? len - 1 : len;
 }
 
 /* UsernameCaseMapped, RFC 8265 §3.3.3; `spare` is working space, as in opaque_round(). */
 static enum err username_round(struct text *t, struct text *spare)
 {
     map_width(spare, t);
-    if (!class_allows(spare, PVALID) || map_lower(t, spare) != OK || normalize(spare, t) != OK)
+    if (!class_allows(spare, PVALID) || map_lower(t, spare) != OK ||
+        normalize(spare, t, icu.nfc) != OK)
         return E_SYNTAX;
     *t = *spare;
     return bidi_allows(t) ? OK : E_SYNTAX;
@@ -306,10 +317,33 @@ static enum err opaque_round(struct text *t, struct text *spare)
     if (!class_allows(t, FREE_ONLY))
         return E_SYNTAX;
     map_spaces(t);
-    if (normalize(spare, t) != OK)
+    if (normalize(spare, t, icu.nfc) != OK)
         return E_SYNTAX;
     *t = *spare;
     return OK;
+}
+
+/* Nickname, RFC 8266 §2.1: enforcement */
+static enum err nickname_round(struct text *t, struct text *spare)
+{
+    if (!class_allows(t, FREE_ONLY))
+        return E_SYNTAX;
+    map_spaces(t);
+    trim_spaces(t);
+    if (normalize(spare, t, icu.nfkc) != OK)
+        return E_SYNTAX;
+    *t = *spare;
+    return OK;
+}
+
+/* Nickname, RFC 8266 §2.4: comparison */
+static enum err nickname_key_round(struct text *t, struct text *spare)
+{
+    if (!class_allows(t, FREE_ONLY))
+        return E_SYNTAX;
+    map_spaces(t);
+    trim_spaces(t);
+    return map_lower(spare, t) == OK ? normalize(t, spare, icu.nfkc) : E_SYNTAX;
 }
 
 struct workspace {
@@ -361,6 +395,16 @@ enum err precis_fold(slice text, struct arena *tmp, slice *out)
 enum err precis_opaque(slice text, struct arena *tmp, slice *out)
 {
     return prepare(text, opaque_round, tmp, out);
+}
+
+enum err precis_nickname(slice text, struct arena *tmp, slice *out)
+{
+    return prepare(text, nickname_round, tmp, out);
+}
+
+enum err precis_nickname_key(slice text, struct arena *tmp, slice *out)
+{
+    return prepare(text, nickname_key_round, tmp, out);
 }
 
 /* What UTS 46 lets through but IDNA2008 does not, symbols above all; dots are its separators. */

@@ -1,6 +1,7 @@
-/* precis: preparation of internationalised text: the PRECIS profiles UsernameCaseMapped and
- * OpaqueString (RFC 8264, RFC 8265) and domain names (UTS 46 non-transitional, restricted to what
- * IDNA2008 allows, RFC 5892). For text that has left the ASCII fast path of jid.c.
+/* precis: preparation of internationalised text: the PRECIS profiles UsernameCaseMapped,
+ * OpaqueString and Nickname (RFC 8264, RFC 8265, RFC 8266) and domain names (UTS 46
+ * non-transitional, restricted to what IDNA2008 allows, RFC 5892). For text that has left the ASCII
+ * fast path of jid.c or nickname.c.
  *
  * ICU objects are opened at the first use and live as long as the process; any thread. Results are
  * copies in `tmp`. E_SYNTAX: not UTF-8, forbidden characters, empty, or over PRECIS_OUTPUT_MAX
@@ -20,4 +21,7 @@ NODISCARD enum err precis_username(slice text, struct arena *tmp, slice *out);
 NODISCARD enum err precis_opaque(slice text, struct arena *tmp, slice *out);
 /* For comparing whatever the case and the form of characters: NFKC_Casefold (Unicode §3.13). */
 NODISCARD enum err precis_fold(slice text, struct arena *tmp, slice *out);
+/* Nickname: as it is shown, and as it is compared. */
+NODISCARD enum err precis_nickname(slice text, struct arena *tmp, slice *out);
+NODISCARD enum err precis_nickname_key(slice text, struct arena *tmp, slice *out);
 NODISCARD enum err precis_domain(slice text, struct arena *tmp, slice *out); /* a final dot stays */
