@@ -1,0 +1,357 @@
+#include "muc/administrators.h"
+#include "base/arena.h"
+#include "base/command.h"
+#include "base/log.h"
+#include "base/map.h"
+#include "base/mem.h"
+#include "base/utf8.h"
+#include "im/account.h"
+#include "im/feature.h"
+#include "im/node.h"
+#include "im/worker.h"
+#include "muc/settings.h"
+#include "xmpp/jid.h"
+#include <stdatomic.h>
+
+extern struct log_area log_muc;
+
+/* The changes of the list, of the set and of the setting are told by worker 0 alone, so that one
+ * follows the other. */
+
+static const struct store_migration migrations[] = {
+    { 1,
+      "CREATE TABLE room_administrator(jid TEXT PRIMARY KEY, nick TEXT NOT NULL, "
+      "description TEXT NOT NULL) WITHOUT ROWID",
+      "CREATE TABLE room_administrator(jid TEXT PRIMARY KEY, nick TEXT NOT NULL, "
+      "description TEXT NOT NULL)" },
+    { 0 },
+};
+static struct store_stmt list_stmt = {
+    .name = "room_administrator.list",
+    .sql = "SELECT jid, nick, description FROM room_administrator ORDER BY jid",
+    .params = "",
+    .cols = "ttt",
+};
+/* One who is there already keeps what is not given (NULL). */
+static struct store_stmt put_stmt = {
+    .name = "room_administrator.put",
+    .sql = "INSERT INTO room_administrator(jid, nick, description) "
+           "SELECT $1, COALESCE($2, ''), COALESCE($3, '') "
+           "WHERE EXISTS(SELECT 1 FROM room_administrator WHERE jid = $1) "
+           "OR (SELECT COUNT(*) FROM room_administrator) < $4 "
+           "ON CONFLICT(jid) DO UPDATE SET nick = COALESCE($2, room_administrator.nick), "
+           "description = COALESCE($3, room_administrator.description)",
+    .params = "tTTi",
+    .cols = "",
+};
+static struct store_stmt delete_stmt = {
+    .name = "room_administrator.del",
+    .sql = "DELETE FROM room_administrator WHERE jid = $1",
+    .params = "t",
+    .cols = "",
+};
+static const struct store_schema schema = {
+    .feature = "muc_administrators",
+    .migrations = migrations,
+    .stmts = (struct store_stmt *const[]){ &list_stmt, &put_stmt, &delete_stmt, NULL },
+};
+
+/* The set: immutable once it is published; freed when every worker has passed by after it was
+ * replaced. */
+struct member {
+    slice jid;
+};
+struct set {
+    struct arena *arena;
+    struct map members;
+};
+
+static _Atomic(struct set *) current;
+
+static slice member_key(const void *item) { return ((const struct member *)item)->jid; }
+
+static struct set *set_read(const struct store_batch *b, unsigned stmt)
+{
+    struct arena *arena = arena_create(0);
+    struct set *s = arena_new(arena, struct set, 1);
+    uint32_t count = store_row_count(b, stmt);
+    struct member *m = arena_new(arena, struct member, count + 1);
+
+    s->arena = arena;
+    map_init(&s->members, member_key);
+    for (uint32_t i = 0; i < count; i++) {
+        m[i].jid = slice_dup(arena, store_text(b, stmt, i, 0));
+        map_put(&s->members, &m[i]);
+    }
+    return s;
+}
+
+static void set_free(struct set *s)
+{
+    if (s == NULL)
+        return;
+    struct arena *arena = s->arena;
+    map_fini(&s->members);
+    arena_destroy(&arena);
+}
+
+static bool set_has(const struct set *s, slice bare)
+{
+    return s != NULL && map_get(&s->members, bare) != NULL;
+}
+
+bool muc_is_administrator(slice bare)
+{
+    return setting_bool(&muc_administrators_enabled) &&
+           set_has(atomic_load_explicit(&current, memory_order_acquire), bare);
+}
+
+/* Telling the rooms. */
+
+struct news {
+    struct set *was, *is;
+    struct command_call *call; /* NULL: nobody waits */
+    const char *said;
+};
+
+/* When all have passed by here, nobody looks at the set that was. */
+static void tell_worker(struct worker *w, void *arg)
+{
+    (void)w;
+    (void)arg;
+}
+
+static void told(struct worker *w, void *arg)
+{
+    struct news *n = arg;
+    (void)w;
+    if (n->was != n->is)
+        set_free(n->was);
+    if (n->call != NULL)
+        command_done(n->call, "%s", n->said);
+    mem_free(&n);
+}
+
+/* On worker 0. */
+static void tell(struct worker *w, const struct news *what)
+{
+    struct news *n = mem_alloc(sizeof *n);
+    *n = *what;
+    node_tour(w, tell_worker, told, n);
+}
+
+static void switched(struct worker *w, void *arg)
+{
+    struct set *now = atomic_load(&current);
+    (void)arg;
+    tell(w, &(struct news){ .was = now, .is = now });
+}
+
+void administrators_switched(const struct setting *s)
+{
+    struct worker *w = worker_here();
+    (void)s;
+    if (w != NULL) /* else the node does not run yet */
+        node_call(w->node, 0, switched, NULL);
+}
+
+/* The list was read or changed: it is the last statement of the batch. On worker 0. */
+static void publish(struct worker *w, const struct store_batch *b, unsigned stmt,
+                    struct command_call *call, const char *said)
+{
+    struct set *is = set_read(b, stmt);
+    struct set *was = atomic_exchange(&current, is);
+    tell(w, &(struct news){ was, is, call, said });
+}
+
+static void loaded(void *arg, enum store_result result, const struct store_batch *b)
+{
+    if (result == STORE_OK)
+        publish(arg, b, 0, NULL, NULL);
+    else
+        log_error(&log_muc, LOG_EV("administrators.not_read"),
+                  LOG_C("why", store_result_name(result)));
+}
+
+static void worker_start(struct worker *w)
+{
+    if (w->index != 0)
+        return;
+    struct store_batch *b = store_read(w->store, 0);
+    store_add(b, &list_stmt, STORE_ANY_ROWS, NULL, 0);
+    store_submit(b, w->loop, 0, loaded, w);
+}
+
+static void worker_ended(struct worker *w)
+{
+    if (w->index == 0)
+        set_free(atomic_exchange(&current, NULL));
+}
+
+/* Commands. A task is in the arena of its call. */
+
+struct task {
+    struct command_call *call;
+    struct worker *worker; /* 0 */
+    slice jid, nick, description;
+};
+
+static bool jid_ok(struct command_call *call, slice *out)
+{
+    slice text = command_arg(call, "jid");
+    struct jid jid;
+    if (jid_parse(&jid, text, call->arena) == OK && jid.local.len > 0 && jid_is_bare(&jid)) {
+        *out = jid.full;
+        return true;
+    }
+    command_fail(call, E_SYNTAX, "found %.*s, allowed: an address name@domain", SLICE_ARG(text));
+    return false;
+}
+
+static bool text_ok(struct command_call *call, const char *name, slice *out)
+{
+    *out = command_arg(call, name);
+    if (out->len <= ADMINISTRATOR_TEXT_MAX && utf8_valid(*out))
+        return true;
+    command_fail(call, E_LIMIT, "%s: found %zu bytes, allowed: %d bytes of text", name, out->len,
+                 ADMINISTRATOR_TEXT_MAX);
+    return false;
+}
+
+static struct store_val text_or_null(slice text) { return text.ptr == NULL ? SV_NULL : SV_T(text); }
+
+static void added(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct task *t = arg;
+    if (result != STORE_OK)
+        command_fail(t->call, err_of_store(result), "it was not stored");
+    else if (store_changed(b, 0) == 0)
+        command_fail(t->call, E_LIMIT,
+                     "there are %d administrators of group chat, as many as "
+                     "there may be; `room-admin del` removes one",
+                     ADMINISTRATORS_MAX);
+    else
+        publish(t->worker, b, 1, t->call,
+                arena_printf(t->call->arena, "%.*s is an administrator of group chat%s",
+                             SLICE_ARG(t->jid),
+                             setting_bool(&muc_administrators_enabled)
+                                 ? ""
+                                 : ", once muc.administrators-enabled is on"));
+}
+
+static void add_here(struct worker *w, void *arg)
+{
+    struct task *t = arg;
+    struct store_batch *b = store_write(w->store, 0);
+    t->worker = w;
+    STORE_ADD(b, &put_stmt, STORE_ANY_ROWS, SV_T(t->jid), text_or_null(t->nick),
+              text_or_null(t->description), SV_I(ADMINISTRATORS_MAX));
+    store_add(b, &list_stmt, STORE_ANY_ROWS, NULL, 0);
+    store_submit(b, w->loop, 0, added, t);
+}
+
+static void run_add(struct command_call *call)
+{
+    struct task *t = arena_new(call->arena, struct task, 1);
+    t->call = call;
+    if (jid_ok(call, &t->jid) && text_ok(call, "nick", &t->nick) &&
+        text_ok(call, "description", &t->description))
+        node_call(((struct worker *)call->worker)->node, 0, add_here, t);
+}
+
+static void deleted(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct task *t = arg;
+    if (result != STORE_OK)
+        command_fail(t->call, err_of_store(result), "it was not deleted");
+    else if (store_changed(b, 0) == 0)
+        command_fail(t->call, E_NOTFOUND, "%.*s is no administrator of group chat",
+                     SLICE_ARG(t->jid));
+    else
+        publish(t->worker, b, 1, t->call,
+                arena_printf(t->call->arena, "%.*s is no administrator of group chat any more",
+                             SLICE_ARG(t->jid)));
+}
+
+static void delete_here(struct worker *w, void *arg)
+{
+    struct task *t = arg;
+    struct store_batch *b = store_write(w->store, 0);
+    t->worker = w;
+    STORE_ADD(b, &delete_stmt, STORE_ANY_ROWS, SV_T(t->jid));
+    store_add(b, &list_stmt, STORE_ANY_ROWS, NULL, 0);
+    store_submit(b, w->loop, 0, deleted, t);
+}
+
+static void run_del(struct command_call *call)
+{
+    struct task *t = arena_new(call->arena, struct task, 1);
+    t->call = call;
+    if (jid_ok(call, &t->jid))
+        node_call(((struct worker *)call->worker)->node, 0, delete_here, t);
+}
+
+static void listed(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct command_call *call = arg;
+    if (result != STORE_OK) {
+        command_fail(call, err_of_store(result), "the list cannot be read");
+        return;
+    }
+    for (uint32_t i = 0; i < store_row_count(b, 0); i++) {
+        command_row(call);
+        command_text(call, "jid", store_text(b, 0, i, 0));
+        command_text(call, "nick", store_text(b, 0, i, 1));
+        command_text(call, "description", store_text(b, 0, i, 2));
+    }
+    command_done(call, "%s",
+                 setting_bool(&muc_administrators_enabled)
+                     ? ""
+                     : "muc.administrators-enabled is off: they are ordinary users");
+}
+
+static void run_list(struct command_call *call)
+{
+    struct worker *w = call->worker;
+    struct store_batch *b = store_read(w->store, 0);
+    store_add(b, &list_stmt, STORE_ANY_ROWS, NULL, 0);
+    store_submit(b, w->loop, 0, listed, call);
+}
+
+static const struct command_arg add_args[] = {
+    { "jid", ARG_POSITIONAL, "address of a user: name@domain", NULL },
+    { "nick", ARG_OPTION, "nickname, for the list", NULL },
+    { "description", ARG_OPTION, "what is to be known about this one, for the list", NULL },
+    { 0 },
+};
+static const struct command_arg del_args[] = {
+    { "jid", ARG_POSITIONAL, "address of a user: name@domain", NULL },
+    { 0 },
+};
+static struct command add_command = {
+    .name = "room-admin add",
+    .args = add_args,
+    .run = run_add,
+    .doc = "Makes a user an administrator of group chat: an owner of every room, at once. One who "
+           "is on the list already gets the new nickname and description.",
+};
+static struct command del_command = {
+    .name = "room-admin del",
+    .args = del_args,
+    .run = run_del,
+    .doc = "Takes a user off the list of administrators of group chat, at once.",
+};
+static struct command list_command = {
+    .name = "room-admin list",
+    .run = run_list,
+    .doc = "Shows the administrators of group chat.",
+    .columns = (const char *const[]){ "jid", "nick", "description", NULL },
+};
+
+const struct feature muc_administrators_feature = {
+    .name = "muc_administrators",
+    .schema = &schema,
+    .commands = (struct command *const[]){ &add_command, &del_command, &list_command, NULL },
+    .worker_start = worker_start,
+    .worker_ended = worker_ended,
+};
