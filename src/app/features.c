@@ -62,6 +62,7 @@ static const struct feature *const features[] = {
     &account_feature,
     &session_feature,
     &message_feature,
+    &archive_query_feature,
     &roster_feature,
     &presence_feature,
     &users_feature,

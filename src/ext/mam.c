@@ -1,16 +1,12 @@
 /* The rows of the archive feature; see mam.h. */
 #include "ext/mam.h"
-#include "base/buf.h"
 #include "base/setting.h"
-#include "codec/xml_elem.h"
 #include "ext/ext.h"
 #include "im/account.h"
+#include "im/archive_words.h"
 #include "im/feature.h"
 #include "im/iq.h"
-#include "xmpp/form.h"
 #include "xmpp/ns.h"
-
-enum { FORM_BYTES_MAX = 8192 };
 
 struct setting mam_enabled = {
     .name = "archive.enabled",
@@ -70,43 +66,11 @@ static const struct store_migration migrations[] = {
     { 0 },
 };
 
-/* XEP-0313 §4.1.5: what a query may ask for; none is required, and ids are not listed. */
-static const struct form_row query_rows[] = {
-    { .var = "with", .type = FORM_JID_SINGLE },
-    { .var = "start", .type = FORM_TEXT_SINGLE },
-    { .var = "end", .type = FORM_TEXT_SINGLE },
-    { .var = "before-id", .type = FORM_TEXT_SINGLE },
-    { .var = "after-id", .type = FORM_TEXT_SINGLE },
-    { .var = "ids",
-      .type = FORM_LIST_MULTI,
-      .extra = "<validate xmlns='" NS_DATA_VALIDATE "' datatype='xs:string'><open/></validate>" },
-    { .var = "include-groupchat", .type = FORM_BOOLEAN },
-    { .var = FULLTEXT_FIELD, .type = FORM_TEXT_SINGLE },
-};
-
-static void form_get(struct iq *iq)
-{
-    struct buf out;
-    if (iq->target != IQ_TO_SELF) {
-        iq_error(iq, SE_FORBIDDEN, SLICE("an archive is its owner's"));
-        return;
-    }
-    buf_init(&out, FORM_BYTES_MAX);
-    buf_lit(&out, "<query xmlns='" NS_MAM "'>");
-    form_open(&out, FORM_FORM, NS_MAM);
-    for (unsigned i = 0; i < sizeof query_rows / sizeof *query_rows; i++)
-        form_ask(&out, &query_rows[i]);
-    form_close(&out);
-    buf_lit(&out, "</query>");
-    iq_result(iq, buf_slice(&out));
-    buf_fini(&out);
-}
-
 enum { ANYBODY = IQ_TO_SELF | IQ_TO_ACCOUNT };
 
 static const struct iq_rule rules[] = {
     { TYPE_SET, NS_MAM, "query", ANYBODY, mam_query },
-    { TYPE_GET, NS_MAM, "query", ANYBODY, form_get },
+    { TYPE_GET, NS_MAM, "query", ANYBODY, mam_form_get },
     { TYPE_GET, NS_MAM, "metadata", ANYBODY, mam_metadata },
     { TYPE_GET, NS_MAM, "prefs", ANYBODY, mam_prefs_get },
     { TYPE_SET, NS_MAM, "prefs", ANYBODY, mam_prefs_set },
@@ -126,7 +90,6 @@ static void gather(struct store_stmt *const *list, unsigned *n)
 static void start(void)
 {
     unsigned n = 0;
-    gather(mam_query_stmts, &n);
     gather(mam_prefs_stmts, &n);
     gather(mam_fulltext_stmts, &n);
     gather(mam_expire_stmts, &n);
@@ -142,7 +105,7 @@ static void loaded(struct account *a, const struct store_batch *b, unsigned firs
 
 static void ended(struct worker *w)
 {
-    fulltext_stop(w);
+    mam_fulltext_stop(w);
     mam_expire_stop(w);
 }
 
@@ -150,7 +113,7 @@ static bool archives(struct account *a, const struct stanza *st, slice contact)
 {
     bool yes = mam_prefs_archive(a, st, contact);
     if (yes)
-        fulltext_kick(a->worker);
+        archive_words_stored(a->worker);
     return yes;
 }
 
@@ -175,6 +138,7 @@ const struct feature mam_feature = {
                                "urn:xmpp:message-retract:1#tombstone", NULL },
     .iq = rules,
     .schema = &schema,
+    .words = &mam_words,
     .settings =
         (struct setting *const[]){ &mam_enabled, &mam_default, &mam_users_choose, &mam_page_default,
                                    &mam_page_max, &mam_fulltext, &mam_retention, NULL },

@@ -8,7 +8,7 @@
 #include <stdbool.h>
 
 struct account;
-struct arena;
+struct archive_words;
 struct command;
 struct log_area;
 struct metric;
@@ -16,47 +16,14 @@ struct iq;
 struct setting;
 struct worker;
 
-#define NS_MAM_EXTENDED "urn:xmpp:mam:2#extended"
-#define FULLTEXT_FIELD  "{urn:xmpp:fulltext:0}fulltext"
-
 /* mam.c */
 extern struct setting mam_enabled, mam_default, mam_users_choose, mam_page_default, mam_page_max;
-
-/* A row of the log. */
-struct mam_message {
-    int64_t id, sender, sender_entry, rcpt, rcpt_entry, flags;
-    slice stanza;
-};
-/* Columns: id, sender, sender_entry, rcpt, rcpt_entry, flags, stanza. */
-static inline struct mam_message mam_message_of(const struct store_batch *b, unsigned stmt,
-                                                uint32_t row)
-{
-    return (struct mam_message){
-        .id = store_int(b, stmt, row, 0),
-        .sender = store_int(b, stmt, row, 1),
-        .sender_entry = store_int(b, stmt, row, 2),
-        .rcpt = store_int(b, stmt, row, 3),
-        .rcpt_entry = store_int(b, stmt, row, 4),
-        .flags = store_int(b, stmt, row, 5),
-        .stanza = store_text(b, stmt, row, 6),
-    };
-}
 
 /* mam_fulltext.c */
 extern struct setting mam_fulltext;
 extern struct store_stmt *const mam_fulltext_stmts[];
-/* What to look for in the index; empty: there is no word in the text. */
-slice fulltext_match(int64_t owner, slice text, struct arena *tmp);
-enum fulltext_state { FULLTEXT_CURRENT, FULLTEXT_BEHIND };
-typedef void fulltext_done_fn(void *arg, enum fulltext_state state);
-/* Indexes what is committed now, and what this lane has submitted, then calls done; on the worker's
- * thread, later. */
-void fulltext_catch_up(struct worker *w, uint64_t lane, fulltext_done_fn *done, void *arg);
-void fulltext_kick(struct worker *w); /* something is being stored: it is indexed soon */
-void fulltext_stop(struct worker *w); /* the worker has ended */
-/* A batch that changes or removes messages says so, and takes each of them out of the index. */
-void fulltext_edit(struct store_batch *b);
-void fulltext_forget(struct store_batch *b, const struct mam_message *m, struct arena *tmp);
+extern const struct archive_words mam_words;
+void mam_fulltext_stop(struct worker *w); /* the worker has ended */
 
 /* mam_expire.c */
 extern struct setting mam_retention;
@@ -73,8 +40,8 @@ stage_passage_fn mam_retract;
 
 /* mam_query.c: at the home of the archive's owner, who asks. */
 void mam_query(struct iq *iq);
+void mam_form_get(struct iq *iq);
 void mam_metadata(struct iq *iq);
-extern struct store_stmt *const mam_query_stmts[];
 
 /* mam_prefs.c */
 enum mam_default { MAM_ALWAYS, MAM_ROSTER, MAM_NEVER };

@@ -12,6 +12,8 @@
 #include "base/metric.h"
 #include "base/setting.h"
 #include "ext/mam.h"
+#include "im/archive.h"
+#include "im/archive_words.h"
 #include "im/node.h"
 #include "im/worker.h"
 #include "io/timer.h"
@@ -52,21 +54,7 @@ static struct store_stmt read_late = {
     .params = "",
     .cols = "i",
 };
-static struct store_stmt drop_entry = {
-    .name = "mam.drop-entry",
-    .sql = "DELETE FROM entry WHERE owner = $1 AND id = $2",
-    .params = "ii",
-    .cols = "",
-};
-/* Only as it was read: what else it says may be in the index. */
-static struct store_stmt drop_message = {
-    .name = "mam.drop-message",
-    .sql = "DELETE FROM message WHERE id = $1 AND stanza = $2",
-    .params = "it",
-    .cols = "",
-};
-struct store_stmt *const mam_expire_stmts[] = { &read_oldest, &read_late, &drop_entry,
-                                                &drop_message, NULL };
+struct store_stmt *const mam_expire_stmts[] = { &read_oldest, &read_late, NULL };
 
 static struct pass {
     struct worker *worker;
@@ -121,16 +109,6 @@ static void removed(void *arg, enum store_result r, const struct store_batch *b)
     timer_set(p->worker->loop, &p->timer, PAUSE_MS);
 }
 
-static void add_removal(struct store_batch *b, const struct mam_message *m, struct arena *tmp)
-{
-    if (m->rcpt_entry != 0)
-        STORE_ADD(b, &drop_entry, STORE_ANY_ROWS, SV_I(m->rcpt), SV_I(m->rcpt_entry));
-    if (m->sender_entry != 0)
-        STORE_ADD(b, &drop_entry, STORE_ANY_ROWS, SV_I(m->sender), SV_I(m->sender_entry));
-    fulltext_forget(b, m, tmp);
-    STORE_ADD(b, &drop_message, 1, SV_I(m->id), SV_T(m->stanza));
-}
-
 static void oldest_read(void *arg, enum store_result r, const struct store_batch *rows)
 {
     struct pass *p = arg;
@@ -146,13 +124,13 @@ static void oldest_read(void *arg, enum store_result r, const struct store_batch
     uint32_t i = 0;
     p->removing = 0;
     for (; i < count && store_int(rows, 0, i, 7) < p->before_us; i++) {
-        struct mam_message m = mam_message_of(rows, 0, i);
+        struct archive_line m = archive_line_of(rows, 0, i);
         p->next = m.id;
         if (store_int(rows, 0, i, 8) != 0) /* nobody has it */
             continue;
         if (m.id > inserted) /* its entries would come behind it */
             store_read_late(b, STORE_ALL_OWNERS);
-        add_removal(b, &m, tmp);
+        archive_drop(b, &m, tmp);
         p->removing++;
     }
     arena_destroy(&tmp);
@@ -163,7 +141,7 @@ static void oldest_read(void *arg, enum store_result r, const struct store_batch
         store_drop(&b);
         removed(p, STORE_OK, NULL);
     } else {
-        fulltext_edit(b);
+        archive_words_edit(b);
         store_submit(b, p->worker->loop, 0, removed, p);
     }
 }

@@ -2,9 +2,9 @@
  * reader `fulltext`), in batches behind the commits, so that a message waits for none of it. A
  * search first brings the index up to what was committed when it was asked.
  *
- * A row of the index has the words of a message, and a word for each account that has it in its
- * archive: PRIVATE followed by the account's id, which no text has. So an account's search looks
- * only at what is its own, however common the words are elsewhere. Encrypted messages are not
+ * A row of the index has the words of a message, and a word for each owner that has it in his
+ * archive: PRIVATE followed by the id of the account or room, which no text has. So a search looks
+ * only at what is the owner's, however common the words are elsewhere. Encrypted messages are not
  * indexed. The index keeps no text: who removes a message has to say what was indexed.
  *
  * Limits: TEXT_MAX bytes of a message; WORDS_MAX words of a search; STEP_ROWS messages a step; a
@@ -19,6 +19,8 @@
 #include "base/setting.h"
 #include "codec/xml_elem.h"
 #include "ext/mam.h"
+#include "im/archive.h"
+#include "im/archive_words.h"
 #include "im/worker.h"
 #include "io/timer.h"
 #include "xmpp/ns.h"
@@ -93,9 +95,36 @@ static struct store_stmt drop_words = {
     .params = "it",
     .cols = "",
 };
-struct store_stmt *const mam_fulltext_stmts[] = { &read_state, &read_log,    &move_position,
-                                                  &count_edit, &check_edits, &put_words,
-                                                  &drop_words, NULL };
+/* In the order of the log, which the index has; the ids of an archive rise with it but for messages
+ * that were on their way at the same time. $6 is -1 for anybody. */
+#define WORDS                                                                                      \
+    " FROM message_fts f JOIN message m ON m.id = f.rowid JOIN entry e ON e.owner = $1"            \
+    " AND e.id = CASE WHEN m.rcpt = $1 AND m.rcpt_entry <> 0 THEN m.rcpt_entry"                    \
+    " ELSE m.sender_entry END WHERE f.message_fts MATCH $11 AND f.rowid > $2 AND f.rowid < $3"     \
+    " AND m.at_us >= $4 AND m.at_us <= $5 AND e.flags < 2 AND ($6 = -1 OR (e.peer = $6"            \
+    " AND (e.peer <> 0 OR $7 = '' OR m.remote = $7)))" ARCHIVE_FULL_JID
+static struct store_stmt find_first_words = {
+    .name = "fulltext.first",
+    .sqlite = "SELECT e.id" WORDS " ORDER BY f.rowid LIMIT $10",
+    .params = "iiiiiitttit",
+    .cols = "i",
+};
+static struct store_stmt find_last_words = {
+    .name = "fulltext.last",
+    .sqlite = "SELECT e.id" WORDS " ORDER BY f.rowid DESC LIMIT $10",
+    .params = "iiiiiitttit",
+    .cols = "i",
+};
+static struct store_stmt count_words = {
+    .name = "fulltext.count",
+    .sqlite = "SELECT count(*) FROM (SELECT 1" WORDS " LIMIT $10) c",
+    .params = "iiiiiitttit",
+    .cols = "i",
+};
+struct store_stmt *const mam_fulltext_stmts[] = {
+    &read_state, &read_log,         &move_position,   &count_edit,  &check_edits, &put_words,
+    &drop_words, &find_first_words, &find_last_words, &count_words, NULL
+};
 
 /* Words. */
 
@@ -137,7 +166,7 @@ static void cut_text(struct buf *out)
 
 /* The same for the same message always: what is taken out of the index must be what went in.
  * false: nothing of it is indexed. */
-static bool message_words(struct buf *out, const struct mam_message *m, struct arena *tmp)
+static bool message_words(struct buf *out, const struct archive_line *m, struct arena *tmp)
 {
     struct elem top, e;
     bool sent = m->sender_entry != 0, received = m->rcpt_entry != 0 && m->flags < 2;
@@ -160,7 +189,7 @@ static bool message_words(struct buf *out, const struct mam_message *m, struct a
     return true;
 }
 
-void fulltext_forget(struct store_batch *b, const struct mam_message *m, struct arena *tmp)
+static void forget(struct store_batch *b, const struct archive_line *m, struct arena *tmp)
 {
     struct buf words;
     buf_init(&words, STORE_BATCH_BYTES_MAX);
@@ -169,7 +198,7 @@ void fulltext_forget(struct store_batch *b, const struct mam_message *m, struct 
     buf_fini(&words);
 }
 
-void fulltext_edit(struct store_batch *b) { store_add(b, &count_edit, 1, NULL, 0); }
+static void edit(struct store_batch *b) { store_add(b, &count_edit, 1, NULL, 0); }
 
 static bool has_letters(slice word)
 {
@@ -183,7 +212,7 @@ static bool has_letters(slice word)
 }
 
 /* "word" "word" …: each a phrase for the tokenizer, all of which have to be there. */
-slice fulltext_match(int64_t owner, slice text, struct arena *tmp)
+static slice match(int64_t owner, slice text, struct arena *tmp)
 {
     struct buf out, plain;
     slice rest, word;
@@ -206,10 +235,10 @@ slice fulltext_match(int64_t owner, slice text, struct arena *tmp)
         buf_lit(&out, "\"");
         words++;
     }
-    slice match = words == 0 ? (slice){ 0 } : slice_dup(tmp, buf_slice(&out));
+    slice found = words == 0 ? (slice){ 0 } : slice_dup(tmp, buf_slice(&out));
     buf_fini(&plain);
     buf_fini(&out);
-    return match;
+    return found;
 }
 
 /* Following the log. */
@@ -221,7 +250,7 @@ struct feed {
     uint64_t lane;          /* whose writes are waited for first; 0: nobody's */
     int64_t target;         /* log id to come to; 0: the end of the log */
     uint64_t until_us;      /* monotonic; 0: as long as it takes */
-    fulltext_done_fn *done; /* NULL: in the background */
+    archive_words_fn *done; /* NULL: in the background */
     void *arg;
 };
 
@@ -256,7 +285,7 @@ static void start_background(struct worker *w)
     timer_set(w->loop, &background.timer, DELAY_MS);
 }
 
-void fulltext_kick(struct worker *w)
+static void stored(struct worker *w)
 {
     atomic_fetch_add_explicit(&kicks, 1, memory_order_relaxed);
     if (!atomic_load_explicit(&stored_more, memory_order_relaxed))
@@ -265,7 +294,7 @@ void fulltext_kick(struct worker *w)
         start_background(w);
 }
 
-void fulltext_stop(struct worker *w)
+void mam_fulltext_stop(struct worker *w)
 {
     if (background.worker == w) {
         timer_cancel(&background.timer);
@@ -275,7 +304,7 @@ void fulltext_stop(struct worker *w)
 }
 
 /* What was stored since the last look is indexed next time. */
-static void end(struct feed *f, enum fulltext_state state)
+static void end(struct feed *f, enum archive_words_state state)
 {
     if (f->done != NULL) {
         f->done(f->arg, state);
@@ -298,7 +327,7 @@ static void stepped(void *arg, enum store_result r, const struct store_batch *b)
     else if (moved)
         begin(f);
     else
-        end(f, FULLTEXT_BEHIND);
+        end(f, WORDS_BEHIND);
 }
 
 static void log_read(void *arg, enum store_result r, const struct store_batch *rows)
@@ -312,7 +341,7 @@ static void log_read(void *arg, enum store_result r, const struct store_batch *r
     }
     uint32_t count = r == STORE_OK ? store_row_count(rows, 0) : 0;
     if (count == 0) {
-        end(f, r == STORE_OK ? FULLTEXT_CURRENT : FULLTEXT_BEHIND);
+        end(f, r == STORE_OK ? WORDS_CURRENT : WORDS_BEHIND);
         return;
     }
     struct store_batch *b = store_write(f->worker->store, 0);
@@ -328,7 +357,7 @@ static void log_read(void *arg, enum store_result r, const struct store_batch *r
     STORE_ADD(b, &move_position, 1, SV_I(from), SV_I(to));
     STORE_ADD(b, &check_edits, 1, SV_I(store_int(rows, 1, 0, 2)));
     for (uint32_t k = 0; k < i; k++) {
-        struct mam_message m = mam_message_of(rows, 0, k);
+        struct archive_line m = archive_line_of(rows, 0, k);
         arena_reset(tmp);
         if (message_words(&words, &m, tmp))
             STORE_ADD(b, &put_words, 1, SV_I(m.id), SV_T(buf_slice(&words)));
@@ -351,16 +380,16 @@ static void state_read(void *arg, enum store_result r, const struct store_batch 
 {
     struct feed *f = arg;
     if (r != STORE_OK) {
-        end(f, FULLTEXT_BEHIND);
+        end(f, WORDS_BEHIND);
         return;
     }
     int64_t position = store_int(b, 0, 0, 0), last = store_int(b, 0, 0, 1);
     if (f->done != NULL && f->target == 0)
         f->target = last;
     if (position >= last || (f->done != NULL && position >= f->target))
-        end(f, FULLTEXT_CURRENT);
+        end(f, WORDS_CURRENT);
     else if (f->worker->stopping || (f->until_us != 0 && clock_mono_us() > f->until_us))
-        end(f, FULLTEXT_BEHIND);
+        end(f, WORDS_BEHIND);
     else
         read_step(f, position);
 }
@@ -373,7 +402,7 @@ static void begin(struct feed *f)
     store_submit(b, f->worker->loop, 0, state_read, f);
 }
 
-void fulltext_catch_up(struct worker *w, uint64_t lane, fulltext_done_fn *done, void *arg)
+static void catch_up(struct worker *w, uint64_t lane, archive_words_fn *done, void *arg)
 {
     struct feed *f = mem_new(struct feed);
     f->worker = w;
@@ -384,3 +413,15 @@ void fulltext_catch_up(struct worker *w, uint64_t lane, fulltext_done_fn *done, 
     f->arg = arg;
     begin(f);
 }
+
+const struct archive_words mam_words = {
+    .enabled = &mam_fulltext,
+    .first = &find_first_words,
+    .last = &find_last_words,
+    .count = &count_words,
+    .match = match,
+    .catch_up = catch_up,
+    .stored = stored,
+    .edit = edit,
+    .forget = forget,
+};

@@ -13,6 +13,7 @@
 #include "ext/mam.h"
 #include "im/account.h"
 #include "im/archive.h"
+#include "im/archive_words.h"
 #include "im/worker.h"
 #include "xmpp/ns.h"
 
@@ -24,7 +25,7 @@ enum { LOOK_BACK = 2000, CANDIDATES = 16, ID_MAX = 1023 };
 
 static struct store_stmt find_retracted = {
     .name = "mam.retracted",
-    .sqlite = "SELECT m.id, m.sender, m.sender_entry, m.rcpt, m.rcpt_entry, m.flags, m.stanza FROM"
+    .sqlite = "SELECT " ARCHIVE_LINE_COLUMNS " FROM"
               " (SELECT msg FROM entry INDEXED BY entry_peer WHERE owner = $1 AND peer = "
               "coalesce((SELECT id FROM account"
               " WHERE jid = $2), 0) ORDER BY id DESC LIMIT $3) e JOIN message m ON m.id = e.msg"
@@ -32,13 +33,7 @@ static struct store_stmt find_retracted = {
     .params = "ititi",
     .cols = "iiiiiit",
 };
-static struct store_stmt put_tombstone = {
-    .name = "mam.tombstone",
-    .sql = "UPDATE message SET stanza = $2 WHERE id = $1 AND stanza = $3",
-    .params = "itt",
-    .cols = "",
-};
-struct store_stmt *const mam_retract_stmts[] = { &find_retracted, &put_tombstone, NULL };
+struct store_stmt *const mam_retract_stmts[] = { &find_retracted, NULL };
 
 struct retraction {
     struct arena *arena;     /* holds this, too */
@@ -86,16 +81,15 @@ static void write_tombstone(struct buf *out, const struct stanza *st, const stru
 }
 
 /* Refused if it was changed meanwhile: then by the other side, or by its author again. */
-static void bury(const struct retraction *r, const struct mam_message *m, const struct stanza *st)
+static void bury(const struct retraction *r, const struct archive_line *m, const struct stanza *st)
 {
     struct worker *w = r->account->worker;
     struct store_batch *b = store_write(w->store, account_lane(r->account));
     struct buf text;
     buf_init(&text, STORE_BATCH_BYTES_MAX);
     write_tombstone(&text, st, r);
-    STORE_ADD(b, &put_tombstone, 1, SV_I(m->id), SV_T(buf_slice(&text)), SV_T(m->stanza));
-    fulltext_edit(b);
-    fulltext_forget(b, m, r->arena);
+    archive_change(b, m, buf_slice(&text), r->arena);
+    archive_words_edit(b);
     buf_fini(&text);
     store_submit(b, w->loop, 0, NULL, NULL);
 }
@@ -107,7 +101,7 @@ static void candidates_read(void *arg, enum store_result result, const struct st
     uint32_t rows = result == STORE_OK ? store_row_count(b, 0) : 0;
     bool done = false;
     for (uint32_t i = 0; i < rows && !done; i++) {
-        struct mam_message m = mam_message_of(b, 0, i);
+        struct archive_line m = archive_line_of(b, 0, i);
         struct elem e;
         struct stanza *st;
         if (stanza_load(&st, m.stanza, w->xml, r->arena) != OK)

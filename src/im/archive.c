@@ -1,4 +1,5 @@
 #include "im/archive.h"
+#include "im/archive_words.h"
 
 /* The newest row is never deleted, so that ids are not given twice and the log's reader stays
  * right. */
@@ -180,17 +181,32 @@ static struct store_stmt hidden_entries = {
     .cols = "",
 };
 
-static struct store_stmt *const stmts[] = { &archive_put,        &entry_put,
-                                            &archive_cursor_put, &archive_load,
-                                            &archive_open,       &archive_recent,
-                                            &archive_has,        &archive_row,
-                                            &archive_page,       &archive_reserve,
-                                            &archive_reserved,   &remove_messages,
-                                            &remove_sent,        &remove_received,
-                                            &remove_last,        &remove_entries,
-                                            &remove_mailbox,     &remember_former,
-                                            &hidden_messages,    &hidden_sides,
-                                            &hidden_entries,     NULL };
+static struct store_stmt change_line = {
+    .name = "archive.change",
+    .sql = "UPDATE message SET stanza = $2 WHERE id = $1 AND stanza = $3",
+    .params = "itt",
+    .cols = "",
+};
+static struct store_stmt drop_line = {
+    .name = "archive.drop",
+    .sql = "DELETE FROM message WHERE id = $1 AND stanza = $2",
+    .params = "it",
+    .cols = "",
+};
+static struct store_stmt drop_entry = {
+    .name = "archive.drop-entry",
+    .sql = "DELETE FROM entry WHERE owner = $1 AND id = $2",
+    .params = "ii",
+    .cols = "",
+};
+
+static struct store_stmt *const stmts[] = {
+    &archive_put,      &entry_put,       &archive_cursor_put, &archive_load,    &archive_open,
+    &archive_recent,   &archive_has,     &archive_row,        &archive_page,    &archive_reserve,
+    &archive_reserved, &remove_messages, &remove_sent,        &remove_received, &remove_last,
+    &remove_entries,   &remove_mailbox,  &remember_former,    &hidden_messages, &hidden_sides,
+    &hidden_entries,   &change_line,     &drop_line,          &drop_entry,      NULL
+};
 
 static const struct store_late late = {
     .name = "entries",
@@ -233,4 +249,21 @@ void archive_remove(struct store_batch *b, int64_t owner, slice jid)
     store_add(b, &remove_last, STORE_ANY_ROWS, NULL, 0);
     STORE_ADD(b, &remove_entries, STORE_ANY_ROWS, SV_I(owner));
     STORE_ADD(b, &remove_mailbox, STORE_ANY_ROWS, SV_I(owner));
+}
+
+void archive_change(struct store_batch *b, const struct archive_line *m, slice stanza,
+                    struct arena *tmp)
+{
+    STORE_ADD(b, &change_line, 1, SV_I(m->id), SV_T(stanza), SV_T(m->stanza));
+    archive_words_forget(b, m, tmp);
+}
+
+void archive_drop(struct store_batch *b, const struct archive_line *m, struct arena *tmp)
+{
+    if (m->rcpt_entry != 0)
+        STORE_ADD(b, &drop_entry, STORE_ANY_ROWS, SV_I(m->rcpt), SV_I(m->rcpt_entry));
+    if (m->sender_entry != 0)
+        STORE_ADD(b, &drop_entry, STORE_ANY_ROWS, SV_I(m->sender), SV_I(m->sender_entry));
+    archive_words_forget(b, m, tmp);
+    STORE_ADD(b, &drop_line, 1, SV_I(m->id), SV_T(m->stanza));
 }

@@ -1,14 +1,22 @@
 /* archive: the tables of messages (design §7): the body once per node in commit order, a narrow
- * entry per owner, the mailbox's cursor. What reads them: offline delivery here; archive queries
- * later. */
+ * entry per owner, the mailbox's cursor. What reads them: offline delivery (im/offline.c), copies
+ * (im/copies.h), archive queries (im/archive_query.h).
+ *
+ * An owner is an account or a room (ids from ROOM_ID_MIN on). What was said in a room has one
+ * entry, the room's, as its receiver, with flags 0, `sender` 0 and the bare JID of who said it as
+ * `remote`; the stanza has its full JID as `to`. A room has no mailbox: nothing of it is ever
+ * unsettled. */
 #pragma once
 #include "im/origin.h"
 #include "store/store.h"
+
+struct arena;
 
 enum {
     ENTRY_OFFLINE = 1, /* must reach its owner: unsettled until it has */
     ENTRY_HIDDEN = 2,  /* not in the archive: removed when it is settled (design §7) */
 };
+#define ROOM_ID_MIN ((int64_t)1 << 40) /* below are accounts */
 
 extern const struct store_schema archive_schema;
 extern struct store_stmt archive_put, archive_cursor_put, archive_load, archive_open,
@@ -30,3 +38,30 @@ void archive_remove_hidden(struct store_batch *b, int64_t owner, uint64_t from, 
 /* Statements that remove all that an account owns here; what others own of the same messages stays,
  * and its address (`jid`) is remembered, by which they ask for them. */
 void archive_remove(struct store_batch *b, int64_t owner, slice jid);
+
+/* A row of the log. */
+struct archive_line {
+    int64_t id, sender, sender_entry, rcpt, rcpt_entry, flags;
+    slice stanza;
+};
+#define ARCHIVE_LINE_COLUMNS                                                                       \
+    "m.id, m.sender, m.sender_entry, m.rcpt, m.rcpt_entry, m.flags, m.stanza"
+static inline struct archive_line archive_line_of(const struct store_batch *b, unsigned stmt,
+                                                  uint32_t row)
+{
+    return (struct archive_line){
+        .id = store_int(b, stmt, row, 0),
+        .sender = store_int(b, stmt, row, 1),
+        .sender_entry = store_int(b, stmt, row, 2),
+        .rcpt = store_int(b, stmt, row, 3),
+        .rcpt_entry = store_int(b, stmt, row, 4),
+        .flags = store_int(b, stmt, row, 5),
+        .stanza = store_text(b, stmt, row, 6),
+    };
+}
+/* Both only if it is still as it was read, else the batch is a conflict: what else it says may be
+ * in the full text, out of which it is taken. Who changes lines says archive_words_edit() once a
+ * batch. */
+void archive_change(struct store_batch *b, const struct archive_line *m, slice stanza,
+                    struct arena *tmp);
+void archive_drop(struct store_batch *b, const struct archive_line *m, struct arena *tmp);

@@ -1,5 +1,6 @@
 #include "im/feature.h"
 #include "base/ensure.h"
+#include "im/archive_words.h"
 
 static const struct feature *const *all;
 static const struct nonza *nonzas[NONZAS_MAX];
@@ -22,6 +23,7 @@ void features_set(const struct feature *const *list)
     all = list;
     stages_set(list);
     fans_set(list);
+    archive_words_set(list);
     nonza_count = 0;
     for (unsigned i = 0; i < n; i++)
         gather_nonzas(list[i]->nonzas);

@@ -8,6 +8,7 @@
 
 struct account;
 struct alarm;
+struct archive_words;
 struct buf;
 struct elem;
 struct command;
@@ -73,8 +74,9 @@ struct feature {
     const struct bind2_rule *bind2; /* ended by { 0 } */
     const struct disco_form *form;  /* NULL: none */
     const struct store_schema *schema;
-    const struct http_route *http;   /* ended by { 0 }; see http/server.h */
-    struct setting *const *settings; /* NULL-terminated, like those below */
+    const struct archive_words *words; /* full text: im/archive_words.h; NULL: none */
+    const struct http_route *http;     /* ended by { 0 }; see http/server.h */
+    struct setting *const *settings;   /* NULL-terminated, like those below */
     struct command *const *commands;
     const struct command_form *command_forms; /* ended by { 0 } */
     struct metric *const *metrics;

@@ -15,3 +15,4 @@ extern struct log_area *const account_logs[];
 extern struct store_stmt *const account_stmts[];
 
 extern const struct feature message_feature, session_feature, account_feature;
+extern const struct feature archive_query_feature;

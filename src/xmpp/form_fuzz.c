@@ -1,5 +1,5 @@
-/* form, rsm, addresses and datetime on any text: no crash, within their limits, and what was read
- * can be written and read again. */
+/* form, rsm, mam, addresses and datetime on any text: no crash, within their limits, and what was
+ * read can be written and read again. */
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/ensure.h"
@@ -9,6 +9,7 @@
 #include "xmpp/datetime.h"
 #include "xmpp/form.h"
 #include "xmpp/jid.h"
+#include "xmpp/mam.h"
 #include "xmpp/rsm.h"
 
 enum { OUT_BYTES_MAX = 1 << 22 };
@@ -110,6 +111,15 @@ static void check_rsm(const struct elem *top, struct arena *tmp, struct buf *out
     rsm_write(out, &(struct rsm_page){ r.id, r.id, r.index, r.max });
 }
 
+static void check_mam(const struct elem *top, struct arena *tmp)
+{
+    struct mam_query *q = arena_new(tmp, struct mam_query, 1);
+    mam_query_read(q, top, (struct mam_limits){ 10, 30 }, tmp);
+    ensure((q->error == SE_NONE) == (q->text.len == 0));
+    ensure(q->want_count <= MAM_IDS_MAX + 4 && q->limit <= 30);
+    ensure(q->error != SE_NONE || q->id_count <= q->want_count);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -127,6 +137,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         check_form(&top, tmp, &out);
         check_rsm(&top, tmp, &out);
         check_addresses(&top, tmp, &out);
+        check_mam(&top, tmp);
     }
     buf_fini(&out);
     arena_destroy(&tmp);

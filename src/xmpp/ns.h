@@ -67,4 +67,5 @@
 #define NS_RSM              "http://jabber.org/protocol/rsm"
 #define NS_DATA_VALIDATE    "http://jabber.org/protocol/xdata-validate"
 #define NS_MAM              "urn:xmpp:mam:2"
+#define NS_MAM_EXTENDED     "urn:xmpp:mam:2#extended"
 #define NS_XML              "http://www.w3.org/XML/1998/namespace"

@@ -1,0 +1,31 @@
+#include "im/archive_words.h"
+#include "im/feature.h"
+
+static const struct archive_words *words;
+
+void archive_words_set(const struct feature *const *list)
+{
+    words = NULL;
+    for (; *list != NULL && words == NULL; list++)
+        words = (*list)->words;
+}
+
+const struct archive_words *archive_words(void) { return words; }
+
+void archive_words_stored(struct worker *w)
+{
+    if (words != NULL)
+        words->stored(w);
+}
+
+void archive_words_edit(struct store_batch *b)
+{
+    if (words != NULL)
+        words->edit(b);
+}
+
+void archive_words_forget(struct store_batch *b, const struct archive_line *m, struct arena *tmp)
+{
+    if (words != NULL)
+        words->forget(b, m, tmp);
+}

@@ -1,0 +1,214 @@
+#include "xmpp/mam.h"
+#include "base/buf.h"
+#include "base/clock.h"
+#include "codec/xml_elem.h"
+#include "xmpp/form.h"
+#include "xmpp/ns.h"
+#include "xmpp/rsm.h"
+#include <stdio.h>
+
+/* Reading. */
+
+static const char *const fields[] = {
+    "with", "start", "end", "before-id", "after-id", "ids", "include-groupchat", MAM_FULLTEXT_FIELD,
+    NULL
+};
+
+/* Archive ids are decimal numbers as clients see them. */
+static bool read_id(slice text, uint64_t *out)
+{
+    int64_t id;
+    if (text.len == 0 || text.ptr[0] < '1' || text.ptr[0] > '9' || !slice_int(text, &id))
+        return false;
+    *out = (uint64_t)id;
+    return true;
+}
+
+/* An id that is not one of ours, or not there, is answered the same way (§4.1.3). */
+static void want(struct mam_query *q, struct form *f, slice text, enum mam_want_as as)
+{
+    struct mam_want *w = &q->want[q->want_count];
+    if (!read_id(text, &w->id)) {
+        form_wrong(f, SE_ITEM_NOT_FOUND, "no such id in the archive");
+        return;
+    }
+    w->as = as;
+    q->want_count++;
+    if (as == MAM_WANT_AFTER && w->id > q->after)
+        q->after = w->id;
+    if (as == MAM_WANT_BEFORE && w->id < q->before)
+        q->before = w->id;
+}
+
+static void read_ids(struct mam_query *q, struct form *f)
+{
+    const slice *ids;
+    if (!form_values(f, "ids", &ids, &q->id_count) || q->id_count == 0)
+        return;
+    if (q->id_count > MAM_IDS_MAX) {
+        form_wrong(f, SE_BAD_REQUEST, "at most %d ids can be asked for at once", MAM_IDS_MAX);
+        return;
+    }
+    for (unsigned i = 0; i < q->id_count; i++)
+        want(q, f, ids[i], MAM_WANT_ID);
+}
+
+static void read_form(struct mam_query *q, struct form *f)
+{
+    slice id;
+    bool groupchat;
+    if (!form_expect(f, NS_MAM) || !form_only(f, fields, SE_FEATURE_NOT_IMPLEMENTED))
+        return;
+    read_ids(q, f);
+    form_jid(f, "with", &q->with);
+    form_time(f, "start", &q->start_us);
+    form_time(f, "end", &q->end_us);
+    form_bool(f, "include-groupchat", &groupchat); /* an archive has them, or has none */
+    if (form_text(f, "after-id", &id))
+        want(q, f, id, MAM_WANT_AFTER);
+    if (form_text(f, "before-id", &id))
+        want(q, f, id, MAM_WANT_BEFORE);
+    if (form_text(f, MAM_FULLTEXT_FIELD, &q->words) && q->words.len > 0 && q->id_count > 0)
+        form_wrong(f, SE_BAD_REQUEST, "ids are not searched");
+    if (f->error == SE_NOT_ACCEPTABLE) /* it is a query, not a form to be filled in again */
+        f->error = SE_BAD_REQUEST;
+}
+
+static void read_rsm(struct mam_query *q, struct form *f, const struct elem *query,
+                     struct mam_limits limits)
+{
+    const char *why;
+    struct rsm r;
+    if (!rsm_parse(&r, query, f->tmp, &why)) {
+        form_wrong(f, SE_BAD_REQUEST, "%s", why);
+        return;
+    }
+    if (r.place == RSM_INDEX) /* XEP-0059 §2.6 */
+        form_wrong(f, SE_FEATURE_NOT_IMPLEMENTED, "pages are asked for by id");
+    if (r.place == RSM_AFTER)
+        want(q, f, r.id, MAM_WANT_AFTER);
+    if (r.place == RSM_BEFORE)
+        want(q, f, r.id, MAM_WANT_BEFORE);
+    q->backwards = r.place == RSM_BEFORE || r.place == RSM_LAST;
+    q->open = r.place == RSM_FIRST || r.place == RSM_LAST;
+    q->limit = r.max == UINT32_MAX ? limits.page : r.max;
+    if (q->limit > limits.page_max)
+        q->limit = limits.page_max;
+}
+
+void mam_query_read(struct mam_query *out, const struct elem *query, struct mam_limits limits,
+                    struct arena *tmp)
+{
+    struct elem e;
+    struct form f; /* notes what is wrong, even if there is none */
+    *out = (struct mam_query){ .start_us = INT64_MIN, .end_us = INT64_MAX, .before = INT64_MAX };
+    form_parse_child(&f, query, tmp);
+    if (f.error == SE_NONE && f.field != NULL)
+        read_form(out, &f);
+    if (elem_attr_raw(query, "node").ptr != NULL) /* §5.1.3: only of pubsub archives */
+        form_wrong(&f, SE_ITEM_NOT_FOUND, "the archive has no nodes");
+    slice id = elem_attr_raw(query, "queryid");
+    if (id.len > MAM_QUERY_ID_MAX)
+        form_wrong(&f, SE_BAD_REQUEST, "the queryid is too long");
+    if (id.ptr != NULL)
+        out->id = elem_attr(query, "queryid", tmp);
+    out->flip = elem_child(query, "flip-page", NS_MAM, &e);
+    read_rsm(out, &f, query, limits);
+    out->error = f.error;
+    out->text = f.text;
+}
+
+/* Writing. */
+
+/* §4.1.5: none is required, and ids are not listed. */
+static const struct form_row rows[] = {
+    { .var = "with", .type = FORM_JID_SINGLE },
+    { .var = "start", .type = FORM_TEXT_SINGLE },
+    { .var = "end", .type = FORM_TEXT_SINGLE },
+    { .var = "before-id", .type = FORM_TEXT_SINGLE },
+    { .var = "after-id", .type = FORM_TEXT_SINGLE },
+    { .var = "ids",
+      .type = FORM_LIST_MULTI,
+      .extra = "<validate xmlns='" NS_DATA_VALIDATE "' datatype='xs:string'><open/></validate>" },
+    { .var = "include-groupchat", .type = FORM_BOOLEAN },
+    { .var = MAM_FULLTEXT_FIELD, .type = FORM_TEXT_SINGLE },
+};
+
+void mam_form_write(struct buf *out)
+{
+    buf_lit(out, "<query xmlns='" NS_MAM "'>");
+    form_open(out, FORM_FORM, NS_MAM);
+    for (unsigned i = 0; i < sizeof rows / sizeof *rows; i++)
+        form_ask(out, &rows[i]);
+    form_close(out);
+    buf_lit(out, "</query>");
+}
+
+void mam_result_open(struct buf *out, const struct mam_query *q, uint64_t id, uint64_t at_us)
+{
+    char stamp[CLOCK_STAMP_LEN];
+    clock_stamp(stamp, at_us);
+    buf_lit(out, "<result xmlns='" NS_MAM "'");
+    if (q->id.ptr != NULL) {
+        buf_lit(out, " queryid='");
+        xml_escape(out, q->id);
+        buf_lit(out, "'");
+    }
+    buf_printf(out,
+               " id='%llu'><forwarded xmlns='" NS_FORWARD "'><delay xmlns='" NS_DELAY
+               "' stamp='%s'/>",
+               (unsigned long long)id, stamp);
+}
+
+void mam_result_close(struct buf *out) { buf_lit(out, "</forwarded></result>"); }
+
+void mam_result_write(struct buf *out, const struct mam_query *q, uint64_t id, uint64_t at_us,
+                      slice text)
+{
+    static const slice tag = SLICE_INIT("<message");
+    mam_result_open(out, q, id, at_us);
+    if (slice_starts(text, tag)) {
+        buf_lit(out, "<message xmlns='" NS_CLIENT "'");
+        buf_add(out, slice_from(text, tag.len));
+    }
+    mam_result_close(out);
+}
+
+void mam_fin_write(struct buf *out, const struct mam_fin *fin)
+{
+    char first[24], last[24];
+    struct rsm_page page = { .index = -1, .count = fin->count };
+    if (fin->first != 0) {
+        snprintf(first, sizeof first, "%llu", (unsigned long long)fin->first);
+        snprintf(last, sizeof last, "%llu", (unsigned long long)fin->last);
+        page.first = slice_of(first);
+        page.last = slice_of(last);
+        if (fin->count >= 0)
+            page.index = 0;
+    }
+    buf_lit(out, "<fin xmlns='" NS_MAM "'");
+    if (fin->complete)
+        buf_lit(out, " complete='true'");
+    if (fin->unstable)
+        buf_lit(out, " stable='false'");
+    buf_lit(out, ">");
+    rsm_write(out, &page);
+    buf_lit(out, "</fin>");
+}
+
+static void write_end(struct buf *out, const char *name, const struct mam_end *end)
+{
+    char stamp[CLOCK_STAMP_LEN];
+    clock_stamp(stamp, end->at_us);
+    buf_printf(out, "<%s id='%llu' timestamp='%s'/>", name, (unsigned long long)end->id, stamp);
+}
+
+void mam_metadata_write(struct buf *out, const struct mam_end *first, const struct mam_end *last)
+{
+    buf_lit(out, "<metadata xmlns='" NS_MAM "'>");
+    if (first != NULL) {
+        write_end(out, "start", first);
+        write_end(out, "end", last);
+    }
+    buf_lit(out, "</metadata>");
+}
