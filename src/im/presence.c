@@ -3,9 +3,11 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "base/metric.h"
+#include "codec/xml_elem.h"
 #include "im/account.h"
 #include "im/fan.h"
 #include "im/feature.h"
+#include "im/host.h"
 #include "im/node.h"
 #include "im/roster.h"
 #include "im/stage.h"
@@ -246,6 +248,7 @@ void presence_wake(struct session *s)
 
 struct directed_to {
     uint16_t len;
+    bool room; /* an occupant of a room: the session has one nick there, the last it sent to */
     char jid[];
 };
 struct directed {
@@ -253,33 +256,59 @@ struct directed {
     struct directed_to *to[];
 };
 
-static bool directed_is(const struct directed_to *t, slice jid)
+static struct directed_to *directed_make(slice jid, const struct directed_to *before)
 {
-    return slice_eq((slice){ t->jid, t->len }, jid);
+    struct directed_to *t = mem_alloc(sizeof *t + jid.len);
+    t->len = (uint16_t)jid.len;
+    t->room = before != NULL && before->room;
+    memcpy(t->jid, jid.ptr, jid.len);
+    return t;
+}
+
+static slice directed_jid(const struct directed_to *t) { return (slice){ t->jid, t->len }; }
+
+static slice bare_of(slice jid)
+{
+    struct jid parts = jid_split(jid);
+    return jid_bare(&parts);
+}
+
+/* Its place in the list; count: it is not there. Presence to another nick in a room is a change of
+ * nick or another try to join (XEP-0045 §7.2.8, §7.6). */
+static uint32_t directed_find(const struct directed *d, slice jid)
+{
+    uint32_t i = 0;
+    while (d != NULL && i < d->count && !slice_eq(directed_jid(d->to[i]), jid) &&
+           !(d->to[i]->room && slice_eq(bare_of(directed_jid(d->to[i])), bare_of(jid))))
+        i++;
+    return i;
 }
 
 static void directed_remove(struct session *s, slice jid)
 {
     struct directed *d = s->directed;
-    for (uint32_t i = 0; d != NULL && i < d->count; i++) {
-        if (directed_is(d->to[i], jid)) {
-            mem_free(&d->to[i]);
-            d->to[i] = d->to[--d->count];
-            return;
-        }
-    }
+    uint32_t i = directed_find(d, jid);
+    if (d == NULL || i == d->count)
+        return;
+    mem_free(&d->to[i]);
+    d->to[i] = d->to[--d->count];
 }
 
-/* false: it would be one more than DIRECTED_MAX. */
-static bool directed_add(struct session *s, slice jid)
+/* NULL: it would be one more than DIRECTED_MAX. */
+static struct directed_to *directed_add(struct session *s, slice jid)
 {
     struct directed *d = s->directed;
-    uint32_t count = d == NULL ? 0 : d->count;
-    for (uint32_t i = 0; i < count; i++)
-        if (directed_is(d->to[i], jid))
-            return true;
+    uint32_t count = d == NULL ? 0 : d->count, i = directed_find(d, jid);
+    if (i < count && slice_eq(directed_jid(d->to[i]), jid))
+        return d->to[i];
+    if (i < count) {
+        struct directed_to *before = d->to[i];
+        d->to[i] = directed_make(jid, before);
+        mem_free(&before);
+        return d->to[i];
+    }
     if (count == DIRECTED_MAX)
-        return false;
+        return NULL;
     if (d == NULL || count == d->cap) {
         uint32_t cap = count == 0 ? 4 : count * 2;
         d = mem_realloc(d, sizeof *d + cap * sizeof(struct directed_to *));
@@ -287,11 +316,7 @@ static bool directed_add(struct session *s, slice jid)
         d->count = count;
         s->directed = d;
     }
-    struct directed_to *t = mem_alloc(sizeof *t + jid.len);
-    t->len = (uint16_t)jid.len;
-    memcpy(t->jid, jid.ptr, jid.len);
-    d->to[d->count++] = t;
-    return true;
+    return d->to[d->count++] = directed_make(jid, NULL);
 }
 
 static void directed_free(struct directed **d)
@@ -305,7 +330,9 @@ void presence_directed_save(const struct session *s, struct buf *out)
 {
     const struct directed *d = s->directed;
     for (uint32_t i = 0; d != NULL && i < d->count; i++) {
-        buf_append(out, d->to[i]->jid, d->to[i]->len);
+        if (d->to[i]->room)
+            buf_lit(out, " "); /* no address begins like that */
+        buf_add(out, directed_jid(d->to[i]));
         buf_lit(out, "\n");
     }
 }
@@ -317,8 +344,13 @@ void presence_directed_load(struct session *s, slice lines)
         struct jid to;
         slice line;
         slice_cut(lines, '\n', &line, &lines);
-        if (jid_parse(&to, line, tmp) == OK && !directed_add(s, to.full))
+        bool room = slice_starts(line, SLICE(" "));
+        if (jid_parse(&to, slice_from(line, room), tmp) != OK)
+            continue;
+        struct directed_to *t = directed_add(s, to.full);
+        if (t == NULL)
             return;
+        t->room = room;
     }
 }
 
@@ -333,9 +365,9 @@ static void directed_end(const struct session *s, struct directed *d, const stru
                          bool broadcasted)
 {
     for (uint32_t i = 0; d != NULL && i < d->count; i++) {
-        struct jid to = jid_split((slice){ d->to[i]->jid, d->to[i]->len });
-        if (!broadcasted || !sees(s, jid_bare(&to)))
-            route_send(s->account->worker, stanza_readdress(st, (slice){ 0 }, to.full));
+        slice to = directed_jid(d->to[i]);
+        if (!broadcasted || !sees(s, bare_of(to)))
+            route_send(s->account->worker, stanza_readdress(st, (slice){ 0 }, to));
     }
     directed_free(&d);
 }
@@ -350,12 +382,9 @@ bool presence_is_directed(const struct account *a, slice jid)
 {
     LIST_EACH (it, &a->sessions) {
         const struct directed *d = CONTAINER_OF(it, struct session, node)->directed;
-        for (uint32_t i = 0; d != NULL && i < d->count; i++) {
-            struct jid to = jid_split((slice){ d->to[i]->jid, d->to[i]->len });
-            struct jid from = jid_split(jid);
-            if (slice_eq(jid_bare(&to), jid_bare(&from)))
+        for (uint32_t i = 0; d != NULL && i < d->count; i++)
+            if (slice_eq(bare_of(directed_jid(d->to[i])), bare_of(jid)))
                 return true;
-        }
     }
     return false;
 }
@@ -366,7 +395,7 @@ void presence_directed_drop(struct session *s, presence_unwanted_fn *unwanted)
     struct stanza *st = d == NULL ? NULL : unavailable_from(s);
     for (uint32_t i = d == NULL ? 0 : d->count; i > 0; i--) {
         struct directed_to *t = d->to[i - 1];
-        slice to = { t->jid, t->len };
+        slice to = directed_jid(t);
         if (!unwanted(s, to))
             continue;
         route_send(s->account->worker, stanza_readdress(st, (slice){ 0 }, to));
@@ -376,12 +405,26 @@ void presence_directed_drop(struct session *s, presence_unwanted_fn *unwanted)
     stanza_unref(&st);
 }
 
+/* Whether it goes to a room: it says so when it joins (XEP-0045 §7.2.1), and all that our services
+ * have are places. */
+static bool is_to_room(const struct worker *w, const struct stanza *st)
+{
+    struct jid to = jid_split(stanza_to(st));
+    struct elem x;
+    return stanza_find(st, "x", NS_MUC, &x) ||
+           (!node_serves(w->node, to.domain) &&
+            host_find(w->node, to.domain, &(slice){ 0 }) != NULL);
+}
+
 static enum routed direct(struct session *s, struct stanza *st, struct origin origin)
 {
     struct worker *w = s->account->worker;
-    if (st->type == TYPE_UNAVAILABLE) {
+    struct directed_to *to = NULL;
+    if (st->type == TYPE_UNAVAILABLE)
         directed_remove(s, stanza_to(st));
-    } else if (st->type == TYPE_AVAILABLE && !directed_add(s, stanza_to(st))) {
+    else if (st->type == TYPE_AVAILABLE && (to = directed_add(s, stanza_to(st))) != NULL)
+        to->room = to->room || is_to_room(w, st);
+    if (st->type == TYPE_AVAILABLE && to == NULL) {
         route_error(w, st, SE_POLICY_VIOLATION,
                     SLICE("directed presence goes to at most 256 addresses"));
         stanza_unref(&st);

@@ -2,7 +2,8 @@
  * Confined to the worker. A broadcast is one stanza shared by all who get it; contacts of other
  * workers get it with one frame a worker (design §4).
  *
- * Limit: DIRECTED_MAX addresses a session that directed presence is remembered for. */
+ * Limit: DIRECTED_MAX addresses a session that directed presence is remembered for; all nicks of a
+ * room are one. */
 #pragma once
 #include "im/router.h"
 
@@ -32,9 +33,9 @@ void presence_wake(struct session *s);
 /* Frees what presence holds of a session, tells nobody. After presence_session_ended() it is a
  * no-op. */
 void presence_session_forget(struct session *s);
-/* The addresses that it sent directed presence to, each with a line end behind it, and back: a
- * session that is restored still owes them its unavailable presence. Lines that are no address are
- * passed over, as are those above DIRECTED_MAX. */
+/* The addresses that it sent directed presence to, rooms behind a space, each with a line end
+ * behind it, and back: a session that is restored still owes them its unavailable presence. Lines
+ * that are no address are passed over, as are those above DIRECTED_MAX. */
 void presence_directed_save(const struct session *s, struct buf *out);
 void presence_directed_load(struct session *s, slice lines);
 
