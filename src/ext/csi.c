@@ -5,19 +5,25 @@
  *
  * What flushes the buffer in quiet mode: an IQ, a message while the user has no active client on
  * another device (session_active()), and the buffer limit session.pause-buffer. */
+#include "base/arena.h"
 #include "base/metric.h"
 #include "base/setting.h"
 #include "codec/xml_elem.h"
 #include "ext/ext.h"
 #include "im/account.h"
+#include "im/audience.h"
 #include "im/feature.h"
+#include "im/worker.h"
 #include "xmpp/ns.h"
 
 #define NS_CSI            "urn:xmpp:csi:0"
 #define NS_JINGLE_MESSAGE "urn:xmpp:jingle-message:0"
+#define NS_REFERENCE      "urn:xmpp:reference:0"
 
 enum { MESSAGES_BY_ACTIVITY, MESSAGES_AT_ONCE, MESSAGES_HOLD };
 static const char *const message_choices[] = { "active-elsewhere", "at-once", "hold", NULL };
+enum { ROOMS_BY_MENTION, ROOMS_AS_MESSAGES, ROOMS_HOLD };
+static const char *const room_choices[] = { "mentions", "as-messages", "hold", NULL };
 static const char *const presence_choices[] = { "hold", "at-once", NULL };
 static const char *const state_choices[] = { "drop", "hold", "at-once", NULL };
 
@@ -28,6 +34,14 @@ static struct setting csi_messages = {
     .doc = "Messages with content for a client that is in the background (XEP-0352, quiet mode of "
            "multiple device messaging): they wait while the user has an active client on another "
            "device, or are sent at once, or always wait.",
+};
+static struct setting csi_rooms = {
+    .name = "csi.rooms",
+    .type = SET_CHOICE,
+    .choices = room_choices,
+    .doc = "Messages of rooms for a client that is in the background: those that name the user's "
+           "nickname there, or mention him (XEP-0372), are treated as csi.messages says and the "
+           "others wait; or all are treated so; or all wait.",
 };
 static struct setting csi_presence = {
     .name = "csi.presence",
@@ -148,6 +162,56 @@ static enum hold of_content(const struct session *s)
     }
 }
 
+static bool is_word(char c)
+{
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+           (unsigned char)c >= 0x80;
+}
+
+/* As a word of its own, in whatever case. */
+static bool names(slice text, slice nick)
+{
+    for (size_t i = 0; nick.len > 0 && i + nick.len <= text.len; i++) {
+        slice part = { text.ptr + i, nick.len };
+        if (slice_eq_nocase(part, nick) && (i == 0 || !is_word(text.ptr[i - 1])) &&
+            (i + nick.len == text.len || !is_word(text.ptr[i + nick.len])))
+            return true;
+    }
+    return false;
+}
+
+/* XEP-0372 §3.2: by the real address, or by that in the room. */
+static bool mentions(const struct session *s, slice occupant, const struct elem *e,
+                     struct arena *tmp)
+{
+    slice uri = elem_attr(e, "uri", tmp), jid;
+    if (!elem_is(e, "reference", NS_REFERENCE) || !slice_is(elem_attr_raw(e, "type"), "mention") ||
+        !slice_starts(uri, SLICE("xmpp:")))
+        return false;
+    slice_cut(slice_from(uri, 5), '?', &jid, &uri);
+    return slice_eq_nocase(jid, session_bare(s)) || slice_eq(jid, occupant);
+}
+
+/* Where nothing is known of the room (of another server), all messages may be for the user. */
+static bool is_for_user(const struct session *s, const struct stanza *st)
+{
+    slice room = stanza_from_bare(st), nick = audience_nick(s, room);
+    struct arena *tmp = loop_scratch(s->account->worker->loop);
+    struct elem e;
+    if (nick.len == 0 || names(stanza_child_text(st, KNOWN_BODY, tmp), nick))
+        return true;
+    slice occupant = slice_of(arena_printf(tmp, "%.*s/%.*s", SLICE_ARG(room), SLICE_ARG(nick)));
+    return stanza_find(st, "reference", NS_REFERENCE, &e) && mentions(s, occupant, &e, tmp);
+}
+
+static enum hold of_room(const struct session *s, const struct stanza *st)
+{
+    int64_t rooms = setting_int(&csi_rooms);
+    if (rooms == ROOMS_AS_MESSAGES || (rooms == ROOMS_BY_MENTION && is_for_user(s, st)))
+        return of_content(s);
+    return HOLD_KEEP;
+}
+
 static enum hold of_message(const struct session *s, const struct stanza *st)
 {
     static const enum hold of_states[] = { HOLD_DROP, HOLD_KEEP, HOLD_SEND };
@@ -155,7 +219,7 @@ static enum hold of_message(const struct session *s, const struct stanza *st)
     if ((kinds & CALL) != 0)
         return HOLD_SEND; /* it rings on all devices, now */
     if ((kinds & CONTENT) != 0)
-        return of_content(s);
+        return st->type == TYPE_GROUPCHAT ? of_room(s, st) : of_content(s);
     if (kinds == STATE)
         return of_states[setting_int(&csi_chat_states)];
     return HOLD_KEEP;
@@ -198,7 +262,8 @@ const struct feature csi_feature = {
     .xeps =
         (const struct xep[]){
             { "0352", "1.0.0", "Client State Indication", "0.1.0", "test_csi", NULL }, { 0 } },
-    .settings = (struct setting *const[]){ &csi_messages, &csi_presence, &csi_chat_states, NULL },
+    .settings = (struct setting *const[]){ &csi_messages, &csi_rooms, &csi_presence,
+                                           &csi_chat_states, NULL },
     .metrics = (struct metric *const[]){ &quiet_sessions, &silent_sessions, NULL },
     .start = start,
     .session_resumed = forget,
