@@ -16,6 +16,7 @@
 #include "gate/proxy65.h"
 #include "gate/web.h"
 #include "http/server.h"
+#include "im/audience.h"
 #include "im/caps.h"
 #include "im/devices.h"
 #include "im/feature.h"
@@ -65,6 +66,7 @@ static const struct feature *const features[] = {
     &archive_query_feature,
     &roster_feature,
     &presence_feature,
+    &audience_feature,
     &users_feature,
     &devices_feature,
     &caps_feature,

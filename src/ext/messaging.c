@@ -83,6 +83,8 @@ static enum verdict check(struct session *s, struct stanza **st, struct refusal 
 
 static bool is_there(const struct account *a, const struct stanza *st)
 {
+    if (st->to_len == 0) /* of a room that a session is in (im/audience.h) */
+        return true;
     if (!stanza_to_is_bare(st) &&
         account_session(a, slice_from(stanza_to(st), st->to_bare_len + 1u)) != NULL)
         return true;

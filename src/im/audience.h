@@ -72,5 +72,6 @@ slice audience_nick(const struct session *s, slice room);
  * none was kept. The bytes come from the database. */
 typedef void audience_back_fn(struct worker *w, slice room, const struct audience_member *m);
 
-void audience_arrived(struct worker *w, struct frame *f); /* FRAME_AUDIENCE; does not free it */
+void audience_arrived(struct worker *w,
+                      struct frame *f); /* FRAME_AUDIENCE; takes over its object */
 extern const struct feature audience_feature;

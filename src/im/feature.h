@@ -1,6 +1,7 @@
 /* feature: what one part of the server adds, as a struct of tables (design §2 idea 6).
  * app/features.c is the only list. Rows are checked and frozen at start. */
 #pragma once
+#include "im/audience.h"
 #include "im/fan.h"
 #include "im/iq.h"
 #include "im/stage.h"
@@ -138,7 +139,8 @@ struct feature {
     /* A disco#info or disco#items request (XEP-0030) to an account or a service, before it is
      * answered in general: true if this feature has answered or holds it. Node may be empty. */
     bool (*disco_get)(struct iq *iq, slice node);
-    fan_fn *fan; /* a tagged fan: im/fan.h */
+    fan_fn *fan;                     /* a tagged fan: im/fan.h */
+    audience_back_fn *audience_back; /* a session is back in its room: im/audience.h */
     /* A client sends a message or presence to a domain of ours. true: st was taken over, and
      * `awaited` says how many ticket_done(o) will follow. */
     bool (*to_server)(struct session *s, struct stanza *st, struct origin o, unsigned *awaited);

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "bus/bus.h"
 #include "im/account.h"
+#include "im/audience.h"
 #include "im/fan.h"
 #include "im/node.h"
 #include "im/server.h"
@@ -253,12 +254,14 @@ static void deliver_remote(struct frame *f, struct worker *w)
     w->node->gate->remote(w, f->num[0], f->obj);
 }
 
+static void deliver_audience(struct frame *f, struct worker *w) { audience_arrived(w, f); }
+
 static void (*const deliver[FRAME_KINDS])(struct frame *f, struct worker *w) = {
     [FRAME_ROUTE] = deliver_route,   [FRAME_TICKET] = deliver_ticket,
     [FRAME_UP] = deliver_up,         [FRAME_BIND] = deliver_bind,
     [FRAME_DOWN] = deliver_down,     [FRAME_FAN] = deliver_fan,
     [FRAME_ARRIVE] = deliver_arrive, [FRAME_SETTLED] = deliver_settled,
-    [FRAME_REMOTE] = deliver_remote,
+    [FRAME_REMOTE] = deliver_remote, [FRAME_AUDIENCE] = deliver_audience,
 };
 
 void frames_deliver(struct frame *f, void *worker)

@@ -13,9 +13,11 @@ enum frame_kind {
     FRAME_DOWN,   /* obj: stanza or NULL; num: stream id; str: struct down_wire of frames.c, text */
     FRAME_FAN,    /* to many (im/fan.h): obj: stanza; str: tag, packed bare JIDs */
     FRAME_ARRIVE, /* obj: connection; this process only */
-    FRAME_SETTLED, /* str: sender, recipient; num: axis, verb of a subscription stanza that is
-                      committed */
-    FRAME_REMOTE,  /* obj: stanza; num: link id; this process only */
+    FRAME_SETTLED,  /* str: sender, recipient; num: axis, verb of a subscription stanza that is
+                       committed */
+    FRAME_REMOTE,   /* obj: stanza; num: link id; this process only */
+    FRAME_AUDIENCE, /* of a room (im/audience.c), this process only: obj: stanza or NULL; str: room,
+                       full JID and blob; num: length of the JID, seat, whom; flags: what */
     FRAME_KINDS
 };
 

@@ -124,7 +124,7 @@ struct counts {
     uint8_t available, interested, hidden, collects;
 };
 
-enum { SAVE_ROWS = 500, SAVE_BYTES_MAX = 64 << 20, STATE_BYTES_MAX = 65536 };
+enum { SAVE_ROWS = 500, SAVE_BYTES_MAX = 64 << 20, STATE_BYTES_MAX = 1 << 20 };
 
 static void save_states(const struct session *s, struct store_batch *b)
 {

@@ -1,0 +1,507 @@
+#include "im/audience.h"
+#include "base/buf.h"
+#include "base/list.h"
+#include "base/map.h"
+#include "base/mem.h"
+#include "base/metric.h"
+#include "im/account.h"
+#include "im/feature.h"
+#include "im/frames.h"
+#include "im/node.h"
+#include "im/router.h"
+#include "im/stage.h"
+#include "im/worker.h"
+
+static struct metric sends = {
+    .name = "muster_audience_sends",
+    .kind = METRIC_COUNTER,
+    .help = "Stanzas that rooms sent to all who are in them, counted once for each worker.",
+};
+static struct metric deliveries = {
+    .name = "muster_audience_deliveries",
+    .kind = METRIC_COUNTER,
+    .help = "Stanzas of rooms given to sessions, one for each session.",
+};
+
+/* A session in a room, at the home of the session. */
+struct member {
+    struct crowd *crowd;
+    struct session *session;
+    struct list node; /* in what the slot of the session points to */
+    uint32_t index;   /* in crowd.member */
+    uint32_t seat;
+    uint8_t bits;
+    uint16_t blob_len;
+    char *blob; /* NULL: none */
+    struct stanza *presence;
+};
+
+/* The sessions of one room that have their home here; there is at least one. */
+struct crowd {
+    slice name; /* in this block */
+    struct member **member;
+    uint32_t count, cap;
+    char text[];
+};
+
+/* On each worker, from the first member on. */
+struct crowds {
+    struct map by_name;
+};
+
+static unsigned worker_slot, session_slot;
+
+/* What the home of a room says to a worker: a call, or FRAME_AUDIENCE. */
+enum op { OP_ADD, OP_SET, OP_REMOVE, OP_CLEAR, OP_SEND, OP_TELL, OP_BACK };
+
+struct word {
+    enum op op;
+    slice room;
+    struct audience_member m;
+    struct audience_whom whom;
+    struct stanza *st;
+};
+
+/* Lists of a worker. */
+
+static slice crowd_key(const void *item) { return ((const struct crowd *)item)->name; }
+
+static struct crowd *crowd_find(const struct worker *w, slice room)
+{
+    const struct crowds *c = w->state_of[worker_slot];
+    return c == NULL ? NULL : map_get(&c->by_name, room);
+}
+
+static struct crowd *crowd_make(struct worker *w, slice room)
+{
+    struct crowds *c = w->state_of[worker_slot];
+    if (c == NULL) {
+        w->state_of[worker_slot] = c = mem_new(struct crowds);
+        map_init(&c->by_name, crowd_key);
+    }
+    struct crowd *crowd = mem_zalloc(sizeof *crowd + room.len);
+    memcpy(crowd->text, room.ptr, room.len);
+    crowd->name = (slice){ crowd->text, room.len };
+    map_put(&c->by_name, crowd);
+    return crowd;
+}
+
+static struct member *member_find(const struct crowd *crowd, const struct session *s)
+{
+    struct list *rooms = s->state_of[session_slot];
+    if (rooms == NULL || crowd == NULL)
+        return NULL;
+    LIST_EACH (it, rooms) {
+        struct member *m = CONTAINER_OF(it, struct member, node);
+        if (m->crowd == crowd)
+            return m;
+    }
+    return NULL;
+}
+
+static struct member *member_make(struct crowd *crowd, struct session *s)
+{
+    struct list *rooms = s->state_of[session_slot];
+    struct member *m = mem_new(struct member);
+    if (rooms == NULL) {
+        s->state_of[session_slot] = rooms = mem_new(struct list);
+        list_init(rooms);
+    }
+    if (crowd->count == crowd->cap) {
+        crowd->cap = crowd->cap == 0 ? 2 : crowd->cap * 2;
+        crowd->member = mem_realloc(crowd->member, crowd->cap * sizeof(struct member *));
+    }
+    m->crowd = crowd;
+    m->session = s;
+    m->index = crowd->count;
+    crowd->member[crowd->count++] = m;
+    list_append(rooms, &m->node);
+    return m;
+}
+
+static void member_put(struct member *m, const struct audience_member *from)
+{
+    m->seat = from->seat;
+    m->bits = from->bits;
+    if (from->blob.len > 0 && from->blob.len <= AUDIENCE_BLOB_MAX) {
+        mem_free(&m->blob);
+        m->blob = mem_alloc(from->blob.len);
+        memcpy(m->blob, from->blob.ptr, from->blob.len);
+        m->blob_len = (uint16_t)from->blob.len;
+    }
+    if (from->presence != NULL) {
+        stanza_unref(&m->presence);
+        m->presence = stanza_ref(from->presence);
+    }
+}
+
+/* The last one takes the crowd with it. */
+static void member_free(struct worker *w, struct member *m)
+{
+    struct crowd *crowd = m->crowd;
+    struct crowds *c = w->state_of[worker_slot];
+    struct list *rooms = m->session->state_of[session_slot];
+    struct member *last = crowd->member[--crowd->count];
+    crowd->member[m->index] = last;
+    last->index = m->index;
+    list_remove(&m->node);
+    if (list_empty(rooms)) {
+        m->session->state_of[session_slot] = NULL;
+        mem_free(&rooms);
+    }
+    stanza_unref(&m->presence);
+    mem_free(&m->blob);
+    mem_free(&m);
+    if (crowd->count > 0)
+        return;
+    map_del(&c->by_name, crowd->name);
+    mem_free(&crowd->member);
+    mem_free(&crowd);
+}
+
+static struct session *find_session(struct worker *w, slice jid)
+{
+    struct jid parts = jid_split(jid);
+    struct account *a = account_find(w, jid_bare(&parts));
+    return a == NULL || parts.resource.len == 0 ? NULL : account_session(a, parts.resource);
+}
+
+/* At the worker of the members. */
+
+/* One that has ended meanwhile is not added: its unavailable presence is on the way to the room. */
+static void add(struct worker *w, const struct word *word)
+{
+    struct session *s = find_session(w, word->m.jid);
+    if (s == NULL)
+        return;
+    struct crowd *crowd = crowd_find(w, word->room);
+    struct member *m = member_find(crowd, s);
+    if (m == NULL)
+        m = member_make(crowd != NULL ? crowd : crowd_make(w, word->room), s);
+    member_put(m, &word->m);
+}
+
+static struct member *named(struct worker *w, const struct word *word)
+{
+    const struct session *s = find_session(w, word->m.jid);
+    return s == NULL ? NULL : member_find(crowd_find(w, word->room), s);
+}
+
+static void set(struct worker *w, const struct word *word)
+{
+    struct member *m = named(w, word);
+    if (m != NULL)
+        member_put(m, &word->m);
+}
+
+static void take_off(struct worker *w, const struct word *word)
+{
+    struct member *m = named(w, word);
+    if (m != NULL)
+        member_free(w, m);
+}
+
+static void clear(struct worker *w, const struct word *word)
+{
+    struct crowd *crowd = crowd_find(w, word->room);
+    for (uint32_t left = crowd == NULL ? 0 : crowd->count; left > 0; left--)
+        member_free(w, crowd->member[0]);
+}
+
+static bool give(struct session *s, struct stanza *st)
+{
+    if (s->state == SESSION_ENDED || /* it hears nothing of how others learn of its end */
+        stage_block(s->account, st, &(struct refusal){ 0 }) != PASS || !stage_takes(s, st))
+        return false;
+    session_deliver_to(s, st, session_jid(s));
+    return true;
+}
+
+static bool is_meant(const struct member *m, const struct audience_whom *whom)
+{
+    return (m->bits & whom->mask) == whom->want && (whom->only == 0 || m->seat == whom->only) &&
+           (whom->except == 0 || m->seat != whom->except);
+}
+
+static void send_here(struct worker *w, const struct word *word)
+{
+    const struct crowd *crowd = crowd_find(w, word->room);
+    int64_t given = 0;
+    for (uint32_t i = 0; crowd != NULL && i < crowd->count; i++)
+        if (is_meant(crowd->member[i], &word->whom))
+            given += give(crowd->member[i]->session, word->st);
+    metric_add(&sends, 1);
+    metric_add(&deliveries, given);
+}
+
+static void tell_here(struct worker *w, const struct word *word)
+{
+    struct session *s = find_session(w, word->m.jid);
+    if (s != NULL)
+        metric_add(&deliveries, give(s, word->st));
+}
+
+static void come_back(struct worker *w, const struct word *word)
+{
+    for (const struct feature *const *f = features_all(); *f != NULL; f++)
+        if ((*f)->audience_back != NULL)
+            (*f)->audience_back(w, word->room, &word->m);
+}
+
+static void hear(struct worker *w, const struct word *word)
+{
+    static void (*const hearing[])(struct worker * w, const struct word *word) = {
+        [OP_ADD] = add,        [OP_SET] = set,        [OP_REMOVE] = take_off, [OP_CLEAR] = clear,
+        [OP_SEND] = send_here, [OP_TELL] = tell_here, [OP_BACK] = come_back,
+    };
+    hearing[word->op](w, word);
+}
+
+/* Between workers. */
+
+static struct stanza *stanza_of(const struct word *word)
+{
+    return word->op == OP_SEND || word->op == OP_TELL ? word->st : word->m.presence;
+}
+
+static struct frame *pack(const struct word *word)
+{
+    struct stanza *st = stanza_of(word);
+    char both[JID_MAX + AUDIENCE_BLOB_MAX];
+    size_t len = word->m.jid.len, blob_len = word->m.blob.len;
+    if (len > 0)
+        memcpy(both, word->m.jid.ptr, len);
+    if (blob_len > 0)
+        memcpy(both + len, word->m.blob.ptr, blob_len);
+    struct frame *f = frame_create(FRAME_AUDIENCE, word->room, (slice){ both, len + blob_len });
+    f->flags = (uint8_t)word->op;
+    f->num[0] = len;
+    f->num[1] = (uint64_t)word->m.seat << 8 | word->m.bits;
+    f->num[2] = (uint64_t)word->whom.only << 32 | word->whom.except;
+    f->num[3] = (uint64_t)word->whom.mask << 8 | word->whom.want;
+    f->obj = st == NULL ? NULL : stanza_ref(st);
+    return f;
+}
+
+void audience_arrived(struct worker *w, struct frame *f)
+{
+    struct stanza *st = f->obj;
+    struct word word = { .op = (enum op)f->flags,
+                         .room = f->str[0],
+                         .m = { .jid = { f->str[1].ptr, f->num[0] },
+                                .blob = slice_from(f->str[1], f->num[0]),
+                                .seat = (uint32_t)(f->num[1] >> 8),
+                                .bits = (uint8_t)f->num[1],
+                                .presence = st },
+                         .whom = { .only = (uint32_t)(f->num[2] >> 32),
+                                   .except = (uint32_t)f->num[2],
+                                   .mask = (uint8_t)(f->num[3] >> 8),
+                                   .want = (uint8_t)f->num[3] },
+                         .st = st };
+    hear(w, &word);
+    stanza_unref(&st);
+}
+
+static void say(struct worker *w, unsigned to, const struct word *word)
+{
+    if (to == w->index)
+        hear(w, word);
+    else
+        frame_send(w, 0, to, pack(word));
+}
+
+/* At the home of the room. */
+
+void audience_init(struct audience *a, struct worker *w, slice name)
+{
+    *a = (struct audience){ .worker = w, .name = name };
+}
+
+static void say_all(struct audience *a, const struct word *word)
+{
+    for (unsigned i = 0; a->count != NULL && i < a->worker->node->worker_count; i++)
+        if (a->count[i] > 0)
+            say(a->worker, i, word);
+}
+
+/* The worker of a session of this node; false: it is no address of one. */
+static bool worker_of(const struct worker *w, slice jid, unsigned *worker)
+{
+    struct jid parts = jid_split(jid);
+    uint32_t node;
+    *worker = node_home(w->node, jid_bare(&parts), &node);
+    return node == w->node->id && parts.resource.len > 0 && fan_is_local(w->node, jid_bare(&parts));
+}
+
+bool audience_add(struct audience *a, const struct audience_member *m)
+{
+    unsigned to;
+    if (!worker_of(a->worker, m->jid, &to))
+        return false;
+    if (a->count == NULL)
+        a->count = mem_zalloc(a->worker->node->worker_count * sizeof *a->count);
+    a->count[to]++;
+    say(a->worker, to, &(struct word){ .op = OP_ADD, .room = a->name, .m = *m });
+    return true;
+}
+
+void audience_set(struct audience *a, const struct audience_member *m)
+{
+    unsigned to;
+    if (worker_of(a->worker, m->jid, &to))
+        say(a->worker, to, &(struct word){ .op = OP_SET, .room = a->name, .m = *m });
+}
+
+void audience_remove(struct audience *a, slice jid)
+{
+    unsigned to;
+    if (!worker_of(a->worker, jid, &to) || a->count == NULL || a->count[to] == 0)
+        return;
+    a->count[to]--;
+    say(a->worker, to, &(struct word){ .op = OP_REMOVE, .room = a->name, .m = { .jid = jid } });
+}
+
+void audience_send(struct audience *a, struct stanza *st, const struct audience_whom *whom)
+{
+    struct word word = { .op = OP_SEND, .room = a->name, .st = st };
+    if (whom != NULL)
+        word.whom = *whom;
+    say_all(a, &word);
+}
+
+void audience_tell(struct audience *a, slice jid, struct stanza *st)
+{
+    unsigned to;
+    if (worker_of(a->worker, jid, &to))
+        say(a->worker, to,
+            &(struct word){ .op = OP_TELL, .room = a->name, .m = { .jid = jid }, .st = st });
+    else
+        route_send(a->worker, stanza_readdress(st, (slice){ 0 }, jid));
+}
+
+void audience_fini(struct audience *a)
+{
+    /* when the node ends, the lists end with their workers */
+    if (!a->worker->stopping && worker_here() == a->worker)
+        say_all(a, &(struct word){ .op = OP_CLEAR, .room = a->name });
+    mem_free(&a->count);
+}
+
+/* At the home of a session. */
+
+slice audience_nick(const struct session *s, slice room)
+{
+    const struct member *m = member_find(crowd_find(s->account->worker, room), s);
+    if (m == NULL || m->presence == NULL || stanza_to_is_bare(m->presence))
+        return (slice){ 0 };
+    return slice_from(stanza_to(m->presence), m->presence->to_bare_len + 1u);
+}
+
+static void session_freed(struct session *s)
+{
+    for (struct list *rooms; (rooms = s->state_of[session_slot]) != NULL;)
+        member_free(s->account->worker, CONTAINER_OF(rooms->next, struct member, node));
+}
+
+/* A planned restart: of each membership these lengths, then the room, the blob, the presence. */
+
+struct saved {
+    uint32_t room_len, blob_len, presence_len;
+};
+
+static void save(const struct session *s, struct buf *out)
+{
+    const struct list *rooms = s->state_of[session_slot];
+    struct buf text;
+    if (rooms == NULL)
+        return;
+    buf_init(&text, out->max);
+    LIST_EACH (it, rooms) {
+        const struct member *m = CONTAINER_OF(it, struct member, node);
+        struct saved saved = { (uint32_t)m->crowd->name.len, m->blob_len, 0 };
+        buf_clear(&text);
+        if (m->presence != NULL)
+            stanza_store(&text, m->presence);
+        saved.presence_len = (uint32_t)text.len;
+        if (sizeof saved + m->crowd->name.len + m->blob_len + text.len > out->max - out->len)
+            break; /* what fits is kept */
+        buf_append(out, &saved, sizeof saved);
+        buf_add(out, m->crowd->name);
+        buf_append(out, m->blob, m->blob_len);
+        buf_add(out, buf_slice(&text));
+    }
+    buf_fini(&text);
+}
+
+static slice cut(slice *bytes, uint32_t len)
+{
+    slice part = { bytes->ptr, len };
+    *bytes = slice_from(*bytes, len);
+    return part;
+}
+
+/* Whether it is a presence of this session to an occupant of that room. */
+static bool is_sound(const struct stanza *st, const struct session *s, slice room)
+{
+    return st->kind == STANZA_PRESENCE && st->type == TYPE_AVAILABLE &&
+           slice_eq(stanza_from(st), session_jid(s)) && slice_eq(stanza_to_bare(st), room);
+}
+
+static void restore_one(struct session *s, slice room, slice blob, slice presence)
+{
+    struct worker *w = s->account->worker;
+    struct arena *tmp = loop_scratch(w->loop);
+    struct word word = { .op = OP_BACK, .m = { .jid = session_jid(s), .blob = blob } };
+    struct jid jid;
+    uint32_t node;
+    if (jid_parse(&jid, room, tmp) != OK || jid.resource.len > 0 || blob.len > AUDIENCE_BLOB_MAX)
+        return;
+    unsigned home = node_home(w->node, jid.full, &node);
+    if (node != w->node->id)
+        return;
+    word.room = jid.full;
+    if (presence.len > 0 && stanza_load(&word.m.presence, presence, w->xml, tmp) == OK &&
+        !is_sound(word.m.presence, s, jid.full))
+        stanza_unref(&word.m.presence);
+    say(w, home, &word);
+    stanza_unref(&word.m.presence);
+}
+
+/* The rooms have them, one by one, when they have answered. */
+static void restore(struct session *s, slice bytes)
+{
+    struct saved saved;
+    while (bytes.len >= sizeof saved) {
+        memcpy(&saved, bytes.ptr, sizeof saved);
+        bytes = slice_from(bytes, sizeof saved);
+        if ((uint64_t)saved.room_len + saved.blob_len + saved.presence_len > bytes.len)
+            return;
+        slice room = cut(&bytes, saved.room_len), blob = cut(&bytes, saved.blob_len);
+        restore_one(s, room, blob, cut(&bytes, saved.presence_len));
+    }
+}
+
+static void worker_ended(struct worker *w)
+{
+    struct crowds *c = w->state_of[worker_slot];
+    if (c != NULL)
+        map_fini(&c->by_name); /* it is empty: the sessions are gone */
+    mem_free(&c);
+    w->state_of[worker_slot] = NULL;
+}
+
+static void start(void)
+{
+    worker_slot = worker_state_slot();
+    session_slot = session_state_slot();
+}
+
+const struct feature audience_feature = {
+    .name = "audience",
+    .metrics = (struct metric *const[]){ &sends, &deliveries, NULL },
+    .start = start,
+    .session_freed = session_freed,
+    .session_save = save,
+    .session_restore = restore,
+    .worker_ended = worker_ended,
+};
