@@ -151,6 +151,21 @@ def test_out_of_order(node):
     alice.expect_next("<iq type='result' id='two'/>")
 
 
+def test_what_is_behind_a_lost_request_is_not_held_for_long(node):
+    """No longer than the client wants to wait, since it must not be answered before (§14.2)."""
+    alice = login(node, wait="1")
+    alice.drain()
+    while alice.pending:
+        alice.answer(alice.pending[0])
+    alice.rid += 1
+    body = alice.answer(alice.request(ping_text("behind")))
+    assert (body.get("type"), body.get("condition"), len(body)) == ("terminate",
+                                                                    "item-not-found", 0)
+    client = connect(node)
+    client.sid, client.rid = alice.sid, alice.rid
+    assert client.answer(client.request()).get("condition") == "item-not-found"
+
+
 def test_lost_answers_are_repeated(node):
     alice = login(node).available()
     alice.drain()
@@ -170,8 +185,9 @@ def test_broken_connection(node):
     alice, bob = login(node, wait="60").available(), node.client("bob", "b")
     alice.drain()
     alice.cut()
-    rid, text = alice.body()
+    rid, text = alice.body(f"<message xmlns='jabber:client' to='{bob}'><body>1</body></message>")
     alice.post(text, rid)
+    bob.expect("<message><body>1</body></message>")  # so it is held now
     alice.cut()
     request = alice.post(text, rid)
     bob.send(f"<message to='{alice}' type='chat'><body>still there</body></message>")
@@ -200,9 +216,16 @@ def test_polling(node):
     alice = login(node, hold="0", wait="0")
     assert alice.created.get("requests") == "1"
     alice.drain()
-    assert len(alice.answer(alice.request())) == 0
-    alice.request()
-    alice.expect_terminated("policy-violation")
+    silent = "<presence xmlns='jabber:client' type='unavailable'/>"  # nothing is answered to it
+    assert len(alice.answer(alice.request(silent))) == 0
+    sock = alice.idle.pop()
+    sock.sendall(b"".join(alice.http(alice.body()[1]) for _ in range(2)))  # at the same time
+    data = b""
+    while b"type='terminate'" not in data:
+        more = sock.recv(65536)
+        assert more, data
+        data += more
+    assert data.count(b"HTTP/1.1 200 OK") == 2 and b"condition='policy-violation'" in data
 
 
 def test_pause(node):
@@ -278,6 +301,19 @@ def test_acknowledgements(node):
     assert client.created.get("ack") == str(client.rid)
     first, second = client.request(), client.request()
     assert client.answer(first).get("ack") == str(second.rid)
+
+
+def test_an_answer_that_may_be_lost_is_reported(node):
+    """XEP-0124 §9.2."""
+    client = connect(node, "alice", ack="1", wait="1")
+    client.open()
+    lost = client.request()
+    assert client.answer(lost).get("report") is None
+    until("a report", lambda: client.answer(
+        client.request(ack=str(lost.rid - 1))).get("report") == str(lost.rid))
+    assert int(client.last.get("time")) >= 2000
+    body = client.answer(client.request())  # it has them all
+    assert body.get("report") is None and body.get("type") is None
 
 
 def test_content_type(node):

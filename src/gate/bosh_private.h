@@ -18,6 +18,7 @@ enum {
     BOSH_HOLD_MAX = 2,
     BOSH_REQUESTS_MAX = BOSH_HOLD_MAX + 1,
     BOSH_POLLING_S = 2,
+    BOSH_REPORT_S = 2, /* an answer that is older and was not acknowledged may be lost */
     BOSH_VERSION_MINOR = 11,
     BOSH_CONTENT_MAX = 64
 };
@@ -36,7 +37,8 @@ struct bosh_request {
     uint32_t fed;      /* children before it */
     bool secure;
     bool hurried;    /* another one is pipelined behind it */
-    uint64_t due_us; /* when it is answered at the latest */
+    uint64_t due_us; /* when it is answered at the latest; early: when it is no longer waited for
+                      * what is missing before it */
     struct conn_info peer;
     struct buf answer; /* XML */
     unsigned status;
@@ -46,6 +48,7 @@ struct bosh_request {
 struct bosh_kept { /* an answer, for a repeat */
     int64_t rid;
     struct buf text;
+    uint64_t at_us;
     uint32_t out_count; /* stanzas up to this one are in it or in earlier ones */
 };
 
@@ -59,6 +62,8 @@ struct bosh {
     uint8_t ver_minor;
     const char *condition; /* of the end; NULL: none */
     int64_t rid;           /* all requests up to it were taken */
+    int64_t report;        /* its answer may be lost, which the next answer says; 0: none */
+    uint64_t report_us;    /* when that was sent */
     uint32_t hold, requests;
     uint64_t wait_us, pause_us; /* pause_us: inactivity that a pause allows; 0: no pause */
     uint64_t last_us;           /* the last request, or answer */
@@ -70,10 +75,10 @@ struct bosh {
     struct bosh_kept kept[BOSH_REQUESTS_MAX + 1]; /* text.cap 0: free */
     struct buf out;                               /* elements for the next answer */
     struct buf error;                             /* <stream:error/>, for the last answer */
-    struct timer timer;                           /* of the oldest held request, or of inactivity */
-    struct loop_defer later;                      /* input goes on, answers go out */
-    size_t counted;                               /* bytes in io_output_bytes */
-    char key[41];                                 /* the next key hashes to it; empty: no keys */
+    struct timer timer;      /* of the oldest held request, a missing one, or inactivity */
+    struct loop_defer later; /* input goes on, answers go out */
+    size_t counted;          /* bytes in io_output_bytes */
+    char key[41];            /* the next key hashes to it; empty: no keys */
     char content[BOSH_CONTENT_MAX];
 };
 

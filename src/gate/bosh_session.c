@@ -140,6 +140,10 @@ static void write_answer(struct bosh *b, struct bosh_request *q, enum body_part 
         greet(b, q, out);
     else if (b->acks && b->rid > q->body.rid)
         buf_printf(out, " ack='%lld'", (long long)b->rid);
+    if (b->report != 0)
+        buf_printf(out, " report='%lld' time='%llu'", (long long)b->report,
+                   (unsigned long long)(now_us(b) - b->report_us) / 1000);
+    b->report = 0;
     if (part == BODY_LAST) {
         buf_lit(out, " type='terminate'");
         if (b->condition != NULL)
@@ -155,6 +159,24 @@ static void write_answer(struct bosh *b, struct bosh_request *q, enum body_part 
     if (part == BODY_LAST)
         buf_add(out, buf_slice(&b->error));
     buf_lit(out, "</body>");
+}
+
+static struct bosh_kept *kept_for(struct bosh *b, int64_t rid)
+{
+    for (unsigned i = 0; i <= BOSH_REQUESTS_MAX; i++)
+        if (b->kept[i].text.cap > 0 && b->kept[i].rid == rid)
+            return &b->kept[i];
+    return NULL;
+}
+
+/* The client says which answers it has: the one behind them was sent long ago (XEP-0124 §9.2). */
+static void report(struct bosh *b, int64_t ack)
+{
+    const struct bosh_kept *k = kept_for(b, ack + 1);
+    if (k == NULL || now_us(b) - k->at_us < BOSH_REPORT_S * 1000000ull)
+        return;
+    b->report = k->rid;
+    b->report_us = k->at_us;
 }
 
 /* Answers that the client has; what is in them needs no keeping, and counts as written. */
@@ -184,6 +206,7 @@ static void keep(struct bosh *b, const struct bosh_request *q)
     buf_init(&k->text, SIZE_MAX / 8);
     buf_add(&k->text, buf_slice(&q->answer));
     k->rid = q->body.rid;
+    k->at_us = now_us(b);
     k->out_count = b->stream->out_count;
 }
 
@@ -205,7 +228,21 @@ static bool may_answer(const struct bosh *b, const struct bosh_request *q)
     if (q == b->feeding && !b->ended)
         return false;
     return b->ended || b->out.len > 0 || b->greet || b->held_count > b->hold ||
-           now_us(b) >= q->due_us || b->pause_us > 0;
+           now_us(b) >= q->due_us || b->pause_us > 0 || b->report != 0;
+}
+
+/* Until when an early request waits for the one that is missing before it; UINT64_MAX: none is. */
+static uint64_t gap_due_us(const struct bosh *b)
+{
+    uint64_t due = UINT64_MAX;
+    LIST_EACH (it, &b->early) {
+        const struct bosh_request *q = CONTAINER_OF(it, struct bosh_request, node);
+        if (q->body.rid == b->rid + 1)
+            return UINT64_MAX; /* it comes next, when the stream takes input */
+        if (q->due_us < due)
+            due = q->due_us;
+    }
+    return due;
 }
 
 static void set_timer(struct bosh *b)
@@ -218,6 +255,9 @@ static void set_timer(struct bosh *b)
         due = b->last_us + b->pause_us;
     else
         due = b->last_us + (uint64_t)setting_int(&bosh_inactivity) * (b->polling ? 2000 : 1000);
+    uint64_t gap = b->stream != NULL ? gap_due_us(b) : UINT64_MAX;
+    if (gap < due)
+        due = gap;
     timer_set(b->worker->loop, &b->timer, due > now ? (due - now) / 1000 + 1 : 0);
 }
 
@@ -261,7 +301,7 @@ static void on_timer(struct timer *t, struct loop *loop)
     (void)loop;
     if (b->stream == NULL) { /* nobody asked any more */
         bosh_free(b);
-    } else if (!list_empty(&b->held)) {
+    } else if (!list_empty(&b->held) || now_us(b) >= gap_due_us(b)) {
         bosh_later(b);
     } else {
         log_debug(&log_c2s, LOG_EV("bosh.inactive"), LOG_S("jid", b->stream->jid));
@@ -314,11 +354,14 @@ static void take(struct bosh *b, struct bosh_request *q)
     list_append(&b->held, &q->node);
     b->held_count++;
     b->rid = body->rid;
-    q->due_us = q->hurried ? 0 : now_us(b) + b->wait_us;
+    if (q->hurried || b->wait_us == 0)
+        q->due_us = 0;
     if (!key_fits(b, body)) {
         bosh_fail(b, "item-not-found");
         return;
     }
+    if (b->acks && body->ack >= 0)
+        report(b, body->ack);
     if (b->acks)
         confirm(b, body->ack >= 0 ? body->ack : body->rid - 1);
     else
@@ -414,6 +457,16 @@ static void read_requests(struct bosh *b)
         stream_spend(s, stanzas, bytes);
 }
 
+/* The client was waited for as long as it wanted to wait itself: it will not send what is missing,
+ * and what came behind that is out of the window for good (XEP-0124 §14.2). */
+static void give_up(struct bosh *b)
+{
+    struct list *first = list_pop(&b->early);
+    list_append(&b->held, first);
+    b->held_count++;
+    bosh_fail(b, "item-not-found");
+}
+
 /* Once a tick, when anything has changed. */
 static void on_later(struct loop_defer *d)
 {
@@ -423,6 +476,8 @@ static void on_later(struct loop_defer *d)
     if (b->stream == NULL)
         return;
     read_requests(b);
+    if (!b->ended && now_us(b) >= gap_due_us(b))
+        give_up(b);
     if (b->overflow && !b->ended) {
         b->overflow = false;
         stream_fail(b->stream, XE_POLICY_VIOLATION, SLICE("too much output waits: read faster"));
@@ -439,14 +494,6 @@ static void on_later(struct loop_defer *d)
         finish(b, told);
     else
         set_timer(b);
-}
-
-static struct bosh_kept *kept_for(struct bosh *b, int64_t rid)
-{
-    for (unsigned i = 0; i <= BOSH_REQUESTS_MAX; i++)
-        if (b->kept[i].text.cap > 0 && b->kept[i].rid == rid)
-            return &b->kept[i];
-    return NULL;
 }
 
 /* A request that came before: on a new connection, since the old one is broken (XEP-0124 §14.3). */
@@ -537,6 +584,7 @@ void bosh_receive(struct bosh *b, struct bosh_request *q)
         b->held_count++;
         bosh_fail(b, "item-not-found");
     } else {
+        q->due_us = now_us(b) + (b->wait_us > 0 ? b->wait_us : BOSH_POLLING_S * 1000000ull);
         insert_early(b, q);
     }
     bosh_later(b);
@@ -544,15 +592,15 @@ void bosh_receive(struct bosh *b, struct bosh_request *q)
 
 void bosh_hurry(struct bosh *b, int64_t rid)
 {
-    struct list *const lists[] = { &b->held, &b->early };
-    for (unsigned i = 0; i < 2; i++) {
-        LIST_EACH (it, lists[i]) {
-            struct bosh_request *q = CONTAINER_OF(it, struct bosh_request, node);
-            if (q->body.rid == rid) {
-                q->hurried = true;
-                q->due_us = 0;
-            }
-        }
+    LIST_EACH (it, &b->held) {
+        struct bosh_request *q = CONTAINER_OF(it, struct bosh_request, node);
+        if (q->body.rid == rid)
+            q->due_us = 0;
+    }
+    LIST_EACH (it, &b->early) {
+        struct bosh_request *q = CONTAINER_OF(it, struct bosh_request, node);
+        if (q->body.rid == rid)
+            q->hurried = true;
     }
     if (b->stream != NULL)
         bosh_later(b);

@@ -83,13 +83,17 @@ class Bosh(Client):
                 sock, server_hostname=self.domain)
         return sock
 
+    def http(self, text):
+        """The bytes of a POST with exactly that body."""
+        data = text.encode() if isinstance(text, str) else text
+        return (f"POST {self.path} HTTP/1.1\r\nHost: localhost\r\n"
+                f"Content-Type: text/xml; charset=utf-8\r\nContent-Length: {len(data)}\r\n\r\n"
+                .encode() + data)
+
     def post(self, text, rid=None):
         """Sends a POST with exactly that body."""
         sock = self.idle.pop() if self.idle else self.connect()
-        data = text.encode() if isinstance(text, str) else text
-        sock.sendall(f"POST {self.path} HTTP/1.1\r\nHost: localhost\r\n"
-                     f"Content-Type: text/xml; charset=utf-8\r\nContent-Length: {len(data)}\r\n\r\n"
-                     .encode() + data)
+        sock.sendall(self.http(text))
         request = Request(rid, sock, text)
         self.pending.append(request)
         return request
