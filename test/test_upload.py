@@ -140,7 +140,7 @@ def test_a_slot_is_signed(server, alice):
     assert http_do(server, "PUT", put.replace("a.txt", "b.txt"), b"hello").status == 403
     assert blobs(server) == set()
     assert http_do(server, "PUT", put, b"hello").status == 201
-    assert http_do(server, "PUT", put, b"HELLO").status == 413  # once
+    assert http_do(server, "PUT", put, b"HELLO").status == 409  # once
     assert http_do(server, "GET", get).body == b"hello"
 
 

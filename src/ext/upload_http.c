@@ -325,6 +325,26 @@ static void placed(struct transfer *t)
     transfer_end(t);
 }
 
+static void refusal_found(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct transfer *t = arg;
+    t->op = NULL;
+    if (result != STORE_OK)
+        answer_end(t, 503, SLICE("the database does not answer\n"));
+    else if (store_row_count(b, 0) > 0)
+        answer_end(t, 409, SLICE("the slot was used before: ask for another one\n"));
+    else
+        answer_end(t, 413, SLICE("your files take all the room that you have\n"));
+}
+
+/* The batch does not say which of its conditions was not met, but the row of the slot does. */
+static void find_refusal(struct transfer *t)
+{
+    struct store_batch *b = store_read(t->worker->store, (uint64_t)t->slot.owner);
+    STORE_ADD(b, &upload_find, STORE_ANY_ROWS, SV_T(slice_of(t->slot.id)));
+    t->op = store_submit(b, t->worker->loop, 0, refusal_found, t);
+}
+
 static void committed(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct transfer *t = arg;
@@ -335,8 +355,8 @@ static void committed(void *arg, enum store_result result, const struct store_ba
         put_undo(t);
     if (result == STORE_OK)
         begin_step(t, STEP_PLACE);
-    else if (result == STORE_CONFLICT)
-        answer_end(t, 413, SLICE("the slot was used before, or your files take all the room\n"));
+    else if (result == STORE_CONFLICT && t->r != NULL)
+        find_refusal(t);
     else
         answer_end(t, result == STORE_FULL ? 507 : 503, SLICE("the database does not answer\n"));
 }
