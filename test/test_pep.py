@@ -90,6 +90,24 @@ def test_each_resource_by_its_own_capabilities(server, friends):
     negative.expect_nothing("<message/>")
 
 
+def test_last_items_when_the_priority_is_no_longer_negative(friends):
+    alice, bob, _ = friends
+    features = [xml.DISCO_INFO, TUNE + "+notify"]
+    alice.result("set", publish(TUNE, tune("one"), item="1"))
+    bob.available(-1, caps(features))
+    answer_caps(bob, features)
+    bob.expect_nothing("<message/>", after=alice)
+    bob.available(0, caps(features))
+    expect_event(bob, TUNE, alice.bare, "<item id='1'/>")
+    bob.available(-5, caps(features))
+    alice.result("set", publish(TUNE, tune("two"), item="2"))
+    bob.expect_nothing("<message/>", after=alice)
+    bob.available(5, caps(features))
+    expect_event(bob, TUNE, alice.bare, "<item id='2'/>")
+    bob.available(7, caps(features))
+    bob.expect_nothing("<message/>", after=alice)
+
+
 def test_without_an_id_one_is_made_and_the_node_keeps_one_item(friends):
     alice, _, _ = friends
     first = item_ids(alice.result("set", publish(TUNE, tune("one"))))[0]
@@ -464,6 +482,21 @@ def test_the_next_one_is_asked_when_the_first_leaves(server, friends):
     answer_caps(other, features)
     alice.result("set", publish(TUNE, tune("one")))
     expect_event(other, TUNE, alice.bare)
+
+
+def test_the_next_one_is_asked_when_the_first_says_nothing(server, friends):
+    alice, bob, _ = friends
+    features = [xml.DISCO_INFO, TUNE + "+notify"]
+    other, third = server.login("bob", "other"), server.login("bob", "third")
+    for client in (bob, other, third):
+        client.send(f"<presence>{caps(features)}</presence>")
+        client.expect(f"<presence from='{client.jid}'/>")
+    bob.expect(f"<iq type='get'><query xmlns='{xml.DISCO_INFO}'/></iq>")
+    answer_caps(other, features)
+    alice.result("set", publish(TUNE, tune("one")))
+    for client in (bob, other, third):
+        expect_event(client, TUNE, alice.bare)
+    third.expect_nothing("<iq type='get'/>")
 
 
 def test_a_wrong_answer_counts_for_its_client_only(server, friends):

@@ -400,8 +400,6 @@ static void session_wants(struct session *s, const slice *nodes, unsigned count)
     const struct roster *r = a->roster;
     struct buf tag;
     struct fan f;
-    if (s->priority < 0)
-        return;
     struct stanza *st = wants_stanza(s);
     wants_open(&tag, nodes, count);
     fan_begin(&f, a->worker, st, buf_slice(&tag));
@@ -501,8 +499,6 @@ const struct feature pep_feature = {
             { "0107", "1.0", "User Mood", "0.1.0", "test_pep", NODE_NOTE },
             { "0108", "1.0", "User Activity", "0.1.0", "test_pep", NODE_NOTE },
             { "0118", "1.0", "User Tune", "0.1.0", "test_pep", NODE_NOTE },
-            { "0163", "1.2.2", "Personal Eventing Protocol", "0.1.0", "test_pep",
-              "contacts of other servers need an explicit subscription" },
             { "0172", "1.0", "User Nickname", "0.1.0", "test_pep", NODE_NOTE },
             { "0163", "1.2.2", "Personal Eventing Protocol", "0.1.0", "test_pep", NULL },
             { "0222", "1.0.1", "Persistent Storage of Public Data via PubSub", "0.1.0",

@@ -15,7 +15,7 @@
 #include "xmpp/caps_info.h"
 #include "xmpp/ns.h"
 
-enum { ASK_MS = 60 * 1000, KEY_BYTES_MAX = 1024, NODE_BYTES_MAX = 32 << 10 };
+enum { ASK_MS = 60 * 1000, ASK_NEXT_MS = 5000, KEY_BYTES_MAX = 1024, NODE_BYTES_MAX = 32 << 10 };
 
 static struct metric caps_asked = {
     .name = "muster_caps_asked_total",
@@ -27,7 +27,9 @@ static struct metric caps_asked = {
 struct caps {
     slice key;      /* "2 sha-256 …=", in this block; empty: of one session alone */
     uint32_t users; /* sessions */
-    bool known, asking;
+    bool known;
+    uint32_t asks;       /* under way; more than one when clients do not answer */
+    struct timer timer;  /* while it is set, nobody else is asked beside them */
     struct list waiting; /* struct caps_use, while it is not known */
     struct list unused;  /* in caps_worker.unused while it is known and nobody's */
     slice *nodes;        /* sorted; in one block with their texts */
@@ -91,6 +93,8 @@ static struct caps_worker *of_worker(struct worker *w)
 
 /* Sets. */
 
+static void asked_long(struct timer *t, struct loop *loop);
+
 static struct caps *caps_create(slice key)
 {
     struct caps *c = mem_zalloc(sizeof *c + key.len);
@@ -99,6 +103,7 @@ static struct caps *caps_create(slice key)
         memcpy(text, key.ptr, key.len);
     c->key = (slice){ text, key.len };
     list_init(&c->waiting);
+    c->timer.fn = asked_long;
     return c;
 }
 
@@ -110,6 +115,7 @@ static void caps_free(struct caps_worker *cw, struct caps *c)
         list_remove(&c->unused);
         cw->unused_count--;
     }
+    timer_cancel(&c->timer);
     mem_free(&c->nodes);
     mem_free(&c);
 }
@@ -212,6 +218,8 @@ static void tell(struct caps_use *u)
     unsigned n = 0;
     if (!u->available || c == NULL || !c->known || c == before)
         return;
+    if (u->session != NULL && u->session->priority < 0)
+        return; /* it gets no events; session_receives() comes here again */
     for (unsigned i = 0; i < c->node_count; i++)
         if (!caps_has(before, c->nodes[i]))
             fresh[n++] = c->nodes[i];
@@ -238,7 +246,7 @@ static void leave(struct caps_use *u)
     list_remove(&u->wait);
     u->caps = NULL;
     if (c != NULL && asked) {
-        c->asking = false;
+        c->asks--;
         ask_next(w, c);
     }
     caps_drop(of_worker(w), c);
@@ -248,8 +256,12 @@ static void leave(struct caps_use *u)
 static void became_known(struct caps *c)
 {
     struct list *it;
+    timer_cancel(&c->timer);
+    c->asks = 0;
     while ((it = list_pop(&c->waiting)) != NULL) {
         struct caps_use *u = CONTAINER_OF(it, struct caps_use, wait);
+        ask_cancel(&u->ask); /* another one was faster */
+        u->asking = false;
         mem_free(&u->question);
         tell(u);
     }
@@ -278,7 +290,8 @@ static void answered(struct worker *w, void *arg, const struct stanza *reply)
     const slice *nodes = NULL;
     unsigned count = 0;
     u->ask = NULL;
-    u->asking = c->asking = false;
+    u->asking = false;
+    c->asks--;
     bool fine = reply != NULL && reply->type == TYPE_RESULT &&
                 stanza_find(reply, "query", NS_DISCO_INFO, &query);
     if (fine)
@@ -313,6 +326,7 @@ static void ask(struct worker *w, struct caps_use *u)
     buf_lit(&xml, "'/>");
     metric_add(&caps_asked, 1);
     u->asking = true;
+    u->caps->asks++;
     a = ask_send(w,
                  &(struct ask_request){ .type = TYPE_GET,
                                         .from = asker(u),
@@ -320,18 +334,37 @@ static void ask(struct worker *w, struct caps_use *u)
                                         .payload = buf_slice(&xml),
                                         .timeout_ms = ASK_MS },
                  answered, u);
-    if (u->asking) /* an error may have come at once */
+    if (u->asking && a != NULL) { /* an error may have come at once */
         u->ask = a;
+    } else if (u->asking) { /* too many wait: the timer tries again */
+        u->asking = false;
+        u->caps->asks--;
+    }
     buf_fini(&xml);
 }
 
-/* One of those who announce it is asked at a time. */
+/* One of those who announce it is asked at a time, and the next one when that takes long: clients
+ * that never answer must not hold up the others. */
 static void ask_next(struct worker *w, struct caps *c)
 {
-    if (c == NULL || c->known || c->asking || w->stopping || list_empty(&c->waiting))
+    if (c == NULL || c->known || w->stopping || (c->asks > 0 && timer_is_set(&c->timer)))
         return;
-    c->asking = true;
-    ask(w, CONTAINER_OF(c->waiting.next, struct caps_use, wait));
+    LIST_EACH (it, &c->waiting) {
+        struct caps_use *u = CONTAINER_OF(it, struct caps_use, wait);
+        if (u->asking)
+            continue;
+        timer_set(w->loop, &c->timer, ASK_NEXT_MS);
+        ask(w, u);
+        return;
+    }
+}
+
+static void asked_long(struct timer *t, struct loop *loop)
+{
+    struct caps *c = CONTAINER_OF(t, struct caps, timer);
+    (void)loop;
+    if (!list_empty(&c->waiting))
+        ask_next(worker_of(CONTAINER_OF(c->waiting.next, struct caps_use, wait)), c);
 }
 
 /* Presence. */
@@ -478,6 +511,12 @@ static void session_available(struct session *s)
     tell(u);
 }
 
+static void untell(struct caps_use *u)
+{
+    caps_drop(of_worker(worker_of(u)), u->told);
+    u->told = NULL;
+}
+
 static void session_unavailable(struct session *s, const struct stanza *st)
 {
     struct caps_use *u = s->state_of[session_slot];
@@ -485,8 +524,16 @@ static void session_unavailable(struct session *s, const struct stanza *st)
     if (u == NULL)
         return;
     u->available = false;
-    caps_drop(of_worker(worker_of(u)), u->told);
-    u->told = NULL;
+    untell(u);
+}
+
+static void session_receives(struct session *s)
+{
+    struct caps_use *u = s->state_of[session_slot];
+    if (u != NULL && s->priority >= 0)
+        tell(u);
+    else if (u != NULL)
+        untell(u); /* what it misses meanwhile it is told when it receives again */
 }
 
 static void session_freed(struct session *s)
@@ -622,6 +669,7 @@ const struct feature caps_feature = {
     .block = block,
     .session_available = session_available,
     .session_unavailable = session_unavailable,
+    .session_receives = session_receives,
     .session_freed = session_freed,
     .worker_ended = worker_ended,
 };

@@ -1,7 +1,7 @@
 /* caps: what the clients of the sessions here want to be told: the features "<node>+notify" of
  * their capabilities (XEP-0060 §9.2, XEP-0115, XEP-0390). A hash that nobody has explained yet is
- * asked for once, of one client that announces it, and believed when the answer has that hash; an
- * answer that has not counts for the client that gave it alone.
+ * asked for once, of one client that announces it, or of several where they are slow, and believed
+ * when the answer has that hash; an answer that has not counts for the client that gave it alone.
  *
  * Confined to the home worker of the sessions; each worker has a cache of its own. Limits:
  * CAPS_UNUSED_MAX sets that no session uses, CAPS_NODES_MAX nodes a set, CAPS_REMOTES_MAX resources
@@ -35,9 +35,9 @@ const struct caps_client *caps_client(struct session *s);
 typedef void caps_remote_fn(slice jid, void *arg);
 void caps_remotes_each(const struct account *a, slice node, caps_remote_fn *fn, void *arg);
 
-/* Called when an available session wants nodes that it did not want before: when it becomes
- * available, or its client announces other capabilities; and the same of a contact's resource
- * elsewhere, at the home of the account that saw its presence. */
+/* Called when an available session of non-negative priority wants nodes that it did not want
+ * before: when it becomes that, or its client announces other capabilities; and the same of a
+ * contact's resource elsewhere, at the home of the account that saw its presence. */
 typedef void caps_news_fn(struct session *s, const slice *nodes, unsigned count);
 typedef void caps_remote_news_fn(struct account *a, slice jid, const slice *nodes, unsigned count);
 void caps_watch(caps_news_fn *fn, caps_remote_news_fn *remote_fn); /* at start; one */

@@ -113,6 +113,9 @@ struct feature {
     void (*session_available)(struct session *s); /* initial presence was sent (RFC 6121 §4.2) */
     /* It is no longer available; st: its unavailable presence, ours where the client sent none. */
     void (*session_unavailable)(struct session *s, const struct stanza *st);
+    /* It is available, and its priority has become non-negative, or negative: it gets what is sent
+     * to the account from now on, or no longer. */
+    void (*session_receives)(struct session *s);
     void (*session_hibernates)(struct session *s); /* its stream was lost; it may be resumed */
     void (*session_resumed)(struct session *s);    /* another stream carries it now */
     void (*session_quiet)(struct session *s);      /* its PAUSE_QUIET has begun or ended */

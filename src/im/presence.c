@@ -206,7 +206,7 @@ static void become_available(struct session *s, struct stanza *st)
     struct account *a = s->account;
     struct worker *w = a->worker;
     struct arena *tmp = loop_scratch(w->loop);
-    bool first = !s->available, received = s->available && s->priority >= 0;
+    bool first = !s->available, received = s->priority >= 0;
     int8_t priority;
 
     if (!priority_of(st, tmp, &priority)) {
@@ -221,8 +221,8 @@ static void become_available(struct session *s, struct stanza *st)
     broadcast(s, st);
     if (first)
         introduce(s, tmp);
-    else if (!received && priority >= 0)
-        session_priority_changed(s);
+    else if (received != (priority >= 0))
+        session_became_receiver(s);
 }
 
 void presence_sleep(struct session *s)

@@ -801,6 +801,14 @@ void session_became_unavailable(struct session *s, const struct stanza *st)
             (*f)->session_unavailable(s, st);
 }
 
+void session_became_receiver(struct session *s)
+{
+    session_priority_changed(s); /* first: its read would wait for what features write */
+    for (const struct feature *const *f = features_all(); *f != NULL; f++)
+        if ((*f)->session_receives != NULL)
+            (*f)->session_receives(s);
+}
+
 void session_priority_changed(struct session *s)
 {
     if (s->available && s->priority >= 0)

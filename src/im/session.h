@@ -177,9 +177,12 @@ const struct stanza *session_last_unacked(const struct session *s);
 /* Handles st as if the client had sent it; takes it over. How many ticket_done(o) will follow. */
 unsigned session_said(struct session *s, struct stanza *st, struct origin o);
 
-/* Called by presence: initial presence was sent / the priority changed while available. */
+/* Called by presence: initial presence was sent / it is over / the priority has become non-negative
+ * or negative while it is available. */
 void session_became_available(struct session *s);
 void session_became_unavailable(struct session *s, const struct stanza *st);
+void session_became_receiver(struct session *s);
+/* It may take messages that it did not take before. */
 void session_priority_changed(struct session *s);
 
 /* Tickets: what the h of a session waits for. On any worker: finds the session's home. */
