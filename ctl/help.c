@@ -2,6 +2,7 @@
 #include "admin/usage.h"
 #include "base/buf.h"
 #include "base/command.h"
+#include "base/log.h"
 #include "base/setting.h"
 
 enum { LINE_BYTES_MAX = 4096, USAGE_WIDTH = 44, ARG_WIDTH = 28 };
@@ -74,7 +75,8 @@ bool help_group(FILE *out, const char *word)
     return found;
 }
 
-/* The words that may follow a command: options, choices, and settings for an argument so called. */
+/* The words that may follow a command: options, choices, and settings or parts of the log for an
+ * argument so called. */
 static void completion_words(FILE *out, const struct command *c)
 {
     fprintf(out, "    '%s') words='", c->name);
@@ -86,6 +88,11 @@ static void completion_words(FILE *out, const struct command *c)
         if (strcmp(a->name, "setting") == 0) {
             for (const struct setting *s = setting_first(); s != NULL; s = s->next)
                 fprintf(out, "%s ", s->name);
+        }
+        if (strcmp(a->name, "area") == 0) {
+            fprintf(out, "all ");
+            for (const struct log_area *l = log_first(); l != NULL; l = l->next)
+                fprintf(out, "%s ", l->name);
         }
         if (a->kind == ARG_SECRET)
             fprintf(out, "--stdin ");

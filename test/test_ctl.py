@@ -43,6 +43,8 @@ def test_user_add_and_list(make_server):
     (("user", "add", "dora@localhost", "--password", ""), None),
     (("user", "del", "nobody@localhost"), None),
     (("user", "password", "nobody@localhost", "--password", "p"), None),
+    (("session", "list", "--user", "nobody@localhost"), None),
+    (("device", "list", "nobody@localhost"), None),
     (("session", "kick", "alice@localhost/nowhere"), None),
     (("get", "no.such-setting"), None),
     (("set", "no.such-setting", "1"), None),
@@ -307,6 +309,8 @@ def test_completion(server):
     script = server.ctl_run("completion", "bash").stdout
     assert {"user", "session", "status", "log"} <= complete(script, ["musterctl"])
     assert {"add", "del", "list", "password"} <= complete(script, ["musterctl", "user"])
+    areas = {row["area"] for row in server.rows("log", "areas")}
+    assert {"all", "on", "off", *areas} <= complete(script, ["musterctl", "log", "trace"])
 
 
 def test_many_at_once(server):

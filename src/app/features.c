@@ -46,6 +46,11 @@ static const struct feature http_feature = {
     .metrics = http_metrics,
     .logs = (struct log_area *const[]){ &log_http, NULL },
 };
+struct log_area log_server = { .name = "server" };
+static const struct feature server_feature = {
+    .name = "server",
+    .logs = (struct log_area *const[]){ &log_server, NULL },
+};
 static const struct feature auth_feature = {
     .name = "auth",
     .schema = &auth_schema,
@@ -57,6 +62,7 @@ static const struct feature auth_feature = {
 /* clang-format off */
 static const struct feature *const features[] = {
     &io_feature,
+    &server_feature,
     &store_feature,
     &auth_feature,
     &http_feature,

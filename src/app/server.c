@@ -2,6 +2,7 @@
 #include "admin/control.h"
 #include "admin/settings.h"
 #include "app/certs.h"
+#include "app/features.h"
 #include "app/node_file.h"
 #include "app/trim.h"
 #include "base/arena.h"
@@ -26,8 +27,6 @@
 #include <unistd.h>
 
 enum { ERRORS_BYTES_MAX = 64 * 1024 };
-
-static struct log_area log_server = { .name = "server" };
 
 /* Runs fn on worker 0 and waits for it. */
 struct errand {
@@ -243,7 +242,6 @@ static enum err start_parts(struct server *s, struct why *why)
 enum err server_start(struct server *s, struct node_file *file, struct why *why)
 {
     *s = (struct server){ .file = file, .lock_fd = -1 };
-    log_register(&log_server);
     set_log(file);
     settings_fix(file->settings.item, file->settings.count);
     /* a heap for main's thread, each worker and each thread of the store: fewer would be contended,

@@ -207,7 +207,9 @@ static void test_sessions(void **state)
     assert_string_equal(field_of(r, "tls"), "true");
     assert_string_equal(field_of(row_of(c, "sam@localhost/2"), "priority"), "unavailable");
     assert_non_null(row_of(RUN("session list", NULL), "sam@localhost/2"));
-    assert_null(RUN("session list", "user", "nobody@localhost")->rows);
+    c = RUN("session list", "user", "nobody@localhost");
+    assert_int_equal(c->err, E_NOTFOUND);
+    assert_has(c->text.ptr, "no account nobody@localhost");
 
     c = RUN("session kick", "jid", "sam@localhost/2", "reason", "test");
     assert_int_equal(c->err, OK);

@@ -125,11 +125,18 @@ static void listed(void *arg, enum err e, const struct device_row *rows, uint32_
     command_done(call, "%s", "");
 }
 
+static void list_ready(struct account *a, enum err e, void *arg)
+{
+    struct task *t = arg;
+    if (users_there(t->call, a, e))
+        (void)device_list(&t->home->auth, t->jid, listed, t);
+}
+
 static void list_home(struct worker *w, void *arg)
 {
     struct task *t = arg;
     t->home = w;
-    (void)device_list(&w->auth, t->jid, listed, t);
+    account_with(w, t->jid, list_ready, t);
 }
 
 static struct task *task_of(struct command_call *call)

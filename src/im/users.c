@@ -177,6 +177,17 @@ void users_fail_missing(struct command_call *call, slice jid)
                  SLICE_ARG(jid));
 }
 
+bool users_there(struct command_call *call, const struct account *a, enum err e)
+{
+    if (e != OK)
+        command_fail(call, e, "%.*s: %s", SLICE_ARG(a->jid), err_text(e));
+    else if (a->state != ACCOUNT_READY && !a->disabled)
+        users_fail_missing(call, a->jid);
+    else
+        return true;
+    return false;
+}
+
 static void fail_missing(const struct task *t) { users_fail_missing(t->call, t->jid); }
 
 static void fail_store(const struct task *t, enum err e)
@@ -429,15 +440,20 @@ static void list_done(struct worker *w, void *arg)
         command_done(t->call, "%s", "");
 }
 
+static void list_ready(struct account *a, enum err e, void *arg)
+{
+    struct task *t = arg;
+    if (!users_there(t->call, a, e))
+        return;
+    LIST_EACH (it, &a->sessions)
+        add_session(t->call, CONTAINER_OF(it, struct session, node));
+    command_done(t->call, "%s", "");
+}
+
 static void list_account(struct worker *w, void *arg)
 {
     struct task *t = arg;
-    const struct account *a = account_find(w, t->jid);
-    if (a != NULL) {
-        LIST_EACH (it, &a->sessions)
-            add_session(t->call, CONTAINER_OF(it, struct session, node));
-    }
-    command_done(t->call, "%s", "");
+    account_with(w, t->jid, list_ready, t);
 }
 
 static void run_session_list(struct command_call *call)

@@ -30,6 +30,10 @@ bool users_account_ok(struct command_call *call, slice text, struct jid *out);
 /* Runs fn on the worker that is the account's home; if that is another node, the call fails. */
 void users_call_home(struct command_call *call, slice bare, tour_fn *fn, void *arg);
 void users_fail_missing(struct command_call *call, slice jid);
+/* For account_with(): whether there is such an account, disabled or not. false: the call has
+ * failed.
+ */
+bool users_there(struct command_call *call, const struct account *a, enum err e);
 enum { USER_ROWS_MAX = 50000 }; /* of one answer; more are asked for with --after */
 /* The argument `limit`, if it was given; false: the call has failed. */
 bool users_limit_ok(struct command_call *call, uint32_t *limit);
