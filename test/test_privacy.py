@@ -1,6 +1,8 @@
 """Privacy lists (XEP-0016), what they make of blocking (XEP-0191 §3), invisibility (XEP-0126)."""
 import pytest
 
+from muster import xml
+
 PRIVACY = "jabber:iq:privacy"
 BLOCKING = "urn:xmpp:blocking"
 
@@ -280,6 +282,40 @@ def test_everything(pair):
     use(alice, "active")
     alice.send(f"<message to='{bob}'><body>back</body></message>")
     bob.expect("<message><body>back</body></message>")
+
+
+@pytest.mark.parametrize("what", ["active", "default"])
+def test_what_serves_the_user_answers(server, what):
+    """The own account, the server, its services: RFC 6120 §8.2.3, one answer to each request."""
+    alice = server.client("alice", "a")
+    put(alice, "x", item(1, "deny"))
+    use(alice, what, "x")
+    info = f"<query xmlns='{xml.DISCO_INFO}'/>"
+    for to in (None, "alice@localhost", "localhost", "pubsub.localhost", "upload.localhost"):
+        alice.result("get", info, to=to)
+    for to in ("localhost/x", "pubsub.localhost/x"):
+        assert alice.error("get", "<q xmlns='x'/>", to=to)[0] == "service-unavailable", to
+    assert alice.error("get", info, to="bob@localhost")[0] == "not-acceptable"
+    assert alice.error("get", info, to="room@pubsub.localhost")[0] == "not-acceptable"
+
+
+def test_what_is_no_address_is_answered(alice):
+    """The answer comes from nobody, whom a rule denies."""
+    put(alice, "x", item(1, "deny"))
+    use(alice, "active", "x")
+    assert alice.error("get", "<q xmlns='x'/>", to="@") == ("jid-malformed", "modify")
+    alice.send("<message to='@' id='m'><body>hi</body></message>")
+    alice.expect_error("jid-malformed", "modify", "<message id='m'/>")
+
+
+def test_an_answer_of_a_service_that_comes_after_the_rule(alice):
+    put(alice, "x", item(1, "deny"))
+    active = query("<active name='x'/>")
+    create = ("<iq type='set' id='c' to='pubsub.localhost'><pubsub "
+              "xmlns='http://jabber.org/protocol/pubsub'><create node='n'/></pubsub></iq>")
+    alice.send(create + f"<iq type='set' id='a'>{active}</iq>")
+    for ident in "ac":
+        alice.expect(f"<iq type='result' id='{ident}'/>")
 
 
 def test_groups_and_subscriptions(pair, carol):

@@ -111,7 +111,7 @@ const struct rules *privacy_in_force(const struct privacy *p, const struct sessi
 struct rule_peer privacy_peer(const struct account *a, const struct rules *r, slice jid);
 /* Whether the lists let the session get presence of a contact. */
 bool privacy_hears(const struct session *s, slice contact);
-bool privacy_is_own_server(const struct account *a, slice jid);
+bool privacy_is_own_server(const struct account *a, const struct stanza *st, slice jid);
 
 /* privacy_policy.c */
 enum verdict policy_block(struct account *a, const struct privacy *p, const struct stanza *st,

@@ -4,6 +4,7 @@
 #include "base/arena.h"
 #include "base/mem.h"
 #include "ext/privacy.h"
+#include "im/host.h"
 #include "im/node.h"
 #include "im/presence.h"
 #include "im/roster.h"
@@ -33,10 +34,18 @@ struct rule_peer privacy_peer(const struct account *a, const struct rules *r, sl
     return peer;
 }
 
-/* What serves the account itself is not blocked: it speaks for the user, not for another. */
-bool privacy_is_own_server(const struct account *a, slice jid)
+/* What serves the account itself is not blocked: it speaks for the user, not for another. A stanza
+ * without an address is between client and server. Of the services on domains of ours these are
+ * requests and their answers; what others say by them is as blocked as they are. */
+bool privacy_is_own_server(const struct account *a, const struct stanza *st, slice jid)
 {
-    return memchr(jid.ptr, '@', jid.len) == NULL && node_serves(account_node(a), jid);
+    const struct node *n = account_node(a);
+    if (jid.len == 0)
+        return true;
+    struct jid parts = jid_split(jid);
+    return parts.local.len == 0 &&
+           (node_serves(n, parts.domain) ||
+            (st->kind == STANZA_IQ && host_find(n, parts.domain, &(slice){ 0 }) != NULL));
 }
 
 /* Answers to IQs nobody gets who did not ask: only a rule that is about everything stops them. */
@@ -101,7 +110,7 @@ enum verdict privacy_block(struct account *a, const struct stanza *st, struct re
     const struct privacy *p = privacy_of(a);
     if (p == NULL && policy_shares(NULL))
         return PASS;
-    if (privacy_is_own_server(a, stanza_from(st)))
+    if (privacy_is_own_server(a, st, stanza_from(st)))
         return PASS;
     if (p != NULL && lists_deny(a, p, st))
         return refused(st, why);
@@ -115,7 +124,7 @@ enum verdict privacy_check(struct session *s, struct stanza **st, struct refusal
     if (p == NULL && policy_shares(NULL))
         return PASS;
     slice to = stanza_to(*st), bare = stanza_to_bare(*st);
-    if (to.len == 0 || slice_eq(bare, a->jid) || privacy_is_own_server(a, to))
+    if (slice_eq(bare, a->jid) || privacy_is_own_server(a, *st, to))
         return PASS;
     bool answers =
         (*st)->kind == STANZA_IQ && ((*st)->type == TYPE_RESULT || (*st)->type == TYPE_ERROR);
@@ -140,8 +149,8 @@ bool privacy_takes(const struct session *s, const struct stanza *st)
     const struct account *a = s->account;
     const struct privacy *p = privacy_of(a);
     slice from = stanza_from(st);
-    if (p == NULL || p->actives == 0 || from.len == 0 || slice_eq(stanza_from_bare(st), a->jid) ||
-        privacy_is_own_server(a, from))
+    if (p == NULL || p->actives == 0 || slice_eq(stanza_from_bare(st), a->jid) ||
+        privacy_is_own_server(a, st, from))
         return true; /* stage BLOCK has said all there is */
     return !denies(a, privacy_in_force(p, s), from, kind_in(st));
 }

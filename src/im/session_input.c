@@ -155,14 +155,13 @@ unsigned session_said(struct session *s, struct stanza *st, struct origin o)
 {
     unsigned awaited = 0;
     if (st->bad_to) { /* RFC 6120 §8.3.3.8 */
-        route_error(s->account->worker, st, SE_JID_MALFORMED, (slice){ 0 });
-        stanza_unref(&st);
+        refuse(s, st, &(struct refusal){ .error = SE_JID_MALFORMED });
         return ROUTED;
     }
     if (s->account->worker->over_budget) {
-        route_error(s->account->worker, st, SE_RESOURCE_CONSTRAINT,
-                    SLICE("the server is short of memory"));
-        stanza_unref(&st);
+        refuse(s, st,
+               &(struct refusal){ .error = SE_RESOURCE_CONSTRAINT,
+                                  .text = SLICE_INIT("the server is short of memory") });
         return ROUTED;
     }
     struct refusal why = { .error = SE_POLICY_VIOLATION };
