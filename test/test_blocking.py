@@ -4,6 +4,7 @@ import asyncio
 import pytest
 
 from muster import xml
+from muster.client import until
 from test_clients import Slix
 
 BLOCKING = "urn:xmpp:blocking"
@@ -375,6 +376,40 @@ def test_messages_that_waited_when_their_sender_was_blocked(server):
     bob.result("set", "<query xmlns='urn:xmpp:mam:2'/>")
     bob.expect("<message><result xmlns='urn:xmpp:mam:2'/></message>")
     bob.expect("<message><result xmlns='urn:xmpp:mam:2'/></message>")
+
+
+def test_what_was_queued_while_the_connection_was_lost(server):
+    """The same for the queue of a session that is resumed; a request is answered."""
+    alice, carol = server.client("alice", "a"), server.client("carol", "c")
+    bob, phone = server.login("bob", "b"), server.login("bob", "phone")
+    bob.enable_sm()
+    bob.available()
+    bob.ping()
+    bob.cut()
+    until("hibernation", lambda: "hibernating" in str(server.ctl("session", "list")))
+    alice.send(f"<presence to='{bob}'/>")
+    alice.send(f"<message to='{bob.bare}' type='chat'><body>kept</body></message>")
+    alice.send(f"<message to='{bob}' type='chat'><composing "
+               "xmlns='http://jabber.org/protocol/chatstates'/></message>")
+    alice.send(f"<iq type='get' to='{bob}' id='q'><ping xmlns='urn:xmpp:ping'/></iq>")
+    alice.send(f"<message to='{bob.bare}' id='last'><body>kept, too</body></message>")
+    alice.ping()
+    carol.send(f"<message to='{bob.bare}'><body>carol</body></message>")
+    carol.iq("get", "<q xmlns='x'/>", to=bob.bare)
+    alice.iq("get", "<q xmlns='x'/>", to=bob.bare)
+    block(phone, "alice@localhost")
+    alice.expect_error("service-unavailable", None, "<iq type='error' id='q'/>")
+    again = server.connect("bob")
+    assert again.take_over(bob).tag == f"{{{xml.SM}}}resumed"
+    again.expect("<message><body>carol</body></message>")
+    again.ping()
+    again.expect_nothing("<message from='alice@localhost/a'/>")
+    again.expect_nothing("<presence from='alice@localhost/a'/>")
+    again.expect_nothing("<iq type='get'/>")
+    unblock(phone, "alice@localhost")
+    phone.available()  # nothing waits for it
+    phone.ping()
+    phone.expect_nothing("<message/>")
 
 
 # --- another implementation ---

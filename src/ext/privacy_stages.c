@@ -251,6 +251,7 @@ void privacy_told(struct account *a, struct privacy_sight *before)
     LIST_EACH (it, &a->sessions) {
         struct session *s = CONTAINER_OF(it, struct session, node);
         presence_directed_drop(s, hidden_now);
+        session_queue_review(s);
         for (uint32_t i = 0; before != NULL && s->available && i < before->items; i++) {
             const struct roster_item *item = r->items[i];
             uint8_t was = before->bits[n++], is = sight_bits(s, roster_item_jid(item));

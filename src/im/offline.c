@@ -47,14 +47,6 @@ static void finish(struct flush *f)
     mem_free(&f);
 }
 
-/* Whom its owner has blocked since is heard no more (XEP-0191 §3.3). What the operator does not
- * allow now waits. */
-static bool is_blocked(struct account *a, const struct stanza *st)
-{
-    struct refusal why = { .error = SE_SERVICE_UNAVAILABLE };
-    return stage_block(a, st, &why) != PASS && why.error == SE_SERVICE_UNAVAILABLE;
-}
-
 /* Older entries are delivered if nobody has them; one that came while we were reading was live for
  * all sessions it is addressed to, also if another one has acknowledged it meanwhile. */
 static void deliver_entry(struct flush *f, uint64_t id, uint64_t at_us, slice text)
@@ -71,7 +63,7 @@ static void deliver_entry(struct flush *f, uint64_t id, uint64_t at_us, slice te
         return;
     }
     bool mine = state == ENTRY_OPEN || stanza_to_is_bare(st) || slice_eq(stanza_to(st), s->jid);
-    if (s->available && is_blocked(a, st)) {
+    if (s->available && stage_blocked_since(a, st)) {
         mailbox_settle(a, id);
     } else if (mine && stage_takes(s, st)) {
         mailbox_set(a, id, ENTRY_TAKEN);

@@ -153,6 +153,10 @@ enum { SESSION_CLAIMS_MAX = 32 };
 bool session_claim(struct session *s);
 void session_unclaim(struct worker *w, uint64_t session);
 
+/* What stage BLOCK says may be another now: drops what was not sent yet of those whom the owner has
+ * blocked, or has not taken while it hibernates. Messages are settled, requests answered. */
+void session_queue_review(struct session *s);
+
 /* Keeps what comes until it is unpaused or something urgent comes, see stage_hold(). */
 void session_pause(struct session *s, enum session_pause why);
 void session_unpause(struct session *s, enum session_pause why);

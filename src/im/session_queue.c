@@ -4,6 +4,7 @@
 #include "base/setting.h"
 #include "im/account.h"
 #include "im/feature.h"
+#include "im/router.h"
 #include "im/server.h"
 #include "im/session_private.h"
 #include "im/stage.h"
@@ -230,14 +231,16 @@ static bool superseded(const struct session *s, uint32_t i)
     return false;
 }
 
-/* Drops, from an entry on, what gives way to `newer`, or (NULL) to anything behind it. */
-static void drop_old(struct session *s, uint32_t from, const struct stanza *newer)
+/* Drops entries from one on: those of which it says true, whose reference is released then. */
+typedef bool drop_fn(struct session *s, uint32_t i, const void *arg);
+
+static void drop_if(struct session *s, uint32_t from, drop_fn *unwanted, const void *arg)
 {
     uint32_t kept = from, unsent = 0, sent = s->queue_len - s->queue_unsent;
     uint32_t seq = s->out_count - s->queue_unsent; /* of the last that was sent */
     for (uint32_t i = from; i < s->queue_len; i++) {
         struct queued *q = session_queue_at(s, i);
-        if (newer != NULL ? same_contact(q->st, newer) : superseded(s, i)) {
+        if (unwanted(s, i, arg)) {
             stanza_unref(&q->st);
             continue;
         }
@@ -252,6 +255,54 @@ static void drop_old(struct session *s, uint32_t from, const struct stanza *newe
     s->out_count = seq;
 }
 
+static bool is_superseded(struct session *s, uint32_t i, const void *unused)
+{
+    (void)unused;
+    return superseded(s, i);
+}
+
+static bool gives_way(struct session *s, uint32_t i, const void *newer)
+{
+    return same_contact(session_queue_at(s, i)->st, newer);
+}
+
+/* While it hibernates, what was sent may be dropped too: see above. */
+static uint32_t first_droppable(const struct session *s)
+{
+    return s->state == SESSION_ATTACHED ? s->queue_len - s->queue_unsent : 0;
+}
+
+/* Not what ends something: answers, errors, that a contact went. A copy was asked for. */
+static bool may_be_blocked(const struct queued *q)
+{
+    enum stanza_type type = (enum stanza_type)q->st->type;
+    if (q->to == QUEUED_COPY || q->st->from_len == 0 || type == TYPE_ERROR)
+        return false;
+    if (q->st->kind == STANZA_PRESENCE)
+        return type == TYPE_AVAILABLE || type == TYPE_SUBSCRIBE;
+    return q->st->kind == STANZA_MESSAGE || type == TYPE_GET || type == TYPE_SET;
+}
+
+static bool is_blocked(struct session *s, uint32_t i, const void *unused)
+{
+    struct account *a = s->account;
+    const struct queued *q = session_queue_at(s, i);
+    (void)unused;
+    if (!may_be_blocked(q) || !stage_blocked_since(a, q->st))
+        return false;
+    if (q->archive_id != 0)
+        mailbox_settle(a, q->archive_id);
+    if (q->st->kind == STANZA_IQ)
+        route_error(a->worker, q->st, SE_SERVICE_UNAVAILABLE, (slice){ 0 });
+    return true;
+}
+
+void session_queue_review(struct session *s)
+{
+    if (s->queue_len > first_droppable(s))
+        drop_if(s, first_droppable(s), is_blocked, NULL);
+}
+
 /* From the newest on, until there are too many: so a long queue costs its length times the buffer.
  */
 bool session_queue_fits(struct session *s)
@@ -262,16 +313,15 @@ bool session_queue_fits(struct session *s)
     for (uint32_t i = s->queue_len; i-- > 0;)
         if (!superseded(s, i) && ++kept > max)
             return false;
-    drop_old(s, 0, NULL);
+    drop_if(s, 0, is_superseded, NULL);
     return true;
 }
 
 static void keep(struct session *s, struct stanza *st, const struct stanza_note *note,
                  enum queued_to to)
 {
-    uint32_t sent = s->queue_len - s->queue_unsent;
     if (st->kind == STANZA_PRESENCE)
-        drop_old(s, s->state == SESSION_ATTACHED ? sent : 0, st);
+        drop_if(s, first_droppable(s), gives_way, st);
     s->out_count++;
     push(s, st, note, to);
     s->queue_unsent++;

@@ -57,6 +57,12 @@ enum verdict stage_block(struct account *a, const struct stanza *st, struct refu
     return v;
 }
 
+bool stage_blocked_since(struct account *a, const struct stanza *st)
+{
+    struct refusal why = { .error = SE_SERVICE_UNAVAILABLE };
+    return stage_block(a, st, &why) != PASS && why.error == SE_SERVICE_UNAVAILABLE;
+}
+
 bool stage_takes(const struct session *s, const struct stanza *st)
 {
     for (stage_takes_fn **fn = takes; *fn != NULL; fn++)

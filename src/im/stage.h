@@ -67,6 +67,9 @@ typedef enum hold stage_hold_fn(struct session *s, const struct stanza *st);
 
 enum verdict stage_check(struct session *s, struct stanza **st, struct refusal *why);
 enum verdict stage_block(struct account *a, const struct stanza *st, struct refusal *why);
+/* Of one that was let in when it came: its owner has blocked who sent it since, and hears no more
+ * of him (XEP-0191 §3.3). What the operator does not allow now is not blocked: it waits. */
+bool stage_blocked_since(struct account *a, const struct stanza *st);
 bool stage_takes(const struct session *s, const struct stanza *st);
 /* contact: the other side, as it is in the stanza. Once for each message that is stored. */
 bool stage_archive(struct account *a, const struct stanza *st, slice contact);
