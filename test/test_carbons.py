@@ -400,3 +400,57 @@ def test_a_refused_message_is_in_the_archive_of_who_sent_it(server, to):
     ident = copy(phone, "sent").find(f"{{{xml.SID}}}stanza-id").get("id")
     after = f"<set xmlns='http://jabber.org/protocol/rsm'><after>{ident}</after></set>"
     phone.result("set", f"<query xmlns='urn:xmpp:mam:2'>{after}</query>")
+
+
+# --- repeats (XEP-0359 §3.2) ---
+
+
+def with_origin(to, body, ident):
+    return chat(to, body, f"<origin-id xmlns='{xml.SID}' id='o-{ident}'/>", ident=ident)
+
+
+def archived(client):
+    """The ids of the archive, with the bodies."""
+    client.result("set", "<query xmlns='urn:xmpp:mam:2' queryid='a'/>")
+    found = [e.find("{urn:xmpp:mam:2}result") for e in client.inbox]
+    return [(e.get("id"), e.findtext(f".//{{{xml.CLIENT}}}body")) for e in found if e is not None]
+
+
+@pytest.mark.parametrize("crash", [False, True])
+def test_a_repeat_is_told_once(server, crash):
+    """Sent again because it was not acknowledged; the copy names an archive id that exists."""
+    laptop, phone = (enable(server.client("alice", name)) for name in ("laptop", "phone"))
+    laptop.enable_sm()
+    laptop.send(with_origin("bob@localhost", "one", "m1"))
+    laptop.wait_acked(1)
+    ident = copy(phone, "sent", "<body>one</body>").find(f"{{{xml.SID}}}stanza-id").get("id")
+    if crash:
+        server.kill()
+        server.start()
+        laptop, phone = (enable(server.client("alice", name)) for name in ("laptop", "phone"))
+        laptop.enable_sm()
+    laptop.send(with_origin("bob@localhost", "one", "m1"))
+    laptop.send(with_origin("carol@localhost", "one", "m1"))  # another message
+    laptop.send(with_origin("bob@localhost", "two", "m2"))
+    carol = copy(phone, "sent", "<body>one</body>")
+    assert carol.get("to") == "carol@localhost"
+    copy(phone, "sent", "<body>two</body>")
+    laptop.wait_acked(3)
+    ids = archived(phone)
+    assert [body for _, body in ids] == ["one", "one", "two"] and ids[0][0] == ident
+
+
+def test_what_came_back_is_told_again(server, laptop, phone):
+    bob = server.client("bob", "b")
+    blocking = "<{} xmlns='urn:xmpp:blocking'><item jid='alice@localhost'/></{}>"
+    bob.result("set", blocking.format("block", "block"))
+    message = with_origin("bob@localhost", "hi", "m1")
+    laptop.send(message)
+    laptop.expect("<message type='error' id='m1'/>")
+    copy(phone, "sent", "<body>hi</body>")
+    bob.result("set", blocking.format("unblock", "unblock"))
+    laptop.send(message)
+    bob.expect("<message><body>hi</body></message>")
+    ident = copy(phone, "sent", "<body>hi</body>").find(f"{{{xml.SID}}}stanza-id").get("id")
+    laptop.ping()
+    assert ident in dict(archived(phone))

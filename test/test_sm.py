@@ -460,7 +460,9 @@ def test_expiry(make_server, on_expiry):
     alice.expect(f"<presence from='{bob}' type='-'/>")
     bob.enable_sm()
     bob.cut()
-    alice.send(f"<message to='{bob}' type='chat' id='m'><body>late</body></message>")
+    late = (f"<message to='{bob}' type='chat' id='m'><body>late</body>"
+            "<origin-id xmlns='urn:xmpp:sid:0' id='m'/></message>")
+    alice.send(late)
     alice.send(f"<iq type='get' to='{bob}' id='q'><query xmlns='urn:x'/></iq>")
     alice.expect(f"<presence from='{bob}' type='unavailable'/>")
     alice.expect("<iq type='error' id='q'/>")
@@ -470,6 +472,9 @@ def test_expiry(make_server, on_expiry):
     again = server.client("bob", "again")
     again.ping()
     assert bodies(again.inbox) == ([] if on_expiry == "bounce" else ["late"])
+    if on_expiry == "bounce":  # it was told so: sent again, it is no repeat
+        alice.send(late)
+        again.expect("<message><body>late</body></message>")
 
 
 def test_copies_outlive_a_planned_restart_as_copies(server):

@@ -10,6 +10,7 @@
 #include "im/node.h"
 #include "im/presence.h"
 #include "im/promise.h"
+#include "im/recent.h"
 #include "im/rows.h"
 #include "im/server.h"
 #include "im/session_private.h"
@@ -71,7 +72,7 @@ static void account_free(struct account *a)
             if ((*f)->unload != NULL)
                 (*f)->unload(a);
     mailbox_fini(a);
-    mem_free(&a->recent);
+    recent_free(a);
     map_del(&w->accounts, a->jid);
     mem_free(&a);
 }
@@ -237,7 +238,7 @@ static void loaded(void *arg, enum store_result result, const struct store_batch
     }
     a->generation = row ? store_int(b, 0, 0, 0) : 0;
     mailbox_loaded(a, b, 1);
-    message_recent_loaded(a, b, 3);
+    recent_loaded(a, b, 3);
     const struct feature *const *f = features_all();
     for (unsigned i = 0; f[i] != NULL; i++)
         if (f[i]->loaded != NULL)
@@ -276,7 +277,7 @@ static void load_all(struct account *a)
     load->account = a;
     STORE_ADD(b, &account_exists, STORE_ANY_ROWS, SV_I(a->id));
     mailbox_load(a, b);
-    message_recent_load(a, b);
+    recent_load(a, b, loop_wall_us(a->worker->loop));
     const struct feature *const *f = features_all();
     for (unsigned i = 0; f[i] != NULL; i++) {
         load->first[i] = store_stmt_count(b);

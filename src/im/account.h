@@ -37,7 +37,8 @@ struct account {
     struct mutation *mutations, **mutation_tail; /* the first is in flight if `mutating` */
     bool mutating, removing; /* a mutation is being committed / its deletion is asked for */
     struct roster *roster;   /* im/roster.h; NULL until READY */
-    struct recent *recent;   /* origin ids of late (im/message.c); NULL: none */
+    struct recent *recent;   /* what came of late (im/recent.h); NULL: nothing */
+    struct recent_sent *sent;
     struct mailbox mailbox;
     void *state_of[ACCOUNT_STATE_SLOTS]; /* of features: account_state_slot() */
 };

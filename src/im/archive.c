@@ -62,15 +62,16 @@ struct store_stmt archive_open = {
     .params = "i",
     .cols = "ii",
 };
-/* Bounded by the entries looked at, not only by the hits: a busy account has thousands in ten
- * minutes. */
+/* Origins of what came, and of what was sent with the address it was sent to. Bounded by the
+ * entries looked at, not only by the hits: a busy account has thousands in ten minutes. */
 struct store_stmt archive_recent = {
     .name = "archive.recent",
-    .sql = "SELECT m.origin, e.id FROM (SELECT id, msg FROM entry WHERE owner = $1 AND id > $2"
-           " ORDER BY id DESC LIMIT 256) e JOIN message m ON m.id = e.msg WHERE m.rcpt = $1"
-           " AND m.origin <> 0 ORDER BY m.id DESC LIMIT 64",
+    .sql = "SELECT m.origin, e.id, CASE WHEN m.rcpt = $1 THEN NULL ELSE"
+           " coalesce((SELECT jid FROM account WHERE id = m.rcpt), m.remote) END FROM (SELECT id,"
+           " msg FROM entry WHERE owner = $1 AND id > $2 ORDER BY id DESC LIMIT 256) e"
+           " JOIN message m ON m.id = e.msg WHERE m.origin <> 0 ORDER BY m.id DESC LIMIT 128",
     .params = "ii",
-    .cols = "ii",
+    .cols = "iiT",
 };
 struct store_stmt archive_has = {
     .name = "archive.has",

@@ -1,8 +1,6 @@
 /* Messages (RFC 6121 §5, §8) at the home of their addressee, and what an acknowledgement of them
  * means. */
-#include "base/arena.h"
 #include "base/buf.h"
-#include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/metric.h"
@@ -11,6 +9,7 @@
 #include "im/archive.h"
 #include "im/guest.h"
 #include "im/node.h"
+#include "im/recent.h"
 #include "im/rows.h"
 #include "im/server.h"
 #include "im/stage.h"
@@ -58,74 +57,6 @@ bool message_storable(const struct stanza *st)
                              KNOWN(SUBJECT) | KNOWN(PAYLOAD) | KNOWN(MUC) | KNOWN(OCCUPANT_ID);
     return st->kind == STANZA_MESSAGE && (st->type == TYPE_CHAT || st->type == TYPE_NORMAL) &&
            stanza_has(st, content) && !stanza_has(st, KNOWN(NO_STORE) | KNOWN(NO_PERMANENT_STORE));
-}
-
-/* Repeats: a sender whose message was not acknowledged sends it again with the same origin-id
- * (XEP-0359 §3.2); within ten minutes it is dropped (design §6). Bounded: the last 64 an account.
- */
-
-enum { RECENT_MAX = 64, RECENT_US = 600 * 1000000 };
-
-struct recent {
-    uint32_t next;
-    struct {
-        int64_t origin;
-        uint64_t archive_id; /* which is its time, too */
-    } seen[RECENT_MAX];
-};
-
-static int64_t origin_hash(const struct stanza *st, struct arena *tmp)
-{
-    static const struct hash_key key = { 0x6f726967696e2d69ull,
-                                         0x642d6d7573746572ull }; /* kept on disk */
-    struct elem e;
-    if (!stanza_has(st, KNOWN(ORIGIN_ID)) || !stanza_child(st, KNOWN_ORIGIN_ID, &e))
-        return 0;
-    slice id = elem_attr(&e, "id", tmp);
-    if (id.len == 0)
-        return 0;
-    slice from = stanza_from_bare(st);
-    char *both = arena_printf(tmp, "%.*s\n%.*s", SLICE_ARG(from), SLICE_ARG(id));
-    return (int64_t)(hash_with(&key, slice_of(both)) >> 1 | 1);
-}
-
-static void recent_put(struct account *a, int64_t origin, uint64_t archive_id)
-{
-    if (a->recent == NULL)
-        a->recent = mem_new(struct recent);
-    struct recent *r = a->recent;
-    r->seen[r->next % RECENT_MAX].origin = origin;
-    r->seen[r->next++ % RECENT_MAX].archive_id = archive_id;
-}
-
-/* The archive id of the first copy; 0: there is none. */
-static uint64_t recent_find(const struct account *a, int64_t origin, uint64_t now)
-{
-    for (unsigned i = 0; origin != 0 && a->recent != NULL && i < RECENT_MAX; i++) {
-        uint64_t id = a->recent->seen[i].archive_id;
-        if (a->recent->seen[i].origin == origin && (int64_t)(now - id) < RECENT_US)
-            return id;
-    }
-    return 0;
-}
-
-static void recent_drop(struct account *a, int64_t origin)
-{
-    for (unsigned i = 0; origin != 0 && a->recent != NULL && i < RECENT_MAX; i++)
-        if (a->recent->seen[i].origin == origin)
-            a->recent->seen[i].origin = 0;
-}
-
-void message_recent_load(struct account *a, struct store_batch *b)
-{
-    uint64_t now = loop_wall_us(a->worker->loop);
-    STORE_ADD(b, &archive_recent, STORE_ANY_ROWS, SV_I(a->id), SV_I(now - RECENT_US));
-}
-
-void message_recent_loaded(struct account *a, const struct store_batch *b, unsigned first)
-{
-    for (uint32_t i = store_row_count(b, first); i-- > 0;)
-        recent_put(a, store_int(b, first, i, 0), (uint64_t)store_int(b, first, i, 1));
 }
 
 /* A message on its way to the disk. */
@@ -223,6 +154,7 @@ void message_keep_sent(struct worker *w, struct stanza *st, struct origin origin
     archive_add(b, &(struct archive_message){ .at_us = loop_wall_us(w->loop),
                                               .sender = sender_id,
                                               .sender_entry = entry,
+                                              .origin = recent_origin(st, loop_scratch(w->loop)),
                                               .remote = stanza_to_bare(st),
                                               .stanza = buf_slice(&text) });
     buf_fini(&text);
@@ -441,6 +373,8 @@ enum routed message_to_account(struct account *a, struct stanza *st, struct orig
     struct session *match = NULL;
 
     metric_add(&messages_in, 1);
+    if (st->type == TYPE_ERROR)
+        recent_refused(a, st);
     struct incoming in = { st, origin, sender_entry, 0, sender_id, 0, st->known };
     struct refusal why = { .error = SE_SERVICE_UNAVAILABLE };
     switch (a->state == ACCOUNT_READY ? stage_block(a, st, &why) : PASS) {
@@ -454,7 +388,7 @@ enum routed message_to_account(struct account *a, struct stanza *st, struct orig
         break;
     }
     in.st = st = without_forgeries(a, st);
-    in.origin_hash = origin_hash(st, tmp);
+    in.origin_hash = recent_origin(st, tmp);
     if ((in.known & KNOWN(CARBON)) != 0 && st->child_count == 0) { /* it was nothing else */
         stanza_unref(&st);
         return ROUTED;
@@ -487,15 +421,26 @@ enum routed message_to_account(struct account *a, struct stanza *st, struct orig
     return ROUTED;
 }
 
+/* Whether it is kept, and for the first time: a repeat has its entry, and his other clients were
+ * told of it, unless it came back. */
+static bool is_repeat(struct account *a, const struct stanza *st)
+{
+    struct loop *loop = a->worker->loop;
+    return recent_said(a, st, recent_origin(st, loop_scratch(loop)), loop_wall_us(loop));
+}
+
 enum routed message_from_session(struct session *s, struct stanza *st, struct origin origin)
 {
     struct account *a = s->account;
     uint64_t entry = 0;
     /* what one says to oneself has one entry: as received (XEP-0313 §5.1.1) */
-    if (!account_is_guest(a) && setting_bool(&im_durable_ack) && message_storable(st) &&
-        !slice_eq(stanza_to_bare(st), a->jid) && stage_archive(a, st, stanza_to(st)))
+    bool keep = !account_is_guest(a) && setting_bool(&im_durable_ack) && message_storable(st) &&
+                !slice_eq(stanza_to_bare(st), a->jid);
+    bool again = keep && is_repeat(a, st);
+    if (keep && !again && stage_archive(a, st, stanza_to(st)))
         entry = mailbox_mint(a);
-    stage_carbon(a, &(struct passage){ st, st->known, s, entry, 0, PASSAGE_SENT });
+    if (!again)
+        stage_carbon(a, &(struct passage){ st, st->known, s, entry, 0, PASSAGE_SENT });
     return route(a->worker, st, origin, entry, account_is_guest(a) ? 0 : a->id);
 }
 
@@ -554,6 +499,7 @@ void message_bounce(struct account *a, struct session *ended, struct stanza *st,
         if (mailbox_state(a, archive_id) == ENTRY_SETTLED || elsewhere(a, ended, archive_id))
             return;
         mailbox_settle(a, archive_id);
+        recent_drop(a, recent_origin(st, loop_scratch(a->worker->loop))); /* it may be sent again */
     } else if (others_got(a, st, at_us)) {
         return;
     }

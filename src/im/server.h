@@ -18,8 +18,6 @@ void message_keep_sent(struct worker *w, struct stanza *st, struct origin origin
                        int64_t sender_id);
 enum routed message_to_account(struct account *a, struct stanza *st, struct origin origin,
                                uint64_t sender_entry, int64_t sender_id);
-void message_recent_load(struct account *a, struct store_batch *b); /* one statement */
-void message_recent_loaded(struct account *a, const struct store_batch *b, unsigned first);
 /* A session ended with a message that its client did not acknowledge (design §6). Bounce: an error
  * to the sender, unless another session has it or will. Hand over: to the sessions that lack it, or
  * it waits in the mailbox. at_us: when it was delivered. */

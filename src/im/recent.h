@@ -1,0 +1,35 @@
+/* recent: what an account received and sent of late, so that a repeat is known for what it is: a
+ * sender whose message was not acknowledged sends it again with the same origin-id (XEP-0359 §3.2),
+ * and within ten minutes that is no second message (design §6). Confined to the home of the
+ * account.
+ *
+ * Limits: the last RECENT_MAX of each, RECENT_US. In memory once there is one. */
+#pragma once
+#include "base/slice.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+struct account;
+struct arena;
+struct recent;
+struct recent_sent;
+struct stanza;
+struct store_batch;
+
+enum { RECENT_MAX = 64, RECENT_US = 600 * 1000000 };
+
+/* A hash of its sender and origin-id, the same on all nodes; 0: it has none. */
+int64_t recent_origin(const struct stanza *st, struct arena *tmp);
+
+/* Received: the archive id of the first copy; 0: there is none. An origin of 0 is never known. */
+uint64_t recent_find(const struct account *a, int64_t origin, uint64_t now_us);
+void recent_put(struct account *a, int64_t origin, uint64_t archive_id);
+void recent_drop(struct account *a, int64_t origin);
+
+/* Sent: true: it was sent before. Else it is remembered, until an error for it comes back. */
+bool recent_said(struct account *a, const struct stanza *st, int64_t origin, uint64_t now_us);
+void recent_refused(struct account *a, const struct stanza *error);
+
+void recent_load(struct account *a, struct store_batch *b, uint64_t now_us); /* one statement */
+void recent_loaded(struct account *a, const struct store_batch *b, unsigned first);
+void recent_free(struct account *a);
