@@ -273,13 +273,19 @@ static slice bare_of(slice jid)
     return jid_bare(&parts);
 }
 
+static bool is_of(const struct directed_to *t, slice bare)
+{
+    return slice_starts(directed_jid(t), bare) && (t->len == bare.len || t->jid[bare.len] == '/');
+}
+
 /* Its place in the list; count: it is not there. Presence to another nick in a room is a change of
  * nick or another try to join (XEP-0045 §7.2.8, §7.6). */
 static uint32_t directed_find(const struct directed *d, slice jid)
 {
+    slice bare = bare_of(jid);
     uint32_t i = 0;
     while (d != NULL && i < d->count && !slice_eq(directed_jid(d->to[i]), jid) &&
-           !(d->to[i]->room && slice_eq(bare_of(directed_jid(d->to[i])), bare_of(jid))))
+           !(d->to[i]->room && is_of(d->to[i], bare)))
         i++;
     return i;
 }
@@ -383,7 +389,7 @@ bool presence_is_directed(const struct account *a, slice jid)
     LIST_EACH (it, &a->sessions) {
         const struct directed *d = CONTAINER_OF(it, struct session, node)->directed;
         for (uint32_t i = 0; d != NULL && i < d->count; i++)
-            if (slice_eq(bare_of(directed_jid(d->to[i])), bare_of(jid)))
+            if (is_of(d->to[i], bare_of(jid)))
                 return true;
     }
     return false;
