@@ -198,6 +198,25 @@ def test_locked_settings(make_server):
     assert str(row["value"]) == "7" and row["locked"] is True
 
 
+def test_one_part_goes_back_to_its_defaults(make_server):
+    server = make_server(settings={"sm.queue-max": "777"})
+    server.ctl("set", "sm.ack-every", "1")
+    server.ctl("set", "im.durable-ack", "off")
+    done = server.ctl_run("config", "reset", "sm")
+    assert done.returncode == OK and "fixed by the node file: 1" in done.stdout
+    changed = {row["name"] for row in server.rows("config", "show", "--changed")}
+    assert "sm.ack-every" not in changed and changed >= {"sm.queue-max", "im.durable-ack"}
+    server.kill()
+    server.start()
+    rows = {row["name"]: row for row in server.rows("config", "show")}
+    assert rows["sm.ack-every"]["source"] == "default"
+    assert rows["sm.queue-max"]["value"] == "777"
+    assert rows["im.durable-ack"]["value"] == "off"
+    for nothing in ("sm.", "s", "sm.ack-every", "no-such-part"):
+        done = server.ctl_run("config", "reset", nothing)
+        assert done.returncode == FAILED and "no setting" in done.stderr
+
+
 def test_every_setting_refuses_nonsense_and_names_itself(server):
     for row in server.rows("config", "show"):
         if row.get("locked") or row.get("type") == "string":
@@ -287,8 +306,8 @@ def test_help_of_a_group(server):
 def test_help_names_every_command(server):
     text = server.ctl_run("help").stdout
     for name in ("user add", "user del", "user list", "user password", "session list",
-                 "session kick", "status", "config show", "config check", "set", "get", "metrics",
-                 "log trace"):
+                 "session kick", "status", "config show", "config check", "config reset",
+                 "set", "get", "metrics", "log trace"):
         assert name in text, name
 
 

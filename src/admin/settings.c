@@ -41,6 +41,14 @@ static struct store_stmt stmt_del = {
     .cols = "",
 };
 
+/* All names of a prefix: from "muc." to before "muc/". */
+static struct store_stmt stmt_del_prefix = {
+    .name = "setting.del-prefix",
+    .sql = "DELETE FROM setting WHERE name >= $1 AND name < $2",
+    .params = "tt",
+    .cols = "",
+};
+
 static const char create_setting[] =
     "CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL)";
 static const struct store_migration migrations[] = {
@@ -50,7 +58,8 @@ static const struct store_migration migrations[] = {
 static const struct store_schema schema = {
     .feature = "settings",
     .migrations = migrations,
-    .stmts = (struct store_stmt *const[]){ &stmt_all, &stmt_put, &stmt_del, NULL },
+    .stmts =
+        (struct store_stmt *const[]){ &stmt_all, &stmt_put, &stmt_del, &stmt_del_prefix, NULL },
 };
 
 /* The table in memory, for the time a setting ceases to be locked. One item a setting at most. */
@@ -118,13 +127,23 @@ static void loaded(void *arg, enum store_result result, const struct store_batch
         load_row(store_text(b, 0, row, 0), store_text(b, 0, row, 1));
 }
 
+/* Nothing refuses a node file because of what is stored; who reads such rows takes the smaller. */
+static void warn_disagreement(void)
+{
+    struct why why;
+    if (setting_agree(NULL, 0, &why) != OK)
+        log_warn(&log_settings, LOG_EV("setting.disagrees"), LOG_C("why", why.text));
+}
+
 enum err settings_load(struct store *store, struct why *why)
 {
     struct store_batch *b = store_read(store, 0);
     store_add(b, &stmt_all, STORE_ANY_ROWS, NULL, 0);
     enum store_result result = store_run(b, loaded, NULL);
-    if (result == STORE_OK)
+    if (result == STORE_OK) {
+        warn_disagreement();
         return OK;
+    }
     why_set(why, "the settings in the database cannot be read: %s", store_result_name(result));
     return E_DOWN;
 }
@@ -162,6 +181,7 @@ void settings_fix(const struct setting_fixed *fixed, size_t count)
             unlock(s);
         }
     }
+    warn_disagreement();
 }
 
 /* `set` on its way through the store; in the arena of its call. */
@@ -240,7 +260,10 @@ static void set_on_writer(struct worker *w, void *arg)
                      s->name);
         return;
     }
+    const struct setting_change wanted = { s, value };
     enum err e = value.ptr == NULL ? OK : setting_check(s, value, &why);
+    if (e == OK)
+        e = setting_agree(&wanted, 1, &why);
     if (e == OK && value.len >= VALUE_BYTES_MAX) {
         why_set(&why, "%s: found %zu bytes, allowed less than %d", s->name, value.len,
                 VALUE_BYTES_MAX);
@@ -264,6 +287,93 @@ static void run_set(struct command_call *call)
 {
     struct worker *w = call->worker;
     node_call(w->node, 0, set_on_writer, call);
+}
+
+/* `config reset` on its way through the store; in the arena of its call. */
+struct reset {
+    struct command_call *call;
+    slice first, end; /* of the names */
+};
+
+static bool in_range(const struct reset *r, const struct setting *s)
+{
+    return slice_starts(slice_of(s->name), r->first);
+}
+
+static void reset_stored(void *arg, enum store_result result, const struct store_batch *b)
+{
+    (void)b;
+    const struct reset *r = arg;
+    int locked = 0, count = 0;
+    if (result != STORE_OK) {
+        command_fail(r->call, E_DOWN, "not applied: the database answers %s",
+                     store_result_name(result));
+        return;
+    }
+    for (struct setting *s = setting_first(); s != NULL; s = s->next) {
+        if (!in_range(r, s))
+            continue;
+        bool was_set = stored_find(s) != NULL;
+        stored_drop(s);
+        count++;
+        locked += s->locked;
+        if (s->locked)
+            continue;
+        setting_reset(s);
+        if (was_set && s->restart != NULL)
+            alarm_raise(&restart_alarm, slice_of(s->name));
+    }
+    command_done(r->call, "settings that have their defaults: %d; fixed by the node file: %d",
+                 count - locked, locked);
+}
+
+/* The changes to check, but for what the node file fixes; returns how many settings there are. */
+static size_t reset_changes(const struct reset *r, struct setting_change **out, size_t *changes)
+{
+    size_t count = 0;
+    *changes = 0;
+    for (const struct setting *s = setting_first(); s != NULL; s = s->next)
+        count += in_range(r, s);
+    *out = arena_new(r->call->arena, struct setting_change, count);
+    for (const struct setting *s = setting_first(); s != NULL; s = s->next) {
+        if (in_range(r, s) && !s->locked)
+            (*out)[(*changes)++].setting = s;
+    }
+    return count;
+}
+
+static void reset_on_writer(struct worker *w, void *arg)
+{
+    struct command_call *call = arg;
+    slice prefix = command_arg(call, "prefix");
+    struct reset *r = arena_new(call->arena, struct reset, 1);
+    struct setting_change *change;
+    size_t changes;
+    struct why why;
+    *r = (struct reset){
+        .call = call,
+        .first = slice_of(arena_printf(call->arena, "%.*s.", SLICE_ARG(prefix))),
+        .end = slice_of(arena_printf(call->arena, "%.*s/", SLICE_ARG(prefix))), /* '.' + 1 */
+    };
+    if (reset_changes(r, &change, &changes) == 0) {
+        command_fail(call, E_NOTFOUND,
+                     "%.*s: no setting begins like that; `config show` lists them",
+                     SLICE_ARG(prefix));
+        return;
+    }
+    if (changes > 0 && setting_agree(change, changes, &why) != OK) {
+        command_fail(call, E_CONFLICT, "%s", why.text);
+        return;
+    }
+    struct store_batch *b = store_write(w->store, hash_keyed(prefix));
+    STORE_ADD(b, &stmt_del_prefix, STORE_ANY_ROWS, SV_T(r->first), SV_T(r->end));
+    store_submit(b, w->loop, 0, reset_stored, r);
+}
+
+static void run_reset(struct command_call *call)
+{
+    struct worker *w = call->worker;
+    node_call(w->node, 0, reset_on_writer, call);
 }
 
 static void default_text(const struct setting *s, char *out, size_t cap)
@@ -375,11 +485,25 @@ static struct command show_command = {
     .doc = "Lists the settings with their values and where these come from.",
     .columns = (const char *const[]){ "name", "value", "default", "source", NULL },
 };
+static struct command reset_command = {
+    .name = "config reset",
+    .args =
+        (const struct command_arg[]){
+            { "prefix", ARG_POSITIONAL, "first part of their names: muc, c2s, ...", NULL },
+            { 0 },
+        },
+    .run = run_reset,
+    .doc =
+        "Sets all settings of one part of the server back to their defaults, at once; those that "
+        "the node file fixes stay. After `config reset muc`, new rooms are what they are by "
+        "default; rooms that exist keep their configuration.",
+};
 
 const struct feature settings_feature = {
     .name = "settings",
     .schema = &schema,
-    .commands = (struct command *const[]){ &set_command, &get_command, &show_command, NULL },
+    .commands = (struct command *const[]){ &set_command, &get_command, &show_command,
+                                           &reset_command, NULL },
     .alarms = (struct alarm *const[]){ &restart_alarm, NULL },
     .logs = (struct log_area *const[]){ &log_settings, NULL },
 };

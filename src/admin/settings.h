@@ -1,5 +1,5 @@
 /* settings: keeps what `musterctl set` changes in the table setting(name, value), and the commands
- * around it: set, get, config show.
+ * around it: set, get, config show, config reset.
  *
  * Three sources, the first that has a value wins: the node file (then the setting is locked), the
  * database, the row's default. Everything here runs on worker 0, or on main's thread while no

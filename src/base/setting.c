@@ -104,6 +104,8 @@ static void add_limits(struct out *o, const struct setting *s)
         add(o, " bytes");
     if (s->form != NULL)
         add(o, ": %s", s->form);
+    if (s->not_above != NULL)
+        add(o, ", not above %s", s->not_above->name);
     if (s->allow_none)
         add(o, ", or none");
 }
@@ -265,6 +267,53 @@ enum err setting_check(const struct setting *s, slice text, struct why *why)
 {
     int64_t value;
     return check(s, text, &value, why);
+}
+
+/* What s would be; *changed: whether it is among the changes. */
+static int64_t value_with(const struct setting *s, const struct setting_change *change,
+                          size_t count, bool *changed)
+{
+    struct why why;
+    int64_t value;
+    for (size_t i = 0; i < count; i++) {
+        if (change[i].setting != s)
+            continue;
+        *changed = true;
+        if (change[i].value.ptr == NULL)
+            return s->def;
+        if (check(s, change[i].value, &value, &why) == OK)
+            return value;
+    }
+    return setting_int(s);
+}
+
+static enum err refuse_pair(const struct setting *s, int64_t value, const char *allowed,
+                            const struct setting *other, int64_t limit, struct why *why)
+{
+    char found[VALUE_BYTES_MAX], is[VALUE_BYTES_MAX];
+    struct out o = { .text = found, .cap = sizeof found }, p = { .text = is, .cap = sizeof is };
+    add_value(&o, s, value);
+    add_value(&p, other, limit);
+    why_set(why, "%s: found %s, allowed %s %s, which is %s", s->name, found, allowed, other->name,
+            is);
+    return E_CONFLICT;
+}
+
+enum err setting_agree(const struct setting_change *change, size_t count, struct why *why)
+{
+    for (const struct setting *s = setting_first(); s != NULL; s = s->next) {
+        const struct setting *above = s->not_above;
+        bool low_changed = false, high_changed = false;
+        if (above == NULL)
+            continue;
+        int64_t low = value_with(s, change, count, &low_changed);
+        int64_t high = value_with(above, change, count, &high_changed);
+        if (low <= high || (count > 0 && !low_changed && !high_changed))
+            continue;
+        return low_changed || !high_changed ? refuse_pair(s, low, "at most", above, high, why)
+                                            : refuse_pair(above, high, "at least", s, low, why);
+    }
+    return OK;
 }
 
 static const char *keep_text(slice text)

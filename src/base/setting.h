@@ -23,9 +23,12 @@ struct setting {
     const char *form;
     bool secret;                /* SET_STRING: shown as "(secret)", and not logged */
     const char *const *choices; /* SET_CHOICE: names, NULL-terminated */
-    const char *restart;        /* NULL: applies at once; else the part that must be restarted */
-    const char *unit;           /* for the docs: "stanzas", NULL where the type says it */
-    const char *doc;            /* one or two sentences */
+    /* A row of the same type whose value this one must not exceed, NULL: none. What is set in the
+     * node file is not held to it: who reads both takes the smaller. */
+    const struct setting *not_above;
+    const char *restart; /* NULL: applies at once; else the part that must be restarted */
+    const char *unit;    /* for the docs: "stanzas", NULL where the type says it */
+    const char *doc;     /* one or two sentences */
     void (*changed)(const struct setting *); /* NULL, or called on the thread that wrote */
 
     _Atomic int64_t value;      /* set to def by setting_register() */
@@ -52,6 +55,14 @@ struct setting *setting_first(void); /* all rows by name */
  * E_LIMIT with a sentence that names setting, found and allowed. A time needs its unit (ms, s, min
  * or m, h, d); sizes are bytes, or B, KiB, MiB, GiB. */
 NODISCARD enum err setting_check(const struct setting *s, slice text, struct why *why);
+/* Whether the rows went with each other (not_above) if these had these values, which passed
+ * setting_check(); E_CONFLICT with a sentence. No changes: as they are. */
+struct setting_change {
+    const struct setting *setting;
+    slice value; /* ptr NULL: its default */
+};
+NODISCARD enum err setting_agree(const struct setting_change *change, size_t count,
+                                 struct why *why);
 /* Sets and, if the value is another now, calls `changed`. Does not look at `locked`: the loader
  * sets locked rows, other writers refuse them. */
 NODISCARD enum err setting_set(struct setting *s, slice text, struct why *why);

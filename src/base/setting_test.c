@@ -36,8 +36,15 @@ static struct setting mode = { .name = "c2s.conflict", .type = SET_CHOICE, .choi
 static struct setting motd = {
     .name = "im.motd", .type = SET_STRING, .max = 20, .def_text = "welcome", .changed = on_change
 };
+static struct setting shown = { .name = "im.contacts-shown",
+                                .type = SET_INT,
+                                .def = 100,
+                                .max = 1000,
+                                .allow_none = true,
+                                .not_above = &contacts };
 
-static struct setting *const rows[] = { &idle, &pause_ms, &bytes, &contacts, &tls, &mode, &motd };
+static struct setting *const rows[] = { &idle, &pause_ms, &bytes, &contacts,
+                                        &tls,  &mode,     &motd,  &shown };
 enum { ROWS = sizeof rows / sizeof rows[0] };
 
 static int reset(void **state)
@@ -188,6 +195,45 @@ static void rows_are_found_and_listed_by_name(void **state)
     assert_true(setting_bool(&tls));
 }
 
+static void rows_that_depend_on_others_agree_with_them(void **state)
+{
+    (void)state;
+    static const struct {
+        struct setting_change change[2];
+        const char *why; /* NULL: fine */
+    } cases[] = {
+        { { { &shown, SLICE_INIT("200") } }, NULL },
+        { { { &shown, SLICE_INIT("201") } },
+          "im.contacts-shown: found 201, allowed at most im.contacts, which is 200" },
+        { { { &shown, SLICE_INIT("none") } },
+          "im.contacts-shown: found none, allowed at most im.contacts, which is 200" },
+        { { { &contacts, SLICE_INIT("99") } },
+          "im.contacts: found 99, allowed at least im.contacts-shown, which is 100" },
+        { { { &contacts, SLICE_INIT("100") } }, NULL },
+        { { { &contacts, SLICE_INIT("5") }, { &shown, SLICE_INIT("5") } }, NULL },
+        { { { &contacts, SLICE_INIT("none") }, { &shown, SLICE_INIT("none") } }, NULL },
+        { { { &idle, SLICE_INIT("70s") } }, NULL },
+    };
+    struct why why;
+    char text[80];
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        size_t count = cases[i].change[1].setting == NULL ? 1 : 2;
+        enum err e = setting_agree(cases[i].change, count, &why);
+        assert_int_equal(e, cases[i].why == NULL ? OK : E_CONFLICT);
+        if (cases[i].why != NULL)
+            assert_string_equal(why.text, cases[i].why);
+    }
+    /* the node file may set what does not go together; it is seen, and can be mended */
+    assert_int_equal(setting_agree(NULL, 0, &why), OK);
+    assert_int_equal(setting_set(&contacts, SLICE("50"), &why), OK);
+    assert_int_equal(setting_agree(NULL, 0, &why), E_CONFLICT);
+    struct setting_change other = { &idle, SLICE("70s") }, defaults = { &contacts, { NULL, 0 } };
+    assert_int_equal(setting_agree(&other, 1, &why), OK);
+    assert_int_equal(setting_agree(&defaults, 1, &why), OK);
+    setting_range(&shown, text, sizeof text);
+    assert_string_equal(text, "0 to 1000, not above im.contacts, or none");
+}
+
 static void small_outputs_are_cut(void **state)
 {
     (void)state;
@@ -208,6 +254,7 @@ int main(void)
         cmocka_unit_test_setup(strings_keep_their_old_texts_alive, reset),
         cmocka_unit_test_setup(only_changes_are_announced, reset),
         cmocka_unit_test_setup(rows_are_found_and_listed_by_name, reset),
+        cmocka_unit_test_setup(rows_that_depend_on_others_agree_with_them, reset),
         cmocka_unit_test_setup(small_outputs_are_cut, reset),
     };
     return cmocka_run_group_tests_name("setting", tests, NULL, NULL);

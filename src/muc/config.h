@@ -64,7 +64,8 @@ void room_config_fini(struct room_config *c);
 /* What it allows. Limits of the service that have become smaller since hold as well. */
 bool room_may_pm(const struct room_config *c, enum room_role by);
 bool room_may_subject(const struct room_config *c, enum room_role by); /* a visitor never (§8.1) */
-bool room_shows(const struct room_config *c, enum room_role of); /* its presence is broadcast */
+bool room_shows(const struct room_config *c, enum room_role of);    /* its presence is broadcast */
+bool room_password_right(const struct room_config *c, slice given); /* given: empty if none was */
 uint32_t room_users_max(const struct room_config *c);
 uint32_t room_hidden_max(const struct room_config *c);
 uint32_t room_history(const struct room_config *c);     /* how many are sent unless asked */
@@ -114,9 +115,9 @@ enum room_diff {
     DIFF_OTHER = 256
 };
 unsigned room_config_diff(const struct room_config *was, const struct room_config *is);
-/* The status codes that occupants are told (§10.2.1): 170 or 171, 172 or 173, 104 for the rest;
- * returns how many. */
-enum { ROOM_CODES_MAX = 3 };
+/* The status codes that occupants are told (§10.2.1, §15.6): 102 or 103 (absent members), 170 or
+ * 171 (logging), 172 or 173 (addresses), 104 for the rest; returns how many. */
+enum { ROOM_CODES_MAX = 4 };
 unsigned room_diff_codes(unsigned diff, const struct room_config *is,
                          unsigned code[ROOM_CODES_MAX]);
 

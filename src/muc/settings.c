@@ -1,0 +1,375 @@
+#include "muc/settings.h"
+
+static const char *const creators[] = { "everyone", "accounts", "administrators", NULL };
+static const char *const pm_levels[] = { "visitor", "participant", "moderator", NULL };
+static const char *const subject_levels[] = { "participant", "moderator", NULL };
+
+enum { HOUR_MS = 3600 * 1000, DAY_MS = 24 * HOUR_MS };
+
+/* Rooms of the service. */
+
+struct setting muc_persistent = {
+    .name = "muc.persistent",
+    .type = SET_BOOL,
+    .def = 1,
+    .doc = "Whether owners may make rooms persistent. Rooms that are persistent stay so.",
+};
+struct setting muc_rooms_max = {
+    .name = "muc.rooms-max",
+    .type = SET_INT,
+    .def = 5500,
+    .min = 0,
+    .max = 1000000,
+    .unit = "rooms",
+    .doc = "How many rooms there may be, ad hoc and persistent ones.",
+};
+struct setting muc_persistent_max = {
+    .name = "muc.persistent-max",
+    .type = SET_INT,
+    .def = 5000,
+    .min = 0,
+    .max = 1000000,
+    .unit = "rooms",
+    .doc =
+        "How many persistent rooms there may be; they count as rooms, too. With high availability "
+        "2500 are advised, as a node takes over the rooms of another.",
+};
+struct setting muc_create = {
+    .name = "muc.create",
+    .type = SET_CHOICE,
+    .def = CREATE_EVERYONE,
+    .choices = creators,
+    .doc = "Who may make rooms: everyone, also from other servers; accounts of this server; or "
+           "administrators of group chat.",
+};
+struct setting muc_create_home = {
+    .name = "muc.create-home",
+    .type = SET_BOOL,
+    .doc =
+        "Whether persistent rooms are made in the home cluster of their creator only: accounts of "
+        "other clusters may enter rooms here, but not make them persistent.",
+};
+struct setting muc_administrators_enabled = {
+    .name = "muc.administrators-enabled",
+    .type = SET_BOOL,
+    .doc = "Whether administrators of group chat are owners of every room.",
+};
+
+/* Limits that hold for all rooms. */
+
+struct setting muc_occupants_max = {
+    .name = "muc.occupants-max",
+    .type = SET_INT,
+    .def = 1000,
+    .min = 1,
+    .max = 100000,
+    .unit = "occupants",
+    .doc = "How many users can be in a room at one time, hidden ones included.",
+};
+struct setting muc_hidden_max = {
+    .name = "muc.hidden-max",
+    .type = SET_INT,
+    .def = 1000,
+    .min = 0,
+    .max = 100000,
+    .unit = "occupants",
+    .doc = "How many hidden users can be in a room at one time: they see messages and others' "
+           "presence, are not seen, and cannot send. A new room takes this value.",
+};
+struct setting muc_history_max = {
+    .name = "muc.history-max",
+    .type = SET_INT,
+    .def = 100,
+    .min = 0,
+    .max = 1000,
+    .unit = "messages",
+    .doc =
+        "How many messages of a room one request may get, on entering or from its archive. A new "
+        "room takes this value for its owner to lower.",
+};
+struct setting muc_affiliations_max = {
+    .name = "muc.affiliations-max",
+    .type = SET_INT,
+    .def = 100000,
+    .min = 1,
+    .max = 1000000,
+    .unit = "addresses",
+    .doc = "How many owners, administrators, members and outcasts a room may have.",
+};
+struct setting muc_subject_bytes = {
+    .name = "muc.subject-bytes",
+    .type = SET_BYTES,
+    .def = 4096,
+    .min = 64,
+    .max = 65536,
+    .doc = "The largest subject of a room.",
+};
+struct setting muc_nick_bytes = {
+    .name = "muc.nick-bytes",
+    .type = SET_BYTES,
+    .def = 256,
+    .min = 16,
+    .max = 1023,
+    .doc = "The longest nickname in a room.",
+};
+struct setting muc_message_rate = {
+    .name = "muc.message-rate",
+    .type = SET_INT,
+    .def = 20,
+    .min = 1,
+    .max = 100000,
+    .allow_none = true,
+    .unit = "messages a second",
+    .doc =
+        "How fast an occupant may send to a room in the long run; what is faster is refused with "
+        "policy-violation.",
+};
+struct setting muc_message_burst = {
+    .name = "muc.message-burst",
+    .type = SET_INT,
+    .def = 100,
+    .min = 1,
+    .max = 100000,
+    .unit = "messages",
+    .doc = "How many messages an occupant may send at once before muc.message-rate counts.",
+};
+struct setting muc_look_alike = {
+    .name = "muc.look-alike",
+    .type = SET_BOOL,
+    .def = 1,
+    .doc = "Whether a nickname is refused that looks like that of another occupant or member, as "
+           "with a Cyrillic letter for a Latin one.",
+};
+struct setting muc_ping_after = {
+    .name = "muc.ping-after",
+    .type = SET_MS,
+    .def = 30 * 60 * 1000,
+    .min = 60 * 1000,
+    .max = 7 * (int64_t)DAY_MS,
+    .allow_none = true,
+    .doc = "After what time of silence an occupant on another server is asked whether it is still "
+           "there.",
+};
+struct setting muc_ping_timeout = {
+    .name = "muc.ping-timeout",
+    .type = SET_MS,
+    .def = 60 * 1000,
+    .min = 1000,
+    .max = HOUR_MS,
+    .doc = "How long the answer may take, before the occupant is removed.",
+};
+
+/* What new rooms are like, and what owners may change. */
+
+struct setting muc_new_members_only = {
+    .name = "muc.new-members-only",
+    .type = SET_BOOL,
+    .doc = "Whether new rooms are for members only.",
+};
+struct setting muc_owner_members_only = {
+    .name = "muc.owner-members-only",
+    .type = SET_BOOL,
+    .def = 1,
+    .doc = "Whether room owners can change whether or not rooms are for members only.",
+};
+struct setting muc_new_moderators_invite = {
+    .name = "muc.new-moderators-invite",
+    .type = SET_BOOL,
+    .def = 1,
+    .doc = "Whether only moderators can invite people to members-only rooms that are new; off: "
+           "members, too.",
+};
+struct setting muc_owner_moderators_invite = {
+    .name = "muc.owner-moderators-invite",
+    .type = SET_BOOL,
+    .def = 1,
+    .doc = "Whether room owners can change whether or not only moderators can invite people.",
+};
+struct setting muc_new_self_add = {
+    .name = "muc.new-self-add",
+    .type = SET_BOOL,
+    .doc =
+        "Whether users can add themselves to new rooms as members; off: owners decide about each "
+        "who asks.",
+};
+struct setting muc_owner_self_add = {
+    .name = "muc.owner-self-add",
+    .type = SET_BOOL,
+    .doc = "Whether room owners can change whether users can add themselves as members.",
+};
+struct setting muc_new_absent_visible = {
+    .name = "muc.new-absent-visible",
+    .type = SET_BOOL,
+    .def = 1,
+    .doc = "Whether members and administrators who are not in a room are still visible in it.",
+};
+struct setting muc_owner_absent_visible = {
+    .name = "muc.owner-absent-visible",
+    .type = SET_BOOL,
+    .def = 1,
+    .doc = "Whether room owners can change whether absent members and administrators are visible.",
+};
+struct setting muc_new_groupchat1 = {
+    .name = "muc.new-groupchat1",
+    .type = SET_BOOL,
+    .doc = "Whether new rooms are backwards-compatible with clients of group chat 1.0.",
+};
+struct setting muc_owner_groupchat1 = {
+    .name = "muc.owner-groupchat1",
+    .type = SET_BOOL,
+    .doc = "Whether room owners can change whether rooms are backwards-compatible.",
+};
+struct setting muc_new_anonymous = {
+    .name = "muc.new-anonymous",
+    .type = SET_BOOL,
+    .doc = "Whether new rooms are anonymous: nicknames are shown, addresses to moderators only.",
+};
+struct setting muc_owner_anonymous = {
+    .name = "muc.owner-anonymous",
+    .type = SET_BOOL,
+    .doc = "Whether room owners can change whether or not rooms are anonymous.",
+};
+struct setting muc_new_moderated = {
+    .name = "muc.new-moderated",
+    .type = SET_BOOL,
+    .doc = "Whether new rooms are moderated: who has no voice cannot send to all.",
+};
+struct setting muc_owner_moderated = {
+    .name = "muc.owner-moderated",
+    .type = SET_BOOL,
+    .def = 1,
+    .doc = "Whether room owners can change whether rooms are moderated.",
+};
+struct setting muc_new_occupants = {
+    .name = "muc.new-occupants",
+    .type = SET_INT,
+    .def = 50,
+    .min = 1,
+    .max = 100000,
+    .not_above = &muc_occupants_max,
+    .unit = "occupants",
+    .doc = "The maximum occupancy of a new room.",
+};
+struct setting muc_owner_occupants = {
+    .name = "muc.owner-occupants",
+    .type = SET_BOOL,
+    .def = 1,
+    .doc = "Whether room owners can change the maximum occupancy, up to muc.occupants-max.",
+};
+struct setting muc_new_private_messages = {
+    .name = "muc.new-private-messages",
+    .type = SET_CHOICE,
+    .choices = pm_levels,
+    .doc = "The lowest role that can send a private message from within a new room.",
+};
+struct setting muc_owner_private_messages = {
+    .name = "muc.owner-private-messages",
+    .type = SET_BOOL,
+    .def = 1,
+    .doc = "Whether room owners can change the lowest role that can send a private message.",
+};
+struct setting muc_new_subject = {
+    .name = "muc.new-subject",
+    .type = SET_CHOICE,
+    .choices = subject_levels,
+    .doc = "The lowest role that can change the subject of a new room; visitors never can.",
+};
+struct setting muc_owner_subject = {
+    .name = "muc.owner-subject",
+    .type = SET_BOOL,
+    .def = 1,
+    .doc = "Whether room owners can change the lowest role that can change the subject.",
+};
+struct setting muc_new_strip_xhtml = {
+    .name = "muc.new-strip-xhtml",
+    .type = SET_BOOL,
+    .doc = "Whether new rooms remove all XHTML formatting from messages.",
+};
+struct setting muc_owner_strip_xhtml = {
+    .name = "muc.owner-strip-xhtml",
+    .type = SET_BOOL,
+    .doc = "Whether room owners can change the removal of XHTML formatting.",
+};
+struct setting muc_new_history = {
+    .name = "muc.new-history",
+    .type = SET_INT,
+    .def = 15,
+    .min = 0,
+    .max = 1000,
+    .not_above = &muc_history_max,
+    .unit = "messages",
+    .doc = "How many messages of a new room's history are displayed on entering, unless the client "
+           "asks for another number.",
+};
+struct setting muc_owner_history = {
+    .name = "muc.owner-history",
+    .type = SET_BOOL,
+    .doc =
+        "Whether room owners can change the number of messages displayed, and the largest that a "
+        "client may ask for.",
+};
+struct setting muc_archive = {
+    .name = "muc.archive",
+    .type = SET_BOOL,
+    .def = 1,
+    .doc = "Whether all messages of new rooms are archived.",
+};
+struct setting muc_archive_joins = {
+    .name = "muc.archive-joins",
+    .type = SET_BOOL,
+    .doc = "Whether new rooms archive who enters and leaves.",
+};
+struct setting muc_owner_archive = {
+    .name = "muc.owner-archive",
+    .type = SET_BOOL,
+    .def = 1,
+    .doc = "Whether room owners can change what is archived.",
+};
+
+struct setting *const muc_settings[] = {
+    &muc_persistent,
+    &muc_rooms_max,
+    &muc_persistent_max,
+    &muc_create,
+    &muc_create_home,
+    &muc_administrators_enabled,
+    &muc_occupants_max,
+    &muc_hidden_max,
+    &muc_history_max,
+    &muc_affiliations_max,
+    &muc_subject_bytes,
+    &muc_nick_bytes,
+    &muc_message_rate,
+    &muc_message_burst,
+    &muc_look_alike,
+    &muc_ping_after,
+    &muc_ping_timeout,
+    &muc_new_members_only,
+    &muc_owner_members_only,
+    &muc_new_moderators_invite,
+    &muc_owner_moderators_invite,
+    &muc_new_self_add,
+    &muc_owner_self_add,
+    &muc_new_absent_visible,
+    &muc_owner_absent_visible,
+    &muc_new_groupchat1,
+    &muc_owner_groupchat1,
+    &muc_new_anonymous,
+    &muc_owner_anonymous,
+    &muc_new_moderated,
+    &muc_owner_moderated,
+    &muc_new_occupants,
+    &muc_owner_occupants,
+    &muc_new_private_messages,
+    &muc_owner_private_messages,
+    &muc_new_subject,
+    &muc_owner_subject,
+    &muc_new_strip_xhtml,
+    &muc_owner_strip_xhtml,
+    &muc_new_history,
+    &muc_owner_history,
+    &muc_archive,
+    &muc_archive_joins,
+    &muc_owner_archive,
+    NULL,
+};
