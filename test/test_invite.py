@@ -185,6 +185,52 @@ def test_the_inviter_becomes_a_contact(inviting):
     alice.expect(f"<presence from='{client.jid}'/>")
 
 
+def contacts(client):
+    roster = client.result("get", f"<query xmlns='{xml.ROSTER}'/>")
+    return [(i.get("jid"), i.get("subscription")) for i in roster]
+
+
+@pytest.mark.parametrize("undone", [1, 2, 3])
+def test_a_crash_leaves_nobody_without_the_other(inviting, undone):
+    """Between the commit of the account and that of the rosters: as the database is then."""
+    token = token_of(invite(inviting, "--roster", "alice@localhost"))
+    client = inviting.connect("juliet")
+    assert show(client, token) is True and register(client, "juliet") is True
+    alice = inviting.login("alice", "a")
+    client.login(resource="j")
+    until("contacts", lambda: contacts(alice) == [("juliet@localhost", "both")] and
+          contacts(client) == [("alice@localhost", "both")])
+    inviting.kill()
+    with sqlite3.connect(inviting.data / "muster.db") as db:
+        assert db.execute("SELECT welcome FROM invite").fetchall() == [(0,)]
+        db.execute("UPDATE invite SET welcome = ?", (undone,))
+        for bit, jid in ((1, "alice@localhost"), (2, "juliet@localhost")):
+            if undone & bit:
+                db.execute("DELETE FROM roster WHERE owner = (SELECT id FROM account "
+                           "WHERE jid = ?)", (jid,))
+    inviting.start()
+    alice, client = inviting.login("alice", "a"), inviting.login("juliet", "j")
+    until("contacts", lambda: contacts(alice) == [("juliet@localhost", "both")] and
+          contacts(client) == [("alice@localhost", "both")])
+    with sqlite3.connect(inviting.data / "muster.db", timeout=10) as db:
+        assert db.execute("SELECT welcome FROM invite").fetchall() == [(0,)]
+
+
+def test_who_is_deleted_is_not_welcomed_after_a_crash(inviting):
+    token = token_of(invite(inviting, "--roster", "alice@localhost"))
+    client = inviting.connect("juliet")
+    assert show(client, token) is True and register(client, "juliet") is True
+    alice = inviting.login("alice", "a")
+    until("contacts", lambda: contacts(alice) == [("juliet@localhost", "both")])
+    with sqlite3.connect(inviting.data / "muster.db", timeout=10) as db:
+        db.execute("UPDATE invite SET welcome = 3")
+    inviting.ctl("user", "del", "juliet@localhost")
+    until("no contact", lambda: contacts(alice) == [])
+    inviting.kill()
+    inviting.start()
+    assert contacts(inviting.login("alice", "a")) == []
+
+
 def test_an_invitation_goes_with_its_inviter(inviting):
     """Whoever has the name afterwards invited nobody."""
     inviting.add_user("carol")

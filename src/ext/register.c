@@ -449,5 +449,6 @@ const struct feature register_feature = {
     .metrics = register_metrics,
     .logs = register_logs,
     .start = register_start,
+    .worker_start = invite_replay,
     .remove = invite_remove,
 };

@@ -58,7 +58,7 @@ static struct store_stmt stmt_put = {
 };
 static struct store_stmt stmt_trim = {
     .name = "invite.trim",
-    .sql = "DELETE FROM invite WHERE expires_us < $1",
+    .sql = "DELETE FROM invite WHERE expires_us < $1 AND welcome = 0",
     .params = "i",
     .cols = "",
 };
@@ -77,8 +77,9 @@ static struct store_stmt stmt_get = {
 };
 static struct store_stmt stmt_use = {
     .name = "invite.use",
-    .sql = "UPDATE invite SET used_by = $2 WHERE token = $1 AND used_by = ''",
-    .params = "tt",
+    .sql = "UPDATE invite SET used_by = $2, welcome = CASE WHEN inviter = '' THEN 0 ELSE $3 END "
+           "WHERE token = $1 AND used_by = ''",
+    .params = "tti",
     .cols = "",
 };
 static struct store_stmt stmt_reserved = {
@@ -95,6 +96,25 @@ static struct store_stmt stmt_forget = {
     .params = "t",
     .cols = "",
 };
+static struct store_stmt stmt_unwelcome = {
+    .name = "invite.unwelcome",
+    .sql = "UPDATE invite SET welcome = 0 WHERE welcome <> 0 AND (inviter = $1 OR used_by = $1)",
+    .params = "t",
+    .cols = "",
+};
+static struct store_stmt stmt_welcomed = {
+    .name = "invite.welcomed",
+    .sql = "UPDATE invite SET welcome = welcome & $2 WHERE token = $1",
+    .params = "ti",
+    .cols = "",
+};
+static struct store_stmt stmt_unfinished = {
+    .name = "invite.unfinished",
+    .sql = "SELECT token, inviter, used_by, welcome FROM invite WHERE welcome <> 0 AND token > $1 "
+           "ORDER BY token LIMIT 100",
+    .params = "t",
+    .cols = "ttti",
+};
 
 static const struct store_migration migrations[] = {
     { .version = 1,
@@ -106,13 +126,19 @@ static const struct store_migration migrations[] = {
                "name TEXT NOT NULL, inviter TEXT NOT NULL, created_us BIGINT NOT NULL, "
                "expires_us BIGINT NOT NULL, used_by TEXT NOT NULL);"
                "CREATE INDEX invite_name ON invite(name, domain) WHERE name <> '';" },
+    { .version = 2, /* whose roster still lacks the other one: enum side */
+      .sqlite = "ALTER TABLE invite ADD COLUMN welcome INTEGER NOT NULL DEFAULT 0;"
+                "CREATE INDEX invite_welcome ON invite(token) WHERE welcome <> 0;",
+      .pgsql = "ALTER TABLE invite ADD COLUMN welcome BIGINT NOT NULL DEFAULT 0;"
+               "CREATE INDEX invite_welcome ON invite(token) WHERE welcome <> 0;" },
     { 0 },
 };
 const struct store_schema invite_schema = {
     .feature = "invite",
     .migrations = migrations,
     .stmts = (struct store_stmt *const[]){ &stmt_put, &stmt_trim, &stmt_there, &stmt_get, &stmt_use,
-                                           &stmt_reserved, &stmt_forget, NULL },
+                                           &stmt_reserved, &stmt_forget, &stmt_unwelcome,
+                                           &stmt_welcomed, &stmt_unfinished, NULL },
 };
 
 /* Finding. */
@@ -167,22 +193,29 @@ struct invite_op *invite_find(struct worker *w, slice token, invite_fn *done, vo
 
 /* Using. */
 
+enum side { SIDE_INVITER = 1, SIDE_NEW = 2, SIDES = SIDE_INVITER | SIDE_NEW };
+
 void invite_add_use(struct store_batch *b, slice token, slice jid, uint64_t now_us)
 {
     STORE_ADD(b, &stmt_reserved, 0, SV_T(jid), SV_I(now_us), SV_T(token));
     if (token.len > 0)
-        STORE_ADD(b, &stmt_use, 1, SV_T(token), SV_T(jid));
+        STORE_ADD(b, &stmt_use, 1, SV_T(token), SV_T(jid), SV_I(SIDES));
 }
 
 void invite_remove(struct account *a, struct store_batch *b)
 {
     STORE_ADD(b, &stmt_forget, STORE_ANY_ROWS, SV_T(a->jid));
+    STORE_ADD(b, &stmt_unwelcome, STORE_ANY_ROWS, SV_T(a->jid));
 }
 
-/* A contact that both sides want: at each home one change of its roster. */
+/* A contact that both sides want: at each home one change of its roster. The row of the invitation
+ * says whose is still to come, so that a crash in between leaves none without. */
 struct welcome {
     struct mutation mutation; /* first */
+    struct worker *worker;    /* the home */
     struct roster_delta delta;
+    enum side side;
+    char token[INVITE_TOKEN_LEN];
     size_t owner_len, contact_len;
     char text[]; /* owner, contact */
 };
@@ -190,6 +223,20 @@ struct welcome {
 static slice welcome_contact(const struct welcome *v)
 {
     return (slice){ v->text + v->owner_len, v->contact_len };
+}
+
+static void add_welcomed(struct store_batch *b, const struct welcome *v)
+{
+    STORE_ADD(b, &stmt_welcomed, STORE_ANY_ROWS, SV_T(((slice){ v->token, sizeof v->token })),
+              SV_I(SIDES & ~(unsigned)v->side));
+}
+
+/* It cannot be, now or later: the account is gone, or its roster full. */
+static void welcome_drop(const struct welcome *v)
+{
+    struct store_batch *b = store_write(v->worker->store, 0);
+    add_welcomed(b, v);
+    store_submit(b, v->worker->loop, 0, NULL, NULL);
 }
 
 static enum err welcome_prepare(struct mutation *m)
@@ -207,6 +254,7 @@ static enum err welcome_prepare(struct mutation *m)
     roster_seal(a->roster, &v->delta, ROSTER_SHOWN);
     m->batch = store_write(a->worker->store, account_lane(a));
     roster_delta_store(m->batch, a->id, &v->delta);
+    add_welcomed(m->batch, v);
     return OK;
 }
 
@@ -218,6 +266,8 @@ static void welcome_apply(struct mutation *m, enum err e)
         roster_commit(a, &v->delta, ROSTER_SHOWN); /* XEP-0401 §4.4: pushed to the inviter */
         presence_show(a, welcome_contact(v));
         presence_probe(a, welcome_contact(v));
+    } else if (e == E_NOTFOUND || e == E_LIMIT) {
+        welcome_drop(v);
     }
     mem_free(&v);
 }
@@ -237,18 +287,29 @@ static void welcome_ready(struct account *a, enum err e, void *arg)
 static void welcome_home(struct worker *w, void *arg)
 {
     struct welcome *v = arg;
+    v->worker = w;
     account_with(w, (slice){ v->text, v->owner_len }, welcome_ready, v);
 }
 
-static void welcome(struct worker *w, slice owner, slice contact)
+/* `side` says whose roster it is. */
+static struct welcome *welcome_make(slice token, enum side side, slice inviter, slice invited)
 {
-    uint32_t node;
+    slice owner = side == SIDE_INVITER ? inviter : invited;
+    slice contact = side == SIDE_INVITER ? invited : inviter;
     struct welcome *v = mem_zalloc(sizeof *v + owner.len + contact.len);
+    memcpy(v->token, token.ptr, token.len < sizeof v->token ? token.len : sizeof v->token);
+    v->side = side;
     v->owner_len = owner.len;
     v->contact_len = contact.len;
     memcpy(v->text, owner.ptr, owner.len);
     memcpy(v->text + owner.len, contact.ptr, contact.len);
-    unsigned home = node_home(w->node, owner, &node);
+    return v;
+}
+
+static void welcome(struct worker *w, struct welcome *v)
+{
+    uint32_t node;
+    unsigned home = node_home(w->node, (slice){ v->text, v->owner_len }, &node);
     if (node == w->node->id)
         node_call(w->node, home, welcome_home, v);
     else
@@ -266,8 +327,8 @@ static void inviter_found(void *arg, enum err e, const struct invite *i)
     struct arrival *n = arg;
     slice jid = { n->jid, n->len };
     if (e == OK && i->inviter.len > 0) {
-        welcome(n->worker, i->inviter, jid);
-        welcome(n->worker, jid, i->inviter);
+        welcome(n->worker, welcome_make(i->token, SIDE_INVITER, i->inviter, jid));
+        welcome(n->worker, welcome_make(i->token, SIDE_NEW, i->inviter, jid));
     }
     mem_free(&n);
 }
@@ -279,6 +340,59 @@ void invite_welcome(struct worker *w, slice token, slice jid)
     n->len = jid.len;
     memcpy(n->jid, jid.ptr, jid.len);
     (void)invite_find(w, token, inviter_found, n);
+}
+
+/* What a crash left undone, at start: pages of rows, of which each worker takes what is at home
+ * with it. */
+struct replay {
+    struct worker *worker;
+    char token[INVITE_TOKEN_LEN]; /* the last one that was read */
+};
+
+static void replay_side(struct worker *w, const struct store_batch *b, uint32_t row, enum side side)
+{
+    uint32_t node;
+    struct welcome *v = welcome_make(store_text(b, 0, row, 0), side, store_text(b, 0, row, 1),
+                                     store_text(b, 0, row, 2));
+    slice owner = { v->text, v->owner_len };
+    if ((store_int(b, 0, row, 3) & side) != 0 && node_home(w->node, owner, &node) == w->index &&
+        node == w->node->id)
+        welcome_home(w, v);
+    else
+        mem_free(&v);
+}
+
+static void replay_next(struct replay *r, slice after);
+
+static void replay_page(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct replay *r = arg;
+    uint32_t rows = result == STORE_OK ? store_row_count(b, 0) : 0;
+    for (uint32_t row = 0; row < rows; row++) {
+        replay_side(r->worker, b, row, SIDE_INVITER);
+        replay_side(r->worker, b, row, SIDE_NEW);
+    }
+    slice last = rows > 0 ? store_text(b, 0, rows - 1, 0) : (slice){ 0 };
+    if (last.len == sizeof r->token)
+        replay_next(r, last);
+    else
+        mem_free(&r);
+}
+
+static void replay_next(struct replay *r, slice after)
+{
+    struct store_batch *b = store_read(r->worker->store, 0);
+    if (after.len > 0)
+        memcpy(r->token, after.ptr, sizeof r->token);
+    STORE_ADD(b, &stmt_unfinished, STORE_ANY_ROWS, SV_T(((slice){ r->token, after.len })));
+    store_submit(b, r->worker->loop, 0, replay_page, r);
+}
+
+void invite_replay(struct worker *w)
+{
+    struct replay *r = mem_new(struct replay);
+    r->worker = w;
+    replay_next(r, SLICE(""));
 }
 
 /* Links. */

@@ -45,6 +45,7 @@ void invite_remove(struct account *a, struct store_batch *b);
 
 /* The account was made: who invited and who came see each other, if it was a user who invited. */
 void invite_welcome(struct worker *w, slice token, slice jid);
+void invite_replay(struct worker *w); /* at its start: where a crash came in between */
 
 struct buf;
 void invite_uri(struct buf *out, const struct invite *i); /* the xmpp: link */
