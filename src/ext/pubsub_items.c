@@ -474,6 +474,8 @@ const struct ps_verb_row ps_item_verbs[] = {
 
 struct give {
     struct ps_service *service;
+    int64_t nid;
+    uint32_t changes, tries;
     slice to, node;
     char text[];
 };
@@ -484,21 +486,38 @@ static void give_item(struct ps_node *n, const struct ps_item *item, slice to)
         ps_send_last(n, item, to);
 }
 
+static void read_last(struct ps_node *n, slice to, uint32_t tries);
+
+enum { READS_MAX = 3 };
+
+/* What was read may have been retracted, or followed by another, before it arrived here. */
+static void give_found(struct ps_node *n, const struct give *g, const struct store_batch *b)
+{
+    struct ps_item item;
+    bool any = store_row_count(b, 0) > 0;
+    if (n->last_known) {
+        ps_give_last(n, g->to);
+    } else if (n->changes != g->changes) {
+        if (g->tries < READS_MAX) /* else it changes all the time, and is told so */
+            read_last(n, g->to, g->tries);
+    } else {
+        if (any)
+            ps_read_item(b, 0, 0, &item);
+        if (!n->busy)
+            ps_keep_last(n, any ? &item : NULL);
+        if (any)
+            give_item(n, &item, g->to);
+    }
+}
+
 static void last_found(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct give *g = arg;
     struct ps_service *s = g->service;
     struct account *a = s->account;
     struct ps_node *n = s->gone ? NULL : ps_node_find(s, g->node);
-    if (result == STORE_OK && n != NULL && store_row_count(b, 0) > 0) {
-        struct ps_item item;
-        ps_read_item(b, 0, 0, &item);
-        if (!n->last_known && !n->busy)
-            ps_keep_last(n, &item);
-        give_item(n, &item, g->to);
-    } else if (result == STORE_OK && n != NULL && !n->last_known && !n->busy) {
-        ps_keep_last(n, NULL);
-    }
+    if (result == STORE_OK && n != NULL && n->nid == g->nid)
+        give_found(n, g, b);
     if (--s->op_count == 0 && s->gone)
         ps_service_free(&s);
     mem_free(&g);
@@ -506,12 +525,15 @@ static void last_found(void *arg, enum store_result result, const struct store_b
         account_unpin(a);
 }
 
-static void read_last(struct ps_node *n, slice to)
+static void read_last(struct ps_node *n, slice to, uint32_t tries)
 {
     struct ps_service *s = n->service;
     struct give *g = mem_alloc(sizeof *g + to.len + n->name.len);
     struct store_batch *b = store_read(s->worker->store, (uint64_t)s->owner);
     *g = (struct give){ .service = s,
+                        .nid = n->nid,
+                        .changes = n->changes,
+                        .tries = tries + 1,
                         .to = { g->text, to.len },
                         .node = { g->text + to.len, n->name.len } };
     memcpy(g->text, to.ptr, to.len);
@@ -528,7 +550,7 @@ void ps_give_last(struct ps_node *n, slice to)
     if (!n->config.deliver_notifications)
         return;
     if (!n->last_known && n->config.persist_items) {
-        read_last(n, to);
+        read_last(n, to, 0);
     } else if (n->last != NULL) {
         struct ps_item item = ps_last(n);
         give_item(n, &item, to);

@@ -187,6 +187,12 @@ static void load_index(struct ps_node *n)
     store_submit(b, s->worker->loop, 0, index_loaded, n);
 }
 
+static void apply(struct ps_node *n, struct ps_op *op, const struct ps_verb_row *row)
+{
+    n->changes++;
+    row->apply(op);
+}
+
 static void committed(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct ps_node *n = arg;
@@ -199,7 +205,7 @@ static void committed(void *arg, enum store_result result, const struct store_ba
     else if (n->service->gone)
         ps_fail(op, SE_ITEM_NOT_FOUND, NULL, (slice){ 0 });
     else
-        row_of(op->req.verb)->apply(op);
+        apply(n, op, row_of(op->req.verb));
     n->busy = false; /* not before: what follows from a change comes behind it */
     node_run(n);
     op_free(op);
@@ -225,7 +231,7 @@ static bool step(struct ps_node *n, struct ps_op *op, const struct ps_verb_row *
                 store_submit(b, n->service->worker->loop, COMMIT_MS, committed, n);
                 return false;
             }
-            row->apply(op); /* nothing to store */
+            apply(n, op, row); /* nothing to store */
             break;
         case PS_READ:
             pop(n);

@@ -69,7 +69,8 @@ struct ps_node {
     struct map affiliates, subscribers;
     struct ps_stub **stubs; /* oldest first; valid if `indexed` */
     uint32_t stub_count, stub_cap;
-    uint64_t bytes; /* of its items */
+    uint64_t bytes;   /* of its items */
+    uint32_t changes; /* applied to it: what was read before one may be over */
     bool indexed, last_known, busy;
     struct ps_kept *last; /* NULL: none, if last_known */
     struct ps_op *ops, **ops_tail;
