@@ -198,6 +198,7 @@ static enum err start_node(struct server *s, struct why *why)
         domains[i] = f->domains.name[i];
     struct node_conf conf = { .id = (uint32_t)f->node_id,
                               .name = f->node,
+                              .cluster = f->cluster_id,
                               .domains = domains,
                               .workers = worker_count(f),
                               .pin_workers = f->worker_pinning != 0,

@@ -197,19 +197,11 @@ static void add_resources(struct buf *out, const struct account *a, slice contac
     }
 }
 
-struct host_items {
-    struct buf *out;
-    slice domain;
-};
-
-static void add_host(const struct host *h, void *arg)
+static void add_host(const struct host *h, slice domain, void *out)
 {
-    struct host_items *items = arg;
-    if (h->hidden)
-        return;
-    buf_printf(items->out, "<item jid='%s.", h->label);
-    xml_escape(items->out, items->domain);
-    buf_printf(items->out, "' name='%s'/>", h->name);
+    buf_lit(out, "<item jid='");
+    xml_escape(out, domain);
+    buf_printf(out, "' name='%s'/>", h->name);
 }
 
 static void add_component(slice domain, unsigned links, void *out)
@@ -237,7 +229,7 @@ static void items_get(struct iq *iq)
     if (shown) /* §8: strangers get an empty list, whether the account exists or not */
         add_resources(&out, iq->account, stanza_from_bare(iq->st));
     else if (iq->target == IQ_TO_SERVER) {
-        host_each(add_host, &(struct host_items){ &out, stanza_to_bare(iq->st) });
+        host_each_listed(stanza_to_bare(iq->st), add_host, &out);
         remote_each(iq->worker, add_component, &out);
     }
     buf_lit(&out, "</query>");

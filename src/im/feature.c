@@ -1,6 +1,7 @@
 #include "im/feature.h"
 #include "base/ensure.h"
 #include "im/archive_words.h"
+#include "im/host.h"
 
 static const struct feature *const *all;
 static const struct nonza *nonzas[NONZAS_MAX];
@@ -22,6 +23,7 @@ void features_set(const struct feature *const *list)
     ensure(n <= FEATURES_MAX);
     all = list;
     stages_set(list);
+    hosts_set(list);
     fans_set(list);
     archive_words_set(list);
     nonza_count = 0;

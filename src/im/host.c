@@ -1,38 +1,176 @@
 #include "im/host.h"
+#include "base/arena.h"
+#include "base/ensure.h"
+#include "base/map.h"
+#include "base/mem.h"
 #include "base/setting.h"
 #include "im/feature.h"
 #include "im/node.h"
 #include "im/server.h"
+#include "im/worker.h"
+#include <stdatomic.h>
+#include <stdio.h>
+
+static const struct host *hosts[HOSTS_MAX];
+static unsigned host_count;
+
+void hosts_set(const struct feature *const *list)
+{
+    host_count = 0;
+    for (; *list != NULL; list++)
+        for (const struct host *h = (*list)->hosts; h != NULL && h->label != NULL; h++) {
+            ensure(host_count < HOSTS_MAX);
+            hosts[host_count++] = h;
+        }
+}
 
 static bool enabled(const struct host *h) { return h->enabled == NULL || setting_bool(h->enabled); }
 
-void host_each(host_fn *fn, void *arg)
+/* The other domains. A set is immutable once it is published; the one before it is freed when every
+ * worker has passed by. */
+
+struct other {
+    slice domain, parent; /* parent: of the node, which lives longer */
+    const struct host *host;
+    bool listed;
+};
+struct others {
+    struct arena *arena;
+    struct map domains;
+};
+static _Atomic(struct others *) others;
+
+static slice other_key(const void *item) { return ((const struct other *)item)->domain; }
+
+static struct others *others_now(void)
 {
-    for (const struct feature *const *f = features_all(); *f != NULL; f++)
-        for (const struct host *h = (*f)->hosts; h != NULL && h->label != NULL; h++)
-            if (enabled(h))
-                fn(h, arg);
+    return atomic_load_explicit(&others, memory_order_acquire);
 }
 
-struct search {
-    slice label;
-    const struct host *found;
+static const struct other *other_find(slice domain)
+{
+    const struct others *o = others_now();
+    return o == NULL ? NULL : map_get(&o->domains, domain);
+}
+
+static struct others *others_new(void)
+{
+    struct arena *arena = arena_create(0);
+    struct others *o = arena_new(arena, struct others, 1);
+    o->arena = arena;
+    map_init(&o->domains, other_key);
+    return o;
+}
+
+static void others_free(struct others *o)
+{
+    if (o == NULL)
+        return;
+    struct arena *arena = o->arena;
+    map_fini(&o->domains);
+    arena_destroy(&arena);
+}
+
+static void others_put(struct others *o, const struct other *in)
+{
+    if (o->domains.count >= HOST_DOMAINS_MAX || map_get(&o->domains, in->domain) != NULL)
+        return;
+    struct other *copy = arena_new(o->arena, struct other, 1);
+    *copy = *in;
+    copy->domain = slice_dup(o->arena, in->domain);
+    map_put(&o->domains, copy);
+}
+
+static slice parent_of(const struct node *n, slice parent)
+{
+    for (unsigned i = 0; i < n->domain_count; i++)
+        if (slice_eq(n->domains[i], parent))
+            return n->domains[i];
+    return n->domains[0];
+}
+
+struct replaced {
+    struct others *was;
+    tour_fn *done;
+    void *arg;
 };
 
-static void compare(const struct host *h, void *arg)
+static void pass_by(struct worker *w, void *arg)
 {
-    struct search *s = arg;
-    if (slice_eq(slice_of(h->label), s->label))
-        s->found = h;
+    (void)w;
+    (void)arg;
+}
+
+static void passed(struct worker *w, void *arg)
+{
+    struct replaced *r = arg;
+    others_free(r->was);
+    if (r->done != NULL)
+        r->done(w, r->arg);
+    mem_free(&r);
+}
+
+void host_domains_set(struct worker *w, const struct host *h, const struct host_domain *list,
+                      unsigned count, tour_fn *done, void *arg)
+{
+    struct others *was = others_now(), *is = others_new();
+    struct replaced *r = mem_new(struct replaced);
+    const struct other *other;
+
+    for (uint32_t i = 0; was != NULL && (other = map_next(&was->domains, &i)) != NULL;)
+        if (other->host != h)
+            others_put(is, other);
+    for (unsigned i = 0; i < count; i++)
+        others_put(is, &(struct other){ .domain = list[i].domain,
+                                        .parent = parent_of(w->node, list[i].parent),
+                                        .host = h,
+                                        .listed = list[i].listed });
+    atomic_store(&others, is);
+    *r = (struct replaced){ was, done, arg };
+    node_tour(w, pass_by, passed, r);
+}
+
+void host_domains_forget(void) { others_free(atomic_exchange(&others, NULL)); }
+
+const struct host *host_labelled(slice label)
+{
+    for (unsigned i = 0; i < host_count; i++)
+        if (slice_is(label, hosts[i]->label))
+            return hosts[i];
+    return NULL;
 }
 
 const struct host *host_find(const struct node *n, slice domain, slice *parent)
 {
-    struct search s = { 0 };
-    if (!slice_cut(domain, '.', &s.label, parent) || !node_serves(n, *parent))
+    slice label;
+    const struct host *h;
+    if (slice_cut(domain, '.', &label, parent) && node_serves(n, *parent) &&
+        (h = host_labelled(label)) != NULL && enabled(h))
+        return h;
+    const struct other *other = other_find(domain);
+    if (other == NULL || !enabled(other->host))
         return NULL;
-    host_each(compare, &s);
-    return s.found;
+    *parent = other->parent;
+    return other->host;
+}
+
+void host_each_listed(slice parent, host_fn *fn, void *arg)
+{
+    const struct others *now = others_now();
+    const struct other *other;
+    char domain[JID_PART_MAX + 1];
+
+    for (unsigned i = 0; i < host_count; i++) {
+        const struct host *h = hosts[i];
+        int len = h->hidden || !enabled(h)
+                      ? 0
+                      : snprintf(domain, sizeof domain, "%s.%.*s", h->label, SLICE_ARG(parent));
+        if (len > 0 && (size_t)len < sizeof domain)
+            fn(h, (slice){ domain, (size_t)len }, arg);
+    }
+    for (uint32_t i = 0; now != NULL && (other = map_next(&now->domains, &i)) != NULL;)
+        if (other->listed && enabled(other->host) && slice_eq(other->parent, parent))
+            fn(other->host, other->domain, arg);
 }
 
 static bool is_request(const struct stanza *st)

@@ -3,10 +3,11 @@
  * like any other (node_home()); its stanzas arrive there in order. */
 #pragma once
 #include "im/iq.h"
+#include "im/node.h"
 #include "im/router.h"
 
 struct disco_info;
-struct node;
+struct feature;
 struct setting;
 
 struct host {
@@ -25,12 +26,29 @@ struct host {
                            struct origin origin);
 };
 
-/* The host that serves this domain, or NULL; `parent` gets our domain below it. */
+enum { HOSTS_MAX = 32, HOST_DOMAINS_MAX = 256 };
+void hosts_set(const struct feature *const *list); /* by features_set() */
+
+/* A domain that a host has beside label.D: of any name. */
+struct host_domain {
+    slice domain; /* prepared; nobody else's */
+    slice parent; /* the domain of ours that it belongs to */
+    bool listed;  /* in disco#items of the parent */
+};
+/* Replaces the other domains of one host, at most HOST_DOMAINS_MAX of all; they are read on any
+ * worker. Copies. Call on worker 0; `done`, which may be NULL, runs there when all workers know. */
+void host_domains_set(struct worker *w, const struct host *h, const struct host_domain *list,
+                      unsigned count, tour_fn *done, void *arg);
+void host_domains_forget(void); /* memory only: the node has ended */
+/* The host of this label, enabled or not; NULL: none. */
+const struct host *host_labelled(slice label);
+
+/* The host that serves this domain, or NULL; `parent` gets our domain below it. On a worker. */
 const struct host *host_find(const struct node *n, slice domain, slice *parent);
 /* At the home of the addressee. Takes over the reference. */
 enum routed host_receive(struct worker *w, const struct host *h, struct stanza *st,
                          struct origin origin);
 
-/* Calls fn for all hosts that are enabled. */
-typedef void host_fn(const struct host *h, void *arg);
-void host_each(host_fn *fn, void *arg);
+/* Calls fn for the domains that disco#items of our domain `parent` lists. On a worker. */
+typedef void host_fn(const struct host *h, slice domain, void *arg);
+void host_each_listed(slice parent, host_fn *fn, void *arg);

@@ -10,6 +10,7 @@
 #include "im/feature.h"
 #include "im/frames.h"
 #include "im/gate.h"
+#include "im/host.h"
 #include "im/presence.h"
 #include "im/remote.h"
 #include "im/server.h"
@@ -83,6 +84,7 @@ enum err node_create(struct node **out, const struct node_conf *conf, struct why
     n->start_wall_us = clock_wall_us();
     n->epoch = (uint32_t)(n->start_wall_us / 1000000);
     snprintf(n->name, sizeof n->name, "%s", conf->name);
+    snprintf(n->cluster, sizeof n->cluster, "%s", conf->cluster == NULL ? "" : conf->cluster);
     for (; n->domain_count < NODE_DOMAINS_MAX && conf->domains[n->domain_count] != NULL;
          n->domain_count++)
         n->domains[n->domain_count] = slice_of(conf->domains[n->domain_count]);
@@ -319,6 +321,7 @@ void node_destroy(struct node **pn)
         xml_work_destroy(&w->xml);
     }
     mesh_destroy(&n->mesh, frames_drop);
+    host_domains_forget();
     mem_free(&n->workers);
     mem_free(&n);
 }

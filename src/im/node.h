@@ -22,8 +22,8 @@ struct work_pool;
 enum { NODE_SLOTS = 4096, NODE_WORKERS_MAX = 64, NODE_DOMAINS_MAX = 64 };
 
 struct node_conf {
-    uint32_t id; /* unique in the cluster, ≥ 1 */
-    const char *name;
+    uint32_t id;                /* unique in the cluster, ≥ 1 */
+    const char *name, *cluster; /* NULL: of no cluster */
     const char *const *domains; /* prepared; NULL-terminated */
     unsigned workers;           /* 1..64 */
     bool pin_workers;           /* to one CPU each */
@@ -36,7 +36,7 @@ struct node_conf {
 struct node {
     uint32_t id;
     uint32_t epoch; /* rises with every start; in frames */
-    char name[64];
+    char name[64], cluster[64];
     unsigned worker_count, domain_count;
     slice domains[NODE_DOMAINS_MAX];
     struct worker *workers;
