@@ -5,14 +5,14 @@
 # CPU 0, the generator CPU 1; every measured run starts a new server process. Raw results: one JSON line a run
 # in $OUT (default GENERATOR/results); report.py makes the table.
 #   SERVERS="muster ejabberd prosody relay"   who takes part
-#   PARTS="idle chat presence rate copies eventing durable empty"
+#   PARTS="idle chat presence rate copies eventing muc rooms durable empty"
 # shellcheck disable=SC2086 # options are split on purpose
 set -eu
 generator=$(cd "$1" && pwd)
 runs=${2:-3}
 here=$(cd "$(dirname "$0")" && pwd)
 out=${OUT:-$generator/results}
-parts=${PARTS:-idle chat presence rate copies eventing durable empty}
+parts=${PARTS:-idle chat presence rate copies eventing muc rooms durable empty}
 servers=${SERVERS:-muster ejabberd prosody relay}
 server=$here/server.sh
 export BENCH_CPUS=0 BENCH_GC=generational # of prosody: its better configuration
@@ -66,7 +66,7 @@ measured() { # LABEL SCENARIO OPTIONS...: in turn on each server that takes part
     local label=$1 name
     shift
     for name in $servers; do
-        [[ $name == relay && $label != chat && $label != chat-9111 ]] && continue
+        [[ $name == relay && $label != chat && $label != chat-9111 && $label != muc-[0-9]* ]] && continue
         restart "$name"
         [[ $label == idle* ]] && load "$name" warm login --first 200 --users 100 "${@:2:2}" --roster
         load "$name" "$label" "$@"
@@ -90,15 +90,25 @@ accounts() {
 }
 
 # Loads of our own: copies.py, messages between users with three devices each (XEP-0280); eventing.py,
-# notifications of 50 contacts (XEP-0163).
-ours() { # LABEL
-    local name
+# notifications of 50 contacts (XEP-0163); rooms.py, many rooms or a big one (XEP-0045).
+ours() { # SCRIPT [LABEL]
+    local name label=${2:-$1}
     for name in $servers; do
         [ "$name" = relay ] && continue
         BENCH_REGISTER=true restart "$name"
-        taskset -c 1 timeout 300 python3 "$here/$1.py" "$port" "$pids" >> "$out/$name.jsonl" 2>> "$out/$name.err" || true
-        echo "$name $1 $(tail -n 1 "$out/$name.jsonl" | jq -r .deliveries_per_cpu_s)"
+        taskset -c 1 timeout 300 python3 "$here/$1.py" "$port" "$pids" "$label" >> "$out/$name.jsonl" \
+            2>> "$out/$name.err" || true
+        echo "$name $label $(tail -n 1 "$out/$name.jsonl" | jq -r .deliveries_per_cpu_s)"
         finish "$name"
+    done
+}
+
+# Rooms at half of the highest load of ejabberd, which is counted in deliveries to 100.
+muc_half() {
+    local i half
+    half=$(jq -s '[.[] | select(.label == "muc-100") | .deliveries_per_s] | max / 200 | floor' "$out/ejabberd.jsonl")
+    for ((i = 0; i < runs; i++)); do
+        measured muc-half muc --first 1000 --rooms 1 --occupants 100 --rate "$half" $times
     done
 }
 
@@ -159,8 +169,17 @@ for ((run = 0; run < runs; run++)); do
     if part presence; then measured presence presence --users 200 --contacts 50 --window 8 --roster $times; fi
     if part copies; then ours copies; fi
     if part eventing; then ours eventing; fi
+    if part muc; then
+        measured muc-100 muc --first 1000 --rooms 1 --occupants 100 --window 4 $times
+        measured muc-50x20 muc --first 1000 --rooms 50 --occupants 20 --window 1 $times
+    fi
+    if part rooms; then
+        ours rooms
+        ROOMS=1 CLIENTS=1000 OCCUPANTS=1000 ours rooms meeting
+    fi
     if part rate; then measured chat-9111 $chat --rate 9111; fi
 done
+if part muc && has ejabberd; then muc_half; fi
 if part durable; then durable; fi
 if part empty; then empty; fi
 python3 "$here/report.py" "$out"/*.jsonl
