@@ -26,6 +26,7 @@
 #include "im/users.h"
 #include "io/listen.h"
 #include "io/metrics.h"
+#include "muc/muc.h"
 #include "store/store.h"
 
 /* Rows of the folders that know no features. */
@@ -115,6 +116,8 @@ static const struct feature *const features[] = {
     &version_feature,
     &watch_feature,
     &webchat_feature,
+    &muc_service_feature,
+    &muc_feature,
     &c2s_feature,
     &component_feature,
     &proxy65_feature,

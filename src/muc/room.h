@@ -5,12 +5,12 @@
  * States: LOADING -> READY or ABSENT (there is none; remembered for a while) -> unloaded.
  * ABSENT -> READY when somebody creates it; READY -> ABSENT when it ends. An ad hoc room is memory
  * and ends with its last occupant; a persistent one is in the database as well, and is unloaded
- * when nobody has been in it for ROOM_IDLE_MS.
+ * when nobody has been in it for a minute.
  *
  * Stored state changes by room_commit() only: the change is a value, applied when it is committed,
  * one at a time; messages do not wait for it.
  *
- * Limits: muc.room-max-… settings (muc/settings.h); ROOM_INBOX_MAX stanzas wait while it loads. */
+ * Limits: those of muc/settings.h; ROOM_INBOX_MAX stanzas wait while it loads. */
 #pragma once
 #include "base/err.h"
 #include "base/list.h"
@@ -20,6 +20,7 @@
 #include "im/router.h"
 #include "muc/archive.h"
 #include "muc/config.h"
+#include "muc/occupant_id.h"
 #include "store/store.h"
 #include "xmpp/muc.h"
 
@@ -28,7 +29,7 @@ struct host;
 struct worker;
 
 enum room_state { ROOM_LOADING, ROOM_READY, ROOM_ABSENT };
-enum { ROOM_IDLE_MS = 60 * 1000, ROOM_INBOX_MAX = 1000, ROOM_SECRET_LEN = 32 };
+enum { ROOM_INBOX_MAX = 1000 };
 
 /* Somebody with an affiliation, or with a nickname registered here. */
 struct affiliate {
@@ -46,7 +47,8 @@ struct seat {
     struct occupant *occupant;
     slice jid; /* full JID, in this block */
     uint16_t bare_len;
-    bool away;               /* not of this node: not in the audience */
+    uint64_t number;         /* unique in the room: of requests to others */
+    struct list away;        /* in room.away; unlinked: it is in the audience */
     bool old;                /* entered by the groupchat 1.0 protocol */
     struct stanza *presence; /* the last that it sent */
 };
@@ -57,13 +59,15 @@ struct occupant {
     struct list node;  /* in room.occupants, in the order of entering */
     struct list seats; /* the one that spoke last by presence is the last */
     slice nick, key;   /* in one block of their own; key: for comparison */
+    slice look;        /* equal for those that look alike; in the same block */
     slice id;          /* XEP-0421, in the same block */
+    uint32_t number;   /* unique in the room; its sessions' `seat` in the audience */
     uint8_t affiliation, role;
     bool hidden;
-    struct stanza *shown[2];   /* its presence as others see it, without and with its real JID;
-                                  NULL: to be made */
-    uint64_t spoke_us;         /* monotonic: of the rate limit */
-    uint32_t allowance;        /* milli-messages that it may still send now */
+    struct stanza *shown[2]; /* its presence as others see it, without and with its real JID;
+                                NULL: to be made */
+    uint64_t spoke_us;       /* monotonic: of the rate limit */
+    uint32_t allowance;      /* milli-messages that it may still send now */
 };
 
 struct room {
@@ -85,14 +89,17 @@ struct room {
     struct room_config config;
     uint64_t created_us;
     slice creator; /* bare JID; owned */
-    uint8_t secret[ROOM_SECRET_LEN];
+    uint8_t secret[OCCUPANT_SECRET_LEN];
     struct map affiliates; /* struct affiliate by JID */
     struct map reserved;   /* the same by key of the nickname */
     uint32_t owners;
     struct list occupants;
     struct map nicks; /* struct occupant by key */
+    struct map looks; /* by what the nickname looks like; of several of one person, one */
     struct map seats; /* struct seat by full JID */
-    uint32_t occupant_count, hidden_count, away_count;
+    uint32_t occupant_count, hidden_count, seat_count, next_number;
+    uint64_t next_seat;
+    struct list away; /* seats that are not of this node: they are not in the audience */
     struct audience audience;
     struct stanza *subject; /* as it was relayed; NULL: none was set */
     struct room_archive archive;
@@ -127,16 +134,21 @@ struct affiliation_edit {
     bool follows;
 };
 struct room_delta {
-    struct room_config *config; /* NULL: stays; owned by the change */
+    struct room_config *config; /* NULL: stays; allocated, owned by the change */
     struct affiliation_edit *edit;
     uint32_t edit_count;
-    struct stanza *subject; /* NULL: stays; a reference */
+    bool unlock;    /* it is open to others from now on (§10.1) */
+    bool ownerless; /* it may lose its last owner: an account was deleted */
     bool destroy;
+    slice actor;  /* nickname of who did it, told to whom it concerns; empty: nobody in the room */
+    slice reason; /* of all edits that have none of their own; of a destruction */
+    slice alternate, password; /* of a destruction: where to go */
 };
-/* Called when it is committed and applied, or not: E_LIMIT (too many rooms, affiliations), E_DOWN.
- * The room is pinned meanwhile. */
+/* Called when it is committed and applied, or not: E_LIMIT (too many persistent rooms,
+ * affiliations, or edits: 4,000 a change), E_CONFLICT (the last owner would be lost), E_DOWN,
+ * E_NOTFOUND (the room ended meanwhile). The room is pinned until then. */
 typedef void room_done_fn(struct room *r, enum err e, void *arg);
-/* Copies the delta, takes over `config` and the reference of `subject`. */
+/* Copies the delta, takes over `config`. Who is in the room hears of what it means to them. */
 void room_commit(struct room *r, const struct room_delta *d, room_done_fn *done, void *arg);
 
 /* Affiliations (muc/affiliation.c). */
@@ -152,8 +164,9 @@ struct seat *occupant_seat(const struct occupant *o); /* that spoke last */
 
 /* What is sent. All borrow. */
 enum { TO_MODERATORS = 1, TO_OTHERS = 2, TO_ALL = 3 };
-void room_send_all(struct room *r, struct stanza *st, unsigned whom, const struct seat *but);
-void room_send_seat(struct room *r, const struct seat *s, struct stanza *st);
+/* but: not to this occupant; NULL: to all. */
+void room_send_all(struct room *r, struct stanza *st, unsigned whom, const struct occupant *but);
+void room_send_occupant(struct room *r, const struct occupant *o, struct stanza *st);
 /* A message of the room itself: status code, or XML. */
 void room_announce(struct room *r, slice xml);
 
@@ -164,6 +177,7 @@ struct show {
     slice actor_nick, reason;
     slice alternate, password; /* of a destroyed room, with `destroyed` */
     bool destroyed;
+    const struct stanza *left; /* what the client said on leaving; NULL: nothing */
 };
 /* Tells all who should see it; the occupant's own seats with 110. */
 void room_show(struct room *r, struct occupant *o, const struct show *how);
@@ -176,13 +190,12 @@ bool room_shows_jids(const struct room *r, const struct occupant *viewer);
 
 /* Applies what changed to those in the room (§9, §10): new affiliation, role or both, with the
  * presence that tells; who may not be here any longer leaves. */
-void room_set_role(struct room *r, struct occupant *o, enum room_role role,
-                   const struct show *how);
+void room_set_role(struct room *r, struct occupant *o, enum room_role role, const struct show *how);
 void room_affiliation_changed(struct room *r, slice jid, const struct show *how);
 
 /* Stanzas, for READY rooms. All take over st. */
-enum routed room_presence(struct room *r, struct stanza *st);                     /* join.c */
+enum routed room_presence(struct room *r, struct stanza *st);                      /* join.c */
 enum routed room_message(struct room *r, struct stanza *st, struct origin origin); /* say.c */
-enum routed room_iq_relay(struct room *r, struct stanza *st, struct origin origin);
+enum routed room_iq_relay(struct room *r, struct stanza *st);                      /* relay.c */
 
 extern struct log_area log_muc;

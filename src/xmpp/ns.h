@@ -53,6 +53,7 @@
 #define NS_MUC_REGISTER     "http://jabber.org/protocol/muc#register"
 #define NS_MUC_REQUEST      "http://jabber.org/protocol/muc#request"
 #define NS_MUC_DIRECT       "jabber:x:conference"
+#define NS_XHTML            "http://jabber.org/protocol/xhtml-im"
 #define NS_OCCUPANT_ID      "urn:xmpp:occupant-id:0"
 #define NS_OOB              "jabber:x:oob"
 #define NS_CARBONS          "urn:xmpp:carbons:2"

@@ -1,0 +1,173 @@
+/* Affiliations of a room (XEP-0045 §5.2), and what their change does to those in it (§9, §10). */
+#include "base/arena.h"
+#include "base/mem.h"
+#include "im/worker.h"
+#include "muc/administrators.h"
+#include "muc/private.h"
+#include "xmpp/nickname.h"
+
+static void affiliate_forget(struct room *r, struct affiliate *a)
+{
+    map_del(&r->affiliates, a->jid);
+    if (a->key.len > 0 && map_get(&r->reserved, a->key) == a)
+        map_del(&r->reserved, a->key);
+    if (a->affiliation == AFF_OWNER)
+        r->owners--;
+    mem_free(&a);
+}
+
+void affiliates_free(struct room *r)
+{
+    struct affiliate *a;
+    for (uint32_t i = 0; (a = map_next(&r->affiliates, &i)) != NULL;)
+        affiliate_forget(r, a);
+}
+
+static slice lay(char **at, slice s)
+{
+    slice out = { *at, s.len };
+    if (s.len > 0)
+        memcpy(*at, s.ptr, s.len);
+    *at += s.len;
+    return out;
+}
+
+void affiliate_put(struct room *r, const struct affiliation_edit *e)
+{
+    struct arena *tmp = loop_scratch(r->worker->loop);
+    struct affiliate *was = room_affiliate(r, e->jid);
+    bool none = e->affiliation <= AFF_NONE; /* whoever has none has no nickname either */
+    slice nick = e->nick.ptr != NULL || was == NULL ? e->nick : was->nick;
+    slice reason = e->reason.ptr != NULL || was == NULL ? e->reason : was->reason, key = { 0 };
+
+    if (!none && nick.len > 0)
+        key = nickname_key(nick, tmp);
+    if (key.len == 0 || (room_reserved(r, key) != NULL && room_reserved(r, key) != was))
+        nick = key = (slice){ 0 };
+    if (e->affiliation != AFF_NONE) {
+        struct affiliate *a = mem_zalloc(sizeof *a + e->jid.len + nick.len + key.len + reason.len);
+        char *at = (char *)(a + 1);
+        a->jid = lay(&at, e->jid);
+        a->nick = lay(&at, nick);
+        a->key = lay(&at, key);
+        a->reason = lay(&at, reason);
+        a->affiliation = (uint8_t)e->affiliation;
+        a->follows = e->follows;
+        if (was != NULL)
+            affiliate_forget(r, was);
+        map_put(&r->affiliates, a);
+        if (a->key.len > 0)
+            map_put(&r->reserved, a);
+        r->owners += a->affiliation == AFF_OWNER;
+    } else if (was != NULL) {
+        affiliate_forget(r, was);
+    }
+}
+
+struct affiliate *room_affiliate(const struct room *r, slice jid)
+{
+    return map_get(&r->affiliates, jid);
+}
+
+struct affiliate *room_reserved(const struct room *r, slice key)
+{
+    return key.len == 0 ? NULL : map_get(&r->reserved, key);
+}
+
+enum affiliation room_affiliation(const struct room *r, slice bare)
+{
+    if (muc_is_administrator(bare))
+        return AFF_OWNER;
+    const struct affiliate *a = room_affiliate(r, bare);
+    if (a == NULL) /* a whole domain may be banned (§9.1) */
+        a = room_affiliate(r, jid_split(bare).domain);
+    return a == NULL ? AFF_NONE : (enum affiliation)a->affiliation;
+}
+
+/* What a role becomes with another affiliation: one that was given by the affiliation goes with it,
+ * one that is higher by a moderator's grace stays. */
+static enum room_role role_after(const struct room *r, enum affiliation was, enum affiliation is,
+                                 enum room_role role)
+{
+    enum room_role due = affiliation_role(is, room_flags(&r->config));
+    if (is > was)
+        return due > role ? due : role;
+    return role == affiliation_role(was, room_flags(&r->config)) || due == ROLE_NONE ? due : role;
+}
+
+static const char *codes_of(enum affiliation is)
+{
+    return is == AFF_OUTCAST ? "301" : "321"; /* §9.1; §9.4: members-only, and no member now */
+}
+
+static void affiliation_of_occupant(struct room *r, struct occupant *o, const struct show *how)
+{
+    const struct seat *s = occupant_seat(o);
+    enum affiliation was = o->affiliation, is = room_affiliation(r, seat_bare(s));
+    if (was == is)
+        return;
+    enum room_role role = role_after(r, was, is, o->role);
+    o->affiliation = (uint8_t)is;
+    if (role == ROLE_NONE) {
+        struct show gone = *how;
+        gone.codes = codes_of(is);
+        o->role = ROLE_NONE;
+        room_leave(r, o, &gone);
+        return;
+    }
+    o->role = (uint8_t)role;
+    occupant_audience(r, o);
+    occupant_changed(r, o);
+    room_show(r, o, how);
+}
+
+/* Who was an occupant of a domain that is banned now is meant as well. */
+static bool concerns(slice jid, slice bare)
+{
+    return slice_eq(jid, bare) || slice_eq(jid, jid_split(bare).domain);
+}
+
+void room_affiliation_changed(struct room *r, slice jid, const struct show *how)
+{
+    room_pin(r);
+    LIST_EACH (it, &r->occupants) {
+        struct occupant *o = CONTAINER_OF(it, struct occupant, node);
+        if (concerns(jid, seat_bare(occupant_seat(o))))
+            affiliation_of_occupant(r, o, how);
+    }
+    room_unpin(r);
+}
+
+void room_set_role(struct room *r, struct occupant *o, enum room_role role, const struct show *how)
+{
+    if (role == ROLE_NONE) {
+        o->role = ROLE_NONE;
+        room_leave(r, o, how);
+        return;
+    }
+    o->role = (uint8_t)role;
+    occupant_audience(r, o);
+    occupant_changed(r, o);
+    room_show(r, o, how);
+}
+
+/* §10.2: whoever is not on the list leaves a room that is members-only now; a room that is
+ * moderated now takes nobody's voice. */
+void room_config_applied(struct room *r, unsigned diff)
+{
+    static const struct show gone = { .codes = "322" };
+    room_pin(r);
+    LIST_EACH (it, &r->occupants) {
+        struct occupant *o = CONTAINER_OF(it, struct occupant, node);
+        occupant_changed(r, o);
+        if ((diff & DIFF_MEMBERS_ONLY) != 0 && r->config.members_only &&
+            o->affiliation == AFF_NONE) {
+            o->role = ROLE_NONE;
+            room_leave(r, o, &gone);
+        }
+    }
+    if ((diff & DIFF_WHOIS) != 0 && r->config.whois == WHOIS_ANYONE) /* now all see real JIDs */
+        LIST_EACH (it, &r->occupants)
+            room_show(r, CONTAINER_OF(it, struct occupant, node), &(struct show){ 0 });
+    room_unpin(r);
+}

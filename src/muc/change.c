@@ -1,0 +1,258 @@
+/* Changes of a room's stored state: prepare, commit, apply (design §3), one under way a room. What
+ * a change means to those who are in the room follows when it is applied, so that all ways to make
+ * it (a client, an operator, a registration) have the same effects. */
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/setting.h"
+#include "im/worker.h"
+#include "muc/private.h"
+#include "muc/settings.h"
+#include "xmpp/ns.h"
+
+enum { COMMIT_MS = 600 * 1000, EDITS_MAX = 4000 };
+
+struct room_change {
+    struct room_change *next;
+    struct room *room;
+    struct arena *arena; /* of the edits and texts */
+    struct room_delta delta;
+    room_done_fn *done;
+    void *arg;
+};
+
+static void change_free(struct room_change *c)
+{
+    if (c->delta.config != NULL)
+        room_config_fini(c->delta.config);
+    mem_free(&c->delta.config);
+    arena_destroy(&c->arena);
+    mem_free(&c);
+}
+
+void changes_drop(struct room *r)
+{
+    while (r->changes != NULL) {
+        struct room_change *c = r->changes;
+        r->changes = c->next;
+        change_free(c);
+    }
+    r->change_tail = &r->changes;
+}
+
+static slice keep(struct arena *a, slice s) { return s.ptr == NULL ? s : slice_dup(a, s); }
+
+static struct room_change *change_create(struct room *r, const struct room_delta *d)
+{
+    struct room_change *c = mem_new(struct room_change);
+    struct arena *a = c->arena = arena_create(256);
+    struct affiliation_edit *edit = arena_new(a, struct affiliation_edit, d->edit_count + 1);
+
+    c->room = r;
+    c->delta = *d;
+    c->delta.edit = edit;
+    for (uint32_t i = 0; i < d->edit_count; i++) {
+        edit[i] = d->edit[i];
+        edit[i].jid = keep(a, d->edit[i].jid);
+        edit[i].nick = keep(a, d->edit[i].nick);
+        edit[i].reason = keep(a, d->edit[i].reason);
+    }
+    c->delta.actor = keep(a, d->actor);
+    c->delta.reason = keep(a, d->reason);
+    c->delta.alternate = keep(a, d->alternate);
+    c->delta.password = keep(a, d->password);
+    return c;
+}
+
+/* How many affiliations there will be; owners too. */
+static enum err check_people(const struct room *r, const struct room_delta *d, bool stored)
+{
+    int64_t owners = r->owners, total = r->affiliates.count;
+    for (uint32_t i = 0; i < d->edit_count; i++) {
+        const struct affiliate *a = room_affiliate(r, d->edit[i].jid);
+        enum affiliation is = d->edit[i].affiliation;
+        owners += (is == AFF_OWNER) - (a != NULL && a->affiliation == AFF_OWNER);
+        total += (is != AFF_NONE) - (a != NULL);
+    }
+    if (owners < 1 && r->owners > 0 && !d->ownerless)
+        return E_CONFLICT; /* §10.4: the last owner stays */
+    if (total > setting_int(&muc_affiliations_max) && total > (int64_t)r->affiliates.count)
+        return E_LIMIT;
+    /* the rows of a room that becomes persistent are one transaction */
+    return !stored && total > EDITS_MAX ? E_LIMIT : OK;
+}
+
+/* The batch that commits it, NULL: nothing is stored. */
+static enum err prepare(struct room_change *c, struct store_batch **batch)
+{
+    struct room *r = c->room;
+    const struct room_delta *d = &c->delta;
+    bool stores = d->config == NULL ? r->stored : d->config->persistent;
+    enum err e = check_people(r, d, r->stored);
+
+    *batch = NULL;
+    if (r->state != ROOM_READY)
+        return E_NOTFOUND;
+    if (e != OK)
+        return e;
+    if (d->edit_count > EDITS_MAX)
+        return E_LIMIT;
+    if (!r->stored && (!stores || d->destroy))
+        return OK;
+    struct store_batch *b = *batch = store_write(r->worker->store, (uint64_t)r->id);
+    if (d->destroy || !stores) {
+        room_store_remove(b, r);
+        return OK;
+    }
+    if (!r->stored)
+        room_store_all(b, r, d->config);
+    else if (d->config != NULL)
+        room_store_config(b, r, d->config);
+    for (uint32_t i = 0; i < d->edit_count; i++)
+        room_store_edit(b, r, &d->edit[i]);
+    return OK;
+}
+
+static struct show shown(const struct room_change *c)
+{
+    return (struct show){ .actor_nick = c->delta.actor,
+                          .reason = c->delta.reason,
+                          .alternate = c->delta.alternate,
+                          .password = c->delta.password };
+}
+
+/* §10.9: everybody leaves, and is told where to go. */
+static void destroy(struct room_change *c)
+{
+    struct room *r = c->room;
+    struct show how = shown(c);
+    how.destroyed = true;
+    LIST_EACH (it, &r->occupants) {
+        struct occupant *o = CONTAINER_OF(it, struct occupant, node);
+        o->role = ROLE_NONE;
+        room_leave(r, o, &how);
+    }
+    log_info(&log_muc, LOG_EV("room.destroyed"), LOG_S("room", r->jid));
+    if (r->stored)
+        room_archive_remove(r->worker, r->id);
+    room_end(r);
+}
+
+/* §10.2.1: what those who are in have to know. */
+static void announce(struct room *r, unsigned diff)
+{
+    unsigned code[ROOM_CODES_MAX], n = room_diff_codes(diff, &r->config, code);
+    struct buf xml;
+    if (n == 0 || r->locked)
+        return;
+    buf_init(&xml, 1024);
+    buf_lit(&xml, "<x xmlns='" NS_MUC_USER "'>");
+    for (unsigned i = 0; i < n; i++)
+        buf_printf(&xml, "<status code='%u'/>", code[i]);
+    buf_lit(&xml, "</x>");
+    room_announce(r, buf_slice(&xml));
+    buf_fini(&xml);
+}
+
+static void apply_config(struct room_change *c)
+{
+    struct room *r = c->room;
+    struct room_config was = r->config;
+
+    r->config = *c->delta.config;
+    mem_free(&c->delta.config);
+    unsigned diff = room_config_diff(&was, &r->config);
+    r->stored = r->config.persistent;
+    announce(r, diff);
+    room_config_applied(r, diff);
+    room_config_fini(&was);
+}
+
+static void apply(struct room_change *c)
+{
+    struct room *r = c->room;
+    const struct room_delta *d = &c->delta;
+    if (d->destroy) {
+        destroy(c);
+        return;
+    }
+    if (d->config != NULL)
+        apply_config(c);
+    if (d->unlock)
+        r->locked = false;
+    for (uint32_t i = 0; i < d->edit_count; i++)
+        affiliate_put(r, &d->edit[i]);
+    for (uint32_t i = 0; i < d->edit_count; i++) {
+        struct show how = shown(c);
+        if (d->edit[i].reason.ptr != NULL)
+            how.reason = d->edit[i].reason;
+        room_affiliation_changed(r, d->edit[i].jid, &how);
+    }
+}
+
+static void next(struct room *r);
+
+static void end(struct room_change *c, enum err e)
+{
+    struct room *r = c->room;
+    r->changes = c->next;
+    if (r->changes == NULL)
+        r->change_tail = &r->changes;
+    if (e == OK)
+        apply(c);
+    c->done(r, e, c->arg);
+    change_free(c);
+}
+
+/* A row count that was not met: there are too many persistent rooms, or one of this name. */
+static enum err err_of(enum store_result result)
+{
+    switch (result) {
+    case STORE_OK:
+        return OK;
+    case STORE_CONFLICT:
+        return E_LIMIT;
+    default:
+        return E_DOWN;
+    }
+}
+
+static void committed(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct room *r = arg;
+    (void)b;
+    r->changing = false;
+    end(r->changes, err_of(result));
+    next(r);
+    room_unpin(r);
+}
+
+static void next(struct room *r)
+{
+    while (r->changes != NULL && !r->changing) {
+        struct room_change *c = r->changes;
+        struct store_batch *b;
+        enum err e = prepare(c, &b);
+        if (e != OK || b == NULL) {
+            store_drop(&b);
+            end(c, e);
+            continue;
+        }
+        r->changing = true;
+        room_pin(r);
+        store_submit(b, r->worker->loop, COMMIT_MS, committed, r);
+    }
+}
+
+void room_commit(struct room *r, const struct room_delta *d, room_done_fn *done, void *arg)
+{
+    struct room_change *c = change_create(r, d);
+    c->done = done;
+    c->arg = arg;
+    *r->change_tail = c;
+    r->change_tail = &c->next;
+    room_pin(r);
+    next(r);
+    room_unpin(r);
+}

@@ -1,0 +1,280 @@
+/* Service discovery of rooms (XEP-0045 §6) and of the service: which rooms there are, what they
+ * are, who is in them. */
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/mem.h"
+#include "base/rand.h"
+#include "im/feature.h"
+#include "im/host.h"
+#include "im/node.h"
+#include "im/worker.h"
+#include "muc/private.h"
+#include "muc/settings.h"
+#include "xmpp/disco_info.h"
+#include "xmpp/ns.h"
+#include "xmpp/rsm.h"
+#include <stdlib.h>
+
+#define NS_MUC_UNIQUE "http://jabber.org/protocol/muc#unique"
+
+enum {
+    ANSWER_BYTES_MAX = 1 << 20,
+    PAGE_DEFAULT = 500,  /* rooms in an answer, unless fewer are asked for */
+    ROOMS_LISTED = 20000 /* at most: more than muc.rooms-max has by default */
+};
+
+struct listed {
+    slice jid, name;
+};
+
+/* A list of rooms being gathered: those in memory of each worker, then those stored. */
+struct listing {
+    struct iq *iq;
+    struct arena *arena;
+    slice domain; /* in arena */
+    struct listed *row;
+    size_t count, cap;
+};
+
+static void row_add(struct listing *l, slice jid, slice name)
+{
+    if (l->count == ROOMS_LISTED)
+        return;
+    if (l->count == l->cap) {
+        l->cap = l->cap == 0 ? 64 : l->cap * 2;
+        l->row = mem_realloc(l->row, l->cap * sizeof *l->row);
+    }
+    l->row[l->count++] = (struct listed){ slice_dup(l->arena, jid), slice_dup(l->arena, name) };
+}
+
+static void gather_room(struct room *r, void *arg)
+{
+    struct listing *l = arg;
+    if (r->config.listed && !r->stored && !r->locked &&
+        slice_eq(jid_split(r->jid).domain, l->domain))
+        row_add(l, r->jid, r->config.text[ROOM_NAME]);
+}
+
+static void gather(struct worker *w, void *arg) { rooms_each(w, gather_room, arg); }
+
+static int compare(const void *a, const void *b)
+{
+    slice x = ((const struct listed *)a)->jid, y = ((const struct listed *)b)->jid;
+    int c = memcmp(x.ptr, y.ptr, x.len < y.len ? x.len : y.len);
+    return c != 0 ? c : (x.len > y.len) - (x.len < y.len);
+}
+
+static void item_write(struct buf *out, const struct listed *row)
+{
+    struct jid jid = jid_split(row->jid);
+    buf_lit(out, "<item jid='");
+    xml_escape(out, row->jid);
+    buf_lit(out, "' name='");
+    xml_escape(out, row->name.len > 0 ? row->name : jid.local);
+    buf_lit(out, "'/>");
+}
+
+static size_t place_of(const struct listing *l, slice jid)
+{
+    size_t i = 0;
+    while (i < l->count && !slice_eq(l->row[i].jid, jid))
+        i++;
+    return i;
+}
+
+static void answer(struct listing *l)
+{
+    struct iq *iq = l->iq;
+    const char *why;
+    struct rsm page;
+    size_t from, len;
+    struct buf out;
+
+    if (l->count > 0)
+        qsort(l->row, l->count, sizeof *l->row, compare);
+    if (!rsm_parse(&page, &iq->payload, iq->tmp, &why)) {
+        iq_error(iq, SE_BAD_REQUEST, slice_of(why));
+        return;
+    }
+    if (!rsm_window(&page, l->count, place_of(l, page.id), PAGE_DEFAULT, &from, &len)) {
+        iq_error(iq, SE_ITEM_NOT_FOUND, (slice){ 0 });
+        return;
+    }
+    buf_init(&out, ANSWER_BYTES_MAX);
+    buf_lit(&out, "<query xmlns='" NS_DISCO_ITEMS "'>");
+    for (size_t i = from; i < from + len; i++)
+        item_write(&out, &l->row[i]);
+    struct elem set;
+    if (len < l->count || elem_child(&iq->payload, "set", NS_RSM, &set))
+        rsm_write(&out,
+                  &(struct rsm_page){ .first = len > 0 ? l->row[from].jid : (slice){ 0 },
+                                      .last = len > 0 ? l->row[from + len - 1].jid : (slice){ 0 },
+                                      .index = (int64_t)from,
+                                      .count = (int64_t)l->count });
+    buf_lit(&out, "</query>");
+    iq_result(iq, buf_slice(&out));
+    buf_fini(&out);
+}
+
+static void listing_end(struct listing *l)
+{
+    mem_free(&l->row);
+    arena_destroy(&l->arena);
+    mem_free(&l);
+}
+
+static void stored(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct listing *l = arg;
+    for (uint32_t i = 0; i < store_row_count(b, 0); i++)
+        row_add(l, store_text(b, 0, i, 0), store_text(b, 0, i, 1));
+    (void)result; /* without the database there are those in memory */
+    answer(l);
+    listing_end(l);
+}
+
+static void gathered(struct worker *w, void *arg)
+{
+    struct listing *l = arg;
+    rooms_read_listed(w, l->domain, ROOMS_LISTED, stored, l);
+}
+
+static void service_items(struct iq *iq)
+{
+    struct listing *l = mem_new(struct listing);
+    l->arena = arena_create(4096);
+    l->domain = slice_dup(l->arena, stanza_to_bare(iq->st));
+    l->iq = iq_hold(iq);
+    node_tour(iq->worker, gather, gathered, l);
+}
+
+/* §6.3: the service's items are its rooms; all else of it is answered in general. */
+bool room_disco_get(struct iq *iq, slice node)
+{
+    if (iq->target != IQ_TO_HOST || iq->host != muc_hosts || node.len > 0 ||
+        !elem_is(&iq->payload, "query", NS_DISCO_ITEMS))
+        return false;
+    service_items(iq);
+    return true;
+}
+
+/* §10.1.4 of earlier versions, which clients still ask: a name that nobody has. */
+static void unique(struct iq *iq)
+{
+    char name[2 * 16 + 1];
+    rand_hex(name, 16);
+    const char *xml = arena_printf(iq->tmp, "<unique xmlns='" NS_MUC_UNIQUE "'>%s</unique>", name);
+    iq_result(iq, slice_of(xml));
+}
+
+const struct iq_rule muc_service_rules[] = {
+    { TYPE_GET, NS_MUC_UNIQUE, "unique", IQ_TO_HOST, unique },
+    { 0 },
+};
+
+/* Of one room. */
+
+static void add_owners(const struct room *r, struct room_facts *facts, struct arena *tmp)
+{
+    slice *owner = arena_new(tmp, slice, ROOM_CONTACTS_MAX);
+    const struct affiliate *a;
+    for (uint32_t i = 0;
+         (a = map_next(&r->affiliates, &i)) != NULL && facts->owner_count < ROOM_CONTACTS_MAX;)
+        if (a->affiliation == AFF_OWNER)
+            owner[facts->owner_count++] = a->jid;
+    facts->owner = owner;
+}
+
+static void write_info(struct iq *iq, const struct room *r)
+{
+    struct disco_info *d = arena_new(iq->tmp, struct disco_info, 1);
+    struct room_facts facts = { .occupants = r->occupant_count - r->hidden_count };
+    slice name = r->config.text[ROOM_NAME];
+    struct buf out;
+
+    add_owners(r, &facts, iq->tmp);
+    if (r->subject != NULL)
+        facts.subject = stanza_child_text(r->subject, KNOWN_SUBJECT, iq->tmp);
+    disco_add_identity(d, SLICE("conference"), SLICE("text"),
+                       name.len > 0 ? name : jid_split(r->jid).local);
+    disco_add_features(d, (const char *const[]){ NS_DISCO_INFO, NS_DISCO_ITEMS, NS_MUC, NS_PING,
+                                                 NS_SID, NS_OCCUPANT_ID, NS_REGISTER,
+                                                 "http://jabber.org/protocol/muc#stable_id",
+                                                 "http://jabber.org/protocol/muc#self-ping-"
+                                                 "optimization",
+                                                 NS_MUC_REQUEST, NULL });
+    room_config_disco(d, &r->config, &facts, iq->tmp);
+    buf_init(&out, ANSWER_BYTES_MAX);
+    disco_write_info(&out, d, (slice){ 0 });
+    iq_result(iq, buf_slice(&out));
+    buf_fini(&out);
+}
+
+/* §7.12: the nickname that the asking user has registered here. */
+static void write_nick(struct iq *iq, const struct room *r)
+{
+    const struct affiliate *a = room_affiliate(r, stanza_from_bare(iq->st));
+    struct buf out;
+    buf_init(&out, ANSWER_BYTES_MAX);
+    buf_lit(&out, "<query xmlns='" NS_DISCO_INFO "' node='x-roomuser-item'>");
+    if (a != NULL && a->nick.len > 0) {
+        buf_lit(&out, "<identity category='conference' type='text' name='");
+        xml_escape(&out, a->nick);
+        buf_lit(&out, "'/>");
+    }
+    buf_lit(&out, "</query>");
+    iq_result(iq, buf_slice(&out));
+    buf_fini(&out);
+}
+
+static void room_info(struct iq *iq)
+{
+    const struct room *r = room_find(iq->worker, stanza_to(iq->st));
+    slice node = elem_attr(&iq->payload, "node", iq->tmp);
+    if (r == NULL)
+        iq_error(iq, SE_ITEM_NOT_FOUND, (slice){ 0 });
+    else if (slice_is(node, "x-roomuser-item"))
+        write_nick(iq, r);
+    else if (node.len > 0)
+        iq_error(iq, SE_ITEM_NOT_FOUND, (slice){ 0 });
+    else
+        write_info(iq, r);
+}
+
+/* §6.5: those who are in, to those who are in; to others if the room is open to all. */
+static void room_items(struct iq *iq)
+{
+    const struct room *r = room_find(iq->worker, stanza_to(iq->st));
+    struct buf out;
+    if (r == NULL) {
+        iq_error(iq, SE_ITEM_NOT_FOUND, (slice){ 0 });
+        return;
+    }
+    bool shown = room_seat(r, stanza_from(iq->st)) != NULL ||
+                 (r->config.listed && !r->config.members_only && !r->config.password);
+    buf_init(&out, ANSWER_BYTES_MAX);
+    buf_lit(&out, "<query xmlns='" NS_DISCO_ITEMS "'>");
+    LIST_EACH (it, &r->occupants) {
+        const struct occupant *o = CONTAINER_OF(it, struct occupant, node);
+        if (!shown || o->hidden)
+            continue;
+        buf_lit(&out, "<item jid='");
+        xml_escape(&out, r->jid);
+        buf_lit(&out, "/");
+        xml_escape(&out, o->nick);
+        buf_lit(&out, "'/>");
+    }
+    buf_lit(&out, "</query>");
+    iq_result(iq, buf_slice(&out));
+    buf_fini(&out);
+}
+
+/* XEP-0199: clients see whether the room is there; XEP-0410 asks by the occupant JID. */
+static void room_ping(struct iq *iq) { iq_result(iq, (slice){ 0 }); }
+
+const struct iq_rule room_info_rules[] = {
+    { TYPE_GET, NS_DISCO_INFO, "query", IQ_TO_ROOM, room_info },
+    { TYPE_GET, NS_DISCO_ITEMS, "query", IQ_TO_ROOM, room_items },
+    { TYPE_GET, NS_PING, "ping", IQ_TO_ROOM, room_ping },
+    { 0 },
+};

@@ -1,0 +1,381 @@
+/* Presence to a room (XEP-0045 §7.1-§7.2, §7.6-§7.7, §7.14): entering, another nickname, another
+ * availability, leaving. */
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "im/feature.h"
+#include "im/node.h"
+#include "im/worker.h"
+#include "muc/administrators.h"
+#include "muc/private.h"
+#include "muc/settings.h"
+#include "xmpp/nickname.h"
+#include "xmpp/ns.h"
+
+#define NS_ROOMS "urn:muster:rooms:0"
+
+/* One that asks to enter, or for another nickname. */
+struct entry {
+    struct room *room;
+    struct stanza *st;
+    slice nick, key; /* prepared, and as it is compared; scratch */
+    bool fresh;      /* the room was made for it */
+    bool renamed;    /* the nickname is not what was asked for (status 210) */
+    bool protocol;   /* <x/> of this protocol is there */
+    bool hidden;
+    struct elem x;
+    enum affiliation affiliation;
+};
+
+static void refuse(struct entry *e, enum stanza_error error, slice text)
+{
+    route_error(e->room->worker, e->st, error, text);
+}
+
+/* §7.2.13: an answer to presence that asked to enter has the same <x/>; errors go to the client by
+ * the occupant JID that it used. */
+static bool nick_read(struct entry *e)
+{
+    struct arena *tmp = loop_scratch(e->room->worker->loop);
+    slice asked = slice_from(stanza_to(e->st), e->st->to_bare_len + 1u);
+    if (stanza_to_is_bare(e->st)) {
+        refuse(e, SE_JID_MALFORMED, SLICE("a nickname is needed to enter a room"));
+        return false;
+    }
+    if (asked.len > (size_t)setting_int(&muc_nick_bytes)) {
+        refuse(e, SE_NOT_ACCEPTABLE, SLICE("the nickname is too long"));
+        return false;
+    }
+    if (nickname_enforce(asked, tmp, &e->nick) != OK) {
+        refuse(e, SE_JID_MALFORMED, SLICE("this cannot be a nickname"));
+        return false;
+    }
+    e->key = nickname_key(e->nick, tmp);
+    e->renamed = !slice_eq(asked, e->nick);
+    return true;
+}
+
+static bool looks_like_another(const struct entry *e)
+{
+    struct arena *tmp = loop_scratch(e->room->worker->loop);
+    if (!setting_bool(&muc_look_alike))
+        return false;
+    const struct occupant *o = map_get(&e->room->looks, nickname_skeleton(e->nick, tmp));
+    return o != NULL && !slice_eq(seat_bare(occupant_seat(o)), stanza_from_bare(e->st));
+}
+
+/* §7.2.8, §7.2.9: taken by another, or reserved for another. */
+static bool nick_taken(const struct entry *e, const struct occupant *self)
+{
+    const struct room *r = e->room;
+    const struct occupant *o = map_get(&r->nicks, e->key);
+    const struct affiliate *a = room_reserved(r, e->key);
+    slice bare = stanza_from_bare(e->st);
+    if (o != NULL && o != self && !slice_eq(seat_bare(occupant_seat(o)), bare))
+        return true;
+    return (a != NULL && !slice_eq(a->jid, bare)) || looks_like_another(e);
+}
+
+static bool password_fits(const struct entry *e)
+{
+    struct arena *tmp = loop_scratch(e->room->worker->loop);
+    struct elem password;
+    return elem_child(&e->x, "password", NS_MUC, &password) &&
+           slice_eq(elem_text(&password, tmp), e->room->config.text[ROOM_SECRET]);
+}
+
+/* §7.2.9: the number of occupants; those who run the room come in all the same. */
+static bool is_full(const struct entry *e)
+{
+    const struct room *r = e->room;
+    const struct room_config *c = &r->config;
+    if (r->occupant_count >= (uint64_t)setting_int(&muc_occupants_max))
+        return true;
+    if (e->hidden && r->hidden_count >= room_hidden_max(c))
+        return true;
+    return r->occupant_count >= room_users_max(c) && e->affiliation < AFF_ADMIN;
+}
+
+static bool may_enter(struct entry *e)
+{
+    struct room *r = e->room;
+    enum room_role role = affiliation_role(e->affiliation, room_flags(&r->config));
+    bool joins = map_get(&r->nicks, e->key) == NULL;
+
+    if (r->locked && !e->fresh && e->affiliation != AFF_OWNER)
+        refuse(e, SE_ITEM_NOT_FOUND, SLICE("the room is not open yet"));
+    else if (e->affiliation == AFF_OUTCAST)
+        refuse(e, SE_FORBIDDEN, SLICE("you are banned from this room"));
+    else if (role == ROLE_NONE)
+        refuse(e, SE_REGISTRATION_REQUIRED, SLICE("the room is for members only"));
+    else if (r->config.password && !e->fresh && (!e->protocol || !password_fits(e)))
+        refuse(e, SE_NOT_AUTHORIZED, SLICE("the room asks for a password"));
+    else if (nick_taken(e, NULL))
+        refuse(e, SE_CONFLICT, SLICE("the nickname is taken, or looks like one that is"));
+    else if (joins && is_full(e))
+        refuse(e, SE_SERVICE_UNAVAILABLE, SLICE("the room is full"));
+    else
+        return true;
+    return false;
+}
+
+/* §7.2.3: everybody who is there, oldest first. */
+static void show_others(struct room *r, const struct seat *s)
+{
+    unsigned with_jid = room_shows_jids(r, s->occupant);
+    LIST_EACH (it, &r->occupants) {
+        struct occupant *o = CONTAINER_OF(it, struct occupant, node);
+        if (o != s->occupant && !o->hidden && room_shows(&r->config, (enum room_role)o->role))
+            audience_tell(&r->audience, s->jid, occupant_shown(r, o, with_jid));
+    }
+}
+
+static void codes_add(struct buf *b, bool add, const char *code)
+{
+    if (add)
+        buf_printf(b, "%s%s", b->len > 0 ? " " : "", code);
+}
+
+/* What is told on entering (§7.2.2, §7.2.3, §7.2.5, §10.1). */
+static const char *codes_of(const struct entry *e)
+{
+    const struct room *r = e->room;
+    struct buf b;
+    buf_init(&b, 64);
+    codes_add(&b, r->config.whois == WHOIS_ANYONE, "100");
+    codes_add(&b, r->config.archive && r->stored, "170");
+    codes_add(&b, e->fresh, "201");
+    codes_add(&b, e->renamed, "210");
+    buf_append(&b, "", 1);
+    const char *out = slice_dup(loop_scratch(r->worker->loop), buf_slice(&b)).ptr;
+    buf_fini(&b);
+    return out;
+}
+
+static void welcome(struct entry *e, struct seat *s)
+{
+    struct room *r = e->room;
+    struct occupant *o = s->occupant;
+
+    show_others(r, s);
+    if (!o->hidden && room_shows(&r->config, (enum room_role)o->role)) {
+        bool all = r->config.whois == WHOIS_ANYONE;
+        room_send_all(r, occupant_shown(r, o, 1), all ? TO_ALL : TO_MODERATORS, o);
+        if (!all)
+            room_send_all(r, occupant_shown(r, o, 0), TO_OTHERS, o);
+    }
+    LIST_EACH (it, &o->seats) {
+        struct seat *other = CONTAINER_OF(it, struct seat, node);
+        if (other != s)
+            room_show_self(r, o, other, NULL);
+    }
+    room_show_self(r, o, s, codes_of(e));
+    room_send_history(r, s, e->protocol ? &e->x : NULL);
+    room_send_subject(r, s);
+}
+
+static void enter(struct entry *e)
+{
+    struct room *r = e->room;
+    struct occupant *o = map_get(&r->nicks, e->key);
+    bool joins = o == NULL;
+
+    if (!may_enter(e))
+        return;
+    if (joins) {
+        o = occupant_create(r, e->nick, stanza_from_bare(e->st));
+        o->affiliation = (uint8_t)e->affiliation;
+        o->role = (uint8_t)affiliation_role(e->affiliation, room_flags(&r->config));
+        o->hidden = e->hidden;
+        r->hidden_count += o->hidden;
+    }
+    struct seat *s = seat_create(r, o, e->st);
+    s->old = !e->protocol;
+    welcome(e, s);
+    log_debug(&log_muc, LOG_EV("room.enter"), LOG_S("room", r->jid), LOG_S("jid", s->jid));
+}
+
+/* §7.6. All sessions that share the nickname share the new one. */
+static void rename_occupant(struct entry *e, struct seat *s)
+{
+    struct room *r = e->room;
+    struct occupant *o = s->occupant;
+
+    if (nick_taken(e, o) ||
+        (map_get(&r->nicks, e->key) != NULL && map_get(&r->nicks, e->key) != o)) {
+        refuse(e, SE_CONFLICT, SLICE("the nickname is taken, or looks like one that is"));
+        return;
+    }
+    if (o->role == ROLE_VISITOR && r->config.moderated) {
+        refuse(e, SE_NOT_ACCEPTABLE, SLICE("visitors keep their nickname here"));
+        return;
+    }
+    room_show(r, o, &(struct show){ .codes = "303", .nick = e->nick });
+    occupant_rename(r, o, e->nick);
+    seat_presence(r, s, e->st);
+    room_show(r, o, &(struct show){ .codes = e->renamed ? "210" : NULL });
+}
+
+static bool wants_hidden(const struct entry *e)
+{
+    struct elem hidden;
+    return e->protocol && e->affiliation >= AFF_ADMIN &&
+           elem_child(&e->x, "hidden", NS_ROOMS, &hidden);
+}
+
+static void available(struct room *r, struct stanza *st, struct seat *s)
+{
+    struct entry e = { .room = r, .st = st, .fresh = r->locked && r->seat_count == 0 };
+    if (!nick_read(&e))
+        return;
+    e.protocol = stanza_child(st, KNOWN_MUC, &e.x);
+    e.affiliation = room_affiliation(r, stanza_from_bare(st));
+    e.hidden = wants_hidden(&e);
+    if (s == NULL && (e.protocol || r->config.groupchat1)) {
+        enter(&e);
+    } else if (s == NULL) {
+        /* it believes that it is here, and is not: XEP-0045 §7.1, groupchat 1.0 is off */
+        refuse(&e, SE_ITEM_NOT_FOUND, SLICE("you are not in this room"));
+    } else if (!slice_eq(e.key, s->occupant->key) || !slice_eq(e.nick, s->occupant->nick)) {
+        rename_occupant(&e, s);
+    } else {
+        seat_presence(r, s, st);
+        if (e.protocol) /* it lost its state and asks for all of it again */
+            welcome(&e, s);
+        else if (!s->occupant->hidden)
+            room_show(r, s->occupant, &(struct show){ 0 });
+    }
+}
+
+enum routed room_presence(struct room *r, struct stanza *st)
+{
+    struct seat *s = room_seat(r, stanza_from(st));
+    room_pin(r);
+    if (st->type == TYPE_AVAILABLE) {
+        available(r, st, s);
+    } else if (st->type == TYPE_UNAVAILABLE && s != NULL) {
+        room_seat_leave(r, s, &(struct show){ .left = st });
+    } else if (st->type == TYPE_ERROR && s != NULL) { /* it is not there any more (§18.1) */
+        room_seat_leave(r, s, &(struct show){ .codes = "333" });
+    }
+    stanza_unref(&st);
+    room_unpin(r);
+    return ROUTED;
+}
+
+/* An occupant came, or went: who is absent is shown again. */
+void room_left(struct room *r, const struct occupant *o)
+{
+    log_debug(&log_muc, LOG_EV("room.leave"), LOG_S("room", r->jid), LOG_S("nick", o->nick));
+}
+
+/* A planned restart: sessions keep their seats in rooms that are stored. */
+
+slice seat_blob(const struct room *r, const struct occupant *o)
+{
+    char *blob = arena_new(loop_scratch(r->worker->loop), char, 2);
+    blob[0] = (char)o->role;
+    blob[1] = (char)o->hidden;
+    return (slice){ blob, 2 };
+}
+
+struct returning {
+    slice jid;
+    enum room_role role;
+    bool hidden;
+    struct stanza *presence;
+};
+
+/* The room did not outlive the restart, or has no place for it any more. */
+static void turn_away(struct room *r, const struct returning *b)
+{
+    route_send(r->worker,
+               stanza_make(STANZA_PRESENCE, TYPE_UNAVAILABLE, stanza_to(b->presence), b->jid,
+                           (slice){ 0 },
+                           SLICE("<x xmlns='" NS_MUC_USER "'><item affiliation='none' role='none'/>"
+                                 "<status code='110'/><status code='332'/></x>")));
+}
+
+static void take_seat(struct room *r, enum err e, void *arg)
+{
+    struct returning *b = arg;
+    struct entry entry = { .room = r, .st = b->presence };
+    enum affiliation affiliation = room_affiliation(r, stanza_from_bare(b->presence));
+    bool there = e == OK && r->state == ROOM_READY;
+
+    if (there && room_seat(r, b->jid) == NULL && nick_read(&entry) && !nick_taken(&entry, NULL) &&
+        affiliation_role(affiliation, room_flags(&r->config)) != ROLE_NONE) {
+        struct occupant *o = map_get(&r->nicks, entry.key);
+        if (o == NULL) {
+            o = occupant_create(r, entry.nick, stanza_from_bare(b->presence));
+            o->affiliation = (uint8_t)affiliation;
+            o->role = (uint8_t)b->role;
+            o->hidden = b->hidden;
+            r->hidden_count += o->hidden;
+        }
+        seat_create(r, o, b->presence);
+    } else {
+        turn_away(r, b);
+    }
+    stanza_unref(&b->presence);
+    mem_free(&b);
+}
+
+void room_restore(struct worker *w, slice room, const struct audience_member *m)
+{
+    if (m->presence == NULL || stanza_to_is_bare(m->presence) || m->blob.len != 2 ||
+        m->blob.ptr[0] < ROLE_VISITOR || m->blob.ptr[0] > ROLE_MODERATOR)
+        return;
+    struct returning *b = mem_new(struct returning);
+    b->presence = stanza_ref(m->presence);
+    b->jid = stanza_from(b->presence);
+    b->role = (enum room_role)m->blob.ptr[0];
+    b->hidden = m->blob.ptr[1] != 0;
+    room_with(w, room, take_seat, b);
+}
+
+/* Creation (§10.1): the room is there when the first presence comes to where none is. */
+
+static bool may_create(const struct room *r, slice bare)
+{
+    slice local, domain;
+    bool ours = slice_cut(bare, '@', &local, &domain) && node_serves(r->worker->node, domain);
+    if (muc_is_administrator(bare))
+        return true;
+    switch ((enum muc_creators)setting_int(&muc_create)) {
+    case CREATE_ADMINISTRATORS:
+        return false;
+    case CREATE_ACCOUNTS:
+        return ours;
+    default:
+        return ours || !setting_bool(&muc_create_home);
+    }
+}
+
+enum routed room_found(struct room *r, struct stanza *st)
+{
+    struct elem x;
+    struct why why = { "" };
+    bool protocol = stanza_child(st, KNOWN_MUC, &x);
+
+    if (st->type != TYPE_AVAILABLE) {
+        stanza_unref(&st);
+        return ROUTED;
+    }
+    if (!protocol && !setting_bool(&muc_new_groupchat1)) {
+        route_error(r->worker, st, SE_ITEM_NOT_FOUND, SLICE("you are not in this room"));
+    } else if (stanza_to_is_bare(st)) {
+        route_error(r->worker, st, SE_JID_MALFORMED, SLICE("a nickname is needed to enter a room"));
+    } else if (!may_create(r, stanza_from_bare(st))) {
+        route_error(r->worker, st, SE_NOT_ALLOWED, SLICE("you may not create rooms here"));
+    } else if (room_create(r, stanza_from_bare(st), &why) != OK) {
+        route_error(r->worker, st, SE_RESOURCE_CONSTRAINT, slice_of(why.text));
+    } else {
+        enum routed routed = room_presence(r, st);
+        r->locked = r->locked && protocol; /* groupchat 1.0 knows no configuration (§16.3) */
+        return routed;
+    }
+    stanza_unref(&st);
+    return ROUTED;
+}

@@ -1,0 +1,5 @@
+/* muc: the features of group chat, for app/features.c. */
+#pragma once
+#include "im/feature.h"
+
+extern const struct feature muc_service_feature, muc_feature;

@@ -1,0 +1,207 @@
+/* Who is in a room: occupants by nickname, their sessions by full JID. */
+#include "base/arena.h"
+#include "base/mem.h"
+#include "im/worker.h"
+#include "muc/occupant_id.h"
+#include "muc/private.h"
+#include "xmpp/nickname.h"
+
+static void occupant_free(struct occupant *o)
+{
+    stanza_unref(&o->shown[0]);
+    stanza_unref(&o->shown[1]);
+    mem_free_((void *)(uintptr_t)o->nick.ptr);
+    mem_free(&o);
+}
+
+static void seat_free(struct seat *s)
+{
+    list_remove(&s->away);
+    list_remove(&s->node);
+    stanza_unref(&s->presence);
+    mem_free(&s);
+}
+
+static void unname(struct room *r, struct occupant *o)
+{
+    map_del(&r->nicks, o->key);
+    if (map_get(&r->looks, o->look) == o)
+        map_del(&r->looks, o->look);
+}
+
+void occupants_free(struct room *r)
+{
+    struct list *it, *at;
+    while ((it = list_pop(&r->occupants)) != NULL) {
+        struct occupant *o = CONTAINER_OF(it, struct occupant, node);
+        unname(r, o);
+        while ((at = list_pop(&o->seats)) != NULL) {
+            struct seat *s = CONTAINER_OF(at, struct seat, node);
+            map_del(&r->seats, s->jid);
+            audience_remove(&r->audience, s->jid);
+            seat_free(s);
+        }
+        occupant_free(o);
+    }
+    r->occupant_count = r->hidden_count = r->seat_count = 0;
+}
+
+struct seat *room_seat(const struct room *r, slice full) { return map_get(&r->seats, full); }
+
+struct occupant *room_occupant(const struct room *r, slice nick, struct arena *tmp)
+{
+    slice name;
+    if (nickname_enforce(nick, tmp, &name) != OK)
+        return NULL;
+    return map_get(&r->nicks, nickname_key(name, tmp));
+}
+
+struct seat *occupant_seat(const struct occupant *o)
+{
+    return CONTAINER_OF(o->seats.prev, struct seat, node);
+}
+
+/* Nickname, key, look and occupant id are one block, which begins with the nickname. */
+static void name(struct room *r, struct occupant *o, slice nick, slice id)
+{
+    struct arena *tmp = loop_scratch(r->worker->loop);
+    slice key = nickname_key(nick, tmp), look = nickname_skeleton(nick, tmp);
+    char *at = mem_alloc(nick.len + key.len + look.len + id.len);
+    char *was = (char *)(uintptr_t)o->nick.ptr;
+    o->nick = (slice){ memcpy(at, nick.ptr, nick.len), nick.len };
+    at += nick.len;
+    o->key = (slice){ memcpy(at, key.ptr, key.len), key.len };
+    at += key.len;
+    o->look = (slice){ memcpy(at, look.ptr, look.len), look.len };
+    at += look.len;
+    o->id = (slice){ memcpy(at, id.ptr, id.len), id.len };
+    mem_free_(was);
+    map_put(&r->nicks, o);
+    if (map_get(&r->looks, o->look) == NULL)
+        map_put(&r->looks, o);
+}
+
+struct occupant *occupant_create(struct room *r, slice nick, slice bare)
+{
+    struct occupant *o = mem_new(struct occupant);
+    char id[OCCUPANT_ID_LEN + 1];
+
+    list_init(&o->seats);
+    name(r, o, nick, occupant_id(id, r->secret, bare));
+    o->number = ++r->next_number;
+    list_append(&r->occupants, &o->node);
+    r->occupant_count++;
+    return o;
+}
+
+void occupant_rename(struct room *r, struct occupant *o, slice nick)
+{
+    unname(r, o);
+    name(r, o, nick, o->id);
+    occupant_changed(r, o);
+}
+
+void occupant_changed(struct room *r, struct occupant *o)
+{
+    (void)r;
+    stanza_unref(&o->shown[0]);
+    stanza_unref(&o->shown[1]);
+}
+
+static struct audience_member member(const struct room *r, const struct seat *s)
+{
+    const struct occupant *o = s->occupant;
+    return (struct audience_member){ .jid = s->jid,
+                                     .seat = o->number,
+                                     .bits = o->role == ROLE_MODERATOR ? TO_MODERATORS : TO_OTHERS,
+                                     .blob = seat_blob(r, o),
+                                     .presence = s->presence };
+}
+
+void occupant_audience(struct room *r, struct occupant *o)
+{
+    LIST_EACH (it, &o->seats) {
+        struct seat *s = CONTAINER_OF(it, struct seat, node);
+        struct audience_member m = member(r, s);
+        if (!list_linked(&s->away))
+            audience_set(&r->audience, &m);
+    }
+}
+
+struct seat *seat_create(struct room *r, struct occupant *o, struct stanza *presence)
+{
+    struct seat *s = mem_zalloc(sizeof *s + presence->from_len);
+    s->jid = (slice){ memcpy(s + 1, presence->from, presence->from_len), presence->from_len };
+    s->bare_len = presence->from_bare_len;
+    s->occupant = o;
+    s->number = ++r->next_seat;
+    s->presence = stanza_ref(presence);
+    list_append(&o->seats, &s->node);
+    map_put(&r->seats, s);
+    r->seat_count++;
+    struct audience_member m = member(r, s);
+    if (!audience_add(&r->audience, &m))
+        list_append(&r->away, &s->away);
+    occupant_changed(r, o);
+    return s;
+}
+
+void seat_presence(struct room *r, struct seat *s, struct stanza *presence)
+{
+    struct occupant *o = s->occupant;
+    stanza_ref(presence);
+    stanza_unref(&s->presence);
+    s->presence = presence;
+    list_remove(&s->node);
+    list_append(&o->seats, &s->node);
+    if (!list_linked(&s->away)) {
+        struct audience_member m = member(r, s);
+        audience_set(&r->audience, &m);
+    }
+    occupant_changed(r, o);
+}
+
+static void seat_remove(struct room *r, struct seat *s)
+{
+    map_del(&r->seats, s->jid);
+    r->seat_count--;
+    if (!list_linked(&s->away))
+        audience_remove(&r->audience, s->jid);
+    seat_free(s);
+}
+
+void room_seat_leave(struct room *r, struct seat *s, const struct show *how)
+{
+    struct occupant *o = s->occupant;
+    if (o->seats.next->next == &o->seats) {
+        o->role = ROLE_NONE;
+        room_leave(r, o, how);
+        return;
+    }
+    /* §7.2.8 and others of the same nickname stay: only it hears that it left */
+    enum room_role role = (enum room_role)o->role;
+    o->role = ROLE_NONE;
+    room_show_left(r, o, s, how);
+    o->role = (uint8_t)role;
+    bool was_shown = s == occupant_seat(o);
+    seat_remove(r, s);
+    occupant_changed(r, o);
+    if (was_shown)
+        room_show(r, o, &(struct show){ 0 });
+}
+
+void room_leave(struct room *r, struct occupant *o, const struct show *how)
+{
+    room_pin(r);
+    occupant_changed(r, o);
+    room_show(r, o, how);
+    unname(r, o);
+    list_remove(&o->node);
+    r->occupant_count--;
+    r->hidden_count -= o->hidden;
+    LIST_EACH (it, &o->seats)
+        seat_remove(r, CONTAINER_OF(it, struct seat, node));
+    room_left(r, o);
+    occupant_free(o);
+    room_unpin(r);
+}

@@ -1,0 +1,91 @@
+/* What the files of muc/ know of each other beside room.h. */
+#pragma once
+#include "im/feature.h"
+#include "im/host.h"
+#include "muc/room.h"
+
+/* muc/rooms.c */
+void rooms_start(void);
+void rooms_stop(struct worker *w);
+void room_loaded(struct room *r, enum err e); /* E_NOTFOUND: there is none; OK; E_DOWN */
+/* Waits for the room that is loading. false: too many do; st stays the caller's. */
+bool room_wait(struct room *r, struct stanza *st, struct origin origin);
+
+/* muc/service.c: what waited; both take over st and see to its ticket. */
+void room_handle_waiting(struct room *r, struct stanza *st, struct origin origin);
+void room_unreachable(struct room *r, struct stanza *st, struct origin origin);
+
+/* muc/store.c */
+extern const struct store_schema room_schema;
+void room_load(struct room *r); /* room_loaded() follows, later */
+/* Whether one room more may be; it counts from here. rooms_count(-1) takes it back. */
+bool rooms_reserve(struct why *why);
+void rooms_count(int by);
+void rooms_count_stored(struct worker *w); /* at start, once */
+/* JID and name of the stored rooms of a domain that are listed. */
+void rooms_read_listed(struct worker *w, slice domain, int64_t max, store_done_fn *done, void *arg);
+/* Statements of a change. */
+void room_store_all(struct store_batch *b, const struct room *r, const struct room_config *c);
+void room_store_config(struct store_batch *b, const struct room *r, const struct room_config *c);
+void room_store_edit(struct store_batch *b, const struct room *r, const struct affiliation_edit *e);
+void room_store_remove(struct store_batch *b, const struct room *r);
+/* Behind it on the same lane is what is recorded next. done NULL: nobody waits. */
+void room_store_subject(struct room *r, store_done_fn *done, void *arg);
+
+/* muc/change.c */
+void changes_drop(struct room *r); /* memory only */
+
+/* muc/affiliation.c */
+void affiliates_free(struct room *r);
+void affiliate_put(struct room *r, const struct affiliation_edit *e);
+/* The affiliate whose registered nickname this is (a key); NULL: nobody's. */
+struct affiliate *room_reserved(const struct room *r, slice key);
+/* After the configuration changed: who may not be here leaves, roles follow. */
+void room_config_applied(struct room *r, unsigned diff);
+
+/* muc/occupant.c */
+void occupants_free(struct room *r);
+/* A new occupant, without seats; nick was enforced. */
+struct occupant *occupant_create(struct room *r, slice nick, slice bare);
+void occupant_rename(struct room *r, struct occupant *o, slice nick);
+struct seat *seat_create(struct room *r, struct occupant *o, struct stanza *presence);
+void seat_presence(struct room *r, struct seat *s, struct stanza *presence);
+void occupant_changed(struct room *r, struct occupant *o);  /* to be shown anew */
+void occupant_audience(struct room *r, struct occupant *o); /* its role is another */
+
+/* muc/show.c */
+/* Presence of o for somebody who sees real JIDs, or does not; shared, owned by o. */
+struct stanza *occupant_shown(struct room *r, struct occupant *o, unsigned with_jid);
+/* To its own seats, or one of them: with 110 and these codes. */
+void room_show_self(struct room *r, struct occupant *o, const struct seat *s, const char *codes);
+
+void room_show_left(struct room *r, struct occupant *o, const struct seat *s,
+                    const struct show *how); /* to that seat alone */
+
+/* muc/join.c */
+/* Presence to where no room is: makes one, or is refused. Takes over. */
+enum routed room_found(struct room *r, struct stanza *st);
+slice seat_blob(const struct room *r,
+                const struct occupant *o);                /* for a planned restart; scratch */
+void room_left(struct room *r, const struct occupant *o); /* it is gone from all tables */
+/* After a planned restart a session takes its seat again, without a word to anybody. */
+void room_restore(struct worker *w, slice room, const struct audience_member *m);
+
+/* muc/record.c */
+bool room_records(const struct room *r); /* messages are stored */
+/* Of what was relayed; id 0: it is not kept. Borrows. */
+enum routed room_record(struct room *r, slice sender, struct stanza *st, uint64_t id,
+                        struct origin origin);
+/* x: the <x/> that it entered with; NULL: none. */
+void room_send_history(struct room *r, const struct seat *s, const struct elem *x);
+
+/* muc/info.c */
+extern const struct iq_rule muc_service_rules[], room_info_rules[];
+extern const struct host muc_hosts[];
+bool room_disco_get(struct iq *iq, slice node);
+
+/* muc/say.c */
+extern struct metric *const room_say_metrics[];
+void room_send_subject(struct room *r, const struct seat *s);
+/* Every message that the room relays gets this behind its children. */
+void occupant_id_write(struct buf *out, const struct occupant *o);

@@ -1,0 +1,144 @@
+/* IQs between occupants (XEP-0045 §16.4 and "allow_query_users" of other servers): a request to
+ * room/nick goes to the client behind it, and its answer comes back, both as from occupants. Which
+ * session asked stands in the id. Requests to oneself are answered here: the self-ping of XEP-0410.
+ */
+#include "base/arena.h"
+#include "base/buf.h"
+#include "im/worker.h"
+#include "muc/private.h"
+#include "xmpp/ns.h"
+#include <inttypes.h>
+
+enum { ID_BYTES_MAX = 8192 };
+
+static slice nick_of(const struct stanza *st)
+{
+    return slice_from(stanza_to(st), st->to_bare_len + 1u);
+}
+
+static enum routed refuse(struct room *r, struct stanza *st, enum stanza_error e, slice text)
+{
+    route_error(r->worker, st, e, text);
+    stanza_unref(&st);
+    return ROUTED;
+}
+
+static void pass(struct room *r, const struct stanza *st, const struct occupant *from, slice to,
+                 slice id)
+{
+    struct buf b;
+    buf_init(&b, JID_MAX);
+    buf_add(&b, r->jid);
+    buf_lit(&b, "/");
+    buf_add(&b, from->nick);
+    route_send(r->worker, stanza_change(st, &(struct stanza_change){
+                                                .from = buf_slice(&b), .to = to, .id = id }));
+    buf_fini(&b);
+}
+
+/* XEP-0410 §3: who asks whether it is here, is. */
+static bool is_self_ping(const struct stanza *st)
+{
+    struct elem e;
+    return st->type == TYPE_GET && stanza_payload(st, &e) && elem_is(&e, "ping", NS_PING);
+}
+
+/* A vCard or what an account publishes is not the client's to give: its server answers. */
+static bool is_for_account(const struct stanza *st)
+{
+    struct elem e;
+    return st->type == TYPE_GET && stanza_payload(st, &e) &&
+           (elem_is(&e, "vCard", NS_VCARD) || elem_is(&e, "pubsub", NS_PUBSUB));
+}
+
+static enum routed request(struct room *r, struct seat *s, struct stanza *st)
+{
+    struct arena *tmp = loop_scratch(r->worker->loop);
+    struct occupant *to = room_occupant(r, nick_of(st), tmp);
+
+    if (s == NULL)
+        return refuse(r, st, SE_NOT_ACCEPTABLE, SLICE("you are not in this room"));
+    if (to == NULL)
+        return refuse(r, st, SE_ITEM_NOT_FOUND, SLICE("nobody has this nickname"));
+    if (to == s->occupant && is_self_ping(st)) {
+        route_send(r->worker, stanza_make(STANZA_IQ, TYPE_RESULT, stanza_to(st), stanza_from(st),
+                                          stanza_id(st), (slice){ 0 }));
+        stanza_unref(&st);
+        return ROUTED;
+    }
+    if (s->occupant->hidden || to->hidden)
+        return refuse(r, st, SE_ITEM_NOT_FOUND, SLICE("nobody has this nickname"));
+    const struct seat *target = occupant_seat(to);
+    char *id = arena_printf(tmp, "%" PRIx64 "/%.*s", s->number, SLICE_ARG(stanza_id(st)));
+    bool account = is_for_account(st);
+    pass(r, st, s->occupant, account ? seat_bare(target) : target->jid, slice_of(id));
+    stanza_unref(&st);
+    return ROUTED;
+}
+
+/* The number of the seat that asked, in front of the id. */
+static bool asked_by(const struct stanza *st, uint64_t *number, slice *id)
+{
+    slice head;
+    *number = 0;
+    if (!slice_cut(stanza_id(st), '/', &head, id) || head.len == 0 || head.len > 16)
+        return false;
+    for (size_t i = 0; i < head.len; i++) {
+        char c = head.ptr[i];
+        if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f')))
+            return false;
+        *number = *number << 4 | (uint64_t)(c <= '9' ? c - '0' : c - 'a' + 10);
+    }
+    return true;
+}
+
+static struct seat *numbered(const struct occupant *o, uint64_t number)
+{
+    LIST_EACH (it, &o->seats) {
+        struct seat *s = CONTAINER_OF(it, struct seat, node);
+        if (s->number == number)
+            return s;
+    }
+    return NULL;
+}
+
+/* Of a client that is here, or of the account of one. */
+static const struct occupant *answerer(const struct room *r, const struct stanza *st)
+{
+    const struct seat *s = room_seat(r, stanza_from(st));
+    if (s != NULL)
+        return s->occupant;
+    LIST_EACH (it, &r->occupants) {
+        const struct occupant *o = CONTAINER_OF(it, struct occupant, node);
+        if (st->from_len == st->from_bare_len &&
+            slice_eq(seat_bare(occupant_seat(o)), stanza_from(st)))
+            return o;
+    }
+    return NULL;
+}
+
+static enum routed answer(struct room *r, struct stanza *st)
+{
+    struct arena *tmp = loop_scratch(r->worker->loop);
+    const struct occupant *from = answerer(r, st);
+    struct occupant *to = stanza_to_is_bare(st) ? NULL : room_occupant(r, nick_of(st), tmp);
+    uint64_t number;
+    slice id;
+
+    if (from != NULL && to != NULL && asked_by(st, &number, &id)) {
+        const struct seat *s = numbered(to, number);
+        if (s != NULL)
+            pass(r, st, from, s->jid, id);
+    }
+    stanza_unref(&st);
+    return ROUTED;
+}
+
+enum routed room_iq_relay(struct room *r, struct stanza *st)
+{
+    if (st->type == TYPE_RESULT || st->type == TYPE_ERROR)
+        return answer(r, st);
+    if (st->type != TYPE_GET && st->type != TYPE_SET)
+        return refuse(r, st, SE_BAD_REQUEST, (slice){ 0 });
+    return request(r, room_seat(r, stanza_from(st)), st);
+}

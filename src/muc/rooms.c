@@ -1,0 +1,303 @@
+/* The rooms of a worker: found by JID, loaded when somebody asks, unloaded when nobody does. */
+#include "base/arena.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/rand.h"
+#include "base/setting.h"
+#include "im/host.h"
+#include "im/node.h"
+#include "im/worker.h"
+#include "muc/private.h"
+#include "muc/settings.h"
+
+enum { SWEEP_MS = 1000, ABSENT_MS = 10 * 1000, IDLE_MS = 60 * 1000, SWEEP_MAX = 1024 };
+
+struct room_wait {
+    struct room_wait *next;
+    struct stanza *st; /* NULL: fn */
+    struct origin origin;
+    room_fn *fn;
+    void *arg;
+};
+
+struct muc_worker {
+    struct worker *worker;
+    struct map rooms;
+    struct list idle; /* longest idle first */
+    struct timer sweep;
+};
+
+static unsigned slot;
+
+void rooms_start(void) { slot = worker_state_slot(); }
+
+static slice room_key(const void *item) { return ((const struct room *)item)->jid; }
+static slice affiliate_key(const void *item) { return ((const struct affiliate *)item)->jid; }
+static slice reserved_key(const void *item) { return ((const struct affiliate *)item)->key; }
+static slice occupant_key(const void *item) { return ((const struct occupant *)item)->key; }
+static slice look_key(const void *item) { return ((const struct occupant *)item)->look; }
+static slice seat_key(const void *item) { return ((const struct seat *)item)->jid; }
+
+static struct muc_worker *muc_of(struct worker *w)
+{
+    struct muc_worker *m = w->state_of[slot];
+    if (m == NULL) {
+        m = w->state_of[slot] = mem_new(struct muc_worker);
+        m->worker = w;
+        map_init(&m->rooms, room_key);
+        list_init(&m->idle);
+    }
+    return m;
+}
+
+/* Unlikely to be used, and the same again if its row is written again. */
+static int64_t new_id(void)
+{
+    const int64_t first = (int64_t)1 << 40, range = (int64_t)1 << 62;
+    uint64_t random;
+    rand_bytes(&random, sizeof random);
+    return first + (int64_t)(random % (uint64_t)(range - first));
+}
+
+static struct room *room_alloc(struct worker *w, const struct host *h, slice jid)
+{
+    struct room *r = mem_zalloc(sizeof *r + jid.len);
+    char *text = (char *)(r + 1);
+
+    memcpy(text, jid.ptr, jid.len);
+    r->worker = w;
+    r->host = h;
+    r->jid = (slice){ text, jid.len };
+    r->inbox_tail = &r->inbox;
+    r->change_tail = &r->changes;
+    map_init(&r->affiliates, affiliate_key);
+    map_init(&r->reserved, reserved_key);
+    map_init(&r->nicks, occupant_key);
+    map_init(&r->looks, look_key);
+    map_init(&r->seats, seat_key);
+    list_init(&r->occupants);
+    list_init(&r->away);
+    audience_init(&r->audience, w, r->jid);
+    return r;
+}
+
+/* Everything but what it is known by. */
+static void room_clear(struct room *r)
+{
+    occupants_free(r);
+    affiliates_free(r);
+    room_config_fini(&r->config);
+    r->config = (struct room_config){ 0 };
+    if (r->state == ROOM_READY) {
+        room_archive_fini(&r->archive);
+        room_history_fini(&r->history);
+        if (!r->stored)
+            rooms_count(-1);
+    }
+    stanza_unref(&r->subject);
+    mem_free_((void *)(uintptr_t)r->creator.ptr);
+    r->creator = (slice){ 0 };
+    mem_wipe(r->secret, sizeof r->secret);
+    r->stored = r->locked = r->ending = false;
+}
+
+static void room_free(struct room *r)
+{
+    struct muc_worker *m = muc_of(r->worker);
+    map_del(&m->rooms, r->jid);
+    list_remove(&r->idle);
+    room_clear(r);
+    audience_fini(&r->audience);
+    map_fini(&r->affiliates);
+    map_fini(&r->reserved);
+    map_fini(&r->nicks);
+    map_fini(&r->looks);
+    map_fini(&r->seats);
+    mem_free(&r);
+}
+
+static bool is_idle(const struct room *r)
+{
+    return r->pins == 0 && r->inbox == NULL && r->state != ROOM_LOADING && r->changes == NULL &&
+           r->seat_count == 0;
+}
+
+static void sweep(struct timer *t, struct loop *loop)
+{
+    struct muc_worker *m = CONTAINER_OF(t, struct muc_worker, sweep);
+    uint64_t now = loop_now_us(loop);
+    unsigned budget = SWEEP_MAX;
+
+    LIST_EACH (it, &m->idle) {
+        struct room *r = CONTAINER_OF(it, struct room, idle);
+        uint64_t after_ms = r->state == ROOM_ABSENT ? ABSENT_MS : IDLE_MS;
+        if (now - r->idle_since_us >= after_ms * 1000 && budget-- > 0)
+            room_free(r);
+    }
+    if (!list_empty(&m->idle))
+        timer_set(loop, &m->sweep, SWEEP_MS);
+}
+
+void room_touch(struct room *r)
+{
+    struct muc_worker *m = muc_of(r->worker);
+    list_remove(&r->idle);
+    if (!is_idle(r))
+        return;
+    if (r->state == ROOM_READY && !r->stored) { /* an ad hoc room lives as long as somebody is in */
+        room_end(r);
+        return;
+    }
+    r->idle_since_us = loop_now_us(r->worker->loop);
+    list_append(&m->idle, &r->idle);
+    if (!timer_is_set(&m->sweep)) {
+        m->sweep.fn = sweep;
+        timer_set(r->worker->loop, &m->sweep, SWEEP_MS);
+    }
+}
+
+void room_pin(struct room *r)
+{
+    r->pins++;
+    list_remove(&r->idle);
+}
+
+void room_unpin(struct room *r)
+{
+    r->pins--;
+    room_touch(r);
+}
+
+void room_end(struct room *r)
+{
+    room_clear(r);
+    r->state = ROOM_ABSENT;
+    room_touch(r);
+}
+
+/* What waits is handled in order; a handler may make others wait again. */
+static void drain(struct room *r, enum err e)
+{
+    room_pin(r);
+    while (r->inbox != NULL && r->state != ROOM_LOADING) {
+        struct room_wait *it = r->inbox;
+        r->inbox = it->next;
+        if (r->inbox == NULL)
+            r->inbox_tail = &r->inbox;
+        r->inbox_count--;
+        if (it->st == NULL)
+            it->fn(r, e, it->arg);
+        else if (e != OK)
+            room_unreachable(r, it->st, it->origin);
+        else
+            room_handle_waiting(r, it->st, it->origin);
+        mem_free(&it);
+    }
+    room_unpin(r);
+}
+
+static bool inbox_put(struct room *r, const struct room_wait *wait)
+{
+    if (r->inbox_count >= ROOM_INBOX_MAX)
+        return false;
+    struct room_wait *it = mem_alloc(sizeof *it);
+    *it = *wait;
+    it->next = NULL;
+    *r->inbox_tail = it;
+    r->inbox_tail = &it->next;
+    r->inbox_count++;
+    return true;
+}
+
+/* The room was read, or cannot be. */
+void room_loaded(struct room *r, enum err e)
+{
+    r->state = e == OK ? ROOM_READY : ROOM_ABSENT;
+    drain(r, e == E_NOTFOUND ? OK : e);
+}
+
+struct room *room_get(struct worker *w, const struct host *h, slice jid)
+{
+    struct muc_worker *m = muc_of(w);
+    struct room *r = map_get(&m->rooms, jid);
+    if (r == NULL) {
+        r = room_alloc(w, h, jid);
+        map_put(&m->rooms, r);
+        room_load(r);
+    }
+    return r;
+}
+
+struct room *room_find(const struct worker *w, slice jid)
+{
+    struct muc_worker *m = w->state_of[slot];
+    struct room *r = m == NULL ? NULL : map_get(&m->rooms, jid);
+    return r != NULL && r->state == ROOM_READY ? r : NULL;
+}
+
+bool room_wait(struct room *r, struct stanza *st, struct origin origin)
+{
+    return inbox_put(r, &(struct room_wait){ .st = st, .origin = origin });
+}
+
+void room_with(struct worker *w, slice jid, room_fn *fn, void *arg)
+{
+    slice domain = jid_split(jid).domain, parent;
+    struct room *r = room_get(w, host_find(w->node, domain, &parent), jid);
+    if (r->state != ROOM_LOADING && r->inbox == NULL) {
+        room_pin(r);
+        fn(r, OK, arg);
+        room_unpin(r);
+    } else if (!inbox_put(r, &(struct room_wait){ .fn = fn, .arg = arg })) {
+        fn(r, E_LIMIT, arg);
+    }
+}
+
+void rooms_each(struct worker *w, room_each_fn *fn, void *arg)
+{
+    struct muc_worker *m = w->state_of[slot];
+    struct room *r;
+    for (uint32_t i = 0; m != NULL && (r = map_next(&m->rooms, &i)) != NULL;)
+        if (r->state == ROOM_READY)
+            fn(r, arg);
+}
+
+enum err room_create(struct room *r, slice creator, struct why *why)
+{
+    if (!rooms_reserve(why))
+        return E_LIMIT;
+    r->id = new_id();
+    r->state = ROOM_READY;
+    r->locked = true;
+    r->created_us = loop_wall_us(r->worker->loop);
+    rand_bytes(r->secret, sizeof r->secret);
+    room_config_default(&r->config);
+    r->creator = (slice){ memcpy(mem_alloc(creator.len), creator.ptr, creator.len), creator.len };
+    affiliate_put(r, &(struct affiliation_edit){ .jid = creator, .affiliation = AFF_OWNER });
+    room_archive_init(&r->archive, r->worker, r->id, r->jid);
+    room_history_init(&r->history);
+    list_remove(&r->idle);
+    log_info(&log_muc, LOG_EV("room.created"), LOG_S("room", r->jid), LOG_S("by", creator));
+    return OK;
+}
+
+void rooms_stop(struct worker *w)
+{
+    struct muc_worker *m = w->state_of[slot];
+    struct room *r;
+    if (m == NULL)
+        return;
+    for (uint32_t i = 0; (r = map_next(&m->rooms, &i)) != NULL;) {
+        while (r->inbox != NULL) {
+            struct room_wait *it = r->inbox;
+            r->inbox = it->next;
+            stanza_unref(&it->st);
+            mem_free(&it);
+        }
+        changes_drop(r);
+        room_free(r);
+    }
+    map_fini(&m->rooms);
+    mem_free(&m);
+    w->state_of[slot] = NULL;
+}

@@ -1,0 +1,241 @@
+/* Messages to a room (XEP-0045 §7.4, §7.5, §8.1) and to its occupants. */
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/metric.h"
+#include "codec/xml_read.h"
+#include "im/worker.h"
+#include "muc/private.h"
+#include "muc/settings.h"
+#include "xmpp/ns.h"
+
+enum { MORE_CHILDREN = 4 }; /* that the room adds */
+
+static struct metric said = { .name = "muster_room_messages",
+                              .kind = METRIC_COUNTER,
+                              .help = "Messages that rooms relayed to their occupants." };
+static struct metric refused = { .name = "muster_room_messages_refused",
+                                 .kind = METRIC_COUNTER,
+                                 .help = "Messages to rooms and their occupants that were answered "
+                                         "by an error." };
+struct metric *const room_say_metrics[] = { &said, &refused, NULL };
+
+static enum routed refuse(struct room *r, struct stanza *st, enum stanza_error e, slice text)
+{
+    metric_add(&refused, 1);
+    route_error(r->worker, st, e, text);
+    stanza_unref(&st);
+    return ROUTED;
+}
+
+/* §7.2.14: a client learns from it that it has everything; it is sent even if there is none. */
+void room_send_subject(struct room *r, const struct seat *s)
+{
+    struct stanza *st = r->subject != NULL
+                            ? stanza_ref(r->subject)
+                            : stanza_make(STANZA_MESSAGE, TYPE_GROUPCHAT, r->jid, (slice){ "", 0 },
+                                          (slice){ 0 }, SLICE("<subject/>"));
+    audience_tell(&r->audience, s->jid, st);
+    stanza_unref(&st);
+}
+
+/* So many messages a second, and a burst: a bucket of thousandths. */
+static bool too_fast(struct room *r, struct occupant *o)
+{
+    uint64_t now = loop_now_us(r->worker->loop);
+    uint64_t rate = (uint64_t)setting_int(&muc_message_rate);
+    uint64_t burst = (uint64_t)setting_int(&muc_message_burst) * 1000;
+    if (rate == 0)
+        return false;
+    uint64_t gained = o->spoke_us == 0 ? burst : (now - o->spoke_us) * rate / 1000;
+    uint64_t have = o->allowance + gained;
+    o->spoke_us = now;
+    o->allowance = (uint32_t)(have > burst ? burst : have);
+    if (o->allowance < 1000)
+        return true;
+    o->allowance -= 1000;
+    return false;
+}
+
+/* What only rooms and servers say (XEP-0359 §5, XEP-0421 §4.1, XEP-0203 §5). */
+static bool forged(enum known_child known, const struct elem *e, void *arg)
+{
+    struct room *r = arg;
+    struct arena *tmp = loop_scratch(r->worker->loop);
+    if (known == KNOWN_STANZA_ID)
+        return slice_eq(elem_attr(e, "by", tmp), r->jid);
+    if (known == KNOWN_PAYLOAD)
+        return elem_is(e, "html", NS_XHTML);
+    return true;
+}
+
+static struct stanza *relayed(struct room *r, const struct occupant *o, const struct stanza *st,
+                              uint64_t id)
+{
+    struct buf more, from;
+    uint64_t strip = KNOWN(STANZA_ID) | KNOWN(OCCUPANT_ID) | KNOWN(MUC_USER) | KNOWN(DELAY) |
+                     KNOWN(CARBON) | KNOWN(PRIVATE);
+
+    buf_init(&more, 8192);
+    buf_init(&from, JID_MAX);
+    buf_add(&from, r->jid);
+    buf_lit(&from, "/");
+    buf_add(&from, o->nick);
+    occupant_id_write(&more, o);
+    if (id != 0) {
+        buf_lit(&more, "<stanza-id xmlns='" NS_SID "' by='");
+        xml_escape(&more, r->jid);
+        buf_printf(&more, "' id='%llu'/>", (unsigned long long)id);
+    }
+    struct stanza *out = stanza_change(
+        st, &(struct stanza_change){ .from = buf_slice(&from),
+                                     .to = { "", 0 },
+                                     .known = strip | (r->config.strip_xhtml ? KNOWN(PAYLOAD) : 0),
+                                     .unwanted = forged,
+                                     .arg = r,
+                                     .more = buf_slice(&more) });
+    buf_fini(&more);
+    buf_fini(&from);
+    return out;
+}
+
+/* §8.1: a message with <subject/> and without <body/> and <thread/> */
+static bool is_subject(const struct stanza *st)
+{
+    return stanza_has(st, KNOWN(SUBJECT)) && !stanza_has(st, KNOWN(BODY) | KNOWN(THREAD));
+}
+
+static enum stanza_error may_say(struct room *r, struct occupant *o, const struct stanza *st,
+                                 slice *text)
+{
+    if (o->hidden) {
+        *text = SLICE("hidden occupants do not speak");
+        return SE_FORBIDDEN;
+    }
+    if (r->config.moderated && !role_may((enum room_role)o->role, ACT_SPEAK)) {
+        *text = SLICE("the room is moderated, and you have no voice");
+        return SE_FORBIDDEN;
+    }
+    if (is_subject(st)) {
+        struct elem e;
+        bool has = stanza_child(st, KNOWN_SUBJECT, &e);
+        if (!room_may_subject(&r->config, (enum room_role)o->role)) {
+            *text = SLICE("your role may not change the subject");
+            return SE_FORBIDDEN;
+        }
+        if (has && e.content.len > (size_t)setting_int(&muc_subject_bytes)) {
+            *text = SLICE("the subject is too long");
+            return SE_NOT_ACCEPTABLE;
+        }
+    }
+    if (st->child_count > XML_CHILDREN_MAX - MORE_CHILDREN) {
+        *text = SLICE("too many elements");
+        return SE_NOT_ACCEPTABLE;
+    }
+    if (too_fast(r, o)) {
+        *text = SLICE("too many messages; wait a little");
+        return SE_POLICY_VIOLATION;
+    }
+    return SE_NONE;
+}
+
+static bool is_kept(const struct stanza *st)
+{
+    const uint64_t content = KNOWN(BODY) | KNOWN(STORE) | KNOWN(MARKER) | KNOWN(ENCRYPTED) |
+                             KNOWN(OOB) | KNOWN(SUBJECT) | KNOWN(PAYLOAD);
+    return stanza_has(st, content) && !stanza_has(st, KNOWN(NO_STORE) | KNOWN(NO_PERMANENT_STORE));
+}
+
+static enum routed to_all(struct room *r, struct seat *s, struct stanza *st, struct origin origin)
+{
+    struct occupant *o = s->occupant;
+    slice text = { 0 };
+    enum stanza_error e = may_say(r, o, st, &text);
+    bool kept = is_kept(st);
+
+    if (e != SE_NONE)
+        return refuse(r, st, e, text);
+    if (kept && room_records(r) && room_archive_full(&r->archive))
+        return refuse(r, st, SE_RESOURCE_CONSTRAINT,
+                      SLICE("the database is away, and too many messages wait for it"));
+    uint64_t id = kept ? room_archive_mint(&r->archive) : 0;
+    struct stanza *out = relayed(r, o, st, id);
+    metric_add(&said, 1);
+    if (is_subject(st)) {
+        stanza_unref(&r->subject);
+        r->subject = stanza_ref(out);
+    } else if (kept) {
+        room_history_add(&r->history, out, id);
+    }
+    room_send_all(r, out, TO_ALL, NULL);
+    enum routed routed = room_record(r, seat_bare(s), out, id, origin);
+    stanza_unref(&out);
+    stanza_unref(&st);
+    return routed;
+}
+
+/* §7.5: a private message, to one occupant by the nickname. It goes to all of its sessions. */
+static enum routed to_one(struct room *r, struct seat *s, struct stanza *st)
+{
+    struct arena *tmp = loop_scratch(r->worker->loop);
+    struct occupant *from = s->occupant;
+    struct occupant *to = room_occupant(r, slice_from(stanza_to(st), st->to_bare_len + 1u), tmp);
+
+    if (st->type == TYPE_GROUPCHAT)
+        return refuse(r, st, SE_BAD_REQUEST, SLICE("a message to one is not of type groupchat"));
+    if (to == NULL)
+        return refuse(r, st, SE_ITEM_NOT_FOUND, SLICE("nobody has this nickname"));
+    if (from->hidden || !room_may_pm(&r->config, (enum room_role)from->role))
+        return refuse(r, st, SE_FORBIDDEN, SLICE("your role may not send private messages here"));
+    if (st->child_count > XML_CHILDREN_MAX - MORE_CHILDREN)
+        return refuse(r, st, SE_NOT_ACCEPTABLE, SLICE("too many elements"));
+    if (too_fast(r, from))
+        return refuse(r, st, SE_POLICY_VIOLATION, SLICE("too many messages; wait a little"));
+    struct stanza *out = relayed(r, from, st, 0);
+    LIST_EACH (it, &to->seats) {
+        const struct seat *seat = CONTAINER_OF(it, struct seat, node);
+        struct stanza *one = stanza_append(out, seat->jid, SLICE("<x xmlns='" NS_MUC_USER "'/>"));
+        route_send(r->worker, one);
+    }
+    stanza_unref(&out);
+    stanza_unref(&st);
+    return ROUTED;
+}
+
+static enum stanza_error error_of(const struct stanza *st)
+{
+    struct elem e, condition;
+    if (!stanza_child(st, KNOWN_ERROR, &e) || !elem_first(&e, &condition))
+        return SE_UNDEFINED_CONDITION;
+    return stanza_error_find(condition.name);
+}
+
+/* A message that came back from a client that is no longer there (§18.1). */
+static enum routed failed(struct room *r, struct seat *s, struct stanza *st)
+{
+    static const enum stanza_error gone[] = { SE_GONE,
+                                              SE_ITEM_NOT_FOUND,
+                                              SE_RECIPIENT_UNAVAILABLE,
+                                              SE_REDIRECT,
+                                              SE_REMOTE_SERVER_NOT_FOUND,
+                                              SE_REMOTE_SERVER_TIMEOUT,
+                                              SE_SERVICE_UNAVAILABLE,
+                                              SE_JID_MALFORMED };
+    enum stanza_error e = error_of(st);
+    bool ghost = false;
+    for (size_t i = 0; i < sizeof gone / sizeof *gone; i++)
+        ghost = ghost || gone[i] == e;
+    if (s != NULL && ghost)
+        room_seat_leave(r, s, &(struct show){ .codes = "333" });
+    stanza_unref(&st);
+    return ROUTED;
+}
+
+enum routed room_message(struct room *r, struct stanza *st, struct origin origin)
+{
+    struct seat *s = room_seat(r, stanza_from(st));
+    if (st->type == TYPE_ERROR)
+        return failed(r, s, st);
+    if (s == NULL)
+        return refuse(r, st, SE_NOT_ACCEPTABLE, SLICE("you are not in this room"));
+    return stanza_to_is_bare(st) ? to_all(r, s, st, origin) : to_one(r, s, st);
+}

@@ -1,0 +1,151 @@
+/* service: group chat (XEP-0045) at conference.<domain> of each of our domains: what comes to a
+ * room reaches it here, and requests to the service itself are answered. */
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/log.h"
+#include "base/metric.h"
+#include "im/feature.h"
+#include "im/host.h"
+#include "im/node.h"
+#include "im/server.h"
+#include "im/session.h"
+#include "im/worker.h"
+#include "muc/muc.h"
+#include "muc/private.h"
+#include "muc/settings.h"
+#include "xmpp/ns.h"
+
+struct log_area log_muc = { .name = "muc" };
+
+static struct setting enabled = {
+    .name = "muc.enabled",
+    .type = SET_BOOL,
+    .def = 1,
+    .doc = "Whether there is group chat (XEP-0045) at conference.<domain> of each domain.",
+};
+
+static bool is_request(const struct stanza *st)
+{
+    return st->kind == STANZA_IQ && (st->type == TYPE_GET || st->type == TYPE_SET);
+}
+
+/* No room: who asks is told, who speaks too; only presence may make one (§10.1). */
+static enum routed nowhere(struct room *r, struct stanza *st)
+{
+    if (st->kind == STANZA_PRESENCE)
+        return room_found(r, st);
+    route_error(r->worker, st, SE_ITEM_NOT_FOUND, SLICE("there is no such room"));
+    stanza_unref(&st);
+    return ROUTED;
+}
+
+static enum routed handle(struct room *r, struct stanza *st, struct origin origin)
+{
+    if (r->state != ROOM_READY)
+        return nowhere(r, st);
+    switch ((enum stanza_kind)st->kind) {
+    case STANZA_PRESENCE:
+        return room_presence(r, st);
+    case STANZA_MESSAGE:
+        return room_message(r, st, origin);
+    default:
+        return is_request(st) && stanza_to_is_bare(st) ? iq_to_room(r->worker, r->host, st, origin)
+                                                       : room_iq_relay(r, st);
+    }
+}
+
+void room_handle_waiting(struct room *r, struct stanza *st, struct origin origin)
+{
+    if (handle(r, st, origin) == ROUTED && origin.session != 0)
+        ticket_done(r->worker, origin);
+}
+
+void room_unreachable(struct room *r, struct stanza *st, struct origin origin)
+{
+    route_error(r->worker, st, SE_RESOURCE_CONSTRAINT, SLICE("the room could not be read now"));
+    stanza_unref(&st);
+    if (origin.session != 0)
+        ticket_done(r->worker, origin);
+}
+
+static enum routed receive(struct worker *w, const struct host *h, struct stanza *st,
+                           struct origin origin)
+{
+    slice bare = stanza_to_bare(st);
+    if (memchr(bare.ptr, '@', bare.len) == NULL) { /* the service, or a resource of it */
+        if (is_request(st) || (st->kind == STANZA_MESSAGE && stanza_has(st, KNOWN(BODY))))
+            route_error(w, st, SE_SERVICE_UNAVAILABLE, (slice){ 0 });
+        stanza_unref(&st);
+        return ROUTED;
+    }
+    struct room *r = room_get(w, h, bare);
+    if (r->state != ROOM_LOADING && r->inbox == NULL) {
+        room_pin(r);
+        enum routed routed = handle(r, st, origin);
+        room_unpin(r);
+        return routed;
+    }
+    if (room_wait(r, st, origin))
+        return origin.session != 0 ? ROUTE_PENDING : ROUTED;
+    route_error(w, st, SE_RESOURCE_CONSTRAINT, SLICE("too many stanzas wait for this room"));
+    stanza_unref(&st);
+    return ROUTED;
+}
+
+/* A session is back after a planned restart: it takes its seat again, and nobody is told. */
+static void back(struct worker *w, slice room, const struct audience_member *m)
+{
+    room_restore(w, room, m);
+}
+
+static const char *const features_of_service[] = {
+    NS_MUC,
+    "http://jabber.org/protocol/muc#unique",
+    "http://jabber.org/protocol/muc#stable_id",
+    NS_MUC_DIRECT,
+    NS_OCCUPANT_ID,
+    NS_RSM,
+    NULL,
+};
+
+const struct host muc_hosts[] = {
+    { .label = "conference",
+      .category = "conference",
+      .type = "text",
+      .name = "Group chat",
+      .disco = features_of_service,
+      .enabled = &enabled,
+      .iq = muc_service_rules,
+      .receive = receive },
+    { 0 },
+};
+
+static void worker_start(struct worker *w)
+{
+    if (w->index == 0)
+        rooms_count_stored(w);
+}
+
+const struct feature muc_service_feature = {
+    .name = "muc_service",
+    .disco = (const char *const[]){ NS_MUC_DIRECT, NULL },
+    .hosts = muc_hosts,
+    .settings = (struct setting *const[]){ &enabled, NULL },
+    .disco_get = room_disco_get,
+};
+
+const struct feature muc_feature = {
+    .name = "muc",
+    .iq = room_info_rules,
+    .xeps =
+        (const struct xep[]){
+            { "0045", "1.35.3", "Multi-User Chat", "0.1.0", "test_muc_occupant", NULL }, { 0 } },
+    .schema = &room_schema,
+    .settings = muc_settings,
+    .metrics = room_say_metrics,
+    .logs = (struct log_area *const[]){ &log_muc, NULL },
+    .start = rooms_start,
+    .worker_start = worker_start,
+    .worker_ended = rooms_stop,
+    .audience_back = back,
+};

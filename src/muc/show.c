@@ -1,0 +1,224 @@
+/* What occupants are shown of each other: presence with the element of XEP-0045 §7.2.2 and the
+ * occupant id (XEP-0421). What goes to many is made once and shared. */
+#include "base/arena.h"
+#include "base/buf.h"
+#include "im/worker.h"
+#include "muc/private.h"
+#include "muc/settings.h"
+#include "xmpp/ns.h"
+
+enum { SHOW_BYTES_MAX = 256 * 1024 };
+
+static void attr(struct buf *out, const char *name, slice value)
+{
+    if (value.len == 0)
+        return;
+    buf_printf(out, " %s='", name);
+    xml_escape(out, value);
+    buf_lit(out, "'");
+}
+
+static void codes_write(struct buf *out, const char *codes)
+{
+    slice rest = slice_of(codes), code;
+    while (rest.len > 0) {
+        slice_cut(rest, ' ', &code, &rest);
+        buf_printf(out, "<status code='%.*s'/>", SLICE_ARG(code));
+    }
+}
+
+static void destroyed_write(struct buf *out, const struct show *how)
+{
+    buf_lit(out, "<destroy");
+    attr(out, "jid", how->alternate);
+    buf_lit(out, ">");
+    if (how->password.len > 0) {
+        buf_lit(out, "<password>");
+        xml_escape(out, how->password);
+        buf_lit(out, "</password>");
+    }
+    if (how->reason.len > 0) {
+        buf_lit(out, "<reason>");
+        xml_escape(out, how->reason);
+        buf_lit(out, "</reason>");
+    }
+    buf_lit(out, "</destroy>");
+}
+
+void occupant_id_write(struct buf *out, const struct occupant *o)
+{
+    buf_lit(out, "<occupant-id xmlns='" NS_OCCUPANT_ID "' id='");
+    buf_add(out, o->id);
+    buf_lit(out, "'/>");
+}
+
+/* <x/> of muc#user; jid empty: not shown. */
+static void user_write(struct buf *out, const struct occupant *o, slice jid, const struct show *how,
+                       const char *self)
+{
+    bool gone = how->destroyed;
+    buf_lit(out, "<x xmlns='" NS_MUC_USER "'><item");
+    attr(out, "affiliation",
+         gone ? SLICE("none") : affiliation_name((enum affiliation)o->affiliation));
+    attr(out, "role", role_name((enum room_role)o->role));
+    attr(out, "jid", gone ? (slice){ 0 } : jid);
+    attr(out, "nick", how->nick);
+    buf_lit(out, ">");
+    if (how->actor_nick.len > 0) {
+        buf_lit(out, "<actor");
+        attr(out, "nick", how->actor_nick);
+        buf_lit(out, "/>");
+    }
+    if (how->reason.len > 0 && !gone) {
+        buf_lit(out, "<reason>");
+        xml_escape(out, how->reason);
+        buf_lit(out, "</reason>");
+    }
+    buf_lit(out, "</item>");
+    if (gone)
+        destroyed_write(out, how);
+    codes_write(out, self);
+    codes_write(out, how->codes);
+    buf_lit(out, "</x>");
+}
+
+static slice occupant_jid(const struct room *r, const struct occupant *o, struct arena *tmp)
+{
+    struct buf b;
+    buf_init(&b, JID_MAX + 1);
+    buf_add(&b, r->jid);
+    buf_lit(&b, "/");
+    buf_add(&b, o->nick);
+    slice out = slice_dup(tmp, buf_slice(&b));
+    buf_fini(&b);
+    return out;
+}
+
+/* What a client may not say of itself. */
+static const uint64_t forged = KNOWN(MUC) | KNOWN(MUC_USER) | KNOWN(OCCUPANT_ID) | KNOWN(STANZA_ID);
+
+static struct stanza *presence_of(struct room *r, struct occupant *o, slice jid,
+                                  const struct show *how, const char *self)
+{
+    struct arena *tmp = loop_scratch(r->worker->loop);
+    const struct stanza *said = occupant_seat(o)->presence;
+    slice from = occupant_jid(r, o, tmp);
+    struct stanza *out;
+    struct buf b;
+
+    buf_init(&b, SHOW_BYTES_MAX);
+    if (how->left != NULL)
+        said = how->left;
+    occupant_id_write(&b, o);
+    user_write(&b, o, jid, how, self);
+    if (how->nick.len > 0 || (o->role == ROLE_NONE && said->type != TYPE_UNAVAILABLE))
+        out = stanza_make(STANZA_PRESENCE, TYPE_UNAVAILABLE, from, (slice){ "", 0 }, (slice){ 0 },
+                          buf_slice(&b));
+    else
+        out = stanza_change(
+            said, &(struct stanza_change){
+                      .from = from, .to = { "", 0 }, .known = forged, .more = buf_slice(&b) });
+    buf_fini(&b);
+    return out;
+}
+
+struct stanza *occupant_shown(struct room *r, struct occupant *o, unsigned with_jid)
+{
+    static const struct show plain = { 0 };
+    if (o->shown[with_jid] == NULL)
+        o->shown[with_jid] =
+            presence_of(r, o, with_jid ? occupant_seat(o)->jid : (slice){ 0 }, &plain, NULL);
+    return o->shown[with_jid];
+}
+
+bool room_shows_jids(const struct room *r, const struct occupant *viewer)
+{
+    return r->config.whois == WHOIS_ANYONE || viewer->role == ROLE_MODERATOR;
+}
+
+static bool is_plain(const struct show *how)
+{
+    return how->codes == NULL && how->nick.len == 0 && how->actor_nick.len == 0 &&
+           how->reason.len == 0 && !how->destroyed && how->left == NULL;
+}
+
+static void show_some(struct room *r, struct occupant *o, const struct show *how, unsigned whom,
+                      unsigned with_jid)
+{
+    bool shared = is_plain(how) && o->role != ROLE_NONE;
+    struct stanza *st =
+        shared ? stanza_ref(occupant_shown(r, o, with_jid))
+               : presence_of(r, o, with_jid ? occupant_seat(o)->jid : (slice){ 0 }, how, NULL);
+    room_send_all(r, st, whom, o);
+    stanza_unref(&st);
+}
+
+void room_show_self(struct room *r, struct occupant *o, const struct seat *s, const char *codes)
+{
+    const struct show how = { .codes = codes };
+    struct stanza *st = presence_of(
+        r, o, room_shows_jids(r, o) ? occupant_seat(o)->jid : (slice){ 0 }, &how, "110");
+    if (s != NULL)
+        audience_tell(&r->audience, s->jid, st);
+    else
+        room_send_occupant(r, o, st);
+    stanza_unref(&st);
+}
+
+void room_show_left(struct room *r, struct occupant *o, const struct seat *s,
+                    const struct show *how)
+{
+    struct stanza *st = presence_of(r, o, (slice){ 0 }, how, "110");
+    audience_tell(&r->audience, s->jid, st);
+    stanza_unref(&st);
+}
+
+/* Roles whose presence is not broadcast (muc#roomconfig_presencebroadcast) and hidden occupants are
+ * seen by themselves only. Who is removed by force is always shown to go. */
+void room_show(struct room *r, struct occupant *o, const struct show *how)
+{
+    bool seen =
+        !o->hidden && (room_shows(&r->config, (enum room_role)o->role) || o->role == ROLE_NONE);
+    if (seen && r->config.whois == WHOIS_ANYONE) {
+        show_some(r, o, how, TO_ALL, 1);
+    } else if (seen) {
+        show_some(r, o, how, TO_MODERATORS, 1);
+        show_some(r, o, how, TO_OTHERS, 0);
+    }
+    slice jid = room_shows_jids(r, o) ? occupant_seat(o)->jid : (slice){ 0 };
+    struct stanza *st = presence_of(r, o, jid, how, "110");
+    room_send_occupant(r, o, st);
+    stanza_unref(&st);
+}
+
+static unsigned class_of(const struct occupant *o)
+{
+    return o->role == ROLE_MODERATOR ? TO_MODERATORS : TO_OTHERS;
+}
+
+void room_send_all(struct room *r, struct stanza *st, unsigned whom, const struct occupant *but)
+{
+    const struct audience_whom part = { .mask = whom == TO_ALL ? 0 : (uint8_t)TO_ALL,
+                                        .want = whom == TO_ALL ? 0 : (uint8_t)whom,
+                                        .except = but == NULL ? 0 : but->number };
+    audience_send(&r->audience, st, &part);
+    LIST_EACH (it, &r->away) {
+        const struct seat *s = CONTAINER_OF(it, struct seat, away);
+        if (s->occupant != but && (class_of(s->occupant) & whom) != 0)
+            route_send(r->worker, stanza_readdress(st, (slice){ 0 }, s->jid));
+    }
+}
+
+void room_send_occupant(struct room *r, const struct occupant *o, struct stanza *st)
+{
+    LIST_EACH (it, &o->seats)
+        audience_tell(&r->audience, CONTAINER_OF(it, struct seat, node)->jid, st);
+}
+
+void room_announce(struct room *r, slice xml)
+{
+    struct stanza *st =
+        stanza_make(STANZA_MESSAGE, TYPE_GROUPCHAT, r->jid, (slice){ "", 0 }, (slice){ 0 }, xml);
+    room_send_all(r, st, TO_ALL, NULL);
+    stanza_unref(&st);
+}

@@ -1,0 +1,283 @@
+/* Rooms in the database: a row each with the configuration as text, and a row for each affiliation.
+ * Writes are on the lane of the room's id. */
+#include "base/alarm.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/mem.h"
+#include "base/metric.h"
+#include "base/setting.h"
+#include "im/node.h"
+#include "im/worker.h"
+#include "muc/private.h"
+#include "muc/settings.h"
+#include <stdatomic.h>
+
+static const struct store_migration migrations[] = {
+    { 1,
+      "CREATE TABLE room(id INTEGER PRIMARY KEY, jid TEXT NOT NULL UNIQUE, domain TEXT NOT NULL,"
+      " name TEXT NOT NULL, listed INTEGER NOT NULL, secret BLOB NOT NULL, config TEXT NOT NULL,"
+      " subject TEXT NOT NULL, creator TEXT NOT NULL, created_us INTEGER NOT NULL);"
+      "CREATE INDEX room_listed ON room(domain, listed, jid);"
+      "CREATE TABLE room_affiliation(room INTEGER NOT NULL, jid TEXT NOT NULL,"
+      " affiliation INTEGER NOT NULL, nick TEXT NOT NULL, reason TEXT NOT NULL,"
+      " follows INTEGER NOT NULL, PRIMARY KEY(room, jid)) WITHOUT ROWID;"
+      "CREATE INDEX room_affiliation_jid ON room_affiliation(jid, room);",
+      NULL },
+    { 0 }
+};
+
+static struct store_stmt room_put = {
+    .name = "room.put",
+    .sql = "INSERT INTO room(id, jid, domain, name, listed, secret, config, subject, creator,"
+           " created_us) SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10"
+           " WHERE (SELECT count(*) FROM room WHERE id <> $1) < $11"
+           " ON CONFLICT(id) DO UPDATE SET config = excluded.config",
+    .params = "itttibtttii",
+    .cols = "",
+};
+static struct store_stmt room_config_put = {
+    .name = "room.config",
+    .sql = "UPDATE room SET name = $2, listed = $3, config = $4 WHERE id = $1",
+    .params = "itit",
+    .cols = "",
+};
+static struct store_stmt room_subject_put = {
+    .name = "room.subject",
+    .sql = "UPDATE room SET subject = $2 WHERE id = $1",
+    .params = "it",
+    .cols = "",
+};
+static struct store_stmt room_delete = {
+    .name = "room.delete",
+    .sql = "DELETE FROM room WHERE id = $1",
+    .params = "i",
+    .cols = "",
+};
+static struct store_stmt room_get_row = {
+    .name = "room.get",
+    .sql = "SELECT id, secret, config, subject, creator, created_us FROM room WHERE jid = $1",
+    .params = "t",
+    .cols = "ibttti",
+};
+static struct store_stmt affiliations_get = {
+    .name = "room.affiliations",
+    .sql = "SELECT a.jid, a.affiliation, a.nick, a.reason, a.follows FROM room r JOIN"
+           " room_affiliation a ON a.room = r.id WHERE r.jid = $1",
+    .params = "t",
+    .cols = "titti",
+};
+static struct store_stmt affiliation_put = {
+    .name = "room.affiliation",
+    .sql = "INSERT INTO room_affiliation(room, jid, affiliation, nick, reason, follows)"
+           " VALUES($1, $2, $3, $4, $5, $6) ON CONFLICT(room, jid) DO UPDATE SET"
+           " affiliation = excluded.affiliation, nick = excluded.nick, reason = excluded.reason,"
+           " follows = excluded.follows",
+    .params = "ititti",
+    .cols = "",
+};
+static struct store_stmt affiliation_delete = {
+    .name = "room.affiliation-delete",
+    .sql = "DELETE FROM room_affiliation WHERE room = $1 AND jid = $2",
+    .params = "it",
+    .cols = "",
+};
+static struct store_stmt affiliations_delete = {
+    .name = "room.affiliations-delete",
+    .sql = "DELETE FROM room_affiliation WHERE room = $1",
+    .params = "i",
+    .cols = "",
+};
+static struct store_stmt rooms_listed = {
+    .name = "room.listed",
+    .sql = "SELECT jid, name FROM room WHERE domain = $1 AND listed = 1 ORDER BY jid LIMIT $2",
+    .params = "ti",
+    .cols = "tt",
+};
+static struct store_stmt room_count = {
+    .name = "room.count",
+    .sql = "SELECT count(*) FROM room",
+    .params = "",
+    .cols = "i",
+};
+static struct store_stmt *const stmts[] = {
+    &room_put,        &room_config_put,    &room_subject_put,
+    &room_delete,     &room_get_row,       &affiliations_get,
+    &affiliation_put, &affiliation_delete, &affiliations_delete,
+    &rooms_listed,    &room_count,         NULL
+};
+
+const struct store_schema room_schema = { .feature = "room",
+                                          .migrations = migrations,
+                                          .stmts = stmts };
+
+/* Rooms of all kinds on this node: stored ones, and those in memory only. */
+static _Atomic int64_t rooms;
+
+bool rooms_reserve(struct why *why)
+{
+    int64_t max = setting_int(&muc_rooms_max);
+    if (atomic_fetch_add_explicit(&rooms, 1, memory_order_relaxed) < max)
+        return true;
+    rooms_count(-1);
+    why_set(why, "there are %lld rooms, and muc.rooms-max allows no more", (long long)max);
+    return false;
+}
+
+void rooms_count(int by) { atomic_fetch_add_explicit(&rooms, by, memory_order_relaxed); }
+
+static void counted(void *arg, enum store_result result, const struct store_batch *b)
+{
+    (void)arg;
+    if (result == STORE_OK && store_row_count(b, 0) == 1)
+        rooms_count((int)store_int(b, 0, 0, 0));
+}
+
+void rooms_count_stored(struct worker *w)
+{
+    struct store_batch *b = store_read(w->store, 0);
+    store_add(b, &room_count, STORE_ANY_ROWS, NULL, 0);
+    store_submit(b, w->loop, 0, counted, NULL);
+}
+
+/* Loading. The rows may be damaged: what makes no sense is left out. */
+
+static void load_affiliations(struct room *r, const struct store_batch *b)
+{
+    struct arena *tmp = loop_scratch(r->worker->loop);
+    for (uint32_t i = 0; i < store_row_count(b, 1); i++) {
+        int64_t affiliation = store_int(b, 1, i, 1);
+        struct jid jid;
+        if (affiliation < AFF_OUTCAST || affiliation > AFF_OWNER || affiliation == AFF_NONE ||
+            jid_parse(&jid, store_text(b, 1, i, 0), tmp) != OK)
+            continue;
+        affiliate_put(r, &(struct affiliation_edit){ .jid = jid_bare(&jid),
+                                                     .affiliation = (enum affiliation)affiliation,
+                                                     .nick = store_text(b, 1, i, 2),
+                                                     .reason = store_text(b, 1, i, 3),
+                                                     .follows = store_int(b, 1, i, 4) != 0 });
+    }
+}
+
+static void load_row(struct room *r, const struct store_batch *b)
+{
+    struct arena *tmp = loop_scratch(r->worker->loop);
+    struct room_config config;
+    slice secret = store_text(b, 0, 0, 1), subject = store_text(b, 0, 0, 3),
+          creator = store_text(b, 0, 0, 4);
+
+    r->id = store_int(b, 0, 0, 0);
+    r->stored = true;
+    if (secret.len == sizeof r->secret)
+        memcpy(r->secret, secret.ptr, sizeof r->secret);
+    room_config_load(&config, store_text(b, 0, 0, 2), tmp);
+    room_config_keep(&r->config, &config);
+    if (subject.len > 0 && stanza_load(&r->subject, subject, r->worker->xml, tmp) != OK)
+        r->subject = NULL;
+    r->creator =
+        (slice){ memcpy(mem_alloc(creator.len + 1), creator.ptr, creator.len), creator.len };
+    r->created_us = (uint64_t)store_int(b, 0, 0, 5);
+    load_affiliations(r, b);
+    room_archive_init(&r->archive, r->worker, r->id, r->jid);
+    room_history_init(&r->history);
+}
+
+static void history_loaded(struct room_archive *a, void *arg)
+{
+    struct room *r = arg;
+    (void)a;
+    room_loaded(r, OK);
+}
+
+static void loaded(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct room *r = arg;
+    if (result != STORE_OK) {
+        room_loaded(r, E_DOWN);
+    } else if (store_row_count(b, 0) != 1) {
+        room_loaded(r, E_NOTFOUND);
+    } else {
+        load_row(r, b);
+        r->state = ROOM_LOADING;
+        room_history_load(&r->history, &r->archive, history_loaded, r);
+    }
+}
+
+void room_load(struct room *r)
+{
+    struct store_batch *b = store_read(r->worker->store, 0);
+    STORE_ADD(b, &room_get_row, STORE_ANY_ROWS, SV_T(r->jid));
+    STORE_ADD(b, &affiliations_get, STORE_ANY_ROWS, SV_T(r->jid));
+    store_submit(b, r->worker->loop, 0, loaded, r);
+}
+
+static slice text_or_empty(slice s) { return s.ptr == NULL ? SLICE("") : s; }
+
+void room_store_edit(struct store_batch *b, const struct room *r, const struct affiliation_edit *e)
+{
+    const struct affiliate *was = room_affiliate(r, e->jid);
+    slice nick = e->nick.ptr != NULL || was == NULL ? e->nick : was->nick;
+    slice reason = e->reason.ptr != NULL || was == NULL ? e->reason : was->reason;
+    if (e->affiliation == AFF_NONE)
+        STORE_ADD(b, &affiliation_delete, STORE_ANY_ROWS, SV_I(r->id), SV_T(e->jid));
+    else
+        STORE_ADD(b, &affiliation_put, 1, SV_I(r->id), SV_T(e->jid), SV_I(e->affiliation),
+                  SV_T(text_or_empty(nick)), SV_T(text_or_empty(reason)), SV_I(e->follows));
+}
+
+void room_store_config(struct store_batch *b, const struct room *r, const struct room_config *c)
+{
+    struct buf text;
+    buf_init(&text, ROOM_STORED_MAX);
+    room_config_store(&text, c);
+    STORE_ADD(b, &room_config_put, 1, SV_I(r->id), SV_T(text_or_empty(c->text[ROOM_NAME])),
+              SV_I(c->listed), SV_T(buf_slice(&text)));
+    buf_fini(&text);
+}
+
+void room_store_all(struct store_batch *b, const struct room *r, const struct room_config *c)
+{
+    struct buf text, subject;
+    const struct affiliate *a;
+    slice secret = { (const char *)r->secret, sizeof r->secret };
+
+    buf_init(&text, ROOM_STORED_MAX);
+    buf_init(&subject, 1 << 20);
+    room_config_store(&text, c);
+    if (r->subject != NULL)
+        stanza_store(&subject, r->subject);
+    STORE_ADD(b, &room_put, 1, SV_I(r->id), SV_T(r->jid), SV_T(jid_split(r->jid).domain),
+              SV_T(text_or_empty(c->text[ROOM_NAME])), SV_I(c->listed), SV_B(secret),
+              SV_T(buf_slice(&text)), SV_T(text_or_empty(buf_slice(&subject))), SV_T(r->creator),
+              SV_I(r->created_us), SV_I(setting_int(&muc_persistent_max)));
+    for (uint32_t i = 0; (a = map_next(&r->affiliates, &i)) != NULL;)
+        room_store_edit(b, r,
+                        &(struct affiliation_edit){ .jid = a->jid,
+                                                    .affiliation = (enum affiliation)a->affiliation,
+                                                    .follows = a->follows });
+    buf_fini(&subject);
+    buf_fini(&text);
+}
+
+void room_store_remove(struct store_batch *b, const struct room *r)
+{
+    STORE_ADD(b, &room_delete, STORE_ANY_ROWS, SV_I(r->id));
+    STORE_ADD(b, &affiliations_delete, STORE_ANY_ROWS, SV_I(r->id));
+}
+
+void room_store_subject(struct room *r, store_done_fn *done, void *arg)
+{
+    struct store_batch *b = store_write(r->worker->store, (uint64_t)r->id);
+    struct buf text;
+    buf_init(&text, 1 << 20);
+    stanza_store(&text, r->subject);
+    STORE_ADD(b, &room_subject_put, STORE_ANY_ROWS, SV_I(r->id), SV_T(buf_slice(&text)));
+    buf_fini(&text);
+    store_submit(b, r->worker->loop, 0, done, arg);
+}
+
+void rooms_read_listed(struct worker *w, slice domain, int64_t max, store_done_fn *done, void *arg)
+{
+    struct store_batch *b = store_read(w->store, 0);
+    STORE_ADD(b, &rooms_listed, STORE_ANY_ROWS, SV_T(domain), SV_I(max));
+    store_submit(b, w->loop, 0, done, arg);
+}
