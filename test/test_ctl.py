@@ -3,6 +3,7 @@ import json
 import os
 import pty
 import select
+import shlex
 import socket
 import subprocess
 import time
@@ -246,6 +247,66 @@ def test_log_trace(server):
     server.ctl("log", "trace", name, "on")
     server.ctl("log", "trace", name, "off")
     assert code(server, "log", "trace", name, "perhaps") in (FAILED, USAGE)
+
+
+def lines_of(server, event):
+    """Its lines, as fields."""
+    return [dict(part.partition("=")[::2] for part in shlex.split(line))
+            for line in server.log().splitlines() if f" event={event} " in line]
+
+
+def test_trace_tells_what_became_of_a_message(server):
+    server.ctl("log", "trace", "message", "on")
+    alice, bob = server.login("alice", "a").available(), server.login("bob", "b").available()
+    for ident, to, inner in (("m1", bob.bare, "<body>1</body>"),
+                             ("m2", "nobody@localhost", "<body>2</body>"),
+                             ("m3", "carol@localhost", "<body>3</body>"),
+                             ("m4", f"{bob.bare}/gone", "<x xmlns='urn:x'/>")):
+        alice.send(f"<message to='{to}' type='chat' id='{ident}'>{inner}</message>")
+    alice.ping()
+    bob.send(f"<iq type='set' id='b'><block xmlns='urn:xmpp:blocking'><item jid='{alice.bare}'/>"
+             "</block></iq>")
+    bob.expect("<iq type='result' id='b'/>")
+    alice.send(f"<message to='{bob.bare}' type='chat' id='m5'><body>5</body></message>")
+    alice.expect("<message type='error' id='m5'/>")
+
+    def fate(ident):
+        found = [line for event in ("delivered", "waits", "refused", "blocked", "dropped")
+                 for line in lines_of(server, f"message.{event}")
+                 if (line["id"], line["type"]) == (ident, "chat")]  # its error is one, too
+        return [(line["event"], line["why"], line["sessions"]) for line in found]
+
+    until("five lines", lambda: all(fate(f"m{i}") for i in range(1, 6)))
+    assert fate("m1") == [("message.delivered", "stored", "1")]
+    assert fate("m2") == [("message.refused", "service-unavailable", "0")]
+    assert fate("m3") == [("message.waits", "stored", "0")]
+    assert fate("m5") == [("message.blocked", "service-unavailable", "0")]
+    assert {line["id"] for line in lines_of(server, "message.sent")} >= {"m1", "m2", "m3", "m5"}
+    server.ctl("log", "trace", "message", "off")
+    alice.send("<message to='carol@localhost' type='chat' id='m6'><body>6</body></message>")
+    alice.ping()
+    assert not fate("m6")
+
+
+def test_trace_tells_of_subscriptions(server):
+    server.ctl("log", "trace", "subscription", "on")
+    alice, bob = server.login("alice", "a").available(), server.login("bob", "b").available()
+    alice.send(f"<presence to='{bob.bare}' type='subscribe'/>")
+    bob.expect("<presence type='subscribe'/>")
+    bob.send(f"<presence to='{alice.bare}' type='subscribed'/>")
+    alice.expect(f"<presence from='{bob.jid}'/>")
+
+    def told():
+        return [(line["event"], line["account"], line["type"], line["subscription"])
+                for event in ("out", "in") for line in lines_of(server, f"subscription.{event}")]
+
+    until("four lines", lambda: len(told()) == 4)
+    assert set(told()) == {
+        ("subscription.out", alice.bare, "subscribe", "none"),
+        ("subscription.in", bob.bare, "subscribe", "none"),
+        ("subscription.out", bob.bare, "subscribed", "from"),
+        ("subscription.in", alice.bare, "subscribed", "to"),
+    }
 
 
 def test_secrets_are_not_logged(server):

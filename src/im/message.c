@@ -48,6 +48,23 @@ static struct metric messages_refused = { .name = "muster_messages_refused",
 struct metric *const message_metrics[] = { &messages_in, &messages_stored, &messages_refused,
                                            &stanza_bytes, NULL };
 
+static struct log_area log_message = { .name = "message" };
+struct log_area *const message_logs[] = { &log_message, NULL };
+
+static const char *type_of(const struct stanza *st)
+{
+    const char *name = stanza_type_name((enum stanza_type)st->type);
+    return name == NULL ? "normal" : name;
+}
+
+/* Who to whom and what became of it, never what it says (`musterctl log trace message on`). */
+static void trace(const char *event, const struct stanza *st, const char *why, unsigned sessions)
+{
+    log_trace(&log_message, LOG_C("event", event), LOG_S("from", stanza_from(st)),
+              LOG_S("to", stanza_to(st)), LOG_C("type", type_of(st)), LOG_S("id", stanza_id(st)),
+              LOG_C("why", why), LOG_I("sessions", sessions));
+}
+
 /* What is worth keeping: RFC 6121 §8.5.2 by type, XEP-0160 §3 (no chat states alone), XEP-0334
  * hints. */
 bool message_storable(const struct stanza *st)
@@ -112,6 +129,7 @@ static void stored(void *arg, enum store_result result, const struct store_batch
     (void)b;
     if (result != STORE_OK) {
         metric_add(&messages_refused, 1);
+        trace("message.not-stored", p->st, store_result_name(result), 0);
         route_error(w, p->st, SE_RESOURCE_CONSTRAINT,
                     result == STORE_UNKNOWN ? SLICE("the message could not be stored in time")
                                             : SLICE("the message could not be stored"));
@@ -221,6 +239,7 @@ static void repeat_done(void *arg, enum store_result result, const struct store_
 
 static enum routed repeated(struct account *a, struct incoming *in, uint64_t first)
 {
+    trace("message.repeated", in->st, "", 0);
     if (in->origin.session == 0) {
         stanza_unref(&in->st);
         return ROUTED;
@@ -256,6 +275,7 @@ static bool receives(const struct session *s, const struct stanza *st)
 static void deliver_live(struct account *a, struct session *match, struct stanza *st,
                          uint64_t known, uint64_t archive_id)
 {
+    const char *event;
     struct passage p = { st, known, match, archive_id, 0, PASSAGE_RECEIVED };
     LIST_EACH (it, &a->sessions) {
         struct session *s = CONTAINER_OF(it, struct session, node);
@@ -265,6 +285,10 @@ static void deliver_live(struct account *a, struct session *match, struct stanza
         session_deliver(s, st, archive_id, 0);
         p.taken++;
     }
+    event = p.taken > 0       ? "message.delivered"
+            : archive_id != 0 ? "message.waits"
+                              : "message.dropped";
+    trace(event, st, archive_id != 0 ? "stored" : "not stored", p.taken);
     stage_carbon(a, &p);
     stage_push(a, &p);
 }
@@ -284,6 +308,7 @@ static bool any_ready(const struct account *a, const struct session *match, cons
 static enum routed refuse(struct account *a, struct incoming *in, enum stanza_error e, slice text)
 {
     metric_add(&messages_refused, 1);
+    trace("message.refused", in->st, stanza_error_name(e), 0);
     route_error(a->worker, in->st, e, text);
     return not_accepted(a, in);
 }
@@ -380,9 +405,11 @@ enum routed message_to_account(struct account *a, struct stanza *st, struct orig
     switch (a->state == ACCOUNT_READY ? stage_block(a, st, &why) : PASS) {
     case REFUSE:
         metric_add(&messages_refused, 1);
+        trace("message.blocked", st, stanza_error_name(why.error), 0);
         stage_refuse(a->worker, stanza_ref(st), &why);
         return not_accepted(a, &in);
     case DROP:
+        trace("message.blocked", st, "silently", 0);
         return not_accepted(a, &in);
     default:
         break;
@@ -417,6 +444,7 @@ enum routed message_to_account(struct account *a, struct stanza *st, struct orig
     default:
         break;
     }
+    trace("message.dropped", st, "nobody is there for it", 0);
     stanza_unref(&st);
     return ROUTED;
 }
@@ -439,6 +467,7 @@ enum routed message_from_session(struct session *s, struct stanza *st, struct or
     bool again = keep && is_repeat(a, st);
     if (keep && !again && stage_archive(a, st, stanza_to(st)))
         entry = mailbox_mint(a);
+    trace("message.sent", st, entry != 0 ? "stored" : again ? "repeated" : "not stored", 0);
     if (!again)
         stage_carbon(a, &(struct passage){ st, st->known, s, entry, 0, PASSAGE_SENT });
     return route(a->worker, st, origin, entry, account_is_guest(a) ? 0 : a->id);
@@ -517,7 +546,7 @@ void message_copy_lost(struct account *a, struct session *ended, uint64_t archiv
 void message_hand_over(struct account *a, struct session *ended, struct stanza *st,
                        uint64_t archive_id, uint64_t at_us)
 {
-    bool taken = false;
+    unsigned taken = 0;
     if (archive_id == 0) {
         hand_over_passing(a, st, at_us);
         return;
@@ -529,8 +558,9 @@ void message_hand_over(struct account *a, struct session *ended, struct stanza *
         if (s == ended || s->state == SESSION_ENDED || !receives(s, st) || s->flushing)
             continue;
         session_deliver(s, st, archive_id, at_us);
-        taken = true;
+        taken++;
     }
-    if (!taken)
+    trace("message.handed-over", st, taken > 0 ? "" : "it waits", taken);
+    if (taken == 0)
         mailbox_set(a, archive_id, ENTRY_OPEN);
 }

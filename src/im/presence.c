@@ -704,6 +704,7 @@ const struct feature presence_feature = {
     .stream_feature = "<sub xmlns='" NS_PREAPPROVAL "'/>", /* §3.4.1 */
     .schema = &subscription_schema,
     .metrics = metrics,
+    .logs = subscription_logs,
     .remove = subscription_remove,
     .removed = subscription_removed,
 };

@@ -47,6 +47,7 @@ const struct feature message_feature = {
     .settings = message_settings,
     .metrics = message_metrics,
     .alarms = message_alarms,
+    .logs = message_logs,
 };
 const struct feature session_feature = {
     .name = "session",

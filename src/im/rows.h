@@ -7,6 +7,7 @@
 #include "store/store.h"
 
 extern struct metric *const message_metrics[];
+extern struct log_area *const message_logs[];
 extern struct setting *const session_settings[];
 extern struct metric *const session_metrics[];
 extern const struct bind2_rule session_bind2[];

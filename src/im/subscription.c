@@ -3,6 +3,7 @@
 #include "base/buf.h"
 #include "base/ensure.h"
 #include "base/hash.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "codec/xml_elem.h"
 #include "im/account.h"
@@ -203,6 +204,18 @@ static struct change *change_create(struct stanza *st, struct origin origin)
     return c;
 }
 
+static struct log_area log_subscription = { .name = "subscription" };
+struct log_area *const subscription_logs[] = { &log_subscription, NULL };
+
+/* Whose word to whom, and what the roster says now (`musterctl log trace subscription on`). */
+static void trace(const char *event, const struct change *c, slice contact, enum err e)
+{
+    const char *why = c->limit != NULL ? c->limit->name : e != OK ? err_text(e) : "";
+    log_trace(&log_subscription, LOG_C("event", event), LOG_S("account", c->m.account->jid),
+              LOG_S("contact", contact), LOG_C("type", sub_verb_name(c->verb)),
+              LOG_C("subscription", sub_state_subscription(c->result.state)), LOG_C("why", why));
+}
+
 /* The ticket is done when the change is (design §6: roster: committed), which may be at once. */
 static enum routed begin(struct account *a, struct change *c)
 {
@@ -312,6 +325,7 @@ static void out_apply(struct mutation *m, enum err e)
     slice contact = stanza_to(c->st);
     uint32_t actions = c->result.actions;
 
+    trace("subscription.out", c, contact, e);
     if (e != OK) {
         out_refused(w, c, e);
         end(w, c);
@@ -455,6 +469,7 @@ static void in_apply(struct mutation *m, enum err e)
     slice contact = stanza_from(c->st);
     uint32_t actions = c->result.actions;
 
+    trace("subscription.in", c, contact, e);
     if (e != OK) { /* an account of ours tells it again after a restart */
         if (!confirms(w->node, contact))
             route_error(w, c->st, stanza_error_of(e), (slice){ 0 });

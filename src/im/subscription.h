@@ -39,3 +39,4 @@ void subscription_removed(struct account *a);
 void subscription_replay(struct worker *w);
 
 extern const struct store_schema subscription_schema;
+extern struct log_area *const subscription_logs[];
