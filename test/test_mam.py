@@ -1,4 +1,5 @@
 """Message Archive Management (XEP-0313) with its preferences (XEP-0441)."""
+import concurrent.futures
 import contextlib
 import sqlite3
 import time
@@ -562,6 +563,57 @@ def test_a_deleted_contact_is_still_found(server):
 
 
 # --- full-text search (XEP-0431) ---
+
+
+def indexed(server, word):
+    """How many messages the index finds, whoever asks."""
+    path = f"file:{server.data}/muster.db?mode=ro"
+    with contextlib.closing(sqlite3.connect(path, uri=True)) as db:
+        return len(db.execute("SELECT rowid FROM message_fts WHERE message_fts MATCH ?",
+                              (f'"{word}"',)).fetchall())
+
+
+def marks(server):
+    """The words that say whose a message is."""
+    path = f"file:{server.data}/muster.db?mode=ro"
+    with contextlib.closing(sqlite3.connect(path, uri=True)) as db:
+        return {jid.partition("@")[0]: f"\ue000{i}"
+                for jid, i in db.execute("SELECT jid, id FROM account")}
+
+
+def fill(server, count):
+    alice, bob = server.client("alice", "a"), server.client("bob", "b")
+    for i in range(count):
+        alice.send(f"<message to='{bob.bare}' type='chat'><body>orang{i} utan</body></message>")
+    chat(alice, alice.bare, "diary")
+    alice.expect("<message><body>diary</body></message>")
+    bob.expect(f"<message><body>orang{count - 1} utan</body></message>")
+    for client in (alice, bob):
+        assert Page(client, (WORDS, f"orang{count - 1}")).bodies == [f"orang{count - 1} utan"]
+    return alice, bob
+
+
+def test_words_leave_with_the_account(server):
+    """Also of what the other side keeps: then under his name alone."""
+    mark = marks(server)
+    _, bob = fill(server, 300)
+    assert [indexed(server, w) for w in ("utan", "diary", mark["alice"])] == [300, 1, 301]
+    server.ctl("user", "del", "alice@localhost")
+    assert [indexed(server, w) for w in ("utan", "diary", mark["alice"])] == [300, 0, 0]
+    assert Page(bob, (WORDS, "orang298")).bodies == ["orang298 utan"]
+    server.ctl("user", "del", "bob@localhost")
+    assert [indexed(server, w) for w in ("utan", mark["bob"])] == [0, 0]
+
+
+def test_both_sides_leave_at_once(server):
+    mark = marks(server)
+    fill(server, 1000)
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        list(pool.map(lambda jid: server.ctl("user", "del", jid),
+                      ("alice@localhost", "bob@localhost")))
+    assert [indexed(server, w) for w in ("utan", mark["alice"], mark["bob"])] == [0, 0, 0]
+    assert (count_rows(server, "entry"), count_rows(server, "message")) == (0, 0)
+
 
 WORDS = "{urn:xmpp:fulltext:0}fulltext"
 

@@ -95,6 +95,14 @@ static struct store_stmt drop_words = {
     .params = "it",
     .cols = "",
 };
+/* Nor may what is not indexed yet be put in: the reader of the log will. */
+static struct store_stmt put_words_again = {
+    .name = "fulltext.again",
+    .sqlite = "INSERT INTO message_fts(rowid, words) SELECT $1, $2"
+              " WHERE $1 <= (SELECT position FROM reader WHERE name = 'fulltext')",
+    .params = "it",
+    .cols = "",
+};
 /* In the order of the log, which the index has; the ids of an archive rise with it but for messages
  * that were on their way at the same time. $6 is -1 for anybody. */
 #define WORDS                                                                                      \
@@ -122,8 +130,8 @@ static struct store_stmt count_words = {
     .cols = "i",
 };
 struct store_stmt *const mam_fulltext_stmts[] = {
-    &read_state, &read_log,         &move_position,   &count_edit,  &check_edits, &put_words,
-    &drop_words, &find_first_words, &find_last_words, &count_words, NULL
+    &read_state, &read_log,        &move_position,    &count_edit,      &check_edits, &put_words,
+    &drop_words, &put_words_again, &find_first_words, &find_last_words, &count_words, NULL
 };
 
 /* Words. */
@@ -189,13 +197,24 @@ static bool message_words(struct buf *out, const struct archive_line *m, struct 
     return true;
 }
 
-static void forget(struct store_batch *b, const struct archive_line *m, struct arena *tmp)
+static void add_words(struct store_batch *b, const struct store_stmt *stmt,
+                      const struct archive_line *m, struct arena *tmp)
 {
     struct buf words;
     buf_init(&words, STORE_BATCH_BYTES_MAX);
     if (message_words(&words, m, tmp))
-        STORE_ADD(b, &drop_words, STORE_ANY_ROWS, SV_I(m->id), SV_T(buf_slice(&words)));
+        STORE_ADD(b, stmt, STORE_ANY_ROWS, SV_I(m->id), SV_T(buf_slice(&words)));
     buf_fini(&words);
+}
+
+static void forget(struct store_batch *b, const struct archive_line *m, struct arena *tmp)
+{
+    add_words(b, &drop_words, m, tmp);
+}
+
+static void again(struct store_batch *b, const struct archive_line *m, struct arena *tmp)
+{
+    add_words(b, &put_words_again, m, tmp);
 }
 
 static void edit(struct store_batch *b) { store_add(b, &count_edit, 1, NULL, 0); }
@@ -424,4 +443,5 @@ const struct archive_words mam_words = {
     .stored = stored,
     .edit = edit,
     .forget = forget,
+    .again = again,
 };

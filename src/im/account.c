@@ -597,12 +597,26 @@ static void removal_apply(struct mutation *m, enum err e)
     mem_free(&r);
 }
 
+static void archive_left(void *arg, enum err e)
+{
+    struct removal *r = arg;
+    struct account *a = r->mutation.account;
+    if (e == OK)
+        account_mutate(a, &r->mutation);
+    else
+        removal_apply(&r->mutation, e);
+    account_unpin(a);
+}
+
 void account_remove(struct account *a, void (*done)(void *arg, enum err e), void *arg)
 {
     struct removal *r = mem_new(struct removal);
-    *r = (struct removal){ { .prepare = removal_prepare, .apply = removal_apply }, done, arg };
+    *r = (struct removal){ { .account = a, .prepare = removal_prepare, .apply = removal_apply },
+                           done,
+                           arg };
     a->removing = true; /* what comes now would be stored behind it */
-    account_mutate(a, &r->mutation);
+    account_pin(a);
+    archive_leave(a->worker, a->id, archive_left, r);
 }
 
 /* The end of the process: memory only; what had to be on disk is there. */

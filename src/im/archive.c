@@ -184,29 +184,57 @@ static struct store_stmt hidden_entries = {
 
 static struct store_stmt change_line = {
     .name = "archive.change",
-    .sql = "UPDATE message SET stanza = $2 WHERE id = $1 AND stanza = $3",
-    .params = "itt",
+    .sql = "UPDATE message SET stanza = $2 WHERE id = $1 AND stanza = $3 AND sender_entry = $4"
+           " AND rcpt_entry = $5",
+    .params = "ittii",
     .cols = "",
 };
 static struct store_stmt drop_line = {
     .name = "archive.drop",
-    .sql = "DELETE FROM message WHERE id = $1 AND stanza = $2",
-    .params = "it",
+    .sql = "DELETE FROM message WHERE id = $1 AND stanza = $2 AND sender_entry = $3"
+           " AND rcpt_entry = $4",
+    .params = "itii",
     .cols = "",
 };
-static struct store_stmt drop_entry = {
+struct store_stmt archive_drop_entry = {
     .name = "archive.drop-entry",
     .sql = "DELETE FROM entry WHERE owner = $1 AND id = $2",
     .params = "ii",
     .cols = "",
 };
 
+/* im/archive_leave.c: what an owner has; who has it still, nothing is left of what nobody has. */
+struct store_stmt archive_owned = {
+    .name = "archive.owned",
+    .sql = "SELECT " ARCHIVE_LINE_COLUMNS ", e.id FROM entry e JOIN message m ON m.id = e.msg"
+           " WHERE e.owner = $1 ORDER BY e.id LIMIT $2",
+    .params = "ii",
+    .cols = "iiiiiiti",
+};
+struct store_stmt archive_sides = {
+    .name = "archive.sides",
+    .sql = "UPDATE message SET sender = $3, sender_entry = $4, rcpt = $5, rcpt_entry = $6,"
+           " stanza = CASE WHEN $4 = 0 AND $6 = 0 THEN '' ELSE stanza END"
+           " WHERE id = $1 AND stanza = $2 AND sender_entry = $7 AND rcpt_entry = $8",
+    .params = "itiiiiii",
+    .cols = "",
+};
+struct store_stmt archive_drop_none = {
+    .name = "archive.drop-none",
+    .sql = "DELETE FROM message WHERE id = $1 AND sender_entry = 0 AND rcpt_entry = 0"
+           " AND id < (SELECT max(id) FROM message)",
+    .params = "i",
+    .cols = "",
+};
+
 static struct store_stmt *const stmts[] = {
-    &archive_put,      &entry_put,       &archive_cursor_put, &archive_load,    &archive_open,
-    &archive_recent,   &archive_has,     &archive_row,        &archive_page,    &archive_reserve,
-    &archive_reserved, &remove_messages, &remove_sent,        &remove_received, &remove_last,
-    &remove_entries,   &remove_mailbox,  &remember_former,    &hidden_messages, &hidden_sides,
-    &hidden_entries,   &change_line,     &drop_line,          &drop_entry,      NULL
+    &archive_put,    &entry_put,       &archive_cursor_put, &archive_load,
+    &archive_open,   &archive_recent,  &archive_has,        &archive_row,
+    &archive_page,   &archive_reserve, &archive_reserved,   &remove_messages,
+    &remove_sent,    &remove_received, &remove_last,        &remove_entries,
+    &remove_mailbox, &remember_former, &hidden_messages,    &hidden_sides,
+    &hidden_entries, &change_line,     &drop_line,          &archive_drop_entry,
+    &archive_owned,  &archive_sides,   &archive_drop_none,  NULL
 };
 
 static const struct store_late late = {
@@ -255,16 +283,18 @@ void archive_remove(struct store_batch *b, int64_t owner, slice jid)
 void archive_change(struct store_batch *b, const struct archive_line *m, slice stanza,
                     struct arena *tmp)
 {
-    STORE_ADD(b, &change_line, 1, SV_I(m->id), SV_T(stanza), SV_T(m->stanza));
+    STORE_ADD(b, &change_line, 1, SV_I(m->id), SV_T(stanza), SV_T(m->stanza), SV_I(m->sender_entry),
+              SV_I(m->rcpt_entry));
     archive_words_forget(b, m, tmp);
 }
 
 void archive_drop(struct store_batch *b, const struct archive_line *m, struct arena *tmp)
 {
     if (m->rcpt_entry != 0)
-        STORE_ADD(b, &drop_entry, STORE_ANY_ROWS, SV_I(m->rcpt), SV_I(m->rcpt_entry));
+        STORE_ADD(b, &archive_drop_entry, STORE_ANY_ROWS, SV_I(m->rcpt), SV_I(m->rcpt_entry));
     if (m->sender_entry != 0)
-        STORE_ADD(b, &drop_entry, STORE_ANY_ROWS, SV_I(m->sender), SV_I(m->sender_entry));
+        STORE_ADD(b, &archive_drop_entry, STORE_ANY_ROWS, SV_I(m->sender), SV_I(m->sender_entry));
     archive_words_forget(b, m, tmp);
-    STORE_ADD(b, &drop_line, 1, SV_I(m->id), SV_T(m->stanza));
+    STORE_ADD(b, &drop_line, 1, SV_I(m->id), SV_T(m->stanza), SV_I(m->sender_entry),
+              SV_I(m->rcpt_entry));
 }

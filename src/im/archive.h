@@ -7,10 +7,12 @@
  * `remote`; the stanza has its full JID as `to`. A room has no mailbox: nothing of it is ever
  * unsettled. */
 #pragma once
+#include "base/err.h"
 #include "im/origin.h"
 #include "store/store.h"
 
 struct arena;
+struct worker;
 
 enum {
     ENTRY_OFFLINE = 1, /* must reach its owner: unsettled until it has */
@@ -20,7 +22,8 @@ enum {
 
 extern const struct store_schema archive_schema;
 extern struct store_stmt archive_put, archive_cursor_put, archive_load, archive_open,
-    archive_recent, archive_has, archive_row, archive_page, archive_reserve, archive_reserved;
+    archive_recent, archive_has, archive_row, archive_page, archive_reserve, archive_reserved,
+    archive_owned, archive_sides, archive_drop_none, archive_drop_entry;
 
 struct archive_message {
     uint64_t at_us;
@@ -36,7 +39,8 @@ void archive_add(struct store_batch *b, const struct archive_message *m);
  */
 void archive_remove_hidden(struct store_batch *b, int64_t owner, uint64_t from, uint64_t to);
 /* Statements that remove all that an account owns here; what others own of the same messages stays,
- * and its address (`jid`) is remembered, by which they ask for them. */
+ * and its address (`jid`) is remembered, by which they ask for them. Behind archive_leave(), which
+ * takes the words out of the full text and most of the work out of this transaction. */
 void archive_remove(struct store_batch *b, int64_t owner, slice jid);
 
 /* A row of the log. */
@@ -65,3 +69,7 @@ static inline struct archive_line archive_line_of(const struct store_batch *b, u
 void archive_change(struct store_batch *b, const struct archive_line *m, slice stanza,
                     struct arena *tmp);
 void archive_drop(struct store_batch *b, const struct archive_line *m, struct arena *tmp);
+
+/* Takes from an owner all that his archive has, in steps, so that nobody waits for it; `done` once,
+ * later. If it fails, he has the rest. */
+void archive_leave(struct worker *w, int64_t owner, void (*done)(void *arg, enum err e), void *arg);

@@ -29,3 +29,9 @@ void archive_words_forget(struct store_batch *b, const struct archive_line *m, s
     if (words != NULL)
         words->forget(b, m, tmp);
 }
+
+void archive_words_again(struct store_batch *b, const struct archive_line *m, struct arena *tmp)
+{
+    if (words != NULL)
+        words->again(b, m, tmp);
+}

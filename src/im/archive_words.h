@@ -30,6 +30,8 @@ struct archive_words {
     /* A batch that changes or removes messages says so, and takes each of them out. */
     void (*edit)(struct store_batch *b);
     void (*forget)(struct store_batch *b, const struct archive_line *m, struct arena *tmp);
+    /* Puts one in again that the same batch took out: others have it still. */
+    void (*again)(struct store_batch *b, const struct archive_line *m, struct arena *tmp);
 };
 
 /* Whether the message has this full JID: $8 is how a stanza begins that is from it, $9 what follows
@@ -43,5 +45,6 @@ const struct archive_words *archive_words(void); /* NULL: there is no full text 
 void archive_words_stored(struct worker *w);
 void archive_words_edit(struct store_batch *b);
 void archive_words_forget(struct store_batch *b, const struct archive_line *m, struct arena *tmp);
+void archive_words_again(struct store_batch *b, const struct archive_line *m, struct arena *tmp);
 
 void archive_words_set(const struct feature *const *list); /* by features_set() */

@@ -462,8 +462,8 @@ enum routed message_from_session(struct session *s, struct stanza *st, struct or
     struct account *a = s->account;
     uint64_t entry = 0;
     /* what one says to oneself has one entry: as received (XEP-0313 §5.1.1) */
-    bool keep = !account_is_guest(a) && setting_bool(&im_durable_ack) && message_storable(st) &&
-                !slice_eq(stanza_to_bare(st), a->jid);
+    bool keep = !account_is_guest(a) && !a->removing && setting_bool(&im_durable_ack) &&
+                message_storable(st) && !slice_eq(stanza_to_bare(st), a->jid);
     bool again = keep && is_repeat(a, st);
     if (keep && !again && stage_archive(a, st, stanza_to(st)))
         entry = mailbox_mint(a);

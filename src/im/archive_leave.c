@@ -1,0 +1,100 @@
+/* An owner leaves. The words of what he had are taken out of the full text with it, which has to be
+ * said message by message: so it goes in steps, each of which is complete.
+ *
+ * Limits: STEP_ROWS messages and about STEP_BYTES a step; CONFLICTS_MAX steps in a row that others
+ * were in the way of. */
+#include "base/arena.h"
+#include "base/mem.h"
+#include "im/account.h"
+#include "im/archive.h"
+#include "im/archive_words.h"
+#include "im/worker.h"
+
+enum { STEP_ROWS = 256, STEP_BYTES = 2 << 20, STEP_MS = 60000, CONFLICTS_MAX = 100 };
+
+struct leave {
+    struct worker *worker;
+    int64_t owner;
+    uint32_t rows, conflicts;
+    void (*done)(void *arg, enum err e);
+    void *arg;
+};
+
+static void step(struct leave *l);
+
+static void end(struct leave *l, enum err e)
+{
+    l->done(l->arg, e);
+    mem_free(&l);
+}
+
+static void stepped(void *arg, enum store_result r, const struct store_batch *b)
+{
+    struct leave *l = arg;
+    (void)b;
+    l->conflicts = r == STORE_CONFLICT ? l->conflicts + 1 : 0;
+    if (r == STORE_OK || (r == STORE_CONFLICT && l->conflicts < CONFLICTS_MAX))
+        step(l); /* a conflict: one was changed meanwhile, it is read again */
+    else
+        end(l, err_of_store(r));
+}
+
+static void add_line(struct store_batch *b, const struct leave *l, struct archive_line m,
+                     int64_t entry)
+{
+    const struct archive_line was = m;
+    struct arena *tmp = arena_create(0);
+    archive_words_forget(b, &m, tmp);
+    if (m.sender == l->owner)
+        m.sender = m.sender_entry = 0;
+    if (m.rcpt == l->owner)
+        m.rcpt = m.rcpt_entry = 0;
+    STORE_ADD(b, &archive_sides, 1, SV_I(m.id), SV_T(m.stanza), SV_I(m.sender),
+              SV_I(m.sender_entry), SV_I(m.rcpt), SV_I(m.rcpt_entry), SV_I(was.sender_entry),
+              SV_I(was.rcpt_entry));
+    STORE_ADD(b, &archive_drop_entry, STORE_ANY_ROWS, SV_I(l->owner), SV_I(entry));
+    if (m.sender_entry == 0 && m.rcpt_entry == 0)
+        STORE_ADD(b, &archive_drop_none, STORE_ANY_ROWS, SV_I(m.id));
+    else
+        archive_words_again(b, &m, tmp);
+    arena_destroy(&tmp);
+}
+
+static void owned_read(void *arg, enum store_result r, const struct store_batch *rows)
+{
+    struct leave *l = arg;
+    size_t bytes = 0;
+    if (r == STORE_CONFLICT && l->rows > 1) { /* too many bytes */
+        l->rows /= 8;
+        step(l);
+        return;
+    }
+    uint32_t count = r == STORE_OK ? store_row_count(rows, 0) : 0;
+    if (count == 0 || l->worker->stopping) {
+        end(l, r == STORE_OK && l->worker->stopping ? E_DOWN : err_of_store(r));
+        return;
+    }
+    struct store_batch *b = store_write(l->worker->store, (uint64_t)l->owner);
+    for (uint32_t i = 0; i < count && bytes < STEP_BYTES; i++) {
+        struct archive_line m = archive_line_of(rows, 0, i);
+        bytes += m.stanza.len;
+        add_line(b, l, m, store_int(rows, 0, i, 7));
+    }
+    archive_words_edit(b);
+    store_submit(b, l->worker->loop, STEP_MS, stepped, l);
+}
+
+static void step(struct leave *l)
+{
+    struct store_batch *b = store_read(l->worker->store, (uint64_t)l->owner);
+    store_read_late(b, l->owner);
+    STORE_ADD(b, &archive_owned, STORE_ANY_ROWS, SV_I(l->owner), SV_I(l->rows));
+    store_submit(b, l->worker->loop, STEP_MS, owned_read, l);
+}
+
+void archive_leave(struct worker *w, int64_t owner, void (*done)(void *arg, enum err e), void *arg)
+{
+    struct leave *l = mem_new(struct leave);
+    *l = (struct leave){ w, owner, STEP_ROWS, 0, done, arg };
+    step(l);
+}
