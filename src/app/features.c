@@ -118,6 +118,7 @@ static const struct feature *const features[] = {
     &webchat_feature,
     &muc_service_feature,
     &muc_feature,
+    &muc_admin_feature,
     &c2s_feature,
     &component_feature,
     &proxy65_feature,

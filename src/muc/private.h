@@ -84,6 +84,9 @@ extern const struct iq_rule muc_service_rules[], room_info_rules[];
 extern const struct host muc_hosts[];
 bool room_disco_get(struct iq *iq, slice node);
 
+/* muc/admin.c */
+void room_refuse(struct iq *iq, enum err e); /* answers a change that was not committed */
+
 /* muc/say.c */
 extern struct metric *const room_say_metrics[];
 void room_send_subject(struct room *r, const struct seat *s);

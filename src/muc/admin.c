@@ -1,0 +1,443 @@
+/* admin: requests of XEP-0045 §8 and §9 (muc#admin): lists by affiliation or role, and changes of
+ * either. A request with several changes does all of them or none. */
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/mem.h"
+#include "im/feature.h"
+#include "im/worker.h"
+#include "muc/muc.h"
+#include "muc/private.h"
+#include "xmpp/nickname.h"
+#include "xmpp/ns.h"
+#include "xmpp/rsm.h"
+
+enum {
+    ANSWER_BYTES_MAX = 4 << 20,
+    PAGE_MAX = 5000, /* items in one answer; more by pages (XEP-0059) */
+    ITEMS_MAX = 1000 /* in one request */
+};
+
+struct role_edit {
+    slice key;
+    enum room_role role;
+    slice reason;
+};
+
+/* A request to change something, read and checked. */
+struct request {
+    struct room *room;
+    struct iq *iq;
+    struct muc_standing by;
+    const struct seat *seat; /* of who asks; NULL: not in the room */
+    struct affiliation_edit edit[ITEMS_MAX];
+    struct role_edit role[ITEMS_MAX];
+    uint32_t edit_count, role_count;
+    enum stanza_error error;
+    slice text;
+};
+
+static struct muc_standing standing_of(const struct room *r, slice bare, const struct occupant *o)
+{
+    return (struct muc_standing){ room_affiliation(r, bare),
+                                  o == NULL ? ROLE_NONE : (enum room_role)o->role };
+}
+
+static bool wrong(struct request *q, enum stanza_error e, slice text)
+{
+    q->error = e;
+    q->text = text;
+    return false;
+}
+
+/* Somebody of this bare JID who is in the room; NULL: nobody. */
+static struct occupant *occupant_of(const struct room *r, slice bare)
+{
+    struct occupant *found = NULL;
+    LIST_EACH (it, &r->occupants) {
+        struct occupant *o = CONTAINER_OF(it, struct occupant, node);
+        if (slice_eq(seat_bare(occupant_seat(o)), bare))
+            found = o;
+    }
+    return found;
+}
+
+static bool read_role(struct request *q, const struct elem *item, slice reason)
+{
+    struct arena *tmp = q->iq->tmp;
+    struct occupant *o = room_occupant(q->room, elem_attr(item, "nick", tmp), tmp);
+    enum room_role role;
+
+    if (!role_of(elem_attr(item, "role", tmp), &role))
+        return wrong(q, SE_BAD_REQUEST, SLICE("there is no such role"));
+    if (o == NULL)
+        return wrong(q, SE_ITEM_NOT_FOUND, SLICE("nobody has this nickname"));
+    if (q->seat != NULL && o == q->seat->occupant && role == ROLE_NONE)
+        return wrong(q, SE_CONFLICT, SLICE("nobody kicks oneself; leave the room"));
+    enum stanza_error e =
+        muc_role_refusal(q->by, standing_of(q->room, seat_bare(occupant_seat(o)), o), role);
+    if (e != SE_NONE)
+        return wrong(q, e, SLICE("you may not change the role of this occupant so"));
+    q->role[q->role_count++] = (struct role_edit){ slice_dup(tmp, o->key), role, reason };
+    return true;
+}
+
+/* The address that is meant: it is named, or the nickname of somebody who is in. */
+static bool read_address(struct request *q, const struct elem *item, slice *bare)
+{
+    struct arena *tmp = q->iq->tmp;
+    slice text = elem_attr(item, "jid", tmp);
+    struct jid jid;
+    if (text.len == 0) {
+        struct occupant *o = room_occupant(q->room, elem_attr(item, "nick", tmp), tmp);
+        if (o == NULL)
+            return wrong(q, SE_ITEM_NOT_FOUND, SLICE("nobody has this nickname"));
+        *bare = slice_dup(tmp, seat_bare(occupant_seat(o)));
+        return true;
+    }
+    if (jid_parse(&jid, text, tmp) != OK)
+        return wrong(q, SE_JID_MALFORMED, SLICE("this is not an address"));
+    *bare = jid_bare(&jid);
+    return true;
+}
+
+static bool read_affiliation(struct request *q, const struct elem *item, slice reason)
+{
+    struct arena *tmp = q->iq->tmp;
+    enum affiliation to;
+    slice bare, nick = elem_attr(item, "nick", tmp), name = { 0 };
+
+    if (!affiliation_of(elem_attr(item, "affiliation", tmp), &to))
+        return wrong(q, SE_BAD_REQUEST, SLICE("there is no such affiliation"));
+    if (!read_address(q, item, &bare))
+        return false;
+    if (memchr(bare.ptr, '@', bare.len) == NULL && to > AFF_NONE)
+        return wrong(q, SE_NOT_ACCEPTABLE, SLICE("a whole domain can only be banned"));
+    if (slice_eq(bare, stanza_from_bare(q->iq->st)) && to == AFF_OUTCAST)
+        return wrong(q, SE_CONFLICT, SLICE("nobody bans oneself")); /* §9.1 */
+    const struct occupant *o = occupant_of(q->room, bare);
+    enum stanza_error e = muc_affiliation_refusal(q->by, standing_of(q->room, bare, o), to);
+    if (e != SE_NONE)
+        return wrong(q, e, SLICE("you may not change the affiliation of this user so"));
+    if (elem_attr_raw(item, "jid").ptr != NULL && nick.len > 0) {
+        if (nickname_enforce(nick, tmp, &name) != OK)
+            return wrong(q, SE_NOT_ACCEPTABLE, SLICE("this cannot be a nickname"));
+        const struct affiliate *a = room_reserved(q->room, nickname_key(name, tmp));
+        if (a != NULL && !slice_eq(a->jid, bare))
+            return wrong(q, SE_CONFLICT, SLICE("the nickname is reserved for another"));
+    }
+    const struct affiliate *was = room_affiliate(q->room, bare);
+    q->edit[q->edit_count++] = (struct affiliation_edit){ .jid = bare,
+                                                          .affiliation = to,
+                                                          .nick = name,
+                                                          .reason = reason,
+                                                          .follows = was != NULL && was->follows };
+    return true;
+}
+
+static bool read_item(struct request *q, const struct elem *item)
+{
+    struct arena *tmp = q->iq->tmp;
+    struct elem e;
+    slice reason = elem_child(item, "reason", NS_MUC_ADMIN, &e) ? elem_text(&e, tmp) : (slice){ 0 };
+
+    if (!elem_is(item, "item", NS_MUC_ADMIN))
+        return wrong(q, SE_BAD_REQUEST, SLICE("an item is expected"));
+    if (q->edit_count + q->role_count == ITEMS_MAX)
+        return wrong(q, SE_NOT_ACCEPTABLE, SLICE("at most 1,000 changes in one request"));
+    if (reason.len > ROOM_TEXT_MAX)
+        return wrong(q, SE_NOT_ACCEPTABLE, SLICE("the reason is too long"));
+    if (elem_attr_raw(item, "affiliation").ptr != NULL)
+        return read_affiliation(q, item, reason);
+    if (elem_attr_raw(item, "role").ptr != NULL)
+        return read_role(q, item, reason);
+    return wrong(q, SE_BAD_REQUEST, SLICE("an item has an affiliation or a role"));
+}
+
+static bool read_request(struct request *q)
+{
+    struct elem item;
+    bool any = elem_first(&q->iq->payload, &item), more = any;
+    if (!any)
+        return wrong(q, SE_BAD_REQUEST, SLICE("there is no item"));
+    for (; more; more = elem_next(&item, &item))
+        if (!read_item(q, &item))
+            return false;
+    return true;
+}
+
+/* What is left to do when the affiliations are committed. */
+struct roles {
+    struct iq *iq; /* held */
+    struct arena *arena;
+    const struct role_edit *role;
+    uint32_t count;
+    slice actor;
+};
+
+static void set_roles(struct room *r, const struct role_edit *role, uint32_t count, slice actor)
+{
+    room_pin(r);
+    for (uint32_t i = 0; i < count; i++) {
+        struct occupant *o = map_get(&r->nicks, role[i].key);
+        const struct show how = { .codes = role[i].role == ROLE_NONE ? "307" : NULL,
+                                  .actor_nick = actor,
+                                  .reason = role[i].reason };
+        if (o != NULL && o->role != role[i].role)
+            room_set_role(r, o, role[i].role, &how);
+    }
+    room_unpin(r);
+}
+
+static void done(struct room *r, enum err e, void *arg)
+{
+    struct roles *roles = arg;
+    if (e == OK && r->state == ROOM_READY)
+        set_roles(r, roles->role, roles->count, roles->actor);
+    if (e == OK)
+        iq_result(roles->iq, (slice){ 0 });
+    else
+        room_refuse(roles->iq, e);
+    arena_destroy(&roles->arena);
+    mem_free(&roles);
+}
+
+void room_refuse(struct iq *iq, enum err e)
+{
+    switch (e) {
+    case E_CONFLICT:
+        iq_error(iq, SE_CONFLICT, SLICE("a room keeps at least one owner"));
+        break;
+    case E_LIMIT:
+        iq_error(iq, SE_RESOURCE_CONSTRAINT,
+                 SLICE("there are too many persistent rooms, or affiliations in this one"));
+        break;
+    case E_NOTFOUND:
+        iq_error(iq, SE_ITEM_NOT_FOUND, SLICE("the room has ended"));
+        break;
+    default:
+        iq_error(iq, SE_RESOURCE_CONSTRAINT, SLICE("the change could not be stored now"));
+        break;
+    }
+}
+
+static void commit(struct request *q)
+{
+    struct room *r = q->room;
+    slice actor = q->seat == NULL ? (slice){ 0 } : q->seat->occupant->nick;
+    if (q->edit_count == 0) {
+        /* the answer goes first where it is about the one who asked */
+        iq_result(q->iq, (slice){ 0 });
+        set_roles(r, q->role, q->role_count, actor);
+        return;
+    }
+    struct roles *roles = mem_new(struct roles);
+    roles->arena = arena_create(256);
+    roles->actor = slice_dup(roles->arena, actor);
+    roles->count = q->role_count;
+    struct role_edit *role = arena_new(roles->arena, struct role_edit, q->role_count + 1);
+    for (uint32_t i = 0; i < q->role_count; i++)
+        role[i] = (struct role_edit){ slice_dup(roles->arena, q->role[i].key), q->role[i].role,
+                                      slice_dup(roles->arena, q->role[i].reason) };
+    roles->role = role;
+    roles->iq = iq_hold(q->iq);
+    room_commit(
+        r,
+        &(struct room_delta){ .edit = q->edit, .edit_count = q->edit_count, .actor = roles->actor },
+        done, roles);
+}
+
+static void admin_set(struct iq *iq)
+{
+    struct room *r = room_find(iq->worker, stanza_to(iq->st));
+    if (r == NULL) {
+        iq_error(iq, SE_ITEM_NOT_FOUND, SLICE("there is no such room"));
+        return;
+    }
+    struct request *q = mem_new(struct request);
+    q->room = r;
+    q->iq = iq;
+    q->seat = room_seat(r, stanza_from(iq->st));
+    q->by = standing_of(r, stanza_from_bare(iq->st), q->seat == NULL ? NULL : q->seat->occupant);
+    if (read_request(q))
+        commit(q);
+    else
+        iq_error(iq, q->error, q->text);
+    mem_free(&q);
+}
+
+/* Lists. */
+
+struct listing {
+    struct buf out;
+    const struct room *room;
+    slice first, last;
+    size_t from, len, at;
+};
+
+static void item_open(struct listing *l, slice key)
+{
+    l->first = l->first.ptr == NULL ? key : l->first;
+    l->last = key;
+    buf_lit(&l->out, "<item");
+}
+
+static void attr(struct buf *out, const char *name, slice value)
+{
+    if (value.len == 0)
+        return;
+    buf_printf(out, " %s='", name);
+    xml_escape(out, value);
+    buf_lit(out, "'");
+}
+
+static bool in_page(struct listing *l)
+{
+    size_t at = l->at++;
+    return at >= l->from && at - l->from < l->len;
+}
+
+static void write_affiliate(struct listing *l, const struct affiliate *a)
+{
+    item_open(l, a->jid);
+    attr(&l->out, "affiliation", affiliation_name((enum affiliation)a->affiliation));
+    attr(&l->out, "jid", a->jid);
+    attr(&l->out, "nick", a->nick);
+    if (a->reason.len > 0) {
+        buf_lit(&l->out, "><reason>");
+        xml_escape(&l->out, a->reason);
+        buf_lit(&l->out, "</reason></item>");
+    } else {
+        buf_lit(&l->out, "/>");
+    }
+}
+
+static void write_occupant(struct listing *l, const struct occupant *o)
+{
+    item_open(l, o->nick);
+    attr(&l->out, "affiliation", affiliation_name((enum affiliation)o->affiliation));
+    attr(&l->out, "role", role_name((enum room_role)o->role));
+    attr(&l->out, "jid", occupant_seat(o)->jid);
+    attr(&l->out, "nick", o->nick);
+    buf_lit(&l->out, "/>");
+}
+
+/* One order for all pages: that of the map, which stays as long as nobody is added. */
+static size_t affiliates_walk(struct listing *l, enum affiliation want, slice key, size_t *place)
+{
+    const struct affiliate *a;
+    size_t n = 0;
+    for (uint32_t i = 0; (a = map_next(&l->room->affiliates, &i)) != NULL;) {
+        if (a->affiliation != want)
+            continue;
+        if (place != NULL && slice_eq(a->jid, key))
+            *place = n;
+        if (place == NULL && in_page(l))
+            write_affiliate(l, a);
+        n++;
+    }
+    return n;
+}
+
+static size_t occupants_walk(struct listing *l, enum room_role want, slice key, size_t *place)
+{
+    size_t n = 0;
+    LIST_EACH (it, &l->room->occupants) {
+        const struct occupant *o = CONTAINER_OF(it, struct occupant, node);
+        if (o->role != want || o->hidden)
+            continue;
+        if (place != NULL && slice_eq(o->nick, key))
+            *place = n;
+        if (place == NULL && in_page(l))
+            write_occupant(l, o);
+        n++;
+    }
+    return n;
+}
+
+/* What is listed: one of the two. */
+struct wanted {
+    bool roles;
+    enum room_role role;
+    enum affiliation affiliation;
+};
+
+static size_t walk(struct listing *l, const struct wanted *what, slice key, size_t *place)
+{
+    return what->roles ? occupants_walk(l, what->role, key, place)
+                       : affiliates_walk(l, what->affiliation, key, place);
+}
+
+static void answer(struct iq *iq, const struct room *r, const struct wanted *what)
+{
+    struct listing l = { .room = r };
+    struct rsm page;
+    const char *why;
+    size_t place = SIZE_MAX;
+
+    if (!rsm_parse(&page, &iq->payload, iq->tmp, &why)) {
+        iq_error(iq, SE_BAD_REQUEST, slice_of(why));
+        return;
+    }
+    size_t total = walk(&l, what, page.id, &place);
+    if (!rsm_window(&page, total, place, PAGE_MAX, &l.from, &l.len)) {
+        iq_error(iq, SE_ITEM_NOT_FOUND, (slice){ 0 });
+        return;
+    }
+    buf_init(&l.out, ANSWER_BYTES_MAX);
+    buf_lit(&l.out, "<query xmlns='" NS_MUC_ADMIN "'>");
+    (void)walk(&l, what, (slice){ 0 }, NULL);
+    if (l.len < total)
+        rsm_write(&l.out, &(struct rsm_page){ l.first, l.last, (int64_t)l.from, (int64_t)total });
+    buf_lit(&l.out, "</query>");
+    iq_result(iq, buf_slice(&l.out));
+    buf_fini(&l.out);
+}
+
+/* §8.5 the voice list is for moderators, §9.8 that of moderators for admins; §9.2 outcasts for
+ * admins, §9.5 members for admins and, members-only, for members, or whom the configuration names;
+ * §10.5, §10.8 owners and admins for owners, and for admins, who see them in the room anyway. */
+static bool may_list(const struct room *r, struct muc_standing by, const struct wanted *what)
+{
+    bool admin = affiliation_may(by.affiliation, ACT_BAN);
+    if (what->roles)
+        return what->role == ROLE_MODERATOR ? admin : admin || role_may(by.role, ACT_GRANT_VOICE);
+    bool named = by.role != ROLE_NONE && (r->config.list_roles & ROLE_BIT(by.role)) != 0;
+    if (what->affiliation == AFF_OUTCAST)
+        return admin;
+    return admin || named ||
+           (r->config.members_only && affiliation_may(by.affiliation, ACT_MEMBER_LIST));
+}
+
+static void admin_get(struct iq *iq)
+{
+    const struct room *r = room_find(iq->worker, stanza_to(iq->st));
+    struct wanted what = { 0 };
+    struct elem item;
+
+    if (r == NULL) {
+        iq_error(iq, SE_ITEM_NOT_FOUND, SLICE("there is no such room"));
+        return;
+    }
+    bool any = elem_child(&iq->payload, "item", NS_MUC_ADMIN, &item);
+    what.roles = any && elem_attr_raw(&item, "role").ptr != NULL;
+    bool known = any && (what.roles ? role_of(elem_attr(&item, "role", iq->tmp), &what.role)
+                                    : affiliation_of(elem_attr(&item, "affiliation", iq->tmp),
+                                                     &what.affiliation));
+    const struct seat *s = room_seat(r, stanza_from(iq->st));
+    struct muc_standing by =
+        standing_of(r, stanza_from_bare(iq->st), s == NULL ? NULL : s->occupant);
+    if (!known)
+        iq_error(iq, SE_BAD_REQUEST, SLICE("an affiliation or a role is expected"));
+    else if (!may_list(r, by, &what))
+        iq_error(iq, SE_FORBIDDEN, SLICE("this list is not for you"));
+    else
+        answer(iq, r, &what);
+}
+
+static const struct iq_rule rules[] = {
+    { TYPE_GET, NS_MUC_ADMIN, "query", IQ_TO_ROOM, admin_get },
+    { TYPE_SET, NS_MUC_ADMIN, "query", IQ_TO_ROOM, admin_set },
+    { 0 },
+};
+
+const struct feature muc_admin_feature = { .name = "muc_admin", .iq = rules };
