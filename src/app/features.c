@@ -119,6 +119,7 @@ static const struct feature *const features[] = {
     &muc_service_feature,
     &muc_feature,
     &muc_admin_feature,
+    &muc_register_feature,
     &c2s_feature,
     &component_feature,
     &proxy65_feature,

@@ -127,15 +127,19 @@ static bool concerns(slice jid, slice bare)
     return slice_eq(jid, bare) || slice_eq(jid, jid_split(bare).domain);
 }
 
-void room_affiliation_changed(struct room *r, slice jid, const struct show *how)
+bool room_affiliation_changed(struct room *r, slice jid, const struct show *how)
 {
+    bool here = false;
     room_pin(r);
     LIST_EACH (it, &r->occupants) {
         struct occupant *o = CONTAINER_OF(it, struct occupant, node);
-        if (concerns(jid, seat_bare(occupant_seat(o))))
-            affiliation_of_occupant(r, o, how);
+        if (!concerns(jid, seat_bare(occupant_seat(o))))
+            continue;
+        here = true;
+        affiliation_of_occupant(r, o, how);
     }
     room_unpin(r);
+    return here;
 }
 
 void room_set_role(struct room *r, struct occupant *o, enum room_role role, const struct show *how)

@@ -169,6 +169,21 @@ static void apply_config(struct room_change *c)
     room_config_fini(&was);
 }
 
+static void apply_edit(struct room_change *c, const struct affiliation_edit *e)
+{
+    struct room *r = c->room;
+    struct show how = shown(c);
+    enum affiliation was = room_affiliation(r, e->jid);
+
+    affiliate_put(r, e);
+    if (e->reason.ptr != NULL)
+        how.reason = e->reason;
+    bool here = room_affiliation_changed(r, e->jid, &how);
+    if (!here && !c->delta.quiet && r->config.members_only && was == AFF_NONE &&
+        e->affiliation >= AFF_MEMBER)
+        room_invite_member(r, e->jid);
+}
+
 static void apply(struct room_change *c)
 {
     struct room *r = c->room;
@@ -182,13 +197,7 @@ static void apply(struct room_change *c)
     if (d->unlock)
         r->locked = false;
     for (uint32_t i = 0; i < d->edit_count; i++)
-        affiliate_put(r, &d->edit[i]);
-    for (uint32_t i = 0; i < d->edit_count; i++) {
-        struct show how = shown(c);
-        if (d->edit[i].reason.ptr != NULL)
-            how.reason = d->edit[i].reason;
-        room_affiliation_changed(r, d->edit[i].jid, &how);
-    }
+        apply_edit(c, &d->edit[i]);
 }
 
 static void next(struct room *r);

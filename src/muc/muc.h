@@ -2,4 +2,5 @@
 #pragma once
 #include "im/feature.h"
 
-extern const struct feature muc_service_feature, muc_feature, muc_admin_feature;
+extern const struct feature muc_service_feature, muc_feature, muc_admin_feature,
+    muc_register_feature;

@@ -87,7 +87,16 @@ bool room_disco_get(struct iq *iq, slice node);
 /* muc/admin.c */
 void room_refuse(struct iq *iq, enum err e); /* answers a change that was not committed */
 
+/* muc/ask.c: a message to the room that is not for all who are in it. Takes over. */
+enum routed room_asked(struct room *r, struct seat *s, struct stanza *st);
+void room_invite_member(struct room *r, slice bare);
+
+/* muc/register.c: what somebody decided on a registration. Takes over. */
+struct form;
+enum routed room_registration_answered(struct room *r, struct stanza *st, struct form *f);
+
 /* muc/say.c */
+bool room_too_fast(struct room *r, struct occupant *o); /* counts one message more */
 extern struct metric *const room_say_metrics[];
 void room_send_subject(struct room *r, const struct seat *s);
 /* Every message that the room relays gets this behind its children. */

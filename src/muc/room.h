@@ -140,6 +140,7 @@ struct room_delta {
     bool unlock;    /* it is open to others from now on (§10.1) */
     bool ownerless; /* it may lose its last owner: an account was deleted */
     bool destroy;
+    bool quiet;   /* who becomes a member is not told: an invitation was sent */
     slice actor;  /* nickname of who did it, told to whom it concerns; empty: nobody in the room */
     slice reason; /* of all edits that have none of their own; of a destruction */
     slice alternate, password; /* of a destruction: where to go */
@@ -191,7 +192,7 @@ bool room_shows_jids(const struct room *r, const struct occupant *viewer);
 /* Applies what changed to those in the room (§9, §10): new affiliation, role or both, with the
  * presence that tells; who may not be here any longer leaves. */
 void room_set_role(struct room *r, struct occupant *o, enum room_role role, const struct show *how);
-void room_affiliation_changed(struct room *r, slice jid, const struct show *how);
+bool room_affiliation_changed(struct room *r, slice jid, const struct show *how); /* is here */
 
 /* Stanzas, for READY rooms. All take over st. */
 enum routed room_presence(struct room *r, struct stanza *st);                      /* join.c */

@@ -39,7 +39,7 @@ void room_send_subject(struct room *r, const struct seat *s)
 }
 
 /* So many messages a second, and a burst: a bucket of thousandths. */
-static bool too_fast(struct room *r, struct occupant *o)
+bool room_too_fast(struct room *r, struct occupant *o)
 {
     uint64_t now = loop_now_us(r->worker->loop);
     uint64_t rate = (uint64_t)setting_int(&muc_message_rate);
@@ -131,7 +131,7 @@ static enum stanza_error may_say(struct room *r, struct occupant *o, const struc
         *text = SLICE("too many elements");
         return SE_NOT_ACCEPTABLE;
     }
-    if (too_fast(r, o)) {
+    if (room_too_fast(r, o)) {
         *text = SLICE("too many messages; wait a little");
         return SE_POLICY_VIOLATION;
     }
@@ -188,7 +188,7 @@ static enum routed to_one(struct room *r, struct seat *s, struct stanza *st)
         return refuse(r, st, SE_FORBIDDEN, SLICE("your role may not send private messages here"));
     if (st->child_count > XML_CHILDREN_MAX - MORE_CHILDREN)
         return refuse(r, st, SE_NOT_ACCEPTABLE, SLICE("too many elements"));
-    if (too_fast(r, from))
+    if (room_too_fast(r, from))
         return refuse(r, st, SE_POLICY_VIOLATION, SLICE("too many messages; wait a little"));
     struct stanza *out = relayed(r, from, st, 0);
     LIST_EACH (it, &to->seats) {
@@ -235,6 +235,8 @@ enum routed room_message(struct room *r, struct stanza *st, struct origin origin
     struct seat *s = room_seat(r, stanza_from(st));
     if (st->type == TYPE_ERROR)
         return failed(r, s, st);
+    if (stanza_to_is_bare(st) && st->type != TYPE_GROUPCHAT)
+        return room_asked(r, s, st);
     if (s == NULL)
         return refuse(r, st, SE_NOT_ACCEPTABLE, SLICE("you are not in this room"));
     return stanza_to_is_bare(st) ? to_all(r, s, st, origin) : to_one(r, s, st);

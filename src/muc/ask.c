@@ -1,0 +1,251 @@
+/* What is asked of a room by message: invitations that it passes on and their declines (XEP-0045
+ * §7.8.2), requests for voice (§7.13, §8.6) and what administrators answer to these and to
+ * registrations (§9.9). */
+#include "base/arena.h"
+#include "base/buf.h"
+#include "im/worker.h"
+#include "muc/private.h"
+#include "xmpp/form.h"
+#include "xmpp/ns.h"
+
+enum { MESSAGE_BYTES_MAX = 64 * 1024, INVITES_MAX = 50 };
+
+static enum routed refuse(struct room *r, struct stanza *st, enum stanza_error e, slice text)
+{
+    route_error(r->worker, st, e, text);
+    stanza_unref(&st);
+    return ROUTED;
+}
+
+static enum routed handled(struct stanza *st)
+{
+    stanza_unref(&st);
+    return ROUTED;
+}
+
+static void element(struct buf *out, const char *name, slice text)
+{
+    if (text.len == 0)
+        return;
+    buf_printf(out, "<%s>", name);
+    xml_escape(out, text);
+    buf_printf(out, "</%s>", name);
+}
+
+static slice reason_of(const struct elem *e, struct arena *tmp)
+{
+    struct elem reason;
+    return elem_child(e, "reason", NS_MUC_USER, &reason) ? elem_text(&reason, tmp) : (slice){ 0 };
+}
+
+/* The inviter as the invitee may know him: not by the address where the room hides that. */
+static void inviter_write(struct buf *out, const struct room *r, const struct occupant *o)
+{
+    if (o == NULL || r->config.whois != WHOIS_ANYONE) {
+        xml_escape(out, r->jid);
+        if (o != NULL) {
+            buf_lit(out, "/");
+            xml_escape(out, o->nick);
+        }
+    } else {
+        xml_escape(out, seat_bare(occupant_seat(o)));
+    }
+}
+
+/* invite NULL: nobody said more. */
+static void send_invite(struct room *r, slice to, const struct occupant *by,
+                        const struct elem *invite)
+{
+    struct arena *tmp = loop_scratch(r->worker->loop);
+    struct elem going;
+    struct buf b;
+
+    buf_init(&b, MESSAGE_BYTES_MAX);
+    buf_lit(&b, "<x xmlns='" NS_MUC_USER "'><invite from='");
+    inviter_write(&b, r, by);
+    buf_lit(&b, "'>");
+    if (invite != NULL) {
+        element(&b, "reason", reason_of(invite, tmp));
+        if (elem_child(invite, "continue", NS_MUC_USER, &going)) {
+            buf_lit(&b, "<continue thread='");
+            xml_escape(&b, elem_attr(&going, "thread", tmp));
+            buf_lit(&b, "'/>");
+        }
+    }
+    buf_lit(&b, "</invite>");
+    if (r->config.password)
+        element(&b, "password", r->config.text[ROOM_SECRET]);
+    buf_lit(&b, "</x>");
+    if (!b.overflow)
+        route_send(r->worker, stanza_make(STANZA_MESSAGE, TYPE_NORMAL, r->jid, to, (slice){ 0 },
+                                          buf_slice(&b)));
+    buf_fini(&b);
+}
+
+/* §9.3: who becomes a member of a members-only room and is not there is told so. */
+void room_invite_member(struct room *r, slice bare) { send_invite(r, bare, NULL, NULL); }
+
+static void nobody_waits(struct room *r, enum err e, void *arg)
+{
+    (void)r;
+    (void)e;
+    (void)arg;
+}
+
+static bool may_invite(const struct room *r, const struct occupant *o)
+{
+    return !o->hidden &&
+           (!r->config.members_only || r->config.member_invites || o->role == ROLE_MODERATOR);
+}
+
+static enum routed invite(struct room *r, struct seat *s, struct stanza *st, const struct elem *x)
+{
+    struct arena *tmp = loop_scratch(r->worker->loop);
+    struct affiliation_edit edit[INVITES_MAX];
+    struct jid jid[INVITES_MAX];
+    struct elem invites[INVITES_MAX], e;
+    uint32_t n = 0, members = 0;
+
+    if (s == NULL)
+        return refuse(r, st, SE_NOT_ACCEPTABLE, SLICE("you are not in this room"));
+    if (!may_invite(r, s->occupant))
+        return refuse(r, st, SE_FORBIDDEN, SLICE("only moderators invite to this room"));
+    if (room_too_fast(r, s->occupant))
+        return refuse(r, st, SE_POLICY_VIOLATION, SLICE("too many messages; wait a little"));
+    for (bool more = elem_first(x, &e); more && n < INVITES_MAX; more = elem_next(&e, &e)) {
+        if (!elem_is(&e, "invite", NS_MUC_USER))
+            continue;
+        if (jid_parse(&jid[n], elem_attr(&e, "to", tmp), tmp) != OK || jid[n].local.len == 0)
+            return refuse(r, st, SE_JID_MALFORMED, SLICE("an invitation goes to an address"));
+        slice bare = jid_bare(&jid[n]);
+        if (room_affiliation(r, bare) == AFF_OUTCAST)
+            return refuse(r, st, SE_FORBIDDEN, SLICE("who is banned cannot be invited"));
+        if (r->config.members_only && room_affiliation(r, bare) == AFF_NONE)
+            edit[members++] = (struct affiliation_edit){ .jid = bare, .affiliation = AFF_MEMBER };
+        invites[n++] = e;
+    }
+    for (uint32_t i = 0; i < n; i++)
+        send_invite(r, jid[i].full, s->occupant, &invites[i]);
+    if (members > 0)
+        room_commit(r, &(struct room_delta){ .edit = edit, .edit_count = members, .quiet = true },
+                    nobody_waits, NULL);
+    return handled(st);
+}
+
+/* To whoever invited, if still here: the room is no way to reach others. */
+static enum routed decline(struct room *r, struct stanza *st, const struct elem *e)
+{
+    struct arena *tmp = loop_scratch(r->worker->loop);
+    struct occupant *to = NULL;
+    struct jid jid;
+    struct buf b;
+
+    if (jid_parse(&jid, elem_attr(e, "to", tmp), tmp) != OK)
+        return refuse(r, st, SE_JID_MALFORMED, SLICE("a decline goes to who invited"));
+    if (slice_eq(jid_bare(&jid), r->jid))
+        to = room_occupant(r, jid.resource, tmp);
+    LIST_EACH (it, &r->occupants) {
+        struct occupant *o = CONTAINER_OF(it, struct occupant, node);
+        if (slice_eq(seat_bare(occupant_seat(o)), jid_bare(&jid)))
+            to = o;
+    }
+    if (to == NULL || room_affiliation(r, stanza_from_bare(st)) == AFF_OUTCAST)
+        return handled(st);
+    buf_init(&b, MESSAGE_BYTES_MAX);
+    buf_lit(&b, "<x xmlns='" NS_MUC_USER "'><decline from='");
+    xml_escape(&b, stanza_from_bare(st));
+    buf_lit(&b, "'>");
+    element(&b, "reason", reason_of(e, tmp));
+    buf_lit(&b, "</decline></x>");
+    if (!b.overflow)
+        route_send(r->worker, stanza_make(STANZA_MESSAGE, TYPE_NORMAL, r->jid,
+                                          occupant_seat(to)->jid, (slice){ 0 }, buf_slice(&b)));
+    buf_fini(&b);
+    return handled(st);
+}
+
+/* §8.6: a form for each moderator. */
+static void ask_moderators(struct room *r, const struct occupant *o)
+{
+    static const struct form_option roles[] = { { "participant", "Participant" }, { 0 } };
+    static const struct form_row role = {
+        "muc#role", FORM_LIST_SINGLE, "Requested role", NULL, roles, NULL, false
+    };
+    static const struct form_row jid = { "muc#jid", FORM_JID_SINGLE, "User ID", NULL, NULL, NULL,
+                                         false };
+    static const struct form_row nick = {
+        "muc#roomnick", FORM_TEXT_SINGLE, "Room nickname", NULL, NULL, NULL, false
+    };
+    static const struct form_row allow = {
+        "muc#request_allow", FORM_BOOLEAN, "Grant voice to this person?", NULL, NULL, NULL, false
+    };
+    struct buf b;
+
+    buf_init(&b, MESSAGE_BYTES_MAX);
+    form_open(&b, FORM_FORM, NS_MUC_REQUEST);
+    form_title(&b, "Voice request");
+    form_instructions(&b, "To approve this request for voice, grant it and submit the form.");
+    form_ask_value(&b, &role, SLICE("participant"));
+    form_ask_value(&b, &jid, occupant_seat(o)->jid);
+    form_ask_value(&b, &nick, o->nick);
+    form_ask_value(&b, &allow, SLICE("false"));
+    form_close(&b);
+    struct stanza *st = stanza_make(STANZA_MESSAGE, TYPE_NORMAL, r->jid, (slice){ "", 0 },
+                                    (slice){ 0 }, buf_slice(&b));
+    room_send_all(r, st, TO_MODERATORS, NULL);
+    stanza_unref(&st);
+    buf_fini(&b);
+}
+
+static enum routed voice(struct room *r, struct seat *s, struct stanza *st, struct form *f)
+{
+    struct arena *tmp = loop_scratch(r->worker->loop);
+    bool allow = false;
+    slice nick = { 0 };
+
+    if (s == NULL)
+        return refuse(r, st, SE_NOT_ACCEPTABLE, SLICE("you are not in this room"));
+    bool answers = form_bool(f, "muc#request_allow", &allow);
+    (void)form_text(f, "muc#roomnick", &nick);
+    if (f->error != SE_NONE)
+        return refuse(r, st, f->error, f->text);
+    if (!answers) {
+        if (s->occupant->role == ROLE_VISITOR && !s->occupant->hidden &&
+            !room_too_fast(r, s->occupant))
+            ask_moderators(r, s->occupant);
+        return handled(st);
+    }
+    if (!role_may((enum room_role)s->occupant->role, ACT_GRANT_VOICE))
+        return refuse(r, st, SE_FORBIDDEN, SLICE("only moderators grant voice"));
+    struct occupant *o = room_occupant(r, nick, tmp);
+    if (o == NULL)
+        return refuse(r, st, SE_ITEM_NOT_FOUND, SLICE("nobody has this nickname"));
+    if (allow && o->role == ROLE_VISITOR) {
+        slice actor = slice_dup(tmp, s->occupant->nick);
+        room_set_role(r, o, ROLE_PARTICIPANT, &(struct show){ .actor_nick = actor });
+    }
+    return handled(st);
+}
+
+enum routed room_asked(struct room *r, struct seat *s, struct stanza *st)
+{
+    struct arena *tmp = loop_scratch(r->worker->loop);
+    struct elem x, e;
+    struct form f;
+
+    if (stanza_child(st, KNOWN_MUC_USER, &x)) {
+        if (elem_child(&x, "invite", NS_MUC_USER, &e))
+            return invite(r, s, st, &x);
+        if (elem_child(&x, "decline", NS_MUC_USER, &e))
+            return decline(r, st, &e);
+    }
+    if (stanza_child(st, KNOWN_DATA_FORM, &x) && form_parse(&f, &x, tmp)) {
+        if (slice_is(f.form_type, NS_MUC_REQUEST))
+            return voice(r, s, st, &f);
+        if (slice_is(f.form_type, NS_MUC_REGISTER))
+            return room_registration_answered(r, st, &f);
+    }
+    if (stanza_has(st, KNOWN(BODY)))
+        return refuse(r, st, SE_BAD_REQUEST, SLICE("messages to a room are of type groupchat"));
+    return handled(st);
+}

@@ -1,0 +1,241 @@
+/* register: registration with a room (XEP-0045 §7.10, jabber:iq:register): a user becomes a member,
+ * at once where the room lets users add themselves, else when somebody who edits the member list
+ * says yes (§9.9), and has a nickname that nobody else may use. Members may have the messages sent
+ * while they are not in the room; the field for it has the name that clients know from servers
+ * which had that first. */
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/mem.h"
+#include "im/feature.h"
+#include "im/worker.h"
+#include "muc/muc.h"
+#include "muc/private.h"
+#include "xmpp/form.h"
+#include "xmpp/nickname.h"
+#include "xmpp/ns.h"
+
+#define FIELD_NICK   "muc#register_roomnick"
+#define FIELD_ALLOW  "muc#register_allow"
+#define FIELD_JID    "muc#register_jid"
+#define FIELD_FOLLOW "{http://tigase.org/protocol/muc}offline"
+
+enum { ANSWER_BYTES_MAX = 64 * 1024, ASKED_MAX = 16 };
+
+static const struct form_row nick_row = {
+    FIELD_NICK, FORM_TEXT_SINGLE, "Nickname", NULL, NULL, NULL, true
+};
+static const struct form_row follow_row = {
+    FIELD_FOLLOW, FORM_BOOLEAN, "Send messages while I am not in the room", NULL, NULL, NULL, false
+};
+
+static void register_get(struct iq *iq)
+{
+    const struct room *r = room_find(iq->worker, stanza_to(iq->st));
+    struct buf b;
+    if (r == NULL) {
+        iq_error(iq, SE_ITEM_NOT_FOUND, SLICE("there is no such room"));
+        return;
+    }
+    slice bare = stanza_from_bare(iq->st);
+    const struct affiliate *a = room_affiliate(r, bare);
+    if (room_affiliation(r, bare) == AFF_OUTCAST) {
+        iq_error(iq, SE_NOT_ALLOWED, SLICE("you are banned from this room"));
+        return;
+    }
+    bool known = a != NULL && a->nick.len > 0;
+    buf_init(&b, ANSWER_BYTES_MAX);
+    buf_lit(&b, "<query xmlns='" NS_REGISTER "'>");
+    if (known) {
+        buf_lit(&b, "<registered/><username>");
+        xml_escape(&b, a->nick);
+        buf_lit(&b, "</username>");
+    }
+    form_open(&b, FORM_FORM, NS_MUC_REGISTER);
+    form_title(&b, "Registration");
+    form_instructions(&b, "A nickname that nobody else may use here.");
+    form_ask_value(&b, &nick_row, known ? a->nick : (slice){ "", 0 });
+    form_ask_value(&b, &follow_row, a != NULL && a->follows ? SLICE("1") : SLICE("0"));
+    form_close(&b);
+    buf_lit(&b, "</query>");
+    iq_result(iq, buf_slice(&b));
+    buf_fini(&b);
+}
+
+static void registered(struct room *r, enum err e, void *arg)
+{
+    struct iq *iq = arg;
+    (void)r;
+    if (e == OK)
+        iq_result(iq, (slice){ 0 });
+    else
+        room_refuse(iq, e);
+}
+
+/* §7.10: nothing is left of it but an affiliation that others gave. */
+static void unregister(struct iq *iq, struct room *r)
+{
+    const struct affiliate *a = room_affiliate(r, stanza_from_bare(iq->st));
+    if (a == NULL || a->affiliation == AFF_OUTCAST) {
+        iq_error(iq, SE_REGISTRATION_REQUIRED, SLICE("you are not registered here"));
+        return;
+    }
+    struct affiliation_edit edit = { .jid = stanza_from_bare(iq->st),
+                                     .affiliation = a->affiliation == AFF_MEMBER
+                                                        ? AFF_NONE
+                                                        : (enum affiliation)a->affiliation,
+                                     .nick = { "", 0 } };
+    struct iq *held = iq_hold(iq);
+    room_commit(r, &(struct room_delta){ .edit = &edit, .edit_count = 1 }, registered, held);
+}
+
+struct application {
+    slice bare, nick;
+    bool follows;
+    enum stanza_error error;
+    slice text;
+};
+
+static bool wrong(struct application *a, enum stanza_error e, slice text)
+{
+    a->error = e;
+    a->text = text;
+    return false;
+}
+
+static bool check(struct application *a, const struct room *r, slice nick, struct arena *tmp)
+{
+    const struct affiliate *other;
+    if (room_affiliation(r, a->bare) == AFF_OUTCAST)
+        return wrong(a, SE_NOT_ALLOWED, SLICE("you are banned from this room"));
+    if (nickname_enforce(nick, tmp, &a->nick) != OK)
+        return wrong(a, SE_NOT_ACCEPTABLE, SLICE("a nickname is needed to register"));
+    slice key = nickname_key(a->nick, tmp);
+    other = room_reserved(r, key);
+    const struct occupant *o = map_get(&r->nicks, key);
+    if ((other != NULL && !slice_eq(other->jid, a->bare)) ||
+        (o != NULL && !slice_eq(seat_bare(occupant_seat(o)), a->bare)))
+        return wrong(a, SE_CONFLICT, SLICE("the nickname is taken"));
+    return true;
+}
+
+/* A form for those who edit the member list: occupants, or, if none of them is here, all owners. */
+static void ask_admins(struct room *r, const struct application *a)
+{
+    static const struct form_row jid = { FIELD_JID, FORM_JID_SINGLE, "User ID", NULL, NULL, NULL,
+                                         false };
+    static const struct form_row allow = {
+        FIELD_ALLOW, FORM_BOOLEAN, "Allow this person to register with the room?", NULL, NULL,
+        NULL,        false
+    };
+    struct buf b;
+    unsigned asked = 0;
+
+    buf_init(&b, ANSWER_BYTES_MAX);
+    form_open(&b, FORM_FORM, NS_MUC_REGISTER);
+    form_title(&b, "Registration request");
+    form_instructions(&b, "To make this person a member of the room, allow it and submit.");
+    form_ask_value(&b, &jid, a->bare);
+    form_ask_value(&b, &nick_row, a->nick);
+    form_ask_value(&b, &allow, SLICE("0"));
+    form_close(&b);
+    LIST_EACH (it, &r->occupants) {
+        const struct occupant *o = CONTAINER_OF(it, struct occupant, node);
+        if (!affiliation_may((enum affiliation)o->affiliation, ACT_EDIT_MEMBERS))
+            continue;
+        route_send(r->worker, stanza_make(STANZA_MESSAGE, TYPE_NORMAL, r->jid,
+                                          occupant_seat(o)->jid, (slice){ 0 }, buf_slice(&b)));
+        asked++;
+    }
+    const struct affiliate *f;
+    for (uint32_t i = 0; asked == 0 && (f = map_next(&r->affiliates, &i)) != NULL;)
+        if (f->affiliation == AFF_OWNER && asked++ < ASKED_MAX)
+            route_send(r->worker, stanza_make(STANZA_MESSAGE, TYPE_NORMAL, r->jid, f->jid,
+                                              (slice){ 0 }, buf_slice(&b)));
+    buf_fini(&b);
+}
+
+static void apply(struct iq *iq, struct room *r, const struct application *a)
+{
+    enum affiliation is = room_affiliation(r, a->bare);
+    if (is < AFF_MEMBER && !r->config.self_add) {
+        ask_admins(r, a);
+        iq_result(iq, (slice){ 0 });
+        return;
+    }
+    const struct affiliate *was = room_affiliate(r, a->bare);
+    struct affiliation_edit edit = { .jid = a->bare,
+                                     .affiliation = was == NULL
+                                                        ? AFF_MEMBER
+                                                        : (enum affiliation)was->affiliation,
+                                     .nick = a->nick,
+                                     .follows = a->follows };
+    struct iq *held = iq_hold(iq);
+    room_commit(r, &(struct room_delta){ .edit = &edit, .edit_count = 1 }, registered, held);
+}
+
+static void register_set(struct iq *iq)
+{
+    struct room *r = room_find(iq->worker, stanza_to(iq->st));
+    struct application a = { .bare = stanza_from_bare(iq->st) };
+    struct elem remove;
+    struct form f;
+    slice nick = { 0 };
+
+    if (r == NULL) {
+        iq_error(iq, SE_ITEM_NOT_FOUND, SLICE("there is no such room"));
+    } else if (elem_child(&iq->payload, "remove", NS_REGISTER, &remove)) {
+        unregister(iq, r);
+    } else if (!form_parse_child(&f, &iq->payload, iq->tmp) || !form_expect(&f, NS_MUC_REGISTER)) {
+        iq_error(iq, f.error != SE_NONE ? f.error : SE_BAD_REQUEST, f.text);
+    } else {
+        (void)form_text(&f, FIELD_NICK, &nick);
+        (void)form_bool(&f, FIELD_FOLLOW, &a.follows);
+        if (f.error != SE_NONE)
+            iq_error(iq, f.error, f.text);
+        else if (!check(&a, r, nick, iq->tmp))
+            iq_error(iq, a.error, a.text);
+        else
+            apply(iq, r, &a);
+    }
+}
+
+static void allowed(struct room *r, enum err e, void *arg)
+{
+    (void)r;
+    (void)e;
+    (void)arg;
+}
+
+enum routed room_registration_answered(struct room *r, struct stanza *st, struct form *f)
+{
+    struct arena *tmp = loop_scratch(r->worker->loop);
+    struct application a = { 0 };
+    struct jid jid = { 0 };
+    bool allow = false;
+    slice nick = { 0 };
+
+    if (!affiliation_may(room_affiliation(r, stanza_from_bare(st)), ACT_EDIT_MEMBERS)) {
+        route_error(r->worker, st, SE_FORBIDDEN, SLICE("only administrators of the room decide"));
+    } else if (form_bool(f, FIELD_ALLOW, &allow) && allow && form_jid(f, FIELD_JID, &jid) &&
+               form_text(f, FIELD_NICK, &nick)) {
+        a.bare = jid_bare(&jid);
+        if (!check(&a, r, nick, tmp)) {
+            route_error(r->worker, st, a.error, a.text);
+        } else if (room_affiliation(r, a.bare) == AFF_NONE) {
+            struct affiliation_edit edit = { .jid = a.bare,
+                                             .affiliation = AFF_MEMBER,
+                                             .nick = a.nick };
+            room_commit(r, &(struct room_delta){ .edit = &edit, .edit_count = 1 }, allowed, NULL);
+        }
+    }
+    stanza_unref(&st);
+    return ROUTED;
+}
+
+static const struct iq_rule rules[] = {
+    { TYPE_GET, NS_REGISTER, "query", IQ_TO_ROOM, register_get },
+    { TYPE_SET, NS_REGISTER, "query", IQ_TO_ROOM, register_set },
+    { 0 },
+};
+
+const struct feature muc_register_feature = { .name = "muc_register", .iq = rules };
