@@ -9,8 +9,10 @@
 static void affiliate_forget(struct room *r, struct affiliate *a)
 {
     map_del(&r->affiliates, a->jid);
-    if (a->key.len > 0 && map_get(&r->reserved, a->key) == a)
+    if (a->key.len > 0) {
         map_del(&r->reserved, a->key);
+        look_remove(&r->reserved_looks, &a->look);
+    }
     if (a->affiliation == AFF_OWNER)
         r->owners--;
     mem_free(&a);
@@ -38,26 +40,33 @@ void affiliate_put(struct room *r, const struct affiliation_edit *e)
     struct affiliate *was = room_affiliate(r, e->jid);
     bool none = e->affiliation <= AFF_NONE; /* whoever has none has no nickname either */
     slice nick = e->nick.ptr != NULL || was == NULL ? e->nick : was->nick;
-    slice reason = e->reason.ptr != NULL || was == NULL ? e->reason : was->reason, key = { 0 };
+    slice reason = e->reason.ptr != NULL || was == NULL ? e->reason : was->reason;
+    slice key = { 0 }, look = { 0 };
 
     if (!none && nick.len > 0)
         key = nickname_key(nick, tmp);
     if (key.len == 0 || (room_reserved(r, key) != NULL && room_reserved(r, key) != was))
         nick = key = (slice){ 0 };
+    if (key.len > 0)
+        look = nickname_skeleton(nick, tmp);
     if (e->affiliation != AFF_NONE) {
-        struct affiliate *a = mem_zalloc(sizeof *a + e->jid.len + nick.len + key.len + reason.len);
+        struct affiliate *a =
+            mem_zalloc(sizeof *a + e->jid.len + nick.len + key.len + look.len + reason.len);
         char *at = (char *)(a + 1);
         a->jid = lay(&at, e->jid);
         a->nick = lay(&at, nick);
         a->key = lay(&at, key);
+        a->look.text = lay(&at, look);
         a->reason = lay(&at, reason);
         a->affiliation = (uint8_t)e->affiliation;
         a->follows = e->follows;
         if (was != NULL)
             affiliate_forget(r, was);
         map_put(&r->affiliates, a);
-        if (a->key.len > 0)
+        if (a->key.len > 0) {
             map_put(&r->reserved, a);
+            look_add(&r->reserved_looks, &a->look);
+        }
         r->owners += a->affiliation == AFF_OWNER;
     } else if (was != NULL) {
         affiliate_forget(r, was);

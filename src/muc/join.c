@@ -56,13 +56,23 @@ static bool nick_read(struct entry *e)
     return true;
 }
 
+/* An occupant, or who has registered the nickname. */
 static bool looks_like_another(const struct entry *e)
 {
-    struct arena *tmp = loop_scratch(e->room->worker->loop);
+    const struct room *r = e->room;
+    slice bare = stanza_from_bare(e->st);
+    slice look = nickname_skeleton(e->nick, loop_scratch(r->worker->loop));
+    const struct look *l;
+
     if (!setting_bool(&muc_look_alike))
         return false;
-    const struct occupant *o = map_get(&e->room->looks, nickname_skeleton(e->nick, tmp));
-    return o != NULL && !slice_eq(seat_bare(occupant_seat(o)), stanza_from_bare(e->st));
+    for (l = map_get(&r->looks, look); l != NULL; l = l->next)
+        if (!slice_eq(seat_bare(occupant_seat(CONTAINER_OF(l, struct occupant, look))), bare))
+            return true;
+    for (l = map_get(&r->reserved_looks, look); l != NULL; l = l->next)
+        if (!slice_eq(CONTAINER_OF(l, struct affiliate, look)->jid, bare))
+            return true;
+    return false;
 }
 
 /* §7.2.8, §7.2.9: taken by another, or reserved for another. */

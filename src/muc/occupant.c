@@ -6,6 +6,23 @@
 #include "muc/private.h"
 #include "xmpp/nickname.h"
 
+void look_add(struct map *looks, struct look *l)
+{
+    l->next = map_del(looks, l->text);
+    map_put(looks, l);
+}
+
+void look_remove(struct map *looks, struct look *l)
+{
+    struct look *first = map_del(looks, l->text), **at = &first;
+    while (*at != NULL && *at != l)
+        at = &(*at)->next;
+    if (*at == l)
+        *at = l->next;
+    if (first != NULL)
+        map_put(looks, first);
+}
+
 static void occupant_free(struct occupant *o)
 {
     stanza_unref(&o->shown[0]);
@@ -25,8 +42,7 @@ static void seat_free(struct seat *s)
 static void unname(struct room *r, struct occupant *o)
 {
     map_del(&r->nicks, o->key);
-    if (map_get(&r->looks, o->look) == o)
-        map_del(&r->looks, o->look);
+    look_remove(&r->looks, &o->look);
 }
 
 void occupants_free(struct room *r)
@@ -72,13 +88,12 @@ static void name(struct room *r, struct occupant *o, slice nick, slice id)
     at += nick.len;
     o->key = (slice){ memcpy(at, key.ptr, key.len), key.len };
     at += key.len;
-    o->look = (slice){ memcpy(at, look.ptr, look.len), look.len };
+    o->look.text = (slice){ memcpy(at, look.ptr, look.len), look.len };
     at += look.len;
     o->id = (slice){ memcpy(at, id.ptr, id.len), id.len };
     mem_free_(was);
     map_put(&r->nicks, o);
-    if (map_get(&r->looks, o->look) == NULL)
-        map_put(&r->looks, o);
+    look_add(&r->looks, &o->look);
 }
 
 struct occupant *occupant_create(struct room *r, slice nick, slice bare)

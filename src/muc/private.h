@@ -44,6 +44,8 @@ struct affiliate *room_reserved(const struct room *r, slice key);
 void room_config_applied(struct room *r, unsigned diff);
 
 /* muc/occupant.c */
+void look_add(struct map *looks, struct look *l);
+void look_remove(struct map *looks, struct look *l);
 void occupants_free(struct room *r);
 /* A new occupant, without seats; nick was enforced. */
 struct occupant *occupant_create(struct room *r, slice nick, slice bare);

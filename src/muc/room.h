@@ -31,12 +31,20 @@ struct worker;
 enum room_state { ROOM_LOADING, ROOM_READY, ROOM_ABSENT };
 enum { ROOM_INBOX_MAX = 1000 };
 
+/* What a nickname looks like. Maps hold the first of those that look alike: several of one person,
+ * or all of them while muc.look-alike is off. */
+struct look {
+    slice text; /* nickname_skeleton() */
+    struct look *next;
+};
+
 /* Somebody with an affiliation, or with a nickname registered here. */
 struct affiliate {
-    slice jid;    /* bare, or the domain of outcasts; in this block */
-    slice nick;   /* registered (XEP-0045 §7.10); empty: none */
-    slice key;    /* of the nickname, for comparison */
-    slice reason; /* why it was given; empty: not said */
+    slice jid;        /* bare, or the domain of outcasts; in this block */
+    slice nick;       /* registered (XEP-0045 §7.10); empty: none */
+    slice key;        /* of the nickname, for comparison */
+    struct look look; /* of the nickname, if there is one */
+    slice reason;     /* why it was given; empty: not said */
     uint8_t affiliation;
     bool follows; /* gets messages while not in the room */
 };
@@ -59,7 +67,7 @@ struct occupant {
     struct list node;  /* in room.occupants, in the order of entering */
     struct list seats; /* the one that spoke last by presence is the last */
     slice nick, key;   /* in one block of their own; key: for comparison */
-    slice look;        /* equal for those that look alike; in the same block */
+    struct look look;  /* its text is in the same block */
     slice id;          /* XEP-0421, in the same block */
     uint32_t number;   /* unique in the room; its sessions' `seat` in the audience */
     uint8_t affiliation, role;
@@ -92,10 +100,11 @@ struct room {
     uint8_t secret[OCCUPANT_SECRET_LEN];
     struct map affiliates; /* struct affiliate by JID */
     struct map reserved;   /* the same by key of the nickname */
+    struct map reserved_looks;
     uint32_t owners;
     struct list occupants;
     struct map nicks; /* struct occupant by key */
-    struct map looks; /* by what the nickname looks like; of several of one person, one */
+    struct map looks; /* struct look of occupants */
     struct map seats; /* struct seat by full JID */
     uint32_t occupant_count, hidden_count, seat_count, next_number;
     uint64_t next_seat;

@@ -35,7 +35,7 @@ static slice room_key(const void *item) { return ((const struct room *)item)->ji
 static slice affiliate_key(const void *item) { return ((const struct affiliate *)item)->jid; }
 static slice reserved_key(const void *item) { return ((const struct affiliate *)item)->key; }
 static slice occupant_key(const void *item) { return ((const struct occupant *)item)->key; }
-static slice look_key(const void *item) { return ((const struct occupant *)item)->look; }
+static slice look_key(const void *item) { return ((const struct look *)item)->text; }
 static slice seat_key(const void *item) { return ((const struct seat *)item)->jid; }
 
 static struct muc_worker *muc_of(struct worker *w)
@@ -72,6 +72,7 @@ static struct room *room_alloc(struct worker *w, const struct host *h, slice jid
     r->change_tail = &r->changes;
     map_init(&r->affiliates, affiliate_key);
     map_init(&r->reserved, reserved_key);
+    map_init(&r->reserved_looks, look_key);
     map_init(&r->nicks, occupant_key);
     map_init(&r->looks, look_key);
     map_init(&r->seats, seat_key);
@@ -110,6 +111,7 @@ static void room_free(struct room *r)
     audience_fini(&r->audience);
     map_fini(&r->affiliates);
     map_fini(&r->reserved);
+    map_fini(&r->reserved_looks);
     map_fini(&r->nicks);
     map_fini(&r->looks);
     map_fini(&r->seats);
