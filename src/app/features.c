@@ -120,6 +120,8 @@ static const struct feature *const features[] = {
     &muc_feature,
     &muc_admin_feature,
     &muc_register_feature,
+    &muc_administrators_feature,
+    &muc_alias_feature,
     &c2s_feature,
     &component_feature,
     &proxy65_feature,

@@ -9,11 +9,9 @@
 #include "im/feature.h"
 #include "im/node.h"
 #include "im/worker.h"
+#include "muc/room.h"
 #include "muc/settings.h"
-#include "xmpp/jid.h"
 #include <stdatomic.h>
-
-extern struct log_area log_muc;
 
 /* The changes of the list, of the set and of the setting are told by worker 0 alone, so that one
  * follows the other. */
@@ -67,6 +65,7 @@ struct set {
 };
 
 static _Atomic(struct set *) current;
+static _Atomic(struct node *) node; /* while it runs */
 
 static slice member_key(const void *item) { return ((const struct member *)item)->jid; }
 
@@ -114,12 +113,33 @@ struct news {
     const char *said;
 };
 
-/* When all have passed by here, nobody looks at the set that was. */
-static void tell_worker(struct worker *w, void *arg)
+/* One occupant whose affiliation is not what it should be; false: there is none. */
+static bool settle_one(struct room *r, const struct news *n)
 {
-    (void)w;
-    (void)arg;
+    static const struct show plain;
+    LIST_EACH (it, &r->occupants) {
+        const struct occupant *o = CONTAINER_OF(it, struct occupant, node);
+        slice bare = seat_bare(occupant_seat(o));
+        if (!set_has(n->was, bare) && !set_has(n->is, bare))
+            continue;
+        if (room_affiliation(r, bare) == (enum affiliation)o->affiliation)
+            continue;
+        bare = slice_dup(loop_scratch(r->worker->loop), bare);
+        room_affiliation_changed(r, bare, &plain);
+        return true;
+    }
+    return false;
 }
+
+static void tell_room(struct room *r, void *arg)
+{
+    room_pin(r);
+    while (settle_one(r, arg))
+        ;
+    room_unpin(r);
+}
+
+static void tell_worker(struct worker *w, void *arg) { rooms_each(w, tell_room, arg); }
 
 static void told(struct worker *w, void *arg)
 {
@@ -149,10 +169,10 @@ static void switched(struct worker *w, void *arg)
 
 void administrators_switched(const struct setting *s)
 {
-    struct worker *w = worker_here();
+    struct node *n = atomic_load(&node);
     (void)s;
-    if (w != NULL) /* else the node does not run yet */
-        node_call(w->node, 0, switched, NULL);
+    if (n != NULL)
+        node_call(n, 0, switched, NULL);
 }
 
 /* The list was read or changed: it is the last statement of the batch. On worker 0. */
@@ -179,7 +199,14 @@ static void worker_start(struct worker *w)
         return;
     struct store_batch *b = store_read(w->store, 0);
     store_add(b, &list_stmt, STORE_ANY_ROWS, NULL, 0);
-    store_submit(b, w->loop, 0, loaded, w);
+    store_run(b, loaded, w); /* the loop does not run yet: they are known before anybody asks */
+    atomic_store(&node, w->node);
+}
+
+static void worker_stop(struct worker *w)
+{
+    if (w->index == 0)
+        atomic_store(&node, NULL);
 }
 
 static void worker_ended(struct worker *w)
@@ -353,5 +380,6 @@ const struct feature muc_administrators_feature = {
     .schema = &schema,
     .commands = (struct command *const[]){ &add_command, &del_command, &list_command, NULL },
     .worker_start = worker_start,
+    .worker_stop = worker_stop,
     .worker_ended = worker_ended,
 };

@@ -4,3 +4,5 @@
 
 extern const struct feature muc_service_feature, muc_feature, muc_admin_feature,
     muc_register_feature;
+extern const struct feature muc_administrators_feature; /* muc/administrators.h */
+extern const struct feature muc_alias_feature;          /* muc/alias.h */

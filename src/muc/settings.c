@@ -1,4 +1,5 @@
 #include "muc/settings.h"
+#include "muc/administrators.h"
 
 static const char *const creators[] = { "everyone", "accounts", "administrators", NULL };
 static const char *const pm_levels[] = { "visitor", "participant", "moderator", NULL };
@@ -52,6 +53,7 @@ struct setting muc_create_home = {
 struct setting muc_administrators_enabled = {
     .name = "muc.administrators-enabled",
     .type = SET_BOOL,
+    .changed = administrators_switched,
     .doc = "Whether administrators of group chat are owners of every room.",
 };
 
