@@ -195,6 +195,36 @@ def test_broken_connection(node):
     alice.expect("<message><body>still there</body></message>")
 
 
+def test_a_request_that_is_repeated_gives_way(node):
+    """XEP-0124 §14.3: it may be repeated itself (§17.3)."""
+    alice, bob = login(node, wait="60").available(), node.client("bob", "b")
+    alice.drain()
+    while alice.pending:
+        alice.answer(alice.pending[0])
+    rid, text = alice.body(f"<message xmlns='jabber:client' to='{bob}'><body>1</body></message>")
+    old = alice.post(text, rid)
+    bob.expect("<message><body>1</body></message>")
+    new = alice.post(text, rid)
+    body = alice.answer(old)
+    assert (body.get("type"), len(body)) == ("error", 0)
+    bob.send(f"<message to='{alice}' type='chat'><body>2</body></message>")
+    assert alice.answer(new).get("type") is None
+    alice.expect("<message><body>2</body></message>")
+    bob.expect_nothing("<message/>", after=alice)
+
+
+def test_the_oldest_request_tells_of_the_end(node):
+    """XEP-0124 §13; the others are answered by nothing."""
+    alice = login(node, wait="60")
+    alice.drain()
+    while alice.pending:
+        alice.answer(alice.pending[0])
+    held, end = alice.request(), alice.request(type="terminate")
+    assert alice.answer(held).get("type") == "terminate"
+    body = alice.answer(end)
+    assert (body.get("type"), len(body)) == (None, 0)
+
+
 def test_messages_of_a_dead_session_wait(make_server):
     """What was sent into an answer that nobody confirmed is not lost."""
     server = make_server("alice", "bob", settings={**CLEAR, "bosh.inactivity": "3s"})

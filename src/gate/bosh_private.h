@@ -58,7 +58,7 @@ struct bosh {
     struct list node;      /* in gate_worker.boshes */
     struct stream *stream; /* NULL: it has ended, and the client was not told yet */
     struct conn_info peer;
-    bool secure, acks, legacy, greet, ended, polling, overflow;
+    bool secure, acks, legacy, greet, ended, polling, overflow, end_told;
     uint8_t ver_minor;
     const char *condition; /* of the end; NULL: none */
     int64_t rid;           /* all requests up to it were taken */

@@ -210,14 +210,23 @@ static void keep(struct bosh *b, const struct bosh_request *q)
     k->out_count = b->stream->out_count;
 }
 
+/* Whether this answer tells of the end: the first one where the client ended it (XEP-0124 §13), the
+ * last one, which is of the request that is to blame, where there is a condition. */
+static bool tells_end(const struct bosh *b)
+{
+    return b->ended && !b->end_told && (b->condition == NULL || b->held_count == 1);
+}
+
 static void answer(struct bosh *b, struct bosh_request *q)
 {
-    bool last = b->ended && b->held_count == 1;
+    bool last = tells_end(b);
     list_remove(&q->node);
     b->held_count--;
     write_answer(b, q, last ? BODY_LAST : BODY_PLAIN);
     memcpy(q->content, b->content, sizeof q->content);
-    if (!last)
+    if (last)
+        b->end_told = true;
+    else
         keep(b, q);
     b->last_us = now_us(b);
     bosh_reply(b->worker, q);
@@ -496,6 +505,14 @@ static void on_later(struct loop_defer *d)
         set_timer(b);
 }
 
+/* To a request that was sent again: the answer to come goes to the newer one (XEP-0124 §14.3). A
+ * client that did not lose it after all repeats it, and loses nothing (§17.3). */
+static void give_way(struct bosh *b, struct bosh_request *old)
+{
+    buf_lit(&old->answer, "<body xmlns='" NS_HTTPBIND "' type='error'/>");
+    bosh_reply(b->worker, old);
+}
+
 /* A request that came before: on a new connection, since the old one is broken (XEP-0124 §14.3). */
 static void repeat(struct bosh *b, struct bosh_request *q)
 {
@@ -514,8 +531,7 @@ static void repeat(struct bosh *b, struct bosh_request *q)
         q->due_us = old->due_us;
         list_insert_before(&old->node, &q->node);
         list_remove(&old->node);
-        buf_lit(&old->answer, "<body xmlns='" NS_HTTPBIND "'/>");
-        bosh_reply(b->worker, old);
+        give_way(b, old);
         return;
     }
     memcpy(q->content, b->content, sizeof q->content);
@@ -539,8 +555,7 @@ static void insert_early(struct bosh *b, struct bosh_request *q)
         list_insert_before(&other->node, &q->node);
         if (other->body.rid == q->body.rid) {
             list_remove(&other->node);
-            buf_lit(&other->answer, "<body xmlns='" NS_HTTPBIND "'/>");
-            bosh_reply(b->worker, other);
+            give_way(b, other);
         }
         return;
     }
