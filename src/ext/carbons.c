@@ -271,7 +271,8 @@ const struct feature carbons_feature = {
     .iq = carbons_rules,
     .bind2 = (const struct bind2_rule[]){ { NS_CARBONS, "enable", turn_inline }, { 0 } },
     .xeps =
-        (const struct xep[]){ { "0280", "1.0.1", "Message Carbons", "0.1.0", "test_carbons", NULL },
+        (const struct xep[]){ { "0280", "0.11.0", "Message Carbons", "0.1.0", "test_carbons",
+                                "which messages: as urn:xmpp:carbons:rules:0 of later versions" },
                               { 0 } },
     .settings = (struct setting *const[]){ &plain_clients, NULL },
     .metrics = (struct metric *const[]){ &mdm_sessions, &copies, NULL },

@@ -197,7 +197,8 @@ const struct feature pubsub_host_feature = {
     .xeps =
         (const struct xep[]){
             { "0060", "1.26.0", "Publish-Subscribe", "0.1.0", "test_pubsub",
-              "no collections, one subscription an address and node, no leases, pending "
+              "a full node gives up its oldest items, no collections, one subscription an "
+              "address and node, no leases, pending "
               "subscriptions are managed by their list" },
             { 0 },
         },

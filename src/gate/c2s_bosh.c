@@ -240,9 +240,10 @@ const struct feature bosh_feature = {
     .name = "bosh",
     .xeps =
         (const struct xep[]){
-            { "0124", "1.11.2", "Bidirectional-streams Over Synchronous HTTP (BOSH)", "0.1.0",
+            { "0124", "1.11", "Bidirectional-streams Over Synchronous HTTP (BOSH)", "0.1.0",
               "test_bosh", "one stream a session; no content encodings" },
-            { "0206", "1.4", "XMPP Over BOSH", "0.1.0", "test_bosh", NULL },
+            { "0206", "1.1", "XMPP Over BOSH", "0.1.0", "test_bosh",
+              "with xmpp:restartlogic of later versions" },
             { 0 },
         },
     .http = routes,
