@@ -100,6 +100,8 @@ static enum err prepare(struct room_change *c, struct store_batch **batch)
         return E_LIMIT;
     if (!r->stored && (!stores || d->destroy))
         return OK;
+    if (d->config == NULL && d->edit_count == 0 && !d->destroy)
+        return OK; /* somebody wants to know when those before it are done */
     struct store_batch *b = *batch = store_write(r->worker->store, (uint64_t)r->id);
     if (d->destroy || !stores) {
         room_store_remove(b, r);

@@ -385,6 +385,9 @@ static bool take_people(struct form *f, const char *var, const slice **out, unsi
     for (unsigned i = 0; i < given_count; i++) {
         struct jid j = jid_split(given[i]);
         unsigned k = 0;
+        if (j.local.len == 0)
+            return form_wrong(f, SE_NOT_ACCEPTABLE,
+                              "the field '%s' has a value that is no address of a user", var);
         bare[n] = jid_bare(&j);
         while (k < n && !slice_eq(bare[k], bare[n]))
             k++;

@@ -238,6 +238,7 @@ static void wrong_values_change_nothing(void **state)
         F(ROOM("roomname"), "two\nlines"),
         F(ROOM("roomowners"), "@x"),
         F(ROOM("roomadmins"), ""),
+        F(ROOM("roomadmins"), "x"),
         F("muster#roomconfig_contactjid", "a@b@c"),
         F(ROOM("passwordprotectedroom"), "1"),
         F(ROOM("passwordprotectedroom"), "1") F(ROOM("roomsecret"), ""),

@@ -1,0 +1,279 @@
+/* What the owner of a room asks of it by IQ (XEP-0045 §10.1, §10.2, §10.9): its configuration as a
+ * form, an answer to that, the end of the room. */
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/mem.h"
+#include "im/feature.h"
+#include "im/worker.h"
+#include "muc/administrators.h"
+#include "muc/muc.h"
+#include "muc/room.h"
+#include "xmpp/jid.h"
+#include "xmpp/ns.h"
+
+enum { FORM_BYTES_MAX = 4 << 20 };
+
+/* A request on its way; in the arena of its held IQ. */
+struct request {
+    struct iq *iq;
+    enum room_editor by;
+};
+
+/* Whether the request is for its sender to make (§10.2, §10.9: else forbidden). If not, it is
+ * answered. */
+static bool admitted(struct request *q, const struct room *r)
+{
+    slice bare = stanza_from_bare(q->iq->st);
+    q->by = muc_is_administrator(bare) ? EDITOR_ADMIN : EDITOR_OWNER;
+    if (r == NULL || r->ending)
+        iq_error(q->iq, SE_ITEM_NOT_FOUND, SLICE("there is no such room"));
+    else if (room_affiliation(r, bare) != AFF_OWNER)
+        iq_error(q->iq, SE_FORBIDDEN, SLICE("only owners of the room may do that"));
+    else
+        return true;
+    return false;
+}
+
+/* The form. */
+
+static const slice *people_of(const struct room *r, enum affiliation a, unsigned *count,
+                              struct arena *tmp)
+{
+    struct affiliate *one;
+    unsigned n = 0;
+    for (uint32_t i = 0; (one = map_next(&r->affiliates, &i)) != NULL;)
+        n += one->affiliation == a;
+    slice *jid = arena_new(tmp, slice, n + 1);
+    *count = 0;
+    for (uint32_t i = 0; (one = map_next(&r->affiliates, &i)) != NULL;)
+        if (one->affiliation == a)
+            jid[(*count)++] = one->jid;
+    return jid;
+}
+
+static void owner_get(struct iq *iq)
+{
+    struct room *r = room_find(iq->worker, stanza_to(iq->st));
+    struct request q = { .iq = iq };
+    struct room_people people = { .has_owners = true, .has_admins = true };
+    struct buf out;
+    if (!admitted(&q, r))
+        return;
+    people.owner = people_of(r, AFF_OWNER, &people.owner_count, iq->tmp);
+    people.admin = people_of(r, AFF_ADMIN, &people.admin_count, iq->tmp);
+    buf_init(&out, FORM_BYTES_MAX);
+    buf_lit(&out, "<query xmlns='" NS_MUC_OWNER "'>");
+    room_config_form(&out, &r->config, &people, r->jid, q.by);
+    buf_lit(&out, "</query>");
+    if (out.overflow)
+        iq_error(iq, SE_RESOURCE_CONSTRAINT, (slice){ 0 });
+    else
+        iq_result(iq, buf_slice(&out));
+    buf_fini(&out);
+}
+
+/* Those whom the form names, or names no longer (§10.2): a former owner is an administrator, a
+ * former administrator a member, unless the other list says where they are. */
+
+static bool is_named(const slice *list, unsigned count, slice jid)
+{
+    for (unsigned i = 0; i < count; i++)
+        if (slice_eq(list[i], jid))
+            return true;
+    return false;
+}
+
+static enum affiliation affiliation_by(const struct room_people *p, slice jid, enum affiliation is)
+{
+    if (p->has_owners && is_named(p->owner, p->owner_count, jid))
+        return AFF_OWNER;
+    if (p->has_owners && is == AFF_OWNER)
+        is = AFF_ADMIN;
+    else if (is == AFF_OWNER)
+        return is;
+    if (p->has_admins && is_named(p->admin, p->admin_count, jid))
+        return AFF_ADMIN;
+    return p->has_admins && is == AFF_ADMIN ? AFF_MEMBER : is;
+}
+
+/* What becomes of people, while the edits are gathered. */
+struct edits {
+    const struct room *room;
+    const struct room_people *people;
+    struct affiliation_edit *edit;
+    uint32_t count;
+};
+
+static void add_edits(struct edits *e, const slice *jid, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        const struct affiliate *known = room_affiliate(e->room, jid[i]);
+        enum affiliation is = known != NULL ? (enum affiliation)known->affiliation : AFF_NONE;
+        enum affiliation to = affiliation_by(e->people, jid[i], is);
+        uint32_t k = 0;
+        while (k < e->count && !slice_eq(e->edit[k].jid, jid[i]))
+            k++;
+        if (k == e->count && to != is)
+            e->edit[e->count++] = (struct affiliation_edit){
+                .jid = jid[i], .affiliation = to, .follows = known != NULL && known->follows
+            };
+    }
+}
+
+static void edit_people(struct edits *e, struct arena *tmp)
+{
+    const struct room_people *p = e->people;
+    unsigned owners, admins;
+    const slice *owner = people_of(e->room, AFF_OWNER, &owners, tmp);
+    const slice *admin = people_of(e->room, AFF_ADMIN, &admins, tmp);
+    if (!p->has_owners && !p->has_admins)
+        return;
+    e->edit =
+        arena_new(tmp, struct affiliation_edit, owners + admins + p->owner_count + p->admin_count);
+    add_edits(e, p->owner, p->owner_count);
+    add_edits(e, p->admin, p->admin_count);
+    add_edits(e, owner, owners);
+    add_edits(e, admin, admins);
+}
+
+/* Changes. */
+
+static void answer(struct iq *iq, enum err e)
+{
+    switch (e) {
+    case OK:
+        iq_result(iq, (slice){ 0 });
+        break;
+    case E_LIMIT: /* §10.1.3: it violates a policy of the service */
+        iq_error(iq, SE_NOT_ACCEPTABLE,
+                 SLICE("there are too many persistent rooms, or people with an affiliation"));
+        break;
+    case E_CONFLICT:
+        iq_error(iq, SE_CONFLICT, SLICE("a room keeps its last owner"));
+        break;
+    default:
+        iq_error(iq, stanza_error_of(e), (slice){ 0 });
+        break;
+    }
+}
+
+static void changed(struct room *r, enum err e, void *arg)
+{
+    const struct request *q = arg;
+    (void)r;
+    answer(q->iq, e);
+}
+
+/* The nickname of who asks, if in the room. */
+static slice nick_of(const struct request *q, const struct room *r)
+{
+    const struct seat *s = room_seat(r, stanza_from(q->iq->st));
+    return s == NULL ? (slice){ 0 } : s->occupant->nick;
+}
+
+static void configure(struct request *q, struct room *r, struct form *f)
+{
+    struct iq *iq = q->iq;
+    struct room_config next = r->config;
+    struct room_people people;
+    struct edits edits = { .room = r, .people = &people };
+    next.own = NULL;
+    if (!room_config_read(&next, &people, f, q->by)) {
+        iq_error(iq, f->error, f->text);
+        return;
+    }
+    edit_people(&edits, iq->tmp);
+    struct room_delta d = {
+        .edit = edits.edit, .edit_count = edits.count, .unlock = true, .actor = nick_of(q, r)
+    };
+    if (room_config_diff(&r->config, &next) != 0) {
+        d.config = mem_new(struct room_config);
+        room_config_keep(d.config, &next);
+    }
+    room_commit(r, &d, changed, q);
+}
+
+/* §10.1.3: who will not configure a new room does not want it. */
+static void cancel(struct request *q, struct room *r)
+{
+    static const struct room_delta gone = { .destroy = true };
+    if (r->locked)
+        room_commit(r, &gone, changed, q);
+    else
+        answer(q->iq, OK);
+}
+
+static void destroy(struct request *q, struct room *r, const struct elem *e)
+{
+    struct arena *tmp = q->iq->tmp;
+    struct room_delta d = { .destroy = true, .actor = nick_of(q, r) };
+    struct elem child;
+    struct jid venue;
+    slice jid = elem_attr(e, "jid", tmp);
+    if (jid.len > 0 && jid_parse(&venue, jid, tmp) != OK) {
+        iq_error(q->iq, SE_JID_MALFORMED, SLICE("'jid' of <destroy/> is not an address"));
+        return;
+    }
+    if (jid.len > 0)
+        d.alternate = venue.full;
+    if (elem_child(e, "reason", NS_MUC_OWNER, &child))
+        d.reason = elem_text(&child, tmp);
+    if (elem_child(e, "password", NS_MUC_OWNER, &child))
+        d.password = elem_text(&child, tmp);
+    room_commit(r, &d, changed, q);
+}
+
+static void run(struct request *q, struct room *r);
+
+/* What was under way is done; the room may have ended, or its owners may be others now. */
+static void again(struct room *r, enum err e, void *arg)
+{
+    struct request *q = arg;
+    struct iq *iq = q->iq;
+    if (e != OK)
+        answer(iq, e);
+    else
+        run(q, room_find(iq->worker, r->jid));
+}
+
+/* A form is read against the configuration that it changes: with another change under way, after
+ * that. */
+static void run(struct request *q, struct room *r)
+{
+    static const struct room_delta nothing;
+    struct iq *iq = q->iq;
+    struct elem e;
+    struct form f;
+    if (!admitted(q, r))
+        return;
+    if (r->changes != NULL)
+        room_commit(r, &nothing, again, q);
+    else if (elem_child(&iq->payload, "destroy", NS_MUC_OWNER, &e))
+        destroy(q, r, &e);
+    else if (!form_parse_child(&f, &iq->payload, iq->tmp))
+        iq_error(iq, SE_BAD_REQUEST,
+                 f.error != SE_NONE ? f.text : SLICE("neither a form nor <destroy/> is there"));
+    else if (f.kind == FORM_CANCEL)
+        cancel(q, r);
+    else
+        configure(q, r, &f);
+}
+
+static void owner_set(struct iq *iq)
+{
+    struct iq *held = iq_hold(iq);
+    struct request *q = arena_new(held->tmp, struct request, 1);
+    q->iq = held;
+    run(q, room_find(held->worker, stanza_to(held->st)));
+}
+
+static const struct iq_rule rules[] = {
+    { TYPE_GET, NS_MUC_OWNER, "query", IQ_TO_ROOM, owner_get },
+    { TYPE_SET, NS_MUC_OWNER, "query", IQ_TO_ROOM, owner_set },
+    { 0 },
+};
+
+const struct feature muc_owner_feature = {
+    .name = "muc_owner",
+    .iq = rules,
+};
