@@ -55,7 +55,6 @@ struct setting muc_administrators_enabled = {
     .type = SET_BOOL,
     .changed = administrators_switched,
     .doc = "Whether administrators of group chat are owners of every room.",
-    .changed = administrators_switched,
 };
 
 /* Limits that hold for all rooms. */
