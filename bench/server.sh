@@ -39,6 +39,9 @@ settings:
   register.password-min: 6
   register.per-address-per-hour: none
   auth.scram-iterations: 4096
+  muc.message-rate: none
+  muc.owner-occupants: on
+  muc.new-occupants: 1000
 CFG
 }
 
