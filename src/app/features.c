@@ -123,6 +123,7 @@ static const struct feature *const features[] = {
     &muc_administrators_feature,
     &muc_alias_feature,
     &muc_owner_feature,
+    &room_archive_feature,
     &c2s_feature,
     &component_feature,
     &proxy65_feature,

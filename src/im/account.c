@@ -616,7 +616,7 @@ void account_remove(struct account *a, void (*done)(void *arg, enum err e), void
                            arg };
     a->removing = true; /* what comes now would be stored behind it */
     account_pin(a);
-    archive_leave(a->worker, a->id, archive_left, r);
+    archive_leave(a->worker, a->id, INT64_MAX, archive_left, r);
 }
 
 /* The end of the process: memory only; what had to be on disk is there. */

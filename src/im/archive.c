@@ -207,8 +207,8 @@ struct store_stmt archive_drop_entry = {
 struct store_stmt archive_owned = {
     .name = "archive.owned",
     .sql = "SELECT " ARCHIVE_LINE_COLUMNS ", e.id FROM entry e JOIN message m ON m.id = e.msg"
-           " WHERE e.owner = $1 ORDER BY e.id LIMIT $2",
-    .params = "ii",
+           " WHERE e.owner = $1 AND e.id <= $2 ORDER BY e.id LIMIT $3",
+    .params = "iii",
     .cols = "iiiiiiti",
 };
 struct store_stmt archive_sides = {

@@ -25,6 +25,9 @@ extern struct store_stmt archive_put, archive_cursor_put, archive_load, archive_
     archive_recent, archive_has, archive_row, archive_page, archive_reserve, archive_reserved,
     archive_owned, archive_sides, archive_drop_none, archive_drop_entry;
 
+/* The next archive id of an owner, at his home; *last is the highest that he has. */
+uint64_t archive_mint(struct worker *w, uint64_t *last);
+
 struct archive_message {
     uint64_t at_us;
     int64_t sender, rcpt;              /* account ids; 0: not one of ours */
@@ -70,6 +73,7 @@ void archive_change(struct store_batch *b, const struct archive_line *m, slice s
                     struct arena *tmp);
 void archive_drop(struct store_batch *b, const struct archive_line *m, struct arena *tmp);
 
-/* Takes from an owner all that his archive has, in steps, so that nobody waits for it; `done` once,
- * later. If it fails, he has the rest. */
-void archive_leave(struct worker *w, int64_t owner, void (*done)(void *arg, enum err e), void *arg);
+/* Takes from an owner all that his archive has with ids up to `until`, in steps, so that nobody
+ * waits for it; `done` once, later. If it fails, he has the rest. */
+void archive_leave(struct worker *w, int64_t owner, int64_t until,
+                   void (*done)(void *arg, enum err e), void *arg);

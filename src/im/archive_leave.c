@@ -14,7 +14,7 @@ enum { STEP_ROWS = 256, STEP_BYTES = 2 << 20, STEP_MS = 60000, CONFLICTS_MAX = 1
 
 struct leave {
     struct worker *worker;
-    int64_t owner;
+    int64_t owner, until;
     uint32_t rows, conflicts;
     void (*done)(void *arg, enum err e);
     void *arg;
@@ -88,13 +88,14 @@ static void step(struct leave *l)
 {
     struct store_batch *b = store_read(l->worker->store, (uint64_t)l->owner);
     store_read_late(b, l->owner);
-    STORE_ADD(b, &archive_owned, STORE_ANY_ROWS, SV_I(l->owner), SV_I(l->rows));
+    STORE_ADD(b, &archive_owned, STORE_ANY_ROWS, SV_I(l->owner), SV_I(l->until), SV_I(l->rows));
     store_submit(b, l->worker->loop, STEP_MS, owned_read, l);
 }
 
-void archive_leave(struct worker *w, int64_t owner, void (*done)(void *arg, enum err e), void *arg)
+void archive_leave(struct worker *w, int64_t owner, int64_t until,
+                   void (*done)(void *arg, enum err e), void *arg)
 {
     struct leave *l = mem_new(struct leave);
-    *l = (struct leave){ w, owner, STEP_ROWS, 0, done, arg };
+    *l = (struct leave){ w, owner, until, STEP_ROWS, 0, done, arg };
     step(l);
 }

@@ -9,45 +9,9 @@
 #include "im/server.h"
 #include "im/worker.h"
 
-enum { CURSOR_MS = 1000, RESERVE_US = 20 * 1000000, RESERVE_EARLY_US = 10 * 1000000 };
+enum { CURSOR_MS = 1000 };
 
-/* Ids in use are never above what is reserved on disk, so that a crash and a clock that steps back
- * give none of them twice. Written ahead of need; while the write is under way ids are capped. */
-static void reserve_done(void *arg, enum store_result result, const struct store_batch *b)
-{
-    struct node *n = arg;
-    (void)b;
-    if (result == STORE_OK)
-        atomic_store(&n->ids_reserved_us, atomic_load(&n->ids_wanted_us));
-    atomic_store(&n->ids_reserving, false);
-}
-
-static void reserve_ahead(struct worker *w, uint64_t now)
-{
-    struct node *n = w->node;
-    bool idle = false;
-    if (now + RESERVE_EARLY_US < atomic_load_explicit(&n->ids_reserved_us, memory_order_relaxed) ||
-        !atomic_compare_exchange_strong(&n->ids_reserving, &idle, true))
-        return;
-    atomic_store(&n->ids_wanted_us, now + RESERVE_US);
-    struct store_batch *b = store_write(w->store, 0);
-    STORE_ADD(b, &archive_reserve, STORE_ANY_ROWS, SV_I(now + RESERVE_US));
-    store_submit(b, w->loop, 0, reserve_done, n);
-}
-
-uint64_t mailbox_mint(struct account *a)
-{
-    struct mailbox *m = &a->mailbox;
-    struct node *n = a->worker->node;
-    uint64_t now = loop_wall_us(a->worker->loop);
-    uint64_t limit = atomic_load_explicit(&n->ids_reserved_us, memory_order_relaxed);
-    reserve_ahead(a->worker, now);
-    uint64_t id = now < limit || limit == 0 ? now : limit;
-    if (id < n->ids_floor_us)
-        id = n->ids_floor_us;
-    m->last_id = id > m->last_id ? id : m->last_id + 1;
-    return m->last_id;
-}
+uint64_t mailbox_mint(struct account *a) { return archive_mint(a->worker, &a->mailbox.last_id); }
 
 static struct entry *at(const struct mailbox *m, uint32_t i)
 {

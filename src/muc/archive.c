@@ -1,91 +1,152 @@
+/* The rows of archives of rooms, and what a worker has of them; see archive.h. */
 #include "muc/archive.h"
-#include "base/arena.h"
-#include "base/buf.h"
-#include "base/clock.h"
 #include "base/mem.h"
-#include "codec/xml_elem.h"
+#include "im/archive.h"
+#include "im/feature.h"
 #include "im/node.h"
 #include "im/worker.h"
-#include "xmpp/ns.h"
+#include "muc/archive_private.h"
+#include "muc/muc.h"
+#include "xmpp/stanza.h"
 
-enum { HISTORY_MAX = 100 };
-struct history_item {
-    struct stanza *st;
-    uint64_t id;
+struct log_area muc_archive_log = { .name = "muc.archive" };
+
+static unsigned worker_slot;
+
+enum { LOAD_MAX = 100 }; /* messages of the history that are read when a room is loaded */
+
+static struct store_stmt read_last_id = {
+    .name = "muc.archive-last-id",
+    .sql = "SELECT coalesce(max(id), 0) FROM entry WHERE owner = $1",
+    .params = "i",
+    .cols = "i",
 };
+/* Of any size, they could be more than one read may return. */
+static struct store_stmt read_last = {
+    .name = "muc.archive-last",
+    .sql = "SELECT e.id, m.at_us, m.stanza FROM entry e JOIN message m ON m.id = e.msg"
+           " WHERE e.owner = $1 AND length(m.stanza) <= 65536 ORDER BY e.id DESC LIMIT $2",
+    .params = "ii",
+    .cols = "iit",
+};
+
+struct recorder *recorder_of(struct worker *w)
+{
+    struct recorder *r = w->state_of[worker_slot];
+    if (r == NULL) {
+        r = w->state_of[worker_slot] = mem_new(struct recorder);
+        r->worker = w;
+        list_init(&r->waiting);
+        list_init(&r->requests);
+        r->prefix_max = RECORD_PREFIX_MAX;
+    }
+    return r;
+}
+
+static void worker_start(struct worker *w)
+{
+    if (w->index == 0)
+        doomed_start(recorder_of(w));
+}
+
+static void worker_ended(struct worker *w)
+{
+    struct recorder *r = w->state_of[worker_slot];
+    if (r == NULL)
+        return;
+    recorder_end(r);
+    timer_cancel(&r->doomed);
+    mem_free(&w->state_of[worker_slot]);
+}
+
+/* The statements of all files. */
+static struct store_stmt *stmts[16];
+static const struct store_migration migrations[] = {
+    { 1, "CREATE TABLE muc_doomed(owner INTEGER PRIMARY KEY, until INTEGER NOT NULL)",
+      "CREATE TABLE muc_doomed(owner BIGINT PRIMARY KEY, until BIGINT NOT NULL)" },
+    { 0 }
+};
+static struct store_schema schema = { "muc-archive", migrations, stmts, NULL };
+
+static void gather(struct store_stmt *const *list, unsigned *n)
+{
+    for (; *list != NULL; list++)
+        stmts[(*n)++] = *list;
+}
+
+static void start(void)
+{
+    static struct store_stmt *const own[] = { &read_last_id, &read_last, NULL };
+    unsigned n = 0;
+    worker_slot = worker_state_slot();
+    gather(own, &n);
+    gather(room_delete_stmts, &n);
+    gather(room_bury_stmts, &n);
+}
 
 void room_archive_init(struct room_archive *a, struct worker *w, int64_t owner, slice jid)
 {
     *a = (struct room_archive){ .worker = w, .owner = owner, .jid = jid };
 }
-void room_archive_fini(struct room_archive *a) { (void)a; }
-uint64_t room_archive_mint(struct room_archive *a)
+
+struct load {
+    struct room_history *history;
+    struct room_archive *archive;
+    uint32_t most;
+    room_history_done_fn *done;
+    void *arg;
+};
+
+static void add_row(const struct load *l, const struct store_batch *b, uint32_t row)
 {
-    uint64_t now = loop_wall_us(a->worker->loop);
-    a->last_id = now > a->last_id ? now : a->last_id + 1;
-    return a->last_id;
+    struct worker *w = l->archive->worker;
+    struct stanza *st;
+    if (stanza_load(&st, store_text(b, 1, row, 2), w->xml, loop_scratch(w->loop)) != OK)
+        return; /* it was taken out of the archive */
+    struct room_post p = { .sender = stanza_to(st),
+                           .id = (uint64_t)store_int(b, 1, row, 0),
+                           .at_us = (uint64_t)store_int(b, 1, row, 1) };
+    p.st = stanza_readdress(st, (slice){ 0 }, SLICE(""));
+    room_history_add(l->history, &p, l->most, l->archive->jid);
+    stanza_unref(&p.st);
+    stanza_unref(&st);
 }
-bool room_archive_full(const struct room_archive *a)
+
+static void loaded(void *arg, enum store_result result, const struct store_batch *b)
 {
-    (void)a;
-    return false;
+    struct load *l = arg;
+    if (result == STORE_OK)
+        l->archive->last_id = (uint64_t)store_int(b, 0, 0, 0);
+    for (uint32_t i = result == STORE_OK ? store_row_count(b, 1) : 0; i-- > 0;)
+        add_row(l, b, i);
+    l->done(l->archive, l->arg);
+    mem_free(&l);
 }
-enum routed room_archive_put(struct room_archive *a, const struct room_record *m)
+
+void room_history_load(struct room_history *h, struct room_archive *a, uint32_t most,
+                       room_history_done_fn *done, void *arg)
 {
-    (void)a;
-    (void)m;
-    return ROUTED;
+    struct load *l = mem_new(struct load);
+    struct store_batch *b = store_read(a->worker->store, (uint64_t)a->owner);
+    *l = (struct load){ h, a, most, done, arg };
+    store_read_late(b, a->owner);
+    STORE_ADD(b, &read_last_id, STORE_ANY_ROWS, SV_I(a->owner));
+    STORE_ADD(b, &read_last, STORE_ANY_ROWS, SV_I(a->owner),
+              SV_I(most < LOAD_MAX ? most : LOAD_MAX));
+    store_submit(b, a->worker->loop, 0, loaded, l);
 }
-void room_archive_remove(struct worker *w, int64_t owner)
-{
-    (void)w;
-    (void)owner;
-}
-void room_history_init(struct room_history *h) { *h = (struct room_history){ 0 }; }
-void room_history_fini(struct room_history *h)
-{
-    for (uint32_t i = 0; i < h->len; i++)
-        stanza_unref(&h->ring[(h->head + i) % h->cap].st);
-    mem_free(&h->ring);
-    *h = (struct room_history){ 0 };
-}
-void room_history_add(struct room_history *h, struct stanza *st, uint64_t id)
-{
-    if (h->ring == NULL) {
-        h->ring = mem_zalloc(HISTORY_MAX * sizeof *h->ring);
-        h->cap = HISTORY_MAX;
-    }
-    if (h->len == h->cap) {
-        stanza_unref(&h->ring[h->head].st);
-        h->head = (h->head + 1) % h->cap;
-        h->len--;
-    }
-    h->ring[(h->head + h->len++) % h->cap] = (struct history_item){ stanza_ref(st), id };
-}
-void room_history_load(struct room_history *h, struct room_archive *a, room_history_fn *done,
-                       void *arg)
-{
-    (void)h;
-    done(a, arg);
-}
-void room_history_each(struct room_history *h, slice room, const struct history_limit *limit,
-                       room_history_each_fn *fn, void *arg)
-{
-    uint32_t n = h->len < limit->stanzas ? h->len : limit->stanzas;
-    for (uint32_t i = h->len - n; i < h->len; i++) {
-        const struct history_item *it = &h->ring[(h->head + i) % h->cap];
-        char stamp[CLOCK_STAMP_LEN];
-        struct buf b;
-        if (it->id < limit->since_us)
-            continue;
-        clock_stamp(stamp, it->id);
-        buf_init(&b, 8192);
-        buf_lit(&b, "<delay xmlns='" NS_DELAY "' from='");
-        xml_escape(&b, room);
-        buf_printf(&b, "' stamp='%s'/>", stamp);
-        struct stanza *st = stanza_append(it->st, (slice){ "", 0 }, buf_slice(&b));
-        fn(st, arg);
-        stanza_unref(&st);
-        buf_fini(&b);
-    }
-}
+
+uint64_t room_archive_mint(struct room_archive *a) { return archive_mint(a->worker, &a->last_id); }
+
+const struct feature room_archive_feature = {
+    .name = "muc-archive",
+    .iq = room_archive_rules,
+    .schema = &schema,
+    .settings = (struct setting *const[]){ &muc_recording_queue, NULL },
+    .metrics = muc_recording_metrics,
+    .alarms = (struct alarm *const[]){ &muc_recording_alarm, NULL },
+    .logs = (struct log_area *const[]){ &muc_archive_log, NULL },
+    .start = start,
+    .worker_start = worker_start,
+    .worker_ended = worker_ended,
+};

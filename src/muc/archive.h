@@ -1,61 +1,85 @@
-/* archive: what is recorded of a room (design §7): its messages, as entries whose owner is the room
- * in the tables of all archives, and the last of them in memory for those who enter. Confined to
- * the home of the room.
+/* archive: what is said in a room, kept in the archive under the room's id (im/archive.h), and
+ * answered to who asks for it (XEP-0313 §5.1.2). Nothing here looks at the room: it decides who may
+ * see what. Confined to the home of the room, but for room_archive_full().
  *
- * While the database is away records wait in memory, in order, and are tried again:
- * muc.recording-queue of them a node; then room_archive_full() says so. */
+ * A message is stored as it was relayed, with the real full JID of who said it as `to`, which is
+ * shown to those only who may know it.
+ *
+ * While the database is away, messages wait in memory in their order and are stored when it is back
+ * (muc/archive_queue.c). A write whose outcome is not known is looked for before it is repeated, so
+ * nothing is there twice. What waits when the process ends is lost.
+ *
+ * Limits: muc.recording-queue messages wait on the node, then room_archive_full() and the room
+ * refuses what is said; READERS_MAX queries under way on a worker, READERS_EACH_MAX of one address;
+ * a page as in im/archive_page.h. */
 #pragma once
-#include "im/iq.h"
+#include "base/err.h"
 #include "im/origin.h"
 #include "im/router.h"
-#include "xmpp/stanza.h"
+#include "muc/history.h"
+#include "store/store.h"
 
-struct elem;
+struct arena;
+struct iq;
+struct stanza;
 struct worker;
 
 struct room_archive {
     struct worker *worker;
-    int64_t owner; /* id of the room */
-    slice jid;     /* of the room; lives as long */
+    int64_t owner; /* id of the room, from ROOM_ID_MIN on */
+    slice jid;     /* bare, of the room; lives as long as this */
     uint64_t last_id;
 };
 void room_archive_init(struct room_archive *a, struct worker *w, int64_t owner, slice jid);
-void room_archive_fini(struct room_archive *a); /* what waits to be recorded goes on waiting */
-/* The next id: of a message that is recorded, or only relayed. */
-uint64_t room_archive_mint(struct room_archive *a);
-bool room_archive_full(const struct room_archive *a);
-/* Records a message as it was relayed, `id` being minted for it; sender: the real bare JID; real:
- * the real full JID. ROUTE_PENDING: ticket_done(origin) follows when it is committed. Borrowed. */
-struct room_record {
-    struct stanza *st;
-    uint64_t id;
-    slice sender;
-    struct origin origin;
-};
-enum routed room_archive_put(struct room_archive *a, const struct room_record *m);
-/* All that a room recorded goes, in steps. */
-void room_archive_remove(struct worker *w, int64_t owner);
 
-/* The last messages, in memory. */
-struct room_history {
-    struct history_item *ring; /* NULL: none */
-    uint32_t cap, head, len;
+/* The id of the next message, for its stanza-id (XEP-0359): of one that is kept, or only relayed.
+ */
+uint64_t room_archive_mint(struct room_archive *a);
+
+/* Keeps a message. ROUTE_PENDING: ticket_done(origin) follows, when it is committed, or waits for
+ * the database; nobody is told when that is over. */
+enum routed room_archive_put(const struct room_archive *a, const struct room_post *p,
+                             struct origin origin);
+bool room_archive_full(void); /* any thread */
+
+/* Reads the highest id that was minted, and for the history what was said last: `most` messages, at
+ * most 100, of at most 64 Ki characters each. done is called once, later, whatever comes of it; the
+ * two stay where they are until then. */
+typedef void room_history_done_fn(struct room_archive *a, void *arg);
+void room_history_load(struct room_history *h, struct room_archive *a, uint32_t most,
+                       room_history_done_fn *done, void *arg);
+
+/* Who asks: what the room lets him see. */
+enum room_sight {
+    SIGHT_NONE,  /* nothing: forbidden */
+    SIGHT_NICKS, /* who said what by nickname (and occupant-id) */
+    SIGHT_JIDS   /* the real JIDs, too */
 };
-void room_history_init(struct room_history *h);
-void room_history_fini(struct room_history *h);
-void room_history_add(struct room_history *h, struct stanza *st,
-                      uint64_t id); /* id: its time too */
-/* Reads the last `max` recorded; done is called once, later, whatever comes of it. */
-typedef void room_history_fn(struct room_archive *a, void *arg);
-void room_history_load(struct room_history *h, struct room_archive *a, room_history_fn *done,
-                       void *arg);
-/* What <history/> asks for (XEP-0045 §7.2.14), bounded by what the room allows. */
-struct history_limit {
-    uint32_t stanzas;
-    uint32_t chars;    /* UINT32_MAX: no limit */
-    uint64_t since_us; /* wall clock */
+struct room_reader {
+    enum room_sight sight;
+    uint32_t page_max; /* messages of a page */
 };
-/* Calls fn for each message to send, oldest first, with <delay/> in it. Borrowed. */
-typedef void room_history_each_fn(struct stanza *st, void *arg);
-void room_history_each(struct room_history *h, slice room, const struct history_limit *limit,
-                       room_history_each_fn *fn, void *arg);
+/* Answers, at once or later, <query/> of type set, of type get, and <metadata/>. The room may be
+ * unloaded meanwhile. */
+void room_archive_query(const struct room_archive *a, struct iq *iq, struct room_reader who);
+void room_archive_form(struct iq *iq, struct room_reader who);
+void room_archive_metadata(const struct room_archive *a, struct iq *iq, struct room_reader who);
+
+/* Retraction and moderation (XEP-0424, XEP-0425): the message gives way to a tombstone. The history
+ * in memory is not changed by it: see room_history_bury(). */
+struct room_burial {
+    uint64_t id;     /* of the message, as in its stanza-id */
+    slice author;    /* bare JID that must have said it; empty: whoever did */
+    slice tombstone; /* XML text that stands instead of the content */
+};
+/* OK, also if it was buried before. E_NOTFOUND: no such message. E_DENIED: another said it. E_DOWN.
+ * Perhaps from inside room_archive_bury(). */
+typedef void room_buried_fn(void *arg, enum err e);
+void room_archive_bury(const struct room_archive *a, const struct room_burial *what,
+                       room_buried_fn *done, void *arg);
+bool room_archive_id(slice text, uint64_t *out); /* of a stanza-id; false: not one of ours */
+
+/* All that a room recorded goes. The batch that removes the room notes it; when that is committed,
+ * it goes in small steps, which a restart takes up again. What is recorded after the note stays. */
+void room_archive_doom(struct store_batch *b, const struct room_archive *a);
+void room_archive_remove(struct worker *w, int64_t owner);

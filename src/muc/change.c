@@ -166,6 +166,8 @@ static void apply_config(struct room_change *c)
     mem_free(&c->delta.config);
     unsigned diff = room_config_diff(&was, &r->config);
     r->stored = r->config.persistent;
+    if (was.persistent && !r->stored)
+        room_archive_remove(r->worker, r->id);
     announce(r, diff);
     room_config_applied(r, diff);
     room_config_fini(&was);

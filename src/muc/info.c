@@ -204,6 +204,7 @@ static void write_info(struct iq *iq, const struct room *r)
                                                  "optimization",
                                                  NS_MUC_REQUEST, NULL });
     room_config_disco(d, &r->config, &facts, iq->tmp);
+    room_archive_disco(d, r);
     buf_init(&out, ANSWER_BYTES_MAX);
     disco_write_info(&out, d, (slice){ 0 });
     iq_result(iq, buf_slice(&out));

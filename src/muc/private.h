@@ -81,6 +81,10 @@ enum routed room_record(struct room *r, slice sender, struct stanza *st, uint64_
 /* x: the <x/> that it entered with; NULL: none. */
 void room_send_history(struct room *r, const struct seat *s, const struct elem *x);
 
+/* muc/archive_rules.c */
+struct disco_info;
+void room_archive_disco(struct disco_info *d, const struct room *r); /* borrows */
+
 /* muc/info.c */
 extern const struct iq_rule muc_service_rules[], room_info_rules[];
 extern const struct host muc_hosts[];

@@ -90,7 +90,6 @@ static void room_clear(struct room *r)
     room_config_fini(&r->config);
     r->config = (struct room_config){ 0 };
     if (r->state == ROOM_READY) {
-        room_archive_fini(&r->archive);
         room_history_fini(&r->history);
         if (!r->stored)
             rooms_count(-1);

@@ -154,7 +154,7 @@ static enum routed to_all(struct room *r, struct seat *s, struct stanza *st, str
 
     if (e != SE_NONE)
         return refuse(r, st, e, text);
-    if (kept && room_records(r) && room_archive_full(&r->archive))
+    if (kept && room_records(r) && room_archive_full())
         return refuse(r, st, SE_RESOURCE_CONSTRAINT,
                       SLICE("the database is away, and too many messages wait for it"));
     uint64_t id = kept ? room_archive_mint(&r->archive) : 0;
@@ -164,10 +164,12 @@ static enum routed to_all(struct room *r, struct seat *s, struct stanza *st, str
         stanza_unref(&r->subject);
         r->subject = stanza_ref(out);
     } else if (kept) {
-        room_history_add(&r->history, out, id);
+        room_history_add(&r->history,
+                         &(struct room_post){ out, s->jid, id, loop_wall_us(r->worker->loop) },
+                         room_history_max(&r->config), r->jid);
     }
     room_send_all(r, out, TO_ALL, NULL);
-    enum routed routed = room_record(r, seat_bare(s), out, id, origin);
+    enum routed routed = room_record(r, s->jid, out, id, origin);
     stanza_unref(&out);
     stanza_unref(&st);
     return routed;

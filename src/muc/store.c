@@ -198,7 +198,8 @@ static void loaded(void *arg, enum store_result result, const struct store_batch
     } else {
         load_row(r, b);
         r->state = ROOM_LOADING;
-        room_history_load(&r->history, &r->archive, history_loaded, r);
+        room_history_load(&r->history, &r->archive, room_history_max(&r->config), history_loaded,
+                          r);
     }
 }
 
@@ -262,6 +263,7 @@ void room_store_remove(struct store_batch *b, const struct room *r)
 {
     STORE_ADD(b, &room_delete, STORE_ANY_ROWS, SV_I(r->id));
     STORE_ADD(b, &affiliations_delete, STORE_ANY_ROWS, SV_I(r->id));
+    room_archive_doom(b, &r->archive);
 }
 
 void room_store_subject(struct room *r, store_done_fn *done, void *arg)

@@ -1,0 +1,143 @@
+/* Tombstones in the archive of a room (XEP-0424 §5, XEP-0425): the id of what is retracted is that
+ * of its stanza-id, so it is one row, which is changed as long as it is still as it was read. */
+#include "base/arena.h"
+#include "base/buf.h"
+#include "codec/xml_elem.h"
+#include "im/account.h"
+#include "im/archive.h"
+#include "im/archive_words.h"
+#include "im/worker.h"
+#include "muc/archive_private.h"
+#include "xmpp/ns.h"
+#include "xmpp/stanza.h"
+
+#define NS_RETRACT "urn:xmpp:message-retract:1"
+
+enum { ATTEMPTS = 3 };
+
+static struct store_stmt find_line = {
+    .name = "muc.archive-line",
+    .sql = "SELECT " ARCHIVE_LINE_COLUMNS " FROM entry e JOIN message m ON m.id = e.msg"
+           " WHERE e.owner = $1 AND e.id = $2",
+    .params = "ii",
+    .cols = "iiiiiit",
+};
+struct store_stmt *const room_bury_stmts[] = { &find_line, NULL };
+
+struct burial {
+    struct arena *arena; /* holds this, too */
+    struct worker *worker;
+    int64_t owner;
+    struct room_burial what;
+    unsigned attempts;
+    room_buried_fn *done;
+    void *arg;
+};
+
+static void look(struct burial *f);
+
+static void end(struct burial *f, enum err e)
+{
+    struct arena *arena = f->arena;
+    f->done(f->arg, e);
+    arena_destroy(&arena);
+}
+
+static bool is_content(enum known_child known, const struct elem *e, void *arg)
+{
+    (void)e, (void)arg;
+    return known != KNOWN_OCCUPANT_ID;
+}
+
+struct stanza *room_tombstone(const struct stanza *st, slice xml)
+{
+    return stanza_change(
+        st, &(struct stanza_change){ .known = ~0ull, .unwanted = is_content, .more = xml });
+}
+
+static void buried(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct burial *f = arg;
+    (void)b;
+    if (result == STORE_CONFLICT && ++f->attempts < ATTEMPTS) /* it was changed meanwhile */
+        look(f);
+    else
+        end(f, err_of_store(result));
+}
+
+static void bury(struct burial *f, const struct archive_line *m, const struct stanza *st)
+{
+    struct store_batch *b = store_write(f->worker->store, (uint64_t)f->owner);
+    struct stanza *tombstone = room_tombstone(st, f->what.tombstone);
+    struct buf text;
+    buf_init(&text, STORE_BATCH_BYTES_MAX);
+    stanza_store(&text, tombstone);
+    archive_change(b, m, buf_slice(&text), f->arena);
+    archive_words_edit(b);
+    buf_fini(&text);
+    stanza_unref(&tombstone);
+    store_submit(b, f->worker->loop, 0, buried, f);
+}
+
+static void line_read(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct burial *f = arg;
+    struct stanza *st;
+    struct elem e;
+    if (result != STORE_OK) {
+        end(f, err_of_store(result));
+        return;
+    }
+    struct archive_line m = { 0 };
+    if (store_row_count(b, 0) > 0)
+        m = archive_line_of(b, 0, 0);
+    if (m.id == 0 || stanza_load(&st, m.stanza, f->worker->xml, f->arena) != OK) {
+        end(f, E_NOTFOUND);
+        return;
+    }
+    if (f->what.author.len > 0 && !slice_eq(stanza_to_bare(st), f->what.author))
+        end(f, E_DENIED);
+    else if (stanza_find(st, "retracted", NS_RETRACT, &e))
+        end(f, OK);
+    else
+        bury(f, &m, st);
+    stanza_unref(&st);
+}
+
+static void look(struct burial *f)
+{
+    struct store_batch *b = store_read(f->worker->store, (uint64_t)f->owner);
+    store_read_late(b, f->owner);
+    STORE_ADD(b, &find_line, STORE_ANY_ROWS, SV_I(f->owner), SV_I(f->what.id));
+    store_submit(b, f->worker->loop, 0, line_read, f);
+}
+
+void room_archive_bury(const struct room_archive *a, const struct room_burial *what,
+                       room_buried_fn *done, void *arg)
+{
+    enum err e;
+    if (recorder_bury(recorder_of(a->worker), a->owner, what, &e)) {
+        done(arg, e);
+        return;
+    }
+    struct arena *arena = arena_create(1024);
+    struct burial *f = arena_new(arena, struct burial, 1);
+    *f = (struct burial){ .arena = arena,
+                          .worker = a->worker,
+                          .owner = a->owner,
+                          .what = { .id = what->id,
+                                    .author = slice_dup(arena, what->author),
+                                    .tombstone = slice_dup(arena, what->tombstone) },
+                          .done = done,
+                          .arg = arg };
+    look(f);
+}
+
+bool room_archive_id(slice text, uint64_t *out)
+{
+    int64_t id;
+    if (text.len == 0 || text.ptr[0] < '1' || text.ptr[0] > '9' || !slice_int(text, &id))
+        return false;
+    *out = (uint64_t)id;
+    return true;
+}

@@ -1,0 +1,116 @@
+/* Archives of destroyed rooms go in small steps (im/archive_leave.c), so that nobody waits for it.
+ * Which are to go, and up to which id, is a table; who destroys a room adds it there in the same
+ * transaction, so a restart takes it up again. One after the other, on worker 0. */
+#include "im/archive.h"
+#include "im/node.h"
+#include "im/worker.h"
+#include "muc/archive_private.h"
+
+enum { AGAIN_MS = 10000 };
+
+static struct store_stmt doom = {
+    .name = "muc.archive-doom",
+    .sql = "INSERT INTO muc_doomed(owner, until) VALUES($1, $2) ON CONFLICT(owner)"
+           " DO UPDATE SET until = excluded.until",
+    .params = "ii",
+    .cols = "",
+};
+static struct store_stmt next_doomed = {
+    .name = "muc.archive-doomed",
+    .sql = "SELECT owner, until FROM muc_doomed ORDER BY owner LIMIT 1",
+    .params = "",
+    .cols = "ii",
+};
+static struct store_stmt undoom = {
+    .name = "muc.archive-undoom",
+    .sql = "DELETE FROM muc_doomed WHERE owner = $1 AND until = $2",
+    .params = "ii",
+    .cols = "",
+};
+struct store_stmt *const room_delete_stmts[] = { &doom, &next_doomed, &undoom, NULL };
+
+static void look(struct recorder *r);
+
+static void due(struct timer *t, struct loop *loop)
+{
+    (void)loop;
+    look(CONTAINER_OF(t, struct recorder, doomed));
+}
+
+static void again_later(struct recorder *r)
+{
+    r->deleting = false;
+    r->doomed.fn = due;
+    if (!r->worker->stopping)
+        timer_set(r->worker->loop, &r->doomed, AGAIN_MS);
+}
+
+static void undoomed(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct recorder *r = arg;
+    (void)b;
+    r->deleting = false;
+    if (result == STORE_OK)
+        look(r);
+    else
+        again_later(r);
+}
+
+static void left(void *arg, enum err e)
+{
+    struct recorder *r = arg;
+    if (e != OK) {
+        again_later(r);
+        return;
+    }
+    struct store_batch *b = store_write(r->worker->store, (uint64_t)r->delete_owner);
+    STORE_ADD(b, &undoom, STORE_ANY_ROWS, SV_I(r->delete_owner), SV_I(r->delete_until));
+    store_submit(b, r->worker->loop, 0, undoomed, r);
+}
+
+static void doomed_read(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct recorder *r = arg;
+    bool more = r->delete_more;
+    if (result != STORE_OK) {
+        again_later(r);
+    } else if (store_row_count(b, 0) > 0) {
+        r->delete_owner = store_int(b, 0, 0, 0);
+        r->delete_until = store_int(b, 0, 0, 1);
+        archive_leave(r->worker, r->delete_owner, r->delete_until, left, r);
+    } else {
+        r->deleting = false;
+        if (more) /* since this was read */
+            look(r);
+    }
+}
+
+static void look(struct recorder *r)
+{
+    r->delete_more = r->deleting;
+    if (r->deleting)
+        return;
+    r->deleting = true;
+    struct store_batch *b = store_read(r->worker->store, 0);
+    store_add(b, &next_doomed, STORE_ANY_ROWS, NULL, 0);
+    store_submit(b, r->worker->loop, 0, doomed_read, r);
+}
+
+void doomed_start(struct recorder *r) { look(r); }
+
+void room_archive_doom(struct store_batch *b, const struct room_archive *a)
+{
+    STORE_ADD(b, &doom, STORE_ANY_ROWS, SV_I(a->owner), SV_I(a->last_id));
+}
+
+static void begin(struct worker *w, void *arg)
+{
+    (void)arg;
+    look(recorder_of(w));
+}
+
+void room_archive_remove(struct worker *w, int64_t owner)
+{
+    recorder_drop(recorder_of(w), owner);
+    node_call(w->node, 0, begin, NULL);
+}

@@ -1,0 +1,327 @@
+/* What is said in rooms on its way to the database, and what waits while that is away: in order,
+ * tried again each RETRY_MS, a run of one room at a time. Each run is looked for before it is
+ * written: an earlier write whose outcome nobody knows may have put some of it there. */
+#include "base/alarm.h"
+#include "base/buf.h"
+#include "base/mem.h"
+#include "base/metric.h"
+#include "base/setting.h"
+#include "im/account.h"
+#include "im/archive.h"
+#include "im/archive_words.h"
+#include "im/worker.h"
+#include "muc/archive_private.h"
+
+enum { RETRY_MS = 1000, PREFIX_BYTES = 1 << 20 };
+
+struct setting muc_recording_queue = {
+    .name = "muc.recording-queue",
+    .type = SET_INT,
+    .def = 10000,
+    .min = 1,
+    .max = 1000000,
+    .unit = "messages",
+    .doc = "Messages of rooms that wait in memory to be archived while the database is away. When "
+           "that many wait, archived rooms refuse messages with resource-constraint.",
+};
+struct alarm muc_recording_alarm = {
+    .name = "muc.recording",
+    .severity = ALARM_ERROR,
+    .text = "Messages of rooms cannot be archived",
+    .action = "See why the database does not store; they wait in memory, up to "
+              "muc.recording-queue, and are lost if the node stops before it does.",
+};
+static struct metric recorded = { .name = "muster_muc_recorded",
+                                  .kind = METRIC_COUNTER,
+                                  .help = "Messages of rooms written to the archive." };
+static struct metric waiting = { .name = "muster_muc_recording_waiting",
+                                 .kind = METRIC_GAUGE,
+                                 .help = "Messages of rooms that wait for the database." };
+static struct metric lost = { .name = "muster_muc_recording_lost",
+                              .kind = METRIC_COUNTER,
+                              .help = "Messages of rooms that could not be archived." };
+struct metric *const muc_recording_metrics[] = { &recorded, &waiting, &lost, NULL };
+
+struct record {
+    struct list node;
+    struct recorder *recorder;
+    struct stanza *st; /* a reference */
+    int64_t owner;
+    uint64_t id, at_us;
+    struct origin origin; /* who waits */
+    uint16_t sender_len;
+    char sender[];
+};
+
+static _Atomic int64_t node_waiting;
+
+bool room_archive_full(void)
+{
+    return atomic_load_explicit(&node_waiting, memory_order_relaxed) >=
+           setting_int(&muc_recording_queue);
+}
+
+static void retry(struct recorder *r);
+
+static void free_record(struct record *rec)
+{
+    stanza_unref(&rec->st);
+    mem_free(&rec);
+}
+
+/* It is stored, or known to wait, or lost. */
+static void tell(struct record *rec)
+{
+    if (rec->origin.session != 0)
+        ticket_done(rec->recorder->worker, rec->origin);
+    rec->origin = ORIGIN_NONE;
+}
+
+static void lose(struct record *rec, const char *why)
+{
+    metric_add(&lost, 1);
+    log_error(&muc_archive_log, LOG_EV("message.lost"), LOG_I("room", rec->owner),
+              LOG_I("id", (int64_t)rec->id), LOG_C("why", why));
+    tell(rec);
+    free_record(rec);
+}
+
+static void count_waiting(int64_t n)
+{
+    int64_t was = atomic_fetch_add(&node_waiting, n);
+    metric_add(&waiting, n);
+    if (was == 0)
+        alarm_raise(&muc_recording_alarm, SLICE("the database did not take what was said"));
+    else if (was + n == 0)
+        alarm_clear(&muc_recording_alarm);
+}
+
+static void due(struct timer *t, struct loop *loop)
+{
+    (void)loop;
+    retry(CONTAINER_OF(t, struct recorder, timer));
+}
+
+static void try_later(struct recorder *r)
+{
+    r->prefix = 0;
+    r->writing = false;
+    if (!list_empty(&r->waiting) && !r->worker->stopping) {
+        r->timer.fn = due;
+        timer_set(r->worker->loop, &r->timer, RETRY_MS);
+    }
+}
+
+/* false: there is no room for it. */
+static bool wait_for_store(struct record *rec)
+{
+    struct recorder *r = rec->recorder;
+    if (room_archive_full())
+        return false;
+    bool first = list_empty(&r->waiting);
+    list_append(&r->waiting, &rec->node);
+    count_waiting(1);
+    if (first)
+        try_later(r);
+    return true;
+}
+
+static void add_record(struct store_batch *b, const struct record *rec)
+{
+    struct buf text;
+    slice sender = { rec->sender, rec->sender_len };
+    struct jid jid = jid_split(sender);
+    struct stanza_note note = { .to = sender.len > 0 ? sender : (slice){ 0 } };
+    size_t max = stanza_write_max(rec->st, &note);
+    buf_init(&text, max);
+    char *at = buf_reserve(&text, max);
+    text.len += stanza_write(at, rec->st, &note);
+    archive_add(b, &(struct archive_message){ .at_us = rec->at_us,
+                                              .rcpt = rec->owner,
+                                              .rcpt_entry = rec->id,
+                                              .remote = sender.len > 0 ? jid_bare(&jid) : sender,
+                                              .stanza = buf_slice(&text) });
+    buf_fini(&text);
+}
+
+static void stored(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct record *rec = arg;
+    (void)b;
+    if (result == STORE_OK) {
+        metric_add(&recorded, 1);
+        tell(rec);
+        free_record(rec);
+    } else if (result == STORE_CONFLICT) {
+        lose(rec, "it is too large");
+    } else if (wait_for_store(rec)) {
+        tell(rec);
+    } else {
+        lose(rec, "too many wait");
+    }
+}
+
+/* XEP-0313 §5.1.2, §7.4: what only the room may say about who it was is not the sender's to say. */
+static struct stanza *without_claims(struct stanza *st)
+{
+    return stanza_without(stanza_ref(st), KNOWN(MUC_USER), NULL, NULL);
+}
+
+enum routed room_archive_put(const struct room_archive *a, const struct room_post *p,
+                             struct origin origin)
+{
+    struct worker *w = a->worker;
+    struct recorder *r = recorder_of(w);
+    struct record *rec = mem_zalloc(sizeof *rec + p->sender.len);
+    rec->recorder = r;
+    rec->st = without_claims(p->st);
+    rec->owner = a->owner;
+    rec->id = p->id;
+    rec->at_us = p->at_us;
+    rec->sender_len = (uint16_t)p->sender.len;
+    if (p->sender.len > 0)
+        memcpy(rec->sender, p->sender.ptr, p->sender.len);
+    archive_words_stored(w);
+    if (!list_empty(&r->waiting)) { /* what was said before goes first */
+        if (!wait_for_store(rec))
+            lose(rec, "too many wait");
+        return ROUTED;
+    }
+    rec->origin = origin;
+    struct store_batch *b = store_write(w->store, (uint64_t)a->owner);
+    add_record(b, rec);
+    store_submit(b, w->loop, 0, stored, rec);
+    return origin.session != 0 ? ROUTE_PENDING : ROUTED;
+}
+
+/* What waits. */
+
+static void prefix_done(struct recorder *r)
+{
+    for (uint32_t n = r->prefix; n > 0; n--) {
+        struct record *rec = CONTAINER_OF(list_pop(&r->waiting), struct record, node);
+        free_record(rec);
+    }
+    metric_add(&recorded, r->prefix);
+    count_waiting(-(int64_t)r->prefix);
+    r->prefix = 0;
+    r->writing = false;
+    r->prefix_max = RECORD_PREFIX_MAX;
+    retry(r);
+}
+
+/* It is one of them that cannot be stored: they go one by one then. */
+static void prefix_refused(struct recorder *r)
+{
+    if (r->prefix == 1) {
+        count_waiting(-1);
+        lose(CONTAINER_OF(list_pop(&r->waiting), struct record, node), "it is too large");
+    }
+    r->prefix = 0;
+    r->writing = false;
+    r->prefix_max = 1;
+    retry(r);
+}
+
+static void prefix_written(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct recorder *r = arg;
+    (void)b;
+    if (result == STORE_OK)
+        prefix_done(r);
+    else if (result == STORE_CONFLICT)
+        prefix_refused(r);
+    else
+        try_later(r);
+}
+
+static void prefix_looked_for(void *arg, enum store_result result, const struct store_batch *found)
+{
+    struct recorder *r = arg;
+    struct list *it = r->waiting.next;
+    unsigned added = 0;
+    if (result != STORE_OK) {
+        try_later(r);
+        return;
+    }
+    int64_t owner = CONTAINER_OF(it, struct record, node)->owner;
+    struct store_batch *b = store_write(r->worker->store, (uint64_t)owner);
+    for (uint32_t i = 0; i < r->prefix; i++, it = it->next) {
+        if (store_row_count(found, i) > 0)
+            continue;
+        add_record(b, CONTAINER_OF(it, struct record, node));
+        added++;
+    }
+    r->writing = true;
+    if (added > 0) {
+        store_submit(b, r->worker->loop, 0, prefix_written, r);
+    } else {
+        store_drop(&b);
+        prefix_done(r);
+    }
+}
+
+static void retry(struct recorder *r)
+{
+    size_t bytes = 0;
+    if (list_empty(&r->waiting) || r->prefix > 0)
+        return;
+    int64_t owner = CONTAINER_OF(r->waiting.next, struct record, node)->owner;
+    struct store_batch *b = store_read(r->worker->store, (uint64_t)owner);
+    store_read_late(b, owner);
+    for (struct list *it = r->waiting.next; it != &r->waiting; it = it->next) {
+        const struct record *rec = CONTAINER_OF(it, struct record, node);
+        bytes += rec->st->bytes;
+        if (rec->owner != owner || r->prefix == r->prefix_max ||
+            (r->prefix > 0 && bytes > PREFIX_BYTES))
+            break;
+        STORE_ADD(b, &archive_has, STORE_ANY_ROWS, SV_I(owner), SV_I(rec->id));
+        r->prefix++;
+    }
+    store_submit(b, r->worker->loop, 0, prefix_looked_for, r);
+}
+
+/* The text is made when it is written, so before that it can be another. */
+bool recorder_bury(struct recorder *r, int64_t owner, const struct room_burial *what, enum err *e)
+{
+    uint32_t at = 0;
+    for (struct list *it = r->waiting.next; it != &r->waiting; it = it->next, at++) {
+        struct record *rec = CONTAINER_OF(it, struct record, node);
+        if (rec->owner != owner || rec->id != what->id)
+            continue;
+        if (r->writing && at < r->prefix)
+            return false;
+        struct jid jid = jid_split((slice){ rec->sender, rec->sender_len });
+        *e = what->author.len == 0 || slice_eq(jid_bare(&jid), what->author) ? OK : E_DENIED;
+        if (*e != OK)
+            return true;
+        struct stanza *st = room_tombstone(rec->st, what->tombstone);
+        stanza_unref(&rec->st);
+        rec->st = st;
+        return true;
+    }
+    return false;
+}
+
+void recorder_drop(struct recorder *r, int64_t owner)
+{
+    uint32_t at = 0;
+    LIST_EACH (it, &r->waiting) {
+        struct record *rec = CONTAINER_OF(it, struct record, node);
+        if (at++ < r->prefix || rec->owner != owner)
+            continue;
+        list_remove(it);
+        count_waiting(-1);
+        free_record(rec);
+    }
+}
+
+void recorder_end(struct recorder *r)
+{
+    struct list *it;
+    timer_cancel(&r->timer);
+    while ((it = list_pop(&r->waiting)) != NULL) {
+        count_waiting(-1);
+        lose(CONTAINER_OF(it, struct record, node), "the node ends");
+    }
+}

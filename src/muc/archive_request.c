@@ -1,0 +1,198 @@
+/* Requests to the archive of a room (XEP-0313 §5.1.2): found by im/archive_query.h and sent by
+ * im/archive_page.h to whoever asked, who may be anywhere. The room may be gone meanwhile: nothing
+ * here looks at it again.
+ *
+ * Limits: READERS_MAX under way on a worker, READERS_EACH_MAX of one address. */
+#include "base/arena.h"
+#include "base/buf.h"
+#include "codec/xml_elem.h"
+#include "im/account.h"
+#include "im/archive_page.h"
+#include "im/archive_query.h"
+#include "im/iq.h"
+#include "im/worker.h"
+#include "muc/archive_private.h"
+#include "xmpp/mam.h"
+#include "xmpp/ns.h"
+
+enum { READERS_MAX = 64, READERS_EACH_MAX = 4, PAGE_DEFAULT = 50 };
+
+struct request {
+    struct list node; /* in recorder.requests */
+    struct recorder *recorder;
+    struct iq *iq; /* held; all this is in its arena */
+    enum room_sight sight;
+    struct mam_query ask;
+    struct archive_query find;
+    struct archive_page page;
+};
+
+/* Its answer follows, which frees it. */
+static struct iq *end(struct request *q)
+{
+    list_remove(&q->node);
+    q->recorder->request_count--;
+    return q->iq;
+}
+
+/* Up to the quote that ends a value; false: there is none. */
+static bool cut_value(slice text, slice *value, slice *rest)
+{
+    return slice_cut(text, '\'', value, rest);
+}
+
+/* As stanza_store() wrote it, `from` first, then `to`: the latter is who said it, and told only to
+ * those who may know (§5.1.2). */
+static void write_message(const struct archive_page *p, struct buf *out, slice text)
+{
+    static const slice open = SLICE_INIT("<message from='"), to = SLICE_INIT(" to='"),
+                       close = SLICE_INIT("</message>");
+    const struct request *q = CONTAINER_OF(p, struct request, page);
+    slice from, sender = { 0 };
+    if (!slice_starts(text, open) || text.len < open.len + close.len ||
+        !cut_value(slice_from(text, open.len), &from, &text))
+        return; /* it was taken out of the archive (§3.2) */
+    if (slice_starts(text, to) && !cut_value(slice_from(text, to.len), &sender, &text))
+        return;
+    if (text.len < close.len)
+        return;
+    text.len -= close.len;
+    buf_lit(out, "<message xmlns='" NS_CLIENT "' from='");
+    buf_add(out, from);
+    buf_lit(out, "'");
+    buf_add(out, text);
+    if (q->sight == SIGHT_JIDS && sender.len > 0) {
+        buf_lit(out, "<x xmlns='" NS_MUC_USER "'><item jid='");
+        buf_add(out, sender);
+        buf_lit(out, "'/></x>");
+    }
+    buf_add(out, close);
+}
+
+static void finish(struct request *q, uint32_t first, uint32_t count)
+{
+    struct buf out;
+    buf_init(&out, 4096);
+    archive_fin_write(&out, &q->find, first, count);
+    iq_result(end(q), buf_slice(&out));
+    buf_fini(&out);
+}
+
+static void sent(struct archive_page *p, enum err e)
+{
+    struct request *q = CONTAINER_OF(p, struct request, page);
+    if (e == OK)
+        finish(q, p->first, p->count);
+    else
+        iq_error(end(q), stanza_error_of(e), (slice){ 0 });
+}
+
+static void found(struct archive_query *find, enum stanza_error e, slice text)
+{
+    struct request *q = CONTAINER_OF(find, struct request, find);
+    if (e != SE_NONE) {
+        iq_error(end(q), e, text);
+        return;
+    }
+    if (find->found_count == 0) {
+        finish(q, 0, 0);
+        return;
+    }
+    q->page = (struct archive_page){ .query = find,
+                                     .from = find->room,
+                                     .to = stanza_from(q->iq->st),
+                                     .write = write_message,
+                                     .done = sent };
+    archive_page_send(&q->page);
+}
+
+static bool may_look(struct iq *iq, struct room_reader who)
+{
+    if (who.sight == SIGHT_NONE)
+        iq_error(iq, SE_FORBIDDEN, SLICE("the archive of the room is not for you"));
+    return who.sight != SIGHT_NONE;
+}
+
+static bool too_many(const struct recorder *r, slice asker)
+{
+    unsigned own = 0;
+    LIST_EACH (it, &r->requests) {
+        const struct request *q = CONTAINER_OF(it, struct request, node);
+        own += slice_eq(stanza_from(q->iq->st), asker);
+    }
+    return own >= READERS_EACH_MAX || r->request_count >= READERS_MAX;
+}
+
+/* §4.1.1: who said something is not found by those who may not know. */
+static bool may_name(const struct request *q)
+{
+    const struct jid *with = &q->ask.with;
+    return q->sight == SIGHT_JIDS || with->full.len == 0 || slice_eq(jid_bare(with), q->find.room);
+}
+
+void room_archive_query(const struct room_archive *a, struct iq *iq, struct room_reader who)
+{
+    struct recorder *r = recorder_of(a->worker);
+    if (!may_look(iq, who))
+        return;
+    if (too_many(r, stanza_from(iq->st))) {
+        iq_error(iq, SE_RESOURCE_CONSTRAINT, SLICE("wait for the answers to the queries before"));
+        return;
+    }
+    struct iq *held = iq_hold(iq);
+    struct request *q = arena_new(held->tmp, struct request, 1);
+    uint32_t most = who.page_max < ARCHIVE_PAGE_MAX ? who.page_max : ARCHIVE_PAGE_MAX;
+    q->iq = held;
+    q->recorder = r;
+    q->sight = who.sight;
+    list_append(&r->requests, &q->node);
+    r->request_count++;
+    mam_query_read(&q->ask, &held->payload, (struct mam_limits){ PAGE_DEFAULT, most }, held->tmp);
+    q->find = (struct archive_query){ .worker = a->worker,
+                                      .owner = a->owner,
+                                      .room = slice_dup(held->tmp, a->jid),
+                                      .ask = &q->ask,
+                                      .tmp = held->tmp,
+                                      .done = found };
+    if (q->ask.error != SE_NONE)
+        iq_error(end(q), q->ask.error, q->ask.text);
+    else if (!may_name(q))
+        iq_error(end(q), SE_FORBIDDEN, SLICE("this room does not tell who said what"));
+    else
+        archive_find(&q->find);
+}
+
+void room_archive_form(struct iq *iq, struct room_reader who)
+{
+    struct buf out;
+    if (!may_look(iq, who))
+        return;
+    buf_init(&out, 8192);
+    mam_form_write(&out);
+    iq_result(iq, buf_slice(&out));
+    buf_fini(&out);
+}
+
+static void ends_read(void *arg, enum store_result r, const struct store_batch *b)
+{
+    struct iq *iq = arg;
+    struct buf out;
+    if (r != STORE_OK) {
+        iq_error(iq, stanza_error_of(err_of_store(r)), (slice){ 0 });
+        return;
+    }
+    buf_init(&out, 4096);
+    archive_ends_write(&out, b, 0);
+    iq_result(iq, buf_slice(&out));
+    buf_fini(&out);
+}
+
+void room_archive_metadata(const struct room_archive *a, struct iq *iq, struct room_reader who)
+{
+    if (!may_look(iq, who))
+        return;
+    struct store_batch *b = store_read(a->worker->store, (uint64_t)a->owner);
+    store_read_late(b, a->owner);
+    archive_ends_add(b, a->owner);
+    store_submit(b, a->worker->loop, 0, ends_read, iq_hold(iq));
+}

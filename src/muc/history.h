@@ -1,0 +1,42 @@
+/* history: the last messages of a room, in memory while it is loaded, for those who enter it
+ * (XEP-0045 §7.2.13). Confined to the home of the room; costs nothing until something is said.
+ *
+ * Limits: as many messages as the room says, HISTORY_MAX at most; HISTORY_BYTES of stanzas, but
+ * always one. */
+#pragma once
+#include "base/slice.h"
+#include "xmpp/muc_history.h"
+
+struct stanza;
+
+enum { HISTORY_MAX = 1000, HISTORY_BYTES = 256 << 10 };
+
+/* A message as it is relayed: `from` an occupant or the room, no `to`. */
+struct room_post {
+    struct stanza *st; /* borrowed */
+    slice sender;      /* full JID of who said it; empty: the room itself */
+    uint64_t id;       /* room_archive_mint() */
+    uint64_t at_us;    /* wall clock */
+};
+
+struct room_history {
+    struct history_line *ring; /* NULL while there are none */
+    uint32_t cap, head, len;
+    size_t bytes;
+};
+
+void room_history_init(struct room_history *h);
+void room_history_fini(struct room_history *h);
+/* What changes only the subject is not part of it: the subject is sent by itself (§7.2.15). most:
+ * messages that are kept, with this one. */
+void room_history_add(struct room_history *h, const struct room_post *p, uint32_t most, slice room);
+
+/* Calls fn with what somebody gets who enters and asked like this, oldest first: stanzas without
+ * `to`, with a delay stamp. most: messages at most. Borrowed for the call. */
+typedef void room_history_fn(struct stanza *st, void *arg);
+void room_history_each(const struct room_history *h, const struct history_ask *ask, uint32_t most,
+                       room_history_fn *fn, void *arg);
+
+/* A tombstone (XML text) instead of the content of that message, if `author` (bare JID; empty:
+ * anybody) said it. false: it is not here. */
+bool room_history_bury(struct room_history *h, uint64_t id, slice author, slice tombstone);

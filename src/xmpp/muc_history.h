@@ -1,0 +1,17 @@
+/* muc_history: how much of a room's history somebody asks for who enters it (XEP-0045 §7.2.13,
+ * §7.2.14). Pure. */
+#pragma once
+#include "base/slice.h"
+
+struct elem;
+
+struct history_ask {
+    bool many;         /* it says how many, or from when on; else the room decides how many */
+    uint32_t stanzas;  /* UINT32_MAX: any number */
+    uint64_t chars;    /* of all stanzas with their XML, in bytes; UINT64_MAX: any number */
+    uint64_t since_us; /* wall clock; 0: all */
+};
+
+/* Reads <x xmlns='http://jabber.org/protocol/muc'/>. The smallest of what is said counts; what is
+ * not a number or time is not said. */
+void history_ask_read(struct history_ask *out, const struct elem *x, uint64_t now_us);
