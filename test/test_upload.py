@@ -363,7 +363,7 @@ def test_content_that_is_lost_is_not_found(server, alice):
 def test_slot_of_an_account_that_was_deleted(server, alice):
     put, _ = slot(alice)
     server.ctl("user", "del", "alice@localhost")
-    assert http_do(server, "PUT", put, b"hello").status == 413
+    assert http_do(server, "PUT", put, b"hello").status == 403
     assert not blobs(server)
 
 

@@ -331,17 +331,20 @@ static void refusal_found(void *arg, enum store_result result, const struct stor
     t->op = NULL;
     if (result != STORE_OK)
         answer_end(t, 503, SLICE("the database does not answer\n"));
+    else if (store_row_count(b, 1) == 0)
+        answer_end(t, 403, SLICE("there is no such account any more\n"));
     else if (store_row_count(b, 0) > 0)
         answer_end(t, 409, SLICE("the slot was used before: ask for another one\n"));
     else
         answer_end(t, 413, SLICE("your files take all the room that you have\n"));
 }
 
-/* The batch does not say which of its conditions was not met, but the row of the slot does. */
+/* The batch does not say which of its conditions was not met. */
 static void find_refusal(struct transfer *t)
 {
     struct store_batch *b = store_read(t->worker->store, (uint64_t)t->slot.owner);
     STORE_ADD(b, &upload_find, STORE_ANY_ROWS, SV_T(slice_of(t->slot.id)));
+    STORE_ADD(b, &upload_active, STORE_ANY_ROWS, SV_I(t->slot.owner));
     t->op = store_submit(b, t->worker->loop, 0, refusal_found, t);
 }
 

@@ -51,9 +51,9 @@ void upload_url_path(struct buf *out, slice id, slice name); /* "/upload/ID/NAME
 const char *upload_folder(void); /* DATA/uploads */
 void upload_blob_path(char out[UPLOAD_PATH_MAX], const char *hash);
 
-extern struct store_stmt upload_owner, upload_put, upload_ref, upload_within, upload_find,
-    upload_list, upload_unref, upload_delete, upload_expired, upload_orphans, upload_forget,
-    upload_unref_all, upload_delete_all;
+extern struct store_stmt upload_owner, upload_put, upload_ref, upload_within, upload_active,
+    upload_find, upload_list, upload_unref, upload_delete, upload_expired, upload_orphans,
+    upload_forget, upload_unref_all, upload_delete_all;
 extern const struct store_schema upload_schema;
 extern const struct http_route upload_routes[];
 extern struct command upload_command_list, upload_command_del, upload_command_sweep;

@@ -72,6 +72,12 @@ struct store_stmt upload_within = {
     .params = "tiiii",
     .cols = "",
 };
+struct store_stmt upload_active = {
+    .name = "upload.active",
+    .sql = "SELECT 1 FROM account WHERE id = $1 AND disabled = 0",
+    .params = "i",
+    .cols = "i",
+};
 struct store_stmt upload_find = {
     .name = "upload.find",
     .sql = "SELECT name, type, size, hash, at_us, until_us FROM upload WHERE id = $1",
@@ -137,9 +143,9 @@ const struct store_schema upload_schema = {
     .migrations = migrations,
     .stmts =
         (struct store_stmt *const[]){ &upload_owner, &upload_put, &upload_ref, &upload_within,
-                                      &upload_find, &upload_list, &upload_unref, &upload_delete,
-                                      &upload_expired, &upload_orphans, &upload_forget,
-                                      &upload_unref_all, &upload_delete_all, NULL },
+                                      &upload_active, &upload_find, &upload_list, &upload_unref,
+                                      &upload_delete, &upload_expired, &upload_orphans,
+                                      &upload_forget, &upload_unref_all, &upload_delete_all, NULL },
 };
 
 /* Signatures. */
