@@ -65,7 +65,9 @@ static struct command trace_command = {
             { 0 },
         },
     .run = run_trace,
-    .doc = "Writes everything one part of the server has to tell, or stops that.",
+    .doc = "Writes everything one part of the server has to tell, or stops that: `c2s` each stanza "
+           "of a client, `message` what became of each message, `subscription` who may see whom. "
+           "What people say is never written.",
 };
 static struct command areas_command = {
     .name = "log areas",
