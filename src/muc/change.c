@@ -65,16 +65,31 @@ static struct room_change *change_create(struct room *r, const struct room_delta
     return c;
 }
 
+static slice edit_key(const void *item) { return ((const struct affiliation_edit *)item)->jid; }
+
+/* How many owners and affiliations the edits add. One address may stand in several of them. */
+static void count_people(const struct room *r, const struct room_delta *d, int64_t *owners,
+                         int64_t *total)
+{
+    struct map edited;
+    map_init(&edited, edit_key);
+    for (uint32_t i = 0; i < d->edit_count; i++) {
+        struct affiliation_edit *e = &d->edit[i];
+        const struct affiliation_edit *before = map_del(&edited, e->jid);
+        const struct affiliate *a = room_affiliate(r, e->jid);
+        unsigned was = before != NULL ? before->affiliation : a != NULL ? a->affiliation : AFF_NONE;
+        *owners += (e->affiliation == AFF_OWNER) - (was == AFF_OWNER);
+        *total += (e->affiliation != AFF_NONE) - (was != AFF_NONE);
+        map_put(&edited, e);
+    }
+    map_fini(&edited);
+}
+
 /* How many affiliations there will be; owners too. */
 static enum err check_people(const struct room *r, const struct room_delta *d, bool stored)
 {
     int64_t owners = r->owners, total = r->affiliates.count;
-    for (uint32_t i = 0; i < d->edit_count; i++) {
-        const struct affiliate *a = room_affiliate(r, d->edit[i].jid);
-        enum affiliation is = d->edit[i].affiliation;
-        owners += (is == AFF_OWNER) - (a != NULL && a->affiliation == AFF_OWNER);
-        total += (is != AFF_NONE) - (a != NULL);
-    }
+    count_people(r, d, &owners, &total);
     if (owners < 1 && r->owners > 0 && !d->ownerless)
         return E_CONFLICT; /* §10.4: the last owner stays */
     if (total > setting_int(&muc_affiliations_max) && total > (int64_t)r->affiliates.count)

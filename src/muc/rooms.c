@@ -10,7 +10,13 @@
 #include "muc/private.h"
 #include "muc/settings.h"
 
-enum { SWEEP_MS = 1000, ABSENT_MS = 10 * 1000, IDLE_MS = 60 * 1000, SWEEP_MAX = 1024 };
+enum {
+    SWEEP_MS = 1000,
+    ABSENT_MS = 10 * 1000,
+    ABSENT_MAX = 1024, /* remembered as not there; then the oldest is forgotten sooner */
+    IDLE_MS = 60 * 1000,
+    SWEEP_MAX = 1024,
+};
 
 struct room_wait {
     struct room_wait *next;
@@ -23,7 +29,8 @@ struct room_wait {
 struct muc_worker {
     struct worker *worker;
     struct map rooms;
-    struct list idle; /* longest idle first */
+    struct list idle, absent; /* longest idle first */
+    uint32_t absent_count;
     struct timer sweep;
 };
 
@@ -46,6 +53,7 @@ static struct muc_worker *muc_of(struct worker *w)
         m->worker = w;
         map_init(&m->rooms, room_key);
         list_init(&m->idle);
+        list_init(&m->absent);
     }
     return m;
 }
@@ -101,11 +109,19 @@ static void room_clear(struct room *r)
     r->stored = r->locked = r->ending = false;
 }
 
+static void not_idle(struct room *r)
+{
+    struct muc_worker *m = muc_of(r->worker);
+    if (list_linked(&r->idle) && r->state == ROOM_ABSENT)
+        m->absent_count--;
+    list_remove(&r->idle);
+}
+
 static void room_free(struct room *r)
 {
     struct muc_worker *m = muc_of(r->worker);
     map_del(&m->rooms, r->jid);
-    list_remove(&r->idle);
+    not_idle(r);
     room_clear(r);
     audience_fini(&r->audience);
     map_fini(&r->affiliates);
@@ -123,26 +139,36 @@ static bool is_idle(const struct room *r)
            r->seat_count == 0;
 }
 
+static struct room *longest(const struct list *idle)
+{
+    return list_empty(idle) ? NULL : CONTAINER_OF(idle->next, struct room, idle);
+}
+
+static void sweep_list(const struct list *idle, uint64_t after_ms, uint64_t now_us)
+{
+    struct room *r;
+    for (int i = 0; i < SWEEP_MAX && (r = longest(idle)) != NULL; i++) {
+        if (now_us - r->idle_since_us < after_ms * 1000)
+            return;
+        room_free(r);
+    }
+}
+
 static void sweep(struct timer *t, struct loop *loop)
 {
     struct muc_worker *m = CONTAINER_OF(t, struct muc_worker, sweep);
     uint64_t now = loop_now_us(loop);
-    unsigned budget = SWEEP_MAX;
 
-    LIST_EACH (it, &m->idle) {
-        struct room *r = CONTAINER_OF(it, struct room, idle);
-        uint64_t after_ms = r->state == ROOM_ABSENT ? ABSENT_MS : IDLE_MS;
-        if (now - r->idle_since_us >= after_ms * 1000 && budget-- > 0)
-            room_free(r);
-    }
-    if (!list_empty(&m->idle))
+    sweep_list(&m->idle, IDLE_MS, now);
+    sweep_list(&m->absent, ABSENT_MS, now);
+    if (!list_empty(&m->idle) || !list_empty(&m->absent))
         timer_set(loop, &m->sweep, SWEEP_MS);
 }
 
 void room_touch(struct room *r)
 {
     struct muc_worker *m = muc_of(r->worker);
-    list_remove(&r->idle);
+    not_idle(r);
     if (!is_idle(r))
         return;
     if (r->state == ROOM_READY && !r->stored) { /* an ad hoc room lives as long as somebody is in */
@@ -150,7 +176,9 @@ void room_touch(struct room *r)
         return;
     }
     r->idle_since_us = loop_now_us(r->worker->loop);
-    list_append(&m->idle, &r->idle);
+    list_append(r->state == ROOM_ABSENT ? &m->absent : &m->idle, &r->idle);
+    if (r->state == ROOM_ABSENT && ++m->absent_count > ABSENT_MAX)
+        room_free(longest(&m->absent));
     if (!timer_is_set(&m->sweep)) {
         m->sweep.fn = sweep;
         timer_set(r->worker->loop, &m->sweep, SWEEP_MS);
@@ -160,7 +188,7 @@ void room_touch(struct room *r)
 void room_pin(struct room *r)
 {
     r->pins++;
-    list_remove(&r->idle);
+    not_idle(r);
 }
 
 void room_unpin(struct room *r)
@@ -171,6 +199,7 @@ void room_unpin(struct room *r)
 
 void room_end(struct room *r)
 {
+    not_idle(r);
     room_clear(r);
     r->state = ROOM_ABSENT;
     room_touch(r);
@@ -267,6 +296,7 @@ enum err room_create(struct room *r, slice creator, struct why *why)
 {
     if (!rooms_reserve(why))
         return E_LIMIT;
+    not_idle(r);
     r->id = new_id();
     r->state = ROOM_READY;
     r->locked = true;
@@ -277,7 +307,6 @@ enum err room_create(struct room *r, slice creator, struct why *why)
     affiliate_put(r, &(struct affiliation_edit){ .jid = creator, .affiliation = AFF_OWNER });
     room_archive_init(&r->archive, r->worker, r->id, r->jid);
     room_history_init(&r->history);
-    list_remove(&r->idle);
     log_info(&log_muc, LOG_EV("room.created"), LOG_S("room", r->jid), LOG_S("by", creator));
     return OK;
 }
