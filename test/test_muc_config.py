@@ -224,6 +224,14 @@ def test_persistence_is_for_the_operator_to_allow(server, alice, cave):
     cave.configure(alice, persistentroom=True)
 
 
+def test_an_administrator_of_group_chat_changes_everything(server, alice, bob, cave):
+    server.ctl("set", "muc.administrators-enabled", "on")
+    server.ctl("room-admin", "add", "bob@localhost")
+    cave.configure(bob, **{"whois": "moderators", "muster#roomconfig_maxhidden": "3"})
+    assert cave.configuration(bob)["muster#roomconfig_maxhidden"] == "3"
+    assert "muc#roomconfig_whois" not in cave.configuration(alice)
+
+
 # --- what a change means ---
 
 
@@ -294,6 +302,21 @@ def test_the_last_owner_stays(alice, cave):
 
 
 # --- what the guide wants of the values ---
+
+
+def test_members_only_and_who_invites(server, alice, bob, carol, cave):
+    """Requirement 8."""
+    cave.set_affiliation(alice, "bob@localhost", "member")
+    cave.configure(alice, membersonly=True)
+    cave.enter(bob, "second")
+    invite = (f"<x xmlns='{muc.USER}'><invite to='carol@localhost'/></x>")
+    cave.send(bob, invite, kind="normal")
+    assert cave.message_error(bob) == ("forbidden", "auth")
+    cave.configure(alice, allowinvites=True)
+    cave.forget(bob)
+    cave.send(bob, invite, kind="normal")
+    cave.flush(bob)
+    assert "carol@localhost" in cave.jids(alice, "member")
 
 
 def test_a_moderated_room(alice, bob, cave):

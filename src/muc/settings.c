@@ -46,9 +46,8 @@ struct setting muc_create = {
 struct setting muc_create_home = {
     .name = "muc.create-home",
     .type = SET_BOOL,
-    .doc =
-        "Whether persistent rooms are made in the home cluster of their creator only: accounts of "
-        "other clusters may enter rooms here, but not make them persistent.",
+    .doc = "Whether rooms are made in the home cluster of their creator only: users of other "
+           "clusters and servers may enter rooms here, but not make them.",
 };
 struct setting muc_administrators_enabled = {
     .name = "muc.administrators-enabled",
