@@ -124,6 +124,7 @@ static const struct feature *const features[] = {
     &muc_alias_feature,
     &muc_owner_feature,
     &room_archive_feature,
+    &muc_operate_feature,
     &c2s_feature,
     &component_feature,
     &proxy65_feature,

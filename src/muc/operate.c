@@ -1,0 +1,558 @@
+#include "muc/operate.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "im/account.h"
+#include "im/feature.h"
+#include "im/host.h"
+#include "im/node.h"
+#include "im/users.h"
+#include "im/worker.h"
+#include "muc/muc.h"
+#include "muc/settings.h"
+
+enum { PEOPLE_BYTES_MAX = 64 * 1024, OPERATE_REASON_MAX = 1000 };
+
+/* Addresses. */
+
+bool operate_serves(const struct node *n, slice domain)
+{
+    slice parent;
+    const struct host *h = host_find(n, domain, &parent);
+    return h != NULL && h == host_labelled(SLICE("conference"));
+}
+
+bool operate_room_ok(struct command_call *call, slice text, slice *jid)
+{
+    const struct worker *w = call->worker;
+    struct jid at;
+    if (jid_parse(&at, text, call->arena) != OK || at.local.len == 0 || !jid_is_bare(&at)) {
+        command_fail(call, E_SYNTAX, "found %.*s, allowed: a room such as tea@conference.%.*s",
+                     SLICE_ARG(text), SLICE_ARG(w->node->domains[0]));
+        return false;
+    }
+    if (!operate_serves(w->node, at.domain)) {
+        command_fail(call, E_NOTFOUND,
+                     "there are no rooms at %.*s, but at conference.%.*s and others; "
+                     "`room-alias list` shows them",
+                     SLICE_ARG(at.domain), SLICE_ARG(w->node->domains[0]));
+        return false;
+    }
+    *jid = at.full;
+    return true;
+}
+
+bool operate_user_ok(struct command_call *call, slice text, slice *jid)
+{
+    struct jid at;
+    if (jid_parse(&at, text, call->arena) == OK && at.local.len > 0 && jid_is_bare(&at)) {
+        *jid = at.full;
+        return true;
+    }
+    command_fail(call, E_SYNTAX, "found %.*s, allowed: an address name@domain", SLICE_ARG(text));
+    return false;
+}
+
+/* Visits. */
+
+struct reach {
+    slice jid; /* in this block */
+    operate_room_fn *fn;
+    void *arg;
+};
+
+static void reached(struct room *r, enum err e, void *arg)
+{
+    struct reach *at = arg;
+    at->fn(r, e, at->arg);
+    mem_free(&at);
+}
+
+static void reach_here(struct worker *w, void *arg)
+{
+    struct reach *at = arg;
+    if (operate_serves(w->node, jid_split(at->jid).domain)) {
+        room_with(w, at->jid, reached, at);
+        return;
+    }
+    at->fn(NULL, E_NOTFOUND, at->arg); /* the alias went meanwhile */
+    mem_free(&at);
+}
+
+void operate_reach(struct worker *w, slice jid, operate_room_fn *fn, void *arg)
+{
+    struct reach *at = mem_alloc(sizeof *at + jid.len);
+    uint32_t node;
+    unsigned home = node_home(w->node, jid, &node);
+    *at = (struct reach){ { memcpy(at + 1, jid.ptr, jid.len), jid.len }, fn, arg };
+    if (node == w->node->id) {
+        node_call(w->node, home, reach_here, at);
+        return;
+    }
+    mem_free(&at);
+    fn(NULL, E_UNSUPPORTED, arg);
+}
+
+struct visit {
+    struct command_call *call;
+    slice jid;
+    operate_fn *fn;
+    void *arg;
+    bool anyhow;
+};
+
+static void visited(struct room *r, enum err e, void *arg)
+{
+    const struct visit *v = arg;
+    if (e == E_UNSUPPORTED)
+        command_fail(v->call, e, "%.*s is at home on another node; ask there", SLICE_ARG(v->jid));
+    else if (e == E_NOTFOUND || (e == OK && r->state != ROOM_READY && !v->anyhow))
+        command_fail(v->call, E_NOTFOUND, "there is no room %.*s; `room list` shows all",
+                     SLICE_ARG(v->jid));
+    else if (e != OK)
+        command_fail(v->call, e, "%.*s: %s", SLICE_ARG(v->jid), err_text(e));
+    else
+        v->fn(r, v->arg);
+}
+
+static void visit(const struct visit *what)
+{
+    struct visit *v = arena_new(what->call->arena, struct visit, 1);
+    *v = *what;
+    operate_reach(v->call->worker, v->jid, visited, v);
+}
+
+void operate_visit(struct command_call *call, slice jid, operate_fn *fn, void *arg)
+{
+    visit(&(struct visit){ call, jid, fn, arg, .anyhow = false });
+}
+
+void operate_visit_anyhow(struct command_call *call, slice jid, operate_fn *fn, void *arg)
+{
+    visit(&(struct visit){ call, jid, fn, arg, .anyhow = true });
+}
+
+static bool named_room_ok(struct command_call *call, slice *jid)
+{
+    return operate_room_ok(call, command_arg(call, "room"), jid);
+}
+
+/* An argument that becomes part of a stanza. */
+static bool text_ok(struct command_call *call, const char *name, slice *out)
+{
+    *out = command_arg(call, name);
+    for (size_t i = 0; i < out->len; i++)
+        if ((unsigned char)out->ptr[i] < 0x20 && out->ptr[i] != '\n' && out->ptr[i] != '\t') {
+            command_fail(call, E_SYNTAX, "%s: found a control character", name);
+            return false;
+        }
+    if (out->len <= OPERATE_REASON_MAX)
+        return true;
+    command_fail(call, E_LIMIT, "%s: found %zu bytes, allowed %d", name, out->len,
+                 OPERATE_REASON_MAX);
+    return false;
+}
+
+/* room show */
+
+static slice people(const struct room *r, enum affiliation of, struct arena *arena)
+{
+    struct buf out;
+    struct affiliate *a;
+    buf_init(&out, PEOPLE_BYTES_MAX);
+    for (uint32_t i = 0; (a = map_next(&r->affiliates, &i)) != NULL;)
+        if (a->affiliation == of)
+            buf_printf(&out, "%s%.*s", out.len > 0 ? " " : "", SLICE_ARG(a->jid));
+    slice text = slice_dup(arena, buf_slice(&out));
+    buf_fini(&out);
+    return text.ptr == NULL ? SLICE("") : text;
+}
+
+static void archive_read(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct command_call *call = arg;
+    if (result != STORE_OK) {
+        command_fail(call, err_of_store(result), "its archive cannot be read");
+        return;
+    }
+    command_int(call, "messages", store_int(b, 0, 0, 0));
+    if (store_int(b, 0, 0, 1) > 0)
+        users_add_time(call, "last_message", (uint64_t)store_int(b, 0, 0, 1));
+    command_done(call, "%s", "");
+}
+
+static void show_config(struct command_call *call, const struct room_config *c)
+{
+    command_text(call, "name", c->text[ROOM_NAME]);
+    command_text(call, "description", c->text[ROOM_DESCRIPTION]);
+    command_text(call, "kind", c->persistent ? SLICE("persistent") : SLICE("adhoc"));
+    command_bool(call, "public", c->listed);
+    command_bool(call, "members_only", c->members_only);
+    command_bool(call, "moderated", c->moderated);
+    command_bool(call, "anonymous", c->whois == WHOIS_MODERATORS);
+    command_bool(call, "password", c->password);
+    command_bool(call, "recorded", c->archive);
+    command_int(call, "occupants_max", room_users_max(c));
+}
+
+static void show(struct room *r, void *arg)
+{
+    struct command_call *call = arg;
+    struct arena *tmp = loop_scratch(r->worker->loop);
+    command_row(call);
+    command_text(call, "jid", r->jid);
+    show_config(call, &r->config);
+    users_add_time(call, "created", r->created_us);
+    command_text(call, "creator", r->creator);
+    command_text(call, "owners", people(r, AFF_OWNER, call->arena));
+    command_text(call, "admins", people(r, AFF_ADMIN, call->arena));
+    command_text(call, "members", people(r, AFF_MEMBER, call->arena));
+    command_text(call, "outcasts", people(r, AFF_OUTCAST, call->arena));
+    command_int(call, "occupants", r->occupant_count);
+    if (r->subject != NULL)
+        command_text(call, "subject", stanza_child_text(r->subject, KNOWN_SUBJECT, tmp));
+    struct store_batch *b = store_read(r->worker->store, (uint64_t)r->id);
+    store_read_late(b, r->id);
+    STORE_ADD(b, &operate_archive_stmt, STORE_ANY_ROWS, SV_I(r->id));
+    store_submit(b, r->worker->loop, 0, archive_read, call);
+}
+
+static void run_show(struct command_call *call)
+{
+    slice jid;
+    if (named_room_ok(call, &jid))
+        operate_visit(call, jid, show, call);
+}
+
+/* room affiliations, room occupants */
+
+static void affiliations(struct room *r, void *arg)
+{
+    struct command_call *call = arg;
+    struct affiliate *a;
+    for (int of = AFF_OWNER; of >= AFF_OUTCAST; of--)
+        for (uint32_t i = 0; (a = map_next(&r->affiliates, &i)) != NULL;) {
+            if (a->affiliation != of)
+                continue;
+            command_row(call);
+            command_text(call, "jid", a->jid);
+            command_text(call, "affiliation", affiliation_name((enum affiliation)of));
+            command_text(call, "nick", a->nick);
+            command_text(call, "reason", a->reason);
+        }
+    command_done(call, "%s", "");
+}
+
+static void run_affiliations(struct command_call *call)
+{
+    slice jid;
+    if (named_room_ok(call, &jid))
+        operate_visit(call, jid, affiliations, call);
+}
+
+static void occupants(struct room *r, void *arg)
+{
+    struct command_call *call = arg;
+    LIST_EACH (it, &r->occupants) {
+        const struct occupant *o = CONTAINER_OF(it, struct occupant, node);
+        LIST_EACH (at, &o->seats) {
+            const struct seat *s = CONTAINER_OF(at, struct seat, node);
+            command_row(call);
+            command_text(call, "nick", o->nick);
+            command_text(call, "jid", s->jid);
+            command_text(call, "affiliation", affiliation_name((enum affiliation)o->affiliation));
+            command_text(call, "role", role_name((enum room_role)o->role));
+        }
+    }
+    command_done(call, "%s", "");
+}
+
+static void run_occupants(struct command_call *call)
+{
+    slice jid;
+    if (named_room_ok(call, &jid))
+        operate_visit(call, jid, occupants, call);
+}
+
+/* What changes a room. */
+
+struct change {
+    struct command_call *call;
+    slice room, owner, user, nick, reason, name, description, alternate;
+    enum affiliation affiliation;
+};
+
+static struct change *change_new(struct command_call *call)
+{
+    struct change *c = arena_new(call->arena, struct change, 1);
+    c->call = call;
+    return named_room_ok(call, &c->room) ? c : NULL;
+}
+
+static void fail(const struct change *c, enum err e)
+{
+    const char *why = e == E_LIMIT      ? "its lists or the number of persistent rooms are full"
+                      : e == E_CONFLICT ? "the last owner cannot go; make somebody else one first"
+                                        : err_text(e);
+    command_fail(c->call, e, "%.*s: %s; nothing was changed", SLICE_ARG(c->room), why);
+}
+
+static void created(struct room *r, enum err e, void *arg)
+{
+    const struct change *c = arg;
+    (void)r;
+    if (e != OK)
+        fail(c, e);
+    else
+        command_done(c->call, "room %.*s created, owned by %.*s", SLICE_ARG(c->room),
+                     SLICE_ARG(c->owner));
+}
+
+static void create(struct room *r, void *arg)
+{
+    const struct change *c = arg;
+    struct command_call *call = c->call;
+    struct why why;
+    if (r->state == ROOM_READY) {
+        command_fail(call, E_EXISTS, "there is a room %.*s already", SLICE_ARG(c->room));
+        return;
+    }
+    if (room_create(r, c->owner, &why) != OK) {
+        command_fail(call, E_LIMIT, "%s", why.text);
+        return;
+    }
+    struct room_config config = r->config, *keep = mem_new(struct room_config);
+    config.persistent = true;
+    config.listed = !command_flag(call, "hidden");
+    config.members_only = config.members_only || command_flag(call, "members-only");
+    config.moderated = config.moderated || command_flag(call, "moderated");
+    config.text[ROOM_NAME] = c->name;
+    config.text[ROOM_DESCRIPTION] = c->description;
+    room_config_keep(keep, &config);
+    room_commit(r, &(struct room_delta){ .config = keep, .unlock = true }, created, arg);
+}
+
+static void run_create(struct command_call *call)
+{
+    struct change *c = change_new(call);
+    if (c == NULL || !operate_user_ok(call, command_arg(call, "owner"), &c->owner) ||
+        !text_ok(call, "name", &c->name) || !text_ok(call, "description", &c->description))
+        return;
+    if (setting_bool(&muc_persistent))
+        operate_visit_anyhow(call, c->room, create, c);
+    else
+        command_fail(call, E_DENIED, "muc.persistent is off: no room stays while nobody is in it");
+}
+
+static void destroyed(struct room *r, enum err e, void *arg)
+{
+    const struct change *c = arg;
+    (void)r;
+    if (e != OK)
+        fail(c, e);
+    else
+        command_done(c->call, "room %.*s destroyed", SLICE_ARG(c->room));
+}
+
+static void destroy(struct room *r, void *arg)
+{
+    const struct change *c = arg;
+    room_commit(
+        r, &(struct room_delta){ .destroy = true, .reason = c->reason, .alternate = c->alternate },
+        destroyed, arg);
+}
+
+static void run_destroy(struct command_call *call)
+{
+    struct change *c = change_new(call);
+    struct jid at;
+    slice alternate = command_arg(call, "alternate");
+    if (c == NULL || !text_ok(call, "reason", &c->reason))
+        return;
+    if (alternate.ptr != NULL) {
+        if (jid_parse(&at, alternate, call->arena) != OK) {
+            command_fail(call, E_SYNTAX, "alternate: found %.*s, allowed: an address",
+                         SLICE_ARG(alternate));
+            return;
+        }
+        c->alternate = at.full;
+    }
+    operate_visit(call, c->room, destroy, c);
+}
+
+static void kick(struct room *r, void *arg)
+{
+    const struct change *c = arg;
+    struct occupant *o = room_occupant(r, c->nick, loop_scratch(r->worker->loop));
+    if (o == NULL) {
+        command_fail(c->call, E_NOTFOUND,
+                     "nobody in %.*s is called %.*s; `room occupants` shows "
+                     "all",
+                     SLICE_ARG(c->room), SLICE_ARG(c->nick));
+        return;
+    }
+    room_set_role(r, o, ROLE_NONE, &(struct show){ .codes = "307", .reason = c->reason });
+    command_done(c->call, "%.*s was put out of %.*s", SLICE_ARG(c->nick), SLICE_ARG(c->room));
+}
+
+static void run_kick(struct command_call *call)
+{
+    struct change *c = change_new(call);
+    if (c == NULL || !text_ok(call, "reason", &c->reason))
+        return;
+    c->nick = command_arg(call, "nick");
+    operate_visit(call, c->room, kick, c);
+}
+
+static void affiliated(struct room *r, enum err e, void *arg)
+{
+    const struct change *c = arg;
+    slice name = affiliation_name(c->affiliation);
+    (void)r;
+    if (e != OK)
+        fail(c, e);
+    else
+        command_done(c->call, "%.*s: %.*s in %.*s", SLICE_ARG(c->user), SLICE_ARG(name),
+                     SLICE_ARG(c->room));
+}
+
+static void affiliate(struct room *r, void *arg)
+{
+    const struct change *c = arg;
+    const struct affiliate *was = room_affiliate(r, c->user);
+    struct affiliation_edit edit = { .jid = c->user,
+                                     .affiliation = c->affiliation,
+                                     .reason = c->reason,
+                                     .follows = was != NULL && was->follows };
+    room_commit(r, &(struct room_delta){ .edit = &edit, .edit_count = 1 }, affiliated, arg);
+}
+
+static void run_affiliation(struct command_call *call)
+{
+    struct change *c = change_new(call);
+    slice user = command_arg(call, "user");
+    struct jid at;
+    if (c == NULL || !text_ok(call, "reason", &c->reason))
+        return;
+    if (!affiliation_of(command_arg(call, "affiliation"), &c->affiliation)) {
+        command_fail(call, E_SYNTAX, "allowed: owner, admin, member, none, outcast");
+        return;
+    }
+    /* a domain may be banned, and the ban lifted (XEP-0045 §9.1) */
+    if (c->affiliation <= AFF_NONE && jid_parse(&at, user, call->arena) == OK && jid_is_bare(&at))
+        c->user = at.full;
+    else if (!operate_user_ok(call, user, &c->user))
+        return;
+    operate_visit(call, c->room, affiliate, c);
+}
+
+/* Rows. */
+
+struct store_stmt operate_archive_stmt = {
+    .name = "room.archive-size",
+    .sql = "SELECT COUNT(*), COALESCE(MAX(id), 0) FROM entry WHERE owner = $1",
+    .params = "i",
+    .cols = "ii",
+};
+static const struct store_migration none[] = { { 0 } };
+static const struct store_schema schema = {
+    .feature = "muc_operate",
+    .migrations = none,
+    .stmts = (struct store_stmt *const[]){ &operate_archive_stmt, &operate_page_stmt,
+                                           &operate_owners_stmt, &operate_members_stmt,
+                                           &operate_account_stmt, NULL },
+};
+
+#define ROOM_ARG                                                                                   \
+    {                                                                                              \
+        "room", ARG_POSITIONAL, "address of the room", NULL                                        \
+    }
+
+static const struct command_arg room_args[] = { ROOM_ARG, { 0 } };
+static const struct command_arg create_args[] = {
+    ROOM_ARG,
+    { "owner", ARG_POSITIONAL, "address of the first owner", NULL },
+    { "name", ARG_OPTION, "what it is called", NULL },
+    { "description", ARG_OPTION, "what it is about", NULL },
+    { "hidden", ARG_FLAG, "not in the list of rooms that clients see", NULL },
+    { "members-only", ARG_FLAG, "only members, administrators and owners enter", NULL },
+    { "moderated", ARG_FLAG, "only those with voice speak", NULL },
+    { 0 },
+};
+static const struct command_arg destroy_args[] = {
+    ROOM_ARG,
+    { "reason", ARG_OPTION, "told to those who are in it", NULL },
+    { "alternate", ARG_OPTION, "address of the room to go to instead", NULL },
+    { 0 },
+};
+static const struct command_arg kick_args[] = {
+    ROOM_ARG,
+    { "nick", ARG_POSITIONAL, "nickname in the room", NULL },
+    { "reason", ARG_OPTION, "told to all in the room", NULL },
+    { 0 },
+};
+static const char *const affiliation_names[] = {
+    "owner", "admin", "member", "none", "outcast", NULL
+};
+static const struct command_arg affiliation_args[] = {
+    ROOM_ARG,
+    { "user", ARG_POSITIONAL, "address name@domain; a whole domain can be outcast", NULL },
+    { "affiliation", ARG_POSITIONAL, "owner, admin, member, none or outcast", affiliation_names },
+    { "reason", ARG_OPTION, "told to those whom it concerns", NULL },
+    { 0 },
+};
+
+static struct command show_command = {
+    .name = "room show",
+    .args = room_args,
+    .run = run_show,
+    .doc = "Shows a room: its configuration, who has which affiliation, and how much it recorded.",
+};
+static struct command affiliations_command = {
+    .name = "room affiliations",
+    .args = room_args,
+    .run = run_affiliations,
+    .doc = "Shows who has an affiliation with a room.",
+    .columns = (const char *const[]){ "jid", "affiliation", "nick", "reason", NULL },
+};
+static struct command occupants_command = {
+    .name = "room occupants",
+    .args = room_args,
+    .run = run_occupants,
+    .doc = "Shows who is in a room, a row for each session.",
+    .columns = (const char *const[]){ "nick", "jid", "affiliation", "role", NULL },
+};
+static struct command create_command = {
+    .name = "room create",
+    .args = create_args,
+    .run = run_create,
+    .doc = "Makes a persistent room; for the rest it is as the settings shape new rooms.",
+};
+static struct command destroy_command = {
+    .name = "room destroy",
+    .args = destroy_args,
+    .run = run_destroy,
+    .doc = "Destroys a room and what it recorded; those who are in it are told.",
+};
+static struct command kick_command = {
+    .name = "room kick",
+    .args = kick_args,
+    .run = run_kick,
+    .doc = "Puts somebody out of a room. Whoever may enter may come back.",
+};
+static struct command affiliation_command = {
+    .name = "room affiliation",
+    .args = affiliation_args,
+    .run = run_affiliation,
+    .doc = "Changes the affiliation of a user with a room, at once.",
+};
+
+const struct feature muc_operate_feature = {
+    .name = "muc_operate",
+    .schema = &schema,
+    .commands = (struct command *const[]){ &room_list_command, &room_report_command, &show_command,
+                                           &affiliations_command, &occupants_command,
+                                           &create_command, &destroy_command, &kick_command,
+                                           &affiliation_command, &room_owner_command, NULL },
+};

@@ -1,0 +1,34 @@
+/* operate: what operators do with rooms: the commands `room …`, in the files operate_*.c. A command
+ * reaches a room at its home, in order with the stanzas to it; what it keeps meanwhile is in the
+ * arena of its call. */
+#pragma once
+#include "base/command.h"
+#include "muc/room.h"
+
+struct feature;
+struct node;
+
+/* Whether rooms can be under this domain. On a worker. */
+bool operate_serves(const struct node *n, slice domain);
+/* The address of a room; false: the call has failed. */
+bool operate_room_ok(struct command_call *call, slice text, slice *jid);
+/* A bare JID of a user; false: the call has failed. */
+bool operate_user_ok(struct command_call *call, slice text, slice *jid);
+
+/* Runs fn with the room, at its home. `anyhow`: also if there is none (ROOM_ABSENT); fn always runs
+ * or the call fails. */
+typedef void operate_fn(struct room *r, void *arg);
+void operate_visit(struct command_call *call, slice jid, operate_fn *fn, void *arg);
+void operate_visit_anyhow(struct command_call *call, slice jid, operate_fn *fn, void *arg);
+/* Visits for those who have no call, or many rooms: e: OK, or why it could not be. */
+typedef void operate_room_fn(struct room *r, enum err e, void *arg);
+void operate_reach(struct worker *w, slice jid, operate_room_fn *fn, void *arg);
+
+/* How much a room has recorded, and when it was last spoken in (0: never recorded). */
+extern struct store_stmt operate_archive_stmt;
+
+/* Statements and commands of the other files: operate_list.c, operate_owner.c, operate_cleanup.c,
+ * operate_file.c. */
+extern struct store_stmt operate_page_stmt, operate_owners_stmt, operate_members_stmt,
+    operate_account_stmt;
+extern struct command room_list_command, room_report_command, room_owner_command;

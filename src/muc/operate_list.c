@@ -1,0 +1,348 @@
+/* operate_list: which rooms there are: those in memory of all workers, and the rows of the
+ * database. Rows are read in pages; what the report says beside them is read in small parts, so
+ * that nobody waits for it. */
+#include "base/arena.h"
+#include "im/account.h"
+#include "im/node.h"
+#include "im/users.h"
+#include "im/worker.h"
+#include "muc/operate.h"
+#include <stdlib.h>
+
+enum { PAGE_ROWS = 256, PART_ROOMS = 16, OWNERS_SHOWN = 20 };
+enum kind { KIND_ANY, KIND_PERSISTENT, KIND_ADHOC };
+
+struct item {
+    struct item *next;
+    slice jid, name, creator;
+    int64_t id;
+    bool stored;
+    uint64_t created_us, last_us;
+    uint32_t occupants;
+    int64_t members, messages; /* of the report */
+    slice owners;
+};
+
+struct roll {
+    struct command_call *call;
+    struct worker *worker;
+    slice domain, filter, after;
+    enum kind kind;
+    bool report;
+    uint32_t limit;
+    struct item *first;
+    uint32_t count, stored; /* items; those that came from the database */
+    struct map loaded;      /* items by address, while pages are read */
+    struct item **sorted;
+    uint32_t shown, at;
+};
+
+static slice item_key(const void *item) { return ((const struct item *)item)->jid; }
+
+static bool contains(slice text, slice part)
+{
+    for (size_t i = 0; i + part.len <= text.len; i++)
+        if (slice_eq_nocase((slice){ text.ptr + i, part.len }, part))
+            return true;
+    return false;
+}
+
+static int compare(slice a, slice b)
+{
+    size_t len = a.len < b.len ? a.len : b.len;
+    int by = len == 0 ? 0 : memcmp(a.ptr, b.ptr, len);
+    return by != 0 ? by : (a.len > b.len) - (a.len < b.len);
+}
+
+static bool wanted(const struct roll *r, const struct item *i)
+{
+    return (r->kind == KIND_ANY || (r->kind == KIND_PERSISTENT) == i->stored) &&
+           (r->domain.len == 0 || slice_eq(jid_split(i->jid).domain, r->domain)) &&
+           (r->filter.len == 0 || contains(i->jid, r->filter) || contains(i->name, r->filter)) &&
+           (r->after.len == 0 || compare(i->jid, r->after) > 0);
+}
+
+static struct item *keep(struct roll *r, const struct item *in)
+{
+    struct arena *arena = r->call->arena;
+    struct item *i = arena_new(arena, struct item, 1);
+    *i = *in;
+    i->jid = slice_dup(arena, in->jid);
+    i->name = slice_dup(arena, in->name);
+    i->creator = slice_dup(arena, in->creator);
+    i->next = r->first;
+    r->first = i;
+    r->count++;
+    return i;
+}
+
+static void count_people(const struct room *room, struct roll *r, struct item *i)
+{
+    const struct affiliate *a;
+    unsigned shown = 0;
+    const char *text = "";
+    for (uint32_t at = 0; (a = map_next(&room->affiliates, &at)) != NULL;) {
+        i->members += a->affiliation == AFF_MEMBER;
+        if (a->affiliation == AFF_OWNER && shown++ < OWNERS_SHOWN)
+            text = arena_printf(r->call->arena, "%s%s%.*s", text, *text == '\0' ? "" : " ",
+                                SLICE_ARG(a->jid));
+    }
+    i->owners = slice_of(text);
+}
+
+static void collect_room(struct room *room, void *arg)
+{
+    struct roll *r = arg;
+    const struct item in = { .jid = room->jid,
+                             .name = room->config.text[ROOM_NAME],
+                             .creator = room->creator,
+                             .id = room->id,
+                             .stored = room->stored,
+                             .created_us = room->created_us,
+                             .last_us = room->archive.last_id,
+                             .occupants = room->occupant_count };
+    if (!wanted(r, &in) || map_get(&r->loaded, in.jid) != NULL)
+        return;
+    struct item *i = keep(r, &in);
+    map_put(&r->loaded, i);
+    if (r->report && !room->stored)
+        count_people(room, r, i);
+}
+
+static void collect(struct worker *w, void *arg) { rooms_each(w, collect_room, arg); }
+
+/* The answer. */
+
+static void add_row(struct command_call *call, const struct roll *r, const struct item *i)
+{
+    command_row(call);
+    command_text(call, "jid", i->jid);
+    command_text(call, "name", i->name);
+    command_text(call, "kind", i->stored ? SLICE("persistent") : SLICE("adhoc"));
+    command_int(call, "occupants", i->occupants);
+    if (!r->report)
+        return;
+    command_text(call, "owners", i->owners);
+    command_int(call, "members", i->members);
+    users_add_time(call, "created", i->created_us);
+    command_text(call, "creator", i->creator);
+    if (i->last_us > 0)
+        users_add_time(call, "last_message", i->last_us);
+    else
+        command_text(call, "last_message", SLICE(""));
+    command_int(call, "messages", i->messages);
+}
+
+static void answer(struct roll *r)
+{
+    for (uint32_t i = 0; i < r->shown; i++)
+        add_row(r->call, r, r->sorted[i]);
+    if (r->shown < r->count)
+        command_done(r->call, "there are more: go on with --after %.*s",
+                     SLICE_ARG(r->sorted[r->shown - 1]->jid));
+    else
+        command_done(r->call, "%s", "");
+}
+
+static void read_part(struct roll *r);
+
+static void part_read(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct roll *r = arg;
+    unsigned stmt = 0;
+    if (result != STORE_OK) {
+        command_fail(r->call, err_of_store(result), "the rooms cannot be read");
+        return;
+    }
+    for (uint32_t n = 0; n < PART_ROOMS && r->at < r->shown; n++, r->at++) {
+        struct item *i = r->sorted[r->at];
+        const char *text = "";
+        i->messages = store_int(b, stmt, 0, 0);
+        if ((uint64_t)store_int(b, stmt, 0, 1) > i->last_us)
+            i->last_us = (uint64_t)store_int(b, stmt, 0, 1);
+        stmt++;
+        if (!i->stored)
+            continue;
+        for (uint32_t row = 0; row < store_row_count(b, stmt); row++)
+            text = arena_printf(r->call->arena, "%s%s%.*s", text, row == 0 ? "" : " ",
+                                SLICE_ARG(store_text(b, stmt, row, 0)));
+        i->owners = slice_of(text);
+        i->members = store_int(b, stmt + 1, 0, 0);
+        stmt += 2;
+    }
+    if (r->at < r->shown)
+        read_part(r);
+    else
+        answer(r);
+}
+
+static void read_part(struct roll *r)
+{
+    struct store_batch *b = store_read(r->worker->store, 0);
+    if (r->at == 0)
+        store_read_late(b, STORE_ALL_OWNERS);
+    for (uint32_t i = r->at; i < r->at + PART_ROOMS && i < r->shown; i++) {
+        const struct item *it = r->sorted[i];
+        STORE_ADD(b, &operate_archive_stmt, STORE_ANY_ROWS, SV_I(it->id));
+        if (it->stored) {
+            STORE_ADD(b, &operate_owners_stmt, STORE_ANY_ROWS, SV_I(it->id), SV_I(AFF_OWNER),
+                      SV_I(OWNERS_SHOWN));
+            STORE_ADD(b, &operate_members_stmt, STORE_ANY_ROWS, SV_I(it->id), SV_I(AFF_MEMBER));
+        }
+    }
+    store_submit(b, r->worker->loop, 0, part_read, r);
+}
+
+static int by_jid(const void *a, const void *b)
+{
+    return compare((*(struct item *const *)a)->jid, (*(struct item *const *)b)->jid);
+}
+
+static void all_known(struct roll *r)
+{
+    uint32_t n = 0;
+    map_fini(&r->loaded);
+    r->sorted = arena_new(r->call->arena, struct item *, r->count + 1);
+    for (struct item *i = r->first; i != NULL; i = i->next)
+        r->sorted[n++] = i;
+    qsort(r->sorted, n, sizeof *r->sorted, by_jid);
+    r->shown = n < r->limit ? n : r->limit;
+    if (r->report && r->shown > 0)
+        read_part(r);
+    else
+        answer(r);
+}
+
+static void read_page(struct roll *r, slice after);
+
+static void page_read(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct roll *r = arg;
+    uint32_t rows = store_row_count(b, 0);
+    if (result != STORE_OK) {
+        map_fini(&r->loaded);
+        command_fail(r->call, err_of_store(result), "the rooms cannot be read");
+        return;
+    }
+    for (uint32_t i = 0; i < rows; i++) {
+        const struct item in = { .id = store_int(b, 0, i, 0),
+                                 .jid = store_text(b, 0, i, 1),
+                                 .name = store_text(b, 0, i, 2),
+                                 .creator = store_text(b, 0, i, 3),
+                                 .created_us = (uint64_t)store_int(b, 0, i, 4),
+                                 .stored = true };
+        if (!wanted(r, &in))
+            continue;
+        r->stored++;
+        if (map_get(&r->loaded, in.jid) == NULL)
+            keep(r, &in);
+    }
+    if (rows < PAGE_ROWS || r->stored > r->limit)
+        all_known(r);
+    else
+        read_page(r, store_text(b, 0, rows - 1, 1));
+}
+
+static void read_page(struct roll *r, slice after)
+{
+    struct store_batch *b = store_read(r->worker->store, 0);
+    STORE_ADD(b, &operate_page_stmt, STORE_ANY_ROWS, SV_T(after), SV_I(PAGE_ROWS));
+    store_submit(b, r->worker->loop, 0, page_read, r);
+}
+
+static void collected(struct worker *w, void *arg)
+{
+    struct roll *r = arg;
+    r->worker = w;
+    if (r->kind == KIND_ADHOC)
+        all_known(r);
+    else
+        read_page(r, r->after.len > 0 ? r->after : SLICE(""));
+}
+
+static enum kind kind_of(slice text)
+{
+    return text.ptr == NULL ? KIND_ANY
+                            : (slice_is(text, "persistent") ? KIND_PERSISTENT : KIND_ADHOC);
+}
+
+static void start(struct command_call *call, struct roll *r)
+{
+    r->call = call;
+    r->limit = USER_ROWS_MAX;
+    r->domain = command_arg(call, "domain");
+    r->filter = command_arg(call, "filter");
+    r->after = command_arg(call, "after");
+    if (r->domain.ptr != NULL && jid_prep_domain(r->domain, call->arena, &r->domain) != OK) {
+        command_fail(call, E_SYNTAX, "domain: found %.*s, allowed: a domain", SLICE_ARG(r->domain));
+        return;
+    }
+    r->kind = kind_of(command_arg(call, "kind"));
+    if (!users_limit_ok(call, &r->limit))
+        return;
+    map_init(&r->loaded, item_key);
+    node_tour(call->worker, collect, collected, r);
+}
+
+static void run_list(struct command_call *call)
+{
+    start(call, arena_new(call->arena, struct roll, 1));
+}
+
+static void run_report(struct command_call *call)
+{
+    struct roll *r = arena_new(call->arena, struct roll, 1);
+    r->report = true;
+    start(call, r);
+}
+
+/* Rows. */
+
+struct store_stmt operate_page_stmt = {
+    .name = "room.page",
+    .sql = "SELECT id, jid, name, creator, created_us FROM room WHERE jid > $1 ORDER BY jid "
+           "LIMIT $2",
+    .params = "ti",
+    .cols = "ittti",
+};
+struct store_stmt operate_owners_stmt = {
+    .name = "room.people",
+    .sql = "SELECT jid FROM room_affiliation WHERE room = $1 AND affiliation = $2 ORDER BY jid "
+           "LIMIT $3",
+    .params = "iii",
+    .cols = "t",
+};
+struct store_stmt operate_members_stmt = {
+    .name = "room.people-count",
+    .sql = "SELECT COUNT(*) FROM room_affiliation WHERE room = $1 AND affiliation = $2",
+    .params = "ii",
+    .cols = "i",
+};
+
+static const char *const kinds[] = { "persistent", "adhoc", NULL };
+static const struct command_arg list_args[] = {
+    { "domain", ARG_OPTION, "only rooms under this domain of group chat", NULL },
+    { "filter", ARG_OPTION, "only rooms that have this text in their address or name", NULL },
+    { "kind", ARG_OPTION, "persistent or adhoc", kinds },
+    { "limit", ARG_OPTION, "how many rooms are shown", NULL },
+    { "after", ARG_OPTION, "address of the room behind which to go on", NULL },
+    { 0 },
+};
+struct command room_list_command = {
+    .name = "room list",
+    .args = list_args,
+    .run = run_list,
+    .doc = "Shows the rooms in the order of their addresses: persistent ones, and ad hoc ones, "
+           "which are there while somebody is in them.",
+    .columns = (const char *const[]){ "jid", "name", "kind", "occupants", NULL },
+};
+struct command room_report_command = {
+    .name = "room report",
+    .args = list_args,
+    .run = run_report,
+    .doc = "Shows rooms with their owners (the first 20), number of members, when and by whom they "
+           "were made, the last message and how many are recorded. With the option --csv of "
+           "musterctl it is a table for spreadsheets.",
+    .columns = (const char *const[]){ "jid", "name", "kind", "owners", "members", "occupants",
+                                      "created", "creator", "last_message", "messages", NULL },
+};

@@ -1,0 +1,199 @@
+/* operate_owner: gives rooms another owner, many at once: all rooms are looked at before the first
+ * is changed. One room after the other, each at its home. */
+#include "base/arena.h"
+#include "im/account.h"
+#include "im/node.h"
+#include "im/users.h"
+#include "im/worker.h"
+#include "muc/operate.h"
+
+enum { TRANSFER_ROOMS_MAX = 1000, FAILURES_SHOWN = 10 };
+
+struct transfer {
+    struct command_call *call;
+    slice *room;
+    uint32_t count, at, failed;
+    slice owner;
+    bool replace;
+    const char *failures; /* text */
+};
+
+static void failed(struct transfer *t, const char *why)
+{
+    if (t->failed++ < FAILURES_SHOWN)
+        t->failures =
+            arena_printf(t->call->arena, "%s%s%.*s %s", t->failures,
+                         *t->failures == '\0' ? "" : "; ", SLICE_ARG(t->room[t->at]), why);
+}
+
+static const char *and_more(const struct transfer *t)
+{
+    return t->failed <= FAILURES_SHOWN
+               ? ""
+               : arena_printf(t->call->arena, "; and %u more", t->failed - FAILURES_SHOWN);
+}
+
+/* What is against it; NULL: nothing. */
+static const char *obstacle(const struct room *r, enum err e, const struct transfer *t)
+{
+    const struct affiliate *a;
+    if (e == E_NOTFOUND || (e == OK && r->state != ROOM_READY))
+        return "does not exist";
+    if (e != OK)
+        return e == E_UNSUPPORTED ? "is at home on another node" : "cannot be read now";
+    a = room_affiliate(r, t->owner);
+    if (!r->stored)
+        return "is an ad hoc room";
+    if (slice_eq(r->creator, t->owner))
+        return "was created by that user";
+    if (a == NULL || a->affiliation < AFF_MEMBER)
+        return "does not have that user as a member";
+    return a->affiliation == AFF_OWNER && !t->replace ? "is owned by that user already" : NULL;
+}
+
+static void change_next(struct worker *w, struct transfer *t);
+
+static void changed(struct room *r, enum err e, void *arg)
+{
+    struct transfer *t = arg;
+    if (e != OK)
+        failed(t, err_text(e));
+    t->at++;
+    change_next(r->worker, t);
+}
+
+/* Former owners become members. */
+static void change(struct room *r, struct transfer *t)
+{
+    struct arena *tmp = loop_scratch(r->worker->loop);
+    struct affiliation_edit *edit = arena_new(tmp, struct affiliation_edit, r->owners + 1);
+    const struct affiliate *a = room_affiliate(r, t->owner);
+    uint32_t n = 0;
+
+    edit[n++] = (struct affiliation_edit){ .jid = t->owner,
+                                           .affiliation = AFF_OWNER,
+                                           .follows = a->follows };
+    for (uint32_t i = 0; t->replace && (a = map_next(&r->affiliates, &i)) != NULL;)
+        if (a->affiliation == AFF_OWNER && !slice_eq(a->jid, t->owner) && n <= r->owners)
+            edit[n++] = (struct affiliation_edit){ .jid = a->jid,
+                                                   .affiliation = AFF_MEMBER,
+                                                   .follows = a->follows };
+    room_commit(r, &(struct room_delta){ .edit = edit, .edit_count = n }, changed, t);
+}
+
+static void change_reached(struct room *r, enum err e, void *arg)
+{
+    struct transfer *t = arg;
+    const char *why = obstacle(r, e, t); /* it may be another now */
+    if (why == NULL) {
+        change(r, t);
+        return;
+    }
+    failed(t, why);
+    t->at++;
+    change_next(worker_here(), t);
+}
+
+static void change_next(struct worker *w, struct transfer *t)
+{
+    if (t->at < t->count)
+        operate_reach(w, t->room[t->at], change_reached, t);
+    else if (t->failed > 0)
+        command_fail(t->call, E_CONFLICT, "%u of %u rooms were changed, but not: %s%s",
+                     t->count - t->failed, t->count, t->failures, and_more(t));
+    else
+        command_done(t->call, "%.*s owns %u room%s", SLICE_ARG(t->owner), t->count,
+                     t->count == 1 ? "" : "s");
+}
+
+static void checked(struct room *r, enum err e, void *arg)
+{
+    struct transfer *t = arg;
+    const char *why = obstacle(r, e, t);
+    if (why != NULL)
+        failed(t, why);
+    if (++t->at < t->count) {
+        operate_reach(worker_here(), t->room[t->at], checked, t);
+        return;
+    }
+    if (t->failed > 0) {
+        command_fail(t->call, E_CONFLICT, "nothing was changed: %s%s", t->failures, and_more(t));
+        return;
+    }
+    t->at = 0;
+    change_next(worker_here(), t);
+}
+
+static void account_read(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct transfer *t = arg;
+    if (result != STORE_OK)
+        command_fail(t->call, err_of_store(result), "the account cannot be looked up");
+    else if (store_row_count(b, 0) == 0)
+        users_fail_missing(t->call, t->owner);
+    else
+        operate_reach(worker_here(), t->room[0], checked, t);
+}
+
+static bool rooms_ok(struct transfer *t, slice text)
+{
+    struct command_call *call = t->call;
+    slice one;
+    t->room = arena_new(call->arena, slice, TRANSFER_ROOMS_MAX);
+    while (text.len > 0) {
+        slice_cut(text, ' ', &one, &text);
+        if (one.len == 0)
+            continue;
+        if (t->count == TRANSFER_ROOMS_MAX) {
+            command_fail(call, E_LIMIT, "rooms: allowed %d at once", TRANSFER_ROOMS_MAX);
+            return false;
+        }
+        if (!operate_room_ok(call, one, &t->room[t->count++]))
+            return false;
+    }
+    if (t->count == 0)
+        command_fail(call, E_SYNTAX, "rooms: found none, allowed: addresses separated by spaces");
+    return t->count > 0;
+}
+
+static void run_owner(struct command_call *call)
+{
+    struct worker *w = call->worker;
+    struct transfer *t = arena_new(call->arena, struct transfer, 1);
+    *t = (struct transfer){ .call = call, .failures = "" };
+    t->replace = command_flag(call, "replace");
+    if (!rooms_ok(t, command_arg(call, "rooms")) ||
+        !operate_user_ok(call, command_arg(call, "new-owner"), &t->owner))
+        return;
+    if (!node_serves(w->node, jid_split(t->owner).domain)) {
+        command_fail(call, E_DENIED,
+                     "%.*s is no account of this cluster; the new owner has to be one",
+                     SLICE_ARG(t->owner));
+        return;
+    }
+    struct store_batch *b = store_read(w->store, 0);
+    STORE_ADD(b, &operate_account_stmt, STORE_ANY_ROWS, SV_T(t->owner));
+    store_submit(b, w->loop, 0, account_read, t);
+}
+
+struct store_stmt operate_account_stmt = {
+    .name = "room.account",
+    .sql = "SELECT id FROM account WHERE jid = $1",
+    .params = "t",
+    .cols = "i",
+};
+static const struct command_arg owner_args[] = {
+    { "rooms", ARG_POSITIONAL, "addresses of rooms, separated by spaces", NULL },
+    { "new-owner", ARG_POSITIONAL,
+      "address user@domain of an account here: a member of each room, and not its creator", NULL },
+    { "replace", ARG_FLAG, "those who own it now become members", NULL },
+    { 0 },
+};
+struct command room_owner_command = {
+    .name = "room owner",
+    .args = owner_args,
+    .run = run_owner,
+    .doc = "Makes a member of persistent rooms their owner, for many rooms at once: when the only "
+           "owner is gone, or rooms go to another. All rooms are checked before the first is "
+           "changed.",
+};
