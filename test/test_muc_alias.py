@@ -1,0 +1,171 @@
+"""Domains of group chat: the one the server makes, those that operators add, and their rooms."""
+import pytest
+
+from muster import muc, xml
+from muster.client import until
+from muster.component import Component
+
+MADE = "conference-1-standalone.localhost"
+
+
+@pytest.fixture
+def host(make_server):
+    return make_server("alice", "bob")
+
+
+@pytest.fixture
+def alice(host):
+    return host.client("alice", "a")
+
+
+@pytest.fixture
+def bob(host):
+    return host.client("bob", "b")
+
+
+def room_at(domain, name="cave"):
+    room = muc.Room(name)
+    room.jid = f"{name}@{domain}"
+    return room
+
+
+def refusal(server, *args):
+    done = server.ctl_run(*args)
+    assert done.returncode != 0, done.stdout
+    return done.stderr
+
+
+def items(client, to="localhost"):
+    return {jid for jid, name in muc.disco_items(client, to)}
+
+
+def aliases(server):
+    return {row["alias"]: row for row in server.rows("room-alias", "list")}
+
+
+def report(server):
+    return {row["alias"]: row for row in server.rows("room-alias", "report")}
+
+
+def test_the_server_makes_one_of_node_cluster_and_domain(host, alice, bob):
+    until("the alias is there", lambda: MADE in aliases(host))
+    assert aliases(host)[MADE] == {"alias": MADE, "domain": "localhost", "made": "by the server",
+                                   "listed": True}
+    assert {"conference.localhost", MADE} <= items(alice)
+    identities, features, _ = muc.disco_info(alice, MADE)
+    assert identities[0][:2] == ("conference", "text") and muc.NS in features
+    cave = room_at(MADE).create(alice, "firstwitch")
+    cave.enter(bob, "secondwitch")
+    cave.say(bob, "Eye of newt")
+    cave.expect_body(alice, "secondwitch", "Eye of newt")
+
+
+def test_a_room_belongs_to_the_domain_it_was_made_under(host, alice, bob):
+    until("the alias is there", lambda: MADE in aliases(host))
+    room_at(MADE).create(alice, "firstwitch")
+    other = muc.Room("cave").enter(bob, "secondwitch")
+    assert 201 in other.own.codes and not other.others
+    assert report(host)[MADE]["adhoc"] == 1
+    assert report(host)["conference.localhost"]["adhoc"] == 1
+
+
+def test_it_follows_the_cluster_and_the_old_one_stays(host, alice):
+    until("the alias is there", lambda: MADE in aliases(host))
+    cave = room_at(MADE).create(alice, "firstwitch", persistentroom=True)
+    host.stop()
+    host.conf["cluster_id"] = "North"
+    host.start()
+    now = "conference-1-north.localhost"
+    until("the new alias is there", lambda: now in aliases(host))
+    assert aliases(host)[now]["made"] == "by the server"
+    assert aliases(host)[MADE]["made"] == "by hand"
+    back = host.client("alice", "a")
+    assert {now, MADE} <= items(back)
+    assert 201 not in cave.enter(back, "firstwitch").own.codes
+
+
+def test_switched_off_it_stays_as_an_ordinary_one(host, alice):
+    until("the alias is there", lambda: MADE in aliases(host))
+    assert "is made by the server" in refusal(host, "room-alias", "del", MADE)
+    host.ctl("set", "muc.alias-automatic", "off")
+    until("it is an ordinary one", lambda: aliases(host)[MADE]["made"] == "by hand")
+    room_at(MADE).create(alice, "firstwitch")
+    host.ctl("set", "muc.alias-automatic", "on")
+    until("it is the server's", lambda: aliases(host)[MADE]["made"] == "by the server")
+    host.ctl("set", "muc.alias-automatic", "off")
+    until("it is an ordinary one", lambda: aliases(host)[MADE]["made"] == "by hand")
+    host.ctl("room-alias", "del", MADE, "--force")
+    assert MADE not in items(alice)
+    alice.error("get", f"<query xmlns='{xml.DISCO_INFO}'/>", to=MADE)
+
+
+def test_operators_add_more(host, alice, bob):
+    said = host.ctl("room-alias", "add", "Chat.localhost")["text"]
+    assert said == "rooms can be made at chat.localhost"
+    said = host.ctl("room-alias", "add", "rooms.elsewhere.test", "--unlisted")["text"]
+    assert "a name below a domain of users is recommended, such as chat.localhost" in said
+    assert "chat.localhost" in items(alice) and "rooms.elsewhere.test" not in items(alice)
+    for domain in "chat.localhost", "rooms.elsewhere.test":
+        cave = room_at(domain).create(alice, "firstwitch")
+        cave.enter(bob, "secondwitch")
+        cave.say(alice, "Toe of frog")
+        cave.expect_body(bob, "firstwitch", "Toe of frog")
+    host.restart()
+    again = host.client("alice", "a")
+    room_at("rooms.elsewhere.test").create(again, "firstwitch")
+
+
+@pytest.mark.parametrize("name, text", [
+    ("localhost", "localhost is a domain of users here; an alias is another one"),
+    ("conference.localhost", "conference.localhost is a service of this server"),
+    ("upload.localhost", "upload.localhost is a service of this server"),
+    (MADE, f"{MADE} is an alias already; one is unique in the cluster"),
+    ("chat.localhost", "chat.localhost is an alias already; one is unique in the cluster"),
+    ("a b", "found a b, allowed: a domain such as chat.localhost"),
+    ("push.example.test", "push.example.test is a component's"),
+])
+def test_what_cannot_be_one(make_server, name, text):
+    server = make_server("alice", component=True)
+    until("the alias is there", lambda: MADE in aliases(server))
+    server.ctl("room-alias", "add", "chat.localhost")
+    server.ctl("component", "add", "push.example.test", "--secret", "a long secret")
+    component = Component(server, "push.example.test", "a long secret")
+    before = aliases(server)
+    assert text in refusal(server, "room-alias", "add", name)
+    assert aliases(server) == before
+    component.close()
+
+
+def test_a_component_cannot_take_one(make_server):
+    server = make_server("alice", component=True)
+    server.ctl("room-alias", "add", "chat.localhost")
+    assert "is served by this server itself" in refusal(
+        server, "component", "add", "chat.localhost", "--secret", "a long secret")
+
+
+def test_deletion_warns_of_rooms_under_it(host, alice, bob):
+    host.ctl("room-alias", "add", "chat.localhost")
+    cave = room_at("chat.localhost").create(alice, "firstwitch", persistentroom=True)
+    room_at("chat.localhost", "den").create(alice, "firstwitch")
+    cave.enter(bob, "secondwitch")
+    assert report(host)["chat.localhost"] == {"alias": "chat.localhost", "served": True,
+                                              "persistent": 1, "adhoc": 1}
+    text = refusal(host, "room-alias", "del", "chat.localhost")
+    assert "2 rooms under chat.localhost would not be reached any more; --force" in text
+    assert host.ctl("room-alias", "del", "chat.localhost", "--force")["text"] == \
+        "deleted; 2 rooms under it are not reached any more"
+    gone = cave.presence(bob, "secondwitch")
+    assert gone.gone and 332 in gone.codes
+    assert report(host)["chat.localhost"] == {"alias": "chat.localhost", "served": False,
+                                              "persistent": 1, "adhoc": 0}
+    assert bob.error("get", f"<query xmlns='{xml.DISCO_INFO}'/>", to=cave.jid) is not None
+    host.ctl("room-alias", "add", "chat.localhost")  # and it is there again
+    assert 201 not in cave.enter(bob, "secondwitch").own.codes
+
+
+def test_deletion_of_one_without_rooms(host):
+    host.ctl("room-alias", "add", "chat.localhost")
+    assert host.ctl("room-alias", "del", "chat.localhost")["text"] == "deleted"
+    assert "there is no alias chat.localhost; `room-alias list` shows all" in refusal(
+        host, "room-alias", "del", "chat.localhost")
+    assert "allowed: a domain" in refusal(host, "room-alias", "del", "@")
