@@ -5,6 +5,7 @@ import hashlib
 import pytest
 
 from muster import xml
+from muster.client import until
 from muster.component import Component
 from muster.pubsub import (
     CAPS, EVENT, NS, OWNER, affiliations, answer_caps, caps, configure, create, disco_answer, entry,
@@ -158,6 +159,33 @@ def test_the_last_item_of_one_who_is_away(make_server):
     interested(bob, TUNE)
     expect_event(bob, TUNE, "alice@localhost", "<item id='1'/>")
     bob.expect_nothing("<message/>")
+
+
+def test_the_last_item_where_it_is_read_each_time(friends):
+    """Large ones do not stay in memory: each change shows in what is read."""
+    alice, bob, _ = friends
+
+    def last():
+        bob.send("<presence type='unavailable'/>")
+        interested(bob, TUNE)
+        alice.ping()
+        bob.ping()
+        found = [e for e in bob.inbox if e.find(f"{{{EVENT}}}event") is not None]
+        bob.inbox = [e for e in bob.inbox if e not in found]
+        return [item.get("id") for e in found for item in e.iter(f"{{{EVENT}}}item")]
+
+    for ident in ("1", "2", "3"):
+        alice.result("set", publish(TUNE, tune(ident * 5000), item=ident, max_items="3"))
+    interested(bob, TUNE)
+    until("the newest", lambda: last() == ["3"])
+    alice.result("set", retract(TUNE, "3"))
+    until("the one before", lambda: last() == ["2"])
+    alice.result("set", retract(TUNE, "1"))
+    until("the same", lambda: last() == ["2"])
+    alice.result("set", publish(TUNE, tune("4"), item="4"))
+    until("a small one", lambda: last() == ["4"])
+    alice.result("set", pubsub(f"<purge node='{TUNE}'/>", OWNER))
+    until("none", lambda: last() == [])
 
 
 def test_what_is_new_is_told_when_capabilities_change(friends):
