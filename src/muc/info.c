@@ -198,13 +198,14 @@ static void write_info(struct iq *iq, const struct room *r)
     disco_add_identity(d, SLICE("conference"), SLICE("text"),
                        name.len > 0 ? name : jid_split(r->jid).local);
     disco_add_features(d, (const char *const[]){ NS_DISCO_INFO, NS_DISCO_ITEMS, NS_MUC, NS_PING,
-                                                 NS_SID, NS_OCCUPANT_ID, NS_REGISTER,
+                                                 NS_SID, NS_OCCUPANT_ID, NS_REGISTER, NS_VCARD,
                                                  "http://jabber.org/protocol/muc#stable_id",
                                                  "http://jabber.org/protocol/muc#self-ping-"
                                                  "optimization",
                                                  NS_MUC_REQUEST, NULL });
     room_config_disco(d, &r->config, &facts, iq->tmp);
     room_archive_disco(d, r);
+    room_vcard_disco(d, r);
     buf_init(&out, ANSWER_BYTES_MAX);
     disco_write_info(&out, d, (slice){ 0 });
     iq_result(iq, buf_slice(&out));

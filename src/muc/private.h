@@ -101,6 +101,15 @@ void room_invite_member(struct room *r, slice bare);
 struct form;
 enum routed room_registration_answered(struct room *r, struct stanza *st, struct form *f);
 
+/* muc/vcard.c */
+struct disco_info;
+extern struct store_stmt room_vcard_hashes; /* by JID of the room */
+void room_vcard_free(struct room *r);
+void room_vcard_loaded(struct room *r, slice hashes);
+void room_vcard_store(struct store_batch *b, const struct room *r);
+void room_vcard_remove(struct store_batch *b, const struct room *r);
+void room_vcard_disco(struct disco_info *d, const struct room *r);
+
 /* muc/say.c */
 bool room_too_fast(struct room *r, struct occupant *o); /* counts one message more */
 extern struct metric *const room_say_metrics[];

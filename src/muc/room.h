@@ -110,6 +110,8 @@ struct room {
     uint64_t next_seat;
     struct list away; /* seats that are not of this node: they are not in the audience */
     struct audience audience;
+    slice vcard;            /* of an ad hoc room; owned; empty: none */
+    slice avatar;           /* hashes of the photos in the card; owned */
     struct stanza *subject; /* as it was relayed; NULL: none was set */
     struct room_archive archive;
     struct room_history history;

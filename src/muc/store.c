@@ -177,6 +177,8 @@ static void load_row(struct room *r, const struct store_batch *b)
         (slice){ memcpy(mem_alloc(creator.len + 1), creator.ptr, creator.len), creator.len };
     r->created_us = (uint64_t)store_int(b, 0, 0, 5);
     load_affiliations(r, b);
+    if (store_row_count(b, 2) == 1)
+        room_vcard_loaded(r, store_text(b, 2, 0, 0));
     room_archive_init(&r->archive, r->worker, r->id, r->jid);
     room_history_init(&r->history);
 }
@@ -208,6 +210,7 @@ void room_load(struct room *r)
     struct store_batch *b = store_read(r->worker->store, 0);
     STORE_ADD(b, &room_get_row, STORE_ANY_ROWS, SV_T(r->jid));
     STORE_ADD(b, &affiliations_get, STORE_ANY_ROWS, SV_T(r->jid));
+    STORE_ADD(b, &room_vcard_hashes, STORE_ANY_ROWS, SV_T(r->jid));
     store_submit(b, r->worker->loop, 0, loaded, r);
 }
 
@@ -255,6 +258,7 @@ void room_store_all(struct store_batch *b, const struct room *r, const struct ro
                         &(struct affiliation_edit){ .jid = a->jid,
                                                     .affiliation = (enum affiliation)a->affiliation,
                                                     .follows = a->follows });
+    room_vcard_store(b, r);
     buf_fini(&subject);
     buf_fini(&text);
 }
@@ -264,6 +268,7 @@ void room_store_remove(struct store_batch *b, const struct room *r)
     STORE_ADD(b, &room_delete, STORE_ANY_ROWS, SV_I(r->id));
     STORE_ADD(b, &affiliations_delete, STORE_ANY_ROWS, SV_I(r->id));
     room_archive_doom(b, &r->archive);
+    room_vcard_remove(b, r);
 }
 
 void room_store_subject(struct room *r, store_done_fn *done, void *arg)
