@@ -11,6 +11,7 @@ import time
 import pytest
 
 from muster.client import TIMEOUT, until
+from muster.muc import Room
 from muster.server import MUSTERCTL
 
 OK, FAILED, USAGE, UNREACHABLE = 0, 1, 2, 3
@@ -307,6 +308,28 @@ def test_trace_tells_of_subscriptions(server):
         ("subscription.out", bob.bare, "subscribed", "from"),
         ("subscription.in", alice.bare, "subscribed", "to"),
     }
+
+
+def test_trace_tells_what_became_of_what_is_said_in_rooms(server):
+    alice, bob = server.client("alice", "a"), server.client("bob", "b")
+    room = Room("traced").create(alice, "one")
+    room.enter(bob, "two")
+    server.ctl("log", "trace", "muc", "on")
+    for client, to, ident in ((alice, room, "r1"), (bob, room.at("one"), "r2"),
+                              (bob, room.at("nobody"), "r3")):
+        kind = "groupchat" if ident == "r1" else "chat"
+        client.send(f"<message to='{to}' type='{kind}' id='{ident}'><body>said</body></message>")
+        client.ping()
+
+    def fates():
+        return {line["id"]: (event, line["from"], line["occupants"])
+                for event in ("said", "private", "refused")
+                for line in lines_of(server, f"room.{event}")}
+
+    until("three lines", lambda: len(fates()) == 3)
+    assert fates() == {"r1": ("said", alice.jid, "2"), "r2": ("private", bob.jid, "1"),
+                       "r3": ("refused", bob.jid, "0")}
+    assert "said</body>" not in server.log()
 
 
 def test_secrets_are_not_logged(server):

@@ -66,7 +66,8 @@ static struct command trace_command = {
         },
     .run = run_trace,
     .doc = "Writes everything one part of the server has to tell, or stops that: `c2s` each stanza "
-           "of a client, `message` what became of each message, `subscription` who may see whom. "
+           "of a client, `message` what became of each message, `subscription` who may see whom, "
+           "`muc` what became of what is said in rooms. "
            "What people say is never written.",
 };
 static struct command areas_command = {

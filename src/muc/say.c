@@ -1,6 +1,7 @@
 /* Messages to a room (XEP-0045 §7.4, §7.5, §8.1) and to its occupants. */
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/log.h"
 #include "base/metric.h"
 #include "codec/xml_read.h"
 #include "im/worker.h"
@@ -19,8 +20,17 @@ static struct metric refused = { .name = "muster_room_messages_refused",
                                          "by an error." };
 struct metric *const room_say_metrics[] = { &said, &refused, NULL };
 
+/* Who to which room and what became of it, never what it says (`musterctl log trace muc on`). */
+static void trace(const char *event, const struct stanza *st, const char *why, uint32_t receivers)
+{
+    log_trace(&log_muc, LOG_C("event", event), LOG_S("from", stanza_from(st)),
+              LOG_S("to", stanza_to(st)), LOG_S("id", stanza_id(st)), LOG_C("why", why),
+              LOG_I("occupants", receivers));
+}
+
 static enum routed refuse(struct room *r, struct stanza *st, enum stanza_error e, slice text)
 {
+    trace("room.refused", st, stanza_error_name(e), 0);
     metric_add(&refused, 1);
     route_error(r->worker, st, e, text);
     stanza_unref(&st);
@@ -159,6 +169,7 @@ static enum routed to_all(struct room *r, struct seat *s, struct stanza *st, str
                       SLICE("the database is away, and too many messages wait for it"));
     uint64_t id = kept ? room_archive_mint(&r->archive) : 0;
     struct stanza *out = relayed(r, o, st, id);
+    trace("room.said", st, id != 0 ? "kept" : "not kept", r->nicks.count);
     metric_add(&said, 1);
     if (is_subject(st)) {
         stanza_unref(&r->subject);
@@ -193,6 +204,7 @@ static enum routed to_one(struct room *r, struct seat *s, struct stanza *st)
     if (room_too_fast(r, from))
         return refuse(r, st, SE_POLICY_VIOLATION, SLICE("too many messages; wait a little"));
     struct stanza *out = relayed(r, from, st, 0);
+    trace("room.private", st, "not kept", 1);
     LIST_EACH (it, &to->seats) {
         const struct seat *seat = CONTAINER_OF(it, struct seat, node);
         struct stanza *one = stanza_append(out, seat->jid, SLICE("<x xmlns='" NS_MUC_USER "'/>"));
