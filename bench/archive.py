@@ -78,20 +78,21 @@ def ask(client, text):
     return time.perf_counter() - began
 
 
-def kinds(count, contacts, rng):
+def stamp(us):
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(us // 1000000))
+
+
+def kinds(count, contacts, client, rng):
     def anywhere():
         return BEGAN + rng.randrange(count // 10, count * 9 // 10) * STEP
-
-    def stamp(us):
-        return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(us // 1000000))
 
     def query(form="", page=""):
         return f"<query xmlns='urn:xmpp:mam:2'>{form}{PAGE.format(page)}</query>"
 
     return {
         "last page": lambda: query(page="<before/>"),
-        "before an id": lambda: query(page=f"<before>{own(anywhere())}</before>"),
-        "after an id": lambda: query(page=f"<after>{own(anywhere())}</after>"),
+        "before an id": lambda: query(page=f"<before>{own(client, anywhere())}</before>"),
+        "after an id": lambda: query(page=f"<after>{own(client, anywhere())}</after>"),
         "from a time on": lambda: query(FORM.format("start", stamp(anywhere()))),
         "search, a word of 0.06 % of them": lambda: query(search(rng.choice(WORDS))),
         "search, a word of all, last": lambda: query(search("the"), "<before/>"),
@@ -126,9 +127,14 @@ def wait_indexed(server, client):
           f"{(server.data / 'muster.db').stat().st_size >> 20} MiB in all", flush=True)
 
 
-def own(at):
-    """The archive id of alice of the message of that time: hers is the time itself."""
-    return at
+def own(client, at):
+    """The archive id of the message of that time, as the client sees it."""
+    page = "<set xmlns='http://jabber.org/protocol/rsm'><max>1</max></set>"
+    fin = client.result("set", f"<query xmlns='urn:xmpp:mam:2'>{FORM.format('start', stamp(at))}"
+                               f"{page}</query>")
+    client.inbox.clear()
+    client.log.clear()
+    return fin.findtext(".//{http://jabber.org/protocol/rsm}first")
 
 
 def report(label, found):
@@ -170,13 +176,13 @@ def main():
         client = server.login("alice", "bench")
         wait_indexed(server, client)
         rng = random.Random(3)
-        for label, text in kinds(count, contacts, rng).items():
+        for label, text in kinds(count, contacts, client, rng).items():
             report(label, [ask(client, text()) for _ in range(queries)])
         stop, sent = threading.Event(), [0]
         thread = threading.Thread(target=load, args=(server, stop, sent))
         thread.start()
         began = time.monotonic()
-        for label, text in kinds(count, contacts, rng).items():
+        for label, text in kinds(count, contacts, client, rng).items():
             report(f"under load: {label}", [ask(client, text()) for _ in range(queries)])
         stop.set()
         thread.join()

@@ -106,6 +106,20 @@ struct store_stmt archive_reserved = {
     .params = "",
     .cols = "i",
 };
+/* The secret of archive ids (xmpp/archive_id.h), drawn once. */
+struct store_stmt archive_key = {
+    .name = "archive.key",
+    .sql = "SELECT value FROM reserved WHERE name IN ('id-key-0', 'id-key-1') ORDER BY name",
+    .params = "",
+    .cols = "i",
+};
+struct store_stmt archive_key_put = {
+    .name = "archive.key-put",
+    .sql = "INSERT INTO reserved(name, value) VALUES('id-key-0', $1), ('id-key-1', $2)"
+           " ON CONFLICT(name) DO NOTHING",
+    .params = "ii",
+    .cols = "",
+};
 
 /* Removal, in this order: messages nobody else has an entry of (which they say themselves: rows of
  * the index may be late); our side of the others; our
@@ -228,13 +242,12 @@ struct store_stmt archive_drop_none = {
 };
 
 static struct store_stmt *const stmts[] = {
-    &archive_put,    &entry_put,       &archive_cursor_put, &archive_load,
-    &archive_open,   &archive_recent,  &archive_has,        &archive_row,
-    &archive_page,   &archive_reserve, &archive_reserved,   &remove_messages,
-    &remove_sent,    &remove_received, &remove_last,        &remove_entries,
-    &remove_mailbox, &remember_former, &hidden_messages,    &hidden_sides,
-    &hidden_entries, &change_line,     &drop_line,          &archive_drop_entry,
-    &archive_owned,  &archive_sides,   &archive_drop_none,  NULL
+    &archive_put,      &entry_put,       &archive_cursor_put, &archive_load,       &archive_open,
+    &archive_recent,   &archive_has,     &archive_row,        &archive_page,       &archive_reserve,
+    &archive_reserved, &remove_messages, &remove_sent,        &remove_received,    &remove_last,
+    &remove_entries,   &remove_mailbox,  &remember_former,    &hidden_messages,    &hidden_sides,
+    &hidden_entries,   &change_line,     &drop_line,          &archive_drop_entry, &archive_owned,
+    &archive_key,      &archive_key_put, &archive_sides,      &archive_drop_none,  NULL
 };
 
 static const struct store_late late = {

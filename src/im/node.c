@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "base/ensure.h"
 #include "base/mem.h"
+#include "base/rand.h"
 #include "bus/bus.h"
 #include "codec/xml_read.h"
 #include "im/account.h"
@@ -18,6 +19,7 @@
 #include "im/worker.h"
 #include "io/mesh.h"
 #include "io/work.h"
+#include "xmpp/archive_id.h"
 #include <sched.h>
 #include <stdio.h>
 #include <time.h>
@@ -122,11 +124,40 @@ static void *worker_main(void *arg)
     return NULL;
 }
 
+struct ids {
+    struct node *node;
+    bool secret; /* it is there */
+};
+
 static void ids_read(void *arg, enum store_result result, const struct store_batch *b)
 {
-    struct node *n = arg;
+    struct ids *ids = arg;
     if (result == STORE_OK && store_row_count(b, 0) > 0)
-        n->ids_floor_us = (uint64_t)store_int(b, 0, 0, 0);
+        ids->node->ids_floor_us = (uint64_t)store_int(b, 0, 0, 0);
+    ids->secret = result == STORE_OK && store_row_count(b, 1) == 2;
+    if (ids->secret)
+        archive_id_key_set(
+            &(struct hash_key){ (uint64_t)store_int(b, 1, 0, 0), (uint64_t)store_int(b, 1, 1, 0) });
+}
+
+/* What archive ids need; the first start of all draws their secret. */
+static bool ids_prepare(struct node *n)
+{
+    struct ids ids = { .node = n };
+    for (unsigned i = 0; i < 2 && !ids.secret; i++) {
+        if (i > 0) {
+            struct store_batch *w = store_write(n->store, 0);
+            STORE_ADD(w, &archive_key_put, STORE_ANY_ROWS, SV_I(rand_u64()), SV_I(rand_u64()));
+            if (store_run(w, NULL, NULL) != STORE_OK)
+                return false;
+        }
+        struct store_batch *b = store_read(n->store, 0);
+        store_add(b, &archive_reserved, STORE_ANY_ROWS, NULL, 0);
+        store_add(b, &archive_key, STORE_ANY_ROWS, NULL, 0);
+        if (store_run(b, ids_read, &ids) != STORE_OK)
+            return false;
+    }
+    return ids.secret;
 }
 
 static void replay(struct worker *w, void *unused)
@@ -137,9 +168,7 @@ static void replay(struct worker *w, void *unused)
 
 enum err node_start(struct node *n, struct why *why)
 {
-    struct store_batch *b = store_read(n->store, 0);
-    store_add(b, &archive_reserved, STORE_ANY_ROWS, NULL, 0);
-    if (store_run(b, ids_read, n) != STORE_OK) {
+    if (!ids_prepare(n)) {
         why_set(why, "the database does not answer: see the log above");
         return E_DOWN;
     }

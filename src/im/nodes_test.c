@@ -247,7 +247,7 @@ static void test_order_of_many(void **state)
     unsigned next_a = 0, next_b = 1;
     for (unsigned i = 0; i < 200; i++) { /* order of each sender */
         const char *text = live_expect(b, "<message");
-        unsigned *next = strstr(text, "id='a") != NULL ? &next_a : &next_b;
+        unsigned *next = strstr(text, "<body>a") != NULL ? &next_a : &next_b;
         assert_has(text, arena_printf(live.tmp, ".%u.", *next));
         *next += 2;
     }

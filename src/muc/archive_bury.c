@@ -8,6 +8,7 @@
 #include "im/archive_words.h"
 #include "im/worker.h"
 #include "muc/archive_private.h"
+#include "xmpp/archive_id.h"
 #include "xmpp/ns.h"
 #include "xmpp/stanza.h"
 
@@ -133,11 +134,4 @@ void room_archive_bury(const struct room_archive *a, const struct room_burial *w
     look(f);
 }
 
-bool room_archive_id(slice text, uint64_t *out)
-{
-    int64_t id;
-    if (text.len == 0 || text.ptr[0] < '1' || text.ptr[0] > '9' || !slice_int(text, &id))
-        return false;
-    *out = (uint64_t)id;
-    return true;
-}
+bool room_archive_id(slice text, uint64_t *out) { return archive_id_read(text, out); }

@@ -7,6 +7,7 @@
 #include "im/worker.h"
 #include "muc/private.h"
 #include "muc/settings.h"
+#include "xmpp/archive_id.h"
 #include "xmpp/ns.h"
 
 enum { MORE_CHILDREN = 4 }; /* that the room adds */
@@ -82,6 +83,7 @@ static struct stanza *relayed(struct room *r, const struct occupant *o, const st
                               uint64_t id)
 {
     struct buf more, from;
+    char text[ARCHIVE_ID_LEN];
     uint64_t strip = KNOWN(STANZA_ID) | KNOWN(OCCUPANT_ID) | KNOWN(MUC_USER) | KNOWN(DELAY) |
                      KNOWN(CARBON) | KNOWN(PRIVATE);
 
@@ -94,7 +96,8 @@ static struct stanza *relayed(struct room *r, const struct occupant *o, const st
     if (id != 0) {
         buf_lit(&more, "<stanza-id xmlns='" NS_SID "' by='");
         xml_escape(&more, r->jid);
-        buf_printf(&more, "' id='%llu'/>", (unsigned long long)id);
+        archive_id_write(text, id);
+        buf_printf(&more, "' id='%.*s'/>", ARCHIVE_ID_LEN, text);
     }
     struct stanza *out = stanza_change(
         st, &(struct stanza_change){ .from = buf_slice(&from),

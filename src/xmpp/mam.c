@@ -2,10 +2,10 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "codec/xml_elem.h"
+#include "xmpp/archive_id.h"
 #include "xmpp/form.h"
 #include "xmpp/ns.h"
 #include "xmpp/rsm.h"
-#include <stdio.h>
 
 /* Reading. */
 
@@ -14,21 +14,11 @@ static const char *const fields[] = {
     NULL
 };
 
-/* Archive ids are decimal numbers as clients see them. */
-static bool read_id(slice text, uint64_t *out)
-{
-    int64_t id;
-    if (text.len == 0 || text.ptr[0] < '1' || text.ptr[0] > '9' || !slice_int(text, &id))
-        return false;
-    *out = (uint64_t)id;
-    return true;
-}
-
 /* An id that is not one of ours, or not there, is answered the same way (§4.1.3). */
 static void want(struct mam_query *q, struct form *f, slice text, enum mam_want_as as)
 {
     struct mam_want *w = &q->want[q->want_count];
-    if (!read_id(text, &w->id)) {
+    if (!archive_id_read(text, &w->id)) {
         form_wrong(f, SE_ITEM_NOT_FOUND, "no such id in the archive");
         return;
     }
@@ -144,6 +134,15 @@ void mam_form_write(struct buf *out)
     buf_lit(out, "</query>");
 }
 
+static void write_id(struct buf *out, uint64_t id)
+{
+    char text[ARCHIVE_ID_LEN];
+    archive_id_write(text, id);
+    buf_lit(out, " id='");
+    buf_append(out, text, sizeof text);
+    buf_lit(out, "'");
+}
+
 void mam_result_open(struct buf *out, const struct mam_query *q, uint64_t id, uint64_t at_us)
 {
     char stamp[CLOCK_STAMP_LEN];
@@ -154,10 +153,9 @@ void mam_result_open(struct buf *out, const struct mam_query *q, uint64_t id, ui
         xml_escape(out, q->id);
         buf_lit(out, "'");
     }
-    buf_printf(out,
-               " id='%llu'><forwarded xmlns='" NS_FORWARD "'><delay xmlns='" NS_DELAY
-               "' stamp='%s'/>",
-               (unsigned long long)id, stamp);
+    write_id(out, id);
+    buf_printf(out, "><forwarded xmlns='" NS_FORWARD "'><delay xmlns='" NS_DELAY "' stamp='%s'/>",
+               stamp);
 }
 
 void mam_result_close(struct buf *out) { buf_lit(out, "</forwarded></result>"); }
@@ -176,13 +174,13 @@ void mam_result_write(struct buf *out, const struct mam_query *q, uint64_t id, u
 
 void mam_fin_write(struct buf *out, const struct mam_fin *fin)
 {
-    char first[24], last[24];
+    char first[ARCHIVE_ID_LEN], last[ARCHIVE_ID_LEN];
     struct rsm_page page = { .index = -1, .count = fin->count };
     if (fin->first != 0) {
-        snprintf(first, sizeof first, "%llu", (unsigned long long)fin->first);
-        snprintf(last, sizeof last, "%llu", (unsigned long long)fin->last);
-        page.first = slice_of(first);
-        page.last = slice_of(last);
+        archive_id_write(first, fin->first);
+        archive_id_write(last, fin->last);
+        page.first = (slice){ first, sizeof first };
+        page.last = (slice){ last, sizeof last };
         if (fin->count >= 0)
             page.index = 0;
     }
@@ -200,7 +198,9 @@ static void write_end(struct buf *out, const char *name, const struct mam_end *e
 {
     char stamp[CLOCK_STAMP_LEN];
     clock_stamp(stamp, end->at_us);
-    buf_printf(out, "<%s id='%llu' timestamp='%s'/>", name, (unsigned long long)end->id, stamp);
+    buf_printf(out, "<%s", name);
+    write_id(out, end->id);
+    buf_printf(out, " timestamp='%s'/>", stamp);
 }
 
 void mam_metadata_write(struct buf *out, const struct mam_end *first, const struct mam_end *last)

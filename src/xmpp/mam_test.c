@@ -30,6 +30,16 @@ static int teardown(void **state)
     return 0;
 }
 
+/* Ids as clients see them, without a key. */
+#define ID_1 "c1dd95f9d01944fa"
+#define ID_2 "984e3d7f2b098ae5"
+#define ID_3 "b604d736a2df8a28"
+#define ID_4 "7eccd351b4f55bb1"
+#define ID_5 "1df5f191ad8dcbde"
+#define ID_6 "25c7095cffad5c0a"
+#define ID_7 "99719ac4be25f95a"
+#define ID_9 "7bcc0c86aa5fb493"
+
 static struct mam_query read_text(const char *text)
 {
     struct elem e;
@@ -63,9 +73,10 @@ static void all_filters_are_read(void **state)
     (void)state;
     struct mam_query q = read_text("<query xmlns='" NS_MAM "' queryid='a&amp;b'>" FORM(
         FIELD("with", "A@localhost/x") FIELD("start", "1970-01-01T00:00:01Z")
-            FIELD("end", "1970-01-01T00:00:02Z") FIELD("after-id", "5") FIELD("before-id", "9")
+            FIELD("end", "1970-01-01T00:00:02Z") FIELD("after-id", ID_5) FIELD("before-id", ID_9)
                 FIELD("include-groupchat", "true") FIELD(MAM_FULLTEXT_FIELD, "some words"))
-                                       PAGE("<max>7</max><after>6</after>") "<flip-page/></query>");
+                                       PAGE("<max>7</max><after>" ID_6
+                                            "</after>") "<flip-page/></query>");
     assert_int_equal(q.error, SE_NONE);
     assert_true(slice_is(q.id, "a&b") && slice_is(q.with.full, "a@localhost/x"));
     assert_true(q.start_us == 1000000 && q.end_us == 2000000);
@@ -79,8 +90,8 @@ static void all_filters_are_read(void **state)
 static void ids_come_first_among_what_must_be_there(void **state)
 {
     (void)state;
-    struct mam_query q = read_text(QUERY(
-        FORM("<field var='ids'><value>3</value><value>1</value></field>" FIELD("before-id", "9"))));
+    struct mam_query q = read_text(QUERY(FORM("<field var='ids'><value>" ID_3 "</value><value>" ID_1
+                                              "</value></field>" FIELD("before-id", ID_9))));
     assert_int_equal(q.error, SE_NONE);
     assert_true(q.id_count == 2 && q.want_count == 3);
     assert_true(q.want[0].id == 3 && q.want[1].id == 1 && q.want[1].as == MAM_WANT_ID);
@@ -91,7 +102,7 @@ static void pages_go_both_ways_and_have_a_maximum(void **state)
     (void)state;
     struct mam_query q = read_text(QUERY(PAGE("<before/><max>1000</max>")));
     assert_true(q.error == SE_NONE && q.backwards && q.open && q.limit == 100);
-    q = read_text(QUERY(PAGE("<before>4</before><max>0</max>")));
+    q = read_text(QUERY(PAGE("<before>" ID_4 "</before><max>0</max>")));
     assert_true(q.error == SE_NONE && q.backwards && !q.open && q.limit == 0 && q.before == 4);
 }
 
@@ -107,7 +118,7 @@ static void what_is_wrong_is_said(void **state)
         { QUERY(FORM(FIELD("colour", "red"))), SE_FEATURE_NOT_IMPLEMENTED },
         { QUERY(FORM(FIELD("after-id", "x"))), SE_ITEM_NOT_FOUND },
         { QUERY(FORM(FIELD("ids", "05"))), SE_ITEM_NOT_FOUND },
-        { QUERY(FORM(FIELD("ids", "5") FIELD(MAM_FULLTEXT_FIELD, "w"))), SE_BAD_REQUEST },
+        { QUERY(FORM(FIELD("ids", ID_5) FIELD(MAM_FULLTEXT_FIELD, "w"))), SE_BAD_REQUEST },
         { QUERY("<x xmlns='" NS_DATA "' type='form'/>"), SE_BAD_REQUEST },
         { QUERY("<x xmlns='" NS_DATA "' type='submit'/>"), SE_BAD_REQUEST },
         { QUERY(PAGE("<index>3</index>")), SE_FEATURE_NOT_IMPLEMENTED },
@@ -130,7 +141,7 @@ static void too_many_ids_are_refused(void **state)
     buf_lit(&text, "<query xmlns='" NS_MAM "'><x xmlns='" NS_DATA
                    "' type='submit'>" FIELD("FORM_TYPE", NS_MAM) "<field var='ids'>");
     for (unsigned i = 1; i <= MAM_IDS_MAX + 1; i++)
-        buf_printf(&text, "<value>%u</value>", i);
+        buf_printf(&text, "<value>%016x</value>", i);
     buf_lit(&text, "</field></x></query>");
     struct mam_query q = read_text(slice_cstr(arena, buf_slice(&text)));
     assert_int_equal(q.error, SE_BAD_REQUEST);
@@ -145,7 +156,7 @@ static void expect(const char *text)
 }
 
 #define RESULT                                                                                     \
-    "<result xmlns='urn:xmpp:mam:2' queryid='a&amp;b' id='7'><forwarded "                          \
+    "<result xmlns='urn:xmpp:mam:2' queryid='a&amp;b' id='" ID_7 "'><forwarded "                   \
     "xmlns='urn:xmpp:forward:0'>"                                                                  \
     "<delay xmlns='urn:xmpp:delay' stamp='1970-01-01T00:00:01.000000Z'/>"
 
@@ -162,13 +173,13 @@ static void answers_are_written(void **state)
     expect("<fin xmlns='urn:xmpp:mam:2' stable='false'><set xmlns='" NS_RSM "'></set></fin>");
     mam_fin_write(&out, &(struct mam_fin){ 3, 4, 2, true, false });
     expect("<fin xmlns='urn:xmpp:mam:2' complete='true'><set xmlns='" NS_RSM
-           "'><first index='0'>3</first><last>4</last><count>2</count></set></fin>");
+           "'><first index='0'>" ID_3 "</first><last>" ID_4 "</last><count>2</count></set></fin>");
     mam_metadata_write(&out, NULL, NULL);
     expect("<metadata xmlns='urn:xmpp:mam:2'></metadata>");
     mam_metadata_write(&out, &(struct mam_end){ 1, 0 }, &(struct mam_end){ 2, 1000000 });
     expect("<metadata xmlns='urn:xmpp:mam:2'>"
-           "<start id='1' timestamp='1970-01-01T00:00:00.000000Z'/>"
-           "<end id='2' timestamp='1970-01-01T00:00:01.000000Z'/></metadata>");
+           "<start id='" ID_1 "' timestamp='1970-01-01T00:00:00.000000Z'/>"
+           "<end id='" ID_2 "' timestamp='1970-01-01T00:00:01.000000Z'/></metadata>");
 }
 
 int main(void)

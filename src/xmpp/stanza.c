@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "codec/xml_elem.h"
 #include "codec/xml_read.h"
+#include "xmpp/archive_id.h"
 #include "xmpp/ns.h"
 
 enum { ESCAPE_TO = 1, ESCAPE_FROM = 2, ESCAPE_ID = 4 };
@@ -542,14 +543,11 @@ static char *put_value(char *at, slice s, bool escape)
 static char *put_notes(char *at, const struct stanza_note *note)
 {
     if (note->archive_id != 0) {
-        char digits[24];
-        size_t n = 0;
-        for (uint64_t v = note->archive_id; v > 0; v /= 10)
-            digits[sizeof digits - ++n] = (char)('0' + v % 10);
         at = PUT_LIT(at, "<stanza-id xmlns='" NS_SID "' by='");
         at = put_value(at, note->by, true);
         at = PUT_LIT(at, " id='");
-        at = put(at, (slice){ digits + sizeof digits - n, n });
+        archive_id_write(at, note->archive_id);
+        at += ARCHIVE_ID_LEN;
         at = PUT_LIT(at, "'/>");
     }
     if (note->delay_us != 0) {

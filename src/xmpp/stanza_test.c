@@ -255,7 +255,7 @@ static void test_notes(void **state)
     struct stanza_note note = { .archive_id = 1234567, .by = SLICE("o'n@b.example") };
     assert_string_equal(written(s, &note),
                         "<message to='a@b' type='chat'><body/><stanza-id xmlns='urn:xmpp:sid:0' "
-                        "by='o&apos;n@b.example' id='1234567'/></message>");
+                        "by='o&apos;n@b.example' id='e52a3562301ddcc0'/></message>");
     note.archive_id = 0;
     note.delay_us = 1000000;
     assert_string_equal(written(s, &note),
