@@ -12,9 +12,10 @@
 #include "xmpp/rsm.h"
 
 enum {
-    ANSWER_BYTES_MAX = 4 << 20,
-    PAGE_MAX = 5000, /* items in one answer; more by pages (XEP-0059) */
-    ITEMS_MAX = 1000 /* in one request */
+    ANSWER_BYTES_MAX = 1 << 20,
+    ITEM_BYTES_MAX = 32 * 1024, /* addresses, nickname and reason, all of it escaped */
+    PAGE_MAX = 5000,            /* items in one answer; more by pages (XEP-0059) */
+    ITEMS_MAX = 1000            /* in one request */
 };
 
 struct role_edit {
@@ -290,10 +291,15 @@ static void attr(struct buf *out, const char *name, slice value)
     buf_lit(out, "'");
 }
 
+/* A page ends sooner when the answer is nearly full. */
 static bool in_page(struct listing *l)
 {
     size_t at = l->at++;
-    return at >= l->from && at - l->from < l->len;
+    if (at < l->from || at - l->from >= l->len)
+        return false;
+    if (l->out.len + ITEM_BYTES_MAX > ANSWER_BYTES_MAX)
+        l->len = at - l->from;
+    return at - l->from < l->len;
 }
 
 static void write_affiliate(struct listing *l, const struct affiliate *a)

@@ -19,8 +19,9 @@
 
 enum {
     ANSWER_BYTES_MAX = 1 << 20,
-    PAGE_DEFAULT = 500,  /* rooms in an answer, unless fewer are asked for */
-    ROOMS_LISTED = 20000 /* at most: more than muc.rooms-max has by default */
+    ITEM_BYTES_MAX = 32 * 1024, /* an address and a name, escaped */
+    PAGE_DEFAULT = 500,         /* rooms in an answer, unless fewer are asked for */
+    ROOMS_LISTED = 20000        /* at most: more than muc.rooms-max has by default */
 };
 
 struct listed {
@@ -102,8 +103,12 @@ static void answer(struct listing *l)
     }
     buf_init(&out, ANSWER_BYTES_MAX);
     buf_lit(&out, "<query xmlns='" NS_DISCO_ITEMS "'>");
-    for (size_t i = from; i < from + len; i++)
-        item_write(&out, &l->row[i]);
+    for (size_t i = 0; i < len; i++) {
+        if (out.len + ITEM_BYTES_MAX > ANSWER_BYTES_MAX)
+            len = i; /* the page ends sooner */
+        else
+            item_write(&out, &l->row[from + i]);
+    }
     struct elem set;
     if (len < l->count || elem_child(&iq->payload, "set", NS_RSM, &set))
         rsm_write(&out,
@@ -258,7 +263,7 @@ static void room_items(struct iq *iq)
     buf_lit(&out, "<query xmlns='" NS_DISCO_ITEMS "'>");
     LIST_EACH (it, &r->occupants) {
         const struct occupant *o = CONTAINER_OF(it, struct occupant, node);
-        if (!shown || o->hidden)
+        if (!shown || o->hidden || out.len + ITEM_BYTES_MAX > ANSWER_BYTES_MAX)
             continue;
         buf_lit(&out, "<item jid='");
         xml_escape(&out, r->jid);
