@@ -8,7 +8,7 @@
 #include "im/archive_query.h"
 #include "xmpp/stanza.h"
 
-enum { ARCHIVE_PAGE_MAX = 100, ARCHIVE_PAGE_BYTES = 256 << 10 };
+enum { ARCHIVE_PAGE_MAX = 1000, ARCHIVE_PAGE_BYTES = 256 << 10 };
 
 struct archive_page {
     const struct archive_query *query; /* that found something; the caller's, like all, until done()

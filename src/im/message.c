@@ -73,7 +73,8 @@ bool message_storable(const struct stanza *st)
                              KNOWN(ENCRYPTED) | KNOWN(OOB) | KNOWN(MUC_USER) | KNOWN(DATA_FORM) |
                              KNOWN(SUBJECT) | KNOWN(PAYLOAD) | KNOWN(MUC) | KNOWN(OCCUPANT_ID);
     return st->kind == STANZA_MESSAGE && (st->type == TYPE_CHAT || st->type == TYPE_NORMAL) &&
-           stanza_has(st, content) && !stanza_has(st, KNOWN(NO_STORE) | KNOWN(NO_PERMANENT_STORE));
+           stanza_has(st, content) &&
+           !stanza_has(st, KNOWN(NO_STORE) | KNOWN(NO_PERMANENT_STORE) | KNOWN(ARCHIVED));
 }
 
 /* A message on its way to the disk. */

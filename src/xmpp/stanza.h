@@ -50,7 +50,9 @@ enum known_child {
     KNOWN_DATA_FORM,
     KNOWN_MUC, /* enters a room (XEP-0045 §7.2) */
     KNOWN_OCCUPANT_ID,
-    KNOWN_PAYLOAD /* any other child */
+    KNOWN_ARCHIVED, /* a message of an archive that was asked for it (XEP-0313); never stored again
+                     */
+    KNOWN_PAYLOAD   /* any other child */
 };
 extern struct metric stanza_bytes; /* a gauge; the sum of `bytes` of all blocks */
 
