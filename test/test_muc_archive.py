@@ -410,6 +410,7 @@ def test_a_destroyed_room_leaves_nothing(server, talk, alice, bob):
     assert rows(server, "SELECT count(*) FROM entry WHERE owner >= 1 << 40") == [(0,)]
     assert rows(server, "SELECT count(*) FROM message_fts WHERE message_fts MATCH 'xyzzy'") == [
         (0,)]
+    alice.inbox.clear()
     cave = Room("cave").create(alice, "first", persistentroom=True)
     assert Page(alice, cave).bodies == []
 
