@@ -237,20 +237,23 @@ def test_an_administrator_of_group_chat_changes_everything(server, alice, bob, c
 
 @pytest.mark.parametrize("fields, codes", [
     ({"roomname": "other"}, {104}),
-    ({"enablelogging": False}, {171}),
+    ({"enablelogging": False}, {104, 171}),
+    ({"persistentroom": False}, {104, 171}),
     ({"whois": "moderators"}, {173}),
     ({"muster#roomconfig_showabsent": False}, {103}),
     ({"enablelogging": False, "roomname": "x", "whois": "moderators"}, {104, 171, 173}),
 ])
 def test_who_is_there_hears_of_a_change(alice, bob, cave, open_to_owners, fields, codes):
-    cave.enter(bob, "second")
+    cave.configure(alice, persistentroom=True)
+    assert 170 in cave.enter(bob, "second").own.codes
+    cave.forget(alice)
     cave.configure(alice, **fields)
     assert cave.notice(alice) == codes
     assert cave.notice(bob) == codes
 
 
 def test_codes_the_other_way(alice, bob, cave, open_to_owners):
-    fields = {"enablelogging": False, "whois": "moderators",
+    fields = {"enablelogging": False, "whois": "moderators", "persistentroom": True,
               "muster#roomconfig_showabsent": False}
     cave.configure(alice, **fields)
     got = cave.enter(bob, "second")
@@ -258,7 +261,7 @@ def test_codes_the_other_way(alice, bob, cave, open_to_owners):
     cave.forget(alice, bob)
     cave.configure(alice, **{"enablelogging": True, "whois": "anyone",
                              "muster#roomconfig_showabsent": True})
-    assert cave.notice(bob) == {102, 170, 172}
+    assert cave.notice(bob) == {102, 104, 170, 172}
 
 
 def test_nothing_changed_nothing_said(alice, cave):

@@ -114,6 +114,11 @@ uint32_t room_history(const struct room_config *c)
     return smaller(c->history, room_history_max(c));
 }
 
+bool room_logs(const struct room_config *c)
+{
+    return c->persistent && c->archive && setting_bool(&muc_archive);
+}
+
 unsigned room_flags(const struct room_config *c)
 {
     return (c->moderated ? ROOM_MODERATED : 0u) | (c->members_only ? ROOM_MEMBERS_ONLY : 0u);
@@ -136,7 +141,7 @@ unsigned room_diff_codes(unsigned diff, const struct room_config *is, unsigned c
     if (diff & DIFF_ABSENT_VISIBLE)
         code[n++] = is->absent_visible ? 102 : 103;
     if (diff & DIFF_LOGGING)
-        code[n++] = is->archive ? 170 : 171;
+        code[n++] = room_logs(is) ? 170 : 171;
     if (diff & DIFF_WHOIS)
         code[n++] = is->whois == WHOIS_ANYONE ? 172 : 173;
     if (diff & ~(unsigned)(DIFF_ABSENT_VISIBLE | DIFF_LOGGING | DIFF_WHOIS))

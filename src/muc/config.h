@@ -70,7 +70,8 @@ uint32_t room_users_max(const struct room_config *c);
 uint32_t room_hidden_max(const struct room_config *c);
 uint32_t room_history(const struct room_config *c);     /* how many are sent unless asked */
 uint32_t room_history_max(const struct room_config *c); /* how many, however many are asked for */
-unsigned room_flags(const struct room_config *c);       /* ROOM_MODERATED, ROOM_MEMBERS_ONLY */
+bool room_logs(const struct room_config *c);      /* messages are kept: of persistent rooms only */
+unsigned room_flags(const struct room_config *c); /* ROOM_MODERATED, ROOM_MEMBERS_ONLY */
 /* The contacts one by one: `rest` begins as text[ROOM_CONTACTS]. */
 bool room_contact_next(slice *rest, slice *jid);
 
@@ -104,7 +105,7 @@ void room_config_load(struct room_config *c, slice stored, struct arena *tmp);
 
 /* What differs, as bits; 0: nothing. */
 enum room_diff {
-    DIFF_LOGGING = 1,      /* archive: privacy-related */
+    DIFF_LOGGING = 1,      /* room_logs(): privacy-related */
     DIFF_WHOIS = 2,        /* privacy-related */
     DIFF_MEMBERS_ONLY = 4, /* others have to go if it is on now (§10.2, status 322) */
     DIFF_PERSISTENT = 8,   /* a row is to be written, or removed */

@@ -148,7 +148,7 @@ static const struct field fields[] = {
           &muc_history_max, &muc_owner_history, "How many messages are shown to who enters"),
     COUNT(history_max, K_COUNT, FORM_TEXT_SINGLE, "muc#maxhistoryfetch", &muc_history_max,
           &muc_owner_history, "How many messages somebody may ask for"),
-    BOOL(archive, "muc#roomconfig_enablelogging", &muc_owner_archive, DIFF_LOGGING,
+    BOOL(archive, "muc#roomconfig_enablelogging", &muc_owner_archive, DIFF_OTHER,
          "Messages are archived"),
     BOOL(archive_joins, "muster#roomconfig_archivejoins", &muc_owner_archive, DIFF_OTHER,
          "Who enters and leaves is archived"),
@@ -218,7 +218,7 @@ static bool same(const struct room_config *a, const struct room_config *b, const
 
 unsigned room_config_diff(const struct room_config *was, const struct room_config *is)
 {
-    unsigned diff = 0;
+    unsigned diff = room_logs(was) != room_logs(is) ? DIFF_LOGGING : 0;
     for (unsigned i = 0; i < FIELDS; i++)
         diff |= same(was, is, &fields[i]) ? 0 : fields[i].diff;
     return diff;

@@ -91,8 +91,8 @@ static bool password_fits(const struct entry *e)
 {
     struct arena *tmp = loop_scratch(e->room->worker->loop);
     struct elem password;
-    return elem_child(&e->x, "password", NS_MUC, &password) &&
-           slice_eq(elem_text(&password, tmp), e->room->config.text[ROOM_SECRET]);
+    bool given = e->protocol && elem_child(&e->x, "password", NS_MUC, &password);
+    return room_password_right(&e->room->config, given ? elem_text(&password, tmp) : (slice){ 0 });
 }
 
 /* §7.2.9: the number of occupants; those who run the room come in all the same. */
@@ -119,7 +119,7 @@ static bool may_enter(struct entry *e)
         refuse(e, SE_FORBIDDEN, SLICE("you are banned from this room"));
     else if (role == ROLE_NONE)
         refuse(e, SE_REGISTRATION_REQUIRED, SLICE("the room is for members only"));
-    else if (r->config.password && !e->fresh && (!e->protocol || !password_fits(e)))
+    else if (!e->fresh && !password_fits(e))
         refuse(e, SE_NOT_AUTHORIZED, SLICE("the room asks for a password"));
     else if (nick_taken(e, NULL))
         refuse(e, SE_CONFLICT, SLICE("the nickname is taken, or looks like one that is"));
@@ -154,7 +154,7 @@ static const char *codes_of(const struct entry *e)
     struct buf b;
     buf_init(&b, 64);
     codes_add(&b, r->config.whois == WHOIS_ANYONE, "100");
-    codes_add(&b, r->config.archive && r->stored, "170");
+    codes_add(&b, room_logs(&r->config), "170");
     codes_add(&b, e->fresh, "201");
     codes_add(&b, e->renamed, "210");
     buf_append(&b, "", 1);

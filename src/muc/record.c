@@ -4,12 +4,8 @@
 #include "im/server.h"
 #include "im/worker.h"
 #include "muc/private.h"
-#include "muc/settings.h"
 
-bool room_records(const struct room *r)
-{
-    return r->stored && r->config.archive && setting_bool(&muc_archive);
-}
+bool room_records(const struct room *r) { return r->stored && room_logs(&r->config); }
 
 /* The subject is a row of the room; what stands behind it on the room's lane is committed later. */
 static void subject_stored(void *arg, enum store_result result, const struct store_batch *b)

@@ -313,7 +313,9 @@ struct setting muc_archive = {
     .name = "muc.archive",
     .type = SET_BOOL,
     .def = 1,
-    .doc = "Whether all messages of new rooms are archived.",
+    .doc = "Whether messages of persistent rooms are archived; off: those of no room. Where owners "
+           "may "
+           "change it, a room may do without.",
 };
 struct setting muc_archive_joins = {
     .name = "muc.archive-joins",
