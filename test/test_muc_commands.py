@@ -1,0 +1,285 @@
+"""What operators do with rooms: the commands `room …`, in a terminal and in a client."""
+import csv
+import io
+
+import pytest
+
+from muster import muc
+from muster.client import until
+
+COMMANDS = "http://jabber.org/protocol/commands"
+
+
+@pytest.fixture
+def host(make_server):
+    server = make_server("alice", "bob", "carol", settings={"admin.accounts": "carol@localhost"})
+    server.ctl("set", "muc.persistent", "on")
+    return server
+
+
+@pytest.fixture
+def alice(host):
+    return host.client("alice", "a")
+
+
+@pytest.fixture
+def bob(host):
+    return host.client("bob", "b")
+
+
+def refusal(server, *args):
+    done = server.ctl_run(*args)
+    assert done.returncode != 0, done.stdout
+    return done.stderr
+
+
+def show(server, room):
+    return server.rows("room", "show", room)[0]
+
+
+def affiliations(server, room):
+    return {r["jid"]: r["affiliation"] for r in server.rows("room", "affiliations", room)}
+
+
+def test_rooms_are_listed_in_the_order_of_their_addresses(host, alice, bob):
+    host.ctl("room", "create", "den@conference.localhost", "bob@localhost", "--name", "Foxes")
+    muc.Room("cave").create(alice, "firstwitch", roomname="Witches").enter(bob, "secondwitch")
+    host.ctl("room", "create", "attic@conference.localhost", "bob@localhost")
+    assert host.rows("room", "list") == [
+        {"jid": "attic@conference.localhost", "name": "", "kind": "persistent", "occupants": 0},
+        {"jid": "cave@conference.localhost", "name": "Witches", "kind": "adhoc", "occupants": 2},
+        {"jid": "den@conference.localhost", "name": "Foxes", "kind": "persistent", "occupants": 0}]
+
+    def names(*args):
+        return [row["jid"].split("@")[0] for row in host.rows("room", "list", *args)]
+
+    assert names("--kind", "adhoc") == ["cave"] and names("--kind", "persistent") == ["attic",
+                                                                                      "den"]
+    assert names("--filter", "WITCH") == ["cave"] and names("--filter", "att") == ["attic"]
+    assert names("--domain", "conference.localhost") == ["attic", "cave", "den"]
+    assert names("--domain", "elsewhere.test") == []
+    first = host.ctl("room", "list", "--limit", "2")
+    assert len(first["rows"]) == 2
+    assert first["text"] == "there are more: go on with --after cave@conference.localhost"
+    assert names("--after", "cave@conference.localhost") == ["den"]
+    assert "limit: found 0" in refusal(host, "room", "list", "--limit", "0")
+    assert "kind" in refusal(host, "room", "list", "--kind", "big")
+
+
+def test_more_rooms_than_a_page_of_the_database(host):
+    for i in range(300):
+        host.ctl("room", "create", f"r{i:03}@conference.localhost", "bob@localhost")
+    rows = [row["jid"] for row in host.rows("room", "list")]
+    assert rows == [f"r{i:03}@conference.localhost" for i in range(300)]
+    limited = host.ctl("room", "list", "--limit", "280")
+    assert [row["jid"] for row in limited["rows"]] == rows[:280] and "--after" in limited["text"]
+
+
+def test_the_report_tells_who_owns_what(host, alice, bob):
+    cave = muc.Room("cave").create(alice, "firstwitch", persistentroom=True, enablelogging=True)
+    cave.set_affiliation(alice, "bob@localhost", "member")
+    cave.say(alice, "Toil and trouble")
+    cave.expect_body(alice, "firstwitch", "Toil and trouble")
+    until("it is recorded", lambda: show(host, cave.jid)["messages"] >= 1)
+    den = muc.Room("den").create(bob, "fox")
+    rows = {row["jid"]: row for row in host.rows("room", "report")}
+    row = rows[cave.jid]
+    assert (row["kind"], row["owners"], row["members"], row["occupants"], row["creator"]) == (
+        "persistent", "alice@localhost", 1, 1, "alice@localhost")
+    assert row["messages"] >= 1 and row["last_message"] >= row["created"] > "2020"
+    assert rows[den.jid]["owners"] == "bob@localhost" and rows[den.jid]["kind"] == "adhoc"
+    done = host.ctl_run("--csv", "room", "report", "--limit", "1")
+    table = list(csv.DictReader(io.StringIO(done.stdout)))
+    assert len(table) == 1 and table[0]["jid"] == cave.jid
+
+
+def test_one_room_in_detail(host, alice, bob):
+    cave = muc.Room("cave").create(alice, "firstwitch", roomname="Witches", moderatedroom=True,
+                                   persistentroom=True)
+    cave.set_affiliation(alice, "bob@localhost", "member")
+    cave.set_affiliation(alice, "carol@localhost", "outcast", reason="Too loud")
+    cave.enter(bob, "secondwitch")
+    cave.set_subject(alice, "Fire & cauldron")
+    until("the subject is set", lambda: show(host, cave.jid).get("subject") == "Fire & cauldron")
+    row = show(host, cave.jid)
+    assert {k: row[k] for k in ("name", "kind", "owners", "members", "outcasts", "occupants",
+                                "moderated", "creator")} == {
+        "name": "Witches", "kind": "persistent", "owners": "alice@localhost",
+        "members": "bob@localhost", "outcasts": "carol@localhost", "occupants": 2,
+        "moderated": True, "creator": "alice@localhost"}
+    assert host.rows("room", "affiliations", cave.jid) == [
+        {"jid": "alice@localhost", "affiliation": "owner", "nick": "", "reason": ""},
+        {"jid": "bob@localhost", "affiliation": "member", "nick": "", "reason": ""},
+        {"jid": "carol@localhost", "affiliation": "outcast", "nick": "", "reason": "Too loud"}]
+    assert host.rows("room", "occupants", cave.jid) == [
+        {"nick": "firstwitch", "jid": str(alice), "affiliation": "owner", "role": "moderator"},
+        {"nick": "secondwitch", "jid": str(bob), "affiliation": "member", "role": "participant"}]
+
+
+@pytest.mark.parametrize("args", [
+    ("show",), ("affiliations",), ("occupants",), ("destroy",), ("kick", "somebody"),
+    ("affiliation", "bob@localhost", "member")])
+def test_a_room_that_is_none(host, args):
+    command, *rest = args
+
+    def said(room):
+        return refusal(host, "room", command, room, *rest)
+
+    assert "there is no room cave@conference.localhost; `room list` shows all" in said(
+        "cave@conference.localhost")
+    assert "there are no rooms at localhost, but at conference.localhost" in said("cave@localhost")
+    for bad in "conference.localhost", "cave@conference.localhost/nick", "@":
+        assert f"found {bad}, allowed: a room such as tea@conference.localhost" in said(bad)
+
+
+def test_a_room_is_made_and_destroyed(host, alice):
+    host.ctl("room", "create", "cave@conference.localhost", "alice@localhost", "--name",
+             "Witches", "--description", "of the heath", "--hidden", "--members-only",
+             "--moderated")
+    row = show(host, "cave@conference.localhost")
+    assert (row["public"], row["members_only"], row["moderated"], row["description"]) == (
+        False, True, True, "of the heath")
+    cave = muc.Room("cave")
+    own = cave.enter(alice, "firstwitch").own
+    assert own.standing == ("owner", "moderator") and 201 not in own.codes
+    assert "there is a room cave@conference.localhost already" in refusal(
+        host, "room", "create", cave.jid, "bob@localhost")
+    host.restart()
+    again = host.client("alice", "a")
+    assert 201 not in cave.enter(again, "firstwitch").own.codes
+    host.ctl("room", "destroy", cave.jid, "--reason", "Macbeth", "--alternate",
+             "heath@conference.localhost")
+    gone = cave.presence(again, "firstwitch")
+    assert gone.gone and gone.destroy.get("jid") == "heath@conference.localhost"
+    assert gone.destroy.findtext(f"{{{muc.USER}}}reason") == "Macbeth"
+    assert host.rows("room", "list") == []
+
+
+def test_what_cannot_be_made(host):
+    assert "found bob, allowed: an address name@domain" in refusal(
+        host, "room", "create", "cave@conference.localhost", "bob")
+    assert "name: found 1001 bytes, allowed 1000" in refusal(
+        host, "room", "create", "cave@conference.localhost", "bob@localhost", "--name", "x" * 1001)
+    assert "description: found a control character" in refusal(
+        host, "room", "create", "cave@conference.localhost", "bob@localhost", "--description",
+        "\x1b[31m")
+    host.ctl("set", "muc.persistent", "off")
+    assert "muc.persistent is off" in refusal(host, "room", "create", "cave@conference.localhost",
+                                              "bob@localhost")
+    assert host.rows("room", "list") == []
+
+
+def test_as_many_rooms_as_the_settings_allow(host):
+    host.ctl("set", "muc.persistent-max", "1")
+    host.ctl("room", "create", "cave@conference.localhost", "bob@localhost")
+    assert "nothing was changed" in refusal(host, "room", "create", "den@conference.localhost",
+                                            "bob@localhost")
+    assert [row["jid"] for row in host.rows("room", "list")] == ["cave@conference.localhost"]
+
+
+def test_somebody_is_put_out(host, alice, bob):
+    cave = muc.Room("cave").create(alice, "firstwitch")
+    cave.enter(bob, "secondwitch")
+    assert "nobody in cave@conference.localhost is called thirdwitch" in refusal(
+        host, "room", "kick", cave.jid, "thirdwitch")
+    host.ctl("room", "kick", cave.jid, "secondwitch", "--reason", "Avaunt")
+    for client in alice, bob:
+        gone = cave.expect(client, "presence", "secondwitch",
+                           lambda e: e.get("type") == "unavailable")
+        seen = muc.Seen(gone)
+        assert 307 in seen.codes and seen.reason == "Avaunt" and seen.role == "none"
+
+
+def test_affiliations_change_at_once(host, alice, bob):
+    cave = muc.Room("cave").create(alice, "firstwitch", persistentroom=True)
+    cave.enter(bob, "secondwitch")
+    cave.presence(alice, "secondwitch")
+    host.ctl("room", "affiliation", cave.jid, "bob@localhost", "admin")
+    assert cave.presence(bob, "secondwitch").standing == ("admin", "moderator")
+    host.ctl("room", "affiliation", cave.jid, "bob@localhost", "outcast", "--reason", "Treason")
+    gone = cave.presence(bob, "secondwitch")
+    assert gone.gone and 301 in gone.codes and gone.reason == "Treason"
+    host.ctl("room", "affiliation", cave.jid, "elsewhere.test", "outcast")
+    assert affiliations(host, cave.jid) == {"alice@localhost": "owner", "bob@localhost": "outcast",
+                                            "elsewhere.test": "outcast"}
+    assert "the last owner cannot go" in refusal(host, "room", "affiliation", cave.jid,
+                                                 "alice@localhost", "none")
+    assert "allowed: an address name@domain" in refusal(host, "room", "affiliation", cave.jid,
+                                                        "elsewhere.test", "member")
+    assert "found \"king\", allowed one of" in refusal(host, "room", "affiliation", cave.jid,
+                                                       "bob@localhost", "king")
+    host.restart()
+    assert affiliations(host, cave.jid)["bob@localhost"] == "outcast"
+
+
+@pytest.fixture
+def three(host):
+    """Rooms of Alice; Bob is a member of the first two."""
+    rooms = [f"r{i}@conference.localhost" for i in range(3)]
+    for room in rooms:
+        host.ctl("room", "create", room, "alice@localhost")
+    for room in rooms[:2]:
+        host.ctl("room", "affiliation", room, "bob@localhost", "member")
+    return rooms
+
+
+def test_many_rooms_get_another_owner(host, three):
+    said = host.ctl("room", "owner", " ".join(three[:2]), "bob@localhost")["text"]
+    assert said == "bob@localhost owns 2 rooms"
+    for room in three[:2]:
+        assert affiliations(host, room) == {"alice@localhost": "owner", "bob@localhost": "owner"}
+    host.ctl("room", "owner", three[0], "bob@localhost", "--replace")
+    assert affiliations(host, three[0]) == {"alice@localhost": "member", "bob@localhost": "owner"}
+    host.restart()
+    assert affiliations(host, three[0]) == {"alice@localhost": "member", "bob@localhost": "owner"}
+
+
+def test_no_room_changes_owner_if_one_cannot(host, alice, three):
+    muc.Room("adhoc").create(alice, "firstwitch")
+    text = refusal(host, "room", "owner", " ".join(
+        [*three, "adhoc@conference.localhost", "none@conference.localhost"]), "bob@localhost")
+    assert text.strip().endswith(
+        "nothing was changed: r2@conference.localhost does not have that user as a member; "
+        "adhoc@conference.localhost is an ad hoc room; none@conference.localhost does not exist")
+    assert affiliations(host, three[0])["bob@localhost"] == "member"
+    assert "was created by that user" in refusal(host, "room", "owner", three[0],
+                                                 "alice@localhost")
+    host.ctl("room", "owner", three[0], "bob@localhost")
+    assert "is owned by that user already" in refusal(host, "room", "owner", three[0],
+                                                      "bob@localhost")
+
+
+@pytest.mark.parametrize("owner, text", [
+    ("bob", "found bob, allowed: an address name@domain"),
+    ("bob@localhost/phone", "allowed: an address name@domain"),
+    ("dave@localhost", "there is no account dave@localhost"),
+    ("bob@elsewhere.test", "bob@elsewhere.test is no account of this cluster"),
+])
+def test_who_cannot_become_an_owner(host, three, owner, text):
+    assert text in refusal(host, "room", "owner", three[0], owner)
+
+
+def test_rooms_that_are_none(host):
+    assert "rooms: found none" in refusal(host, "room", "owner", " ", "bob@localhost")
+    assert "found cave, allowed: a room" in refusal(host, "room", "owner", "cave", "bob@localhost")
+
+
+def test_an_administrator_does_it_in_a_client(host, alice, three):
+    carol = host.client("carol", "c")
+
+    def run(node, **fields):
+        ask = f"<command xmlns='{COMMANDS}' node='{node}' action='{{}}' sessionid='{{}}'>"
+        form = carol.result("set", f"<command xmlns='{COMMANDS}' node='{node}' "
+                            "action='execute'/>", to="localhost")
+        assert form.get("status") == "executing"
+        return carol.result("set", ask.format("complete", form.get("sessionid"))
+                            + muc.submit("x", fields) + "</command>", to="localhost")
+
+    listed = run("room-list", filter="r1")
+    assert [i.text for i in listed.iter(f"{{{muc.DATA}}}value") if i.text == three[1]]
+    run("room-owner", **{"rooms": " ".join(three[:2]), "new-owner": "bob@localhost"})
+    assert affiliations(host, three[1])["bob@localhost"] == "owner"
+    run("room-destroy", room=three[2])
+    assert len(host.rows("room", "list")) == 2
+    assert alice.error("set", f"<command xmlns='{COMMANDS}' node='room-destroy' "
+                       "action='execute'/>", to="localhost") is not None
