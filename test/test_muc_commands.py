@@ -1,6 +1,8 @@
 """What operators do with rooms: the commands `room …`, in a terminal and in a client."""
+import contextlib
 import csv
 import io
+import sqlite3
 
 import pytest
 
@@ -283,3 +285,109 @@ def test_an_administrator_does_it_in_a_client(host, alice, three):
     assert len(host.rows("room", "list")) == 2
     assert alice.error("set", f"<command xmlns='{COMMANDS}' node='room-destroy' "
                        "action='execute'/>", to="localhost") is not None
+
+
+def age(server, **days):
+    """Makes rooms, and what they recorded, older; the server is stopped meanwhile."""
+    server.stop()
+    with contextlib.closing(sqlite3.connect(server.data / "muster.db")) as db:
+        for name, by in days.items():
+            jid, us = f"{name}@conference.localhost", by * 86400 * 10**6
+            for sql in ("UPDATE room SET created_us = created_us - ? WHERE jid = ?",
+                        "UPDATE entry SET id = id - ? WHERE owner ="
+                        " (SELECT id FROM room WHERE jid = ?)"):
+                db.execute(sql, (us, jid))
+        db.commit()
+    server.start()
+
+
+@pytest.fixture
+def aged(host, alice):
+    """Rooms of ten days, silent or used today; and one of today."""
+    for name in "silent", "spoken", "recent", "today":
+        muc.Room(name).create(alice, "me", persistentroom=True, enablelogging=True)
+    muc.Room("dumb").create(alice, "me", persistentroom=True, enablelogging=False)
+    for name in "spoken", "recent":
+        muc.Room(name).say(alice, "Hail")
+        muc.Room(name).expect_body(alice, "me", "Hail")
+        until("it is recorded", lambda n=name: show(host, muc.Room(n).jid)["messages"] >= 1)
+    age(host, silent=10, spoken=10, recent=10, dumb=10)
+    again = host.client("alice", "a")
+    muc.Room("recent").enter(again, "me")
+    muc.Room("recent").say(again, "Hail again")
+    muc.Room("recent").expect_body(again, "me", "Hail again")
+    until("it is recorded", lambda: show(host, muc.Room("recent").jid)["messages"] >= 2)
+    return host
+
+
+def left(server):
+    return {row["jid"].split("@")[0] for row in server.rows("room", "list")}
+
+
+def test_what_a_cleanup_would_destroy(aged):
+    done = aged.ctl("room", "cleanup", "--older-than", "5", "--dry-run")
+    assert [row["jid"].split("@")[0] for row in done["rows"]] == ["silent", "spoken"]
+    assert done["text"] == "2 rooms would be destroyed; 1 that record nothing stay"
+    assert left(aged) == {"silent", "spoken", "recent", "today", "dumb"}
+
+
+def test_a_cleanup_spares_rooms_that_are_used(aged):
+    bob = aged.client("bob", "b")
+    muc.Room("silent").enter(bob, "me")
+    done = aged.ctl("room", "cleanup", "--older-than", "5")
+    assert [row["jid"].split("@")[0] for row in done["rows"]] == ["spoken"]
+    assert left(aged) == {"silent", "recent", "today", "dumb"}
+    muc.Room("silent").leave(bob, "me")
+    assert aged.ctl("room", "cleanup", "--older-than", "5")["text"] == \
+        "1 rooms were destroyed; 1 that record nothing stay"
+    aged.restart()
+    assert left(aged) == {"recent", "today", "dumb"}
+
+
+def test_a_cleanup_goes_by_itself_if_the_setting_says_so(aged):
+    aged.ctl("set", "muc.cleanup-days", "20")
+    aged.ctl("set", "muc.cleanup-days", "5")
+    until("they are gone", lambda: left(aged) == {"recent", "today", "dumb"})
+    aged.ctl("set", "muc.cleanup-days", "none")
+
+
+def test_a_cleanup_needs_an_age(host):
+    assert "--older-than DAYS is needed, as muc.cleanup-days is none" in refusal(host, "room",
+                                                                                 "cleanup")
+    for bad in "0", "-1", "many", "36501":
+        assert f"older-than: found {bad}, allowed 1 to 36500 days" in refusal(
+            host, "room", "cleanup", f"--older-than={bad}")
+
+
+def test_more_to_clean_up_than_a_page(host):
+    for i in range(70):
+        host.ctl("room", "create", f"r{i}@conference.localhost", "bob@localhost")
+    age(host, **{f"r{i}": 3 for i in range(70)})
+    assert host.ctl("room", "cleanup", "--older-than", "2")["text"] == "70 rooms were destroyed"
+    assert left(host) == set()
+
+
+def test_a_deleted_account_loses_its_affiliations(host, alice, bob):
+    cave = muc.Room("cave").create(alice, "firstwitch", persistentroom=True)
+    cave.set_affiliation(alice, "bob@localhost", "member")
+    den = muc.Room("den").create(bob, "fox")
+    den.enter(alice, "guest")
+    den.set_affiliation(bob, "alice@localhost", "admin")
+    until("she is", lambda: affiliations(host, den.jid).get("alice@localhost") == "admin")
+    host.ctl("room", "create", "attic@conference.localhost", "alice@localhost")
+    host.ctl("room", "affiliation", "attic@conference.localhost", "bob@localhost", "member")
+    host.ctl("user", "del", "alice@localhost")
+    for room, rest in ((cave.jid, {"bob@localhost": "member"}),
+                       (den.jid, {"bob@localhost": "owner"}),
+                       ("attic@conference.localhost", {"bob@localhost": "member"})):
+        until("she has none", lambda r=room, e=rest: affiliations(host, r) == e)
+    host.ctl("room", "owner", cave.jid, "bob@localhost")  # who is left takes it over
+    host.restart()
+    assert affiliations(host, cave.jid) == {"bob@localhost": "owner"}
+    assert affiliations(host, "attic@conference.localhost") == {"bob@localhost": "member"}
+
+
+def test_a_deleted_account_is_no_administrator(host):
+    host.ctl("room-admin", "add", "bob@localhost")
+    host.ctl("user", "del", "bob@localhost")
+    until("he is off the list", lambda: host.rows("room-admin", "list") == [])

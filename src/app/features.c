@@ -125,6 +125,8 @@ static const struct feature *const features[] = {
     &muc_owner_feature,
     &room_archive_feature,
     &muc_operate_feature,
+    &muc_cleanup_feature,
+    &muc_leavers_feature,
     &muc_vcard_feature,
     &c2s_feature,
     &component_feature,

@@ -215,6 +215,26 @@ static void worker_ended(struct worker *w)
         set_free(atomic_exchange(&current, NULL));
 }
 
+static void reload(struct worker *w, void *unused)
+{
+    struct store_batch *b = store_read(w->store, 0);
+    (void)unused;
+    store_add(b, &list_stmt, STORE_ANY_ROWS, NULL, 0);
+    store_submit(b, w->loop, 0, loaded, w);
+}
+
+/* Who gets that name later is another. */
+static void removing(struct account *a, struct store_batch *b)
+{
+    STORE_ADD(b, &delete_stmt, STORE_ANY_ROWS, SV_T(a->jid));
+}
+
+static void removed(struct account *a)
+{
+    if (set_has(atomic_load(&current), a->jid))
+        node_call(a->worker->node, 0, reload, NULL);
+}
+
 /* Commands. A task is in the arena of its call. */
 
 struct task {
@@ -382,4 +402,6 @@ const struct feature muc_administrators_feature = {
     .worker_start = worker_start,
     .worker_stop = worker_stop,
     .worker_ended = worker_ended,
+    .remove = removing,
+    .removed = removed,
 };

@@ -129,6 +129,7 @@ void room_with(struct worker *w, slice jid, room_fn *fn, void *arg);
 /* All READY rooms of a worker. */
 typedef void room_each_fn(struct room *r, void *arg);
 void rooms_each(struct worker *w, room_each_fn *fn, void *arg);
+void rooms_each_loading(struct worker *w, room_each_fn *fn, void *arg);
 
 /* ABSENT -> READY: a new room by the settings, locked, owned by `creator` (bare JID). */
 enum err room_create(struct room *r, slice creator, struct why *why);

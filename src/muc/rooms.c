@@ -284,13 +284,20 @@ void room_with(struct worker *w, slice jid, room_fn *fn, void *arg)
     }
 }
 
-void rooms_each(struct worker *w, room_each_fn *fn, void *arg)
+static void each(struct worker *w, enum room_state state, room_each_fn *fn, void *arg)
 {
     struct muc_worker *m = w->state_of[slot];
     struct room *r;
     for (uint32_t i = 0; m != NULL && (r = map_next(&m->rooms, &i)) != NULL;)
-        if (r->state == ROOM_READY)
+        if (r->state == state)
             fn(r, arg);
+}
+
+void rooms_each(struct worker *w, room_each_fn *fn, void *arg) { each(w, ROOM_READY, fn, arg); }
+
+void rooms_each_loading(struct worker *w, room_each_fn *fn, void *arg)
+{
+    each(w, ROOM_LOADING, fn, arg);
 }
 
 enum err room_create(struct room *r, slice creator, struct why *why)

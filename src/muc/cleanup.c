@@ -1,0 +1,308 @@
+/* cleanup: rooms that nobody needs any more are destroyed: persistent ones with nobody in them,
+ * whose last message is older than some days (without any: which were made before that). Of a room
+ * that records nothing it is not known; it stays.
+ *
+ * One pass at a time, by command `room cleanup` or, if muc.cleanup-days says so, an hour after the
+ * last. It begins on worker 0 and looks at one room after the other, each at its home.
+ *
+ * Limit: PAGE_ROWS rooms are known at a time. */
+#include "base/arena.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "im/account.h"
+#include "im/node.h"
+#include "im/users.h"
+#include "im/worker.h"
+#include "io/timer.h"
+#include "muc/muc.h"
+#include "muc/operate.h"
+#include "muc/private.h"
+
+enum { PAGE_ROWS = 64, FIRST_MS = 60000, PASS_MS = 3600000 };
+#define DAY_US 86400000000ull
+
+static void days_changed(const struct setting *s);
+
+static struct setting cleanup_days = {
+    .name = "muc.cleanup-days",
+    .type = SET_INT,
+    .def = SETTING_NONE,
+    .min = 1,
+    .max = 36500,
+    .allow_none = true,
+    .unit = "days",
+    .changed = days_changed,
+    .doc = "Persistent rooms in which nobody is, and nobody has spoken for so long, are destroyed "
+           "within an hour, with what they recorded. Rooms that record nothing stay. `none` keeps "
+           "all.",
+};
+
+static struct metric cleaned = {
+    .name = "muster_muc_rooms_cleaned",
+    .kind = METRIC_COUNTER,
+    .help = "Rooms that were destroyed because nobody had used them for long.",
+};
+
+/* Nothing recorded since then. */
+static struct store_stmt page_stmt = {
+    .name = "room.unused",
+    .sql = "SELECT jid FROM room WHERE jid > $1 AND created_us < $2 AND NOT EXISTS"
+           " (SELECT 1 FROM entry WHERE owner = room.id AND id >= $2) ORDER BY jid LIMIT $3",
+    .params = "tii",
+    .cols = "t",
+};
+static const struct store_migration none[] = { { 0 } };
+static const struct store_schema schema = {
+    .feature = "muc_cleanup",
+    .migrations = none,
+    .stmts = (struct store_stmt *const[]){ &page_stmt, NULL },
+};
+
+/* Belongs to one worker after the other while a pass is under way, else to worker 0. */
+static struct pass {
+    struct worker *worker; /* 0 */
+    struct timer timer;
+    bool under_way, dry;
+    struct command_call *call;   /* NULL: the timer began it */
+    struct arena *arena;         /* of the page */
+    uint64_t before_us, last_us; /* last_us: of the room that is being destroyed */
+    slice room[PAGE_ROWS];
+    uint32_t count, at;
+    uint32_t found, silent, failed;
+} pass;
+static _Atomic(struct node *) node; /* while it runs */
+
+static void due(struct timer *t, struct loop *loop);
+static void read_page(struct pass *p, slice after);
+
+static void next_pass(struct pass *p, uint64_t ms)
+{
+    p->timer.fn = due;
+    timer_set(p->worker->loop, &p->timer, ms);
+}
+
+static void say(struct pass *p, struct command_call *call)
+{
+    const char *silent =
+        p->silent == 0 ? "" : arena_printf(call->arena, "; %u that record nothing stay", p->silent);
+    if (p->failed > 0)
+        command_fail(call, E_DOWN, "%u rooms were destroyed, %u could not be", p->found, p->failed);
+    else
+        command_done(call, "%u rooms %s destroyed%s", p->found, p->dry ? "would be" : "were",
+                     silent);
+}
+
+/* On worker 0. */
+static void finish(struct worker *w, void *arg)
+{
+    struct pass *p = arg;
+    struct command_call *call = p->call;
+    (void)w;
+    if (!p->dry && p->found > 0)
+        log_info(&log_muc, LOG_EV("rooms.cleaned"), LOG_I("rooms", p->found));
+    arena_destroy(&p->arena);
+    p->call = NULL;
+    p->under_way = false;
+    next_pass(p, PASS_MS);
+    if (call != NULL)
+        say(p, call);
+}
+
+static void look(struct worker *w, struct pass *p);
+
+static void found(struct pass *p, const struct room *r, uint64_t last_us)
+{
+    p->found++;
+    metric_add(&cleaned, !p->dry);
+    if (p->call == NULL)
+        return;
+    command_row(p->call);
+    command_text(p->call, "jid", r->jid);
+    if (last_us > 0)
+        users_add_time(p->call, "last_message", last_us);
+    else
+        command_text(p->call, "last_message", SLICE(""));
+}
+
+static void destroyed(struct room *r, enum err e, void *arg)
+{
+    struct pass *p = arg;
+    if (e == OK)
+        found(p, r, p->last_us);
+    else
+        p->failed++;
+    look(r->worker, p);
+}
+
+/* It may be in use since the page was read. */
+static bool is_unused(const struct room *r, const struct pass *p)
+{
+    return r->state == ROOM_READY && r->stored && r->seat_count == 0 &&
+           r->created_us < p->before_us && r->archive.last_id < p->before_us;
+}
+
+static void reached(struct room *r, enum err e, void *arg)
+{
+    struct pass *p = arg;
+    bool unused = e == OK && is_unused(r, p);
+    p->silent += unused && !room_records(r);
+    if (!unused || !room_records(r)) {
+        look(worker_here(), p);
+    } else if (p->dry) {
+        found(p, r, r->archive.last_id);
+        look(worker_here(), p);
+    } else {
+        p->last_us = r->archive.last_id;
+        room_commit(r, &(struct room_delta){ .destroy = true, .reason = SLICE("nobody used it") },
+                    destroyed, p);
+    }
+}
+
+static void page_again(struct worker *w, void *arg)
+{
+    struct pass *p = arg;
+    (void)w;
+    read_page(p, p->room[p->count - 1]);
+}
+
+static void look(struct worker *w, struct pass *p)
+{
+    if (p->at < p->count)
+        operate_reach(w, p->room[p->at++], reached, p);
+    else
+        node_call(w->node, 0, p->count < PAGE_ROWS ? finish : page_again, p);
+}
+
+static void page_read(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct pass *p = arg;
+    arena_reset(p->arena);
+    p->count = store_row_count(b, 0);
+    p->at = 0;
+    p->failed += result != STORE_OK;
+    for (uint32_t i = 0; i < p->count; i++)
+        p->room[i] = slice_dup(p->arena, store_text(b, 0, i, 0));
+    look(p->worker, p);
+}
+
+static void read_page(struct pass *p, slice after)
+{
+    struct store_batch *b = store_read(p->worker->store, 0);
+    if (after.len == 0)
+        store_read_late(b, STORE_ALL_OWNERS);
+    STORE_ADD(b, &page_stmt, STORE_ANY_ROWS, SV_T(after), SV_I(p->before_us), SV_I(PAGE_ROWS));
+    store_submit(b, p->worker->loop, 0, page_read, p);
+}
+
+static void begin(struct pass *p, int64_t days, struct command_call *call)
+{
+    uint64_t now = clock_wall_us(), age = (uint64_t)days * DAY_US;
+    timer_cancel(&p->timer);
+    *p = (struct pass){ .worker = p->worker,
+                        .under_way = true,
+                        .call = call,
+                        .dry = call != NULL && command_flag(call, "dry-run"),
+                        .arena = arena_create(0),
+                        .before_us = now > age ? now - age : 0 };
+    read_page(p, SLICE(""));
+}
+
+static void due(struct timer *t, struct loop *loop)
+{
+    struct pass *p = CONTAINER_OF(t, struct pass, timer);
+    int64_t days = setting_int(&cleanup_days);
+    (void)loop;
+    if (days == SETTING_NONE)
+        next_pass(p, PASS_MS);
+    else
+        begin(p, days, NULL);
+}
+
+static void due_now(struct worker *w, void *unused)
+{
+    (void)w;
+    (void)unused;
+    if (!pass.under_way)
+        next_pass(&pass, 0);
+}
+
+static void days_changed(const struct setting *s)
+{
+    struct node *n = atomic_load(&node);
+    (void)s;
+    if (n != NULL)
+        node_call(n, 0, due_now, NULL);
+}
+
+static void worker_start(struct worker *w)
+{
+    if (w->index != 0)
+        return;
+    pass = (struct pass){ .worker = w };
+    next_pass(&pass, FIRST_MS);
+    atomic_store(&node, w->node);
+}
+
+static void worker_stop(struct worker *w)
+{
+    if (w->index == 0)
+        atomic_store(&node, NULL);
+}
+
+static void worker_ended(struct worker *w)
+{
+    if (w->index != 0 || pass.worker != w)
+        return;
+    timer_cancel(&pass.timer);
+    arena_destroy(&pass.arena);
+    pass = (struct pass){ 0 };
+}
+
+static void run_on_first(struct worker *w, void *arg)
+{
+    struct command_call *call = arg;
+    slice text = command_arg(call, "older-than");
+    int64_t days = setting_int(&cleanup_days);
+    (void)w;
+    if (text.ptr != NULL &&
+        (!slice_int(text, &days) || days < cleanup_days.min || days > cleanup_days.max))
+        command_fail(call, E_SYNTAX, "older-than: found %.*s, allowed %lld to %lld days",
+                     SLICE_ARG(text), (long long)cleanup_days.min, (long long)cleanup_days.max);
+    else if (days == SETTING_NONE)
+        command_fail(call, E_SYNTAX, "--older-than DAYS is needed, as muc.cleanup-days is none");
+    else if (pass.under_way)
+        command_fail(call, E_AGAIN, "rooms are being cleaned up already");
+    else
+        begin(&pass, days, call);
+}
+
+static void run_cleanup(struct command_call *call)
+{
+    struct worker *w = call->worker;
+    node_call(w->node, 0, run_on_first, call);
+}
+
+static const struct command_arg args[] = {
+    { "older-than", ARG_OPTION, "days since the last message; muc.cleanup-days if missing", NULL },
+    { "dry-run", ARG_FLAG, "shows which rooms it would be, and changes nothing", NULL },
+    { 0 },
+};
+static struct command cleanup_command = {
+    .name = "room cleanup",
+    .args = args,
+    .run = run_cleanup,
+    .doc = "Destroys persistent rooms in which nobody is and whose last message is older than some "
+           "days, with what they recorded. Rooms that record nothing stay.",
+    .columns = (const char *const[]){ "jid", "last_message", NULL },
+};
+
+const struct feature muc_cleanup_feature = {
+    .name = "muc_cleanup",
+    .schema = &schema,
+    .settings = (struct setting *const[]){ &cleanup_days, NULL },
+    .commands = (struct command *const[]){ &cleanup_command, NULL },
+    .metrics = (struct metric *const[]){ &cleaned, NULL },
+    .worker_start = worker_start,
+    .worker_stop = worker_stop,
+    .worker_ended = worker_ended,
+};
