@@ -221,6 +221,10 @@ static void rename_occupant(struct entry *e, struct seat *s)
         refuse(e, SE_NOT_ACCEPTABLE, SLICE("visitors keep their nickname here"));
         return;
     }
+    if (room_too_fast(r, o)) { /* all are told, as of a message */
+        refuse(e, SE_POLICY_VIOLATION, SLICE("too many changes; wait a little"));
+        return;
+    }
     room_show(r, o, &(struct show){ .codes = "303", .nick = e->nick });
     occupant_rename(r, o, e->nick);
     seat_presence(r, s, e->st);

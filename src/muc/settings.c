@@ -123,7 +123,7 @@ struct setting muc_message_rate = {
     .unit = "messages a second",
     .doc =
         "How fast an occupant may send to a room in the long run; what is faster is refused with "
-        "policy-violation.",
+        "policy-violation. Changes of the nickname count as well.",
 };
 struct setting muc_message_burst = {
     .name = "muc.message-burst",
