@@ -137,10 +137,8 @@ static const struct command_ask stop[] = {
                .options = delays },
       .use = USE_VALUE,
       .arg = "delay" },
-    { .row = { .var = "announcement", .type = FORM_TEXT_MULTI, .label = "Announcement" },
-      .use = USE_LINES,
-      .arg = "text" },
-    { .row = { 0 } },
+    COMMAND_ASK("announcement", FORM_TEXT_MULTI, "Announcement", .use = USE_LINES, .arg = "text"),
+    COMMAND_ASK_END,
 };
 static const struct command_form forms[] = {
     { ADMIN_NODE("restart"), .title = "Restarting the Service",

@@ -414,42 +414,22 @@ static struct command motd_show_command = {
 /* Their forms (XEP-0133 §4.23 to §4.28). */
 
 static const struct command_ask announcement[] = {
-    { .row = { .var = "announcement",
-               .type = FORM_TEXT_MULTI,
-               .label = "Announcement",
-               .required = true },
-      .use = USE_LINES,
-      .arg = "text" },
-    { .row = { 0 } },
+    COMMAND_NEED("announcement", FORM_TEXT_MULTI, "Announcement", .use = USE_LINES, .arg = "text"),
+    COMMAND_ASK_END,
 };
 static const struct command_ask motd[] = {
-    { .row = { .var = "motd",
-               .type = FORM_TEXT_MULTI,
-               .label = "Message of the day",
-               .required = true },
-      .use = USE_LINES,
-      .arg = "text" },
-    { .row = { 0 } },
+    COMMAND_NEED("motd", FORM_TEXT_MULTI, "Message of the day", .use = USE_LINES, .arg = "text"),
+    COMMAND_ASK_END,
 };
 static const struct command_ask motd_again[] = {
-    { .row = { .var = "motd",
-               .type = FORM_TEXT_MULTI,
-               .label = "Message of the day",
-               .required = true },
-      .use = USE_LINES,
-      .arg = "text",
-      .offered = motd_text },
-    { .row = { 0 } },
+    COMMAND_NEED("motd", FORM_TEXT_MULTI, "Message of the day", .use = USE_LINES, .arg = "text",
+                 .offered = motd_text),
+    COMMAND_ASK_END,
 };
 static const struct command_ask welcome[] = {
-    { .row = { .var = "welcome",
-               .type = FORM_TEXT_MULTI,
-               .label = "Welcome message",
-               .required = true },
-      .use = USE_LINES,
-      .arg = "value",
-      .setting = "announce.welcome" },
-    { .row = { 0 } },
+    COMMAND_NEED("welcome", FORM_TEXT_MULTI, "Welcome message", .use = USE_LINES, .arg = "value",
+                 .setting = "announce.welcome"),
+    COMMAND_ASK_END,
 };
 static const struct command_form forms[] = {
     { ADMIN_NODE("announce"), .title = "Making an Announcement",

@@ -120,18 +120,14 @@ static enum verdict block(struct account *a, const struct stanza *st, struct ref
 }
 
 static const struct command_ask blacklist[] = {
-    { .row = { .var = "blacklistjids", .type = FORM_JID_MULTI, .label = "The blacklist" },
-      .use = USE_WORDS,
-      .arg = "value",
-      .setting = "service.blacklist" },
-    { .row = { 0 } },
+    COMMAND_ASK("blacklistjids", FORM_JID_MULTI, "The blacklist", .use = USE_WORDS, .arg = "value",
+                .setting = "service.blacklist"),
+    COMMAND_ASK_END,
 };
 static const struct command_ask whitelist[] = {
-    { .row = { .var = "whitelistjids", .type = FORM_JID_MULTI, .label = "The whitelist" },
-      .use = USE_WORDS,
-      .arg = "value",
-      .setting = "service.whitelist" },
-    { .row = { 0 } },
+    COMMAND_ASK("whitelistjids", FORM_JID_MULTI, "The whitelist", .use = USE_WORDS, .arg = "value",
+                .setting = "service.whitelist"),
+    COMMAND_ASK_END,
 };
 static const struct command_form forms[] = {
     { ADMIN_NODE("edit-blacklist"), .title = "Editing the Blacklist",

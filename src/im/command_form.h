@@ -45,6 +45,20 @@ struct command_form {
 /* Service Administration (XEP-0133): `.node` and `.form_type` of a form. */
 #define ADMIN_NODE(name) .node = NS_ADMIN "#" name, .form_type = NS_ADMIN
 
+/* A field; one that has to be filled in; the end of a form's. */
+#define COMMAND_ASK(v, t, l, ...)                                                                  \
+    {                                                                                              \
+        .row = { .var = v, .type = t, .label = l }, __VA_ARGS__                                    \
+    }
+#define COMMAND_NEED(v, t, l, ...)                                                                 \
+    {                                                                                              \
+        .row = { .var = v, .type = t, .label = l, .required = true }, __VA_ARGS__                  \
+    }
+#define COMMAND_ASK_END                                                                            \
+    {                                                                                              \
+        .row = { 0 }                                                                               \
+    }
+
 /* One result of one column; arguments. */
 #define COMMAND_RESULT(var, column)                                                                \
     ((const struct command_result[]){ { var, column, NULL }, { 0 } })
