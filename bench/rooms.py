@@ -7,25 +7,18 @@ time that the joins took. ROOMS=1 CLIENTS=1000 OCCUPANTS=1000 is a big meeting t
 at once. Plain TCP on 127.0.0.1:PORT; PIDS are the processes of the server; accounts are registered
 in-band.
 
-Environment: CLIENTS, ROOMS, OCCUPANTS, DOMAIN (localhost), MUC (conference.DOMAIN)."""
-import json
+Environment: CLIENTS, ROOMS, OCCUPANTS, MUC (conference.DOMAIN), and that of load.py."""
 import os
 import pathlib
-import select
 import sys
 import time
 
-sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "test"))
-
-from muster.client import Client  # noqa: E402
+import load
 
 CLIENTS = int(os.environ.get("CLIENTS", 500))
 ROOMS = int(os.environ.get("ROOMS", 5000))
 OCCUPANTS = int(os.environ.get("OCCUPANTS", 10))
-DOMAIN = os.environ.get("DOMAIN", "localhost")
-MUC = os.environ.get("MUC", "conference." + DOMAIN)
-PASSWORD = "bench-password"
-RUN = os.getpid()  # accounts and rooms of its own, whatever was there before
+MUC = os.environ.get("MUC", "conference." + load.DOMAIN)
 NS = "http://jabber.org/protocol/muc"
 FORM = (f"<query xmlns='{NS}#owner'><x xmlns='jabber:x:data' type='submit'>"
         f"<field var='FORM_TYPE'><value>{NS}#roomconfig</value></field>"
@@ -34,14 +27,7 @@ FORM = (f"<query xmlns='{NS}#owner'><x xmlns='jabber:x:data' type='submit'>"
 
 
 def user(address, name):
-    client = Client(address, DOMAIN, name, PASSWORD)
-    client.open()
-    client.iq("set", f"<query xmlns='jabber:iq:register'><username>{name}</username>"
-                     f"<password>{PASSWORD}</password></query>")
-    client.sock.close()
-    client = Client(address, DOMAIN, name, PASSWORD)
-    client.open()
-    client.login("SCRAM-SHA-1", "bench")
+    client = load.user(address, name)
     client.send("<presence/>")
     client.expect(f"<presence from='{client}'/>")
     return client
@@ -56,46 +42,19 @@ def read_kib(pids, field):
     return total
 
 
-def cpu_seconds(pids):
-    total = 0
-    for pid in pids.split(","):
-        fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        total += int(fields[11]) + int(fields[12])
-    return total / os.sysconf("SC_CLK_TCK")
-
-
-class Member:
+class Member(load.Connection):
     """Sends what is asked of it; counts what arrives."""
 
     def __init__(self, client):
-        self.sock = client.sock
-        self.sock.setblocking(False)
-        self.out = b""
-        self.rest = b""
+        super().__init__(client)
         self.entered = self.answered = self.presences = 0
 
     def read(self):
-        try:
-            data = self.sock.recv(1 << 18)
-        except BlockingIOError:
-            return
-        if not data:
-            raise SystemExit("the server closed a connection")
-        data = self.rest + data
-        end = data.rfind(b">") + 1
-        self.rest, data = data[end:], data[:end]
-        if b"type='error'" in data or b'type="error"' in data:
-            raise SystemExit(data.decode()[-2000:])
-        self.entered += data.count(b"'110'") + data.count(b'"110"')
-        self.answered += data.count(b"type='result'") + data.count(b'type="result"')
+        data = self.elements()
+        load.refuse_errors(data)
+        self.entered += load.count(data, "code", "110")
+        self.answered += load.count(data, "type", "result")
         self.presences += data.count(b"</presence>")
-
-    def write(self):
-        if self.out:
-            try:
-                self.out = self.out[self.sock.send(self.out):]
-            except BlockingIOError:
-                pass
 
     def join(self, room, nick):
         self.out += f"<presence to='{room}/{nick}'><x xmlns='{NS}'/></presence>".encode()
@@ -106,14 +65,11 @@ class Member:
 
 def drive(members, done):
     """Until done(); then until nothing has come for half a second."""
-    poll = select.epoll()
-    by_fd = {m.sock.fileno(): m for m in members}
-    for fd in by_fd:
-        poll.register(fd, select.EPOLLIN)
+    poll, by_fd = load.registered_poll(members)
     end = time.monotonic() + 120
     while not done() and time.monotonic() < end:
         for m in members:
-            m.write()
+            m.flush()
         for fd, _ in poll.poll(0.01):
             by_fd[fd].read()
     ended = time.monotonic()
@@ -126,9 +82,9 @@ def drive(members, done):
 
 def main():
     port, pids = int(sys.argv[1]), sys.argv[2]
-    members = [Member(user(("127.0.0.1", port), f"user{RUN}x{i}")) for i in range(CLIENTS)]
-    rooms = [f"room{RUN}x{i}@{MUC}" for i in range(ROOMS)]
-    memory, cpu, began = read_kib(pids, "Pss"), cpu_seconds(pids), time.monotonic()
+    members = [Member(user(("127.0.0.1", port), f"user{load.RUN}x{i}")) for i in range(CLIENTS)]
+    rooms = [f"room{load.RUN}x{i}@{MUC}" for i in range(ROOMS)]
+    memory, cpu, began = read_kib(pids, "Pss"), load.cpu_seconds(pids), time.monotonic()
     for i, room in enumerate(rooms):
         members[i % CLIENTS].join(room, "n0")
         members[i % CLIENTS].configure(room)
@@ -137,14 +93,12 @@ def main():
         for k in range(1, OCCUPANTS):
             members[(i + k * 37) % CLIENTS if ROOMS > 1 else k].join(room, f"n{k}")
     again, ended = drive(members, lambda: sum(m.entered for m in members) >= ROOMS * OCCUPANTS)
-    cpu, presences = cpu_seconds(pids) - cpu, sum(m.presences for m in members)
-    print(json.dumps({"label": sys.argv[3] if len(sys.argv) > 3 else "rooms",
-                      "valid": int(valid and again and presences >= ROOMS * OCCUPANTS ** 2),
-                      "presences": presences, "took_s": round(ended - began, 2), "cpu_s": cpu,
-                      "deliveries_per_cpu_s": round(presences / cpu),
-                      "pss_rooms": (read_kib(pids, "Pss") - memory) * 1024,
-                      "pss_per_occupant": (read_kib(pids, "Pss") - memory) * 1024
-                      / (ROOMS * OCCUPANTS)}))
+    cpu, presences = load.cpu_seconds(pids) - cpu, sum(m.presences for m in members)
+    pss = (read_kib(pids, "Pss") - memory) * 1024
+    load.report("rooms", valid=int(valid and again and presences >= ROOMS * OCCUPANTS ** 2),
+                presences=presences, took_s=round(ended - began, 2), cpu_s=cpu,
+                deliveries_per_cpu_s=round(presences / cpu), pss_rooms=pss,
+                pss_per_occupant=pss / (ROOMS * OCCUPANTS))
 
 
 main()
