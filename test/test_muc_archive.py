@@ -1,5 +1,5 @@
-"""Archives of rooms (XEP-0313 §5.1.2), what those who enter are sent of them (XEP-0045 §7.2.13), and
-what becomes of messages while the database is away."""
+"""Archives of rooms (XEP-0313 §5.1.2), what those who enter are sent of them (XEP-0045 §7.2.13),
+and what becomes of messages while the database is away."""
 import contextlib
 import sqlite3
 
@@ -8,7 +8,7 @@ import pytest
 from muster import muc, xml
 from muster.client import until
 from muster.muc import Room
-from test_mam import FORWARD, MAM, RSM, form, query_text, tag
+from test_mam import FORWARD, MAM, RSM, query_text, tag
 
 FULLTEXT = "{urn:xmpp:fulltext:0}fulltext"
 SID = "urn:xmpp:sid:0"
