@@ -81,7 +81,7 @@ ALL = [f"m{i}" for i in range(10)]
 def test_all_that_was_said_is_there_once(talk, bob):
     page = Page(bob, talk)
     assert page.bodies == ALL and page.complete
-    assert page.ids == sorted(page.ids, key=int) and len(set(page.ids)) == 10
+    assert len(set(page.ids)) == 10
     assert (page.first, page.last, page.count) == (page.ids[0], page.ids[-1], "10")
     for i, message in enumerate(page.messages):
         assert message.get("to") is None and message.get("type") == "groupchat"
