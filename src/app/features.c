@@ -127,6 +127,7 @@ static const struct feature *const features[] = {
     &muc_operate_feature,
     &muc_cleanup_feature,
     &muc_leavers_feature,
+    &muc_moderate_feature,
     &muc_vcard_feature,
     &c2s_feature,
     &component_feature,

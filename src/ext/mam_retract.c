@@ -17,7 +17,6 @@
 #include "im/worker.h"
 #include "xmpp/ns.h"
 
-#define NS_RETRACT     "urn:xmpp:message-retract:1"
 #define NS_RETRACT_OLD "urn:xmpp:message-retract:0" /* until version 0.3, within <apply-to/> */
 #define NS_FASTEN      "urn:xmpp:fasten:0"
 

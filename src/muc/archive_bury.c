@@ -12,8 +12,6 @@
 #include "xmpp/ns.h"
 #include "xmpp/stanza.h"
 
-#define NS_RETRACT "urn:xmpp:message-retract:1"
-
 enum { ATTEMPTS = 3 };
 
 static struct store_stmt find_line = {

@@ -204,6 +204,7 @@ static void write_info(struct iq *iq, const struct room *r)
                        name.len > 0 ? name : jid_split(r->jid).local);
     disco_add_features(d, (const char *const[]){ NS_DISCO_INFO, NS_DISCO_ITEMS, NS_MUC, NS_PING,
                                                  NS_SID, NS_OCCUPANT_ID, NS_REGISTER, NS_VCARD,
+                                                 NS_MODERATE, NS_MODERATE_0, NS_RETRACT,
                                                  "http://jabber.org/protocol/muc#stable_id",
                                                  "http://jabber.org/protocol/muc#self-ping-"
                                                  "optimization",

@@ -7,6 +7,7 @@ extern const struct feature muc_feature;                /* rooms: XEP-0045 §6, 
 extern const struct feature muc_admin_feature;          /* §8, §9: roles and affiliations */
 extern const struct feature muc_owner_feature;          /* §10: configuration, the end of a room */
 extern const struct feature muc_register_feature;       /* §7.10 */
+extern const struct feature muc_moderate_feature;       /* XEP-0425 */
 extern const struct feature muc_vcard_feature;          /* XEP-0486 */
 extern const struct feature muc_administrators_feature; /* muc/administrators.h */
 extern const struct feature muc_alias_feature;          /* muc/alias.h */

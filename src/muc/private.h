@@ -110,7 +110,11 @@ void room_vcard_store(struct store_batch *b, const struct room *r);
 void room_vcard_remove(struct store_batch *b, const struct room *r);
 void room_vcard_disco(struct disco_info *d, const struct room *r);
 
+/* muc/moderate.c: what was said by this seat, if it takes back something that it said before. */
+void room_retracted(struct room *r, const struct seat *s, const struct stanza *st);
+
 /* muc/say.c */
+void stanza_id_write(struct buf *out, const struct room *r, uint64_t id);
 bool room_too_fast(struct room *r, struct occupant *o); /* counts one message more */
 extern struct metric *const room_say_metrics[];
 void room_send_subject(struct room *r, const struct seat *s);

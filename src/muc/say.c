@@ -67,6 +67,15 @@ bool room_too_fast(struct room *r, struct occupant *o)
     return false;
 }
 
+/* XEP-0425 §5: only the room says that something was moderated. */
+static bool is_moderation(const struct elem *e)
+{
+    struct elem inner;
+    if (elem_is(e, "retract", NS_RETRACT))
+        return elem_child(e, "moderated", NS_MODERATE, &inner);
+    return elem_is(e, "apply-to", NS_FASTEN) && elem_child(e, "moderated", NS_MODERATE_0, &inner);
+}
+
 /* What only rooms and servers say (XEP-0359 §5, XEP-0421 §4.1, XEP-0203 §5). */
 static bool forged(enum known_child known, const struct elem *e, void *arg)
 {
@@ -75,15 +84,23 @@ static bool forged(enum known_child known, const struct elem *e, void *arg)
     if (known == KNOWN_STANZA_ID)
         return slice_eq(elem_attr(e, "by", tmp), r->jid);
     if (known == KNOWN_PAYLOAD)
-        return elem_is(e, "html", NS_XHTML);
+        return (r->config.strip_xhtml && elem_is(e, "html", NS_XHTML)) || is_moderation(e);
     return true;
+}
+
+void stanza_id_write(struct buf *out, const struct room *r, uint64_t id)
+{
+    char text[ARCHIVE_ID_LEN];
+    archive_id_write(text, id);
+    buf_lit(out, "<stanza-id xmlns='" NS_SID "' by='");
+    xml_escape(out, r->jid);
+    buf_printf(out, "' id='%.*s'/>", ARCHIVE_ID_LEN, text);
 }
 
 static struct stanza *relayed(struct room *r, const struct occupant *o, const struct stanza *st,
                               uint64_t id)
 {
     struct buf more, from;
-    char text[ARCHIVE_ID_LEN];
     uint64_t strip = KNOWN(STANZA_ID) | KNOWN(OCCUPANT_ID) | KNOWN(MUC_USER) | KNOWN(DELAY) |
                      KNOWN(CARBON) | KNOWN(PRIVATE);
 
@@ -93,19 +110,14 @@ static struct stanza *relayed(struct room *r, const struct occupant *o, const st
     buf_lit(&from, "/");
     buf_add(&from, o->nick);
     occupant_id_write(&more, o);
-    if (id != 0) {
-        buf_lit(&more, "<stanza-id xmlns='" NS_SID "' by='");
-        xml_escape(&more, r->jid);
-        archive_id_write(text, id);
-        buf_printf(&more, "' id='%.*s'/>", ARCHIVE_ID_LEN, text);
-    }
-    struct stanza *out = stanza_change(
-        st, &(struct stanza_change){ .from = buf_slice(&from),
-                                     .to = { "", 0 },
-                                     .known = strip | (r->config.strip_xhtml ? KNOWN(PAYLOAD) : 0),
-                                     .unwanted = forged,
-                                     .arg = r,
-                                     .more = buf_slice(&more) });
+    if (id != 0)
+        stanza_id_write(&more, r, id);
+    struct stanza *out = stanza_change(st, &(struct stanza_change){ .from = buf_slice(&from),
+                                                                    .to = { "", 0 },
+                                                                    .known = strip | KNOWN(PAYLOAD),
+                                                                    .unwanted = forged,
+                                                                    .arg = r,
+                                                                    .more = buf_slice(&more) });
     buf_fini(&more);
     buf_fini(&from);
     return out;
@@ -183,6 +195,7 @@ static enum routed to_all(struct room *r, struct seat *s, struct stanza *st, str
                          room_history_max(&r->config), r->jid);
     }
     room_send_all(r, out, TO_ALL, NULL);
+    room_retracted(r, s, st);
     enum routed routed = room_record(r, s->jid, out, id, origin);
     stanza_unref(&out);
     stanza_unref(&st);

@@ -54,6 +54,10 @@
 #define NS_MUC_REQUEST      "http://jabber.org/protocol/muc#request"
 #define NS_MUC_DIRECT       "jabber:x:conference"
 #define NS_XHTML            "http://jabber.org/protocol/xhtml-im"
+#define NS_RETRACT          "urn:xmpp:message-retract:1"
+#define NS_MODERATE         "urn:xmpp:message-moderate:1"
+#define NS_MODERATE_0       "urn:xmpp:message-moderate:0" /* what clients said before */
+#define NS_FASTEN           "urn:xmpp:fasten:0"
 #define NS_OCCUPANT_ID      "urn:xmpp:occupant-id:0"
 #define NS_OOB              "jabber:x:oob"
 #define NS_CARBONS          "urn:xmpp:carbons:2"

@@ -1,0 +1,247 @@
+/* moderate: what was said is taken back, by who said it (XEP-0424 §5) or by a moderator (XEP-0425):
+ * in the history and in the archive a tombstone stands instead, and who is in the room is told.
+ * Moderation is asked for in both forms that clients use, and told in both. */
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/rand.h"
+#include "im/feature.h"
+#include "im/worker.h"
+#include "muc/muc.h"
+#include "muc/private.h"
+#include "xmpp/archive_id.h"
+#include "xmpp/ns.h"
+
+#define NS_RETRACT_0 "urn:xmpp:message-retract:0"
+
+enum { XML_BYTES_MAX = 16 * 1024 };
+
+static void reason_write(struct buf *out, slice reason)
+{
+    if (reason.len == 0)
+        return;
+    buf_lit(out, "<reason>");
+    xml_escape(out, reason);
+    buf_lit(out, "</reason>");
+}
+
+static void stamp_write(struct buf *out, const struct room *r)
+{
+    char stamp[CLOCK_STAMP_LEN];
+    clock_stamp(stamp, loop_wall_us(r->worker->loop));
+    buf_printf(out, " stamp='%s'", stamp);
+}
+
+/* By its author. */
+
+static void nobody_waits(void *arg, enum err e)
+{
+    (void)arg;
+    (void)e;
+}
+
+void room_retracted(struct room *r, const struct seat *s, const struct stanza *st)
+{
+    struct arena *tmp = loop_scratch(r->worker->loop);
+    struct elem e;
+    struct buf tombstone;
+    uint64_t id;
+
+    if (!stanza_find(st, "retract", NS_RETRACT, &e) ||
+        !room_archive_id(elem_attr(&e, "id", tmp), &id))
+        return;
+    buf_init(&tombstone, XML_BYTES_MAX);
+    buf_lit(&tombstone, "<retracted xmlns='" NS_RETRACT "'");
+    stamp_write(&tombstone, r);
+    buf_lit(&tombstone, " id='");
+    xml_escape(&tombstone, stanza_id(st));
+    buf_lit(&tombstone, "'/>");
+    (void)room_history_bury(&r->history, id, seat_bare(s), buf_slice(&tombstone));
+    if (r->stored && !tombstone.overflow)
+        room_archive_bury(&r->archive,
+                          &(struct room_burial){ id, seat_bare(s), buf_slice(&tombstone) },
+                          nobody_waits, NULL);
+    buf_fini(&tombstone);
+}
+
+/* By a moderator. */
+
+struct moderation {
+    struct room *room; /* pinned */
+    struct iq *iq;     /* held */
+    uint64_t id;
+    char *told; /* XML of the message to all */
+    bool in_history;
+};
+
+/* Who did it, as others know him. */
+static void moderator_write(struct buf *out, const struct room *r, const struct occupant *o,
+                            const char *ns)
+{
+    buf_printf(out, "<moderated xmlns='%s' by='", ns);
+    xml_escape(out, r->jid);
+    buf_lit(out, "/");
+    xml_escape(out, o->nick);
+    buf_lit(out, "'>");
+    occupant_id_write(out, o);
+}
+
+static char *told(const struct room *r, const struct occupant *o, uint64_t id, slice reason)
+{
+    char ident[ARCHIVE_ID_LEN];
+    struct buf b;
+    archive_id_write(ident, id);
+    buf_init(&b, 4 * XML_BYTES_MAX);
+    buf_printf(&b, "<retract xmlns='" NS_RETRACT "' id='%.*s'>", ARCHIVE_ID_LEN, ident);
+    moderator_write(&b, r, o, NS_MODERATE);
+    buf_lit(&b, "</moderated>");
+    reason_write(&b, reason);
+    buf_printf(&b, "</retract><apply-to xmlns='" NS_FASTEN "' id='%.*s'>", ARCHIVE_ID_LEN, ident);
+    moderator_write(&b, r, o, NS_MODERATE_0);
+    buf_lit(&b, "<retract xmlns='" NS_RETRACT_0 "'/>");
+    reason_write(&b, reason);
+    buf_lit(&b, "</moderated></apply-to>");
+    buf_append(&b, "", 1);
+    char *out = b.ptr;
+    b.ptr = NULL;
+    buf_fini(&b);
+    return out;
+}
+
+/* The notice is said by the room: kept, and numbered, like what occupants say. */
+static void tell(struct room *r, const char *xml)
+{
+    char ident[2 * 8 + 1];
+    struct buf content;
+    uint64_t id = room_archive_mint(&r->archive);
+
+    rand_hex(ident, 8);
+    buf_init(&content, 8 * XML_BYTES_MAX);
+    buf_add(&content, slice_of(xml));
+    stanza_id_write(&content, r, id);
+    struct stanza *st = stanza_make(STANZA_MESSAGE, TYPE_GROUPCHAT, r->jid, (slice){ "", 0 },
+                                    slice_of(ident), buf_slice(&content));
+    room_send_all(r, st, TO_ALL, NULL);
+    (void)room_record(r, (slice){ 0 }, st, id, ORIGIN_NONE);
+    stanza_unref(&st);
+    buf_fini(&content);
+}
+
+static void buried(void *arg, enum err e)
+{
+    struct moderation *m = arg;
+    struct room *r = m->room;
+    if (e == OK || (e == E_NOTFOUND && m->in_history)) {
+        if (r->state == ROOM_READY)
+            tell(r, m->told);
+        iq_result(m->iq, (slice){ 0 });
+    } else if (e == E_NOTFOUND) {
+        iq_error(m->iq, SE_ITEM_NOT_FOUND, SLICE("there is no such message"));
+    } else {
+        iq_error(m->iq, SE_RESOURCE_CONSTRAINT, SLICE("the archive could not be changed now"));
+    }
+    mem_free(&m->told);
+    room_unpin(r);
+    mem_free(&m);
+}
+
+static void moderate(struct iq *iq, struct room *r, const struct occupant *o, slice target,
+                     slice reason)
+{
+    struct moderation *m;
+    struct buf tombstone;
+    uint64_t id;
+
+    if (!room_archive_id(target, &id)) {
+        iq_error(iq, SE_ITEM_NOT_FOUND, SLICE("there is no such message"));
+        return;
+    }
+    buf_init(&tombstone, XML_BYTES_MAX);
+    buf_lit(&tombstone, "<retracted xmlns='" NS_RETRACT "'");
+    stamp_write(&tombstone, r);
+    buf_lit(&tombstone, ">");
+    moderator_write(&tombstone, r, o, NS_MODERATE);
+    buf_lit(&tombstone, "</moderated>");
+    reason_write(&tombstone, reason);
+    buf_lit(&tombstone, "</retracted>");
+    m = mem_new(struct moderation);
+    *m = (struct moderation){ .room = r, .iq = iq_hold(iq), .id = id };
+    m->told = told(r, o, id, reason);
+    m->in_history = room_history_bury(&r->history, id, (slice){ 0 }, buf_slice(&tombstone));
+    room_pin(r);
+    if (r->stored)
+        room_archive_bury(&r->archive,
+                          &(struct room_burial){ .id = id, .tombstone = buf_slice(&tombstone) },
+                          buried, m);
+    else
+        buried(m, E_NOTFOUND);
+    buf_fini(&tombstone);
+}
+
+/* The room and the moderator who asks; else the request is answered. */
+static struct room *may_moderate(struct iq *iq, const struct occupant **o)
+{
+    struct room *r = room_find(iq->worker, stanza_to(iq->st));
+    if (r == NULL) {
+        iq_error(iq, SE_ITEM_NOT_FOUND, SLICE("there is no such room"));
+        return NULL;
+    }
+    const struct seat *s = room_seat(r, stanza_from(iq->st));
+    if (s == NULL || s->occupant->role != ROLE_MODERATOR) {
+        iq_error(iq, SE_FORBIDDEN, SLICE("only moderators take back what others said"));
+        return NULL;
+    }
+    *o = s->occupant;
+    return r;
+}
+
+static void ask(struct iq *iq, slice target, const struct elem *e, const char *retract_ns,
+                const char *ns)
+{
+    const struct occupant *o;
+    struct elem retract, reason;
+    slice why = { 0 };
+    struct room *r = may_moderate(iq, &o);
+
+    if (r == NULL)
+        return;
+    if (target.len == 0 || !elem_child(e, "retract", retract_ns, &retract)) {
+        iq_error(iq, SE_BAD_REQUEST, SLICE("the id of a message, and a retraction, are expected"));
+        return;
+    }
+    if (elem_child(e, "reason", ns, &reason))
+        why = elem_text(&reason, iq->tmp);
+    if (why.len > ROOM_TEXT_MAX)
+        iq_error(iq, SE_NOT_ACCEPTABLE, SLICE("the reason is too long"));
+    else
+        moderate(iq, r, o, target, why);
+}
+
+static void moderate_set(struct iq *iq)
+{
+    ask(iq, elem_attr(&iq->payload, "id", iq->tmp), &iq->payload, NS_RETRACT, NS_MODERATE);
+}
+
+static void apply_to_set(struct iq *iq)
+{
+    struct elem e;
+    if (elem_child(&iq->payload, "moderate", NS_MODERATE_0, &e))
+        ask(iq, elem_attr(&iq->payload, "id", iq->tmp), &e, NS_RETRACT_0, NS_MODERATE_0);
+    else
+        iq_error(iq, SE_FEATURE_NOT_IMPLEMENTED, (slice){ 0 });
+}
+
+static const struct iq_rule rules[] = {
+    { TYPE_SET, NS_MODERATE, "moderate", IQ_TO_ROOM, moderate_set },
+    { TYPE_SET, NS_FASTEN, "apply-to", IQ_TO_ROOM, apply_to_set },
+    { 0 },
+};
+
+const struct feature muc_moderate_feature = {
+    .name = "muc_moderate",
+    .iq = rules,
+    .xeps = (const struct xep[]){ { "0425", "0.2.1", "Message Moderation", "0.1.0",
+                                    "test_muc_modern", "the later form, without XEP-0422, too" },
+                                  { 0 } },
+};
