@@ -304,6 +304,37 @@ def test_the_last_owner_stays(alice, cave):
     assert cave.jids(alice, "owner") == {"alice@localhost"}
 
 
+def test_absent_members_are_visible(alice, bob, carol, cave, open_to_owners):
+    """Members and administrators who are not in the room, outcasts and others never."""
+    cave.set_affiliation(alice, "carol@localhost", "admin")
+    cave.set_affiliation(alice, "dora@localhost", "member", nick="Dora the Witch")
+    cave.set_affiliation(alice, "emil@localhost", "outcast")
+    got = cave.enter(bob, "second")
+    assert set(got.others) == {"first"}
+    assert set(got.absent) == {"carol", "Dora the Witch"}
+    seen = got.absent["carol"]
+    assert (seen.standing, seen.jid) == (("admin", "none"), "carol@localhost")
+    # who is here is not absent, nor after somebody took the name
+    cave.enter(carol, "third")
+    cave.leave(bob, "second")
+    cave.forget(bob)
+    assert set(cave.enter(bob, "carol").absent) == {"Dora the Witch"}
+    cave.leave(carol, "third")
+    cave.leave(bob, "carol")
+    # where addresses are not shown, only registered names
+    cave.configure(alice, whois="moderators")
+    cave.forget(bob)
+    absent = cave.enter(bob, "second").absent
+    assert set(absent) == {"Dora the Witch"} and absent["Dora the Witch"].jid is None
+    cave.configure(alice, **{"muster#roomconfig_showabsent": False})
+    cave.leave(bob, "second")
+    cave.forget(alice, bob)
+    assert cave.enter(bob, "second").absent == {}
+    cave.configure(alice, **{"muster#roomconfig_showabsent": True})
+    assert cave.presence(bob, "Dora the Witch").standing == ("member", "none")
+    assert cave.presence(alice, "Dora the Witch").jid == "dora@localhost"
+
+
 # --- what the guide wants of the values ---
 
 

@@ -182,5 +182,7 @@ void room_config_applied(struct room *r, unsigned diff)
     if ((diff & DIFF_WHOIS) != 0 && r->config.whois == WHOIS_ANYONE) /* now all see real JIDs */
         LIST_EACH (it, &r->occupants)
             room_show(r, CONTAINER_OF(it, struct occupant, node), &(struct show){ 0 });
+    if ((diff & DIFF_ABSENT_VISIBLE) != 0)
+        room_show_absent(r, NULL);
     room_unpin(r);
 }

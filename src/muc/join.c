@@ -169,6 +169,7 @@ static void welcome(struct entry *e, struct seat *s)
     struct occupant *o = s->occupant;
 
     show_others(r, s);
+    room_show_absent(r, s);
     if (!o->hidden && room_shows(&r->config, (enum room_role)o->role)) {
         bool all = r->config.whois == WHOIS_ANYONE;
         room_send_all(r, occupant_shown(r, o, 1), all ? TO_ALL : TO_MODERATORS, o);
@@ -278,7 +279,6 @@ enum routed room_presence(struct room *r, struct stanza *st)
     return ROUTED;
 }
 
-/* An occupant came, or went: who is absent is shown again. */
 void room_left(struct room *r, const struct occupant *o)
 {
     log_debug(&log_muc, LOG_EV("room.leave"), LOG_S("room", r->jid), LOG_S("nick", o->nick));

@@ -64,6 +64,9 @@ void room_show_self(struct room *r, struct occupant *o, const struct seat *s, co
 void room_show_left(struct room *r, struct occupant *o, const struct seat *s,
                     const struct show *how); /* to that seat alone */
 
+/* muc/absent.c: those with an affiliation who are not in the room; to NULL: to all. */
+void room_show_absent(struct room *r, const struct seat *to);
+
 /* muc/join.c */
 /* Presence to where no room is: makes one, or is refused. Takes over. */
 enum routed room_found(struct room *r, struct stanza *st);

@@ -1,0 +1,124 @@
+/* Members and administrators who are not in the room are shown to those who are, if the room wants
+ * that (muster#roomconfig_showabsent; status 102 and 103 of XEP-0045 §15.6 tell when it begins and
+ * ends): as unavailable presence with their affiliation and no role, from the nickname they have
+ * registered, or where everybody sees addresses, the localpart of theirs. In a room with more
+ * people than ABSENT_MAX nobody absent is shown; that is what lists are for. */
+#include "base/arena.h"
+#include "base/buf.h"
+#include "im/worker.h"
+#include "muc/private.h"
+#include "xmpp/nickname.h"
+#include "xmpp/ns.h"
+
+enum { ABSENT_MAX = 1000, SHOWN_BYTES_MAX = 16 * 1024 };
+
+/* Of a bare JID that is here, or a nickname that was shown. */
+struct word {
+    slice text;
+};
+static slice word_key(const void *item) { return ((const struct word *)item)->text; }
+
+struct showing {
+    struct room *room;
+    const struct seat *to; /* NULL: to all */
+    struct arena *tmp;
+    struct map here, shown; /* struct word */
+};
+
+static void add_word(struct map *m, slice text, struct arena *tmp)
+{
+    struct word *w = arena_new(tmp, struct word, 1);
+    w->text = text;
+    if (map_get(m, text) == NULL)
+        map_put(m, w);
+}
+
+/* false: there is no name that is his alone. */
+static bool name_of(struct showing *s, const struct affiliate *a, slice *nick)
+{
+    const struct room *r = s->room;
+    struct jid j = jid_split(a->jid);
+    if (a->nick.len > 0) {
+        *nick = a->nick;
+    } else {
+        if (r->config.whois != WHOIS_ANYONE || j.local.len == 0 ||
+            nickname_enforce(j.local, s->tmp, nick) != OK)
+            return false;
+        if (room_reserved(r, nickname_key(*nick, s->tmp)) != NULL)
+            return false;
+    }
+    return room_occupant(r, *nick, s->tmp) == NULL && map_get(&s->shown, *nick) == NULL;
+}
+
+static struct stanza *presence_of(const struct room *r, const struct affiliate *a, slice nick,
+                                  slice jid)
+{
+    struct buf from, xml;
+    buf_init(&from, JID_MAX + 1);
+    buf_add(&from, r->jid);
+    buf_lit(&from, "/");
+    buf_add(&from, nick);
+    buf_init(&xml, SHOWN_BYTES_MAX);
+    buf_printf(&xml, "<x xmlns='" NS_MUC_USER "'><item affiliation='%.*s' role='none'",
+               SLICE_ARG(affiliation_name((enum affiliation)a->affiliation)));
+    if (jid.len > 0) {
+        buf_lit(&xml, " jid='");
+        xml_escape(&xml, jid);
+        buf_lit(&xml, "'");
+    }
+    buf_lit(&xml, "/></x>");
+    struct stanza *st = stanza_make(STANZA_PRESENCE, TYPE_UNAVAILABLE, buf_slice(&from),
+                                    (slice){ "", 0 }, (slice){ 0 }, buf_slice(&xml));
+    buf_fini(&from);
+    buf_fini(&xml);
+    return st;
+}
+
+static void send_all(struct room *r, const struct affiliate *a, slice nick)
+{
+    bool all = r->config.whois == WHOIS_ANYONE;
+    struct stanza *st = presence_of(r, a, nick, a->jid);
+    room_send_all(r, st, all ? TO_ALL : TO_MODERATORS, NULL);
+    stanza_unref(&st);
+    if (all)
+        return;
+    st = presence_of(r, a, nick, (slice){ 0 });
+    room_send_all(r, st, TO_OTHERS, NULL);
+    stanza_unref(&st);
+}
+
+static void show_one(struct showing *s, const struct affiliate *a)
+{
+    struct room *r = s->room;
+    slice nick;
+    if (a->affiliation < AFF_MEMBER || map_get(&s->here, a->jid) != NULL || !name_of(s, a, &nick))
+        return;
+    add_word(&s->shown, nick, s->tmp);
+    if (s->to == NULL) {
+        send_all(r, a, nick);
+        return;
+    }
+    bool with_jid = room_shows_jids(r, s->to->occupant);
+    struct stanza *st = presence_of(r, a, nick, with_jid ? a->jid : (slice){ 0 });
+    audience_tell(&r->audience, s->to->jid, st);
+    stanza_unref(&st);
+}
+
+void room_show_absent(struct room *r, const struct seat *to)
+{
+    struct showing s = { .room = r, .to = to, .tmp = loop_scratch(r->worker->loop) };
+    const struct affiliate *a;
+    if (!r->config.absent_visible || r->affiliates.count > ABSENT_MAX)
+        return;
+    map_init(&s.here, word_key);
+    map_init(&s.shown, word_key);
+    LIST_EACH (it, &r->occupants) {
+        const struct occupant *o = CONTAINER_OF(it, struct occupant, node);
+        if (!o->hidden || (to != NULL && o == to->occupant))
+            add_word(&s.here, seat_bare(occupant_seat(o)), s.tmp);
+    }
+    for (uint32_t i = 0; (a = map_next(&r->affiliates, &i)) != NULL;)
+        show_one(&s, a);
+    map_fini(&s.here);
+    map_fini(&s.shown);
+}
