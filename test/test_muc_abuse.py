@@ -100,6 +100,24 @@ def test_a_flood_of_one_occupant(make_server):
     room.expect_body(alice, "bob", "slowly now")
 
 
+def test_coming_back_gains_nothing(make_server):
+    """Who leaves and enters again has no new burst, whatever the name."""
+    rate, burst = 5, 20
+    server = make_server("alice", "bob", settings={
+        **OPEN, "muc.message-rate": rate, "muc.message-burst": burst})
+    alice, bob = server.client("alice", "x"), server.client("bob", "x")
+    room = Room().create(alice, "alice")
+    heard, began = 0, time.monotonic()
+    for i in range(6):
+        room.enter(bob, f"bob{i}")
+        bob.send(f"<message to='{room}' type='groupchat'><body>x</body></message>" * burst)
+        room.leave(bob, f"bob{i}")
+        bob.inbox.clear()
+        room.gone(alice, f"bob{i}")
+        heard += len(room_bodies(room, alice, f"bob{i}"))
+    assert burst <= heard <= burst + rate * (time.monotonic() - began + 1)
+
+
 def test_a_flood_of_private_messages(make_server):
     """The limit counts what goes to one occupant too."""
     server = make_server("alice", "bob", settings={

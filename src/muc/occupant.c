@@ -103,6 +103,7 @@ struct occupant *occupant_create(struct room *r, slice nick, slice bare)
 
     list_init(&o->seats);
     name(r, o, nick, occupant_id(id, r->secret, bare));
+    room_debt_take(r, o);
     o->number = ++r->next_number;
     list_append(&r->occupants, &o->node);
     r->occupant_count++;
@@ -210,6 +211,7 @@ void room_leave(struct room *r, struct occupant *o, const struct show *how)
     room_pin(r);
     occupant_changed(r, o);
     room_show(r, o, how);
+    room_debt_keep(r, o);
     unname(r, o);
     list_remove(&o->node);
     r->occupant_count--;

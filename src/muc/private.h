@@ -118,7 +118,9 @@ void room_retracted(struct room *r, const struct seat *s, const struct stanza *s
 
 /* muc/say.c */
 void stanza_id_write(struct buf *out, const struct room *r, uint64_t id);
-bool room_too_fast(struct room *r, struct occupant *o); /* counts one message more */
+bool room_too_fast(struct room *r, struct occupant *o);        /* counts one message more */
+void room_debt_keep(struct room *r, const struct occupant *o); /* when it leaves */
+void room_debt_take(struct room *r, struct occupant *o);       /* when it is back */
 extern struct metric *const room_say_metrics[];
 void room_send_subject(struct room *r, const struct seat *s);
 /* Every message that the room relays gets this behind its children. */

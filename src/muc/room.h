@@ -103,9 +103,10 @@ struct room {
     struct map reserved_looks;
     uint32_t owners;
     struct list occupants;
-    struct map nicks; /* struct occupant by key */
-    struct map looks; /* struct look of occupants */
-    struct map seats; /* struct seat by full JID */
+    struct room_debts *debts; /* of those who left; NULL: none */
+    struct map nicks;         /* struct occupant by key */
+    struct map looks;         /* struct look of occupants */
+    struct map seats;         /* struct seat by full JID */
     uint32_t occupant_count, hidden_count, seat_count, next_number;
     uint64_t next_seat;
     struct list away; /* seats that are not of this node: they are not in the audience */

@@ -103,6 +103,7 @@ static void room_clear(struct room *r)
             rooms_count(-1);
     }
     stanza_unref(&r->subject);
+    mem_free(&r->debts);
     room_vcard_free(r);
     mem_free_((void *)(uintptr_t)r->creator.ptr);
     r->creator = (slice){ 0 };

@@ -1,7 +1,9 @@
 /* Messages to a room (XEP-0045 §7.4, §7.5, §8.1) and to its occupants. */
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/hash.h"
 #include "base/log.h"
+#include "base/mem.h"
 #include "base/metric.h"
 #include "codec/xml_read.h"
 #include "im/worker.h"
@@ -49,22 +51,61 @@ void room_send_subject(struct room *r, const struct seat *s)
     stanza_unref(&st);
 }
 
+static uint64_t burst_of(void) { return (uint64_t)setting_int(&muc_message_burst) * 1000; }
+
 /* So many messages a second, and a burst: a bucket of thousandths. */
-bool room_too_fast(struct room *r, struct occupant *o)
+static uint64_t allowance_of(const struct room *r, const struct occupant *o, uint64_t rate)
 {
-    uint64_t now = loop_now_us(r->worker->loop);
-    uint64_t rate = (uint64_t)setting_int(&muc_message_rate);
-    uint64_t burst = (uint64_t)setting_int(&muc_message_burst) * 1000;
-    if (rate == 0)
-        return false;
+    uint64_t now = loop_now_us(r->worker->loop), burst = burst_of();
     uint64_t gained = o->spoke_us == 0 ? burst : (now - o->spoke_us) * rate / 1000;
     uint64_t have = o->allowance + gained;
-    o->spoke_us = now;
-    o->allowance = (uint32_t)(have > burst ? burst : have);
+    return have > burst ? burst : have;
+}
+
+bool room_too_fast(struct room *r, struct occupant *o)
+{
+    uint64_t rate = (uint64_t)setting_int(&muc_message_rate);
+    if (rate == 0)
+        return false;
+    o->allowance = (uint32_t)allowance_of(r, o, rate);
+    o->spoke_us = loop_now_us(r->worker->loop);
     if (o->allowance < 1000)
         return true;
     o->allowance -= 1000;
     return false;
+}
+
+/* What those had left to say who went away lately, so that nobody gains by coming back. */
+enum { DEBTS_MAX = 64 };
+struct room_debts {
+    struct {
+        uint64_t who, spoke_us;
+        uint32_t allowance;
+    } row[DEBTS_MAX];
+    unsigned next;
+};
+
+void room_debt_keep(struct room *r, const struct occupant *o)
+{
+    uint64_t rate = (uint64_t)setting_int(&muc_message_rate);
+    if (rate == 0 || allowance_of(r, o, rate) == burst_of())
+        return;
+    if (r->debts == NULL)
+        r->debts = mem_new(struct room_debts);
+    unsigned at = r->debts->next++ % DEBTS_MAX;
+    r->debts->row[at].who = hash_keyed(o->id);
+    r->debts->row[at].spoke_us = o->spoke_us;
+    r->debts->row[at].allowance = o->allowance;
+}
+
+void room_debt_take(struct room *r, struct occupant *o)
+{
+    uint64_t who = hash_keyed(o->id);
+    for (unsigned i = 0; r->debts != NULL && i < DEBTS_MAX; i++)
+        if (r->debts->row[i].who == who && r->debts->row[i].spoke_us > o->spoke_us) {
+            o->spoke_us = r->debts->row[i].spoke_us;
+            o->allowance = r->debts->row[i].allowance;
+        }
 }
 
 /* XEP-0425 §5: only the room says that something was moderated. */
