@@ -41,6 +41,8 @@ settings:
   auth.scram-iterations: 4096
   muc.message-rate: none
   muc.owner-occupants: on
+  muc.rooms-max: 1000000
+  muc.persistent-max: 1000000
   muc.new-occupants: 1000
 CFG
 }

@@ -156,7 +156,7 @@ static void free_chunks(struct conn_free *f)
 
     for (; f->first != NULL; f->first = next) {
         next = f->first->next;
-        mem_free(&f->first);
+        conn_chunk_free(f->first);
     }
 }
 

@@ -1,9 +1,13 @@
 #include "base/ensure.h"
 #include "base/mem.h"
+#include "base/pages.h"
 #include "io/conn_private.h"
 #include "io/metrics.h"
+#include <assert.h>
 #include <errno.h>
 #include <sys/uio.h>
+
+static_assert((int)CONN_CHUNK_LARGE == (int)PAGES_BYTES, "a large chunk is a block of pages");
 
 enum {
     SMALL_CAP = CONN_CHUNK_SMALL - sizeof(struct conn_chunk),
@@ -28,6 +32,20 @@ static struct conn_free *free_list(struct conn_local *l, size_t cap)
     return cap == LARGE_CAP ? &l->large : NULL;
 }
 
+/* Large ones come in bursts, when clients do not keep up. */
+static struct conn_chunk *chunk_alloc(size_t cap)
+{
+    return cap == LARGE_CAP ? pages_alloc() : mem_alloc(sizeof(struct conn_chunk) + cap);
+}
+
+void conn_chunk_free(struct conn_chunk *k)
+{
+    if (k->cap == LARGE_CAP)
+        pages_free(k);
+    else
+        mem_free(&k);
+}
+
 /* A new last chunk with that much room: small if it is the first and that is enough. */
 static struct conn_chunk *add_chunk(struct conn *c, size_t room)
 {
@@ -43,7 +61,7 @@ static struct conn_chunk *add_chunk(struct conn *c, size_t room)
         f->first = k->next;
         f->count--;
     } else {
-        k = mem_alloc(sizeof(*k) + cap);
+        k = chunk_alloc(cap);
     }
     metric_add(&io_output_bytes, (int64_t)cap);
     k->next = NULL;
@@ -67,7 +85,7 @@ static void drop_first_chunk(struct conn *c)
     if (c->out == NULL)
         c->out_last = NULL;
     if (f == NULL || f->count == f->max) {
-        mem_free(&k);
+        conn_chunk_free(k);
         return;
     }
     k->next = f->first;

@@ -35,7 +35,7 @@ enum {
     CONN_PLAIN_BYTES = CONN_READ_BYTES + 18 * 1024, /* one read and what OpenSSL held of a record */
     CONN_RECORD_BYTES = 16384,                      /* of clear text in a record, RFC 8446 §5.1 */
     CONN_CHUNK_SMALL = 4096,
-    CONN_CHUNK_LARGE = 16384,
+    CONN_CHUNK_LARGE = 16384, /* PAGES_BYTES */
     CONN_SMALL_FREE_MAX = 64, /* chunks kept for the next tick */
     CONN_LARGE_FREE_MAX = 16,
     CONN_IOV_MAX = 64,
@@ -139,6 +139,7 @@ void conn_drop_kept(struct conn *c);
 void conn_mark_dirty(struct conn *c);
 void conn_flush(struct conn *c); /* writes what the socket takes; no callbacks */
 void conn_flush_and_tell(struct conn *c);
+void conn_chunk_free(struct conn_chunk *k);
 void conn_out_advance(struct conn *c, size_t bytes); /* written: gives chunks back */
 /* Bytes the socket took. Less than given: it is full and EPOLLOUT awaited, or the connection
  * failed. */
