@@ -1,5 +1,4 @@
 #include "im/recent.h"
-#include "base/arena.h"
 #include "base/hash.h"
 #include "base/mem.h"
 #include "codec/xml_elem.h"
@@ -31,9 +30,8 @@ int64_t recent_origin(const struct stanza *st, struct arena *tmp)
     slice id = elem_attr(&e, "id", tmp);
     if (id.len == 0)
         return 0;
-    slice from = stanza_from_bare(st);
-    char *both = arena_printf(tmp, "%.*s\n%.*s", SLICE_ARG(from), SLICE_ARG(id));
-    return (int64_t)(hash_with(&key, slice_of(both)) >> 1 | 1);
+    struct hash_key of = { key.k0, key.k1 ^ hash_with(&key, stanza_from_bare(st)) };
+    return (int64_t)(hash_with(&of, id) >> 1 | 1);
 }
 
 static void put(struct recent *r, int64_t origin, uint64_t at_us)

@@ -1,0 +1,106 @@
+#include "im/account.h"
+#include "im/recent.h"
+#include "xmpp/stanza.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+enum { NOW = 1000000000 };
+
+static struct account a;
+
+static int forget(void **state)
+{
+    (void)state;
+    recent_free(&a);
+    return 0;
+}
+
+static bool said(const char *to, const char *id, int64_t origin, uint64_t now_us)
+{
+    struct stanza *st = stanza_make(STANZA_MESSAGE, TYPE_CHAT, SLICE("x@localhost/r"), slice_of(to),
+                                    slice_of(id), (slice){ 0 });
+    bool before = recent_said(&a, st, origin, now_us);
+    stanza_unref(&st);
+    return before;
+}
+
+static void refused(const char *id)
+{
+    struct stanza *st = stanza_make(STANZA_MESSAGE, TYPE_ERROR, SLICE("y@localhost"),
+                                    SLICE("x@localhost/r"), slice_of(id), (slice){ 0 });
+    recent_refused(&a, st);
+    stanza_unref(&st);
+}
+
+static void a_repeat_is_known(void **state)
+{
+    (void)state;
+    assert_false(said("y@localhost", "m1", 7, NOW));
+    assert_true(said("y@localhost/r", "m1", 7, NOW));
+    assert_false(said("z@localhost", "m1", 7, NOW)); /* to somebody else it is another message */
+    assert_false(said("y@localhost", "m2", 9, NOW));
+    assert_true(said("y@localhost", "m1", 7, NOW + RECENT_US - 1));
+    assert_false(said("y@localhost", "m1", 7, NOW + RECENT_US));
+}
+
+static void what_came_back_was_not_sent(void **state)
+{
+    (void)state;
+    refused("m1"); /* nothing was sent */
+    assert_false(said("y@localhost", "m1", 7, NOW));
+    assert_false(said("y@localhost", "m2", 9, NOW));
+    refused("m1");
+    assert_true(said("y@localhost", "m2", 9, NOW));
+    assert_false(said("y@localhost", "m1", 7, NOW));
+}
+
+static void what_cannot_be_told_apart_is_not_remembered(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 2; i++) {
+        assert_false(said("y@localhost", "m1", 0, NOW));
+        assert_false(said("y@localhost", "", 7, NOW));
+    }
+    assert_null(a.sent);
+}
+
+static void the_last_ones_are_remembered(void **state)
+{
+    char id[16];
+    (void)state;
+    for (int64_t i = 0; i <= RECENT_MAX; i++) {
+        snprintf(id, sizeof id, "m%d", (int)i);
+        assert_false(said("y@localhost", id, 2 * i + 1, NOW));
+    }
+    assert_true(said("y@localhost", "m1", 3, NOW));
+    assert_false(said("y@localhost", "m0", 1, NOW));
+}
+
+static void what_came_is_remembered_apart(void **state)
+{
+    (void)state;
+    recent_put(&a, 7, NOW);
+    assert_true(recent_find(&a, 7, NOW + 1) == NOW && recent_find(&a, 0, NOW) == 0);
+    assert_false(said("y@localhost", "m1", 7, NOW));
+    assert_true(recent_find(&a, 7, (uint64_t)NOW + RECENT_US) == 0);
+    recent_drop(&a, 7);
+    assert_true(recent_find(&a, 7, NOW + 1) == 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_teardown(a_repeat_is_known, forget),
+        cmocka_unit_test_teardown(what_came_back_was_not_sent, forget),
+        cmocka_unit_test_teardown(what_cannot_be_told_apart_is_not_remembered, forget),
+        cmocka_unit_test_teardown(the_last_ones_are_remembered, forget),
+        cmocka_unit_test_teardown(what_came_is_remembered_apart, forget),
+    };
+    return cmocka_run_group_tests_name("im/recent", tests, NULL, NULL);
+}
