@@ -123,6 +123,7 @@ static const struct feature *const features[] = {
     &muc_administrators_feature,
     &muc_alias_feature,
     &muc_owner_feature,
+    &muc_ping_feature,
     &room_archive_feature,
     &muc_operate_feature,
     &muc_cleanup_feature,

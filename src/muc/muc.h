@@ -5,6 +5,7 @@
 extern const struct feature muc_service_feature;        /* the domains, and what they answer */
 extern const struct feature muc_feature;                /* rooms: XEP-0045 §6, §7 */
 extern const struct feature muc_admin_feature;          /* §8, §9: roles and affiliations */
+extern const struct feature muc_ping_feature;           /* asks occupants of other servers */
 extern const struct feature muc_owner_feature;          /* §10: configuration, the end of a room */
 extern const struct feature muc_register_feature;       /* §7.10 */
 extern const struct feature muc_moderate_feature;       /* XEP-0425 */

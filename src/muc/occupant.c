@@ -151,6 +151,7 @@ struct seat *seat_create(struct room *r, struct occupant *o, struct stanza *pres
     s->bare_len = presence->from_bare_len;
     s->occupant = o;
     s->number = ++r->next_seat;
+    s->asked_us = loop_now_us(r->worker->loop);
     s->presence = stanza_ref(presence);
     list_append(&o->seats, &s->node);
     map_put(&r->seats, s);

@@ -117,6 +117,7 @@ void room_vcard_disco(struct disco_info *d, const struct room *r);
 void room_retracted(struct room *r, const struct seat *s, const struct stanza *st);
 
 /* muc/say.c */
+enum stanza_error room_error_of(const struct stanza *st); /* the condition of an error */
 void stanza_id_write(struct buf *out, const struct room *r, uint64_t id);
 bool room_too_fast(struct room *r, struct occupant *o);        /* counts one message more */
 void room_debt_keep(struct room *r, const struct occupant *o); /* when it leaves */

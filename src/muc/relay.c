@@ -4,6 +4,7 @@
  */
 #include "base/arena.h"
 #include "base/buf.h"
+#include "im/ask.h"
 #include "im/worker.h"
 #include "muc/private.h"
 #include "xmpp/ns.h"
@@ -125,6 +126,8 @@ static enum routed answer(struct room *r, struct stanza *st)
     uint64_t number;
     slice id;
 
+    if (stanza_to_is_bare(st)) /* asked by the room itself */
+        (void)ask_answered(r->worker, st);
     if (from != NULL && to != NULL && asked_by(st, &number, &id)) {
         const struct seat *s = numbered(to, number);
         if (s != NULL)

@@ -57,6 +57,7 @@ struct seat {
     uint16_t bare_len;
     uint64_t number;         /* unique in the room: of requests to others */
     struct list away;        /* in room.away; unlinked: it is in the audience */
+    uint64_t asked_us;       /* of those away: when it came, or was last asked (muc/ping.c) */
     bool old;                /* entered by the groupchat 1.0 protocol */
     struct stanza *presence; /* the last that it sent */
 };

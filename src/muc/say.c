@@ -272,7 +272,7 @@ static enum routed to_one(struct room *r, struct seat *s, struct stanza *st)
     return ROUTED;
 }
 
-static enum stanza_error error_of(const struct stanza *st)
+enum stanza_error room_error_of(const struct stanza *st)
 {
     struct elem e, condition;
     if (!stanza_child(st, KNOWN_ERROR, &e) || !elem_first(&e, &condition))
@@ -291,7 +291,7 @@ static enum routed failed(struct room *r, struct seat *s, struct stanza *st)
                                               SE_REMOTE_SERVER_TIMEOUT,
                                               SE_SERVICE_UNAVAILABLE,
                                               SE_JID_MALFORMED };
-    enum stanza_error e = error_of(st);
+    enum stanza_error e = room_error_of(st);
     bool ghost = false;
     for (size_t i = 0; i < sizeof gone / sizeof *gone; i++)
         ghost = ghost || gone[i] == e;

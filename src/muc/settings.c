@@ -145,10 +145,10 @@ struct setting muc_ping_after = {
     .name = "muc.ping-after",
     .type = SET_MS,
     .def = 30 * 60 * 1000,
-    .min = 60 * 1000,
+    .min = 1000,
     .max = 7 * (int64_t)DAY_MS,
     .allow_none = true,
-    .doc = "After what time of silence an occupant on another server is asked whether it is still "
+    .doc = "How often an occupant on another server or of a component is asked whether it is still "
            "there.",
 };
 struct setting muc_ping_timeout = {

@@ -1,0 +1,131 @@
+/* Occupants of other servers and components are asked from time to time whether they are still
+ * there (XEP-0199), as nobody else says that they are not: after the settings muc.ping-after and
+ * muc.ping-timeout. Who does not answer, or does not exist any more, leaves (XEP-0045 §18.1). */
+#include "base/mem.h"
+#include "im/ask.h"
+#include "im/worker.h"
+#include "io/timer.h"
+#include "muc/muc.h"
+#include "muc/private.h"
+#include "muc/settings.h"
+#include "xmpp/ns.h"
+
+enum { LOOK_MS = 10 * 1000 };
+
+struct pinger {
+    struct worker *worker;
+    struct timer timer;
+};
+static unsigned slot;
+
+/* Whom was asked: the seat may be another's when the answer comes. */
+struct asked {
+    size_t room_len, jid_len;
+    uint64_t number;
+    char text[];
+};
+
+static void drop(void *arg)
+{
+    struct asked *a = arg;
+    mem_free(&a);
+}
+
+/* §18.1. A client without XEP-0199 says service-unavailable, and is there. */
+static bool is_gone(const struct stanza *reply)
+{
+    if (reply == NULL)
+        return true;
+    if (reply->type != TYPE_ERROR)
+        return false;
+    switch (room_error_of(reply)) {
+    case SE_GONE:
+    case SE_ITEM_NOT_FOUND:
+    case SE_RECIPIENT_UNAVAILABLE:
+    case SE_REDIRECT:
+    case SE_REMOTE_SERVER_NOT_FOUND:
+    case SE_REMOTE_SERVER_TIMEOUT:
+    case SE_JID_MALFORMED:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static void answered(struct worker *w, void *arg, const struct stanza *reply)
+{
+    const struct asked *a = arg;
+    struct room *r = room_find(w, (slice){ a->text, a->room_len });
+    struct seat *s = r == NULL ? NULL : room_seat(r, (slice){ a->text + a->room_len, a->jid_len });
+    if (s != NULL && s->number == a->number && is_gone(reply))
+        room_seat_leave(r, s, &(struct show){ .codes = "333" });
+    drop(arg);
+}
+
+static void ask(const struct room *r, const struct seat *s)
+{
+    struct asked *a = mem_alloc(sizeof *a + r->jid.len + s->jid.len);
+    const struct ask_request request = { .type = TYPE_GET,
+                                         .from = r->jid,
+                                         .to = s->jid,
+                                         .payload = SLICE("<ping xmlns='" NS_PING "'/>"),
+                                         .timeout_ms = (uint32_t)setting_int(&muc_ping_timeout),
+                                         .drop = drop };
+    *a = (struct asked){ .room_len = r->jid.len, .jid_len = s->jid.len, .number = s->number };
+    memcpy(a->text, r->jid.ptr, r->jid.len);
+    memcpy(a->text + r->jid.len, s->jid.ptr, s->jid.len);
+    if (ask_send(r->worker, &request, answered, a) == NULL)
+        drop(a);
+}
+
+static void look(struct room *r, void *arg)
+{
+    const uint64_t *now = arg;
+    LIST_EACH (it, &r->away) {
+        struct seat *s = CONTAINER_OF(it, struct seat, away);
+        if ((int64_t)(*now - s->asked_us) / 1000 < setting_int(&muc_ping_after))
+            continue;
+        s->asked_us = *now;
+        ask(r, s);
+    }
+}
+
+static uint64_t until_next(void)
+{
+    int64_t half = setting_int(&muc_ping_after) / 2;
+    return half < LOOK_MS ? (uint64_t)half : LOOK_MS;
+}
+
+static void due(struct timer *t, struct loop *loop)
+{
+    struct pinger *p = CONTAINER_OF(t, struct pinger, timer);
+    uint64_t now = loop_now_us(loop);
+    rooms_each(p->worker, look, &now);
+    timer_set(loop, t, until_next());
+}
+
+static void start(void) { slot = worker_state_slot(); }
+
+static void worker_start(struct worker *w)
+{
+    struct pinger *p = w->state_of[slot] = mem_new(struct pinger);
+    p->worker = w;
+    p->timer.fn = due;
+    timer_set(w->loop, &p->timer, until_next());
+}
+
+static void worker_stop(struct worker *w)
+{
+    struct pinger *p = w->state_of[slot];
+    timer_cancel(&p->timer);
+}
+
+static void worker_ended(struct worker *w) { mem_free(&w->state_of[slot]); }
+
+const struct feature muc_ping_feature = {
+    .name = "muc_ping",
+    .start = start,
+    .worker_start = worker_start,
+    .worker_stop = worker_stop,
+    .worker_ended = worker_ended,
+};
