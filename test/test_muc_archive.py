@@ -390,6 +390,37 @@ def test_a_full_queue_refuses(server, cave, alice):
     assert Page(alice, cave).bodies == ["m0", "m1", "m2", "m4"]
 
 
+# --- who enters and leaves ---
+
+
+def test_who_enters_and_leaves_is_on_record(make_server):
+    """For those who look into the database; clients are told nothing of it."""
+    server = make_server("alice", "bob", settings={"muc.archive-joins": True})
+    alice, bob = server.client("alice", "a"), server.client("bob", "b")
+    cave = Room("cave").create(alice, "first", persistentroom=True)
+    cave.enter(bob, "second")
+    said(cave, alice, "first", ["hail"])
+    cave.leave(bob, "second")
+    page = Page(bob, cave)
+    assert page.bodies == ["hail"] and page.count == "1"
+    texts = [text for (text,) in rows(server, "SELECT stanza FROM message WHERE rcpt >= 1 << 40"
+                                              " AND remote = 'bob@localhost' ORDER BY rcpt_entry")]
+    assert len(texts) == 2
+    assert all(text.startswith(f"<presence from='{cave.at('second')}' to='{bob.jid}'")
+               for text in texts)
+    assert ["type='unavailable'" in text for text in texts] == [False, True]
+    bob.inbox.clear()
+    assert cave.enter(bob, "second").bodies == ["hail"]
+    server.restart()
+    bob = server.client("bob", "c")
+    assert cave.enter(bob, "second").bodies == ["hail"]
+    alice = server.client("alice", "a")
+    cave.enter(alice, "first")
+    assert cave.destroy(alice).get("type") == "result"
+    until("the end of its archive", lambda: rows(
+        server, "SELECT count(*) FROM message WHERE rcpt >= 1 << 40") == [(0,)])
+
+
 # --- retention, the end of a room ---
 
 

@@ -25,7 +25,8 @@ static struct store_stmt read_last_id = {
 static struct store_stmt read_last = {
     .name = "muc.archive-last",
     .sql = "SELECT e.id, m.at_us, m.stanza FROM entry e JOIN message m ON m.id = e.msg"
-           " WHERE e.owner = $1 AND length(m.stanza) <= 65536 ORDER BY e.id DESC LIMIT $2",
+           " WHERE e.owner = $1 AND e.flags < 2 AND length(m.stanza) <= 65536 ORDER BY e.id DESC "
+           "LIMIT $2",
     .params = "ii",
     .cols = "iit",
 };

@@ -49,6 +49,7 @@ struct record {
     int64_t owner;
     uint64_t id, at_us;
     struct origin origin; /* who waits */
+    uint8_t flags;
     uint16_t sender_len;
     char sender[];
 };
@@ -139,6 +140,7 @@ static void add_record(struct store_batch *b, const struct record *rec)
     archive_add(b, &(struct archive_message){ .at_us = rec->at_us,
                                               .rcpt = rec->owner,
                                               .rcpt_entry = rec->id,
+                                              .flags = rec->flags,
                                               .remote = sender.len > 0 ? jid_bare(&jid) : sender,
                                               .stanza = buf_slice(&text) });
     buf_fini(&text);
@@ -164,7 +166,9 @@ static void stored(void *arg, enum store_result result, const struct store_batch
 /* XEP-0313 §5.1.2, §7.4: what only the room may say about who it was is not the sender's to say. */
 static struct stanza *without_claims(struct stanza *st)
 {
-    return stanza_without(stanza_ref(st), KNOWN(MUC_USER), NULL, NULL);
+    return st->kind == STANZA_PRESENCE
+               ? stanza_ref(st)
+               : stanza_without(stanza_ref(st), KNOWN(MUC_USER), NULL, NULL);
 }
 
 enum routed room_archive_put(const struct room_archive *a, const struct room_post *p,
@@ -178,6 +182,7 @@ enum routed room_archive_put(const struct room_archive *a, const struct room_pos
     rec->owner = a->owner;
     rec->id = p->id;
     rec->at_us = p->at_us;
+    rec->flags = (uint8_t)p->flags;
     rec->sender_len = (uint16_t)p->sender.len;
     if (p->sender.len > 0)
         memcpy(rec->sender, p->sender.ptr, p->sender.len);

@@ -58,7 +58,9 @@ static uint64_t say(const char *body)
              "<occupant-id xmlns='urn:xmpp:occupant-id:0' id='o'/></message>",
              body);
     struct stanza *st = test_node_stanza(&t, text);
-    struct room_post p = { st, SLICE("x@localhost/r"), room_archive_mint(&room), 1000000 };
+    struct room_post p = {
+        .st = st, .sender = SLICE("x@localhost/r"), .id = room_archive_mint(&room), .at_us = 1000000
+    };
     (void)room_archive_put(&room, &p, ORIGIN_NONE);
     stanza_unref(&st);
     return p.id;

@@ -17,6 +17,7 @@ struct room_post {
     slice sender;      /* full JID of who said it; empty: the room itself */
     uint64_t id;       /* room_archive_mint() */
     uint64_t at_us;    /* wall clock */
+    unsigned flags;    /* of its entry: ENTRY_HIDDEN: kept, but told to nobody */
 };
 
 struct room_history {

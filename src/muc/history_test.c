@@ -33,8 +33,11 @@ static void add(const char *xml, uint64_t id, uint32_t most)
     struct stanza *st =
         stanza_make(STANZA_MESSAGE, TYPE_GROUPCHAT, SLICE("cave@conference.localhost/nick"),
                     (slice){ 0 }, SLICE("i"), slice_of(xml));
-    room_history_add(&h, &(struct room_post){ st, SLICE("x@localhost/r"), id, id * 1000000 }, most,
-                     ROOM);
+    room_history_add(
+        &h,
+        &(struct room_post){
+            .st = st, .sender = SLICE("x@localhost/r"), .id = id, .at_us = id * 1000000 },
+        most, ROOM);
     stanza_unref(&st);
 }
 

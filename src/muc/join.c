@@ -203,6 +203,7 @@ static void enter(struct entry *e)
     }
     struct seat *s = seat_create(r, o, e->st);
     s->old = !e->protocol;
+    room_record_presence(r, s, TYPE_AVAILABLE);
     welcome(e, s);
     log_debug(&log_muc, LOG_EV("room.enter"), LOG_S("room", r->jid), LOG_S("jid", s->jid));
 }

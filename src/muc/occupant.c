@@ -200,6 +200,7 @@ void room_seat_leave(struct room *r, struct seat *s, const struct show *how)
     o->role = ROLE_NONE;
     room_show_left(r, o, s, how);
     o->role = (uint8_t)role;
+    room_record_presence(r, s, TYPE_UNAVAILABLE);
     bool was_shown = s == occupant_seat(o);
     seat_remove(r, s);
     occupant_changed(r, o);
@@ -217,8 +218,12 @@ void room_leave(struct room *r, struct occupant *o, const struct show *how)
     list_remove(&o->node);
     r->occupant_count--;
     r->hidden_count -= o->hidden;
-    LIST_EACH (it, &o->seats)
-        seat_remove(r, CONTAINER_OF(it, struct seat, node));
+    LIST_EACH (it, &o->seats) {
+        struct seat *s = CONTAINER_OF(it, struct seat, node);
+        if (!how->destroyed) /* else its archive goes */
+            room_record_presence(r, s, TYPE_UNAVAILABLE);
+        seat_remove(r, s);
+    }
     room_left(r, o);
     occupant_free(o);
     room_unpin(r);

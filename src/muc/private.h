@@ -81,6 +81,8 @@ bool room_records(const struct room *r); /* messages are stored */
 /* Of what was relayed; id 0: it is not kept. Borrows. */
 enum routed room_record(struct room *r, slice sender, struct stanza *st, uint64_t id,
                         struct origin origin);
+/* It came (TYPE_AVAILABLE) or goes (TYPE_UNAVAILABLE). */
+void room_record_presence(struct room *r, const struct seat *s, enum stanza_type type);
 /* x: the <x/> that it entered with; NULL: none. */
 void room_send_history(struct room *r, const struct seat *s, const struct elem *x);
 

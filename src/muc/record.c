@@ -1,9 +1,14 @@
 /* What is kept of a room's messages, and the last of them for those who enter (XEP-0045 §7.2.14).
  */
+#include "base/buf.h"
 #include "base/setting.h"
+#include "im/archive.h"
 #include "im/server.h"
 #include "im/worker.h"
 #include "muc/private.h"
+#include "xmpp/ns.h"
+
+enum { XML_BYTES_MAX = 4096 };
 
 bool room_records(const struct room *r) { return r->stored && room_logs(&r->config); }
 
@@ -29,8 +34,40 @@ enum routed room_record(struct room *r, slice sender, struct stanza *st, uint64_
         return ROUTED;
     /* with im.durable-ack off acknowledged means relayed */
     const struct origin waits = setting_bool(&im_durable_ack) ? origin : ORIGIN_NONE;
-    const struct room_post post = { st, sender, id, loop_wall_us(r->worker->loop) };
+    const struct room_post post = {
+        .st = st, .sender = sender, .id = id, .at_us = loop_wall_us(r->worker->loop)
+    };
     return room_archive_put(&r->archive, &post, waits);
+}
+
+/* Who enters and leaves, for those who look into it later: in no answer to a client. The room may
+ * be on its way out of the database: then its archive is, too. */
+void room_record_presence(struct room *r, const struct seat *s, enum stanza_type type)
+{
+    const struct occupant *o = s->occupant;
+    struct buf from, xml;
+    if (!r->stored || !r->config.archive_joins)
+        return;
+    buf_init(&from, JID_MAX);
+    buf_init(&xml, XML_BYTES_MAX);
+    buf_add(&from, r->jid);
+    buf_lit(&from, "/");
+    buf_add(&from, o->nick);
+    buf_lit(&xml, "<x xmlns='" NS_MUC_USER "'><item affiliation='");
+    buf_add(&xml, affiliation_name((enum affiliation)o->affiliation));
+    buf_lit(&xml, "'/></x>");
+    occupant_id_write(&xml, o);
+    struct stanza *st = stanza_make(STANZA_PRESENCE, type, buf_slice(&from), SLICE(""),
+                                    (slice){ 0 }, buf_slice(&xml));
+    const struct room_post post = { .st = st,
+                                    .sender = s->jid,
+                                    .id = room_archive_mint(&r->archive),
+                                    .at_us = loop_wall_us(r->worker->loop),
+                                    .flags = ENTRY_HIDDEN };
+    (void)room_archive_put(&r->archive, &post, ORIGIN_NONE);
+    stanza_unref(&st);
+    buf_fini(&from);
+    buf_fini(&xml);
 }
 
 struct reader {

@@ -231,9 +231,11 @@ static enum routed to_all(struct room *r, struct seat *s, struct stanza *st, str
         stanza_unref(&r->subject);
         r->subject = stanza_ref(out);
     } else if (kept) {
-        room_history_add(&r->history,
-                         &(struct room_post){ out, s->jid, id, loop_wall_us(r->worker->loop) },
-                         room_history_max(&r->config), r->jid);
+        room_history_add(
+            &r->history,
+            &(struct room_post){
+                .st = out, .sender = s->jid, .id = id, .at_us = loop_wall_us(r->worker->loop) },
+            room_history_max(&r->config), r->jid);
     }
     room_send_all(r, out, TO_ALL, NULL);
     room_retracted(r, s, st);

@@ -320,7 +320,9 @@ struct setting muc_archive = {
 struct setting muc_archive_joins = {
     .name = "muc.archive-joins",
     .type = SET_BOOL,
-    .doc = "Whether new rooms archive who enters and leaves.",
+    .doc =
+        "Whether new rooms that are persistent archive who enters and leaves, for those who look "
+        "into the database: no client is told of it.",
 };
 struct setting muc_owner_archive = {
     .name = "muc.owner-archive",
