@@ -48,6 +48,18 @@ def test_every_receiver_is_named(server, alice, bob):
         assert room.expect_body(client, "one", "hello").get("to") == str(client)
 
 
+@pytest.mark.parametrize("by, stays", [("bob@localhost", False), ("forged@conference.localhost", False),
+                                       ("LOCALHOST", False), ("archive.elsewhere.test", True)])
+def test_what_servers_say_is_not_forged(server, alice, bob, by, stays):
+    """XEP-0359 §6: an id by an account here, or by the room, is its own."""
+    room = Room("forged").create(alice, "one")
+    room.enter(bob, "two")
+    room.send(alice, f"<body>forged</body><stanza-id xmlns='urn:xmpp:sid:0' id='x' by='{by}'/>")
+    message = room.expect_body(bob, "one", "forged")
+    ids = [e.get("id") for e in message.iter("{urn:xmpp:sid:0}stanza-id")]
+    assert ("x" in ids) == stays
+
+
 def test_a_user_in_two_hundred_rooms(server, alice, bob):
     """One session; each room hears once that it has ended."""
     rooms = [Room(f"r{i}") for i in range(200)]

@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "base/metric.h"
 #include "codec/xml_read.h"
+#include "im/node.h"
 #include "im/worker.h"
 #include "muc/private.h"
 #include "muc/settings.h"
@@ -117,13 +118,22 @@ static bool is_moderation(const struct elem *e)
     return elem_is(e, "apply-to", NS_FASTEN) && elem_child(e, "moderated", NS_MODERATE_0, &inner);
 }
 
+/* By the room, or by an account of ours: the home of that does not look through what the room sends
+ * (im/audience.h). */
+static bool is_our_id(const struct room *r, const struct elem *e)
+{
+    struct arena *tmp = loop_scratch(r->worker->loop);
+    struct jid by;
+    return jid_parse(&by, elem_attr(e, "by", tmp), tmp) == OK &&
+           (slice_eq(by.full, r->jid) || node_serves(r->worker->node, by.domain));
+}
+
 /* What only rooms and servers say (XEP-0359 §5, XEP-0421 §4.1, XEP-0203 §5). */
 static bool forged(enum known_child known, const struct elem *e, void *arg)
 {
-    struct room *r = arg;
-    struct arena *tmp = loop_scratch(r->worker->loop);
+    const struct room *r = arg;
     if (known == KNOWN_STANZA_ID)
-        return slice_eq(elem_attr(e, "by", tmp), r->jid);
+        return is_our_id(r, e);
     if (known == KNOWN_PAYLOAD)
         return (r->config.strip_xhtml && elem_is(e, "html", NS_XHTML)) || is_moderation(e);
     return true;
