@@ -48,8 +48,9 @@ def test_every_receiver_is_named(server, alice, bob):
         assert room.expect_body(client, "one", "hello").get("to") == str(client)
 
 
-@pytest.mark.parametrize("by, stays", [("bob@localhost", False), ("forged@conference.localhost", False),
-                                       ("LOCALHOST", False), ("archive.elsewhere.test", True)])
+@pytest.mark.parametrize("by, stays", [
+    ("bob@localhost", False), ("forged@conference.localhost", False), ("LOCALHOST", False),
+    ("archive.elsewhere.test", True)])
 def test_what_servers_say_is_not_forged(server, alice, bob, by, stays):
     """XEP-0359 §6: an id by an account here, or by the room, is its own."""
     room = Room("forged").create(alice, "one")
