@@ -14,6 +14,7 @@
 #include "http/parse.h"
 #include "http/server.h"
 #include "im/feature.h"
+#include "im/host.h"
 #include "im/node.h"
 #include "im/worker.h"
 #include "io/work.h"
@@ -433,6 +434,22 @@ static void file_get(struct http_request *r, slice name)
     begin_step(f, STEP_OPEN);
 }
 
+struct rooms {
+    struct buf *out;
+    bool found;
+};
+
+/* Where rooms are made: the first of the domains that have them, which is the host's own. */
+static void rooms_at(const struct host *h, slice domain, void *arg)
+{
+    struct rooms *rooms = arg;
+    if (rooms->found || strcmp(h->category, "conference") != 0)
+        return;
+    rooms->found = true;
+    buf_lit(rooms->out, ", \"rooms\": ");
+    json_text(rooms->out, domain);
+}
+
 /* Where the client finds this server: paths, since the page came from the same host. */
 static void settings_get(struct http_request *r)
 {
@@ -440,6 +457,7 @@ static void settings_get(struct http_request *r)
     buf_init(&b, SETTINGS_MAX);
     buf_lit(&b, "{\"domain\": ");
     json_text(&b, domain_of(r));
+    host_each_listed(domain_of(r), rooms_at, &(struct rooms){ &b, false });
     buf_lit(&b, ", \"websocket\": ");
     json_text(&b, slice_of(other_setting("websocket.path")));
     buf_lit(&b, ", \"bosh\": ");

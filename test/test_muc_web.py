@@ -1,0 +1,63 @@
+"""Rooms in Converse.js: two people, two browsers, one room."""
+import os
+import shutil
+
+import pytest
+
+from test_webchat import CHAT, Browser, webdriver
+
+ROOM = "cave@conference.localhost"
+
+
+@pytest.fixture
+def browsers(tmp_path):
+    if webdriver is None or shutil.which("chromedriver") is None:
+        pytest.skip("needs chromium, chromium-driver and python3-selenium")
+    if not (CHAT / "index.html").exists():
+        pytest.skip("needs make web")
+    made = [Browser(tmp_path / f"browser{i}") for i in range(2)]
+    yield made
+    for one in made:
+        one.driver.quit()
+
+
+def menu(browser, entry):
+    """An entry of the menu of rooms."""
+    browser.find("converse-rooms-list .dropdown-toggle").click()
+    browser.find(f"converse-rooms-list {entry}").click()
+
+
+def create(browser, name):
+    menu(browser, ".show-add-muc-modal")
+    browser.find("converse-add-muc-modal input[name=chatroom]").send_keys(name)
+    browser.find("converse-add-muc-modal [type=submit]").click()
+    browser.find("converse-muc textarea.chat-textarea")
+
+
+def enter_listed(browser, name):
+    """By the list of rooms that the service gives."""
+    menu(browser, ".show-list-muc-modal")
+    browser.find("converse-muc-list-modal [type=submit]").click()
+    browser.find("converse-muc-list-modal a.open-room", name).click()
+    browser.find("converse-muc textarea.chat-textarea")
+
+
+@pytest.mark.release
+def test_two_in_a_room(server, browsers):
+    """With MUSTER_PICTURE=FILE the page is saved as a PNG."""
+    url = f"https://localhost:{server.https_port}/chat"
+    alice, bob = browsers
+    alice.login(url, "alice@localhost", "secret")
+    create(alice, ROOM)
+    bob.login(url, "bob@localhost", "secret")
+    enter_listed(bob, "cave")
+    alice.find(".occupant-list .occupant-nick", "bob")
+    alice.say("when shall we three meet again?")
+    bob.find("converse-chat-message-body", "when shall we three meet again?")
+    bob.say("when the hurlyburly's done")
+    alice.find("converse-chat-message-body", "when the hurlyburly's done")
+    bob.say("/topic The heath")
+    alice.find("converse-muc-heading", "The heath")
+    if "MUSTER_PICTURE" in os.environ:
+        alice.driver.save_screenshot(os.environ["MUSTER_PICTURE"])
+    assert alice.complaints() == [] and bob.complaints() == []
