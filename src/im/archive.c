@@ -69,7 +69,7 @@ struct store_stmt archive_recent = {
     .sql = "SELECT m.origin, e.id, CASE WHEN m.rcpt = $1 THEN NULL ELSE"
            " coalesce((SELECT jid FROM account WHERE id = m.rcpt), m.remote) END FROM (SELECT id,"
            " msg FROM entry WHERE owner = $1 AND id > $2 ORDER BY id DESC LIMIT 256) e"
-           " JOIN message m ON m.id = e.msg WHERE m.origin <> 0 ORDER BY m.id DESC LIMIT 128",
+           " JOIN message m ON m.id = e.msg WHERE m.origin <> 0 ORDER BY m.id DESC",
     .params = "ii",
     .cols = "iiT",
 };
