@@ -90,6 +90,8 @@ static bool read_address(struct request *q, const struct elem *item, slice *bare
     struct jid jid;
     if (text.len == 0) {
         struct occupant *o = room_occupant(q->room, elem_attr(item, "nick", tmp), tmp);
+        if (elem_attr_raw(item, "nick").ptr == NULL)
+            return wrong(q, SE_BAD_REQUEST, SLICE("an item has an address or a nickname"));
         if (o == NULL)
             return wrong(q, SE_ITEM_NOT_FOUND, SLICE("nobody has this nickname"));
         *bare = slice_dup(tmp, seat_bare(occupant_seat(o)));
@@ -147,11 +149,10 @@ static bool read_item(struct request *q, const struct elem *item)
         return wrong(q, SE_NOT_ACCEPTABLE, SLICE("at most 1,000 changes in one request"));
     if (reason.len > ROOM_TEXT_MAX)
         return wrong(q, SE_NOT_ACCEPTABLE, SLICE("the reason is too long"));
-    if (elem_attr_raw(item, "affiliation").ptr != NULL)
-        return read_affiliation(q, item, reason);
-    if (elem_attr_raw(item, "role").ptr != NULL)
-        return read_role(q, item, reason);
-    return wrong(q, SE_BAD_REQUEST, SLICE("an item has an affiliation or a role"));
+    bool affiliation = elem_attr_raw(item, "affiliation").ptr != NULL;
+    if (affiliation == (elem_attr_raw(item, "role").ptr != NULL)) /* §9: never both */
+        return wrong(q, SE_BAD_REQUEST, SLICE("an item has an affiliation or a role"));
+    return affiliation ? read_affiliation(q, item, reason) : read_role(q, item, reason);
 }
 
 static bool read_request(struct request *q)
@@ -401,17 +402,20 @@ static void answer(struct iq *iq, const struct room *r, const struct wanted *wha
 
 /* §8.5 the voice list is for moderators, §9.8 that of moderators for admins; §9.2 outcasts for
  * admins, §9.5 members for admins and, members-only, for members, or whom the configuration names;
- * §10.5, §10.8 owners and admins for owners, and for admins, who see them in the room anyway. */
+ * §10.5, §10.8 owners and admins for owners, and for admins, who see them in the room anyway. The
+ * lists tell addresses, and nicknames beside them: in a semi-anonymous room they are for those who
+ * see addresses there (§7.2.4). */
 static bool may_list(const struct room *r, struct muc_standing by, const struct wanted *what)
 {
     bool admin = affiliation_may(by.affiliation, ACT_BAN);
     if (what->roles)
         return what->role == ROLE_MODERATOR ? admin : admin || role_may(by.role, ACT_GRANT_VOICE);
     bool named = by.role != ROLE_NONE && (r->config.list_roles & ROLE_BIT(by.role)) != 0;
+    bool member = r->config.members_only && affiliation_may(by.affiliation, ACT_MEMBER_LIST);
+    bool sees = r->config.whois == WHOIS_ANYONE || by.role == ROLE_MODERATOR;
     if (what->affiliation == AFF_OUTCAST)
         return admin;
-    return admin || named ||
-           (r->config.members_only && affiliation_may(by.affiliation, ACT_MEMBER_LIST));
+    return admin || (sees && (named || member));
 }
 
 static void admin_get(struct iq *iq)
