@@ -28,13 +28,25 @@ struct entry {
     enum affiliation affiliation;
 };
 
-static void refuse(struct entry *e, enum stanza_error error, slice text)
+/* §7.2: an answer to presence that asked to enter has its <x/> too; errors go to the client by the
+ * occupant JID that it used. type NULL: the usual one. */
+static void refuse_as(struct entry *e, enum stanza_error error, const char *type, slice text)
 {
-    route_error(e->room->worker, e->st, error, text);
+    struct buf b;
+    buf_init(&b, 1024);
+    if (e->protocol)
+        buf_lit(&b, "<x xmlns='" NS_MUC "'/>");
+    stanza_error_write(&b, error, type, text);
+    route_send(e->room->worker, stanza_make(STANZA_PRESENCE, TYPE_ERROR, stanza_to(e->st),
+                                            stanza_from(e->st), stanza_id(e->st), buf_slice(&b)));
+    buf_fini(&b);
 }
 
-/* §7.2.13: an answer to presence that asked to enter has the same <x/>; errors go to the client by
- * the occupant JID that it used. */
+static void refuse(struct entry *e, enum stanza_error error, slice text)
+{
+    refuse_as(e, error, NULL, text);
+}
+
 static bool nick_read(struct entry *e)
 {
     struct arena *tmp = loop_scratch(e->room->worker->loop);
@@ -124,7 +136,7 @@ static bool may_enter(struct entry *e)
     else if (nick_taken(e, NULL))
         refuse(e, SE_CONFLICT, SLICE("the nickname is taken, or looks like one that is"));
     else if (joins && is_full(e))
-        refuse(e, SE_SERVICE_UNAVAILABLE, SLICE("the room is full"));
+        refuse_as(e, SE_SERVICE_UNAVAILABLE, "wait", SLICE("the room is full"));
     else
         return true;
     return false;
@@ -243,9 +255,9 @@ static bool wants_hidden(const struct entry *e)
 static void available(struct room *r, struct stanza *st, struct seat *s)
 {
     struct entry e = { .room = r, .st = st, .fresh = r->locked && r->seat_count == 0 };
+    e.protocol = stanza_child(st, KNOWN_MUC, &e.x);
     if (!nick_read(&e))
         return;
-    e.protocol = stanza_child(st, KNOWN_MUC, &e.x);
     e.affiliation = room_affiliation(r, stanza_from_bare(st));
     e.hidden = wants_hidden(&e);
     if (s == NULL && (e.protocol || r->config.groupchat1)) {

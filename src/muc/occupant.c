@@ -191,8 +191,10 @@ void room_seat_leave(struct room *r, struct seat *s, const struct show *how)
 {
     struct occupant *o = s->occupant;
     if (o->seats.next->next == &o->seats) {
+        struct show leaving = *how;
+        leaving.unseen = !room_shows(&r->config, (enum room_role)o->role);
         o->role = ROLE_NONE;
-        room_leave(r, o, how);
+        room_leave(r, o, &leaving);
         return;
     }
     /* §7.2.8 and others of the same nickname stay: only it hears that it left */

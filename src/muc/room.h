@@ -193,6 +193,7 @@ struct show {
     slice alternate, password; /* of a destroyed room, with `destroyed` */
     bool destroyed;
     const struct stanza *left; /* what the client said on leaving; NULL: nothing */
+    bool unseen;               /* others did not know that it was there, nor that it goes */
 };
 /* Tells all who should see it; the occupant's own seats with 110. */
 void room_show(struct room *r, struct occupant *o, const struct show *how);

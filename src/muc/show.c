@@ -177,8 +177,8 @@ void room_show_left(struct room *r, struct occupant *o, const struct seat *s,
  * seen by themselves only. Who is removed by force is always shown to go. */
 void room_show(struct room *r, struct occupant *o, const struct show *how)
 {
-    bool seen =
-        !o->hidden && (room_shows(&r->config, (enum room_role)o->role) || o->role == ROLE_NONE);
+    bool seen = !o->hidden && !how->unseen &&
+                (room_shows(&r->config, (enum room_role)o->role) || o->role == ROLE_NONE);
     if (seen && r->config.whois == WHOIS_ANYONE) {
         show_some(r, o, how, TO_ALL, 1);
     } else if (seen) {

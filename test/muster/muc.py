@@ -60,9 +60,9 @@ class Seen:
         self.codes = codes(element)
         x = user(element)
         assert x is not None, f"presence of an occupant without muc#user: {xml.canonical(element)}"
-        items = x.findall(f"{{{USER}}}item")
-        assert len(items) == 1, xml.canonical(element)
-        self.item = items[0]
+        self.items = x.findall(f"{{{USER}}}item")  # a service may name one for each session
+        assert self.items, xml.canonical(element)
+        self.item = self.items[0]
         self.affiliation = self.item.get("affiliation")
         self.role = self.item.get("role")
         self.jid = self.item.get("jid")
@@ -209,19 +209,22 @@ class Room:
         return got
 
     def enter(self, client, nick, **options):
-        """Enters and returns what came."""
+        """Enters and returns what came; what came from the room before is forgotten."""
+        self.flush(client)
+        client.inbox = [e for e in client.inbox if split(e.get("from"))[0] != self.jid]
         self.knock(client, nick, **options)
         return self.entered(client)
 
     def refused(self, client, nick, **options):
-        """Asks to enter and is refused: (condition, type)."""
+        """Asks to enter and is refused, by what it asked for: (condition, type)."""
         self.knock(client, nick, **options)
-        return self.presence_error(client)
+        return self.presence_error(client, f"<presence type='error'>{X}</presence>")
 
-    def presence_error(self, client):
+    def presence_error(self, client, template="<presence type='error'/>"):
         """(condition, type) of an error to a presence sent to the room."""
         element = client.expect(lambda e: e.tag.endswith("}presence") and e.get("type") == "error"
                                 and split(e.get("from"))[0] == self.jid)
+        assert xml.matches(element, template), xml.canonical(element)
         return xml.condition(element), element.find(f"{{{xml.CLIENT}}}error").get("type")
 
     def leave(self, client, nick, status=None):
