@@ -1,5 +1,5 @@
-"""What rooms have learned since XEP-0045: occupant ids, self-ping, stable ids, moderation, hats,
-avatars; and what passes through them untouched."""
+"""What rooms have learned since XEP-0045: occupant ids, self-ping, stable ids, moderation, avatars;
+and what passes through them untouched."""
 import base64
 import hashlib
 
@@ -15,7 +15,6 @@ UPDATE = "vcard-temp:x:update"
 MODERATE = "urn:xmpp:message-moderate:1"
 RETRACT = "urn:xmpp:message-retract:1"
 CORRECT = "urn:xmpp:message-correct:0"
-COMMANDS = "http://jabber.org/protocol/commands"
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n not a picture, but some bytes").decode()
 
 
@@ -402,32 +401,3 @@ def test_the_vcard_of_an_occupant(server, alice, bob, cave):
     condition, _ = server.client("dave", "d").error("get", f"<vCard xmlns='{VCARD}'/>",
                                                     to=cave.at("secondwitch"))
     assert condition in ("not-acceptable", "bad-request", "forbidden")
-
-
-# --- XEP-0317: hats ---
-
-
-def command(client, room, node, sid=None, fields=None):
-    inner = muc.submit("urn:xmpp:hats:commands", fields) if fields else ""
-    at = f" sessionid='{sid}'" if sid else ""
-    return client.iq("set", f"<command xmlns='{COMMANDS}' node='urn:xmpp:hats:commands:{node}'"
-                     f"{at}>{inner}</command>", to=room.jid)
-
-
-def hats(element):
-    return {h.get("uri"): h.get("title") for h in element.iter(f"{{{muc.HATS}}}hat")}
-
-
-def test_hats_are_told_of(alice, cave):
-    assert muc.HATS in disco_info(alice, cave.jid)[1]
-
-
-def test_nobody_puts_a_hat_on_himself(alice, bob, cave):
-    bob.send(f"<presence to='{cave.at('secondwitch')}'><hats xmlns='{muc.HATS}'>"
-             "<hat uri='urn:example:king' title='King'/></hats></presence>")
-    assert hats(cave.presence(alice, "secondwitch").element) == {}
-
-
-def test_others_give_no_hats(bob, cave):
-    reply = command(bob, cave, "don")
-    assert xml.condition(reply) in ("forbidden", "not-allowed", "item-not-found")

@@ -267,7 +267,7 @@ def test_notice_of_anonymity(alice, bob, carol, cave, before, after, code):
 
 @pytest.mark.parametrize("before, after, code", [(False, True, 170), (True, False, 171)])
 def test_notice_of_logging(alice, bob, carol, cave, before, after, code):
-    cave.configure(alice, enablelogging=before)
+    cave.configure(alice, enablelogging=before, persistentroom=True)
     cave.forget(alice, bob, carol)
     cave.configure(alice, enablelogging=after)
     for client in (alice, bob, carol):

@@ -382,25 +382,25 @@ static bool may_create(const struct room *r, slice bare)
 
 enum routed room_found(struct room *r, struct stanza *st)
 {
-    struct elem x;
     struct why why = { "" };
-    bool protocol = stanza_child(st, KNOWN_MUC, &x);
+    struct entry e = { .room = r, .st = st };
+    e.protocol = stanza_child(st, KNOWN_MUC, &e.x);
 
     if (st->type != TYPE_AVAILABLE) {
         stanza_unref(&st);
         return ROUTED;
     }
-    if (!protocol && !setting_bool(&muc_new_groupchat1)) {
-        route_error(r->worker, st, SE_ITEM_NOT_FOUND, SLICE("you are not in this room"));
+    if (!e.protocol && !setting_bool(&muc_new_groupchat1)) {
+        refuse(&e, SE_ITEM_NOT_FOUND, SLICE("you are not in this room"));
     } else if (stanza_to_is_bare(st)) {
-        route_error(r->worker, st, SE_JID_MALFORMED, SLICE("a nickname is needed to enter a room"));
+        refuse(&e, SE_JID_MALFORMED, SLICE("a nickname is needed to enter a room"));
     } else if (!may_create(r, stanza_from_bare(st))) {
-        route_error(r->worker, st, SE_NOT_ALLOWED, SLICE("you may not create rooms here"));
+        refuse(&e, SE_NOT_ALLOWED, SLICE("you may not create rooms here"));
     } else if (room_create(r, stanza_from_bare(st), &why) != OK) {
-        route_error(r->worker, st, SE_RESOURCE_CONSTRAINT, slice_of(why.text));
+        refuse(&e, SE_RESOURCE_CONSTRAINT, slice_of(why.text));
     } else {
         enum routed routed = room_presence(r, st);
-        r->locked = r->locked && protocol; /* groupchat 1.0 knows no configuration (§16.3) */
+        r->locked = r->locked && e.protocol; /* groupchat 1.0 knows no configuration (§16.3) */
         return routed;
     }
     stanza_unref(&st);
