@@ -2,6 +2,7 @@
 import pytest
 
 from muster import muc
+from muster.client import until
 from muster.component import Component
 from muster.muc import Room
 
@@ -66,3 +67,22 @@ def test_an_answer_that_nobody_waits_for_is_ignored(alice, bots):
     answer(bots, ping)
     answer(bots, bots.expect(PING))
     assert not [e for e in alice.inbox if e.get("from") == cave.at("bot")]
+
+
+def test_components_that_are_gone_leave(server, alice, bots):
+    """Their presence and messages come back at once, while the room still speaks to all."""
+    cave = Room("cave")
+    for i in range(5):
+        bots.send(f"<presence from='bot@{DOMAIN}/{i}' to='{cave.at(f'bot{i}')}'>"
+                  f"<x xmlns='{muc.NS}'/></presence>")
+        cave.presence(alice, f"bot{i}")
+    bots.close()
+    until("the server noticed", lambda: not server.rows("component", "list")[0]["connections"])
+    cave.say(alice, "anybody there?")
+    gone = {cave.expect(alice, "presence", nick, lambda e: e.get("type") == "unavailable")
+            .get("from") for nick in ("bot", "bot0", "bot1", "bot2", "bot3", "bot4")}
+    assert len(gone) == 6
+    cave.forget(alice)
+    cave.say(alice, "nobody")
+    cave.expect_body(alice, "first", "nobody")
+    assert [e.get("nick") for e in cave.listed(alice, role="participant")] == []

@@ -285,7 +285,7 @@ enum routed room_presence(struct room *r, struct stanza *st)
     } else if (st->type == TYPE_UNAVAILABLE && s != NULL) {
         room_seat_leave(r, s, &(struct show){ .left = st });
     } else if (st->type == TYPE_ERROR && s != NULL) { /* it is not there any more (§18.1) */
-        room_seat_leave(r, s, &(struct show){ .codes = "333" });
+        room_seat_gone(r, s);
     }
     stanza_unref(&st);
     room_unpin(r);

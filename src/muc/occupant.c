@@ -169,6 +169,7 @@ void seat_presence(struct room *r, struct seat *s, struct stanza *presence)
     stanza_ref(presence);
     stanza_unref(&s->presence);
     s->presence = presence;
+    s->ghost = false;
     list_remove(&s->node);
     list_append(&o->seats, &s->node);
     if (!list_linked(&s->away)) {
@@ -208,6 +209,40 @@ void room_seat_leave(struct room *r, struct seat *s, const struct show *how)
     occupant_changed(r, o);
     if (was_shown)
         room_show(r, o, &(struct show){ 0 });
+}
+
+struct ghost {
+    struct loop_defer defer;
+    struct worker *worker;
+    uint64_t number;
+    size_t room_len, jid_len;
+    char text[];
+};
+
+static void ghost_leaves(struct loop_defer *d)
+{
+    struct ghost *g = CONTAINER_OF(d, struct ghost, defer);
+    struct room *r = room_find(g->worker, (slice){ g->text, g->room_len });
+    struct seat *s = r == NULL ? NULL : room_seat(r, (slice){ g->text + g->room_len, g->jid_len });
+    if (s != NULL && s->number == g->number && s->ghost)
+        room_seat_leave(r, s, &(struct show){ .codes = "333" });
+    mem_free(&g);
+}
+
+void room_seat_gone(struct room *r, struct seat *s)
+{
+    if (s->ghost)
+        return;
+    struct ghost *g = mem_alloc(sizeof *g + r->jid.len + s->jid.len);
+    *g = (struct ghost){ .defer = { .fn = ghost_leaves },
+                         .worker = r->worker,
+                         .number = s->number,
+                         .room_len = r->jid.len,
+                         .jid_len = s->jid.len };
+    memcpy(g->text, r->jid.ptr, r->jid.len);
+    memcpy(g->text + r->jid.len, s->jid.ptr, s->jid.len);
+    s->ghost = true;
+    loop_defer(r->worker->loop, &g->defer);
 }
 
 void room_leave(struct room *r, struct occupant *o, const struct show *how)

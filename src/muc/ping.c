@@ -58,7 +58,7 @@ static void answered(struct worker *w, void *arg, const struct stanza *reply)
     struct room *r = room_find(w, (slice){ a->text, a->room_len });
     struct seat *s = r == NULL ? NULL : room_seat(r, (slice){ a->text + a->room_len, a->jid_len });
     if (s != NULL && s->number == a->number && is_gone(reply))
-        room_seat_leave(r, s, &(struct show){ .codes = "333" });
+        room_seat_gone(r, s);
     drop(arg);
 }
 

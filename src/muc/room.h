@@ -59,6 +59,7 @@ struct seat {
     struct list away;        /* in room.away; unlinked: it is in the audience */
     uint64_t asked_us;       /* of those away: when it came, or was last asked (muc/ping.c) */
     bool old;                /* entered by the groupchat 1.0 protocol */
+    bool ghost;              /* room_seat_gone(): it is about to leave */
     struct stanza *presence; /* the last that it sent */
 };
 static inline slice seat_bare(const struct seat *s) { return (slice){ s->jid.ptr, s->bare_len }; }
@@ -201,6 +202,9 @@ void room_show(struct room *r, struct occupant *o, const struct show *how);
 void room_leave(struct room *r, struct occupant *o, const struct show *how);
 /* One of its seats left; the last one takes the occupant with it. */
 void room_seat_leave(struct room *r, struct seat *s, const struct show *how);
+/* It does not exist any more (§18.1), as an error said: it leaves soon, with 333, unless it enters
+ * again before. Errors come back from inside of what is sent to all, so not at once. */
+void room_seat_gone(struct room *r, struct seat *s);
 /* Whether `viewer` sees real JIDs. */
 bool room_shows_jids(const struct room *r, const struct occupant *viewer);
 

@@ -308,7 +308,7 @@ static enum routed failed(struct room *r, struct seat *s, struct stanza *st)
     for (size_t i = 0; i < sizeof gone / sizeof *gone; i++)
         ghost = ghost || gone[i] == e;
     if (s != NULL && ghost)
-        room_seat_leave(r, s, &(struct show){ .codes = "333" });
+        room_seat_gone(r, s);
     stanza_unref(&st);
     return ROUTED;
 }

@@ -204,7 +204,7 @@ void room_send_all(struct room *r, struct stanza *st, unsigned whom, const struc
     audience_send(&r->audience, st, &part);
     LIST_EACH (it, &r->away) {
         const struct seat *s = CONTAINER_OF(it, struct seat, away);
-        if (s->occupant != but && (class_of(s->occupant) & whom) != 0)
+        if (!s->ghost && s->occupant != but && (class_of(s->occupant) & whom) != 0)
             route_send(r->worker, stanza_readdress(st, (slice){ 0 }, s->jid));
     }
 }
