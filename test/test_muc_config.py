@@ -443,7 +443,10 @@ def test_the_number_of_rooms(server, alice, cave):
     hall = Room("hall").create(alice, "first")
     assert Room("den").refused(alice, "first") == ("resource-constraint", "wait")
     hall.destroy(alice)
-    Room("den").create(alice, "first")
+    den = Room("den").create(alice, "first", persistentroom=True)
+    assert Room("hall").refused(alice, "first") == ("resource-constraint", "wait")
+    den.destroy(alice)
+    Room("hall").create(alice, "first")
 
 
 def test_the_number_of_persistent_rooms(server, alice, cave):

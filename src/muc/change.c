@@ -153,6 +153,7 @@ static void destroy(struct room_change *c)
     log_info(&log_muc, LOG_EV("room.destroyed"), LOG_S("room", r->jid));
     if (r->stored)
         room_archive_remove(r->worker, r->id);
+    r->stored = false; /* it counts no more */
     room_end(r);
 }
 

@@ -97,11 +97,9 @@ static void room_clear(struct room *r)
     affiliates_free(r);
     room_config_fini(&r->config);
     r->config = (struct room_config){ 0 };
-    if (r->state == ROOM_READY) {
-        room_history_fini(&r->history);
-        if (!r->stored)
-            rooms_count(-1);
-    }
+    room_history_fini(&r->history);
+    if (r->state == ROOM_READY && !r->stored)
+        rooms_count(-1);
     stanza_unref(&r->subject);
     mem_free(&r->debts);
     room_vcard_free(r);
