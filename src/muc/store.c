@@ -95,8 +95,8 @@ static struct store_stmt rooms_listed = {
 };
 static struct store_stmt room_count = {
     .name = "room.count",
-    .sql = "SELECT count(*) FROM room",
-    .params = "",
+    .sql = "SELECT count(*) FROM room WHERE created_us < $1",
+    .params = "i",
     .cols = "i",
 };
 static struct store_stmt *const stmts[] = {
@@ -135,7 +135,8 @@ static void counted(void *arg, enum store_result result, const struct store_batc
 void rooms_count_stored(struct worker *w)
 {
     struct store_batch *b = store_read(w->store, 0);
-    store_add(b, &room_count, STORE_ANY_ROWS, NULL, 0);
+    /* those that are made from now on count themselves */
+    STORE_ADD(b, &room_count, STORE_ANY_ROWS, SV_I(w->node->start_wall_us));
     store_submit(b, w->loop, 0, counted, NULL);
 }
 
