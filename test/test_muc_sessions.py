@@ -158,6 +158,18 @@ def test_planned_restart(make_server, workers):
     room.gone(alice, "two")
 
 
+def test_planned_restart_of_an_ad_hoc_room(server, alice):
+    """It is over; who was in it is told when he resumes (status 332 of XEP-0045), and may make it anew."""
+    room, bob = Room("passing").create(alice, "one"), server.client("bob", "b")
+    bob.enable_sm()
+    room.enter(bob, "two")
+    server.restart()
+    bob = resume(server, bob)
+    gone = room.gone(bob, "two")
+    assert {110, 332} <= gone.codes
+    assert room.enter(bob, "two").own.codes >= {110, 201}
+
+
 def test_a_room_that_is_blocked(server, alice, bob):
     """XEP-0191: neither its messages nor its presence come in; the others hear all the same."""
     room = Room("blocked").create(alice, "one")
