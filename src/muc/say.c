@@ -66,7 +66,7 @@ static uint64_t allowance_of(const struct room *r, const struct occupant *o, uin
 bool room_too_fast(struct room *r, struct occupant *o)
 {
     uint64_t rate = (uint64_t)setting_int(&muc_message_rate);
-    if (rate == 0)
+    if (rate == SETTING_NONE)
         return false;
     o->allowance = (uint32_t)allowance_of(r, o, rate);
     o->spoke_us = loop_now_us(r->worker->loop);
@@ -89,7 +89,7 @@ struct room_debts {
 void room_debt_keep(struct room *r, const struct occupant *o)
 {
     uint64_t rate = (uint64_t)setting_int(&muc_message_rate);
-    if (rate == 0 || allowance_of(r, o, rate) == burst_of())
+    if (rate == SETTING_NONE || allowance_of(r, o, rate) == burst_of())
         return;
     if (r->debts == NULL)
         r->debts = mem_new(struct room_debts);

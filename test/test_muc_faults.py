@@ -1,0 +1,89 @@
+"""Rooms and faults: what an acknowledgement of a message to a room promises.
+
+MUSTER_KILL_ROUNDS (20) chooses the size."""
+import contextlib
+import os
+import random
+import re
+import sqlite3
+import threading
+
+import pytest
+
+from muster import xml
+from muster.client import TIMEOUT
+from muster.muc import Room
+from test_muc_archive import Page
+
+KILL_ROUNDS = int(os.environ.get("MUSTER_KILL_ROUNDS", "20"))
+IN_FLIGHT = 1000
+
+
+class Talker:
+    """alice floods a room and watches h, which counts what she has sent since she enabled it."""
+
+    def __init__(self, server, room, first):
+        self.server, self.room, self.next, self.sent = server, room, first, []
+        self.client = server.client("alice", "a")
+        room.enter(self.client, "first")
+        self.client.enable_sm()
+
+    def run_until_killed(self, seconds):
+        """Floods until kill -9 strikes. Returns the numbers that h covers, which is what the
+        server has promised."""
+        process, self.server.process = self.server.process, None
+        killer = threading.Timer(seconds, process.kill)
+        killer.start()
+        while not self.client.eof:
+            with contextlib.suppress(OSError):
+                self.flood()
+            self.client.pump(0.001)
+            refused = [e for e in self.client.inbox if e.get("type") == "error"]
+            assert not refused, xml.canonical(refused[0])
+            self.client.inbox.clear()
+        process.wait(TIMEOUT)
+        killer.join()
+        return self.sent[:self.client.acked]
+
+    def flood(self):
+        for _ in range(20):
+            if len(self.sent) - self.client.acked >= IN_FLIGHT:
+                break
+            self.room.say(self.client, str(self.next))
+            self.sent.append(self.next)
+            self.next += 1
+        self.client.request_ack()
+
+
+def recorded(server):
+    """The numbers in the room's archive, in the order of their ids, also of those whose entries are
+    not in the index yet."""
+    with contextlib.closing(sqlite3.connect(f"file:{server.data}/muster.db?mode=ro",
+                                            uri=True)) as db:
+        rows = db.execute("SELECT stanza FROM message WHERE rcpt >= 1 << 40 ORDER BY rcpt_entry")
+        return [int(re.search("<body>([0-9]+)</body>", text)[1]) for (text,) in rows]
+
+
+@pytest.mark.slow
+@pytest.mark.release
+def test_kill_under_room_traffic(make_server):
+    """No acknowledged message is missing in the archive of the room, none is there twice, and all
+    are in the order in which they were said."""
+    server = make_server("alice", settings={"muc.message-rate": "none"})
+    cave = Room("cave").create(server.client("alice", "maker"), "maker", persistentroom=True)
+    rng = random.Random()
+    promised, number = [], 0
+    for _ in range(KILL_ROUNDS):
+        talker = Talker(server, cave, number)
+        promised += talker.run_until_killed(rng.uniform(0.05, 0.5))
+        number = talker.next
+        server.start()
+        there = recorded(server)
+        assert there == sorted(set(there)), "out of order or twice"
+        assert not set(promised) - set(there), "acknowledged, and lost"
+    assert promised, "nothing was acknowledged at all"
+    reader = server.client("alice", "reader")
+    assert Page(reader, cave, page="<max>10</max><before/>").bodies == [
+        str(n) for n in there[-10:]]
+    last = cave.enter(reader, "first", history={"maxstanzas": 5})
+    assert last.bodies == [str(n) for n in there[-5:]]
