@@ -100,7 +100,8 @@ void doomed_start(struct recorder *r) { look(r); }
 
 void room_archive_doom(struct store_batch *b, const struct room_archive *a)
 {
-    STORE_ADD(b, &doom, STORE_ANY_ROWS, SV_I(a->owner), SV_I(a->last_id));
+    uint64_t now = loop_wall_us(a->worker->loop); /* the last id may not have been read */
+    STORE_ADD(b, &doom, STORE_ANY_ROWS, SV_I(a->owner), SV_I(a->last_id > now ? a->last_id : now));
 }
 
 static void begin(struct worker *w, void *arg)
