@@ -7,6 +7,7 @@ import pytest
 
 from muster import muc, xml
 from muster.client import until
+from muster.component import Component
 from muster.muc import Room
 from test_mam import FORWARD, MAM, RSM, query_text, tag
 
@@ -279,6 +280,35 @@ def test_a_room_without_archive_says_so(alice):
     assert refused(alice, Room("nowhere")) == ("item-not-found", "cancel")
     _, features, _ = muc.disco_info(alice, cave.jid)
     assert MAM not in features
+
+
+def test_who_is_elsewhere_reads_too(make_server):
+    """A page goes to any address; here that of a component's bot."""
+    domain, secret = "bots.example.test", "a long secret"
+    server = make_server("alice", component=True)
+    server.ctl("component", "add", domain, "--secret", secret)
+    alice, bots = server.client("alice", "a"), Component(server, domain, secret)
+    cave = Room("cave").create(alice, "first", persistentroom=True)
+    said(cave, alice, "first", ["m0", "m1"])
+    bots.send(f"<iq type='set' id='q' from='bot@{domain}/r' to='{cave}'>"
+              f"{query_text(queryid='x')}</iq>")
+    for text in ("m0", "m1"):
+        bots.expect(f"<message from='{cave}' to='bot@{domain}/r'><result xmlns='{MAM}' queryid='x'>"
+                    f"<forwarded xmlns='{FORWARD}'><message xmlns='{xml.CLIENT}'>"
+                    f"<body>{text}</body></message></forwarded></result></message>")
+    bots.expect(f"<iq type='result' id='q'><fin xmlns='{MAM}' complete='true'/></iq>")
+
+
+def test_each_query_at_once_has_an_answer(talk, alice):
+    """So many of one address are under way; the others are told to wait."""
+    alice.raw("".join(f"<iq type='set' id='at-once-{i}' to='{talk}'>{query_text()}</iq>"
+                      for i in range(20)))
+    replies = [alice.expect(f"<iq id='at-once-{i}'/>") for i in range(20)]
+    errors = [e for e in replies if e.get("type") == "error"]
+    assert 4 <= 20 - len(errors) < 20
+    assert {xml.condition(e) for e in errors} == {"resource-constraint"}
+    alice.inbox.clear()
+    assert Page(alice, talk).bodies == ALL
 
 
 # --- history ---
