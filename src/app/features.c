@@ -129,6 +129,7 @@ static const struct feature *const features[] = {
     &muc_cleanup_feature,
     &muc_leavers_feature,
     &muc_moderate_feature,
+    &muc_file_feature,
     &muc_vcard_feature,
     &c2s_feature,
     &component_feature,

@@ -59,7 +59,7 @@ static struct muc_worker *muc_of(struct worker *w)
 }
 
 /* Unlikely to be used, and the same again if its row is written again. */
-static int64_t new_id(void)
+int64_t room_new_id(void)
 {
     const int64_t first = (int64_t)1 << 40, range = (int64_t)1 << 62;
     uint64_t random;
@@ -304,7 +304,7 @@ enum err room_create(struct room *r, slice creator, struct why *why)
     if (!rooms_reserve(why))
         return E_LIMIT;
     not_idle(r);
-    r->id = new_id();
+    r->id = room_new_id();
     r->state = ROOM_READY;
     r->locked = true;
     r->created_us = loop_wall_us(r->worker->loop);

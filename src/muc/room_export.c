@@ -1,0 +1,332 @@
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "im/account.h"
+#include "im/feature.h"
+#include "im/worker.h"
+#include "io/work.h"
+#include "muc/muc.h"
+#include "muc/operate.h"
+#include "muc/room_file.h"
+#include "muc/room_line.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <unistd.h>
+
+enum { OUT_BYTES_MAX = 64 << 20 };
+
+static atomic_int files;
+
+bool room_file_begin(struct command_call *call, const char **path)
+{
+    *path = slice_cstr(call->arena, command_arg(call, "file"));
+    if (**path != '/') {
+        command_fail(call, E_SYNTAX, "file: found %s, allowed: a path that begins with /", *path);
+        return false;
+    }
+    if (atomic_fetch_add(&files, 1) < ROOM_FILES_MAX)
+        return true;
+    room_file_end();
+    command_fail(call, E_AGAIN, "%d rooms are being moved already; try later", ROOM_FILES_MAX);
+    return false;
+}
+
+void room_file_end(void) { atomic_fetch_sub(&files, 1); }
+
+struct export
+{
+    struct work work;
+    struct command_call *call;
+    struct worker *worker; /* home of the room */
+    const char *path;
+    int fd;         /* -1: not open */
+    int error;      /* of the file; 0: none */
+    struct buf out; /* what a helper writes next */
+    bool last;      /* behind it there is nothing */
+    int64_t owner;
+    slice room;
+    uint64_t id, until; /* of messages: the last that was written, and where it ends */
+    uint32_t rows;      /* of a page */
+    uint64_t people, messages, skipped;
+    uint64_t told_us;
+};
+
+/* On a helper thread. */
+
+static void write_out(struct export *x)
+{
+    size_t at = 0;
+    if (x->fd < 0)
+        x->fd = open(x->path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (x->fd < 0) {
+        x->error = errno;
+        return;
+    }
+    while (at < x->out.len && x->error == 0) {
+        ssize_t n = write(x->fd, x->out.ptr + at, x->out.len - at);
+        if (n >= 0)
+            at += (size_t)n;
+        else if (errno != EINTR)
+            x->error = errno;
+    }
+    if (x->last && x->error == 0 && fsync(x->fd) != 0)
+        x->error = errno;
+    if (!x->last && x->error == 0)
+        return;
+    close(x->fd);
+    if (x->error != 0)
+        unlink(x->path);
+}
+
+static void write_run(struct work *w) { write_out(CONTAINER_OF(w, struct export, work)); }
+
+/* The file that is not complete goes. */
+static void discard_run(struct work *w)
+{
+    struct export *x = CONTAINER_OF(w, struct export, work);
+    if (x->fd < 0)
+        return;
+    close(x->fd);
+    unlink(x->path);
+}
+
+/* On the home of the room. */
+
+static void export_free(struct export *x)
+{
+    buf_fini(&x->out);
+    room_file_end();
+    mem_free(&x);
+}
+
+static void discarded(struct work *w)
+{
+    struct export *x = CONTAINER_OF(w, struct export, work);
+    command_fail(x->call, E_DOWN, "the archive of %.*s cannot be read; no file was written",
+                 SLICE_ARG(x->room));
+    export_free(x);
+}
+
+static void discard(struct export *x)
+{
+    x->work.run = discard_run;
+    x->work.done = discarded;
+    if (work_submit(x->worker->work, x->worker->loop, &x->work) == OK)
+        return;
+    discard_run(&x->work); /* the helpers are overloaded: rather slow than left there */
+    discarded(&x->work);
+}
+
+static void tell(struct export *x)
+{
+    uint64_t now = loop_now_us(x->worker->loop);
+    if (now - x->told_us < (uint64_t)ROOM_FILE_TELL_MS * 1000)
+        return;
+    x->told_us = now;
+    log_info(&log_muc, LOG_EV("room.export"), LOG_S("room", x->room),
+             LOG_I("messages", x->messages));
+}
+
+static void read_page(struct export *x);
+
+static void written(struct work *w)
+{
+    struct export *x = CONTAINER_OF(w, struct export, work);
+    if (x->error != 0) {
+        command_fail(x->call, x->error == EEXIST ? E_EXISTS : E_IO, "%s: %s", x->path,
+                     strerror(x->error));
+        export_free(x);
+        return;
+    }
+    buf_clear(&x->out);
+    if (!x->last) {
+        tell(x);
+        read_page(x);
+        return;
+    }
+    if (x->skipped > 0)
+        command_done(x->call,
+                     "%llu affiliations and %llu messages were written; %llu messages "
+                     "cannot be",
+                     (unsigned long long)x->people, (unsigned long long)x->messages,
+                     (unsigned long long)x->skipped);
+    else
+        command_done(x->call, "%llu affiliations and %llu messages were written",
+                     (unsigned long long)x->people, (unsigned long long)x->messages);
+    export_free(x);
+}
+
+static void submit(struct export *x)
+{
+    x->work.run = write_run;
+    x->work.done = written;
+    if (x->out.overflow || work_submit(x->worker->work, x->worker->loop, &x->work) != OK)
+        discard(x);
+}
+
+static void add_end(struct export *x)
+{
+    x->last = true;
+    room_line_write(&x->out, &(struct room_line){ .type = LINE_END,
+                                                  .affiliations = x->people,
+                                                  .messages = x->messages });
+}
+
+/* What was taken out of the archive has no text. */
+static void add_message(struct export *x, const struct store_batch *b, uint32_t row)
+{
+    const struct room_line l = { .type = LINE_MESSAGE,
+                                 .id = (uint64_t)store_int(b, 0, row, 0),
+                                 .at_us = (uint64_t)store_int(b, 0, row, 1),
+                                 .stanza = store_text(b, 0, row, 2) };
+    x->id = l.id;
+    if (l.stanza.len == 0)
+        return;
+    if (room_line_write(&x->out, &l))
+        x->messages++;
+    else
+        x->skipped++;
+}
+
+static void page_read(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct export *x = arg;
+    if (result == STORE_CONFLICT && x->rows > 1) { /* too many bytes */
+        x->rows /= 8;
+        x->rows += x->rows == 0;
+        read_page(x);
+        return;
+    }
+    if (result != STORE_OK) {
+        discard(x);
+        return;
+    }
+    for (uint32_t i = 0; i < store_row_count(b, 0); i++)
+        add_message(x, b, i);
+    if (store_row_count(b, 0) < x->rows)
+        add_end(x);
+    submit(x);
+}
+
+static void read_page(struct export *x)
+{
+    struct store_batch *b = store_read(x->worker->store, (uint64_t)x->owner);
+    if (x->id == 0)
+        store_read_late(b, x->owner);
+    STORE_ADD(b, &room_export_page, STORE_ANY_ROWS, SV_I(x->owner), SV_I(x->id), SV_I(x->until),
+              SV_I(x->rows));
+    store_submit(b, x->worker->loop, 0, page_read, x);
+}
+
+static void add_room(struct export *x, const struct room *r)
+{
+    struct room_line l = {
+        .type = LINE_ROOM, .jid = r->jid, .creator = r->creator, .at_us = r->created_us
+    };
+    struct buf config, subject;
+    const struct affiliate *a;
+
+    buf_init(&config, ROOM_STORED_MAX);
+    buf_init(&subject, ROOM_LINE_MAX);
+    room_config_store(&config, &r->config);
+    if (r->subject != NULL)
+        stanza_store(&subject, r->subject);
+    l.config = buf_slice(&config);
+    l.subject = buf_slice(&subject);
+    memcpy(l.secret, r->secret, sizeof l.secret);
+    room_line_write(&x->out, &l);
+    buf_fini(&subject);
+    buf_fini(&config);
+    for (uint32_t i = 0; (a = map_next(&r->affiliates, &i)) != NULL;)
+        x->people += room_line_write(
+            &x->out, &(struct room_line){ .type = LINE_AFFILIATION,
+                                          .jid = a->jid,
+                                          .affiliation = (enum affiliation)a->affiliation,
+                                          .nick = a->nick,
+                                          .reason = a->reason,
+                                          .follows = a->follows });
+}
+
+static void export_room(struct room *r, void *arg)
+{
+    struct command_call *call = arg;
+    if (!r->stored) {
+        command_fail(call, E_UNSUPPORTED, "%.*s is an ad hoc room; only persistent ones are moved",
+                     SLICE_ARG(r->jid));
+        return;
+    }
+    const char *path;
+    if (!room_file_begin(call, &path))
+        return;
+    struct export *x = mem_new(struct export);
+    x->call = call;
+    x->worker = r->worker;
+    x->path = path;
+    x->fd = -1;
+    x->owner = r->id;
+    x->room = slice_dup(call->arena, r->jid);
+    x->until = r->archive.last_id;
+    x->rows = ROOM_FILE_STEP_ROWS;
+    x->told_us = loop_now_us(r->worker->loop);
+    buf_init(&x->out, OUT_BYTES_MAX);
+    add_room(x, r);
+    submit(x);
+}
+
+static void run_export(struct command_call *call)
+{
+    slice jid;
+    if (operate_room_ok(call, command_arg(call, "room"), &jid))
+        operate_visit(call, jid, export_room, call);
+}
+
+struct store_stmt room_export_page = {
+    .name = "room.export",
+    .sql = "SELECT e.id, m.at_us, m.stanza FROM entry e JOIN message m ON m.id = e.msg"
+           " WHERE e.owner = $1 AND e.id > $2 AND e.id <= $3 ORDER BY e.id LIMIT $4",
+    .params = "iiii",
+    .cols = "iit",
+};
+static const struct command_arg args[] = {
+    { "room", ARG_POSITIONAL, "address of a persistent room", NULL },
+    { "file", ARG_POSITIONAL, "file of the server's host to make; it must not be there", NULL },
+    { 0 },
+};
+struct command room_export_command = {
+    .name = "room export",
+    .args = args,
+    .run = run_export,
+    .doc = "Writes a persistent room to a file, as lines of JSON: configuration, affiliations, "
+           "subject and recorded messages with their ids and times. Only the server's user can "
+           "read the file, which can tell who said what.",
+};
+
+static void worker_start(struct worker *w)
+{
+    if (w->index == 0)
+        room_import_start(w);
+}
+
+static struct store_stmt *stmts[16] = { &room_export_page };
+static const struct store_migration migrations[] = {
+    { 1, "CREATE TABLE room_import(owner INTEGER PRIMARY KEY, until INTEGER NOT NULL)",
+      "CREATE TABLE room_import(owner BIGINT PRIMARY KEY, until BIGINT NOT NULL)" },
+    { 0 },
+};
+static const struct store_schema schema = { "muc_file", migrations, stmts, NULL };
+
+static void start(void)
+{
+    for (unsigned i = 0; room_import_stmts[i] != NULL; i++)
+        stmts[i + 1] = room_import_stmts[i];
+}
+
+const struct feature muc_file_feature = {
+    .name = "muc_file",
+    .schema = &schema,
+    .commands = (struct command *const[]){ &room_export_command, &room_import_command, NULL },
+    .start = start,
+    .worker_start = worker_start,
+};

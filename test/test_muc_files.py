@@ -1,0 +1,282 @@
+"""Rooms in files: `room export`, `room import`."""
+import contextlib
+import json
+import sqlite3
+import stat
+
+import pytest
+
+from muster import muc
+from muster.client import until
+
+
+@pytest.fixture
+def host(make_server):
+    server = make_server("alice", "bob")
+    server.ctl("set", "muc.persistent", "on")
+    return server
+
+
+def refusal(server, *args):
+    done = server.ctl_run(*args)
+    assert done.returncode != 0, done.stdout
+    return done.stderr
+
+
+def show(server, room):
+    return server.rows("room", "show", room)[0]
+
+
+CAVE = "cave@conference.localhost"
+MESSAGES = [f"Round about the cauldron go {i} <&>" for i in range(20)]
+
+
+@pytest.fixture
+def cave(host):
+    """A room with all that one can have."""
+    alice, bob = host.client("alice", "a"), host.client("bob", "b")
+    room = muc.Room("cave").create(alice, "firstwitch", persistentroom=True, enablelogging=True,
+                                   roomname="Witches & others", roomdesc="of the\nheath")
+    room.set_affiliation(alice, "bob@localhost", "member", nick="secondwitch")
+    room.set_affiliation(alice, "elsewhere.test", "outcast", reason="Far\toff")
+    room.enter(bob, "secondwitch")
+    room.set_subject(alice, "Fire burn")
+    for i, text in enumerate(MESSAGES):
+        room.say((alice, bob)[i % 2], text)
+        room.expect_body(bob, ("firstwitch", "secondwitch")[i % 2], text)
+    until("all is recorded", lambda: show(host, CAVE)["messages"] >= len(MESSAGES))
+    return room
+
+
+def export(server, name="cave.jsonl", room=CAVE):
+    path = server.folder / name
+    said = server.ctl("room", "export", room, path)["text"]
+    return path, said
+
+
+def occupant_id(entered):
+    return entered.own.element.find(f"{{{muc.OCCUPANT_ID}}}occupant-id").get("id")
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def history(server, room):
+    """Ids, senders and texts of what a room recorded, from the database."""
+    server.stop()
+    with contextlib.closing(sqlite3.connect(server.data / "muster.db")) as db:
+        rows = db.execute("SELECT e.id, m.at_us, m.remote, m.stanza FROM room r JOIN entry e ON "
+                          "e.owner = r.id JOIN message m ON m.id = e.msg WHERE r.jid = ? "
+                          "ORDER BY e.id", (room,)).fetchall()
+    server.start()
+    return rows
+
+
+def test_a_room_goes_into_a_file(host, cave):
+    path, said = export(host)
+    found = lines(path)
+    kinds = [line["type"] for line in found]
+    messages = kinds.count("message")
+    assert kinds == ["room"] + ["affiliation"] * 3 + ["message"] * messages + ["end"]
+    assert said == f"3 affiliations and {messages} messages were written"
+    assert found[0]["jid"] == CAVE and found[0]["creator"] == "alice@localhost"
+    assert found[0]["config"]["name"] == "Witches & others"
+    assert "Fire burn" in found[0]["subject"]
+    assert {(a["jid"], a["affiliation"], a["nick"], a["reason"]) for a in found[1:4]} == {
+        ("alice@localhost", "owner", "", ""), ("bob@localhost", "member", "secondwitch", ""),
+        ("elsewhere.test", "outcast", "", "Far\toff")}
+    said = [m["stanza"] for m in found if m["type"] == "message" and "<body>" in m["stanza"]]
+    assert len(said) == len(MESSAGES)
+    ids = [m["id"] for m in found if m["type"] == "message"]
+    assert ids == sorted(set(ids))
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_and_comes_back_as_it_was(host, cave):
+    path, _ = export(host)
+    before, row = history(host, CAVE), show(host, CAVE)
+    affiliations = host.rows("room", "affiliations", CAVE)
+    alice = host.client("alice", "c")
+    own_id = occupant_id(cave.enter(alice, "firstwitch"))
+    assert "there is such a room; nothing was changed" in refusal(host, "room", "import", path)
+    host.ctl("room", "destroy", CAVE)
+    assert host.ctl("room", "import", path)["text"] == (
+        f"room {CAVE} imported: 3 affiliations, {len(before)} messages")
+    # it is there at once, with the same history and the same ids of its occupants
+    again = host.client("bob", "b")
+    entered = cave.enter(again, "secondwitch", history={"maxstanzas": 5})
+    assert entered.bodies == MESSAGES[-5:]
+    assert entered.subject.findtext("{jabber:client}subject") == "Fire burn"
+    assert occupant_id(cave.enter(host.client("alice", "b"), "firstwitch")) == own_id
+    now = show(host, CAVE)
+    for same in "name", "description", "created", "creator", "messages", "last_message", "subject":
+        assert now[same] == row[same], same
+    assert host.rows("room", "affiliations", CAVE) == affiliations
+    assert history(host, CAVE) == before
+
+
+def test_it_goes_to_another_server(host, cave, make_server):
+    path, _ = export(host)
+    other = make_server("alice")
+    other.ctl("set", "muc.persistent", "on")
+    other.ctl("room", "import", path)
+    again, _ = export(other, "again.jsonl")
+    assert sorted(again.read_text().split("\n")) == sorted(path.read_text().split("\n"))
+    carol = other.client("alice", "a")
+    room = muc.Room("cave")
+    assert room.enter(carol, "firstwitch").own.standing == ("owner", "moderator")
+    room.say(carol, "Cool it")  # what is said now gets a higher id
+    room.expect_body(carol, "firstwitch", "Cool it")
+    until("it is recorded", lambda: show(other, CAVE)["messages"] > lines(path)[-1]["messages"])
+
+
+def test_more_messages_than_a_step(host):
+    alice = host.client("alice", "a")
+    room = muc.Room("cave").create(alice, "firstwitch", persistentroom=True, enablelogging=True)
+    room.say(alice, "one")
+    room.expect_body(alice, "firstwitch", "one")
+    until("it is recorded", lambda: show(host, CAVE)["messages"] >= 1)
+    path, _ = export(host)
+    found = lines(path)
+    one = next(line for line in found if line["type"] == "message" and "one" in line["stanza"])
+    many = [{**one, "id": one["id"] + i, "stanza": one["stanza"].replace("one", f"n{i}")}
+            for i in range(1000)]
+    head = [line for line in found if line["type"] in ("room", "affiliation")]
+    everything = [*head, *many, {"type": "end", "affiliations": len(head) - 1, "messages": 1000}]
+    path.write_text("".join(json.dumps(line) + "\n" for line in everything))
+    host.ctl("room", "destroy", CAVE)
+    host.ctl("room", "import", path)
+    entered = room.enter(host.client("alice", "b"), "firstwitch", history={"maxstanzas": 3})
+    assert entered.bodies == ["n997", "n998", "n999"]
+    assert len(history(host, CAVE)) == 1000
+    back, _ = export(host, "back.jsonl")
+    assert [line["id"] for line in lines(back) if line["type"] == "message"] == \
+        [line["id"] for line in many]
+
+
+def line_with(path, kind):
+    return next(i for i, line in enumerate(lines(path)) if line["type"] == kind)
+
+
+def change(path, kind, **values):
+    """Changes the first line of a kind; None: leaves it out. Returns its number."""
+    all_of_it = lines(path)
+    at = line_with(path, kind)
+    for key, value in values.items():
+        if value is None:
+            del all_of_it[at][key]
+        else:
+            all_of_it[at][key] = value
+    path.write_text("".join(json.dumps(line) + "\n" for line in all_of_it))
+    return at + 1
+
+
+@pytest.mark.parametrize("kind, values, text", [
+    ("room", {"format": 2}, '"format": found another kind of value, allowed: 1'),
+    ("room", {"jid": "cave"}, '"jid": found cave, allowed: the address of a room'),
+    ("room", {"jid": None}, '"jid" is missing'),
+    ("room", {"created": "yesterday"}, '"created": found yesterday, allowed: a time such as'),
+    ("room", {"secret": "AAAA"}, '"secret": found AAAA, allowed: 32 bytes in base64'),
+    ("room", {"config": {"name": 5}}, '"config": found another kind of value, allowed: an object'),
+    ("room", {"config": {"colour": "red"}}, '"config": found colour=red, allowed: the values'),
+    ("room", {"config": {"members_only": "maybe"}}, '"config": found members_only=maybe'),
+    ("room", {"subject": "<message"}, '"subject": found <message, allowed: a message from'),
+    ("room", {"subject": "<message from='x@y' type='groupchat'/>"}, "a message from the room"),
+    ("room", {"type": "hall"}, '"type": found hall, allowed: room, affiliation, message or end'),
+    ("affiliation", {"affiliation": "king"}, '"affiliation": found king, allowed: owner, admin'),
+    ("affiliation", {"jid": "Alice@localhost"}, '"jid": found Alice@localhost, allowed: a bare'),
+    ("affiliation", {"jid": "bob@localhost/x"}, '"jid": found bob@localhost/x, allowed: a bare'),
+    ("affiliation", {"nick": " two "}, '"nick": found  two , allowed: a nickname'),
+    ("affiliation", {"reason": "\u0007"}, "allowed: a text without control characters"),
+    ("affiliation", {"follows": 1}, '"follows": found another kind of value, allowed: true or'),
+    ("message", {"id": 0}, '"id": found another kind of value, allowed: an archive id'),
+    ("message", {"id": -1}, '"id": found another kind of value, allowed: a number from 0'),
+    ("message", {"id": 4 * 10**18}, "which is in the future"),
+    ("message", {"at": "2026-02-30T00:00:00Z"}, '"at": found 2026-02-30T00:00:00Z, allowed: a'),
+    ("message", {"stanza": "<iq xmlns='jabber:client'/>"}, "allowed: a message"),
+    ("message", {"stanza": "<message from='den@conference.localhost/x' type='groupchat'/>"},
+     "found a message from den@conference.localhost, allowed: from the room"),
+    ("end", {"messages": 5}, "found the end of 3 affiliations and 5 messages behind 3 and"),
+])
+def test_a_line_that_is_wrong_changes_nothing(host, cave, kind, values, text):
+    path, _ = export(host)
+    host.ctl("room", "destroy", CAVE)
+    number = change(path, kind, **values)
+    said = refusal(host, "room", "import", path)
+    assert f"line {number}: " in said and text in said and "nothing was changed" in said
+    assert host.rows("room", "list") == []
+
+
+def test_lines_in_another_order(host, cave):
+    path, _ = export(host)
+    host.ctl("room", "destroy", CAVE)
+    right = lines(path)
+    messages = [line for line in right if line["type"] == "message"]
+
+    def said(*all_of_it):
+        path.write_text("".join(json.dumps(line) + "\n" for line in all_of_it))
+        text = refusal(host, "room", "import", path)
+        assert host.rows("room", "list") == []
+        return text
+
+    order = "allowed: one room, its affiliations, its messages, the end"
+    assert f"line 1: {order}" in said(*right[1:])
+    assert f"line 2: {order}" in said(right[0], right[0])
+    assert f"line 3: {order}" in said(right[0], messages[0], right[1])
+    alice = next(line for line in right if line.get("jid") == "alice@localhost")
+    assert "found alice@localhost twice" in said(right[0], alice, alice)
+    assert "allowed: rising ones" in said(right[0], messages[1], messages[0])
+    assert "the end is missing" in said(*right[:-1])
+    assert order in said(*right, messages[0])
+    path.write_text("not JSON\n")
+    assert "line 1: found a line that is no JSON object" in refusal(host, "room", "import", path)
+    path.write_text("")
+    assert "the end is missing" in refusal(host, "room", "import", path)
+    path.write_text("x" * (9 << 20))
+    assert "found a line of more than 8388608 bytes" in refusal(host, "room", "import", path)
+
+
+def test_files_that_cannot_be(host, cave):
+    path, _ = export(host)
+    assert "File exists" in refusal(host, "room", "export", CAVE, path)
+    assert "No such file or directory" in refusal(host, "room", "export", CAVE,
+                                                  host.folder / "none" / "x")
+    assert "No such file or directory" in refusal(host, "room", "import", host.folder / "none")
+    assert "it cannot be read: Is a directory" in refusal(host, "room", "import", host.folder)
+    muc.Room("den").create(host.client("alice", "a2"), "me")
+    assert "den@conference.localhost is an ad hoc room" in refusal(
+        host, "room", "export", "den@conference.localhost", host.folder / "den")
+    assert not (host.folder / "den").exists()
+
+
+def test_what_the_settings_do_not_allow(host, cave):
+    path, _ = export(host)
+    host.ctl("room", "destroy", CAVE)
+    host.ctl("set", "muc.affiliations-max", "2")
+    assert "more affiliations than muc.affiliations-max" in refusal(host, "room", "import", path)
+    host.ctl("set", "muc.affiliations-max", "--default")
+    host.ctl("set", "muc.persistent", "off")
+    assert "muc.persistent is off" in refusal(host, "room", "import", path)
+    host.ctl("set", "muc.persistent", "on")
+    host.ctl("room", "create", "den@conference.localhost", "bob@localhost")
+    host.ctl("set", "muc.persistent-max", "1")
+    assert "muc.persistent-max allows no more rooms" in refusal(host, "room", "import", path)
+    assert [row["jid"] for row in host.rows("room", "list")] == ["den@conference.localhost"]
+    host.stop()
+    with contextlib.closing(sqlite3.connect(host.data / "muster.db")) as db:
+        assert db.execute("SELECT count(*) FROM room_import").fetchone() == (0,)
+    host.start()
+
+    def orphans():
+        with contextlib.closing(sqlite3.connect(f"file:{host.data}/muster.db?mode=ro",
+                                                uri=True)) as db:
+            return db.execute("SELECT count(*) FROM entry WHERE owner >= 1 << 40 AND owner NOT IN "
+                              "(SELECT id FROM room)").fetchone()[0]
+
+    until("what was stored of it is gone", lambda: orphans() == 0)
+    host.ctl("set", "muc.persistent-max", "--default")
+    change(path, "room", jid="cave@elsewhere.test")
+    assert "a message from the room" in refusal(host, "room", "import", path)
+    path.write_text(path.read_text().replace("cave@conference.localhost", "cave@elsewhere.test"))
+    assert "there are no rooms at elsewhere.test" in refusal(host, "room", "import", path)
