@@ -199,7 +199,8 @@ const struct feature pubsub_host_feature = {
             { "0060", "1.26.0", "Publish-Subscribe", "0.1.0", "test_pubsub",
               "a full node gives up its oldest items, no collections, one subscription an "
               "address and node, no leases, pending "
-              "subscriptions are managed by their list" },
+              "subscriptions are managed by their list, an item is replaced by its publisher or "
+              "an owner only" },
             { 0 },
         },
     .hosts = hosts,
