@@ -167,6 +167,17 @@ def test_who_may_send_private_messages(alice, bob, carol, cave, allowed, may, ro
         cave.expect_nothing(carol, "<message><body>psst</body></message>", after=[bob])
 
 
+def test_who_blocks_an_occupant_stays_in_the_room(alice, bob, carol, cave):
+    """XEP-0191: that a private message comes back does not say that nobody is there."""
+    bob.result("set", "<block xmlns='urn:xmpp:blocking'>"
+               f"<item jid='{cave.at('thirdwitch')}'/></block>")
+    cave.whisper(carol, "secondwitch", "psst")
+    cave.flush(carol)
+    cave.say(bob, "still here")
+    assert cave.expect_body(alice, "secondwitch", "still here")
+    assert "psst" not in bodies(bob.log)
+
+
 def test_private_message_to_a_nick_with_two_sessions(server, alice, bob, cave):
     """Reaches one or all of them, and somebody in any case."""
     other = server.client("bob", "b2")
@@ -388,10 +399,13 @@ def test_a_chat_becomes_a_conference(server, alice, bob):
     cave.expect_body(alice, "firstwitch", "old 2")
     alice.send(f"<message to='{cave}'><x xmlns='{muc.USER}'><invite to='{bob.jid}'>"
                "<reason>continue</reason><continue/></invite></x></message>")
-    message = bob.expect(f"<message from='{cave}' to='{bob.jid}'><x xmlns='{muc.USER}'><invite>"
-                         "<continue/></invite></x></message>")
-    assert message is not None
-    assert cave.enter(bob, "secondwitch").bodies == ["old 1", "old 2"]
+    bob.expect(f"<message from='{cave}' to='{bob.jid}'><x xmlns='{muc.USER}'><invite>"
+               "<continue/></invite></x></message>")
+    got = cave.enter(bob, "secondwitch")
+    assert got.bodies == ["old 1", "old 2"]
+    stamps = [[(d.get("from"), d.get("stamp")) for d in m.findall(f"{{{xml.DELAY}}}delay")]
+              for m in got.history]
+    assert stamps == [[(bob.bare, f"2004-09-29T01:5{i}:37Z")] for i in (1, 2)]
 
 
 # --- §7.14: to leave ---
@@ -439,6 +453,14 @@ def test_one_of_two_sessions_ends(server, alice, bob, cave):
     cave.say(other, "still here")
     cave.expect_body(alice, "secondwitch", "still here")
     cave.expect_nothing(alice, "<presence type='unavailable'/>", after=[other])
+
+
+def test_who_blocks_the_room_leaves_it(alice, bob, cave):
+    """XEP-0191 §3.2: it has got presence, and gets unavailable presence now."""
+    bob.result("set", f"<block xmlns='urn:xmpp:blocking'><item jid='{cave}'/></block>")
+    assert cave.gone(alice, "secondwitch").role == "none"
+    bob.result("set", f"<unblock xmlns='urn:xmpp:blocking'><item jid='{cave}'/></unblock>")
+    assert cave.enter(bob, "secondwitch").own
 
 
 @pytest.mark.parametrize("condition", ["recipient-unavailable", "gone", "item-not-found",
@@ -527,6 +549,39 @@ def test_presence_of_some_roles_is_not_shown(alice, bob, carol, cave):
     cave.expect_nothing(carol, f"<presence from='{cave.at('secondwitch')}'/>", after=[bob])
     cave.leave(bob, "secondwitch")
     cave.expect_nothing(carol, f"<presence from='{cave.at('secondwitch')}'/>", after=[bob])
+
+
+def test_who_loses_a_role_that_is_shown_goes_out_of_sight(alice, bob, carol, cave):
+    """Others see bob go, and come when he may be seen again; he himself sees his role."""
+    cave.configure(alice, presencebroadcast=["moderator", "participant"])
+    cave.forget(alice, bob, carol)
+    cave.set_role(alice, "secondwitch", "visitor")
+    for client in (alice, carol):
+        assert cave.presence(client, "secondwitch").gone
+    own = cave.presence(bob, "secondwitch")
+    assert own.type is None and own.role == "visitor"
+    cave.leave(carol, "thirdwitch")
+    assert set(cave.enter(carol, "thirdwitch").others) == {"firstwitch"}
+    cave.set_role(alice, "secondwitch", "participant")
+    for client in (alice, carol):
+        seen = cave.presence(client, "secondwitch")
+        assert seen.type is None and seen.role == "participant"
+    cave.leave(bob, "secondwitch")
+    assert cave.presence(carol, "secondwitch").gone
+
+
+def test_roles_that_are_shown_change(alice, bob, carol, cave):
+    cave.set_role(alice, "secondwitch", "visitor")
+    cave.forget(alice, bob, carol)
+    cave.configure(alice, presencebroadcast=["moderator"])
+    for nick in ("secondwitch", "thirdwitch"):
+        assert cave.presence(alice, nick).gone
+    cave.leave(bob, "secondwitch")
+    cave.expect_nothing(alice, f"<presence from='{cave.at('secondwitch')}'/>", after=[bob])
+    cave.configure(alice, presencebroadcast=["moderator", "participant", "visitor"])
+    seen = cave.presence(alice, "thirdwitch")
+    assert seen.type is None and seen.role == "participant"
+    cave.expect_nothing(alice, f"<presence from='{cave.at('secondwitch')}'/>")
 
 
 def test_seen_is_what_was_sent(alice, bob, cave):

@@ -182,6 +182,12 @@ void room_config_applied(struct room *r, unsigned diff)
     if ((diff & DIFF_WHOIS) != 0 && r->config.whois == WHOIS_ANYONE) /* now all see real JIDs */
         LIST_EACH (it, &r->occupants)
             room_show(r, CONTAINER_OF(it, struct occupant, node), &(struct show){ 0 });
+    if ((diff & DIFF_PRESENCE_ROLES) != 0)
+        LIST_EACH (it, &r->occupants) {
+            struct occupant *o = CONTAINER_OF(it, struct occupant, node);
+            if (o->known != occupant_visible(r, o))
+                room_show(r, o, &(struct show){ 0 });
+        }
     if ((diff & DIFF_ABSENT_VISIBLE) != 0)
         room_show_absent(r, NULL);
     room_unpin(r);

@@ -71,10 +71,13 @@ static char *author_of(slice sender)
     return out;
 }
 
-/* XEP-0203 §3, with the room as the one that delayed it (XEP-0045 §7.2.14). */
+/* XEP-0203 §3, with the room as the one that delayed it (XEP-0045 §7.2.14); what an owner brought
+ * from another chat has its stamp (§7.9). */
 static struct stanza *stamped(const struct room_post *p, slice room)
 {
     struct buf delay;
+    if (stanza_has(p->st, KNOWN(DELAY)))
+        return stanza_ref(p->st);
     char stamp[CLOCK_STAMP_LEN];
     clock_stamp(stamp, p->at_us);
     buf_init(&delay, 8 * JID_MAX);

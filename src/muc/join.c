@@ -148,7 +148,7 @@ static void show_others(struct room *r, const struct seat *s)
     unsigned with_jid = room_shows_jids(r, s->occupant);
     LIST_EACH (it, &r->occupants) {
         struct occupant *o = CONTAINER_OF(it, struct occupant, node);
-        if (o != s->occupant && !o->hidden && room_shows(&r->config, (enum room_role)o->role))
+        if (o != s->occupant && o->known)
             audience_tell(&r->audience, s->jid, occupant_shown(r, o, with_jid));
     }
 }
@@ -182,7 +182,8 @@ static void welcome(struct entry *e, struct seat *s)
 
     show_others(r, s);
     room_show_absent(r, s);
-    if (!o->hidden && room_shows(&r->config, (enum room_role)o->role)) {
+    o->known = occupant_visible(r, o);
+    if (o->known) {
         bool all = r->config.whois == WHOIS_ANYONE;
         room_send_all(r, occupant_shown(r, o, 1), all ? TO_ALL : TO_MODERATORS, o);
         if (!all)
@@ -339,6 +340,7 @@ static void take_seat(struct room *r, enum err e, void *arg)
             o->affiliation = (uint8_t)affiliation;
             o->role = (uint8_t)b->role;
             o->hidden = b->hidden;
+            o->known = occupant_visible(r, o);
             r->hidden_count += o->hidden;
         }
         seat_create(r, o, b->presence);

@@ -192,10 +192,8 @@ void room_seat_leave(struct room *r, struct seat *s, const struct show *how)
 {
     struct occupant *o = s->occupant;
     if (o->seats.next->next == &o->seats) {
-        struct show leaving = *how;
-        leaving.unseen = !room_shows(&r->config, (enum room_role)o->role);
         o->role = ROLE_NONE;
-        room_leave(r, o, &leaving);
+        room_leave(r, o, how);
         return;
     }
     /* §7.2.8 and others of the same nickname stay: only it hears that it left */

@@ -62,6 +62,8 @@ struct stanza *occupant_shown(struct room *r, struct occupant *o, unsigned with_
 /* To its own seats, or one of them: with 110 and these codes. */
 void room_show_self(struct room *r, struct occupant *o, const struct seat *s, const char *codes);
 
+/* Whether others are shown its presence. */
+bool occupant_visible(const struct room *r, const struct occupant *o);
 void room_show_left(struct room *r, struct occupant *o, const struct seat *s,
                     const struct show *how); /* to that seat alone */
 

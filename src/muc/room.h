@@ -74,6 +74,7 @@ struct occupant {
     uint32_t number;   /* unique in the room; its sessions' `seat` in the audience */
     uint8_t affiliation, role;
     bool hidden;
+    bool known;              /* others have been shown that it is here */
     struct stanza *shown[2]; /* its presence as others see it, without and with its real JID;
                                 NULL: to be made */
     uint64_t spoke_us;       /* monotonic: of the rate limit */
@@ -194,7 +195,6 @@ struct show {
     slice alternate, password; /* of a destroyed room, with `destroyed` */
     bool destroyed;
     const struct stanza *left; /* what the client said on leaving; NULL: nothing */
-    bool unseen;               /* others did not know that it was there, nor that it goes */
 };
 /* Tells all who should see it; the occupant's own seats with 110. */
 void room_show(struct room *r, struct occupant *o, const struct show *how);

@@ -128,12 +128,21 @@ static bool is_our_id(const struct room *r, const struct elem *e)
            (slice_eq(by.full, r->jid) || node_serves(r->worker->node, by.domain));
 }
 
-/* What only rooms and servers say (XEP-0359 §5, XEP-0421 §4.1, XEP-0203 §5). */
+struct speaker {
+    const struct room *room;
+    bool owner;
+};
+
+/* What only rooms and servers say (XEP-0359 §5, XEP-0421 §4.1, XEP-0203 §5). An owner who makes a
+ * room of a chat says when it was that the chat was had (§7.9). */
 static bool forged(enum known_child known, const struct elem *e, void *arg)
 {
-    const struct room *r = arg;
+    const struct speaker *by = arg;
+    const struct room *r = by->room;
     if (known == KNOWN_STANZA_ID)
         return is_our_id(r, e);
+    if (known == KNOWN_DELAY)
+        return !by->owner || slice_eq(elem_attr(e, "from", loop_scratch(r->worker->loop)), r->jid);
     if (known == KNOWN_PAYLOAD)
         return (r->config.strip_xhtml && elem_is(e, "html", NS_XHTML)) || is_moderation(e);
     return true;
@@ -154,6 +163,7 @@ static struct stanza *relayed(struct room *r, const struct occupant *o, const st
     struct buf more, from;
     uint64_t strip = KNOWN(STANZA_ID) | KNOWN(OCCUPANT_ID) | KNOWN(MUC_USER) | KNOWN(DELAY) |
                      KNOWN(CARBON) | KNOWN(PRIVATE);
+    struct speaker by = { r, o->affiliation == AFF_OWNER };
 
     buf_init(&more, 8192);
     buf_init(&from, JID_MAX);
@@ -167,7 +177,7 @@ static struct stanza *relayed(struct room *r, const struct occupant *o, const st
                                                                     .to = { "", 0 },
                                                                     .known = strip | KNOWN(PAYLOAD),
                                                                     .unwanted = forged,
-                                                                    .arg = r,
+                                                                    .arg = &by,
                                                                     .more = buf_slice(&more) });
     buf_fini(&more);
     buf_fini(&from);
@@ -307,6 +317,9 @@ static enum routed failed(struct room *r, struct seat *s, struct stanza *st)
     bool ghost = false;
     for (size_t i = 0; i < sizeof gone / sizeof *gone; i++)
         ghost = ghost || gone[i] == e;
+    /* of a session of this node its end is told; this one only blocks an occupant (XEP-0191) */
+    if (s != NULL && !list_linked(&s->away) && e == SE_SERVICE_UNAVAILABLE)
+        ghost = false;
     if (s != NULL && ghost)
         room_seat_gone(r, s);
     stanza_unref(&st);

@@ -173,18 +173,35 @@ void room_show_left(struct room *r, struct occupant *o, const struct seat *s,
     stanza_unref(&st);
 }
 
-/* Roles whose presence is not broadcast (muc#roomconfig_presencebroadcast) and hidden occupants are
- * seen by themselves only. Who is removed by force is always shown to go. */
-void room_show(struct room *r, struct occupant *o, const struct show *how)
+static void show_others(struct room *r, struct occupant *o, const struct show *how)
 {
-    bool seen = !o->hidden && !how->unseen &&
-                (room_shows(&r->config, (enum room_role)o->role) || o->role == ROLE_NONE);
-    if (seen && r->config.whois == WHOIS_ANYONE) {
+    if (r->config.whois == WHOIS_ANYONE) {
         show_some(r, o, how, TO_ALL, 1);
-    } else if (seen) {
+    } else {
         show_some(r, o, how, TO_MODERATORS, 1);
         show_some(r, o, how, TO_OTHERS, 0);
     }
+}
+
+bool occupant_visible(const struct room *r, const struct occupant *o)
+{
+    return !o->hidden && room_shows(&r->config, (enum room_role)o->role);
+}
+
+/* Roles whose presence is not broadcast (muc#roomconfig_presencebroadcast) and hidden occupants are
+ * seen by themselves only. Who was shown is shown to go, from the room or out of sight. */
+void room_show(struct room *r, struct occupant *o, const struct show *how)
+{
+    bool visible = occupant_visible(r, o);
+    if (visible || (o->known && o->role == ROLE_NONE)) {
+        show_others(r, o, how);
+    } else if (o->known) {
+        uint8_t role = o->role;
+        o->role = ROLE_NONE;
+        show_others(r, o, &(struct show){ 0 });
+        o->role = role;
+    }
+    o->known = visible;
     slice jid = room_shows_jids(r, o) ? occupant_seat(o)->jid : (slice){ 0 };
     struct stanza *st = presence_of(r, o, jid, how, "110");
     room_send_occupant(r, o, st);
