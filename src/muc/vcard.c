@@ -57,7 +57,13 @@ struct store_stmt room_vcard_hashes = {
     .cols = "t",
 };
 
-static slice own(slice s) { return (slice){ memcpy(mem_alloc(s.len + 1), s.ptr, s.len), s.len }; }
+static slice own(slice s)
+{
+    char *copy = mem_alloc(s.len + 1);
+    if (s.len > 0)
+        memcpy(copy, s.ptr, s.len);
+    return (slice){ copy, s.len };
+}
 
 static void release(slice *s)
 {
