@@ -203,6 +203,32 @@ def test_a_storm_of_nick_changes(make_server):
     assert [n for n, here in there.items() if here and n != "alice"] == [changed[-1]]
 
 
+def test_requests_of_an_owner_without_waiting(make_server):
+    """Each has its turn, in their order, however many others wait; those behind the end of the room
+    are told that there is none."""
+    server = make_server("alice", settings={**OPEN, **muc.OWNERS})
+    alice = server.client("alice", "x")
+    room, sent = Room().create(alice, "alice", persistentroom=True), 300
+
+    def configure(i):
+        return muc.submit(muc.CONFIG, {"muc#roomconfig_roomdesc": f"{i}"})
+
+    alice.send("".join(f"<iq type='set' id='c{i}' to='{room}'><query xmlns='{muc.OWNER}'>"
+                       f"{'<destroy/>' if i == sent else configure(i)}</query></iq>"
+                       for i in range(sent + 5)))
+    for i in range(sent + 5):
+        answer = alice.expect(f"<iq id='c{i}'/>")
+        assert answer.get("type") == ("result" if i <= sent else "error"), xml.canonical(answer)
+    assert xml.condition(answer) == "item-not-found"
+
+
+def test_a_room_ends_once(server, alice):
+    room = Room().create(alice, "alice")
+    reply = room.owner(alice, "set", "<destroy/><destroy jid='b@localhost'/>")
+    assert xml.condition(reply) == "bad-request"
+    assert occupants(room, alice) == {"alice"}
+
+
 # --- what is too long ---
 
 

@@ -7,7 +7,8 @@
  *
  * While the database is away, messages wait in memory in their order and are stored when it is back
  * (muc/archive_queue.c). A write whose outcome is not known is looked for before it is repeated, so
- * nothing is there twice. What waits when the process ends is lost.
+ * nothing is there twice. What waits is acknowledged when it is stored; when the process ends
+ * before, it is lost, and no h covers it.
  *
  * Limits: muc.recording-queue messages wait on the node, then room_archive_full() and the room
  * refuses what is said; READERS_MAX queries under way on a worker, READERS_EACH_MAX of one address;
@@ -36,8 +37,8 @@ void room_archive_init(struct room_archive *a, struct worker *w, int64_t owner, 
  */
 uint64_t room_archive_mint(struct room_archive *a);
 
-/* Keeps a message. ROUTE_PENDING: ticket_done(origin) follows, when it is committed, or waits for
- * the database; nobody is told when that is over. */
+/* Keeps a message. ROUTE_PENDING: ticket_done(origin) follows when it is committed, or can never
+ * be. */
 enum routed room_archive_put(const struct room_archive *a, const struct room_post *p,
                              struct origin origin);
 bool room_archive_full(void); /* any thread */

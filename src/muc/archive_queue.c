@@ -1,6 +1,7 @@
 /* What is said in rooms on its way to the database, and what waits while that is away: in order,
  * tried again each RETRY_MS, a run of one room at a time. Each run is looked for before it is
- * written: an earlier write whose outcome nobody knows may have put some of it there. */
+ * written: an earlier write whose outcome nobody knows may have put some of it there. Its senders
+ * are told when it is committed, however long that takes (design §6). */
 #include "base/alarm.h"
 #include "base/buf.h"
 #include "base/mem.h"
@@ -70,7 +71,7 @@ static void free_record(struct record *rec)
     mem_free(&rec);
 }
 
-/* It is stored, or known to wait, or lost. */
+/* It is stored, or never will be. */
 static void tell(struct record *rec)
 {
     if (rec->origin.session != 0)
@@ -156,9 +157,7 @@ static void stored(void *arg, enum store_result result, const struct store_batch
         free_record(rec);
     } else if (result == STORE_CONFLICT) {
         lose(rec, "it is too large");
-    } else if (wait_for_store(rec)) {
-        tell(rec);
-    } else {
+    } else if (!wait_for_store(rec)) {
         lose(rec, "too many wait");
     }
 }
@@ -186,16 +185,15 @@ enum routed room_archive_put(const struct room_archive *a, const struct room_pos
     rec->sender_len = (uint16_t)p->sender.len;
     if (p->sender.len > 0)
         memcpy(rec->sender, p->sender.ptr, p->sender.len);
-    archive_words_stored(w);
-    if (!list_empty(&r->waiting)) { /* what was said before goes first */
-        if (!wait_for_store(rec))
-            lose(rec, "too many wait");
-        return ROUTED;
-    }
     rec->origin = origin;
-    struct store_batch *b = store_write(w->store, (uint64_t)a->owner);
-    add_record(b, rec);
-    store_submit(b, w->loop, 0, stored, rec);
+    archive_words_stored(w);
+    if (list_empty(&r->waiting)) {
+        struct store_batch *b = store_write(w->store, (uint64_t)a->owner);
+        add_record(b, rec);
+        store_submit(b, w->loop, 0, stored, rec);
+    } else if (!wait_for_store(rec)) { /* what was said before goes first */
+        lose(rec, "too many wait");
+    }
     return origin.session != 0 ? ROUTE_PENDING : ROUTED;
 }
 
@@ -205,6 +203,7 @@ static void prefix_done(struct recorder *r)
 {
     for (uint32_t n = r->prefix; n > 0; n--) {
         struct record *rec = CONTAINER_OF(list_pop(&r->waiting), struct record, node);
+        tell(rec);
         free_record(rec);
     }
     metric_add(&recorded, r->prefix);
@@ -317,16 +316,20 @@ void recorder_drop(struct recorder *r, int64_t owner)
             continue;
         list_remove(it);
         count_waiting(-1);
+        tell(rec);
         free_record(rec);
     }
 }
 
+/* No h covers what is lost then: who resumes after a planned restart says it again. */
 void recorder_end(struct recorder *r)
 {
     struct list *it;
     timer_cancel(&r->timer);
     while ((it = list_pop(&r->waiting)) != NULL) {
+        struct record *rec = CONTAINER_OF(it, struct record, node);
+        rec->origin = ORIGIN_NONE;
         count_waiting(-1);
-        lose(CONTAINER_OF(it, struct record, node), "the node ends");
+        lose(rec, "the node ends");
     }
 }

@@ -39,6 +39,7 @@ void changes_drop(struct room *r)
         change_free(c);
     }
     r->change_tail = &r->changes;
+    r->changes_due = 0;
 }
 
 static slice keep(struct arena *a, slice s) { return s.ptr == NULL ? s : slice_dup(a, s); }
@@ -98,6 +99,12 @@ static enum err check_people(const struct room *r, const struct room_delta *d, b
     return !stored && total > EDITS_MAX ? E_LIMIT : OK;
 }
 
+/* Who asks for nothing wants to know when what was asked for before it is done. */
+static bool changes_something(const struct room_delta *d)
+{
+    return d->config != NULL || d->edit_count > 0 || d->unlock || d->destroy;
+}
+
 /* The batch that commits it, NULL: nothing is stored. */
 static enum err prepare(struct room_change *c, struct store_batch **batch)
 {
@@ -116,7 +123,7 @@ static enum err prepare(struct room_change *c, struct store_batch **batch)
     if (!r->stored && (!stores || d->destroy))
         return OK;
     if (d->config == NULL && d->edit_count == 0 && !d->destroy)
-        return OK; /* somebody wants to know when those before it are done */
+        return OK;
     struct store_batch *b = *batch = store_write(r->worker->store, (uint64_t)r->id);
     if (d->destroy || !stores) {
         room_store_remove(b, r);
@@ -228,6 +235,7 @@ static void end(struct room_change *c, enum err e)
     r->changes = c->next;
     if (r->changes == NULL)
         r->change_tail = &r->changes;
+    r->changes_due -= changes_something(&c->delta);
     if (e == OK)
         apply(c);
     c->done(r, e, c->arg);
@@ -257,8 +265,12 @@ static void committed(void *arg, enum store_result result, const struct store_ba
     room_unpin(r);
 }
 
+/* Who is told that a change is done may ask for another: that has its turn in this loop. */
 static void next(struct room *r)
 {
+    if (r->advancing)
+        return;
+    r->advancing = true;
     while (r->changes != NULL && !r->changing) {
         struct room_change *c = r->changes;
         struct store_batch *b;
@@ -272,6 +284,7 @@ static void next(struct room *r)
         room_pin(r);
         store_submit(b, r->worker->loop, COMMIT_MS, committed, r);
     }
+    r->advancing = false;
 }
 
 void room_commit(struct room *r, const struct room_delta *d, room_done_fn *done, void *arg)
@@ -281,6 +294,7 @@ void room_commit(struct room *r, const struct room_delta *d, room_done_fn *done,
     c->arg = arg;
     *r->change_tail = c;
     r->change_tail = &c->next;
+    r->changes_due += changes_something(d);
     room_pin(r);
     next(r);
     room_unpin(r);

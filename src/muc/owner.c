@@ -25,7 +25,7 @@ static bool admitted(struct request *q, const struct room *r)
 {
     slice bare = stanza_from_bare(q->iq->st);
     q->by = muc_is_administrator(bare) ? EDITOR_ADMIN : EDITOR_OWNER;
-    if (r == NULL || r->ending)
+    if (r == NULL)
         iq_error(q->iq, SE_ITEM_NOT_FOUND, SLICE("there is no such room"));
     else if (room_affiliation(r, bare) != AFF_OWNER)
         iq_error(q->iq, SE_FORBIDDEN, SLICE("only owners of the room may do that"));
@@ -225,6 +225,15 @@ static void destroy(struct request *q, struct room *r, const struct elem *e)
 
 static void run(struct request *q, struct room *r);
 
+static unsigned count_destroy(const struct elem *query)
+{
+    struct elem e;
+    unsigned n = 0;
+    for (bool more = elem_first(query, &e); more; more = elem_next(&e, &e))
+        n += elem_is(&e, "destroy", NS_MUC_OWNER);
+    return n;
+}
+
 /* What was under way is done; the room may have ended, or its owners may be others now. */
 static void again(struct room *r, enum err e, void *arg)
 {
@@ -246,8 +255,10 @@ static void run(struct request *q, struct room *r)
     struct form f;
     if (!admitted(q, r))
         return;
-    if (r->changes != NULL)
+    if (r->changes_due > 0)
         room_commit(r, &nothing, again, q);
+    else if (count_destroy(&iq->payload) > 1)
+        iq_error(iq, SE_BAD_REQUEST, SLICE("a room ends once"));
     else if (elem_child(&iq->payload, "destroy", NS_MUC_OWNER, &e))
         destroy(q, r, &e);
     else if (!form_parse_child(&f, &iq->payload, iq->tmp))

@@ -89,14 +89,14 @@ struct room {
     uint8_t state;
     bool stored; /* a persistent room: rows of the database */
     bool locked; /* waits for its first configuration (§10.1.3) */
-    bool ending; /* its destruction is being committed */
     uint16_t pins;
     struct list idle;
     uint64_t idle_since_us;
     struct room_wait *inbox, **inbox_tail; /* NULL: empty */
     uint32_t inbox_count;
     struct room_change *changes, **change_tail; /* the first is in flight if `changing` */
-    bool changing;
+    bool changing, advancing;
+    uint32_t changes_due; /* of them that change something, under way or not */
     struct room_config config;
     uint64_t created_us;
     slice creator; /* bare JID; owned */
@@ -165,7 +165,9 @@ struct room_delta {
  * affiliations, or edits: 4,000 a change), E_CONFLICT (the last owner would be lost), E_DOWN,
  * E_NOTFOUND (the room ended meanwhile). The room is pinned until then. */
 typedef void room_done_fn(struct room *r, enum err e, void *arg);
-/* Copies the delta, takes over `config`. Who is in the room hears of what it means to them. */
+/* Copies the delta, takes over `config`. Who is in the room hears of what it means to them. One
+ * that changes nothing is done when all before it are; `changes_due` then says whether others came.
+ */
 void room_commit(struct room *r, const struct room_delta *d, room_done_fn *done, void *arg);
 
 /* Affiliations (muc/affiliation.c). */

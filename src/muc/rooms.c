@@ -106,7 +106,7 @@ static void room_clear(struct room *r)
     mem_free_((void *)(uintptr_t)r->creator.ptr);
     r->creator = (slice){ 0 };
     mem_wipe(r->secret, sizeof r->secret);
-    r->stored = r->locked = r->ending = false;
+    r->stored = r->locked = false;
 }
 
 static void not_idle(struct room *r)
