@@ -304,6 +304,29 @@ def test_the_last_owner_stays(alice, cave):
     assert cave.jids(alice, "owner") == {"alice@localhost"}
 
 
+def test_roles_whose_presence_is_shown(alice, bob, carol, cave):
+    cave.enter(bob, "second")
+    cave.enter(carol, "third")
+    cave.set_role(alice, "third", "moderator")
+    cave.forget(alice, bob, carol)
+    cave.configure(alice, presencebroadcast=["moderator"])
+    seen = cave.gone(alice, "second")  # it stays, and hears others
+    assert seen.standing == ("none", "none")
+    cave.expect_nothing(bob, f"<presence from='{cave.at('second')}' type='unavailable'/>")
+    cave.say(bob, "still here")
+    cave.expect_body(alice, "second", "still here")
+    bob.send(f"<presence to='{cave.at('second')}'><show>away</show></presence>")
+    cave.expect_nothing(alice, f"<presence from='{cave.at('second')}'/>", after=[bob])
+    cave.set_role(alice, "third", "participant")
+    assert cave.gone(alice, "third")
+    cave.set_role(alice, "third", "moderator")
+    assert cave.presence(alice, "third").role == "moderator"
+    cave.forget(alice)
+    cave.configure(alice, presencebroadcast=["moderator", "participant", "visitor"])
+    seen = cave.presence(alice, "second")
+    assert (seen.show, seen.role) == ("away", "participant")
+
+
 def test_absent_members_are_visible(alice, bob, carol, cave, open_to_owners):
     """Members and administrators who are not in the room, outcasts and others never."""
     cave.set_affiliation(alice, "carol@localhost", "admin")
@@ -406,7 +429,7 @@ def test_a_full_room(server, alice, bob, carol, cave):
     """Requirement 11."""
     cave.configure(alice, maxusers=2)
     cave.enter(bob, "second")
-    assert cave.refused(carol, "third") == ("service-unavailable", "cancel")
+    assert cave.refused(carol, "third") == ("service-unavailable", "wait")
     cave.leave(bob, "second")
     cave.enter(carol, "third")
     done = server.ctl_run("set", "muc.new-occupants", "1001")
