@@ -22,7 +22,8 @@ class Slix(Plain):
               "groupchat_presence", "groupchat_message_error")
 
     def __init__(self, server, name):
-        super().__init__(server, name, ["xep_0004", "xep_0030", "xep_0045", "xep_0249", "xep_0421"])
+        super().__init__(server, name, ["xep_0004", "xep_0030", "xep_0045", "xep_0059", "xep_0249",
+                                       "xep_0313", "xep_0421"])
         self.queues = {event: asyncio.Queue() for event in self.EVENTS}
         for event, queue in self.queues.items():
             self.add_event_handler(event, queue.put_nowait)
@@ -105,6 +106,26 @@ def test_history(server):
         await alice.said("3")
         *_, history = await bob.join("b", maxstanzas=2)
         assert [m["body"] for m in history] == ["2", "3"]
+
+    play(server, dialogue, "alice", "bob")
+
+
+def test_the_archive(server):
+    """Both ways through it, in pages, by somebody who is not in the room."""
+    async def dialogue(alice, bob):
+        await create(alice, persistentroom=True)
+        for i in range(10):
+            alice.send_message(CAVE, str(i), mtype="groupchat")
+        await alice.said("9")
+        for reverse in (False, True):
+            found = [m["mam_result"]["forwarded"]["stanza"] async for m in
+                     bob["xep_0313"].iterate(CAVE, reverse=reverse, rsm={"max": 3})]
+            assert [m["body"] for m in found] == sorted((str(i) for i in range(10)),
+                                                        reverse=reverse)
+            assert {m["from"] for m in found} == {f"{CAVE}/owner"}
+        by_alice = [m async for m in bob["xep_0313"].iterate(CAVE, with_jid=alice.boundjid.bare)]
+        by_bob = [m async for m in bob["xep_0313"].iterate(CAVE, with_jid=bob.boundjid.bare)]
+        assert (len(by_alice), len(by_bob)) == (10, 0)
 
     play(server, dialogue, "alice", "bob")
 
