@@ -156,7 +156,7 @@ static void stored(void *arg, enum store_result result, const struct store_batch
         tell(rec);
         free_record(rec);
     } else if (result == STORE_CONFLICT) {
-        lose(rec, "it is too large");
+        lose(rec, "the database refuses it");
     } else if (!wait_for_store(rec)) {
         lose(rec, "too many wait");
     }
@@ -219,7 +219,7 @@ static void prefix_refused(struct recorder *r)
 {
     if (r->prefix == 1) {
         count_waiting(-1);
-        lose(CONTAINER_OF(list_pop(&r->waiting), struct record, node), "it is too large");
+        lose(CONTAINER_OF(list_pop(&r->waiting), struct record, node), "the database refuses it");
     }
     r->prefix = 0;
     r->writing = false;
