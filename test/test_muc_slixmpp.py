@@ -1,6 +1,10 @@
-"""Rooms as clients of other projects use them: slixmpp with its plug-in, profanity in tmux."""
+"""Rooms as clients of other projects use them: slixmpp with its plug-in, profanity in tmux, and
+xmpp.js."""
 import asyncio
+import json
+import os
 import shutil
+import subprocess
 
 import pytest
 import slixmpp
@@ -9,8 +13,8 @@ from slixmpp.exceptions import IqError, PresenceError
 from muster import muc
 from muster.client import TIMEOUT, until
 from muster.muc import Room
+from test_clients import JS, Terminal
 from test_clients import Slix as Plain
-from test_clients import Terminal
 
 CAVE = slixmpp.JID(Room("cave").jid)
 
@@ -260,3 +264,38 @@ def test_profanity_in_a_room(server, bob, screen):
     gone = cave.gone(bob, "b")
     assert 307 in gone.codes and gone.reason == "enough"
     screen.enter("/quit")
+
+
+@pytest.mark.skipif(not (JS / "node_modules" / "@xmpp" / "client").is_dir(),
+                    reason="needs npm ci in test/js")
+@pytest.mark.parametrize("scheme", ["xmpps", "wss"])
+def test_xmpp_js_in_a_room(server, bob, scheme):
+    """Makes a room, hears, answers, makes a member, leaves."""
+    cave = Room("cave")
+    port, path = {"xmpps": (server.tls_port, ""), "wss": (server.https_port, "/xmpp-websocket")}[
+        scheme]
+    with subprocess.Popen(
+            ["node", "--experimental-websocket", JS / "room.js",
+             f"{scheme}://127.0.0.1:{port}{path}", "localhost", "alice", "secret", cave.jid],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env={**os.environ, "NODE_TLS_REJECT_UNAUTHORIZED": "0"}) as process:
+        try:
+            until("an open room", lambda: muc.disco_items(bob, muc.service()))
+            cave.enter(bob, "b")
+            cave.say(bob, "hello js")
+            cave.expect_subject(bob, "js", "Spells")
+            assert cave.presence(bob, "b").standing == ("member", "participant")
+            cave.expect_body(bob, "js", "hello b")
+            assert cave.gone(bob, "js").standing == ("owner", "none")
+            output, errors = process.communicate(timeout=2 * TIMEOUT)
+        except BaseException:
+            process.kill()
+            print(*process.communicate())
+            raise
+    events = [json.loads(line) for line in output.splitlines()]
+    assert [e["event"] for e in events] == [
+        "entered", "open", "peer", "heard", "peer", "members", "reflected", "left",
+        "offline"], errors
+    assert {"110", "201"} <= set(events[0]["codes"])
+    assert events[3] == {"event": "heard", "nick": "b", "body": "hello js"}
+    assert events[5]["jids"] == ["bob@localhost"] and events[6]["id"] == "m1"
