@@ -117,6 +117,18 @@ def test_a_forged_occupant_id_is_replaced(alice, bob, cave):
     assert occupant_id(cave.presence(alice, "secondwitch").element) != "forged"
 
 
+# --- XEP-0317: hats ---
+
+
+def test_nobody_puts_a_hat_on_himself(alice, bob, cave):
+    bob.send(f"<presence to='{cave.at('secondwitch')}'><hats xmlns='{muc.HATS}'>"
+             "<hat uri='urn:example:king' title='King'/></hats><status>x</status>"
+             "<idle xmlns='urn:xmpp:idle:1' since='2020-01-01T00:00:00Z'/></presence>")
+    seen = cave.presence(alice, "secondwitch")
+    assert seen.element.find(f"{{{muc.HATS}}}hats") is None
+    assert seen.status == "x" and seen.element.find("{urn:xmpp:idle:1}idle") is not None
+
+
 # --- XEP-0410: self-ping ---
 
 

@@ -94,8 +94,15 @@ static slice occupant_jid(const struct room *r, const struct occupant *o, struct
     return out;
 }
 
-/* What a client may not say of itself. */
-static const uint64_t forged = KNOWN(MUC) | KNOWN(MUC_USER) | KNOWN(OCCUPANT_ID) | KNOWN(STANZA_ID);
+/* What a client may not say of itself; hats are given by the room (XEP-0317). */
+static const uint64_t forged =
+    KNOWN(MUC) | KNOWN(MUC_USER) | KNOWN(OCCUPANT_ID) | KNOWN(STANZA_ID) | KNOWN(PAYLOAD);
+
+static bool is_forged(enum known_child known, const struct elem *e, void *arg)
+{
+    (void)arg;
+    return known != KNOWN_PAYLOAD || elem_is(e, "hats", NS_HATS);
+}
 
 static struct stanza *presence_of(struct room *r, struct occupant *o, slice jid,
                                   const struct show *how, const char *self)
@@ -115,9 +122,11 @@ static struct stanza *presence_of(struct room *r, struct occupant *o, slice jid,
         out = stanza_make(STANZA_PRESENCE, TYPE_UNAVAILABLE, from, (slice){ "", 0 }, (slice){ 0 },
                           buf_slice(&b));
     else
-        out = stanza_change(
-            said, &(struct stanza_change){
-                      .from = from, .to = { "", 0 }, .known = forged, .more = buf_slice(&b) });
+        out = stanza_change(said, &(struct stanza_change){ .from = from,
+                                                           .to = { "", 0 },
+                                                           .known = forged,
+                                                           .unwanted = is_forged,
+                                                           .more = buf_slice(&b) });
     buf_fini(&b);
     return out;
 }
