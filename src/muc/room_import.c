@@ -77,7 +77,7 @@ static enum err read_more(struct source *in, struct why *why)
 static enum err next_line(struct source *in, slice *out, struct why *why)
 {
     for (;;) {
-        const char *at = in->bytes + in->from;
+        const char *at = in->len == 0 ? NULL : in->bytes + in->from;
         const char *nl = in->len == 0 ? NULL : memchr(at, '\n', in->len);
         if (nl != NULL || (in->end && in->len > 0)) {
             *out = (slice){ at, nl != NULL ? (size_t)(nl - at) : in->len };
