@@ -391,3 +391,34 @@ def test_a_deleted_account_is_no_administrator(host):
     host.ctl("room-admin", "add", "bob@localhost")
     host.ctl("user", "del", "bob@localhost")
     until("he is off the list", lambda: host.rows("room-admin", "list") == [])
+
+
+def test_metrics_count_rooms_and_who_is_in_them(host, alice, bob):
+    def metrics():
+        rows = {row["name"]: row["value"] for row in host.rows("metrics")}
+        return tuple(rows[f"muster_{name}"] for name in (
+            "rooms", "rooms_persistent", "room_occupants", "room_joins", "room_joins_refused"))
+
+    assert metrics() == (0, 0, 0, 0, 0)
+    cave = muc.Room("cave").create(alice, "firstwitch", persistentroom=True, membersonly=True)
+    assert metrics() == (1, 1, 1, 1, 0)
+    cave.refused(bob, "secondwitch")
+    den = muc.Room("den").create(bob, "fox")
+    den.enter(alice, "guest")
+    assert metrics() == (2, 1, 3, 3, 1)
+    den.leave(alice, "guest")
+    den.leave(bob, "fox")
+    until("the ad hoc room has ended", lambda: metrics() == (1, 1, 1, 3, 1))
+    host.ctl("room", "create", "hall@conference.localhost", "bob@localhost")
+    assert metrics()[:2] == (2, 2)
+    host.restart()
+    assert metrics()[:3] == (2, 2, 0)
+    path = host.folder / "hall"
+    host.ctl("room", "export", "hall@conference.localhost", path)
+    host.ctl("room", "destroy", "hall@conference.localhost")
+    assert metrics()[:3] == (1, 1, 0)
+    host.ctl("room", "import", path)
+    assert metrics()[:3] == (2, 2, 0)
+    host.ctl("room", "destroy", "hall@conference.localhost")
+    host.ctl("room", "destroy", "cave@conference.localhost")
+    assert metrics()[:3] == (0, 0, 0)

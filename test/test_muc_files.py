@@ -280,3 +280,30 @@ def test_what_the_settings_do_not_allow(host, cave):
     assert "a message from the room" in refusal(host, "room", "import", path)
     path.write_text(path.read_text().replace("cave@conference.localhost", "cave@elsewhere.test"))
     assert "there are no rooms at elsewhere.test" in refusal(host, "room", "import", path)
+
+
+def test_what_an_import_left_that_did_not_end_goes(host, cave):
+    host.stop()
+    with contextlib.closing(sqlite3.connect(host.data / "muster.db")) as db:
+        owner = (1 << 40) + 5
+        db.execute("INSERT INTO message(at_us, sender, rcpt, sender_entry, rcpt_entry, flags,"
+                   " origin, pending_out, stanza) SELECT at_us, 0, ?, 0, rcpt_entry, 0, 0, 0,"
+                   " stanza FROM message ORDER BY id LIMIT 10", (owner,))
+        db.execute("INSERT INTO entry(owner, id, peer, msg, flags) SELECT rcpt, rcpt_entry, 0, id,"
+                   " 0 FROM message WHERE rcpt = ?", (owner,))
+        db.execute("INSERT INTO room_import VALUES(?, 4000000000000000)", (owner,))
+        db.commit()
+    host.start()
+
+    def left():
+        with contextlib.closing(sqlite3.connect(f"file:{host.data}/muster.db?mode=ro",
+                                                uri=True)) as db:
+            return [db.execute(sql, (owner,)).fetchone()[0] for sql in (
+                "SELECT count(*) FROM entry WHERE owner = ?",
+                "SELECT count(*) FROM message WHERE rcpt = ?",
+                "SELECT count(*) FROM room_import WHERE owner = ?",
+                "SELECT count(*) FROM muc_doomed WHERE owner = ?")]
+
+    until("it is gone", lambda: left()[0] == 0 and left()[2:] == [0, 0])
+    assert left()[1] <= 1  # the newest row of the log stays
+    assert show(host, CAVE)["messages"] >= len(MESSAGES)

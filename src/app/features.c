@@ -130,6 +130,7 @@ static const struct feature *const features[] = {
     &muc_leavers_feature,
     &muc_moderate_feature,
     &muc_file_feature,
+    &muc_metrics_feature,
     &muc_vcard_feature,
     &c2s_feature,
     &component_feature,

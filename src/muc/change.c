@@ -158,8 +158,10 @@ static void destroy(struct room_change *c)
         room_leave(r, o, &how);
     }
     log_info(&log_muc, LOG_EV("room.destroyed"), LOG_S("room", r->jid));
-    if (r->stored)
+    if (r->stored) {
         room_archive_remove(r->worker, r->id);
+        metric_add(&rooms_persistent_metric, -1);
+    }
     r->stored = false; /* it counts no more */
     room_end(r);
 }
@@ -188,6 +190,7 @@ static void apply_config(struct room_change *c)
     r->config = *c->delta.config;
     mem_free(&c->delta.config);
     unsigned diff = room_config_diff(&was, &r->config);
+    metric_add(&rooms_persistent_metric, (int)r->config.persistent - (int)r->stored);
     r->stored = r->config.persistent;
     if (was.persistent && !r->stored)
         room_archive_remove(r->worker, r->id);

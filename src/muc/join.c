@@ -32,6 +32,7 @@ struct entry {
  * occupant JID that it used. type NULL: the usual one. */
 static void refuse_as(struct entry *e, enum stanza_error error, const char *type, slice text)
 {
+    metric_add(&room_joins_refused_metric, 1);
     struct buf b;
     buf_init(&b, 1024);
     if (e->protocol)
@@ -216,6 +217,7 @@ static void enter(struct entry *e)
     }
     struct seat *s = seat_create(r, o, e->st);
     s->old = !e->protocol;
+    metric_add(&room_joins_metric, 1);
     room_record_presence(r, s, TYPE_AVAILABLE);
     welcome(e, s);
     log_debug(&log_muc, LOG_EV("room.enter"), LOG_S("room", r->jid), LOG_S("jid", s->jid));

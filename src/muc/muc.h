@@ -14,4 +14,5 @@ extern const struct feature muc_administrators_feature; /* muc/administrators.h 
 extern const struct feature muc_alias_feature;          /* muc/alias.h */
 extern const struct feature room_archive_feature;       /* muc/archive.h */
 extern const struct feature muc_operate_feature;        /* muc/operate.h */
-extern const struct feature muc_cleanup_feature, muc_leavers_feature, muc_file_feature;
+extern const struct feature muc_cleanup_feature, muc_leavers_feature, muc_file_feature,
+    muc_metrics_feature;

@@ -59,6 +59,7 @@ void occupants_free(struct room *r)
         }
         occupant_free(o);
     }
+    metric_add(&room_occupants_metric, -(int64_t)r->occupant_count);
     r->occupant_count = r->hidden_count = r->seat_count = 0;
 }
 
@@ -107,6 +108,7 @@ struct occupant *occupant_create(struct room *r, slice nick, slice bare)
     o->number = ++r->next_number;
     list_append(&r->occupants, &o->node);
     r->occupant_count++;
+    metric_add(&room_occupants_metric, 1);
     return o;
 }
 
@@ -252,6 +254,7 @@ void room_leave(struct room *r, struct occupant *o, const struct show *how)
     unname(r, o);
     list_remove(&o->node);
     r->occupant_count--;
+    metric_add(&room_occupants_metric, -1);
     r->hidden_count -= o->hidden;
     LIST_EACH (it, &o->seats) {
         struct seat *s = CONTAINER_OF(it, struct seat, node);

@@ -361,6 +361,7 @@ static void committed(void *arg, enum store_result result, const struct store_ba
     (void)b;
     if (result == STORE_OK) {
         room_load(r);
+        metric_add(&rooms_persistent_metric, 1);
         log_info(&log_muc, LOG_EV("room.imported"), LOG_S("room", x->room.jid),
                  LOG_I("messages", x->messages));
         command_done(x->call, "room %.*s imported: %llu affiliations, %llu messages",

@@ -116,20 +116,28 @@ static _Atomic int64_t rooms;
 bool rooms_reserve(struct why *why)
 {
     int64_t max = setting_int(&muc_rooms_max);
-    if (atomic_fetch_add_explicit(&rooms, 1, memory_order_relaxed) < max)
+    if (atomic_fetch_add_explicit(&rooms, 1, memory_order_relaxed) < max) {
+        metric_add(&rooms_metric, 1);
         return true;
-    rooms_count(-1);
+    }
+    atomic_fetch_sub_explicit(&rooms, 1, memory_order_relaxed);
     why_set(why, "there are %lld rooms, and muc.rooms-max allows no more", (long long)max);
     return false;
 }
 
-void rooms_count(int by) { atomic_fetch_add_explicit(&rooms, by, memory_order_relaxed); }
+void rooms_count(int by)
+{
+    atomic_fetch_add_explicit(&rooms, by, memory_order_relaxed);
+    metric_add(&rooms_metric, by);
+}
 
 static void counted(void *arg, enum store_result result, const struct store_batch *b)
 {
     (void)arg;
-    if (result == STORE_OK && store_row_count(b, 0) == 1)
+    if (result == STORE_OK && store_row_count(b, 0) == 1) {
         rooms_count((int)store_int(b, 0, 0, 0));
+        metric_add(&rooms_persistent_metric, store_int(b, 0, 0, 0));
+    }
 }
 
 void rooms_count_stored(struct worker *w)
