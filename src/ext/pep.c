@@ -362,8 +362,10 @@ static void wanted_arrived(struct worker *w, slice bare, const struct stanza *st
     wanted_unref(m);
 }
 
-static void fan_arrived_here(struct worker *w, slice bare, struct stanza *st, slice tag)
+static void fan_arrived_here(struct worker *w, slice bare, uint32_t number, struct stanza *st,
+                             slice tag)
 {
+    (void)number;
     slice rest = slice_from(tag, 1);
     if (tag.ptr[0] == '?')
         wanted_arrived(w, bare, st, rest);

@@ -527,11 +527,13 @@ static void announce(struct account *a, struct registration *r, const struct sta
     buf_fini(&b);
 }
 
-/* What somebody should look up from the table for: a text, or a call (XEP-0353). */
+/* What somebody should look up from the table for: a text, or a call (XEP-0353). Of a room that
+ * the user is in with a client, that client hears; what is for the account is for all of them. */
 static bool is_worth_it(const struct stanza *st)
 {
     struct elem e;
-    return st->type != TYPE_ERROR && st->type != TYPE_HEADLINE && st->type != TYPE_GROUPCHAT &&
+    return st->type != TYPE_ERROR && st->type != TYPE_HEADLINE &&
+           (st->type != TYPE_GROUPCHAT || stanza_to_is_bare(st)) &&
            (stanza_has(st, KNOWN(BODY) | KNOWN(ENCRYPTED)) ||
             stanza_find(st, "propose", NS_JINGLE_MESSAGE, &e));
 }

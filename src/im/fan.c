@@ -19,14 +19,14 @@ void fans_set(const struct feature *const *list)
     fans[n] = NULL;
 }
 
-static void arrive(struct worker *w, slice bare, struct stanza *st, slice tag)
+static void arrive(struct worker *w, slice bare, uint32_t number, struct stanza *st, slice tag)
 {
     if (tag.len == 0) {
         presence_arrive(w, bare, st);
         return;
     }
     for (fan_fn **fn = fans; *fn != NULL; fn++)
-        (*fn)(w, bare, st, tag);
+        (*fn)(w, bare, number, st, tag);
 }
 
 static void flush(struct fan *f, unsigned worker)
@@ -36,13 +36,14 @@ static void flush(struct fan *f, unsigned worker)
     buf_clear(b);
 }
 
-static void pack(struct fan *f, unsigned worker, slice bare)
+static void pack(struct fan *f, unsigned worker, slice bare, uint32_t number)
 {
     struct buf *b = &f->packed[worker];
     uint16_t len = (uint16_t)bare.len;
     if (!f->used[worker])
         buf_init(b, FAN_BYTES_MAX);
     f->used[worker] = true;
+    buf_append(b, &number, sizeof number);
     buf_append(b, &len, sizeof len);
     buf_add(b, bare);
     if (b->len >= FAN_FRAME_BYTES)
@@ -55,7 +56,9 @@ bool fan_is_local(const struct node *n, slice bare)
     return slice_cut(bare, '@', &local, &domain) && node_serves(n, domain);
 }
 
-void fan_add(struct fan *f, slice bare)
+void fan_add(struct fan *f, slice bare) { fan_add_with(f, bare, 0); }
+
+void fan_add_with(struct fan *f, slice bare, uint32_t number)
 {
     struct worker *w = f->worker;
     uint32_t node;
@@ -64,9 +67,9 @@ void fan_add(struct fan *f, slice bare)
         if (f->tag.len == 0)
             route_send(w, stanza_readdress(f->st, (slice){ 0 }, bare));
     } else if (worker == w->index) {
-        arrive(w, bare, f->st, f->tag);
+        arrive(w, bare, number, f->st, f->tag);
     } else {
-        pack(f, worker, bare);
+        pack(f, worker, bare, number);
     }
 }
 
@@ -99,12 +102,14 @@ void fan_one(struct worker *w, struct stanza *st, slice tag, slice bare)
 
 void fan_arrived(struct worker *w, struct stanza *st, slice tag, slice packed)
 {
+    uint32_t number;
     uint16_t len;
-    while (packed.len >= sizeof len) {
-        memcpy(&len, packed.ptr, sizeof len);
-        packed = slice_from(packed, sizeof len);
+    while (packed.len >= sizeof number + sizeof len) {
+        memcpy(&number, packed.ptr, sizeof number);
+        memcpy(&len, packed.ptr + sizeof number, sizeof len);
+        packed = slice_from(packed, sizeof number + sizeof len);
         slice bare = { packed.ptr, len < packed.len ? len : packed.len };
         packed = slice_from(packed, len);
-        arrive(w, bare, st, tag);
+        arrive(w, bare, number, st, tag);
     }
 }

@@ -450,6 +450,34 @@ enum routed message_to_account(struct account *a, struct stanza *st, struct orig
     return ROUTED;
 }
 
+static bool lets_pass(struct account *a, const struct stanza *st)
+{
+    return a->state == ACCOUNT_READY && !a->removing &&
+           stage_block(a, st, &(struct refusal){ 0 }) == PASS;
+}
+
+void message_pass(struct account *a, struct stanza *st)
+{
+    struct passage p = { st, st->known, NULL, 0, 0, PASSAGE_RECEIVED };
+    if (!lets_pass(a, st))
+        return;
+    LIST_EACH (it, &a->sessions) {
+        struct session *s = CONTAINER_OF(it, struct session, node);
+        if (!receives(s, st))
+            continue;
+        session_deliver_to(s, st, a->jid); /* one of many: nobody inherits it */
+        p.taken++;
+    }
+    trace("message.passed", st, "not stored", p.taken);
+    stage_push(a, &p);
+}
+
+void message_alert(struct account *a, struct stanza *st)
+{
+    if (lets_pass(a, st))
+        stage_push(a, &(struct passage){ st, st->known, NULL, 0, 0, PASSAGE_RECEIVED });
+}
+
 /* Whether it is kept, and for the first time: a repeat has its entry, and his other clients were
  * told of it, unless it came back. */
 static bool is_repeat(struct account *a, const struct stanza *st)

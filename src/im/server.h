@@ -18,6 +18,12 @@ void message_keep_sent(struct worker *w, struct stanza *st, struct origin origin
                        int64_t sender_id);
 enum routed message_to_account(struct account *a, struct stanza *st, struct origin origin,
                                uint64_t sender_entry, int64_t sender_id);
+/* What a service of this node says to an account in passing: to all sessions that take it, kept
+ * nowhere, without copies or an answer; then devices that are away are told (stage PUSH). `to` is
+ * the account. Borrows. */
+void message_pass(struct account *a, struct stanza *st);
+/* The same for devices that are away alone: it is delivered to nobody. */
+void message_alert(struct account *a, struct stanza *st);
 /* A session ended with a message that its client did not acknowledge (design §6). Bounce: an error
  * to the sender, unless another session has it or will. Hand over: to the sessions that lack it, or
  * it waits in the mailbox. at_us: when it was delivered. */

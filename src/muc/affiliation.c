@@ -9,6 +9,8 @@
 static void affiliate_forget(struct room *r, struct affiliate *a)
 {
     map_del(&r->affiliates, a->jid);
+    if (a->follows)
+        map_del(&r->followers, a->jid);
     if (a->key.len > 0) {
         map_del(&r->reserved, a->key);
         look_remove(&r->reserved_looks, &a->look);
@@ -32,6 +34,25 @@ static slice lay(char **at, slice s)
         memcpy(*at, s.ptr, s.len);
     *at += s.len;
     return out;
+}
+
+/* What it has of sessions in the room, and of what was said, stays with it. */
+static void inherit(const struct room *r, struct affiliate *a, const struct affiliate *was)
+{
+    const struct seat *s;
+    if (was == NULL) {
+        for (uint32_t i = 0; (s = map_next(&r->seats, &i)) != NULL;)
+            a->here += slice_eq(seat_bare(s), a->jid);
+        return;
+    }
+    a->here = was->here;
+    a->alerted_ms = was->alerted_ms;
+    if (was->follows && a->follows) {
+        a->unread = was->unread;
+        a->upto = was->upto;
+        a->marks = was->marks;
+        a->changed = was->changed;
+    }
 }
 
 void affiliate_put(struct room *r, const struct affiliation_edit *e)
@@ -59,10 +80,13 @@ void affiliate_put(struct room *r, const struct affiliation_edit *e)
         a->look.text = lay(&at, look);
         a->reason = lay(&at, reason);
         a->affiliation = (uint8_t)e->affiliation;
-        a->follows = e->follows;
+        a->follows = e->follows && e->affiliation >= AFF_MEMBER;
+        inherit(r, a, was);
         if (was != NULL)
             affiliate_forget(r, was);
         map_put(&r->affiliates, a);
+        if (a->follows)
+            map_put(&r->followers, a);
         if (a->key.len > 0) {
             map_put(&r->reserved, a);
             look_add(&r->reserved_looks, &a->look);

@@ -144,3 +144,14 @@ bool room_history_bury(struct room_history *h, uint64_t id, slice author, slice 
     }
     return false;
 }
+
+uint32_t room_history_since(const struct room_history *h, uint64_t id, slice author)
+{
+    uint32_t n = 0;
+    for (uint32_t i = h->len; i > 0 && line(h, i - 1)->id > id; i--) {
+        const struct history_line *l = line(h, i - 1);
+        bool own = l->author != NULL && slice_eq(slice_of(l->author), author);
+        n += !own && stanza_has(l->st, KNOWN(BODY) | KNOWN(ENCRYPTED));
+    }
+    return n;
+}

@@ -38,6 +38,9 @@ typedef void room_history_fn(struct stanza *st, void *arg);
 void room_history_each(const struct room_history *h, const struct history_ask *ask, uint32_t most,
                        room_history_fn *fn, void *arg);
 
+/* How many messages with text are younger than that id, and not from `author` (bare JID). */
+uint32_t room_history_since(const struct room_history *h, uint64_t id, slice author);
+
 /* A tombstone (XML text) instead of the content of that message, if `author` (bare JID; empty:
  * anybody) said it. false: it is not here. */
 bool room_history_bury(struct room_history *h, uint64_t id, slice author, slice tombstone);

@@ -174,6 +174,7 @@ static void unique(struct iq *iq)
 
 const struct iq_rule muc_service_rules[] = {
     { TYPE_GET, NS_MUC_UNIQUE, "unique", IQ_TO_HOST, unique },
+    { TYPE_GET, NS_ROOMS, "rooms", IQ_TO_HOST, room_unread_get },
     { 0 },
 };
 
@@ -208,7 +209,7 @@ static void write_info(struct iq *iq, const struct room *r)
                                                  "http://jabber.org/protocol/muc#stable_id",
                                                  "http://jabber.org/protocol/muc#self-ping-"
                                                  "optimization",
-                                                 NS_MUC_REQUEST, NULL });
+                                                 NS_MUC_REQUEST, NS_MUC_OFFLINE, NULL });
     room_config_disco(d, &r->config, &facts, iq->tmp);
     room_archive_disco(d, r);
     room_vcard_disco(d, r);

@@ -13,8 +13,6 @@
 #include "xmpp/nickname.h"
 #include "xmpp/ns.h"
 
-#define NS_ROOMS "urn:muster:rooms:0"
-
 /* One that asks to enter, or for another nickname. */
 struct entry {
     struct room *room;

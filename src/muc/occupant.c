@@ -158,6 +158,7 @@ struct seat *seat_create(struct room *r, struct occupant *o, struct stanza *pres
     list_append(&o->seats, &s->node);
     map_put(&r->seats, s);
     r->seat_count++;
+    affiliate_seated(r, seat_bare(s));
     struct audience_member m = member(r, s);
     if (!audience_add(&r->audience, &m))
         list_append(&r->away, &s->away);
@@ -185,6 +186,7 @@ static void seat_remove(struct room *r, struct seat *s)
 {
     map_del(&r->seats, s->jid);
     r->seat_count--;
+    affiliate_unseated(r, seat_bare(s));
     if (!list_linked(&s->away))
         audience_remove(&r->audience, s->jid);
     seat_free(s);

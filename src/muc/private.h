@@ -4,6 +4,9 @@
 #include "im/host.h"
 #include "muc/room.h"
 
+#define NS_ROOMS       "urn:muster:rooms:0" /* of our own: docs/rooms.md */
+#define NS_MUC_OFFLINE "http://tigase.org/protocol/muc#offline"
+
 /* muc/rooms.c */
 void rooms_start(void);
 void rooms_stop(struct worker *w);
@@ -47,6 +50,20 @@ void affiliate_put(struct room *r, const struct affiliation_edit *e);
 struct affiliate *room_reserved(const struct room *r, slice key);
 /* After the configuration changed: who may not be here leaves, roles follow. */
 void room_config_applied(struct room *r, unsigned diff);
+
+/* muc/follow.c: members who have what is said while they are not here. */
+struct iq;
+extern struct store_stmt room_unread_put, room_unread_list, room_ids_beyond;
+void follower_loaded(struct affiliate *a, int64_t unread, int64_t upto);
+void followers_loaded(struct room *r); /* room_loaded() follows, perhaps later */
+/* Behind the children of what others said, kept under `id`. */
+void room_tell_followers(struct room *r, struct stanza *st, slice speaker);
+/* `bare` says what it has read (XEP-0333), in the room or not; whether that is a follower. */
+bool room_marked(struct room *r, slice bare, const struct stanza *st);
+void affiliate_seated(struct room *r, slice bare);   /* one session more is in the room */
+void affiliate_unseated(struct room *r, slice bare); /* one less */
+void followers_store(struct room *r);
+void room_unread_get(struct iq *iq);
 
 /* muc/occupant.c */
 void look_add(struct map *looks, struct look *l);

@@ -102,6 +102,17 @@ static bool wrong(struct application *a, enum stanza_error e, slice text)
     return false;
 }
 
+/* What is said behind a password is for those only who have shown it. */
+static bool knows_password(const struct room *r, slice bare)
+{
+    const struct affiliate *a = room_affiliate(r, bare);
+    const struct seat *s;
+    bool here = a != NULL && (a->follows || a->here > 0);
+    for (uint32_t i = 0; a == NULL && !here && (s = map_next(&r->seats, &i)) != NULL;)
+        here = slice_eq(seat_bare(s), bare);
+    return here;
+}
+
 static bool check(struct application *a, const struct room *r, slice nick, struct arena *tmp)
 {
     const struct affiliate *other;
@@ -115,6 +126,8 @@ static bool check(struct application *a, const struct room *r, slice nick, struc
     if ((other != NULL && !slice_eq(other->jid, a->bare)) ||
         (o != NULL && !slice_eq(seat_bare(occupant_seat(o)), a->bare)))
         return wrong(a, SE_CONFLICT, SLICE("the nickname is taken"));
+    if (a->follows && r->config.password && !knows_password(r, a->bare))
+        return wrong(a, SE_NOT_ALLOWED, SLICE("enter with the password of the room to follow it"));
     return true;
 }
 

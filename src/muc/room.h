@@ -46,7 +46,13 @@ struct affiliate {
     struct look look; /* of the nickname, if there is one */
     slice reason;     /* why it was given; empty: not said */
     uint8_t affiliation;
-    bool follows; /* gets messages while not in the room */
+    bool follows;        /* gets messages while not in the room */
+    bool marks;          /* of a follower who is here: tells what he has read */
+    bool changed;        /* what is below is not stored as it is */
+    uint32_t here;       /* his sessions in the room */
+    uint32_t unread;     /* of a follower: messages since he saw the last */
+    uint64_t upto;       /* unread was stored when this was the last archive id; 0: not yet */
+    uint32_t alerted_ms; /* monotonic: when his devices were last told of a mention */
 };
 
 /* One session of an occupant. */
@@ -104,6 +110,7 @@ struct room {
     struct map affiliates; /* struct affiliate by JID */
     struct map reserved;   /* the same by key of the nickname */
     struct map reserved_looks;
+    struct map followers; /* those of them who follow, by JID */
     uint32_t owners;
     struct list occupants;
     struct room_debts *debts; /* of those who left; NULL: none */

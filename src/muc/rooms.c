@@ -81,6 +81,7 @@ static struct room *room_alloc(struct worker *w, const struct host *h, slice jid
     map_init(&r->affiliates, affiliate_key);
     map_init(&r->reserved, reserved_key);
     map_init(&r->reserved_looks, look_key);
+    map_init(&r->followers, affiliate_key);
     map_init(&r->nicks, occupant_key);
     map_init(&r->looks, look_key);
     map_init(&r->seats, seat_key);
@@ -127,6 +128,7 @@ static void room_free(struct room *r)
     map_fini(&r->affiliates);
     map_fini(&r->reserved);
     map_fini(&r->reserved_looks);
+    map_fini(&r->followers);
     map_fini(&r->nicks);
     map_fini(&r->looks);
     map_fini(&r->seats);
@@ -150,6 +152,7 @@ static void sweep_list(const struct list *idle, uint64_t after_ms, uint64_t now_
     for (int i = 0; i < SWEEP_MAX && (r = longest(idle)) != NULL; i++) {
         if (now_us - r->idle_since_us < after_ms * 1000)
             return;
+        followers_store(r);
         room_free(r);
     }
 }

@@ -258,6 +258,8 @@ static enum routed to_all(struct room *r, struct seat *s, struct stanza *st, str
             room_history_max(&r->config), r->jid);
     }
     room_send_all(r, out, TO_ALL, NULL);
+    if (kept && r->followers.count > 0)
+        room_tell_followers(r, out, seat_bare(s));
     room_retracted(r, s, st);
     enum routed routed = room_record(r, s->jid, out, id, origin);
     stanza_unref(&out);
@@ -333,6 +335,10 @@ enum routed room_message(struct room *r, struct stanza *st, struct origin origin
         return failed(r, s, st);
     if (stanza_to_is_bare(st) && st->type != TYPE_GROUPCHAT)
         return room_asked(r, s, st);
+    if (s == NULL && room_marked(r, stanza_from_bare(st), st)) {
+        stanza_unref(&st);
+        return ROUTED;
+    }
     if (s == NULL)
         return refuse(r, st, SE_NOT_ACCEPTABLE, SLICE("you are not in this room"));
     return stanza_to_is_bare(st) ? to_all(r, s, st, origin) : to_one(r, s, st);

@@ -23,6 +23,11 @@ static const struct store_migration migrations[] = {
       " follows INTEGER NOT NULL, PRIMARY KEY(room, jid)) WITHOUT ROWID;"
       "CREATE INDEX room_affiliation_jid ON room_affiliation(jid, room);",
       NULL },
+    /* of followers: how many messages are unread, of those up to this archive id; 0: not known */
+    { 2,
+      "ALTER TABLE room_affiliation ADD COLUMN unread INTEGER NOT NULL DEFAULT 0;"
+      "ALTER TABLE room_affiliation ADD COLUMN upto INTEGER NOT NULL DEFAULT 0;",
+      NULL },
     { 0 }
 };
 
@@ -61,10 +66,10 @@ static struct store_stmt room_get_row = {
 };
 static struct store_stmt affiliations_get = {
     .name = "room.affiliations",
-    .sql = "SELECT a.jid, a.affiliation, a.nick, a.reason, a.follows FROM room r JOIN"
-           " room_affiliation a ON a.room = r.id WHERE r.jid = $1",
+    .sql = "SELECT a.jid, a.affiliation, a.nick, a.reason, a.follows, a.unread, a.upto FROM room r "
+           "JOIN room_affiliation a ON a.room = r.id WHERE r.jid = $1",
     .params = "t",
-    .cols = "titti",
+    .cols = "tittiii",
 };
 static struct store_stmt affiliation_put = {
     .name = "room.affiliation",
@@ -100,10 +105,9 @@ static struct store_stmt room_count = {
     .cols = "i",
 };
 static struct store_stmt *const stmts[] = {
-    &room_put,        &room_config_put,    &room_subject_put,
-    &room_delete,     &room_get_row,       &affiliations_get,
-    &affiliation_put, &affiliation_delete, &affiliations_delete,
-    &rooms_listed,    &room_count,         NULL
+    &room_put,         &room_config_put, &room_subject_put,   &room_delete,         &room_get_row,
+    &affiliations_get, &affiliation_put, &affiliation_delete, &affiliations_delete, &rooms_listed,
+    &room_count,       &room_unread_put, &room_unread_list,   &room_ids_beyond,     NULL
 };
 
 const struct store_schema room_schema = { .feature = "room",
@@ -164,6 +168,9 @@ static void load_affiliations(struct room *r, const struct store_batch *b)
                                                      .nick = store_text(b, 1, i, 2),
                                                      .reason = store_text(b, 1, i, 3),
                                                      .follows = store_int(b, 1, i, 4) != 0 });
+        struct affiliate *a = map_get(&r->followers, jid_bare(&jid));
+        if (a != NULL)
+            follower_loaded(a, store_int(b, 1, i, 5), store_int(b, 1, i, 6));
     }
 }
 
@@ -196,7 +203,7 @@ static void history_loaded(struct room_archive *a, void *arg)
 {
     struct room *r = arg;
     (void)a;
-    room_loaded(r, OK);
+    followers_loaded(r);
 }
 
 static void loaded(void *arg, enum store_result result, const struct store_batch *b)
@@ -234,7 +241,8 @@ void room_store_edit(struct store_batch *b, const struct room *r, const struct a
         STORE_ADD(b, &affiliation_delete, STORE_ANY_ROWS, SV_I(r->id), SV_T(e->jid));
     else
         STORE_ADD(b, &affiliation_put, 1, SV_I(r->id), SV_T(e->jid), SV_I(e->affiliation),
-                  SV_T(text_or_empty(nick)), SV_T(text_or_empty(reason)), SV_I(e->follows));
+                  SV_T(text_or_empty(nick)), SV_T(text_or_empty(reason)),
+                  SV_I(e->follows && e->affiliation >= AFF_MEMBER));
 }
 
 void room_store_config(struct store_batch *b, const struct room *r, const struct room_config *c)

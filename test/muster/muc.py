@@ -24,6 +24,8 @@ DATA = "jabber:x:data"
 OCCUPANT_ID = "urn:xmpp:occupant-id:0"
 HATS = "urn:xmpp:hats:0"
 NICK_NODE = "x-roomuser-item"
+ROOMS = "urn:muster:rooms:0"
+FOLLOW = "{http://tigase.org/protocol/muc}offline"
 X = f"<x xmlns='{NS}'/>"
 # Owners may change what the settings leave to administrators unless told otherwise.
 OWNERS = {f"muc.owner-{what}": True for what in (
@@ -124,8 +126,9 @@ def field(var, value):
 
 
 def submit(form_type, fields, prefix=""):
-    """A submitted form; names without '#' get the prefix."""
-    inner = "".join(field(k if "#" in k else prefix + k, v) for k, v in fields.items())
+    """A submitted form; names without '#' and '{' get the prefix."""
+    inner = "".join(field(k if "#" in k or "{" in k else prefix + k, v)
+                    for k, v in fields.items())
     return f"<x xmlns='{DATA}' type='submit'>{field('FORM_TYPE', form_type)}{inner}</x>"
 
 
@@ -269,6 +272,19 @@ class Room:
 
     def destroy(self, client, inner="", jid=None):
         return self.owner(client, "set", f"<destroy{attributes(jid=jid)}>{inner}</destroy>")
+
+    # --- to register ---
+
+    def try_register(self, client, nick, **fields):
+        """The answer to a submitted registration; follow=True: messages while not in the room."""
+        if "follow" in fields:
+            fields[FOLLOW] = fields.pop("follow")
+        form = submit(REGISTER, {"roomnick": nick, **fields}, "muc#register_")
+        return client.iq("set", f"<query xmlns='jabber:iq:register'>{form}</query>", to=self.jid)
+
+    def register(self, client, nick, **fields):
+        reply = self.try_register(client, nick, **fields)
+        assert reply.get("type") == "result", xml.canonical(reply)
 
     # --- to administer ---
 

@@ -1,0 +1,345 @@
+/* Followers: members who registered for what is said while they are not in the room (XEP-0045
+ * §7.10, docs/rooms.md). They get it on all their sessions, with the number of messages that they
+ * have not seen, and their devices that are away are told. Of accounts of ours only.
+ *
+ * A follower in the room sees what is said, unless his client marks what he has read (XEP-0333):
+ * from the first marker on, that counts. His own messages he has seen with all before them.
+ *
+ * The numbers are stored when a follower leaves, and when the room is unloaded or the node stops.
+ * Limits: as many followers as affiliations; UNREAD_MAX; ROOMS_MAX rooms in an answer. */
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/mem.h"
+#include "codec/xml_elem.h"
+#include "im/account.h"
+#include "im/fan.h"
+#include "im/server.h"
+#include "im/worker.h"
+#include "muc/muc.h"
+#include "muc/private.h"
+#include "xmpp/ns.h"
+#include <stdlib.h>
+
+#define TAG "r" /* of the fan: what a room says to those who are not in it */
+
+enum {
+    UNREAD_MAX = 1000000,
+    ROOMS_MAX = 2000,
+    ROWS_MAX = 1000,   /* of one write */
+    BEYOND_MAX = 1000, /* messages that are counted after a crash */
+    ROOM_ITEM_BYTES = 8 * JID_MAX,
+    ANSWER_BYTES_MAX = 1 << 20
+};
+
+struct store_stmt room_unread_put = {
+    .name = "room.unread",
+    .sql = "UPDATE room_affiliation SET unread = $3, upto = $4 WHERE room = $1 AND jid = $2",
+    .params = "itii",
+    .cols = "",
+};
+struct store_stmt room_unread_list = {
+    .name = "room.unread-list",
+    .sql = "SELECT r.jid, a.unread FROM room_affiliation a JOIN room r ON r.id = a.room WHERE"
+           " a.jid = $1 AND a.follows = 1 ORDER BY r.jid LIMIT $2",
+    .params = "ti",
+    .cols = "ti",
+};
+
+struct store_stmt room_ids_beyond = {
+    .name = "room.ids-beyond",
+    .sql = "SELECT id FROM entry WHERE owner = $1 AND id > $2 ORDER BY id LIMIT $3",
+    .params = "iii",
+    .cols = "i",
+};
+
+/* What somebody reads. */
+static bool has_text(const struct stanza *st)
+{
+    return stanza_has(st, KNOWN(BODY) | KNOWN(ENCRYPTED));
+}
+
+/* Storing. */
+
+static void put(struct store_batch *b, const struct room *r, struct affiliate *a)
+{
+    STORE_ADD(b, &room_unread_put, STORE_ANY_ROWS, SV_I(r->id), SV_T(a->jid), SV_I(a->unread),
+              SV_I(r->archive.last_id));
+    a->upto = r->archive.last_id;
+    a->changed = false;
+}
+
+static void store_one(struct room *r, struct affiliate *a)
+{
+    if (!r->stored || !a->changed)
+        return;
+    struct store_batch *b = store_write(r->worker->store, (uint64_t)r->id);
+    put(b, r, a);
+    store_submit(b, r->worker->loop, 0, NULL, NULL);
+}
+
+void followers_store(struct room *r)
+{
+    struct store_batch *b = NULL;
+    struct affiliate *a;
+    unsigned rows = 0;
+    if (r->state != ROOM_READY || !r->stored)
+        return;
+    for (uint32_t i = 0; (a = map_next(&r->followers, &i)) != NULL;) {
+        if (!a->changed)
+            continue;
+        if (b == NULL)
+            b = store_write(r->worker->store, (uint64_t)r->id);
+        put(b, r, a);
+        if (++rows % ROWS_MAX != 0)
+            continue;
+        store_submit(b, r->worker->loop, 0, NULL, NULL);
+        b = NULL;
+    }
+    if (b != NULL)
+        store_submit(b, r->worker->loop, 0, NULL, NULL);
+}
+
+static void store_room(struct room *r, void *arg)
+{
+    (void)arg;
+    followers_store(r);
+}
+
+static void worker_stop(struct worker *w) { rooms_each(w, store_room, NULL); }
+
+/* Loading. What the archive has beyond what was stored was said before a crash. */
+
+void follower_loaded(struct affiliate *a, int64_t unread, int64_t upto)
+{
+    a->unread = unread < 0 || unread > UNREAD_MAX ? 0 : (uint32_t)unread;
+    a->upto = upto < 0 ? 0 : (uint64_t)upto;
+}
+
+static bool is_behind(const struct room *r, const struct affiliate *a)
+{
+    return a->upto != 0 && a->upto < r->archive.last_id;
+}
+
+static void count_beyond(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct room *r = arg;
+    struct affiliate *a;
+    uint32_t rows = result == STORE_OK ? store_row_count(b, 0) : 0;
+    for (uint32_t i = 0; (a = map_next(&r->followers, &i)) != NULL;) {
+        if (!is_behind(r, a))
+            continue;
+        uint32_t first = 0;
+        while (first < rows && (uint64_t)store_int(b, 0, first, 0) <= a->upto)
+            first++;
+        a->unread += rows - first;
+        a->changed = true;
+    }
+    room_loaded(r, OK);
+}
+
+void followers_loaded(struct room *r)
+{
+    const struct affiliate *a;
+    uint64_t first = UINT64_MAX;
+    for (uint32_t i = 0; (a = map_next(&r->followers, &i)) != NULL;)
+        if (is_behind(r, a) && a->upto < first)
+            first = a->upto;
+    if (first == UINT64_MAX) {
+        room_loaded(r, OK);
+        return;
+    }
+    struct store_batch *b = store_read(r->worker->store, (uint64_t)r->id);
+    store_read_late(b, r->id);
+    STORE_ADD(b, &room_ids_beyond, STORE_ANY_ROWS, SV_I(r->id), SV_I(first), SV_I(BEYOND_MAX));
+    store_submit(b, r->worker->loop, 0, count_beyond, r);
+}
+
+/* Who is here, and what has been seen. */
+
+static void saw_all(struct affiliate *a)
+{
+    a->changed = true;
+    a->unread = 0;
+}
+
+void affiliate_seated(struct room *r, slice bare)
+{
+    struct affiliate *a = room_affiliate(r, bare);
+    if (a == NULL)
+        return;
+    a->here++;
+    if (a->follows) {
+        a->marks = false;
+        saw_all(a);
+    }
+}
+
+void affiliate_unseated(struct room *r, slice bare)
+{
+    struct affiliate *a = room_affiliate(r, bare);
+    if (a == NULL)
+        return;
+    a->here--;
+    if (a->follows && a->here == 0)
+        store_one(r, a);
+}
+
+/* XEP-0333 §4: the marked message and all before it were displayed. One that the room cannot place
+ * is the last. */
+bool room_marked(struct room *r, slice bare, const struct stanza *st)
+{
+    struct affiliate *a = map_get(&r->followers, bare);
+    struct elem e;
+    uint64_t id;
+    if (a == NULL || !stanza_find(st, "displayed", NS_CHAT_MARKERS, &e))
+        return false;
+    bool placed = room_archive_id(elem_attr_raw(&e, "id"), &id) && id < r->archive.last_id;
+    saw_all(a);
+    if (placed)
+        a->unread = room_history_since(&r->history, id, bare);
+    a->marks = a->here > 0;
+    if (a->here == 0)
+        store_one(r, a);
+    return true;
+}
+
+/* What is said. */
+
+void room_tell_followers(struct room *r, struct stanza *st, slice speaker)
+{
+    const uint64_t told =
+        KNOWN(BODY) | KNOWN(ENCRYPTED) | KNOWN(OOB) | KNOWN(SUBJECT) | KNOWN(PAYLOAD);
+    bool text = has_text(st);
+    struct affiliate *a;
+    struct fan f;
+
+    room_marked(r, speaker, st);
+    fan_begin(&f, r->worker, st, SLICE(TAG));
+    for (uint32_t i = 0; (a = map_next(&r->followers, &i)) != NULL;) {
+        a->changed = true;
+        if (text && slice_eq(a->jid, speaker))
+            a->unread = 0;
+        else if (text && a->unread < UNREAD_MAX && (a->here == 0 || a->marks))
+            a->unread++;
+        if (a->here == 0 && stanza_has(st, told))
+            fan_add_with(&f, a->jid, a->unread);
+    }
+    fan_end(&f);
+}
+
+/* At the home of a follower. */
+
+static void hear(struct account *a, struct stanza *st, uint32_t unread)
+{
+    struct arena *tmp = loop_scratch(a->worker->loop);
+    slice xml = slice_of(arena_printf(tmp, "<unread xmlns='" NS_ROOMS "' count='%u'/>", unread));
+    struct stanza *own = stanza_append(st, a->jid, xml);
+    message_pass(a, own);
+    stanza_unref(&own);
+}
+
+struct heard {
+    struct stanza *st;
+    uint32_t unread;
+};
+
+static void loaded(struct account *a, enum err e, void *arg)
+{
+    struct heard *h = arg;
+    if (e == OK)
+        hear(a, h->st, h->unread);
+    stanza_unref(&h->st);
+    mem_free(&h);
+}
+
+/* Who has no session is loaded all the same: there may be devices to tell. */
+static void arrived(struct worker *w, slice bare, uint32_t number, struct stanza *st, slice tag)
+{
+    if (!slice_is(tag, TAG))
+        return;
+    struct account *a = account_find(w, bare);
+    if (a != NULL) {
+        hear(a, st, number);
+        return;
+    }
+    struct heard *h = mem_alloc(sizeof *h);
+    *h = (struct heard){ stanza_ref(st), number };
+    account_with(w, bare, loaded, h);
+}
+
+/* All rooms of one who asks (docs/rooms.md): stored ones, and where they are in memory, what they
+ * know there. */
+
+struct room_count {
+    slice jid;
+    uint32_t unread;
+};
+
+struct asked {
+    struct iq *iq; /* held; the rest is in its arena */
+    slice bare;
+    struct room_count *room;
+    uint32_t count;
+};
+
+static void look(struct worker *w, void *arg)
+{
+    struct asked *q = arg;
+    for (uint32_t i = 0; i < q->count; i++) {
+        const struct room *r = room_find(w, q->room[i].jid);
+        const struct affiliate *a = r == NULL ? NULL : map_get(&r->followers, q->bare);
+        if (r != NULL)
+            q->room[i].unread = a == NULL ? 0 : a->unread;
+    }
+}
+
+static void answer(struct worker *w, void *arg)
+{
+    struct asked *q = arg;
+    struct buf out;
+    (void)w;
+    buf_init(&out, ANSWER_BYTES_MAX);
+    buf_lit(&out, "<rooms xmlns='" NS_ROOMS "'>");
+    for (uint32_t i = 0; i < q->count; i++) {
+        if (q->room[i].unread == 0 || out.len + ROOM_ITEM_BYTES > ANSWER_BYTES_MAX)
+            continue;
+        buf_lit(&out, "<room jid='");
+        xml_escape(&out, q->room[i].jid);
+        buf_printf(&out, "' unread='%u'/>", q->room[i].unread);
+    }
+    buf_lit(&out, "</rooms>");
+    iq_result(q->iq, buf_slice(&out));
+    buf_fini(&out);
+}
+
+static void listed(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct asked *q = arg;
+    struct iq *iq = q->iq;
+    if (result != STORE_OK) {
+        iq_error(iq, SE_RESOURCE_CONSTRAINT, SLICE("the database is away"));
+        return;
+    }
+    q->count = store_row_count(b, 0);
+    q->room = arena_new(iq->tmp, struct room_count, q->count + 1);
+    for (uint32_t i = 0; i < q->count; i++)
+        q->room[i] = (struct room_count){ slice_dup(iq->tmp, store_text(b, 0, i, 0)),
+                                          (uint32_t)store_int(b, 0, i, 1) };
+    node_tour(iq->worker, look, answer, q);
+}
+
+void room_unread_get(struct iq *iq)
+{
+    struct iq *held = iq_hold(iq);
+    struct asked *q = arena_new(held->tmp, struct asked, 1);
+    *q = (struct asked){ .iq = held, .bare = slice_dup(held->tmp, stanza_from_bare(held->st)) };
+    struct store_batch *b = store_read(held->worker->store, 0);
+    STORE_ADD(b, &room_unread_list, STORE_ANY_ROWS, SV_T(q->bare), SV_I(ROOMS_MAX));
+    store_submit(b, held->worker->loop, 0, listed, q);
+}
+
+const struct feature muc_follow_feature = {
+    .name = "muc_follow",
+    .fan = arrived,
+    .worker_stop = worker_stop,
+};

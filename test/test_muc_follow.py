@@ -1,0 +1,216 @@
+"""What a room says to members who are not in it: messages and unread counts for those who follow,
+announcements of mentions, and that members are shown while they are absent (docs/rooms.md)."""
+import contextlib
+import sqlite3
+
+import pytest
+
+from muster import muc, xml
+from muster.client import until
+from muster.component import Component
+from muster.muc import Room
+from test_push import DOMAIN, SECRET, announcement, enable, fields
+
+MARKER = "urn:xmpp:chat-markers:0"
+SID = "urn:xmpp:sid:0"
+
+
+@pytest.fixture
+def server(make_server):
+    return make_server("alice", "bob", "carol", component=True, workers=2,
+                       settings={"muc.archive": True, **muc.OWNERS})
+
+
+@pytest.fixture
+def cave(alice):
+    """A persistent room of alice, with bob as a member."""
+    room = Room("cave").create(alice, "first", persistentroom=True)
+    room.set_affiliation(alice, "bob@localhost", "member")
+    return room
+
+
+def heard(client, room, text):
+    """A message that the room sends to the account; its count of unread ones."""
+    message = client.expect(lambda e: e.tag == f"{{{xml.CLIENT}}}message"
+                            and e.findtext(f"{{{xml.CLIENT}}}body") == text)
+    assert message.get("type") == "groupchat" and muc.split(message.get("from"))[0] == room.jid
+    assert message.get("to") == client.bare
+    assert len(message.findall(f"{{{muc.ROOMS}}}unread")) == 1
+    return int(message.find(f"{{{muc.ROOMS}}}unread").get("count"))
+
+
+def unread(client):
+    """{room: count} as the service tells it."""
+    rooms = client.result("get", f"<rooms xmlns='{muc.ROOMS}'/>", to=muc.service())
+    return {r.get("jid"): int(r.get("unread")) for r in rooms.iter(f"{{{muc.ROOMS}}}room")}
+
+
+def stanza_id(message):
+    return message.find(f"{{{SID}}}stanza-id").get("id")
+
+
+def test_the_feature_and_the_field(cave, alice, bob):
+    assert "http://tigase.org/protocol/muc#offline" in muc.disco_info(alice, cave.jid)[1]
+    for value in ("0", "1"):
+        reply = bob.result("get", "<query xmlns='jabber:iq:register'/>", to=cave.jid)
+        form = muc.form_values(reply.find(f".//{{{muc.DATA}}}x"))
+        assert form[muc.FOLLOW] == value
+        cave.register(bob, "second", follow=True)
+
+
+def test_messages_on_all_devices_while_not_in_the_room(server, cave, alice, bob):
+    phone = server.client("bob", "phone")
+    cave.register(bob, "second", follow=True)
+    for n in (1, 2):
+        cave.say(alice, f"m{n}")
+        assert heard(bob, cave, f"m{n}") == heard(phone, cave, f"m{n}") == n
+    cave.expect_body(alice, "first", "m2")
+    assert unread(bob) == unread(phone) == {cave.jid: 2}
+    got = cave.enter(bob, "second")
+    assert got.bodies == ["m1", "m2"]
+    assert unread(phone) == {}
+    cave.say(alice, "seen")
+    cave.expect_body(bob, "first", "seen")
+    cave.expect_nothing(phone, "<message><body>seen</body></message>", after=(alice,))
+    assert unread(bob) == {}
+    cave.leave(bob, "second")
+    cave.say(alice, "again")
+    assert heard(bob, cave, "again") == 1
+
+
+def test_nothing_without_having_asked_for_it(cave, alice, bob):
+    cave.register(bob, "second")
+    cave.say(alice, "to those who are here")
+    cave.expect_body(alice, "first", "to those who are here")
+    cave.expect_nothing(bob, "<message/>", after=(alice,))
+    assert unread(bob) == {}
+
+
+def test_no_longer(cave, alice, bob):
+    cave.register(bob, "second", follow=True)
+    cave.register(bob, "second", follow=False)
+    cave.say(alice, "one")
+    cave.register(bob, "second", follow=True)
+    cave.say(alice, "two")
+    assert heard(bob, cave, "two") == 1
+    bob.result("set", "<query xmlns='jabber:iq:register'><remove/></query>", to=cave.jid)
+    cave.say(alice, "three")
+    cave.expect_nothing(bob, "<message/>", after=(alice,))
+    assert unread(bob) == {}
+
+
+def test_who_is_banned_hears_no_more(cave, alice, bob):
+    cave.register(bob, "second", follow=True)
+    cave.set_affiliation(alice, bob.bare, "admin")
+    cave.say(alice, "to an administrator")
+    assert heard(bob, cave, "to an administrator") == 1
+    cave.set_affiliation(alice, bob.bare, "outcast")
+    cave.say(alice, "behind his back")
+    cave.expect_nothing(bob, "<message/>", after=(alice,))
+
+
+def test_only_text_is_counted_and_chat_states_are_not_sent(cave, alice, bob):
+    cave.register(bob, "second", follow=True)
+    cave.send(alice, "<composing xmlns='http://jabber.org/protocol/chatstates'/>")
+    cave.send(alice, f"<displayed xmlns='{MARKER}' id='x'/>")
+    cave.set_subject(alice, "witches")
+    cave.say(alice, "text")
+    first = bob.expect("<message type='groupchat'/>")
+    assert muc.is_subject(first) and first.find(f"{{{muc.ROOMS}}}unread").get("count") == "0"
+    assert heard(bob, cave, "text") == 1
+
+
+def test_what_is_displayed_on_another_device(server, cave, alice, bob):
+    """XEP-0333: markers count from within the room, and from outside it."""
+    cave.register(bob, "second", follow=True)
+    ids = []
+    for n in range(4):
+        cave.say(alice, f"m{n}")
+        ids.append(stanza_id(cave.expect_body(alice, "first", f"m{n}")))
+    cave.send(bob, f"<displayed xmlns='{MARKER}' id='{ids[1]}'/>")
+    until("two are left", lambda: unread(bob) == {cave.jid: 2})
+    cave.send(bob, f"<displayed xmlns='{MARKER}' id='of a client that knows no stanza ids'/>")
+    until("none is left", lambda: unread(bob) == {})
+    cave.forget(bob)
+    cave.enter(bob, "second")
+    cave.send(bob, f"<displayed xmlns='{MARKER}' id='{ids[3]}'/>")
+    cave.say(alice, "not displayed")
+    cave.expect_body(bob, "first", "not displayed")
+    cave.leave(bob, "second")
+    assert unread(bob) == {cave.jid: 1}
+    cave.expect_nothing(alice, "<message type='error'/>", after=(bob,))
+
+
+def test_a_marker_of_a_stranger_is_refused(cave, alice, carol):
+    ident = cave.send(carol, f"<displayed xmlns='{MARKER}' id='x'/>")
+    assert cave.message_error(carol, ident) == ("not-acceptable", "modify")
+
+
+def test_counts_outlive_restart_and_crash(server, cave, alice, bob):
+    cave.register(bob, "second", follow=True)
+    cave.say(alice, "one")
+    assert heard(bob, cave, "one") == 1
+    server.restart()
+    alice, bob = server.client("alice", "a"), server.client("bob", "b")
+    assert unread(bob) == {cave.jid: 1}
+    cave.enter(alice, "first")
+    alice.enable_sm()
+    cave.say(alice, "two")
+    assert heard(bob, cave, "two") == 2
+    alice.request_ack()
+    until("it is stored", lambda: stored(server) == 2)
+    server.kill()
+    server.start()
+    bob = server.client("bob", "b")
+    cave.enter(server.client("alice", "a"), "first")  # what the archive has beyond is counted
+    assert unread(bob) == {cave.jid: 2}
+
+
+def stored(server):
+    with contextlib.closing(sqlite3.connect(server.data / "muster.db")) as db:
+        return db.execute("SELECT count(*) FROM message").fetchone()[0]
+
+
+def test_a_password_is_shown_first(cave, alice, bob):
+    cave.configure(alice, passwordprotectedroom=True, roomsecret="mandrake")
+    reply = cave.try_register(bob, "second", follow=True)
+    assert xml.condition(reply) == "not-allowed"
+    cave.register(bob, "second")
+    cave.enter(bob, "second", password="mandrake")
+    cave.register(bob, "second", follow=True)
+    cave.leave(bob, "second")
+    cave.say(alice, "behind the door")
+    assert heard(bob, cave, "behind the door") == 1
+
+
+def test_the_unread_counts_of_nobody(bob):
+    assert unread(bob) == {}
+    assert xml.condition(bob.iq("get", f"<rooms xmlns='{muc.ROOMS}'/>", to="pubsub.localhost")) \
+        == "service-unavailable"
+
+
+def test_others_cannot_speak_like_a_room(cave, alice, bob):
+    """A groupchat message to a bare address is still refused (RFC 6121 §8.5.2)."""
+    cave.register(bob, "second", follow=True)
+    alice.send(f"<message to='{bob.bare}' type='groupchat' id='g'><body>hi</body></message>")
+    assert xml.condition(alice.expect("<message type='error' id='g'/>")) == "service-unavailable"
+    cave.expect_nothing(bob, "<message/>", after=(alice,))
+
+
+@pytest.fixture
+def push(server):
+    server.ctl("component", "add", DOMAIN, "--secret", SECRET)
+    return Component(server, DOMAIN, SECRET)
+
+
+def test_devices_that_are_away_are_told(server, push, cave, alice, bob):
+    cave.register(bob, "second", follow=True)
+    enable(bob)
+    bob.close()
+    cave.say(alice, "to the absent")
+    iq = announcement(push)
+    assert iq.get("from") == bob.bare
+    assert fields(iq)["last-message-sender"] == cave.at("first")
+    again = server.client("bob", "b")
+    again.expect_nothing("<message/>")
+    assert unread(again) == {cave.jid: 1}
