@@ -133,6 +133,7 @@ static const struct feature *const features[] = {
     &muc_file_feature,
     &muc_metrics_feature,
     &muc_vcard_feature,
+    &muc_hats_feature,
     &c2s_feature,
     &component_feature,
     &proxy65_feature,

@@ -32,8 +32,6 @@
 #include <openssl/hmac.h>
 #include <stdio.h>
 
-#define NS_COMMANDS "http://jabber.org/protocol/commands"
-
 enum {
     SESSION_US = 600 * 1000000,
     ROWS_BYTES_MAX = 200 << 10,

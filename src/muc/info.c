@@ -205,7 +205,8 @@ static void write_info(struct iq *iq, const struct room *r)
                        name.len > 0 ? name : jid_split(r->jid).local);
     disco_add_features(d, (const char *const[]){ NS_DISCO_INFO, NS_DISCO_ITEMS, NS_MUC, NS_PING,
                                                  NS_SID, NS_OCCUPANT_ID, NS_REGISTER, NS_VCARD,
-                                                 NS_MODERATE, NS_MODERATE_0, NS_RETRACT,
+                                                 NS_MODERATE, NS_MODERATE_0, NS_RETRACT, NS_HATS,
+                                                 NS_COMMANDS,
                                                  "http://jabber.org/protocol/muc#stable_id",
                                                  "http://jabber.org/protocol/muc#self-ping-"
                                                  "optimization",
@@ -262,10 +263,16 @@ static void room_items(struct iq *iq)
     bool shown = room_seat(r, stanza_from(iq->st)) != NULL ||
                  (r->config.listed && !r->config.members_only && !r->config.password);
     buf_init(&out, ANSWER_BYTES_MAX);
-    buf_lit(&out, "<query xmlns='" NS_DISCO_ITEMS "'>");
+    if (slice_is(elem_attr(&iq->payload, "node", iq->tmp), NS_COMMANDS)) { /* XEP-0050 §2.3 */
+        buf_lit(&out, "<query xmlns='" NS_DISCO_ITEMS "' node='" NS_COMMANDS "'>");
+        room_hats_items(&out, r, stanza_from_bare(iq->st));
+        shown = false;
+    } else {
+        buf_lit(&out, "<query xmlns='" NS_DISCO_ITEMS "'>");
+    }
     LIST_EACH (it, &r->occupants) {
         const struct occupant *o = CONTAINER_OF(it, struct occupant, node);
-        if (!shown || o->hidden || out.len + ITEM_BYTES_MAX > ANSWER_BYTES_MAX)
+        if (!shown || !o->known || out.len + ITEM_BYTES_MAX > ANSWER_BYTES_MAX)
             continue;
         buf_lit(&out, "<item jid='");
         xml_escape(&out, r->jid);

@@ -11,6 +11,7 @@ extern const struct feature muc_register_feature;       /* §7.10 */
 extern const struct feature muc_follow_feature;         /* muc/follow.c */
 extern const struct feature muc_moderate_feature;       /* XEP-0425 */
 extern const struct feature muc_vcard_feature;          /* XEP-0486 */
+extern const struct feature muc_hats_feature;           /* XEP-0317 */
 extern const struct feature muc_administrators_feature; /* muc/administrators.h */
 extern const struct feature muc_alias_feature;          /* muc/alias.h */
 extern const struct feature room_archive_feature;       /* muc/archive.h */

@@ -139,6 +139,16 @@ void room_vcard_store(struct store_batch *b, const struct room *r);
 void room_vcard_remove(struct store_batch *b, const struct room *r);
 void room_vcard_disco(struct disco_info *d, const struct room *r);
 
+/* muc/hats.c */
+extern struct store_stmt room_hats_get; /* by JID of the room */
+void room_hats_free(struct room *r);
+void room_hats_loaded(struct room *r, const struct store_batch *b, unsigned at);
+void room_hats_store(struct store_batch *b, const struct room *r);
+void room_hats_remove(struct store_batch *b, const struct room *r);
+/* What this person wears, for presence; and the commands that it may use, for disco#items. */
+void room_hats_write(struct buf *out, const struct room *r, slice bare);
+void room_hats_items(struct buf *out, const struct room *r, slice bare);
+
 /* muc/moderate.c: what was said by this seat, if it takes back something that it said before. */
 void room_retracted(struct room *r, const struct seat *s, const struct stanza *st);
 

@@ -106,6 +106,7 @@ static const char *const features_of_service[] = {
     NS_OCCUPANT_ID,
     NS_RSM,
     NS_VCARD, /* of rooms (XEP-0486 §3.1) */
+    NS_HATS,
     NULL,
 };
 

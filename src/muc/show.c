@@ -118,6 +118,7 @@ static struct stanza *presence_of(struct room *r, struct occupant *o, slice jid,
         said = how->left;
     occupant_id_write(&b, o);
     user_write(&b, o, jid, how, self);
+    room_hats_write(&b, r, seat_bare(occupant_seat(o)));
     if (how->nick.len > 0 || (o->role == ROLE_NONE && said->type != TYPE_UNAVAILABLE))
         out = stanza_make(STANZA_PRESENCE, TYPE_UNAVAILABLE, from, (slice){ "", 0 }, (slice){ 0 },
                           buf_slice(&b));

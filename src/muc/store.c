@@ -195,6 +195,7 @@ static void load_row(struct room *r, const struct store_batch *b)
     load_affiliations(r, b);
     if (store_row_count(b, 2) == 1)
         room_vcard_loaded(r, store_text(b, 2, 0, 0));
+    room_hats_loaded(r, b, 3);
     room_archive_init(&r->archive, r->worker, r->id, r->jid);
     room_history_init(&r->history);
 }
@@ -227,6 +228,7 @@ void room_load(struct room *r)
     STORE_ADD(b, &room_get_row, STORE_ANY_ROWS, SV_T(r->jid));
     STORE_ADD(b, &affiliations_get, STORE_ANY_ROWS, SV_T(r->jid));
     STORE_ADD(b, &room_vcard_hashes, STORE_ANY_ROWS, SV_T(r->jid));
+    STORE_ADD(b, &room_hats_get, STORE_ANY_ROWS, SV_T(r->jid));
     store_submit(b, r->worker->loop, 0, loaded, r);
 }
 
@@ -276,6 +278,7 @@ void room_store_all(struct store_batch *b, const struct room *r, const struct ro
                                                     .affiliation = (enum affiliation)a->affiliation,
                                                     .follows = a->follows });
     room_vcard_store(b, r);
+    room_hats_store(b, r);
     buf_fini(&subject);
     buf_fini(&text);
 }
@@ -286,6 +289,7 @@ void room_store_remove(struct store_batch *b, const struct room *r)
     STORE_ADD(b, &affiliations_delete, STORE_ANY_ROWS, SV_I(r->id));
     room_archive_doom(b, &r->archive);
     room_vcard_remove(b, r);
+    room_hats_remove(b, r);
 }
 
 void room_store_subject(struct room *r, store_done_fn *done, void *arg)

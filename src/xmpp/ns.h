@@ -59,6 +59,7 @@
 #define NS_MODERATE_0       "urn:xmpp:message-moderate:0" /* what clients said before */
 #define NS_FASTEN           "urn:xmpp:fasten:0"
 #define NS_OCCUPANT_ID      "urn:xmpp:occupant-id:0"
+#define NS_COMMANDS         "http://jabber.org/protocol/commands"
 #define NS_HATS             "urn:xmpp:hats:0"
 #define NS_OOB              "jabber:x:oob"
 #define NS_CARBONS          "urn:xmpp:carbons:2"

@@ -1,0 +1,158 @@
+"""Hats: what somebody is in a room beside role and affiliation (XEP-0317)."""
+import pytest
+
+from muster import muc, xml
+from muster.muc import Room, disco_info, disco_items
+
+COMMANDS = "http://jabber.org/protocol/commands"
+DON, DOFF = "urn:xmpp:hats:commands:don", "urn:xmpp:hats:commands:doff"
+TEACHER = "http://tech.example.edu/hats#Teacher"
+
+
+@pytest.fixture
+def server(make_server):
+    return make_server("alice", "bob", "carol", settings=muc.OWNERS)
+
+
+@pytest.fixture
+def cave(alice, bob, carol):
+    cave = Room("cave").create(alice, "owner", whois="moderators")
+    cave.enter(bob, "b")
+    cave.enter(carol, "c")
+    cave.forget(alice, bob, carol)
+    return cave
+
+
+def command(client, room, node, fields=None, more=""):
+    form = muc.submit("urn:xmpp:hats:commands", fields) if fields is not None else ""
+    return client.iq("set", f"<command xmlns='{COMMANDS}' node='{node}' {more}>{form}</command>",
+                     to=room.jid)
+
+
+def don(client, room, jid, uri=TEACHER, title="Teacher"):
+    return command(client, room, DON, {"accountjid": jid, "hat": uri, "title": title},
+                   "sessionid='s1'")
+
+
+def doff(client, room, jid, uri=TEACHER):
+    return command(client, room, DOFF, {"accountjid": jid, "hat": uri})
+
+
+def hats(seen):
+    """{uri: title} in a presence, which has at most one <hats/>."""
+    found = seen.element.findall(f"{{{muc.HATS}}}hats")
+    assert len(found) <= 1
+    return {h.get("uri"): h.get("title") for one in found for h in one}
+
+
+def test_support_is_told(alice, bob, cave):
+    for to in (muc.service(), cave.jid):
+        assert muc.HATS in disco_info(bob, to)[1]
+    node = f"<query xmlns='{xml.DISCO_ITEMS}' node='{COMMANDS}'/>"
+    nodes = {i.get("node") for i in alice.result("get", node, to=cave.jid)}
+    assert nodes == {DON, DOFF}
+    assert len(bob.result("get", node, to=cave.jid)) == 0, "nor the occupants"
+    assert disco_items(bob, cave.jid) == [(cave.at(n), None) for n in ("owner", "b", "c")]
+
+
+def test_the_form(alice, cave):
+    answer = command(alice, cave, DON, more="action='execute'")
+    got = answer.find(f"{{{COMMANDS}}}command")
+    assert got.get("status") == "executing" and got.get("node") == DON and got.get("sessionid")
+    fields = muc.form_values(got.find(f"{{{muc.DATA}}}x[@type='form']"))
+    assert fields["FORM_TYPE"] == "urn:xmpp:hats:commands"
+    assert {"accountjid", "hat"} <= fields.keys()
+
+
+def test_a_hat_is_put_on_and_taken_off(alice, bob, carol, cave):
+    answer = don(alice, cave, bob.bare)
+    assert xml.matches(answer, f"<iq type='result'><command xmlns='{COMMANDS}' node='{DON}' "
+                       "sessionid='s1' status='completed'/></iq>")
+    for client in (alice, bob, carol):
+        seen = cave.presence(client, "b")
+        assert hats(seen) == {TEACHER: "Teacher"} and seen.role == "participant"
+        assert (110 in seen.codes) == (client is bob)
+    assert doff(alice, cave, bob.bare).get("type") == "result"
+    for client in (alice, bob, carol):
+        assert hats(cave.presence(client, "b")) == {}
+
+
+def test_many_hats(alice, bob, carol, cave):
+    don(alice, cave, bob.bare)
+    don(alice, cave, bob.bare, "http://example.org/hats#Host", "Host")
+    assert list(hats(cave.enter(carol, "c").others["b"])) == [
+        TEACHER, "http://example.org/hats#Host"]
+
+
+def test_a_hat_stays_on_its_wearer(alice, bob, cave):
+    """Over nicks, availability, visits; and one may be waiting for who is not here yet."""
+    don(alice, cave, bob.bare)
+    bob.send(f"<presence to='{cave.at('bobby')}'/>")
+    assert hats(cave.presence(alice, "bobby")) == {TEACHER: "Teacher"}
+    cave.leave(bob, "bobby")
+    don(alice, cave, bob.bare, title="Professor")
+    assert hats(cave.enter(bob, "b").own) == {TEACHER: "Professor"}
+
+
+def test_a_title_is_optional(alice, bob, carol, cave):
+    command(alice, cave, DON, {"accountjid": bob.bare, "hat": TEACHER})
+    assert hats(cave.presence(alice, "b")) == {TEACHER: "Teacher"}
+
+
+def test_a_hat_of_markup(alice, bob, cave):
+    don(alice, cave, bob.bare, "urn:example:a'b", "<&'\">")
+    assert hats(cave.presence(alice, "b")) == {"urn:example:a'b": "<&'\">"}
+
+
+def test_others_give_no_hats(alice, bob, carol, cave):
+    cave.set_role(alice, "b", "moderator")
+    for client in (bob, carol):
+        assert xml.condition(command(client, cave, DON)) == "forbidden"
+        assert xml.condition(don(client, cave, client.bare)) == "forbidden"
+    cave.set_affiliation(alice, bob.bare, "admin")
+    assert don(bob, cave, carol.bare).get("type") == "result"
+
+
+def test_a_form_beside_the_point(alice, bob, cave):
+    for fields in ({}, {"accountjid": bob.bare}, {"hat": TEACHER},
+                   {"accountjid": "@", "hat": TEACHER}, {"accountjid": "localhost", "hat": TEACHER},
+                   {"accountjid": bob.bare, "hat": "no uri"},
+                   {"accountjid": bob.bare, "hat": "u:" + "x" * 300},
+                   {"accountjid": bob.bare, "hat": TEACHER, "title": "x" * 300}):
+        condition = xml.condition(command(alice, cave, DON, fields))
+        assert condition in ("bad-request", "not-acceptable", "jid-malformed"), fields
+    assert xml.condition(doff(alice, cave, bob.bare)) == "item-not-found"
+    assert xml.condition(command(alice, cave, "urn:xmpp:hats:commands:throw")) == "item-not-found"
+    cave.expect_nothing(alice, f"<presence from='{cave.at('b')}'/>", after=[alice])
+
+
+def test_nobody_wears_too_many(alice, bob, cave):
+    answers = [don(alice, cave, bob.bare, f"urn:example:{i}", str(i)) for i in range(9)]
+    assert [a.get("type") for a in answers] == ["result"] * 8 + ["error"]
+    assert xml.condition(answers[-1]) == "resource-constraint"
+    assert don(alice, cave, bob.bare, "urn:example:3", "three").get("type") == "result"
+
+
+def test_a_command_is_cancelled(alice, bob, cave):
+    answer = command(alice, cave, DON, more="action='cancel' sessionid='s1'")
+    assert answer.find(f"{{{COMMANDS}}}command").get("status") == "canceled"
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_hats_of_a_persistent_room_survive(server, alice, bob, when):
+    """Given before it became persistent, or after."""
+    heath = Room("heath").create(alice, "owner", persistentroom=when == "after")
+    don(alice, heath, bob.bare)
+    heath.configure(alice, persistentroom=True)
+    don(alice, heath, "x@example.org")
+    doff(alice, heath, "x@example.org")
+    server.restart()
+    assert hats(heath.enter(server.client("bob", "b"), "b").own) == {TEACHER: "Teacher"}
+
+
+def test_hats_end_with_the_room(alice, bob, cave):
+    heath = Room("heath").create(alice, "owner", persistentroom=True)
+    don(alice, heath, bob.bare)
+    assert heath.destroy(alice).get("type") == "result"
+    heath.create(alice, "owner", persistentroom=True)
+    assert hats(heath.enter(bob, "b").own) == {}
