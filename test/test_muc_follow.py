@@ -214,3 +214,80 @@ def test_devices_that_are_away_are_told(server, push, cave, alice, bob):
     again = server.client("bob", "b")
     again.expect_nothing("<message/>")
     assert unread(again) == {cave.jid: 1}
+
+
+# --- mentions ---
+
+
+@pytest.fixture
+def absent(cave, alice, bob, push):
+    """bob, a member with two words as his nickname, who is away and has a device."""
+    cave.register(bob, "Second Witch")
+    enable(bob)
+    bob.close()
+    return bob
+
+
+def sender(iq):
+    return fields(iq)["last-message-sender"]
+
+
+def not_told(push, client, to):
+    """Nothing but this chat message has been announced."""
+    client.send(f"<message to='{to}' type='chat'><body>really</body></message>")
+    assert sender(announcement(push)) == str(client)
+
+
+@pytest.mark.parametrize("inner", [
+    "<body>where is (@bob)?</body>",
+    "<body>SECOND WITCH: hail</body>",
+    "<body>she</body><reference xmlns='urn:xmpp:reference:0' type='mention' begin='0' end='3' "
+    "uri='xmpp:bob@localhost'/>",
+    "<body>she</body><reference xmlns='urn:xmpp:reference:0' type='mention' "
+    "uri='xmpp:cave@conference.localhost/second%20witch?x'/>",
+])
+def test_who_is_mentioned_is_told(server, cave, push, absent, alice, inner):
+    cave.send(alice, inner)
+    iq = announcement(push)
+    assert iq.get("from") == absent.bare and sender(iq) == cave.at("first")
+    cave.send(alice, inner)  # not again at once
+    not_told(push, alice, absent.bare)
+    back = server.client("bob", "b")
+    assert back.expect("<message type='chat'/>").get("from") == str(alice)
+    back.expect_nothing("<message type='groupchat'/>")
+
+
+@pytest.mark.parametrize("inner", [
+    "<body>bobs, bob's, a second or a witch</body>",
+    "<body>she</body><reference xmlns='urn:xmpp:reference:0' type='data' "
+    "uri='xmpp:bob@localhost'/>",
+    "<body>she</body><reference xmlns='urn:xmpp:reference:0' type='mention' uri='bob@localhost'/>",
+    "<body>she</body><reference xmlns='urn:xmpp:reference:0' type='mention' uri='xmpp:@%4'/>",
+    "<body>" + "x " * 200 + "bob</body>",
+])
+def test_what_is_no_mention(cave, push, absent, alice, inner):
+    cave.send(alice, inner)
+    not_told(push, alice, absent.bare)
+
+
+def test_mentions_are_switched_off(server, cave, push, absent, alice):
+    server.ctl("set", "muc.mention-push", "false")
+    cave.say(alice, "bob?")
+    not_told(push, alice, absent.bare)
+
+
+def test_who_is_here_or_no_member_is_not_told(server, cave, push, alice, bob, carol):
+    for client in (bob, carol):
+        enable(client, node=client.bare)
+    phone = server.client("bob", "b2")
+    cave.enter(phone, "other")
+    for client in (bob, carol):
+        client.close()
+    cave.say(alice, "bob, carol")
+    cave.expect_body(alice, "first", "bob, carol")
+    alice.send(f"<message to='{carol.bare}' type='chat'><body>really</body></message>")
+    assert sender(announcement(push, node=carol.bare)) == str(alice)
+    cave.leave(phone, "other")
+    phone.close()
+    cave.say(alice, "and now, bob?")
+    assert sender(announcement(push, node=bob.bare)) == cave.at("first")

@@ -65,6 +65,9 @@ void affiliate_unseated(struct room *r, slice bare); /* one less */
 void followers_store(struct room *r);
 void room_unread_get(struct iq *iq);
 
+/* muc/mention.c: devices of those who are mentioned and not here. */
+void room_tell_mentioned(struct room *r, struct stanza *st, slice speaker);
+
 /* muc/occupant.c */
 void look_add(struct map *looks, struct look *l);
 void look_remove(struct map *looks, struct look *l);

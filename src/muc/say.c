@@ -260,6 +260,8 @@ static enum routed to_all(struct room *r, struct seat *s, struct stanza *st, str
     room_send_all(r, out, TO_ALL, NULL);
     if (kept && r->followers.count > 0)
         room_tell_followers(r, out, seat_bare(s));
+    if (kept && r->affiliates.count > 1)
+        room_tell_mentioned(r, out, seat_bare(s));
     room_retracted(r, s, st);
     enum routed routed = room_record(r, s->jid, out, id, origin);
     stanza_unref(&out);
