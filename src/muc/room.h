@@ -94,6 +94,7 @@ struct room {
     int64_t id; /* owner of its archive; >= 2^40 */
     uint8_t state;
     bool stored; /* a persistent room: rows of the database */
+    bool unread; /* ABSENT, but it could not be read: it is tried again */
     bool locked; /* waits for its first configuration (§10.1.3) */
     uint16_t pins;
     struct list idle;

@@ -15,7 +15,7 @@
 #include <stdatomic.h>
 #include <unistd.h>
 
-enum { OUT_BYTES_MAX = 64 << 20 };
+enum { OUT_BYTES_MAX = 80 << 20 };
 
 static atomic_int files;
 

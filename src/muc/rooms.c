@@ -247,6 +247,7 @@ static bool inbox_put(struct room *r, const struct room_wait *wait)
 void room_loaded(struct room *r, enum err e)
 {
     r->state = e == OK ? ROOM_READY : ROOM_ABSENT;
+    r->unread = e != OK && e != E_NOTFOUND;
     drain(r, e == E_NOTFOUND ? OK : e);
 }
 
@@ -257,6 +258,11 @@ struct room *room_get(struct worker *w, const struct host *h, slice jid)
     if (r == NULL) {
         r = room_alloc(w, h, jid);
         map_put(&m->rooms, r);
+        room_load(r);
+    } else if (r->unread && r->inbox == NULL) { /* there may be one: nobody makes another */
+        not_idle(r);
+        r->unread = false;
+        r->state = ROOM_LOADING;
         room_load(r);
     }
     return r;
