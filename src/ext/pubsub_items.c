@@ -351,11 +351,13 @@ static void add_read(struct ps_op *op, slice id)
               SV_I(op->node->nid), SV_T(id));
 }
 
-static void write_item(struct buf *out, const struct ps_item *item)
+/* That an account published at its own service goes without saying: whoever asks from a room where
+ * addresses are not shown (XEP-0045 §7.2.4) is answered by its nickname. */
+static void write_item(struct buf *out, const struct ps_service *s, const struct ps_item *item)
 {
     buf_lit(out, "<item id='");
     xml_escape(out, item->id);
-    if (item->publisher.len > 0) {
+    if (item->publisher.len > 0 && !(s->account != NULL && slice_eq(item->publisher, s->jid))) {
         buf_lit(out, "' publisher='");
         xml_escape(out, item->publisher);
     }
@@ -390,7 +392,7 @@ static enum ps_step answer_passing(struct ps_op *op)
     open_items(&out, op->req.node);
     if (op->node->last != NULL) {
         struct ps_item item = ps_last(op->node);
-        write_item(&out, &item);
+        write_item(&out, op->service, &item);
     }
     buf_lit(&out, "</items></pubsub>");
     return ps_answer_buf(op, &out);
@@ -450,7 +452,7 @@ static void found_items(struct ps_op *op, const struct store_batch *b)
         if (store_row_count(b, i) == 0)
             continue; /* removed by a crash of another kind: never seen */
         ps_read_item(b, i, 0, &item);
-        write_item(&out, &item);
+        write_item(&out, op->service, &item);
         if (page.first.len == 0)
             page.first = item.id;
         page.last = item.id;

@@ -112,9 +112,20 @@ enum affiliation room_affiliation(const struct room *r, slice bare)
     if (muc_is_administrator(bare))
         return AFF_OWNER;
     const struct affiliate *a = room_affiliate(r, bare);
-    if (a == NULL) /* a whole domain may be banned (§9.1) */
-        a = room_affiliate(r, jid_split(bare).domain);
-    return a == NULL ? AFF_NONE : (enum affiliation)a->affiliation;
+    if (a != NULL)
+        return (enum affiliation)a->affiliation;
+    /* a whole domain may be banned (§9.1); all else that it has is its own, not its users' */
+    a = room_affiliate(r, jid_split(bare).domain);
+    return a != NULL && a->affiliation == AFF_OUTCAST ? AFF_OUTCAST : AFF_NONE;
+}
+
+bool room_admits(const struct room *r, const struct stanza *st)
+{
+    enum affiliation a = room_affiliation(r, stanza_from_bare(st));
+    bool closed = r->config.members_only || r->config.password || r->locked;
+    if (a == AFF_OUTCAST)
+        return false;
+    return !closed || a >= AFF_MEMBER || room_seat(r, stanza_from(st)) != NULL;
 }
 
 /* What a role becomes with another affiliation: one that was given by the affiliation goes with it,

@@ -11,8 +11,7 @@ static struct room_reader reader_of(const struct room *r, const struct stanza *s
     struct room_reader who = { SIGHT_NONE, room_history_max(&r->config) };
     enum affiliation a = room_affiliation(r, stanza_from_bare(st));
     const struct seat *s = room_seat(r, stanza_from(st));
-    bool closed = r->config.members_only || r->config.password || r->locked;
-    if (a == AFF_OUTCAST || (s == NULL && closed && a < AFF_MEMBER))
+    if (!room_admits(r, st))
         return who;
     bool moderator = a >= AFF_ADMIN || (s != NULL && s->occupant->role == ROLE_MODERATOR);
     who.sight = r->config.whois == WHOIS_ANYONE || moderator ? SIGHT_JIDS : SIGHT_NICKS;

@@ -205,7 +205,8 @@ void room_config_disco(struct disco_info *d, const struct room_config *c,
     put(d, "muc#roominfo_subject", facts->subject);
     put_bool(d, "muc#roominfo_subjectmod", subject);
     put_bool(d, "muc#roominfo_changesubject", subject);
-    put_count(d, "muc#roominfo_occupants", facts->occupants, tmp);
+    if (!facts->closed)
+        put_count(d, "muc#roominfo_occupants", facts->occupants, tmp);
     put_count(d, "muc#maxhistoryfetch", room_history_max(c), tmp);
     put_contacts(d, c, facts);
     put_bool(d, "muc#roomconfig_changesubject", subject);

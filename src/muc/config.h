@@ -124,6 +124,7 @@ unsigned room_diff_codes(unsigned diff, const struct room_config *is,
 
 /* What disco#info tells of a room beside its configuration (§6.4). */
 struct room_facts {
+    bool closed; /* who asks may not come in, and is not told how many are there */
     slice subject;
     unsigned occupants;
     const slice

@@ -194,12 +194,14 @@ static void add_owners(const struct room *r, struct room_facts *facts, struct ar
 static void write_info(struct iq *iq, const struct room *r)
 {
     struct disco_info *d = arena_new(iq->tmp, struct disco_info, 1);
-    struct room_facts facts = { .occupants = r->occupant_count - r->hidden_count };
+    struct room_facts facts = { .closed = !room_admits(r, iq->st),
+                                .occupants = r->occupant_count - r->hidden_count };
     slice name = r->config.text[ROOM_NAME];
     struct buf out;
 
-    add_owners(r, &facts, iq->tmp);
-    if (r->subject != NULL)
+    if (!facts.closed)
+        add_owners(r, &facts, iq->tmp);
+    if (!facts.closed && r->subject != NULL)
         facts.subject = stanza_child_text(r->subject, KNOWN_SUBJECT, iq->tmp);
     disco_add_identity(d, SLICE("conference"), SLICE("text"),
                        name.len > 0 ? name : jid_split(r->jid).local);
@@ -260,8 +262,8 @@ static void room_items(struct iq *iq)
         iq_error(iq, SE_ITEM_NOT_FOUND, (slice){ 0 });
         return;
     }
-    bool shown = room_seat(r, stanza_from(iq->st)) != NULL ||
-                 (r->config.listed && !r->config.members_only && !r->config.password);
+    bool shown =
+        room_seat(r, stanza_from(iq->st)) != NULL || (r->config.listed && room_admits(r, iq->st));
     buf_init(&out, ANSWER_BYTES_MAX);
     if (slice_is(elem_attr(&iq->payload, "node", iq->tmp), NS_COMMANDS)) { /* XEP-0050 §2.3 */
         buf_lit(&out, "<query xmlns='" NS_DISCO_ITEMS "' node='" NS_COMMANDS "'>");

@@ -13,6 +13,8 @@
 #include "xmpp/nickname.h"
 #include "xmpp/ns.h"
 
+enum { SEATS_EACH_MAX = 100 }; /* sessions of one bare JID in a room */
+
 /* One that asks to enter, or for another nickname. */
 struct entry {
     struct room *room;
@@ -118,6 +120,19 @@ static bool is_full(const struct entry *e)
     return r->occupant_count >= room_users_max(c) && e->affiliation < AFF_ADMIN;
 }
 
+/* One address with ever new resources does not fill the room. */
+static bool has_enough(const struct entry *e)
+{
+    unsigned n = 0;
+    LIST_EACH (it, &e->room->occupants) {
+        const struct occupant *o = CONTAINER_OF(it, struct occupant, node);
+        if (slice_eq(seat_bare(occupant_seat(o)), stanza_from_bare(e->st)))
+            LIST_EACH (seat, &o->seats)
+                n++;
+    }
+    return n >= SEATS_EACH_MAX;
+}
+
 static bool may_enter(struct entry *e)
 {
     struct room *r = e->room;
@@ -136,6 +151,8 @@ static bool may_enter(struct entry *e)
         refuse(e, SE_CONFLICT, SLICE("the nickname is taken, or looks like one that is"));
     else if (joins && is_full(e))
         refuse_as(e, SE_SERVICE_UNAVAILABLE, "wait", SLICE("the room is full"));
+    else if (has_enough(e))
+        refuse(e, SE_RESOURCE_CONSTRAINT, SLICE("too many of your sessions are in this room"));
     else
         return true;
     return false;
@@ -268,6 +285,8 @@ static void available(struct room *r, struct stanza *st, struct seat *s)
         refuse(&e, SE_ITEM_NOT_FOUND, SLICE("you are not in this room"));
     } else if (!slice_eq(e.key, s->occupant->key) || !slice_eq(e.nick, s->occupant->nick)) {
         rename_occupant(&e, s);
+    } else if (room_too_fast(r, s->occupant)) { /* all are told, as of a message */
+        refuse(&e, SE_POLICY_VIOLATION, SLICE("too many changes; wait a little"));
     } else {
         seat_presence(r, s, st);
         if (e.protocol) /* it lost its state and asks for all of it again */
@@ -285,8 +304,8 @@ enum routed room_presence(struct room *r, struct stanza *st)
         available(r, st, s);
     } else if (st->type == TYPE_UNAVAILABLE && s != NULL) {
         room_seat_leave(r, s, &(struct show){ .left = st });
-    } else if (st->type == TYPE_ERROR && s != NULL) { /* it is not there any more (§18.1) */
-        room_seat_gone(r, s);
+    } else if (st->type == TYPE_ERROR) {
+        room_bounced(r, s, st);
     }
     stanza_unref(&st);
     room_unpin(r);

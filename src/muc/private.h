@@ -8,6 +8,7 @@
 #define NS_MUC_OFFLINE "http://tigase.org/protocol/muc#offline"
 
 /* muc/rooms.c */
+enum { ROOM_INBOX_LEAVES = 4 * ROOM_INBOX_MAX }; /* with those who leave */
 void rooms_start(void);
 void rooms_stop(struct worker *w);
 void room_loaded(struct room *r, enum err e); /* E_NOTFOUND: there is none; OK; E_DOWN */
@@ -157,6 +158,8 @@ void room_retracted(struct room *r, const struct seat *s, const struct stanza *s
 
 /* muc/say.c */
 enum stanza_error room_error_of(const struct stanza *st); /* the condition of an error */
+/* An error to what the room sent to this seat (NULL: to nobody who is here): it may be gone. */
+void room_bounced(struct room *r, struct seat *s, const struct stanza *st);
 void stanza_id_write(struct buf *out, const struct room *r, uint64_t id);
 bool room_too_fast(struct room *r, struct occupant *o);        /* counts one message more */
 void room_debt_keep(struct room *r, const struct occupant *o); /* when it leaves */

@@ -5,6 +5,7 @@
  * which had that first. */
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/hash.h"
 #include "base/mem.h"
 #include "im/feature.h"
 #include "im/worker.h"
@@ -19,7 +20,16 @@
 #define FIELD_JID    "muc#register_jid"
 #define FIELD_FOLLOW "{http://tigase.org/protocol/muc}offline"
 
-enum { ANSWER_BYTES_MAX = 64 * 1024, ASKED_MAX = 16 };
+enum { ANSWER_BYTES_MAX = 64 * 1024, ASKED_MAX = 16, APPLICANTS_MAX = 32 };
+enum { PATIENCE_MS = 10 * 60 * 1000 };
+
+/* Whose applications somebody was asked about lately: each is asked for once in a while, and so
+ * many strangers are heard in that time. */
+struct room_applicants {
+    struct {
+        uint64_t who, at_us;
+    } row[APPLICANTS_MAX];
+};
 
 static const struct form_row nick_row = {
     FIELD_NICK, FORM_TEXT_SINGLE, "Nickname", NULL, NULL, NULL, true
@@ -28,14 +38,22 @@ static const struct form_row follow_row = {
     FIELD_FOLLOW, FORM_BOOLEAN, "Send messages while I am not in the room", NULL, NULL, NULL, false
 };
 
+/* A room that is open; else the request is answered. */
+static struct room *room_of(struct iq *iq)
+{
+    struct room *r = room_find(iq->worker, stanza_to(iq->st));
+    if (r != NULL && (!r->locked || room_affiliation(r, stanza_from_bare(iq->st)) == AFF_OWNER))
+        return r;
+    iq_error(iq, SE_ITEM_NOT_FOUND, SLICE("there is no such room"));
+    return NULL;
+}
+
 static void register_get(struct iq *iq)
 {
-    const struct room *r = room_find(iq->worker, stanza_to(iq->st));
+    const struct room *r = room_of(iq);
     struct buf b;
-    if (r == NULL) {
-        iq_error(iq, SE_ITEM_NOT_FOUND, SLICE("there is no such room"));
+    if (r == NULL)
         return;
-    }
     slice bare = stanza_from_bare(iq->st);
     const struct affiliate *a = room_affiliate(r, bare);
     if (room_affiliation(r, bare) == AFF_OUTCAST) {
@@ -167,12 +185,38 @@ static void ask_admins(struct room *r, const struct application *a)
     buf_fini(&b);
 }
 
+static bool may_ask(struct room *r, slice bare)
+{
+    uint64_t who = hash_keyed(bare), now = loop_now_us(r->worker->loop);
+    unsigned at = 0;
+    if (r->applicants == NULL)
+        r->applicants = mem_new(struct room_applicants);
+    struct room_applicants *all = r->applicants;
+    for (unsigned i = 0; i < APPLICANTS_MAX; i++) {
+        if (all->row[i].who == who && all->row[i].at_us != 0) {
+            at = i;
+            break;
+        }
+        if (all->row[i].at_us < all->row[at].at_us)
+            at = i;
+    }
+    if (all->row[at].at_us != 0 && now - all->row[at].at_us < PATIENCE_MS * 1000ull)
+        return false;
+    all->row[at].who = who;
+    all->row[at].at_us = now;
+    return true;
+}
+
 static void apply(struct iq *iq, struct room *r, const struct application *a)
 {
     enum affiliation is = room_affiliation(r, a->bare);
     if (is < AFF_MEMBER && !r->config.self_add) {
-        ask_admins(r, a);
-        iq_result(iq, (slice){ 0 });
+        if (may_ask(r, a->bare)) {
+            ask_admins(r, a);
+            iq_result(iq, (slice){ 0 });
+        } else {
+            iq_error(iq, SE_RESOURCE_CONSTRAINT, SLICE("somebody was asked; wait for the answer"));
+        }
         return;
     }
     const struct affiliate *was = room_affiliate(r, a->bare);
@@ -188,15 +232,15 @@ static void apply(struct iq *iq, struct room *r, const struct application *a)
 
 static void register_set(struct iq *iq)
 {
-    struct room *r = room_find(iq->worker, stanza_to(iq->st));
+    struct room *r = room_of(iq);
     struct application a = { .bare = stanza_from_bare(iq->st) };
     struct elem remove;
     struct form f;
     slice nick = { 0 };
 
-    if (r == NULL) {
-        iq_error(iq, SE_ITEM_NOT_FOUND, SLICE("there is no such room"));
-    } else if (elem_child(&iq->payload, "remove", NS_REGISTER, &remove)) {
+    if (r == NULL)
+        return;
+    if (elem_child(&iq->payload, "remove", NS_REGISTER, &remove)) {
         unregister(iq, r);
     } else if (!form_parse_child(&f, &iq->payload, iq->tmp) || !form_expect(&f, NS_MUC_REGISTER)) {
         iq_error(iq, f.error != SE_NONE ? f.error : SE_BAD_REQUEST, f.text);

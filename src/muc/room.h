@@ -96,7 +96,7 @@ struct room {
     bool stored; /* a persistent room: rows of the database */
     bool unread; /* ABSENT, but it could not be read: it is tried again */
     bool locked; /* waits for its first configuration (§10.1.3) */
-    uint16_t pins;
+    uint32_t pins;
     struct list idle;
     uint64_t idle_since_us;
     struct room_wait *inbox, **inbox_tail; /* NULL: empty */
@@ -114,10 +114,11 @@ struct room {
     struct map followers; /* those of them who follow, by JID */
     uint32_t owners;
     struct list occupants;
-    struct room_debts *debts; /* of those who left; NULL: none */
-    struct map nicks;         /* struct occupant by key */
-    struct map looks;         /* struct look of occupants */
-    struct map seats;         /* struct seat by full JID */
+    struct room_debts *debts;           /* of those who left; NULL: none */
+    struct room_applicants *applicants; /* who lately asked to be a member; NULL: nobody */
+    struct map nicks;                   /* struct occupant by key */
+    struct map looks;                   /* struct look of occupants */
+    struct map seats;                   /* struct seat by full JID */
     uint32_t occupant_count, hidden_count, seat_count, next_number;
     uint64_t next_seat;
     struct list away; /* seats that are not of this node: they are not in the audience */
@@ -181,6 +182,8 @@ void room_commit(struct room *r, const struct room_delta *d, room_done_fn *done,
 
 /* Affiliations (muc/affiliation.c). */
 enum affiliation room_affiliation(const struct room *r, slice bare);
+/* Whether who sent this is in, or may come in unasked: who is told what goes on there. */
+bool room_admits(const struct room *r, const struct stanza *st);
 struct affiliate *room_affiliate(const struct room *r, slice jid); /* NULL: none */
 /* Whether this bare JID is an administrator of all rooms (muc.administrators). */
 bool room_is_admin(slice bare);

@@ -103,6 +103,7 @@ static void room_clear(struct room *r)
         rooms_count(-1);
     stanza_unref(&r->subject);
     mem_free(&r->debts);
+    mem_free(&r->applicants);
     room_vcard_free(r);
     room_hats_free(r);
     mem_free_((void *)(uintptr_t)r->creator.ptr);
@@ -232,7 +233,10 @@ static void drain(struct room *r, enum err e)
 
 static bool inbox_put(struct room *r, const struct room_wait *wait)
 {
-    if (r->inbox_count >= ROOM_INBOX_MAX)
+    /* who leaves must be heard: nobody else says that a session of ours is gone */
+    bool leaves =
+        wait->st != NULL && wait->st->kind == STANZA_PRESENCE && wait->st->type == TYPE_UNAVAILABLE;
+    if (r->inbox_count >= (leaves ? ROOM_INBOX_LEAVES : ROOM_INBOX_MAX))
         return false;
     struct room_wait *it = mem_alloc(sizeof *it);
     *it = *wait;

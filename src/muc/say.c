@@ -278,7 +278,7 @@ static enum routed to_one(struct room *r, struct seat *s, struct stanza *st)
 
     if (st->type == TYPE_GROUPCHAT)
         return refuse(r, st, SE_BAD_REQUEST, SLICE("a message to one is not of type groupchat"));
-    if (to == NULL)
+    if (to == NULL || to->hidden)
         return refuse(r, st, SE_ITEM_NOT_FOUND, SLICE("nobody has this nickname"));
     if (from->hidden || !room_may_pm(&r->config, (enum room_role)from->role))
         return refuse(r, st, SE_FORBIDDEN, SLICE("your role may not send private messages here"));
@@ -306,19 +306,17 @@ enum stanza_error room_error_of(const struct stanza *st)
     return stanza_error_find(condition.name);
 }
 
-/* A message that came back from a client that is no longer there (§18.1). */
-static enum routed failed(struct room *r, struct seat *s, struct stanza *st)
+/* service-unavailable is also what an account says to those whom it blocks (XEP-0191 §3.4), so of a
+ * session of this node, whose end is told by itself, it says nothing. */
+void room_bounced(struct room *r, struct seat *s, const struct stanza *st)
 {
-    static const enum stanza_error gone[] = { SE_GONE,
-                                              SE_ITEM_NOT_FOUND,
-                                              SE_RECIPIENT_UNAVAILABLE,
-                                              SE_REDIRECT,
-                                              SE_REMOTE_SERVER_NOT_FOUND,
-                                              SE_REMOTE_SERVER_TIMEOUT,
-                                              SE_SERVICE_UNAVAILABLE,
-                                              SE_JID_MALFORMED };
+    static const enum stanza_error gone[] = {
+        SE_GONE,         SE_ITEM_NOT_FOUND,          SE_RECIPIENT_UNAVAILABLE,
+        SE_REDIRECT,     SE_REMOTE_SERVER_NOT_FOUND, SE_REMOTE_SERVER_TIMEOUT,
+        SE_JID_MALFORMED
+    };
     enum stanza_error e = room_error_of(st);
-    bool ghost = false;
+    bool ghost = e == SE_SERVICE_UNAVAILABLE && s != NULL && list_linked(&s->away);
     for (size_t i = 0; i < sizeof gone / sizeof *gone; i++)
         ghost = ghost || gone[i] == e;
     /* of a session of this node its end is told; this one only blocks an occupant (XEP-0191) */
@@ -326,15 +324,16 @@ static enum routed failed(struct room *r, struct seat *s, struct stanza *st)
         ghost = false;
     if (s != NULL && ghost)
         room_seat_gone(r, s);
-    stanza_unref(&st);
-    return ROUTED;
 }
 
 enum routed room_message(struct room *r, struct stanza *st, struct origin origin)
 {
     struct seat *s = room_seat(r, stanza_from(st));
-    if (st->type == TYPE_ERROR)
-        return failed(r, s, st);
+    if (st->type == TYPE_ERROR) {
+        room_bounced(r, s, st);
+        stanza_unref(&st);
+        return ROUTED;
+    }
     if (stanza_to_is_bare(st) && st->type != TYPE_GROUPCHAT)
         return room_asked(r, s, st);
     if (s == NULL && room_marked(r, stanza_from_bare(st), st)) {

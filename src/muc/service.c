@@ -34,7 +34,12 @@ static enum routed nowhere(struct room *r, struct stanza *st)
 {
     if (st->kind == STANZA_PRESENCE)
         return room_found(r, st);
-    route_error(r->worker, st, SE_ITEM_NOT_FOUND, SLICE("there is no such room"));
+    /* XEP-0410 §3.2: to a client that asks whether it is still there, item-not-found would say so
+     */
+    if (is_request(st) && !stanza_to_is_bare(st))
+        route_error(r->worker, st, SE_NOT_ACCEPTABLE, SLICE("you are not in this room"));
+    else
+        route_error(r->worker, st, SE_ITEM_NOT_FOUND, SLICE("there is no such room"));
     stanza_unref(&st);
     return ROUTED;
 }

@@ -1,0 +1,229 @@
+"""What rooms must not do even for those who mean harm: tell who somebody is, let in or throw out
+who should not be, and do much work for little (XEP-0045 §13, XEP-0410)."""
+import pytest
+
+from muster import muc, xml
+from muster.component import Component
+from muster.muc import Room, disco_info, disco_items, submit
+
+DOMAIN = "bots.example.test"
+SECRET = "a long secret"
+BLOCKING = "urn:xmpp:blocking"
+PUBSUB = "http://jabber.org/protocol/pubsub"
+HIDDEN = f"<x xmlns='{muc.NS}'><hidden xmlns='urn:muster:rooms:0'/></x>"
+PING = "<ping xmlns='urn:xmpp:ping'/>"
+
+
+def error(condition):
+    return (f"<error type='cancel'><{condition} xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/>"
+            "</error>")
+
+
+@pytest.fixture
+def server(make_server):
+    return make_server("alice", "bob", "carol", settings={**muc.OWNERS, "muc.owner-self-add": True})
+
+
+@pytest.fixture
+def cave(alice):
+    return Room("cave").create(alice, "first", whois="moderators")
+
+
+@pytest.fixture
+def bots(make_server):
+    """A server, with clients of alice and bob, and a component."""
+    server = make_server("alice", "bob", component=True,
+                         settings={**muc.OWNERS, "c2s.stanza-rate": "none"})
+    server.ctl("component", "add", DOMAIN, "--secret", SECRET)
+    return server.client("alice", "a"), server.client("bob", "b"), Component(server, DOMAIN, SECRET)
+
+
+# --- who is thrown out ---
+
+
+def test_who_blocks_an_occupant_stays_in_the_room(alice, bob, cave):
+    """The account answers private messages of whom it blocks with an error (XEP-0191 §3); its
+    client is in the room all the same."""
+    cave.enter(bob, "second")
+    alice.result("set", f"<block xmlns='{BLOCKING}'><item jid='{cave.at('second')}'/></block>")
+    cave.forget(alice, bob)
+    cave.whisper(bob, "first", "psst")
+    cave.flush(alice, bob)
+    cave.say(alice, "still here")
+    cave.expect_body(bob, "first", "still here")
+    assert not [e for e in bob.inbox if e.get("type") == "unavailable"]
+
+
+@pytest.mark.parametrize("kind", ["message", "presence"])
+def test_errors_of_a_client_that_is_here_say_nothing(alice, bob, cave, kind):
+    """Of a session of ours: whether it is there is known by itself (§18.1)."""
+    cave.enter(bob, "second")
+    cave.forget(alice)
+    gone = error("service-unavailable")
+    bob.send(f"<{kind} type='error' to='{cave.at('first')}'>{gone}</{kind}>")
+    cave.flush(bob)
+    cave.say(bob, "still here")
+    cave.expect_body(alice, "second", "still here")
+
+
+def test_errors_that_say_nothing_of_where_one_is(bots):
+    """§18.1: only those that mean that nobody is there any more."""
+    alice, _, bot = bots
+    cave = Room("cave").create(alice, "first")
+    who = f"bot@{DOMAIN}/r"
+    bot.send(f"<presence from='{who}' to='{cave.at('bot')}'>{muc.X}</presence>")
+    cave.presence(alice, "bot")
+    for condition, stays in (("policy-violation", True), ("not-acceptable", True),
+                             ("recipient-unavailable", False)):
+        bot.send(f"<presence type='error' from='{who}' to='{cave.at('first')}'>"
+                 f"{error(condition)}</presence>")
+        bot.send(f"<iq type='get' id='1' from='{who}' to='{cave}'>"
+                 f"<query xmlns='{xml.DISCO_INFO}'/></iq>")
+        bot.expect("<iq id='1'/>")
+        cave.flush(alice)
+        gone = [e for e in alice.inbox if e.get("type") == "unavailable"]
+        assert bool(gone) != stays, condition
+
+
+# --- who may do what ---
+
+
+def test_a_domain_is_no_owner(bots):
+    """A room that a component makes belongs to the component, not to all of its users; and nobody
+    makes a whole domain members by a registration."""
+    alice, _, bot = bots
+    lair, cave = Room("lair"), Room("cave").create(alice, "first", membersonly=True)
+    bot.send(f"<presence from='{DOMAIN}/r' to='{lair.at('bot')}'>{muc.X}</presence>")
+    bot.expect(f"<presence from='{lair.at('bot')}'/>")
+    bot.send(f"<iq type='get' id='1' from='user@{DOMAIN}/r' to='{lair}'>"
+             f"<query xmlns='{muc.OWNER}'/></iq>")
+    assert bot.expect("<iq id='1'/>").get("type") == "error"
+    bot.send(f"<iq type='get' id='2' from='{DOMAIN}/r' to='{lair}'>"
+             f"<query xmlns='{muc.OWNER}'/></iq>")
+    assert bot.expect("<iq id='2'/>").get("type") == "result"
+    alice.send(f"<message to='{cave}'>" + submit(muc.REGISTER, {
+        "muc#register_jid": DOMAIN, "muc#register_roomnick": "all", "muc#register_allow": True,
+    }) + "</message>")
+    cave.flush(alice)
+    bot.send(f"<presence from='user@{DOMAIN}/r' to='{cave.at('bot')}'>{muc.X}</presence>")
+    refused = bot.expect(f"<presence from='{cave.at('bot')}' to='user@{DOMAIN}/r'/>")
+    assert xml.condition(refused) == "registration-required"
+
+
+def test_a_room_that_is_not_open_yet_takes_no_members(alice, bob):
+    room = Room("egg")
+    room.enter(alice, "first")
+    form = submit(muc.REGISTER, {"muc#register_roomnick": "second"})
+    query = f"<query xmlns='jabber:iq:register'>{form}</query>"
+    condition, _ = bob.error("set", query, to=room.jid)
+    assert condition == "item-not-found"
+
+
+def test_registrations_are_no_way_to_flood_owners(make_server):
+    server = make_server("alice", "bob")
+    alice, bob = server.client("alice", "a"), server.client("bob", "b")
+    cave = Room("cave").create(alice, "first")
+    form = submit(muc.REGISTER, {"muc#register_roomnick": "second"})
+    for _ in range(50):
+        bob.iq("set", f"<query xmlns='jabber:iq:register'>{form}</query>", to=cave.jid)
+    cave.flush(alice)
+    asked = [e for e in alice.inbox if e.find(f"{{{muc.DATA}}}x") is not None]
+    assert 1 <= len(asked) <= 5
+
+
+# --- what outsiders learn ---
+
+
+@pytest.mark.parametrize("closed", [{"membersonly": True},
+                                    {"passwordprotectedroom": True, "roomsecret": "x"}])
+def test_what_goes_on_in_a_closed_room(alice, bob, carol, closed):
+    """Its subject, how many are there, and whose it is are for those who may come in."""
+    room = Room("closed").create(alice, "first", whois="anyone", **closed)
+    room.set_affiliation(alice, bob.bare, "member")
+    room.set_subject(alice, "the plan")
+    room.expect_subject(alice, "first", "the plan")
+    for reader in (alice, bob):
+        info = disco_info(reader, room.jid)[2][muc.INFO]
+        assert info["muc#roominfo_subject"] == "the plan" and "muc#roominfo_occupants" in info
+    answer = carol.iq("get", f"<query xmlns='{xml.DISCO_INFO}'/>", to=room.jid)
+    text = xml.canonical(answer)
+    assert "the plan" not in text and "alice@" not in text and "roominfo_occupants" not in text
+
+
+def test_outcasts_learn_nothing(alice, bob, carol):
+    room = Room("open").create(alice, "first", whois="anyone")
+    room.set_subject(alice, "the plan")
+    room.expect_subject(alice, "first", "the plan")
+    room.set_affiliation(alice, carol.bare, "outcast")
+    assert disco_items(bob, room.jid) and not disco_items(carol, room.jid)
+    text = xml.canonical(carol.iq("get", f"<query xmlns='{xml.DISCO_INFO}'/>", to=room.jid))
+    assert "the plan" not in text and "alice@" not in text
+
+
+def test_hidden_occupants_are_not_found_by_private_messages(alice, bob, carol, cave):
+    cave.set_affiliation(alice, bob.bare, "admin")
+    bob.send(f"<presence to='{cave.at('ghost')}'>{HIDDEN}</presence>")
+    cave.flush(bob)
+    cave.enter(carol, "third")
+    answers = []
+    for nick in ("ghost", "nobody"):
+        answers.append(cave.message_error(carol, cave.whisper(carol, nick, "there?")))
+    assert answers[0] == answers[1] == ("item-not-found", "cancel")
+
+
+def test_requests_between_occupants_name_nobody(alice, bob, cave):
+    """Answers of accounts and clients, and errors, do not say who it is behind a nickname."""
+    alice.result("set", "<vCard xmlns='vcard-temp'><FN>First</FN></vCard>")
+    alice.result("set", f"<pubsub xmlns='{PUBSUB}'><publish node='urn:x:open'><item id='1'>"
+                 "<x xmlns='urn:x'/></item></publish><publish-options>" + submit(
+                     PUBSUB + "#publish-options", {"pubsub#access_model": "open"})
+                 + "</publish-options></pubsub>")
+    cave.enter(bob, "second")
+    for inner in ("<vCard xmlns='vcard-temp'/>", f"<pubsub xmlns='{PUBSUB}'><items "
+                  "node='urn:x:open'/></pubsub>", f"<pubsub xmlns='{PUBSUB}'><items "
+                  "node='urn:x:none'/></pubsub>", f"<pubsub xmlns='{PUBSUB}'><subscriptions/>"
+                  "</pubsub>", f"<pubsub xmlns='{PUBSUB}'><affiliations/></pubsub>",
+                  f"<pubsub xmlns='{PUBSUB}'><default/></pubsub>"):
+        answer = bob.iq("get", inner, to=cave.at("first"))
+        assert answer.get("from") == cave.at("first")
+        assert "alice" not in xml.canonical(answer), xml.canonical(answer)
+
+
+# --- clients ask whether they are still there (XEP-0410) ---
+
+
+def test_ping_of_oneself_in_a_room_that_is_gone(alice):
+    """item-not-found would mean that the nickname is another now, and the client would stay where
+    nobody hears it (XEP-0410 §3.2)."""
+    assert alice.error("get", PING, to=Room("never").at("first"))[0] == "not-acceptable"
+
+
+# --- much for little ---
+
+
+def test_sessions_of_one_occupant_have_an_end(bots):
+    alice, _, bot = bots
+    cave = Room("cave").create(alice, "first")
+    bot.send("".join(f"<presence from='bot@{DOMAIN}/{i}' to='{cave.at('bot')}'>{muc.X}</presence>"
+                     for i in range(200)))
+    refused = bot.expect("<presence type='error'/>")
+    assert xml.condition(refused) == "resource-constraint"
+
+
+@pytest.mark.parametrize("inner", ["<show>away</show>", muc.X])
+def test_a_storm_of_presence(make_server, inner):
+    """It counts like messages, as all are told; so does to ask for everything again."""
+    sent = 300
+    server = make_server("alice", "bob", settings={
+        "c2s.stanza-rate": "none", "c2s.byte-rate": "none",
+        "muc.message-rate": 10, "muc.message-burst": 50})
+    alice, bob = server.client("alice", "x"), server.client("bob", "x")
+    room = Room().create(alice, "alice")
+    room.enter(bob, "bob")
+    room.forget(alice, bob)
+    bob.send(f"<presence to='{room.at('bob')}'>{inner}</presence>" * sent)
+    room.flush(bob, alice)
+    heard = [e for e in alice.inbox if e.tag.endswith("}presence")]
+    refused = [e for e in bob.inbox if e.get("type") == "error"]
+    assert 1 <= len(heard) < 200 and len(heard) + len(refused) == sent
+    assert {xml.condition(e) for e in refused} == {"policy-violation"}
