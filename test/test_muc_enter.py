@@ -76,6 +76,16 @@ def test_without_a_subject_an_empty_one_comes(alice, bob, cave):
     assert got.subject.get("type") == "groupchat"
 
 
+def test_a_session_without_presence_enters(server, alice, cave):
+    """Directed presence is enough (RFC 6121 §4.6), and ends with the session."""
+    bot = server.login("bob", "bot")
+    assert cave.enter(bot, "bot").own.standing == ("none", "participant")
+    cave.say(bot, "beep")
+    cave.expect_body(alice, "bot", "beep")
+    bot.close()
+    assert cave.gone(alice, "bot").role == "none"
+
+
 def test_presence_is_passed_on_as_it_was_sent(alice, bob, cave):
     cave.knock(bob, "secondwitch", inner="<show>away</show><status>brewing</status>"
                "<c xmlns='http://jabber.org/protocol/caps' hash='sha-1' node='n' ver='v'/>")

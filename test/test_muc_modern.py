@@ -83,6 +83,14 @@ def test_the_occupant_id_stays(server, alice, bob, cave):
     assert occupant_id(cave.enter(other, "somebody").own.element) == first
 
 
+def test_who_is_shown_as_absent_has_an_occupant_id(alice, bob, carol):
+    heath = Room("heath").create(alice, "firstwitch")
+    heath.set_affiliation(alice, carol.bare, "member", nick="thirdwitch")
+    absent = heath.enter(bob, "secondwitch").absent["thirdwitch"]
+    assert absent.standing == ("member", "none")
+    assert occupant_id(absent.element) == occupant_id(heath.enter(carol, "thirdwitch").own.element)
+
+
 def test_the_occupant_id_survives_a_restart(server, alice, bob):
     cave = Room("heath").create(alice, "firstwitch", persistentroom=True)
     first = occupant_id(cave.enter(bob, "secondwitch").own.element)

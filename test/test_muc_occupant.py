@@ -48,6 +48,13 @@ def test_all_hear_all_in_one_order(alice, bob, carol, cave):
     assert [b for b in heard[0] if b[0] == "a"] == [f"a{i}" for i in range(20)]
 
 
+def test_a_chat_to_the_room(alice, bob, cave):
+    """§7.4: a message to all is of type groupchat."""
+    ident = cave.send(bob, "<body>chat?</body>", kind="chat")
+    assert cave.message_error(bob, ident)[0] in ("bad-request", "not-acceptable")
+    cave.expect_nothing(alice, "<message><body>chat?</body></message>", after=[bob])
+
+
 def test_what_else_a_message_has_is_passed_on(alice, bob, cave):
     inner = ("<body>text</body><body xml:lang='de'>Text</body><thread parent='p'>t</thread>"
              "<active xmlns='http://jabber.org/protocol/chatstates'/>"
@@ -202,6 +209,23 @@ def test_change_of_nick(alice, bob, carol, cave):
     cave.say(bob, "it is me")
     cave.expect_body(alice, "oldhag", "it is me")
     assert cave.enter(bob, "oldhag").others.keys() == {"firstwitch", "thirdwitch"}
+
+
+def test_who_enters_by_another_nick_changes_it(alice, bob, cave):
+    """Clients may ask by the <x/> of entering: the session is in the room already."""
+    cave.knock(bob, "oldhag")
+    for client in (alice, bob):
+        gone = cave.presence(client, "secondwitch")
+        assert gone.gone and gone.new_nick == "oldhag" and 303 in gone.codes
+        assert cave.presence(client, "oldhag").type is None
+
+
+def test_nick_with_a_slash(alice, bob, cave):
+    """RFC 7622 §3.4: all behind the first slash is the resource."""
+    bob.send(f"<presence to='{cave.at('a/b@c')}'/>")
+    assert cave.presence(alice, "a/b@c").type is None
+    cave.whisper(alice, "a/b@c", "psst")
+    assert cave.expect_body(bob, "firstwitch", "psst", "chat")
 
 
 def test_change_to_a_nick_that_is_taken(alice, bob, cave):
@@ -490,6 +514,12 @@ def test_leaving_where_one_is_not(alice, bob):
     bob.send(f"<presence to='{cave.at('secondwitch')}' type='unavailable'/>")
     cave.expect_nothing(alice, "<presence/>", after=[bob])
     bob.expect_nothing("<presence type='unavailable'/>")
+
+
+def test_leaving_by_the_address_of_the_room(alice, bob, cave):
+    """§10.1.3 has it for owners: it is who sends it that leaves."""
+    bob.send(f"<presence to='{cave}' type='unavailable'/>")
+    assert cave.gone(alice, "secondwitch").role == "none"
 
 
 def test_nobody_takes_another_out_by_its_nick(alice, bob, carol, cave):

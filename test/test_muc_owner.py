@@ -36,6 +36,21 @@ def test_creation_is_acknowledged(alice):
     assert {110, 201} <= own.codes and own.standing == ("owner", "moderator")
 
 
+def test_two_who_create_the_same_room(make_server):
+    """One does; the other finds it locked."""
+    server = make_server("alice", "bob", workers=4, settings={"c2s.migration": "off"})
+    clients = [server.client("alice", "a"), server.client("bob", "b")]
+    for i in range(10):
+        cave, got = Room(f"cave{i}"), []
+        for client in clients:
+            cave.knock(client, client.name)
+        for client in clients:
+            answer = client.expect(lambda e, r=cave: muc.split(e.get("from"))[0] == r.jid
+                                   and e.tag.endswith("}presence"))
+            got.append(201 in muc.codes(answer) or xml.condition(answer))
+        assert sorted(got, key=str) == [True, "item-not-found"]
+
+
 def test_an_instant_room(alice, bob):
     cave = Room("cave")
     cave.enter(alice, "owner")
@@ -183,6 +198,29 @@ def test_what_is_configured_is_shown(alice, cave, name):
     var = name if "#" in name else "muc#roomconfig_" + name
     cave.configure(alice, **{name: value}, **more)
     assert normal(cave.configuration(alice)[var]) == normal(value)
+
+
+def test_a_room_without_a_limit(alice, bob, cave):
+    """§10.1.3: none is one of the options."""
+    cave.configure(alice, maxusers="none")
+    assert cave.configuration(alice)["muc#roomconfig_maxusers"] in ("none", "1000", "")
+
+
+def test_a_room_where_nobody_is_seen(alice, bob, carol, cave):
+    """§15.5.3: no role's presence is broadcast, as for announcements to many."""
+    cave.configure(alice, presencebroadcast=[])
+    got = cave.enter(carol, "witch")
+    assert got.others == {} and got.own.standing == ("none", "participant")
+    cave.say(alice, "hear ye")
+    assert cave.expect_body(carol, "owner", "hear ye")
+    cave.expect_nothing(bob, f"<presence from='{cave.at('witch')}' type='-'/>", after=[carol])
+
+
+def test_whom_to_ask_about_a_room(alice, bob, cave):
+    """muc#roominfo_contactjid (§6.4): the owners, unless nobody shall know who they are."""
+    assert muc.disco_info(bob, cave.jid)[2][muc.INFO]["muc#roominfo_contactjid"] == alice.bare
+    cave.configure(alice, whois="moderators")
+    assert "muc#roominfo_contactjid" not in muc.disco_info(bob, cave.jid)[2][muc.INFO]
 
 
 def test_what_a_form_does_not_name_stays(alice, cave):

@@ -6,6 +6,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "im/worker.h"
+#include "muc/occupant_id.h"
 #include "muc/private.h"
 #include "xmpp/nickname.h"
 #include "xmpp/ns.h"
@@ -54,6 +55,7 @@ static struct stanza *presence_of(const struct room *r, const struct affiliate *
                                   slice jid)
 {
     struct buf from, xml;
+    char id[OCCUPANT_ID_LEN + 1];
     buf_init(&from, JID_MAX + 1);
     buf_add(&from, r->jid);
     buf_lit(&from, "/");
@@ -67,6 +69,10 @@ static struct stanza *presence_of(const struct room *r, const struct affiliate *
         buf_lit(&xml, "'");
     }
     buf_lit(&xml, "/></x>");
+    /* XEP-0421 §4: every presence has it */
+    buf_lit(&xml, "<occupant-id xmlns='" NS_OCCUPANT_ID "' id='");
+    buf_add(&xml, occupant_id(id, r->secret, a->jid));
+    buf_lit(&xml, "'/>");
     struct stanza *st = stanza_make(STANZA_PRESENCE, TYPE_UNAVAILABLE, buf_slice(&from),
                                     (slice){ "", 0 }, (slice){ 0 }, buf_slice(&xml));
     buf_fini(&from);
