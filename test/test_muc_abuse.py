@@ -83,6 +83,7 @@ def test_a_flood_of_one_occupant(make_server):
             if e.get("type") == "error" and e.tag.endswith("}message"):
                 bob.inbox.remove(e)
                 assert xml.condition(e) == "policy-violation", xml.canonical(e)
+                assert e.find(f"{{{xml.CLIENT}}}error").get("type") == "wait"
                 refused.append(int(e.get("id")[1:]))
         heard.extend(int(b) for b in room_bodies(room, bob, "bob"))
         return len(refused) + len(heard) == sent
@@ -201,6 +202,71 @@ def test_a_storm_of_nick_changes(make_server):
             seen = Seen(e)
             there[seen.nick] = not seen.gone
     assert [n for n, here in there.items() if here and n != "alice"] == [changed[-1]]
+
+
+def test_a_storm_of_availability(make_server):
+    """Of many the others see some, and the last one in any case."""
+    sent, burst = 400, 20
+    server = make_server("alice", "bob", settings={
+        **OPEN, "muc.message-rate": 5, "muc.message-burst": burst})
+    alice, bob = server.client("alice", "x"), server.client("bob", "x")
+    room = Room().create(alice, "alice")
+    room.enter(bob, "bob")
+    room.forget(alice, bob)
+    began = time.monotonic()
+    bob.send("".join(f"<presence to='{room.at('bob')}'><status>{i}</status></presence>"
+                     for i in range(sent)))
+    seen = []
+    while not seen or seen[-1] != sent - 1:
+        seen.append(int(room.presence(alice, "bob").status))
+    assert seen == sorted(seen) and len(seen) <= burst + 5 * (time.monotonic() - began + 1)
+    assert int(room.presence(bob, "bob").status) == 0  # he sees what they see
+    entered = room.enter(server.client("alice", "y"), "again")
+    assert entered.others["bob"].status == f"{sent - 1}"
+
+
+def test_all_of_a_room_again_and_again(make_server):
+    """Who asks to enter though he is there gets everything anew, as often as he might speak."""
+    server = make_server("alice", "bob", settings={
+        **OPEN, "muc.message-rate": 1, "muc.message-burst": 5})
+    bob = server.client("bob", "x")
+    room = Room().create(bob, "bob")
+    bob.send(f"<presence to='{room.at('bob')}'>{muc.X}</presence>" * 50)
+    room.flush(bob)
+    errors = [e for e in bob.inbox if e.get("type") == "error"]
+    assert len(errors) >= 40
+    assert {xml.condition(e) for e in errors} == {"policy-violation"}
+
+
+def test_a_flood_of_requests_to_an_occupant(make_server):
+    """Ten count as a message; what is beyond may come later."""
+    sent = 300
+    server = make_server("alice", "bob", settings={
+        **OPEN, "muc.message-rate": 1, "muc.message-burst": 10})
+    alice, bob = server.client("alice", "x"), server.client("bob", "x")
+    room = Room().create(alice, "alice")
+    room.enter(bob, "bob")
+    bob.send("".join(f"<iq type='get' id='q{i}' to='{room.at('alice')}'><query xmlns='urn:x'/></iq>"
+                     for i in range(sent)))
+    error = bob.expect_error("policy-violation", "wait", f"<iq id='q{sent - 1}'/>")
+    assert error.get("from") == room.at("alice")
+    room.flush(bob, alice)
+    came = [e for e in alice.inbox if e.tag.endswith("}iq") and e.get("from") == room.at("bob")]
+    assert 50 <= len(came) <= 120
+
+
+def test_a_flood_of_declines(make_server):
+    """Of those who are not in the room there are not more than of one who is."""
+    server = make_server("alice", "bob", settings={
+        **OPEN, "muc.message-rate": 1, "muc.message-burst": 10})
+    alice, bob = server.client("alice", "x"), server.client("bob", "x")
+    room = Room().create(alice, "alice")
+    bob.send(f"<message to='{room}'><x xmlns='{muc.USER}'><decline to='{alice.bare}'/></x>"
+             "</message>" * 100)
+    bob.expect_error("policy-violation", "wait", "<message type='error'/>")
+    room.flush(bob, alice)
+    came = [e for e in alice.inbox if e.find(f"{{{muc.USER}}}x/{{{muc.USER}}}decline") is not None]
+    assert 5 <= len(came) <= 20
 
 
 def test_requests_of_an_owner_without_waiting(make_server):
@@ -398,6 +464,16 @@ def test_a_list_with_long_reasons(make_server):
                              for i in range(first, first + 40)))
     jids = list_by_pages(room, alice, "outcast")
     assert set(jids) == {f"o{i}@example.org" for i in range(count)} and len(jids) == count
+    backward, before = [], "<before/>"
+    while True:  # from its end, and nothing is left out between two pages
+        answer = alice.result("get", f"<query xmlns='{muc.ADMIN}'><item affiliation='outcast'/>"
+                              f"<set xmlns='{RSM}'>{before}</set></query>", to=room.jid)
+        page = [i.get("jid") for i in answer.iter(f"{{{muc.ADMIN}}}item")]
+        if not page:
+            break
+        backward = page + backward
+        before = f"<before>{page[0]}</before>"
+    assert backward == jids
     alice.ping()
 
 

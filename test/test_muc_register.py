@@ -133,6 +133,35 @@ def test_nobody_decides_for_himself(strict):
     assert cave.jids(alice, "member") == set()
 
 
+@pytest.mark.parametrize("nick", ["larry", "LARRY", "Iarry", "l\u0430rry"])
+def test_registration_of_a_nick_that_looks_like_another(alice, bob, carol, cave, nick):
+    """Registered by another, or used by one who is in the room; by administrators, too."""
+    assert register(bob, cave, "larry").get("type") == "result"
+    assert xml.condition(register(carol, cave, nick)) == "conflict"
+    assert cave.denied(alice, "set", muc.item(jid=carol.bare, affiliation="member", nick=nick)) == \
+        ("conflict", "cancel")
+    assert cave.jids(alice, "member") == {bob.bare}
+    register(bob, cave, "bob")
+    cave.enter(bob, "larry")
+    assert xml.condition(register(carol, cave, nick)) == "conflict"
+
+
+def test_registration_of_a_nick_that_is_too_long(server, alice, bob, cave):
+    server.ctl("set", "muc.nick-bytes", "64")
+    assert xml.condition(register(bob, cave, "n" * 65)) == "not-acceptable"
+    assert cave.denied(alice, "set", muc.item(jid=bob.bare, affiliation="member", nick="n" * 65)) \
+        == ("not-acceptable", "modify")
+    assert register(bob, cave, "n" * 64).get("type") == "result"
+
+
+def test_two_get_the_same_nick_at_once(alice, cave):
+    """In one request, and neither is done."""
+    items = [muc.item(jid=f"{name}@localhost", affiliation="member", nick="larry")
+             for name in ("bob", "carol")]
+    assert cave.denied(alice, "set", *items) == ("conflict", "cancel")
+    assert not cave.jids(alice, "member")
+
+
 def test_the_banned_do_not_register(alice, bob, cave):
     cave.set_affiliation(alice, bob.bare, "outcast")
     assert xml.condition(register(bob, cave, "secondwitch")) in ("forbidden", "not-allowed")

@@ -199,31 +199,3 @@ def test_ping_of_oneself_in_a_room_that_is_gone(alice):
 
 
 # --- much for little ---
-
-
-def test_sessions_of_one_occupant_have_an_end(bots):
-    alice, _, bot = bots
-    cave = Room("cave").create(alice, "first")
-    bot.send("".join(f"<presence from='bot@{DOMAIN}/{i}' to='{cave.at('bot')}'>{muc.X}</presence>"
-                     for i in range(200)))
-    refused = bot.expect("<presence type='error'/>")
-    assert xml.condition(refused) == "resource-constraint"
-
-
-@pytest.mark.parametrize("inner", ["<show>away</show>", muc.X])
-def test_a_storm_of_presence(make_server, inner):
-    """It counts like messages, as all are told; so does to ask for everything again."""
-    sent = 300
-    server = make_server("alice", "bob", settings={
-        "c2s.stanza-rate": "none", "c2s.byte-rate": "none",
-        "muc.message-rate": 10, "muc.message-burst": 50})
-    alice, bob = server.client("alice", "x"), server.client("bob", "x")
-    room = Room().create(alice, "alice")
-    room.enter(bob, "bob")
-    room.forget(alice, bob)
-    bob.send(f"<presence to='{room.at('bob')}'>{inner}</presence>" * sent)
-    room.flush(bob, alice)
-    heard = [e for e in alice.inbox if e.tag.endswith("}presence")]
-    refused = [e for e in bob.inbox if e.get("type") == "error"]
-    assert 1 <= len(heard) < 200 and len(heard) + len(refused) == sent
-    assert {xml.condition(e) for e in refused} == {"policy-violation"}

@@ -159,7 +159,7 @@ def test_planned_restart(make_server, workers):
 
 
 def test_planned_restart_of_an_ad_hoc_room(server, alice):
-    """It is over; who was in it is told when he resumes (status 332 of XEP-0045), and may make it anew."""
+    """It is over; who was in it is told when he resumes (332), and may make it anew."""
     room, bob = Room("passing").create(alice, "one"), server.client("bob", "b")
     bob.enable_sm()
     room.enter(bob, "two")

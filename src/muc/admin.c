@@ -7,6 +7,7 @@
 #include "im/worker.h"
 #include "muc/muc.h"
 #include "muc/private.h"
+#include "muc/settings.h"
 #include "xmpp/nickname.h"
 #include "xmpp/ns.h"
 #include "xmpp/rsm.h"
@@ -122,10 +123,10 @@ static bool read_affiliation(struct request *q, const struct elem *item, slice r
     if (e != SE_NONE)
         return wrong(q, e, SLICE("you may not change the affiliation of this user so"));
     if (elem_attr_raw(item, "jid").ptr != NULL && nick.len > 0) {
-        if (nickname_enforce(nick, tmp, &name) != OK)
+        if (nick.len > (size_t)setting_int(&muc_nick_bytes) ||
+            nickname_enforce(nick, tmp, &name) != OK)
             return wrong(q, SE_NOT_ACCEPTABLE, SLICE("this cannot be a nickname"));
-        const struct affiliate *a = room_reserved(q->room, nickname_key(name, tmp));
-        if (a != NULL && !slice_eq(a->jid, bare))
+        if (room_nick_reserved(q->room, name, bare))
             return wrong(q, SE_CONFLICT, SLICE("the nickname is reserved for another"));
     }
     const struct affiliate *was = room_affiliate(q->room, bare);
@@ -208,6 +209,9 @@ void room_refuse(struct iq *iq, enum err e)
     switch (e) {
     case E_CONFLICT:
         iq_error(iq, SE_CONFLICT, SLICE("a room keeps at least one owner"));
+        break;
+    case E_EXISTS:
+        iq_error(iq, SE_CONFLICT, SLICE("the nickname is reserved for another"));
         break;
     case E_LIMIT:
         iq_error(iq, SE_RESOURCE_CONSTRAINT,
@@ -374,6 +378,15 @@ static size_t walk(struct listing *l, const struct wanted *what, slice key, size
                        : affiliates_walk(l, what->affiliation, key, place);
 }
 
+/* len becomes what fits. */
+static void write_items(struct listing *l, const struct wanted *what)
+{
+    l->out.len = l->at = 0;
+    l->first = l->last = (slice){ 0 };
+    buf_lit(&l->out, "<query xmlns='" NS_MUC_ADMIN "'>");
+    (void)walk(l, what, (slice){ 0 }, NULL);
+}
+
 static void answer(struct iq *iq, const struct room *r, const struct wanted *what)
 {
     struct listing l = { .room = r };
@@ -390,9 +403,13 @@ static void answer(struct iq *iq, const struct room *r, const struct wanted *wha
         iq_error(iq, SE_ITEM_NOT_FOUND, (slice){ 0 });
         return;
     }
+    size_t end = l.from + l.len;
     buf_init(&l.out, ANSWER_BYTES_MAX);
-    buf_lit(&l.out, "<query xmlns='" NS_MUC_ADMIN "'>");
-    (void)walk(&l, what, (slice){ 0 }, NULL);
+    write_items(&l, what);
+    while (l.from + l.len < end && (page.place == RSM_BEFORE || page.place == RSM_LAST)) {
+        l.from = end - l.len; /* such a page loses its first items, not its last ones */
+        write_items(&l, what);
+    }
     if (l.len < total)
         rsm_write(&l.out, &(struct rsm_page){ l.first, l.last, (int64_t)l.from, (int64_t)total });
     buf_lit(&l.out, "</query>");

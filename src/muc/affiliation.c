@@ -4,6 +4,7 @@
 #include "im/worker.h"
 #include "muc/administrators.h"
 #include "muc/private.h"
+#include "muc/settings.h"
 #include "xmpp/nickname.h"
 
 static void affiliate_forget(struct room *r, struct affiliate *a)
@@ -105,6 +106,20 @@ struct affiliate *room_affiliate(const struct room *r, slice jid)
 struct affiliate *room_reserved(const struct room *r, slice key)
 {
     return key.len == 0 ? NULL : map_get(&r->reserved, key);
+}
+
+bool room_nick_reserved(const struct room *r, slice nick, slice bare)
+{
+    struct arena *tmp = loop_scratch(r->worker->loop);
+    const struct affiliate *a = room_reserved(r, nickname_key(nick, tmp));
+    if (a != NULL && !slice_eq(a->jid, bare))
+        return true;
+    if (!setting_bool(&muc_look_alike))
+        return false;
+    const struct look *l = map_get(&r->reserved_looks, nickname_skeleton(nick, tmp));
+    while (l != NULL && slice_eq(CONTAINER_OF(l, struct affiliate, look)->jid, bare))
+        l = l->next;
+    return l != NULL;
 }
 
 enum affiliation room_affiliation(const struct room *r, slice bare)

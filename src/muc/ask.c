@@ -111,7 +111,7 @@ static enum routed invite(struct room *r, struct seat *s, struct stanza *st, con
     if (!may_invite(r, s->occupant))
         return refuse(r, st, SE_FORBIDDEN, SLICE("only moderators invite to this room"));
     if (room_too_fast(r, s->occupant))
-        return refuse(r, st, SE_POLICY_VIOLATION, SLICE("too many messages; wait a little"));
+        return room_slow_down(r, st);
     for (bool more = elem_first(x, &e); more && n < INVITES_MAX; more = elem_next(&e, &e)) {
         if (!elem_is(&e, "invite", NS_MUC_USER))
             continue;
@@ -133,7 +133,7 @@ static enum routed invite(struct room *r, struct seat *s, struct stanza *st, con
 }
 
 /* To whoever invited, if still here: the room is no way to reach others. */
-static enum routed decline(struct room *r, struct stanza *st, const struct elem *e)
+static enum routed decline(struct room *r, struct seat *s, struct stanza *st, const struct elem *e)
 {
     struct arena *tmp = loop_scratch(r->worker->loop);
     struct occupant *to = NULL;
@@ -151,6 +151,8 @@ static enum routed decline(struct room *r, struct stanza *st, const struct elem 
     }
     if (to == NULL || room_affiliation(r, stanza_from_bare(st)) == AFF_OUTCAST)
         return handled(st);
+    if (s != NULL ? room_too_fast(r, s->occupant) : room_outsiders_too_fast(r))
+        return room_slow_down(r, st);
     buf_init(&b, MESSAGE_BYTES_MAX);
     buf_lit(&b, "<x xmlns='" NS_MUC_USER "'><decline from='");
     xml_escape(&b, stanza_from_bare(st));
@@ -237,7 +239,7 @@ enum routed room_asked(struct room *r, struct seat *s, struct stanza *st)
         if (elem_child(&x, "invite", NS_MUC_USER, &e))
             return invite(r, s, st, &x);
         if (elem_child(&x, "decline", NS_MUC_USER, &e))
-            return decline(r, st, &e);
+            return decline(r, s, st, &e);
     }
     if (stanza_child(st, KNOWN_DATA_FORM, &x) && form_parse(&f, &x, tmp)) {
         if (slice_is(f.form_type, NS_MUC_REQUEST))

@@ -9,6 +9,7 @@
 #include "im/worker.h"
 #include "muc/private.h"
 #include "muc/settings.h"
+#include "xmpp/nickname.h"
 #include "xmpp/ns.h"
 
 enum { COMMIT_MS = 600 * 1000, EDITS_MAX = 4000 };
@@ -99,6 +100,34 @@ static enum err check_people(const struct room *r, const struct room_delta *d, b
     return !stored && total > EDITS_MAX ? E_LIMIT : OK;
 }
 
+struct named {
+    slice key;
+};
+static slice named_key(const void *item) { return ((const struct named *)item)->key; }
+
+/* Whether nobody gets a nickname that another has, or two in this change get the same: two requests
+ * for it may have been under way at once. */
+static enum err check_names(const struct room *r, const struct room_delta *d)
+{
+    struct arena *tmp = loop_scratch(r->worker->loop);
+    struct map names;
+    enum err e = OK;
+    map_init(&names, named_key);
+    for (uint32_t i = 0; e == OK && i < d->edit_count; i++) {
+        const struct affiliation_edit *edit = &d->edit[i];
+        if (edit->nick.len == 0 || edit->affiliation <= AFF_NONE)
+            continue;
+        struct named *one = arena_new(tmp, struct named, 1);
+        one->key = nickname_key(edit->nick, tmp);
+        if (map_get(&names, one->key) != NULL || room_nick_reserved(r, edit->nick, edit->jid))
+            e = E_EXISTS;
+        else
+            map_put(&names, one);
+    }
+    map_fini(&names);
+    return e;
+}
+
 /* Who asks for nothing wants to know when what was asked for before it is done. */
 static bool changes_something(const struct room_delta *d)
 {
@@ -120,6 +149,9 @@ static enum err prepare(struct room_change *c, struct store_batch **batch)
         return e;
     if (d->edit_count > EDITS_MAX)
         return E_LIMIT;
+    e = check_names(r, d);
+    if (e != OK)
+        return e;
     if (!r->stored && (!stores || d->destroy))
         return OK;
     if (d->config == NULL && d->edit_count == 0 && !d->destroy)

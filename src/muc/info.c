@@ -83,6 +83,19 @@ static size_t place_of(const struct listing *l, slice jid)
     return i;
 }
 
+/* How many fit. */
+static size_t items_write(struct buf *out, const struct listing *l, size_t from, size_t len)
+{
+    out->len = 0;
+    buf_lit(out, "<query xmlns='" NS_DISCO_ITEMS "'>");
+    for (size_t i = 0; i < len; i++) {
+        if (out->len + ITEM_BYTES_MAX > ANSWER_BYTES_MAX)
+            return i;
+        item_write(out, &l->row[from + i]);
+    }
+    return len;
+}
+
 static void answer(struct listing *l)
 {
     struct iq *iq = l->iq;
@@ -101,13 +114,12 @@ static void answer(struct listing *l)
         iq_error(iq, SE_ITEM_NOT_FOUND, (slice){ 0 });
         return;
     }
+    size_t end = from + len;
     buf_init(&out, ANSWER_BYTES_MAX);
-    buf_lit(&out, "<query xmlns='" NS_DISCO_ITEMS "'>");
-    for (size_t i = 0; i < len; i++) {
-        if (out.len + ITEM_BYTES_MAX > ANSWER_BYTES_MAX)
-            len = i; /* the page ends sooner */
-        else
-            item_write(&out, &l->row[from + i]);
+    len = items_write(&out, l, from, len);
+    while (from + len < end && (page.place == RSM_BEFORE || page.place == RSM_LAST)) {
+        from = end - len; /* such a page loses its first items, not its last ones */
+        len = items_write(&out, l, from, len);
     }
     struct elem set;
     if (len < l->count || elem_child(&iq->payload, "set", NS_RSM, &set))

@@ -4,6 +4,7 @@
 #include "base/buf.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "codec/xml_read.h"
 #include "im/feature.h"
 #include "im/node.h"
 #include "im/worker.h"
@@ -69,35 +70,11 @@ static bool nick_read(struct entry *e)
     return true;
 }
 
-/* An occupant, or who has registered the nickname. */
-static bool looks_like_another(const struct entry *e)
-{
-    const struct room *r = e->room;
-    slice bare = stanza_from_bare(e->st);
-    slice look = nickname_skeleton(e->nick, loop_scratch(r->worker->loop));
-    const struct look *l;
-
-    if (!setting_bool(&muc_look_alike))
-        return false;
-    for (l = map_get(&r->looks, look); l != NULL; l = l->next)
-        if (!slice_eq(seat_bare(occupant_seat(CONTAINER_OF(l, struct occupant, look))), bare))
-            return true;
-    for (l = map_get(&r->reserved_looks, look); l != NULL; l = l->next)
-        if (!slice_eq(CONTAINER_OF(l, struct affiliate, look)->jid, bare))
-            return true;
-    return false;
-}
-
 /* §7.2.8, §7.2.9: taken by another, or reserved for another. */
-static bool nick_taken(const struct entry *e, const struct occupant *self)
+static bool nick_taken(const struct entry *e)
 {
-    const struct room *r = e->room;
-    const struct occupant *o = map_get(&r->nicks, e->key);
-    const struct affiliate *a = room_reserved(r, e->key);
     slice bare = stanza_from_bare(e->st);
-    if (o != NULL && o != self && !slice_eq(seat_bare(occupant_seat(o)), bare))
-        return true;
-    return (a != NULL && !slice_eq(a->jid, bare)) || looks_like_another(e);
+    return room_nick_used(e->room, e->nick, bare) || room_nick_reserved(e->room, e->nick, bare);
 }
 
 static bool password_fits(const struct entry *e)
@@ -147,7 +124,7 @@ static bool may_enter(struct entry *e)
         refuse(e, SE_REGISTRATION_REQUIRED, SLICE("the room is for members only"));
     else if (!e->fresh && !password_fits(e))
         refuse(e, SE_NOT_AUTHORIZED, SLICE("the room asks for a password"));
-    else if (nick_taken(e, NULL))
+    else if (nick_taken(e))
         refuse(e, SE_CONFLICT, SLICE("the nickname is taken, or looks like one that is"));
     else if (joins && is_full(e))
         refuse_as(e, SE_SERVICE_UNAVAILABLE, "wait", SLICE("the room is full"));
@@ -244,8 +221,7 @@ static void rename_occupant(struct entry *e, struct seat *s)
     struct room *r = e->room;
     struct occupant *o = s->occupant;
 
-    if (nick_taken(e, o) ||
-        (map_get(&r->nicks, e->key) != NULL && map_get(&r->nicks, e->key) != o)) {
+    if (nick_taken(e) || (map_get(&r->nicks, e->key) != NULL && map_get(&r->nicks, e->key) != o)) {
         refuse(e, SE_CONFLICT, SLICE("the nickname is taken, or looks like one that is"));
         return;
     }
@@ -254,7 +230,7 @@ static void rename_occupant(struct entry *e, struct seat *s)
         return;
     }
     if (room_too_fast(r, o)) { /* all are told, as of a message */
-        refuse(e, SE_POLICY_VIOLATION, SLICE("too many changes; wait a little"));
+        refuse_as(e, SE_POLICY_VIOLATION, "wait", SLICE("too many changes; wait a little"));
         return;
     }
     room_show(r, o, &(struct show){ .codes = "303", .nick = e->nick });
@@ -276,6 +252,10 @@ static void available(struct room *r, struct stanza *st, struct seat *s)
     e.protocol = stanza_child(st, KNOWN_MUC, &e.x);
     if (!nick_read(&e))
         return;
+    if (st->child_count > XML_CHILDREN_MAX - MORE_CHILDREN) {
+        refuse(&e, SE_NOT_ACCEPTABLE, SLICE("too many elements"));
+        return;
+    }
     e.affiliation = room_affiliation(r, stanza_from_bare(st));
     e.hidden = wants_hidden(&e);
     if (s == NULL && (e.protocol || r->config.groupchat1)) {
@@ -285,14 +265,14 @@ static void available(struct room *r, struct stanza *st, struct seat *s)
         refuse(&e, SE_ITEM_NOT_FOUND, SLICE("you are not in this room"));
     } else if (!slice_eq(e.key, s->occupant->key) || !slice_eq(e.nick, s->occupant->nick)) {
         rename_occupant(&e, s);
-    } else if (room_too_fast(r, s->occupant)) { /* all are told, as of a message */
-        refuse(&e, SE_POLICY_VIOLATION, SLICE("too many changes; wait a little"));
-    } else {
+    } else if (!e.protocol) {
         seat_presence(r, s, st);
-        if (e.protocol) /* it lost its state and asks for all of it again */
-            welcome(&e, s);
-        else if (!s->occupant->hidden)
-            room_show(r, s->occupant, &(struct show){ 0 });
+        room_show_presence(r, s->occupant);
+    } else if (room_too_fast(r, s->occupant)) {
+        refuse_as(&e, SE_POLICY_VIOLATION, "wait", SLICE("too many requests; wait a little"));
+    } else { /* it lost its state and asks for all of it again */
+        seat_presence(r, s, st);
+        welcome(&e, s);
     }
 }
 
@@ -351,7 +331,7 @@ static void take_seat(struct room *r, enum err e, void *arg)
     enum affiliation affiliation = room_affiliation(r, stanza_from_bare(b->presence));
     bool there = e == OK && r->state == ROOM_READY;
 
-    if (there && room_seat(r, b->jid) == NULL && nick_read(&entry) && !nick_taken(&entry, NULL) &&
+    if (there && room_seat(r, b->jid) == NULL && nick_read(&entry) && !nick_taken(&entry) &&
         affiliation_role(affiliation, room_flags(&r->config)) != ROLE_NONE) {
         struct occupant *o = map_get(&r->nicks, entry.key);
         if (o == NULL) {

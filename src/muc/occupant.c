@@ -4,6 +4,7 @@
 #include "im/worker.h"
 #include "muc/occupant_id.h"
 #include "muc/private.h"
+#include "muc/settings.h"
 #include "xmpp/nickname.h"
 
 void look_add(struct map *looks, struct look *l)
@@ -71,6 +72,21 @@ struct occupant *room_occupant(const struct room *r, slice nick, struct arena *t
     if (nickname_enforce(nick, tmp, &name) != OK)
         return NULL;
     return map_get(&r->nicks, nickname_key(name, tmp));
+}
+
+bool room_nick_used(const struct room *r, slice nick, slice bare)
+{
+    struct arena *tmp = loop_scratch(r->worker->loop);
+    const struct occupant *o = map_get(&r->nicks, nickname_key(nick, tmp));
+    if (o != NULL && !slice_eq(seat_bare(occupant_seat(o)), bare))
+        return true;
+    if (!setting_bool(&muc_look_alike))
+        return false;
+    const struct look *l = map_get(&r->looks, nickname_skeleton(nick, tmp));
+    while (l != NULL &&
+           slice_eq(seat_bare(occupant_seat(CONTAINER_OF(l, struct occupant, look))), bare))
+        l = l->next;
+    return l != NULL;
 }
 
 struct seat *occupant_seat(const struct occupant *o)

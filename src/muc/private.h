@@ -6,6 +6,7 @@
 
 #define NS_ROOMS       "urn:muster:rooms:0" /* of our own: docs/rooms.md */
 #define NS_MUC_OFFLINE "http://tigase.org/protocol/muc#offline"
+enum { MORE_CHILDREN = 4 }; /* that the room adds to what occupants send */
 
 /* muc/rooms.c */
 enum { ROOM_INBOX_LEAVES = 4 * ROOM_INBOX_MAX }; /* with those who leave */
@@ -49,6 +50,9 @@ void affiliates_free(struct room *r);
 void affiliate_put(struct room *r, const struct affiliation_edit *e);
 /* The affiliate whose registered nickname this is (a key); NULL: nobody's. */
 struct affiliate *room_reserved(const struct room *r, slice key);
+/* Whether another than `bare` has registered this nickname (enforced), or one that looks like it.
+ */
+bool room_nick_reserved(const struct room *r, slice nick, slice bare);
 /* After the configuration changed: who may not be here leaves, roles follow. */
 void room_config_applied(struct room *r, unsigned diff);
 
@@ -75,6 +79,8 @@ void look_remove(struct map *looks, struct look *l);
 void occupants_free(struct room *r);
 /* A new occupant, without seats; nick was enforced. */
 struct occupant *occupant_create(struct room *r, slice nick, slice bare);
+/* Whether another than `bare` is here by this nickname (enforced), or one that looks like it. */
+bool room_nick_used(const struct room *r, slice nick, slice bare);
 void occupant_rename(struct room *r, struct occupant *o, slice nick);
 struct seat *seat_create(struct room *r, struct occupant *o, struct stanza *presence);
 void seat_presence(struct room *r, struct seat *s, struct stanza *presence);
@@ -153,6 +159,17 @@ void room_hats_remove(struct store_batch *b, const struct room *r);
 void room_hats_write(struct buf *out, const struct room *r, slice bare);
 void room_hats_items(struct buf *out, const struct room *r, slice bare);
 
+/* muc/pace.c */
+bool room_too_fast(struct room *r, struct occupant *o);      /* counts one message more */
+bool room_asks_too_fast(struct room *r, struct occupant *o); /* a request to another */
+bool room_outsiders_too_fast(struct room *r);                /* a message of who is not here */
+/* policy-violation, to be repeated later. Takes over. */
+enum routed room_slow_down(struct room *r, struct stanza *st);
+void room_debt_keep(struct room *r, const struct occupant *o); /* when it leaves */
+void room_debt_take(struct room *r, struct occupant *o);       /* when it is back */
+/* Another availability; the last one, some time later, if there are too many. */
+void room_show_presence(struct room *r, struct occupant *o);
+
 /* muc/moderate.c: what was said by this seat, if it takes back something that it said before. */
 void room_retracted(struct room *r, const struct seat *s, const struct stanza *st);
 
@@ -161,9 +178,6 @@ enum stanza_error room_error_of(const struct stanza *st); /* the condition of an
 /* An error to what the room sent to this seat (NULL: to nobody who is here): it may be gone. */
 void room_bounced(struct room *r, struct seat *s, const struct stanza *st);
 void stanza_id_write(struct buf *out, const struct room *r, uint64_t id);
-bool room_too_fast(struct room *r, struct occupant *o);        /* counts one message more */
-void room_debt_keep(struct room *r, const struct occupant *o); /* when it leaves */
-void room_debt_take(struct room *r, struct occupant *o);       /* when it is back */
 extern struct metric *const room_say_metrics[];
 void room_send_subject(struct room *r, const struct seat *s);
 /* Every message that the room relays gets this behind its children. */

@@ -11,6 +11,7 @@
 #include "im/worker.h"
 #include "muc/muc.h"
 #include "muc/private.h"
+#include "muc/settings.h"
 #include "xmpp/form.h"
 #include "xmpp/nickname.h"
 #include "xmpp/ns.h"
@@ -133,17 +134,14 @@ static bool knows_password(const struct room *r, slice bare)
 
 static bool check(struct application *a, const struct room *r, slice nick, struct arena *tmp)
 {
-    const struct affiliate *other;
     if (room_affiliation(r, a->bare) == AFF_OUTCAST)
         return wrong(a, SE_NOT_ALLOWED, SLICE("you are banned from this room"));
+    if (nick.len > (size_t)setting_int(&muc_nick_bytes))
+        return wrong(a, SE_NOT_ACCEPTABLE, SLICE("the nickname is too long"));
     if (nickname_enforce(nick, tmp, &a->nick) != OK)
         return wrong(a, SE_NOT_ACCEPTABLE, SLICE("a nickname is needed to register"));
-    slice key = nickname_key(a->nick, tmp);
-    other = room_reserved(r, key);
-    const struct occupant *o = map_get(&r->nicks, key);
-    if ((other != NULL && !slice_eq(other->jid, a->bare)) ||
-        (o != NULL && !slice_eq(seat_bare(occupant_seat(o)), a->bare)))
-        return wrong(a, SE_CONFLICT, SLICE("the nickname is taken"));
+    if (room_nick_used(r, a->nick, a->bare) || room_nick_reserved(r, a->nick, a->bare))
+        return wrong(a, SE_CONFLICT, SLICE("the nickname is taken, or looks like one that is"));
     if (a->follows && r->config.password && !knows_password(r, a->bare))
         return wrong(a, SE_NOT_ALLOWED, SLICE("enter with the password of the room to follow it"));
     return true;

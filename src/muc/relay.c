@@ -69,6 +69,8 @@ static enum routed request(struct room *r, struct seat *s, struct stanza *st)
     }
     if (s->occupant->hidden || to->hidden)
         return refuse(r, st, SE_ITEM_NOT_FOUND, SLICE("nobody has this nickname"));
+    if (room_asks_too_fast(r, s->occupant))
+        return room_slow_down(r, st);
     const struct seat *target = occupant_seat(to);
     char *id = arena_printf(tmp, "%" PRIx64 "/%.*s", s->number, SLICE_ARG(stanza_id(st)));
     bool account = is_for_account(st);

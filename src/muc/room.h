@@ -18,6 +18,7 @@
 #include "im/audience.h"
 #include "im/iq.h"
 #include "im/router.h"
+#include "io/timer.h"
 #include "muc/archive.h"
 #include "muc/config.h"
 #include "muc/occupant_id.h"
@@ -70,6 +71,12 @@ struct seat {
 };
 static inline slice seat_bare(const struct seat *s) { return (slice){ s->jid.ptr, s->bare_len }; }
 
+/* How much may still be said (muc/pace.c). */
+struct pace {
+    uint64_t at_us; /* monotonic; 0: nothing was said yet */
+    uint32_t left;  /* thousandths of a message */
+};
+
 /* A nickname in the room, with all sessions of one bare JID that share it. */
 struct occupant {
     struct list node;  /* in room.occupants, in the order of entering */
@@ -83,8 +90,8 @@ struct occupant {
     bool known;              /* others have been shown that it is here */
     struct stanza *shown[2]; /* its presence as others see it, without and with its real JID;
                                 NULL: to be made */
-    uint64_t spoke_us;       /* monotonic: of the rate limit */
-    uint32_t allowance;      /* milli-messages that it may still send now */
+    bool late;               /* its last presence waits to be shown (muc/pace.c) */
+    struct pace pace;
 };
 
 struct room {
@@ -116,6 +123,8 @@ struct room {
     struct list occupants;
     struct room_debts *debts;           /* of those who left; NULL: none */
     struct room_applicants *applicants; /* who lately asked to be a member; NULL: nobody */
+    struct pace outsiders;              /* all who are not in the room, together */
+    struct timer late;                  /* of occupants whose presence waits to be shown */
     struct map nicks;                   /* struct occupant by key */
     struct map looks;                   /* struct look of occupants */
     struct map seats;                   /* struct seat by full JID */
@@ -172,7 +181,8 @@ struct room_delta {
     slice alternate, password; /* of a destruction: where to go */
 };
 /* Called when it is committed and applied, or not: E_LIMIT (too many persistent rooms,
- * affiliations, or edits: 4,000 a change), E_CONFLICT (the last owner would be lost), E_DOWN,
+ * affiliations, or edits: 4,000 a change), E_CONFLICT (the last owner would be lost), E_EXISTS
+ * (another has the nickname), E_DOWN,
  * E_NOTFOUND (the room ended meanwhile). The room is pinned until then. */
 typedef void room_done_fn(struct room *r, enum err e, void *arg);
 /* Copies the delta, takes over `config`. Who is in the room hears of what it means to them. One

@@ -104,6 +104,7 @@ static void room_clear(struct room *r)
     stanza_unref(&r->subject);
     mem_free(&r->debts);
     mem_free(&r->applicants);
+    timer_cancel(&r->late);
     room_vcard_free(r);
     room_hats_free(r);
     mem_free_((void *)(uintptr_t)r->creator.ptr);

@@ -1,9 +1,7 @@
 /* Messages to a room (XEP-0045 §7.4, §7.5, §8.1) and to its occupants. */
 #include "base/arena.h"
 #include "base/buf.h"
-#include "base/hash.h"
 #include "base/log.h"
-#include "base/mem.h"
 #include "base/metric.h"
 #include "codec/xml_read.h"
 #include "im/node.h"
@@ -12,8 +10,6 @@
 #include "muc/settings.h"
 #include "xmpp/archive_id.h"
 #include "xmpp/ns.h"
-
-enum { MORE_CHILDREN = 4 }; /* that the room adds */
 
 static struct metric said = { .name = "muster_room_messages",
                               .kind = METRIC_COUNTER,
@@ -41,6 +37,13 @@ static enum routed refuse(struct room *r, struct stanza *st, enum stanza_error e
     return ROUTED;
 }
 
+static enum routed slow_down(struct room *r, struct stanza *st)
+{
+    trace("room.refused", st, "too fast", 0);
+    metric_add(&refused, 1);
+    return room_slow_down(r, st);
+}
+
 /* §7.2.14: a client learns from it that it has everything; it is sent even if there is none. */
 void room_send_subject(struct room *r, const struct seat *s)
 {
@@ -50,63 +53,6 @@ void room_send_subject(struct room *r, const struct seat *s)
                                           (slice){ 0 }, SLICE("<subject/>"));
     audience_tell(&r->audience, s->jid, st);
     stanza_unref(&st);
-}
-
-static uint64_t burst_of(void) { return (uint64_t)setting_int(&muc_message_burst) * 1000; }
-
-/* So many messages a second, and a burst: a bucket of thousandths. */
-static uint64_t allowance_of(const struct room *r, const struct occupant *o, uint64_t rate)
-{
-    uint64_t now = loop_now_us(r->worker->loop), burst = burst_of();
-    uint64_t gained = o->spoke_us == 0 ? burst : (now - o->spoke_us) * rate / 1000;
-    uint64_t have = o->allowance + gained;
-    return have > burst ? burst : have;
-}
-
-bool room_too_fast(struct room *r, struct occupant *o)
-{
-    uint64_t rate = (uint64_t)setting_int(&muc_message_rate);
-    if (rate == SETTING_NONE)
-        return false;
-    o->allowance = (uint32_t)allowance_of(r, o, rate);
-    o->spoke_us = loop_now_us(r->worker->loop);
-    if (o->allowance < 1000)
-        return true;
-    o->allowance -= 1000;
-    return false;
-}
-
-/* What those had left to say who went away lately, so that nobody gains by coming back. */
-enum { DEBTS_MAX = 64 };
-struct room_debts {
-    struct {
-        uint64_t who, spoke_us;
-        uint32_t allowance;
-    } row[DEBTS_MAX];
-    unsigned next;
-};
-
-void room_debt_keep(struct room *r, const struct occupant *o)
-{
-    uint64_t rate = (uint64_t)setting_int(&muc_message_rate);
-    if (rate == SETTING_NONE || allowance_of(r, o, rate) == burst_of())
-        return;
-    if (r->debts == NULL)
-        r->debts = mem_new(struct room_debts);
-    unsigned at = r->debts->next++ % DEBTS_MAX;
-    r->debts->row[at].who = hash_keyed(o->id);
-    r->debts->row[at].spoke_us = o->spoke_us;
-    r->debts->row[at].allowance = o->allowance;
-}
-
-void room_debt_take(struct room *r, struct occupant *o)
-{
-    uint64_t who = hash_keyed(o->id);
-    for (unsigned i = 0; r->debts != NULL && i < DEBTS_MAX; i++)
-        if (r->debts->row[i].who == who && r->debts->row[i].spoke_us > o->spoke_us) {
-            o->spoke_us = r->debts->row[i].spoke_us;
-            o->allowance = r->debts->row[i].allowance;
-        }
 }
 
 /* XEP-0425 §5: only the room says that something was moderated. */
@@ -217,10 +163,6 @@ static enum stanza_error may_say(struct room *r, struct occupant *o, const struc
         *text = SLICE("too many elements");
         return SE_NOT_ACCEPTABLE;
     }
-    if (room_too_fast(r, o)) {
-        *text = SLICE("too many messages; wait a little");
-        return SE_POLICY_VIOLATION;
-    }
     return SE_NONE;
 }
 
@@ -240,6 +182,8 @@ static enum routed to_all(struct room *r, struct seat *s, struct stanza *st, str
 
     if (e != SE_NONE)
         return refuse(r, st, e, text);
+    if (room_too_fast(r, o))
+        return slow_down(r, st);
     if (kept && room_records(r) && room_archive_full())
         return refuse(r, st, SE_RESOURCE_CONSTRAINT,
                       SLICE("the database is away, and too many messages wait for it"));
@@ -285,7 +229,7 @@ static enum routed to_one(struct room *r, struct seat *s, struct stanza *st)
     if (st->child_count > XML_CHILDREN_MAX - MORE_CHILDREN)
         return refuse(r, st, SE_NOT_ACCEPTABLE, SLICE("too many elements"));
     if (room_too_fast(r, from))
-        return refuse(r, st, SE_POLICY_VIOLATION, SLICE("too many messages; wait a little"));
+        return slow_down(r, st);
     struct stanza *out = relayed(r, from, st, 0);
     trace("room.private", st, "not kept", 1);
     LIST_EACH (it, &to->seats) {

@@ -123,7 +123,8 @@ struct setting muc_message_rate = {
     .unit = "messages a second",
     .doc =
         "How fast an occupant may send to a room in the long run; what is faster is refused with "
-        "policy-violation. Changes of the nickname count as well.",
+        "policy-violation. Changes of the nickname count as well, and ten requests to other "
+        "occupants count as a message. Of presence that changes more often the last is shown.",
 };
 struct setting muc_message_burst = {
     .name = "muc.message-burst",

@@ -2,6 +2,7 @@
  * occupant id (XEP-0421). What goes to many is made once and shared. */
 #include "base/arena.h"
 #include "base/buf.h"
+#include "codec/xml_read.h"
 #include "im/worker.h"
 #include "muc/private.h"
 #include "muc/settings.h"
@@ -114,7 +115,7 @@ static struct stanza *presence_of(struct room *r, struct occupant *o, slice jid,
     struct buf b;
 
     buf_init(&b, SHOW_BYTES_MAX);
-    if (how->left != NULL)
+    if (how->left != NULL && how->left->child_count <= XML_CHILDREN_MAX - MORE_CHILDREN)
         said = how->left;
     occupant_id_write(&b, o);
     user_write(&b, o, jid, how, self);
@@ -212,6 +213,7 @@ void room_show(struct room *r, struct occupant *o, const struct show *how)
         o->role = role;
     }
     o->known = visible;
+    o->late = false;
     slice jid = room_shows_jids(r, o) ? occupant_seat(o)->jid : (slice){ 0 };
     struct stanza *st = presence_of(r, o, jid, how, "110");
     room_send_occupant(r, o, st);

@@ -1,0 +1,123 @@
+/* How fast an occupant may speak and ask (muc.message-rate, muc.message-burst): a bucket of
+ * thousandths of a message. Messages beyond it are refused, with `wait`. Of presence that only says
+ * another availability the last is shown, some time later: a client does not say again what it is,
+ * and nobody must be left with what it was. */
+#include "base/buf.h"
+#include "base/hash.h"
+#include "base/mem.h"
+#include "im/worker.h"
+#include "muc/private.h"
+#include "muc/settings.h"
+
+enum {
+    COST_MESSAGE = 1000,
+    COST_REQUEST = 100, /* to one client; many are asked at once by who enters */
+    LATE_MS = 1000,
+    DEBTS_MAX = 64
+};
+
+static uint64_t rate_of(void) { return (uint64_t)setting_int(&muc_message_rate); }
+static uint64_t burst_of(void) { return (uint64_t)setting_int(&muc_message_burst) * COST_MESSAGE; }
+
+static uint64_t left_of(const struct pace *p, uint64_t now)
+{
+    uint64_t burst = burst_of();
+    uint64_t gained = p->at_us == 0 ? burst : (now - p->at_us) * rate_of() / 1000;
+    return p->left + gained > burst ? burst : p->left + gained;
+}
+
+static bool too_fast(const struct room *r, struct pace *p, uint32_t cost)
+{
+    uint64_t now = loop_now_us(r->worker->loop);
+    if (rate_of() == SETTING_NONE)
+        return false;
+    uint64_t left = left_of(p, now);
+    if (left < cost)
+        return true;
+    p->left = (uint32_t)(left - cost);
+    p->at_us = now;
+    return false;
+}
+
+bool room_too_fast(struct room *r, struct occupant *o)
+{
+    return too_fast(r, &o->pace, COST_MESSAGE);
+}
+
+bool room_asks_too_fast(struct room *r, struct occupant *o)
+{
+    return too_fast(r, &o->pace, COST_REQUEST);
+}
+
+bool room_outsiders_too_fast(struct room *r) { return too_fast(r, &r->outsiders, COST_MESSAGE); }
+
+enum routed room_slow_down(struct room *r, struct stanza *st)
+{
+    struct buf b;
+    buf_init(&b, 1024);
+    stanza_error_write(&b, SE_POLICY_VIOLATION, "wait", SLICE("too much at once; wait a little"));
+    route_send(r->worker, stanza_make((enum stanza_kind)st->kind, TYPE_ERROR, stanza_to(st),
+                                      stanza_from(st), stanza_id(st), buf_slice(&b)));
+    buf_fini(&b);
+    stanza_unref(&st);
+    return ROUTED;
+}
+
+/* What those had left to say who went away lately, so that nobody gains by coming back. */
+struct room_debts {
+    struct {
+        uint64_t who;
+        struct pace pace;
+    } row[DEBTS_MAX];
+    unsigned next;
+};
+
+void room_debt_keep(struct room *r, const struct occupant *o)
+{
+    if (rate_of() == SETTING_NONE || left_of(&o->pace, loop_now_us(r->worker->loop)) == burst_of())
+        return;
+    if (r->debts == NULL)
+        r->debts = mem_new(struct room_debts);
+    unsigned at = r->debts->next++ % DEBTS_MAX;
+    r->debts->row[at].who = hash_keyed(o->id);
+    r->debts->row[at].pace = o->pace;
+}
+
+void room_debt_take(struct room *r, struct occupant *o)
+{
+    uint64_t who = hash_keyed(o->id);
+    for (unsigned i = 0; r->debts != NULL && i < DEBTS_MAX; i++)
+        if (r->debts->row[i].who == who && r->debts->row[i].pace.at_us > o->pace.at_us)
+            o->pace = r->debts->row[i].pace;
+}
+
+/* Presence that waits to be shown. */
+
+static void show_late(struct timer *t, struct loop *loop)
+{
+    struct room *r = CONTAINER_OF(t, struct room, late);
+    bool more = false;
+    room_pin(r);
+    LIST_EACH (it, &r->occupants) {
+        struct occupant *o = CONTAINER_OF(it, struct occupant, node);
+        if (o->late && !room_too_fast(r, o))
+            room_show(r, o, &(struct show){ 0 });
+        more = more || o->late;
+    }
+    if (more)
+        timer_set(loop, &r->late, LATE_MS);
+    room_unpin(r);
+}
+
+void room_show_presence(struct room *r, struct occupant *o)
+{
+    if (!o->late && !room_too_fast(r, o)) {
+        room_show(r, o, &(struct show){ 0 });
+        return;
+    }
+    o->late = true;
+    if (timer_is_set(&r->late))
+        return;
+    r->late.fn = show_late;
+    timer_set(r->worker->loop, &r->late, LATE_MS);
+}
