@@ -199,3 +199,12 @@ def test_ping_of_oneself_in_a_room_that_is_gone(alice):
 
 
 # --- much for little ---
+
+
+def test_sessions_of_one_occupant_have_an_end(bots):
+    alice, _, bot = bots
+    cave = Room("cave").create(alice, "first")
+    bot.send("".join(f"<presence from='bot@{DOMAIN}/{i}' to='{cave.at('bot')}'>{muc.X}</presence>"
+                     for i in range(200)))
+    refused = bot.expect("<presence type='error'/>")
+    assert xml.condition(refused) == "resource-constraint"
