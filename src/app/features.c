@@ -122,6 +122,7 @@ static const struct feature *const features[] = {
     &muc_register_feature,
     &muc_follow_feature,
     &muc_mention_feature,
+    &muc_bookmark_feature,
     &muc_administrators_feature,
     &muc_alias_feature,
     &muc_owner_feature,

@@ -237,7 +237,9 @@ static void apply_edit(struct room_change *c, const struct affiliation_edit *e)
     struct show how = shown(c);
     enum affiliation was = room_affiliation(r, e->jid);
 
+    enum registered registered = room_registered(r, e->jid);
     affiliate_put(r, e);
+    room_bookmark(r, e->jid, registered);
     if (e->reason.ptr != NULL)
         how.reason = e->reason;
     bool here = room_affiliation_changed(r, e->jid, &how);

@@ -8,6 +8,7 @@ extern const struct feature muc_admin_feature;          /* §8, §9: roles and a
 extern const struct feature muc_ping_feature;           /* asks occupants of other servers */
 extern const struct feature muc_owner_feature;          /* §10: configuration, the end of a room */
 extern const struct feature muc_register_feature;       /* §7.10 */
+extern const struct feature muc_bookmark_feature;       /* muc/bookmark.c */
 extern const struct feature muc_mention_feature;        /* muc/mention.c */
 extern const struct feature muc_follow_feature;         /* muc/follow.c */
 extern const struct feature muc_moderate_feature;       /* XEP-0425 */

@@ -70,6 +70,11 @@ void affiliate_unseated(struct room *r, slice bare); /* one less */
 void followers_store(struct room *r);
 void room_unread_get(struct iq *iq);
 
+/* muc/bookmark.c: whether he has a nickname here, and that it was otherwise. */
+enum registered { REGISTERED_NOT, REGISTERED };
+enum registered room_registered(const struct room *r, slice bare);
+void room_bookmark(struct room *r, slice bare, enum registered was);
+
 /* muc/mention.c: devices of those who are mentioned and not here. */
 void room_tell_mentioned(struct room *r, struct stanza *st, slice speaker);
 

@@ -1,0 +1,192 @@
+/* Bookmarks of registered members (setting muc.bookmark): who registers with a persistent room has
+ * it among his bookmarks, to be joined at login by all his clients (XEP-0402), and who is no longer
+ * registered has not. The room tells the home of the account by a fan; there the account asks
+ * itself as a client of it would, so whatever answers requests for bookmarks keeps them. A bookmark
+ * that is there already is left as it is. Accounts of ours only. */
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/mem.h"
+#include "base/setting.h"
+#include "codec/xml_elem.h"
+#include "im/account.h"
+#include "im/ask.h"
+#include "im/fan.h"
+#include "im/guest.h"
+#include "im/worker.h"
+#include "muc/muc.h"
+#include "muc/private.h"
+#include "xmpp/ns.h"
+
+#define NS_BOOKMARKS "urn:xmpp:bookmarks:1"
+#define NS_PUBSUB    "http://jabber.org/protocol/pubsub"
+#define TAG          "b" /* of the fan; its number: enum registered */
+
+enum { REQUEST_BYTES_MAX = 32 * 1024, ANSWER_MS = 60 * 1000 };
+
+static struct setting bookmark = {
+    .name = "muc.bookmark",
+    .type = SET_BOOL,
+    .doc = "Who registers with a persistent room gets a bookmark of it that makes clients join at "
+           "login (XEP-0402), and loses it with the registration.",
+};
+
+/* XEP-0402 §3.1: the item is named by the room, and says how to join it. */
+static struct stanza *conference(const struct room *r, slice nick)
+{
+    slice name = r->config.text[ROOM_NAME];
+    struct buf b;
+    buf_init(&b, REQUEST_BYTES_MAX);
+    buf_lit(&b, "<conference xmlns='" NS_BOOKMARKS "' autojoin='true' name='");
+    xml_escape(&b, name.len > 0 ? name : jid_split(r->jid).local);
+    buf_lit(&b, "'><nick>");
+    xml_escape(&b, nick);
+    buf_lit(&b, "</nick></conference>");
+    struct stanza *st = stanza_make(STANZA_MESSAGE, TYPE_NORMAL, r->jid, (slice){ "", 0 },
+                                    (slice){ 0 }, buf_slice(&b));
+    buf_fini(&b);
+    return st;
+}
+
+enum registered room_registered(const struct room *r, slice bare)
+{
+    const struct affiliate *a = room_affiliate(r, bare);
+    return a != NULL && a->nick.len > 0 ? REGISTERED : REGISTERED_NOT;
+}
+
+void room_bookmark(struct room *r, slice bare, enum registered was)
+{
+    enum registered is = room_registered(r, bare);
+    struct fan f;
+    if (was == is || !r->stored || !setting_bool(&bookmark))
+        return;
+    struct stanza *st =
+        conference(r, is == REGISTERED ? room_affiliate(r, bare)->nick : (slice){ "", 0 });
+    fan_begin(&f, r->worker, st, SLICE(TAG));
+    fan_add_with(&f, bare, is);
+    fan_end(&f);
+    stanza_unref(&st);
+}
+
+/* At the home of the account. */
+
+struct task {
+    struct account *account; /* pinned, when it is loaded */
+    struct stanza *st;
+    enum registered is;
+};
+
+static void task_free(void *arg)
+{
+    struct task *t = arg;
+    stanza_unref(&t->st);
+    mem_free(&t);
+}
+
+static void task_end(struct task *t)
+{
+    account_unpin(t->account);
+    task_free(t);
+}
+
+static void send(struct task *t, enum stanza_type type, slice payload, ask_fn *then)
+{
+    struct account *a = t->account;
+    const struct ask_request ask = { type, a->jid, a->jid, payload, ANSWER_MS, task_free };
+    if (ask_send(a->worker, &ask, then, t) == NULL)
+        task_end(t);
+}
+
+static void done(struct worker *w, void *arg, const struct stanza *reply)
+{
+    (void)w;
+    (void)reply;
+    task_end(arg);
+}
+
+/* attributes: further ones of the verb. Ends within the start tag of <item>. */
+static void open_request(struct buf *b, const char *verb, const char *attributes, slice room)
+{
+    buf_init(b, REQUEST_BYTES_MAX);
+    buf_printf(b, "<pubsub xmlns='" NS_PUBSUB "'><%s node='" NS_BOOKMARKS "'%s><item id='", verb,
+               attributes);
+    xml_escape(b, room);
+    buf_lit(b, "'");
+}
+
+static void put(struct task *t)
+{
+    struct buf b;
+    open_request(&b, "publish", "", stanza_from(t->st));
+    buf_lit(&b, ">");
+    buf_add(&b, stanza_content(t->st));
+    buf_lit(&b, "</item></publish><publish-options><x xmlns='" NS_DATA
+                "' type='submit'><field var='FORM_TYPE' type='hidden'><value>" NS_PUBSUB
+                "#publish-options</value></field><field var='pubsub#persist_items'><value>true"
+                "</value></field><field var='pubsub#max_items'><value>max</value></field><field"
+                " var='pubsub#send_last_published_item'><value>never</value></field><field"
+                " var='pubsub#access_model'><value>whitelist</value></field></x>"
+                "</publish-options></pubsub>");
+    send(t, TYPE_SET, buf_slice(&b), done);
+    buf_fini(&b);
+}
+
+static void drop(struct task *t)
+{
+    struct buf b;
+    open_request(&b, "retract", " notify='true'", stanza_from(t->st));
+    buf_lit(&b, "/></retract></pubsub>");
+    send(t, TYPE_SET, buf_slice(&b), done);
+    buf_fini(&b);
+}
+
+/* The node or the item may not be there yet. */
+static void was_read(struct worker *w, void *arg, const struct stanza *reply)
+{
+    struct task *t = arg;
+    struct elem pubsub, items, item;
+    (void)w;
+    bool there = reply != NULL && reply->type == TYPE_RESULT &&
+                 stanza_find(reply, "pubsub", NS_PUBSUB, &pubsub) &&
+                 elem_child(&pubsub, "items", NS_PUBSUB, &items) &&
+                 elem_child(&items, "item", NS_PUBSUB, &item);
+    if (reply == NULL || there)
+        task_end(t);
+    else
+        put(t);
+}
+
+static void loaded(struct account *a, enum err e, void *arg)
+{
+    struct task *t = arg;
+    struct buf b;
+    if (e != OK || a->state != ACCOUNT_READY || account_is_guest(a)) {
+        task_free(t);
+        return;
+    }
+    t->account = a;
+    account_pin(a);
+    if (t->is == REGISTERED_NOT) {
+        drop(t);
+        return;
+    }
+    open_request(&b, "items", "", stanza_from(t->st));
+    buf_lit(&b, "/></items></pubsub>");
+    send(t, TYPE_GET, buf_slice(&b), was_read);
+    buf_fini(&b);
+}
+
+static void arrived(struct worker *w, slice bare, uint32_t number, struct stanza *st, slice tag)
+{
+    if (!slice_is(tag, TAG))
+        return;
+    struct task *t = mem_new(struct task);
+    *t = (struct task){ .st = stanza_ref(st),
+                        .is = number == REGISTERED ? REGISTERED : REGISTERED_NOT };
+    account_with(w, bare, loaded, t);
+}
+
+const struct feature muc_bookmark_feature = {
+    .name = "muc_bookmark",
+    .settings = (struct setting *const[]){ &bookmark, NULL },
+    .fan = arrived,
+};

@@ -1,0 +1,87 @@
+"""Bookmarks that a registration with a room makes (setting muc.bookmark; XEP-0402)."""
+import pytest
+
+from muster import muc, xml
+from muster.muc import Room
+from muster.pubsub import expect_event, get_items, interested, publish
+from test_bookmarks import NODE, OPTIONS, conference
+
+
+@pytest.fixture
+def server(make_server):
+    return make_server("alice", "bob", "carol", workers=2,
+                       settings={"muc.bookmark": True, **muc.OWNERS})
+
+
+@pytest.fixture
+def cave(alice):
+    room = Room("cave").create(alice, "first", persistentroom=True, roomname="A Dark Cave")
+    room.set_affiliation(alice, "bob@localhost", "member")
+    return room
+
+
+def bookmarks(client):
+    """{room: (name, autojoin, nick)}"""
+    reply = client.iq("get", get_items(NODE))
+    return {i.get("id"): (c.get("name"), c.get("autojoin"), c.findtext(f"{{{NODE}}}nick"))
+            for i in reply.iter() if i.tag.endswith("}item")
+            for c in i.iter(f"{{{NODE}}}conference")}
+
+
+def unregister(client, room):
+    client.result("set", "<query xmlns='jabber:iq:register'><remove/></query>", to=room.jid)
+
+
+def test_registration_is_a_bookmark(cave, alice, bob):
+    interested(bob, NODE)
+    cave.register(bob, "second & last")
+    assert expect_event(bob, NODE, bob.bare)[0].get("id") == cave.jid
+    assert bookmarks(bob) == {cave.jid: ("A Dark Cave", "true", "second & last")}
+    unregister(bob, cave)
+    expect_event(bob, NODE, bob.bare, f"<retract id='{cave.jid}'/>")
+    assert bookmarks(bob) == {}
+    assert bookmarks(alice) == {}  # who has no nickname registered has none
+
+
+def test_what_the_user_has_noted_stays(cave, alice, bob):
+    bob.result("set", publish(NODE, conference(name="mine", autojoin="false"), item=cave.jid,
+                              **OPTIONS))
+    interested(bob, NODE)
+    cave.register(bob, "second")
+    other = Room("other").create(alice, "first", persistentroom=True)
+    other.set_affiliation(alice, bob.bare, "member")
+    other.register(bob, "second")
+    until_noted(bob, other)
+    assert bookmarks(bob)[cave.jid] == ("mine", "false", "me")
+
+
+def until_noted(client, room):
+    while room.jid not in bookmarks(client):
+        expect_event(client, NODE, client.bare)
+
+
+def test_who_is_thrown_out_has_no_bookmark_any_more(cave, alice, bob):
+    interested(bob, NODE)
+    cave.register(bob, "second")
+    until_noted(bob, cave)
+    bob.inbox.clear()
+    cave.set_affiliation(alice, bob.bare, "outcast")
+    expect_event(bob, NODE, bob.bare)
+    assert bookmarks(bob) == {}
+
+
+def test_ad_hoc_rooms_are_not_noted(alice, bob):
+    pool = Room("pool").create(alice, "first")
+    pool.set_affiliation(alice, bob.bare, "member")
+    pool.register(bob, "second")
+    assert bookmarks(bob) == {}
+
+
+def test_it_is_off_by_default(make_server):
+    server = make_server("alice", settings=muc.OWNERS)
+    alice = server.client("alice", "a")
+    room = Room("cave").create(alice, "first", persistentroom=True)
+    room.register(alice, "first")
+    alice.ping()
+    assert bookmarks(alice) == {}
+    assert xml.condition(alice.iq("get", get_items(NODE))) == "item-not-found"
