@@ -376,11 +376,17 @@ def test_a_deleted_account_loses_its_affiliations(host, alice, bob):
     until("she is", lambda: affiliations(host, den.jid).get("alice@localhost") == "admin")
     host.ctl("room", "create", "attic@conference.localhost", "alice@localhost")
     host.ctl("room", "affiliation", "attic@conference.localhost", "bob@localhost", "member")
+    bob.result("set", f"<command xmlns='{COMMANDS}' node='urn:xmpp:hats:commands:don' "
+               "action='execute'>" + muc.submit("urn:xmpp:hats:commands", {
+                   "accountjid": "alice@localhost", "hat": "urn:x:hat"}) + "</command>", to=den.jid)
     host.ctl("user", "del", "alice@localhost")
     for room, rest in ((cave.jid, {"bob@localhost": "member"}),
                        (den.jid, {"bob@localhost": "owner"}),
                        ("attic@conference.localhost", {"bob@localhost": "member"})):
         until("she has none", lambda r=room, e=rest: affiliations(host, r) == e)
+    host.ctl("user", "add", "alice@localhost", "--password", "secret")  # this is another one
+    own = den.enter(host.client("alice", "n"), "guest").own
+    assert own.affiliation == "none" and own.element.find("{urn:xmpp:hats:0}hats") is None
     host.ctl("room", "owner", cave.jid, "bob@localhost")  # who is left takes it over
     host.restart()
     assert affiliations(host, cave.jid) == {"bob@localhost": "owner"}

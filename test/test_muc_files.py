@@ -39,6 +39,8 @@ def cave(host):
                                    roomname="Witches & others", roomdesc="of the\nheath")
     room.set_affiliation(alice, "bob@localhost", "member", nick="secondwitch")
     room.set_affiliation(alice, "elsewhere.test", "outcast", reason="Far\toff")
+    alice.result("set", CARD, to=CAVE)
+    don(alice, "bob@localhost", "urn:x:hat#cook", "Cook & <taster>")
     room.enter(bob, "secondwitch")
     room.set_subject(alice, "Fire burn")
     for i, text in enumerate(MESSAGES):
@@ -46,6 +48,19 @@ def cave(host):
         room.expect_body(bob, ("firstwitch", "secondwitch")[i % 2], text)
     until("all is recorded", lambda: show(host, CAVE)["messages"] >= len(MESSAGES))
     return room
+
+
+CARD = ("<vCard xmlns='vcard-temp'><FN>Witches</FN><PHOTO><TYPE>image/png</TYPE><BINVAL>iVBORw=="
+        "</BINVAL></PHOTO></vCard>")
+HATS = "urn:xmpp:hats:commands"
+
+
+def don(client, jid, uri, title):
+    """Gives somebody a hat (XEP-0317)."""
+    client.result("set", f"<command xmlns='http://jabber.org/protocol/commands' node='{HATS}:don' "
+                  "action='execute'>"
+                  + muc.submit(HATS, {"accountjid": jid, "hat": uri, "title": title})
+                  + "</command>", to=CAVE)
 
 
 def export(server, name="cave.jsonl", room=CAVE):
@@ -78,7 +93,11 @@ def test_a_room_goes_into_a_file(host, cave):
     found = lines(path)
     kinds = [line["type"] for line in found]
     messages = kinds.count("message")
-    assert kinds == ["room"] + ["affiliation"] * 3 + ["message"] * messages + ["end"]
+    assert kinds == (["room"] + ["affiliation"] * 3 + ["hat", "card"] + ["message"] * messages
+                     + ["end"])
+    assert found[4] == {"type": "hat", "jid": "bob@localhost", "uri": "urn:x:hat#cook",
+                        "title": "Cook & <taster>"}
+    assert "iVBORw==" in found[5]["vcard"]
     assert said == f"3 affiliations and {messages} messages were written"
     assert found[0]["jid"] == CAVE and found[0]["creator"] == "alice@localhost"
     assert found[0]["config"]["name"] == "Witches & others"
@@ -109,6 +128,10 @@ def test_and_comes_back_as_it_was(host, cave):
     assert entered.bodies == MESSAGES[-5:]
     assert entered.subject.findtext("{jabber:client}subject") == "Fire burn"
     assert occupant_id(cave.enter(host.client("alice", "b"), "firstwitch")) == own_id
+    hat = entered.own.element.find(".//{urn:xmpp:hats:0}hat")
+    assert (hat.get("uri"), hat.get("title")) == ("urn:x:hat#cook", "Cook & <taster>")
+    card = again.result("get", "<vCard xmlns='vcard-temp'/>", to=CAVE)
+    assert card.findtext(".//{vcard-temp}BINVAL") == "iVBORw=="
     now = show(host, CAVE)
     for same in "name", "description", "created", "creator", "messages", "last_message", "subject":
         assert now[same] == row[same], same
@@ -183,13 +206,18 @@ def change(path, kind, **values):
     ("room", {"config": {"members_only": "maybe"}}, '"config": found members_only=maybe'),
     ("room", {"subject": "<message"}, '"subject": found <message, allowed: a message from'),
     ("room", {"subject": "<message from='x@y' type='groupchat'/>"}, "a message from the room"),
-    ("room", {"type": "hall"}, '"type": found hall, allowed: room, affiliation, message or end'),
+    ("room", {"type": "hall"}, '"type": found hall, allowed: room, affiliation, hat, card,'),
     ("affiliation", {"affiliation": "king"}, '"affiliation": found king, allowed: owner, admin'),
     ("affiliation", {"jid": "Alice@localhost"}, '"jid": found Alice@localhost, allowed: a bare'),
     ("affiliation", {"jid": "bob@localhost/x"}, '"jid": found bob@localhost/x, allowed: a bare'),
     ("affiliation", {"nick": " two "}, '"nick": found  two , allowed: a nickname'),
     ("affiliation", {"reason": "\u0007"}, "allowed: a text without control characters"),
     ("affiliation", {"follows": 1}, '"follows": found another kind of value, allowed: true or'),
+    ("hat", {"uri": "a hat"}, "allowed: at most 1000 hats, which are URIs with titles"),
+    ("hat", {"title": "\u0001"}, '"title": found \u0001, allowed: a text without control'),
+    ("hat", {"jid": "Bob@localhost"}, '"jid": found Bob@localhost, allowed: a bare address'),
+    ("card", {"vcard": "<vCard xmlns='vcard-temp'><FN>"}, "allowed: an XML element"),
+    ("card", {"vcard": "<query xmlns='vcard-temp'/>"}, '"vcard": allowed: a vCard'),
     ("message", {"id": 0}, '"id": found another kind of value, allowed: an archive id'),
     ("message", {"id": -1}, '"id": found another kind of value, allowed: a number from 0'),
     ("message", {"id": 4 * 10**18}, "which is in the future"),
@@ -220,7 +248,7 @@ def test_lines_in_another_order(host, cave):
         assert host.rows("room", "list") == []
         return text
 
-    order = "allowed: one room, its affiliations, its messages, the end"
+    order = "allowed: one room, its affiliations, hats, card, messages, the end"
     assert f"line 1: {order}" in said(*right[1:])
     assert f"line 2: {order}" in said(right[0], right[0])
     assert f"line 3: {order}" in said(right[0], messages[0], right[1])

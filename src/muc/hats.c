@@ -3,7 +3,8 @@
  * presence of who wears it. They are of the person, by bare JID, in the room or not; those of a
  * stored room are stored with it.
  *
- * Limits: HATS_MAX in a room, HATS_WORN_MAX of one person, HAT_TEXT_MAX bytes a URI or title. */
+ * Limits: ROOM_HATS_MAX in a room, HATS_WORN_MAX of one person, HAT_TEXT_MAX bytes a URI or title.
+ */
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/mem.h"
@@ -18,7 +19,7 @@
 #define NODE_DOFF "urn:xmpp:hats:commands:doff"
 #define FORM_HATS "urn:xmpp:hats:commands"
 
-enum { HATS_MAX = 1000, HATS_WORN_MAX = 8, HAT_TEXT_MAX = 255, ANSWER_BYTES_MAX = 64 * 1024 };
+enum { HATS_WORN_MAX = 8, HAT_TEXT_MAX = 255, ANSWER_BYTES_MAX = 64 * 1024 };
 
 struct room_hat {
     struct room_hat *next;
@@ -114,19 +115,43 @@ void room_hats_free(struct room *r)
 void room_hats_loaded(struct room *r, const struct store_batch *b, unsigned at)
 {
     room_hats_free(r);
-    for (uint32_t i = 0; i < store_row_count(b, at) && i < HATS_MAX; i++)
+    for (uint32_t i = 0; i < store_row_count(b, at) && i < ROOM_HATS_MAX; i++)
         hat_put(r, store_text(b, at, i, 0), store_text(b, at, i, 1), store_text(b, at, i, 2));
 }
 
 void room_hats_store(struct store_batch *b, const struct room *r)
 {
     for (const struct room_hat *h = r->hats; h != NULL; h = h->next)
-        STORE_ADD(b, &put, 1, SV_I(r->id), SV_T(h->jid), SV_T(h->uri), SV_T(h->title));
+        room_hat_store(b, r->id, h->jid, h->uri, h->title);
 }
 
 void room_hats_remove(struct store_batch *b, const struct room *r)
 {
     STORE_ADD(b, &delete_all, STORE_ANY_ROWS, SV_I(r->id));
+}
+
+void room_hats_forget(struct room *r, slice bare)
+{
+    for (struct room_hat **at = &r->hats; *at != NULL;) {
+        struct room_hat *h = *at;
+        if (slice_eq(h->jid, bare)) {
+            *at = h->next;
+            mem_free(&h);
+        } else {
+            at = &h->next;
+        }
+    }
+}
+
+void room_hats_each(const struct room *r, room_hat_fn *fn, void *arg)
+{
+    for (const struct room_hat *h = r->hats; h != NULL; h = h->next)
+        fn(h->jid, h->uri, h->title, arg);
+}
+
+void room_hat_store(struct store_batch *b, int64_t room, slice jid, slice uri, slice title)
+{
+    STORE_ADD(b, &put, 1, SV_I(room), SV_T(jid), SV_T(uri), SV_T(title));
 }
 
 /* §3.1 */
@@ -238,6 +263,11 @@ static bool is_uri(slice s)
     return colon != NULL && colon != s.ptr && memchr(s.ptr, ' ', s.len) == NULL;
 }
 
+bool room_hat_is_right(slice uri, slice title)
+{
+    return is_uri(uri) && uri.len <= HAT_TEXT_MAX && title.len <= HAT_TEXT_MAX;
+}
+
 /* The title that the hat has on others here, else the end of its URI. */
 static slice title_of(const struct room *r, slice uri)
 {
@@ -257,7 +287,7 @@ static bool has_room_for(const struct room *r, slice jid)
         all++;
         worn += slice_eq(h->jid, jid);
     }
-    return all < HATS_MAX && worn < HATS_WORN_MAX;
+    return all < ROOM_HATS_MAX && worn < HATS_WORN_MAX;
 }
 
 static bool read_change(struct form *f, struct room *r, struct change *c)
@@ -269,8 +299,7 @@ static bool read_change(struct form *f, struct room *r, struct change *c)
     (void)form_text(f, "title", &c->title);
     if (f->error != SE_NONE)
         return false;
-    if (jid.local.len == 0 || !is_uri(c->uri) || c->uri.len > HAT_TEXT_MAX ||
-        c->title.len > HAT_TEXT_MAX)
+    if (jid.local.len == 0 || !room_hat_is_right(c->uri, c->title))
         return form_wrong(f, SE_NOT_ACCEPTABLE,
                           "a hat is a URI of at most %d bytes, on somebody's head", HAT_TEXT_MAX);
     bool worn = *hat_find(r, c->jid, c->uri) != NULL;

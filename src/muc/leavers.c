@@ -1,13 +1,13 @@
-/* leavers: an account that is deleted loses its affiliations with all rooms: the rows go with the
- * account, then the rooms in memory hear of it. A room whose last owner is gone stays; operators
- * give it another (`room owner`). */
+/* leavers: an account that is deleted loses its affiliations and hats with all rooms: the rows go
+ * with the account, then the rooms in memory hear of it. A room whose last owner is gone stays;
+ * operators give it another (`room owner`). */
 #include "base/mem.h"
 #include "im/account.h"
 #include "im/feature.h"
 #include "im/node.h"
 #include "im/worker.h"
 #include "muc/muc.h"
-#include "muc/room.h"
+#include "muc/private.h"
 
 static struct store_stmt forget_stmt = {
     .name = "room.forget-account",
@@ -15,16 +15,23 @@ static struct store_stmt forget_stmt = {
     .params = "t",
     .cols = "",
 };
+static struct store_stmt hats_stmt = {
+    .name = "room.forget-hats",
+    .sql = "DELETE FROM room_hat WHERE jid = $1",
+    .params = "t",
+    .cols = "",
+};
 static const struct store_migration none[] = { { 0 } };
 static const struct store_schema schema = {
     .feature = "muc_leavers",
     .migrations = none,
-    .stmts = (struct store_stmt *const[]){ &forget_stmt, NULL },
+    .stmts = (struct store_stmt *const[]){ &forget_stmt, &hats_stmt, NULL },
 };
 
 static void removing(struct account *a, struct store_batch *b)
 {
     STORE_ADD(b, &forget_stmt, STORE_ANY_ROWS, SV_T(a->jid));
+    STORE_ADD(b, &hats_stmt, STORE_ANY_ROWS, SV_T(a->jid));
 }
 
 struct leaver {
@@ -51,6 +58,7 @@ static void forgotten(struct room *r, enum err e, void *arg)
 
 static void forget(struct room *r, void *arg)
 {
+    room_hats_forget(r, leaver_jid(arg));
     struct affiliation_edit edit = { .jid = leaver_jid(arg), .affiliation = AFF_NONE };
     if (room_affiliate(r, edit.jid) != NULL)
         room_commit(r, &(struct room_delta){ .edit = &edit, .edit_count = 1, .ownerless = true },

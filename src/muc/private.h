@@ -152,14 +152,23 @@ void room_vcard_free(struct room *r);
 void room_vcard_loaded(struct room *r, slice hashes);
 void room_vcard_store(struct store_batch *b, const struct room *r);
 void room_vcard_remove(struct store_batch *b, const struct room *r);
+extern struct store_stmt room_vcard_get; /* by id of the room */
+bool room_vcard_is_right(slice card, struct arena *tmp);
+void room_vcard_put(struct store_batch *b, int64_t room, slice card, struct arena *tmp);
 void room_vcard_disco(struct disco_info *d, const struct room *r);
 
 /* muc/hats.c */
+enum { ROOM_HATS_MAX = 1000 };
 extern struct store_stmt room_hats_get; /* by JID of the room */
 void room_hats_free(struct room *r);
 void room_hats_loaded(struct room *r, const struct store_batch *b, unsigned at);
 void room_hats_store(struct store_batch *b, const struct room *r);
 void room_hats_remove(struct store_batch *b, const struct room *r);
+void room_hats_forget(struct room *r, slice bare); /* memory only: the account is deleted */
+typedef void room_hat_fn(slice jid, slice uri, slice title, void *arg);
+void room_hats_each(const struct room *r, room_hat_fn *fn, void *arg);
+bool room_hat_is_right(slice uri, slice title);
+void room_hat_store(struct store_batch *b, int64_t room, slice jid, slice uri, slice title);
 /* What this person wears, for presence; and the commands that it may use, for disco#items. */
 void room_hats_write(struct buf *out, const struct room *r, slice bare);
 void room_hats_items(struct buf *out, const struct room *r, slice bare);

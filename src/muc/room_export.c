@@ -8,6 +8,7 @@
 #include "io/work.h"
 #include "muc/muc.h"
 #include "muc/operate.h"
+#include "muc/private.h"
 #include "muc/room_file.h"
 #include "muc/room_line.h"
 #include <errno.h>
@@ -249,6 +250,33 @@ static void add_room(struct export *x, const struct room *r)
                                           .follows = a->follows });
 }
 
+static void add_hat(slice jid, slice uri, slice title, void *arg)
+{
+    struct export *x = arg;
+    room_line_write(
+        &x->out, &(struct room_line){ .type = LINE_HAT, .jid = jid, .uri = uri, .title = title });
+}
+
+static void card_was_read(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct export *x = arg;
+    if (result != STORE_OK) {
+        discard(x);
+        return;
+    }
+    if (store_row_count(b, 0) == 1)
+        room_line_write(&x->out,
+                        &(struct room_line){ .type = LINE_CARD, .card = store_text(b, 0, 0, 0) });
+    submit(x);
+}
+
+static void read_card(struct export *x)
+{
+    struct store_batch *b = store_read(x->worker->store, (uint64_t)x->owner);
+    STORE_ADD(b, &room_vcard_get, STORE_ANY_ROWS, SV_I(x->owner));
+    store_submit(b, x->worker->loop, 0, card_was_read, x);
+}
+
 static void export_room(struct room *r, void *arg)
 {
     struct command_call *call = arg;
@@ -272,7 +300,8 @@ static void export_room(struct room *r, void *arg)
     x->told_us = loop_now_us(r->worker->loop);
     buf_init(&x->out, OUT_BYTES_MAX);
     add_room(x, r);
-    submit(x);
+    room_hats_each(r, add_hat, x);
+    read_card(x);
 }
 
 static void run_export(struct command_call *call)
@@ -299,7 +328,8 @@ struct command room_export_command = {
     .args = args,
     .run = run_export,
     .doc = "Writes a persistent room to a file, as lines of JSON: configuration, affiliations, "
-           "subject and recorded messages with their ids and times. Only the server's user can "
+           "hats, card, subject and recorded messages with their ids and times. Only the server's "
+           "user can "
            "read the file, which can tell who said what.",
 };
 

@@ -6,7 +6,7 @@
  * under the id of a room that does not exist yet, and at last, in one transaction, the room. What
  * an import that failed, or the end of the process, left behind goes.
  *
- * Limits: ROOM_FILES_MAX at a time; ROOM_FILE_PEOPLE_MAX affiliations; ROOM_LINE_MAX. */
+ * Limits: ROOM_FILES_MAX at a time; ROOM_FILE_PEOPLE_MAX affiliations and hats; ROOM_LINE_MAX. */
 #pragma once
 #include "base/command.h"
 #include "store/store.h"

@@ -35,10 +35,12 @@ struct import {
     const char *path;
     struct source in;
     struct xml_work *xml;
-    struct arena *arena, *lasting; /* of a step; as long as this */
-    struct map seen;               /* affiliations by address */
-    struct room_line room, *people, *step;
-    uint64_t people_count, messages, last_id;
+    struct arena *arena, *lasting;         /* of a step; as long as this */
+    struct map seen;                       /* affiliations by address */
+    struct room_line room, *people, *step; /* people: affiliations and hats */
+    uint64_t people_count, affiliations, hats, messages, last_id;
+    enum room_line_type last_type;
+    slice card;
     uint32_t step_count;
     bool ended, storing; /* storing: the second time */
     enum err e;          /* of the step */
@@ -113,11 +115,7 @@ static void keep_room(struct import *x, const struct room_line *l)
 static bool keep_person(struct import *x, const struct room_line *l)
 {
     if (x->people_count == ROOM_FILE_PEOPLE_MAX) {
-        why_set(&x->why, "found more than %d affiliations", ROOM_FILE_PEOPLE_MAX);
-        return false;
-    }
-    if (map_get(&x->seen, l->jid) != NULL) {
-        why_set(&x->why, "found %.*s twice", SLICE_ARG(l->jid));
+        why_set(&x->why, "found more than %d affiliations and hats", ROOM_FILE_PEOPLE_MAX);
         return false;
     }
     struct room_line *p = &x->people[x->people_count++];
@@ -125,7 +123,45 @@ static bool keep_person(struct import *x, const struct room_line *l)
     p->jid = slice_dup(x->lasting, l->jid);
     p->nick = slice_dup(x->lasting, l->nick);
     p->reason = slice_dup(x->lasting, l->reason);
-    map_put(&x->seen, p);
+    p->uri = slice_dup(x->lasting, l->uri);
+    p->title = slice_dup(x->lasting, l->title);
+    return true;
+}
+
+static bool take_affiliation(struct import *x, const struct room_line *l)
+{
+    x->affiliations++;
+    if (x->storing) /* was checked, and is kept */
+        return true;
+    if (map_get(&x->seen, l->jid) != NULL) {
+        why_set(&x->why, "found %.*s twice", SLICE_ARG(l->jid));
+        return false;
+    }
+    if (!keep_person(x, l))
+        return false;
+    map_put(&x->seen, &x->people[x->people_count - 1]);
+    return true;
+}
+
+static bool take_hat(struct import *x, const struct room_line *l)
+{
+    if (x->storing)
+        return true;
+    if (++x->hats > ROOM_HATS_MAX || !room_hat_is_right(l->uri, l->title)) {
+        why_set(&x->why, "allowed: at most %d hats, which are URIs with titles", ROOM_HATS_MAX);
+        return false;
+    }
+    return keep_person(x, l);
+}
+
+static bool take_card(struct import *x, const struct room_line *l)
+{
+    if (!room_vcard_is_right(l->card, x->arena)) {
+        why_set(&x->why, "\"vcard\": allowed: a vCard of at most 256 KiB");
+        return false;
+    }
+    if (!x->storing)
+        x->card = slice_dup(x->lasting, l->card);
     return true;
 }
 
@@ -157,33 +193,42 @@ static bool take_message(struct import *x, const struct room_line *l)
 
 static bool is_end(struct import *x, const struct room_line *l)
 {
-    x->ended = l->affiliations == x->people_count && l->messages == x->messages;
+    x->ended = l->affiliations == x->affiliations && l->messages == x->messages;
     if (!x->ended)
         why_set(&x->why,
                 "found the end of %llu affiliations and %llu messages behind %llu and %llu",
                 (unsigned long long)l->affiliations, (unsigned long long)l->messages,
-                (unsigned long long)x->people_count, (unsigned long long)x->messages);
+                (unsigned long long)x->affiliations, (unsigned long long)x->messages);
     return x->ended;
+}
+
+/* One room, its affiliations, its hats, one card, its messages, the end. */
+static bool in_order(const struct import *x, const struct room_line *l)
+{
+    if (x->in.line == 1 || l->type == LINE_ROOM)
+        return x->in.line == 1 && l->type == LINE_ROOM;
+    return l->type > x->last_type ||
+           (l->type == x->last_type && l->type != LINE_CARD && l->type != LINE_END);
 }
 
 static bool take(struct import *x, const struct room_line *l)
 {
-    bool first = x->in.line == 1;
-    if (x->ended || first != (l->type == LINE_ROOM) ||
-        (l->type == LINE_AFFILIATION && x->messages > 0)) {
-        why_set(&x->why, "allowed: one room, its affiliations, its messages, the end");
+    if (!in_order(x, l)) {
+        why_set(&x->why, "allowed: one room, its affiliations, hats, card, messages, the end");
         return false;
     }
+    x->last_type = l->type;
     switch (l->type) {
     case LINE_ROOM:
         if (!x->storing)
             keep_room(x, l);
         return true;
     case LINE_AFFILIATION:
-        if (!x->storing)
-            return keep_person(x, l);
-        x->people_count++; /* was checked, and is kept */
-        return true;
+        return take_affiliation(x, l);
+    case LINE_HAT:
+        return take_hat(x, l);
+    case LINE_CARD:
+        return take_card(x, l);
     case LINE_MESSAGE:
         return take_message(x, l);
     case LINE_END:
@@ -365,7 +410,7 @@ static void committed(void *arg, enum store_result result, const struct store_ba
         log_info(&log_muc, LOG_EV("room.imported"), LOG_S("room", x->room.jid),
                  LOG_I("messages", x->messages));
         command_done(x->call, "room %.*s imported: %llu affiliations, %llu messages",
-                     SLICE_ARG(x->room.jid), (unsigned long long)x->people_count,
+                     SLICE_ARG(x->room.jid), (unsigned long long)x->affiliations,
                      (unsigned long long)x->messages);
         room_unpin(r);
         import_free(x);
@@ -397,6 +442,15 @@ static void add_room(struct store_batch *b, const struct import *x)
     buf_fini(&text);
 }
 
+static void add_person(struct store_batch *b, const struct import *x, const struct room_line *p)
+{
+    if (p->type == LINE_HAT)
+        room_hat_store(b, x->owner, p->jid, p->uri, p->title);
+    else
+        STORE_ADD(b, &person_stmt, 1, SV_I(x->owner), SV_T(p->jid), SV_I(p->affiliation),
+                  SV_T(p->nick), SV_T(p->reason), SV_I(p->follows));
+}
+
 /* Nobody makes a room of that name from here: what comes for it waits. */
 static void store_room(struct room *r, struct import *x)
 {
@@ -405,11 +459,10 @@ static void store_room(struct room *r, struct import *x)
     x->target = r;
     r->state = ROOM_LOADING;
     add_room(b, x);
-    for (uint64_t i = 0; i < x->people_count; i++) {
-        const struct room_line *p = &x->people[i];
-        STORE_ADD(b, &person_stmt, 1, SV_I(x->owner), SV_T(p->jid), SV_I(p->affiliation),
-                  SV_T(p->nick), SV_T(p->reason), SV_I(p->follows));
-    }
+    for (uint64_t i = 0; i < x->people_count; i++)
+        add_person(b, x, &x->people[i]);
+    if (x->card.len > 0)
+        room_vcard_put(b, x->owner, x->card, loop_scratch(x->worker->loop));
     STORE_ADD(b, &unnote_stmt, 1, SV_I(x->owner));
     store_submit(b, x->worker->loop, 0, committed, x);
 }
@@ -477,7 +530,8 @@ static void noted(void *arg, enum store_result result, const struct store_batch 
         return;
     }
     x->in = (struct source){ .fd = x->in.fd, .bytes = x->in.bytes, .cap = x->in.cap };
-    x->people_count = x->messages = x->last_id = 0;
+    x->affiliations = x->messages = x->last_id = 0;
+    x->last_type = LINE_ROOM;
     x->ended = false;
     x->storing = true;
     next_step(x);
@@ -505,7 +559,7 @@ static void checked(struct import *x)
     slice jid;
     if (!setting_bool(&muc_persistent))
         fail(x, E_DENIED, "muc.persistent is off");
-    else if ((int64_t)x->people_count > setting_int(&muc_affiliations_max))
+    else if ((int64_t)x->affiliations > setting_int(&muc_affiliations_max))
         fail(x, E_LIMIT, "it has more affiliations than muc.affiliations-max allows");
     else if (!operate_room_ok(x->call, x->room.jid, &jid))
         import_free(x); /* the call has failed */

@@ -4,15 +4,17 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/utf8.h"
+#include "codec/xml_read.h"
 #include "xmpp/datetime.h"
 #include "xmpp/jid.h"
 #include "xmpp/nickname.h"
+#include "xmpp/ns.h"
 #include "xmpp/stanza.h"
 #include <jansson.h>
 
-enum { SHOWN_MAX = 60 };
+enum { SHOWN_MAX = 60, CARD_BYTES_MAX = 1 << 20 };
 
-static const char *const types[] = { "room", "affiliation", "message", "end" };
+static const char *const types[] = { "room", "affiliation", "hat", "card", "message", "end" };
 
 /* Writing. */
 
@@ -75,7 +77,8 @@ static bool is_text(const struct room_line *l)
 {
     return utf8_valid(l->jid) && utf8_valid(l->creator) && utf8_valid(l->config) &&
            utf8_valid(l->subject) && utf8_valid(l->nick) && utf8_valid(l->reason) &&
-           utf8_valid(l->stanza);
+           utf8_valid(l->stanza) && utf8_valid(l->uri) && utf8_valid(l->title) &&
+           utf8_valid(l->card);
 }
 
 bool room_line_write(struct buf *out, const struct room_line *l)
@@ -90,6 +93,14 @@ bool room_line_write(struct buf *out, const struct room_line *l)
         break;
     case LINE_AFFILIATION:
         set_affiliation(o, l);
+        break;
+    case LINE_HAT:
+        set_text(o, "jid", l->jid);
+        set_text(o, "uri", l->uri);
+        set_text(o, "title", l->title);
+        break;
+    case LINE_CARD:
+        set_text(o, "vcard", l->card);
         break;
     case LINE_MESSAGE:
         json_object_set_new(o, "id", json_integer((json_int_t)l->id));
@@ -323,6 +334,24 @@ static bool read_affiliation(const struct reading *r, struct room_line *l)
     return true;
 }
 
+static bool read_hat(const struct reading *r, struct room_line *l)
+{
+    return get_jid(r, "jid", "a bare address", &l->jid) &&
+           get_clean(r, "uri", JID_PART_MAX, &l->uri) &&
+           get_clean(r, "title", JID_PART_MAX, &l->title);
+}
+
+/* Well-formed: it is sent as it is. */
+static bool read_card(const struct reading *r, struct room_line *l)
+{
+    static const struct xml_limits limits = { CARD_BYTES_MAX, 64, 128, 4096 };
+    if (!get_text(r, "vcard", &l->card))
+        return false;
+    return xml_read_element(r->work, l->card, SLICE(NS_CLIENT), &limits) == OK
+               ? true
+               : wrong(r, "vcard", "an XML element");
+}
+
 static bool read_message(const struct reading *r, struct room_line *l)
 {
     if (!get_count(r, "id", &l->id) || !get_time(r, "at", &l->at_us) ||
@@ -335,6 +364,26 @@ static bool read_message(const struct reading *r, struct room_line *l)
     return true;
 }
 
+static bool read_rest(const struct reading *r, struct room_line *l)
+{
+    switch (l->type) {
+    case LINE_ROOM:
+        return read_room(r, l);
+    case LINE_AFFILIATION:
+        return read_affiliation(r, l);
+    case LINE_HAT:
+        return read_hat(r, l);
+    case LINE_CARD:
+        return read_card(r, l);
+    case LINE_MESSAGE:
+        return read_message(r, l);
+    case LINE_END:
+        return get_count(r, "affiliations", &l->affiliations) &&
+               get_count(r, "messages", &l->messages);
+    }
+    return false;
+}
+
 static bool read_line(const struct reading *r, struct room_line *l)
 {
     slice type;
@@ -343,13 +392,9 @@ static bool read_line(const struct reading *r, struct room_line *l)
     for (unsigned i = 0; i < sizeof types / sizeof types[0]; i++)
         if (slice_is(type, types[i])) {
             l->type = (enum room_line_type)i;
-            return l->type == LINE_ROOM          ? read_room(r, l)
-                   : l->type == LINE_AFFILIATION ? read_affiliation(r, l)
-                   : l->type == LINE_MESSAGE     ? read_message(r, l)
-                                                 : get_count(r, "affiliations", &l->affiliations) &&
-                                                   get_count(r, "messages", &l->messages);
+            return read_rest(r, l);
         }
-    return wrong(r, "type", "room, affiliation, message or end");
+    return wrong(r, "type", "room, affiliation, hat, card, message or end");
 }
 
 enum err room_line_read(struct room_line *out, slice line, struct xml_work *work, struct arena *tmp,

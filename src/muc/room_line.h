@@ -3,10 +3,13 @@
  *
  *   {"type":"room","format":1,"jid":…,"creator":…,"created":…,"secret":…,"config":{…},"subject":…}
  *   {"type":"affiliation","jid":…,"affiliation":"owner","nick":…,"reason":…,"follows":false}
+ *   {"type":"hat","jid":…,"uri":…,"title":…}
+ *   {"type":"card","vcard":"<vCard …>…"}
  *   {"type":"message","id":…,"at":…,"stanza":"<message …>…"}
  *   {"type":"end","affiliations":1,"messages":1}
  *
- * in this order: one room, its affiliations, its messages by rising id, the end. `secret` is what
+ * in this order: one room, its affiliations, hats (XEP-0317), a card (XEP-0054) if it has one, its
+ * messages by rising id, the end. `secret` is what
  * occupant ids (XEP-0421) are made of, in base64. `config` has the names and values of the stored
  * configuration. Stanzas are as they were relayed, with the real JID of who said it as `to`.
  *
@@ -22,7 +25,7 @@ struct arena;
 struct buf;
 struct xml_work;
 
-enum room_line_type { LINE_ROOM, LINE_AFFILIATION, LINE_MESSAGE, LINE_END };
+enum room_line_type { LINE_ROOM, LINE_AFFILIATION, LINE_HAT, LINE_CARD, LINE_MESSAGE, LINE_END };
 enum {
     ROOM_LINE_FORMAT = 1,
     ROOM_LINE_MAX = 8 << 20,  /* bytes of a line */
@@ -40,6 +43,8 @@ struct room_line {
     enum affiliation affiliation;
     slice nick, reason;
     bool follows;
+    slice uri, title; /* hat */
+    slice card;
     /* message */
     uint64_t id;
     slice stanza, sender; /* sender: bare JID in the stanza; may be empty. Not written */

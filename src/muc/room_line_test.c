@@ -77,6 +77,11 @@ static void what_is_written_is_read(void **state)
           .reason = SLICE_INIT("\"quoted\"\n\\"),
           .follows = true },
         { .type = LINE_AFFILIATION, .jid = SLICE_INIT("y.test"), .affiliation = AFF_OUTCAST },
+        { .type = LINE_HAT,
+          .jid = SLICE_INIT("b@x.test"),
+          .uri = SLICE_INIT("urn:x:hat"),
+          .title = SLICE_INIT("Cook") },
+        { .type = LINE_CARD, .card = SLICE_INIT("<vCard xmlns='vcard-temp'><FN>Tea</FN></vCard>") },
         { .type = LINE_MESSAGE,
           .id = 1795191233313598,
           .at_us = 1795191233313597,
@@ -97,6 +102,8 @@ static void what_is_written_is_read(void **state)
         if (w->type == LINE_AFFILIATION)
             assert_true(slice_eq(l.jid, w->jid) && l.affiliation == w->affiliation &&
                         l.follows == w->follows);
+        assert_true(slice_eq(l.uri, w->uri) && slice_eq(l.title, w->title) &&
+                    slice_eq(l.card, w->card));
         assert_true(slice_eq(l.nick, w->nick) && slice_eq(l.reason, w->reason) &&
                     slice_eq(l.stanza, w->stanza));
         if (w->type == LINE_MESSAGE)
@@ -157,6 +164,9 @@ static void wrong_lines_say_why(void **state)
             "an object of texts");
     refused("{\"type\":\"room\",\"format\":1," ROOM ",\"config\":{\"name\":\"a\\u0000b\"}}",
             "no JSON object");
+    refused("{\"type\":\"card\",\"vcard\":\"<vCard xmlns='vcard-temp'><FN></vCard>\"}",
+            "an XML element");
+    refused("{\"type\":\"hat\",\"jid\":\"B@x.test\"}", "a bare address");
     refused("{\"type\":\"end\",\"affiliations\":-1,\"messages\":0}", "a number from 0");
     refused("{\"type\":\"message\",\"id\":1,\"at\":\"2026-11-20T09:15:36Z\",\"stanza\":"
             "\"<message to='a@b@c'/>\"}",

@@ -39,7 +39,7 @@ static struct store_stmt delete = {
     .params = "i",
     .cols = "",
 };
-static struct store_stmt get = {
+struct store_stmt room_vcard_get = {
     .name = "room.vcard-get",
     .sql = "SELECT vcard FROM room_vcard WHERE room = $1",
     .params = "i",
@@ -48,7 +48,8 @@ static struct store_stmt get = {
 static const struct store_schema schema = {
     .feature = "room_vcard",
     .migrations = migrations,
-    .stmts = (struct store_stmt *const[]){ &put, &delete, &get, &room_vcard_hashes, NULL },
+    .stmts =
+        (struct store_stmt *const[]){ &put, &delete, &room_vcard_get, &room_vcard_hashes, NULL },
 };
 struct store_stmt room_vcard_hashes = {
     .name = "room.vcard-hashes",
@@ -141,6 +142,33 @@ static bool hashes_of(const struct elem *card, struct arena *tmp, struct buf *ou
             return false;
     }
     return true;
+}
+
+static bool card_read(struct elem *card, slice text)
+{
+    return text.len <= VCARD_BYTES_MAX && elem_parse(card, text, (slice){ 0 }) &&
+           elem_is(card, "vCard", NS_VCARD);
+}
+
+bool room_vcard_is_right(slice card, struct arena *tmp)
+{
+    struct elem e;
+    struct buf hashes;
+    buf_init(&hashes, 1024);
+    bool right = card_read(&e, card) && hashes_of(&e, tmp, &hashes);
+    buf_fini(&hashes);
+    return right;
+}
+
+void room_vcard_put(struct store_batch *b, int64_t room, slice card, struct arena *tmp)
+{
+    struct elem e;
+    struct buf hashes;
+    buf_init(&hashes, 1024);
+    if (card_read(&e, card) && hashes_of(&e, tmp, &hashes))
+        STORE_ADD(b, &put, 1, SV_I(room), SV_T(hashes.len == 0 ? SLICE("") : buf_slice(&hashes)),
+                  SV_T(card));
+    buf_fini(&hashes);
 }
 
 struct setting_card {
@@ -239,7 +267,7 @@ static void card_get(struct iq *iq)
         answer(iq, r->vcard);
     } else {
         struct store_batch *b = store_read(r->worker->store, (uint64_t)r->id);
-        STORE_ADD(b, &get, STORE_ANY_ROWS, SV_I(r->id));
+        STORE_ADD(b, &room_vcard_get, STORE_ANY_ROWS, SV_I(r->id));
         store_submit(b, r->worker->loop, 0, was_read, iq_hold(iq));
     }
 }
