@@ -5,6 +5,7 @@ import pytest
 from muster import muc, xml
 from muster.component import Component
 from muster.muc import Room, disco_info, disco_items, submit
+from test_muc_archive import Page
 
 DOMAIN = "bots.example.test"
 SECRET = "a long secret"
@@ -110,6 +111,33 @@ def test_a_domain_is_no_owner(bots):
     assert xml.condition(refused) == "registration-required"
 
 
+def test_who_is_no_administrator_any_more_does_not_listen_in_hiding(alice, bob, cave):
+    cave.set_affiliation(alice, bob.bare, "admin")
+    bob.send(f"<presence to='{cave.at('ghost')}'>{HIDDEN}</presence>")
+    cave.forget(bob)
+    cave.set_affiliation(alice, bob.bare, "member")
+    assert 321 in cave.gone(bob, "ghost").codes
+    cave.say(alice, "among us")
+    cave.expect_body(alice, "first", "among us")
+    cave.expect_nothing(bob, "<message/>", after=[alice])
+    cave.expect_nothing(alice, f"<presence from='{cave.at('ghost')}'/>")
+
+
+def test_what_looks_retracted_is_moderated_all_the_same(alice, bob):
+    """Only the room says that something was taken back, and how much somebody has not read."""
+    cave = Room("cave").create(alice, "first", persistentroom=True)
+    cave.enter(bob, "second")
+    cave.send(bob, "<body>rude</body><retracted xmlns='urn:xmpp:message-retract:1' id='x'/>"
+              "<unread xmlns='urn:muster:rooms:0' count='7'/>")
+    heard = cave.expect_body(alice, "second", "rude")
+    assert not heard.findall("{urn:xmpp:message-retract:1}retracted")
+    assert not heard.findall("{urn:muster:rooms:0}unread")
+    ident = heard.find("{urn:xmpp:sid:0}stanza-id").get("id")
+    alice.result("set", f"<moderate xmlns='urn:xmpp:message-moderate:1' id='{ident}'>"
+                 "<retract xmlns='urn:xmpp:message-retract:1'/></moderate>", to=cave.jid)
+    assert "rude" not in Page(alice, cave).bodies
+
+
 def test_a_room_that_is_not_open_yet_takes_no_members(alice, bob):
     room = Room("egg")
     room.enter(alice, "first")
@@ -208,3 +236,14 @@ def test_sessions_of_one_occupant_have_an_end(bots):
                      for i in range(200)))
     refused = bot.expect("<presence type='error'/>")
     assert xml.condition(refused) == "resource-constraint"
+
+
+def test_presence_of_any_size(server, alice, bob, cave):
+    """All who come in are sent the presence of all who are there."""
+    fits, long = "x" * 8000, "x" * 20000
+    assert cave.refused(bob, "second", inner=f"<status>{long}</status>")[0] == "not-acceptable"
+    cave.enter(bob, "second", inner=f"<status>{fits}</status>")
+    cave.forget(alice)
+    bob.send(f"<presence to='{cave.at('second')}'><status>{long}</status></presence>")
+    assert cave.presence_error(bob)[0] == "not-acceptable"
+    cave.expect_nothing(alice, "<presence/>", after=[bob])

@@ -154,10 +154,8 @@ static enum room_role role_after(const struct room *r, enum affiliation was, enu
     return role == affiliation_role(was, room_flags(&r->config)) || due == ROLE_NONE ? due : role;
 }
 
-static const char *codes_of(enum affiliation is)
-{
-    return is == AFF_OUTCAST ? "301" : "321"; /* §9.1; §9.4: members-only, and no member now */
-}
+/* §9.1; §9.4: members-only, and no member now; or not of those who may be here in hiding. */
+static const char *codes_of(enum affiliation is) { return is == AFF_OUTCAST ? "301" : "321"; }
 
 static void affiliation_of_occupant(struct room *r, struct occupant *o, const struct show *how)
 {
@@ -167,7 +165,7 @@ static void affiliation_of_occupant(struct room *r, struct occupant *o, const st
         return;
     enum room_role role = role_after(r, was, is, o->role);
     o->affiliation = (uint8_t)is;
-    if (role == ROLE_NONE) {
+    if (role == ROLE_NONE || (o->hidden && is < AFF_ADMIN)) {
         struct show gone = *how;
         gone.codes = codes_of(is);
         o->role = ROLE_NONE;

@@ -256,6 +256,10 @@ static void available(struct room *r, struct stanza *st, struct seat *s)
         refuse(&e, SE_NOT_ACCEPTABLE, SLICE("too many elements"));
         return;
     }
+    if (st->content_len > (size_t)setting_int(&muc_presence_bytes)) {
+        refuse(&e, SE_NOT_ACCEPTABLE, SLICE("the presence is too large"));
+        return;
+    }
     e.affiliation = room_affiliation(r, stanza_from_bare(st));
     e.hidden = wants_hidden(&e);
     if (s == NULL && (e.protocol || r->config.groupchat1)) {
@@ -331,8 +335,10 @@ static void take_seat(struct room *r, enum err e, void *arg)
     enum affiliation affiliation = room_affiliation(r, stanza_from_bare(b->presence));
     bool there = e == OK && r->state == ROOM_READY;
 
-    if (there && room_seat(r, b->jid) == NULL && nick_read(&entry) && !nick_taken(&entry) &&
-        affiliation_role(affiliation, room_flags(&r->config)) != ROLE_NONE) {
+    bool in_hiding = b->hidden && affiliation < AFF_ADMIN;
+
+    if (there && !in_hiding && room_seat(r, b->jid) == NULL && nick_read(&entry) &&
+        !nick_taken(&entry) && affiliation_role(affiliation, room_flags(&r->config)) != ROLE_NONE) {
         struct occupant *o = map_get(&r->nicks, entry.key);
         if (o == NULL) {
             o = occupant_create(r, entry.nick, stanza_from_bare(b->presence));

@@ -55,10 +55,13 @@ void room_send_subject(struct room *r, const struct seat *s)
     stanza_unref(&st);
 }
 
-/* XEP-0425 §5: only the room says that something was moderated. */
-static bool is_moderation(const struct elem *e)
+/* Only the room says that something was moderated (XEP-0425 §5), that it is not there any more, and
+ * what somebody has not read. */
+static bool is_verdict(const struct elem *e)
 {
     struct elem inner;
+    if (elem_is(e, "retracted", NS_RETRACT) || elem_is(e, "unread", NS_ROOMS))
+        return true;
     if (elem_is(e, "retract", NS_RETRACT))
         return elem_child(e, "moderated", NS_MODERATE, &inner);
     return elem_is(e, "apply-to", NS_FASTEN) && elem_child(e, "moderated", NS_MODERATE_0, &inner);
@@ -90,7 +93,7 @@ static bool forged(enum known_child known, const struct elem *e, void *arg)
     if (known == KNOWN_DELAY)
         return !by->owner || slice_eq(elem_attr(e, "from", loop_scratch(r->worker->loop)), r->jid);
     if (known == KNOWN_PAYLOAD)
-        return (r->config.strip_xhtml && elem_is(e, "html", NS_XHTML)) || is_moderation(e);
+        return (r->config.strip_xhtml && elem_is(e, "html", NS_XHTML)) || is_verdict(e);
     return true;
 }
 
@@ -263,9 +266,6 @@ void room_bounced(struct room *r, struct seat *s, const struct stanza *st)
     bool ghost = e == SE_SERVICE_UNAVAILABLE && s != NULL && list_linked(&s->away);
     for (size_t i = 0; i < sizeof gone / sizeof *gone; i++)
         ghost = ghost || gone[i] == e;
-    /* of a session of this node its end is told; this one only blocks an occupant (XEP-0191) */
-    if (s != NULL && !list_linked(&s->away) && e == SE_SERVICE_UNAVAILABLE)
-        ghost = false;
     if (s != NULL && ghost)
         room_seat_gone(r, s);
 }

@@ -113,6 +113,15 @@ struct setting muc_nick_bytes = {
     .max = 1023,
     .doc = "The longest nickname in a room.",
 };
+struct setting muc_presence_bytes = {
+    .name = "muc.presence-bytes",
+    .type = SET_BYTES,
+    .def = 16384,
+    .min = 1024,
+    .max = 1048576,
+    .doc = "The largest presence of an occupant, which all who enter are sent; a larger one is "
+           "refused with not-acceptable.",
+};
 struct setting muc_message_rate = {
     .name = "muc.message-rate",
     .type = SET_INT,
@@ -345,6 +354,7 @@ struct setting *const muc_settings[] = {
     &muc_affiliations_max,
     &muc_subject_bytes,
     &muc_nick_bytes,
+    &muc_presence_bytes,
     &muc_message_rate,
     &muc_message_burst,
     &muc_look_alike,

@@ -23,7 +23,7 @@ extern struct setting muc_administrators_enabled;
 extern struct setting muc_occupants_max, muc_hidden_max;
 extern struct setting muc_history_max;
 extern struct setting muc_affiliations_max; /* of one room */
-extern struct setting muc_subject_bytes, muc_nick_bytes;
+extern struct setting muc_subject_bytes, muc_nick_bytes, muc_presence_bytes;
 extern struct setting muc_message_rate, muc_message_burst; /* of one occupant; rate: a second */
 extern struct setting muc_look_alike;                      /* bool: nicks must not look alike */
 extern struct setting muc_ping_after, muc_ping_timeout;    /* ms: occupants on other servers */
