@@ -310,11 +310,10 @@ def test_affiliation_and_role_at_once(alice, bob, carol, cave):
     assert cave.jids(bob, "member") == set()
 
 
-@pytest.mark.parametrize("inner", ["", "<item/>", "<item affiliation='king'/>",
-                                   "<item role='king'/>", "<other/>"])
 @pytest.mark.parametrize("kind", ["get", "set"])
-def test_requests_that_ask_for_nothing(alice, cave, kind, inner):
-    assert cave.denied(alice, kind, inner) == ("bad-request", "modify")
+def test_requests_that_ask_for_nothing(alice, cave, kind):
+    for inner in ("", "<item/>", "<item affiliation='king'/>", "<item role='king'/>", "<other/>"):
+        assert cave.denied(alice, kind, inner) == ("bad-request", "modify"), inner
 
 
 def test_a_request_to_a_room_that_does_not_exist(alice):

@@ -220,10 +220,10 @@ def test_a_moderator_makes_no_moderators(bob, carol, stage):
     assert condition in ("forbidden", "not-allowed")
 
 
-@pytest.mark.parametrize("bad", ["king", "", "Participant"])
-def test_there_is_no_such_role(alice, cave, bad):
-    assert cave.denied(alice, "set", item(nick="secondwitch", role=bad)) == ("bad-request",
-                                                                            "modify")
+def test_there_is_no_such_role(alice, cave):
+    for bad in ("king", "", "Participant"):
+        assert cave.denied(alice, "set", item(nick="secondwitch", role=bad)) == ("bad-request",
+                                                                                "modify")
 
 
 # --- §8.5: the voice list ---
