@@ -335,3 +335,17 @@ def test_what_an_import_left_that_did_not_end_goes(host, cave):
     until("it is gone", lambda: left()[0] == 0 and left()[2:] == [0, 0])
     assert left()[1] <= 1  # the newest row of the log stays
     assert show(host, CAVE)["messages"] >= len(MESSAGES)
+
+
+def test_hats_to_choose_from_are_in_the_file(host, cave, make_server):
+    inner = muc.submit(HATS, {"hat": "urn:x:hat#tester"})
+    host.client("alice", "b").result(
+        "set", f"<command xmlns='http://jabber.org/protocol/commands' node='{HATS}:create'>"
+        f"{inner}</command>", to=CAVE)
+    path, _ = export(host)
+    assert {"type": "hat", "jid": "", "uri": "urn:x:hat#tester", "title": "tester"} in lines(path)
+    other = make_server("alice")
+    other.ctl("set", "muc.persistent", "on")
+    other.ctl("room", "import", path)
+    again, _ = export(other, "again.jsonl")
+    assert sorted(lines(again), key=str) == sorted(lines(path), key=str)

@@ -5,7 +5,8 @@ from muster import muc, xml
 from muster.muc import Room, disco_info, disco_items
 
 COMMANDS = "http://jabber.org/protocol/commands"
-DON, DOFF = "urn:xmpp:hats:commands:don", "urn:xmpp:hats:commands:doff"
+NODES = ("don", "doff", "create", "destroy", "list")
+DON, DOFF, CREATE, DESTROY, LIST = (f"urn:xmpp:hats:commands:{name}" for name in NODES)
 TEACHER = "http://tech.example.edu/hats#Teacher"
 
 
@@ -50,7 +51,7 @@ def test_support_is_told(alice, bob, cave):
         assert muc.HATS in disco_info(bob, to)[1]
     node = f"<query xmlns='{xml.DISCO_ITEMS}' node='{COMMANDS}'/>"
     nodes = {i.get("node") for i in alice.result("get", node, to=cave.jid)}
-    assert nodes == {DON, DOFF}
+    assert nodes == {DON, DOFF, CREATE, DESTROY, LIST}
     assert len(bob.result("get", node, to=cave.jid)) == 0, "nor the occupants"
     assert disco_items(bob, cave.jid) == [(cave.at(n), None) for n in ("owner", "b", "c")]
 
@@ -156,3 +157,56 @@ def test_hats_end_with_the_room(alice, bob, cave):
     assert heath.destroy(alice).get("type") == "result"
     heath.create(alice, "owner", persistentroom=True)
     assert hats(heath.enter(bob, "b").own) == {}
+
+
+# --- hats to choose from ---
+
+
+def listed(client, room):
+    """{(uri, title, who)}"""
+    answer = command(client, room, LIST)
+    rows = [{f.get("var"): f.findtext(f"{{{muc.DATA}}}value") or "" for f in item}
+            for item in answer.iter(f"{{{muc.DATA}}}item")]
+    return {(r["hat"], r["title"], r["accountjid"]) for r in rows}
+
+
+def test_hats_to_choose_from(alice, bob, carol, cave):
+    fields = {"hat": TEACHER, "title": "Teacher"}
+    assert command(alice, cave, CREATE, fields).get("type") == "result"
+    form = command(alice, cave, DON).find(f".//{{{muc.DATA}}}field[@var='hat']")
+    assert form.get("type") == "list-single"
+    assert [(o.get("label"), o.findtext(f"{{{muc.DATA}}}value"))
+            for o in form.iter(f"{{{muc.DATA}}}option")] == [("Teacher", TEACHER)]
+    command(alice, cave, DON, {"accountjid": bob.bare, "hat": TEACHER})
+    assert hats(cave.presence(carol, "b")) == {TEACHER: "Teacher"}
+    assert listed(alice, cave) == {(TEACHER, "Teacher", ""), (TEACHER, "Teacher", bob.bare)}
+    assert command(alice, cave, DESTROY, {"hat": TEACHER}).get("type") == "result"
+    assert hats(cave.presence(carol, "b")) == {}
+    assert listed(alice, cave) == set()
+    assert xml.condition(command(alice, cave, DESTROY, {"hat": TEACHER})) == "item-not-found"
+
+
+def test_owners_define_hats(alice, bob, carol, cave):
+    cave.set_affiliation(alice, bob.bare, "admin")
+    for node in (CREATE, DESTROY):
+        assert xml.condition(command(bob, cave, node, {"hat": TEACHER})) == "forbidden"
+    assert listed(bob, cave) == set()
+    assert xml.condition(command(carol, cave, LIST)) == "forbidden"
+    for fields in ({}, {"hat": "no uri"}, {"title": "x"}):
+        assert command(alice, cave, CREATE, fields).get("type") == "error"
+
+
+def test_defined_hats_outlive_a_restart(server, alice, bob):
+    heath = Room("heath").create(alice, "owner", persistentroom=True)
+    for uri in (TEACHER, "urn:example:proctor"):
+        command(alice, heath, CREATE, {"hat": uri, "title": "t"})
+        don(alice, heath, bob.bare, uri, "t")
+    command(alice, heath, DESTROY, {"hat": TEACHER})
+    server.restart()
+    alice = server.client("alice", "a")
+    assert listed(alice, heath) == {("urn:example:proctor", "t", who) for who in ("", bob.bare)}
+
+
+def test_not_too_many_are_defined(alice, cave):
+    answers = [command(alice, cave, CREATE, {"hat": f"urn:example:{i}"}) for i in range(65)]
+    assert [a.get("type") for a in answers] == ["result"] * 64 + ["error"]

@@ -1,10 +1,11 @@
 /* hats: what somebody is in a room beside role and affiliation (XEP-0317): a URI and a title, given
  * and taken by administrators of the room with the commands of §3.2 and §3.3, and told in the
  * presence of who wears it. They are of the person, by bare JID, in the room or not; those of a
- * stored room are stored with it.
+ * stored room are stored with it. Owners define hats to choose from with three more commands of the
+ * same style: they are hats without an address.
  *
- * Limits: ROOM_HATS_MAX in a room, HATS_WORN_MAX of one person, HAT_TEXT_MAX bytes a URI or title.
- */
+ * Limits: ROOM_HATS_MAX in a room, HATS_WORN_MAX of one person, HATS_DEFINED_MAX to choose from,
+ * HAT_TEXT_MAX bytes a URI or title. */
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/mem.h"
@@ -15,15 +16,33 @@
 #include "xmpp/form.h"
 #include "xmpp/ns.h"
 
-#define NODE_DON  "urn:xmpp:hats:commands:don"
-#define NODE_DOFF "urn:xmpp:hats:commands:doff"
 #define FORM_HATS "urn:xmpp:hats:commands"
 
-enum { HATS_WORN_MAX = 8, HAT_TEXT_MAX = 255, ANSWER_BYTES_MAX = 64 * 1024 };
+enum {
+    HATS_WORN_MAX = 8,
+    HATS_DEFINED_MAX = 64,
+    HAT_TEXT_MAX = 255,
+    ANSWER_BYTES_MAX = 2 << 20,
+    LIST_BYTES_MAX = 1 << 20,
+    ITEM_BYTES_MAX = 16 * 1024
+};
 
 struct room_hat {
     struct room_hat *next;
-    slice jid, uri, title; /* in this block */
+    slice jid, uri, title; /* in this block; jid empty: to choose from */
+};
+
+/* The commands, in the order in which they are listed. */
+enum act { HAT_DON, HAT_DOFF, HAT_CREATE, HAT_DESTROY, HAT_LIST, HAT_ACTS };
+static const struct {
+    const char *node, *name, *title; /* of the command, of its form */
+    enum affiliation least;
+} commands[HAT_ACTS] = {
+    { FORM_HATS ":don", "Give somebody a hat", "Assigning a hat", AFF_ADMIN },
+    { FORM_HATS ":doff", "Take a hat from somebody", "Taking a hat", AFF_ADMIN },
+    { FORM_HATS ":create", "Define a hat", "Defining a hat", AFF_OWNER },
+    { FORM_HATS ":destroy", "Remove a hat, and take it from all", "Removing a hat", AFF_OWNER },
+    { FORM_HATS ":list", "List hats and who wears them", "Hats", AFF_ADMIN },
 };
 
 static const struct store_migration migrations[] = {
@@ -47,6 +66,12 @@ static struct store_stmt delete = {
     .params = "itt",
     .cols = "",
 };
+static struct store_stmt delete_uri = {
+    .name = "room.hat-destroy",
+    .sql = "DELETE FROM room_hat WHERE room = $1 AND uri = $2",
+    .params = "it",
+    .cols = "",
+};
 static struct store_stmt delete_all = {
     .name = "room.hats-delete",
     .sql = "DELETE FROM room_hat WHERE room = $1",
@@ -63,7 +88,8 @@ struct store_stmt room_hats_get = {
 static const struct store_schema schema = {
     .feature = "room_hat",
     .migrations = migrations,
-    .stmts = (struct store_stmt *const[]){ &put, &delete, &delete_all, &room_hats_get, NULL },
+    .stmts = (struct store_stmt *const[]){ &put, &delete, &delete_uri, &delete_all, &room_hats_get,
+                                           NULL },
 };
 
 static slice lay(char **at, slice s)
@@ -178,7 +204,7 @@ void room_hats_write(struct buf *out, const struct room *r, slice bare)
 struct change {
     struct room *room; /* pinned */
     struct iq *iq;     /* held */
-    bool on;
+    enum act act;
     slice node, session, jid, uri, title; /* in this block */
 };
 
@@ -210,14 +236,36 @@ static void show_wearer(struct room *r, slice bare)
     room_unpin(r);
 }
 
+static const struct room_hat *hat_of(const struct room *r, slice uri)
+{
+    const struct room_hat *h = r->hats;
+    while (h != NULL && !slice_eq(h->uri, uri))
+        h = h->next;
+    return h;
+}
+
+static void destroy(struct room *r, slice uri)
+{
+    const struct room_hat *h;
+    room_pin(r);
+    while ((h = hat_of(r, uri)) != NULL) {
+        slice jid = slice_dup(loop_scratch(r->worker->loop), h->jid);
+        hat_remove(r, jid, uri);
+        show_wearer(r, jid);
+    }
+    room_unpin(r);
+}
+
 static void applied(struct change *c, enum store_result result)
 {
     struct room *r = c->room;
     if (result == STORE_OK && r->state == ROOM_READY) {
-        if (c->on)
-            hat_put(r, c->jid, c->uri, c->title);
-        else
+        if (c->act == HAT_DESTROY)
+            destroy(r, c->uri);
+        else if (c->act == HAT_DOFF)
             hat_remove(r, c->jid, c->uri);
+        else
+            hat_put(r, c->jid, c->uri, c->title);
         answer(c->iq, c->node, c->session, "completed", (slice){ 0 });
         show_wearer(r, c->jid);
     } else {
@@ -238,7 +286,7 @@ static void commit(struct iq *iq, struct room *r, const struct change *what)
     struct change *c = mem_alloc(sizeof *c + what->node.len + what->session.len + what->jid.len +
                                  what->uri.len + what->title.len);
     char *at = (char *)(c + 1);
-    *c = (struct change){ .room = r, .iq = iq_hold(iq), .on = what->on };
+    *c = (struct change){ .room = r, .iq = iq_hold(iq), .act = what->act };
     c->node = lay(&at, what->node);
     c->session = lay(&at, what->session);
     c->jid = lay(&at, what->jid);
@@ -250,10 +298,12 @@ static void commit(struct iq *iq, struct room *r, const struct change *what)
         return;
     }
     struct store_batch *b = store_write(r->worker->store, (uint64_t)r->id);
-    if (c->on)
-        STORE_ADD(b, &put, 1, SV_I(r->id), SV_T(c->jid), SV_T(c->uri), SV_T(c->title));
-    else
+    if (c->act == HAT_DESTROY)
+        STORE_ADD(b, &delete_uri, STORE_ANY_ROWS, SV_I(r->id), SV_T(c->uri));
+    else if (c->act == HAT_DOFF)
         STORE_ADD(b, &delete, STORE_ANY_ROWS, SV_I(r->id), SV_T(c->jid), SV_T(c->uri));
+    else
+        STORE_ADD(b, &put, 1, SV_I(r->id), SV_T(c->jid), SV_T(c->uri), SV_T(c->title));
     store_submit(b, r->worker->loop, 0, committed, c);
 }
 
@@ -268,12 +318,12 @@ bool room_hat_is_right(slice uri, slice title)
     return is_uri(uri) && uri.len <= HAT_TEXT_MAX && title.len <= HAT_TEXT_MAX;
 }
 
-/* The title that the hat has on others here, else the end of its URI. */
+/* The title that the hat has here, else the end of its URI. */
 static slice title_of(const struct room *r, slice uri)
 {
-    for (const struct room_hat *h = r->hats; h != NULL; h = h->next)
-        if (slice_eq(h->uri, uri))
-            return h->title;
+    const struct room_hat *h = hat_of(r, uri);
+    if (h != NULL)
+        return h->title;
     size_t at = uri.len;
     while (at > 0 && uri.ptr[at - 1] != '#' && uri.ptr[at - 1] != '/' && uri.ptr[at - 1] != ':')
         at--;
@@ -287,37 +337,68 @@ static bool has_room_for(const struct room *r, slice jid)
         all++;
         worn += slice_eq(h->jid, jid);
     }
-    return all < ROOM_HATS_MAX && worn < HATS_WORN_MAX;
+    return all < ROOM_HATS_MAX && worn < (jid.len > 0 ? HATS_WORN_MAX : HATS_DEFINED_MAX);
+}
+
+static bool read_wearer(struct form *f, struct change *c)
+{
+    struct jid jid;
+    if (!form_jid(f, "accountjid", &jid))
+        return form_wrong(f, SE_BAD_REQUEST, "the fields 'accountjid' and 'hat' are needed");
+    if (jid.local.len == 0)
+        return form_wrong(f, SE_NOT_ACCEPTABLE, "a hat is on somebody's head");
+    c->jid = jid_bare(&jid);
+    return true;
+}
+
+static bool is_there(struct room *r, const struct change *c)
+{
+    return c->act == HAT_DESTROY ? hat_of(r, c->uri) != NULL : *hat_find(r, c->jid, c->uri) != NULL;
 }
 
 static bool read_change(struct form *f, struct room *r, struct change *c)
 {
-    struct jid jid;
-    if (!form_jid(f, "accountjid", &jid) || !form_text(f, "hat", &c->uri))
-        return form_wrong(f, SE_BAD_REQUEST, "the fields 'accountjid' and 'hat' are needed");
-    c->jid = jid_bare(&jid);
+    bool takes = c->act == HAT_DOFF || c->act == HAT_DESTROY;
+    c->jid = (slice){ "", 0 };
+    if (c->act <= HAT_DOFF && !read_wearer(f, c))
+        return false;
+    if (!form_text(f, "hat", &c->uri))
+        return form_wrong(f, SE_BAD_REQUEST, "the field 'hat' is needed");
     (void)form_text(f, "title", &c->title);
     if (f->error != SE_NONE)
         return false;
-    if (jid.local.len == 0 || !room_hat_is_right(c->uri, c->title))
+    if (!is_uri(c->uri) || c->uri.len > HAT_TEXT_MAX || c->title.len > HAT_TEXT_MAX)
         return form_wrong(f, SE_NOT_ACCEPTABLE,
-                          "a hat is a URI of at most %d bytes, on somebody's head", HAT_TEXT_MAX);
-    bool worn = *hat_find(r, c->jid, c->uri) != NULL;
-    if (!c->on && !worn)
-        return form_wrong(f, SE_ITEM_NOT_FOUND, "this person does not wear this hat");
-    if (c->on && !worn && !has_room_for(r, c->jid))
+                          "a hat is a URI of at most %d bytes, like its title", HAT_TEXT_MAX);
+    if (takes && !is_there(r, c))
+        return form_wrong(f, SE_ITEM_NOT_FOUND, "there is no such hat, or not on this person");
+    if (!takes && !is_there(r, c) && !has_room_for(r, c->jid))
         return form_wrong(f, SE_RESOURCE_CONSTRAINT, "there are too many hats");
     c->title = c->title.len > 0 ? c->title : title_of(r, c->uri);
     return true;
 }
 
-static void ask(struct iq *iq, const struct change *c)
+/* §3.2: one of those that are defined, if any is. */
+static void ask_hat(struct buf *out, const struct room *r, const struct change *c,
+                    struct arena *tmp)
+{
+    struct form_option *option = arena_new(tmp, struct form_option, HATS_DEFINED_MAX + 1);
+    struct form_row row = { .var = "hat", .label = "The hat, a URI", .required = true };
+    unsigned n = 0;
+    for (const struct room_hat *h = r->hats; h != NULL && n < HATS_DEFINED_MAX; h = h->next)
+        if (h->jid.len == 0)
+            option[n++] = (struct form_option){ arena_printf(tmp, "%.*s", SLICE_ARG(h->uri)),
+                                                arena_printf(tmp, "%.*s", SLICE_ARG(h->title)) };
+    option[n] = (struct form_option){ 0 };
+    row.type = n > 0 && c->act != HAT_CREATE ? FORM_LIST_SINGLE : FORM_TEXT_SINGLE;
+    row.options = row.type == FORM_LIST_SINGLE ? option : NULL;
+    form_ask(out, &row);
+}
+
+static void ask(struct iq *iq, const struct room *r, const struct change *c)
 {
     static const struct form_row jid = {
         "accountjid", FORM_JID_SINGLE, "User address", NULL, NULL, NULL, true
-    };
-    static const struct form_row hat = {
-        "hat", FORM_TEXT_SINGLE, "The hat, a URI", NULL, NULL, NULL, true
     };
     static const struct form_row title = {
         "title", FORM_TEXT_SINGLE, "Its title, as people read it", NULL, NULL, NULL, false
@@ -325,14 +406,50 @@ static void ask(struct iq *iq, const struct change *c)
     struct buf b;
     buf_init(&b, ANSWER_BYTES_MAX);
     form_open(&b, FORM_FORM, FORM_HATS);
-    form_title(&b, c->on ? "Assigning a hat" : "Taking a hat");
-    form_ask(&b, &jid);
-    form_ask(&b, &hat);
-    if (c->on)
+    form_title(&b, commands[c->act].title);
+    if (c->act <= HAT_DOFF)
+        form_ask(&b, &jid);
+    ask_hat(&b, r, c, iq->tmp);
+    if (c->act == HAT_DON || c->act == HAT_CREATE)
         form_ask(&b, &title);
     form_close(&b);
     answer(iq, c->node, SLICE("hats"), "executing", buf_slice(&b));
     buf_fini(&b);
+}
+
+/* Those to choose from have no address. */
+static void list(struct iq *iq, const struct room *r, const struct change *c)
+{
+    static const struct form_row columns[] = {
+        { "hat", FORM_TEXT_SINGLE, "The hat, a URI", NULL, NULL, NULL, false },
+        { "title", FORM_TEXT_SINGLE, "Title", NULL, NULL, NULL, false },
+        { "accountjid", FORM_TEXT_SINGLE, "Who wears it", NULL, NULL, NULL, false },
+    };
+    struct buf b;
+    buf_init(&b, LIST_BYTES_MAX);
+    form_open(&b, FORM_RESULT, FORM_HATS);
+    form_title(&b, commands[c->act].title);
+    form_reported(&b, columns, sizeof columns / sizeof *columns);
+    for (const struct room_hat *h = r->hats; h != NULL; h = h->next) {
+        if (b.len + ITEM_BYTES_MAX > LIST_BYTES_MAX)
+            break;
+        form_item_open(&b);
+        form_put(&b, "hat", h->uri);
+        form_put(&b, "title", h->title);
+        form_put(&b, "accountjid", h->jid);
+        form_item_close(&b);
+    }
+    form_close(&b);
+    answer(iq, c->node, c->session, "completed", buf_slice(&b));
+    buf_fini(&b);
+}
+
+static enum act act_of(slice node)
+{
+    unsigned i = 0;
+    while (i < HAT_ACTS && !slice_is(node, commands[i].node))
+        i++;
+    return (enum act)i;
 }
 
 static void command(struct iq *iq)
@@ -342,15 +459,18 @@ static void command(struct iq *iq)
                         .session = elem_attr(&iq->payload, "sessionid", iq->tmp) };
     struct form f;
 
-    c.on = slice_is(c.node, NODE_DON);
-    if (r == NULL || (!c.on && !slice_is(c.node, NODE_DOFF)))
+    c.act = act_of(c.node);
+    if (r == NULL || c.act == HAT_ACTS)
         iq_error(iq, SE_ITEM_NOT_FOUND, (slice){ 0 });
-    else if (room_affiliation(r, stanza_from_bare(iq->st)) < AFF_ADMIN)
-        iq_error(iq, SE_FORBIDDEN, SLICE("only administrators of the room give hats"));
+    else if (room_affiliation(r, stanza_from_bare(iq->st)) < commands[c.act].least)
+        iq_error(iq, SE_FORBIDDEN,
+                 SLICE("owners define hats, administrators of the room give them"));
     else if (slice_is(elem_attr(&iq->payload, "action", iq->tmp), "cancel"))
         answer(iq, c.node, c.session, "canceled", (slice){ 0 });
+    else if (c.act == HAT_LIST)
+        list(iq, r, &c);
     else if (!form_parse_child(&f, &iq->payload, iq->tmp) && f.error == SE_NONE)
-        ask(iq, &c);
+        ask(iq, r, &c);
     else if (f.error != SE_NONE || !form_expect(&f, FORM_HATS) || !read_change(&f, r, &c))
         iq_error(iq, f.error, f.text);
     else
@@ -359,13 +479,14 @@ static void command(struct iq *iq)
 
 void room_hats_items(struct buf *out, const struct room *r, slice bare)
 {
-    if (room_affiliation(r, bare) < AFF_ADMIN)
-        return;
-    buf_lit(out, "<item jid='");
-    xml_escape(out, r->jid);
-    buf_lit(out, "' node='" NODE_DON "' name='Give somebody a hat'/><item jid='");
-    xml_escape(out, r->jid);
-    buf_lit(out, "' node='" NODE_DOFF "' name='Take a hat from somebody'/>");
+    enum affiliation affiliation = room_affiliation(r, bare);
+    for (unsigned i = 0; i < HAT_ACTS; i++) {
+        if (affiliation < commands[i].least)
+            continue;
+        buf_lit(out, "<item jid='");
+        xml_escape(out, r->jid);
+        buf_printf(out, "' node='%s' name='%s'/>", commands[i].node, commands[i].name);
+    }
 }
 
 static const struct iq_rule rules[] = {

@@ -334,9 +334,11 @@ static bool read_affiliation(const struct reading *r, struct room_line *l)
     return true;
 }
 
+/* Without an address: one to choose from. */
 static bool read_hat(const struct reading *r, struct room_line *l)
 {
-    return get_jid(r, "jid", "a bare address", &l->jid) &&
+    return get_text(r, "jid", &l->jid) &&
+           (l->jid.len == 0 || get_jid(r, "jid", "a bare address", &l->jid)) &&
            get_clean(r, "uri", JID_PART_MAX, &l->uri) &&
            get_clean(r, "title", JID_PART_MAX, &l->title);
 }

@@ -81,6 +81,7 @@ static void what_is_written_is_read(void **state)
           .jid = SLICE_INIT("b@x.test"),
           .uri = SLICE_INIT("urn:x:hat"),
           .title = SLICE_INIT("Cook") },
+        { .type = LINE_HAT, .uri = SLICE_INIT("urn:x:hat"), .title = SLICE_INIT("Cook") },
         { .type = LINE_CARD, .card = SLICE_INIT("<vCard xmlns='vcard-temp'><FN>Tea</FN></vCard>") },
         { .type = LINE_MESSAGE,
           .id = 1795191233313598,
