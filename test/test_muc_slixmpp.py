@@ -299,3 +299,37 @@ def test_xmpp_js_in_a_room(server, bob, scheme):
     assert {"110", "201"} <= set(events[0]["codes"])
     assert events[3] == {"event": "heard", "nick": "b", "body": "hello js"}
     assert events[5]["jids"] == ["bob@localhost"] and events[6]["id"] == "m1"
+
+
+@pytest.mark.skipif(not (JS / "node_modules" / "@xmpp" / "client").is_dir(),
+                    reason="needs npm ci in test/js")
+@pytest.mark.parametrize("scheme", ["xmpps", "wss"])
+def test_xmpp_js_as_a_guest(server, bob, scheme):
+    """Asks whether it is there, whispers, takes another nickname, is thrown out."""
+    cave = Room("cave").create(bob, "host")
+    port, path = {"xmpps": (server.tls_port, ""), "wss": (server.https_port, "/xmpp-websocket")}[
+        scheme]
+    with subprocess.Popen(
+            ["node", "--experimental-websocket", JS / "guest.js",
+             f"{scheme}://127.0.0.1:{port}{path}", "localhost", "alice", "secret", cave.jid, "host"],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env={**os.environ, "NODE_TLS_REJECT_UNAUTHORIZED": "0"}) as process:
+        try:
+            cave.expect_body(bob, "guest", "between us", kind="chat")
+            cave.whisper(bob, "guest", "indeed")
+            renamed = cave.gone(bob, "guest")
+            assert 303 in renamed.codes and renamed.new_nick == "friend"
+            cave.expect_body(bob, "friend", "throw me out")
+            cave.change(bob, muc.item(nick="friend", role="none", reason="as you wish"))
+            output, errors = process.communicate(timeout=2 * TIMEOUT)
+        except BaseException:
+            process.kill()
+            print(*process.communicate())
+            raise
+    assert [json.loads(line) for line in output.splitlines()] == [
+        {"event": "entered"}, {"event": "ping", "here": True},
+        {"event": "whispered", "nick": "host", "body": "indeed"}, {"event": "renamed"},
+        {"event": "refused", "condition": "item-not-found"},
+        {"event": "kicked", "by": "host", "reason": "as you wish"},
+        {"event": "ping", "here": False, "condition": "not-acceptable"},
+        {"event": "offline"}], errors
