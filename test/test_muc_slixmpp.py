@@ -311,7 +311,8 @@ def test_xmpp_js_as_a_guest(server, bob, scheme):
         scheme]
     with subprocess.Popen(
             ["node", "--experimental-websocket", JS / "guest.js",
-             f"{scheme}://127.0.0.1:{port}{path}", "localhost", "alice", "secret", cave.jid, "host"],
+             f"{scheme}://127.0.0.1:{port}{path}", "localhost", "alice", "secret", cave.jid,
+             "host"],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             env={**os.environ, "NODE_TLS_REJECT_UNAUTHORIZED": "0"}) as process:
         try:
