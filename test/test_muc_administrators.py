@@ -78,6 +78,8 @@ def test_an_address_that_is_none(host, jid):
 
 
 def test_texts_that_are_too_long_and_one_who_is_none(host):
+    assert "there is no account bbo@localhost" in refusal(
+        host, "room-admin", "add", "bbo@localhost")
     assert "nick: found 1001 bytes" in refusal(host, "room-admin", "add", "bob@localhost",
                                                "--nick", "x" * 1001)
     assert "bob@localhost is no administrator of group chat" in refusal(

@@ -165,6 +165,8 @@ def test_what_cannot_be_made(host):
     assert "description: found a control character" in refusal(
         host, "room", "create", "cave@conference.localhost", "bob@localhost", "--description",
         "\x1b[31m")
+    assert "there is no account bbo@localhost" in refusal(
+        host, "room", "create", "cave@conference.localhost", "bbo@localhost")
     host.ctl("set", "muc.persistent", "off")
     assert "muc.persistent is off" in refusal(host, "room", "create", "cave@conference.localhost",
                                               "bob@localhost")
@@ -174,8 +176,8 @@ def test_what_cannot_be_made(host):
 def test_as_many_rooms_as_the_settings_allow(host):
     host.ctl("set", "muc.persistent-max", "1")
     host.ctl("room", "create", "cave@conference.localhost", "bob@localhost")
-    assert "nothing was changed" in refusal(host, "room", "create", "den@conference.localhost",
-                                            "bob@localhost")
+    assert "muc.persistent-max allows no more than 1 persistent rooms" in refusal(
+        host, "room", "create", "den@conference.localhost", "bob@localhost")
     assert [row["jid"] for row in host.rows("room", "list")] == ["cave@conference.localhost"]
 
 

@@ -502,6 +502,68 @@ def test_a_hidden_occupant(alice, bob, carol, cave):
     assert cave.enter(bob, "second").others.keys() == {"first"}
 
 
+def hide(room, client, nick):
+    client.send(f"<presence to='{room.at(nick)}'><x xmlns='{muc.NS}'>"
+                "<hidden xmlns='urn:muster:rooms:0'/></x></presence>")
+
+
+def test_who_may_not_be_hidden_is_not_shown_instead(alice, bob, carol, cave):
+    cave.set_affiliation(alice, "carol@localhost", "admin")
+    cave.forget(alice)
+    hide(cave, bob, "second")
+    assert cave.presence_error(bob) == ("forbidden", "auth")
+    cave.enter(carol, "third")
+    hide(cave, carol, "third")
+    assert cave.presence_error(carol) == ("conflict", "cancel")
+    cave.expect_nothing(alice, f"<presence from='{cave.at('second')}'/>", after=[bob])
+
+
+def test_a_hidden_occupant_leaves_with_its_right(alice, bob, carol, cave):
+    cave.set_affiliation(alice, "carol@localhost", "admin")
+    cave.enter(bob, "second")
+    hide(cave, carol, "third")
+    cave.entered(carol)
+    cave.forget(alice, bob)
+    cave.set_affiliation(alice, "carol@localhost", "member")
+    gone = cave.gone(carol, "third")
+    assert 321 in gone.codes and gone.affiliation == "member"
+    cave.expect_nothing(bob, f"<presence from='{cave.at('third')}'/>", after=[alice])
+
+
+def test_nobody_learns_of_a_hidden_occupant_by_what_it_does(alice, bob, carol, cave):
+    cave.set_affiliation(alice, "carol@localhost", "admin")
+    cave.enter(bob, "second")
+    hide(cave, carol, "third")
+    cave.entered(carol)
+    cave.say(bob, "pox")
+    said = cave.expect_body(alice, "second", "pox").find(f"{{{xml.SID}}}stanza-id").get("id")
+    carol.result("set", f"<moderate xmlns='urn:xmpp:message-moderate:1' id='{said}'>"
+                 "<retract xmlns='urn:xmpp:message-retract:1'/></moderate>", to=cave.jid)
+    told = cave.message(bob, found=lambda e: e.find(
+        "{urn:xmpp:message-retract:1}retract") is not None)
+    assert "third" not in xml.canonical(told) and "occupant-id" not in xml.canonical(told)
+    cave.set_role(carol, "second", "none", "enough")
+    gone = cave.gone(alice, "second")
+    assert gone.actor is None and gone.reason == "enough"
+
+
+# --- the service ---
+
+
+def test_all_leave_when_group_chat_is_turned_off(server, alice, bob, cave):
+    hall = Room("hall").create(alice, "first", persistentroom=True)
+    hall.enter(bob, "second")
+    server.ctl("set", "muc.enabled", "off")
+    for client, room, nick in ((alice, cave, "first"), (alice, hall, "first"),
+                               (bob, hall, "second")):
+        gone = room.expect(client, "presence", nick, lambda e: 332 in muc.codes(e))
+        assert muc.Seen(gone).gone
+    server.ctl("set", "muc.enabled", "on")
+    assert [(row["jid"], row["occupants"]) for row in server.rows("room", "list")] == [
+        (hall.jid, 0)]
+    assert set(hall.enter(bob, "second").others) == set()
+
+
 # --- stored ---
 
 

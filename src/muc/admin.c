@@ -229,7 +229,7 @@ void room_refuse(struct iq *iq, enum err e)
 static void commit(struct request *q)
 {
     struct room *r = q->room;
-    slice actor = q->seat == NULL ? (slice){ 0 } : q->seat->occupant->nick;
+    slice actor = q->seat == NULL ? (slice){ 0 } : occupant_shown_nick(q->seat->occupant);
     if (q->edit_count == 0) {
         /* the answer goes first where it is about the one who asked */
         iq_result(q->iq, (slice){ 0 });

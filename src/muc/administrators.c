@@ -9,6 +9,7 @@
 #include "im/feature.h"
 #include "im/node.h"
 #include "im/worker.h"
+#include "muc/operate.h"
 #include "muc/room.h"
 #include "muc/settings.h"
 #include <stdatomic.h>
@@ -297,13 +298,19 @@ static void add_here(struct worker *w, void *arg)
     store_submit(b, w->loop, 0, added, t);
 }
 
+static void add_known(void *arg)
+{
+    struct task *t = arg;
+    node_call(((struct worker *)t->call->worker)->node, 0, add_here, t);
+}
+
 static void run_add(struct command_call *call)
 {
     struct task *t = arena_new(call->arena, struct task, 1);
     t->call = call;
     if (jid_ok(call, &t->jid) && text_ok(call, "nick", &t->nick) &&
         text_ok(call, "description", &t->description))
-        node_call(((struct worker *)call->worker)->node, 0, add_here, t);
+        operate_with_known(call, t->jid, add_known, t);
 }
 
 static void deleted(void *arg, enum store_result result, const struct store_batch *b)

@@ -299,13 +299,7 @@ static void leave_room(struct room *r, void *arg)
     const struct task *t = arg;
     if (!slice_eq(jid_split(r->jid).domain, t->domain))
         return;
-    room_pin(r);
-    LIST_EACH (it, &r->occupants) {
-        struct occupant *o = CONTAINER_OF(it, struct occupant, node);
-        o->role = ROLE_NONE;
-        room_leave(r, o, &gone);
-    }
-    room_unpin(r);
+    room_leave_all(r, &gone);
 }
 
 static void leave_rooms(struct worker *w, void *arg) { rooms_each(w, leave_room, arg); }

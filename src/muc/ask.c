@@ -223,7 +223,7 @@ static enum routed voice(struct room *r, struct seat *s, struct stanza *st, stru
     if (o == NULL)
         return refuse(r, st, SE_ITEM_NOT_FOUND, SLICE("nobody has this nickname"));
     if (allow && o->role == ROLE_VISITOR) {
-        slice actor = slice_dup(tmp, s->occupant->nick);
+        slice actor = slice_dup(tmp, occupant_shown_nick(s->occupant));
         room_set_role(r, o, ROLE_PARTICIPANT, &(struct show){ .actor_nick = actor });
     }
     return handled(st);

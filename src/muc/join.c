@@ -239,11 +239,20 @@ static void rename_occupant(struct entry *e, struct seat *s)
     room_show(r, o, &(struct show){ .codes = e->renamed ? "210" : NULL });
 }
 
-static bool wants_hidden(const struct entry *e)
+/* Who asks to be hidden and may not, or is seen already, is refused: shown to all is the last that
+ * he wants. */
+static bool hidden_read(struct entry *e, const struct seat *s)
 {
     struct elem hidden;
-    return e->protocol && e->affiliation >= AFF_ADMIN &&
-           elem_child(&e->x, "hidden", NS_ROOMS, &hidden);
+    const struct occupant *o = s != NULL ? s->occupant : map_get(&e->room->nicks, e->key);
+    e->hidden = e->protocol && elem_child(&e->x, "hidden", NS_ROOMS, &hidden);
+    if (e->hidden && e->affiliation < AFF_ADMIN)
+        refuse(e, SE_FORBIDDEN, SLICE("only owners and administrators may enter hidden"));
+    else if (e->hidden && o != NULL && !o->hidden)
+        refuse(e, SE_CONFLICT, SLICE("this nickname is seen in the room already"));
+    else
+        return true;
+    return false;
 }
 
 static void available(struct room *r, struct stanza *st, struct seat *s)
@@ -261,7 +270,8 @@ static void available(struct room *r, struct stanza *st, struct seat *s)
         return;
     }
     e.affiliation = room_affiliation(r, stanza_from_bare(st));
-    e.hidden = wants_hidden(&e);
+    if (!hidden_read(&e, s))
+        return;
     if (s == NULL && (e.protocol || r->config.groupchat1)) {
         enter(&e);
     } else if (s == NULL) {

@@ -284,3 +284,14 @@ void room_leave(struct room *r, struct occupant *o, const struct show *how)
     occupant_free(o);
     room_unpin(r);
 }
+
+void room_leave_all(struct room *r, const struct show *how)
+{
+    room_pin(r);
+    LIST_EACH (it, &r->occupants) {
+        struct occupant *o = CONTAINER_OF(it, struct occupant, node);
+        o->role = ROLE_NONE;
+        room_leave(r, o, how);
+    }
+    room_unpin(r);
+}

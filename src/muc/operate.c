@@ -54,6 +54,45 @@ bool operate_user_ok(struct command_call *call, slice text, slice *jid)
     return false;
 }
 
+static struct store_stmt account_stmt = {
+    .name = "room.account",
+    .sql = "SELECT id FROM account WHERE jid = $1",
+    .params = "t",
+    .cols = "i",
+};
+
+struct known {
+    struct command_call *call;
+    slice jid;
+    operate_known_fn *fn;
+    void *arg;
+};
+
+static void account_read(void *arg, enum store_result result, const struct store_batch *b)
+{
+    const struct known *k = arg;
+    if (result != STORE_OK)
+        command_fail(k->call, err_of_store(result), "the account cannot be looked up");
+    else if (store_row_count(b, 0) == 0)
+        users_fail_missing(k->call, k->jid);
+    else
+        k->fn(k->arg);
+}
+
+void operate_with_known(struct command_call *call, slice jid, operate_known_fn *fn, void *arg)
+{
+    struct worker *w = call->worker;
+    if (!node_serves(w->node, jid_split(jid).domain)) {
+        fn(arg);
+        return;
+    }
+    struct known *k = arena_new(call->arena, struct known, 1);
+    *k = (struct known){ call, jid, fn, arg };
+    struct store_batch *b = store_read(w->store, 0);
+    STORE_ADD(b, &account_stmt, STORE_ANY_ROWS, SV_T(jid));
+    store_submit(b, w->loop, 0, account_read, k);
+}
+
 /* Visits. */
 
 struct reach {
@@ -302,7 +341,12 @@ static void created(struct room *r, enum err e, void *arg)
 {
     const struct change *c = arg;
     (void)r;
-    if (e != OK)
+    if (e == E_LIMIT)
+        command_fail(c->call, e,
+                     "%.*s: muc.persistent-max allows no more than %lld persistent "
+                     "rooms; nothing was changed",
+                     SLICE_ARG(c->room), (long long)setting_int(&muc_persistent_max));
+    else if (e != OK)
         fail(c, e);
     else
         command_done(c->call, "room %.*s created, owned by %.*s", SLICE_ARG(c->room),
@@ -333,6 +377,12 @@ static void create(struct room *r, void *arg)
     room_commit(r, &(struct room_delta){ .config = keep, .unlock = true }, created, arg);
 }
 
+static void create_known(void *arg)
+{
+    struct change *c = arg;
+    operate_visit_anyhow(c->call, c->room, create, c);
+}
+
 static void run_create(struct command_call *call)
 {
     struct change *c = change_new(call);
@@ -340,7 +390,7 @@ static void run_create(struct command_call *call)
         !text_ok(call, "name", &c->name) || !text_ok(call, "description", &c->description))
         return;
     if (setting_bool(&muc_persistent))
-        operate_visit_anyhow(call, c->room, create, c);
+        operate_with_known(call, c->owner, create_known, c);
     else
         command_fail(call, E_DENIED, "muc.persistent is off: no room stays while nobody is in it");
 }
@@ -461,7 +511,7 @@ static const struct store_schema schema = {
     .migrations = none,
     .stmts = (struct store_stmt *const[]){ &operate_archive_stmt, &operate_page_stmt,
                                            &operate_owners_stmt, &operate_members_stmt,
-                                           &operate_account_stmt, NULL },
+                                           &account_stmt, NULL },
 };
 
 #define ROOM_ARG                                                                                   \

@@ -15,6 +15,11 @@ bool operate_room_ok(struct command_call *call, slice text, slice *jid);
 /* A bare JID of a user; false: the call has failed. */
 bool operate_user_ok(struct command_call *call, slice text, slice *jid);
 
+/* Runs fn unless the user would be one of ours and has no account: then the call fails. A name that
+ * was mistyped would get its rights with the account that takes it. */
+typedef void operate_known_fn(void *arg);
+void operate_with_known(struct command_call *call, slice jid, operate_known_fn *fn, void *arg);
+
 /* Runs fn with the room, at its home. `anyhow`: also if there is none (ROOM_ABSENT); fn always runs
  * or the call fails. */
 typedef void operate_fn(struct room *r, void *arg);
@@ -29,6 +34,5 @@ extern struct store_stmt operate_archive_stmt;
 
 /* Statements and commands of the other files: operate_list.c, operate_owner.c, operate_cleanup.c,
  * operate_file.c. */
-extern struct store_stmt operate_page_stmt, operate_owners_stmt, operate_members_stmt,
-    operate_account_stmt;
+extern struct store_stmt operate_page_stmt, operate_owners_stmt, operate_members_stmt;
 extern struct command room_list_command, room_report_command, room_owner_command;

@@ -124,15 +124,10 @@ static void checked(struct room *r, enum err e, void *arg)
     change_next(worker_here(), t);
 }
 
-static void account_read(void *arg, enum store_result result, const struct store_batch *b)
+static void begin(void *arg)
 {
     struct transfer *t = arg;
-    if (result != STORE_OK)
-        command_fail(t->call, err_of_store(result), "the account cannot be looked up");
-    else if (store_row_count(b, 0) == 0)
-        users_fail_missing(t->call, t->owner);
-    else
-        operate_reach(worker_here(), t->room[0], checked, t);
+    operate_reach(worker_here(), t->room[0], checked, t);
 }
 
 static bool rooms_ok(struct transfer *t, slice text)
@@ -171,17 +166,9 @@ static void run_owner(struct command_call *call)
                      SLICE_ARG(t->owner));
         return;
     }
-    struct store_batch *b = store_read(w->store, 0);
-    STORE_ADD(b, &operate_account_stmt, STORE_ANY_ROWS, SV_T(t->owner));
-    store_submit(b, w->loop, 0, account_read, t);
+    operate_with_known(call, t->owner, begin, t);
 }
 
-struct store_stmt operate_account_stmt = {
-    .name = "room.account",
-    .sql = "SELECT id FROM account WHERE jid = $1",
-    .params = "t",
-    .cols = "i",
-};
 static const struct command_arg owner_args[] = {
     { "rooms", ARG_POSITIONAL, "addresses of rooms, separated by spaces", NULL },
     { "new-owner", ARG_POSITIONAL,

@@ -7,6 +7,7 @@
 #include "im/worker.h"
 #include "muc/administrators.h"
 #include "muc/muc.h"
+#include "muc/private.h"
 #include "muc/room.h"
 #include "xmpp/jid.h"
 #include "xmpp/ns.h"
@@ -168,7 +169,7 @@ static void changed(struct room *r, enum err e, void *arg)
 static slice nick_of(const struct request *q, const struct room *r)
 {
     const struct seat *s = room_seat(r, stanza_from(q->iq->st));
-    return s == NULL ? (slice){ 0 } : s->occupant->nick;
+    return s == NULL ? (slice){ 0 } : occupant_shown_nick(s->occupant);
 }
 
 static void configure(struct request *q, struct room *r, struct form *f)

@@ -100,6 +100,8 @@ void room_show_self(struct room *r, struct occupant *o, const struct seat *s, co
 
 /* Whether others are shown its presence. */
 bool occupant_visible(const struct room *r, const struct occupant *o);
+/* Its nickname as the actor of something; empty: it is hidden. */
+slice occupant_shown_nick(const struct occupant *o);
 void room_show_left(struct room *r, struct occupant *o, const struct seat *s,
                     const struct show *how); /* to that seat alone */
 

@@ -224,6 +224,8 @@ struct show {
 void room_show(struct room *r, struct occupant *o, const struct show *how);
 /* Shows that it left (or must leave) and forgets it. */
 void room_leave(struct room *r, struct occupant *o, const struct show *how);
+/* The same for all who are there: the room is not to be reached any more. */
+void room_leave_all(struct room *r, const struct show *how);
 /* One of its seats left; the last one takes the occupant with it. */
 void room_seat_leave(struct room *r, struct seat *s, const struct show *how);
 /* It does not exist any more (§18.1), as an error said: it leaves soon, with 333, unless it enters

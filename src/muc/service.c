@@ -17,11 +17,41 @@
 
 struct log_area log_muc = { .name = "muc" };
 
+static _Atomic(struct node *) node; /* while it runs */
+
+/* What occupants send does not reach their room while group chat is off: they would stay in it as
+ * ghosts, so they leave. */
+static void put_out(struct room *r, void *arg)
+{
+    static const struct show gone = { .codes = "332" }; /* XEP-0045 §15.6.2 */
+    (void)arg;
+    room_leave_all(r, &gone);
+}
+
+static void put_all_out(struct worker *w, void *arg) { rooms_each(w, put_out, arg); }
+
+static void all_are_out(struct worker *w, void *arg)
+{
+    (void)w;
+    (void)arg;
+}
+
+static void turned_off(struct worker *w, void *arg) { node_tour(w, put_all_out, all_are_out, arg); }
+
+static void switched(const struct setting *s)
+{
+    struct node *n = atomic_load(&node);
+    if (n != NULL && !setting_bool(s))
+        node_call(n, 0, turned_off, NULL);
+}
+
 static struct setting enabled = {
     .name = "muc.enabled",
     .type = SET_BOOL,
     .def = 1,
-    .doc = "Whether there is group chat (XEP-0045) at conference.<domain> of each domain.",
+    .changed = switched,
+    .doc = "Whether there is group chat (XEP-0045) at conference.<domain> of each domain. Off: all "
+           "occupants leave their rooms, and persistent rooms wait until it is on again.",
 };
 
 static bool is_request(const struct stanza *st)
@@ -133,8 +163,22 @@ static void worker_start(struct worker *w)
         rooms_count_stored(w);
 }
 
+static void service_start(struct worker *w)
+{
+    if (w->index == 0)
+        atomic_store(&node, w->node);
+}
+
+static void service_stop(struct worker *w)
+{
+    if (w->index == 0)
+        atomic_store(&node, NULL);
+}
+
 const struct feature muc_service_feature = {
     .name = "muc_service",
+    .worker_start = service_start,
+    .worker_stop = service_stop,
     .disco = (const char *const[]){ NS_MUC_DIRECT, NULL },
     .hosts = muc_hosts,
     .settings = (struct setting *const[]){ &enabled, NULL },

@@ -194,6 +194,8 @@ static void show_others(struct room *r, struct occupant *o, const struct show *h
     }
 }
 
+slice occupant_shown_nick(const struct occupant *o) { return o->hidden ? (slice){ 0 } : o->nick; }
+
 bool occupant_visible(const struct room *r, const struct occupant *o)
 {
     return !o->hidden && room_shows(&r->config, (enum room_role)o->role);
