@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import subprocess
+from xml.etree import ElementTree
 
 import pytest
 import slixmpp
@@ -80,6 +81,28 @@ async def create(owner, **fields):
     form = await owner.rooms.get_room_config(CAVE)
     form.set_values({"muc#roomconfig_" + name: value for name, value in fields.items()})
     await owner.rooms.set_room_config(CAVE, form)
+
+
+def test_messages_while_not_in_the_room(server):
+    """To the bare address of who follows it: clients take them as messages of the room."""
+    async def dialogue(alice, bob):
+        await create(alice, persistentroom=True)
+        await alice.rooms.set_affiliation(CAVE, "member", jid=bob.boundjid.bare)
+        query = bob.make_iq_set(ito=CAVE)
+        form = muc.submit(muc.REGISTER, {"roomnick": "b", muc.FOLLOW: True}, "muc#register_")
+        query.append(ElementTree.fromstring(f"<query xmlns='jabber:iq:register'>{form}</query>"))
+        await query.send(timeout=TIMEOUT)
+        alice.send_message(CAVE, "from afar", mtype="groupchat")
+        message = await bob.said("from afar")
+        assert message["mucnick"] == "owner" and message["mucroom"] == CAVE
+        unread = message.xml.find(f"{{{muc.ROOMS}}}unread")
+        assert unread.get("count") == "1"
+        await bob.join("b")
+        alice.send_message(CAVE, "from near", mtype="groupchat")
+        message = await bob.said("from near")
+        assert message["to"] == bob.boundjid.full
+
+    play(server, dialogue, "alice", "bob")
 
 
 def test_create_join_and_talk(server):

@@ -10,6 +10,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/mem.h"
+#include "base/metric.h"
 #include "codec/xml_elem.h"
 #include "im/account.h"
 #include "im/fan.h"
@@ -51,6 +52,11 @@ struct store_stmt room_ids_beyond = {
     .params = "iii",
     .cols = "i",
 };
+
+static struct metric told = { .name = "muster_room_messages_to_absent",
+                              .kind = METRIC_COUNTER,
+                              .help = "Messages of rooms for members who follow them and were not "
+                                      "there." };
 
 /* What somebody reads. */
 static bool has_text(const struct stanza *st)
@@ -221,7 +227,7 @@ void room_tell_followers(struct room *r, struct stanza *st, slice speaker)
             a->unread = 0;
         else if (text && a->unread < UNREAD_MAX && (a->here == 0 || a->marks))
             a->unread++;
-        if (a->here == 0 && stanza_has(st, told))
+        if (a->here == 0 && stanza_has(st, worth))
             fan_add_with(&f, a->jid, a->unread);
     }
     fan_end(&f);
@@ -234,6 +240,7 @@ static void hear(struct account *a, struct stanza *st, uint32_t unread)
     struct arena *tmp = loop_scratch(a->worker->loop);
     slice xml = slice_of(arena_printf(tmp, "<unread xmlns='" NS_ROOMS "' count='%u'/>", unread));
     struct stanza *own = stanza_append(st, a->jid, xml);
+    metric_add(&told, 1);
     message_pass(a, own);
     stanza_unref(&own);
 }
@@ -340,6 +347,7 @@ void room_unread_get(struct iq *iq)
 
 const struct feature muc_follow_feature = {
     .name = "muc_follow",
+    .metrics = (struct metric *const[]){ &told, NULL },
     .fan = arrived,
     .worker_stop = worker_stop,
 };
