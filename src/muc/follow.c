@@ -213,7 +213,7 @@ bool room_marked(struct room *r, slice bare, const struct stanza *st)
 
 void room_tell_followers(struct room *r, struct stanza *st, slice speaker)
 {
-    const uint64_t told =
+    const uint64_t worth =
         KNOWN(BODY) | KNOWN(ENCRYPTED) | KNOWN(OOB) | KNOWN(SUBJECT) | KNOWN(PAYLOAD);
     bool text = has_text(st);
     struct affiliate *a;
