@@ -1,6 +1,8 @@
 /* cleanup: rooms that nobody needs any more are destroyed: persistent ones with nobody in them,
- * whose last message is older than some days (without any: which were made before that). Of a room
- * that records nothing it is not known; it stays.
+ * whose last message is older than some days (without any: which were made before that).
+ *
+ * The day when a room was last spoken in is a row, written with the first message of that day: what
+ * is recorded may be deleted before, and a room may record nothing.
  *
  * One pass at a time, by command `room cleanup` or, if muc.cleanup-days says so, an hour after the
  * last. It begins on worker 0 and looks at one room after the other, each at its home.
@@ -33,8 +35,7 @@ static struct setting cleanup_days = {
     .unit = "days",
     .changed = days_changed,
     .doc = "Persistent rooms in which nobody is, and nobody has spoken for so long, are destroyed "
-           "within an hour, with what they recorded. Rooms that record nothing stay. `none` keeps "
-           "all.",
+           "within an hour, with what they recorded. `none` keeps all.",
 };
 
 static struct metric cleaned = {
@@ -43,32 +44,65 @@ static struct metric cleaned = {
     .help = "Rooms that were destroyed because nobody had used them for long.",
 };
 
-/* Nothing recorded since then. */
+static const struct store_migration migrations[] = {
+    { 1, "CREATE TABLE room_spoken(room INTEGER PRIMARY KEY, day INTEGER NOT NULL)",
+      "CREATE TABLE room_spoken(room BIGINT PRIMARY KEY, day BIGINT NOT NULL)" },
+    { 0 },
+};
+static struct store_stmt spoken_stmt = {
+    .name = "room.spoken",
+    .sql = "INSERT INTO room_spoken(room, day) VALUES($1, $2) ON CONFLICT(room) DO UPDATE SET "
+           "day = excluded.day WHERE room_spoken.day < excluded.day",
+    .params = "ii",
+    .cols = "",
+};
+static struct store_stmt silent_stmt = {
+    .name = "room.spoken-delete",
+    .sql = "DELETE FROM room_spoken WHERE room = $1",
+    .params = "i",
+    .cols = "",
+};
+/* Made before $2, and not spoken in on day $3 or later. */
 static struct store_stmt page_stmt = {
     .name = "room.unused",
     .sql = "SELECT jid FROM room WHERE jid > $1 AND created_us < $2 AND NOT EXISTS"
-           " (SELECT 1 FROM entry WHERE owner = room.id AND id >= $2) ORDER BY jid LIMIT $3",
-    .params = "tii",
+           " (SELECT 1 FROM room_spoken WHERE room = room.id AND day >= $3) ORDER BY jid LIMIT $4",
+    .params = "tiii",
     .cols = "t",
 };
-static const struct store_migration none[] = { { 0 } };
 static const struct store_schema schema = {
     .feature = "muc_cleanup",
-    .migrations = none,
-    .stmts = (struct store_stmt *const[]){ &page_stmt, NULL },
+    .migrations = migrations,
+    .stmts = (struct store_stmt *const[]){ &spoken_stmt, &silent_stmt, &page_stmt, NULL },
 };
+
+void room_spoken(struct room *r)
+{
+    uint32_t day = (uint32_t)(loop_wall_us(r->worker->loop) / DAY_US);
+    if (day == r->spoken_day)
+        return;
+    r->spoken_day = day;
+    struct store_batch *b = store_write(r->worker->store, (uint64_t)r->id);
+    STORE_ADD(b, &spoken_stmt, STORE_ANY_ROWS, SV_I(r->id), SV_I(day));
+    store_submit(b, r->worker->loop, 0, NULL, NULL);
+}
+
+void room_spoken_remove(struct store_batch *b, const struct room *r)
+{
+    STORE_ADD(b, &silent_stmt, STORE_ANY_ROWS, SV_I(r->id));
+}
 
 /* Belongs to one worker after the other while a pass is under way, else to worker 0. */
 static struct pass {
     struct worker *worker; /* 0 */
     struct timer timer;
-    bool under_way, dry;
+    bool under_way, again, dry;  /* again: the setting was changed meanwhile */
     struct command_call *call;   /* NULL: the timer began it */
     struct arena *arena;         /* of the page */
     uint64_t before_us, last_us; /* last_us: of the room that is being destroyed */
     slice room[PAGE_ROWS];
     uint32_t count, at;
-    uint32_t found, silent, failed;
+    uint32_t found, failed;
 } pass;
 static _Atomic(struct node *) node; /* while it runs */
 
@@ -81,15 +115,12 @@ static void next_pass(struct pass *p, uint64_t ms)
     timer_set(p->worker->loop, &p->timer, ms);
 }
 
-static void say(struct pass *p, struct command_call *call)
+static void say(const struct pass *p, struct command_call *call)
 {
-    const char *silent =
-        p->silent == 0 ? "" : arena_printf(call->arena, "; %u that record nothing stay", p->silent);
     if (p->failed > 0)
         command_fail(call, E_DOWN, "%u rooms were destroyed, %u could not be", p->found, p->failed);
     else
-        command_done(call, "%u rooms %s destroyed%s", p->found, p->dry ? "would be" : "were",
-                     silent);
+        command_done(call, "%u rooms %s destroyed", p->found, p->dry ? "would be" : "were");
 }
 
 /* On worker 0. */
@@ -103,7 +134,7 @@ static void finish(struct worker *w, void *arg)
     arena_destroy(&p->arena);
     p->call = NULL;
     p->under_way = false;
-    next_pass(p, PASS_MS);
+    next_pass(p, p->again ? 0 : PASS_MS);
     if (call != NULL)
         say(p, call);
 }
@@ -134,19 +165,22 @@ static void destroyed(struct room *r, enum err e, void *arg)
     look(r->worker, p);
 }
 
+/* The day that is over when a room that was spoken in then is due. */
+static uint64_t last_day(const struct pass *p) { return p->before_us / DAY_US; }
+
 /* It may be in use since the page was read. */
 static bool is_unused(const struct room *r, const struct pass *p)
 {
     return r->state == ROOM_READY && r->stored && r->seat_count == 0 &&
-           r->created_us < p->before_us && r->archive.last_id < p->before_us;
+           r->created_us < p->before_us && r->archive.last_id < p->before_us &&
+           r->spoken_day < last_day(p);
 }
 
 static void reached(struct room *r, enum err e, void *arg)
 {
     struct pass *p = arg;
     bool unused = e == OK && is_unused(r, p);
-    p->silent += unused && !room_records(r);
-    if (!unused || !room_records(r)) {
+    if (!unused) {
         look(worker_here(), p);
     } else if (p->dry) {
         found(p, r, r->archive.last_id);
@@ -188,9 +222,8 @@ static void page_read(void *arg, enum store_result result, const struct store_ba
 static void read_page(struct pass *p, slice after)
 {
     struct store_batch *b = store_read(p->worker->store, 0);
-    if (after.len == 0)
-        store_read_late(b, STORE_ALL_OWNERS);
-    STORE_ADD(b, &page_stmt, STORE_ANY_ROWS, SV_T(after), SV_I(p->before_us), SV_I(PAGE_ROWS));
+    STORE_ADD(b, &page_stmt, STORE_ANY_ROWS, SV_T(after), SV_I(p->before_us), SV_I(last_day(p)),
+              SV_I(PAGE_ROWS));
     store_submit(b, p->worker->loop, 0, page_read, p);
 }
 
@@ -222,6 +255,7 @@ static void due_now(struct worker *w, void *unused)
 {
     (void)w;
     (void)unused;
+    pass.again = pass.under_way;
     if (!pass.under_way)
         next_pass(&pass, 0);
 }
@@ -292,7 +326,7 @@ static struct command cleanup_command = {
     .args = args,
     .run = run_cleanup,
     .doc = "Destroys persistent rooms in which nobody is and whose last message is older than some "
-           "days, with what they recorded. Rooms that record nothing stay.",
+           "days, with what they recorded.",
     .columns = (const char *const[]){ "jid", "last_message", NULL },
 };
 

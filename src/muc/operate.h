@@ -32,7 +32,6 @@ void operate_reach(struct worker *w, slice jid, operate_room_fn *fn, void *arg);
 /* How much a room has recorded, and when it was last spoken in (0: never recorded). */
 extern struct store_stmt operate_archive_stmt;
 
-/* Statements and commands of the other files: operate_list.c, operate_owner.c, operate_cleanup.c,
- * operate_file.c. */
+/* Statements and commands of the other files: operate_list.c, operate_owner.c. */
 extern struct store_stmt operate_page_stmt, operate_owners_stmt, operate_members_stmt;
 extern struct command room_list_command, room_report_command, room_owner_command;

@@ -159,6 +159,10 @@ bool room_vcard_is_right(slice card, struct arena *tmp);
 void room_vcard_put(struct store_batch *b, int64_t room, slice card, struct arena *tmp);
 void room_vcard_disco(struct disco_info *d, const struct room *r);
 
+/* muc/cleanup.c: somebody spoke, in a stored room. */
+void room_spoken(struct room *r);
+void room_spoken_remove(struct store_batch *b, const struct room *r);
+
 /* muc/hats.c */
 enum { ROOM_HATS_MAX = 1000 };
 extern struct store_stmt room_hats_get; /* by JID of the room */

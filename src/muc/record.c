@@ -26,6 +26,8 @@ enum routed room_record(struct room *r, slice sender, struct stanza *st, uint64_
 {
     if (!r->stored)
         return ROUTED;
+    if (sender.len > 0)
+        room_spoken(r);
     if (st == r->subject) {
         room_pin(r);
         room_store_subject(r, subject_stored, r);

@@ -111,6 +111,7 @@ static void room_clear(struct room *r)
     r->creator = (slice){ 0 };
     mem_wipe(r->secret, sizeof r->secret);
     r->stored = r->locked = false;
+    r->spoken_day = 0;
 }
 
 static void not_idle(struct room *r)

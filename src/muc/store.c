@@ -290,6 +290,7 @@ void room_store_remove(struct store_batch *b, const struct room *r)
     room_archive_doom(b, &r->archive);
     room_vcard_remove(b, r);
     room_hats_remove(b, r);
+    room_spoken_remove(b, r);
 }
 
 void room_store_subject(struct room *r, store_done_fn *done, void *arg)
