@@ -5,6 +5,7 @@ import pytest
 from muster import muc, xml
 from muster.component import Component
 from muster.muc import Room, disco_info, disco_items, submit
+from test_mam import MAM, query_text, tag
 from test_muc_archive import Page
 
 DOMAIN = "bots.example.test"
@@ -12,6 +13,7 @@ SECRET = "a long secret"
 BLOCKING = "urn:xmpp:blocking"
 PUBSUB = "http://jabber.org/protocol/pubsub"
 HIDDEN = f"<x xmlns='{muc.NS}'><hidden xmlns='urn:muster:rooms:0'/></x>"
+TYPING = "<composing xmlns='http://jabber.org/protocol/chatstates'/>"
 PING = "<ping xmlns='urn:xmpp:ping'/>"
 
 
@@ -199,6 +201,24 @@ def test_hidden_occupants_are_not_found_by_private_messages(alice, bob, carol, c
     assert answers[0] == answers[1] == ("item-not-found", "cancel")
 
 
+def test_what_hidden_administrators_do_does_not_tell_that_they_are_here(alice, bob, carol, cave):
+    cave.set_affiliation(alice, bob.bare, "owner")
+    bob.send(f"<presence to='{cave.at('ghost')}'>{HIDDEN}</presence>")
+    cave.flush(bob)
+    cave.enter(carol, "third")
+    cave.set_affiliation(bob, carol.bare, "member")
+    assert cave.presence(carol, "third").actor is None
+    cave.say(carol, "a word")
+    ident = cave.expect_body(alice, "third", "a word").find("{urn:xmpp:sid:0}stanza-id").get("id")
+    assert bob.error("set", f"<moderate xmlns='urn:xmpp:message-moderate:1' id='{ident}'>"
+                     "<retract xmlns='urn:xmpp:message-retract:1'/></moderate>",
+                     to=cave.jid) == ("forbidden", "auth")
+    cave.set_role(bob, "third", "none")
+    assert cave.gone(carol, "third").actor is None
+    assert cave.destroy(bob).get("type") == "result"
+    assert "ghost" not in "".join(xml.canonical(e) for c in (alice, carol) for e in c.inbox)
+
+
 def test_requests_between_occupants_name_nobody(alice, bob, cave):
     """Answers of accounts and clients, and errors, do not say who it is behind a nickname."""
     alice.result("set", "<vCard xmlns='vcard-temp'><FN>First</FN></vCard>")
@@ -247,3 +267,42 @@ def test_presence_of_any_size(server, alice, bob, cave):
     bob.send(f"<presence to='{cave.at('second')}'><status>{long}</status></presence>")
     assert cave.presence_error(bob)[0] == "not-acceptable"
     cave.expect_nothing(alice, "<presence/>", after=[bob])
+
+
+# --- accounts ---
+
+
+def test_who_types_to_an_occupant_is_not_kept(server, alice, bob, cave):
+    """A private message is what it says; that it comes from a room makes it no content (XEP-0085,
+    XEP-0313 §6.1). Invitations are kept."""
+    cave.enter(bob, "second")
+    cave.send(bob, TYPING, "first", "chat")
+    cave.message(alice, "second", "chat")
+    cave.whisper(bob, "first", "psst")
+    cave.expect_body(alice, "second", "psst", "chat")
+    alice.send(f"<message to='{cave}'><x xmlns='{muc.USER}'><invite to='{bob.bare}'/></x>"
+               "</message>")
+    bob.expect(f"<message from='{cave}'/>")
+    for client in (alice, bob):  # who sent it, and who was sent it
+        client.iq("set", query_text())
+        kept = [xml.canonical(e) for e in client.inbox if e.find(tag(MAM, "result")) is not None]
+        assert ["psst" in e or "}invite" in e for e in kept] == [True, True], kept
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_what_is_said_to_occupants_is_acknowledged(make_server, workers):
+    """The sender's own copy and what the room does with it are two reports; there is one of the
+    room for what is not kept (XEP-0198 §4)."""
+    server = make_server("alice", "bob", workers=workers, settings={"c2s.migration": "off"})
+    alice, bob = server.client("alice", "a"), server.client("bob", "b")
+    bob.enable_sm()
+    for i in range(4):
+        room = Room(f"room{i}").create(alice, "first")
+        room.enter(bob, "second")
+        room.whisper(bob, "first", f"psst {i}")
+        room.expect_body(alice, "second", f"psst {i}", "chat")
+        room.send(bob, TYPING, "first", "chat")
+        room.whisper(bob, "nobody", "psst")
+        room.message_error(bob)
+        room.say(bob, "hello")
+    bob.wait_acked(4 * 6)

@@ -66,14 +66,17 @@ static void trace(const char *event, const struct stanza *st, const char *why, u
 }
 
 /* What is worth keeping: RFC 6121 §8.5.2 by type, XEP-0160 §3 (no chat states alone), XEP-0334
- * hints. */
+ * hints. Of muc#user that is an invitation or a decline; an empty one marks every private message
+ * of a room. */
 bool message_storable(const struct stanza *st)
 {
+    struct elem x, any;
     const uint64_t content = KNOWN(BODY) | KNOWN(STORE) | KNOWN(RECEIPT) | KNOWN(MARKER) |
-                             KNOWN(ENCRYPTED) | KNOWN(OOB) | KNOWN(MUC_USER) | KNOWN(DATA_FORM) |
-                             KNOWN(SUBJECT) | KNOWN(PAYLOAD) | KNOWN(MUC) | KNOWN(OCCUPANT_ID);
+                             KNOWN(ENCRYPTED) | KNOWN(OOB) | KNOWN(DATA_FORM) | KNOWN(SUBJECT) |
+                             KNOWN(PAYLOAD) | KNOWN(MUC);
+    bool invites = stanza_child(st, KNOWN_MUC_USER, &x) && elem_first(&x, &any);
     return st->kind == STANZA_MESSAGE && (st->type == TYPE_CHAT || st->type == TYPE_NORMAL) &&
-           stanza_has(st, content) &&
+           (invites || stanza_has(st, content)) &&
            !stanza_has(st, KNOWN(NO_STORE) | KNOWN(NO_PERMANENT_STORE) | KNOWN(ARCHIVED));
 }
 

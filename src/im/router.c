@@ -69,22 +69,43 @@ enum routed route_arrived(struct worker *w, struct stanza *st, struct origin ori
     return ROUTED;
 }
 
+/* To where its home is, on this node or another. */
+static enum routed route_home(struct worker *w, struct stanza *st, struct origin origin,
+                              struct entry_of entry)
+{
+    uint32_t node;
+    unsigned worker = node_home(w->node, stanza_to_bare(st), &node);
+    if (node == w->node->id && worker == w->index)
+        return route_arrived(w, st, origin, entry.archive_id, entry.owner);
+    return route_away(w, node, worker, st, origin, entry);
+}
+
+/* A service keeps no entry of who writes to it; what it does with the message is another report. */
+static enum routed route_service(struct worker *w, struct stanza *st, struct origin origin,
+                                 struct entry_of entry)
+{
+    if (entry.archive_id == 0)
+        return route_home(w, st, origin, entry);
+    message_keep_sent(w, st, origin, entry.archive_id, entry.owner);
+    enum routed routed = route_home(w, st, origin, (struct entry_of){ 0, entry.owner });
+    if (origin.session == 0)
+        return routed;
+    return routed == ROUTED ? ROUTE_PENDING : ROUTE_PENDING_TWO;
+}
+
 enum routed route(struct worker *w, struct stanza *st, struct origin origin, uint64_t archive_id,
                   int64_t sender_id)
 {
-    struct node *n = w->node;
+    const struct node *n = w->node;
+    const struct entry_of entry = { archive_id, sender_id };
     slice bare = stanza_to_bare(st), domain = domain_of(bare);
-    uint32_t node;
     bool ours = node_serves(n, domain);
 
     if (!ours && (remote_known(w, domain) || host_find(n, domain, &(slice){ 0 }) == NULL))
-        return route_remote(w, domain, st, origin, (struct entry_of){ archive_id, sender_id });
+        return route_remote(w, domain, st, origin, entry);
     if (ours && domain.len == bare.len)
         return server_receive(w, st, origin);
-    unsigned worker = node_home(n, bare, &node);
-    if (node == n->id && worker == w->index)
-        return route_arrived(w, st, origin, archive_id, sender_id);
-    return route_away(w, node, worker, st, origin, (struct entry_of){ archive_id, sender_id });
+    return ours ? route_home(w, st, origin, entry) : route_service(w, st, origin, entry);
 }
 
 void route_send(struct worker *w, struct stanza *st) { (void)route(w, st, ORIGIN_NONE, 0, 0); }

@@ -192,7 +192,7 @@ static struct room *may_moderate(struct iq *iq, const struct occupant **o)
         return NULL;
     }
     const struct seat *s = room_seat(r, stanza_from(iq->st));
-    if (s == NULL || s->occupant->role != ROLE_MODERATOR) {
+    if (s == NULL || s->occupant->role != ROLE_MODERATOR || s->occupant->hidden) {
         iq_error(iq, SE_FORBIDDEN, SLICE("only moderators take back what others said"));
         return NULL;
     }
