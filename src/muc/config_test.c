@@ -542,7 +542,9 @@ static void disco_tells_what_the_room_is(void **state)
 {
     (void)state;
     static const slice owner = SLICE_INIT("boss@x");
-    struct room_facts facts = { SLICE("today"), 3, &owner, 1 };
+    struct room_facts facts = {
+        .subject = SLICE("today"), .occupants = 3, .owner = &owner, .owner_count = 1
+    };
     struct room_config c;
     struct buf out;
     struct disco_info *d = arena_new(arena, struct disco_info, 1);
