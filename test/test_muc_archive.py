@@ -422,6 +422,18 @@ def test_a_full_queue_refuses(server, cave, alice):
     assert Page(alice, cave).bodies == ["m0", "m1", "m2", "m4"]
 
 
+@pytest.mark.slow
+def test_what_all_have_read_is_recorded_though_the_queue_is_full(server, cave, alice):
+    """It was under way to the database when that went away."""
+    server.ctl("set", "muc.recording-queue", "3")
+    texts = [f"m{i}" for i in range(8)]
+    with database_away(server):
+        said(cave, alice, "first", texts)
+        until("what was said to wait", lambda: waiting(server) == len(texts))
+    until("all stored", lambda: waiting(server) == 0)
+    assert Page(alice, cave).bodies == texts
+
+
 # --- who enters and leaves ---
 
 

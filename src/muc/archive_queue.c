@@ -114,18 +114,14 @@ static void try_later(struct recorder *r)
     }
 }
 
-/* false: there is no room for it. */
-static bool wait_for_store(struct record *rec)
+static void wait_for_store(struct record *rec)
 {
     struct recorder *r = rec->recorder;
-    if (room_archive_full())
-        return false;
     bool first = list_empty(&r->waiting);
     list_append(&r->waiting, &rec->node);
     count_waiting(1);
     if (first)
         try_later(r);
-    return true;
 }
 
 static void add_record(struct store_batch *b, const struct record *rec)
@@ -157,8 +153,8 @@ static void stored(void *arg, enum store_result result, const struct store_batch
         free_record(rec);
     } else if (result == STORE_CONFLICT) {
         lose(rec, "the database refuses it");
-    } else if (!wait_for_store(rec)) {
-        lose(rec, "too many wait");
+    } else { /* all have read it: however many wait, as many as the store had taken may be more */
+        wait_for_store(rec);
     }
 }
 
@@ -191,8 +187,10 @@ enum routed room_archive_put(const struct room_archive *a, const struct room_pos
         struct store_batch *b = store_write(w->store, (uint64_t)a->owner);
         add_record(b, rec);
         store_submit(b, w->loop, 0, stored, rec);
-    } else if (!wait_for_store(rec)) { /* what was said before goes first */
+    } else if (room_archive_full()) {
         lose(rec, "too many wait");
+    } else { /* what was said before goes first */
+        wait_for_store(rec);
     }
     return origin.session != 0 ? ROUTE_PENDING : ROUTED;
 }
