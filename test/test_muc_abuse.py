@@ -138,7 +138,7 @@ def test_thousands_of_joins_and_leaves(make_server):
     """Two clients come and go under ever new names, without waiting: it takes bounded CPU time, the
     others see as many come as go, and nobody is left behind."""
     rounds = 1000
-    server = make_server("alice", "bob", "carol", settings=OPEN)
+    server = make_server("alice", "bob", "carol", settings={**OPEN, "muc.message-rate": "none"})
     alice = server.client("alice", "x")
     room = Room().create(alice, "alice")
     hoppers = [server.client(name, "x") for name in ("bob", "carol")]
@@ -168,6 +168,30 @@ def test_thousands_of_joins_and_leaves(make_server):
     assert occupants(room, alice) == {"alice"}
     for client in hoppers:  # and each attempt was answered: entered, or refused
         assert not [e for e in client.inbox if e.get("type") == "error"]
+
+
+def test_who_comes_and_goes_too_often(make_server):
+    """May not, for a while; who only talked a lot comes back at once."""
+    burst = 20
+    server = make_server("alice", "bob", settings={
+        **OPEN, "muc.message-rate": 1, "muc.message-burst": burst})
+    alice, bob = server.client("alice", "x"), server.client("bob", "x")
+    room = Room().create(alice, "alice")
+    room.enter(bob, "bob")
+    bob.send(f"<message to='{room}' type='groupchat'><body>x</body></message>" * 100)
+    room.leave(bob, "bob")
+    room.enter(bob, "bob")
+    room.leave(bob, "bob")
+    alice.inbox.clear()
+    for i in range(200):
+        bob.send(f"<presence to='{room.at(f'b{i}')}'>{muc.X}</presence>"
+                 f"<presence to='{room.at(f'b{i}')}' type='unavailable'/>")
+    assert room.presence_error(bob) == ("policy-violation", "wait")
+    room.flush(bob, alice)
+    came = [e for e in alice.inbox if e.tag.endswith("}presence")
+            and e.get("type") != "unavailable"]
+    assert 5 <= len(came) <= burst + 10
+    assert occupants(room, alice) == {"alice"}
 
 
 def test_a_storm_of_nick_changes(make_server):

@@ -128,6 +128,9 @@ static bool may_enter(struct entry *e)
         refuse(e, SE_CONFLICT, SLICE("the nickname is taken, or looks like one that is"));
     else if (joins && is_full(e))
         refuse_as(e, SE_SERVICE_UNAVAILABLE, "wait", SLICE("the room is full"));
+    else if (joins && room_returns_too_fast(r, stanza_from_bare(e->st)))
+        refuse_as(e, SE_POLICY_VIOLATION, "wait",
+                  SLICE("you come and go too often; wait a little"));
     else if (has_enough(e))
         refuse(e, SE_RESOURCE_CONSTRAINT, SLICE("too many of your sessions are in this room"));
     else

@@ -69,6 +69,7 @@ void room_retracted(struct room *r, const struct seat *s, const struct stanza *s
 
 struct moderation {
     struct room *room; /* pinned */
+    int64_t room_id;   /* of the room that it was asked of: another may have its name by now */
     struct iq *iq;     /* held */
     uint64_t id;
     char *told; /* XML of the message to all */
@@ -137,7 +138,7 @@ static void buried(void *arg, enum err e)
     struct moderation *m = arg;
     struct room *r = m->room;
     if (e == OK || (e == E_NOTFOUND && m->in_history)) {
-        if (r->state == ROOM_READY)
+        if (r->state == ROOM_READY && r->id == m->room_id)
             tell(r, m->told);
         iq_result(m->iq, (slice){ 0 });
     } else if (e == E_NOTFOUND) {
@@ -170,7 +171,7 @@ static void moderate(struct iq *iq, struct room *r, const struct occupant *o, sl
     reason_write(&tombstone, reason);
     buf_lit(&tombstone, "</retracted>");
     m = mem_new(struct moderation);
-    *m = (struct moderation){ .room = r, .iq = iq_hold(iq), .id = id };
+    *m = (struct moderation){ .room = r, .room_id = r->id, .iq = iq_hold(iq), .id = id };
     m->told = told(r, o, id, reason);
     m->in_history = room_history_bury(&r->history, id, (slice){ 0 }, buf_slice(&tombstone));
     room_pin(r);

@@ -63,32 +63,67 @@ enum routed room_slow_down(struct room *r, struct stanza *st)
     return ROUTED;
 }
 
-/* What those had left to say who went away lately, so that nobody gains by coming back. */
+/* What those had left to say who went away lately, so that nobody gains by coming back; and how
+ * often they came and went, which all are told each time. The oldest is forgotten first. */
 struct room_debts {
-    struct {
+    uint32_t len, cap, next;
+    struct debt {
         uint64_t who;
-        struct pace pace;
-    } row[DEBTS_MAX];
-    unsigned next;
+        struct pace pace, moves;
+    } row[];
 };
 
-void room_debt_keep(struct room *r, const struct occupant *o)
+static struct debt *debt_of(const struct room *r, slice occupant_id)
 {
-    if (rate_of() == SETTING_NONE || left_of(&o->pace, loop_now_us(r->worker->loop)) == burst_of())
+    uint64_t who = hash_keyed(occupant_id);
+    for (uint32_t i = 0; r->debts != NULL && i < r->debts->len; i++)
+        if (r->debts->row[i].who == who)
+            return &r->debts->row[i];
+    return NULL;
+}
+
+static struct debt *debt_new(struct room *r)
+{
+    struct room_debts *d = r->debts;
+    uint32_t cap = d == NULL ? 4 : d->cap * 2;
+    if (d == NULL || (d->len == d->cap && cap <= DEBTS_MAX)) {
+        d = mem_realloc(d, sizeof *d + cap * sizeof *d->row);
+        if (r->debts == NULL)
+            *d = (struct room_debts){ 0 };
+        d->cap = cap;
+        r->debts = d;
+    }
+    if (d->len < d->cap)
+        return &d->row[d->len++];
+    return &d->row[d->next++ % d->len];
+}
+
+void room_debt_keep(struct room *r, struct occupant *o)
+{
+    if (rate_of() == SETTING_NONE)
         return;
-    if (r->debts == NULL)
-        r->debts = mem_new(struct room_debts);
-    unsigned at = r->debts->next++ % DEBTS_MAX;
-    r->debts->row[at].who = hash_keyed(o->id);
-    r->debts->row[at].pace = o->pace;
+    (void)too_fast(r, &o->moves, COST_MESSAGE);
+    struct debt *d = debt_of(r, o->id);
+    if (d == NULL)
+        d = debt_new(r);
+    *d = (struct debt){ hash_keyed(o->id), o->pace, o->moves };
 }
 
 void room_debt_take(struct room *r, struct occupant *o)
 {
-    uint64_t who = hash_keyed(o->id);
-    for (unsigned i = 0; r->debts != NULL && i < DEBTS_MAX; i++)
-        if (r->debts->row[i].who == who && r->debts->row[i].pace.at_us > o->pace.at_us)
-            o->pace = r->debts->row[i].pace;
+    const struct debt *d = debt_of(r, o->id);
+    if (d == NULL)
+        return;
+    o->pace = d->pace;
+    o->moves = d->moves;
+}
+
+bool room_returns_too_fast(const struct room *r, slice bare)
+{
+    char id[OCCUPANT_ID_LEN + 1];
+    const struct debt *d = debt_of(r, occupant_id(id, r->secret, bare));
+    return d != NULL && rate_of() != SETTING_NONE &&
+           left_of(&d->moves, loop_now_us(r->worker->loop)) < COST_MESSAGE;
 }
 
 /* Presence that waits to be shown. */

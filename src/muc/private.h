@@ -185,8 +185,9 @@ bool room_asks_too_fast(struct room *r, struct occupant *o); /* a request to ano
 bool room_outsiders_too_fast(struct room *r);                /* a message of who is not here */
 /* policy-violation, to be repeated later. Takes over. */
 enum routed room_slow_down(struct room *r, struct stanza *st);
-void room_debt_keep(struct room *r, const struct occupant *o); /* when it leaves */
-void room_debt_take(struct room *r, struct occupant *o);       /* when it is back */
+void room_debt_keep(struct room *r, struct occupant *o);      /* when it leaves */
+void room_debt_take(struct room *r, struct occupant *o);      /* when it is back */
+bool room_returns_too_fast(const struct room *r, slice bare); /* it came and went too often */
 /* Another availability; the last one, some time later, if there are too many. */
 void room_show_presence(struct room *r, struct occupant *o);
 

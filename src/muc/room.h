@@ -91,7 +91,8 @@ struct occupant {
     struct stanza *shown[2]; /* its presence as others see it, without and with its real JID;
                                 NULL: to be made */
     bool late;               /* its last presence waits to be shown (muc/pace.c) */
-    struct pace pace;
+    struct pace pace;        /* of what it says */
+    struct pace moves;       /* how often it has come and gone */
 };
 
 struct room {

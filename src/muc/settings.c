@@ -133,7 +133,8 @@ struct setting muc_message_rate = {
     .doc =
         "How fast an occupant may send to a room in the long run; what is faster is refused with "
         "policy-violation. Changes of the nickname count as well, and ten requests to other "
-        "occupants count as a message. Of presence that changes more often the last is shown.",
+        "occupants count as a message. Of presence that changes more often the last is shown. Who "
+        "leaves and enters again more often than that is refused, too.",
 };
 struct setting muc_message_burst = {
     .name = "muc.message-burst",

@@ -173,6 +173,7 @@ void room_vcard_put(struct store_batch *b, int64_t room, slice card, struct aren
 
 struct setting_card {
     struct room *room; /* pinned */
+    int64_t room_id;   /* of the room whose card it is: another may have its name by now */
     struct iq *iq;     /* held */
     slice vcard, hashes;
 };
@@ -180,7 +181,7 @@ struct setting_card {
 static void applied(struct setting_card *c, enum store_result result)
 {
     struct room *r = c->room;
-    if (result == STORE_OK && r->state == ROOM_READY) {
+    if (result == STORE_OK && r->state == ROOM_READY && r->id == c->room_id) {
         room_vcard_free(r);
         r->avatar = own(c->hashes);
         if (!r->stored)
@@ -225,6 +226,7 @@ static void card_set(struct iq *iq)
         bool empty = !elem_first(&iq->payload, &any);
         struct setting_card *c = mem_new(struct setting_card);
         c->room = r;
+        c->room_id = r->id;
         c->iq = iq_hold(iq);
         c->vcard = own(empty ? (slice){ "", 0 } : buf_slice(&text));
         c->hashes = own(buf_slice(&hashes));
