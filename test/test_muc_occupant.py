@@ -185,12 +185,17 @@ def test_who_blocks_an_occupant_stays_in_the_room(alice, bob, carol, cave):
 
 
 def test_private_message_to_a_nick_with_two_sessions(server, alice, bob, cave):
-    """Reaches one or all of them, and somebody in any case."""
+    """Reaches both of them, and the archive of their account once."""
     other = server.client("bob", "b2")
     cave.enter(other, "secondwitch")
-    cave.whisper(alice, "secondwitch", "which of you?")
-    cave.flush(alice, bob, other)
-    assert "which of you?" in bodies(bob.inbox) + bodies(other.inbox)
+    cave.whisper(alice, "secondwitch", "to both of you")
+    for client in (bob, other):
+        message = cave.expect_body(client, "firstwitch", "to both of you", "chat")
+        assert message.get("to") == client.jid and muc.user(message) is not None
+    cave.forget(alice, bob)
+    bob.result("set", "<query xmlns='urn:xmpp:mam:2'/>")
+    kept = [b for e in bob.inbox for b in bodies(e.iter(f"{{{xml.CLIENT}}}message"))]
+    assert kept == ["to both of you"]
 
 
 # --- §7.6: nicks ---

@@ -235,10 +235,18 @@ static enum routed to_one(struct room *r, struct seat *s, struct stanza *st)
         return slow_down(r, st);
     struct stanza *out = relayed(r, from, st, 0);
     trace("room.private", st, "not kept", 1);
+    static const slice mark = SLICE_INIT("<x xmlns='" NS_MUC_USER "'/>");
     LIST_EACH (it, &to->seats) {
         const struct seat *seat = CONTAINER_OF(it, struct seat, node);
-        struct stanza *one = stanza_append(out, seat->jid, SLICE("<x xmlns='" NS_MUC_USER "'/>"));
-        route_send(r->worker, one);
+        bool first = seat == occupant_seat(to); /* by way of the account, which archives it once */
+        struct stanza *one = stanza_append(out, first ? seat->jid : SLICE(""), mark);
+        if (first || list_linked(&seat->away)) {
+            route_send(r->worker, first ? one : stanza_readdress(one, (slice){ 0 }, seat->jid));
+        } else {
+            audience_tell(&r->audience, seat->jid, one);
+        }
+        if (!first)
+            stanza_unref(&one);
     }
     stanza_unref(&out);
     stanza_unref(&st);
