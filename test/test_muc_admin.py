@@ -228,6 +228,19 @@ def test_participants_of_a_semi_anonymous_room_see_no_lists(alice, bob, carol, c
         assert cave.denied(carol, "get", item(affiliation=affiliation)) == ("forbidden", "auth")
 
 
+def test_owners_and_admins_of_a_semi_anonymous_room_are_for_owners(alice, bob, carol, cave):
+    """§10.5, §10.8"""
+    for whois, denied in (("moderators", True), ("anyone", False)):
+        cave.configure(alice, whois=whois)
+        for affiliation, jid in (("admin", bob.bare), ("owner", alice.bare)):
+            assert cave.jids(alice, affiliation) == {jid}
+            if denied:
+                assert cave.denied(bob, "get", item(affiliation=affiliation)) == \
+                    ("forbidden", "auth")
+            else:
+                assert cave.jids(bob, affiliation) == cave.jids(carol, affiliation) == {jid}
+
+
 def test_lists_are_not_for_strangers(alice, bob, dave, cave):
     cave.configure(alice, membersonly=True, whois="anyone")
     for affiliation in ("member", "admin", "owner", "outcast"):
@@ -240,6 +253,25 @@ def test_who_may_ask_for_lists(alice, bob, carol, cave):
     assert cave.jids(carol, "member") == set()
     cave.configure(alice, getmemberlist=["moderator"])
     assert cave.denied(carol, "get", item(affiliation="member"))[0] == "forbidden"
+
+
+def test_a_reserved_nickname_is_unset(alice, bob, carol, dave, cave):
+    """§9.5: by an empty nickname; without any it stays."""
+    cave.set_affiliation(bob, carol.bare, "member", nick="hag")
+    cave.change(bob, item(jid=carol.bare, affiliation="member"))
+    assert cave.listed(bob, affiliation="member")[0].get("nick") == "hag"
+    cave.change(bob, item(jid=carol.bare, affiliation="member", nick=""))
+    assert cave.listed(bob, affiliation="member")[0].get("nick") is None
+    assert cave.enter(dave, "hag").own.nick == "hag"
+
+
+def test_who_asked_is_told_first(alice, bob, carol, cave):
+    """§9.1, §9.3: success, then what it means to all."""
+    for affiliation in ("member", "outcast"):
+        bob.send(f"<iq type='set' id='{affiliation}' to='{cave.jid}'><query xmlns='{muc.ADMIN}'>"
+                 f"{item(jid=carol.bare, affiliation=affiliation)}</query></iq>")
+        bob.expect_next(f"<iq type='result' id='{affiliation}'/>")
+        bob.expect_next(f"<presence from='{cave.at('witch')}'/>")
 
 
 # --- §9.6, §9.7, §9.8: moderators ---

@@ -78,7 +78,7 @@ def test_more_rooms_than_a_page_of_the_database(host):
 
 
 def test_the_report_tells_who_owns_what(host, alice, bob):
-    cave = muc.Room("cave").create(alice, "firstwitch", persistentroom=True, enablelogging=True)
+    cave = muc.Room("cave").create(alice, "firstwitch", persistentroom=True, enablearchiving=True)
     cave.set_affiliation(alice, "bob@localhost", "member")
     cave.say(alice, "Toil and trouble")
     cave.expect_body(alice, "firstwitch", "Toil and trouble")
@@ -310,7 +310,7 @@ def aged(host, alice):
     """Rooms of ten days: never spoken in, then, or today, recorded or not; and one of today."""
     for name in "silent", "spoken", "recent", "today", "dumb", "dumb-recent":
         room = muc.Room(name).create(alice, "me", persistentroom=True,
-                                     enablelogging=not name.startswith("dumb"))
+                                     enablearchiving=not name.startswith("dumb"))
         if name not in ("silent", "today"):
             room.say(alice, "Hail")
             room.expect_body(alice, "me", "Hail")

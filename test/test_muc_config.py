@@ -198,7 +198,7 @@ SWITCHES = [
     ("subject", "changesubject", "0"),
     ("strip-xhtml", "muster#roomconfig_stripxhtml", "1"),
     ("history", "defaulthistorymessages", "5"),
-    ("archive", "enablelogging", "0"),
+    ("archive", "enablearchiving", "0"),
 ]
 
 
@@ -237,11 +237,11 @@ def test_an_administrator_of_group_chat_changes_everything(server, alice, bob, c
 
 @pytest.mark.parametrize("fields, codes", [
     ({"roomname": "other"}, {104}),
-    ({"enablelogging": False}, {104, 171}),
+    ({"enablearchiving": False}, {104, 171}),
     ({"persistentroom": False}, {104, 171}),
     ({"whois": "moderators"}, {173}),
     ({"muster#roomconfig_showabsent": False}, {103}),
-    ({"enablelogging": False, "roomname": "x", "whois": "moderators"}, {104, 171, 173}),
+    ({"enablearchiving": False, "roomname": "x", "whois": "moderators"}, {104, 171, 173}),
 ])
 def test_who_is_there_hears_of_a_change(alice, bob, cave, open_to_owners, fields, codes):
     cave.configure(alice, persistentroom=True)
@@ -253,13 +253,13 @@ def test_who_is_there_hears_of_a_change(alice, bob, cave, open_to_owners, fields
 
 
 def test_codes_the_other_way(alice, bob, cave, open_to_owners):
-    fields = {"enablelogging": False, "whois": "moderators", "persistentroom": True,
+    fields = {"enablearchiving": False, "whois": "moderators", "persistentroom": True,
               "muster#roomconfig_showabsent": False}
     cave.configure(alice, **fields)
     got = cave.enter(bob, "second")
     assert not got.own.codes & {100, 170}
     cave.forget(alice, bob)
-    cave.configure(alice, **{"enablelogging": True, "whois": "anyone",
+    cave.configure(alice, **{"enablearchiving": True, "whois": "anyone",
                              "muster#roomconfig_showabsent": True})
     assert cave.notice(bob) == {102, 104, 170, 172}
 

@@ -70,6 +70,19 @@ def test_everything_in_its_order(alice, bob, carol, cave):
     cave.expect_body(carol, "firstwitch", "three")
 
 
+def test_the_subject_has_its_time(alice, bob, carol, cave):
+    """§7.2.15: by the room, when it was set or taken away; not where there never was one."""
+    assert cave.enter(bob, "secondwitch").subject.find(CONFERENCE_DELAY) is None
+    for text in ("Fire burn", ""):
+        cave.set_subject(alice, text)
+        live = cave.expect_subject(bob, "firstwitch", text)
+        assert live.find(CONFERENCE_DELAY) is None
+        got = cave.enter(carol, "thirdwitch").subject
+        delays = got.findall(CONFERENCE_DELAY)
+        assert [d.get("from") for d in delays] == [cave.jid] and delays[0].get("stamp")
+        cave.leave(carol, "thirdwitch")
+
+
 def test_without_a_subject_an_empty_one_comes(alice, bob, cave):
     got = cave.enter(bob, "secondwitch")
     assert not got.subject.findtext(f"{{{xml.CLIENT}}}subject")
@@ -138,9 +151,38 @@ def test_the_same_who_enters_again_is_told_everything_again(alice, bob, cave):
 
 def test_presence_without_the_extension_does_not_enter(alice, bob, cave):
     bob.send(f"<presence to='{cave.at('secondwitch')}'/>")
-    condition, _ = cave.presence_error(bob)
-    assert condition in ("not-acceptable", "item-not-found")
+    gone = cave.gone(bob, "secondwitch")
+    assert gone.standing == ("none", "none") and gone.codes == {110, 307, 333}
     cave.expect_nothing(alice, f"<presence from='{cave.at('secondwitch')}'/>", after=[bob])
+
+
+def test_presence_without_the_extension_where_no_room_is(bob):
+    room = Room("nowhere")
+    bob.send(f"<presence to='{room.at('secondwitch')}'/>")
+    assert room.gone(bob, "secondwitch").codes == {110, 307, 333}
+    assert bob.error("get", f"<query xmlns='{xml.DISCO_INFO}'/>", to=room.jid)[0] == \
+        "item-not-found"
+
+
+def test_who_enters_again_by_another_nickname_is_told_everything(alice, bob, cave):
+    """§17.3: a request to be told all, whatever the nickname."""
+    cave.enter(bob, "secondwitch")
+    cave.say(alice, "one")
+    cave.expect_body(bob, "firstwitch", "one")
+    cave.knock(bob, "oldhag")
+    assert 303 in cave.gone(bob, "secondwitch").codes
+    cave.gone(alice, "secondwitch")
+    assert cave.presence(alice, "oldhag").standing == ("none", "participant")
+    got = cave.entered(bob)
+    assert set(got.others) == {"firstwitch"} and got.own.nick == "oldhag"
+    assert got.bodies == ["one"]
+
+
+def test_a_refusal_says_that_it_is_the_rooms(bob, cave):
+    """The address is that of the occupant whom it would have made (§7.2)."""
+    cave.knock(bob, "firstwitch")
+    bob.expect(f"<presence type='error' from='{cave.at('firstwitch')}'>{muc.X}"
+               f"<error type='cancel' by='{cave.jid}'/></presence>")
 
 
 # --- default roles (§5.1.2, §7.2.4 in older versions) ---
@@ -336,10 +378,10 @@ def test_locked_room(alice, bob):
 
 
 def test_logged_room(alice, bob, cave):
-    cave.configure(alice, enablelogging=True, persistentroom=True)
+    cave.configure(alice, enablearchiving=True, persistentroom=True)
     assert 170 in cave.enter(bob, "secondwitch").own.codes
     assert 170 not in cave.presence(alice, "secondwitch").codes
-    cave.configure(alice, enablelogging=False)
+    cave.configure(alice, enablearchiving=False)
     assert 170 not in cave.enter(bob, "secondwitch").own.codes
 
 

@@ -256,3 +256,19 @@ def test_unknown_node_of_a_room(alice, cave):
     condition, _ = alice.error("get", f"<query xmlns='{xml.DISCO_INFO}' node='no such'/>",
                                to=cave.jid)
     assert condition == "item-not-found"
+
+
+@pytest.mark.parametrize("node", [xml.DISCO_INFO, xml.DISCO_ITEMS])
+def test_outsiders_ask_nothing_of_an_occupant(alice, bob, cave, node):
+    """§6.6"""
+    cave.create(alice, "w")
+    assert bob.error("get", f"<query xmlns='{node}'/>", to=cave.at("w"))[0] == "bad-request"
+
+
+@pytest.mark.parametrize("stripxhtml, condition", [
+    (False, "service-unavailable"), (True, "feature-not-implemented")])
+def test_what_may_be_said_is_not_listed(alice, cave, stripxhtml, condition):
+    """§18.1.1"""
+    cave.create(alice, "w", **{"muster#roomconfig_stripxhtml": stripxhtml})
+    query = f"<query xmlns='{xml.DISCO_INFO}' node='{muc.NS}#traffic'/>"
+    assert alice.error("get", query, to=cave.jid)[0] == condition

@@ -35,7 +35,7 @@ MESSAGES = [f"Round about the cauldron go {i} <&>" for i in range(20)]
 def cave(host):
     """A room with all that one can have."""
     alice, bob = host.client("alice", "a"), host.client("bob", "b")
-    room = muc.Room("cave").create(alice, "firstwitch", persistentroom=True, enablelogging=True,
+    room = muc.Room("cave").create(alice, "firstwitch", persistentroom=True, enablearchiving=True,
                                    roomname="Witches & others", roomdesc="of the\nheath")
     room.set_affiliation(alice, "bob@localhost", "member", nick="secondwitch")
     room.set_affiliation(alice, "elsewhere.test", "outcast", reason="Far\toff")
@@ -156,7 +156,7 @@ def test_it_goes_to_another_server(host, cave, make_server):
 
 def test_more_messages_than_a_step(host):
     alice = host.client("alice", "a")
-    room = muc.Room("cave").create(alice, "firstwitch", persistentroom=True, enablelogging=True)
+    room = muc.Room("cave").create(alice, "firstwitch", persistentroom=True, enablearchiving=True)
     room.say(alice, "one")
     room.expect_body(alice, "firstwitch", "one")
     until("it is recorded", lambda: show(host, CAVE)["messages"] >= 1)

@@ -122,7 +122,10 @@ static bool read_affiliation(struct request *q, const struct elem *item, slice r
     enum stanza_error e = muc_affiliation_refusal(q->by, standing_of(q->room, bare, o), to);
     if (e != SE_NONE)
         return wrong(q, e, SLICE("you may not change the affiliation of this user so"));
-    if (elem_attr_raw(item, "jid").ptr != NULL && nick.len > 0) {
+    bool named = elem_attr_raw(item, "jid").ptr != NULL && elem_attr_raw(item, "nick").ptr != NULL;
+    if (named && nick.len == 0) {
+        name = SLICE(""); /* §9.5: reserved no longer */
+    } else if (named) {
         if (nick.len > (size_t)setting_int(&muc_nick_bytes) ||
             nickname_enforce(nick, tmp, &name) != OK)
             return wrong(q, SE_NOT_ACCEPTABLE, SLICE("this cannot be a nickname"));
@@ -191,15 +194,22 @@ static void set_roles(struct room *r, const struct role_edit *role, uint32_t cou
     room_unpin(r);
 }
 
-static void done(struct room *r, enum err e, void *arg)
+/* §9.1, §9.3: who asked is told, then all what it means. */
+static void committed(struct room *r, enum err e, void *arg)
 {
-    struct roles *roles = arg;
-    if (e == OK && r->state == ROOM_READY)
-        set_roles(r, roles->role, roles->count, roles->actor);
+    const struct roles *roles = arg;
+    (void)r;
     if (e == OK)
         iq_result(roles->iq, (slice){ 0 });
     else
         room_refuse(roles->iq, e);
+}
+
+static void applied(struct room *r, enum err e, void *arg)
+{
+    struct roles *roles = arg;
+    if (e == OK && r->state == ROOM_READY)
+        set_roles(r, roles->role, roles->count, roles->actor);
     arena_destroy(&roles->arena);
     mem_free(&roles);
 }
@@ -246,10 +256,12 @@ static void commit(struct request *q)
                                       slice_dup(roles->arena, q->role[i].reason) };
     roles->role = role;
     roles->iq = iq_hold(q->iq);
-    room_commit(
-        r,
-        &(struct room_delta){ .edit = q->edit, .edit_count = q->edit_count, .actor = roles->actor },
-        done, roles);
+    room_commit(r,
+                &(struct room_delta){ .edit = q->edit,
+                                      .edit_count = q->edit_count,
+                                      .actor = roles->actor,
+                                      .committed = committed },
+                applied, roles);
 }
 
 static void admin_set(struct iq *iq)
@@ -419,9 +431,9 @@ static void answer(struct iq *iq, const struct room *r, const struct wanted *wha
 
 /* §8.5 the voice list is for moderators, §9.8 that of moderators for admins; §9.2 outcasts for
  * admins, §9.5 members for admins and, members-only, for members, or whom the configuration names;
- * §10.5, §10.8 owners and admins for owners, and for admins, who see them in the room anyway. The
- * lists tell addresses, and nicknames beside them: in a semi-anonymous room they are for those who
- * see addresses there (§7.2.4). */
+ * §10.5, §10.8 owners and admins for owners, and where nobody is anonymous for those who get the
+ * members. The lists tell addresses, and nicknames beside them: in a semi-anonymous room they are
+ * for those who see addresses there (§7.2.4). */
 static bool may_list(const struct room *r, struct muc_standing by, const struct wanted *what)
 {
     bool admin = affiliation_may(by.affiliation, ACT_BAN);
@@ -429,10 +441,13 @@ static bool may_list(const struct room *r, struct muc_standing by, const struct 
         return what->role == ROLE_MODERATOR ? admin : admin || role_may(by.role, ACT_GRANT_VOICE);
     bool named = by.role != ROLE_NONE && (r->config.list_roles & ROLE_BIT(by.role)) != 0;
     bool member = r->config.members_only && affiliation_may(by.affiliation, ACT_MEMBER_LIST);
-    bool sees = r->config.whois == WHOIS_ANYONE || by.role == ROLE_MODERATOR;
+    bool open = r->config.whois == WHOIS_ANYONE;
     if (what->affiliation == AFF_OUTCAST)
         return admin;
-    return admin || (sees && (named || member));
+    if (what->affiliation >= AFF_ADMIN)
+        return affiliation_may(by.affiliation, ACT_EDIT_ADMINS) ||
+               (open && (admin || named || member));
+    return admin || ((open || by.role == ROLE_MODERATOR) && (named || member));
 }
 
 static void admin_get(struct iq *iq)

@@ -12,7 +12,7 @@ enum { MESSAGE_BYTES_MAX = 64 * 1024, INVITES_MAX = 50 };
 
 static enum routed refuse(struct room *r, struct stanza *st, enum stanza_error e, slice text)
 {
-    route_error(r->worker, st, e, text);
+    room_error(r, st, e, text);
     stanza_unref(&st);
     return ROUTED;
 }

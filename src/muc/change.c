@@ -273,6 +273,8 @@ static void end(struct room_change *c, enum err e)
     if (r->changes == NULL)
         r->change_tail = &r->changes;
     r->changes_due -= changes_something(&c->delta);
+    if (c->delta.committed != NULL)
+        c->delta.committed(r, e, c->arg);
     if (e == OK)
         apply(c);
     c->done(r, e, c->arg);

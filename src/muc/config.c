@@ -201,7 +201,7 @@ void room_config_disco(struct disco_info *d, const struct room_config *c,
     put(d, "muc#roomconfig_roomname", c->text[ROOM_NAME]);
     put(d, "muc#roominfo_description", c->text[ROOM_DESCRIPTION]);
     put(d, "muc#roominfo_lang", c->text[ROOM_LANGUAGE]);
-    put(d, "muc#roominfo_pubsub", c->text[ROOM_PUBSUB]);
+    put(d, "muc#roomconfig_pubsub", c->text[ROOM_PUBSUB]);
     put(d, "muc#roominfo_subject", facts->subject);
     put_bool(d, "muc#roominfo_subjectmod", subject);
     put_bool(d, "muc#roominfo_changesubject", subject);
@@ -216,7 +216,7 @@ void room_config_disco(struct disco_info *d, const struct room_config *c,
         c->whois == WHOIS_ANYONE ? SLICE("anyone") : SLICE("moderators"));
     put_bool(d, "muc#roomconfig_membersonly", c->members_only);
     put_bool(d, "muc#roomconfig_moderatedroom", c->moderated);
-    put_bool(d, "muc#roomconfig_enablelogging", c->archive);
+    put_bool(d, "muc#roomconfig_enablearchiving", c->archive);
     put_count(d, "muc#roomconfig_maxusers", room_users_max(c), tmp);
     put_bool(d, "x-muc#roomconfig_registration", c->self_add);
 }

@@ -360,7 +360,7 @@ static void owners_change_what_settings_leave_to_them(void **state)
         { &muc_owner_strip_xhtml, "muster#roomconfig_stripxhtml", "1" },
         { &muc_owner_history, ROOM("defaulthistorymessages"), "5" },
         { &muc_owner_history, "muc#maxhistoryfetch", "50" },
-        { &muc_owner_archive, ROOM("enablelogging"), "0" },
+        { &muc_owner_archive, ROOM("enablearchiving"), "0" },
         { &muc_owner_archive, "muster#roomconfig_archivejoins", "1" },
     };
     (void)state;

@@ -71,20 +71,19 @@ static char *author_of(slice sender)
     return out;
 }
 
-/* XEP-0203 §3, with the room as the one that delayed it (XEP-0045 §7.2.14); what an owner brought
- * from another chat has its stamp (§7.9). */
-static struct stanza *stamped(const struct room_post *p, slice room)
+/* XEP-0203 §3, with the room as the one that delayed it (XEP-0045 §7.2.14). */
+struct stanza *room_stamped(const struct room_post *p, slice room)
 {
     struct buf delay;
-    if (stanza_has(p->st, KNOWN(DELAY)))
-        return stanza_ref(p->st);
     char stamp[CLOCK_STAMP_LEN];
     clock_stamp(stamp, p->at_us);
     buf_init(&delay, 8 * JID_MAX);
     buf_lit(&delay, "<delay xmlns='" NS_DELAY "' from='");
     xml_escape(&delay, room);
     buf_printf(&delay, "' stamp='%s'/>", stamp);
-    struct stanza *st = stanza_append(p->st, SLICE(""), buf_slice(&delay));
+    struct stanza *st = stanza_change(p->st, &(struct stanza_change){ .to = { "", 0 },
+                                                                      .known = KNOWN(DELAY),
+                                                                      .more = buf_slice(&delay) });
     buf_fini(&delay);
     return st;
 }
@@ -95,7 +94,10 @@ void room_history_add(struct room_history *h, const struct room_post *p, uint32_
         return;
     grow(h);
     struct history_line *l = line(h, h->len++);
-    *l = (struct history_line){ stamped(p, room), p->id, p->at_us, author_of(p->sender) };
+    /* what an owner brought from another chat has its stamp (§7.9) */
+    bool stamped = stanza_has(p->st, KNOWN(DELAY));
+    *l = (struct history_line){ stamped ? stanza_ref(p->st) : room_stamped(p, room), p->id,
+                                p->at_us, author_of(p->sender) };
     h->bytes += l->st->bytes;
     shrink(h, most < HISTORY_MAX ? most : HISTORY_MAX);
 }

@@ -26,6 +26,8 @@ struct room_history {
     size_t bytes;
 };
 
+/* As it is sent later: with the time, by the room, in the place of any other delay. */
+struct stanza *room_stamped(const struct room_post *p, slice room);
 void room_history_init(struct room_history *h);
 void room_history_fini(struct room_history *h);
 /* What changes only the subject is not part of it: the subject is sent by itself (§7.2.15). most:

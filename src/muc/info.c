@@ -259,6 +259,9 @@ static void room_info(struct iq *iq)
         iq_error(iq, SE_ITEM_NOT_FOUND, (slice){ 0 });
     else if (slice_is(node, "x-roomuser-item"))
         write_nick(iq, r);
+    else if (slice_is(node, NS_MUC "#traffic")) /* §18.1.1: what is let through is not listed */
+        iq_error(iq, r->config.strip_xhtml ? SE_FEATURE_NOT_IMPLEMENTED : SE_SERVICE_UNAVAILABLE,
+                 (slice){ 0 });
     else if (node.len > 0)
         iq_error(iq, SE_ITEM_NOT_FOUND, (slice){ 0 });
     else

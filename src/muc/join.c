@@ -38,7 +38,9 @@ static void refuse_as(struct entry *e, enum stanza_error error, const char *type
     buf_init(&b, 1024);
     if (e->protocol)
         buf_lit(&b, "<x xmlns='" NS_MUC "'/>");
-    stanza_error_write(&b, error, type, text);
+    stanza_error_write_parts(&b,
+                             &(struct stanza_error_parts){
+                                 .error = error, .type = type, .by = e->room->jid, .text = text });
     route_send(e->room->worker, stanza_make(STANZA_PRESENCE, TYPE_ERROR, stanza_to(e->st),
                                             stanza_from(e->st), stanza_id(e->st), buf_slice(&b)));
     buf_fini(&b);
@@ -47,6 +49,20 @@ static void refuse_as(struct entry *e, enum stanza_error error, const char *type
 static void refuse(struct entry *e, enum stanza_error error, slice text)
 {
     refuse_as(e, error, NULL, text);
+}
+
+/* §7.2.18: it believes that it is here, and is not. Groupchat 1.0 is off: what might have entered
+ * so is told that it is out. */
+static void kick_stranger(struct room *r, const struct stanza *st)
+{
+    metric_add(&room_joins_refused_metric, 1);
+    route_send(r->worker,
+               stanza_make(STANZA_PRESENCE, TYPE_UNAVAILABLE, stanza_to(st), stanza_from(st),
+                           (slice){ 0 },
+                           SLICE("<x xmlns='" NS_MUC_USER "'><item affiliation='none' role='none'>"
+                                 "<reason>You are not in the room.</reason></item>"
+                                 "<status code='110'/><status code='307'/><status code='333'/>"
+                                 "</x>")));
 }
 
 static bool nick_read(struct entry *e)
@@ -239,7 +255,10 @@ static void rename_occupant(struct entry *e, struct seat *s)
     room_show(r, o, &(struct show){ .codes = "303", .nick = e->nick });
     occupant_rename(r, o, e->nick);
     seat_presence(r, s, e->st);
-    room_show(r, o, &(struct show){ .codes = e->renamed ? "210" : NULL });
+    if (e->protocol) /* §17.3: it asks for all of it, by the new nickname */
+        welcome(e, s);
+    else
+        room_show(r, o, &(struct show){ .codes = e->renamed ? "210" : NULL });
 }
 
 /* Who asks to be hidden and may not, or is seen already, is refused: shown to all is the last that
@@ -262,6 +281,11 @@ static void available(struct room *r, struct stanza *st, struct seat *s)
 {
     struct entry e = { .room = r, .st = st, .fresh = r->locked && r->seat_count == 0 };
     e.protocol = stanza_child(st, KNOWN_MUC, &e.x);
+    bool enters = e.protocol || r->config.groupchat1;
+    if (s == NULL && !enters && !stanza_to_is_bare(st)) {
+        kick_stranger(r, st);
+        return;
+    }
     if (!nick_read(&e))
         return;
     if (st->child_count > XML_CHILDREN_MAX - MORE_CHILDREN) {
@@ -275,11 +299,8 @@ static void available(struct room *r, struct stanza *st, struct seat *s)
     e.affiliation = room_affiliation(r, stanza_from_bare(st));
     if (!hidden_read(&e, s))
         return;
-    if (s == NULL && (e.protocol || r->config.groupchat1)) {
+    if (s == NULL) {
         enter(&e);
-    } else if (s == NULL) {
-        /* it believes that it is here, and is not: XEP-0045 §7.1, groupchat 1.0 is off */
-        refuse(&e, SE_ITEM_NOT_FOUND, SLICE("you are not in this room"));
     } else if (!slice_eq(e.key, s->occupant->key) || !slice_eq(e.nick, s->occupant->nick)) {
         rename_occupant(&e, s);
     } else if (!e.protocol) {
@@ -300,7 +321,9 @@ enum routed room_presence(struct room *r, struct stanza *st)
     if (st->type == TYPE_AVAILABLE) {
         available(r, st, s);
     } else if (st->type == TYPE_UNAVAILABLE && s != NULL) {
-        room_seat_leave(r, s, &(struct show){ .left = st });
+        /* §10.1.3: a room that nobody configured goes with who made it */
+        bool unmade = r->locked && r->seat_count == 1;
+        room_seat_leave(r, s, &(struct show){ .left = st, .destroyed = unmade });
     } else if (st->type == TYPE_ERROR) {
         room_bounced(r, s, st);
     }
@@ -410,10 +433,10 @@ enum routed room_found(struct room *r, struct stanza *st)
         stanza_unref(&st);
         return ROUTED;
     }
-    if (!e.protocol && !setting_bool(&muc_new_groupchat1)) {
-        refuse(&e, SE_ITEM_NOT_FOUND, SLICE("you are not in this room"));
-    } else if (stanza_to_is_bare(st)) {
+    if (stanza_to_is_bare(st)) {
         refuse(&e, SE_JID_MALFORMED, SLICE("a nickname is needed to enter a room"));
+    } else if (!e.protocol && !setting_bool(&muc_new_groupchat1)) {
+        kick_stranger(r, st);
     } else if (!may_create(r, stanza_from_bare(st))) {
         refuse(&e, SE_NOT_ALLOWED, SLICE("you may not create rooms here"));
     } else if (room_create(r, stanza_from_bare(st), &why) != OK) {

@@ -119,6 +119,8 @@ void room_restore(struct worker *w, slice room, const struct audience_member *m)
 
 /* muc/record.c */
 bool room_records(const struct room *r); /* messages are stored */
+/* A message that changes the subject: it is sent to all who enter from now on. Borrows. */
+void room_subject_set(struct room *r, struct stanza *st);
 /* Of what was relayed; id 0: it is not kept. Borrows. */
 enum routed room_record(struct room *r, slice sender, struct stanza *st, uint64_t id,
                         struct origin origin);
@@ -198,6 +200,8 @@ void room_retracted(struct room *r, const struct seat *s, const struct stanza *s
 enum stanza_error room_error_of(const struct stanza *st); /* the condition of an error */
 /* An error to what the room sent to this seat (NULL: to nobody who is here): it may be gone. */
 void room_bounced(struct room *r, struct seat *s, const struct stanza *st);
+/* An answer to what cannot be done; says that it is the room's ('by'), not the occupant's. */
+void room_error(struct room *r, const struct stanza *st, enum stanza_error e, slice text);
 void stanza_id_write(struct buf *out, const struct room *r, uint64_t id);
 extern struct metric *const room_say_metrics[];
 void room_send_subject(struct room *r, const struct seat *s);

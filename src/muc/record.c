@@ -21,6 +21,17 @@ static void subject_stored(void *arg, enum store_result result, const struct sto
     room_unpin(r);
 }
 
+void room_subject_set(struct room *r, struct stanza *st)
+{
+    const struct room_post post = { .st = st, .at_us = loop_wall_us(r->worker->loop) };
+    stanza_unref(&r->subject);
+    r->subject = room_stamped(&post, r->jid);
+    if (r->stored) {
+        room_pin(r);
+        room_store_subject(r, subject_stored, r);
+    }
+}
+
 enum routed room_record(struct room *r, slice sender, struct stanza *st, uint64_t id,
                         struct origin origin)
 {
@@ -28,10 +39,6 @@ enum routed room_record(struct room *r, slice sender, struct stanza *st, uint64_
         return ROUTED;
     if (sender.len > 0)
         room_spoken(r);
-    if (st == r->subject) {
-        room_pin(r);
-        room_store_subject(r, subject_stored, r);
-    }
     if (id == 0 || !room_records(r))
         return ROUTED;
     /* with im.durable-ack off acknowledged means relayed */

@@ -270,12 +270,12 @@ enum routed room_registration_answered(struct room *r, struct stanza *st, struct
     slice nick = { 0 };
 
     if (!affiliation_may(room_affiliation(r, stanza_from_bare(st)), ACT_EDIT_MEMBERS)) {
-        route_error(r->worker, st, SE_FORBIDDEN, SLICE("only administrators of the room decide"));
+        room_error(r, st, SE_FORBIDDEN, SLICE("only administrators of the room decide"));
     } else if (form_bool(f, FIELD_ALLOW, &allow) && allow && form_jid(f, FIELD_JID, &jid) &&
                form_text(f, FIELD_NICK, &nick)) {
         a.bare = jid_bare(&jid);
         if (!check(&a, r, nick, tmp)) {
-            route_error(r->worker, st, a.error, a.text);
+            room_error(r, st, a.error, a.text);
         } else if (room_affiliation(r, a.bare) == AFF_NONE) {
             struct affiliation_edit edit = { .jid = a.bare,
                                              .affiliation = AFF_MEMBER,

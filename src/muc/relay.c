@@ -19,7 +19,7 @@ static slice nick_of(const struct stanza *st)
 
 static enum routed refuse(struct room *r, struct stanza *st, enum stanza_error e, slice text)
 {
-    route_error(r->worker, st, e, text);
+    room_error(r, st, e, text);
     stanza_unref(&st);
     return ROUTED;
 }
@@ -44,6 +44,13 @@ static bool is_self_ping(const struct stanza *st)
     return st->type == TYPE_GET && stanza_payload(st, &e) && elem_is(&e, "ping", NS_PING);
 }
 
+static bool is_disco(const struct stanza *st)
+{
+    struct elem e;
+    return st->type == TYPE_GET && stanza_payload(st, &e) &&
+           (elem_is(&e, "query", NS_DISCO_INFO) || elem_is(&e, "query", NS_DISCO_ITEMS));
+}
+
 /* A vCard or what an account publishes is not the client's to give: its server answers. */
 static bool is_for_account(const struct stanza *st)
 {
@@ -57,6 +64,8 @@ static enum routed request(struct room *r, struct seat *s, struct stanza *st)
     struct arena *tmp = loop_scratch(r->worker->loop);
     struct occupant *to = room_occupant(r, nick_of(st), tmp);
 
+    if (s == NULL && is_disco(st)) /* XEP-0045 §6.6 */
+        return refuse(r, st, SE_BAD_REQUEST, SLICE("you are not in this room"));
     if (s == NULL)
         return refuse(r, st, SE_NOT_ACCEPTABLE, SLICE("you are not in this room"));
     if (to == NULL)

@@ -170,6 +170,8 @@ struct affiliation_edit {
     slice nick, reason; /* ptr NULL: as it is */
     bool follows;
 };
+struct room;
+typedef void room_done_fn(struct room *r, enum err e, void *arg);
 struct room_delta {
     struct room_config *config; /* NULL: stays; allocated, owned by the change */
     struct affiliation_edit *edit;
@@ -181,12 +183,12 @@ struct room_delta {
     slice actor;  /* nickname of who did it, told to whom it concerns; empty: nobody in the room */
     slice reason; /* of all edits that have none of their own; of a destruction */
     slice alternate, password; /* of a destruction: where to go */
+    room_done_fn *committed;   /* before anybody is told of it; NULL: nobody waits for that */
 };
 /* Called when it is committed and applied, or not: E_LIMIT (too many persistent rooms,
  * affiliations, or edits: 4,000 a change), E_CONFLICT (the last owner would be lost), E_EXISTS
  * (another has the nickname), E_DOWN,
  * E_NOTFOUND (the room ended meanwhile). The room is pinned until then. */
-typedef void room_done_fn(struct room *r, enum err e, void *arg);
 /* Copies the delta, takes over `config`. Who is in the room hears of what it means to them. One
  * that changes nothing is done when all before it are; `changes_due` then says whether others came.
  */

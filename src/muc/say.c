@@ -28,11 +28,24 @@ static void trace(const char *event, const struct stanza *st, const char *why, u
               LOG_I("occupants", receivers));
 }
 
+void room_error(struct room *r, const struct stanza *st, enum stanza_error e, slice text)
+{
+    struct buf b;
+    if (st->type == TYPE_ERROR || st->type == TYPE_RESULT) /* RFC 6120 §8.3.1 */
+        return;
+    buf_init(&b, 8 * JID_MAX);
+    stanza_error_write_parts(
+        &b, &(struct stanza_error_parts){ .error = e, .by = r->jid, .text = text });
+    route_send(r->worker, stanza_make((enum stanza_kind)st->kind, TYPE_ERROR, stanza_to(st),
+                                      stanza_from(st), stanza_id(st), buf_slice(&b)));
+    buf_fini(&b);
+}
+
 static enum routed refuse(struct room *r, struct stanza *st, enum stanza_error e, slice text)
 {
     trace("room.refused", st, stanza_error_name(e), 0);
     metric_add(&refused, 1);
-    route_error(r->worker, st, e, text);
+    room_error(r, st, e, text);
     stanza_unref(&st);
     return ROUTED;
 }
@@ -195,8 +208,7 @@ static enum routed to_all(struct room *r, struct seat *s, struct stanza *st, str
     trace("room.said", st, id != 0 ? "kept" : "not kept", r->nicks.count);
     metric_add(&said, 1);
     if (is_subject(st)) {
-        stanza_unref(&r->subject);
-        r->subject = stanza_ref(out);
+        room_subject_set(r, out);
     } else if (kept) {
         room_history_add(
             &r->history,
@@ -292,6 +304,8 @@ enum routed room_message(struct room *r, struct stanza *st, struct origin origin
         stanza_unref(&st);
         return ROUTED;
     }
+    if (s == NULL && r->locked) /* §17.2 */
+        return refuse(r, st, SE_ITEM_NOT_FOUND, SLICE("the room is not open yet"));
     if (s == NULL)
         return refuse(r, st, SE_NOT_ACCEPTABLE, SLICE("you are not in this room"));
     return stanza_to_is_bare(st) ? to_all(r, s, st, origin) : to_one(r, s, st);

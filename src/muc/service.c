@@ -67,7 +67,7 @@ static enum routed nowhere(struct room *r, struct stanza *st)
     /* XEP-0410 §3.2: to a client that asks whether it is still there, item-not-found would say so
      */
     if (is_request(st) && !stanza_to_is_bare(st))
-        route_error(r->worker, st, SE_NOT_ACCEPTABLE, SLICE("you are not in this room"));
+        room_error(r, st, SE_NOT_ACCEPTABLE, SLICE("you are not in this room"));
     else
         route_error(r->worker, st, SE_ITEM_NOT_FOUND, SLICE("there is no such room"));
     stanza_unref(&st);

@@ -206,9 +206,10 @@ bool occupant_visible(const struct room *r, const struct occupant *o)
 void room_show(struct room *r, struct occupant *o, const struct show *how)
 {
     bool visible = occupant_visible(r, o);
-    if (visible || (o->known && o->role == ROLE_NONE)) {
+    bool told = how->destroyed; /* §10.9: each hears it of itself alone */
+    if (!told && (visible || (o->known && o->role == ROLE_NONE))) {
         show_others(r, o, how);
-    } else if (o->known) {
+    } else if (!told && o->known) {
         uint8_t role = o->role;
         o->role = ROLE_NONE;
         show_others(r, o, &(struct show){ 0 });

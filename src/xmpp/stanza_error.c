@@ -152,12 +152,24 @@ static void write_condition(struct buf *out, const char *name, const char *ns, s
     buf_lit(out, "</text>");
 }
 
+void stanza_error_write_parts(struct buf *out, const struct stanza_error_parts *p)
+{
+    ensure(p->error != SE_NONE);
+    buf_printf(out, "<error type='%s'", p->type != NULL ? p->type : stanza_error_type(p->error));
+    if (p->by.len > 0) {
+        buf_lit(out, " by='");
+        xml_escape(out, p->by);
+        buf_lit(out, "'");
+    }
+    buf_lit(out, ">");
+    write_condition(out, stanza_error_name(p->error), NS_STANZA_ERROR, p->text);
+    buf_lit(out, "</error>");
+}
+
 void stanza_error_write(struct buf *out, enum stanza_error e, const char *type, slice text)
 {
-    ensure(e != SE_NONE);
-    buf_printf(out, "<error type='%s'>", type != NULL ? type : stanza_error_type(e));
-    write_condition(out, stanza_error_name(e), NS_STANZA_ERROR, text);
-    buf_lit(out, "</error>");
+    stanza_error_write_parts(
+        out, &(struct stanza_error_parts){ .error = e, .type = type, .text = text });
 }
 
 void stream_error_write(struct buf *out, enum stream_error e, slice text)

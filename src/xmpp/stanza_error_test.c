@@ -27,6 +27,10 @@ static void writes_stanza_errors(void **state)
     stanza_error_write(&out, SE_POLICY_VIOLATION, "wait", SLICE("a < b & c"));
     expect(&out, "<error type='wait'><policy-violation xmlns='" STANZAS "'/>"
                  "<text xmlns='" STANZAS "'>a &lt; b &amp; c</text></error>");
+    stanza_error_write_parts(
+        &out, &(struct stanza_error_parts){ .error = SE_CONFLICT, .by = SLICE("r@c.example/'") });
+    expect(&out,
+           "<error type='cancel' by='r@c.example/&apos;'><conflict xmlns='" STANZAS "'/></error>");
     buf_fini(&out);
 }
 
