@@ -482,6 +482,19 @@ def test_the_number_of_persistent_rooms(server, alice, cave):
     hall.configure(alice, persistentroom=True)
 
 
+def test_administrators_make_no_persistent_room_where_there_are_none(server, alice):
+    for setting, value in (("muc.administrators-enabled", "on"), ("muc.persistent", "off")):
+        server.ctl("set", setting, value)
+    server.ctl("room-admin", "add", "alice@localhost")
+    hall = Room("hall").create(alice, "first")
+    assert refused(hall.try_configure(alice, {"persistentroom": True}))[0] == "not-acceptable"
+    server.ctl("set", "muc.persistent", "on")
+    hall.configure(alice, persistentroom=True)
+    server.ctl("set", "muc.persistent", "off")
+    hall.configure(alice, roomname="Hall")
+    assert hall.configuration(alice)["muc#roomconfig_persistentroom"] == "1"
+
+
 def test_a_hidden_occupant(alice, bob, carol, cave):
     """Requirement 12, for administrators of a room."""
     cave.set_affiliation(alice, "carol@localhost", "admin")

@@ -9,6 +9,7 @@
 #include "muc/muc.h"
 #include "muc/private.h"
 #include "muc/room.h"
+#include "muc/settings.h"
 #include "xmpp/jid.h"
 #include "xmpp/ns.h"
 
@@ -181,6 +182,11 @@ static void configure(struct request *q, struct room *r, struct form *f)
     next.own = NULL;
     if (!room_config_read(&next, &people, f, q->by)) {
         iq_error(iq, f->error, f->text);
+        return;
+    }
+    /* the form tells owners; administrators of group chat may set all else against the settings */
+    if (next.persistent && !r->config.persistent && !setting_bool(&muc_persistent)) {
+        iq_error(iq, SE_NOT_ACCEPTABLE, SLICE("no new rooms are persistent here"));
         return;
     }
     edit_people(&edits, iq->tmp);
