@@ -190,6 +190,14 @@ def test_outcasts_learn_nothing(alice, bob, carol):
     assert "the plan" not in text and "alice@" not in text
 
 
+def test_whose_presence_is_not_shown_is_not_listed(alice, bob, carol, cave):
+    """muc#roomconfig_presencebroadcast leaves out roles for all who look, not for those inside."""
+    cave.configure(alice, presencebroadcast=["moderator"])
+    cave.enter(bob, "second")
+    for reader in (alice, bob, carol):
+        assert [jid for jid, _ in disco_items(reader, cave.jid)] == [cave.at("first")]
+
+
 def test_hidden_occupants_are_not_found_by_private_messages(alice, bob, carol, cave):
     cave.set_affiliation(alice, bob.bare, "admin")
     bob.send(f"<presence to='{cave.at('ghost')}'>{HIDDEN}</presence>")
@@ -306,3 +314,20 @@ def test_what_is_said_to_occupants_is_acknowledged(make_server, workers):
         room.message_error(bob)
         room.say(bob, "hello")
     bob.wait_acked(4 * 6)
+
+
+@pytest.mark.parametrize("origin", ["", "<origin-id xmlns='urn:xmpp:sid:0' id='o'/>"])
+def test_a_private_message_is_kept_once(server, alice, bob, cave, origin):
+    """However many sessions share the nickname: each hears it once, their account has one entry."""
+    other = server.client("alice", "other")
+    cave.enter(other, "first")
+    cave.enter(bob, "second")
+    cave.forget(alice, other)
+    cave.send(bob, f"<body>psst</body>{origin}", "first", "chat")
+    for client in (alice, other):
+        cave.expect_body(client, "second", "psst", "chat")
+    alice.iq("set", query_text())
+    kept = [e for e in alice.inbox if e.find(tag(MAM, "result")) is not None]
+    assert len(kept) == 1
+    for client in (alice, other):  # and each has it once
+        assert not [e for e in client.inbox if e.get("type") == "chat"]

@@ -228,6 +228,24 @@ static enum routed to_all(struct room *r, struct seat *s, struct stanza *st, str
     return routed;
 }
 
+/* To the account of the occupant for one session, which keeps it; the others are told as of all
+ * that the room says, or it would be kept for each, or taken for a repeat. */
+static void deliver_private(struct room *r, const struct occupant *to, const struct stanza *st)
+{
+    static const slice mark = SLICE_INIT("<x xmlns='" NS_MUC_USER "'/>");
+    const struct seat *first = occupant_seat(to);
+    LIST_EACH (it, &to->seats) {
+        const struct seat *s = CONTAINER_OF(it, struct seat, node);
+        struct stanza *one = stanza_append(st, s->jid, mark);
+        if (s == first) {
+            route_send(r->worker, one);
+        } else {
+            audience_tell(&r->audience, s->jid, one);
+            stanza_unref(&one);
+        }
+    }
+}
+
 /* §7.5: a private message, to one occupant by the nickname. It goes to all of its sessions. */
 static enum routed to_one(struct room *r, struct seat *s, struct stanza *st)
 {
@@ -247,19 +265,7 @@ static enum routed to_one(struct room *r, struct seat *s, struct stanza *st)
         return slow_down(r, st);
     struct stanza *out = relayed(r, from, st, 0);
     trace("room.private", st, "not kept", 1);
-    static const slice mark = SLICE_INIT("<x xmlns='" NS_MUC_USER "'/>");
-    LIST_EACH (it, &to->seats) {
-        const struct seat *seat = CONTAINER_OF(it, struct seat, node);
-        bool first = seat == occupant_seat(to); /* by way of the account, which archives it once */
-        struct stanza *one = stanza_append(out, first ? seat->jid : SLICE(""), mark);
-        if (first || list_linked(&seat->away)) {
-            route_send(r->worker, first ? one : stanza_readdress(one, (slice){ 0 }, seat->jid));
-        } else {
-            audience_tell(&r->audience, seat->jid, one);
-        }
-        if (!first)
-            stanza_unref(&one);
-    }
+    deliver_private(r, to, out);
     stanza_unref(&out);
     stanza_unref(&st);
     return ROUTED;
