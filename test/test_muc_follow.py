@@ -120,6 +120,27 @@ def test_only_text_is_counted_and_chat_states_are_not_sent(cave, alice, bob):
     assert heard(bob, cave, "text") == 1
 
 
+def test_corrections_and_retractions_are_sent_and_not_counted(cave, alice, bob):
+    cave.register(bob, "second", follow=True)
+    ident = cave.say(alice, "teh cauldron")
+    assert heard(bob, cave, "teh cauldron") == 1
+    said = stanza_id(cave.expect_body(alice, "first", "teh cauldron"))
+    cave.send(alice, "<body>the cauldron</body>"
+              f"<replace xmlns='urn:xmpp:message-correct:0' id='{ident}'/>")
+    assert heard(bob, cave, "the cauldron") == 1
+    cave.send(alice, "<body>retracted</body>"
+              f"<retract xmlns='urn:xmpp:message-retract:1' id='{said}'/>")
+    assert heard(bob, cave, "retracted") == 1
+    cave.say(alice, "spam")
+    spam = stanza_id(cave.expect_body(alice, "first", "spam"))
+    assert heard(bob, cave, "spam") == 2
+    alice.result("set", f"<moderate xmlns='urn:xmpp:message-moderate:1' id='{spam}'>"
+                 "<retract xmlns='urn:xmpp:message-retract:1'/></moderate>", to=cave.jid)
+    notice = bob.expect("<message type='groupchat'/>")
+    assert notice.get("from") == cave.jid
+    assert notice.find("{urn:xmpp:message-retract:1}retract").get("id") == spam
+
+
 def test_what_is_displayed_on_another_device(server, cave, alice, bob):
     """XEP-0333: markers count from within the room, and from outside it."""
     cave.register(bob, "second", follow=True)

@@ -21,7 +21,8 @@
 #include "xmpp/ns.h"
 #include <stdlib.h>
 
-#define TAG "r" /* of the fan: what a room says to those who are not in it */
+#define NS_CORRECT "urn:xmpp:message-correct:0"
+#define TAG        "r" /* of the fan: what a room says to those who are not in it */
 
 enum {
     UNREAD_MAX = 1000000,
@@ -58,10 +59,14 @@ static struct metric told = { .name = "muster_room_messages_to_absent",
                               .help = "Messages of rooms for members who follow them and were not "
                                       "there." };
 
-/* What somebody reads. */
+/* Something new to read: what corrects or retracts has a text as well, for clients that know no
+ * better (XEP-0308, XEP-0424). */
 static bool has_text(const struct stanza *st)
 {
-    return stanza_has(st, KNOWN(BODY) | KNOWN(ENCRYPTED));
+    struct elem e;
+    return stanza_has(st, KNOWN(BODY) | KNOWN(ENCRYPTED)) &&
+           !(stanza_has(st, KNOWN(PAYLOAD)) && (stanza_find(st, "replace", NS_CORRECT, &e) ||
+                                                stanza_find(st, "retract", NS_RETRACT, &e)));
 }
 
 /* Storing. */
@@ -204,8 +209,6 @@ bool room_marked(struct room *r, slice bare, const struct stanza *st)
     if (placed)
         a->unread = room_history_since(&r->history, id, bare);
     a->marks = a->here > 0;
-    if (a->here == 0)
-        store_one(r, a);
     return true;
 }
 

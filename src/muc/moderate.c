@@ -128,6 +128,8 @@ static void tell(struct room *r, const char *xml)
     struct stanza *st = stanza_make(STANZA_MESSAGE, TYPE_GROUPCHAT, r->jid, (slice){ "", 0 },
                                     slice_of(ident), buf_slice(&content));
     room_send_all(r, st, TO_ALL, NULL);
+    if (r->followers.count > 0)
+        room_tell_followers(r, st, (slice){ "", 0 });
     (void)room_record(r, (slice){ 0 }, st, id, ORIGIN_NONE);
     stanza_unref(&st);
     buf_fini(&content);
