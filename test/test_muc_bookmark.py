@@ -2,6 +2,7 @@
 import pytest
 
 from muster import muc, xml
+from muster.client import until
 from muster.muc import Room
 from muster.pubsub import expect_event, get_items, interested, publish
 from test_bookmarks import NODE, OPTIONS, conference
@@ -41,6 +42,17 @@ def test_registration_is_a_bookmark(cave, alice, bob):
     expect_event(bob, NODE, bob.bare, f"<retract id='{cave.jid}'/>")
     assert bookmarks(bob) == {}
     assert bookmarks(alice) == {}  # who has no nickname registered has none
+
+
+def test_coming_and_going_at_once(cave, alice, bob):
+    interested(bob, NODE)
+    for _ in range(3):
+        cave.register(bob, "second")
+        unregister(bob, cave)
+        cave.set_affiliation(alice, bob.bare, "member")
+    cave.register(bob, "third")
+    until_noted(bob, cave)
+    until("the last nickname", lambda: bookmarks(bob)[cave.jid][2] == "third")
 
 
 def test_what_the_user_has_noted_stays(cave, alice, bob):

@@ -139,7 +139,8 @@ static void drop(struct task *t)
     buf_fini(&b);
 }
 
-/* The node or the item may not be there yet. */
+/* The node or the item may not be there. Both ways have the same steps, so who comes and goes at
+ * once ends as he is. */
 static void was_read(struct worker *w, void *arg, const struct stanza *reply)
 {
     struct task *t = arg;
@@ -149,10 +150,12 @@ static void was_read(struct worker *w, void *arg, const struct stanza *reply)
                  stanza_find(reply, "pubsub", NS_PUBSUB, &pubsub) &&
                  elem_child(&pubsub, "items", NS_PUBSUB, &items) &&
                  elem_child(&items, "item", NS_PUBSUB, &item);
-    if (reply == NULL || there)
-        task_end(t);
-    else
+    if (reply != NULL && !there && t->is == REGISTERED)
         put(t);
+    else if (there && t->is == REGISTERED_NOT)
+        drop(t);
+    else
+        task_end(t);
 }
 
 static void loaded(struct account *a, enum err e, void *arg)
@@ -165,10 +168,6 @@ static void loaded(struct account *a, enum err e, void *arg)
     }
     t->account = a;
     account_pin(a);
-    if (t->is == REGISTERED_NOT) {
-        drop(t);
-        return;
-    }
     open_request(&b, "items", "", stanza_from(t->st));
     buf_lit(&b, "/></items></pubsub>");
     send(t, TYPE_GET, buf_slice(&b), was_read);
