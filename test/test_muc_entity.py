@@ -251,6 +251,12 @@ def test_unknown_request_to_a_room(alice, cave):
     assert (condition, kind) == ("service-unavailable", "cancel")
 
 
+def test_a_room_names_its_forms(alice, cave):
+    """§16.3"""
+    cave.create(alice, "w")
+    assert {muc.REGISTER, muc.REQUEST, muc.CONFIG, muc.INFO} <= disco_info(alice, cave.jid)[1]
+
+
 def test_unknown_node_of_a_room(alice, cave):
     cave.create(alice, "w")
     condition, _ = alice.error("get", f"<query xmlns='{xml.DISCO_INFO}' node='no such'/>",

@@ -132,6 +132,7 @@ def test_the_kicked_may_come_back(alice, bob, cave):
 
 def test_kick_of_nobody(alice, cave):
     assert cave.denied(alice, "set", item(nick="oldhag", role="none"))[0] == "item-not-found"
+    assert cave.denied(alice, "set", item(role="none"))[0] == "bad-request", "§17.4: by nick"
 
 
 def test_participants_do_not_kick(alice, bob, carol, cave):

@@ -71,6 +71,8 @@ static bool read_role(struct request *q, const struct elem *item, slice reason)
 
     if (!role_of(elem_attr(item, "role", tmp), &role))
         return wrong(q, SE_BAD_REQUEST, SLICE("there is no such role"));
+    if (elem_attr_raw(item, "nick").ptr == NULL) /* §17.4 */
+        return wrong(q, SE_BAD_REQUEST, SLICE("whose role, is said by the nickname"));
     if (o == NULL)
         return wrong(q, SE_ITEM_NOT_FOUND, SLICE("nobody has this nickname"));
     if (q->seat != NULL && o == q->seat->occupant && role == ROLE_NONE)

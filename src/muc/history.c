@@ -102,6 +102,19 @@ void room_history_add(struct room_history *h, const struct room_post *p, uint32_
     shrink(h, most < HISTORY_MAX ? most : HISTORY_MAX);
 }
 
+/* What it takes on the stream. */
+static uint64_t chars_of(const struct stanza *st, slice to)
+{
+    const struct stanza_note note = { .to = to.len > 0 ? to : (slice){ 0 } };
+    char *text = mem_alloc(stanza_write_max(st, &note));
+    size_t len = stanza_write(text, st, &note);
+    uint64_t chars = 0;
+    for (size_t i = 0; i < len; i++)
+        chars += ((unsigned char)text[i] & 0xc0) != 0x80;
+    mem_free(&text);
+    return chars;
+}
+
 void room_history_each(const struct room_history *h, const struct history_ask *ask, uint32_t most,
                        room_history_fn *fn, void *arg)
 {
@@ -111,7 +124,8 @@ void room_history_each(const struct room_history *h, const struct history_ask *a
         most = ask->stanzas;
     while (first > 0 && h->len - first < most) {
         const struct history_line *l = line(h, first - 1);
-        chars += stanza_write_max(l->st, NULL);
+        if (ask->chars != UINT64_MAX)
+            chars += chars_of(l->st, ask->to);
         if (chars > ask->chars || l->at_us < ask->since_us)
             break;
         first--;

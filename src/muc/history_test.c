@@ -1,4 +1,5 @@
 #include "base/arena.h"
+#include "base/buf.h"
 #include "muc/history.h"
 #include "xmpp/stanza.h"
 
@@ -103,6 +104,46 @@ static void it_is_asked_for_by_number_time_and_size(void **state)
     assert_true(some > 0 && some < strlen(asked(&all, 100)));
 }
 
+static void measure(struct stanza *st, void *arg)
+{
+    size_t *sum = arg;
+    struct buf b;
+    buf_init(&b, 4096);
+    stanza_store(&b, st);
+    *sum += b.len;
+    buf_fini(&b);
+}
+
+/* §7.2.14: as many stanzas as that number of characters holds, which is not one of bytes. */
+static void sizes_are_exact(void **state)
+{
+    (void)state;
+    struct history_ask ask = all;
+    size_t sum = 0;
+    add_bodies(1, 5, 100);
+    ask.stanzas = 2;
+    room_history_each(&h, &ask, 100, measure, &sum);
+    ask = all;
+    ask.chars = sum;
+    assert_string_equal(asked(&ask, 100), "m4 m5 ");
+    ask.chars = sum - 1;
+    assert_string_equal(asked(&ask, 100), "m5 ");
+    ask.chars = sum;
+    ask.to = SLICE("b@x");
+    assert_string_equal(asked(&ask, 100), "m5 ");
+    ask.chars = sum + 2 * strlen(" to='b@x'");
+    assert_string_equal(asked(&ask, 100), "m4 m5 ");
+    add("<body>\xc3\xbc</body>", 6, 100);
+    ask = all;
+    ask.stanzas = 1;
+    sum = 0;
+    room_history_each(&h, &ask, 100, measure, &sum);
+    ask.chars = sum - 1;
+    assert_true(strlen(asked(&ask, 100)) > 0);
+    ask.chars = sum - 2;
+    assert_string_equal(asked(&ask, 100), "");
+}
+
 static void subjects_are_not_part_of_it(void **state)
 {
     (void)state;
@@ -145,6 +186,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(the_last_are_kept, setup, teardown),
         cmocka_unit_test_setup_teardown(it_is_asked_for_by_number_time_and_size, setup, teardown),
+        cmocka_unit_test_setup_teardown(sizes_are_exact, setup, teardown),
         cmocka_unit_test_setup_teardown(subjects_are_not_part_of_it, setup, teardown),
         cmocka_unit_test_setup_teardown(its_bytes_are_bounded, setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_buried_has_a_tombstone, setup, teardown),

@@ -217,14 +217,28 @@ static void write_info(struct iq *iq, const struct room *r)
         facts.subject = stanza_child_text(r->subject, KNOWN_SUBJECT, iq->tmp);
     disco_add_identity(d, SLICE("conference"), SLICE("text"),
                        name.len > 0 ? name : jid_split(r->jid).local);
-    disco_add_features(d, (const char *const[]){ NS_DISCO_INFO, NS_DISCO_ITEMS, NS_MUC, NS_PING,
-                                                 NS_SID, NS_OCCUPANT_ID, NS_REGISTER, NS_VCARD,
-                                                 NS_MODERATE, NS_MODERATE_0, NS_RETRACT, NS_HATS,
+    disco_add_features(d, (const char *const[]){ NS_DISCO_INFO,
+                                                 NS_DISCO_ITEMS,
+                                                 NS_MUC,
+                                                 NS_PING,
+                                                 NS_SID,
+                                                 NS_OCCUPANT_ID,
+                                                 NS_REGISTER,
+                                                 NS_VCARD,
+                                                 NS_MODERATE,
+                                                 NS_MODERATE_0,
+                                                 NS_RETRACT,
+                                                 NS_HATS,
                                                  NS_COMMANDS,
                                                  "http://jabber.org/protocol/muc#stable_id",
                                                  "http://jabber.org/protocol/muc#self-ping-"
                                                  "optimization",
-                                                 NS_MUC_REQUEST, NS_MUC_OFFLINE, NULL });
+                                                 NS_MUC_REQUEST,
+                                                 NS_MUC_REGISTER,
+                                                 NS_MUC_ROOMCONFIG,
+                                                 NS_MUC_ROOMINFO,
+                                                 NS_MUC_OFFLINE,
+                                                 NULL });
     room_config_disco(d, &r->config, &facts, iq->tmp);
     room_archive_disco(d, r);
     room_vcard_disco(d, r);

@@ -96,6 +96,7 @@ void room_send_history(struct room *r, const struct seat *s, const struct elem *
     struct history_ask ask = { .stanzas = UINT32_MAX, .chars = UINT64_MAX };
     if (x != NULL)
         history_ask_read(&ask, x, loop_wall_us(r->worker->loop));
+    ask.to = s->jid;
     room_history_each(&r->history, &ask,
                       ask.many ? room_history_max(&r->config) : room_history(&r->config), send_one,
                       &to);

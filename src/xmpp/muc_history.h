@@ -8,8 +8,9 @@ struct elem;
 struct history_ask {
     bool many;         /* it says how many, or from when on; else the room decides how many */
     uint32_t stanzas;  /* UINT32_MAX: any number */
-    uint64_t chars;    /* of all stanzas with their XML, in bytes; UINT64_MAX: any number */
+    uint64_t chars;    /* of all stanzas with their XML; UINT64_MAX: any number */
     uint64_t since_us; /* wall clock; 0: all */
+    slice to;          /* whom they go to, which counts, too; empty: nobody */
 };
 
 /* Reads <x xmlns='http://jabber.org/protocol/muc'/>. The smallest of what is said counts; what is
