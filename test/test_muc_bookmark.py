@@ -52,7 +52,7 @@ def test_coming_and_going_at_once(cave, alice, bob):
         cave.set_affiliation(alice, bob.bare, "member")
     cave.register(bob, "third")
     until_noted(bob, cave)
-    until("the last nickname", lambda: bookmarks(bob)[cave.jid][2] == "third")
+    until("the last nickname", lambda: bookmarks(bob).get(cave.jid, "   ")[2] == "third")
 
 
 def test_what_the_user_has_noted_stays(cave, alice, bob):

@@ -140,7 +140,7 @@ static void drop(struct task *t)
 }
 
 /* The node or the item may not be there. Both ways have the same steps, so who comes and goes at
- * once ends as he is. */
+ * once leaves nothing behind. */
 static void was_read(struct worker *w, void *arg, const struct stanza *reply)
 {
     struct task *t = arg;
@@ -150,10 +150,10 @@ static void was_read(struct worker *w, void *arg, const struct stanza *reply)
                  stanza_find(reply, "pubsub", NS_PUBSUB, &pubsub) &&
                  elem_child(&pubsub, "items", NS_PUBSUB, &items) &&
                  elem_child(&items, "item", NS_PUBSUB, &item);
-    if (reply != NULL && !there && t->is == REGISTERED)
-        put(t);
-    else if (there && t->is == REGISTERED_NOT)
+    if (reply != NULL && t->is == REGISTERED_NOT)
         drop(t);
+    else if (reply != NULL && !there)
+        put(t);
     else
         task_end(t);
 }
