@@ -331,3 +331,52 @@ def test_a_private_message_is_kept_once(server, alice, bob, cave, origin):
     assert len(kept) == 1
     for client in (alice, other):  # and each has it once
         assert not [e for e in client.inbox if e.get("type") == "chat"]
+
+
+# --- invitations ---
+
+
+def test_declines_do_not_tell_who_is_here(make_server):
+    """Whoever it names, in the room or not, in hiding or not: the sender is answered the same."""
+    server = make_server("alice", "bob", "carol", settings={
+        **muc.OWNERS, "muc.message-rate": 1, "muc.message-burst": 5, "c2s.stanza-rate": "none"})
+    alice, bob, carol = (server.client(name, "x") for name in ("alice", "bob", "carol"))
+    told = []
+    for who in (alice, bob, None):
+        cave = Room(f"cave{len(told)}").create(alice, "first", whois="moderators")
+        cave.set_affiliation(alice, bob.bare, "admin")
+        bob.send(f"<presence to='{cave.at('ghost')}'>{HIDDEN}</presence>")
+        cave.flush(bob)
+        to = who.bare if who else "nobody@localhost"
+        carol.send(f"<message to='{cave}'><x xmlns='{muc.USER}'><decline to='{to}'/></x></message>"
+                   * 60)
+        cave.flush(carol)
+        told.append(sum(e.get("type") == "error" for e in carol.inbox))
+        carol.inbox.clear()
+    assert told[0] > 0 and max(told) - min(told) <= 3, told
+    bob.expect_nothing("<message><x xmlns='http://jabber.org/protocol/muc#user'><decline/></x>"
+                       "</message>", after=carol)
+
+
+def test_invitations_do_not_tell_who_is_banned(alice, bob, carol, cave):
+    """The list of outcasts is for administrators (§9.2)."""
+    cave.enter(bob, "second")
+    cave.set_affiliation(alice, carol.bare, "outcast")
+    invite = f"<x xmlns='{muc.USER}'><invite to='{carol.bare}'/></x>"
+    bob.send(f"<message to='{cave}'>{invite}</message>")
+    cave.expect_nothing(bob, "<message type='error'/>")
+    alice.send(f"<message to='{cave}' id='i'>{invite}</message>")
+    assert cave.message_error(alice, "i")[0] == "forbidden"
+
+
+def test_many_invitations_count_as_many_messages(make_server):
+    server = make_server("alice", "bob", settings={"muc.message-rate": 1, "muc.message-burst": 20})
+    alice, bob = server.client("alice", "x"), server.client("bob", "x")
+    cave = Room("cave").create(alice, "first")
+    invite = f"<invite to='{bob.bare}'/>"
+    cave.send(alice, f"<x xmlns='{muc.USER}'>{invite * 10}</x>", kind="normal")
+    cave.send(alice, f"<x xmlns='{muc.USER}'>{invite * 45}</x>", kind="normal", ident="many")
+    assert cave.message_error(alice, "many")[0] == "policy-violation"
+    cave.flush(alice, bob)
+    assert len([e for e in bob.inbox if e.get("from") == cave.jid
+                and e.tag.endswith("}message")]) == 10

@@ -110,15 +110,16 @@ static enum routed invite(struct room *r, struct seat *s, struct stanza *st, con
         return refuse(r, st, SE_NOT_ACCEPTABLE, SLICE("you are not in this room"));
     if (!may_invite(r, s->occupant))
         return refuse(r, st, SE_FORBIDDEN, SLICE("only moderators invite to this room"));
-    if (room_too_fast(r, s->occupant))
-        return room_slow_down(r, st);
+    bool admin = affiliation_may((enum affiliation)s->occupant->affiliation, ACT_BAN);
     for (bool more = elem_first(x, &e); more && n < INVITES_MAX; more = elem_next(&e, &e)) {
         if (!elem_is(&e, "invite", NS_MUC_USER))
             continue;
+        if (room_too_fast(r, s->occupant)) /* each is a message to somebody */
+            return room_slow_down(r, st);
         if (jid_parse(&jid[n], elem_attr(&e, "to", tmp), tmp) != OK || jid[n].local.len == 0)
             return refuse(r, st, SE_JID_MALFORMED, SLICE("an invitation goes to an address"));
         slice bare = jid_bare(&jid[n]);
-        if (room_affiliation(r, bare) == AFF_OUTCAST)
+        if (admin && room_affiliation(r, bare) == AFF_OUTCAST) /* others do not know (§9.2) */
             return refuse(r, st, SE_FORBIDDEN, SLICE("who is banned cannot be invited"));
         if (r->config.members_only && room_affiliation(r, bare) == AFF_NONE)
             edit[members++] = (struct affiliation_edit){ .jid = bare, .affiliation = AFF_MEMBER };
@@ -142,6 +143,9 @@ static enum routed decline(struct room *r, struct seat *s, struct stanza *st, co
 
     if (jid_parse(&jid, elem_attr(e, "to", tmp), tmp) != OK)
         return refuse(r, st, SE_JID_MALFORMED, SLICE("a decline goes to who invited"));
+    /* before it is looked who is here: who asks must not learn that */
+    if (s != NULL ? room_too_fast(r, s->occupant) : room_outsiders_too_fast(r))
+        return room_slow_down(r, st);
     if (slice_eq(jid_bare(&jid), r->jid))
         to = room_occupant(r, jid.resource, tmp);
     LIST_EACH (it, &r->occupants) {
@@ -149,10 +153,8 @@ static enum routed decline(struct room *r, struct seat *s, struct stanza *st, co
         if (slice_eq(seat_bare(occupant_seat(o)), jid_bare(&jid)))
             to = o;
     }
-    if (to == NULL || room_affiliation(r, stanza_from_bare(st)) == AFF_OUTCAST)
+    if (to == NULL || to->hidden || room_affiliation(r, stanza_from_bare(st)) == AFF_OUTCAST)
         return handled(st);
-    if (s != NULL ? room_too_fast(r, s->occupant) : room_outsiders_too_fast(r))
-        return room_slow_down(r, st);
     buf_init(&b, MESSAGE_BYTES_MAX);
     buf_lit(&b, "<x xmlns='" NS_MUC_USER "'><decline from='");
     xml_escape(&b, stanza_from_bare(st));
