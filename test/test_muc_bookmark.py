@@ -97,3 +97,22 @@ def test_it_is_off_by_default(make_server):
     alice.ping()
     assert bookmarks(alice) == {}
     assert xml.condition(alice.iq("get", get_items(NODE))) == "item-not-found"
+
+
+def test_nobody_is_given_a_bookmark_that_he_did_not_ask_for(cave, alice, bob, carol):
+    """Clients join what is noted, and the room would see when somebody is there: by a nickname that
+    an owner gives, or an application that there never was, nothing is noted."""
+    cave.set_affiliation(alice, bob.bare, "member", nick="second")
+    alice.send(f"<message to='{cave}'>" + muc.submit(muc.REGISTER, {
+        "muc#register_jid": carol.bare, "muc#register_roomnick": "third",
+        "muc#register_allow": True}) + "</message>")
+    cave.flush(alice)
+    other = Room("other").create(alice, "first", persistentroom=True)
+    for client in (bob, carol):
+        other.set_affiliation(alice, client.bare, "member")
+        interested(client, NODE)
+        other.register(client, client.bare)
+        until_noted(client, other)
+        assert set(bookmarks(client)) == {other.jid}
+    cave.register(bob, "second")
+    until_noted(bob, cave)

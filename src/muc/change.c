@@ -239,7 +239,10 @@ static void apply_edit(struct room_change *c, const struct affiliation_edit *e)
 
     enum registered registered = room_registered(r, e->jid);
     affiliate_put(r, e);
-    room_bookmark(r, e->jid, registered);
+    if (room_registered(r, e->jid) == REGISTERED_NOT)
+        room_bookmark(r, e->jid, registered);
+    else if (c->delta.applied) /* else an owner could note rooms for others, who would join them */
+        room_bookmark(r, e->jid, REGISTERED_NOT);
     if (e->reason.ptr != NULL)
         how.reason = e->reason;
     bool here = room_affiliation_changed(r, e->jid, &how);

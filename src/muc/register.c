@@ -205,6 +205,15 @@ static bool may_ask(struct room *r, slice bare)
     return true;
 }
 
+static bool has_asked(const struct room *r, slice bare)
+{
+    uint64_t who = hash_keyed(bare);
+    for (unsigned i = 0; r->applicants != NULL && i < APPLICANTS_MAX; i++)
+        if (r->applicants->row[i].who == who && r->applicants->row[i].at_us != 0)
+            return true;
+    return false;
+}
+
 static void apply(struct iq *iq, struct room *r, const struct application *a)
 {
     enum affiliation is = room_affiliation(r, a->bare);
@@ -225,7 +234,8 @@ static void apply(struct iq *iq, struct room *r, const struct application *a)
                                      .nick = a->nick,
                                      .follows = a->follows };
     struct iq *held = iq_hold(iq);
-    room_commit(r, &(struct room_delta){ .edit = &edit, .edit_count = 1 }, registered, held);
+    room_commit(r, &(struct room_delta){ .edit = &edit, .edit_count = 1, .applied = true },
+                registered, held);
 }
 
 static void register_set(struct iq *iq)
@@ -280,7 +290,10 @@ enum routed room_registration_answered(struct room *r, struct stanza *st, struct
             struct affiliation_edit edit = { .jid = a.bare,
                                              .affiliation = AFF_MEMBER,
                                              .nick = a.nick };
-            room_commit(r, &(struct room_delta){ .edit = &edit, .edit_count = 1 }, allowed, NULL);
+            room_commit(r,
+                        &(struct room_delta){
+                            .edit = &edit, .edit_count = 1, .applied = has_asked(r, a.bare) },
+                        allowed, NULL);
         }
     }
     stanza_unref(&st);

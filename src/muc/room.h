@@ -179,6 +179,7 @@ struct room_delta {
     bool unlock;    /* it is open to others from now on (§10.1) */
     bool ownerless; /* it may lose its last owner: an account was deleted */
     bool destroy;
+    bool applied; /* those of the edits asked for it themselves */
     bool quiet;   /* who becomes a member is not told: an invitation was sent */
     slice actor;  /* nickname of who did it, told to whom it concerns; empty: nobody in the room */
     slice reason; /* of all edits that have none of their own; of a destruction */
