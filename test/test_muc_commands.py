@@ -114,8 +114,10 @@ def test_one_room_in_detail(host, alice, bob):
         {"jid": "bob@localhost", "affiliation": "member", "nick": "", "reason": ""},
         {"jid": "carol@localhost", "affiliation": "outcast", "nick": "", "reason": "Too loud"}]
     assert host.rows("room", "occupants", cave.jid) == [
-        {"nick": "firstwitch", "jid": str(alice), "affiliation": "owner", "role": "moderator"},
-        {"nick": "secondwitch", "jid": str(bob), "affiliation": "member", "role": "participant"}]
+        {"nick": "firstwitch", "jid": str(alice), "affiliation": "owner", "role": "moderator",
+         "hidden": False},
+        {"nick": "secondwitch", "jid": str(bob), "affiliation": "member", "role": "participant",
+         "hidden": False}]
 
 
 @pytest.mark.parametrize("args", [

@@ -495,7 +495,7 @@ def test_administrators_make_no_persistent_room_where_there_are_none(server, ali
     assert hall.configuration(alice)["muc#roomconfig_persistentroom"] == "1"
 
 
-def test_a_hidden_occupant(alice, bob, carol, cave):
+def test_a_hidden_occupant(server, alice, bob, carol, cave):
     """Requirement 12, for administrators of a room."""
     cave.set_affiliation(alice, "carol@localhost", "admin")
     cave.enter(bob, "second")
@@ -513,6 +513,8 @@ def test_a_hidden_occupant(alice, bob, carol, cave):
     cave.leave(bob, "second")
     cave.forget(bob)
     assert cave.enter(bob, "second").others.keys() == {"first"}
+    assert [row["nick"] for row in server.rows("room", "occupants", cave.jid)
+            if row["hidden"]] == ["third"]
 
 
 def hide(room, client, nick):

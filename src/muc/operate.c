@@ -302,6 +302,7 @@ static void occupants(struct room *r, void *arg)
             command_text(call, "jid", s->jid);
             command_text(call, "affiliation", affiliation_name((enum affiliation)o->affiliation));
             command_text(call, "role", role_name((enum room_role)o->role));
+            command_bool(call, "hidden", o->hidden);
         }
     }
     command_done(call, "%s", "");
@@ -571,7 +572,7 @@ static struct command occupants_command = {
     .args = room_args,
     .run = run_occupants,
     .doc = "Shows who is in a room, a row for each session.",
-    .columns = (const char *const[]){ "nick", "jid", "affiliation", "role", NULL },
+    .columns = (const char *const[]){ "nick", "jid", "affiliation", "role", "hidden", NULL },
 };
 static struct command create_command = {
     .name = "room create",
