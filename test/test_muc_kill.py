@@ -370,3 +370,32 @@ def test_a_room_that_is_destroyed_keeps_nobody_waiting(make_server):
                    "</query></iq>")
     room.gone(bob, "bob")
     bob.wait_acked(2)
+
+
+@pytest.mark.slow
+def test_the_node_ends_while_the_database_is_away(make_server):
+    """Changes and messages that wait are given up: nobody was told that they were done."""
+    server = make_server("alice", settings=OPEN)
+    alice = server.client("alice", "a")
+    room = Room("waits").create(alice, "alice", persistentroom=True)
+    alice.enable_sm()
+    changes = Changes(room, alice)
+    speaker = Speaker.__new__(Speaker)
+    speaker.client, speaker.room, speaker.sent, speaker.changes = alice, room, [], []
+    with database_away(server):
+        say(alice, room, "m0")
+        until("what was said to wait", lambda: waiting(server) == 1)
+        for _ in range(3):
+            changes.step(speaker)
+        say(alice, room, "m1")
+        room.expect_body(alice, "alice", "m1")
+        alice.request_ack()
+        alice.ping()
+        assert alice.acked == 0
+        server.signal(signal.SIGTERM)
+        server.wait_exit(30)  # it does not wait for ever, and says so
+    assert "ended without waiting for the rest" in server.log()
+    server.start()
+    alice = server.client("alice", "after")
+    assert Page(alice, room).bodies == []
+    assert set(changes.stored(alice).values()) == {-1}
