@@ -3,6 +3,7 @@
  * registrations (§9.9). */
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/mem.h"
 #include "im/worker.h"
 #include "muc/private.h"
 #include "xmpp/form.h"
@@ -53,9 +54,10 @@ static void inviter_write(struct buf *out, const struct room *r, const struct oc
 }
 
 /* invite NULL: nobody said more. */
-static void send_invite(struct room *r, slice to, const struct occupant *by,
-                        const struct elem *invite)
+static struct stanza *make_invite(struct room *r, slice to, const struct occupant *by,
+                                  const struct elem *invite)
 {
+    struct stanza *out = NULL;
     struct arena *tmp = loop_scratch(r->worker->loop);
     struct elem going;
     struct buf b;
@@ -77,19 +79,17 @@ static void send_invite(struct room *r, slice to, const struct occupant *by,
         element(&b, "password", r->config.text[ROOM_SECRET]);
     buf_lit(&b, "</x>");
     if (!b.overflow)
-        route_send(r->worker, stanza_make(STANZA_MESSAGE, TYPE_NORMAL, r->jid, to, (slice){ 0 },
-                                          buf_slice(&b)));
+        out = stanza_make(STANZA_MESSAGE, TYPE_NORMAL, r->jid, to, (slice){ 0 }, buf_slice(&b));
     buf_fini(&b);
+    return out;
 }
 
 /* §9.3: who becomes a member of a members-only room and is not there is told so. */
-void room_invite_member(struct room *r, slice bare) { send_invite(r, bare, NULL, NULL); }
-
-static void nobody_waits(struct room *r, enum err e, void *arg)
+void room_invite_member(struct room *r, slice bare)
 {
-    (void)r;
-    (void)e;
-    (void)arg;
+    struct stanza *st = make_invite(r, bare, NULL, NULL);
+    if (st != NULL)
+        route_send(r->worker, st);
 }
 
 static bool may_invite(const struct room *r, const struct occupant *o)
@@ -98,39 +98,87 @@ static bool may_invite(const struct room *r, const struct occupant *o)
            (!r->config.members_only || r->config.member_invites || o->role == ROLE_MODERATOR);
 }
 
-static enum routed invite(struct room *r, struct seat *s, struct stanza *st, const struct elem *x)
+/* Several invitations in one message (§7.8.2). In a members-only room they go when those who are
+ * invited are members: who comes at once gets in. */
+struct invitations {
+    struct stanza *st; /* the message */
+    uint32_t count;
+    struct stanza *sent[INVITES_MAX];
+};
+
+static void invitations_end(struct room *r, enum err e, void *arg)
+{
+    struct invitations *v = arg;
+    for (uint32_t i = 0; i < v->count; i++) {
+        if (e == OK)
+            route_send(r->worker, stanza_ref(v->sent[i]));
+        stanza_unref(&v->sent[i]);
+    }
+    if (e != OK)
+        route_error(r->worker, v->st, SE_RESOURCE_CONSTRAINT,
+                    SLICE("who is invited could not be made a member now"));
+    stanza_unref(&v->st);
+    mem_free(&v);
+}
+
+/* Who is meant by one of them; SE_NONE: may be invited. */
+static enum stanza_error invited(struct room *r, const struct occupant *by, const struct elem *e,
+                                 struct jid *jid)
 {
     struct arena *tmp = loop_scratch(r->worker->loop);
+    bool admin = affiliation_may((enum affiliation)by->affiliation, ACT_BAN);
+    if (jid_parse(jid, elem_attr(e, "to", tmp), tmp) != OK || jid->local.len == 0)
+        return SE_JID_MALFORMED;
+    if (admin && room_affiliation(r, jid_bare(jid)) == AFF_OUTCAST) /* others do not know (§9.2) */
+        return SE_FORBIDDEN;
+    return SE_NONE;
+}
+
+static enum routed invite(struct room *r, struct seat *s, struct stanza *st, const struct elem *x)
+{
     struct affiliation_edit edit[INVITES_MAX];
-    struct jid jid[INVITES_MAX];
-    struct elem invites[INVITES_MAX], e;
-    uint32_t n = 0, members = 0;
+    uint32_t members = 0;
+    struct elem e;
 
     if (s == NULL)
         return refuse(r, st, SE_NOT_ACCEPTABLE, SLICE("you are not in this room"));
     if (!may_invite(r, s->occupant))
         return refuse(r, st, SE_FORBIDDEN, SLICE("only moderators invite to this room"));
-    bool admin = affiliation_may((enum affiliation)s->occupant->affiliation, ACT_BAN);
-    for (bool more = elem_first(x, &e); more && n < INVITES_MAX; more = elem_next(&e, &e)) {
+    struct invitations *v = mem_new(struct invitations);
+    enum stanza_error wrong = SE_NONE;
+    for (bool more = elem_first(x, &e); more && wrong == SE_NONE && v->count < INVITES_MAX;
+         more = elem_next(&e, &e)) {
+        struct jid jid;
         if (!elem_is(&e, "invite", NS_MUC_USER))
             continue;
-        if (room_too_fast(r, s->occupant)) /* each is a message to somebody */
-            return room_slow_down(r, st);
-        if (jid_parse(&jid[n], elem_attr(&e, "to", tmp), tmp) != OK || jid[n].local.len == 0)
-            return refuse(r, st, SE_JID_MALFORMED, SLICE("an invitation goes to an address"));
-        slice bare = jid_bare(&jid[n]);
-        if (admin && room_affiliation(r, bare) == AFF_OUTCAST) /* others do not know (§9.2) */
-            return refuse(r, st, SE_FORBIDDEN, SLICE("who is banned cannot be invited"));
-        if (r->config.members_only && room_affiliation(r, bare) == AFF_NONE)
-            edit[members++] = (struct affiliation_edit){ .jid = bare, .affiliation = AFF_MEMBER };
-        invites[n++] = e;
+        wrong = room_too_fast(r, s->occupant) /* each is a message to somebody */
+                    ? SE_POLICY_VIOLATION
+                    : invited(r, s->occupant, &e, &jid);
+        struct stanza *one = wrong == SE_NONE ? make_invite(r, jid.full, s->occupant, &e) : NULL;
+        if (one == NULL)
+            continue;
+        v->sent[v->count++] = one;
+        if (r->config.members_only && room_affiliation(r, jid_bare(&jid)) == AFF_NONE)
+            edit[members++] =
+                (struct affiliation_edit){ .jid = jid_bare(&jid), .affiliation = AFF_MEMBER };
     }
-    for (uint32_t i = 0; i < n; i++)
-        send_invite(r, jid[i].full, s->occupant, &invites[i]);
-    if (members > 0)
+    if (wrong != SE_NONE) {
+        for (uint32_t i = 0; i < v->count; i++)
+            stanza_unref(&v->sent[i]);
+        mem_free(&v);
+        if (wrong == SE_POLICY_VIOLATION)
+            return room_slow_down(r, st);
+        return refuse(r, st, wrong,
+                      wrong == SE_FORBIDDEN ? SLICE("who is banned cannot be invited")
+                                            : SLICE("an invitation goes to an address"));
+    }
+    v->st = st;
+    if (members == 0)
+        invitations_end(r, OK, v);
+    else
         room_commit(r, &(struct room_delta){ .edit = edit, .edit_count = members, .quiet = true },
-                    nobody_waits, NULL);
-    return handled(st);
+                    invitations_end, v);
+    return ROUTED;
 }
 
 /* To whoever invited, if still here: the room is no way to reach others. */
