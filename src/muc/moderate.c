@@ -76,16 +76,12 @@ struct moderation {
     bool in_history;
 };
 
-/* Who did it, as others know him: nobody knows of one who is hidden. */
+/* Who did it, as others know him. */
 static void moderator_write(struct buf *out, const struct room *r, const struct occupant *o,
                             const char *ns)
 {
     buf_printf(out, "<moderated xmlns='%s' by='", ns);
     xml_escape(out, r->jid);
-    if (o->hidden) {
-        buf_lit(out, "'>");
-        return;
-    }
     buf_lit(out, "/");
     xml_escape(out, o->nick);
     buf_lit(out, "'>");
