@@ -5,8 +5,8 @@ from muster import muc, xml
 from muster.muc import Room, disco_info, disco_items
 
 COMMANDS = "http://jabber.org/protocol/commands"
-NODES = ("don", "doff", "create", "destroy", "list")
-DON, DOFF, CREATE, DESTROY, LIST = (f"urn:xmpp:hats:commands:{name}" for name in NODES)
+NODES = ("assign", "unassign", "create", "destroy", "list", "list-assigned")
+DON, DOFF, CREATE, DESTROY, LIST, WORN = (f"urn:xmpp:hats:commands:{name}" for name in NODES)
 TEACHER = "http://tech.example.edu/hats#Teacher"
 
 
@@ -31,12 +31,12 @@ def command(client, room, node, fields=None, more=""):
 
 
 def don(client, room, jid, uri=TEACHER, title="Teacher"):
-    return command(client, room, DON, {"accountjid": jid, "hat": uri, "title": title},
+    return command(client, room, DON, {"hats#jid": jid, "hats#uri": uri, "hats#title": title},
                    "sessionid='s1'")
 
 
 def doff(client, room, jid, uri=TEACHER):
-    return command(client, room, DOFF, {"accountjid": jid, "hat": uri})
+    return command(client, room, DOFF, {"hats#jid": jid, "hats#uri": uri})
 
 
 def hats(seen):
@@ -51,8 +51,9 @@ def test_support_is_told(alice, bob, cave):
         assert muc.HATS in disco_info(bob, to)[1]
     node = f"<query xmlns='{xml.DISCO_ITEMS}' node='{COMMANDS}'/>"
     nodes = {i.get("node") for i in alice.result("get", node, to=cave.jid)}
-    assert nodes == {DON, DOFF, CREATE, DESTROY, LIST}
-    assert len(bob.result("get", node, to=cave.jid)) == 0, "nor the occupants"
+    assert nodes == {DON, DOFF, CREATE, DESTROY, LIST, WORN}
+    assert [i.get("node") for i in bob.result("get", node, to=cave.jid)] == [LIST], \
+        "nor the occupants"
     assert disco_items(bob, cave.jid) == [(cave.at(n), None) for n in ("owner", "b", "c")]
 
 
@@ -62,7 +63,7 @@ def test_the_form(alice, cave):
     assert got.get("status") == "executing" and got.get("node") == DON and got.get("sessionid")
     fields = muc.form_values(got.find(f"{{{muc.DATA}}}x[@type='form']"))
     assert fields["FORM_TYPE"] == "urn:xmpp:hats:commands"
-    assert {"accountjid", "hat"} <= fields.keys()
+    assert {"hats#jid", "hats#uri"} <= fields.keys()
 
 
 def test_a_hat_is_put_on_and_taken_off(alice, bob, carol, cave):
@@ -96,7 +97,7 @@ def test_a_hat_stays_on_its_wearer(alice, bob, cave):
 
 
 def test_a_title_is_optional(alice, bob, carol, cave):
-    command(alice, cave, DON, {"accountjid": bob.bare, "hat": TEACHER})
+    command(alice, cave, DON, {"hats#jid": bob.bare, "hats#uri": TEACHER})
     assert hats(cave.presence(alice, "b")) == {TEACHER: "Teacher"}
 
 
@@ -115,11 +116,11 @@ def test_others_give_no_hats(alice, bob, carol, cave):
 
 
 def test_a_form_beside_the_point(alice, bob, cave):
-    for fields in ({}, {"accountjid": bob.bare}, {"hat": TEACHER},
-                   {"accountjid": "@", "hat": TEACHER}, {"accountjid": "localhost", "hat": TEACHER},
-                   {"accountjid": bob.bare, "hat": "no uri"},
-                   {"accountjid": bob.bare, "hat": "u:" + "x" * 300},
-                   {"accountjid": bob.bare, "hat": TEACHER, "title": "x" * 300}):
+    for fields in ({}, {"hats#jid": bob.bare}, {"hats#uri": TEACHER},
+                   {"hats#jid": "@", "hats#uri": TEACHER}, {"hats#jid": "localhost", "hats#uri": TEACHER},
+                   {"hats#jid": bob.bare, "hats#uri": "no uri"},
+                   {"hats#jid": bob.bare, "hats#uri": "u:" + "x" * 300},
+                   {"hats#jid": bob.bare, "hats#uri": TEACHER, "hats#title": "x" * 300}):
         condition = xml.condition(command(alice, cave, DON, fields))
         assert condition in ("bad-request", "not-acceptable", "jid-malformed"), fields
     assert xml.condition(doff(alice, cave, bob.bare)) == "item-not-found"
@@ -163,50 +164,81 @@ def test_hats_end_with_the_room(alice, bob, cave):
 
 
 def listed(client, room):
-    """{(uri, title, who)}"""
-    answer = command(client, room, LIST)
-    rows = [{f.get("var"): f.findtext(f"{{{muc.DATA}}}value") or "" for f in item}
-            for item in answer.iter(f"{{{muc.DATA}}}item")]
-    return {(r["hat"], r["title"], r["accountjid"]) for r in rows}
+    """{(uri, title, who)}: who is empty where it is one to choose from"""
+    rows = []
+    for node in (LIST, WORN):
+        answer = command(client, room, node)
+        assert answer.get("type") == "result"
+        rows += [{f.get("var"): f.findtext(f"{{{muc.DATA}}}value") or "" for f in item}
+                 for item in answer.iter(f"{{{muc.DATA}}}item")]
+    return {(r["hats#uri"], r["hats#title"], r.get("hats#jid", "")) for r in rows}
 
 
 def test_hats_to_choose_from(alice, bob, carol, cave):
-    fields = {"hat": TEACHER, "title": "Teacher"}
+    fields = {"hats#uri": TEACHER, "hats#title": "Teacher"}
     assert command(alice, cave, CREATE, fields).get("type") == "result"
-    form = command(alice, cave, DON).find(f".//{{{muc.DATA}}}field[@var='hat']")
+    form = command(alice, cave, DON).find(f".//{{{muc.DATA}}}field[@var='hats#uri']")
     assert form.get("type") == "list-single"
     assert [(o.get("label"), o.findtext(f"{{{muc.DATA}}}value"))
             for o in form.iter(f"{{{muc.DATA}}}option")] == [("Teacher", TEACHER)]
-    command(alice, cave, DON, {"accountjid": bob.bare, "hat": TEACHER})
+    command(alice, cave, DON, {"hats#jid": bob.bare, "hats#uri": TEACHER})
     assert hats(cave.presence(carol, "b")) == {TEACHER: "Teacher"}
     assert listed(alice, cave) == {(TEACHER, "Teacher", ""), (TEACHER, "Teacher", bob.bare)}
-    assert command(alice, cave, DESTROY, {"hat": TEACHER}).get("type") == "result"
+    assert command(alice, cave, DESTROY, {"hats#uri": TEACHER}).get("type") == "result"
     assert hats(cave.presence(carol, "b")) == {}
     assert listed(alice, cave) == set()
-    assert xml.condition(command(alice, cave, DESTROY, {"hat": TEACHER})) == "item-not-found"
+    assert xml.condition(command(alice, cave, DESTROY, {"hats#uri": TEACHER})) == "item-not-found"
+
+
+def hats_hash(client, room):
+    return disco_info(client, room.jid)[2][muc.INFO].get("hats#hash")
+
+
+def test_a_hat_is_defined_anew(alice, bob, carol, cave):
+    """§3.2: who wears it is shown with the new title, and all hear that the list is another."""
+    assert hats_hash(bob, cave) is None
+    command(alice, cave, CREATE, {"hats#uri": TEACHER, "hats#title": "Teacher"})
+    first = hats_hash(bob, cave)
+    assert first and cave.notice(carol) == {104}
+    command(alice, cave, DON, {"hats#jid": bob.bare, "hats#uri": TEACHER})
+    assert hats(cave.presence(carol, "b")) == {TEACHER: "Teacher"}
+    command(alice, cave, CREATE, {"hats#uri": TEACHER, "hats#title": "Professor"})
+    assert hats(cave.presence(carol, "b")) == {TEACHER: "Professor"}
+    assert cave.notice(carol) == {104} and hats_hash(bob, cave) not in (None, first)
+    command(alice, cave, DESTROY, {"hats#uri": TEACHER})
+    assert cave.notice(carol) == {104} and hats_hash(bob, cave) is None
+
+
+def test_a_closed_room_lists_no_hats(alice, bob, carol, cave):
+    cave.configure(alice, membersonly=True)
+    cave.gone(carol, "c")
+    assert xml.condition(command(carol, cave, LIST)) == "forbidden"
 
 
 def test_owners_define_hats(alice, bob, carol, cave):
     cave.set_affiliation(alice, bob.bare, "admin")
     for node in (CREATE, DESTROY):
-        assert xml.condition(command(bob, cave, node, {"hat": TEACHER})) == "forbidden"
+        assert xml.condition(command(bob, cave, node, {"hats#uri": TEACHER})) == "forbidden"
     assert listed(bob, cave) == set()
-    assert xml.condition(command(carol, cave, LIST)) == "forbidden"
-    for fields in ({}, {"hat": "no uri"}, {"title": "x"}):
+    assert command(carol, cave, LIST).get("type") == "result"
+    assert xml.condition(command(carol, cave, WORN)) == "forbidden"
+    for fields in ({}, {"hats#uri": "no uri"}, {"hats#title": "x"}):
         assert command(alice, cave, CREATE, fields).get("type") == "error"
 
 
 def test_defined_hats_outlive_a_restart(server, alice, bob):
     heath = Room("heath").create(alice, "owner", persistentroom=True)
     for uri in (TEACHER, "urn:example:proctor"):
-        command(alice, heath, CREATE, {"hat": uri, "title": "t"})
+        command(alice, heath, CREATE, {"hats#uri": uri, "hats#title": "t"})
         don(alice, heath, bob.bare, uri, "t")
-    command(alice, heath, DESTROY, {"hat": TEACHER})
+    command(alice, heath, DESTROY, {"hats#uri": TEACHER})
+    command(alice, heath, CREATE, {"hats#uri": "urn:example:proctor", "hats#title": "Proctor"})
     server.restart()
     alice = server.client("alice", "a")
-    assert listed(alice, heath) == {("urn:example:proctor", "t", who) for who in ("", bob.bare)}
+    assert listed(alice, heath) == {("urn:example:proctor", "Proctor", who)
+                                    for who in ("", bob.bare)}
 
 
 def test_not_too_many_are_defined(alice, cave):
-    answers = [command(alice, cave, CREATE, {"hat": f"urn:example:{i}"}) for i in range(65)]
+    answers = [command(alice, cave, CREATE, {"hats#uri": f"urn:example:{i}"}) for i in range(65)]
     assert [a.get("type") for a in answers] == ["result"] * 64 + ["error"]

@@ -1,22 +1,28 @@
 /* hats: what somebody is in a room beside role and affiliation (XEP-0317): a URI and a title, given
- * and taken by administrators of the room with the commands of §3.2 and §3.3, and told in the
+ * and taken by administrators of the room with the commands of §3.5 and §3.6, and told in the
  * presence of who wears it. They are of the person, by bare JID, in the room or not; those of a
- * stored room are stored with it. Owners define hats to choose from with three more commands of the
- * same style: they are hats without an address.
+ * stored room are stored with it. Owners define hats to choose from (§3.2, §3.3), which who may
+ * enter can list: they are hats without an address. Colours (hats#hue) are not kept.
  *
  * Limits: ROOM_HATS_MAX in a room, HATS_WORN_MAX of one person, HATS_DEFINED_MAX to choose from,
  * HAT_TEXT_MAX bytes a URI or title. */
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/hash.h"
 #include "base/mem.h"
 #include "im/feature.h"
 #include "im/worker.h"
 #include "muc/muc.h"
 #include "muc/private.h"
+#include "xmpp/disco_info.h"
 #include "xmpp/form.h"
 #include "xmpp/ns.h"
+#include <inttypes.h>
 
-#define FORM_HATS "urn:xmpp:hats:commands"
+#define FORM_HATS   "urn:xmpp:hats:commands"
+#define FIELD_JID   "hats#jid"
+#define FIELD_URI   "hats#uri"
+#define FIELD_TITLE "hats#title"
 
 enum {
     HATS_WORN_MAX = 8,
@@ -33,16 +39,26 @@ struct room_hat {
 };
 
 /* The commands, in the order in which they are listed. */
-enum act { HAT_DON, HAT_DOFF, HAT_CREATE, HAT_DESTROY, HAT_LIST, HAT_ACTS };
+enum act {
+    HAT_ASSIGN,
+    HAT_UNASSIGN,
+    HAT_CREATE,
+    HAT_DESTROY,
+    HAT_LIST,
+    HAT_LIST_ASSIGNED,
+    HAT_ACTS
+};
 static const struct {
     const char *node, *name, *title; /* of the command, of its form */
     enum affiliation least;
 } commands[HAT_ACTS] = {
-    { FORM_HATS ":don", "Give somebody a hat", "Assigning a hat", AFF_ADMIN },
-    { FORM_HATS ":doff", "Take a hat from somebody", "Taking a hat", AFF_ADMIN },
+    { FORM_HATS ":assign", "Give somebody a hat", "Assigning a hat", AFF_ADMIN },
+    { FORM_HATS ":unassign", "Take a hat from somebody", "Taking a hat", AFF_ADMIN },
     { FORM_HATS ":create", "Define a hat", "Defining a hat", AFF_OWNER },
     { FORM_HATS ":destroy", "Remove a hat, and take it from all", "Removing a hat", AFF_OWNER },
-    { FORM_HATS ":list", "List hats and who wears them", "Hats", AFF_ADMIN },
+    { FORM_HATS ":list", "List the hats to choose from", "Hats", AFF_NONE },
+    { FORM_HATS ":list-assigned", "List who wears which hat", "Hats and who wears them",
+      AFF_ADMIN },
 };
 
 static const struct store_migration migrations[] = {
@@ -72,6 +88,12 @@ static struct store_stmt delete_uri = {
     .params = "it",
     .cols = "",
 };
+static struct store_stmt retitle_all = {
+    .name = "room.hat-retitle",
+    .sql = "UPDATE room_hat SET title = $3 WHERE room = $1 AND uri = $2",
+    .params = "itt",
+    .cols = "",
+};
 static struct store_stmt delete_all = {
     .name = "room.hats-delete",
     .sql = "DELETE FROM room_hat WHERE room = $1",
@@ -88,8 +110,8 @@ struct store_stmt room_hats_get = {
 static const struct store_schema schema = {
     .feature = "room_hat",
     .migrations = migrations,
-    .stmts = (struct store_stmt *const[]){ &put, &delete, &delete_uri, &delete_all, &room_hats_get,
-                                           NULL },
+    .stmts = (struct store_stmt *const[]){ &put, &delete, &delete_uri, &retitle_all, &delete_all,
+                                           &room_hats_get, NULL },
 };
 
 static slice lay(char **at, slice s)
@@ -118,15 +140,21 @@ static void hat_remove(struct room *r, slice jid, slice uri)
     mem_free(&h);
 }
 
+static struct room_hat *hat_new(slice jid, slice uri, slice title)
+{
+    struct room_hat *h = mem_alloc(sizeof *h + jid.len + uri.len + title.len);
+    char *text = (char *)(h + 1);
+    *h = (struct room_hat){ NULL, lay(&text, jid), lay(&text, uri), lay(&text, title) };
+    return h;
+}
+
 static void hat_put(struct room *r, slice jid, slice uri, slice title)
 {
     hat_remove(r, jid, uri);
-    struct room_hat *h = mem_alloc(sizeof *h + jid.len + uri.len + title.len), **at = &r->hats;
-    char *text = (char *)(h + 1);
+    struct room_hat **at = &r->hats;
     while (*at != NULL)
         at = &(*at)->next;
-    *h = (struct room_hat){ NULL, lay(&text, jid), lay(&text, uri), lay(&text, title) };
-    *at = h;
+    *at = hat_new(jid, uri, title);
 }
 
 void room_hats_free(struct room *r)
@@ -256,18 +284,45 @@ static void destroy(struct room *r, slice uri)
     room_unpin(r);
 }
 
+/* §3.2: who wears it has the new title. */
+static void retitle(struct room *r, slice uri, slice title)
+{
+    room_pin(r);
+    for (struct room_hat **at = &r->hats; *at != NULL; at = &(*at)->next) {
+        struct room_hat *h = *at;
+        if (h->jid.len == 0 || !slice_eq(h->uri, uri) || slice_eq(h->title, title))
+            continue;
+        *at = hat_new(h->jid, uri, title);
+        (*at)->next = h->next;
+        mem_free(&h);
+        show_wearer(r, (*at)->jid);
+    }
+    room_unpin(r);
+}
+
+/* §3.2, §3.3: the list of hats to choose from is another. */
+static void tell_list(struct room *r)
+{
+    room_announce(r, SLICE("<x xmlns='" NS_MUC_USER "'><status code='104'/></x>"));
+}
+
 static void applied(struct change *c, enum store_result result)
 {
     struct room *r = c->room;
     if (result == STORE_OK && r->state == ROOM_READY) {
         if (c->act == HAT_DESTROY)
             destroy(r, c->uri);
-        else if (c->act == HAT_DOFF)
+        else if (c->act == HAT_UNASSIGN)
             hat_remove(r, c->jid, c->uri);
         else
             hat_put(r, c->jid, c->uri, c->title);
+        if (c->act == HAT_CREATE)
+            retitle(r, c->uri, c->title);
         answer(c->iq, c->node, c->session, "completed", (slice){ 0 });
-        show_wearer(r, c->jid);
+        if (c->act == HAT_CREATE || c->act == HAT_DESTROY)
+            tell_list(r);
+        else
+            show_wearer(r, c->jid);
     } else {
         iq_error(c->iq, SE_RESOURCE_CONSTRAINT, SLICE("the hat could not be stored now"));
     }
@@ -300,10 +355,12 @@ static void commit(struct iq *iq, struct room *r, const struct change *what)
     struct store_batch *b = store_write(r->worker->store, (uint64_t)r->id);
     if (c->act == HAT_DESTROY)
         STORE_ADD(b, &delete_uri, STORE_ANY_ROWS, SV_I(r->id), SV_T(c->uri));
-    else if (c->act == HAT_DOFF)
+    else if (c->act == HAT_UNASSIGN)
         STORE_ADD(b, &delete, STORE_ANY_ROWS, SV_I(r->id), SV_T(c->jid), SV_T(c->uri));
     else
         STORE_ADD(b, &put, 1, SV_I(r->id), SV_T(c->jid), SV_T(c->uri), SV_T(c->title));
+    if (c->act == HAT_CREATE)
+        STORE_ADD(b, &retitle_all, STORE_ANY_ROWS, SV_I(r->id), SV_T(c->uri), SV_T(c->title));
     store_submit(b, r->worker->loop, 0, committed, c);
 }
 
@@ -343,8 +400,8 @@ static bool has_room_for(const struct room *r, slice jid)
 static bool read_wearer(struct form *f, struct change *c)
 {
     struct jid jid;
-    if (!form_jid(f, "accountjid", &jid))
-        return form_wrong(f, SE_BAD_REQUEST, "the fields 'accountjid' and 'hat' are needed");
+    if (!form_jid(f, FIELD_JID, &jid))
+        return form_wrong(f, SE_BAD_REQUEST, "the field '" FIELD_JID "' is needed");
     if (jid.local.len == 0)
         return form_wrong(f, SE_NOT_ACCEPTABLE, "a hat is on somebody's head");
     c->jid = jid_bare(&jid);
@@ -358,13 +415,13 @@ static bool is_there(struct room *r, const struct change *c)
 
 static bool read_change(struct form *f, struct room *r, struct change *c)
 {
-    bool takes = c->act == HAT_DOFF || c->act == HAT_DESTROY;
+    bool takes = c->act == HAT_UNASSIGN || c->act == HAT_DESTROY;
     c->jid = (slice){ "", 0 };
-    if (c->act <= HAT_DOFF && !read_wearer(f, c))
+    if (c->act <= HAT_UNASSIGN && !read_wearer(f, c))
         return false;
-    if (!form_text(f, "hat", &c->uri))
-        return form_wrong(f, SE_BAD_REQUEST, "the field 'hat' is needed");
-    (void)form_text(f, "title", &c->title);
+    if (!form_text(f, FIELD_URI, &c->uri))
+        return form_wrong(f, SE_BAD_REQUEST, "the field '" FIELD_URI "' is needed");
+    (void)form_text(f, FIELD_TITLE, &c->title);
     if (f->error != SE_NONE)
         return false;
     if (!is_uri(c->uri) || c->uri.len > HAT_TEXT_MAX || c->title.len > HAT_TEXT_MAX)
@@ -378,12 +435,12 @@ static bool read_change(struct form *f, struct room *r, struct change *c)
     return true;
 }
 
-/* §3.2: one of those that are defined, if any is. */
+/* §3.5: one of those that are defined, if any is. */
 static void ask_hat(struct buf *out, const struct room *r, const struct change *c,
                     struct arena *tmp)
 {
     struct form_option *option = arena_new(tmp, struct form_option, HATS_DEFINED_MAX + 1);
-    struct form_row row = { .var = "hat", .label = "The hat, a URI", .required = true };
+    struct form_row row = { .var = FIELD_URI, .label = "The hat, a URI", .required = true };
     unsigned n = 0;
     for (const struct room_hat *h = r->hats; h != NULL && n < HATS_DEFINED_MAX; h = h->next)
         if (h->jid.len == 0)
@@ -398,50 +455,77 @@ static void ask_hat(struct buf *out, const struct room *r, const struct change *
 static void ask(struct iq *iq, const struct room *r, const struct change *c)
 {
     static const struct form_row jid = {
-        "accountjid", FORM_JID_SINGLE, "User address", NULL, NULL, NULL, true
+        FIELD_JID, FORM_JID_SINGLE, "User address", NULL, NULL, NULL, true
     };
     static const struct form_row title = {
-        "title", FORM_TEXT_SINGLE, "Its title, as people read it", NULL, NULL, NULL, false
+        FIELD_TITLE, FORM_TEXT_SINGLE, "Its title, as people read it", NULL, NULL, NULL, false
     };
     struct buf b;
     buf_init(&b, ANSWER_BYTES_MAX);
     form_open(&b, FORM_FORM, FORM_HATS);
     form_title(&b, commands[c->act].title);
-    if (c->act <= HAT_DOFF)
+    if (c->act <= HAT_UNASSIGN)
         form_ask(&b, &jid);
     ask_hat(&b, r, c, iq->tmp);
-    if (c->act == HAT_DON || c->act == HAT_CREATE)
+    if (c->act == HAT_ASSIGN || c->act == HAT_CREATE)
         form_ask(&b, &title);
     form_close(&b);
     answer(iq, c->node, SLICE("hats"), "executing", buf_slice(&b));
     buf_fini(&b);
 }
 
-/* Those to choose from have no address. */
+/* §3.4 those to choose from, or §3.7 those that are worn. */
 static void list(struct iq *iq, const struct room *r, const struct change *c)
 {
     static const struct form_row columns[] = {
-        { "hat", FORM_TEXT_SINGLE, "The hat, a URI", NULL, NULL, NULL, false },
-        { "title", FORM_TEXT_SINGLE, "Title", NULL, NULL, NULL, false },
-        { "accountjid", FORM_TEXT_SINGLE, "Who wears it", NULL, NULL, NULL, false },
+        { FIELD_URI, FORM_TEXT_SINGLE, "The hat, a URI", NULL, NULL, NULL, false },
+        { FIELD_TITLE, FORM_TEXT_SINGLE, "Title", NULL, NULL, NULL, false },
+        { FIELD_JID, FORM_TEXT_SINGLE, "Who wears it", NULL, NULL, NULL, false },
     };
+    bool worn = c->act == HAT_LIST_ASSIGNED;
     struct buf b;
     buf_init(&b, LIST_BYTES_MAX);
     form_open(&b, FORM_RESULT, FORM_HATS);
     form_title(&b, commands[c->act].title);
-    form_reported(&b, columns, sizeof columns / sizeof *columns);
+    form_reported(&b, columns, worn ? 3 : 2);
     for (const struct room_hat *h = r->hats; h != NULL; h = h->next) {
         if (b.len + ITEM_BYTES_MAX > LIST_BYTES_MAX)
             break;
+        if (worn != (h->jid.len > 0))
+            continue;
         form_item_open(&b);
-        form_put(&b, "hat", h->uri);
-        form_put(&b, "title", h->title);
-        form_put(&b, "accountjid", h->jid);
+        form_put(&b, FIELD_URI, h->uri);
+        form_put(&b, FIELD_TITLE, h->title);
+        if (worn)
+            form_put(&b, FIELD_JID, h->jid);
         form_item_close(&b);
     }
     form_close(&b);
     answer(iq, c->node, c->session, "completed", buf_slice(&b));
     buf_fini(&b);
+}
+
+/* §2: another one when the list is another; the order does not matter. */
+void room_hats_disco(struct disco_info *d, const struct room *r, struct arena *tmp)
+{
+    static const struct hash_key key = { 0x68617473, 0 };
+    uint64_t sum = 0;
+    bool any = false;
+    for (const struct room_hat *h = r->hats; h != NULL; h = h->next) {
+        if (h->jid.len > 0)
+            continue;
+        any = true;
+        sum ^= hash_with(
+            &key, slice_of(arena_printf(tmp, "%.*s %.*s", SLICE_ARG(h->uri), SLICE_ARG(h->title))));
+    }
+    if (any)
+        disco_add_value(disco_add_field(d, SLICE("hats#hash")),
+                        slice_of(arena_printf(tmp, "%016" PRIx64, sum)));
+}
+
+static bool may(const struct room *r, const struct stanza *st, enum act act)
+{
+    return room_affiliation(r, stanza_from_bare(st)) >= commands[act].least && room_admits(r, st);
 }
 
 static enum act act_of(slice node)
@@ -462,12 +546,12 @@ static void command(struct iq *iq)
     c.act = act_of(c.node);
     if (r == NULL || c.act == HAT_ACTS)
         iq_error(iq, SE_ITEM_NOT_FOUND, (slice){ 0 });
-    else if (room_affiliation(r, stanza_from_bare(iq->st)) < commands[c.act].least)
+    else if (!may(r, iq->st, c.act))
         iq_error(iq, SE_FORBIDDEN,
                  SLICE("owners define hats, administrators of the room give them"));
     else if (slice_is(elem_attr(&iq->payload, "action", iq->tmp), "cancel"))
         answer(iq, c.node, c.session, "canceled", (slice){ 0 });
-    else if (c.act == HAT_LIST)
+    else if (c.act >= HAT_LIST)
         list(iq, r, &c);
     else if (!form_parse_child(&f, &iq->payload, iq->tmp) && f.error == SE_NONE)
         ask(iq, r, &c);
@@ -477,11 +561,10 @@ static void command(struct iq *iq)
         commit(iq, r, &c);
 }
 
-void room_hats_items(struct buf *out, const struct room *r, slice bare)
+void room_hats_items(struct buf *out, const struct room *r, const struct stanza *st)
 {
-    enum affiliation affiliation = room_affiliation(r, bare);
     for (unsigned i = 0; i < HAT_ACTS; i++) {
-        if (affiliation < commands[i].least)
+        if (!may(r, st, (enum act)i))
             continue;
         buf_lit(out, "<item jid='");
         xml_escape(out, r->jid);
@@ -497,7 +580,8 @@ static const struct iq_rule rules[] = {
 const struct feature muc_hats_feature = {
     .name = "muc_hats",
     .iq = rules,
-    .xeps =
-        (const struct xep[]){ { "0317", "0.2", "Hats", "0.1.0", "test_muc_hats", NULL }, { 0 } },
+    .xeps = (const struct xep[]){ { "0317", "0.3.0", "Hats", "0.1.0", "test_muc_hats",
+                                    "without colours (hats#hue)" },
+                                  { 0 } },
     .schema = &schema,
 };

@@ -242,6 +242,7 @@ static void write_info(struct iq *iq, const struct room *r)
     room_config_disco(d, &r->config, &facts, iq->tmp);
     room_archive_disco(d, r);
     room_vcard_disco(d, r);
+    room_hats_disco(d, r, iq->tmp);
     buf_init(&out, ANSWER_BYTES_MAX);
     disco_write_info(&out, d, (slice){ 0 });
     iq_result(iq, buf_slice(&out));
@@ -296,7 +297,7 @@ static void room_items(struct iq *iq)
     buf_init(&out, ANSWER_BYTES_MAX);
     if (slice_is(elem_attr(&iq->payload, "node", iq->tmp), NS_COMMANDS)) { /* XEP-0050 §2.3 */
         buf_lit(&out, "<query xmlns='" NS_DISCO_ITEMS "' node='" NS_COMMANDS "'>");
-        room_hats_items(&out, r, stanza_from_bare(iq->st));
+        room_hats_items(&out, r, iq->st);
         shown = false;
     } else {
         buf_lit(&out, "<query xmlns='" NS_DISCO_ITEMS "'>");

@@ -179,7 +179,8 @@ bool room_hat_is_right(slice uri, slice title);
 void room_hat_store(struct store_batch *b, int64_t room, slice jid, slice uri, slice title);
 /* What this person wears, for presence; and the commands that it may use, for disco#items. */
 void room_hats_write(struct buf *out, const struct room *r, slice bare);
-void room_hats_items(struct buf *out, const struct room *r, slice bare);
+void room_hats_items(struct buf *out, const struct room *r, const struct stanza *st);
+void room_hats_disco(struct disco_info *d, const struct room *r, struct arena *tmp);
 
 /* muc/pace.c */
 bool room_too_fast(struct room *r, struct occupant *o);      /* counts one message more */
