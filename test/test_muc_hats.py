@@ -117,7 +117,8 @@ def test_others_give_no_hats(alice, bob, carol, cave):
 
 def test_a_form_beside_the_point(alice, bob, cave):
     for fields in ({}, {"hats#jid": bob.bare}, {"hats#uri": TEACHER},
-                   {"hats#jid": "@", "hats#uri": TEACHER}, {"hats#jid": "localhost", "hats#uri": TEACHER},
+                   {"hats#jid": "@", "hats#uri": TEACHER},
+                   {"hats#jid": "localhost", "hats#uri": TEACHER},
                    {"hats#jid": bob.bare, "hats#uri": "no uri"},
                    {"hats#jid": bob.bare, "hats#uri": "u:" + "x" * 300},
                    {"hats#jid": bob.bare, "hats#uri": TEACHER, "hats#title": "x" * 300}):
