@@ -149,6 +149,22 @@ def test_a_room_that_is_not_open_yet_takes_no_members(alice, bob):
     assert condition == "item-not-found"
 
 
+def test_a_registration_is_no_password(alice, bob, carol):
+    """Where users add themselves, those do who have shown the password; for others somebody says
+    yes. Members read the archive."""
+    cave = Room("cave").create(alice, "first", persistentroom=True, passwordprotectedroom=True,
+                               roomsecret="x", **{"x-muc#roomconfig_registration": True})
+    cave.say(alice, "the plan")
+    cave.expect_body(alice, "first", "the plan")
+    cave.register(bob, "second")
+    assert cave.message(alice, "", "normal").find(f"{{{muc.DATA}}}x") is not None
+    assert bob.iq("set", query_text(), to=cave.jid).get("type") == "error"
+    cave.enter(carol, "third", password="x")
+    cave.register(carol, "third")
+    cave.leave(carol, "third")
+    assert Page(carol, cave).bodies == ["the plan"]
+
+
 def test_registrations_are_no_way_to_flood_owners(make_server):
     server = make_server("alice", "bob")
     alice, bob = server.client("alice", "a"), server.client("bob", "b")

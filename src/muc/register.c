@@ -217,7 +217,8 @@ static bool has_asked(const struct room *r, slice bare)
 static void apply(struct iq *iq, struct room *r, const struct application *a)
 {
     enum affiliation is = room_affiliation(r, a->bare);
-    if (is < AFF_MEMBER && !r->config.self_add) {
+    bool alone = r->config.self_add && (!r->config.password || knows_password(r, a->bare));
+    if (is < AFF_MEMBER && !alone) {
         if (may_ask(r, a->bare)) {
             ask_admins(r, a);
             iq_result(iq, (slice){ 0 });
