@@ -261,6 +261,15 @@ def test_requests_between_occupants_name_nobody(alice, bob, cave):
         assert "alice" not in xml.canonical(answer), xml.canonical(answer)
 
 
+def test_the_account_of_two_occupants_answers_as_the_one_that_was_asked(server, alice, bob, cave):
+    other = server.client("alice", "other")
+    cave.enter(other, "third")
+    cave.enter(bob, "second")
+    for nick in ("first", "third"):
+        answer = bob.iq("get", "<vCard xmlns='vcard-temp'/>", to=cave.at(nick))
+        assert answer.get("from") == cave.at(nick)
+
+
 # --- clients ask whether they are still there (XEP-0410) ---
 
 

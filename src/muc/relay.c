@@ -1,6 +1,6 @@
 /* IQs between occupants (XEP-0045 §16.4 and "allow_query_users" of other servers): a request to
  * room/nick goes to the client behind it, and its answer comes back, both as from occupants. Which
- * session asked stands in the id. Requests to oneself are answered here: the self-ping of XEP-0410.
+ * session asked, and whom, stands in the id. Requests to oneself are answered here: the self-ping of XEP-0410.
  */
 #include "base/arena.h"
 #include "base/buf.h"
@@ -81,19 +81,20 @@ static enum routed request(struct room *r, struct seat *s, struct stanza *st)
     if (room_asks_too_fast(r, s->occupant))
         return room_slow_down(r, st);
     const struct seat *target = occupant_seat(to);
-    char *id = arena_printf(tmp, "%" PRIx64 "/%.*s", s->number, SLICE_ARG(stanza_id(st)));
+    char *id = arena_printf(tmp, "%" PRIx64 "/%" PRIx32 "/%.*s", s->number, to->number,
+                            SLICE_ARG(stanza_id(st)));
     bool account = is_for_account(st);
     pass(r, st, s->occupant, account ? seat_bare(target) : target->jid, slice_of(id));
     stanza_unref(&st);
     return ROUTED;
 }
 
-/* The number of the seat that asked, in front of the id. */
-static bool asked_by(const struct stanza *st, uint64_t *number, slice *id)
+/* A number in front of the id: of the seat that asked, then of the occupant that was asked. */
+static bool cut_number(slice *id, uint64_t *number)
 {
     slice head;
     *number = 0;
-    if (!slice_cut(stanza_id(st), '/', &head, id) || head.len == 0 || head.len > 16)
+    if (!slice_cut(*id, '/', &head, id) || head.len == 0 || head.len > 16)
         return false;
     for (size_t i = 0; i < head.len; i++) {
         char c = head.ptr[i];
@@ -114,17 +115,19 @@ static struct seat *numbered(const struct occupant *o, uint64_t number)
     return NULL;
 }
 
-/* Of a client that is here, or of the account of one. */
-static const struct occupant *answerer(const struct room *r, const struct stanza *st)
+/* Of a client that is here, or of the account of one, which may be here by several nicknames: as
+ * the one that was asked. */
+static const struct occupant *answerer(const struct room *r, const struct stanza *st,
+                                       uint64_t asked)
 {
-    const struct seat *s = room_seat(r, stanza_from(st));
-    if (s != NULL)
-        return s->occupant;
     LIST_EACH (it, &r->occupants) {
         const struct occupant *o = CONTAINER_OF(it, struct occupant, node);
-        if (st->from_len == st->from_bare_len &&
-            slice_eq(seat_bare(occupant_seat(o)), stanza_from(st)))
-            return o;
+        if (o->number != asked || o->hidden)
+            continue;
+        const struct seat *s = room_seat(r, stanza_from(st));
+        bool account = st->from_len == st->from_bare_len &&
+                       slice_eq(seat_bare(occupant_seat(o)), stanza_from(st));
+        return account || (s != NULL && s->occupant == o) ? o : NULL;
     }
     return NULL;
 }
@@ -132,15 +135,16 @@ static const struct occupant *answerer(const struct room *r, const struct stanza
 static enum routed answer(struct room *r, struct stanza *st)
 {
     struct arena *tmp = loop_scratch(r->worker->loop);
-    const struct occupant *from = answerer(r, st);
+    const struct occupant *from;
     struct occupant *to = stanza_to_is_bare(st) ? NULL : room_occupant(r, nick_of(st), tmp);
-    uint64_t number;
-    slice id;
+    slice id = stanza_id(st);
+    uint64_t asker, asked;
 
     if (stanza_to_is_bare(st)) /* asked by the room itself */
         (void)ask_answered(r->worker, st);
-    if (from != NULL && to != NULL && asked_by(st, &number, &id)) {
-        const struct seat *s = numbered(to, number);
+    if (to != NULL && cut_number(&id, &asker) && cut_number(&id, &asked) &&
+        (from = answerer(r, st, asked)) != NULL) {
+        const struct seat *s = numbered(to, asker);
         if (s != NULL)
             pass(r, st, from, s->jid, id);
     }
