@@ -33,6 +33,15 @@ static void element(struct buf *out, const char *name, slice text)
     buf_printf(out, "</%s>", name);
 }
 
+static void attr(struct buf *out, const char *name, slice value)
+{
+    if (value.len == 0)
+        return;
+    buf_printf(out, " %s='", name);
+    xml_escape(out, value);
+    buf_lit(out, "'");
+}
+
 static slice reason_of(const struct elem *e, struct arena *tmp)
 {
     struct elem reason;
@@ -69,9 +78,10 @@ static struct stanza *make_invite(struct room *r, slice to, const struct occupan
     if (invite != NULL) {
         element(&b, "reason", reason_of(invite, tmp));
         if (elem_child(invite, "continue", NS_MUC_USER, &going)) {
-            buf_lit(&b, "<continue thread='");
-            xml_escape(&b, elem_attr(&going, "thread", tmp));
-            buf_lit(&b, "'/>");
+            slice thread = elem_attr(&going, "thread", tmp);
+            buf_lit(&b, "<continue");
+            attr(&b, "thread", thread);
+            buf_lit(&b, "/>");
         }
     }
     buf_lit(&b, "</invite>");
