@@ -405,3 +405,41 @@ def test_many_invitations_count_as_many_messages(make_server):
     cave.flush(alice, bob)
     assert len([e for e in bob.inbox if e.get("from") == cave.jid
                 and e.tag.endswith("}message")]) == 10
+
+
+def test_no_address_reaches_whoever_may_not_see_it(server, alice, bob, carol):
+    """All that happens in a semi-anonymous room, as somebody sees it who is no moderator."""
+    cave = Room("cave").create(alice, "first", whois="moderators", persistentroom=True,
+                               moderatedroom=True)
+    entered = cave.enter(carol, "third")
+    heard = [seen.element for seen in (*entered.others.values(), entered.own)]
+    cave.set_affiliation(alice, bob.bare, "member", nick="second")
+    cave.enter(bob, "second")
+    bob.send(f"<presence to='{cave.at('second')}'><show>away</show></presence>")
+    bob.send(f"<presence to='{cave.at('two')}'/>")
+    cave.gone(bob, "second")
+    cave.say(bob, "hello")
+    cave.whisper(bob, "third", "psst")
+    cave.set_subject(alice, "the plan")
+    ident = cave.expect_body(alice, "two", "hello").find("{urn:xmpp:sid:0}stanza-id").get("id")
+    alice.result("set", f"<moderate xmlns='urn:xmpp:message-moderate:1' id='{ident}'>"
+                 "<retract xmlns='urn:xmpp:message-retract:1'/><reason>rude</reason></moderate>",
+                 to=cave.jid)
+    for role in ("visitor", "participant", "moderator", "participant", "none"):
+        cave.set_role(alice, "two", role, reason="so")
+    cave.enter(bob, "second")
+    for affiliation in ("admin", "owner", "member", "outcast", "none", "member"):
+        cave.set_affiliation(alice, bob.bare, affiliation, reason="so")
+    cave.enter(bob, "second")
+    cave.configure(alice, moderatedroom=False, roomname="Cave")
+    carol.send(f"<message to='{cave}'><x xmlns='{muc.USER}'><invite to='nobody@localhost'/></x>"
+               "</message>")
+    heard += Page(carol, cave).messages
+    heard += [carol.iq("get", f"<query xmlns='{ns}'/>", to=cave.jid)
+              for ns in (xml.DISCO_INFO, xml.DISCO_ITEMS, "jabber:iq:register")]
+    bob.cut()
+    cave.gone(alice, "second")
+    cave.destroy(alice, "<reason>over</reason>")
+    cave.gone(carol, "third")
+    seen = [xml.canonical(e) for e in [*heard, *carol.inbox]]
+    assert len(seen) > 20 and not [e for e in seen if "alice@" in e or "bob@" in e]

@@ -1,6 +1,7 @@
 /* IQs between occupants (XEP-0045 §16.4 and "allow_query_users" of other servers): a request to
  * room/nick goes to the client behind it, and its answer comes back, both as from occupants. Which
- * session asked, and whom, stands in the id. Requests to oneself are answered here: the self-ping of XEP-0410.
+ * session asked, and whom, stands in the id. Requests to oneself are answered here: the self-ping
+ * of XEP-0410.
  */
 #include "base/arena.h"
 #include "base/buf.h"
