@@ -193,6 +193,31 @@ def test_voice_is_revoked(alice, bob, carol, stage):
     assert stage.message_error(carol, stage.say(carol, "but")) == ("forbidden", "auth")
 
 
+def test_voice_outlives_a_visit(alice, bob, carol, stage):
+    """§5.1: given or taken, until a moderator changes it or the affiliation is another."""
+    stage.set_role(bob, "visitor", "participant")
+    stage.leave(carol, "visitor")
+    assert stage.enter(carol, "hag").own.standing == ("none", "participant")
+    stage.set_role(alice, "hag", "visitor")
+    stage.leave(carol, "hag")
+    assert stage.enter(carol, "hag").own.standing == ("none", "visitor")
+    stage.set_affiliation(alice, carol.bare, "member")
+    stage.set_role(alice, "hag", "visitor")
+    stage.leave(carol, "hag")
+    assert stage.enter(carol, "hag").own.standing == ("member", "visitor")
+    stage.leave(carol, "hag")
+    stage.set_affiliation(alice, carol.bare, "none")
+    stage.set_affiliation(alice, carol.bare, "admin")
+    assert stage.enter(carol, "hag").own.standing == ("admin", "moderator")
+
+
+def test_voice_ends_with_a_kick(alice, bob, carol, stage):
+    stage.set_role(bob, "visitor", "participant")
+    stage.set_role(bob, "visitor", "none")
+    stage.gone(carol, "visitor")
+    assert stage.enter(carol, "visitor").own.role == "visitor"
+
+
 def test_presence_of_the_occupant_is_kept_by_a_change_of_role(alice, bob, carol, stage):
     carol.send(f"<presence to='{stage.at('visitor')}'><show>dnd</show></presence>")
     assert stage.presence(bob, "visitor").show == "dnd"

@@ -223,6 +223,7 @@ static void enter(struct entry *e)
         o = occupant_create(r, e->nick, stanza_from_bare(e->st));
         o->affiliation = (uint8_t)e->affiliation;
         o->role = (uint8_t)affiliation_role(e->affiliation, room_flags(&r->config));
+        room_voice_take(r, o);
         o->hidden = e->hidden;
         r->hidden_count += o->hidden;
     }

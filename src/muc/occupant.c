@@ -212,6 +212,7 @@ void room_seat_leave(struct room *r, struct seat *s, const struct show *how)
 {
     struct occupant *o = s->occupant;
     if (o->seats.next->next == &o->seats) {
+        room_voice_keep(r, o);
         o->role = ROLE_NONE;
         room_leave(r, o, how);
         return;

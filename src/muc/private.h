@@ -197,6 +197,10 @@ void room_show_presence(struct room *r, struct occupant *o);
 /* muc/moderate.c: what was said by this seat, if it takes back something that it said before. */
 void room_retracted(struct room *r, const struct seat *s, const struct stanza *st);
 
+/* muc/voice.c: when it leaves, and when it is back. */
+void room_voice_keep(struct room *r, const struct occupant *o);
+void room_voice_take(struct room *r, struct occupant *o);
+
 /* muc/say.c */
 enum stanza_error room_error_of(const struct stanza *st); /* the condition of an error */
 /* An error to what the room sent to this seat (NULL: to nobody who is here): it may be gone. */

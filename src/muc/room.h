@@ -123,6 +123,7 @@ struct room {
     uint32_t owners;
     struct list occupants;
     struct room_debts *debts;           /* of those who left; NULL: none */
+    struct room_voices *voices;         /* theirs, if given or taken; NULL: none */
     struct room_applicants *applicants; /* who lately asked to be a member; NULL: nobody */
     struct pace outsiders;              /* all who are not in the room, together */
     struct timer late;                  /* of occupants whose presence waits to be shown */

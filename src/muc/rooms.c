@@ -103,6 +103,7 @@ static void room_clear(struct room *r)
         rooms_count(-1);
     stanza_unref(&r->subject);
     mem_free(&r->debts);
+    mem_free(&r->voices);
     mem_free(&r->applicants);
     timer_cancel(&r->late);
     room_vcard_free(r);

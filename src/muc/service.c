@@ -191,7 +191,7 @@ const struct feature muc_feature = {
     .xeps =
         (const struct xep[]){
             { "0045", "1.35.5", "Multi-User Chat", "0.1.0", "test_muc_occupant",
-              "nicknames are not locked down; roles end with the visit; no public logs: 170 says "
+              "nicknames are not locked down; no public logs: 170 says "
               "that the room is archived; "
               "whether who is invited exists is not told, as nobody is told who has an account; a "
               "server that ends says it by its streams, not by 332" },
