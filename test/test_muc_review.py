@@ -214,6 +214,18 @@ def test_whose_presence_is_not_shown_is_not_listed(alice, bob, carol, cave):
         assert [jid for jid, _ in disco_items(reader, cave.jid)] == [cave.at("first")]
 
 
+def test_applications_do_not_tell_who_is_in_a_closed_room(alice, bob, cave):
+    cave.configure(alice, membersonly=True)
+    kinds = []
+    for nick in ("first", "nobody"):
+        form = submit(muc.REGISTER, {"muc#register_roomnick": nick})
+        answer = bob.iq("set", f"<query xmlns='jabber:iq:register'>{form}</query>", to=cave.jid)
+        kinds.append((answer.get("type"), xml.condition(answer)
+                      if answer.get("type") == "error" else None))
+    # only that it is the second within so much time
+    assert kinds == [("result", None), ("error", "resource-constraint")]
+
+
 def test_hidden_occupants_are_not_found_by_private_messages(alice, bob, carol, cave):
     cave.set_affiliation(alice, bob.bare, "admin")
     bob.send(f"<presence to='{cave.at('ghost')}'>{HIDDEN}</presence>")
@@ -443,3 +455,9 @@ def test_no_address_reaches_whoever_may_not_see_it(server, alice, bob, carol):
     cave.gone(carol, "third")
     seen = [xml.canonical(e) for e in [*heard, *carol.inbox]]
     assert len(seen) > 20 and not [e for e in seen if "alice@" in e or "bob@" in e]
+
+
+def test_what_stands_beside_a_subject(alice, cave):
+    """All of it is kept, and sent to all who enter."""
+    cave.send(alice, f"<subject>s</subject><x xmlns='urn:x'>{'y' * 20000}</x>", ident="long")
+    assert cave.message_error(alice, "long")[0] == "not-acceptable"

@@ -110,6 +110,7 @@ static void unregister(struct iq *iq, struct room *r)
 struct application {
     slice bare, nick;
     bool follows;
+    bool stranger; /* does not learn who is there; others decide */
     enum stanza_error error;
     slice text;
 };
@@ -140,7 +141,8 @@ static bool check(struct application *a, const struct room *r, slice nick, struc
         return wrong(a, SE_NOT_ACCEPTABLE, SLICE("the nickname is too long"));
     if (nickname_enforce(nick, tmp, &a->nick) != OK)
         return wrong(a, SE_NOT_ACCEPTABLE, SLICE("a nickname is needed to register"));
-    if (room_nick_used(r, a->nick, a->bare) || room_nick_reserved(r, a->nick, a->bare))
+    if (!a->stranger &&
+        (room_nick_used(r, a->nick, a->bare) || room_nick_reserved(r, a->nick, a->bare)))
         return wrong(a, SE_CONFLICT, SLICE("the nickname is taken, or looks like one that is"));
     if (a->follows && r->config.password && !knows_password(r, a->bare))
         return wrong(a, SE_NOT_ALLOWED, SLICE("enter with the password of the room to follow it"));
@@ -256,6 +258,7 @@ static void register_set(struct iq *iq)
     } else {
         (void)form_text(&f, FIELD_NICK, &nick);
         (void)form_bool(&f, FIELD_FOLLOW, &a.follows);
+        a.stranger = !r->config.self_add && !room_admits(r, iq->st);
         if (f.error != SE_NONE)
             iq_error(iq, f.error, f.text);
         else if (!check(&a, r, nick, iq->tmp))

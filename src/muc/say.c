@@ -68,6 +68,8 @@ void room_send_subject(struct room *r, const struct seat *s)
     stanza_unref(&st);
 }
 
+enum { SUBJECT_MORE = 4096 }; /* bytes of what is said beside a subject: it is kept, too */
+
 /* Only the room says that something was moderated (XEP-0425 §5), that it is not there any more, and
  * what somebody has not read. */
 static bool is_verdict(const struct elem *e)
@@ -170,7 +172,8 @@ static enum stanza_error may_say(struct room *r, struct occupant *o, const struc
             *text = SLICE("your role may not change the subject");
             return SE_FORBIDDEN;
         }
-        if (has && e.content.len > (size_t)setting_int(&muc_subject_bytes)) {
+        size_t most = (size_t)setting_int(&muc_subject_bytes);
+        if (has && (e.content.len > most || st->content_len > most + SUBJECT_MORE)) {
             *text = SLICE("the subject is too long");
             return SE_NOT_ACCEPTABLE;
         }
