@@ -12,6 +12,11 @@ struct metric rooms_persistent_metric = {
     .kind = METRIC_GAUGE,
     .help = "Persistent rooms.",
 };
+struct metric rooms_loaded_metric = {
+    .name = "muster_rooms_loaded",
+    .kind = METRIC_GAUGE,
+    .help = "Rooms in memory, among them names of none that were asked for of late.",
+};
 struct metric room_occupants_metric = {
     .name = "muster_room_occupants",
     .kind = METRIC_GAUGE,
@@ -30,7 +35,7 @@ struct metric room_joins_refused_metric = {
 
 const struct feature muc_metrics_feature = {
     .name = "muc_metrics",
-    .metrics =
-        (struct metric *const[]){ &rooms_metric, &rooms_persistent_metric, &room_occupants_metric,
-                                  &room_joins_metric, &room_joins_refused_metric, NULL },
+    .metrics = (struct metric *const[]){ &rooms_metric, &rooms_persistent_metric,
+                                         &rooms_loaded_metric, &room_occupants_metric,
+                                         &room_joins_metric, &room_joins_refused_metric, NULL },
 };

@@ -39,8 +39,8 @@ void room_store_remove(struct store_batch *b, const struct room *r);
 void room_store_subject(struct room *r, store_done_fn *done, void *arg);
 
 /* muc/metrics.c */
-extern struct metric rooms_metric, rooms_persistent_metric, room_occupants_metric,
-    room_joins_metric, room_joins_refused_metric;
+extern struct metric rooms_metric, rooms_persistent_metric, rooms_loaded_metric,
+    room_occupants_metric, room_joins_metric, room_joins_refused_metric;
 
 /* muc/change.c */
 void changes_drop(struct room *r); /* memory only */

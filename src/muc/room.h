@@ -5,7 +5,7 @@
  * States: LOADING -> READY or ABSENT (there is none; remembered for a while) -> unloaded.
  * ABSENT -> READY when somebody creates it; READY -> ABSENT when it ends. An ad hoc room is memory
  * and ends with its last occupant; a persistent one is in the database as well, and is unloaded
- * when nobody has been in it for a minute.
+ * when nobody has been in it for muc.unload-after.
  *
  * Stored state changes by room_commit() only: the change is a value, applied when it is committed,
  * one at a time; messages do not wait for it.

@@ -14,7 +14,6 @@ enum {
     SWEEP_MS = 1000,
     ABSENT_MS = 10 * 1000,
     ABSENT_MAX = 1024, /* remembered as not there; then the oldest is forgotten sooner */
-    IDLE_MS = 60 * 1000,
     SWEEP_MAX = 1024,
 };
 
@@ -72,6 +71,7 @@ static struct room *room_alloc(struct worker *w, const struct host *h, slice jid
     struct room *r = mem_zalloc(sizeof *r + jid.len);
     char *text = (char *)(r + 1);
 
+    metric_add(&rooms_loaded_metric, 1);
     memcpy(text, jid.ptr, jid.len);
     r->worker = w;
     r->host = h;
@@ -126,6 +126,7 @@ static void not_idle(struct room *r)
 static void room_free(struct room *r)
 {
     struct muc_worker *m = muc_of(r->worker);
+    metric_add(&rooms_loaded_metric, -1);
     map_del(&m->rooms, r->jid);
     not_idle(r);
     room_clear(r);
@@ -167,7 +168,7 @@ static void sweep(struct timer *t, struct loop *loop)
     struct muc_worker *m = CONTAINER_OF(t, struct muc_worker, sweep);
     uint64_t now = loop_now_us(loop);
 
-    sweep_list(&m->idle, IDLE_MS, now);
+    sweep_list(&m->idle, (uint64_t)setting_int(&muc_unload_after), now);
     sweep_list(&m->absent, ABSENT_MS, now);
     if (!list_empty(&m->idle) || !list_empty(&m->absent))
         timer_set(loop, &m->sweep, SWEEP_MS);

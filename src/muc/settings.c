@@ -171,6 +171,17 @@ struct setting muc_ping_timeout = {
     .doc = "How long the answer may take, before the occupant is removed.",
 };
 
+struct setting muc_unload_after = {
+    .name = "muc.unload-after",
+    .type = SET_MS,
+    .def = 60 * 1000,
+    .min = 1000,
+    .max = 24 * HOUR_MS,
+    .doc =
+        "The timeout value for persistent chat rooms: how long one stays in memory when nobody is "
+        "in it and nobody asks for it. It is read again when it is needed.",
+};
+
 /* What new rooms are like, and what owners may change. */
 
 struct setting muc_new_members_only = {
@@ -361,6 +372,7 @@ struct setting *const muc_settings[] = {
     &muc_look_alike,
     &muc_ping_after,
     &muc_ping_timeout,
+    &muc_unload_after,
     &muc_new_members_only,
     &muc_owner_members_only,
     &muc_new_moderators_invite,

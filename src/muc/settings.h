@@ -27,6 +27,7 @@ extern struct setting muc_subject_bytes, muc_nick_bytes, muc_presence_bytes;
 extern struct setting muc_message_rate, muc_message_burst; /* of one occupant; rate: a second */
 extern struct setting muc_look_alike;                      /* bool: nicks must not look alike */
 extern struct setting muc_ping_after, muc_ping_timeout;    /* ms: occupants on other servers */
+extern struct setting muc_unload_after; /* ms: a persistent room that is empty leaves memory */
 
 /* What new rooms are like; and, with _owner_, whether owners may change it. */
 extern struct setting muc_new_members_only, muc_owner_members_only;
