@@ -1,11 +1,12 @@
-"""Persistent rooms that nobody is in leave memory, and are what they were when somebody comes back."""
+"""Persistent rooms that nobody is in leave memory, and are what they were when one comes back."""
 import pytest
 
 from muster import muc
 from muster.client import until
 from muster.muc import Room
 
-VCARD = "<vCard xmlns='vcard-temp'><PHOTO><TYPE>image/png</TYPE><BINVAL>aGFsbA==</BINVAL></PHOTO></vCard>"
+VCARD = ("<vCard xmlns='vcard-temp'><PHOTO><TYPE>image/png</TYPE><BINVAL>aGFsbA==</BINVAL></PHOTO>"
+         "</vCard>")
 
 
 def loaded(server):
@@ -15,7 +16,8 @@ def loaded(server):
 
 @pytest.fixture
 def quick(make_server):
-    return make_server("alice", "bob", "carol", settings={"muc.unload-after": "1s", **muc.OWNERS}, workers=2)
+    return make_server("alice", "bob", "carol", workers=2,
+                       settings={"muc.unload-after": "1s", **muc.OWNERS})
 
 
 def gone(server):
