@@ -571,6 +571,7 @@ def test_all_leave_when_group_chat_is_turned_off(server, alice, bob, cave):
                                (bob, hall, "second")):
         gone = room.expect(client, "presence", nick, lambda e: 332 in muc.codes(e))
         assert muc.Seen(gone).gone
+    assert not [e for e in bob.inbox if e.get("type") == "unavailable"], "each of itself alone"
     server.ctl("set", "muc.enabled", "on")
     assert [(row["jid"], row["occupants"]) for row in server.rows("room", "list")] == [
         (hall.jid, 0)]

@@ -288,11 +288,13 @@ void room_leave(struct room *r, struct occupant *o, const struct show *how)
 
 void room_leave_all(struct room *r, const struct show *how)
 {
+    struct show alone = *how;
+    alone.all = true;
     room_pin(r);
     LIST_EACH (it, &r->occupants) {
         struct occupant *o = CONTAINER_OF(it, struct occupant, node);
         o->role = ROLE_NONE;
-        room_leave(r, o, how);
+        room_leave(r, o, &alone);
     }
     room_unpin(r);
 }

@@ -224,6 +224,7 @@ struct show {
     slice actor_nick, reason;
     slice alternate, password; /* of a destroyed room, with `destroyed` */
     bool destroyed;
+    bool all; /* everybody leaves: each hears it of itself alone (§10.9, §11.2) */
     const struct stanza *left; /* what the client said on leaving; NULL: nothing */
 };
 /* Tells all who should see it; the occupant's own seats with 110. */

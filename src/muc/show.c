@@ -206,7 +206,7 @@ bool occupant_visible(const struct room *r, const struct occupant *o)
 void room_show(struct room *r, struct occupant *o, const struct show *how)
 {
     bool visible = occupant_visible(r, o);
-    bool told = how->destroyed; /* §10.9: each hears it of itself alone */
+    bool told = how->destroyed || how->all;
     if (!told && (visible || (o->known && o->role == ROLE_NONE))) {
         show_others(r, o, how);
     } else if (!told && o->known) {
