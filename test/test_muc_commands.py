@@ -386,9 +386,10 @@ def test_a_deleted_account_loses_its_affiliations(host, alice, bob):
     until("she is", lambda: affiliations(host, den.jid).get("alice@localhost") == "admin")
     host.ctl("room", "create", "attic@conference.localhost", "alice@localhost")
     host.ctl("room", "affiliation", "attic@conference.localhost", "bob@localhost", "member")
-    bob.result("set", f"<command xmlns='{COMMANDS}' node='urn:xmpp:hats:commands:don' "
+    bob.result("set", f"<command xmlns='{COMMANDS}' node='urn:xmpp:hats:commands:assign' "
                "action='execute'>" + muc.submit("urn:xmpp:hats:commands", {
-                   "accountjid": "alice@localhost", "hat": "urn:x:hat"}) + "</command>", to=den.jid)
+                   "hats#jid": "alice@localhost", "hats#uri": "urn:x:hat", "hats#title": "a hat"})
+               + "</command>", to=den.jid)
     host.ctl("user", "del", "alice@localhost")
     for room, rest in ((cave.jid, {"bob@localhost": "member"}),
                        (den.jid, {"bob@localhost": "owner"}),

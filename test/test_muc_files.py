@@ -57,9 +57,9 @@ HATS = "urn:xmpp:hats:commands"
 
 def don(client, jid, uri, title):
     """Gives somebody a hat (XEP-0317)."""
-    client.result("set", f"<command xmlns='http://jabber.org/protocol/commands' node='{HATS}:don' "
-                  "action='execute'>"
-                  + muc.submit(HATS, {"accountjid": jid, "hat": uri, "title": title})
+    client.result("set", "<command xmlns='http://jabber.org/protocol/commands' "
+                  f"node='{HATS}:assign' action='execute'>"
+                  + muc.submit(HATS, {"hats#jid": jid, "hats#uri": uri, "hats#title": title})
                   + "</command>", to=CAVE)
 
 
@@ -338,7 +338,7 @@ def test_what_an_import_left_that_did_not_end_goes(host, cave):
 
 
 def test_hats_to_choose_from_are_in_the_file(host, cave, make_server):
-    inner = muc.submit(HATS, {"hat": "urn:x:hat#tester"})
+    inner = muc.submit(HATS, {"hats#uri": "urn:x:hat#tester", "hats#title": "tester"})
     host.client("alice", "b").result(
         "set", f"<command xmlns='http://jabber.org/protocol/commands' node='{HATS}:create'>"
         f"{inner}</command>", to=CAVE)

@@ -576,8 +576,8 @@ def test_a_resumed_session_is_still_in_the_room(server, alice, bob):
 
 def test_presence_of_some_roles_is_not_shown(alice, bob, carol, cave):
     """muc#roomconfig_presencebroadcast: visitors come and go unseen, but see themselves."""
-    cave.configure(alice, moderatedroom=True, presencebroadcast=["moderator", "participant"])
     cave.leave(bob, "secondwitch")
+    cave.configure(alice, moderatedroom=True, presencebroadcast=["moderator", "participant"])
     cave.forget(carol)
     own = cave.enter(bob, "secondwitch").own
     assert own.standing == ("none", "visitor")

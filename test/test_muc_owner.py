@@ -333,9 +333,9 @@ def test_a_room_that_becomes_members_only(alice, bob, carol, cave):
 
 
 def test_a_room_that_becomes_moderated(alice, bob, carol, cave):
-    """Who has a voice keeps it; who enters has none."""
-    cave.configure(alice, moderatedroom=True)
+    """Who enters then has no voice."""
     cave.leave(carol, "witch")
+    cave.configure(alice, moderatedroom=True)
     assert cave.enter(carol, "witch").own.role == "visitor"
 
 

@@ -268,10 +268,17 @@ void node_tour(struct worker *from, tour_fn *each, tour_fn *done, void *arg)
  * saved and the store commits, 3. loops stop. The caller closes the store afterwards, which commits
  * the rest. */
 
-static void stop_worker(struct worker *w, void *arg)
+/* All know before the first stream is closed: its session may have its home on another worker,
+ * which would take it for the end of the session. */
+static void mark_stopping(struct worker *w, void *arg)
 {
     (void)arg;
     w->stopping = true;
+}
+
+static void stop_worker(struct worker *w, void *arg)
+{
+    (void)arg;
     w->node->gate->stop(w);
 }
 
@@ -316,6 +323,7 @@ static void everywhere(struct node *n, tour_fn *fn)
 void node_stop(struct node *n)
 {
     const struct timespec ms = { 0, 1000000 };
+    everywhere(n, mark_stopping);
     everywhere(n, stop_worker);
     for (int i = 0; i < 2000 && !all_idle(n); i++)
         nanosleep(&ms, NULL);
