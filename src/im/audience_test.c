@@ -23,7 +23,7 @@ struct room {
     struct {
         char jid[96], nick[32];
     } occupant[OCCUPANTS_MAX]; /* a seat is a place in here, plus one */
-    unsigned gone;             /* under live.lock: unavailable presence that came */
+    unsigned entered, gone;    /* under live.lock: who was added, unavailable presence that came */
     char back[256];            /* under live.lock: who came back, with what */
 };
 
@@ -73,6 +73,10 @@ static void room_enter(struct room *r, struct stanza *st)
                                  .blob = slice_of(r->occupant[seat - 1].nick),
                                  .presence = st };
     assert_true(audience_add(&r->audience, &m));
+    pthread_mutex_lock(&live.lock);
+    r->entered++;
+    pthread_cond_broadcast(&live.changed);
+    pthread_mutex_unlock(&live.lock);
 }
 
 static void room_leave(struct room *r, slice jid)
@@ -463,6 +467,7 @@ static void test_who_does_not_want_it(void **state)
     present(troll, room, "troll", X);
     enter(other, room, "other");
     present(picky, room, "picky", X); /* its self-presence is passed over as well */
+    LIVE_AWAIT(number(room)->entered == 3);
     say(troll, room, "nonsense");
     say(other, room, "sense");
     assert_non_null(strstr(live_expect(other, "<message"), "sense"));
