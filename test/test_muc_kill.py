@@ -275,7 +275,7 @@ def test_planned_restart_under_room_traffic(make_server):
     def step(speaker):  # few are on their way: more than sm.hibernate-buffer end a session
         nonlocal number
         speaker.client.ack()
-        if speaker.unfinished < 20:
+        if speaker.unfinished < 5:
             speaker.say(f"{speaker.name}{number}")
             number += 1
 
