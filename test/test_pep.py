@@ -406,9 +406,13 @@ def test_many_publications_at_once_keep_their_order(friends):
     interested(bob, TUNE)
     for i in range(50):
         alice.send(f"<iq type='set' id='p{i}'>{publish(TUNE, tune(i), item=str(i))}</iq>")
+    told = []
     for i in range(50):
         alice.expect(f"<iq type='result' id='p{i}'/>")
-        assert expect_event(bob, TUNE, alice.bare)[0].get("id") == str(i)
+    while len(told) < 50:  # bob may be told of the first as of the last one that there is, too
+        ident = expect_event(bob, TUNE, alice.bare)[0].get("id")
+        told += [ident] if told[-1:] != [ident] else []
+    assert told == [str(i) for i in range(50)]
 
 
 @pytest.mark.core
