@@ -116,10 +116,19 @@ class Bosh(Client):
         self.wait(f"answer to rid {request.rid}", lambda: request.status is not None, poll=False)
         return request.body
 
+    def _ask(self):
+        """An empty request; of a polling session no sooner after the last than it may (§12)."""
+        created = getattr(self, "created", None)
+        if created is not None and "0" in (created.get("hold"), created.get("wait")):
+            due = getattr(self, "asked", 0) + int(created.get("polling")) + 0.1
+            select.select([], [], [], max(0, due - time.monotonic()))
+            self.asked = time.monotonic()
+        self.request()
+
     def pump(self, timeout):
         """Reads answers; with none under way an empty request asks for more."""
         if not self.pending:
-            self.request()
+            self._ask()
         ready = {}
         poll = select.poll()
         for request in self.pending:
