@@ -13,7 +13,7 @@ static const struct store_migration migrations[] = {
                 "CREATE TABLE auth_secret(id INTEGER PRIMARY KEY, secret BLOB NOT NULL);"
                 "INSERT INTO auth_secret VALUES (1, randomblob(32));",
       .pgsql = "CREATE TABLE account(id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY, "
-               "jid TEXT COLLATE \"C\" NOT NULL UNIQUE, created_us BIGINT NOT NULL, "
+               "jid TEXT NOT NULL UNIQUE, created_us BIGINT NOT NULL, "
                "disabled BIGINT NOT NULL);"
                "CREATE TABLE credential(account BIGINT NOT NULL, hash BIGINT NOT NULL, "
                "salt BYTEA NOT NULL, iterations BIGINT NOT NULL, stored_key BYTEA NOT NULL, "

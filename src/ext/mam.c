@@ -60,7 +60,8 @@ static const struct store_migration migrations[] = {
     { 2,
       "CREATE VIRTUAL TABLE message_fts USING fts5(words, content='', columnsize=0,"
       " tokenize='unicode61 remove_diacritics 2')",
-      NULL },
+      "CREATE TABLE message_fts(id BIGINT PRIMARY KEY, words TSVECTOR NOT NULL);"
+      "CREATE INDEX message_fts_words ON message_fts USING gin(words)" },
     { 3, "INSERT INTO reader(name, position) VALUES('fulltext-edits', 0)",
       "INSERT INTO reader(name, position) VALUES('fulltext-edits', 0)" },
     { 0 },

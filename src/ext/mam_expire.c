@@ -42,7 +42,8 @@ static struct store_stmt read_oldest = {
     .name = "mam.oldest",
     .sql =
         "SELECT m.id, m.sender, m.sender_entry, m.rcpt, m.rcpt_entry, m.flags, m.stanza, m.at_us,"
-        " m.rcpt_entry <> 0 AND m.flags % 2 = 1 AND m.rcpt_entry > coalesce(b.cursor, 0)"
+        " CASE WHEN m.rcpt_entry <> 0 AND m.flags % 2 = 1"
+        " AND m.rcpt_entry > coalesce(b.cursor, 0) THEN 1 ELSE 0 END"
         " FROM message m LEFT JOIN mailbox b ON b.owner = m.rcpt WHERE m.id > $1"
         " AND m.id < (SELECT max(id) FROM message) ORDER BY m.id LIMIT $2",
     .params = "ii",

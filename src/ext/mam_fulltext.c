@@ -7,6 +7,8 @@
  * only at what is the owner's, however common the words are elsewhere. Encrypted messages are not
  * indexed. The index keeps no text: who removes a message has to say what was indexed.
  *
+ * On PostgreSQL the same words are a tsvector (store/words.h), and what is removed is a row.
+ *
  * Limits: TEXT_MAX bytes of a message; WORDS_MAX words of a search; STEP_ROWS messages a step; a
  * search waits CATCH_UP_US for the index, then what it finds may change ("unstable").
  *
@@ -23,8 +25,10 @@
 #include "im/archive_words.h"
 #include "im/worker.h"
 #include "io/timer.h"
+#include "store/words.h"
 #include "xmpp/ns.h"
 #include "xmpp/stanza.h"
+#include <stdio.h>
 
 #define PRIVATE "\xee\x80\x80" /* U+E000, which the tokenizer takes for a letter */
 
@@ -84,6 +88,7 @@ static struct store_stmt check_edits = {
 static struct store_stmt put_words = {
     .name = "fulltext.put",
     .sqlite = "INSERT INTO message_fts(rowid, words) VALUES($1, $2)",
+    .pgsql = "INSERT INTO message_fts(id, words) VALUES($1, CAST($2 AS tsvector))",
     .params = "it",
     .cols = "",
 };
@@ -92,6 +97,7 @@ static struct store_stmt drop_words = {
     .name = "fulltext.drop",
     .sqlite = "INSERT INTO message_fts(message_fts, rowid, words) SELECT 'delete', $1, $2"
               " WHERE $1 <= (SELECT position FROM reader WHERE name = 'fulltext')",
+    .pgsql = "DELETE FROM message_fts WHERE id = $1 AND $2 <> ''",
     .params = "it",
     .cols = "",
 };
@@ -100,32 +106,39 @@ static struct store_stmt put_words_again = {
     .name = "fulltext.again",
     .sqlite = "INSERT INTO message_fts(rowid, words) SELECT $1, $2"
               " WHERE $1 <= (SELECT position FROM reader WHERE name = 'fulltext')",
+    .pgsql = "INSERT INTO message_fts(id, words) SELECT $1, CAST($2 AS tsvector)"
+             " WHERE $1 <= (SELECT position FROM reader WHERE name = 'fulltext')",
     .params = "it",
     .cols = "",
 };
 /* In the order of the log, which the index has; the ids of an archive rise with it but for messages
  * that were on their way at the same time. $6 is -1 for anybody. */
-#define WORDS                                                                                      \
-    " FROM message_fts f JOIN message m ON m.id = f.rowid JOIN entry e ON e.owner = $1"            \
+#define FOUND(id, matches, find)                                                                   \
+    " FROM message_fts f JOIN message m ON m.id = " id " JOIN entry e ON e.owner = $1"             \
     " AND e.id = CASE WHEN m.rcpt = $1 AND m.rcpt_entry <> 0 THEN m.rcpt_entry"                    \
-    " ELSE m.sender_entry END WHERE f.message_fts MATCH $11 AND f.rowid > $2 AND f.rowid < $3"     \
+    " ELSE m.sender_entry END WHERE " matches " AND " id " > $2 AND " id " < $3"                   \
     " AND m.at_us >= $4 AND m.at_us <= $5 AND e.flags < 2 AND ($6 = -1 OR (e.peer = $6"            \
-    " AND (e.peer <> 0 OR $7 = '' OR m.remote = $7)))" ARCHIVE_FULL_JID
+    " AND (e.peer <> 0 OR $7 = '' OR m.remote = $7)))" ARCHIVE_FULL_JID(find)
+#define SQLITE_FOUND FOUND("f.rowid", "f.message_fts MATCH $11", "instr")
+#define PGSQL_FOUND  FOUND("f.id", "f.words @@ CAST($11 AS tsquery)", "strpos")
 static struct store_stmt find_first_words = {
     .name = "fulltext.first",
-    .sqlite = "SELECT e.id" WORDS " ORDER BY f.rowid LIMIT $10",
+    .sqlite = "SELECT e.id" SQLITE_FOUND " ORDER BY f.rowid LIMIT $10",
+    .pgsql = "SELECT e.id" PGSQL_FOUND " ORDER BY f.id LIMIT $10",
     .params = "iiiiiitttit",
     .cols = "i",
 };
 static struct store_stmt find_last_words = {
     .name = "fulltext.last",
-    .sqlite = "SELECT e.id" WORDS " ORDER BY f.rowid DESC LIMIT $10",
+    .sqlite = "SELECT e.id" SQLITE_FOUND " ORDER BY f.rowid DESC LIMIT $10",
+    .pgsql = "SELECT e.id" PGSQL_FOUND " ORDER BY f.id DESC LIMIT $10",
     .params = "iiiiiitttit",
     .cols = "i",
 };
 static struct store_stmt count_words = {
     .name = "fulltext.count",
-    .sqlite = "SELECT count(*) FROM (SELECT 1" WORDS " LIMIT $10) c",
+    .sqlite = "SELECT count(*) FROM (SELECT 1" SQLITE_FOUND " LIMIT $10) c",
+    .pgsql = "SELECT count(*) FROM (SELECT 1" PGSQL_FOUND " LIMIT $10) c",
     .params = "iiiiiitttit",
     .cols = "i",
 };
@@ -197,13 +210,27 @@ static bool message_words(struct buf *out, const struct archive_line *m, struct 
     return true;
 }
 
+static void add_row(struct store_batch *b, const struct store_stmt *stmt, int rows, int64_t id,
+                    slice words)
+{
+    struct buf vector;
+    if (!store_is_pgsql(store_of(b))) {
+        STORE_ADD(b, stmt, rows, SV_I(id), SV_T(words));
+        return;
+    }
+    buf_init(&vector, STORE_BATCH_BYTES_MAX);
+    words_vector(&vector, words);
+    STORE_ADD(b, stmt, rows, SV_I(id), SV_T(buf_slice(&vector)));
+    buf_fini(&vector);
+}
+
 static void add_words(struct store_batch *b, const struct store_stmt *stmt,
                       const struct archive_line *m, struct arena *tmp)
 {
     struct buf words;
     buf_init(&words, STORE_BATCH_BYTES_MAX);
     if (message_words(&words, m, tmp))
-        STORE_ADD(b, stmt, STORE_ANY_ROWS, SV_I(m->id), SV_T(buf_slice(&words)));
+        add_row(b, stmt, STORE_ANY_ROWS, m->id, buf_slice(&words));
     buf_fini(&words);
 }
 
@@ -231,9 +258,21 @@ static bool has_letters(slice word)
 }
 
 /* "word" "word" …: each a phrase for the tokenizer, all of which have to be there. */
-static slice match(int64_t owner, slice text, struct arena *tmp)
+static void add_phrase(struct buf *out, const struct store *store, slice word)
+{
+    if (store_is_pgsql(store)) {
+        words_phrase(out, word);
+        return;
+    }
+    buf_lit(out, " \"");
+    buf_add(out, word);
+    buf_lit(out, "\"");
+}
+
+static slice match(struct worker *w, int64_t owner, slice text, struct arena *tmp)
 {
     struct buf out, plain;
+    char mark[32];
     slice rest, word;
     unsigned words = 0;
     buf_init(&out, 4 * TEXT_MAX);
@@ -244,14 +283,13 @@ static slice match(int64_t owner, slice text, struct arena *tmp)
         if ((uint8_t)plain.ptr[i] <= ' ' || plain.ptr[i] == '"')
             plain.ptr[i] = ' ';
     rest = buf_slice(&plain);
-    buf_printf(&out, "\"" PRIVATE "%lld\"", (long long)owner);
+    snprintf(mark, sizeof mark, PRIVATE "%lld", (long long)owner);
+    add_phrase(&out, w->store, slice_of(mark));
     while (words < WORDS_MAX && rest.len > 0) {
         slice_cut(rest, ' ', &word, &rest);
         if (!has_letters(word))
             continue;
-        buf_lit(&out, " \"");
-        buf_add(&out, word);
-        buf_lit(&out, "\"");
+        add_phrase(&out, w->store, word);
         words++;
     }
     slice found = words == 0 ? (slice){ 0 } : slice_dup(tmp, buf_slice(&out));
@@ -379,7 +417,7 @@ static void log_read(void *arg, enum store_result r, const struct store_batch *r
         struct archive_line m = archive_line_of(rows, 0, k);
         arena_reset(tmp);
         if (message_words(&words, &m, tmp))
-            STORE_ADD(b, &put_words, 1, SV_I(m.id), SV_T(buf_slice(&words)));
+            add_row(b, &put_words, 1, m.id, buf_slice(&words));
     }
     buf_fini(&words);
     arena_destroy(&tmp);

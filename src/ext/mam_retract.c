@@ -22,13 +22,15 @@
 
 enum { LOOK_BACK = 2000, CANDIDATES = 16, ID_MAX = 1023 };
 
+#define RETRACTED(index, find)                                                                     \
+    "SELECT " ARCHIVE_LINE_COLUMNS " FROM (SELECT msg FROM entry" index " WHERE owner = $1"        \
+    " AND peer = coalesce((SELECT id FROM account WHERE jid = $2), 0) ORDER BY id DESC LIMIT $3) " \
+    "e JOIN message m ON m.id = e.msg WHERE " find                                                 \
+    "(m.stanza, $4) > 0 ORDER BY m.id DESC LIMIT $5"
 static struct store_stmt find_retracted = {
     .name = "mam.retracted",
-    .sqlite = "SELECT " ARCHIVE_LINE_COLUMNS " FROM"
-              " (SELECT msg FROM entry INDEXED BY entry_peer WHERE owner = $1 AND peer = "
-              "coalesce((SELECT id FROM account"
-              " WHERE jid = $2), 0) ORDER BY id DESC LIMIT $3) e JOIN message m ON m.id = e.msg"
-              " WHERE instr(m.stanza, $4) > 0 ORDER BY m.id DESC LIMIT $5",
+    .sqlite = RETRACTED(" INDEXED BY entry_peer", "instr"),
+    .pgsql = RETRACTED("", "strpos"),
     .params = "ititi",
     .cols = "iiiiiit",
 };

@@ -61,7 +61,9 @@ static STMT(stmt_subscriptions, "pubsub.subscriptions",
             "SELECT nid, jid, state, deliver, subid FROM pubsub_subscription WHERE owner = $1", "i",
             "itiit");
 static STMT(stmt_sizes, "pubsub.sizes",
-            "SELECT nid, sum(bytes) FROM pubsub_item WHERE owner = $1 GROUP BY nid", "i", "ii");
+            "SELECT nid, CAST(sum(bytes) AS BIGINT) FROM pubsub_item WHERE owner = $1 "
+            "GROUP BY nid",
+            "i", "ii");
 static STMT(stmt_node_put, "pubsub.node_put",
             "INSERT INTO pubsub_node(owner, node, nid, creator, config) VALUES($1, $2, $3, $4, $5) "
             "ON CONFLICT(owner, node) DO UPDATE SET config = excluded.config",

@@ -40,8 +40,9 @@ static const struct store_migration migrations[] = {
 struct store_stmt upload_owner = {
     .name = "upload.owner",
     .sql = "SELECT a.id, "
-           "(SELECT coalesce(sum(size), 0) FROM upload WHERE owner = a.id), "
-           "(SELECT coalesce(sum(size), 0) FROM upload WHERE owner = a.id AND at_us > $2), "
+           "(SELECT CAST(coalesce(sum(size), 0) AS BIGINT) FROM upload WHERE owner = a.id), "
+           "(SELECT CAST(coalesce(sum(size), 0) AS BIGINT) FROM upload WHERE owner = a.id "
+           "AND at_us > $2), "
            "(SELECT coalesce(min(at_us), 0) FROM upload WHERE owner = a.id AND at_us > $2) "
            "FROM account a WHERE a.jid = $1 AND a.disabled = 0",
     .params = "ti",

@@ -19,9 +19,11 @@ enum {
     " AND e.flags < 2 AND m.at_us >= $4 AND m.at_us <= $5"
 #define FOUND " FROM entry e" JOINED
 /* Left alone, SQLite would walk over the whole archive in the order of ids. */
-#define FOUND_WITH " FROM entry e INDEXED BY entry_peer" JOINED WITH
+#define FOUND_WITH       " FROM entry e INDEXED BY entry_peer" JOINED WITH("instr")
+#define FOUND_WITH_PGSQL " FROM entry e" JOINED WITH("strpos")
 /* $6 the peer; $7 its address if it is not one of ours, empty: any. */
-#define WITH " AND e.peer = $6 AND (e.peer <> 0 OR $7 = '' OR m.remote = $7)" ARCHIVE_FULL_JID
+#define WITH(find)                                                                                 \
+    " AND e.peer = $6 AND (e.peer <> 0 OR $7 = '' OR m.remote = $7)" ARCHIVE_FULL_JID(find)
 
 static struct store_stmt find_first = {
     .name = "archive.first",
@@ -38,12 +40,14 @@ static struct store_stmt find_last = {
 static struct store_stmt find_first_with = {
     .name = "archive.first-with",
     .sqlite = "SELECT e.id" FOUND_WITH " ORDER BY e.id LIMIT $10",
+    .pgsql = "SELECT e.id" FOUND_WITH_PGSQL " ORDER BY e.id LIMIT $10",
     .params = "iiiiiittti",
     .cols = "i",
 };
 static struct store_stmt find_last_with = {
     .name = "archive.last-with",
     .sqlite = "SELECT e.id" FOUND_WITH " ORDER BY e.id DESC LIMIT $10",
+    .pgsql = "SELECT e.id" FOUND_WITH_PGSQL " ORDER BY e.id DESC LIMIT $10",
     .params = "iiiiiittti",
     .cols = "i",
 };
@@ -56,6 +60,7 @@ static struct store_stmt count_all = {
 static struct store_stmt count_with = {
     .name = "archive.count-with",
     .sqlite = "SELECT count(*) FROM (SELECT 1" FOUND_WITH " LIMIT $10) c",
+    .pgsql = "SELECT count(*) FROM (SELECT 1" FOUND_WITH_PGSQL " LIMIT $10) c",
     .params = "iiiiiittti",
     .cols = "i",
 };
@@ -318,7 +323,7 @@ void archive_find(struct archive_query *q)
         q->done(q, SE_FEATURE_NOT_IMPLEMENTED, SLICE("there is no full-text search here"));
         return;
     }
-    q->match = words->match(q->owner, q->ask->words, q->tmp);
+    q->match = words->match(q->worker, q->owner, q->ask->words, q->tmp);
     if (q->match.len == 0)
         q->done(q, SE_BAD_REQUEST, SLICE("there is no word to search for"));
     else

@@ -22,7 +22,7 @@ struct archive_words {
      * limit; $11 what match() returned. */
     struct store_stmt *first, *last, *count;
     /* What to look for; empty: there is no word in the text. */
-    slice (*match)(int64_t owner, slice text, struct arena *tmp);
+    slice (*match)(struct worker *w, int64_t owner, slice text, struct arena *tmp);
     /* Indexes what is committed now, and what this lane has submitted, then calls done; on the
      * worker's thread, later. */
     void (*catch_up)(struct worker *w, uint64_t lane, archive_words_fn *done, void *arg);
@@ -35,10 +35,11 @@ struct archive_words {
 };
 
 /* Whether the message has this full JID: $8 is how a stanza begins that is from it, $9 what follows
- * the value of its `from` if it is to it; both empty: nobody's. */
-#define ARCHIVE_FULL_JID                                                                           \
+ * the value of its `from` if it is to it; both empty: nobody's. `find` is instr or strpos, by which
+ * SQLite and PostgreSQL find a text in another. */
+#define ARCHIVE_FULL_JID(find)                                                                     \
     " AND ($8 = '' OR substr(m.stanza, 1, length($8)) = $8"                                        \
-    " OR substr(m.stanza, 15 + instr(substr(m.stanza, 16), ''''), length($9)) = $9)"
+    " OR substr(m.stanza, 15 + " find "(substr(m.stanza, 16), ''''), length($9)) = $9)"
 
 const struct archive_words *archive_words(void); /* NULL: there is no full text */
 /* Each does nothing where there is none. */

@@ -23,12 +23,20 @@ static const struct store_migration migrations[] = {
       "NULL,"
       " archive_id INTEGER NOT NULL, at_us INTEGER NOT NULL, delayed INTEGER NOT NULL,"
       " stanza TEXT NOT NULL, PRIMARY KEY(owner, resource, seq)) WITHOUT ROWID;",
-      NULL },
-    { 2, "ALTER TABLE saved_session ADD COLUMN directed TEXT", NULL },
+      "CREATE TABLE saved_session(owner BIGINT NOT NULL, jid TEXT NOT NULL, resource TEXT NOT NULL,"
+      " token BYTEA NOT NULL, until_us BIGINT NOT NULL, counts BYTEA NOT NULL, presence TEXT,"
+      " PRIMARY KEY(owner, resource));"
+      "CREATE TABLE saved_stanza(owner BIGINT NOT NULL, resource TEXT NOT NULL, seq BIGINT NOT "
+      "NULL,"
+      " archive_id BIGINT NOT NULL, at_us BIGINT NOT NULL, delayed BIGINT NOT NULL,"
+      " stanza TEXT NOT NULL, PRIMARY KEY(owner, resource, seq));" },
+    { 2, "ALTER TABLE saved_session ADD COLUMN directed TEXT",
+      "ALTER TABLE saved_session ADD COLUMN directed TEXT" },
     { 3,
       "CREATE TABLE saved_state(owner INTEGER NOT NULL, resource TEXT NOT NULL, feature TEXT NOT "
       "NULL, state BLOB NOT NULL, PRIMARY KEY(owner, resource, feature)) WITHOUT ROWID;",
-      NULL },
+      "CREATE TABLE saved_state(owner BIGINT NOT NULL, resource TEXT NOT NULL, feature TEXT NOT "
+      "NULL, state BYTEA NOT NULL, PRIMARY KEY(owner, resource, feature));" },
     { 0 }
 };
 

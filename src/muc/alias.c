@@ -30,8 +30,8 @@ static const struct store_migration migrations[] = {
     { 1,
       "CREATE TABLE room_alias(domain TEXT PRIMARY KEY, generated INTEGER NOT NULL, "
       "listed INTEGER NOT NULL) WITHOUT ROWID",
-      "CREATE TABLE room_alias(domain TEXT PRIMARY KEY, generated INTEGER NOT NULL, "
-      "listed INTEGER NOT NULL)" },
+      "CREATE TABLE room_alias(domain TEXT PRIMARY KEY, generated BIGINT NOT NULL, "
+      "listed BIGINT NOT NULL)" },
     { 0 },
 };
 static struct store_stmt list_stmt = {

@@ -22,12 +22,20 @@ static const struct store_migration migrations[] = {
       " affiliation INTEGER NOT NULL, nick TEXT NOT NULL, reason TEXT NOT NULL,"
       " follows INTEGER NOT NULL, PRIMARY KEY(room, jid)) WITHOUT ROWID;"
       "CREATE INDEX room_affiliation_jid ON room_affiliation(jid, room);",
-      NULL },
+      "CREATE TABLE room(id BIGINT PRIMARY KEY, jid TEXT NOT NULL UNIQUE, domain TEXT NOT NULL,"
+      " name TEXT NOT NULL, listed BIGINT NOT NULL, secret BYTEA NOT NULL, config TEXT NOT NULL,"
+      " subject TEXT NOT NULL, creator TEXT NOT NULL, created_us BIGINT NOT NULL);"
+      "CREATE INDEX room_listed ON room(domain, listed, jid);"
+      "CREATE TABLE room_affiliation(room BIGINT NOT NULL, jid TEXT NOT NULL,"
+      " affiliation BIGINT NOT NULL, nick TEXT NOT NULL, reason TEXT NOT NULL,"
+      " follows BIGINT NOT NULL, PRIMARY KEY(room, jid));"
+      "CREATE INDEX room_affiliation_jid ON room_affiliation(jid, room);" },
     /* of followers: how many messages are unread, of those up to this archive id; 0: not known */
     { 2,
       "ALTER TABLE room_affiliation ADD COLUMN unread INTEGER NOT NULL DEFAULT 0;"
       "ALTER TABLE room_affiliation ADD COLUMN upto INTEGER NOT NULL DEFAULT 0;",
-      NULL },
+      "ALTER TABLE room_affiliation ADD COLUMN unread BIGINT NOT NULL DEFAULT 0;"
+      "ALTER TABLE room_affiliation ADD COLUMN upto BIGINT NOT NULL DEFAULT 0;" },
     { 0 }
 };
 

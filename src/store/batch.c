@@ -235,6 +235,8 @@ static const struct store_part *part_get(const struct store_batch *b, unsigned s
     return &b->parts[stmt];
 }
 
+const struct store *store_of(const struct store_batch *b) { return b->store; }
+
 unsigned store_stmt_count(const struct store_batch *b) { return b->part_count; }
 
 uint32_t store_row_count(const struct store_batch *b, unsigned stmt)

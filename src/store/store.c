@@ -343,6 +343,8 @@ enum err store_open(struct store **out, const struct store_conf *conf, struct wh
     return e;
 }
 
+bool store_is_pgsql(const struct store *store) { return store->driver != &store_sqlite; }
+
 static void drop_all(struct list *ops)
 {
     struct list *node;

@@ -102,6 +102,10 @@ NODISCARD enum err store_open(struct store **out, const struct store_conf *conf,
  */
 void store_close(struct store **store);
 
+/* Whether statements have their text for PostgreSQL, whose full text takes words otherwise than
+ * SQLite's: see words.h. */
+bool store_is_pgsql(const struct store *store);
+
 struct store_val {
     enum { STORE_NULL, STORE_INT, STORE_TEXT, STORE_BLOB, STORE_LAST } type;
     int64_t num;
@@ -156,6 +160,7 @@ bool store_busy(const struct store *store);
 void store_drop(struct store_batch **b); /* a batch that is not submitted after all; NULL is fine */
 
 /* Results, valid inside done(): statement i of the batch, row r, column c. */
+const struct store *store_of(const struct store_batch *b);
 unsigned store_stmt_count(const struct store_batch *b); /* added so far: the index of the next */
 uint32_t store_row_count(const struct store_batch *b, unsigned stmt);
 int64_t store_int(const struct store_batch *b, unsigned stmt, uint32_t row, unsigned col);
