@@ -1,11 +1,13 @@
 """Fixtures: a server a test, users on it, and its log in the report of a failure."""
 import os
 import sys
+import tempfile
 
 import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
 
+from muster import database  # noqa: E402
 from muster.server import MUSTERD, Server  # noqa: E402
 
 assert sys.version_info >= (3, 11) and sys.executable.startswith("/usr/bin/"), \
@@ -17,6 +19,25 @@ def pytest_addoption(parser):
                      help="c2s.migration for the tests marked `core`; the others run with on")
 
 
+def pytest_configure(config):
+    """With MUSTER_DATABASE=postgresql one PostgreSQL serves the whole run, all its processes."""
+    if database.POSTGRESQL and not hasattr(config, "workerinput"):
+        folder = tempfile.mkdtemp(prefix="muster-pg.")
+        os.environ["MUSTER_POSTGRESQL"] = folder
+        config.postgresql = database.PostgreSQL(folder).create()
+
+
+def pytest_unconfigure(config):
+    if hasattr(config, "postgresql"):
+        config.postgresql.finish()
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if database.POSTGRESQL and item.get_closest_marker("sqlite") is not None:
+            item.add_marker(pytest.mark.skip(reason="of the file of SQLite"))
+
+
 def pytest_generate_tests(metafunc):
     if "migration" in metafunc.fixturenames:
         option = metafunc.config.getoption("--migration")
@@ -26,7 +47,7 @@ def pytest_generate_tests(metafunc):
 
 
 def pytest_report_header():
-    return f"musterd: {MUSTERD}"
+    return f"musterd: {MUSTERD}, database: {'postgresql' if database.POSTGRESQL else 'sqlite'}"
 
 
 @pytest.hookimpl(hookwrapper=True)

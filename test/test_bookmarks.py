@@ -1,8 +1,6 @@
 """Bookmarks in all their forms (XEP-0402, XEP-0048, XEP-0411), and what else clients keep in
 nodes of their own: displayed markers (XEP-0490), notification settings (XEP-0492), keys
 (XEP-0384)."""
-import sqlite3
-
 import pytest
 
 from muster import xml
@@ -174,7 +172,7 @@ def test_an_account_goes_while_its_bookmarks_are_converted(make_server):
         server.ctl("user", "del", alice.bare)
         alice.close()
         bob.ping()
-    with sqlite3.connect(server.data / "muster.db") as db:
+    with server.database() as db:
         assert db.execute("SELECT count(*) FROM pubsub_item").fetchone() == (0,)
 
 

@@ -7,7 +7,6 @@ import os
 import random
 import resource
 import socket
-import sqlite3
 import struct
 import subprocess
 import sys
@@ -151,14 +150,14 @@ def test_kill_under_load(make_server):
 
 def settled_on_disk(server):
     """The highest archive id in the record of what is settled above the cursor (design §7)."""
-    with sqlite3.connect(f"file:{server.data}/muster.db?mode=ro", uri=True) as db:
+    with server.database(read_only=True) as db:
         rows = db.execute("SELECT settled FROM mailbox WHERE settled IS NOT NULL").fetchall()
     return max((struct.unpack("<Q", row[0][-8:])[0] for row in rows), default=0)
 
 
 def last_on_disk(server):
     """The archive id of the message that was received last."""
-    with sqlite3.connect(f"file:{server.data}/muster.db?mode=ro", uri=True) as db:
+    with server.database(read_only=True) as db:
         return db.execute("SELECT max(rcpt_entry) FROM message").fetchone()[0] or 0
 
 
@@ -523,6 +522,7 @@ def test_refused_messages_may_be_sent_again(make_server, small_disk):
     assert not [e for e in alice.inbox if e.get("type") == "error"]
 
 
+@pytest.mark.sqlite
 def test_read_only_database(make_server, small_disk):
     server = make_server("alice", wrapper=small_disk.wrapper)
     server.stop()
@@ -551,6 +551,7 @@ def cut_off(path):
     path.write_bytes(path.read_bytes()[:path.stat().st_size // 2])
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("damage", [damage_all, damage_the_middle, cut_off])
 def test_damaged_database(server, damage):
     """The server says which file is broken, does not start, and leaves the file as it is."""
@@ -569,12 +570,8 @@ def test_damaged_database(server, damage):
 def test_newer_schema(server):
     """A database of a newer release is refused, with both versions named."""
     server.stop()
-    with sqlite3.connect(server.data / "muster.db") as db:
-        tables = [row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type='table' "
-                                               "AND name LIKE '%schema%'")]
-        assert len(tables) == 1, tables
-        db.execute(f"UPDATE {tables[0]} SET version = 9999")
-    db.close()
+    with server.database() as db:
+        db.execute("UPDATE schema SET version = 9999")
     server.start(ready=False)
     assert server.wait_exit(2 * TIMEOUT) != 0
     assert "9999" in server.log() and "newer" in server.log()

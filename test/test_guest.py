@@ -1,9 +1,7 @@
 """Guests: SASL ANONYMOUS (RFC 4505, XEP-0175)."""
-import sqlite3
-
 import pytest
 
-from muster import pubsub, sasl, xml
+from muster import database, pubsub, sasl, xml
 from muster.client import until
 
 pytestmark = pytest.mark.core
@@ -155,15 +153,10 @@ def test_they_leave_nothing_behind(open_server):
     alice.send(f"<message to='{client.bare}' type='chat'><body>late</body></message>")
     alice.expect_error("service-unavailable", template="<message type='error'/>")
     open_server.stop()
-    with sqlite3.connect(open_server.data / "muster.db") as db:
-        tables = [row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type='table'")]
-        for table in tables:
-            owners = [c[1] for c in db.execute(f"PRAGMA table_info('{table}')")
-                      if c[1] in ("owner", "account", "sender", "rcpt")]
-            for column in owners:
-                found = db.execute(f"SELECT COUNT(*) FROM {table} "
-                                   f"WHERE typeof({column}) = 'integer' AND {column} < 0")
-                assert found.fetchone() == (0,), (table, column)
+    with open_server.database() as db:
+        for table, column in database.columns(db, "owner", "account", "sender", "rcpt"):
+            found = db.execute(f"SELECT COUNT(*) FROM {table} WHERE {column} < 0")
+            assert found.fetchone() == (0,), (table, column)
         bodies = [row[0] for row in db.execute("SELECT stanza FROM message")]
         assert len(bodies) == 3, "what alice has of it, and of what was refused"
 
@@ -185,5 +178,5 @@ def test_no_node_is_made_by_what_they_have_displayed(open_server):
                 "<stanza-id xmlns='urn:xmpp:sid:0' by='alice@localhost' id='1'/></displayed>"
                 "<body>seen</body></message>")
     open_server.client("alice", "a").result("set", pubsub.publish("n"))  # stored behind it
-    with sqlite3.connect(open_server.data / "muster.db") as db:
+    with open_server.database() as db:
         assert db.execute("SELECT node FROM pubsub_node").fetchall() == [("n",)]

@@ -1,7 +1,6 @@
 """Invitations: XEP-0401 and XEP-0445, with the page of XEP-0379 section 3.3."""
 import datetime
 import re
-import sqlite3
 import urllib.error
 import urllib.request
 
@@ -157,7 +156,7 @@ def test_expiry(inviting):
     token = token_of(invite(inviting))
     early, late = inviting.connect(), inviting.connect()
     assert show(early, token) is True
-    with sqlite3.connect(inviting.data / "muster.db", timeout=10) as db:
+    with inviting.database() as db:
         db.execute("UPDATE invite SET expires_us = created_us")
     assert show(late, token) == "item-not-found"
     assert register(early, "juliet") is True
@@ -201,7 +200,7 @@ def test_a_crash_leaves_nobody_without_the_other(inviting, undone):
     until("contacts", lambda: contacts(alice) == [("juliet@localhost", "both")] and
           contacts(client) == [("alice@localhost", "both")])
     inviting.kill()
-    with sqlite3.connect(inviting.data / "muster.db") as db:
+    with inviting.database() as db:
         assert db.execute("SELECT welcome FROM invite").fetchall() == [(0,)]
         db.execute("UPDATE invite SET welcome = ?", (undone,))
         for bit, jid in ((1, "alice@localhost"), (2, "juliet@localhost")):
@@ -212,7 +211,7 @@ def test_a_crash_leaves_nobody_without_the_other(inviting, undone):
     alice, client = inviting.login("alice", "a"), inviting.login("juliet", "j")
     until("contacts", lambda: contacts(alice) == [("juliet@localhost", "both")] and
           contacts(client) == [("alice@localhost", "both")])
-    with sqlite3.connect(inviting.data / "muster.db", timeout=10) as db:
+    with inviting.database() as db:
         assert db.execute("SELECT welcome FROM invite").fetchall() == [(0,)]
 
 
@@ -222,7 +221,7 @@ def test_who_is_deleted_is_not_welcomed_after_a_crash(inviting):
     assert show(client, token) is True and register(client, "juliet") is True
     alice = inviting.login("alice", "a")
     until("contacts", lambda: contacts(alice) == [("juliet@localhost", "both")])
-    with sqlite3.connect(inviting.data / "muster.db", timeout=10) as db:
+    with inviting.database() as db:
         db.execute("UPDATE invite SET welcome = 3")
     inviting.ctl("user", "del", "juliet@localhost")
     until("no contact", lambda: contacts(alice) == [])

@@ -1,7 +1,5 @@
 """Message Archive Management (XEP-0313) with its preferences (XEP-0441)."""
 import concurrent.futures
-import contextlib
-import sqlite3
 import time
 
 import pytest
@@ -512,8 +510,7 @@ def test_only_contacts_are_archived(server):
 
 
 def count_rows(server, table):
-    path = f"file:{server.data}/muster.db?mode=ro"
-    with contextlib.closing(sqlite3.connect(path, uri=True)) as db:
+    with server.database(read_only=True) as db:
         return db.execute(f"SELECT count(*) FROM {table} WHERE id <> (SELECT max(id) FROM message)"
                           if table == "message" else f"SELECT count(*) FROM {table}").fetchone()[0]
 
@@ -566,17 +563,12 @@ def test_a_deleted_contact_is_still_found(server):
 
 
 def indexed(server, word):
-    """How many messages the index finds, whoever asks."""
-    path = f"file:{server.data}/muster.db?mode=ro"
-    with contextlib.closing(sqlite3.connect(path, uri=True)) as db:
-        return len(db.execute("SELECT rowid FROM message_fts WHERE message_fts MATCH ?",
-                              (f'"{word}"',)).fetchall())
+    return server.indexed(word)
 
 
 def marks(server):
     """The words that say whose a message is."""
-    path = f"file:{server.data}/muster.db?mode=ro"
-    with contextlib.closing(sqlite3.connect(path, uri=True)) as db:
+    with server.database(read_only=True) as db:
         return {jid.partition("@")[0]: f"\ue000{i}"
                 for jid, i in db.execute("SELECT jid, id FROM account")}
 
@@ -809,7 +801,7 @@ def test_a_retraction_that_is_not_let_in(server):
 
 def age(server, count, days):
     """The oldest messages become older still, in a stopped server's database."""
-    with contextlib.closing(sqlite3.connect(server.data / "muster.db")) as db, db:
+    with server.database() as db:
         db.execute("UPDATE message SET at_us = at_us - ? WHERE id <= ?",
                    (days * 86400 * 1000000, count))
         return db.execute("SELECT count(*) FROM message").fetchone()[0]

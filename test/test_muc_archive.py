@@ -1,14 +1,12 @@
 """Archives of rooms (XEP-0313 §5.1.2), what those who enter are sent of them (XEP-0045 §7.2.13),
 and what becomes of messages while the database is away."""
-import contextlib
-import sqlite3
-
 import pytest
 
 from muster import muc, xml
 from muster.client import until
 from muster.component import Component
-from muster.muc import Room
+from muster.database import held_by_another
+from muster.muc import ROOM_ID_MIN, Room
 from test_mam import FORWARD, MAM, RSM, query_text, tag
 
 FULLTEXT = "{urn:xmpp:fulltext:0}fulltext"
@@ -355,16 +353,6 @@ def test_history_as_it_is_asked_for(server, talk, carol, loaded):
 # --- the database is away ---
 
 
-@contextlib.contextmanager
-def database_away(server):
-    """Another process holds the database, so that nothing can be written."""
-    with contextlib.closing(sqlite3.connect(server.data / "muster.db",
-                                            isolation_level=None)) as db:
-        db.execute("BEGIN IMMEDIATE")
-        yield
-        db.execute("ROLLBACK")
-
-
 def waiting(server):
     return next(int(r["value"]) for r in server.rows("metrics")
                 if r["name"] == "muster_muc_recording_waiting")
@@ -386,7 +374,7 @@ def test_messages_wait_for_the_database(server, cave, alice):
     """Relayed at once, kept in order, stored once when it is back."""
     alice.enable_sm()
     said(cave, alice, "first", ["before"])
-    with database_away(server):
+    with held_by_another(server):
         said(cave, alice, "first", ["m0", "m1"])  # these are with the store when it gives up
         until("what was said to wait", lambda: waiting(server) == 2)
         said(cave, alice, "first", ["m2", "m3"])
@@ -409,7 +397,7 @@ def test_messages_wait_for_the_database(server, cave, alice):
 @pytest.mark.slow
 def test_a_full_queue_refuses(server, cave, alice):
     server.ctl("set", "muc.recording-queue", "3")
-    with database_away(server):
+    with held_by_another(server):
         said(cave, alice, "first", ["m0"])
         until("what was said to wait", lambda: waiting(server) == 1)
         said(cave, alice, "first", ["m1", "m2"])
@@ -427,7 +415,7 @@ def test_what_all_have_read_is_recorded_though_the_queue_is_full(server, cave, a
     """It was under way to the database when that went away."""
     server.ctl("set", "muc.recording-queue", "3")
     texts = [f"m{i}" for i in range(8)]
-    with database_away(server):
+    with held_by_another(server):
         said(cave, alice, "first", texts)
         until("what was said to wait", lambda: waiting(server) == len(texts))
     until("all stored", lambda: waiting(server) == 0)
@@ -447,8 +435,9 @@ def test_who_enters_and_leaves_is_on_record(make_server):
     cave.leave(bob, "second")
     page = Page(bob, cave)
     assert page.bodies == ["hail"] and page.count == "1"
-    texts = [text for (text,) in rows(server, "SELECT stanza FROM message WHERE rcpt >= 1 << 40"
-                                              " AND remote = 'bob@localhost' ORDER BY rcpt_entry")]
+    texts = [text for (text,) in rows(
+        server, f"SELECT stanza FROM message WHERE rcpt >= {ROOM_ID_MIN}"
+                " AND remote = 'bob@localhost' ORDER BY rcpt_entry")]
     assert len(texts) == 2
     assert all(text.startswith(f"<presence from='{cave.at('second')}' to='{bob.jid}'")
                for text in texts)
@@ -462,15 +451,14 @@ def test_who_enters_and_leaves_is_on_record(make_server):
     cave.enter(alice, "first")
     assert cave.destroy(alice).get("type") == "result"
     until("the end of its archive", lambda: rows(
-        server, "SELECT count(*) FROM message WHERE rcpt >= 1 << 40") == [(0,)])
+        server, f"SELECT count(*) FROM message WHERE rcpt >= {ROOM_ID_MIN}") == [(0,)])
 
 
 # --- retention, the end of a room ---
 
 
 def rows(server, sql):
-    with contextlib.closing(sqlite3.connect(f"file:{server.data}/muster.db?mode=ro",
-                                            uri=True)) as db:
+    with server.database(read_only=True) as db:
         return db.execute(sql).fetchall()
 
 
@@ -482,9 +470,8 @@ def test_a_destroyed_room_leaves_nothing(server, talk, alice, bob):
     until("the end of its archive", lambda: rows(
         server, "SELECT count(*) FROM message WHERE stanza LIKE '%cave@%'") == [(0,)])
     until("the end of its end", lambda: rows(server, "SELECT count(*) FROM muc_doomed") == [(0,)])
-    assert rows(server, "SELECT count(*) FROM entry WHERE owner >= 1 << 40") == [(0,)]
-    assert rows(server, "SELECT count(*) FROM message_fts WHERE message_fts MATCH 'xyzzy'") == [
-        (0,)]
+    assert rows(server, f"SELECT count(*) FROM entry WHERE owner >= {ROOM_ID_MIN}") == [(0,)]
+    assert server.indexed("xyzzy") == 0
     alice.inbox.clear()
     cave = Room("cave").create(alice, "first", persistentroom=True)
     assert Page(alice, cave).bodies == []
@@ -494,8 +481,8 @@ def test_retention_holds_for_rooms(server, talk, alice):
     server.ctl("set", "archive.retention", "1")
     server.stop()
     day = 2 * 86400 * 1000000
-    with contextlib.closing(sqlite3.connect(server.data / "muster.db")) as db, db:
-        db.execute("UPDATE message SET at_us = at_us - ? WHERE rcpt >= 1 << 40"
+    with server.database() as db:
+        db.execute(f"UPDATE message SET at_us = at_us - ? WHERE rcpt >= {ROOM_ID_MIN}"
                    " AND stanza NOT LIKE '%>m9<%'", (day,))
     server.start()
     alice = server.client("alice", "a")

@@ -1,8 +1,6 @@
 """What operators do with rooms: the commands `room …`, in a terminal and in a client."""
-import contextlib
 import csv
 import io
-import sqlite3
 
 import pytest
 
@@ -294,7 +292,7 @@ def test_an_administrator_does_it_in_a_client(host, alice, three):
 def age(server, **days):
     """Makes rooms, and what they recorded, older; the server is stopped meanwhile."""
     server.stop()
-    with contextlib.closing(sqlite3.connect(server.data / "muster.db")) as db:
+    with server.database() as db:
         for name, by in days.items():
             jid, us = f"{name}@conference.localhost", by * 86400 * 10**6
             for sql in ("UPDATE room SET created_us = created_us - ? WHERE jid = ?",
@@ -303,7 +301,6 @@ def age(server, **days):
                 db.execute(sql, (us, jid))
             db.execute("UPDATE room_spoken SET day = day - ? WHERE room ="
                        " (SELECT id FROM room WHERE jid = ?)", (by, jid))
-        db.commit()
     server.start()
 
 
@@ -323,9 +320,8 @@ def aged(host, alice):
         muc.Room(name).say(again, "Hail again")
         muc.Room(name).expect_body(again, "me", "Hail again")
     host.stop()  # and nobody is in a room
-    with contextlib.closing(sqlite3.connect(host.data / "muster.db")) as db:
-        db.execute("DELETE FROM entry WHERE owner >= 1 << 40")  # retention took what was recorded
-        db.commit()
+    with host.database() as db:
+        db.execute("DELETE FROM entry WHERE owner >= ?", (muc.ROOM_ID_MIN,))  # as retention does
     host.start()
     return host
 

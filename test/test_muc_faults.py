@@ -5,14 +5,13 @@ import contextlib
 import os
 import random
 import re
-import sqlite3
 import threading
 
 import pytest
 
 from muster import xml
 from muster.client import TIMEOUT
-from muster.muc import Room
+from muster.muc import ROOM_ID_MIN, Room
 from test_muc_archive import Page
 
 KILL_ROUNDS = int(os.environ.get("MUSTER_KILL_ROUNDS", "20"))
@@ -58,9 +57,9 @@ class Talker:
 def recorded(server):
     """The numbers in the room's archive, in the order of their ids, also of those whose entries are
     not in the index yet."""
-    with contextlib.closing(sqlite3.connect(f"file:{server.data}/muster.db?mode=ro",
-                                            uri=True)) as db:
-        rows = db.execute("SELECT stanza FROM message WHERE rcpt >= 1 << 40 ORDER BY rcpt_entry")
+    with server.database(read_only=True) as db:
+        rows = db.execute("SELECT stanza FROM message WHERE rcpt >= ? ORDER BY rcpt_entry",
+                          (ROOM_ID_MIN,))
         return [int(re.search("<body>([0-9]+)</body>", text)[1]) for (text,) in rows]
 
 

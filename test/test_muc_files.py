@@ -1,7 +1,5 @@
 """Rooms in files: `room export`, `room import`."""
-import contextlib
 import json
-import sqlite3
 import stat
 
 import pytest
@@ -80,7 +78,7 @@ def lines(path):
 def history(server, room):
     """Ids, senders and texts of what a room recorded, from the database."""
     server.stop()
-    with contextlib.closing(sqlite3.connect(server.data / "muster.db")) as db:
+    with server.database() as db:
         rows = db.execute("SELECT e.id, m.at_us, m.remote, m.stanza FROM room r JOIN entry e ON "
                           "e.owner = r.id JOIN message m ON m.id = e.msg WHERE r.jid = ? "
                           "ORDER BY e.id", (room,)).fetchall()
@@ -292,15 +290,14 @@ def test_what_the_settings_do_not_allow(host, cave):
     assert "muc.persistent-max allows no more rooms" in refusal(host, "room", "import", path)
     assert [row["jid"] for row in host.rows("room", "list")] == ["den@conference.localhost"]
     host.stop()
-    with contextlib.closing(sqlite3.connect(host.data / "muster.db")) as db:
+    with host.database() as db:
         assert db.execute("SELECT count(*) FROM room_import").fetchone() == (0,)
     host.start()
 
     def orphans():
-        with contextlib.closing(sqlite3.connect(f"file:{host.data}/muster.db?mode=ro",
-                                                uri=True)) as db:
-            return db.execute("SELECT count(*) FROM entry WHERE owner >= 1 << 40 AND owner NOT IN "
-                              "(SELECT id FROM room)").fetchone()[0]
+        with host.database(read_only=True) as db:
+            return db.execute("SELECT count(*) FROM entry WHERE owner >= ? AND owner NOT IN "
+                              "(SELECT id FROM room)", (muc.ROOM_ID_MIN,)).fetchone()[0]
 
     until("what was stored of it is gone", lambda: orphans() == 0)
     host.ctl("set", "muc.persistent-max", "--default")
@@ -312,20 +309,18 @@ def test_what_the_settings_do_not_allow(host, cave):
 
 def test_what_an_import_left_that_did_not_end_goes(host, cave):
     host.stop()
-    with contextlib.closing(sqlite3.connect(host.data / "muster.db")) as db:
-        owner = (1 << 40) + 5
+    with host.database() as db:
+        owner = muc.ROOM_ID_MIN + 5
         db.execute("INSERT INTO message(at_us, sender, rcpt, sender_entry, rcpt_entry, flags,"
                    " origin, pending_out, stanza) SELECT at_us, 0, ?, 0, rcpt_entry, 0, 0, 0,"
                    " stanza FROM message ORDER BY id LIMIT 10", (owner,))
         db.execute("INSERT INTO entry(owner, id, peer, msg, flags) SELECT rcpt, rcpt_entry, 0, id,"
                    " 0 FROM message WHERE rcpt = ?", (owner,))
         db.execute("INSERT INTO room_import VALUES(?, 4000000000000000)", (owner,))
-        db.commit()
     host.start()
 
     def left():
-        with contextlib.closing(sqlite3.connect(f"file:{host.data}/muster.db?mode=ro",
-                                                uri=True)) as db:
+        with host.database(read_only=True) as db:
             return [db.execute(sql, (owner,)).fetchone()[0] for sql in (
                 "SELECT count(*) FROM entry WHERE owner = ?",
                 "SELECT count(*) FROM message WHERE rcpt = ?",

@@ -1,7 +1,5 @@
 """What a room says to members who are not in it: messages and unread counts for those who follow,
 announcements of mentions, and that members are shown while they are absent (docs/rooms.md)."""
-import contextlib
-import sqlite3
 
 import pytest
 
@@ -188,7 +186,7 @@ def test_counts_outlive_restart_and_crash(server, cave, alice, bob):
 
 
 def stored(server):
-    with contextlib.closing(sqlite3.connect(server.data / "muster.db")) as db:
+    with server.database() as db:
         return db.execute("SELECT count(*) FROM message").fetchone()[0]
 
 

@@ -12,8 +12,9 @@ import pytest
 
 from muster import muc, xml
 from muster.client import TIMEOUT, bodies, until
+from muster.database import held_by_another
 from muster.muc import Room, disco_info, item
-from test_muc_archive import Page, database_away, waiting
+from test_muc_archive import Page, waiting
 
 KILL_ROUNDS = int(os.environ.get("MUSTER_KILL_ROUNDS", "20"))
 REGISTER = "jabber:iq:register"
@@ -330,7 +331,7 @@ def test_what_waits_for_the_database_is_not_acknowledged(make_server, end):
     alice.enable_sm()
     say(alice, room, "before")
     alice.wait_acked(1)
-    with database_away(server):
+    with held_by_another(server):
         for i in range(3):  # with the store when it gives up
             say(alice, room, f"m{i}")
         until("what was said to wait", lambda: waiting(server) == 3)
@@ -361,7 +362,7 @@ def test_a_room_that_is_destroyed_keeps_nobody_waiting(make_server):
     room = Room("brief").create(alice, "alice", persistentroom=True)
     room.enter(bob, "bob")
     bob.enable_sm()
-    with database_away(server):
+    with held_by_another(server):
         say(bob, room, "m0")
         until("what was said to wait", lambda: waiting(server) == 1)
         say(bob, room, "m1")
@@ -382,7 +383,7 @@ def test_the_node_ends_while_the_database_is_away(make_server):
     changes = Changes(room, alice)
     speaker = Speaker.__new__(Speaker)
     speaker.client, speaker.room, speaker.sent, speaker.changes = alice, room, [], []
-    with database_away(server):
+    with held_by_another(server):
         say(alice, room, "m0")
         until("what was said to wait", lambda: waiting(server) == 1)
         for _ in range(3):

@@ -1,7 +1,6 @@
 """SASL2 (XEP-0388), Bind 2 (XEP-0386), protection against downgrades (XEP-0474), upgrades of stored
 hashes (XEP-0480)."""
 import hashlib
-import sqlite3
 import ssl
 import uuid
 
@@ -386,7 +385,7 @@ def weak(make_server):
     """A server whose user alice has only the weakest hash."""
     server = make_server("alice")
     server.stop()
-    with sqlite3.connect(server.data / "muster.db") as db:
+    with server.database() as db:
         assert db.execute("DELETE FROM credential WHERE hash > 0").rowcount == 2
     return server.start()
 

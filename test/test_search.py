@@ -1,6 +1,5 @@
 """Jabber Search (XEP-0055) over what vCards say."""
 import asyncio
-import sqlite3
 
 import pytest
 
@@ -115,12 +114,10 @@ def test_cards_change(server, people):
 
 def test_cards_of_before_are_found(server, people):
     server.stop()
-    db = sqlite3.connect(server.data / "muster.db")
-    db.execute("UPDATE vcard SET told = 0")
-    db.execute("DELETE FROM directory")
-    db.execute("UPDATE vcard SET xml = '<broken' WHERE xml LIKE '%Dodgson%'")
-    db.commit()
-    db.close()
+    with server.database() as db:
+        db.execute("UPDATE vcard SET told = 0")
+        db.execute("DELETE FROM directory")
+        db.execute("UPDATE vcard SET xml = '<broken' WHERE xml LIKE '%Dodgson%'")
     server.start()
     alice = server.client("alice", "again")
     until("the directory", lambda: names(classic(alice, last="liddell")) == ["alice", "carol"])

@@ -1,9 +1,7 @@
 """Small services: disco, caps, ping, version, time, last, vCard, registration, private XML."""
 import base64
-import contextlib
 import hashlib
 import re
-import sqlite3
 import time
 
 import pytest
@@ -154,7 +152,7 @@ def test_last_activity_of_a_contact(server):
 
 def last_row(server, name):
     """The time of the row in the database of a server that is down; µs."""
-    with contextlib.closing(sqlite3.connect(server.data / "muster.db")) as db:
+    with server.database() as db:
         return db.execute("SELECT at_us FROM last JOIN account ON id = owner WHERE jid = ?",
                           (f"{name}@localhost",)).fetchone()[0]
 

@@ -236,9 +236,8 @@ def test_the_same_content_is_stored_once(server, alice, bob):
 
 def test_files_expire(server, alice):
     url = store(server, alice)
-    import sqlite3
     server.stop()
-    with sqlite3.connect(server.data / "muster.db") as database:
+    with server.database() as database:
         database.execute("UPDATE upload SET until_us = 1")
     server.start()
     assert http_do(server, "GET", url).status == 404

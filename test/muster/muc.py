@@ -25,6 +25,7 @@ OCCUPANT_ID = "urn:xmpp:occupant-id:0"
 HATS = "urn:xmpp:hats:0"
 NICK_NODE = "x-roomuser-item"
 ROOMS = "urn:muster:rooms:0"
+ROOM_ID_MIN = 1 << 40  # in the database; below are accounts
 FOLLOW = "{http://tigase.org/protocol/muc}offline"
 X = f"<x xmlns='{NS}'/>"
 # Owners may change what the settings leave to administrators unless told otherwise.

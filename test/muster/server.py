@@ -1,4 +1,6 @@
 """A musterd process with its node file in a scratch folder, and musterctl to speak to it."""
+import contextlib
+import itertools
 import json
 import os
 import pathlib
@@ -11,6 +13,7 @@ import socket
 import subprocess
 import time
 
+from muster import database
 from muster.client import TIMEOUT, Client
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -18,6 +21,10 @@ MUSTERD = pathlib.Path(os.environ.get("MUSTERD", ROOT / "build/release/musterd")
 MUSTERCTL = pathlib.Path(os.environ.get("MUSTERCTL", MUSTERD.parent / "musterctl")).resolve()
 REPORTS = re.compile(r"AddressSanitizer|LeakSanitizer|ThreadSanitizer|runtime error:"
                      r"|ensure failed|Assertion")
+
+
+NUMBERS = itertools.count()
+CREATED = set()  # databases, of PostgreSQL
 
 
 class Failed(AssertionError):
@@ -54,7 +61,8 @@ def yaml(value):
 class Server:
     """A node. Options: settings (full name: value), domains, workers, tls, conf (more keys), proxy
     (PROXY protocol on c2s), component and proxy65 (their listeners), wrapper (a command in front),
-    limits (resource.RLIMIT_*: value)."""
+    limits (resource.RLIMIT_*: value). With MUSTER_DATABASE=postgresql it has a database of its own
+    there, unless conf says where."""
 
     def __init__(self, folder, settings=None, domains=("localhost",), workers=2, **options):
         self.folder = pathlib.Path(folder)
@@ -87,6 +95,12 @@ class Server:
         if "tls" in options:
             self.conf["tls"] = options["tls"]
         self.conf.update(options.get("conf", {}))
+        self.owned = None  # the name of the database, if it is made here
+        if database.POSTGRESQL and "database" not in self.conf:
+            self.owned = f"test_{os.getpid()}_{next(NUMBERS)}"
+            self.conf["database"] = database.url_of(database.shared(), self.owned)
+        place = self.conf.get("database", "sqlite")
+        self.url = None if place == "sqlite" else place
 
     def _address(self, port):
         address = f"127.0.0.1:{port}"
@@ -103,6 +117,7 @@ class Server:
     def start(self, ready=True):
         assert self.process is None
         self.write()
+        self._create_database()
         notify = self.folder / "notify.sock"
         notify.unlink(missing_ok=True)
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
@@ -118,6 +133,18 @@ class Server:
             if ready:
                 self._wait_ready(listener)
         return self
+
+    def _create_database(self):
+        if self.owned and self.owned not in CREATED:
+            CREATED.add(self.owned)
+            database.psql(database.url_of(database.shared(), "postgres"),
+                          f"CREATE DATABASE {self.owned} TEMPLATE template0")
+
+    def _drop_database(self):
+        if self.owned in CREATED:
+            CREATED.remove(self.owned)
+            database.psql(database.url_of(database.shared(), "postgres"),
+                          f"DROP DATABASE {self.owned} WITH (FORCE)")
 
     def _limit(self):
         for name, value in self.options.get("limits", {}).items():
@@ -190,6 +217,7 @@ class Server:
         finally:
             if self.process is not None:
                 self.kill()
+            self._drop_database()
             for probe in self.held:
                 probe.close()
 
@@ -197,6 +225,23 @@ class Server:
         """A field of /proc/PID/status in KiB."""
         text = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
         return int(re.search(rf"^{field}:\s+(\d+)", text, re.M).group(1))
+
+    # --- database ---
+
+    def database(self, read_only=False):
+        """A connection to it: `with server.database() as db: db.execute(…)`."""
+        if self.url:
+            return contextlib.nullcontext(database.Connection(self.url))
+        return database.sqlite_connection(self.data / "muster.db", read_only)
+
+    def indexed(self, word):
+        """How many messages the index of words finds, whoever asks."""
+        with self.database(read_only=True) as db:
+            if self.url:
+                sql = "SELECT count(*) FROM message_fts WHERE words @@ CAST(? AS tsquery)"
+                return db.execute(sql, (f"'{word}'",)).fetchone()[0]
+            sql = "SELECT count(*) FROM message_fts WHERE message_fts MATCH ?"
+            return db.execute(sql, (f'"{word}"',)).fetchone()[0]
 
     # --- control ---
 
