@@ -22,7 +22,7 @@ TIMEOUT = float(os.environ.get("MUSTER_TIMEOUT", "10"))  # seconds, for every wa
 
 def insecure_context(alpn=None, **limits):
     """A TLS context that takes any certificate; `limits` sets attributes (maximum_version ...)."""
-    context = ssl.create_default_context()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # a default one reads all certificates first
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     if alpn:
