@@ -16,7 +16,7 @@ CC_tsan    := clang
 CC_fuzz    := clang
 CC := $(CC_$(MODE))
 
-PKGS := libssl libcrypto sqlite3 icu-i18n icu-uc jansson yaml-0.1
+PKGS := libssl libcrypto sqlite3 libpq icu-i18n icu-uc jansson yaml-0.1
 WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
         -Wvla -Wimplicit-fallthrough -Wformat=2 -Werror
 release_CFLAGS := -O2 -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fPIE

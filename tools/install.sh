@@ -16,6 +16,12 @@ install_packages() {
         return 1
     fi
     echo "installing ${missing[*]}"
+    case " ${missing[*]} " in
+    *" postgresql "*) # its programs are wanted, no database that is started with the machine
+        $sudo mkdir -p /etc/postgresql-common/createcluster.d
+        echo "create_main_cluster = false" |
+            $sudo tee /etc/postgresql-common/createcluster.d/muster.conf > /dev/null ;;
+    esac
     $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends \
         "${missing[@]}" ||
         { $sudo apt-get update -q &&

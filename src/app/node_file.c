@@ -29,6 +29,7 @@ enum key_type {
     KEY_WORKERS,  /* auto, or min to max */
     KEY_CHOICE,   /* index into choices */
     KEY_PATH,     /* made absolute */
+    KEY_DATABASE, /* sqlite, or a URL of PostgreSQL */
     KEY_DOMAINS,  /* struct node_domains */
     KEY_LISTEN,   /* struct node_listen_list */
     KEY_CERTS,    /* struct node_certs */
@@ -50,7 +51,6 @@ struct node_key {
 
 static const char *const off_on[] = { "off", "on", NULL };
 static const char *const false_true[] = { "false", "true", NULL };
-static const char *const databases[] = { "sqlite", NULL };
 static const char *const levels[] = { "error", "warn", "info", "debug", "trace", NULL };
 static const char *const formats[] = { "logfmt", "json", NULL };
 
@@ -66,8 +66,10 @@ static const struct node_key keys[] = {
       "The XMPP domains served here." },
     { "data", KEY_PATH, KEY_RESTART, AT(data), 0, 0, NULL, "/var/lib/muster",
       "Folder of the database and of keys; made if the folder above it is there." },
-    { "database", KEY_CHOICE, KEY_RESTART, AT(database), 0, 0, databases, "sqlite",
-      "Where everything is stored: `sqlite` is the file `muster.db` in the data folder." },
+    { "database", KEY_DATABASE, KEY_RESTART, AT(database), 0, 0, NULL, "sqlite",
+      "Where everything is stored: `sqlite` is the file `muster.db` in the data folder, "
+      "`postgresql://USER@HOST1,HOST2:PORT/NAME` a database of PostgreSQL "
+      "([postgresql.md](postgresql.md)). A password may be in the URL, or better in `~/.pgpass`." },
     { "control", KEY_PATH, KEY_RESTART, AT(control), 0, 0, NULL, "/run/muster/control.sock",
       "Unix socket for `musterctl`; who may write to it may administer the server." },
     { "workers", KEY_WORKERS, KEY_RESTART, AT(workers), 1, NODE_WORKERS_MAX, NULL, "auto",
@@ -189,6 +191,8 @@ static const char *allowed_text(struct arena *arena, const struct node_key *k)
         return choices_text(arena, k->choices);
     case KEY_PATH:
         return "a path; a relative one counts from the folder of this file";
+    case KEY_DATABASE:
+        return "sqlite, or postgresql://USER@HOST/NAME";
     case KEY_DOMAINS:
         return arena_printf(arena, "a list of %" PRId64 " to %" PRId64 " different domain names",
                             k->min, k->max);
@@ -321,6 +325,9 @@ static bool parse_scalar(struct loader *l, const struct node_key *k, slice text)
         return parse_choice(k->choices, text, field);
     case KEY_PATH:
         return parse_path(l->file, text, field);
+    case KEY_DATABASE:
+        *(const char **)field = slice_cstr(l->file->arena, text);
+        return slice_is(text, "sqlite") || slice_starts(text, SLICE("postgresql://"));
     case KEY_DOMAINS:
     case KEY_LISTEN:
     case KEY_CERTS:
@@ -611,6 +618,7 @@ static void read_key(struct loader *l, const struct node_key *k, const yaml_node
     case KEY_WORKERS:
     case KEY_CHOICE:
     case KEY_PATH:
+    case KEY_DATABASE:
         read_scalar(l, k, n);
         break;
     case KEY_DOMAINS:

@@ -48,7 +48,7 @@ struct node_file {
     int64_t node_id;
     struct node_domains domains;
     const char *data, *control; /* absolute paths */
-    int64_t database;           /* 0: sqlite */
+    const char *database;       /* "sqlite", or a URL, which may hold a password */
     int64_t workers;            /* 1..64, or NODE_WORKERS_AUTO */
     int64_t worker_pinning;     /* 0, 1 */
     struct node_listen_list c2s, c2s_tls, component, proxy65;

@@ -50,6 +50,7 @@ static void a_minimal_file_has_defaults(void **state)
     assert_string_equal(f->domains.name[0], "example.test");
     assert_string_equal(f->data, "/var/lib/muster");
     assert_string_equal(f->control, "/run/muster/control.sock");
+    assert_string_equal(f->database, "sqlite");
     assert_int_equal(f->workers, NODE_WORKERS_AUTO);
     assert_int_equal(f->worker_pinning, 0);
     assert_int_equal(f->c2s.count, 1);
@@ -119,7 +120,8 @@ static const struct {
     { "data: [x]", "key 'data': found a list, allowed a path" },
     { "data: ''", "key 'data': found \"\", allowed a path" },
     { "data: \"a\\0b\"", "key 'data': found" },
-    { "database: postgresql://u:secret@h/d", "found \"postgresql://…\", allowed sqlite" },
+    { "database: mysql://u:secret@h/d", "found \"mysql://…\", allowed sqlite, or postgresql://" },
+    { "database: postgresql", "found \"postgresql\", allowed sqlite, or postgresql://USER@HOST" },
     { "control: {}", "key 'control': found a section" },
     { "workers: many", "key 'workers': found \"many\", allowed auto, or a number from 1 to 64" },
     { "workers: 0", "key 'workers': found \"0\"" },

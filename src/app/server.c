@@ -88,8 +88,10 @@ static enum err open_store(struct server *s, struct why *why)
         if (all[i]->schema != NULL)
             schemas[used++] = all[i]->schema;
     }
-    struct store_conf conf = { .url = arena_printf(arena, "sqlite:%s/muster.db", s->file->data),
-                               .schemas = schemas };
+    const char *url = s->file->database;
+    if (strcmp(url, "sqlite") == 0)
+        url = arena_printf(arena, "sqlite:%s/muster.db", s->file->data);
+    struct store_conf conf = { .url = url, .schemas = schemas };
     enum err e = store_open(&s->store, &conf, why);
     arena_destroy(&arena);
     return e;

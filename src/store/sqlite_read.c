@@ -4,41 +4,6 @@
 
 enum { OPS_A_LOOK = 4096 }; /* of SQLite's machine, between two looks at the clock */
 
-void sqlite_reads_submit(struct sqlite_db *db, struct store_batch *first)
-{
-    struct sqlite_queue *q = &db->reads;
-    if (first == NULL)
-        return;
-    struct store_batch *last = first;
-    while (last->next != NULL)
-        last = last->next;
-    pthread_mutex_lock(&q->lock);
-    *q->tail = first;
-    q->tail = &last->next;
-    if (first == last)
-        pthread_cond_signal(&q->wake);
-    else
-        pthread_cond_broadcast(&q->wake);
-    pthread_mutex_unlock(&q->lock);
-}
-
-/* NULL: asked to stop, and nothing is left. */
-static struct store_batch *take(struct sqlite_queue *q)
-{
-    pthread_mutex_lock(&q->lock);
-    while (q->first == NULL && !q->stop)
-        pthread_cond_wait(&q->wake, &q->lock);
-    struct store_batch *b = q->first;
-    if (b != NULL) {
-        q->first = b->next;
-        if (q->first == NULL)
-            q->tail = &q->first;
-        b->next = NULL;
-    }
-    pthread_mutex_unlock(&q->lock);
-    return b;
-}
-
 static int is_overdue(void *reader)
 {
     const struct sqlite_reader *r = reader;
@@ -77,7 +42,7 @@ void *sqlite_reader_main(void *reader)
     struct sqlite_db *db = r->conn.owner;
     struct store_batch *b;
     sqlite3_progress_handler(r->conn.db, OPS_A_LOOK, is_overdue, r);
-    while ((b = take(&db->reads)) != NULL) {
+    while ((b = read_queue_take(&db->reads)) != NULL) {
         run_read(r, b);
         store_finish(db->store, b);
     }
@@ -86,10 +51,7 @@ void *sqlite_reader_main(void *reader)
 
 void sqlite_reads_stop(struct sqlite_db *db)
 {
-    pthread_mutex_lock(&db->reads.lock);
-    db->reads.stop = true;
-    pthread_cond_broadcast(&db->reads.wake);
-    pthread_mutex_unlock(&db->reads.lock);
+    read_queue_stop(&db->reads);
     for (unsigned i = 0; i < db->reader_count; i++)
         pthread_join(db->readers[i].thread, NULL);
 }

@@ -1,14 +1,10 @@
 #include "base/clock.h"
-#include "base/ensure.h"
 #include "base/log.h"
 #include "store/store_sqlite.h"
-#include <errno.h>
 
 enum {
-    GATHER_MIN = 4,        /* batches expected while gathering, or it is not worth the wait */
-    ALONE_GROUPS = 64,     /* one writer who waits for each answer is not slowed down more often */
-    LATE_STEP_ROWS = 512,  /* at least, with each group */
-    IDLE_STEP_ROWS = 2048, /* with each commit while nobody waits */
+    LATE_STEP_ROWS = 512,    /* at least, with each group */
+    IDLE_STEP_ROWS = 2048,   /* with each commit while nobody waits */
     FLUSH_STEP_ROWS = 16384, /* at open and close */
     IDLE_KEEP_ROWS = 1024,   /* fewer late rows stay in memory */
     IDLE_WAL_PAGES = 128,    /* a smaller WAL stays */
@@ -25,7 +21,6 @@ int sqlite_writer_open(struct sqlite_writer *w)
         { &w->release, "RELEASE batch" }, { &w->rollback_to, "ROLLBACK TO batch" },
     };
     int rc = SQLITE_OK;
-    w->tail = &w->first;
     for (size_t i = 0; rc == SQLITE_OK && i < sizeof own / sizeof *own; i++)
         rc = sqlite_prepare(&w->conn, own[i].sql, own[i].stmt);
     return rc;
@@ -41,64 +36,6 @@ void sqlite_writer_close(struct sqlite_writer *w)
     sqlite3_finalize(w->release);
     sqlite3_finalize(w->rollback_to);
     sqlite_conn_close(&w->conn);
-}
-
-/* Only the first who finds the writer asleep pays for the wake-up. */
-void sqlite_writer_submit(struct sqlite_writer *w, struct store_batch *b)
-{
-    struct store_batch *top = atomic_load_explicit(&w->top, memory_order_relaxed);
-    do {
-        b->next = top;
-    } while (!atomic_compare_exchange_weak(&w->top, &top, b));
-    uint32_t queued = atomic_fetch_add(&w->queued, 1) + 1;
-    int mode = atomic_load(&w->mode);
-    if (mode == WRITER_AWAKE || (mode == WRITER_GATHERS && queued < SQLITE_GROUP_MAX))
-        return;
-    if (atomic_exchange(&w->mode, WRITER_AWAKE) != WRITER_AWAKE) {
-        pthread_mutex_lock(&w->lock);
-        pthread_cond_signal(&w->wake);
-        pthread_mutex_unlock(&w->lock);
-    }
-}
-
-static void take_submitted(struct sqlite_writer *w)
-{
-    struct store_batch *b = atomic_exchange(&w->top, NULL), *oldest = NULL, *next;
-    struct store_batch **newest = b != NULL ? &b->next : NULL;
-    if (b == NULL)
-        return;
-    for (; b != NULL; b = next) {
-        next = b->next;
-        b->next = oldest;
-        oldest = b;
-        w->taken++;
-    }
-    *w->tail = oldest;
-    w->tail = newest;
-}
-
-static bool is_due(const struct sqlite_writer *w, enum writer_mode mode)
-{
-    if (atomic_load(&w->stop))
-        return true;
-    return mode == WRITER_IDLE ? atomic_load(&w->top) != NULL
-                               : atomic_load(&w->queued) >= SQLITE_GROUP_MAX;
-}
-
-/* Announces sleep, then looks again: see sqlite_writer_submit(). until_us 0: no limit. False: the
- * time is over. */
-static bool nap(struct sqlite_writer *w, enum writer_mode mode, uint64_t until_us)
-{
-    struct timespec until = { (time_t)(until_us / 1000000), (long)(until_us % 1000000) * 1000 };
-    int rc = 0;
-    pthread_mutex_lock(&w->lock);
-    atomic_store(&w->mode, mode);
-    while (!is_due(w, mode) && rc != ETIMEDOUT)
-        rc = until_us == 0 ? pthread_cond_wait(&w->wake, &w->lock)
-                           : pthread_cond_timedwait(&w->wake, &w->lock, &until);
-    atomic_store(&w->mode, WRITER_AWAKE);
-    pthread_mutex_unlock(&w->lock);
-    return rc != ETIMEDOUT;
 }
 
 static bool is_batch_fault(int rc)
@@ -269,47 +206,7 @@ static void deliver(struct sqlite_writer *w, struct store_batch *first)
     }
     *done_tail = *reads_tail = NULL;
     store_finish(w->conn.owner->store, done);
-    sqlite_reads_submit(w->conn.owner, reads);
-}
-
-static struct store_batch *cut_group(struct sqlite_writer *w, uint32_t *count)
-{
-    struct store_batch *first = w->first, *last = first;
-    *count = w->taken < SQLITE_GROUP_MAX ? w->taken : SQLITE_GROUP_MAX;
-    for (uint32_t i = 1; i < *count; i++)
-        last = last->next;
-    w->first = last->next;
-    if (w->first == NULL)
-        w->tail = &w->first;
-    last->next = NULL;
-    w->taken -= *count;
-    return first;
-}
-
-/* Commit at once when the rate is low or the oldest has waited long enough, be it for the last
- * commit; else wait for company (design §7). */
-static void gather(struct sqlite_writer *w)
-{
-    uint64_t until_us = w->first->submitted_us + SQLITE_GATHER_US;
-    if (w->taken >= SQLITE_GROUP_MAX || w->batches_per_us * SQLITE_GATHER_US < GATHER_MIN ||
-        clock_mono_us() >= until_us)
-        return;
-    if (w->alone > 0) {
-        w->alone--;
-        return;
-    }
-    nap(w, WRITER_GATHERS, until_us);
-    take_submitted(w);
-    if (w->taken < GATHER_MIN)
-        w->alone = ALONE_GROUPS;
-}
-
-static void measure_rate(struct sqlite_writer *w, uint32_t count)
-{
-    uint64_t now_us = clock_mono_us();
-    double rate = count / (double)(now_us - w->group_us + 1);
-    w->batches_per_us = (w->batches_per_us * 3 + rate) / 4;
-    w->group_us = now_us;
+    read_queue_put(&w->conn.owner->reads, reads);
 }
 
 /* Under load each of the keeper's passes leaves what was written meanwhile; the writer copies that
@@ -331,10 +228,9 @@ static void tend_wal(struct sqlite_writer *w)
 static void commit_group(struct sqlite_writer *w)
 {
     uint32_t count;
-    struct store_batch *first = cut_group(w, &count);
-    measure_rate(w, count);
+    struct store_batch *first = group_cut(&w->in, &count);
     run_group(w, first, count);
-    atomic_fetch_sub(&w->queued, count);
+    atomic_fetch_sub(&w->in.queued, count);
     deliver(w, first);
     if (w->late.gather.count >= w->late.run_rows && w->late.run_rows > 0)
         sqlite_late_flush(&w->late);
@@ -350,7 +246,7 @@ static void trim(struct sqlite_writer *w)
            (w->late.flushing || sqlite_late_pending(&w->late) > IDLE_KEEP_ROWS)) {
         sqlite_late_flush(&w->late);
         rc = try_group(w, NULL, 0, IDLE_STEP_ROWS);
-        if (atomic_load(&w->top) != NULL || atomic_load(&w->stop))
+        if (atomic_load(&w->in.top) != NULL || atomic_load(&w->in.stop))
             return;
     }
     if (w->wal_pages >= IDLE_WAL_PAGES)
@@ -363,14 +259,14 @@ static void trim(struct sqlite_writer *w)
 static bool wait_for_work(struct sqlite_writer *w)
 {
     for (;;) {
-        bool stop = atomic_load(&w->stop);
-        take_submitted(w);
-        if (w->taken > 0)
+        bool stop = atomic_load(&w->in.stop);
+        group_take(&w->in);
+        if (w->in.taken > 0)
             return true;
         if (stop)
             return false;
         uint64_t until_us = w->trimmed ? 0 : clock_mono_us() + SQLITE_IDLE_MS * 1000;
-        if (!nap(w, WRITER_IDLE, until_us))
+        if (group_nap(&w->in, GROUP_IDLE, until_us, -1) == GROUP_TIME)
             trim(w);
     }
 }
@@ -389,7 +285,7 @@ void *sqlite_writer_main(void *db)
     struct sqlite_writer *w = &((struct sqlite_db *)db)->writer;
     sqlite3_wal_hook(w->conn.db, note_wal, w);
     while (wait_for_work(w)) {
-        gather(w);
+        group_gather(&w->in);
         commit_group(w);
     }
     return NULL;
@@ -397,12 +293,8 @@ void *sqlite_writer_main(void *db)
 
 void sqlite_writer_stop(struct sqlite_writer *w)
 {
-    pthread_mutex_lock(&w->lock);
-    atomic_store(&w->stop, true);
-    pthread_cond_signal(&w->wake);
-    pthread_mutex_unlock(&w->lock);
+    group_stop(&w->in);
     pthread_join(w->thread, NULL);
-    ensure(atomic_load(&w->top) == NULL);
 }
 
 int sqlite_writer_flush(struct sqlite_writer *w)

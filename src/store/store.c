@@ -303,7 +303,7 @@ static enum err collect(struct store *store, const struct store_conf *conf, stru
 
 static enum err find_driver(struct store *store, const char *url, struct why *why)
 {
-    static const struct store_driver *const drivers[] = { &store_sqlite };
+    static const struct store_driver *const drivers[] = { &store_sqlite, &store_pgsql };
     slice scheme, rest;
     if (slice_cut(slice_of(url), ':', &scheme, &rest) && rest.len > 0) {
         for (size_t i = 0; i < sizeof drivers / sizeof *drivers; i++) {
@@ -313,7 +313,10 @@ static enum err find_driver(struct store *store, const char *url, struct why *wh
     }
     if (store->driver != NULL)
         return OK;
-    why_set(why, "database \"%s\": not known here; write sqlite:/path/to/muster.db", url);
+    why_set(why,
+            "database \"%.*s\": not known here; write sqlite:/path/to/muster.db or "
+            "postgresql://USER@HOST/NAME",
+            SLICE_ARG(scheme)); /* what follows may hold a password */
     return E_SYNTAX;
 }
 

@@ -83,7 +83,7 @@ struct store_schema {
 };
 
 struct store_conf {
-    const char *url; /* "sqlite:/path/muster.db" (later also postgresql://…) */
+    const char *url; /* "sqlite:/path/muster.db", or "postgresql://…" as libpq takes it */
     const struct store_schema *const *schemas; /* NULL-terminated; all of it outlives the store */
     unsigned readers;                          /* reader threads; 0: 1 */
 };

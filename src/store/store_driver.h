@@ -67,12 +67,12 @@ struct store_batch {
 };
 
 struct store_driver {
-    const char *scheme; /* of the url: "sqlite" */
+    const char *scheme; /* of the url: "sqlite", "postgresql" */
     enum err (*open)(struct store *store, const struct store_conf *conf, struct why *why);
     void (*submit)(struct store *store, struct store_batch *b); /* any thread */
     void (*close)(struct store *store);                         /* ends every batch first */
 };
-extern const struct store_driver store_sqlite;
+extern const struct store_driver store_sqlite, store_pgsql;
 
 struct store {
     const struct store_driver *driver;

@@ -1,11 +1,9 @@
 #include "store/store_sqlite.h"
-#include "base/ensure.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "store/migrate.h"
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -29,30 +27,6 @@ static void configure(void)
     sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0); /* one lock less for each allocation */
     sqlite3_initialize();
     sqlite_vfs_register();
-}
-
-void sqlite_cond_init(pthread_cond_t *cond)
-{
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(cond, &attr);
-    pthread_condattr_destroy(&attr);
-}
-
-void sqlite_start_thread(pthread_t *thread, const char *name, void *(*run)(void *), void *arg)
-{
-    pthread_attr_t attr;
-    sigset_t all, before;
-    pthread_attr_init(&attr);
-    pthread_attr_setstacksize(&attr, SQLITE_STACK_BYTES);
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are for the main thread */
-    int rc = pthread_create(thread, &attr, run, arg);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_attr_destroy(&attr);
-    ensure(rc == 0);
-    pthread_setname_np(*thread, name);
 }
 
 static enum err explain(const struct sqlite_db *db, int rc, struct why *why)
@@ -251,18 +225,17 @@ static int prepare_threads(struct sqlite_db *db, unsigned readers)
 
 static void start_threads(struct sqlite_db *db)
 {
-    db->reads.tail = &db->reads.first;
-    pthread_mutex_init(&db->writer.lock, NULL);
-    sqlite_cond_init(&db->writer.wake);
-    pthread_mutex_init(&db->reads.lock, NULL);
-    sqlite_cond_init(&db->reads.wake);
+    group_init(&db->writer.in);
+    read_queue_init(&db->reads);
     pthread_mutex_init(&db->keeper.lock, NULL);
-    sqlite_cond_init(&db->keeper.wake);
-    sqlite_start_thread(&db->writer.thread, "store-write", sqlite_writer_main, db);
-    sqlite_start_thread(&db->keeper.thread, "store-keep", sqlite_keeper_main, db);
+    pthread_cond_init(&db->keeper.wake, NULL);
+    store_thread_start(&db->writer.thread, "store-write", SQLITE_STACK_BYTES, sqlite_writer_main,
+                       db);
+    store_thread_start(&db->keeper.thread, "store-keep", SQLITE_STACK_BYTES, sqlite_keeper_main,
+                       db);
     for (unsigned i = 0; i < db->reader_count; i++)
-        sqlite_start_thread(&db->readers[i].thread, "store-read", sqlite_reader_main,
-                            &db->readers[i]);
+        store_thread_start(&db->readers[i].thread, "store-read", SQLITE_STACK_BYTES,
+                           sqlite_reader_main, &db->readers[i]);
     db->threads = true;
 }
 
@@ -278,10 +251,8 @@ static void stop_threads(struct sqlite_db *db)
     if (rc != SQLITE_OK)
         log_error(&log_store, LOG_EV("store.unclean-end"), LOG_C("path", db->path),
                   LOG_C("text", sqlite3_errstr(rc)));
-    pthread_cond_destroy(&w->wake);
-    pthread_mutex_destroy(&w->lock);
-    pthread_cond_destroy(&db->reads.wake);
-    pthread_mutex_destroy(&db->reads.lock);
+    group_fini(&w->in);
+    read_queue_fini(&db->reads);
     pthread_cond_destroy(&db->keeper.wake);
     pthread_mutex_destroy(&db->keeper.lock);
 }
@@ -353,10 +324,10 @@ static void sqlite_submit(struct store *store, struct store_batch *b)
 {
     struct sqlite_db *db = store->db;
     if (b->kind == BATCH_READ && !b->reads_late &&
-        (b->lane == 0 || atomic_load(&db->writer.queued) == 0))
-        sqlite_reads_submit(db, b);
+        (b->lane == 0 || atomic_load(&db->writer.in.queued) == 0))
+        read_queue_put(&db->reads, b);
     else
-        sqlite_writer_submit(&db->writer, b);
+        group_submit(&db->writer.in, b);
 }
 
 const struct store_driver store_sqlite = {

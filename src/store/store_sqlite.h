@@ -5,13 +5,11 @@
  * mmap(2): an I/O error must be a result, not a SIGBUS. */
 #pragma once
 #include "store/late.h"
-#include "store/store_driver.h"
+#include "store/queue.h"
 #include <sqlite3.h>
 
 enum {
-    SQLITE_GROUP_MAX = 256,  /* batches a commit */
-    SQLITE_GATHER_US = 2000, /* how long the oldest batch waits for company */
-    SQLITE_IDLE_MS = 2000,   /* then late rows are flushed, caches and the WAL shrink */
+    SQLITE_IDLE_MS = 2000, /* then late rows are flushed, caches and the WAL shrink */
     SQLITE_READERS_MAX = 64,
     SQLITE_WRITER_CACHE_KIB = 16384, /* grows by use */
     SQLITE_READER_CACHE_KIB = 4096,
@@ -37,21 +35,11 @@ struct sqlite_conn {
     char fault_text[96];  /* of the last failure that was noted */
 };
 
-/* A queue of batches with one thread, or several, behind it. */
-struct sqlite_queue {
-    pthread_mutex_t lock;
-    pthread_cond_t wake; /* on the monotonic clock */
-    struct store_batch *first, **tail;
-    bool stop;
-};
-
 struct sqlite_reader {
     struct sqlite_conn conn;
     pthread_t thread;
     uint64_t deadline_us; /* of the batch that runs */
 };
-
-enum writer_mode { WRITER_AWAKE, WRITER_IDLE, WRITER_GATHERS };
 
 struct early_row { /* inserted for a read, before its turn; marked after the commit */
     struct late_set *set;
@@ -78,21 +66,10 @@ struct sqlite_writer {
     struct sqlite_late late;
     pthread_t thread;
 
-    _Atomic(struct store_batch *) top; /* stack of submitted batches, the latest on top */
-    _Atomic uint32_t queued;           /* submitted and not committed yet */
-    _Atomic int mode;
-    atomic_bool stop;
-    pthread_mutex_t lock; /* for sleeping only */
-    pthread_cond_t wake;
-
-    struct store_batch *first, **tail; /* taken from the stack, in order; the writer's own */
-    uint32_t taken;
-    uint64_t group_us;     /* when the last group began */
-    double batches_per_us; /* of late, smoothed */
-    uint32_t alone;        /* groups that do not gather, since nobody else came */
-    int wal_pages;         /* after the last commit */
-    int wal_pages_asked;   /* when the keeper was asked for a checkpoint */
-    bool trimmed;          /* what idleness allows has been done */
+    struct group_queue in;
+    int wal_pages;       /* after the last commit */
+    int wal_pages_asked; /* when the keeper was asked for a checkpoint */
+    bool trimmed;        /* what idleness allows has been done */
 };
 
 struct sqlite_keeper {
@@ -116,14 +93,10 @@ struct sqlite_db {
     bool threads;
     struct sqlite_writer writer;
     struct sqlite_keeper keeper;
-    struct sqlite_queue reads;
+    struct read_queue reads;
     struct sqlite_reader *readers;
     unsigned reader_count;
 };
-
-/* store_sqlite.c */
-void sqlite_start_thread(pthread_t *thread, const char *name, void *(*run)(void *), void *arg);
-void sqlite_cond_init(pthread_cond_t *cond);
 
 /* sqlite_vfs.c */
 #define SQLITE_VFS_NAME "muster"
@@ -164,7 +137,6 @@ uint32_t sqlite_late_pending(const struct sqlite_late *l);
 
 /* sqlite_write.c */
 NODISCARD int sqlite_writer_open(struct sqlite_writer *w);
-void sqlite_writer_submit(struct sqlite_writer *w, struct store_batch *b);
 void *sqlite_writer_main(void *db);
 void sqlite_writer_stop(struct sqlite_writer *w); /* ends what was submitted, joins */
 void sqlite_writer_close(struct sqlite_writer *w);
@@ -172,7 +144,6 @@ void sqlite_writer_close(struct sqlite_writer *w);
 NODISCARD int sqlite_writer_flush(struct sqlite_writer *w);
 
 /* sqlite_read.c */
-void sqlite_reads_submit(struct sqlite_db *db, struct store_batch *first); /* a list by next */
 void *sqlite_reader_main(void *reader);
 void sqlite_reads_stop(struct sqlite_db *db); /* ends what was submitted, joins */
 

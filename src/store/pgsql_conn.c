@@ -1,0 +1,306 @@
+#include "base/clock.h"
+#include "base/ensure.h"
+#include "base/log.h"
+#include "store/store_pgsql.h"
+#include <poll.h>
+#include <stdio.h>
+
+enum { PLAN_BYTES_MAX = 1 << 20 };
+
+/* A node that died is noticed, and its lock freed, within seconds; tables of others are not waited
+ * for longer than a batch is. JIT costs more than statements like ours can gain. */
+#define SESSION                                                                                    \
+    "SELECT set_config('tcp_keepalives_idle', '5', false),"                                        \
+    " set_config('tcp_keepalives_interval', '2', false),"                                          \
+    " set_config('tcp_keepalives_count', '3', false),"                                             \
+    " set_config('tcp_user_timeout', '10000', false),"                                             \
+    " set_config('idle_session_timeout', '0', false),"                                             \
+    " set_config('idle_in_transaction_session_timeout', '60000', false),"                          \
+    " set_config('statement_timeout', '0', false),"                                                \
+    " set_config('lock_timeout', '4000', false),"                                                  \
+    " set_config('jit', 'off', false),"
+
+/* What is acknowledged survives a crash: `off` would not do. Others that are set stay: they say how
+ * far standbys have to be. */
+static const char *const sessions[] = {
+    [PG_WRITES] = SESSION
+    " set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'off'"
+    " THEN 'on' ELSE current_setting('synchronous_commit') END, false),"
+    " set_config('default_transaction_isolation', 'read committed', false),"
+    " set_config('default_transaction_read_only', 'off', false)",
+    /* all that is sent up to a sync is one transaction, and so sees one snapshot */
+    [PG_READS] = SESSION " set_config('default_transaction_isolation', 'repeatable read', false),"
+                         " set_config('default_transaction_read_only', 'on', false)",
+};
+
+void pg_conn_init(struct pg_conn *c, struct pg_db *db, enum pg_role role)
+{
+    *c = (struct pg_conn){ .db = db, .role = role };
+    buf_init(&c->prepared, PLAN_BYTES_MAX);
+    buf_init(&c->asked, PLAN_BYTES_MAX);
+}
+
+void pg_conn_fini(struct pg_conn *c)
+{
+    pg_disconnect(c);
+    buf_fini(&c->prepared);
+    buf_fini(&c->asked);
+}
+
+void pg_disconnect(struct pg_conn *c)
+{
+    if (c->pq != NULL)
+        PQfinish(c->pq);
+    c->pq = NULL;
+    buf_clear(&c->prepared);
+    buf_clear(&c->asked);
+}
+
+/* libpq speaks in lines, one a host. */
+static void note_text(struct pg_conn *c, const char *text)
+{
+    size_t at = 0;
+    for (; *text != '\0' && at + 1 < sizeof c->text; text++) {
+        if ((unsigned char)*text >= ' ')
+            c->text[at++] = *text;
+        else if (at > 0 && c->text[at - 1] != ' ')
+            c->text[at++] = ' ';
+    }
+    while (at > 0 && c->text[at - 1] == ' ')
+        at--;
+    c->text[at] = '\0';
+}
+
+enum pg_fault pg_fail(struct pg_conn *c, enum pg_fault fault, const char *text)
+{
+    c->state[0] = '\0';
+    note_text(c, text);
+    return fault;
+}
+
+static void on_notice(void *conn, const PGresult *res)
+{
+    (void)conn;
+    log_debug(&log_store, LOG_EV("store.notice"), LOG_C("text", PQresultErrorMessage(res)));
+}
+
+/* What the URL says overrides what stands before it, and is overridden by what stands behind. */
+static PGconn *dial(const char *url)
+{
+    char connect_s[8];
+    snprintf(connect_s, sizeof connect_s, "%d", PG_CONNECT_S);
+    const char *const pairs[][2] = {
+        { "connect_timeout", connect_s },
+        { "keepalives_idle", "5" },
+        { "keepalives_interval", "2" },
+        { "keepalives_count", "3" },
+        { "tcp_user_timeout", "10000" },
+        { "fallback_application_name", "muster" },
+        { "dbname", url },
+        { "client_encoding", "UTF8" },
+        { "target_session_attrs", "read-write" }, /* finds the primary among the hosts */
+    };
+    enum { COUNT = sizeof pairs / sizeof pairs[0] };
+    const char *keywords[COUNT + 1] = { NULL }, *values[COUNT + 1] = { NULL };
+    for (size_t i = 0; i < COUNT; i++) {
+        keywords[i] = pairs[i][0];
+        values[i] = pairs[i][1];
+    }
+    return PQconnectdbParams(keywords, values, 1);
+}
+
+bool pg_connect(struct pg_conn *c)
+{
+    pg_disconnect(c);
+    c->pq = dial(c->db->url);
+    c->until_us = clock_mono_us() + PG_PATIENCE_US;
+    if (PQstatus(c->pq) == CONNECTION_OK && PQsetnonblocking(c->pq, 1) == 0 &&
+        PQenterPipelineMode(c->pq) == 1) {
+        PQsetNoticeReceiver(c->pq, on_notice, c);
+        PGresult *res = pg_ask(c, sessions[c->role], NULL);
+        PQclear(res);
+        if (res != NULL) {
+            /* also while it works: the lock of a node that died is freed; not on every system */
+            PQclear(pg_ask(c, "SET client_connection_check_interval = 2000", NULL));
+            return !pg_is_lost(c);
+        }
+    } else {
+        pg_fail(c, PG_LOST, PQerrorMessage(c->pq));
+    }
+    pg_disconnect(c);
+    return false;
+}
+
+bool pg_is_lost(const struct pg_conn *c)
+{
+    return c->pq == NULL || PQstatus(c->pq) != CONNECTION_OK;
+}
+
+static enum pg_fault lose(struct pg_conn *c, const char *text)
+{
+    pg_fail(c, PG_LOST, text);
+    pg_disconnect(c);
+    return PG_LOST;
+}
+
+/* Moves bytes; false: lost. */
+static bool move(struct pg_conn *c)
+{
+    int unsent = PQflush(c->pq);
+    if (unsent < 0) {
+        lose(c, PQerrorMessage(c->pq));
+        return false;
+    }
+    struct pollfd fd = { PQsocket(c->pq), (short)(POLLIN | (unsent > 0 ? POLLOUT : 0)), 0 };
+    uint64_t now_us = clock_mono_us();
+    int left_ms = -1;
+    if (c->until_us != UINT64_MAX)
+        left_ms = c->until_us > now_us ? (int)((c->until_us - now_us) / 1000 + 1) : 0;
+    if (poll(&fd, 1, left_ms) == 0) {
+        lose(c, "no answer for seconds");
+        return false;
+    }
+    if ((fd.revents & ~POLLOUT) != 0 && PQconsumeInput(c->pq) == 0) {
+        lose(c, PQerrorMessage(c->pq));
+        return false;
+    }
+    return true;
+}
+
+PGresult *pg_next(struct pg_conn *c)
+{
+    if (c->pq == NULL)
+        return NULL;
+    while (PQisBusy(c->pq))
+        if (!move(c))
+            return NULL;
+    return PQgetResult(c->pq);
+}
+
+void pg_send(struct pg_conn *c, const char *sql)
+{
+    if (c->pq != NULL)
+        PQsendQueryParams(c->pq, sql, 0, NULL, NULL, NULL, NULL, 0);
+}
+
+void pg_sync(struct pg_conn *c)
+{
+    if (c->pq != NULL)
+        PQpipelineSync(c->pq);
+}
+
+static bool in_class(const char *state, const char *class) { return strncmp(state, class, 2) == 0; }
+
+static enum pg_fault fault_of(const struct pg_conn *c, const char *state)
+{
+    static const struct {
+        const char *state;
+        enum pg_fault fault;
+    } known[] = {
+        { "40001", PG_AGAIN }, { "40P01", PG_AGAIN },   { "53100", PG_FULL },
+        { "55P03", PG_BUSY },  { "55000", PG_REFUSED }, /* lastval() without an INSERT in front */
+        { "57P01", PG_LOST },  { "57P02", PG_LOST },    { "57P03", PG_LOST },
+        { "57P05", PG_LOST },  { "25P03", PG_LOST }, /* idle in a transaction for too long */
+    };
+    static const char *const refused[] = { "21", "22", "23", "0A", "26", "42", "44", "54", "P0" };
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+        if (strcmp(state, known[i].state) == 0)
+            return known[i].fault;
+    if (strcmp(state, "57014") == 0) /* by statement_timeout, or somebody cancelled it */
+        return c->role == PG_READS ? PG_LATE : PG_AGAIN;
+    if (strcmp(state, "25006") == 0) /* a standby; but a reader may not write anywhere */
+        return c->role == PG_READS ? PG_REFUSED : PG_LOST;
+    for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++)
+        if (in_class(state, refused[i]))
+            return PG_REFUSED;
+    return in_class(state, "08") || state[0] == '\0' ? PG_LOST : PG_BROKEN;
+}
+
+enum pg_fault pg_judge(struct pg_conn *c, const PGresult *res)
+{
+    switch (PQresultStatus(res)) {
+    case PGRES_COMMAND_OK:
+    case PGRES_TUPLES_OK:
+    case PGRES_SINGLE_TUPLE:
+    case PGRES_PIPELINE_SYNC:
+        return PG_OK;
+    case PGRES_PIPELINE_ABORTED:
+        return PG_SKIPPED;
+    default:
+        break;
+    }
+    const char *state = PQresultErrorField(res, PG_DIAG_SQLSTATE);
+    const char *text = PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY);
+    note_text(c, text != NULL ? text : PQresultErrorMessage(res));
+    snprintf(c->state, sizeof c->state, "%s", state != NULL ? state : "");
+    enum pg_fault fault = fault_of(c, c->state);
+    if (fault == PG_LOST)
+        pg_disconnect(c);
+    return fault;
+}
+
+enum pg_fault pg_end(struct pg_conn *c)
+{
+    enum pg_fault fault = PG_OK;
+    PGresult *res;
+    while ((res = pg_next(c)) != NULL) {
+        enum pg_fault found = pg_judge(c, res);
+        fault = fault == PG_OK ? found : fault;
+        PQclear(res);
+    }
+    return c->pq == NULL ? PG_LOST : fault;
+}
+
+enum pg_fault pg_synced(struct pg_conn *c)
+{
+    PGresult *res = pg_next(c);
+    bool is_sync = PQresultStatus(res) == PGRES_PIPELINE_SYNC;
+    PQclear(res);
+    if (c->pq != NULL && !is_sync)
+        return lose(c, "the answers of the server are out of step");
+    return c->pq == NULL ? PG_LOST : PG_OK;
+}
+
+static PGresult *ask(struct pg_conn *c, const char *sql, const Oid *type, const char *param)
+{
+    PGresult *res = NULL, *more;
+    enum pg_fault fault = PG_OK;
+    if (c->pq == NULL)
+        return NULL;
+    PQsendQueryParams(c->pq, sql, param != NULL ? 1 : 0, type, &param, NULL, NULL, 0);
+    pg_sync(c);
+    while ((more = pg_next(c)) != NULL) {
+        enum pg_fault found = pg_judge(c, more);
+        fault = fault == PG_OK ? found : fault;
+        PQclear(res);
+        res = more;
+    }
+    if (pg_synced(c) == PG_OK && fault == PG_OK)
+        return res;
+    PQclear(res);
+    return NULL;
+}
+
+PGresult *pg_ask(struct pg_conn *c, const char *sql, const char *param)
+{
+    const Oid text = OID_TEXT;
+    return ask(c, sql, &text, param);
+}
+
+PGresult *pg_ask_int(struct pg_conn *c, const char *sql, const char *decimal)
+{
+    const Oid int8 = OID_INT8;
+    return ask(c, sql, &int8, decimal);
+}
+
+enum pg_fault pg_script(struct pg_conn *c, const char *sql)
+{
+    if (c->pq == NULL || PQexitPipelineMode(c->pq) == 0 || PQsetnonblocking(c->pq, 0) != 0)
+        return lose(c, "the answers of the server are out of step");
+    PGresult *res = PQexec(c->pq, sql);
+    enum pg_fault fault = pg_judge(c, res);
+    PQclear(res);
+    if (c->pq != NULL && (PQsetnonblocking(c->pq, 1) != 0 || PQenterPipelineMode(c->pq) == 0))
+        return lose(c, "the answers of the server are out of step");
+    return fault;
+}

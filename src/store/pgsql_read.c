@@ -1,0 +1,96 @@
+#include "base/clock.h"
+#include "base/log.h"
+#include "store/store_pgsql.h"
+#include <stdio.h>
+
+/* The time that is left, as one of few values: the session is told only when it changes. */
+static uint32_t timeout_of(const struct store_batch *b, uint64_t now_us)
+{
+    static const uint32_t steps_ms[] = { 250, 1000, 2000, 5000, 10000, 30000, 60000, 300000 };
+    uint64_t left_ms = (b->op.deadline_us - now_us) / 1000;
+    for (size_t i = 0; i < sizeof steps_ms / sizeof steps_ms[0]; i++)
+        if (left_ms <= steps_ms[i])
+            return steps_ms[i];
+    return 0; /* none */
+}
+
+/* One transaction, and one round trip. A failure takes back what was set. */
+static enum pg_fault run_parts(struct pg_reader *r, struct store_batch *b)
+{
+    struct pg_conn *c = &r->conn;
+    uint64_t now_us = clock_mono_us(), deadline_us = b->op.deadline_us;
+    uint32_t timeout_ms = timeout_of(b, now_us);
+    bool sets = timeout_ms != r->timeout_ms;
+    c->until_us = deadline_us == UINT64_MAX ? UINT64_MAX : deadline_us + PG_GRACE_US;
+    if (pg_prepare(c, b) != PG_OK)
+        return PG_LOST;
+    if (sets) {
+        char sql[64];
+        snprintf(sql, sizeof sql, "SET statement_timeout = %u", timeout_ms);
+        pg_send(c, sql);
+    }
+    for (uint32_t i = 0; i < b->part_count; i++)
+        pg_send_part(c, b, &b->parts[i]);
+    pg_sync(c);
+    enum pg_fault fault = sets ? pg_end(c) : PG_OK;
+    for (uint32_t i = 0; i < b->part_count; i++) {
+        enum pg_fault found = pg_end_part(c, b, &b->parts[i]);
+        fault = fault == PG_OK ? found : fault;
+    }
+    if (pg_synced(c) != PG_OK)
+        return PG_LOST;
+    if (sets)
+        r->timeout_ms = fault == PG_OK ? timeout_ms : UINT32_MAX;
+    return fault;
+}
+
+/* A connection that is lost costs a second try, if the writer has not found out as well. */
+static enum pg_fault run_twice(struct pg_reader *r, struct store_batch *b)
+{
+    enum pg_fault fault = PG_LOST;
+    for (int tries = 0; tries < 2 && (fault == PG_LOST || fault == PG_AGAIN); tries++) {
+        if (clock_mono_us() > b->op.deadline_us)
+            return pg_fail(&r->conn, PG_LATE, "past its deadline");
+        if (atomic_load(&r->conn.db->down))
+            return pg_fail(&r->conn, PG_LATE, "the database is away");
+        if (r->conn.pq == NULL) {
+            r->timeout_ms = 0;
+            if (!pg_connect(&r->conn))
+                return PG_LOST;
+        }
+        batch_clear_results(b);
+        fault = run_parts(r, b);
+    }
+    return fault;
+}
+
+static enum store_result result_of(const struct pg_conn *c, enum pg_fault fault)
+{
+    if (fault == PG_OK)
+        return STORE_OK;
+    log_warn(&log_store, LOG_EV("store.read-failed"), LOG_C("code", c->state),
+             LOG_C("text", c->text));
+    return fault == PG_REFUSED ? STORE_CONFLICT : STORE_DOWN;
+}
+
+static void run_read(struct pg_reader *r, struct store_batch *b)
+{
+    uint64_t began_us = clock_mono_us();
+    b->result = result_of(&r->conn, run_twice(r, b));
+    uint64_t took_ms = (clock_mono_us() - began_us) / 1000;
+    if (took_ms > PG_SLOW_READ_MS)
+        log_warn(&log_store, LOG_EV("store.slow-read"), LOG_C("stmt", b->parts[0].stmt->name),
+                 LOG_I("ms", took_ms));
+}
+
+void *pg_reader_main(void *reader)
+{
+    struct pg_reader *r = reader;
+    struct pg_db *db = r->conn.db;
+    struct store_batch *b;
+    while ((b = read_queue_take(&db->reads)) != NULL) {
+        run_read(r, b);
+        store_finish(db->store, b);
+    }
+    return NULL;
+}

@@ -1,0 +1,432 @@
+#include "base/alarm.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "store/store_pgsql.h"
+#include <stdio.h>
+
+#define POSITION                                                                                   \
+    "INSERT INTO reader(name, position) VALUES($1, (SELECT lastval()))"                            \
+    " ON CONFLICT(name) DO UPDATE SET position = excluded.position"
+
+/* Of the tables that are found first: two nodes may share a database by schemas of their own. */
+#define LOCK_KEY "hashtextextended('muster:' || current_schema(), 0)"
+
+enum pg_fault pg_lock(struct pg_conn *c)
+{
+    enum pg_fault fault = PG_LOST;
+    PGresult *res = pg_ask(c, "SELECT pg_try_advisory_lock(" LOCK_KEY ")", NULL);
+    if (res != NULL)
+        fault = PQntuples(res) == 1 && strcmp(PQgetvalue(res, 0, 0), "t") == 0 ? PG_OK : PG_BUSY;
+    PQclear(res);
+    if (fault == PG_BUSY)
+        pg_fail(c, PG_BUSY, "another process uses this database");
+    return fault;
+}
+
+static void raise(struct alarm *alarm, const struct pg_conn *c)
+{
+    char detail[420]; /* the alarm cuts it */
+    snprintf(detail, sizeof detail, "%s: %s", c->db->name, c->text);
+    alarm_raise(alarm, slice_of(detail));
+}
+
+enum store_result pg_result(struct pg_conn *c, enum pg_fault fault)
+{
+    switch (fault) {
+    case PG_OK:
+        return STORE_OK;
+    case PG_REFUSED:
+        if (strncmp(c->state, "23", 2) != 0 && c->state[0] != '\0')
+            log_warn(&log_store, LOG_EV("store.refused"), LOG_C("code", c->state),
+                     LOG_C("text", c->text));
+        return STORE_CONFLICT; /* often expected: the feature knows */
+    case PG_FULL:
+        raise(&store_full_alarm, c);
+        return STORE_FULL;
+    case PG_SKIPPED:
+    case PG_AGAIN:
+    case PG_LATE:
+        log_warn(&log_store, LOG_EV("store.given-up"), LOG_C("code", c->state),
+                 LOG_C("text", c->text));
+        return STORE_DOWN;
+    case PG_BUSY:
+    case PG_BROKEN:
+    case PG_LOST:
+        break;
+    }
+    raise(&store_down_alarm, c);
+    return STORE_DOWN;
+}
+
+static void worked(void)
+{
+    if (atomic_load_explicit(&store_full_alarm.active, memory_order_relaxed))
+        alarm_clear(&store_full_alarm);
+    if (atomic_load_explicit(&store_down_alarm.active, memory_order_relaxed))
+        alarm_clear(&store_down_alarm);
+}
+
+/* --- one batch --- */
+
+static bool has_late(const struct store_batch *b)
+{
+    for (uint32_t i = 0; i < b->part_count; i++)
+        if (b->parts[i].late_count > 0)
+            return true;
+    return false;
+}
+
+/* SV_LAST in a batch that gave no id itself must not be that of another one. */
+static bool needs_reset(const struct store_batch *b)
+{
+    for (uint32_t i = 0; i < b->part_count; i++)
+        if (pg_uses_last(b, &b->parts[i]))
+            return true;
+    return false;
+}
+
+/* `position`: the batch with the highest id of the log so far; its place is noted. */
+static void send_batch(struct pg_writer *w, const struct store_batch *b,
+                       const struct store_batch *position)
+{
+    struct pg_conn *c = &w->conn;
+    if (needs_reset(b))
+        pg_send(c, "DISCARD SEQUENCES");
+    for (uint32_t i = 0; i < b->part_count; i++) {
+        pg_send_part(c, b, &b->parts[i]);
+        if (b->parts[i].late_count == 0)
+            continue;
+        pg_send_late(c, b, &b->parts[i]);
+        if (b == position && c->pq != NULL)
+            PQsendQueryParams(c->pq, POSITION, 1, NULL, &w->late->name, NULL, NULL, 0);
+    }
+}
+
+static enum pg_fault worse(enum pg_fault a, enum pg_fault b) { return a != PG_OK ? a : b; }
+
+static enum pg_fault end_part(struct pg_writer *w, struct store_batch *b, struct store_part *part,
+                              const struct store_batch *position)
+{
+    struct pg_conn *c = &w->conn;
+    enum pg_fault fault = pg_end_part(c, b, part);
+    if (fault == PG_OK && part->rows != STORE_ANY_ROWS && part->changed != part->rows)
+        fault = pg_fail(c, PG_REFUSED, "a row count was not met");
+    for (uint32_t n = 0; n < part->late_count; n++)
+        fault = worse(fault, pg_end(c));
+    if (part->late_count > 0 && b == position)
+        fault = worse(fault, pg_end(c));
+    return fault;
+}
+
+/* The first failure counts; the note of it is kept from those that follow from it. */
+static enum pg_fault end_batch(struct pg_writer *w, struct store_batch *b,
+                               const struct store_batch *position)
+{
+    enum pg_fault fault = needs_reset(b) ? pg_end(&w->conn) : PG_OK;
+    for (uint32_t i = 0; i < b->part_count; i++)
+        fault = worse(fault, end_part(w, b, &b->parts[i], position));
+    return fault;
+}
+
+/* --- a group --- */
+
+static enum pg_fault command(struct pg_writer *w, const char *sql)
+{
+    pg_send(&w->conn, sql);
+    pg_sync(&w->conn);
+    return worse(pg_end(&w->conn), pg_synced(&w->conn));
+}
+
+static void note_late(struct pg_writer *w, const struct store_batch *first)
+{
+    int64_t rows = 0;
+    for (const struct store_batch *b = first; w->late != NULL && b != NULL; b = b->next)
+        for (uint32_t i = 0; b->result == STORE_OK && i < b->part_count; i++)
+            rows += b->parts[i].late_count;
+    metric_add(&store_late_rows, rows);
+}
+
+/* A transaction that has failed answers COMMIT with ROLLBACK, and no error. */
+static enum pg_fault commit(struct pg_writer *w, const struct store_batch *first)
+{
+    enum pg_fault fault = PG_OK;
+    bool committed = false;
+    uint64_t began_us = clock_mono_us();
+    PGresult *res;
+    w->committing = true;
+    pg_send(&w->conn, "COMMIT");
+    pg_sync(&w->conn);
+    while ((res = pg_next(&w->conn)) != NULL) {
+        fault = worse(fault, pg_judge(&w->conn, res));
+        committed = committed || strcmp(PQcmdStatus(res), "COMMIT") == 0;
+        PQclear(res);
+    }
+    metric_add(&store_commits, 1);
+    metric_add(&store_commit_us, (int64_t)(clock_mono_us() - began_us));
+    if (committed) /* whatever comes then */
+        pg_synced(&w->conn);
+    else
+        fault = worse(fault, pg_synced(&w->conn));
+    if (committed) {
+        note_late(w, first);
+        worked();
+        return PG_OK;
+    }
+    return fault != PG_OK ? fault : pg_fail(&w->conn, PG_AGAIN, "the transaction was undone");
+}
+
+static bool is_write(const struct store_batch *b) { return b->kind == BATCH_WRITE; }
+
+/* All batches at once. If one fails, nothing of any is kept. */
+static enum pg_fault run_fast(struct pg_writer *w, struct store_batch *first)
+{
+    const struct store_batch *position = NULL;
+    for (struct store_batch *b = first; b != NULL; b = b->next) {
+        b->result = STORE_OK;
+        if (is_write(b) && has_late(b))
+            position = b;
+    }
+    pg_send(&w->conn, "BEGIN");
+    for (const struct store_batch *b = first; b != NULL; b = b->next)
+        if (is_write(b))
+            send_batch(w, b, position);
+    pg_sync(&w->conn);
+    enum pg_fault fault = pg_end(&w->conn);
+    for (struct store_batch *b = first; b != NULL; b = b->next)
+        if (is_write(b))
+            fault = worse(fault, end_batch(w, b, position));
+    enum pg_fault lost = pg_synced(&w->conn);
+    if (lost != PG_OK)
+        return lost;
+    if (fault == PG_OK)
+        return commit(w, first);
+    lost = command(w, "ROLLBACK");
+    return lost != PG_OK ? PG_LOST : fault;
+}
+
+static bool any_is_fine(const struct store_batch *first)
+{
+    for (const struct store_batch *b = first; b != NULL; b = b->next)
+        if (is_write(b) && b->result == STORE_OK)
+            return true;
+    return false;
+}
+
+/* A batch behind a savepoint, which the next one releases. What is returned is the group's. */
+static enum pg_fault run_apart(struct pg_writer *w, struct store_batch *b)
+{
+    const struct store_batch *position = has_late(b) ? b : NULL;
+    enum pg_fault fault = PG_OK;
+    batch_clear_results(b);
+    if (w->has_savepoint)
+        pg_send(&w->conn, "RELEASE batch");
+    pg_send(&w->conn, "SAVEPOINT batch");
+    send_batch(w, b, position);
+    pg_sync(&w->conn);
+    if (w->has_savepoint)
+        fault = pg_end(&w->conn);
+    w->has_savepoint = true;
+    fault = worse(fault, pg_end(&w->conn));
+    fault = worse(fault, end_batch(w, b, position));
+    enum pg_fault lost = pg_synced(&w->conn);
+    if (lost != PG_OK || fault == PG_AGAIN || fault == PG_BUSY)
+        return worse(lost, fault);
+    b->result = pg_result(&w->conn, fault);
+    return fault == PG_OK ? PG_OK : command(w, "ROLLBACK TO batch");
+}
+
+/* Batch by batch, each with an answer of its own, in one transaction. */
+static enum pg_fault run_each(struct pg_writer *w, struct store_batch *first)
+{
+    w->has_savepoint = false;
+    enum pg_fault fault = command(w, "BEGIN");
+    for (struct store_batch *b = first; fault == PG_OK && b != NULL; b = b->next)
+        if (is_write(b))
+            fault = run_apart(w, b);
+    if (fault == PG_OK && any_is_fine(first))
+        return commit(w, first);
+    enum pg_fault lost = fault == PG_LOST ? PG_LOST : command(w, "ROLLBACK");
+    return worse(lost, fault);
+}
+
+static bool is_worth_another(enum pg_fault fault)
+{
+    return fault == PG_REFUSED || fault == PG_FULL || fault == PG_BROKEN || fault == PG_AGAIN;
+}
+
+/* The server may take as long as somebody waits. */
+static uint64_t patience(const struct store_batch *first)
+{
+    uint64_t until_us = clock_mono_us() + PG_PATIENCE_US;
+    for (const struct store_batch *b = first; b != NULL; b = b->next) {
+        uint64_t deadline_us = b->op.deadline_us;
+        if (deadline_us == UINT64_MAX)
+            return UINT64_MAX; /* store_run(): for tools, and for the start */
+        if (deadline_us + PG_GRACE_US > until_us)
+            until_us = deadline_us + PG_GRACE_US;
+    }
+    return until_us;
+}
+
+static void answer_all(struct store_batch *first, enum store_result result)
+{
+    for (struct store_batch *b = first; b != NULL; b = b->next)
+        b->result = result;
+}
+
+static void run_group(struct pg_writer *w, struct store_batch *first)
+{
+    w->conn.until_us = patience(first);
+    w->committing = false;
+    enum pg_fault fault = pg_prepare(&w->conn, first);
+    if (fault == PG_OK)
+        fault = run_fast(w, first);
+    for (int tries = 0; tries < PG_TRIES_MAX && is_worth_another(fault); tries++) {
+        w->committing = false;
+        fault = run_each(w, first);
+    }
+    if (fault == PG_OK)
+        return;
+    enum store_result result = pg_result(&w->conn, fault);
+    answer_all(first, fault == PG_LOST && w->committing ? STORE_UNKNOWN : result);
+}
+
+static bool has_writes(const struct store_batch *first)
+{
+    for (const struct store_batch *b = first; b != NULL; b = b->next)
+        if (is_write(b))
+            return true;
+    return false;
+}
+
+/* Writes have ended; reads that waited for them go on to the readers. */
+static void deliver(struct pg_writer *w, struct store_batch *first)
+{
+    struct store_batch *done = NULL, **done_tail = &done, *reads = NULL, **reads_tail = &reads;
+    for (struct store_batch *b = first; b != NULL; b = b->next) {
+        bool goes_on = b->kind == BATCH_READ && b->result == STORE_OK;
+        struct store_batch ***tail = goes_on ? &reads_tail : &done_tail;
+        **tail = b;
+        *tail = &b->next;
+    }
+    *done_tail = *reads_tail = NULL;
+    store_finish(w->conn.db->store, done);
+    read_queue_put(&w->conn.db->reads, reads);
+}
+
+static void commit_group(struct pg_writer *w)
+{
+    uint32_t count;
+    struct store_batch *first = group_cut(&w->in, &count);
+    if (has_writes(first))
+        run_group(w, first);
+    else
+        answer_all(first, STORE_OK);
+    atomic_fetch_sub(&w->in.queued, count);
+    deliver(w, first);
+}
+
+/* --- the connection --- */
+
+static void refuse_list(struct pg_db *db, struct store_batch *first)
+{
+    uint32_t count = 0;
+    for (struct store_batch *b = first; b != NULL; b = b->next, count++)
+        b->result = STORE_DOWN;
+    atomic_fetch_sub(&db->writer.in.queued, count);
+    store_finish(db->store, first);
+}
+
+void pg_refuse(struct pg_db *db) { refuse_list(db, group_steal(&db->writer.in)); }
+
+static void refuse_taken(struct pg_writer *w)
+{
+    struct store_batch *first = w->in.first;
+    w->in.first = NULL;
+    w->in.tail = &w->in.first;
+    w->in.taken = 0;
+    refuse_list(w->conn.db, first);
+}
+
+/* From here on batches are refused at once; what was submitted a moment ago, too. */
+static void go_down(struct pg_writer *w)
+{
+    atomic_store(&w->conn.db->down, true);
+    raise(&store_down_alarm, &w->conn);
+    refuse_taken(w);
+    pg_refuse(w->conn.db);
+    w->retry_ms = PG_RETRY_FIRST_MS;
+    w->retry_us = clock_mono_us() + w->retry_ms * UINT64_C(1000);
+}
+
+static void come_up(struct pg_writer *w)
+{
+    struct pg_conn *c = &w->conn;
+    if (pg_connect(c) && pg_lock(c) == PG_OK) {
+        log_info(&log_store, LOG_EV("store.connected"), LOG_C("host", PQhost(c->pq)),
+                 LOG_C("port", PQport(c->pq)));
+        atomic_store(&c->db->down, false);
+        alarm_clear(&store_down_alarm);
+        return;
+    }
+    pg_disconnect(c);
+    raise(&store_down_alarm, c);
+    w->retry_us = clock_mono_us() + w->retry_ms * UINT64_C(1000);
+    w->retry_ms = w->retry_ms * 2 < PG_RETRY_MAX_MS ? w->retry_ms * 2 : PG_RETRY_MAX_MS;
+}
+
+/* Nobody asks anything, but the server may say that it goes. */
+static void look_at_socket(struct pg_conn *c)
+{
+    bool is_there = PQconsumeInput(c->pq) == 1;
+    if (is_there)
+        PQisBusy(c->pq); /* reads what came */
+    if (is_there && !pg_is_lost(c))
+        return;
+    pg_fail(c, PG_LOST, PQerrorMessage(c->pq));
+    pg_disconnect(c);
+}
+
+static void wait_down(struct pg_writer *w)
+{
+    pg_refuse(w->conn.db);
+    if (clock_mono_us() >= w->retry_us)
+        come_up(w);
+    else
+        group_nap(&w->in, GROUP_IDLE, w->retry_us, -1);
+}
+
+/* False: asked to stop, and nothing is left. */
+static bool wait_for_work(struct pg_writer *w)
+{
+    for (;;) {
+        bool stop = atomic_load(&w->in.stop);
+        if (w->conn.pq == NULL && !atomic_load(&w->conn.db->down))
+            go_down(w);
+        if (w->conn.pq == NULL && stop) {
+            pg_refuse(w->conn.db);
+            return false;
+        }
+        if (w->conn.pq == NULL) {
+            wait_down(w);
+            continue;
+        }
+        group_take(&w->in);
+        if (w->in.taken > 0)
+            return true;
+        if (stop)
+            return false;
+        if (group_nap(&w->in, GROUP_IDLE, 0, PQsocket(w->conn.pq)) == GROUP_FD)
+            look_at_socket(&w->conn);
+    }
+}
+
+void *pg_writer_main(void *writer)
+{
+    struct pg_writer *w = writer;
+    while (wait_for_work(w)) {
+        group_gather(&w->in);
+        commit_group(w);
+    }
+    return NULL;
+}
