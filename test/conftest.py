@@ -1,4 +1,7 @@
-"""Fixtures: a server a test, users on it, and its log in the report of a failure."""
+"""Fixtures: a server a test, users on it, and its log in the report of a failure; and one server
+with clients of slixmpp for all tests that need no more than rooms of their own."""
+import asyncio
+import inspect
 import os
 import shutil
 import sys
@@ -9,6 +12,8 @@ import pytest
 sys.path.insert(0, os.path.dirname(__file__))
 
 from muster import database  # noqa: E402
+from muster.client import TIMEOUT  # noqa: E402
+from muster.muc import Room  # noqa: E402
 from muster.server import MUSTERD, Server  # noqa: E402
 
 assert sys.version_info >= (3, 11) and sys.executable.startswith("/usr/bin/"), \
@@ -57,6 +62,17 @@ def pytest_runtest_makereport(item):
     if report.failed:
         for server in getattr(item, "servers", ()):
             report.sections.append((f"log of {server.folder.name}", server.log()[-8000:]))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem):
+    """A test that is a coroutine runs where the clients run that it asks for."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    wanted = inspect.signature(pyfuncitem.obj).parameters
+    dialogue = pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in wanted})
+    pyfuncitem.funcargs["runner"].run(asyncio.wait_for(dialogue, 4 * TIMEOUT))
+    return True
 
 
 @pytest.fixture
@@ -110,9 +126,10 @@ def make_server(tmp_path, request, migration, templates):
 
 
 @pytest.fixture
-def server(make_server):
-    """A server with default settings and users alice, bob and carol."""
-    return make_server("alice", "bob", "carol")
+def server(make_server, request):
+    """A server with users alice, bob and carol, and with the SETTINGS of the module, if it has any
+    that are not the default ones."""
+    return make_server("alice", "bob", "carol", settings=getattr(request.module, "SETTINGS", {}))
 
 
 @pytest.fixture
@@ -128,3 +145,68 @@ def bob(server):
 @pytest.fixture
 def carol(server):
     return server.client("carol", "c")
+
+
+@pytest.fixture
+def dave(server):
+    """One more, where three are too few."""
+    server.add_user("dave")
+    return server.client("dave", "d")
+
+
+@pytest.fixture
+def cave(alice, bob, carol):
+    """A room of an owner and two participants."""
+    return Room("cave").gather(firstwitch=alice, secondwitch=bob, thirdwitch=carol)
+
+
+# --- slixmpp (see muster.slix) ---
+
+
+@pytest.fixture(scope="session")
+def runner():
+    with asyncio.Runner() as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def company(runner, tmp_path_factory):
+    """The server of all tests with a coven, and who is logged in there."""
+    from muster.slix import Company
+    made = Company(runner, tmp_path_factory.mktemp("company"))
+    yield made
+    made.end()
+
+
+@pytest.fixture
+def coven(company, request):
+    """A room that does not exist yet, of this test alone."""
+    request.node.servers = [company.server]
+    yield company.room()
+    company.leave()
+
+
+@pytest.fixture
+def crone(company):
+    return company.client("crone")
+
+
+@pytest.fixture
+def wicca(company):
+    return company.client("wicca")
+
+
+@pytest.fixture
+def hag(company):
+    return company.client("hag")
+
+
+@pytest.fixture
+def hag_too(company, hag):
+    """Another client of the hag."""
+    return company.client("hag", "broom")
+
+
+@pytest.fixture
+def hecate(company):
+    return company.client("hecate")

@@ -8,7 +8,7 @@ import pytest
 from muster import xml
 from muster.client import TIMEOUT, until
 from muster.server import Failed
-from test_clients import Slix
+from muster.slix import Slix
 from test_fast import Device, condition
 
 ADMIN = "http://jabber.org/protocol/admin"

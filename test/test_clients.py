@@ -10,52 +10,13 @@ import pytest
 import slixmpp
 
 from muster.client import TIMEOUT, until
+from muster.slix import Slix
+from muster.terminal import Terminal
 
 JS = pathlib.Path(__file__).parent / "js"
 
 
 # --- slixmpp ---
-
-
-class Slix(slixmpp.ClientXMPP):
-    """Puts what arrives into queues."""
-
-    def __init__(self, server, name, plugins=(), mechanism="SCRAM-SHA-512"):
-        super().__init__(f"{name}@localhost/slix", "secret")
-        self.node = server
-        self.ca_certs = server.data / "self-signed-cert.pem"
-        # 1.8.3 knows the binding of TLS 1.2 alone and still says "y" to a server that offers
-        # others, which RFC 5802 §6 has the server refuse: keep it from binding at all.
-        if mechanism:
-            mechanisms = self["feature_mechanisms"]
-            mechanisms.use_mechs = {mechanism}
-            mechanisms.sasl_callback = lambda required, optional: {
-                **mechanisms._default_credentials(required, optional), "channel_binding": None}
-        self.messages, self.seen = asyncio.Queue(), asyncio.Queue()
-        for plugin in plugins:
-            self.register_plugin(plugin)
-        self.add_event_handler("message", self.messages.put_nowait)
-        self.add_event_handler("presence_available", self.seen.put_nowait)
-
-    async def login(self, tls="starttls"):
-        started = asyncio.get_running_loop().create_future()
-        self.add_event_handler("session_start", lambda _: started.set_result(None))
-        port = self.node.c2s_port if tls == "starttls" else self.node.tls_port
-        self.connect(("127.0.0.1", port), use_ssl=tls == "direct", force_starttls=False,
-                     disable_starttls=tls == "direct")
-        await asyncio.wait_for(started, TIMEOUT)
-        await self.get_roster()
-        self.send_presence()
-        return self
-
-    async def presence_of(self, jid):
-        while True:
-            found = await asyncio.wait_for(self.seen.get(), TIMEOUT)
-            if found["from"] == jid:
-                return found
-
-    async def message(self):
-        return await asyncio.wait_for(self.messages.get(), TIMEOUT)
 
 
 def test_slixmpp_as_it_comes(server):
@@ -128,63 +89,18 @@ def test_slixmpp_stream_management(server):
 # --- profanity ---
 
 
-class Terminal:
-    """A program in tmux: keys in, screen out."""
-
-    def __init__(self, folder, command):
-        self.socket = str(folder / "tmux.sock")
-        home = folder / "home"
-        home.mkdir()
-        env = {**os.environ, "HOME": str(home), "TERM": "xterm-256color", "LC_ALL": "C.UTF-8",
-               "XDG_CONFIG_HOME": str(home / "config"), "XDG_DATA_HOME": str(home / "data")}
-        self._tmux("-f", "/dev/null", "new-session", "-d", "-x", "160", "-y", "50", command,
-                   env=env)
-
-    def _tmux(self, *args, env=None):
-        return subprocess.run(["tmux", "-S", self.socket, *args], env=env, capture_output=True,
-                              text=True, check=True, timeout=TIMEOUT).stdout
-
-    def enter(self, text):
-        self._tmux("send-keys", "-l", text)
-        self._tmux("send-keys", "Enter")
-
-    def screen(self):
-        return self._tmux("capture-pane", "-p")
-
-    def expect(self, text):
-        try:
-            until(text, lambda: text in self.screen())
-        except AssertionError as late:
-            raise AssertionError(f"{late}\n{self.screen()}") from None
-
-    def close(self):
-        subprocess.run(["tmux", "-S", self.socket, "kill-server"], capture_output=True,
-                       check=False, timeout=TIMEOUT)
-
-
 @pytest.fixture
-def terminal(tmp_path):
-    made = []
-
-    def make(command):
-        made.append(Terminal(tmp_path, command))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.close()
+def screen(tmp_path):
+    made = Terminal(tmp_path, "profanity")
+    yield made
+    made.close()
 
 
 @pytest.mark.skipif(not (shutil.which("profanity") and shutil.which("tmux")),
                     reason="needs profanity and tmux")
-def test_profanity(server, bob, terminal):
+def test_profanity(server, bob, screen):
     """Logs in, adds a contact, chats."""
-    screen = terminal("profanity")
-    screen.expect("Profanity")
-    screen.enter(f"/connect alice@localhost server 127.0.0.1 port {server.c2s_port} tls trust")
-    screen.expect("Enter password")
-    screen.enter("secret")
-    screen.expect("logged in successfully")
+    screen.connect("alice", server.c2s_port)
     bob.result("get", "<query xmlns='jabber:iq:roster'/>")
     screen.enter("/roster add bob@localhost Bob")
     screen.enter("/sub request bob@localhost")

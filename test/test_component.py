@@ -6,6 +6,7 @@ import pytest
 from muster import xml
 from muster.client import until
 from muster.component import Component
+from muster.server import refusal
 
 DOMAIN = "push.example.test"
 SECRET = "a long secret"
@@ -21,13 +22,6 @@ def host(make_server):
 
 def metric(server, name):
     return next(row["value"] for row in server.rows("metrics") if row["name"] == name)
-
-
-def refusal(server, *args):
-    """What musterctl says about a command that fails."""
-    done = server.ctl_run(*args)
-    assert done.returncode != 0
-    return done.stderr
 
 
 def test_messages_presence_and_iqs_go_both_ways(host):

@@ -1,34 +1,29 @@
 """Several devices with slixmpp: its plugins for carbons, client state and extended addressing."""
 import asyncio
 
-import pytest
-from test_clients import TIMEOUT, Slix
-
-pytest.importorskip("slixmpp")
+from muster.slix import Slix
 
 
 def test_carbons(server):
     """XEP-0280."""
     async def dialogue():
         phone = Slix(server, "alice", ["xep_0280"])
-        received, sent = asyncio.Queue(), asyncio.Queue()
-        phone.add_event_handler("carbon_received", received.put_nowait)
-        phone.add_event_handler("carbon_sent", sent.put_nowait)
+        phone.watch("carbon_received", "carbon_sent")
         await phone.login()
         await phone["xep_0280"].enable()
         laptop, bob = server.client("alice", "laptop"), server.client("bob", "b")
         bob.send(f"<message to='{laptop}' type='chat'><body>question</body></message>")
-        copy = await asyncio.wait_for(received.get(), TIMEOUT)
+        copy = await phone.expect("carbon_received")
         assert copy["carbon_received"]["body"] == "question"
         assert copy["carbon_received"]["from"] == str(bob)
         laptop.send(f"<message to='{bob}' type='chat'><body>answer</body></message>")
-        copy = await asyncio.wait_for(sent.get(), TIMEOUT)
+        copy = await phone.expect("carbon_sent")
         assert copy["carbon_sent"]["body"] == "answer"
         await phone["xep_0280"].disable()
         laptop.send(f"<message to='{bob}' type='chat'><body>more</body></message>")
         laptop.send(f"<message to='{phone.boundjid}' type='chat'><body>last</body></message>")
         assert (await phone.message())["body"] == "last"
-        assert sent.empty()
+        assert "carbon_sent" not in {event for event, _ in phone.inbox}
         await phone.disconnect()
     asyncio.run(dialogue())
 
@@ -37,9 +32,8 @@ def test_client_state(server):
     """XEP-0352: presence while inactive comes with the next message, its last state only."""
     async def dialogue():
         phone = await Slix(server, "alice", ["xep_0352"]).login()
-        shown = asyncio.Queue()
-        for show in ("away", "xa", "dnd"):
-            phone.add_event_handler(f"presence_{show}", shown.put_nowait)
+        shown = [f"presence_{show}" for show in ("away", "xa", "dnd")]
+        phone.watch(*shown)
         bob = server.client("bob", "b")
         phone["xep_0352"].send_inactive()
         await phone.get_roster()  # the server has read it
@@ -47,8 +41,8 @@ def test_client_state(server):
             bob.send(f"<presence to='{phone.boundjid}'><show>{show}</show></presence>")
         bob.send(f"<message to='{phone.boundjid}' type='chat'><body>hi</body></message>")
         assert (await phone.message())["body"] == "hi"
-        assert (await asyncio.wait_for(shown.get(), TIMEOUT))["show"] == "dnd"
-        assert shown.empty()
+        await phone.expect("presence_dnd")
+        assert not {event for event, _ in phone.inbox} & set(shown)
         phone["xep_0352"].send_active()
         await phone.disconnect()
     asyncio.run(dialogue())

@@ -4,26 +4,13 @@ import pytest
 from muster import muc, xml
 from muster.muc import Room, item
 
-
-@pytest.fixture
-def server(make_server):
-    return make_server("alice", "bob", "carol", "dave", settings=muc.OWNERS)
-
-
-@pytest.fixture
-def dave(server):
-    return server.client("dave", "d")
+SETTINGS = muc.OWNERS
 
 
 @pytest.fixture
 def cave(alice, bob, carol):
     """A room of an owner, an admin and a participant."""
-    cave = Room("cave").create(alice, "owner")
-    cave.set_affiliation(alice, bob.bare, "admin")
-    cave.enter(bob, "admin")
-    cave.enter(carol, "witch")
-    cave.forget(alice, bob, carol)
-    return cave
+    return Room("cave").rule(alice, bob, carol)
 
 
 # --- §9.1: bans ---

@@ -2,88 +2,73 @@
 import pytest
 
 from muster import muc
+from muster.server import refusal
 
 
 @pytest.fixture
-def host(make_server):
+def server(make_server):
     server = make_server("alice", "bob", "carol")
     server.ctl("set", "muc.administrators-enabled", "on")
     return server
 
 
-@pytest.fixture
-def alice(host):
-    return host.client("alice", "a")
-
-
-@pytest.fixture
-def bob(host):
-    return host.client("bob", "b")
-
-
-def refusal(server, *args):
-    done = server.ctl_run(*args)
-    assert done.returncode != 0, done.stdout
-    return done.stderr
-
-
-def test_one_who_is_added_owns_every_room_at_once(host, alice, bob):
+def test_one_who_is_added_owns_every_room_at_once(server, alice, bob):
     cave = muc.Room("cave").create(alice, "firstwitch")
     assert cave.enter(bob, "secondwitch").own.standing == ("none", "participant")
     cave.presence(alice, "secondwitch")
-    host.ctl("room-admin", "add", "bob@localhost", "--nick", "Bobby",
-             "--description", "night shift")
+    server.ctl("room-admin", "add", "bob@localhost", "--nick", "Bobby",
+               "--description", "night shift")
     for client in alice, bob:
         assert cave.presence(client, "secondwitch").standing == ("owner", "moderator")
     assert cave.configuration(bob)["FORM_TYPE"] == muc.CONFIG
-    assert host.rows("room-admin", "list") == [
+    assert server.rows("room-admin", "list") == [
         {"jid": "bob@localhost", "nick": "Bobby", "description": "night shift"}]
-    host.ctl("room-admin", "del", "bob@localhost")
+    server.ctl("room-admin", "del", "bob@localhost")
     for client in alice, bob:
         assert cave.presence(client, "secondwitch").affiliation == "none"
     assert cave.owner(bob, "get", "").get("type") == "error"
 
 
-def test_the_setting_turns_all_of_them_on_and_off(host, alice, bob):
-    host.ctl("room-admin", "add", "bob@localhost")
+def test_the_setting_turns_all_of_them_on_and_off(server, alice, bob):
+    server.ctl("room-admin", "add", "bob@localhost")
     cave = muc.Room("cave").create(alice, "firstwitch", membersonly=True)
     assert cave.enter(bob, "secondwitch").own.affiliation == "owner"
-    host.ctl("set", "muc.administrators-enabled", "off")
+    server.ctl("set", "muc.administrators-enabled", "off")
     gone = cave.presence(bob, "secondwitch")
     assert gone.gone and 321 in gone.codes
     assert cave.refused(bob, "secondwitch")[0] == "registration-required"
-    assert "is off: they are ordinary users" in host.ctl("room-admin", "list")["text"]
-    assert "once muc.administrators-enabled is on" in host.ctl(
+    assert "is off: they are ordinary users" in server.ctl("room-admin", "list")["text"]
+    assert "once muc.administrators-enabled is on" in server.ctl(
         "room-admin", "add", "carol@localhost")["text"]
-    host.ctl("set", "muc.administrators-enabled", "on")
+    server.ctl("set", "muc.administrators-enabled", "on")
     assert cave.enter(bob, "secondwitch").own.affiliation == "owner"
 
 
-def test_the_list_outlives_a_restart(host):
-    host.ctl("room-admin", "add", "Bob@localhost", "--nick", "one")
-    host.ctl("room-admin", "add", "bob@localhost", "--description", "two")
-    host.restart()
-    assert host.rows("room-admin", "list") == [
+def test_the_list_outlives_a_restart(server):
+    server.ctl("room-admin", "add", "Bob@localhost", "--nick", "one")
+    server.ctl("room-admin", "add", "bob@localhost", "--description", "two")
+    server.restart()
+    assert server.rows("room-admin", "list") == [
         {"jid": "bob@localhost", "nick": "one", "description": "two"}]
-    alice, bob = host.client("alice", "a"), host.client("bob", "b")
+    alice, bob = server.client("alice", "a"), server.client("bob", "b")
     cave = muc.Room("cave").create(alice, "firstwitch")
     assert cave.enter(bob, "secondwitch").own.affiliation == "owner"
 
 
 @pytest.mark.parametrize("jid", ["bob", "localhost", "bob@localhost/phone", "bob@", "@localhost",
                                  "b ob@localhost"])
-def test_an_address_that_is_none(host, jid):
-    assert "allowed: an address name@domain" in refusal(host, "room-admin", "add", jid)
-    assert host.rows("room-admin", "list") == []
+def test_an_address_that_is_none(server, jid):
+    assert "allowed: an address name@domain" in refusal(server, "room-admin", "add", jid)
+    assert server.rows("room-admin", "list") == []
 
 
-def test_texts_that_are_too_long_and_one_who_is_none(host):
+def test_texts_that_are_too_long_and_one_who_is_none(server):
     assert "there is no account bbo@localhost" in refusal(
-        host, "room-admin", "add", "bbo@localhost")
-    assert "nick: found 1001 bytes" in refusal(host, "room-admin", "add", "bob@localhost",
+        server, "room-admin", "add", "bbo@localhost")
+    assert "nick: found 1001 bytes" in refusal(server, "room-admin", "add", "bob@localhost",
                                                "--nick", "x" * 1001)
     assert "bob@localhost is no administrator of group chat" in refusal(
-        host, "room-admin", "del", "bob@localhost")
+        server, "room-admin", "del", "bob@localhost")
 
 
 def test_a_client_adds_one(make_server):

@@ -4,35 +4,15 @@ import pytest
 from muster import muc, xml
 from muster.client import until
 from muster.component import Component
+from muster.server import refusal
 
 MADE = "conference-1-standalone.localhost"
-
-
-@pytest.fixture
-def host(make_server):
-    return make_server("alice", "bob")
-
-
-@pytest.fixture
-def alice(host):
-    return host.client("alice", "a")
-
-
-@pytest.fixture
-def bob(host):
-    return host.client("bob", "b")
 
 
 def room_at(domain, name="cave"):
     room = muc.Room(name)
     room.jid = f"{name}@{domain}"
     return room
-
-
-def refusal(server, *args):
-    done = server.ctl_run(*args)
-    assert done.returncode != 0, done.stdout
-    return done.stderr
 
 
 def items(client, to="localhost"):
@@ -47,10 +27,10 @@ def report(server):
     return {row["alias"]: row for row in server.rows("room-alias", "report")}
 
 
-def test_the_server_makes_one_of_node_cluster_and_domain(host, alice, bob):
-    until("the alias is there", lambda: MADE in aliases(host))
-    assert aliases(host)[MADE] == {"alias": MADE, "domain": "localhost", "made": "by the server",
-                                   "listed": True}
+def test_the_server_makes_one_of_node_cluster_and_domain(server, alice, bob):
+    until("the alias is there", lambda: MADE in aliases(server))
+    assert aliases(server)[MADE] == {"alias": MADE, "domain": "localhost", "made": "by the server",
+                                     "listed": True}
     assert {"conference.localhost", MADE} <= items(alice)
     identities, features, _ = muc.disco_info(alice, MADE)
     assert identities[0][:2] == ("conference", "text") and muc.NS in features
@@ -60,49 +40,49 @@ def test_the_server_makes_one_of_node_cluster_and_domain(host, alice, bob):
     cave.expect_body(alice, "secondwitch", "Eye of newt")
 
 
-def test_a_room_belongs_to_the_domain_it_was_made_under(host, alice, bob):
-    until("the alias is there", lambda: MADE in aliases(host))
+def test_a_room_belongs_to_the_domain_it_was_made_under(server, alice, bob):
+    until("the alias is there", lambda: MADE in aliases(server))
     room_at(MADE).create(alice, "firstwitch")
     other = muc.Room("cave").enter(bob, "secondwitch")
     assert 201 in other.own.codes and not other.others
-    assert report(host)[MADE]["adhoc"] == 1
-    assert report(host)["conference.localhost"]["adhoc"] == 1
+    assert report(server)[MADE]["adhoc"] == 1
+    assert report(server)["conference.localhost"]["adhoc"] == 1
 
 
-def test_it_follows_the_cluster_and_the_old_one_stays(host, alice):
-    until("the alias is there", lambda: MADE in aliases(host))
+def test_it_follows_the_cluster_and_the_old_one_stays(server, alice):
+    until("the alias is there", lambda: MADE in aliases(server))
     cave = room_at(MADE).create(alice, "firstwitch", persistentroom=True)
-    host.stop()
-    host.conf["cluster_id"] = "North"
-    host.start()
+    server.stop()
+    server.conf["cluster_id"] = "North"
+    server.start()
     now = "conference-1-north.localhost"
-    until("the new alias is there", lambda: now in aliases(host))
-    assert aliases(host)[now]["made"] == "by the server"
-    assert aliases(host)[MADE]["made"] == "by hand"
-    back = host.client("alice", "a")
+    until("the new alias is there", lambda: now in aliases(server))
+    assert aliases(server)[now]["made"] == "by the server"
+    assert aliases(server)[MADE]["made"] == "by hand"
+    back = server.client("alice", "a")
     assert {now, MADE} <= items(back)
     assert 201 not in cave.enter(back, "firstwitch").own.codes
 
 
-def test_switched_off_it_stays_as_an_ordinary_one(host, alice):
-    until("the alias is there", lambda: MADE in aliases(host))
-    assert "is made by the server" in refusal(host, "room-alias", "del", MADE)
-    host.ctl("set", "muc.alias-automatic", "off")
-    until("it is an ordinary one", lambda: aliases(host)[MADE]["made"] == "by hand")
+def test_switched_off_it_stays_as_an_ordinary_one(server, alice):
+    until("the alias is there", lambda: MADE in aliases(server))
+    assert "is made by the server" in refusal(server, "room-alias", "del", MADE)
+    server.ctl("set", "muc.alias-automatic", "off")
+    until("it is an ordinary one", lambda: aliases(server)[MADE]["made"] == "by hand")
     room_at(MADE).create(alice, "firstwitch")
-    host.ctl("set", "muc.alias-automatic", "on")
-    until("it is the server's", lambda: aliases(host)[MADE]["made"] == "by the server")
-    host.ctl("set", "muc.alias-automatic", "off")
-    until("it is an ordinary one", lambda: aliases(host)[MADE]["made"] == "by hand")
-    host.ctl("room-alias", "del", MADE, "--force")
+    server.ctl("set", "muc.alias-automatic", "on")
+    until("it is the server's", lambda: aliases(server)[MADE]["made"] == "by the server")
+    server.ctl("set", "muc.alias-automatic", "off")
+    until("it is an ordinary one", lambda: aliases(server)[MADE]["made"] == "by hand")
+    server.ctl("room-alias", "del", MADE, "--force")
     assert MADE not in items(alice)
     alice.error("get", f"<query xmlns='{xml.DISCO_INFO}'/>", to=MADE)
 
 
-def test_operators_add_more(host, alice, bob):
-    said = host.ctl("room-alias", "add", "Chat.localhost")["text"]
+def test_operators_add_more(server, alice, bob):
+    said = server.ctl("room-alias", "add", "Chat.localhost")["text"]
     assert said == "rooms can be made at chat.localhost"
-    said = host.ctl("room-alias", "add", "rooms.elsewhere.test", "--unlisted")["text"]
+    said = server.ctl("room-alias", "add", "rooms.elsewhere.test", "--unlisted")["text"]
     assert "a name below a domain of users is recommended, such as chat.localhost" in said
     assert "chat.localhost" in items(alice) and "rooms.elsewhere.test" not in items(alice)
     for domain in "chat.localhost", "rooms.elsewhere.test":
@@ -110,8 +90,8 @@ def test_operators_add_more(host, alice, bob):
         cave.enter(bob, "secondwitch")
         cave.say(alice, "Toe of frog")
         cave.expect_body(bob, "firstwitch", "Toe of frog")
-    host.restart()
-    again = host.client("alice", "a")
+    server.restart()
+    again = server.client("alice", "a")
     room_at("rooms.elsewhere.test").create(again, "firstwitch")
 
 
@@ -143,29 +123,29 @@ def test_a_component_cannot_take_one(make_server):
         server, "component", "add", "chat.localhost", "--secret", "a long secret")
 
 
-def test_deletion_warns_of_rooms_under_it(host, alice, bob):
-    host.ctl("room-alias", "add", "chat.localhost")
+def test_deletion_warns_of_rooms_under_it(server, alice, bob):
+    server.ctl("room-alias", "add", "chat.localhost")
     cave = room_at("chat.localhost").create(alice, "firstwitch", persistentroom=True)
     room_at("chat.localhost", "den").create(alice, "firstwitch")
     cave.enter(bob, "secondwitch")
-    assert report(host)["chat.localhost"] == {"alias": "chat.localhost", "served": True,
-                                              "persistent": 1, "adhoc": 1}
-    text = refusal(host, "room-alias", "del", "chat.localhost")
+    assert report(server)["chat.localhost"] == {"alias": "chat.localhost", "served": True,
+                                                "persistent": 1, "adhoc": 1}
+    text = refusal(server, "room-alias", "del", "chat.localhost")
     assert "2 rooms under chat.localhost would not be reached any more; --force" in text
-    assert host.ctl("room-alias", "del", "chat.localhost", "--force")["text"] == \
+    assert server.ctl("room-alias", "del", "chat.localhost", "--force")["text"] == \
         "deleted; 2 rooms under it are not reached any more"
     gone = cave.presence(bob, "secondwitch")
     assert gone.gone and 332 in gone.codes
-    assert report(host)["chat.localhost"] == {"alias": "chat.localhost", "served": False,
-                                              "persistent": 1, "adhoc": 0}
+    assert report(server)["chat.localhost"] == {"alias": "chat.localhost", "served": False,
+                                                "persistent": 1, "adhoc": 0}
     assert bob.error("get", f"<query xmlns='{xml.DISCO_INFO}'/>", to=cave.jid) is not None
-    host.ctl("room-alias", "add", "chat.localhost")  # and it is there again
+    server.ctl("room-alias", "add", "chat.localhost")  # and it is there again
     assert 201 not in cave.enter(bob, "secondwitch").own.codes
 
 
-def test_deletion_of_one_without_rooms(host):
-    host.ctl("room-alias", "add", "chat.localhost")
-    assert host.ctl("room-alias", "del", "chat.localhost")["text"] == "deleted"
+def test_deletion_of_one_without_rooms(server):
+    server.ctl("room-alias", "add", "chat.localhost")
+    assert server.ctl("room-alias", "del", "chat.localhost")["text"] == "deleted"
     assert "there is no alias chat.localhost; `room-alias list` shows all" in refusal(
-        host, "room-alias", "del", "chat.localhost")
-    assert "allowed: a domain" in refusal(host, "room-alias", "del", "@")
+        server, "room-alias", "del", "chat.localhost")
+    assert "allowed: a domain" in refusal(server, "room-alias", "del", "@")

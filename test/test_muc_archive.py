@@ -11,6 +11,7 @@ from test_mam import FORWARD, MAM, RSM, query_text, tag
 
 FULLTEXT = "{urn:xmpp:fulltext:0}fulltext"
 SID = "urn:xmpp:sid:0"
+SETTINGS = muc.OWNERS
 
 
 class Page:
@@ -47,11 +48,6 @@ def refused(client, room, *fields, **options):
     reply = client.iq("set", query_text(*fields, **options), to=room.jid)
     assert reply.get("type") == "error", xml.canonical(reply)
     return xml.condition(reply), reply.find(f"{{{xml.CLIENT}}}error").get("type")
-
-
-@pytest.fixture
-def server(make_server):
-    return make_server("alice", "bob", "carol", settings={"muc.archive": True, **muc.OWNERS})
 
 
 @pytest.fixture

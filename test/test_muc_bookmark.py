@@ -7,11 +7,7 @@ from muster.muc import Room
 from muster.pubsub import expect_event, get_items, interested, publish
 from test_bookmarks import NODE, OPTIONS, conference
 
-
-@pytest.fixture
-def server(make_server):
-    return make_server("alice", "bob", "carol", workers=2,
-                       settings={"muc.bookmark": True, **muc.OWNERS})
+SETTINGS = {"muc.bookmark": True, **muc.OWNERS}
 
 
 @pytest.fixture

@@ -6,31 +6,10 @@ import pytest
 
 from muster import muc
 from muster.client import until
+from muster.server import refusal
 
 COMMANDS = "http://jabber.org/protocol/commands"
-
-
-@pytest.fixture
-def host(make_server):
-    server = make_server("alice", "bob", "carol", settings={"admin.accounts": "carol@localhost"})
-    server.ctl("set", "muc.persistent", "on")
-    return server
-
-
-@pytest.fixture
-def alice(host):
-    return host.client("alice", "a")
-
-
-@pytest.fixture
-def bob(host):
-    return host.client("bob", "b")
-
-
-def refusal(server, *args):
-    done = server.ctl_run(*args)
-    assert done.returncode != 0, done.stdout
-    return done.stderr
+SETTINGS = {"admin.accounts": "carol@localhost"}
 
 
 def show(server, room):
@@ -41,77 +20,77 @@ def affiliations(server, room):
     return {r["jid"]: r["affiliation"] for r in server.rows("room", "affiliations", room)}
 
 
-def test_rooms_are_listed_in_the_order_of_their_addresses(host, alice, bob):
-    host.ctl("room", "create", "den@conference.localhost", "bob@localhost", "--name", "Foxes")
+def test_rooms_are_listed_in_the_order_of_their_addresses(server, alice, bob):
+    server.ctl("room", "create", "den@conference.localhost", "bob@localhost", "--name", "Foxes")
     muc.Room("cave").create(alice, "firstwitch", roomname="Witches").enter(bob, "secondwitch")
-    host.ctl("room", "create", "attic@conference.localhost", "bob@localhost")
-    assert host.rows("room", "list") == [
+    server.ctl("room", "create", "attic@conference.localhost", "bob@localhost")
+    assert server.rows("room", "list") == [
         {"jid": "attic@conference.localhost", "name": "", "kind": "persistent", "occupants": 0},
         {"jid": "cave@conference.localhost", "name": "Witches", "kind": "adhoc", "occupants": 2},
         {"jid": "den@conference.localhost", "name": "Foxes", "kind": "persistent", "occupants": 0}]
 
     def names(*args):
-        return [row["jid"].split("@")[0] for row in host.rows("room", "list", *args)]
+        return [row["jid"].split("@")[0] for row in server.rows("room", "list", *args)]
 
     assert names("--kind", "adhoc") == ["cave"] and names("--kind", "persistent") == ["attic",
                                                                                       "den"]
     assert names("--filter", "WITCH") == ["cave"] and names("--filter", "att") == ["attic"]
     assert names("--domain", "conference.localhost") == ["attic", "cave", "den"]
     assert names("--domain", "elsewhere.test") == []
-    first = host.ctl("room", "list", "--limit", "2")
+    first = server.ctl("room", "list", "--limit", "2")
     assert len(first["rows"]) == 2
     assert first["text"] == "there are more: go on with --after cave@conference.localhost"
     assert names("--after", "cave@conference.localhost") == ["den"]
-    assert "limit: found 0" in refusal(host, "room", "list", "--limit", "0")
-    assert "kind" in refusal(host, "room", "list", "--kind", "big")
+    assert "limit: found 0" in refusal(server, "room", "list", "--limit", "0")
+    assert "kind" in refusal(server, "room", "list", "--kind", "big")
 
 
-def test_more_rooms_than_a_page_of_the_database(host):
+def test_more_rooms_than_a_page_of_the_database(server):
     for i in range(300):
-        host.ctl("room", "create", f"r{i:03}@conference.localhost", "bob@localhost")
-    rows = [row["jid"] for row in host.rows("room", "list")]
+        server.ctl("room", "create", f"r{i:03}@conference.localhost", "bob@localhost")
+    rows = [row["jid"] for row in server.rows("room", "list")]
     assert rows == [f"r{i:03}@conference.localhost" for i in range(300)]
-    limited = host.ctl("room", "list", "--limit", "280")
+    limited = server.ctl("room", "list", "--limit", "280")
     assert [row["jid"] for row in limited["rows"]] == rows[:280] and "--after" in limited["text"]
 
 
-def test_the_report_tells_who_owns_what(host, alice, bob):
+def test_the_report_tells_who_owns_what(server, alice, bob):
     cave = muc.Room("cave").create(alice, "firstwitch", persistentroom=True, enablearchiving=True)
     cave.set_affiliation(alice, "bob@localhost", "member")
     cave.say(alice, "Toil and trouble")
     cave.expect_body(alice, "firstwitch", "Toil and trouble")
-    until("it is recorded", lambda: show(host, cave.jid)["messages"] >= 1)
+    until("it is recorded", lambda: show(server, cave.jid)["messages"] >= 1)
     den = muc.Room("den").create(bob, "fox")
-    rows = {row["jid"]: row for row in host.rows("room", "report")}
+    rows = {row["jid"]: row for row in server.rows("room", "report")}
     row = rows[cave.jid]
     assert (row["kind"], row["owners"], row["members"], row["occupants"], row["creator"]) == (
         "persistent", "alice@localhost", 1, 1, "alice@localhost")
     assert row["messages"] >= 1 and row["last_message"] >= row["created"] > "2020"
     assert rows[den.jid]["owners"] == "bob@localhost" and rows[den.jid]["kind"] == "adhoc"
-    done = host.ctl_run("--csv", "room", "report", "--limit", "1")
+    done = server.ctl_run("--csv", "room", "report", "--limit", "1")
     table = list(csv.DictReader(io.StringIO(done.stdout)))
     assert len(table) == 1 and table[0]["jid"] == cave.jid
 
 
-def test_one_room_in_detail(host, alice, bob):
+def test_one_room_in_detail(server, alice, bob):
     cave = muc.Room("cave").create(alice, "firstwitch", roomname="Witches", moderatedroom=True,
                                    persistentroom=True)
     cave.set_affiliation(alice, "bob@localhost", "member")
     cave.set_affiliation(alice, "carol@localhost", "outcast", reason="Too loud")
     cave.enter(bob, "secondwitch")
     cave.set_subject(alice, "Fire & cauldron")
-    until("the subject is set", lambda: show(host, cave.jid).get("subject") == "Fire & cauldron")
-    row = show(host, cave.jid)
+    until("the subject is set", lambda: show(server, cave.jid).get("subject") == "Fire & cauldron")
+    row = show(server, cave.jid)
     assert {k: row[k] for k in ("name", "kind", "owners", "members", "outcasts", "occupants",
                                 "moderated", "creator")} == {
         "name": "Witches", "kind": "persistent", "owners": "alice@localhost",
         "members": "bob@localhost", "outcasts": "carol@localhost", "occupants": 2,
         "moderated": True, "creator": "alice@localhost"}
-    assert host.rows("room", "affiliations", cave.jid) == [
+    assert server.rows("room", "affiliations", cave.jid) == [
         {"jid": "alice@localhost", "affiliation": "owner", "nick": "", "reason": ""},
         {"jid": "bob@localhost", "affiliation": "member", "nick": "", "reason": ""},
         {"jid": "carol@localhost", "affiliation": "outcast", "nick": "", "reason": "Too loud"}]
-    assert host.rows("room", "occupants", cave.jid) == [
+    assert server.rows("room", "occupants", cave.jid) == [
         {"nick": "firstwitch", "jid": str(alice), "affiliation": "owner", "role": "moderator",
          "hidden": False},
         {"nick": "secondwitch", "jid": str(bob), "affiliation": "member", "role": "participant",
@@ -121,11 +100,11 @@ def test_one_room_in_detail(host, alice, bob):
 @pytest.mark.parametrize("args", [
     ("show",), ("affiliations",), ("occupants",), ("destroy",), ("kick", "somebody"),
     ("affiliation", "bob@localhost", "member")])
-def test_a_room_that_is_none(host, args):
+def test_a_room_that_is_none(server, args):
     command, *rest = args
 
     def said(room):
-        return refusal(host, "room", command, room, *rest)
+        return refusal(server, "room", command, room, *rest)
 
     assert "there is no room cave@conference.localhost; `room list` shows all" in said(
         "cave@conference.localhost")
@@ -134,59 +113,60 @@ def test_a_room_that_is_none(host, args):
         assert f"found {bad}, allowed: a room such as tea@conference.localhost" in said(bad)
 
 
-def test_a_room_is_made_and_destroyed(host, alice):
-    host.ctl("room", "create", "cave@conference.localhost", "alice@localhost", "--name",
-             "Witches", "--description", "of the heath", "--hidden", "--members-only",
-             "--moderated")
-    row = show(host, "cave@conference.localhost")
+def test_a_room_is_made_and_destroyed(server, alice):
+    server.ctl("room", "create", "cave@conference.localhost", "alice@localhost", "--name",
+               "Witches", "--description", "of the heath", "--hidden", "--members-only",
+               "--moderated")
+    row = show(server, "cave@conference.localhost")
     assert (row["public"], row["members_only"], row["moderated"], row["description"]) == (
         False, True, True, "of the heath")
     cave = muc.Room("cave")
     own = cave.enter(alice, "firstwitch").own
     assert own.standing == ("owner", "moderator") and 201 not in own.codes
     assert "there is a room cave@conference.localhost already" in refusal(
-        host, "room", "create", cave.jid, "bob@localhost")
-    host.restart()
-    again = host.client("alice", "a")
+        server, "room", "create", cave.jid, "bob@localhost")
+    server.restart()
+    again = server.client("alice", "a")
     assert 201 not in cave.enter(again, "firstwitch").own.codes
-    host.ctl("room", "destroy", cave.jid, "--reason", "Macbeth", "--alternate",
-             "heath@conference.localhost")
+    server.ctl("room", "destroy", cave.jid, "--reason", "Macbeth", "--alternate",
+               "heath@conference.localhost")
     gone = cave.presence(again, "firstwitch")
     assert gone.gone and gone.destroy.get("jid") == "heath@conference.localhost"
     assert gone.destroy.findtext(f"{{{muc.USER}}}reason") == "Macbeth"
-    assert host.rows("room", "list") == []
+    assert server.rows("room", "list") == []
 
 
-def test_what_cannot_be_made(host):
+def test_what_cannot_be_made(server):
     assert "found bob, allowed: an address name@domain" in refusal(
-        host, "room", "create", "cave@conference.localhost", "bob")
+        server, "room", "create", "cave@conference.localhost", "bob")
     assert "name: found 1001 bytes, allowed 1000" in refusal(
-        host, "room", "create", "cave@conference.localhost", "bob@localhost", "--name", "x" * 1001)
+        server, "room", "create", "cave@conference.localhost", "bob@localhost", "--name",
+        "x" * 1001)
     assert "description: found a control character" in refusal(
-        host, "room", "create", "cave@conference.localhost", "bob@localhost", "--description",
+        server, "room", "create", "cave@conference.localhost", "bob@localhost", "--description",
         "\x1b[31m")
     assert "there is no account bbo@localhost" in refusal(
-        host, "room", "create", "cave@conference.localhost", "bbo@localhost")
-    host.ctl("set", "muc.persistent", "off")
-    assert "muc.persistent is off" in refusal(host, "room", "create", "cave@conference.localhost",
+        server, "room", "create", "cave@conference.localhost", "bbo@localhost")
+    server.ctl("set", "muc.persistent", "off")
+    assert "muc.persistent is off" in refusal(server, "room", "create", "cave@conference.localhost",
                                               "bob@localhost")
-    assert host.rows("room", "list") == []
+    assert server.rows("room", "list") == []
 
 
-def test_as_many_rooms_as_the_settings_allow(host):
-    host.ctl("set", "muc.persistent-max", "1")
-    host.ctl("room", "create", "cave@conference.localhost", "bob@localhost")
+def test_as_many_rooms_as_the_settings_allow(server):
+    server.ctl("set", "muc.persistent-max", "1")
+    server.ctl("room", "create", "cave@conference.localhost", "bob@localhost")
     assert "muc.persistent-max allows no more than 1 persistent rooms" in refusal(
-        host, "room", "create", "den@conference.localhost", "bob@localhost")
-    assert [row["jid"] for row in host.rows("room", "list")] == ["cave@conference.localhost"]
+        server, "room", "create", "den@conference.localhost", "bob@localhost")
+    assert [row["jid"] for row in server.rows("room", "list")] == ["cave@conference.localhost"]
 
 
-def test_somebody_is_put_out(host, alice, bob):
+def test_somebody_is_put_out(server, alice, bob):
     cave = muc.Room("cave").create(alice, "firstwitch")
     cave.enter(bob, "secondwitch")
     assert "nobody in cave@conference.localhost is called thirdwitch" in refusal(
-        host, "room", "kick", cave.jid, "thirdwitch")
-    host.ctl("room", "kick", cave.jid, "secondwitch", "--reason", "Avaunt")
+        server, "room", "kick", cave.jid, "thirdwitch")
+    server.ctl("room", "kick", cave.jid, "secondwitch", "--reason", "Avaunt")
     for client in alice, bob:
         gone = cave.expect(client, "presence", "secondwitch",
                            lambda e: e.get("type") == "unavailable")
@@ -194,62 +174,62 @@ def test_somebody_is_put_out(host, alice, bob):
         assert 307 in seen.codes and seen.reason == "Avaunt" and seen.role == "none"
 
 
-def test_affiliations_change_at_once(host, alice, bob):
+def test_affiliations_change_at_once(server, alice, bob):
     cave = muc.Room("cave").create(alice, "firstwitch", persistentroom=True)
     cave.enter(bob, "secondwitch")
     cave.presence(alice, "secondwitch")
-    host.ctl("room", "affiliation", cave.jid, "bob@localhost", "admin")
+    server.ctl("room", "affiliation", cave.jid, "bob@localhost", "admin")
     assert cave.presence(bob, "secondwitch").standing == ("admin", "moderator")
-    host.ctl("room", "affiliation", cave.jid, "bob@localhost", "outcast", "--reason", "Treason")
+    server.ctl("room", "affiliation", cave.jid, "bob@localhost", "outcast", "--reason", "Treason")
     gone = cave.presence(bob, "secondwitch")
     assert gone.gone and 301 in gone.codes and gone.reason == "Treason"
-    host.ctl("room", "affiliation", cave.jid, "elsewhere.test", "outcast")
-    assert affiliations(host, cave.jid) == {"alice@localhost": "owner", "bob@localhost": "outcast",
-                                            "elsewhere.test": "outcast"}
-    assert "the last owner cannot go" in refusal(host, "room", "affiliation", cave.jid,
+    server.ctl("room", "affiliation", cave.jid, "elsewhere.test", "outcast")
+    assert affiliations(server, cave.jid) == {
+        "alice@localhost": "owner", "bob@localhost": "outcast", "elsewhere.test": "outcast"}
+    assert "the last owner cannot go" in refusal(server, "room", "affiliation", cave.jid,
                                                  "alice@localhost", "none")
-    assert "allowed: an address name@domain" in refusal(host, "room", "affiliation", cave.jid,
+    assert "allowed: an address name@domain" in refusal(server, "room", "affiliation", cave.jid,
                                                         "elsewhere.test", "member")
-    assert "found \"king\", allowed one of" in refusal(host, "room", "affiliation", cave.jid,
+    assert "found \"king\", allowed one of" in refusal(server, "room", "affiliation", cave.jid,
                                                        "bob@localhost", "king")
-    host.restart()
-    assert affiliations(host, cave.jid)["bob@localhost"] == "outcast"
+    server.restart()
+    assert affiliations(server, cave.jid)["bob@localhost"] == "outcast"
 
 
 @pytest.fixture
-def three(host):
+def three(server):
     """Rooms of Alice; Bob is a member of the first two."""
     rooms = [f"r{i}@conference.localhost" for i in range(3)]
     for room in rooms:
-        host.ctl("room", "create", room, "alice@localhost")
+        server.ctl("room", "create", room, "alice@localhost")
     for room in rooms[:2]:
-        host.ctl("room", "affiliation", room, "bob@localhost", "member")
+        server.ctl("room", "affiliation", room, "bob@localhost", "member")
     return rooms
 
 
-def test_many_rooms_get_another_owner(host, three):
-    said = host.ctl("room", "owner", " ".join(three[:2]), "bob@localhost")["text"]
+def test_many_rooms_get_another_owner(server, three):
+    said = server.ctl("room", "owner", " ".join(three[:2]), "bob@localhost")["text"]
     assert said == "bob@localhost owns 2 rooms"
     for room in three[:2]:
-        assert affiliations(host, room) == {"alice@localhost": "owner", "bob@localhost": "owner"}
-    host.ctl("room", "owner", three[0], "bob@localhost", "--replace")
-    assert affiliations(host, three[0]) == {"alice@localhost": "member", "bob@localhost": "owner"}
-    host.restart()
-    assert affiliations(host, three[0]) == {"alice@localhost": "member", "bob@localhost": "owner"}
+        assert affiliations(server, room) == {"alice@localhost": "owner", "bob@localhost": "owner"}
+    server.ctl("room", "owner", three[0], "bob@localhost", "--replace")
+    assert affiliations(server, three[0]) == {"alice@localhost": "member", "bob@localhost": "owner"}
+    server.restart()
+    assert affiliations(server, three[0]) == {"alice@localhost": "member", "bob@localhost": "owner"}
 
 
-def test_no_room_changes_owner_if_one_cannot(host, alice, three):
+def test_no_room_changes_owner_if_one_cannot(server, alice, three):
     muc.Room("adhoc").create(alice, "firstwitch")
-    text = refusal(host, "room", "owner", " ".join(
+    text = refusal(server, "room", "owner", " ".join(
         [*three, "adhoc@conference.localhost", "none@conference.localhost"]), "bob@localhost")
     assert text.strip().endswith(
         "nothing was changed: r2@conference.localhost does not have that user as a member; "
         "adhoc@conference.localhost is an ad hoc room; none@conference.localhost does not exist")
-    assert affiliations(host, three[0])["bob@localhost"] == "member"
-    assert "was created by that user" in refusal(host, "room", "owner", three[0],
+    assert affiliations(server, three[0])["bob@localhost"] == "member"
+    assert "was created by that user" in refusal(server, "room", "owner", three[0],
                                                  "alice@localhost")
-    host.ctl("room", "owner", three[0], "bob@localhost")
-    assert "is owned by that user already" in refusal(host, "room", "owner", three[0],
+    server.ctl("room", "owner", three[0], "bob@localhost")
+    assert "is owned by that user already" in refusal(server, "room", "owner", three[0],
                                                       "bob@localhost")
 
 
@@ -259,17 +239,18 @@ def test_no_room_changes_owner_if_one_cannot(host, alice, three):
     ("dave@localhost", "there is no account dave@localhost"),
     ("bob@elsewhere.test", "bob@elsewhere.test is no account of this cluster"),
 ])
-def test_who_cannot_become_an_owner(host, three, owner, text):
-    assert text in refusal(host, "room", "owner", three[0], owner)
+def test_who_cannot_become_an_owner(server, three, owner, text):
+    assert text in refusal(server, "room", "owner", three[0], owner)
 
 
-def test_rooms_that_are_none(host):
-    assert "rooms: found none" in refusal(host, "room", "owner", " ", "bob@localhost")
-    assert "found cave, allowed: a room" in refusal(host, "room", "owner", "cave", "bob@localhost")
+def test_rooms_that_are_none(server):
+    assert "rooms: found none" in refusal(server, "room", "owner", " ", "bob@localhost")
+    assert "found cave, allowed: a room" in refusal(server, "room", "owner", "cave",
+                                                    "bob@localhost")
 
 
-def test_an_administrator_does_it_in_a_client(host, alice, three):
-    carol = host.client("carol", "c")
+def test_an_administrator_does_it_in_a_client(server, alice, three):
+    carol = server.client("carol", "c")
 
     def run(node, **fields):
         ask = f"<command xmlns='{COMMANDS}' node='{node}' action='{{}}' sessionid='{{}}'>"
@@ -282,9 +263,9 @@ def test_an_administrator_does_it_in_a_client(host, alice, three):
     listed = run("room-list", filter="r1")
     assert [i.text for i in listed.iter(f"{{{muc.DATA}}}value") if i.text == three[1]]
     run("room-owner", **{"rooms": " ".join(three[:2]), "new-owner": "bob@localhost"})
-    assert affiliations(host, three[1])["bob@localhost"] == "owner"
+    assert affiliations(server, three[1])["bob@localhost"] == "owner"
     run("room-destroy", room=three[2])
-    assert len(host.rows("room", "list")) == 2
+    assert len(server.rows("room", "list")) == 2
     assert alice.error("set", f"<command xmlns='{COMMANDS}' node='room-destroy' "
                        "action='execute'/>", to="localhost") is not None
 
@@ -305,7 +286,7 @@ def age(server, **days):
 
 
 @pytest.fixture
-def aged(host, alice):
+def aged(server, alice):
     """Rooms of ten days: never spoken in, then, or today, recorded or not; and one of today."""
     for name in "silent", "spoken", "recent", "today", "dumb", "dumb-recent":
         room = muc.Room(name).create(alice, "me", persistentroom=True,
@@ -313,17 +294,17 @@ def aged(host, alice):
         if name not in ("silent", "today"):
             room.say(alice, "Hail")
             room.expect_body(alice, "me", "Hail")
-    age(host, **{name: 10 for name in ("silent", "spoken", "recent", "dumb", "dumb-recent")})
-    again = host.client("alice", "a")
+    age(server, **{name: 10 for name in ("silent", "spoken", "recent", "dumb", "dumb-recent")})
+    again = server.client("alice", "a")
     for name in "recent", "dumb-recent":
         muc.Room(name).enter(again, "me")
         muc.Room(name).say(again, "Hail again")
         muc.Room(name).expect_body(again, "me", "Hail again")
-    host.stop()  # and nobody is in a room
-    with host.database() as db:
+    server.stop()  # and nobody is in a room
+    with server.database() as db:
         db.execute("DELETE FROM entry WHERE owner >= ?", (muc.ROOM_ID_MIN,))  # as retention does
-    host.start()
-    return host
+    server.start()
+    return server
 
 
 def left(server):
@@ -357,58 +338,58 @@ def test_a_cleanup_goes_by_itself_if_the_setting_says_so(aged):
     aged.ctl("set", "muc.cleanup-days", "none")
 
 
-def test_a_cleanup_needs_an_age(host):
-    assert "--older-than DAYS is needed, as muc.cleanup-days is none" in refusal(host, "room",
+def test_a_cleanup_needs_an_age(server):
+    assert "--older-than DAYS is needed, as muc.cleanup-days is none" in refusal(server, "room",
                                                                                  "cleanup")
     for bad in "0", "-1", "many", "36501":
         assert f"older-than: found {bad}, allowed 1 to 36500 days" in refusal(
-            host, "room", "cleanup", f"--older-than={bad}")
+            server, "room", "cleanup", f"--older-than={bad}")
 
 
-def test_more_to_clean_up_than_a_page(host):
+def test_more_to_clean_up_than_a_page(server):
     for i in range(70):
-        host.ctl("room", "create", f"r{i}@conference.localhost", "bob@localhost")
-    age(host, **{f"r{i}": 3 for i in range(70)})
-    assert host.ctl("room", "cleanup", "--older-than", "2")["text"] == "70 rooms were destroyed"
-    assert left(host) == set()
+        server.ctl("room", "create", f"r{i}@conference.localhost", "bob@localhost")
+    age(server, **{f"r{i}": 3 for i in range(70)})
+    assert server.ctl("room", "cleanup", "--older-than", "2")["text"] == "70 rooms were destroyed"
+    assert left(server) == set()
 
 
-def test_a_deleted_account_loses_its_affiliations(host, alice, bob):
+def test_a_deleted_account_loses_its_affiliations(server, alice, bob):
     cave = muc.Room("cave").create(alice, "firstwitch", persistentroom=True)
     cave.set_affiliation(alice, "bob@localhost", "member")
     den = muc.Room("den").create(bob, "fox")
     den.enter(alice, "guest")
     den.set_affiliation(bob, "alice@localhost", "admin")
-    until("she is", lambda: affiliations(host, den.jid).get("alice@localhost") == "admin")
-    host.ctl("room", "create", "attic@conference.localhost", "alice@localhost")
-    host.ctl("room", "affiliation", "attic@conference.localhost", "bob@localhost", "member")
+    until("she is", lambda: affiliations(server, den.jid).get("alice@localhost") == "admin")
+    server.ctl("room", "create", "attic@conference.localhost", "alice@localhost")
+    server.ctl("room", "affiliation", "attic@conference.localhost", "bob@localhost", "member")
     bob.result("set", f"<command xmlns='{COMMANDS}' node='urn:xmpp:hats:commands:assign' "
                "action='execute'>" + muc.submit("urn:xmpp:hats:commands", {
                    "hats#jid": "alice@localhost", "hats#uri": "urn:x:hat", "hats#title": "a hat"})
                + "</command>", to=den.jid)
-    host.ctl("user", "del", "alice@localhost")
+    server.ctl("user", "del", "alice@localhost")
     for room, rest in ((cave.jid, {"bob@localhost": "member"}),
                        (den.jid, {"bob@localhost": "owner"}),
                        ("attic@conference.localhost", {"bob@localhost": "member"})):
-        until("she has none", lambda r=room, e=rest: affiliations(host, r) == e)
-    host.ctl("user", "add", "alice@localhost", "--password", "secret")  # this is another one
-    own = den.enter(host.client("alice", "n"), "guest").own
+        until("she has none", lambda r=room, e=rest: affiliations(server, r) == e)
+    server.ctl("user", "add", "alice@localhost", "--password", "secret")  # this is another one
+    own = den.enter(server.client("alice", "n"), "guest").own
     assert own.affiliation == "none" and own.element.find("{urn:xmpp:hats:0}hats") is None
-    host.ctl("room", "owner", cave.jid, "bob@localhost")  # who is left takes it over
-    host.restart()
-    assert affiliations(host, cave.jid) == {"bob@localhost": "owner"}
-    assert affiliations(host, "attic@conference.localhost") == {"bob@localhost": "member"}
+    server.ctl("room", "owner", cave.jid, "bob@localhost")  # who is left takes it over
+    server.restart()
+    assert affiliations(server, cave.jid) == {"bob@localhost": "owner"}
+    assert affiliations(server, "attic@conference.localhost") == {"bob@localhost": "member"}
 
 
-def test_a_deleted_account_is_no_administrator(host):
-    host.ctl("room-admin", "add", "bob@localhost")
-    host.ctl("user", "del", "bob@localhost")
-    until("he is off the list", lambda: host.rows("room-admin", "list") == [])
+def test_a_deleted_account_is_no_administrator(server):
+    server.ctl("room-admin", "add", "bob@localhost")
+    server.ctl("user", "del", "bob@localhost")
+    until("he is off the list", lambda: server.rows("room-admin", "list") == [])
 
 
-def test_metrics_count_rooms_and_who_is_in_them(host, alice, bob):
+def test_metrics_count_rooms_and_who_is_in_them(server, alice, bob):
     def metrics():
-        rows = {row["name"]: row["value"] for row in host.rows("metrics")}
+        rows = {row["name"]: row["value"] for row in server.rows("metrics")}
         return tuple(rows[f"muster_{name}"] for name in (
             "rooms", "rooms_persistent", "room_occupants", "room_joins", "room_joins_refused"))
 
@@ -422,16 +403,16 @@ def test_metrics_count_rooms_and_who_is_in_them(host, alice, bob):
     den.leave(alice, "guest")
     den.leave(bob, "fox")
     until("the ad hoc room has ended", lambda: metrics() == (1, 1, 1, 3, 1))
-    host.ctl("room", "create", "hall@conference.localhost", "bob@localhost")
+    server.ctl("room", "create", "hall@conference.localhost", "bob@localhost")
     assert metrics()[:2] == (2, 2)
-    host.restart()
+    server.restart()
     assert metrics()[:3] == (2, 2, 0)
-    path = host.folder / "hall"
-    host.ctl("room", "export", "hall@conference.localhost", path)
-    host.ctl("room", "destroy", "hall@conference.localhost")
+    path = server.folder / "hall"
+    server.ctl("room", "export", "hall@conference.localhost", path)
+    server.ctl("room", "destroy", "hall@conference.localhost")
     assert metrics()[:3] == (1, 1, 0)
-    host.ctl("room", "import", path)
+    server.ctl("room", "import", path)
     assert metrics()[:3] == (2, 2, 0)
-    host.ctl("room", "destroy", "hall@conference.localhost")
-    host.ctl("room", "destroy", "cave@conference.localhost")
+    server.ctl("room", "destroy", "hall@conference.localhost")
+    server.ctl("room", "destroy", "cave@conference.localhost")
     assert metrics()[:3] == (0, 0, 0)

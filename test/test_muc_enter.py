@@ -6,11 +6,7 @@ from muster.client import bodies
 from muster.muc import Room, Seen
 
 CONFERENCE_DELAY = f"{{{xml.DELAY}}}delay"
-
-
-@pytest.fixture
-def server(make_server):
-    return make_server("alice", "bob", "carol", settings=muc.OWNERS)
+SETTINGS = muc.OWNERS
 
 
 @pytest.fixture

@@ -6,11 +6,7 @@ from muster.client import until
 from muster.muc import Room, disco_info, disco_items
 
 RSM = "http://jabber.org/protocol/rsm"
-
-
-@pytest.fixture
-def server(make_server):
-    return make_server("alice", "bob", "carol", settings=muc.OWNERS)
+SETTINGS = muc.OWNERS
 
 
 @pytest.fixture

@@ -6,19 +6,7 @@ import pytest
 
 from muster import muc
 from muster.client import until
-
-
-@pytest.fixture
-def host(make_server):
-    server = make_server("alice", "bob")
-    server.ctl("set", "muc.persistent", "on")
-    return server
-
-
-def refusal(server, *args):
-    done = server.ctl_run(*args)
-    assert done.returncode != 0, done.stdout
-    return done.stderr
+from muster.server import refusal
 
 
 def show(server, room):
@@ -30,9 +18,9 @@ MESSAGES = [f"Round about the cauldron go {i} <&>" for i in range(20)]
 
 
 @pytest.fixture
-def cave(host):
+def cave(server):
     """A room with all that one can have."""
-    alice, bob = host.client("alice", "a"), host.client("bob", "b")
+    alice, bob = server.client("alice", "a"), server.client("bob", "b")
     room = muc.Room("cave").create(alice, "firstwitch", persistentroom=True, enablearchiving=True,
                                    roomname="Witches & others", roomdesc="of the\nheath")
     room.set_affiliation(alice, "bob@localhost", "member", nick="secondwitch")
@@ -44,7 +32,7 @@ def cave(host):
     for i, text in enumerate(MESSAGES):
         room.say((alice, bob)[i % 2], text)
         room.expect_body(bob, ("firstwitch", "secondwitch")[i % 2], text)
-    until("all is recorded", lambda: show(host, CAVE)["messages"] >= len(MESSAGES))
+    until("all is recorded", lambda: show(server, CAVE)["messages"] >= len(MESSAGES))
     return room
 
 
@@ -86,8 +74,8 @@ def history(server, room):
     return rows
 
 
-def test_a_room_goes_into_a_file(host, cave):
-    path, said = export(host)
+def test_a_room_goes_into_a_file(server, cave):
+    path, said = export(server)
     found = lines(path)
     kinds = [line["type"] for line in found]
     messages = kinds.count("message")
@@ -110,37 +98,36 @@ def test_a_room_goes_into_a_file(host, cave):
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_and_comes_back_as_it_was(host, cave):
-    path, _ = export(host)
-    before, row = history(host, CAVE), show(host, CAVE)
-    affiliations = host.rows("room", "affiliations", CAVE)
-    alice = host.client("alice", "c")
+def test_and_comes_back_as_it_was(server, cave):
+    path, _ = export(server)
+    before, row = history(server, CAVE), show(server, CAVE)
+    affiliations = server.rows("room", "affiliations", CAVE)
+    alice = server.client("alice", "c")
     own_id = occupant_id(cave.enter(alice, "firstwitch"))
-    assert "there is such a room; nothing was changed" in refusal(host, "room", "import", path)
-    host.ctl("room", "destroy", CAVE)
-    assert host.ctl("room", "import", path)["text"] == (
+    assert "there is such a room; nothing was changed" in refusal(server, "room", "import", path)
+    server.ctl("room", "destroy", CAVE)
+    assert server.ctl("room", "import", path)["text"] == (
         f"room {CAVE} imported: 3 affiliations, {len(before)} messages")
     # it is there at once, with the same history and the same ids of its occupants
-    again = host.client("bob", "b")
+    again = server.client("bob", "b")
     entered = cave.enter(again, "secondwitch", history={"maxstanzas": 5})
     assert entered.bodies == MESSAGES[-5:]
     assert entered.subject.findtext("{jabber:client}subject") == "Fire burn"
-    assert occupant_id(cave.enter(host.client("alice", "b"), "firstwitch")) == own_id
+    assert occupant_id(cave.enter(server.client("alice", "b"), "firstwitch")) == own_id
     hat = entered.own.element.find(".//{urn:xmpp:hats:0}hat")
     assert (hat.get("uri"), hat.get("title")) == ("urn:x:hat#cook", "Cook & <taster>")
     card = again.result("get", "<vCard xmlns='vcard-temp'/>", to=CAVE)
     assert card.findtext(".//{vcard-temp}BINVAL") == "iVBORw=="
-    now = show(host, CAVE)
+    now = show(server, CAVE)
     for same in "name", "description", "created", "creator", "messages", "last_message", "subject":
         assert now[same] == row[same], same
-    assert host.rows("room", "affiliations", CAVE) == affiliations
-    assert history(host, CAVE) == before
+    assert server.rows("room", "affiliations", CAVE) == affiliations
+    assert history(server, CAVE) == before
 
 
-def test_it_goes_to_another_server(host, cave, make_server):
-    path, _ = export(host)
+def test_it_goes_to_another_server(server, cave, make_server):
+    path, _ = export(server)
     other = make_server("alice")
-    other.ctl("set", "muc.persistent", "on")
     other.ctl("room", "import", path)
     again, _ = export(other, "again.jsonl")
     assert sorted(again.read_text().split("\n")) == sorted(path.read_text().split("\n"))
@@ -152,13 +139,13 @@ def test_it_goes_to_another_server(host, cave, make_server):
     until("it is recorded", lambda: show(other, CAVE)["messages"] > lines(path)[-1]["messages"])
 
 
-def test_more_messages_than_a_step(host):
-    alice = host.client("alice", "a")
+def test_more_messages_than_a_step(server):
+    alice = server.client("alice", "a")
     room = muc.Room("cave").create(alice, "firstwitch", persistentroom=True, enablearchiving=True)
     room.say(alice, "one")
     room.expect_body(alice, "firstwitch", "one")
-    until("it is recorded", lambda: show(host, CAVE)["messages"] >= 1)
-    path, _ = export(host)
+    until("it is recorded", lambda: show(server, CAVE)["messages"] >= 1)
+    path, _ = export(server)
     found = lines(path)
     one = next(line for line in found if line["type"] == "message" and "one" in line["stanza"])
     many = [{**one, "id": one["id"] + i, "stanza": one["stanza"].replace("one", f"n{i}")}
@@ -166,12 +153,12 @@ def test_more_messages_than_a_step(host):
     head = [line for line in found if line["type"] in ("room", "affiliation")]
     everything = [*head, *many, {"type": "end", "affiliations": len(head) - 1, "messages": 1000}]
     path.write_text("".join(json.dumps(line) + "\n" for line in everything))
-    host.ctl("room", "destroy", CAVE)
-    host.ctl("room", "import", path)
-    entered = room.enter(host.client("alice", "b"), "firstwitch", history={"maxstanzas": 3})
+    server.ctl("room", "destroy", CAVE)
+    server.ctl("room", "import", path)
+    entered = room.enter(server.client("alice", "b"), "firstwitch", history={"maxstanzas": 3})
     assert entered.bodies == ["n997", "n998", "n999"]
-    assert len(history(host, CAVE)) == 1000
-    back, _ = export(host, "back.jsonl")
+    assert len(history(server, CAVE)) == 1000
+    back, _ = export(server, "back.jsonl")
     assert [line["id"] for line in lines(back) if line["type"] == "message"] == \
         [line["id"] for line in many]
 
@@ -225,25 +212,25 @@ def change(path, kind, **values):
      "found a message from den@conference.localhost, allowed: from the room"),
     ("end", {"messages": 5}, "found the end of 3 affiliations and 5 messages behind 3 and"),
 ])
-def test_a_line_that_is_wrong_changes_nothing(host, cave, kind, values, text):
-    path, _ = export(host)
-    host.ctl("room", "destroy", CAVE)
+def test_a_line_that_is_wrong_changes_nothing(server, cave, kind, values, text):
+    path, _ = export(server)
+    server.ctl("room", "destroy", CAVE)
     number = change(path, kind, **values)
-    said = refusal(host, "room", "import", path)
+    said = refusal(server, "room", "import", path)
     assert f"line {number}: " in said and text in said and "nothing was changed" in said
-    assert host.rows("room", "list") == []
+    assert server.rows("room", "list") == []
 
 
-def test_lines_in_another_order(host, cave):
-    path, _ = export(host)
-    host.ctl("room", "destroy", CAVE)
+def test_lines_in_another_order(server, cave):
+    path, _ = export(server)
+    server.ctl("room", "destroy", CAVE)
     right = lines(path)
     messages = [line for line in right if line["type"] == "message"]
 
     def said(*all_of_it):
         path.write_text("".join(json.dumps(line) + "\n" for line in all_of_it))
-        text = refusal(host, "room", "import", path)
-        assert host.rows("room", "list") == []
+        text = refusal(server, "room", "import", path)
+        assert server.rows("room", "list") == []
         return text
 
     order = "allowed: one room, its affiliations, hats, card, messages, the end"
@@ -256,60 +243,60 @@ def test_lines_in_another_order(host, cave):
     assert "the end is missing" in said(*right[:-1])
     assert order in said(*right, messages[0])
     path.write_text("not JSON\n")
-    assert "line 1: found a line that is no JSON object" in refusal(host, "room", "import", path)
+    assert "line 1: found a line that is no JSON object" in refusal(server, "room", "import", path)
     path.write_text("")
-    assert "the end is missing" in refusal(host, "room", "import", path)
+    assert "the end is missing" in refusal(server, "room", "import", path)
     path.write_text("x" * (9 << 20))
-    assert "found a line of more than 8388608 bytes" in refusal(host, "room", "import", path)
+    assert "found a line of more than 8388608 bytes" in refusal(server, "room", "import", path)
 
 
-def test_files_that_cannot_be(host, cave):
-    path, _ = export(host)
-    assert "File exists" in refusal(host, "room", "export", CAVE, path)
-    assert "No such file or directory" in refusal(host, "room", "export", CAVE,
-                                                  host.folder / "none" / "x")
-    assert "No such file or directory" in refusal(host, "room", "import", host.folder / "none")
-    assert "it cannot be read: Is a directory" in refusal(host, "room", "import", host.folder)
-    muc.Room("den").create(host.client("alice", "a2"), "me")
+def test_files_that_cannot_be(server, cave):
+    path, _ = export(server)
+    assert "File exists" in refusal(server, "room", "export", CAVE, path)
+    assert "No such file or directory" in refusal(server, "room", "export", CAVE,
+                                                  server.folder / "none" / "x")
+    assert "No such file or directory" in refusal(server, "room", "import", server.folder / "none")
+    assert "it cannot be read: Is a directory" in refusal(server, "room", "import", server.folder)
+    muc.Room("den").create(server.client("alice", "a2"), "me")
     assert "den@conference.localhost is an ad hoc room" in refusal(
-        host, "room", "export", "den@conference.localhost", host.folder / "den")
-    assert not (host.folder / "den").exists()
+        server, "room", "export", "den@conference.localhost", server.folder / "den")
+    assert not (server.folder / "den").exists()
 
 
-def test_what_the_settings_do_not_allow(host, cave):
-    path, _ = export(host)
-    host.ctl("room", "destroy", CAVE)
-    host.ctl("set", "muc.affiliations-max", "2")
-    assert "more affiliations than muc.affiliations-max" in refusal(host, "room", "import", path)
-    host.ctl("set", "muc.affiliations-max", "--default")
-    host.ctl("set", "muc.persistent", "off")
-    assert "muc.persistent is off" in refusal(host, "room", "import", path)
-    host.ctl("set", "muc.persistent", "on")
-    host.ctl("room", "create", "den@conference.localhost", "bob@localhost")
-    host.ctl("set", "muc.persistent-max", "1")
-    assert "muc.persistent-max allows no more rooms" in refusal(host, "room", "import", path)
-    assert [row["jid"] for row in host.rows("room", "list")] == ["den@conference.localhost"]
-    host.stop()
-    with host.database() as db:
+def test_what_the_settings_do_not_allow(server, cave):
+    path, _ = export(server)
+    server.ctl("room", "destroy", CAVE)
+    server.ctl("set", "muc.affiliations-max", "2")
+    assert "more affiliations than muc.affiliations-max" in refusal(server, "room", "import", path)
+    server.ctl("set", "muc.affiliations-max", "--default")
+    server.ctl("set", "muc.persistent", "off")
+    assert "muc.persistent is off" in refusal(server, "room", "import", path)
+    server.ctl("set", "muc.persistent", "on")
+    server.ctl("room", "create", "den@conference.localhost", "bob@localhost")
+    server.ctl("set", "muc.persistent-max", "1")
+    assert "muc.persistent-max allows no more rooms" in refusal(server, "room", "import", path)
+    assert [row["jid"] for row in server.rows("room", "list")] == ["den@conference.localhost"]
+    server.stop()
+    with server.database() as db:
         assert db.execute("SELECT count(*) FROM room_import").fetchone() == (0,)
-    host.start()
+    server.start()
 
     def orphans():
-        with host.database(read_only=True) as db:
+        with server.database(read_only=True) as db:
             return db.execute("SELECT count(*) FROM entry WHERE owner >= ? AND owner NOT IN "
                               "(SELECT id FROM room)", (muc.ROOM_ID_MIN,)).fetchone()[0]
 
     until("what was stored of it is gone", lambda: orphans() == 0)
-    host.ctl("set", "muc.persistent-max", "--default")
+    server.ctl("set", "muc.persistent-max", "--default")
     change(path, "room", jid="cave@elsewhere.test")
-    assert "a message from the room" in refusal(host, "room", "import", path)
+    assert "a message from the room" in refusal(server, "room", "import", path)
     path.write_text(path.read_text().replace("cave@conference.localhost", "cave@elsewhere.test"))
-    assert "there are no rooms at elsewhere.test" in refusal(host, "room", "import", path)
+    assert "there are no rooms at elsewhere.test" in refusal(server, "room", "import", path)
 
 
-def test_what_an_import_left_that_did_not_end_goes(host, cave):
-    host.stop()
-    with host.database() as db:
+def test_what_an_import_left_that_did_not_end_goes(server, cave):
+    server.stop()
+    with server.database() as db:
         owner = muc.ROOM_ID_MIN + 5
         db.execute("INSERT INTO message(at_us, sender, rcpt, sender_entry, rcpt_entry, flags,"
                    " origin, pending_out, stanza) SELECT at_us, 0, ?, 0, rcpt_entry, 0, 0, 0,"
@@ -317,10 +304,10 @@ def test_what_an_import_left_that_did_not_end_goes(host, cave):
         db.execute("INSERT INTO entry(owner, id, peer, msg, flags) SELECT rcpt, rcpt_entry, 0, id,"
                    " 0 FROM message WHERE rcpt = ?", (owner,))
         db.execute("INSERT INTO room_import VALUES(?, 4000000000000000)", (owner,))
-    host.start()
+    server.start()
 
     def left():
-        with host.database(read_only=True) as db:
+        with server.database(read_only=True) as db:
             return [db.execute(sql, (owner,)).fetchone()[0] for sql in (
                 "SELECT count(*) FROM entry WHERE owner = ?",
                 "SELECT count(*) FROM message WHERE rcpt = ?",
@@ -329,18 +316,17 @@ def test_what_an_import_left_that_did_not_end_goes(host, cave):
 
     until("it is gone", lambda: left()[0] == 0 and left()[2:] == [0, 0])
     assert left()[1] <= 1  # the newest row of the log stays
-    assert show(host, CAVE)["messages"] >= len(MESSAGES)
+    assert show(server, CAVE)["messages"] >= len(MESSAGES)
 
 
-def test_hats_to_choose_from_are_in_the_file(host, cave, make_server):
+def test_hats_to_choose_from_are_in_the_file(server, cave, make_server):
     inner = muc.submit(HATS, {"hats#uri": "urn:x:hat#tester", "hats#title": "tester"})
-    host.client("alice", "b").result(
+    server.client("alice", "b").result(
         "set", f"<command xmlns='http://jabber.org/protocol/commands' node='{HATS}:create'>"
         f"{inner}</command>", to=CAVE)
-    path, _ = export(host)
+    path, _ = export(server)
     assert {"type": "hat", "jid": "", "uri": "urn:x:hat#tester", "title": "tester"} in lines(path)
     other = make_server("alice")
-    other.ctl("set", "muc.persistent", "on")
     other.ctl("room", "import", path)
     again, _ = export(other, "again.jsonl")
     assert sorted(lines(again), key=str) == sorted(lines(path), key=str)

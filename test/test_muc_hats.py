@@ -8,11 +8,7 @@ COMMANDS = "http://jabber.org/protocol/commands"
 NODES = ("assign", "unassign", "create", "destroy", "list", "list-assigned")
 DON, DOFF, CREATE, DESTROY, LIST, WORN = (f"urn:xmpp:hats:commands:{name}" for name in NODES)
 TEACHER = "http://tech.example.edu/hats#Teacher"
-
-
-@pytest.fixture
-def server(make_server):
-    return make_server("alice", "bob", "carol", settings=muc.OWNERS)
+SETTINGS = muc.OWNERS
 
 
 @pytest.fixture

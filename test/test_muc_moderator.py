@@ -5,20 +5,7 @@ from muster import muc, xml
 from muster.client import bodies
 from muster.muc import Room, item
 
-
-@pytest.fixture
-def server(make_server):
-    return make_server("alice", "bob", "carol", settings=muc.OWNERS)
-
-
-@pytest.fixture
-def cave(alice, bob, carol):
-    """A room of an owner and two participants."""
-    cave = Room("cave").create(alice, "firstwitch")
-    cave.enter(bob, "secondwitch")
-    cave.enter(carol, "thirdwitch")
-    cave.forget(alice, bob, carol)
-    return cave
+SETTINGS = muc.OWNERS
 
 
 @pytest.fixture

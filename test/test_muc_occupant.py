@@ -7,21 +7,7 @@ from muster.muc import Room, Seen
 
 CONFERENCE = "jabber:x:conference"
 CONTINUE = f"{{{muc.USER}}}continue"
-
-
-@pytest.fixture
-def server(make_server):
-    return make_server("alice", "bob", "carol", settings=muc.OWNERS)
-
-
-@pytest.fixture
-def cave(alice, bob, carol):
-    """A room with three occupants, one of whom owns it."""
-    cave = Room("cave").create(alice, "firstwitch")
-    cave.enter(bob, "secondwitch")
-    cave.enter(carol, "thirdwitch")
-    cave.forget(alice, bob, carol)
-    return cave
+SETTINGS = muc.OWNERS
 
 
 # --- §7.4: messages to all ---
@@ -301,9 +287,7 @@ def test_general_presence_is_not_for_the_room(alice, bob, cave):
 # --- §7.8: invitations ---
 
 
-def test_mediated_invitation(server, alice, bob, cave):
-    server.add_user("dave")
-    dave = server.client("dave", "d")
+def test_mediated_invitation(alice, bob, dave, cave):
     bob.send(f"<message to='{cave}'><x xmlns='{muc.USER}'><invite to='dave@localhost'>"
              "<reason>Hey, this is the place</reason></invite></x></message>")
     message = dave.expect(f"<message from='{cave}'><x xmlns='{muc.USER}'><invite from='*'>"
@@ -312,9 +296,7 @@ def test_mediated_invitation(server, alice, bob, cave):
     assert by in (bob.jid, bob.bare, cave.at("secondwitch"))
 
 
-def test_invitation_to_a_room_with_a_password(server, alice, bob, cave):
-    server.add_user("dave")
-    dave = server.client("dave", "d")
+def test_invitation_to_a_room_with_a_password(alice, bob, dave, cave):
     cave.configure(alice, passwordprotectedroom=True, roomsecret="cauldronburn")
     bob.send(f"<message to='{cave}'><x xmlns='{muc.USER}'><invite to='{dave.bare}'/></x></message>")
     dave.expect(f"<message from='{cave}'><x xmlns='{muc.USER}'><invite/>"
@@ -335,10 +317,8 @@ def test_invitations_of_several(server, alice, cave):
         assert message.find(f".//{CONTINUE}").get("thread") == "t1", "§7.9"
 
 
-def test_who_is_not_in_the_room_does_not_invite(server, alice, bob, carol, cave):
+def test_who_is_not_in_the_room_does_not_invite(alice, bob, carol, dave, cave):
     cave.leave(bob, "secondwitch")
-    server.add_user("dave")
-    dave = server.client("dave", "d")
     bob.send(f"<message to='{cave}' id='i1'><x xmlns='{muc.USER}'><invite to='{dave.bare}'/></x>"
              "</message>")
     assert cave.message_error(bob, "i1")[0] in ("not-acceptable", "forbidden")
@@ -361,10 +341,8 @@ def test_invitation_of_no_address(bob, cave, to):
     assert cave.message_error(bob, "i3")[0] in ("jid-malformed", "bad-request")
 
 
-def test_members_do_not_invite_unless_they_may(server, alice, bob, cave):
+def test_members_do_not_invite_unless_they_may(alice, bob, dave, cave):
     """§9.5: into a members-only room; by default moderators alone invite."""
-    server.add_user("dave")
-    dave = server.client("dave", "d")
     for client in ("bob", "carol"):
         cave.set_affiliation(alice, f"{client}@localhost", "member")
     cave.configure(alice, membersonly=True, allowinvites=False)
@@ -379,17 +357,13 @@ def test_members_do_not_invite_unless_they_may(server, alice, bob, cave):
     assert cave.enter(dave, "d").own.affiliation == "member", "an invitation makes a member"
 
 
-def test_an_invitation_to_an_open_room_makes_no_member(server, alice, bob, cave):
-    server.add_user("dave")
-    dave = server.client("dave", "d")
+def test_an_invitation_to_an_open_room_makes_no_member(alice, bob, dave, cave):
     bob.send(f"<message to='{cave}'><x xmlns='{muc.USER}'><invite to='{dave.bare}'/></x></message>")
     dave.expect(f"<message from='{cave}'/>")
     assert cave.jids(alice, "member") == set()
 
 
-def test_invitation_is_declined(server, alice, bob, cave):
-    server.add_user("dave")
-    dave = server.client("dave", "d")
+def test_invitation_is_declined(alice, bob, dave, cave):
     bob.send(f"<message to='{cave}'><x xmlns='{muc.USER}'><invite to='{dave.bare}'/></x></message>")
     message = dave.expect(f"<message from='{cave}'><x xmlns='{muc.USER}'><invite/></x></message>")
     by = muc.user(message).find(f"{{{muc.USER}}}invite").get("from")

@@ -1,4 +1,5 @@
-"""Two people with profanity in one room: what each sees of what the other does."""
+"""Rooms with profanity in a terminal: one person who owns one, and two in one room, with what each
+sees of what the other does."""
 import shutil
 
 import pytest
@@ -6,30 +7,57 @@ import pytest
 from muster import muc
 from muster.client import until
 from muster.muc import Room
-from test_clients import Terminal
+from muster.terminal import Terminal
 
 pytestmark = pytest.mark.skipif(not (shutil.which("profanity") and shutil.which("tmux")),
                                 reason="needs profanity and tmux")
 
 
 @pytest.fixture
-def screens(server, tmp_path):
-    """Of alice and bob, logged in."""
+def log_in(server, tmp_path):
     made = []
-    for name in ("alice", "bob"):
+
+    def start(name):
         folder = tmp_path / name
         folder.mkdir()
         screen = Terminal(folder, "profanity")
         made.append(screen)
-        screen.expect("Profanity")
-        screen.enter(f"/connect {name}@localhost server 127.0.0.1 port {server.c2s_port} tls trust")
-        screen.expect("Enter password")
-        screen.enter("secret")
-        screen.expect("logged in successfully")
-        screen.enter("/presence room all")
-    yield made
+        screen.connect(name, server.c2s_port)
+        return screen
+
+    yield start
     for screen in made:
         screen.close()
+
+
+def test_an_owner(log_in, bob):
+    """Creates a room, talks, kicks."""
+    cave, screen = Room("cave"), log_in("alice")
+    screen.enter(f"/join {cave} nick owner")
+    screen.expect("Room locked")
+    screen.enter("/room accept")
+    screen.expect("Room unlocked")  # which it says before the answer is there
+    until("an open room", lambda: muc.disco_items(bob, muc.service()))
+    cave.enter(bob, "b")
+    screen.enter("hello from profanity")
+    cave.expect_body(bob, "owner", "hello from profanity")
+    cave.say(bob, "hello yourself")
+    screen.expect("hello yourself")
+    screen.enter("/subject set Spells")
+    cave.expect_subject(bob, "owner", "Spells")
+    screen.enter("/kick b enough")
+    gone = cave.gone(bob, "b")
+    assert 307 in gone.codes and gone.reason == "enough"
+    screen.enter("/quit")
+
+
+@pytest.fixture
+def screens(log_in):
+    """Of alice and bob, logged in."""
+    made = [log_in(name) for name in ("alice", "bob")]
+    for screen in made:
+        screen.enter("/presence room all")
+    return made
 
 
 def test_two_in_one_room(server, carol, screens):

@@ -5,11 +5,7 @@ from muster import muc, xml
 from muster.muc import Room, disco_info
 
 REGISTER = "jabber:iq:register"
-
-
-@pytest.fixture
-def server(make_server):
-    return make_server("alice", "bob", "carol", settings={**muc.OWNERS, "muc.new-self-add": True})
+SETTINGS = {**muc.OWNERS, "muc.new-self-add": True}
 
 
 @pytest.fixture

@@ -15,16 +15,12 @@ PUBSUB = "http://jabber.org/protocol/pubsub"
 HIDDEN = f"<x xmlns='{muc.NS}'><hidden xmlns='urn:muster:rooms:0'/></x>"
 TYPING = "<composing xmlns='http://jabber.org/protocol/chatstates'/>"
 PING = "<ping xmlns='urn:xmpp:ping'/>"
+SETTINGS = {**muc.OWNERS, "muc.owner-self-add": True}
 
 
 def error(condition):
     return (f"<error type='cancel'><{condition} xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/>"
             "</error>")
-
-
-@pytest.fixture
-def server(make_server):
-    return make_server("alice", "bob", "carol", settings={**muc.OWNERS, "muc.owner-self-add": True})
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from muster import xml
 from muster.client import TIMEOUT, until
 from muster.component import Component
-from test_clients import Slix
+from muster.slix import Slix
 
 BYTESTREAMS = "http://jabber.org/protocol/bytestreams"
 AT = "proxy.localhost"

@@ -6,9 +6,9 @@ import pytest
 import slixmpp
 from slixmpp.exceptions import IqError
 from slixmpp.xmlstream import ET
-from test_clients import Slix
 
 from muster.client import TIMEOUT
+from muster.slix import Slix
 
 HOST = "pubsub.localhost"
 PLUGINS = ("xep_0030", "xep_0059", "xep_0060", "xep_0084", "xep_0107", "xep_0108", "xep_0115",
@@ -33,16 +33,6 @@ async def pair(server, plugins=PLUGINS):
     return await alice.login(), await bob.login()
 
 
-def caught(client, event):
-    queue = asyncio.Queue()
-    client.add_event_handler(event, queue.put_nowait)
-    return queue
-
-
-async def next_of(queue):
-    return await asyncio.wait_for(queue.get(), TIMEOUT)
-
-
 def test_the_service(server):
     async def dialogue():
         alice, bob = await pair(server)
@@ -55,13 +45,13 @@ def test_the_service(server):
         await pubsub.set_node_config(HOST, "news", form)
         nodes = await bob["xep_0030"].get_items(HOST)
         assert {(n, name) for _, n, name in nodes["disco_items"]["items"]} == {("news", "The news")}
-        events = caught(bob, "pubsub_publish")
+        bob.watch("pubsub_publish")
         answer = await other.subscribe(HOST, "news")
         assert answer["pubsub"]["subscription"]["subscription"] == "subscribed"
         subscriptions = await other.get_subscriptions(HOST)
         assert [s["node"] for s in subscriptions["pubsub"]["subscriptions"]] == ["news"]
         await pubsub.publish(HOST, "news", id="1", payload=payload("one"))
-        event = await next_of(events)
+        event = await bob.expect("pubsub_publish")
         assert event["pubsub_event"]["items"]["item"]["id"] == "1"
         items = await other.get_items(HOST, "news")
         assert [i["id"] for i in items["pubsub"]["items"]] == ["1"]
@@ -70,15 +60,15 @@ def test_the_service(server):
         assert error.value.condition == "forbidden"
         await pubsub.modify_affiliations(HOST, "news", [(bob.boundjid.bare, "publisher")])
         await other.publish(HOST, "news", id="2", payload=payload("two"))
-        retracted = caught(bob, "pubsub_retract")
+        bob.watch("pubsub_retract")
         await pubsub.retract(HOST, "news", "1", notify=True)
-        await next_of(retracted)
+        await bob.expect("pubsub_retract")
         await pubsub.purge(HOST, "news")
         await other.unsubscribe(HOST, "news")
-        deleted = caught(bob, "pubsub_delete")
+        bob.watch("pubsub_delete")
         await other.subscribe(HOST, "news")
         await pubsub.delete_node(HOST, "news")
-        await next_of(deleted)
+        await bob.expect("pubsub_delete")
     run(dialogue())
 
 
@@ -87,23 +77,25 @@ def test_personal_eventing(server):
     async def dialogue():
         server.befriend("alice", "bob")
         alice, bob = Slix(server, "alice", PLUGINS), Slix(server, "bob", PLUGINS)
-        tunes = caught(bob, "user_tune_publish")
-        moods = caught(bob, "user_mood_publish")
-        nicks = caught(bob, "user_nick_publish")
+        bob.watch("user_tune_publish", "user_mood_publish", "user_nick_publish")
         await alice.login()
         await bob.login()
         await alice["xep_0118"].publish_tune(artist="Yes", title="Heart of the Sunrise")
-        assert (await next_of(tunes))["pubsub_event"]["items"]["item"]["tune"]["title"] == \
-            "Heart of the Sunrise"
+        event = await bob.expect("user_tune_publish")
+        tune = event["pubsub_event"]["items"]["item"]["tune"]
+        assert tune["title"] == "Heart of the Sunrise"
         await alice["xep_0107"].publish_mood("happy", "for a reason")
-        assert (await next_of(moods))["pubsub_event"]["items"]["item"]["mood"]["value"] == "happy"
+        event = await bob.expect("user_mood_publish")
+        assert event["pubsub_event"]["items"]["item"]["mood"]["value"] == "happy"
         await alice["xep_0172"].publish_nick(nick="Al")
-        assert (await next_of(nicks))["pubsub_event"]["items"]["item"]["nick"]["nick"] == "Al"
+        event = await bob.expect("user_nick_publish")
+        assert event["pubsub_event"]["items"]["item"]["nick"]["nick"] == "Al"
         await bob.disconnect()
         again = Slix(server, "bob", PLUGINS)
-        tunes = caught(again, "user_tune_publish")
+        again.watch("user_tune_publish")
         await again.login()
-        assert (await next_of(tunes))["pubsub_event"]["items"]["item"]["tune"]["artist"] == "Yes"
+        event = await again.expect("user_tune_publish")
+        assert event["pubsub_event"]["items"]["item"]["tune"]["artist"] == "Yes"
     run(dialogue())
 
 
@@ -113,14 +105,14 @@ def test_avatars(server):
         ident = hashlib.sha1(image).hexdigest()
         server.befriend("alice", "bob")
         alice, bob = Slix(server, "alice", PLUGINS), Slix(server, "bob", PLUGINS)
-        told = caught(bob, "avatar_metadata_publish")
+        bob.watch("avatar_metadata_publish")
         await alice.login()
         await bob.login()
         avatar = alice["xep_0084"]
         await avatar.publish_avatar(image)
         await avatar.publish_avatar_metadata(items=[{"id": ident, "type": "image/png",
                                                      "bytes": len(image)}])
-        event = await next_of(told)
+        event = await bob.expect("avatar_metadata_publish")
         info = event["pubsub_event"]["items"]["item"]["avatar_metadata"]["items"][0]
         assert info["id"] == ident
         found = await bob["xep_0084"].retrieve_avatar(alice.boundjid.bare, ident)

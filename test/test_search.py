@@ -5,7 +5,7 @@ import pytest
 
 from muster import xml
 from muster.client import until
-from test_clients import Slix
+from muster.slix import Slix
 
 SEARCH = "jabber:iq:search"
 DATA = "jabber:x:data"

@@ -137,14 +137,16 @@ bool room_contact_next(slice *rest, slice *jid)
 
 unsigned room_diff_codes(unsigned diff, const struct room_config *is, unsigned code[ROOM_CODES_MAX])
 {
-    unsigned n = 0;
+    unsigned n = 0, told = DIFF_ABSENT_VISIBLE | DIFF_LOGGING | DIFF_WHOIS;
     if (diff & DIFF_ABSENT_VISIBLE)
         code[n++] = is->absent_visible ? 102 : 103;
     if (diff & DIFF_LOGGING)
         code[n++] = room_logs(is) ? 170 : 171;
     if (diff & DIFF_WHOIS)
         code[n++] = is->whois == WHOIS_ANYONE ? 172 : 173;
-    if (diff & ~(unsigned)(DIFF_ABSENT_VISIBLE | DIFF_LOGGING | DIFF_WHOIS))
+    if (diff & DIFF_LOGGING)
+        told |= DIFF_ARCHIVE;
+    if (diff & ~told)
         code[n++] = 104;
     return n;
 }

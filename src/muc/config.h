@@ -113,7 +113,8 @@ enum room_diff {
     DIFF_MODERATED = 32,
     DIFF_PRESENCE_ROLES = 64,
     DIFF_ABSENT_VISIBLE = 128,
-    DIFF_OTHER = 256
+    DIFF_ARCHIVE = 256, /* which is told by DIFF_LOGGING, where it makes that difference */
+    DIFF_OTHER = 512
 };
 unsigned room_config_diff(const struct room_config *was, const struct room_config *is);
 /* The status codes that occupants are told (§10.2.1, §15.6): 102 or 103 (absent members), 170 or

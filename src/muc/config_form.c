@@ -148,7 +148,7 @@ static const struct field fields[] = {
           &muc_history_max, &muc_owner_history, "How many messages are shown to who enters"),
     COUNT(history_max, K_COUNT, FORM_TEXT_SINGLE, "muc#maxhistoryfetch", &muc_history_max,
           &muc_owner_history, "How many messages somebody may ask for"),
-    BOOL(archive, "muc#roomconfig_enablearchiving", &muc_owner_archive, DIFF_OTHER,
+    BOOL(archive, "muc#roomconfig_enablearchiving", &muc_owner_archive, DIFF_ARCHIVE,
          "Messages are archived"),
     BOOL(archive_joins, "muster#roomconfig_archivejoins", &muc_owner_archive, DIFF_OTHER,
          "Who enters and leaves is archived"),

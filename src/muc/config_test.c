@@ -522,6 +522,9 @@ static void codes_tell_what_changed(void **state)
     assert_int_equal(room_diff_codes(0, &c, code), 0);
     assert_int_equal(room_diff_codes(DIFF_LOGGING, &c, code), 1);
     assert_int_equal(code[0], 170);
+    assert_int_equal(room_diff_codes(DIFF_LOGGING | DIFF_ARCHIVE, &c, code), 1);
+    assert_int_equal(room_diff_codes(DIFF_ARCHIVE, &c, code), 1);
+    assert_int_equal(code[0], 104);
     c.archive = false;
     assert_int_equal(
         room_diff_codes(DIFF_LOGGING | DIFF_WHOIS | DIFF_ABSENT_VISIBLE | DIFF_OTHER, &c, code), 4);

@@ -248,6 +248,24 @@ class Room:
         self.configure(client, **fields)
         return self
 
+    def gather(self, **there):
+        """A new room in which clients are by these nicknames; the first one owns it."""
+        (first, owner), *others = there.items()
+        self.create(owner, first)
+        for nick, client in others:
+            self.enter(client, nick)
+        self.forget(*there.values())
+        return self
+
+    def rule(self, owner, admin, witch):
+        """The same, of an owner, an admin and a participant."""
+        self.create(owner, "owner")
+        self.set_affiliation(owner, admin.bare, "admin")
+        self.enter(admin, "admin")
+        self.enter(witch, "witch")
+        self.forget(owner, admin, witch)
+        return self
+
     def owner(self, client, kind, inner):
         return client.iq(kind, f"<query xmlns='{OWNER}'>{inner}</query>", to=self.jid)
 

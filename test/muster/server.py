@@ -58,6 +58,13 @@ def yaml(value):
     return json.dumps(value, ensure_ascii=False)
 
 
+def refusal(server, *args):
+    """What musterctl says of a command that it refuses."""
+    done = server.ctl_run(*args)
+    assert done.returncode != 0, done.stdout
+    return done.stderr
+
+
 class Server:
     """A node. Options: settings (full name: value), domains, workers, tls, conf (more keys), proxy
     (PROXY protocol on c2s), component and proxy65 (their listeners), wrapper (a command in front),
