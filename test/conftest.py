@@ -155,6 +155,17 @@ def dave(server):
 
 
 @pytest.fixture
+def pair(server):
+    """alice and bob see each other and are online."""
+    server.befriend("alice", "bob")
+    bob = server.client("bob", "b")
+    alice = server.client("alice", "a")
+    bob.expect(f"<presence from='{alice}' type='-'/>")
+    alice.expect(f"<presence from='{bob}' type='-'/>")
+    return alice, bob
+
+
+@pytest.fixture
 def cave(alice, bob, carol):
     """A room of an owner and two participants."""
     return Room("cave").gather(firstwitch=alice, secondwitch=bob, thirdwitch=carol)

@@ -12,17 +12,6 @@ REPORTING = "urn:xmpp:reporting:1"
 ERRORS = "urn:xmpp:blocking:errors"
 
 
-@pytest.fixture
-def pair(server):
-    """alice and bob see each other and are online."""
-    server.befriend("alice", "bob")
-    bob = server.client("bob", "b")
-    alice = server.client("alice", "a")
-    bob.expect(f"<presence from='{alice}' type='-'/>")
-    alice.expect(f"<presence from='{bob}' type='-'/>")
-    return alice, bob
-
-
 def items(*jids):
     return "".join(f"<item jid='{jid}'/>" for jid in jids)
 

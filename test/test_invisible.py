@@ -1,20 +1,7 @@
 """Invisibility: the command (XEP-0186), and by privacy lists (XEP-0126)."""
-import pytest
-
 from muster import xml
 
 INVISIBLE = "urn:xmpp:invisible:0"
-
-
-@pytest.fixture
-def pair(server):
-    """alice and bob see each other and are online."""
-    server.befriend("alice", "bob")
-    bob = server.client("bob", "b")
-    alice = server.client("alice", "a")
-    bob.expect(f"<presence from='{alice}' type='-'/>")
-    alice.expect(f"<presence from='{bob}' type='-'/>")
-    return alice, bob
 
 
 def hide(client):

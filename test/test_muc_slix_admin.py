@@ -85,10 +85,8 @@ async def test_membership_is_granted(coven, crone, wicca, hag):
     """§9.3"""
     await coven.rule(crone, wicca, hag)
     await coven.affiliate(wicca, hag, "member", reason="A worthy witch indeed!")
-    for client in (crone, wicca, hag):
-        seen = await coven.presence(client, "thirdwitch")
-        assert standing(seen) == ("member", "participant")
-        assert seen["muc"]["item"]["reason"] == "A worthy witch indeed!"
+    await coven.all_see((crone, wicca, hag), "thirdwitch", ("member", "participant"),
+                        "A worthy witch indeed!")
     assert await wicca.rooms.get_affiliation_list(coven.jid, "member") == ["hag@localhost"]
 
 
@@ -105,8 +103,8 @@ async def test_membership_is_revoked(coven, crone, wicca, hag):
     await coven.affiliate(crone, hag, "member")
     await coven.forget(crone, wicca, hag)
     await coven.affiliate(wicca, hag, "none", reason="Not so worthy after all!")
-    for client in (crone, wicca, hag):
-        assert standing(await coven.presence(client, "thirdwitch")) == ("none", "participant")
+    await coven.all_see((crone, wicca, hag), "thirdwitch", ("none", "participant"),
+                        "Not so worthy after all!")
     assert await wicca.rooms.get_affiliation_list(coven.jid, "member") == []
 
 
@@ -165,10 +163,8 @@ async def test_moderator_status_is_granted(coven, crone, wicca, hag):
     await coven.rule(crone, wicca, hag)
     await wicca.rooms.set_role(coven.jid, "thirdwitch", "moderator",
                                reason="A worthy witch indeed!")
-    for client in (crone, wicca, hag):
-        seen = await coven.presence(client, "thirdwitch")
-        assert standing(seen) == ("none", "moderator")
-        assert seen["muc"]["item"]["reason"] == "A worthy witch indeed!"
+    await coven.all_see((crone, wicca, hag), "thirdwitch", ("none", "moderator"),
+                        "A worthy witch indeed!")
 
 
 async def test_moderator_status_is_revoked(coven, crone, wicca, hag):
@@ -178,8 +174,8 @@ async def test_moderator_status_is_revoked(coven, crone, wicca, hag):
     await coven.forget(crone, wicca, hag)
     await wicca.rooms.set_role(coven.jid, "thirdwitch", "participant",
                                reason="Not so worthy after all!")
-    for client in (crone, wicca, hag):
-        assert standing(await coven.presence(client, "thirdwitch")) == ("none", "participant")
+    await coven.all_see((crone, wicca, hag), "thirdwitch", ("none", "participant"),
+                        "Not so worthy after all!")
     for nick in ("firstwitch", "secondwitch"):
         assert await denied(wicca.rooms.set_role(coven.jid, nick, "participant")) == (
             "not-allowed", "cancel")

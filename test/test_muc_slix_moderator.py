@@ -93,10 +93,8 @@ async def test_voice_is_granted(coven, crone, wicca, hag):
     await coven.gather(crone, wicca, hag, moderatedroom=True)
     await crone.rooms.set_role(coven.jid, "thirdwitch", "participant",
                                reason="A worthy witch indeed!")
-    for client in (crone, wicca, hag):
-        seen = await coven.presence(client, "thirdwitch")
-        assert standing(seen) == ("none", "participant")
-        assert seen["muc"]["item"]["reason"] == "A worthy witch indeed!"
+    await coven.all_see((crone, wicca, hag), "thirdwitch", ("none", "participant"),
+                        "A worthy witch indeed!")
     coven.say(hag, "thank you")
     await coven.said(crone, "thirdwitch", "thank you")
 
@@ -107,10 +105,8 @@ async def test_voice_is_revoked(coven, crone, wicca):
     await coven.configure(crone, moderatedroom=True)
     await crone.rooms.set_role(coven.jid, "secondwitch", "visitor",
                                reason="Not so worthy after all!")
-    for client in (crone, wicca):
-        seen = await coven.presence(client, "secondwitch")
-        assert standing(seen) == ("none", "visitor")
-        assert seen["muc"]["item"]["reason"] == "Not so worthy after all!"
+    await coven.all_see((crone, wicca), "secondwitch", ("none", "visitor"),
+                        "Not so worthy after all!")
     coven.say(wicca, "but")
     assert await coven.error(wicca) == ("forbidden", "auth")
 

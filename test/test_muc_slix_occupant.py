@@ -1,4 +1,4 @@
-"""XEP-0045 §7 by slixmpp: to enter and to leave, to speak, to invite, to register; and §11.1."""
+"""XEP-0045 §7 by slixmpp: to enter and to leave, to speak, to invite, to register; and §11."""
 from datetime import datetime, timedelta, timezone
 from xml.etree import ElementTree
 
@@ -345,6 +345,15 @@ async def test_change_of_nickname(coven, crone, wicca):
         assert set(client.rooms.get_roster(coven.jid)) == {"firstwitch", "oldhag"}
 
 
+async def test_change_to_a_nickname_that_is_written_otherwise(coven, crone, wicca):
+    """§7.6: status 210, to who changed it."""
+    await coven.gather(crone, wicca)
+    wicca.send_presence(pto=coven.at("old  hag"))
+    assert (await coven.gone(crone, "secondwitch"))["muc"]["item"]["nick"] == "old hag"
+    assert 210 not in codes(await coven.presence(crone, "old hag"))
+    assert {110, 210} <= codes(await coven.presence(wicca, "old hag"))
+
+
 async def test_change_to_a_nickname_of_another(coven, crone, wicca, hag):
     """§7.6: who is there, or is registered."""
     await coven.gather(crone, wicca)
@@ -581,3 +590,15 @@ async def test_who_cannot_be_reached_is_removed(coven, crone, wicca):
     for client in (crone, wicca):
         gone = await coven.gone(client, "secondwitch")
         assert 333 in codes(gone) and (110 in codes(gone)) == (client is wicca)
+
+
+async def test_the_service_ends(coven, company, crone, wicca):
+    """§11.2: status 332; a persistent room is there again with the service."""
+    await coven.gather(crone, wicca, persistentroom=True)
+    company.server.ctl("set", "muc.enabled", "off")
+    try:
+        for client, nick in ((crone, "firstwitch"), (wicca, "secondwitch")):
+            assert codes(await coven.gone(client, nick)) == {110, 332}
+    finally:
+        company.server.ctl("set", "muc.enabled", "on")
+    assert 201 not in codes((await coven.join(crone, "firstwitch")).own)

@@ -5,6 +5,7 @@ from slixmpp.xmlstream import ET
 from muster import muc
 from muster.slix import codes, denied, standing
 
+SHOWN = "muster#roomconfig_showabsent"
 STAYS = {"roomname": "A Dark Cave", "roomdesc": "The place for all good witches!", "lang": "en",
          "changesubject": True, "allowinvites": True, "allowpm": "participants", "maxusers": "10",
          "presencebroadcast": ["moderator", "participant"], "getmemberlist": ["moderator"],
@@ -131,12 +132,13 @@ async def test_room_that_becomes_members_only(coven, crone, wicca, hag):
 
 @pytest.mark.parametrize("before, after, code", [
     ({}, {"roomname": "A Dark Cave"}, 104),
+    ({SHOWN: False}, {SHOWN: True}, 102), ({SHOWN: True}, {SHOWN: False}, 103),
     ({"persistentroom": True, "enablearchiving": False}, {"enablearchiving": True}, 170),
     ({"persistentroom": True, "enablearchiving": True}, {"enablearchiving": False}, 171),
     ({"whois": "moderators"}, {"whois": "anyone"}, 172),
     ({"whois": "anyone"}, {"whois": "moderators"}, 173)])
 async def test_notice_of_a_change(coven, crone, wicca, before, after, code):
-    """§10.2.1: all are told which kind of change it was, and none that there was one when there
+    """§10.2.1, §15.6: all are told which kind of change it was, and none that there was one when there
     was none."""
     await coven.gather(crone, wicca, **before)
     await coven.configure(crone, **before)

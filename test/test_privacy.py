@@ -7,17 +7,6 @@ PRIVACY = "jabber:iq:privacy"
 BLOCKING = "urn:xmpp:blocking"
 
 
-@pytest.fixture
-def pair(server):
-    """alice and bob see each other and are online."""
-    server.befriend("alice", "bob")
-    bob = server.client("bob", "b")
-    alice = server.client("alice", "a")
-    bob.expect(f"<presence from='{alice}' type='-'/>")
-    alice.expect(f"<presence from='{bob}' type='-'/>")
-    return alice, bob
-
-
 def item(order, action="deny", kind=None, value=None, *children):
     more = f" type='{kind}' value='{value}'" if kind else ""
     inner = "".join(f"<{child}/>" for child in children)

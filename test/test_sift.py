@@ -15,17 +15,6 @@ def say(client, to, body, more=""):
     client.send(f"<message to='{to}' type='chat'><body>{body}</body>{more}</message>")
 
 
-@pytest.fixture
-def pair(server):
-    """alice and bob see each other and are online."""
-    server.befriend("alice", "bob")
-    bob = server.client("bob", "b")
-    alice = server.client("alice", "a")
-    bob.expect(f"<presence from='{alice}' type='-'/>")
-    alice.expect(f"<presence from='{bob}' type='-'/>")
-    return alice, bob
-
-
 def test_features(alice):
     """§3.2"""
     info = alice.result("get", f"<query xmlns='{xml.DISCO_INFO}'/>", to="localhost")

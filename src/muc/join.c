@@ -259,7 +259,7 @@ static void rename_occupant(struct entry *e, struct seat *s)
     if (e->protocol) /* §17.3: it asks for all of it, by the new nickname */
         welcome(e, s);
     else
-        room_show(r, o, &(struct show){ .codes = e->renamed ? "210" : NULL });
+        room_show(r, o, &(struct show){ .own = e->renamed ? "110 210" : NULL });
 }
 
 /* Who asks to be hidden and may not, or is seen already, is refused: shown to all is the last that

@@ -220,6 +220,7 @@ void room_announce(struct room *r, slice xml);
 /* What a presence of an occupant says beside what is stored (§16): all may be empty. */
 struct show {
     const char *codes; /* "301 333": for all who see it */
+    const char *own;   /* for the occupant itself beside these, with "110"; NULL: that alone */
     slice nick;        /* of a change (303): the new one */
     slice actor_nick, reason;
     slice alternate, password; /* of a destroyed room, with `destroyed` */

@@ -218,7 +218,7 @@ void room_show(struct room *r, struct occupant *o, const struct show *how)
     o->known = visible;
     o->late = false;
     slice jid = room_shows_jids(r, o) ? occupant_seat(o)->jid : (slice){ 0 };
-    struct stanza *st = presence_of(r, o, jid, how, "110");
+    struct stanza *st = presence_of(r, o, jid, how, how->own != NULL ? how->own : "110");
     room_send_occupant(r, o, st);
     stanza_unref(&st);
 }

@@ -266,6 +266,12 @@ class SlixRoom:
         return await client.expect("any_presence", lambda p: p["from"] == self.at(nick)
                                    and found(p))
 
+    async def all_see(self, clients, nick, stands, reason=""):
+        """What comes next of an occupant is that it stands so, and why."""
+        for client in clients:
+            seen = await self.presence(client, nick)
+            assert (standing(seen), seen["muc"]["item"]["reason"]) == (stands, reason), seen
+
     async def gone(self, client, nick):
         """The presence with which an occupant leaves."""
         return await self.presence(client, nick, lambda p: p["type"] == "unavailable")
