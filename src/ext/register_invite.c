@@ -184,9 +184,10 @@ struct invite_op *invite_find(struct worker *w, slice token, invite_fn *done, vo
     struct store_batch *b = store_read(w->store, 0);
     op->done = done;
     op->arg = arg;
-    if (token.len == sizeof op->token)
-        memcpy(op->token, token.ptr, token.len); /* any other is none: zeros are not a token */
-    STORE_ADD(b, &stmt_get, STORE_ANY_ROWS, SV_T(((slice){ op->token, sizeof op->token })));
+    bool is_token = token.len == sizeof op->token && memchr(token.ptr, '\0', token.len) == NULL;
+    if (is_token)
+        memcpy(op->token, token.ptr, token.len);
+    STORE_ADD(b, &stmt_get, STORE_ANY_ROWS, SV_T(is_token ? token : SLICE(""))); /* of none */
     op->store = store_submit(b, w->loop, 0, found, op);
     return op;
 }

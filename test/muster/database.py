@@ -174,15 +174,16 @@ class Connection:
 
 
 def columns(db, *names):
-    """(table, column) of all columns of these names."""
+    """(table, column) of all columns of these names that hold numbers."""
     if isinstance(db, Connection):
         wanted = ", ".join(map(literal, names))
         yield from db.execute("SELECT table_name, column_name FROM information_schema.columns "
-                              f"WHERE table_schema = 'public' AND column_name IN ({wanted})")
+                              f"WHERE table_schema = 'public' AND column_name IN ({wanted}) "
+                              "AND data_type = 'bigint'")
         return
     for table, in db.execute("SELECT name FROM sqlite_master WHERE sql LIKE 'CREATE TABLE%'"):
         yield from ((table, c[1]) for c in db.execute(f"PRAGMA table_info('{table}')")
-                    if c[1] in names)
+                    if c[1] in names and c[2] == "INTEGER")
 
 
 @contextlib.contextmanager

@@ -1,0 +1,228 @@
+"""PostgreSQL as the database: what a start refuses, what becomes of a room while it is away, and
+what an acknowledgement promises. Each run has servers of its own (muster.database)."""
+import json
+import random
+import signal
+import threading
+
+import pytest
+
+from muster import muc, xml
+from muster.client import TIMEOUT, until
+from muster.database import private, psql
+from muster.muc import Room
+from test_muc_archive import Page, alarms, said, waiting
+from test_muc_faults import Talker, recorded
+
+OPEN = {"muc.archive": True, **muc.OWNERS}
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with private() as server:
+        yield server
+
+
+@pytest.fixture
+def make(make_server, cluster, request):
+    """A function that makes servers on a database of this test."""
+    name = f"db{abs(hash(request.node.name))}"
+    psql(cluster.url("postgres"), f"CREATE DATABASE {name} TEMPLATE template0")
+
+    def make(*users, conf=None, **options):
+        return make_server(*users, conf={"database": cluster.url(name), **(conf or {})}, **options)
+
+    yield make
+    for server in make_server.servers:
+        if server.process is not None:
+            server.stop()
+    psql(cluster.url("postgres"), f"DROP DATABASE {name} WITH (FORCE)")
+
+
+# --- the start ---
+
+
+def refusal(server):
+    """What a server that does not start says last."""
+    server.start(ready=False)
+    assert server.wait_exit(3 * TIMEOUT) != 0
+    return server.log().splitlines()[-1]
+
+
+def test_what_is_not_there_is_said(make_server, cluster):
+    """With a sentence, without the password."""
+    for place, words in (("muster:hush@/muster?host=/nowhere", "/nowhere"),
+                         ("muster:hush@127.0.0.1:1/muster", "127.0.0.1"),
+                         (f"muster:hush@/none?host={cluster.folder}", "none")):
+        server = make_server(start=False, conf={"database": f"postgresql://{place}"})
+        line = refusal(server)
+        assert words in line and "hush" not in server.log(), line
+
+
+def test_a_second_server_is_refused(make):
+    first = make("alice")
+    second = make(start=False)
+    assert "another server" in refusal(second)
+    first.login("alice")
+    first.kill()
+    second.start()  # as soon as the first is gone
+    second.login("alice")
+
+
+def test_a_foreign_database_is_refused(make, cluster):
+    server = make(start=False)
+    psql(server.conf["database"], "CREATE TABLE message(id integer)")
+    line = refusal(server)
+    assert "message" in line or "not" in line, line
+    assert psql(server.conf["database"], "SELECT count(*) FROM pg_tables WHERE schemaname ="
+                                         " 'public' AND tablename = 'entry'") == ["0"]
+
+
+def test_a_newer_schema_is_refused(make):
+    server = make("alice")
+    server.stop()
+    with server.database() as db:
+        db.execute("UPDATE schema SET version = 9999")
+    line = refusal(server)
+    assert "9999" in line and "newer" in line, line
+
+
+# --- it goes away under a room ---
+
+
+@pytest.fixture
+def room(make):
+    """(server, alice, bob, a room that records)"""
+    server = make("alice", "bob", settings=OPEN)
+    alice, bob = server.client("alice", "a"), server.client("bob", "b")
+    cave = Room("cave").create(alice, "first", persistentroom=True)
+    cave.enter(bob, "second")
+    alice.enable_sm()
+    said(cave, alice, "first", ["before"])
+    alice.wait_acked(1)
+    return server, alice, bob, cave
+
+
+def stopped(cluster):
+    cluster.stop(signal.SIGQUIT)  # as a crash
+    return cluster.start
+
+
+def frozen(cluster):
+    cluster.freeze()
+    return cluster.go_on
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("away", [stopped, frozen])
+def test_a_room_goes_on_without_it(room, cluster, away):
+    """Messages are relayed at once, are not acknowledged, and are recorded once when it is back."""
+    server, alice, bob, cave = room
+    texts = [f"m{i}" for i in range(6)]
+    back = away(cluster)
+    try:
+        for text in texts[:3]:
+            cave.say(alice, text)
+            cave.expect_body(bob, "first", text)
+        until("what was said to wait", lambda: waiting(server) == 3)
+        for text in texts[3:]:
+            cave.say(alice, text)
+            cave.expect_body(bob, "first", text)
+        assert waiting(server) == 6 and "muc.recording" in alarms(server)
+        alice.request_ack()
+        alice.ping()
+        assert alice.acked == 1  # "before": acknowledged means durable
+    finally:
+        back()
+    until("all stored", lambda: waiting(server) == 0, 3 * TIMEOUT)
+    alice.wait_acked(7)
+    assert not {"muc.recording", "store.down"} & alarms(server)
+    assert Page(bob, cave).bodies == ["before", *texts]
+    server.restart()
+    assert Page(server.client("bob", "after"), cave).bodies == ["before", *texts]
+
+
+@pytest.mark.slow
+def test_what_needs_it_says_so(room, cluster):
+    """A change of a room, a registration of an account; and all works when it is back."""
+    server, alice, bob, cave = room
+    cluster.stop(signal.SIGQUIT)
+    try:
+        cave.denied(alice, "set", muc.item(jid="bob@localhost", affiliation="member"))
+        assert server.ctl_run("user", "add", "dora@localhost", "--password", "x").returncode != 0
+        until("the alarm", lambda: "store.down" in alarms(server))
+    finally:
+        cluster.start()
+    until("it is back", lambda: server.ctl_run("user", "add", "dora@localhost", "--password",
+                                               "secret").returncode == 0, 3 * TIMEOUT)
+    cave.set_affiliation(alice, "bob@localhost", "member")
+    server.login("dora")
+    until("no alarm", lambda: "store.down" not in alarms(server))
+
+
+# --- what was promised ---
+
+
+@pytest.mark.slow
+@pytest.mark.release
+def test_kill_loses_nothing_acknowledged(make):
+    server = make("alice", settings={"muc.message-rate": "none"})
+    cave = Room("cave").create(server.client("alice", "maker"), "maker", persistentroom=True)
+    promised, number = [], 0
+    for _ in range(4):
+        talker = Talker(server, cave, number)
+        promised += talker.run_until_killed(random.uniform(0.1, 0.5))
+        number = talker.next
+        server.start()
+        there = recorded(server)
+        assert there == sorted(set(there)), "out of order or twice"
+        assert not set(promised) - set(there), "acknowledged, and lost"
+    assert promised, "nothing was acknowledged at all"
+
+
+@pytest.mark.slow
+@pytest.mark.release
+def test_a_crash_of_the_database_loses_nothing_acknowledged(make, cluster):
+    """Under traffic, and the server goes on by itself."""
+    server = make("alice", settings={"muc.message-rate": "none"})
+    cave = Room("cave").create(server.client("alice", "maker"), "maker", persistentroom=True)
+    talker = Talker(server, cave, 0)
+    again = threading.Timer(0.3, lambda: (cluster.stop(signal.SIGQUIT), cluster.start()))
+    again.start()
+    while again.is_alive() or not talker.client.acked:
+        talker.flood()
+        talker.client.pump(0.001)
+        talker.client.inbox.clear()
+    talker.client.request_ack()
+    talker.client.wait_acked(len(talker.sent))
+    there = recorded(server)
+    assert there == talker.sent
+
+
+def test_a_room_is_the_same_after_a_kill(make):
+    server = make("alice", "bob", settings=OPEN)
+    alice = server.client("alice", "a")
+    cave = Room("cave").create(alice, "first", persistentroom=True, roomname="Häuschen",
+                               membersonly=True)
+    cave.set_affiliation(alice, "bob@localhost", "member")
+    cave.set_subject(alice, "Пещера")
+    cave.expect_subject(alice, "Пещера")
+    said(cave, alice, "first", ["eins", "zwei"])
+    alice.enable_sm()
+    alice.request_ack()
+    alice.ping()
+    until("it is stored", lambda: recorded_texts(server) == 2)
+    server.kill()
+    server.start()
+    bob = server.client("bob", "b")
+    entered = cave.enter(bob, "second")
+    assert entered.subject.findtext(f"{{{xml.CLIENT}}}subject") == "Пещера"
+    assert entered.bodies == ["eins", "zwei"]
+    row = next(r for r in server.rows("room", "list") if r["jid"] == cave.jid)
+    assert "Häuschen" in json.dumps(row, ensure_ascii=False)
+
+
+def recorded_texts(server):
+    with server.database(read_only=True) as db:
+        return db.execute("SELECT count(*) FROM entry WHERE owner >= ?",
+                          (muc.ROOM_ID_MIN,)).fetchone()[0]
