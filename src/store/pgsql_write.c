@@ -134,7 +134,8 @@ static enum pg_fault command(struct pg_writer *w, const char *sql)
 {
     pg_send(&w->conn, sql);
     pg_sync(&w->conn);
-    return worse(pg_end(&w->conn), pg_synced(&w->conn));
+    enum pg_fault fault = pg_end(&w->conn); /* before the sync behind it */
+    return worse(fault, pg_synced(&w->conn));
 }
 
 static void note_late(struct pg_writer *w, const struct store_batch *first)
