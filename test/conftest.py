@@ -3,7 +3,6 @@ with clients of slixmpp for all tests that need no more than rooms of their own.
 import asyncio
 import inspect
 import os
-import shutil
 import sys
 import tempfile
 
@@ -82,21 +81,21 @@ def migration(request):
 
 @pytest.fixture(scope="session")
 def templates(tmp_path_factory):
-    """A function that gives the data folder of a server that has had these domains and users, made
-    once: a test that begins with a copy of it begins in a tenth of the time."""
+    """A function that gives a server that has had these domains and users, made once: a test that
+    begins with a copy of its data begins in a tenth of the time."""
     made = {}
 
-    def data(domains, users):
+    def template(domains, users):
         key = (tuple(domains), users)
         if key not in made:
             server = Server(tmp_path_factory.mktemp("template"), domains=domains).start()
             for user in users:
                 server.add_user(user)
-            server.finish()
-            made[key] = server.data
+            server.finish(keep=True)
+            made[key] = server
         return made[key]
 
-    return data
+    return template
 
 
 @pytest.fixture
@@ -108,9 +107,10 @@ def make_server(tmp_path, request, migration, templates):
         settings = {"c2s.migration": migration, **options.pop("settings", {})}
         server = Server(tmp_path / f"server{len(servers)}", settings=settings, **options)
         servers.append(server)
-        own = "wrapper" in options  # which may put another folder in the place of the data
+        # a wrapper may put another folder in the place of the data
+        own = "wrapper" in options or "database" in options.get("conf", {})
         if start and not own:
-            shutil.copytree(templates(server.domains, users), server.data)
+            server.begin_as(templates(server.domains, users))
         if start:
             server.start()
         if start and own:

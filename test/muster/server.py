@@ -8,6 +8,7 @@ import random
 import re
 import resource
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -102,6 +103,7 @@ class Server:
         if "tls" in options:
             self.conf["tls"] = options["tls"]
         self.conf.update(options.get("conf", {}))
+        self.template = "template0"
         self.owned = None  # the name of the database, if it is made here
         if database.POSTGRESQL and "database" not in self.conf:
             self.owned = f"test_{os.getpid()}_{next(NUMBERS)}"
@@ -145,7 +147,7 @@ class Server:
         if self.owned and self.owned not in CREATED:
             CREATED.add(self.owned)
             database.psql(database.url_of(database.shared(), "postgres"),
-                          f"CREATE DATABASE {self.owned} TEMPLATE template0")
+                          f"CREATE DATABASE {self.owned} TEMPLATE {self.template}")
 
     def _drop_database(self):
         if self.owned in CREATED:
@@ -215,7 +217,12 @@ class Server:
         found = REPORTS.search(log)
         assert not found, log[max(0, found.start() - 500):found.start() + 6000]
 
-    def finish(self):
+    def begin_as(self, other):
+        """With a copy of what the other one has stored, which has ended."""
+        shutil.copytree(other.data, self.data)
+        self.template = other.owned
+
+    def finish(self, keep=False):
         """The end of a test: clients first, so that nothing is hibernated, then the process."""
         for client in self.clients:
             client.sock.close()
@@ -224,7 +231,8 @@ class Server:
         finally:
             if self.process is not None:
                 self.kill()
-            self._drop_database()
+            if not keep:
+                self._drop_database()
             for probe in self.held:
                 probe.close()
 
