@@ -129,7 +129,7 @@ def test_xmpp_js(server, bob, scheme):
     port = {"xmpp": server.c2s_port, "xmpps": server.tls_port, "wss": server.https_port}[scheme]
     path = "/xmpp-websocket" if scheme == "wss" else ""
     with subprocess.Popen(
-            ["node", "--experimental-websocket", JS / "chat.js",
+            ["node", JS / "chat.js",
              f"{scheme}://127.0.0.1:{port}{path}", "localhost", "alice", "secret",
              "bob@localhost"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             env={**os.environ, "NODE_TLS_REJECT_UNAUTHORIZED": "0"}) as process:
@@ -156,7 +156,7 @@ def test_xmpp_js_by_token(server, scheme):
     port = {"xmpps": server.tls_port, "wss": server.https_port}[scheme]
     path = "/xmpp-websocket" if scheme == "wss" else ""
     done = subprocess.run(
-        ["node", "--experimental-websocket", JS / "fast.js",
+        ["node", JS / "fast.js",
          f"{scheme}://127.0.0.1:{port}{path}", "localhost", "alice", "secret"],
         capture_output=True, text=True, timeout=3 * TIMEOUT, check=False,
         env={**os.environ, "NODE_TLS_REJECT_UNAUTHORIZED": "0"})

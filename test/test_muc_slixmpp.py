@@ -1,17 +1,10 @@
 """Rooms by slixmpp beyond XEP-0045: archives, self-pings, retraction, moderation, hats, members who
-are away; and by xmpp.js."""
-import json
-import os
-import subprocess
+are away."""
 from xml.etree import ElementTree
 
-import pytest
-
 from muster import muc
-from muster.client import TIMEOUT, until
-from muster.muc import Room
+from muster.client import TIMEOUT
 from muster.slix import denied
-from test_clients import JS
 
 HATS_COMMANDS = "urn:xmpp:hats:commands"
 SETTINGS = muc.OWNERS
@@ -119,73 +112,3 @@ async def test_messages_while_not_in_the_room(coven, crone, hag):
     await coven.join(hag, "thirdwitch")
     coven.say(crone, "from near")
     assert (await coven.said(hag, "firstwitch", "from near"))["to"] == hag.boundjid
-
-
-@pytest.mark.skipif(not (JS / "node_modules" / "@xmpp" / "client").is_dir(),
-                    reason="needs npm ci in test/js")
-@pytest.mark.parametrize("scheme", ["xmpps", "wss"])
-def test_xmpp_js_in_a_room(server, bob, scheme):
-    """Makes a room, hears, answers, makes a member, leaves."""
-    cave = Room("cave")
-    port, path = {"xmpps": (server.tls_port, ""), "wss": (server.https_port, "/xmpp-websocket")}[
-        scheme]
-    with subprocess.Popen(
-            ["node", "--experimental-websocket", JS / "room.js",
-             f"{scheme}://127.0.0.1:{port}{path}", "localhost", "alice", "secret", cave.jid],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            env={**os.environ, "NODE_TLS_REJECT_UNAUTHORIZED": "0"}) as process:
-        try:
-            until("an open room", lambda: muc.disco_items(bob, muc.service()))
-            cave.enter(bob, "b")
-            cave.say(bob, "hello js")
-            cave.expect_subject(bob, "js", "Spells")
-            assert cave.presence(bob, "b").standing == ("member", "participant")
-            cave.expect_body(bob, "js", "hello b")
-            assert cave.gone(bob, "js").standing == ("owner", "none")
-            output, errors = process.communicate(timeout=2 * TIMEOUT)
-        except BaseException:
-            process.kill()
-            print(*process.communicate())
-            raise
-    events = [json.loads(line) for line in output.splitlines()]
-    assert [e["event"] for e in events] == [
-        "entered", "open", "peer", "heard", "peer", "members", "reflected", "left",
-        "offline"], errors
-    assert {"110", "201"} <= set(events[0]["codes"])
-    assert events[3] == {"event": "heard", "nick": "b", "body": "hello js"}
-    assert events[5]["jids"] == ["bob@localhost"] and events[6]["id"] == "m1"
-
-
-@pytest.mark.skipif(not (JS / "node_modules" / "@xmpp" / "client").is_dir(),
-                    reason="needs npm ci in test/js")
-@pytest.mark.parametrize("scheme", ["xmpps", "wss"])
-def test_xmpp_js_as_a_guest(server, bob, scheme):
-    """Asks whether it is there, whispers, takes another nickname, is thrown out."""
-    cave = Room("cave").create(bob, "host")
-    port, path = {"xmpps": (server.tls_port, ""), "wss": (server.https_port, "/xmpp-websocket")}[
-        scheme]
-    with subprocess.Popen(
-            ["node", "--experimental-websocket", JS / "guest.js",
-             f"{scheme}://127.0.0.1:{port}{path}", "localhost", "alice", "secret", cave.jid,
-             "host"],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            env={**os.environ, "NODE_TLS_REJECT_UNAUTHORIZED": "0"}) as process:
-        try:
-            cave.expect_body(bob, "guest", "between us", kind="chat")
-            cave.whisper(bob, "guest", "indeed")
-            renamed = cave.gone(bob, "guest")
-            assert 303 in renamed.codes and renamed.new_nick == "friend"
-            cave.expect_body(bob, "friend", "throw me out")
-            cave.change(bob, muc.item(nick="friend", role="none", reason="as you wish"))
-            output, errors = process.communicate(timeout=2 * TIMEOUT)
-        except BaseException:
-            process.kill()
-            print(*process.communicate())
-            raise
-    assert [json.loads(line) for line in output.splitlines()] == [
-        {"event": "entered"}, {"event": "ping", "here": True},
-        {"event": "whispered", "nick": "host", "body": "indeed"}, {"event": "renamed"},
-        {"event": "refused", "condition": "item-not-found"},
-        {"event": "kicked", "by": "host", "reason": "as you wish"},
-        {"event": "ping", "here": False, "condition": "not-acceptable"},
-        {"event": "offline"}], errors

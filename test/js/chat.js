@@ -3,6 +3,7 @@
  *     node chat.js SERVICE DOMAIN USER PASSWORD PEER
  */
 import { client, xml } from "@xmpp/client";
+import "./browser.js";
 
 const [service, domain, username, password, peer] = process.argv.slice(2);
 const say = (event, fields = {}) => console.log(JSON.stringify({ event, ...fields }));

@@ -4,6 +4,7 @@
  *     node fast.js SERVICE DOMAIN USER PASSWORD
  */
 import { client, xml } from "@xmpp/client";
+import "./browser.js";
 
 const [service, domain, username, password] = process.argv.slice(2);
 const say = (event, fields = {}) => console.log(JSON.stringify({ event, ...fields }));
