@@ -136,6 +136,24 @@ def test_a_room_is_made_and_destroyed(server, alice):
     assert server.rows("room", "list") == []
 
 
+def test_all_of_a_room_is_shown(server, alice):
+    server.ctl("set", "muc.new-self-add", "on")
+    cave = muc.Room("cave").create(alice, "firstwitch", **{
+        "persistentroom": True, "lang": "gd", "allowinvites": True, "allowpm": "none",
+        "changesubject": False, "muster#roomconfig_archivejoins": True, "maxusers": "7",
+        "muster#roomconfig_contactjid": ["bob@localhost", "carol@elsewhere.test"]})
+    row = show(server, cave.jid)
+    assert {k: row[k] for k in list(row)[3:24]} == {
+        "language": "gd", "contacts": "bob@localhost carol@elsewhere.test", "kind": "persistent",
+        "public": True, "members_only": False, "moderators_invite": False, "self_add": True,
+        "moderated": False, "anonymous": False, "absent_visible": True, "groupchat1": False,
+        "password": False, "private_messages": "nobody", "change_subject": "moderator",
+        "strip_xhtml": False, "history": 15, "history_max": 100, "recorded": True,
+        "joins_recorded": True, "occupants_max": 7, "hidden_max": 1000}
+    row = show(server, muc.Room("adhoc").create(alice, "firstwitch").jid)
+    assert (row["kind"], row["recorded"], row["private_messages"]) == ("adhoc", False, "visitor")
+
+
 def test_what_cannot_be_made(server):
     assert "found bob, allowed: an address name@domain" in refusal(
         server, "room", "create", "cave@conference.localhost", "bob")
@@ -190,6 +208,9 @@ def test_affiliations_change_at_once(server, alice, bob):
                                                  "alice@localhost", "none")
     assert "allowed: an address name@domain" in refusal(server, "room", "affiliation", cave.jid,
                                                         "elsewhere.test", "member")
+    assert "there is no account bbo@localhost" in refusal(server, "room", "affiliation", cave.jid,
+                                                          "bbo@localhost", "member")
+    server.ctl("room", "affiliation", cave.jid, "bbo@localhost", "none")
     assert "found \"king\", allowed one of" in refusal(server, "room", "affiliation", cave.jid,
                                                        "bob@localhost", "king")
     server.restart()
@@ -208,7 +229,8 @@ def three(server):
 
 
 def test_many_rooms_get_another_owner(server, three):
-    said = server.ctl("room", "owner", " ".join(three[:2]), "bob@localhost")["text"]
+    said = server.ctl("room", "owner", " ".join([*three[:2], three[0].upper()]),
+                    "bob@localhost")["text"]
     assert said == "bob@localhost owns 2 rooms"
     for room in three[:2]:
         assert affiliations(server, room) == {"alice@localhost": "owner", "bob@localhost": "owner"}

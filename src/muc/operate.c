@@ -221,18 +221,53 @@ static void archive_read(void *arg, enum store_result result, const struct store
     command_done(call, "%s", "");
 }
 
+/* Roles as the settings name them; PM_NOBODY has none. */
+static slice lowest_pm(const struct room_config *c)
+{
+    for (int role = ROLE_VISITOR; role <= ROLE_MODERATOR; role++)
+        if (room_may_pm(c, (enum room_role)role))
+            return role_name((enum room_role)role);
+    return SLICE("nobody");
+}
+
+static slice contacts(const struct room_config *c, struct arena *arena)
+{
+    slice rest = c->text[ROOM_CONTACTS], jid;
+    struct buf out;
+    buf_init(&out, ROOM_TEXT_MAX * ROOM_CONTACTS_MAX);
+    while (room_contact_next(&rest, &jid))
+        buf_printf(&out, "%s%.*s", out.len > 0 ? " " : "", SLICE_ARG(jid));
+    slice text = slice_dup(arena, buf_slice(&out));
+    buf_fini(&out);
+    return text.ptr == NULL ? SLICE("") : text;
+}
+
+/* Limits and recording are what they come to, with the settings of now. */
 static void show_config(struct command_call *call, const struct room_config *c)
 {
     command_text(call, "name", c->text[ROOM_NAME]);
     command_text(call, "description", c->text[ROOM_DESCRIPTION]);
+    command_text(call, "language", c->text[ROOM_LANGUAGE]);
+    command_text(call, "contacts", contacts(c, call->arena));
     command_text(call, "kind", c->persistent ? SLICE("persistent") : SLICE("adhoc"));
     command_bool(call, "public", c->listed);
     command_bool(call, "members_only", c->members_only);
+    command_bool(call, "moderators_invite", !c->member_invites);
+    command_bool(call, "self_add", c->self_add);
     command_bool(call, "moderated", c->moderated);
     command_bool(call, "anonymous", c->whois == WHOIS_MODERATORS);
+    command_bool(call, "absent_visible", c->absent_visible);
+    command_bool(call, "groupchat1", c->groupchat1);
     command_bool(call, "password", c->password);
-    command_bool(call, "recorded", c->archive);
+    command_text(call, "private_messages", lowest_pm(c));
+    command_text(call, "change_subject", role_name((enum room_role)c->subject_lowest));
+    command_bool(call, "strip_xhtml", c->strip_xhtml);
+    command_int(call, "history", room_history(c));
+    command_int(call, "history_max", room_history_max(c));
+    command_bool(call, "recorded", room_logs(c));
+    command_bool(call, "joins_recorded", c->persistent && c->archive_joins);
     command_int(call, "occupants_max", room_users_max(c));
+    command_int(call, "hidden_max", room_hidden_max(c));
 }
 
 static void show(struct room *r, void *arg)
@@ -334,6 +369,7 @@ static void fail(const struct change *c, enum err e)
 {
     const char *why = e == E_LIMIT      ? "its lists or the number of persistent rooms are full"
                       : e == E_CONFLICT ? "the last owner cannot go; make somebody else one first"
+                      : e == E_DOWN     ? "the database does not store now, `alarm list` tells why"
                                         : err_text(e);
     command_fail(c->call, e, "%.*s: %s; nothing was changed", SLICE_ARG(c->room), why);
 }
@@ -479,6 +515,13 @@ static void affiliate(struct room *r, void *arg)
     room_commit(r, &(struct room_delta){ .edit = &edit, .edit_count = 1 }, affiliated, arg);
 }
 
+static void affiliate_known(void *arg)
+{
+    struct change *c = arg;
+    operate_visit(c->call, c->room, affiliate, c);
+}
+
+/* A mistyped address gets no rights, but who is gone may be banned or forgotten. */
 static void run_affiliation(struct command_call *call)
 {
     struct change *c = change_new(call);
@@ -495,7 +538,10 @@ static void run_affiliation(struct command_call *call)
         c->user = at.full;
     else if (!operate_user_ok(call, user, &c->user))
         return;
-    operate_visit(call, c->room, affiliate, c);
+    if (c->affiliation > AFF_NONE)
+        operate_with_known(call, c->user, affiliate_known, c);
+    else
+        affiliate_known(c);
 }
 
 /* Rows. */

@@ -130,10 +130,18 @@ static void begin(void *arg)
     operate_reach(worker_here(), t->room[0], checked, t);
 }
 
+static bool is_named(const struct transfer *t, slice room)
+{
+    for (uint32_t i = 0; i < t->count; i++)
+        if (slice_eq(t->room[i], room))
+            return true;
+    return false;
+}
+
 static bool rooms_ok(struct transfer *t, slice text)
 {
     struct command_call *call = t->call;
-    slice one;
+    slice one, room;
     t->room = arena_new(call->arena, slice, TRANSFER_ROOMS_MAX);
     while (text.len > 0) {
         slice_cut(text, ' ', &one, &text);
@@ -143,8 +151,10 @@ static bool rooms_ok(struct transfer *t, slice text)
             command_fail(call, E_LIMIT, "rooms: allowed %d at once", TRANSFER_ROOMS_MAX);
             return false;
         }
-        if (!operate_room_ok(call, one, &t->room[t->count++]))
+        if (!operate_room_ok(call, one, &room))
             return false;
+        if (!is_named(t, room))
+            t->room[t->count++] = room;
     }
     if (t->count == 0)
         command_fail(call, E_SYNTAX, "rooms: found none, allowed: addresses separated by spaces");

@@ -153,6 +153,9 @@ static void answer(struct iq *iq, enum err e)
     case E_CONFLICT:
         iq_error(iq, SE_CONFLICT, SLICE("a room keeps its last owner"));
         break;
+    case E_DOWN:
+        iq_error(iq, SE_RESOURCE_CONSTRAINT, SLICE("the change could not be stored now"));
+        break;
     default:
         iq_error(iq, stanza_error_of(e), (slice){ 0 });
         break;
