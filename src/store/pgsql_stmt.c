@@ -361,9 +361,14 @@ static enum err check_params(const struct store_stmt *stmt, struct why *why)
         why_set(why, "statement %s does not prepare: no text for PostgreSQL", stmt->name);
         return E_SYNTAX;
     }
-    while ((at = find_param(at, &begin, &number)) != NULL)
-        if (number <= STORE_PARAMS_MAX)
-            seen |= UINT32_C(1) << (number - 1);
+    while ((at = find_param(at, &begin, &number)) != NULL) {
+        if (number > strlen(stmt->params)) {
+            why_set(why, "statement %s: parameter $%u is used but not declared", stmt->name,
+                    number);
+            return E_SYNTAX;
+        }
+        seen |= UINT32_C(1) << (number - 1);
+    }
     for (size_t i = 0; stmt->params[i] != '\0'; i++) {
         if ((seen & UINT32_C(1) << i) != 0)
             continue;

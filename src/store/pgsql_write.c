@@ -357,7 +357,7 @@ static void go_down(struct pg_writer *w)
     refuse_taken(w);
     pg_refuse(w->conn.db);
     w->retry_ms = PG_RETRY_FIRST_MS;
-    w->retry_us = clock_mono_us() + w->retry_ms * UINT64_C(1000);
+    w->retry_us = 0; /* at once: the server may just have ended the session */
 }
 
 static void come_up(struct pg_writer *w)

@@ -70,6 +70,7 @@ static enum err check_server(struct pg_conn *c, struct why *why)
 static enum err lock(struct pg_conn *c, struct why *why)
 {
     uint64_t until_us = clock_mono_us() + PG_LOCK_WAIT_MS * UINT64_C(1000);
+    c->until_us = until_us + PG_PATIENCE_US;
     enum pg_fault fault = pg_lock(c);
     while (fault == PG_BUSY && clock_mono_us() < until_us) {
         usleep(LOCK_PAUSE_US);

@@ -17,7 +17,7 @@ enum {
     PG_GRACE_US = 1000000,    /* and that much longer */
     PG_RETRY_FIRST_MS = 100,  /* pause between two attempts to connect, doubled up to */
     PG_RETRY_MAX_MS = 2000,
-    PG_LOCK_WAIT_MS = 5000, /* at open: the server may take a while to notice that a node died */
+    PG_LOCK_WAIT_MS = 3000, /* at open: the server may take a while to notice that a node died */
     PG_TRIES_MAX = 3,       /* of a group that the server asks to repeat */
     PG_SLOW_READ_MS = 100,
     PG_STACK_BYTES = 1 << 20,

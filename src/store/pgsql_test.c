@@ -1,0 +1,547 @@
+#include "base/alarm.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "io/loop.h"
+#include "store/store_fixture.h"
+#include <pthread.h>
+#include <string.h>
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+static int begin(void **state)
+{
+    (void)state;
+    fix_begin();
+    fix_late.run_rows = 64;
+    return 0;
+}
+
+static int end(void **state)
+{
+    (void)state;
+    alarm_clear(&store_down_alarm);
+    alarm_clear(&store_full_alarm);
+    fix_end();
+    return 0;
+}
+
+static enum store_result put_text(struct store *s, int64_t owner, slice value)
+{
+    struct store_batch *b = store_write(s, 1);
+    STORE_ADD(b, &note_new, 1, SV_I(owner), SV_T(SLICE("n")), SV_T(value));
+    return store_run(b, NULL, NULL);
+}
+
+static enum store_result put_note(struct store *s, int64_t owner)
+{
+    return put_text(s, owner, SLICE("v"));
+}
+
+static enum store_result read_notes(struct store *s)
+{
+    struct store_batch *b = store_read(s, 0);
+    STORE_ADD(b, &note_list, STORE_ANY_ROWS, SV_I(1));
+    return store_run(b, NULL, NULL);
+}
+
+static void wait_up(struct store *s)
+{
+    uint64_t until_us = clock_mono_us() + 20000000;
+    for (;;) {
+        struct store_batch *b = store_write(s, 1);
+        STORE_ADD(b, &note_put, 1, SV_I(0), SV_T(SLICE("up")), SV_NULL);
+        if (store_run(b, NULL, NULL) == STORE_OK)
+            return;
+        assert_true(clock_mono_us() < until_us);
+        usleep(10000);
+    }
+}
+
+static void wait_alarm(const struct alarm *alarm)
+{
+    uint64_t until_us = clock_mono_us() + 20000000;
+    while (!atomic_load(&alarm->active)) {
+        assert_true(clock_mono_us() < until_us);
+        usleep(10000);
+    }
+}
+
+/* --- what open() refuses --- */
+
+static void refused(const char *url, enum err expected, const char *text)
+{
+    struct store *s;
+    struct why why = { "" };
+    struct store_conf conf = { .url = url, .schemas = fix_schemas };
+    assert_int_equal(store_open(&s, &conf, &why), expected);
+    assert_null(s);
+    if (strstr(why.text, text) == NULL || strstr(why.text, "secret") != NULL)
+        fail_msg("not clear enough, or too clear: %s", why.text);
+}
+
+static void test_bad_urls(void **state)
+{
+    static const char *const urls[] = {
+        "postgresql:x",
+        "postgresql://u:secret%@h/d",
+        "postgresql://u:sec/secret@h/d",
+        "postgresql://u:s@secret@h/d",
+        "postgresql://u:secret@h:many/d",
+        "postgresql://u:secret@h:70000/d",
+        "postgresql://u:p@h/d?secret",
+        "postgresql://u:p@h/d?secret=1",
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof urls / sizeof urls[0]; i++)
+        refused(urls[i], E_SYNTAX, "the URL of the database is malformed; write postgresql://");
+}
+
+static void test_unreachable(void **state)
+{
+    char url[200];
+    (void)state;
+    uint64_t began_us = clock_mono_us();
+    refused("postgresql://u:secret@127.0.0.1:1,localhost:2/d", E_IO, "port 1 failed");
+    refused("postgresql://u:secret@127.0.0.1:1,localhost:2/d", E_IO, "database d on 127.0.0.1,loc");
+    assert_true(clock_mono_us() - began_us < 5000000);
+    snprintf(url, sizeof url, "postgresql://muster:secret@/nothing?host=%s", pgfix_dir);
+    refused(url, E_IO, "database \"nothing\" does not exist");
+}
+
+static void test_wrong_texts(void **state)
+{
+    char url[200];
+    (void)state;
+    pgfix_run("CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0");
+    snprintf(url, sizeof url, "postgresql://muster@/latin?host=%s", pgfix_dir);
+    refused(url, E_UNSUPPORTED, "has encoding LATIN1 and collation C, it needs UTF8 and C");
+    refused(url, E_UNSUPPORTED, "createdb -E UTF8 --locale=C");
+    pgfix_run("DROP DATABASE latin");
+}
+
+static void test_in_use(void **state)
+{
+    (void)state;
+    struct store *s = fix_store();
+    refused(fix_url, E_EXISTS, "used by another process: only one musterd can have it");
+    store_close(&s);
+    s = fix_store();
+    store_close(&s);
+}
+
+static void test_foreign(void **state)
+{
+    (void)state;
+    pgfix_run("CREATE TABLE sms(text TEXT)");
+    refused(fix_url, E_UNSUPPORTED, "tables of another program (sms in schema public)");
+    pgfix_run("CREATE TABLE schema(feature TEXT, version TEXT)");
+    refused(fix_url, E_UNSUPPORTED, "tables of another program (schema in schema public)");
+    assert_int_equal(pgfix_int("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"), 2);
+}
+
+static void test_newer_schema(void **state)
+{
+    (void)state;
+    struct store *s = fix_store();
+    store_close(&s);
+    pgfix_run("UPDATE schema SET version = 7 WHERE feature = 'fix'");
+    refused(fix_url, E_UNSUPPORTED, "schema version 7 of feature fix is newer than this build (2)");
+    pgfix_run("UPDATE schema SET version = 2 WHERE feature = 'fix'");
+    s = fix_store();
+    store_close(&s);
+}
+
+static enum err open_with(const struct store_migration *migrations, struct store_stmt *stmt,
+                          struct why *why)
+{
+    struct store *s;
+    struct store_stmt *const stmts[] = { stmt, NULL };
+    const struct store_schema schema = { "other", migrations, stmts, NULL };
+    const struct store_schema *const schemas[] = { &schema, NULL };
+    enum err e = store_open(&s, &(struct store_conf){ fix_url, schemas, 2 }, why);
+    store_close(&s);
+    return e;
+}
+
+static void test_migrations(void **state)
+{
+    (void)state;
+    struct why why = { "" };
+    struct store_migration m[] = {
+        { 1, NULL, "CREATE TABLE t(a BIGINT); INSERT INTO t VALUES(1)" },
+        { 2, NULL, "CREATE TABLE u(a BIGINT); INSERT INTO missing VALUES(1)" },
+        { 0, NULL, NULL },
+    };
+    assert_int_equal(open_with(m, NULL, &why), E_SYNTAX);
+    assert_non_null(strstr(why.text, "migration 2 of feature other: relation \"missing\" does"));
+    assert_int_equal(fix_int("SELECT version FROM schema WHERE feature = 'other'"), 1);
+    assert_int_equal(fix_int("SELECT count(*) FROM pg_class WHERE relname = 'u'"), 0);
+    m[1].pgsql = "CREATE TABLE u(a BIGINT)";
+    for (int i = 0; i < 3; i++) /* applied once */
+        assert_int_equal(open_with(m, NULL, &why), OK);
+    assert_int_equal(fix_int("SELECT version FROM schema WHERE feature = 'other'"), 2);
+    assert_int_equal(fix_int("SELECT count(*) FROM t"), 1);
+}
+
+static void test_bad_statements(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *sql, *params, *cols, *why;
+    } bad[] = {
+        { "SELECT a FROM nowhere", "", "i", "relation \"nowhere\" does not exist" },
+        { "SELECT 1", "", "ii", "2 columns are declared, PostgreSQL sees 1" },
+        { "SELECT $1", "ii", "i", "parameter $2 is declared but not used" },
+        { "SELECT $1 + $3 + $2", "ii", "i", "parameter $3 is used but not declared" },
+        { "SELECT '$2', \"$3\", $1", "ii", "i", "parameter $2 is declared but not used" },
+        { "SELECT 1; SELECT 2", "", "i", "multiple commands" },
+        { "SELECT sum(position) FROM reader", "", "i", "column 1 is declared as i, PostgreSQL" },
+        { "SELECT 1", "", "t", "column 1 is declared as t" },
+        { NULL, "", "i", "no text for PostgreSQL" },
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        struct why why = { "" };
+        struct store_stmt stmt = {
+            .name = "bad.one", .sql = bad[i].sql, .params = bad[i].params, .cols = bad[i].cols
+        };
+        if (open_with(NULL, &stmt, &why) != E_SYNTAX || strstr(why.text, bad[i].why) == NULL ||
+            strstr(why.text, "bad.one") == NULL)
+            fail_msg("not clear enough about %s: %s", bad[i].sql, why.text);
+    }
+}
+
+static void test_rebuild(void **state)
+{
+    (void)state;
+    struct store *s = fix_store();
+    store_close(&s);
+    pgfix_run("INSERT INTO message(sender, rcpt, stamp, body)"
+              " SELECT x % 50, 1000, x, 'm' FROM generate_series(1, 5000) x");
+    s = fix_store();
+    store_close(&s);
+    assert_int_equal(fix_int("SELECT count(*) FROM entry"), 10000);
+    assert_int_equal(fix_int("SELECT position FROM reader"), 5000);
+}
+
+/* --- what a batch is refused for --- */
+
+static void test_bad_texts(void **state)
+{
+    (void)state;
+    struct store *s = fix_store();
+    assert_int_equal(put_text(s, 1, SLICE("a\0b")), STORE_CONFLICT);
+    assert_int_equal(put_text(s, 1, SLICE("\xff\xfe")), STORE_CONFLICT);
+    assert_int_equal(put_text(s, 1, SLICE("\xed\xa0\x80")), STORE_CONFLICT); /* a surrogate */
+    assert_int_equal(put_text(s, 1, SLICE("\xf0\x9f\x98\x80")), STORE_OK);
+    assert_int_equal(fix_int("SELECT count(*) FROM note"), 1);
+    store_close(&s);
+}
+
+/* A database that fails as told, from below. */
+#define FAIL(when, state)                                                                          \
+    "CREATE SEQUENCE fails;"                                                                       \
+    "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF " when                 \
+    " THEN RAISE EXCEPTION 'as told' USING ERRCODE = '" state "'; END IF; RETURN NEW; END $$;"     \
+    "CREATE TRIGGER fail BEFORE INSERT ON note FOR EACH ROW EXECUTE FUNCTION fail()"
+
+static void test_full(void **state)
+{
+    (void)state;
+    struct store *s = fix_store();
+    pgfix_run(FAIL("NEW.owner > 10", "53100"));
+    assert_int_equal(put_note(s, 11), STORE_FULL);
+    assert_true(atomic_load(&store_full_alarm.active));
+    assert_int_equal(put_note(s, 12), STORE_FULL);
+    assert_int_equal(put_note(s, 1), STORE_OK);
+    assert_false(atomic_load(&store_full_alarm.active));
+    assert_int_equal(fix_int("SELECT count(*) FROM note"), 1);
+    store_close(&s);
+}
+
+static void test_repeated(void **state)
+{
+    (void)state;
+    struct store *s = fix_store();
+    pgfix_run(FAIL("nextval('fails') < 3", "40001"));
+    assert_int_equal(put_note(s, 1), STORE_OK);
+    assert_int_equal(fix_int("SELECT last_value FROM fails"), 3);
+    pgfix_run("DROP TRIGGER fail ON note; DROP FUNCTION fail; DROP SEQUENCE fails;" FAIL("true",
+                                                                                         "40P01"));
+    assert_int_equal(put_note(s, 2), STORE_DOWN); /* it does not go on for ever */
+    assert_int_equal(fix_int("SELECT count(*) FROM note"), 1);
+    store_close(&s);
+}
+
+struct answer {
+    unsigned left, ok, conflict, other;
+    enum store_result result;
+    uint64_t at_us;
+};
+
+static void note_answer(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct answer *a = arg;
+    assert_true((b != NULL) == (result == STORE_OK));
+    a->ok += result == STORE_OK;
+    a->conflict += result == STORE_CONFLICT;
+    a->other += result != STORE_OK && result != STORE_CONFLICT;
+    a->result = result;
+    a->at_us = clock_mono_us();
+    if (--a->left == 0)
+        loop_stop(loop_here());
+}
+
+static void submit_note(struct store *s, struct loop *loop, int64_t owner, uint32_t deadline_ms,
+                        struct answer *a)
+{
+    struct store_batch *b = store_write(s, 1);
+    STORE_ADD(b, &note_new, 1, SV_I(owner), SV_T(SLICE("n")), SV_NULL);
+    store_submit(b, loop, deadline_ms, note_answer, a);
+}
+
+/* The server fails one batch of a group, in the middle of it. */
+static void test_one_of_many(void **state)
+{
+    (void)state;
+    struct store *s = fix_store();
+    struct loop *loop = loop_create(0);
+    struct answer a = { .left = 200 };
+    pgfix_run(FAIL("NEW.owner % 50 = 7", "XX000"));
+    for (int i = 0; i < 200; i++)
+        submit_note(s, loop, i, 0, &a);
+    loop_run(loop);
+    assert_int_equal(a.ok, 196);
+    assert_int_equal(a.other, 4);
+    assert_int_equal(fix_int("SELECT count(*) FROM note"), 196);
+    store_close(&s);
+    loop_destroy(&loop);
+}
+
+/* --- a server that goes --- */
+
+#define WRITER                                                                                     \
+    "application_name = 'muster' AND pid IN (SELECT pid FROM pg_locks WHERE locktype = "           \
+    "'advisory')"
+
+static void test_restart(void **state)
+{
+    static const int signals[] = { SIGQUIT, SIGINT };
+    (void)state;
+    struct store *s = fix_store();
+    for (int i = 0; i < 2; i++) {
+        pgfix_down(signals[i]);
+        wait_alarm(&store_down_alarm); /* noticed without anybody asking */
+        uint64_t began_us = clock_mono_us();
+        assert_int_equal(put_note(s, 10 + i), STORE_DOWN);
+        assert_int_equal(read_notes(s), STORE_DOWN);
+        assert_true(clock_mono_us() - began_us < 1000000);
+        pgfix_up();
+        wait_up(s);
+        assert_false(atomic_load(&store_down_alarm.active));
+        assert_int_equal(read_notes(s), STORE_OK);
+        assert_int_equal(put_note(s, i), STORE_OK);
+    }
+    assert_int_equal(fix_int("SELECT count(*) FROM note WHERE name = 'n'"), 2);
+    store_close(&s);
+}
+
+/* A reader gets a new connection, and nobody notices. */
+static void test_readers_lost(void **state)
+{
+    (void)state;
+    struct store *s = fix_store();
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(read_notes(s), STORE_OK);
+        pgfix_run("SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity"
+                  " WHERE application_name = 'muster' AND NOT (" WRITER ")");
+        assert_int_equal(read_notes(s), STORE_OK);
+    }
+    store_close(&s);
+}
+
+static void test_close_while_down(void **state)
+{
+    (void)state;
+    struct store *s = fix_store();
+    pgfix_down(SIGQUIT);
+    wait_alarm(&store_down_alarm);
+    store_close(&s);
+    struct why why = { "" };
+    assert_int_equal(fix_open(&s, &why), E_IO);
+    pgfix_up();
+}
+
+struct churn {
+    struct store *store;
+    int64_t next;
+    bool ok[20000], down[20000];
+};
+
+static void *write_on(void *arg)
+{
+    struct churn *c = arg;
+    uint64_t until_us = clock_mono_us() + 3000000;
+    for (; clock_mono_us() < until_us && c->next < 20000; c->next++) {
+        enum store_result result = put_note(c->store, c->next);
+        c->ok[c->next] = result == STORE_OK;
+        c->down[c->next] = result == STORE_DOWN;
+        if (result != STORE_OK)
+            usleep(2000);
+    }
+    return NULL;
+}
+
+/* Whenever the connection goes: what was acknowledged is there, what was refused is not. */
+static void test_churn(void **state)
+{
+    (void)state;
+    pthread_t thread;
+    struct churn *c = mem_new(struct churn);
+    c->store = fix_store();
+    assert_int_equal(pthread_create(&thread, NULL, write_on, c), 0);
+    for (int i = 0; i < 12; i++) {
+        usleep(200000);
+        pgfix_run("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE " WRITER);
+    }
+    pthread_join(thread, NULL);
+    store_close(&c->store);
+    unsigned ok = 0, down = 0;
+    PGresult *res = pgfix_ask("SELECT owner FROM note");
+    bool *kept = mem_zalloc(20000);
+    for (int i = 0; i < PQntuples(res); i++)
+        kept[strtol(PQgetvalue(res, i, 0), NULL, 10)] = true;
+    for (int64_t i = 0; i < c->next; i++) {
+        assert_false(c->ok[i] && !kept[i]);
+        assert_false(c->down[i] && kept[i]);
+        ok += c->ok[i];
+        down += c->down[i];
+    }
+    print_message("%u were kept, %u refused\n", ok, down);
+    assert_true(ok > 100);
+    PQclear(res);
+    mem_free(&kept);
+    mem_free(&c);
+}
+
+/* Another session has a lock: the answer comes in time, the write is done in the end. */
+static void test_stalled(void **state)
+{
+    (void)state;
+    struct store *s = fix_store();
+    struct loop *loop = loop_create(0);
+    struct answer a = { .left = 1 };
+    PGconn *other = PQconnectdb(pgfix_url);
+    PQclear(PQexec(other, "BEGIN; LOCK TABLE note IN EXCLUSIVE MODE"));
+    uint64_t began_us = clock_mono_us();
+    submit_note(s, loop, 1, 300, &a);
+    loop_run(loop);
+    assert_int_equal(a.result, STORE_UNKNOWN);
+    assert_in_range(a.at_us - began_us, 300000, 3000000);
+    PQclear(PQexec(other, "ROLLBACK"));
+    a.left = 1;
+    submit_note(s, loop, 2, 0, &a);
+    loop_run(loop);
+    assert_int_equal(a.result, STORE_OK);
+    assert_int_equal(fix_int("SELECT count(*) FROM note"), 2);
+    PQclear(PQexec(other, "BEGIN; LOCK TABLE note IN EXCLUSIVE MODE"));
+    assert_int_equal(put_note(s, 3), STORE_DOWN); /* by lock_timeout */
+    assert_true(atomic_load(&store_down_alarm.active));
+    PQfinish(other);
+    assert_int_equal(put_note(s, 4), STORE_OK);
+    assert_false(atomic_load(&store_down_alarm.active));
+    store_close(&s);
+    loop_destroy(&loop);
+}
+
+/* The server's process that serves the writer is stopped: it lives, and does not answer. */
+static void test_frozen(void **state)
+{
+    (void)state;
+    struct store *s = fix_store();
+    struct loop *loop = loop_create(0);
+    struct answer a = { .left = 1 };
+    pid_t pid = (pid_t)pgfix_int("SELECT pid FROM pg_stat_activity WHERE " WRITER);
+    assert_int_equal(kill(pid, SIGSTOP), 0);
+    submit_note(s, loop, 1, 300, &a);
+    loop_run(loop);
+    assert_int_equal(a.result, STORE_UNKNOWN);
+    wait_alarm(&store_down_alarm);                /* it is given up */
+    assert_int_equal(put_note(s, 2), STORE_DOWN); /* and still has the lock */
+    assert_int_equal(kill(pid, SIGCONT), 0);
+    wait_up(s);
+    assert_int_equal(put_note(s, 3), STORE_OK);
+    assert_int_equal(fix_int("SELECT count(*) FROM note WHERE name = 'n'"), 1);
+    store_close(&s);
+    loop_destroy(&loop);
+}
+
+/* --- a process that goes --- */
+
+static void write_until_killed(int fd)
+{
+    struct store *s = fix_store();
+    for (uint32_t i = 1; i <= 100000; i++) {
+        if (store_run(fix_message(s, i % 7, i % 5 + 100, i, SLICE("kill")), NULL, NULL) !=
+                STORE_OK ||
+            write(fd, &i, sizeof i) != sizeof i)
+            _exit(1);
+    }
+}
+
+static void test_kill(void **state)
+{
+    int fds[2], status;
+    uint32_t last = 0, i;
+    (void)state;
+    assert_int_equal(pipe(fds), 0);
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        close(fds[0]);
+        write_until_killed(fds[1]);
+        _exit(0);
+    }
+    close(fds[1]);
+    while (last < 200 && read(fds[0], &i, sizeof i) == sizeof i)
+        last = i;
+    kill(pid, SIGKILL);
+    while (read(fds[0], &i, sizeof i) == sizeof i)
+        last = i;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    close(fds[0]);
+    assert_true(last >= 200);
+    struct store *s = fix_store(); /* the lock of the dead process goes by itself */
+    store_close(&s);
+    int64_t count = fix_int("SELECT count(*) FROM message");
+    assert_true(count == last || count == last + 1); /* one may have had no time to be told */
+    assert_int_equal(fix_int("SELECT count(*) FROM entry"), count * 2);
+    assert_int_equal(fix_int("SELECT count(*) FROM entry e LEFT JOIN message m ON m.id = e.msg "
+                             "WHERE m.id IS NULL OR m.stamp <> e.id"),
+                     0);
+    assert_int_equal(fix_int("SELECT position FROM reader"),
+                     fix_int("SELECT max(id) FROM message"));
+}
+
+int main(void)
+{
+#define TEST(test) cmocka_unit_test_setup_teardown(test, begin, end)
+    const struct CMUnitTest tests[] = {
+        TEST(test_bad_urls),         TEST(test_unreachable),    TEST(test_wrong_texts),
+        TEST(test_in_use),           TEST(test_foreign),        TEST(test_newer_schema),
+        TEST(test_migrations),       TEST(test_bad_statements), TEST(test_rebuild),
+        TEST(test_bad_texts),        TEST(test_full),           TEST(test_repeated),
+        TEST(test_one_of_many),      TEST(test_restart),        TEST(test_readers_lost),
+        TEST(test_close_while_down), TEST(test_churn),          TEST(test_stalled),
+        TEST(test_frozen),           TEST(test_kill),
+    };
+    if (!pgfix_start())
+        return 0;
+    fix_driver = FIX_PGSQL;
+    int failed = cmocka_run_group_tests_name("pgsql", tests, NULL, NULL);
+    pgfix_end();
+    return failed;
+}
