@@ -138,8 +138,7 @@ async def test_room_that_becomes_members_only(coven, crone, wicca, hag):
     ({"whois": "moderators"}, {"whois": "anyone"}, 172),
     ({"whois": "anyone"}, {"whois": "moderators"}, 173)])
 async def test_notice_of_a_change(coven, crone, wicca, before, after, code):
-    """§10.2.1, §15.6: all are told which kind of change it was, and none that there was one when there
-    was none."""
+    """§10.2.1, §15.6: all are told which kind of change it was, and nothing when there was none."""
     await coven.gather(crone, wicca, **before)
     await coven.configure(crone, **before)
     await coven.nothing(wicca, "groupchat_config_status", after=[crone])
