@@ -63,9 +63,14 @@ def pytest_runtest_makereport(item):
             report.sections.append((f"log of {server.folder.name}", server.log()[-8000:]))
 
 
+def pytest_itemcollected(item):
+    if inspect.iscoroutinefunction(item.obj) and "runner" not in item.fixturenames:
+        item.fixturenames.append("runner")
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem):
-    """A test that is a coroutine runs where the clients run that it asks for."""
+    """A test that is a coroutine runs to its end, in the loop of the clients that stay."""
     if not inspect.iscoroutinefunction(pyfuncitem.obj):
         return None
     wanted = inspect.signature(pyfuncitem.obj).parameters
@@ -186,7 +191,7 @@ def company(runner, tmp_path_factory):
     from muster.slix import Company
     made = Company(runner, tmp_path_factory.mktemp("company"))
     yield made
-    made.end()
+    made.server.finish()
 
 
 @pytest.fixture

@@ -457,26 +457,24 @@ def test_restart(host, alice):
 # --- another implementation ---
 
 
-def test_slixmpp(host):
+async def test_slixmpp(host):
     """The plugin of slixmpp asks for a form, fills it in and gets the end of its session."""
-    async def dialogue():
-        alice = await Slix(host, "alice", ["xep_0133"]).login()
-        ended = asyncio.get_running_loop().create_future()
+    alice = await Slix(host, "alice", ["xep_0133"]).login()
+    ended = asyncio.get_running_loop().create_future()
 
-        def form_came(iq, session):
-            answer = alice["xep_0004"].make_form(ftype="submit")
-            fields = iq["command"]["form"].get_fields()
-            assert fields["accountjid"]["type"] == "jid-single"
-            answer.add_field(var="FORM_TYPE", ftype="hidden", value=ADMIN)
-            answer.add_field(var="accountjid", value="dora@localhost")
-            answer.add_field(var="password", value="secret")
-            session["payload"] = answer
-            session["next"] = lambda iq, _: ended.set_result(iq["command"]["status"])
-            alice["xep_0050"].complete_command(session)
+    def form_came(iq, session):
+        answer = alice["xep_0004"].make_form(ftype="submit")
+        fields = iq["command"]["form"].get_fields()
+        assert fields["accountjid"]["type"] == "jid-single"
+        answer.add_field(var="FORM_TYPE", ftype="hidden", value=ADMIN)
+        answer.add_field(var="accountjid", value="dora@localhost")
+        answer.add_field(var="password", value="secret")
+        session["payload"] = answer
+        session["next"] = lambda iq, _: ended.set_result(iq["command"]["status"])
+        alice["xep_0050"].complete_command(session)
 
-        alice["xep_0133"].add_user(jid="localhost", session={
-            "next": form_came, "error": lambda iq, _: ended.set_exception(AssertionError(iq))})
-        assert await asyncio.wait_for(ended, TIMEOUT) == "completed"
-        await alice.disconnect()
-    asyncio.run(dialogue())
+    alice["xep_0133"].add_user(jid="localhost", session={
+        "next": form_came, "error": lambda iq, _: ended.set_exception(AssertionError(iq))})
+    assert await asyncio.wait_for(ended, TIMEOUT) == "completed"
+    await alice.disconnect()
     host.client("dora")

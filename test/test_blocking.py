@@ -1,6 +1,4 @@
 """The blocking command (XEP-0191) and reports with it (XEP-0377)."""
-import asyncio
-
 import pytest
 
 from muster import xml
@@ -404,18 +402,16 @@ def test_what_was_queued_while_the_connection_was_lost(server):
 # --- another implementation ---
 
 
-def test_slixmpp(server):
+async def test_slixmpp(server):
     """The plugin of slixmpp blocks, lists and unblocks."""
     async def listed(blocking):
         answer = await blocking.get_blocked()
         return sorted(str(jid) for jid in answer["blocklist"]["items"])
 
-    async def dialogue():
-        alice = await Slix(server, "alice", ["xep_0191"]).login()
-        blocking = alice["xep_0191"]
-        await blocking.block(["bob@localhost", "spam.example"])
-        assert await listed(blocking) == ["bob@localhost", "spam.example"]
-        await blocking.unblock(["spam.example"])
-        assert await listed(blocking) == ["bob@localhost"]
-        await alice.disconnect()
-    asyncio.run(dialogue())
+    alice = await Slix(server, "alice", ["xep_0191"]).login()
+    blocking = alice["xep_0191"]
+    await blocking.block(["bob@localhost", "spam.example"])
+    assert await listed(blocking) == ["bob@localhost", "spam.example"]
+    await blocking.unblock(["spam.example"])
+    assert await listed(blocking) == ["bob@localhost"]
+    await alice.disconnect()

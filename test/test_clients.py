@@ -1,5 +1,4 @@
 """Clients of other projects: slixmpp, profanity in a terminal, xmpp.js."""
-import asyncio
 import json
 import os
 import pathlib
@@ -19,71 +18,60 @@ JS = pathlib.Path(__file__).parent / "js"
 # --- slixmpp ---
 
 
-def test_slixmpp_as_it_comes(server):
+async def test_slixmpp_as_it_comes(server):
     """It tries three bindings that it cannot, three downgrades, and is let in with the seventh."""
-    async def dialogue():
-        alice = await Slix(server, "alice", mechanism=None).login()
-        assert alice.boundjid.bare == "alice@localhost"
-        await alice.disconnect()
-    asyncio.run(dialogue())
+    alice = await Slix(server, "alice", mechanism=None).login()
+    assert alice.boundjid.bare == "alice@localhost"
+    await alice.disconnect()
 
 
 @pytest.mark.parametrize("tls", ["starttls", "direct"])
-def test_slixmpp_roster_and_chat(server, tls):
-    async def dialogue():
-        alice, bob = Slix(server, "alice"), Slix(server, "bob")
-        await alice.login(tls)
-        await bob.login(tls)
-        alice.send_presence_subscription("bob@localhost")
-        await alice.presence_of(bob.boundjid)
-        await bob.presence_of(alice.boundjid)
-        assert alice.client_roster["bob@localhost"]["subscription"] in ("to", "both")
-        alice.send_message("bob@localhost", "hello", mtype="chat")
-        message = await bob.message()
-        assert (message["body"], message["from"]) == ("hello", alice.boundjid)
-        message.reply("hello yourself").send()
-        assert (await alice.message())["body"] == "hello yourself"
-        await alice.disconnect()
-        await bob.disconnect()
-
-    asyncio.run(dialogue())
+async def test_slixmpp_roster_and_chat(server, tls):
+    alice, bob = Slix(server, "alice"), Slix(server, "bob")
+    await alice.login(tls)
+    await bob.login(tls)
+    alice.send_presence_subscription("bob@localhost")
+    await alice.presence_of(bob.boundjid)
+    await bob.presence_of(alice.boundjid)
+    assert alice.client_roster["bob@localhost"]["subscription"] in ("to", "both")
+    alice.send_message("bob@localhost", "hello", mtype="chat")
+    message = await bob.message()
+    assert (message["body"], message["from"]) == ("hello", alice.boundjid)
+    message.reply("hello yourself").send()
+    assert (await alice.message())["body"] == "hello yourself"
+    await alice.disconnect()
+    await bob.disconnect()
 
 
-def test_slixmpp_plugins(server):
+async def test_slixmpp_plugins(server):
     """What its plug-ins make of our answers."""
-    async def dialogue():
-        alice = Slix(server, "alice", ["xep_0030", "xep_0012", "xep_0054", "xep_0092",
-                                       "xep_0199", "xep_0049"])
-        await alice.login()
-        info = await alice["xep_0030"].get_info(jid="localhost")
-        assert "urn:xmpp:ping" in info["disco_info"]["features"]
-        assert await alice["xep_0199"].ping("localhost") >= 0
-        version = await alice["xep_0092"].get_version("localhost")
-        assert version["software_version"]["name"] == "Muster"
-        assert (await alice["xep_0012"].get_last_activity("localhost"))["last_activity"]
-        card = alice["xep_0054"].make_vcard()
-        card["FN"] = "Alice"
-        await alice["xep_0054"].publish_vcard(card)
-        assert (await alice["xep_0054"].get_vcard("alice@localhost", cached=False))[
-            "vcard_temp"]["FN"] == "Alice"
-        await alice.disconnect()
-
-    asyncio.run(dialogue())
+    alice = Slix(server, "alice", ["xep_0030", "xep_0012", "xep_0054", "xep_0092",
+                                   "xep_0199", "xep_0049"])
+    await alice.login()
+    info = await alice["xep_0030"].get_info(jid="localhost")
+    assert "urn:xmpp:ping" in info["disco_info"]["features"]
+    assert await alice["xep_0199"].ping("localhost") >= 0
+    version = await alice["xep_0092"].get_version("localhost")
+    assert version["software_version"]["name"] == "Muster"
+    assert (await alice["xep_0012"].get_last_activity("localhost"))["last_activity"]
+    card = alice["xep_0054"].make_vcard()
+    card["FN"] = "Alice"
+    await alice["xep_0054"].publish_vcard(card)
+    assert (await alice["xep_0054"].get_vcard("alice@localhost", cached=False))[
+        "vcard_temp"]["FN"] == "Alice"
+    await alice.disconnect()
 
 
-def test_slixmpp_stream_management(server):
-    async def dialogue():
-        alice, bob = Slix(server, "alice", ["xep_0198"]), Slix(server, "bob", ["xep_0198"])
-        await alice.login()
-        await bob.login()
-        assert alice["xep_0198"].enabled_in and bob["xep_0198"].enabled_in
-        for i in range(50):
-            alice.send_message("bob@localhost/slix", str(i), mtype="chat")
-        assert [(await bob.message())["body"] for _ in range(50)] == [str(i) for i in range(50)]
-        await alice.disconnect()
-        await bob.disconnect()
-
-    asyncio.run(dialogue())
+async def test_slixmpp_stream_management(server):
+    alice, bob = Slix(server, "alice", ["xep_0198"]), Slix(server, "bob", ["xep_0198"])
+    await alice.login()
+    await bob.login()
+    assert alice["xep_0198"].enabled_in and bob["xep_0198"].enabled_in
+    for i in range(50):
+        alice.send_message("bob@localhost/slix", str(i), mtype="chat")
+    assert [(await bob.message())["body"] for _ in range(50)] == [str(i) for i in range(50)]
+    await alice.disconnect()
+    await bob.disconnect()
 
 
 # --- profanity ---
@@ -199,7 +187,7 @@ def test_strophe(server, bob, path):
                                      if row["jid"].startswith("alice@")])
 
 
-def test_slixmpp_archive(server):
+async def test_slixmpp_archive(server):
     """Its XEP-0313 plugin, which pages by itself."""
     alice = server.client("alice", "a")
     bob = server.client("bob", "b")
@@ -207,14 +195,11 @@ def test_slixmpp_archive(server):
         bob.send(f"<message to='{alice.bare}' type='chat'><body>m{i}</body></message>")
         alice.expect(f"<message><body>m{i}</body></message>")
 
-    async def dialogue():
-        client = await Slix(server, "alice", ["xep_0313"]).login()
-        found = client["xep_0313"].iterate(rsm={"max": 3}, with_jid=slixmpp.JID("bob@localhost"))
-        bodies = [m["mam_result"]["forwarded"]["stanza"]["body"] async for m in found]
-        assert bodies == [f"m{i}" for i in range(7)]
-        found = client["xep_0313"].iterate(rsm={"max": 3}, reverse=True, total=4)
-        bodies = [m["mam_result"]["forwarded"]["stanza"]["body"] async for m in found]
-        assert sorted(bodies) == [f"m{i}" for i in range(3, 7)]
-        await client.disconnect()
-
-    asyncio.run(dialogue())
+    client = await Slix(server, "alice", ["xep_0313"]).login()
+    found = client["xep_0313"].iterate(rsm={"max": 3}, with_jid=slixmpp.JID("bob@localhost"))
+    bodies = [m["mam_result"]["forwarded"]["stanza"]["body"] async for m in found]
+    assert bodies == [f"m{i}" for i in range(7)]
+    found = client["xep_0313"].iterate(rsm={"max": 3}, reverse=True, total=4)
+    bodies = [m["mam_result"]["forwarded"]["stanza"]["body"] async for m in found]
+    assert sorted(bodies) == [f"m{i}" for i in range(3, 7)]
+    await client.disconnect()

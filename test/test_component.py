@@ -162,24 +162,20 @@ def test_commands(host):
     assert "no such component" in refusal(host, "component", "del", DOMAIN)
 
 
-def test_slixmpp(host):
+async def test_slixmpp(host):
     """A component written with slixmpp answers a client."""
     slixmpp = pytest.importorskip("slixmpp")
     alice = host.client("alice", "a")
-
-    async def run():
-        bot = slixmpp.ComponentXMPP(DOMAIN, SECRET, "127.0.0.1", host.component_port)
-        done = asyncio.get_running_loop().create_future()
-        bot.add_event_handler("session_start", lambda _: bot.send_message(
-            mto=alice.bare, mbody="ready", mfrom=f"bot@{DOMAIN}", mtype="chat"))
-        bot.add_event_handler("message", lambda m: done.set_result(m["body"]))
-        bot.connect()
-        await asyncio.to_thread(alice.expect, "<message type='chat'><body>ready</body></message>")
-        alice.send(f"<message to='bot@{DOMAIN}' type='chat'><body>hello</body></message>")
-        assert await asyncio.wait_for(done, 10) == "hello"
-        await bot.disconnect()
-
-    asyncio.run(run())
+    bot = slixmpp.ComponentXMPP(DOMAIN, SECRET, "127.0.0.1", host.component_port)
+    done = asyncio.get_running_loop().create_future()
+    bot.add_event_handler("session_start", lambda _: bot.send_message(
+        mto=alice.bare, mbody="ready", mfrom=f"bot@{DOMAIN}", mtype="chat"))
+    bot.add_event_handler("message", lambda m: done.set_result(m["body"]))
+    bot.connect()
+    await asyncio.to_thread(alice.expect, "<message type='chat'><body>ready</body></message>")
+    alice.send(f"<message to='bot@{DOMAIN}' type='chat'><body>hello</body></message>")
+    assert await asyncio.wait_for(done, 10) == "hello"
+    await bot.disconnect()
 
 
 def test_it_is_read_again_after_pressure(host):

@@ -289,23 +289,21 @@ def test_the_node_stops_with_bytestreams(node, alice, bob):
     assert initiator.closed() and target.closed() and waiting.closed()
 
 
-def test_slixmpp(node):
+async def test_slixmpp(node):
     """Two clients of slixmpp find the proxy, shake hands and speak."""
     node.ctl("set", "proxy65.host", "127.0.0.1")
 
-    async def dialogue():
-        loop = asyncio.get_running_loop()
-        alice, bob = Slix(node, "alice"), Slix(node, "bob")
-        for client in (alice, bob):
-            client.register_plugin("xep_0065", {"auto_accept": True})
-            await client.login()
-        heard = loop.create_future()
-        bob.add_event_handler("socks5_data", heard.set_result)
-        stream = await asyncio.wait_for(alice["xep_0065"].handshake(bob.boundjid, sid="slix"),
-                                        TIMEOUT)
-        await stream.write(b"over the proxy")
-        assert await asyncio.wait_for(heard, TIMEOUT) == b"over the proxy"
-        for client in (alice, bob):
-            client["xep_0065"].get_socket("slix").transport.close()
-            await client.disconnect()
-    asyncio.run(dialogue())
+    loop = asyncio.get_running_loop()
+    alice, bob = Slix(node, "alice"), Slix(node, "bob")
+    for client in (alice, bob):
+        client.register_plugin("xep_0065", {"auto_accept": True})
+        await client.login()
+    heard = loop.create_future()
+    bob.add_event_handler("socks5_data", heard.set_result)
+    stream = await asyncio.wait_for(alice["xep_0065"].handshake(bob.boundjid, sid="slix"),
+                                    TIMEOUT)
+    await stream.write(b"over the proxy")
+    assert await asyncio.wait_for(heard, TIMEOUT) == b"over the proxy"
+    for client in (alice, bob):
+        client["xep_0065"].get_socket("slix").transport.close()
+        await client.disconnect()

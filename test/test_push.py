@@ -362,30 +362,26 @@ def test_nobody_enables_it_for_others(host):
                      to="alice@localhost")[0] == "service-unavailable"
 
 
-def test_slixmpp(host):
+async def test_slixmpp(host):
     """An app server written with slixmpp gets what a phone should show."""
     slixmpp = pytest.importorskip("slixmpp")
     alice, bob = host.client("alice", "phone"), host.client("bob", "b")
+    app = slixmpp.ComponentXMPP(DOMAIN, SECRET, "127.0.0.1", host.component_port)
+    loop = asyncio.get_running_loop()
+    joined, shown = loop.create_future(), loop.create_future()
 
-    async def run():
-        app = slixmpp.ComponentXMPP(DOMAIN, SECRET, "127.0.0.1", host.component_port)
-        loop = asyncio.get_running_loop()
-        joined, shown = loop.create_future(), loop.create_future()
+    def publish(iq):
+        iq.reply().send()
+        shown.set_result(iq.xml.find(f".//{{{PUSH}}}notification"))
 
-        def publish(iq):
-            iq.reply().send()
-            shown.set_result(iq.xml.find(f".//{{{PUSH}}}notification"))
-
-        app.register_handler(slixmpp.xmlstream.handler.Callback(
-            "push", slixmpp.xmlstream.matcher.MatchXPath(
-                f"{{{app.default_ns}}}iq/{{{PUBSUB}}}pubsub"), publish))
-        app.add_event_handler("session_start", lambda _: joined.set_result(True))
-        app.connect()
-        await asyncio.wait_for(joined, 10)
-        await asyncio.to_thread(enable, alice)
-        alice.close()
-        say(bob, alice.bare, "hello")
-        assert await asyncio.wait_for(shown, 10) is not None
-        await app.disconnect()
-
-    asyncio.run(run())
+    app.register_handler(slixmpp.xmlstream.handler.Callback(
+        "push", slixmpp.xmlstream.matcher.MatchXPath(
+            f"{{{app.default_ns}}}iq/{{{PUBSUB}}}pubsub"), publish))
+    app.add_event_handler("session_start", lambda _: joined.set_result(True))
+    app.connect()
+    await asyncio.wait_for(joined, 10)
+    await asyncio.to_thread(enable, alice)
+    alice.close()
+    say(bob, alice.bare, "hello")
+    assert await asyncio.wait_for(shown, 10) is not None
+    await app.disconnect()

@@ -1,6 +1,4 @@
 """Jabber Search (XEP-0055) over what vCards say."""
-import asyncio
-
 import pytest
 
 from muster import xml
@@ -163,16 +161,14 @@ def test_who_may_search(make_server):
     assert refused(bob, "<first>al</first>", "search.two.example") == "remote-server-not-found"
 
 
-def test_slixmpp(server, people):
+async def test_slixmpp(server, people):
     """The plugin of slixmpp sends a form and reads the table."""
-    async def dialogue():
-        bob = Slix(server, "bob")
-        bob.register_plugin("xep_0055", {"provide_search": False})
-        await bob.login()
-        iq = bob["xep_0055"].make_search_iq(ito=AT)
-        iq["search"]["form"].add_field(var="last", value="liddell")
-        answer = await iq.send()
-        assert sorted(item["jid"] for item in answer["search"]["form"]["items"]) == [
-            "alice@localhost", "carol@localhost"]
-        await bob.disconnect()
-    asyncio.run(dialogue())
+    bob = Slix(server, "bob")
+    bob.register_plugin("xep_0055", {"provide_search": False})
+    await bob.login()
+    iq = bob["xep_0055"].make_search_iq(ito=AT)
+    iq["search"]["form"].add_field(var="last", value="liddell")
+    answer = await iq.send()
+    assert sorted(item["jid"] for item in answer["search"]["form"]["items"]) == [
+        "alice@localhost", "carol@localhost"]
+    await bob.disconnect()

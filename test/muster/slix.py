@@ -10,8 +10,11 @@ plug-in for XEP-0045 has them, and clients that stay logged in from test to test
         assert 307 in codes(await coven.gone(hag, "secondwitch"))
 """
 import asyncio
+import contextlib
 import functools
+import socket
 import time
+import types
 from typing import NamedTuple
 
 import pytest
@@ -51,6 +54,7 @@ class Slix(slixmpp.ClientXMPP):
             self.register_plugin(plugin)
         self.inbox, self.arrival = [], asyncio.Event()
         self.watch(*self.EVENTS)
+        server.clients.append(self)
 
     def watch(self, *events):
         """Keeps what comes with these events, too."""
@@ -71,6 +75,16 @@ class Slix(slixmpp.ClientXMPP):
         await self.get_roster()
         self.send_presence()
         return self
+
+    @property
+    def sock(self):
+        """What all clients of a server have, for it to close at its end."""
+        return types.SimpleNamespace(close=self._hang_up)
+
+    def _hang_up(self):
+        if self.transport:
+            with contextlib.suppress(OSError):  # it was closed before
+                self.transport.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
 
     async def expect(self, event, found=anything):
         """The first stanza that matches, of those that came with the event and were not expected
@@ -341,12 +355,3 @@ class Company:
                 client.send_presence(pto=room, ptype="unavailable")
             client.rooms.rooms.clear()
             client.inbox.clear()
-
-    def end(self):
-        async def logout():
-            for client in self.clients.values():
-                await client.disconnect()
-        try:
-            self.runner.run(logout())
-        finally:
-            self.server.finish()
