@@ -74,6 +74,7 @@ static enum err lock(struct pg_conn *c, struct why *why)
     enum pg_fault fault = pg_lock(c);
     while (fault == PG_BUSY && clock_mono_us() < until_us) {
         usleep(LOCK_PAUSE_US);
+        c->until_us = clock_mono_us() + PG_PATIENCE_US;
         fault = pg_lock(c);
     }
     if (fault == PG_OK)
