@@ -281,17 +281,38 @@ def test_what_the_settings_do_not_allow(server, cave):
         assert db.execute("SELECT count(*) FROM room_import").fetchone() == (0,)
     server.start()
 
-    def orphans():
+    def orphans(table, column):
         with server.database(read_only=True) as db:
-            return db.execute("SELECT count(*) FROM entry WHERE owner >= ? AND owner NOT IN "
-                              "(SELECT id FROM room)", (muc.ROOM_ID_MIN,)).fetchone()[0]
+            return db.execute(f"SELECT count(*) FROM {table} WHERE {column} >= ? AND {column} NOT "
+                              "IN (SELECT id FROM room)", (muc.ROOM_ID_MIN,)).fetchone()[0]
 
-    until("what was stored of it is gone", lambda: orphans() == 0)
+    assert orphans("room_affiliation", "room") == 0
+    until("what was stored of it is gone", lambda: orphans("entry", "owner") == 0)
     server.ctl("set", "muc.persistent-max", "--default")
     change(path, "room", jid="cave@elsewhere.test")
     assert "a message from the room" in refusal(server, "room", "import", path)
     path.write_text(path.read_text().replace("cave@conference.localhost", "cave@elsewhere.test"))
     assert "there are no rooms at elsewhere.test" in refusal(server, "room", "import", path)
+
+
+def test_a_long_list_of_members(server):
+    room = muc.Room("cave").create(server.client("alice", "a"), "firstwitch", persistentroom=True)
+    path, _ = export(server)
+    head = [line for line in lines(path) if line["type"] in ("room", "affiliation")]
+    many = [{**head[1], "jid": f"m{i}@elsewhere.test", "affiliation": "member",
+             "reason": f"because {i}"} for i in range(10_000)]
+    people = [*head[1:], *many]
+    path.write_text("".join(json.dumps(line) + "\n" for line in (
+        head[0], *people, {"type": "end", "affiliations": len(people), "messages": 0})))
+    server.ctl("room", "destroy", CAVE)
+    assert "imported: 10001 affiliations" in server.ctl("room", "import", path)["text"]
+    server.restart()
+    rows = server.rows("room", "affiliations", CAVE)
+    assert {(r["jid"], r["reason"]) for r in rows if r["affiliation"] == "member"} == \
+        {(m["jid"], m["reason"]) for m in many}
+    shown = show(server, CAVE)["members"].split(" and ")
+    assert shown[1] == f"{10_000 - len(shown[0].split(' '))} more"
+    assert room.enter(server.client("alice", "b"), "firstwitch").own.affiliation == "owner"
 
 
 def test_what_an_import_left_that_did_not_end_goes(server, cave):
@@ -303,6 +324,8 @@ def test_what_an_import_left_that_did_not_end_goes(server, cave):
                    " stanza FROM message ORDER BY id LIMIT 10", (owner,))
         db.execute("INSERT INTO entry(owner, id, peer, msg, flags) SELECT rcpt, rcpt_entry, 0, id,"
                    " 0 FROM message WHERE rcpt = ?", (owner,))
+        db.execute("INSERT INTO room_affiliation(room, jid, affiliation, nick, reason, follows)"
+                   " VALUES(?, 'bob@localhost', 2, '', '', 0)", (owner,))
         db.execute("INSERT INTO room_import VALUES(?, 4000000000000000)", (owner,))
     server.start()
 
@@ -311,10 +334,11 @@ def test_what_an_import_left_that_did_not_end_goes(server, cave):
             return [db.execute(sql, (owner,)).fetchone()[0] for sql in (
                 "SELECT count(*) FROM entry WHERE owner = ?",
                 "SELECT count(*) FROM message WHERE rcpt = ?",
+                "SELECT count(*) FROM room_affiliation WHERE room = ?",
                 "SELECT count(*) FROM room_import WHERE owner = ?",
                 "SELECT count(*) FROM muc_doomed WHERE owner = ?")]
 
-    until("it is gone", lambda: left()[0] == 0 and left()[2:] == [0, 0])
+    until("it is gone", lambda: left()[0] == 0 and left()[2:] == [0, 0, 0])
     assert left()[1] <= 1  # the newest row of the log stays
     assert show(server, CAVE)["messages"] >= len(MESSAGES)
 

@@ -195,14 +195,20 @@ static bool text_ok(struct command_call *call, const char *name, slice *out)
 
 /* room show */
 
+/* As many as fit, and how many more there are; `room affiliations` shows all. */
 static slice people(const struct room *r, enum affiliation of, struct arena *arena)
 {
     struct buf out;
     struct affiliate *a;
-    buf_init(&out, PEOPLE_BYTES_MAX);
+    uint32_t more = 0;
+    buf_init(&out, PEOPLE_BYTES_MAX + 64);
     for (uint32_t i = 0; (a = map_next(&r->affiliates, &i)) != NULL;)
-        if (a->affiliation == of)
+        if (a->affiliation == of && out.len + 1 + a->jid.len <= PEOPLE_BYTES_MAX)
             buf_printf(&out, "%s%.*s", out.len > 0 ? " " : "", SLICE_ARG(a->jid));
+        else
+            more += a->affiliation == of;
+    if (more > 0)
+        buf_printf(&out, " and %u more", more);
     slice text = slice_dup(arena, buf_slice(&out));
     buf_fini(&out);
     return text.ptr == NULL ? SLICE("") : text;

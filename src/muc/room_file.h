@@ -2,18 +2,17 @@
  * `room import`. Files are read and written by helper threads in steps, so that nobody waits for a
  * big archive; the log tells how far it is.
  *
- * An import reads its file twice: first it is checked as a whole, then its messages are stored
- * under the id of a room that does not exist yet, and at last, in one transaction, the room. What
- * an import that failed, or the end of the process, left behind goes.
+ * An import reads its file twice: first it is checked as a whole, then its affiliations and messages
+ * are stored under the id of a room that does not exist yet, and at last, in one transaction, the
+ * room. What an import that failed, or the end of the process, left behind goes.
  *
- * Limits: ROOM_FILES_MAX at a time; ROOM_FILE_PEOPLE_MAX affiliations and hats; ROOM_LINE_MAX. */
+ * Limits: ROOM_FILES_MAX at a time; muc.affiliations-max; ROOM_HATS_MAX; ROOM_LINE_MAX. */
 #pragma once
 #include "base/command.h"
 #include "store/store.h"
 
 enum {
     ROOM_FILES_MAX = 4,
-    ROOM_FILE_PEOPLE_MAX = 4000,
     ROOM_FILE_STEP_ROWS = 128,
     ROOM_FILE_STEP_BYTES = 1 << 20,
     ROOM_FILE_TELL_MS = 5000 /* between lines of the log */

@@ -35,10 +35,11 @@ struct import {
     const char *path;
     struct source in;
     struct xml_work *xml;
-    struct arena *arena, *lasting;         /* of a step; as long as this */
-    struct map seen;                       /* affiliations by address */
-    struct room_line room, *people, *step; /* people: affiliations and hats */
-    uint64_t people_count, affiliations, hats, messages, last_id;
+    struct arena *arena, *lasting;       /* of a step; as long as this */
+    struct map seen;                     /* struct person: who has an affiliation */
+    struct room_line room, *hats, *step; /* step: affiliations and messages to store */
+    uint64_t affiliations, affiliations_max, messages, last_id;
+    uint32_t hat_count;
     enum room_line_type last_type;
     slice card;
     uint32_t step_count;
@@ -101,7 +102,10 @@ static enum err next_line(struct source *in, slice *out, struct why *why)
     }
 }
 
-static slice person_key(const void *item) { return ((const struct room_line *)item)->jid; }
+struct person {
+    slice jid;
+};
+static slice person_key(const void *item) { return ((const struct person *)item)->jid; }
 
 static void keep_room(struct import *x, const struct room_line *l)
 {
@@ -112,46 +116,41 @@ static void keep_room(struct import *x, const struct room_line *l)
     x->room.subject = slice_dup(x->lasting, l->subject);
 }
 
-static bool keep_person(struct import *x, const struct room_line *l)
-{
-    if (x->people_count == ROOM_FILE_PEOPLE_MAX) {
-        why_set(&x->why, "found more than %d affiliations and hats", ROOM_FILE_PEOPLE_MAX);
-        return false;
-    }
-    struct room_line *p = &x->people[x->people_count++];
-    *p = *l;
-    p->jid = slice_dup(x->lasting, l->jid);
-    p->nick = slice_dup(x->lasting, l->nick);
-    p->reason = slice_dup(x->lasting, l->reason);
-    p->uri = slice_dup(x->lasting, l->uri);
-    p->title = slice_dup(x->lasting, l->title);
-    return true;
-}
-
 static bool take_affiliation(struct import *x, const struct room_line *l)
 {
-    x->affiliations++;
-    if (x->storing) /* was checked, and is kept */
+    if (++x->affiliations > x->affiliations_max) {
+        why_set(&x->why, "found more affiliations than muc.affiliations-max, which is %llu",
+                (unsigned long long)x->affiliations_max);
+        return false;
+    }
+    if (x->storing) { /* was checked */
+        x->step[x->step_count++] = *l;
         return true;
+    }
     if (map_get(&x->seen, l->jid) != NULL) {
         why_set(&x->why, "found %.*s twice", SLICE_ARG(l->jid));
         return false;
     }
-    if (!keep_person(x, l))
-        return false;
-    map_put(&x->seen, &x->people[x->people_count - 1]);
+    struct person *p = arena_new(x->lasting, struct person, 1);
+    p->jid = slice_dup(x->lasting, l->jid);
+    map_put(&x->seen, p);
     return true;
 }
 
 static bool take_hat(struct import *x, const struct room_line *l)
 {
-    if (x->storing)
+    if (x->storing) /* was checked, and is kept */
         return true;
-    if (++x->hats > ROOM_HATS_MAX || !room_hat_is_right(l->uri, l->title)) {
+    if (x->hat_count == ROOM_HATS_MAX || !room_hat_is_right(l->uri, l->title)) {
         why_set(&x->why, "allowed: at most %d hats, which are URIs with titles", ROOM_HATS_MAX);
         return false;
     }
-    return keep_person(x, l);
+    struct room_line *h = &x->hats[x->hat_count++];
+    *h = *l;
+    h->jid = slice_dup(x->lasting, l->jid);
+    h->uri = slice_dup(x->lasting, l->uri);
+    h->title = slice_dup(x->lasting, l->title);
+    return true;
 }
 
 static bool take_card(struct import *x, const struct room_line *l)
@@ -358,6 +357,19 @@ static struct store_stmt unnote_all_stmt = {
     .cols = "",
 };
 
+static struct store_stmt forget_stmt = {
+    .name = "room.import-forget",
+    .sql = "DELETE FROM room_affiliation WHERE room = $1",
+    .params = "i",
+    .cols = "",
+};
+static struct store_stmt forget_all_stmt = {
+    .name = "room.import-forget-all",
+    .sql = "DELETE FROM room_affiliation WHERE room IN (SELECT owner FROM room_import)",
+    .params = "",
+    .cols = "",
+};
+
 static void undone(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct import *x = arg;
@@ -371,6 +383,7 @@ static void undo(struct import *x)
 {
     struct store_batch *b = store_write(x->worker->store, (uint64_t)x->owner);
     STORE_ADD(b, &doom_stmt, STORE_ANY_ROWS, SV_I(x->owner));
+    STORE_ADD(b, &forget_stmt, STORE_ANY_ROWS, SV_I(x->owner));
     STORE_ADD(b, &unnote_stmt, STORE_ANY_ROWS, SV_I(x->owner));
     store_submit(b, x->worker->loop, 0, undone, x);
 }
@@ -442,15 +455,6 @@ static void add_room(struct store_batch *b, const struct import *x)
     buf_fini(&text);
 }
 
-static void add_person(struct store_batch *b, const struct import *x, const struct room_line *p)
-{
-    if (p->type == LINE_HAT)
-        room_hat_store(b, x->owner, p->jid, p->uri, p->title);
-    else
-        STORE_ADD(b, &person_stmt, 1, SV_I(x->owner), SV_T(p->jid), SV_I(p->affiliation),
-                  SV_T(p->nick), SV_T(p->reason), SV_I(p->follows));
-}
-
 /* Nobody makes a room of that name from here: what comes for it waits. */
 static void store_room(struct room *r, struct import *x)
 {
@@ -459,8 +463,8 @@ static void store_room(struct room *r, struct import *x)
     x->target = r;
     r->state = ROOM_LOADING;
     add_room(b, x);
-    for (uint64_t i = 0; i < x->people_count; i++)
-        add_person(b, x, &x->people[i]);
+    for (uint32_t i = 0; i < x->hat_count; i++)
+        room_hat_store(b, x->owner, x->hats[i].jid, x->hats[i].uri, x->hats[i].title);
     if (x->card.len > 0)
         room_vcard_put(b, x->owner, x->card, loop_scratch(x->worker->loop));
     STORE_ADD(b, &unnote_stmt, 1, SV_I(x->owner));
@@ -481,7 +485,7 @@ static void reached_last(struct room *r, enum err e, void *arg)
         store_room(r, x);
 }
 
-/* Its messages. */
+/* Its affiliations and messages. */
 
 static void next_step(struct import *x);
 
@@ -495,30 +499,37 @@ static void tell(struct import *x)
              LOG_C("step", x->storing ? "store" : "check"), LOG_I("messages", x->messages));
 }
 
-static void messages_stored(void *arg, enum store_result result, const struct store_batch *b)
+static void step_stored(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct import *x = arg;
     (void)b;
     if (result != STORE_OK)
-        fail_storing(x, err_of_store(result), "the database does not take its messages");
+        fail_storing(x, err_of_store(result), "the database does not take it");
     else if (x->e == E_EOF)
         operate_reach(x->worker, x->room.jid, reached_last, x);
     else
         next_step(x);
 }
 
-static void store_messages(struct import *x)
+static void add_line(struct store_batch *b, const struct import *x, const struct room_line *l)
 {
-    struct store_batch *b = store_write(x->worker->store, (uint64_t)x->owner);
-    for (uint32_t i = 0; i < x->step_count; i++) {
-        const struct room_line *l = &x->step[i];
+    if (l->type == LINE_AFFILIATION)
+        STORE_ADD(b, &person_stmt, 1, SV_I(x->owner), SV_T(l->jid), SV_I(l->affiliation),
+                  SV_T(l->nick), SV_T(l->reason), SV_I(l->follows));
+    else
         archive_add(b, &(struct archive_message){ .at_us = l->at_us,
                                                   .rcpt = x->owner,
                                                   .rcpt_entry = l->id,
                                                   .remote = l->sender,
                                                   .stanza = l->stanza });
-    }
-    store_submit(b, x->worker->loop, 0, messages_stored, x);
+}
+
+static void store_step(struct import *x)
+{
+    struct store_batch *b = store_write(x->worker->store, (uint64_t)x->owner);
+    for (uint32_t i = 0; i < x->step_count; i++)
+        add_line(b, x, &x->step[i]);
+    store_submit(b, x->worker->loop, 0, step_stored, x);
 }
 
 static void noted(void *arg, enum store_result result, const struct store_batch *b)
@@ -559,8 +570,6 @@ static void checked(struct import *x)
     slice jid;
     if (!setting_bool(&muc_persistent))
         fail(x, E_DENIED, "muc.persistent is off");
-    else if ((int64_t)x->affiliations > setting_int(&muc_affiliations_max))
-        fail(x, E_LIMIT, "it has more affiliations than muc.affiliations-max allows");
     else if (!operate_room_ok(x->call, x->room.jid, &jid))
         import_free(x); /* the call has failed */
     else
@@ -579,7 +588,7 @@ static void step_done(struct work *w)
     } else if (x->e != OK && !over) {
         fail_line(x);
     } else if (x->storing) {
-        store_messages(x);
+        store_step(x);
     } else if (over) {
         checked(x);
     } else {
@@ -612,17 +621,18 @@ static void run_import(struct command_call *call)
     x->xml = xml_work_create();
     x->arena = arena_create(0);
     x->lasting = arena_create(0);
-    x->people = arena_new(x->lasting, struct room_line, ROOM_FILE_PEOPLE_MAX);
+    x->affiliations_max = (uint64_t)setting_int(&muc_affiliations_max);
+    x->hats = arena_new(x->lasting, struct room_line, ROOM_HATS_MAX);
     x->step = arena_new(x->lasting, struct room_line, ROOM_FILE_STEP_ROWS);
     x->told_us = loop_now_us(x->worker->loop);
     map_init(&x->seen, person_key);
     next_step(x);
 }
 
-struct store_stmt *const room_import_stmts[] = { &note_stmt,       &unnote_stmt,
-                                                 &doom_stmt,       &doom_all_stmt,
-                                                 &unnote_all_stmt, &room_stmt,
-                                                 &person_stmt,     NULL };
+struct store_stmt *const room_import_stmts[] = {
+    &note_stmt,   &unnote_stmt,     &doom_stmt, &doom_all_stmt, &unnote_all_stmt,
+    &forget_stmt, &forget_all_stmt, &room_stmt, &person_stmt,   NULL
+};
 
 static void swept(void *arg, enum store_result result, const struct store_batch *b)
 {
@@ -634,6 +644,7 @@ void room_import_start(struct worker *w)
 {
     struct store_batch *b = store_write(w->store, 0);
     store_add(b, &doom_all_stmt, STORE_ANY_ROWS, NULL, 0);
+    store_add(b, &forget_all_stmt, STORE_ANY_ROWS, NULL, 0);
     store_add(b, &unnote_all_stmt, STORE_ANY_ROWS, NULL, 0);
     store_submit(b, w->loop, 0, swept, w);
 }
