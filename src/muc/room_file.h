@@ -2,9 +2,9 @@
  * `room import`. Files are read and written by helper threads in steps, so that nobody waits for a
  * big archive; the log tells how far it is.
  *
- * An import reads its file twice: first it is checked as a whole, then its affiliations and messages
- * are stored under the id of a room that does not exist yet, and at last, in one transaction, the
- * room. What an import that failed, or the end of the process, left behind goes.
+ * An import reads its file twice: first it is checked as a whole, then its affiliations and
+ * messages are stored under the id of a room that does not exist yet, and at last, in one
+ * transaction, the room. What an import that failed, or the end of the process, left behind goes.
  *
  * Limits: ROOM_FILES_MAX at a time; muc.affiliations-max; ROOM_HATS_MAX; ROOM_LINE_MAX. */
 #pragma once
