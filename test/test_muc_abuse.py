@@ -61,6 +61,16 @@ def room_bodies(room, client, nick):
 # --- floods ---
 
 
+def two(make_server, rate, burst, nick):
+    """A room of alice, and bob in it by this name, where an occupant may send so fast."""
+    server = make_server("alice", "bob", settings={
+        **OPEN, "muc.message-rate": rate, "muc.message-burst": burst})
+    alice, bob = server.client("alice", "x"), server.client("bob", "x")
+    room = Room().create(alice, "alice")
+    room.enter(bob, nick)
+    return room, alice, bob
+
+
 def test_a_flood_of_one_occupant(make_server):
     """What is over the limit of an occupant is refused; the others hear what was within, in order,
     and have limits of their own."""
@@ -121,11 +131,7 @@ def test_coming_back_gains_nothing(make_server):
 
 def test_a_flood_of_private_messages(make_server):
     """The limit counts what goes to one occupant too."""
-    server = make_server("alice", "bob", settings={
-        **OPEN, "muc.message-rate": 5, "muc.message-burst": 10})
-    alice, bob = server.client("alice", "x"), server.client("bob", "x")
-    room = Room().create(alice, "alice")
-    room.enter(bob, "bob")
+    room, alice, bob = two(make_server, 5, 10, "bob")
     bob.send("".join(f"<message to='{room.at('alice')}' type='chat' id='p{i}'><body>{i}</body>"
                      "</message>" for i in range(200)))
     bob.expect("<message type='error' id='p199'/>")
@@ -173,11 +179,7 @@ def test_thousands_of_joins_and_leaves(make_server):
 def test_who_comes_and_goes_too_often(make_server):
     """May not, for a while; who only talked a lot comes back at once."""
     burst = 20
-    server = make_server("alice", "bob", settings={
-        **OPEN, "muc.message-rate": 1, "muc.message-burst": burst})
-    alice, bob = server.client("alice", "x"), server.client("bob", "x")
-    room = Room().create(alice, "alice")
-    room.enter(bob, "bob")
+    room, alice, bob = two(make_server, 1, burst, "bob")
     bob.send(f"<message to='{room}' type='groupchat'><body>x</body></message>" * 100)
     room.leave(bob, "bob")
     room.enter(bob, "bob")
@@ -197,11 +199,7 @@ def test_who_comes_and_goes_too_often(make_server):
 def test_a_storm_of_nick_changes(make_server):
     """They count like messages; what is too fast is refused, and all see the same in the end."""
     sent, burst = 300, 50
-    server = make_server("alice", "bob", settings={
-        **OPEN, "muc.message-rate": 10, "muc.message-burst": burst})
-    alice, bob = server.client("alice", "x"), server.client("bob", "x")
-    room = Room().create(alice, "alice")
-    room.enter(bob, "n0")
+    room, alice, bob = two(make_server, 10, burst, "n0")
     bob.send("".join(f"<presence to='{room.at(f'n{i}')}'/>" for i in range(1, sent + 1)))
     refused, changed = [], []
 
@@ -231,11 +229,7 @@ def test_a_storm_of_nick_changes(make_server):
 def test_a_storm_of_availability(make_server):
     """Of many the others see some, and the last one in any case."""
     sent, burst = 400, 20
-    server = make_server("alice", "bob", settings={
-        **OPEN, "muc.message-rate": 5, "muc.message-burst": burst})
-    alice, bob = server.client("alice", "x"), server.client("bob", "x")
-    room = Room().create(alice, "alice")
-    room.enter(bob, "bob")
+    room, alice, bob = two(make_server, 5, burst, "bob")
     room.forget(alice, bob)
     began = time.monotonic()
     bob.send("".join(f"<presence to='{room.at('bob')}'><status>{i}</status></presence>"
@@ -245,7 +239,7 @@ def test_a_storm_of_availability(make_server):
         seen.append(int(room.presence(alice, "bob").status))
     assert seen == sorted(seen) and len(seen) <= burst + 5 * (time.monotonic() - began + 1)
     assert int(room.presence(bob, "bob").status) == 0  # he sees what they see
-    entered = room.enter(server.client("alice", "y"), "again")
+    entered = room.enter(make_server.servers[0].client("alice", "y"), "again")
     assert entered.others["bob"].status == f"{sent - 1}"
 
 
@@ -265,11 +259,7 @@ def test_all_of_a_room_again_and_again(make_server):
 def test_a_flood_of_requests_to_an_occupant(make_server):
     """Ten count as a message; what is beyond may come later."""
     sent = 300
-    server = make_server("alice", "bob", settings={
-        **OPEN, "muc.message-rate": 1, "muc.message-burst": 10})
-    alice, bob = server.client("alice", "x"), server.client("bob", "x")
-    room = Room().create(alice, "alice")
-    room.enter(bob, "bob")
+    room, alice, bob = two(make_server, 1, 10, "bob")
     bob.send("".join(f"<iq type='get' id='q{i}' to='{room.at('alice')}'><query xmlns='urn:x'/></iq>"
                      for i in range(sent)))
     error = bob.expect_error("policy-violation", "wait", f"<iq id='q{sent - 1}'/>")

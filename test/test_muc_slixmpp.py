@@ -7,7 +7,6 @@ from muster.client import TIMEOUT
 from muster.slix import denied
 
 HATS_COMMANDS = "urn:xmpp:hats:commands"
-SETTINGS = muc.OWNERS
 
 
 async def test_the_archive(coven, crone, hag):
