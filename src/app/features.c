@@ -5,6 +5,7 @@
 #include "app/config_check.h"
 #include "auth/auth.h"
 #include "base/alarm.h"
+#include "base/arena.h"
 #include "base/command.h"
 #include "base/log.h"
 #include "base/metric.h"
@@ -170,4 +171,15 @@ void features_register(void)
     for (const struct feature *const *f = features; *f != NULL; f++)
         register_rows(*f);
     features_set(features);
+}
+
+const struct store_schema *const *features_schemas(struct arena *arena)
+{
+    size_t count = sizeof features / sizeof features[0], used = 0;
+    const struct store_schema **schemas = arena_new(arena, const struct store_schema *, count);
+    for (const struct feature *const *f = features; *f != NULL; f++) {
+        if ((*f)->schema != NULL)
+            schemas[used++] = (*f)->schema;
+    }
+    return schemas;
 }

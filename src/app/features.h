@@ -3,8 +3,13 @@
 #pragma once
 #include "base/log.h"
 
+struct arena;
+struct store_schema;
+
 /* Registers the rows of all features: settings, commands, metrics, alarms, log areas. Once, at
  * start. */
 void features_register(void);
+/* What they give to store_open(); NULL-terminated. */
+const struct store_schema *const *features_schemas(struct arena *arena);
 
 extern struct log_area log_server; /* of server.c; here, so that musterctl knows all areas */

@@ -79,19 +79,10 @@ static enum err lock_data(struct server *s, const char *data, struct why *why)
 static enum err open_store(struct server *s, struct why *why)
 {
     struct arena *arena = arena_create(0);
-    const struct feature *const *all = features_all();
-    size_t count = 0, used = 0;
-    while (all[count] != NULL)
-        count++;
-    const struct store_schema **schemas = arena_new(arena, const struct store_schema *, count + 1);
-    for (size_t i = 0; i < count; i++) {
-        if (all[i]->schema != NULL)
-            schemas[used++] = all[i]->schema;
-    }
     const char *url = s->file->database;
     if (strcmp(url, "sqlite") == 0)
         url = arena_printf(arena, "sqlite:%s/muster.db", s->file->data);
-    struct store_conf conf = { .url = url, .schemas = schemas };
+    struct store_conf conf = { .url = url, .schemas = features_schemas(arena) };
     enum err e = store_open(&s->store, &conf, why);
     arena_destroy(&arena);
     return e;

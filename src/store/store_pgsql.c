@@ -30,8 +30,10 @@ static enum err check_texts(struct pg_conn *c, struct why *why)
 {
     static const char *const bytewise[] = { "C", "POSIX", "C.UTF-8", "C.utf8", NULL };
     PGresult *res = pg_ask(c,
-                           "SELECT pg_encoding_to_char(encoding), datcollate, current_database()"
-                           " FROM pg_database WHERE datname = current_database()",
+                           "SELECT pg_encoding_to_char(encoding),"
+                           " CASE WHEN to_jsonb(d) ->> 'datlocprovider' = 'i' THEN 'of ICU'"
+                           " ELSE datcollate END" /* the column is there from version 15 on */
+                           " FROM pg_database d WHERE datname = current_database()",
                            NULL);
     if (res == NULL || PQntuples(res) != 1) {
         PQclear(res);
