@@ -268,11 +268,7 @@ static void commit(struct request *q)
 
 static void admin_set(struct iq *iq)
 {
-    struct room *r = room_find(iq->worker, stanza_to(iq->st));
-    if (r == NULL) {
-        iq_error(iq, SE_ITEM_NOT_FOUND, SLICE("there is no such room"));
-        return;
-    }
+    struct room *r = room_of_iq(iq);
     struct request *q = mem_new(struct request);
     q->room = r;
     q->iq = iq;
@@ -454,14 +450,10 @@ static bool may_list(const struct room *r, struct muc_standing by, const struct 
 
 static void admin_get(struct iq *iq)
 {
-    const struct room *r = room_find(iq->worker, stanza_to(iq->st));
+    const struct room *r = room_of_iq(iq);
     struct wanted what = { 0 };
     struct elem item;
 
-    if (r == NULL) {
-        iq_error(iq, SE_ITEM_NOT_FOUND, SLICE("there is no such room"));
-        return;
-    }
     bool any = elem_child(&iq->payload, "item", NS_MUC_ADMIN, &item);
     what.roles = any && elem_attr_raw(&item, "role").ptr != NULL;
     bool known = any && (what.roles ? role_of(elem_attr(&item, "role", iq->tmp), &what.role)

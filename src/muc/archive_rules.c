@@ -19,35 +19,32 @@ static struct room_reader reader_of(const struct room *r, const struct stanza *s
 }
 
 /* The room, if it has an archive; else the request is answered. */
-static const struct room *room_of(struct iq *iq)
+static const struct room *archived(struct iq *iq)
 {
-    const struct room *r = room_find(iq->worker, stanza_to(iq->st));
-    if (r != NULL && r->stored)
+    const struct room *r = room_of_iq(iq);
+    if (r->stored)
         return r;
-    if (r == NULL)
-        iq_error(iq, SE_ITEM_NOT_FOUND, SLICE("there is no such room"));
-    else
-        iq_error(iq, SE_SERVICE_UNAVAILABLE, SLICE("the room has no archive"));
+    iq_error(iq, SE_SERVICE_UNAVAILABLE, SLICE("the room has no archive"));
     return NULL;
 }
 
 static void query(struct iq *iq)
 {
-    const struct room *r = room_of(iq);
+    const struct room *r = archived(iq);
     if (r != NULL)
         room_archive_query(&r->archive, iq, reader_of(r, iq->st));
 }
 
 static void form(struct iq *iq)
 {
-    const struct room *r = room_of(iq);
+    const struct room *r = archived(iq);
     if (r != NULL)
         room_archive_form(iq, reader_of(r, iq->st));
 }
 
 static void metadata(struct iq *iq)
 {
-    const struct room *r = room_of(iq);
+    const struct room *r = archived(iq);
     if (r != NULL)
         room_archive_metadata(&r->archive, iq, reader_of(r, iq->st));
 }

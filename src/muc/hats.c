@@ -538,13 +538,13 @@ static enum act act_of(slice node)
 
 static void command(struct iq *iq)
 {
-    struct room *r = room_find(iq->worker, stanza_to(iq->st));
+    struct room *r = room_of_iq(iq);
     struct change c = { .node = elem_attr(&iq->payload, "node", iq->tmp),
                         .session = elem_attr(&iq->payload, "sessionid", iq->tmp) };
     struct form f;
 
     c.act = act_of(c.node);
-    if (r == NULL || c.act == HAT_ACTS)
+    if (c.act == HAT_ACTS)
         iq_error(iq, SE_ITEM_NOT_FOUND, (slice){ 0 });
     else if (!may(r, iq->st, c.act))
         iq_error(iq, SE_FORBIDDEN,

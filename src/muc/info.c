@@ -268,11 +268,9 @@ static void write_nick(struct iq *iq, const struct room *r)
 
 static void room_info(struct iq *iq)
 {
-    const struct room *r = room_find(iq->worker, stanza_to(iq->st));
+    const struct room *r = room_of_iq(iq);
     slice node = elem_attr(&iq->payload, "node", iq->tmp);
-    if (r == NULL)
-        iq_error(iq, SE_ITEM_NOT_FOUND, (slice){ 0 });
-    else if (slice_is(node, "x-roomuser-item"))
+    if (slice_is(node, "x-roomuser-item"))
         write_nick(iq, r);
     else if (slice_is(node, NS_MUC "#traffic")) /* §18.1.1: what is let through is not listed */
         iq_error(iq, r->config.strip_xhtml ? SE_FEATURE_NOT_IMPLEMENTED : SE_SERVICE_UNAVAILABLE,
@@ -286,12 +284,8 @@ static void room_info(struct iq *iq)
 /* §6.5: those who are in, to those who are in; to others if the room is open to all. */
 static void room_items(struct iq *iq)
 {
-    const struct room *r = room_find(iq->worker, stanza_to(iq->st));
+    const struct room *r = room_of_iq(iq);
     struct buf out;
-    if (r == NULL) {
-        iq_error(iq, SE_ITEM_NOT_FOUND, (slice){ 0 });
-        return;
-    }
     bool shown =
         room_seat(r, stanza_from(iq->st)) != NULL || (r->config.listed && room_admits(r, iq->st));
     buf_init(&out, ANSWER_BYTES_MAX);

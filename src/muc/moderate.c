@@ -182,32 +182,25 @@ static void moderate(struct iq *iq, struct room *r, const struct occupant *o, sl
     buf_fini(&tombstone);
 }
 
-/* The room and the moderator who asks; else the request is answered. */
-static struct room *may_moderate(struct iq *iq, const struct occupant **o)
+/* The moderator who asks; else the request is answered. */
+static const struct occupant *moderator_of(struct iq *iq, const struct room *r)
 {
-    struct room *r = room_find(iq->worker, stanza_to(iq->st));
-    if (r == NULL) {
-        iq_error(iq, SE_ITEM_NOT_FOUND, SLICE("there is no such room"));
-        return NULL;
-    }
     const struct seat *s = room_seat(r, stanza_from(iq->st));
-    if (s == NULL || s->occupant->role != ROLE_MODERATOR || s->occupant->hidden) {
-        iq_error(iq, SE_FORBIDDEN, SLICE("only moderators take back what others said"));
-        return NULL;
-    }
-    *o = s->occupant;
-    return r;
+    if (s != NULL && s->occupant->role == ROLE_MODERATOR && !s->occupant->hidden)
+        return s->occupant;
+    iq_error(iq, SE_FORBIDDEN, SLICE("only moderators take back what others said"));
+    return NULL;
 }
 
 static void ask(struct iq *iq, slice target, const struct elem *e, const char *retract_ns,
                 const char *ns)
 {
-    const struct occupant *o;
+    struct room *r = room_of_iq(iq);
+    const struct occupant *o = moderator_of(iq, r);
     struct elem retract, reason;
     slice why = { 0 };
-    struct room *r = may_moderate(iq, &o);
 
-    if (r == NULL)
+    if (o == NULL)
         return;
     if (target.len == 0 || !elem_child(e, "retract", retract_ns, &retract)) {
         iq_error(iq, SE_BAD_REQUEST, SLICE("the id of a message, and a retraction, are expected"));

@@ -27,12 +27,9 @@ static bool admitted(struct request *q, const struct room *r)
 {
     slice bare = stanza_from_bare(q->iq->st);
     q->by = muc_is_administrator(bare) ? EDITOR_ADMIN : EDITOR_OWNER;
-    if (r == NULL)
-        iq_error(q->iq, SE_ITEM_NOT_FOUND, SLICE("there is no such room"));
-    else if (room_affiliation(r, bare) != AFF_OWNER)
-        iq_error(q->iq, SE_FORBIDDEN, SLICE("only owners of the room may do that"));
-    else
+    if (room_affiliation(r, bare) == AFF_OWNER)
         return true;
+    iq_error(q->iq, SE_FORBIDDEN, SLICE("only owners of the room may do that"));
     return false;
 }
 
@@ -55,7 +52,7 @@ static const slice *people_of(const struct room *r, enum affiliation a, unsigned
 
 static void owner_get(struct iq *iq)
 {
-    struct room *r = room_find(iq->worker, stanza_to(iq->st));
+    struct room *r = room_of_iq(iq);
     struct request q = { .iq = iq };
     struct room_people people = { .has_owners = true, .has_admins = true };
     struct buf out;
@@ -248,11 +245,12 @@ static unsigned count_destroy(const struct elem *query)
 static void again(struct room *r, enum err e, void *arg)
 {
     struct request *q = arg;
-    struct iq *iq = q->iq;
     if (e != OK)
-        answer(iq, e);
+        answer(q->iq, e);
+    else if (r->state != ROOM_READY)
+        iq_error(q->iq, SE_ITEM_NOT_FOUND, SLICE("there is no such room"));
     else
-        run(q, room_find(iq->worker, r->jid));
+        run(q, r);
 }
 
 /* A form is read against the configuration that it changes: with another change under way, after
@@ -285,7 +283,7 @@ static void owner_set(struct iq *iq)
     struct iq *held = iq_hold(iq);
     struct request *q = arena_new(held->tmp, struct request, 1);
     q->iq = held;
-    run(q, room_find(held->worker, stanza_to(held->st)));
+    run(q, room_of_iq(held));
 }
 
 static const struct iq_rule rules[] = {

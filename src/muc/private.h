@@ -14,6 +14,9 @@ void rooms_start(void);
 void rooms_stop(struct worker *w);
 void room_loaded(struct room *r, enum err e); /* E_NOTFOUND: there is none; OK; E_DOWN */
 int64_t room_new_id(void);
+/* The room that a request to it (IQ_TO_ROOM) is for: rules get only those to rooms that are READY.
+ */
+struct room *room_of_iq(const struct iq *iq);
 /* Waits for the room that is loading. false: too many do; st stays the caller's. */
 bool room_wait(struct room *r, struct stanza *st, struct origin origin);
 

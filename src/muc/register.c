@@ -40,10 +40,10 @@ static const struct form_row follow_row = {
 };
 
 /* A room that is open; else the request is answered. */
-static struct room *room_of(struct iq *iq)
+static struct room *open_room(struct iq *iq)
 {
-    struct room *r = room_find(iq->worker, stanza_to(iq->st));
-    if (r != NULL && (!r->locked || room_affiliation(r, stanza_from_bare(iq->st)) == AFF_OWNER))
+    struct room *r = room_of_iq(iq);
+    if (!r->locked || room_affiliation(r, stanza_from_bare(iq->st)) == AFF_OWNER)
         return r;
     iq_error(iq, SE_ITEM_NOT_FOUND, SLICE("there is no such room"));
     return NULL;
@@ -51,7 +51,7 @@ static struct room *room_of(struct iq *iq)
 
 static void register_get(struct iq *iq)
 {
-    const struct room *r = room_of(iq);
+    const struct room *r = open_room(iq);
     struct buf b;
     if (r == NULL)
         return;
@@ -243,7 +243,7 @@ static void apply(struct iq *iq, struct room *r, const struct application *a)
 
 static void register_set(struct iq *iq)
 {
-    struct room *r = room_of(iq);
+    struct room *r = open_room(iq);
     struct application a = { .bare = stanza_from_bare(iq->st) };
     struct elem remove;
     struct form f;

@@ -1,5 +1,6 @@
 /* The rooms of a worker: found by JID, loaded when somebody asks, unloaded when nobody does. */
 #include "base/arena.h"
+#include "base/ensure.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/rand.h"
@@ -281,6 +282,13 @@ struct room *room_find(const struct worker *w, slice jid)
     struct muc_worker *m = w->state_of[slot];
     struct room *r = m == NULL ? NULL : map_get(&m->rooms, jid);
     return r != NULL && r->state == ROOM_READY ? r : NULL;
+}
+
+struct room *room_of_iq(const struct iq *iq)
+{
+    struct room *r = room_find(iq->worker, stanza_to(iq->st));
+    ensure(r != NULL);
+    return r;
 }
 
 bool room_wait(struct room *r, struct stanza *st, struct origin origin)

@@ -205,14 +205,10 @@ static void committed(void *arg, enum store_result result, const struct store_ba
 
 static void card_set(struct iq *iq)
 {
-    struct room *r = room_find(iq->worker, stanza_to(iq->st));
+    struct room *r = room_of_iq(iq);
     struct elem any;
     struct buf text, hashes;
 
-    if (r == NULL) {
-        iq_error(iq, SE_ITEM_NOT_FOUND, SLICE("there is no such room"));
-        return;
-    }
     if (!affiliation_may(room_affiliation(r, stanza_from_bare(iq->st)), ACT_CONFIGURE)) {
         iq_error(iq, SE_FORBIDDEN, SLICE("only owners set the card of a room"));
         return;
@@ -262,10 +258,8 @@ static void was_read(void *arg, enum store_result result, const struct store_bat
 
 static void card_get(struct iq *iq)
 {
-    const struct room *r = room_find(iq->worker, stanza_to(iq->st));
-    if (r == NULL) {
-        iq_error(iq, SE_ITEM_NOT_FOUND, SLICE("there is no such room"));
-    } else if (!r->stored) {
+    const struct room *r = room_of_iq(iq);
+    if (!r->stored) {
         answer(iq, r->vcard);
     } else {
         struct store_batch *b = store_read(r->worker->store, (uint64_t)r->id);
