@@ -54,12 +54,9 @@ static bool name_of(struct showing *s, const struct affiliate *a, slice *nick)
 static struct stanza *presence_of(const struct room *r, const struct affiliate *a, slice nick,
                                   slice jid)
 {
-    struct buf from, xml;
+    slice from = room_address(r, nick, loop_scratch(r->worker->loop));
     char id[OCCUPANT_ID_LEN + 1];
-    buf_init(&from, JID_MAX + 1);
-    buf_add(&from, r->jid);
-    buf_lit(&from, "/");
-    buf_add(&from, nick);
+    struct buf xml;
     buf_init(&xml, SHOWN_BYTES_MAX);
     buf_printf(&xml, "<x xmlns='" NS_MUC_USER "'><item affiliation='%.*s' role='none'",
                SLICE_ARG(affiliation_name((enum affiliation)a->affiliation)));
@@ -69,13 +66,9 @@ static struct stanza *presence_of(const struct room *r, const struct affiliate *
         buf_lit(&xml, "'");
     }
     buf_lit(&xml, "/></x>");
-    /* XEP-0421 §4: every presence has it */
-    buf_lit(&xml, "<occupant-id xmlns='" NS_OCCUPANT_ID "' id='");
-    buf_add(&xml, occupant_id(id, r->secret, a->jid));
-    buf_lit(&xml, "'/>");
-    struct stanza *st = stanza_make(STANZA_PRESENCE, TYPE_UNAVAILABLE, buf_slice(&from),
-                                    (slice){ "", 0 }, (slice){ 0 }, buf_slice(&xml));
-    buf_fini(&from);
+    occupant_id_write(&xml, occupant_id(id, r->secret, a->jid)); /* XEP-0421 §4: in all presence */
+    struct stanza *st = stanza_make(STANZA_PRESENCE, TYPE_UNAVAILABLE, from, (slice){ "", 0 },
+                                    (slice){ 0 }, buf_slice(&xml));
     buf_fini(&xml);
     return st;
 }

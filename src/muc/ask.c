@@ -51,15 +51,12 @@ static slice reason_of(const struct elem *e, struct arena *tmp)
 /* The inviter as the invitee may know him: not by the address where the room hides that. */
 static void inviter_write(struct buf *out, const struct room *r, const struct occupant *o)
 {
-    if (o == NULL || r->config.whois != WHOIS_ANYONE) {
+    if (o == NULL)
         xml_escape(out, r->jid);
-        if (o != NULL) {
-            buf_lit(out, "/");
-            xml_escape(out, o->nick);
-        }
-    } else {
+    else if (r->config.whois == WHOIS_ANYONE)
         xml_escape(out, seat_bare(occupant_seat(o)));
-    }
+    else
+        xml_escape(out, room_address(r, o->nick, loop_scratch(r->worker->loop)));
 }
 
 /* invite NULL: nobody said more. */

@@ -301,9 +301,7 @@ static void room_items(struct iq *iq)
         if (!shown || !o->known || out.len + ITEM_BYTES_MAX > ANSWER_BYTES_MAX)
             continue;
         buf_lit(&out, "<item jid='");
-        xml_escape(&out, r->jid);
-        buf_lit(&out, "/");
-        xml_escape(&out, o->nick);
+        xml_escape(&out, room_address(r, o->nick, iq->tmp));
         buf_lit(&out, "'/>");
     }
     buf_lit(&out, "</query>");

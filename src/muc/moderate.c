@@ -81,11 +81,9 @@ static void moderator_write(struct buf *out, const struct room *r, const struct 
                             const char *ns)
 {
     buf_printf(out, "<moderated xmlns='%s' by='", ns);
-    xml_escape(out, r->jid);
-    buf_lit(out, "/");
-    xml_escape(out, o->nick);
+    xml_escape(out, room_address(r, o->nick, loop_scratch(r->worker->loop)));
     buf_lit(out, "'>");
-    occupant_id_write(out, o);
+    occupant_id_write(out, o->id);
 }
 
 static char *told(const struct room *r, const struct occupant *o, uint64_t id, slice reason)

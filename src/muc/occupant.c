@@ -64,6 +64,11 @@ void occupants_free(struct room *r)
     r->occupant_count = r->hidden_count = r->seat_count = 0;
 }
 
+slice room_address(const struct room *r, slice nick, struct arena *tmp)
+{
+    return slice_of(arena_printf(tmp, "%.*s/%.*s", SLICE_ARG(r->jid), SLICE_ARG(nick)));
+}
+
 struct seat *room_seat(const struct room *r, slice full) { return map_get(&r->seats, full); }
 
 struct occupant *room_occupant(const struct room *r, slice nick, struct arena *tmp)

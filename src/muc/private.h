@@ -82,6 +82,8 @@ void room_bookmark(struct room *r, slice bare, enum registered was);
 void room_tell_mentioned(struct room *r, struct stanza *st, slice speaker);
 
 /* muc/occupant.c */
+/* room@service/nick, as others address an occupant; in tmp. */
+slice room_address(const struct room *r, slice nick, struct arena *tmp);
 void look_add(struct map *looks, struct look *l);
 void look_remove(struct map *looks, struct look *l);
 void occupants_free(struct room *r);
@@ -213,5 +215,5 @@ void room_error(struct room *r, const struct stanza *st, enum stanza_error e, sl
 void stanza_id_write(struct buf *out, const struct room *r, uint64_t id);
 extern struct metric *const room_say_metrics[];
 void room_send_subject(struct room *r, const struct seat *s);
-/* Every message that the room relays gets this behind its children. */
-void occupant_id_write(struct buf *out, const struct occupant *o);
+/* Every message that the room relays gets this behind its children: muc/occupant_id.h. */
+void occupant_id_write(struct buf *out, slice id);

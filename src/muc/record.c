@@ -54,20 +54,17 @@ enum routed room_record(struct room *r, slice sender, struct stanza *st, uint64_
 void room_record_presence(struct room *r, const struct seat *s, enum stanza_type type)
 {
     const struct occupant *o = s->occupant;
-    struct buf from, xml;
+    slice from = room_address(r, o->nick, loop_scratch(r->worker->loop));
+    struct buf xml;
     if (!r->stored || !r->config.archive_joins)
         return;
-    buf_init(&from, JID_MAX);
     buf_init(&xml, XML_BYTES_MAX);
-    buf_add(&from, r->jid);
-    buf_lit(&from, "/");
-    buf_add(&from, o->nick);
     buf_lit(&xml, "<x xmlns='" NS_MUC_USER "'><item affiliation='");
     buf_add(&xml, affiliation_name((enum affiliation)o->affiliation));
     buf_lit(&xml, "'/></x>");
-    occupant_id_write(&xml, o);
-    struct stanza *st = stanza_make(STANZA_PRESENCE, type, buf_slice(&from), SLICE(""),
-                                    (slice){ 0 }, buf_slice(&xml));
+    occupant_id_write(&xml, o->id);
+    struct stanza *st = stanza_make(STANZA_PRESENCE, type, from, SLICE(""), (slice){ 0 },
+                                    buf_slice(&xml));
     const struct room_post post = { .st = st,
                                     .sender = s->jid,
                                     .id = room_archive_mint(&r->archive),
@@ -75,7 +72,6 @@ void room_record_presence(struct room *r, const struct seat *s, enum stanza_type
                                     .flags = ENTRY_HIDDEN };
     (void)room_archive_put(&r->archive, &post, ORIGIN_NONE);
     stanza_unref(&st);
-    buf_fini(&from);
     buf_fini(&xml);
 }
 

@@ -4,14 +4,11 @@
  * of XEP-0410.
  */
 #include "base/arena.h"
-#include "base/buf.h"
 #include "im/ask.h"
 #include "im/worker.h"
 #include "muc/private.h"
 #include "xmpp/ns.h"
 #include <inttypes.h>
-
-enum { ID_BYTES_MAX = 8192 };
 
 static slice nick_of(const struct stanza *st)
 {
@@ -28,14 +25,9 @@ static enum routed refuse(struct room *r, struct stanza *st, enum stanza_error e
 static void pass(struct room *r, const struct stanza *st, const struct occupant *from, slice to,
                  slice id)
 {
-    struct buf b;
-    buf_init(&b, JID_MAX);
-    buf_add(&b, r->jid);
-    buf_lit(&b, "/");
-    buf_add(&b, from->nick);
-    route_send(r->worker, stanza_change(st, &(struct stanza_change){
-                                                .from = buf_slice(&b), .to = to, .id = id }));
-    buf_fini(&b);
+    slice address = room_address(r, from->nick, loop_scratch(r->worker->loop));
+    route_send(r->worker, stanza_change(
+                              st, &(struct stanza_change){ .from = address, .to = to, .id = id }));
 }
 
 /* XEP-0410 §3: who asks whether it is here, is. */

@@ -124,27 +124,23 @@ void stanza_id_write(struct buf *out, const struct room *r, uint64_t id)
 static struct stanza *relayed(struct room *r, const struct occupant *o, const struct stanza *st,
                               uint64_t id)
 {
-    struct buf more, from;
+    slice from = room_address(r, o->nick, loop_scratch(r->worker->loop));
+    struct buf more;
     uint64_t strip = KNOWN(STANZA_ID) | KNOWN(OCCUPANT_ID) | KNOWN(MUC_USER) | KNOWN(DELAY) |
                      KNOWN(CARBON) | KNOWN(PRIVATE);
     struct speaker by = { r, o->affiliation == AFF_OWNER };
 
     buf_init(&more, 8192);
-    buf_init(&from, JID_MAX);
-    buf_add(&from, r->jid);
-    buf_lit(&from, "/");
-    buf_add(&from, o->nick);
-    occupant_id_write(&more, o);
+    occupant_id_write(&more, o->id);
     if (id != 0)
         stanza_id_write(&more, r, id);
-    struct stanza *out = stanza_change(st, &(struct stanza_change){ .from = buf_slice(&from),
+    struct stanza *out = stanza_change(st, &(struct stanza_change){ .from = from,
                                                                     .to = { "", 0 },
                                                                     .known = strip | KNOWN(PAYLOAD),
                                                                     .unwanted = forged,
                                                                     .arg = &by,
                                                                     .more = buf_slice(&more) });
     buf_fini(&more);
-    buf_fini(&from);
     return out;
 }
 

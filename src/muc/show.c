@@ -46,10 +46,10 @@ static void destroyed_write(struct buf *out, const struct show *how)
     buf_lit(out, "</destroy>");
 }
 
-void occupant_id_write(struct buf *out, const struct occupant *o)
+void occupant_id_write(struct buf *out, slice id)
 {
     buf_lit(out, "<occupant-id xmlns='" NS_OCCUPANT_ID "' id='");
-    buf_add(out, o->id);
+    buf_add(out, id);
     buf_lit(out, "'/>");
 }
 
@@ -83,18 +83,6 @@ static void user_write(struct buf *out, const struct occupant *o, slice jid, con
     buf_lit(out, "</x>");
 }
 
-static slice occupant_jid(const struct room *r, const struct occupant *o, struct arena *tmp)
-{
-    struct buf b;
-    buf_init(&b, JID_MAX + 1);
-    buf_add(&b, r->jid);
-    buf_lit(&b, "/");
-    buf_add(&b, o->nick);
-    slice out = slice_dup(tmp, buf_slice(&b));
-    buf_fini(&b);
-    return out;
-}
-
 /* What a client may not say of itself; hats are given by the room (XEP-0317). */
 static const uint64_t forged =
     KNOWN(MUC) | KNOWN(MUC_USER) | KNOWN(OCCUPANT_ID) | KNOWN(STANZA_ID) | KNOWN(PAYLOAD);
@@ -110,14 +98,14 @@ static struct stanza *presence_of(struct room *r, struct occupant *o, slice jid,
 {
     struct arena *tmp = loop_scratch(r->worker->loop);
     const struct stanza *said = occupant_seat(o)->presence;
-    slice from = occupant_jid(r, o, tmp);
+    slice from = room_address(r, o->nick, tmp);
     struct stanza *out;
     struct buf b;
 
     buf_init(&b, SHOW_BYTES_MAX);
     if (how->left != NULL && how->left->child_count <= XML_CHILDREN_MAX - MORE_CHILDREN)
         said = how->left;
-    occupant_id_write(&b, o);
+    occupant_id_write(&b, o->id);
     user_write(&b, o, jid, how, self);
     room_hats_write(&b, r, seat_bare(occupant_seat(o)));
     if (how->nick.len > 0 || (o->role == ROLE_NONE && said->type != TYPE_UNAVAILABLE))
