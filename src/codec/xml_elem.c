@@ -362,6 +362,24 @@ void xml_escape(struct buf *out, slice text)
     buf_add(out, text);
 }
 
+void xml_add_attr(struct buf *out, const char *name, slice value)
+{
+    if (value.len == 0)
+        return;
+    buf_printf(out, " %s='", name);
+    xml_escape(out, value);
+    buf_lit(out, "'");
+}
+
+void xml_add_element(struct buf *out, const char *name, slice text)
+{
+    if (text.len == 0)
+        return;
+    buf_printf(out, "<%s>", name);
+    xml_escape(out, text);
+    buf_printf(out, "</%s>", name);
+}
+
 void xml_escape_clean(struct buf *out, slice text)
 {
     while (text.len > 0) {

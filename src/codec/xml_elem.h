@@ -40,6 +40,9 @@ slice xml_unescape_attr(slice raw, struct arena *tmp);
 /* Appends with & < > ' " escaped; xml_needs_escape() is the fast test for the common case. */
 void xml_escape(struct buf *out, slice text);
 bool xml_needs_escape(slice text);
+/* Appends ` name='value'`, or `<name>text</name>`, escaped; nothing if that is empty. */
+void xml_add_attr(struct buf *out, const char *name, slice value);
+void xml_add_element(struct buf *out, const char *name, slice text);
 /* Drops characters that XML 1.0 forbids (for text from elsewhere: logs, files). */
 void xml_escape_clean(struct buf *out, slice text);
 /* The subtree as self-contained text: adds the namespace declarations that it inherits. */

@@ -212,6 +212,24 @@ static void escapes(void **state)
     buf_fini(&out);
 }
 
+static void adds_what_is_not_empty(void **state)
+{
+    (void)state;
+    struct buf out;
+    buf_init(&out, 4096);
+    buf_lit(&out, "<a");
+    xml_add_attr(&out, "b", SLICE("'<"));
+    xml_add_attr(&out, "c", SLICE(""));
+    xml_add_attr(&out, "d", (slice){ 0 });
+    buf_lit(&out, ">");
+    xml_add_element(&out, "e", SLICE("&"));
+    xml_add_element(&out, "f", SLICE(""));
+    xml_add_element(&out, "g", (slice){ 0 });
+    buf_lit(&out, "</a>");
+    assert_text(buf_slice(&out), "<a b='&apos;&lt;'><e>&amp;</e></a>");
+    buf_fini(&out);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -223,6 +241,7 @@ int main(void)
         cmocka_unit_test(damaged_text_has_no_elements),
         cmocka_unit_test(extracts_self_contained_text),
         cmocka_unit_test(escapes),
+        cmocka_unit_test(adds_what_is_not_empty),
     };
     return cmocka_run_group_tests_name("xml_elem", tests, make_arena, drop_arena);
 }

@@ -105,13 +105,6 @@ static struct setting extdisco_ttl = {
     .doc = "How long TURN credentials are good for.",
 };
 
-static void add_attr(struct buf *out, const char *name, slice value)
-{
-    buf_printf(out, " %s='", name);
-    xml_escape(out, value);
-    buf_lit(out, "'");
-}
-
 static void add_credentials(struct buf *out, const struct iq *iq, slice secret)
 {
     char stamp[CLOCK_STAMP_LEN];
@@ -127,9 +120,9 @@ static void add_credentials(struct buf *out, const struct iq *iq, slice secret)
     buf_init(&password, 256);
     base64_encode(&password, (slice){ (const char *)mac, len });
     clock_stamp(stamp, expires / 1000000 * 1000000);
-    add_attr(out, "username", name);
-    add_attr(out, "password", buf_slice(&password));
-    add_attr(out, "expires", slice_of(stamp));
+    xml_add_attr(out, "username", name);
+    xml_add_attr(out, "password", buf_slice(&password));
+    xml_add_attr(out, "expires", slice_of(stamp));
     buf_fini(&password);
 }
 
@@ -137,12 +130,12 @@ static void add_service(struct buf *out, const struct iq *iq, const struct servi
 {
     slice secret = slice_of(setting_text(&extdisco_secret));
     buf_lit(out, "<service");
-    add_attr(out, "type", s->type);
-    add_attr(out, "host", s->host);
-    add_attr(out, "port", s->port);
-    add_attr(out, "transport", s->transport);
+    xml_add_attr(out, "type", s->type);
+    xml_add_attr(out, "host", s->host);
+    xml_add_attr(out, "port", s->port);
+    xml_add_attr(out, "transport", s->transport);
     if (s->restricted)
-        add_attr(out, "restricted", SLICE("true"));
+        xml_add_attr(out, "restricted", SLICE("true"));
     if (s->restricted && secret.len > 0)
         add_credentials(out, iq, secret);
     buf_lit(out, "/>");
@@ -188,8 +181,7 @@ static void answer_services(struct iq *iq)
     }
     buf_init(&out, ANSWER_BYTES_MAX);
     buf_lit(&out, "<services xmlns='" NS_EXTDISCO "'");
-    if (wanted.type.len > 0)
-        add_attr(&out, "type", wanted.type);
+    xml_add_attr(&out, "type", wanted.type);
     buf_lit(&out, ">");
     add_services(&out, iq, &wanted);
     buf_lit(&out, "</services>");

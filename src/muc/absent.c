@@ -60,11 +60,7 @@ static struct stanza *presence_of(const struct room *r, const struct affiliate *
     buf_init(&xml, SHOWN_BYTES_MAX);
     buf_printf(&xml, "<x xmlns='" NS_MUC_USER "'><item affiliation='%.*s' role='none'",
                SLICE_ARG(affiliation_name((enum affiliation)a->affiliation)));
-    if (jid.len > 0) {
-        buf_lit(&xml, " jid='");
-        xml_escape(&xml, jid);
-        buf_lit(&xml, "'");
-    }
+    xml_add_attr(&xml, "jid", jid);
     buf_lit(&xml, "/></x>");
     occupant_id_write(&xml, occupant_id(id, r->secret, a->jid)); /* XEP-0421 §4: in all presence */
     struct stanza *st = stanza_make(STANZA_PRESENCE, TYPE_UNAVAILABLE, from, (slice){ "", 0 },

@@ -297,15 +297,6 @@ static void item_open(struct listing *l, slice key)
     buf_lit(&l->out, "<item");
 }
 
-static void attr(struct buf *out, const char *name, slice value)
-{
-    if (value.len == 0)
-        return;
-    buf_printf(out, " %s='", name);
-    xml_escape(out, value);
-    buf_lit(out, "'");
-}
-
 /* A page ends sooner when the answer is nearly full. */
 static bool in_page(struct listing *l)
 {
@@ -320,13 +311,13 @@ static bool in_page(struct listing *l)
 static void write_affiliate(struct listing *l, const struct affiliate *a)
 {
     item_open(l, a->jid);
-    attr(&l->out, "affiliation", affiliation_name((enum affiliation)a->affiliation));
-    attr(&l->out, "jid", a->jid);
-    attr(&l->out, "nick", a->nick);
+    xml_add_attr(&l->out, "affiliation", affiliation_name((enum affiliation)a->affiliation));
+    xml_add_attr(&l->out, "jid", a->jid);
+    xml_add_attr(&l->out, "nick", a->nick);
     if (a->reason.len > 0) {
-        buf_lit(&l->out, "><reason>");
-        xml_escape(&l->out, a->reason);
-        buf_lit(&l->out, "</reason></item>");
+        buf_lit(&l->out, ">");
+        xml_add_element(&l->out, "reason", a->reason);
+        buf_lit(&l->out, "</item>");
     } else {
         buf_lit(&l->out, "/>");
     }
@@ -335,10 +326,10 @@ static void write_affiliate(struct listing *l, const struct affiliate *a)
 static void write_occupant(struct listing *l, const struct occupant *o)
 {
     item_open(l, o->nick);
-    attr(&l->out, "affiliation", affiliation_name((enum affiliation)o->affiliation));
-    attr(&l->out, "role", role_name((enum room_role)o->role));
-    attr(&l->out, "jid", occupant_seat(o)->jid);
-    attr(&l->out, "nick", o->nick);
+    xml_add_attr(&l->out, "affiliation", affiliation_name((enum affiliation)o->affiliation));
+    xml_add_attr(&l->out, "role", role_name((enum room_role)o->role));
+    xml_add_attr(&l->out, "jid", occupant_seat(o)->jid);
+    xml_add_attr(&l->out, "nick", o->nick);
     buf_lit(&l->out, "/>");
 }
 

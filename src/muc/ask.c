@@ -24,24 +24,6 @@ static enum routed handled(struct stanza *st)
     return ROUTED;
 }
 
-static void element(struct buf *out, const char *name, slice text)
-{
-    if (text.len == 0)
-        return;
-    buf_printf(out, "<%s>", name);
-    xml_escape(out, text);
-    buf_printf(out, "</%s>", name);
-}
-
-static void attr(struct buf *out, const char *name, slice value)
-{
-    if (value.len == 0)
-        return;
-    buf_printf(out, " %s='", name);
-    xml_escape(out, value);
-    buf_lit(out, "'");
-}
-
 static slice reason_of(const struct elem *e, struct arena *tmp)
 {
     struct elem reason;
@@ -73,17 +55,17 @@ static struct stanza *make_invite(struct room *r, slice to, const struct occupan
     inviter_write(&b, r, by);
     buf_lit(&b, "'>");
     if (invite != NULL) {
-        element(&b, "reason", reason_of(invite, tmp));
+        xml_add_element(&b, "reason", reason_of(invite, tmp));
         if (elem_child(invite, "continue", NS_MUC_USER, &going)) {
             slice thread = elem_attr(&going, "thread", tmp);
             buf_lit(&b, "<continue");
-            attr(&b, "thread", thread);
+            xml_add_attr(&b, "thread", thread);
             buf_lit(&b, "/>");
         }
     }
     buf_lit(&b, "</invite>");
     if (r->config.password)
-        element(&b, "password", r->config.text[ROOM_SECRET]);
+        xml_add_element(&b, "password", r->config.text[ROOM_SECRET]);
     buf_lit(&b, "</x>");
     if (!b.overflow)
         out = stanza_make(STANZA_MESSAGE, TYPE_NORMAL, r->jid, to, (slice){ 0 }, buf_slice(&b));
@@ -214,7 +196,7 @@ static enum routed decline(struct room *r, struct seat *s, struct stanza *st, co
     buf_lit(&b, "<x xmlns='" NS_MUC_USER "'><decline from='");
     xml_escape(&b, stanza_from_bare(st));
     buf_lit(&b, "'>");
-    element(&b, "reason", reason_of(e, tmp));
+    xml_add_element(&b, "reason", reason_of(e, tmp));
     buf_lit(&b, "</decline></x>");
     if (!b.overflow)
         route_send(r->worker, stanza_make(STANZA_MESSAGE, TYPE_NORMAL, r->jid,

@@ -17,15 +17,6 @@
 
 enum { XML_BYTES_MAX = 16 * 1024 };
 
-static void reason_write(struct buf *out, slice reason)
-{
-    if (reason.len == 0)
-        return;
-    buf_lit(out, "<reason>");
-    xml_escape(out, reason);
-    buf_lit(out, "</reason>");
-}
-
 static void stamp_write(struct buf *out, const struct room *r)
 {
     char stamp[CLOCK_STAMP_LEN];
@@ -95,11 +86,11 @@ static char *told(const struct room *r, const struct occupant *o, uint64_t id, s
     buf_printf(&b, "<retract xmlns='" NS_RETRACT "' id='%.*s'>", ARCHIVE_ID_LEN, ident);
     moderator_write(&b, r, o, NS_MODERATE);
     buf_lit(&b, "</moderated>");
-    reason_write(&b, reason);
+    xml_add_element(&b, "reason", reason);
     buf_printf(&b, "</retract><apply-to xmlns='" NS_FASTEN "' id='%.*s'>", ARCHIVE_ID_LEN, ident);
     moderator_write(&b, r, o, NS_MODERATE_0);
     buf_lit(&b, "<retract xmlns='" NS_RETRACT_0 "'/>");
-    reason_write(&b, reason);
+    xml_add_element(&b, "reason", reason);
     buf_lit(&b, "</moderated></apply-to>");
     buf_append(&b, "", 1);
     char *out = b.ptr;
@@ -164,7 +155,7 @@ static void moderate(struct iq *iq, struct room *r, const struct occupant *o, sl
     buf_lit(&tombstone, ">");
     moderator_write(&tombstone, r, o, NS_MODERATE);
     buf_lit(&tombstone, "</moderated>");
-    reason_write(&tombstone, reason);
+    xml_add_element(&tombstone, "reason", reason);
     buf_lit(&tombstone, "</retracted>");
     m = mem_new(struct moderation);
     *m = (struct moderation){ .room = r, .room_id = r->id, .iq = iq_hold(iq), .id = id };

@@ -65,9 +65,8 @@ static void register_get(struct iq *iq)
     buf_init(&b, ANSWER_BYTES_MAX);
     buf_lit(&b, "<query xmlns='" NS_REGISTER "'>");
     if (known) {
-        buf_lit(&b, "<registered/><username>");
-        xml_escape(&b, a->nick);
-        buf_lit(&b, "</username>");
+        buf_lit(&b, "<registered/>");
+        xml_add_element(&b, "username", a->nick);
     }
     form_open(&b, FORM_FORM, NS_MUC_REGISTER);
     form_title(&b, "Registration");

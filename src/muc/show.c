@@ -2,6 +2,7 @@
  * occupant id (XEP-0421). What goes to many is made once and shared. */
 #include "base/arena.h"
 #include "base/buf.h"
+#include "codec/xml_elem.h"
 #include "codec/xml_read.h"
 #include "im/worker.h"
 #include "muc/private.h"
@@ -9,15 +10,6 @@
 #include "xmpp/ns.h"
 
 enum { SHOW_BYTES_MAX = 256 * 1024 };
-
-static void attr(struct buf *out, const char *name, slice value)
-{
-    if (value.len == 0)
-        return;
-    buf_printf(out, " %s='", name);
-    xml_escape(out, value);
-    buf_lit(out, "'");
-}
 
 static void codes_write(struct buf *out, const char *codes)
 {
@@ -31,18 +23,10 @@ static void codes_write(struct buf *out, const char *codes)
 static void destroyed_write(struct buf *out, const struct show *how)
 {
     buf_lit(out, "<destroy");
-    attr(out, "jid", how->alternate);
+    xml_add_attr(out, "jid", how->alternate);
     buf_lit(out, ">");
-    if (how->password.len > 0) {
-        buf_lit(out, "<password>");
-        xml_escape(out, how->password);
-        buf_lit(out, "</password>");
-    }
-    if (how->reason.len > 0) {
-        buf_lit(out, "<reason>");
-        xml_escape(out, how->reason);
-        buf_lit(out, "</reason>");
-    }
+    xml_add_element(out, "password", how->password);
+    xml_add_element(out, "reason", how->reason);
     buf_lit(out, "</destroy>");
 }
 
@@ -59,22 +43,19 @@ static void user_write(struct buf *out, const struct occupant *o, slice jid, con
 {
     bool gone = how->destroyed;
     buf_lit(out, "<x xmlns='" NS_MUC_USER "'><item");
-    attr(out, "affiliation",
+    xml_add_attr(out, "affiliation",
          gone ? SLICE("none") : affiliation_name((enum affiliation)o->affiliation));
-    attr(out, "role", role_name((enum room_role)o->role));
-    attr(out, "jid", gone ? (slice){ 0 } : jid);
-    attr(out, "nick", how->nick);
+    xml_add_attr(out, "role", role_name((enum room_role)o->role));
+    xml_add_attr(out, "jid", gone ? (slice){ 0 } : jid);
+    xml_add_attr(out, "nick", how->nick);
     buf_lit(out, ">");
     if (how->actor_nick.len > 0) {
         buf_lit(out, "<actor");
-        attr(out, "nick", how->actor_nick);
+        xml_add_attr(out, "nick", how->actor_nick);
         buf_lit(out, "/>");
     }
-    if (how->reason.len > 0 && !gone) {
-        buf_lit(out, "<reason>");
-        xml_escape(out, how->reason);
-        buf_lit(out, "</reason>");
-    }
+    if (!gone)
+        xml_add_element(out, "reason", how->reason);
     buf_lit(out, "</item>");
     if (gone)
         destroyed_write(out, how);

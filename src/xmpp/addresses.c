@@ -79,15 +79,6 @@ bool addresses_add(struct addresses *l, enum address_type type, slice jid)
     return true;
 }
 
-static void add_attr(struct buf *out, const char *name, slice value)
-{
-    if (value.len == 0)
-        return;
-    buf_printf(out, " %s='", name);
-    xml_escape(out, value);
-    buf_lit(out, "'");
-}
-
 void addresses_write(struct buf *out, const struct addresses *l, unsigned to)
 {
     buf_lit(out, "<addresses xmlns='" NS_ADDRESS "'>");
@@ -96,10 +87,10 @@ void addresses_write(struct buf *out, const struct addresses *l, unsigned to)
         if (a->type == ADDRESS_BCC && i != to) /* §4.6.3 */
             continue;
         buf_printf(out, "<address type='%s'", types[a->type]);
-        add_attr(out, "jid", a->jid);
-        add_attr(out, "uri", a->uri);
-        add_attr(out, "node", a->node);
-        add_attr(out, "desc", a->desc);
+        xml_add_attr(out, "jid", a->jid);
+        xml_add_attr(out, "uri", a->uri);
+        xml_add_attr(out, "node", a->node);
+        xml_add_attr(out, "desc", a->desc);
         if (address_is_recipient(a))
             buf_lit(out, " delivered='true'");
         buf_lit(out, "/>");

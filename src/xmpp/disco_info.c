@@ -58,15 +58,6 @@ void disco_add_value(struct disco_field *f, slice value)
         f->value[f->value_count++] = value;
 }
 
-static void add_attr(struct buf *out, const char *name, slice value)
-{
-    if (value.len == 0)
-        return;
-    buf_printf(out, " %s='", name);
-    xml_escape(out, value);
-    buf_lit(out, "'");
-}
-
 static void write_value(struct buf *out, slice value)
 {
     buf_lit(out, "<value>");
@@ -91,7 +82,7 @@ static void write_forms(struct buf *out, const struct disco_info *d)
             buf_lit(out, "</field>");
         }
         buf_lit(out, "<field");
-        add_attr(out, "var", f->var);
+        xml_add_attr(out, "var", f->var);
         buf_lit(out, ">");
         for (unsigned v = 0; v < f->value_count; v++)
             write_value(out, f->value[v]);
@@ -104,20 +95,20 @@ static void write_forms(struct buf *out, const struct disco_info *d)
 void disco_write_info(struct buf *out, const struct disco_info *d, slice node)
 {
     buf_lit(out, "<query xmlns='" NS_DISCO_INFO "'");
-    add_attr(out, "node", node);
+    xml_add_attr(out, "node", node);
     buf_lit(out, ">");
     for (unsigned i = 0; i < d->identity_count; i++) {
         const struct disco_identity *id = &d->identity[i];
         buf_lit(out, "<identity");
-        add_attr(out, "category", id->category);
-        add_attr(out, "type", id->type);
-        add_attr(out, "xml:lang", id->lang);
-        add_attr(out, "name", id->name);
+        xml_add_attr(out, "category", id->category);
+        xml_add_attr(out, "type", id->type);
+        xml_add_attr(out, "xml:lang", id->lang);
+        xml_add_attr(out, "name", id->name);
         buf_lit(out, "/>");
     }
     for (unsigned i = 0; i < d->feature_count; i++) {
         buf_lit(out, "<feature");
-        add_attr(out, "var", d->feature[i]);
+        xml_add_attr(out, "var", d->feature[i]);
         buf_lit(out, "/>");
     }
     write_forms(out, d);

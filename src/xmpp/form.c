@@ -353,15 +353,6 @@ bool form_jids(struct form *f, const char *var, const slice **out, unsigned *cou
 
 /* Writing. */
 
-static void add_attr(struct buf *out, const char *name, const char *value)
-{
-    if (value == NULL)
-        return;
-    buf_printf(out, " %s='", name);
-    xml_escape(out, slice_of(value));
-    buf_lit(out, "'");
-}
-
 static void add_child(struct buf *out, const char *name, const char *text)
 {
     if (text == NULL)
@@ -388,9 +379,9 @@ void form_instructions(struct buf *out, const char *text) { add_child(out, "inst
 static void field_start(struct buf *out, const struct form_row *row)
 {
     buf_lit(out, "<field");
-    add_attr(out, "var", row->var);
-    add_attr(out, "type", type_names[row->type]);
-    add_attr(out, "label", row->label);
+    xml_add_attr(out, "var", slice_of(row->var));
+    xml_add_attr(out, "type", slice_of(type_names[row->type]));
+    xml_add_attr(out, "label", slice_of(row->label));
 }
 
 void form_ask_open(struct buf *out, const struct form_row *row)
@@ -402,7 +393,7 @@ void form_ask_open(struct buf *out, const struct form_row *row)
         buf_lit(out, "<required/>");
     for (const struct form_option *o = row->options; o != NULL && o->value != NULL; o++) {
         buf_lit(out, "<option");
-        add_attr(out, "label", o->label);
+        xml_add_attr(out, "label", slice_of(o->label));
         buf_lit(out, ">");
         add_child(out, "value", o->value);
         buf_lit(out, "</option>");
@@ -427,7 +418,7 @@ void form_ask_value(struct buf *out, const struct form_row *row, slice value)
 void form_put_open(struct buf *out, const char *var)
 {
     buf_lit(out, "<field");
-    add_attr(out, "var", var);
+    xml_add_attr(out, "var", slice_of(var));
     buf_lit(out, ">");
 }
 
