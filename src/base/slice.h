@@ -38,6 +38,15 @@ static inline bool slice_starts(slice s, slice prefix)
 {
     return s.len >= prefix.len && (prefix.len == 0 || memcmp(s.ptr, prefix.ptr, prefix.len) == 0);
 }
+/* Copied to *at, which moves behind it: texts in the block of what they belong to. */
+static inline slice slice_lay(char **at, slice s)
+{
+    slice out = { *at, s.len };
+    if (s.len > 0)
+        memcpy(*at, s.ptr, s.len);
+    *at += s.len;
+    return out;
+}
 
 slice slice_dup(struct arena *arena, slice s);  /* copied into the arena, NUL added; NULL stays */
 char *slice_cstr(struct arena *arena, slice s); /* the same, as a C string for library borders */

@@ -106,6 +106,20 @@ static void copies_are_terminated(void **state)
     arena_destroy(&arena);
 }
 
+static void laid_out_one_behind_the_other(void **state)
+{
+    (void)state;
+    char block[6] = "......", *at = block;
+    slice a = slice_lay(&at, SLICE("ab")), none = slice_lay(&at, (slice){ 0 }),
+          c = slice_lay(&at, SLICE("c"));
+    assert_memory_equal(block, "abc...", 6);
+    assert_ptr_equal(a.ptr, block);
+    assert_int_equal(a.len, 2);
+    assert_ptr_equal(none.ptr, c.ptr);
+    assert_int_equal(none.len, 0);
+    assert_ptr_equal(at, block + 3);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -115,6 +129,7 @@ int main(void)
         cmocka_unit_test(comparisons),
         cmocka_unit_test(from_never_leaves_the_slice),
         cmocka_unit_test(copies_are_terminated),
+        cmocka_unit_test(laid_out_one_behind_the_other),
     };
     return cmocka_run_group_tests_name("slice", tests, NULL, NULL);
 }

@@ -28,15 +28,6 @@ void affiliates_free(struct room *r)
         affiliate_forget(r, a);
 }
 
-static slice lay(char **at, slice s)
-{
-    slice out = { *at, s.len };
-    if (s.len > 0)
-        memcpy(*at, s.ptr, s.len);
-    *at += s.len;
-    return out;
-}
-
 /* What it has of sessions in the room, and of what was said, stays with it. */
 static void inherit(const struct room *r, struct affiliate *a, const struct affiliate *was)
 {
@@ -75,11 +66,11 @@ void affiliate_put(struct room *r, const struct affiliation_edit *e)
         struct affiliate *a =
             mem_zalloc(sizeof *a + e->jid.len + nick.len + key.len + look.len + reason.len);
         char *at = (char *)(a + 1);
-        a->jid = lay(&at, e->jid);
-        a->nick = lay(&at, nick);
-        a->key = lay(&at, key);
-        a->look.text = lay(&at, look);
-        a->reason = lay(&at, reason);
+        a->jid = slice_lay(&at, e->jid);
+        a->nick = slice_lay(&at, nick);
+        a->key = slice_lay(&at, key);
+        a->look.text = slice_lay(&at, look);
+        a->reason = slice_lay(&at, reason);
         a->affiliation = (uint8_t)e->affiliation;
         a->follows = e->follows && e->affiliation >= AFF_MEMBER;
         inherit(r, a, was);

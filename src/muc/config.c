@@ -52,12 +52,8 @@ void room_config_keep(struct room_config *out, const struct room_config *in)
         return;
     }
     char *at = out->own = mem_alloc(len);
-    for (unsigned i = 0; i < ROOM_TEXTS; i++) {
-        if (in->text[i].len > 0)
-            memcpy(at, in->text[i].ptr, in->text[i].len);
-        out->text[i].ptr = at;
-        at += in->text[i].len;
-    }
+    for (unsigned i = 0; i < ROOM_TEXTS; i++)
+        out->text[i] = slice_lay(&at, in->text[i]);
 }
 
 void room_config_fini(struct room_config *c)

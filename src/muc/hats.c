@@ -114,15 +114,6 @@ static const struct store_schema schema = {
                                            &room_hats_get, NULL },
 };
 
-static slice lay(char **at, slice s)
-{
-    slice out = { *at, s.len };
-    if (s.len > 0)
-        memcpy(*at, s.ptr, s.len);
-    *at += s.len;
-    return out;
-}
-
 static struct room_hat **hat_find(struct room *r, slice jid, slice uri)
 {
     struct room_hat **at = &r->hats;
@@ -144,7 +135,7 @@ static struct room_hat *hat_new(slice jid, slice uri, slice title)
 {
     struct room_hat *h = mem_alloc(sizeof *h + jid.len + uri.len + title.len);
     char *text = (char *)(h + 1);
-    *h = (struct room_hat){ NULL, lay(&text, jid), lay(&text, uri), lay(&text, title) };
+    *h = (struct room_hat){ NULL, slice_lay(&text, jid), slice_lay(&text, uri), slice_lay(&text, title) };
     return h;
 }
 
@@ -342,11 +333,11 @@ static void commit(struct iq *iq, struct room *r, const struct change *what)
                                  what->uri.len + what->title.len);
     char *at = (char *)(c + 1);
     *c = (struct change){ .room = r, .iq = iq_hold(iq), .act = what->act };
-    c->node = lay(&at, what->node);
-    c->session = lay(&at, what->session);
-    c->jid = lay(&at, what->jid);
-    c->uri = lay(&at, what->uri);
-    c->title = lay(&at, what->title);
+    c->node = slice_lay(&at, what->node);
+    c->session = slice_lay(&at, what->session);
+    c->jid = slice_lay(&at, what->jid);
+    c->uri = slice_lay(&at, what->uri);
+    c->title = slice_lay(&at, what->title);
     room_pin(r);
     if (!r->stored) {
         applied(c, STORE_OK);

@@ -106,13 +106,10 @@ static void name(struct room *r, struct occupant *o, slice nick, slice id)
     slice key = nickname_key(nick, tmp), look = nickname_skeleton(nick, tmp);
     char *at = mem_alloc(nick.len + key.len + look.len + id.len);
     char *was = (char *)(uintptr_t)o->nick.ptr;
-    o->nick = (slice){ memcpy(at, nick.ptr, nick.len), nick.len };
-    at += nick.len;
-    o->key = (slice){ memcpy(at, key.ptr, key.len), key.len };
-    at += key.len;
-    o->look.text = (slice){ memcpy(at, look.ptr, look.len), look.len };
-    at += look.len;
-    o->id = (slice){ memcpy(at, id.ptr, id.len), id.len };
+    o->nick = slice_lay(&at, nick);
+    o->key = slice_lay(&at, key);
+    o->look.text = slice_lay(&at, look);
+    o->id = slice_lay(&at, id);
     mem_free_(was);
     map_put(&r->nicks, o);
     look_add(&r->looks, &o->look);

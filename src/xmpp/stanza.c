@@ -87,14 +87,6 @@ static size_t bare_len(slice jid)
     return slash == NULL ? jid.len : (size_t)(slash - jid.ptr);
 }
 
-static char *lay(char *at, const char **field, slice s)
-{
-    *field = at;
-    if (s.len > 0)
-        memcpy(at, s.ptr, s.len);
-    return at + s.len;
-}
-
 /* White space given as references would be normalised to spaces by the next reader (XML 1.0
  * §3.3.3); addresses have none. */
 static bool id_needs_escape(slice id)
@@ -131,10 +123,10 @@ static struct stanza *lay_out(const struct parts *p, char **other, char **conten
     s->other_len = p->other_len;
     s->content_len = p->content_len;
     char *at = (char *)s + head;
-    at = lay(at, &s->to, p->to);
-    at = lay(at, &s->from, p->from);
-    at = lay(at, &s->id, p->id);
-    at = lay(at, &s->lang, p->lang);
+    s->to = slice_lay(&at, p->to).ptr;
+    s->from = slice_lay(&at, p->from).ptr;
+    s->id = slice_lay(&at, p->id).ptr;
+    s->lang = slice_lay(&at, p->lang).ptr;
     s->other = *other = at;
     s->content = *content = at + p->other_len;
     return s;
