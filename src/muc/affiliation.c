@@ -165,7 +165,7 @@ static void affiliation_of_occupant(struct room *r, struct occupant *o, const st
     }
     o->role = (uint8_t)role;
     occupant_audience(r, o);
-    occupant_changed(r, o);
+    occupant_changed(o);
     room_show(r, o, how);
 }
 
@@ -199,7 +199,7 @@ void room_set_role(struct room *r, struct occupant *o, enum room_role role, cons
     }
     o->role = (uint8_t)role;
     occupant_audience(r, o);
-    occupant_changed(r, o);
+    occupant_changed(o);
     room_show(r, o, how);
 }
 
@@ -211,7 +211,7 @@ void room_config_applied(struct room *r, unsigned diff)
     room_pin(r);
     LIST_EACH (it, &r->occupants) {
         struct occupant *o = CONTAINER_OF(it, struct occupant, node);
-        occupant_changed(r, o);
+        occupant_changed(o);
         if ((diff & DIFF_MEMBERS_ONLY) != 0 && r->config.members_only &&
             o->affiliation == AFF_NONE) {
             o->role = ROLE_NONE;

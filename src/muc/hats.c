@@ -135,7 +135,8 @@ static struct room_hat *hat_new(slice jid, slice uri, slice title)
 {
     struct room_hat *h = mem_alloc(sizeof *h + jid.len + uri.len + title.len);
     char *text = (char *)(h + 1);
-    *h = (struct room_hat){ NULL, slice_lay(&text, jid), slice_lay(&text, uri), slice_lay(&text, title) };
+    *h = (struct room_hat){ NULL, slice_lay(&text, jid), slice_lay(&text, uri),
+                            slice_lay(&text, title) };
     return h;
 }
 
@@ -249,7 +250,7 @@ static void show_wearer(struct room *r, slice bare)
         struct occupant *o = CONTAINER_OF(it, struct occupant, node);
         if (!slice_eq(seat_bare(occupant_seat(o)), bare))
             continue;
-        occupant_changed(r, o);
+        occupant_changed(o);
         room_show(r, o, &(struct show){ 0 });
     }
     room_unpin(r);

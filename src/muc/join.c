@@ -228,7 +228,6 @@ static void enter(struct entry *e)
         r->hidden_count += o->hidden;
     }
     struct seat *s = seat_create(r, o, e->st);
-    s->old = !e->protocol;
     metric_add(&room_joins_metric, 1);
     room_record_presence(r, s, TYPE_AVAILABLE);
     welcome(e, s);
@@ -331,11 +330,6 @@ enum routed room_presence(struct room *r, struct stanza *st)
     stanza_unref(&st);
     room_unpin(r);
     return ROUTED;
-}
-
-void room_left(struct room *r, const struct occupant *o)
-{
-    log_debug(&log_muc, LOG_EV("room.leave"), LOG_S("room", r->jid), LOG_S("nick", o->nick));
 }
 
 /* A planned restart: sessions keep their seats in rooms that are stored. */

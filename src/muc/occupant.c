@@ -1,5 +1,6 @@
 /* Who is in a room: occupants by nickname, their sessions by full JID. */
 #include "base/arena.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "im/worker.h"
 #include "muc/occupant_id.h"
@@ -134,12 +135,11 @@ void occupant_rename(struct room *r, struct occupant *o, slice nick)
 {
     unname(r, o);
     name(r, o, nick, o->id);
-    occupant_changed(r, o);
+    occupant_changed(o);
 }
 
-void occupant_changed(struct room *r, struct occupant *o)
+void occupant_changed(struct occupant *o)
 {
-    (void)r;
     stanza_unref(&o->shown[0]);
     stanza_unref(&o->shown[1]);
 }
@@ -180,7 +180,7 @@ struct seat *seat_create(struct room *r, struct occupant *o, struct stanza *pres
     struct audience_member m = member(r, s);
     if (!audience_add(&r->audience, &m))
         list_append(&r->away, &s->away);
-    occupant_changed(r, o);
+    occupant_changed(o);
     return s;
 }
 
@@ -197,7 +197,7 @@ void seat_presence(struct room *r, struct seat *s, struct stanza *presence)
         struct audience_member m = member(r, s);
         audience_set(&r->audience, &m);
     }
-    occupant_changed(r, o);
+    occupant_changed(o);
 }
 
 static void seat_remove(struct room *r, struct seat *s)
@@ -227,7 +227,7 @@ void room_seat_leave(struct room *r, struct seat *s, const struct show *how)
     room_record_presence(r, s, TYPE_UNAVAILABLE);
     bool was_shown = s == occupant_seat(o);
     seat_remove(r, s);
-    occupant_changed(r, o);
+    occupant_changed(o);
     if (was_shown)
         room_show(r, o, &(struct show){ 0 });
 }
@@ -269,7 +269,7 @@ void room_seat_gone(struct room *r, struct seat *s)
 void room_leave(struct room *r, struct occupant *o, const struct show *how)
 {
     room_pin(r);
-    occupant_changed(r, o);
+    occupant_changed(o);
     room_show(r, o, how);
     room_debt_keep(r, o);
     unname(r, o);
@@ -283,7 +283,7 @@ void room_leave(struct room *r, struct occupant *o, const struct show *how)
             room_record_presence(r, s, TYPE_UNAVAILABLE);
         seat_remove(r, s);
     }
-    room_left(r, o);
+    log_debug(&log_muc, LOG_EV("room.leave"), LOG_S("room", r->jid), LOG_S("nick", o->nick));
     occupant_free(o);
     room_unpin(r);
 }

@@ -16,7 +16,8 @@ enum { PEOPLE_BYTES_MAX = 64 * 1024, OPERATE_REASON_MAX = 1000 };
 
 /* Addresses. */
 
-bool operate_serves(const struct node *n, slice domain)
+/* Whether rooms can be under this domain. */
+static bool serves(const struct node *n, slice domain)
 {
     slice parent;
     const struct host *h = host_find(n, domain, &parent);
@@ -32,7 +33,7 @@ bool operate_room_ok(struct command_call *call, slice text, slice *jid)
                      SLICE_ARG(text), SLICE_ARG(w->node->domains[0]));
         return false;
     }
-    if (!operate_serves(w->node, at.domain)) {
+    if (!serves(w->node, at.domain)) {
         command_fail(call, E_NOTFOUND,
                      "there are no rooms at %.*s, but at conference.%.*s and others; "
                      "`room-alias list` shows them",
@@ -111,7 +112,7 @@ static void reached(struct room *r, enum err e, void *arg)
 static void reach_here(struct worker *w, void *arg)
 {
     struct reach *at = arg;
-    if (operate_serves(w->node, jid_split(at->jid).domain)) {
+    if (serves(w->node, jid_split(at->jid).domain)) {
         room_with(w, at->jid, reached, at);
         return;
     }
@@ -167,7 +168,8 @@ void operate_visit(struct command_call *call, slice jid, operate_fn *fn, void *a
     visit(&(struct visit){ call, jid, fn, arg, .anyhow = false });
 }
 
-void operate_visit_anyhow(struct command_call *call, slice jid, operate_fn *fn, void *arg)
+/* Also if there is no such room (ROOM_ABSENT). */
+static void visit_anyhow(struct command_call *call, slice jid, operate_fn *fn, void *arg)
 {
     visit(&(struct visit){ call, jid, fn, arg, .anyhow = true });
 }
@@ -423,7 +425,7 @@ static void create(struct room *r, void *arg)
 static void create_known(void *arg)
 {
     struct change *c = arg;
-    operate_visit_anyhow(c->call, c->room, create, c);
+    visit_anyhow(c->call, c->room, create, c);
 }
 
 static void run_create(struct command_call *call)

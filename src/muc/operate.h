@@ -6,10 +6,7 @@
 #include "muc/room.h"
 
 struct feature;
-struct node;
 
-/* Whether rooms can be under this domain. On a worker. */
-bool operate_serves(const struct node *n, slice domain);
 /* The address of a room; false: the call has failed. */
 bool operate_room_ok(struct command_call *call, slice text, slice *jid);
 /* A bare JID of a user; false: the call has failed. */
@@ -20,11 +17,9 @@ bool operate_user_ok(struct command_call *call, slice text, slice *jid);
 typedef void operate_known_fn(void *arg);
 void operate_with_known(struct command_call *call, slice jid, operate_known_fn *fn, void *arg);
 
-/* Runs fn with the room, at its home. `anyhow`: also if there is none (ROOM_ABSENT); fn always runs
- * or the call fails. */
+/* Runs fn with the room, at its home; if there is none, or it cannot be reached, the call fails. */
 typedef void operate_fn(struct room *r, void *arg);
 void operate_visit(struct command_call *call, slice jid, operate_fn *fn, void *arg);
-void operate_visit_anyhow(struct command_call *call, slice jid, operate_fn *fn, void *arg);
 /* Visits for those who have no call, or many rooms: e: OK, or why it could not be. */
 typedef void operate_room_fn(struct room *r, enum err e, void *arg);
 void operate_reach(struct worker *w, slice jid, operate_room_fn *fn, void *arg);

@@ -94,13 +94,13 @@ bool room_nick_used(const struct room *r, slice nick, slice bare);
 void occupant_rename(struct room *r, struct occupant *o, slice nick);
 struct seat *seat_create(struct room *r, struct occupant *o, struct stanza *presence);
 void seat_presence(struct room *r, struct seat *s, struct stanza *presence);
-void occupant_changed(struct room *r, struct occupant *o);  /* to be shown anew */
+void occupant_changed(struct occupant *o);                  /* to be shown anew */
 void occupant_audience(struct room *r, struct occupant *o); /* its role is another */
 
 /* muc/show.c */
 /* Presence of o for somebody who sees real JIDs, or does not; shared, owned by o. */
 struct stanza *occupant_shown(struct room *r, struct occupant *o, unsigned with_jid);
-/* To its own seats, or one of them: with 110 and these codes. */
+/* To one of its own seats: with 110 and these codes. */
 void room_show_self(struct room *r, struct occupant *o, const struct seat *s, const char *codes);
 
 /* Whether others are shown its presence. */
@@ -117,8 +117,7 @@ void room_show_absent(struct room *r, const struct seat *to);
 /* Presence to where no room is: makes one, or is refused. Takes over. */
 enum routed room_found(struct room *r, struct stanza *st);
 slice seat_blob(const struct room *r,
-                const struct occupant *o);                /* for a planned restart; scratch */
-void room_left(struct room *r, const struct occupant *o); /* it is gone from all tables */
+                const struct occupant *o); /* for a planned restart; scratch */
 /* After a planned restart a session takes its seat again, without a word to anybody. */
 void room_restore(struct worker *w, slice room, const struct audience_member *m);
 

@@ -65,7 +65,6 @@ struct seat {
     uint64_t number;         /* unique in the room: of requests to others */
     struct list away;        /* in room.away; unlinked: it is in the audience */
     uint64_t asked_us;       /* of those away: when it came, or was last asked (muc/ping.c) */
-    bool old;                /* entered by the groupchat 1.0 protocol */
     bool ghost;              /* room_seat_gone(): it is about to leave */
     struct stanza *presence; /* the last that it sent */
 };
@@ -161,8 +160,6 @@ void rooms_each_loading(struct worker *w, room_each_fn *fn, void *arg);
 enum err room_create(struct room *r, slice creator, struct why *why);
 /* An ad hoc room whose last occupant left, or one that was destroyed: READY -> ABSENT. */
 void room_end(struct room *r);
-/* After something ended: ends an empty ad hoc room, unloads an idle one later. */
-void room_touch(struct room *r);
 
 /* Changes of stored state (muc/change.c). */
 struct affiliation_edit {
@@ -171,7 +168,6 @@ struct affiliation_edit {
     slice nick, reason; /* ptr NULL: as it is */
     bool follows;
 };
-struct room;
 typedef void room_done_fn(struct room *r, enum err e, void *arg);
 struct room_delta {
     struct room_config *config; /* NULL: stays; allocated, owned by the change */
@@ -187,13 +183,13 @@ struct room_delta {
     slice alternate, password; /* of a destruction: where to go */
     room_done_fn *committed;   /* before anybody is told of it; NULL: nobody waits for that */
 };
-/* Called when it is committed and applied, or not: E_LIMIT (too many persistent rooms,
- * affiliations, or edits: 4,000 a change), E_CONFLICT (the last owner would be lost), E_EXISTS
- * (another has the nickname), E_DOWN,
- * E_NOTFOUND (the room ended meanwhile). The room is pinned until then. */
 /* Copies the delta, takes over `config`. Who is in the room hears of what it means to them. One
  * that changes nothing is done when all before it are; `changes_due` then says whether others came.
- */
+ *
+ * done: when it is committed and applied, or will not be: E_LIMIT (too many persistent rooms,
+ * affiliations, or edits: 4,000 a change), E_CONFLICT (the last owner would be lost), E_EXISTS
+ * (another has the nickname), E_DOWN, E_NOTFOUND (the room ended meanwhile). Perhaps from inside.
+ * The room is pinned until then. */
 void room_commit(struct room *r, const struct room_delta *d, room_done_fn *done, void *arg);
 
 /* Affiliations (muc/affiliation.c). */
@@ -201,8 +197,6 @@ enum affiliation room_affiliation(const struct room *r, slice bare);
 /* Whether who sent this is in, or may come in unasked: who is told what goes on there. */
 bool room_admits(const struct room *r, const struct stanza *st);
 struct affiliate *room_affiliate(const struct room *r, slice jid); /* NULL: none */
-/* Whether this bare JID is an administrator of all rooms (muc.administrators). */
-bool room_is_admin(slice bare);
 
 /* Occupants (muc/occupant.c). */
 struct seat *room_seat(const struct room *r, slice full); /* NULL: not in the room */
@@ -213,7 +207,6 @@ struct seat *occupant_seat(const struct occupant *o); /* that spoke last */
 enum { TO_MODERATORS = 1, TO_OTHERS = 2, TO_ALL = 3 };
 /* but: not to this occupant; NULL: to all. */
 void room_send_all(struct room *r, struct stanza *st, unsigned whom, const struct occupant *but);
-void room_send_occupant(struct room *r, const struct occupant *o, struct stanza *st);
 /* A message of the room itself: status code, or XML. */
 void room_announce(struct room *r, slice xml);
 

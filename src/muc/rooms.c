@@ -175,7 +175,8 @@ static void sweep(struct timer *t, struct loop *loop)
         timer_set(loop, &m->sweep, SWEEP_MS);
 }
 
-void room_touch(struct room *r)
+/* After something ended: ends an empty ad hoc room, unloads an idle one later. */
+static void room_touch(struct room *r)
 {
     struct muc_worker *m = muc_of(r->worker);
     not_idle(r);

@@ -44,7 +44,7 @@ static void user_write(struct buf *out, const struct occupant *o, slice jid, con
     bool gone = how->destroyed;
     buf_lit(out, "<x xmlns='" NS_MUC_USER "'><item");
     xml_add_attr(out, "affiliation",
-         gone ? SLICE("none") : affiliation_name((enum affiliation)o->affiliation));
+                 gone ? SLICE("none") : affiliation_name((enum affiliation)o->affiliation));
     xml_add_attr(out, "role", role_name((enum room_role)o->role));
     xml_add_attr(out, "jid", gone ? (slice){ 0 } : jid);
     xml_add_attr(out, "nick", how->nick);
@@ -138,10 +138,7 @@ void room_show_self(struct room *r, struct occupant *o, const struct seat *s, co
     const struct show how = { .codes = codes };
     struct stanza *st = presence_of(
         r, o, room_shows_jids(r, o) ? occupant_seat(o)->jid : (slice){ 0 }, &how, "110");
-    if (s != NULL)
-        audience_tell(&r->audience, s->jid, st);
-    else
-        room_send_occupant(r, o, st);
+    audience_tell(&r->audience, s->jid, st);
     stanza_unref(&st);
 }
 
@@ -188,7 +185,8 @@ void room_show(struct room *r, struct occupant *o, const struct show *how)
     o->late = false;
     slice jid = room_shows_jids(r, o) ? occupant_seat(o)->jid : (slice){ 0 };
     struct stanza *st = presence_of(r, o, jid, how, how->own != NULL ? how->own : "110");
-    room_send_occupant(r, o, st);
+    LIST_EACH (it, &o->seats)
+        audience_tell(&r->audience, CONTAINER_OF(it, struct seat, node)->jid, st);
     stanza_unref(&st);
 }
 
@@ -208,12 +206,6 @@ void room_send_all(struct room *r, struct stanza *st, unsigned whom, const struc
         if (!s->ghost && s->occupant != but && (class_of(s->occupant) & whom) != 0)
             route_send(r->worker, stanza_readdress(st, (slice){ 0 }, s->jid));
     }
-}
-
-void room_send_occupant(struct room *r, const struct occupant *o, struct stanza *st)
-{
-    LIST_EACH (it, &o->seats)
-        audience_tell(&r->audience, CONTAINER_OF(it, struct seat, node)->jid, st);
 }
 
 void room_announce(struct room *r, slice xml)

@@ -224,7 +224,6 @@ static void loaded(void *arg, enum store_result result, const struct store_batch
         room_loaded(r, E_NOTFOUND);
     } else {
         load_row(r, b);
-        r->state = ROOM_LOADING;
         room_history_load(&r->history, &r->archive, room_history_max(&r->config), history_loaded,
                           r);
     }
