@@ -425,16 +425,18 @@ static void answer(struct iq *iq, const struct room *r, const struct wanted *wha
  * for those who see addresses there (§7.2.4). */
 static bool may_list(const struct room *r, struct muc_standing by, const struct wanted *what)
 {
-    bool admin = affiliation_may(by.affiliation, ACT_BAN);
+    bool admin = affiliation_may(by.affiliation, ACT_EDIT_MEMBERS);
     if (what->roles)
-        return what->role == ROLE_MODERATOR ? admin : admin || role_may(by.role, ACT_GRANT_VOICE);
+        return affiliation_may(by.affiliation, ACT_EDIT_MODERATORS) ||
+               (what->role != ROLE_MODERATOR && role_may(by.role, ACT_GRANT_VOICE));
     bool named = by.role != ROLE_NONE && (r->config.list_roles & ROLE_BIT(by.role)) != 0;
     bool member = r->config.members_only && affiliation_may(by.affiliation, ACT_MEMBER_LIST);
     bool open = r->config.whois == WHOIS_ANYONE;
     if (what->affiliation == AFF_OUTCAST)
-        return admin;
+        return affiliation_may(by.affiliation, ACT_BAN);
     if (what->affiliation >= AFF_ADMIN)
-        return affiliation_may(by.affiliation, ACT_EDIT_ADMINS) ||
+        return affiliation_may(by.affiliation, what->affiliation == AFF_OWNER ? ACT_EDIT_OWNERS
+                                                                              : ACT_EDIT_ADMINS) ||
                (open && (admin || named || member));
     return admin || ((open || by.role == ROLE_MODERATOR) && (named || member));
 }

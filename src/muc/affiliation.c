@@ -129,9 +129,10 @@ bool room_admits(const struct room *r, const struct stanza *st)
 {
     enum affiliation a = room_affiliation(r, stanza_from_bare(st));
     bool closed = r->config.members_only || r->config.password || r->locked;
-    if (a == AFF_OUTCAST)
+    if (!affiliation_may(a, ACT_ENTER))
         return false;
-    return !closed || a >= AFF_MEMBER || room_seat(r, stanza_from(st)) != NULL;
+    return !closed || affiliation_may(a, ACT_ENTER_MEMBERS) ||
+           room_seat(r, stanza_from(st)) != NULL;
 }
 
 /* What a role becomes with another affiliation: one that was given by the affiliation goes with it,
@@ -192,7 +193,7 @@ bool room_affiliation_changed(struct room *r, slice jid, const struct show *how)
 
 void room_set_role(struct room *r, struct occupant *o, enum room_role role, const struct show *how)
 {
-    if (role == ROLE_NONE) {
+    if (!role_may(role, ACT_PRESENT)) {
         o->role = ROLE_NONE;
         room_leave(r, o, how);
         return;

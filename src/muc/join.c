@@ -129,14 +129,13 @@ static bool has_enough(const struct entry *e)
 static bool may_enter(struct entry *e)
 {
     struct room *r = e->room;
-    enum room_role role = affiliation_role(e->affiliation, room_flags(&r->config));
     bool joins = map_get(&r->nicks, e->key) == NULL;
 
     if (r->locked && !e->fresh && e->affiliation != AFF_OWNER)
         refuse(e, SE_ITEM_NOT_FOUND, SLICE("the room is not open yet"));
-    else if (e->affiliation == AFF_OUTCAST)
+    else if (!affiliation_may(e->affiliation, ACT_ENTER))
         refuse(e, SE_FORBIDDEN, SLICE("you are banned from this room"));
-    else if (role == ROLE_NONE)
+    else if (r->config.members_only && !affiliation_may(e->affiliation, ACT_ENTER_MEMBERS))
         refuse(e, SE_REGISTRATION_REQUIRED, SLICE("the room is for members only"));
     else if (!e->fresh && !password_fits(e))
         refuse(e, SE_NOT_AUTHORIZED, SLICE("the room asks for a password"));

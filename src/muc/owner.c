@@ -23,11 +23,11 @@ struct request {
 
 /* Whether the request is for its sender to make (§10.2, §10.9: else forbidden). If not, it is
  * answered. */
-static bool admitted(struct request *q, const struct room *r)
+static bool admitted(struct request *q, const struct room *r, enum affiliation_act act)
 {
     slice bare = stanza_from_bare(q->iq->st);
     q->by = muc_is_administrator(bare) ? EDITOR_ADMIN : EDITOR_OWNER;
-    if (room_affiliation(r, bare) == AFF_OWNER)
+    if (affiliation_may(room_affiliation(r, bare), act))
         return true;
     iq_error(q->iq, SE_FORBIDDEN, SLICE("only owners of the room may do that"));
     return false;
@@ -56,7 +56,7 @@ static void owner_get(struct iq *iq)
     struct request q = { .iq = iq };
     struct room_people people = { .has_owners = true, .has_admins = true };
     struct buf out;
-    if (!admitted(&q, r))
+    if (!admitted(&q, r, ACT_CONFIGURE))
         return;
     people.owner = people_of(r, AFF_OWNER, &people.owner_count, iq->tmp);
     people.admin = people_of(r, AFF_ADMIN, &people.admin_count, iq->tmp);
@@ -261,13 +261,14 @@ static void run(struct request *q, struct room *r)
     struct iq *iq = q->iq;
     struct elem e;
     struct form f;
-    if (!admitted(q, r))
+    bool ends = elem_child(&iq->payload, "destroy", NS_MUC_OWNER, &e);
+    if (!admitted(q, r, ends ? ACT_DESTROY : ACT_CONFIGURE))
         return;
     if (r->changes_due > 0)
         room_commit(r, &nothing, again, q);
     else if (count_destroy(&iq->payload) > 1)
         iq_error(iq, SE_BAD_REQUEST, SLICE("a room ends once"));
-    else if (elem_child(&iq->payload, "destroy", NS_MUC_OWNER, &e))
+    else if (ends)
         destroy(q, r, &e);
     else if (!form_parse_child(&f, &iq->payload, iq->tmp))
         iq_error(iq, SE_BAD_REQUEST,

@@ -57,7 +57,7 @@ static void register_get(struct iq *iq)
         return;
     slice bare = stanza_from_bare(iq->st);
     const struct affiliate *a = room_affiliate(r, bare);
-    if (room_affiliation(r, bare) == AFF_OUTCAST) {
+    if (!affiliation_may(room_affiliation(r, bare), ACT_ENTER)) {
         iq_error(iq, SE_NOT_ALLOWED, SLICE("you are banned from this room"));
         return;
     }
@@ -134,7 +134,7 @@ static bool knows_password(const struct room *r, slice bare)
 
 static bool check(struct application *a, const struct room *r, slice nick, struct arena *tmp)
 {
-    if (room_affiliation(r, a->bare) == AFF_OUTCAST)
+    if (!affiliation_may(room_affiliation(r, a->bare), ACT_ENTER))
         return wrong(a, SE_NOT_ALLOWED, SLICE("you are banned from this room"));
     if (nick.len > (size_t)setting_int(&muc_nick_bytes))
         return wrong(a, SE_NOT_ACCEPTABLE, SLICE("the nickname is too long"));
@@ -217,9 +217,9 @@ static bool has_asked(const struct room *r, slice bare)
 
 static void apply(struct iq *iq, struct room *r, const struct application *a)
 {
-    enum affiliation is = room_affiliation(r, a->bare);
+    bool asks = affiliation_may(room_affiliation(r, a->bare), ACT_REGISTER);
     bool alone = r->config.self_add && (!r->config.password || knows_password(r, a->bare));
-    if (is < AFF_MEMBER && !alone) {
+    if (asks && !alone) {
         if (may_ask(r, a->bare)) {
             ask_admins(r, a);
             iq_result(iq, (slice){ 0 });

@@ -16,8 +16,9 @@ static const slice role_names[ROOM_ROLES] = {
 
 /* §5.1.1 is a ladder: what a role may, the higher ones may too. */
 static const enum room_role lowest_role[ROLE_ACTS] = {
-    [ACT_PRESENT] = ROLE_VISITOR,       [ACT_RECEIVE] = ROLE_VISITOR,
-    [ACT_SPEAK] = ROLE_PARTICIPANT,     [ACT_KICK] = ROLE_MODERATOR,
+    [ACT_PRESENT] = ROLE_VISITOR,
+    [ACT_SPEAK] = ROLE_PARTICIPANT,
+    [ACT_KICK] = ROLE_MODERATOR,
     [ACT_GRANT_VOICE] = ROLE_MODERATOR,
 };
 
@@ -196,8 +197,9 @@ enum stanza_error muc_role_refusal(struct muc_standing by, struct muc_standing o
     ensure_standing(of);
     ensure((unsigned)to < ROOM_ROLES);
     const struct role_rule *rule = &role_rules[of.role][to];
-    unsigned is =
-        (by.role == ROLE_MODERATOR ? MODERATOR : 0U) | (by.affiliation >= AFF_ADMIN ? ADMIN : 0U);
+    bool moderator = role_may(by.role, to == ROLE_NONE ? ACT_KICK : ACT_GRANT_VOICE);
+    bool admin = affiliation_may(by.affiliation, ACT_EDIT_MODERATORS);
+    unsigned is = (moderator ? MODERATOR : 0U) | (admin ? ADMIN : 0U);
     if ((is & rule->asks) == 0)
         return SE_FORBIDDEN;
     if (!SET_HAS(rule->against[by.affiliation], of.affiliation))
@@ -215,16 +217,6 @@ enum stanza_error muc_affiliation_refusal(struct muc_standing by, struct muc_sta
     if (by.affiliation >= rule->least)
         return SE_NONE;
     return by.affiliation == AFF_ADMIN ? rule->to_admin : SE_FORBIDDEN;
-}
-
-bool muc_may_set_role(struct muc_standing by, struct muc_standing of, enum room_role to)
-{
-    return muc_role_refusal(by, of, to) == SE_NONE;
-}
-
-bool muc_may_set_affiliation(struct muc_standing by, struct muc_standing of, enum affiliation to)
-{
-    return muc_affiliation_refusal(by, of, to) == SE_NONE;
 }
 
 slice affiliation_name(enum affiliation a)

@@ -11,8 +11,7 @@ enum { AFFILIATIONS = AFF_OWNER + 1, ROOM_ROLES = ROLE_MODERATOR + 1 };
 
 /* What a role may do (§5.1.1) beside what settings of the room allow it. */
 enum role_act {
-    ACT_PRESENT,     /* is in the room */
-    ACT_RECEIVE,     /* gets messages and presence */
+    ACT_PRESENT,     /* is in the room, and gets messages and presence */
     ACT_SPEAK,       /* sends messages to all in a moderated room */
     ACT_KICK,        /* takes the role of participants and visitors */
     ACT_GRANT_VOICE, /* and revokes it */
@@ -56,8 +55,6 @@ enum stanza_error muc_role_refusal(struct muc_standing by, struct muc_standing o
                                    enum room_role to);
 enum stanza_error muc_affiliation_refusal(struct muc_standing by, struct muc_standing of,
                                           enum affiliation to);
-bool muc_may_set_role(struct muc_standing by, struct muc_standing of, enum room_role to);
-bool muc_may_set_affiliation(struct muc_standing by, struct muc_standing of, enum affiliation to);
 
 /* As they stand in attributes; from text, false: not one. */
 slice affiliation_name(enum affiliation a);
