@@ -76,6 +76,7 @@ struct room_burial {
 /* OK, also if it was buried before. E_NOTFOUND: no such message. E_DENIED: another said it. E_DOWN.
  * Perhaps from inside room_archive_bury(). */
 typedef void room_buried_fn(void *arg, enum err e);
+/* Copies what it is given. done NULL: nobody waits. */
 void room_archive_bury(const struct room_archive *a, const struct room_burial *what,
                        room_buried_fn *done, void *arg);
 bool room_archive_id(slice text, uint64_t *out); /* of a stanza-id; false: not one of ours */

@@ -38,7 +38,8 @@ static void look(struct burial *f);
 static void end(struct burial *f, enum err e)
 {
     struct arena *arena = f->arena;
-    f->done(f->arg, e);
+    if (f->done != NULL)
+        f->done(f->arg, e);
     arena_destroy(&arena);
 }
 
@@ -116,7 +117,8 @@ void room_archive_bury(const struct room_archive *a, const struct room_burial *w
 {
     enum err e;
     if (recorder_bury(recorder_of(a->worker), a->owner, what, &e)) {
-        done(arg, e);
+        if (done != NULL)
+            done(arg, e);
         return;
     }
     struct arena *arena = arena_create(1024);

@@ -280,7 +280,8 @@ static void end(struct room_change *c, enum err e)
         c->delta.committed(r, e, c->arg);
     if (e == OK)
         apply(c);
-    c->done(r, e, c->arg);
+    if (c->done != NULL)
+        c->done(r, e, c->arg);
     change_free(c);
 }
 

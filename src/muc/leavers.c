@@ -49,20 +49,13 @@ static struct leaver *leaver_new(slice jid)
 
 static slice leaver_jid(const struct leaver *l) { return (slice){ l->jid, l->len }; }
 
-static void forgotten(struct room *r, enum err e, void *arg)
-{
-    (void)r;
-    (void)e;
-    (void)arg;
-}
-
 static void forget(struct room *r, void *arg)
 {
     room_hats_forget(r, leaver_jid(arg));
     struct affiliation_edit edit = { .jid = leaver_jid(arg), .affiliation = AFF_NONE };
     if (room_affiliate(r, edit.jid) != NULL)
         room_commit(r, &(struct room_delta){ .edit = &edit, .edit_count = 1, .ownerless = true },
-                    forgotten, NULL);
+                    NULL, NULL);
 }
 
 /* It may have read the row before it went. */

@@ -26,12 +26,6 @@ static void stamp_write(struct buf *out, const struct room *r)
 
 /* By its author. */
 
-static void nobody_waits(void *arg, enum err e)
-{
-    (void)arg;
-    (void)e;
-}
-
 void room_retracted(struct room *r, const struct seat *s, const struct stanza *st)
 {
     struct arena *tmp = loop_scratch(r->worker->loop);
@@ -51,8 +45,8 @@ void room_retracted(struct room *r, const struct seat *s, const struct stanza *s
     (void)room_history_bury(&r->history, id, seat_bare(s), buf_slice(&tombstone));
     if (r->stored && !tombstone.overflow)
         room_archive_bury(&r->archive,
-                          &(struct room_burial){ id, seat_bare(s), buf_slice(&tombstone) },
-                          nobody_waits, NULL);
+                          &(struct room_burial){ id, seat_bare(s), buf_slice(&tombstone) }, NULL,
+                          NULL);
     buf_fini(&tombstone);
 }
 

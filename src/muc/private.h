@@ -38,7 +38,7 @@ void room_store_all(struct store_batch *b, const struct room *r, const struct ro
 void room_store_config(struct store_batch *b, const struct room *r, const struct room_config *c);
 void room_store_edit(struct store_batch *b, const struct room *r, const struct affiliation_edit *e);
 void room_store_remove(struct store_batch *b, const struct room *r);
-/* Behind it on the same lane is what is recorded next. done NULL: nobody waits. */
+/* Behind it on the same lane is what is recorded next. */
 void room_store_subject(struct room *r, store_done_fn *done, void *arg);
 
 /* muc/metrics.c */

@@ -267,13 +267,6 @@ static void register_set(struct iq *iq)
     }
 }
 
-static void allowed(struct room *r, enum err e, void *arg)
-{
-    (void)r;
-    (void)e;
-    (void)arg;
-}
-
 enum routed room_registration_answered(struct room *r, struct stanza *st, struct form *f)
 {
     struct arena *tmp = loop_scratch(r->worker->loop);
@@ -296,7 +289,7 @@ enum routed room_registration_answered(struct room *r, struct stanza *st, struct
             room_commit(r,
                         &(struct room_delta){
                             .edit = &edit, .edit_count = 1, .applied = has_asked(r, a.bare) },
-                        allowed, NULL);
+                        NULL, NULL);
         }
     }
     stanza_unref(&st);

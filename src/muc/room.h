@@ -186,10 +186,10 @@ struct room_delta {
 /* Copies the delta, takes over `config`. Who is in the room hears of what it means to them. One
  * that changes nothing is done when all before it are; `changes_due` then says whether others came.
  *
- * done: when it is committed and applied, or will not be: E_LIMIT (too many persistent rooms,
- * affiliations, or edits: 4,000 a change), E_CONFLICT (the last owner would be lost), E_EXISTS
- * (another has the nickname), E_DOWN, E_NOTFOUND (the room ended meanwhile). Perhaps from inside.
- * The room is pinned until then. */
+ * done (NULL: nobody waits): when it is committed and applied, or will not be: E_LIMIT (too many
+ * persistent rooms, affiliations, or edits: 4,000 a change), E_CONFLICT (the last owner would be
+ * lost), E_EXISTS (another has the nickname), E_DOWN, E_NOTFOUND (the room ended meanwhile).
+ * Perhaps from inside. The room is pinned until then. */
 void room_commit(struct room *r, const struct room_delta *d, room_done_fn *done, void *arg);
 
 /* Affiliations (muc/affiliation.c). */
