@@ -71,15 +71,14 @@ static struct stanza *presence_of(const struct room *r, const struct affiliate *
 
 static void send_all(struct room *r, const struct affiliate *a, slice nick)
 {
-    bool all = r->config.whois == WHOIS_ANYONE;
-    struct stanza *st = presence_of(r, a, nick, a->jid);
-    room_send_all(r, st, all ? TO_ALL : TO_MODERATORS, NULL);
-    stanza_unref(&st);
-    if (all)
-        return;
-    st = presence_of(r, a, nick, (slice){ 0 });
-    room_send_all(r, st, TO_OTHERS, NULL);
-    stanza_unref(&st);
+    for (unsigned with_jid = 0; with_jid <= 1; with_jid++) {
+        unsigned whom = room_seeing(r, with_jid);
+        if (whom == 0)
+            continue;
+        struct stanza *st = presence_of(r, a, nick, with_jid ? a->jid : (slice){ 0 });
+        room_send_all(r, st, whom, NULL);
+        stanza_unref(&st);
+    }
 }
 
 static void show_one(struct showing *s, const struct affiliate *a)

@@ -51,18 +51,6 @@ static bool wrong(struct request *q, enum stanza_error e, slice text)
     return false;
 }
 
-/* Somebody of this bare JID who is in the room; NULL: nobody. */
-static struct occupant *occupant_of(const struct room *r, slice bare)
-{
-    struct occupant *found = NULL;
-    LIST_EACH (it, &r->occupants) {
-        struct occupant *o = CONTAINER_OF(it, struct occupant, node);
-        if (slice_eq(seat_bare(occupant_seat(o)), bare))
-            found = o;
-    }
-    return found;
-}
-
 static bool read_role(struct request *q, const struct elem *item, slice reason)
 {
     struct arena *tmp = q->iq->tmp;
@@ -120,7 +108,7 @@ static bool read_affiliation(struct request *q, const struct elem *item, slice r
         return wrong(q, SE_NOT_ACCEPTABLE, SLICE("a whole domain can only be banned"));
     if (slice_eq(bare, stanza_from_bare(q->iq->st)) && to == AFF_OUTCAST)
         return wrong(q, SE_CONFLICT, SLICE("nobody bans oneself")); /* §9.1 */
-    const struct occupant *o = occupant_of(q->room, bare);
+    const struct occupant *o = room_occupant_of(q->room, bare);
     enum stanza_error e = muc_affiliation_refusal(q->by, standing_of(q->room, bare, o), to);
     if (e != SE_NONE)
         return wrong(q, e, SLICE("you may not change the affiliation of this user so"));

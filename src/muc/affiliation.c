@@ -156,18 +156,13 @@ static void affiliation_of_occupant(struct room *r, struct occupant *o, const st
     if (was == is)
         return;
     enum room_role role = role_after(r, was, is, o->role);
+    struct show told = *how;
     o->affiliation = (uint8_t)is;
-    if (role == ROLE_NONE || (o->hidden && is < AFF_ADMIN)) {
-        struct show gone = *how;
-        gone.codes = codes_of(is);
-        o->role = ROLE_NONE;
-        room_leave(r, o, &gone);
-        return;
-    }
-    o->role = (uint8_t)role;
-    occupant_audience(r, o);
-    occupant_changed(o);
-    room_show(r, o, how);
+    if (o->hidden && is < AFF_ADMIN)
+        role = ROLE_NONE;
+    if (role == ROLE_NONE)
+        told.codes = codes_of(is);
+    room_set_role(r, o, role, &told);
 }
 
 /* Who was an occupant of a domain that is banned now is meant as well. */

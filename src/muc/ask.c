@@ -174,7 +174,6 @@ static enum routed invite(struct room *r, struct seat *s, struct stanza *st, con
 static enum routed decline(struct room *r, struct seat *s, struct stanza *st, const struct elem *e)
 {
     struct arena *tmp = loop_scratch(r->worker->loop);
-    struct occupant *to = NULL;
     struct jid jid;
     struct buf b;
 
@@ -183,13 +182,9 @@ static enum routed decline(struct room *r, struct seat *s, struct stanza *st, co
     /* before it is looked who is here: who asks must not learn that */
     if (s != NULL ? room_too_fast(r, s->occupant) : room_outsiders_too_fast(r))
         return room_slow_down(r, st);
-    if (slice_eq(jid_bare(&jid), r->jid))
-        to = room_occupant(r, jid.resource, tmp);
-    LIST_EACH (it, &r->occupants) {
-        struct occupant *o = CONTAINER_OF(it, struct occupant, node);
-        if (slice_eq(seat_bare(occupant_seat(o)), jid_bare(&jid)))
-            to = o;
-    }
+    const struct occupant *to = slice_eq(jid_bare(&jid), r->jid)
+                                    ? room_occupant(r, jid.resource, tmp)
+                                    : room_occupant_of(r, jid_bare(&jid));
     if (to == NULL || to->hidden || room_affiliation(r, stanza_from_bare(st)) == AFF_OUTCAST)
         return handled(st);
     buf_init(&b, MESSAGE_BYTES_MAX);

@@ -154,7 +154,7 @@ static bool may_enter(struct entry *e)
 }
 
 /* §7.2.3: everybody who is there, oldest first. */
-static void show_others(struct room *r, const struct seat *s)
+static void show_all_to(struct room *r, const struct seat *s)
 {
     unsigned with_jid = room_shows_jids(r, s->occupant);
     LIST_EACH (it, &r->occupants) {
@@ -191,15 +191,11 @@ static void welcome(struct entry *e, struct seat *s)
     struct room *r = e->room;
     struct occupant *o = s->occupant;
 
-    show_others(r, s);
+    show_all_to(r, s);
     room_show_absent(r, s);
     o->known = occupant_visible(r, o);
-    if (o->known) {
-        bool all = r->config.whois == WHOIS_ANYONE;
-        room_send_all(r, occupant_shown(r, o, 1), all ? TO_ALL : TO_MODERATORS, o);
-        if (!all)
-            room_send_all(r, occupant_shown(r, o, 0), TO_OTHERS, o);
-    }
+    if (o->known)
+        room_show_entered(r, o);
     LIST_EACH (it, &o->seats) {
         struct seat *other = CONTAINER_OF(it, struct seat, node);
         if (other != s)

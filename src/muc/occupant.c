@@ -80,6 +80,17 @@ struct occupant *room_occupant(const struct room *r, slice nick, struct arena *t
     return map_get(&r->nicks, nickname_key(name, tmp));
 }
 
+struct occupant *room_occupant_of(const struct room *r, slice bare)
+{
+    struct occupant *found = NULL;
+    LIST_EACH (it, &r->occupants) {
+        struct occupant *o = CONTAINER_OF(it, struct occupant, node);
+        if (slice_eq(seat_bare(occupant_seat(o)), bare))
+            found = o;
+    }
+    return found;
+}
+
 bool room_nick_used(const struct room *r, slice nick, slice bare)
 {
     struct arena *tmp = loop_scratch(r->worker->loop);

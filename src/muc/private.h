@@ -87,6 +87,8 @@ slice room_address(const struct room *r, slice nick, struct arena *tmp);
 void look_add(struct map *looks, struct look *l);
 void look_remove(struct map *looks, struct look *l);
 void occupants_free(struct room *r);
+/* Somebody of this bare JID who is in; NULL: nobody. */
+struct occupant *room_occupant_of(const struct room *r, slice bare);
 /* A new occupant, without seats; nick was enforced. */
 struct occupant *occupant_create(struct room *r, slice nick, slice bare);
 /* Whether another than `bare` is here by this nickname (enforced), or one that looks like it. */
@@ -98,6 +100,10 @@ void occupant_changed(struct occupant *o);                  /* to be shown anew 
 void occupant_audience(struct room *r, struct occupant *o); /* its role is another */
 
 /* muc/show.c */
+/* TO_ bits: who sees real JIDs (with_jid 1), or does not (0); 0: nobody. */
+unsigned room_seeing(const struct room *r, unsigned with_jid);
+/* Tells all others of o as it is. */
+void room_show_entered(struct room *r, struct occupant *o);
 /* Presence of o for somebody who sees real JIDs, or does not; shared, owned by o. */
 struct stanza *occupant_shown(struct room *r, struct occupant *o, unsigned with_jid);
 /* To one of its own seats: with 110 and these codes. */

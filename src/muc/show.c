@@ -116,20 +116,26 @@ bool room_shows_jids(const struct room *r, const struct occupant *viewer)
     return r->config.whois == WHOIS_ANYONE || viewer->role == ROLE_MODERATOR;
 }
 
+unsigned room_seeing(const struct room *r, unsigned with_jid)
+{
+    if (r->config.whois == WHOIS_ANYONE)
+        return with_jid ? TO_ALL : 0;
+    return with_jid ? TO_MODERATORS : TO_OTHERS;
+}
+
 static bool is_plain(const struct show *how)
 {
     return how->codes == NULL && how->nick.len == 0 && how->actor_nick.len == 0 &&
            how->reason.len == 0 && !how->destroyed && how->left == NULL;
 }
 
-static void show_some(struct room *r, struct occupant *o, const struct show *how, unsigned whom,
-                      unsigned with_jid)
+static void show_some(struct room *r, struct occupant *o, const struct show *how, unsigned with_jid)
 {
     bool shared = is_plain(how) && o->role != ROLE_NONE;
     struct stanza *st =
         shared ? stanza_ref(occupant_shown(r, o, with_jid))
                : presence_of(r, o, with_jid ? occupant_seat(o)->jid : (slice){ 0 }, how, NULL);
-    room_send_all(r, st, whom, o);
+    room_send_all(r, st, room_seeing(r, with_jid), o);
     stanza_unref(&st);
 }
 
@@ -152,12 +158,14 @@ void room_show_left(struct room *r, struct occupant *o, const struct seat *s,
 
 static void show_others(struct room *r, struct occupant *o, const struct show *how)
 {
-    if (r->config.whois == WHOIS_ANYONE) {
-        show_some(r, o, how, TO_ALL, 1);
-    } else {
-        show_some(r, o, how, TO_MODERATORS, 1);
-        show_some(r, o, how, TO_OTHERS, 0);
-    }
+    for (unsigned with_jid = 0; with_jid <= 1; with_jid++)
+        if (room_seeing(r, with_jid) != 0)
+            show_some(r, o, how, with_jid);
+}
+
+void room_show_entered(struct room *r, struct occupant *o)
+{
+    show_others(r, o, &(struct show){ 0 });
 }
 
 slice occupant_shown_nick(const struct occupant *o) { return o->hidden ? (slice){ 0 } : o->nick; }
