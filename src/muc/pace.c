@@ -121,6 +121,8 @@ void room_debt_take(struct room *r, struct occupant *o)
 bool room_returns_too_fast(const struct room *r, slice bare)
 {
     char id[OCCUPANT_ID_LEN + 1];
+    if (r->debts == NULL)
+        return false;
     const struct debt *d = debt_of(r, occupant_id(id, r->secret, bare));
     return d != NULL && rate_of() != SETTING_NONE &&
            left_of(&d->moves, loop_now_us(r->worker->loop)) < COST_MESSAGE;

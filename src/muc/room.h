@@ -98,7 +98,7 @@ struct room {
     struct worker *worker;
     const struct host *host;
     slice jid;  /* bare; in this block */
-    int64_t id; /* owner of its archive; >= 2^40 */
+    int64_t id; /* owner of its archive; from ROOM_ID_MIN on */
     uint8_t state;
     bool stored; /* a persistent room: rows of the database */
     bool unread; /* ABSENT, but it could not be read: it is tried again */

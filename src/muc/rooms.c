@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "base/rand.h"
 #include "base/setting.h"
+#include "im/archive.h"
 #include "im/host.h"
 #include "im/node.h"
 #include "im/worker.h"
@@ -61,10 +62,8 @@ static struct muc_worker *muc_of(struct worker *w)
 /* Unlikely to be used, and the same again if its row is written again. */
 int64_t room_new_id(void)
 {
-    const int64_t first = (int64_t)1 << 40, range = (int64_t)1 << 62;
-    uint64_t random;
-    rand_bytes(&random, sizeof random);
-    return first + (int64_t)(random % (uint64_t)(range - first));
+    const uint64_t range = ((uint64_t)1 << 62) - (uint64_t)ROOM_ID_MIN;
+    return ROOM_ID_MIN + (int64_t)(rand_u64() % range);
 }
 
 static struct room *room_alloc(struct worker *w, const struct host *h, slice jid)
