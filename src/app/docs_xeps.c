@@ -97,9 +97,8 @@ static unsigned add_needs(struct buf *out, const struct xep *const *rows, size_t
 {
     unsigned missing = 0;
     const char *between = "";
-    while (needs.len > 0) {
-        slice one;
-        slice_cut(needs, ' ', &one, &needs);
+    slice one;
+    while (slice_word(&needs, &one)) {
         bool have = is_rfc(one) || row_of(rows, count, one) != NULL;
         buf_printf(out, have ? "%s%.*s" : "%s~~%.*s~~", between, SLICE_ARG(one));
         between = ", ";
@@ -133,8 +132,7 @@ static void add_required(struct buf *out, const struct xep *const *rows, size_t 
     slice rest = slice_of(required), one;
     const char *between = "";
     buf_lit(out, "\n## Asked for and not there yet\n\n");
-    while (rest.len > 0) {
-        slice_cut(rest, ' ', &one, &rest);
+    while (slice_word(&rest, &one)) {
         if (row_of(rows, count, one) != NULL)
             continue;
         buf_printf(out, "%sXEP-%.*s", between, SLICE_ARG(one));

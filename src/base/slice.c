@@ -26,6 +26,14 @@ bool slice_cut(slice s, char sep, slice *head, slice *tail)
     return at != NULL;
 }
 
+bool slice_word(slice *list, slice *word)
+{
+    do
+        (void)slice_cut(*list, ' ', word, list);
+    while (word->len == 0 && list->len > 0);
+    return word->len > 0;
+}
+
 bool slice_int(slice s, int64_t *out)
 {
     bool negative = s.len > 0 && s.ptr[0] == '-';

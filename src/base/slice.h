@@ -52,5 +52,7 @@ slice slice_dup(struct arena *arena, slice s);  /* copied into the arena, NUL ad
 char *slice_cstr(struct arena *arena, slice s); /* the same, as a C string for library borders */
 /* At the first `sep`, which belongs to neither part; false: there is none, all is the head. */
 bool slice_cut(slice s, char sep, slice *head, slice *tail);
+/* The next word of a list, separated by spaces; false: there are no more. */
+bool slice_word(slice *list, slice *word);
 bool slice_int(slice s, int64_t *out);  /* whole slice is a decimal number in range */
 bool slice_eq_nocase(slice a, slice b); /* ASCII only */

@@ -106,6 +106,19 @@ static void copies_are_terminated(void **state)
     arena_destroy(&arena);
 }
 
+static void words_are_between_spaces(void **state)
+{
+    (void)state;
+    slice list = SLICE("  a bc   d "), word;
+    assert_true(slice_word(&list, &word) && slice_is(word, "a"));
+    assert_true(slice_word(&list, &word) && slice_is(word, "bc"));
+    assert_true(slice_word(&list, &word) && slice_is(word, "d"));
+    assert_false(slice_word(&list, &word));
+    assert_false(slice_word(&list, &word));
+    list = (slice){ 0 };
+    assert_false(slice_word(&list, &word));
+}
+
 static void laid_out_one_behind_the_other(void **state)
 {
     (void)state;
@@ -129,6 +142,7 @@ int main(void)
         cmocka_unit_test(comparisons),
         cmocka_unit_test(from_never_leaves_the_slice),
         cmocka_unit_test(copies_are_terminated),
+        cmocka_unit_test(words_are_between_spaces),
         cmocka_unit_test(laid_out_one_behind_the_other),
     };
     return cmocka_run_group_tests_name("slice", tests, NULL, NULL);

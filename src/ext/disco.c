@@ -61,11 +61,8 @@ static const struct disco_form contact_form = {
 static void add_words(struct disco_info *d, const char *var, slice words)
 {
     struct disco_field *f = NULL;
-    while (words.len > 0) {
-        slice word;
-        slice_cut(words, ' ', &word, &words);
-        if (word.len == 0)
-            continue;
+    slice word;
+    while (slice_word(&words, &word)) {
         if (f == NULL)
             f = disco_add_field(d, slice_of(var));
         disco_add_value(f, word);

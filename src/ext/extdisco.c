@@ -68,12 +68,10 @@ static bool services_are_right(slice text)
 {
     struct service s;
     unsigned n = 0;
-    while (text.len > 0) {
-        slice one;
-        slice_cut(text, ' ', &one, &text);
-        if (one.len > 0 && (++n > SERVICES_MAX || !service_parse(one, &s)))
+    slice one;
+    while (slice_word(&text, &one))
+        if (++n > SERVICES_MAX || !service_parse(one, &s))
             return false;
-    }
     return true;
 }
 
@@ -154,9 +152,8 @@ static unsigned add_services(struct buf *out, const struct iq *iq, const struct 
 {
     slice one, rest = slice_of(setting_text(&extdisco_services));
     unsigned n = 0;
-    while (rest.len > 0) {
+    while (slice_word(&rest, &one)) {
         struct service s;
-        slice_cut(rest, ' ', &one, &rest);
         if (!service_parse(one, &s) || !fits(&s, wanted))
             continue;
         add_service(out, iq, &s);

@@ -4,7 +4,6 @@
  * What is ours (domains served here, and the services below them) is on no list: the blacklist
  * stops single accounts of ours only, and the whitelist is about others. An entry is an address
  * with or without resource, or a domain (XEP-0016 §2.1: each form that a JID has there). */
-#include "base/arena.h"
 #include "base/setting.h"
 #include "ext/ext.h"
 #include "im/account.h"
@@ -14,19 +13,7 @@
 #include "im/node.h"
 #include "im/worker.h"
 
-static bool are_addresses(slice text)
-{
-    struct arena *tmp = arena_create(0);
-    bool right = true;
-    while (text.len > 0 && right) {
-        struct jid jid;
-        slice one;
-        slice_cut(text, ' ', &one, &text);
-        right = one.len == 0 || (jid_parse(&jid, one, tmp) == OK && slice_eq(jid.full, one));
-    }
-    arena_destroy(&tmp);
-    return right;
-}
+static bool are_addresses(slice text) { return jid_words_suit(text, NULL); }
 
 static struct setting blacklist_setting = {
     .name = "service.blacklist",
@@ -55,8 +42,7 @@ static struct setting whitelist_setting = {
 static bool is_listed(slice list, const struct jid *jid)
 {
     slice one, bare = jid_bare(jid);
-    while (list.len > 0) {
-        slice_cut(list, ' ', &one, &list);
+    while (slice_word(&list, &one)) {
         if (slice_eq(one, jid->full) || slice_eq(one, bare) || slice_eq(one, jid->domain))
             return true;
         slice domain, resource;
@@ -70,11 +56,9 @@ static bool is_listed(slice list, const struct jid *jid)
 static bool is_listed_account(slice list, const struct jid *jid)
 {
     slice one, bare = jid_bare(jid);
-    while (list.len > 0) {
-        slice_cut(list, ' ', &one, &list);
+    while (slice_word(&list, &one))
         if (slice_eq(one, jid->full) || slice_eq(one, bare))
             return true;
-    }
     return false;
 }
 

@@ -284,12 +284,12 @@ bool upload_type_ok(slice type)
 
 bool upload_types_ok(slice text)
 {
-    while (text.len > 0) {
-        slice one, main, sub;
-        (void)slice_cut(text, ' ', &one, &text);
+    slice one;
+    while (slice_word(&text, &one)) {
+        slice main, sub;
         bool family = slice_cut(one, '/', &main, &sub) && slice_is(sub, "*") &&
                       (slice_is(main, "*") || is_token(main));
-        if (one.len > 0 && !family && !slice_is(one, "*") && !upload_type_ok(one))
+        if (!family && !slice_is(one, "*") && !upload_type_ok(one))
             return false;
     }
     return true;
@@ -301,8 +301,7 @@ bool upload_type_allowed(slice type)
     slice one, rest = slice_of(setting_text(&upload_types));
     if (type.len == 0)
         type = SLICE("application/octet-stream");
-    while (rest.len > 0) {
-        slice_cut(rest, ' ', &one, &rest);
+    while (slice_word(&rest, &one)) {
         bool all = slice_is(one, "*/*") || slice_is(one, "*");
         bool family = one.len > 2 && one.ptr[one.len - 1] == '*' &&
                       slice_starts(type, (slice){ one.ptr, one.len - 1 });

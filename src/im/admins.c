@@ -1,21 +1,9 @@
 #include "im/admins.h"
-#include "base/arena.h"
 #include "xmpp/jid.h"
 
-static bool are_accounts(slice text)
-{
-    struct arena *tmp = arena_create(0);
-    bool right = true;
-    while (text.len > 0 && right) {
-        struct jid jid;
-        slice one;
-        slice_cut(text, ' ', &one, &text);
-        right = one.len == 0 || (jid_parse(&jid, one, tmp) == OK && jid.local.len > 0 &&
-                                 jid.resource.len == 0 && slice_eq(jid.full, one));
-    }
-    arena_destroy(&tmp);
-    return right;
-}
+static bool is_account(const struct jid *j) { return j->local.len > 0 && jid_is_bare(j); }
+
+static bool are_accounts(slice text) { return jid_words_suit(text, is_account); }
 
 struct setting admin_accounts = {
     .name = "admin.accounts",
@@ -31,10 +19,8 @@ struct setting admin_accounts = {
 bool admins_has(slice bare)
 {
     slice one, rest = slice_of(setting_text(&admin_accounts));
-    while (rest.len > 0) {
-        slice_cut(rest, ' ', &one, &rest);
-        if (one.len > 0 && slice_eq(one, bare))
+    while (slice_word(&rest, &one))
+        if (slice_eq(one, bare))
             return true;
-    }
     return false;
 }

@@ -1,5 +1,4 @@
 #include "im/guest.h"
-#include "base/arena.h"
 #include "base/metric.h"
 #include "base/rand.h"
 #include "base/setting.h"
@@ -12,19 +11,9 @@
 #include "xmpp/ns.h"
 #include <stdio.h>
 
-static bool are_domains(slice text)
-{
-    struct arena *tmp = arena_create(0);
-    bool right = true;
-    while (text.len > 0 && right) {
-        struct jid jid;
-        slice one;
-        slice_cut(text, ' ', &one, &text);
-        right = one.len == 0 || (jid_parse(&jid, one, tmp) == OK && slice_eq(jid.domain, one));
-    }
-    arena_destroy(&tmp);
-    return right;
-}
+static bool is_domain(const struct jid *j) { return jid_is_domain(j) && jid_is_bare(j); }
+
+static bool are_domains(slice text) { return jid_words_suit(text, is_domain); }
 
 static struct setting guest_domains = {
     .name = "guest.domains",
@@ -59,11 +48,9 @@ static _Atomic int64_t now;
 bool guest_allowed(slice domain)
 {
     slice one, rest = slice_of(setting_text(&guest_domains));
-    while (rest.len > 0) {
-        (void)slice_cut(rest, ' ', &one, &rest);
-        if (one.len > 0 && slice_eq(one, domain))
+    while (slice_word(&rest, &one))
+        if (slice_eq(one, domain))
             return true;
-    }
     return false;
 }
 

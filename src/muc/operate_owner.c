@@ -143,10 +143,7 @@ static bool rooms_ok(struct transfer *t, slice text)
     struct command_call *call = t->call;
     slice one, room;
     t->room = arena_new(call->arena, slice, TRANSFER_ROOMS_MAX);
-    while (text.len > 0) {
-        slice_cut(text, ' ', &one, &text);
-        if (one.len == 0)
-            continue;
+    while (slice_word(&text, &one)) {
         if (t->count == TRANSFER_ROOMS_MAX) {
             command_fail(call, E_LIMIT, "rooms: allowed %d at once", TRANSFER_ROOMS_MAX);
             return false;

@@ -14,10 +14,8 @@ enum { SHOW_BYTES_MAX = 256 * 1024 };
 static void codes_write(struct buf *out, const char *codes)
 {
     slice rest = slice_of(codes), code;
-    while (rest.len > 0) {
-        slice_cut(rest, ' ', &code, &rest);
+    while (slice_word(&rest, &code))
         buf_printf(out, "<status code='%.*s'/>", SLICE_ARG(code));
-    }
 }
 
 static void destroyed_write(struct buf *out, const struct show *how)

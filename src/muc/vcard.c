@@ -101,10 +101,8 @@ void room_vcard_disco(struct disco_info *d, const struct room *r)
     if (rest.len == 0)
         return;
     struct disco_field *f = disco_add_field(d, SLICE("muc#roominfo_avatarhash"));
-    while (rest.len > 0) {
-        slice_cut(rest, ' ', &hash, &rest);
+    while (slice_word(&rest, &hash))
         disco_add_value(f, hash);
-    }
 }
 
 /* Lines are broken where the writer liked. */

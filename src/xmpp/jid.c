@@ -230,6 +230,20 @@ slice jid_bare(const struct jid *j)
     return (slice){ j->full.ptr, local + j->domain.len };
 }
 
+bool jid_words_suit(slice list, bool (*suits)(const struct jid *j))
+{
+    struct arena *tmp = arena_create(0);
+    bool right = true;
+    slice one;
+    while (right && slice_word(&list, &one)) {
+        struct jid jid;
+        right = jid_parse(&jid, one, tmp) == OK && slice_eq(jid.full, one) &&
+                (suits == NULL || suits(&jid));
+    }
+    arena_destroy(&tmp);
+    return right;
+}
+
 /* XEP-0106 §3: the ten characters and their escapes */
 static const char escaped[] = " \"&'/:<>@\\";
 static const char hex[][3] = { "20", "22", "26", "27", "2f", "3a", "3c", "3e", "40", "5c" };

@@ -23,6 +23,8 @@ struct jid jid_split(slice prepared);
 slice jid_bare(const struct jid *j); /* a prefix of full: local@domain, or the domain */
 static inline bool jid_is_bare(const struct jid *j) { return j->resource.len == 0; }
 static inline bool jid_is_domain(const struct jid *j) { return j->local.len == 0; }
+/* Whether a list, separated by spaces, is prepared addresses that all suit (NULL: any do). */
+bool jid_words_suit(slice list, bool (*suits)(const struct jid *j));
 
 /* Single parts (SASL user names, bind requests, settings). E_SYNTAX: forbidden characters or too
  * long. */

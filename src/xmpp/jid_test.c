@@ -308,6 +308,19 @@ static int teardown(void **state)
     return 0;
 }
 
+static bool has_local(const struct jid *j) { return j->local.len > 0; }
+
+static void lists_are_of_prepared_addresses(void **state)
+{
+    (void)state;
+    assert_true(jid_words_suit(SLICE(""), has_local));
+    assert_true(jid_words_suit(SLICE(" a@b.example  c@d.example/e "), has_local));
+    assert_true(jid_words_suit(SLICE("a@b.example d.example"), NULL));
+    assert_false(jid_words_suit(SLICE("a@b.example d.example"), has_local));
+    assert_false(jid_words_suit(SLICE("A@b.example"), NULL)); /* it is a@b.example */
+    assert_false(jid_words_suit(SLICE("a@b.example @d.example"), NULL));
+}
+
 static void folds_case_and_forms(void **state)
 {
     slice out;
@@ -337,6 +350,7 @@ int main(void)
         cmocka_unit_test(keeps_the_limits),
         cmocka_unit_test(prepares_passwords),
         cmocka_unit_test(escapes_localparts),
+        cmocka_unit_test(lists_are_of_prepared_addresses),
         cmocka_unit_test(folds_case_and_forms),
     };
     return cmocka_run_group_tests_name("jid", tests, setup, teardown);
