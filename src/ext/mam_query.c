@@ -132,13 +132,8 @@ void mam_query(struct iq *iq)
 
 void mam_form_get(struct iq *iq)
 {
-    struct buf out;
-    if (!owner_asks(iq))
-        return;
-    buf_init(&out, 8192);
-    mam_form_write(&out);
-    iq_result(iq, buf_slice(&out));
-    buf_fini(&out);
+    if (owner_asks(iq))
+        archive_form_answer(iq);
 }
 
 /* Metadata (§4.4): the first and the last message. XEP-0386 §4.2: the same for a client that binds
@@ -158,28 +153,8 @@ void mam_bind2_loaded(struct session *s, const struct store_batch *b, unsigned f
         archive_ends_write(bound, b, first);
 }
 
-static void ends_read(void *arg, enum store_result r, const struct store_batch *b)
-{
-    struct iq *iq = arg;
-    struct buf out;
-    if (r != STORE_OK) {
-        iq_error(iq, stanza_error_of(err_of_store(r)), (slice){ 0 });
-        return;
-    }
-    buf_init(&out, 4096);
-    archive_ends_write(&out, b, 0);
-    iq_result(iq, buf_slice(&out));
-    buf_fini(&out);
-}
-
 void mam_metadata(struct iq *iq)
 {
-    if (!owner_asks(iq))
-        return;
-    struct account *a = iq->account;
-    struct iq *held = iq_hold(iq);
-    struct store_batch *b = store_read(a->worker->store, account_lane(a));
-    store_read_late(b, a->id);
-    archive_ends_add(b, a->id);
-    store_submit(b, a->worker->loop, 0, ends_read, held);
+    if (owner_asks(iq))
+        archive_ends_answer(iq, iq->account->id, account_lane(iq->account));
 }

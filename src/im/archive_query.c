@@ -4,11 +4,13 @@
 #include "base/setting.h"
 #include "codec/xml_elem.h"
 #include "im/account.h"
+#include "im/iq.h"
 #include "im/rows.h"
 #include "im/worker.h"
 #include <stdlib.h>
 
 enum {
+    ANSWER_BYTES_MAX = 8192,
     COUNT_MAX = 10000, /* more are not counted */
     FIND_MS = 2000,    /* a filter that finds little in much is given up: others want to read */
     CLOCK_SLACK_US = 60 * 1000000
@@ -364,4 +366,36 @@ void archive_ends_write(struct buf *out, const struct store_batch *b, unsigned s
         last = end_of(b, stmt, rows - 1);
     }
     mam_metadata_write(out, rows > 0 ? &first : NULL, &last);
+}
+
+static void ends_read(void *arg, enum store_result r, const struct store_batch *b)
+{
+    struct iq *iq = arg;
+    struct buf out;
+    if (r != STORE_OK) {
+        iq_error(iq, stanza_error_of(err_of_store(r)), (slice){ 0 });
+        return;
+    }
+    buf_init(&out, ANSWER_BYTES_MAX);
+    archive_ends_write(&out, b, 0);
+    iq_result(iq, buf_slice(&out));
+    buf_fini(&out);
+}
+
+void archive_ends_answer(struct iq *iq, int64_t owner, uint64_t lane)
+{
+    struct iq *held = iq_hold(iq);
+    struct store_batch *b = store_read(held->worker->store, lane);
+    store_read_late(b, owner);
+    archive_ends_add(b, owner);
+    store_submit(b, held->worker->loop, 0, ends_read, held);
+}
+
+void archive_form_answer(struct iq *iq)
+{
+    struct buf out;
+    buf_init(&out, ANSWER_BYTES_MAX);
+    mam_form_write(&out);
+    iq_result(iq, buf_slice(&out));
+    buf_fini(&out);
 }

@@ -19,6 +19,7 @@
 #include "xmpp/mam.h"
 
 struct buf;
+struct iq;
 
 struct archive_query {
     struct worker *worker;
@@ -47,3 +48,7 @@ void archive_fin_write(struct buf *out, const struct archive_query *q, uint32_t 
 /* Metadata: adds a read of one statement, which needs the late rows of the owner; writes it. */
 void archive_ends_add(struct store_batch *b, int64_t owner);
 void archive_ends_write(struct buf *out, const struct store_batch *b, unsigned stmt);
+/* Answers requests of who may see the archive: for the metadata (§4.4), later; for the form (§4.1).
+ */
+void archive_ends_answer(struct iq *iq, int64_t owner, uint64_t lane);
+void archive_form_answer(struct iq *iq);

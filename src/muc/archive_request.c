@@ -164,35 +164,12 @@ void room_archive_query(const struct room_archive *a, struct iq *iq, struct room
 
 void room_archive_form(struct iq *iq, struct room_reader who)
 {
-    struct buf out;
-    if (!may_look(iq, who))
-        return;
-    buf_init(&out, 8192);
-    mam_form_write(&out);
-    iq_result(iq, buf_slice(&out));
-    buf_fini(&out);
-}
-
-static void ends_read(void *arg, enum store_result r, const struct store_batch *b)
-{
-    struct iq *iq = arg;
-    struct buf out;
-    if (r != STORE_OK) {
-        iq_error(iq, stanza_error_of(err_of_store(r)), (slice){ 0 });
-        return;
-    }
-    buf_init(&out, 4096);
-    archive_ends_write(&out, b, 0);
-    iq_result(iq, buf_slice(&out));
-    buf_fini(&out);
+    if (may_look(iq, who))
+        archive_form_answer(iq);
 }
 
 void room_archive_metadata(const struct room_archive *a, struct iq *iq, struct room_reader who)
 {
-    if (!may_look(iq, who))
-        return;
-    struct store_batch *b = store_read(a->worker->store, (uint64_t)a->owner);
-    store_read_late(b, a->owner);
-    archive_ends_add(b, a->owner);
-    store_submit(b, a->worker->loop, 0, ends_read, iq_hold(iq));
+    if (may_look(iq, who))
+        archive_ends_answer(iq, a->owner, (uint64_t)a->owner);
 }
