@@ -36,20 +36,7 @@ static bool is_gone(const struct stanza *reply)
 {
     if (reply == NULL)
         return true;
-    if (reply->type != TYPE_ERROR)
-        return false;
-    switch (room_error_of(reply)) {
-    case SE_GONE:
-    case SE_ITEM_NOT_FOUND:
-    case SE_RECIPIENT_UNAVAILABLE:
-    case SE_REDIRECT:
-    case SE_REMOTE_SERVER_NOT_FOUND:
-    case SE_REMOTE_SERVER_TIMEOUT:
-    case SE_JID_MALFORMED:
-        return true;
-    default:
-        return false;
-    }
+    return reply->type == TYPE_ERROR && room_error_is_gone(reply);
 }
 
 static void answered(struct worker *w, void *arg, const struct stanza *reply)

@@ -212,7 +212,8 @@ void room_voice_keep(struct room *r, const struct occupant *o);
 void room_voice_take(struct room *r, struct occupant *o);
 
 /* muc/say.c */
-enum stanza_error room_error_of(const struct stanza *st); /* the condition of an error */
+/* Whether this error says that its sender does not exist (any more): §18.1. */
+bool room_error_is_gone(const struct stanza *st);
 /* An error to what the room sent to this seat (NULL: to nobody who is here): it may be gone. */
 void room_bounced(struct room *r, struct seat *s, const struct stanza *st);
 /* An answer to what cannot be done; says that it is the room's ('by'), not the occupant's. */

@@ -270,7 +270,7 @@ static enum routed to_one(struct room *r, struct seat *s, struct stanza *st)
     return ROUTED;
 }
 
-enum stanza_error room_error_of(const struct stanza *st)
+static enum stanza_error error_of(const struct stanza *st)
 {
     struct elem e, condition;
     if (!stanza_child(st, KNOWN_ERROR, &e) || !elem_first(&e, &condition))
@@ -278,20 +278,30 @@ enum stanza_error room_error_of(const struct stanza *st)
     return stanza_error_find(condition.name);
 }
 
+bool room_error_is_gone(const struct stanza *st)
+{
+    switch (error_of(st)) {
+    case SE_GONE:
+    case SE_ITEM_NOT_FOUND:
+    case SE_RECIPIENT_UNAVAILABLE:
+    case SE_REDIRECT:
+    case SE_REMOTE_SERVER_NOT_FOUND:
+    case SE_REMOTE_SERVER_TIMEOUT:
+    case SE_JID_MALFORMED:
+        return true;
+    default:
+        return false;
+    }
+}
+
 /* service-unavailable is also what an account says to those whom it blocks (XEP-0191 §3.4), so of a
  * session of this node, whose end is told by itself, it says nothing. */
 void room_bounced(struct room *r, struct seat *s, const struct stanza *st)
 {
-    static const enum stanza_error gone[] = {
-        SE_GONE,         SE_ITEM_NOT_FOUND,          SE_RECIPIENT_UNAVAILABLE,
-        SE_REDIRECT,     SE_REMOTE_SERVER_NOT_FOUND, SE_REMOTE_SERVER_TIMEOUT,
-        SE_JID_MALFORMED
-    };
-    enum stanza_error e = room_error_of(st);
-    bool ghost = e == SE_SERVICE_UNAVAILABLE && s != NULL && list_linked(&s->away);
-    for (size_t i = 0; i < sizeof gone / sizeof *gone; i++)
-        ghost = ghost || gone[i] == e;
-    if (s != NULL && ghost)
+    if (s == NULL)
+        return;
+    bool away = error_of(st) == SE_SERVICE_UNAVAILABLE && list_linked(&s->away);
+    if (away || room_error_is_gone(st))
         room_seat_gone(r, s);
 }
 
