@@ -53,6 +53,13 @@ bool slice_int(slice s, int64_t *out)
     return true;
 }
 
+int slice_compare(slice a, slice b)
+{
+    size_t len = a.len < b.len ? a.len : b.len;
+    int c = len == 0 ? 0 : memcmp(a.ptr, b.ptr, len);
+    return c != 0 ? c : (a.len > b.len) - (a.len < b.len);
+}
+
 static char lower(char c) { return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c; }
 
 bool slice_eq_nocase(slice a, slice b)

@@ -55,4 +55,5 @@ bool slice_cut(slice s, char sep, slice *head, slice *tail);
 /* The next word of a list, separated by spaces; false: there are no more. */
 bool slice_word(slice *list, slice *word);
 bool slice_int(slice s, int64_t *out);  /* whole slice is a decimal number in range */
+int slice_compare(slice a, slice b);    /* by bytes, a prefix first: < 0, 0, > 0 */
 bool slice_eq_nocase(slice a, slice b); /* ASCII only */

@@ -106,6 +106,17 @@ static void copies_are_terminated(void **state)
     arena_destroy(&arena);
 }
 
+static void order_is_that_of_bytes(void **state)
+{
+    (void)state;
+    assert_int_equal(slice_compare((slice){ 0 }, SLICE("")), 0);
+    assert_int_equal(slice_compare(SLICE("ab"), SLICE("ab")), 0);
+    assert_true(slice_compare(SLICE(""), SLICE("a")) < 0);
+    assert_true(slice_compare(SLICE("a"), SLICE("ab")) < 0);
+    assert_true(slice_compare(SLICE("b"), SLICE("ab")) > 0);
+    assert_true(slice_compare(SLICE("\xc3"), SLICE("z")) > 0);
+}
+
 static void words_are_between_spaces(void **state)
 {
     (void)state;
@@ -142,6 +153,7 @@ int main(void)
         cmocka_unit_test(comparisons),
         cmocka_unit_test(from_never_leaves_the_slice),
         cmocka_unit_test(copies_are_terminated),
+        cmocka_unit_test(order_is_that_of_bytes),
         cmocka_unit_test(words_are_between_spaces),
         cmocka_unit_test(laid_out_one_behind_the_other),
     };

@@ -60,9 +60,7 @@ static void gather(struct worker *w, void *arg) { rooms_each(w, gather_room, arg
 
 static int compare(const void *a, const void *b)
 {
-    slice x = ((const struct listed *)a)->jid, y = ((const struct listed *)b)->jid;
-    int c = memcmp(x.ptr, y.ptr, x.len < y.len ? x.len : y.len);
-    return c != 0 ? c : (x.len > y.len) - (x.len < y.len);
+    return slice_compare(((const struct listed *)a)->jid, ((const struct listed *)b)->jid);
 }
 
 static void item_write(struct buf *out, const struct listed *row)

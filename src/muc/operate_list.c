@@ -47,19 +47,12 @@ static bool contains(slice text, slice part)
     return false;
 }
 
-static int compare(slice a, slice b)
-{
-    size_t len = a.len < b.len ? a.len : b.len;
-    int by = len == 0 ? 0 : memcmp(a.ptr, b.ptr, len);
-    return by != 0 ? by : (a.len > b.len) - (a.len < b.len);
-}
-
 static bool wanted(const struct roll *r, const struct item *i)
 {
     return (r->kind == KIND_ANY || (r->kind == KIND_PERSISTENT) == i->stored) &&
            (r->domain.len == 0 || slice_eq(jid_split(i->jid).domain, r->domain)) &&
            (r->filter.len == 0 || contains(i->jid, r->filter) || contains(i->name, r->filter)) &&
-           (r->after.len == 0 || compare(i->jid, r->after) > 0);
+           (r->after.len == 0 || slice_compare(i->jid, r->after) > 0);
 }
 
 static struct item *keep(struct roll *r, const struct item *in)
@@ -195,7 +188,7 @@ static void read_part(struct roll *r)
 
 static int by_jid(const void *a, const void *b)
 {
-    return compare((*(struct item *const *)a)->jid, (*(struct item *const *)b)->jid);
+    return slice_compare((*(struct item *const *)a)->jid, (*(struct item *const *)b)->jid);
 }
 
 static void all_known(struct roll *r)

@@ -34,9 +34,7 @@ static void drop(void *arg)
 /* §18.1. A client without XEP-0199 says service-unavailable, and is there. */
 static bool is_gone(const struct stanza *reply)
 {
-    if (reply == NULL)
-        return true;
-    return reply->type == TYPE_ERROR && room_error_is_gone(reply);
+    return reply == NULL || (reply->type == TYPE_ERROR && room_error_is_gone(reply));
 }
 
 static void answered(struct worker *w, void *arg, const struct stanza *reply)

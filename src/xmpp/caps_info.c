@@ -66,10 +66,7 @@ struct texts {
 
 static int by_octets(const void *a, const void *b)
 {
-    const slice *x = a, *y = b;
-    size_t len = x->len < y->len ? x->len : y->len;
-    int c = len == 0 ? 0 : memcmp(x->ptr, y->ptr, len);
-    return c != 0 ? c : (x->len > y->len) - (x->len < y->len);
+    return slice_compare(*(const slice *)a, *(const slice *)b);
 }
 
 static bool texts_add(struct texts *t, slice s, struct arena *tmp)

@@ -10,14 +10,6 @@
 
 enum { HASH_INPUT_BYTES_MAX = 1 << 20 };
 
-/* XEP-0115 §5.1 sorts by "i;octet": bytes, a prefix first. */
-static int compare(slice a, slice b)
-{
-    size_t len = a.len < b.len ? a.len : b.len;
-    int c = len == 0 ? 0 : memcmp(a.ptr, b.ptr, len);
-    return c != 0 ? c : (a.len > b.len) - (a.len < b.len);
-}
-
 void disco_add_identity(struct disco_info *d, slice category, slice type, slice name)
 {
     ensure(d->identity_count < DISCO_IDENTITIES_MAX);
@@ -28,7 +20,7 @@ void disco_add_identity(struct disco_info *d, slice category, slice type, slice 
 void disco_add_feature(struct disco_info *d, slice feature)
 {
     unsigned at = d->feature_count;
-    while (at > 0 && compare(d->feature[at - 1], feature) > 0)
+    while (at > 0 && slice_compare(d->feature[at - 1], feature) > 0)
         at--;
     if (at > 0 && slice_eq(d->feature[at - 1], feature))
         return;
@@ -117,22 +109,22 @@ void disco_write_info(struct buf *out, const struct disco_info *d, slice node)
 
 static int by_octets(const void *a, const void *b)
 {
-    return compare(*(const slice *)a, *(const slice *)b);
+    return slice_compare(*(const slice *)a, *(const slice *)b);
 }
 
 static int by_identity(const void *a, const void *b)
 {
     const struct disco_identity *x = a, *y = b;
-    int c = compare(x->category, y->category);
-    c = c != 0 ? c : compare(x->type, y->type);
-    return c != 0 ? c : compare(x->lang, y->lang);
+    int c = slice_compare(x->category, y->category);
+    c = c != 0 ? c : slice_compare(x->type, y->type);
+    return c != 0 ? c : slice_compare(x->lang, y->lang);
 }
 
 static int by_form(const void *a, const void *b)
 {
     const struct disco_field *x = a, *y = b;
-    int c = compare(x->form, y->form);
-    return c != 0 ? c : compare(x->var, y->var);
+    int c = slice_compare(x->form, y->form);
+    return c != 0 ? c : slice_compare(x->var, y->var);
 }
 
 static void hash_piece(struct buf *s, slice piece)
