@@ -2,7 +2,6 @@
  * a change means to those who are in the room follows when it is applied, so that all ways to make
  * it (a client, an operator, a registration) have the same effects. */
 #include "base/arena.h"
-#include "base/buf.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/setting.h"
@@ -10,7 +9,6 @@
 #include "muc/private.h"
 #include "muc/settings.h"
 #include "xmpp/nickname.h"
-#include "xmpp/ns.h"
 
 enum { COMMIT_MS = 600 * 1000, EDITS_MAX = 4000 };
 
@@ -140,16 +138,15 @@ static enum err prepare(struct room_change *c, struct store_batch **batch)
     struct room *r = c->room;
     const struct room_delta *d = &c->delta;
     bool stores = d->config == NULL ? r->stored : d->config->persistent;
-    enum err e = check_people(r, d, r->stored);
 
     *batch = NULL;
     if (r->state != ROOM_READY)
         return E_NOTFOUND;
-    if (e != OK)
-        return e;
     if (d->edit_count > EDITS_MAX)
         return E_LIMIT;
-    e = check_names(r, d);
+    enum err e = check_people(r, d, r->stored);
+    if (e == OK)
+        e = check_names(r, d);
     if (e != OK)
         return e;
     if (!r->stored && (!stores || d->destroy))
@@ -184,11 +181,7 @@ static void destroy(struct room_change *c)
     struct room *r = c->room;
     struct show how = shown(c);
     how.destroyed = true;
-    LIST_EACH (it, &r->occupants) {
-        struct occupant *o = CONTAINER_OF(it, struct occupant, node);
-        o->role = ROLE_NONE;
-        room_leave(r, o, &how);
-    }
+    room_leave_all(r, &how);
     log_info(&log_muc, LOG_EV("room.destroyed"), LOG_S("room", r->jid));
     if (r->stored) {
         room_archive_remove(r->worker, r->id);
@@ -202,16 +195,8 @@ static void destroy(struct room_change *c)
 static void announce(struct room *r, unsigned diff)
 {
     unsigned code[ROOM_CODES_MAX], n = room_diff_codes(diff, &r->config, code);
-    struct buf xml;
-    if (n == 0 || r->locked)
-        return;
-    buf_init(&xml, 1024);
-    buf_lit(&xml, "<x xmlns='" NS_MUC_USER "'>");
-    for (unsigned i = 0; i < n; i++)
-        buf_printf(&xml, "<status code='%u'/>", code[i]);
-    buf_lit(&xml, "</x>");
-    room_announce(r, buf_slice(&xml));
-    buf_fini(&xml);
+    if (n > 0 && !r->locked)
+        room_announce(r, code, n);
 }
 
 static void apply_config(struct room_change *c)

@@ -292,12 +292,6 @@ static void retitle(struct room *r, slice uri, slice title)
     room_unpin(r);
 }
 
-/* §3.2, §3.3: the list of hats to choose from is another. */
-static void tell_list(struct room *r)
-{
-    room_announce(r, SLICE("<x xmlns='" NS_MUC_USER "'><status code='104'/></x>"));
-}
-
 static void applied(struct change *c, enum store_result result)
 {
     struct room *r = c->room;
@@ -311,8 +305,8 @@ static void applied(struct change *c, enum store_result result)
         if (c->act == HAT_CREATE)
             retitle(r, c->uri, c->title);
         answer(c->iq, c->node, c->session, "completed", (slice){ 0 });
-        if (c->act == HAT_CREATE || c->act == HAT_DESTROY)
-            tell_list(r);
+        if (c->act == HAT_CREATE || c->act == HAT_DESTROY) /* §3.2, §3.3: what to choose from */
+            room_announce(r, &(unsigned){ 104 }, 1);
         else
             show_wearer(r, c->jid);
     } else {

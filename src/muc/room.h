@@ -207,8 +207,8 @@ struct seat *occupant_seat(const struct occupant *o); /* that spoke last */
 enum { TO_MODERATORS = 1, TO_OTHERS = 2, TO_ALL = 3 };
 /* but: not to this occupant; NULL: to all. */
 void room_send_all(struct room *r, struct stanza *st, unsigned whom, const struct occupant *but);
-/* A message of the room itself: status code, or XML. */
-void room_announce(struct room *r, slice xml);
+/* A message of the room itself with these status codes (§15.6.2). */
+void room_announce(struct room *r, const unsigned *code, unsigned count);
 
 /* What a presence of an occupant says beside what is stored (§16): all may be empty. */
 struct show {

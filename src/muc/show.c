@@ -9,7 +9,7 @@
 #include "muc/settings.h"
 #include "xmpp/ns.h"
 
-enum { SHOW_BYTES_MAX = 256 * 1024 };
+enum { SHOW_BYTES_MAX = 256 * 1024, ANNOUNCE_BYTES_MAX = 1024 };
 
 static void codes_write(struct buf *out, const char *codes)
 {
@@ -214,10 +214,17 @@ void room_send_all(struct room *r, struct stanza *st, unsigned whom, const struc
     }
 }
 
-void room_announce(struct room *r, slice xml)
+void room_announce(struct room *r, const unsigned *code, unsigned count)
 {
-    struct stanza *st =
-        stanza_make(STANZA_MESSAGE, TYPE_GROUPCHAT, r->jid, (slice){ "", 0 }, (slice){ 0 }, xml);
+    struct buf xml;
+    buf_init(&xml, ANNOUNCE_BYTES_MAX);
+    buf_lit(&xml, "<x xmlns='" NS_MUC_USER "'>");
+    for (unsigned i = 0; i < count; i++)
+        buf_printf(&xml, "<status code='%u'/>", code[i]);
+    buf_lit(&xml, "</x>");
+    struct stanza *st = stanza_make(STANZA_MESSAGE, TYPE_GROUPCHAT, r->jid, (slice){ "", 0 },
+                                    (slice){ 0 }, buf_slice(&xml));
     room_send_all(r, st, TO_ALL, NULL);
     stanza_unref(&st);
+    buf_fini(&xml);
 }

@@ -184,7 +184,7 @@ static void applied(struct setting_card *c, enum store_result result)
         r->avatar = own(c->hashes);
         if (!r->stored)
             r->vcard = own(c->vcard);
-        room_announce(r, SLICE("<x xmlns='" NS_MUC_USER "'><status code='104'/></x>"));
+        room_announce(r, &(unsigned){ 104 }, 1);
         iq_result(c->iq, (slice){ 0 });
     } else {
         iq_error(c->iq, SE_RESOURCE_CONSTRAINT, SLICE("the card could not be stored now"));
