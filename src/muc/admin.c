@@ -189,10 +189,7 @@ static void committed(struct room *r, enum err e, void *arg)
 {
     const struct roles *roles = arg;
     (void)r;
-    if (e == OK)
-        iq_result(roles->iq, (slice){ 0 });
-    else
-        room_refuse(roles->iq, e);
+    room_answer(roles->iq, e);
 }
 
 static void applied(struct room *r, enum err e, void *arg)
@@ -204,9 +201,12 @@ static void applied(struct room *r, enum err e, void *arg)
     mem_free(&roles);
 }
 
-void room_refuse(struct iq *iq, enum err e)
+void room_answer(struct iq *iq, enum err e)
 {
     switch (e) {
+    case OK:
+        iq_result(iq, (slice){ 0 });
+        break;
     case E_CONFLICT:
         iq_error(iq, SE_CONFLICT, SLICE("a room keeps at least one owner"));
         break;

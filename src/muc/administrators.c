@@ -246,14 +246,7 @@ struct task {
 
 static bool jid_ok(struct command_call *call, slice *out)
 {
-    slice text = command_arg(call, "jid");
-    struct jid jid;
-    if (jid_parse(&jid, text, call->arena) == OK && jid.local.len > 0 && jid_is_bare(&jid)) {
-        *out = jid.full;
-        return true;
-    }
-    command_fail(call, E_SYNTAX, "found %.*s, allowed: an address name@domain", SLICE_ARG(text));
-    return false;
+    return operate_user_ok(call, command_arg(call, "jid"), out);
 }
 
 static bool text_ok(struct command_call *call, const char *name, slice *out)

@@ -9,10 +9,8 @@
 #include "im/node.h"
 #include "im/remote.h"
 #include "im/worker.h"
-#include "muc/room.h"
+#include "muc/private.h"
 #include <stdatomic.h>
-
-#define ALIAS_LABEL "conference"
 
 static void automatic_changed(const struct setting *s);
 
@@ -111,7 +109,7 @@ static bool is_below(const struct node *n, slice domain)
 static void publish(struct worker *w, const struct store_batch *b, unsigned stmt, tour_fn *done,
                     void *arg)
 {
-    const struct host *h = host_labelled(SLICE(ALIAS_LABEL));
+    const struct host *h = host_labelled(SLICE(MUC_LABEL));
     struct arena *tmp = arena_create(0);
     uint32_t count = h == NULL ? 0 : store_row_count(b, stmt);
     struct host_domain *list = arena_new(tmp, struct host_domain, count + 1);
@@ -130,7 +128,7 @@ static void publish(struct worker *w, const struct store_batch *b, unsigned stmt
 static slice made_name(const struct node *n, slice domain, struct arena *tmp)
 {
     slice out;
-    char *name = arena_printf(tmp, ALIAS_LABEL "-%u-%s.%.*s", (unsigned)n->id, n->cluster,
+    char *name = arena_printf(tmp, MUC_LABEL "-%u-%s.%.*s", (unsigned)n->id, n->cluster,
                               SLICE_ARG(domain));
     return n->cluster[0] != '\0' && jid_prep_domain(slice_of(name), tmp, &out) == OK ? out
                                                                                      : (slice){ 0 };
@@ -507,7 +505,7 @@ static void run_report(struct command_call *call)
     struct report *r = arena_new(call->arena, struct report, 1);
     r->call = call;
     for (unsigned i = 0; i < w->node->domain_count; i++)
-        tally_of(r, slice_of(arena_printf(call->arena, ALIAS_LABEL ".%.*s",
+        tally_of(r, slice_of(arena_printf(call->arena, MUC_LABEL ".%.*s",
                                           SLICE_ARG(w->node->domains[i]))));
     node_tour(w, tally_worker, tally_stored, r);
 }

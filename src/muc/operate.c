@@ -10,6 +10,7 @@
 #include "im/users.h"
 #include "im/worker.h"
 #include "muc/muc.h"
+#include "muc/private.h"
 #include "muc/settings.h"
 
 enum { PEOPLE_BYTES_MAX = 64 * 1024, OPERATE_REASON_MAX = 1000 };
@@ -21,7 +22,7 @@ static bool serves(const struct node *n, slice domain)
 {
     slice parent;
     const struct host *h = host_find(n, domain, &parent);
-    return h != NULL && h == host_labelled(SLICE("conference"));
+    return h != NULL && h == host_labelled(SLICE(MUC_LABEL));
 }
 
 bool operate_room_ok(struct command_call *call, slice text, slice *jid)

@@ -139,24 +139,11 @@ static void edit_people(struct edits *e, struct arena *tmp)
 
 static void answer(struct iq *iq, enum err e)
 {
-    switch (e) {
-    case OK:
-        iq_result(iq, (slice){ 0 });
-        break;
-    case E_LIMIT: /* §10.1.3: it violates a policy of the service */
+    if (e == E_LIMIT) /* §10.1.3: it violates a policy of the service */
         iq_error(iq, SE_NOT_ACCEPTABLE,
                  SLICE("there are too many persistent rooms, or people with an affiliation"));
-        break;
-    case E_CONFLICT:
-        iq_error(iq, SE_CONFLICT, SLICE("a room keeps its last owner"));
-        break;
-    case E_DOWN:
-        iq_error(iq, SE_RESOURCE_CONSTRAINT, SLICE("the change could not be stored now"));
-        break;
-    default:
-        iq_error(iq, stanza_error_of(e), (slice){ 0 });
-        break;
-    }
+    else
+        room_answer(iq, e);
 }
 
 static void changed(struct room *r, enum err e, void *arg)
@@ -248,7 +235,7 @@ static void again(struct room *r, enum err e, void *arg)
     if (e != OK)
         answer(q->iq, e);
     else if (r->state != ROOM_READY)
-        iq_error(q->iq, SE_ITEM_NOT_FOUND, SLICE("there is no such room"));
+        answer(q->iq, E_NOTFOUND);
     else
         run(q, r);
 }

@@ -6,6 +6,7 @@
 
 #define NS_ROOMS       "urn:muster:rooms:0" /* of our own: docs/rooms.md */
 #define NS_MUC_OFFLINE "http://tigase.org/protocol/muc#offline"
+#define MUC_LABEL      "conference" /* of the service: conference.<domain> */
 enum { MORE_CHILDREN = 4 }; /* that the room adds to what occupants send */
 
 /* muc/rooms.c */
@@ -149,7 +150,7 @@ extern const struct host muc_hosts[];
 bool room_disco_get(struct iq *iq, slice node);
 
 /* muc/admin.c */
-void room_refuse(struct iq *iq, enum err e); /* answers a change that was not committed */
+void room_answer(struct iq *iq, enum err e); /* to who asked for a change: what became of it */
 
 /* muc/ask.c: a message to the room that is not for all who are in it. Takes over. */
 enum routed room_asked(struct room *r, struct seat *s, struct stanza *st);

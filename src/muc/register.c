@@ -81,12 +81,8 @@ static void register_get(struct iq *iq)
 
 static void registered(struct room *r, enum err e, void *arg)
 {
-    struct iq *iq = arg;
     (void)r;
-    if (e == OK)
-        iq_result(iq, (slice){ 0 });
-    else
-        room_refuse(iq, e);
+    room_answer(arg, e);
 }
 
 /* §7.10: nothing is left of it but an affiliation that others gave. */

@@ -146,7 +146,7 @@ static const char *const features_of_service[] = {
 };
 
 const struct host muc_hosts[] = {
-    { .label = "conference",
+    { .label = MUC_LABEL,
       .category = "conference",
       .type = "text",
       .name = "Group chat",
