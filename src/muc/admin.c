@@ -122,12 +122,10 @@ static bool read_affiliation(struct request *q, const struct elem *item, slice r
         if (room_nick_reserved(q->room, name, bare))
             return wrong(q, SE_CONFLICT, SLICE("the nickname is reserved for another"));
     }
-    const struct affiliate *was = room_affiliate(q->room, bare);
-    q->edit[q->edit_count++] = (struct affiliation_edit){ .jid = bare,
-                                                          .affiliation = to,
-                                                          .nick = name,
-                                                          .reason = reason,
-                                                          .follows = was != NULL && was->follows };
+    struct affiliation_edit *edit = &q->edit[q->edit_count++];
+    *edit = room_edit(q->room, bare, to);
+    edit->nick = name;
+    edit->reason = reason;
     return true;
 }
 

@@ -52,9 +52,8 @@ void affiliate_put(struct room *r, const struct affiliation_edit *e)
     struct arena *tmp = loop_scratch(r->worker->loop);
     struct affiliate *was = room_affiliate(r, e->jid);
     bool none = e->affiliation <= AFF_NONE; /* whoever has none has no nickname either */
-    slice nick = e->nick.ptr != NULL || was == NULL ? e->nick : was->nick;
-    slice reason = e->reason.ptr != NULL || was == NULL ? e->reason : was->reason;
-    slice key = { 0 }, look = { 0 };
+    const struct affiliation_edit whole = room_edit_whole(r, e);
+    slice nick = whole.nick, reason = whole.reason, key = { 0 }, look = { 0 };
 
     if (!none && nick.len > 0)
         key = nickname_key(nick, tmp);
@@ -92,6 +91,25 @@ void affiliate_put(struct room *r, const struct affiliation_edit *e)
 struct affiliate *room_affiliate(const struct room *r, slice jid)
 {
     return map_get(&r->affiliates, jid);
+}
+
+struct affiliation_edit room_edit(const struct room *r, slice jid, enum affiliation to)
+{
+    const struct affiliate *is = room_affiliate(r, jid);
+    return (struct affiliation_edit){ .jid = jid,
+                                      .affiliation = to,
+                                      .follows = is != NULL && is->follows };
+}
+
+struct affiliation_edit room_edit_whole(const struct room *r, const struct affiliation_edit *e)
+{
+    const struct affiliate *is = room_affiliate(r, e->jid);
+    struct affiliation_edit whole = *e;
+    if (whole.nick.ptr == NULL && is != NULL)
+        whole.nick = is->nick;
+    if (whole.reason.ptr == NULL && is != NULL)
+        whole.reason = is->reason;
+    return whole;
 }
 
 struct affiliate *room_reserved(const struct room *r, slice key)

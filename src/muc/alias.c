@@ -128,8 +128,8 @@ static void publish(struct worker *w, const struct store_batch *b, unsigned stmt
 static slice made_name(const struct node *n, slice domain, struct arena *tmp)
 {
     slice out;
-    char *name = arena_printf(tmp, MUC_LABEL "-%u-%s.%.*s", (unsigned)n->id, n->cluster,
-                              SLICE_ARG(domain));
+    char *name =
+        arena_printf(tmp, MUC_LABEL "-%u-%s.%.*s", (unsigned)n->id, n->cluster, SLICE_ARG(domain));
     return n->cluster[0] != '\0' && jid_prep_domain(slice_of(name), tmp, &out) == OK ? out
                                                                                      : (slice){ 0 };
 }

@@ -516,11 +516,8 @@ static void affiliated(struct room *r, enum err e, void *arg)
 static void affiliate(struct room *r, void *arg)
 {
     const struct change *c = arg;
-    const struct affiliate *was = room_affiliate(r, c->user);
-    struct affiliation_edit edit = { .jid = c->user,
-                                     .affiliation = c->affiliation,
-                                     .reason = c->reason,
-                                     .follows = was != NULL && was->follows };
+    struct affiliation_edit edit = room_edit(r, c->user, c->affiliation);
+    edit.reason = c->reason;
     room_commit(r, &(struct room_delta){ .edit = &edit, .edit_count = 1 }, affiliated, arg);
 }
 

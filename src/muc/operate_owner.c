@@ -67,17 +67,13 @@ static void change(struct room *r, struct transfer *t)
 {
     struct arena *tmp = loop_scratch(r->worker->loop);
     struct affiliation_edit *edit = arena_new(tmp, struct affiliation_edit, r->owners + 1);
-    const struct affiliate *a = room_affiliate(r, t->owner);
+    const struct affiliate *a;
     uint32_t n = 0;
 
-    edit[n++] = (struct affiliation_edit){ .jid = t->owner,
-                                           .affiliation = AFF_OWNER,
-                                           .follows = a->follows };
+    edit[n++] = room_edit(r, t->owner, AFF_OWNER);
     for (uint32_t i = 0; t->replace && (a = map_next(&r->affiliates, &i)) != NULL;)
         if (a->affiliation == AFF_OWNER && !slice_eq(a->jid, t->owner) && n <= r->owners)
-            edit[n++] = (struct affiliation_edit){ .jid = a->jid,
-                                                   .affiliation = AFF_MEMBER,
-                                                   .follows = a->follows };
+            edit[n++] = room_edit(r, a->jid, AFF_MEMBER);
     room_commit(r, &(struct room_delta){ .edit = edit, .edit_count = n }, changed, t);
 }
 

@@ -113,9 +113,7 @@ static void add_edits(struct edits *e, const slice *jid, unsigned count)
         while (k < e->count && !slice_eq(e->edit[k].jid, jid[i]))
             k++;
         if (k == e->count && to != is)
-            e->edit[e->count++] = (struct affiliation_edit){
-                .jid = jid[i], .affiliation = to, .follows = known != NULL && known->follows
-            };
+            e->edit[e->count++] = room_edit(e->room, jid[i], to);
     }
 }
 

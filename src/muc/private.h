@@ -7,7 +7,7 @@
 #define NS_ROOMS       "urn:muster:rooms:0" /* of our own: docs/rooms.md */
 #define NS_MUC_OFFLINE "http://tigase.org/protocol/muc#offline"
 #define MUC_LABEL      "conference" /* of the service: conference.<domain> */
-enum { MORE_CHILDREN = 4 }; /* that the room adds to what occupants send */
+enum { MORE_CHILDREN = 4 };         /* that the room adds to what occupants send */
 
 /* muc/rooms.c */
 enum { ROOM_INBOX_LEAVES = 4 * ROOM_INBOX_MAX }; /* with those who leave */
@@ -52,6 +52,8 @@ void changes_drop(struct room *r); /* memory only */
 /* muc/affiliation.c */
 void affiliates_free(struct room *r);
 void affiliate_put(struct room *r, const struct affiliation_edit *e);
+/* With the nickname and reason that it leaves as they are. */
+struct affiliation_edit room_edit_whole(const struct room *r, const struct affiliation_edit *e);
 /* The affiliate whose registered nickname this is (a key); NULL: nobody's. */
 struct affiliate *room_reserved(const struct room *r, slice key);
 /* Whether another than `bare` has registered this nickname (enforced), or one that looks like it.

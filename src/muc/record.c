@@ -63,8 +63,8 @@ void room_record_presence(struct room *r, const struct seat *s, enum stanza_type
     buf_add(&xml, affiliation_name((enum affiliation)o->affiliation));
     buf_lit(&xml, "'/></x>");
     occupant_id_write(&xml, o->id);
-    struct stanza *st = stanza_make(STANZA_PRESENCE, type, from, SLICE(""), (slice){ 0 },
-                                    buf_slice(&xml));
+    struct stanza *st =
+        stanza_make(STANZA_PRESENCE, type, from, SLICE(""), (slice){ 0 }, buf_slice(&xml));
     const struct room_post post = { .st = st,
                                     .sender = s->jid,
                                     .id = room_archive_mint(&r->archive),

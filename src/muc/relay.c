@@ -26,8 +26,8 @@ static void pass(struct room *r, const struct stanza *st, const struct occupant 
                  slice id)
 {
     slice address = room_address(r, from->nick, loop_scratch(r->worker->loop));
-    route_send(r->worker, stanza_change(
-                              st, &(struct stanza_change){ .from = address, .to = to, .id = id }));
+    route_send(r->worker,
+               stanza_change(st, &(struct stanza_change){ .from = address, .to = to, .id = id }));
 }
 
 /* XEP-0410 §3: who asks whether it is here, is. */

@@ -168,6 +168,8 @@ struct affiliation_edit {
     slice nick, reason; /* ptr NULL: as it is */
     bool follows;
 };
+/* One that changes the affiliation and leaves all else as it is. Borrows jid. */
+struct affiliation_edit room_edit(const struct room *r, slice jid, enum affiliation to);
 typedef void room_done_fn(struct room *r, enum err e, void *arg);
 struct room_delta {
     struct room_config *config; /* NULL: stays; allocated, owned by the change */

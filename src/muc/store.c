@@ -243,14 +243,12 @@ static slice text_or_empty(slice s) { return s.ptr == NULL ? SLICE("") : s; }
 
 void room_store_edit(struct store_batch *b, const struct room *r, const struct affiliation_edit *e)
 {
-    const struct affiliate *was = room_affiliate(r, e->jid);
-    slice nick = e->nick.ptr != NULL || was == NULL ? e->nick : was->nick;
-    slice reason = e->reason.ptr != NULL || was == NULL ? e->reason : was->reason;
+    const struct affiliation_edit whole = room_edit_whole(r, e);
     if (e->affiliation == AFF_NONE)
         STORE_ADD(b, &affiliation_delete, STORE_ANY_ROWS, SV_I(r->id), SV_T(e->jid));
     else
         STORE_ADD(b, &affiliation_put, 1, SV_I(r->id), SV_T(e->jid), SV_I(e->affiliation),
-                  SV_T(text_or_empty(nick)), SV_T(text_or_empty(reason)),
+                  SV_T(text_or_empty(whole.nick)), SV_T(text_or_empty(whole.reason)),
                   SV_I(e->follows && e->affiliation >= AFF_MEMBER));
 }
 
@@ -279,11 +277,10 @@ void room_store_all(struct store_batch *b, const struct room *r, const struct ro
               SV_T(text_or_empty(c->text[ROOM_NAME])), SV_I(c->listed), SV_B(secret),
               SV_T(buf_slice(&text)), SV_T(text_or_empty(buf_slice(&subject))), SV_T(r->creator),
               SV_I(r->created_us), SV_I(setting_int(&muc_persistent_max)));
-    for (uint32_t i = 0; (a = map_next(&r->affiliates, &i)) != NULL;)
-        room_store_edit(b, r,
-                        &(struct affiliation_edit){ .jid = a->jid,
-                                                    .affiliation = (enum affiliation)a->affiliation,
-                                                    .follows = a->follows });
+    for (uint32_t i = 0; (a = map_next(&r->affiliates, &i)) != NULL;) {
+        const struct affiliation_edit edit = room_edit(r, a->jid, (enum affiliation)a->affiliation);
+        room_store_edit(b, r, &edit);
+    }
     room_vcard_store(b, r);
     room_hats_store(b, r);
     buf_fini(&subject);
