@@ -1,5 +1,6 @@
 #include "base/slice.h"
 #include "base/arena.h"
+#include "base/mem.h"
 
 slice slice_dup(struct arena *arena, slice s)
 {
@@ -15,6 +16,18 @@ char *slice_cstr(struct arena *arena, slice s)
         memcpy(copy, s.ptr, s.len);
     copy[s.len] = '\0';
     return copy;
+}
+
+slice slice_keep(slice s)
+{
+    char *copy = mem_alloc(s.len + 1), *at = copy;
+    return slice_lay(&at, s);
+}
+
+void slice_release(slice *s)
+{
+    mem_free_((void *)(uintptr_t)s->ptr);
+    *s = (slice){ 0 };
 }
 
 bool slice_cut(slice s, char sep, slice *head, slice *tail)

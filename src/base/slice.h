@@ -50,6 +50,8 @@ static inline slice slice_lay(char **at, slice s)
 
 slice slice_dup(struct arena *arena, slice s);  /* copied into the arena, NUL added; NULL stays */
 char *slice_cstr(struct arena *arena, slice s); /* the same, as a C string for library borders */
+slice slice_keep(slice s);                      /* copied to the heap, also if it is empty */
+void slice_release(slice *s);                   /* frees that and empties it; NULL is fine */
 /* At the first `sep`, which belongs to neither part; false: there is none, all is the head. */
 bool slice_cut(slice s, char sep, slice *head, slice *tail);
 /* The next word of a list, separated by spaces; false: there are no more. */

@@ -47,45 +47,55 @@ static void inherit(const struct room *r, struct affiliate *a, const struct affi
     }
 }
 
-void affiliate_put(struct room *r, const struct affiliation_edit *e)
+/* A nickname that another has registered meanwhile is not his; whoever has none, or is banned, has
+ * no nickname either. */
+static struct affiliate *affiliate_new(const struct room *r, const struct affiliation_edit *e,
+                                       const struct affiliate *was)
 {
     struct arena *tmp = loop_scratch(r->worker->loop);
-    struct affiliate *was = room_affiliate(r, e->jid);
-    bool none = e->affiliation <= AFF_NONE; /* whoever has none has no nickname either */
     const struct affiliation_edit whole = room_edit_whole(r, e);
-    slice nick = whole.nick, reason = whole.reason, key = { 0 }, look = { 0 };
+    slice nick = whole.nick, key = { 0 }, look = { 0 };
 
-    if (!none && nick.len > 0)
+    if (e->affiliation > AFF_NONE && nick.len > 0)
         key = nickname_key(nick, tmp);
     if (key.len == 0 || (room_reserved(r, key) != NULL && room_reserved(r, key) != was))
         nick = key = (slice){ 0 };
     if (key.len > 0)
         look = nickname_skeleton(nick, tmp);
-    if (e->affiliation != AFF_NONE) {
-        struct affiliate *a =
-            mem_zalloc(sizeof *a + e->jid.len + nick.len + key.len + look.len + reason.len);
-        char *at = (char *)(a + 1);
-        a->jid = slice_lay(&at, e->jid);
-        a->nick = slice_lay(&at, nick);
-        a->key = slice_lay(&at, key);
-        a->look.text = slice_lay(&at, look);
-        a->reason = slice_lay(&at, reason);
-        a->affiliation = (uint8_t)e->affiliation;
-        a->follows = e->follows && e->affiliation >= AFF_MEMBER;
-        inherit(r, a, was);
-        if (was != NULL)
-            affiliate_forget(r, was);
-        map_put(&r->affiliates, a);
-        if (a->follows)
-            map_put(&r->followers, a);
-        if (a->key.len > 0) {
-            map_put(&r->reserved, a);
-            look_add(&r->reserved_looks, &a->look);
-        }
-        r->owners += a->affiliation == AFF_OWNER;
-    } else if (was != NULL) {
-        affiliate_forget(r, was);
+    struct affiliate *a =
+        mem_zalloc(sizeof *a + e->jid.len + nick.len + key.len + look.len + whole.reason.len);
+    char *at = (char *)(a + 1);
+    a->jid = slice_lay(&at, e->jid);
+    a->nick = slice_lay(&at, nick);
+    a->key = slice_lay(&at, key);
+    a->look.text = slice_lay(&at, look);
+    a->reason = slice_lay(&at, whole.reason);
+    a->affiliation = (uint8_t)e->affiliation;
+    a->follows = e->follows && e->affiliation >= AFF_MEMBER;
+    inherit(r, a, was);
+    return a;
+}
+
+static void affiliate_add(struct room *r, struct affiliate *a)
+{
+    map_put(&r->affiliates, a);
+    if (a->follows)
+        map_put(&r->followers, a);
+    if (a->key.len > 0) {
+        map_put(&r->reserved, a);
+        look_add(&r->reserved_looks, &a->look);
     }
+    r->owners += a->affiliation == AFF_OWNER;
+}
+
+void affiliate_put(struct room *r, const struct affiliation_edit *e)
+{
+    struct affiliate *was = room_affiliate(r, e->jid);
+    struct affiliate *is = e->affiliation == AFF_NONE ? NULL : affiliate_new(r, e, was);
+    if (was != NULL)
+        affiliate_forget(r, was);
+    if (is != NULL)
+        affiliate_add(r, is);
 }
 
 struct affiliate *room_affiliate(const struct room *r, slice jid)

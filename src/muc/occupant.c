@@ -29,7 +29,7 @@ static void occupant_free(struct occupant *o)
 {
     stanza_unref(&o->shown[0]);
     stanza_unref(&o->shown[1]);
-    mem_free_((void *)(uintptr_t)o->nick.ptr);
+    slice_release(&o->nick);
     mem_free(&o);
 }
 
@@ -117,12 +117,12 @@ static void name(struct room *r, struct occupant *o, slice nick, slice id)
     struct arena *tmp = loop_scratch(r->worker->loop);
     slice key = nickname_key(nick, tmp), look = nickname_skeleton(nick, tmp);
     char *at = mem_alloc(nick.len + key.len + look.len + id.len);
-    char *was = (char *)(uintptr_t)o->nick.ptr;
+    slice was = o->nick;
     o->nick = slice_lay(&at, nick);
     o->key = slice_lay(&at, key);
     o->look.text = slice_lay(&at, look);
     o->id = slice_lay(&at, id);
-    mem_free_(was);
+    slice_release(&was);
     map_put(&r->nicks, o);
     look_add(&r->looks, &o->look);
 }

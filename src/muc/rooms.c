@@ -108,8 +108,7 @@ static void room_clear(struct room *r)
     timer_cancel(&r->late);
     room_vcard_free(r);
     room_hats_free(r);
-    mem_free_((void *)(uintptr_t)r->creator.ptr);
-    r->creator = (slice){ 0 };
+    slice_release(&r->creator);
     mem_wipe(r->secret, sizeof r->secret);
     r->stored = r->locked = false;
     r->spoken_day = 0;
@@ -336,7 +335,7 @@ enum err room_create(struct room *r, slice creator, struct why *why)
     r->created_us = loop_wall_us(r->worker->loop);
     rand_bytes(r->secret, sizeof r->secret);
     room_config_default(&r->config);
-    r->creator = (slice){ memcpy(mem_alloc(creator.len), creator.ptr, creator.len), creator.len };
+    r->creator = slice_keep(creator);
     affiliate_put(r, &(struct affiliation_edit){ .jid = creator, .affiliation = AFF_OWNER });
     room_archive_init(&r->archive, r->worker, r->id, r->jid);
     room_history_init(&r->history);

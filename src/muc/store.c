@@ -197,8 +197,7 @@ static void load_row(struct room *r, const struct store_batch *b)
     room_config_keep(&r->config, &config);
     if (subject.len > 0 && stanza_load(&r->subject, subject, r->worker->xml, tmp) != OK)
         r->subject = NULL;
-    r->creator =
-        (slice){ memcpy(mem_alloc(creator.len + 1), creator.ptr, creator.len), creator.len };
+    r->creator = slice_keep(creator);
     r->created_us = (uint64_t)store_int(b, 0, 0, 5);
     load_affiliations(r, b);
     if (store_row_count(b, 2) == 1)

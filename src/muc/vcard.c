@@ -58,30 +58,16 @@ struct store_stmt room_vcard_hashes = {
     .cols = "t",
 };
 
-static slice own(slice s)
-{
-    char *copy = mem_alloc(s.len + 1);
-    if (s.len > 0)
-        memcpy(copy, s.ptr, s.len);
-    return (slice){ copy, s.len };
-}
-
-static void release(slice *s)
-{
-    mem_free_((void *)(uintptr_t)s->ptr);
-    *s = (slice){ 0 };
-}
-
 void room_vcard_free(struct room *r)
 {
-    release(&r->vcard);
-    release(&r->avatar);
+    slice_release(&r->vcard);
+    slice_release(&r->avatar);
 }
 
 void room_vcard_loaded(struct room *r, slice hashes)
 {
     room_vcard_free(r);
-    r->avatar = own(hashes);
+    r->avatar = slice_keep(hashes);
 }
 
 void room_vcard_store(struct store_batch *b, const struct room *r)
@@ -181,16 +167,16 @@ static void applied(struct setting_card *c, enum store_result result)
     struct room *r = c->room;
     if (result == STORE_OK && r->state == ROOM_READY && r->id == c->room_id) {
         room_vcard_free(r);
-        r->avatar = own(c->hashes);
+        r->avatar = slice_keep(c->hashes);
         if (!r->stored)
-            r->vcard = own(c->vcard);
+            r->vcard = slice_keep(c->vcard);
         room_announce(r, &(unsigned){ 104 }, 1);
         iq_result(c->iq, (slice){ 0 });
     } else {
         iq_error(c->iq, SE_RESOURCE_CONSTRAINT, SLICE("the card could not be stored now"));
     }
-    release(&c->vcard);
-    release(&c->hashes);
+    slice_release(&c->vcard);
+    slice_release(&c->hashes);
     room_unpin(r);
     mem_free(&c);
 }
@@ -222,8 +208,8 @@ static void card_set(struct iq *iq)
         c->room = r;
         c->room_id = r->id;
         c->iq = iq_hold(iq);
-        c->vcard = own(empty ? (slice){ "", 0 } : buf_slice(&text));
-        c->hashes = own(buf_slice(&hashes));
+        c->vcard = slice_keep(empty ? (slice){ "", 0 } : buf_slice(&text));
+        c->hashes = slice_keep(buf_slice(&hashes));
         room_pin(r);
         if (r->stored) {
             struct store_batch *b = store_write(r->worker->store, (uint64_t)r->id);
