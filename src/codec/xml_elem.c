@@ -380,6 +380,18 @@ void xml_add_element(struct buf *out, const char *name, slice text)
     buf_printf(out, "</%s>", name);
 }
 
+bool xml_is_text(slice text)
+{
+    while (text.len > 0) {
+        uint32_t cp;
+        int bytes = utf8_decode(text, &cp);
+        if (bytes <= 0 || !xml_char(cp))
+            return false;
+        text = slice_from(text, (size_t)bytes);
+    }
+    return true;
+}
+
 void xml_escape_clean(struct buf *out, slice text)
 {
     while (text.len > 0) {

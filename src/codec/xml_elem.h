@@ -43,6 +43,8 @@ bool xml_needs_escape(slice text);
 /* Appends ` name='value'`, or `<name>text</name>`, escaped; nothing if that is empty. */
 void xml_add_attr(struct buf *out, const char *name, slice value);
 void xml_add_element(struct buf *out, const char *name, slice text);
+/* Whether all of it can stand in XML 1.0: UTF-8 of legal characters (production [2]). */
+bool xml_is_text(slice text);
 /* Drops characters that XML 1.0 forbids (for text from elsewhere: logs, files). */
 void xml_escape_clean(struct buf *out, slice text);
 /* The subtree as self-contained text: adds the namespace declarations that it inherits. */

@@ -212,6 +212,19 @@ static void escapes(void **state)
     buf_fini(&out);
 }
 
+static void tells_what_can_be_text(void **state)
+{
+    (void)state;
+    assert_true(xml_is_text(SLICE("")));
+    assert_true(xml_is_text(SLICE("a\t\r\n<\xc3\xa9\xf0\x9f\x8d\xb5")));
+    static const slice bad[] = {
+        SLICE_INIT("a\0"),          SLICE_INIT("\x1b"), SLICE_INIT("\xef\xbf\xbe"),
+        SLICE_INIT("\xed\xa0\x80"), SLICE_INIT("\xff"), SLICE_INIT("a\xc3"),
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        assert_false(xml_is_text(bad[i]));
+}
+
 static void adds_what_is_not_empty(void **state)
 {
     (void)state;
@@ -241,6 +254,7 @@ int main(void)
         cmocka_unit_test(damaged_text_has_no_elements),
         cmocka_unit_test(extracts_self_contained_text),
         cmocka_unit_test(escapes),
+        cmocka_unit_test(tells_what_can_be_text),
         cmocka_unit_test(adds_what_is_not_empty),
     };
     return cmocka_run_group_tests_name("xml_elem", tests, make_arena, drop_arena);

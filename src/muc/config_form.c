@@ -2,7 +2,7 @@
  * reader of a submitted one, the stored text, the comparison. */
 #include "base/arena.h"
 #include "base/buf.h"
-#include "base/utf8.h"
+#include "codec/xml_elem.h"
 #include "muc/config.h"
 #include "muc/settings.h"
 #include "xmpp/jid.h"
@@ -231,20 +231,6 @@ static bool one_line(slice s)
     return s.len == 0 || (memchr(s.ptr, '\n', s.len) == NULL && memchr(s.ptr, '\r', s.len) == NULL);
 }
 
-/* Text that can stand in a stanza. */
-static bool is_clean(slice s)
-{
-    while (s.len > 0) {
-        uint32_t cp;
-        int len = utf8_decode(s, &cp);
-        if (len <= 0 || cp == 0xfffe || cp == 0xffff ||
-            (cp < ' ' && cp != '\t' && cp != '\n' && cp != '\r'))
-            return false;
-        s = slice_from(s, (size_t)len);
-    }
-    return true;
-}
-
 /* Subtags of letters and digits as of RFC 5646 §2.1, the first of letters; empty: not said. */
 static bool is_language(slice s)
 {
@@ -278,7 +264,7 @@ static void take_text(struct room_config *c, const struct field *fd, struct form
         return;
     if (s.len > ROOM_TEXT_MAX)
         form_wrong(f, SE_NOT_ACCEPTABLE, "the field '%s' has at most %d bytes", var, ROOM_TEXT_MAX);
-    else if (!is_clean(s))
+    else if (!xml_is_text(s))
         form_wrong(f, SE_NOT_ACCEPTABLE, "the field '%s' is not text", var);
     else if (fd->kind != K_LINES && !one_line(s))
         form_wrong(f, SE_NOT_ACCEPTABLE, "the field '%s' has one line", var);
@@ -636,7 +622,7 @@ static void load_text(struct room_config *c, const struct field *fd, slice value
         text[len++] = escaped && value.ptr[i] == 'n' ? '\n' : value.ptr[i];
     }
     slice s = { text, len };
-    if (len > max || !is_clean(s) || (fd->kind == K_JIDS && len > 0 && text[len - 1] != '\t'))
+    if (len > max || !xml_is_text(s) || (fd->kind == K_JIDS && len > 0 && text[len - 1] != '\t'))
         return;
     c->text[fd->at] = s;
 }

@@ -4,6 +4,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/utf8.h"
+#include "codec/xml_elem.h"
 #include "codec/xml_read.h"
 #include "xmpp/datetime.h"
 #include "xmpp/jid.h"
@@ -162,14 +163,8 @@ static bool get_clean(const struct reading *r, const char *key, size_t max, slic
 {
     if (!get_text(r, key, out))
         return false;
-    for (slice s = *out; s.len > 0;) {
-        uint32_t cp;
-        int len = utf8_decode(s, &cp);
-        if (len <= 0 || cp == 0xfffe || cp == 0xffff ||
-            (cp < ' ' && cp != '\t' && cp != '\n' && cp != '\r'))
-            return wrong(r, key, "a text without control characters");
-        s = slice_from(s, (size_t)len);
-    }
+    if (!xml_is_text(*out))
+        return wrong(r, key, "a text without control characters");
     return out->len <= max ? true : wrong(r, key, "a shorter text");
 }
 
