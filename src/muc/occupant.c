@@ -243,21 +243,39 @@ void room_seat_leave(struct room *r, struct seat *s, const struct show *how)
         room_show(r, o, &(struct show){ 0 });
 }
 
+struct seat_ref *seat_ref_new(const struct room *r, const struct seat *s)
+{
+    struct seat_ref *ref = mem_alloc(sizeof *ref + r->jid.len + s->jid.len);
+    char *at = ref->text;
+    ref->worker = r->worker;
+    ref->number = s->number;
+    ref->room_len = slice_lay(&at, r->jid).len;
+    ref->jid_len = slice_lay(&at, s->jid).len;
+    return ref;
+}
+
+struct seat *seat_ref_find(const struct seat_ref *ref, struct room **r)
+{
+    *r = room_find(ref->worker, (slice){ ref->text, ref->room_len });
+    if (*r == NULL)
+        return NULL;
+    struct seat *s = room_seat(*r, (slice){ ref->text + ref->room_len, ref->jid_len });
+    return s != NULL && s->number == ref->number ? s : NULL;
+}
+
 struct ghost {
     struct loop_defer defer;
-    struct worker *worker;
-    uint64_t number;
-    size_t room_len, jid_len;
-    char text[];
+    struct seat_ref *who;
 };
 
 static void ghost_leaves(struct loop_defer *d)
 {
     struct ghost *g = CONTAINER_OF(d, struct ghost, defer);
-    struct room *r = room_find(g->worker, (slice){ g->text, g->room_len });
-    struct seat *s = r == NULL ? NULL : room_seat(r, (slice){ g->text + g->room_len, g->jid_len });
-    if (s != NULL && s->number == g->number && s->ghost)
+    struct room *r;
+    struct seat *s = seat_ref_find(g->who, &r);
+    if (s != NULL && s->ghost)
         room_seat_leave(r, s, &(struct show){ .codes = "333" });
+    mem_free(&g->who);
     mem_free(&g);
 }
 
@@ -265,14 +283,9 @@ void room_seat_gone(struct room *r, struct seat *s)
 {
     if (s->ghost)
         return;
-    struct ghost *g = mem_alloc(sizeof *g + r->jid.len + s->jid.len);
-    *g = (struct ghost){ .defer = { .fn = ghost_leaves },
-                         .worker = r->worker,
-                         .number = s->number,
-                         .room_len = r->jid.len,
-                         .jid_len = s->jid.len };
-    memcpy(g->text, r->jid.ptr, r->jid.len);
-    memcpy(g->text + r->jid.len, s->jid.ptr, s->jid.len);
+    struct ghost *g = mem_new(struct ghost);
+    g->defer.fn = ghost_leaves;
+    g->who = seat_ref_new(r, s);
     s->ghost = true;
     loop_defer(r->worker->loop, &g->defer);
 }

@@ -18,17 +18,10 @@ struct pinger {
 };
 static unsigned slot;
 
-/* Whom was asked: the seat may be another's when the answer comes. */
-struct asked {
-    size_t room_len, jid_len;
-    uint64_t number;
-    char text[];
-};
-
 static void drop(void *arg)
 {
-    struct asked *a = arg;
-    mem_free(&a);
+    struct seat_ref *asked = arg;
+    mem_free(&asked);
 }
 
 /* §18.1. A client without XEP-0199 says service-unavailable, and is there. */
@@ -39,28 +32,25 @@ static bool is_gone(const struct stanza *reply)
 
 static void answered(struct worker *w, void *arg, const struct stanza *reply)
 {
-    const struct asked *a = arg;
-    struct room *r = room_find(w, (slice){ a->text, a->room_len });
-    struct seat *s = r == NULL ? NULL : room_seat(r, (slice){ a->text + a->room_len, a->jid_len });
-    if (s != NULL && s->number == a->number && is_gone(reply))
+    struct room *r;
+    struct seat *s = seat_ref_find(arg, &r);
+    (void)w;
+    if (s != NULL && is_gone(reply))
         room_seat_gone(r, s);
     drop(arg);
 }
 
 static void ask(const struct room *r, const struct seat *s)
 {
-    struct asked *a = mem_alloc(sizeof *a + r->jid.len + s->jid.len);
+    struct seat_ref *asked = seat_ref_new(r, s);
     const struct ask_request request = { .type = TYPE_GET,
                                          .from = r->jid,
                                          .to = s->jid,
                                          .payload = SLICE("<ping xmlns='" NS_PING "'/>"),
                                          .timeout_ms = (uint32_t)setting_int(&muc_ping_timeout),
                                          .drop = drop };
-    *a = (struct asked){ .room_len = r->jid.len, .jid_len = s->jid.len, .number = s->number };
-    memcpy(a->text, r->jid.ptr, r->jid.len);
-    memcpy(a->text + r->jid.len, s->jid.ptr, s->jid.len);
-    if (ask_send(r->worker, &request, answered, a) == NULL)
-        drop(a);
+    if (ask_send(r->worker, &request, answered, asked) == NULL)
+        drop(asked);
 }
 
 static void look(struct room *r, void *arg)

@@ -97,6 +97,15 @@ struct occupant *occupant_create(struct room *r, slice nick, slice bare);
 /* Whether another than `bare` is here by this nickname (enforced), or one that looks like it. */
 bool room_nick_used(const struct room *r, slice nick, slice bare);
 void occupant_rename(struct room *r, struct occupant *o, slice nick);
+/* A seat to come back to when the room may be gone, and the place taken by another. */
+struct seat_ref {
+    struct worker *worker;
+    uint64_t number;
+    size_t room_len, jid_len;
+    char text[];
+};
+struct seat_ref *seat_ref_new(const struct room *r, const struct seat *s); /* mem_free() ends it */
+struct seat *seat_ref_find(const struct seat_ref *ref, struct room **r);   /* NULL: it is gone */
 struct seat *seat_create(struct room *r, struct occupant *o, struct stanza *presence);
 void seat_presence(struct room *r, struct seat *s, struct stanza *presence);
 void occupant_changed(struct occupant *o);                  /* to be shown anew */
