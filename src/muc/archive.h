@@ -79,7 +79,6 @@ typedef void room_buried_fn(void *arg, enum err e);
 /* Copies what it is given. done NULL: nobody waits. */
 void room_archive_bury(const struct room_archive *a, const struct room_burial *what,
                        room_buried_fn *done, void *arg);
-bool room_archive_id(slice text, uint64_t *out); /* of a stanza-id; false: not one of ours */
 
 /* All that a room recorded goes. The batch that removes the room notes it; when that is committed,
  * it goes in small steps, which a restart takes up again. What is recorded after the note stays. */

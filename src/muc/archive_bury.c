@@ -8,7 +8,6 @@
 #include "im/archive_words.h"
 #include "im/worker.h"
 #include "muc/archive_private.h"
-#include "xmpp/archive_id.h"
 #include "xmpp/ns.h"
 #include "xmpp/stanza.h"
 
@@ -133,5 +132,3 @@ void room_archive_bury(const struct room_archive *a, const struct room_burial *w
                           .arg = arg };
     look(f);
 }
-
-bool room_archive_id(slice text, uint64_t *out) { return archive_id_read(text, out); }

@@ -18,6 +18,7 @@
 #include "im/worker.h"
 #include "muc/muc.h"
 #include "muc/private.h"
+#include "xmpp/archive_id.h"
 #include "xmpp/ns.h"
 #include <stdlib.h>
 
@@ -204,7 +205,7 @@ bool room_marked(struct room *r, slice bare, const struct stanza *st)
     uint64_t id;
     if (a == NULL || !stanza_find(st, "displayed", NS_CHAT_MARKERS, &e))
         return false;
-    bool placed = room_archive_id(elem_attr_raw(&e, "id"), &id) && id < r->archive.last_id;
+    bool placed = archive_id_read(elem_attr_raw(&e, "id"), &id) && id < r->archive.last_id;
     saw_all(a);
     if (placed)
         a->unread = room_history_since(&r->history, id, bare);

@@ -34,7 +34,7 @@ void room_retracted(struct room *r, const struct seat *s, const struct stanza *s
     uint64_t id;
 
     if (!stanza_find(st, "retract", NS_RETRACT, &e) ||
-        !room_archive_id(elem_attr(&e, "id", tmp), &id))
+        !archive_id_read(elem_attr(&e, "id", tmp), &id))
         return;
     buf_init(&tombstone, XML_BYTES_MAX);
     buf_lit(&tombstone, "<retracted xmlns='" NS_RETRACT "'");
@@ -139,7 +139,7 @@ static void moderate(struct iq *iq, struct room *r, const struct occupant *o, sl
     struct buf tombstone;
     uint64_t id;
 
-    if (!room_archive_id(target, &id)) {
+    if (!archive_id_read(target, &id)) {
         iq_error(iq, SE_ITEM_NOT_FOUND, SLICE("there is no such message"));
         return;
     }

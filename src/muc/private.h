@@ -21,7 +21,9 @@ struct room *room_of_iq(const struct iq *iq);
 /* Waits for the room that is loading. false: too many do; st stays the caller's. */
 bool room_wait(struct room *r, struct stanza *st, struct origin origin);
 
-/* muc/service.c: what waited; both take over st and see to its ticket. */
+/* muc/service.c */
+extern const struct host muc_hosts[];
+/* What waited; both take over st and see to its ticket. */
 void room_handle_waiting(struct room *r, struct stanza *st, struct origin origin);
 void room_unreachable(struct room *r, struct stanza *st, struct origin origin);
 
@@ -67,7 +69,7 @@ struct iq;
 extern struct store_stmt room_unread_put, room_unread_list, room_ids_beyond;
 void follower_loaded(struct affiliate *a, int64_t unread, int64_t upto);
 void followers_loaded(struct room *r); /* room_loaded() follows, perhaps later */
-/* Behind the children of what others said, kept under `id`. */
+/* What `speaker` (bare JID) said goes to followers who are not here, and counts as unread. */
 void room_tell_followers(struct room *r, struct stanza *st, slice speaker);
 /* `bare` says what it has read (XEP-0333), in the room or not; whether that is a follower. */
 bool room_marked(struct room *r, slice bare, const struct stanza *st);
@@ -112,6 +114,8 @@ void occupant_changed(struct occupant *o);                  /* to be shown anew 
 void occupant_audience(struct room *r, struct occupant *o); /* its role is another */
 
 /* muc/show.c */
+/* Everything that the room relays for an occupant gets this behind its children (XEP-0421). */
+void occupant_id_write(struct buf *out, slice id);
 /* TO_ bits: who sees real JIDs (with_jid 1), or does not (0); 0: nobody. */
 unsigned room_seeing(const struct room *r, unsigned with_jid);
 /* Tells all others of o as it is. */
@@ -157,7 +161,6 @@ void room_archive_disco(struct disco_info *d, const struct room *r); /* borrows 
 
 /* muc/info.c */
 extern const struct iq_rule muc_service_rules[], room_info_rules[];
-extern const struct host muc_hosts[];
 bool room_disco_get(struct iq *iq, slice node);
 
 /* muc/admin.c */
@@ -233,5 +236,3 @@ void room_error(struct room *r, const struct stanza *st, enum stanza_error e, sl
 void stanza_id_write(struct buf *out, const struct room *r, uint64_t id);
 extern struct metric *const room_say_metrics[];
 void room_send_subject(struct room *r, const struct seat *s);
-/* Every message that the room relays gets this behind its children: muc/occupant_id.h. */
-void occupant_id_write(struct buf *out, slice id);
