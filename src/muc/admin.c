@@ -94,13 +94,31 @@ static bool read_address(struct request *q, const struct elem *item, slice *bare
     return true;
 }
 
-static bool read_affiliation(struct request *q, const struct elem *item, slice reason)
+/* The nickname that is reserved with it (§9.5); out.ptr NULL: the item does not say. */
+static bool read_nick(struct request *q, const struct elem *item, slice bare, slice *out)
 {
     struct arena *tmp = q->iq->tmp;
-    enum affiliation to;
-    slice bare, nick = elem_attr(item, "nick", tmp), name = { 0 };
+    slice nick = elem_attr(item, "nick", tmp);
+    *out = (slice){ 0 };
+    if (elem_attr_raw(item, "jid").ptr == NULL || elem_attr_raw(item, "nick").ptr == NULL)
+        return true;
+    if (nick.len == 0) {
+        *out = SLICE(""); /* reserved no longer */
+        return true;
+    }
+    if (nick.len > (size_t)setting_int(&muc_nick_bytes) || nickname_enforce(nick, tmp, out) != OK)
+        return wrong(q, SE_NOT_ACCEPTABLE, SLICE("this cannot be a nickname"));
+    if (room_nick_reserved(q->room, *out, bare))
+        return wrong(q, SE_CONFLICT, SLICE("the nickname is reserved for another"));
+    return true;
+}
 
-    if (!affiliation_of(elem_attr(item, "affiliation", tmp), &to))
+static bool read_affiliation(struct request *q, const struct elem *item, slice reason)
+{
+    enum affiliation to;
+    slice bare, nick;
+
+    if (!affiliation_of(elem_attr(item, "affiliation", q->iq->tmp), &to))
         return wrong(q, SE_BAD_REQUEST, SLICE("there is no such affiliation"));
     if (!read_address(q, item, &bare))
         return false;
@@ -112,19 +130,11 @@ static bool read_affiliation(struct request *q, const struct elem *item, slice r
     enum stanza_error e = muc_affiliation_refusal(q->by, standing_of(q->room, bare, o), to);
     if (e != SE_NONE)
         return wrong(q, e, SLICE("you may not change the affiliation of this user so"));
-    bool named = elem_attr_raw(item, "jid").ptr != NULL && elem_attr_raw(item, "nick").ptr != NULL;
-    if (named && nick.len == 0) {
-        name = SLICE(""); /* §9.5: reserved no longer */
-    } else if (named) {
-        if (nick.len > (size_t)setting_int(&muc_nick_bytes) ||
-            nickname_enforce(nick, tmp, &name) != OK)
-            return wrong(q, SE_NOT_ACCEPTABLE, SLICE("this cannot be a nickname"));
-        if (room_nick_reserved(q->room, name, bare))
-            return wrong(q, SE_CONFLICT, SLICE("the nickname is reserved for another"));
-    }
+    if (!read_nick(q, item, bare, &nick))
+        return false;
     struct affiliation_edit *edit = &q->edit[q->edit_count++];
     *edit = room_edit(q->room, bare, to);
-    edit->nick = name;
+    edit->nick = nick;
     edit->reason = reason;
     return true;
 }

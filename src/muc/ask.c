@@ -11,13 +11,6 @@
 
 enum { MESSAGE_BYTES_MAX = 64 * 1024, INVITES_MAX = 50 };
 
-static enum routed refuse(struct room *r, struct stanza *st, enum stanza_error e, slice text)
-{
-    room_error(r, st, e, text);
-    stanza_unref(&st);
-    return ROUTED;
-}
-
 static enum routed handled(struct stanza *st)
 {
     stanza_unref(&st);
@@ -130,9 +123,9 @@ static enum routed invite(struct room *r, struct seat *s, struct stanza *st, con
     struct elem e;
 
     if (s == NULL)
-        return refuse(r, st, SE_NOT_ACCEPTABLE, SLICE("you are not in this room"));
+        return room_refuse(r, st, SE_NOT_ACCEPTABLE, SLICE("you are not in this room"));
     if (!may_invite(r, s->occupant))
-        return refuse(r, st, SE_FORBIDDEN, SLICE("only moderators invite to this room"));
+        return room_refuse(r, st, SE_FORBIDDEN, SLICE("only moderators invite to this room"));
     struct invitations *v = mem_new(struct invitations);
     enum stanza_error wrong = SE_NONE;
     for (bool more = elem_first(x, &e); more && wrong == SE_NONE && v->count < INVITES_MAX;
@@ -157,9 +150,9 @@ static enum routed invite(struct room *r, struct seat *s, struct stanza *st, con
         mem_free(&v);
         if (wrong == SE_POLICY_VIOLATION)
             return room_slow_down(r, st);
-        return refuse(r, st, wrong,
-                      wrong == SE_FORBIDDEN ? SLICE("who is banned cannot be invited")
-                                            : SLICE("an invitation goes to an address"));
+        return room_refuse(r, st, wrong,
+                           wrong == SE_FORBIDDEN ? SLICE("who is banned cannot be invited")
+                                                 : SLICE("an invitation goes to an address"));
     }
     v->st = st;
     if (members == 0)
@@ -178,7 +171,7 @@ static enum routed decline(struct room *r, struct seat *s, struct stanza *st, co
     struct buf b;
 
     if (jid_parse(&jid, elem_attr(e, "to", tmp), tmp) != OK)
-        return refuse(r, st, SE_JID_MALFORMED, SLICE("a decline goes to who invited"));
+        return room_refuse(r, st, SE_JID_MALFORMED, SLICE("a decline goes to who invited"));
     /* before it is looked who is here: who asks must not learn that */
     if (s != NULL ? room_too_fast(r, s->occupant) : room_outsiders_too_fast(r))
         return room_slow_down(r, st);
@@ -240,11 +233,11 @@ static enum routed voice(struct room *r, struct seat *s, struct stanza *st, stru
     slice nick = { 0 };
 
     if (s == NULL)
-        return refuse(r, st, SE_NOT_ACCEPTABLE, SLICE("you are not in this room"));
+        return room_refuse(r, st, SE_NOT_ACCEPTABLE, SLICE("you are not in this room"));
     bool answers = form_bool(f, "muc#request_allow", &allow);
     (void)form_text(f, "muc#roomnick", &nick);
     if (f->error != SE_NONE)
-        return refuse(r, st, f->error, f->text);
+        return room_refuse(r, st, f->error, f->text);
     if (!answers) {
         if (s->occupant->role == ROLE_VISITOR && !s->occupant->hidden &&
             !room_too_fast(r, s->occupant))
@@ -252,10 +245,10 @@ static enum routed voice(struct room *r, struct seat *s, struct stanza *st, stru
         return handled(st);
     }
     if (!role_may((enum room_role)s->occupant->role, ACT_GRANT_VOICE))
-        return refuse(r, st, SE_FORBIDDEN, SLICE("only moderators grant voice"));
+        return room_refuse(r, st, SE_FORBIDDEN, SLICE("only moderators grant voice"));
     struct occupant *o = room_occupant(r, nick, tmp);
     if (o == NULL)
-        return refuse(r, st, SE_ITEM_NOT_FOUND, SLICE("nobody has this nickname"));
+        return room_refuse(r, st, SE_ITEM_NOT_FOUND, SLICE("nobody has this nickname"));
     if (allow && o->role == ROLE_VISITOR) {
         slice actor = slice_dup(tmp, occupant_shown_nick(s->occupant));
         room_set_role(r, o, ROLE_PARTICIPANT, &(struct show){ .actor_nick = actor });
@@ -282,6 +275,7 @@ enum routed room_asked(struct room *r, struct seat *s, struct stanza *st)
             return room_registration_answered(r, st, &f);
     }
     if (stanza_has(st, KNOWN(BODY)))
-        return refuse(r, st, SE_BAD_REQUEST, SLICE("messages to a room are of type groupchat"));
+        return room_refuse(r, st, SE_BAD_REQUEST,
+                           SLICE("messages to a room are of type groupchat"));
     return handled(st);
 }

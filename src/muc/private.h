@@ -42,7 +42,7 @@ void room_store_config(struct store_batch *b, const struct room *r, const struct
 void room_store_edit(struct store_batch *b, const struct room *r, const struct affiliation_edit *e);
 void room_store_remove(struct store_batch *b, const struct room *r);
 /* Behind it on the same lane is what is recorded next. */
-void room_store_subject(struct room *r, store_done_fn *done, void *arg);
+void room_store_subject(struct room *r);
 
 /* muc/metrics.c */
 extern struct metric rooms_metric, rooms_persistent_metric, rooms_loaded_metric,
@@ -233,6 +233,8 @@ bool room_error_is_gone(const struct stanza *st);
 void room_bounced(struct room *r, struct seat *s, const struct stanza *st);
 /* An answer to what cannot be done; says that it is the room's ('by'), not the occupant's. */
 void room_error(struct room *r, const struct stanza *st, enum stanza_error e, slice text);
+/* The same; takes over st. */
+enum routed room_refuse(struct room *r, struct stanza *st, enum stanza_error e, slice text);
 void stanza_id_write(struct buf *out, const struct room *r, uint64_t id);
 extern struct metric *const room_say_metrics[];
 void room_send_subject(struct room *r, const struct seat *s);

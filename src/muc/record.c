@@ -12,24 +12,13 @@ enum { XML_BYTES_MAX = 4096 };
 
 bool room_records(const struct room *r) { return r->stored && room_logs(&r->config); }
 
-/* The subject is a row of the room; what stands behind it on the room's lane is committed later. */
-static void subject_stored(void *arg, enum store_result result, const struct store_batch *b)
-{
-    struct room *r = arg;
-    (void)result;
-    (void)b;
-    room_unpin(r);
-}
-
 void room_subject_set(struct room *r, struct stanza *st)
 {
     const struct room_post post = { .st = st, .at_us = loop_wall_us(r->worker->loop) };
     stanza_unref(&r->subject);
     r->subject = room_stamped(&post, r->jid);
-    if (r->stored) {
-        room_pin(r);
-        room_store_subject(r, subject_stored, r);
-    }
+    if (r->stored)
+        room_store_subject(r);
 }
 
 enum routed room_record(struct room *r, slice sender, struct stanza *st, uint64_t id,

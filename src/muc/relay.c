@@ -15,13 +15,6 @@ static slice nick_of(const struct stanza *st)
     return slice_from(stanza_to(st), st->to_bare_len + 1u);
 }
 
-static enum routed refuse(struct room *r, struct stanza *st, enum stanza_error e, slice text)
-{
-    room_error(r, st, e, text);
-    stanza_unref(&st);
-    return ROUTED;
-}
-
 static void pass(struct room *r, const struct stanza *st, const struct occupant *from, slice to,
                  slice id)
 {
@@ -58,11 +51,11 @@ static enum routed request(struct room *r, struct seat *s, struct stanza *st)
     struct occupant *to = room_occupant(r, nick_of(st), tmp);
 
     if (s == NULL && is_disco(st)) /* XEP-0045 §6.6 */
-        return refuse(r, st, SE_BAD_REQUEST, SLICE("you are not in this room"));
+        return room_refuse(r, st, SE_BAD_REQUEST, SLICE("you are not in this room"));
     if (s == NULL)
-        return refuse(r, st, SE_NOT_ACCEPTABLE, SLICE("you are not in this room"));
+        return room_refuse(r, st, SE_NOT_ACCEPTABLE, SLICE("you are not in this room"));
     if (to == NULL)
-        return refuse(r, st, SE_ITEM_NOT_FOUND, SLICE("nobody has this nickname"));
+        return room_refuse(r, st, SE_ITEM_NOT_FOUND, SLICE("nobody has this nickname"));
     if (to == s->occupant && is_self_ping(st)) {
         route_send(r->worker, stanza_make(STANZA_IQ, TYPE_RESULT, stanza_to(st), stanza_from(st),
                                           stanza_id(st), (slice){ 0 }));
@@ -70,7 +63,7 @@ static enum routed request(struct room *r, struct seat *s, struct stanza *st)
         return ROUTED;
     }
     if (s->occupant->hidden || to->hidden)
-        return refuse(r, st, SE_ITEM_NOT_FOUND, SLICE("nobody has this nickname"));
+        return room_refuse(r, st, SE_ITEM_NOT_FOUND, SLICE("nobody has this nickname"));
     if (room_asks_too_fast(r, s->occupant))
         return room_slow_down(r, st);
     const struct seat *target = occupant_seat(to);
@@ -150,6 +143,6 @@ enum routed room_iq_relay(struct room *r, struct stanza *st)
     if (st->type == TYPE_RESULT || st->type == TYPE_ERROR)
         return answer(r, st);
     if (st->type != TYPE_GET && st->type != TYPE_SET)
-        return refuse(r, st, SE_BAD_REQUEST, (slice){ 0 });
+        return room_refuse(r, st, SE_BAD_REQUEST, (slice){ 0 });
     return request(r, room_seat(r, stanza_from(st)), st);
 }

@@ -41,13 +41,19 @@ void room_error(struct room *r, const struct stanza *st, enum stanza_error e, sl
     buf_fini(&b);
 }
 
+enum routed room_refuse(struct room *r, struct stanza *st, enum stanza_error e, slice text)
+{
+    room_error(r, st, e, text);
+    stanza_unref(&st);
+    return ROUTED;
+}
+
+/* What was said, or would have been. */
 static enum routed refuse(struct room *r, struct stanza *st, enum stanza_error e, slice text)
 {
     trace("room.refused", st, stanza_error_name(e), 0);
     metric_add(&refused, 1);
-    room_error(r, st, e, text);
-    stanza_unref(&st);
-    return ROUTED;
+    return room_refuse(r, st, e, text);
 }
 
 static enum routed slow_down(struct room *r, struct stanza *st)

@@ -12,6 +12,8 @@
 #include "muc/settings.h"
 #include <stdatomic.h>
 
+enum { SUBJECT_BYTES_MAX = 1 << 20 }; /* of the stanza */
+
 static const struct store_migration migrations[] = {
     { 1,
       "CREATE TABLE room(id INTEGER PRIMARY KEY, jid TEXT NOT NULL UNIQUE, domain TEXT NOT NULL,"
@@ -268,7 +270,7 @@ void room_store_all(struct store_batch *b, const struct room *r, const struct ro
     slice secret = { (const char *)r->secret, sizeof r->secret };
 
     buf_init(&text, ROOM_STORED_MAX);
-    buf_init(&subject, 1 << 20);
+    buf_init(&subject, SUBJECT_BYTES_MAX);
     room_config_store(&text, c);
     if (r->subject != NULL)
         stanza_store(&subject, r->subject);
@@ -296,15 +298,24 @@ void room_store_remove(struct store_batch *b, const struct room *r)
     room_spoken_remove(b, r);
 }
 
-void room_store_subject(struct room *r, store_done_fn *done, void *arg)
+static void subject_stored(void *arg, enum store_result result, const struct store_batch *b)
+{
+    (void)result;
+    (void)b;
+    room_unpin(arg);
+}
+
+/* The room stays until then: else it might be read again without it. */
+void room_store_subject(struct room *r)
 {
     struct store_batch *b = store_write(r->worker->store, (uint64_t)r->id);
     struct buf text;
-    buf_init(&text, 1 << 20);
+    buf_init(&text, SUBJECT_BYTES_MAX);
     stanza_store(&text, r->subject);
     STORE_ADD(b, &room_subject_put, STORE_ANY_ROWS, SV_I(r->id), SV_T(buf_slice(&text)));
     buf_fini(&text);
-    store_submit(b, r->worker->loop, 0, done, arg);
+    room_pin(r);
+    store_submit(b, r->worker->loop, 0, subject_stored, r);
 }
 
 void rooms_read_listed(struct worker *w, slice domain, int64_t max, store_done_fn *done, void *arg)
