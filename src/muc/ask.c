@@ -83,24 +83,29 @@ static bool may_invite(const struct room *r, const struct occupant *o)
 /* Several invitations in one message (§7.8.2). In a members-only room they go when those who are
  * invited are members: who comes at once gets in. */
 struct invitations {
-    struct stanza *st; /* the message */
-    uint32_t count;
+    struct stanza *st; /* the message; NULL: not taken yet */
+    uint32_t count, members;
     struct stanza *sent[INVITES_MAX];
+    struct affiliation_edit member[INVITES_MAX];
 };
+
+static void invitations_free(struct invitations *v)
+{
+    for (uint32_t i = 0; i < v->count; i++)
+        stanza_unref(&v->sent[i]);
+    stanza_unref(&v->st);
+    mem_free(&v);
+}
 
 static void invitations_end(struct room *r, enum err e, void *arg)
 {
     struct invitations *v = arg;
-    for (uint32_t i = 0; i < v->count; i++) {
-        if (e == OK)
-            route_send(r->worker, stanza_ref(v->sent[i]));
-        stanza_unref(&v->sent[i]);
-    }
+    for (uint32_t i = 0; e == OK && i < v->count; i++)
+        route_send(r->worker, stanza_ref(v->sent[i]));
     if (e != OK)
         route_error(r->worker, v->st, SE_RESOURCE_CONSTRAINT,
                     SLICE("who is invited could not be made a member now"));
-    stanza_unref(&v->st);
-    mem_free(&v);
+    invitations_free(v);
 }
 
 /* Who is meant by one of them; SE_NONE: may be invited. */
@@ -116,50 +121,58 @@ static enum stanza_error invited(struct room *r, const struct occupant *by, cons
     return SE_NONE;
 }
 
+/* SE_NONE: all may go. */
+static enum stanza_error read_invitations(struct room *r, struct occupant *by, const struct elem *x,
+                                          struct invitations *v)
+{
+    struct elem e;
+    for (bool more = elem_first(x, &e); more && v->count < INVITES_MAX; more = elem_next(&e, &e)) {
+        struct jid jid;
+        if (!elem_is(&e, "invite", NS_MUC_USER))
+            continue;
+        if (room_too_fast(r, by)) /* each is a message to somebody */
+            return SE_POLICY_VIOLATION;
+        enum stanza_error wrong = invited(r, by, &e, &jid);
+        if (wrong != SE_NONE)
+            return wrong;
+        struct stanza *one = make_invite(r, jid.full, by, &e);
+        if (one == NULL)
+            continue;
+        v->sent[v->count++] = one;
+        if (r->config.members_only && room_affiliation(r, jid_bare(&jid)) == AFF_NONE)
+            v->member[v->members++] =
+                (struct affiliation_edit){ .jid = jid_bare(&jid), .affiliation = AFF_MEMBER };
+    }
+    return SE_NONE;
+}
+
 static enum routed invite(struct room *r, struct seat *s, struct stanza *st, const struct elem *x)
 {
-    struct affiliation_edit edit[INVITES_MAX];
-    uint32_t members = 0;
-    struct elem e;
-
     if (s == NULL)
         return room_refuse(r, st, SE_NOT_ACCEPTABLE, SLICE("you are not in this room"));
     if (!may_invite(r, s->occupant))
         return room_refuse(r, st, SE_FORBIDDEN, SLICE("only moderators invite to this room"));
     struct invitations *v = mem_new(struct invitations);
-    enum stanza_error wrong = SE_NONE;
-    for (bool more = elem_first(x, &e); more && wrong == SE_NONE && v->count < INVITES_MAX;
-         more = elem_next(&e, &e)) {
-        struct jid jid;
-        if (!elem_is(&e, "invite", NS_MUC_USER))
-            continue;
-        wrong = room_too_fast(r, s->occupant) /* each is a message to somebody */
-                    ? SE_POLICY_VIOLATION
-                    : invited(r, s->occupant, &e, &jid);
-        struct stanza *one = wrong == SE_NONE ? make_invite(r, jid.full, s->occupant, &e) : NULL;
-        if (one == NULL)
-            continue;
-        v->sent[v->count++] = one;
-        if (r->config.members_only && room_affiliation(r, jid_bare(&jid)) == AFF_NONE)
-            edit[members++] =
-                (struct affiliation_edit){ .jid = jid_bare(&jid), .affiliation = AFF_MEMBER };
-    }
-    if (wrong != SE_NONE) {
-        for (uint32_t i = 0; i < v->count; i++)
-            stanza_unref(&v->sent[i]);
-        mem_free(&v);
-        if (wrong == SE_POLICY_VIOLATION)
-            return room_slow_down(r, st);
-        return room_refuse(r, st, wrong,
-                           wrong == SE_FORBIDDEN ? SLICE("who is banned cannot be invited")
-                                                 : SLICE("an invitation goes to an address"));
+    enum stanza_error wrong = read_invitations(r, s->occupant, x, v);
+    if (wrong != SE_NONE)
+        invitations_free(v);
+    switch (wrong) {
+    case SE_NONE:
+        break;
+    case SE_POLICY_VIOLATION:
+        return room_slow_down(r, st);
+    case SE_FORBIDDEN:
+        return room_refuse(r, st, wrong, SLICE("who is banned cannot be invited"));
+    default:
+        return room_refuse(r, st, wrong, SLICE("an invitation goes to an address"));
     }
     v->st = st;
-    if (members == 0)
+    if (v->members == 0)
         invitations_end(r, OK, v);
     else
-        room_commit(r, &(struct room_delta){ .edit = edit, .edit_count = members, .quiet = true },
-                    invitations_end, v);
+        room_commit(
+            r, &(struct room_delta){ .edit = v->member, .edit_count = v->members, .quiet = true },
+            invitations_end, v);
     return ROUTED;
 }
 
