@@ -559,3 +559,17 @@ def test_defaults_of_a_new_room(make_server):
     assert found["muc#maxhistoryfetch"] == "100"
     assert found["muc#roomconfig_allowpm"] == "anyone"
     assert normal(found["muc#roomconfig_changesubject"]) == "1"
+
+
+def test_who_changed_a_room_is_in_the_log(server, alice, bob, cave):
+    cave.configure(alice, roomname="Heath")
+    server.wait_log(r"event=room.configured room=cave@conference.localhost by=alice@localhost")
+    cave.set_affiliation(alice, "dave@localhost", "outcast")
+    server.wait_log(r"event=room.affiliation room=cave@conference.localhost jid=dave@localhost "
+                    r"affiliation=outcast by=alice@localhost")
+    cave.change(alice, *[muc.item(jid=f"m{i}@elsewhere.test", affiliation="member")
+                         for i in range(17)])
+    server.wait_log(r"event=room.affiliations room=cave@conference.localhost count=17 "
+                    r"by=alice@localhost")
+    assert cave.destroy(alice).get("type") == "result"
+    server.wait_log(r"event=room.destroyed room=cave@conference.localhost by=alice@localhost")

@@ -258,6 +258,7 @@ static void commit(struct request *q)
                 &(struct room_delta){ .edit = q->edit,
                                       .edit_count = q->edit_count,
                                       .actor = roles->actor,
+                                      .by = stanza_from_bare(roles->iq->st),
                                       .committed = committed },
                 applied, roles);
 }

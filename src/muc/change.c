@@ -10,7 +10,7 @@
 #include "muc/settings.h"
 #include "xmpp/nickname.h"
 
-enum { COMMIT_MS = 600 * 1000, EDITS_MAX = 4000 };
+enum { COMMIT_MS = 600 * 1000, EDITS_MAX = 4000, EDITS_LOGGED_MAX = 16 };
 
 struct room_change {
     struct room_change *next;
@@ -59,6 +59,7 @@ static struct room_change *change_create(struct room *r, const struct room_delta
         edit[i].reason = keep(a, d->edit[i].reason);
     }
     c->delta.actor = keep(a, d->actor);
+    c->delta.by = keep(a, d->by);
     c->delta.reason = keep(a, d->reason);
     c->delta.alternate = keep(a, d->alternate);
     c->delta.password = keep(a, d->password);
@@ -182,7 +183,7 @@ static void destroy(struct room_change *c)
     struct show how = shown(c);
     how.destroyed = true;
     room_leave_all(r, &how);
-    log_info(&log_muc, LOG_EV("room.destroyed"), LOG_S("room", r->jid));
+    log_info(&log_muc, LOG_EV("room.destroyed"), LOG_S("room", r->jid), LOG_S("by", c->delta.by));
     if (r->stored) {
         room_archive_remove(r->worker, r->id);
         metric_add(&rooms_persistent_metric, -1);
@@ -236,10 +237,32 @@ static void apply_edit(struct room_change *c, const struct affiliation_edit *e)
         room_invite_member(r, e->jid);
 }
 
+/* What people of the room change. Commands of operators stand in the log as such. */
+static void log_change(const struct room_change *c)
+{
+    const struct room *r = c->room;
+    const struct room_delta *d = &c->delta;
+    if (d->by.len == 0 || d->destroy)
+        return;
+    if (d->config != NULL)
+        log_info(&log_muc, LOG_EV("room.configured"), LOG_S("room", r->jid), LOG_S("by", d->by));
+    if (d->edit_count > EDITS_LOGGED_MAX) {
+        log_info(&log_muc, LOG_EV("room.affiliations"), LOG_S("room", r->jid),
+                 LOG_I("count", d->edit_count), LOG_S("by", d->by));
+        return;
+    }
+    for (uint32_t i = 0; i < d->edit_count; i++)
+        log_info(&log_muc, LOG_EV("room.affiliation"), LOG_S("room", r->jid),
+                 LOG_S("jid", d->edit[i].jid),
+                 LOG_S("affiliation", affiliation_name(d->edit[i].affiliation)),
+                 LOG_S("by", d->by));
+}
+
 static void apply(struct room_change *c)
 {
     struct room *r = c->room;
     const struct room_delta *d = &c->delta;
+    log_change(c);
     if (d->destroy) {
         destroy(c);
         return;

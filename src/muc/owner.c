@@ -175,9 +175,11 @@ static void configure(struct request *q, struct room *r, struct form *f)
         return;
     }
     edit_people(&edits, iq->tmp);
-    struct room_delta d = {
-        .edit = edits.edit, .edit_count = edits.count, .unlock = true, .actor = nick_of(q, r)
-    };
+    struct room_delta d = { .edit = edits.edit,
+                            .edit_count = edits.count,
+                            .unlock = true,
+                            .actor = nick_of(q, r),
+                            .by = stanza_from_bare(iq->st) };
     if (room_config_diff(&r->config, &next) != 0) {
         d.config = mem_new(struct room_config);
         room_config_keep(d.config, &next);
@@ -198,7 +200,9 @@ static void cancel(struct request *q, struct room *r)
 static void destroy(struct request *q, struct room *r, const struct elem *e)
 {
     struct arena *tmp = q->iq->tmp;
-    struct room_delta d = { .destroy = true, .actor = nick_of(q, r) };
+    struct room_delta d = { .destroy = true,
+                            .actor = nick_of(q, r),
+                            .by = stanza_from_bare(q->iq->st) };
     struct elem child;
     struct jid venue;
     slice jid = elem_attr(e, "jid", tmp);
