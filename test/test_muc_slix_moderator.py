@@ -76,6 +76,15 @@ async def test_kick_of_somebody_higher(coven, crone, wicca, hag):
     assert 307 in codes(await coven.gone(hag, "thirdwitch"))
 
 
+async def test_kick_of_oneself(coven, crone, wicca):
+    """§8.2: is a conflict, and nothing happens."""
+    await coven.gather(crone, wicca)
+    assert await denied(crone.rooms.set_role(coven.jid, "firstwitch", "none")) == (
+        "conflict", "cancel")
+    coven.say(crone, "still here")
+    await coven.said(wicca, "firstwitch", "still here")
+
+
 async def test_kick_without_the_right(coven, crone, wicca, hag):
     """§8"""
     await coven.gather(crone, wicca, hag)

@@ -246,7 +246,7 @@ async def test_subject_on_entering(coven, crone, hag):
     subject = (await coven.join(hag, "thirdwitch")).subject
     assert subject["subject"] == "" and subject["type"] == "groupchat"
     crone.rooms.set_subject(coven.jid, "Fire Burn and Cauldron Bubble!")
-    await coven.subject(crone, "Fire Burn and Cauldron Bubble!")
+    await coven.subject(hag, "Fire Burn and Cauldron Bubble!")
     subject = (await coven.join(hag, "thirdwitch")).subject
     assert subject["subject"] == "Fire Burn and Cauldron Bubble!"
     assert subject["from"] == coven.at("firstwitch") and subject["delay"]["from"] == coven.jid
@@ -509,9 +509,11 @@ async def test_registration_that_is_refused(coven, crone, wicca, hag):
 
 
 async def test_member_list_for_members(coven, crone, wicca, hag):
-    """§7.11, §9.5: where addresses are seen."""
+    """§7.11, §9.5: where addresses are seen; in the room or not."""
     await coven.gather(crone, membersonly=True, whois="anyone")
     await coven.affiliate(crone, wicca, "member")
+    assert await wicca.rooms.get_affiliation_list(coven.jid, "member") == ["wicca@localhost"]
+    await coven.join(wicca, "secondwitch")
     assert await wicca.rooms.get_affiliation_list(coven.jid, "member") == ["wicca@localhost"]
     assert await denied(hag.rooms.get_affiliation_list(coven.jid, "member")) == (
         "forbidden", "auth")

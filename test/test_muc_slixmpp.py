@@ -32,7 +32,7 @@ async def test_occupant_ids(coven, crone, hag):
     coven.say(hag, "me")
     first = (await coven.said(crone, "secondwitch", "me"))["occupant-id"]["id"]
     hag.send_presence(pto=coven.at("oldhag"))
-    seen = await coven.presence(crone, "oldhag")
+    seen = await coven.presence(hag, "oldhag")
     assert first and seen.xml.find(f"{{{muc.OCCUPANT_ID}}}occupant-id").get("id") == first
     assert (await coven.join(hag, "oldhag")).occupants[0]["occupant-id"]["id"] != first
 

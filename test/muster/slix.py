@@ -178,6 +178,8 @@ class SlixRoom:
     # --- to enter, to own ---
 
     async def join(self, client, nick, **options):
+        if self.jid in client.rooms.rooms:  # whose last news must not be taken for the answer
+            await self.flush(client)
         return Joined(*await client.rooms.join_muc_wait(self.jid, nick, timeout=TIMEOUT,
                                                         **options))
 
