@@ -1,44 +1,37 @@
 """Rooms in Converse.js: two people, two browsers, one room."""
 import os
-import shutil
 
 import pytest
 
-from test_webchat import CHAT, Browser, webdriver
+from test_webchat import opened
 
 ROOM = "cave@conference.localhost"
 
 
 @pytest.fixture
 def browsers(tmp_path):
-    if webdriver is None or shutil.which("chromedriver") is None:
-        pytest.skip("needs chromium, chromium-driver and python3-selenium")
-    if not (CHAT / "index.html").exists():
-        pytest.skip("needs make web")
-    made = [Browser(tmp_path / f"browser{i}") for i in range(2)]
-    yield made
-    for one in made:
-        one.driver.quit()
+    with opened(tmp_path, 2) as made:
+        yield made
 
 
 def menu(browser, entry):
     """An entry of the menu of rooms."""
-    browser.find("converse-rooms-list .dropdown-toggle").click()
-    browser.find(f"converse-rooms-list {entry}").click()
+    browser.click("converse-rooms-list .dropdown-toggle")
+    browser.click(f"converse-rooms-list {entry}")
 
 
 def create(browser, name):
     menu(browser, ".show-add-muc-modal")
-    browser.find("converse-add-muc-modal input[name=chatroom]").send_keys(name)
-    browser.find("converse-add-muc-modal [type=submit]").click()
+    browser.type("converse-add-muc-modal input[name=chatroom]", name)
+    browser.click("converse-add-muc-modal [type=submit]")
     browser.find("converse-muc textarea.chat-textarea")
 
 
 def enter_listed(browser, name):
     """By the list of rooms that the service gives."""
     menu(browser, ".show-list-muc-modal")
-    browser.find("converse-muc-list-modal [type=submit]").click()
-    browser.find("converse-muc-list-modal a.open-room", name).click()
+    browser.click("converse-muc-list-modal [type=submit]")
+    browser.click("converse-muc-list-modal a.open-room", name)
     browser.find("converse-muc textarea.chat-textarea")
 
 

@@ -17,13 +17,15 @@ from muster.client import TIMEOUT, until
 
 try:
     from selenium import webdriver
+    from selenium.common.exceptions import WebDriverException
     from selenium.webdriver.chrome.service import Service
     from selenium.webdriver.common.by import By
     from selenium.webdriver.common.keys import Keys
 except ImportError:
     webdriver = None
 
-CHAT = pathlib.Path(__file__).parents[1] / "build/share/muster/chat"
+ROOT = pathlib.Path(__file__).parents[1]
+CHAT = ROOT / "build/share/muster/chat"
 PAGE = "<!DOCTYPE html>\n<title>Chat</title>\n"
 SCRIPT = "/* a script */\n" * 50000
 
@@ -171,29 +173,35 @@ class Browser:
         self.driver = webdriver.Chrome(service=Service(shutil.which("chromedriver")),
                                        options=options)
 
-    def find(self, css, text=""):
-        """The first element that is there and shows the text."""
+    def find(self, css, text="", act=lambda element: None):
+        """The first element that is there, shows the text, and lets `act` be done."""
         def found():
             for element in self.driver.find_elements(By.CSS_SELECTOR, css):
-                with contextlib.suppress(Exception):  # it was drawn anew in the meantime
+                with contextlib.suppress(WebDriverException):  # drawn anew, or not to be used yet
                     if text in element.text:
+                        act(element)
                         return element
             return None
         try:
             return until(f"{css} {text}", found, 3 * TIMEOUT)
         except AssertionError as late:
-            raise AssertionError("\n".join([str(late), *self.complaints()])) from None
+            shown = self.driver.find_element(By.TAG_NAME, "body").text
+            raise AssertionError("\n".join([str(late), *self.complaints(), shown])) from None
+
+    def click(self, css, text=""):
+        self.find(css, text, lambda element: element.click())
+
+    def type(self, css, *keys):
+        self.find(css, act=lambda element: element.send_keys(*keys))
 
     def login(self, url, jid, password):
         self.driver.get(url)
-        self.find("#converse-login input[name=jid]").send_keys(jid)
-        self.find("#converse-login input[name=password]").send_keys(password)
-        self.find("#converse-login [type=submit]").click()
+        self.type("#converse-login input[name=jid]", jid)
+        self.type("#converse-login input[name=password]", password)
+        self.click("#converse-login [type=submit]")
 
     def say(self, text):
-        area = self.find("textarea.chat-textarea")
-        area.send_keys(text)
-        area.send_keys(Keys.ENTER)
+        self.type("textarea.chat-textarea", text, Keys.ENTER)
 
     def complaints(self):
         """What the browser complained of; the client shows pictures of its sponsors, which the
@@ -203,15 +211,29 @@ class Browser:
                 entry["message"]]
 
 
-@pytest.fixture
-def browser(tmp_path):
+@contextlib.contextmanager
+def opened(tmp_path, count):
+    """So many browsers; skips where there are none, or no page for them."""
     if webdriver is None or shutil.which("chromedriver") is None:
         pytest.skip("needs chromium, chromium-driver and python3-selenium")
     if not (CHAT / "index.html").exists():
         pytest.skip("needs make web")
-    made = Browser(tmp_path / "browser")
-    yield made
-    made.driver.quit()
+    version = next(CHAT.glob("*/converse.min.js")).parent.name
+    for name in ("index.html", "start.js"):
+        source = (ROOT / "web/chat" / name).read_text()
+        assert (CHAT / name).read_text() == source.replace("@VERSION@", version), "needs make web"
+    with contextlib.ExitStack() as stack:
+        made = []
+        for i in range(count):
+            made.append(Browser(tmp_path / f"browser{i}"))
+            stack.callback(made[-1].driver.quit)
+        yield made
+
+
+@pytest.fixture
+def browser(tmp_path):
+    with opened(tmp_path, 1) as made:
+        yield made[0]
 
 
 def picture(width=240, height=120):
@@ -242,7 +264,7 @@ def test_chat(server, browser, tmp_path, way):
     sessions = next(row["value"] for row in server.rows("metrics")
                     if row["name"] == "muster_bosh_sessions")
     assert sessions == (way == "bosh")
-    browser.find(".list-item.online a.open-chat[data-jid='bob@localhost']").click()
+    browser.click(".list-item.online a.open-chat[data-jid='bob@localhost']")
     browser.say("hello from the browser")
     message = bob.expect("<message type='chat'><body>hello from the browser</body></message>")
     bob.send(f"<message to='{message.get('from')}' type='chat' id='x'><body>hello yourself</body>"
@@ -250,7 +272,7 @@ def test_chat(server, browser, tmp_path, way):
     browser.find("converse-chat-message-body", "hello yourself")
     browser.say("a picture for you")
     (tmp_path / "picture.png").write_bytes(picture())
-    browser.find("input.fileupload").send_keys(str(tmp_path / "picture.png"))
+    browser.type("input.fileupload", str(tmp_path / "picture.png"))
     message = bob.expect("<message type='chat'><x xmlns='jabber:x:oob'/></message>")
     url = message.findtext("{jabber:x:oob}x/{jabber:x:oob}url")
     assert url.startswith(f"https://localhost:{server.https_port}/upload/"), xml.canonical(message)
