@@ -152,9 +152,11 @@ static int show_reply(const struct options *o, const struct command *c, slice li
     const char *text = json_string_value(json_object_get(reply, "text"));
     if (o->json)
         printf("%.*s", SLICE_ARG(line));
-    else if (fine && o->csv)
+    else if (fine && o->csv) {
         render_csv(stdout, c, reply);
-    else if (fine)
+        if (text != NULL && *text != '\0') /* such as that there are more rows */
+            fprintf(stderr, "musterctl: %s\n", text);
+    } else if (fine)
         render_reply(stdout, c, reply);
     else
         fprintf(stderr, "musterctl: %s\n", text != NULL ? text : "the command failed");

@@ -35,6 +35,10 @@ def test_rooms_are_listed_in_the_order_of_their_addresses(server, alice, bob):
     assert names("--kind", "adhoc") == ["cave"] and names("--kind", "persistent") == ["attic",
                                                                                       "den"]
     assert names("--filter", "WITCH") == ["cave"] and names("--filter", "att") == ["attic"]
+    server.ctl("room", "create", "house@conference.localhost", "bob@localhost", "--name", "ÄRZTE")
+    assert names("--filter", "ärz") == names("--filter", "ÄRZ") == ["house"]
+    assert names("--filter", "arz") == []
+    server.ctl("room", "destroy", "house@conference.localhost")
     assert names("--domain", "conference.localhost") == ["attic", "cave", "den"]
     assert names("--domain", "elsewhere.test") == []
     first = server.ctl("room", "list", "--limit", "2")
@@ -70,6 +74,7 @@ def test_the_report_tells_who_owns_what(server, alice, bob):
     done = server.ctl_run("--csv", "room", "report", "--limit", "1")
     table = list(csv.DictReader(io.StringIO(done.stdout)))
     assert len(table) == 1 and table[0]["jid"] == cave.jid
+    assert done.stderr == f"musterctl: there are more: go on with --after {cave.jid}\n"
 
 
 def test_one_room_in_detail(server, alice, bob):

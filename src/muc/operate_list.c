@@ -7,6 +7,7 @@
 #include "im/users.h"
 #include "im/worker.h"
 #include "muc/operate.h"
+#include "xmpp/precis.h"
 #include <stdlib.h>
 
 enum { PAGE_ROWS = 256, PART_ROOMS = 16, OWNERS_SHOWN = 20 };
@@ -26,7 +27,7 @@ struct item {
 struct roll {
     struct command_call *call;
     struct worker *worker;
-    slice domain, filter, after;
+    slice domain, filter, after; /* filter: as it is compared */
     enum kind kind;
     bool report;
     uint32_t limit;
@@ -41,8 +42,11 @@ static slice item_key(const void *item) { return ((const struct item *)item)->ji
 
 static bool contains(slice text, slice part)
 {
+    slice folded;
+    if (precis_fold(text, loop_scratch(worker_here()->loop), &folded) == OK)
+        text = folded;
     for (size_t i = 0; i + part.len <= text.len; i++)
-        if (slice_eq_nocase((slice){ text.ptr + i, part.len }, part))
+        if (memcmp(text.ptr + i, part.ptr, part.len) == 0)
             return true;
     return false;
 }
@@ -265,6 +269,10 @@ static void start(struct command_call *call, struct roll *r)
     r->limit = USER_ROWS_MAX;
     r->domain = command_arg(call, "domain");
     r->filter = command_arg(call, "filter");
+    if (r->filter.len > 0 && precis_fold(r->filter, call->arena, &r->filter) != OK) {
+        command_fail(call, E_SYNTAX, "filter: found %.*s, allowed: text", SLICE_ARG(r->filter));
+        return;
+    }
     r->after = command_arg(call, "after");
     if (r->domain.ptr != NULL && jid_prep_domain(r->domain, call->arena, &r->domain) != OK) {
         command_fail(call, E_SYNTAX, "domain: found %.*s, allowed: a domain", SLICE_ARG(r->domain));
