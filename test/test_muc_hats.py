@@ -239,3 +239,17 @@ def test_defined_hats_outlive_a_restart(server, alice, bob):
 def test_not_too_many_are_defined(alice, cave):
     answers = [command(alice, cave, CREATE, {"hats#uri": f"urn:example:{i}"}) for i in range(65)]
     assert [a.get("type") for a in answers] == ["result"] * 64 + ["error"]
+
+
+def test_a_hat_for_a_room_that_ends_leaves_nothing(server, alice):
+    """Who asks for it in the same breath is refused, and no row of it stays."""
+    heath = Room("heath").create(alice, "owner", persistentroom=True)
+    form = muc.submit("urn:xmpp:hats:commands", {"hats#jid": alice.bare, "hats#uri": TEACHER})
+    alice.send(f"<iq type='set' id='end' to='{heath}'><query xmlns='{muc.OWNER}'><destroy/></query>"
+               f"</iq><iq type='set' id='hat' to='{heath}'>"
+               f"<command xmlns='{COMMANDS}' node='{DON}'>{form}</command></iq>")
+    alice.expect("<iq type='result' id='end'/>")
+    alice.expect("<iq type='error' id='hat'/>")
+    with server.database(read_only=True) as db:
+        assert not list(db.execute(
+            "SELECT 1 FROM room_hat WHERE room NOT IN (SELECT id FROM room)"))

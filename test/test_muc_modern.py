@@ -403,6 +403,18 @@ def test_the_avatar_survives_a_restart(server, alice):
         f"{{{VCARD}}}FN") == "Cave"
 
 
+def test_a_card_for_a_room_that_ends_leaves_nothing(server, alice):
+    """Who sets it in the same breath is refused, and no row of it stays."""
+    heath = Room("heath").create(alice, "firstwitch", persistentroom=True)
+    alice.send(f"<iq type='set' id='end' to='{heath}'><query xmlns='{muc.OWNER}'><destroy/></query>"
+               f"</iq><iq type='set' id='card' to='{heath}'>{card()}</iq>")
+    alice.expect("<iq type='result' id='end'/>")
+    alice.expect("<iq type='error' id='card'/>")
+    with server.database(read_only=True) as db:
+        assert not list(db.execute(
+            "SELECT 1 FROM room_vcard WHERE room NOT IN (SELECT id FROM room)"))
+
+
 def test_the_vcard_of_a_room_that_has_none(alice, bob, cave):
     answer = bob.iq("get", f"<vCard xmlns='{VCARD}'/>", to=cave.jid)
     if answer.get("type") == "error":

@@ -51,8 +51,9 @@ static const struct store_migration migrations[] = {
 };
 static struct store_stmt spoken_stmt = {
     .name = "room.spoken",
-    .sql = "INSERT INTO room_spoken(room, day) VALUES($1, $2) ON CONFLICT(room) DO UPDATE SET "
-           "day = excluded.day WHERE room_spoken.day < excluded.day",
+    .sql =
+        "INSERT INTO room_spoken(room, day) SELECT $1, $2" ROOM_EXISTS
+        " ON CONFLICT(room) DO UPDATE SET day = excluded.day WHERE room_spoken.day < excluded.day",
     .params = "ii",
     .cols = "",
 };

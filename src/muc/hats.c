@@ -71,7 +71,7 @@ static const struct store_migration migrations[] = {
 };
 static struct store_stmt put = {
     .name = "room.hat",
-    .sql = "INSERT INTO room_hat(room, jid, uri, title) VALUES($1, $2, $3, $4)"
+    .sql = "INSERT INTO room_hat(room, jid, uri, title) SELECT $1, $2, $3, $4" ROOM_EXISTS
            " ON CONFLICT(room, jid, uri) DO UPDATE SET title = excluded.title",
     .params = "ittt",
     .cols = "",
@@ -223,6 +223,7 @@ void room_hats_write(struct buf *out, const struct room *r, slice bare)
 /* A change, on its way to the database or there already. */
 struct change {
     struct room *room; /* pinned */
+    int64_t room_id;   /* of the room whose hat it is: another may have its name by now */
     struct iq *iq;     /* held */
     enum act act;
     slice node, session, jid, uri, title; /* in this block */
@@ -295,7 +296,7 @@ static void retitle(struct room *r, slice uri, slice title)
 static void applied(struct change *c, enum store_result result)
 {
     struct room *r = c->room;
-    if (result == STORE_OK && r->state == ROOM_READY) {
+    if (result == STORE_OK && r->state == ROOM_READY && r->id == c->room_id) {
         if (c->act == HAT_DESTROY)
             destroy(r, c->uri);
         else if (c->act == HAT_UNASSIGN)
@@ -327,7 +328,7 @@ static void commit(struct iq *iq, struct room *r, const struct change *what)
     struct change *c = mem_alloc(sizeof *c + what->node.len + what->session.len + what->jid.len +
                                  what->uri.len + what->title.len);
     char *at = (char *)(c + 1);
-    *c = (struct change){ .room = r, .iq = iq_hold(iq), .act = what->act };
+    *c = (struct change){ .room = r, .room_id = r->id, .iq = iq_hold(iq), .act = what->act };
     c->node = slice_lay(&at, what->node);
     c->session = slice_lay(&at, what->session);
     c->jid = slice_lay(&at, what->jid);

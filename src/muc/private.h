@@ -29,6 +29,8 @@ void room_unreachable(struct room *r, struct stanza *st, struct origin origin);
 
 /* muc/store.c */
 extern const struct store_schema room_schema;
+/* Of statements that insert for a room $1: it may have ended while they waited behind that. */
+#define ROOM_EXISTS " WHERE EXISTS (SELECT 1 FROM room WHERE id = $1)"
 void room_load(struct room *r); /* room_loaded() follows, later */
 /* Whether one room more may be; it counts from here. rooms_count(-1) takes it back. */
 bool rooms_reserve(struct why *why);

@@ -28,8 +28,8 @@ static const struct store_migration migrations[] = {
 };
 static struct store_stmt put = {
     .name = "room.vcard",
-    .sql = "INSERT INTO room_vcard(room, hashes, vcard) VALUES($1, $2, $3) ON CONFLICT(room)"
-           " DO UPDATE SET hashes = excluded.hashes, vcard = excluded.vcard",
+    .sql = "INSERT INTO room_vcard(room, hashes, vcard) SELECT $1, $2, $3" ROOM_EXISTS
+           " ON CONFLICT(room) DO UPDATE SET hashes = excluded.hashes, vcard = excluded.vcard",
     .params = "itt",
     .cols = "",
 };
