@@ -466,6 +466,21 @@ export class Room {
     assert.equal(found.length, 0, `${found[0]}`);
   }
 
+  /* The kinds of stanzas ("iq", "presence", "message") that the room sends somebody because of
+   * what is asked for, in order. */
+  async order(client, act) {
+    const kinds = [];
+    const note = (stanza) => this.#from(stanza) && kinds.push(stanza.name);
+    client.xmpp.on("stanza", note);
+    try {
+      await act();
+      await this.forget(client);
+    } finally {
+      client.xmpp.removeListener("stanza", note);
+    }
+    return kinds.slice(0, -1); // without the answer that says that this is all
+  }
+
   /* What has come until now is of no interest. */
   async forget(...clients) {
     for (const client of clients) await info(client, this.jid);

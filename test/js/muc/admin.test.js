@@ -37,6 +37,22 @@ test("§9.1 the nickname of who is banned is reserved no longer", async () => {
   assert.equal((await room.seen(carol, "hecate")).gone, false);
 });
 
+const CHANGES = [
+  ["§9.1", { affiliation: "outcast" }], ["§9.3", { affiliation: "member" }],
+  ["§9.4", { affiliation: "none" }], ["§9.6", { role: "moderator" }],
+  ["§9.7", { role: "participant" }],
+];
+for (const [section, to] of CHANGES)
+  test(`${section} an admin is told of success, then all of what it means`, async () => {
+    const room = await council();
+    const whom = to.role ? { nick: carol.nick } : { jid: carol.bare };
+    if (to.affiliation === "none") await room.change(bob, { ...whom, affiliation: "member" });
+    if (to.role === "participant") await room.change(bob, { ...whom, role: "moderator" });
+    await room.forget(bob);
+    const act = () => room.change(bob, { ...whom, ...to });
+    assert.deepEqual(await room.order(bob, act), ["iq", "presence"]);
+  });
+
 test("§9.1 an admin bans no owner, nobody bans oneself, participants ban nobody", async () => {
   const room = await council();
   const ban = (by, whom) => refusal(room.change(by, { jid: whom.bare, affiliation: "outcast" }));

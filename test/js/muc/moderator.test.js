@@ -59,6 +59,15 @@ test("§8.2 a kick: who is kicked and all others learn of it", async () => {
   assert.equal((await room.enter(carol)).own.standing, "none participant");
 });
 
+for (const [section, role] of [["§8.2", "none"], ["§8.3", "participant"], ["§8.4", "visitor"]])
+  test(`${section} a moderator is told of success, then all of what it means`, async () => {
+    const room = await coven({ moderatedroom: true }, alice, bob);
+    if (role === "visitor") await room.change(alice, { nick: bob.nick, role: "participant" });
+    const act = () => room.change(alice, { nick: bob.nick, role });
+    await room.forget(alice);
+    assert.deepEqual(await room.order(alice, act), ["iq", "presence"]);
+  });
+
 test("§8.2 nobody kicks who stands higher", async () => {
   const room = await stage();
   for (const affiliation of ["member", "admin", "owner"]) {

@@ -215,6 +215,17 @@ for (const [affiliation, granted, revoked] of [["owner", "§10.3", "§10.4"],
   });
 }
 
+const CHANGES = [["§10.3", "none", "owner"], ["§10.4", "owner", "admin"],
+  ["§10.6", "none", "admin"], ["§10.7", "admin", "none"]];
+for (const [section, from, affiliation] of CHANGES)
+  test(`${section} an owner is told of success, then all of what it means`, async () => {
+    const room = await coven({}, alice, bob);
+    await room.change(alice, { jid: bob.bare, affiliation: from });
+    await room.forget(alice);
+    const act = () => room.change(alice, { jid: bob.bare, affiliation });
+    assert.deepEqual(await room.order(alice, act), ["iq", "presence"]);
+  });
+
 test("§10.4 an owner resigns, but not the last one", async () => {
   const room = await coven({}, alice, bob);
   const resign = () => room.change(alice, { jid: alice.bare, affiliation: "admin" });
