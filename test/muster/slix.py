@@ -115,8 +115,7 @@ class Occupant(Slix):
 
     EVENTS = (*Slix.EVENTS, "groupchat_message", "groupchat_subject", "groupchat_presence",
               "groupchat_message_error", "groupchat_config_status", "groupchat_invite",
-              "groupchat_decline", "groupchat_direct_invite", "message_xform",
-              "moderated_message", "message_retract")
+              "groupchat_decline", "groupchat_direct_invite", "message_xform", "moderated_message")
     PLUGINS = ("xep_0004", "xep_0030", "xep_0045", "xep_0050", "xep_0059", "xep_0077", "xep_0082",
                "xep_0128", "xep_0199", "xep_0249", "xep_0313", "xep_0359", "xep_0421", "xep_0425")
 
