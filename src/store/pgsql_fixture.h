@@ -15,15 +15,19 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static char pgfix_dir[64], pgfix_bin[256], pgfix_url[160];
-static pid_t pgfix_pid;
+struct pgfix {
+    char dir[64], url[160];
+    pid_t pid;
+};
+static struct pgfix pgfix; /* the server that is spoken to */
+static char pgfix_bin[256];
 
 /* In a child: the program of PostgreSQL, with its output in the folder. */
 static inline void pgfix_exec(char *const *args)
 {
     char path[300], log[96];
     snprintf(path, sizeof path, "%s/%s", pgfix_bin, args[0]);
-    snprintf(log, sizeof log, "%s/log", pgfix_dir);
+    snprintf(log, sizeof log, "%s/log", pgfix.dir);
     if (geteuid() == 0) {
         const struct passwd *user = getpwnam("postgres");
         user = user != NULL ? user : getpwnam("nobody");
@@ -32,7 +36,7 @@ static inline void pgfix_exec(char *const *args)
     }
     prctl(PR_SET_PDEATHSIG, SIGQUIT); /* no server is left when a test crashes */
     int fd = open(log, O_WRONLY | O_CREAT | O_APPEND, 0600);
-    if (fd < 0 || dup2(fd, 1) < 0 || dup2(fd, 2) < 0 || chdir(pgfix_dir) != 0)
+    if (fd < 0 || dup2(fd, 1) < 0 || dup2(fd, 2) < 0 || chdir(pgfix.dir) != 0)
         _exit(126);
     setenv("LC_ALL", "C", 1);
     execv(path, args);
@@ -51,35 +55,24 @@ static inline pid_t pgfix_spawn(char *const *args)
 static inline void pgfix_wait_ready(void)
 {
     for (int i = 0; i < 1500; i++) {
-        if (PQping(pgfix_url) == PQPING_OK)
+        if (PQping(pgfix.url) == PQPING_OK)
             return;
         usleep(20000);
     }
-    fprintf(stderr, "PostgreSQL does not start: see %s/log\n", pgfix_dir);
+    fprintf(stderr, "PostgreSQL does not start: see %s/log\n", pgfix.dir);
     abort();
 }
 
 static inline void pgfix_up(void)
 {
-    char data[96];
-    snprintf(data, sizeof data, "%s/data", pgfix_dir);
-    char *args[] = { "postgres",
-                     "-D",
-                     data,
-                     "-k",
-                     pgfix_dir,
-                     "-c",
-                     "listen_addresses=",
-                     "-c",
-                     "log_min_messages=warning",
-                     NULL };
-    pgfix_pid = pgfix_spawn(args);
+    char *args[] = { "postgres", "-D", "data", "-k", pgfix.dir, "-c", "listen_addresses=", NULL };
+    pgfix.pid = pgfix_spawn(args);
     pgfix_wait_ready();
 }
 
 static inline PGresult *pgfix_ask(const char *sql)
 {
-    PGconn *c = PQconnectdb(pgfix_url);
+    PGconn *c = PQconnectdb(pgfix.url);
     PGresult *res = PQexec(c, "SET client_min_messages = warning");
     PQclear(res);
     res = PQexec(c, sql);
@@ -107,53 +100,72 @@ static inline int64_t pgfix_int(const char *sql)
 static inline void pgfix_down(int sig)
 {
     int status;
-    kill(pgfix_pid, sig);
-    ensure(waitpid(pgfix_pid, &status, 0) == pgfix_pid);
-    pgfix_pid = 0;
+    kill(pgfix.pid, sig);
+    ensure(waitpid(pgfix.pid, &status, 0) == pgfix.pid);
+    pgfix.pid = 0;
+}
+
+static inline void pgfix_call(char *const *args)
+{
+    int status = 0;
+    pid_t pid = pgfix_spawn(args);
+    ensure(waitpid(pid, &status, 0) == pid && status == 0);
+}
+
+/* A folder of the user that PostgreSQL runs as. */
+static inline void pgfix_folder(void)
+{
+    const struct passwd *user = getpwnam("postgres");
+    user = user != NULL ? user : getpwnam("nobody");
+    snprintf(pgfix.dir, sizeof pgfix.dir, "/tmp/muster-pgsql-XXXXXX");
+    ensure(mkdtemp(pgfix.dir) != NULL);
+    if (geteuid() == 0)
+        ensure(user != NULL && chown(pgfix.dir, user->pw_uid, user->pw_gid) == 0);
 }
 
 /* False, with a message: PostgreSQL is not installed. */
 static inline bool pgfix_start(void)
 {
     glob_t found;
-    int status = 0;
-    char data[96];
     if (glob("/usr/lib/postgresql/*/bin", 0, NULL, &found) != 0) {
         printf("PostgreSQL is not installed: its tests are left out\n");
         return false;
     }
     snprintf(pgfix_bin, sizeof pgfix_bin, "%s", found.gl_pathv[found.gl_pathc - 1]);
     globfree(&found);
-    snprintf(pgfix_dir, sizeof pgfix_dir, "/tmp/muster-pgsql-XXXXXX");
-    ensure(mkdtemp(pgfix_dir) != NULL);
-    const struct passwd *user = getpwnam("postgres");
-    user = user != NULL ? user : getpwnam("nobody");
-    if (geteuid() == 0)
-        ensure(user != NULL && chown(pgfix_dir, user->pw_uid, user->pw_gid) == 0);
-    snprintf(pgfix_url, sizeof pgfix_url, "postgresql://muster@/muster?host=%s", pgfix_dir);
-    snprintf(data, sizeof data, "%s/data", pgfix_dir);
-    char *args[] = { "initdb", "-D", data,   "-U",         "muster", "-A",
+    pgfix_folder();
+    char *args[] = { "initdb", "-D", "data", "-U",         "muster", "-A",
                      "trust",  "-E", "UTF8", "--locale=C", "-N",     NULL };
-    pid_t pid = pgfix_spawn(args);
-    ensure(waitpid(pid, &status, 0) == pid && status == 0);
-    char url[160];
-    snprintf(url, sizeof url, "%s", pgfix_url);
-    snprintf(pgfix_url, sizeof pgfix_url, "postgresql://muster@/postgres?host=%s", pgfix_dir);
+    pgfix_call(args);
+    snprintf(pgfix.url, sizeof pgfix.url, "postgresql://muster@/postgres?host=%s", pgfix.dir);
     pgfix_up();
     pgfix_run("CREATE DATABASE muster");
-    snprintf(pgfix_url, sizeof pgfix_url, "%s", url);
+    snprintf(pgfix.url, sizeof pgfix.url, "postgresql://muster@/muster?host=%s", pgfix.dir);
     return true;
+}
+
+/* Another server, which follows this one, and is spoken to from here on. */
+static inline void pgfix_standby(void)
+{
+    char primary[64];
+    memcpy(primary, pgfix.dir, sizeof primary);
+    pgfix_folder();
+    char *args[] = { "pg_basebackup",     "-h", primary, "-U", "muster", "-D", "data", "-R",
+                     "--checkpoint=fast", "-N", NULL };
+    pgfix_call(args);
+    snprintf(pgfix.url, sizeof pgfix.url, "postgresql://muster@/muster?host=%s", pgfix.dir);
+    pgfix_up();
 }
 
 static inline void pgfix_end(void)
 {
     int status;
-    if (pgfix_pid > 0)
+    if (pgfix.pid > 0)
         pgfix_down(SIGQUIT);
     pid_t pid = fork();
     ensure(pid >= 0);
     if (pid == 0) {
-        execlp("rm", "rm", "-rf", pgfix_dir, (char *)NULL);
+        execlp("rm", "rm", "-rf", pgfix.dir, (char *)NULL);
         _exit(127);
     }
     ensure(waitpid(pid, &status, 0) == pid && status == 0);

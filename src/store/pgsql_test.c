@@ -108,7 +108,7 @@ static void test_unreachable(void **state)
     refused("postgresql://u:secret@127.0.0.1:1,localhost:2/d", E_IO, "port 1 failed");
     refused("postgresql://u:secret@127.0.0.1:1,localhost:2/d", E_IO, "database d on 127.0.0.1,loc");
     assert_true(clock_mono_us() - began_us < 5000000);
-    snprintf(url, sizeof url, "postgresql://muster:secret@/nothing?host=%s", pgfix_dir);
+    snprintf(url, sizeof url, "postgresql://muster:secret@/nothing?host=%s", pgfix.dir);
     refused(url, E_IO, "database \"nothing\" does not exist");
 }
 
@@ -117,7 +117,7 @@ static void test_wrong_texts(void **state)
     char url[200];
     (void)state;
     pgfix_run("CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0");
-    snprintf(url, sizeof url, "postgresql://muster@/latin?host=%s", pgfix_dir);
+    snprintf(url, sizeof url, "postgresql://muster@/latin?host=%s", pgfix.dir);
     refused(url, E_UNSUPPORTED, "has encoding LATIN1 and collation C, it needs UTF8 and C");
     refused(url, E_UNSUPPORTED, "createdb -E UTF8 --locale=C");
     pgfix_run("DROP DATABASE latin");
@@ -434,7 +434,7 @@ static void test_stalled(void **state)
     struct store *s = fix_store();
     struct loop *loop = loop_create(0);
     struct answer a = { .left = 1 };
-    PGconn *other = PQconnectdb(pgfix_url);
+    PGconn *other = PQconnectdb(pgfix.url);
     PQclear(PQexec(other, "BEGIN; LOCK TABLE note IN EXCLUSIVE MODE"));
     uint64_t began_us = clock_mono_us();
     submit_note(s, loop, 1, 300, &a);
@@ -477,6 +477,39 @@ static void test_frozen(void **state)
     assert_int_equal(fix_int("SELECT count(*) FROM note WHERE name = 'n'"), 1);
     store_close(&s);
     loop_destroy(&loop);
+}
+
+/* The primary is gone for good. Of two hosts the one is found that can be written to. */
+static void test_failover(void **state)
+{
+    (void)state;
+    struct pgfix primary = pgfix;
+    pgfix_standby();
+    snprintf(fix_url, sizeof fix_url, "postgresql://muster@/muster?host=%s,%s", pgfix.dir,
+             primary.dir);
+    struct store *s = fix_store();
+    assert_int_equal(put_note(s, 1), STORE_OK);
+    uint64_t until_us = clock_mono_us() + 20000000;
+    while (pgfix_int("SELECT count(*) FROM pg_tables WHERE tablename = 'note'") == 0 ||
+           pgfix_int("SELECT count(*) FROM note") == 0) {
+        assert_true(clock_mono_us() < until_us);
+        usleep(20000);
+    }
+    struct pgfix standby = pgfix;
+    pgfix = primary;
+    pgfix_down(SIGQUIT);
+    wait_alarm(&store_down_alarm);
+    assert_int_equal(put_note(s, 2), STORE_DOWN);
+    pgfix = standby;
+    assert_int_equal(pgfix_int("SELECT pg_promote()::int"), 1);
+    wait_up(s);
+    assert_int_equal(put_note(s, 3), STORE_OK);
+    assert_int_equal(read_notes(s), STORE_OK);
+    assert_int_equal(pgfix_int("SELECT count(*) FROM note WHERE name = 'n'"), 2);
+    store_close(&s);
+    pgfix_end();
+    pgfix = primary;
+    pgfix_up();
 }
 
 /* --- a process that goes --- */
@@ -536,7 +569,7 @@ int main(void)
         TEST(test_bad_texts),        TEST(test_full),           TEST(test_repeated),
         TEST(test_one_of_many),      TEST(test_restart),        TEST(test_readers_lost),
         TEST(test_close_while_down), TEST(test_churn),          TEST(test_stalled),
-        TEST(test_frozen),           TEST(test_kill),
+        TEST(test_frozen),           TEST(test_failover),       TEST(test_kill),
     };
     if (!pgfix_start())
         return 0;

@@ -1,7 +1,7 @@
 /* store: asynchronous SQL storage (design §8). A feature declares statements and numbered
  * migrations as rows; a write is a value (an atomic batch of statements), never an interactive
- * transaction. One SQL text serves SQLite and PostgreSQL; drivers differ behind `struct
- * store_driver`.
+ * transaction. SQL texts serve SQLite and PostgreSQL, together or each its own; drivers differ
+ * behind `struct store_driver`. Texts are compared and sorted by their bytes.
  *
  * Batches are made and submitted on a loop's thread; `done` is called exactly once, on that loop,
  * never from inside store_submit(). Submitted writes are never taken back: cancelling removes the
@@ -65,7 +65,8 @@ struct store_migration {
  * written in the same transaction. They are held in memory by the writer (at most two runs),
  * inserted sorted by their first two parameters in small steps between commits, and the position
  * reached in the log is committed with them. At open, `rebuild` yields the rows of log ids above
- * that position. */
+ * that position. PostgreSQL has no late rows: they are inserted with their batch, and the position
+ * with them. */
 struct store_late {
     const char *name;          /* reader(name, position) */
     struct store_stmt *insert; /* ON CONFLICT DO NOTHING; all i; first two params: owner, id */
@@ -85,7 +86,7 @@ struct store_schema {
 struct store_conf {
     const char *url; /* "sqlite:/path/muster.db", or "postgresql://…" as libpq takes it */
     const struct store_schema *const *schemas; /* NULL-terminated; all of it outlives the store */
-    unsigned readers;                          /* reader threads; 0: 1 */
+    unsigned readers;                          /* reader threads; 0: 1, on PostgreSQL 4 */
 };
 
 /* Opens, checks integrity after an unclean end, migrates, prepares every statement once, rebuilds
@@ -95,7 +96,13 @@ struct store_conf {
  *
  * SQLite: after an unclean end a file of up to 64 MiB is checked (quick_check) before it is used. A
  * larger one is checked in the background for at most 30 s, so that a crash never costs minutes; if
- * damage is found then, alarm store.down is raised and writes end with STORE_DOWN. */
+ * damage is found then, alarm store.down is raised and writes end with STORE_DOWN.
+ *
+ * PostgreSQL: all hosts of the URL are tried, each for connect_timeout (5 s). When the connection
+ * is lost later, alarm store.down is raised and batches end with STORE_DOWN at once until there is
+ * one again, which is tried in the background. The node has an advisory lock. Texts with a NUL or
+ * that are not UTF-8 end with STORE_CONFLICT. Not UTF8, or not sorted by bytes: E_UNSUPPORTED.
+ * `why` never has the password. */
 NODISCARD enum err store_open(struct store **out, const struct store_conf *conf, struct why *why);
 /* Commits what was submitted (and late rows), checkpoints, joins the threads. Loops that submitted
  * have stopped, but are not destroyed before this; completions that they did not take are dropped.
@@ -115,7 +122,9 @@ struct store_val {
 #define SV_T(s) ((struct store_val){ STORE_TEXT, 0, (s) })
 #define SV_B(s) ((struct store_val){ STORE_BLOB, 0, (s) })
 #define SV_NULL ((struct store_val){ STORE_NULL, 0, { 0 } })
-/* The rowid given by the last INSERT in front of it in this batch. None: STORE_CONFLICT. */
+/* The id given by the last INSERT in front of it in this batch: SQLite's rowid, PostgreSQL's
+ * lastval(), so that INSERT has to let the database choose the id and to insert a row. None:
+ * STORE_CONFLICT. */
 #define SV_LAST ((struct store_val){ STORE_LAST, 0, { 0 } })
 
 enum { STORE_ANY_ROWS = -1 };
@@ -124,7 +133,7 @@ enum { STORE_ANY_ROWS = -1 };
 struct store_batch *store_write(struct store *store, uint64_t lane);
 /* A batch of reads, one snapshot. lane 0: what is committed now; else it waits for the writes
  * submitted before it on that lane. Read in pages: a read of more than 100 ms is logged, as it
- * delays the checkpoint; one that has passed its deadline is interrupted. */
+ * delays the checkpoint of SQLite; one that has passed its deadline is interrupted. */
 struct store_batch *store_read(struct store *store, uint64_t lane);
 /* The batch, read or write, sees the late rows of this owner (first late parameter), or those of
  * STORE_ALL_OWNERS, which may take a while. One owner a batch. */

@@ -1,11 +1,12 @@
 /* store_bench: CPU and latency of durable messages: one log row of 350 bytes and two index rows
  * each. store_bench [preloaded messages] [messages] [window]; 1000000 500000 100 is the full
- * measurement. */
+ * measurement. On PostgreSQL, where it is installed, the CPU of its server is told as well. */
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/metric.h"
 #include "io/loop.h"
 #include "store/store_fixture.h"
+#include <dirent.h>
 #include <inttypes.h>
 #include <sys/resource.h>
 
@@ -67,6 +68,42 @@ static double cpu_s(void)
            (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
 }
 
+/* CPU ticks of a process whose parent is ours to count: fields 14 and 15 of its stat, see proc(5).
+ */
+static int64_t child_ticks(const char *pid, int64_t parent)
+{
+    char path[300], line[512] = "";
+    snprintf(path, sizeof path, "/proc/%s/stat", pid);
+    FILE *f = fopen(path, "r");
+    if (f == NULL)
+        return 0;
+    const char *at = fgets(line, sizeof line, f) != NULL ? strrchr(line, ')') : NULL;
+    fclose(f);
+    slice word, rest = slice_of(at != NULL ? at + 2 : "");
+    int64_t ticks = 0, number = 0;
+    for (int field = 3; field <= 15 && rest.len > 0; field++) {
+        slice_cut(rest, ' ', &word, &rest);
+        if (field == 4 && (!slice_int(word, &number) || number != parent))
+            return 0;
+        if (field >= 14 && slice_int(word, &number))
+            ticks += number;
+    }
+    return ticks;
+}
+
+/* Of the processes of a private PostgreSQL. */
+static double server_cpu_s(void)
+{
+    int64_t ticks = 0;
+    DIR *proc = pgfix.pid > 0 ? opendir("/proc") : NULL;
+    struct dirent *entry;
+    while (proc != NULL && (entry = readdir(proc)) != NULL)
+        ticks += child_ticks(entry->d_name, pgfix.pid);
+    if (proc != NULL)
+        closedir(proc);
+    return (double)ticks / (double)sysconf(_SC_CLK_TCK);
+}
+
 static int by_value(const void *a, const void *b)
 {
     uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
@@ -93,7 +130,7 @@ static void run(const char *name, uint32_t run_rows, unsigned count, unsigned wi
     b.stamp = clock_wall_us();
     struct message *messages = mem_zalloc(window * sizeof *messages);
     int64_t commits = metric_read(store_metrics[2]);
-    double cpu = cpu_s();
+    double cpu = cpu_s(), server_cpu = server_cpu_s();
     began_us = clock_mono_us();
     for (unsigned i = 0; i < window && b.to_send > 0; i++) {
         messages[i].bench = &b;
@@ -102,9 +139,12 @@ static void run(const char *name, uint32_t run_rows, unsigned count, unsigned wi
     loop_run(b.loop);
     double wall_s = (double)(clock_mono_us() - began_us) / 1e6;
     cpu = cpu_s() - cpu;
+    server_cpu = server_cpu_s() - server_cpu;
     commits = metric_read(store_metrics[2]) - commits;
     qsort(b.latency_us, count, sizeof *b.latency_us, by_value);
     report(name, "cpu", cpu * 1e6 / count, "us/message");
+    if (fix_driver == FIX_PGSQL)
+        report(name, "server_cpu", server_cpu * 1e6 / count, "us/message");
     report(name, "rate", count / wall_s, "messages/s");
     report(name, "group", count / (double)commits, "messages/commit");
     report(name, "p50", b.latency_us[count / 2] / 1e3, "ms");
@@ -149,5 +189,14 @@ int main(int argc, char **argv)
     run("direct", 0, count, window);
     run("single", 65536, count / 50 + 1, 1);
     fix_end();
+    if (!pgfix_start())
+        return 0;
+    fix_driver = FIX_PGSQL;
+    fix_begin();
+    run("pgsql_preload", 65536, preload, 2000);
+    run("pgsql", 65536, count, window);
+    run("pgsql_single", 65536, count / 50 + 1, 1);
+    fix_end();
+    pgfix_end();
     return 0;
 }

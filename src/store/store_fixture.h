@@ -134,7 +134,7 @@ static inline void fix_begin(void)
     log_set_level(&log_store, LOG_ERROR);
     if (fix_driver == FIX_PGSQL) {
         pgfix_run("DROP SCHEMA public CASCADE; CREATE SCHEMA public");
-        snprintf(fix_url, sizeof fix_url, "%s", pgfix_url);
+        snprintf(fix_url, sizeof fix_url, "%s", pgfix.url);
         return;
     }
     snprintf(fix_path, sizeof fix_path, "%s/t.db", fix_dir);
