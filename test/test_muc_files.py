@@ -295,6 +295,26 @@ def test_what_the_settings_do_not_allow(server, cave):
     assert "there are no rooms at elsewhere.test" in refusal(server, "room", "import", path)
 
 
+def test_a_room_that_is_destroyed_while_it_is_written(server):
+    alice = server.client("alice", "a")
+    room = muc.Room("cave").create(alice, "firstwitch", persistentroom=True)
+    server.ctl("set", "muc.message-rate", "none")
+    server.ctl("set", "muc.message-burst", "100000")
+    for _ in range(3000):
+        room.say(alice, "Double, double" * 20)
+    room.flush(alice)
+    until("all is recorded", lambda: show(server, CAVE)["messages"] == 3000)
+    path = server.folder / "cave.jsonl"
+    with server.ctl_start("room", "export", CAVE, path) as export_run:
+        until("it is being written", path.exists)
+        server.ctl("room", "destroy", CAVE)
+        out, err = export_run.communicate()
+    if export_run.returncode == 0:  # it was the faster one
+        assert "3000 messages" in out and lines(path)[-1]["messages"] == 3000
+    else:
+        assert "was destroyed meanwhile; no file was written" in err and not path.exists()
+
+
 def test_a_long_list_of_members(server):
     room = muc.Room("cave").create(server.client("alice", "a"), "firstwitch", persistentroom=True)
     path, _ = export(server)

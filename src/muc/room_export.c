@@ -41,6 +41,7 @@ struct export
     struct work work;
     struct command_call *call;
     struct worker *worker; /* home of the room */
+    struct room *source;   /* pinned */
     const char *path;
     int fd;         /* -1: not open */
     int error;      /* of the file; 0: none */
@@ -98,15 +99,27 @@ static void discard_run(struct work *w)
 static void export_free(struct export *x)
 {
     buf_fini(&x->out);
+    room_unpin(x->source);
     room_file_end();
     mem_free(&x);
+}
+
+/* What a destroyed room recorded goes while it is read. */
+static bool is_there(const struct export *x)
+{
+    const struct room *r = x->source;
+    return r->state == ROOM_READY && r->stored && r->id == x->owner;
 }
 
 static void discarded(struct work *w)
 {
     struct export *x = CONTAINER_OF(w, struct export, work);
-    command_fail(x->call, E_DOWN, "the archive of %.*s cannot be read; no file was written",
-                 SLICE_ARG(x->room));
+    if (is_there(x))
+        command_fail(x->call, E_DOWN, "the archive of %.*s cannot be read; no file was written",
+                     SLICE_ARG(x->room));
+    else
+        command_fail(x->call, E_NOTFOUND, "%.*s was destroyed meanwhile; no file was written",
+                     SLICE_ARG(x->room));
     export_free(x);
 }
 
@@ -200,7 +213,7 @@ static void page_read(void *arg, enum store_result result, const struct store_ba
         read_page(x);
         return;
     }
-    if (result != STORE_OK) {
+    if (result != STORE_OK || !is_there(x)) {
         discard(x);
         return;
     }
@@ -291,6 +304,8 @@ static void export_room(struct room *r, void *arg)
     struct export *x = mem_new(struct export);
     x->call = call;
     x->worker = r->worker;
+    x->source = r;
+    room_pin(r);
     x->path = path;
     x->fd = -1;
     x->owner = r->id;

@@ -265,6 +265,11 @@ class Server:
         return subprocess.run([MUSTERCTL, "--socket", self.control, *map(str, args)], input=stdin,
                               capture_output=True, text=True, timeout=3 * TIMEOUT, check=False)
 
+    def ctl_start(self, *args):
+        """musterctl while it runs."""
+        return subprocess.Popen([MUSTERCTL, "--socket", self.control, *map(str, args)],
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
     def ctl(self, *args, stdin=None):
         """musterctl --json; the answer, which must be a success."""
         done = self.ctl_run("--json", *args, stdin=stdin)
