@@ -448,6 +448,16 @@ def test_directed_presence_outlives_a_planned_restart(server, available):
     alice.expect_nothing("<presence/>", after=bob)
 
 
+def test_all_sessions_are_back_before_anybody_connects(server):
+    """After a planned restart: who is quick finds the session that was read last."""
+    clients = [server.login(name, f"r{i}") for i in range(15) for name in ("alice", "bob", "carol")]
+    for client in clients:
+        client.enable_sm()
+    server.restart()
+    for client in clients[::-1]:
+        resume(server, client)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("on_expiry", ["deliver", "bounce"])
 def test_expiry(make_server, on_expiry):

@@ -652,15 +652,26 @@ static void gate_start(struct worker *w)
     list_init(&g->boshes);
     map_init(&w->streams, stream_key_of);
     w->gate = g;
-    for (size_t i = 0; c != NULL && i < c->count; i++)
-        if (listener_attach(c->listen[i].listener, w->loop, accepted, &c->listen[i]) != OK)
-            log_error(&log_c2s, LOG_EV("listen.failed"), LOG_I("worker", w->index));
     if (c != NULL && c->components != NULL)
         component_start(c->components, w);
     if (c != NULL)
         proxy65_start(c->proxy65, w);
     if (c != NULL && c->http != NULL)
         http_worker_start(c->http, w->loop);
+}
+
+static void gate_open(struct worker *w)
+{
+    struct c2s *c = w->node->gate_state;
+    for (size_t i = 0; c != NULL && i < c->count; i++)
+        if (listener_attach(c->listen[i].listener, w->loop, accepted, &c->listen[i]) != OK)
+            log_error(&log_c2s, LOG_EV("listen.failed"), LOG_I("worker", w->index));
+    if (c != NULL && c->components != NULL)
+        component_accept(c->components, w);
+    if (c != NULL)
+        proxy65_accept(c->proxy65, w);
+    if (c != NULL && c->http != NULL)
+        http_worker_accept(c->http, w->loop);
 }
 
 static void gate_stop(struct worker *w)
@@ -724,7 +735,7 @@ static void gate_end(struct worker *w)
     w->gate = NULL;
 }
 
-const struct gate_ops c2s_gate = { gate_start,  gate_stop,     gate_idle,   bound_down,
+const struct gate_ops c2s_gate = { gate_start,  gate_open,     gate_stop,   gate_idle, bound_down,
                                    gate_arrive, gate_pressure, gate_remote, gate_end };
 
 enum err c2s_create(struct c2s **out, const struct c2s_listen *listens, size_t count,

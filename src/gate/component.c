@@ -419,6 +419,10 @@ void component_start(struct component_gate *g, struct worker *w)
     struct component_worker *cw = &g->worker[w->index];
     list_init(&cw->streams);
     map_init(&cw->by_id, id_of);
+}
+
+void component_accept(struct component_gate *g, struct worker *w)
+{
     for (size_t i = 0; i < g->count; i++)
         if (listener_attach(g->listen[i].listener, w->loop, accepted, &g->listen[i]) != OK)
             log_error(&log_component, LOG_EV("listen.failed"), LOG_I("worker", w->index));

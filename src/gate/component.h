@@ -26,8 +26,9 @@ NODISCARD enum err component_open(struct component_gate **out,
                                   struct why *why);
 void component_close(struct component_gate **g); /* after the loops have ended */
 
-/* On each worker; the gate calls them with its own start, stop and end. */
+/* On each worker; the gate calls them with its own start, open, stop and end. */
 void component_start(struct component_gate *g, struct worker *w);
+void component_accept(struct component_gate *g, struct worker *w);
 void component_stop(struct component_gate *g, struct worker *w);
 /* gate_ops.pressure: it is over, and components are read again. */
 void component_release(struct component_gate *g, struct worker *w);

@@ -540,7 +540,11 @@ void proxy65_start(struct proxy65 *p, struct worker *w)
         return;
     list_init(&p->sides[w->index]);
     map_init(&p->streams[w->index], key_of);
-    for (size_t i = 0; i < p->count; i++)
+}
+
+void proxy65_accept(struct proxy65 *p, struct worker *w)
+{
+    for (size_t i = 0; p != NULL && i < p->count; i++)
         if (listener_attach(p->listen[i].listener, w->loop, accepted, &p->listen[i]) != OK)
             log_error(&log_proxy65, LOG_EV("listen.failed"), LOG_I("worker", w->index));
 }

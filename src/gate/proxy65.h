@@ -31,8 +31,9 @@ NODISCARD enum err proxy65_open(struct proxy65 **out, const struct proxy65_liste
                                 size_t count, struct why *why);
 void proxy65_close(struct proxy65 **p); /* after the loops have ended; NULL is fine */
 
-/* On each worker; the gate calls them with its own start and stop. NULL is fine. */
+/* On each worker; the gate calls them with its own start, open and stop. NULL is fine. */
 void proxy65_start(struct proxy65 *p, struct worker *w);
+void proxy65_accept(struct proxy65 *p, struct worker *w);
 void proxy65_stop(struct proxy65 *p, struct worker *w);
 bool proxy65_idle(const struct proxy65 *p); /* all connections are gone */
 

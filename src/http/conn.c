@@ -256,6 +256,10 @@ void http_worker_start(struct http_server *s, struct loop *loop)
     l->server = s;
     l->loop = loop;
     list_init(&l->conns);
+}
+
+void http_worker_accept(struct http_server *s, struct loop *loop)
+{
     for (size_t i = 0; i < s->listen_count; i++)
         if (listener_attach(s->listen[i].listener, loop, accepted, &s->listen[i]) != OK)
             log_error(&log_http, LOG_EV("listen.failed"), LOG_I("worker", loop_index(loop)));

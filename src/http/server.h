@@ -144,6 +144,7 @@ void http_set_crowded(struct http_server *s, bool (*crowded)(void));
 void http_set_tls(struct http_server *s, struct tls_ctx *tls); /* for new connections; any thread */
 
 void http_worker_start(struct http_server *s, struct loop *loop);
+void http_worker_accept(struct http_server *s, struct loop *loop);
 void http_worker_stop(struct http_server *s, struct loop *loop); /* ends all connections */
 bool http_worker_idle(const struct http_server *s, const struct loop *loop);
 

@@ -142,6 +142,7 @@ static int setup(void **state)
     assert_int_equal(http_create(&bed.server, &listen, 1, NULL, &why), OK);
     http_add_routes(bed.server, routes);
     http_worker_start(bed.server, bed.loop);
+    http_worker_accept(bed.server, bed.loop);
     client_connect();
     return 0;
 }

@@ -37,6 +37,7 @@ struct down {
 
 struct gate_ops {
     void (*start)(struct worker *w); /* on the worker's thread, before its loop runs */
+    void (*open)(struct worker *w);  /* accepts: saved sessions are there */
     void (*stop)(
         struct worker *w); /* no more accepts and reads; closes streams with system-shutdown */
     bool (*idle)(struct worker *w); /* after stop: all connections are gone */

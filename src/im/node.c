@@ -160,10 +160,71 @@ static bool ids_prepare(struct node *n)
     return ids.secret;
 }
 
+/* Calls from outside. */
+
+struct call {
+    struct loop_post post;
+    struct worker *worker;
+    tour_fn *fn;
+    void *arg;
+};
+
+static void call_run(struct loop_post *p, struct loop *loop)
+{
+    struct call *c = CONTAINER_OF(p, struct call, post);
+    (void)loop;
+    c->fn(c->worker, c->arg);
+    mem_free(&c);
+}
+
+void node_call(struct node *n, unsigned worker, tour_fn *fn, void *arg)
+{
+    struct call *c = mem_new(struct call);
+    *c = (struct call){
+        .post = { .fn = call_run }, .worker = &n->workers[worker], .fn = fn, .arg = arg
+    };
+    loop_post(c->worker->loop, &c->post);
+}
+
+struct latch {
+    _Atomic int left;
+    tour_fn *fn;
+};
+
+static void latch_run(struct worker *w, void *arg)
+{
+    struct latch *l = arg;
+    l->fn(w, NULL);
+    atomic_fetch_sub(&l->left, 1);
+}
+
+static void wait_a_moment(void)
+{
+    const struct timespec ms = { 0, 1000000 };
+    nanosleep(&ms, NULL);
+}
+
+/* On every worker, waited for by this thread (main's, which has nothing else to do). */
+static void everywhere(struct node *n, tour_fn *fn)
+{
+    struct latch l = { .fn = fn };
+    atomic_store(&l.left, (int)n->worker_count);
+    for (unsigned i = 0; i < n->worker_count; i++)
+        node_call(n, i, latch_run, &l);
+    while (atomic_load(&l.left) > 0)
+        wait_a_moment();
+}
+
 static void replay(struct worker *w, void *unused)
 {
     (void)unused;
     presence_replay(w);
+}
+
+static void open_worker(struct worker *w, void *arg)
+{
+    (void)arg;
+    w->node->gate->open(w);
 }
 
 enum err node_start(struct node *n, struct why *why)
@@ -187,7 +248,11 @@ enum err node_start(struct node *n, struct why *why)
         return e;
     for (unsigned i = 0; i < n->worker_count; i++)
         node_call(n, i, replay, NULL);
-    node_call(n, 0, sessions_restore, NULL);
+    atomic_bool restored = false;
+    node_call(n, 0, sessions_restore, &restored);
+    while (!atomic_load(&restored))
+        wait_a_moment();
+    everywhere(n, open_worker);
     return e;
 }
 
@@ -213,31 +278,7 @@ unsigned node_home(const struct node *n, slice bare, uint32_t *node)
     return n->worker_count == 1 ? 0 : n->slot_worker[node_slot(n, bare)];
 }
 
-/* Calls from outside and tours. */
-
-struct call {
-    struct loop_post post;
-    struct worker *worker;
-    tour_fn *fn;
-    void *arg;
-};
-
-static void call_run(struct loop_post *p, struct loop *loop)
-{
-    struct call *c = CONTAINER_OF(p, struct call, post);
-    (void)loop;
-    c->fn(c->worker, c->arg);
-    mem_free(&c);
-}
-
-void node_call(struct node *n, unsigned worker, tour_fn *fn, void *arg)
-{
-    struct call *c = mem_new(struct call);
-    *c = (struct call){
-        .post = { .fn = call_run }, .worker = &n->workers[worker], .fn = fn, .arg = arg
-    };
-    loop_post(c->worker->loop, &c->post);
-}
+/* Tours. */
 
 struct tour {
     tour_fn *each, *done;
@@ -288,18 +329,6 @@ static void save_worker(struct worker *w, void *arg)
     sessions_save(w);
 }
 
-struct latch {
-    _Atomic int left;
-    tour_fn *fn;
-};
-
-static void latch_run(struct worker *w, void *arg)
-{
-    struct latch *l = arg;
-    l->fn(w, NULL);
-    atomic_fetch_sub(&l->left, 1);
-}
-
 static bool all_idle(struct node *n)
 {
     for (unsigned i = 0; i < n->worker_count; i++)
@@ -308,25 +337,12 @@ static bool all_idle(struct node *n)
     return !store_busy(n->store); /* what is committed is also told */
 }
 
-/* On every worker, waited for by this thread (main's, which has nothing else to do). */
-static void everywhere(struct node *n, tour_fn *fn)
-{
-    struct latch l = { .fn = fn };
-    const struct timespec ms = { 0, 1000000 };
-    atomic_store(&l.left, (int)n->worker_count);
-    for (unsigned i = 0; i < n->worker_count; i++)
-        node_call(n, i, latch_run, &l);
-    while (atomic_load(&l.left) > 0)
-        nanosleep(&ms, NULL);
-}
-
 void node_stop(struct node *n)
 {
-    const struct timespec ms = { 0, 1000000 };
     everywhere(n, mark_stopping);
     everywhere(n, stop_worker);
     for (int i = 0; i < 2000 && !all_idle(n); i++)
-        nanosleep(&ms, NULL);
+        wait_a_moment();
     everywhere(n, save_worker);
     for (unsigned i = 0; i < n->worker_count; i++)
         loop_stop(n->workers[i].loop);

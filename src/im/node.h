@@ -61,8 +61,8 @@ struct node {
 };
 
 NODISCARD enum err node_create(struct node **out, const struct node_conf *conf, struct why *why);
-NODISCARD enum err node_start(struct node *n,
-                              struct why *why); /* worker threads; restores saved sessions */
+/* Starts the worker threads, restores saved sessions and then lets the gates accept. */
+NODISCARD enum err node_start(struct node *n, struct why *why);
 /* Closes streams with system-shutdown, saves sessions that may resume, commits, joins the threads.
  * ≤ 5 s. */
 void node_stop(struct node *n);

@@ -293,8 +293,10 @@ static void test_the_count_wraps_while_saved(void **state)
     store_submit(b, t.w->loop, 0, is_saved, NULL);
     test_node_run(&t, test_node_is_idle, t.store);
     session_end(s, END_CLOSED);
-    sessions_restore(t.w, NULL);
+    atomic_bool done = false;
+    sessions_restore(t.w, &done);
     test_node_run(&t, is_back, NULL);
+    assert_true(done);
     s = account_session(a, SLICE("r"));
     session_id = s->id;
     assert_int_equal(s->queue_len, 6);

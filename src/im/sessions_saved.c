@@ -276,15 +276,19 @@ struct saved {
     uint32_t stanza_count, state_count;
 };
 
+enum { RESTORING_MAX = 64 }; /* sessions whose queues are read at a time */
+
 struct restoring {
     struct arena *arena;
     struct worker *worker;
-    struct saved *at;
-    unsigned count;
+    struct saved *at; /* the next one */
+    unsigned under_way, count;
+    bool any;    /* rows */
     bool failed; /* something could not be read: the rows stay for the next start */
+    atomic_bool *done;
 };
 
-static void read_next(struct restoring *r);
+static void read_more(struct restoring *r);
 
 static void load_queue(struct session *s, const struct saved *v)
 {
@@ -346,12 +350,17 @@ static void restore(struct account *a, const struct saved *v)
         session_end(s, END_EXPIRED);
 }
 
+static void one_is_done(struct restoring *r)
+{
+    r->under_way--;
+    read_more(r);
+}
+
 static void restored_back(struct worker *w, void *arg)
 {
     struct saved *v = arg;
     (void)w;
-    v->all->at = v->next;
-    read_next(v->all);
+    one_is_done(v->all);
 }
 
 static void restore_ready(struct account *a, enum err e, void *arg)
@@ -375,8 +384,8 @@ static void stanzas_read(void *arg, enum store_result result, const struct store
     uint32_t node;
     if (result != STORE_OK) { /* without its queue it would not be the session that was saved */
         r->failed = true;
-        r->at = v->next;
-        read_next(r);
+        r->at = NULL;
+        one_is_done(r);
         return;
     }
     v->stanza_count = store_row_count(b, 0);
@@ -404,43 +413,39 @@ static void finished(struct restoring *r)
 {
     if (r->count > 0)
         log_info(&log_session, LOG_EV("sessions.restored"), LOG_I("count", r->count));
-    if (r->failed || r->worker->stopping) { /* what is saved at this end may be among the rows */
-        arena_destroy(&r->arena);
-        mem_free(&r);
-        return;
+    if (r->any && !r->failed) {
+        struct store_batch *b = store_write(r->worker->store, 0);
+        store_add(b, &drop_sessions, STORE_ANY_ROWS, NULL, 0);
+        store_add(b, &drop_stanzas, STORE_ANY_ROWS, NULL, 0);
+        store_add(b, &drop_states, STORE_ANY_ROWS, NULL, 0);
+        store_submit(b, r->worker->loop, 0, NULL, NULL);
     }
-    struct store_batch *b = store_write(r->worker->store, 0);
-    store_add(b, &drop_sessions, STORE_ANY_ROWS, NULL, 0);
-    store_add(b, &drop_stanzas, STORE_ANY_ROWS, NULL, 0);
-    store_add(b, &drop_states, STORE_ANY_ROWS, NULL, 0);
-    store_submit(b, r->worker->loop, 0, NULL, NULL);
+    atomic_store(r->done, true);
     arena_destroy(&r->arena);
     mem_free(&r);
 }
 
-static void read_next(struct restoring *r)
+static void read_more(struct restoring *r)
 {
-    if (r->at == NULL) {
-        finished(r);
-        return;
+    for (; r->at != NULL && r->under_way < RESTORING_MAX; r->at = r->at->next) {
+        struct store_batch *b = store_read(r->worker->store, 0);
+        STORE_ADD(b, &get_stanzas, STORE_ANY_ROWS, SV_I(r->at->owner), SV_T(r->at->resource),
+                  SV_I(r->at->counts.out_acked));
+        STORE_ADD(b, &get_states, STORE_ANY_ROWS, SV_I(r->at->owner), SV_T(r->at->resource));
+        store_submit(b, r->worker->loop, 0, stanzas_read, r->at);
+        r->under_way++;
     }
-    struct store_batch *b = store_read(r->worker->store, 0);
-    STORE_ADD(b, &get_stanzas, STORE_ANY_ROWS, SV_I(r->at->owner), SV_T(r->at->resource),
-              SV_I(r->at->counts.out_acked));
-    STORE_ADD(b, &get_states, STORE_ANY_ROWS, SV_I(r->at->owner), SV_T(r->at->resource));
-    store_submit(b, r->worker->loop, 0, stanzas_read, r->at);
+    if (r->under_way == 0)
+        finished(r);
 }
 
 static void sessions_read(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct restoring *r = arg;
     struct saved **last = &r->at;
-    if (result != STORE_OK || store_row_count(b, 0) == 0) {
-        arena_destroy(&r->arena);
-        mem_free(&r);
-        return;
-    }
-    for (uint32_t i = 0; i < store_row_count(b, 0); i++) {
+    r->failed = result != STORE_OK;
+    r->any = !r->failed && store_row_count(b, 0) > 0;
+    for (uint32_t i = 0; r->any && i < store_row_count(b, 0); i++) {
         slice token = store_text(b, 0, i, 3), counts = store_text(b, 0, i, 5);
         struct saved *v = arena_new(r->arena, struct saved, 1);
         if (token.len != sizeof v->token || counts.len != sizeof v->counts)
@@ -457,15 +462,15 @@ static void sessions_read(void *arg, enum store_result result, const struct stor
         *last = v;
         last = &v->next;
     }
-    read_next(r);
+    read_more(r);
 }
 
-void sessions_restore(struct worker *w, void *unused)
+void sessions_restore(struct worker *w, void *done)
 {
-    (void)unused;
     struct restoring *r = mem_new(struct restoring);
     r->arena = arena_create(0);
     r->worker = w;
+    r->done = done;
     struct store_batch *b = store_read(w->store, 0);
     store_add(b, &get_sessions, STORE_ANY_ROWS, NULL, 0);
     store_submit(b, w->loop, 0, sessions_read, r);

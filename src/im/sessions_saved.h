@@ -6,5 +6,7 @@
 struct worker;
 
 void sessions_save(struct worker *w); /* on its thread, streams are closed already */
-void sessions_restore(struct worker *w, void *unused); /* on worker 0 of the new start */
+/* On worker 0 of the new start, before anybody may connect: who resumes must find the session.
+ * `done`: an atomic_bool that becomes true at the end, also if the database could not be read. */
+void sessions_restore(struct worker *w, void *done);
 extern const struct store_schema sessions_schema;

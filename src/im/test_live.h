@@ -43,6 +43,7 @@ static inline void live_gate_start(struct worker *w)
 {
     map_init(&w->streams, test_node_stream_key);
 }
+static inline void live_gate_open(struct worker *w) { (void)w; }
 static inline void live_gate_stop(struct worker *w) { (void)w; }
 static inline bool live_gate_idle(struct worker *w) { return w != NULL; }
 static inline void live_gate_end(struct worker *w) { (void)w; }
@@ -104,6 +105,7 @@ static inline void live_gate_down(struct stream *s, const struct down *d)
 
 static const struct gate_ops live_gate = {
     .start = live_gate_start,
+    .open = live_gate_open,
     .stop = live_gate_stop,
     .idle = live_gate_idle,
     .down = live_gate_down,
