@@ -165,9 +165,10 @@ def test_what_cannot_be_made(server):
     assert "name: found 1001 bytes, allowed 1000" in refusal(
         server, "room", "create", "cave@conference.localhost", "bob@localhost", "--name",
         "x" * 1001)
-    assert "description: found a control character" in refusal(
-        server, "room", "create", "cave@conference.localhost", "bob@localhost", "--description",
-        "\x1b[31m")
+    for bad in ("\x1b[31m", "a\rb\x07", "\ufffe"):
+        assert "description: found a character that XML does not have" in refusal(
+            server, "room", "create", "cave@conference.localhost", "bob@localhost",
+            "--description", bad)
     assert "there is no account bbo@localhost" in refusal(
         server, "room", "create", "cave@conference.localhost", "bbo@localhost")
     server.ctl("set", "muc.persistent", "off")

@@ -3,6 +3,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "codec/xml_elem.h"
 #include "im/account.h"
 #include "im/feature.h"
 #include "im/host.h"
@@ -13,7 +14,7 @@
 #include "muc/private.h"
 #include "muc/settings.h"
 
-enum { PEOPLE_BYTES_MAX = 64 * 1024, OPERATE_REASON_MAX = 1000 };
+enum { PEOPLE_BYTES_MAX = 64 * 1024, TEXT_BYTES_MAX = 1000 };
 
 /* Addresses. */
 
@@ -184,15 +185,13 @@ static bool named_room_ok(struct command_call *call, slice *jid)
 static bool text_ok(struct command_call *call, const char *name, slice *out)
 {
     *out = command_arg(call, name);
-    for (size_t i = 0; i < out->len; i++)
-        if ((unsigned char)out->ptr[i] < 0x20 && out->ptr[i] != '\n' && out->ptr[i] != '\t') {
-            command_fail(call, E_SYNTAX, "%s: found a control character", name);
-            return false;
-        }
-    if (out->len <= OPERATE_REASON_MAX)
+    if (!xml_is_text(*out))
+        command_fail(call, E_SYNTAX, "%s: found a character that XML does not have", name);
+    else if (out->len > TEXT_BYTES_MAX)
+        command_fail(call, E_LIMIT, "%s: found %zu bytes, allowed %d", name, out->len,
+                     TEXT_BYTES_MAX);
+    else
         return true;
-    command_fail(call, E_LIMIT, "%s: found %zu bytes, allowed %d", name, out->len,
-                 OPERATE_REASON_MAX);
     return false;
 }
 
