@@ -33,7 +33,8 @@ static struct xml_span span_to(const struct xml_state *s, uint32_t from, const c
 
 static const char *stop(struct xml_state *s, const char *p) { return s->end = p; }
 
-const char *xml_state_fail(struct xml_state *s, const char *at, enum xml_error e, const char *what)
+static const char *xml_state_fail(struct xml_state *s, const char *at, enum xml_error e,
+                                  const char *what)
 {
     s->mode = XML_UNIT_FAILED;
     s->error = e;

@@ -83,7 +83,6 @@ static inline struct xml_attr *xml_state_attrs(struct xml_state *s)
 }
 
 /* Ends the run; to be returned by handlers. */
-const char *xml_state_fail(struct xml_state *s, const char *at, enum xml_error e, const char *what);
 
 /* xml_ns.c. The first three return NULL, or a sentence that says what is wrong: the error in *e,
  * and XML_TOO_BIG for a stream header whose namespaces cannot be kept. */

@@ -59,8 +59,6 @@ struct privacy_delta {
 
 /* Pure. A list without rules is gone: it is returned, for the caller to destroy. */
 struct rules *privacy_apply(struct privacy *p, const struct privacy_delta *d);
-void privacy_delta_store(struct store_batch *b, int64_t owner, const struct privacy *p,
-                         const struct privacy_delta *d); /* p: before it; NULL: empty */
 void privacy_fini(struct privacy *p);
 struct rules *privacy_list(const struct privacy *p, slice name); /* NULL: none; p may be NULL */
 uint32_t privacy_rules(const struct privacy *p);                 /* in all lists */
@@ -109,9 +107,6 @@ void privacy_told(struct account *a, struct privacy_sight *before);
 const struct rules *privacy_in_force(const struct privacy *p, const struct session *s);
 /* A party as the roster knows it; only its address where the rules do not ask for more. */
 struct rule_peer privacy_peer(const struct account *a, const struct rules *r, slice jid);
-/* Whether the lists let the session get presence of a contact. */
-bool privacy_hears(const struct session *s, slice contact);
-bool privacy_is_own_server(const struct account *a, const struct stanza *st, slice jid);
 
 /* privacy_policy.c */
 enum verdict policy_block(struct account *a, const struct privacy *p, const struct stanza *st,
@@ -147,8 +142,6 @@ extern const char *const privacy_share_names[], *const privacy_others_names[];
 void blocking_get(struct iq *iq);
 void blocking_block(struct iq *iq);
 void blocking_unblock(struct iq *iq);
-void lists_get(struct iq *iq);
-void lists_set(struct iq *iq);
 void policy_get(struct iq *iq);
 void policy_edit(struct iq *iq);
 
@@ -159,4 +152,3 @@ struct report {
 };
 extern struct setting reports_max;
 extern struct store_stmt report_stmts[4];
-void report_store(struct store_batch *b, const struct account *a, const struct report *r);

@@ -45,7 +45,7 @@ struct store_stmt report_stmts[4] = {
 };
 /* clang-format on */
 
-void report_store(struct store_batch *b, const struct account *a, const struct report *r)
+static void report_store(struct store_batch *b, const struct account *a, const struct report *r)
 {
     STORE_ADD(b, &report_stmts[0], STORE_ANY_ROWS, SV_I(a->id), SV_I(clock_wall_us()), SV_T(a->jid),
               SV_T(r->jid), SV_T(r->reason), SV_T(r->text), SV_T(r->ids),

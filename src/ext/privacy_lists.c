@@ -92,7 +92,7 @@ static void answer_list(struct iq *iq, const struct rules *r)
     buf_fini(&out);
 }
 
-void lists_get(struct iq *iq)
+static void lists_get(struct iq *iq)
 {
     struct elem list, other;
     if (!elem_first(&iq->payload, &list)) {
@@ -355,7 +355,7 @@ static void list_done(struct privacy_change *c, enum err e)
     privacy_change_answer(c, e);
 }
 
-void lists_set(struct iq *iq)
+static void lists_set(struct iq *iq)
 {
     static void (*const plans[])(struct privacy_change *,
                                  const struct privacy *) = { plan_active, plan_default, plan_list };

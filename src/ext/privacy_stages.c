@@ -37,7 +37,7 @@ struct rule_peer privacy_peer(const struct account *a, const struct rules *r, sl
 /* What serves the account itself is not blocked: it speaks for the user, not for another. A stanza
  * without an address is between client and server. Of the services on domains of ours these are
  * requests and their answers; what others say by them is as blocked as they are. */
-bool privacy_is_own_server(const struct account *a, const struct stanza *st, slice jid)
+static bool is_own_server(const struct account *a, const struct stanza *st, slice jid)
 {
     const struct node *n = account_node(a);
     if (jid.len == 0)
@@ -110,7 +110,7 @@ enum verdict privacy_block(struct account *a, const struct stanza *st, struct re
     const struct privacy *p = privacy_of(a);
     if (p == NULL && policy_shares(NULL))
         return PASS;
-    if (privacy_is_own_server(a, st, stanza_from(st)))
+    if (is_own_server(a, st, stanza_from(st)))
         return PASS;
     if (p != NULL && lists_deny(a, p, st))
         return refused(st, why);
@@ -124,7 +124,7 @@ enum verdict privacy_check(struct session *s, struct stanza **st, struct refusal
     if (p == NULL && policy_shares(NULL))
         return PASS;
     slice to = stanza_to(*st), bare = stanza_to_bare(*st);
-    if (slice_eq(bare, a->jid) || privacy_is_own_server(a, *st, to))
+    if (slice_eq(bare, a->jid) || is_own_server(a, *st, to))
         return PASS;
     bool answers =
         (*st)->kind == STANZA_IQ && ((*st)->type == TYPE_RESULT || (*st)->type == TYPE_ERROR);
@@ -150,7 +150,7 @@ bool privacy_takes(const struct session *s, const struct stanza *st)
     const struct privacy *p = privacy_of(a);
     slice from = stanza_from(st);
     if (p == NULL || p->actives == 0 || slice_eq(stanza_from_bare(st), a->jid) ||
-        privacy_is_own_server(a, st, from))
+        is_own_server(a, st, from))
         return true; /* stage BLOCK has said all there is */
     return !denies(a, privacy_in_force(p, s), from, kind_in(st));
 }
@@ -179,7 +179,7 @@ bool privacy_show(const struct account *a, slice contact)
            policy_view(a, p, contact);
 }
 
-bool privacy_hears(const struct session *s, slice contact)
+static bool hears(const struct session *s, slice contact)
 {
     const struct privacy *p = privacy_of(s->account);
     if (p == NULL && policy_shares(NULL))
@@ -199,8 +199,7 @@ struct privacy_sight {
 
 static uint8_t sight_bits(const struct session *s, slice contact)
 {
-    return (uint8_t)((stage_view(s, contact) ? SEES_US : 0) |
-                     (privacy_hears(s, contact) ? WE_HEAR : 0));
+    return (uint8_t)((stage_view(s, contact) ? SEES_US : 0) | (hears(s, contact) ? WE_HEAR : 0));
 }
 
 struct privacy_sight *privacy_look(struct account *a)

@@ -192,8 +192,8 @@ static struct store_stmt *const stmts[] = {
 static const struct store_schema privacy_schema = { "privacy", migrations, stmts, NULL };
 /* clang-format on */
 
-void privacy_delta_store(struct store_batch *b, int64_t owner, const struct privacy *p,
-                         const struct privacy_delta *d)
+static void delta_store(struct store_batch *b, int64_t owner, const struct privacy *p,
+                        const struct privacy_delta *d)
 {
     static const struct privacy empty = { 0 };
     const struct privacy *old = p == NULL ? &empty : p;
@@ -394,7 +394,7 @@ static enum err change_prepare(struct mutation *m)
     if (c->count > 0 || c->store != NULL)
         m->batch = store_write(a->worker->store, account_lane(a));
     for (unsigned i = 0; i < c->count; i++)
-        privacy_delta_store(m->batch, a->id, privacy_of(a), &c->delta[i]);
+        delta_store(m->batch, a->id, privacy_of(a), &c->delta[i]);
     if (c->store != NULL)
         c->store(c, m->batch);
     return OK;

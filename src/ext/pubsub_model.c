@@ -97,6 +97,14 @@ void ps_node_begin(struct ps_node *n, slice creator, const struct ps_config *c)
     n->indexed = n->last_known = true;
 }
 
+static void stubs_clear(struct ps_node *n)
+{
+    for (uint32_t i = 0; i < n->stub_count; i++)
+        mem_free(&n->stubs[i]);
+    mem_free(&n->stubs);
+    n->stub_count = n->stub_cap = 0;
+}
+
 void ps_node_clear(struct ps_node *n)
 {
     void *item;
@@ -116,7 +124,7 @@ void ps_node_clear(struct ps_node *n)
     map_fini(&n->subscribers);
     map_init(&n->affiliates, affiliate_key);
     map_init(&n->subscribers, subscriber_key);
-    ps_stubs_clear(n);
+    stubs_clear(n);
     n->indexed = false;
     ps_forget_last(n);
 }
@@ -234,14 +242,6 @@ void ps_stub_add(struct ps_node *n, const struct ps_item *item)
     ps_stub_del(n, item->id);
     ps_stub_load(n, item, ps_item_bytes(item));
     account_bytes(n, ps_item_bytes(item));
-}
-
-void ps_stubs_clear(struct ps_node *n)
-{
-    for (uint32_t i = 0; i < n->stub_count; i++)
-        mem_free(&n->stubs[i]);
-    mem_free(&n->stubs);
-    n->stub_count = n->stub_cap = 0;
 }
 
 void ps_forget_last(struct ps_node *n)

@@ -34,7 +34,7 @@ slice ps_from_bare(const struct ps_op *op)
 
 /* Answers. */
 
-void ps_error_xml(struct buf *out, const struct ps_error *e)
+static void error_xml(struct buf *out, const struct ps_error *e)
 {
     if (e->condition == NULL)
         return;
@@ -49,7 +49,7 @@ enum ps_step ps_fail_with(struct ps_op *op, const struct ps_error *e)
     if (op->iq != NULL) {
         struct buf xml;
         buf_init(&xml, 1024);
-        ps_error_xml(&xml, e);
+        error_xml(&xml, e);
         iq_error_with(op->iq, e->error, e->text, buf_slice(&xml));
         buf_fini(&xml);
     } else if (op->call != NULL) {

@@ -164,7 +164,6 @@ const struct ps_stub *ps_stub_find(const struct ps_node *n, slice id);
 void ps_stub_add(struct ps_node *n, const struct ps_item *item); /* replaces one of that id */
 void ps_stub_load(struct ps_node *n, const struct ps_item *item, uint32_t bytes);
 void ps_stub_del(struct ps_node *n, slice id);
-void ps_stubs_clear(struct ps_node *n);
 void ps_keep_last(struct ps_node *n, const struct ps_item *item); /* NULL: there is none */
 void ps_forget_last(struct ps_node *n);
 struct ps_item ps_last(const struct ps_node *n); /* of one that has a last item */
@@ -189,7 +188,6 @@ enum ps_step ps_answer_buf(struct ps_op *op, struct buf *out); /* ends the buffe
 void ps_service_gone(struct ps_service *s);
 slice ps_from_bare(const struct ps_op *op);
 struct ps_limits ps_limits_of(const struct ps_service *s);
-void ps_error_xml(struct buf *out, const struct ps_error *e); /* the element of pubsub#errors */
 
 /* What a verb is: which of its functions run. */
 struct ps_verb_row {

@@ -32,7 +32,7 @@ static struct setting upload_enabled = {
     .doc = "Users may store files for others to fetch over HTTP (XEP-0363). Needs a listener: "
            "listen.https.",
 };
-struct setting upload_bytes_max = {
+static struct setting upload_bytes_max = {
     .name = "upload.file-bytes",
     .type = SET_BYTES,
     .def = 100 << 20,
@@ -67,7 +67,7 @@ struct setting upload_keep = {
     .allow_none = true,
     .doc = "How long a file is kept.",
 };
-struct setting upload_slot_time = {
+static struct setting upload_slot_time = {
     .name = "upload.slot-time",
     .type = SET_MS,
     .def = 300 * 1000,

@@ -21,8 +21,7 @@ enum {
     UPLOAD_PATH_MAX = 4096
 };
 
-extern struct setting upload_bytes_max, upload_quota, upload_daily, upload_keep, upload_slot_time,
-    upload_types;
+extern struct setting upload_quota, upload_daily, upload_keep, upload_types;
 extern struct metric upload_stored, upload_served, upload_refused, upload_removed;
 extern struct alarm upload_disk_alarm;
 extern struct log_area log_upload;

@@ -91,7 +91,8 @@ const struct conn_info *stream_peer(const struct stream *s)
     return s->conn != NULL ? conn_info(s->conn) : bosh_peer(s->bosh);
 }
 
-uint64_t stream_last_read_us(const struct stream *s)
+/* The last time that the peer sent anything (loop time). */
+static uint64_t last_read_us(const struct stream *s)
 {
     return s->conn != NULL ? conn_last_read_us(s->conn) : bosh_last_us(s->bosh);
 }
@@ -159,7 +160,7 @@ static void tcp_end(struct stream *s)
     conn_close(s->conn);
 }
 
-const struct stream_way way_tcp = {
+static const struct stream_way way_tcp = {
     .name = "tcp", .open = tcp_open, .write = tcp_write, .stanza = tcp_stanza, .end = tcp_end
 };
 
@@ -396,7 +397,7 @@ static void ping_client(struct stream *s)
 
 static void idle_check(struct stream *s)
 {
-    uint64_t now = loop_now_us(s->worker->loop), silent = now - stream_last_read_us(s);
+    uint64_t now = loop_now_us(s->worker->loop), silent = now - last_read_us(s);
     uint64_t idle = (uint64_t)setting_int(&c2s_idle) * 1000;
     uint64_t limit = idle + (uint64_t)setting_int(&c2s_ping_timeout) * 1000;
     if (setting_int(&c2s_idle) == SETTING_NONE) {

@@ -47,7 +47,6 @@ struct stream_way {
     void (*read_on)(
         struct stream *s); /* without a connection: input may go on, later in this tick */
 };
-extern const struct stream_way way_tcp;
 
 /* How an exchange speaks: SASL of RFC 6120 §6, or SASL2 (XEP-0388). */
 struct sasl_profile {
@@ -170,9 +169,7 @@ const struct conn_info *bosh_peer(const struct bosh *b);
 uint64_t bosh_last_us(const struct bosh *b);
 void bosh_worker_end(struct worker *w); /* frees what waits for nobody */
 
-/* The peer, and the last time that it sent anything (loop time). */
 const struct conn_info *stream_peer(const struct stream *s);
-uint64_t stream_last_read_us(const struct stream *s);
 /* Reasons of enum conn_hold. */
 void stream_hold(struct stream *s, unsigned reason);
 void stream_release(struct stream *s, unsigned reason);
@@ -229,9 +226,8 @@ struct sasl_start {
 void sasl_begin(struct stream *s, const struct sasl_start *start);
 void sasl_message(struct stream *s, slice text);
 void sasl_failed(struct stream *s, enum sasl_failure f, const char *text);
-void sasl_cancel(struct stream *s);                        /* look-ups are dropped */
-slice sasl_account(struct stream *s, struct arena *arena); /* user@domain of the exchange */
-uint32_t sasl_tokens_offered(struct stream *s);            /* mechanisms of XEP-0484, a bit each */
+void sasl_cancel(struct stream *s);             /* look-ups are dropped */
+uint32_t sasl_tokens_offered(struct stream *s); /* mechanisms of XEP-0484, a bit each */
 slice sasl_peer(const struct stream *s);
 
 /* c2s_sasl2.c */

@@ -92,7 +92,7 @@ static const struct sockaddr *peer_of(const struct stream *s)
 
 slice sasl_peer(const struct stream *s) { return slice_of(stream_peer(s)->peer_text); }
 
-slice sasl_account(struct stream *s, struct arena *arena)
+static slice sasl_account(struct stream *s, struct arena *arena)
 {
     slice user = sasl_user(s->auth->sasl), domain = stream_domain(s);
     return slice_of(arena_printf(arena, "%.*s@%.*s", SLICE_ARG(user), SLICE_ARG(domain)));

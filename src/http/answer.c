@@ -7,7 +7,7 @@
 
 enum { ANSWER_HEAD_MAX = 32768, HTTP_ORIGIN_MAX = 512 };
 
-const char *http_status_text(unsigned status)
+static const char *status_text(unsigned status)
 {
     static const struct {
         unsigned status;
@@ -150,7 +150,7 @@ void http_start(struct http_request *r, const struct http_answer *a, int64_t len
     x->started = true;
     x->owed = length;
     buf_init(&b, ANSWER_HEAD_MAX);
-    buf_printf(&b, "HTTP/1.1 %u %s\r\nDate: %s\r\n", a->status, http_status_text(a->status),
+    buf_printf(&b, "HTTP/1.1 %u %s\r\nDate: %s\r\n", a->status, status_text(a->status),
                date_now(x->h->local));
     connection_lines(x, a->status, length, &b);
     if (a->type != NULL)
@@ -286,7 +286,7 @@ void http_refuse(struct http_conn *h, unsigned status)
     buf_init(&lines, 1024);
     if (status != 204) {
         a.type = "text/plain; charset=utf-8";
-        buf_printf(&text, "%u %s\n", status, http_status_text(status));
+        buf_printf(&text, "%u %s\n", status, status_text(status));
     }
     if (status == 204 || status == 405)
         allow_lines(x, &lines);

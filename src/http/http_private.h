@@ -128,7 +128,6 @@ extern struct metric http_conns, http_requests, http_refused, http_errors;
 /* request.c: the parser's side */
 extern const http_parser_settings http_parser_calls;
 void exchange_free(struct http_conn *h); /* tells the route if it waits */
-slice exchange_span(const struct exchange *x, struct http_span s);
 
 /* conn.c */
 void http_phase_set(struct http_conn *h, enum http_phase phase);

@@ -5,7 +5,7 @@
 #include <arpa/inet.h>
 #include <limits.h>
 
-slice exchange_span(const struct exchange *x, struct http_span s)
+static slice span(const struct exchange *x, struct http_span s)
 {
     return (slice){ x->head.ptr + s.at, s.len };
 }
@@ -14,8 +14,8 @@ slice http_header(const struct http_request *r, const char *name)
 {
     const struct exchange *x = CONTAINER_OF(r, const struct exchange, r);
     for (unsigned i = 0; i < x->field_count; i++)
-        if (slice_eq_nocase(exchange_span(x, x->field[i].name), slice_of(name)))
-            return http_trim(exchange_span(x, x->field[i].value));
+        if (slice_eq_nocase(span(x, x->field[i].name), slice_of(name)))
+            return http_trim(span(x, x->field[i].value));
     return (slice){ 0 };
 }
 
@@ -145,7 +145,7 @@ static unsigned check_host(struct exchange *x, const http_parser *p)
 {
     unsigned count = 0;
     for (unsigned i = 0; i < x->field_count; i++)
-        count += slice_eq_nocase(exchange_span(x, x->field[i].name), SLICE("host"));
+        count += slice_eq_nocase(span(x, x->field[i].name), SLICE("host"));
     if (count > 1 || (count == 0 && p->http_minor > 0)) /* RFC 9112 §3.2 */
         return 400;
     if (x->r.host.len == 0)
@@ -156,7 +156,7 @@ static unsigned check_host(struct exchange *x, const http_parser *p)
 /* The target in its four forms (RFC 9112 §3.2). */
 static unsigned check_target(struct exchange *x, const http_parser *p)
 {
-    slice target = exchange_span(x, x->target), path;
+    slice target = span(x, x->target), path;
     if (p->method == HTTP_OPTIONS && slice_is(target, "*"))
         return 0;
     for (unsigned i = 0; i < 2; i++) {
@@ -183,7 +183,7 @@ static unsigned check_target(struct exchange *x, const http_parser *p)
 static bool names_valid(const struct exchange *x)
 {
     for (unsigned i = 0; i < x->field_count; i++) {
-        slice name = exchange_span(x, x->field[i].name);
+        slice name = span(x, x->field[i].name);
         if (name.len == 0 || memchr(name.ptr, ' ', name.len) != NULL)
             return false;
     }
@@ -213,8 +213,8 @@ static unsigned check_body(struct exchange *x, const http_parser *p)
 static slice last_header(const struct exchange *x, slice name)
 {
     for (unsigned i = x->field_count; i-- > 0;)
-        if (slice_eq_nocase(exchange_span(x, x->field[i].name), name))
-            return http_trim(exchange_span(x, x->field[i].value));
+        if (slice_eq_nocase(span(x, x->field[i].name), name))
+            return http_trim(span(x, x->field[i].value));
     return (slice){ 0 };
 }
 

@@ -112,7 +112,6 @@ void http_finish(struct http_request *r);
 void http_break(struct http_request *r); /* what was begun cannot be completed: a reset tells it */
 /* "Name: value" for http_answer.headers; control characters in the value become spaces. */
 void http_header_line(struct buf *out, const char *name, slice value);
-const char *http_status_text(unsigned status);
 
 /* From handle() only: answers 101 with these header lines (Upgrade, …; Connection is ours) and
  * gives the connection away: it has no owner until the caller gives it one with conn_hand_over(),

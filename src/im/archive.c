@@ -34,7 +34,7 @@ static const struct store_migration migrations[] = {
     { 0 }
 };
 
-struct store_stmt archive_put = {
+static struct store_stmt archive_put = {
     .name = "archive.put",
     .sql =
         "INSERT INTO message(at_us, sender, rcpt, sender_entry, rcpt_entry, flags, origin, remote,"

@@ -21,10 +21,9 @@ enum {
 #define ROOM_ID_MIN ((int64_t)1 << 40) /* below are accounts */
 
 extern const struct store_schema archive_schema;
-extern struct store_stmt archive_put, archive_cursor_put, archive_load, archive_open,
-    archive_recent, archive_has, archive_row, archive_page, archive_reserve, archive_reserved,
-    archive_key, archive_key_put, archive_owned, archive_sides, archive_drop_none,
-    archive_drop_entry;
+extern struct store_stmt archive_cursor_put, archive_load, archive_open, archive_recent,
+    archive_has, archive_row, archive_page, archive_reserve, archive_reserved, archive_key,
+    archive_key_put, archive_owned, archive_sides, archive_drop_none, archive_drop_entry;
 
 /* The next archive id of an owner, at his home; *last is the highest that he has. */
 uint64_t archive_mint(struct worker *w, uint64_t *last);

@@ -26,14 +26,14 @@ enum conflict_policy { CONFLICT_REPLACE, CONFLICT_RENAME, CONFLICT_REFUSE };
 static const char *const conflict_choices[] = { "replace", "rename", "refuse", NULL };
 static const char *const expiry_choices[] = { "deliver", "bounce", NULL };
 
-struct setting session_conflict = {
+static struct setting session_conflict = {
     .name = "c2s.resource-conflict",
     .type = SET_CHOICE,
     .choices = conflict_choices,
     .doc = "What happens when a resource is bound that is connected already: the old session is "
            "replaced (stream error conflict), the new one gets another name, or is refused.",
 };
-struct setting session_max = {
+static struct setting session_max = {
     .name = "session.per-account-max",
     .type = SET_INT,
     .def = 32,
@@ -111,7 +111,7 @@ struct setting session_active_time = {
            "message within this time; with none, all are addressed alike (multiple device "
            "messaging).",
 };
-struct setting sm_on_expiry = {
+static struct setting sm_on_expiry = {
     .name = "sm.on-expiry",
     .type = SET_CHOICE,
     .choices = expiry_choices,

@@ -5,8 +5,7 @@
 #include "im/session.h"
 
 extern struct log_area log_session;
-extern struct setting session_conflict, session_max, sm_hibernate_time, sm_hibernate_buffer,
-    sm_ack_every, sm_queue_max, sm_on_expiry;
+extern struct setting sm_hibernate_time, sm_hibernate_buffer, sm_ack_every, sm_queue_max;
 extern struct metric session_flushes, session_flushes_limit, session_flush_stanzas,
     session_flush_waited;
 

@@ -36,6 +36,14 @@ bool room_file_begin(struct command_call *call, const char **path)
 
 void room_file_end(void) { atomic_fetch_sub(&files, 1); }
 
+static struct store_stmt page_stmt = {
+    .name = "room.export",
+    .sql = "SELECT e.id, m.at_us, m.stanza FROM entry e JOIN message m ON m.id = e.msg"
+           " WHERE e.owner = $1 AND e.id > $2 AND e.id <= $3 ORDER BY e.id LIMIT $4",
+    .params = "iiii",
+    .cols = "iit",
+};
+
 struct export
 {
     struct work work;
@@ -229,7 +237,7 @@ static void read_page(struct export *x)
     struct store_batch *b = store_read(x->worker->store, (uint64_t)x->owner);
     if (x->id == 0)
         store_read_late(b, x->owner);
-    STORE_ADD(b, &room_export_page, STORE_ANY_ROWS, SV_I(x->owner), SV_I(x->id), SV_I(x->until),
+    STORE_ADD(b, &page_stmt, STORE_ANY_ROWS, SV_I(x->owner), SV_I(x->id), SV_I(x->until),
               SV_I(x->rows));
     store_submit(b, x->worker->loop, 0, page_read, x);
 }
@@ -326,26 +334,18 @@ static void run_export(struct command_call *call)
         operate_visit(call, jid, export_room, call);
 }
 
-struct store_stmt room_export_page = {
-    .name = "room.export",
-    .sql = "SELECT e.id, m.at_us, m.stanza FROM entry e JOIN message m ON m.id = e.msg"
-           " WHERE e.owner = $1 AND e.id > $2 AND e.id <= $3 ORDER BY e.id LIMIT $4",
-    .params = "iiii",
-    .cols = "iit",
-};
 static const struct command_arg args[] = {
     { "room", ARG_POSITIONAL, "address of a persistent room", NULL },
     { "file", ARG_POSITIONAL, "file of the server's host to make; it must not be there", NULL },
     { 0 },
 };
-struct command room_export_command = {
+static struct command export_command = {
     .name = "room export",
     .args = args,
     .run = run_export,
     .doc = "Writes a persistent room to a file, as lines of JSON: configuration, affiliations, "
            "hats, card, subject and recorded messages with their ids and times. Only the server's "
-           "user can "
-           "read the file, which can tell who said what.",
+           "user can read the file, which can tell who said what.",
 };
 
 static void worker_start(struct worker *w)
@@ -354,7 +354,7 @@ static void worker_start(struct worker *w)
         room_import_start(w);
 }
 
-static struct store_stmt *stmts[16] = { &room_export_page };
+static struct store_stmt *stmts[16] = { &page_stmt };
 static const struct store_migration migrations[] = {
     { 1, "CREATE TABLE room_import(owner INTEGER PRIMARY KEY, until INTEGER NOT NULL)",
       "CREATE TABLE room_import(owner BIGINT PRIMARY KEY, until BIGINT NOT NULL)" },
@@ -371,7 +371,7 @@ static void start(void)
 const struct feature muc_file_feature = {
     .name = "muc_file",
     .schema = &schema,
-    .commands = (struct command *const[]){ &room_export_command, &room_import_command, NULL },
+    .commands = (struct command *const[]){ &export_command, &room_import_command, NULL },
     .start = start,
     .worker_start = worker_start,
 };

@@ -26,7 +26,6 @@ bool room_file_begin(struct command_call *call, const char **path);
 void room_file_end(void);
 
 /* room_export.c, room_import.c: for the feature. */
-extern struct command room_export_command, room_import_command;
-extern struct store_stmt room_export_page;
+extern struct command room_import_command;
 extern struct store_stmt *const room_import_stmts[];
 void room_import_start(struct worker *w); /* what an earlier process left */

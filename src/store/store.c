@@ -22,8 +22,10 @@ struct alarm store_down_alarm = {
     .action = "look at the detail: repair the disk or the permissions, or restore a backup",
 };
 
-struct metric store_batches = { .name = "muster_store_batches", .help = "Batches of writes ended" };
-struct metric store_reads = { .name = "muster_store_reads", .help = "Batches of reads ended" };
+static struct metric store_batches = { .name = "muster_store_batches",
+                                       .help = "Batches of writes ended" };
+static struct metric store_reads = { .name = "muster_store_reads",
+                                     .help = "Batches of reads ended" };
 struct metric store_commits = { .name = "muster_store_commits", .help = "Group commits" };
 struct metric store_commit_us = { .name = "muster_store_commit_us",
                                   .help = "Microseconds spent in commits" };
@@ -31,9 +33,9 @@ struct metric store_late_rows = { .name = "muster_store_late_rows",
                                   .help = "Late index rows inserted" };
 struct metric store_checkpoints = { .name = "muster_store_checkpoints",
                                     .help = "Checkpoints made" };
-struct metric store_queue = { .name = "muster_store_queue",
-                              .kind = METRIC_GAUGE,
-                              .help = "Batches submitted that have not ended" };
+static struct metric store_queue = { .name = "muster_store_queue",
+                                     .kind = METRIC_GAUGE,
+                                     .help = "Batches submitted that have not ended" };
 struct metric *const store_metrics[] = {
     &store_batches,   &store_reads,       &store_commits, &store_commit_us,
     &store_late_rows, &store_checkpoints, &store_queue,   NULL,

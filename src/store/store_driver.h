@@ -101,5 +101,4 @@ void batch_clear_results(struct store_batch *b);     /* before it is run again *
 size_t batch_footprint(const struct store_batch *b); /* bytes, results not counted */
 void batch_free(struct store_batch *b);
 
-extern struct metric store_commits, store_batches, store_late_rows, store_queue, store_commit_us,
-    store_reads, store_checkpoints;
+extern struct metric store_commits, store_late_rows, store_commit_us, store_checkpoints;

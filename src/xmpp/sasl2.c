@@ -14,7 +14,7 @@ const char *sasl2_task_name(enum scram_hash h)
     return tasks[h];
 }
 
-enum err sasl2_task_find(slice name, enum scram_hash *out)
+static enum err task_find(slice name, enum scram_hash *out)
 {
     for (unsigned h = 0; h < SCRAM_HASH_COUNT; h++) {
         if (slice_is(name, tasks[h])) {
@@ -137,7 +137,7 @@ static const char *read_request(struct sasl2_request *r, const struct elem *e, s
 static const char *read_upgrade(struct sasl2_request *r, const struct elem *e, struct arena *tmp)
 {
     enum scram_hash h;
-    if (sasl2_task_find(elem_text(e, tmp), &h) != OK)
+    if (task_find(elem_text(e, tmp), &h) != OK)
         return "this upgrade was not offered";
     r->upgrades |= 1u << h;
     return NULL;

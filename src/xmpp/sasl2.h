@@ -52,4 +52,3 @@ void device_id_format(char out[DEVICE_ID_TEXT], const uint8_t id[DEVICE_ID_LEN])
 
 /* "UPGR-SCRAM-SHA-256" (XEP-0480 §2.1). */
 const char *sasl2_task_name(enum scram_hash h);
-NODISCARD enum err sasl2_task_find(slice name, enum scram_hash *out); /* E_NOTFOUND */
