@@ -138,7 +138,7 @@ class Server:
                     stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                     env={**os.environ, "NOTIFY_SOCKET": str(notify),
                          "ASAN_OPTIONS": "exitcode=99:detect_leaks=1"},
-                    preexec_fn=self._limit)
+                    preexec_fn=self._limit if self.options.get("limits") else None)
             if ready:
                 self._wait_ready(listener)
         return self
