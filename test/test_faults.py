@@ -457,6 +457,7 @@ def small_disk(tmp_path, make_server):
     disk.close()
 
 
+@pytest.mark.sqlite
 def test_full_disk(make_server, small_disk):
     """Errors to the clients, an alarm, nothing that was acknowledged is lost; it heals."""
     server = make_server("alice", "bob", wrapper=small_disk.wrapper)
@@ -493,6 +494,7 @@ def test_full_disk(make_server, small_disk):
     assert not kept - set(arrived), "acknowledged without an error, and lost"
 
 
+@pytest.mark.sqlite
 def test_refused_messages_may_be_sent_again(make_server, small_disk):
     """A message that found no room is not a copy of itself when it comes again (XEP-0359 §3.2)."""
     server = make_server("alice", "bob", wrapper=small_disk.wrapper)

@@ -5,6 +5,7 @@ MUSTER_KILL_ROUNDS (20) chooses how often the server is killed."""
 import contextlib
 import os
 import random
+import re
 import signal
 import threading
 
@@ -395,7 +396,7 @@ def test_the_node_ends_while_the_database_is_away(make_server):
         assert alice.acked == 0
         server.signal(signal.SIGTERM)
         server.wait_exit(30)  # it does not wait for ever, and says so
-    assert "ended without waiting for the rest" in server.log()
+    assert re.search("ended without waiting for the rest|event=message.lost", server.log())
     server.start()
     alice = server.client("alice", "after")
     assert Page(alice, room).bodies == []
