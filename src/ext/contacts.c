@@ -10,10 +10,10 @@
 #include "ext/ext.h"
 #include "im/account.h"
 #include "im/feature.h"
-#include "im/node.h"
 #include "im/roster.h"
 #include "im/router.h"
 #include "im/subscription.h"
+#include "im/users.h"
 #include "im/worker.h"
 
 enum { ADD_MAX = 1000, FULL_MAX = 1000, ITEM_BYTES_MAX = 1 << 20 };
@@ -24,28 +24,13 @@ struct task {
     account_fn *fn;
 };
 
-static bool user_of(struct command_call *call, slice *bare)
-{
-    const struct worker *w = call->worker;
-    struct jid jid;
-    slice text = command_arg(call, "user");
-    if (jid_parse(&jid, text, call->arena) == OK && !jid_is_domain(&jid) && jid_is_bare(&jid) &&
-        node_serves(w->node, jid.domain)) {
-        *bare = jid.full;
-        return true;
-    }
-    command_fail(call, E_SYNTAX, "found %.*s, allowed: the address of an account of ours",
-                 SLICE_ARG(text));
-    return false;
-}
-
 static void loaded(struct account *a, enum err e, void *arg)
 {
     struct task *t = arg;
     if (e != OK)
         command_fail(t->call, e, "%.*s: %s", SLICE_ARG(t->bare), err_text(e));
     else if (a->state != ACCOUNT_READY)
-        command_fail(t->call, E_NOTFOUND, "there is no account %.*s", SLICE_ARG(t->bare));
+        users_fail_missing(t->call, t->bare);
     else
         t->fn(a, OK, t);
 }
@@ -58,17 +43,12 @@ static void at_home(struct worker *w, void *arg)
 
 static void run(struct command_call *call, account_fn *fn)
 {
-    struct worker *w = call->worker;
     struct task *t = arena_new(call->arena, struct task, 1);
-    uint32_t node;
-    *t = (struct task){ .call = call, .fn = fn };
-    if (!user_of(call, &t->bare))
+    struct jid jid;
+    if (!users_account_ok(call, command_arg(call, "user"), &jid))
         return;
-    unsigned worker = node_home(w->node, t->bare, &node);
-    if (node == w->node->id)
-        node_call(w->node, worker, at_home, t);
-    else
-        command_fail(call, E_UNSUPPORTED, "the account is at home on node %u; ask there", node);
+    *t = (struct task){ .call = call, .bare = jid.full, .fn = fn };
+    users_call_home(call, t->bare, at_home, t);
 }
 
 /* contact list */

@@ -12,6 +12,7 @@
 #include "im/node.h"
 #include "im/presence.h"
 #include "im/roster.h"
+#include "im/users.h"
 #include "im/worker.h"
 
 #define NS_POLICY "urn:muster:policy:0"
@@ -387,21 +388,6 @@ void policy_get(struct iq *iq)
 
 /* Commands. */
 
-static bool user_of(struct command_call *call, slice *bare)
-{
-    const struct worker *w = call->worker;
-    struct jid jid;
-    slice text = command_arg(call, "user");
-    if (jid_parse(&jid, text, call->arena) == OK && !jid_is_domain(&jid) && jid_is_bare(&jid) &&
-        node_serves(w->node, jid.domain)) {
-        *bare = jid.full;
-        return true;
-    }
-    command_fail(call, E_SYNTAX, "found %.*s, allowed: the address of an account of ours",
-                 SLICE_ARG(text));
-    return false;
-}
-
 static void task_home(struct worker *w, void *arg)
 {
     struct privacy_task *t = arg;
@@ -410,18 +396,12 @@ static void task_home(struct worker *w, void *arg)
 
 void privacy_task_run(struct command_call *call, account_fn *fn)
 {
-    struct worker *w = call->worker;
     struct privacy_task *t = arena_new(call->arena, struct privacy_task, 1);
-    uint32_t node;
-    t->call = call;
-    t->fn = fn;
-    if (!user_of(call, &t->bare))
+    struct jid jid;
+    if (!users_account_ok(call, command_arg(call, "user"), &jid))
         return;
-    unsigned worker = node_home(w->node, t->bare, &node);
-    if (node == w->node->id)
-        node_call(w->node, worker, task_home, t);
-    else
-        command_fail(call, E_UNSUPPORTED, "the account is at home on node %u; ask there", node);
+    *t = (struct privacy_task){ .call = call, .bare = jid.full, .fn = fn };
+    users_call_home(call, t->bare, task_home, t);
 }
 
 bool privacy_task_ready(const struct privacy_task *t, const struct account *a, enum err e)
@@ -429,7 +409,7 @@ bool privacy_task_ready(const struct privacy_task *t, const struct account *a, e
     if (e == OK && a->state == ACCOUNT_READY)
         return true;
     if (e == OK)
-        command_fail(t->call, E_NOTFOUND, "there is no account %.*s", SLICE_ARG(t->bare));
+        users_fail_missing(t->call, t->bare);
     else
         command_fail(t->call, e, "%.*s: %s", SLICE_ARG(t->bare), err_text(e));
     return false;
