@@ -28,7 +28,7 @@ struct role_edit {
 /* A request to change something, read and checked. */
 struct request {
     struct room *room;
-    struct iq *iq;
+    struct iq *iq; /* held */
     struct muc_standing by;
     const struct seat *seat; /* of who asks; NULL: not in the room */
     struct affiliation_edit edit[ITEMS_MAX];
@@ -171,7 +171,7 @@ static bool read_request(struct request *q)
 
 /* What is left to do when the affiliations are committed. */
 struct roles {
-    struct iq *iq; /* held */
+    struct iq *iq;
     struct arena *arena;
     const struct role_edit *role;
     uint32_t count;
@@ -238,12 +238,6 @@ static void commit(struct request *q)
 {
     struct room *r = q->room;
     slice actor = q->seat == NULL ? (slice){ 0 } : occupant_shown_nick(q->seat->occupant);
-    if (q->edit_count == 0) {
-        /* the answer goes first where it is about the one who asked */
-        iq_result(q->iq, (slice){ 0 });
-        set_roles(r, q->role, q->role_count, actor);
-        return;
-    }
     struct roles *roles = mem_new(struct roles);
     roles->arena = arena_create(256);
     roles->actor = slice_dup(roles->arena, actor);
@@ -253,7 +247,12 @@ static void commit(struct request *q)
         role[i] = (struct role_edit){ slice_dup(roles->arena, q->role[i].key), q->role[i].role,
                                       slice_dup(roles->arena, q->role[i].reason) };
     roles->role = role;
-    roles->iq = iq_hold(q->iq);
+    roles->iq = q->iq;
+    if (q->edit_count == 0) { /* nothing is stored */
+        committed(r, OK, roles);
+        applied(r, OK, roles);
+        return;
+    }
     room_commit(r,
                 &(struct room_delta){ .edit = q->edit,
                                       .edit_count = q->edit_count,
@@ -263,9 +262,13 @@ static void commit(struct request *q)
                 applied, roles);
 }
 
-static void admin_set(struct iq *iq)
+static void run(struct room *r, enum err e, void *arg)
 {
-    struct room *r = room_of_iq(iq);
+    struct iq *iq = arg;
+    if (e != OK) {
+        room_answer(iq, e);
+        return;
+    }
     struct request *q = mem_new(struct request);
     q->room = r;
     q->iq = iq;
@@ -276,6 +279,13 @@ static void admin_set(struct iq *iq)
     else
         iq_error(iq, q->error, q->text);
     mem_free(&q);
+}
+
+static void admin_set(struct iq *iq)
+{
+    struct room *r = room_of_iq(iq);
+    if (r != NULL)
+        room_turn(r, run, iq_hold(iq));
 }
 
 /* Lists. */

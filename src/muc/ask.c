@@ -171,7 +171,9 @@ static enum routed invite(struct room *r, struct seat *s, struct stanza *st, con
         invitations_end(r, OK, v);
     else
         room_commit(
-            r, &(struct room_delta){ .edit = v->member, .edit_count = v->members, .quiet = true },
+            r,
+            &(struct room_delta){
+                .edit = v->member, .edit_count = v->members, .quiet = true, .newcomers = true },
             invitations_end, v);
     return ROUTED;
 }

@@ -17,6 +17,7 @@ struct room_change {
     struct room *room;
     struct arena *arena; /* of the edits and texts */
     struct room_delta delta;
+    bool due; /* it counts in changes_due */
     room_done_fn *done;
     void *arg;
 };
@@ -43,6 +44,12 @@ void changes_drop(struct room *r)
 
 static slice keep(struct arena *a, slice s) { return s.ptr == NULL ? s : slice_dup(a, s); }
 
+/* Who asks for nothing has a turn (room_turn). */
+static bool changes_something(const struct room_delta *d)
+{
+    return d->config != NULL || d->edit_count > 0 || d->unlock || d->destroy;
+}
+
 static struct room_change *change_create(struct room *r, const struct room_delta *d)
 {
     struct room_change *c = mem_new(struct room_change);
@@ -52,6 +59,7 @@ static struct room_change *change_create(struct room *r, const struct room_delta
     c->room = r;
     c->delta = *d;
     c->delta.edit = edit;
+    c->due = changes_something(d);
     for (uint32_t i = 0; i < d->edit_count; i++) {
         edit[i] = d->edit[i];
         edit[i].jid = keep(a, d->edit[i].jid);
@@ -87,16 +95,17 @@ static void count_people(const struct room *r, const struct room_delta *d, int64
 }
 
 /* How many affiliations there will be; owners too. */
-static enum err check_people(const struct room *r, const struct room_delta *d, bool stored)
+static enum err check_people(const struct room *r, const struct room_delta *d, bool stores)
 {
     int64_t owners = r->owners, total = r->affiliates.count;
     count_people(r, d, &owners, &total);
     if (owners < 1 && r->owners > 0 && !d->ownerless)
         return E_CONFLICT; /* §10.4: the last owner stays */
-    if (total > setting_int(&muc_affiliations_max) && total > (int64_t)r->affiliates.count)
+    bool more = total > (int64_t)r->affiliates.count;
+    if (total > setting_int(&muc_affiliations_max) && more)
         return E_LIMIT;
     /* the rows of a room that becomes persistent are one transaction */
-    return !stored && total > EDITS_MAX ? E_LIMIT : OK;
+    return !r->stored && total > EDITS_MAX && (more || stores) ? E_LIMIT : OK;
 }
 
 struct named {
@@ -127,10 +136,13 @@ static enum err check_names(const struct room *r, const struct room_delta *d)
     return e;
 }
 
-/* Who asks for nothing wants to know when what was asked for before it is done. */
-static bool changes_something(const struct room_delta *d)
+static void keep_newcomers(const struct room *r, struct room_delta *d)
 {
-    return d->config != NULL || d->edit_count > 0 || d->unlock || d->destroy;
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < d->edit_count; i++)
+        if (room_affiliation(r, d->edit[i].jid) == AFF_NONE)
+            d->edit[n++] = d->edit[i];
+    d->edit_count = n;
 }
 
 /* The batch that commits it, NULL: nothing is stored. */
@@ -143,9 +155,11 @@ static enum err prepare(struct room_change *c, struct store_batch **batch)
     *batch = NULL;
     if (r->state != ROOM_READY)
         return E_NOTFOUND;
+    if (d->newcomers)
+        keep_newcomers(r, &c->delta);
     if (d->edit_count > EDITS_MAX)
         return E_LIMIT;
-    enum err e = check_people(r, d, r->stored);
+    enum err e = check_people(r, d, stores);
     if (e == OK)
         e = check_names(r, d);
     if (e != OK)
@@ -210,8 +224,13 @@ static void apply_config(struct room_change *c)
     unsigned diff = room_config_diff(&was, &r->config);
     metric_add(&rooms_persistent_metric, (int)r->config.persistent - (int)r->stored);
     r->stored = r->config.persistent;
-    if (was.persistent && !r->stored)
+    if (was.persistent && !r->stored) {
         room_archive_remove(r->worker, r->id);
+        if (r->vcard.len == 0) /* it was in the database */
+            room_vcard_free(r);
+    } else if (!was.persistent && r->stored) {
+        room_store_beside(r);
+    }
     announce(r, diff);
     room_config_applied(r, diff);
     room_config_fini(&was);
@@ -225,6 +244,7 @@ static void apply_edit(struct room_change *c, const struct affiliation_edit *e)
 
     enum registered registered = room_registered(r, e->jid);
     affiliate_put(r, e);
+    follower_begins(r, e->jid);
     if (room_registered(r, e->jid) == REGISTERED_NOT)
         room_bookmark(r, e->jid, registered);
     else if (c->delta.applied) /* else an owner could note rooms for others, who would join them */
@@ -280,16 +300,20 @@ static void next(struct room *r);
 static void end(struct room_change *c, enum err e)
 {
     struct room *r = c->room;
-    r->changes = c->next;
-    if (r->changes == NULL)
-        r->change_tail = &r->changes;
-    r->changes_due -= changes_something(&c->delta);
+    struct room_change *rest = c->next, **rest_tail = r->change_tail;
+    r->changes = NULL;
+    r->change_tail = &r->changes;
+    r->changes_due -= c->due;
     if (c->delta.committed != NULL)
         c->delta.committed(r, e, c->arg);
     if (e == OK)
         apply(c);
     if (c->done != NULL)
         c->done(r, e, c->arg);
+    if (rest != NULL) { /* behind what was asked for by who was told */
+        *r->change_tail = rest;
+        r->change_tail = rest_tail;
+    }
     change_free(c);
 }
 
@@ -332,6 +356,7 @@ static void next(struct room *r)
             continue;
         }
         r->changing = true;
+        r->beside = false;
         room_pin(r);
         store_submit(b, r->worker->loop, COMMIT_MS, committed, r);
     }
@@ -345,8 +370,17 @@ void room_commit(struct room *r, const struct room_delta *d, room_done_fn *done,
     c->arg = arg;
     *r->change_tail = c;
     r->change_tail = &c->next;
-    r->changes_due += changes_something(d);
+    r->changes_due += c->due;
     room_pin(r);
     next(r);
     room_unpin(r);
+}
+
+void room_turn(struct room *r, room_done_fn *fn, void *arg)
+{
+    static const struct room_delta nothing;
+    if (r->changes_due == 0)
+        fn(r, OK, arg);
+    else
+        room_commit(r, &nothing, fn, arg);
 }

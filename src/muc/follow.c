@@ -50,7 +50,7 @@ struct store_stmt room_unread_list = {
 
 struct store_stmt room_ids_beyond = {
     .name = "room.ids-beyond",
-    .sql = "SELECT id FROM entry WHERE owner = $1 AND id > $2 ORDER BY id LIMIT $3",
+    .sql = "SELECT id FROM entry WHERE owner = $1 AND id > $2 AND flags < 2 ORDER BY id LIMIT $3",
     .params = "iii",
     .cols = "i",
 };
@@ -74,10 +74,10 @@ static bool has_text(const struct stanza *st)
 
 static void put(struct store_batch *b, const struct room *r, struct affiliate *a)
 {
-    STORE_ADD(b, &room_unread_put, STORE_ANY_ROWS, SV_I(r->id), SV_T(a->jid), SV_I(a->unread),
-              SV_I(r->archive.last_id));
-    a->upto = r->archive.last_id;
+    a->upto = r->archive.last_id > 0 ? r->archive.last_id : 1;
     a->changed = false;
+    STORE_ADD(b, &room_unread_put, STORE_ANY_ROWS, SV_I(r->id), SV_T(a->jid), SV_I(a->unread),
+              SV_I(a->upto));
 }
 
 static void store_one(struct room *r, struct affiliate *a)
@@ -115,6 +115,16 @@ static void store_room(struct room *r, void *arg)
 {
     (void)arg;
     followers_store(r);
+}
+
+/* From there on a crash is made up for. */
+void follower_begins(struct room *r, slice bare)
+{
+    struct affiliate *a = map_get(&r->followers, bare);
+    if (a == NULL || a->upto != 0)
+        return;
+    a->changed = true;
+    store_one(r, a);
 }
 
 static void worker_stop(struct worker *w) { rooms_each(w, store_room, NULL); }
@@ -194,6 +204,16 @@ void affiliate_unseated(struct room *r, slice bare)
     a->here--;
     if (a->follows && a->here == 0)
         store_one(r, a);
+}
+
+/* After a planned restart: who had something unread in the room said what he had read. */
+void follower_back(struct room *r, slice bare, uint32_t unread)
+{
+    struct affiliate *a = map_get(&r->followers, bare);
+    if (a == NULL || unread == 0)
+        return;
+    a->unread = unread;
+    a->marks = true;
 }
 
 /* XEP-0333 §4: the marked message and all before it were displayed. One that the room cannot place

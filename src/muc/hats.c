@@ -297,6 +297,7 @@ static void applied(struct change *c, enum store_result result)
 {
     struct room *r = c->room;
     if (result == STORE_OK && r->state == ROOM_READY && r->id == c->room_id) {
+        r->beside = true;
         if (c->act == HAT_DESTROY)
             destroy(r, c->uri);
         else if (c->act == HAT_UNASSIGN)

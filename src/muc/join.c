@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "codec/xml_read.h"
 #include "im/feature.h"
+#include "im/host.h"
 #include "im/node.h"
 #include "im/worker.h"
 #include "muc/administrators.h"
@@ -35,7 +36,7 @@ static void refuse_as(struct entry *e, enum stanza_error error, const char *type
 {
     metric_add(&room_joins_refused_metric, 1);
     struct buf b;
-    buf_init(&b, 1024);
+    buf_init(&b, 8 * JID_MAX);
     if (e->protocol)
         buf_lit(&b, "<x xmlns='" NS_MUC "'/>");
     stanza_error_write_parts(&b,
@@ -317,7 +318,7 @@ enum routed room_presence(struct room *r, struct stanza *st)
         available(r, st, s);
     } else if (st->type == TYPE_UNAVAILABLE && s != NULL) {
         /* §10.1.3: a room that nobody configured goes with who made it */
-        bool unmade = r->locked && r->seat_count == 1;
+        bool unmade = r->locked && r->seat_count == 1 && r->changes_due == 0;
         room_seat_leave(r, s, &(struct show){ .left = st, .destroyed = unmade });
     } else if (st->type == TYPE_ERROR) {
         room_bounced(r, s, st);
@@ -345,13 +346,19 @@ struct returning {
 };
 
 /* The room did not outlive the restart, or has no place for it any more. */
-static void turn_away(struct room *r, const struct returning *b)
+static void turn_away(struct worker *w, const struct returning *b)
 {
-    route_send(r->worker,
+    route_send(w,
                stanza_make(STANZA_PRESENCE, TYPE_UNAVAILABLE, stanza_to(b->presence), b->jid,
                            (slice){ 0 },
                            SLICE("<x xmlns='" NS_MUC_USER "'><item affiliation='none' role='none'/>"
                                  "<status code='110'/><status code='332'/></x>")));
+}
+
+static void returning_free(struct returning *b)
+{
+    stanza_unref(&b->presence);
+    mem_free(&b);
 }
 
 static void take_seat(struct room *r, enum err e, void *arg)
@@ -374,16 +381,19 @@ static void take_seat(struct room *r, enum err e, void *arg)
             o->known = occupant_visible(r, o);
             r->hidden_count += o->hidden;
         }
+        const struct affiliate *a = room_affiliate(r, stanza_from_bare(b->presence));
+        uint32_t unread = a == NULL ? 0 : a->unread;
         seat_create(r, o, b->presence);
+        follower_back(r, stanza_from_bare(b->presence), unread);
     } else {
-        turn_away(r, b);
+        turn_away(r->worker, b);
     }
-    stanza_unref(&b->presence);
-    mem_free(&b);
+    returning_free(b);
 }
 
 void room_restore(struct worker *w, slice room, const struct audience_member *m)
 {
+    slice parent;
     if (m->presence == NULL || stanza_to_is_bare(m->presence) || m->blob.len != 2 ||
         m->blob.ptr[0] < ROLE_VISITOR || m->blob.ptr[0] > ROLE_MODERATOR)
         return;
@@ -392,7 +402,12 @@ void room_restore(struct worker *w, slice room, const struct audience_member *m)
     b->jid = stanza_from(b->presence);
     b->role = (enum room_role)m->blob.ptr[0];
     b->hidden = m->blob.ptr[1] != 0;
-    room_with(w, room, take_seat, b);
+    if (host_find(w->node, jid_split(room).domain, &parent) != NULL) {
+        room_with(w, room, take_seat, b);
+        return;
+    }
+    turn_away(w, b); /* no rooms are there any more */
+    returning_free(b);
 }
 
 /* Creation (§10.1): the room is there when the first presence comes to where none is. */

@@ -53,7 +53,7 @@ static void forget(struct room *r, void *arg)
 {
     room_hats_forget(r, leaver_jid(arg));
     struct affiliation_edit edit = { .jid = leaver_jid(arg), .affiliation = AFF_NONE };
-    if (room_affiliate(r, edit.jid) != NULL)
+    if (room_affiliate(r, edit.jid) != NULL || r->changes_due > 0) /* which may give him one */
         room_commit(r, &(struct room_delta){ .edit = &edit, .edit_count = 1, .ownerless = true },
                     NULL, NULL);
 }

@@ -39,11 +39,14 @@ void room_retracted(struct room *r, const struct seat *s, const struct stanza *s
     buf_init(&tombstone, XML_BYTES_MAX);
     buf_lit(&tombstone, "<retracted xmlns='" NS_RETRACT "'");
     stamp_write(&tombstone, r);
-    buf_lit(&tombstone, " id='");
-    xml_escape(&tombstone, stanza_id(st));
-    buf_lit(&tombstone, "'/>");
+    if (stanza_id(st).len <= ROOM_TEXT_MAX) {
+        buf_lit(&tombstone, " id='");
+        xml_escape(&tombstone, stanza_id(st));
+        buf_lit(&tombstone, "'");
+    }
+    buf_lit(&tombstone, "/>");
     (void)room_history_bury(&r->history, id, seat_bare(s), buf_slice(&tombstone));
-    if (r->stored && !tombstone.overflow)
+    if (r->stored)
         room_archive_bury(&r->archive,
                           &(struct room_burial){ id, seat_bare(s), buf_slice(&tombstone) }, NULL,
                           NULL);

@@ -142,13 +142,6 @@ struct occupant *occupant_create(struct room *r, slice nick, slice bare)
     return o;
 }
 
-void occupant_rename(struct room *r, struct occupant *o, slice nick)
-{
-    unname(r, o);
-    name(r, o, nick, o->id);
-    occupant_changed(o);
-}
-
 void occupant_changed(struct occupant *o)
 {
     stanza_unref(&o->shown[0]);
@@ -163,6 +156,30 @@ static struct audience_member member(const struct room *r, const struct seat *s)
                                      .bits = o->role == ROLE_MODERATOR ? TO_MODERATORS : TO_OTHERS,
                                      .blob = seat_blob(r, o),
                                      .presence = s->presence };
+}
+
+/* What each of its sessions is known by where it is at home says the nickname, too. */
+static void readdress(struct room *r, struct seat *s)
+{
+    struct arena *tmp = loop_scratch(r->worker->loop);
+    slice to =
+        slice_of(arena_printf(tmp, "%.*s/%.*s", SLICE_ARG(r->jid), SLICE_ARG(s->occupant->nick)));
+    struct stanza *presence = stanza_readdress(s->presence, (slice){ 0 }, to);
+    stanza_unref(&s->presence);
+    s->presence = presence;
+    if (list_linked(&s->away))
+        return;
+    struct audience_member m = member(r, s);
+    audience_set(&r->audience, &m);
+}
+
+void occupant_rename(struct room *r, struct occupant *o, slice nick)
+{
+    unname(r, o);
+    name(r, o, nick, o->id);
+    LIST_EACH (it, &o->seats)
+        readdress(r, CONTAINER_OF(it, struct seat, node));
+    occupant_changed(o);
 }
 
 void occupant_audience(struct room *r, struct occupant *o)

@@ -553,7 +553,7 @@ static void run_affiliation(struct command_call *call)
 
 struct store_stmt operate_archive_stmt = {
     .name = "room.archive-size",
-    .sql = "SELECT COUNT(*), COALESCE(MAX(id), 0) FROM entry WHERE owner = $1",
+    .sql = "SELECT COUNT(*), COALESCE(MAX(id), 0) FROM entry WHERE owner = $1 AND flags < 2",
     .params = "i",
     .cols = "ii",
 };

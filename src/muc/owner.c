@@ -216,10 +216,11 @@ static void destroy(struct request *q, struct room *r, const struct elem *e)
         d.reason = elem_text(&child, tmp);
     if (elem_child(e, "password", NS_MUC_OWNER, &child))
         d.password = elem_text(&child, tmp);
-    room_commit(r, &d, changed, q);
+    if (d.reason.len > ROOM_TEXT_MAX || d.password.len > ROOM_TEXT_MAX) /* all are told */
+        iq_error(q->iq, SE_NOT_ACCEPTABLE, SLICE("the reason or the password is too long"));
+    else
+        room_commit(r, &d, changed, q);
 }
-
-static void run(struct request *q, struct room *r);
 
 static unsigned count_destroy(const struct elem *query)
 {
@@ -230,32 +231,21 @@ static unsigned count_destroy(const struct elem *query)
     return n;
 }
 
-/* What was under way is done; the room may have ended, or its owners may be others now. */
-static void again(struct room *r, enum err e, void *arg)
+/* A form is read against the configuration that it changes. */
+static void run(struct room *r, enum err err, void *arg)
 {
     struct request *q = arg;
-    if (e != OK)
-        answer(q->iq, e);
-    else if (r->state != ROOM_READY)
-        answer(q->iq, E_NOTFOUND);
-    else
-        run(q, r);
-}
-
-/* A form is read against the configuration that it changes: with another change under way, after
- * that. */
-static void run(struct request *q, struct room *r)
-{
-    static const struct room_delta nothing;
     struct iq *iq = q->iq;
     struct elem e;
     struct form f;
     bool ends = elem_child(&iq->payload, "destroy", NS_MUC_OWNER, &e);
+    if (err != OK) {
+        answer(iq, err);
+        return;
+    }
     if (!admitted(q, r, ends ? ACT_DESTROY : ACT_CONFIGURE))
         return;
-    if (r->changes_due > 0)
-        room_commit(r, &nothing, again, q);
-    else if (count_destroy(&iq->payload) > 1)
+    if (count_destroy(&iq->payload) > 1)
         iq_error(iq, SE_BAD_REQUEST, SLICE("a room ends once"));
     else if (ends)
         destroy(q, r, &e);
@@ -270,10 +260,13 @@ static void run(struct request *q, struct room *r)
 
 static void owner_set(struct iq *iq)
 {
+    struct room *r = room_of_iq(iq);
+    if (r == NULL)
+        return;
     struct iq *held = iq_hold(iq);
     struct request *q = arena_new(held->tmp, struct request, 1);
     q->iq = held;
-    run(q, room_of_iq(held));
+    room_turn(r, run, q);
 }
 
 static const struct iq_rule rules[] = {

@@ -45,6 +45,8 @@ void room_store_edit(struct store_batch *b, const struct room *r, const struct a
 void room_store_remove(struct store_batch *b, const struct room *r);
 /* Behind it on the same lane is what is recorded next. */
 void room_store_subject(struct room *r);
+/* It is stored from now on: what was changed beside the change that made it so (room.beside). */
+void room_store_beside(struct room *r);
 
 /* muc/metrics.c */
 extern struct metric rooms_metric, rooms_persistent_metric, rooms_loaded_metric,
@@ -78,6 +80,8 @@ bool room_marked(struct room *r, slice bare, const struct stanza *st);
 void affiliate_seated(struct room *r, slice bare);   /* one session more is in the room */
 void affiliate_unseated(struct room *r, slice bare); /* one less */
 void followers_store(struct room *r);
+void follower_begins(struct room *r, slice bare);                /* if he follows */
+void follower_back(struct room *r, slice bare, uint32_t unread); /* as it was before */
 void room_unread_get(struct iq *iq);
 
 /* muc/bookmark.c: whether he has a nickname here, and that it was otherwise. */

@@ -17,6 +17,7 @@ void room_subject_set(struct room *r, struct stanza *st)
     const struct room_post post = { .st = st, .at_us = loop_wall_us(r->worker->loop) };
     stanza_unref(&r->subject);
     r->subject = room_stamped(&post, r->jid);
+    r->beside = true;
     if (r->stored)
         room_store_subject(r);
 }

@@ -98,8 +98,7 @@ static void unregister(struct iq *iq, struct room *r)
                                                         ? AFF_NONE
                                                         : (enum affiliation)a->affiliation,
                                      .nick = { "", 0 } };
-    struct iq *held = iq_hold(iq);
-    room_commit(r, &(struct room_delta){ .edit = &edit, .edit_count = 1 }, registered, held);
+    room_commit(r, &(struct room_delta){ .edit = &edit, .edit_count = 1 }, registered, iq);
 }
 
 struct application {
@@ -231,22 +230,21 @@ static void apply(struct iq *iq, struct room *r, const struct application *a)
                                                         : (enum affiliation)was->affiliation,
                                      .nick = a->nick,
                                      .follows = a->follows };
-    struct iq *held = iq_hold(iq);
     room_commit(r, &(struct room_delta){ .edit = &edit, .edit_count = 1, .applied = true },
-                registered, held);
+                registered, iq);
 }
 
-static void register_set(struct iq *iq)
+static void run(struct room *r, enum err e, void *arg)
 {
-    struct room *r = open_room(iq);
+    struct iq *iq = arg;
     struct application a = { .bare = stanza_from_bare(iq->st) };
     struct elem remove;
     struct form f;
     slice nick = { 0 };
 
-    if (r == NULL)
-        return;
-    if (elem_child(&iq->payload, "remove", NS_REGISTER, &remove)) {
+    if (e != OK) {
+        room_answer(iq, e);
+    } else if (elem_child(&iq->payload, "remove", NS_REGISTER, &remove)) {
         unregister(iq, r);
     } else if (!form_parse_child(&f, &iq->payload, iq->tmp) || !form_expect(&f, NS_MUC_REGISTER)) {
         iq_error(iq, f.error != SE_NONE ? f.error : SE_BAD_REQUEST, f.text);
@@ -261,6 +259,13 @@ static void register_set(struct iq *iq)
         else
             apply(iq, r, &a);
     }
+}
+
+static void register_set(struct iq *iq)
+{
+    struct room *r = open_room(iq);
+    if (r != NULL)
+        room_turn(r, run, iq_hold(iq));
 }
 
 enum routed room_registration_answered(struct room *r, struct stanza *st, struct form *f)
@@ -283,8 +288,10 @@ enum routed room_registration_answered(struct room *r, struct stanza *st, struct
                                              .affiliation = AFF_MEMBER,
                                              .nick = a.nick };
             room_commit(r,
-                        &(struct room_delta){
-                            .edit = &edit, .edit_count = 1, .applied = has_asked(r, a.bare) },
+                        &(struct room_delta){ .edit = &edit,
+                                              .edit_count = 1,
+                                              .newcomers = true,
+                                              .applied = has_asked(r, a.bare) },
                         NULL, NULL);
         }
     }

@@ -110,6 +110,7 @@ struct room {
     uint32_t inbox_count;
     struct room_change *changes, **change_tail; /* the first is in flight if `changing` */
     bool changing, advancing;
+    bool beside;          /* something that is no such change was changed while one was under way */
     uint32_t changes_due; /* of them that change something, under way or not */
     struct room_config config;
     uint64_t created_us;
@@ -147,8 +148,7 @@ struct room *room_get(struct worker *w, const struct host *h, slice jid);
 struct room *room_find(const struct worker *w, slice jid); /* NULL: not READY */
 void room_pin(struct room *r);
 void room_unpin(struct room *r);
-/* Runs fn when the room is READY or ABSENT, in order with its stanzas. E_DOWN, E_LIMIT: it is not.
- */
+/* Runs fn when the room is READY or ABSENT, in order with its stanzas. E_DOWN: it is not. */
 typedef void room_fn(struct room *r, enum err e, void *arg);
 void room_with(struct worker *w, slice jid, room_fn *fn, void *arg);
 /* All READY rooms of a worker. */
@@ -178,22 +178,26 @@ struct room_delta {
     bool unlock;    /* it is open to others from now on (§10.1) */
     bool ownerless; /* it may lose its last owner: an account was deleted */
     bool destroy;
-    bool applied; /* those of the edits asked for it themselves */
-    bool quiet;   /* who becomes a member is not told: an invitation was sent */
+    bool applied;   /* those of the edits asked for it themselves */
+    bool quiet;     /* who becomes a member is not told: an invitation was sent */
+    bool newcomers; /* who has an affiliation by then keeps it: those edits are left out */
     slice actor;  /* nickname of who did it, told to whom it concerns; empty: nobody in the room */
     slice by;     /* bare JID of an owner or administrator who did it, for the log; or empty */
     slice reason; /* of all edits that have none of their own; of a destruction */
     slice alternate, password; /* of a destruction: where to go */
     room_done_fn *committed;   /* before anybody is told of it; NULL: nobody waits for that */
 };
-/* Copies the delta, takes over `config`. Who is in the room hears of what it means to them. One
- * that changes nothing is done when all before it are; `changes_due` then says whether others came.
+/* Copies the delta, takes over `config`. Who is in the room hears of what it means to them.
  *
  * done (NULL: nobody waits): when it is committed and applied, or will not be: E_LIMIT (too many
  * persistent rooms, affiliations, or edits: 4,000 a change), E_CONFLICT (the last owner would be
  * lost), E_EXISTS (another has the nickname), E_DOWN, E_NOTFOUND (the room ended meanwhile).
- * Perhaps from inside. The room is pinned until then. */
+ * Perhaps from inside. The room is pinned until then. What it commits comes next, before others
+ * that wait. */
 void room_commit(struct room *r, const struct room_delta *d, room_done_fn *done, void *arg);
+/* Runs fn, now or later, when all changes before it are done: who asks for a change is judged by
+ * what the room is when that is made. E_NOTFOUND: the room ended meanwhile. */
+void room_turn(struct room *r, room_done_fn *fn, void *arg);
 
 /* Affiliations (muc/affiliation.c). */
 enum affiliation room_affiliation(const struct room *r, slice bare);

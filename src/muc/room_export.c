@@ -38,8 +38,9 @@ void room_file_end(void) { atomic_fetch_sub(&files, 1); }
 
 static struct store_stmt page_stmt = {
     .name = "room.export",
-    .sql = "SELECT e.id, m.at_us, m.stanza FROM entry e JOIN message m ON m.id = e.msg"
-           " WHERE e.owner = $1 AND e.id > $2 AND e.id <= $3 ORDER BY e.id LIMIT $4",
+    .sql =
+        "SELECT e.id, m.at_us, m.stanza FROM entry e JOIN message m ON m.id = e.msg"
+        " WHERE e.owner = $1 AND e.id > $2 AND e.id <= $3 AND e.flags < 2 ORDER BY e.id LIMIT $4",
     .params = "iiii",
     .cols = "iit",
 };

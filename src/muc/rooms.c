@@ -223,7 +223,7 @@ static void drain(struct room *r, enum err e)
         r->inbox = it->next;
         if (r->inbox == NULL)
             r->inbox_tail = &r->inbox;
-        r->inbox_count--;
+        r->inbox_count -= it->st != NULL;
         if (it->st == NULL)
             it->fn(r, e, it->arg);
         else if (e != OK)
@@ -235,19 +235,21 @@ static void drain(struct room *r, enum err e)
     room_unpin(r);
 }
 
+/* Functions have no limit: they are of operators, or as many as the sessions that were in it before
+ * a planned restart, which no stanza may take the place of. */
 static bool inbox_put(struct room *r, const struct room_wait *wait)
 {
     /* who leaves must be heard: nobody else says that a session of ours is gone */
     bool leaves =
         wait->st != NULL && wait->st->kind == STANZA_PRESENCE && wait->st->type == TYPE_UNAVAILABLE;
-    if (r->inbox_count >= (leaves ? ROOM_INBOX_LEAVES : ROOM_INBOX_MAX))
+    if (wait->st != NULL && r->inbox_count >= (leaves ? ROOM_INBOX_LEAVES : ROOM_INBOX_MAX))
         return false;
     struct room_wait *it = mem_alloc(sizeof *it);
     *it = *wait;
     it->next = NULL;
     *r->inbox_tail = it;
     r->inbox_tail = &it->next;
-    r->inbox_count++;
+    r->inbox_count += wait->st != NULL;
     return true;
 }
 
@@ -303,8 +305,8 @@ void room_with(struct worker *w, slice jid, room_fn *fn, void *arg)
         room_pin(r);
         fn(r, OK, arg);
         room_unpin(r);
-    } else if (!inbox_put(r, &(struct room_wait){ .fn = fn, .arg = arg })) {
-        fn(r, E_LIMIT, arg);
+    } else {
+        (void)inbox_put(r, &(struct room_wait){ .fn = fn, .arg = arg });
     }
 }
 

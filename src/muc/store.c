@@ -298,7 +298,7 @@ void room_store_remove(struct store_batch *b, const struct room *r)
     room_spoken_remove(b, r);
 }
 
-static void subject_stored(void *arg, enum store_result result, const struct store_batch *b)
+static void written(void *arg, enum store_result result, const struct store_batch *b)
 {
     (void)result;
     (void)b;
@@ -315,7 +315,25 @@ void room_store_subject(struct room *r)
     STORE_ADD(b, &room_subject_put, STORE_ANY_ROWS, SV_I(r->id), SV_T(buf_slice(&text)));
     buf_fini(&text);
     room_pin(r);
-    store_submit(b, r->worker->loop, 0, subject_stored, r);
+    store_submit(b, r->worker->loop, 0, written, r);
+}
+
+void room_store_beside(struct room *r)
+{
+    struct affiliate *a;
+    for (uint32_t i = 0; (a = map_next(&r->followers, &i)) != NULL;)
+        follower_begins(r, a->jid);
+    if (!r->beside)
+        return;
+    room_pin(r);
+    if (r->subject != NULL)
+        room_store_subject(r);
+    struct store_batch *b = store_write(r->worker->store, (uint64_t)r->id);
+    room_vcard_remove(b, r);
+    room_vcard_store(b, r);
+    room_hats_remove(b, r);
+    room_hats_store(b, r);
+    store_submit(b, r->worker->loop, 0, written, r);
 }
 
 void rooms_read_listed(struct worker *w, slice domain, int64_t max, store_done_fn *done, void *arg)

@@ -168,8 +168,10 @@ static void applied(struct setting_card *c, enum store_result result)
     if (result == STORE_OK && r->state == ROOM_READY && r->id == c->room_id) {
         room_vcard_free(r);
         r->avatar = slice_keep(c->hashes);
-        if (!r->stored)
+        if (!r->stored) {
             r->vcard = slice_keep(c->vcard);
+            r->beside = true;
+        }
         room_announce(r, &(unsigned){ 104 }, 1);
         iq_result(c->iq, (slice){ 0 });
     } else {

@@ -1,0 +1,256 @@
+"""Rooms while something is under way: a change that is being stored, a restart, another request;
+and what large values become in what all are told."""
+import pytest
+
+from muster import muc, xml
+from muster.client import until
+from muster.muc import Room
+
+RETRACT = "urn:xmpp:message-retract:1"
+SID = "urn:xmpp:sid:0"
+
+
+@pytest.fixture
+def server(make_server):
+    return make_server("alice", "bob", "carol", settings={
+        **muc.OWNERS, "muc.unload-after": "1s", "muc.new-self-add": True})
+
+
+def resume(server, old):
+    new = server.connect(old.name)
+    answer = new.take_over(old)
+    assert answer.tag == f"{{{xml.SM}}}resumed", xml.canonical(answer)
+    return new
+
+
+def unloaded(server):
+    """Waits until no room is in memory."""
+    until("unloaded rooms", lambda: 0 == next(
+        row["value"] for row in server.rows("metrics") if row["name"] == "muster_rooms_loaded"))
+
+
+# --- large values ---
+
+
+def test_a_retraction_with_a_long_id(server, alice, bob, carol):
+    """Who enters afterwards gets a history that is well-formed."""
+    room = Room("long").create(alice, "one", persistentroom=True)
+    room.enter(bob, "two")
+    room.say(bob, "oops")
+    said = room.expect_body(alice, "two", "oops")
+    ident = said.find(f"{{{SID}}}stanza-id").get("id")
+    bob.send(f"<message to='{room}' type='groupchat' id='{'&apos;' * 4000}'>"
+             f"<retract xmlns='{RETRACT}' id='{ident}'/><body>retracted</body></message>")
+    room.flush(bob)
+    room.say(alice, "after")
+    assert "after" in room.enter(carol, "three").bodies
+
+
+def test_a_long_reason_of_a_destruction(server, alice, bob):
+    room = Room("end").create(alice, "one")
+    room.enter(bob, "two")
+    alice.send(f"<iq type='set' id='d' to='{room}'><query xmlns='{muc.OWNER}'><destroy><reason>"
+               f"{chr(39) * 100000}</reason></destroy></query></iq>")
+    answer = alice.expect("<iq id='d'/>")
+    if answer.get("type") == "result":
+        room.gone(bob, "two")
+    bob.ping()
+    alice.ping()
+
+
+# --- two requests at once ---
+
+
+def ask_often(client, room, query, first):
+    for i in range(first, first + 200):
+        client.send(f"<iq type='set' id='r{i}' to='{room}'>{query(i)}</iq>")
+
+
+def while_many_wait(alice, bob, room, query, *items):
+    """bob asks for much; before that is done alice changes what bob may, and bob asks for more."""
+    ask_often(bob, room, query, 0)
+    bob.send("<iq type='get' id='here'><ping xmlns='urn:xmpp:ping'/></iq>")
+    bob.expect("<iq id='here'/>")
+    alice.send(f"<iq type='set' id='b' to='{room}'><query xmlns='{muc.ADMIN}'>{''.join(items)}"
+               "</query></iq>")
+    alice.ping()
+    ask_often(bob, room, query, 200)
+    alice.expect("<iq type='result' id='b'/>")
+    bob.expect("<iq id='r399'/>")
+
+
+def test_who_is_banned_does_not_register_himself_back(server, alice, bob):
+    room = Room("ban").create(alice, "one", persistentroom=True)
+    room.register(bob, "two")
+    form = muc.submit(muc.REGISTER, {"roomnick": "two"}, "muc#register_")
+    while_many_wait(alice, bob, room,
+                    lambda i: f"<query xmlns='jabber:iq:register'>{form}</query>",
+                    muc.item(jid=bob.bare, affiliation="outcast"))
+    assert room.jids(alice, "outcast") == {bob.bare}
+
+
+def test_who_is_banned_does_not_leave_the_list(server, alice, bob):
+    room = Room("ban").create(alice, "one", persistentroom=True)
+    room.register(bob, "two")
+    form = muc.submit(muc.REGISTER, {"roomnick": "two"}, "muc#register_")
+    while_many_wait(alice, bob, room,
+                    lambda i: "<query xmlns='jabber:iq:register'>"
+                              f"{form if i < 200 else '<remove/>'}</query>",
+                    muc.item(jid=bob.bare, affiliation="outcast"))
+    assert room.jids(alice, "outcast") == {bob.bare}
+
+
+def test_a_former_administrator_has_no_say(server, alice, bob, carol):
+    room = Room("former").create(alice, "one", persistentroom=True)
+    room.set_affiliation(alice, bob.bare, "admin")
+    while_many_wait(alice, bob, room, lambda i: f"<query xmlns='{muc.ADMIN}'>" + muc.item(
+        jid=f"user{i}@localhost", affiliation="outcast") + "</query>",
+        muc.item(jid=bob.bare, affiliation="none"))
+    assert len(room.jids(alice, "outcast")) == 200
+
+
+def test_an_invitation_lifts_no_ban(server, alice, bob, carol):
+    room = Room("invite").create(alice, "one", persistentroom=True, membersonly=True,
+                                 allowinvites=True)
+    room.set_affiliation(alice, bob.bare, "admin")
+    room.enter(bob, "two")
+    ask_often(bob, room, lambda i: f"<query xmlns='{muc.ADMIN}'>" + muc.item(
+        jid=f"user{i}@localhost", affiliation="outcast") + "</query>", 0)
+    bob.ping()
+    alice.send(f"<iq type='set' id='b' to='{room}'><query xmlns='{muc.ADMIN}'>"
+               f"{muc.item(jid=carol.bare, affiliation='outcast')}</query></iq>")
+    alice.ping()
+    bob.send(f"<message to='{room}'><x xmlns='{muc.USER}'><invite to='{carol.bare}'/></x>"
+             "</message>")
+    alice.expect("<iq type='result' id='b'/>")
+    bob.expect("<iq id='r199'/>")
+    room.flush(bob)
+    room.set_affiliation(alice, "last@localhost", "member")
+    assert carol.bare in room.jids(alice, "outcast")
+
+
+# --- a room becomes persistent ---
+
+
+def test_what_is_set_while_a_room_becomes_persistent(server, alice):
+    room = Room("becoming")
+    room.enter(alice, "one")
+    form = muc.submit(muc.CONFIG, {"persistentroom": True}, "muc#roomconfig_")
+    card = "<vCard xmlns='vcard-temp'><FN>Room</FN></vCard>"
+    alice.raw(f"<iq type='set' id='c' to='{room}'><query xmlns='{muc.OWNER}'>{form}</query></iq>"
+              f"<message to='{room}' type='groupchat'><subject>early</subject></message>"
+              f"<iq type='set' id='v' to='{room}'>{card}</iq>")
+    alice.expect("<iq type='result' id='c'/>")
+    alice.expect("<iq type='result' id='v'/>")
+    room.leave(alice, "one")
+    unloaded(server)
+    entered = room.enter(alice, "one")
+    assert entered.subject.findtext(f"{{{xml.CLIENT}}}subject") == "early"
+    found = alice.result("get", "<vCard xmlns='vcard-temp'/>", to=room.jid)
+    assert found.find(".//{vcard-temp}FN") is not None
+
+
+def test_who_leaves_while_a_room_becomes_persistent(server, alice):
+    room = Room("leaving")
+    room.enter(alice, "one")
+    form = muc.submit(muc.CONFIG, {"persistentroom": True}, "muc#roomconfig_")
+    alice.raw(f"<iq type='set' id='c' to='{room}'><query xmlns='{muc.OWNER}'>{form}</query></iq>"
+              f"<presence to='{room.at('one')}' type='unavailable'/>")
+    alice.expect("<iq type='result' id='c'/>")
+    assert room.gone(alice, "one").destroy is None
+
+
+# --- planned restart ---
+
+
+def test_a_nickname_of_two_sessions_outlives_a_restart(server, alice, bob):
+    room = Room("shared").create(alice, "one", persistentroom=True)
+    phone = server.client("bob", "phone")
+    for client in (bob, phone):
+        client.enable_sm()
+        room.enter(client, "two")
+    bob.send(f"<presence to='{room.at('new')}'/>")
+    room.presence(phone, "new")
+    server.restart()
+    bob, phone = resume(server, bob), resume(server, phone)
+    entered = room.enter(server.client("alice", "b"), "one")
+    assert set(entered.others) == {"new"}
+
+
+# --- followers ---
+
+
+def unread(client):
+    rooms = client.result("get", f"<rooms xmlns='{muc.ROOMS}'/>", to=muc.service())
+    return {r.get("jid"): int(r.get("unread")) for r in rooms.iter(f"{{{muc.ROOMS}}}room")}
+
+
+def test_who_comes_and_goes_is_nothing_to_read(server, alice, bob):
+    server.ctl("set", "muc.archive-joins", "true")
+    room = Room("joins").create(alice, "one", persistentroom=True)
+    room.set_affiliation(alice, bob.bare, "member")
+    room.register(bob, "two", follow=True)
+    room.say(alice, "hello")
+    bob.expect("<message type='groupchat'/>")
+    assert unread(bob) == {room.jid: 1}
+    room.leave(alice, "one")
+    unloaded(server)
+    for _ in range(3):
+        room.enter(alice, "one")
+        room.leave(alice, "one")
+    unloaded(server)
+    room.flush(bob)
+    assert unread(bob) == {room.jid: 1}
+
+
+def test_who_has_begun_to_follow_before_a_crash(server, alice, bob):
+    room = Room("crash").create(alice, "one", persistentroom=True)
+    room.set_affiliation(alice, bob.bare, "member")
+    room.register(bob, "two", follow=True)
+    alice.enable_sm()
+    for i in range(3):
+        room.say(alice, f"m{i}")
+    alice.wait_acked(3)
+    server.kill()
+    server.start()
+    bob = server.client("bob", "b")
+    room.flush(bob)
+    assert unread(bob) == {room.jid: 3}
+
+
+def test_what_was_not_read_in_the_room_before_a_restart(server, alice, bob):
+    """Who says what he has read (XEP-0333) has the rest unread, also after it."""
+    room = Room("marks").create(alice, "one", persistentroom=True)
+    room.set_affiliation(alice, bob.bare, "member")
+    room.register(bob, "two", follow=True)
+    bob.enable_sm()
+    room.enter(bob, "two")
+    room.say(alice, "first")
+    said = room.expect_body(bob, "one", "first").find(f"{{{SID}}}stanza-id").get("id")
+    room.send(bob, f"<displayed xmlns='urn:xmpp:chat-markers:0' id='{said}'/>")
+    room.say(alice, "second")
+    room.expect_body(bob, "one", "second")
+    assert unread(bob) == {room.jid: 1}
+    server.restart()
+    bob = resume(server, bob)
+    room.flush(bob)
+    assert unread(bob) == {room.jid: 1}
+
+
+def test_a_room_whose_comings_and_goings_are_kept_is_moved(server, alice, tmp_path):
+    server.ctl("set", "muc.archive-joins", "true")
+    room = Room("moved").create(alice, "one", persistentroom=True)
+    room.say(alice, "hello")
+    room.flush(alice)
+    room.leave(alice, "one")
+    room.enter(alice, "one")
+    server.ctl("room", "export", room.jid, tmp_path / "room")
+    server.ctl("room", "destroy", room.jid)
+    server.ctl("room", "import", tmp_path / "room")
+    assert room.enter(alice, "one").bodies == ["hello"]
+
+
+def test_a_long_address_is_refused_in_good_form(server, alice, bob):
+    room = Room("r" * 1000).create(alice, "one", membersonly=True)
+    assert room.refused(bob, "two") == ("registration-required", "auth")
+    bob.ping()
