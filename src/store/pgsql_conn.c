@@ -56,19 +56,19 @@ void pg_disconnect(struct pg_conn *c)
     buf_clear(&c->asked);
 }
 
-/* libpq speaks in lines, one a host. */
+/* libpq speaks in lines, one a host; those with a tab ask whether the server is running. */
 static void note_text(struct pg_conn *c, const char *text)
 {
     size_t at = 0;
-    for (; *text != '\0' && at + 1 < sizeof c->text; text++) {
-        if ((unsigned char)*text >= ' ')
-            c->text[at++] = *text;
-        else if (at > 0 && c->text[at - 1] != ' ')
-            c->text[at++] = ' ';
+    slice line, rest = slice_of(text);
+    while (rest.len > 0 && at < sizeof c->text) {
+        slice_cut(rest, '\n', &line, &rest);
+        if (line.len > 0 && line.ptr[0] != '\t')
+            at += (size_t)snprintf(c->text + at, sizeof c->text - at, "%s%.*s", at > 0 ? "; " : "",
+                                   SLICE_ARG(line));
     }
-    while (at > 0 && c->text[at - 1] == ' ')
-        at--;
-    c->text[at] = '\0';
+    if (at == 0)
+        c->text[0] = '\0';
 }
 
 enum pg_fault pg_fail(struct pg_conn *c, enum pg_fault fault, const char *text)

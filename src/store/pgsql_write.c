@@ -25,7 +25,7 @@ enum pg_fault pg_lock(struct pg_conn *c)
 
 static void raise(struct alarm *alarm, const struct pg_conn *c)
 {
-    char detail[420]; /* the alarm cuts it */
+    char detail[sizeof c->db->name + sizeof c->text + 4]; /* the alarm cuts it */
     snprintf(detail, sizeof detail, "%s: %s", c->db->name, c->text);
     alarm_raise(alarm, slice_of(detail));
 }

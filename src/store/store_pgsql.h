@@ -61,7 +61,7 @@ struct pg_conn {
     struct buf asked;    /* those that are being prepared, in that order */
     uint64_t until_us;
     char state[6];  /* SQLSTATE of the last failure; "" */
-    char text[200]; /* what was said of it */
+    char text[320]; /* what was said of it */
 };
 
 struct pg_reader {

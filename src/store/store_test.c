@@ -167,6 +167,35 @@ static void test_large(void **state)
     mem_free(&value);
 }
 
+/* More than a batch may return is refused, and harms nobody. */
+static void test_large_result(void **state)
+{
+    struct store *s = *state;
+    char *value = mem_alloc(1 << 20);
+    memset(value, 'v', 1 << 20);
+    for (int i = 0; i < 5; i++) {
+        struct store_batch *b = store_write(s, 1);
+        for (int n = 0; n < 8; n++) {
+            char name[] = { (char)('a' + i), (char)('a' + n), '\0' };
+            STORE_ADD(b, &note_new, 1, SV_I(i / 3), SV_T(slice_of(name)),
+                      SV_T(((slice){ value, 1 << 20 })));
+        }
+        assert_int_equal(store_run(b, NULL, NULL), STORE_OK);
+    }
+    struct seen seen = { 0 };
+    for (int i = 0; i < 3; i++) {
+        struct store_batch *b = store_read(s, 0);
+        STORE_ADD(b, &note_list, STORE_ANY_ROWS, SV_I(0));
+        assert_int_equal(store_run(b, see, &seen), STORE_OK);
+        assert_int_equal(seen.rows, 24);
+        b = store_read(s, 0);
+        STORE_ADD(b, &note_list, STORE_ANY_ROWS, SV_I(0));
+        STORE_ADD(b, &note_list, STORE_ANY_ROWS, SV_I(1));
+        assert_int_equal(store_run(b, see, &seen), STORE_CONFLICT);
+    }
+    mem_free(&value);
+}
+
 static void test_drop(void **state)
 {
     struct store_batch *b = put(*state, 1, "a", "1"), *none = NULL;
@@ -563,12 +592,12 @@ static void test_names(void **state)
 /* What both drivers promise. */
 #define CONTRACT                                                                                   \
     WITH_STORE(test_values), WITH_STORE(test_returning), WITH_STORE(test_last_id),                 \
-        WITH_STORE(test_large), WITH_STORE(test_drop), WITH_STORE(test_atomic),                    \
-        WITH_STORE(test_row_counts), WITH_STORE(test_group), WITH_STORE(test_read_after_write),    \
-        WITH_STORE(test_cancel), WITH_STORE(test_close_before_loop),                               \
-        WITH_STORE(test_read_deadline), WITH_STORE(test_late_seen_by_writes),                      \
-        WITH_STORE(test_late_refused), WITH_STORE(test_not_late), WITH_STORE(test_chains),         \
-        WITH_STORE(test_workers)
+        WITH_STORE(test_large), WITH_STORE(test_large_result), WITH_STORE(test_drop),              \
+        WITH_STORE(test_atomic), WITH_STORE(test_row_counts), WITH_STORE(test_group),              \
+        WITH_STORE(test_read_after_write), WITH_STORE(test_cancel),                                \
+        WITH_STORE(test_close_before_loop), WITH_STORE(test_read_deadline),                        \
+        WITH_STORE(test_late_seen_by_writes), WITH_STORE(test_late_refused),                       \
+        WITH_STORE(test_not_late), WITH_STORE(test_chains), WITH_STORE(test_workers)
 
 int main(void)
 {
