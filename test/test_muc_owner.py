@@ -2,6 +2,7 @@
 import pytest
 
 from muster import muc, xml
+from muster.component import Component
 from muster.muc import Room, item
 
 DATA_SUBMIT = f"<x xmlns='{muc.DATA}' type='submit'>"
@@ -117,6 +118,24 @@ def test_who_may_create_rooms(make_server, who, may):
         assert 201 in Room("cave").enter(client, "o").own.codes
     else:
         assert Room("cave").refused(client, "o") == ("not-allowed", "cancel")
+
+
+@pytest.mark.parametrize("settings, may", [
+    ({}, True), ({"muc.create": "accounts"}, False), ({"muc.create-home": True}, False)])
+def test_who_is_not_of_this_server_may_create_rooms(make_server, settings, may):
+    """Entering rooms that are there is another thing."""
+    server = make_server("alice", component=True, settings=settings)
+    server.ctl("component", "add", "bots.example.test", "--secret", "a long secret")
+    bots, bot = Component(server, "bots.example.test", "a long secret"), "bot@bots.example.test/r"
+    there = Room("there").create(server.client("alice", "a"), "owner")
+
+    def enter(room):
+        bots.send(f"<presence from='{bot}' to='{room.at('bot')}'>{muc.X}</presence>")
+        return bots.expect(lambda e: e.get("from") == room.at("bot"))
+
+    assert 110 in muc.codes(enter(there))
+    answer = enter(Room("cave"))
+    assert 201 in muc.codes(answer) if may else xml.condition(answer) == "not-allowed"
 
 
 def test_names_of_rooms(alice, bob):
