@@ -9,6 +9,7 @@
 #include "im/feature.h"
 #include "im/node.h"
 #include "im/worker.h"
+#include "muc/muc.h"
 #include "muc/operate.h"
 #include "muc/room.h"
 #include "muc/settings.h"

@@ -16,5 +16,3 @@ enum { ADMINISTRATORS_MAX = 1000, ADMINISTRATOR_TEXT_MAX = 1000 };
 bool muc_is_administrator(slice bare);
 /* The setting was turned: for its row. Any thread. */
 void administrators_switched(const struct setting *s);
-
-extern const struct feature muc_administrators_feature;

@@ -27,7 +27,6 @@ static const enum room_role lowest_role[ROLE_ACTS] = {
 #define FROM(a)       (EVERYBODY & ~(ONLY(a) - 1U))
 #define UP_TO(a)      (2U * ONLY(a) - 1U)
 #define EVERYBODY     UP_TO(AFF_OWNER)
-#define NOBODY        0U
 #define SET_HAS(s, a) (((s)&ONLY(a)) != 0)
 
 /* §5.2.1 */
