@@ -52,18 +52,22 @@ static void refuse(struct entry *e, enum stanza_error error, slice text)
     refuse_as(e, error, NULL, text);
 }
 
+/* Who sent this presence is not here. */
+static void tell_out(struct worker *w, const struct stanza *st, slice xml)
+{
+    route_send(w, stanza_make(STANZA_PRESENCE, TYPE_UNAVAILABLE, stanza_to(st), stanza_from(st),
+                              (slice){ 0 }, xml));
+}
+
 /* §7.2.18: it believes that it is here, and is not. Groupchat 1.0 is off: what might have entered
  * so is told that it is out. */
 static void kick_stranger(struct room *r, const struct stanza *st)
 {
     metric_add(&room_joins_refused_metric, 1);
-    route_send(r->worker,
-               stanza_make(STANZA_PRESENCE, TYPE_UNAVAILABLE, stanza_to(st), stanza_from(st),
-                           (slice){ 0 },
-                           SLICE("<x xmlns='" NS_MUC_USER "'><item affiliation='none' role='none'>"
-                                 "<reason>You are not in the room.</reason></item>"
-                                 "<status code='110'/><status code='307'/><status code='333'/>"
-                                 "</x>")));
+    tell_out(r->worker, st,
+             SLICE("<x xmlns='" NS_MUC_USER "'><item affiliation='none' role='none'><reason>You "
+                   "are not in the room.</reason></item><status code='110'/><status code='307'/>"
+                   "<status code='333'/></x>"));
 }
 
 static bool nick_read(struct entry *e)
@@ -207,6 +211,17 @@ static void welcome(struct entry *e, struct seat *s)
     room_send_subject(r, s);
 }
 
+static struct occupant *occupant_new(const struct entry *e, enum room_role role)
+{
+    struct room *r = e->room;
+    struct occupant *o = occupant_create(r, e->nick, stanza_from_bare(e->st));
+    o->affiliation = (uint8_t)e->affiliation;
+    o->role = (uint8_t)role;
+    o->hidden = e->hidden;
+    r->hidden_count += o->hidden;
+    return o;
+}
+
 static void enter(struct entry *e)
 {
     struct room *r = e->room;
@@ -216,12 +231,8 @@ static void enter(struct entry *e)
     if (!may_enter(e))
         return;
     if (joins) {
-        o = occupant_create(r, e->nick, stanza_from_bare(e->st));
-        o->affiliation = (uint8_t)e->affiliation;
-        o->role = (uint8_t)affiliation_role(e->affiliation, room_flags(&r->config));
+        o = occupant_new(e, affiliation_role(e->affiliation, room_flags(&r->config)));
         room_voice_take(r, o);
-        o->hidden = e->hidden;
-        r->hidden_count += o->hidden;
     }
     struct seat *s = seat_create(r, o, e->st);
     metric_add(&room_joins_metric, 1);
@@ -339,7 +350,6 @@ slice seat_blob(const struct room *r, const struct occupant *o)
 }
 
 struct returning {
-    slice jid;
     enum room_role role;
     bool hidden;
     struct stanza *presence;
@@ -348,11 +358,17 @@ struct returning {
 /* The room did not outlive the restart, or has no place for it any more. */
 static void turn_away(struct worker *w, const struct returning *b)
 {
-    route_send(w,
-               stanza_make(STANZA_PRESENCE, TYPE_UNAVAILABLE, stanza_to(b->presence), b->jid,
-                           (slice){ 0 },
-                           SLICE("<x xmlns='" NS_MUC_USER "'><item affiliation='none' role='none'/>"
-                                 "<status code='110'/><status code='332'/></x>")));
+    tell_out(w, b->presence,
+             SLICE("<x xmlns='" NS_MUC_USER "'><item affiliation='none' role='none'/>"
+                   "<status code='110'/><status code='332'/></x>"));
+}
+
+static bool has_place(struct entry *e)
+{
+    struct room *r = e->room;
+    return (!e->hidden || e->affiliation >= AFF_ADMIN) &&
+           room_seat(r, stanza_from(e->st)) == NULL && nick_read(e) && !nick_taken(e) &&
+           affiliation_role(e->affiliation, room_flags(&r->config)) != ROLE_NONE;
 }
 
 static void returning_free(struct returning *b)
@@ -364,27 +380,20 @@ static void returning_free(struct returning *b)
 static void take_seat(struct room *r, enum err e, void *arg)
 {
     struct returning *b = arg;
-    struct entry entry = { .room = r, .st = b->presence };
-    enum affiliation affiliation = room_affiliation(r, stanza_from_bare(b->presence));
-    bool there = e == OK && r->state == ROOM_READY;
-
-    bool in_hiding = b->hidden && affiliation < AFF_ADMIN;
-
-    if (there && !in_hiding && room_seat(r, b->jid) == NULL && nick_read(&entry) &&
-        !nick_taken(&entry) && affiliation_role(affiliation, room_flags(&r->config)) != ROLE_NONE) {
+    slice bare = stanza_from_bare(b->presence);
+    struct entry entry = {
+        .room = r, .st = b->presence, .affiliation = room_affiliation(r, bare), .hidden = b->hidden
+    };
+    if (e == OK && r->state == ROOM_READY && has_place(&entry)) {
         struct occupant *o = map_get(&r->nicks, entry.key);
         if (o == NULL) {
-            o = occupant_create(r, entry.nick, stanza_from_bare(b->presence));
-            o->affiliation = (uint8_t)affiliation;
-            o->role = (uint8_t)b->role;
-            o->hidden = b->hidden;
+            o = occupant_new(&entry, b->role);
             o->known = occupant_visible(r, o);
-            r->hidden_count += o->hidden;
         }
-        const struct affiliate *a = room_affiliate(r, stanza_from_bare(b->presence));
+        const struct affiliate *a = room_affiliate(r, bare);
         uint32_t unread = a == NULL ? 0 : a->unread;
         seat_create(r, o, b->presence);
-        follower_back(r, stanza_from_bare(b->presence), unread);
+        follower_back(r, bare, unread);
     } else {
         turn_away(r->worker, b);
     }
@@ -399,7 +408,6 @@ void room_restore(struct worker *w, slice room, const struct audience_member *m)
         return;
     struct returning *b = mem_new(struct returning);
     b->presence = stanza_ref(m->presence);
-    b->jid = stanza_from(b->presence);
     b->role = (enum room_role)m->blob.ptr[0];
     b->hidden = m->blob.ptr[1] != 0;
     if (host_find(w->node, jid_split(room).domain, &parent) != NULL) {
