@@ -16,6 +16,7 @@ struct map {
     map_key_fn *key;
 };
 
+static inline slice map_key_slice(const void *item) { return *(const slice *)item; } /* a set */
 void map_init(struct map *m, map_key_fn *key);
 void map_fini(struct map *m);                  /* items stay with their owner */
 void *map_get(const struct map *m, slice key); /* NULL: absent */

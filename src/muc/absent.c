@@ -13,25 +13,19 @@
 
 enum { ABSENT_MAX = 1000, SHOWN_BYTES_MAX = 16 * 1024 };
 
-/* Of a bare JID that is here, or a nickname that was shown. */
-struct word {
-    slice text;
-};
-static slice word_key(const void *item) { return ((const struct word *)item)->text; }
-
 struct showing {
     struct room *room;
     const struct seat *to; /* NULL: to all */
     struct arena *tmp;
-    struct map here, shown; /* struct word */
+    struct map here, shown; /* sets: bare JIDs that are here, nicknames that were shown */
 };
 
-static void add_word(struct map *m, slice text, struct arena *tmp)
+static void add(struct map *set, slice text, struct arena *tmp)
 {
-    struct word *w = arena_new(tmp, struct word, 1);
-    w->text = text;
-    if (map_get(m, text) == NULL)
-        map_put(m, w);
+    slice *one = arena_new(tmp, slice, 1);
+    *one = text;
+    if (map_get(set, text) == NULL)
+        map_put(set, one);
 }
 
 /* false: there is no name that is his alone. */
@@ -87,7 +81,7 @@ static void show_one(struct showing *s, const struct affiliate *a)
     slice nick;
     if (a->affiliation < AFF_MEMBER || map_get(&s->here, a->jid) != NULL || !name_of(s, a, &nick))
         return;
-    add_word(&s->shown, nick, s->tmp);
+    add(&s->shown, nick, s->tmp);
     if (s->to == NULL) {
         send_all(r, a, nick);
         return;
@@ -104,12 +98,12 @@ void room_show_absent(struct room *r, const struct seat *to)
     const struct affiliate *a;
     if (!r->config.absent_visible || r->affiliates.count > ABSENT_MAX)
         return;
-    map_init(&s.here, word_key);
-    map_init(&s.shown, word_key);
+    map_init(&s.here, map_key_slice);
+    map_init(&s.shown, map_key_slice);
     LIST_EACH (it, &r->occupants) {
         const struct occupant *o = CONTAINER_OF(it, struct occupant, node);
         if (!o->hidden || (to != NULL && o == to->occupant))
-            add_word(&s.here, seat_bare(occupant_seat(o)), s.tmp);
+            add(&s.here, seat_bare(occupant_seat(o)), s.tmp);
     }
     for (uint32_t i = 0; (a = map_next(&r->affiliates, &i)) != NULL;)
         show_one(&s, a);

@@ -58,31 +58,26 @@ static const struct store_schema schema = {
 
 /* The set: immutable once it is published; freed when every worker has passed by after it was
  * replaced. */
-struct member {
-    slice jid;
-};
 struct set {
     struct arena *arena;
-    struct map members;
+    struct map members; /* a set of slices, in the arena */
 };
 
 static _Atomic(struct set *) current;
 static _Atomic(struct node *) node; /* while it runs */
-
-static slice member_key(const void *item) { return ((const struct member *)item)->jid; }
 
 static struct set *set_read(const struct store_batch *b, unsigned stmt)
 {
     struct arena *arena = arena_create(0);
     struct set *s = arena_new(arena, struct set, 1);
     uint32_t count = store_row_count(b, stmt);
-    struct member *m = arena_new(arena, struct member, count + 1);
+    slice *jid = arena_new(arena, slice, count + 1);
 
     s->arena = arena;
-    map_init(&s->members, member_key);
+    map_init(&s->members, map_key_slice);
     for (uint32_t i = 0; i < count; i++) {
-        m[i].jid = slice_dup(arena, store_text(b, stmt, i, 0));
-        map_put(&s->members, &m[i]);
+        jid[i] = slice_dup(arena, store_text(b, stmt, i, 0));
+        map_put(&s->members, &jid[i]);
     }
     return s;
 }

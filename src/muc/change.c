@@ -108,11 +108,6 @@ static enum err check_people(const struct room *r, const struct room_delta *d, b
     return !r->stored && total > EDITS_MAX && (more || stores) ? E_LIMIT : OK;
 }
 
-struct named {
-    slice key;
-};
-static slice named_key(const void *item) { return ((const struct named *)item)->key; }
-
 /* Whether nobody gets a nickname that another has, or two in this change get the same: two requests
  * for it may have been under way at once. */
 static enum err check_names(const struct room *r, const struct room_delta *d)
@@ -120,14 +115,14 @@ static enum err check_names(const struct room *r, const struct room_delta *d)
     struct arena *tmp = loop_scratch(r->worker->loop);
     struct map names;
     enum err e = OK;
-    map_init(&names, named_key);
+    map_init(&names, map_key_slice);
     for (uint32_t i = 0; e == OK && i < d->edit_count; i++) {
         const struct affiliation_edit *edit = &d->edit[i];
         if (edit->nick.len == 0 || edit->affiliation <= AFF_NONE)
             continue;
-        struct named *one = arena_new(tmp, struct named, 1);
-        one->key = nickname_key(edit->nick, tmp);
-        if (map_get(&names, one->key) != NULL || room_nick_reserved(r, edit->nick, edit->jid))
+        slice *one = arena_new(tmp, slice, 1);
+        *one = nickname_key(edit->nick, tmp);
+        if (map_get(&names, *one) != NULL || room_nick_reserved(r, edit->nick, edit->jid))
             e = E_EXISTS;
         else
             map_put(&names, one);
