@@ -1,7 +1,7 @@
 """Guests: SASL ANONYMOUS (RFC 4505, XEP-0175)."""
 import pytest
 
-from muster import database, pubsub, sasl, xml
+from muster import database, muc, pubsub, sasl, xml
 from muster.client import until
 
 pytestmark = pytest.mark.core
@@ -180,3 +180,14 @@ def test_no_node_is_made_by_what_they_have_displayed(open_server):
     open_server.client("alice", "a").result("set", pubsub.publish("n"))  # stored behind it
     with open_server.database() as db:
         assert db.execute("SELECT node FROM pubsub_node").fetchall() == [("n",)]
+
+
+def test_guests_enter_rooms_but_make_none(open_server):
+    """Who cannot configure a room would leave it locked (XEP-0045 §10.1)."""
+    alice, visitor = open_server.client("alice"), guest(open_server)
+    cave = muc.Room("cave").create(alice, "owner")
+    assert cave.enter(visitor, "visitor").own.standing == ("none", "participant")
+    cave.say(visitor, "hello")
+    cave.expect_body(alice, "visitor", "hello")
+    assert muc.Room("den").refused(visitor, "visitor") == ("not-allowed", "cancel")
+    assert [row["jid"] for row in open_server.rows("room", "list")] == [cave.jid]

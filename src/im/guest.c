@@ -58,11 +58,20 @@ bool guest_room(void) { return now < setting_int(&guest_max); }
 
 int64_t guest_id(void) { return -1 - (int64_t)(rand_u64() >> 1); }
 
+enum { NAME_LEN = 6 + 16 };
+
 void guest_name(char out[33])
 {
     char random[17];
     rand_hex(random, 8);
     snprintf(out, 33, "guest-%s", random);
+}
+
+bool guest_is(slice bare)
+{
+    struct jid j = jid_split(bare);
+    return j.local.len == NAME_LEN && slice_starts(j.local, SLICE("guest-")) &&
+           guest_allowed(j.domain);
 }
 
 void guest_began(const struct session *s)

@@ -16,6 +16,7 @@ bool guest_allowed(slice domain); /* guests may log in to it at all */
 bool guest_room(void);
 int64_t guest_id(void);        /* for a new one */
 void guest_name(char out[33]); /* its localpart, at most 32 bytes */
+bool guest_is(slice bare);     /* whether it looks like the address of one. Any thread. */
 
 /* Counted by im/session.c. */
 void guest_began(const struct session *s);

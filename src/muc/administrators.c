@@ -7,6 +7,7 @@
 #include "base/utf8.h"
 #include "im/account.h"
 #include "im/feature.h"
+#include "im/guest.h"
 #include "im/node.h"
 #include "im/worker.h"
 #include "muc/muc.h"
@@ -100,6 +101,24 @@ bool muc_is_administrator(slice bare)
 {
     return setting_bool(&muc_administrators_enabled) &&
            set_has(atomic_load_explicit(&current, memory_order_acquire), bare);
+}
+
+bool muc_may_create(const struct node *n, slice bare)
+{
+    slice local, domain;
+    bool ours = slice_cut(bare, '@', &local, &domain) && node_serves(n, domain);
+    if (muc_is_administrator(bare))
+        return true;
+    if (ours && guest_is(bare)) /* who could not configure it, and would be its owner */
+        return false;
+    switch ((enum muc_creators)setting_int(&muc_create)) {
+    case CREATE_ADMINISTRATORS:
+        return false;
+    case CREATE_ACCOUNTS:
+        return ours;
+    default:
+        return ours || !setting_bool(&muc_create_home);
+    }
 }
 
 /* Telling the rooms. */

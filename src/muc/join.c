@@ -420,22 +420,6 @@ void room_restore(struct worker *w, slice room, const struct audience_member *m)
 
 /* Creation (§10.1): the room is there when the first presence comes to where none is. */
 
-static bool may_create(const struct room *r, slice bare)
-{
-    slice local, domain;
-    bool ours = slice_cut(bare, '@', &local, &domain) && node_serves(r->worker->node, domain);
-    if (muc_is_administrator(bare))
-        return true;
-    switch ((enum muc_creators)setting_int(&muc_create)) {
-    case CREATE_ADMINISTRATORS:
-        return false;
-    case CREATE_ACCOUNTS:
-        return ours;
-    default:
-        return ours || !setting_bool(&muc_create_home);
-    }
-}
-
 enum routed room_found(struct room *r, struct stanza *st)
 {
     struct why why = { "" };
@@ -450,7 +434,7 @@ enum routed room_found(struct room *r, struct stanza *st)
         refuse(&e, SE_JID_MALFORMED, SLICE("a nickname is needed to enter a room"));
     } else if (!e.protocol && !setting_bool(&muc_new_groupchat1)) {
         kick_stranger(r, st);
-    } else if (!may_create(r, stanza_from_bare(st))) {
+    } else if (!muc_may_create(r->worker->node, stanza_from_bare(st))) {
         refuse(&e, SE_NOT_ALLOWED, SLICE("you may not create rooms here"));
     } else if (room_create(r, stanza_from_bare(st), &why) != OK) {
         refuse(&e, SE_RESOURCE_CONSTRAINT, slice_of(why.text));

@@ -41,7 +41,7 @@ struct setting muc_create = {
     .def = CREATE_EVERYONE,
     .choices = creators,
     .doc = "Who may make rooms: everyone, also from other servers; accounts of this server; or "
-           "administrators of group chat.",
+           "administrators of group chat. Guests never do.",
 };
 struct setting muc_create_home = {
     .name = "muc.create-home",
