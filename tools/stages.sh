@@ -14,7 +14,7 @@ PLAN=(
     "unit-tsan build-fuzz"
     "e2e fuzz"
     "migration e2e-asan"
-    "delete"
+    "delete e2e-postgresql"
 )
 
 # --- what runs ---
@@ -128,6 +128,12 @@ stage_e2e() {
 stage_migration() { make_quiet all && run_pytest release -m "core and not slow" --migration=off test; }
 stage_e2e-asan() {
     make_quiet -j2 MODE=asan all && MUSTER_TIMEOUT=60 run_pytest asan -m "not slow and not release" test
+}
+
+# What is stored, on the other database: MUSTER_DATABASE chooses it for any run of the tests.
+stage_e2e-postgresql() {
+    make_quiet all && MUSTER_DATABASE=postgresql run_pytest release -m "not slow" \
+        test/test_{mam,roster,services,push,search,muc_archive,muc_files,muc_follow}.py
 }
 
 stage_delete() { make_quiet check-delete; }
