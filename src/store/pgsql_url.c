@@ -33,8 +33,7 @@ enum err pg_url_name(const char *url, char *out, size_t cap, struct why *why)
         const char *ports = value_of(options, "port");
         if (*host == '\0')
             host = value_of(options, "hostaddr");
-        if (strpbrk(host, "@:?#") == NULL && strpbrk(name, "@:/?#") == NULL &&
-            ports_are_fine(ports))
+        if (strpbrk(host, "@?#") == NULL && strpbrk(name, "@/?#") == NULL && ports_are_fine(ports))
             e = OK;
         snprintf(out, cap, "%s on %s%s%s", *name != '\0' ? name : "(by name of the user)",
                  *host != '\0' ? host : "this machine", *ports != '\0' ? " port " : "", ports);
