@@ -77,6 +77,19 @@ def test_the_report_tells_who_owns_what(server, alice, bob):
     assert done.stderr == f"musterctl: there are more: go on with --after {cave.jid}\n"
 
 
+def test_who_enters_has_not_said_anything(server, alice, bob):
+    server.ctl("set", "muc.archive-joins", "on")
+    cave = muc.Room("cave").create(alice, "firstwitch", persistentroom=True)
+    cave.enter(bob, "secondwitch")
+    report = {row["jid"]: row for row in server.rows("room", "report")}
+    assert report[cave.jid]["last_message"] == ""
+    den = muc.Room("den").create(alice, "firstwitch")
+    for room in cave, den:
+        room.say(alice, "Fillet of a fenny snake")
+        room.expect_body(alice, "firstwitch", "Fillet of a fenny snake")
+    assert all(row["last_message"] > row["created"] for row in server.rows("room", "report"))
+
+
 def test_one_room_in_detail(server, alice, bob):
     cave = muc.Room("cave").create(alice, "firstwitch", roomname="Witches", moderatedroom=True,
                                    persistentroom=True)

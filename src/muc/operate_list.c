@@ -96,7 +96,7 @@ static void collect_room(struct room *room, void *arg)
                              .id = room->id,
                              .stored = room->stored,
                              .created_us = room->created_us,
-                             .last_us = room->archive.last_id,
+                             .last_us = room->said_us,
                              .occupants = room->occupant_count };
     if (!wanted(r, &in) || map_get(&r->loaded, in.jid) != NULL)
         return;

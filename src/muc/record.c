@@ -25,6 +25,8 @@ void room_subject_set(struct room *r, struct stanza *st)
 enum routed room_record(struct room *r, slice sender, struct stanza *st, uint64_t id,
                         struct origin origin)
 {
+    if (sender.len > 0)
+        r->said_us = loop_wall_us(r->worker->loop);
     if (!r->stored)
         return ROUTED;
     if (sender.len > 0)

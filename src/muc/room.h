@@ -136,6 +136,7 @@ struct room {
     struct audience audience;
     slice vcard;            /* of an ad hoc room; owned; empty: none */
     slice avatar;           /* hashes of the photos in the card; owned */
+    uint64_t said_us;       /* when somebody last spoke; 0: not since it was loaded */
     uint32_t spoken_day;    /* since 1970, as it is stored (muc/cleanup.c); 0: not known */
     struct room_hat *hats;  /* NULL: none; in the order of giving */
     struct stanza *subject; /* as it was relayed; NULL: none was set */

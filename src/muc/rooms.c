@@ -112,6 +112,7 @@ static void room_clear(struct room *r)
     mem_wipe(r->secret, sizeof r->secret);
     r->stored = r->locked = false;
     r->spoken_day = 0;
+    r->said_us = 0;
 }
 
 static void not_idle(struct room *r)
