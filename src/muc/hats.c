@@ -223,8 +223,8 @@ void room_hats_write(struct buf *out, const struct room *r, slice bare)
 /* A change, on its way to the database or there already. */
 struct change {
     struct room *room; /* pinned */
-    int64_t room_id;   /* of the room whose hat it is: another may have its name by now */
-    struct iq *iq;     /* held */
+    int64_t room_id;
+    struct iq *iq; /* held */
     enum act act;
     slice node, session, jid, uri, title; /* in this block */
 };
@@ -296,7 +296,7 @@ static void retitle(struct room *r, slice uri, slice title)
 static void applied(struct change *c, enum store_result result)
 {
     struct room *r = c->room;
-    if (result == STORE_OK && r->state == ROOM_READY && r->id == c->room_id) {
+    if (result == STORE_OK && room_is(r, c->room_id)) {
         r->beside = true;
         if (c->act == HAT_DESTROY)
             destroy(r, c->uri);

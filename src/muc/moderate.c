@@ -57,8 +57,8 @@ void room_retracted(struct room *r, const struct seat *s, const struct stanza *s
 
 struct moderation {
     struct room *room; /* pinned */
-    int64_t room_id;   /* of the room that it was asked of: another may have its name by now */
-    struct iq *iq;     /* held */
+    int64_t room_id;
+    struct iq *iq; /* held */
     uint64_t id;
     char *told; /* XML of the message to all */
     bool in_history;
@@ -122,7 +122,7 @@ static void buried(void *arg, enum err e)
     struct moderation *m = arg;
     struct room *r = m->room;
     if (e == OK || (e == E_NOTFOUND && m->in_history)) {
-        if (r->state == ROOM_READY && r->id == m->room_id)
+        if (room_is(r, m->room_id))
             tell(r, m->told);
         iq_result(m->iq, (slice){ 0 });
     } else if (e == E_NOTFOUND) {

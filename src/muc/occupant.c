@@ -67,7 +67,11 @@ void occupants_free(struct room *r)
 
 slice room_address(const struct room *r, slice nick, struct arena *tmp)
 {
-    return slice_of(arena_printf(tmp, "%.*s/%.*s", SLICE_ARG(r->jid), SLICE_ARG(nick)));
+    char *text = arena_alloc_raw(tmp, r->jid.len + 1 + nick.len), *at = text;
+    slice_lay(&at, r->jid);
+    slice_lay(&at, SLICE("/"));
+    slice_lay(&at, nick);
+    return (slice){ text, (size_t)(at - text) };
 }
 
 struct seat *room_seat(const struct room *r, slice full) { return map_get(&r->seats, full); }

@@ -144,6 +144,12 @@ struct room {
     struct room_history history;
 };
 
+/* Whether it is the one of this id still: another may have its name by now. */
+static inline bool room_is(const struct room *r, int64_t id)
+{
+    return r->state == ROOM_READY && r->id == id;
+}
+
 /* The room of this bare JID, loaded or not: made, and loading, if it was not there. */
 struct room *room_get(struct worker *w, const struct host *h, slice jid);
 struct room *room_find(const struct worker *w, slice jid); /* NULL: not READY */

@@ -117,7 +117,7 @@ static void export_free(struct export *x)
 static bool is_there(const struct export *x)
 {
     const struct room *r = x->source;
-    return r->state == ROOM_READY && r->stored && r->id == x->owner;
+    return r->stored && room_is(r, x->owner);
 }
 
 static void discarded(struct work *w)

@@ -336,8 +336,7 @@ struct setting muc_archive = {
     .type = SET_BOOL,
     .def = 1,
     .doc = "Whether messages of persistent rooms are archived; off: those of no room. Where owners "
-           "may "
-           "change it, a room may do without.",
+           "may change it, a room may do without.",
 };
 struct setting muc_archive_joins = {
     .name = "muc.archive-joins",

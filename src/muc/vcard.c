@@ -157,15 +157,15 @@ void room_vcard_put(struct store_batch *b, int64_t room, slice card, struct aren
 
 struct setting_card {
     struct room *room; /* pinned */
-    int64_t room_id;   /* of the room whose card it is: another may have its name by now */
-    struct iq *iq;     /* held */
+    int64_t room_id;
+    struct iq *iq; /* held */
     slice vcard, hashes;
 };
 
 static void applied(struct setting_card *c, enum store_result result)
 {
     struct room *r = c->room;
-    if (result == STORE_OK && r->state == ROOM_READY && r->id == c->room_id) {
+    if (result == STORE_OK && room_is(r, c->room_id)) {
         room_vcard_free(r);
         r->avatar = slice_keep(c->hashes);
         if (!r->stored) {
