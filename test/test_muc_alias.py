@@ -131,9 +131,9 @@ def test_deletion_warns_of_rooms_under_it(server, alice, bob):
     assert report(server)["chat.localhost"] == {"alias": "chat.localhost", "served": True,
                                                 "persistent": 1, "adhoc": 1}
     text = refusal(server, "room-alias", "del", "chat.localhost")
-    assert "2 rooms under chat.localhost would not be reached any more; --force" in text
+    assert "rooms under chat.localhost that would not be reached any more: 2; --force" in text
     assert server.ctl("room-alias", "del", "chat.localhost", "--force")["text"] == \
-        "deleted; 2 rooms under it are not reached any more"
+        "deleted; rooms under it that are not reached any more: 2"
     gone = cave.presence(bob, "secondwitch")
     assert gone.gone and 332 in gone.codes
     assert report(server)["chat.localhost"] == {"alias": "chat.localhost", "served": False,

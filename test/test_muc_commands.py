@@ -367,7 +367,7 @@ def test_a_cleanup_spares_rooms_that_are_used(aged):
     assert [row["jid"].split("@")[0] for row in done["rows"]] == ["dumb", "spoken"]
     assert left(aged) == {"silent", "recent", "today", "dumb-recent"}
     muc.Room("silent").leave(bob, "me")
-    assert aged.ctl("room", "cleanup", "--older-than", "5")["text"] == "1 rooms were destroyed"
+    assert aged.ctl("room", "cleanup", "--older-than", "5")["text"] == "1 room was destroyed"
     aged.restart()
     assert left(aged) == {"recent", "today", "dumb-recent"}
 

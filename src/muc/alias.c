@@ -327,7 +327,8 @@ static void deleted(void *arg, enum store_result result, const struct store_batc
     }
     t->said = t->rooms == 0 ? "deleted"
                             : arena_printf(t->call->arena,
-                                           "deleted; %lld rooms under it are not reached any more",
+                                           "deleted; rooms under it that are not reached any more: "
+                                           "%lld",
                                            (long long)t->rooms);
     publish(t->worker, b, 1, unpublished, t);
 }
@@ -350,9 +351,9 @@ static void counted(void *arg, enum store_result result, const struct store_batc
     t->rooms += store_int(b, 0, 0, 0);
     if (t->rooms > 0 && !t->forced)
         command_fail(t->call, E_CONFLICT,
-                     "%lld rooms under %.*s would not be reached any more; --force deletes it all "
-                     "the same",
-                     (long long)t->rooms, SLICE_ARG(t->domain));
+                     "rooms under %.*s that would not be reached any more: %lld; --force deletes "
+                     "it all the same",
+                     SLICE_ARG(t->domain), (long long)t->rooms);
     else
         delete_now(t);
 }

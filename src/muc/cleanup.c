@@ -121,7 +121,10 @@ static void say(const struct pass *p, struct command_call *call)
     if (p->failed > 0)
         command_fail(call, E_DOWN, "%u rooms were destroyed, %u could not be", p->found, p->failed);
     else
-        command_done(call, "%u rooms %s destroyed", p->found, p->dry ? "would be" : "were");
+        command_done(call, "%u room%s %s destroyed", p->found, p->found == 1 ? "" : "s",
+                     p->dry          ? "would be"
+                     : p->found == 1 ? "was"
+                                     : "were");
 }
 
 /* On worker 0. */
