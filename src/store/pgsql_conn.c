@@ -202,7 +202,7 @@ static enum pg_fault fault_of(const struct pg_conn *c, const char *state)
         { "57P01", PG_LOST },  { "57P02", PG_LOST },    { "57P03", PG_LOST },
         { "57P05", PG_LOST },  { "25P03", PG_LOST }, /* idle in a transaction for too long */
     };
-    static const char *const refused[] = { "21", "22", "23", "0A", "26", "42", "44", "54", "P0" };
+    static const char *const refused[] = { "21", "22", "23", "0A", "42", "44", "54", "P0" };
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
         if (strcmp(state, known[i].state) == 0)
             return known[i].fault;

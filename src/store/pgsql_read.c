@@ -44,7 +44,8 @@ static enum pg_fault run_parts(struct pg_reader *r, struct store_batch *b)
     return fault;
 }
 
-/* A connection that is lost costs a second try, if the writer has not found out as well. */
+/* A connection that is lost costs a second try, if the writer has not found out as well. Where the
+ * writer went, readers follow: what is left of a server that was replaced may still answer. */
 static enum pg_fault run_twice(struct pg_reader *r, struct store_batch *b)
 {
     enum pg_fault fault = PG_LOST;
@@ -53,8 +54,10 @@ static enum pg_fault run_twice(struct pg_reader *r, struct store_batch *b)
             return pg_fail(&r->conn, PG_LATE, "past its deadline");
         if (atomic_load(&r->conn.db->down))
             return pg_fail(&r->conn, PG_LATE, "the database is away");
-        if (r->conn.pq == NULL) {
+        unsigned session = atomic_load(&r->conn.db->session);
+        if (r->conn.pq == NULL || r->session != session) {
             r->timeout_ms = 0;
+            r->session = session;
             if (!pg_connect(&r->conn))
                 return PG_LOST;
         }

@@ -1,4 +1,5 @@
 #include "base/ensure.h"
+#include "base/log.h"
 #include "store/store_pgsql.h"
 #include <endian.h>
 #include <stdio.h>
@@ -183,7 +184,8 @@ static void want_plans_of(struct pg_conn *c, const struct store_batch *b)
     }
 }
 
-/* A statement that does not prepare (a table was dropped by hand) fails its batch when it runs. */
+/* A statement that does not prepare (a table is locked, or was dropped by hand) fails its batch
+ * when it runs, and is tried again by the next. */
 static enum pg_fault end_plans(struct pg_conn *c)
 {
     enum pg_fault lost = PG_OK;
@@ -192,6 +194,9 @@ static enum pg_fault end_plans(struct pg_conn *c)
         memcpy(&plan, c->asked.ptr + at, sizeof plan);
         if (pg_end(c) == PG_OK)
             add_plan(&c->prepared, plan);
+        else
+            log_warn(&log_store, LOG_EV("store.not-prepared"), LOG_C("code", c->state),
+                     LOG_C("text", c->text));
         lost = pg_synced(c);
     }
     buf_clear(&c->asked);

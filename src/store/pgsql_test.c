@@ -48,6 +48,20 @@ static enum store_result read_notes(struct store *s)
     return store_run(b, NULL, NULL);
 }
 
+static void note_count(void *arg, enum store_result result, const struct store_batch *b)
+{
+    *(int *)arg = result == STORE_OK ? (int)store_row_count(b, 0) : -1;
+}
+
+static int read_count(struct store *s)
+{
+    int count;
+    struct store_batch *b = store_read(s, 0);
+    STORE_ADD(b, &note_list, STORE_ANY_ROWS, SV_I(1));
+    store_run(b, note_count, &count);
+    return count;
+}
+
 static void wait_up(struct store *s)
 {
     uint64_t until_us = clock_mono_us() + 20000000;
@@ -458,6 +472,21 @@ static void test_stalled(void **state)
     loop_destroy(&loop);
 }
 
+/* A table is locked before its statements were prepared: that is no conflict. */
+static void test_locked_out(void **state)
+{
+    (void)state;
+    struct store *s = fix_store();
+    PGconn *other = PQconnectdb(pgfix.url);
+    PQclear(PQexec(other, "BEGIN; LOCK TABLE note"));
+    assert_int_equal(put_note(s, 1), STORE_DOWN);
+    assert_int_equal(read_notes(s), STORE_DOWN);
+    PQfinish(other);
+    assert_int_equal(put_note(s, 1), STORE_OK);
+    assert_int_equal(read_notes(s), STORE_OK);
+    store_close(&s);
+}
+
 /* The server's process that serves the writer is stopped: it lives, and does not answer. */
 static void test_frozen(void **state)
 {
@@ -511,6 +540,68 @@ static void test_failover(void **state)
     pgfix_end();
     pgfix = primary;
     pgfix_up();
+}
+
+/* Two servers say that they may be written to. Where the writer goes, readers go. */
+static void test_readers_follow(void **state)
+{
+    (void)state;
+    struct pgfix primary = pgfix;
+    pgfix_standby();
+    struct pgfix standby = pgfix;
+    snprintf(fix_url, sizeof fix_url, "postgresql://muster@/muster?host=%s,%s", standby.dir,
+             primary.dir);
+    struct store *s = fix_store();
+    for (int i = 0; i < 8; i++)
+        assert_int_equal(read_notes(s), STORE_OK);
+    uint64_t until_us = clock_mono_us() + 20000000;
+    while (pgfix_int("SELECT count(*) FROM pg_tables WHERE tablename = 'entry'") == 0) {
+        assert_true(clock_mono_us() < until_us);
+        usleep(20000);
+    }
+    assert_int_equal(pgfix_int("SELECT pg_promote()::int"), 1);
+    pgfix = primary;
+    pgfix_run("SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity WHERE " WRITER);
+    wait_up(s);
+    assert_int_equal(put_note(s, 1), STORE_OK);
+    assert_int_equal(pgfix_int("SELECT count(*) FROM note"), 0);
+    for (int i = 0; i < 8; i++)
+        assert_int_equal(read_count(s), 1);
+    store_close(&s);
+    pgfix = standby;
+    pgfix_end();
+    pgfix = primary;
+}
+
+/* What this one has in memory is old when another process has had the database. */
+static void test_used_by_another(void **state)
+{
+    (void)state;
+    struct store *s, *other;
+    struct why why = { "" };
+    struct store_conf conf = { .url = pgfix.url, .schemas = fix_schemas };
+    pgfix_run("CREATE ROLE one SUPERUSER LOGIN");
+    snprintf(fix_url, sizeof fix_url, "postgresql://one@/muster?host=%s", pgfix.dir);
+    s = fix_store();
+    assert_int_equal(put_note(s, 1), STORE_OK);
+    pgfix_run("ALTER ROLE one NOLOGIN");
+    pgfix_run("SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity WHERE " WRITER);
+    wait_alarm(&store_down_alarm);
+    pgfix_run("ALTER ROLE one LOGIN");
+    wait_up(s);
+    pgfix_run("ALTER ROLE one NOLOGIN");
+    pgfix_run("SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity WHERE " WRITER);
+    wait_alarm(&store_down_alarm);
+    assert_int_equal(store_open(&other, &conf, &why), OK);
+    store_close(&other);
+    pgfix_run("ALTER ROLE one LOGIN");
+    for (int i = 0; i < 30; i++) {
+        assert_int_equal(put_note(s, 100 + i), STORE_DOWN);
+        usleep(100000);
+    }
+    assert_true(atomic_load(&store_down_alarm.active));
+    store_close(&s);
+    pgfix_run("REASSIGN OWNED BY one TO muster; DROP ROLE one");
 }
 
 /* --- a process that goes --- */
@@ -570,7 +661,8 @@ int main(void)
         TEST(test_bad_texts),        TEST(test_full),           TEST(test_repeated),
         TEST(test_one_of_many),      TEST(test_restart),        TEST(test_readers_lost),
         TEST(test_close_while_down), TEST(test_churn),          TEST(test_stalled),
-        TEST(test_frozen),           TEST(test_failover),       TEST(test_kill),
+        TEST(test_frozen),           TEST(test_locked_out),     TEST(test_readers_follow),
+        TEST(test_used_by_another),  TEST(test_failover),       TEST(test_kill),
     };
     if (!pgfix_start())
         return 0;

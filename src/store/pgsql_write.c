@@ -23,6 +23,26 @@ enum pg_fault pg_lock(struct pg_conn *c)
     return fault;
 }
 
+enum pg_fault pg_count_opened(struct pg_conn *c, const char *sql, int64_t *out)
+{
+    PGresult *res = pg_ask(c, sql, NULL);
+    if (res == NULL)
+        return PG_LOST;
+    bool found = PQntuples(res) == 1 && slice_int(slice_of(PQgetvalue(res, 0, 0)), out);
+    PQclear(res);
+    return found ? PG_OK : pg_fail(c, PG_BROKEN, "its table opened has not one row");
+}
+
+/* Another process may have had the lock in between: what this one has in memory would be old. */
+static enum pg_fault check_opened(struct pg_conn *c)
+{
+    int64_t times = 0;
+    enum pg_fault fault = pg_count_opened(c, "SELECT times FROM opened", &times);
+    if (fault == PG_OK && times != c->db->opened)
+        fault = pg_fail(c, PG_BUSY, "another process has used this database: restart musterd");
+    return fault;
+}
+
 static void raise(struct alarm *alarm, const struct pg_conn *c)
 {
     char detail[sizeof c->db->name + sizeof c->text + 4]; /* the alarm cuts it */
@@ -363,9 +383,10 @@ static void go_down(struct pg_writer *w)
 static void come_up(struct pg_writer *w)
 {
     struct pg_conn *c = &w->conn;
-    if (pg_connect(c) && pg_lock(c) == PG_OK) {
+    if (pg_connect(c) && pg_lock(c) == PG_OK && check_opened(c) == PG_OK) {
         log_info(&log_store, LOG_EV("store.connected"), LOG_C("host", PQhost(c->pq)),
                  LOG_C("port", PQport(c->pq)));
+        atomic_fetch_add(&c->db->session, 1);
         atomic_store(&c->db->down, false);
         alarm_clear(&store_down_alarm);
         return;

@@ -124,7 +124,7 @@ static const struct store_schema *const fix_schemas[] = { &fix_schema, NULL };
 
 enum fix_driver { FIX_SQLITE, FIX_PGSQL };
 static enum fix_driver fix_driver;
-static char fix_dir[64], fix_path[96], fix_url[160];
+static char fix_dir[64], fix_path[96], fix_url[200];
 
 /* Of PostgreSQL, pgfix_start() has been called. */
 static inline void fix_begin(void)

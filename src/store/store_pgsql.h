@@ -67,6 +67,7 @@ struct pg_conn {
 struct pg_reader {
     struct pg_conn conn;
     pthread_t thread;
+    unsigned session;    /* of the writer, when this one connected */
     uint32_t timeout_ms; /* statement_timeout of the session */
 };
 
@@ -84,8 +85,10 @@ struct pg_writer {
 struct pg_db {
     struct store *store;
     char *url;
-    char name[200];   /* without what is secret: "muster on db1:5432" */
-    atomic_bool down; /* the writer has no connection: batches are refused at once */
+    char name[200];      /* without what is secret: "muster on db1:5432" */
+    atomic_bool down;    /* the writer has no connection: batches are refused at once */
+    atomic_uint session; /* counts the writer's connections: it may be to another server now */
+    int64_t opened;      /* how often the database was opened, this time too */
     bool threads;
     struct pg_writer writer;
     struct read_queue reads;
@@ -149,6 +152,8 @@ NODISCARD enum err pg_rebuild(struct pg_db *db, struct why *why);
 /* pgsql_write.c */
 /* Takes the lock of the database; PG_BUSY: another process has it. */
 enum pg_fault pg_lock(struct pg_conn *c);
+/* How often the database was opened, as `sql` gives it. */
+enum pg_fault pg_count_opened(struct pg_conn *c, const char *sql, int64_t *out);
 void *pg_writer_main(void *writer);
 /* Refuses what was submitted. Any thread. */
 void pg_refuse(struct pg_db *db);
