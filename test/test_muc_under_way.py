@@ -1,5 +1,8 @@
 """Rooms while something is under way: a change that is being stored, a restart, another request;
 and what large values become in what all are told."""
+import threading
+import time
+
 import pytest
 
 from muster import muc, xml
@@ -23,10 +26,12 @@ def resume(server, old):
     return new
 
 
+def metric(server, name):
+    return next(row["value"] for row in server.rows("metrics") if row["name"] == name)
+
+
 def unloaded(server):
-    """Waits until no room is in memory."""
-    until("unloaded rooms", lambda: 0 == next(
-        row["value"] for row in server.rows("metrics") if row["name"] == "muster_rooms_loaded"))
+    until("unloaded rooms", lambda: metric(server, "muster_rooms_loaded") == 0)
 
 
 # --- large values ---
@@ -254,3 +259,54 @@ def test_a_long_address_is_refused_in_good_form(server, alice, bob):
     room = Room("r" * 1000).create(alice, "one", membersonly=True)
     assert room.refused(bob, "two") == ("registration-required", "auth")
     bob.ping()
+
+
+# --- the end of a room, and of group chat ---
+
+
+def test_what_is_said_while_a_room_is_destroyed_is_not_left(server, alice, bob):
+    server.ctl("set", "muc.message-rate", "none")
+    room = Room("left").create(alice, "one", persistentroom=True)
+    room.say(alice, "before")
+    room.flush(alice)
+    after = f"<message to='{room}' type='groupchat'><body>after</body></message>"
+    alice.raw(f"<iq type='set' id='d' to='{room}'><query xmlns='{muc.OWNER}'><destroy/></query>"
+              f"</iq>{after * 50}")
+    alice.expect("<iq type='result' id='d'/>")
+    alice.ping()
+
+    def left():
+        with server.database(read_only=True) as db:
+            return db.execute("SELECT (SELECT count(*) FROM message WHERE rcpt >= ?) + "
+                              "(SELECT count(*) FROM muc_doomed)", (muc.ROOM_ID_MIN,)).fetchone()[0]
+    until("the end of its archive", lambda: left() == 0)
+
+
+@pytest.mark.parametrize("late", [0, 5, 10])
+def test_who_enters_when_group_chat_ends_is_not_left_in_a_room(server, late):
+    """Rooms that are being read then, and presence that is on its way to one, are no exception."""
+    server.ctl("set", "c2s.stanza-rate", "none")
+    rooms = [Room(f"r{i}") for i in range(200)]
+    for room in rooms:
+        server.ctl("room", "create", room.jid, "alice@localhost")
+    server.restart()
+    alice = server.client("alice", "a")
+    ends = threading.Thread(target=server.ctl, args=("set", "muc.enabled", "off"))
+    ends.start()
+    time.sleep(late / 1000)  # where the two meet is not the same on all machines
+    alice.raw("".join(f"<presence to='{room.at('one')}'>{muc.X}</presence>" for room in rooms))
+    ends.join()
+    alice.ping()
+    until("empty rooms", lambda: metric(server, "muster_room_occupants") == 0)
+
+
+def test_who_was_in_a_room_learns_that_group_chat_is_off(server, alice, bob):
+    """After a planned restart (332)."""
+    room = Room("off").create(alice, "one", persistentroom=True)
+    bob.enable_sm()
+    room.enter(bob, "two")
+    server.stop()
+    server.conf["settings"]["muc.enabled"] = False
+    server.start()
+    bob = resume(server, bob)
+    assert {110, 332} <= room.gone(bob, "two").codes

@@ -81,6 +81,9 @@ void room_archive_bury(const struct room_archive *a, const struct room_burial *w
                        room_buried_fn *done, void *arg);
 
 /* All that a room recorded goes. The batch that removes the room notes it; when that is committed,
- * it goes in small steps, which a restart takes up again. What is recorded after the note stays. */
+ * it goes in small steps, which a restart takes up again, with what was recorded meanwhile. What is
+ * recorded after that stays. */
 void room_archive_doom(struct store_batch *b, const struct room_archive *a);
+void room_archive_end(const struct room_archive *a);
+/* The same of what is noted already. */
 void room_archive_remove(struct worker *w, int64_t owner);

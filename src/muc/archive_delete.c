@@ -110,6 +110,22 @@ static void begin(struct worker *w, void *arg)
     look(recorder_of(w));
 }
 
+static void noted(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct worker *w = arg;
+    (void)result; /* the first note is there */
+    (void)b;
+    node_call(w->node, 0, begin, NULL);
+}
+
+void room_archive_end(const struct room_archive *a)
+{
+    struct store_batch *b = store_write(a->worker->store, (uint64_t)a->owner);
+    recorder_drop(recorder_of(a->worker), a->owner);
+    room_archive_doom(b, a);
+    store_submit(b, a->worker->loop, 0, noted, a->worker);
+}
+
 void room_archive_remove(struct worker *w, int64_t owner)
 {
     recorder_drop(recorder_of(w), owner);

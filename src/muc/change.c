@@ -194,7 +194,7 @@ static void destroy(struct room_change *c)
     room_leave_all(r, &how);
     log_info(&log_muc, LOG_EV("room.destroyed"), LOG_S("room", r->jid), LOG_S("by", c->delta.by));
     if (r->stored) {
-        room_archive_remove(r->worker, r->id);
+        room_archive_end(&r->archive);
         metric_add(&rooms_persistent_metric, -1);
     }
     r->stored = false; /* it counts no more */
@@ -220,7 +220,7 @@ static void apply_config(struct room_change *c)
     metric_add(&rooms_persistent_metric, (int)r->config.persistent - (int)r->stored);
     r->stored = r->config.persistent;
     if (was.persistent && !r->stored) {
-        room_archive_remove(r->worker, r->id);
+        room_archive_end(&r->archive);
         if (r->vcard.len == 0) /* it was in the database */
             room_vcard_free(r);
     } else if (!was.persistent && r->stored) {

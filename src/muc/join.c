@@ -384,7 +384,7 @@ static void take_seat(struct room *r, enum err e, void *arg)
     struct entry entry = {
         .room = r, .st = b->presence, .affiliation = room_affiliation(r, bare), .hidden = b->hidden
     };
-    if (e == OK && r->state == ROOM_READY && has_place(&entry)) {
+    if (e == OK && r->state == ROOM_READY && room_is_served(r) && has_place(&entry)) {
         struct occupant *o = map_get(&r->nicks, entry.key);
         if (o == NULL) {
             o = occupant_new(&entry, b->role);

@@ -18,6 +18,7 @@ enum { MORE_CHILDREN = 4 };         /* that the room adds to what occupants send
 
 /* muc/service.c */
 extern const struct host muc_hosts[];
+bool room_is_served(const struct room *r); /* group chat is on, its domain one of ours */
 /* What waited while the room was loaded; both take over st and see to its ticket. */
 void room_handle_waiting(struct room *r, struct stanza *st, struct origin origin);
 void room_unreachable(struct room *r, struct stanza *st, struct origin origin);

@@ -74,8 +74,19 @@ static enum routed nowhere(struct room *r, struct stanza *st)
     return ROUTED;
 }
 
+bool room_is_served(const struct room *r)
+{
+    slice parent;
+    return host_find(r->worker->node, jid_split(r->jid).domain, &parent) != NULL;
+}
+
 static enum routed handle(struct room *r, struct stanza *st, struct origin origin)
 {
+    if (!room_is_served(r) && st->type != TYPE_UNAVAILABLE) { /* it was when this was sent */
+        route_error(r->worker, st, SE_SERVICE_UNAVAILABLE, (slice){ 0 });
+        stanza_unref(&st);
+        return ROUTED;
+    }
     if (r->state != ROOM_READY)
         return nowhere(r, st);
     switch ((enum stanza_kind)st->kind) {
