@@ -182,6 +182,9 @@ def test_what_cannot_be_made(server):
         assert "description: found a character that XML does not have" in refusal(
             server, "room", "create", "cave@conference.localhost", "bob@localhost",
             "--description", bad)
+    for bad in ("a\nb", "a\r"):
+        assert "name: found a line break" in refusal(
+            server, "room", "create", "cave@conference.localhost", "bob@localhost", "--name", bad)
     assert "there is no account bbo@localhost" in refusal(
         server, "room", "create", "cave@conference.localhost", "bbo@localhost")
     server.ctl("set", "muc.persistent", "off")

@@ -195,6 +195,19 @@ static bool text_ok(struct command_call *call, const char *name, slice *out)
     return false;
 }
 
+/* As owners may name a room. */
+static bool name_ok(struct command_call *call, slice *out)
+{
+    if (!text_ok(call, "name", out))
+        return false;
+    for (size_t i = 0; i < out->len; i++)
+        if (out->ptr[i] == '\n' || out->ptr[i] == '\r') {
+            command_fail(call, E_SYNTAX, "name: found a line break");
+            return false;
+        }
+    return true;
+}
+
 /* room show */
 
 /* As many as fit, and how many more there are; `room affiliations` shows all. */
@@ -432,7 +445,7 @@ static void run_create(struct command_call *call)
 {
     struct change *c = change_new(call);
     if (c == NULL || !operate_user_ok(call, command_arg(call, "owner"), &c->owner) ||
-        !text_ok(call, "name", &c->name) || !text_ok(call, "description", &c->description))
+        !name_ok(call, &c->name) || !text_ok(call, "description", &c->description))
         return;
     if (setting_bool(&muc_persistent))
         operate_with_known(call, c->owner, create_known, c);
