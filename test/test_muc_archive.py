@@ -487,3 +487,12 @@ def test_retention_holds_for_rooms(server, talk, alice):
     talk.enter(alice, "first")
     said(talk, alice, "first", ["m10"])
     assert Page(alice, talk).bodies == ["m9", "m10"]
+
+
+def test_a_room_that_gives_out_nothing(server, cave, alice):
+    """A client does not ask for one empty page after the other."""
+    cave.say(alice, "one")
+    cave.expect_body(alice, "first", "one")
+    server.ctl("set", "muc.new-history", "0")
+    server.ctl("set", "muc.history-max", "0")
+    assert alice.error("set", f"<query xmlns='{MAM}'/>", to=cave.jid) == ("not-allowed", "cancel")

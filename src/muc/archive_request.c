@@ -135,6 +135,10 @@ void room_archive_query(const struct room_archive *a, struct iq *iq, struct room
     struct recorder *r = recorder_of(a->worker);
     if (!may_look(iq, who))
         return;
+    if (who.page_max == 0) { /* an empty page that is not the last one would be asked for again */
+        iq_error(iq, SE_NOT_ALLOWED, SLICE("no messages of this room are given out"));
+        return;
+    }
     if (too_many(r, stanza_from(iq->st))) {
         iq_error(iq, SE_RESOURCE_CONSTRAINT, SLICE("wait for the answers to the queries before"));
         return;
