@@ -35,7 +35,7 @@ void occupant_id_write(struct buf *out, slice id)
     buf_lit(out, "'/>");
 }
 
-/* <x/> of muc#user; jid empty: not shown. */
+/* <x/> of muc#user; jid empty: not shown; self: codes for the occupant alone, NULL: to others. */
 static void user_write(struct buf *out, const struct occupant *o, slice jid, const struct show *how,
                        const char *self)
 {
@@ -72,9 +72,10 @@ static bool is_forged(enum known_child known, const struct elem *e, void *arg)
     return known != KNOWN_PAYLOAD || elem_is(e, "hats", NS_HATS);
 }
 
-static struct stanza *presence_of(struct room *r, struct occupant *o, slice jid,
+static struct stanza *presence_of(struct room *r, struct occupant *o, unsigned with_jid,
                                   const struct show *how, const char *self)
 {
+    slice jid = with_jid ? occupant_seat(o)->jid : (slice){ 0 };
     struct arena *tmp = loop_scratch(r->worker->loop);
     const struct stanza *said = occupant_seat(o)->presence;
     slice from = room_address(r, o->nick, tmp);
@@ -104,8 +105,7 @@ struct stanza *occupant_shown(struct room *r, struct occupant *o, unsigned with_
 {
     static const struct show plain = { 0 };
     if (o->shown[with_jid] == NULL)
-        o->shown[with_jid] =
-            presence_of(r, o, with_jid ? occupant_seat(o)->jid : (slice){ 0 }, &plain, NULL);
+        o->shown[with_jid] = presence_of(r, o, with_jid, &plain, NULL);
     return o->shown[with_jid];
 }
 
@@ -130,9 +130,8 @@ static bool is_plain(const struct show *how)
 static void show_some(struct room *r, struct occupant *o, const struct show *how, unsigned with_jid)
 {
     bool shared = is_plain(how) && o->role != ROLE_NONE;
-    struct stanza *st =
-        shared ? stanza_ref(occupant_shown(r, o, with_jid))
-               : presence_of(r, o, with_jid ? occupant_seat(o)->jid : (slice){ 0 }, how, NULL);
+    struct stanza *st = shared ? stanza_ref(occupant_shown(r, o, with_jid))
+                               : presence_of(r, o, with_jid, how, NULL);
     room_send_all(r, st, room_seeing(r, with_jid), o);
     stanza_unref(&st);
 }
@@ -140,8 +139,7 @@ static void show_some(struct room *r, struct occupant *o, const struct show *how
 void room_show_self(struct room *r, struct occupant *o, const struct seat *s, const char *codes)
 {
     const struct show how = { .codes = codes };
-    struct stanza *st = presence_of(
-        r, o, room_shows_jids(r, o) ? occupant_seat(o)->jid : (slice){ 0 }, &how, "110");
+    struct stanza *st = presence_of(r, o, room_shows_jids(r, o), &how, "110");
     audience_tell(&r->audience, s->jid, st);
     stanza_unref(&st);
 }
@@ -149,7 +147,7 @@ void room_show_self(struct room *r, struct occupant *o, const struct seat *s, co
 void room_show_left(struct room *r, struct occupant *o, const struct seat *s,
                     const struct show *how)
 {
-    struct stanza *st = presence_of(r, o, (slice){ 0 }, how, "110");
+    struct stanza *st = presence_of(r, o, 0, how, "110");
     audience_tell(&r->audience, s->jid, st);
     stanza_unref(&st);
 }
@@ -189,8 +187,8 @@ void room_show(struct room *r, struct occupant *o, const struct show *how)
     }
     o->known = visible;
     o->late = false;
-    slice jid = room_shows_jids(r, o) ? occupant_seat(o)->jid : (slice){ 0 };
-    struct stanza *st = presence_of(r, o, jid, how, how->own != NULL ? how->own : "110");
+    struct stanza *st =
+        presence_of(r, o, room_shows_jids(r, o), how, how->own != NULL ? how->own : "110");
     LIST_EACH (it, &o->seats)
         audience_tell(&r->audience, CONTAINER_OF(it, struct seat, node)->jid, st);
     stanza_unref(&st);
