@@ -134,25 +134,35 @@ struct store_stmt archive_key_put = {
 /* Removal, in this order: messages nobody else has an entry of (which they say themselves: rows of
  * the index may be late); our side of the others; our
  * entries. */
+#define SQLITE_OWNED " IN (SELECT msg FROM entry WHERE owner = $1)"
+/* As an array, its length is no reason for PostgreSQL to read all messages there are: the owner may
+ * have had many when it counted last. */
+#define PGSQL_OWNED " = ANY(ARRAY(SELECT msg FROM entry WHERE owner = $1))"
+#define REMOVABLE                                                                                  \
+    " AND id < (SELECT max(id) FROM message) AND (sender = $1 OR sender_entry = 0)"                \
+    " AND (rcpt = $1 OR rcpt_entry = 0)"
 static struct store_stmt remove_messages = {
     .name = "archive.remove-messages",
-    .sql = "DELETE FROM message WHERE id IN (SELECT msg FROM entry WHERE owner = $1)"
-           " AND id < (SELECT max(id) FROM message) AND (sender = $1 OR sender_entry = 0)"
-           " AND (rcpt = $1 OR rcpt_entry = 0)",
+    .sqlite = "DELETE FROM message WHERE id" SQLITE_OWNED REMOVABLE,
+    .pgsql = "DELETE FROM message WHERE id" PGSQL_OWNED REMOVABLE,
     .params = "i",
     .cols = "",
 };
 static struct store_stmt remove_sent = {
     .name = "archive.remove-sent",
-    .sql = "UPDATE message SET sender = 0, sender_entry = 0 WHERE sender = $1"
-           " AND id IN (SELECT msg FROM entry WHERE owner = $1)",
+    .sqlite = "UPDATE message SET sender = 0, sender_entry = 0 WHERE sender = $1"
+              " AND id" SQLITE_OWNED,
+    .pgsql = "UPDATE message SET sender = 0, sender_entry = 0 WHERE sender = $1"
+             " AND id" PGSQL_OWNED,
     .params = "i",
     .cols = "",
 };
 static struct store_stmt remove_received = {
     .name = "archive.remove-received",
-    .sql = "UPDATE message SET rcpt = 0, rcpt_entry = 0 WHERE rcpt = $1"
-           " AND id IN (SELECT msg FROM entry WHERE owner = $1)",
+    .sqlite = "UPDATE message SET rcpt = 0, rcpt_entry = 0 WHERE rcpt = $1"
+              " AND id" SQLITE_OWNED,
+    .pgsql = "UPDATE message SET rcpt = 0, rcpt_entry = 0 WHERE rcpt = $1"
+             " AND id" PGSQL_OWNED,
     .params = "i",
     .cols = "",
 };

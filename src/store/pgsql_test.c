@@ -256,6 +256,41 @@ static void test_bad_texts(void **state)
     store_close(&s);
 }
 
+/* More is sent and comes back than fits into all buffers between. */
+static void test_much_both_ways(void **state)
+{
+    enum { COUNT = 1900, BYTES = 8 << 10 };
+    (void)state;
+    struct store *s = fix_store();
+    static char bytes[BYTES];
+    memset(bytes, 'x', BYTES);
+    const slice text = { bytes, BYTES };
+    struct store_batch *b = store_write(s, 1);
+    for (int64_t i = 0; i < COUNT; i++)
+        STORE_ADD(b, &note_put, 1, SV_I(i), SV_T(SLICE("n")), SV_T(text));
+    assert_int_equal(store_run(b, NULL, NULL), STORE_OK);
+    b = store_write(s, 1);
+    for (int64_t i = 0; i < COUNT; i++) {
+        STORE_ADD(b, &note_take, STORE_ANY_ROWS, SV_I(i));
+        STORE_ADD(b, &note_put, 1, SV_I(i), SV_T(SLICE("m")), SV_T(text));
+    }
+    assert_int_equal(store_run(b, NULL, NULL), STORE_OK);
+    b = store_read(s, 0);
+    for (int64_t i = 0; i < COUNT; i++)
+        STORE_ADD(b, &note_list, STORE_ANY_ROWS, SV_I(i));
+    assert_int_equal(store_run(b, NULL, NULL), STORE_OK);
+    b = store_read(s, 0);
+    for (int64_t i = 0; i < 2 * COUNT; i++)
+        STORE_ADD(b, &note_list, STORE_ANY_ROWS, SV_I(i / 2));
+    STORE_ADD(b, &note_list, STORE_ANY_ROWS, SV_I(0));
+    for (int64_t i = 0; i < 200; i++)
+        STORE_ADD(b, &note_list, STORE_ANY_ROWS, SV_I(i));
+    (void)store_run(b, NULL, NULL); /* around 32 MiB: too much or not, it ends */
+    assert_int_equal(fix_int("SELECT sum(length(value)) FROM note WHERE name = 'm'"),
+                     COUNT * BYTES);
+    store_close(&s);
+}
+
 /* A database that fails as told, from below. */
 #define FAIL(when, state)                                                                          \
     "CREATE SEQUENCE fails;"                                                                       \
@@ -655,14 +690,15 @@ int main(void)
 {
 #define TEST(test) cmocka_unit_test_setup_teardown(test, begin, end)
     const struct CMUnitTest tests[] = {
-        TEST(test_bad_urls),         TEST(test_unreachable),    TEST(test_wrong_texts),
-        TEST(test_in_use),           TEST(test_foreign),        TEST(test_newer_schema),
-        TEST(test_migrations),       TEST(test_bad_statements), TEST(test_rebuild),
-        TEST(test_bad_texts),        TEST(test_full),           TEST(test_repeated),
-        TEST(test_one_of_many),      TEST(test_restart),        TEST(test_readers_lost),
-        TEST(test_close_while_down), TEST(test_churn),          TEST(test_stalled),
-        TEST(test_frozen),           TEST(test_locked_out),     TEST(test_readers_follow),
-        TEST(test_used_by_another),  TEST(test_failover),       TEST(test_kill),
+        TEST(test_bad_urls),       TEST(test_unreachable),      TEST(test_wrong_texts),
+        TEST(test_in_use),         TEST(test_foreign),          TEST(test_newer_schema),
+        TEST(test_migrations),     TEST(test_bad_statements),   TEST(test_rebuild),
+        TEST(test_bad_texts),      TEST(test_much_both_ways),   TEST(test_full),
+        TEST(test_repeated),       TEST(test_one_of_many),      TEST(test_restart),
+        TEST(test_readers_lost),   TEST(test_close_while_down), TEST(test_churn),
+        TEST(test_stalled),        TEST(test_frozen),           TEST(test_locked_out),
+        TEST(test_readers_follow), TEST(test_used_by_another),  TEST(test_failover),
+        TEST(test_kill),
     };
     if (!pgfix_start())
         return 0;
