@@ -1,5 +1,6 @@
 """Rooms while something is under way: a change that is being stored, a restart, another request;
 and what large values become in what all are told."""
+import json
 import threading
 import time
 
@@ -310,3 +311,33 @@ def test_who_was_in_a_room_learns_that_group_chat_is_off(server, alice, bob):
     server.start()
     bob = resume(server, bob)
     assert {110, 332} <= room.gone(bob, "two").codes
+
+
+# --- more large values ---
+
+
+def test_the_last_presence_is_no_larger_than_others(server, alice, bob):
+    """muc.presence-bytes; who goes is not held back, but what he says then is not passed on."""
+    room = Room("words").create(alice, "one")
+    room.enter(bob, "two")
+    assert room.leave(bob, "two", status="x" * 10000).status == "x" * 10000
+    assert room.gone(alice, "two").status == "x" * 10000
+    room.enter(bob, "two")
+    assert room.leave(bob, "two", status="x" * 20000).status is None
+    assert room.gone(alice, "two").status is None
+
+
+def test_a_file_with_a_message_of_too_many_elements(server, alice, tmp_path):
+    room = Room("file").create(alice, "one", persistentroom=True)
+    room.say(alice, "hello")
+    room.flush(alice)
+    server.ctl("room", "export", room.jid, tmp_path / "right")
+    server.ctl("room", "destroy", room.jid)
+    lines = [json.loads(line) for line in (tmp_path / "right").read_text().splitlines()]
+    for line in lines:
+        if line["type"] == "message":
+            line["stanza"] = line["stanza"].replace("<body>", "<a xmlns='b'/>" * 61 + "<body>")
+    (tmp_path / "wrong").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    done = server.ctl_run("room", "import", tmp_path / "wrong")
+    assert done.returncode != 0 and "stanza" in done.stderr
+    server.ctl("room", "import", tmp_path / "right")

@@ -279,7 +279,8 @@ static bool is_message(const struct reading *r, slice text, slice *from, slice *
     struct stanza *st;
     if (stanza_load(&st, text, r->work, r->tmp) != OK)
         return false;
-    bool right = st->kind == STANZA_MESSAGE && !st->bad_to;
+    /* one more is added when it is sent */
+    bool right = st->kind == STANZA_MESSAGE && !st->bad_to && st->child_count < XML_CHILDREN_MAX;
     *from = slice_dup(r->tmp, stanza_from_bare(st));
     *sender = slice_dup(r->tmp, stanza_to_bare(st));
     stanza_unref(&st);

@@ -83,7 +83,8 @@ static struct stanza *presence_of(struct room *r, struct occupant *o, unsigned w
     struct buf b;
 
     buf_init(&b, SHOW_BYTES_MAX);
-    if (how->left != NULL && how->left->child_count <= XML_CHILDREN_MAX - MORE_CHILDREN)
+    if (how->left != NULL && how->left->child_count <= XML_CHILDREN_MAX - MORE_CHILDREN &&
+        how->left->content_len <= (size_t)setting_int(&muc_presence_bytes))
         said = how->left;
     occupant_id_write(&b, o->id);
     user_write(&b, o, jid, how, self);
