@@ -237,7 +237,7 @@ def test_an_administrator_of_group_chat_changes_everything(server, alice, bob, c
 
 @pytest.mark.parametrize("fields, codes", [
     ({"roomname": "other"}, {104}),
-    ({"enablearchiving": False}, {104, 171}),
+    ({"enablearchiving": False}, {171}),
     ({"persistentroom": False}, {104, 171}),
     ({"whois": "moderators"}, {173}),
     ({"muster#roomconfig_showabsent": False}, {103}),
@@ -261,7 +261,7 @@ def test_codes_the_other_way(alice, bob, cave, open_to_owners):
     cave.forget(alice, bob)
     cave.configure(alice, **{"enablearchiving": True, "whois": "anyone",
                              "muster#roomconfig_showabsent": True})
-    assert cave.notice(bob) == {102, 104, 170, 172}
+    assert cave.notice(bob) == {102, 170, 172}
 
 
 def test_nothing_changed_nothing_said(alice, cave):
