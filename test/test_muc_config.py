@@ -476,10 +476,21 @@ def test_the_number_of_persistent_rooms(server, alice, cave):
     server.ctl("set", "muc.persistent-max", "1")
     cave.configure(alice, persistentroom=True)
     hall = Room("hall").create(alice, "first")
-    assert refused(hall.try_configure(alice, {"persistentroom": True}))[0] == "not-acceptable"
+    condition, text = refused(hall.try_configure(alice, {"persistentroom": True}))
+    assert condition == "not-acceptable" and "persistent rooms" in text
     assert hall.configuration(alice)["muc#roomconfig_persistentroom"] == "0"
     cave.configure(alice, persistentroom=False)
     hall.configure(alice, persistentroom=True)
+
+
+def test_too_many_people_is_not_too_many_rooms(make_server):
+    server = make_server("alice", settings={"muc.affiliations-max": 2})
+    alice = server.client("alice", "a")
+    hall = Room("hall").create(alice, "first")
+    condition, text = refused(hall.try_configure(
+        alice, {"roomadmins": ["bob@localhost", "carol@localhost"]}))
+    assert condition == "not-acceptable" and "affiliation" in text and "persistent" not in text
+    assert hall.jids(alice, "admin") == set()
 
 
 def test_administrators_make_no_persistent_room_where_there_are_none(server, alice):

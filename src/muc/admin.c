@@ -223,7 +223,7 @@ void room_answer(struct iq *iq, enum err e)
         break;
     case E_LIMIT:
         iq_error(iq, SE_RESOURCE_CONSTRAINT,
-                 SLICE("there are too many persistent rooms, or affiliations in this one"));
+                 SLICE("too many people would have an affiliation with this room"));
         break;
     case E_NOTFOUND:
         iq_error(iq, SE_ITEM_NOT_FOUND, SLICE("the room has ended"));

@@ -312,14 +312,14 @@ static void end(struct room_change *c, enum err e)
     change_free(c);
 }
 
-/* A row count that was not met: there are too many persistent rooms, or one of this name. */
+/* A row count that was not met: there are as many persistent rooms as there may be. */
 static enum err err_of(enum store_result result)
 {
     switch (result) {
     case STORE_OK:
         return OK;
     case STORE_CONFLICT:
-        return E_LIMIT;
+        return E_AGAIN;
     default:
         return E_DOWN;
     }

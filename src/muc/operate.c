@@ -388,7 +388,8 @@ static struct change *change_new(struct command_call *call)
 
 static void fail(const struct change *c, enum err e)
 {
-    const char *why = e == E_LIMIT      ? "its lists or the number of persistent rooms are full"
+    const char *why = e == E_LIMIT      ? "its lists are full"
+                      : e == E_AGAIN    ? "muc.persistent-max allows no more persistent rooms"
                       : e == E_CONFLICT ? "the last owner cannot go; make somebody else one first"
                       : e == E_DOWN     ? "the database does not store now, `alarm list` tells why"
                                         : err_text(e);
@@ -399,7 +400,7 @@ static void created(struct room *r, enum err e, void *arg)
 {
     const struct change *c = arg;
     (void)r;
-    if (e == E_LIMIT)
+    if (e == E_AGAIN)
         command_fail(c->call, e,
                      "%.*s: muc.persistent-max allows no more than %lld persistent "
                      "rooms; nothing was changed",

@@ -139,7 +139,10 @@ static void answer(struct iq *iq, enum err e)
 {
     if (e == E_LIMIT) /* §10.1.3: it violates a policy of the service */
         iq_error(iq, SE_NOT_ACCEPTABLE,
-                 SLICE("there are too many persistent rooms, or people with an affiliation"));
+                 SLICE("too many people would have an affiliation with this room"));
+    else if (e == E_AGAIN)
+        iq_error(iq, SE_NOT_ACCEPTABLE,
+                 SLICE("there are as many persistent rooms as there may be"));
     else
         room_answer(iq, e);
 }
