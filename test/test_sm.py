@@ -500,7 +500,7 @@ def test_copies_outlive_a_planned_restart_as_copies(server):
     bob.result("set", "<query xmlns='urn:xmpp:mam:2'/>")
     server.restart()
     other = server.client("bob", "other")
-    server.client("bob", "b")  # in the place of the one that asked
+    server.login("bob", "b")  # in the place of the one that asked
     for i in range(3):
         other.expect(f"<message><body>{i}</body></message>")
     other.expect_nothing("<message/>")
