@@ -75,11 +75,10 @@ def ask_often(client, room, query, first):
 def while_many_wait(alice, bob, room, query, *items):
     """bob asks for much; before that is done alice changes what bob may, and bob asks for more."""
     ask_often(bob, room, query, 0)
-    bob.send("<iq type='get' id='here'><ping xmlns='urn:xmpp:ping'/></iq>")
-    bob.expect("<iq id='here'/>")
+    room.flush(bob)
     alice.send(f"<iq type='set' id='b' to='{room}'><query xmlns='{muc.ADMIN}'>{''.join(items)}"
                "</query></iq>")
-    alice.ping()
+    room.flush(alice)
     ask_often(bob, room, query, 200)
     alice.expect("<iq type='result' id='b'/>")
     bob.expect("<iq id='r399'/>")
@@ -122,10 +121,10 @@ def test_an_invitation_lifts_no_ban(server, alice, bob, carol):
     room.enter(bob, "two")
     ask_often(bob, room, lambda i: f"<query xmlns='{muc.ADMIN}'>" + muc.item(
         jid=f"user{i}@localhost", affiliation="outcast") + "</query>", 0)
-    bob.ping()
+    room.flush(bob)
     alice.send(f"<iq type='set' id='b' to='{room}'><query xmlns='{muc.ADMIN}'>"
                f"{muc.item(jid=carol.bare, affiliation='outcast')}</query></iq>")
-    alice.ping()
+    room.flush(alice)
     bob.send(f"<message to='{room}'><x xmlns='{muc.USER}'><invite to='{carol.bare}'/></x>"
              "</message>")
     alice.expect("<iq type='result' id='b'/>")
