@@ -2,9 +2,12 @@
  * it among his bookmarks, to be joined at login by all his clients (XEP-0402), and who is no longer
  * registered has not. The room tells the home of the account by a fan; there the account asks
  * itself as a client of it would, so whatever answers requests for bookmarks keeps them. A bookmark
- * that is there already is left as it is. Accounts of ours only. */
+ * that is there already is left as it is. Accounts of ours only.
+ * What concerns one account and room is done one after the other, as each looks first at what is
+ * there. */
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/list.h"
 #include "base/mem.h"
 #include "base/setting.h"
 #include "codec/xml_elem.h"
@@ -70,16 +73,46 @@ void room_bookmark(struct room *r, slice bare, enum registered was)
 /* At the home of the account. */
 
 struct task {
+    struct list node; /* of the worker's tasks, in the order of arrival */
+    struct worker *worker;
     struct account *account; /* pinned, when it is loaded */
     struct stanza *st;
     enum registered is;
+    bool runs; /* else it waits for one in front of it */
+    size_t bare_len;
+    char bare[];
 };
+
+static unsigned slot;
+
+static void run(struct task *t);
+
+static slice task_bare(const struct task *t) { return (slice){ t->bare, t->bare_len }; }
+
+/* The first one of the same account and room. NULL: none, or the worker has ended. */
+static struct task *first_like(const struct task *t)
+{
+    struct list *tasks = t->worker->state_of[slot];
+    if (tasks == NULL)
+        return NULL;
+    LIST_EACH (it, tasks) {
+        struct task *other = CONTAINER_OF(it, struct task, node);
+        if (slice_eq(task_bare(other), task_bare(t)) &&
+            slice_eq(stanza_from(other->st), stanza_from(t->st)))
+            return other;
+    }
+    return NULL;
+}
 
 static void task_free(void *arg)
 {
     struct task *t = arg;
+    list_remove(&t->node);
+    struct task *next = t->worker->stopping ? NULL : first_like(t);
     stanza_unref(&t->st);
     mem_free(&t);
+    if (next != NULL)
+        run(next);
 }
 
 static void task_end(struct task *t)
@@ -174,18 +207,56 @@ static void loaded(struct account *a, enum err e, void *arg)
     buf_fini(&b);
 }
 
+static void run(struct task *t)
+{
+    t->runs = true;
+    account_with(t->worker, task_bare(t), loaded, t);
+}
+
 static void arrived(struct worker *w, slice bare, uint32_t number, struct stanza *st, slice tag)
 {
     if (!slice_is(tag, TAG))
         return;
-    struct task *t = mem_new(struct task);
-    *t = (struct task){ .st = stanza_ref(st),
-                        .is = number == REGISTERED ? REGISTERED : REGISTERED_NOT };
-    account_with(w, bare, loaded, t);
+    struct task *t = mem_zalloc(sizeof *t + bare.len);
+    t->worker = w;
+    t->st = stanza_ref(st);
+    t->is = number == REGISTERED ? REGISTERED : REGISTERED_NOT;
+    t->bare_len = bare.len;
+    memcpy(t->bare, bare.ptr, bare.len);
+    list_append(w->state_of[slot], &t->node);
+    if (first_like(t) == t)
+        run(t);
+}
+
+static void start(void) { slot = worker_state_slot(); }
+
+static void worker_start(struct worker *w)
+{
+    struct list *tasks = mem_new(struct list);
+    list_init(tasks);
+    w->state_of[slot] = tasks;
+}
+
+/* Those that run are freed by what they wait for. */
+static void worker_ended(struct worker *w)
+{
+    struct list *tasks = w->state_of[slot], *node;
+    while (tasks != NULL && (node = list_pop(tasks)) != NULL) {
+        struct task *t = CONTAINER_OF(node, struct task, node);
+        if (t->runs)
+            continue;
+        stanza_unref(&t->st);
+        mem_free(&t);
+    }
+    mem_free(&tasks);
+    w->state_of[slot] = NULL;
 }
 
 const struct feature muc_bookmark_feature = {
     .name = "muc_bookmark",
     .settings = (struct setting *const[]){ &bookmark, NULL },
     .fan = arrived,
+    .start = start,
+    .worker_start = worker_start,
+    .worker_ended = worker_ended,
 };
