@@ -495,6 +495,19 @@ def test_full_disk(make_server, small_disk):
 
 
 @pytest.mark.sqlite
+def test_no_start_on_a_full_disk(make_server, small_disk):
+    server = make_server("alice", wrapper=small_disk.wrapper)
+    server.stop()
+    small_disk.sh(f"dd if=/dev/zero of={small_disk.folder}/ballast bs=4k || true")
+    server.start(ready=False)
+    assert server.wait_exit() != 0
+    assert "free space on its file system" in server.log().splitlines()[-1]
+    small_disk.sh(f"rm {small_disk.folder}/ballast")
+    server.start()
+    server.client("alice")
+
+
+@pytest.mark.sqlite
 def test_refused_messages_may_be_sent_again(make_server, small_disk):
     """A message that found no room is not a copy of itself when it comes again (XEP-0359 §3.2)."""
     server = make_server("alice", "bob", wrapper=small_disk.wrapper)

@@ -7,9 +7,12 @@
 #include <stdio.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #define APPLICATION_ID 0x4d757374 /* "Must", in the header of the file: file(1) shows it */
+
+enum { SHM_BYTES = 32 * 1024 }; /* SQLite's step of the file of shared memory */
 
 static const struct store_migration own_migrations[] = {
     { 1,
@@ -29,11 +32,19 @@ static void configure(void)
     sqlite_vfs_register();
 }
 
+/* What SQLite calls an I/O error may be that the file of shared memory finds no room. */
+static bool is_full(const struct sqlite_db *db, int rc)
+{
+    struct statvfs fs;
+    return (rc & 0xff) == SQLITE_IOERR && statvfs(db->path, &fs) == 0 &&
+           fs.f_bavail * fs.f_frsize < SHM_BYTES;
+}
+
 static enum err explain(const struct sqlite_db *db, int rc, struct why *why)
 {
     const char *found =
         db->writer.conn.db != NULL ? sqlite3_errmsg(db->writer.conn.db) : sqlite3_errstr(rc);
-    switch (rc & 0xff) {
+    switch (is_full(db, rc) ? SQLITE_FULL : rc & 0xff) {
     case SQLITE_NOTADB:
         why_set(why,
                 "%s is not a database (its header is another): give the right path, or move "
