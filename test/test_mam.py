@@ -843,6 +843,32 @@ def test_retention(server, talk):
     assert Page(server.client("carol", "x")).bodies == []
 
 
+@pytest.mark.slow
+def test_long_messages(server):
+    """Many in a row, with more words than a batch can hold: they are found, they leave, and they
+    expire."""
+    for name, value in (("c2s.byte-rate", "none"), ("archive.fulltext", "off")):
+        server.ctl("set", name, value)
+    clients = [server.client(name, "a") for name in ("alice", "bob", "carol")]
+    words = "x " * 16400
+    for i in range(200):
+        to = clients[1 + i % 2]
+        chat(clients[0], to.bare, f"no{i} {words}")
+        to.expect(f"<message><body>no{i} {words}</body></message>")
+        to.inbox.clear()
+    server.ctl("set", "archive.fulltext", "on")
+    for i in (0, 199):
+        until("it is found", lambda i=i: len(Page(clients[0], (WORDS, f"no{i}")).bodies) == 1)
+    server.ctl("user", "del", "alice@localhost")
+    assert Page(clients[1], (WORDS, "no198")).messages
+    server.stop()
+    age(server, 400, 40)
+    server.start()
+    server.ctl("set", "archive.retention", "30")
+    server.ctl("archive", "expire")
+    assert (count_rows(server, "entry"), indexed(server, "x")) == (1, 1)  # the newest stays
+
+
 def test_a_client_that_asks_and_does_not_read(server, talk):
     """Queries wait for a client that acknowledges nothing; some are enough."""
     alice, _ = talk

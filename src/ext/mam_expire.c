@@ -4,7 +4,7 @@
  *
  * One pass at a time, an hour after the last, on worker 0.
  *
- * Limits: STEP_ROWS messages a step, PAUSE_MS between steps. */
+ * Limits: STEP_ROWS messages and about STEP_BYTES a step, PAUSE_MS between steps. */
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/command.h"
@@ -18,7 +18,7 @@
 #include "im/worker.h"
 #include "io/timer.h"
 
-enum { STEP_ROWS = 256, PAUSE_MS = 20, FIRST_MS = 60000, PASS_MS = 3600000 };
+enum { STEP_ROWS = 256, STEP_BYTES = 4 << 20, PAUSE_MS = 20, FIRST_MS = 60000, PASS_MS = 3600000 };
 
 struct setting mam_retention = {
     .name = "archive.retention",
@@ -124,8 +124,10 @@ static void oldest_read(void *arg, enum store_result r, const struct store_batch
     struct arena *tmp = arena_create(0);
     uint32_t i = 0;
     p->removing = 0;
-    for (; i < count && store_int(rows, 0, i, 7) < p->before_us; i++) {
+    size_t bytes = 0;
+    for (; i < count && bytes < STEP_BYTES && store_int(rows, 0, i, 7) < p->before_us; i++) {
         struct archive_line m = archive_line_of(rows, 0, i);
+        bytes += m.stanza.len;
         p->next = m.id;
         if (store_int(rows, 0, i, 8) != 0) /* nobody has it */
             continue;

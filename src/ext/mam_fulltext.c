@@ -34,7 +34,7 @@
 
 enum {
     STEP_ROWS = 256,
-    STEP_BYTES = 4 << 20,
+    STEP_BYTES = 2 << 20, /* five times that as vectors of short words, which a batch has to hold */
     TEXT_MAX = 32 << 10,
     WORDS_MAX = 32,
     DELAY_MS = 250, /* from a message to the index, when nobody searches */
@@ -214,7 +214,7 @@ static void add_row(struct store_batch *b, const struct store_stmt *stmt, int ro
                     slice words)
 {
     struct buf vector;
-    if (!store_is_pgsql(store_of(b))) {
+    if (!store_is_pgsql(store_of(b)) || stmt == &drop_words) {
         STORE_ADD(b, stmt, rows, SV_I(id), SV_T(words));
         return;
     }

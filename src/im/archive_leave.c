@@ -10,7 +10,7 @@
 #include "im/archive_words.h"
 #include "im/worker.h"
 
-enum { STEP_ROWS = 256, STEP_BYTES = 2 << 20, STEP_MS = 60000, CONFLICTS_MAX = 100 };
+enum { STEP_ROWS = 256, STEP_BYTES = 1 << 20, STEP_MS = 60000, CONFLICTS_MAX = 100 };
 
 struct leave {
     struct worker *worker;
