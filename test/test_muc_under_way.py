@@ -182,6 +182,18 @@ def test_a_nickname_of_two_sessions_outlives_a_restart(server, alice, bob):
     assert set(entered.others) == {"new"}
 
 
+def test_who_is_in_by_a_nickname_that_another_registered_stays(server, alice, bob, carol):
+    room = Room("by").create(alice, "one", persistentroom=True)
+    bob.enable_sm()
+    room.enter(bob, "two")
+    room.set_affiliation(alice, carol.bare, "member", nick="two")
+    server.restart()
+    bob = resume(server, bob)
+    room.flush(bob)
+    assert not [e for e in bob.inbox if e.get("type") == "unavailable"]
+    assert [r["nick"] for r in server.rows("room", "occupants", room.jid)] == ["two"]
+
+
 # --- followers ---
 
 

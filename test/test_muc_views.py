@@ -128,3 +128,26 @@ def test_all_see_the_same(make_server, seed):
         play.check()
     play.nobody_ghost()
     assert play.most >= 4, "somebody was there"
+
+
+def test_a_planned_restart_changes_nothing_of_it(make_server):
+    server = make_server("owner", *(f"user{i}" for i in range(4)), workers=3, settings={
+        **muc.OWNERS, "muc.message-rate": "none", "muc.new-absent-visible": False})
+    play = Play(server, 7)
+    play.room.configure(play.owner.client, persistentroom=True)
+    everybody = (play.owner, *play.views)
+    for view in everybody:
+        view.client.enable_sm()
+    for _ in range(3):
+        for _ in range(60):
+            play.step()
+        play.settle()
+        known = [(view.nick, dict(view.roster)) for view in everybody]
+        server.restart()
+        for view in everybody:
+            old, view.client = view.client, server.connect(view.client.name)
+            assert view.client.take_over(old).tag.endswith("}resumed")
+        play.settle()
+        play.check()
+        play.nobody_ghost()
+        assert [(view.nick, view.roster) for view in everybody] == known

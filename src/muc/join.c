@@ -363,11 +363,13 @@ static void turn_away(struct worker *w, const struct returning *b)
                    "<status code='110'/><status code='332'/></x>"));
 }
 
+/* By a nickname that somebody else has registered meanwhile, too: one could stay by it. */
 static bool has_place(struct entry *e)
 {
     struct room *r = e->room;
     return (!e->hidden || e->affiliation >= AFF_ADMIN) &&
-           room_seat(r, stanza_from(e->st)) == NULL && nick_read(e) && !nick_taken(e) &&
+           room_seat(r, stanza_from(e->st)) == NULL && nick_read(e) &&
+           !room_nick_used(r, e->nick, stanza_from_bare(e->st)) &&
            affiliation_role(e->affiliation, room_flags(&r->config)) != ROLE_NONE;
 }
 
