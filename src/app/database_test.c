@@ -19,7 +19,7 @@ static void open_and_close(void **state)
     struct arena *arena = arena_create(0);
     struct store *store;
     struct why why = { "" };
-    struct store_conf conf = { .url = pgfix_url, .schemas = features_schemas(arena) };
+    struct store_conf conf = { .url = pgfix.url, .schemas = features_schemas(arena) };
     (void)state;
     if (store_open(&store, &conf, &why) != OK)
         fail_msg("%s", why.text);

@@ -23,7 +23,7 @@ static struct pgfix pgfix; /* the server that is spoken to */
 static char pgfix_bin[256];
 
 /* In a child: the program of PostgreSQL, with its output in the folder. */
-static inline void pgfix_exec(char *const *args)
+static inline void pgfix_exec(char **args)
 {
     char path[300], log[96];
     snprintf(path, sizeof path, "%s/%s", pgfix_bin, args[0]);
@@ -39,11 +39,12 @@ static inline void pgfix_exec(char *const *args)
     if (fd < 0 || dup2(fd, 1) < 0 || dup2(fd, 2) < 0 || chdir(pgfix.dir) != 0)
         _exit(126);
     setenv("LC_ALL", "C", 1);
+    args[0] = path; /* by which it finds the others; its folder need not be in PATH */
     execv(path, args);
     _exit(127);
 }
 
-static inline pid_t pgfix_spawn(char *const *args)
+static inline pid_t pgfix_spawn(char **args)
 {
     pid_t pid = fork();
     ensure(pid >= 0);
@@ -105,7 +106,7 @@ static inline void pgfix_down(int sig)
     pgfix.pid = 0;
 }
 
-static inline void pgfix_call(char *const *args)
+static inline void pgfix_call(char **args)
 {
     int status = 0;
     pid_t pid = pgfix_spawn(args);
