@@ -134,6 +134,20 @@ def test_an_invitation_lifts_no_ban(server, alice, bob, carol):
     assert carol.bare in room.jids(alice, "outcast")
 
 
+def test_a_deleted_account_is_given_nothing(server, alice, bob):
+    """Nor is who has its name later, by what was asked for before."""
+    room = Room("name").create(alice, "one", persistentroom=True)
+    ask_often(alice, room, lambda i: f"<query xmlns='{muc.ADMIN}'>" + muc.item(
+        jid=f"user{i}@localhost", affiliation="outcast") + "</query>", 0)
+    alice.send(f"<iq type='set' id='b' to='{room}'><query xmlns='{muc.ADMIN}'>"
+               f"{muc.item(jid=bob.bare, affiliation='owner')}</query></iq>")
+    alice.ping()
+    server.ctl("user", "del", bob.bare)
+    alice.expect("<iq type='result' id='b'/>")
+    room.set_affiliation(alice, "last@localhost", "member")
+    assert room.jids(alice, "owner") == {alice.bare}
+
+
 # --- a room becomes persistent ---
 
 
