@@ -7,8 +7,6 @@ struct buf;
 struct stanza;
 struct worker;
 
-enum { PREAUTH_NOTE_MAX = 64 }; /* bytes */
-
 struct preauth_request {
     struct worker *worker;
     const struct stanza *st; /* an IQ of type get or set; borrowed */

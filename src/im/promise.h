@@ -9,11 +9,4 @@ enum promise {
     PROMISE_QUEUED     /* it is in the queue of its home or of its session, or its answer is */
 };
 
-struct promise_row {
-    const char *what;
-    enum promise promise;
-    const char *test; /* in test/: what is killed and looked for */
-};
-
 enum promise promise_of(const struct stanza *st);
-const struct promise_row *promise_rows(void); /* ended by { 0 }; for the docs */

@@ -611,6 +611,23 @@ static bool name_index(const char *const *names, slice value, unsigned *out)
     return false;
 }
 
+/* As the form takes it: an owner can return what he was given. */
+static bool suits(const struct field *fd, slice s)
+{
+    switch (fd->kind) {
+    case K_LINES:
+        return true;
+    case K_JIDS:
+        return s.len == 0 || s.ptr[s.len - 1] == '\t';
+    case K_LANGUAGE:
+        return is_language(s);
+    case K_URI:
+        return is_uri(s) && one_line(s);
+    default:
+        return one_line(s);
+    }
+}
+
 static void load_text(struct room_config *c, const struct field *fd, slice value, struct arena *tmp)
 {
     size_t max = fd->kind == K_JIDS ? (size_t)ROOM_CONTACTS_MAX * (JID_MAX + 1) : ROOM_TEXT_MAX;
@@ -622,9 +639,8 @@ static void load_text(struct room_config *c, const struct field *fd, slice value
         text[len++] = escaped && value.ptr[i] == 'n' ? '\n' : value.ptr[i];
     }
     slice s = { text, len };
-    if (len > max || !xml_is_text(s) || (fd->kind == K_JIDS && len > 0 && text[len - 1] != '\t'))
-        return;
-    c->text[fd->at] = s;
+    if (len <= max && xml_is_text(s) && suits(fd, s))
+        c->text[fd->at] = s;
 }
 
 static void load_roles(struct room_config *c, const struct field *fd, slice value)

@@ -507,6 +507,11 @@ static void damaged_text_leaves_defaults(void **state)
                            "contacts=a@x\nmembers_only=1"),
                      arena);
     assert_int_equal(room_config_diff(&def, &c), 0); /* the last line is cut off */
+    room_config_load(&c, SLICE("name=two\\nlines\ndescription=two\\nlines\nlanguage=no such\n"),
+                     arena);
+    assert_int_equal(c.text[ROOM_NAME].len, 0);
+    assert_int_equal(c.text[ROOM_LANGUAGE].len, 0);
+    assert_true(slice_is(c.text[ROOM_DESCRIPTION], "two\nlines"));
     room_config_load(&c, SLICE("members_only=1\npm=none\n"), arena);
     assert_true(c.members_only);
     assert_int_equal(c.pm, PM_NOBODY);
