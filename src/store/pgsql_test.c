@@ -544,6 +544,27 @@ static void test_frozen(void **state)
     loop_destroy(&loop);
 }
 
+/* Who can wait for ever is no reason to wait for a server that does not answer. */
+static void test_frozen_for_the_patient(void **state)
+{
+    (void)state;
+    struct store *s = fix_store();
+    struct loop *loop = loop_create(0);
+    struct answer a = { .left = 1 };
+    pid_t pid = (pid_t)pgfix_int("SELECT pid FROM pg_stat_activity WHERE " WRITER);
+    assert_int_equal(kill(pid, SIGSTOP), 0);
+    uint64_t began_us = clock_mono_us();
+    submit_note(s, loop, 1, 30000, &a);
+    loop_run(loop);
+    assert_int_equal(a.result, STORE_DOWN);
+    assert_in_range(a.at_us - began_us, 5000000, 20000000);
+    assert_int_equal(kill(pid, SIGCONT), 0);
+    wait_up(s);
+    assert_int_equal(fix_int("SELECT count(*) FROM note WHERE name = 'n'"), 0);
+    store_close(&s);
+    loop_destroy(&loop);
+}
+
 /* The primary is gone for good. Of two hosts the one is found that can be written to. */
 static void test_failover(void **state)
 {
@@ -690,15 +711,19 @@ int main(void)
 {
 #define TEST(test) cmocka_unit_test_setup_teardown(test, begin, end)
     const struct CMUnitTest tests[] = {
-        TEST(test_bad_urls),       TEST(test_unreachable),      TEST(test_wrong_texts),
-        TEST(test_in_use),         TEST(test_foreign),          TEST(test_newer_schema),
-        TEST(test_migrations),     TEST(test_bad_statements),   TEST(test_rebuild),
-        TEST(test_bad_texts),      TEST(test_much_both_ways),   TEST(test_full),
-        TEST(test_repeated),       TEST(test_one_of_many),      TEST(test_restart),
-        TEST(test_readers_lost),   TEST(test_close_while_down), TEST(test_churn),
-        TEST(test_stalled),        TEST(test_frozen),           TEST(test_locked_out),
-        TEST(test_readers_follow), TEST(test_used_by_another),  TEST(test_failover),
-        TEST(test_kill),
+        TEST(test_bad_urls),         TEST(test_unreachable),
+        TEST(test_wrong_texts),      TEST(test_in_use),
+        TEST(test_foreign),          TEST(test_newer_schema),
+        TEST(test_migrations),       TEST(test_bad_statements),
+        TEST(test_rebuild),          TEST(test_bad_texts),
+        TEST(test_much_both_ways),   TEST(test_full),
+        TEST(test_repeated),         TEST(test_one_of_many),
+        TEST(test_restart),          TEST(test_readers_lost),
+        TEST(test_close_while_down), TEST(test_churn),
+        TEST(test_stalled),          TEST(test_frozen),
+        TEST(test_locked_out),       TEST(test_readers_follow),
+        TEST(test_used_by_another),  TEST(test_frozen_for_the_patient),
+        TEST(test_failover),         TEST(test_kill),
     };
     if (!pgfix_start())
         return 0;

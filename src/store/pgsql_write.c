@@ -275,10 +275,11 @@ static bool is_worth_another(enum pg_fault fault)
     return fault == PG_REFUSED || fault == PG_FULL || fault == PG_BROKEN || fault == PG_AGAIN;
 }
 
-/* The server may take as long as somebody waits. */
+/* The server may take as long as somebody waits; but there are some who wait for minutes, since
+ * they have to know, and that long nothing would be stored. */
 static uint64_t patience(const struct store_batch *first)
 {
-    uint64_t until_us = clock_mono_us() + PG_PATIENCE_US;
+    uint64_t now_us = clock_mono_us(), until_us = now_us + PG_PATIENCE_US;
     for (const struct store_batch *b = first; b != NULL; b = b->next) {
         uint64_t deadline_us = b->op.deadline_us;
         if (deadline_us == UINT64_MAX)
@@ -286,7 +287,7 @@ static uint64_t patience(const struct store_batch *first)
         if (deadline_us + PG_GRACE_US > until_us)
             until_us = deadline_us + PG_GRACE_US;
     }
-    return until_us;
+    return until_us < now_us + PG_PATIENCE_MAX_US ? until_us : now_us + PG_PATIENCE_MAX_US;
 }
 
 static void answer_all(struct store_batch *first, enum store_result result)
