@@ -88,6 +88,7 @@ def test_no_longer(cave, alice, bob):
     cave.register(bob, "second", follow=True)
     cave.register(bob, "second", follow=False)
     cave.say(alice, "one")
+    cave.expect_body(alice, "first", "one")
     cave.register(bob, "second", follow=True)
     cave.say(alice, "two")
     assert heard(bob, cave, "two") == 1
