@@ -122,6 +122,7 @@ static void test_unreachable(void **state)
     refused("postgresql://u:secret@127.0.0.1:1,localhost:2/d", E_IO, "port 1 failed");
     refused("postgresql://u:secret@127.0.0.1:1,localhost:2/d", E_IO, "database d on 127.0.0.1,loc");
     refused("postgresql://u:secret@[::1]:1/d", E_IO, "database d on ::1 port 1 cannot be used");
+    refused("postgresql://u:secret@127.0.0.1,127.0.0.2/d", E_IO, "127.0.0.2 cannot be used");
     assert_true(clock_mono_us() - began_us < 5000000);
     snprintf(url, sizeof url, "postgresql://muster:secret@/nothing?host=%s", pgfix.dir);
     refused(url, E_IO, "database \"nothing\" does not exist");

@@ -35,6 +35,8 @@ enum err pg_url_name(const char *url, char *out, size_t cap, struct why *why)
             host = value_of(options, "hostaddr");
         if (strpbrk(host, "@?#") == NULL && strpbrk(name, "@/?#") == NULL && ports_are_fine(ports))
             e = OK;
+        if (ports[strspn(ports, ",")] == '\0')
+            ports = ""; /* several hosts, all with the usual port */
         snprintf(out, cap, "%s on %s%s%s", *name != '\0' ? name : "(by name of the user)",
                  *host != '\0' ? host : "this machine", *ports != '\0' ? " port " : "", ports);
         PQconninfoFree(options);

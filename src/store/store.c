@@ -19,7 +19,8 @@ struct alarm store_down_alarm = {
     .name = "store.down",
     .severity = ALARM_CRITICAL,
     .text = "the database cannot be used; nothing new is stored",
-    .action = "look at the detail: repair the disk or the permissions, or restore a backup",
+    .action = "look at the detail: start the database server, repair the disk or the permissions, "
+              "or restore a backup",
 };
 
 static struct metric store_batches = { .name = "muster_store_batches",
