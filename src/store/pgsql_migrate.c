@@ -9,6 +9,7 @@ enum { REBUILD_ROWS = 2048 }; /* at a time */
 static const struct store_migration own_migrations[] = {
     { 1, NULL, "CREATE TABLE reader(name TEXT PRIMARY KEY, position BIGINT NOT NULL)" },
     { 2, NULL, "CREATE TABLE opened(times BIGINT NOT NULL); INSERT INTO opened VALUES(0)" },
+    { 3, NULL, "ALTER TABLE opened ADD COLUMN commits BIGINT NOT NULL DEFAULT 0" },
     { 0 },
 };
 static const struct store_schema own_schema = { .feature = "store", .migrations = own_migrations };

@@ -466,6 +466,7 @@ static void test_churn(void **state)
     for (int i = 0; i < PQntuples(res); i++)
         kept[strtol(PQgetvalue(res, i, 0), NULL, 10)] = true;
     for (int64_t i = 0; i < c->next; i++) {
+        assert_true(c->ok[i] || c->down[i]); /* it is known */
         assert_false(c->ok[i] && !kept[i]);
         assert_false(c->down[i] && kept[i]);
         ok += c->ok[i];
@@ -476,6 +477,36 @@ static void test_churn(void **state)
     PQclear(res);
     mem_free(&kept);
     mem_free(&c);
+}
+
+/* The connection is lost between COMMIT and its answer. */
+static void test_told_later(void **state)
+{
+    (void)state;
+    struct store *s = fix_store();
+    pgfix_run("CREATE FUNCTION quit() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+              " PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END $$;"
+              "CREATE CONSTRAINT TRIGGER quit AFTER INSERT ON note DEFERRABLE INITIALLY DEFERRED"
+              " FOR EACH ROW EXECUTE FUNCTION quit()");
+    assert_int_equal(put_note(s, 1), STORE_DOWN);
+    pgfix_run("DROP TRIGGER quit ON note; DROP FUNCTION quit");
+    wait_up(s);
+    pgfix_run("ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
+    pgfix_run("SELECT pg_reload_conf()");
+    struct loop *loop = loop_create(0);
+    struct answer a = { .left = 1 };
+    submit_note(s, loop, 2, 20000, &a);
+    uint64_t until_us = clock_mono_us() + 5000000;
+    while (pgfix_int("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'") == 0)
+        assert_true(clock_mono_us() < until_us);
+    pgfix_run("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE " WRITER);
+    pgfix_run("ALTER SYSTEM RESET synchronous_standby_names");
+    pgfix_run("SELECT pg_reload_conf()");
+    loop_run(loop);
+    assert_int_equal(a.result, STORE_OK);
+    assert_int_equal(pgfix_int("SELECT sum(owner) FROM note WHERE name = 'n'"), 2);
+    store_close(&s);
+    loop_destroy(&loop);
 }
 
 /* Another session has a lock: the answer comes in time, the write is done in the end. */
@@ -712,19 +743,33 @@ int main(void)
 {
 #define TEST(test) cmocka_unit_test_setup_teardown(test, begin, end)
     const struct CMUnitTest tests[] = {
-        TEST(test_bad_urls),         TEST(test_unreachable),
-        TEST(test_wrong_texts),      TEST(test_in_use),
-        TEST(test_foreign),          TEST(test_newer_schema),
-        TEST(test_migrations),       TEST(test_bad_statements),
-        TEST(test_rebuild),          TEST(test_bad_texts),
-        TEST(test_much_both_ways),   TEST(test_full),
-        TEST(test_repeated),         TEST(test_one_of_many),
-        TEST(test_restart),          TEST(test_readers_lost),
-        TEST(test_close_while_down), TEST(test_churn),
-        TEST(test_stalled),          TEST(test_frozen),
-        TEST(test_locked_out),       TEST(test_readers_follow),
-        TEST(test_used_by_another),  TEST(test_frozen_for_the_patient),
-        TEST(test_failover),         TEST(test_kill),
+        TEST(test_bad_urls),
+        TEST(test_unreachable),
+        TEST(test_wrong_texts),
+        TEST(test_in_use),
+        TEST(test_foreign),
+        TEST(test_newer_schema),
+        TEST(test_migrations),
+        TEST(test_bad_statements),
+        TEST(test_rebuild),
+        TEST(test_bad_texts),
+        TEST(test_much_both_ways),
+        TEST(test_full),
+        TEST(test_repeated),
+        TEST(test_one_of_many),
+        TEST(test_restart),
+        TEST(test_readers_lost),
+        TEST(test_close_while_down),
+        TEST(test_churn),
+        TEST(test_told_later),
+        TEST(test_stalled),
+        TEST(test_frozen),
+        TEST(test_locked_out),
+        TEST(test_readers_follow),
+        TEST(test_used_by_another),
+        TEST(test_frozen_for_the_patient),
+        TEST(test_failover),
+        TEST(test_kill),
     };
     if (!pgfix_start())
         return 0;

@@ -23,7 +23,7 @@ enum pg_fault pg_lock(struct pg_conn *c)
     return fault;
 }
 
-enum pg_fault pg_count_opened(struct pg_conn *c, const char *sql, int64_t *out)
+enum pg_fault pg_ask_opened(struct pg_conn *c, const char *sql, int64_t *out)
 {
     PGresult *res = pg_ask(c, sql, NULL);
     if (res == NULL)
@@ -37,7 +37,7 @@ enum pg_fault pg_count_opened(struct pg_conn *c, const char *sql, int64_t *out)
 static enum pg_fault check_opened(struct pg_conn *c)
 {
     int64_t times = 0;
-    enum pg_fault fault = pg_count_opened(c, "SELECT times FROM opened", &times);
+    enum pg_fault fault = pg_ask_opened(c, "SELECT times FROM opened", &times);
     if (fault == PG_OK && times != c->db->opened)
         fault = pg_fail(c, PG_BUSY, "another process has used this database: restart musterd");
     return fault;
@@ -167,16 +167,36 @@ static void note_late(struct pg_writer *w, const struct store_batch *first)
     metric_add(&store_late_rows, rows);
 }
 
+/* Whether COMMIT was reached or not. */
+static enum pg_fault end_failed(struct pg_writer *w)
+{
+    return command(w, "ROLLBACK") == PG_OK ? PG_OK : PG_LOST;
+}
+
+/* So that another connection can tell whether it was kept. */
+static void send_number(struct pg_writer *w)
+{
+    static const Oid int8 = OID_INT8;
+    char number[24];
+    const char *value = number;
+    snprintf(number, sizeof number, "%lld", (long long)++w->commits);
+    if (w->conn.pq != NULL)
+        PQsendQueryParams(w->conn.pq, "UPDATE opened SET commits = $1", 1, &int8, &value, NULL,
+                          NULL, 0);
+}
+
 /* A transaction that has failed answers COMMIT with ROLLBACK, and no error. */
 static enum pg_fault commit(struct pg_writer *w, const struct store_batch *first)
 {
-    enum pg_fault fault = PG_OK;
+    enum pg_fault fault;
     bool committed = false;
     uint64_t began_us = clock_mono_us();
     PGresult *res;
     w->committing = true;
+    send_number(w);
     pg_send(&w->conn, "COMMIT");
     pg_sync(&w->conn);
+    fault = pg_end(&w->conn);
     while ((res = pg_next(&w->conn)) != NULL) {
         fault = worse(fault, pg_judge(&w->conn, res));
         committed = committed || strcmp(PQcmdStatus(res), "COMMIT") == 0;
@@ -193,7 +213,9 @@ static enum pg_fault commit(struct pg_writer *w, const struct store_batch *first
         worked();
         return PG_OK;
     }
-    return fault != PG_OK ? fault : pg_fail(&w->conn, PG_AGAIN, "the transaction was undone");
+    if (fault == PG_OK)
+        fault = pg_fail(&w->conn, PG_AGAIN, "the transaction was undone");
+    return fault != PG_LOST ? worse(end_failed(w), fault) : fault;
 }
 
 static bool is_write(const struct store_batch *b) { return b->kind == BATCH_WRITE; }
@@ -310,7 +332,12 @@ static void run_group(struct pg_writer *w, struct store_batch *first)
     if (fault == PG_OK)
         return;
     enum store_result result = pg_result(&w->conn, fault);
-    answer_all(first, fault == PG_LOST && w->committing ? STORE_UNKNOWN : result);
+    if (fault != PG_LOST || !w->committing) {
+        answer_all(first, result);
+        return;
+    }
+    pg_disconnect(&w->conn);
+    w->doubt = first;
 }
 
 static bool has_writes(const struct store_batch *first)
@@ -344,8 +371,34 @@ static void commit_group(struct pg_writer *w)
         run_group(w, first);
     else
         answer_all(first, STORE_OK);
+    w->doubt_count = count;
+    if (w->doubt != NULL)
+        return; /* until somebody can tell */
     atomic_fetch_sub(&w->in.queued, count);
     deliver(w, first);
+}
+
+static void end_doubt(struct pg_writer *w)
+{
+    struct store_batch *first = w->doubt;
+    w->doubt = NULL;
+    atomic_fetch_sub(&w->in.queued, w->doubt_count);
+    deliver(w, first);
+}
+
+/* What the lost connection had sent last was committed, or it never will be: its session is over,
+ * since the lock is ours. */
+static enum pg_fault settle_doubt(struct pg_writer *w)
+{
+    int64_t commits = 0;
+    enum pg_fault fault = PG_OK;
+    if (w->doubt != NULL)
+        fault = pg_ask_opened(&w->conn, "SELECT commits FROM opened", &commits);
+    if (fault == PG_OK && w->doubt != NULL && commits == w->commits)
+        note_late(w, w->doubt);
+    else if (fault == PG_OK)
+        answer_all(w->doubt, STORE_DOWN);
+    return fault;
 }
 
 /* --- the connection --- */
@@ -384,12 +437,15 @@ static void go_down(struct pg_writer *w)
 static void come_up(struct pg_writer *w)
 {
     struct pg_conn *c = &w->conn;
-    if (pg_connect(c) && pg_lock(c) == PG_OK && check_opened(c) == PG_OK) {
+    if (pg_connect(c) && pg_lock(c) == PG_OK && check_opened(c) == PG_OK &&
+        settle_doubt(w) == PG_OK) {
         log_info(&log_store, LOG_EV("store.connected"), LOG_C("host", PQhost(c->pq)),
                  LOG_C("port", PQport(c->pq)));
         atomic_fetch_add(&c->db->session, 1);
         atomic_store(&c->db->down, false);
         alarm_clear(&store_down_alarm);
+        if (w->doubt != NULL)
+            end_doubt(w);
         return;
     }
     pg_disconnect(c);
@@ -410,6 +466,14 @@ static void look_at_socket(struct pg_conn *c)
     pg_disconnect(c);
 }
 
+static void give_up(struct pg_writer *w)
+{
+    pg_refuse(w->conn.db);
+    answer_all(w->doubt, STORE_UNKNOWN);
+    if (w->doubt != NULL)
+        end_doubt(w);
+}
+
 static void wait_down(struct pg_writer *w)
 {
     pg_refuse(w->conn.db);
@@ -427,7 +491,7 @@ static bool wait_for_work(struct pg_writer *w)
         if (w->conn.pq == NULL && !atomic_load(&w->conn.db->down))
             go_down(w);
         if (w->conn.pq == NULL && stop) {
-            pg_refuse(w->conn.db);
+            give_up(w);
             return false;
         }
         if (w->conn.pq == NULL) {

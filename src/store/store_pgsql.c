@@ -117,8 +117,9 @@ static enum err open_db(struct pg_db *db, const struct store_conf *conf, struct 
     c->until_us = UINT64_MAX; /* migrations take as long as they take */
     if (e == OK)
         e = pg_migrate(db, conf, why);
-    if (e == OK && pg_count_opened(c, "UPDATE opened SET times = times + 1 RETURNING times",
-                                   &db->opened) != PG_OK)
+    if (e == OK && (pg_ask_opened(c, "UPDATE opened SET times = times + 1 RETURNING times",
+                                  &db->opened) != PG_OK ||
+                    pg_ask_opened(c, "SELECT commits FROM opened", &db->writer.commits) != PG_OK))
         e = unreachable(c, why);
     if (e == OK)
         e = pg_check_all(c, why);

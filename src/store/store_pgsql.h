@@ -77,7 +77,10 @@ struct pg_writer {
     struct group_queue in;
     pthread_t thread;
     const struct store_late *late; /* NULL: the store has none */
+    int64_t commits;               /* number of the last one that was tried, which it notes */
     bool committing;               /* COMMIT was sent: what is lost now may have been kept */
+    struct store_batch *doubt;     /* a group that may have been; its results are there */
+    uint32_t doubt_count;
     bool has_savepoint;
     uint64_t retry_us; /* when to connect again */
     uint32_t retry_ms;
@@ -153,8 +156,8 @@ NODISCARD enum err pg_rebuild(struct pg_db *db, struct why *why);
 /* pgsql_write.c */
 /* Takes the lock of the database; PG_BUSY: another process has it. */
 enum pg_fault pg_lock(struct pg_conn *c);
-/* How often the database was opened, as `sql` gives it. */
-enum pg_fault pg_count_opened(struct pg_conn *c, const char *sql, int64_t *out);
+/* A number of the table `opened`, as `sql` gives it. */
+enum pg_fault pg_ask_opened(struct pg_conn *c, const char *sql, int64_t *out);
 void *pg_writer_main(void *writer);
 /* Refuses what was submitted. Any thread. */
 void pg_refuse(struct pg_db *db);
