@@ -39,7 +39,7 @@ enum store_result {
                      */
     STORE_FULL,     /* disk or size limit; alarm store.full is raised until a write works again */
     STORE_DOWN,     /* the database cannot be used: closed, read-only, corrupt, unreachable */
-    STORE_UNKNOWN   /* the deadline passed or the connection broke during commit: replay */
+    STORE_UNKNOWN   /* the deadline passed, or the store was closed before it could tell: replay */
 };
 const char *store_result_name(enum store_result r);
 
