@@ -123,7 +123,8 @@ struct store_val {
 #define SV_B(s) ((struct store_val){ STORE_BLOB, 0, (s) })
 #define SV_NULL ((struct store_val){ STORE_NULL, 0, { 0 } })
 /* The id given by the last INSERT in front of it in this batch: SQLite's rowid, PostgreSQL's
- * lastval(), so that INSERT has to let the database choose the id and to insert a row. None:
+ * lastval(), so that INSERT has to let the database choose the id and to insert a row. Whoever uses
+ * it may not insert into a table that gives ids itself: PostgreSQL could take that id. None:
  * STORE_CONFLICT. */
 #define SV_LAST ((struct store_val){ STORE_LAST, 0, { 0 } })
 
