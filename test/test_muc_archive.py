@@ -370,6 +370,7 @@ def test_messages_wait_for_the_database(server, cave, alice):
     """Relayed at once, kept in order, stored once when it is back."""
     alice.enable_sm()
     said(cave, alice, "first", ["before"])
+    alice.wait_acked(1)  # it is stored
     with held_by_another(server):
         said(cave, alice, "first", ["m0", "m1"])  # these are with the store when it gives up
         until("what was said to wait", lambda: waiting(server) == 2)

@@ -31,23 +31,30 @@ tests_of() { # MODE FOLDER...: names of the unit tests in these folders
 
 folders() { find src -mindepth 1 -maxdepth 1 -type d -printf '%f\n' | sort; }
 
-# Runs each test program; one that crashes does not stop the others.
+unit_one() { # TEST LOG
+    if [ ! -x "$1" ]; then
+        echo "@failed $1: not built" > "$2"
+    elif ! timeout 300 "$1" > "$2" 2>&1; then
+        grep -q 'FAILED' "$2" || echo "@failed $1: ended early" >> "$2"
+    else
+        return 0
+    fi
+    return 1
+}
+
+# Runs each test program, two at a time, as some of them wait; one that crashes does not stop the
+# others.
 run_units() { # MODE FOLDER...
-    local tests test failed=0
+    local tests failed=0 logs=$LOGS/units.$1
     mapfile -t tests < <(tests_of "$@")
     make_quiet -k -j2 MODE="$1" "${tests[@]}" || failed=1
-    for test in "${tests[@]}"; do
-        if [ ! -x "$test" ]; then
-            echo "@failed $test: not built"
-        elif ! timeout 300 "$test" > "$LOGS/one.$1" 2>&1; then
-            failed=1
-            cat "$LOGS/one.$1"
-            grep -q 'FAILED' "$LOGS/one.$1" || echo "@failed $test: ended early"
-        else
-            cat "$LOGS/one.$1"
-        fi
-    done
-    rm -f "$LOGS/one.$1"
+    rm -rf "$logs"
+    mkdir -p "$logs"
+    export -f unit_one
+    # shellcheck disable=SC2016 # expanded by the inner shell
+    printf '%s\n' "${tests[@]}" |
+        xargs -P 2 -n 1 bash -c 'unit_one "$1" "$0/${1//\//.}"' "$logs" || failed=1
+    cat "$logs"/*
     return "$failed"
 }
 

@@ -88,6 +88,8 @@ static void on_loop(void (*fn)(void))
 
 static void close_control(void) { control_close(fx.control); }
 
+static void pass_by(void) {}
+
 static int dial(void)
 {
     struct sockaddr_un addr = { .sun_family = AF_UNIX };
@@ -141,6 +143,8 @@ static int teardown(void **state)
     (void)state;
     on_loop(close_control);
     assert_int_not_equal(access(fx.path, F_OK), 0); /* the socket file is gone */
+    for (int i = 0; i < 2; i++)
+        on_loop(pass_by); /* a tick behind that in which it flushed: it has read their ends */
     loop_stop(fx.worker.loop);
     pthread_join(fx.thread, NULL);
     control_destroy(&fx.control);
