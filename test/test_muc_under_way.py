@@ -49,6 +49,7 @@ def test_a_retraction_with_a_long_id(server, alice, bob, carol):
              f"<retract xmlns='{RETRACT}' id='{ident}'/><body>retracted</body></message>")
     room.flush(bob)
     room.say(alice, "after")
+    room.expect_body(alice, "one", "after")
     assert "after" in room.enter(carol, "three").bodies
 
 
