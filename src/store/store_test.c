@@ -291,7 +291,10 @@ static void test_group(void **state)
     loop_run(r.loop);
     assert_int_equal(r.ok, 501);
     assert_int_equal(r.conflict, 499);
-    assert_int_equal(fix_int("SELECT count(*) FROM message WHERE stamp = 999 + id"), 250);
+    /* ids rise in the order of submission; a group that is run again may leave some out */
+    assert_int_equal(fix_int("SELECT count(*) FROM message m WHERE stamp = 999 +"
+                             " (SELECT count(*) FROM message n WHERE n.id <= m.id)"),
+                     250);
     const char *log = notes(*state, 5);
     assert_int_equal(strncmp(log, "log=01234567890123456789", 24), 0);
     assert_null(strchr(log, 'x'));
