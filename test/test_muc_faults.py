@@ -63,6 +63,22 @@ def recorded(server):
         return [int(re.search("<body>([0-9]+)</body>", text)[1]) for (text,) in rows]
 
 
+def kill_in_traffic(server, cave, rounds):
+    """Ends the server while somebody talks, again and again; what the archive has at the end. No
+    acknowledged message is missing, none is there twice or out of order."""
+    promised, number = [], 0
+    for _ in range(rounds):
+        talker = Talker(server, cave, number)
+        promised += talker.run_until_killed(random.uniform(0.05, 0.5))
+        number = talker.next
+        server.start()
+        there = recorded(server)
+        assert there == sorted(set(there)), "out of order or twice"
+        assert not set(promised) - set(there), "acknowledged, and lost"
+    assert promised, "nothing was acknowledged at all"
+    return there
+
+
 @pytest.mark.slow
 @pytest.mark.release
 def test_kill_under_room_traffic(make_server):
@@ -70,17 +86,7 @@ def test_kill_under_room_traffic(make_server):
     are in the order in which they were said."""
     server = make_server("alice", settings={"muc.message-rate": "none"})
     cave = Room("cave").create(server.client("alice", "maker"), "maker", persistentroom=True)
-    rng = random.Random()
-    promised, number = [], 0
-    for _ in range(KILL_ROUNDS):
-        talker = Talker(server, cave, number)
-        promised += talker.run_until_killed(rng.uniform(0.05, 0.5))
-        number = talker.next
-        server.start()
-        there = recorded(server)
-        assert there == sorted(set(there)), "out of order or twice"
-        assert not set(promised) - set(there), "acknowledged, and lost"
-    assert promised, "nothing was acknowledged at all"
+    there = kill_in_traffic(server, cave, KILL_ROUNDS)
     reader = server.client("alice", "reader")
     assert Page(reader, cave, page="<max>10</max><before/>").bodies == [
         str(n) for n in there[-10:]]

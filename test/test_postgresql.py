@@ -1,7 +1,6 @@
 """PostgreSQL as the database: what a start refuses, what becomes of a room while it is away, and
 what an acknowledgement promises. Each run has servers of its own (muster.database)."""
 import json
-import random
 import signal
 import threading
 
@@ -12,7 +11,7 @@ from muster.client import TIMEOUT, until
 from muster.database import private, psql
 from muster.muc import Room
 from test_muc_archive import Page, alarms, said, waiting
-from test_muc_faults import Talker, recorded
+from test_muc_faults import Talker, kill_in_traffic, recorded
 
 OPEN = {"muc.archive": True, **muc.OWNERS}
 
@@ -175,16 +174,7 @@ def test_what_needs_it_says_so(room, cluster):
 def test_kill_loses_nothing_acknowledged(make):
     server = make("alice", settings={"muc.message-rate": "none"})
     cave = Room("cave").create(server.client("alice", "maker"), "maker", persistentroom=True)
-    promised, number = [], 0
-    for _ in range(4):
-        talker = Talker(server, cave, number)
-        promised += talker.run_until_killed(random.uniform(0.1, 0.5))
-        number = talker.next
-        server.start()
-        there = recorded(server)
-        assert there == sorted(set(there)), "out of order or twice"
-        assert not set(promised) - set(there), "acknowledged, and lost"
-    assert promised, "nothing was acknowledged at all"
+    kill_in_traffic(server, cave, 4)
 
 
 @pytest.mark.slow
