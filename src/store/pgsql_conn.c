@@ -255,6 +255,8 @@ enum pg_fault pg_synced(struct pg_conn *c)
 {
     PGresult *res = pg_next(c);
     bool is_sync = PQresultStatus(res) == PGRES_PIPELINE_SYNC;
+    if (res != NULL && !is_sync)
+        pg_judge(c, res); /* the server may say in its place why it goes */
     PQclear(res);
     if (c->pq != NULL && !is_sync)
         return lose(c, "the answers of the server are out of step");
