@@ -1,31 +1,31 @@
 #!/bin/bash
-# compare.sh GENERATOR [RUNS]: the figures of docs/performance.md: Muster and its peers, taking turns.
+# compare.sh [RUNS]: the figures of docs/performance.md: Muster and its peers, taking turns.
 #
-# GENERATOR is the folder of the load generator: xmppload, limit/relay.c and the peer-*.sh scripts. The server has
-# CPU 0, the generator CPU 1; every measured run starts a new server process. Raw results: one JSON line a run
-# in $OUT (default GENERATOR/results); report.py makes the table.
+# The server has CPU 0, the generator (xmppload) CPU 1; every measured run starts a new server process. ejabberd and
+# Prosody are installed if they are missing. Raw results: one JSON line a run in $OUT (default build/bench/results);
+# report.py makes the table.
 #   SERVERS="muster ejabberd prosody relay"   who takes part
 #   PARTS="idle chat presence rate copies eventing muc rooms durable empty"
 # shellcheck disable=SC2086 # options are split on purpose
 set -eu
-generator=$(cd "$1" && pwd)
-runs=${2:-3}
+runs=${1:-3}
 here=$(cd "$(dirname "$0")" && pwd)
-out=${OUT:-$generator/results}
+build=$(dirname "$here")/build/bench
+out=${OUT:-$build/results}
 parts=${PARTS:-idle chat presence rate copies eventing muc rooms durable empty}
 servers=${SERVERS:-muster ejabberd prosody relay}
 server=$here/server.sh
 export BENCH_CPUS=0 BENCH_GC=generational # of prosody: its better configuration
-cd "$generator"
-[ -x ./xmppload ] || make
-[ -x limit/relay ] || gcc -O2 -std=gnu17 limit/relay.c -o limit/relay
+ejabberd=$here/peers/ejabberd.sh
+prosody=$here/peers/prosody.sh
+make -s -C "$here/xmppload" O="$build"
 mkdir -p "$out"
 
 part() { [[ " $parts " == *" $1 "* ]]; }
 has() { [[ " $servers " == *" $1 "* ]]; }
 
 relay_start() {
-    taskset -c 0 limit/relay 5333 localhost conference.localhost &
+    taskset -c 0 "$build/relay" 5333 localhost conference.localhost &
     relay=$!
     until (exec 3<> /dev/tcp/127.0.0.1/5333) 2> /dev/null; do sleep 0.05; done
 }
@@ -36,10 +36,10 @@ restart() { # NAME
     case $1 in
     muster) DURABLE=off "$server" restart > /dev/null; port=${MUSTER_BENCH_PORT:-5722} pids=$("$server" pids) ;;
     muster-durable) DURABLE=on "$server" restart > /dev/null; port=${MUSTER_BENCH_PORT:-5722} pids=$("$server" pids) ;;
-    ejabberd) ./peer-ejabberd.sh stop; ./peer-ejabberd.sh start >&2; port=5422 pids=$(./peer-ejabberd.sh pids) ;;
-    ejabberd-mam) export BENCH_MAM=sqlite; ./peer-ejabberd.sh stop; ./peer-ejabberd.sh start >&2
-        port=5422 pids=$(./peer-ejabberd.sh pids) ;;
-    prosody) ./peer-prosody.sh stop; ./peer-prosody.sh start >&2; port=5322 pids=$(./peer-prosody.sh pids) ;;
+    ejabberd) "$ejabberd" stop; "$ejabberd" start >&2; port=5422 pids=$("$ejabberd" pids) ;;
+    ejabberd-mam) export BENCH_MAM=sqlite; "$ejabberd" stop; "$ejabberd" start >&2
+        port=5422 pids=$("$ejabberd" pids) ;;
+    prosody) "$prosody" stop; "$prosody" start >&2; port=5322 pids=$("$prosody" pids) ;;
     relay) relay_start; port=5333 pids=$relay extra=(--sasl plain) ;;
     esac
     for p in ${pids//,/ }; do taskset -a -cp 0 "$p" > /dev/null; done
@@ -47,8 +47,8 @@ restart() { # NAME
 finish() { # NAME
     case $1 in
     muster*) "$server" stop ;;
-    ejabberd*) ./peer-ejabberd.sh stop; unset BENCH_MAM ;;
-    prosody) ./peer-prosody.sh stop ;;
+    ejabberd*) "$ejabberd" stop; unset BENCH_MAM ;;
+    prosody) "$prosody" stop ;;
     relay) kill "$relay"; wait "$relay" 2> /dev/null || true ;;
     esac
 }
@@ -56,7 +56,7 @@ finish() { # NAME
 load() { # NAME LABEL SCENARIO OPTIONS...
     local name=$1 label=$2 scenario=$3
     shift 3
-    taskset -c 1 timeout 300 ./xmppload "$scenario" --port "$port" --domain localhost --server-pid "$pids" \
+    taskset -c 1 timeout 300 "$build/xmppload" "$scenario" --port "$port" --domain localhost --server-pid "$pids" \
         --scram-cache "$out/$name.scram" --label "$label" --json "${extra[@]}" "$@" \
         >> "$out/$name.jsonl" 2>> "$out/$name.err" || true
     echo "$name $label $(tail -n 1 "$out/$name.jsonl" | jq -r '[.valid, .deliveries_per_cpu_s // .logins_per_cpu_s,
@@ -79,7 +79,7 @@ accounts() {
     if has ejabberd; then
         restart ejabberd; load ejabberd register register --users 3000 --inflight 50; finish ejabberd
     fi
-    if has prosody; then ./peer-prosody.sh stop; ./peer-prosody.sh users 3000; fi
+    if has prosody; then "$prosody" stop; "$prosody" users 3000; fi
     for name in $servers; do # the generator's PBKDF2 once
         [ "$name" = relay ] && continue
         restart "$name"
@@ -119,7 +119,7 @@ durable() {
     "$server" preload
     if has ejabberd; then
         export BENCH_MAM=sqlite
-        ./peer-ejabberd.sh stop; ./peer-ejabberd.sh wipe
+        "$ejabberd" stop; "$ejabberd" wipe
         restart ejabberd-mam
         load ejabberd-mam register register --users 1200 --inflight 50
         finish ejabberd-mam

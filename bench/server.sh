@@ -43,6 +43,7 @@ settings:
   muc.owner-occupants: on
   muc.rooms-max: 1000000
   muc.persistent-max: 1000000
+  muc.rooms-per-user: none
   muc.new-occupants: 1000
 CFG
 }
