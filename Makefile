@@ -2,7 +2,7 @@
 #   make                 build/release/musterd and build/release/musterctl
 #   make check [T=name]  unit tests in debug mode, all or one
 #   make MODE=asan check   the same with address and undefined-behaviour sanitizers
-#   make web               the chat client that the server has at /chat, from npm
+#   make web               the chat client that the server has at /chat
 MODE ?= release
 B    := build/$(MODE)
 VERSION := 0.1.0
@@ -29,10 +29,14 @@ tsan_CFLAGS  := -O1 -DMUSTER_DEBUG -fsanitize=thread
 tsan_LDFLAGS := -fsanitize=thread
 fuzz_CFLAGS  := -O1 -DMUSTER_DEBUG -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
 fuzz_LDFLAGS := -fsanitize=address,undefined
+# The second implementation of HTTP that src/codec/http_read_fuzz.c asks: Debian's node-llhttp.
+LLHTTP := $(wildcard /usr/share/llhttp/llhttp.c)
+LLHTTP_FUZZ := $(if $(LLHTTP),$(patsubst %,build/fuzz/llhttp/%.o,api http llhttp))
+fuzz_CFLAGS += $(if $(LLHTTP),-DHAVE_LLHTTP -idirafter /usr/share/include/llhttp)
 CFLAGS  := -std=c17 -D_GNU_SOURCE -DMUSTER_VERSION='"$(VERSION)"' -Isrc -I. -g -gdwarf-4 $(WARN) \
            -fno-common -MMD -MP -pthread $($(MODE)_CFLAGS) $(shell pkg-config --cflags $(PKGS))
 LDFLAGS := -pthread $($(MODE)_LDFLAGS)
-LIBS    := $(shell pkg-config --libs $(PKGS)) -lhttp_parser -lm
+LIBS    := $(shell pkg-config --libs $(PKGS)) -lm
 
 SRC   := $(sort $(wildcard src/*/*.c))
 CORE  := $(filter-out %_test.c %_fuzz.c %_bench.c src/app/main.c,$(SRC))
@@ -66,6 +70,11 @@ build/fuzz/%_fuzz: build/fuzz/src/%_fuzz.o build/fuzz/libmuster.a
 	@mkdir -p $(@D)
 	@echo "  $(notdir $@)"
 	@$(CC) $(CFLAGS) -fsanitize=fuzzer $(LDFLAGS) $^ -lexpat $(LIBS) -o $@
+build/fuzz/codec/http_read_fuzz: $(LLHTTP_FUZZ)
+build/fuzz/llhttp/%.o: /usr/share/llhttp/%.c
+	@mkdir -p $(@D)
+	@echo "  $(notdir $@)"
+	@$(CC_fuzz) $(fuzz_CFLAGS) -w -c $< -o $@
 $(B)/%.o: %.c
 	@mkdir -p $(@D)
 	@echo "  $(notdir $@)"
@@ -97,29 +106,47 @@ docs: $(B)/musterd
 	$(B)/musterd --dump-docs xeps >docs/xeps.md
 	$(B)/musterd --dump-docs doap >doap.xml
 
-# The chat client for browsers, from npm: build/share/muster/chat. The rest does not need it.
+# The chat client for browsers, in build/share/muster/chat. The rest does not need it.
 web:
 	@tools/web
 
 # A node file that is there already is left alone. The unit runs as user muster (systemd-sysusers).
-SYSCONF ?= /etc
-UNITS   ?= $(PREFIX)/lib/systemd/system
+# Programs go without their debugging data; with DEBUGDIR=/usr/lib/debug that goes there.
+SYSCONF  ?= /etc
+UNITS    ?= $(PREFIX)/lib/systemd/system
+DEBUGDIR ?=
+SHARE    := $(DESTDIR)$(PREFIX)/share
 install: all
-	install -D -m 755 $(B)/musterd $(DESTDIR)$(PREFIX)/sbin/musterd
-	install -D -m 755 $(B)/musterctl $(DESTDIR)$(PREFIX)/bin/musterctl
-	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(UNITS)
-	$(B)/musterctl completion bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/musterctl
+	install -D -s -m 755 $(B)/musterd $(DESTDIR)$(PREFIX)/sbin/musterd
+	install -D -s -m 755 $(B)/musterctl $(DESTDIR)$(PREFIX)/bin/musterctl
+	if [ -n "$(DEBUGDIR)" ]; then for p in sbin/musterd bin/musterctl; do \
+	    d=$(DESTDIR)$(DEBUGDIR)$(PREFIX)/$$p.debug; install -d $$(dirname $$d) && \
+	    objcopy --only-keep-debug $(B)/$${p#*/} $$d && \
+	    objcopy --add-gnu-debuglink=$$d $(DESTDIR)$(PREFIX)/$$p; done; fi
+	install -d $(SHARE)/bash-completion/completions $(SHARE)/zsh/vendor-completions \
+	    $(SHARE)/fish/vendor_completions.d $(SHARE)/man/man1 $(SHARE)/man/man5 \
+	    $(SHARE)/man/man8 $(DESTDIR)$(UNITS)
+	$(B)/musterctl completion bash >$(SHARE)/bash-completion/completions/musterctl
+	$(B)/musterctl completion zsh >$(SHARE)/zsh/vendor-completions/_musterctl
+	$(B)/musterctl completion fish >$(SHARE)/fish/vendor_completions.d/musterctl.fish
+	$(B)/musterd --dump-docs man-musterctl >$(SHARE)/man/man1/musterctl.1
+	$(B)/musterd --dump-docs man-muster.yaml >$(SHARE)/man/man5/muster.yaml.5
+	$(B)/musterd --dump-docs man-musterd >$(SHARE)/man/man8/musterd.8
 	if [ -d build/share/muster/chat ]; then \
-	    rm -rf $(DESTDIR)$(PREFIX)/share/muster/chat && install -d $(DESTDIR)$(PREFIX)/share/muster && \
-	    cp -R build/share/muster/chat $(DESTDIR)$(PREFIX)/share/muster/; fi
+	    rm -rf $(SHARE)/muster/chat && install -d $(SHARE)/muster && \
+	    cp -R build/share/muster/chat $(SHARE)/muster/; fi
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|/etc/muster|$(SYSCONF)/muster|' packaging/muster.service >$(DESTDIR)$(UNITS)/muster.service
 	install -D -m 644 packaging/muster.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/muster.conf
 	test -e $(DESTDIR)$(SYSCONF)/muster/muster.yaml || \
 	    install -D -m 644 packaging/muster.yaml $(DESTDIR)$(SYSCONF)/muster/muster.yaml
 
+# A Debian package of what `make install` puts into place: build/muster_VERSION_ARCH.deb.
+deb: all
+	@packaging/deb/build $(VERSION)
+
 clean:
 	rm -rf build
 
 -include $(patsubst %.o,%.d,$(call obj,$(SRC) $(CTL)))
-.PHONY: all check check-units bench fuzz-build lint check-delete docs web install clean
+.PHONY: all check check-units bench fuzz-build lint check-delete docs web install deb clean
 .SECONDARY:

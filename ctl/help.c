@@ -5,14 +5,15 @@
 #include "base/log.h"
 #include "base/setting.h"
 
-enum { LINE_BYTES_MAX = 4096, USAGE_WIDTH = 44, ARG_WIDTH = 28 };
+enum { LINE_BYTES_MAX = 4096, NAME_WIDTH = 19, BRIEF_WIDTH = 57, ARG_WIDTH = 28 };
 
 static const char own_options[] =
     "Options:\n"
     "  --socket PATH   control socket of the server\n"
-    "  --config FILE   node file that names the socket (default /etc/muster/muster.yaml)\n"
+    "  --config FILE   node file that names it (default /etc/muster/muster.yaml)\n"
     "  --json          print the server's reply as it is\n"
     "  --csv           print rows as comma-separated values\n"
+    "  --yes           do not ask before something is destroyed\n"
     "  --stdin         read a password from standard input instead of asking for it\n"
     "  --help          show help, also of a command\n"
     "  --version       show the version\n"
@@ -20,24 +21,55 @@ static const char own_options[] =
     "Exit status: 0 done, 1 the command failed, 2 it was written wrongly,\n"
     "3 the server cannot be reached.\n";
 
+/* The first sentence of a text, without what follows a colon. */
+static slice brief(const char *doc)
+{
+    size_t len = strcspn(doc, ".:;(");
+    while (doc[len] == '.' && doc[len + 1] != '\0' && doc[len + 1] != ' ')
+        len += 1 + strcspn(doc + len + 1, ".:;(");
+    while (len > 0 && doc[len - 1] == ' ')
+        len--;
+    return (slice){ doc, len };
+}
+
+static slice group_of(const struct command *c)
+{
+    slice first, rest;
+    slice_cut(slice_of(c->name), ' ', &first, &rest);
+    return first;
+}
+
 void help_all(FILE *out)
 {
     fprintf(out, "musterctl commands a running Muster server over its control socket.\n\n"
-                 "Usage: musterctl [OPTION]... COMMAND [ARGUMENT]...\n\nCommands:\n");
-    struct buf line;
-    buf_init(&line, LINE_BYTES_MAX);
+                 "Usage: musterctl [OPTION]... COMMAND [ARGUMENT]...\n\n"
+                 "`musterctl help COMMAND` explains one, `musterctl help user` all of a group.\n");
+    slice last = { 0 };
     for (const struct command *c = command_first(); c != NULL; c = c->next) {
-        buf_clear(&line);
-        usage_line(&line, c);
-        fprintf(out, "  %.*s\n", SLICE_ARG(buf_slice(&line)));
+        slice group = group_of(c), text = brief(c->doc);
+        if (!slice_eq(group, last))
+            fputc('\n', out);
+        last = group;
+        if (text.len > BRIEF_WIDTH) {
+            text.len = BRIEF_WIDTH - 4;
+            while (text.len > 0 && text.ptr[text.len] != ' ')
+                text.len--;
+            fprintf(out, "  %-*s  %.*s ...\n", NAME_WIDTH, c->name, SLICE_ARG(text));
+        } else {
+            fprintf(out, "  %-*s  %.*s\n", NAME_WIDTH, c->name, SLICE_ARG(text));
+        }
     }
-    buf_fini(&line);
-    fprintf(out, "  help [COMMAND]\n  completion bash\n\n%s", own_options);
+    fprintf(out,
+            "\n  %-*s  Shows this, or explains a command\n"
+            "  %-*s  Prints a script for bash, zsh or fish\n\n%s",
+            NAME_WIDTH, "help [COMMAND]", NAME_WIDTH, "completion SHELL", own_options);
 }
 
 static const char *arg_note(const struct command_arg *a)
 {
-    return a->kind == ARG_SECRET ? " (asked for if missing, or read with --stdin)" : "";
+    return a->kind == ARG_SECRET        ? " (asked for if missing, or read with --stdin)"
+           : a->kind == ARG_SECRET_MADE ? " (made if missing; read with --stdin)"
+                                        : "";
 }
 
 void help_command(FILE *out, const struct command *c)
@@ -94,7 +126,7 @@ static void completion_words(FILE *out, const struct command *c)
             for (const struct log_area *l = log_first(); l != NULL; l = l->next)
                 fprintf(out, "%s ", l->name);
         }
-        if (a->kind == ARG_SECRET)
+        if (command_arg_is_secret(a))
             fprintf(out, "--stdin ");
     }
     fprintf(out, "--json --csv' ;;\n");
@@ -112,7 +144,7 @@ static void completion_commands(FILE *out)
             fprintf(out, " %.*s", SLICE_ARG(first));
         last = first;
     }
-    fprintf(out, "' ;;\n    completion) words=bash ;;\n");
+    fprintf(out, "' ;;\n    completion) words='bash zsh fish' ;;\n");
     last = (slice){ 0 };
     for (const struct command *c = command_first(); c != NULL; c = c->next) {
         slice first, second;
@@ -159,4 +191,83 @@ void help_completion(FILE *out)
                  "    COMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n"
                  "}\n"
                  "complete -F _musterctl musterctl\n");
+}
+
+/* In single quotes of a shell; the two in which we write agree on nothing else. */
+static void put_quoted(FILE *out, slice text)
+{
+    fputc('\'', out);
+    for (size_t i = 0; i < text.len; i++) {
+        if (text.ptr[i] == '\'')
+            fputs("'\\''", out);
+        else
+            fputc(text.ptr[i], out);
+    }
+    fputc('\'', out);
+}
+
+/* zsh takes the words from bash's function, which it can run. */
+void help_completion_zsh(FILE *out)
+{
+    fprintf(out, "#compdef musterctl\n"
+                 "# zsh completion for musterctl, printed by `musterctl completion zsh`\n"
+                 "autoload -U +X bashcompinit && bashcompinit\n");
+    help_completion(out);
+}
+
+static void fish_option(FILE *out, const char *condition, const struct command_arg *a)
+{
+    fprintf(out, "complete -c musterctl -n '%s' -l %s", condition, a->name);
+    if (a->kind != ARG_FLAG)
+        fprintf(out, " -x");
+    if (a->choices != NULL) {
+        fprintf(out, " -a '");
+        for (size_t i = 0; a->choices[i] != NULL; i++)
+            fprintf(out, "%s%s", i > 0 ? " " : "", a->choices[i]);
+        fprintf(out, "'");
+    }
+    fprintf(out, " -d ");
+    put_quoted(out, brief(a->doc));
+    fputc('\n', out);
+}
+
+/* First words, second words behind their first, and the options of each command. */
+void help_completion_fish(FILE *out)
+{
+    slice last = { 0 };
+    fprintf(out, "# fish completion for musterctl, printed by `musterctl completion fish`\n"
+                 "complete -c musterctl -f\n"
+                 "complete -c musterctl -l socket -r -F\ncomplete -c musterctl -l config -r -F\n"
+                 "complete -c musterctl -l json\ncomplete -c musterctl -l csv\n"
+                 "complete -c musterctl -l yes\n"
+                 "complete -c musterctl -n __fish_use_subcommand -a 'help completion'\n"
+                 "complete -c musterctl -n '__fish_seen_subcommand_from completion' "
+                 "-a 'bash zsh fish'\n");
+    for (const struct command *c = command_first(); c != NULL; c = c->next) {
+        slice group = group_of(c), rest = slice_from(slice_of(c->name), group.len);
+        char condition[160];
+        if (!slice_eq(group, last)) {
+            fprintf(out, "complete -c musterctl -n __fish_use_subcommand -a %.*s",
+                    SLICE_ARG(group));
+            if (rest.len == 0) {
+                fprintf(out, " -d ");
+                put_quoted(out, brief(c->doc));
+            }
+            fputc('\n', out);
+        }
+        last = group;
+        snprintf(condition, sizeof condition, "__fish_seen_subcommand_from %.*s", SLICE_ARG(group));
+        if (rest.len > 0) {
+            fprintf(out, "complete -c musterctl -n '%s' -a %s -d ", condition, rest.ptr + 1);
+            put_quoted(out, brief(c->doc));
+            fputc('\n', out);
+            snprintf(condition, sizeof condition,
+                     "__fish_seen_subcommand_from %.*s; and __fish_seen_subcommand_from %s",
+                     SLICE_ARG(group), rest.ptr + 1);
+        }
+        for (const struct command_arg *a = c->args; a != NULL && a->name != NULL; a++) {
+            if (a->kind != ARG_POSITIONAL && a->kind != ARG_OPTIONAL)
+                fish_option(out, condition, a);
+        }
+    }
 }

@@ -1,4 +1,4 @@
-/* help: what `musterctl help` and `musterctl completion bash` print, from the command rows. */
+/* help: what `musterctl help` and `musterctl completion SHELL` print, from the command rows. */
 #pragma once
 #include <stdbool.h>
 #include <stdio.h>
@@ -11,3 +11,5 @@ void help_command(FILE *out, const struct command *c);
 bool help_group(FILE *out, const char *word);
 /* A script for bash: commands, options, choices, and names of settings. */
 void help_completion(FILE *out);
+void help_completion_zsh(FILE *out);
+void help_completion_fish(FILE *out);

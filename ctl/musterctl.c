@@ -8,8 +8,12 @@
 #include "ctl/render.h"
 #include "ctl/words.h"
 #include <errno.h>
+#include <grp.h>
+#include <limits.h>
+#include <pwd.h>
 #include <signal.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -20,7 +24,7 @@ enum { REPLY_BYTES_MAX = 32 * 1024 * 1024, READ_BYTES = 64 * 1024 };
 struct options {
     const char *socket;
     const char *config;
-    bool json, csv, help, version;
+    bool json, csv, yes, help, version;
     char **words; /* what is left: the command and its arguments */
     size_t word_count;
 };
@@ -48,6 +52,8 @@ static bool parse_options(struct options *o, int argc, char **argv)
             o->json = true;
         else if (strcmp(argv[i], "--csv") == 0)
             o->csv = true;
+        else if (strcmp(argv[i], "--yes") == 0)
+            o->yes = true;
         else if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
             o->help = true;
         else if (strcmp(argv[i], "--version") == 0)
@@ -77,6 +83,23 @@ static int show_help(const struct options *o, struct arena *arena)
     else
         help_all(o->word_count > 0 || o->help ? stdout : stderr);
     return o->word_count > 0 || o->help ? EXIT_DONE : EXIT_USAGE;
+}
+
+static int show_completion(const struct options *o)
+{
+    static const struct {
+        const char *shell;
+        void (*print)(FILE *out);
+    } shells[] = { { "bash", help_completion },
+                   { "zsh", help_completion_zsh },
+                   { "fish", help_completion_fish } };
+    for (size_t i = 0; o->word_count == 2 && i < sizeof shells / sizeof shells[0]; i++) {
+        if (strcmp(o->words[1], shells[i].shell) == 0) {
+            shells[i].print(stdout);
+            return EXIT_DONE;
+        }
+    }
+    return usage_error("completion: allowed bash, zsh or fish");
 }
 
 static int connect_to(const char *path)
@@ -150,6 +173,8 @@ static int show_reply(const struct options *o, const struct command *c, slice li
     }
     bool fine = json_is_true(json_object_get(reply, "ok"));
     const char *text = json_string_value(json_object_get(reply, "text"));
+    const char *error = json_string_value(json_object_get(reply, "error"));
+    bool is_wrongly_written = error != NULL && strcmp(error, err_name(E_SYNTAX)) == 0;
     if (o->json)
         printf("%.*s", SLICE_ARG(line));
     else if (fine && o->csv) {
@@ -161,7 +186,7 @@ static int show_reply(const struct options *o, const struct command *c, slice li
     else
         fprintf(stderr, "musterctl: %s\n", text != NULL ? text : "the command failed");
     json_decref(reply);
-    return fine ? EXIT_DONE : EXIT_FAILED;
+    return fine ? EXIT_DONE : is_wrongly_written ? EXIT_USAGE : EXIT_FAILED;
 }
 
 static int exchange(const struct options *o, const struct words *w, int fd)
@@ -180,6 +205,30 @@ static int exchange(const struct options *o, const struct words *w, int fd)
     return code;
 }
 
+/* The socket, or the folder that hides it, belongs to a group whose members may use it. */
+static int unreachable(const char *path, int why)
+{
+    struct stat st;
+    const char *slash = strrchr(path, '/');
+    char folder[PATH_MAX];
+    snprintf(folder, sizeof folder, "%.*s", slash != NULL ? (int)(slash - path) : 1,
+             slash != NULL ? path : ".");
+    fprintf(stderr, "musterctl: %s: cannot connect: %s\n", path, strerror(why));
+    if (why == EACCES && (stat(path, &st) == 0 || stat(folder, &st) == 0)) {
+        const struct passwd *user = getpwuid(getuid());
+        const struct group *group = getgrgid(st.st_gid);
+        const char *name = group != NULL ? group->gr_name : "muster";
+        fprintf(stderr,
+                "Run it as root, or become a member of group %s and log in again: `usermod -aG %s "
+                "%s`\n",
+                name, name, user != NULL ? user->pw_name : "NAME");
+    } else {
+        fprintf(stderr, "Is the server running? Start it with `systemctl start muster` or "
+                        "`musterd --config FILE`.\n");
+    }
+    return EXIT_UNREACHABLE;
+}
+
 static int run_command(const struct options *o, struct arena *arena)
 {
     struct words w;
@@ -194,15 +243,13 @@ static int run_command(const struct options *o, struct arena *arena)
         e = words_secrets(&w, arena, &why);
     if (e != OK)
         return usage_error(why.text);
-    int fd = connect_to(path);
-    if (fd < 0) {
-        fprintf(stderr,
-                "musterctl: %s: cannot connect: %s\n"
-                "Is the server running? Start it with `systemctl start muster` or `musterd "
-                "--config FILE`.\n",
-                path, strerror(errno));
-        return EXIT_UNREACHABLE;
+    if (!o->yes && !words_confirmed(&w)) {
+        fprintf(stderr, "musterctl: nothing was done\n");
+        return EXIT_FAILED;
     }
+    int fd = connect_to(path);
+    if (fd < 0)
+        return unreachable(path, errno);
     int code = exchange(o, &w, fd);
     close(fd);
     return code;
@@ -223,12 +270,7 @@ int main(int argc, char **argv)
     if (o.help || o.word_count == 0 || strcmp(o.words[0], "help") == 0) {
         code = show_help(&o, arena);
     } else if (strcmp(o.words[0], "completion") == 0) {
-        if (o.word_count == 2 && strcmp(o.words[1], "bash") == 0) {
-            help_completion(stdout);
-            code = EXIT_DONE;
-        } else {
-            code = usage_error("completion: allowed: completion bash");
-        }
+        code = show_completion(&o);
     } else {
         code = run_command(&o, arena);
     }

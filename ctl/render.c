@@ -3,8 +3,12 @@
 #include "base/command.h"
 #include "base/utf8.h"
 #include <inttypes.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <time.h>
+#include <unistd.h>
 
-enum { COLUMNS_MAX = 32, GAP = 2 };
+enum { COLUMNS_MAX = 32, GAP = 2, COLUMN_WIDTH_MIN = 12 };
 
 struct columns {
     const char *name[COLUMNS_MAX];
@@ -13,13 +17,15 @@ struct columns {
 };
 
 /* Columns on a terminal, taken as one for each character. */
-static size_t width_of(const char *text)
+static size_t width_of_slice(const char *text, size_t len)
 {
     size_t width = 0;
-    for (; *text != '\0'; text++)
-        width += ((unsigned char)*text & 0xc0) != 0x80;
+    for (size_t i = 0; i < len; i++)
+        width += ((unsigned char)text[i] & 0xc0) != 0x80;
     return width;
 }
+
+static size_t width_of(const char *text) { return width_of_slice(text, strlen(text)); }
 
 /* Control characters could steer the terminal. Line ends are kept where `multiline`. */
 static const char *printable(struct arena *arena, slice text, const char *keep)
@@ -43,6 +49,28 @@ static const char *cell(struct arena *arena, const json_t *row, const char *colu
     return json_is_true(value) ? "yes" : json_is_false(value) ? "no" : "";
 }
 
+/* A cell for a person: a time ("2026-11-20T23:14:38.537176Z") is told as how long ago it was, or in
+ * local time. */
+static const char *shown(struct arena *arena, const json_t *row, const char *column)
+{
+    enum { STAMP_LEN = 27, MINUTE = 60, HOUR = 3600, DAY = 86400 };
+    const char *text = cell(arena, row, column);
+    struct tm tm = { 0 };
+    char local[32];
+    if (strlen(text) != STAMP_LEN || text[STAMP_LEN - 1] != 'Z' ||
+        strptime(text, "%Y-%m-%dT%H:%M:%S.", &tm) == NULL)
+        return text;
+    time_t when = timegm(&tm), ago = time(NULL) - when;
+    if (ago >= 0 && ago < MINUTE)
+        return arena_printf(arena, "%d s ago", (int)ago);
+    if (ago >= 0 && ago < HOUR)
+        return arena_printf(arena, "%d min ago", (int)(ago / MINUTE));
+    if (ago >= 0 && ago < DAY)
+        return arena_printf(arena, "%d h ago", (int)(ago / HOUR));
+    strftime(local, sizeof local, "%Y-%m-%d %H:%M", localtime_r(&when, &tm));
+    return arena_printf(arena, "%s", local);
+}
+
 static void choose_columns(struct columns *cols, const struct command *c, json_t *first)
 {
     const char *key;
@@ -58,28 +86,84 @@ static void choose_columns(struct columns *cols, const struct command *c, json_t
     }
 }
 
-static void print_cell(FILE *out, const struct columns *cols, size_t i, const char *text)
+/* How many bytes of the text are the next line of a cell of that width: whole words where they fit.
+ * *skip: the spaces behind it. */
+static size_t line_bytes(const char *text, size_t width, size_t *skip)
 {
-    if (i + 1 == cols->count)
-        fprintf(out, "%s\n", text);
-    else
-        fprintf(out, "%s%*s", text, (int)(cols->width[i] - width_of(text)) + GAP, "");
+    size_t at = 0, columns = 0, space = 0;
+    *skip = 0;
+    while (text[at] != '\0') {
+        bool begins = ((unsigned char)text[at] & 0xc0) != 0x80;
+        if (begins && columns == width)
+            break;
+        if (text[at] == ' ')
+            space = at;
+        columns += begins;
+        at++;
+    }
+    if (text[at] == '\0')
+        return at;
+    if (text[at] != ' ' && space > 0)
+        at = space;
+    while (text[at + *skip] == ' ')
+        ++*skip;
+    return at;
+}
+
+/* One row; a cell that is longer than its column goes on in the next line. */
+static void print_row(FILE *out, const struct columns *cols, const char **text)
+{
+    bool more = true;
+    while (more) {
+        size_t behind = 0; /* spaces that are due before the next text */
+        more = false;
+        for (size_t i = 0; i < cols->count; i++) {
+            size_t skip, len = line_bytes(text[i], cols->width[i], &skip);
+            if (len > 0)
+                fprintf(out, "%*s%.*s", (int)behind, "", (int)len, text[i]);
+            behind = (len > 0 ? 0 : behind) + cols->width[i] + GAP - width_of_slice(text[i], len);
+            text[i] += len + skip;
+            more = more || *text[i] != '\0';
+        }
+        fputc('\n', out);
+    }
+}
+
+/* Takes width from the widest columns until the table fits. */
+static void fit(struct columns *cols, size_t terminal)
+{
+    for (;;) {
+        size_t sum = 0, widest = 0;
+        for (size_t i = 0; i < cols->count; i++) {
+            sum += cols->width[i] + (i > 0 ? GAP : 0);
+            widest = cols->width[i] > cols->width[widest] ? i : widest;
+        }
+        if (sum <= terminal || cols->width[widest] <= COLUMN_WIDTH_MIN)
+            return;
+        cols->width[widest]--;
+    }
 }
 
 static void print_table(FILE *out, struct columns *cols, const json_t *rows, struct arena *arena)
 {
+    const char *text[COLUMNS_MAX];
+    struct winsize size;
     for (size_t i = 0; i < cols->count; i++) {
         cols->width[i] = width_of(cols->name[i]);
         for (size_t r = 0; r < json_array_size(rows); r++) {
-            size_t width = width_of(cell(arena, json_array_get(rows, r), cols->name[i]));
+            size_t width = width_of(shown(arena, json_array_get(rows, r), cols->name[i]));
             cols->width[i] = width > cols->width[i] ? width : cols->width[i];
         }
     }
+    if (isatty(fileno(out)) && ioctl(fileno(out), TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
+        fit(cols, size.ws_col);
     for (size_t i = 0; i < cols->count; i++)
-        print_cell(out, cols, i, cols->name[i]);
+        text[i] = cols->name[i];
+    print_row(out, cols, text);
     for (size_t r = 0; r < json_array_size(rows); r++) {
         for (size_t i = 0; i < cols->count; i++)
-            print_cell(out, cols, i, cell(arena, json_array_get(rows, r), cols->name[i]));
+            text[i] = shown(arena, json_array_get(rows, r), cols->name[i]);
+        print_row(out, cols, text);
     }
 }
 
@@ -92,7 +176,7 @@ static void print_fields(FILE *out, const struct columns *cols, const json_t *ro
         width = one > width ? one : width;
     }
     for (size_t i = 0; i < cols->count; i++)
-        fprintf(out, "%-*s%s\n", (int)width + GAP, cols->name[i], cell(arena, row, cols->name[i]));
+        fprintf(out, "%-*s%s\n", (int)width + GAP, cols->name[i], shown(arena, row, cols->name[i]));
 }
 
 static void print_quoted(FILE *out, const char *text, bool formula)
@@ -143,8 +227,10 @@ void render_reply(FILE *out, const struct command *c, const json_t *reply)
         print_table(out, &cols, rows, arena);
     size_t len = json_string_length(text);
     if (len > 0) {
-        const char *shown = printable(arena, (slice){ json_string_value(text), len }, "\n\t");
-        fprintf(out, "%s%s", shown, shown[len - 1] == '\n' ? "" : "\n");
+        const char *said = printable(arena, (slice){ json_string_value(text), len }, "\n\t");
+        fprintf(out, "%s%s", said, said[len - 1] == '\n' ? "" : "\n");
+    } else if (count == 0 && c->columns != NULL) {
+        fprintf(stderr, "nothing to list\n"); /* not among the rows that a script counts */
     }
     arena_destroy(&arena);
 }

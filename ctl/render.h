@@ -1,5 +1,5 @@
-/* render: a reply of the server as a person reads it: several rows as an aligned table, one row of
- * a command without columns as "name  value" lines, then the text. */
+/* render: a reply of the server as a person reads it: several rows as a table that fits the
+ * terminal, one row of a command without columns as "name  value" lines, then the text. */
 #pragma once
 #include <jansson.h>
 #include <stdio.h>

@@ -1,6 +1,7 @@
 #include "ctl/words.h"
 #include "base/arena.h"
 #include "base/mem.h"
+#include "base/similar.h"
 #include "base/utf8.h"
 #include <errno.h>
 #include <limits.h>
@@ -24,20 +25,41 @@ static const struct command *find_command(char **argv, size_t count, struct aren
     return c;
 }
 
+/* What the words have in common with the names of commands: those that begin with the first word,
+ * and the one that was probably meant. */
 static enum err no_command(char **argv, size_t count, struct arena *arena, struct why *why)
 {
     const char *found = count == 0   ? "nothing"
                         : count == 1 ? argv[0]
                                      : arena_printf(arena, "%s %s", argv[0], argv[1]);
-    const char *similar = "";
+    const char *group = "";
+    struct similar two, one;
+    similar_init(&two, slice_of(found));
+    similar_init(&one, slice_of(count > 0 ? argv[0] : ""));
     for (const struct command *c = command_first(); count > 0 && c != NULL; c = c->next) {
         slice first, rest;
         slice_cut(slice_of(c->name), ' ', &first, &rest);
         if (slice_is(first, argv[0]))
-            similar = arena_printf(arena, "%s%s%s", similar, *similar != '\0' ? ", " : "", c->name);
+            group = arena_printf(arena, "%s%s%s", group, *group != '\0' ? ", " : "", c->name);
+        similar_try(&two, slice_of(c->name));
+        similar_try(&one, first);
     }
-    why_set(why, "found \"%.64s\", allowed %s", found,
-            *similar != '\0' ? similar : "a command; `musterctl help` lists them");
+    if (two.best.ptr == NULL && *group == '\0')
+        two = one;
+    why_set(why, "found \"%.64s\", allowed %s%s", found,
+            *group != '\0' ? group : "a command; `musterctl help` lists them",
+            similar_text(&two).text);
+    return E_SYNTAX;
+}
+
+static enum err unknown_option(const struct command *c, slice name, struct why *why)
+{
+    struct similar similar;
+    similar_init(&similar, name);
+    for (const struct command_arg *a = c->args; a != NULL && a->name != NULL; a++)
+        similar_try(&similar, slice_of(a->name));
+    why_set(why, "%s: found the unknown option --%.*s%s; see `musterctl help %s`", c->name,
+            SLICE_ARG(name), similar_text(&similar).text, c->name);
     return E_SYNTAX;
 }
 
@@ -107,10 +129,8 @@ static enum err add_option(struct words *w, const char *word, const char *next, 
         w->secret_from_stdin = true;
         return OK;
     }
-    if (a == NULL) {
-        why_set(why, "%s: found the unknown option --%.*s", w->command->name, SLICE_ARG(name));
-        return E_SYNTAX;
-    }
+    if (a == NULL)
+        return unknown_option(w->command, name, why);
     if (a->kind == ARG_FLAG && !inlined)
         return add(w, a, SLICE("true"), why);
     if (!inlined && next == NULL) {
@@ -231,11 +251,29 @@ static bool is_given(const struct words *w, const struct command_arg *a)
 enum err words_secrets(struct words *w, struct arena *arena, struct why *why)
 {
     for (const struct command_arg *a = w->command->args; a != NULL && a->name != NULL; a++) {
-        if (a->kind != ARG_SECRET || is_given(w, a))
+        bool wanted = a->kind == ARG_SECRET || (a->kind == ARG_SECRET_MADE && w->secret_from_stdin);
+        if (!wanted || is_given(w, a))
             continue;
         enum err e = get_secret(w, a, arena, why);
         if (e != OK)
             return e;
     }
     return OK;
+}
+
+/* The command with its first argument: "user del alice@example.test". */
+bool words_confirmed(const struct words *w)
+{
+    char answer[SECRET_BYTES_MAX];
+    size_t len = 0;
+    if (w->command->asks == NULL || !isatty(STDIN_FILENO))
+        return true;
+    fprintf(stderr, "%s", w->command->name);
+    for (size_t i = 0; i < w->count; i++) {
+        if (find_option(w->command, w->names[i]) == NULL)
+            fprintf(stderr, " %.*s", SLICE_ARG(w->values[i]));
+    }
+    fprintf(stderr, ": %s Go on? [y/N] ", w->command->asks);
+    return read_line(STDIN_FILENO, answer, &len) && len > 0 &&
+           (answer[0] == 'y' || answer[0] == 'Y');
 }

@@ -2,6 +2,7 @@
  * that the server uses too. Asks for secrets that are not given. One call a process. */
 #pragma once
 #include "base/command.h"
+#include <stdbool.h>
 
 struct words {
     const struct command *command; /* NULL after a failure: the words do not begin a command */
@@ -16,3 +17,6 @@ NODISCARD enum err words_parse(struct words *w, char **argv, size_t count, struc
 /* Adds the secrets that are missing: from a line of standard input, or asked for on the terminal,
  * twice and without echo. */
 NODISCARD enum err words_secrets(struct words *w, struct arena *arena, struct why *why);
+/* Where the command destroys something (its row says what) and standard input is a terminal: asks
+ * there whether it is meant. */
+bool words_confirmed(const struct words *w);

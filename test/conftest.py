@@ -3,6 +3,7 @@ with clients of slixmpp for all tests that need no more than rooms of their own.
 import asyncio
 import inspect
 import os
+import shutil
 import sys
 import tempfile
 
@@ -10,7 +11,7 @@ import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
 
-from muster import database  # noqa: E402
+from muster import database, slow_disk  # noqa: E402
 from muster.client import TIMEOUT  # noqa: E402
 from muster.muc import Room  # noqa: E402
 from muster.server import MUSTERD, Server  # noqa: E402
@@ -57,10 +58,21 @@ def pytest_report_header():
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item):
+    """Puts the log of the servers into the report of a failure; removes the folder of a test that
+    passed."""
     report = (yield).get_result()
+    item.failed = report.failed or getattr(item, "failed", False)
     if report.failed:
         for server in getattr(item, "servers", ()):
             report.sections.append((f"log of {server.folder.name}", server.log()[-8000:]))
+    if report.when == "teardown" and not item.failed and hasattr(item, "scratch"):
+        shutil.rmtree(item.scratch, ignore_errors=True)
+
+
+@pytest.fixture
+def tmp_path(tmp_path, request):
+    request.node.scratch = tmp_path
+    return tmp_path
 
 
 def pytest_itemcollected(item):
@@ -128,6 +140,17 @@ def make_server(tmp_path, request, migration, templates):
     for server in servers:
         server.finish()
         server.clients.clear()  # all that they have read; the server itself lives on for the report
+
+
+@pytest.fixture(scope="session")
+def slow_disk_library(tmp_path_factory):
+    return slow_disk.compiled(tmp_path_factory.mktemp("slow_disk"))
+
+
+@pytest.fixture
+def disk(slow_disk_library, tmp_path):
+    """For make_server(disk=disk): how slow its files are, and what its clock shows."""
+    return slow_disk.SlowDisk(slow_disk_library, tmp_path / "knobs")
 
 
 @pytest.fixture

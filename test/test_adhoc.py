@@ -60,9 +60,14 @@ def test_an_administrator_finds_every_command(host, alice):
     query = alice.result("get", f"<query xmlns='{xml.DISCO_ITEMS}' node='{COMMANDS}'/>",
                          to="localhost")
     names = {item.get("node"): item.get("name") for item in query}
-    assert names["user-add"] == "Creates an account"
-    assert names["device-revoke"] == "Forgets a device"
-    assert names["archive-expire"] == "Deletes now what is older than archive.retention"
+    assert names["user-add"] == "User: add"
+    assert names["archive-expire"] == "Archive: expire"
+    assert names["status"] == "Server: status"
+    assert all(len(name) <= 40 and "-" not in name for node, name in names.items()
+               if "//" not in node), names
+    rows = [i.get("node") for i in query if ":" not in i.get("node")]
+    groups = [node.partition("-")[0] for node in rows if "-" in node]
+    assert groups == sorted(groups)  # each group in one piece
     info = alice.result("get", f"<query xmlns='{xml.DISCO_INFO}' node='user-add'/>",
                         to="localhost")
     assert info[0].get("category") == "automation" and info[0].get("type") == "command-node"
@@ -76,8 +81,27 @@ def test_others_find_none_of_them(host, alice):
     assert bob.error("set", command("user-add"), to="localhost") == ("forbidden", "auth")
     assert bob.error("get", f"<query xmlns='{xml.DISCO_INFO}' node='user-add'/>",
                      to="localhost")[0] == "forbidden"
-    assert "user-add" not in nodes(alice, alice.bare)
-    assert alice.error("set", command("user-add"), to=alice.bare)[0] == "forbidden"
+    assert "user-add" not in nodes(bob, bob.bare)
+    assert bob.error("set", command("user-add"), to=bob.bare)[0] == "forbidden"
+
+
+def test_an_administrator_finds_them_at_the_own_address(host, alice):
+    """XEP-0133 §3: and nobody else finds them there."""
+    assert nodes(alice, alice.bare) == nodes(alice)
+    assert "http://jabber.org/protocol/admin#add-user" in nodes(alice, alice.bare)
+    form = alice.result("set", command("user-add"), to=alice.bare)
+    assert form.get("status") == "executing"
+    bob = host.client("bob", "b")
+    assert nodes(bob, alice.bare) == set()
+    assert bob.iq("set", command("user-add"), to=alice.bare).get("type") == "error"
+
+
+def test_nothing_to_show_is_said(host, alice):
+    """A list without rows: a client would show an empty window."""
+    bob = host.client("bob", "b")
+    answer = bob.result("set", command("upload-list"), to=bob.bare)
+    assert answer.get("status") == "completed"
+    assert answer.findtext(f"{{{COMMANDS}}}note") == "There is nothing to show."
 
 
 def test_a_form_asks_for_the_arguments(host, alice):
@@ -140,3 +164,28 @@ def test_a_session_is_of_one_client(host, alice):
     other = host.client("alice", "other")
     assert application_error(other, command("user-add", form(jid="x@localhost"),
                                             sessionid=asked.get("sessionid"))) == "bad-sessionid"
+
+
+# --- files of the host ---
+
+
+@pytest.mark.parametrize("node", ["room-export", "room-import", "config-check"])
+def test_commands_about_files_of_the_host_are_not_for_clients(host, alice, node):
+    assert node not in nodes(alice)
+    for action in ("execute", "complete"):
+        fields = form(room="x@conference.localhost", file="/tmp/nothing-is-made-here")
+        assert alice.error("set", command(node, fields, action=action),
+                           to="localhost")[0] in ("forbidden", "item-not-found")
+
+
+def test_settings_that_name_files_of_the_host_are_not_for_clients(host, alice):
+    for fields in ({"setting": "web.chat-files", "value": "/etc"},
+                   {"setting": "web.chat-files", "default": "true"}):
+        kind, text = note(run(alice, "set", **fields))
+        assert kind == "error" and "musterctl at the server only" in text
+    host.ctl("set", "web.chat-files", "/nowhere")
+    kind, text = note(run(alice, "config-reset", prefix="web"))
+    assert kind == "error" and "musterctl at the server only" in text
+    assert host.rows("get", "web.chat-files")[0]["value"] == "/nowhere"
+    host.ctl("config", "reset", "web")
+    assert host.rows("get", "web.chat-files")[0]["value"] == ""

@@ -155,7 +155,7 @@ def test_presence_in(pair, server):
 
 
 def test_outgoing(pair):
-    """§3.3: not-acceptable with <blocked/>."""
+    """§3.3: not-acceptable of type cancel with <blocked/>."""
     alice, bob = pair
     block(alice, bob.bare)
     bob.drain()
@@ -166,7 +166,7 @@ def test_outgoing(pair):
             (f"<presence to='{bob}' id='o4'/>", "<presence id='o4'/>"),
             (f"<presence to='{bob.bare}' type='subscribe' id='o5'/>", "<presence id='o5'/>")):
         alice.send(stanza)
-        error = alice.expect_error("not-acceptable", "modify", template)
+        error = alice.expect_error("not-acceptable", "cancel", template)
         assert error.find(f".//{{{ERRORS}}}blocked") is not None
     bob.expect_nothing(after=None)
 

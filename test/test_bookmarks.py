@@ -144,13 +144,50 @@ def test_other_private_xml_is_as_ever(alice):
     assert alice.error("get", "<query xmlns='jabber:iq:private'/>")[0] == "not-acceptable"
 
 
-def test_private_xml_from_before_is_still_read(make_server):
-    server = make_server("alice")
-    alice = server.client("alice")
-    old = f"<storage xmlns='{STORAGE}'><conference jid='old@conf.example' name='Old'/></storage>"
-    both = f"<query xmlns='jabber:iq:private'><a xmlns='urn:a'/>{old}</query>"
-    alice.result("set", both)  # two elements: not taken apart
-    assert {jid for jid, *_ in rooms(alice.result("get", GET_PRIVATE))} == {"old@conf.example"}
+def test_the_newer_of_two_bookmarks_wins(alice):
+    """Whatever the form, and whatever else is in the request."""
+    room = "a@conf.example"
+    alice.result("set", publish(NODE, conference(name="first"), item=room, **OPTIONS))
+    storage = private((room, "second"), ("b@conf.example", "B")).partition(">")[2]
+    alice.result("set", f"<query xmlns='jabber:iq:private'><a xmlns='urn:a'>1</a>{storage}")
+    for query in (GET_PRIVATE, GET_PRIVATE.replace("<storage", "<a xmlns='urn:a'/><storage")):
+        found = alice.result("get", query)
+        assert {(jid, name) for jid, name, *_ in rooms(found)} == {
+            (room, "second"), ("b@conf.example", "B")}
+    assert found.findtext("{urn:a}a") == "1"
+    names = {c.get("name") for c in alice.result("get", get_items(NODE)).iter(
+        f"{{{NODE}}}conference")}
+    assert names == {"second", "B"}
+    alice.result("set", publish(NODE, conference(name="third"), item=room))
+    assert (room, "third", "true", "me") in rooms(alice.result("get", GET_PRIVATE))
+    for gone in (room, "b@conf.example"):
+        alice.result("set", retract(NODE, gone))
+    assert rooms(alice.result("get", GET_PRIVATE)) == set()
+
+
+def test_the_later_of_two_in_one_storage_wins(alice):
+    alice.result("set", private(("a@conf.example", "early"), ("A@conf.example", "late")))
+    assert rooms(alice.result("get", GET_PRIVATE)) == {("a@conf.example", "late", "true", "me")}
+
+
+def test_the_newer_of_two_items_wins(alice):
+    """Items whose ids are two spellings of one address."""
+    for item, name in (("a@conf.example", "old"), ("A@conf.example", "new")):
+        alice.result("set", publish(NODE, conference(name=name), item=item, **OPTIONS))
+    assert rooms(alice.result("get", GET_PRIVATE)) == {("a@conf.example", "new", "true", "me")}
+    alice.result("set", private(("a@conf.example", "newest")))
+    assert rooms(alice.result("get", GET_PRIVATE)) == {("a@conf.example", "newest", "true", "me")}
+    assert len(item_ids(alice.result("get", get_items(NODE)))) == 1
+    alice.result("set", private())
+    assert item_ids(alice.result("get", get_items(NODE))) == []
+
+
+def test_a_request_that_is_refused_changes_no_bookmark(alice):
+    """XEP-0049 §2.3: one of its elements has a reserved namespace."""
+    storage = private(("a@conf.example", "A")).partition(">")[2]
+    assert alice.error("set", "<query xmlns='jabber:iq:private'><a xmlns='jabber:a'/>" +
+                       storage)[0] == "not-acceptable"
+    assert rooms(alice.result("get", GET_PRIVATE)) == set()
 
 
 # --- nodes of clients ---

@@ -129,6 +129,12 @@ def test_those_whom_the_bare_jid_does_not_reach(server, laptop, bob):
         assert copy(client, "received", "<body>hi</body>").get("to") == "alice@localhost"
 
 
+def test_the_only_client_where_the_bare_jid_does_not_reach_it(server, bob):
+    only = enable(server.client("alice", "phone", priority=-1))
+    bob.send(chat(only.bare, "hello"))
+    assert copy(only, "received").findtext(f"{{{xml.CLIENT}}}body") == "hello"
+
+
 def test_a_resource_that_is_gone(server, laptop, phone, bob):
     bob.send(chat("alice@localhost/gone", "hi"))
     for client in (laptop, phone):

@@ -9,7 +9,7 @@ from muster.component import Component
 from muster.server import refusal
 
 DOMAIN = "push.example.test"
-SECRET = "a long secret"
+SECRET = "a rather long secret"
 
 
 @pytest.fixture
@@ -154,12 +154,46 @@ def test_what_is_sent_to_it_is_in_the_senders_archive_before_it_is_acknowledged(
 def test_commands(host):
     rows = host.rows("component", "list")
     assert rows == [{"domain": DOMAIN, "connections": 0}]
-    assert "8 to 1000 bytes" in refusal(host, "component", "add", "x.test", "--secret", "short")
+    assert "16 to 1000" in refusal(host, "component", "add", "x.test", "--secret", "short")
     assert "served by this server" in refusal(host, "component", "add", "localhost", "--secret",
                                                      SECRET)
     host.ctl("component", "del", DOMAIN)
     assert host.rows("component", "list") == []
     assert "no such component" in refusal(host, "component", "del", DOMAIN)
+
+
+def test_a_secret_is_made_if_none_is_given(host):
+    row, = host.rows("component", "add", "made.example.test")
+    assert row["domain"] == "made.example.test" and len(row["secret"]) == 48
+    Component(host, "made.example.test", row["secret"])
+    assert row["secret"] not in host.log()
+    again, = host.rows("component", "add", "made.example.test")
+    assert again["secret"] != row["secret"]
+    given = host.ctl("component", "add", "made.example.test", "--stdin", stdin=SECRET + "\n")
+    assert given["rows"] == []
+    Component(host, "made.example.test", SECRET)
+
+
+def test_guessing_of_secrets_ends(host):
+    """Before the right one is tried; components that were here before are not shut out, nor are
+    clients."""
+    host.ctl("component", "add", "other.example.test", "--secret", SECRET)
+    Component(host, "other.example.test", SECRET)
+    for _ in range(10):
+        push = Component(host, DOMAIN)
+        push.handshake("a wrong secret", push.header())
+        push.expect_stream_error("not-authorized")
+    push = Component(host, DOMAIN)
+    push.handshake(SECRET, push.header())
+    push.expect_stream_error("not-authorized")
+    for guess in range(11):
+        push = Component(host, f"guess{guess}.example.test")
+        push.handshake("a wrong secret", push.header())
+        push.expect_stream_error("not-authorized")
+    assert metric(host, "muster_auth_throttled") == 2
+    host.wait_log("event=auth.blocked what=address ")
+    Component(host, "other.example.test", SECRET)
+    host.login("alice")
 
 
 async def test_slixmpp(host):

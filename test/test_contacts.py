@@ -32,7 +32,7 @@ def test_each_row_says_what_became_of_it(server):
     assert add(server, "Carol@localhost", "bob@localhost", "@", "alice@localhost",
                "carol@LOCALHOST", "x@example.com/r") == [
         ("carol@localhost", "added"), ("bob@localhost", "there already"),
-        ("@", "not an address"), ("alice@localhost", "himself"),
+        ("@", "not an address"), ("alice@localhost", "the user's own address"),
         ("carol@localhost", "named twice"), ("x@example.com", "added")]
     assert set(contacts(server)) == {"bob@localhost", "carol@localhost", "x@example.com"}
 
@@ -65,6 +65,52 @@ def test_asking_on_behalf_of_the_user(server, bob):
     bob.send("<presence to='alice@localhost' type='subscribed'/>")
     alice.expect(f"<presence from='{bob}' type='-'/>")
     assert contacts(server)["bob@localhost"]["subscription"] == "to"
+
+
+def test_adding_again_does_what_was_asked(server, bob):
+    add(server, "bob@localhost", "carol@localhost")
+    alice = server.client("alice", "a")
+    assert add(server, "bob@localhost", "dave@localhost", more=("--group", "Work", "--subscribe")) \
+        == [("bob@localhost", "there already; put into the group and asked"),
+            ("dave@localhost", "added")]
+    bob.expect("<presence from='alice@localhost' type='subscribe'/>")
+    assert contacts(server)["bob@localhost"]["groups"] == "Work"
+    assert add(server, "bob@localhost", more=("--group", "Home", "--subscribe")) \
+        == [("bob@localhost", "there already; put into the group")]
+    assert add(server, "bob@localhost", more=("--group", "Home")) \
+        == [("bob@localhost", "there already")]
+    assert contacts(server)["bob@localhost"]["groups"] == "Work, Home"
+    assert contacts(server)["carol@localhost"]["groups"] == ""
+    alice.ping()
+    found = contacts(server)
+    server.kill()
+    server.start()
+    assert contacts(server) == found
+
+
+def test_a_full_list_can_still_be_changed(make_server):
+    server = make_server("alice", settings={"roster.contacts-max": "2"})
+    add(server, "a@x.example", "b@x.example")
+    assert add(server, "c@x.example", "a@x.example", more=("--group", "G")) == [
+        ("c@x.example", "over the limit"), ("a@x.example", "there already; put into the group")]
+
+
+def test_a_contact_is_removed(server, pair):
+    """As by the client: both are told, and the other sees no presence any more."""
+    alice, bob = pair
+    for client in pair:
+        client.result("get", "<query xmlns='jabber:iq:roster'/>")
+    done = server.ctl_run("contact", "del", "alice@localhost", "Bob@localhost/x")
+    assert done.returncode == 0, done.stderr
+    alice.expect("<iq type='set'><query xmlns='jabber:iq:roster'>"
+                 "<item jid='bob@localhost' subscription='remove'/></query></iq>")
+    bob.expect("<presence from='alice@localhost' type='unsubscribe'/>")
+    bob.expect("<presence from='alice@localhost' type='unsubscribed'/>")
+    assert "bob@localhost" not in contacts(server)
+    assert contacts(server, "bob@localhost")["alice@localhost"]["subscription"] == "none"
+    again = server.ctl_run("contact", "del", "alice@localhost", "bob@localhost")
+    assert again.returncode == 1 and "bob@localhost is no contact of alice" in again.stderr
+    assert server.ctl_run("contact", "del", "alice@localhost", "@").returncode == 2
 
 
 @pytest.mark.parametrize("args", [

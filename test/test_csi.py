@@ -3,6 +3,7 @@ import pytest
 
 from muster import xml
 from muster.client import bodies, until
+from muster.muc import Room
 
 pytestmark = pytest.mark.core
 
@@ -422,3 +423,22 @@ def test_a_slow_client_gets_the_last_presence(server, phone, bob):
     assert len(bodies(phone.log)) == sent
     states = [e for e in phone.log if e.tag.endswith("}presence") and e.get("from") == str(bob)]
     assert len(states) < sent
+
+
+def test_what_a_client_waits_for_is_sent_at_once(make_server):
+    """§5: the answer to its own presence is not noise. A client that enters its rooms in the
+    background gets all of it up to the subject (XEP-0045 §7.2), and the error if it may not."""
+    server = make_server("alice", "bob")
+    alice, bob = server.client("alice", "a"), server.client("bob", "b")
+    cave = Room("cave").create(bob, "bob")
+    cave.say(bob, "history")
+    closed = Room("closed").create(bob, "bob", membersonly=True)
+    inactive(alice)
+    cave.knock(alice, "alice")
+    got = cave.entered(alice)
+    assert got.bodies == ["history"] and set(got.others) == {"bob"}
+    closed.knock(alice, "alice")
+    assert closed.presence_error(alice)[0] == "registration-required"
+    cave.enter(server.client("bob", "other"), "other")
+    bob.send(f"<presence to='{cave.at('bob')}'><show>away</show></presence>")
+    nothing_sent(alice, after=bob)

@@ -1,18 +1,23 @@
 """musterctl: every command, as text and as JSON, its exit codes and its completion."""
+import fcntl
 import json
 import os
 import pty
+import re
 import select
 import shlex
+import shutil
 import socket
+import struct
 import subprocess
+import termios
 import time
 
 import pytest
 
 from muster.client import TIMEOUT, until
 from muster.muc import Room
-from muster.server import MUSTERCTL
+from muster.server import MUSTERCTL, MUSTERD
 
 OK, FAILED, USAGE, UNREACHABLE = 0, 1, 2, 3
 
@@ -54,12 +59,12 @@ def test_user_add_and_list(make_server):
 ])
 def test_what_cannot_be_done(server, args, error):
     done = server.ctl_run("--json", *args)
-    assert done.returncode == FAILED
     answer = json.loads(done.stdout)
     assert answer["ok"] is False and answer["error"] and answer["text"]
     assert error is None or answer["error"] == error
-    done = server.ctl_run(*args)
-    assert done.returncode == FAILED and answer["text"] in done.stderr
+    assert done.returncode == (USAGE if answer["error"] == "syntax" else FAILED)
+    again = server.ctl_run(*args)
+    assert again.returncode == done.returncode and answer["text"] in again.stderr
 
 
 def test_names_are_prepared(server):
@@ -227,7 +232,7 @@ def test_every_setting_refuses_nonsense_and_names_itself(server):
         if done.returncode == OK:
             assert "string" in str(row) or "text" in str(row), row
         else:
-            assert done.returncode == FAILED and row["name"] in done.stderr
+            assert done.returncode == USAGE and row["name"] in done.stderr
             assert "~nonsense~" in done.stderr
 
 
@@ -236,7 +241,7 @@ def test_config_check(server):
     bad = server.folder / "bad.yaml"
     bad.write_text("node: x\nnonsense: 1\n")
     done = server.ctl_run("config", "check", str(bad))
-    assert done.returncode == FAILED and "nonsense" in done.stderr
+    assert done.returncode == USAGE and "nonsense" in done.stderr
 
 
 # --- log ---
@@ -360,13 +365,13 @@ def test_usage(server, args):
 
 def test_unreachable(tmp_path):
     done = subprocess.run([MUSTERCTL, "--socket", tmp_path / "no.sock", "status"],
-                          capture_output=True, text=True, check=False, timeout=10)
+                          capture_output=True, text=True, check=False, timeout=TIMEOUT)
     assert done.returncode == UNREACHABLE and "no.sock" in done.stderr
 
 
 def test_socket_from_the_config_file(server):
     done = subprocess.run([MUSTERCTL, "--config", server.file, "status"], capture_output=True,
-                          text=True, check=False, timeout=10)
+                          text=True, check=False, timeout=TIMEOUT)
     assert done.returncode == OK, done.stderr
 
 
@@ -403,7 +408,7 @@ def complete(script, words):
              "$function musterctl '' \"${COMP_WORDS[COMP_CWORD-1]}\"\n"
              "printf '%s\\n' \"${COMPREPLY[@]}\"")
     done = subprocess.run(["bash", "--norc", "-c", code_], capture_output=True, text=True,
-                          check=False, timeout=10)
+                          check=False, timeout=TIMEOUT)
     assert done.returncode == 0, done.stderr
     return {word.strip() for word in done.stdout.split("\n")}
 
@@ -437,3 +442,192 @@ def test_garbage_on_the_socket(server):
             except OSError:
                 pass
     assert server.ctl("status")["ok"]
+
+
+def test_commands_that_only_read_are_not_in_the_log(server):
+    """Every command that lists or shows something: a probe that runs each minute fills no log."""
+    before = len(lines_of(server, "admin.command"))
+    for command in (("status",), ("alarm", "list"), ("metrics",), ("get", "sm.ack-every"),
+                    ("config", "show"), ("user", "list"), ("user", "count"), ("room", "list"),
+                    ("session", "list"), ("cert", "list"), ("log", "areas"), ("motd", "show"),
+                    ("contact", "list", "alice@localhost"), ("component", "list")):
+        server.ctl(*command)
+    assert len(lines_of(server, "admin.command")) == before
+    server.ctl("set", "sm.ack-every", "9")
+    assert len(lines_of(server, "admin.command")) == before + 1
+    server.ctl("log", "level", "debug")
+    server.ctl("status")
+    until("its line", lambda: any(line["command"] == "status"
+                                  for line in lines_of(server, "admin.command")))
+
+
+# --- what is written wrongly, and what was meant ---
+
+
+@pytest.mark.parametrize("args, meant", [
+    (("usr", "list"), "user list"), (("user", "delete", "a@localhost"), "user del"),
+    (("sttaus",), "status"), (("user", "list", "--limt", "3"), "limit"),
+    (("get", "hibernate-time"), "sm.hibernate-time"),
+    (("set", "sm.hibernate-tiem", "60s"), "sm.hibernate-time"),
+    (("config", "show", "sm.hibernate-tme"), "sm.hibernate"),
+    (("log", "trace", "mesage", "on"), "message"),
+])
+def test_what_was_probably_meant(server, args, meant):
+    done = server.ctl_run(*args)
+    assert done.returncode in (FAILED, USAGE)
+    assert f"did you mean {meant}" in done.stderr, done.stderr
+
+
+def test_settings_of_one_part(server):
+    names = [row["name"] for row in server.rows("config", "show", "sm")]
+    assert names and all(name.startswith("sm.") for name in names)
+    assert server.ctl_run("config", "show", "sm", "--changed").stdout.strip() \
+        == "all of them have their defaults"
+
+
+@pytest.mark.parametrize("name, text, value", [
+    ("upload.file-bytes", "10MB", "10MB"), ("upload.file-bytes", "10 MiB", "10MiB"),
+    ("archive.retention", "30d", "30"), ("sm.hibernate-time", "90", "90s"),
+    ("sm.hibernate-time", "1min 30s", "90s")])
+def test_units_as_people_write_them(server, name, text, value):
+    server.ctl("set", name, text)
+    assert str(server.rows("get", name)[0]["value"]) == value
+
+
+def test_the_message_says_that_the_unit_is_wrong(server):
+    done = server.ctl_run("set", "upload.file-bytes", "10TB")
+    assert done.returncode == USAGE
+    assert 'found "10TB" with an unknown unit (there are B, kB, KiB, MB, MiB' in done.stderr
+
+
+@pytest.mark.parametrize("args", [
+    ("user", "add", "carol", "--password", "p"), ("user", "list", "--limit", "many"),
+    ("session", "kick", "@"), ("set", "sm.ack-every", "often"), ("log", "level", "loud"),
+    ("room", "show", "tea"), ("device", "list", "@"), ("server", "stop", "--delay", "soon"),
+    ("contact", "list", "@"), ("report", "del", "x")])
+def test_malformed_arguments_exit_2(server, args):
+    done = server.ctl_run(*args)
+    assert done.returncode == USAGE and done.stderr, done.stdout
+
+
+def test_a_list_says_that_there_is_more(server):
+    done = server.ctl_run("user", "list", "--limit", "2")
+    assert "there are more: go on with --after bob@localhost" in done.stdout
+    assert "more" not in server.ctl_run("user", "list", "--limit", "3").stdout
+    assert server.ctl_run("user", "list", "--disabled").stdout.strip() == "there are none"
+
+
+def on_terminal(server, typed, *args):
+    """musterctl on a terminal where this is typed at its first question; exit code and output."""
+    pid, master = pty.fork()
+    if pid == 0:
+        os.execv(MUSTERCTL, [str(MUSTERCTL), "--socket", str(server.control), *args])
+    shown, answered = b"", False
+    while select.select([master], [], [], 3 * TIMEOUT)[0]:
+        try:
+            data = os.read(master, 4096)
+        except OSError:
+            break
+        shown += data
+        if b"[y/N]" in shown and not answered:
+            os.write(master, typed)
+            answered = True
+    os.close(master)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), shown.decode()
+
+
+def test_what_destroys_asks_on_a_terminal(server):
+    code_, shown = on_terminal(server, b"n\n", "user", "del", "bob@localhost")
+    assert code_ == FAILED and "user del bob@localhost: The account and everything" in shown
+    assert "nothing was done" in shown and "bob@localhost" in jids(server.rows("user", "list"))
+    assert on_terminal(server, b"\n", "user", "del", "bob@localhost")[0] == FAILED
+    assert on_terminal(server, b"y\n", "user", "del", "bob@localhost")[0] == OK
+    code_, shown = on_terminal(server, b"", "user", "del", "carol@localhost", "--yes")
+    assert code_ == OK and "[y/N]" not in shown
+    assert jids(server.rows("user", "list")) == {"alice@localhost"}
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root, to become another user")
+def test_who_may_not_connect_learns_how(server):
+    for path in [*server.control.parents][:-2]:
+        path.chmod(path.stat().st_mode | 0o005)
+    os.chown(server.control, 0, 0)
+    done = subprocess.run([MUSTERCTL, "--socket", server.control, "status"], user="nobody",
+                          group="nogroup", extra_groups=[], capture_output=True,
+                          text=True, check=False, timeout=TIMEOUT)
+    assert done.returncode == UNREACHABLE and "Permission denied" in done.stderr
+    assert "usermod -aG root nobody" in done.stderr
+
+
+# --- what is printed for people ---
+
+
+def test_help_is_one_line_a_command(server):
+    lines = server.ctl_run("--help").stdout.splitlines()
+    assert all(len(line) <= 80 for line in lines), [x for x in lines if len(x) > 80]
+    listed = {line[2:22].strip() for line in lines if line.startswith("  ") and line[21:23] == "  "}
+    assert {"user add", "cert list", "server reload", "status"} <= {
+        line[2:21].strip() for line in lines} | listed
+
+
+@pytest.mark.parametrize("shell, check", [("bash", "-n"), ("zsh", "-n"), ("fish", "-n")])
+def test_completion_is_a_script(server, tmp_path, shell, check):
+    if shutil.which(shell) is None:
+        pytest.skip(f"needs {shell}")
+    script = tmp_path / "script"
+    script.write_text(server.ctl_run("completion", shell).stdout)
+    assert "user" in script.read_text() and "sm.hibernate-time" in script.read_text() or \
+        shell == "fish"
+    done = subprocess.run([shell, check, script], capture_output=True, text=True, check=False,
+                          timeout=TIMEOUT)
+    assert done.returncode == 0 and not done.stderr
+
+
+@pytest.mark.parametrize("page", ["musterd", "musterctl", "muster.yaml"])
+def test_manual_pages(server, tmp_path, page):
+    file = tmp_path / page
+    file.write_text(subprocess.run([MUSTERD, "--dump-docs", f"man-{page}"], capture_output=True,
+                                   text=True, check=True, timeout=TIMEOUT).stdout)
+    text = file.read_text()
+    assert text.count(".SH ") >= 4 and "\n." in text and "`" not in text
+    if page == "muster.yaml":
+        assert all(row["name"].replace("-", "\\-") in text
+                   for row in server.rows("config", "show"))
+    if shutil.which("mandoc") is None:
+        pytest.skip("needs mandoc")
+    done = subprocess.run(["mandoc", "-T", "lint", "-W", "error", file], capture_output=True,
+                          text=True, check=False, timeout=TIMEOUT)
+    assert done.returncode == 0, done.stdout
+
+
+def test_a_table_fits_the_terminal(server):
+    """Long cells go on in the next line; nothing is left out."""
+    pid, master = pty.fork()
+    if pid == 0:
+        os.execv(MUSTERCTL, [str(MUSTERCTL), "--socket", str(server.control), "alarm", "list",
+                             "--all"])
+    fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
+    shown = b""
+    while select.select([master], [], [], 3 * TIMEOUT)[0]:
+        try:
+            shown += os.read(master, 65536)
+        except OSError:
+            break
+    os.close(master)
+    os.waitpid(pid, 0)
+    lines = shown.decode().splitlines()
+    assert lines and max(map(len, lines)) <= 100
+    words = {word for row in server.rows("alarm", "list", "--all") for word in row["text"].split()}
+    assert words <= set(" ".join(lines).split()) | {w for w in words if len(w) > 12}
+
+
+def test_times_are_short_in_tables_and_exact_elsewhere(server):
+    shown = server.ctl_run("user", "list").stdout
+    assert re.search(r"alice@localhost +\d+ (s|min) ago", shown), shown
+    exact = server.rows("user", "list")[0]["created"]
+    assert exact in server.ctl_run("--csv", "user", "list").stdout
+
+
+def test_an_empty_list_says_so(server):
+    done = server.ctl_run("component", "list")
+    assert done.returncode == OK and (done.stdout + done.stderr).strip()

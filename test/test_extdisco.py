@@ -78,7 +78,7 @@ def test_without_a_secret_there_are_no_credentials(make_server):
 def test_settings_that_are_wrong(make_server, value):
     host = make_server()
     done = host.ctl_run("set", "extdisco.services", value)
-    assert done.returncode == 1 and "allowed" in done.stderr, done
+    assert done.returncode == 2 and "allowed" in done.stderr, done
 
 
 def test_the_secret_stays_secret(make_server):
@@ -135,8 +135,8 @@ def test_coturn_takes_the_credentials(make_server, tmp_path):
 def test_an_answer_is_for_users_only(make_server):
     host = make_server(component=True, settings={"extdisco.services": SERVICES})
     from muster.component import Component
-    host.ctl("component", "add", "gw.test", "--secret", "a long secret")
-    gateway = Component(host, "gw.test", "a long secret")
+    host.ctl("component", "add", "gw.test", "--secret", "a rather long secret")
+    gateway = Component(host, "gw.test", "a rather long secret")
     gateway.send(f"<iq type='get' id='x' from='gw.test' to='localhost'><services xmlns='{NS}'/>"
                  "</iq>")
     assert xml.condition(gateway.expect("<iq type='error' id='x'/>")) == "forbidden"

@@ -154,6 +154,14 @@ def test_wrong_token(device):
     given(device.again())
 
 
+@pytest.mark.parametrize("proof", [b"", b"short", b"x" * 33, b"x" * 200])
+def test_a_proof_of_another_length(server, device, proof):
+    """XEP-0484 §5: a token that is no good, not a mistake in the request."""
+    client = server.connect("alice")
+    client.sasl2_start(NONE, b"alice\0" + proof, inner=fast(), agent=device.id)
+    assert condition(client.sasl2_next()) == "not-authorized"
+
+
 def test_a_token_belongs_to_its_device(device):
     assert condition(device.again(agent=uuid.uuid4())) == "not-authorized"
 

@@ -191,3 +191,10 @@ def test_guests_enter_rooms_but_make_none(open_server):
     cave.expect_body(alice, "visitor", "hello")
     assert muc.Room("den").refused(visitor, "visitor") == ("not-allowed", "cancel")
     assert [row["jid"] for row in open_server.rows("room", "list")] == [cave.jid]
+
+
+def test_a_guest_asks_itself(open_server):
+    """Its own client answers at its own full address, as for every user (RFC 6121 §8.5.3)."""
+    one = guest(open_server)
+    one.send(f"<iq type='set' id='q' to='{one}'><query xmlns='urn:example:x'/></iq>")
+    one.expect(f"<iq type='set' id='q' from='{one}'/>")

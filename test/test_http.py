@@ -9,16 +9,18 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from muster.client import insecure_context
+from muster.client import TIMEOUT, insecure_context
 
 XRD = "{http://docs.oasis-open.org/ns/xri/xrd-1.0}"
 META = "/.well-known/host-meta"
 
 
 def get(server, path=META, tls=False, method="GET", headers=None):
-    connection = (http.client.HTTPSConnection("127.0.0.1", server.https_port, timeout=10,
-                                              context=insecure_context())
-                  if tls else http.client.HTTPConnection("127.0.0.1", server.http_port, timeout=10))
+    if tls:
+        connection = http.client.HTTPSConnection("127.0.0.1", server.https_port, timeout=TIMEOUT,
+                                                 context=insecure_context())
+    else:
+        connection = http.client.HTTPConnection("127.0.0.1", server.http_port, timeout=TIMEOUT)
     connection.request(method, path, headers=headers or {})
     answer = connection.getresponse()
     answer.text = answer.read().decode()
@@ -113,7 +115,7 @@ def test_pipelined_in_order(server):
 
 
 @pytest.mark.parametrize("data, status", [
-    (b"\x16\x03\x01\x00\x05hello", 501),
+    (b"\x16\x03\x01\x00\x05hello", 400),
     (b"GET / HTTP/3.0\r\n\r\n", 505),
     (b"GET /%2e%2e/etc HTTP/1.1\r\nHost: x\r\n\r\n", 400),
     (b"GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n", 400),

@@ -7,7 +7,7 @@ import urllib.request
 import pytest
 
 from muster import xml
-from muster.client import insecure_context, until
+from muster.client import TIMEOUT, insecure_context, until
 from muster.server import Failed
 
 pytestmark = pytest.mark.core
@@ -52,7 +52,7 @@ def fetch(server, path):
     request = urllib.request.Request(f"https://127.0.0.1:{server.https_port}{path}")
     context = insecure_context()
     try:
-        with urllib.request.urlopen(request, context=context, timeout=10) as answer:
+        with urllib.request.urlopen(request, context=context, timeout=TIMEOUT) as answer:
             return answer.status, answer.headers, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.headers, error.read().decode()
@@ -248,9 +248,13 @@ def test_users_invite(inviting):
     """XEP-0401 section 4.1, as an ad-hoc command."""
     alice = inviting.login("alice")
     reply = run(alice, "urn:xmpp:invite#invite")
-    assert "users do not invite" in "".join(reply.itertext())
+    assert "invite.by-users is off" in "".join(reply.itertext())
+    listed = f"<query xmlns='{xml.DISCO_ITEMS}' node='{COMMANDS}'/>"
+    for to in ("localhost", alice.bare):  # XEP-0401 §4.1: announced where it can be used
+        assert "invite#invite" not in str([i.attrib for i in alice.result("get", listed, to=to)])
+    assert "uri" in inviting.rows("user", "invite-contact", "alice@localhost")[0]
     inviting.ctl("set", "invite.by-users", "on")
-    inviting.ctl("set", "invite.max", "2")
+    inviting.ctl("set", "invite.max", "3")
     for _ in range(2):
         command = run(alice, "urn:xmpp:invite#invite").find(f"{{{COMMANDS}}}command")
         assert command.get("status") == "completed"

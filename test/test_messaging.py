@@ -2,6 +2,7 @@
 import pytest
 
 from muster import xml
+from muster.muc import Room, X
 
 pytestmark = pytest.mark.core
 
@@ -77,6 +78,23 @@ def test_all_else_goes_on_without_instant_messages(server, alice, bob):
     server.ctl("set", "im.enabled", "on")
     alice.send(chat(bob, "hi"))
     bob.expect("<message><body>hi</body></message>")
+
+
+@pytest.mark.parametrize("inner", [X, ""])
+def test_rooms_cannot_be_entered_without_instant_messages(server, alice, bob, inner):
+    """With messages the rooms go, with a clear word: no client waits for a subject that does not
+    come (XEP-0045 §7.2). Whoever is in one stays, changes its presence, and may leave."""
+    room = Room("cave").create(alice, "alice", persistentroom=True)
+    server.ctl("set", "im.enabled", "off")
+    for to in (room.at("bob"), "new@conference.localhost/bob"):
+        bob.send(f"<presence to='{to}' id='j'>{inner}</presence>")
+        error = bob.expect_error("not-allowed", "cancel", "<presence type='error' id='j'/>")
+        assert "instant messaging is turned off" in "".join(error.itertext())
+    alice.send(f"<presence to='{room.at('alice')}'><show>away</show></presence>")
+    assert room.presence(alice, "alice").show == "away"
+    room.leave(alice, "alice")
+    server.ctl("set", "im.enabled", "on")
+    assert room.enter(bob, "bob").subject is not None
 
 
 # --- no offline messages ---

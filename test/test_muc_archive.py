@@ -278,7 +278,7 @@ def test_a_room_without_archive_says_so(alice):
 
 def test_who_is_elsewhere_reads_too(make_server):
     """A page goes to any address; here that of a component's bot."""
-    domain, secret = "bots.example.test", "a long secret"
+    domain, secret = "bots.example.test", "a rather long secret"
     server = make_server("alice", component=True)
     server.ctl("component", "add", domain, "--secret", secret)
     alice, bots = server.client("alice", "a"), Component(server, domain, secret)
@@ -423,7 +423,7 @@ def test_what_all_have_read_is_recorded_though_the_queue_is_full(server, cave, a
 
 
 def test_who_enters_and_leaves_is_on_record(make_server):
-    """For those who look into the database; clients are told nothing of it."""
+    """For operators; clients are told nothing of it."""
     server = make_server("alice", "bob", settings={"muc.archive-joins": True})
     alice, bob = server.client("alice", "a"), server.client("bob", "b")
     cave = Room("cave").create(alice, "first", persistentroom=True)

@@ -68,7 +68,7 @@ def test_the_report_tells_who_owns_what(server, alice, bob):
     rows = {row["jid"]: row for row in server.rows("room", "report")}
     row = rows[cave.jid]
     assert (row["kind"], row["owners"], row["members"], row["occupants"], row["creator"]) == (
-        "persistent", "alice@localhost", 1, 1, "alice@localhost")
+        "persistent", "alice@localhost", "bob@localhost", 1, "alice@localhost")
     assert row["messages"] >= 1 and row["last_message"] >= row["created"] > "2020"
     assert rows[den.jid]["owners"] == "bob@localhost" and rows[den.jid]["kind"] == "adhoc"
     done = server.ctl_run("--csv", "room", "report", "--limit", "1")

@@ -71,9 +71,11 @@ def test_an_owner_who_leaves_before_configuring(alice, bob, how):
     cave = Room("cave")
     cave.enter(alice, "owner")
     if how == "leave":
-        assert cave.leave(alice, "owner").destroy is not None
+        assert cave.leave(alice, "owner").destroy is None
+        assert cave.gone(alice, "owner").destroy is not None
     elif how == "unavailable":
         alice.send("<presence type='unavailable'/>")
+        assert cave.gone(alice, "owner").destroy is None
         assert cave.gone(alice, "owner").destroy is not None
     else:
         alice.cut()
@@ -125,8 +127,9 @@ def test_who_may_create_rooms(make_server, who, may):
 def test_who_is_not_of_this_server_may_create_rooms(make_server, settings, may):
     """Entering rooms that are there is another thing."""
     server = make_server("alice", component=True, settings=settings)
-    server.ctl("component", "add", "bots.example.test", "--secret", "a long secret")
-    bots, bot = Component(server, "bots.example.test", "a long secret"), "bot@bots.example.test/r"
+    server.ctl("component", "add", "bots.example.test", "--secret", "a rather long secret")
+    bots = Component(server, "bots.example.test", "a rather long secret")
+    bot = "bot@bots.example.test/r"
     there = Room("there").create(server.client("alice", "a"), "owner")
 
     def enter(room):

@@ -7,7 +7,7 @@ from muster.component import Component
 from muster.muc import Room
 
 DOMAIN = "bots.example.test"
-SECRET = "a long secret"
+SECRET = "a rather long secret"
 BOT = f"bot@{DOMAIN}/r"
 PING = f"<iq type='get' to='{BOT}'><ping xmlns='urn:xmpp:ping'/></iq>"
 

@@ -51,6 +51,18 @@ def test_an_owner(log_in, bob):
     screen.enter("/quit")
 
 
+def test_who_never_accepts_the_configuration(server, log_in, bob):
+    """Who does not type /room accept, as nothing in a first chat says, is not alone for ever."""
+    cave, screen = Room("cave"), log_in("alice")
+    screen.enter(f"/join {cave} nick owner")
+    screen.expect("Room locked")
+    assert cave.refused(bob, "b")[0] == "item-not-found"
+    screen.enter("anybody there?")
+    screen.expect("owner: anybody there?")
+    cave.enter(bob, "b")
+    screen.enter("/quit")
+
+
 @pytest.fixture
 def screens(log_in):
     """Of alice and bob, logged in."""
@@ -58,6 +70,19 @@ def screens(log_in):
     for screen in made:
         screen.enter("/presence room all")
     return made
+
+
+def test_two_in_a_room_that_an_operator_made(server, screens):
+    """What ./demo prints."""
+    server.ctl("room", "create", "meeting@conference.localhost", "alice@localhost")
+    alice, bob = screens
+    for screen in screens:
+        screen.enter("/join meeting@conference.localhost")
+    alice.expect("bob has joined the room")
+    bob.enter("good evening")
+    alice.expect("bob: good evening")
+    for screen in screens:
+        screen.enter("/quit")
 
 
 def test_two_in_one_room(server, carol, screens):

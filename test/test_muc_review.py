@@ -9,7 +9,7 @@ from test_mam import MAM, query_text, tag
 from test_muc_archive import Page
 
 DOMAIN = "bots.example.test"
-SECRET = "a long secret"
+SECRET = "a rather long secret"
 BLOCKING = "urn:xmpp:blocking"
 PUBSUB = "http://jabber.org/protocol/pubsub"
 HIDDEN = f"<x xmlns='{muc.NS}'><hidden xmlns='urn:muster:rooms:0'/></x>"

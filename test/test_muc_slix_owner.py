@@ -70,6 +70,8 @@ async def test_reserved_room_that_is_given_up(coven, crone, hag, how):
         await crone.rooms.cancel_config(coven.jid)
     else:
         crone.rooms.leave_muc(coven.jid, "firstwitch")
+        left = await coven.gone(crone, "firstwitch")
+        assert left["muc"].get_plugin("destroy", check=True) is None
     gone = await coven.gone(crone, "firstwitch")
     assert 110 in codes(gone) and gone["muc"]["role"] == "none"
     assert gone["muc"].get_plugin("destroy", check=True) is not None

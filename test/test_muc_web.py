@@ -1,6 +1,4 @@
 """Rooms in Converse.js: two people, two browsers, one room."""
-import os
-
 import pytest
 
 from test_webchat import opened
@@ -22,7 +20,7 @@ def menu(browser, entry):
 
 def create(browser, name):
     menu(browser, ".show-add-muc-modal")
-    browser.type("converse-add-muc-modal input[name=chatroom]", name)
+    browser.fill("converse-add-muc-modal input[name=chatroom]", name)
     browser.click("converse-add-muc-modal [type=submit]")
     browser.find("converse-muc textarea.chat-textarea")
 
@@ -37,7 +35,7 @@ def enter_listed(browser, name):
 
 @pytest.mark.release
 def test_two_in_a_room(server, browsers):
-    """With MUSTER_PICTURE=FILE the page is saved as a PNG."""
+    """With MUSTER_PICTURES=FOLDER the page is saved as PNG."""
     url = f"https://localhost:{server.https_port}/chat"
     alice, bob = browsers
     alice.login(url, "alice@localhost", "secret")
@@ -51,6 +49,5 @@ def test_two_in_a_room(server, browsers):
     alice.find("converse-chat-message-body", "when the hurlyburly's done")
     bob.say("/topic The heath")
     alice.find("converse-muc-heading", "The heath")
-    if "MUSTER_PICTURE" in os.environ:
-        alice.driver.save_screenshot(os.environ["MUSTER_PICTURE"])
+    alice.save("rooms")
     assert alice.complaints() == [] and bob.complaints() == []

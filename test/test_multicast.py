@@ -148,7 +148,7 @@ def test_too_many(server, alice, bob):
                        *(address("to", f"u{i}@localhost") for i in range(count - 1)))
     alice.send(many(51))
     alice.expect_error("not-acceptable", template="<message type='error' id='m'/>")
-    alice.send(many(300))
+    alice.send(many(600))
     alice.expect_error("not-acceptable", template="<message type='error' id='m'/>")
     bob.expect_nothing("<message/>", after=alice)
     alice.send(many(50))
@@ -160,12 +160,12 @@ def test_a_list_that_is_full(server, alice, bob):
     for i in range(3):
         put(alice, f"u{i}@localhost", "g")
     put(alice, "bob@localhost", "g")
-    full = [address("replyto", "a@b")] * 252 + [address("bcc", uri=GROUP + "g")]
+    full = [address("replyto", "a@b")] * 508 + [address("bcc", uri=GROUP + "g")]
     alice.send(to_many(*full, address("to", "carol@localhost")))
     alice.expect_error("not-acceptable", template="<message type='error' from='localhost' id='m'/>")
     bob.expect_nothing("<message/>", after=alice)
     alice.send(to_many(*full, address("to", "bob@localhost"), address("to", uri=GROUP + "g")))
-    assert len(seen(bob)) == 253
+    assert len(seen(bob)) == 509
 
 
 def test_forbidden(server, alice, bob):
@@ -209,3 +209,20 @@ def test_a_group_that_is_too_large(server, alice, bob):
     alice.send(to_many(address("to", uri=GROUP + "g")))
     alice.expect_error("not-acceptable", template="<message type='error' id='m'/>")
     bob.expect_nothing("<message/>", after=alice)
+
+
+def test_a_group_of_all_contacts_that_a_user_may_have(make_server):
+    """roster.contacts-max (200) fit, and one <a/> covers all of them (XEP-0198 §4)."""
+    server = make_server("alice", "bob")
+    alice, bob = server.client("alice", "a"), server.client("bob", "b")
+    alice.timeout = bob.timeout = 60
+    alice.enable_sm()
+    for i in range(199):
+        put(alice, f"u{i}@localhost", "g")
+    put(alice, "bob@localhost", "g")
+    sent = 201
+    alice.send(to_many(address("to", uri=GROUP + "g")))
+    assert len(seen(bob)) == 200
+    for i in range(199):
+        alice.expect(f"<message type='error' from='u{i}@localhost' id='m'/>")
+    alice.wait_acked(sent)

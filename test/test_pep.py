@@ -624,8 +624,8 @@ ELSEWHERE = "elsewhere.example"
 def test_contacts_elsewhere(make_server):
     """By the capabilities in their presence, which their own client explains."""
     server = make_server("alice", workers=2, component=True)
-    server.ctl("component", "add", ELSEWHERE, "--secret", "a long secret")
-    gate = Component(server, ELSEWHERE, "a long secret")
+    server.ctl("component", "add", ELSEWHERE, "--secret", "a rather long secret")
+    gate = Component(server, ELSEWHERE, "a rather long secret")
     alice = server.client("alice", "a")
     friend, features = f"friend@{ELSEWHERE}", [xml.DISCO_INFO, TUNE + "+notify"]
     alice.result("set", publish(TUNE, tune("one"), item="1"))

@@ -2,6 +2,7 @@
 import pytest
 
 from muster import xml
+from muster.muc import Room
 from muster.component import Component
 
 POLICY = "urn:muster:policy:0"
@@ -181,8 +182,8 @@ def test_requests_wait_at_the_limit_for_nobody(make_server):
 def test_other_domains_ask_the_user(make_server):
     """The setting is for our own domains; the user's policy is for all."""
     server = make_server("alice", component=True, settings={"presence.approval": "automatic"})
-    server.ctl("component", "add", "far.example.test", "--secret", "secret of far")
-    far = Component(server, "far.example.test", "secret of far")
+    server.ctl("component", "add", "far.example.test", "--secret", "the secret of far")
+    far = Component(server, "far.example.test", "the secret of far")
     alice = online(server, "alice")
     far.send("<presence from='bob@far.example.test' to='alice@localhost' type='subscribe'/>")
     expect_asked(alice, "bob@far.example.test")
@@ -375,6 +376,45 @@ def test_sharing_off_and_on(pair, server):
     alice.expect(f"<presence from='{bob}'><show>away</show></presence>")
     bob.expect(f"<presence from='{alice}' type='-'/>")
     bob.expect(f"<presence from='{phone}' type='-'/>")
+
+
+DETAILS = ("<show>dnd</show><status>busy</status><c xmlns='http://jabber.org/protocol/caps' "
+           "hash='sha-1' node='n' ver='v'/><idle xmlns='urn:xmpp:idle:1' since='x'/>")
+
+
+def plain(seen):
+    """Whether a presence tells that an occupant is there, and no more."""
+    return {e.tag for e in seen.element} <= {"{http://jabber.org/protocol/muc#user}x",
+                                             "{urn:xmpp:occupant-id:0}occupant-id",
+                                             "{vcard-temp:x:update}x"}
+
+
+@pytest.mark.parametrize("whose", ["server", "user"])
+def test_rooms_tell_no_availability_that_is_not_shared(pair, server, whose):
+    """Who is in a room is seen to be there, and not what they do: when they enter, when they
+    change, and at once where it was seen before."""
+    alice, bob = pair
+    old, new = Room("old").create(bob, "bob"), Room("new").create(bob, "bob")
+    old.knock(alice, "alice", inner=DETAILS)
+    assert old.presence(bob, "alice").show == "dnd"
+    alice.drain()
+    if whose == "server":
+        server.ctl("set", "presence.sharing", "off")
+    else:
+        edit(alice, "share='off'")
+    assert plain(old.presence(bob, "alice"))
+    new.configure(bob, passwordprotectedroom=True, roomsecret="secret")
+    new.knock(alice, "alice", password="secret", inner=DETAILS)
+    assert plain(new.presence(bob, "alice"))
+    assert plain(new.entered(alice).own)
+    alice.send(f"<presence to='{old.at('alice')}'>{DETAILS}</presence>")
+    assert plain(old.presence(bob, "alice"))
+    if whose == "server":
+        server.ctl("set", "presence.sharing", "on")
+    else:
+        edit(alice, "share='on'")
+    alice.send(f"<presence to='{old.at('alice')}'>{DETAILS}</presence>")
+    assert old.presence(bob, "alice").status == "busy"
 
 
 def test_a_user_does_not_share(pair):

@@ -266,3 +266,14 @@ def test_many_contacts(make_server):
     alice.cut()
     for watcher in watchers:
         watcher.expect(f"<presence from='{alice}' type='unavailable'/>")
+
+
+def test_who_goes_is_told_as_well(server):
+    """RFC 6121 §4.5.2: all resources of the user, the one that went among them; once."""
+    one, other = server.client("alice", "one"), server.client("alice", "other")
+    one.drain()
+    one.send("<presence type='unavailable'><status>bye</status></presence>")
+    one.expect(f"<presence from='{one}' type='unavailable'><status>bye</status></presence>")
+    other.expect(f"<presence from='{one}' type='unavailable'/>")
+    one.send("<presence type='unavailable'/>")
+    one.expect_nothing("<presence/>")

@@ -270,8 +270,8 @@ def test_the_rate_is_kept(node, alice, bob):
 
 def test_only_users_of_this_server(make_server):
     server = make_server("alice", proxy65=True, component=True)
-    server.ctl("component", "add", "svc.example", "--secret", "long secret")
-    gate = Component(server, "svc.example", "long secret")
+    server.ctl("component", "add", "svc.example", "--secret", "a rather long secret")
+    gate = Component(server, "svc.example", "a rather long secret")
     gate.send(f"<iq type='get' id='1' from='x@svc.example' to='{AT}'>"
               f"<query xmlns='{BYTESTREAMS}'/></iq>")
     gate.expect("<iq type='error' id='1'><error><forbidden "

@@ -502,6 +502,7 @@ def test_owners_manage_subscriptions(alice, bob, carol, node):
     assert error_of(bob, "get", subscriptions(node), HOST)[0] == "forbidden"
     assert error_of(bob, "set", subscriptions(node, {bob.bare: "subscribed"}), HOST)[0] == \
         "forbidden"
+    bob.result("set", subscribe(node, bob.bare), to=HOST)
     alice.result("set", subscriptions(node, {bob.bare: "subscribed", carol.bare: "pending"}),
                  to=HOST)
     bob.expect(f"<message><event xmlns='{EVENT}'><subscription subscription='subscribed'/></event>"

@@ -8,7 +8,7 @@ from muster.client import until
 from muster.component import Component
 
 DOMAIN = "push.example.test"
-SECRET = "a long secret"
+SECRET = "a rather long secret"
 PUSH = "urn:xmpp:push:0"
 PUBSUB = "http://jabber.org/protocol/pubsub"
 DATA = "jabber:x:data"

@@ -1,6 +1,8 @@
 """Rosters: RFC 6121 §2, with versioning (§2.6) and limits."""
 import pytest
 
+from muster import xml
+
 pytestmark = pytest.mark.core
 
 QUERY = "<query xmlns='jabber:iq:roster'{}>{}</query>"
@@ -197,3 +199,10 @@ def test_changes_are_made_in_order(alice):
     for i in range(30):
         push(alice, f"<item jid='bob@localhost' name='n{i}'/>")
     assert items(get(alice))["bob@localhost"][1] == "n29"
+
+
+@pytest.mark.parametrize("user", ["bob", "nobody"])
+def test_the_roster_of_another_is_not_changed(server, alice, user):
+    """RFC 6121 §2.1.5"""
+    item = f"<query xmlns='{xml.ROSTER}'><item jid='x@localhost'/></query>"
+    assert alice.error("set", item, to=f"{user}@localhost") == ("forbidden", "auth")

@@ -128,8 +128,9 @@ def refused(client, inner, at=AT):
 
 def test_mistakes(server, people):
     alice = people[0]
-    assert refused(alice, "") == "bad-request"
-    assert refused(alice, "<first/>") == "bad-request"
+    for nothing in ({}, {"first": ""}):  # §2.1: an empty result
+        assert classic(alice, **nothing) == {}
+    assert len(alice.result("set", submit({}), to=AT)) == 0
     assert refused(alice, "<first>a</first>") == "not-acceptable"
     assert refused(alice, "<first>*a*</first>") == "not-acceptable"
     assert refused(alice, f"<first>{'a' * 300}</first>") == "not-acceptable"
@@ -172,3 +173,33 @@ async def test_slixmpp(server, people):
     assert sorted(item["jid"] for item in answer["search"]["form"]["items"]) == [
         "alice@localhost", "carol@localhost"]
     await bob.disconnect()
+
+
+def test_users_without_a_card_are_found_by_their_address(server, alice):
+    """By the name before the @ (nickname) and the whole address (email)."""
+    assert classic(alice, nick="bo") == {"bob@localhost": {
+        "first": None, "last": None, "nick": None, "email": None}}
+    assert names(classic(alice, email="bob@local")) == ["bob"]
+    assert names(classic(alice, nick="*aro*")) == ["carol"]
+    assert classic(alice, nick="local") == {} and classic(alice, first="bob") == {}
+    card(alice, more="<CLASS><PRIVATE/></CLASS>")
+    assert classic(alice, nick="alice") == {} and classic(alice, email="alice@localhost") == {}
+    card(alice, "Alice")
+    assert names(classic(alice, nick="alice")) == ["alice"]
+    server.ctl("user", "disable", "bob@localhost")
+    assert classic(alice, nick="bob") == {}
+
+
+@pytest.mark.parametrize("given, last, email, name", [
+    ("Ann", "Boleyn", "a@x.example", "Ann Boleyn"), ("Ann", "", "", "Ann"),
+    ("", "Boleyn", "", "Boleyn"), ("", "", "a@x.example", "ann")])
+def test_the_card_of_a_new_user_has_a_name(server, alice, given, last, email, name):
+    """FN is required (RFC 2426 §3.1.1), and it is there when the command has answered."""
+    args = [a for k, v in (("given-name", given), ("surname", last), ("email", email)) if v
+            for a in (f"--{k}", v)]
+    server.ctl("user", "add", "ann@localhost", "--password", "p", *args)
+    found = alice.result("get", f"<vCard xmlns='{VCARD}'/>", to="ann@localhost")
+    assert found.findtext(f"{{{VCARD}}}FN") == name
+    until("the directory", lambda: names(classic(alice, nick="ann")) == ["ann"])
+    if last:
+        until("the directory", lambda: names(classic(alice, last=last)) == ["ann"])

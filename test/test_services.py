@@ -36,6 +36,12 @@ def test_disco_of_the_server(alice):
     assert alice.result("get", ITEMS, to="localhost").tag == f"{{{xml.DISCO_ITEMS}}}query"
 
 
+def test_disco_of_the_server_tells_of_publish_subscribe(alice):
+    """Clients of the first forms of PEP (XEP-0163) look for it at the server."""
+    assert "http://jabber.org/protocol/pubsub" in features(alice.result("get", INFO,
+                                                                        to="localhost"))
+
+
 def test_disco_of_the_own_account(alice):
     for address in (alice.bare, None):
         info = alice.result("get", INFO, to=address)
@@ -290,6 +296,41 @@ def test_nobody_registers_the_name_of_an_administrator(make_server):
     inner = REGISTER.format("<username>Root</username><password>a long one</password>")
     assert server.connect().error("set", inner) == ("conflict", "cancel")
     assert server.rows("user", "list") == []
+
+
+NOT_FOR_EVERYBODY = [
+    "admin", "Postmaster", "support", "WebMaster", "\u0430dmin", "\u0455upport",  # Cyrillic
+    "localhost", "guest-0123456789abcdef", "guest-x",
+    "\u0430lice", "al1ce1",  # they look like alice and allce1
+]
+
+
+@pytest.mark.parametrize("name", NOT_FOR_EVERYBODY)
+def test_names_that_others_trust_are_not_registered(make_server, name):
+    """RFC 2142, UTS 39; an operator may add them."""
+    server = make_server("alice", settings={"register.enabled": "on"})
+    server.add_user("allce1")
+    inner = REGISTER.format(f"<username>{name}</username><password>a long one</password>")
+    client = server.connect()
+    assert client.error("set", inner) == ("conflict", "cancel")
+    client.result("set", inner.replace(name, "somebody"))
+    server.add_user(name)
+
+
+def test_an_invitation_may_be_to_a_reserved_name(make_server):
+    server = make_server(settings={"invite.enabled": "on"})
+    row, = server.rows("user", "invite", "--username", "support")
+    token = row["uri"].rpartition("preauth=")[2].partition(";")[0]
+    client = server.connect()
+    client.result("set", f"<preauth xmlns='urn:xmpp:pars:0' token='{token}'/>", to="localhost")
+    client.result("set", REGISTER.format(
+        "<username>support</username><password>a long one</password>"))
+    row, = server.rows("user", "invite")
+    token = row["uri"].rpartition("preauth=")[2].partition(";")[0]
+    client = server.connect()
+    client.result("set", f"<preauth xmlns='urn:xmpp:pars:0' token='{token}'/>", to="localhost")
+    assert client.error("set", REGISTER.format(
+        "<username>postmaster</username><password>a long one</password>"))[0] == "conflict"
 
 
 def test_registration(make_server):

@@ -81,11 +81,52 @@ def test_twice(bob):
                                      "undefined-condition")
 
 
-def test_before_authentication(server):
-    client = server.connect()
-    client.raw(f"<resume xmlns='{xml.SM}' previd='x' h='0'/>")
-    answer = client.next()
-    assert xml.condition(answer) in ("unexpected-request", "not-authorized")
+@pytest.mark.parametrize("element", ["enable", "resume", "r", "a"])
+def test_before_authentication(server, element):
+    """§3: <failed/>, and the stream goes on."""
+    client = server.connect("alice")
+    client.raw(f"<{element} xmlns='{xml.SM}' previd='x' h='0'/>")
+    failed = client.expect(f"<failed xmlns='{xml.SM}'/>")
+    assert xml.condition(failed) == "unexpected-request"
+    client.login("PLAIN", "a").ping()
+
+
+def test_off(server):
+    """sm.enabled: not offered, and refused; those that have it keep it."""
+    old = server.client("alice", "old")
+    old.enable_sm()
+    server.ctl("set", "sm.enabled", "off")
+    client = server.connect("alice")
+    assert f"{{{xml.SM}}}sm" not in {e.tag for e in client.features.iter()}
+    client.login("PLAIN", "a")
+    assert not client.offers("sm", xml.SM)
+    for element in ("<enable xmlns='{}'/>", "<resume xmlns='{}' previd='x' h='0'/>"):
+        client.raw(element.format(xml.SM))
+        failed = client.expect(f"<failed xmlns='{xml.SM}'/>")
+        assert xml.condition(failed) in ("service-unavailable", "unexpected-request")
+    client.ping()
+    old.request_ack()
+    old.ping()
+    server.ctl("set", "sm.enabled", "on")
+    client.enable_sm()
+
+
+@pytest.mark.parametrize("asked, given", [("5", "5"), ("60", "60"), ("600", "60"), ("x", "60"),
+                                          ("0", None)])
+def test_no_longer_than_the_client_wants(server, asked, given):
+    """§3: `max` of the client, if it is below that of the server."""
+    enabled = server.client("alice", "a").enable_sm(more=f"max='{asked}'")
+    assert enabled.get("max") == given
+    assert (enabled.get("resume") == "true") == (given is not None)
+
+
+def test_it_ends_when_the_client_wants(server):
+    server.befriend("alice", "bob")
+    alice, bob = server.client("alice", "a"), server.client("bob", "b")
+    alice.expect(f"<presence from='{bob}' type='-'/>")
+    bob.enable_sm(more="max='1'")
+    bob.cut()
+    alice.expect(f"<presence from='{bob}' type='unavailable'/>")
 
 
 # --- acknowledgements (§4) ---
@@ -406,7 +447,7 @@ def test_the_buffer_bounds_only_the_absent(make_server):
 def test_ranges(server, name, bad, good):
     for value in bad:
         done = server.ctl_run("set", name, value)
-        assert done.returncode == 1 and name in done.stdout + done.stderr
+        assert done.returncode in (1, 2) and name in done.stdout + done.stderr
     for value in good:
         server.ctl("set", name, value)
 

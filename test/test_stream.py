@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from muster import xml
-from muster.client import Client, insecure_context, until
+from muster.client import TIMEOUT, Client, insecure_context, until
 
 pytestmark = pytest.mark.core
 
@@ -420,6 +420,23 @@ def test_one_certificate_per_domain(make_server, tmp_path):
     assert served_name(server.tls_port, "two.example") == "two.example"
 
 
+@pytest.mark.parametrize("asked, sni, shown", [
+    ("two.example", None, "two.example"), ("one.example", None, "one.example"),
+    ("two.example", "one.example", "one.example"), ("two.example", "none.example", "two.example")])
+def test_the_certificate_of_the_stream_is_shown_without_sni(make_server, tmp_path, asked, sni,
+                                                            shown):
+    """RFC 6120 §4.7.2: whom the client speaks to stands in `to` already, before STARTTLS."""
+    tls = {**make_certificate(tmp_path, "one.example"),
+           "domains": {"two.example": make_certificate(tmp_path, "two.example")}}
+    server = make_server(domains=["one.example", "two.example"], tls=tls)
+    name = ["-servername", sni] if sni else ["-noservername"]
+    done = subprocess.run(
+        ["openssl", "s_client", "-starttls", "xmpp", "-xmpphost", asked, *name,
+         "-connect", f"127.0.0.1:{server.c2s_port}"],
+        input="", capture_output=True, text=True, timeout=TIMEOUT)
+    assert f"subject=CN = {shown}\n" in done.stdout, done.stdout[:2000]
+
+
 def test_certificates_are_read_again_without_dropping_clients(make_server, tmp_path):
     server = make_server("alice", tls=make_certificate(tmp_path, "localhost"))
     alice = server.client("alice")
@@ -431,7 +448,7 @@ def test_certificates_are_read_again_without_dropping_clients(make_server, tmp_p
     alice.ping()
 
 
-# --- PROXY protocol v2 ---
+# --- PROXY protocol ---
 
 
 def proxy_header(address, port):
@@ -440,10 +457,13 @@ def proxy_header(address, port):
             + socket.inet_aton("127.0.0.1") + port.to_bytes(2, "big") + b"\x14\x66")
 
 
-def test_proxy_header_names_the_client(make_server):
+@pytest.mark.parametrize("header", [
+    proxy_header("192.0.2.7", 4711), b"PROXY TCP4 192.0.2.7 127.0.0.1 4711 5222\r\n"],
+    ids=["version 2", "version 1"])
+def test_proxy_header_names_the_client(make_server, header):
     server = make_server("alice", proxy=True)
     alice = server.dial("alice", tls="none")
-    alice.raw(proxy_header("192.0.2.7", 4711))
+    alice.raw(header)
     alice.open()
     alice.starttls()
     alice.login()
@@ -452,13 +472,14 @@ def test_proxy_header_names_the_client(make_server):
 
 @pytest.mark.parametrize("data", [
     OPEN.encode(), b"\r\n\r\n\0\r\nQUIT\n\x31\x11\x00\x0c" + b"x" * 12,
-    b"PROXY TCP4 1.2.3.4 1.2.3.4 1 1\r\n"], ids=["none", "version 3", "version 1"])
+    b"PROXY TCP4 1.2.3.4 1.2.3.4 1\r\n"], ids=["none", "version 3", "wrong version 1"])
 def test_without_a_proxy_header_there_is_no_stream(make_server, data):
     server = make_server(proxy=True)
     client = server.dial(tls="none")
     client.raw(data)
     client.expect_closed()
     assert client.reader.header is None
+    until("a line", lambda: "event=proxy.refused peer=127.0.0.1" in server.log())
 
 
 # --- several domains ---

@@ -294,3 +294,24 @@ def test_a_crash_between_two_homes_heals(server, alice, bob):
         if ("to", None) in states:
             return
     raise AssertionError(states)
+
+
+@pytest.mark.sqlite
+@pytest.mark.parametrize("kind", ["subscribe", "unsubscribed"])
+def test_what_could_not_be_stored_is_told_again(server, alice, bob, kind):
+    """The other home had no room for it: it needs no restart to learn of it later."""
+    alice, bob = interested(server, "alice", "again"), interested(server, "bob", "again")
+    if kind == "unsubscribed":
+        subscribe(bob, alice)
+    with server.database() as db:
+        owner, = db.execute("SELECT id FROM account WHERE jid = 'bob@localhost'").fetchone()
+        for what in ("INSERT", "UPDATE"):
+            db.execute(f"CREATE TRIGGER no_{what} BEFORE {what} ON roster WHEN NEW.owner = {owner} "
+                       "BEGIN SELECT RAISE(ABORT, 'no'); END")
+    presence(alice, "bob@localhost", kind)
+    push(alice, jid="bob@localhost")
+    bob.expect_nothing(f"<presence type='{kind}'/>", after=alice)
+    with server.database() as db:
+        for what in ("INSERT", "UPDATE"):
+            db.execute(f"DROP TRIGGER no_{what}")
+    bob.expect(f"<presence from='alice@localhost' type='{kind}'/>")

@@ -275,8 +275,8 @@ def test_a_full_disk_is_a_clear_error(make_server):
 def test_files_are_for_users(make_server):
     from muster.component import Component
     host = make_server(component=True)
-    host.ctl("component", "add", "gw.test", "--secret", "a long secret")
-    gateway = Component(host, "gw.test", "a long secret")
+    host.ctl("component", "add", "gw.test", "--secret", "a rather long secret")
+    gateway = Component(host, "gw.test", "a rather long secret")
     gateway.send(f"<iq type='get' id='x' from='gw.test' to='{HOST}'>"
                  f"<request xmlns='{NS}' filename='a' size='1'/></iq>")
     assert xml.condition(gateway.expect("<iq type='error' id='x'/>")) == "forbidden"

@@ -79,13 +79,120 @@ def test_time(alice, bob, server):
 
 
 def test_who_may(alice, bob):
-    """As a subscription would be granted; who is not there looks the same."""
-    policy(bob, "others='ask'")
+    """As a subscription would be granted; who is not there looks the same as who is hidden."""
+    policy(bob, "others='block'")
     assert refused(alice) == "forbidden"
     assert refused(alice, "nobody@localhost") == "forbidden"
     policy(bob, "", "<rule jid='alice@localhost' action='allow'/>")
     watch(alice)
     alice.expect(f"<presence from='{bob}'/>")
+
+
+# --- users are asked, which is the default ---
+
+
+@pytest.fixture
+def asked(make_server):
+    return make_server("alice", "bob", "carol")
+
+
+def ask(client, user="bob@localhost", seconds=60):
+    """Watches, and is told that the user is asked."""
+    found = client.result("set", f"<watch xmlns='{WATCH}' seconds='{seconds}'/>", to=user)
+    assert found.attrib == {"seconds": str(seconds), "pending": "true"}
+    client.expect(f"<presence from='{user}' type='unavailable'/>")
+
+
+QUESTION = "<presence from='alice@localhost' to='bob@localhost' type='subscribe'/>"
+
+
+def roster(client):
+    return {i.get("jid"): i.get("subscription")
+            for i in client.result("get", f"<query xmlns='{xml.ROSTER}'/>")}
+
+
+def seen_by_alice(server):
+    """What the presence viewer says that alice sees of bob, and how many watch him."""
+    rows = server.rows("presence", "view", "bob@localhost", "--watcher", "alice@localhost")
+    found = {r["check"]: r["found"] for r in rows}
+    count = {r["check"]: r["found"] for r in server.rows("presence", "view", "bob@localhost")}
+    return found["sees"], count["watchers"].partition(" ")[0]
+
+
+def test_the_user_says_yes(asked):
+    """By what every client knows, a request to subscribe (RFC 6121 §3.1.3); no roster changes, and
+    the operator's view says the same as the watcher sees."""
+    alice, bob = asked.client("alice", "a"), asked.client("bob", "b")
+    ask(alice)
+    bob.expect(QUESTION)
+    alice.expect_nothing(f"<presence from='{bob}'/>", after=bob)
+    assert seen_by_alice(asked) == ("Unavailable", "0")
+    bob.send("<presence to='alice@localhost' type='subscribed'/>")
+    alice.expect(f"<presence from='{bob}' type='-'/>")
+    bob.send("<presence><show>away</show></presence>")
+    alice.expect(f"<presence from='{bob}'><show>away</show></presence>")
+    assert seen_by_alice(asked) == ("Away", "1")
+    assert "alice@localhost" in str(asked.rows("presence", "view", "bob@localhost", "--watchers"))
+    other = asked.client("alice", "other")
+    assert watch(other, seconds=60) == 60  # the answer is for the user
+    other.expect(f"<presence from='{bob}'/>")
+    assert seen_by_alice(asked) == ("Away", "1")  # each once
+    bob.expect_nothing("<presence type='subscribe'/>", after=other)
+    assert roster(alice) == {} and roster(bob) == {}
+    bob.send("<presence type='unavailable'/>")
+    alice.expect(f"<presence from='{bob}' type='unavailable'/>")
+
+
+def test_the_user_says_no(asked):
+    alice, bob = asked.client("alice", "a"), asked.client("bob", "b")
+    ask(alice)
+    bob.expect(QUESTION)
+    bob.send("<presence to='alice@localhost' type='unsubscribed'/>")
+    bob.ping()
+    alice.expect_nothing("<presence/>", after=bob)
+    for client in (alice, asked.client("alice", "other")):
+        assert refused(client) == "forbidden"
+    bob.expect_nothing("<presence type='subscribe'/>", after=alice)
+    assert roster(bob) == {}
+
+
+def test_the_user_changes_his_mind(asked):
+    alice, bob = asked.client("alice", "a"), asked.client("bob", "b")
+    ask(alice)
+    bob.send("<presence to='alice@localhost' type='subscribed'/>")
+    alice.expect(f"<presence from='{bob}' type='-'/>")
+    bob.send("<presence to='alice@localhost' type='unsubscribed'/>")
+    alice.expect("<presence from='bob@localhost' type='unavailable'/>")
+    bob.send("<presence><show>away</show></presence>")
+    alice.expect_nothing("<presence/>", after=bob)
+    assert refused(alice) == "forbidden"
+
+
+def test_the_user_is_asked_when_he_comes(asked):
+    alice = asked.client("alice", "a")
+    ask(alice)
+    bob = asked.client("bob", "b")
+    bob.expect(QUESTION)
+    bob.send("<presence to='alice@localhost' type='subscribed'/>")
+    alice.expect(f"<presence from='{bob}' type='-'/>")
+
+
+def test_a_subscription_asked_for_meanwhile(asked):
+    """The yes is for both; the subscription stays when the watch is over."""
+    alice, bob = asked.client("alice", "a"), asked.client("bob", "b")
+    roster(alice)
+    roster(bob)
+    ask(alice)
+    bob.expect(QUESTION)
+    alice.send("<presence to='bob@localhost' type='subscribe'/>")
+    bob.expect(QUESTION)
+    bob.send("<presence to='alice@localhost' type='subscribed'/>")
+    alice.expect("<presence from='bob@localhost' type='subscribed'/>")
+    watch(alice, seconds=0)
+    alice.drain()
+    bob.send("<presence><show>away</show></presence>")
+    alice.expect(f"<presence from='{bob}'><show>away</show></presence>")
+    assert roster(bob)["alice@localhost"] == "from"
 
 
 def test_rules_count_while_watching(alice, bob):

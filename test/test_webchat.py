@@ -5,6 +5,7 @@ import http.client
 import json
 import os
 import pathlib
+import re
 import shutil
 import socket
 import struct
@@ -31,7 +32,7 @@ SCRIPT = "/* a script */\n" * 50000
 
 
 def get(server, path, headers=None, method="GET"):
-    connection = http.client.HTTPConnection("127.0.0.1", server.http_port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", server.http_port, timeout=TIMEOUT)
     connection.request(method, path, headers=headers or {})
     answer = connection.getresponse()
     answer.body = answer.read()
@@ -129,9 +130,16 @@ def test_hostile_host(server, files):
             assert "unsafe-eval'" not in policy.replace("wasm-unsafe-eval'", "")
 
 
+def settings(server):
+    return json.loads(get(server, "/chat/settings.json").body)
+
+
 def test_settings(server, files):
-    found = json.loads(get(server, "/chat/settings.json").body)
+    found = settings(server)
     assert found["domain"] == "localhost" and found["websocket"] == "/xmpp-websocket"
+    assert found["users"] == "search.localhost" and found["rooms"] == "conference.localhost"
+    server.ctl("set", "search.enabled", "off")
+    assert "users" not in settings(server)
     server.ctl("set", "web.chat-path", "/talk/here")
     assert get(server, "/talk/here/").body.decode() == PAGE
     assert get(server, "/chat/").status == 404
@@ -139,6 +147,38 @@ def test_settings(server, files):
         assert server.ctl_run("set", "web.chat-path", bad).returncode != 0
     server.ctl("set", "web.chat", "off")
     assert get(server, "/talk/here/").status == 404
+
+
+def test_settings_of_the_login_page(server, files, tmp_path):
+    server.ctl("set", "c2s.tls-required", "off")
+    server.ctl("set", "register.enabled", "off")
+    found = settings(server)
+    assert found["title"] == "localhost" and "logo" not in found
+    assert found["registration"] is False and found["encryption"] == "fine"
+    server.ctl("set", "register.enabled", "on")
+    server.ctl("set", "web.title", 'Tea & "Hat" Ltd')
+    picture_file = tmp_path / "logo.png"
+    picture_file.write_bytes(picture())
+    server.ctl("set", "web.logo", picture_file)
+    found = settings(server)
+    assert found["title"] == 'Tea & "Hat" Ltd' and found["registration"] is True
+    logo = get(server, "/chat/" + found["logo"])
+    assert logo.body == picture() and logo.getheader("Content-Type") == "image/png"
+    assert logo.getheader("Cache-Control") == "no-cache"
+    for bad in ("logo.png", "/etc/passwd", "/x.html"):
+        assert server.ctl_run("set", "web.logo", bad).returncode != 0
+    server.ctl("set", "web.logo", "")
+    assert get(server, "/chat/logo").status == 404
+
+
+def test_plain_http_where_tls_is_required(server, files):
+    server.ctl("set", "c2s.tls-required", "on")
+    found = settings(server)
+    assert found["encryption"] == "missing" and found["registration"] is False
+    assert found["https"] == f"https://localhost:{server.https_port}/chat/"
+    server.ctl("set", "http.trusted-proxies", "127.0.0.1")
+    behind = get(server, "/chat/settings.json", {"X-Forwarded-Proto": "https"})
+    assert json.loads(behind.body)["encryption"] == "fine"
 
 
 def test_domain_of_the_host(make_server):
@@ -169,7 +209,7 @@ class Browser:
                          "--ignore-certificate-errors", "--window-size=1000,700", "--lang=en",
                          f"--user-data-dir={folder}", *(["--no-sandbox"] * (os.getuid() == 0))):
             options.add_argument(argument)
-        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
         self.driver = webdriver.Chrome(service=Service(shutil.which("chromedriver")),
                                        options=options)
 
@@ -194,6 +234,12 @@ class Browser:
     def type(self, css, *keys):
         self.find(css, act=lambda element: element.send_keys(*keys))
 
+    def fill(self, css, text):
+        """Puts a text into a field at once. What is typed letter by letter starts a search for
+        suggestions, on a busy machine."""
+        self.find(css, act=lambda element: self.driver.execute_script(
+            "arguments[0].value = arguments[1]", element, text))
+
     def login(self, url, jid, password):
         self.driver.get(url)
         self.type("#converse-login input[name=jid]", jid)
@@ -203,12 +249,29 @@ class Browser:
     def say(self, text):
         self.type("textarea.chat-textarea", text, Keys.ENTER)
 
+    def asked(self):
+        """Addresses that the browser asked since the last call."""
+        events = (json.loads(entry["message"])["message"]
+                  for entry in self.driver.get_log("performance"))
+        return [event["params"]["request"]["url"] if "request" in event["params"]
+                else event["params"]["url"] for event in events
+                if event["method"] in ("Network.requestWillBeSent", "Network.webSocketCreated")]
+
     def complaints(self):
-        """What the browser complained of; the client shows pictures of its sponsors, which the
-        policy keeps out."""
-        return [entry["message"] for entry in self.driver.get_log("browser")
-                if entry["level"] == "SEVERE" and "conversejs.org/media/logos" not in
-                entry["message"]]
+        """What the browser complained of, and what it asked another server than ours."""
+        said = [entry["message"] for entry in self.driver.get_log("browser")
+                if entry["level"] == "SEVERE"]
+        return said + [url for url in self.asked()
+                       if not re.match(r"(https?|wss?)://localhost:|data:|blob:|chrome", url)]
+
+    def resize(self, width, height):
+        """The page itself gets that size."""
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {
+            "width": width, "height": height, "deviceScaleFactor": 1, "mobile": False})
+
+    def save(self, name):
+        if "MUSTER_PICTURES" in os.environ:
+            self.driver.save_screenshot(f"{os.environ['MUSTER_PICTURES']}/{name}.png")
 
 
 @contextlib.contextmanager
@@ -219,7 +282,9 @@ def opened(tmp_path, count):
     if not (CHAT / "index.html").exists():
         pytest.skip("needs make web")
     version = next(CHAT.glob("*/converse.min.js")).parent.name
-    for name in ("index.html", "start.js"):
+    for name in os.listdir(ROOT / "web/chat"):
+        if name.startswith("package"):
+            continue
         source = (ROOT / "web/chat" / name).read_text()
         assert (CHAT / name).read_text() == source.replace("@VERSION@", version), "needs make web"
     with contextlib.ExitStack() as stack:
@@ -252,7 +317,7 @@ def picture(width=240, height=120):
 @pytest.mark.parametrize("way", ["websocket", "bosh"])
 def test_chat(server, browser, tmp_path, way):
     """alice in the browser, bob with a client of ours: roster, presence, chat, a picture. With
-    MUSTER_PICTURE=FILE the page is saved as a PNG."""
+    MUSTER_PICTURES=FOLDER pages are saved as PNG."""
     server.ctl("set", "http.base-url", f"https://localhost:{server.https_port}")
     if way == "bosh":
         server.ctl("set", "websocket.path", "")
@@ -280,10 +345,9 @@ def test_chat(server, browser, tmp_path, way):
     until("the picture", lambda: image.get_property("naturalWidth") == 240)
     bob.send("<presence><show>dnd</show></presence>")
     browser.find(".list-item.dnd a.open-chat[data-jid='bob@localhost']")
-    if "MUSTER_PICTURE" in os.environ:
-        bob.send("<presence/>")
-        browser.find(".list-item.online a.open-chat[data-jid='bob@localhost']")
-        browser.driver.save_screenshot(os.environ["MUSTER_PICTURE"])
+    bob.send("<presence/>")
+    browser.find(".list-item.online a.open-chat[data-jid='bob@localhost']")
+    browser.save("chat")
     assert browser.complaints() == []
 
 
@@ -292,3 +356,106 @@ def test_wrong_password(server, browser):
     browser.login(f"https://localhost:{server.https_port}/chat", "alice@localhost", "wrong")
     browser.find("#converse-login .alert, #converse-login .text-danger, .alert-danger")
     assert server.rows("session", "list") == []
+
+
+def assert_fits(browser):
+    """Nothing of the page has to be scrolled into view."""
+    hidden = browser.driver.execute_script("""
+        const scrolls = (e, way) => e === document.documentElement
+            || /auto|scroll/.test(getComputedStyle(e)[way]);
+        return [...document.querySelectorAll("html, body, #conversejs *")].filter((e) =>
+            (scrolls(e, "overflowY") && e.scrollHeight > e.clientHeight + 1)
+            || (scrolls(e, "overflowX") && e.scrollWidth > e.clientWidth + 1))
+            .map((e) => `${e.tagName}.${e.className} is ${e.scrollWidth} x ${e.scrollHeight} in `
+                + `${e.clientWidth} x ${e.clientHeight}`)""")
+    assert hidden == []
+
+
+@pytest.mark.release
+@pytest.mark.parametrize("registration", ["off", "on"])
+def test_login_page(server, browser, tmp_path, registration):
+    """It is the organisation's, and fits a phone and a small window."""
+    server.ctl("set", "web.title", "Tea Party")
+    server.ctl("set", "register.enabled", registration)
+    (tmp_path / "logo.png").write_bytes(picture())
+    server.ctl("set", "web.logo", tmp_path / "logo.png")
+    browser.resize(1280, 657)
+    browser.driver.get(f"https://localhost:{server.https_port}/chat/")
+    browser.find("converse-brand-logo", "Tea Party")
+    browser.find("#converse-login [type=submit]")
+    assert browser.driver.title == "Tea Party"
+    logo = browser.find("converse-brand-logo img")
+    until("the logo", lambda: logo.get_property("naturalWidth") == 240)
+    offered = browser.driver.find_elements(By.CSS_SELECTOR, "converse-register-link a")
+    assert bool(offered) == (registration == "on")
+    shown = browser.driver.find_element(By.TAG_NAME, "body").text
+    assert "ponsor" not in shown and "messaging freedom" not in shown
+    for name, size in (("window", (1280, 657)), ("phone", (390, 664)), ("small", (320, 568))):
+        browser.resize(*size)
+        browser.save(f"login-{registration}-{name}")
+        assert_fits(browser)
+    with_licence = browser.find("converse-footer a").get_property("href")
+    assert b"Mozilla Public License" in get(server, with_licence.partition(
+        str(server.https_port))[2]).body
+    assert browser.complaints() == []
+
+
+@pytest.mark.release
+def test_registration(server, browser):
+    """An account is made on the page, here and nowhere else, and is logged in."""
+    server.ctl("set", "register.enabled", "on")
+    browser.driver.get(f"https://localhost:{server.https_port}/chat/")
+    browser.click("converse-register-link a")
+    browser.type("#converse-register input[name=username]", "dormouse")
+    browser.type("#converse-register input[name=password]", "treacle-well-7")
+    browser.save("register")
+    browser.click("#converse-register input[type=submit]")
+    until("the account", lambda: any(row["jid"].startswith("dormouse@localhost")
+                                     for row in server.rows("session", "list")))
+    assert browser.complaints() == []
+
+
+@pytest.mark.release
+def test_plain_http_says_what_to_do(server, browser):
+    server.ctl("set", "c2s.tls-required", "on")
+    browser.resize(1280, 657)
+    browser.driver.get(f"http://localhost:{server.http_port}/chat/")
+    browser.find("#no-encryption", "not encrypted")
+    browser.save("plain")
+    link = browser.find("#no-encryption a").get_property("href")
+    assert link == f"https://localhost:{server.https_port}/chat/"
+    assert not any(url.startswith("ws") for url in browser.asked())
+    assert browser.complaints() == []
+
+
+@pytest.mark.release
+def test_directory(server, browser):
+    """Rooms and people are searched on this server."""
+    bob, carol = server.client("bob", "b"), server.client("carol", "c")
+    bob.result("set", "<vCard xmlns='vcard-temp'><N><FAMILY>Dodgson</FAMILY><GIVEN>Charles</GIVEN>"
+               "</N></vCard>")
+    carol.send("<presence to='croquet@conference.localhost/carol'>"
+               "<x xmlns='http://jabber.org/protocol/muc'/></presence>")
+    carol.result("set", "<query xmlns='http://jabber.org/protocol/muc#owner'>"
+                 "<x xmlns='jabber:x:data' type='submit'/></query>",
+                 to="croquet@conference.localhost")
+    browser.login(f"https://localhost:{server.https_port}/chat", "alice@localhost", "secret")
+    browser.click("converse-rooms-list .dropdown-toggle")
+    browser.click("converse-rooms-list .show-add-muc-modal")
+    browser.type("converse-add-muc-modal input[name=chatroom]", "croq")
+    browser.find("converse-add-muc-modal li", "croquet@conference.localhost")
+    browser.save("rooms-found")
+    browser.click("converse-add-muc-modal .modal-footer button")
+    browser.click("converse-roster .dropdown-toggle")
+    browser.click("converse-roster .add-contact")
+    browser.type("converse-add-contact-modal input[name=jid]", "dodg")
+    browser.click("converse-add-contact-modal li", "Charles Dodgson <bob@localhost>")
+    browser.save("people-found")
+    browser.click("converse-add-contact-modal [type=submit]")
+    bob.expect("<presence type='subscribe'/>")
+    browser.click("converse-roster .dropdown-toggle")
+    browser.click("converse-roster .add-contact")
+    browser.type("converse-add-contact-modal input[name=jid]", "carol@localhost", Keys.TAB)
+    browser.click("converse-add-contact-modal [type=submit]")
+    carol.expect("<presence type='subscribe'/>")
+    assert browser.complaints() == []

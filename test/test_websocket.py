@@ -49,7 +49,12 @@ def test_features_stand_alone(node):
 
 
 def test_passwords_only_over_tls(server):
-    assert connect(server).open().find(f"{{{xml.SASL}}}mechanisms") is None
+    clear = connect(server)
+    with pytest.raises(AssertionError):
+        clear.open()
+    error = clear.expect("<stream:error/>")  # not a list of nothing
+    assert xml.condition(error) == "policy-violation" and "tls-required" in str(
+        "".join(error.itertext()))
     client = connect(server, "alice", tls=True)
     client.open()
     assert "PLAIN" in client.mechanisms

@@ -3,6 +3,7 @@
 #include "base/command.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/units.h"
 #include "im/announce.h"
 #include "im/command_form.h"
 #include "im/worker.h"
@@ -56,16 +57,19 @@ static void end_with(struct command_call *call, const struct wish *given)
     struct wish *wish = arena_new(call->arena, struct wish, 1);
     struct worker *w = call->worker;
     *wish = *given;
-    if (delay.ptr != NULL &&
-        (!slice_int(delay, &wish->delay_s) || wish->delay_s < 0 || wish->delay_s > DELAY_S_MAX)) {
-        command_fail(call, E_SYNTAX, "delay: found %.*s, allowed 0 to %d seconds", SLICE_ARG(delay),
-                     DELAY_S_MAX);
+    int64_t delay_ms = 0;
+    if (delay.ptr != NULL && (units_parse(delay, units_time, 1000, &delay_ms) != UNITS_OK ||
+                              delay_ms > DELAY_S_MAX * INT64_C(1000))) {
+        command_fail(call, E_SYNTAX, "delay: found %.*s, allowed seconds or a time, up to 24h",
+                     SLICE_ARG(delay));
     } else if (text.len > ANNOUNCE_BYTES_MAX) {
         command_fail(call, E_LIMIT, "text: found %zu bytes, allowed up to %d", text.len,
                      ANNOUNCE_BYTES_MAX);
     } else if (text.len == 0) {
+        wish->delay_s = delay_ms / 1000;
         told(w, wish);
     } else {
+        wish->delay_s = delay_ms / 1000;
         announce_online(w, announce_content(call->arena, (slice){ "", 0 }, text), told, wish);
     }
 }
@@ -102,12 +106,13 @@ static void worker_stop(struct worker *w)
 }
 
 static const struct command_arg end_args[] = {
-    { "delay", ARG_OPTION, "so many seconds from now; default: at once", NULL },
+    { "delay", ARG_OPTION, "how long from now, as 90s or 5min; default: at once", NULL },
     { "text", ARG_OPTION, "what is said to all who are online", NULL },
     { 0 },
 };
 static struct command stop_command = {
     .name = "server stop",
+    .asks = "Nobody can use the service until it is started again.",
     .args = end_args,
     .run = run_stop,
     .doc = "Ends the server in order. Sessions that can be resumed are kept.",

@@ -1,6 +1,7 @@
 #include "admin/status.h"
 #include "base/command.h"
 #include "base/log.h"
+#include "base/similar.h"
 #include "im/feature.h"
 
 static const char *const level_names[] = { "error", "warn", "info", "debug", "trace", NULL };
@@ -25,8 +26,12 @@ static void run_trace(struct command_call *call)
     bool all = slice_is(name, "all");
     struct log_area *found = log_find(name);
     if (found == NULL && !all) {
-        command_fail(call, E_NOTFOUND, "%.*s: no such area; `log areas` lists them",
-                     SLICE_ARG(name));
+        struct similar similar;
+        similar_init(&similar, name);
+        for (const struct log_area *area = log_first(); area != NULL; area = area->next)
+            similar_try(&similar, slice_of(area->name));
+        command_fail(call, E_NOTFOUND, "%.*s: no such area%s; `log areas` lists them",
+                     SLICE_ARG(name), similar_text(&similar).text);
         return;
     }
     for (struct log_area *area = log_first(); area != NULL; area = area->next) {
@@ -72,6 +77,7 @@ static struct command trace_command = {
 };
 static struct command areas_command = {
     .name = "log areas",
+    .reads = true,
     .run = run_areas,
     .doc = "Lists the parts of the server whose log can be traced.",
     .columns = (const char *const[]){ "area", "level", NULL },

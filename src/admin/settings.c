@@ -1,4 +1,5 @@
 #include "admin/settings.h"
+#include "auth/seal.h"
 #include "base/alarm.h"
 #include "base/arena.h"
 #include "base/command.h"
@@ -6,6 +7,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/similar.h"
 #include "im/feature.h"
 #include "im/node.h"
 #include "im/worker.h"
@@ -53,6 +55,9 @@ static const char create_setting[] =
     "CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL)";
 static const struct store_migration migrations[] = {
     { .version = 1, .sqlite = create_setting, .pgsql = create_setting },
+    { .version = 2, /* secrets are sealed from here on: auth/seal.h */
+      .sqlite = "DELETE FROM setting WHERE name = 'extdisco.turn-secret'",
+      .pgsql = "DELETE FROM setting WHERE name = 'extdisco.turn-secret'" },
     { 0 },
 };
 static const struct store_schema schema = {
@@ -101,12 +106,21 @@ static const struct stored *stored_find(const struct setting *s)
     return item;
 }
 
-static void load_row(slice name, slice value)
+static slice context_of(const struct setting *s, struct arena *tmp)
+{
+    return slice_of(arena_printf(tmp, "setting %s", s->name));
+}
+
+static void load_row(slice name, slice value, struct arena *tmp)
 {
     struct why why;
     struct setting *s = setting_find(name);
     if (s == NULL) {
         log_warn(&log_settings, LOG_EV("setting.unknown"), LOG_S("name", name));
+        return;
+    }
+    if (s->secret && !unseal(&value, value, context_of(s, tmp), tmp)) {
+        log_warn(&log_settings, LOG_EV("setting.sealed"), LOG_S("name", name));
         return;
     }
     if (setting_check(s, value, &why) != OK) {
@@ -120,11 +134,8 @@ static void load_row(slice name, slice value)
 
 static void loaded(void *arg, enum store_result result, const struct store_batch *b)
 {
-    (void)arg;
-    if (result != STORE_OK)
-        return;
-    for (uint32_t row = 0; row < store_row_count(b, 0); row++)
-        load_row(store_text(b, 0, row, 0), store_text(b, 0, row, 1));
+    for (uint32_t row = 0; result == STORE_OK && row < store_row_count(b, 0); row++)
+        load_row(store_text(b, 0, row, 0), store_text(b, 0, row, 1), arg);
 }
 
 /* Nothing refuses a node file because of what is stored; who reads such rows takes the smaller. */
@@ -139,7 +150,9 @@ enum err settings_load(struct store *store, struct why *why)
 {
     struct store_batch *b = store_read(store, 0);
     store_add(b, &stmt_all, STORE_ANY_ROWS, NULL, 0);
-    enum store_result result = store_run(b, loaded, NULL);
+    struct arena *arena = arena_create(0);
+    enum store_result result = store_run(b, loaded, arena);
+    arena_destroy(&arena);
     if (result == STORE_OK) {
         warn_disagreement();
         return OK;
@@ -230,6 +243,16 @@ static void change_stored(void *arg, enum store_result result, const struct stor
     }
 }
 
+static void fail_unknown(struct command_call *call, slice name)
+{
+    struct similar similar;
+    similar_init(&similar, name);
+    for (const struct setting *s = setting_first(); s != NULL; s = s->next)
+        similar_try(&similar, slice_of(s->name));
+    command_fail(call, E_NOTFOUND, "%.*s: no such setting%s; `config show` lists them",
+                 SLICE_ARG(name), similar_text(&similar).text);
+}
+
 /* The setting named by the call, or NULL after a failure. */
 static struct setting *named_setting(struct command_call *call)
 {
@@ -238,9 +261,33 @@ static struct setting *named_setting(struct command_call *call)
     call->discreet =
         s == NULL || s->secret; /* who mistypes the name of a secret tells it as well */
     if (s == NULL)
-        command_fail(call, E_NOTFOUND, "%.*s: no such setting; `config show` lists them",
-                     SLICE_ARG(name));
+        fail_unknown(call, name);
     return s;
+}
+
+static void add_put(struct store_batch *b, const struct setting *s, slice value, struct arena *tmp)
+{
+    if (s->secret)
+        value = seal(value, context_of(s, tmp), tmp);
+    STORE_ADD(b, &stmt_put, 1, SV_T(slice_of(s->name)), SV_T(value));
+}
+
+/* What names a file of the host is not for an administrator's client: whoever has that password
+ * would read and write files with it. False: the call has failed. */
+static bool is_for(struct command_call *call, const struct setting *s)
+{
+    if (!s->local || !call->remote)
+        return true;
+    command_fail(call, E_DENIED, "%s: changed with musterctl at the server only", s->name);
+    return false;
+}
+
+static bool may_change(struct command_call *call, const struct setting *s)
+{
+    if (!s->locked)
+        return is_for(call, s);
+    command_fail(call, E_DENIED, "%s: fixed by the node file; change it there and reload", s->name);
+    return false;
 }
 
 static void set_on_writer(struct worker *w, void *arg)
@@ -255,11 +302,8 @@ static void set_on_writer(struct worker *w, void *arg)
         command_fail(call, E_SYNTAX, "%s: give either a value or --default", s->name);
         return;
     }
-    if (s->locked) {
-        command_fail(call, E_DENIED, "%s: fixed by the node file; change it there and reload",
-                     s->name);
+    if (!may_change(call, s))
         return;
-    }
     const struct setting_change wanted = { s, value };
     enum err e = value.ptr == NULL ? OK : setting_check(s, value, &why);
     if (e == OK)
@@ -268,6 +312,10 @@ static void set_on_writer(struct worker *w, void *arg)
         why_set(&why, "%s: found %zu bytes, allowed less than %d", s->name, value.len,
                 VALUE_BYTES_MAX);
         e = E_LIMIT;
+    }
+    if (e == OK && s->secret && value.ptr != NULL && !seal_ready()) {
+        why_set(&why, "%s: the key of the secrets cannot be used: see alarm secrets.key", s->name);
+        e = E_DOWN;
     }
     if (e != OK) {
         command_fail(call, e, "%s", why.text);
@@ -279,7 +327,7 @@ static void set_on_writer(struct worker *w, void *arg)
     if (value.ptr == NULL)
         STORE_ADD(b, &stmt_del, STORE_ANY_ROWS, SV_T(slice_of(s->name)));
     else
-        STORE_ADD(b, &stmt_put, 1, SV_T(slice_of(s->name)), SV_T(value));
+        add_put(b, s, value, call->arena);
     store_submit(b, w->loop, 0, change_stored, ch);
 }
 
@@ -361,6 +409,9 @@ static void reset_on_writer(struct worker *w, void *arg)
                      SLICE_ARG(prefix));
         return;
     }
+    for (size_t i = 0; i < changes; i++)
+        if (!is_for(call, change[i].setting))
+            return;
     if (changes > 0 && setting_agree(change, changes, &why) != OK) {
         command_fail(call, E_CONFLICT, "%s", why.text);
         return;
@@ -437,12 +488,19 @@ static void show_on_writer(struct worker *w, void *arg)
 {
     (void)w;
     struct command_call *call = arg;
-    bool only_changed = command_flag(call, "changed");
+    bool only_changed = command_flag(call, "changed"), found = false;
+    slice prefix = command_arg(call, "prefix");
     for (const struct setting *s = setting_first(); s != NULL; s = s->next) {
+        if (!slice_starts(slice_of(s->name), prefix))
+            continue;
+        found = true;
         if (!only_changed || s->locked || stored_find(s) != NULL)
             add_setting(call, s);
     }
-    command_done(call, "%s", "");
+    if (!found)
+        fail_unknown(call, prefix);
+    else
+        command_done(call, "%s", call->rows != NULL ? "" : "all of them have their defaults");
 }
 
 static void run_show(struct command_call *call)
@@ -466,6 +524,7 @@ static struct command set_command = {
 };
 static struct command get_command = {
     .name = "get",
+    .reads = true,
     .args =
         (const struct command_arg[]){
             { "setting", ARG_POSITIONAL, "name of the setting", NULL },
@@ -476,17 +535,21 @@ static struct command get_command = {
 };
 static struct command show_command = {
     .name = "config show",
+    .reads = true,
     .args =
         (const struct command_arg[]){
+            { "prefix", ARG_OPTIONAL, "first part of their names: muc, c2s.tls, ...", NULL },
             { "changed", ARG_FLAG, "only those that the node file or the database sets", NULL },
             { 0 },
         },
     .run = run_show,
-    .doc = "Lists the settings with their values and where these come from.",
+    .doc = "Lists the settings, or those of one part of the server, with their values and where "
+           "these come from.",
     .columns = (const char *const[]){ "name", "value", "default", "source", NULL },
 };
 static struct command reset_command = {
     .name = "config reset",
+    .asks = "These settings lose the values that were set.",
     .args =
         (const struct command_arg[]){
             { "prefix", ARG_POSITIONAL, "first part of their names: muc, c2s, ...", NULL },

@@ -1,5 +1,6 @@
 #include "admin/status.h"
 #include "admin/control.h"
+#include "admin/metrics_text.h"
 #include "base/alarm.h"
 #include "base/arena.h"
 #include "base/buf.h"
@@ -16,7 +17,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { PROC_BYTES_MAX = 4096, METRICS_BYTES_MAX = 1 << 20, DETAIL_BYTES_MAX = 160 };
+enum { PROC_BYTES_MAX = 4096, DETAIL_BYTES_MAX = 160 };
 
 /* `status` on its way: round the workers, then to a helper thread, since the kernel walks all pages
  * for the memory figures. In the arena of its call. */
@@ -63,6 +64,22 @@ static const char *active_alarms(struct arena *arena, const char *prefix)
     return text;
 }
 
+/* What waits for a restart: the details of alarms of that name, keys of the node file and settings;
+ * "" if nothing does. */
+static const char *restart_needed(struct arena *arena)
+{
+    const char *text = "";
+    for (struct alarm *a = alarm_first(); a != NULL; a = a->next) {
+        char detail[DETAIL_BYTES_MAX];
+        const char *dot = strchr(a->name, '.');
+        if (!atomic_load(&a->active) || dot == NULL || strcmp(dot, ".restart") != 0)
+            continue;
+        alarm_detail(a, detail, sizeof detail);
+        text = arena_printf(arena, "%s%s%s", text, *text != '\0' ? ", " : "", detail);
+    }
+    return text;
+}
+
 static void add_domains(struct command_call *call, const struct node *n)
 {
     const char *text = "";
@@ -70,6 +87,17 @@ static void add_domains(struct command_call *call, const struct node *n)
         text = arena_printf(call->arena, "%s%s%.*s", text, i > 0 ? ", " : "",
                             SLICE_ARG(n->domains[i]));
     command_text(call, "domains", slice_of(text));
+}
+
+/* Where the data is, and how far the check of it is. */
+static void add_database(struct command_call *call, const struct store *s)
+{
+    struct store_info info;
+    store_info(s, &info);
+    command_text(call, "database", slice_dup(call->arena, slice_of(info.database)));
+    if (info.check_percent >= 0)
+        command_text(call, "database_check",
+                     slice_of(arena_printf(call->arena, "%d %%", info.check_percent)));
 }
 
 static void status_done(struct work *work)
@@ -80,6 +108,7 @@ static void status_done(struct work *work)
     const struct node *n = w->node;
     const char *store = active_alarms(call->arena, "store.");
     const char *alarms = active_alarms(call->arena, "");
+    const char *restart = restart_needed(call->arena);
     command_row(call);
     command_text(call, "version", SLICE(MUSTER_VERSION));
     command_text(call, "node", slice_of(n->name));
@@ -91,7 +120,9 @@ static void status_done(struct work *work)
     command_int(call, "rss_kib", st->rss_kib);
     command_int(call, "pss_kib", st->pss_kib);
     command_text(call, "store", slice_of(*store != '\0' ? store : "ok"));
+    add_database(call, w->store);
     command_text(call, "alarms", slice_of(*alarms != '\0' ? alarms : "none"));
+    command_text(call, "restart_needed", slice_of(*restart != '\0' ? restart : "no"));
     command_done(call, "%s", "");
 }
 
@@ -120,7 +151,6 @@ static void run_status(struct command_call *call)
 
 static void run_alarms(struct command_call *call)
 {
-    static const char *const severities[] = { "warning", "error", "critical" };
     bool all = command_flag(call, "all");
     for (struct alarm *a = alarm_first(); a != NULL; a = a->next) {
         bool active = atomic_load(&a->active);
@@ -133,7 +163,7 @@ static void run_alarms(struct command_call *call)
         alarm_detail(a, detail, sizeof detail);
         command_row(call);
         command_text(call, "name", slice_of(a->name));
-        command_text(call, "severity", slice_of(severities[a->severity]));
+        command_text(call, "severity", slice_of(alarm_severity_name(a)));
         command_bool(call, "active", active);
         command_text(call, "since", slice_of(since));
         command_text(call, "text", slice_of(a->text));
@@ -144,19 +174,11 @@ static void run_alarms(struct command_call *call)
     command_done(call, "%s", call->rows != NULL ? "" : "no alarm is active");
 }
 
-static const char *metric_type(const struct metric *m)
-{
-    return m->kind == METRIC_COUNTER ? "counter" : "gauge";
-}
-
-/* The text format of Prometheus, 0.0.4. */
 static void metrics_prometheus(struct command_call *call)
 {
     struct buf out;
     buf_init(&out, METRICS_BYTES_MAX);
-    for (const struct metric *m = metric_first(); m != NULL; m = m->next)
-        buf_printf(&out, "# HELP %s %s\n# TYPE %s %s\n%s %" PRId64 "\n", m->name, m->help, m->name,
-                   metric_type(m), m->name, metric_read(m));
+    metrics_text(&out);
     command_done(call, "%.*s", SLICE_ARG(buf_slice(&out)));
     buf_fini(&out);
 }
@@ -179,11 +201,13 @@ static void run_metrics(struct command_call *call)
 
 static struct command status_command = {
     .name = "status",
+    .reads = true,
     .run = run_status,
     .doc = "Shows how the server is: version, sessions, memory, store, active alarms.",
 };
 static struct command alarm_command = {
     .name = "alarm list",
+    .reads = true,
     .args =
         (const struct command_arg[]){
             { "all", ARG_FLAG, "also those that are not active", NULL },
@@ -196,6 +220,7 @@ static struct command alarm_command = {
 };
 static struct command metrics_command = {
     .name = "metrics",
+    .reads = true,
     .args =
         (const struct command_arg[]){
             { "format", ARG_OPTION, "form of the output; table if missing",

@@ -1,7 +1,15 @@
 #include "app/certs.h"
 #include "app/node_file.h"
 #include "base/arena.h"
+#include "base/buf.h"
+#include "base/clock.h"
 #include "io/tls.h"
+#include "xmpp/jid.h"
+#include <inttypes.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { DAY_SECONDS = 24 * 3600, EXPIRES_SOON_DAYS = 30 };
 
 /* The default certificate, then those of the domains. */
 static enum err load(struct tls_ctx **out, const struct node_file *f, const char *certificate,
@@ -21,13 +29,13 @@ static enum err load(struct tls_ctx **out, const struct node_file *f, const char
     return e;
 }
 
-static enum err load_self_signed(struct tls_ctx **out, const struct node_file *f,
-                                 struct arena *arena, struct why *why)
+/* The pair for the domains without a certificate of their own, in the data folder. */
+static struct node_cert made_here(const struct node_file *f, struct arena *arena)
 {
-    const char *certificate = arena_printf(arena, "%s/self-signed-cert.pem", f->data);
-    const char *key = arena_printf(arena, "%s/self-signed-key.pem", f->data);
-    enum err e = tls_self_signed(certificate, key, f->domains.name, f->domains.count, why);
-    return e == OK || e == E_EXISTS ? load(out, f, certificate, key, why) : e;
+    return (struct node_cert){
+        .certificate = arena_printf(arena, "%s/self-signed-cert.pem", f->data),
+        .key = arena_printf(arena, "%s/self-signed-key.pem", f->data),
+    };
 }
 
 enum err certs_load(struct tls_ctx **out, const struct node_file *f, struct why *why)
@@ -35,18 +43,168 @@ enum err certs_load(struct tls_ctx **out, const struct node_file *f, struct why 
     if (f->certificate != NULL)
         return load(out, f, f->certificate, f->key, why);
     struct arena *arena = arena_create(0);
-    enum err e = load_self_signed(out, f, arena, why);
+    struct node_cert own = made_here(f, arena);
+    enum err e = tls_self_signed(own.certificate, own.key, f->domains.name, f->domains.count, why);
+    if (e == OK)
+        e = load(out, f, own.certificate, own.key, why);
     arena_destroy(&arena);
     return e;
 }
 
-enum err certs_check(const struct node_file *f, struct why *why)
+static bool has_own(const struct node_file *f, const char *domain)
 {
+    for (size_t i = 0; i < f->certs.count; i++) {
+        if (strcmp(f->certs.item[i].domain, domain) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* RFC 6125 §6.4.3: "*" stands for the whole leftmost label. The names of a certificate are
+ * A-labels, domains are U-labels (RFC 7622 §3.2), so both are prepared. */
+static bool name_covers(const char *name, const char *domain, struct arena *arena)
+{
+    slice prepared;
+    if (strncmp(name, "*.", 2) == 0) {
+        name += 2;
+        const char *dot = strchr(domain, '.');
+        domain = dot != NULL ? dot + 1 : "";
+    }
+    return jid_prep_domain(slice_of(name), arena, &prepared) == OK && slice_is(prepared, domain);
+}
+
+static bool covers(const struct tls_cert_facts *facts, const char *domain, struct arena *arena)
+{
+    for (size_t i = 0; i < facts->name_count; i++) {
+        if (name_covers(facts->name[i], domain, arena))
+            return true;
+    }
+    return false;
+}
+
+static const char *listed(struct arena *arena, const char *list, const char *more)
+{
+    return *list == '\0' ? more : arena_printf(arena, "%s, %s", list, more);
+}
+
+/* One certificate and the domains that are served with it: `only`, or NULL for all that have none
+ * of their own. */
+static void add_use(struct cert_uses *out, const struct node_file *f, const struct node_cert *cert,
+                    const char *only, struct arena *arena)
+{
+    struct why why;
+    struct cert_use *use = &out->item[out->count];
+    *use = (struct cert_use){
+        .domains = "", .missing = "", .certificate = cert->certificate, .key = cert->key
+    };
+    use->known = tls_cert_read(&use->facts, cert->certificate, arena, &why) == OK;
+    for (size_t i = 0; i < f->domains.count; i++) {
+        const char *domain = f->domains.name[i];
+        if (only != NULL ? strcmp(only, domain) != 0 : has_own(f, domain))
+            continue;
+        use->domains = listed(arena, use->domains, domain);
+        if (use->known && !covers(&use->facts, domain, arena))
+            use->missing = listed(arena, use->missing, domain);
+    }
+    out->count += *use->domains != '\0';
+}
+
+void certs_read(struct cert_uses *out, const struct node_file *f, struct arena *arena)
+{
+    *out = (struct cert_uses){ arena_new(arena, struct cert_use, f->certs.count + 1), 0 };
+    struct node_cert all = { .certificate = f->certificate, .key = f->key };
+    if (f->certificate == NULL)
+        all = made_here(f, arena);
+    add_use(out, f, &all, NULL, arena);
+    if (out->count > 0)
+        out->item[0].made_here = f->certificate == NULL;
+    for (size_t i = 0; i < f->certs.count; i++)
+        add_use(out, f, &f->certs.item[i], f->certs.item[i].domain, arena);
+}
+
+int64_t cert_days_left(const struct cert_use *use, int64_t now)
+{
+    int64_t left = use->facts.not_after - now;
+    return left >= 0 ? left / DAY_SECONDS : -1 - (-left - 1) / DAY_SECONDS;
+}
+
+static const char *date(int64_t when, struct arena *arena)
+{
+    char text[16];
+    struct tm tm;
+    time_t at = (time_t)when;
+    strftime(text, sizeof text, "%Y-%m-%d", gmtime_r(&at, &tm));
+    return slice_cstr(arena, slice_of(text));
+}
+
+static const char *names_text(const struct tls_cert_facts *facts, struct arena *arena)
+{
+    const char *text = "";
+    for (size_t i = 0; i < facts->name_count; i++)
+        text = listed(arena, text, facts->name[i]);
+    return *text != '\0' ? text : "no domain at all";
+}
+
+const char *cert_fault(const struct cert_use *use, int64_t now, struct arena *arena)
+{
+    const struct tls_cert_facts *facts = &use->facts;
+    if (!use->known)
+        return "cannot be read";
+    if (now > facts->not_after)
+        return arena_printf(arena, "expired on %s", date(facts->not_after, arena));
+    if (now < facts->not_before)
+        return arena_printf(arena, "is not valid before %s", date(facts->not_before, arena));
+    if (*use->missing != '\0')
+        return arena_printf(arena, "does not name %s; it names %.200s", use->missing,
+                            names_text(facts, arena));
+    return NULL;
+}
+
+/* Faults of certificates, now and to come. */
+static void add_notes(const struct cert_use *use, int64_t now, struct buf *notes)
+{
+    int64_t days = cert_days_left(use, now);
+    if (days >= 0 && days < EXPIRES_SOON_DAYS)
+        buf_printf(notes, "%s: expires in %" PRId64 " days\n", use->certificate, days);
+    if (use->made_here)
+        return;
+    if (use->facts.self_signed)
+        buf_printf(notes, "%s: is self-signed; clients ask their users whether to trust it\n",
+                   use->certificate);
+    else if (!tls_cert_chain_ends(use->certificate))
+        buf_printf(notes,
+                   "%s: its issuer \"%s\" is neither in the file nor known to this machine; unless "
+                   "your clients know it, give a file with the whole chain (fullchain.pem)\n",
+                   use->certificate, use->facts.issuer);
+}
+
+static void check_use(const struct cert_use *use, struct arena *arena, struct buf *mistakes,
+                      struct buf *notes)
+{
+    int64_t now = (int64_t)(clock_wall_us() / 1000000);
+    const struct tls_cert pair = { NULL, use->certificate, use->key };
     struct tls_ctx *tls = NULL;
-    if (f->certificate == NULL && f->certs.count == 0)
-        return OK;
-    enum err e = load(&tls, f, f->certificate, f->key, why);
-    if (e == OK)
-        tls_ctx_unref(&tls);
-    return e;
+    struct why why;
+    if (use->made_here && access(use->certificate, F_OK) != 0)
+        return; /* the first start makes it */
+    if (tls_ctx_create(&tls, &pair, 1, &why) != OK) {
+        buf_printf(mistakes, "%s\n", why.text);
+        return;
+    }
+    tls_ctx_unref(&tls);
+    const char *fault = cert_fault(use, now, arena);
+    if (fault != NULL)
+        buf_printf(mistakes, "%s: the certificate %s\n", use->certificate, fault);
+    else
+        add_notes(use, now, notes);
+}
+
+void certs_check(const struct node_file *f, struct buf *mistakes, struct buf *notes)
+{
+    struct arena *arena = arena_create(0);
+    struct cert_uses uses;
+    certs_read(&uses, f, arena);
+    for (size_t i = 0; i < uses.count; i++)
+        check_use(&uses.item[i], arena, mistakes, notes);
+    arena_destroy(&arena);
 }

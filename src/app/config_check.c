@@ -1,5 +1,5 @@
 #include "app/config_check.h"
-#include "app/certs.h"
+#include "app/node_check.h"
 #include "app/node_file.h"
 #include "base/arena.h"
 #include "base/buf.h"
@@ -9,8 +9,6 @@
 #include "im/worker.h"
 #include "io/work.h"
 
-enum { ERRORS_BYTES_MAX = 64 * 1024 };
-
 static const char *own_path = "";
 
 /* Reads files, so on a helper thread. In the arena of its call. */
@@ -18,8 +16,7 @@ struct check {
     struct work work;
     struct command_call *call;
     const char *path;
-    struct buf errors;
-    enum err err;
+    struct buf mistakes, notes;
 };
 
 void config_check_path(const char *path) { own_path = path; }
@@ -28,26 +25,25 @@ static void run_check(struct work *work)
 {
     struct check *ck = CONTAINER_OF(work, struct check, work);
     struct node_file *file;
-    struct why why;
-    ck->err = node_file_load(&file, ck->path, &ck->errors);
-    if (ck->err != OK)
+    if (node_file_load(&file, ck->path, &ck->mistakes) != OK)
         return;
-    ck->err = certs_check(file, &why);
-    if (ck->err != OK)
-        buf_printf(&ck->errors, "%s: %s\n", ck->path, why.text);
+    node_check(file, &ck->mistakes, &ck->notes);
     node_file_free(&file);
 }
+
+/* Without the last line feed. */
+static slice lines(const struct buf *b) { return (slice){ b->ptr, b->len - (b->len > 0) }; }
 
 static void check_done(struct work *work)
 {
     struct check *ck = CONTAINER_OF(work, struct check, work);
-    struct buf errors = ck->errors; /* the call and its arena end below */
-    errors.len -= errors.len > 0;   /* the last line feed */
-    if (ck->err == OK)
-        command_done(ck->call, "%s: no mistakes", ck->path);
+    struct buf mistakes = ck->mistakes, notes = ck->notes; /* the call's arena ends below */
+    if (mistakes.len > 0)
+        command_fail(ck->call, E_SYNTAX, "%.*s", SLICE_ARG(lines(&mistakes)));
     else
-        command_fail(ck->call, ck->err, "%.*s", SLICE_ARG(buf_slice(&errors)));
-    buf_fini(&errors);
+        command_done(ck->call, "%.*s%s: no mistakes", SLICE_ARG(buf_slice(&notes)), ck->path);
+    buf_fini(&mistakes);
+    buf_fini(&notes);
 }
 
 static void run(struct command_call *call)
@@ -57,20 +53,26 @@ static void run(struct command_call *call)
     struct check *ck = arena_new(call->arena, struct check, 1);
     *ck = (struct check){ .work = { .run = run_check, .done = check_done }, .call = call };
     ck->path = file.ptr != NULL ? slice_cstr(call->arena, file) : own_path;
-    buf_init(&ck->errors, ERRORS_BYTES_MAX);
+    buf_init(&ck->mistakes, CHECK_BYTES_MAX);
+    buf_init(&ck->notes, CHECK_BYTES_MAX);
     if (work_submit(w->work, w->loop, &ck->work) != OK)
         command_fail(call, E_AGAIN, "all helper threads are busy; try again");
 }
 
 static struct command check_command = {
     .name = "config check",
+    .access = COMMAND_LOCAL,
+    .reads = true,
     .args =
         (const struct command_arg[]){
             { "file", ARG_OPTIONAL, "node file; the one the server runs with if missing", NULL },
             { 0 },
         },
     .run = run,
-    .doc = "Checks a node file and its certificates without changing anything.",
+    .doc = "Checks a node file as a start would read it: its keys, the certificates (expired, of "
+           "other "
+           "names, unreadable), the data folder and, where its server does not run, the ports. "
+           "Changes nothing.",
 };
 
 const struct feature config_check_feature = {

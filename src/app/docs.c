@@ -4,6 +4,10 @@
 #include "base/buf.h"
 #include "base/command.h"
 #include "base/setting.h"
+#include "im/feature.h"
+#include "im/host.h"
+#include "im/iq.h"
+#include "im/promise.h"
 
 enum { VALUE_BYTES_MAX = 512 };
 
@@ -22,6 +26,8 @@ static const char example[] =
     "settings: {c2s.tls-required: on}\n"
     "```\n";
 
+#define LOCAL_TEXT " Only `musterctl` at the server's host can do this, not a client."
+
 static void add_setting(struct buf *out, const struct setting *s)
 {
     char range[VALUE_BYTES_MAX], def[VALUE_BYTES_MAX];
@@ -30,8 +36,9 @@ static void add_setting(struct buf *out, const struct setting *s)
     buf_printf(out, "| `%s` | %s", s->name, range);
     if (s->unit != NULL)
         buf_printf(out, " (%s)", s->unit);
-    buf_printf(out, " | %s%s%s | %s | %s |\n", *def != '\0' ? "`" : "", def,
-               *def != '\0' ? "`" : "", s->restart != NULL ? s->restart : "at once", s->doc);
+    buf_printf(out, " | %s%s%s | %s | %s%s |\n", *def != '\0' ? "`" : "", def,
+               *def != '\0' ? "`" : "", s->restart != NULL ? s->restart : "at once", s->doc,
+               s->local ? LOCAL_TEXT : "");
 }
 
 void docs_config(struct buf *out)
@@ -44,9 +51,11 @@ void docs_config(struct buf *out)
                  "YAML, by default `/etc/muster/muster.yaml`; `musterd --check --config FILE`\n"
                  "checks one. Relative paths count from its folder. A mistake is reported with\n"
                  "file, line, key, what was found and what is allowed, and nothing starts.\n"
-                 "SIGHUP (`systemctl reload muster`) reads it and the certificates again: keys\n"
-                 "with *yes* under *reload* apply at once, without dropping a client; for the\n"
-                 "others the log says that a restart is needed.\n\n");
+                 "`systemctl reload muster` (`musterctl server reload`, SIGHUP) reads it and the\n"
+                 "certificates again: keys with *yes* under *reload* apply at once, without\n"
+                 "dropping a client; for the others an alarm says that a restart is needed. A\n"
+                 "file with a mistake changes nothing: the command fails, and an alarm is raised\n"
+                 "until a reload succeeds.\n\n");
     buf_printf(out, "%s\n", example);
     node_file_docs(out);
     buf_lit(out, "\n## Settings\n\n"
@@ -63,12 +72,14 @@ static void add_command(struct buf *out, const struct command *c)
 {
     buf_printf(out, "\n## %s\n\n```\nmusterctl ", c->name);
     usage_line(out, c);
-    buf_printf(out, "\n```\n\n%s\n", c->doc);
+    buf_printf(out, "\n```\n\n%s%s\n", c->doc, c->access == COMMAND_LOCAL ? LOCAL_TEXT : "");
     for (const struct command_arg *a = c->args; a != NULL && a->name != NULL; a++) {
         buf_printf(out, "%s- `", a == c->args ? "\n" : "");
         usage_arg(out, a);
         buf_printf(out, "`: %s%s\n", a->doc,
-                   a->kind == ARG_SECRET ? " (asked for if missing, or read with `--stdin`)" : "");
+                   a->kind == ARG_SECRET        ? " (asked for if missing, or read with `--stdin`)"
+                   : a->kind == ARG_SECRET_MADE ? " (made if missing; read with `--stdin`)"
+                                                : "");
     }
     if (c->columns == NULL)
         return;
@@ -96,4 +107,32 @@ void docs_commands(struct buf *out)
             "```\n");
     for (const struct command *c = command_first(); c != NULL; c = c->next)
         add_command(out, c);
+}
+
+static void add_rules(struct buf *out, const struct iq_rule *rules)
+{
+    static const char *const targets[] = { "server", "self", "account", "host", "room" };
+    for (const struct iq_rule *r = rules; r != NULL && r->ns != NULL; r++) {
+        if (r->type != TYPE_SET)
+            continue;
+        buf_printf(out, "committed: iq set {%s}%s to", r->ns, r->name);
+        for (unsigned i = 0; i < sizeof targets / sizeof *targets; i++)
+            if ((r->to >> i & 1) != 0)
+                buf_printf(out, " %s", targets[i]);
+        buf_lit(out, "\n");
+    }
+}
+
+void docs_promises(struct buf *out)
+{
+    unsigned count;
+    const struct promise_row *rows = promise_rows(&count);
+    for (unsigned i = 0; i < count; i++)
+        buf_printf(out, "%s: %s\n", rows[i].promise == PROMISE_COMMITTED ? "committed" : "queued",
+                   rows[i].name);
+    for (const struct feature *const *f = features_all(); *f != NULL; f++) {
+        add_rules(out, (*f)->iq);
+        for (const struct host *h = (*f)->hosts; h != NULL && h->label != NULL; h++)
+            add_rules(out, h->iq);
+    }
 }

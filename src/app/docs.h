@@ -2,6 +2,8 @@
  * docs`). */
 #pragma once
 
+#include "base/slice.h"
+
 struct buf;
 
 enum { DOCS_BYTES_MAX = 1 << 20 };
@@ -10,3 +12,11 @@ void docs_config(struct buf *out);
 void docs_commands(struct buf *out);
 void docs_xeps(struct buf *out);
 void docs_doap(struct buf *out);
+void docs_man_musterd(struct buf *out);   /* musterd.8 */
+void docs_man_musterctl(struct buf *out); /* musterctl.1 */
+void docs_man_yaml(struct buf *out);      /* muster.yaml.5 */
+/* One line of text for a manual page; `x` in it is bold. */
+void docs_man_text(struct buf *out, slice text);
+/* For test/test_promises.py: what is promised of each kind of stanza, and each request that may
+ * change something. */
+void docs_promises(struct buf *out);

@@ -2,10 +2,13 @@
 #include "app/features.h"
 #include "app/node_file.h"
 #include "base/buf.h"
+#include "base/command.h"
+#include "base/setting.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -54,11 +57,39 @@ static void the_packaged_node_file_is_right(void **state)
     buf_fini(&errors);
 }
 
+/* A password of an administrator is not a way to the files of the host. */
+static void paths_of_the_host_are_local(void **state)
+{
+    static const char *const names[] = { "file", "files", "path", "folder", "directory" };
+    unsigned commands = 0, settings = 0;
+    (void)state;
+    for (const struct command *c = command_first(); c != NULL; c = c->next)
+        for (const struct command_arg *a = c->args; a != NULL && a->name != NULL; a++)
+            for (unsigned n = 0; n < sizeof names / sizeof names[0]; n++)
+                if (strcmp(a->name, names[n]) == 0 || strstr(a->doc, "of the server's host")) {
+                    if (c->access != COMMAND_LOCAL)
+                        fail_msg("%s is not local, and has %s", c->name, a->name);
+                    commands++;
+                }
+    for (const struct setting *s = setting_first(); s != NULL; s = s->next) {
+        const char *last = strrchr(s->name, '-') == NULL ? s->name : strrchr(s->name, '-') + 1;
+        bool of_host = s->type == SET_STRING && strcmp(last, "path") != 0; /* those are of URLs */
+        for (unsigned n = 0; of_host && n < sizeof names / sizeof names[0]; n++)
+            if (strcmp(last, names[n]) == 0) {
+                if (!s->local)
+                    fail_msg("%s is not local", s->name);
+                settings++;
+            }
+    }
+    assert_true(commands >= 3 && settings >= 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(config_is_up_to_date),
         cmocka_unit_test(commands_are_up_to_date),
+        cmocka_unit_test(paths_of_the_host_are_local),
         cmocka_unit_test(the_packaged_node_file_is_right),
     };
     features_register();

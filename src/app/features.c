@@ -1,8 +1,13 @@
 #include "app/features.h"
+#include "admin/backup.h"
 #include "admin/lifecycle.h"
+#include "admin/secrets.h"
 #include "admin/settings.h"
 #include "admin/status.h"
+#include "app/cert_watch.h"
 #include "app/config_check.h"
+#include "app/other_database.h"
+#include "app/reload.h"
 #include "auth/auth.h"
 #include "base/alarm.h"
 #include "base/arena.h"
@@ -35,6 +40,7 @@ static const struct feature io_feature = {
     .name = "io",
     .metrics = io_metrics,
     .alarms = (struct alarm *const[]){ &io_descriptors_alarm, NULL },
+    .logs = (struct log_area *const[]){ &log_io, NULL },
 };
 static const struct feature store_feature = {
     .name = "store",
@@ -51,6 +57,8 @@ static const struct feature http_feature = {
 struct log_area log_server = { .name = "server" };
 static const struct feature server_feature = {
     .name = "server",
+    .schema = &other_database_schema,
+    .alarms = (struct alarm *const[]){ &other_database_alarm, NULL },
     .logs = (struct log_area *const[]){ &log_server, NULL },
 };
 static const struct feature auth_feature = {
@@ -58,6 +66,7 @@ static const struct feature auth_feature = {
     .schema = &auth_schema,
     .settings = auth_settings,
     .metrics = auth_metrics,
+    .logs = auth_logs,
 };
 
 /* One a line: everybody adds here. Within a stage (im/stage.h) this is the order. */
@@ -67,6 +76,8 @@ static const struct feature *const features[] = {
     &server_feature,
     &store_feature,
     &auth_feature,
+    &secrets_feature,
+    &backup_feature,
     &http_feature,
     &account_feature,
     &session_feature,
@@ -145,9 +156,12 @@ static const struct feature *const features[] = {
     &websocket_feature,
     &settings_feature,
     &status_feature,
+    &metrics_feature,
     &lifecycle_feature,
     &log_feature,
     &config_check_feature,
+    &cert_watch_feature,
+    &reload_feature,
     NULL,
 };
 /* clang-format on */

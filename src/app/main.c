@@ -1,9 +1,10 @@
 /* musterd: reads the node file, starts the server, and waits for signals. */
 #include "admin/lifecycle.h"
-#include "app/certs.h"
 #include "app/config_check.h"
+#include "app/data_folder.h"
 #include "app/docs.h"
 #include "app/features.h"
+#include "app/node_check.h"
 #include "app/node_file.h"
 #include "app/notify.h"
 #include "app/server.h"
@@ -13,6 +14,7 @@
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -21,16 +23,25 @@ enum exit_code { EXIT_DONE, EXIT_FAILED, EXIT_USAGE };
 enum { ERRORS_BYTES_MAX = 64 * 1024, STOP_SECONDS_MAX = 8 };
 
 struct options {
-    const char *config, *dump_docs;
-    bool check, version, help;
+    const char *config, *dump_docs, *restore, *copy_to;
+    bool check, version, help, core_dumps;
 };
 
 static const char usage[] =
-    "Usage: musterd [--config FILE] [--check]\n"
+    "Usage: musterd [--config FILE] [--check | --restore FOLDER | --copy-to URL]\n"
     "\n"
     "  --config FILE     node file (default /etc/muster/muster.yaml)\n"
-    "  --check           check the node file and its certificates, start nothing\n"
-    "  --dump-docs PART  print generated documentation: config, commands, xeps, doap\n"
+    "  --check           check node file, certificates, data folder and ports; start nothing.\n"
+    "                    Run as root, it takes the rights of the user that owns the data folder\n"
+    "  --restore FOLDER  put a backup of `musterctl backup create` into the empty data folder of "
+    "a\n"
+    "                    server that does not run; it is verified before\n"
+    "  --copy-to URL     copy all data of muster.db in the data folder of a server that does not\n"
+    "                    run to an empty database of PostgreSQL\n"
+    "  --dump-docs PART  print generated documentation: config, commands, xeps, doap,\n"
+    "                    promises, man-musterd, man-musterctl, man-muster.yaml\n"
+    "  --core-dumps      leave the process dumpable, for debuggers. A dump holds keys of TLS,\n"
+    "                    tokens and passwords\n"
     "  --version         show the version\n"
     "  --help            show this\n"
     "\n"
@@ -43,11 +54,15 @@ static bool parse_options(struct options *o, int argc, char **argv)
     for (int i = 1; i < argc; i++) {
         const char **value = strcmp(argv[i], "--config") == 0      ? &o->config
                              : strcmp(argv[i], "--dump-docs") == 0 ? &o->dump_docs
+                             : strcmp(argv[i], "--restore") == 0   ? &o->restore
+                             : strcmp(argv[i], "--copy-to") == 0   ? &o->copy_to
                                                                    : NULL;
         if (value != NULL && i + 1 < argc) {
             *value = argv[++i];
         } else if (strcmp(argv[i], "--check") == 0) {
             o->check = true;
+        } else if (strcmp(argv[i], "--core-dumps") == 0) {
+            o->core_dumps = true;
         } else if (strcmp(argv[i], "--version") == 0) {
             o->version = true;
         } else if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
@@ -69,7 +84,11 @@ static int dump_docs(const char *part)
     } table[] = { { "config", docs_config },
                   { "commands", docs_commands },
                   { "xeps", docs_xeps },
-                  { "doap", docs_doap } };
+                  { "doap", docs_doap },
+                  { "promises", docs_promises },
+                  { "man-musterd", docs_man_musterd },
+                  { "man-musterctl", docs_man_musterctl },
+                  { "man-muster.yaml", docs_man_yaml } };
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
         if (strcmp(part, table[i].part) != 0)
             continue;
@@ -83,6 +102,16 @@ static int dump_docs(const char *part)
     return EXIT_USAGE;
 }
 
+/* One line for each. */
+static void print_mistakes(const struct buf *mistakes)
+{
+    slice line, rest = buf_slice(mistakes);
+    while (rest.len > 0) {
+        slice_cut(rest, '\n', &line, &rest);
+        fprintf(stderr, "%s%.*s\n", log_mark(LOG_ERROR), SLICE_ARG(line));
+    }
+}
+
 /* The node file, or NULL after its mistakes were printed. */
 static struct node_file *read_file(const char *path)
 {
@@ -90,24 +119,61 @@ static struct node_file *read_file(const char *path)
     struct buf errors;
     buf_init(&errors, ERRORS_BYTES_MAX);
     if (node_file_load(&file, path, &errors) != OK)
-        fprintf(stderr, "%.*s", SLICE_ARG(buf_slice(&errors)));
+        print_mistakes(&errors);
     buf_fini(&errors);
     return file;
 }
 
+/* The file again, with the rights of the user that runs the server. */
+static struct node_file *read_as_service(struct node_file *file)
+{
+    const char *user = node_check_as_service(file);
+    if (user == NULL)
+        return file;
+    printf("with the rights of user %s, who runs the server\n", user);
+    struct node_file *again = read_file(file->path);
+    node_file_free(&file);
+    return again;
+}
+
 static int check(const char *path)
+{
+    struct buf mistakes, notes;
+    struct node_file *file = read_file(path);
+    if (file != NULL)
+        file = read_as_service(file);
+    if (file == NULL)
+        return EXIT_USAGE;
+    buf_init(&mistakes, CHECK_BYTES_MAX);
+    buf_init(&notes, CHECK_BYTES_MAX);
+    node_check(file, &mistakes, &notes);
+    bool fine = mistakes.len == 0;
+    printf("%.*s", SLICE_ARG(buf_slice(&notes)));
+    if (fine)
+        printf("%s: no mistakes\n", path);
+    print_mistakes(&mistakes);
+    buf_fini(&mistakes);
+    buf_fini(&notes);
+    node_file_free(&file);
+    return fine ? EXIT_DONE : EXIT_USAGE;
+}
+
+typedef enum err offline_fn(const struct node_file *file, const char *arg, struct why *why);
+
+/* Work on the data folder while no server runs. */
+static int offline(const char *path, offline_fn *fn, const char *arg)
 {
     struct why why;
     struct node_file *file = read_file(path);
+    if (file != NULL)
+        file = read_as_service(file);
     if (file == NULL)
         return EXIT_USAGE;
-    enum err e = certs_check(file, &why);
-    if (e == OK)
-        printf("%s: no mistakes\n", path);
-    else
-        fprintf(stderr, "%s: %s\n", path, why.text);
+    enum err e = fn(file, arg, &why);
+    if (e != OK)
+        fprintf(stderr, "musterd: %s\n", why.text);
     node_file_free(&file);
-    return e == OK ? EXIT_DONE : EXIT_USAGE;
+    return e == OK ? EXIT_DONE : EXIT_FAILED;
 }
 
 /* Each connection is a descriptor: as many as the system allows us. */
@@ -118,6 +184,17 @@ static void raise_descriptors(void)
         return;
     limit.rlim_cur = limit.rlim_max;
     setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+/* What the process holds, keys and passwords, goes to no file and to no debugger of another
+ * process. Builds for debugging are left to their tools, which need that. */
+static void keep_memory_in(void)
+{
+#ifndef MUSTER_DEBUG
+    struct rlimit none = { 0, 0 };
+    setrlimit(RLIMIT_CORE, &none);
+    prctl(PR_SET_DUMPABLE, 0);
+#endif
 }
 
 /* Signals are taken by main's thread alone, one by one; all other threads inherit the mask. */
@@ -160,7 +237,7 @@ static int start_again(const char *program, char **argv)
     signal(SIGTERM, SIG_DFL);
     signal(SIGINT, SIG_DFL);
     execv(program, argv);
-    fprintf(stderr, "musterd: %s cannot be started again\n", program);
+    fprintf(stderr, "%smusterd: %s cannot be started again\n", log_mark(LOG_ERROR), program);
     return EXIT_FAILED;
 }
 
@@ -172,7 +249,7 @@ static int serve(struct node_file *file)
     int sig = 0;
     raise_descriptors();
     if (server_start(&server, file, &why) != OK) {
-        fprintf(stderr, "musterd: %s\n", why.text);
+        fprintf(stderr, "%smusterd: %s\n", log_mark(LOG_ERROR), why.text);
         return EXIT_FAILED;
     }
     notify_send("READY=1\nSTATUS=serving");
@@ -204,11 +281,17 @@ int main(int argc, char **argv)
         printf("%s", o.help ? usage : "musterd " MUSTER_VERSION "\n");
         return EXIT_DONE;
     }
+    if (notify_stderr_is_journal())
+        log_mark_priorities();
     features_register();
     if (o.dump_docs != NULL)
         return dump_docs(o.dump_docs);
     if (o.check)
         return check(o.config);
+    if (o.restore != NULL)
+        return offline(o.config, data_folder_restore, o.restore);
+    if (o.copy_to != NULL)
+        return offline(o.config, data_folder_copy, o.copy_to);
     char program[PATH_MAX];
     ssize_t len = readlink("/proc/self/exe", program, sizeof program - 1);
     program[len < 0 ? 0 : len] = '\0';
@@ -216,6 +299,8 @@ int main(int argc, char **argv)
     if (file == NULL)
         return EXIT_USAGE;
     config_check_path(file->path);
+    if (!o.core_dumps)
+        keep_memory_in();
     int code = serve(file);
     return code == EXIT_DONE && lifecycle_restarts() ? start_again(program, argv) : code;
 }

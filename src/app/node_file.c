@@ -1,6 +1,8 @@
 #include "app/node_file.h"
+#include "app/docs.h"
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/similar.h"
 #include "base/utf8.h"
 #include "im/node.h"
 #include "xmpp/jid.h"
@@ -92,6 +94,10 @@ static const struct node_key keys[] = {
       "Addresses for all that speaks HTTP, with TLS." },
     { "listen.bosh", KEY_LISTEN, KEY_RESTART, AT(bosh), 0, LIST_MAX, NULL, "",
       "Addresses for BOSH clients alone, in the clear; 7335 is the usual port." },
+    { "listen.metrics", KEY_LISTEN, KEY_RESTART, AT(metrics), 0, LIST_MAX, NULL, "",
+      "Addresses where Prometheus reads `/metrics`, in the clear and without a login: loopback or "
+      "a "
+      "private network. Nothing else is served there." },
     { "tls.certificate", KEY_PATH, KEY_RELOAD, AT(certificate), 0, 0, NULL, "",
       "Certificate with its chain, PEM. Without one a self-signed pair is made in the data "
       "folder." },
@@ -579,10 +585,14 @@ static void read_setting(struct loader *l, slice name, const yaml_node_t *key,
     char range[256];
     out->setting = setting_find(name);
     if (out->setting == NULL) {
+        struct similar similar;
+        similar_init(&similar, name);
+        for (const struct setting *s = setting_first(); s != NULL; s = s->next)
+            similar_try(&similar, slice_of(s->name));
         wrong(l, line_of(key),
               "key 'settings.%.*s': found an unknown setting, allowed those that "
-              "`musterctl config show` lists",
-              SLICE_ARG(name));
+              "`musterctl config show` lists%s",
+              SLICE_ARG(name), similar_text(&similar).text);
         return;
     }
     out->value =
@@ -667,6 +677,17 @@ static const char *names_below(struct arena *arena, const char *section)
     return text;
 }
 
+/* A key of another section may have been meant. */
+static void unknown_key(struct loader *l, const char *section, slice full, size_t line)
+{
+    struct similar similar;
+    similar_init(&similar, full);
+    for (size_t i = 0; i < KEY_COUNT; i++)
+        similar_try(&similar, slice_of(keys[i].name));
+    wrong(l, line, "key '%.*s': found an unknown key, allowed %s%s", SLICE_ARG(full),
+          names_below(l->file->arena, section), similar_text(&similar).text);
+}
+
 /* Recursion is bounded by the dots in the names of `keys`. */
 static void read_section(struct loader *l, const char *section, const yaml_node_t *n)
 {
@@ -690,8 +711,7 @@ static void read_section(struct loader *l, const char *section, const yaml_node_
         else if (*full != '\0' && names_below(arena, full) != NULL)
             read_section(l, full, pair_value(l, n, i));
         else
-            wrong(l, line_of(pair_key(l, n, i)), "key '%s': found an unknown key, allowed %s", full,
-                  names_below(arena, section));
+            unknown_key(l, section, slice_of(full), line_of(pair_key(l, n, i)));
     }
 }
 
@@ -889,6 +909,21 @@ void node_file_docs(struct buf *out)
                                             : arena_printf(arena, "`%s`", k->def);
         buf_printf(out, "| `%s` | %s | %s | %s | %s |\n", k->name, allowed_text(arena, k), def,
                    k->reload == KEY_RELOAD ? "yes" : "restart", k->doc);
+    }
+    arena_destroy(&arena);
+}
+
+void node_file_man(struct buf *out)
+{
+    struct arena *arena = arena_create(0);
+    for (size_t i = 0; i < KEY_COUNT; i++) {
+        const struct node_key *k = &keys[i];
+        const char *def = k->def == NULL ? "required" : *k->def == '\0' ? "none" : k->def;
+        buf_printf(out, ".TP\n.B %s\n", k->name);
+        docs_man_text(out,
+                      slice_of(arena_printf(arena, "%s Allowed: %s. Default: %s.%s", k->doc,
+                                            allowed_text(arena, k), def,
+                                            k->reload == KEY_RELOAD ? "" : " Needs a restart.")));
     }
     arena_destroy(&arena);
 }

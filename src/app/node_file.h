@@ -13,7 +13,7 @@ struct buf;
 
 struct node_listen {
     const char *address; /* "[::]:5222" */
-    int64_t proxy;       /* 1: each connection begins with a PROXY v2 header */
+    int64_t proxy;       /* 1: each connection begins with a PROXY header */
 };
 struct node_listen_list {
     const struct node_listen *item;
@@ -52,7 +52,7 @@ struct node_file {
     int64_t workers;            /* 1..64, or NODE_WORKERS_AUTO */
     int64_t worker_pinning;     /* 0, 1 */
     struct node_listen_list c2s, c2s_tls, component, proxy65;
-    struct node_listen_list http, https, bosh;
+    struct node_listen_list http, https, bosh, metrics;
     const char *certificate, *key; /* absolute paths; both NULL: self-signed in data/ */
     struct node_certs certs;       /* by domain */
     int64_t log_level, log_format; /* enum log_level, enum log_format */
@@ -77,3 +77,5 @@ NODISCARD enum err node_file_control(const char *path, struct arena *arena, cons
                                      struct why *why);
 /* The keys as a Markdown table. */
 void node_file_docs(struct buf *out);
+/* The same as paragraphs of a manual page. */
+void node_file_man(struct buf *out);

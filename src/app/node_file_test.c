@@ -141,6 +141,15 @@ static const struct {
     { "listen: {c2s: [{address: '0.0.0.0:1', port: 2}]}",
       "key 'listen.c2s.port': found an unknown key, allowed address, proxy" },
     { "listen: {c2s_tls: {a: b}}", "key 'listen.c2s_tls': found a section" },
+    { "listen: {component: 5347}", "key 'listen.component': found \"5347\", allowed a list" },
+    { "listen: {metrics: 9090}", "key 'listen.metrics': found \"9090\", allowed a list" },
+    { "listen: {proxy65: [7777]}", "key 'listen.proxy65': found \"7777\", allowed a list" },
+    { "listen: {http: ['127.0.0.1']}", "key 'listen.http': found \"127.0.0.1\", allowed a list" },
+    { "listen: {https: [[a]]}", "key 'listen.https': found a list, allowed a list" },
+    { "listen: {bosh: ['[::1]:x']}", "key 'listen.bosh': found \"[::1]:x\", allowed a list" },
+    { "database: [a]", "key 'database': found a list, allowed sqlite" },
+    { "domain: [b.test]", "did you mean domains?" },
+    { "settings: {sm.timeot: 45s}", "did you mean sm.timeout?" },
     { "tls: none", "key 'tls': found \"none\", allowed a section with the keys certificate" },
     { "tls: {certificate: [a]}", "key 'tls.certificate': found a list" },
     { "tls: {certificate: a}", "key 'tls.key': found nothing, allowed both" },
@@ -178,6 +187,40 @@ static void every_key_once_wrong(void **state)
         expect_error(text, wrong[i].message);
         assert_memory_equal(errors.ptr, "/etc/muster/m.yaml:", 19);
     }
+}
+
+/* Whether a case above, or one of domains_are_checked(), is about this key. */
+static bool has_wrong_case(slice key)
+{
+    char named[80];
+    snprintf(named, sizeof named, "key '%.*s': found", SLICE_ARG(key));
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        if (strstr(wrong[i].message, named) != NULL)
+            return true;
+    }
+    /* These messages begin with what was found. */
+    return slice_is(key, "domains");
+}
+
+/* A key that is added to the rows needs a case in `wrong`. */
+static void every_key_has_a_wrong_case(void **state)
+{
+    (void)state;
+    struct buf docs;
+    size_t keys = 0;
+    buf_init(&docs, 65536);
+    node_file_docs(&docs);
+    slice line, rest = buf_slice(&docs), key, behind;
+    while (slice_cut(rest, '\n', &line, &rest)) {
+        if (!slice_starts(line, SLICE("| `")))
+            continue;
+        slice_cut(slice_from(line, 3), '`', &key, &behind);
+        keys++;
+        if (!has_wrong_case(key))
+            fail_msg("no wrong value is tried for %.*s", SLICE_ARG(key));
+    }
+    assert_true(keys > 20);
+    buf_fini(&docs);
 }
 
 static void domains_are_checked(void **state)
@@ -268,6 +311,7 @@ int main(void)
         cmocka_unit_test(a_minimal_file_has_defaults),
         cmocka_unit_test(every_key_is_read),
         cmocka_unit_test(every_key_once_wrong),
+        cmocka_unit_test(every_key_has_a_wrong_case),
         cmocka_unit_test(domains_are_checked),
         cmocka_unit_test(all_mistakes_are_told),
         cmocka_unit_test(mistakes_are_bounded),

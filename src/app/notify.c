@@ -2,10 +2,12 @@
 #include "base/clock.h"
 #include <inttypes.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -25,6 +27,17 @@ void notify_send(const char *state)
     socklen_t addr_len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len);
     sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&addr, addr_len);
     close(fd);
+}
+
+bool notify_stderr_is_journal(void)
+{
+    const char *named = getenv("JOURNAL_STREAM");
+    char own[64];
+    struct stat st;
+    if (named == NULL || fstat(STDERR_FILENO, &st) != 0)
+        return false;
+    snprintf(own, sizeof own, "%ju:%ju", (uintmax_t)st.st_dev, (uintmax_t)st.st_ino);
+    return strcmp(named, own) == 0;
 }
 
 void notify_reloading(void)

@@ -1,6 +1,9 @@
 /* notify: tells systemd how the start, a reload and the end go (sd_notify(3)). Does nothing where
  * NOTIFY_SOCKET is not set. */
 #pragma once
+#include <stdbool.h>
 
+/* Whether standard error is the stream to journald that JOURNAL_STREAM names (systemd.exec(5)). */
+bool notify_stderr_is_journal(void);
 void notify_send(const char *state); /* "READY=1\nSTATUS=…" */
 void notify_reloading(void);

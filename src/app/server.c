@@ -1,10 +1,16 @@
 #include "app/server.h"
+#include "admin/backup_set.h"
 #include "admin/control.h"
 #include "admin/settings.h"
+#include "app/cert_watch.h"
 #include "app/certs.h"
+#include "app/data_folder.h"
 #include "app/features.h"
 #include "app/node_file.h"
+#include "app/other_database.h"
+#include "app/reload.h"
 #include "app/trim.h"
+#include "auth/seal.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/ensure.h"
@@ -19,11 +25,8 @@
 #include "io/tls.h"
 #include "store/store.h"
 #include <errno.h>
-#include <fcntl.h>
 #include <malloc.h>
 #include <semaphore.h>
-#include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 enum { ERRORS_BYTES_MAX = 64 * 1024 };
@@ -53,27 +56,15 @@ static void on_first_worker(struct node *n, tour_fn *fn, void *arg)
     sem_destroy(&e.done);
 }
 
-/* Makes the data folder if its parent is there, and takes its lock, so that no two servers write
- * one database. */
-static enum err lock_data(struct server *s, const char *data, struct why *why)
+static enum err take_data(struct server *s, struct why *why)
 {
-    if (mkdir(data, 0750) != 0 && errno != EEXIST) {
-        why_set(why, "data: %s: cannot be made: %s", data, strerror(errno));
-        return E_IO;
-    }
-    struct arena *arena = arena_create(0);
-    const char *path = arena_printf(arena, "%s/muster.lock", data);
-    s->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
-    enum err e = OK;
-    if (s->lock_fd < 0) {
-        why_set(why, "data: %s: cannot be opened: %s", path, strerror(errno));
-        e = E_IO;
-    } else if (flock(s->lock_fd, LOCK_EX | LOCK_NB) != 0) {
-        why_set(why, "data: %s: another server uses this folder; stop it or change `data`", data);
-        e = E_EXISTS;
-    }
-    arena_destroy(&arena);
-    return e;
+    const char *data = s->file->data;
+    enum err e = data_folder_lock(data, &s->lock_fd, why);
+    if (e != OK || !backup_is_partial(data))
+        return e;
+    why_set(why, "data: %s: a restore into it was cut short: empty the folder and restore again",
+            data);
+    return E_CORRUPT;
 }
 
 static enum err open_store(struct server *s, struct why *why)
@@ -164,10 +155,12 @@ static enum err open_http(struct server *s, struct why *why)
         bool tls;
     } kinds[] = { { &f->http, NULL, false },
                   { &f->https, NULL, true },
-                  { &f->bosh, "bosh", false } };
+                  { &f->bosh, "bosh", false },
+                  { &f->metrics, "metrics", false } };
     size_t count = 0;
     struct http_listen *listens =
-        arena_new(f->arena, struct http_listen, f->http.count + f->https.count + f->bosh.count + 1);
+        arena_new(f->arena, struct http_listen,
+                  f->http.count + f->https.count + f->bosh.count + f->metrics.count + 1);
     for (size_t k = 0; k < sizeof kinds / sizeof kinds[0]; k++)
         for (size_t i = 0; i < kinds[k].list->count; i++)
             listens[count++] = (struct http_listen){ .address = kinds[k].list->item[i].address,
@@ -213,13 +206,19 @@ static void set_log(const struct node_file *f)
 
 static enum err start_parts(struct server *s, struct why *why)
 {
-    enum err e = lock_data(s, s->file->data, why);
+    enum err e = take_data(s, why);
     if (e == OK)
         e = certs_load(&s->tls, s->file, why);
     if (e == OK)
+        cert_watch_use(cert_watch_create(s->file));
+    if (e == OK)
         e = open_store(s, why);
     if (e == OK)
+        e = seal_load(s->store, s->file->data, why);
+    if (e == OK)
         e = settings_load(s->store, why);
+    if (e == OK)
+        other_database_look(s->store, s->file->data);
     if (e == OK)
         e = open_listeners(s, why);
     if (e == OK)
@@ -258,6 +257,7 @@ struct reload {
     struct server *server;
     const struct node_file *file;
     struct tls_ctx *tls;
+    struct cert_watch *watch;
 };
 
 static void apply_reload(struct worker *w, void *arg)
@@ -268,62 +268,75 @@ static void apply_reload(struct worker *w, void *arg)
     settings_fix(r->file->settings.item, r->file->settings.count);
     c2s_set_tls(r->server->c2s, r->tls);
     http_set_tls(r->server->http, r->tls);
+    cert_watch_use(r->watch);
 }
 
 static void needs_restart(const char *key, void *arg)
 {
-    (void)arg;
+    struct buf *keys = arg;
     log_warn(&log_server, LOG_EV("reload.restart-needed"), LOG_C("key", key));
+    buf_printf(keys, "%s%s", keys->len > 0 ? ", " : "", key);
 }
 
 /* One log line for each mistake. */
-static void log_mistakes(slice errors)
+static void refuse_reload(enum err e, slice mistakes)
 {
-    slice line;
-    while (errors.len > 0) {
-        slice_cut(errors, '\n', &line, &errors);
+    slice line, rest = mistakes;
+    while (rest.len > 0) {
+        slice_cut(rest, '\n', &line, &rest);
         log_error(&log_server, LOG_EV("reload.refused"), LOG_S("why", line));
     }
+    reload_ended(e, mistakes);
 }
 
-static struct node_file *read_again(const char *path)
+/* The node file and its certificates as they are now; mistakes are lines in `errors`. */
+static enum err read_again(struct reload *r, struct node_file **file, struct buf *errors)
 {
-    struct node_file *file = NULL;
-    struct buf errors;
-    buf_init(&errors, ERRORS_BYTES_MAX);
-    if (node_file_load(&file, path, &errors) != OK)
-        log_mistakes(buf_slice(&errors));
-    buf_fini(&errors);
-    return file;
+    struct why why;
+    enum err e = node_file_load(file, r->server->file->path, errors);
+    if (e != OK) {
+        errors->len -= errors->len > 0; /* the last line feed */
+        return e;
+    }
+    e = certs_load(&r->tls, *file, &why);
+    if (e != OK) {
+        buf_printf(errors, "%s: %s", (*file)->path, why.text);
+        node_file_free(file);
+    }
+    return e;
 }
 
 /* Keys that need a restart keep their old value in what runs, so the next reload compares with the
  * file that the server was started with. */
 void server_reload(struct server *s)
 {
-    struct why why;
     struct reload r = { .server = s };
-    struct node_file *file = read_again(s->file->path);
-    if (file == NULL)
-        return;
-    if (certs_load(&r.tls, file, &why) != OK) {
-        log_error(&log_server, LOG_EV("reload.refused"), LOG_C("why", why.text));
-        node_file_free(&file);
+    struct node_file *file = NULL;
+    struct buf text;
+    buf_init(&text, ERRORS_BYTES_MAX);
+    enum err e = read_again(&r, &file, &text);
+    if (e != OK) {
+        refuse_reload(e, buf_slice(&text));
+        buf_fini(&text);
         return;
     }
     r.file = file;
+    r.watch = cert_watch_create(file);
     on_first_worker(s->node, apply_reload, &r);
-    node_file_restart_keys(s->file, file, needs_restart, NULL);
+    node_file_restart_keys(s->file, file, needs_restart, &text);
     tls_ctx_unref(&s->tls);
     s->tls = r.tls;
     node_file_free(&file);
     log_info(&log_server, LOG_EV("server.reloaded"), LOG_C("config", s->file->path));
+    reload_ended(OK, buf_slice(&text));
+    buf_fini(&text);
 }
 
 void server_stop(struct server *s)
 {
     if (s->node != NULL) {
         log_info(&log_server, LOG_EV("server.stopping"));
+        reload_given_up();
         on_first_worker(s->node, stop_control, s);
         node_stop(s->node);
         control_destroy(&s->control);
@@ -333,6 +346,7 @@ void server_stop(struct server *s)
     c2s_destroy(&s->c2s);
     http_destroy(&s->http);
     tls_ctx_unref(&s->tls);
+    cert_watch_end();
     if (s->lock_fd >= 0)
         close(s->lock_fd);
     node_file_free(&s->file);

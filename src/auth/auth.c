@@ -1,6 +1,9 @@
 #include "auth/auth.h"
 #include "base/ensure.h"
 
+struct log_area log_auth = { .name = "auth" };
+struct log_area *const auth_logs[] = { &log_auth, NULL };
+
 struct setting auth_scram_iterations = {
     .name = "auth.scram-iterations",
     .type = SET_INT,
@@ -8,8 +11,11 @@ struct setting auth_scram_iterations = {
     .min = 4096, /* RFC 7677 §4 */
     .max = 1000000,
     .unit = "iterations",
-    .doc = "Work factor of PBKDF2 for passwords set from now on. More makes stolen keys harder to "
-           "crack and logins slower on the side of the client.",
+    .doc = "Work factor of PBKDF2 for passwords set from now on. More makes keys stolen from the "
+           "database harder to crack. With SCRAM the client pays for it at each login: 10000 are "
+           "some 10 ms on a phone; scripts in browsers and small devices may take a second for "
+           "100000. With PLAIN the server pays. Raise it (50000 and more) where all clients are "
+           "recent ones; RFC 7677 asks for 4096 at least.",
 };
 struct setting auth_failures_per_address = {
     .name = "auth.failures-per-address",
@@ -21,7 +27,9 @@ struct setting auth_failures_per_address = {
     .unit = "failures",
     .doc =
         "Failed logins from one address (IPv6: one /64 network) within auth.failure-window after "
-        "which it is refused for auth.block-time.",
+        "which it is refused for auth.block-time. An IPv6 /48 network may have ten times as many. "
+        "Users who logged in from this address before, and devices of an account, are not refused. "
+        "Components have the same limit, counted apart.",
 };
 struct setting auth_failures_per_account = {
     .name = "auth.failures-per-account",
@@ -31,8 +39,11 @@ struct setting auth_failures_per_account = {
     .max = 100000,
     .allow_none = true,
     .unit = "failures",
-    .doc = "Failed logins as one account within auth.failure-window after which it is refused for "
-           "auth.block-time. A login that succeeds starts the count again.",
+    .doc = "Failed logins as one account from one address within auth.failure-window after which "
+           "this account is refused at this address for auth.block-time; a successful login starts "
+           "the count again. From all addresses together so many failures only slow further "
+           "logins down (1 s, then up to 8 s), so nobody can lock a user out. Known devices and "
+           "addresses are not slowed down.",
 };
 struct setting auth_failure_window = {
     .name = "auth.failure-window",
@@ -48,7 +59,8 @@ struct setting auth_block_time = {
     .def = 60000,
     .min = 1000,
     .max = 86400000,
-    .doc = "Time for which an address or account with too many failed logins is refused.",
+    .doc = "Time for which an address, or an account at an address, with too many failed logins is "
+           "refused.",
 };
 
 struct setting *const auth_settings[] = {
@@ -78,6 +90,17 @@ static struct metric logins[KIND_COUNT][AUTH_RESULT_COUNT] = {
 struct metric auth_throttled =
     COUNTER("muster_auth_throttled", "Logins refused after too many failures");
 
+struct metric auth_blocks =
+    COUNTER("muster_auth_blocks", "Addresses, and accounts at an address, that began to be refused "
+                                  "after too many failed logins");
+struct metric auth_slowed =
+    COUNTER("muster_auth_slowed", "Logins delayed because their account is being guessed");
+struct metric auth_throttle_entries = {
+    .name = "muster_auth_throttle_entries",
+    .kind = METRIC_GAUGE,
+    .help = "Addresses and accounts with failed logins that are being counted",
+};
+
 struct metric *const auth_metrics[] = {
     &logins[KIND_PLUS][AUTH_OK],
     &logins[KIND_PLUS][AUTH_FAILED],
@@ -90,6 +113,9 @@ struct metric *const auth_metrics[] = {
     &logins[KIND_GUEST][AUTH_OK],
     &logins[KIND_GUEST][AUTH_FAILED],
     &auth_throttled,
+    &auth_blocks,
+    &auth_slowed,
+    &auth_throttle_entries,
     NULL,
 };
 

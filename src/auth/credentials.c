@@ -1,13 +1,17 @@
 #include "auth/credentials.h"
 #include "auth/devices.h"
 #include "auth/schema_private.h"
+#include "auth/throttle.h"
 #include "base/arena.h"
+#include "base/clock.h"
 #include "base/ensure.h"
 #include "base/hash.h"
 #include "base/mem.h"
 #include "base/rand.h"
 #include "io/loop.h"
 #include "io/work.h"
+#include "xmpp/jid.h"
+#include "xmpp/nickname.h"
 
 static const enum scram_hash verify_hash = SCRAM_SHA_256; /* PLAIN is checked against its keys */
 
@@ -15,23 +19,30 @@ static const enum scram_hash verify_hash = SCRAM_SHA_256; /* PLAIN is checked ag
 
 struct store_stmt credential_stmt_get = {
     .name = "credential.get",
-    /* One row whether there is such an account or not: the secret makes the fake keys. Their work
-     * factor is that of some account, the same one for the same name: when the setting was changed,
-     * names without an account are old and new as those with one. */
-    .sql = "SELECT s.secret, a.id, a.disabled, c.salt, coalesce(c.iterations, "
-           "(SELECT o.iterations FROM credential o WHERE o.account >= "
-           "$3 * (SELECT max(id) FROM account) / 1000000 "
-           "ORDER BY o.account LIMIT 1)), c.stored_key, c.server_key, a.generation "
+    /* One row whether there is such an account or not: the secret makes the fake keys. */
+    .sql = "SELECT s.secret, a.id, a.disabled, c.salt, c.iterations, c.stored_key, c.server_key, "
+           "a.generation, s.factors "
            "FROM auth_secret s LEFT JOIN account a ON a.jid = $1 "
            "LEFT JOIN credential c ON c.account = a.id AND c.hash = $2 WHERE s.id = 1",
-    .params = "tii",
-    .cols = "bIIBIBBI",
+    .params = "ti",
+    .cols = "bIIBIBBIt",
+};
+/* Notes a work factor that passwords have from now on, if it is another one: " since:iterations".
+ * FACTORS_MAX bytes of such notes are more than an operator ever makes. */
+struct store_stmt credential_stmt_factor = {
+    .name = "credential.factor",
+    .sql = "UPDATE auth_secret SET factor = $1, factors = factors || $2 "
+           "WHERE id = 1 AND factor <> $1 AND length(factors) < 2000",
+    .params = "it",
+    .cols = "",
 };
 struct store_stmt credential_stmt_create = {
     .name = "account.create",
-    .sql = "INSERT INTO account(jid, created_us, disabled) VALUES ($1, $2, 0) "
+    /* $4: 1 if it must not look like another one, $3 */
+    .sql = "INSERT INTO account(jid, created_us, disabled, look) SELECT $1, $2, 0, $3 "
+           "WHERE $4 = 0 OR NOT EXISTS (SELECT 1 FROM account o WHERE o.look = $3) "
            "ON CONFLICT(jid) DO NOTHING",
-    .params = "ti",
+    .params = "titi",
     .cols = "",
 };
 struct store_stmt credential_stmt_put = {
@@ -94,10 +105,11 @@ struct auth_op {
     struct store_op *store;
     struct arena *arena;
     slice jid, password;
-    bool create;
+    bool create, unlike;
     void (*add)(struct store_batch *b, void *arg);
     enum scram_hash hash;
-    bool matches; /* verify: the password fits */
+    struct throttle_try try; /* verify */
+    enum err verdict;        /* of verify */
     struct credentials found;
     struct scram_keys keys[SCRAM_HASH_COUNT]; /* create, set */
     credentials_fn *done;
@@ -147,6 +159,8 @@ void auth_cancel(struct auth_op **pop)
         break;
     case ON_WORK:
         op->canceled = true; /* freed when the thread gives it back */
+        if (work_cancel(op->auth.pool, &op->work))
+            op_free(op);
         break;
     case ON_REFUSAL:
         loop_defer_cancel(&op->refused);
@@ -163,7 +177,7 @@ static void work_refused(struct loop_defer *d)
 static void op_work(struct auth_op *op, void (*run)(struct work *), void (*done)(struct work *))
 {
     op->waits = ON_WORK;
-    op->work = (struct work){ .run = run, .done = done, .loop = op->auth.loop };
+    op->work = (struct work){ .run = run, .done = done, .lane = op->try.address, .may_skip = true };
     if (work_submit(op->auth.pool, op->auth.loop, &op->work) == OK)
         return;
     op->waits = ON_REFUSAL;
@@ -211,7 +225,8 @@ enum {
     COL_ITERATIONS,
     COL_STORED,
     COL_SERVER,
-    COL_GENERATION
+    COL_GENERATION,
+    COL_FACTORS
 };
 
 /* Keys as stored; false: absent or damaged. */
@@ -232,6 +247,58 @@ static bool read_keys(struct scram_keys *keys, enum scram_hash hash, const struc
     return true;
 }
 
+/* A name without an account seems to be one whose password was set at some time: half of them
+ * change it within a year after the work factor did, most of these soon, and have a new salt and
+ * the new factor from then on. So what is seen of a name neither changes with the setting or with
+ * accounts that come and go, nor stays behind what new accounts have. */
+
+static const double change_us = 365.0 * 86400 * 1000000;
+
+/* Whether the user of this name changed the password since the factor changed at `since`. */
+static bool would_have_changed(const struct auth_op *op, slice secret, int64_t since_us)
+{
+    struct scram_keys bits; /* a salt that nobody is shown */
+    int64_t age_us = (int64_t)loop_wall_us(op->auth.loop) - since_us;
+    uint32_t u;
+    scram_fake_keys(&bits, SCRAM_SHA_256,
+                    slice_of(arena_printf(op->arena, "change %.*s %lld", SLICE_ARG(op->jid),
+                                          (long long)since_us)),
+                    secret, 1);
+    memcpy(&u, bits.salt, sizeof u);
+    double part = (double)u / UINT32_MAX; /* squared: sooner rather than later */
+    return (bits.salt[4] & 1) == 0 && part * part * change_us <= (double)age_us;
+}
+
+/* " since:iterations" for each change, the oldest first. */
+static bool next_factor(slice *rest, int64_t *since_us, int64_t *iterations)
+{
+    slice note, since, count;
+    if (rest->len < 2)
+        return false;
+    *rest = slice_from(*rest, 1);
+    if (!slice_cut(*rest, ' ', &note, &(slice){ 0 }))
+        note = *rest;
+    *rest = slice_from(*rest, note.len);
+    return slice_cut(note, ':', &since, &count) && slice_int(since, since_us) &&
+           slice_int(count, iterations) && *iterations >= 1 && *iterations <= INT32_MAX;
+}
+
+static void make_fake(const struct auth_op *op, const struct store_batch *b, struct scram_keys *out)
+{
+    slice secret = store_text(b, 0, 0, COL_SECRET), rest = store_text(b, 0, 0, COL_FACTORS);
+    int64_t since, count, chosen = setting_int(&auth_scram_iterations), salt = 0;
+    for (bool first = true; next_factor(&rest, &since, &count); first = false) {
+        if (!first && !would_have_changed(op, secret, since))
+            continue;
+        chosen = count;
+        salt = first ? 0 : since;
+    }
+    slice name = op->jid;
+    if (salt != 0)
+        name = slice_of(arena_printf(op->arena, "%.*s %lld", SLICE_ARG(op->jid), (long long)salt));
+    scram_fake_keys(out, op->hash, name, secret, (uint32_t)chosen);
+}
+
 static enum err read_credentials(struct auth_op *op, enum store_result r,
                                  const struct store_batch *b)
 {
@@ -241,33 +308,24 @@ static enum err read_credentials(struct auth_op *op, enum store_result r,
     if (store_row_count(b, 0) != 1)
         return E_CORRUPT;
     struct credentials *c = &op->found;
+    struct scram_keys fake; /* made for everybody: it takes its time */
+    make_fake(op, b, &fake);
     if (read_keys(&c->keys, op->hash, b)) {
         c->account = store_int(b, 0, 0, COL_ID);
         c->disabled = store_int(b, 0, 0, COL_DISABLED) != 0;
         c->generation = store_int(b, 0, 0, COL_GENERATION);
     } else {
-        int64_t iterations = store_int(b, 0, 0, COL_ITERATIONS);
-        if (iterations < 1 || iterations > INT32_MAX)
-            iterations = setting_int(&auth_scram_iterations);
-        scram_fake_keys(&c->keys, op->hash, op->jid, store_text(b, 0, 0, COL_SECRET),
-                        (uint32_t)iterations);
+        c->keys = fake;
     }
+    mem_wipe(&fake, sizeof fake);
     return OK;
-}
-
-/* The place of a name among all accounts, in millionths; the same after a restart. */
-static int64_t place_of(slice jid)
-{
-    static const struct hash_key key = { 0x6d75737465722061, 0x7574680000000001 };
-    return (int64_t)(hash_with(&key, jid) % 1000000);
 }
 
 static void submit_read(struct auth_op *op, enum scram_hash hash, store_done_fn *done)
 {
     op->hash = hash;
     struct store_batch *b = store_read(op->auth.store, 0);
-    STORE_ADD(b, &credential_stmt_get, STORE_ANY_ROWS, SV_T(op->jid), SV_I(hash),
-              SV_I(place_of(op->jid)));
+    STORE_ADD(b, &credential_stmt_get, STORE_ANY_ROWS, SV_T(op->jid), SV_I(hash));
     op_submit(op, b, 0, done);
 }
 
@@ -285,16 +343,25 @@ struct auth_op *credentials_get(const struct auth *a, slice jid, enum scram_hash
     return op;
 }
 
+/* The guess is counted where it is made, so that it counts though nobody waits for it any more. */
 static void verify_run(struct work *w)
 {
     struct auth_op *op = CONTAINER_OF(w, struct auth_op, work);
-    op->matches = scram_verify(&op->found.keys, op->hash, op->password);
+    op->verdict = throttle_take(op->auth.throttle, &op->try, clock_mono_us());
+    if (op->verdict != OK)
+        return;
+    bool fits = scram_verify(&op->found.keys, op->hash, op->password) && op->found.account != 0;
+    if (fits)
+        throttle_passed(op->auth.throttle, &op->try, clock_mono_us());
+    else
+        throttle_failed(op->auth.throttle, &op->try, clock_mono_us());
+    op->verdict = fits ? OK : E_AUTH;
 }
 
 static void verify_done(struct work *w)
 {
     struct auth_op *op = CONTAINER_OF(w, struct auth_op, work);
-    op_end(op, op->matches && op->found.account != 0 ? OK : E_AUTH);
+    op_end(op, w->skipped ? E_AGAIN : op->verdict);
 }
 
 static void verify_read(void *arg, enum store_result r, const struct store_batch *b)
@@ -307,11 +374,13 @@ static void verify_read(void *arg, enum store_result r, const struct store_batch
         op_end(op, e);
 }
 
-struct auth_op *credentials_verify(const struct auth *a, slice jid, slice password,
+struct auth_op *credentials_verify(const struct auth *a, const struct credentials_check *check,
                                    credentials_fn *done, void *arg)
 {
-    struct auth_op *op = op_new(a, jid, done, arg);
-    op->password = slice_dup(op->arena, password);
+    struct auth_op *op = op_new(a, check->jid, done, arg);
+    op->password = slice_dup(op->arena, check->password);
+    op->try = *check->try;
+    op->try.jid = op->jid;
     submit_read(op, verify_hash, verify_read);
     return op;
 }
@@ -335,19 +404,31 @@ static slice key_slice(const uint8_t *key, enum scram_hash h)
     return (slice){ (const char *)key, scram_hash_len(h) };
 }
 
+static slice look_of(const struct auth_op *op)
+{
+    struct jid j = jid_split(op->jid);
+    slice look = nickname_skeleton(j.local, op->arena);
+    return slice_of(arena_printf(op->arena, "%.*s@%.*s", SLICE_ARG(look), SLICE_ARG(j.domain)));
+}
+
 static void derive_done(struct work *w)
 {
     struct auth_op *op = CONTAINER_OF(w, struct auth_op, work);
-    if (op->canceled) {
-        op_free(op);
+    if (op->canceled || w->skipped) {
+        op_end(op, E_AGAIN);
         return;
     }
     struct store_batch *b = store_write(op->auth.store, credentials_lane(op->jid));
     if (op->create)
-        STORE_ADD(b, &credential_stmt_create, 1, SV_T(op->jid), SV_I(loop_wall_us(op->auth.loop)));
+        STORE_ADD(b, &credential_stmt_create, 1, SV_T(op->jid), SV_I(loop_wall_us(op->auth.loop)),
+                  SV_T(look_of(op)), SV_I(op->unlike));
     else
         STORE_ADD(b, &credential_stmt_bump, 1, SV_T(op->jid));
     devices_add_forget(b, op->jid);
+    slice note = slice_of(arena_printf(op->arena, " %llu:%u",
+                                       (unsigned long long)loop_wall_us(op->auth.loop),
+                                       op->keys[0].iterations));
+    STORE_ADD(b, &credential_stmt_factor, STORE_ANY_ROWS, SV_I(op->keys[0].iterations), SV_T(note));
     for (enum scram_hash h = 0; h < SCRAM_HASH_COUNT; h++) {
         const struct scram_keys *k = &op->keys[h];
         slice salt = { (const char *)k->salt, k->salt_len };
@@ -384,13 +465,15 @@ struct auth_op *credentials_create_with(const struct auth *a, const struct crede
     struct auth_op *op = op_new(a, n->jid, done, arg);
     op->create = true;
     op->add = n->add;
+    op->unlike = n->unlike;
     return write_password(op, n->password);
 }
 
 struct auth_op *credentials_create(const struct auth *a, slice jid, slice password,
                                    credentials_fn *done, void *arg)
 {
-    return credentials_create_with(a, &(struct credentials_new){ jid, password, NULL }, done, arg);
+    return credentials_create_with(a, &(struct credentials_new){ .jid = jid, .password = password },
+                                   done, arg);
 }
 
 struct auth_op *credentials_set(const struct auth *a, slice jid, slice password,

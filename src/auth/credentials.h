@@ -15,6 +15,8 @@
 struct loop;
 struct store;
 struct store_batch;
+struct throttle;
+struct throttle_try;
 struct work_pool;
 
 /* What an operation runs on; one a worker. Lives longer than its operations. */
@@ -22,6 +24,7 @@ struct auth {
     struct store *store;
     struct work_pool *pool;
     struct loop *loop;
+    struct throttle *throttle; /* of the process */
 };
 
 struct credentials {
@@ -44,8 +47,14 @@ typedef void credentials_fn(void *arg, enum err e, const struct credentials *c);
  * at its end (RFC 5802 has no way to tell a client less). */
 struct auth_op *credentials_get(const struct auth *a, slice jid, enum scram_hash hash,
                                 credentials_fn *done, void *arg);
-/* E_AUTH: wrong password or no such account, after the same work. */
-struct auth_op *credentials_verify(const struct auth *a, slice jid, slice password,
+/* E_AUTH: wrong password or no such account, after the same work. Passwords that come from one
+ * address (of `try`) are worked at one at a time, addresses taking turns; the attempt takes its
+ * place in the throttle when its turn comes. E_DENIED: it got none. */
+struct credentials_check {
+    slice jid, password;
+    const struct throttle_try *try;
+};
+struct auth_op *credentials_verify(const struct auth *a, const struct credentials_check *check,
                                    credentials_fn *done, void *arg);
 /* A new account. E_EXISTS. */
 struct auth_op *credentials_create(const struct auth *a, slice jid, slice password,
@@ -54,7 +63,8 @@ struct auth_op *credentials_create(const struct auth *a, slice jid, slice passwo
  * theirs is not met, that is E_EXISTS, too. */
 struct credentials_new {
     slice jid, password;
-    void (*add)(struct store_batch *b, void *arg);
+    void (*add)(struct store_batch *b, void *arg); /* NULL: none */
+    bool unlike; /* E_EXISTS also if another account of the domain looks like it (UTS 39) */
 };
 struct auth_op *credentials_create_with(const struct auth *a, const struct credentials_new *n,
                                         credentials_fn *done, void *arg);

@@ -1,4 +1,5 @@
 #include "auth/credentials.h"
+#include "auth/throttle.h"
 #include "base/log.h"
 #include "io/loop.h"
 #include "io/work.h"
@@ -9,6 +10,7 @@
 
 #include <cmocka.h> /* needs the three above */
 #include <pthread.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -65,10 +67,18 @@ static enum err get(const char *jid, enum scram_hash h)
     return wait_for(credentials_get(&auth, slice_of(jid), h, on_credentials, NULL));
 }
 
+static struct auth_op *begin_verify(const char *jid, const char *password)
+{
+    struct sockaddr nowhere = { .sa_family = AF_UNIX };
+    struct throttle_try try;
+    throttle_try_init(&try, &nowhere, slice_of(jid), NULL);
+    struct credentials_check check = { slice_of(jid), slice_of(password), &try };
+    return credentials_verify(&auth, &check, on_credentials, NULL);
+}
+
 static enum err verify(const char *jid, const char *password)
 {
-    return wait_for(
-        credentials_verify(&auth, slice_of(jid), slice_of(password), on_credentials, NULL));
+    return wait_for(begin_verify(jid, password));
 }
 
 static enum err set(const char *jid, const char *password)
@@ -108,6 +118,23 @@ static void verifies_passwords(void **state)
     assert_int_equal(verify("bob@b.b", "pencil"), E_AUTH);
 }
 
+static void counts_wrong_passwords(void **state)
+{
+    (void)state;
+    struct why why;
+    assert_int_equal(create("guessed@a.b", "right"), OK);
+    assert_int_equal(setting_set(&auth_failures_per_account, SLICE("2"), &why), OK);
+    assert_int_equal(verify("guessed@a.b", "wrong"), E_AUTH);
+    assert_int_equal(verify("guessed@a.b", "right"), OK); /* from here it starts again */
+    assert_int_equal(verify("guessed@a.b", "wrong"), E_AUTH);
+    assert_int_equal(verify("guessed@a.b", "wrong"), E_AUTH);
+    assert_int_equal(verify("guessed@a.b", "right"), E_DENIED);
+    assert_int_equal(verify("unknown@a.b", "wrong"), E_AUTH);
+    assert_int_equal(verify("unknown@a.b", "wrong"), E_AUTH);
+    assert_int_equal(verify("unknown@a.b", "wrong"), E_DENIED);
+    setting_reset(&auth_failures_per_account);
+}
+
 static void changes_passwords(void **state)
 {
     (void)state;
@@ -139,6 +166,75 @@ static void fakes_keys_of_unknown_users(void **state)
     assert_int_equal(setting_set(&auth_scram_iterations, SLICE("8192"), &why), OK);
     assert_int_equal(get("ghost@a.b", SCRAM_SHA_256), OK);
     assert_memory_equal(&first, &answer.found.keys, sizeof first);
+    assert_int_equal(setting_set(&auth_scram_iterations, SLICE("4096"), &why), OK);
+}
+
+/* The iteration counts seen for 400 names without an account. */
+struct seen {
+    uint32_t iterations;
+    uint8_t salt[SCRAM_SALT_LEN];
+};
+enum { NAMES = 400 };
+
+static unsigned look_at_all(struct seen out[NAMES])
+{
+    unsigned newer = 0;
+    for (int i = 0; i < NAMES; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "ghost%d@a.b", i);
+        assert_int_equal(get(name, SCRAM_SHA_256), OK);
+        assert_int_equal(answer.found.account, 0);
+        out[i].iterations = answer.found.keys.iterations;
+        memcpy(out[i].salt, answer.found.keys.salt, SCRAM_SALT_LEN);
+        newer += out[i].iterations == 5000;
+    }
+    return newer;
+}
+
+static void set_factors(const char *text)
+{
+    char line[256];
+    sqlite3 *db = NULL;
+    snprintf(line, sizeof line, "UPDATE auth_secret SET factors='%s'", text);
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    sqlite3_busy_timeout(db, 5000);
+    assert_int_equal(sqlite3_exec(db, line, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+}
+
+/* Neither the change of the setting nor new accounts with it move any name; they move one by one in
+ * the year after, with their salts, as those of users who change their password. */
+static void unknown_names_follow_the_factor_slowly(void **state)
+{
+    (void)state;
+    static struct seen first[NAMES], then[NAMES];
+    struct why why;
+    assert_int_equal(create("before@a.b", "x"), OK);
+    assert_int_equal(look_at_all(first), 0);
+    assert_int_equal(setting_set(&auth_scram_iterations, SLICE("5000"), &why), OK);
+    for (int i = 0; i < 5; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "after%d@a.b", i);
+        assert_int_equal(create(name, "x"), OK);
+    }
+    assert_int_equal(get("after0@a.b", SCRAM_SHA_256), OK);
+    assert_int_equal(answer.found.keys.iterations, 5000);
+    assert_in_range(look_at_all(then), 0, 3); /* 0.07 % in the first minute */
+    uint64_t now = loop_wall_us(auth.loop);
+    char line[96];
+    static const struct {
+        int days, least, most;
+    } steps[] = { { 1, 3, 30 }, { 30, 35, 85 }, { 400, 160, 240 } };
+    for (unsigned i = 0; i < 3; i++) {
+        uint64_t since = now - (uint64_t)steps[i].days * 86400 * 1000000;
+        snprintf(line, sizeof line, " %llu:4096 %llu:5000", (unsigned long long)since - 1,
+                 (unsigned long long)since);
+        set_factors(line);
+        assert_in_range(look_at_all(then), steps[i].least, steps[i].most);
+        for (int n = 0; n < NAMES; n++)
+            assert_int_equal(memcmp(first[n].salt, then[n].salt, SCRAM_SALT_LEN) == 0,
+                             then[n].iterations == 4096);
+    }
     assert_int_equal(setting_set(&auth_scram_iterations, SLICE("4096"), &why), OK);
 }
 
@@ -200,7 +296,7 @@ static void cancels(void **state)
     assert_null(op);
     op = credentials_create(&auth, SLICE("eve@a.b"), SLICE("x"), on_credentials, NULL);
     auth_cancel(&op);
-    op = credentials_verify(&auth, SLICE("alice@a.b"), SLICE("x"), on_credentials, NULL);
+    op = begin_verify("alice@a.b", "x");
     auth_cancel(&op);
     auth_cancel(&op); /* NULL is fine */
     assert_int_equal(answer.calls, before);
@@ -277,6 +373,7 @@ static int setup(void **state)
     }
     auth.pool = work_pool_create(1, 16);
     auth.loop = loop_create(0);
+    auth.throttle = throttle_create();
     return 0;
 }
 
@@ -284,6 +381,7 @@ static int teardown(void **state)
 {
     (void)state;
     work_pool_destroy(&auth.pool);
+    throttle_destroy(&auth.throttle);
     store_close(&auth.store);
     loop_destroy(&auth.loop);
     static const char *const suffixes[] = { "", "-wal", "-shm" };
@@ -300,8 +398,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(creates_accounts_with_all_keys),
         cmocka_unit_test(verifies_passwords),
+        cmocka_unit_test(counts_wrong_passwords),
         cmocka_unit_test(changes_passwords),
         cmocka_unit_test(fakes_keys_of_unknown_users),
+        cmocka_unit_test(unknown_names_follow_the_factor_slowly),
         cmocka_unit_test(never_uses_an_id_again),
         cmocka_unit_test(lists_accounts_by_domain),
         cmocka_unit_test(cancels),

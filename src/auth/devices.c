@@ -1,8 +1,10 @@
 #include "auth/devices.h"
 #include "auth/schema_private.h"
+#include "auth/seal.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/hash.h"
+#include "base/hex.h"
 #include "base/mem.h"
 #include "io/loop.h"
 #include <stdatomic.h>
@@ -143,8 +145,9 @@ struct device_op {
     device_list_fn *listed;
     device_done_fn *done;
     device_revoked_fn *revoked;
-    uint64_t mark;    /* of a login */
-    enum err missing; /* what a row count that is not met means */
+    uint64_t mark;                 /* of a login */
+    uint8_t device[DEVICE_ID_LEN]; /* of tokens */
+    enum err missing;              /* what a row count that is not met means */
     void *arg;
 };
 
@@ -183,6 +186,21 @@ static slice id_slice(const uint8_t id[DEVICE_ID_LEN])
     return (slice){ (const char *)id, DEVICE_ID_LEN };
 }
 
+/* A token as it lies in the database. Whatever is not sealed matches none. */
+static slice context_of(int64_t account, const uint8_t id[DEVICE_ID_LEN], struct arena *tmp)
+{
+    char hex[2 * DEVICE_ID_LEN + 1];
+    hex_encode(hex, id_slice(id));
+    return slice_of(arena_printf(tmp, "fast_token %lld %s", (long long)account, hex));
+}
+
+static slice sealed(slice token, const struct device_login *l, struct arena *tmp)
+{
+    if (token.len == 0 || token.len > SEAL_PLAIN_MAX || !seal_ready())
+        return SLICE("");
+    return seal(token, context_of(l->account, l->agent->id, tmp), tmp);
+}
+
 enum {
     COL_ACCOUNT,
     COL_DISABLED,
@@ -198,6 +216,7 @@ static void tokens_read(void *arg, enum store_result r, const struct store_batch
 {
     struct device_op *op = arg;
     struct device_tokens t = { 0 };
+    struct arena *tmp = loop_scratch(op->auth->loop);
     uint32_t rows = r == STORE_OK ? store_row_count(b, 0) : 0;
     if (rows > 0) {
         t.account = store_int(b, 0, 0, COL_ACCOUNT);
@@ -206,8 +225,9 @@ static void tokens_read(void *arg, enum store_result r, const struct store_batch
     }
     for (uint32_t i = 0; i < rows && t.count < DEVICE_TOKENS_MAX; i++) {
         struct device_token *k = &t.token[t.count];
-        k->secret = store_text(b, 0, i, COL_SECRET);
-        if (k->secret.len == 0 || k->secret.len > DEVICE_SECRET_MAX ||
+        if (!unseal(&k->secret, store_text(b, 0, i, COL_SECRET),
+                    context_of(t.account, op->device, tmp), tmp) ||
+            k->secret.len == 0 || k->secret.len > DEVICE_SECRET_MAX ||
             sasl_mech_find(store_text(b, 0, i, COL_MECH), &k->mech) != OK)
             continue;
         k->fresh = store_int(b, 0, i, COL_SLOT) == SLOT_NEW;
@@ -225,7 +245,9 @@ struct device_op *device_tokens_get(const struct auth *a, slice jid,
 {
     struct store_batch *b = store_read(a->store, credentials_lane(jid));
     STORE_ADD(b, &device_stmt_tokens, STORE_ANY_ROWS, SV_T(jid), SV_B(id_slice(id)));
-    return submit(a, b, tokens_read, &(struct device_op){ .tokens = done, .arg = arg });
+    struct device_op op = { .tokens = done, .arg = arg };
+    memcpy(op.device, id, sizeof op.device);
+    return submit(a, b, tokens_read, &op);
 }
 
 /* Marks of logins that were kept: each a hash of all that was, with its hour and the generation,
@@ -268,27 +290,27 @@ static void written(void *arg, enum store_result r, const struct store_batch *b)
 
 /* In this order: the token that was used is the current one, then it counts, then it may be what a
  * new one is given out for, then it may go. */
-static void add_tokens(struct store_batch *b, const struct device_login *l, uint64_t now_us)
+static void add_tokens(struct store_batch *b, const struct device_login *l, uint64_t now_us,
+                       struct arena *tmp)
 {
     slice id = id_slice(l->agent->id), mech = { "", 0 };
+    slice used = sealed(l->used, l, tmp), issue = sealed(l->issue, l, tmp);
     if (l->issue.len > 0)
         mech = slice_of(sasl_mech_name(l->issue_mech));
     if (l->was_fresh) {
         STORE_ADD(b, &device_stmt_drop_slot, STORE_ANY_ROWS, SV_I(l->account), SV_B(id),
-                  SV_T(l->used));
-        STORE_ADD(b, &device_stmt_promote, STORE_ANY_ROWS, SV_I(l->account), SV_B(id),
-                  SV_T(l->used));
+                  SV_T(used));
+        STORE_ADD(b, &device_stmt_promote, STORE_ANY_ROWS, SV_I(l->account), SV_B(id), SV_T(used));
     }
     if (l->has_count)
-        STORE_ADD(b, &device_stmt_count, 1, SV_I(l->account), SV_B(id), SV_T(l->used),
-                  SV_I(l->count));
+        STORE_ADD(b, &device_stmt_count, 1, SV_I(l->account), SV_B(id), SV_T(used), SV_I(l->count));
     else if (l->used.len > 0) /* it may have been revoked since it was read */
-        STORE_ADD(b, &device_stmt_alive, 1, SV_I(l->account), SV_B(id), SV_T(l->used));
-    if (l->issue.len > 0)
-        STORE_ADD(b, &device_stmt_issue, 1, SV_I(l->account), SV_B(id), SV_T(mech), SV_T(l->issue),
+        STORE_ADD(b, &device_stmt_alive, 1, SV_I(l->account), SV_B(id), SV_T(used));
+    if (issue.len > 0)
+        STORE_ADD(b, &device_stmt_issue, 1, SV_I(l->account), SV_B(id), SV_T(mech), SV_T(issue),
                   SV_I(now_us), SV_I(l->expires_us));
     if (l->invalidate)
-        STORE_ADD(b, &device_stmt_drop_used, 1, SV_I(l->account), SV_B(id), SV_T(l->used));
+        STORE_ADD(b, &device_stmt_drop_used, 1, SV_I(l->account), SV_B(id), SV_T(used));
 }
 
 struct device_op *device_login(const struct auth *a, const struct device_login *l,
@@ -299,7 +321,7 @@ struct device_op *device_login(const struct auth *a, const struct device_login *
     STORE_ADD(b, &device_stmt_put, 1, SV_I(l->account), SV_B(id_slice(l->agent->id)),
               SV_T(l->agent->software), SV_T(l->agent->device), SV_T(l->address), SV_I(now_us),
               SV_I(l->generation));
-    add_tokens(b, l, now_us);
+    add_tokens(b, l, now_us, loop_scratch(a->loop));
     STORE_ADD(b, &device_stmt_trim, STORE_ANY_ROWS, SV_I(l->account), SV_I(DEVICES_MAX));
     STORE_ADD(b, &device_stmt_trim_tokens, STORE_ANY_ROWS, SV_I(l->account));
     return submit(

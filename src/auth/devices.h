@@ -1,8 +1,9 @@
 /* devices: the clients of an account, each by the id of its user agent (XEP-0388 §2.3.1), and their
  * FAST tokens (XEP-0484). A device has at most two tokens, as XEP-0484 §6.1 describes: `current`,
- * and `new` from when one was given out until it is used. They are stored as they are: a hashed
- * token proves itself by an HMAC that is keyed with it, so whatever could check it could forge it.
- * They are random, end by themselves, and go with a change of the password.
+ * and `new` from when one was given out until it is used. They are sealed in the database
+ * (auth/seal.h) and not hashed: a hashed token proves itself by an HMAC that is keyed with it, so
+ * whatever could check it could forge it. They are random, end by themselves, and go with a change
+ * of the password.
  *
  * Asynchronous as in auth/credentials.h: an operation ends with its callback, on the loop of
  * `struct auth`. At most DEVICES_MAX devices an account: the one that was not seen for longest

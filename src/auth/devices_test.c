@@ -1,4 +1,5 @@
 #include "auth/devices.h"
+#include "auth/seal.h"
 #include "base/log.h"
 #include "io/loop.h"
 #include "io/work.h"
@@ -245,6 +246,8 @@ static void knows_no_strangers(void **state)
 
 static int setup(void **state)
 {
+    static const unsigned char key[SEAL_KEY_BYTES] = { 7 };
+    seal_use(key);
     (void)state;
     static const struct store_schema *const schemas[] = { &auth_schema, NULL };
     struct why why;

@@ -1,5 +1,6 @@
 #include "auth/auth.h"
 #include "auth/schema_private.h"
+#include "auth/seal.h"
 
 /* AUTOINCREMENT and IDENTITY: an id that was deleted is not given again. */
 static const struct store_migration migrations[] = {
@@ -40,6 +41,23 @@ static const struct store_migration migrations[] = {
                "slot BIGINT NOT NULL, mech TEXT NOT NULL, secret TEXT NOT NULL, "
                "created_us BIGINT NOT NULL, expires_us BIGINT NOT NULL, "
                "count BIGINT NOT NULL, PRIMARY KEY(account, device, slot));" },
+    { .version = 4, /* tokens are sealed from here on: auth/seal.h */
+      .sqlite = "DELETE FROM fast_token;"
+                "CREATE TABLE seal(id INTEGER PRIMARY KEY, mark TEXT NOT NULL)",
+      .pgsql = "DELETE FROM fast_token;"
+               "CREATE TABLE seal(id BIGINT PRIMARY KEY, mark TEXT NOT NULL)" },
+    /* Work factors of passwords since when: see credential_stmt_factor. */
+    { .version = 5,
+      .sqlite = "ALTER TABLE auth_secret ADD COLUMN factor INTEGER NOT NULL DEFAULT 0;"
+                "ALTER TABLE auth_secret ADD COLUMN factors TEXT NOT NULL DEFAULT '';",
+      .pgsql = "ALTER TABLE auth_secret ADD COLUMN factor BIGINT NOT NULL DEFAULT 0;"
+               "ALTER TABLE auth_secret ADD COLUMN factors TEXT NOT NULL DEFAULT '';" },
+    /* look: of accounts that look alike the same (UTS 39); of older ones empty. */
+    { .version = 6,
+      .sqlite = "ALTER TABLE account ADD COLUMN look TEXT NOT NULL DEFAULT '';"
+                "CREATE INDEX account_look ON account(look);",
+      .pgsql = "ALTER TABLE account ADD COLUMN look TEXT NOT NULL DEFAULT '';"
+               "CREATE INDEX account_look ON account(look);" },
     { 0 },
 };
 static struct store_stmt *const stmts[] = {
@@ -47,6 +65,7 @@ static struct store_stmt *const stmts[] = {
     &credential_stmt_create,
     &credential_stmt_put,
     &credential_stmt_bump,
+    &credential_stmt_factor,
     &credential_stmt_delete_keys,
     &credential_stmt_delete,
     &credential_stmt_add_hash,
@@ -67,6 +86,9 @@ static struct store_stmt *const stmts[] = {
     &device_stmt_forget,
     &device_stmt_delete_tokens,
     &device_stmt_delete,
+    &seal_stmt_mark,
+    &seal_stmt_put,
+    &seal_stmt_drop,
     NULL,
 };
 const struct store_schema auth_schema = { .feature = "auth",

@@ -3,26 +3,49 @@
 #include "base/ensure.h"
 #include "base/hash.h"
 #include "base/list.h"
+#include "base/log.h"
 #include "base/map.h"
 #include "base/mem.h"
+#include <arpa/inet.h>
 #include <netinet/in.h>
 #include <pthread.h>
+#include <stdio.h>
 
-enum { KEY_BYTES_MAX = 8, US_PER_MS = 1000, EXPIRED_PER_CALL = 4 };
+enum { US_PER_MS = 1000, EXPIRED_PER_CALL = 4 };
+enum { KNOWN_SETS = 16384, KNOWN_WAYS = 4 };
+enum { SLOW_MS = 1000, SLOWEST_MS = 8000 };
+enum { V4_BYTES = 4, V6_ADDRESS_BYTES = 8, V6_NETWORK_BYTES = 6 };
 
 struct entry {
-    struct list node;    /* by time of the last failure */
+    struct list node;    /* in `open` or `refused` of its table, by time of the last failure */
     uint64_t id;         /* keyed hash of what is counted: its bytes need not be kept */
     uint64_t window_us;  /* when the window began */
-    uint64_t blocked_us; /* refused until then */
-    int64_t failures;
+    uint64_t blocked_us; /* refused until then; 0: it is in `open` */
+    int64_t failures;    /* and places taken */
 };
+
+/* Each kind of key has its own, so that many of one kind cannot push out another. */
+struct table {
+    struct map entries;
+    struct list open, refused;
+};
+
+enum kind { BY_ADDRESS, BY_PAIR, BY_ACCOUNT, KINDS };
 
 struct throttle {
     pthread_mutex_t lock; /* guards what follows */
-    struct map entries;   /* by id */
-    struct list oldest;
+    struct table table[KINDS];
+    uint64_t known[KNOWN_SETS][KNOWN_WAYS]; /* pairs that logged in, the latest first */
 };
+
+/* What one attempt is counted by. */
+struct count {
+    enum kind kind;
+    uint64_t id;
+    int64_t limit;
+    const char *what; /* for the log */
+};
+enum { COUNTS_MAX = 3 };
 
 static slice entry_key(const void *item)
 {
@@ -34,57 +57,142 @@ struct throttle *throttle_create(void)
 {
     struct throttle *t = mem_new(struct throttle);
     pthread_mutex_init(&t->lock, NULL);
-    map_init(&t->entries, entry_key);
-    list_init(&t->oldest);
+    for (unsigned k = 0; k < KINDS; k++) {
+        map_init(&t->table[k].entries, entry_key);
+        list_init(&t->table[k].open);
+        list_init(&t->table[k].refused);
+    }
     return t;
 }
 
-static void entry_drop(struct throttle *t, struct entry *e)
+static void entry_drop(struct table *table, struct entry *e)
 {
-    map_del(&t->entries, entry_key(e));
+    map_del(&table->entries, entry_key(e));
     list_remove(&e->node);
+    metric_add(&auth_throttle_entries, -1);
     mem_free(&e);
+}
+
+static struct entry *oldest(const struct list *list)
+{
+    return list_empty(list) ? NULL : CONTAINER_OF(list->next, struct entry, node);
 }
 
 void throttle_destroy(struct throttle **pt)
 {
     struct throttle *t = *pt;
+    struct entry *e;
     if (t == NULL)
         return;
-    while (!list_empty(&t->oldest))
-        entry_drop(t, CONTAINER_OF(t->oldest.next, struct entry, node));
-    map_fini(&t->entries);
+    for (unsigned k = 0; k < KINDS; k++) {
+        struct table *table = &t->table[k];
+        while ((e = oldest(&table->open)) != NULL || (e = oldest(&table->refused)) != NULL)
+            entry_drop(table, e);
+        map_fini(&table->entries);
+    }
     pthread_mutex_destroy(&t->lock);
     mem_free(pt);
 }
 
-/* 0: not counted. Accounts and addresses cannot meet: a localpart has no '/'. */
-static uint64_t account_id(slice account) { return account.len > 0 ? hash_keyed(account) : 0; }
+/* --- keys --- */
 
-static uint64_t address_id(const struct sockaddr *peer)
+/* A hash of a mark, the first bytes of the address, and what follows; never 0. */
+static uint64_t key_of(char mark, slice address, slice rest)
 {
-    char key[1 + KEY_BYTES_MAX] = { '/' };
-    size_t len = 1;
+    uint64_t parts[3] = { (uint64_t)mark, hash_keyed(address), hash_keyed(rest) };
+    uint64_t id = hash_keyed((slice){ (const char *)parts, sizeof parts });
+    return id == 0 ? 1 : id;
+}
+
+/* The bytes of an address that are counted together, of IPv6 so many; empty: no IP address. */
+static slice address_bytes(const struct sockaddr *peer, size_t v6_bytes, char out[16])
+{
     if (peer->sa_family == AF_INET) {
         struct sockaddr_in v4;
         memcpy(&v4, peer, sizeof v4);
-        memcpy(key + len, &v4.sin_addr, 4);
-        len += 4;
-    } else if (peer->sa_family == AF_INET6) {
-        struct sockaddr_in6 v6;
-        memcpy(&v6, peer, sizeof v6);
-        size_t bytes = IN6_IS_ADDR_V4MAPPED(&v6.sin6_addr) ? 4 : 8; /* ::ffff:1.2.3.4 is 1.2.3.4 */
-        memcpy(key + len, v6.sin6_addr.s6_addr + (bytes == 4 ? 12 : 0), bytes);
-        len += bytes;
-    } else {
-        return 0;
+        memcpy(out, &v4.sin_addr, V4_BYTES);
+        return (slice){ out, V4_BYTES };
     }
-    return hash_keyed((slice){ key, len });
+    if (peer->sa_family != AF_INET6)
+        return (slice){ out, 0 };
+    struct sockaddr_in6 v6;
+    memcpy(&v6, peer, sizeof v6);
+    bool mapped = IN6_IS_ADDR_V4MAPPED(&v6.sin6_addr); /* ::ffff:1.2.3.4 is 1.2.3.4 */
+    size_t len = mapped ? V4_BYTES : v6_bytes;
+    memcpy(out, v6.sin6_addr.s6_addr + (mapped ? 12 : 0), len);
+    return (slice){ out, len };
 }
 
-static struct entry *find(struct throttle *t, uint64_t id)
+static void peer_text(const struct sockaddr *peer, char out[THROTTLE_PEER_MAX])
 {
-    return id == 0 ? NULL : map_get(&t->entries, (slice){ (const char *)&id, sizeof id });
+    char bytes[16];
+    slice ip = address_bytes(peer, sizeof bytes, bytes);
+    out[0] = '\0';
+    if (ip.len > 0)
+        (void)inet_ntop(ip.len == V4_BYTES ? AF_INET : AF_INET6, bytes, out, THROTTLE_PEER_MAX);
+}
+
+void throttle_try_init(struct throttle_try *try, const struct sockaddr *peer, slice account,
+                       const uint8_t *device)
+{
+    static const slice none = { "", 0 };
+    char bytes[16];
+    *try = (struct throttle_try){ .jid = account };
+    peer_text(peer, try->peer);
+    slice ip = address_bytes(peer, V6_ADDRESS_BYTES, bytes);
+    if (ip.len > 0)
+        try->address = key_of('a', ip, none);
+    if (account.len > 0) {
+        try->account = key_of('j', none, account);
+        try->pair = key_of('p', ip, account);
+    }
+    if (account.len > 0 && device != NULL)
+        try->device = key_of('d', (slice){ (const char *)device, 16 }, account);
+    if (ip.len == V6_ADDRESS_BYTES)
+        try->network = key_of('n', address_bytes(peer, V6_NETWORK_BYTES, bytes), none);
+}
+
+bool throttle_is_near(const struct throttle_try *try, const struct sockaddr *address)
+{
+    struct throttle_try other;
+    throttle_try_init(&other, address, (slice){ "", 0 }, NULL);
+    return other.address != 0 && other.address == try->address;
+}
+
+/* --- addresses that logged in --- */
+
+static uint64_t *known_set(struct throttle *t, const struct throttle_try *try)
+{
+    return t->known[try->account % KNOWN_SETS];
+}
+
+static bool is_known(struct throttle *t, const struct throttle_try *try)
+{
+    const uint64_t *set = known_set(t, try);
+    for (unsigned i = 0; try->pair != 0 && i < KNOWN_WAYS; i++)
+        if (set[i] == try->pair)
+            return true;
+    return false;
+}
+
+static void remember(struct throttle *t, const struct throttle_try *try)
+{
+    uint64_t *set = known_set(t, try);
+    unsigned at = 0;
+    if (try->pair == 0)
+        return;
+    while (at < KNOWN_WAYS - 1 && set[at] != try->pair)
+        at++;
+    for (; at > 0; at--)
+        set[at] = set[at - 1];
+    set[0] = try->pair;
+}
+
+/* --- entries --- */
+
+static struct entry *find(const struct throttle *t, enum kind kind, uint64_t id)
+{
+    return map_get(&t->table[kind].entries, (slice){ (const char *)&id, sizeof id });
 }
 
 static bool expired(const struct entry *e, uint64_t now_us)
@@ -94,73 +202,218 @@ static bool expired(const struct entry *e, uint64_t now_us)
            now_us >= e->window_us + window_us; /* workers' times differ */
 }
 
-/* Makes room for one, and takes the chance to drop what counts no more. */
-static void make_room(struct throttle *t, uint64_t now_us)
+/* Drops some that count no more, and makes room for one. */
+static void make_room(struct table *table, uint64_t now_us)
 {
-    for (int i = 0; i < EXPIRED_PER_CALL && !list_empty(&t->oldest); i++) {
-        struct entry *e = CONTAINER_OF(t->oldest.next, struct entry, node);
-        if (!expired(e, now_us) && t->entries.count < THROTTLE_ENTRIES_MAX)
-            return;
-        entry_drop(t, e);
-    }
+    const struct list *lists[] = { &table->open, &table->refused };
+    struct entry *e;
+    for (unsigned l = 0; l < 2; l++)
+        for (int i = 0; i < EXPIRED_PER_CALL; i++)
+            if ((e = oldest(lists[l])) != NULL && expired(e, now_us))
+                entry_drop(table, e);
+    if (table->entries.count < THROTTLE_ENTRIES_MAX)
+        return;
+    e = oldest(&table->open);
+    entry_drop(table, e != NULL ? e : oldest(&table->refused));
 }
 
-static void count_failure(struct throttle *t, uint64_t id, const struct setting *limit,
-                          uint64_t now_us)
+static struct entry *entry_make(struct throttle *t, enum kind kind, uint64_t id, uint64_t now_us)
 {
-    if (id == 0)
-        return;
-    struct entry *e = find(t, id);
+    struct table *table = &t->table[kind];
+    struct entry *e = find(t, kind, id);
     if (e == NULL) {
-        make_room(t, now_us);
+        make_room(table, now_us);
         e = mem_new(struct entry);
         e->id = id;
         e->window_us = now_us;
-        map_put(&t->entries, e);
+        map_put(&table->entries, e);
+        metric_add(&auth_throttle_entries, 1);
     } else if (expired(e, now_us)) {
         e->window_us = now_us;
+        e->blocked_us = 0;
         e->failures = 0;
     }
     list_remove(&e->node);
-    list_append(&t->oldest, &e->node);
-    e->failures++;
-    if (e->failures >= setting_int(limit))
-        e->blocked_us = now_us + (uint64_t)setting_int(&auth_block_time) * US_PER_MS;
-    ensure_debug(t->entries.count <= THROTTLE_ENTRIES_MAX);
+    list_append(e->blocked_us != 0 ? &table->refused : &table->open, &e->node);
+    ensure_debug(table->entries.count <= THROTTLE_ENTRIES_MAX);
+    return e;
 }
 
-static bool is_blocked(struct throttle *t, uint64_t id, uint64_t now_us)
+/* --- attempts --- */
+
+static unsigned counts_of(const struct throttle_try *try, struct count out[COUNTS_MAX])
 {
-    const struct entry *e = find(t, id);
-    return e != NULL && now_us < e->blocked_us;
+    int64_t account = setting_int(&auth_failures_per_account);
+    int64_t address = setting_int(&auth_failures_per_address);
+    unsigned n = 0;
+    if (try->trust == TRUST_DEVICE) {
+        out[n++] = (struct count){ BY_PAIR, try->device, account, "device" };
+        return n;
+    }
+    if (try->pair != 0)
+        out[n++] = (struct count){ BY_PAIR, try->pair, account, "account at address" };
+    if (try->trust == TRUST_ADDRESS)
+        return n;
+    if (try->address != 0)
+        out[n++] = (struct count){ BY_ADDRESS, try->address, address, "address" };
+    if (try->network != 0)
+        out[n++] = (struct count){ BY_ADDRESS, try->network,
+                                   address < SETTING_NONE ? address * THROTTLE_NETWORK_FACTOR
+                                                          : SETTING_NONE,
+                                   "network" };
+    return n;
 }
 
-enum err throttle_check(struct throttle *t, const struct sockaddr *peer, slice account,
-                        uint64_t now_us)
+/* After a refusal that ends within the window one more failure is allowed. */
+static void end_refusal(struct throttle *t, const struct count *c, struct entry *e)
 {
-    uint64_t by_address = address_id(peer), by_account = account_id(account);
+    e->blocked_us = 0;
+    e->failures = c->limit - 1;
+    list_remove(&e->node);
+    list_append(&t->table[c->kind].open, &e->node);
+}
+
+static bool is_full(struct throttle *t, const struct count *c, uint64_t now_us)
+{
+    struct entry *e = find(t, c->kind, c->id);
+    if (e == NULL || expired(e, now_us))
+        return false;
+    if (e->blocked_us != 0 && now_us >= e->blocked_us)
+        end_refusal(t, c, e);
+    return e->blocked_us != 0 || e->failures >= c->limit;
+}
+
+static bool refuses(struct throttle *t, const struct throttle_try *try, uint64_t now_us)
+{
+    struct count counts[COUNTS_MAX];
+    unsigned n = counts_of(try, counts);
+    for (unsigned i = 0; i < n; i++)
+        if (is_full(t, &counts[i], now_us))
+            return true;
+    return false;
+}
+
+/* How long an attempt at an account that is being guessed waits: twice as long for twice as many
+ * failures. 0: not at all. */
+static uint32_t delay_of(const struct throttle *t, const struct throttle_try *try, uint64_t now_us)
+{
+    const struct entry *e = find(t, BY_ACCOUNT, try->account);
+    uint32_t ms = SLOW_MS;
+    if (try->trust != TRUST_NONE || e == NULL || expired(e, now_us))
+        return 0;
+    int64_t limit = setting_int(&auth_failures_per_account);
+    if (e->failures < limit)
+        return 0;
+    for (; ms < SLOWEST_MS && e->failures >= 2 * limit; limit *= 2)
+        ms *= 2;
+    return ms;
+}
+
+static void recognize(struct throttle *t, struct throttle_try *try)
+{
+    if (try->trust == TRUST_NONE && is_known(t, try))
+        try->trust = TRUST_ADDRESS;
+}
+
+enum throttle_answer throttle_ask(struct throttle *t, struct throttle_try *try, uint64_t now_us,
+                                  uint32_t *delay_ms)
+{
     pthread_mutex_lock(&t->lock);
-    bool blocked = is_blocked(t, by_address, now_us) || is_blocked(t, by_account, now_us);
+    recognize(t, try);
+    bool refused = refuses(t, try, now_us);
+    *delay_ms = delay_of(t, try, now_us);
     pthread_mutex_unlock(&t->lock);
-    if (blocked)
-        metric_add(&auth_throttled, 1);
-    return blocked ? E_DENIED : OK;
+    return refused ? THROTTLE_REFUSE : *delay_ms > 0 ? THROTTLE_SLOW : THROTTLE_GO;
 }
 
-void throttle_fail(struct throttle *t, const struct sockaddr *peer, slice account, uint64_t now_us)
+enum err throttle_take(struct throttle *t, struct throttle_try *try, uint64_t now_us)
 {
-    uint64_t by_address = address_id(peer), by_account = account_id(account);
+    struct count counts[COUNTS_MAX];
+    ensure(!try->taken);
     pthread_mutex_lock(&t->lock);
-    count_failure(t, by_address, &auth_failures_per_address, now_us);
-    count_failure(t, by_account, &auth_failures_per_account, now_us);
+    recognize(t, try);
+    bool refused = refuses(t, try, now_us);
+    unsigned n = counts_of(try, counts);
+    for (unsigned i = 0; !refused && i < n; i++)
+        entry_make(t, counts[i].kind, counts[i].id, now_us)->failures++;
+    pthread_mutex_unlock(&t->lock);
+    try->taken = !refused;
+    return refused ? E_DENIED : OK;
+}
+
+static void give_back(struct throttle *t, const struct throttle_try *try)
+{
+    struct count counts[COUNTS_MAX];
+    unsigned n = counts_of(try, counts);
+    for (unsigned i = 0; i < n; i++) {
+        struct entry *e = find(t, counts[i].kind, counts[i].id);
+        if (e != NULL && e->failures > 0 && --e->failures == 0 && e->blocked_us == 0)
+            entry_drop(&t->table[counts[i].kind], e);
+    }
+}
+
+void throttle_void(struct throttle *t, struct throttle_try *try)
+{
+    ensure(try->taken);
+    try->taken = false;
+    pthread_mutex_lock(&t->lock);
+    give_back(t, try);
     pthread_mutex_unlock(&t->lock);
 }
 
-void throttle_ok(struct throttle *t, slice account)
+void throttle_passed(struct throttle *t, struct throttle_try *try, uint64_t now_us)
 {
+    ensure(try->taken);
+    try->taken = false;
     pthread_mutex_lock(&t->lock);
-    struct entry *e = find(t, account_id(account));
-    if (e != NULL)
-        entry_drop(t, e);
+    give_back(t, try);
+    struct entry *e = find(t, BY_PAIR, try->trust == TRUST_DEVICE ? try->device : try->pair);
+    if (e != NULL && now_us >= e->blocked_us)
+        entry_drop(&t->table[BY_PAIR], e);
+    remember(t, try);
     pthread_mutex_unlock(&t->lock);
+}
+
+/* Whether it is refused from now on. */
+static bool block(struct throttle *t, const struct count *c, uint64_t now_us)
+{
+    struct table *table = &t->table[c->kind];
+    struct entry *e = find(t, c->kind, c->id);
+    if (e == NULL || e->failures < c->limit || now_us < e->blocked_us)
+        return false;
+    e->blocked_us = now_us + (uint64_t)setting_int(&auth_block_time) * US_PER_MS;
+    list_remove(&e->node);
+    list_append(&table->refused, &e->node);
+    return true;
+}
+
+static void tell_blocked(const struct throttle_try *try, const struct count *c)
+{
+    metric_add(&auth_blocks, 1);
+    log_warn(&log_auth, LOG_EV("auth.blocked"), LOG_C("what", c->what), LOG_S("jid", try->jid),
+             LOG_C("peer", try->peer), LOG_I("failures", c->limit),
+             LOG_I("ms", setting_int(&auth_block_time)));
+}
+
+void throttle_failed(struct throttle *t, struct throttle_try *try, uint64_t now_us)
+{
+    struct count counts[COUNTS_MAX];
+    bool blocked[COUNTS_MAX] = { false }, slowed = false;
+    unsigned n = counts_of(try, counts);
+    ensure(try->taken);
+    try->taken = false;
+    pthread_mutex_lock(&t->lock);
+    for (unsigned i = 0; i < n; i++)
+        blocked[i] = block(t, &counts[i], now_us);
+    if (try->account != 0 && try->trust == TRUST_NONE) {
+        struct entry *e = entry_make(t, BY_ACCOUNT, try->account, now_us);
+        slowed = ++e->failures == setting_int(&auth_failures_per_account);
+    }
+    pthread_mutex_unlock(&t->lock);
+    for (unsigned i = 0; i < n; i++)
+        if (blocked[i])
+            tell_blocked(try, &counts[i]);
+    if (slowed)
+        log_warn(&log_auth, LOG_EV("auth.slowed"), LOG_S("jid", try->jid), LOG_C("peer", try->peer),
+                 LOG_I("failures", setting_int(&auth_failures_per_account)));
 }

@@ -9,10 +9,10 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* list, changes and de
 static struct alarm *alarms;
 static struct log_area log_alarm = { .name = "alarm" };
 
-static const char *severity_name(const struct alarm *a)
+const char *alarm_severity_name(const struct alarm *a)
 {
     static const char *const names[] = { "warning", "error", "critical" };
-    return names[a->severity];
+    return names[atomic_load(&a->severity_now)];
 }
 
 void alarm_register(struct alarm *a)
@@ -24,6 +24,7 @@ void alarm_register(struct alarm *a)
     while (*at != NULL && strcmp((*at)->name, a->name) < 0)
         at = &(*at)->next;
     ensure(*at == NULL || strcmp((*at)->name, a->name) != 0);
+    atomic_store(&a->severity_now, (int)a->severity);
     a->next = *at;
     *at = a;
     pthread_mutex_unlock(&lock);
@@ -42,24 +43,29 @@ static void set_detail(struct alarm *a, slice detail)
 
 static void log_raised(const struct alarm *a, slice detail)
 {
-    enum log_level level = a->severity == ALARM_WARNING ? LOG_WARN : LOG_ERROR;
+    enum log_level level = atomic_load(&a->severity_now) == ALARM_WARNING ? LOG_WARN : LOG_ERROR;
     log_at(&log_alarm, level, LOG_EV("alarm.raised"), LOG_C("alarm", a->name),
-           LOG_C("severity", severity_name(a)), LOG_C("text", a->text), LOG_S("detail", detail),
-           LOG_C("action", a->action));
+           LOG_C("severity", alarm_severity_name(a)), LOG_C("text", a->text),
+           LOG_S("detail", detail), LOG_C("action", a->action));
 }
 
-void alarm_raise(struct alarm *a, slice detail)
+void alarm_raise_as(struct alarm *a, enum alarm_severity severity, slice detail)
 {
     pthread_mutex_lock(&lock);
     set_detail(a, detail);
-    if (!atomic_load(&a->active)) {
+    bool is_new = !atomic_load(&a->active);
+    bool is_other = atomic_exchange(&a->severity_now, (int)severity) != (int)severity;
+    if (is_new) {
         atomic_store(&a->since_us, clock_wall_us());
         atomic_fetch_add(&a->raised_count, 1);
         atomic_store(&a->active, 1);
-        log_raised(a, detail); /* under the lock: the log then has the changes in their order */
     }
+    if (is_new || is_other)
+        log_raised(a, detail); /* under the lock: the log then has the changes in their order */
     pthread_mutex_unlock(&lock);
 }
+
+void alarm_raise(struct alarm *a, slice detail) { alarm_raise_as(a, a->severity, detail); }
 
 void alarm_clear(struct alarm *a)
 {

@@ -65,6 +65,30 @@ static void only_changes_are_logged(void **state)
     assert_string_equal(detail, "/var is still full");
 }
 
+static void raise_in_steps(void)
+{
+    alarm_raise(&full, SLICE("10 days"));
+    alarm_raise_as(&full, ALARM_WARNING, SLICE("9 days"));
+    alarm_raise_as(&full, ALARM_WARNING, SLICE("8 days"));
+    alarm_raise_as(&full, ALARM_ERROR, SLICE("7 days"));
+    alarm_clear(&full);
+}
+
+static void another_severity_is_logged(void **state)
+{
+    (void)state;
+    uint64_t before = full.raised_count;
+    const char *log = log_of(raise_in_steps);
+    assert_int_equal(count_of(log, "event=alarm.raised"), 3);
+    assert_non_null(strstr(log, "severity=critical"));
+    assert_non_null(strstr(log, "level=warn area=alarm event=alarm.raised alarm=store.full "
+                                "severity=warning"));
+    assert_non_null(strstr(log, "severity=error"));
+    assert_null(strstr(log, "8 days"));
+    assert_int_equal(full.raised_count, before + 1);
+    assert_string_equal(alarm_severity_name(&full), "error");
+}
+
 static void raise_once(void) { alarm_raise(&files, SLICE("20000")); }
 static void clear(void) { alarm_clear(&files); }
 
@@ -147,6 +171,7 @@ int main(void)
     alarm_register(&files);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(only_changes_are_logged),
+        cmocka_unit_test(another_severity_is_logged),
         cmocka_unit_test(state_and_time_follow),
         cmocka_unit_test(details_are_cut_between_characters),
         cmocka_unit_test(threads_agree),

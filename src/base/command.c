@@ -113,7 +113,7 @@ static enum err check_choice(const struct command *c, const struct command_arg *
     buf_init(&names, NAMES_BYTES_MAX);
     for (const char *const *at = choices; *at != NULL; at++)
         buf_printf(&names, "%s%s", names.len > 0 ? ", " : "", *at);
-    value = a->kind == ARG_SECRET ? SLICE("(secret)") : shown(value);
+    value = command_arg_is_secret(a) ? SLICE("(secret)") : shown(value);
     why_set(why, "%s: %s: found \"%.*s\", allowed one of: %.*s", c->name, a->name, SLICE_ARG(value),
             SLICE_ARG(buf_slice(&names)));
     buf_fini(&names);
@@ -236,12 +236,12 @@ void command_audit(const struct command_call *call, struct log_area *area)
     buf_init(&args, AUDIT_BYTES_MAX);
     const struct command_arg *rows = call->command->args;
     for (size_t i = 0; !call->discreet && rows != NULL && rows[i].name != NULL; i++) {
-        if (call->args[i].ptr != NULL && rows[i].kind != ARG_SECRET)
+        if (call->args[i].ptr != NULL && !command_arg_is_secret(&rows[i]))
             buf_printf(&args, "%s%s=%.*s", args.len > 0 ? " " : "", rows[i].name,
                        SLICE_ARG(call->args[i]));
     }
-    log_info(area, LOG_EV("admin.command"), LOG_S("actor", call->actor),
-             LOG_C("command", call->command->name), LOG_S("args", buf_slice(&args)),
-             LOG_C("result", err_name(call->err)));
+    log_at(area, call->command->reads ? LOG_DEBUG : LOG_INFO, LOG_EV("admin.command"),
+           LOG_S("actor", call->actor), LOG_C("command", call->command->name),
+           LOG_S("args", buf_slice(&args)), LOG_C("result", err_name(call->err)));
     buf_fini(&args);
 }

@@ -13,7 +13,8 @@ enum command_arg_kind {
     ARG_OPTIONAL,   /* positional, may be missing; after the required ones */
     ARG_OPTION,     /* --name VALUE */
     ARG_FLAG,       /* --name */
-    ARG_SECRET      /* --name VALUE; musterctl also takes --stdin or prompts; never logged */
+    ARG_SECRET,     /* --name VALUE; musterctl also takes --stdin or prompts; never logged */
+    ARG_SECRET_MADE /* the same, but missing or empty the server makes one */
 };
 
 struct command_arg {
@@ -23,12 +24,19 @@ struct command_arg {
     const char *const *choices; /* NULL: anything */
 };
 
+static inline bool command_arg_is_secret(const struct command_arg *a)
+{
+    return a->kind == ARG_SECRET || a->kind == ARG_SECRET_MADE;
+}
+
 struct command_call;
+struct setting;
 struct log_area;
 
 enum command_access {
     COMMAND_ADMIN, /* operators, and administrators from their clients */
-    COMMAND_OWN    /* also everybody from a client for himself: the argument `jid` is who asks */
+    COMMAND_OWN,   /* also everybody from a client for himself: the argument `jid` is who asks */
+    COMMAND_LOCAL  /* operators at the control socket alone: it is about files of the host */
 };
 
 struct command {
@@ -36,7 +44,11 @@ struct command {
     const struct command_arg *args; /* ended by { 0 } */
     void (*run)(struct command_call *call);
     const char *doc;
+    const char *asks; /* a sentence before "Go on?", for what cannot be undone; NULL: just do it */
+    bool reads;       /* changes nothing: its lines in the log are at LOG_DEBUG */
     enum command_access access;
+    /* COMMAND_OWN: the switch that lets users run it who are no administrators; NULL: they may. */
+    const struct setting *own_if;
     /* Where a XEP defines it as an ad-hoc command: its node, and the FORM_TYPE of its one row. */
     const char *node, *form_type;
     const char *const *columns; /* order of fields in tables, NULL-terminated; NULL: as added */
@@ -71,6 +83,7 @@ struct command_call {
     enum err err;
     slice text; /* of a failure, or one line of success; may be empty */
     bool ended;
+    bool remote;   /* not from the control socket: no COMMAND_LOCAL, no setting that is `local` */
     bool discreet; /* its arguments are not for the log */
 };
 
@@ -86,7 +99,8 @@ bool command_flag(const struct command_call *c, const char *name);
 NODISCARD enum err command_bind(struct command_call *c, const slice *names, const slice *values,
                                 size_t count, struct why *why);
 
-/* The line that says who did what with which result; secrets are left out. */
+/* The line that says who did what with which result; secrets are left out. At LOG_INFO for what
+ * changes something. */
 void command_audit(const struct command_call *c, struct log_area *area);
 
 void command_row(struct command_call *c); /* begins a row; the fields below go into it */

@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 static const char *const level_names[] = { "error", "warn", "info", "debug", "trace" };
@@ -14,6 +15,7 @@ static pthread_mutex_t areas_lock = PTHREAD_MUTEX_INITIALIZER; /* for changes of
 static struct log_area *areas;
 static _Atomic int default_level = LOG_INFO;
 static _Atomic int line_format = LOG_LOGFMT;
+static bool marked; /* lines begin with their priority */
 
 /* One line under construction. Fields end at ROOM; TAIL_BYTES are kept for the quote that closes a
  * cut value and the mark of truncation, so these are written without a look at the length. */
@@ -151,7 +153,15 @@ static void put_int(struct line *l, const char *key, int64_t value)
     put(l, slice_of(digits));
 }
 
-static void write_line(struct line *l)
+void log_mark_priorities(void) { marked = true; }
+
+const char *log_mark(enum log_level level)
+{
+    static const char *const marks[] = { "<3>", "<4>", "<6>", "<7>", "<7>" };
+    return marked ? marks[level] : "";
+}
+
+static void write_line(struct line *l, enum log_level level)
 {
     bool json = l->format == LOG_JSON;
     if (l->truncated)
@@ -159,9 +169,11 @@ static void write_line(struct line *l)
     put(l, json ? SLICE("}\n") : SLICE("\n"));
     /* One call, so that lines of threads do not mix. A log that nobody takes is lost: there is no
      * other place to say so. */
+    const char *mark = log_mark(level);
+    struct iovec parts[] = { { (void *)(uintptr_t)mark, strlen(mark) }, { l->text, l->len } };
     ssize_t written;
     do {
-        written = write(STDERR_FILENO, l->text, l->len);
+        written = writev(STDERR_FILENO, parts, 2);
     } while (written < 0 && errno == EINTR);
 }
 
@@ -185,7 +197,7 @@ static void write_fields(const struct log_area *area, enum log_level level, uint
         else
             put_str(l, f->key, f->str);
     }
-    write_line(l);
+    write_line(l, level);
 }
 
 /* The rate limit of the header. Threads that meet at the turn of a second may let a few lines more

@@ -10,6 +10,7 @@ struct metric {
     const char *name; /* muster_c2s_streams: [a-z_]+ */
     enum metric_kind kind;
     const char *help;
+    const char *also;    /* its name in products of other makers; NULL: none */
     uint32_t id;         /* set by metric_register(), 1..METRIC_MAX-1; 0 counts nowhere */
     struct metric *next; /* all rows */
 };

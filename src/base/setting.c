@@ -1,6 +1,7 @@
 #include "base/setting.h"
 #include "base/ensure.h"
 #include "base/mem.h"
+#include "base/units.h"
 #include "base/utf8.h"
 #include <inttypes.h>
 #include <pthread.h>
@@ -19,19 +20,6 @@ struct kept_text {
     char text[];
 };
 static struct kept_text *kept_texts;
-
-/* Units, smallest first; of two with one factor the first is written, both are read. */
-struct unit {
-    const char *name;
-    int64_t factor;
-};
-static const struct unit ms_units[] = {
-    { "ms", 1 },      { "s", 1000 },     { "min", 60000 }, { "m", 60000 },
-    { "h", 3600000 }, { "d", 86400000 }, { NULL, 0 },
-};
-static const struct unit bytes_units[] = {
-    { "B", 1 }, { "KiB", 1 << 10 }, { "MiB", 1 << 20 }, { "GiB", 1 << 30 }, { NULL, 0 },
-};
 
 /* A bounded text under construction; what does not fit is dropped. */
 struct out {
@@ -52,11 +40,7 @@ static void __attribute__((format(printf, 2, 3))) add(struct out *o, const char 
 
 static void add_with_unit(struct out *o, const struct unit *units, int64_t value)
 {
-    const struct unit *best = units;
-    for (const struct unit *u = units; u->name != NULL; u++) {
-        if (value % u->factor == 0 && u->factor > best->factor)
-            best = u;
-    }
+    const struct unit *best = units_best(units, value);
     if (value == 0)
         add(o, "0");
     else
@@ -77,10 +61,10 @@ static void add_value(struct out *o, const struct setting *s, int64_t value)
         add(o, "%s", s->choices[value]);
         break;
     case SET_MS:
-        add_with_unit(o, ms_units, value);
+        add_with_unit(o, units_time, value);
         break;
     case SET_BYTES:
-        add_with_unit(o, bytes_units, value);
+        add_with_unit(o, units_bytes, value);
         break;
     case SET_INT:
     case SET_STRING:
@@ -162,27 +146,51 @@ static enum err refuse(const struct setting *s, enum err e, slice text, const ch
     return e;
 }
 
-/* "90s": digits, then a unit of the table. A text without a unit has the default factor; factor 0:
- * only zero may stand alone. */
 static enum err parse_units(const struct setting *s, slice text, const struct unit *units,
-                            int64_t factor, int64_t *value, struct why *why)
+                            int64_t alone, int64_t *value, struct why *why)
 {
-    size_t digits = 0;
-    while (digits < text.len && text.ptr[digits] >= '0' && text.ptr[digits] <= '9')
-        digits++;
-    slice unit = slice_from(text, digits);
-    if (!slice_int((slice){ text.ptr, digits }, value))
-        return refuse(s, E_SYNTAX, text, "", why);
-    for (const struct unit *u = units; unit.len > 0 && u->name != NULL; u++) {
-        if (slice_is(unit, u->name))
-            return __builtin_mul_overflow(*value, u->factor, value)
-                       ? refuse(s, E_LIMIT, text, "", why)
-                       : OK;
+    const char *known = units == units_time
+                            ? " with an unknown unit (there are ms, s, min, h, d, w)"
+                            : " with an unknown unit (there are B, kB, KiB, MB, "
+                              "MiB, GB, GiB)";
+    switch (units_parse(text, units, alone, value)) {
+    case UNITS_OK:
+        return OK;
+    case UNITS_UNKNOWN:
+        return refuse(s, E_SYNTAX, text, known, why);
+    case UNITS_MISSING:
+        return refuse(s, E_SYNTAX, text, " without a unit (ms, s, min, h, d or w)", why);
+    case UNITS_OVERFLOW:
+        return refuse(s, E_LIMIT, text, "", why);
+    case UNITS_SYNTAX:
+        break;
     }
-    if (unit.len > 0)
+    return refuse(s, E_SYNTAX, text, "", why);
+}
+
+/* A number alone is seconds where that is obvious: nothing about the setting is in milliseconds. */
+static int64_t alone_is(const struct setting *s)
+{
+    enum { SECOND_MS = 1000 };
+    bool whole = s->min % SECOND_MS == 0 && (s->def % SECOND_MS == 0 || s->def == SETTING_NONE) &&
+                 (s->max % SECOND_MS == 0 || s->max >= SETTING_NONE);
+    return whole ? SECOND_MS : 0;
+}
+
+/* A number; of days also as a time: "30d", "4 weeks". */
+static enum err parse_int(const struct setting *s, slice text, int64_t *value, struct why *why)
+{
+    enum { DAY_MS = 86400000 };
+    if (slice_int(text, value))
+        return OK;
+    if (s->unit == NULL || strcmp(s->unit, "days") != 0)
         return refuse(s, E_SYNTAX, text, "", why);
-    if (factor == 0 && *value != 0)
-        return refuse(s, E_SYNTAX, text, " without a unit (ms, s, min, h or d)", why);
+    enum err e = parse_units(s, text, units_time, DAY_MS, value, why);
+    if (e != OK)
+        return e;
+    if (*value % DAY_MS != 0)
+        return refuse(s, E_SYNTAX, text, ", which is not a number of whole days", why);
+    *value /= DAY_MS;
     return OK;
 }
 
@@ -235,13 +243,13 @@ static enum err parse(const struct setting *s, slice text, int64_t *value, struc
     case SET_STRING:
         return parse_string(s, text, value, why);
     case SET_MS:
-        return parse_units(s, text, ms_units, 0, value, why);
+        return parse_units(s, text, units_time, alone_is(s), value, why);
     case SET_BYTES:
-        return parse_units(s, text, bytes_units, 1, value, why);
+        return parse_units(s, text, units_bytes, 1, value, why);
     case SET_INT:
         break;
     }
-    return slice_int(text, value) ? OK : refuse(s, E_SYNTAX, text, "", why);
+    return parse_int(s, text, value, why);
 }
 
 static bool has_limits(const struct setting *s)

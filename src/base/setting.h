@@ -21,7 +21,8 @@ struct setting {
     const char *def_text;      /* SET_STRING */
     bool (*check)(slice text); /* SET_STRING: whether the text has the form that `form` tells */
     const char *form;
-    bool secret;                /* SET_STRING: shown as "(secret)", and not logged */
+    bool local;  /* names a file of the host: only operators at the control socket set it */
+    bool secret; /* SET_STRING: shown as "(secret)", and not logged */
     const char *const *choices; /* SET_CHOICE: names, NULL-terminated */
     /* A row of the same type whose value this one must not exceed, NULL: none. What is set in the
      * node file is not held to it: who reads both takes the smaller. */
@@ -52,8 +53,9 @@ struct setting *setting_find(slice name);
 struct setting *setting_first(void); /* all rows by name */
 
 /* Checks a text without setting it: "60s", "1500ms", "64KiB", "on", "none", "42". E_SYNTAX or
- * E_LIMIT with a sentence that names setting, found and allowed. A time needs its unit (ms, s, min
- * or m, h, d); sizes are bytes, or B, KiB, MiB, GiB. */
+ * E_LIMIT with a sentence that names setting, found and allowed. Times and sizes as base/units.h
+ * reads them; a time without a unit is seconds, but for settings that count milliseconds; days may
+ * be written as a time. */
 NODISCARD enum err setting_check(const struct setting *s, slice text, struct why *why);
 /* Whether the rows went with each other (not_above) if these had these values, which passed
  * setting_check(); E_CONFLICT with a sentence. No changes: as they are. */

@@ -43,8 +43,15 @@ static struct setting shown = { .name = "im.contacts-shown",
                                 .allow_none = true,
                                 .not_above = &contacts };
 
-static struct setting *const rows[] = { &idle, &pause_ms, &bytes, &contacts,
-                                        &tls,  &mode,     &motd,  &shown };
+static struct setting fine = {
+    .name = "io.fine", .type = SET_MS, .def = 1500, .min = 1, .max = 90000
+};
+static struct setting days = {
+    .name = "archive.days", .type = SET_INT, .def = 30, .min = 1, .max = 100, .unit = "days"
+};
+
+static struct setting *const rows[] = { &fine,     &days, &idle, &pause_ms, &bytes,
+                                        &contacts, &tls,  &mode, &motd,     &shown };
 enum { ROWS = sizeof rows / sizeof rows[0] };
 
 static int reset(void **state)
@@ -74,7 +81,16 @@ static void texts_become_values(void **state)
         { &pause_ms, "0h", 0, "0" },
         { &pause_ms, "24h", 86400000, "1d" },
         { &pause_ms, "10d", 864000000, "10d" },
-        { &bytes, "1000", 1000, "1000B" },
+        { &bytes, "1000", 1000, "1kB" },
+        { &bytes, "10MB", 10000000, "10MB" },
+        { &bytes, "10 mib", 10485760, "10MiB" },
+        { &idle, "60", 60000, "1min" },
+        { &idle, "60 s", 60000, "1min" },
+        { &idle, "1 minute 5 sec", 65000, "65s" },
+        { &days, "30", 30, "30" },
+        { &days, "30d", 30, "30" },
+        { &days, "2 weeks", 14, "14" },
+        { &days, "48h", 2, "2" },
         { &bytes, "1024B", 1024, "1KiB" },
         { &bytes, "64KiB", 65536, "64KiB" },
         { &bytes, "1536MiB", 1610612736, "1536MiB" },
@@ -112,10 +128,18 @@ static void refusals_name_setting_found_and_allowed(void **state)
     } bad[] = {
         { &idle, "5s", E_LIMIT, "c2s.idle: found \"5s\", allowed 30s to 90s" },
         { &idle, "91s", E_LIMIT, "c2s.idle: found \"91s\", allowed 30s to 90s" },
-        { &idle, "60", E_SYNTAX,
-          "c2s.idle: found \"60\" without a unit (ms, s, min, h or d), allowed 30s to 90s" },
+        { &fine, "60", E_SYNTAX,
+          "io.fine: found \"60\" without a unit (ms, s, min, h, d or w), allowed 1ms to 90s" },
+        { &days, "36h", E_SYNTAX,
+          "archive.days: found \"36h\", which is not a number of whole days, allowed 1 to 100" },
+        { &days, "1MB", E_SYNTAX,
+          "archive.days: found \"1MB\" with an unknown unit (there are ms, s, min, h, d, w), "
+          "allowed 1 to 100" },
+        { &days, "101d", E_LIMIT, "archive.days: found \"101d\", allowed 1 to 100" },
         { &idle, "0", E_LIMIT, "c2s.idle: found \"0\", allowed 30s to 90s" },
-        { &idle, "60 s", E_SYNTAX, "c2s.idle: found \"60 s\", allowed 30s to 90s" },
+        { &idle, "60 parsecs", E_SYNTAX,
+          "c2s.idle: found \"60 parsecs\" with an unknown unit (there are ms, s, min, h, d, w), "
+          "allowed 30s to 90s" },
         { &idle, "-60s", E_SYNTAX, "c2s.idle: found \"-60s\", allowed 30s to 90s" },
         { &idle, "s", E_SYNTAX, "c2s.idle: found \"s\", allowed 30s to 90s" },
         { &idle, "", E_SYNTAX, "c2s.idle: found \"\", allowed 30s to 90s" },
@@ -123,9 +147,12 @@ static void refusals_name_setting_found_and_allowed(void **state)
         { &idle, "9223372036854775807d", E_LIMIT,
           "c2s.idle: found \"9223372036854775807d\", allowed 30s to 90s" },
         { &pause_ms, "11d", E_LIMIT, "io.pause: found \"11d\", allowed 0 to 10d" },
-        { &bytes, "1KB", E_SYNTAX, "c2s.stanza-bytes: found \"1KB\", allowed at least 1000B" },
+        { &bytes, "1TB", E_SYNTAX,
+          "c2s.stanza-bytes: found \"1TB\" with an unknown unit (there are B, kB, KiB, MB, MiB, "
+          "GB, "
+          "GiB), allowed at least 1kB" },
         { &bytes, "4611686018427387903", E_LIMIT,
-          "c2s.stanza-bytes: found \"4611686018427387903\", allowed at least 1000B" },
+          "c2s.stanza-bytes: found \"4611686018427387903\", allowed at least 1kB" },
         { &contacts, "1001", E_LIMIT, "im.contacts: found \"1001\", allowed -5 to 1000, or none" },
         { &contacts, "many", E_SYNTAX, "im.contacts: found \"many\", allowed -5 to 1000, or none" },
         { &tls, "maybe", E_SYNTAX, "c2s.tls-required: found \"maybe\", allowed on or off" },

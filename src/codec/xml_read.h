@@ -88,7 +88,7 @@ struct xml_root {
     struct xml_span own_xmlns;        /* as in xml_child */
     struct xml_span start_tag;        /* '<' to '>' */
     struct xml_span content;          /* between start and end tag; len 0 for <x/> */
-    uint16_t attr_count, child_count; /* children beyond XML_CHILDREN_MAX: XML_TOO_BIG */
+    uint16_t attr_count, child_count; /* at most XML_ROOT_ATTRS_MAX, XML_CHILDREN_MAX */
     uint8_t stream_prefixes_used;     /* bit i: a name in this unit uses prefix i of the stream */
 };
 

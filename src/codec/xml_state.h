@@ -56,14 +56,14 @@ struct xml_state {
     enum xml_kind kind;
     enum xml_error error;
     const char *what;
-    uint32_t pos;            /* all before it has been read */
-    uint32_t tag;            /* the last '<' */
-    uint32_t token;          /* first byte of the name or value being read */
-    uint32_t ref;            /* behind the last '&' */
-    uint16_t prefix_len;     /* of the name being read */
-    uint16_t attr_count;     /* complete ones of the current tag; 0 outside of tags */
-    uint16_t prefixed_count; /* of these, with a prefix other than xmlns */
-    uint16_t depth, binding_count;
+    uint32_t pos;        /* all before it has been read */
+    uint32_t tag;        /* the last '<' */
+    uint32_t token;      /* first byte of the name or value being read */
+    uint32_t ref;        /* behind the last '&' */
+    uint16_t prefix_len; /* of the name being read */
+    uint16_t attr_count; /* at most limits.attrs: complete ones of this tag; 0 outside of tags */
+    uint16_t prefixed_count;       /* of these, with a prefix other than xmlns: at most as many */
+    uint16_t depth, binding_count; /* at most XML_DEPTH_MAX, XML_BINDINGS_MAX */
     char quote;
 
     struct xml_open open[XML_DEPTH_MAX];

@@ -1,6 +1,6 @@
 /* adhoc: Ad-Hoc Commands (XEP-0050): the command rows as forms in any client. Administrators
- * (setting admin.accounts) reach all of them at the server's address; everybody reaches those that
- * are for an owner's own account, there and at his own address.
+ * (setting admin.accounts) reach all of them at the server's address and at their own; others reach
+ * those that are for an owner's own account, at both as well.
  *
  * A command without arguments runs at once; one with arguments asks for them in one form. The
  * session between form and answer is a signed text in `sessionid`, so nothing is kept for it. Other
@@ -38,7 +38,8 @@ enum {
     KEY_BYTES = 32,
     MAC_BYTES = 16,
     COLUMNS_MAX = 24,
-    TEXT_BYTES_MAX = 32 << 10
+    TEXT_BYTES_MAX = 32 << 10,
+    LISTED_MAX = 512
 };
 
 static struct log_area log_adhoc = { .name = "adhoc" };
@@ -55,6 +56,21 @@ static void node_name(char out[64], const struct command *c)
     for (char *at = out; *at != '\0'; at++)
         if (*at == ' ')
             *at = '-';
+}
+
+/* For people: "user invite-contact" is "User: invite contact", "status" is "Server: status". */
+static void title_of(char out[64], const struct command *c)
+{
+    const char *space = strchr(c->name, ' ');
+    if (space == NULL)
+        snprintf(out, 64, "Server: %s", c->name);
+    else
+        snprintf(out, 64, "%.*s: %s", (int)(space - c->name), c->name, space + 1);
+    if (out[0] >= 'a' && out[0] <= 'z')
+        out[0] = (char)(out[0] - 'a' + 'A');
+    for (char *at = out; *at != '\0'; at++)
+        if (*at == '-')
+            *at = ' ';
 }
 
 /* What a node stands for. */
@@ -89,14 +105,20 @@ static bool target_of(slice node, struct target *out)
     return false;
 }
 
-/* Who asks, and for what: at the own address only what is for owners. */
+/* Whoever is an administrator finds all of them at the own address as well (XEP-0133 §3: clients
+ * look for commands where their user's account is). */
 static bool may_run(const struct iq *iq, const struct target *t)
 {
-    bool own = t->form == NULL && t->command->access == COMMAND_OWN;
-    if (iq->target == IQ_TO_SELF)
-        return own;
-    return iq->target == IQ_TO_SERVER &&
-           (own ? iq->sender != NULL : admins_has(stanza_from_bare(iq->st)));
+    const struct command *c = t->form == NULL ? t->command : NULL;
+    if (iq->target != IQ_TO_SELF && iq->target != IQ_TO_SERVER)
+        return false;
+    if (t->command != NULL && t->command->access == COMMAND_LOCAL)
+        return false;
+    if (admins_has(stanza_from_bare(iq->st)))
+        return true;
+    return c != NULL && c->access == COMMAND_OWN &&
+           (iq->sender != NULL || iq->target == IQ_TO_SELF) &&
+           (c->own_if == NULL || setting_bool(c->own_if));
 }
 
 /* The account argument of a command for owners is who asks. */
@@ -195,10 +217,10 @@ static void ask_argument(struct buf *out, const struct command_arg *a, struct ar
     struct form_row row = { .var = a->name, .label = a->doc };
     unsigned n = 0;
     row.required = a->kind == ARG_POSITIONAL;
-    row.type = a->kind == ARG_FLAG     ? FORM_BOOLEAN
-               : a->kind == ARG_SECRET ? FORM_TEXT_PRIVATE
-               : a->choices != NULL    ? FORM_LIST_SINGLE
-                                       : FORM_TEXT_SINGLE;
+    row.type = a->kind == ARG_FLAG        ? FORM_BOOLEAN
+               : command_arg_is_secret(a) ? FORM_TEXT_PRIVATE
+               : a->choices != NULL       ? FORM_LIST_SINGLE
+                                          : FORM_TEXT_SINGLE;
     while (a->choices != NULL && a->choices[n] != NULL)
         n++;
     if (n > 0) {
@@ -228,9 +250,9 @@ static void ask_field(struct buf *out, const struct command_ask *f)
 
 static void ask_arguments(struct buf *out, const struct command *c, struct arena *tmp)
 {
-    form_open(out, FORM_FORM, NULL);
-    form_title(out, c->name);
-    form_instructions(out, c->doc);
+    char title[64];
+    title_of(title, c);
+    form_open_titled(out, FORM_FORM, NULL, title, c->doc);
     for (const struct command_arg *a = c->args; a->name != NULL; a++)
         if (!is_own_argument(c, a))
             ask_argument(out, a, tmp);
@@ -245,9 +267,8 @@ static void ask(struct iq *iq, const struct target *t, slice node)
     if (t->form == NULL) {
         ask_arguments(&out, t->command, iq->tmp);
     } else {
-        form_open(&out, FORM_FORM, t->form->form_type);
-        form_title(&out, t->form->title);
-        form_instructions(&out, t->form->instructions);
+        form_open_titled(&out, FORM_FORM, t->form->form_type, t->form->title,
+                         t->form->instructions);
         for (const struct command_ask *f = t->form->fields; f->row.var != NULL; f++)
             ask_field(&out, f);
     }
@@ -268,8 +289,8 @@ struct run {
     const slice *each; /* values of the argument at `each_at`, one a call */
     unsigned each_count, each_next, failed;
     size_t each_at;
-    enum err err; /* of the first that failed */
-    slice why;
+    bool denied; /* one of them: nobody may do it at all */
+    slice why;   /* of those that failed */
     char actor[JID_MAX + 8];
 };
 
@@ -322,8 +343,9 @@ static bool add_table(struct buf *out, const struct command_call *call)
     }
     for (unsigned i = 0; i < n; i++)
         rows[i] = (struct form_row){ .var = column[i], .label = column[i] };
-    form_open(out, FORM_RESULT, NULL);
-    form_title(out, call->command->name);
+    char title[64];
+    title_of(title, call->command);
+    form_open_titled(out, FORM_RESULT, NULL, title, NULL);
     form_reported(out, rows, n);
     const struct command_row *r = call->rows;
     for (; r != NULL && out->len < ROWS_BYTES_MAX / 2; r = r->next)
@@ -349,7 +371,7 @@ static bool add_results(struct buf *out, const struct run *run)
     form_open(out, FORM_RESULT, run->target.form->form_type);
     for (const struct command_result *at = form->results; at != NULL && at->var != NULL; at++) {
         const struct command_row *r = run->call.rows;
-        form_put_open(out, at->var);
+        form_put_open(out, at->var, FORM_TEXT_MULTI);
         for (; r != NULL && out->len < ROWS_BYTES_MAX / 2; r = r->next) {
             slice value = field_of(r, at->column);
             if (value.len > 0 && (at->name == NULL || slice_is(field_of(r, "name"), at->name)))
@@ -364,36 +386,36 @@ static bool add_results(struct buf *out, const struct run *run)
     return all;
 }
 
-/* XEP-0133 §5: what nobody may do (the node file fixes a setting) is not-allowed. */
-static enum stanza_error error_of(enum err e)
-{
-    return e == E_DENIED ? SE_NOT_ALLOWED : stanza_error_of(e);
-}
-
 static void run_free(struct run *run)
 {
     arena_destroy(&run->call.arena);
     mem_free(&run);
 }
 
+/* A command that has run is completed, and a note of type "error" (§4.3) says what failed. Stanza
+ * errors are for what was not run: what nobody may do by a form of XEP-0133, such as changing a
+ * setting that the node file fixes, is not-allowed (XEP-0133 §5). */
 static void run_answer(struct run *run)
 {
     const struct command_call *call = &run->call;
     struct iq *iq = run->iq;
     struct buf out;
     slice node = elem_attr(&iq->payload, "node", iq->tmp);
-    bool rows = run->target.form == NULL;
+    bool rows = run->target.form == NULL, any = run->failed == 0 || run->failed < run->each_count;
     buf_init(&out, ROWS_BYTES_MAX);
     open_answer(&out, node, session_of(iq, node), "completed");
     if (run->failed > 0)
         add_note(&out, "error", run->why);
     else if (run->each_count <= 1)
-        add_note(&out, "info", call->text);
-    if ((rows && run->failed == 0 && !add_table(&out, call)) || (!rows && !add_results(&out, run)))
+        add_note(&out, "info",
+                 rows && call->rows == NULL && call->text.len == 0
+                     ? SLICE("There is nothing to show.")
+                     : call->text);
+    if (any && (rows ? !add_table(&out, call) : !add_results(&out, run)))
         add_note(&out, "warn", SLICE("There are more lines than a stanza can hold."));
     buf_lit(&out, "</command>");
-    if (!rows && run->failed > 0 && run->failed >= run->each_count)
-        iq_error(iq, error_of(run->err), run->why);
+    if (!rows && !any && run->denied)
+        iq_error(iq, SE_NOT_ALLOWED, run->why);
     else if (out.overflow)
         iq_error(iq, SE_RESOURCE_CONSTRAINT, SLICE("the answer is too long for a stanza"));
     else
@@ -411,8 +433,8 @@ static void call_ended(struct worker *w, void *arg)
     (void)w;
     command_audit(call, &log_adhoc);
     if (call->err != OK) {
-        slice sep = run->failed > 0 ? SLICE("; ") : SLICE("");
-        run->err = run->failed++ == 0 ? call->err : run->err;
+        run->denied = run->denied || call->err == E_DENIED;
+        slice sep = run->failed++ > 0 ? SLICE("; ") : SLICE("");
         if (run->why.len < TEXT_BYTES_MAX)
             run->why = slice_of(arena_printf(call->arena, "%.*s%.*s%.*s", SLICE_ARG(run->why),
                                              SLICE_ARG(sep), SLICE_ARG(call->text)));
@@ -601,6 +623,7 @@ static void run_command(struct iq *iq, const struct target *t)
                                        .arena = arena_create(0),
                                        .worker = iq->worker,
                                        .actor = slice_of(run->actor),
+                                       .remote = true,
                                        .finished = finished,
                                        .arg = run };
     if (!bind_arguments(iq, run, &why)) {
@@ -637,6 +660,15 @@ static enum action action_of(const struct iq *iq)
     return slice_is(action, "cancel") ? ACTION_CANCEL : ACTION_UNKNOWN;
 }
 
+static void refuse_person(struct iq *iq, const struct target *t)
+{
+    slice text = SLICE("only administrators may run this command");
+    if (t->form == NULL && t->command->access == COMMAND_OWN && t->command->own_if != NULL)
+        text = slice_of(arena_printf(iq->tmp, "users may not run this command here: %s is off",
+                                     t->command->own_if->name));
+    iq_error(iq, SE_FORBIDDEN, text);
+}
+
 static void execute(struct iq *iq)
 {
     slice node = elem_attr(&iq->payload, "node", iq->tmp);
@@ -646,7 +678,7 @@ static void execute(struct iq *iq)
         return;
     }
     if (!may_run(iq, &t)) {
-        iq_error(iq, SE_FORBIDDEN, SLICE("only administrators may run this command"));
+        refuse_person(iq, &t);
         return;
     }
     if (t.command == NULL) {
@@ -682,28 +714,35 @@ static void list_one(struct buf *out, const struct iq *iq, const char *node, sli
     buf_lit(out, "'/>");
 }
 
-/* Clients show names in menus: of the text, what its first clause says. */
-static slice short_name(const char *doc)
+static int by_name(const void *a, const void *b)
 {
-    size_t len = strcspn(doc, ".:,;(");
-    while (doc[len] == '.' && doc[len + 1] != ' ' && doc[len + 1] != '\0')
-        len += 1 + strcspn(doc + len + 1, ".:,;("); /* within the name of a setting */
-    while (len > 0 && doc[len - 1] == ' ')
-        len--;
-    return (slice){ doc, len };
+    return strcmp((*(const struct command *const *)a)->name,
+                  (*(const struct command *const *)b)->name);
+}
+
+/* Group by group: clients show the list as it comes. */
+static void list_rows(struct buf *out, const struct iq *iq)
+{
+    const struct command *found[LISTED_MAX];
+    char node[64], title[64];
+    size_t count = 0;
+    for (struct command *c = command_first(); c != NULL && count < LISTED_MAX; c = c->next)
+        if (may_run(iq, &(struct target){ .command = c }))
+            found[count++] = c;
+    qsort(found, count, sizeof *found, by_name);
+    for (size_t i = 0; i < count; i++) {
+        node_name(node, found[i]);
+        title_of(title, found[i]);
+        list_one(out, iq, node, slice_of(title));
+    }
 }
 
 static bool list_commands(struct iq *iq)
 {
     struct buf out;
-    char node[64];
     buf_init(&out, ROWS_BYTES_MAX);
     buf_lit(&out, "<query xmlns='" NS_DISCO_ITEMS "' node='" NS_COMMANDS "'>");
-    for (struct command *c = command_first(); c != NULL; c = c->next) {
-        node_name(node, c);
-        if (may_run(iq, &(struct target){ .command = c }))
-            list_one(&out, iq, node, short_name(c->doc));
-    }
+    list_rows(&out, iq);
     for (const struct feature *const *f = features_all(); *f != NULL; f++)
         for (const struct command_form *at = (*f)->command_forms; at != NULL && at->node != NULL;
              at++) {
@@ -722,6 +761,9 @@ static bool describe(struct iq *iq, slice node, const struct target *t)
 {
     struct disco_info *d = arena_new(iq->tmp, struct disco_info, 1);
     struct buf out;
+    char title[64] = "";
+    if (t != NULL && t->form == NULL && t->command != NULL)
+        title_of(title, t->command);
     if (t != NULL && !may_run(iq, t)) {
         iq_error(iq, SE_FORBIDDEN, (slice){ 0 });
         return true;
@@ -730,7 +772,7 @@ static bool describe(struct iq *iq, slice node, const struct target *t)
                        t == NULL ? SLICE("command-list") : SLICE("command-node"),
                        t == NULL         ? SLICE("")
                        : t->form != NULL ? slice_of(t->form->title)
-                                         : slice_of(t->command->name));
+                                         : slice_of(title));
     disco_add_feature(d, SLICE(NS_COMMANDS));
     disco_add_feature(d, SLICE(NS_DATA));
     buf_init(&out, 16384);

@@ -199,6 +199,8 @@ static void removing(struct account *a, struct store_batch *b)
     STORE_ADD(b, &motd_forget, STORE_ANY_ROWS, SV_I(a->id));
 }
 
+static struct list paging; /* struct task: announcements whose next page waits; worker 0 */
+
 static void motd_loaded(void *arg, enum store_result result, const struct store_batch *b)
 {
     (void)arg;
@@ -210,6 +212,7 @@ static void worker_start(struct worker *w)
 {
     if (w->index != 0)
         return;
+    list_init(&paging);
     struct store_batch *b = store_read(w->store, 0);
     store_add(b, &motd_load, STORE_ANY_ROWS, NULL, 0);
     store_submit(b, w->loop, 0, motd_loaded, NULL);
@@ -234,6 +237,7 @@ struct task {
     slice content, text;
     char *after; /* the account where the next page begins */
     int64_t told;
+    struct list node; /* in paging */
     struct timer timer;
 };
 
@@ -269,6 +273,7 @@ static void next_page(struct timer *timer, struct loop *loop)
 {
     struct task *t = CONTAINER_OF(timer, struct task, timer);
     (void)loop;
+    list_remove(&t->node);
     credentials_list(&t->worker->auth, (slice){ "", 0 }, slice_of(t->after), page, t);
 }
 
@@ -291,7 +296,22 @@ static void page(void *arg, enum err e, const struct credentials_row *rows, uint
         return;
     }
     t->after = slice_cstr(t->call->arena, rows[count - 1].jid);
+    list_append(&paging, &t->node);
     timer_set(t->worker->loop, &t->timer, PAGE_MS);
+}
+
+static void begin_pages(struct worker *w, void *arg)
+{
+    struct task *t = arg;
+    t->worker = w;
+    next_page(&t->timer, w->loop);
+}
+
+static void worker_stop(struct worker *w)
+{
+    struct list *it;
+    while (w->index == 0 && (it = list_pop(&paging)) != NULL)
+        timer_cancel(&CONTAINER_OF(it, struct task, node)->timer);
 }
 
 static void run_announce(struct command_call *call)
@@ -303,7 +323,7 @@ static void run_announce(struct command_call *call)
     t->after = slice_cstr(call->arena, SLICE(""));
     t->timer.fn = next_page;
     if (command_flag(call, "all"))
-        next_page(&t->timer, t->worker->loop);
+        node_call(t->worker->node, 0, begin_pages, t);
     else
         announce_online(t->worker, t->content, online_told, t);
 }
@@ -330,7 +350,11 @@ static void motd_written(void *arg, enum store_result result, const struct store
     if (result != STORE_OK) {
         command_fail(t->call, err_of_store(result), "the message of the day was not stored");
     } else if (store_row_count(b, 0) == 0) {
-        command_fail(t->call, E_NOTFOUND, "there is no message of the day; `motd set` sets one");
+        if (t->text.len > 0)
+            command_fail(t->call, E_NOTFOUND,
+                         "there is no message of the day; `motd set` sets one");
+        else
+            command_done(t->call, "there was no message of the day");
     } else {
         motd_set(store_int(b, 0, 0, 0), t->text);
         node_tour(t->worker, offer_worker, motd_done, t);
@@ -406,6 +430,7 @@ static struct command motd_del_command = {
 };
 static struct command motd_show_command = {
     .name = "motd show",
+    .reads = true,
     .run = run_motd_show,
     .doc = "Shows the message of the day.",
     .columns = (const char *const[]){ "number", "text", NULL },
@@ -459,6 +484,7 @@ const struct feature announce_feature = {
                                            &motd_del_command, &motd_show_command, NULL },
     .command_forms = forms,
     .worker_start = worker_start,
+    .worker_stop = worker_stop,
     .created = created,
     .remove = removing,
     .session_available = available,

@@ -16,6 +16,7 @@
 #include "im/account.h"
 #include "im/feature.h"
 #include "im/presence.h"
+#include "im/presence_pace.h"
 #include "im/worker.h"
 #include "xmpp/ns.h"
 #include <openssl/evp.h>
@@ -159,7 +160,7 @@ static struct stanza *with_hash(struct stanza *st, slice hash, struct arena *tmp
     st = stanza_without(st, KNOWN(PAYLOAD), is_update, NULL);
     slice xml = slice_of(
         arena_printf(tmp, "<x xmlns='" NS_UPDATE "'><photo>%.*s</photo></x>", SLICE_ARG(hash)));
-    struct stanza *more = stanza_append(st, (slice){ 0 }, xml);
+    struct stanza *more = stanza_append(st, xml);
     stanza_unref(&st);
     return more;
 }
@@ -175,26 +176,27 @@ static enum verdict check(struct session *s, struct stanza **st, struct refusal 
 }
 
 /* Another image: contacts are told by another presence of each session that tells the hash. */
-static void tell_again(struct session *s, void *unused)
+static struct stanza *rewrite(struct session *s, struct stanza *st)
 {
     struct arena *tmp = loop_scratch(s->account->worker->loop);
     slice hash = avatar_hash(avatar_of(s->account));
-    struct stanza *st = stanza_ref(s->presence);
+    if (hash.len > 0)
+        return with_hash(st, hash, tmp);
+    if (what_it_says(st, hash, tmp) == SAYS_EMPTY)
+        return st;
+    const struct stanza *was = st;
+    st = stanza_without(st, KNOWN(PAYLOAD), is_update, NULL);
+    if (st == was)
+        return st;
+    struct stanza *none = stanza_append(st, SLICE(NO_IMAGE));
+    stanza_unref(&st);
+    return none;
+}
+
+static void tell_again(struct session *s, void *unused)
+{
     (void)unused;
-    if (hash.len > 0) {
-        st = with_hash(st, hash, tmp);
-    } else if (what_it_says(st, hash, tmp) != SAYS_EMPTY) {
-        st = stanza_without(st, KNOWN(PAYLOAD), is_update, NULL);
-        if (st != s->presence) {
-            struct stanza *none = stanza_append(st, (slice){ 0 }, SLICE(NO_IMAGE));
-            stanza_unref(&st);
-            st = none;
-        }
-    }
-    if (st != s->presence)
-        (void)presence_from_session(s, st, ORIGIN_NONE);
-    else
-        stanza_unref(&st);
+    presence_rewrite(s, rewrite);
 }
 
 /* item: the newest metadata; NULL: there is none. */

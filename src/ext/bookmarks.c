@@ -2,7 +2,8 @@
  * Clients of both older forms read and write the same ones (§5.3): private XML (XEP-0048 1.0,
  * XEP-0049) is made from the items and taken apart into them; the node storage:bookmarks
  * (XEP-0048 1.1, XEP-0411) is written again when they change, and taken apart when a client writes
- * it. Only what differs is published or retracted.
+ * it. Only what differs is published or retracted. What was written last holds, in whatever form:
+ * of two bookmarks for one room in one <storage/> the later, of two items the newer.
  *
  * Bookmarks of web pages stay what they were, private XML. Limit: BOOKMARKS_MAX rooms. */
 #include "base/arena.h"
@@ -24,8 +25,10 @@ enum { BOOKMARKS_MAX = 1000, STORAGE_BYTES_MAX = 4 << 20 };
 
 struct bookmark {
     slice jid, name, nick, password;
+    slice item;       /* the id as it was published, where it is an item: not always prepared */
     slice extensions; /* XML that only the new form has */
     bool autojoin;
+    bool older; /* an item of a room that has a newer one */
 };
 struct bookmarks {
     struct bookmark *at;
@@ -62,7 +65,8 @@ static void bookmarks_add(struct bookmarks *all, const struct bookmark *b, struc
         all->at[all->count++] = *b;
 }
 
-static const struct bookmark *bookmarks_find(const struct bookmarks *all, slice jid)
+/* The newest for a room. */
+static struct bookmark *bookmarks_find(const struct bookmarks *all, slice jid)
 {
     for (unsigned i = 0; i < all->count; i++)
         if (slice_eq(all->at[i].jid, jid))
@@ -70,15 +74,20 @@ static const struct bookmark *bookmarks_find(const struct bookmarks *all, slice 
     return NULL;
 }
 
+/* Items come newest first. */
 static struct bookmarks read_items(const struct ps_item *items, unsigned count, struct arena *tmp)
 {
     struct bookmarks all = { 0 };
     for (unsigned i = 0; i < count; i++) {
         struct elem e;
+        struct jid jid;
         if (!elem_parse(&e, items[i].xml, SLICE(NS_CLIENT)) ||
             !elem_is(&e, "conference", NS_BOOKMARKS))
             continue;
-        struct bookmark b = read_conference(&e, items[i].id, NS_BOOKMARKS, tmp);
+        bool parsed = jid_parse(&jid, items[i].id, tmp) == OK;
+        struct bookmark b = read_conference(&e, parsed ? jid.full : items[i].id, NS_BOOKMARKS, tmp);
+        b.item = items[i].id;
+        b.older = bookmarks_find(&all, b.jid) != NULL;
         bookmarks_add(&all, &b, tmp);
     }
     return all;
@@ -92,11 +101,14 @@ static struct bookmarks read_storage(const struct elem *storage, struct arena *t
     for (bool more = elem_first(storage, &e); more; more = elem_next(&e, &e)) {
         struct jid jid;
         if (!elem_is(&e, "conference", NS_STORAGE) ||
-            jid_parse(&jid, elem_attr(&e, "jid", tmp), tmp) != OK ||
-            bookmarks_find(&all, jid.full) != NULL)
+            jid_parse(&jid, elem_attr(&e, "jid", tmp), tmp) != OK)
             continue;
         struct bookmark b = read_conference(&e, jid.full, NS_STORAGE, tmp);
-        bookmarks_add(&all, &b, tmp);
+        struct bookmark *earlier = bookmarks_find(&all, jid.full);
+        if (earlier != NULL)
+            *earlier = b;
+        else
+            bookmarks_add(&all, &b, tmp);
     }
     return all;
 }
@@ -133,6 +145,8 @@ static void write_inside(struct buf *out, const struct bookmark *b)
 static void write_storage(struct buf *out, const struct bookmarks *all)
 {
     for (unsigned i = 0; i < all->count; i++) {
+        if (all->at[i].older)
+            continue;
         buf_lit(out, "<conference jid='");
         xml_escape(out, all->at[i].jid);
         buf_lit(out, "'");
@@ -226,7 +240,7 @@ static void add_publish(struct sync *s, const struct bookmark *b)
     struct buf xml;
     buf_init(&xml, STORAGE_BYTES_MAX);
     buf_lit(&xml, "<pubsub xmlns='" NS_PUBSUB "'><publish node='" NS_BOOKMARKS "'><item id='");
-    xml_escape(&xml, b->jid);
+    xml_escape(&xml, b->item.len > 0 ? b->item : b->jid);
     buf_lit(&xml, "'><conference xmlns='" NS_BOOKMARKS "'");
     write_inside(&xml, b);
     buf_add(&xml, b->extensions);
@@ -235,13 +249,13 @@ static void add_publish(struct sync *s, const struct bookmark *b)
     add_request(s, &xml);
 }
 
-static void add_retract(struct sync *s, slice jid)
+static void add_retract(struct sync *s, slice item)
 {
     struct buf xml;
     buf_init(&xml, STORAGE_BYTES_MAX);
     buf_lit(&xml, "<pubsub xmlns='" NS_PUBSUB "'><retract node='" NS_BOOKMARKS "' notify='true'>"
                   "<item id='");
-    xml_escape(&xml, jid);
+    xml_escape(&xml, item);
     buf_lit(&xml, "'/></retract></pubsub>");
     add_request(s, &xml);
 }
@@ -270,13 +284,15 @@ static void sync_compare(void *arg, enum stanza_error e, const struct ps_item *i
         const struct bookmark *old = bookmarks_find(&have, want.at[i].jid);
         if (old != NULL && same(old, &want.at[i]))
             continue;
-        if (old != NULL)
+        if (old != NULL) {
+            want.at[i].item = old->item;
             want.at[i].extensions = old->extensions; /* the old form cannot say them */
+        }
         add_publish(s, &want.at[i]);
     }
     for (unsigned i = 0; i < have.count; i++)
-        if (bookmarks_find(&want, have.at[i].jid) == NULL)
-            add_retract(s, have.at[i].jid);
+        if (have.at[i].older || bookmarks_find(&want, have.at[i].jid) == NULL)
+            add_retract(s, have.at[i].item);
     sync_next(s, SE_NONE);
 }
 
@@ -313,14 +329,17 @@ static void storage_changed(struct account *a, enum ps_by by, const struct ps_it
 
 /* Private XML. */
 
-static bool is_storage(struct iq *iq, struct elem *storage)
+/* The last <storage/> of a request; false: it has none. */
+static bool find_storage(const struct iq *iq, struct elem *storage)
 {
-    struct elem second;
-    if (iq->target != IQ_TO_SELF || !elem_first(&iq->payload, storage) ||
-        !elem_is(storage, "storage", NS_STORAGE))
-        return false;
-    second = *storage;
-    return !elem_next(&second, &second);
+    struct elem e;
+    bool found = false;
+    for (bool more = elem_first(&iq->payload, &e); more; more = elem_next(&e, &e))
+        if (elem_is(&e, "storage", NS_STORAGE)) {
+            *storage = e;
+            found = true;
+        }
+    return found;
 }
 
 /* What stays private XML: everything but rooms. */
@@ -349,17 +368,11 @@ static void rooms_found(void *arg, enum stanza_error e, const struct ps_item *it
     }
     struct bookmarks all = read_items(items, count, r->iq->tmp);
     buf_init(&out, STORAGE_BYTES_MAX * 2);
-    buf_lit(&out, "<query xmlns='" NS_PRIVATE "'>");
-    if (count == 0 && r->stored.len > 0) { /* from before there was a node */
-        buf_add(&out, r->stored);
-    } else {
-        buf_lit(&out, "<storage xmlns='" NS_STORAGE "'>");
-        write_storage(&out, &all);
-        write_others(&out, r->stored);
-        buf_lit(&out, "</storage>");
-    }
-    buf_lit(&out, "</query>");
-    iq_result(r->iq, buf_slice(&out));
+    buf_lit(&out, "<storage xmlns='" NS_STORAGE "'>");
+    write_storage(&out, &all);
+    write_others(&out, r->stored);
+    buf_lit(&out, "</storage>");
+    private_request_with(r->iq, SLICE(NS_STORAGE), SLICE("storage"), buf_slice(&out));
     buf_fini(&out);
 }
 
@@ -377,10 +390,12 @@ static void stored_found(void *arg, enum stanza_error e, slice xml)
 static void storage_get(struct iq *iq)
 {
     struct elem storage;
-    if (!is_storage(iq, &storage)) {
+    if (!find_storage(iq, &storage)) {
         private_request(iq);
         return;
     }
+    if (!private_ok(iq))
+        return;
     struct iq *held = iq_hold(iq);
     struct reading *r = arena_new(held->tmp, struct reading, 1);
     r->iq = held;
@@ -393,7 +408,7 @@ static void taken_apart(void *arg, enum stanza_error e)
     struct iq *held = arg;
     struct elem storage;
     struct buf whole, rest;
-    if (e != SE_NONE || !is_storage(held, &storage)) {
+    if (e != SE_NONE || !find_storage(held, &storage)) {
         iq_error(held, e, SLICE("the bookmarks could not be published"));
         return;
     }
@@ -403,7 +418,7 @@ static void taken_apart(void *arg, enum stanza_error e)
     buf_lit(&rest, "<storage xmlns='" NS_STORAGE "'>");
     write_others(&rest, buf_slice(&whole));
     buf_lit(&rest, "</storage>");
-    private_put(held, SLICE(NS_STORAGE), SLICE("storage"), buf_slice(&rest));
+    private_request_with(held, SLICE(NS_STORAGE), SLICE("storage"), buf_slice(&rest));
     buf_fini(&whole);
     buf_fini(&rest);
 }
@@ -412,10 +427,12 @@ static void storage_set(struct iq *iq)
 {
     struct elem storage;
     struct buf xml;
-    if (!is_storage(iq, &storage)) {
+    if (!find_storage(iq, &storage)) {
         private_request(iq);
         return;
     }
+    if (!private_ok(iq))
+        return;
     struct iq *held = iq_hold(iq);
     buf_init(&xml, STORAGE_BYTES_MAX);
     elem_extract(&storage, &xml);

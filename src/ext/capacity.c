@@ -19,8 +19,8 @@ static struct setting users = {
     .min = 1,
     .max = 10000000,
     .unit = "users",
-    .doc = "How many users this node is made for. Where two nodes share the users of both, each "
-           "has the half.",
+    .doc = "How many users you plan for on this machine. Nothing is refused beyond it: it is the "
+           "measure of the alarm capacity.sessions.",
 };
 static struct setting factor = {
     .name = "capacity.sessions-percent",
@@ -29,7 +29,7 @@ static struct setting factor = {
     .min = 100,
     .max = 10000,
     .unit = "percent",
-    .doc = "Sessions that are supported, in percent of capacity.users: users have several devices.",
+    .doc = "Sessions that you plan for, in percent of capacity.users: users have several devices.",
 };
 static struct setting threshold = {
     .name = "capacity.alarm-percent",
@@ -39,8 +39,8 @@ static struct setting threshold = {
     .max = 1000,
     .unit = "percent",
     .doc =
-        "The alarm capacity.sessions is raised when more than this part of the supported sessions "
-        "has been there for capacity.alarm-after.",
+        "The alarm capacity.sessions is raised when there are more than this part of the planned "
+        "sessions for longer than capacity.alarm-after.",
 };
 static struct setting after = {
     .name = "capacity.alarm-after",
@@ -48,18 +48,20 @@ static struct setting after = {
     .def = 600000,
     .min = 1000,
     .max = 86400000,
-    .doc = "How long it has to last until the alarm capacity.sessions is raised.",
+    .doc = "How long there must be too many sessions before the alarm capacity.sessions is raised.",
 };
 static struct metric load = {
     .name = "muster_sessions_capacity_percent",
     .kind = METRIC_GAUGE,
-    .help = "Sessions in percent of what is supported (JSMSessionsExceedsThreshold).",
+    .help = "Sessions in percent of what is supported.",
+    .also = "JSMSessionsExceedsThreshold",
 };
 static struct alarm exceeded = {
     .name = "capacity.sessions",
     .severity = ALARM_WARNING,
-    .text = "more sessions than this node is made for (JSMSessionsExceedsThreshold)",
-    .action = "look at memory and CPU; move users to other nodes, or raise capacity.users",
+    .text = "more sessions than this node is planned for (capacity.users)",
+    .action = "look at memory and processor time of the machine; if there is enough, raise "
+              "capacity.users",
 };
 
 /* Of worker 0, the only thread that looks. */

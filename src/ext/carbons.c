@@ -34,8 +34,8 @@ static struct setting plain_clients = {
 static struct metric mdm_sessions = {
     .name = "muster_mdm_sessions",
     .kind = METRIC_GAUGE,
-    .help = "Sessions that get copies of what the user's other clients send and receive "
-            "(MDMSessions).",
+    .help = "Sessions that get copies of what the user's other clients send and receive.",
+    .also = "MDMSessions",
 };
 static struct metric copies = { .name = "muster_carbons",
                                 .kind = METRIC_COUNTER,
@@ -219,11 +219,22 @@ static void give_to_plain(struct account *a, const struct passage *p)
     }
 }
 
+/* Whether there may be somebody to copy to, asked for each message. The only session of an account
+ * lacks a message to the bare address if its priority is negative. */
+static bool has_others(const struct account *a, const struct passage *p)
+{
+    if (list_empty(&a->sessions))
+        return false;
+    if (a->sessions.next != a->sessions.prev)
+        return true;
+    const struct session *only = CONTAINER_OF(a->sessions.next, struct session, node);
+    return only != p->session && !(only->available && only->priority >= 0);
+}
+
 static void passed(struct account *a, const struct passage *p)
 {
     bool to_oneself = slice_eq(stanza_to_bare(p->st), stanza_from_bare(p->st));
-    if ((p->way == PASSAGE_SENT && to_oneself) || list_empty(&a->sessions) ||
-        a->sessions.next == a->sessions.prev || !is_eligible(a, p))
+    if ((p->way == PASSAGE_SENT && to_oneself) || !has_others(a, p) || !is_eligible(a, p))
         return; /* note to oneself: the message itself comes to all */
     copy_to_others(a, p);
     if (p->way == PASSAGE_RECEIVED && p->session != NULL && setting_bool(&plain_clients))

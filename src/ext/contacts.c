@@ -1,5 +1,5 @@
-/* contacts: contact lists in the hands of an operator: shown, and added to in bulk. What does not
- * fit any more is left out, and the answer says so; the rest is added in one change.
+/* contacts: contact lists in the hands of an operator: shown, added to in bulk, and contacts
+ * removed. What does not fit any more is left out, and the answer says so; the rest is one change.
  *
  * Limits: ADD_MAX contacts a command; roster.contacts-max. */
 #include "base/arena.h"
@@ -22,15 +22,16 @@ struct task {
     struct command_call *call;
     slice bare;
     account_fn *fn;
+    bool reads; /* fn is for a disabled account as well, which has no roster in memory */
 };
 
 static void loaded(struct account *a, enum err e, void *arg)
 {
     struct task *t = arg;
-    if (e != OK)
-        command_fail(t->call, e, "%.*s: %s", SLICE_ARG(t->bare), err_text(e));
-    else if (a->state != ACCOUNT_READY)
-        users_fail_missing(t->call, t->bare);
+    if (!users_there(t->call, a, e))
+        return;
+    if (a->disabled && !t->reads)
+        users_fail_disabled(t->call, t->bare);
     else
         t->fn(a, OK, t);
 }
@@ -41,13 +42,13 @@ static void at_home(struct worker *w, void *arg)
     account_with(w, t->bare, loaded, t);
 }
 
-static void run(struct command_call *call, account_fn *fn)
+static void run(struct command_call *call, account_fn *fn, bool reads)
 {
     struct task *t = arena_new(call->arena, struct task, 1);
     struct jid jid;
     if (!users_account_ok(call, command_arg(call, "user"), &jid))
         return;
-    *t = (struct task){ .call = call, .bare = jid.full, .fn = fn };
+    *t = (struct task){ .call = call, .bare = jid.full, .fn = fn, .reads = reads };
     users_call_home(call, t->bare, at_home, t);
 }
 
@@ -62,19 +63,17 @@ static const char *groups_text(const struct roster_item *item, struct arena *are
     return text;
 }
 
-static void list(struct account *a, enum err e, void *arg)
+static void list_roster(struct task *t, const struct roster *r)
 {
-    struct command_call *call = ((struct task *)arg)->call;
-    const struct roster *r = a->roster;
+    struct command_call *call = t->call;
     struct buf xml;
-    (void)e;
     buf_init(&xml, ITEM_BYTES_MAX);
     for (uint32_t i = 0; r != NULL && i < r->count; i++) {
         const struct roster_item *item = r->items[i];
         if ((item->flags & ROSTER_LISTED) == 0)
             continue;
         command_row(call);
-        command_text(call, "owner", a->jid);
+        command_text(call, "owner", t->bare);
         command_text(call, "jid", slice_dup(call->arena, roster_item_jid(item)));
         command_text(call, "name", slice_dup(call->arena, roster_item_name(item)));
         command_text(call, "subscription", slice_of(sub_state_subscription(item->state)));
@@ -88,13 +87,33 @@ static void list(struct account *a, enum err e, void *arg)
     command_done(call, "%s", "");
 }
 
-static void run_list(struct command_call *call) { run(call, list); }
+static void roster_found(void *arg, enum err e, const struct roster *r)
+{
+    struct task *t = arg;
+    if (e != OK)
+        command_fail(t->call, e, "%.*s: %s", SLICE_ARG(t->bare), err_text(e));
+    else
+        list_roster(t, r);
+}
+
+static void list(struct account *a, enum err e, void *arg)
+{
+    struct task *t = arg;
+    (void)e;
+    if (a->disabled)
+        roster_read(a->worker, t->bare, roster_found, t);
+    else
+        list_roster(t, a->roster);
+}
+
+static void run_list(struct command_call *call) { run(call, list, true); }
 
 /* contact add */
 
 struct addition {
     slice jid;
     const char *result;
+    bool is_new; /* it was not listed */
     struct roster_delta delta;
     struct stanza *request; /* to subscribe; NULL: none */
 };
@@ -121,15 +140,56 @@ static void ask(const struct account *a, struct addition *item)
     item->request = subscription_stanza(a, item->jid, SUB_SUBSCRIBE);
 }
 
-/* Each change is made as if those before it were there: their versions follow each other. */
-static void plan(struct add *add, struct addition *item, uint32_t nth)
+static bool has_group(slice groups, slice group)
+{
+    slice one;
+    while (slice_cut(groups, '\0', &one, &groups)) {
+        if (slice_eq(one, (slice){ group.ptr, group.len - 1 })) /* without its NUL */
+            return true;
+    }
+    return false;
+}
+
+/* The group beside those that the contact is in; false: it is in it, or in as many as may be. */
+static bool join_group(const struct add *add, struct addition *item)
+{
+    slice had = item->delta.groups, one, rest = had;
+    int64_t count = 0;
+    while (slice_cut(rest, '\0', &one, &rest))
+        count++;
+    if (add->groups.len == 0 || has_group(had, add->groups) ||
+        count >= setting_int(&roster_groups_max))
+        return false;
+    char *both = arena_alloc_raw(add->call->arena, had.len + add->groups.len);
+    if (had.len > 0)
+        memcpy(both, had.ptr, had.len);
+    memcpy(both + had.len, add->groups.ptr, add->groups.len);
+    item->delta.groups = (slice){ both, had.len + add->groups.len };
+    return true;
+}
+
+/* Each change is made as if those before it were there: their versions follow each other. false:
+ * there is nothing to change. */
+static bool plan(struct add *add, struct addition *item, uint32_t nth)
 {
     struct account *a = add->m.account;
-    item->result = "added";
+    item->is_new = !is_listed(a->roster, item->jid);
     item->delta = roster_edit(a->roster, item->jid);
+    bool asked = sub_sees((enum sub_state)item->delta.state) ||
+                 sub_state_ask((enum sub_state)item->delta.state);
+    bool asks = command_flag(add->call, "subscribe") && !asked;
+    bool joins = join_group(add, item);
+    item->result = item->is_new    ? "added"
+                   : joins && asks ? "there already; put into the group and asked"
+                   : joins         ? "there already; put into the group"
+                   : asks          ? "there already; asked"
+                                   : "there already";
+    if (!item->is_new && !joins && !asks) {
+        item->delta = (struct roster_delta){ 0 };
+        return false;
+    }
     item->delta.flags |= ROSTER_LISTED;
-    item->delta.groups = add->groups;
-    if (command_flag(add->call, "subscribe"))
+    if (asks)
         ask(a, item);
     roster_seal(a->roster, &item->delta, ROSTER_SHOWN);
     item->delta.version += nth;
@@ -137,6 +197,7 @@ static void plan(struct add *add, struct addition *item, uint32_t nth)
     roster_delta_store(add->m.batch, a->id, &item->delta);
     if (item->request != NULL)
         subscription_announce(add->m.batch, a, item->request);
+    return true;
 }
 
 static enum err add_prepare(struct mutation *m)
@@ -144,7 +205,7 @@ static enum err add_prepare(struct mutation *m)
     struct add *add = (struct add *)m;
     struct account *a = m->account;
     int64_t room = setting_int(&roster_contacts_max) - (int64_t)roster_count(a);
-    uint32_t added = 0;
+    uint32_t changes = 0;
     if (a->state != ACCOUNT_READY)
         return E_NOTFOUND;
     m->batch = store_write(a->worker->store, account_lane(a));
@@ -152,16 +213,16 @@ static enum err add_prepare(struct mutation *m)
         struct addition *item = &add->items[i];
         if (item->result != NULL)
             continue;
+        bool is_new = !is_listed(a->roster, item->jid);
         if (slice_eq(item->jid, a->jid))
-            item->result = "himself";
-        else if (is_listed(a->roster, item->jid))
-            item->result = "there already";
-        else if (added >= room)
+            item->result = "the user's own address";
+        else if (is_new && room <= 0)
             item->result = "over the limit";
         else
-            plan(add, item, added++);
+            changes += plan(add, item, changes);
+        room -= is_new && item->delta.jid.len > 0;
     }
-    if (added == 0)
+    if (changes == 0)
         store_drop(&m->batch);
     return OK;
 }
@@ -171,13 +232,13 @@ static void add_apply(struct mutation *m, enum err e)
     struct add *add = (struct add *)m;
     struct account *a = m->account;
     struct command_call *call = add->call;
-    uint32_t added = 0;
+    uint32_t added = 0, changed = 0;
     for (uint32_t i = 0; i < add->count; i++) {
         struct addition *item = &add->items[i];
-        bool fresh = item->delta.jid.len > 0;
-        if (e == OK && fresh) {
+        if (e == OK && item->delta.jid.len > 0) {
             roster_commit(a, &item->delta, ROSTER_SHOWN);
-            added++;
+            added += item->is_new;
+            changed += !item->is_new;
         }
         if (e == OK && item->request != NULL)
             route_send(a->worker, item->request);
@@ -188,7 +249,7 @@ static void add_apply(struct mutation *m, enum err e)
         command_text(call, "result", slice_of(e == OK ? item->result : "not added"));
     }
     if (e == OK)
-        command_done(call, "contacts added: %u of %u", added, add->count);
+        command_done(call, "contacts added: %u of %u, changed: %u", added, add->count, changed);
     else
         command_fail(call, e, "%.*s: %s", SLICE_ARG(a->jid), err_text(e));
     mem_free(&add);
@@ -248,7 +309,67 @@ static void add(struct account *a, enum err e, void *arg)
     mem_free(&add);
 }
 
-static void run_add(struct command_call *call) { run(call, add); }
+static void run_add(struct command_call *call) { run(call, add, false); }
+
+/* contact del */
+
+struct removal {
+    struct mutation m; /* first */
+    struct command_call *call;
+    slice jid;
+    struct roster_change change;
+};
+
+static enum err del_prepare(struct mutation *m)
+{
+    struct removal *r = (struct removal *)m;
+    struct account *a = m->account;
+    if (a->state != ACCOUNT_READY || !roster_removal_plan(a, r->jid, &r->change))
+        return E_NOTFOUND;
+    m->batch = store_write(a->worker->store, account_lane(a));
+    roster_change_store(m->batch, a, &r->change);
+    return OK;
+}
+
+static void del_apply(struct mutation *m, enum err e)
+{
+    struct removal *r = (struct removal *)m;
+    slice owner = m->account->jid;
+    if (e == OK) {
+        roster_change_commit(m->account, &r->change);
+        command_done(r->call, "%.*s is no contact of %.*s any more", SLICE_ARG(r->jid),
+                     SLICE_ARG(owner));
+    } else {
+        roster_change_drop(&r->change);
+        if (e == E_NOTFOUND)
+            command_fail(r->call, e, "%.*s is no contact of %.*s", SLICE_ARG(r->jid),
+                         SLICE_ARG(owner));
+        else
+            command_fail(r->call, e, "%.*s: %s", SLICE_ARG(owner), err_text(e));
+    }
+    mem_free(&r);
+}
+
+static void del(struct account *a, enum err e, void *arg)
+{
+    struct command_call *call = ((struct task *)arg)->call;
+    slice contact = command_arg(call, "contact");
+    struct jid jid;
+    (void)e;
+    if (jid_parse(&jid, contact, call->arena) != OK) {
+        command_fail(call, E_SYNTAX, "contact: found %.*s, allowed: an address",
+                     SLICE_ARG(contact));
+        return;
+    }
+    struct removal *r = mem_new(struct removal);
+    r->m.prepare = del_prepare;
+    r->m.apply = del_apply;
+    r->call = call;
+    r->jid = jid_bare(&jid);
+    account_mutate(a, &r->m);
+}
+
+static void run_del(struct command_call *call) { run(call, del, false); }
 
 /* contact full */
 
@@ -293,27 +414,42 @@ static const struct command_arg add_args[] = {
     { "user", ARG_POSITIONAL, "address of the account: name@domain", NULL },
     { "contacts", ARG_POSITIONAL, "addresses with commas between", NULL },
     { "group", ARG_OPTION, "the group that they are put into", NULL },
-    { "subscribe", ARG_FLAG, "asks each for his availability on behalf of the user", NULL },
+    { "subscribe", ARG_FLAG, "asks each contact for its presence on behalf of the user", NULL },
     { 0 },
 };
 static struct command contact_list = {
     .name = "contact list",
+    .reads = true,
     .args = list_args,
     .run = run_list,
-    .doc = "Shows the contact list of a user.",
+    .doc = "Shows the contact list of a user, also of one that is disabled.",
     .columns = (const char *const[]){ "jid", "name", "subscription", "ask", "groups", NULL },
 };
 static struct command contact_add = {
     .name = "contact add",
     .args = add_args,
     .run = run_add,
-    .doc = "Adds contacts to a user's list. When roster.contacts-max is reached, the rest is left "
-           "out; each row says what became of one.",
+    .doc = "Adds contacts to a user's list. One that is there already is put into the group and "
+           "asked as well. When roster.contacts-max is reached, the rest is left out. Each row "
+           "says what became of one contact.",
     .columns = (const char *const[]){ "jid", "result", NULL },
+};
+static const struct command_arg del_args[] = {
+    { "user", ARG_POSITIONAL, "address of the account: name@domain", NULL },
+    { "contact", ARG_POSITIONAL, "address of the contact", NULL },
+    { 0 },
+};
+static struct command contact_del = {
+    .name = "contact del",
+    .args = del_args,
+    .run = run_del,
+    .doc = "Removes a contact from a user's list and ends the subscriptions between the two, as if "
+           "the user's client had done it.",
 };
 static const struct command_arg no_args[] = { { 0 } };
 static struct command contact_full = {
     .name = "contact full",
+    .reads = true,
     .args = no_args,
     .run = run_full,
     .doc = "Shows the users that have as many contacts as roster.contacts-max allows, or more.",
@@ -328,5 +464,6 @@ static const struct store_schema schema = { "contacts", migrations,
 const struct feature contacts_feature = {
     .name = "contacts",
     .schema = &schema,
-    .commands = (struct command *const[]){ &contact_list, &contact_add, &contact_full, NULL },
+    .commands =
+        (struct command *const[]){ &contact_list, &contact_add, &contact_del, &contact_full, NULL },
 };

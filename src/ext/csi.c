@@ -39,9 +39,9 @@ static struct setting csi_rooms = {
     .name = "csi.rooms",
     .type = SET_CHOICE,
     .choices = room_choices,
-    .doc = "Messages of rooms for a client that is in the background: those that name the user's "
-           "nickname there, or mention him (XEP-0372), are treated as csi.messages says and the "
-           "others wait; or all are treated so; or all wait.",
+    .doc = "Messages of rooms for a client that is in the background. mentions: csi.messages "
+           "applies to messages that contain the user's nickname or mention them (XEP-0372), the "
+           "others wait. as-messages: csi.messages applies to all. hold: all wait.",
 };
 static struct setting csi_presence = {
     .name = "csi.presence",
@@ -60,13 +60,14 @@ static struct setting csi_chat_states = {
 static struct metric quiet_sessions = {
     .name = "muster_mdm_quiet_mode_sessions",
     .kind = METRIC_GAUGE,
-    .help = "Sessions whose client is in the background (MDMQuietModeSessions).",
+    .help = "Sessions whose client is in the background.",
+    .also = "MDMQuietModeSessions",
 };
 static struct metric silent_sessions = {
     .name = "muster_mdm_silent_mode_sessions",
     .kind = METRIC_GAUGE,
-    .help = "Of these: something was kept since the last time that anything was sent "
-            "(MDMSilentModeSessions).",
+    .help = "Of these: something was kept since the last time that anything was sent.",
+    .also = "MDMSilentModeSessions",
 };
 
 /* Bits in the slot of a session. */
@@ -216,6 +217,9 @@ static enum hold of_message(const struct session *s, const struct stanza *st)
 {
     static const enum hold of_states[] = { HOLD_DROP, HOLD_KEEP, HOLD_SEND };
     unsigned kinds = kinds_of(st);
+    if (st->type == TYPE_GROUPCHAT && stanza_has(st, KNOWN(SUBJECT)) &&
+        !stanza_has(st, KNOWN(BODY)))
+        return HOLD_SEND; /* the last of what is sent to who enters a room (XEP-0045 §7.2.15) */
     if ((kinds & CALL) != 0)
         return HOLD_SEND; /* it rings on all devices, now */
     if ((kinds & CONTENT) != 0)
@@ -225,11 +229,26 @@ static enum hold of_message(const struct session *s, const struct stanza *st)
     return HOLD_KEEP;
 }
 
+/* The client's own presence in a room (XEP-0045 §7.2.2): it waits for that, in the background too,
+ * when it enters its rooms again behind a reconnection. */
+static bool is_own_place(const struct stanza *st)
+{
+    struct elem x, e;
+    if (!stanza_child(st, KNOWN_MUC_USER, &x))
+        return false;
+    for (bool more = elem_first(&x, &e); more; more = elem_next(&e, &e))
+        if (slice_is(e.name, "status") && slice_is(elem_attr_raw(&e, "code"), "110"))
+            return true;
+    return false;
+}
+
 static enum hold rule(const struct session *s, const struct stanza *st)
 {
     if (st->kind == STANZA_MESSAGE)
         return of_message(s, st);
     if (st->kind != STANZA_PRESENCE)
+        return HOLD_SEND;
+    if (st->type == TYPE_ERROR || is_own_place(st))
         return HOLD_SEND;
     if (st->type > TYPE_UNAVAILABLE) /* somebody asks to subscribe */
         return of_content(s);

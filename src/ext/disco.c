@@ -147,11 +147,14 @@ static bool is_caps_node(const struct disco_info *d, slice node, struct arena *t
            slice_eq(slice_from(node, prefix.len), disco_caps_ver(d, tmp));
 }
 
-/* Nodes belong to the features that have them. */
+/* Nodes belong to the features that have them; names that users choose give way to those. */
 static bool answered_elsewhere(struct iq *iq, slice node)
 {
     for (const struct feature *const *f = features_all(); *f != NULL; f++)
         if ((*f)->disco_get != NULL && (*f)->disco_get(iq, node))
+            return true;
+    for (const struct feature *const *f = features_all(); *f != NULL; f++)
+        if ((*f)->disco_any != NULL && (*f)->disco_any(iq, node))
             return true;
     return false;
 }

@@ -241,13 +241,14 @@ static void run_last(struct command_call *call)
 
 static struct command user_last = {
     .name = "user last",
+    .reads = true,
     .args =
         (const struct command_arg[]){
             { "jid", ARG_POSITIONAL, "address of the account: name@domain", NULL },
             { 0 },
         },
     .run = run_last,
-    .doc = "Shows when somebody who is online has logged in, or else when he was last there.",
+    .doc = "Shows when a user who is online logged in, or when an offline user was last online.",
     .columns = (const char *const[]){ "jid", "state", "at", NULL },
 };
 

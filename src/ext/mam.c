@@ -154,5 +154,5 @@ const struct feature mam_feature = {
     .remove = mam_prefs_remove,
     .worker_ended = ended,
     .archive = archives,
-    .carbon = mam_retract,
+    .kept = mam_retract,
 };

@@ -36,7 +36,7 @@ void mam_expire_stop(struct worker *w);
 
 /* mam_retract.c */
 extern struct store_stmt *const mam_retract_stmts[];
-stage_passage_fn mam_retract;
+stage_kept_fn mam_retract;
 
 /* mam_query.c: at the home of the archive's owner, who asks. */
 void mam_query(struct iq *iq);

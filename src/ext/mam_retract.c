@@ -5,7 +5,11 @@
  * The text of a message is there once, so it is changed for both: by the addressee's side where he
  * has it, which only happens if he lets the retraction in; else by its author's.
  *
- * Limit: it is looked for among the last LOOK_BACK messages of the conversation. */
+ * The retraction is acknowledged when the tombstone is committed. If it cannot be, its sender gets
+ * an error, and a repeat of the retraction looks again.
+ *
+ * Limits: TRIES times, if the message is changed meanwhile. It is looked for among the last
+ * LOOK_BACK messages of the conversation. */
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/clock.h"
@@ -14,13 +18,15 @@
 #include "im/account.h"
 #include "im/archive.h"
 #include "im/archive_words.h"
+#include "im/router.h"
+#include "im/server.h"
 #include "im/worker.h"
 #include "xmpp/ns.h"
 
 #define NS_RETRACT_OLD "urn:xmpp:message-retract:0" /* until version 0.3, within <apply-to/> */
 #define NS_FASTEN      "urn:xmpp:fasten:0"
 
-enum { LOOK_BACK = 2000, CANDIDATES = 16, ID_MAX = 1023 };
+enum { LOOK_BACK = 2000, CANDIDATES = 16, ID_MAX = 1023, TRIES = 10 };
 
 #define RETRACTED(index, find)                                                                     \
     "SELECT " ARCHIVE_LINE_COLUMNS " FROM (SELECT msg FROM entry" index " WHERE owner = $1"        \
@@ -42,13 +48,26 @@ struct retraction {
     slice author;            /* bare JID */
     slice target;            /* id of what is retracted */
     slice id;                /* of the message that retracts it */
+    slice contact;           /* bare JID of the other side */
+    struct stanza *st;       /* the message that retracts it */
+    struct origin origin;
     uint64_t at_us;
+    unsigned tries;
     bool sent; /* on its author's side */
 };
 
-static void end(struct retraction *r)
+static void look(struct retraction *r);
+
+static void end(struct retraction *r, enum store_result result)
 {
     struct arena *arena = r->arena;
+    struct worker *w = r->account->worker;
+    if (result != STORE_OK)
+        route_error(w, r->st, SE_RESOURCE_CONSTRAINT,
+                    SLICE("the message could not be retracted in the archive"));
+    if (r->origin.session != 0)
+        ticket_done(w, r->origin);
+    stanza_unref(&r->st);
     account_unpin(r->account);
     arena_destroy(&arena);
 }
@@ -81,8 +100,18 @@ static void write_tombstone(struct buf *out, const struct stanza *st, const stru
     buf_fini(&content);
 }
 
-/* Refused if it was changed meanwhile: then by the other side, or by its author again. */
-static void bury(const struct retraction *r, const struct archive_line *m, const struct stanza *st)
+static void buried(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct retraction *r = arg;
+    (void)b;
+    if (result == STORE_CONFLICT && ++r->tries < TRIES)
+        look(r);
+    else
+        end(r, result);
+}
+
+/* A conflict if it was changed meanwhile: by the other side, or by its author again. */
+static void bury(struct retraction *r, const struct archive_line *m, const struct stanza *st)
 {
     struct worker *w = r->account->worker;
     struct store_batch *b = store_write(w->store, account_lane(r->account));
@@ -92,7 +121,7 @@ static void bury(const struct retraction *r, const struct archive_line *m, const
     archive_change(b, m, buf_slice(&text), r->arena);
     archive_words_edit(b);
     buf_fini(&text);
-    store_submit(b, w->loop, 0, NULL, NULL);
+    store_submit(b, w->loop, 0, buried, r);
 }
 
 static void candidates_read(void *arg, enum store_result result, const struct store_batch *b)
@@ -100,7 +129,7 @@ static void candidates_read(void *arg, enum store_result result, const struct st
     struct retraction *r = arg;
     struct worker *w = r->account->worker;
     uint32_t rows = result == STORE_OK ? store_row_count(b, 0) : 0;
-    bool done = false;
+    bool done = false, waits = false;
     for (uint32_t i = 0; i < rows && !done; i++) {
         struct archive_line m = archive_line_of(b, 0, i);
         struct elem e;
@@ -109,11 +138,13 @@ static void candidates_read(void *arg, enum store_result result, const struct st
             continue;
         done = is_target(st, r);
         bool theirs = r->sent && m.rcpt_entry != 0;
-        if (done && !theirs && !stanza_find(st, "retracted", NS_RETRACT, &e))
+        waits = done && !theirs && !stanza_find(st, "retracted", NS_RETRACT, &e);
+        if (waits)
             bury(r, &m, st);
         stanza_unref(&st);
     }
-    end(r);
+    if (!waits)
+        end(r, result);
 }
 
 /* The id that a message retracts; empty: it retracts nothing. */
@@ -129,12 +160,26 @@ static slice retracts(const struct stanza *st, struct arena *tmp)
     return (slice){ 0 };
 }
 
-void mam_retract(struct account *a, const struct passage *p)
+static void look(struct retraction *r)
+{
+    struct account *a = r->account;
+    struct store_batch *b = store_read(a->worker->store, account_lane(a));
+    struct buf escaped;
+    buf_init(&escaped, 8 * ID_MAX);
+    xml_escape(&escaped, r->target);
+    store_read_late(b, a->id);
+    STORE_ADD(b, &find_retracted, STORE_ANY_ROWS, SV_I(a->id), SV_T(r->contact), SV_I(LOOK_BACK),
+              SV_T(buf_slice(&escaped)), SV_I(CANDIDATES));
+    buf_fini(&escaped);
+    store_submit(b, a->worker->loop, 0, candidates_read, r);
+}
+
+bool mam_retract(struct account *a, const struct passage *p)
 {
     struct worker *w = a->worker;
-    slice target = p->archive_id == 0 ? (slice){ 0 } : retracts(p->st, loop_scratch(w->loop));
+    slice target = retracts(p->st, loop_scratch(w->loop));
     if (target.len == 0 || target.len > ID_MAX)
-        return;
+        return false;
     bool sent = p->way == PASSAGE_SENT;
     struct arena *arena = arena_create(0);
     struct retraction *r = arena_new(arena, struct retraction, 1);
@@ -143,17 +188,12 @@ void mam_retract(struct account *a, const struct passage *p)
                               .author = slice_dup(arena, stanza_from_bare(p->st)),
                               .target = slice_dup(arena, target),
                               .id = slice_dup(arena, stanza_id(p->st)),
+                              .st = stanza_ref(p->st),
+                              .origin = p->origin,
                               .at_us = loop_wall_us(w->loop),
                               .sent = sent };
-    struct buf escaped;
-    buf_init(&escaped, 8 * ID_MAX);
-    xml_escape(&escaped, target);
+    r->contact = sent ? stanza_to_bare(r->st) : r->author;
     account_pin(a);
-    struct store_batch *b = store_read(w->store, account_lane(a));
-    store_read_late(b, a->id);
-    STORE_ADD(b, &find_retracted, STORE_ANY_ROWS, SV_I(a->id),
-              SV_T(sent ? stanza_to_bare(p->st) : stanza_from_bare(p->st)), SV_I(LOOK_BACK),
-              SV_T(buf_slice(&escaped)), SV_I(CANDIDATES));
-    buf_fini(&escaped);
-    store_submit(b, w->loop, 0, candidates_read, r);
+    look(r);
+    return p->origin.session != 0;
 }

@@ -5,6 +5,9 @@
 #include "ext/ext.h"
 #include "im/account.h"
 #include "im/feature.h"
+#include "im/host.h"
+#include "im/node.h"
+#include "im/presence.h"
 
 #define NS_MESSAGING "urn:muster:messaging:0"
 
@@ -13,8 +16,9 @@ static struct setting im_enabled = {
     .type = SET_BOOL,
     .def = 1,
     .doc =
-        "Instant messages are delivered. Off: they are refused with not-allowed, and what has no "
-        "text (typing notifications) is dropped; presence, rosters and all else go on.",
+        "Instant messages are delivered. Off: they are refused with not-allowed, messages without "
+        "text (typing notifications) are dropped, and rooms cannot be entered. Presence, rosters "
+        "and all else are not affected.",
 };
 static struct setting im_offline = {
     .name = "im.offline-messages",
@@ -75,9 +79,25 @@ static enum verdict refuse_all(const struct stanza *st, struct refusal *why)
     return REFUSE;
 }
 
+/* Into a room that the session is not in: it would hear nothing there, nor be heard. */
+static bool enters_room(const struct session *s, const struct stanza *st)
+{
+    if (st->kind != STANZA_PRESENCE || st->type != TYPE_AVAILABLE || st->to_len == 0 ||
+        presence_is_sent(s, stanza_to(st)))
+        return false;
+    struct jid to = jid_split(stanza_to(st));
+    const struct node *n = account_node(s->account);
+    return stanza_has(st, KNOWN(MUC)) ||
+           (!node_serves(n, to.domain) && host_find(n, to.domain, &(slice){ 0 }) != NULL);
+}
+
 static enum verdict check(struct session *s, struct stanza **st, struct refusal *why)
 {
-    (void)s;
+    if (!setting_bool(&im_enabled) && enters_room(s, *st)) {
+        why->error = SE_NOT_ALLOWED;
+        why->text = SLICE("instant messaging is turned off here, and rooms with it");
+        return REFUSE;
+    }
     return is_im(*st) || is_written_headline(*st) ? refuse_all(*st, why) : PASS;
 }
 

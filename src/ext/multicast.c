@@ -19,8 +19,12 @@
 #include "im/worker.h"
 #include "xmpp/addresses.h"
 #include "xmpp/ns.h"
+#include <assert.h>
 
-enum { RECIPIENTS_MAX = 120, LIST_BYTES_MAX = 1 << 20 };
+enum { RECIPIENTS_MAX = 500, LIST_BYTES_MAX = 1 << 20 };
+
+static_assert(RECIPIENTS_MAX * (ROUTE_PENDING_TWO + 1) <= TICKET_REPORTS_MAX,
+              "a ticket awaits them");
 
 static struct setting multicast_allowed = {
     .name = "multicast.allowed",
@@ -40,12 +44,14 @@ static struct setting multicast_addresses = {
 static struct setting multicast_recipients = {
     .name = "multicast.recipients-max",
     .type = SET_INT,
-    .def = 100,
+    .def = 250,
     .min = 1,
     .max = RECIPIENTS_MAX,
     .unit = "recipients",
-    .doc = "How many may get it, the contacts of roster groups that it names included. More are "
-           "refused with not-acceptable.",
+    .doc = "How many users may get such a message, the contacts of roster groups that it names "
+           "included. Each is sent a message with the whole list. With fewer than "
+           "roster.contacts-max, a user cannot write to a group of all contacts. More are refused "
+           "with not-acceptable.",
 };
 
 static bool wrong(struct addresses *l, enum stanza_error e, slice text)
@@ -152,7 +158,14 @@ static bool resolve(struct addresses *out, const struct addresses *in, const str
     recipients = recipients_of(out);
     if (listed > setting_int(&multicast_addresses) ||
         recipients > setting_int(&multicast_recipients)) /* §9 */
-        return wrong(out, SE_NOT_ACCEPTABLE, SLICE("too many recipients"));
+        return wrong(
+            out, SE_NOT_ACCEPTABLE,
+            slice_of(arena_printf(tmp,
+                                  "found %u recipients, %u of them listed; allowed are "
+                                  "%lld (multicast.recipients-max), %lld of them listed "
+                                  "(multicast.addresses-max)",
+                                  recipients, listed, (long long)setting_int(&multicast_recipients),
+                                  (long long)setting_int(&multicast_addresses))));
     return true;
 }
 
@@ -181,7 +194,7 @@ static unsigned send_all(struct session *s, const struct stanza *st, const struc
         if (to->type == ADDRESS_BCC)
             addresses_write(&own, l, i);
         slice list = buf_slice(to->type == ADDRESS_BCC ? &own : &common);
-        awaited += session_said(s, stanza_append(st, to->jid, list), o);
+        awaited += session_said(s, stanza_append_to(st, to->jid, list), o);
     }
     buf_fini(&common);
     buf_fini(&own);

@@ -6,7 +6,7 @@
  * home gives it to the sessions that want that node. When a session comes to want nodes it tells
  * its contacts by a fan tagged "?node\n…" from its full JID; each contact's home answers with the
  * last items (§4.3.4), whether that contact is online or not: one that is not loaded is loaded only
- * if it has such a node. A fan tagged "*" goes to all sessions (explicit subscriptions). */
+ * if it has such a node. Explicit subscriptions have a tag of their own (ext/pubsub_arrive.c). */
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/list.h"
@@ -58,7 +58,8 @@ static struct setting bytes_max = {
     .def = 16 << 20,
     .min = 64 << 10,
     .max = 1 << 30,
-    .doc = "How much all items of an account's nodes may take together.",
+    .doc = "How much all items of an account's nodes may take together, and the addresses that "
+           "are subscribed to them or have an affiliation.",
 };
 static struct setting subscriptions_max = {
     .name = "pep.subscriptions-max",
@@ -82,6 +83,7 @@ static const struct ps_service_kind kind = {
     .items_max = &items_max,
     .item_bytes = &item_bytes,
     .bytes_max = &bytes_max,
+    .user_bytes = &bytes_max,
     .subscriptions_max = &subscriptions_max,
 };
 
@@ -165,7 +167,7 @@ static void pep_request(struct iq *iq)
         ps_request(iq, service_make(a, PS_READY));
 }
 
-static bool disco_get(struct iq *iq, slice node)
+static bool disco_any(struct iq *iq, slice node)
 {
     struct account *a = iq->account;
     struct ps_service *s = a == NULL ? NULL : service_of(a);
@@ -180,8 +182,7 @@ static void give(struct account *a, struct stanza *st, slice node)
 {
     LIST_EACH (it, &a->sessions) {
         struct session *s = CONTAINER_OF(it, struct session, node);
-        if (!s->available || s->priority < 0 || (node.len > 0 && !caps_wants(s, node)) ||
-            !stage_takes(s, st))
+        if (!s->available || s->priority < 0 || !caps_wants(s, node) || !stage_takes(s, st))
             continue;
         metric_add(&deliveries, 1);
         session_deliver_to(s, st, session_jid(s));
@@ -371,8 +372,6 @@ static void fan_arrived_here(struct worker *w, slice bare, uint32_t number, stru
         wanted_arrived(w, bare, st, rest);
     else if (tag.ptr[0] == '+')
         event_arrived(w, bare, st, rest);
-    else if (tag.ptr[0] == '*')
-        event_arrived(w, bare, st, (slice){ 0 });
 }
 
 /* What a session wants, as a tag. */
@@ -512,6 +511,7 @@ const struct feature pep_feature = {
             { 0 },
         },
     .identities_account = (const char *const[]){ "pubsub pep", NULL },
+    .disco = (const char *const[]){ NS_PUBSUB, NULL }, /* clients look here for PEP as well */
     .disco_account = ps_features_pep,
     .iq = rules,
     .schema = &pep_schema,
@@ -526,7 +526,7 @@ const struct feature pep_feature = {
     .removed = removed,
     .presence_probed = presence_probed,
     .worker_ended = worker_ended,
-    .disco_get = disco_get,
+    .disco_any = disco_any,
     .fan = fan_arrived_here,
     .check = check,
 };

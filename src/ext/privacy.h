@@ -33,7 +33,7 @@ struct privacy {
     struct rules *standard; /* of these: the default list; NULL: none */
     struct rules *policy;   /* whom the user allows, blocks, is asked about; NULL: nobody */
     uint8_t share, others;  /* enum privacy_share, enum privacy_others */
-    uint16_t actives;       /* sessions with an active list */
+    uint32_t actives;       /* sessions with an active list */
 };
 struct privacy_session {
     struct rules *active; /* of the account's lists; NULL: the default list applies */
@@ -63,6 +63,10 @@ void privacy_fini(struct privacy *p);
 struct rules *privacy_list(const struct privacy *p, slice name); /* NULL: none; p may be NULL */
 uint32_t privacy_rules(const struct privacy *p);                 /* in all lists */
 uint32_t privacy_lists(const struct privacy *p);
+
+/* Who is behind an invitation to a room, or a decline, that comes from the room (XEP-0045 §7.8.2):
+ * bare JID, scratch; empty: it is none, or he is the owner himself. */
+slice privacy_inviter(const struct account *a, const struct stanza *st);
 
 /* State. */
 struct privacy *privacy_of(const struct account *a);              /* NULL: no rules */
@@ -109,7 +113,8 @@ const struct rules *privacy_in_force(const struct privacy *p, const struct sessi
 struct rule_peer privacy_peer(const struct account *a, const struct rules *r, slice jid);
 
 /* privacy_policy.c */
-enum verdict policy_block(struct account *a, const struct privacy *p, const struct stanza *st,
+/* from: its sender, or who is behind it. */
+enum verdict policy_block(struct account *a, const struct stanza *st, slice from,
                           struct refusal *why);
 bool policy_view(const struct account *a, const struct privacy *p, slice contact);
 /* A command about one account, at its home. */

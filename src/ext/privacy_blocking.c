@@ -115,7 +115,7 @@ static bool parse_item(struct privacy_change *c, const struct elem *item)
     if (jid_parse(&jid, elem_attr(item, "jid", c->arena), c->arena) != OK)
         return refuse(c, SE_JID_MALFORMED, SLICE("the jid of an item is not an address"));
     if (slice_eq(jid_bare(&jid), c->iq->account->jid))
-        return refuse(c, SE_NOT_ALLOWED, SLICE("nobody blocks himself"));
+        return refuse(c, SE_NOT_ALLOWED, SLICE("users cannot block themselves"));
     if (elem_child(item, "report", NS_REPORTING, &report) && !parse_report(c, &report, jid.full))
         return false;
     if (!has_jid(r, jid.full))
@@ -380,6 +380,7 @@ static const struct command_arg drop_args[] = {
 };
 struct command report_list = {
     .name = "report list",
+    .reads = true,
     .args = list_args,
     .run = run_list,
     .doc = "Shows what users have reported as spam or abuse (XEP-0377), oldest first.",

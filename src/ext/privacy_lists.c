@@ -196,9 +196,9 @@ static bool parse_item(struct privacy_change *c, const struct elem *item, struct
     rule->action = slice_is(action, "deny") ? RULE_DENY : RULE_ALLOW;
     rule->value = elem_attr(item, "value", c->arena);
     rule->type = RULE_EVERYONE;
-    for (uint8_t i = RULE_JID; type.ptr != NULL && i <= RULE_SUBSCRIPTION; i++)
+    for (unsigned i = RULE_JID; type.ptr != NULL && i <= RULE_SUBSCRIPTION; i++)
         if (slice_is(type, types[i]))
-            rule->type = i;
+            rule->type = (uint8_t)i;
     if (type.ptr != NULL && rule->type == RULE_EVERYONE)
         return refuse(c, SE_BAD_REQUEST, SLICE("a type is jid, group or subscription"));
     if (rule->type != RULE_EVERYONE && rule->value.len == 0)

@@ -27,16 +27,17 @@ static void sharing_changed(const struct setting *s);
 /* clang-format off */
 struct setting presence_sharing = {
     .name = "presence.sharing", .type = SET_BOOL, .def = 1, .changed = sharing_changed,
-    .doc = "Shares availability. Off: users see their own only; nothing is shown to others, nor "
-           "what comes from outside to them. A user may switch it off for himself.",
+    .doc = "Shares availability. Off: users see only their own. Other users, of this server and of "
+           "others, see nothing. Rooms show who is in them, but not whether they are away or busy, "
+           "nor their status text or client. Users may also turn it off for themselves.",
 };
 struct setting presence_approval = {
     .name = "presence.approval", .type = SET_CHOICE, .def = APPROVAL_ASK,
     .choices = approvals,
-    .doc = "Who may see a user's availability: `automatic`: everyone of our domains, without "
-           "asking the user; `reciprocal`: the user is asked, but not about those whose "
-           "availability he sees or has asked for himself; `ask`: always (RFC 6121). Requests from "
-           "other domains are answered by the user, or by his own policy, which goes before this "
+    .doc = "Which subscription requests are granted without asking the user. `automatic`: all "
+           "from the server's domains. `reciprocal`: those from users to whom the user is "
+           "subscribed or has asked to be. `ask`: none (RFC 6121). With `automatic`, requests from "
+           "other domains are treated as with `reciprocal`. The user's own policy overrides this "
            "setting.",
 };
 /* clang-format on */
@@ -103,10 +104,10 @@ static bool is_known_place(const struct account *a, slice from)
                                              host_find(account_node(a), jid.domain, &rest) != NULL);
 }
 
-enum verdict policy_block(struct account *a, const struct privacy *p, const struct stanza *st,
+enum verdict policy_block(struct account *a, const struct stanza *st, slice from,
                           struct refusal *why)
 {
-    slice from = stanza_from(st);
+    const struct privacy *p = privacy_of(a);
     bool presence = st->kind == STANZA_PRESENCE;
     if (presence && st->type == TYPE_AVAILABLE && !policy_shares(p) && !is_known_place(a, from))
         return DROP;
@@ -157,6 +158,8 @@ static void refresh_session(struct session *s)
         policy_shares(privacy_of(s->account)) ? TYPE_AVAILABLE : TYPE_UNAVAILABLE;
     for (uint32_t i = 0; r != NULL && i < r->seen; i++)
         presence_tell(s, roster_item_jid(r->items[i]), type);
+    if (type == TYPE_UNAVAILABLE)
+        presence_plain_in_rooms(s);
     presence_views_changed(s->account);
 }
 
@@ -319,18 +322,19 @@ static struct refusal parse_rule(const struct privacy_change *c, struct edit *e,
 {
     struct jid jid;
     if (!elem_is(child, "rule", NS_POLICY))
-        return (struct refusal){ SE_BAD_REQUEST, SLICE("a policy has rules only"), { 0 } };
+        return (struct refusal){ SE_BAD_REQUEST, SLICE("a policy has rules only"), { 0 }, NULL };
     int action = choice_attr(child, "action", actions, c->arena);
     if (action < 0)
-        return (struct refusal){ SE_BAD_REQUEST,
-                                 SLICE("a rule has an action: allow, block, ask or none"),
-                                 { 0 } };
+        return (struct refusal){
+            SE_BAD_REQUEST, SLICE("a rule has an action: allow, block, ask or none"), { 0 }, NULL
+        };
     if (jid_parse(&jid, elem_attr(child, "jid", c->arena), c->arena) != OK || !jid_is_bare(&jid))
         return (struct refusal){ SE_JID_MALFORMED,
                                  SLICE("a rule is for an address or a domain, without resource"),
-                                 { 0 } };
+                                 { 0 },
+                                 NULL };
     if (rule_named(e, jid.full))
-        return (struct refusal){ SE_BAD_REQUEST, SLICE("two rules for one address"), { 0 } };
+        return (struct refusal){ SE_BAD_REQUEST, SLICE("two rules for one address"), { 0 }, NULL };
     edit_add(e, jid.full, action);
     return (struct refusal){ .error = SE_NONE };
 }
@@ -489,25 +493,27 @@ static const struct command_arg show_args[] = {
 };
 static const struct command_arg set_args[] = {
     { "user", ARG_POSITIONAL, "address of the account: name@domain", NULL },
-    { "share", ARG_OPTION, "whether his availability is shared at all", privacy_share_names },
-    { "others", ARG_OPTION, "what holds for those that no rule names", privacy_others_names },
-    { "allow", ARG_OPTION, "an address or a domain that always sees him", NULL },
-    { "block", ARG_OPTION, "one that never does", NULL },
-    { "ask", ARG_OPTION, "one that he is asked about", NULL },
-    { "none", ARG_OPTION, "one whose rule is dropped", NULL },
+    { "share", ARG_OPTION, "whether the user's availability is shared at all",
+      privacy_share_names },
+    { "others", ARG_OPTION, "what applies to everybody without a rule", privacy_others_names },
+    { "allow", ARG_OPTION, "an address or a domain that always sees the user", NULL },
+    { "block", ARG_OPTION, "one that never sees the user", NULL },
+    { "ask", ARG_OPTION, "one about which the user is asked", NULL },
+    { "none", ARG_OPTION, "one whose rule is removed", NULL },
     { 0 },
 };
 struct command policy_show = {
     .name = "policy show",
+    .reads = true,
     .args = show_args,
     .run = run_show,
-    .doc = "Shows whom a user lets see his availability.",
+    .doc = "Shows the policy of a user: who can see their availability.",
     .columns = (const char *const[]){ "what", "is", NULL },
 };
 struct command policy_set = {
     .name = "policy set",
     .args = set_args,
     .run = run_set,
-    .doc = "Changes whom a user lets see his availability. It goes before the settings of the "
-           "server, and his sessions and contacts are told at once.",
+    .doc = "Changes the policy of a user: who can see their availability. The policy overrides the "
+           "settings of the server. Sessions and contacts see the effect at once.",
 };

@@ -3,6 +3,7 @@
  * slot. */
 #include "base/arena.h"
 #include "base/mem.h"
+#include "codec/xml_elem.h"
 #include "ext/privacy.h"
 #include "im/host.h"
 #include "im/node.h"
@@ -76,10 +77,10 @@ static bool denies(const struct account *a, const struct rules *r, slice jid, en
 
 /* XEP-0016 §2.2: the list of the session that it is for; for the account, the default list unless
  * every session has one of its own. What only some sessions refuse is stage DELIVER's. */
-static bool lists_deny(const struct account *a, const struct privacy *p, const struct stanza *st)
+static bool lists_deny(const struct account *a, const struct privacy *p, const struct stanza *st,
+                       slice from)
 {
     enum rule_kind kind = kind_in(st);
-    slice from = stanza_from(st);
     if (p->actives == 0)
         return denies(a, p->standard, from, kind);
     if (!stanza_to_is_bare(st)) {
@@ -105,16 +106,33 @@ static enum verdict refused(const struct stanza *st, struct refusal *why)
     return REFUSE;
 }
 
+static enum verdict judged(struct account *a, const struct stanza *st, slice from,
+                           struct refusal *why)
+{
+    const struct privacy *p = privacy_of(a);
+    if (is_own_server(a, st, from))
+        return PASS;
+    if (p != NULL && lists_deny(a, p, st, from))
+        return refused(st, why);
+    return policy_block(a, st, from, why);
+}
+
 enum verdict privacy_block(struct account *a, const struct stanza *st, struct refusal *why)
 {
     const struct privacy *p = privacy_of(a);
     if (p == NULL && policy_shares(NULL))
         return PASS;
-    if (is_own_server(a, st, stanza_from(st)))
-        return PASS;
-    if (p != NULL && lists_deny(a, p, st))
-        return refused(st, why);
-    return policy_block(a, p, st, why);
+    enum verdict v = judged(a, st, stanza_from(st), why);
+    slice inviter = privacy_inviter(a, st);
+    return v == PASS && inviter.len > 0 ? judged(a, st, inviter, why) : v;
+}
+
+/* All that tells what the user does, and with which client; not how it enters a room, nor the hash
+ * of the image (XEP-0153), which is no availability. */
+static bool is_detail(enum known_child known, const struct elem *e, void *unused)
+{
+    (void)unused;
+    return known != KNOWN_MUC && !elem_is(e, "x", "vcard-temp:x:update");
 }
 
 enum verdict privacy_check(struct session *s, struct stanza **st, struct refusal *why)
@@ -129,7 +147,8 @@ enum verdict privacy_check(struct session *s, struct stanza **st, struct refusal
     bool answers =
         (*st)->kind == STANZA_IQ && ((*st)->type == TYPE_RESULT || (*st)->type == TYPE_ERROR);
     if (denies(a, privacy_in_force(p, s), to, kind_out(*st))) {
-        why->error = SE_NOT_ACCEPTABLE;
+        why->error = SE_NOT_ACCEPTABLE; /* XEP-0191 §3.3: of type cancel */
+        why->type = "cancel";
         why->app_xml = SLICE("<blocked xmlns='" NS_BLOCKING_ERRORS "'/>");
         return answers ? DROP : REFUSE;
     }
@@ -141,6 +160,9 @@ enum verdict privacy_check(struct session *s, struct stanza **st, struct refusal
         why->text = SLICE("availability is not shared");
         return REFUSE;
     }
+    if (!policy_shares(p) && (*st)->kind == STANZA_PRESENCE && (*st)->type == TYPE_AVAILABLE &&
+        jid.domain.len > 0)
+        *st = stanza_without(*st, (*st)->known & ~KNOWN(MUC), is_detail, NULL);
     return PASS;
 }
 
@@ -152,7 +174,10 @@ bool privacy_takes(const struct session *s, const struct stanza *st)
     if (p == NULL || p->actives == 0 || slice_eq(stanza_from_bare(st), a->jid) ||
         is_own_server(a, st, from))
         return true; /* stage BLOCK has said all there is */
-    return !denies(a, privacy_in_force(p, s), from, kind_in(st));
+    if (denies(a, privacy_in_force(p, s), from, kind_in(st)))
+        return false;
+    slice inviter = privacy_inviter(a, st);
+    return inviter.len == 0 || !denies(a, privacy_in_force(p, s), inviter, kind_in(st));
 }
 
 static bool shows(const struct session *s, slice contact)
@@ -194,6 +219,7 @@ static bool hears(const struct session *s, slice contact)
 enum { SEES_US = 1, WE_HEAR = 2 };
 struct privacy_sight {
     uint32_t items;
+    bool shared;
     uint8_t bits[];
 };
 
@@ -206,13 +232,15 @@ struct privacy_sight *privacy_look(struct account *a)
 {
     const struct roster *r = a->roster;
     uint32_t sessions = account_available(a), n = 0;
-    if (r == NULL || r->count == 0 || sessions == 0)
+    if (list_empty(&a->sessions))
         return NULL;
-    struct privacy_sight *sight = mem_alloc(sizeof *sight + (size_t)sessions * r->count);
-    sight->items = r->count;
+    uint32_t items = r == NULL ? 0 : r->count;
+    struct privacy_sight *sight = mem_alloc(sizeof *sight + (size_t)sessions * items);
+    sight->items = items;
+    sight->shared = policy_shares(privacy_of(a));
     LIST_EACH (it, &a->sessions) {
         const struct session *s = CONTAINER_OF(it, struct session, node);
-        for (uint32_t i = 0; s->available && i < r->count; i++)
+        for (uint32_t i = 0; s->available && i < items; i++)
             sight->bits[n++] = sight_bits(s, roster_item_jid(r->items[i]));
     }
     return sight;
@@ -247,9 +275,12 @@ void privacy_told(struct account *a, struct privacy_sight *before)
 {
     const struct roster *r = a->roster;
     uint32_t n = 0;
+    bool no_more = before != NULL && before->shared && !policy_shares(privacy_of(a));
     LIST_EACH (it, &a->sessions) {
         struct session *s = CONTAINER_OF(it, struct session, node);
         presence_directed_drop(s, hidden_now);
+        if (no_more)
+            presence_plain_in_rooms(s);
         session_queue_review(s);
         for (uint32_t i = 0; before != NULL && s->available && i < before->items; i++) {
             const struct roster_item *item = r->items[i];

@@ -318,7 +318,7 @@ static void use_list(struct session *s, struct rules *list)
     struct privacy_session *ps = list == NULL ? privacy_session(s) : privacy_session_new(s);
     if (ps == NULL || p == NULL)
         return;
-    p->actives = (uint16_t)(p->actives + (list != NULL) - (ps->active != NULL));
+    p->actives += (uint32_t)(list != NULL) - (uint32_t)(ps->active != NULL);
     ps->active = list;
 }
 

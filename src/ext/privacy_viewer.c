@@ -9,7 +9,7 @@
 #include "im/roster.h"
 #include "im/worker.h"
 
-enum { PEOPLE_MAX = 10000, WATCHER_BYTES_MAX = 128 };
+enum { PEOPLE_MAX = 10000, WATCHING_MAX = 1000, WATCHER_BYTES_MAX = 128 };
 
 static void say(struct command_call *call, const char *check, const char *found, const char *result)
 {
@@ -82,6 +82,42 @@ static void say_people(struct command_call *call, const struct account *a, const
     }
 }
 
+/* Those that watch for a while, subscribers excepted: each once. */
+struct watching {
+    const struct account *account;
+    slice seen[WATCHING_MAX];
+    uint32_t count;
+};
+
+static void note_watcher(slice bare, void *arg)
+{
+    struct watching *w = arg;
+    for (uint32_t i = 0; i < w->count; i++)
+        if (slice_eq(w->seen[i], bare))
+            return;
+    if (w->count < WATCHING_MAX && !roster_is_seen(w->account, bare))
+        w->seen[w->count++] = bare;
+}
+
+static struct watching *watching(const struct account *a, struct arena *arena)
+{
+    struct watching *w = arena_new(arena, struct watching, 1);
+    w->account = a;
+    for (const struct feature *const *f = features_all(); *f != NULL; f++)
+        if ((*f)->watched_by != NULL)
+            (*f)->watched_by(a, note_watcher, w);
+    return w;
+}
+
+static bool watches(const struct account *a, slice bare, struct arena *arena)
+{
+    const struct watching *w = watching(a, arena);
+    for (uint32_t i = 0; i < w->count; i++)
+        if (slice_eq(w->seen[i], bare))
+            return true;
+    return false;
+}
+
 static bool is_contact(const struct roster_item *i) { return (i->flags & ROSTER_LISTED) != 0; }
 static bool is_watcher(const struct roster_item *i) { return sub_is_seen(i->state) != 0; }
 
@@ -100,9 +136,14 @@ static void say_account(struct command_call *call, const struct account *a)
     say_count(call, "contacts", roster_count(a), &roster_contacts_max);
     if (command_flag(call, "contacts"))
         say_people(call, a, "contact", is_contact);
-    say_count(call, "watchers", a->roster == NULL ? 0 : a->roster->seen, &roster_watchers_max);
-    if (command_flag(call, "watchers"))
+    const struct watching *now = watching(a, call->arena);
+    say_count(call, "watchers", (a->roster == NULL ? 0 : a->roster->seen) + now->count,
+              &roster_watchers_max);
+    if (command_flag(call, "watchers")) {
         say_people(call, a, "watcher", is_watcher);
+        for (uint32_t i = 0; i < now->count; i++)
+            say(call, "watcher", slice_cstr(call->arena, now->seen[i]), "for a while");
+    }
     say(call, "server", w->node->name, "");
 }
 
@@ -168,14 +209,18 @@ static void explain(struct command_call *call, const struct account *a, slice wa
     const struct roster_item *item = roster_find(a->roster, watcher);
     bool self = slice_eq(watcher, a->jid);
     bool subscribed = self || (item != NULL && sub_is_seen(item->state));
+    bool for_a_while = !subscribed && watches(a, watcher, call->arena);
     say(call, "subscription",
-        self ? "the user himself" : sub_state_subscription(item == NULL ? SUB_NONE : item->state),
-        subscribed ? "" : "hidden: not subscribed");
+        self ? "the same user" : sub_state_subscription(item == NULL ? SUB_NONE : item->state),
+        subscribed || for_a_while ? "" : "hidden: not subscribed");
+    if (for_a_while)
+        say(call, "watches for a while", "yes", "");
     if (!self)
         explain_policy(call, a, watcher);
     LIST_EACH (it, &a->sessions)
         explain_session(call, CONTAINER_OF(it, struct session, node), watcher);
-    say(call, "sees", subscribed ? status(a, watcher, call->arena) : "Unavailable", "");
+    say(call, "sees", subscribed || for_a_while ? status(a, watcher, call->arena) : "Unavailable",
+        "");
 }
 
 static void view(struct account *a, enum err e, void *arg)
@@ -202,13 +247,14 @@ static void run_view(struct command_call *call) { privacy_task_run(call, view); 
 
 static const struct command_arg view_args[] = {
     { "user", ARG_POSITIONAL, "address of the account: name@domain", NULL },
-    { "watcher", ARG_OPTION, "as this address sees him, and why", NULL },
-    { "contacts", ARG_FLAG, "names his contacts, with their groups", NULL },
-    { "watchers", ARG_FLAG, "names those that see him", NULL },
+    { "watcher", ARG_OPTION, "shows what this address sees, and why", NULL },
+    { "contacts", ARG_FLAG, "lists the user's contacts, with their groups", NULL },
+    { "watchers", ARG_FLAG, "lists those that see the user", NULL },
     { 0 },
 };
 struct command presence_view = {
     .name = "presence view",
+    .reads = true,
     .args = view_args,
     .run = run_view,
     .doc = "Shows a user's availability, contacts and watchers; or what a watcher sees of it, with "

@@ -116,9 +116,22 @@ static bool owner_asks(struct iq *iq)
     return iq->target == IQ_TO_SELF;
 }
 
+/* A request that is served, with what another extension knows better of one name; in the arena of
+ * the request. */
+struct serving {
+    struct iq *iq; /* held */
+    slice ns, name, xml;
+};
+
+static bool is_known(const struct serving *v, const struct elem *e)
+{
+    return v->ns.len > 0 && slice_eq(e->ns_uri, v->ns) && slice_eq(e->name, v->name);
+}
+
 static void private_found(void *arg, enum store_result result, const struct store_batch *b)
 {
-    struct iq *iq = arg;
+    const struct serving *v = arg;
+    struct iq *iq = v->iq;
     if (result != STORE_OK) {
         iq_error(iq, stanza_error_of(err_of_store(result)), (slice){ 0 });
         return;
@@ -129,7 +142,9 @@ static void private_found(void *arg, enum store_result result, const struct stor
     buf_init(&out, ANSWER_BYTES_MAX);
     buf_lit(&out, "<query xmlns='" NS_PRIVATE "'>");
     for (bool more = elem_first(&iq->payload, &e); more; more = elem_next(&e, &e), i++) {
-        if (store_row_count(b, i) > 0)
+        if (is_known(v, &e))
+            buf_add(&out, v->xml);
+        else if (store_row_count(b, i) > 0)
             buf_add(&out, store_text(b, i, 0, 0));
         else
             elem_extract(&e, &out); /* nothing stored: the element as it was asked for */
@@ -142,17 +157,15 @@ static void private_found(void *arg, enum store_result result, const struct stor
     buf_fini(&out);
 }
 
-static void private_get(struct iq *iq)
+static void private_read(struct serving *v)
 {
     struct elem e;
-    if (!owner_asks(iq) || !elements_ok(iq))
-        return;
-    struct store_batch *b = store_read(iq->worker->store, account_lane(iq->account));
-    for (bool more = elem_first(&iq->payload, &e); more; more = elem_next(&e, &e))
-        STORE_ADD(b, &private_load, STORE_ANY_ROWS, SV_I(iq->account->id), SV_T(e.ns_uri),
+    struct iq *held = v->iq;
+    struct store_batch *b = store_read(held->worker->store, account_lane(held->account));
+    for (bool more = elem_first(&held->payload, &e); more; more = elem_next(&e, &e))
+        STORE_ADD(b, &private_load, STORE_ANY_ROWS, SV_I(held->account->id), SV_T(e.ns_uri),
                   SV_T(e.name));
-    struct iq *held = iq_hold(iq);
-    store_submit(b, held->worker->loop, 0, private_found, held);
+    store_submit(b, held->worker->loop, 0, private_found, v);
 }
 
 struct find {
@@ -191,57 +204,52 @@ static void private_stored(void *arg, enum store_result result, const struct sto
         iq_error(iq, stanza_error_of(err_of_store(result)), (slice){ 0 });
 }
 
-static void add_element(struct store_batch *b, const struct iq *iq, const struct elem *e)
+static void add_element(struct store_batch *b, const struct serving *v, const struct elem *e)
 {
     struct buf xml;
     buf_init(&xml, ANSWER_BYTES_MAX); /* the stanza's own limit is lower */
-    elem_extract(e, &xml);
-    STORE_ADD(b, &private_put_stmt, 1, SV_I(iq->account->id), SV_T(e->ns_uri), SV_T(e->name),
+    if (is_known(v, e))
+        buf_add(&xml, v->xml);
+    else
+        elem_extract(e, &xml);
+    STORE_ADD(b, &private_put_stmt, 1, SV_I(v->iq->account->id), SV_T(e->ns_uri), SV_T(e->name),
               SV_I(xml.len), SV_T(buf_slice(&xml)));
     buf_fini(&xml);
 }
 
-static void submit_checked(struct iq *held, struct store_batch *b, slice ns, slice name)
+static void private_write(const struct serving *v)
 {
-    STORE_ADD(b, &private_check, 1, SV_I(held->account->id), SV_T(ns), SV_T(name),
+    struct elem e, last = { 0 };
+    struct iq *held = v->iq;
+    struct store_batch *b = store_write(held->worker->store, account_lane(held->account));
+    for (bool more = elem_first(&held->payload, &e); more; more = elem_next(&e, &e)) {
+        add_element(b, v, &e);
+        last = e;
+    }
+    STORE_ADD(b, &private_check, 1, SV_I(held->account->id), SV_T(last.ns_uri), SV_T(last.name),
               SV_I(setting_int(&private_elements_max)), SV_I(setting_int(&private_bytes_max)));
     store_submit(b, held->worker->loop, 0, private_stored, held);
 }
 
-static void private_write(struct iq *held)
-{
-    struct elem e, last = { 0 };
-    struct store_batch *b = store_write(held->worker->store, account_lane(held->account));
-    for (bool more = elem_first(&held->payload, &e); more; more = elem_next(&e, &e)) {
-        add_element(b, held, &e);
-        last = e;
-    }
-    submit_checked(held, b, last.ns_uri, last.name);
-}
+static bool ok(struct iq *iq) { return owner_asks(iq) && elements_ok(iq); }
 
-static void put(struct iq *held, slice ns, slice name, slice xml)
+static void request_with(struct iq *held, slice ns, slice name, slice xml)
 {
-    struct store_batch *b = store_write(held->worker->store, account_lane(held->account));
-    STORE_ADD(b, &private_put_stmt, 1, SV_I(held->account->id), SV_T(ns), SV_T(name), SV_I(xml.len),
-              SV_T(xml));
-    submit_checked(held, b, ns, name);
-}
-
-static void private_set(struct iq *iq)
-{
-    if (owner_asks(iq) && elements_ok(iq))
-        private_write(iq_hold(iq));
+    struct serving *v = arena_new(held->tmp, struct serving, 1);
+    *v = (struct serving){ held, ns, name, slice_dup(held->tmp, xml) };
+    if (held->st->type == TYPE_GET)
+        private_read(v);
+    else
+        private_write(v);
 }
 
 static void request(struct iq *iq)
 {
-    if (iq->st->type == TYPE_GET)
-        private_get(iq);
-    else
-        private_set(iq);
+    if (ok(iq))
+        request_with(iq_hold(iq), (slice){ 0 }, (slice){ 0 }, (slice){ 0 });
 }
 
-static const struct private_ops ops = { request, put, find };
+static const struct private_ops ops = { request, ok, request_with, find };
 
 static void start(void) { private_is(&ops); }
 
@@ -251,8 +259,8 @@ static void private_remove(struct account *a, struct store_batch *b)
 }
 
 static const struct iq_rule private_rules[] = {
-    { TYPE_GET, NS_PRIVATE, "query", IQ_TO_SELF | IQ_TO_ACCOUNT | IQ_TO_SERVER, private_get },
-    { TYPE_SET, NS_PRIVATE, "query", IQ_TO_SELF | IQ_TO_ACCOUNT | IQ_TO_SERVER, private_set },
+    { TYPE_GET, NS_PRIVATE, "query", IQ_TO_SELF | IQ_TO_ACCOUNT | IQ_TO_SERVER, request },
+    { TYPE_SET, NS_PRIVATE, "query", IQ_TO_SELF | IQ_TO_ACCOUNT | IQ_TO_SERVER, request },
     { 0 },
 };
 

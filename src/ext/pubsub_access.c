@@ -9,6 +9,7 @@ static const char *const state_names[PS_STATES] = {
     [PS_UNSUBSCRIBED] = "none",
     [PS_PENDING] = "pending",
     [PS_SUBSCRIBED] = "subscribed",
+    [PS_OFFERED] = "pending",
 };
 
 static const struct ps_error fine = { SE_NONE, NULL, NULL, { "", 0 } };

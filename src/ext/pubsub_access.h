@@ -14,7 +14,9 @@ enum ps_affiliation {
     PS_OUTCAST,
     PS_AFFILIATIONS
 };
-enum ps_state { PS_UNSUBSCRIBED, PS_PENDING, PS_SUBSCRIBED, PS_STATES };
+/* Pending is a subscription that an owner has to approve; offered is one that an owner has made for
+ * another address, which has to agree. Protocol says `pending` to both (XEP-0060 §4.2). */
+enum ps_state { PS_UNSUBSCRIBED, PS_PENDING, PS_SUBSCRIBED, PS_OFFERED, PS_STATES };
 
 /* An error with its condition of pubsub#errors. */
 struct ps_error {

@@ -129,7 +129,7 @@ static void test_names(void **state)
     }
     for (unsigned i = 0; i < PS_STATES; i++) {
         assert_true(ps_state_find(slice_of(ps_state_name((enum ps_state)i)), &s));
-        assert_int_equal(s, i);
+        assert_int_equal(s, i == PS_OFFERED ? PS_PENDING : i); /* one word for both */
     }
     assert_false(ps_affiliation_find(SLICE("king"), &a));
     assert_false(ps_state_find(SLICE(""), &s));

@@ -78,10 +78,10 @@ static const struct field fields[] = {
     TEXT(K_TEXT, PS_TITLE, FORM_TEXT_SINGLE, "title", "Name of the node"),
     TEXT(K_TEXT, PS_DESCRIPTION, FORM_TEXT_SINGLE, "description", "What it is about"),
     TEXT(K_TEXT, PS_TYPE, FORM_TEXT_SINGLE, "type", "Namespace of its payloads"),
-    TEXT(K_TEXT, PS_LANGUAGE, FORM_TEXT_SINGLE, "language", "Language of its items"),
+    TEXT(K_TEXT, PS_LANGUAGE, FORM_LIST_SINGLE, "language", "Language of its items"),
     TEXT(K_LIST, PS_CONTACTS, FORM_JID_MULTI, "contact", "Whom to ask about it"),
     CHOICE(access, "access_model", "Who may subscribe and read", access),
-    TEXT(K_LIST, PS_GROUPS, FORM_TEXT_MULTI, "roster_groups_allowed",
+    TEXT(K_LIST, PS_GROUPS, FORM_LIST_MULTI, "roster_groups_allowed",
          "Roster groups that may subscribe and read"),
     CHOICE(publish, "publish_model", "Who may publish", publish),
     BOOL(subscribe, "Whether subscriptions are allowed"),
@@ -254,6 +254,12 @@ static void take(struct ps_config *c, const struct field *fd, struct form *f,
 }
 
 /* There are leaf nodes only (XEP-0248 is another protocol). */
+static const struct form_option type_options[] = { { "leaf", "Leaf" }, { 0 } };
+static const struct form_row type_row = { .var = "pubsub#node_type",
+                                          .type = FORM_LIST_SINGLE,
+                                          .label = "Type of the node",
+                                          .options = type_options };
+
 static void check_node_type(struct form *f)
 {
     slice type;
@@ -300,6 +306,10 @@ bool ps_config_meets(const struct ps_config *c, struct form *f, const struct ps_
         const struct field *fd = find(var);
         if (slice_is(var, "FORM_TYPE"))
             continue;
+        if (slice_is(var, type_row.var)) {
+            check_node_type(f);
+            continue;
+        }
         if (fd == NULL)
             return false;
         take(&wanted, fd, f, limits);
@@ -351,7 +361,7 @@ static void write_field(struct buf *out, const struct ps_config *c, const struct
     if (fd->kind != K_LIST) {
         form_put(out, fd->row.var, value_of(c, fd, buf));
     } else {
-        form_put_open(out, fd->row.var);
+        form_put_open(out, fd->row.var, fd->row.type);
         write_values(out, c->text[fd->at]);
         form_field_close(out);
     }
@@ -360,10 +370,16 @@ static void write_field(struct buf *out, const struct ps_config *c, const struct
 void ps_config_write(struct buf *out, const struct ps_config *c)
 {
     form_open(out, FORM_RESULT, NODE_CONFIG);
+    form_put(out, type_row.var, SLICE("leaf"));
     for (unsigned i = 0; i < FIELDS; i++)
         write_field(out, c, &fields[i]);
     form_close(out);
 }
+
+/* A list that users extend by values of their own (XEP-0122 §3.2.3). */
+#define OPEN_LIST                                                                                  \
+    "<validate xmlns='http://jabber.org/protocol/xdata-validate' datatype='xs:string'>"            \
+    "<open/></validate>"
 
 static void ask_field(struct buf *out, const struct ps_config *c, const struct field *fd,
                       enum ps_kind kind)
@@ -372,6 +388,9 @@ static void ask_field(struct buf *out, const struct ps_config *c, const struct f
     struct form_row row = fd->row;
     if (kind == PS_HOST && row.options == access_options)
         row.options = host_access_options;
+    bool is_list = row.type == FORM_LIST_SINGLE || row.type == FORM_LIST_MULTI;
+    if (is_list && row.options == NULL)
+        row.extra = OPEN_LIST;
     if (fd->kind != K_LIST) {
         form_ask_value(out, &row, value_of(c, fd, buf));
     } else {
@@ -384,6 +403,7 @@ static void ask_field(struct buf *out, const struct ps_config *c, const struct f
 void ps_config_ask(struct buf *out, const struct ps_config *c, enum ps_kind kind)
 {
     form_open(out, FORM_FORM, NODE_CONFIG);
+    form_ask_value(out, &type_row, SLICE("leaf"));
     for (unsigned i = 0; i < FIELDS; i++)
         ask_field(out, c, &fields[i], kind);
     form_close(out);
@@ -395,6 +415,7 @@ void ps_config_write_meta(struct buf *out, const struct ps_config *c)
                                          "pubsub#type",          "pubsub#language",
                                          "pubsub#contact",       "pubsub#access_model",
                                          "pubsub#publish_model", "pubsub#max_items" };
+    form_put(out, type_row.var, SLICE("leaf"));
     for (unsigned i = 0; i < sizeof shown / sizeof shown[0]; i++) {
         const struct field *fd = find(slice_of(shown[i]));
         if ((fd->kind != K_TEXT && fd->kind != K_LIST) || c->text[fd->at].len > 0)
@@ -431,9 +452,9 @@ void ps_config_store(struct buf *out, const struct ps_config *c, enum ps_kind ki
 
 static void load_choice(struct ps_config *c, const struct field *fd, slice value)
 {
-    for (uint8_t i = 0; fd->names[i] != NULL; i++)
+    for (unsigned i = 0; fd->names[i] != NULL; i++)
         if (slice_is(value, fd->names[i]))
-            *choice_at(c, fd) = i;
+            *choice_at(c, fd) = (uint8_t)i;
 }
 
 static void load_line(struct ps_config *c, const struct field *fd, slice value)

@@ -41,10 +41,18 @@ const char *const ps_features_host[] = { COMMON, NULL };
 
 static bool is_info(const struct iq *iq) { return slice_is(iq->payload.ns_uri, NS_DISCO_INFO); }
 
-static bool may_see(const struct ps_node *n, const struct stanza *st)
+static bool may_read(const struct ps_node *n, const struct stanza *st)
 {
     struct ps_actor who = ps_actor_of(n, stanza_from(st));
     return ps_may_read(&n->config, &who).error == SE_NONE;
+}
+
+/* Where an owner lets in whoever asks, one has to find what to ask for (§4.5, §5.2). */
+static bool may_see(const struct ps_node *n, const struct stanza *st)
+{
+    struct ps_actor who = ps_actor_of(n, stanza_from(st));
+    return may_read(n, st) || (n->config.access == PS_AUTHORIZE &&
+                               ps_may_subscribe(&n->config, &who).error == SE_NONE);
 }
 
 /* A node that is not there and one that strangers must not see look alike, and to strangers like a
@@ -85,7 +93,7 @@ static void put_affiliates(struct buf *out, const struct ps_node *n, const char 
                            enum ps_affiliation which)
 {
     const struct ps_affiliate *a;
-    form_put_open(out, var);
+    form_put_open(out, var, FORM_JID_MULTI);
     if (which == PS_OWNER && n->service->account != NULL)
         form_value(out, n->service->jid);
     for (uint32_t i = 0; (a = map_next(&n->affiliates, &i)) != NULL;)
@@ -105,7 +113,7 @@ static void answer_info(struct iq *iq, const struct ps_node *n)
     ps_config_write_meta(&out, &n->config);
     clock_stamp(stamp, (uint64_t)n->nid); /* a node's number is when it was made, in us */
     form_put(&out, "pubsub#creation_date", slice_of(stamp));
-    form_put(&out, "pubsub#creator", slice_of(n->creator));
+    form_put(&out, "pubsub#creator", ps_creator(n));
     put_affiliates(&out, n, "pubsub#owner", PS_OWNER);
     put_affiliates(&out, n, "pubsub#publisher", PS_PUBLISHER);
     form_put_int(&out, "pubsub#num_subscribers", n->subscribers.count);
@@ -213,6 +221,8 @@ static void ready(struct ps_op *op, enum stanza_error e)
         answer_missing(iq);
     else if (is_info(iq))
         answer_info(iq, n);
+    else if (!may_read(n, iq->st))
+        iq_error(iq, SE_NOT_AUTHORIZED, (slice){ 0 });
     else
         read_items(iq, n);
 }

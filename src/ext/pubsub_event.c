@@ -17,7 +17,7 @@
 #include "im/worker.h"
 #include "xmpp/ns.h"
 
-enum { EVENT_BYTES_MAX = 16 << 20 };
+enum { EVENT_BYTES_MAX = 16 << 20, BEHALF_MAX = 2 * JID_MAX + 3 };
 
 struct metric ps_events = {
     .name = "muster_pubsub_events_total",
@@ -124,19 +124,31 @@ static void write_event(struct buf *out, const struct ps_node *n, enum ps_event 
     }
 }
 
-static struct stanza *make_message(const struct ps_node *n, slice to, struct buf *content)
+static enum stanza_type type_of(const struct ps_node *n)
 {
     static const enum stanza_type types[] = {
         [PS_HEADLINE] = TYPE_HEADLINE, [PS_NORMAL] = TYPE_NORMAL, [PS_CHAT] = TYPE_CHAT
     };
+    return types[n->config.notification];
+}
+
+/* Without `to`: it is written with each receiver's own. NULL: too long. Ends the buffer. */
+static struct stanza *make_typed(const struct ps_node *n, enum stanza_type type,
+                                 struct buf *content)
+{
     char id[17];
     struct stanza *st = NULL;
     rand_hex(id, 8);
     if (!content->overflow)
-        st = stanza_make(STANZA_MESSAGE, types[n->config.notification], n->service->jid, to,
-                         slice_of(id), buf_slice(content));
+        st = stanza_make(STANZA_MESSAGE, type, n->service->jid, (slice){ 0 }, slice_of(id),
+                         buf_slice(content));
     buf_fini(content);
     return st;
+}
+
+static struct stanza *make_message(const struct ps_node *n, struct buf *content)
+{
+    return make_typed(n, type_of(n), content);
 }
 
 /* To whom. */
@@ -157,28 +169,67 @@ static bool is_blocked(const struct ps_node *n, slice subscriber)
     return a != NULL && !slice_eq(jid_bare(&jid), a->jid) && !stage_show(a, jid_bare(&jid));
 }
 
-/* Explicit subscriptions. What is kept for those who are away goes to each by itself. */
-static void to_subscribers(const struct spread *sp)
+/* Who speaks through the service: a subscriber that has blocked one of them hears nothing. */
+static slice behalf_tag(const struct ps_node *n, slice by, char out[BEHALF_MAX])
+{
+    const slice who[] = { by, ps_creator(n) };
+    size_t len = sizeof PS_TAG_EXPLICIT - 1;
+    memcpy(out, PS_TAG_EXPLICIT, len);
+    for (unsigned i = 0; i < 2; i++) {
+        if (who[i].len == 0 || who[i].len > JID_MAX || (i > 0 && slice_eq(who[i], by)))
+            continue;
+        memcpy(out + len, who[i].ptr, who[i].len);
+        out[len + who[i].len] = '\n';
+        len += who[i].len + 1;
+    }
+    return (slice){ out, len };
+}
+
+/* One body for all who are here; components get copies. */
+static void to_one(struct fan *f, slice jid)
+{
+    struct jid parts = jid_split(jid);
+    if (fan_is_local(f->worker->node, jid_bare(&parts)))
+        fan_add(f, jid);
+    else
+        route_send(f->worker, stanza_readdress(f->st, (slice){ 0 }, jid));
+}
+
+/* Explicit subscriptions; how many are told. */
+static uint32_t to_subscribers(const struct spread *sp, slice by)
 {
     const struct ps_node *n = sp->node;
     const struct ps_subscriber *s;
+    char tag[BEHALF_MAX];
+    uint32_t told = 0;
     struct fan f;
     if (n->subscribers.count == 0)
-        return;
-    fan_begin(&f, sp->worker, sp->st, SLICE("*"));
+        return 0;
+    fan_begin(&f, sp->worker, sp->st, behalf_tag(n, by, tag));
     for (uint32_t i = 0; (s = map_next(&n->subscribers, &i)) != NULL;) {
         slice jid = { s->jid, s->len };
         struct ps_actor who = ps_actor_of(n, jid);
         if (s->state != PS_SUBSCRIBED || !s->deliver ||
             ps_may_read(&n->config, &who).error != SE_NONE || is_blocked(n, jid))
             continue;
-        if (is_bare(jid) && n->config.notification == PS_HEADLINE &&
-            fan_is_local(sp->worker->node, jid))
-            fan_add(&f, jid);
-        else
-            route_send(sp->worker, stanza_readdress(sp->st, (slice){ 0 }, jid));
+        to_one(&f, jid);
+        told++;
     }
     fan_end(&f);
+    return told;
+}
+
+/* To one address on somebody's behalf. Takes over st. */
+static void send_to(const struct ps_node *n, struct stanza *st, slice by, slice jid)
+{
+    char tag[BEHALF_MAX];
+    struct fan f;
+    if (st == NULL)
+        return;
+    fan_begin(&f, n->service->worker, st, behalf_tag(n, by, tag));
+    to_one(&f, jid);
+    fan_end(&f);
+    stanza_unref(&st);
 }
 
 /* §6.1: a contact that has subscribed explicitly is told once. */
@@ -234,27 +285,30 @@ static slice tag_of(const struct ps_node *n, char out[PS_ID_MAX + 1])
     return (slice){ out, n->name.len + 1 };
 }
 
-static void spread(struct ps_node *n, struct stanza *st)
+static void spread(const struct ps_op *op, struct stanza *st)
 {
+    struct ps_node *n = op->node;
     struct spread sp = { n, st, n->service->worker };
     char tag[PS_ID_MAX + 1];
     metric_add(&ps_events, 1);
-    to_subscribers(&sp);
-    if (n->service->account == NULL)
-        return;
-    to_contacts(&sp, tag_of(n, tag));
+    uint32_t told = to_subscribers(&sp, ps_from_bare(op));
+    if (told > 0)
+        session_charge(sp.worker, op->origin, (uint64_t)told * st->bytes);
+    if (n->service->account != NULL)
+        to_contacts(&sp, tag_of(n, tag));
 }
 
-void ps_notify(struct ps_node *n, enum ps_event what, const struct ps_item *item, slice text)
+void ps_notify(const struct ps_op *op, enum ps_event what, const struct ps_item *item, slice text)
 {
+    struct ps_node *n = op->node;
     struct buf content;
     if (!n->config.deliver_notifications)
         return;
     write_event(&content, n, what, item, text);
-    struct stanza *st = make_message(n, (slice){ 0 }, &content);
+    struct stanza *st = make_message(n, &content);
     if (st == NULL)
         return;
-    spread(n, st);
+    spread(op, st);
     stanza_unref(&st);
 }
 
@@ -269,13 +323,13 @@ void ps_send_last(struct ps_node *n, const struct ps_item *item, slice to)
     write_event(&content, n, PS_EVENT_ITEM, item, (slice){ 0 });
     clock_stamp(stamp, item->at_us);
     buf_printf(&content, "<delay xmlns='" NS_DELAY "' stamp='%s'/>", stamp);
-    struct stanza *st = make_message(n, implicit ? (slice){ 0 } : to, &content);
-    if (st == NULL)
-        return;
+    struct stanza *st = make_message(n, &content);
     if (!implicit) {
-        route_send(w, st);
+        send_to(n, st, item->publisher, to);
         return;
     }
+    if (st == NULL)
+        return;
     fan_one(w, st, tag_of(n, tag), to);
     stanza_unref(&st);
 }
@@ -296,18 +350,23 @@ void ps_write_subscription(struct buf *out, const struct ps_node *n, slice jid,
     buf_lit(out, "/>");
 }
 
-static void send_to_owners(const struct ps_node *n, struct buf *content)
+/* About a subscriber, who is the one that speaks here. Takes over st. */
+static void send_to_owners(const struct ps_node *n, struct stanza *st,
+                           const struct ps_subscriber *s)
 {
     const struct ps_affiliate *a;
-    struct worker *w = n->service->worker;
-    struct stanza *st = make_message(n, (slice){ 0 }, content);
+    struct jid subscriber = jid_split((slice){ s->jid, s->len });
+    char tag[BEHALF_MAX];
+    struct fan f;
     if (st == NULL)
         return;
+    fan_begin(&f, n->service->worker, st, behalf_tag(n, jid_bare(&subscriber), tag));
     if (n->service->account != NULL)
-        route_send(w, stanza_readdress(st, (slice){ 0 }, n->service->jid));
+        to_one(&f, n->service->jid);
     for (uint32_t i = 0; (a = map_next(&n->affiliates, &i)) != NULL;)
         if (a->affiliation == PS_OWNER)
-            route_send(w, stanza_readdress(st, (slice){ 0 }, (slice){ a->jid, a->len }));
+            to_one(&f, (slice){ a->jid, a->len });
+    fan_end(&f);
     stanza_unref(&st);
 }
 
@@ -320,23 +379,24 @@ static void subscription_event(struct buf *out, const struct ps_node *n, slice j
     buf_lit(out, "</event>");
 }
 
-void ps_send_state(const struct ps_node *n, slice jid, const struct ps_subscriber *s)
+/* An offer is a headline: nothing is kept for those who have agreed to nothing. */
+void ps_send_state(const struct ps_op *op, slice jid, const struct ps_subscriber *s)
 {
+    const struct ps_node *n = op->node;
+    bool offer = s != NULL && s->state == PS_OFFERED;
     struct buf content;
     subscription_event(&content, n, jid, s);
-    struct stanza *st = make_message(n, jid, &content);
-    if (st != NULL)
-        route_send(n->service->worker, st);
+    send_to(n, make_typed(n, offer ? TYPE_HEADLINE : type_of(n), &content), ps_from_bare(op), jid);
 }
 
 void ps_tell_owners(const struct ps_node *n, const struct ps_subscriber *s)
 {
     struct buf content;
     subscription_event(&content, n, (slice){ s->jid, s->len }, s);
-    send_to_owners(n, &content);
+    send_to_owners(n, make_message(n, &content), s);
 }
 
-/* §8.6.1 */
+/* §8.6.1. It waits for an owner who is away, whatever the node's notifications are like. */
 void ps_ask_owners(const struct ps_node *n, const struct ps_subscriber *s)
 {
     static const struct form_row node_row = { .var = "pubsub#node", .label = "Node" },
@@ -349,14 +409,14 @@ void ps_ask_owners(const struct ps_node *n, const struct ps_subscriber *s)
                                  subid_row = { .var = "pubsub#subid", .type = FORM_HIDDEN };
     struct buf content;
     buf_init(&content, EVENT_BYTES_MAX);
-    form_open(&content, FORM_FORM, NS_PUBSUB "#subscribe_authorization");
-    form_title(&content, "Subscription request");
+    form_open_titled(&content, FORM_FORM, NS_PUBSUB "#subscribe_authorization",
+                     "Subscription request", NULL);
     form_ask_value(&content, &subid_row, slice_of(s->subid));
     form_ask_value(&content, &node_row, n->name);
     form_ask_value(&content, &jid_row, (slice){ s->jid, s->len });
     form_ask_value(&content, &allow_row, SLICE("0"));
     form_close(&content);
-    send_to_owners(n, &content);
+    send_to_owners(n, make_typed(n, TYPE_NORMAL, &content), s);
 }
 
 /* Extensions that follow a node. */

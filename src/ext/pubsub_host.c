@@ -76,6 +76,16 @@ static struct setting bytes_max = {
     .max = 1ll << 40,
     .doc = "How much all items of pubsub.<domain> may take together.",
 };
+static struct setting user_bytes = {
+    .name = "pubsub.user-bytes",
+    .type = SET_BYTES,
+    .def = 64 << 20,
+    .min = 64 << 10,
+    .max = 1ll << 40,
+    .doc = "How much the nodes of pubsub.<domain> that one user has created may take: their items, "
+           "and the addresses that are subscribed to them or have an affiliation. So one user "
+           "cannot use up pubsub.bytes-max.",
+};
 static struct setting subscriptions_max = {
     .name = "pubsub.subscriptions-max",
     .type = SET_INT,
@@ -101,6 +111,7 @@ static const struct ps_service_kind kind = {
     .bytes_max = &bytes_max,
     .subscriptions_max = &subscriptions_max,
     .user_nodes_max = &user_nodes_max,
+    .user_bytes = &user_bytes,
     .may_create = may_create,
 };
 
@@ -135,7 +146,7 @@ static void host_request(struct iq *iq)
     ps_request(iq, service_of(iq->worker, stanza_to_bare(iq->st)));
 }
 
-static bool disco_get(struct iq *iq, slice node)
+static bool disco_any(struct iq *iq, slice node)
 {
     if (iq->target != IQ_TO_HOST || !slice_is(slice_of(iq->host->label), "pubsub"))
         return false;
@@ -199,15 +210,16 @@ const struct feature pubsub_host_feature = {
             { "0060", "1.26.0", "Publish-Subscribe", "0.1.0", "test_pubsub",
               "a full node gives up its oldest items, no collections, one subscription an "
               "address and node, no leases, pending "
-              "subscriptions are managed by their list, an item is replaced by its publisher or "
+              "subscriptions are managed by their list, an owner's subscription of another address "
+              "is pending until that address subscribes, an item is replaced by its publisher or "
               "an owner only" },
             { 0 },
         },
     .hosts = hosts,
     .settings =
-        (struct setting *const[]){ &enabled, &create, &nodes_max, &user_nodes_max, &items_max,
-                                   &item_bytes, &bytes_max, &subscriptions_max, NULL },
+        (struct setting *const[]){ &enabled, &create, &nodes_max, &user_nodes_max, &user_bytes,
+                                   &items_max, &item_bytes, &bytes_max, &subscriptions_max, NULL },
     .start = start,
     .worker_ended = worker_ended,
-    .disco_get = disco_get,
+    .disco_any = disco_any,
 };

@@ -7,6 +7,7 @@
 #include "base/rand.h"
 #include "ext/pubsub_private.h"
 #include "im/account.h"
+#include "im/budget.h"
 #include "im/worker.h"
 #include "xmpp/ns.h"
 
@@ -148,16 +149,27 @@ static enum ps_step put_item(struct ps_op *op, const struct ps_actor *who,
     if (!c->persist_items)
         return PS_COMMIT;
     op->drop = surplus(n, op->item.id, items_max(op, c) - 1, op->item.at_us);
-    uint64_t bytes = s->bytes + ps_item_bytes(&op->item) - (old == NULL ? 0 : old->bytes);
+    int64_t more = (int64_t)ps_item_bytes(&op->item) - (old == NULL ? 0 : old->bytes);
     for (unsigned i = 0; i < op->drop; i++)
-        bytes -= n->stubs[i] == old ? 0 : n->stubs[i]->bytes;
-    if (bytes > (uint64_t)setting_int(s->kind->bytes_max))
+        more -= n->stubs[i] == old ? 0 : n->stubs[i]->bytes;
+    if (!ps_maker_has_room(n, more))
+        return ps_fail(op, SE_POLICY_VIOLATION, NULL,
+                       SLICE("the limit of what one user may store is reached"));
+    if ((int64_t)s->bytes + more > setting_int(s->kind->bytes_max))
         return ps_fail(op, SE_POLICY_VIOLATION, NULL, SLICE("the limit of stored data is reached"));
     if (op->batch == NULL)
         op->batch = write_batch(op);
     ps_store_item(op->batch, n, &op->item);
     drop_items(op, op->item.id);
     return PS_COMMIT;
+}
+
+/* All subscribers may be connected and read slowly: then there is a copy for each. */
+static bool copies_fit(const struct ps_op *op)
+{
+    const struct ps_node *n = op->node;
+    uint64_t bytes = (uint64_t)n->subscribers.count * op->req.payload.len;
+    return !n->config.deliver_payloads || bytes < 1 << 20 || budget_allows(bytes);
 }
 
 static enum ps_step run_publish(struct ps_op *op)
@@ -173,6 +185,9 @@ static enum ps_step run_publish(struct ps_op *op)
     } else {
         struct ps_error e = ps_may_publish(c, &who);
         step = e.error != SE_NONE ? ps_fail_with(op, &e) : PS_COMMIT;
+        if (step == PS_COMMIT && !copies_fit(op))
+            step = ps_fail(op, SE_RESOURCE_CONSTRAINT, NULL,
+                           SLICE("the server is short of memory for all copies of it"));
         if (step == PS_COMMIT && op->req.has_form && !ps_config_meets(c, &op->req.form, &limits))
             step = precondition(op);
     }
@@ -218,7 +233,7 @@ static void apply_publish(struct ps_op *op)
     if (op->req.has_item)
         ps_keep_last(n, &op->item);
     answer_publish(op);
-    ps_notify(n, PS_EVENT_ITEM, op->req.has_item ? &op->item : NULL, (slice){ 0 });
+    ps_notify(op, PS_EVENT_ITEM, op->req.has_item ? &op->item : NULL, (slice){ 0 });
     if (op->req.has_item)
         ps_watches_run(op, &op->item);
 }
@@ -254,7 +269,7 @@ static void apply_retract(struct ps_op *op)
         ps_forget_last(n);
     ps_answer(op, (slice){ 0 });
     if (n->config.notify_retract || op->req.notify)
-        ps_notify(n, PS_EVENT_RETRACT, &item, (slice){ 0 });
+        ps_notify(op, PS_EVENT_RETRACT, &item, (slice){ 0 });
     ps_watches_run(op, NULL);
 }
 
@@ -284,7 +299,7 @@ static void apply_purge(struct ps_op *op)
     ps_keep_last(n, NULL);
     ps_answer(op, (slice){ 0 });
     if (n->config.notify_retract)
-        ps_notify(n, PS_EVENT_PURGE, NULL, (slice){ 0 });
+        ps_notify(op, PS_EVENT_PURGE, NULL, (slice){ 0 });
     ps_watches_run(op, NULL);
 }
 

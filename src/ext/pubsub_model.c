@@ -9,6 +9,11 @@
 #include "im/worker.h"
 
 static slice node_key(const void *item) { return ((const struct ps_node *)item)->name; }
+static slice maker_key(const void *item)
+{
+    const struct ps_maker *m = item;
+    return (slice){ m->jid, m->len };
+}
 static slice affiliate_key(const void *item)
 {
     const struct ps_affiliate *a = item;
@@ -32,6 +37,7 @@ struct ps_service *ps_service_create(struct worker *w, const struct ps_service_k
     s->owner = owner;
     s->waiting_tail = &s->waiting;
     map_init(&s->nodes, node_key);
+    map_init(&s->makers, maker_key);
     return s;
 }
 
@@ -49,6 +55,7 @@ void ps_service_free(struct ps_service **ps)
         ps_node_release(n);
     }
     map_fini(&s->nodes);
+    map_fini(&s->makers);
     mem_free(&s);
 }
 
@@ -75,14 +82,62 @@ struct ps_node *ps_node_get(struct ps_service *s, slice name)
     return n;
 }
 
+slice ps_creator(const struct ps_node *n)
+{
+    return n->maker == NULL ? (slice){ 0 } : maker_key(n->maker);
+}
+
+const struct ps_maker *ps_maker(const struct ps_service *s, slice bare)
+{
+    return map_get(&s->makers, bare);
+}
+
+bool ps_maker_has_room(const struct ps_node *n, int64_t more)
+{
+    uint64_t limit = (uint64_t)setting_int(n->service->kind->user_bytes);
+    uint64_t bytes = n->maker == NULL ? 0 : n->maker->bytes;
+    return more <= 0 || bytes + (uint64_t)more <= limit;
+}
+
+/* Beside the address: its row, its place in a map. */
+uint32_t ps_address_bytes(slice jid) { return (uint32_t)jid.len + 64; }
+
+static struct ps_maker *maker_of(struct ps_service *s, slice bare)
+{
+    struct ps_maker *m = map_get(&s->makers, bare);
+    if (m != NULL)
+        return m;
+    m = mem_zalloc(sizeof *m + bare.len + 1);
+    m->len = (uint16_t)bare.len;
+    if (bare.len > 0)
+        memcpy(m->jid, bare.ptr, bare.len);
+    map_put(&s->makers, m);
+    return m;
+}
+
+static void leave_maker(struct ps_node *n)
+{
+    struct ps_maker *m = n->maker;
+    n->maker = NULL;
+    m->bytes -= n->bytes + n->listed;
+    if (--m->nodes > 0)
+        return;
+    map_del(&n->service->makers, maker_key(m));
+    mem_free(&m);
+}
+
+static void list_grew(struct ps_node *n, int64_t bytes)
+{
+    n->listed = (uint64_t)((int64_t)n->listed + bytes);
+    n->maker->bytes = (uint64_t)((int64_t)n->maker->bytes + bytes);
+}
+
 void ps_node_load(struct ps_node *n, int64_t nid, slice creator, const struct ps_config *c)
 {
     struct ps_service *s = n->service;
     n->nid = nid;
-    n->creator = mem_alloc(creator.len + 1);
-    if (creator.len > 0)
-        memcpy(n->creator, creator.ptr, creator.len);
-    n->creator[creator.len] = '\0';
+    n->maker = maker_of(s, creator.len <= JID_MAX ? creator : (slice){ "", 0 });
+    n->maker->nodes++;
     ps_config_keep(&n->config, c);
     s->node_count++;
     if (nid > s->last_nid)
@@ -111,10 +166,10 @@ void ps_node_clear(struct ps_node *n)
     if (n->nid != 0) {
         n->service->node_count--;
         n->service->bytes -= n->bytes;
+        leave_maker(n);
     }
     n->nid = 0;
-    n->bytes = 0;
-    mem_free(&n->creator);
+    n->bytes = n->listed = 0;
     ps_config_fini(&n->config);
     for (uint32_t i = 0; (item = map_next(&n->affiliates, &i)) != NULL;)
         mem_free(&item);
@@ -147,6 +202,8 @@ const struct ps_affiliate *ps_affiliate(const struct ps_node *n, slice jid)
 void ps_affiliate_put(struct ps_node *n, slice jid, enum ps_affiliation affiliation)
 {
     struct ps_affiliate *old = map_del(&n->affiliates, jid), *a;
+    if (old != NULL)
+        list_grew(n, -(int64_t)ps_address_bytes(jid));
     mem_free(&old);
     if (affiliation == PS_NONE)
         return;
@@ -155,6 +212,7 @@ void ps_affiliate_put(struct ps_node *n, slice jid, enum ps_affiliation affiliat
     a->len = (uint16_t)jid.len;
     memcpy(a->jid, jid.ptr, jid.len);
     map_put(&n->affiliates, a);
+    list_grew(n, ps_address_bytes(jid));
 }
 
 struct ps_subscriber *ps_subscriber(const struct ps_node *n, slice jid)
@@ -177,14 +235,17 @@ struct ps_subscriber *ps_subscriber_make(slice jid, slice subid, enum ps_state s
 
 void ps_subscriber_put(struct ps_node *n, struct ps_subscriber *s)
 {
-    struct ps_subscriber *old = map_del(&n->subscribers, (slice){ s->jid, s->len });
-    mem_free(&old);
+    slice jid = { s->jid, s->len };
+    ps_subscriber_del(n, jid);
     map_put(&n->subscribers, s);
+    list_grew(n, ps_address_bytes(jid));
 }
 
 void ps_subscriber_del(struct ps_node *n, slice jid)
 {
     struct ps_subscriber *old = map_del(&n->subscribers, jid);
+    if (old != NULL)
+        list_grew(n, -(int64_t)ps_address_bytes((slice){ old->jid, old->len }));
     mem_free(&old);
 }
 
@@ -218,10 +279,11 @@ void ps_stub_load(struct ps_node *n, const struct ps_item *item, uint32_t bytes)
     n->stubs[n->stub_count++] = s;
 }
 
-static void account_bytes(struct ps_node *n, int64_t change)
+void ps_node_grew(struct ps_node *n, int64_t change)
 {
     n->bytes = (uint64_t)((int64_t)n->bytes + change);
     n->service->bytes = (uint64_t)((int64_t)n->service->bytes + change);
+    n->maker->bytes = (uint64_t)((int64_t)n->maker->bytes + change);
 }
 
 void ps_stub_del(struct ps_node *n, slice id)
@@ -229,7 +291,7 @@ void ps_stub_del(struct ps_node *n, slice id)
     for (uint32_t i = 0; i < n->stub_count; i++) {
         if (!slice_eq((slice){ n->stubs[i]->id, n->stubs[i]->id_len }, id))
             continue;
-        account_bytes(n, -(int64_t)n->stubs[i]->bytes);
+        ps_node_grew(n, -(int64_t)n->stubs[i]->bytes);
         mem_free(&n->stubs[i]);
         n->stub_count--;
         memmove(&n->stubs[i], &n->stubs[i + 1], (n->stub_count - i) * sizeof *n->stubs);
@@ -241,7 +303,7 @@ void ps_stub_add(struct ps_node *n, const struct ps_item *item)
 {
     ps_stub_del(n, item->id);
     ps_stub_load(n, item, ps_item_bytes(item));
-    account_bytes(n, ps_item_bytes(item));
+    ps_node_grew(n, ps_item_bytes(item));
 }
 
 void ps_forget_last(struct ps_node *n)

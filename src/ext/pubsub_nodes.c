@@ -53,22 +53,14 @@ static bool may_create(const struct ps_op *op)
     return s->kind->may_create(s->worker, ps_from_bare(op));
 }
 
-static unsigned created_by(const struct ps_service *s, slice bare)
-{
-    unsigned count = 0;
-    const struct ps_node *n;
-    for (uint32_t i = 0; (n = map_next(&s->nodes, &i)) != NULL;)
-        count += n->nid != 0 && slice_is(bare, n->creator);
-    return count;
-}
-
 static bool nodes_exceeded(const struct ps_op *op)
 {
     const struct ps_service *s = op->service;
     if (s->node_count >= setting_int(s->kind->nodes_max))
         return true;
-    return s->kind->user_nodes_max != NULL &&
-           created_by(s, ps_from_bare(op)) >= setting_int(s->kind->user_nodes_max);
+    const struct ps_maker *m = ps_maker(s, ps_from_bare(op));
+    return s->kind->user_nodes_max != NULL && m != NULL &&
+           m->nodes >= setting_int(s->kind->user_nodes_max);
 }
 
 static enum ps_step run_create(struct ps_op *op)
@@ -182,7 +174,7 @@ static void apply_configure(struct ps_op *op)
         ps_stub_del(n, stub_id(n->stubs[0]));
     ps_answer(op, (slice){ 0 });
     if (n->config.notify_config)
-        ps_notify(n, PS_EVENT_CONFIG, NULL, (slice){ 0 });
+        ps_notify(op, PS_EVENT_CONFIG, NULL, (slice){ 0 });
 }
 
 /* Deletion (§8.4). */
@@ -201,7 +193,7 @@ static void apply_delete(struct ps_op *op)
     struct ps_node *n = op->node;
     ps_answer(op, (slice){ 0 });
     if (n->config.notify_delete)
-        ps_notify(n, PS_EVENT_DELETE, NULL, op->req.redirect);
+        ps_notify(op, PS_EVENT_DELETE, NULL, op->req.redirect);
     ps_watches_run(op, NULL);
     ps_node_clear(n);
 }
@@ -290,11 +282,16 @@ static bool keeps_owner(const struct ps_op *op)
 /* Who is in the list may be changed and removed, however long it is. */
 static bool too_many(const struct ps_op *op)
 {
-    int64_t count = op->node->affiliates.count, more = 0;
+    int64_t count = op->node->affiliates.count, more = 0, bytes = 0;
     for (unsigned i = 0; i < op->req.change_count; i++) {
         const struct ps_change *c = &op->req.changes[i];
-        more += c->affiliation != PS_NONE && ps_affiliate(op->node, jid_bare(&c->jid)) == NULL;
+        if (c->affiliation == PS_NONE || ps_affiliate(op->node, jid_bare(&c->jid)) != NULL)
+            continue;
+        more++;
+        bytes += ps_address_bytes(jid_bare(&c->jid));
     }
+    if (!ps_maker_has_room(op->node, bytes))
+        return true;
     return more > 0 && count + more > setting_int(op->service->kind->subscriptions_max);
 }
 

@@ -101,6 +101,7 @@ static struct ps_op *op_create(struct ps_service *s, struct iq *held)
     if (held != NULL) { /* what was parsed borrows it, also behind the answer */
         op->st = stanza_ref(held->st);
         op->from = stanza_from(op->st);
+        op->origin = held->origin;
     }
     s->op_count++;
     if (s->account != NULL)

@@ -30,6 +30,7 @@ struct ps_service_kind {
     enum ps_kind kind;
     struct setting *nodes_max, *items_max, *item_bytes, *bytes_max, *subscriptions_max;
     struct setting *user_nodes_max;                   /* NULL: all its nodes are one user's */
+    struct setting *user_bytes;                       /* of items, addresses included */
     bool (*may_create)(struct worker *w, slice bare); /* NULL: the account only */
 };
 
@@ -60,16 +61,26 @@ struct ps_kept {
     char text[];
 };
 
+/* Who has made nodes of a service, and what they take all together: nobody has more than a share.
+ */
+struct ps_maker {
+    uint32_t nodes; /* gone with the last one */
+    uint64_t bytes; /* of items, and of addresses in lists */
+    uint16_t len;
+    char jid[]; /* bare, with NUL */
+};
+
 struct ps_node {
     struct ps_service *service;
-    int64_t nid; /* unique in its service; 0: there is none, only requests for it */
-    slice name;  /* in this block */
-    char *creator;
+    int64_t nid;            /* unique in its service; 0: there is none, only requests for it */
+    slice name;             /* in this block */
+    struct ps_maker *maker; /* NULL if it does not exist */
     struct ps_config config;
     struct map affiliates, subscribers;
     struct ps_stub **stubs; /* oldest first; valid if `indexed` */
     uint32_t stub_count, stub_cap;
-    uint64_t bytes;   /* of its items */
+    uint64_t bytes;   /* of its items, */
+    uint64_t listed;  /* and of the addresses in its lists */
     uint32_t changes; /* applied to it: what was read before one may be over */
     bool indexed, last_known, busy;
     struct ps_kept *last; /* NULL: none, if last_known */
@@ -86,7 +97,7 @@ struct ps_service {
     int64_t owner;           /* in the database: the account's id; negative: a host */
     enum ps_ready ready;
     bool gone; /* its account was deleted */
-    struct map nodes;
+    struct map nodes, makers;
     uint32_t node_count; /* that exist */
     uint32_t op_count;
     uint64_t bytes; /* of all items */
@@ -112,9 +123,10 @@ struct ps_op {
     slice from;           /* from this JID */
     struct arena *tmp;
     struct ps_request req;
-    struct stanza *st; /* of the IQ: outlives its answer */
-    ps_own_fn *done;   /* of the server itself; or: */
-    ps_call_fn *call;  /* no request: this is called when the service is ready */
+    struct stanza *st;    /* of the IQ: outlives its answer, */
+    struct origin origin; /* and so does this */
+    ps_own_fn *done;      /* of the server itself; or: */
+    ps_call_fn *call;     /* no request: this is called when the service is ready */
     void *arg;
     struct store_batch *batch;
     /* what a request remembers from run() to apply() */
@@ -150,6 +162,13 @@ void ps_service_free(struct ps_service **s);
 struct ps_node *ps_node_find(const struct ps_service *s, slice name); /* that exists */
 struct ps_node *ps_node_get(struct ps_service *s, slice name);        /* made if need be */
 /* It is being made: takes a number, has no items. Cleared again if it cannot be stored. */
+slice ps_creator(const struct ps_node *n);
+/* NULL: that bare JID has made no node. */
+const struct ps_maker *ps_maker(const struct ps_service *s, slice bare);
+/* Whether so many bytes more are within what the maker of the node may store. */
+bool ps_maker_has_room(const struct ps_node *n, int64_t more);
+/* What a list takes for one address. */
+uint32_t ps_address_bytes(slice jid);
 void ps_node_begin(struct ps_node *n, slice creator, const struct ps_config *c);
 void ps_node_load(struct ps_node *n, int64_t nid, slice creator, const struct ps_config *c);
 void ps_node_clear(struct ps_node *n);   /* it does not exist any more */
@@ -164,6 +183,7 @@ const struct ps_stub *ps_stub_find(const struct ps_node *n, slice id);
 void ps_stub_add(struct ps_node *n, const struct ps_item *item); /* replaces one of that id */
 void ps_stub_load(struct ps_node *n, const struct ps_item *item, uint32_t bytes);
 void ps_stub_del(struct ps_node *n, slice id);
+void ps_node_grew(struct ps_node *n, int64_t bytes);              /* of its items */
 void ps_keep_last(struct ps_node *n, const struct ps_item *item); /* NULL: there is none */
 void ps_forget_last(struct ps_node *n);
 struct ps_item ps_last(const struct ps_node *n); /* of one that has a last item */
@@ -212,9 +232,10 @@ void ps_accounts_are(const struct ps_accounts *accounts);
 /* pubsub_event.c */
 extern struct metric ps_events;
 enum ps_event { PS_EVENT_ITEM, PS_EVENT_RETRACT, PS_EVENT_PURGE, PS_EVENT_DELETE, PS_EVENT_CONFIG };
-void ps_notify(struct ps_node *n, enum ps_event what, const struct ps_item *item, slice text);
+/* To all subscribers; the copies are charged to the client that asked for it. */
+void ps_notify(const struct ps_op *op, enum ps_event what, const struct ps_item *item, slice text);
 void ps_send_last(struct ps_node *n, const struct ps_item *item, slice to);
-void ps_send_state(const struct ps_node *n, slice jid, const struct ps_subscriber *s);
+void ps_send_state(const struct ps_op *op, slice jid, const struct ps_subscriber *s);
 void ps_tell_owners(const struct ps_node *n, const struct ps_subscriber *s);
 void ps_ask_owners(const struct ps_node *n, const struct ps_subscriber *s);
 /* Sends the last item to `to` if the node sends it in this case; it is read if it is not in memory.
@@ -225,6 +246,13 @@ void ps_write_subscription(struct buf *out, const struct ps_node *n, slice jid,
 void ps_watches_run(const struct ps_op *op, const struct ps_item *item);
 /* A message with an owner's answer to ps_ask_owners(); false: it is not one. */
 bool ps_authorization(struct ps_service *s, const struct stanza *st);
+
+/* pubsub_arrive.c: explicit subscriptions at the homes of subscribers. The tag of a fan says on
+ * whose behalf the service speaks: each bare JID ends with a newline. */
+#define PS_TAG_EXPLICIT "*"
+extern struct setting ps_offline_bytes;
+void ps_explicit_arrived(struct worker *w, slice jid, uint32_t number, struct stanza *st,
+                         slice tag); /* fan_fn */
 
 /* pubsub_disco.c */
 bool ps_disco(struct iq *iq, struct ps_service *s, slice node);

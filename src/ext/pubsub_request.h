@@ -64,7 +64,7 @@ struct ps_request {
     uint32_t max_items; /* UINT32_MAX: not said */
     const slice *ids;
     unsigned id_count;
-    const struct ps_change *changes;
+    struct ps_change *changes;
     unsigned change_count;
     struct elem root, action;
 };

@@ -144,7 +144,7 @@ void ps_store_node(struct store_batch *b, const struct ps_node *n, const struct 
     buf_init(&text, 64 << 10);
     ps_config_store(&text, c, s->kind->kind);
     STORE_ADD(b, &stmt_node_put, 1, SV_I(s->owner), SV_T(n->name), SV_I(n->nid),
-              SV_T(slice_of(n->creator)), SV_T(buf_slice(&text)));
+              SV_T(ps_creator(n)), SV_T(buf_slice(&text)));
     buf_fini(&text);
 }
 
@@ -286,8 +286,7 @@ static void service_loaded(void *arg, enum store_result result, const struct sto
             int64_t bytes = store_int(b, 3, i, 1);
             if (n == NULL || bytes < 0)
                 continue;
-            n->bytes = (uint64_t)bytes;
-            s->bytes += n->bytes;
+            ps_node_grew(n, bytes);
         }
         map_fini(&numbers);
     }
@@ -308,5 +307,7 @@ void ps_load_service(struct ps_service *s)
 const struct feature pubsub_feature = {
     .name = "pubsub",
     .schema = &ps_schema,
+    .settings = (struct setting *const[]){ &ps_offline_bytes, NULL },
     .metrics = (struct metric *const[]){ &ps_events, NULL },
+    .fan = ps_explicit_arrived,
 };

@@ -6,6 +6,9 @@
 #include "base/mem.h"
 #include "ext/pubsub_private.h"
 #include "im/account.h"
+#include "im/admins.h"
+#include "im/remote.h"
+#include "im/roster.h"
 #include "im/worker.h"
 #include "xmpp/ns.h"
 
@@ -57,10 +60,27 @@ static enum ps_step invalid_options(struct ps_op *op)
     return ps_fail(op, SE_BAD_REQUEST, "invalid-options", op->req.form.text);
 }
 
+/* What an owner has offered needs no approval any more. */
 static enum ps_state state_for(const struct ps_node *n, const struct ps_actor *who)
 {
+    if (who->state == PS_OFFERED)
+        return PS_SUBSCRIBED;
     bool trusted = who->may_configure || who->affiliation != PS_NONE;
     return n->config.access == PS_AUTHORIZE && !trusted ? PS_PENDING : PS_SUBSCRIBED;
+}
+
+/* A user has as many sessions; with more addresses one alone would fill the list. */
+enum { RESOURCES_MAX = 32 };
+
+static bool has_many(const struct ps_node *n, const struct jid *jid)
+{
+    const struct ps_subscriber *s;
+    unsigned count = 0;
+    for (uint32_t i = 0; !jid_is_bare(jid) && (s = map_next(&n->subscribers, &i)) != NULL;) {
+        struct jid other = jid_split(subscriber_jid(s));
+        count += !jid_is_bare(&other) && slice_eq(jid_bare(&other), jid_bare(jid));
+    }
+    return count >= RESOURCES_MAX;
 }
 
 static enum ps_step run_subscribe(struct ps_op *op)
@@ -79,12 +99,15 @@ static enum ps_step run_subscribe(struct ps_op *op)
         return ps_fail(op, SE_NOT_AUTHORIZED, "pending-subscription", (slice){ 0 });
     if (op->req.has_form && !ps_options_submit(&deliver, &op->req.form))
         return invalid_options(op);
-    if (old == NULL && n->subscribers.count >= setting_int(op->service->kind->subscriptions_max))
+    if (old == NULL &&
+        (n->subscribers.count >= setting_int(op->service->kind->subscriptions_max) ||
+         has_many(n, &op->req.jid) || !ps_maker_has_room(n, ps_address_bytes(op->req.jid.full))))
         return ps_fail(op, SE_POLICY_VIOLATION, "too-many-subscriptions", (slice){ 0 });
     make_subid(n, op->req.jid.full, subid);
     op->item.id = old != NULL ? slice_of(old->subid) : slice_dup(op->tmp, slice_of(subid));
     op->deliver = deliver;
-    op->state = old != NULL ? old->state : state_for(n, &who);
+    bool is_new = old == NULL || old->state == PS_OFFERED;
+    op->state = is_new ? state_for(n, &who) : (enum ps_state)old->state;
     op->batch = write_batch(op);
     store_as(op, op->req.jid.full, op->item.id, op->state, deliver);
     return PS_COMMIT;
@@ -103,7 +126,8 @@ static enum ps_step answer_subscription(struct ps_op *op, const struct ps_subscr
 static void apply_subscribe(struct ps_op *op)
 {
     struct ps_node *n = op->node;
-    bool is_new = ps_subscriber(n, op->req.jid.full) == NULL;
+    const struct ps_subscriber *old = ps_subscriber(n, op->req.jid.full);
+    bool is_new = old == NULL || old->state == PS_OFFERED;
     struct ps_subscriber *s = ps_subscriber_make(op->req.jid.full, op->item.id, op->state);
     s->deliver = op->deliver;
     ps_subscriber_put(n, s);
@@ -284,12 +308,43 @@ static enum ps_step run_subscribers_get(struct ps_op *op)
 /* Who is in the list may be changed and removed, however long it is. */
 static bool too_many(const struct ps_op *op)
 {
-    int64_t count = op->node->subscribers.count, more = 0;
+    int64_t count = op->node->subscribers.count, more = 0, bytes = 0;
     for (unsigned i = 0; i < op->req.change_count; i++) {
         const struct ps_change *c = &op->req.changes[i];
-        more += c->state != PS_UNSUBSCRIBED && ps_subscriber(op->node, c->jid.full) == NULL;
+        if (c->state == PS_UNSUBSCRIBED || ps_subscriber(op->node, c->jid.full) != NULL)
+            continue;
+        more++;
+        bytes += ps_address_bytes(c->jid.full);
     }
+    if (!ps_maker_has_room(op->node, bytes))
+        return true;
     return more > 0 && count + more > setting_int(op->service->kind->subscriptions_max);
+}
+
+/* §8.8.4 leaves it to the service whether an owner may subscribe somebody else. Nobody is sent what
+ * he did not ask for, so the address has to agree, by subscribing itself. It has agreed already if
+ * it is the owner's own, has asked or has subscribed, or, at an account's own node, sees the
+ * presence of that account (XEP-0163 §4.1). Administrators need nobody's consent, and components
+ * speak for the addresses of their domain. */
+static bool has_agreed(const struct ps_op *op, const struct jid *jid,
+                       const struct ps_subscriber *old)
+{
+    const struct ps_service *s = op->service;
+    slice by = ps_from_bare(op), bare = jid_bare(jid);
+    struct jid owner = jid_split(by);
+    if (slice_eq(bare, by) || admins_has(by) || (old != NULL && old->state != PS_OFFERED))
+        return true;
+    if (s->account != NULL && roster_is_seen(s->account, bare))
+        return true;
+    return slice_eq(owner.domain, jid->domain) && remote_known(s->worker, jid->domain);
+}
+
+/* The state that a change by an owner leads to. */
+static enum ps_state agreed_state(const struct ps_op *op, const struct ps_change *c)
+{
+    const struct ps_subscriber *old = ps_subscriber(op->node, c->jid.full);
+    bool asks = c->state == PS_SUBSCRIBED || c->state == PS_PENDING;
+    return asks && !has_agreed(op, &c->jid, old) ? PS_OFFERED : c->state;
 }
 
 static enum ps_step run_subscribers_set(struct ps_op *op)
@@ -301,8 +356,9 @@ static enum ps_step run_subscribers_set(struct ps_op *op)
         return ps_fail(op, SE_POLICY_VIOLATION, "too-many-subscriptions", (slice){ 0 });
     op->batch = write_batch(op);
     for (unsigned i = 0; i < op->req.change_count; i++) {
-        const struct ps_change *c = &op->req.changes[i];
+        struct ps_change *c = &op->req.changes[i];
         const struct ps_subscriber *old = ps_subscriber(n, c->jid.full);
+        c->state = agreed_state(op, c);
         if (c->state == PS_UNSUBSCRIBED) {
             ps_store_unsubscribe(op->batch, n, c->jid.full);
             continue;
@@ -318,14 +374,18 @@ static enum ps_step run_subscribers_set(struct ps_op *op)
 }
 
 /* One change that is stored: applied, and told to whom it is about (§8.8.4). */
-static void apply_change(struct ps_node *n, slice jid, enum ps_state state)
+static void apply_change(struct ps_op *op, const struct ps_change *c)
 {
+    struct ps_node *n = op->node;
+    slice jid = c->jid.full;
+    enum ps_state state = c->state;
     struct ps_subscriber *s = ps_subscriber(n, jid);
     bool was = s != NULL && s->state == PS_SUBSCRIBED;
     if (state == PS_UNSUBSCRIBED) {
+        bool known = s != NULL && s->state != PS_OFFERED;
         ps_subscriber_del(n, jid);
-        if (s != NULL)
-            ps_send_state(n, jid, NULL);
+        if (known)
+            ps_send_state(op, jid, NULL);
         return;
     }
     if (s == NULL) {
@@ -333,7 +393,7 @@ static void apply_change(struct ps_node *n, slice jid, enum ps_state state)
         ps_subscriber_put(n, s);
     }
     s->state = (uint8_t)state;
-    ps_send_state(n, jid, s);
+    ps_send_state(op, jid, s);
     if (!was && state == PS_SUBSCRIBED && n->config.send_last != PS_NEVER)
         ps_give_last(n, jid);
 }
@@ -342,7 +402,7 @@ static void apply_subscribers(struct ps_op *op)
 {
     ps_answer(op, (slice){ 0 });
     for (unsigned i = 0; i < op->req.change_count; i++)
-        apply_change(op->node, op->req.changes[i].jid.full, op->req.changes[i].state);
+        apply_change(op, &op->req.changes[i]);
 }
 
 const struct ps_verb_row ps_subscription_verbs[] = {

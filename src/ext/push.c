@@ -167,7 +167,7 @@ static const struct store_schema push_schema = {
 struct registration {
     struct registration *next;
     slice service, node, resource, options;
-    uint16_t errors, in_flight;
+    uint32_t errors, in_flight;
     bool again;       /* something came while IN_FLIGHT_MAX were under way */
     uint64_t away_us; /* when it was last counted that the service is not there; 0: never */
 };
@@ -692,6 +692,7 @@ static void run_list(struct command_call *call)
 
 static struct command command_list = {
     .name = "push list",
+    .reads = true,
     .args =
         (const struct command_arg[]){
             { "jid", ARG_POSITIONAL, "the account", NULL },

@@ -3,6 +3,7 @@
  *
  * Limit: register.per-address-per-hour new accounts (and attempts at names that exist). */
 #include "auth/credentials.h"
+#include "auth/throttle.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/clock.h"
@@ -13,12 +14,15 @@
 #include "ext/ext.h"
 #include "ext/quota.h"
 #include "ext/register_invite.h"
+#include "ext/register_names.h"
 #include "im/account.h"
 #include "im/admins.h"
 #include "im/feature.h"
 #include "im/preauth.h"
+#include "im/session.h"
 #include "im/users.h"
 #include "im/worker.h"
+#include "xmpp/form.h"
 #include "xmpp/ns.h"
 
 #define INSTRUCTIONS "<instructions>Choose a user name and a password.</instructions>"
@@ -45,6 +49,16 @@ static struct setting register_remove = {
     .def = 1,
     .doc = "Whether users may delete their own account with their client (XEP-0077 §3.2).",
 };
+static struct setting register_ask_password = {
+    .name = "register.ask-password",
+    .type = SET_CHOICE,
+    .choices = (const char *const[]){ "token", "always", "never", NULL },
+    .doc = "Whose clients must say the current password before they change it or delete the "
+           "account (XEP-0077 §3.2, §3.3, by a form): `token`, those that logged in with a token "
+           "(XEP-0484) instead of the password; `always`, all; `never`, none. A stolen token or a "
+           "client left alone cannot take over an account then, but some clients do not show "
+           "forms: their users log in with the password first.",
+};
 static struct setting register_password_min = {
     .name = "register.password-min",
     .type = SET_INT,
@@ -66,11 +80,18 @@ static struct setting register_per_address = {
            "Attempts at names that exist count, too.",
 };
 static struct setting *const register_settings[] = {
-    &register_enabled,     &register_password_change,
-    &register_remove,      &register_password_min,
-    &register_per_address, &invite_enabled,
-    &invite_by_users,      &invite_lifetime,
-    &invite_max,           NULL,
+    &register_enabled,
+    &register_password_change,
+    &register_remove,
+    &register_password_min,
+    &register_per_address,
+    &register_ask_password,
+    &register_reserved_names,
+    &invite_enabled,
+    &invite_by_users,
+    &invite_lifetime,
+    &invite_max,
+    NULL,
 };
 
 static struct metric register_created = {
@@ -184,8 +205,19 @@ static void signup_add(struct store_batch *b, void *arg)
 
 static void signup_create(struct signup *s)
 {
-    struct credentials_new n = { .jid = s->jid, .password = s->password, .add = signup_add };
+    struct credentials_new n = {
+        .jid = s->jid, .password = s->password, .add = signup_add, .unlike = true
+    };
     credentials_create_with(&s->worker->auth, &n, signup_done, s);
+}
+
+static const struct register_refusal reserved = {
+    SE_CONFLICT, SLICE_INIT("the user name is reserved; choose another")
+};
+
+static bool is_reserved(const struct signup *s)
+{
+    return register_name_reserved(jid_split(s->jid).local, s->domain, s->arena);
 }
 
 /* The invitation that was shown before: its end is not looked at again (XEP-0445 §4). */
@@ -197,6 +229,8 @@ static void signup_invited(void *arg, enum err e, const struct invite *i)
     else if (e == E_NOTFOUND || i->used)
         signup_refuse(s, (struct register_refusal){ SE_ITEM_NOT_FOUND,
                                                     SLICE("the invitation was used already") });
+    else if (i->name.len == 0 && is_reserved(s))
+        signup_refuse(s, reserved);
     else if (i->name.len > 0 && !slice_eq(i->name, jid_split(s->jid).local))
         signup_refuse(s, (struct register_refusal){ SE_NOT_ACCEPTABLE,
                                                     SLICE("the invitation is for another name") });
@@ -231,8 +265,10 @@ static struct register_refusal signup_start(struct signup *s, const struct elem 
     s->password = slice_dup(s->arena, password);
     if (admins_has(s->jid)) /* what this name may do is not for who comes first */
         return (struct register_refusal){ SE_CONFLICT, SLICE("the user name is taken") };
-    if (s->token.len > 0)
+    if (s->token.len > 0) /* which may be for a name that is not for everybody */
         (void)invite_find(s->worker, s->token, signup_invited, s);
+    else if (is_reserved(s))
+        return reserved;
     else
         signup_create(s);
     return accepted;
@@ -348,6 +384,91 @@ static void register_get(struct iq *iq)
     buf_fini(&out);
 }
 
+/* Whoever changes the password or removes the account may have to say the current password: a token
+ * or a client left alone is not the owner (XEP-0077 §3.2, §3.3). */
+
+#define FORM_CHANGE "jabber:iq:register:changepassword"
+#define FORM_CANCEL "jabber:iq:register:cancel"
+
+/* What a user asks for; `old` is the current password, empty: not said. */
+struct demand {
+    struct iq *iq; /* held, while the password is checked */
+    slice user, old, password;
+    bool remove;
+};
+
+static void ask_for_password(struct iq *iq, bool remove)
+{
+    static const struct form_row user = {
+        .var = "username", .type = FORM_TEXT_SINGLE, .label = "User name", .required = true
+    };
+    static const struct form_row rows[] = {
+        { .var = "old_password", .label = "Current password" },
+        { .var = "password", .label = "New password" },
+        { .var = "password", .label = "Password" },
+    };
+    struct buf out;
+    buf_init(&out, ANSWER_BYTES_MAX);
+    buf_lit(&out, "<query xmlns='" NS_REGISTER "'>");
+    form_open_titled(&out, FORM_FORM, remove ? FORM_CANCEL : FORM_CHANGE,
+                     remove ? "Delete the account" : "Change the password", NULL);
+    form_ask_value(&out, &user, jid_split(iq->sender->jid).local);
+    for (unsigned i = remove ? 2 : 0; i < (remove ? 3 : 2); i++) {
+        struct form_row row = rows[i];
+        row.type = FORM_TEXT_PRIVATE;
+        row.required = true;
+        form_ask(&out, &row);
+    }
+    form_close(&out);
+    buf_lit(&out, "</query>");
+    iq_error_form(iq, SE_NOT_AUTHORIZED,
+                  SLICE("the current password is needed: fill in the form, or log in with the "
+                        "password"),
+                  buf_slice(&out));
+    buf_fini(&out);
+}
+
+/* Reads a form, or, for a change, the elements that are older than forms. */
+static bool demand_read(struct iq *iq, struct demand *d)
+{
+    struct form f;
+    if (!form_parse_child(&f, &iq->payload, iq->tmp)) {
+        if (f.error != SE_NONE) {
+            iq_error(iq, f.error, f.text);
+            return false;
+        }
+        d->user = field(&iq->payload, "username", iq->tmp);
+        d->password = field(&iq->payload, "password", iq->tmp);
+        return true;
+    }
+    d->remove = slice_is(f.form_type, FORM_CANCEL);
+    bool read = form_expect(&f, d->remove ? FORM_CANCEL : FORM_CHANGE) &&
+                form_text(&f, "username", &d->user) &&
+                form_text(&f, d->remove ? "password" : "old_password", &d->old) &&
+                (d->remove || form_text(&f, "password", &d->password));
+    if (!read)
+        iq_error(iq, f.error != SE_NONE ? f.error : SE_BAD_REQUEST,
+                 f.error != SE_NONE ? f.text : SLICE("a field of the form is empty"));
+    return read;
+}
+
+enum { ASK_TOKEN, ASK_ALWAYS, ASK_NEVER };
+
+static bool must_say_password(const struct iq *iq)
+{
+    int64_t ask = setting_int(&register_ask_password);
+    return ask == ASK_ALWAYS ||
+           (ask == ASK_TOKEN && (iq->session == NULL || iq->session->by_token));
+}
+
+static bool is_own_name(const struct account *a, slice user, struct arena *tmp)
+{
+    slice local;
+    if (slice_eq(user, a->jid))
+        return true;
+    return jid_prep_local(user, tmp, &local) == OK && slice_eq(local, jid_split(a->jid).local);
+}
+
 static void removed(void *arg, enum err e)
 {
     struct iq *iq = arg;
@@ -355,19 +476,6 @@ static void removed(void *arg, enum err e)
         iq_result(iq, (slice){ 0 });
     else
         iq_error(iq, stanza_error_of(e), (slice){ 0 });
-}
-
-static void remove_account(struct iq *iq, struct account *a)
-{
-    struct elem first, second;
-    if (!elem_first(&iq->payload, &first) || elem_next(&first, &second)) {
-        iq_error(iq, SE_BAD_REQUEST, SLICE("<remove/> must stand alone")); /* §3.2 */
-    } else if (!setting_bool(&register_remove)) {
-        iq_error(iq, SE_NOT_ALLOWED, SLICE("accounts are not deleted by clients here"));
-    } else {
-        log_info(&log_signup, LOG_EV("register.removed"), LOG_S("jid", a->jid));
-        account_remove(a, removed, iq_hold(iq));
-    }
 }
 
 static void changed(void *arg, enum err e, const struct credentials *c)
@@ -385,16 +493,91 @@ static void changed(void *arg, enum err e, const struct credentials *c)
     iq_result(iq, (slice){ 0 });
 }
 
-static void change_password(struct iq *iq, struct account *a)
+static void demand_do(struct demand *d)
 {
-    slice local, password;
-    slice user = field(&iq->payload, "username", iq->tmp);
-    slice secret = field(&iq->payload, "password", iq->tmp);
-    if (user.len == 0 || secret.len == 0) { /* §3.3 */
+    struct account *a = d->iq->sender;
+    if (d->remove) {
+        log_info(&log_signup, LOG_EV("register.removed"), LOG_S("jid", a->jid));
+        account_remove(a, removed, d->iq);
+    } else {
+        credentials_set(&d->iq->worker->auth, a->jid, d->password, changed, d->iq);
+    }
+}
+
+static void password_checked(void *arg, enum err e, const struct credentials *c)
+{
+    struct demand *d = arg;
+    (void)c;
+    if (e == OK) {
+        demand_do(d);
+        return;
+    }
+    log_warn(&log_signup, LOG_EV("register.refused"), LOG_S("jid", d->iq->sender->jid),
+             LOG_C("reason", err_name(e)));
+    if (e == E_AUTH)
+        iq_error(d->iq, SE_NOT_AUTHORIZED, SLICE("the current password is wrong"));
+    else if (e == E_DENIED)
+        iq_error(d->iq, SE_RESOURCE_CONSTRAINT, SLICE("too many wrong passwords; try later"));
+    else
+        iq_error(d->iq, stanza_error_of(e), (slice){ 0 });
+}
+
+/* The answer comes later; wrong passwords are throttled by account. */
+static void demand_begin(struct iq *iq, const struct demand *part)
+{
+    static const struct sockaddr nowhere = { .sa_family = AF_UNSPEC };
+    struct iq *held = iq_hold(iq);
+    struct demand *d = arena_new(held->tmp, struct demand, 1);
+    struct throttle_try try;
+    *d = *part;
+    d->iq = held;
+    d->password = slice_dup(held->tmp, part->password);
+    if (part->old.len == 0) {
+        demand_do(d);
+        return;
+    }
+    throttle_try_init(&try, &nowhere, held->sender->jid, NULL);
+    credentials_verify(&held->worker->auth,
+                       &(struct credentials_check){ held->sender->jid, part->old, &try },
+                       password_checked, d);
+}
+
+static void remove_account(struct iq *iq)
+{
+    struct elem first, second;
+    if (!elem_first(&iq->payload, &first) || elem_next(&first, &second))
+        iq_error(iq, SE_BAD_REQUEST, SLICE("<remove/> must stand alone")); /* §3.2 */
+    else if (!setting_bool(&register_remove))
+        iq_error(iq, SE_NOT_ALLOWED, SLICE("accounts are not deleted by clients here"));
+    else if (must_say_password(iq))
+        ask_for_password(iq, true);
+    else
+        demand_begin(iq, &(struct demand){ .remove = true });
+}
+
+static void remove_by_form(struct iq *iq, struct demand *d)
+{
+    slice old;
+    if (!is_own_name(iq->sender, d->user, iq->tmp)) {
+        iq_error(iq, SE_NOT_ALLOWED, SLICE("an account is deleted by its owner only"));
+    } else if (!setting_bool(&register_remove)) {
+        iq_error(iq, SE_NOT_ALLOWED, SLICE("accounts are not deleted by clients here"));
+    } else if (jid_prep_password(d->old, iq->tmp, &old) != OK) {
+        iq_error(iq, SE_NOT_AUTHORIZED, SLICE("the current password is wrong"));
+    } else {
+        d->old = old;
+        demand_begin(iq, d);
+    }
+}
+
+static void change_password(struct iq *iq, struct demand *d)
+{
+    slice old = d->old;
+    if (d->user.len == 0 || d->password.len == 0) { /* §3.3 */
         iq_error(iq, SE_BAD_REQUEST, SLICE("a user name and a password are needed"));
         return;
     }
-    if (jid_prep_local(user, iq->tmp, &local) != OK || !slice_eq(local, jid_split(a->jid).local)) {
+    if (!is_own_name(iq->sender, d->user, iq->tmp)) {
         iq_error(iq, SE_NOT_ALLOWED, SLICE("the password is changed by its owner only"));
         return;
     }
@@ -402,25 +585,31 @@ static void change_password(struct iq *iq, struct account *a)
         iq_error(iq, SE_NOT_ALLOWED, SLICE("passwords are not changed by clients here"));
         return;
     }
-    struct register_refusal why = check_password(secret, iq->tmp, &password);
-    if (why.error != SE_NONE) {
+    struct register_refusal why = check_password(d->password, iq->tmp, &d->password);
+    if (why.error != SE_NONE)
         iq_error(iq, why.error, why.text);
-        return;
-    }
-    struct iq *held = iq_hold(iq);
-    credentials_set(&held->worker->auth, a->jid, password, changed, held);
+    else if (old.len == 0 && must_say_password(iq))
+        ask_for_password(iq, false);
+    else if (old.len > 0 && jid_prep_password(old, iq->tmp, &d->old) != OK)
+        iq_error(iq, SE_NOT_AUTHORIZED, SLICE("the current password is wrong"));
+    else
+        demand_begin(iq, d);
 }
 
 static void register_set(struct iq *iq)
 {
     struct elem e;
-    struct account *a = own_account(iq);
-    if (a == NULL)
+    struct demand d = { 0 };
+    if (own_account(iq) == NULL)
         return;
     if (elem_child(&iq->payload, "remove", NS_REGISTER, &e))
-        remove_account(iq, a);
+        remove_account(iq);
+    else if (!demand_read(iq, &d))
+        return;
+    else if (d.remove)
+        remove_by_form(iq, &d);
     else
-        change_password(iq, a);
+        change_password(iq, &d);
 }
 
 static const struct iq_rule register_rules[] = {

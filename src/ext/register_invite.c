@@ -587,10 +587,6 @@ static void run_invite_contact(struct command_call *call)
 {
     struct worker *w = call->worker;
     uint64_t now_us = loop_wall_us(w->loop);
-    if (!setting_bool(&invite_by_users)) {
-        command_fail(call, E_DENIED, "users do not invite others here: invite.by-users is off");
-        return;
-    }
     struct task *t = task_new(call);
     if (t == NULL || !inviter_ok(t, command_arg(call, "jid")))
         return;
@@ -626,6 +622,7 @@ static struct command invite_contact = {
     .node = "urn:xmpp:invite#invite",
     .form_type = "urn:xmpp:invite#invitation",
     .access = COMMAND_OWN,
+    .own_if = &invite_by_users,
     .args = contact_args,
     .run = run_invite_contact,
     .doc = "Makes an invitation by which a new account and this one become contacts of each other.",

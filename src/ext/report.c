@@ -116,6 +116,7 @@ static const struct command_arg report_args[] = {
 };
 static struct command session_report = {
     .name = "session report",
+    .reads = true,
     .args = report_args,
     .run = run_report,
     .doc = "Who is connected with which devices: a row for each user and kind of client. The kind "

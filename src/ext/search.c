@@ -1,5 +1,6 @@
-/* search: Jabber Search (XEP-0055) at search.<domain>: who of that domain has this name, nickname
- * or email address in the vCard (XEP-0054).
+/* search: Jabber Search (XEP-0055) at search.<domain>: users of that domain with this name,
+ * nickname or email address in the vCard (XEP-0054), or this address, which stands for a nickname
+ * and an email address as well: users without a vCard are found by it.
  *
  * A row of the table `directory` is made of a vCard in the transaction that stores it. Who does not
  * want to be found says so in the vCard, by <CLASS><PRIVATE/></CLASS> or <CONFIDENTIAL/>. Accounts
@@ -75,16 +76,19 @@ static const struct store_migration migrations[] = {
       "CREATE TABLE directory(owner BIGINT PRIMARY KEY, first TEXT NOT NULL, last TEXT NOT NULL, "
       "nick TEXT NOT NULL, email TEXT NOT NULL, first_key TEXT NOT NULL, last_key TEXT NOT NULL, "
       "nick_key TEXT NOT NULL, email_key TEXT NOT NULL)" },
+    { 2, "ALTER TABLE directory ADD COLUMN hidden INTEGER NOT NULL DEFAULT 0",
+      "ALTER TABLE directory ADD COLUMN hidden BIGINT NOT NULL DEFAULT 0" },
     { 0 },
 };
 static struct store_stmt directory_put = {
     .name = "directory.put",
     .sql = "INSERT INTO directory(owner, first, last, nick, email, first_key, last_key, nick_key, "
-           "email_key) VALUES($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT(owner) DO UPDATE SET "
+           "email_key, hidden) VALUES($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) "
+           "ON CONFLICT(owner) DO UPDATE SET hidden = excluded.hidden, "
            "first = excluded.first, last = excluded.last, nick = excluded.nick, "
            "email = excluded.email, first_key = excluded.first_key, last_key = excluded.last_key, "
            "nick_key = excluded.nick_key, email_key = excluded.email_key",
-    .params = "itttttttt",
+    .params = "itttttttti",
     .cols = "",
 };
 static struct store_stmt directory_delete = {
@@ -95,12 +99,15 @@ static struct store_stmt directory_delete = {
 };
 static struct store_stmt directory_find = {
     .name = "directory.find",
-    .sql = "SELECT a.jid, d.first, d.last, d.nick, d.email FROM directory d "
-           "JOIN account a ON a.id = d.owner WHERE a.disabled = 0 AND a.jid LIKE '%@' || $1 "
+    .sql = "SELECT a.jid, coalesce(d.first, ''), coalesce(d.last, ''), coalesce(d.nick, ''), "
+           "coalesce(d.email, '') FROM account a LEFT JOIN directory d ON d.owner = a.id "
+           "WHERE a.disabled = 0 AND coalesce(d.hidden, 0) = 0 AND a.jid LIKE '%@' || $1 "
            "AND ($2 = '' OR d.first_key LIKE $2 ESCAPE '\\') "
            "AND ($3 = '' OR d.last_key LIKE $3 ESCAPE '\\') "
-           "AND ($4 = '' OR d.nick_key LIKE $4 ESCAPE '\\') "
-           "AND ($5 = '' OR d.email_key LIKE $5 ESCAPE '\\') ORDER BY a.jid LIMIT $6",
+           "AND ($4 = '' OR d.nick_key LIKE $4 ESCAPE '\\' OR "
+           "substr(a.jid, 1, length(a.jid) - length($1) - 1) LIKE $4 ESCAPE '\\') "
+           "AND ($5 = '' OR d.email_key LIKE $5 ESCAPE '\\' OR a.jid LIKE $5 ESCAPE '\\') "
+           "ORDER BY a.jid LIMIT $6",
     .params = "ttttti",
     .cols = "ttttt",
 };
@@ -116,8 +123,8 @@ static const char *const names[FIELDS] = { "first", "last", "nick", "email" };
 static const struct form_row form_rows[FIELDS] = {
     { .var = "first", .type = FORM_TEXT_SINGLE, .label = "Given name" },
     { .var = "last", .type = FORM_TEXT_SINGLE, .label = "Family name" },
-    { .var = "nick", .type = FORM_TEXT_SINGLE, .label = "Nickname" },
-    { .var = "email", .type = FORM_TEXT_SINGLE, .label = "Email address" },
+    { .var = "nick", .type = FORM_TEXT_SINGLE, .label = "Nickname or user name" },
+    { .var = "email", .type = FORM_TEXT_SINGLE, .label = "Email address or address for chat" },
 };
 static const char instructions[] =
     "Fill in one or more fields. A field finds what begins with it; a * stands for anything.";
@@ -158,21 +165,19 @@ static bool is_private(const struct elem *card)
 
 static void put_card(int64_t owner, const struct elem *card, struct store_batch *b)
 {
-    if (is_private(card)) {
-        STORE_ADD(b, &directory_delete, STORE_ANY_ROWS, SV_I(owner));
-        return;
-    }
+    bool hidden = is_private(card);
     struct arena *tmp = arena_create(0);
     const slice text[FIELDS] = { card_text(card, "N", "GIVEN", tmp),
                                  card_text(card, "N", "FAMILY", tmp),
                                  card_text(card, "NICKNAME", NULL, tmp),
                                  card_text(card, "EMAIL", "USERID", tmp) };
-    struct store_val vals[1 + 2 * FIELDS] = { SV_I(owner) };
+    struct store_val vals[2 + 2 * FIELDS] = { SV_I(owner) };
     for (unsigned i = 0; i < FIELDS; i++) {
-        vals[1 + i] = SV_T(text[i]);
-        vals[1 + FIELDS + i] = SV_T(key_of(text[i], tmp));
+        vals[1 + i] = SV_T(hidden ? SLICE("") : text[i]);
+        vals[1 + FIELDS + i] = SV_T(hidden ? SLICE("") : key_of(text[i], tmp));
     }
-    store_add(b, &directory_put, STORE_ANY_ROWS, vals, 1 + 2 * FIELDS);
+    vals[1 + 2 * FIELDS] = SV_I(hidden);
+    store_add(b, &directory_put, STORE_ANY_ROWS, vals, 2 + 2 * FIELDS);
     arena_destroy(&tmp);
 }
 
@@ -211,9 +216,7 @@ static void fields_get(struct iq *iq)
     buf_printf(&out, "<query xmlns='" NS_SEARCH "'><instructions>%s</instructions>", instructions);
     for (unsigned i = 0; i < FIELDS; i++)
         buf_printf(&out, "<%s/>", names[i]);
-    form_open(&out, FORM_FORM, NS_SEARCH);
-    form_title(&out, "User Directory");
-    form_instructions(&out, instructions);
+    form_open_titled(&out, FORM_FORM, NS_SEARCH, "User Directory", instructions);
     for (unsigned i = 0; i < FIELDS; i++)
         form_ask(&out, &form_rows[i]);
     form_close(&out);
@@ -294,8 +297,8 @@ static bool read_patterns(struct iq *iq, const struct query *q, slice out[FIELDS
             return false;
         }
     }
-    if (asked == 0)
-        iq_error(iq, SE_BAD_REQUEST, SLICE("nothing is asked for"));
+    if (asked == 0) /* XEP-0055 §2.1: nothing is found: an empty <query/> */
+        iq_result(iq, SLICE("<query xmlns='" NS_SEARCH "'/>"));
     return asked > 0;
 }
 

@@ -31,7 +31,7 @@ static const char *const recipients[] = { "all", "bare", "full", NULL };
 struct sift_kind {
     bool on;
     uint8_t sender, recipient;
-    uint8_t first, count; /* of sift.allow: payloads that pass */
+    uint8_t first, count; /* of sift.allow: payloads that pass; at most ALLOW_MAX */
 };
 struct sift_allow {
     const char *name, *ns;

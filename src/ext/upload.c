@@ -115,6 +115,14 @@ struct alarm upload_disk_alarm = {
     .action = "Make room on the disk of the data folder, or lower upload.keep. The next file that "
               "is stored ends this.",
 };
+struct alarm upload_key_alarm = {
+    .name = "upload.key",
+    .severity = ALARM_ERROR,
+    .text = "Users cannot upload files: the key that signs their slots cannot be used.",
+    .action = "Look at the detail. Restore uploads/upload.key in the data folder from a backup, "
+              "owned by the user of musterd and with mode 0600. Or remove the file to have a new "
+              "key made; slots given before are void then. Then restart.",
+};
 struct log_area log_upload = { .name = "upload" };
 
 static void add_base(struct buf *out, slice domain)
@@ -220,6 +228,8 @@ static void slot_request(struct iq *iq)
     slot_of(iq, &slot);
     if (!is_ours(iq)) {
         iq_error(iq, SE_FORBIDDEN, SLICE("files are for users of this server"));
+    } else if (!upload_has_key()) {
+        iq_error(iq, SE_SERVICE_UNAVAILABLE, SLICE("files cannot be stored at the moment"));
     } else if (!upload_name_ok(slot.name)) {
         iq_error(iq, SE_BAD_REQUEST, SLICE("`filename` is the name of a file, without a path"));
     } else if (slot.size <= 0) {
@@ -299,7 +309,7 @@ const struct feature upload_feature = {
                                            &upload_command_sweep, NULL },
     .metrics = (struct metric *const[]){ &upload_stored, &upload_served, &upload_refused,
                                          &upload_removed, NULL },
-    .alarms = (struct alarm *const[]){ &upload_disk_alarm, NULL },
+    .alarms = (struct alarm *const[]){ &upload_disk_alarm, &upload_key_alarm, NULL },
     .logs = (struct log_area *const[]){ &log_upload, NULL },
     .worker_start = upload_sweep_start,
     .worker_stop = upload_sweep_stop,

@@ -16,6 +16,7 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/metric.h"
+#include "codec/http_read.h"
 #include "ext/upload_private.h"
 #include "http/parse.h"
 #include "http/server.h"
@@ -110,22 +111,7 @@ static int flush(struct transfer *t)
     return error;
 }
 
-/* Over a file of the same content if there is one: a sweep may be about to remove that. */
-static int place(struct transfer *t)
-{
-    char path[UPLOAD_PATH_MAX], dir[UPLOAD_PATH_MAX];
-    upload_blob_path(path, t->hash);
-    snprintf(dir, sizeof dir, "%.*s", (int)(strlen(path) - UPLOAD_HASH_LEN - 1), path);
-    if ((mkdir(dir, 0700) != 0 && errno != EEXIST) || rename(t->temp, path) != 0)
-        return errno;
-    t->temp[0] = '\0';
-    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd >= 0) {
-        fsync(fd);
-        close(fd);
-    }
-    return 0;
-}
+static int place(struct transfer *t) { return upload_place(t->temp, t->hash); }
 
 static int open_blob(struct transfer *t)
 {
@@ -454,6 +440,10 @@ static unsigned put_check(const struct http_request *r, struct upload_slot *slot
 {
     slice type = plain_type(http_header(r, "Content-Type"));
     struct arena *tmp = http_scratch(r);
+    if (!upload_has_key()) {
+        *why = SLICE("files cannot be stored at the moment\n");
+        return 503;
+    }
     if (!path_split(r->path, slot) || !upload_verify(slot, r->query, tmp)) {
         *why = SLICE("this is not a slot\n");
         return 403;

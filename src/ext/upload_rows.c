@@ -2,19 +2,15 @@
 #include "base/arena.h"
 #include "base/base64.h"
 #include "base/buf.h"
+#include "base/ensure.h"
 #include "base/hex.h"
-#include "base/rand.h"
+#include "base/secret_file.h"
 #include "base/utf8.h"
 #include "ext/upload_private.h"
 #include "http/parse.h"
-#include <errno.h>
-#include <fcntl.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
-#include <stdio.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 enum { KEY_BYTES = 32, MAC_BYTES = 20 };
 
@@ -119,6 +115,12 @@ struct store_stmt upload_orphans = {
     .params = "",
     .cols = "t",
 };
+struct store_stmt upload_orphan = {
+    .name = "upload.orphan",
+    .sql = "SELECT refs FROM blob WHERE hash = $1 AND refs <= 0",
+    .params = "t",
+    .cols = "i",
+};
 struct store_stmt upload_forget = {
     .name = "upload.forget",
     .sql = "DELETE FROM blob WHERE hash = $1 AND refs <= 0",
@@ -142,52 +144,26 @@ struct store_stmt upload_delete_all = {
 const struct store_schema upload_schema = {
     .feature = "upload",
     .migrations = migrations,
-    .stmts =
-        (struct store_stmt *const[]){ &upload_owner, &upload_put, &upload_ref, &upload_within,
-                                      &upload_active, &upload_find, &upload_list, &upload_unref,
-                                      &upload_delete, &upload_expired, &upload_orphans,
-                                      &upload_forget, &upload_unref_all, &upload_delete_all, NULL },
+    .stmts = (struct store_stmt *const[]){ &upload_owner, &upload_put, &upload_ref, &upload_within,
+                                           &upload_active, &upload_find, &upload_list,
+                                           &upload_unref, &upload_delete, &upload_expired,
+                                           &upload_orphans, &upload_orphan, &upload_forget,
+                                           &upload_unref_all, &upload_delete_all, NULL },
 };
 
 /* Signatures. */
 
+/* A file, so that slots outlive a restart. */
 static char key[KEY_BYTES];
-static char folder[UPLOAD_PATH_MAX / 2];
+static bool has_key;
 
-const char *upload_folder(void) { return folder; }
+bool upload_has_key(void) { return has_key; }
 
-void upload_blob_path(char out[UPLOAD_PATH_MAX], const char *hash)
+enum err upload_key_load(const char *path, struct why *why)
 {
-    snprintf(out, UPLOAD_PATH_MAX, "%s/%.2s/%s", folder, hash, hash);
-}
-
-static bool make_key(const char *path)
-{
-    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (fd < 0)
-        return false;
-    rand_bytes(key, sizeof key);
-    bool written = write(fd, key, sizeof key) == (ssize_t)sizeof key && fsync(fd) == 0;
-    close(fd);
-    if (!written)
-        unlink(path);
-    return written;
-}
-
-/* The key is a file, so that slots outlive a restart. */
-bool upload_key_load(const char *data)
-{
-    char path[UPLOAD_PATH_MAX];
-    snprintf(folder, sizeof folder, "%s/uploads", data);
-    if (mkdir(folder, 0700) != 0 && errno != EEXIST)
-        return false;
-    snprintf(path, sizeof path, "%s/upload.key", folder);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return errno == ENOENT && make_key(path);
-    bool whole = read(fd, key, sizeof key) == (ssize_t)sizeof key;
-    close(fd);
-    return whole;
+    enum err e = secret_file_obtain(path, key, sizeof key, why);
+    has_key = e == OK;
+    return e;
 }
 
 static void mac_of(char out[2 * MAC_BYTES + 1], const struct upload_slot *s)
@@ -221,6 +197,7 @@ static void add_encoded(struct buf *out, slice text)
 void upload_sign(struct buf *out, const struct upload_slot *s)
 {
     char mac[2 * MAC_BYTES + 1];
+    ensure(has_key);
     mac_of(mac, s);
     buf_printf(out, "o=%lld&s=%lld&u=%llu&t=", (long long)s->owner, (long long)s->size,
                (unsigned long long)s->until_us);
@@ -239,9 +216,10 @@ bool upload_verify(struct upload_slot *s, slice query, struct arena *tmp)
     char mac[2 * MAC_BYTES + 1];
     slice given;
     int64_t until;
-    if (!query_int(query, "o", tmp, &s->owner) || !query_int(query, "s", tmp, &s->size) ||
-        !query_int(query, "u", tmp, &until) || !http_query_get(query, "t", tmp, &s->type) ||
-        !http_query_get(query, "m", tmp, &given) || given.len != sizeof mac - 1)
+    if (!has_key || !query_int(query, "o", tmp, &s->owner) ||
+        !query_int(query, "s", tmp, &s->size) || !query_int(query, "u", tmp, &until) ||
+        !http_query_get(query, "t", tmp, &s->type) || !http_query_get(query, "m", tmp, &given) ||
+        given.len != sizeof mac - 1)
         return false;
     s->until_us = (uint64_t)until;
     mac_of(mac, s);

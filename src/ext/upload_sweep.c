@@ -1,14 +1,13 @@
 /* The end of uploads: files whose time is over, content that no row refers to any more, and the
  * commands for operators.
  *
- * Content is removed in three steps, so that a file of the same content that comes meanwhile is not
- * lost: it is moved aside; its row of `blob` is deleted, if still nothing refers to it; then it is
- * gone for good, or else moved back unless the new file has taken its place. Whoever stores a file
- * commits its reference before the file is put into its place. */
+ * Content is removed in steps, so that a file of the same content that comes meanwhile is not lost:
+ * it is condemned; the database is asked again; its file is removed, unless it was spared; then its
+ * row. A crash in between leaves the row, and the next round goes on. See upload_files.c. */
+#include "base/alarm.h"
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/command.h"
-#include "base/log.h"
 #include "base/mem.h"
 #include "base/metric.h"
 #include "ext/upload_private.h"
@@ -17,12 +16,10 @@
 #include "im/worker.h"
 #include "io/timer.h"
 #include "io/work.h"
-#include <dirent.h>
 #include <pthread.h>
 #include <stdio.h>
-#include <unistd.h>
 
-enum { SWEEP_MS = 60 * 1000, MORE_MS = 100, PAGE = 100 };
+enum { SWEEP_MS = 60 * 1000, MORE_MS = 100 };
 
 /* One a node, on worker 0. */
 struct sweep {
@@ -34,10 +31,7 @@ struct sweep {
     bool stopped;
     struct command_call *call; /* who asked for this one; NULL: the timer */
     int64_t removed;           /* files of this round */
-    uint32_t count;            /* hashes of this page */
-    enum { ASIDE, SETTLE } step;
-    char hash[PAGE][UPLOAD_HASH_LEN + 1];
-    bool forgotten[PAGE];
+    struct upload_page page;
 };
 static struct sweep *the_sweep; /* of worker 0 */
 
@@ -47,6 +41,7 @@ static void end_round(struct sweep *s, enum store_result result)
 {
     struct command_call *call = s->call;
     s->call = NULL;
+    upload_acquit();
     if (call != NULL && result == STORE_OK)
         command_done(call, "files removed: %lld", (long long)s->removed);
     else if (call != NULL)
@@ -54,56 +49,52 @@ static void end_round(struct sweep *s, enum store_result result)
     timer_set(s->worker->loop, &s->timer, SWEEP_MS);
 }
 
-static void aside_path(char out[UPLOAD_PATH_MAX], const char *hash)
-{
-    snprintf(out, UPLOAD_PATH_MAX, "%s/tmp/%s.gone", upload_folder(), hash);
-}
-
 /* Helper thread. */
 static void work_run(struct work *w)
 {
     struct sweep *s = CONTAINER_OF(w, struct sweep, work);
-    char path[UPLOAD_PATH_MAX], aside[UPLOAD_PATH_MAX];
-    for (uint32_t i = 0; i < s->count; i++) {
-        upload_blob_path(path, s->hash[i]);
-        aside_path(aside, s->hash[i]);
-        if (s->step == ASIDE)
-            rename(path, aside);
-        else if (s->forgotten[i] || access(path, F_OK) == 0)
-            unlink(aside);
-        else
-            rename(aside, path);
-    }
+    upload_remove(&s->page);
 }
 
 static void forgotten(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct sweep *s = arg;
     s->op = NULL;
-    for (uint32_t i = 0; i < s->count; i++)
-        s->forgotten[i] = result == STORE_OK && store_changed(b, i) == 1;
-    s->step = SETTLE;
-    s->working = work_submit(s->worker->work, s->worker->loop, &s->work) == OK;
-    if (!s->working)
-        end_round(s, STORE_DOWN);
+    /* where none could be removed, the same page would be read again */
+    if (result == STORE_OK && s->page.count == UPLOAD_PAGE && store_stmt_count(b) > 0)
+        timer_set(s->worker->loop, &s->timer, MORE_MS);
+    else
+        end_round(s, result);
 }
 
 static void work_done(struct work *w)
 {
     struct sweep *s = CONTAINER_OF(w, struct sweep, work);
     s->working = false;
+    upload_acquit();
     if (s->stopped) {
         mem_free(&s);
-    } else if (s->step == ASIDE) {
-        struct store_batch *b = store_write(s->worker->store, 0);
-        for (uint32_t i = 0; i < s->count; i++)
-            STORE_ADD(b, &upload_forget, STORE_ANY_ROWS, SV_T(slice_of(s->hash[i])));
-        s->op = store_submit(b, s->worker->loop, 0, forgotten, s);
-    } else if (s->count == PAGE) {
-        timer_set(s->worker->loop, &s->timer, MORE_MS);
-    } else {
-        end_round(s, STORE_OK);
+        return;
     }
+    struct store_batch *b = store_write(s->worker->store, 0);
+    for (uint32_t i = 0; i < s->page.count; i++)
+        if (!s->page.spared[i])
+            STORE_ADD(b, &upload_forget, STORE_ANY_ROWS, SV_T(slice_of(s->page.hash[i])));
+    s->op = store_submit(b, s->worker->loop, 0, forgotten, s);
+}
+
+/* Asked again since they were condemned: what got a reference in between stays. */
+static void orphans_confirmed(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct sweep *s = arg;
+    s->op = NULL;
+    for (uint32_t i = 0; result == STORE_OK && i < s->page.count; i++)
+        if (store_row_count(b, i) == 0)
+            upload_spare(i);
+    s->working =
+        result == STORE_OK && work_submit(s->worker->work, s->worker->loop, &s->work) == OK;
+    if (!s->working)
+        end_round(s, result == STORE_OK ? STORE_DOWN : result);
 }
 
 static void orphans_read(void *arg, enum store_result result, const struct store_batch *b)
@@ -114,13 +105,15 @@ static void orphans_read(void *arg, enum store_result result, const struct store
         end_round(s, result);
         return;
     }
-    s->count = store_row_count(b, 0);
-    for (uint32_t i = 0; i < s->count; i++)
-        snprintf(s->hash[i], sizeof s->hash[i], "%.*s", SLICE_ARG(store_text(b, 0, i, 0)));
-    s->step = ASIDE;
-    s->working = work_submit(s->worker->work, s->worker->loop, &s->work) == OK;
-    if (!s->working)
-        end_round(s, STORE_DOWN);
+    struct store_batch *again = store_read(s->worker->store, 0);
+    s->page.count = store_row_count(b, 0);
+    for (uint32_t i = 0; i < s->page.count; i++) {
+        slice hash = store_text(b, 0, i, 0);
+        snprintf(s->page.hash[i], sizeof s->page.hash[i], "%.*s", SLICE_ARG(hash));
+        STORE_ADD(again, &upload_orphan, STORE_ANY_ROWS, SV_T(hash));
+    }
+    upload_condemn(&s->page);
+    s->op = store_submit(again, s->worker->loop, 0, orphans_confirmed, s);
 }
 
 static void expired_removed(void *arg, enum store_result result, const struct store_batch *b)
@@ -175,29 +168,14 @@ static void on_timer(struct timer *t, struct loop *loop)
     next(s);
 }
 
-/* What a crash left half-way. Content that was moved aside has no reference, or will be looked for
- * again. */
-static void empty_temp(void)
-{
-    char path[UPLOAD_PATH_MAX];
-    snprintf(path, sizeof path, "%s/tmp", upload_folder());
-    DIR *dir = opendir(path);
-    if (dir == NULL)
-        return;
-    for (struct dirent *e = readdir(dir); e != NULL; e = readdir(dir))
-        if (e->d_name[0] != '.')
-            unlinkat(dirfd(dir), e->d_name, 0);
-    closedir(dir);
-}
-
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static _Atomic(const char *) once_data;
 
 static void load_once(void)
 {
-    if (!upload_key_load(once_data))
-        log_error(&log_upload, LOG_EV("upload.folder"), LOG_C("data", once_data));
-    empty_temp();
+    struct why why;
+    if (upload_files_open(once_data, &why) != OK)
+        alarm_raise(&upload_key_alarm, slice_of(why.text));
 }
 
 void upload_sweep_start(struct worker *w)
@@ -226,8 +204,10 @@ void upload_sweep_stop(struct worker *w)
     timer_cancel(&s->timer);
     store_cancel(&s->op);
     s->stopped = true;
-    if (!s->working)
-        mem_free(&s);
+    if (s->working)
+        return;
+    upload_acquit();
+    mem_free(&s);
 }
 
 /* Commands. */
@@ -336,6 +316,7 @@ static const struct command_arg no_args[] = { { 0 } };
 
 struct command upload_command_list = {
     .name = "upload list",
+    .reads = true,
     .args = list_args,
     .run = run_list,
     .doc = "Lists the files that an account has uploaded.",

@@ -46,8 +46,8 @@ static struct store_stmt vcard_put = {
 /* The first card of an account, from what was said when it was made. */
 static struct store_stmt vcard_first = {
     .name = "vcard.first",
-    .sql = "INSERT INTO vcard(owner, xml, told) VALUES($1, $2, 1) ON CONFLICT(owner) DO NOTHING",
-    .params = "it",
+    .sql = "INSERT INTO vcard(owner, xml, told) SELECT id, $2, 0 FROM account WHERE jid = $1",
+    .params = "tt",
     .cols = "",
 };
 static struct store_stmt vcard_untold = {
@@ -81,7 +81,7 @@ static const struct store_schema vcard_schema = {
                                            &vcard_load, &vcard_delete, NULL },
 };
 
-enum { ANSWER_BYTES_MAX = 4 << 20 };
+enum { ANSWER_BYTES_MAX = 4 << 20, PROFILE_BYTES_MAX = 1 << 20 };
 
 /* §3.1 for the owner; to others "no vCard" and "no such user" must look the same (§3.3). */
 static void answer_none(struct iq *iq)
@@ -328,9 +328,22 @@ static void add_part(struct buf *out, const char *open, slice text, const char *
     buf_add(out, slice_of(close));
 }
 
-static void write_profile(struct buf *out, const struct user_profile *p)
+static bool is_nameless(const struct user_profile *p)
 {
-    buf_lit(out, "<vCard xmlns='" NS_VCARD "'>");
+    return p->given_name.len == 0 && p->surname.len == 0 && p->email.len == 0;
+}
+
+/* FN is required (RFC 2426 §3.1.1): the name, else what is left of the address. */
+static void write_profile(struct buf *out, slice jid, const struct user_profile *p)
+{
+    bool both = p->given_name.len > 0 && p->surname.len > 0;
+    buf_lit(out, "<vCard xmlns='" NS_VCARD "'><FN>");
+    xml_escape_clean(out, p->given_name);
+    buf_add(out, both ? SLICE(" ") : SLICE(""));
+    xml_escape_clean(out, p->surname);
+    if (p->given_name.len == 0 && p->surname.len == 0)
+        xml_escape_clean(out, jid_split(jid).local);
+    buf_lit(out, "</FN>");
     if (p->given_name.len > 0 || p->surname.len > 0) {
         buf_lit(out, "<N>");
         add_part(out, "<FAMILY>", p->surname, "</FAMILY>");
@@ -341,29 +354,23 @@ static void write_profile(struct buf *out, const struct user_profile *p)
     buf_lit(out, "</vCard>");
 }
 
-static void first_card(struct account *a, enum err e, void *arg)
+/* With the account, or not at all. Features that look at cards are told when it is there. */
+static void vcard_creating(struct store_batch *b, slice jid, const struct user_profile *p)
 {
-    struct buf *card = arg;
-    struct elem root;
-    if (e == OK && a->state == ACCOUNT_READY && !card->overflow &&
-        elem_parse(&root, buf_slice(card), SLICE(NS_CLIENT))) {
-        struct store_batch *b = store_write(a->worker->store, account_lane(a));
-        STORE_ADD(b, &vcard_first, 1, SV_I(a->id), SV_T(buf_slice(card)));
-        tell(a->id, &root, b);
-        store_submit(b, a->worker->loop, 0, NULL, NULL);
-    }
-    buf_fini(card);
-    mem_free(&card);
+    struct buf card;
+    if (is_nameless(p))
+        return;
+    buf_init(&card, PROFILE_BYTES_MAX);
+    write_profile(&card, jid, p);
+    STORE_ADD(b, &vcard_first, 1, SV_T(jid), SV_T(buf_slice(&card)));
+    buf_fini(&card);
 }
 
 static void vcard_created(struct worker *w, slice bare, const struct user_profile *p)
 {
-    if (p->given_name.len == 0 && p->surname.len == 0 && p->email.len == 0)
-        return;
-    struct buf *card = mem_new(struct buf);
-    buf_init(card, (size_t)setting_int(&vcard_bytes_max));
-    write_profile(card, p);
-    account_with(w, bare, first_card, card);
+    (void)bare;
+    if (!is_nameless(p))
+        tell_page(w);
 }
 
 static void vcard_remove(struct account *a, struct store_batch *b)
@@ -393,6 +400,7 @@ const struct feature vcard_feature = {
     .schema = &vcard_schema,
     .settings = vcard_settings,
     .worker_start = vcard_start,
+    .creating = vcard_creating,
     .created = vcard_created,
     .remove = vcard_remove,
 };

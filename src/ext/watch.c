@@ -1,8 +1,9 @@
 /* watch: temporary presence: one session watches a user's availability for a while, without a
  * subscription, by urn:muster:watch:0 (docs/policy.md). The home of the watched account holds who
  * watches it, in memory only and pinned while there are some; the home of the watcher counts what
- * its sessions watch, and ends it with them. Who may watch is who would be granted a subscription
- * without the user being asked, and what he sees is what stage VIEW says.
+ * its sessions watch, and ends it with them. Subscribers may watch, and users who would
+ * be granted a subscription unasked. For others the user is asked as for a subscription (RFC 6121
+ * §3.1.3), and the answer holds for that while. What a watcher sees is what stage VIEW says.
  *
  * Limits (settings): presence.temporary-max an account that watches, presence.temporary-time,
  * roster.watchers-max together with subscribers. A restart forgets who watches. */
@@ -28,14 +29,15 @@ static void temporary_changed(const struct setting *s);
 
 static struct setting temporary = {
     .name = "presence.temporary", .type = SET_BOOL, .def = 1, .changed = temporary_changed,
-    .doc = "Lets users watch the availability of others for a while without subscribing to it, if "
-           "those would grant it without being asked. Off: whoever watches, stops.",
+    .doc = "Lets users watch the availability of others for a while without subscribing to it. The "
+           "others are asked, unless they would grant a subscription without being asked. Off: "
+           "all watches end.",
 };
 static struct setting temporary_max = {
     .name = "presence.temporary-max", .type = SET_INT, .def = 100, .min = 1, .max = 1000,
     .unit = "users",
-    .doc = "How many others a user may watch for a while at a time, with all his sessions. More "
-           "are refused with policy-violation.",
+    .doc = "How many temporary subscriptions all sessions of a user can have together. More are "
+           "refused with policy-violation.",
 };
 static struct setting temporary_time = {
     .name = "presence.temporary-time", .type = SET_MS, .def = 3600000, .min = 30000,
@@ -54,10 +56,15 @@ static void watch_start(void)
 
 /* The watched account. */
 
+/* What the user has said of a watcher, where the rules say that it is asked. A refusal is
+ * remembered as long as the watch would have lasted: one question is enough. */
+enum consent { CONSENT_RULES, CONSENT_ASKED, CONSENT_GIVEN, CONSENT_REFUSED };
+
 struct watcher {
     struct watcher *next;
     uint64_t until_us; /* monotonic */
     bool shown;        /* it was sent available presence */
+    uint8_t consent;   /* enum consent */
     uint16_t len;
     char jid[]; /* full */
 };
@@ -88,7 +95,7 @@ static bool may_see(const struct account *a, slice bare)
 static void show(struct watcher *w, struct session *s, const struct stanza *st)
 {
     slice bare = watcher_bare(w);
-    if (!stage_view(s, bare) || !may_see(s->account, bare))
+    if (!stage_view(s, bare) || (w->consent != CONSENT_GIVEN && !may_see(s->account, bare)))
         return;
     w->shown = st->type == TYPE_AVAILABLE;
     route_send(s->account->worker, stanza_readdress(st, (slice){ 0 }, watcher_jid(w)));
@@ -193,10 +200,76 @@ static bool is_full(const struct account *a, slice jid)
     return subscribers + (d == NULL ? 0 : d->count) >= setting_int(&roster_watchers_max);
 }
 
-static void answer(struct iq *iq, int64_t seconds)
+static void answer(struct iq *iq, int64_t seconds, enum consent consent)
 {
-    iq_result(iq, slice_of(arena_printf(iq->tmp, "<watch xmlns='" NS_WATCH "' seconds='%lld'/>",
-                                        (long long)seconds)));
+    iq_result(iq, slice_of(arena_printf(iq->tmp, "<watch xmlns='" NS_WATCH "' seconds='%lld'%s/>",
+                                        (long long)seconds,
+                                        consent == CONSENT_ASKED ? " pending='true'" : "")));
+}
+
+/* The question, as all clients know it (RFC 6121 §3.1.3). */
+static struct stanza *question(const struct account *a, slice watcher)
+{
+    return stanza_make(STANZA_PRESENCE, TYPE_SUBSCRIBE, watcher, a->jid, (slice){ 0 },
+                       SLICE("<watch xmlns='" NS_WATCH "'/>"));
+}
+
+static void put_question(struct session *s, void *st) { session_deliver(s, st, 0, 0); }
+
+static void ask_user(struct account *a, slice watcher)
+{
+    struct stanza *st = question(a, watcher);
+    presence_each(a, PRESENCE_AVAILABLE, put_question, st);
+    stanza_unref(&st);
+}
+
+/* What is known of a user who watches, whichever session did. */
+static enum consent consent_of(const struct watched *d, slice bare)
+{
+    for (const struct watcher *w = d == NULL ? NULL : d->first; w != NULL; w = w->next)
+        if (w->consent != CONSENT_RULES && slice_eq(watcher_bare(w), bare))
+            return (enum consent)w->consent;
+    return CONSENT_RULES;
+}
+
+/* Questions without an answer, at every initial presence (as RFC 6121 §3.1.3 has it of requests);
+ * a user with several sessions asks once. */
+static void ask_again(struct session *s)
+{
+    struct watched *d = watched_of(s->account);
+    for (struct watcher *w = d == NULL ? NULL : d->first; w != NULL; w = w->next) {
+        slice bare = watcher_bare(w);
+        const struct watcher *first = d->first;
+        while (!slice_eq(watcher_bare(first), bare))
+            first = first->next;
+        if (w->consent != CONSENT_ASKED || first != w)
+            continue;
+        struct stanza *st = question(s->account, bare);
+        put_question(s, st);
+        stanza_unref(&st);
+    }
+}
+
+/* The user says yes or no. true: it answers this question alone, no request to subscribe. */
+static bool answered(struct account *a, slice bare, enum consent said)
+{
+    struct watched *d = watched_of(a);
+    const struct roster_item *item = roster_find(a->roster, bare);
+    bool any = false;
+    if (said == CONSENT_GIVEN && consent_of(d, bare) == CONSENT_RULES)
+        return false;
+    for (struct watcher *w = d == NULL ? NULL : d->first; w != NULL; w = w->next) {
+        if (!slice_eq(watcher_bare(w), bare))
+            continue;
+        any = true;
+        w->consent = (uint8_t)said;
+        if (said == CONSENT_GIVEN)
+            show_all(a, w);
+        else if (w->shown)
+            show_nothing(a, w);
+    }
+    return any &&
+           (item == NULL || (!sub_is_seen(item->state) && !sub_state_pending_in(item->state)));
 }
 
 static void watch_begin(struct iq *iq, int64_t seconds)
@@ -204,13 +277,19 @@ static void watch_begin(struct iq *iq, int64_t seconds)
     struct account *a = iq->account;
     slice from = stanza_from(iq->st);
     if (is_full(a, from)) {
-        iq_error(iq, SE_POLICY_VIOLATION, SLICE("the user has as many watchers as he may"));
+        iq_error(iq, SE_POLICY_VIOLATION, SLICE("the user has as many watchers as allowed"));
         return;
     }
     struct watched *d = watched_new(a);
+    slice bare = stanza_from_bare(iq->st);
+    enum consent consent = consent_of(d, bare);
+    bool ask = consent == CONSENT_RULES && !may_see(a, bare);
     struct watcher *w = watcher_new(d, from);
+    w->consent = (uint8_t)(ask ? CONSENT_ASKED : consent);
     w->until_us = loop_now_us(a->worker->loop) + (uint64_t)seconds * 1000000;
-    answer(iq, seconds);
+    answer(iq, seconds, (enum consent)w->consent);
+    if (ask)
+        ask_user(a, bare);
     show_all(a, w);
     if (!w->shown)
         show_nothing(a, w);
@@ -221,16 +300,21 @@ static void watch_end(struct iq *iq)
 {
     struct watched *d = watched_of(iq->account);
     struct watcher **at = d == NULL ? NULL : find(d, stanza_from(iq->st));
-    if (at != NULL && *at != NULL) {
+    if (at != NULL && *at != NULL && (*at)->consent != CONSENT_REFUSED) {
         take_out(d, at);
         settle(d);
     }
-    answer(iq, 0);
+    answer(iq, 0, CONSENT_RULES);
 }
 
+/* At least by asking; not about those from whom the rules hide the user. */
 static bool may_watch(const struct iq *iq)
 {
-    return iq->account != NULL && may_see(iq->account, stanza_from_bare(iq->st));
+    struct account *a = iq->account;
+    slice bare = stanza_from_bare(iq->st);
+    if (a == NULL || consent_of(watched_of(a), bare) == CONSENT_REFUSED)
+        return false;
+    return may_see(a, bare) || stage_show(a, bare);
 }
 
 static bool watches(const struct iq *iq)
@@ -277,6 +361,16 @@ static void watched_views(struct account *a)
         show_all(a, w);
         if (shown && !w->shown)
             show_nothing(a, w);
+    }
+}
+
+static void watched_by(const struct account *a, watched_by_fn *fn, void *arg)
+{
+    const struct watched *d = watched_of(a);
+    for (const struct watcher *w = d == NULL ? NULL : d->first; w != NULL; w = w->next) {
+        slice bare = watcher_bare(w);
+        if (w->consent == CONSENT_GIVEN || may_see(a, bare))
+            fn(bare, arg);
     }
 }
 
@@ -358,6 +452,9 @@ static enum verdict watch_check(struct session *s, struct stanza **st, struct re
     struct worker *w = s->account->worker;
     slice to = stanza_to_bare(*st);
     int64_t seconds = 1;
+    bool yes = (*st)->type == TYPE_SUBSCRIBED;
+    if ((*st)->kind == STANZA_PRESENCE && (yes || (*st)->type == TYPE_UNSUBSCRIBED))
+        return answered(s->account, to, yes ? CONSENT_GIVEN : CONSENT_REFUSED) ? DROP : PASS;
     if ((*st)->kind != STANZA_IQ || (*st)->type != TYPE_SET || !stanza_payload(*st, &payload) ||
         !elem_is(&payload, "watch", NS_WATCH))
         return PASS;
@@ -446,7 +543,9 @@ const struct feature watch_feature = {
     .start = watch_start,
     .unload = watched_free,
     .removed = watched_removed,
+    .session_available = ask_again,
     .session_presence = watched_presence,
+    .watched_by = watched_by,
     .views_changed = watched_views,
     .session_ended = watch_ended,
     .session_freed = watch_freed,

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/setting.h"
+#include "codec/http_read.h"
 #include "codec/json_text.h"
 #include "ext/ext.h"
 #include "http/parse.h"
@@ -40,6 +41,40 @@ static bool is_path(slice text)
     return text.len > 1 && text.ptr[0] == '/' && text.ptr[text.len - 1] != '/';
 }
 
+/* What a browser is told a file is; NULL: such a file is not served. */
+static const char *type_of(slice name)
+{
+    static const char *const table[][2] = {
+        { ".html", "text/html; charset=utf-8" },
+        { ".js", "text/javascript; charset=utf-8" },
+        { ".css", "text/css; charset=utf-8" },
+        { ".txt", "text/plain; charset=utf-8" },
+        { ".json", "application/json" },
+        { ".png", "image/png" },
+        { ".jpg", "image/jpeg" },
+        { ".webp", "image/webp" },
+        { ".svg", "image/svg+xml" },
+        { ".ico", "image/vnd.microsoft.icon" },
+        { ".mp3", "audio/mpeg" },
+        { ".ogg", "audio/ogg" },
+        { ".ttf", "font/ttf" },
+        { ".woff2", "font/woff2" },
+        { ".wasm", "application/wasm" },
+    };
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        slice end = slice_of(table[i][0]);
+        if (name.len > end.len && slice_eq(slice_from(name, name.len - end.len), end))
+            return table[i][1];
+    }
+    return NULL;
+}
+
+static bool is_picture(slice path)
+{
+    const char *type = type_of(path);
+    return path.len == 0 || (path.ptr[0] == '/' && type != NULL && strncmp(type, "image/", 6) == 0);
+}
+
 static struct setting chat_on = {
     .name = "web.chat",
     .type = SET_BOOL,
@@ -60,8 +95,27 @@ static struct setting chat_files = {
     .type = SET_STRING,
     .def_text = "",
     .max = 1024,
+    .local = true,
     .doc = "Folder with the files of the chat client. Empty: ../share/muster/chat, from the folder "
            "of musterd, where `make install` puts them.",
+};
+
+static struct setting chat_title = {
+    .name = "web.title",
+    .type = SET_STRING,
+    .def_text = "",
+    .max = 128,
+    .doc = "Name of the organisation or service: title of the chat page, and shown above its login "
+           "form. Empty: the domain.",
+};
+static struct setting chat_logo = {
+    .name = "web.logo",
+    .type = SET_STRING,
+    .def_text = "",
+    .max = 1024,
+    .check = is_picture,
+    .form = "the path of a .png, .svg, .jpg or .webp file, beginning with /",
+    .doc = "File with a picture that the chat page shows above its login form. Empty: none.",
 };
 
 /* ../share/muster/chat; set at start. */
@@ -82,31 +136,6 @@ static void find_installed(void)
     snprintf(installed, sizeof installed, "%s/share/muster/chat", exe);
 }
 
-/* What a browser is told a file is; NULL: such a file is not served. */
-static const char *type_of(slice name)
-{
-    static const char *const table[][2] = {
-        { ".html", "text/html; charset=utf-8" },
-        { ".js", "text/javascript; charset=utf-8" },
-        { ".css", "text/css; charset=utf-8" },
-        { ".json", "application/json" },
-        { ".png", "image/png" },
-        { ".svg", "image/svg+xml" },
-        { ".ico", "image/vnd.microsoft.icon" },
-        { ".mp3", "audio/mpeg" },
-        { ".ogg", "audio/ogg" },
-        { ".ttf", "font/ttf" },
-        { ".woff2", "font/woff2" },
-        { ".wasm", "application/wasm" },
-    };
-    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
-        slice end = slice_of(table[i][0]);
-        if (name.len > end.len && slice_eq(slice_from(name, name.len - end.len), end))
-            return table[i][1];
-    }
-    return NULL;
-}
-
 /* A request for a file. Freed when nobody waits and no step is under way. */
 enum step { STEP_NONE, STEP_OPEN, STEP_READ };
 
@@ -119,7 +148,7 @@ struct fetch {
     int fd;
     bool gzip;         /* is taken; after the file was opened: that is what it is */
     const char *type;  /* static */
-    slice name;        /* within path: below the folder */
+    slice name;        /* within path: what is behind the folder */
     uint64_t at, size; /* next byte; all */
     uint64_t modified; /* ns */
     struct buf piece;
@@ -317,14 +346,15 @@ static void opened(struct fetch *f)
 {
     struct buf lines, policy;
     char etag[64];
-    bool versioned = memchr(f->name.ptr, '/', f->name.len) != NULL;
+    bool versioned = f->name.len > 1 && memchr(f->name.ptr + 1, '/', f->name.len - 1) != NULL &&
+                     !slice_is(f->name, setting_text(&chat_logo));
     buf_init(&lines, 1024);
     buf_init(&policy, POLICY_MAX);
     snprintf(etag, sizeof etag, "\"%llx-%llx%s\"", (unsigned long long)f->modified,
              (unsigned long long)f->size, f->gzip ? "-gz" : "");
     http_header_line(&lines, "ETag", slice_of(etag));
     http_header_line(&lines, "Vary", SLICE("Accept-Encoding"));
-    if (slice_is(f->name, "index.html"))
+    if (slice_is(f->name, "/index.html"))
         page_policy(f->r, &policy);
     buf_append(&policy, "", 1);
     struct http_answer a = { .status = 200,
@@ -352,7 +382,7 @@ static void opened(struct fetch *f)
 static void open_failed(struct fetch *f)
 {
     if (f->error == ENOENT || f->error == ENOTDIR || f->error == ENAMETOOLONG) {
-        if (slice_is(f->name, "index.html"))
+        if (slice_is(f->name, "/index.html"))
             not_installed(f->r);
         else
             http_answer_text(f->r, 404, SLICE("There is no such file.\n"));
@@ -407,17 +437,16 @@ static void gone(struct http_request *r)
         fetch_end(f);
 }
 
-static void file_get(struct http_request *r, slice name)
+/* `name` is the end of the path, the folder being before it; or all of it. */
+static void file_get(struct http_request *r, const char *folder, slice name)
 {
-    const char *folder = setting_text(&chat_files);
     const char *type = type_of(name);
     if (type == NULL) {
         http_answer_text(r, 404, SLICE("There is no such file.\n"));
         return;
     }
     struct fetch *f = mem_new(struct fetch);
-    int n = snprintf(f->path, sizeof f->path, "%s/%.*s", folder[0] != '\0' ? folder : installed,
-                     SLICE_ARG(name));
+    int n = snprintf(f->path, sizeof f->path, "%s%.*s", folder, SLICE_ARG(name));
     if (n < 0 || (size_t)n >= sizeof f->path) {
         mem_free(&f);
         http_answer_text(r, 414, SLICE("This name is too long.\n"));
@@ -434,6 +463,12 @@ static void file_get(struct http_request *r, slice name)
     begin_step(f, STEP_OPEN);
 }
 
+static void add_text(struct buf *out, const char *name, slice text)
+{
+    buf_printf(out, ", \"%s\": ", name);
+    json_text(out, text);
+}
+
 struct rooms {
     struct buf *out;
     bool found;
@@ -446,22 +481,56 @@ static void rooms_at(const struct host *h, slice domain, void *arg)
     if (rooms->found || strcmp(h->category, "conference") != 0)
         return;
     rooms->found = true;
-    buf_lit(rooms->out, ", \"rooms\": ");
-    json_text(rooms->out, domain);
+    add_text(rooms->out, "rooms", domain);
 }
 
-/* Where the client finds this server: paths, since the page came from the same host. */
+static bool other_on(const char *name)
+{
+    const struct setting *s = setting_find(slice_of(name));
+    return s != NULL && setting_bool(s);
+}
+
+/* Where users of the domain are searched for (XEP-0055). */
+static void users_at(const struct host *h, slice domain, void *arg)
+{
+    if (strcmp(h->category, "directory") == 0)
+        add_text(arg, "users", domain);
+}
+
+/* The same page over TLS, where that is known; empty: it is not. */
+static void add_https(struct buf *out, slice domain)
+{
+    struct buf base;
+    buf_init(&base, 1024);
+    http_public_base(domain, &base);
+    if (slice_starts(buf_slice(&base), SLICE("https://"))) {
+        buf_printf(&base, "%s/", setting_text(&chat_path));
+        add_text(out, "https", buf_slice(&base));
+    }
+    buf_fini(&base);
+}
+
+/* What the client is to know of this server; paths, since the page came from the same host. */
 static void settings_get(struct http_request *r)
 {
     struct buf b;
+    slice domain = domain_of(r), title = slice_of(setting_text(&chat_title));
+    bool secret = r->secure || !other_on("c2s.tls-required");
     buf_init(&b, SETTINGS_MAX);
     buf_lit(&b, "{\"domain\": ");
-    json_text(&b, domain_of(r));
-    host_each_listed(domain_of(r), rooms_at, &(struct rooms){ &b, false });
-    buf_lit(&b, ", \"websocket\": ");
-    json_text(&b, slice_of(other_setting("websocket.path")));
-    buf_lit(&b, ", \"bosh\": ");
-    json_text(&b, slice_of(other_setting("bosh.path")));
+    json_text(&b, domain);
+    add_text(&b, "title", title.len > 0 ? title : domain);
+    if (setting_text(&chat_logo)[0] != '\0')
+        add_text(&b, "logo", SLICE("logo"));
+    add_text(&b, "encryption", secret ? SLICE("fine") : SLICE("missing"));
+    if (!secret)
+        add_https(&b, domain);
+    buf_printf(&b, ", \"registration\": %s",
+               secret && other_on("register.enabled") ? "true" : "false");
+    host_each_listed(domain, rooms_at, &(struct rooms){ &b, false });
+    host_each_listed(domain, users_at, &b);
+    add_text(&b, "websocket", slice_of(other_setting("websocket.path")));
+    add_text(&b, "bosh", slice_of(other_setting("bosh.path")));
     buf_lit(&b, "}\n");
     http_answer(r, &(struct http_answer){ .status = 200,
                                           .type = "application/json",
@@ -497,8 +566,12 @@ static void handle(struct http_request *r)
         to_chat(r);
     } else if (slice_is(name, "/settings.json")) {
         settings_get(r);
+    } else if (slice_is(name, "/logo")) {
+        file_get(r, "", slice_of(setting_text(&chat_logo)));
     } else {
-        file_get(r, name.len == 1 ? SLICE("index.html") : slice_from(name, 1));
+        const char *folder = setting_text(&chat_files);
+        file_get(r, folder[0] != '\0' ? folder : installed,
+                 name.len == 1 ? SLICE("/index.html") : name);
     }
 }
 
@@ -516,7 +589,8 @@ static const struct http_route routes[] = {
 const struct feature webchat_feature = {
     .name = "webchat",
     .http = routes,
-    .settings = (struct setting *const[]){ &chat_on, &chat_path, &chat_files, NULL },
+    .settings = (struct setting *const[]){ &chat_on, &chat_path, &chat_files, &chat_title,
+                                           &chat_logo, NULL },
     .logs = (struct log_area *const[]){ &log_webchat, NULL },
     .start = find_installed,
 };

@@ -12,10 +12,18 @@ void private_request(struct iq *iq)
         iq_error(iq, SE_SERVICE_UNAVAILABLE, (slice){ 0 });
 }
 
-void private_put(struct iq *held, slice ns, slice name, slice xml)
+bool private_ok(struct iq *iq)
 {
     if (ops != NULL)
-        ops->put(held, ns, name, xml);
+        return ops->ok(iq);
+    iq_error(iq, SE_SERVICE_UNAVAILABLE, (slice){ 0 });
+    return false;
+}
+
+void private_request_with(struct iq *held, slice ns, slice name, slice xml)
+{
+    if (ops != NULL)
+        ops->request_with(held, ns, name, xml);
     else
         iq_error(held, SE_SERVICE_UNAVAILABLE, (slice){ 0 });
 }

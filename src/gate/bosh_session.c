@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "base/rand.h"
 #include "gate/bosh_private.h"
+#include "im/budget.h"
 #include "im/node.h"
 #include "io/metrics.h"
 #include "xmpp/ns.h"
@@ -95,6 +96,15 @@ static void account_bytes(struct bosh *b)
     b->counted = bytes;
 }
 
+void bosh_drop_output(struct bosh *b)
+{
+    buf_fini(&b->out);
+    buf_init(&b->out, (size_t)c2s_limits(stream_c2s(b->stream))->output_max);
+    account_bytes(b);
+}
+
+size_t bosh_output(const struct bosh *b) { return b == NULL ? 0 : b->counted; }
+
 static struct bosh_request *oldest(const struct bosh *b)
 {
     return list_empty(&b->held) ? NULL : CONTAINER_OF(b->held.next, struct bosh_request, node);
@@ -179,16 +189,19 @@ static void report(struct bosh *b, int64_t ack)
     b->report_us = k->at_us;
 }
 
-/* Answers that the client has; what is in them needs no keeping, and counts as written. */
-static void confirm(struct bosh *b, int64_t rid)
+/* What is in the answers up to `has` counts as written. Those up to `past` are not kept any longer:
+ * the client cannot ask for them again. */
+static void confirm(struct bosh *b, int64_t has, int64_t past)
 {
     uint32_t count = b->stream->out_reported;
     for (unsigned i = 0; i <= BOSH_REQUESTS_MAX; i++) {
         struct bosh_kept *k = &b->kept[i];
-        if (k->text.cap == 0 || k->rid > rid)
+        if (k->text.cap == 0 || k->rid > has)
             continue;
         if ((int32_t)(k->out_count - count) > 0)
             count = k->out_count;
+        if (k->rid > past)
+            continue;
         buf_fini(&k->text);
         *k = (struct bosh_kept){ 0 };
     }
@@ -202,7 +215,7 @@ static void keep(struct bosh *b, const struct bosh_request *q)
         if (b->kept[i].text.cap == 0 || k == NULL || b->kept[i].rid < k->rid)
             k = &b->kept[i];
     if (k->text.cap > 0)
-        confirm(b, k->rid); /* the window has passed it: the client has it */
+        confirm(b, k->rid, k->rid); /* the window has passed it: the client has it */
     buf_init(&k->text, SIZE_MAX / 8);
     buf_add(&k->text, buf_slice(&q->answer));
     k->rid = q->body.rid;
@@ -355,6 +368,18 @@ static bool polls_too_often(struct bosh *b, const struct bosh_request *q)
     return b->polling && empty && before_us > 0 && now - before_us < BOSH_POLLING_S * 1000000ull;
 }
 
+/* The next request tells which answers the client has. Without acknowledgements (XEP-0124 §9) that
+ * is certain only of those behind the window. But a client that had no request open asks again
+ * because it has been answered. If that did not count, a page of messages would wait until the
+ * request behind it is answered for lack of anything to say. */
+static void confirm_by(struct bosh *b, const struct bosh_body *body)
+{
+    int64_t past = body->rid - (int64_t)b->requests;
+    if (b->acks)
+        past = body->ack >= 0 ? body->ack : body->rid - 1;
+    confirm(b, !b->acks && b->held_count == 1 ? body->rid - 1 : past, past);
+}
+
 /* The next request: from now on it may be answered. */
 static void take(struct bosh *b, struct bosh_request *q)
 {
@@ -371,10 +396,7 @@ static void take(struct bosh *b, struct bosh_request *q)
     }
     if (b->acks && body->ack >= 0)
         report(b, body->ack);
-    if (b->acks)
-        confirm(b, body->ack >= 0 ? body->ack : body->rid - 1);
-    else
-        confirm(b, body->rid - (int64_t)b->requests);
+    confirm_by(b, body);
     if (polls_too_often(b, q)) {
         bosh_fail(b, "policy-violation");
         return;
@@ -476,6 +498,19 @@ static void give_up(struct bosh *b)
     bosh_fail(b, "item-not-found");
 }
 
+/* As the connection of another stream tells it: above the high-water mark of output. */
+static void tell_slow(struct bosh *b)
+{
+    size_t high = c2s_limits(stream_c2s(b->stream))->output_high;
+    bool slow = b->out.len > (b->slow ? high / 2 : high);
+    if (slow != b->slow && !b->ended) {
+        b->slow = slow;
+        bound_slow(b->stream, slow);
+    }
+    if (b->counted > high && b->stream->session != NULL)
+        budget_weigh(b->stream->session->account);
+}
+
 /* Once a tick, when anything has changed. */
 static void on_later(struct loop_defer *d)
 {
@@ -499,6 +534,7 @@ static void on_later(struct loop_defer *d)
         answer(b, q);
     }
     account_bytes(b);
+    tell_slow(b);
     if (b->ended)
         finish(b, told);
     else

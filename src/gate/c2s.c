@@ -70,6 +70,7 @@ struct stream_auth *stream_auth_of(struct stream *s)
     if (s->auth == NULL) {
         s->auth = mem_new(struct stream_auth);
         s->auth->arena = arena_create(1024);
+        s->auth->stream = s;
     }
     return s->auth;
 }
@@ -80,6 +81,7 @@ void stream_auth_free(struct stream *s)
     s->auth = NULL;
     if (a == NULL)
         return;
+    timer_cancel(&a->slow);
     sasl_destroy(&a->sasl);
     sasl2_free(a);
     arena_destroy(&a->arena);
@@ -192,9 +194,34 @@ void stream_close(struct stream *s, slice last)
     s->way->end(s);
 }
 
+bool stream_drop_output(struct stream *s)
+{
+    if (s->conn == NULL) {
+        bosh_drop_output(s->bosh);
+        return false;
+    }
+    if (conn_output_bytes(s->conn) <= c2s_limits(stream_c2s(s))->output_high)
+        return false;
+    log_info(&log_c2s, LOG_EV("stream.dropped"), LOG_I("bytes", conn_output_bytes(s->conn)),
+             LOG_C("peer", stream_peer(s)->peer_text));
+    s->state = STREAM_CLOSED;
+    negotiate_cancel(s);
+    conn_abort(s->conn);
+    return true;
+}
+
 void stream_fail(struct stream *s, enum stream_error e, slice text)
 {
     stream_fail_with(s, e, text, (slice){ "", 0 });
+}
+
+/* As far as it is known: its JID, its account, or what it says to be. */
+static slice stream_account(const struct stream *s)
+{
+    const struct stream_auth *a = s->auth;
+    if (s->jid.len > 0 || a == NULL)
+        return s->jid;
+    return a->bare.len > 0 ? a->bare : a->try.jid.len > 0 ? a->try.jid : a->from;
 }
 
 void stream_fail_with(struct stream *s, enum stream_error e, slice text, slice app_xml)
@@ -212,7 +239,8 @@ void stream_fail_with(struct stream *s, enum stream_error e, slice text, slice a
     buf_add(&b, end);
     metric_add(&c2s_stream_errors, 1);
     log_info(&log_c2s, LOG_EV("stream.error"), LOG_C("condition", stream_error_name(e)),
-             LOG_S("text", text), LOG_C("peer", stream_peer(s)->peer_text), LOG_S("jid", s->jid));
+             LOG_S("text", text), LOG_C("peer", stream_peer(s)->peer_text),
+             LOG_S("jid", stream_account(s)));
     stream_close(s, buf_slice(&b));
     buf_fini(&b);
 }
@@ -262,6 +290,22 @@ static void rate_hold(struct stream *s)
     s->rate_held = true;
     stream_hold(s, CONN_HOLD_RATE);
     stream_timer(s);
+}
+
+/* Charged for more than it sent, a client pays before it is read again; at most half a minute. */
+enum { RATE_DEBT_S = 30 };
+
+void stream_charge(struct stream *s, uint32_t bytes)
+{
+    int64_t rate = setting_int(&c2s_byte_rate), floor;
+    if (rate == SETTING_NONE)
+        return;
+    floor = -rate * RATE_DEBT_S < INT32_MIN / 2 ? INT32_MIN / 2 : -rate * RATE_DEBT_S;
+    int64_t left = (int64_t)s->byte_tokens - bytes;
+    s->byte_tokens = (int32_t)(left < floor ? floor : left);
+    s->in_debt = s->byte_tokens < 0;
+    if (s->in_debt)
+        rate_hold(s);
 }
 
 /* Spends; when empty, nothing is read until the bucket has filled a little. */
@@ -348,7 +392,8 @@ size_t stream_read(struct stream *s, slice data, int32_t *stanzas)
 void stream_spend(struct stream *s, int32_t stanzas, size_t bytes)
 {
     rate_spend(s, stanzas, bytes);
-    if (budget_exceeded(s->worker))
+    budget_grew(s->worker, bytes);
+    if (s->worker->over_budget)
         rate_hold(s);
 }
 
@@ -422,8 +467,14 @@ static void on_timer(struct timer *t, struct loop *loop)
     if (s->state == STREAM_CLOSED)
         return;
     if (s->rate_held) {
-        s->rate_held = false;
         rate_refill(s, loop_now_us(loop));
+        s->in_debt =
+            s->in_debt && s->byte_tokens < 0 && setting_int(&c2s_byte_rate) != SETTING_NONE;
+        if (s->in_debt) {
+            stream_timer(s);
+            return;
+        }
+        s->rate_held = false;
         stream_release(s, CONN_HOLD_RATE);
         stream_timer(s);
     } else if (s->state != STREAM_BOUND) {
@@ -736,8 +787,13 @@ static void gate_end(struct worker *w)
     w->gate = NULL;
 }
 
-const struct gate_ops c2s_gate = { gate_start,  gate_open,     gate_stop,   gate_idle, bound_down,
-                                   gate_arrive, gate_pressure, gate_remote, gate_end };
+static size_t gate_output(const struct stream *s)
+{
+    return s->conn != NULL ? conn_output_bytes(s->conn) : bosh_output(s->bosh);
+}
+
+const struct gate_ops c2s_gate = { gate_start,  gate_open,   gate_stop,     gate_idle,   bound_down,
+                                   gate_output, gate_arrive, gate_pressure, gate_remote, gate_end };
 
 enum err c2s_create(struct c2s **out, const struct c2s_listen *listens, size_t count,
                     struct tls_ctx *tls, struct why *why)
@@ -746,7 +802,6 @@ enum err c2s_create(struct c2s **out, const struct c2s_listen *listens, size_t c
     enum err e = OK;
     pthread_mutex_init(&c->lock, NULL);
     map_init(&c->addresses, address_key);
-    c->throttle = throttle_create();
     c->tls = tls_ctx_ref(tls);
     for (size_t i = 0; i < count && e == OK; i++) {
         struct c2s_listener *l = &c->listen[i];
@@ -798,13 +853,19 @@ void c2s_destroy(struct c2s **pc)
     }
     component_close(&c->components);
     proxy65_close(&c->proxy65);
-    throttle_destroy(&c->throttle);
     tls_ctx_unref(&c->tls);
     pthread_mutex_destroy(&c->lock);
     mem_free(&c);
 }
 
-static bool crowded(void) { return budget_exceeded(worker_here()); }
+enum { ANSWER_BYTES = 64 << 10 }; /* an answer over HTTP may be so large, or larger */
+
+static bool crowded(void)
+{
+    struct worker *w = worker_here();
+    budget_grew(w, ANSWER_BYTES);
+    return w->over_budget;
+}
 
 void c2s_serve_http(struct c2s *c, struct http_server *http)
 {

@@ -12,7 +12,7 @@ struct tls_ctx;
 struct c2s_listen {
     const char *address; /* "[::]:5222" */
     bool tls;            /* direct TLS */
-    bool proxy;          /* a PROXY v2 header comes first */
+    bool proxy;          /* a PROXY header comes first */
 };
 
 /* Opens the listening sockets; accepting begins when the node starts with c2s_gate and this as its

@@ -32,6 +32,7 @@ void bound_ask(struct stream *s, const struct bind_request *part)
     req.generation = s->auth->generation;
     memcpy(req.device, s->auth->device, sizeof req.device);
     req.secure = s->secure;
+    req.by_token = sasl_mech_is_token(s->auth->mech);
     req.peer = slice_of(stream_peer(s)->peer_text);
     s->state = STREAM_BINDING;
     stream_wait(s);
@@ -77,7 +78,7 @@ static void bind_resource(struct stream *s, const struct stanza *st, const struc
     bound_ask(s, &req);
 }
 
-static void not_resumed(struct stream *s, enum stanza_error e)
+void bound_sm_failed(struct stream *s, enum stanza_error e)
 {
     char text[200];
     snprintf(text, sizeof text,
@@ -93,7 +94,7 @@ static void resume(struct stream *s, const struct elem *e)
     slice previd = elem_attr(e, "previd", tmp);
     if (!slice_int(elem_attr(e, "h", tmp), &h) || h < 0 || h > UINT32_MAX || previd.len == 0 ||
         previd.len > 128) {
-        not_resumed(s, SE_BAD_REQUEST);
+        bound_sm_failed(s, SE_BAD_REQUEST);
         return;
     }
     s->auth->request_id = slice_dup(s->auth->arena, previd);
@@ -109,10 +110,12 @@ void authed_unit(struct stream *s, slice unit)
         return;
     }
     if (slice_is(e.ns_uri, NS_SM)) {
-        if (slice_is(e.name, "resume"))
+        if (!setting_bool(&sm_enabled))
+            bound_sm_failed(s, SE_SERVICE_UNAVAILABLE);
+        else if (slice_is(e.name, "resume"))
             resume(s, &e);
         else /* XEP-0198 §3: only after binding */
-            not_resumed(s, SE_UNEXPECTED_REQUEST);
+            bound_sm_failed(s, SE_UNEXPECTED_REQUEST);
         return;
     }
     if (slice_is(e.ns_uri, NS_SASL) || slice_is(e.ns_uri, NS_SASL2) || slice_is(e.ns_uri, NS_TLS)) {
@@ -209,13 +212,15 @@ static bool sm_unit(struct stream *s, slice unit)
         else
             stream_fail(s, XE_INVALID_XML, SLICE("h is not a count"));
     } else if (slice_is(e.name, "enable") && !enabled) {
-        slice resume = elem_attr(&e, "resume", tmp);
+        if (!setting_bool(&sm_enabled)) {
+            bound_sm_failed(s, SE_SERVICE_UNAVAILABLE);
+            return true;
+        }
         s->sm_enabled = true;
-        to_session(s, &(struct up){ .kind = UP_ENABLE,
-                                    .num = slice_is(resume, "true") || slice_is(resume, "1") });
+        to_session(s, &(struct up){ .kind = UP_ENABLE, .num = sm_resume_wanted(&e, tmp) });
     } else {
-        not_resumed(s,
-                    SE_UNEXPECTED_REQUEST); /* XEP-0198 §3: enabled already, or resume too late */
+        bound_sm_failed(
+            s, SE_UNEXPECTED_REQUEST); /* XEP-0198 §3: enabled already, or resume too late */
     }
     return true;
 }
@@ -337,7 +342,7 @@ static void closed_by_home(struct stream *s, const struct down *d)
         [END_BAD_ACK] = { XE_UNDEFINED_CONDITION,
                           SLICE_INIT("h is not between what was acknowledged and what was sent") },
         [END_SLOW] = { XE_POLICY_VIOLATION,
-                       SLICE_INIT("too many stanzas wait for acknowledgement") },
+                       SLICE_INIT("too much waits: read and acknowledge faster") },
         [END_EXPIRED] = { XE_CONNECTION_TIMEOUT, { 0 } },
         [END_SHUTDOWN] = { XE_SYSTEM_SHUTDOWN, { 0 } },
     };
@@ -346,6 +351,8 @@ static void closed_by_home(struct stream *s, const struct down *d)
     if (s->jid_copy == NULL) /* the log of the error wants a name that outlives the session */
         s->jid = (slice){ 0 };
     if (s->state == STREAM_CLOSED) /* what was written last is still on its way out */
+        return;
+    if (d->end == END_SLOW && stream_drop_output(s))
         return;
     stream_fail_with(s, table[d->end].error, table[d->end].text, d->text);
 }
@@ -372,7 +379,7 @@ static void answered(struct stream *s, const struct down *d)
         if (d->kind == DOWN_REFUSED)
             answer_iq(s, s->auth->request_id, d->error, d->text, (slice){ 0 });
         else
-            not_resumed(s, d->error);
+            bound_sm_failed(s, d->error);
         s->state = STREAM_AUTHED;
         stream_go(s);
     }
@@ -415,6 +422,9 @@ void bound_down(struct stream *s, const struct down *d)
     case DOWN_RELEASE:
         s->held = false;
         stream_release(s, CONN_HOLD_UNFINISHED);
+        break;
+    case DOWN_CHARGE:
+        stream_charge(s, d->num);
         break;
     default:
         break;

@@ -35,7 +35,7 @@ static void authed_features(struct stream *s, struct buf *b)
     if (s->state != STREAM_BOUND)
         buf_lit(b,
                 "<bind xmlns='" NS_BIND "'/><session xmlns='" NS_SESSION "'><optional/></session>");
-    if (!s->sm_enabled)
+    if (!s->sm_enabled && setting_bool(&sm_enabled))
         buf_lit(b, "<sm xmlns='" NS_SM "'/>");
     for (const struct feature *const *f = features_all(); *f != NULL; f++) {
         if ((*f)->stream_feature != NULL)
@@ -135,6 +135,12 @@ void negotiate_header(struct stream *s, slice unit)
     negotiate_send_header(s, from.len <= JID_MAX ? from : (slice){ 0 });
     keep_from(s, from);
     s->state = s->state == STREAM_AUTHED_OPEN ? STREAM_AUTHED : STREAM_FEATURES;
+    if (s->way->framed && !s->secure && setting_bool(&c2s_tls_required)) {
+        /* there is no STARTTLS here (RFC 7395 §3.1): nothing could follow */
+        stream_fail(s, XE_POLICY_VIOLATION,
+                    SLICE("TLS is required here (c2s.tls-required): connect by https or wss"));
+        return;
+    }
     negotiate_features(s);
 }
 
@@ -162,7 +168,7 @@ static void start_tls(struct stream *s)
     s->state = STREAM_TLS;
     s->header_sent = false;
     xml_reader_restart(&s->reader);
-    conn_start_tls(s->conn, tls);
+    conn_start_tls(s->conn, tls, stream_domain(s));
     tls_ctx_unref(&tls);
 }
 
@@ -250,6 +256,8 @@ void negotiate_unit(struct stream *s, slice unit)
         sasl_unit(s, &e);
     else if (slice_is(e.ns_uri, NS_SASL2))
         sasl2_unit(s, &e);
+    else if (slice_is(e.ns_uri, NS_SM)) /* XEP-0198 §3: only after binding */
+        bound_sm_failed(s, SE_UNEXPECTED_REQUEST);
     else
         preauth_unit(s, unit);
 }

@@ -62,10 +62,16 @@ struct stream_auth {
     struct sasl *sasl;                  /* an exchange is under way */
     struct sasl2 *two;                  /* c2s_sasl2.c: what its client asked for; NULL: SASL1 */
     struct auth_op *op;                 /* a look-up is under way */
-    struct device_op *device_op;        /* the same, of tokens */
+    struct device_op *device_op;        /* the same, of tokens or devices */
+    struct throttle_try try;            /* of the exchange */
+    struct timer slow;                  /* until its look-up, when the account is being guessed */
+    enum sasl_step step;                /* the look-up it waits for */
+    struct stream *stream;              /* of the timer */
+    bool devices_seen;                  /* the account's devices were looked at for it */
     enum sasl_mech mech;
     unsigned failures, refusals; /* wrong credentials / not even tried */
-    bool looked_up;              /* credentials of this exchange were looked at */
+    bool keyed;                  /* SCRAM: the next message is the proof */
+    bool guessed;                /* what it said was compared, and wrong */
     char note[64];               /* of what was done before authentication (im/preauth.h) */
     uint8_t note_len;
     slice from; /* bare JID that the stream header named; empty: none */
@@ -98,8 +104,8 @@ struct stream {
     uint8_t state;
     uint8_t domain;      /* index in node.domains */
     uint16_t close_code; /* of WebSocket, for what went wrong below the stream; 0: nothing */
-    bool header_sent, secure, waiting, pinged, rate_held, held, sm_enabled;
-    int32_t stanza_tokens; /* rates; may be below zero once */
+    bool header_sent, secure, waiting, pinged, rate_held, in_debt, held, sm_enabled;
+    int32_t stanza_tokens; /* rates; may be below zero once, or while it is in debt */
     int32_t byte_tokens;
     uint64_t filled_us;
     uint64_t opened_us; /* login must be done c2s.auth-timeout later */
@@ -129,8 +135,7 @@ struct c2s {
     struct c2s_listener listen[C2S_LISTENERS_MAX];
     size_t count;
     struct component_gate *components;
-    struct proxy65 *proxy65; /* NULL: none */
-    struct throttle *throttle;
+    struct proxy65 *proxy65;      /* NULL: none */
     struct http_server *http;     /* NULL: none */
     pthread_mutex_t lock;         /* guards those below */
     struct shared_limits *limits; /* the newest */
@@ -167,7 +172,9 @@ void stream_auth_free(struct stream *s);
 /* bosh_session.c */
 const struct conn_info *bosh_peer(const struct bosh *b);
 uint64_t bosh_last_us(const struct bosh *b);
-void bosh_worker_end(struct worker *w); /* frees what waits for nobody */
+void bosh_drop_output(struct bosh *b);    /* but what repeats may ask for */
+size_t bosh_output(const struct bosh *b); /* bytes that wait for the client, or for repeats */
+void bosh_worker_end(struct worker *w);   /* frees what waits for nobody */
 
 const struct conn_info *stream_peer(const struct stream *s);
 /* Reasons of enum conn_hold. */
@@ -182,6 +189,9 @@ size_t stream_read(struct stream *s, slice data, int32_t *stanzas);
 void stream_spend(struct stream *s, int32_t stanzas, size_t bytes); /* at the end of a turn */
 void stream_end_by_client(struct stream *s);
 void stream_event(struct conn *c, enum conn_event ev);
+/* To free its memory at once: what waits for a client that does not read. true: that was so much
+ * that its connection ends without a word; false: the stream is still to be ended. */
+bool stream_drop_output(struct stream *s);
 void stream_closed(struct conn *c);
 void stream_free(struct stream *s); /* its connection is gone */
 const struct conn_limits *c2s_limits(struct c2s *c);
@@ -246,9 +256,11 @@ void sasl2_free(struct stream_auth *a);
 /* c2s_bound.c */
 void authed_unit(struct stream *s, slice unit); /* AUTHED: bind, resume */
 void bound_unit(struct stream *s, slice unit);
+void bound_sm_failed(struct stream *s, enum stanza_error e); /* <failed/> of XEP-0198 */
 void bound_down(struct stream *s, const struct down *d);
 void bound_drained(struct stream *s);
 void bound_written(struct stream *s, uint32_t count); /* all stanzas up to it reached the client */
+void stream_charge(struct stream *s, uint32_t bytes); /* see session_charge() */
 void bound_slow(struct stream *s, uint32_t slow);     /* 1: its output waits */
 void bound_ask(struct stream *s, const struct bind_request *part); /* the home; the stream waits */
 void bound_here(struct stream *s, const struct down *d);           /* the session is the stream's */

@@ -1,5 +1,6 @@
 /* SASL on a stream: exchanges of either profile, and the profile of RFC 6120 §6. */
 #include "auth/devices.h"
+#include "auth/seal.h"
 #include "base/arena.h"
 #include "base/base64.h"
 #include "base/buf.h"
@@ -44,7 +45,7 @@ static uint32_t mechs_offered(const struct stream *s, const struct sasl_binding 
 static uint32_t tokens_offered(const struct stream *s, const struct sasl_binding *binding)
 {
     uint32_t bits = 0;
-    if (!s->secure || !setting_bool(&fast_enabled)) /* XEP-0484 §7: only over TLS */
+    if (!s->secure || !setting_bool(&fast_enabled) || !seal_ready()) /* XEP-0484 §7: over TLS */
         return 0;
     for (unsigned m = SASL_HT_SHA_256_EXPR; m <= SASL_HT_SHA_256_NONE; m++)
         if (sasl_token_fits((enum sasl_mech)m, binding))
@@ -98,22 +99,46 @@ static slice sasl_account(struct stream *s, struct arena *arena)
     return slice_of(arena_printf(arena, "%.*s@%.*s", SLICE_ARG(user), SLICE_ARG(domain)));
 }
 
+/* The id of the user agent, for the log. */
+static const char *device_text(const struct stream *s, char out[DEVICE_ID_TEXT])
+{
+    const uint8_t *id = s->auth->two == NULL ? NULL : sasl2_device(s);
+    if (id == NULL)
+        return "";
+    device_id_format(out, id);
+    return out;
+}
+
+static const char *tls_text(const struct stream *s)
+{
+    const char *version = s->conn != NULL ? conn_tls_version(s->conn) : NULL;
+    return version != NULL ? version : s->secure ? "yes" : "none";
+}
+
+static void tell_failed(struct stream *s, enum sasl_failure f, const char *text)
+{
+    struct stream_auth *a = s->auth;
+    char device[DEVICE_ID_TEXT];
+    bool named = a->sasl != NULL && sasl_user(a->sasl).len > 0;
+    slice jid = named ? sasl_account(s, loop_scratch(s->worker->loop)) : a->bare;
+    log_at(&log_c2s, f == SASL_ABORTED ? LOG_INFO : LOG_WARN, LOG_EV("auth.fail"),
+           LOG_C("reason", sasl_failure_name(f)), LOG_C("text", text == NULL ? "" : text),
+           LOG_S("jid", jid), LOG_C("mech", a->sasl == NULL ? "" : sasl_mech_name(a->mech)),
+           LOG_C("peer", stream_peer(s)->peer_text), LOG_C("tls", tls_text(s)),
+           LOG_C("device", device_text(s, device)));
+}
+
 void sasl_failed(struct stream *s, enum sasl_failure f, const char *text)
 {
     struct stream_auth *a = s->auth;
-    uint64_t now = loop_now_us(s->worker->loop);
     /* Only guesses count: clients that try bindings we do not know go on to the next mechanism. */
-    bool guess = a->sasl != NULL && f == SASL_NOT_AUTHORIZED && a->looked_up;
+    bool guess = a->guessed && f == SASL_NOT_AUTHORIZED;
     a->failures += guess;
     a->refusals += !guess;
-    if (guess) {
-        slice jid = sasl_user(a->sasl).len > 0 ? sasl_account(s, loop_scratch(s->worker->loop))
-                                               : (slice){ 0 };
-        throttle_fail(stream_c2s(s)->throttle, peer_of(s), jid, now);
+    if (guess)
         auth_count(a->mech, AUTH_FAILED);
-        log_info(&log_c2s, LOG_EV("auth.fail"), LOG_S("jid", jid),
-                 LOG_C("mech", sasl_mech_name(a->mech)), LOG_C("peer", stream_peer(s)->peer_text));
-    }
+    tell_failed(s, f, text);
+    a->guessed = false;
     sasl_destroy(&a->sasl);
     a->bare = (slice){ 0 };
     a->profile->failure(s, f, text);
@@ -123,6 +148,35 @@ void sasl_failed(struct stream *s, enum sasl_failure f, const char *text)
 
 static void sasl_do(struct stream *s, enum sasl_step step);
 
+static void refuse_for_now(struct stream *s)
+{
+    metric_add(&auth_throttled, 1);
+    sasl_do(s, sasl_verdict(s->auth->sasl, SASL_TEMPORARY_AUTH_FAILURE, false));
+}
+
+/* A comparison on this thread takes its place in the throttle (auth/throttle.h); false: it got
+ * none. compared() must follow. */
+static bool may_compare(struct stream *s)
+{
+    return throttle_take(s->worker->auth.throttle, &s->auth->try, loop_now_us(s->worker->loop)) ==
+           OK;
+}
+
+static enum sasl_step compared(struct stream *s, enum sasl_step step)
+{
+    struct throttle *t = s->worker->auth.throttle;
+    struct stream_auth *a = s->auth;
+    uint64_t now = loop_now_us(s->worker->loop);
+    a->guessed = step == SASL_FAIL && sasl_why(a->sasl) == SASL_NOT_AUTHORIZED;
+    if (step == SASL_SUCCESS)
+        throttle_passed(t, &a->try, now);
+    else if (a->guessed)
+        throttle_failed(t, &a->try, now);
+    else
+        throttle_void(t, &a->try);
+    return step;
+}
+
 /* The answer to a look-up; the stream was waiting, so nothing has happened to it since. */
 static void looked_up(void *arg, enum err e, const struct credentials *c)
 {
@@ -130,17 +184,19 @@ static void looked_up(void *arg, enum err e, const struct credentials *c)
     struct stream_auth *a = s->auth;
     enum sasl_step step;
     a->op = NULL;
-    a->looked_up = true;
     if (e == E_AUTH) {
+        a->guessed = true;
         step = sasl_verdict(a->sasl, SASL_NOT_AUTHORIZED, false);
     } else if (e != OK) {
+        metric_add(&auth_throttled, e == E_DENIED);
         step = sasl_verdict(a->sasl, SASL_TEMPORARY_AUTH_FAILURE, false);
     } else {
         a->account = c->account;
         a->disabled = c->disabled;
         a->generation = c->generation;
-        step = a->mech == SASL_PLAIN ? sasl_verdict(a->sasl, SASL_NOT_AUTHORIZED, true)
-                                     : sasl_keys(a->sasl, &c->keys);
+        a->keyed = a->mech != SASL_PLAIN;
+        step = a->keyed ? sasl_keys(a->sasl, &c->keys)
+                        : sasl_verdict(a->sasl, SASL_NOT_AUTHORIZED, true);
     }
     stream_go(s);
     sasl_do(s, step);
@@ -151,29 +207,95 @@ static void tokens_found(void *arg, enum err e, const struct device_tokens *t)
     struct stream *s = arg;
     struct stream_auth *a = s->auth;
     a->device_op = NULL;
-    a->looked_up = true;
-    enum sasl_step step =
-        e == OK ? sasl2_tokens(s, t) : sasl_verdict(a->sasl, SASL_TEMPORARY_AUTH_FAILURE, false);
+    enum sasl_step step;
+    if (e == OK && may_compare(s))
+        step = compared(s, sasl2_tokens(s, t));
+    else
+        step = sasl_verdict(a->sasl, SASL_TEMPORARY_AUTH_FAILURE, false);
     stream_go(s);
     sasl_do(s, step);
 }
 
-static void look_up(struct stream *s, enum sasl_step step)
+static void look_up(struct stream *s)
 {
     struct stream_auth *a = s->auth;
     struct worker *w = s->worker;
-    slice jid = sasl_account(s, loop_scratch(w->loop));
-    if (throttle_check(stream_c2s(s)->throttle, peer_of(s), jid, loop_now_us(w->loop)) != OK) {
-        sasl_do(s, sasl_verdict(a->sasl, SASL_TEMPORARY_AUTH_FAILURE, false));
-        return;
-    }
     stream_wait(s);
-    if (step == SASL_NEED_TOKENS)
-        a->device_op = device_tokens_get(&w->auth, jid, sasl2_device(s), tokens_found, s);
-    else if (step == SASL_NEED_KEYS)
-        a->op = credentials_get(&w->auth, jid, sasl_mech_hash(a->mech), looked_up, s);
+    if (a->step == SASL_NEED_TOKENS)
+        a->device_op = device_tokens_get(&w->auth, a->try.jid, sasl2_device(s), tokens_found, s);
+    else if (a->step == SASL_NEED_KEYS)
+        a->op = credentials_get(&w->auth, a->try.jid, sasl_mech_hash(a->mech), looked_up, s);
     else
-        a->op = credentials_verify(&w->auth, jid, sasl_password(a->sasl), looked_up, s);
+        a->op = credentials_verify(&w->auth,
+                                   &(struct credentials_check){ .jid = a->try.jid,
+                                                                .password = sasl_password(a->sasl),
+                                                                .try = &a->try },
+                                   looked_up, s);
+}
+
+static void admit(struct stream *s);
+
+/* Whether it is its owner who tries: from where, or with what, the account logged in before. */
+static void devices_found(void *arg, enum err e, const struct device_row *rows, uint32_t count)
+{
+    struct stream *s = arg;
+    struct stream_auth *a = s->auth;
+    const uint8_t *id = a->two == NULL ? NULL : sasl2_device(s);
+    (void)e; /* without an answer nobody is known */
+    a->device_op = NULL;
+    for (uint32_t i = 0; i < count; i++) {
+        struct conn_info seen;
+        conn_info_parse(
+            &seen, arena_printf(loop_scratch(s->worker->loop), "%.*s", SLICE_ARG(rows[i].address)));
+        if (id != NULL && memcmp(rows[i].id, id, DEVICE_ID_LEN) == 0)
+            a->try.trust = TRUST_DEVICE;
+        else if (a->try.trust == TRUST_NONE &&
+                 throttle_is_near(&a->try, (const struct sockaddr *)(const void *)&seen.peer))
+            a->try.trust = TRUST_ADDRESS;
+    }
+    stream_go(s);
+    admit(s);
+}
+
+static void slow_over(struct timer *t, struct loop *loop)
+{
+    struct stream *s = CONTAINER_OF(t, struct stream_auth, slow)->stream;
+    (void)loop;
+    look_up(s);
+}
+
+/* Looks up what the attempt needs: at once, after a while, or not at all (auth/throttle.h). */
+static void admit(struct stream *s)
+{
+    struct stream_auth *a = s->auth;
+    struct worker *w = s->worker;
+    uint32_t delay_ms;
+    enum throttle_answer answer =
+        throttle_ask(s->worker->auth.throttle, &a->try, loop_now_us(w->loop), &delay_ms);
+    if (answer == THROTTLE_GO) {
+        look_up(s);
+    } else if (!a->devices_seen) {
+        a->devices_seen = true;
+        stream_wait(s);
+        a->device_op = device_list(&w->auth, a->try.jid, devices_found, s);
+    } else if (answer == THROTTLE_SLOW) {
+        metric_add(&auth_slowed, 1);
+        stream_wait(s);
+        a->slow.fn = slow_over;
+        timer_set(w->loop, &a->slow, delay_ms);
+    } else {
+        refuse_for_now(s);
+    }
+}
+
+static void attempt(struct stream *s, enum sasl_step step)
+{
+    struct stream_auth *a = s->auth;
+    a->step = step;
+    a->devices_seen = false;
+    throttle_try_init(&a->try, peer_of(s), sasl_account(s, a->arena),
+                      a->two == NULL ? NULL : sasl2_device(s));
+    admit(s);
 }
 
 /* RFC 4505: a name and an id that nobody had before. */
@@ -191,6 +313,7 @@ static void be_guest(struct stream *s)
 static void sasl_succeeded(struct stream *s)
 {
     struct stream_auth *a = s->auth;
+    char device[DEVICE_ID_TEXT];
     if (a->disabled) { /* told only to who knows the password */
         sasl_failed(s, SASL_ACCOUNT_DISABLED, NULL);
         return;
@@ -204,11 +327,11 @@ static void sasl_succeeded(struct stream *s)
         be_guest(s);
     } else {
         a->bare = sasl_account(s, a->arena);
-        throttle_ok(stream_c2s(s)->throttle, a->bare);
     }
     auth_count(a->mech, AUTH_OK);
-    log_debug(&log_c2s, LOG_EV("auth.ok"), LOG_S("jid", a->bare),
-              LOG_C("mech", sasl_mech_name(a->mech)), LOG_C("peer", stream_peer(s)->peer_text));
+    log_info(&log_c2s, LOG_EV("auth.ok"), LOG_S("jid", a->bare),
+             LOG_C("mech", sasl_mech_name(a->mech)), LOG_C("peer", stream_peer(s)->peer_text),
+             LOG_C("tls", tls_text(s)), LOG_C("device", device_text(s, device)));
     a->profile->success(s);
 }
 
@@ -221,7 +344,7 @@ static void sasl_do(struct stream *s, enum sasl_step step)
     case SASL_NEED_KEYS:
     case SASL_NEED_TOKENS:
     case SASL_CHECK_PASSWORD:
-        look_up(s, step);
+        attempt(s, step);
         break;
     case SASL_SUCCESS:
         sasl_succeeded(s);
@@ -232,12 +355,24 @@ static void sasl_do(struct stream *s, enum sasl_step step)
     }
 }
 
+/* The proof of SCRAM. However many exchanges were begun before, here each counts. */
+static void sasl_final(struct stream *s, slice message)
+{
+    s->auth->keyed = false;
+    if (may_compare(s))
+        sasl_do(s, compared(s, sasl_feed(s->auth->sasl, message)));
+    else
+        refuse_for_now(s);
+}
+
 void sasl_message(struct stream *s, slice text)
 {
     struct buf b;
     buf_init(&b, SASL_BYTES_MAX);
     if (base64_decode(&b, text) != OK)
         sasl_failed(s, SASL_INCORRECT_ENCODING, NULL);
+    else if (s->auth->keyed)
+        sasl_final(s, buf_slice(&b));
     else
         sasl_do(s, sasl_feed(s->auth->sasl, buf_slice(&b)));
     mem_wipe(b.ptr, b.cap);
@@ -270,16 +405,10 @@ void sasl_begin(struct stream *s, const struct sasl_start *start)
 {
     struct stream_auth *a = s->auth;
     a->profile = start->profile;
-    a->looked_up = false;
-    a->disabled = false;
+    a->keyed = a->guessed = a->disabled = false;
     memset(a->device, 0, sizeof a->device);
     if (!s->secure && setting_bool(&c2s_tls_required)) {
         sasl_failed(s, SASL_ENCRYPTION_REQUIRED, NULL);
-        return;
-    }
-    if (throttle_check(stream_c2s(s)->throttle, peer_of(s), (slice){ 0 },
-                       loop_now_us(s->worker->loop)) != OK) {
-        sasl_failed(s, SASL_TEMPORARY_AUTH_FAILURE, NULL);
         return;
     }
     enum sasl_failure f = machine_make(s, start);
@@ -293,6 +422,7 @@ void sasl_begin(struct stream *s, const struct sasl_start *start)
 
 void sasl_cancel(struct stream *s)
 {
+    timer_cancel(&s->auth->slow);
     if (s->auth->op != NULL)
         auth_cancel(&s->auth->op);
     if (s->auth->device_op != NULL)

@@ -65,7 +65,10 @@ void sasl2_offer(struct buf *b, slice mechanisms, uint32_t tokens)
     uint32_t upgrades = upgrades_offered();
     buf_lit(b, "<authentication xmlns='" NS_SASL2 "'>");
     buf_add(b, mechanisms);
-    buf_lit(b, "<inline><sm xmlns='" NS_SM "'/><bind xmlns='" NS_BIND2 "'><inline>");
+    buf_lit(b, "<inline>");
+    if (setting_bool(&sm_enabled))
+        buf_lit(b, "<sm xmlns='" NS_SM "'/>");
+    buf_lit(b, "<bind xmlns='" NS_BIND2 "'><inline>");
     offer_inline_features(b);
     buf_lit(b, "</inline></bind>");
     if (tokens != 0) {
@@ -204,7 +207,6 @@ static void authenticate(struct stream *s, const struct elem *e)
     struct sasl2_refusal why;
     enum sasl_mech mech = SASL_PLAIN;
     a->profile = &profile;
-    a->looked_up = false;
     if (sasl2_read(&req, e, loop_scratch(s->worker->loop), &why) != OK) {
         sasl_failed(s, why.failure, why.text);
         return;
@@ -454,8 +456,8 @@ static void ask_resume(struct stream *s)
     struct bind_request ask = { .resource = r->previd, .h = r->h, .resume = true };
     if (!r->resume)
         ask_bind(s);
-    else if (r->resume_bad)
-        not_resumed(s, SE_BAD_REQUEST);
+    else if (r->resume_bad || !setting_bool(&sm_enabled))
+        not_resumed(s, r->resume_bad ? SE_BAD_REQUEST : SE_SERVICE_UNAVAILABLE);
     else
         bound_ask(s, &ask);
 }

@@ -88,8 +88,8 @@ static void ws_stanza(struct stream *s, const struct down *d)
 
 static void ws_send_close(struct stream *s, unsigned code)
 {
-    uint16_t n = htons((uint16_t)code);
-    ws_send(s, WS_CLOSE, (slice){ (const char *)&n, sizeof n });
+    uint16_t wire = htons((uint16_t)code);
+    ws_send(s, WS_CLOSE, (slice){ (const char *)&wire, sizeof wire });
 }
 
 static void ws_end(struct stream *s)

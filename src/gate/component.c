@@ -1,4 +1,7 @@
 #include "gate/component.h"
+#include "auth/auth.h"
+#include "auth/seal.h"
+#include "auth/throttle.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/hex.h"
@@ -66,6 +69,7 @@ struct component_gate {
     size_t count;
     struct component_worker worker[NODE_WORKERS_MAX];
     struct conn_limits limits;
+    struct throttle *throttle; /* of their own: they do not shut clients out */
 };
 
 static struct component_worker *here(const struct component *c)
@@ -168,11 +172,36 @@ static void expected_digest(const struct component *c, slice secret, char out[HE
     hex_encode(out, (slice){ (const char *)sha, sizeof sha });
 }
 
+/* A guess that is refused for now (auth/throttle.h) is answered like a wrong one. */
+static bool is_right(struct component *c, bool known, const struct store_batch *b)
+{
+    char expected[HEX_SHA1 + 1];
+    struct throttle *t = c->gate->throttle;
+    struct throttle_try try;
+    uint64_t now = loop_now_us(c->worker->loop);
+    throttle_try_init(&try, (const struct sockaddr *)(const void *)&conn_info(c->conn)->peer,
+                      component_domain(c), NULL);
+    if (throttle_take(t, &try, now) != OK) {
+        metric_add(&auth_throttled, 1);
+        return false;
+    }
+    struct arena *tmp = loop_scratch(c->worker->loop);
+    slice secret = SLICE("");
+    known = known && unseal(&secret, store_text(b, 0, 0, 0),
+                            component_context(component_domain(c), tmp), tmp);
+    expected_digest(c, secret, expected);
+    bool right = CRYPTO_memcmp(expected, c->digest, HEX_SHA1) == 0 && known;
+    if (right)
+        throttle_passed(t, &try, now);
+    else
+        throttle_failed(t, &try, now);
+    return right;
+}
+
 /* A domain without a secret is answered like a wrong secret, after the same work. */
 static void secret_read(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct component *c = arg;
-    char expected[HEX_SHA1 + 1];
     c->op = NULL;
     if (c->state != COMP_CHECKING)
         return;
@@ -180,10 +209,7 @@ static void secret_read(void *arg, enum store_result result, const struct store_
         fail(c, XE_INTERNAL_SERVER_ERROR, SLICE("the database does not answer"));
         return;
     }
-    bool known = store_row_count(b, 0) > 0;
-    expected_digest(c, known ? store_text(b, 0, 0, 0) : (slice){ "", 0 }, expected);
-    bool same = CRYPTO_memcmp(expected, c->digest, HEX_SHA1) == 0;
-    if (!known || !same) {
+    if (!is_right(c, store_row_count(b, 0) > 0, b)) {
         metric_add(&component_refused, 1);
         fail(c, XE_NOT_AUTHORIZED, (slice){ 0 });
         return;
@@ -454,6 +480,7 @@ enum err component_open(struct component_gate **out, const struct component_list
 {
     struct component_gate *g = mem_new(struct component_gate);
     enum err e = OK;
+    g->throttle = throttle_create();
     g->limits = (struct conn_limits){ .input_bytes = COMPONENT_STANZA_BYTES + 4096,
                                       .output_high = 1 << 20,
                                       .output_max = COMPONENT_OUTPUT_MAX,
@@ -488,5 +515,6 @@ void component_close(struct component_gate **pg)
         listener_close(&g->listen[i].listener);
     for (unsigned i = 0; i < NODE_WORKERS_MAX; i++)
         map_fini(&g->worker[i].by_id);
+    throttle_destroy(&g->throttle);
     mem_free(&g);
 }

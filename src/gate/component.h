@@ -6,6 +6,8 @@
  * HANDSHAKE -> CHECKING (the secret is read) -> JOINING (the workers are told) -> BOUND; CLOSED
  * from any.
  *
+ * Wrong secrets are throttled like wrong passwords (auth/throttle.h): by domain and address.
+ *
  * Limits: REMOTE_LINKS_MAX connections a domain, COMPONENT_LISTENERS_MAX listeners, the output that
  * may wait for a component (component.output-max). */
 #pragma once
@@ -18,7 +20,7 @@ enum { COMPONENT_LISTENERS_MAX = 16 };
 
 struct component_listen {
     const char *address;
-    bool proxy; /* a PROXY v2 header comes first */
+    bool proxy; /* a PROXY header comes first */
 };
 
 NODISCARD enum err component_open(struct component_gate **out,

@@ -1,14 +1,16 @@
 /* The rows of components: their secrets, commands and metrics. */
 #include "gate/component_rows.h"
+#include "auth/seal.h"
 #include "base/arena.h"
 #include "base/command.h"
+#include "base/rand.h"
 #include "im/account.h"
 #include "im/feature.h"
 #include "im/host.h"
 #include "im/node.h"
 #include "im/remote.h"
 
-enum { SECRET_MIN = 8, SECRET_MAX = 1000 };
+enum { SECRET_MIN = 16, SECRET_MAX = 1000, SECRET_MADE = 24 /* random bytes */ };
 
 struct metric component_streams = { .name = "muster_component_streams",
                                     .kind = METRIC_GAUGE,
@@ -27,6 +29,7 @@ struct log_area log_component = { .name = "component" };
 static const struct store_migration migrations[] = {
     { 1, "CREATE TABLE component(domain TEXT PRIMARY KEY, secret TEXT NOT NULL) WITHOUT ROWID",
       "CREATE TABLE component(domain TEXT PRIMARY KEY, secret TEXT NOT NULL)" },
+    { 2, "DELETE FROM component", "DELETE FROM component" }, /* secrets are sealed from here on */
     { 0 },
 };
 struct store_stmt component_secret = { .name = "component.secret",
@@ -71,6 +74,17 @@ static bool domain_of(struct command_call *call, slice *domain)
     return false;
 }
 
+slice component_context(slice domain, struct arena *tmp)
+{
+    return slice_of(arena_printf(tmp, "component %.*s", SLICE_ARG(domain)));
+}
+
+static void add_put(struct store_batch *b, struct command_call *call, slice domain, slice secret)
+{
+    slice context = component_context(domain, call->arena);
+    STORE_ADD(b, &component_put, 1, SV_T(domain), SV_T(seal(secret, context, call->arena)));
+}
+
 static void stored(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct command_call *call = arg;
@@ -82,18 +96,58 @@ static void stored(void *arg, enum store_result result, const struct store_batch
         command_done(call, "done; a connected component keeps its connection");
 }
 
+/* The secret that was made is shown this once. */
+struct making {
+    struct command_call *call;
+    slice domain;
+    char secret[2 * SECRET_MADE + 1];
+};
+
+static void made(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct making *m = arg;
+    if (result == STORE_OK) {
+        command_row(m->call);
+        command_text(m->call, "domain", m->domain);
+        command_text(m->call, "secret", slice_of(m->secret));
+    }
+    stored(m->call, result, b);
+}
+
+static void make_secret(struct command_call *call, slice domain)
+{
+    struct worker *w = call->worker;
+    struct making *m = arena_new(call->arena, struct making, 1);
+    *m = (struct making){ .call = call, .domain = domain };
+    rand_hex(m->secret, SECRET_MADE);
+    struct store_batch *b = store_write(w->store, 0);
+    add_put(b, call, domain, slice_of(m->secret));
+    store_submit(b, w->loop, 0, made, m);
+}
+
 static void run_add(struct command_call *call)
 {
     struct worker *w = call->worker;
     slice domain, secret = command_arg(call, "secret");
     if (!domain_of(call, &domain))
         return;
+    if (!seal_ready()) {
+        command_fail(call, E_DOWN, "the key of the secrets cannot be used: see alarm secrets.key");
+        return;
+    }
+    if (secret.len == 0) {
+        make_secret(call, domain);
+        return;
+    }
     if (secret.len < SECRET_MIN || secret.len > SECRET_MAX) {
-        command_fail(call, E_LIMIT, "a secret has %d to %d bytes", SECRET_MIN, SECRET_MAX);
+        command_fail(call, E_LIMIT,
+                     "found a secret of %zu bytes, allowed: %d to %d, or none for one that is "
+                     "made",
+                     secret.len, SECRET_MIN, SECRET_MAX);
         return;
     }
     struct store_batch *b = store_write(w->store, 0);
-    STORE_ADD(b, &component_put, 1, SV_T(domain), SV_T(secret));
+    add_put(b, call, domain, secret);
     store_submit(b, w->loop, 0, stored, call);
 }
 
@@ -150,11 +204,13 @@ static struct command command_add = {
     .args =
         (const struct command_arg[]){
             { "domain", ARG_POSITIONAL, "the domain that it serves", NULL },
-            { "secret", ARG_SECRET, "what it proves to know", NULL },
+            { "secret", ARG_SECRET_MADE, "the secret that it must know, 16 to 1000 bytes", NULL },
             { 0 },
         },
     .run = run_add,
-    .doc = "Lets an external component (XEP-0114) serve a domain, or changes its secret.",
+    .doc = "Lets an external component (XEP-0114) serve a domain, or changes its secret. Without a "
+           "secret the server makes one and shows it.",
+    .columns = (const char *const[]){ "domain", "secret", NULL },
 };
 static struct command command_del = {
     .name = "component del",
@@ -168,6 +224,7 @@ static struct command command_del = {
 };
 static struct command command_show = {
     .name = "component list",
+    .reads = true,
     .args = (const struct command_arg[]){ { 0 } },
     .run = run_list,
     .doc = "Lists the components that may connect, and how many connections each has.",

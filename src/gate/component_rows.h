@@ -10,6 +10,7 @@ enum { COMPONENT_STANZA_BYTES = 512 << 10, COMPONENT_OUTPUT_MAX = 64 << 20 };
 extern struct metric component_streams, component_stanzas_in, component_stanzas_out,
     component_refused;
 extern struct log_area log_component;
-extern struct store_stmt component_secret; /* of a domain */
+extern struct store_stmt component_secret; /* of a domain, sealed for: */
+slice component_context(slice domain, struct arena *tmp);
 
 struct component_gate *component_gate_of(const struct worker *w); /* in c2s.c */

@@ -24,7 +24,7 @@ enum { PROXY65_LISTENERS_MAX = 16 };
 
 struct proxy65_listen {
     const char *address;
-    bool proxy; /* a PROXY v2 header comes first */
+    bool proxy; /* a PROXY header comes first */
 };
 
 NODISCARD enum err proxy65_open(struct proxy65 **out, const struct proxy65_listen *listens,

@@ -128,7 +128,7 @@ static bool has_no_body(unsigned status) { return status < 200 || status == 204 
 static void connection_lines(struct exchange *x, unsigned status, int64_t length, struct buf *b)
 {
     struct http_conn *h = x->h;
-    bool old = h->parser.http_minor == 0;
+    bool old = x->head.minor == 0;
     x->chunked = length < 0 && !old;
     if (!x->complete || (length < 0 && old)) /* what is left of the request would have to be read */
         h->last = true;
@@ -202,7 +202,7 @@ void http_finish(struct http_request *r)
     if (x->chunked && !r->head)
         conn_write(x->h->conn, SLICE("0\r\n\r\n"));
     x->answered = true;
-    if (!x->h->parsing)
+    if (!x->h->reading)
         http_exchange_done(x->h);
 }
 
@@ -213,7 +213,7 @@ void http_break(struct http_request *r)
     x->answered = true;
     h->last = true;
     conn_abort(h->conn);
-    if (!h->parsing)
+    if (!h->reading)
         http_exchange_done(h);
 }
 

@@ -11,7 +11,7 @@ static void arm(struct http_conn *h)
         timer_cancel(&h->timer); /* the handler's time */
         return;
     }
-    if (h->phase == PHASE_IDLE && h->parser.http_major > 0)
+    if (h->phase == PHASE_IDLE && h->served > 0)
         ms = (uint64_t)setting_int(&http_idle_timeout);
     timer_set(h->local->loop, &h->timer, ms);
 }
@@ -35,7 +35,6 @@ void http_body_credit(struct http_conn *h, size_t bytes)
 void http_exchange_done(struct http_conn *h)
 {
     exchange_free(h);
-    h->bad = 0;
     h->served++;
     http_phase_set(h, PHASE_IDLE);
     if (h->last)
@@ -84,43 +83,60 @@ void http_release(struct http_request *r)
 
 /* Input. */
 
-static unsigned status_of(enum http_errno e)
+static void handle(struct exchange *x)
 {
-    switch (e) {
-    case HPE_INVALID_METHOD:
-        return 501;
-    case HPE_INVALID_VERSION:
-        return 505;
-    case HPE_HEADER_OVERFLOW:
-        return 431;
-    case HPE_INVALID_TRANSFER_ENCODING:
-        return 501;
-    default:
-        return 400;
-    }
+    x->complete = true;
+    http_phase_set(x->h, PHASE_WORK);
+    x->r.body = buf_slice(&x->body);
+    x->engaged = true;
+    x->r.route->handle(&x->r);
 }
 
-static void parsed(struct http_conn *h)
+/* A request begins. */
+static unsigned begin(struct http_conn *h)
 {
-    enum http_errno e = HTTP_PARSER_ERRNO(&h->parser);
-    struct exchange *x = h->x;
-    if (e == HPE_PAUSED)
-        http_parser_pause(&h->parser, 0);
-    else if (e != HPE_OK && h->bad == 0)
-        h->bad = status_of(e);
-    if (h->bad != 0) {
-        if (x == NULL) { /* not even a method */
-            h->last = true;
-            http_parser_calls.on_message_begin(&h->parser);
-        }
-        http_refuse(h, h->bad);
-    } else if (x != NULL && x->answered) {
-        http_exchange_done(h);
-    } else if (h->phase == PHASE_WORK) {
-        x->r.body = buf_slice(&x->body);
-        x->engaged = true;
-        x->r.route->handle(&x->r);
+    exchange_make(h);
+    http_phase_set(h, PHASE_HEAD);
+    return h->key_len == 0 && !http_address_enter(h) ? 429 : 0;
+}
+
+static void refuse(struct http_conn *h, unsigned status)
+{
+    if (h->x == NULL) /* not even a method */
+        exchange_make(h);
+    http_refuse(h, status);
+}
+
+/* What the reader found. */
+static void take(struct http_conn *h, enum http_read event, const struct http_step *step)
+{
+    unsigned status = 0;
+    h->reading = true;
+    switch (event) {
+    case HTTP_READ_BEGIN:
+        status = begin(h);
+        break;
+    case HTTP_READ_HEAD:
+        status = http_on_head(h);
+        break;
+    case HTTP_READ_BODY:
+        status = http_on_body(h, step->body);
+        break;
+    case HTTP_READ_BAD:
+        status = step->status;
+        h->last = true;
+        break;
+    case HTTP_READ_MORE:
+    case HTTP_READ_END:
+        break;
     }
+    h->reading = false;
+    if (status != 0)
+        refuse(h, status);
+    else if (h->x != NULL && h->x->answered)
+        http_exchange_done(h);
+    else if (event == HTTP_READ_END && h->x != NULL) /* NULL: it was answered before its end */
+        handle(h->x);
 }
 
 static bool takes_input(const struct http_conn *h)
@@ -131,16 +147,15 @@ static bool takes_input(const struct http_conn *h)
 static size_t on_input(struct conn *c, slice data)
 {
     struct http_conn *h = conn_owner(c);
+    struct http_step step;
     size_t done = 0;
     while (done < data.len && !h->given && takes_input(h)) {
-        bool more = h->x == NULL && h->last; /* closed: what still comes is nobody's */
-        if (more)
+        if (h->x == NULL && h->last) /* closed: what still comes is nobody's */
             return data.len;
-        h->parsing = true;
-        done +=
-            http_parser_execute(&h->parser, &http_parser_calls, data.ptr + done, data.len - done);
-        h->parsing = false;
-        parsed(h);
+        enum http_read event =
+            http_read(&h->reader, h->x != NULL ? &h->x->head : NULL, slice_from(data, done), &step);
+        done += step.used;
+        take(h, event, &step);
     }
     if (h->given)
         mem_free(&h);
@@ -241,8 +256,7 @@ static void accepted(struct loop *loop, int fd, const struct sockaddr *peer, voi
     h->local = &s->local[loop_index(loop)];
     h->listener = l;
     h->timer.fn = on_timer;
-    http_parser_init(&h->parser, HTTP_REQUEST);
-    h->parser.data = h;
+    http_reader_init(&h->reader);
     list_append(&h->local->conns, &h->node);
     h->local->count++;
     metric_add(&http_conns, 1);

@@ -1,5 +1,6 @@
 #include "http/forms.h"
 
+#include "codec/http_read.h"
 #include "http/parse.h"
 #include <arpa/inet.h>
 #include <string.h>

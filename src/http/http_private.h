@@ -9,17 +9,15 @@
 #include "base/log.h"
 #include "base/map.h"
 #include "base/metric.h"
+#include "codec/http_read.h"
 #include "http/server.h"
 #include "io/conn.h"
 #include "io/listen.h"
 #include "io/timer.h"
 #include "io/tls.h"
-#include <http_parser.h>
 #include <pthread.h>
 
 enum {
-    HTTP_FIELDS_MAX = 64,
-    HTTP_TARGET_MAX = 8192,
     HTTP_ROUTES_MAX = 128,
     HTTP_LISTENERS_MAX = 64,
     HTTP_LOOPS_MAX = 64,
@@ -31,21 +29,10 @@ enum {
 
 enum http_phase { PHASE_IDLE, PHASE_HEAD, PHASE_BODY, PHASE_WORK };
 
-struct http_span {
-    uint32_t at, len; /* in exchange.head */
-};
-struct http_field {
-    struct http_span name, value;
-};
-
 struct exchange {
     struct http_request r;
     struct http_conn *h;
-    struct buf head; /* target, names and values one behind the other */
-    struct http_span target;
-    struct http_field field[HTTP_FIELDS_MAX];
-    uint16_t field_count;
-    bool in_value;
+    struct http_head head;
     bool engaged;  /* a callback of the route was called: it has to hear of the end */
     bool complete; /* the request is there to its end */
     bool started, answered;
@@ -67,11 +54,10 @@ struct http_conn {
     struct timer timer;
     uint64_t since_us; /* the phase began, or input goes on after a hold; in BODY put off by what
                           came, at most HTTP_CREDIT_MS ahead of now */
-    http_parser parser;
+    struct http_reader reader;
     uint32_t served; /* requests */
-    unsigned bad;    /* status to answer with when the parser stopped at our word */
     uint8_t phase;
-    bool parsing; /* inside of http_parser_execute(): nothing is freed */
+    bool reading; /* on_input() looks at the exchange when the callback is back: it is not freed */
     bool last;    /* no request is taken behind this one */
     bool given;   /* the connection has another owner now */
     char key[18]; /* of the address that is counted */
@@ -125,9 +111,11 @@ extern struct setting http_header_bytes, http_request_timeout, http_idle_timeout
     http_trusted_proxies, http_requests_max, http_bodies_max;
 extern struct metric http_conns, http_requests, http_refused, http_errors;
 
-/* request.c: the parser's side */
-extern const http_parser_settings http_parser_calls;
+/* request.c: what the reader tells. Status of the refusal; 0: go on. */
+void exchange_make(struct http_conn *h);
 void exchange_free(struct http_conn *h); /* tells the route if it waits */
+unsigned http_on_head(struct http_conn *h);
+unsigned http_on_body(struct http_conn *h, slice piece);
 
 /* conn.c */
 void http_phase_set(struct http_conn *h, enum http_phase phase);

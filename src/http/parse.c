@@ -1,6 +1,7 @@
 #include "http/parse.h"
 #include "base/arena.h"
 #include "base/utf8.h"
+#include "codec/http_read.h"
 
 static int hex(char c)
 {
@@ -65,15 +66,6 @@ bool http_query_get(slice query, const char *name, struct arena *tmp, slice *val
             return decode(raw, PLUS_IS_SPACE, tmp, value) == OK;
     }
     return false;
-}
-
-slice http_trim(slice s)
-{
-    while (s.len > 0 && (s.ptr[0] == ' ' || s.ptr[0] == '\t'))
-        s = slice_from(s, 1);
-    while (s.len > 0 && (s.ptr[s.len - 1] == ' ' || s.ptr[s.len - 1] == '\t'))
-        s.len--;
-    return s;
 }
 
 bool http_has_token(slice list, const char *token)

@@ -24,6 +24,8 @@ const struct http_route *http_route_find(const struct http_server *s, const char
         slice at = route_path(r);
         if (group != NULL && (r->group == NULL || strcmp(group, r->group) != 0))
             continue;
+        if (group == NULL && (r->flags & HTTP_OWN_LISTENER) != 0)
+            continue;
         if (serves(r, at, path) && at.len > best_len) {
             best = r;
             best_len = at.len;

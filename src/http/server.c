@@ -10,7 +10,6 @@ enum err http_create(struct http_server **out, const struct http_listen *listens
     struct http_server *s = mem_new(struct http_server);
     enum err e = OK;
     pthread_mutex_init(&s->lock, NULL);
-    http_parser_set_max_header_size(HTTP_TARGET_MAX + 2 * 65536); /* ours are counted exactly */
     s->tls = tls != NULL ? tls_ctx_ref(tls) : NULL; /* none without a TLS listener: tests */
     for (size_t i = 0; i < count && e == OK; i++) {
         struct http_listener *l = &s->listen[i];
@@ -26,7 +25,7 @@ enum err http_create(struct http_server **out, const struct http_listen *listens
         l->flags =
             (listens[i].tls ? CONN_TLS | CONN_HTTP : 0u) | (listens[i].proxy ? CONN_PROXY : 0u);
         s->listen_count += e == OK;
-        if (e == OK)
+        if (e == OK && l->group == NULL) /* where the links of pages lead */
             http_note_port(listener_port(l->listener), listens[i].tls);
     }
     *out = s;

@@ -49,9 +49,10 @@ struct http_request {
 };
 
 enum http_route_flags {
-    HTTP_CORS = 1,        /* scripts of the origins in http.cors-origins may use it (Fetch §3.2) */
-    HTTP_BELOW = 2,       /* the path, which has no '/' at its end, and everything below it */
-    HTTP_WHEN_CROWDED = 4 /* its answers give memory back: served although that is short */
+    HTTP_CORS = 1,  /* scripts of the origins in http.cors-origins may use it (Fetch §3.2) */
+    HTTP_BELOW = 2, /* the path, which has no '/' at its end, and everything below it */
+    HTTP_OWN_LISTENER = 8, /* served on the listeners of its group only */
+    HTTP_WHEN_CROWDED = 4  /* its answers give memory back: served although that is short */
 };
 
 /* One row. Exactly one answer must be given for each request for which begin() or handle() was
@@ -131,7 +132,7 @@ bool http_origin_allowed(slice origin);
 struct http_listen {
     const char *address;
     const char *group; /* serves only the routes of it; NULL: all */
-    bool tls, proxy;   /* proxy: a PROXY v2 header comes first */
+    bool tls, proxy;   /* proxy: a PROXY header comes first */
 };
 NODISCARD enum err http_create(struct http_server **out, const struct http_listen *listens,
                                size_t count, struct tls_ctx *tls, struct why *why);

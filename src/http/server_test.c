@@ -278,7 +278,7 @@ static void bodies(void **state)
 static void bad_requests(void **state)
 {
     static const char *const table[][2] = {
-        { "\x16\x03\x01\x02", "501" }, /* a TLS handshake */
+        { "\x16\x03\x01\x02", "400" }, /* a TLS handshake */
         { "FLY / HTTP/1.1\r\n\r\n", "501" },
         { "GET / HTTP/2.0\r\nHost: x\r\n\r\n", "505" },
         { "GET /hello\r\n\r\n", "505" },
@@ -288,6 +288,16 @@ static void bad_requests(void **state)
         { "GET /a/../hello HTTP/1.1\r\nHost: x\r\n\r\n", "400" },
         { "GET /%00 HTTP/1.1\r\nHost: x\r\n\r\n", "400" },
         { "GET hello HTTP/1.1\r\nHost: x\r\n\r\n", "400" },
+        { "GET http:///hello HTTP/1.1\r\nHost: x\r\n\r\n", "400" },
+        { "GET http://a@b/hello HTTP/1.1\r\nHost: x\r\n\r\n", "400" },
+        { "GET x:443 HTTP/1.1\r\nHost: x\r\n\r\n", "400" },
+        { "GET * HTTP/1.1\r\nHost: x\r\n\r\n", "400" },
+        { "GET /hello#a HTTP/1.1\r\nHost: x\r\n\r\n", "400" },
+        { "GET /hello HTTP/1.1\nHost: x\n\n", "400" },
+        { "GET /hello HTTP/1.1\r\nHost: x\r\nX: a\nTransfer-Encoding: chunked\r\n\r\n", "400" },
+        { "POST /hello HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+          "3\r\nabcXY0\r\n\r\n",
+          "400" },
         { "POST /hello HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
           "400" },
         { "POST /hello HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n"

@@ -14,6 +14,7 @@
 #include "im/rows.h"
 #include "im/server.h"
 #include "im/session_private.h"
+#include "im/subscription.h"
 #include "im/users.h"
 #include "im/worker.h"
 
@@ -165,6 +166,8 @@ static void inbox_bounce(struct account *a, struct inbox_item *it, enum err e)
         it->fn(a, e, it->arg);
         return;
     }
+    if (it->st->kind == STANZA_PRESENCE)
+        subscription_failed(a->worker, it->st);
     route_error(a->worker, it->st, stanza_error_of(e), (slice){ 0 });
     stanza_unref(&it->st);
     if (it->origin.session != 0)
@@ -243,6 +246,7 @@ static void loaded(void *arg, enum store_result result, const struct store_batch
     for (unsigned i = 0; f[i] != NULL; i++)
         if (f[i]->loaded != NULL)
             f[i]->loaded(a, b, load->first[i]);
+    mailbox_loaded_roster(a, b, 1);
     mem_free(&load);
     a->state = ACCOUNT_READY;
     inbox_run(a, OK);
@@ -632,7 +636,7 @@ void accounts_stop(struct worker *w)
             stanza_unref(&it->st);
             mem_free(&it);
         }
-        a->pins = 0;
+        a->pins = a->storing = 0;
         a->mailbox.writing = false;
         account_free(a);
     }

@@ -25,10 +25,13 @@ struct account {
     int64_t id;         /* of the account row; never reused */
     int64_t generation; /* of its password: streams that were authenticated before are refused */
     uint8_t state;
-    bool disabled;   /* ABSENT, but there is an account, which may be enabled again */
-    bool look_again; /* when it is not found: the id may be stale, or it was created meanwhile */
-    uint16_t pins;   /* held IQs, running tasks: not unloaded while > 0 */
+    bool disabled;    /* ABSENT, but there is an account, which may be enabled again */
+    bool look_again;  /* when it is not found: the id may be stale, or it was created meanwhile */
+    uint32_t pins;    /* held IQs, running tasks: not unloaded while > 0; each has a block of
+                       * memory of its own, so there is no address space for 2^32 of them */
+    uint32_t storing; /* messages for it whose write or look-up is under way: see message.c */
     struct list sessions; /* struct session, oldest first */
+    uint64_t queue_bytes; /* of all their queues */
     struct list idle;     /* in worker.idle while there is nothing to do */
     uint64_t idle_since_us;
     struct inbox_item *inbox, **inbox_tail; /* NULL when empty */
@@ -38,7 +41,7 @@ struct account {
     bool mutating, removing; /* a mutation is being committed / its deletion is asked for */
     struct roster *roster;   /* im/roster.h; NULL until READY */
     struct recent *recent;   /* what came of late (im/recent.h); NULL: nothing */
-    struct recent_sent *sent;
+    struct recent *sent;
     struct mailbox mailbox;
     void *state_of[ACCOUNT_STATE_SLOTS]; /* of features: account_state_slot() */
 };

@@ -66,19 +66,21 @@ struct store_stmt archive_load = {
 };
 struct store_stmt archive_open = {
     .name = "archive.open",
-    .sql =
-        "SELECT id, flags FROM entry WHERE owner = $1 AND id >"
-        " coalesce((SELECT cursor FROM mailbox WHERE owner = $1), 0) AND flags % 2 = 1 ORDER BY id",
+    .sql = "SELECT e.id, e.flags, coalesce((SELECT jid FROM account WHERE id = e.peer), m.remote)"
+           " FROM entry e JOIN message m ON m.id = e.msg WHERE e.owner = $1 AND e.id >"
+           " coalesce((SELECT cursor FROM mailbox WHERE owner = $1), 0) AND e.flags % 2 = 1"
+           " ORDER BY e.id",
     .params = "i",
-    .cols = "ii",
+    .cols = "iiT",
 };
 /* Origins of what came, and of what was sent with the address it was sent to. Bounded by the
- * entries looked at, not only by the hits: a busy account has thousands in ten minutes. */
+ * entries looked at, not only by the hits: a busy account has more in ten minutes than anybody
+ * repeats. */
 struct store_stmt archive_recent = {
     .name = "archive.recent",
     .sql = "SELECT m.origin, e.id, CASE WHEN m.rcpt = $1 THEN NULL ELSE"
            " coalesce((SELECT jid FROM account WHERE id = m.rcpt), m.remote) END FROM (SELECT id,"
-           " msg FROM entry WHERE owner = $1 AND id > $2 ORDER BY id DESC LIMIT 256) e"
+           " msg FROM entry WHERE owner = $1 AND id > $2 ORDER BY id DESC LIMIT 4096) e"
            " JOIN message m ON m.id = e.msg WHERE m.origin <> 0 ORDER BY m.id DESC",
     .params = "ii",
     .cols = "iiT",
@@ -109,6 +111,20 @@ struct store_stmt archive_reserve = {
            " ON CONFLICT(name) DO UPDATE SET value = excluded.value",
     .params = "i",
     .cols = "",
+};
+struct store_stmt archive_slack = {
+    .name = "archive.slack",
+    .sql = "INSERT INTO reserved(name, value) VALUES('id-slack', $1)"
+           " ON CONFLICT(name) DO UPDATE SET value = excluded.value"
+           " WHERE excluded.value > reserved.value",
+    .params = "i",
+    .cols = "",
+};
+struct store_stmt archive_slack_known = {
+    .name = "archive.slack-known",
+    .sql = "SELECT value FROM reserved WHERE name = 'id-slack'",
+    .params = "",
+    .cols = "i",
 };
 struct store_stmt archive_reserved = {
     .name = "archive.reserved",
@@ -262,12 +278,14 @@ struct store_stmt archive_drop_none = {
 };
 
 static struct store_stmt *const stmts[] = {
-    &archive_put,      &entry_put,       &archive_cursor_put, &archive_load,       &archive_open,
-    &archive_recent,   &archive_has,     &archive_row,        &archive_page,       &archive_reserve,
-    &archive_reserved, &remove_messages, &remove_sent,        &remove_received,    &remove_last,
-    &remove_entries,   &remove_mailbox,  &remember_former,    &hidden_messages,    &hidden_sides,
-    &hidden_entries,   &change_line,     &drop_line,          &archive_drop_entry, &archive_owned,
-    &archive_key,      &archive_key_put, &archive_sides,      &archive_drop_none,  NULL
+    &archive_put,      &entry_put,          &archive_cursor_put, &archive_load,
+    &archive_open,     &archive_recent,     &archive_has,        &archive_row,
+    &archive_page,     &archive_reserve,    &archive_slack,      &archive_slack_known,
+    &archive_reserved, &remove_messages,    &remove_sent,        &remove_received,
+    &remove_last,      &remove_entries,     &remove_mailbox,     &remember_former,
+    &hidden_messages,  &hidden_sides,       &hidden_entries,     &change_line,
+    &drop_line,        &archive_drop_entry, &archive_owned,      &archive_key,
+    &archive_key_put,  &archive_sides,      &archive_drop_none,  NULL
 };
 
 static const struct store_late late = {

@@ -22,11 +22,16 @@ enum {
 
 extern const struct store_schema archive_schema;
 extern struct store_stmt archive_cursor_put, archive_load, archive_open, archive_recent,
-    archive_has, archive_row, archive_page, archive_reserve, archive_reserved, archive_key,
-    archive_key_put, archive_owned, archive_sides, archive_drop_none, archive_drop_entry;
+    archive_has, archive_row, archive_page, archive_reserve, archive_reserved, archive_slack,
+    archive_slack_known, archive_key, archive_key_put, archive_owned, archive_sides,
+    archive_drop_none, archive_drop_entry;
 
 /* The next archive id of an owner, at his home; *last is the highest that he has. */
 uint64_t archive_mint(struct worker *w, uint64_t *last);
+/* How far an archive id may be from the time of its message. Ids rise when the clock steps back,
+ * and after a crash they begin above it; from then on they stay ahead until the clock is there. */
+enum { ARCHIVE_SLACK_US = 60 * 1000000 }; /* at least */
+uint64_t archive_slack_us(const struct worker *w);
 
 struct archive_message {
     uint64_t at_us;

@@ -28,6 +28,23 @@ static void reserve_ahead(struct worker *w, uint64_t now)
     store_submit(b, w->loop, 0, reserve_done, n);
 }
 
+uint64_t archive_slack_us(const struct worker *w)
+{
+    return atomic_load_explicit(&w->node->ids_slack_us, memory_order_relaxed);
+}
+
+/* Twice as far, so that it is written seldom. The write is submitted before that of the message. */
+static void look_at_slack(struct worker *w, uint64_t id, uint64_t now)
+{
+    uint64_t off = id > now ? id - now : now - id;
+    if (off <= archive_slack_us(w))
+        return;
+    atomic_store(&w->node->ids_slack_us, 2 * off);
+    struct store_batch *b = store_write(w->store, 0);
+    STORE_ADD(b, &archive_slack, STORE_ANY_ROWS, SV_I(2 * off));
+    store_submit(b, w->loop, 0, NULL, NULL);
+}
+
 uint64_t archive_mint(struct worker *w, uint64_t *last)
 {
     struct node *n = w->node;
@@ -38,5 +55,6 @@ uint64_t archive_mint(struct worker *w, uint64_t *last)
     if (id < n->ids_floor_us)
         id = n->ids_floor_us;
     *last = id > *last ? id : *last + 1;
+    look_at_slack(w, *last, now);
     return *last;
 }

@@ -4,6 +4,7 @@
 #include "base/setting.h"
 #include "codec/xml_elem.h"
 #include "im/account.h"
+#include "im/archive.h"
 #include "im/iq.h"
 #include "im/rows.h"
 #include "im/worker.h"
@@ -12,8 +13,7 @@
 enum {
     ANSWER_BYTES_MAX = 8192,
     COUNT_MAX = 10000, /* more are not counted */
-    FIND_MS = 2000,    /* a filter that finds little in much is given up: others want to read */
-    CLOCK_SLACK_US = 60 * 1000000
+    FIND_MS = 2000     /* a filter that finds little in much is given up: others want to read */
 };
 
 #define JOINED                                                                                     \
@@ -242,10 +242,11 @@ static void find(struct archive_query *q, struct store_batch *b)
 {
     const struct mam_query *ask = q->ask;
     struct range r = { ask->after, ask->before, ask->limit + 1 };
-    if (ask->start_us > 0 && (uint64_t)ask->start_us > r.after + CLOCK_SLACK_US)
-        r.after = (uint64_t)ask->start_us - CLOCK_SLACK_US;
-    if (ask->end_us >= 0 && (uint64_t)ask->end_us < r.before - CLOCK_SLACK_US - 1)
-        r.before = (uint64_t)ask->end_us + CLOCK_SLACK_US;
+    uint64_t slack = archive_slack_us(q->worker);
+    if (ask->start_us > 0 && (uint64_t)ask->start_us > r.after + slack)
+        r.after = (uint64_t)ask->start_us - slack;
+    if (ask->end_us >= 0 && r.before > slack && (uint64_t)ask->end_us < r.before - slack - 1)
+        r.before = (uint64_t)ask->end_us + slack;
     q->found = arena_new(q->tmp, uint64_t, ask->limit + 1);
     if (q->match.len > 0) {
         find_words(q, b);

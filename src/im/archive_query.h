@@ -8,9 +8,9 @@
  * caller's to know. He sends what was found: to a session with credits (im/copies.h), or to an
  * address anywhere (im/archive_page.h).
  *
- * Times: archive ids are microseconds, minted when the message came. They are ahead of the time of
- * a message for up to CLOCK_SLACK_US after a crash, so a range of times is a wider range of ids and
- * a look at the messages within.
+ * Times: archive ids are microseconds, minted when the message came. They may be off the time
+ * of a message (archive_slack_us()), so a range of times is a wider range of ids and a look at the
+ * messages within.
  *
  * Limits: what the query says (xmpp/mam.h); FIND_MS; COUNT_MAX. */
 #pragma once

@@ -34,6 +34,7 @@ void asks_fini(struct worker *w)
     for (uint32_t i = 0; (a = map_next(&w->asks, &i)) != NULL;) {
         if (a->drop != NULL)
             a->drop(a->arg);
+        timer_cancel(&a->timer);
         mem_free(&a);
     }
     map_fini(&w->asks);

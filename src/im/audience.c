@@ -8,6 +8,7 @@
 #include "im/feature.h"
 #include "im/frames.h"
 #include "im/node.h"
+#include "im/presence.h"
 #include "im/router.h"
 #include "im/stage.h"
 #include "im/worker.h"
@@ -237,8 +238,11 @@ static void send_here(struct worker *w, const struct word *word)
 static void tell_here(struct worker *w, const struct word *word)
 {
     struct session *s = find_session(w, word->m.jid);
-    if (s != NULL)
-        metric_add(&deliveries, give(s, word->st));
+    if (s == NULL)
+        return;
+    if (word->st->kind == STANZA_PRESENCE)
+        presence_answered(s, word->st);
+    metric_add(&deliveries, give(s, word->st));
 }
 
 static void come_back(struct worker *w, const struct word *word)

@@ -13,7 +13,7 @@
  * passed over without a word. What waits in the queue of a session that ends is dropped.
  *
  * struct audience is confined to the room's home. Limits: AUDIENCE_BLOB_MAX bytes that are kept for
- * the room with each member; a session is in DIRECTED_MAX rooms at most (im/presence.h). */
+ * the room with each member; a session is in presence.directed-max rooms at most. */
 #pragma once
 #include "base/slice.h"
 #include <stdint.h>

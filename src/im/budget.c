@@ -1,8 +1,12 @@
 #include "im/budget.h"
 #include "base/alarm.h"
+#include "base/arena.h"
+#include "base/log.h"
 #include "base/metric.h"
 #include "base/setting.h"
-#include "im/worker.h"
+#include "im/account.h"
+#include "im/node.h"
+#include "im/session_private.h"
 #include "io/metrics.h"
 #include "xmpp/stanza.h"
 #include <stdio.h>
@@ -14,45 +18,208 @@ struct setting node_memory = {
     .min = 16 << 20,
     .max = 1ll << 40,
     .allow_none = true,
+    .doc = "Memory that stanzas in queues and output to clients may take. Above it the sessions "
+           "that hold most are closed until a sixteenth of it is free again; their messages stay "
+           "in their mailboxes. Raise it on a machine with more memory to spare.",
+};
+struct setting node_memory_share = {
+    .name = "node.memory-share",
+    .type = SET_INT,
+    .def = 64,
+    .min = 1,
+    .max = 4096,
+    .unit = "parts",
     .doc =
-        "Memory that stanzas in queues and output to clients may take. Above it stanzas of clients "
-        "are refused with resource-constraint until a sixteenth of it is free again.",
+        "Into how many parts node.memory is divided: the sessions of one account may take one of "
+        "them, but at least 1 MiB. Beyond it the session of the account that holds most is "
+        "closed; its messages stay in its mailbox. A lower number lets single accounts hold "
+        "more.",
 };
 struct alarm node_memory_alarm = {
     .name = "node.memory",
     .severity = ALARM_ERROR,
-    .text = "Queued stanzas and output take more than node.memory.",
-    .action =
-        "Look for clients that do not read (session list); raise node.memory if there is more.",
+    .text =
+        "Queued stanzas and output took more than node.memory. The sessions that held most were "
+        "closed.",
+    .action = "Look in the log for session.shed: it names the clients that read too slowly or do "
+              "not acknowledge. Raise node.memory if there is more.",
+};
+struct metric sessions_shed = {
+    .name = "muster_sessions_shed",
+    .kind = METRIC_COUNTER,
+    .help = "Sessions that were closed because they held too much of node.memory.",
 };
 
-enum { LOOK_EVERY = 256, LOOK_EVERY_OVER = 16 };
+enum {
+    STEPS = 1024,            /* looks while as much as the budget comes in */
+    STEP_MIN = 16 << 10,     /* bytes */
+    STEP_NONE = 64 << 20,    /* without a budget: in case there is one later */
+    SHARE_MIN = 1 << 20,     /* bytes: a few of the largest stanzas */
+    FLOOR_MIN = 16 << 10,    /* bytes: ending sessions that hold less gains nothing */
+    ROUND_US = 20 * 1000,    /* all workers have ended theirs by then */
+    QUIET_US = 10 * 1000000, /* after that it begins with the heaviest again */
+    ALARM_MS = 60 * 1000,    /* it stays at least that long: somebody must see it */
+    SHED_MAX = 256           /* sessions a worker ends in one round */
+};
 
-/* The alarm is the process's: raised by the first worker that is over, cleared by the last. */
-static void tell(int change, int64_t used, int64_t limit)
+static int64_t used_now(void) { return metric_read(&stanza_bytes) + metric_read(&io_output_bytes); }
+
+bool budget_allows(uint64_t bytes)
 {
-    static _Atomic int workers_over;
-    int before = atomic_fetch_add(&workers_over, change);
-    if (before == 0) {
-        char text[96];
-        int n =
-            snprintf(text, sizeof text, "%lld bytes of %lld", (long long)used, (long long)limit);
-        alarm_raise(&node_memory_alarm, (slice){ text, (size_t)n });
-    } else if (before == 1 && change < 0) {
-        alarm_clear(&node_memory_alarm);
+    int64_t limit = setting_int(&node_memory), used = used_now();
+    return limit == SETTING_NONE || (used < limit && bytes <= (uint64_t)(limit - used));
+}
+
+/* What a session holds: its queue, and output that its client has not read. */
+static uint64_t weight(const struct session *s)
+{
+    const struct node *n = account_node(s->account);
+    bool here = s->state == SESSION_ATTACHED && s->link.local != NULL && n->gate->output != NULL;
+    return s->queue_bytes + (here ? n->gate->output(s->link.local) : 0);
+}
+
+static enum session_end end_of(const struct session *s)
+{
+    return s->state == SESSION_HIBERNATING ? END_EXPIRED : END_SLOW;
+}
+
+static void log_shed(const struct session *s, uint64_t bytes, const char *why)
+{
+    metric_add(&sessions_shed, 1);
+    log_warn(&log_session, LOG_EV("session.shed"), LOG_S("jid", s->jid), LOG_I("bytes", bytes),
+             LOG_C("state", s->state == SESSION_HIBERNATING ? "hibernating" : "connected"),
+             LOG_C("beyond", why));
+}
+
+void budget_weigh(struct account *a)
+{
+    struct session *most = NULL;
+    uint64_t total = 0, largest = 0;
+    LIST_EACH (it, &a->sessions) {
+        struct session *s = CONTAINER_OF(it, struct session, node);
+        if (list_linked(&s->end_node))
+            continue; /* it ends at the end of the tick anyway */
+        uint64_t bytes = weight(s);
+        total += bytes;
+        if (most == NULL || bytes > largest) {
+            most = s;
+            largest = bytes;
+        }
+    }
+    if (most == NULL || total <= a->worker->budget.share)
+        return;
+    log_shed(most, largest, "node.memory-share");
+    session_end_later(most, end_of(most));
+}
+
+/* Rounds of the whole process: who holds at least `floor` ends. */
+static _Atomic int64_t round_floor;
+static _Atomic uint64_t round_at_us;
+
+/* Enough of the heaviest on this worker, or all that there are. */
+static void shed(struct worker *w, void *arg)
+{
+    int64_t limit = setting_int(&node_memory), floor = atomic_load(&round_floor);
+    uint64_t *ids = arena_new(loop_scratch(w->loop), uint64_t, SHED_MAX);
+    struct session *s;
+    unsigned count = 0;
+    (void)arg;
+    if (limit == SETTING_NONE || w->stopping)
+        return;
+    for (uint32_t i = 0; count < SHED_MAX && (s = map_next(&w->sessions, &i)) != NULL;)
+        if (weight(s) >= (uint64_t)floor)
+            ids[count++] = s->id;
+    for (unsigned i = 0; i < count && used_now() > limit - limit / 16; i++) {
+        s = session_find(w, ids[i]);
+        if (s == NULL)
+            continue;
+        log_shed(s, weight(s), "node.memory");
+        session_end(s, end_of(s));
     }
 }
 
-bool budget_exceeded(struct worker *w)
+static void shed_deferred(struct loop_defer *d)
 {
-    if (++w->budget_calls < (w->over_budget ? LOOK_EVERY_OVER : LOOK_EVERY))
-        return w->over_budget;
-    w->budget_calls = 0;
-    int64_t limit = setting_int(&node_memory),
-            used = metric_read(&stanza_bytes) + metric_read(&io_output_bytes);
-    bool over = used > (w->over_budget ? limit - limit / 16 : limit);
-    if (over != w->over_budget)
-        tell(over ? 1 : -1, used, limit);
-    w->over_budget = over;
-    return over;
+    shed(CONTAINER_OF(d, struct worker, budget.defer), NULL);
+}
+
+/* The alarm goes when a minute has passed without another round. */
+static void look_again(struct timer *t, struct loop *loop)
+{
+    struct worker *w = CONTAINER_OF(t, struct worker, budget.timer);
+    int64_t limit = setting_int(&node_memory);
+    uint64_t quiet_us = loop_now_us(loop) - atomic_load(&round_at_us);
+    if (limit != SETTING_NONE && (used_now() > limit || quiet_us < (uint64_t)ALARM_MS * 1000)) {
+        timer_set(loop, t, ALARM_MS);
+        return;
+    }
+    w->over_budget = false;
+    alarm_clear(&node_memory_alarm);
+}
+
+static void tell(struct worker *w, int64_t used, int64_t limit)
+{
+    char text[96];
+    int n = snprintf(text, sizeof text, "%lld bytes of %lld", (long long)used, (long long)limit);
+    alarm_raise(&node_memory_alarm, (slice){ text, (size_t)n });
+    timer_set(w->loop, &w->budget.timer, ALARM_MS);
+}
+
+/* One worker begins a round; the others find that it has begun. */
+static void begin_round(struct worker *w, int64_t used, int64_t limit)
+{
+    uint64_t now = loop_now_us(w->loop), last = atomic_load(&round_at_us);
+    int64_t floor = atomic_load(&round_floor);
+    if (last != 0 && now < last + ROUND_US)
+        return;
+    if (!atomic_compare_exchange_strong(&round_at_us, &last, now))
+        return;
+    bool fresh = last == 0 || now > last + QUIET_US;
+    w->over_budget = !fresh && floor <= FLOOR_MIN; /* all that could end has ended */
+    floor = fresh ? limit / 64 : floor / 2;
+    atomic_store(&round_floor, floor < FLOOR_MIN ? FLOOR_MIN : floor);
+    tell(w, used, limit);
+    for (unsigned i = 0; i < w->node->worker_count; i++)
+        if (i != w->index)
+            node_call(w->node, i, shed, NULL);
+    w->budget.defer.fn = shed_deferred;
+    loop_defer(w->loop, &w->budget.defer);
+}
+
+/* Who reads settings once in a while only. */
+static void refresh(struct worker *w, int64_t limit, bool over)
+{
+    struct budget *b = &w->budget;
+    int64_t step = limit / STEPS, share = limit / setting_int(&node_memory_share);
+    b->grown = 0;
+    b->step = limit == SETTING_NONE     ? STEP_NONE
+              : over || step < STEP_MIN ? STEP_MIN
+                                        : (uint64_t)step;
+    b->share = share < SHARE_MIN ? SHARE_MIN : (uint64_t)share;
+    if (limit == SETTING_NONE)
+        b->share = UINT64_MAX;
+}
+
+void budget_look(struct worker *w)
+{
+    int64_t limit = setting_int(&node_memory);
+    int64_t used = limit == SETTING_NONE ? 0 : used_now();
+    bool over = limit != SETTING_NONE && used > limit;
+    refresh(w, limit, over);
+    if (over)
+        begin_round(w, used, limit);
+    else if (used <= limit - limit / 16)
+        w->over_budget = false;
+}
+
+void budget_init(struct worker *w)
+{
+    w->budget.timer.fn = look_again;
+    refresh(w, setting_int(&node_memory), false);
+}
+
+void budget_fini(struct worker *w)
+{
+    timer_cancel(&w->budget.timer);
+    loop_defer_cancel(&w->budget.defer);
 }

@@ -206,6 +206,7 @@ static const struct command_arg revoke_args[] = {
 };
 static struct command device_list_command = {
     .name = "device list",
+    .reads = true,
     .access = COMMAND_OWN,
     .args = list_args,
     .run = run_list,

@@ -56,20 +56,22 @@ bool fan_is_local(const struct node *n, slice bare)
     return slice_cut(bare, '@', &local, &domain) && node_serves(n, domain);
 }
 
-void fan_add(struct fan *f, slice bare) { fan_add_with(f, bare, 0); }
+void fan_add(struct fan *f, slice jid) { fan_add_with(f, jid, 0); }
 
-void fan_add_with(struct fan *f, slice bare, uint32_t number)
+void fan_add_with(struct fan *f, slice jid, uint32_t number)
 {
     struct worker *w = f->worker;
+    const char *slash = memchr(jid.ptr, '/', jid.len);
+    slice bare = { jid.ptr, slash == NULL ? jid.len : (size_t)(slash - jid.ptr) };
     uint32_t node;
     unsigned worker = node_home(w->node, bare, &node);
     if (node != w->node->id || !fan_is_local(w->node, bare)) {
         if (f->tag.len == 0)
-            route_send(w, stanza_readdress(f->st, (slice){ 0 }, bare));
+            route_send(w, stanza_readdress(f->st, (slice){ 0 }, jid));
     } else if (worker == w->index) {
-        arrive(w, bare, number, f->st, f->tag);
+        arrive(w, jid, number, f->st, f->tag);
     } else {
-        pack(f, worker, bare, number);
+        pack(f, worker, jid, number);
     }
 }
 

@@ -58,6 +58,8 @@ struct disco_form {
     const struct disco_form_field *fields; /* ended by { 0 } */
 };
 
+typedef void watched_by_fn(slice bare, void *arg);
+
 struct feature {
     const char *name;
     /* Identities beside those of the server and of an account (XEP-0030 §3.1), as "category type
@@ -95,6 +97,9 @@ struct feature {
     void (*load)(struct account *a, struct store_batch *b);
     void (*loaded)(struct account *a, const struct store_batch *b, unsigned first);
     void (*unload)(struct account *a);
+    /* An account is made: adds statements to its transaction. They find its id in `account` by
+     * `jid`, where it has its row already. */
+    void (*creating)(struct store_batch *b, slice jid, const struct user_profile *p);
     /* An account came to be; at its home, where it is not loaded yet. `p`: im/users.h. */
     void (*created)(struct worker *w, slice bare, const struct user_profile *p);
     /* A vCard (XEP-0054) of an account is stored by this batch: adds what is made of it, with the
@@ -125,6 +130,8 @@ struct feature {
     void (*session_hidden)(struct session *s);
     /* What stage VIEW says of the account may be another now; subscribers have been told. */
     void (*views_changed)(struct account *a);
+    /* Who sees the account without being subscribed: calls fn with each bare JID, maybe again. */
+    void (*watched_by)(const struct account *a, watched_by_fn *fn, void *arg);
     /* The account asks for the presence of a contact that it sees from now on. */
     void (*presence_probed)(struct account *a, slice contact);
     void (*session_ended)(struct session *s);
@@ -142,6 +149,9 @@ struct feature {
     /* A disco#info or disco#items request (XEP-0030) to an account or a service, before it is
      * answered in general: true if this feature has answered or holds it. Node may be empty. */
     bool (*disco_get)(struct iq *iq, slice node);
+    /* The same for nodes whose names users choose: asked when no feature has answered, since this
+     * one may have to load them first, and nobody is asked behind it. */
+    bool (*disco_any)(struct iq *iq, slice node);
     fan_fn *fan;                     /* a tagged fan: im/fan.h */
     audience_back_fn *audience_back; /* a session is back in its room: im/audience.h */
     /* A client sends a message or presence to a domain of ours. true: st was taken over, and
@@ -156,6 +166,7 @@ struct feature {
     stage_view_fn *view;
     stage_show_fn *show;
     stage_permit_fn *permit;
+    stage_kept_fn *kept;
     stage_passage_fn *carbon;
     stage_passage_fn *push;
     stage_hold_fn *hold;

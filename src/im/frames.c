@@ -75,7 +75,8 @@ void frame_send_bind(struct worker *w, uint32_t node, unsigned worker,
     f->num[1] = (uint64_t)req->account_id;
     f->num[2] = (uint64_t)req->generation;
     f->num[3] = (uint64_t)req->h << 32 | req->link.node;
-    f->flags = (uint8_t)((req->resume ? BIND_RESUME : 0) | (req->secure ? BIND_SECURE : 0));
+    f->flags = (uint8_t)((req->resume ? BIND_RESUME : 0) | (req->secure ? BIND_SECURE : 0) |
+                         (req->by_token ? BIND_BY_TOKEN : 0));
     frame_send(w, node, worker, f);
 }
 
@@ -100,7 +101,8 @@ static void deliver_bind(struct frame *f, struct worker *w)
                                 .generation = (int64_t)f->num[2],
                                 .h = (uint32_t)(f->num[3] >> 32),
                                 .resume = f->flags & BIND_RESUME,
-                                .secure = f->flags & BIND_SECURE };
+                                .secure = f->flags & BIND_SECURE,
+                                .by_token = f->flags & BIND_BY_TOKEN };
     if (!frame_bind_text(f->str[1], &req))
         return;
     session_bind(w, &req);
@@ -208,6 +210,11 @@ static void deliver_ticket(struct frame *f, struct worker *w)
     ticket_done(w, (struct origin){ f->num[0], w->node->id, (uint32_t)f->num[1] });
 }
 
+static void deliver_charge(struct frame *f, struct worker *w)
+{
+    session_charge(w, (struct origin){ .session = f->num[0], .node = w->node->id }, f->num[1]);
+}
+
 static void deliver_fan(struct frame *f, struct worker *w)
 {
     struct stanza *st = f->obj;
@@ -262,6 +269,7 @@ static void (*const deliver[FRAME_KINDS])(struct frame *f, struct worker *w) = {
     [FRAME_DOWN] = deliver_down,     [FRAME_FAN] = deliver_fan,
     [FRAME_ARRIVE] = deliver_arrive, [FRAME_SETTLED] = deliver_settled,
     [FRAME_REMOTE] = deliver_remote, [FRAME_AUDIENCE] = deliver_audience,
+    [FRAME_CHARGE] = deliver_charge,
 };
 
 void frames_deliver(struct frame *f, void *worker)

@@ -7,9 +7,10 @@
 enum frame_kind {
     FRAME_ROUTE,  /* obj: stanza; num: origin session, node<<32|count, archive id, sender id */
     FRAME_TICKET, /* num: origin session, count */
+    FRAME_CHARGE, /* num: origin session, bytes */
     FRAME_UP,     /* obj: stanza or NULL; num: session id, kind, number, stream id */
     FRAME_BIND,   /* str: bare, see frame_bind_text(); num: stream id, account id, generation,
-                     h<<32 |   node;   flags: resume, secure */
+                     h<<32 |   node;   flags: enum below */
     FRAME_DOWN,   /* obj: stanza or NULL; num: stream id; str: struct down_wire of frames.c, text */
     FRAME_FAN,    /* to many (im/fan.h): obj: stanza; str: tag, packed bare JIDs */
     FRAME_ARRIVE, /* obj: connection; this process only */
@@ -21,7 +22,7 @@ enum frame_kind {
     FRAME_KINDS
 };
 
-enum { BIND_RESUME = 1, BIND_SECURE = 2 }; /* flags of FRAME_BIND */
+enum { BIND_RESUME = 1, BIND_SECURE = 2, BIND_BY_TOKEN = 4 }; /* flags of FRAME_BIND */
 
 void frames_deliver(struct frame *f, void *worker); /* mesh_deliver_fn */
 void frames_drop(struct frame *f);                  /* mesh_drop_fn: undelivered at the end */

@@ -84,6 +84,7 @@ static bool (*const is_sound[FRAME_KINDS])(const struct frame *f, const struct w
     [FRAME_ROUTE] = route_is_sound, [FRAME_TICKET] = id_is_sound,
     [FRAME_UP] = up_is_sound,       [FRAME_BIND] = bind_is_sound,
     [FRAME_DOWN] = down_is_sound,   [FRAME_SETTLED] = settled_is_sound,
+    [FRAME_CHARGE] = id_is_sound,
 };
 
 void frame_pack(struct buf *out, const struct frame *f)

@@ -21,7 +21,8 @@ enum down_kind {
     DOWN_NOT_RESUMED, /* error */
     DOWN_HOLD,        /* stop reading: too many unfinished stanzas */
     DOWN_RELEASE,
-    DOWN_CLOSE /* end: why; text: XML to put into the stream error, or empty */
+    DOWN_CHARGE, /* num: bytes that count as sent by the client */
+    DOWN_CLOSE   /* end: why; text: XML to put into the stream error, or empty */
 };
 struct down {
     enum down_kind kind;
@@ -42,6 +43,7 @@ struct gate_ops {
         struct worker *w); /* no more accepts and reads; closes streams with system-shutdown */
     bool (*idle)(struct worker *w); /* after stop: all connections are gone */
     void (*down)(struct stream *s, const struct down *d);
+    size_t (*output)(const struct stream *s);     /* bytes that wait for its client; may be NULL */
     void (*arrive)(struct worker *w, void *conn); /* a connection that migrated to this worker */
     void (*pressure)(struct worker *w, bool on);  /* the mesh is full: reading stops or goes on */
     /* For a link of this worker (im/remote.h). Takes over st. NULL: there are no links. */

@@ -11,6 +11,7 @@
 #include "im/worker.h"
 #include "xmpp/delivery.h"
 #include "xmpp/ns.h"
+#include "xmpp/stanza_error.h"
 
 static const struct iq_rule *find_in(const struct iq *iq, const struct iq_rule *rules)
 {
@@ -28,6 +29,8 @@ static const struct iq_rule *find_rule(const struct iq *iq)
         r = find_in(iq, (*f)->iq);
     return r;
 }
+
+enum { ERROR_FORM_BYTES_MAX = 16384 };
 
 static void answer(struct iq *iq, struct stanza *reply)
 {
@@ -63,7 +66,19 @@ void iq_error(struct iq *iq, enum stanza_error e, slice text)
 
 void iq_error_with(struct iq *iq, enum stanza_error e, slice text, slice app_xml)
 {
-    answer(iq, stanza_make_error_with(iq->st, e, text, app_xml));
+    answer(iq, stanza_make_error_with(iq->st, e, NULL, text, app_xml));
+}
+
+void iq_error_form(struct iq *iq, enum stanza_error e, slice text, slice payload)
+{
+    const struct stanza *st = iq->st;
+    struct buf content;
+    buf_init(&content, ERROR_FORM_BYTES_MAX);
+    buf_add(&content, payload);
+    stanza_error_write(&content, e, NULL, text);
+    answer(iq, stanza_make(STANZA_IQ, TYPE_ERROR, stanza_to(st), stanza_from(st), stanza_id(st),
+                           buf_slice(&content)));
+    buf_fini(&content);
 }
 
 struct iq *iq_hold(struct iq *iq)

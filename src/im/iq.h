@@ -48,6 +48,8 @@ void iq_result(struct iq *iq, slice payload); /* XML text; may be empty. A held 
 void iq_error(struct iq *iq, enum stanza_error e, slice text);
 /* With type and an application element (XML) inside <error/>. */
 void iq_error_with(struct iq *iq, enum stanza_error e, slice text, slice app_xml);
+/* With a payload of its own in front of <error/>, such as a form. */
+void iq_error_form(struct iq *iq, enum stanza_error e, slice text, slice payload);
 /* To answer later: a heap copy to keep; session is NULL in it (look it up by st->from when needed),
  * and account stays valid as long as it is held (it is pinned). iq_result/iq_error on it exactly
  * once. */

@@ -6,6 +6,7 @@
 #include "im/account.h"
 #include "im/archive.h"
 #include "im/node.h"
+#include "im/roster.h"
 #include "im/server.h"
 #include "im/worker.h"
 
@@ -62,6 +63,23 @@ void mailbox_hide(struct account *a, uint64_t id)
     struct entry *e = find(&a->mailbox, id);
     if (e != NULL)
         e->hidden = a->mailbox.hidden = true;
+}
+
+void mailbox_strange(struct account *a, uint64_t id)
+{
+    struct entry *e = find(&a->mailbox, id);
+    if (e == NULL || e->stranger)
+        return;
+    e->stranger = true;
+    a->mailbox.strangers += e->state != ENTRY_SETTLED;
+}
+
+bool mailbox_is_stranger(const struct account *a, slice bare)
+{
+    if (a->roster == NULL) /* this server keeps none */
+        return false;
+    const struct roster_item *item = roster_find(a->roster, bare);
+    return (item == NULL || (item->flags & ROSTER_LISTED) == 0) && !slice_eq(bare, a->jid);
 }
 
 bool mailbox_hides(const struct account *a, uint64_t id)
@@ -236,6 +254,7 @@ void mailbox_settle(struct account *a, uint64_t id)
         return;
     e->state = ENTRY_SETTLED;
     m->open--;
+    m->strangers -= e->stranger;
     m->dirty = true;
     advance(m);
     compact(m);
@@ -267,6 +286,12 @@ bool mailbox_clean(const struct account *a) { return !a->mailbox.writing && !a->
 bool mailbox_full(const struct account *a)
 {
     return (int64_t)a->mailbox.open >= setting_int(&mailbox_unsettled_max);
+}
+
+bool mailbox_full_of_strangers(const struct account *a)
+{
+    int64_t max = setting_int(&mailbox_unsettled_max), share = setting_int(&mailbox_stranger_share);
+    return (int64_t)a->mailbox.strangers >= max / 100 * share + max % 100 * share / 100;
 }
 
 enum entry_state mailbox_state(const struct account *a, uint64_t id)
@@ -320,6 +345,13 @@ void mailbox_loaded(struct account *a, const struct store_batch *b, unsigned fir
     }
     advance(m); /* what held it back may be gone */
     compact(m);
+}
+
+void mailbox_loaded_roster(struct account *a, const struct store_batch *b, unsigned first)
+{
+    for (uint32_t i = 0; i < store_row_count(b, first + 1); i++)
+        if (mailbox_is_stranger(a, store_text(b, first + 1, i, 2)))
+            mailbox_strange(a, (uint64_t)store_int(b, first + 1, i, 0));
 }
 
 void mailbox_fini(struct account *a)

@@ -9,6 +9,7 @@
  */
 #pragma once
 #include "base/err.h"
+#include "base/slice.h"
 #include "io/timer.h"
 #include <stdbool.h>
 #include <stdint.h>
@@ -24,6 +25,7 @@ struct entry {
     uint64_t id;
     uint8_t state; /* enum entry_state */
     bool hidden;   /* not in the archive: gone when it is settled */
+    bool stranger; /* from somebody who is not on the owner's roster */
 };
 
 struct mailbox {
@@ -32,6 +34,7 @@ struct mailbox {
     struct entry *ring; /* entries above the cursor, ids rising; NULL while there are none */
     uint32_t cap, head, len;
     uint32_t open;       /* not settled: counts against mailbox.unsettled-max */
+    uint32_t strangers;  /* of these: from strangers */
     bool dirty, writing; /* something was settled since the last write / it is under way */
     bool hidden;         /* there are hidden ones, or were since the cursor was written */
     struct timer timer;  /* writes */
@@ -39,6 +42,7 @@ struct mailbox {
 
 void mailbox_load(struct account *a, struct store_batch *b);
 void mailbox_loaded(struct account *a, const struct store_batch *b, unsigned first);
+void mailbox_loaded_roster(struct account *a, const struct store_batch *b, unsigned first);
 void mailbox_fini(struct account *a);
 bool mailbox_clean(const struct account *a);                 /* what is settled is on disk */
 void mailbox_save(struct account *a, struct store_batch *b); /* adds the write of that */
@@ -46,6 +50,7 @@ void mailbox_save(struct account *a, struct store_batch *b); /* adds the write o
 uint64_t mailbox_mint(struct account *a); /* the next archive id */
 void mailbox_open(struct account *a, uint64_t id, enum entry_state state);
 void mailbox_hide(struct account *a, uint64_t id);        /* of one just opened */
+void mailbox_strange(struct account *a, uint64_t id);     /* the same: it is from a stranger */
 bool mailbox_hides(const struct account *a, uint64_t id); /* its id is not told to clients */
 void mailbox_set(struct account *a, uint64_t id,
                  enum entry_state state);            /* of an id that is not settled */
@@ -53,6 +58,10 @@ void mailbox_settle(struct account *a, uint64_t id); /* the owner has it; unknow
 /* All in state OPEN that the archive shows (not hidden): nobody needs them delivered. */
 void mailbox_settle_archived(struct account *a);
 bool mailbox_full(const struct account *a); /* mailbox.unsettled-max is reached */
+/* The share of strangers in it is. A stranger is not the account itself, and not on its roster
+ * where the owner can see it: a request of his own does not make him a contact. */
+bool mailbox_full_of_strangers(const struct account *a);
+bool mailbox_is_stranger(const struct account *a, slice bare);
 enum entry_state mailbox_state(const struct account *a, uint64_t id); /* unknown: settled */
 /* The first in state OPEN behind that id; 0: there is none. */
 uint64_t mailbox_next_open(const struct account *a, uint64_t after);

@@ -1,6 +1,7 @@
 /* Messages (RFC 6121 §5, §8) at the home of their addressee, and what an acknowledgement of them
  * means. */
 #include "base/buf.h"
+#include "base/ensure.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/metric.h"
@@ -15,6 +16,7 @@
 #include "im/stage.h"
 #include "im/worker.h"
 #include "xmpp/delivery.h"
+#include "xmpp/ns.h"
 
 struct setting im_durable_ack = {
     .name = "im.durable-ack",
@@ -35,6 +37,17 @@ struct setting mailbox_unsettled_max = {
     .unit = "messages",
     .doc = "Messages that may wait for one account. Further ones are refused with "
            "resource-constraint.",
+};
+struct setting mailbox_stranger_share = {
+    .name = "mailbox.stranger-share",
+    .type = SET_INT,
+    .def = 10,
+    .min = 1,
+    .max = 100,
+    .unit = "percent",
+    .doc = "Part of mailbox.unsettled-max that users may fill who are not on the roster of the "
+           "account. Further messages of theirs are refused, so that no stranger can keep the "
+           "messages of contacts out. 100: no difference is made.",
 };
 static struct metric messages_in = { .name = "muster_messages_received",
                                      .kind = METRIC_COUNTER,
@@ -80,9 +93,27 @@ bool message_storable(const struct stanza *st)
            !stanza_has(st, KNOWN(NO_STORE) | KNOWN(NO_PERMANENT_STORE) | KNOWN(ARCHIVED));
 }
 
+/* Messages for one account that are on their way to the disk, also those whose senders were told
+ * that it took too long. A store that works takes so many within a second; one that does not would
+ * have their senders repeat them without end. Beyond, they are asked to wait. */
+enum { STORING_MAX = 16384 };
+
+static void storing(struct account *a)
+{
+    a->storing++;
+    account_pin(a);
+}
+
+static void storing_end(struct account *a)
+{
+    ensure(a->storing > 0);
+    a->storing--;
+    account_unpin(a);
+}
+
 /* A message on its way to the disk. */
 struct pending {
-    struct account *account; /* pinned */
+    struct account *account; /* storing() */
     struct stanza *st;
     struct origin origin;
     uint64_t archive_id;
@@ -96,7 +127,7 @@ static void pending_end(struct pending *p, enum err e)
         recent_drop(p->account, p->origin_hash);   /* or its repeat would be taken for a copy */
     }
     stanza_unref(&p->st);
-    account_unpin(p->account);
+    storing_end(p->account);
     mem_free(&p);
 }
 
@@ -191,7 +222,7 @@ struct incoming {
     uint64_t known; /* as it came */
 };
 
-static void store_message(struct account *a, const struct incoming *in)
+static struct pending *store_message(struct account *a, const struct incoming *in)
 {
     struct worker *w = a->worker;
     struct pending *p = mem_alloc(sizeof *p);
@@ -213,15 +244,23 @@ static void store_message(struct account *a, const struct incoming *in)
                        .remote = in->sender_id == 0 ? stanza_from_bare(in->st) : (slice){ 0 },
                        .stanza = buf_slice(&text) });
     buf_fini(&text);
-    account_pin(a);
+    storing(a);
     metric_add(&messages_stored, 1);
     store_submit(b, w->loop, 0, stored, p);
+    return p;
+}
+
+/* true: a feature reports to `origin` in the place of the message's own write. */
+static bool kept(struct account *a, struct stanza *st, struct origin origin, enum passage_way way)
+{
+    struct passage p = { .st = st, .known = st->known, .origin = origin, .way = way };
+    return stage_kept(a, &p);
 }
 
 /* A repeat is handled when the first copy is committed: a read of the same lane comes behind it,
  * and finds it or not. */
 struct repeat {
-    struct account *account; /* pinned */
+    struct account *account; /* storing() */
     struct stanza *st;
     struct origin origin;
     int64_t origin_hash;
@@ -235,9 +274,10 @@ static void repeat_done(void *arg, enum store_result result, const struct store_
     bool known = recent_find(r->account, r->origin_hash, loop_wall_us(w->loop)) == r->first;
     if (result != STORE_OK || !known || !arrived(r->account, r->first, b))
         route_error(w, r->st, SE_RESOURCE_CONSTRAINT, SLICE("the message could not be stored"));
-    ticket_done(w, r->origin);
+    if (r->origin.session != 0)
+        ticket_done(w, r->origin);
     stanza_unref(&r->st);
-    account_unpin(r->account);
+    storing_end(r->account);
     mem_free(&r);
 }
 
@@ -253,8 +293,10 @@ static enum routed repeated(struct account *a, struct incoming *in, uint64_t fir
     struct store_batch *b = store_read(a->worker->store, account_lane(a));
     store_read_late(b, a->id);
     STORE_ADD(b, &archive_has, STORE_ANY_ROWS, SV_I(a->id), SV_I(first));
-    account_pin(a);
+    storing(a);
     store_submit(b, a->worker->loop, 0, repeat_done, r);
+    if (kept(a, in->st, in->origin, PASSAGE_RECEIVED))
+        r->origin = ORIGIN_NONE;
     return ROUTE_PENDING;
 }
 
@@ -280,12 +322,16 @@ static void deliver_live(struct account *a, struct session *match, struct stanza
                          uint64_t known, uint64_t archive_id)
 {
     const char *event;
-    struct passage p = { st, known, match, archive_id, 0, PASSAGE_RECEIVED };
+    struct passage p = { st, known, match, archive_id, ORIGIN_NONE, 0, PASSAGE_RECEIVED };
     LIST_EACH (it, &a->sessions) {
         struct session *s = CONTAINER_OF(it, struct session, node);
         bool mine = match != NULL ? s == match : receives(s, st);
-        if (!mine || (s->flushing && archive_id != 0))
+        if (!mine)
             continue;
+        if (s->flushing && archive_id != 0) {
+            offline_owes(s, archive_id);
+            continue;
+        }
         session_deliver(s, st, archive_id, 0);
         p.taken++;
     }
@@ -332,7 +378,11 @@ static enum routed accept_message(struct account *a, struct session *match, stru
         stanza_unref(&st);
         return ROUTED;
     }
-    if (mailbox_full(a))
+    if (a->storing >= STORING_MAX)
+        return refuse(a, in, SE_RESOURCE_CONSTRAINT,
+                      SLICE("too many messages for this account are being stored"));
+    bool stranger = mailbox_is_stranger(a, stanza_from_bare(st));
+    if (mailbox_full(a) || (stranger && mailbox_full_of_strangers(a)))
         return refuse(a, in, SE_RESOURCE_CONSTRAINT,
                       SLICE("too many messages wait for this account"));
     uint64_t first = recent_find(a, in->origin_hash, loop_wall_us(a->worker->loop));
@@ -344,7 +394,11 @@ static enum routed accept_message(struct account *a, struct session *match, stru
     mailbox_open(a, in->archive_id, ready ? ENTRY_TAKEN : ENTRY_OPEN);
     if (!stage_archive(a, st, stanza_from(st)))
         mailbox_hide(a, in->archive_id);
-    store_message(a, in);
+    if (stranger)
+        mailbox_strange(a, in->archive_id);
+    struct pending *p = store_message(a, in);
+    if (kept(a, st, in->origin, PASSAGE_RECEIVED))
+        p->origin = ORIGIN_NONE;
     deliver_live(a, match, st, in->known, in->archive_id);
     stanza_unref(&st);
     return in->origin.session != 0 ? ROUTE_PENDING : ROUTED;
@@ -373,6 +427,8 @@ static bool forged(enum known_child known, const struct elem *e, void *arg)
         return slice_eq(elem_attr(e, "by", tmp), a->jid);
     case KNOWN_DELAY:
         return node_serves(account_node(a), elem_attr(e, "from", tmp));
+    case KNOWN_PAYLOAD: /* what a room tells of an invitation to the stage BLOCK alone */
+        return elem_is(e, "inviter", NS_ROOMS);
     default:
         return true;
     }
@@ -384,6 +440,8 @@ static struct stanza *without_forgeries(struct account *a, struct stanza *st)
     struct jid from = jid_split(stanza_from(st));
     if (from.local.len > 0 && node_serves(account_node(a), from.domain))
         known |= KNOWN(MUC_USER);
+    else if (stanza_has(st, KNOWN(MUC_USER)))
+        known |= KNOWN(PAYLOAD);
     return stanza_without(st, known, forged, a);
 }
 
@@ -461,7 +519,7 @@ static bool lets_pass(struct account *a, const struct stanza *st)
 
 void message_pass(struct account *a, struct stanza *st)
 {
-    struct passage p = { st, st->known, NULL, 0, 0, PASSAGE_RECEIVED };
+    struct passage p = { .st = st, .known = st->known, .way = PASSAGE_RECEIVED };
     if (!lets_pass(a, st))
         return;
     LIST_EACH (it, &a->sessions) {
@@ -478,7 +536,7 @@ void message_pass(struct account *a, struct stanza *st)
 void message_alert(struct account *a, struct stanza *st)
 {
     if (lets_pass(a, st))
-        stage_push(a, &(struct passage){ st, st->known, NULL, 0, 0, PASSAGE_RECEIVED });
+        stage_push(a, &(struct passage){ .st = st, .known = st->known, .way = PASSAGE_RECEIVED });
 }
 
 /* Whether it is kept, and for the first time: a repeat has its entry, and his other clients were
@@ -489,7 +547,7 @@ static bool is_repeat(struct account *a, const struct stanza *st)
     return recent_said(a, st, recent_origin(st, loop_scratch(loop)), loop_wall_us(loop));
 }
 
-enum routed message_from_session(struct session *s, struct stanza *st, struct origin origin)
+unsigned message_from_session(struct session *s, struct stanza *st, struct origin origin)
 {
     struct account *a = s->account;
     uint64_t entry = 0;
@@ -501,8 +559,10 @@ enum routed message_from_session(struct session *s, struct stanza *st, struct or
         entry = mailbox_mint(a);
     trace("message.sent", st, entry != 0 ? "stored" : again ? "repeated" : "not stored", 0);
     if (!again)
-        stage_carbon(a, &(struct passage){ st, st->known, s, entry, 0, PASSAGE_SENT });
-    return route(a->worker, st, origin, entry, account_is_guest(a) ? 0 : a->id);
+        stage_carbon(a, &(struct passage){ st, st->known, s, entry, ORIGIN_NONE, 0, PASSAGE_SENT });
+    bool more = keep && kept(a, st, origin, PASSAGE_SENT);
+    unsigned reports = route(a->worker, st, origin, entry, account_is_guest(a) ? 0 : a->id);
+    return reports + (unsigned)more;
 }
 
 /* What is in no mailbox goes the way it would go now, without the session that ended. To a bare JID

@@ -157,6 +157,35 @@ static void test_never_committed(void **state)
     assert_int_equal(sender.stream.errors, 2);
 }
 
+/* However many come while the store stands still, each is stored or refused, and counted once. */
+static void test_more_than_the_store_takes(void **state)
+{
+    enum { MANY = 70000 }; /* more than 16 bits count */
+    struct account *a = test_node_account(&t, "busy@localhost");
+    struct why why;
+    unsigned pending = 0, refused = 0;
+    char id[16];
+    (void)state;
+    assert_int_equal(setting_set(&mailbox_unsettled_max, SLICE("none"), &why), OK);
+    sender.stream.errors = 0;
+    for (unsigned i = 0; i < MANY; i++) {
+        snprintf(id, sizeof id, "b%u", i);
+        enum routed r = account_receive(t.w, message("busy@localhost", id), ORIGIN_NONE, 0, 0);
+        assert_int_equal(r, ROUTED); /* nobody waits for it */
+        pending = a->storing;
+    }
+    refused = sender.stream.errors;
+    assert_int_equal(pending + refused, MANY);
+    assert_true(refused > 0);
+    assert_int_equal(a->pins, pending + 1); /* that of the test */
+    test_node_run(&t, test_node_is_idle, t.store);
+    assert_int_equal(a->storing, 0);
+    assert_int_equal(a->pins, 1);
+    assert_int_equal(a->mailbox.open, pending);
+    assert_int_equal(setting_set(&mailbox_unsettled_max, SLICE("10000"), &why), OK);
+    assert_int_equal(send(a, "refused"), ROUTED); /* the mailbox is full again */
+}
+
 static int start(void **state)
 {
     (void)state;
@@ -179,6 +208,7 @@ int main(void)
         cmocka_unit_test(test_sweep_leaves_what_is_pinned),
         cmocka_unit_test(test_committed_too_late),
         cmocka_unit_test(test_never_committed),
+        cmocka_unit_test(test_more_than_the_store_takes),
     };
     return cmocka_run_group_tests_name("message", tests, start, stop);
 }

@@ -1,4 +1,5 @@
 #include "im/node.h"
+#include "auth/throttle.h"
 #include "base/clock.h"
 #include "base/ensure.h"
 #include "base/mem.h"
@@ -8,6 +9,7 @@
 #include "im/account.h"
 #include "im/archive.h"
 #include "im/ask.h"
+#include "im/budget.h"
 #include "im/feature.h"
 #include "im/frames.h"
 #include "im/gate.h"
@@ -16,6 +18,7 @@
 #include "im/remote.h"
 #include "im/server.h"
 #include "im/sessions_saved.h"
+#include "im/ticket_join.h"
 #include "im/worker.h"
 #include "io/mesh.h"
 #include "io/work.h"
@@ -56,15 +59,17 @@ static void worker_init(struct worker *w, struct node *n, unsigned index)
 {
     *w = (struct worker){ .node = n, .index = index, .store = n->store, .work = n->work };
     w->loop = loop_create(index);
-    w->auth = (struct auth){ n->store, n->work, w->loop };
+    w->auth = (struct auth){ n->store, n->work, w->loop, n->throttle };
     w->xml = xml_work_create();
     map_init(&w->accounts, account_key);
     map_init(&w->sessions, session_key);
     remote_init(w);
     asks_init(w);
+    ticket_joins_init(w);
     list_init(&w->idle);
     list_init(&w->acks);
     list_init(&w->endings);
+    budget_init(w);
     w->port = mesh_attach(n->mesh, index, w->loop, frames_deliver, on_pressure, w);
 }
 
@@ -84,6 +89,7 @@ enum err node_create(struct node **out, const struct node_conf *conf, struct why
     n->worker_count = conf->workers;
     n->pin_workers = conf->pin_workers;
     n->start_wall_us = clock_wall_us();
+    atomic_store(&n->ids_slack_us, ARCHIVE_SLACK_US);
     n->epoch = (uint32_t)(n->start_wall_us / 1000000);
     snprintf(n->name, sizeof n->name, "%s", conf->name);
     snprintf(n->cluster, sizeof n->cluster, "%s", conf->cluster == NULL ? "" : conf->cluster);
@@ -93,6 +99,7 @@ enum err node_create(struct node **out, const struct node_conf *conf, struct why
     for (unsigned i = 0; i < NODE_SLOTS; i++)
         n->slot_worker[i] = (uint8_t)(i % n->worker_count);
     n->work = work_pool_create(n->worker_count > 2 ? n->worker_count / 2 : 1, 4096);
+    n->throttle = throttle_create();
     n->mesh = mesh_create(n->worker_count, n->epoch);
     n->workers = mem_zalloc(n->worker_count * sizeof *n->workers);
     for (unsigned i = 0; i < n->worker_count; i++)
@@ -134,6 +141,8 @@ static void ids_read(void *arg, enum store_result result, const struct store_bat
     struct ids *ids = arg;
     if (result == STORE_OK && store_row_count(b, 0) > 0)
         ids->node->ids_floor_us = (uint64_t)store_int(b, 0, 0, 0);
+    if (result == STORE_OK && store_row_count(b, 2) > 0)
+        atomic_store(&ids->node->ids_slack_us, (uint64_t)store_int(b, 2, 0, 0));
     ids->secret = result == STORE_OK && store_row_count(b, 1) == 2;
     if (ids->secret)
         archive_id_key_set(
@@ -154,6 +163,7 @@ static bool ids_prepare(struct node *n)
         struct store_batch *b = store_read(n->store, 0);
         store_add(b, &archive_reserved, STORE_ANY_ROWS, NULL, 0);
         store_add(b, &archive_key, STORE_ANY_ROWS, NULL, 0);
+        store_add(b, &archive_slack_known, STORE_ANY_ROWS, NULL, 0);
         if (store_run(b, ids_read, &ids) != STORE_OK)
             return false;
     }
@@ -341,6 +351,7 @@ void node_stop(struct node *n)
 {
     everywhere(n, mark_stopping);
     everywhere(n, stop_worker);
+    work_pool_skip(n->work); /* nobody waits for what has not begun */
     for (int i = 0; i < 2000 && !all_idle(n); i++)
         wait_a_moment();
     everywhere(n, save_worker);
@@ -366,13 +377,18 @@ void node_destroy(struct node **pn)
                 (*f)->worker_ended(w);
         if (w->gate != NULL)
             n->gate->end(w);
+        asks_fini(w);
+        timer_cancel(&w->sweep);
+        budget_fini(w);
+        timer_cancel(&w->resend);
         loop_destroy(&w->loop);
         map_fini(&w->accounts);
         map_fini(&w->sessions);
         remote_fini(w);
-        asks_fini(w);
+        ticket_joins_fini(w);
         xml_work_destroy(&w->xml);
     }
+    throttle_destroy(&n->throttle);
     mesh_destroy(&n->mesh, frames_drop);
     host_domains_forget();
     mem_free(&n->workers);

@@ -45,6 +45,7 @@ struct node {
     struct store *store;
     const char *data; /* folder for files of features; NULL: none */
     struct work_pool *work;
+    struct throttle *throttle; /* of logins */
     const struct gate_ops *gate;
     void *gate_state;
     struct hash_key slot_key;        /* the same on all nodes */
@@ -56,6 +57,9 @@ struct node {
     _Atomic uint64_t ids_reserved_us, ids_wanted_us;
     _Atomic bool ids_reserving;
     uint64_t ids_floor_us;
+    /* how far an id may be from the time of its message: at least as far as any has been, ever */
+    _Atomic uint64_t ids_slack_us;
+    _Atomic uint64_t presence_next_us; /* of im/presence_pace.c: monotonic */
     pthread_t threads[NODE_WORKERS_MAX];
     _Atomic int running;
 };

@@ -14,13 +14,22 @@
  * acknowledged all but a few, or it was written (design §4: internal producers take credits). */
 enum { PAGE_ROWS = 64, PAGE_BYTES = 64 * 1024, UNACKED_MAX = 16 };
 
+/* A page that could not be read is read again: the first time after RETRY_MS, then after twice as
+ * long each time, at most RETRY_MS_MAX. Until then what comes live waits behind it. */
+enum { RETRY_MS = 250, RETRY_MS_MAX = 4000 };
+
 struct flush {
     struct session *session; /* NULL: it ended while a page was read */
     struct account *account; /* pinned */
-    uint64_t read_to;        /* archive id of the last entry looked at */
+    uint64_t read_to;        /* archive id up to which all entries have been looked at */
     uint64_t began;          /* last id when the delivery began: later ones were live */
+    uint64_t asked;    /* last id when the read under way was submitted: it sees all of these */
+    uint64_t owed;     /* the last that was live for the session and not delivered */
+    uint32_t rows;     /* a page has at most so many */
+    uint32_t retry_ms; /* before the next attempt; 0: the last read was answered */
+    struct timer retry;
     bool again;   /* entries behind read_to were opened again: once more from the start */
-    bool waiting; /* for the client to take what it got */
+    bool waiting; /* for the client to take what it got, for its stream, or for `retry` */
     bool holding; /* the client is not read before it has the first page: what it asks
                      next is answered behind its messages */
 };
@@ -43,6 +52,7 @@ static void finish(struct flush *f)
         f->session->flush = NULL;
         f->session->flushing = false;
     }
+    timer_cancel(&f->retry);
     account_unpin(f->account);
     mem_free(&f);
 }
@@ -92,10 +102,9 @@ static bool once_more(struct flush *f)
     return true;
 }
 
-static void page_read(void *arg, enum store_result result, const struct store_batch *b)
+/* Delivers the entries of a page. true: there was room for all. */
+static bool deliver_page(struct flush *f, const struct store_batch *b, uint32_t rows)
 {
-    struct flush *f = arg;
-    uint32_t rows = store_row_count(b, 0);
     uint32_t i = 0;
     for (size_t bytes = 0; i < rows && bytes < PAGE_BYTES && deliverable(f); i++) {
         slice text = store_text(b, 0, i, 2);
@@ -103,38 +112,83 @@ static void page_read(void *arg, enum store_result result, const struct store_ba
         bytes += text.len;
         deliver_entry(f, f->read_to, (uint64_t)store_int(b, 0, i, 1), text);
     }
-    if (f->session != NULL)
-        let_go(f);
-    bool complete =
-        rows == 0 || (i == rows && rows < PAGE_ROWS && f->read_to >= mailbox_newest(f->account));
-    /* A session that lost its stream goes on where it stopped when it is resumed. Else what is left
-     * stays open until the next initial presence, or every entry up to the newest is delivered, so
-     * that live delivery may go on. */
-    if (result == STORE_OK && f->session != NULL && !deliverable(f))
-        f->waiting = true;
-    else if (result != STORE_OK || f->session == NULL || (complete && !once_more(f)))
+    return i == rows;
+}
+
+/* An empty page is not the end: what came since it was asked for is in none yet. */
+static bool complete(const struct flush *f)
+{
+    return f->read_to >= f->owed && mailbox_next_open(f->account, f->read_to) == 0;
+}
+
+static void retry(struct timer *t, struct loop *loop)
+{
+    (void)loop;
+    offline_continue(CONTAINER_OF(t, struct flush, retry)->session);
+}
+
+static void read_later(struct flush *f)
+{
+    f->retry_ms = f->retry_ms == 0                 ? RETRY_MS
+                  : f->retry_ms < RETRY_MS_MAX / 2 ? f->retry_ms * 2
+                                                   : RETRY_MS_MAX;
+    f->retry.fn = retry;
+    f->waiting = true;
+    timer_set(f->account->worker->loop, &f->retry, f->retry_ms);
+}
+
+static void page_read(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct flush *f = arg;
+    uint32_t rows = store_row_count(b, 0);
+    if (result == STORE_OK && deliver_page(f, b, rows) && rows < f->rows && f->read_to < f->asked)
+        f->read_to = f->asked;
+    if (f->session == NULL) {
         finish(f);
-    else if (!taken(f->session))
-        f->waiting = true;
-    else
+        return;
+    }
+    let_go(f);
+    if (result == STORE_OK)
+        f->retry_ms = 0;
+    if (result == STORE_CONFLICT && f->rows > 1) { /* more bytes than one read may give */
+        f->rows /= 8;
         read_page(f);
+    } else if (result != STORE_OK) {
+        read_later(f);
+    } else if (!deliverable(f)) {
+        f->waiting = true; /* it goes on where it stopped when the session is resumed */
+    } else if (complete(f) && !once_more(f)) {
+        finish(f);
+    } else if (!taken(f->session)) {
+        f->waiting = true;
+    } else {
+        read_page(f);
+    }
 }
 
 void offline_continue(struct session *s)
 {
     struct flush *f = s->flush;
-    if (f == NULL || !f->waiting || !taken(s) || s->state != SESSION_ATTACHED)
+    if (f == NULL || !f->waiting || !taken(s) || s->state != SESSION_ATTACHED ||
+        timer_is_set(&f->retry))
         return;
     f->waiting = false;
     read_page(f);
+}
+
+void offline_owes(struct session *s, uint64_t archive_id)
+{
+    if (s->flush != NULL)
+        s->flush->owed = archive_id;
 }
 
 static void read_page(struct flush *f)
 {
     struct account *a = f->account;
     struct store_batch *b = store_read(a->worker->store, account_lane(a));
+    f->asked = a->mailbox.last_id;
     store_read_late(b, a->id);
-    STORE_ADD(b, &archive_page, STORE_ANY_ROWS, SV_I(a->id), SV_I(f->read_to), SV_I(PAGE_ROWS));
+    STORE_ADD(b, &archive_page, STORE_ANY_ROWS, SV_I(a->id), SV_I(f->read_to), SV_I(f->rows));
     store_submit(b, a->worker->loop, 0, page_read, f);
 }
 
@@ -158,7 +212,11 @@ void offline_flush(struct session *s)
         return;
     struct flush *f = mem_new(struct flush);
     *f = (struct flush){
-        .session = s, .account = a, .read_to = a->mailbox.cursor, .began = a->mailbox.last_id
+        .session = s,
+        .account = a,
+        .read_to = a->mailbox.cursor,
+        .began = a->mailbox.last_id,
+        .rows = PAGE_ROWS,
     };
     s->flush = f;
     s->flushing = true;

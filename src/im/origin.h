@@ -8,4 +8,5 @@ struct origin {
     uint32_t node;
     uint32_t count;
 };
+enum { TICKET_REPORTS_MAX = 65535 }; /* that one stanza may wait for: 16 bits count them */
 #define ORIGIN_NONE ((struct origin){ 0 })

@@ -5,10 +5,12 @@
 #include "base/metric.h"
 #include "codec/xml_elem.h"
 #include "im/account.h"
+#include "im/directed.h"
 #include "im/fan.h"
 #include "im/feature.h"
 #include "im/host.h"
 #include "im/node.h"
+#include "im/presence_pace.h"
 #include "im/roster.h"
 #include "im/stage.h"
 #include "im/subscription.h"
@@ -38,6 +40,7 @@ void presence_each(struct account *a, enum presence_who who, presence_fn *fn, vo
 
 static void give(struct session *s, void *arg)
 {
+    presence_answered(s, arg);
     if (!stage_takes(s, arg))
         return;
     metric_add(&metric_deliveries, 1);
@@ -213,6 +216,7 @@ static void become_available(struct session *s, struct stanza *st)
         route_error(w, st, SE_BAD_REQUEST, SLICE("the priority is a number from -128 to 127"));
         return;
     }
+    presence_pace_own(s);
     stanza_unref(&s->awake);
     stanza_unref(&s->presence);
     s->presence = stanza_ref(st);
@@ -225,47 +229,21 @@ static void become_available(struct session *s, struct stanza *st)
         session_became_receiver(s);
 }
 
-void presence_sleep(struct session *s)
+void presence_replace(struct session *s, struct stanza *own, bool away)
 {
-    if (!s->available || s->awake != NULL || stanza_has(s->presence, KNOWN(SHOW)))
-        return;
-    s->awake = s->presence;
-    s->presence = stanza_append(s->awake, (slice){ 0 }, SLICE("<show>away</show>")); /* §4.7.2.1 */
-    broadcast(s, s->presence);
-}
-
-void presence_wake(struct session *s)
-{
-    if (s->awake == NULL)
-        return;
+    struct stanza *keep = stanza_ref(own);
+    stanza_unref(&s->awake);
     stanza_unref(&s->presence);
-    s->presence = s->awake;
-    s->awake = NULL;
+    if (away) {
+        s->awake = keep;
+        s->presence = stanza_append(keep, SLICE("<show>away</show>")); /* §4.7.2.1 */
+    } else {
+        s->presence = keep;
+    }
     broadcast(s, s->presence);
 }
 
 /* Directed presence (§4.6). */
-
-struct directed_to {
-    uint16_t len;
-    bool room; /* an occupant of a room: the session has one nick there, the last it sent to */
-    char jid[];
-};
-struct directed {
-    uint32_t count, cap;
-    struct directed_to *to[];
-};
-
-static struct directed_to *directed_make(slice jid, const struct directed_to *before)
-{
-    struct directed_to *t = mem_alloc(sizeof *t + jid.len);
-    t->len = (uint16_t)jid.len;
-    t->room = before != NULL && before->room;
-    memcpy(t->jid, jid.ptr, jid.len);
-    return t;
-}
-
-static slice directed_jid(const struct directed_to *t) { return (slice){ t->jid, t->len }; }
 
 static slice bare_of(slice jid)
 {
@@ -273,91 +251,14 @@ static slice bare_of(slice jid)
     return jid_bare(&parts);
 }
 
-static bool is_of(const struct directed_to *t, slice bare)
-{
-    return slice_starts(directed_jid(t), bare) && (t->len == bare.len || t->jid[bare.len] == '/');
-}
-
-/* Its place in the list; count: it is not there. Presence to another nick in a room is a change of
- * nick or another try to join (XEP-0045 §7.2.8, §7.6). */
-static uint32_t directed_find(const struct directed *d, slice jid)
-{
-    slice bare = bare_of(jid);
-    uint32_t i = 0;
-    while (d != NULL && i < d->count && !slice_eq(directed_jid(d->to[i]), jid) &&
-           !(d->to[i]->room && is_of(d->to[i], bare)))
-        i++;
-    return i;
-}
-
-static void directed_remove(struct session *s, slice jid)
-{
-    struct directed *d = s->directed;
-    uint32_t i = directed_find(d, jid);
-    if (d == NULL || i == d->count)
-        return;
-    mem_free(&d->to[i]);
-    d->to[i] = d->to[--d->count];
-}
-
-/* NULL: it would be one more than DIRECTED_MAX. */
-static struct directed_to *directed_add(struct session *s, slice jid)
-{
-    struct directed *d = s->directed;
-    uint32_t count = d == NULL ? 0 : d->count, i = directed_find(d, jid);
-    if (i < count && slice_eq(directed_jid(d->to[i]), jid))
-        return d->to[i];
-    if (i < count) {
-        struct directed_to *before = d->to[i];
-        d->to[i] = directed_make(jid, before);
-        mem_free(&before);
-        return d->to[i];
-    }
-    if (count == DIRECTED_MAX)
-        return NULL;
-    if (d == NULL || count == d->cap) {
-        uint32_t cap = count == 0 ? 4 : count * 2;
-        d = mem_realloc(d, sizeof *d + cap * sizeof(struct directed_to *));
-        d->cap = cap;
-        d->count = count;
-        s->directed = d;
-    }
-    return d->to[d->count++] = directed_make(jid, NULL);
-}
-
-static void directed_free(struct directed **d)
-{
-    for (uint32_t i = 0; *d != NULL && i < (*d)->count; i++)
-        mem_free(&(*d)->to[i]);
-    mem_free(d);
-}
-
 void presence_directed_save(const struct session *s, struct buf *out)
 {
-    const struct directed *d = s->directed;
-    for (uint32_t i = 0; d != NULL && i < d->count; i++) {
-        if (d->to[i]->room)
-            buf_lit(out, " "); /* no address begins like that */
-        buf_add(out, directed_jid(d->to[i]));
-        buf_lit(out, "\n");
-    }
+    directed_save(s->directed, out);
 }
 
 void presence_directed_load(struct session *s, slice lines)
 {
-    struct arena *tmp = loop_scratch(s->account->worker->loop);
-    while (lines.len > 0) {
-        struct jid to;
-        slice line;
-        slice_cut(lines, '\n', &line, &lines);
-        bool room = slice_starts(line, SLICE(" "));
-        if (jid_parse(&to, slice_from(line, room), tmp) != OK)
-            continue;
-        struct directed_to *t = directed_add(s, to.full);
-        if (t == NULL)
-            return;
-        t->room = room;
-    }
+    directed_load(&s->directed, lines, loop_scratch(s->account->worker->loop));
 }
 
 static bool sees(const struct session *s, slice contact)
@@ -370,11 +271,11 @@ static bool sees(const struct session *s, slice contact)
 static void directed_end(const struct session *s, struct directed *d, const struct stanza *st,
                          bool broadcasted)
 {
-    for (uint32_t i = 0; d != NULL && i < d->count; i++) {
-        slice to = directed_jid(d->to[i]);
+    char text[JID_MAX];
+    slice to;
+    for (struct directed_at at = { 0 }; directed_next(d, &at, text, &to);)
         if (!broadcasted || !sees(s, bare_of(to)))
             route_send(s->account->worker, stanza_readdress(st, (slice){ 0 }, to));
-    }
     directed_free(&d);
 }
 
@@ -384,59 +285,86 @@ static struct stanza *unavailable_from(const struct session *s)
                        (slice){ 0 }, (slice){ 0 });
 }
 
+bool presence_is_sent(const struct session *s, slice jid)
+{
+    return directed_has(s->directed, bare_of(jid));
+}
+
 bool presence_is_directed(const struct account *a, slice jid)
 {
-    LIST_EACH (it, &a->sessions) {
-        const struct directed *d = CONTAINER_OF(it, struct session, node)->directed;
-        for (uint32_t i = 0; d != NULL && i < d->count; i++)
-            if (is_of(d->to[i], bare_of(jid)))
-                return true;
-    }
+    LIST_EACH (it, &a->sessions)
+        if (presence_is_sent(CONTAINER_OF(it, struct session, node), jid))
+            return true;
     return false;
+}
+
+void presence_plain_in_rooms(struct session *s)
+{
+    char text[JID_MAX];
+    slice to;
+    for (struct directed_at at = { 0 }; directed_next(s->directed, &at, text, &to);)
+        if (directed_is_entered(&at))
+            route_send(s->account->worker,
+                       stanza_make(STANZA_PRESENCE, TYPE_AVAILABLE, session_jid(s), to,
+                                   (slice){ 0 }, (slice){ 0 }));
 }
 
 void presence_directed_drop(struct session *s, presence_unwanted_fn *unwanted)
 {
-    struct directed *d = s->directed;
-    struct stanza *st = d == NULL ? NULL : unavailable_from(s);
-    for (uint32_t i = d == NULL ? 0 : d->count; i > 0; i--) {
-        struct directed_to *t = d->to[i - 1];
-        slice to = directed_jid(t);
+    char text[JID_MAX];
+    slice to;
+    struct stanza *st = s->directed == NULL ? NULL : unavailable_from(s);
+    for (struct directed_at at = { 0 }; directed_next(s->directed, &at, text, &to);) {
         if (!unwanted(s, to))
             continue;
         route_send(s->account->worker, stanza_readdress(st, (slice){ 0 }, to));
-        d->to[i - 1] = d->to[--d->count];
-        mem_free(&t);
+        directed_remove(&s->directed, to);
     }
     stanza_unref(&st);
 }
 
-/* Whether it goes to a room: it says so when it joins (XEP-0045 §7.2.1), and all that our services
- * have are places. */
-static bool is_to_room(const struct worker *w, const struct stanza *st)
+/* All that our services have are places. */
+static bool is_of_service(const struct worker *w, slice bare)
 {
-    struct jid to = jid_split(stanza_to(st));
-    struct elem x;
-    return stanza_find(st, "x", NS_MUC, &x) ||
-           (!node_serves(w->node, to.domain) &&
-            host_find(w->node, to.domain, &(slice){ 0 }) != NULL);
+    struct jid jid = jid_split(bare);
+    return !node_serves(w->node, jid.domain) &&
+           host_find(w->node, jid.domain, &(slice){ 0 }) != NULL;
+}
+
+/* It says so when it joins (XEP-0045 §7.2.1). */
+static enum directed_kind kind_of(const struct worker *w, const struct stanza *st)
+{
+    return stanza_has(st, KNOWN(MUC)) || is_of_service(w, stanza_to_bare(st)) ? DIRECTED_ROOM
+                                                                              : DIRECTED_USER;
 }
 
 static enum routed direct(struct session *s, struct stanza *st, struct origin origin)
 {
     struct worker *w = s->account->worker;
-    struct directed_to *to = NULL;
-    if (st->type == TYPE_UNAVAILABLE)
-        directed_remove(s, stanza_to(st));
-    else if (st->type == TYPE_AVAILABLE && (to = directed_add(s, stanza_to(st))) != NULL)
-        to->room = to->room || is_to_room(w, st);
-    if (st->type == TYPE_AVAILABLE && to == NULL) {
-        route_error(w, st, SE_POLICY_VIOLATION,
-                    SLICE("directed presence goes to at most 256 addresses"));
+    if (st->type == TYPE_UNAVAILABLE) {
+        directed_remove(&s->directed, stanza_to(st));
+    } else if (st->type == TYPE_AVAILABLE &&
+               directed_add(&s->directed, stanza_to(st), kind_of(w, st)) != OK) {
+        slice text = slice_of(
+            arena_printf(loop_scratch(w->loop),
+                         "presence was sent to %lld addresses (presence.directed-max): leave a "
+                         "room, or send one of them unavailable presence, and try again",
+                         (long long)setting_int(&directed_max)));
+        route_error(w, st, SE_POLICY_VIOLATION, text);
         stanza_unref(&st);
         return ROUTED;
     }
     return route(w, st, origin, 0, 0);
+}
+
+void presence_answered(struct session *s, const struct stanza *st)
+{
+    bool room = st->type == TYPE_AVAILABLE && stanza_has(st, KNOWN(MUC_USER));
+    if (room || s->directed != NULL)
+        directed_answer(&s->directed, st,
+                        room && is_of_service(s->account->worker, stanza_from_bare(st))
+                            ? DIRECTED_ROOM
+                            : DIRECTED_USER);
 }
 
 /* Unavailable (§4.5, §4.6.3). */
@@ -447,6 +375,7 @@ static void become_unavailable(struct session *s, struct stanza *st)
     bool was = s->available;
     s->available = false;
     s->directed = NULL;
+    presence_pace_forget(s);
     stanza_unref(&s->awake);
     stanza_unref(&s->presence);
     if (was) {
@@ -468,6 +397,7 @@ void presence_session_ended(struct session *s)
 void presence_session_forget(struct session *s)
 {
     s->available = false;
+    presence_pace_forget(s);
     stanza_unref(&s->awake);
     stanza_unref(&s->presence);
     directed_free(&s->directed);
@@ -548,6 +478,7 @@ void presence_appear(struct session *s)
     struct stanza *st = unavailable_from(s);
     if (s->hidden && s->available) {
         s->available = false;
+        presence_pace_forget(s);
         stanza_unref(&s->presence);
         session_became_unavailable(s, st);
         give_all(s->account, st);
@@ -577,6 +508,7 @@ bool presence_shows(const struct account *a, slice contact)
 
 static enum routed undirected(struct session *s, struct stanza *st)
 {
+    bool was = s->available;
     if (st->type == TYPE_AVAILABLE)
         become_available(s, st);
     else if (st->type == TYPE_UNAVAILABLE)
@@ -584,6 +516,8 @@ static enum routed undirected(struct session *s, struct stanza *st)
     else
         route_error(s->account->worker, st, SE_BAD_REQUEST,
                     SLICE("presence of this type needs an address"));
+    if (st->type == TYPE_UNAVAILABLE && was) /* §4.5.2: to the resource that sent it as well */
+        session_deliver_to(s, st, session_bare(s));
     stanza_unref(&st);
     return ROUTED;
 }
@@ -644,9 +578,20 @@ static void deliver(struct account *a, struct stanza *st)
     }
 }
 
+/* Whether it is let in or not: who is blocked, and gone, is owed nothing either. */
+static void answered(struct account *a, const struct stanza *st)
+{
+    struct session *s = stanza_to_is_bare(st)
+                            ? NULL
+                            : account_session(a, slice_from(stanza_to(st), st->to_bare_len + 1u));
+    if (s != NULL)
+        presence_answered(s, st);
+}
+
 enum routed presence_to_account(struct account *a, struct stanza *st, struct origin origin)
 {
     struct refusal why = { .error = SE_SERVICE_UNAVAILABLE };
+    answered(a, st);
     switch (stage_block(a, st, &why)) {
     case REFUSE:
         stage_refuse(a->worker, st, &why);
@@ -697,14 +642,19 @@ void presence_to_nobody(struct worker *w, struct stanza *st)
 
 void presence_replay(struct worker *w) { subscription_replay(w); }
 
-static struct metric *const metrics[] = { &metric_broadcasts, &metric_deliveries, NULL };
+static struct setting *const settings[] = { &directed_max, &presence_composed_rate, NULL };
+static struct metric *const metrics[] = { &metric_broadcasts, &metric_deliveries, &presence_waited,
+                                          NULL };
 
 const struct feature presence_feature = {
     .name = "presence",
     .stream_feature = "<sub xmlns='" NS_PREAPPROVAL "'/>", /* §3.4.1 */
     .schema = &subscription_schema,
+    .settings = settings,
     .metrics = metrics,
     .logs = subscription_logs,
+    .start = presence_pace_start,
+    .worker_ended = presence_pace_ended,
     .remove = subscription_remove,
     .removed = subscription_removed,
 };

@@ -2,8 +2,7 @@
  * Confined to the worker. A broadcast is one stanza shared by all who get it; contacts of other
  * workers get it with one frame a worker (design §4).
  *
- * Limit: DIRECTED_MAX addresses a session that directed presence is remembered for; all nicks of a
- * room are one. */
+ * Limit: addresses a session that directed presence is remembered for, see im/directed.h. */
 #pragma once
 #include "im/router.h"
 
@@ -11,8 +10,6 @@ struct account;
 struct buf;
 struct feature;
 struct session;
-
-enum { DIRECTED_MAX = 256 };
 
 /* A presence stanza that a client sent (from is its full JID). Takes over the reference. Undirected
  * (`to` absent: to_len 0), directed, probe, or subscription management. */
@@ -26,16 +23,19 @@ void presence_to_nobody(struct worker *w, struct stanza *st);
  * presence. */
 void presence_session_ended(struct session *s);
 /* Shows a session that is available (without <show/>) as away until presence_wake() or its next
- * presence: for clients that are asleep and will be woken by others. Again: fine. */
+ * presence: for clients that are asleep and will be woken by others. Again: fine. Others may be
+ * told later: see im/presence_pace.h. */
 void presence_sleep(struct session *s);
 void presence_wake(struct session *s);
+/* For im/presence_pace.c: what an available session says of itself, and whether it is shown as away
+ * for it, broadcast. */
+void presence_replace(struct session *s, struct stanza *own, bool away);
 
 /* Frees what presence holds of a session, tells nobody. After presence_session_ended() it is a
  * no-op. */
 void presence_session_forget(struct session *s);
-/* The addresses that it sent directed presence to, rooms behind a space, each with a line end
- * behind it, and back: a session that is restored still owes them its unavailable presence. Lines
- * that are no address are passed over, as are those above DIRECTED_MAX. */
+/* The addresses that it sent directed presence to, as lines, and back: a session that is restored
+ * still owes them its unavailable presence. */
 void presence_directed_save(const struct session *s, struct buf *out);
 void presence_directed_load(struct session *s, slice lines);
 
@@ -69,9 +69,16 @@ void presence_views_changed(struct account *a);
 bool presence_shows(const struct account *a, slice contact);
 /* Whether a session of the account sent this address (any resource of it) directed presence. */
 bool presence_is_directed(const struct account *a, slice jid);
+/* Shows a session in the rooms that it is in as available, with no word more. */
+void presence_plain_in_rooms(struct session *s);
+/* Whether the session sent this address (any resource of it) directed presence. */
+bool presence_is_sent(const struct session *s, slice jid);
 /* Unavailable to the addresses of directed presence that are unwanted; they are forgotten. */
 typedef bool presence_unwanted_fn(const struct session *s, slice jid);
 void presence_directed_drop(struct session *s, presence_unwanted_fn *unwanted);
+
+/* Presence is on its way to this session: who is gone, or refuses, is sent nothing at the end. */
+void presence_answered(struct session *s, const struct stanza *st);
 
 /* At start, on each worker: sends again the subscription stanzas of accounts whose home it is that
  * were committed but not received (design §3). */

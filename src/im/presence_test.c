@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "im/directed.h"
 #include "im/roster.h"
 #include "im/subscription.h"
 #include "im/test_live.h"
@@ -294,17 +295,20 @@ static void test_limits(void **state)
 static void test_directed(void **state)
 {
     struct stream *alice, *bob;
+    struct why why;
     (void)state;
     alice = login("alice@x.test", "phone");
     bob = login("bob@x.test", "desk");
     presence(alice, "bob@x.test/desk", TYPE_AVAILABLE, "<status>direct</status>");
     expect(bob, "<status>direct</status>", "alice@x.test/phone", "");
-    for (int i = 0; i < DIRECTED_MAX; i++) {
+    assert_int_equal(setting_set(&directed_max, SLICE("16"), &why), OK);
+    for (int i = 0; i < 16; i++) {
         char to[64];
         snprintf(to, sizeof to, "bob@x.test/r%d", i);
         presence(alice, to, TYPE_AVAILABLE, "");
     }
-    expect(alice, "type='error'", "policy-violation", "/r255");
+    expect(alice, "type='error'", "policy-violation", "/r15");
+    setting_reset(&directed_max);
     logout(alice);
     expect(bob, "type='unavailable'", "alice@x.test/phone", "");
     logout(bob);

@@ -14,15 +14,17 @@ enum row {
 
 /* A refused stanza of any row is handled when its error is queued. With im.durable-ack off a kept
  * message is promised like a passing one while its addressee is connected. An IQ set is answered
- * when its change is committed, and handled with its answer. */
-static const enum promise promises[ROW_COUNT] = {
-    [ROW_MESSAGE_KEPT] = PROMISE_COMMITTED, /* test_kill_under_load */
-    [ROW_MESSAGE_ROOM] = PROMISE_COMMITTED, /* test_kill_under_room_traffic */
-    [ROW_MESSAGE_PASSING] = PROMISE_QUEUED, /* test_kill_after_a_passing_stanza */
-    [ROW_SUBSCRIPTION] = PROMISE_COMMITTED, /* test_kill_after_an_answered_change */
-    [ROW_PRESENCE] = PROMISE_QUEUED,        /* test_kill_after_a_passing_stanza */
-    [ROW_IQ_SET] = PROMISE_COMMITTED,       /* test_kill_after_an_answered_change */
-    [ROW_IQ] = PROMISE_QUEUED,              /* test_kill_after_a_passing_stanza */
+ * when its change is committed, and handled with its answer. Each committed row, and each rule for
+ * an IQ set, has an operation in test/test_promises.py; the others are in
+ * test_kill_after_a_passing_stanza. */
+static const struct promise_row rows[ROW_COUNT] = {
+    [ROW_MESSAGE_KEPT] = { "message, kept", PROMISE_COMMITTED },
+    [ROW_MESSAGE_ROOM] = { "message, to a room", PROMISE_COMMITTED },
+    [ROW_MESSAGE_PASSING] = { "message, passing", PROMISE_QUEUED },
+    [ROW_SUBSCRIPTION] = { "presence, subscription", PROMISE_COMMITTED },
+    [ROW_PRESENCE] = { "presence", PROMISE_QUEUED },
+    [ROW_IQ_SET] = { "iq set", PROMISE_COMMITTED },
+    [ROW_IQ] = { "iq", PROMISE_QUEUED },
 };
 
 static enum row row_of(const struct stanza *st)
@@ -40,4 +42,10 @@ static enum row row_of(const struct stanza *st)
     }
 }
 
-enum promise promise_of(const struct stanza *st) { return promises[row_of(st)]; }
+enum promise promise_of(const struct stanza *st) { return rows[row_of(st)].promise; }
+
+const struct promise_row *promise_rows(unsigned *count)
+{
+    *count = ROW_COUNT;
+    return rows;
+}

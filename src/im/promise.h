@@ -10,3 +10,9 @@ enum promise {
 };
 
 enum promise promise_of(const struct stanza *st);
+
+struct promise_row {
+    const char *name;
+    enum promise promise;
+};
+const struct promise_row *promise_rows(unsigned *count); /* static; for `--dump-docs promises` */

@@ -6,17 +6,21 @@
 #include "im/archive.h"
 #include "xmpp/stanza.h"
 
-struct recent {
-    uint32_t next;
-    struct {
-        int64_t origin;
-        uint64_t at_us; /* received: its archive id, which is its time, too */
-    } seen[RECENT_MAX];
+/* A set of origins, by open addressing; one that was dropped keeps its place. */
+enum { EMPTY = 0, DROPPED = 2 /* origins are odd */, CAP_MIN = 16 };
+struct seen {
+    int64_t origin;
+    uint64_t at_us; /* received: its archive id, which is its time, too */
+    uint32_t id;    /* sent: hash of its `id`, which is what an error for it says */
 };
-/* What was sent has another address each; the `id` is what an error for it says. */
-struct recent_sent {
-    struct recent ring;
-    uint32_t ids[RECENT_MAX];
+struct seen_set {
+    uint32_t cap, used; /* cap: a power of two, or 0; used: at most three quarters of it */
+    struct seen *slot;
+};
+/* The older set is forgotten when the newer one is full, or as old as anything may become. */
+struct recent {
+    uint64_t began_us;
+    struct seen_set newer, older;
 };
 
 static const struct hash_key key = { 0x6f726967696e2d69ull,
@@ -34,37 +38,91 @@ int64_t recent_origin(const struct stanza *st, struct arena *tmp)
     return (int64_t)(hash_with(&of, id) >> 1 | 1);
 }
 
-static void put(struct recent *r, int64_t origin, uint64_t at_us)
+/* Where it is, or where it would be put. NULL: there is no room. */
+static struct seen *place(const struct seen_set *set, int64_t origin)
 {
-    r->seen[r->next % RECENT_MAX].origin = origin;
-    r->seen[r->next++ % RECENT_MAX].at_us = at_us;
+    uint64_t h = set->cap == 0 ? 0 : hash_keyed((slice){ (const char *)&origin, sizeof origin });
+    for (uint32_t i = 0; i < set->cap; i++) {
+        struct seen *s = &set->slot[(h + i) & (set->cap - 1)];
+        if (s->origin == origin || s->origin == EMPTY)
+            return s;
+    }
+    return NULL;
 }
 
-static uint64_t find(const struct recent *r, int64_t origin, uint64_t now_us)
+static struct seen *find_in(const struct seen_set *set, int64_t origin)
 {
-    for (unsigned i = 0; origin != 0 && r != NULL && i < RECENT_MAX; i++)
-        if (r->seen[i].origin == origin && (int64_t)(now_us - r->seen[i].at_us) < RECENT_US)
-            return r->seen[i].at_us;
-    return 0;
+    struct seen *s = place(set, origin);
+    return s != NULL && s->origin == origin ? s : NULL;
+}
+
+static void grow(struct seen_set *set)
+{
+    struct seen_set more = { .cap = set->cap == 0 ? CAP_MIN : set->cap * 2 };
+    more.slot = mem_zalloc(more.cap * sizeof *more.slot);
+    for (uint32_t i = 0; i < set->cap; i++) {
+        if (set->slot[i].origin == EMPTY || set->slot[i].origin == DROPPED)
+            continue;
+        *place(&more, set->slot[i].origin) = set->slot[i];
+        more.used++;
+    }
+    mem_free(&set->slot);
+    *set = more;
+}
+
+static void put(struct recent **at, struct seen what)
+{
+    struct recent *r = *at;
+    if (r == NULL)
+        r = *at = mem_new(struct recent);
+    if (r->newer.used >= RECENT_MAX || (int64_t)(what.at_us - r->began_us) >= RECENT_US) {
+        mem_free(&r->older.slot);
+        r->older = r->newer;
+        r->newer = (struct seen_set){ 0 };
+        r->began_us = what.at_us;
+    }
+    if (r->newer.used >= r->newer.cap / 4 * 3)
+        grow(&r->newer);
+    struct seen *s = place(&r->newer, what.origin);
+    r->newer.used += s->origin == EMPTY;
+    *s = what;
+}
+
+static struct seen *find(const struct recent *r, int64_t origin)
+{
+    struct seen *s = origin == 0 || r == NULL ? NULL : find_in(&r->newer, origin);
+    return s != NULL || origin == 0 || r == NULL ? s : find_in(&r->older, origin);
+}
+
+static uint64_t find_time(const struct recent *r, int64_t origin, uint64_t now_us)
+{
+    const struct seen *s = find(r, origin);
+    return s != NULL && (int64_t)(now_us - s->at_us) < RECENT_US ? s->at_us : 0;
 }
 
 uint64_t recent_find(const struct account *a, int64_t origin, uint64_t now_us)
 {
-    return find(a->recent, origin, now_us);
+    return find_time(a->recent, origin, now_us);
 }
 
 void recent_put(struct account *a, int64_t origin, uint64_t archive_id)
 {
-    if (a->recent == NULL)
-        a->recent = mem_new(struct recent);
-    put(a->recent, origin, archive_id);
+    put(&a->recent, (struct seen){ .origin = origin, .at_us = archive_id });
+}
+
+static void drop(struct seen_set *set, int64_t origin)
+{
+    struct seen *s = find_in(set, origin);
+    if (s != NULL)
+        s->origin = DROPPED;
 }
 
 void recent_drop(struct account *a, int64_t origin)
 {
-    for (unsigned i = 0; origin != 0 && a->recent != NULL && i < RECENT_MAX; i++)
-        if (a->recent->seen[i].origin == origin)
-            a->recent->seen[i].origin = 0;
+    if (origin == 0 || a->recent == NULL)
+        return;
+    drop(&a->recent->newer, origin);
+    drop(&a->recent->older, origin);
 }
 
 /* Sent. */
@@ -76,32 +134,31 @@ static int64_t origin_to(int64_t origin, slice to)
 
 static uint32_t id_of(const struct stanza *st) { return (uint32_t)hash_with(&key, stanza_id(st)); }
 
-static void put_sent(struct account *a, int64_t origin, uint64_t at_us, uint32_t id)
-{
-    if (a->sent == NULL)
-        a->sent = mem_new(struct recent_sent);
-    a->sent->ids[a->sent->ring.next % RECENT_MAX] = id;
-    put(&a->sent->ring, origin, at_us);
-}
-
 bool recent_said(struct account *a, const struct stanza *st, int64_t origin, uint64_t now_us)
 {
     if (origin == 0 || st->id_len == 0)
         return false; /* nobody could tell that it was refused */
     int64_t said = origin_to(origin, stanza_to_bare(st));
-    if (a->sent != NULL && find(&a->sent->ring, said, now_us) != 0)
+    if (find_time(a->sent, said, now_us) != 0)
         return true;
-    put_sent(a, said, now_us, id_of(st));
+    put(&a->sent, (struct seen){ said, now_us, id_of(st) });
     return false;
 }
 
 /* Its hash is enough: at worst a repeat counts as the first copy. */
+static void drop_id(struct seen_set *set, uint32_t id)
+{
+    for (uint32_t i = 0; i < set->cap; i++)
+        if (set->slot[i].id == id && set->slot[i].origin != EMPTY)
+            set->slot[i].origin = DROPPED;
+}
+
 void recent_refused(struct account *a, const struct stanza *error)
 {
-    uint32_t id = a->sent == NULL ? 0 : id_of(error);
-    for (unsigned i = 0; a->sent != NULL && i < RECENT_MAX; i++)
-        if (a->sent->ids[i] == id)
-            a->sent->ring.seen[i].origin = 0;
+    if (a->sent == NULL)
+        return;
+    drop_id(&a->sent->newer, id_of(error));
+    drop_id(&a->sent->older, id_of(error));
 }
 
 /* What the archive says. */
@@ -120,12 +177,21 @@ void recent_loaded(struct account *a, const struct store_batch *b, unsigned firs
         if (to.len == 0)
             recent_put(a, origin, id);
         else
-            put_sent(a, origin_to(origin, to), id, 0);
+            put(&a->sent, (struct seen){ origin_to(origin, to), id, 0 });
     }
+}
+
+static void forget(struct recent **at)
+{
+    if (*at == NULL)
+        return;
+    mem_free(&(*at)->newer.slot);
+    mem_free(&(*at)->older.slot);
+    mem_free(at);
 }
 
 void recent_free(struct account *a)
 {
-    mem_free(&a->recent);
-    mem_free(&a->sent);
+    forget(&a->recent);
+    forget(&a->sent);
 }

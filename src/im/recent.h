@@ -3,7 +3,9 @@
  * and within ten minutes that is no second message (design §6). Confined to the home of the
  * account.
  *
- * Limits: the last RECENT_MAX of each, RECENT_US. In memory once there is one. */
+ * Limits: RECENT_US, and at least the last RECENT_MAX of each, which is more than a session has
+ * unfinished (im/session_input.c); at most twice as many. In memory once there is one, and as large
+ * as there are many. */
 #pragma once
 #include "base/slice.h"
 #include <stdbool.h>
@@ -12,11 +14,10 @@
 struct account;
 struct arena;
 struct recent;
-struct recent_sent;
 struct stanza;
 struct store_batch;
 
-enum { RECENT_MAX = 64, RECENT_US = 600 * 1000000 };
+enum { RECENT_MAX = 2048, RECENT_US = 600 * 1000000 };
 
 /* A hash of its sender and origin-id, the same on all nodes; 0: it has none. */
 int64_t recent_origin(const struct stanza *st, struct arena *tmp);

@@ -74,12 +74,43 @@ static void the_last_ones_are_remembered(void **state)
 {
     char id[16];
     (void)state;
-    for (int64_t i = 0; i <= RECENT_MAX; i++) {
+    for (int64_t i = 0; i < 4 * RECENT_MAX; i++) {
         snprintf(id, sizeof id, "m%d", (int)i);
         assert_false(said("y@localhost", id, 2 * i + 1, NOW));
+        recent_put(&a, 2 * i + 1, (uint64_t)(NOW + i));
     }
-    assert_true(said("y@localhost", "m1", 3, NOW));
-    assert_false(said("y@localhost", "m0", 1, NOW));
+    for (int64_t i = 3 * RECENT_MAX; i < 4 * RECENT_MAX; i++) {
+        snprintf(id, sizeof id, "m%d", (int)i);
+        assert_true(said("y@localhost", id, 2 * i + 1, NOW));
+        assert_true(recent_find(&a, 2 * i + 1, NOW) == (uint64_t)(NOW + i));
+    }
+    assert_false(said("y@localhost", "m1", 3, NOW)); /* so many at most */
+    assert_true(recent_find(&a, 3, NOW) == 0);
+}
+
+/* Those that are dropped take no room for good. */
+static void what_is_dropped_makes_room(void **state)
+{
+    (void)state;
+    for (int64_t i = 0; i < 8 * RECENT_MAX; i++) {
+        recent_put(&a, 2 * i + 1, NOW);
+        recent_drop(&a, 2 * i + 1);
+        assert_true(recent_find(&a, 2 * i + 1, NOW) == 0);
+    }
+    recent_put(&a, 1, NOW);
+    assert_true(recent_find(&a, 1, NOW) == NOW);
+}
+
+/* The newer ones outlive the older ones' time. */
+static void time_passes(void **state)
+{
+    (void)state;
+    uint64_t now = NOW;
+    for (int64_t i = 0; i < 100; i++, now += RECENT_US / 10) {
+        assert_false(said("y@localhost", "m", 2 * i + 1, now));
+        for (int64_t k = i > 9 ? i - 9 : 0; k <= i; k++)
+            assert_true(said("y@localhost", "m", 2 * k + 1, now));
+    }
 }
 
 static void what_came_is_remembered_apart(void **state)
@@ -100,6 +131,8 @@ int main(void)
         cmocka_unit_test_teardown(what_came_back_was_not_sent, forget),
         cmocka_unit_test_teardown(what_cannot_be_told_apart_is_not_remembered, forget),
         cmocka_unit_test_teardown(the_last_ones_are_remembered, forget),
+        cmocka_unit_test_teardown(what_is_dropped_makes_room, forget),
+        cmocka_unit_test_teardown(time_passes, forget),
         cmocka_unit_test_teardown(what_came_is_remembered_apart, forget),
     };
     return cmocka_run_group_tests_name("im/recent", tests, NULL, NULL);

@@ -8,7 +8,7 @@
 
 struct remote {
     uint64_t link[REMOTE_LINKS_MAX];
-    uint8_t count;
+    uint8_t count; /* at most REMOTE_LINKS_MAX */
     uint16_t len;
     char domain[];
 };

@@ -1,4 +1,5 @@
 #include "im/roster.h"
+#include "auth/credentials.h"
 #include "base/buf.h"
 #include "base/ensure.h"
 #include "base/mem.h"
@@ -7,6 +8,7 @@
 #include "im/feature.h"
 #include "im/presence.h"
 #include "im/subscription.h"
+#include "im/worker.h"
 #include "xmpp/ns.h"
 #include <stdio.h>
 
@@ -262,7 +264,8 @@ struct setting roster_watchers_max = {
     .name = "roster.watchers-max", .type = SET_INT, .def = 200, .min = 1, .max = 100000,
     .allow_none = true, .unit = "watchers",
     .doc = "How many others may see a user's presence or have asked to. Further requests are "
-           "refused with policy-violation.",
+           "refused with policy-violation. Requests of users who are not in the roster may take "
+           "half of it.",
 };
 struct setting roster_name_bytes = {
     .name = "roster.name-bytes", .type = SET_BYTES, .def = 1023, .min = 64, .max = 8192,
@@ -277,6 +280,11 @@ static struct store_stmt stmt_items = {
     .name = "roster.items", .params = "i", .cols = "tiiiTBT",
     .sql = "SELECT jid, state, flags, version, name, in_groups, request FROM roster "
            "WHERE owner = $1",
+};
+static struct store_stmt stmt_items_by_jid = {
+    .name = "roster.items-by-jid", .params = "t", .cols = "tiiiTBT",
+    .sql = "SELECT jid, state, flags, version, name, in_groups, request FROM roster "
+           "WHERE owner = (SELECT id FROM account WHERE account.jid = $1)",
 };
 static struct store_stmt stmt_marks = {
     .name = "roster.marks", .params = "i", .cols = "ii",
@@ -308,8 +316,8 @@ static struct store_stmt stmt_delete_mark = {
     .sql = "DELETE FROM roster_mark WHERE owner = $1",
 };
 static struct store_stmt *const roster_stmts[] = {
-    &stmt_items, &stmt_marks, &stmt_put, &stmt_delete, &stmt_mark, &stmt_delete_all,
-    &stmt_delete_mark, NULL
+    &stmt_items, &stmt_items_by_jid, &stmt_marks, &stmt_put, &stmt_delete, &stmt_mark,
+    &stmt_delete_all, &stmt_delete_mark, NULL
 };
 
 /* The index by jid finds the rosters that an account which is deleted is in. */
@@ -379,6 +387,34 @@ static void roster_loaded(struct account *a, const struct store_batch *b, unsign
     for (uint32_t row = 0; row < store_row_count(b, first + 1); row++)
         if (row_delta(b, first + 1, row, &d))
             roster_apply(a->roster, &d);
+}
+
+struct reading {
+    roster_fn *fn;
+    void *arg;
+};
+
+static void roster_rows(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct reading *reading = arg;
+    struct roster r;
+    struct roster_delta d = { 0 };
+    roster_init(&r);
+    for (uint32_t row = 0; result == STORE_OK && row < store_row_count(b, 0); row++)
+        if (row_delta(b, 0, row, &d))
+            roster_apply(&r, &d);
+    reading->fn(reading->arg, err_of_store(result), &r);
+    roster_fini(&r);
+    mem_free(&reading);
+}
+
+void roster_read(struct worker *w, slice bare, roster_fn *fn, void *arg)
+{
+    struct reading *reading = mem_new(struct reading);
+    struct store_batch *b = store_read(w->store, credentials_lane(bare));
+    *reading = (struct reading){ fn, arg };
+    STORE_ADD(b, &stmt_items_by_jid, STORE_ANY_ROWS, SV_T(bare));
+    store_submit(b, w->loop, 0, roster_rows, reading);
 }
 
 static void roster_unload(struct account *a)

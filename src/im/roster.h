@@ -19,6 +19,7 @@
 struct account;
 struct buf;
 struct session;
+struct worker;
 
 enum {
     ROSTER_LISTED = 1,      /* clients see it; else it only keeps a request (RFC 6121 §3.1.3) */
@@ -91,11 +92,29 @@ void roster_init(struct roster *r);
 void roster_fini(struct roster *r);
 const struct roster_item *roster_find(const struct roster *r, slice jid);
 
+/* Reads the roster of an account that is not loaded, such as a disabled one, at its home; an
+ * address without account has none. fn runs on the same worker; r lives until it returns. */
+typedef void roster_fn(void *arg, enum err e, const struct roster *r);
+void roster_read(struct worker *w, slice bare, roster_fn *fn, void *arg);
+
 /* To an account that is READY: applies and, if clients see it, pushes to its interested sessions
  * (§2.1.6). */
 void roster_commit(struct account *a, const struct roster_delta *d, enum roster_view view);
 /* Appends <item/>. */
 void roster_item_write(struct buf *out, const struct roster_item *i);
+
+/* A sealed delta with what the contact is told when it is committed. Owns the stanzas. */
+struct roster_change {
+    struct roster_delta delta;
+    struct stanza *announce[2]; /* NULL: none */
+    bool hides;                 /* the contact has seen the account and no longer does */
+};
+/* The removal of a contact (RFC 6121 §2.5.2) from an account that is READY. false: not listed. */
+bool roster_removal_plan(const struct account *a, slice jid, struct roster_change *out);
+void roster_change_store(struct store_batch *b, const struct account *a,
+                         const struct roster_change *r);
+void roster_change_commit(struct account *a, struct roster_change *r); /* when that is stored */
+void roster_change_drop(struct roster_change *r);                      /* when it is not */
 
 /* What the router and others ask. */
 bool roster_sees(const struct account *a,

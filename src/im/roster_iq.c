@@ -173,9 +173,7 @@ struct roster_set {
     bool removal;
     enum stanza_error error; /* that prepare found */
     slice text;
-    struct roster_delta delta;
-    uint32_t actions;
-    struct stanza *announce[2];
+    struct roster_change change;
 };
 
 struct refusal {
@@ -248,34 +246,63 @@ static struct refusal parse_set(struct roster_set *set)
     return parse_groups(set, &item);
 }
 
-/* §2.5.2: what the contact must hear follows from the state; a request of his is denied. */
-static enum err prepare_removal(struct roster_set *set, struct account *a)
+bool roster_removal_plan(const struct account *a, slice jid, struct roster_change *out)
 {
-    const struct roster_item *item = roster_find(a->roster, set->jid);
-    if (item == NULL || !is_listed(item)) {
-        set->error = SE_ITEM_NOT_FOUND; /* §2.5.3 */
-        return E_NOTFOUND;
-    }
-    set->delta = roster_edit(a->roster, set->jid);
+    const struct roster_item *item = roster_find(a->roster, jid);
+    *out = (struct roster_change){ .hides = false };
+    if (item == NULL || !is_listed(item))
+        return false;
+    out->delta = roster_edit(a->roster, jid);
     if (sub_sees(item->state) || sub_state_ask(item->state))
-        set->announce[0] = subscription_stanza(a, set->jid, SUB_UNSUBSCRIBE);
-    if (sub_is_seen(item->state) || sub_state_pending_in(item->state))
-        set->announce[1] = subscription_stanza(a, set->jid, SUB_UNSUBSCRIBED);
-    set->actions = sub_is_seen(item->state) ? SUB_SEND_UNAVAILABLE : 0;
-    set->delta.state = SUB_NONE;
-    set->delta.flags = 0;
-    return OK;
+        out->announce[0] = subscription_stanza(a, jid, SUB_UNSUBSCRIBE);
+    if (sub_is_seen(item->state) || sub_state_pending_in(item->state)) /* a request is denied */
+        out->announce[1] = subscription_stanza(a, jid, SUB_UNSUBSCRIBED);
+    out->hides = sub_is_seen(item->state);
+    out->delta.state = SUB_NONE;
+    out->delta.flags = 0;
+    roster_seal(a->roster, &out->delta, ROSTER_SHOWN);
+    return true;
+}
+
+void roster_change_store(struct store_batch *b, const struct account *a,
+                         const struct roster_change *r)
+{
+    roster_delta_store(b, a->id, &r->delta);
+    for (int i = 0; i < 2; i++)
+        if (r->announce[i] != NULL)
+            subscription_announce(b, a, r->announce[i]);
+}
+
+void roster_change_commit(struct account *a, struct roster_change *r)
+{
+    slice jid = r->delta.jid;
+    roster_commit(a, &r->delta, ROSTER_SHOWN);
+    for (int i = 0; i < 2; i++)
+        if (r->announce[i] != NULL)
+            route_send(a->worker, r->announce[i]);
+    if (r->hides)
+        presence_hide(a, jid);
+    *r = (struct roster_change){ .hides = false };
+}
+
+void roster_change_drop(struct roster_change *r)
+{
+    for (int i = 0; i < 2; i++)
+        stanza_unref(&r->announce[i]);
 }
 
 static enum err prepare_update(struct roster_set *set, struct account *a)
 {
-    set->delta = roster_edit(a->roster, set->jid);
-    set->delta.flags |= ROSTER_LISTED;
-    set->delta.name = set->name;
-    set->delta.groups = set->groups;
+    struct roster_delta *delta = &set->change.delta;
+    *delta = roster_edit(a->roster, set->jid);
+    delta->flags |= ROSTER_LISTED;
+    delta->name = set->name;
+    delta->groups = set->groups;
     int64_t most = setting_int(&roster_contacts_max);
-    if (!roster_delta_is_new(a->roster, &set->delta) || roster_count(a) < most)
+    if (!roster_delta_is_new(a->roster, delta) || roster_count(a) < most) {
+        roster_seal(a->roster, delta, ROSTER_SHOWN);
         return OK;
+    }
     set->error = SE_POLICY_VIOLATION;
     set->text = slice_of(
         arena_printf(set->iq->tmp, "roster.contacts-max (%lld) is reached", (long long)most));
@@ -288,41 +315,37 @@ static enum err set_prepare(struct mutation *m)
     struct account *a = m->account;
     if (a->state != ACCOUNT_READY)
         return E_NOTFOUND; /* deleted meanwhile */
-    enum err e = set->removal ? prepare_removal(set, a) : prepare_update(set, a);
+    if (set->removal && !roster_removal_plan(a, set->jid, &set->change)) {
+        set->error = SE_ITEM_NOT_FOUND; /* §2.5.3 */
+        return E_NOTFOUND;
+    }
+    enum err e = set->removal ? OK : prepare_update(set, a);
     if (e != OK)
         return e;
-    roster_seal(a->roster, &set->delta, ROSTER_SHOWN);
     m->batch = store_write(a->worker->store, account_lane(a));
-    roster_delta_store(m->batch, a->id, &set->delta);
-    for (int i = 0; i < 2; i++)
-        if (set->announce[i] != NULL)
-            subscription_announce(m->batch, a, set->announce[i]);
+    roster_change_store(m->batch, a, &set->change);
     return OK;
 }
 
 static void set_apply(struct mutation *m, enum err e)
 {
     struct roster_set *set = (struct roster_set *)m;
-    struct account *a = m->account;
     if (e != OK) {
         iq_error(set->iq, set->error != SE_NONE ? set->error : stanza_error_of(e), set->text);
-        for (int i = 0; i < 2; i++)
-            stanza_unref(&set->announce[i]);
-        mem_free(&set);
-        return;
+        roster_change_drop(&set->change);
+    } else {
+        roster_change_commit(m->account, &set->change);
+        iq_result(set->iq, (slice){ 0 });
     }
-    roster_commit(a, &set->delta, ROSTER_SHOWN);
-    for (int i = 0; i < 2; i++)
-        if (set->announce[i] != NULL)
-            route_send(a->worker, set->announce[i]);
-    if ((set->actions & SUB_SEND_UNAVAILABLE) != 0)
-        presence_hide(a, set->jid);
-    iq_result(set->iq, (slice){ 0 });
     mem_free(&set);
 }
 
 static void roster_set(struct iq *iq)
 {
+    if (iq->target != IQ_TO_SELF) { /* RFC 6121 §2.1.5 */
+        iq_error(iq, SE_FORBIDDEN, SLICE("a roster is changed by its owner only"));
+        return;
+    }
     struct roster_set *set = mem_new(struct roster_set);
     set->m.prepare = set_prepare;
     set->m.apply = set_apply;
@@ -338,6 +361,6 @@ static void roster_set(struct iq *iq)
 
 const struct iq_rule roster_iq_rules[] = {
     { TYPE_GET, NS_ROSTER, "query", IQ_TO_SELF, roster_get },
-    { TYPE_SET, NS_ROSTER, "query", IQ_TO_SELF, roster_set },
+    { TYPE_SET, NS_ROSTER, "query", IQ_TO_SELF | IQ_TO_ACCOUNT, roster_set },
     { 0 },
 };

@@ -9,9 +9,9 @@ struct host;
 struct session;
 
 /* im/message.c */
-extern struct setting im_durable_ack, mailbox_unsettled_max;
+extern struct setting im_durable_ack, mailbox_unsettled_max, mailbox_stranger_share;
 bool message_storable(const struct stanza *st);
-enum routed message_from_session(struct session *s, struct stanza *st, struct origin origin);
+unsigned message_from_session(struct session *s, struct stanza *st, struct origin origin);
 /* The sender's entry of a message that goes to another node; ticket_done(origin) when it is
  * committed. */
 void message_keep_sent(struct worker *w, struct stanza *st, struct origin origin, uint64_t entry,
@@ -53,4 +53,6 @@ void accounts_stop(struct worker *w);  /* frees all, after the loops have ended 
 void offline_again(struct session *s);
 void offline_flush(struct session *s);    /* delivers what is unsettled */
 void offline_continue(struct session *s); /* the client took some of it */
+/* A message was stored for the session while `flushing`: a page brings it. */
+void offline_owes(struct session *s, uint64_t archive_id);
 void offline_cancel(struct session *s);

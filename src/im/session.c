@@ -8,6 +8,7 @@
 #include "base/rand.h"
 #include "base/setting.h"
 #include "im/account.h"
+#include "im/budget.h"
 #include "im/feature.h"
 #include "im/frames.h"
 #include "im/guest.h"
@@ -19,6 +20,7 @@
 #include "im/worker.h"
 #include "xmpp/ns.h"
 #include <assert.h>
+#include <openssl/crypto.h>
 #include <stdio.h>
 
 enum conflict_policy { CONFLICT_REPLACE, CONFLICT_RENAME, CONFLICT_REFUSE };
@@ -42,6 +44,15 @@ static struct setting session_max = {
     .unit = "sessions",
     .doc = "Sessions that one account may have, hibernating ones included.",
 };
+struct setting sm_enabled = {
+    .name = "sm.enabled",
+    .type = SET_BOOL,
+    .def = 1,
+    .doc =
+        "Offers stream management (XEP-0198): clients acknowledge what they get and resume a lost "
+        "session. Off: it is refused to new sessions, and those that have it keep it. Turn it off "
+        "only to find the cause of a problem with clients.",
+};
 struct setting sm_hibernate_time = {
     .name = "sm.hibernate-time",
     .type = SET_MS,
@@ -62,6 +73,15 @@ struct setting sm_hibernate_buffer = {
         "its connection was lost included. One more ends it; its messages go to other sessions or "
         "stay in the mailbox.",
 };
+struct setting sm_hibernate_bytes = {
+    .name = "sm.hibernate-bytes",
+    .type = SET_BYTES,
+    .def = 1 << 20,
+    .min = 64 << 10,
+    .max = 64 << 20,
+    .doc = "The same in bytes: more unacknowledged data ends a session that waits to be resumed. "
+           "Raise it if clients that receive large stanzas often lose their sessions.",
+};
 struct setting sm_ack_every = {
     .name = "sm.ack-every",
     .type = SET_INT,
@@ -81,6 +101,16 @@ struct setting sm_queue_max = {
     .doc =
         "Unacknowledged stanzas of a connected session. A client that reads but never acknowledges "
         "is closed with policy-violation when there is one more.",
+};
+struct setting sm_queue_bytes = {
+    .name = "sm.queue-bytes",
+    .type = SET_BYTES,
+    .def = 8 << 20,
+    .min = 512 << 10,
+    .max = 1 << 30,
+    .doc = "Unacknowledged data of a connected session, also what is kept for a client that is in "
+           "the background. A client with more is closed with policy-violation; its messages stay "
+           "in its mailbox.",
 };
 static struct setting session_clear = {
     .name = "session.bind2-clears-offline",
@@ -118,27 +148,25 @@ static struct setting sm_on_expiry = {
     .doc = "Unacknowledged messages of a session that was not resumed in time: deliver them to the "
            "account's other sessions or its mailbox, or bounce them to their senders as errors.",
 };
-struct setting *const session_settings[] = { &session_conflict,
-                                             &session_max,
-                                             &sm_hibernate_time,
-                                             &sm_hibernate_buffer,
-                                             &sm_ack_every,
-                                             &sm_queue_max,
-                                             &sm_on_expiry,
-                                             &session_pause_buffer,
-                                             &session_active_time,
-                                             &session_clear,
-                                             NULL };
+struct setting *const session_settings[] = { &session_conflict,     &session_max,
+                                             &sm_enabled,           &sm_hibernate_time,
+                                             &sm_hibernate_buffer,  &sm_hibernate_bytes,
+                                             &sm_ack_every,         &sm_queue_max,
+                                             &sm_queue_bytes,       &sm_on_expiry,
+                                             &session_pause_buffer, &session_active_time,
+                                             &session_clear,        NULL };
 
 struct metric session_count = {
     .name = "muster_sessions",
     .kind = METRIC_GAUGE,
-    .help = "Sessions, hibernating ones included (JsmClientSessionsActive)."
+    .help = "Sessions, hibernating ones included.",
+    .also = "JsmClientSessionsActive",
 };
 static struct metric hibernating_now = {
     .name = "muster_sessions_hibernating",
     .kind = METRIC_GAUGE,
-    .help = "Sessions that wait to be resumed, their clients being away (JsmPhantomSessionsActive)."
+    .help = "Sessions that wait to be resumed, their clients being away.",
+    .also = "JsmPhantomSessionsActive",
 };
 static struct metric resumed = { .name = "muster_sessions_resumed",
                                  .kind = METRIC_COUNTER,
@@ -149,12 +177,14 @@ static struct metric expired = { .name = "muster_sessions_expired",
 struct metric session_flushes = {
     .name = "muster_mdm_buffer_flushes",
     .kind = METRIC_COUNTER,
-    .help = "How often what was kept for a connected client was sent (MDMBufferFlushes).",
+    .help = "How often what was kept for a connected client was sent.",
+    .also = "MDMBufferFlushes",
 };
 struct metric session_flushes_limit = {
     .name = "muster_mdm_buffer_flushes_limit_reached",
     .kind = METRIC_COUNTER,
-    .help = "Of these: because session.pause-buffer was reached (MDMBufferFlushesLimitReached).",
+    .help = "Of these: because session.pause-buffer was reached.",
+    .also = "MDMBufferFlushesLimitReached",
 };
 struct metric session_flush_stanzas = {
     .name = "muster_mdm_buffer_flush_packets",
@@ -171,6 +201,7 @@ struct metric *const session_metrics[] = {
     &hibernating_now,
     &resumed,
     &expired,
+    &sessions_shed,
     &session_flushes,
     &session_flushes_limit,
     &session_flush_stanzas,
@@ -273,13 +304,7 @@ void session_free(struct session *s)
     list_remove(&s->end_node);
     list_remove(&s->node);
     map_del(&w->sessions, (slice){ (const char *)&s->id, sizeof s->id });
-    while (s->queue_len > 0) {
-        struct queued *q = session_queue_at(s, 0);
-        stanza_unref(&q->st);
-        s->queue_head = (s->queue_head + 1) & (s->queue_cap - 1);
-        s->queue_len--;
-    }
-    mem_free(&s->queue);
+    session_queue_free(s);
     mem_free(&s->tickets);
     presence_session_forget(s);
     metric_add(&session_count, -1);
@@ -310,6 +335,21 @@ static void hand_over(struct session *s, struct queued *q, enum session_end why)
     }
 }
 
+static const char *const reasons[] = {
+    [END_CLOSED] = "closed by the client",
+    [END_LOST] = "connection lost",
+    [END_REPLACED] = "replaced by another of this resource",
+    [END_KICKED] = "ended by an operator",
+    [END_PASSWORD] = "password changed",
+    [END_REMOVED] = "account deleted",
+    [END_DISABLED] = "account disabled",
+    [END_REVOKED] = "device revoked",
+    [END_BAD_ACK] = "acknowledged what was not sent",
+    [END_SLOW] = "did not read its output",
+    [END_EXPIRED] = "not resumed in time",
+    [END_SHUTDOWN] = "server stopped",
+};
+
 void session_end(struct session *s, enum session_end why)
 {
     struct account *a = s->account;
@@ -322,7 +362,8 @@ void session_end(struct session *s, enum session_end why)
     if (why == END_EXPIRED)
         metric_add(&expired, 1);
     s->state = SESSION_ENDED;
-    log_debug(&log_session, LOG_EV("session.end"), LOG_S("jid", s->jid), LOG_I("why", why));
+    log_info(&log_session, LOG_EV("session.end"), LOG_S("jid", s->jid),
+             LOG_C("reason", reasons[why]), LOG_C("peer", s->peer));
     account_pin(a);
     list_remove(&s->node);
     offline_cancel(s);
@@ -396,6 +437,7 @@ static void attach(struct session *s, const struct bind_request *req)
     s->link = req->link;
     s->state = SESSION_ATTACHED;
     s->secure = req->secure;
+    s->by_token = req->by_token;
     s->holds = s->paused = 0;
     if (device_is_known(req->device)) /* one who resumes may not say it again */
         memcpy(s->device, req->device, sizeof s->device);
@@ -517,7 +559,7 @@ static struct session *by_token(struct account *a, slice text)
         return NULL;
     LIST_EACH (it, &a->sessions) {
         struct session *s = CONTAINER_OF(it, struct session, node);
-        if (s->sm == 2 && memcmp(s->token, token, sizeof token) == 0)
+        if (s->sm == 2 && CRYPTO_memcmp(s->token, token, sizeof token) == 0)
             return s;
     }
     return NULL;
@@ -667,7 +709,7 @@ void session_hibernate(struct session *s, uint64_t ms)
 
 static void lost(struct session *s)
 {
-    session_hibernate(s, (uint64_t)setting_int(&sm_hibernate_time));
+    session_hibernate(s, session_resumable_ms(s));
     for (const struct feature *const *f = features_all(); *f != NULL; f++)
         if ((*f)->session_hibernates != NULL)
             (*f)->session_hibernates(s);
@@ -698,12 +740,32 @@ void sm_enabled_write(struct buf *out, slice id, uint32_t max_s)
         buf_lit(out, "<enabled xmlns='" NS_SM "'/>");
 }
 
-/* Counting starts here. The id for resumption is in `id`, empty: not resumable. */
-static slice enable(struct session *s, bool resumable, char id[33])
+uint64_t session_resumable_ms(const struct session *s)
+{
+    uint64_t most = (uint64_t)setting_int(&sm_hibernate_time), wanted = s->resume_max_s * 1000ull;
+    return wanted < most ? wanted : most;
+}
+
+uint32_t sm_resume_wanted(const struct elem *e, struct arena *tmp)
+{
+    int64_t max = RESUME_MAX_S;
+    slice resume = elem_attr(e, "resume", tmp), text = elem_attr(e, "max", tmp);
+    if (!slice_is(resume, "true") && !slice_is(resume, "1"))
+        return 0;
+    if (text.len > 0 && (!slice_int(text, &max) || max < 0 || max > RESUME_MAX_S))
+        max = RESUME_MAX_S;
+    return (uint32_t)max;
+}
+
+/* Counting starts here. The id for resumption is in `id`, empty: not resumable. max_s: the longest
+ * that the client wants (XEP-0198 §3), 0: none. */
+static slice enable(struct session *s, uint32_t max_s, char id[33])
 {
     session_queue_flush(s); /* what is counted comes behind <enabled/> */
-    resumable = resumable && !account_is_guest(s->account); /* who comes back is another guest */
+    bool resumable =
+        max_s > 0 && !account_is_guest(s->account); /* who comes back is another guest */
     s->sm = resumable ? 2 : 1;
+    s->resume_max_s = (uint8_t)(max_s < RESUME_MAX_S ? max_s : RESUME_MAX_S);
     s->in_base = s->in_count;
     s->out_base = s->out_acked = s->out_asked = s->out_count;
     if (!resumable)
@@ -713,23 +775,30 @@ static slice enable(struct session *s, bool resumable, char id[33])
     return slice_of(id);
 }
 
-static uint32_t resumable_s(void) { return (uint32_t)(setting_int(&sm_hibernate_time) / 1000); }
+static uint32_t resumable_s(const struct session *s)
+{
+    return (uint32_t)(session_resumable_ms(s) / 1000);
+}
 
-static void enable_asked(struct session *s, uint32_t resumable)
+static void enable_asked(struct session *s, uint32_t max_s)
 {
     char id[33];
-    slice text = enable(s, resumable != 0, id);
-    session_down(s, &(struct down){ .kind = DOWN_ENABLED, .text = text, .num = resumable_s() });
+    slice text = enable(s, max_s, id);
+    session_down(s, &(struct down){ .kind = DOWN_ENABLED, .text = text, .num = resumable_s(s) });
 }
 
 /* XEP-0198 §6.2: inside <bind/>. */
 static void enable_inline(struct session *s, const struct elem *e, struct buf *bound)
 {
     char id[33];
-    slice resume = elem_attr_raw(e, "resume");
-    if (s->sm == 0)
-        sm_enabled_write(bound, enable(s, slice_is(resume, "true") || slice_is(resume, "1"), id),
-                         resumable_s());
+    if (!setting_bool(&sm_enabled)) {
+        buf_lit(bound, "<failed xmlns='" NS_SM "'><service-unavailable xmlns='" NS_STANZA_ERROR
+                       "'/></failed>");
+    } else if (s->sm == 0) {
+        uint32_t max_s = sm_resume_wanted(e, loop_scratch(s->account->worker->loop));
+        slice text = enable(s, max_s, id);
+        sm_enabled_write(bound, text, resumable_s(s));
+    }
 }
 const struct bind2_rule session_bind2[] = { { NS_SM, "enable", enable_inline }, { 0 } };
 
@@ -765,9 +834,10 @@ void session_up(struct session *s, const struct up *up)
         session_written(s, up->num);
         break;
     case UP_SLOW:
-        if (up->num != 0)
+        if (up->num != 0) {
             session_pause(s, PAUSE_SLOW);
-        else
+            budget_weigh(s->account); /* its output counts from now on */
+        } else
             session_unpause(s, PAUSE_SLOW);
         break;
     case UP_NONZA:

@@ -20,6 +20,8 @@
 #include "xmpp/stanza.h"
 
 struct account;
+struct arena;
+struct elem;
 struct metric;
 struct session;
 struct setting;
@@ -83,27 +85,30 @@ struct session {
     int8_t priority;
     bool available;  /* sent available presence */
     bool hidden;     /* invisible: shows itself to nobody (presence_vanish) */
-    uint8_t claims;  /* see session_claim() */
+    uint8_t claims;  /* at most SESSION_CLAIMS_MAX: see session_claim() */
     bool collects;   /* asks for its offline messages itself (XEP-0013): nobody is sent them */
     bool interested; /* asked for the roster (RFC 6121 §2.1.6: roster pushes) */
     bool flushing;   /* offline messages are being delivered: live ones wait in the store */
     uint8_t holds;   /* bits of enum session_hold_bits: the stream was told not to read */
     uint8_t paused;  /* bits of enum session_pause */
     bool secure;
-    bool handling; /* a stanza is being handled */
-    uint8_t early; /* times it was reported done before that returned */
+    bool by_token;        /* its client logged in by a token (XEP-0484), not by the password */
+    uint8_t resume_max_s; /* at most RESUME_MAX_S: the longest that the client wants it kept */
+    bool handling;        /* a stanza is being handled */
+    uint16_t early; /* at most TICKET_REPORTS_MAX times it was reported done before that returned */
     uint32_t in_base,
         out_base;  /* counts when stream management was enabled: XEP-0198 counts from there */
     uint32_t skip; /* stanzas that a resumed client repeats although they are being handled */
     uint32_t in_count, h;     /* stanzas received / handled in one prefix; wrap (XEP-0198 §4) */
     uint32_t h_told, h_asked; /* last h told; in_count when the client last asked */
-    uint8_t *tickets;         /* ring over h+1..in_count: reports awaited; NULL: none ever was */
+    uint16_t *tickets;        /* ring over h+1..in_count: reports awaited; NULL: none ever was */
     uint32_t ticket_cap;
     uint32_t out_count;            /* stanzas delivered; wraps */
     uint32_t out_acked, out_asked; /* acknowledged (or written); out_count at the last <r/> */
     struct queued *queue;          /* ring; NULL until needed */
     uint32_t queue_cap, queue_head, queue_len;
     uint32_t queue_unsent; /* so many at its end were never given to a stream */
+    uint32_t queue_bytes;  /* of its stanzas; a shared one counts in full */
     struct list ack_node;  /* in worker.acks */
     struct list end_node;  /* in worker.endings; why it ends: */
     uint8_t end_why;
@@ -164,7 +169,7 @@ void session_unpause(struct session *s, enum session_pause why);
 /* The active client of an account: that of the session which was last to send available presence or
  * a message within session.active-time, and is connected and not in the background. NULL: none. */
 struct session *session_active(const struct account *a);
-extern struct setting session_active_time, session_pause_buffer;
+extern struct setting sm_enabled, session_active_time, session_pause_buffer;
 
 /* Ends it: tells the stream, hands the queue over (design §6), broadcasts unavailable, frees it. */
 void session_end(struct session *s, enum session_end why);
@@ -188,6 +193,11 @@ void session_became_unavailable(struct session *s, const struct stanza *st);
 void session_became_receiver(struct session *s);
 /* It may take messages that it did not take before. */
 void session_priority_changed(struct session *s);
+
+/* What a stanza of a client costs beyond its own size, such as the copies that it makes: counts
+ * against what the client may send (c2s.byte-rate), which is not read until it is paid. On any
+ * worker; `o` may be of a session that has ended, or of none. */
+void session_charge(struct worker *w, struct origin o, uint64_t bytes);
 
 /* Tickets: what the h of a session waits for. On any worker: finds the session's home. */
 void ticket_done(struct worker *w, struct origin o);
@@ -224,13 +234,18 @@ struct bind_request {
     slice bind2;        /* <bind/> of XEP-0386 as self-contained text; empty: RFC 6120 §7 */
     uint8_t device[16]; /* as in struct session */
     uint32_t h;         /* resumption */
-    bool resume, secure;
+    bool resume, secure, by_token;
     slice peer;
 };
 enum { BIND2_BYTES_MAX = 16384 };
 struct buf;
 /* <enabled/> of XEP-0198; id empty: not resumable. */
 void sm_enabled_write(struct buf *out, slice id, uint32_t max_s);
-bool device_is_known(const uint8_t device[16]); /* not zeros */
+/* What <enable/> asks for: 0, or how many seconds at most the session shall be resumable, up to
+ * RESUME_MAX_S, which is more than any setting allows. */
+enum { RESUME_MAX_S = 255 };
+uint32_t sm_resume_wanted(const struct elem *e, struct arena *tmp);
+uint64_t session_resumable_ms(const struct session *s); /* when its connection is lost */
+bool device_is_known(const uint8_t device[16]);         /* not zeros */
 /* Answered by DOWN_BOUND or DOWN_REFUSED, DOWN_RESUMED or DOWN_NOT_RESUMED. Any worker. */
 void session_bind(struct worker *w, const struct bind_request *req);

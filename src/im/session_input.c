@@ -10,6 +10,7 @@
 #include "im/server.h"
 #include "im/session_private.h"
 #include "im/stage.h"
+#include "im/ticket_join.h"
 #include "im/worker.h"
 
 enum {
@@ -51,7 +52,7 @@ void session_asked(struct session *s)
     ack_later(s);
 }
 
-static uint8_t *ticket(const struct session *s, uint32_t n)
+static uint16_t *ticket(const struct session *s, uint32_t n)
 {
     return &s->tickets[n & (s->ticket_cap - 1)];
 }
@@ -59,7 +60,7 @@ static uint8_t *ticket(const struct session *s, uint32_t n)
 static void tickets_grow(struct session *s)
 {
     uint32_t cap = s->ticket_cap == 0 ? 16 : s->ticket_cap * 2;
-    uint8_t *ring = mem_alloc(cap);
+    uint16_t *ring = mem_alloc(cap * sizeof *ring);
     for (uint32_t n = s->h + 1; s->tickets != NULL && n != s->in_count; n++)
         ring[n & (cap - 1)] = *ticket(s, n);
     mem_free(&s->tickets);
@@ -76,7 +77,7 @@ static void flow(struct session *s)
         session_release(s, HOLD_UNFINISHED);
 }
 
-static void ticket_put(struct session *s, uint8_t awaited)
+static void ticket_put(struct session *s, uint16_t awaited)
 {
     if (awaited == 0 && s->h + 1 == s->in_count) {
         s->h = s->in_count;
@@ -108,15 +109,35 @@ void ticket_done(struct worker *w, struct origin o)
         return;
     }
     struct session *s = session_find(w, o.session);
+    if (s == NULL)
+        ticket_join_done(w, o);
     if (s == NULL || o.count - s->h - 1 >= s->in_count - s->h)
         return; /* the session has ended, or this was counted already */
     if (s->handling && o.count == s->in_count) {
         s->early++;
         return;
     }
-    uint8_t *awaited = ticket(s, o.count);
+    uint16_t *awaited = ticket(s, o.count);
     if (*awaited > 0 && --*awaited == 0)
         advance(s);
+}
+
+void session_charge(struct worker *w, struct origin o, uint64_t bytes)
+{
+    unsigned home = o.session & 0xffff;
+    if (o.session == 0 || bytes == 0)
+        return;
+    if (o.node != w->node->id || home != w->index) {
+        struct frame *f = frame_create(FRAME_CHARGE, (slice){ 0 }, (slice){ 0 });
+        f->num[0] = o.session;
+        f->num[1] = bytes;
+        frame_send(w, o.node, home, f);
+        return;
+    }
+    struct session *s = session_find(w, o.session);
+    uint32_t num = bytes < UINT32_MAX ? (uint32_t)bytes : UINT32_MAX;
+    if (s != NULL && s->state == SESSION_ATTACHED)
+        session_down(s, &(struct down){ .kind = DOWN_CHARGE, .num = num });
 }
 
 /* What makes it the active client: a person is there. */
@@ -131,7 +152,8 @@ static bool speaks(const struct stanza *st)
 /* Straight to the session: its account might block who the answer seems to come from. */
 static void refuse(struct session *s, struct stanza *st, const struct refusal *why)
 {
-    struct stanza *reply = stanza_make_error_with(st, why->error, why->text, why->app_xml);
+    struct stanza *reply =
+        stanza_make_error_with(st, why->error, why->type, why->text, why->app_xml);
     if (reply != NULL)
         session_deliver(s, reply, 0, 0);
     stanza_unref(&reply);
@@ -207,5 +229,6 @@ void session_input(struct session *s, struct stanza *st)
     s->handling = false;
     unsigned awaited = r > s->early ? r - s->early : 0;
     s->early = 0;
-    ticket_put(s, (uint8_t)awaited);
+    ensure(awaited <= TICKET_REPORTS_MAX);
+    ticket_put(s, (uint16_t)awaited);
 }

@@ -5,7 +5,8 @@
 #include "im/session.h"
 
 extern struct log_area log_session;
-extern struct setting sm_hibernate_time, sm_hibernate_buffer, sm_ack_every, sm_queue_max;
+extern struct setting sm_hibernate_time, sm_hibernate_buffer, sm_hibernate_bytes, sm_ack_every,
+    sm_queue_max, sm_queue_bytes;
 extern struct metric session_flushes, session_flushes_limit, session_flush_stanzas,
     session_flush_waited;
 
@@ -33,6 +34,7 @@ bool session_acked(struct session *s, uint32_t h);           /* false: h was nev
 /* Drops old presence where there is too much for a session that hibernates (sm.hibernate-buffer).
  * false: it is too much all the same, and the session must end. */
 bool session_queue_fits(struct session *s);
+void session_queue_free(struct session *s); /* drops all of it, settles nothing */
 void session_written(struct session *s, uint32_t count);
 
 /* session_input.c: inbound */

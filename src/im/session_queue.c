@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "base/setting.h"
 #include "im/account.h"
+#include "im/budget.h"
 #include "im/feature.h"
 #include "im/router.h"
 #include "im/server.h"
@@ -41,6 +42,8 @@ static void push(struct session *s, struct stanza *st, const struct stanza_note 
         grow(s);
     uint64_t now = loop_wall_us(s->account->worker->loop);
     bool late = note->delay_us != 0;
+    s->queue_bytes += st->bytes;
+    s->account->queue_bytes += st->bytes;
     *session_queue_at(s, s->queue_len++) = (struct queued){ .st = stanza_ref(st),
                                                             .archive_id = note->archive_id,
                                                             .at_us = late ? note->delay_us : now,
@@ -56,12 +59,27 @@ void session_queue_push(struct session *s, struct stanza *st, uint64_t archive_i
          QUEUED_OWN);
 }
 
+static void release(struct session *s, struct queued *q)
+{
+    s->queue_bytes -= q->st->bytes;
+    s->account->queue_bytes -= q->st->bytes;
+    stanza_unref(&q->st);
+}
+
+void session_queue_free(struct session *s)
+{
+    for (uint32_t i = 0; i < s->queue_len; i++)
+        release(s, session_queue_at(s, i));
+    s->queue_len = 0;
+    mem_free(&s->queue);
+}
+
 static void pop(struct session *s)
 {
     struct queued *q = session_queue_at(s, 0);
     if (q->archive_id != 0)
         mailbox_settle(s->account, q->archive_id);
-    stanza_unref(&q->st);
+    release(s, q);
     s->queue_head = (s->queue_head + 1) & (s->queue_cap - 1);
     s->queue_len--;
     if (s->queue_unsent > s->queue_len)
@@ -241,7 +259,7 @@ static void drop_if(struct session *s, uint32_t from, drop_fn *unwanted, const v
     for (uint32_t i = from; i < s->queue_len; i++) {
         struct queued *q = session_queue_at(s, i);
         if (unwanted(s, i, arg)) {
-            stanza_unref(&q->st);
+            release(s, q);
             continue;
         }
         if (i >= sent) {
@@ -308,13 +326,37 @@ void session_queue_review(struct session *s)
 bool session_queue_fits(struct session *s)
 {
     uint32_t max = (uint32_t)setting_int(&sm_hibernate_buffer), kept = 0;
-    if (s->queue_len <= max)
+    uint32_t max_bytes = (uint32_t)setting_int(&sm_hibernate_bytes), bytes = 0;
+    if (s->queue_len <= max && s->queue_bytes <= max_bytes)
         return true;
-    for (uint32_t i = s->queue_len; i-- > 0;)
-        if (!superseded(s, i) && ++kept > max)
+    for (uint32_t i = s->queue_len; i-- > 0;) {
+        if (superseded(s, i))
+            continue;
+        bytes += session_queue_at(s, i)->st->bytes;
+        if (++kept > max || bytes > max_bytes)
             return false;
+    }
     drop_if(s, 0, is_superseded, NULL);
     return true;
+}
+
+/* What was added may be too much, for the session or for its account. */
+static void check_size(struct session *s, const struct stanza *st)
+{
+    struct account *a = s->account;
+    if (s->queue_len > setting_int(&sm_queue_max) || s->queue_bytes > setting_int(&sm_queue_bytes))
+        session_end_later(s, END_SLOW);
+    budget_grew(a->worker, st->bytes);
+    budget_queued(a, a->worker, a->queue_bytes);
+}
+
+/* A client that reads too slowly and has much waiting: that is in its output now. */
+static void flush_full(struct session *s)
+{
+    metric_add(&session_flushes_limit, 1);
+    session_queue_flush(s);
+    if ((s->paused & PAUSE_SLOW) != 0)
+        budget_weigh(s->account);
 }
 
 static void keep(struct session *s, struct stanza *st, const struct stanza_note *note,
@@ -326,12 +368,15 @@ static void keep(struct session *s, struct stanza *st, const struct stanza_note 
     push(s, st, note, to);
     s->queue_unsent++;
     if (s->state == SESSION_ATTACHED) {
-        if (s->queue_unsent >= setting_int(&session_pause_buffer)) {
-            metric_add(&session_flushes_limit, 1);
-            session_queue_flush(s);
-        }
-    } else if (!s->account->worker->stopping && !list_linked(&s->end_node) &&
-               !session_queue_fits(s)) {
+        if (s->queue_unsent >= setting_int(&session_pause_buffer) ||
+            ((s->paused & PAUSE_SLOW) == 0 && s->queue_bytes > setting_int(&sm_queue_bytes) / 2))
+            flush_full(s);
+        check_size(s, st);
+        return;
+    }
+    budget_grew(s->account->worker, st->bytes);
+    budget_queued(s->account, s->account->worker, s->account->queue_bytes);
+    if (!s->account->worker->stopping && !list_linked(&s->end_node) && !session_queue_fits(s)) {
         session_end_later(s, END_EXPIRED); /* that ends resumability, not messages (design §6) */
     }
 }
@@ -375,14 +420,16 @@ static void send_live(struct session *s, struct stanza *st, const struct stanza_
 {
     session_down(
         s, &(struct down){ .kind = DOWN_STANZA, .st = st, .num = s->out_count, .note = note });
+    if (s->queue_len > 0)
+        check_size(s, st);
+    else
+        budget_grew(s->account->worker, st->bytes);
     if (s->sm == 0)
         return;
     if (s->out_count - s->out_asked >= (uint32_t)setting_int(&sm_ack_every)) {
         s->out_asked = s->out_count;
         session_down(s, &(struct down){ .kind = DOWN_REQUEST });
     }
-    if (s->queue_len > setting_int(&sm_queue_max))
-        session_end_later(s, END_SLOW);
 }
 
 static void deliver(struct session *s, struct stanza *st, const struct stanza_note *note)

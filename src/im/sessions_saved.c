@@ -129,7 +129,7 @@ const struct store_schema sessions_schema = { "session", migrations, stmts, NULL
 struct counts {
     uint32_t in_base, out_base, h, out_count, out_acked, queue_sent;
     int32_t priority;
-    uint8_t available, interested, hidden, collects;
+    uint8_t available, interested, hidden, collects, resumable, resume_max_s;
 };
 
 enum { SAVE_ROWS = 500, SAVE_BYTES_MAX = 64 << 20, STATE_BYTES_MAX = 1 << 20 };
@@ -154,8 +154,7 @@ static void save_states(const struct session *s, struct store_batch *b)
 static void add_session(struct store_batch *b, const struct session *s)
 {
     const struct account *a = s->account;
-    uint64_t until =
-        loop_wall_us(a->worker->loop) + (uint64_t)setting_int(&sm_hibernate_time) * 1000;
+    uint64_t until = loop_wall_us(a->worker->loop) + session_resumable_ms(s) * 1000;
     struct counts counts;
     struct buf presence, directed;
 
@@ -171,6 +170,8 @@ static void add_session(struct store_batch *b, const struct session *s)
     counts.interested = s->interested;
     counts.hidden = s->hidden;
     counts.collects = s->collects;
+    counts.resumable = s->sm == 2;
+    counts.resume_max_s = s->resume_max_s;
     buf_init(&presence, SAVE_BYTES_MAX);
     buf_init(&directed, SAVE_BYTES_MAX);
     if (s->presence != NULL)
@@ -190,14 +191,22 @@ static void add_session(struct store_batch *b, const struct session *s)
     buf_fini(&directed);
 }
 
+/* One that cannot be resumed ends with the process, but those who saw it are told when they are
+ * back: it is kept for that alone. Guests have no contacts. */
+static bool is_seen(const struct session *s)
+{
+    return !account_is_guest(s->account) && (s->available || s->directed != NULL);
+}
+
 static void save(const struct session *s)
 {
     struct account *a = s->account;
+    uint32_t queued = s->sm == 2 ? s->queue_len : 0;
     struct store_batch *b = store_write(a->worker->store, account_lane(a));
     struct buf text;
     buf_init(&text, SAVE_BYTES_MAX);
     add_session(b, s);
-    for (uint32_t i = 0; i < s->queue_len; i++) {
+    for (uint32_t i = 0; i < queued; i++) {
         const struct queued *q = session_queue_at(s, i);
         if (i % SAVE_ROWS == SAVE_ROWS - 1) { /* a batch is bounded; the lane keeps them in order */
             store_submit(b, a->worker->loop, 0, NULL, NULL);
@@ -234,10 +243,10 @@ void sessions_save(struct worker *w)
     struct account *a;
     unsigned count = 0;
     for (uint32_t i = 0; (s = map_next(&w->sessions, &i)) != NULL;) {
-        if (s->sm != 2 || s->state != SESSION_HIBERNATING)
+        if (s->state != SESSION_HIBERNATING || (s->sm != 2 && !is_seen(s)))
             continue;
         save(s);
-        count++;
+        count += s->sm == 2;
     }
     for (uint32_t i = 0; (a = map_next(&w->accounts, &i)) != NULL;)
         if (a->state == ACCOUNT_READY && !account_is_guest(a) &&
@@ -276,7 +285,7 @@ struct saved {
     uint32_t stanza_count, state_count;
 };
 
-enum { RESTORING_MAX = 64 }; /* sessions whose queues are read at a time */
+enum { EARLIEST_US = 1000000, RESTORING_MAX = 64 }; /* sessions whose queues are read at a time */
 
 struct restoring {
     struct arena *arena;
@@ -325,13 +334,16 @@ static void restore(struct account *a, const struct saved *v)
         return;
     struct session *s = session_create(a, v->resource);
     memcpy(s->token, v->token, sizeof s->token);
-    s->sm = 2;
+    s->sm = v->counts.resumable ? 2 : 0;
+    s->resume_max_s = v->counts.resume_max_s;
     s->in_base = v->counts.in_base;
     s->out_base = v->counts.out_base;
     s->in_count = s->h = s->h_told = s->h_asked = v->counts.h;
     s->out_acked = s->out_asked = v->counts.out_acked;
     load_queue(s, v);
-    session_hibernate(s, v->until_us > now ? (v->until_us - now) / 1000 : 0);
+    /* not before all are back, or some would not hear of the end */
+    session_hibernate(s, v->until_us > now + EARLIEST_US ? (v->until_us - now) / 1000
+                                                         : EARLIEST_US / 1000);
     if (v->counts.queue_sent < s->queue_len)
         s->queue_unsent = s->queue_len - v->counts.queue_sent;
     s->interested = v->counts.interested;
@@ -345,7 +357,7 @@ static void restore(struct account *a, const struct saved *v)
     presence_directed_load(s, v->directed);
     load_states(s, v);
     if (session_queue_fits(s))
-        v->all->count++;
+        v->all->count += s->sm == 2;
     else
         session_end(s, END_EXPIRED);
 }
@@ -409,6 +421,25 @@ static void stanzas_read(void *arg, enum store_result result, const struct store
     node_call(r->worker->node, home, restore_at_home, v);
 }
 
+/* All are back: who was kept to say goodbye does, to contacts and to rooms. */
+static void end_rest(struct worker *w, void *unused)
+{
+    struct session *s;
+    (void)unused;
+    for (uint32_t i = 0; (s = map_next(&w->sessions, &i)) != NULL;)
+        if (s->state == SESSION_HIBERNATING && s->sm == 0)
+            session_end(s, END_SHUTDOWN);
+}
+
+static void rest_ended(struct worker *w, void *arg)
+{
+    struct restoring *r = arg;
+    (void)w;
+    atomic_store(r->done, true);
+    arena_destroy(&r->arena);
+    mem_free(&r);
+}
+
 static void finished(struct restoring *r)
 {
     if (r->count > 0)
@@ -420,9 +451,7 @@ static void finished(struct restoring *r)
         store_add(b, &drop_states, STORE_ANY_ROWS, NULL, 0);
         store_submit(b, r->worker->loop, 0, NULL, NULL);
     }
-    atomic_store(r->done, true);
-    arena_destroy(&r->arena);
-    mem_free(&r);
+    node_tour(r->worker, end_rest, rest_ended, r);
 }
 
 static void read_more(struct restoring *r)

@@ -1,4 +1,5 @@
 #include "im/stage.h"
+#include "base/ensure.h"
 #include "im/account.h"
 #include "im/feature.h"
 #include "im/router.h"
@@ -12,6 +13,7 @@ static stage_archive_fn *archives[FEATURES_MAX + 1];
 static stage_view_fn *views[FEATURES_MAX + 1];
 static stage_show_fn *shows[FEATURES_MAX + 1];
 static stage_permit_fn *permits[FEATURES_MAX + 1];
+static stage_kept_fn *kepts[FEATURES_MAX + 1];
 static stage_passage_fn *carbons[FEATURES_MAX + 1];
 static stage_passage_fn *pushes[FEATURES_MAX + 1];
 static stage_hold_fn *hold_fns[FEATURES_MAX + 1];
@@ -34,16 +36,29 @@ void stages_set(const struct feature *const *list)
     GATHER(list, views, view);
     GATHER(list, shows, show);
     GATHER(list, permits, permit);
+    GATHER(list, kepts, kept);
     GATHER(list, carbons, carbon);
     GATHER(list, pushes, push);
     GATHER(list, hold_fns, hold);
 }
 
+/* A feature adds and removes children. Where a stanza goes is its sender's word: directed presence
+ * that lost its `to` would be a broadcast (RFC 6121 §4.6.3). */
+static bool goes_on_alike(const struct stanza *before, const struct stanza *after)
+{
+    return before == after || (before->kind == after->kind && before->type == after->type &&
+                               slice_eq(stanza_to(before), stanza_to(after)) &&
+                               slice_eq(stanza_from(before), stanza_from(after)));
+}
+
 enum verdict stage_check(struct session *s, struct stanza **st, struct refusal *why)
 {
     enum verdict v = PASS;
+    struct stanza *before = stanza_ref(*st);
     for (stage_check_fn **fn = checks; v == PASS && *fn != NULL; fn++)
         v = (*fn)(s, st, why);
+    ensure(goes_on_alike(before, *st));
+    stanza_unref(&before);
     return v;
 }
 
@@ -109,6 +124,17 @@ bool stage_permit(const struct account *a, slice contact)
     return false;
 }
 
+bool stage_kept(struct account *a, const struct passage *p)
+{
+    bool reports = false;
+    for (stage_kept_fn **fn = kepts; *fn != NULL; fn++) {
+        bool this_one = (*fn)(a, p);
+        ensure(!this_one || !reports); /* one report is awaited */
+        reports = reports || this_one;
+    }
+    return reports;
+}
+
 void stage_carbon(struct account *a, const struct passage *p)
 {
     for (stage_passage_fn **fn = carbons; *fn != NULL; fn++)
@@ -133,7 +159,8 @@ enum hold stage_hold(struct session *s, const struct stanza *st)
 
 void stage_refuse(struct worker *w, struct stanza *st, const struct refusal *why)
 {
-    struct stanza *reply = stanza_make_error_with(st, why->error, why->text, why->app_xml);
+    struct stanza *reply =
+        stanza_make_error_with(st, why->error, why->type, why->text, why->app_xml);
     if (reply != NULL)
         route_send(w, reply);
     stanza_unref(&st);

@@ -5,6 +5,7 @@
  *   BLOCK     to an account, at the addressee's home, before it is stored or delivered
  *   ARCHIVE   whether it stays in the archive of an account that sent or received it; where one
  *             says no, it does not, but it is stored until it is settled
+ *   KEPT      its write was submitted, at both homes: what else it changes in their archives
  *   DELIVER   which sessions take it
  *   CARBON    a message was accepted: copies for other sessions
  *   PUSH      an incoming message was accepted: devices that are away are told
@@ -17,6 +18,7 @@
  * Confined to the home worker. What an account says to itself passes BLOCK and VIEW untouched. */
 #pragma once
 #include "base/slice.h"
+#include "im/origin.h"
 #include "xmpp/stanza.h"
 
 struct account;
@@ -33,6 +35,7 @@ struct refusal {
     enum stanza_error error;
     slice text;    /* for people; static or scratch */
     slice app_xml; /* application element within <error/> (RFC 6120 §8.3.2); static or scratch */
+    const char *type; /* of the error (RFC 6120 §8.3.2); NULL: the usual one */
 };
 
 /* A message that was accepted at one account. Everything is borrowed for the call. */
@@ -42,8 +45,9 @@ struct passage {
     struct session *session; /* sent: its sender; received: the session it was addressed to, if
                                 it went to one only; NULL: to all that take it */
     uint64_t archive_id;     /* in this account's archive; 0: not kept */
+    struct origin origin;    /* KEPT: whose acknowledgement waits for it */
     unsigned taken;          /* received: sessions whose queue has it now */
-    enum { PASSAGE_SENT, PASSAGE_RECEIVED } way;
+    enum passage_way { PASSAGE_SENT, PASSAGE_RECEIVED } way;
 };
 
 /* Of a paused session. The strongest answer of all features counts. */
@@ -53,7 +57,8 @@ enum hold {
     HOLD_SEND  /* urgent: what was kept goes first */
 };
 
-/* st may be replaced: the function then owns and releases the old reference. */
+/* st may be replaced by one with the same addresses, kind and type: the function then owns and
+ * releases the old reference. */
 typedef enum verdict stage_check_fn(struct session *s, struct stanza **st, struct refusal *why);
 typedef enum verdict stage_block_fn(struct account *a, const struct stanza *st,
                                     struct refusal *why);
@@ -63,6 +68,10 @@ typedef bool stage_view_fn(const struct session *s, slice contact); /* bare JID 
 typedef bool stage_show_fn(const struct account *a, slice contact); /* bare JID */
 typedef bool stage_permit_fn(const struct account *a, slice contact);
 typedef void stage_passage_fn(struct account *a, const struct passage *p);
+/* For a repeat, too: the first copy may have been kept by a process that ended before the change.
+ * true: it will call ticket_done(p->origin), when its change is committed or was refused. What it
+ * submits on the lane of the account comes behind the message. */
+typedef bool stage_kept_fn(struct account *a, const struct passage *p);
 typedef enum hold stage_hold_fn(struct session *s, const struct stanza *st);
 
 enum verdict stage_check(struct session *s, struct stanza **st, struct refusal *why);
@@ -76,6 +85,7 @@ bool stage_archive(struct account *a, const struct stanza *st, slice contact);
 bool stage_view(const struct session *s, slice contact);
 bool stage_show(const struct account *a, slice contact);
 bool stage_permit(const struct account *a, slice contact); /* one that says yes is enough */
+bool stage_kept(struct account *a, const struct passage *p);
 void stage_carbon(struct account *a, const struct passage *p);
 void stage_push(struct account *a, const struct passage *p);
 enum hold stage_hold(struct session *s, const struct stanza *st);

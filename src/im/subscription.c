@@ -1,4 +1,5 @@
 #include "im/subscription.h"
+#include "base/alarm.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/ensure.h"
@@ -347,7 +348,7 @@ enum routed subscription_out(struct session *s, struct stanza *st, struct origin
 {
     struct account *a = s->account;
     if (slice_eq(stanza_to_bare(st), a->jid)) {
-        route_error(a->worker, st, SE_NOT_ALLOWED, SLICE("nobody subscribes to himself"));
+        route_error(a->worker, st, SE_NOT_ALLOWED, SLICE("users cannot subscribe to themselves"));
         stanza_unref(&st);
         return ROUTED;
     }
@@ -383,7 +384,8 @@ static bool adds_watcher(const struct change *c, const struct roster *r)
     return !was && (sub_is_seen(c->result.state) || sub_state_pending_in(c->result.state));
 }
 
-/* What refuses a request: one that asks will be a contact, sooner or later. */
+/* What refuses a request: one that asks will be a contact, sooner or later. Strangers may fill half
+ * of the list with requests that wait; the rest is for whom the user has in the roster. */
 static const struct setting *limit_in(const struct account *a, const struct change *c)
 {
     const struct roster *r = a->roster;
@@ -393,6 +395,9 @@ static const struct setting *limit_in(const struct account *a, const struct chan
     if (r != NULL && (int64_t)r->seen + r->pending >= setting_int(&roster_watchers_max))
         return &roster_watchers_max;
     bool listed = item != NULL && (item->flags & ROSTER_LISTED) != 0;
+    int64_t watchers = setting_int(&roster_watchers_max);
+    if (r != NULL && !listed && (int64_t)r->pending >= watchers - watchers / 2)
+        return &roster_watchers_max;
     return !listed && roster_count(a) >= setting_int(&roster_contacts_max) ? &roster_contacts_max
                                                                            : NULL;
 }
@@ -461,6 +466,46 @@ static void refuse_watcher(struct account *a, const struct change *c)
     arena_destroy(&tmp);
 }
 
+/* One side has committed and the other could not: the row in roster_out stays. It is sent again
+ * when the store is well, the first time after RESEND_MS, then after twice as long each time. */
+enum { RESEND_MS = 1000, RESEND_MS_MAX = 60000 };
+
+static void resend_here(struct worker *w, void *unused)
+{
+    (void)unused;
+    subscription_replay(w);
+}
+
+static void resent(struct worker *w, void *unused) { (void)w, (void)unused; }
+
+static void resend(struct timer *t, struct loop *loop)
+{
+    struct worker *w = CONTAINER_OF(t, struct worker, resend);
+    if (w->stopping)
+        return;
+    if (atomic_load(&store_full_alarm.active) != 0 || atomic_load(&store_down_alarm.active) != 0)
+        timer_set(loop, t, RESEND_MS);
+    else
+        node_tour(w, resend_here, resent, NULL); /* the sender's home has the row */
+}
+
+static void resend_later(struct worker *w)
+{
+    if (timer_is_set(&w->resend) || w->stopping)
+        return;
+    w->resend_ms = w->resend_ms == 0                  ? RESEND_MS
+                   : w->resend_ms < RESEND_MS_MAX / 2 ? w->resend_ms * 2
+                                                      : RESEND_MS_MAX;
+    w->resend.fn = resend;
+    timer_set(w->loop, &w->resend, w->resend_ms);
+}
+
+void subscription_failed(struct worker *w, const struct stanza *st)
+{
+    if (confirms(w->node, stanza_from(st)))
+        resend_later(w);
+}
+
 static void in_apply(struct mutation *m, enum err e)
 {
     struct change *c = (struct change *)m;
@@ -470,12 +515,14 @@ static void in_apply(struct mutation *m, enum err e)
     uint32_t actions = c->result.actions;
 
     trace("subscription.in", c, contact, e);
-    if (e != OK) { /* an account of ours tells it again after a restart */
+    if (e != OK) { /* an account of ours tells it again */
+        subscription_failed(w, c->st);
         if (!confirms(w->node, contact))
             route_error(w, c->st, stanza_error_of(e), (slice){ 0 });
         end(w, c);
         return;
     }
+    w->resend_ms = 0;
     settle_there(w, c->st);
     if ((actions & SUB_DELIVER) != 0) /* §3.1.6: before the push */
         deliver(a, c->st);
@@ -545,6 +592,8 @@ static void forget_apply(struct mutation *m, enum err e)
         roster_commit(m->account, &f->delta, f->view);
     if (e == OK)
         forget_there(m->account->worker, f->jid, m->account->jid);
+    else
+        resend_later(m->account->worker);
     arena_destroy(&f->arena);
     mem_free(&f);
 }
@@ -596,6 +645,8 @@ static void absence_done(void *arg, enum store_result result, const struct store
 {
     struct absence *n = arg;
     (void)b;
+    if (result != STORE_OK)
+        subscription_failed(n->worker, n->st);
     if (result == STORE_OK && n->jid.ptr != NULL)
         forget_there(n->worker, n->jid, stanza_to_bare(n->st));
     else if (result == STORE_OK)
@@ -748,6 +799,8 @@ static void replay_page(void *arg, enum store_result result, const struct store_
 {
     struct replay *r = arg;
     uint32_t rows = result == STORE_OK ? store_row_count(b, 0) : 0;
+    if (result != STORE_OK)
+        resend_later(r->worker);
     for (uint32_t row = 0; row < rows; row++)
         replay_row(r, b, row);
     if (rows > 0) {

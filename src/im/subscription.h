@@ -1,8 +1,8 @@
 /* subscription: the subscription handshakes of RFC 6121 §3 at the two homes that take part. A
  * change commits the roster item together with the stanza that announces it (table roster_out); the
  * home of the other side deletes that row in the transaction of its own change. What is left over
- * at a start is sent again, and the state machines ignore repeats. Confined to the home worker of
- * the account.
+ * at a start, or could not be stored, is sent again, and the state machines ignore repeats.
+ * Confined to the home worker of the account.
  *
  * Limit: one row for each (sender, recipient, direction): a later word replaces an earlier one. */
 #pragma once
@@ -37,6 +37,9 @@ void subscription_remove(struct account *a, struct store_batch *b);
 void subscription_removed(struct account *a);
 
 void subscription_replay(struct worker *w);
+/* The account that it is for could not be loaded, or its change not be stored: it is told again
+ * when the store is well. */
+void subscription_failed(struct worker *w, const struct stanza *st);
 
 extern const struct store_schema subscription_schema;
 extern struct log_area *const subscription_logs[];

@@ -33,9 +33,11 @@ struct test_node {
     struct worker *w;
 };
 
-static const struct feature test_auth_feature = {
-    .name = "auth", .schema = &auth_schema, .settings = auth_settings, .metrics = auth_metrics
-};
+static const struct feature test_auth_feature = { .name = "auth",
+                                                  .schema = &auth_schema,
+                                                  .settings = auth_settings,
+                                                  .metrics = auth_metrics,
+                                                  .logs = auth_logs };
 static const struct feature *const test_features[] = {
     &test_auth_feature, &account_feature,  &session_feature, &message_feature,
     &roster_feature,    &presence_feature, &users_feature,   NULL,

@@ -5,6 +5,7 @@
 #include "base/command.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/setting.h"
 #include "im/account.h"
 #include "im/admins.h"
 #include "im/feature.h"
@@ -21,6 +22,7 @@ struct task {
     struct command_call *call;
     slice jid;      /* bare, of the account; or the domain */
     slice resource; /* empty: all */
+    slice last;     /* the last row that is shown */
     uint32_t rows, limit;
     int64_t generation; /* of the new password */
     struct worker *home;
@@ -177,6 +179,12 @@ void users_fail_missing(struct command_call *call, slice jid)
                  SLICE_ARG(jid));
 }
 
+void users_fail_disabled(struct command_call *call, slice jid)
+{
+    command_fail(call, E_CONFLICT, "%.*s is disabled; `user enable` lets it in again",
+                 SLICE_ARG(jid));
+}
+
 bool users_there(struct command_call *call, const struct account *a, enum err e)
 {
     if (e != OK)
@@ -197,6 +205,34 @@ static void fail_store(const struct task *t, enum err e)
 
 /* user add */
 
+static struct user_profile profile_of(const struct task *t)
+{
+    return (struct user_profile){ command_arg(t->call, "given-name"),
+                                  command_arg(t->call, "surname"), command_arg(t->call, "email") };
+}
+
+static void add_profile(struct store_batch *b, void *arg)
+{
+    const struct task *t = arg;
+    struct user_profile profile = profile_of(t);
+    for (const struct feature *const *f = features_all(); *f != NULL; f++)
+        if ((*f)->creating != NULL)
+            (*f)->creating(b, t->jid, &profile);
+}
+
+/* An operator may set what a client may not, and is told so. */
+static const char *short_text(const struct command_call *call)
+{
+    const struct setting *min = setting_find(SLICE("register.password-min"));
+    slice text = command_arg(call, "password");
+    int64_t count = 0;
+    for (size_t i = 0; i < text.len; i++)
+        count += ((uint8_t)text.ptr[i] & 0xc0) != 0x80;
+    return min == NULL || count >= setting_int(min)
+               ? ""
+               : "; the password is shorter than clients may choose (register.password-min)";
+}
+
 static void user_added(void *arg, enum err e, const struct credentials *c)
 {
     struct task *t = arg;
@@ -208,11 +244,9 @@ static void user_added(void *arg, enum err e, const struct credentials *c)
     } else if (e != OK) {
         fail_store(t, e);
     } else {
-        struct user_profile profile = { command_arg(t->call, "given-name"),
-                                        command_arg(t->call, "surname"),
-                                        command_arg(t->call, "email") };
+        struct user_profile profile = profile_of(t);
         users_created(t->call->worker, t->jid, &profile);
-        command_done(t->call, "account %.*s added", SLICE_ARG(t->jid));
+        command_done(t->call, "account %.*s added%s", SLICE_ARG(t->jid), short_text(t->call));
     }
 }
 
@@ -223,7 +257,8 @@ static void run_user_add(struct command_call *call)
     if (!users_account_ok(call, command_arg(call, "jid"), &jid) || !password_ok(call, &password))
         return;
     struct task *t = task_new(call, jid_bare(&jid));
-    credentials_create(auth_of(t), t->jid, password, user_added, t);
+    struct credentials_new n = { .jid = t->jid, .password = password, .add = add_profile };
+    credentials_create_with(auth_of(t), &n, user_added, t);
 }
 
 /* user password */
@@ -238,7 +273,8 @@ static void password_end_sessions(struct account *a, enum err e, void *arg)
         return;
     }
     unsigned ended = users_password_changed(a, NULL, t->generation);
-    command_done(t->call, "password of %.*s changed, sessions ended: %u", SLICE_ARG(t->jid), ended);
+    command_done(t->call, "password of %.*s changed, sessions ended: %u%s", SLICE_ARG(t->jid),
+                 ended, short_text(t->call));
 }
 
 static void password_home(struct worker *w, void *arg)
@@ -348,8 +384,11 @@ static void users_page(void *arg, enum err e, const struct credentials_row *rows
         command_fail(call, e, "the accounts could not be read: %s", err_text(e));
         return;
     }
-    bool only_disabled = command_flag(call, "disabled");
-    for (uint32_t i = 0; i < count && t->rows < t->limit; i++) {
+    bool only_disabled = command_flag(call, "disabled"), more = false;
+    for (uint32_t i = 0; i < count && !more; i++) {
+        more = t->rows == t->limit && (rows[i].disabled || !only_disabled);
+        if (more || t->rows == t->limit)
+            continue;
         if (only_disabled && !rows[i].disabled)
             continue;
         command_row(call);
@@ -357,12 +396,12 @@ static void users_page(void *arg, enum err e, const struct credentials_row *rows
         users_add_time(call, "created", rows[i].created_us);
         command_bool(call, "disabled", rows[i].disabled);
         t->rows++;
+        t->last = slice_dup(call->arena, rows[i].jid);
     }
-    if (count < CREDENTIALS_PAGE_MAX || (t->rows == t->limit && t->limit < USER_ROWS_MAX))
-        command_done(call, "%s", "");
-    else if (t->rows + CREDENTIALS_PAGE_MAX > USER_ROWS_MAX)
-        command_done(call, "there may be more: go on with --after %.*s",
-                     SLICE_ARG(rows[count - 1].jid));
+    if (more)
+        command_done(call, "there are more: go on with --after %.*s", SLICE_ARG(t->last));
+    else if (count < CREDENTIALS_PAGE_MAX)
+        command_done(call, "%s", call->rows != NULL ? "" : "there are none");
     else
         credentials_list(auth_of(t), t->jid, rows[count - 1].jid, users_page, t);
 }
@@ -549,6 +588,7 @@ static struct command user_add = {
 };
 static struct command user_del = {
     .name = "user del",
+    .asks = "The account and everything that is stored for it are deleted.",
     .args = del_args,
     .run = run_user_del,
     .doc = "Deletes an account with all that belongs to it: contacts (also from the rosters of "
@@ -556,6 +596,7 @@ static struct command user_del = {
 };
 static struct command user_list = {
     .name = "user list",
+    .reads = true,
     .args = user_list_args,
     .run = run_user_list,
     .doc = "Shows the accounts in the order of their addresses.",
@@ -569,6 +610,7 @@ static struct command user_password = {
 };
 static struct command session_list = {
     .name = "session list",
+    .reads = true,
     .args = session_list_args,
     .run = run_session_list,
     .doc = "Shows the sessions: their presence priority, whether the client is connected, stanzas "

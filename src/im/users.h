@@ -30,6 +30,7 @@ bool users_account_ok(struct command_call *call, slice text, struct jid *out);
 /* Runs fn on the worker that is the account's home; if that is another node, the call fails. */
 void users_call_home(struct command_call *call, slice bare, tour_fn *fn, void *arg);
 void users_fail_missing(struct command_call *call, slice jid);
+void users_fail_disabled(struct command_call *call, slice jid);
 /* For account_with(): whether there is such an account, disabled or not. false: the call has
  * failed.
  */

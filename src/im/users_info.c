@@ -226,8 +226,7 @@ static void account_ready(struct account *a, enum err e, void *arg)
     if (e != OK)
         command_fail(t->call, e, "%.*s: %s", SLICE_ARG(t->jid), err_text(e));
     else if (a->disabled)
-        command_fail(t->call, E_CONFLICT, "%.*s is disabled; `user enable` lets it in again",
-                     SLICE_ARG(t->jid));
+        users_fail_disabled(t->call, t->jid);
     else if (a->state != ACCOUNT_READY)
         users_fail_missing(t->call, t->jid);
     else
@@ -270,6 +269,7 @@ static const struct command_arg count_args[] = {
 
 struct command user_count = {
     .name = "user count",
+    .reads = true,
     .args = count_args,
     .run = run_count,
     .doc = "Counts the accounts: registered, disabled, online, and of these active and idle.",
@@ -277,6 +277,7 @@ struct command user_count = {
 };
 struct command user_online = {
     .name = "user online",
+    .reads = true,
     .args = online_args,
     .run = run_online,
     .doc = "Shows the accounts that have a session; idle are those whose clients sent nothing for "
@@ -285,9 +286,10 @@ struct command user_online = {
 };
 struct command user_stats = {
     .name = "user stats",
+    .reads = true,
     .args = jid_args,
     .run = run_stats,
     .doc = "Shows the sessions of an account with their addresses, and how much it has stored. "
-           "`user last` tells when somebody was there who is not now.",
+           "`user last` shows when an offline user was last online.",
     .columns = (const char *const[]){ "name", "value", NULL },
 };

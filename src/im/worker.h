@@ -15,7 +15,7 @@ struct store;
 struct work_pool;
 struct xml_work;
 
-enum { WORKER_STATE_SLOTS = 8 };
+enum { WORKER_STATE_SLOTS = 12 };
 
 struct worker {
     struct node *node;
@@ -30,21 +30,29 @@ struct worker {
     struct map accounts;  /* struct account by bare JID */
     struct map sessions;  /* struct session by id (8 bytes) */
     struct map asks;      /* of im/ask.c: requests of the server that wait for answers */
+    struct map joins;     /* of im/ticket_join.c: by id */
     struct map remotes;   /* of im/remote.c: domains of components */
     struct map streams;   /* of the gate: by stream id; for streams whose session lives elsewhere */
     uint64_t next_id;     /* ids of sessions and streams: counter << 16 | index */
     struct list idle;     /* accounts without sessions, longest idle first */
     uint32_t idle_count;
-    struct timer sweep; /* unloads idle accounts; not set while there are none */
-    struct list acks;   /* sessions that owe an <a/> at the end of the tick */
+    struct timer sweep;  /* unloads idle accounts; not set while there are none */
+    struct timer resend; /* of im/subscription.c: what could not be stored is told again */
+    uint32_t resend_ms;
+    struct list acks; /* sessions that owe an <a/> at the end of the tick */
     struct loop_defer ack_defer;
     struct list endings; /* sessions that end when the delivery under way is over */
     struct loop_defer end_defer;
     void *state_of[WORKER_STATE_SLOTS]; /* of features: worker_state_slot() */
     bool pressure; /* an outbox of the mesh is not empty: connections do not read */
     bool stopping;
-    bool over_budget; /* see im/budget.h */
-    uint16_t budget_calls;
+    bool over_budget; /* stanzas of clients are refused, see im/budget.h */
+    struct budget {
+        uint64_t grown, step; /* bytes read and delivered since the last look; the next one */
+        uint64_t share;       /* bytes that one account may hold */
+        struct loop_defer defer;
+        struct timer timer; /* looks again after the alarm */
+    } budget;
 };
 
 struct worker *worker_here(void); /* of this thread; NULL elsewhere */

@@ -1,4 +1,4 @@
-/* conn: one TCP connection as a stack of filters: socket, PROXY v2 header, TLS. Owned by its loop;
+/* conn: one TCP connection as a stack of filters: socket, PROXY header, TLS. Owned by its loop;
  * conn_detach()/conn_attach() carry it to another loop. Idle connections own no buffers (design
  * §9).
  *
@@ -51,7 +51,7 @@ struct conn_info {
 };
 
 enum conn_flags {
-    CONN_PROXY = 1, /* a PROXY protocol v2 header must come first */
+    CONN_PROXY = 1, /* a PROXY protocol header, version 1 or 2, must come first */
     CONN_TLS = 2,   /* direct TLS: the handshake comes before all else */
     CONN_HTTP = 4   /* what it speaks under TLS (ALPN) is http/1.1, not xmpp-client */
 };
@@ -74,7 +74,9 @@ void conn_set_limits(struct conn *c, const struct conn_limits *limits);
 
 /* STARTTLS: what was written before goes out in the clear; unread clear-text bytes are dropped, as
  * RFC 6120 §5.4.3.3 demands (nothing injected before the handshake may survive it). */
-void conn_start_tls(struct conn *c, struct tls_ctx *tls);
+/* `domain` is whom the client has asked for in the clear: its certificate is shown to a client that
+ * names no server in the handshake (no SNI). */
+void conn_start_tls(struct conn *c, struct tls_ctx *tls, slice domain);
 bool conn_is_secure(const struct conn *c);
 
 /* Channel binding data (RFC 5929, RFC 9266). E_UNSUPPORTED: not under TLS, or not with this

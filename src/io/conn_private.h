@@ -153,9 +153,9 @@ void conn_tls_flush(struct conn *c);
 void conn_tls_shut(struct conn *c);            /* close_notify, once */
 size_t conn_tls_pending(const struct conn *c); /* bytes for the socket that it did not take yet */
 
-/* conn_proxy.c: a PROXY protocol version 2 header at the start of `in`. E_AGAIN: more bytes are
- * needed; E_PROTO: there is none, or not one we take. info changes only when the header names a
+/* conn_proxy.c: a PROXY protocol header of version 1 or 2 at the start of `in`. E_AGAIN: more bytes
+ * are needed; E_PROTO: there is none, or not one we take. info changes only when the header names a
  * peer. */
-enum { PROXY_HEADER_BYTES = 16, PROXY_BODY_MAX = 536 };
+enum { PROXY_HEADER_BYTES = 16, PROXY_BODY_MAX = 536, PROXY_LINE_MAX = 107 };
 NODISCARD enum err conn_proxy_parse(slice in, size_t *taken, struct conn_info *info);
 void conn_info_set(struct conn_info *info, const struct sockaddr *peer);

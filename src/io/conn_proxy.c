@@ -1,9 +1,9 @@
 #include "io/conn_private.h"
 #include <arpa/inet.h>
 
-/* The binary header of "The PROXY protocol" (HAProxy), section 2.2: 12 bytes signature, version and
- * command, family and transport, length of the rest, addresses, then type-length-values, which are
- * skipped. */
+/* "The PROXY protocol" (HAProxy). Version 2, section 2.2: 12 bytes signature, version and command,
+ * family and transport, length of the rest, addresses, then type-length-values, which are skipped.
+ * Version 1, section 2.1: one line of text. The first byte tells them apart. */
 
 static const char signature[12] = "\r\n\r\n\0\r\nQUIT\n";
 
@@ -38,8 +38,85 @@ static void peer_v6(const char *body, struct conn_info *info)
     conn_info_set(info, (const struct sockaddr *)&sin6);
 }
 
+static const char text_begin[6] = "PROXY ";
+
+static bool port_text(slice text, uint16_t *port)
+{
+    int64_t n;
+    bool digits = text.len > 0 && text.len <= 5 && text.ptr[0] >= '0' && text.ptr[0] <= '9';
+
+    if (!digits || (text.ptr[0] == '0' && text.len > 1) || !slice_int(text, &n) || n > UINT16_MAX)
+        return false;
+    *port = (uint16_t)n;
+    return true;
+}
+
+static bool address_text(slice text, int family, void *out)
+{
+    char copy[INET6_ADDRSTRLEN];
+
+    if (text.len == 0 || text.len >= sizeof(copy))
+        return false;
+    memcpy(copy, text.ptr, text.len);
+    copy[text.len] = '\0';
+    return inet_pton(family, copy, out) == 1;
+}
+
+/* What is behind "PROXY ": "TCP4 1.2.3.4 5.6.7.8 1024 5222", or "UNKNOWN" and anything. */
+static enum err parse_line(slice line, struct conn_info *info)
+{
+    slice part[5], rest = line;
+    struct in6_addr from, to;
+    uint16_t from_port, to_port;
+    unsigned count = 0;
+    bool more = true;
+
+    while (count < 5 && more)
+        more = slice_cut(rest, ' ', &part[count++], &rest);
+    if (slice_is(part[0], "UNKNOWN"))
+        return OK;
+    int family = slice_is(part[0], "TCP4") ? AF_INET : AF_INET6;
+    if (count != 5 || more || (family == AF_INET6 && !slice_is(part[0], "TCP6")) ||
+        !address_text(part[1], family, &from) || !address_text(part[2], family, &to) ||
+        !port_text(part[3], &from_port) || !port_text(part[4], &to_port))
+        return E_PROTO;
+    if (family == AF_INET) {
+        struct sockaddr_in sin = { .sin_family = AF_INET, .sin_port = htons(from_port) };
+        memcpy(&sin.sin_addr, &from, sizeof(sin.sin_addr));
+        conn_info_set(info, (const struct sockaddr *)&sin);
+    } else {
+        struct sockaddr_in6 sin6 = { .sin6_family = AF_INET6, .sin6_port = htons(from_port) };
+        sin6.sin6_addr = from;
+        conn_info_set(info, (const struct sockaddr *)&sin6);
+    }
+    return OK;
+}
+
+static enum err parse_text(slice in, size_t *taken, struct conn_info *info)
+{
+    size_t most = in.len < PROXY_LINE_MAX ? in.len : PROXY_LINE_MAX, len = 0;
+    enum err e;
+
+    if (memcmp(in.ptr, text_begin, most < sizeof(text_begin) ? most : sizeof(text_begin)) != 0)
+        return E_PROTO;
+    while (len < most && in.ptr[len] >= ' ' && in.ptr[len] <= '~')
+        len++;
+    if (len == PROXY_LINE_MAX || (len + 1 < most && memcmp(in.ptr + len, "\r\n", 2) != 0) ||
+        (len + 1 == most && in.ptr[len] != '\r'))
+        return E_PROTO;
+    if (len + 1 >= most)
+        return most == PROXY_LINE_MAX ? E_PROTO : E_AGAIN;
+    e = len < sizeof(text_begin)
+            ? E_PROTO
+            : parse_line(slice_from((slice){ in.ptr, len }, sizeof(text_begin)), info);
+    *taken = e == OK ? len + 2 : 0;
+    return e;
+}
+
 enum err conn_proxy_parse(slice in, size_t *taken, struct conn_info *info)
 {
+    if (in.len > 0 && in.ptr[0] == text_begin[0])
+        return parse_text(in, taken, info);
     size_t have = in.len < sizeof(signature) ? in.len : sizeof(signature);
     const char *body = in.ptr + PROXY_HEADER_BYTES;
     size_t body_len;

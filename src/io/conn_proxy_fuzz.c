@@ -28,7 +28,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     ensure(e == OK || e == E_AGAIN || e == E_PROTO);
     ensure(taken <= size && taken <= PROXY_HEADER_BYTES + PROXY_BODY_MAX);
     ensure(memchr(whole.peer_text, '\0', sizeof(whole.peer_text)) != NULL);
-    for (size_t len = 0; len < size && len < 64; len++) {
+    for (size_t len = 0; len < size && len < 128; len++) {
         enum err p = parse(data, len, &taken_part, &part);
         ensure(p == E_AGAIN || p == e);
         ensure(p != OK || (taken_part == taken && len >= taken));

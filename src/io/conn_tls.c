@@ -16,6 +16,7 @@ enum { CIPHER_ROOM = CONN_RECORD_BYTES + 1024 }; /* of a record, overhead includ
 
 struct conn_tls {
     struct tls_ctx *ctx;
+    SSL_CTX *first; /* of the domain that the client has asked for, in ctx; NULL: not known */
     SSL *ssl;       /* NULL until the first bytes: who only connects costs little */
     const char *in; /* only during conn_tls_input() */
     size_t in_len;
@@ -136,7 +137,7 @@ struct conn_tls *conn_tls_create(struct tls_ctx *ctx)
 
 static SSL *session_create(struct conn *c)
 {
-    SSL *ssl = tls_session_create(c->tls->ctx, c->http ? TLS_HTTP : TLS_XMPP);
+    SSL *ssl = tls_session_create(c->tls->ctx, c->tls->first, c->http ? TLS_HTTP : TLS_XMPP);
     BIO *bio;
 
     pthread_once(&bio_once, bio_make);
@@ -162,13 +163,14 @@ void conn_tls_destroy(struct conn_tls **t)
 
 size_t conn_tls_pending(const struct conn *c) { return c->tls == NULL ? 0 : c->tls->pending_len; }
 
-void conn_start_tls(struct conn *c, struct tls_ctx *ctx)
+void conn_start_tls(struct conn *c, struct tls_ctx *ctx, slice domain)
 {
     ensure(c->tls == NULL);
     conn_flush(c);
     if (c->state != CONN_OPEN)
         return; /* closed or failed: its end is on the way */
     c->tls = conn_tls_create(ctx);
+    c->tls->first = tls_ctx_of_domain(ctx, domain);
     for (const struct conn_chunk *k = c->out; k != NULL; k = k->next) {
         if (k->len > k->at)
             pending_add(c->tls, k->data + k->at, k->len - k->at);

@@ -35,7 +35,7 @@ static size_t on_input(struct conn *c, slice data)
     if (e->starttls) {
         e->starttls = false;
         conn_write(c, SLICE("proceed"));
-        conn_start_tls(c, server_ctx);
+        conn_start_tls(c, server_ctx, (slice){ 0 });
         return 8;
     }
     assert_true(e->got_len + data.len <= GOT_MAX);
@@ -264,7 +264,7 @@ static void test_starttls_behind_clear_output_that_waits(void **state)
 
     (void)state;
     conn_write(e->c, (slice){ big, clear });
-    conn_start_tls(e->c, server_ctx);
+    conn_start_tls(e->c, server_ctx, (slice){ 0 });
     while (got < clear) {
         ssize_t n;
         bed_run(e->loop, bed_readable, &e->fd);

@@ -40,6 +40,8 @@ void loop_destroy(struct loop **loop)
     ensure(here != l);
     if (l->conns != NULL)
         l->conns->destroy(l->conns);
+    /* its owner may be freed already, and the next timer in its place would write there */
+    ensure_debug(wheel_is_empty(&l->wheel));
     close(l->epoll_fd);
     close(l->wake_fd);
     arena_destroy(&l->scratch);

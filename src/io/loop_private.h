@@ -22,6 +22,7 @@ struct wheel {
 };
 
 void wheel_init(struct wheel *w, uint64_t now_us);
+bool wheel_is_empty(const struct wheel *w);
 void wheel_advance(struct loop *loop, struct wheel *w);
 int wheel_wait_ms(struct wheel *w, uint64_t now_us); /* until a timer is due; -1: none is set */
 void timer_set_tick(struct loop *loop, struct timer *t, uint64_t due_tick);

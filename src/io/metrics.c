@@ -1,5 +1,7 @@
 #include "io/metrics.h"
 
+struct log_area log_io = { .name = "io" };
+
 struct metric io_accepted = { .name = "muster_io_accepted",
                               .kind = METRIC_COUNTER,
                               .help = "Connections accepted." };

@@ -16,6 +16,15 @@ void wheel_init(struct wheel *w, uint64_t now_us)
     }
 }
 
+bool wheel_is_empty(const struct wheel *w)
+{
+    for (unsigned level = 0; level < WHEEL_LEVELS; level++)
+        for (unsigned i = 0; i < WHEEL_SLOTS; i++)
+            if (!list_empty(&w->slot[level][i]))
+                return false;
+    return true;
+}
+
 static void wheel_place(struct wheel *w, struct timer *t)
 {
     uint64_t reach = (uint64_t)WHEEL_SLOTS * (WHEEL_SLOTS - 1);

@@ -1,16 +1,16 @@
 #include "io/tls.h"
+#include "base/durable.h"
 #include "base/ensure.h"
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/rand.h"
+#include "base/secret_file.h"
 #include "io/tls_private.h"
-#include <errno.h>
-#include <fcntl.h>
+#include "io/tls_tickets.h"
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 #include <stdatomic.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 enum { DOMAIN_BYTES_MAX = 255, SELF_SIGNED_DAYS = 3650, SERIAL_BYTES = 16 };
@@ -46,7 +46,15 @@ static size_t lower(char *out, const char *text, size_t cap)
     return len;
 }
 
-/* RFC 6066 §3. A name nobody has gets the default certificate: the client decides about it. */
+static bool covers(SSL_CTX *ssl, const char *name)
+{
+    X509 *cert = SSL_CTX_get0_certificate(ssl);
+
+    return cert != NULL && X509_check_host(cert, name, 0, 0, NULL) == 1;
+}
+
+/* RFC 6066 §3. A name nobody has gets the certificate of the stream's domain, if that is known, or
+ * the default one: the client decides about it. */
 static int choose_certificate(SSL *ssl, int *alert, void *arg)
 {
     const struct tls_ctx *ctx = arg;
@@ -60,6 +68,8 @@ static int choose_certificate(SSL *ssl, int *alert, void *arg)
     e = map_get(&ctx->by_domain, (slice){ domain, lower(domain, name, sizeof(domain)) });
     if (e != NULL)
         SSL_set_SSL_CTX(ssl, e->ssl);
+    else if (SSL_get_SSL_CTX(ssl) != ctx->fallback && covers(ctx->fallback, name))
+        SSL_set_SSL_CTX(ssl, ctx->fallback);
     return SSL_TLSEXT_ERR_OK;
 }
 
@@ -111,6 +121,7 @@ static SSL_CTX *ssl_ctx_create(void)
                                      "TLS_CHACHA20_POLY1305_SHA256") == 1 &&
          SSL_CTX_set_cipher_list(s, "ECDHE+AESGCM:ECDHE+CHACHA20") == 1;
     ensure(ok); /* every build of OpenSSL has these */
+    tls_tickets_use(s);
     return s;
 }
 
@@ -224,10 +235,25 @@ void tls_ctx_unref(struct tls_ctx **ctx)
     mem_free(&c);
 }
 
-SSL *tls_session_create(struct tls_ctx *ctx, enum tls_protocol protocol)
+SSL_CTX *tls_ctx_of_domain(const struct tls_ctx *ctx, slice domain)
+{
+    char key[DOMAIN_BYTES_MAX];
+    const struct tls_entry *e;
+
+    if (domain.len == 0 || domain.len > sizeof(key))
+        return NULL;
+    for (size_t i = 0; i < domain.len; i++) {
+        char c = domain.ptr[i];
+        key[i] = c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+    }
+    e = map_get(&ctx->by_domain, (slice){ key, domain.len });
+    return e != NULL ? e->ssl : NULL;
+}
+
+SSL *tls_session_create(struct tls_ctx *ctx, SSL_CTX *first, enum tls_protocol protocol)
 {
     static slice names[] = { SLICE_INIT("xmpp-client"), SLICE_INIT("http/1.1") };
-    SSL *ssl = SSL_new(ctx->fallback);
+    SSL *ssl = SSL_new(first != NULL ? first : ctx->fallback);
 
     ensure(ssl != NULL);
     SSL_set_app_data(ssl, &names[protocol]);
@@ -290,65 +316,69 @@ static X509 *sign_certificate(EVP_PKEY *key, const char *const *domains, size_t 
     return NULL;
 }
 
-static enum err write_file(const char *path, mode_t mode, BIO *pem, struct why *why)
+/* The key that is there, or a new one, which is on the disk before this returns. */
+static enum err obtain_key(EVP_PKEY **out, const char *path, struct why *why)
 {
+    enum err e = secret_file_check(path, why);
+    if (e == OK) {
+        BIO *file = BIO_new_file(path, "r");
+        *out = file == NULL ? NULL : PEM_read_bio_PrivateKey(file, NULL, NULL, "");
+        BIO_free(file);
+        return *out != NULL ? OK : fail(why, E_SYNTAX, path, "not a PEM private key");
+    }
+    if (e != E_NOTFOUND)
+        return e;
+    BIO *pem = BIO_new(BIO_s_secmem());
     char *ptr;
-    long len = BIO_get_mem_data(pem, &ptr);
-    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
-    bool ok;
-
-    if (fd < 0) {
-        why_set(why, "%s: %s", path, strerrordesc_np(errno));
-        return errno == EEXIST ? E_EXISTS : E_IO;
+    *out = EVP_EC_gen("P-256");
+    if (pem == NULL || *out == NULL ||
+        PEM_write_bio_PrivateKey(pem, *out, NULL, NULL, 0, NULL, NULL) != 1) {
+        e = fail(why, E_INTERNAL, path, "no key could be made");
+    } else {
+        long len = BIO_get_mem_data(pem, &ptr);
+        e = secret_file_write(path, (slice){ ptr, (size_t)len }, why);
     }
-    ok = fchmod(fd, mode) == 0 && write(fd, ptr, (size_t)len) == len && fsync(fd) == 0;
-    if (close(fd) == 0 && ok)
-        return OK;
-    why_set(why, "%s: %s", path, strerrordesc_np(errno));
-    unlink(path);
-    return E_IO;
-}
-
-static enum err write_pair(const char *cert_path, const char *key_path, X509 *cert, EVP_PKEY *key,
-                           struct why *why)
-{
-    BIO *cert_pem = BIO_new(BIO_s_mem());
-    BIO *key_pem = BIO_new(BIO_s_secmem());
-    enum err e = E_INTERNAL;
-
-    if (cert_pem != NULL && key_pem != NULL && PEM_write_bio_X509(cert_pem, cert) == 1 &&
-        PEM_write_bio_PrivateKey(key_pem, key, NULL, NULL, 0, NULL, NULL) == 1) {
-        e = write_file(key_path, 0600, key_pem, why);
-        if (e == OK) {
-            e = write_file(cert_path, 0644, cert_pem, why);
-            if (e != OK)
-                unlink(key_path);
-        }
-    }
-    BIO_free(cert_pem);
-    BIO_free(key_pem);
+    BIO_free(pem);
     return e;
 }
 
+static enum err write_certificate(const char *path, EVP_PKEY *key, const char *const *domains,
+                                  size_t count, struct why *why)
+{
+    X509 *cert = sign_certificate(key, domains, count);
+    BIO *pem = BIO_new(BIO_s_mem());
+    enum err e = E_INTERNAL;
+    char *ptr;
+    if (cert != NULL && pem != NULL && PEM_write_bio_X509(pem, cert) == 1) {
+        long len = BIO_get_mem_data(pem, &ptr);
+        e = durable_write(path, 0644, (slice){ ptr, (size_t)len }, why);
+    }
+    if (e == E_INTERNAL)
+        e = fail(why, e, path, "no certificate could be made");
+    BIO_free(pem);
+    X509_free(cert);
+    return e;
+}
+
+/* The key is written first: a crash in between leaves a key to which the certificate is made at the
+ * next start. A certificate without its key is no such rest. */
 enum err tls_self_signed(const char *cert_path, const char *key_path, const char *const *domains,
                          size_t count, struct why *why)
 {
-    EVP_PKEY *key;
-    X509 *cert;
-    enum err e = E_INTERNAL;
+    EVP_PKEY *key = NULL;
+    bool signed_before = access(cert_path, F_OK) == 0;
 
     ensure(count > 0);
-    if (access(cert_path, F_OK) == 0) {
-        why_set(why, "%s: exists and is not overwritten", cert_path);
-        return E_EXISTS;
+    if (signed_before && access(key_path, F_OK) != 0) {
+        why_set(why,
+                "%s: the key of %s is missing: restore it, or remove the certificate to have a new "
+                "pair made",
+                key_path, cert_path);
+        return E_NOTFOUND;
     }
-    key = EVP_EC_gen("P-256");
-    cert = key == NULL ? NULL : sign_certificate(key, domains, count);
-    if (cert != NULL)
-        e = write_pair(cert_path, key_path, cert, key, why);
-    if (e == E_INTERNAL)
-        e = fail(why, e, cert_path, "no certificate could be made");
-    X509_free(cert);
+    enum err e = obtain_key(&key, key_path, why);
+    if (e == OK && !signed_before)
+        e = write_certificate(cert_path, key, domains, count, why);
     EVP_PKEY_free(key);
     return e;
 }

@@ -55,18 +55,54 @@ static mode_t mode_of(const char *file)
 static void test_self_signed_files(void **state)
 {
     struct why why = { "" };
-    char other[80];
+    char cert[80], key[80];
+    struct stat before, after;
 
     (void)state;
     assert_int_equal(mode_of(path[0]), 0644);
     assert_int_equal(mode_of(path[1]), 0600);
-    assert_int_equal(tls_self_signed(path[0], path[3], names, 2, &why), E_EXISTS);
-    assert_non_null(strstr(why.text, path[0]));
-    snprintf(other, sizeof(other), "%s/other.pem", dir);
-    assert_int_equal(tls_self_signed(other, path[1], names, 2, &why), E_EXISTS);
-    assert_int_equal(access(other, F_OK), -1); /* no half of a pair is left */
-    snprintf(other, sizeof(other), "%s/none/cert.pem", dir);
-    assert_int_equal(tls_self_signed(other, other, names, 2, &why), E_IO);
+    assert_int_equal(stat(path[0], &before), 0);
+    assert_int_equal(tls_self_signed(path[0], path[1], names, 2, &why), OK); /* it is there */
+    assert_int_equal(stat(path[0], &after), 0);
+    assert_int_equal(after.st_ino, before.st_ino);
+    snprintf(cert, sizeof(cert), "%s/other.pem", dir);
+    snprintf(key, sizeof(key), "%s/other-key.pem", dir);
+    assert_int_equal(tls_self_signed(path[0], key, names, 2, &why), E_NOTFOUND);
+    assert_non_null(strstr(why.text, key));
+    assert_int_equal(access(key, F_OK), -1); /* a key that is lost is not made anew */
+    snprintf(cert, sizeof(cert), "%s/none/cert.pem", dir);
+    assert_int_equal(tls_self_signed(cert, cert, names, 2, &why), E_NOTFOUND);
+}
+
+/* A power cut between the two files. */
+static void test_self_signed_key_alone(void **state)
+{
+    struct why why = { "" };
+    char cert[80], key[80];
+    struct stat before, after;
+    struct tls_ctx *ctx = NULL;
+
+    (void)state;
+    snprintf(cert, sizeof(cert), "%s/half.pem", dir);
+    snprintf(key, sizeof(key), "%s/half-key.pem", dir);
+    assert_int_equal(tls_self_signed(cert, key, names, 2, &why), OK);
+    assert_int_equal(stat(key, &before), 0);
+    unlink(cert);
+    assert_int_equal(tls_self_signed(cert, key, names, 2, &why), OK);
+    assert_int_equal(stat(key, &after), 0);
+    assert_int_equal(after.st_ino, before.st_ino);
+    struct tls_cert both = { NULL, cert, key };
+    assert_int_equal(tls_ctx_create(&ctx, &both, 1, &why), OK);
+    tls_ctx_unref(&ctx);
+    assert_int_equal(truncate(key, 0), 0);
+    assert_int_equal(tls_self_signed(cert, key, names, 2, &why), E_CORRUPT);
+    assert_int_equal(chmod(key, 0644), 0);
+    assert_int_equal(tls_self_signed(cert, key, names, 2, &why), E_DENIED);
+    assert_non_null(strstr(why.text, key));
+    unlink(cert);
+    assert_int_equal(tls_self_signed(cert, key, names, 2, &why), E_DENIED);
+    assert_int_equal(access(cert, F_OK), -1);
+    unlink(key);
 }
 
 static void test_failures_say_what_is_wrong(void **state)
@@ -111,7 +147,7 @@ static void test_references(void **state)
     mine = tls_ctx_ref(ctx);
     tls_ctx_unref(&ctx); /* as a reload does */
     assert_null(ctx);
-    ssl = tls_session_create(mine, TLS_XMPP);
+    ssl = tls_session_create(mine, NULL, TLS_XMPP);
     assert_non_null(SSL_get_certificate(ssl));
     SSL_free(ssl);
     tls_ctx_unref(&mine);
@@ -122,6 +158,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_self_signed_files),
+        cmocka_unit_test(test_self_signed_key_alone),
         cmocka_unit_test(test_failures_say_what_is_wrong),
         cmocka_unit_test(test_one_certificate_a_domain),
         cmocka_unit_test(test_references),

@@ -1,19 +1,37 @@
 #include "io/work.h"
 #include "base/ensure.h"
+#include "base/map.h"
 #include "base/mem.h"
 #include <pthread.h>
 #include <signal.h>
 
+/* Exists while one of its works is queued or runs. */
+struct work_lane {
+    uint64_t id;
+    struct list node;  /* in `ready`: it has work, and none of it runs */
+    struct list queue; /* struct work, the oldest first */
+    unsigned count;    /* of the queue */
+    bool busy;
+};
+
 struct work_pool {
     pthread_mutex_t lock; /* guards what follows */
     pthread_cond_t changed;
-    struct loop_post *first, **last; /* queued work, linked by its post.next */
-    unsigned queued, queue_max;
-    bool ending;
+    struct list plain; /* struct work without a lane */
+    unsigned plain_count, plain_max;
+    struct list ready; /* struct work_lane, in turn */
+    struct map lanes;  /* struct work_lane by id */
+    bool plain_turn, skipping, ending;
 
     unsigned thread_count;
     pthread_t threads[];
 };
+
+static slice lane_key(const void *item)
+{
+    const struct work_lane *l = item;
+    return (slice){ (const char *)&l->id, sizeof l->id };
+}
 
 static void work_ended(struct loop_post *p, struct loop *loop)
 {
@@ -23,34 +41,84 @@ static void work_ended(struct loop_post *p, struct loop *loop)
     w->done(w);
 }
 
-/* NULL: the pool ends and the queue is empty. */
-static struct work *work_next(struct work_pool *pool)
+static void give_back(struct work *w)
 {
-    struct loop_post *p;
+    w->post.fn = work_ended;
+    loop_post(w->loop, &w->post);
+}
+
+/* Puts a lane where it belongs after a change; frees it when it is of no use. Under the lock. */
+static void lane_settle(struct work_pool *pool, struct work_lane *l)
+{
+    if (!l->busy && l->count > 0 && !list_linked(&l->node))
+        list_append(&pool->ready, &l->node);
+    if (l->count > 0)
+        return;
+    list_remove(&l->node);
+    if (l->busy)
+        return;
+    map_del(&pool->lanes, lane_key(l));
+    mem_free(&l);
+}
+
+static struct work *take_plain(struct work_pool *pool)
+{
+    struct list *node = list_pop(&pool->plain);
+
+    pool->plain_count -= node != NULL;
+    return node == NULL ? NULL : CONTAINER_OF(node, struct work, node);
+}
+
+static struct work *take_in_turn(struct work_pool *pool)
+{
+    struct list *next = list_pop(&pool->ready);
+
+    if (next == NULL)
+        return NULL;
+    struct work_lane *l = CONTAINER_OF(next, struct work_lane, node);
+    l->busy = true;
+    l->count--;
+    return CONTAINER_OF(list_pop(&l->queue), struct work, node);
+}
+
+static struct work *take(struct work_pool *pool)
+{
+    struct work *w = pool->plain_turn ? take_plain(pool) : take_in_turn(pool);
+
+    if (w == NULL)
+        w = pool->plain_turn ? take_in_turn(pool) : take_plain(pool);
+    if (w != NULL)
+        pool->plain_turn = w->in != NULL;
+    return w;
+}
+
+/* The lane of `before`, which has ended, is free again. NULL: the pool ends and nothing is queued.
+ */
+static struct work *work_next(struct work_pool *pool, struct work_lane *before)
+{
+    struct work *w;
 
     pthread_mutex_lock(&pool->lock);
-    while (pool->first == NULL && !pool->ending)
-        pthread_cond_wait(&pool->changed, &pool->lock);
-    p = pool->first;
-    if (p != NULL) {
-        pool->first = p->next;
-        if (pool->first == NULL)
-            pool->last = &pool->first;
-        pool->queued--;
+    if (before != NULL) {
+        before->busy = false;
+        lane_settle(pool, before);
     }
+    while ((w = take(pool)) == NULL && !pool->ending)
+        pthread_cond_wait(&pool->changed, &pool->lock);
     pthread_mutex_unlock(&pool->lock);
-    return p == NULL ? NULL : CONTAINER_OF(p, struct work, post);
+    return w;
 }
 
 static void *work_thread(void *arg)
 {
     struct work_pool *pool = arg;
+    struct work_lane *lane = NULL;
     struct work *w;
 
-    while ((w = work_next(pool)) != NULL) {
+    while ((w = work_next(pool, lane)) != NULL) {
+        lane = w->in; /* what it was may be gone when it is given back */
         w->run(w);
-        w->post.fn = work_ended;
-        loop_post(w->loop, &w->post);
+        give_back(w);
     }
     return NULL;
 }
@@ -63,8 +131,10 @@ struct work_pool *work_pool_create(unsigned threads, unsigned queue_max)
     ensure(threads > 0 && queue_max > 0);
     pthread_mutex_init(&pool->lock, NULL);
     pthread_cond_init(&pool->changed, NULL);
-    pool->last = &pool->first;
-    pool->queue_max = queue_max;
+    list_init(&pool->plain);
+    list_init(&pool->ready);
+    map_init(&pool->lanes, lane_key);
+    pool->plain_max = queue_max;
     pool->thread_count = threads;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are for the main thread */
@@ -89,26 +159,113 @@ void work_pool_destroy(struct work_pool **pool)
     pthread_mutex_unlock(&p->lock);
     for (unsigned i = 0; i < p->thread_count; i++)
         pthread_join(p->threads[i], NULL);
-    ensure(p->first == NULL);
+    ensure(list_empty(&p->plain) && p->lanes.count == 0);
+    map_fini(&p->lanes);
     pthread_cond_destroy(&p->changed);
     pthread_mutex_destroy(&p->lock);
     mem_free(pool);
 }
 
+/* NULL: there is no room. */
+static struct work_lane *lane_for(struct work_pool *pool, uint64_t id)
+{
+    struct work_lane *l = map_get(&pool->lanes, (slice){ (const char *)&id, sizeof id });
+
+    if (l != NULL)
+        return l->count < WORK_LANE_MAX ? l : NULL;
+    if (pool->lanes.count >= WORK_LANES_MAX)
+        return NULL;
+    l = mem_new(struct work_lane);
+    l->id = id;
+    list_init(&l->queue);
+    map_put(&pool->lanes, l);
+    return l;
+}
+
+static bool queue_plain(struct work_pool *pool, struct work *w)
+{
+    if (pool->plain_count >= pool->plain_max)
+        return false;
+    list_append(&pool->plain, &w->node);
+    pool->plain_count++;
+    return true;
+}
+
+static bool queue_in_lane(struct work_pool *pool, struct work *w)
+{
+    w->in = lane_for(pool, w->lane);
+    if (w->in == NULL)
+        return false;
+    list_append(&w->in->queue, &w->node);
+    w->in->count++;
+    lane_settle(pool, w->in);
+    return true;
+}
+
 enum err work_submit(struct work_pool *pool, struct loop *loop, struct work *w)
 {
-    enum err e = E_LIMIT;
+    w->loop = loop;
+    w->in = NULL;
+    w->skipped = false;
+    w->post.next = NULL;
+    w->node = (struct list){ 0 };
+    pthread_mutex_lock(&pool->lock);
+    bool queued = !(pool->skipping && w->may_skip) &&
+                  (w->lane == 0 ? queue_plain(pool, w) : queue_in_lane(pool, w));
+    if (queued)
+        pthread_cond_signal(&pool->changed);
+    pthread_mutex_unlock(&pool->lock);
+    return queued ? OK : E_LIMIT;
+}
+
+/* Off its queue. Under the lock. */
+static void unqueue(struct work_pool *pool, struct work *w)
+{
+    list_remove(&w->node);
+    if (w->in == NULL) {
+        pool->plain_count--;
+        return;
+    }
+    w->in->count--;
+    lane_settle(pool, w->in);
+}
+
+bool work_cancel(struct work_pool *pool, struct work *w)
+{
+    pthread_mutex_lock(&pool->lock);
+    bool queued = list_linked(&w->node);
+    if (queued)
+        unqueue(pool, w);
+    pthread_mutex_unlock(&pool->lock);
+    return queued;
+}
+
+static void skip_all(struct work_pool *pool, struct list *queue)
+{
+    LIST_EACH (it, queue) {
+        struct work *w = CONTAINER_OF(it, struct work, node);
+        if (!w->may_skip)
+            continue;
+        list_remove(&w->node);
+        if (w->in == NULL)
+            pool->plain_count--;
+        else
+            w->in->count--;
+        w->skipped = true;
+        give_back(w);
+    }
+}
+
+void work_pool_skip(struct work_pool *pool)
+{
+    struct work_lane *l;
 
     pthread_mutex_lock(&pool->lock);
-    if (pool->queued < pool->queue_max) {
-        w->loop = loop;
-        w->post.next = NULL;
-        *pool->last = &w->post;
-        pool->last = &w->post.next;
-        pool->queued++;
-        pthread_cond_signal(&pool->changed);
-        e = OK;
+    pool->skipping = true;
+    skip_all(pool, &pool->plain);
+    for (uint32_t i = 0; (l = map_next(&pool->lanes, &i)) != NULL;) {
+        skip_all(pool, &l->queue);
+        lane_settle(pool, l);
     }
     pthread_mutex_unlock(&pool->lock);
-    return e;
 }

@@ -114,9 +114,185 @@ static void test_destroy_finishes_what_is_queued(void **state)
     bed_run(loop, all_done, &count);
 }
 
+/* One thread, held by a job of its own until the others are queued. */
+struct bench {
+    struct work_pool *pool;
+    struct job first;
+    sem_t gate;
+};
+
+static void bench_begin(struct bench *b)
+{
+    *b = (struct bench){ .pool = work_pool_create(1, QUEUE_MAX) };
+    sem_init(&b->gate, 0, 0);
+    b->first = (struct job){ .work = { .run = job_run, .done = job_done }, .gate = &b->gate };
+    assert_int_equal(work_submit(b->pool, loop, &b->first.work), OK);
+    while (work_cancel(b->pool, &b->first.work)) /* until it has begun */
+        assert_int_equal(work_submit(b->pool, loop, &b->first.work), OK);
+}
+
+static void bench_end(struct bench *b)
+{
+    work_pool_destroy(&b->pool);
+    sem_destroy(&b->gate);
+}
+
+static int order[16];
+static unsigned order_len;
+
+static void note_done(struct work *w)
+{
+    order[order_len++] = (int)w->lane;
+    job_done(w);
+}
+
+static struct job job_in(uint64_t lane)
+{
+    return (struct job){ .work = { .run = job_run, .done = note_done, .lane = lane } };
+}
+
+static void test_lanes_take_turns(void **state)
+{
+    static const int expected[] = { 1, 0, 2, 0, 1, 1, 1 };
+    struct bench b;
+    struct job jobs[7];
+    unsigned count = 8;
+
+    (void)state;
+    order_len = 0;
+    bench_begin(&b);
+    for (unsigned i = 0; i < 7; i++) {
+        jobs[i] = job_in(i < 4 ? 1 : i == 4 ? 2 : 0);
+        assert_int_equal(work_submit(b.pool, loop, &jobs[i].work), OK);
+    }
+    sem_post(&b.gate);
+    bed_run(loop, all_done, &count);
+    assert_int_equal(order_len, 7);
+    for (unsigned i = 0; i < 7; i++)
+        assert_int_equal(order[i], expected[i]);
+    bench_end(&b);
+}
+
+static sem_t inside;
+static _Atomic int running, most;
+
+static void crowd_run(struct work *w)
+{
+    int now = ++running;
+
+    if (now > most)
+        most = now;
+    sem_post(&inside);
+    job_run(w);
+    running--;
+}
+
+static void test_one_of_a_lane_at_a_time(void **state)
+{
+    struct work_pool *pool = work_pool_create(4, QUEUE_MAX);
+    struct job jobs[40];
+    unsigned count = 40;
+
+    (void)state;
+    sem_init(&inside, 0, 0);
+    running = most = 0;
+    order_len = 0;
+    for (unsigned i = 0; i < 40; i++) {
+        jobs[i] = (struct job){ .work = { .run = crowd_run, .done = job_done, .lane = 7 } };
+        assert_int_equal(work_submit(pool, loop, &jobs[i].work), OK);
+    }
+    bed_run(loop, all_done, &count);
+    assert_int_equal(most, 1);
+    work_pool_destroy(&pool);
+    sem_destroy(&inside);
+}
+
+static void test_a_lane_has_a_limit(void **state)
+{
+    static struct job jobs[WORK_LANE_MAX + 1], other;
+    struct bench b;
+    unsigned count = WORK_LANE_MAX + 2;
+
+    (void)state;
+    bench_begin(&b);
+    for (unsigned i = 0; i <= WORK_LANE_MAX; i++) {
+        jobs[i] = (struct job){ .work = { .run = job_run, .done = job_done, .lane = 7 } };
+        assert_int_equal(work_submit(b.pool, loop, &jobs[i].work),
+                         i < WORK_LANE_MAX ? OK : E_LIMIT);
+    }
+    other = (struct job){ .work = { .run = job_run, .done = job_done, .lane = 8 } };
+    assert_int_equal(work_submit(b.pool, loop, &other.work), OK);
+    sem_post(&b.gate);
+    bed_run(loop, all_done, &count);
+    bench_end(&b);
+}
+
+static void test_canceled_work_does_not_run(void **state)
+{
+    struct bench b;
+    struct job jobs[6];
+    unsigned count = 4;
+
+    (void)state;
+    order_len = 0;
+    bench_begin(&b);
+    for (unsigned i = 0; i < 6; i++) {
+        jobs[i] = job_in(i % 2);
+        assert_int_equal(work_submit(b.pool, loop, &jobs[i].work), OK);
+    }
+    assert_false(work_cancel(b.pool, &b.first.work)); /* it runs */
+    for (unsigned i = 0; i < 3; i++)
+        assert_true(work_cancel(b.pool, &jobs[i].work));
+    sem_post(&b.gate);
+    bed_run(loop, all_done, &count);
+    for (unsigned i = 0; i < 6; i++)
+        assert_int_equal(jobs[i].ran, i >= 3);
+    assert_false(work_cancel(b.pool, &jobs[5].work));
+    bench_end(&b);
+}
+
+static unsigned skipped_count;
+
+static void skip_done(struct work *w)
+{
+    skipped_count += w->skipped;
+    done_count++;
+}
+
+static void test_a_stop_skips_what_may_be_skipped(void **state)
+{
+    struct bench b;
+    struct job jobs[20];
+    unsigned count = 21;
+
+    (void)state;
+    skipped_count = 0;
+    bench_begin(&b);
+    for (unsigned i = 0; i < 20; i++) {
+        jobs[i] = (struct job){
+            .work = { .run = job_run, .done = skip_done, .lane = i % 4, .may_skip = i < 10 }
+        };
+        assert_int_equal(work_submit(b.pool, loop, &jobs[i].work), OK);
+    }
+    work_pool_skip(b.pool);
+    struct job late = { .work = { .run = job_run, .done = skip_done, .may_skip = true } };
+    assert_int_equal(work_submit(b.pool, loop, &late.work), E_LIMIT);
+    sem_post(&b.gate);
+    bed_run(loop, all_done, &count);
+    assert_int_equal(skipped_count, 10);
+    for (unsigned i = 0; i < 20; i++)
+        assert_int_equal(jobs[i].ran, i >= 10);
+    bench_end(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_lanes_take_turns, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_one_of_a_lane_at_a_time, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_lane_has_a_limit, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_canceled_work_does_not_run, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_stop_skips_what_may_be_skipped, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_runs_elsewhere_and_ends_here, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_full_queue_refuses, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_destroy_finishes_what_is_queued, set_up, tear_down),

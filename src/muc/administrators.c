@@ -405,6 +405,7 @@ static struct command del_command = {
 };
 static struct command list_command = {
     .name = "room-admin list",
+    .reads = true,
     .run = run_list,
     .doc = "Shows the administrators of group chat.",
     .columns = (const char *const[]){ "jid", "nick", "description", NULL },

@@ -1,7 +1,8 @@
 /* alias: further domains of group chat beside conference.<domain>: the one that the server makes of
  * the number of the node and the name of the cluster (setting muc.alias-automatic), and those that
  * operators add (commands `room-alias …`). Rooms can be made under each; a room belongs to the
- * domain that it was made under.
+ * domain that it was made under. Clients take the service that they are shown, or the last of
+ * several, for new rooms: the domains that the server makes are in no list.
  *
  * The rows are in the database, the domains in the table of im/host.h. A made name that is made
  * otherwise now, or no longer, stays as an ordinary alias, so that its rooms are reached.
@@ -29,8 +30,9 @@ static struct setting automatic = {
     .def = 1,
     .changed = automatic_changed,
     .doc = "Gives group chat a domain of its own on each node, "
-           "conference-<node_id>-<cluster_id>.<domain>, which follows changes of these. Off: the "
-           "one that there is stays as an ordinary alias, which `room-alias` may delete.",
+           "conference-<node_id>-<cluster_id>.<domain>, which follows changes of these. Clients "
+           "are not shown it, so that they find one service for group chat, but may use it. Off: "
+           "the one that there is stays as an ordinary alias, which `room-alias` may delete.",
 };
 
 static const struct store_migration migrations[] = {
@@ -56,8 +58,8 @@ static struct store_stmt add_stmt = {
 };
 static struct store_stmt generate_stmt = {
     .name = "room_alias.generate",
-    .sql = "INSERT INTO room_alias(domain, generated, listed) VALUES($1, 1, 1) "
-           "ON CONFLICT(domain) DO UPDATE SET generated = 1",
+    .sql = "INSERT INTO room_alias(domain, generated, listed) VALUES($1, 1, 0) "
+           "ON CONFLICT(domain) DO UPDATE SET generated = 1, listed = 0",
     .params = "t",
     .cols = "",
 };
@@ -546,12 +548,14 @@ static struct command del_command = {
 };
 static struct command list_command = {
     .name = "room-alias list",
+    .reads = true,
     .run = run_list,
     .doc = "Shows the aliases of group chat, and which of our domains each belongs to.",
     .columns = (const char *const[]){ "alias", "domain", "made", "listed", NULL },
 };
 static struct command report_command = {
     .name = "room-alias report",
+    .reads = true,
     .run = run_report,
     .doc = "Shows how many rooms there are under each domain of group chat, also of domains that "
            "are none any more.",

@@ -39,6 +39,8 @@ struct recorder *recorder_of(struct worker *w)
         r->worker = w;
         list_init(&r->waiting);
         list_init(&r->requests);
+        list_init(&r->burials);
+        list_init(&r->ended);
         r->prefix_max = RECORD_PREFIX_MAX;
     }
     return r;

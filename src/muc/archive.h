@@ -72,6 +72,7 @@ struct room_burial {
     uint64_t id;     /* of the message, as in its stanza-id */
     slice author;    /* bare JID that must have said it; empty: whoever did */
     slice tombstone; /* XML text that stands instead of the content */
+    bool patient;    /* tried again until the database is there: never E_DOWN */
 };
 /* OK, also if it was buried before. E_NOTFOUND: no such message. E_DENIED: another said it. E_DOWN.
  * Perhaps from inside room_archive_bury(). */
@@ -87,3 +88,5 @@ void room_archive_doom(struct store_batch *b, const struct room_archive *a);
 void room_archive_end(const struct room_archive *a);
 /* The same of what is noted already. */
 void room_archive_remove(struct worker *w, int64_t owner);
+/* A room that had ended its archive has one again. */
+void room_archive_begin(const struct room_archive *a);

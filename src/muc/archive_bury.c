@@ -7,11 +7,12 @@
 #include "im/archive.h"
 #include "im/archive_words.h"
 #include "im/worker.h"
+#include "io/timer.h"
 #include "muc/archive_private.h"
 #include "xmpp/ns.h"
 #include "xmpp/stanza.h"
 
-enum { ATTEMPTS = 3 };
+enum { ATTEMPTS = 3, RETRY_MS = 1000 };
 
 static struct store_stmt find_line = {
     .name = "muc.archive-line",
@@ -30,13 +31,41 @@ struct burial {
     unsigned attempts;
     room_buried_fn *done;
     void *arg;
+    struct list node; /* in recorder.burials, while it waits */
+    struct timer timer;
 };
 
 static void look(struct burial *f);
 
+static void look_again(struct timer *t, struct loop *loop)
+{
+    struct burial *f = CONTAINER_OF(t, struct burial, timer);
+    (void)loop;
+    list_remove(&f->node);
+    look(f);
+}
+
+void burials_end(struct recorder *r)
+{
+    struct list *it;
+    while ((it = list_pop(&r->burials)) != NULL) {
+        struct burial *f = CONTAINER_OF(it, struct burial, node);
+        struct arena *arena = f->arena;
+        timer_cancel(&f->timer);
+        arena_destroy(&arena);
+    }
+}
+
 static void end(struct burial *f, enum err e)
 {
     struct arena *arena = f->arena;
+    if (f->what.patient && e != OK && e != E_NOTFOUND && e != E_DENIED && !f->worker->stopping) {
+        list_append(&recorder_of(f->worker)->burials, &f->node);
+        f->timer.fn = look_again;
+        f->attempts = 0;
+        timer_set(f->worker->loop, &f->timer, RETRY_MS);
+        return;
+    }
     if (f->done != NULL)
         f->done(f->arg, e);
     arena_destroy(&arena);
@@ -126,6 +155,7 @@ void room_archive_bury(const struct room_archive *a, const struct room_burial *w
                           .worker = a->worker,
                           .owner = a->owner,
                           .what = { .id = what->id,
+                                    .patient = what->patient,
                                     .author = slice_dup(arena, what->author),
                                     .tombstone = slice_dup(arena, what->tombstone) },
                           .done = done,

@@ -118,12 +118,25 @@ static void noted(void *arg, enum store_result result, const struct store_batch 
     node_call(w->node, 0, begin, NULL);
 }
 
+void recorder_doom(struct recorder *r, int64_t owner)
+{
+    struct worker *w = r->worker;
+    struct store_batch *b = store_write(w->store, (uint64_t)owner);
+    STORE_ADD(b, &doom, STORE_ANY_ROWS, SV_I(owner), SV_I(loop_wall_us(w->loop)));
+    store_submit(b, w->loop, 0, noted, w);
+}
+
 void room_archive_end(const struct room_archive *a)
 {
     struct store_batch *b = store_write(a->worker->store, (uint64_t)a->owner);
     recorder_drop(recorder_of(a->worker), a->owner);
     room_archive_doom(b, a);
     store_submit(b, a->worker->loop, 0, noted, a->worker);
+}
+
+void room_archive_begin(const struct room_archive *a)
+{
+    recorder_begin(recorder_of(a->worker), a->owner);
 }
 
 void room_archive_remove(struct worker *w, int64_t owner)

@@ -15,9 +15,12 @@ struct recorder {
     struct timer timer;  /* of the next attempt */
     uint32_t prefix;     /* so many at the begin are being stored; 0: none */
     uint32_t prefix_max;
-    bool writing;         /* these are with the store */
+    bool writing;      /* these are with the store */
+    struct list ended; /* struct ended: rooms, the oldest first */
+    uint32_t ended_count;
     struct list requests; /* struct request that are under way */
     uint32_t request_count;
+    struct list burials; /* struct burial: of those that wait to be tried again */
     struct timer doomed; /* archives of destroyed rooms: the next step; on worker 0 */
     bool deleting, delete_more;
     int64_t delete_owner, delete_until;
@@ -30,7 +33,8 @@ extern struct setting muc_recording_queue;
 extern struct alarm muc_recording_alarm;
 extern struct metric *const muc_recording_metrics[];
 void recorder_end(struct recorder *r);
-void recorder_drop(struct recorder *r, int64_t owner); /* what waits of a room that is gone */
+void recorder_drop(struct recorder *r, int64_t owner);  /* what waits of a room that is gone */
+void recorder_begin(struct recorder *r, int64_t owner); /* it is recorded again */
 /* A message that waits gives way to a tombstone. false: it does not wait, or is with the store. */
 bool recorder_bury(struct recorder *r, int64_t owner, const struct room_burial *what, enum err *e);
 
@@ -40,8 +44,10 @@ extern const struct iq_rule room_archive_rules[];
 /* archive_delete.c */
 extern struct store_stmt *const room_delete_stmts[];
 void doomed_start(struct recorder *r);
+void recorder_doom(struct recorder *r, int64_t owner); /* all that it has so far goes */
 
 /* archive_bury.c */
+void burials_end(struct recorder *r); /* memory only: the node ends */
 extern struct store_stmt *const room_bury_stmts[];
 /* The tombstone for a message: its addresses, id, and what the room said about who it was. */
 struct stanza *room_tombstone(const struct stanza *st, slice xml);

@@ -13,7 +13,7 @@
 #include "im/worker.h"
 #include "muc/archive_private.h"
 
-enum { RETRY_MS = 1000, PREFIX_BYTES = 1 << 20 };
+enum { RETRY_MS = 1000, PREFIX_BYTES = 1 << 20, ENDED_MAX = 256 };
 
 struct setting muc_recording_queue = {
     .name = "muc.recording-queue",
@@ -143,6 +143,36 @@ static void add_record(struct store_batch *b, const struct record *rec)
     buf_fini(&text);
 }
 
+/* Rooms that ended lately: what was with the store by then, and could not be stored, must not be
+ * tried again. The oldest is forgotten first: by then its writes have come back. */
+struct ended {
+    struct list node;
+    int64_t owner;
+};
+
+static bool has_ended(const struct recorder *r, int64_t owner)
+{
+    LIST_EACH (it, &r->ended)
+        if (CONTAINER_OF(it, struct ended, node)->owner == owner)
+            return true;
+    return false;
+}
+
+static void note_ended(struct recorder *r, int64_t owner)
+{
+    struct ended *e;
+    if (has_ended(r, owner))
+        return;
+    if (r->ended_count == ENDED_MAX) {
+        e = CONTAINER_OF(list_pop(&r->ended), struct ended, node);
+    } else {
+        e = mem_new(struct ended);
+        r->ended_count++;
+    }
+    e->owner = owner;
+    list_append(&r->ended, &e->node);
+}
+
 static void stored(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct record *rec = arg;
@@ -153,6 +183,9 @@ static void stored(void *arg, enum store_result result, const struct store_batch
         free_record(rec);
     } else if (result == STORE_CONFLICT) {
         lose(rec, "the database refuses it");
+    } else if (has_ended(rec->recorder, rec->owner)) { /* its archive is gone */
+        tell(rec);
+        free_record(rec);
     } else { /* all have read it: however many wait, as many as the store had taken may be more */
         wait_for_store(rec);
     }
@@ -225,16 +258,33 @@ static void prefix_refused(struct recorder *r)
     retry(r);
 }
 
+/* Its room ended while it was looked for. */
+static void prefix_dropped(struct recorder *r)
+{
+    for (uint32_t n = r->prefix; n > 0; n--) {
+        struct record *rec = CONTAINER_OF(list_pop(&r->waiting), struct record, node);
+        tell(rec);
+        free_record(rec);
+    }
+    count_waiting(-(int64_t)r->prefix);
+    r->prefix = 0;
+    retry(r);
+}
+
 static void prefix_written(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct recorder *r = arg;
     (void)b;
+    int64_t owner = CONTAINER_OF(r->waiting.next, struct record, node)->owner;
+    bool ended = has_ended(r, owner);
     if (result == STORE_OK)
         prefix_done(r);
     else if (result == STORE_CONFLICT)
         prefix_refused(r);
     else
         try_later(r);
+    if (ended && result != STORE_CONFLICT) /* what was stored behind the end of the room goes too */
+        recorder_doom(r, owner);
 }
 
 static void prefix_looked_for(void *arg, enum store_result result, const struct store_batch *found)
@@ -247,6 +297,10 @@ static void prefix_looked_for(void *arg, enum store_result result, const struct 
         return;
     }
     int64_t owner = CONTAINER_OF(it, struct record, node)->owner;
+    if (has_ended(r, owner)) {
+        prefix_dropped(r);
+        return;
+    }
     struct store_batch *b = store_write(r->worker->store, (uint64_t)owner);
     for (uint32_t i = 0; i < r->prefix; i++, it = it->next) {
         if (store_row_count(found, i) > 0)
@@ -305,9 +359,22 @@ bool recorder_bury(struct recorder *r, int64_t owner, const struct room_burial *
     return false;
 }
 
+void recorder_begin(struct recorder *r, int64_t owner)
+{
+    LIST_EACH (it, &r->ended) {
+        struct ended *e = CONTAINER_OF(it, struct ended, node);
+        if (e->owner != owner)
+            continue;
+        list_remove(it);
+        mem_free(&e);
+        r->ended_count--;
+    }
+}
+
 void recorder_drop(struct recorder *r, int64_t owner)
 {
     uint32_t at = 0;
+    note_ended(r, owner);
     LIST_EACH (it, &r->waiting) {
         struct record *rec = CONTAINER_OF(it, struct record, node);
         if (at++ < r->prefix || rec->owner != owner)
@@ -323,11 +390,19 @@ void recorder_drop(struct recorder *r, int64_t owner)
 void recorder_end(struct recorder *r)
 {
     struct list *it;
+    int64_t count = 0;
     timer_cancel(&r->timer);
+    burials_end(r);
     while ((it = list_pop(&r->waiting)) != NULL) {
         struct record *rec = CONTAINER_OF(it, struct record, node);
-        rec->origin = ORIGIN_NONE;
         count_waiting(-1);
-        lose(rec, "the node ends");
+        count++;
+        free_record(rec);
     }
+    metric_add(&lost, count);
+    if (count > 0)
+        log_error(&muc_archive_log, LOG_EV("messages.lost"), LOG_I("count", count),
+                  LOG_C("why", "the node ends while the database is away"));
+    while ((it = list_pop(&r->ended)) != NULL)
+        mem_free(&(struct ended *){ CONTAINER_OF(it, struct ended, node) });
 }

@@ -208,7 +208,8 @@ static enum err bury(uint64_t id, const char *author)
     room_archive_bury(
         &room,
         &(struct room_burial){ id, slice_of(author),
-                               SLICE("<retracted xmlns='urn:xmpp:message-retract:1' stamp='x'/>") },
+                               SLICE("<retracted xmlns='urn:xmpp:message-retract:1' stamp='x'/>"),
+                               false },
         buried, &result);
     test_node_run(&t, has_result, &result);
     return (enum err)result;

@@ -4,6 +4,9 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/mem.h"
+#include "im/node.h"
+#include "im/session.h"
+#include "im/ticket_join.h"
 #include "im/worker.h"
 #include "muc/private.h"
 #include "xmpp/form.h"
@@ -34,9 +37,20 @@ static void inviter_write(struct buf *out, const struct room *r, const struct oc
         xml_escape(out, room_address(r, o->nick, loop_scratch(r->worker->loop)));
 }
 
-/* invite NULL: nobody said more. */
+/* For an account of this server, who may have blocked the true sender: it is not told to clients
+ * (im/message.c takes it off). */
+static void sender_write(struct buf *out, const struct room *r, slice to, slice bare)
+{
+    if (bare.len == 0 || !node_serves(r->worker->node, jid_split(to).domain))
+        return;
+    buf_lit(out, "<inviter xmlns='" NS_ROOMS "' jid='");
+    xml_escape(out, bare);
+    buf_lit(out, "'/>");
+}
+
+/* invite NULL: nobody said more. sender: bare JID of who is behind it; empty: nobody. */
 static struct stanza *make_invite(struct room *r, slice to, const struct occupant *by,
-                                  const struct elem *invite)
+                                  const struct elem *invite, slice sender)
 {
     struct stanza *out = NULL;
     struct arena *tmp = loop_scratch(r->worker->loop);
@@ -60,6 +74,7 @@ static struct stanza *make_invite(struct room *r, slice to, const struct occupan
     if (r->config.password)
         xml_add_element(&b, "password", r->config.text[ROOM_SECRET]);
     buf_lit(&b, "</x>");
+    sender_write(&b, r, to, sender);
     if (!b.overflow)
         out = stanza_make(STANZA_MESSAGE, TYPE_NORMAL, r->jid, to, (slice){ 0 }, buf_slice(&b));
     buf_fini(&b);
@@ -67,9 +82,9 @@ static struct stanza *make_invite(struct room *r, slice to, const struct occupan
 }
 
 /* §9.3: who becomes a member of a members-only room and is not there is told so. */
-void room_invite_member(struct room *r, slice bare)
+void room_invite_member(struct room *r, slice bare, slice by)
 {
-    struct stanza *st = make_invite(r, bare, NULL, NULL);
+    struct stanza *st = make_invite(r, bare, NULL, NULL, by);
     if (st != NULL)
         route_send(r->worker, st);
 }
@@ -84,6 +99,7 @@ static bool may_invite(const struct room *r, const struct occupant *o)
  * invited are members: who comes at once gets in. */
 struct invitations {
     struct stanza *st; /* the message; NULL: not taken yet */
+    struct origin origin;
     uint32_t count, members;
     struct stanza *sent[INVITES_MAX];
     struct affiliation_edit member[INVITES_MAX];
@@ -97,14 +113,18 @@ static void invitations_free(struct invitations *v)
     mem_free(&v);
 }
 
+/* Each account keeps its own, and reports. */
 static void invitations_end(struct room *r, enum err e, void *arg)
 {
     struct invitations *v = arg;
+    struct origin part = ticket_join(r->worker, v->origin);
     for (uint32_t i = 0; e == OK && i < v->count; i++)
-        route_send(r->worker, stanza_ref(v->sent[i]));
+        if (route(r->worker, stanza_ref(v->sent[i]), part, 0, 0) != ROUTED)
+            ticket_join_more(r->worker, part);
     if (e != OK)
         route_error(r->worker, v->st, SE_RESOURCE_CONSTRAINT,
                     SLICE("who is invited could not be made a member now"));
+    ticket_join_close(r->worker, part);
     invitations_free(v);
 }
 
@@ -135,7 +155,7 @@ static enum stanza_error read_invitations(struct room *r, struct occupant *by, c
         enum stanza_error wrong = invited(r, by, &e, &jid);
         if (wrong != SE_NONE)
             return wrong;
-        struct stanza *one = make_invite(r, jid.full, by, &e);
+        struct stanza *one = make_invite(r, jid.full, by, &e, seat_bare(occupant_seat(by)));
         if (one == NULL)
             continue;
         v->sent[v->count++] = one;
@@ -146,7 +166,8 @@ static enum stanza_error read_invitations(struct room *r, struct occupant *by, c
     return SE_NONE;
 }
 
-static enum routed invite(struct room *r, struct seat *s, struct stanza *st, const struct elem *x)
+static enum routed invite(struct room *r, struct seat *s, struct stanza *st, const struct elem *x,
+                          struct origin origin)
 {
     if (s == NULL)
         return room_refuse(r, st, SE_NOT_ACCEPTABLE, SLICE("you are not in this room"));
@@ -167,6 +188,7 @@ static enum routed invite(struct room *r, struct seat *s, struct stanza *st, con
         return room_refuse(r, st, wrong, SLICE("an invitation goes to an address"));
     }
     v->st = st;
+    v->origin = origin;
     if (v->members == 0)
         invitations_end(r, OK, v);
     else
@@ -175,11 +197,12 @@ static enum routed invite(struct room *r, struct seat *s, struct stanza *st, con
             &(struct room_delta){
                 .edit = v->member, .edit_count = v->members, .quiet = true, .newcomers = true },
             invitations_end, v);
-    return ROUTED;
+    return origin.session != 0 ? ROUTE_PENDING : ROUTED;
 }
 
 /* To whoever invited, if still here: the room is no way to reach others. */
-static enum routed decline(struct room *r, struct seat *s, struct stanza *st, const struct elem *e)
+static enum routed decline(struct room *r, struct seat *s, struct stanza *st, const struct elem *e,
+                           struct origin origin)
 {
     struct arena *tmp = loop_scratch(r->worker->loop);
     struct jid jid;
@@ -195,6 +218,7 @@ static enum routed decline(struct room *r, struct seat *s, struct stanza *st, co
                                     : room_occupant_of(r, jid_bare(&jid));
     if (to == NULL || to->hidden || room_affiliation(r, stanza_from_bare(st)) == AFF_OUTCAST)
         return handled(st);
+    enum routed routed = ROUTED;
     buf_init(&b, MESSAGE_BYTES_MAX);
     buf_lit(&b, "<x xmlns='" NS_MUC_USER "'><decline from='");
     xml_escape(&b, stanza_from_bare(st));
@@ -202,10 +226,13 @@ static enum routed decline(struct room *r, struct seat *s, struct stanza *st, co
     xml_add_element(&b, "reason", reason_of(e, tmp));
     buf_lit(&b, "</decline></x>");
     if (!b.overflow)
-        route_send(r->worker, stanza_make(STANZA_MESSAGE, TYPE_NORMAL, r->jid,
-                                          occupant_seat(to)->jid, (slice){ 0 }, buf_slice(&b)));
+        routed = route(r->worker,
+                       stanza_make(STANZA_MESSAGE, TYPE_NORMAL, r->jid, occupant_seat(to)->jid,
+                                   (slice){ 0 }, buf_slice(&b)),
+                       origin, 0, 0);
     buf_fini(&b);
-    return handled(st);
+    stanza_unref(&st);
+    return routed;
 }
 
 /* §8.6: a form for each moderator. */
@@ -226,9 +253,8 @@ static void ask_moderators(struct room *r, const struct occupant *o)
     struct buf b;
 
     buf_init(&b, MESSAGE_BYTES_MAX);
-    form_open(&b, FORM_FORM, NS_MUC_REQUEST);
-    form_title(&b, "Voice request");
-    form_instructions(&b, "To approve this request for voice, grant it and submit the form.");
+    form_open_titled(&b, FORM_FORM, NS_MUC_REQUEST, "Voice request",
+                     "To approve this request for voice, grant it and submit the form.");
     form_ask_value(&b, &role, SLICE("participant"));
     form_ask_value(&b, &jid, occupant_seat(o)->jid);
     form_ask_value(&b, &nick, o->nick);
@@ -271,7 +297,7 @@ static enum routed voice(struct room *r, struct seat *s, struct stanza *st, stru
     return handled(st);
 }
 
-enum routed room_asked(struct room *r, struct seat *s, struct stanza *st)
+enum routed room_asked(struct room *r, struct seat *s, struct stanza *st, struct origin origin)
 {
     struct arena *tmp = loop_scratch(r->worker->loop);
     struct elem x, e;
@@ -279,15 +305,15 @@ enum routed room_asked(struct room *r, struct seat *s, struct stanza *st)
 
     if (stanza_child(st, KNOWN_MUC_USER, &x)) {
         if (elem_child(&x, "invite", NS_MUC_USER, &e))
-            return invite(r, s, st, &x);
+            return invite(r, s, st, &x, origin);
         if (elem_child(&x, "decline", NS_MUC_USER, &e))
-            return decline(r, s, st, &e);
+            return decline(r, s, st, &e, origin);
     }
     if (stanza_child(st, KNOWN_DATA_FORM, &x) && form_parse(&f, &x, tmp)) {
         if (slice_is(f.form_type, NS_MUC_REQUEST))
             return voice(r, s, st, &f);
         if (slice_is(f.form_type, NS_MUC_REGISTER))
-            return room_registration_answered(r, st, &f);
+            return room_registration_answered(r, st, &f, origin);
     }
     if (stanza_has(st, KNOWN(BODY)))
         return room_refuse(r, st, SE_BAD_REQUEST,

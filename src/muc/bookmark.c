@@ -29,8 +29,8 @@ enum { REQUEST_BYTES_MAX = 32 * 1024, ANSWER_MS = 60 * 1000 };
 static struct setting bookmark = {
     .name = "muc.bookmark",
     .type = SET_BOOL,
-    .doc = "Who registers with a persistent room gets a bookmark of it that makes clients join at "
-           "login (XEP-0402), and loses it with the registration.",
+    .doc = "Whether users who register with a persistent room get a bookmark of it, so that their "
+           "clients enter the room at login (XEP-0402). It is removed when the registration ends.",
 };
 
 /* XEP-0402 §3.1: the item is named by the room, and says how to join it. */

@@ -204,8 +204,10 @@ static void destroy(struct room_change *c)
 /* §10.2.1: what those who are in have to know. */
 static void announce(struct room *r, unsigned diff)
 {
-    unsigned code[ROOM_CODES_MAX], n = room_diff_codes(diff, &r->config, code);
-    if (n > 0 && !r->locked)
+    unsigned code[ROOM_CODES_MAX];
+    /* who configures a new room is told what concerns privacy */
+    unsigned n = room_diff_codes(r->locked ? diff & DIFF_PRIVACY : diff, &r->config, code);
+    if (n > 0)
         room_announce(r, code, n);
 }
 
@@ -213,17 +215,19 @@ static void apply_config(struct room_change *c)
 {
     struct room *r = c->room;
     struct room_config was = r->config;
+    bool was_stored = r->stored;
 
     r->config = *c->delta.config;
     mem_free(&c->delta.config);
     unsigned diff = room_config_diff(&was, &r->config);
     metric_add(&rooms_persistent_metric, (int)r->config.persistent - (int)r->stored);
     r->stored = r->config.persistent;
-    if (was.persistent && !r->stored) {
+    if (was_stored && !r->stored) {
         room_archive_end(&r->archive);
         if (r->vcard.len == 0) /* it was in the database */
             room_vcard_free(r);
-    } else if (!was.persistent && r->stored) {
+    } else if (!was_stored && r->stored) {
+        room_archive_begin(&r->archive);
         room_store_beside(r);
     }
     announce(r, diff);
@@ -249,7 +253,7 @@ static void apply_edit(struct room_change *c, const struct affiliation_edit *e)
     bool here = room_affiliation_changed(r, e->jid, &how);
     if (!here && !c->delta.quiet && r->config.members_only && was == AFF_NONE &&
         e->affiliation >= AFF_MEMBER)
-        room_invite_member(r, e->jid);
+        room_invite_member(r, e->jid, c->delta.by);
 }
 
 /* What people of the room change. Commands of operators stand in the log as such. */
@@ -284,8 +288,10 @@ static void apply(struct room_change *c)
     }
     if (d->config != NULL)
         apply_config(c);
-    if (d->unlock)
+    if (d->unlock) {
         r->locked = false;
+        timer_cancel(&r->lock);
+    }
     for (uint32_t i = 0; i < d->edit_count; i++)
         apply_edit(c, &d->edit[i]);
 }

@@ -329,8 +329,8 @@ static struct command cleanup_command = {
     .name = "room cleanup",
     .args = args,
     .run = run_cleanup,
-    .doc = "Destroys persistent rooms in which nobody is and whose last message is older than some "
-           "days, with what they recorded.",
+    .doc = "Destroys empty persistent rooms whose last message is older than some days, with their "
+           "archives.",
     .columns = (const char *const[]){ "jid", "last_message", NULL },
 };
 

@@ -19,6 +19,7 @@ void room_config_default(struct room_config *c)
 {
     *c = (struct room_config){
         .listed = true, /* ad hoc rooms are public unless made private */
+        .persistent = setting_bool(&muc_new_persistent) && setting_bool(&muc_persistent),
         .members_only = setting_bool(&muc_new_members_only),
         .moderated = setting_bool(&muc_new_moderated),
         .member_invites = !setting_bool(&muc_new_moderators_invite),

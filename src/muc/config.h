@@ -87,8 +87,8 @@ struct room_people {
     unsigned owner_count, admin_count;
 };
 
-/* Appends the form to fill in (§10.1.3), at most FORM_VALUES_MAX / 2 people; lists that are longer,
- * and those that `people` does not have, are left out. */
+/* Appends the form to fill in (§10.1.3), with at most FORM_VALUES_MAX / 2 people: both lists are
+ * left out if there are more, or if `people` does not have them. */
 void room_config_form(struct buf *out, const struct room_config *c,
                       const struct room_people *people, slice room, enum room_editor by);
 /* Takes over what a submitted form says: fields that are not there keep their value, unknown ones
@@ -97,6 +97,22 @@ void room_config_form(struct buf *out, const struct room_config *c,
  * and *c and *people are as they were. Texts are borrowed from the form. */
 bool room_config_read(struct room_config *c, struct room_people *people, struct form *f,
                       enum room_editor by);
+
+/* The fields one by one, for operators, with names such as `membersonly` and values as text: on and
+ * off, words, or the text itself. */
+struct room_field {
+    slice name, label, value, allowed; /* allowed: says which values there are */
+    bool secret;                       /* value is a password */
+};
+typedef void room_config_fn(const struct room_field *shown, void *arg);
+void room_config_each(const struct room_config *c, struct arena *tmp, room_config_fn *fn,
+                      void *arg);
+/* Sets one, by such a name or the one of the form, as a submitted form does. false: f->error
+ * (SE_ITEM_NOT_FOUND: no such field) and f->text say why, and *c is as it was. Texts are borrowed
+ * from `text` or in tmp. */
+bool room_config_is_secret(slice name); /* a password, or no field: it may be one mistyped */
+bool room_config_set(struct room_config *c, slice name, slice text, struct form *f,
+                     struct arena *tmp);
 
 /* Appends the text for the database; and back. Stored text may be damaged: what makes no sense is
  * left at the default. The texts are in tmp. */
@@ -116,6 +132,7 @@ enum room_diff {
     DIFF_ARCHIVE = 256, /* which is told by DIFF_LOGGING, where it makes that difference */
     DIFF_OTHER = 512
 };
+enum { DIFF_PRIVACY = DIFF_LOGGING | DIFF_WHOIS };
 unsigned room_config_diff(const struct room_config *was, const struct room_config *is);
 /* The status codes that occupants are told (§10.2.1, §15.6): 102 or 103 (absent members), 170 or
  * 171 (logging), 172 or 173 (addresses), 104 for the rest; returns how many. */

@@ -43,7 +43,7 @@ enum kind {
 };
 
 struct field {
-    const char *key; /* in stored text */
+    const char *key; /* in stored text; NULL: another field has it */
     enum kind kind;
     size_t at;                   /* in struct room_config; of texts: the index */
     const char *const *names;    /* of choices */
@@ -121,7 +121,7 @@ static const struct field fields[] = {
     TEXT("secret", K_LINE, ROOM_SECRET, FORM_TEXT_PRIVATE, "muc#roomconfig_roomsecret",
          "The password"),
     BOOL(moderated, "muc#roomconfig_moderatedroom", &muc_owner_moderated, DIFF_MODERATED,
-         "Only who has voice may speak"),
+         "Only occupants with voice may speak"),
     CHOICE(whois, "muc#roomconfig_whois", whois, &muc_owner_anonymous, DIFF_WHOIS,
            "Who sees the addresses of occupants"),
     COUNT(users_max, K_USERS, FORM_LIST_SINGLE, "muc#roomconfig_maxusers", &muc_occupants_max,
@@ -150,6 +150,14 @@ static const struct field fields[] = {
           &muc_owner_history, "How many messages somebody may ask for"),
     BOOL(archive, "muc#roomconfig_enablearchiving", &muc_owner_archive, DIFF_ARCHIVE,
          "Messages are archived"),
+    /* the name of the standard (§15.5.3) for what clients know as archiving: not stored twice */
+    { .kind = K_BOOL,
+      .at = AT(archive),
+      .owner = &muc_owner_archive,
+      .diff = DIFF_ARCHIVE,
+      .row = { .var = "muc#roomconfig_enablelogging",
+               .type = FORM_BOOLEAN,
+               .label = "Messages are logged (the same as archived)" } },
     BOOL(archive_joins, "muster#roomconfig_archivejoins", &muc_owner_archive, DIFF_OTHER,
          "Who enters and leaves is archived"),
     BOOL(strip_xhtml, "muster#roomconfig_stripxhtml", &muc_owner_strip_xhtml, DIFF_OTHER,
@@ -401,8 +409,12 @@ bool room_config_read(struct room_config *c, struct room_people *people, struct 
         const struct field *fd = &fields[i];
         if (form_field(f, fd->row.var) == NULL)
             continue;
+        struct room_config one = *c;
+        take(&one, fd, f);
+        if (same(c, &one, fd)) /* two fields may be of one value: the one that changes it counts */
+            continue;
         take(&next, fd, f);
-        if (!may_change(fd, by) && !same(c, &next, fd))
+        if (!may_change(fd, by))
             form_wrong(f, SE_NOT_ACCEPTABLE, "the field '%s' cannot be changed by room owners",
                        fd->row.var);
     }
@@ -524,8 +536,6 @@ static void write_field(struct buf *out, const struct room_config *c, const stru
 static void write_people(struct buf *out, const struct form_row *row, const slice *jid,
                          unsigned count)
 {
-    if (count > FORM_VALUES_MAX / 2)
-        return;
     form_ask_open(out, row);
     for (unsigned i = 0; i < count; i++)
         form_value(out, jid[i]);
@@ -538,14 +548,15 @@ void room_config_form(struct buf *out, const struct room_config *c,
     char title[256];
     snprintf(title, sizeof title, "Configuration of %.*s", room.len < 200 ? (int)room.len : 0,
              room.ptr);
-    form_open(out, FORM_FORM, NS_MUC_ROOMCONFIG);
-    form_title(out, title);
+    form_open_titled(out, FORM_FORM, NS_MUC_ROOMCONFIG, title, NULL);
     for (unsigned i = 0; i < FIELDS; i++)
         if (may_change(&fields[i], by))
             write_field(out, c, &fields[i]);
-    if (people->has_admins)
+    /* a client returns the whole form, which has at most FORM_VALUES_MAX values */
+    bool fits = people->owner_count + people->admin_count <= FORM_VALUES_MAX / 2;
+    if (fits && people->has_admins)
         write_people(out, &admins_row, people->admin, people->admin_count);
-    if (people->has_owners)
+    if (fits && people->has_owners)
         write_people(out, &owners_row, people->owner, people->owner_count);
     form_close(out);
 }
@@ -594,6 +605,8 @@ static void store_value(struct buf *out, const struct room_config *c, const stru
 void room_config_store(struct buf *out, const struct room_config *c)
 {
     for (unsigned i = 0; i < FIELDS; i++) {
+        if (fields[i].key == NULL)
+            continue;
         buf_printf(out, "%s=", fields[i].key);
         store_value(out, c, &fields[i]);
         buf_lit(out, "\n");
@@ -700,7 +713,143 @@ void room_config_load(struct room_config *c, slice stored, struct arena *tmp)
         if (!slice_cut(line, '=', &name, &value))
             continue;
         for (unsigned i = 0; i < FIELDS; i++)
-            if (slice_is(name, fields[i].key))
+            if (fields[i].key != NULL && slice_is(name, fields[i].key))
                 load_value(c, &fields[i], value, tmp);
     }
+}
+
+/* For operators: the same fields, by their names without the prefixes of protocols, with values as
+ * one line of text. */
+
+static slice short_name(const struct field *fd)
+{
+    slice var = slice_of(fd->row.var), prefix, rest;
+    if (slice_cut(var, '_', &prefix, &rest) || slice_cut(var, '#', &prefix, &rest))
+        return rest;
+    return var;
+}
+
+static bool is_switch(const struct field *fd)
+{
+    return fd->kind == K_BOOL || fd->kind == K_SUBJECT;
+}
+
+static slice value_text(const struct room_config *c, const struct field *fd, struct arena *tmp)
+{
+    char text[16];
+    struct buf b;
+    slice rest, jid;
+    if (is_switch(fd))
+        return slice_is(single_value(c, fd, text), "1") ? SLICE("on") : SLICE("off");
+    if (fd->kind == K_USERS)
+        return slice_dup(tmp, count_text(shown_count(c, fd), text));
+    if (fd->kind != K_ROLES && fd->kind != K_JIDS)
+        return slice_dup(tmp, single_value(c, fd, text));
+    buf_init(&b, (size_t)ROOM_CONTACTS_MAX * (JID_MAX + 1));
+    for (unsigned r = ROLE_VISITOR; fd->kind == K_ROLES && r < ROOM_ROLES; r++)
+        if (*byte_at(c, fd) & ROLE_BIT(r))
+            buf_printf(&b, "%s%s", b.len > 0 ? " " : "", role_names[r]);
+    rest = fd->kind == K_JIDS ? c->text[fd->at] : (slice){ 0 };
+    while (room_contact_next(&rest, &jid))
+        buf_printf(&b, "%s%.*s", b.len > 0 ? " " : "", SLICE_ARG(jid));
+    slice out = slice_dup(tmp, buf_slice(&b));
+    buf_fini(&b);
+    return out;
+}
+
+static slice joined(const char *const *names, struct arena *tmp)
+{
+    struct buf b;
+    buf_init(&b, 256);
+    for (unsigned i = 0; names[i] != NULL; i++)
+        buf_printf(&b, "%s%s", b.len > 0 ? ", " : "", names[i]);
+    slice out = slice_dup(tmp, buf_slice(&b));
+    buf_fini(&b);
+    return out;
+}
+
+static slice allowed_text(const struct field *fd, struct arena *tmp)
+{
+    switch (fd->kind) {
+    case K_BOOL:
+    case K_SUBJECT:
+        return SLICE("on, off");
+    case K_CHOICE:
+        return joined(fd->names, tmp);
+    case K_ROLES:
+        return SLICE("any of visitor, participant, moderator");
+    case K_COUNT:
+        return slice_of(arena_printf(tmp, "0 to %" PRId64, setting_int(fd->limit)));
+    case K_USERS:
+        return slice_of(arena_printf(tmp, "1 to %" PRId64 ", none", setting_int(fd->limit)));
+    case K_LANGUAGE:
+        return SLICE("a language tag such as en");
+    case K_URI:
+        return SLICE("a URI that begins with xmpp:");
+    case K_JIDS:
+        return slice_of(arena_printf(tmp, "up to %d addresses", ROOM_CONTACTS_MAX));
+    default:
+        return slice_of(arena_printf(tmp, "up to %d bytes of text", ROOM_TEXT_MAX));
+    }
+}
+
+void room_config_each(const struct room_config *c, struct arena *tmp, room_config_fn *fn, void *arg)
+{
+    for (unsigned i = 0; i < FIELDS; i++) {
+        const struct field *fd = &fields[i];
+        const struct room_field shown = { .name = short_name(fd),
+                                          .label = slice_of(fd->row.label),
+                                          .value = value_text(c, fd, tmp),
+                                          .allowed = allowed_text(fd, tmp),
+                                          .secret = fd->row.type == FORM_TEXT_PRIVATE };
+        fn(&shown, arg);
+    }
+}
+
+static const struct field *field_named(slice name)
+{
+    for (unsigned i = 0; i < FIELDS; i++)
+        if (slice_eq(name, short_name(&fields[i])) || slice_is(name, fields[i].row.var))
+            return &fields[i];
+    return NULL;
+}
+
+bool room_config_is_secret(slice name)
+{
+    const struct field *fd = field_named(name);
+    return fd == NULL || fd->row.type == FORM_TEXT_PRIVATE;
+}
+
+/* The values that a client would have submitted for this text. */
+static unsigned split(const struct field *fd, slice text, slice *value, unsigned max)
+{
+    unsigned n = 0;
+    if (fd->kind != K_ROLES && fd->kind != K_JIDS) {
+        bool on = is_switch(fd) && slice_is(text, "on"),
+             off = is_switch(fd) && slice_is(text, "off");
+        value[0] = on ? SLICE("1") : off ? SLICE("0") : text;
+        return 1;
+    }
+    while (n < max && slice_word(&text, &value[n]))
+        n++;
+    return n;
+}
+
+bool room_config_set(struct room_config *c, slice name, slice text, struct form *f,
+                     struct arena *tmp)
+{
+    enum { VALUES_MAX = 64 };
+    const struct field *fd = field_named(name);
+    *f = (struct form){ .kind = FORM_SUBMIT, .form_type = SLICE(NS_MUC_ROOMCONFIG), .tmp = tmp };
+    if (fd == NULL)
+        return form_wrong(f, SE_ITEM_NOT_FOUND, "there is no field '%.*s'", SLICE_ARG(name));
+    slice *value = arena_new(tmp, slice, VALUES_MAX);
+    struct form_field *one = arena_new(tmp, struct form_field, 1);
+    *one =
+        (struct form_field){ .var = slice_of(fd->row.var), .type = fd->row.type, .value = value };
+    one->value_count = split(fd, text, value, VALUES_MAX);
+    f->field = one;
+    f->field_count = 1;
+    struct room_people people;
+    return room_config_read(c, &people, f, EDITOR_ADMIN);
 }

@@ -263,7 +263,7 @@ static void hear(struct account *a, struct stanza *st, uint32_t unread)
 {
     struct arena *tmp = loop_scratch(a->worker->loop);
     slice xml = slice_of(arena_printf(tmp, "<unread xmlns='" NS_ROOMS "' count='%u'/>", unread));
-    struct stanza *own = stanza_append(st, a->jid, xml);
+    struct stanza *own = stanza_append_to(st, a->jid, xml);
     metric_add(&told, 1);
     message_pass(a, own);
     stanza_unref(&own);

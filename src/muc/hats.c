@@ -450,8 +450,7 @@ static void ask(struct iq *iq, const struct room *r, const struct change *c)
     };
     struct buf b;
     buf_init(&b, ANSWER_BYTES_MAX);
-    form_open(&b, FORM_FORM, FORM_HATS);
-    form_title(&b, commands[c->act].title);
+    form_open_titled(&b, FORM_FORM, FORM_HATS, commands[c->act].title, NULL);
     if (c->act <= HAT_UNASSIGN)
         form_ask(&b, &jid);
     ask_hat(&b, r, c, iq->tmp);
@@ -473,8 +472,7 @@ static void list(struct iq *iq, const struct room *r, const struct change *c)
     bool worn = c->act == HAT_LIST_ASSIGNED;
     struct buf b;
     buf_init(&b, LIST_BYTES_MAX);
-    form_open(&b, FORM_RESULT, FORM_HATS);
-    form_title(&b, commands[c->act].title);
+    form_open_titled(&b, FORM_RESULT, FORM_HATS, commands[c->act].title, NULL);
     form_reported(&b, columns, worn ? 3 : 2);
     for (const struct room_hat *h = r->hats; h != NULL; h = h->next) {
         if (b.len + ITEM_BYTES_MAX > LIST_BYTES_MAX)

@@ -31,7 +31,7 @@ struct entry {
 };
 
 /* §7.2: an answer to presence that asked to enter has its <x/> too; errors go to the client by the
- * occupant JID that it used. type NULL: the usual one. */
+ * occupant JID that it used, unless that is none. type NULL: the usual one. */
 static void refuse_as(struct entry *e, enum stanza_error error, const char *type, slice text)
 {
     metric_add(&room_joins_refused_metric, 1);
@@ -42,8 +42,9 @@ static void refuse_as(struct entry *e, enum stanza_error error, const char *type
     stanza_error_write_parts(&b,
                              &(struct stanza_error_parts){
                                  .error = error, .type = type, .by = e->room->jid, .text = text });
-    route_send(e->room->worker, stanza_make(STANZA_PRESENCE, TYPE_ERROR, stanza_to(e->st),
-                                            stanza_from(e->st), stanza_id(e->st), buf_slice(&b)));
+    slice from = error == SE_JID_MALFORMED ? e->room->jid : stanza_to(e->st);
+    route_send(e->room->worker, stanza_make(STANZA_PRESENCE, TYPE_ERROR, from, stanza_from(e->st),
+                                            stanza_id(e->st), buf_slice(&b)));
     buf_fini(&b);
 }
 
@@ -103,7 +104,11 @@ static bool password_fits(const struct entry *e)
     struct arena *tmp = loop_scratch(e->room->worker->loop);
     struct elem password;
     bool given = e->protocol && elem_child(&e->x, "password", NS_MUC, &password);
-    return room_password_right(&e->room->config, given ? elem_text(&password, tmp) : (slice){ 0 });
+    if (room_password_right(&e->room->config, given ? elem_text(&password, tmp) : (slice){ 0 }))
+        return true;
+    if (given)
+        room_guessed(e->room, stanza_from_bare(e->st));
+    return false;
 }
 
 /* §7.2.9: the number of occupants; those who run the room come in all the same. */
@@ -131,10 +136,17 @@ static bool has_enough(const struct entry *e)
     return n >= SEATS_EACH_MAX;
 }
 
+/* Somebody hidden, of whom who comes must not learn by the name he cannot have. */
+static bool gives_way(const struct entry *e, const struct occupant *o)
+{
+    return o->hidden && !slice_eq(seat_bare(occupant_seat(o)), stanza_from_bare(e->st));
+}
+
 static bool may_enter(struct entry *e)
 {
     struct room *r = e->room;
-    bool joins = map_get(&r->nicks, e->key) == NULL;
+    const struct occupant *o = map_get(&r->nicks, e->key);
+    bool joins = o == NULL || gives_way(e, o);
 
     if (r->locked && !e->fresh && e->affiliation != AFF_OWNER)
         refuse(e, SE_ITEM_NOT_FOUND, SLICE("the room is not open yet"));
@@ -142,6 +154,10 @@ static bool may_enter(struct entry *e)
         refuse(e, SE_FORBIDDEN, SLICE("you are banned from this room"));
     else if (r->config.members_only && !affiliation_may(e->affiliation, ACT_ENTER_MEMBERS))
         refuse(e, SE_REGISTRATION_REQUIRED, SLICE("the room is for members only"));
+    else if (!e->fresh && r->config.password && e->affiliation < AFF_MEMBER &&
+             room_guesses_too_fast(r, stanza_from_bare(e->st)))
+        refuse_as(e, SE_POLICY_VIOLATION, "wait",
+                  SLICE("too many wrong passwords were tried; wait some minutes"));
     else if (!e->fresh && !password_fits(e))
         refuse(e, SE_NOT_AUTHORIZED, SLICE("the room asks for a password"));
     else if (nick_taken(e))
@@ -230,6 +246,10 @@ static void enter(struct entry *e)
 
     if (!may_enter(e))
         return;
+    if (!joins && gives_way(e, o)) {
+        room_give_way(r, o);
+        joins = true;
+    }
     if (joins) {
         o = occupant_new(e, affiliation_role(e->affiliation, room_flags(&r->config)));
         room_voice_take(r, o);
@@ -247,7 +267,9 @@ static void rename_occupant(struct entry *e, struct seat *s)
     struct room *r = e->room;
     struct occupant *o = s->occupant;
 
-    if (nick_taken(e) || (map_get(&r->nicks, e->key) != NULL && map_get(&r->nicks, e->key) != o)) {
+    struct occupant *other = map_get(&r->nicks, e->key);
+    bool free = other == NULL || other == o || gives_way(e, other);
+    if (nick_taken(e) || !free) {
         refuse(e, SE_CONFLICT, SLICE("the nickname is taken, or looks like one that is"));
         return;
     }
@@ -259,6 +281,8 @@ static void rename_occupant(struct entry *e, struct seat *s)
         refuse_as(e, SE_POLICY_VIOLATION, "wait", SLICE("too many changes; wait a little"));
         return;
     }
+    if (other != NULL && other != o)
+        room_give_way(r, other);
     room_show(r, o, &(struct show){ .codes = "303", .nick = e->nick });
     occupant_rename(r, o, e->nick);
     seat_presence(r, s, e->st);
@@ -274,10 +298,11 @@ static bool hidden_read(struct entry *e, const struct seat *s)
 {
     struct elem hidden;
     const struct occupant *o = s != NULL ? s->occupant : map_get(&e->room->nicks, e->key);
+    bool seen = o != NULL && !o->hidden;
     e->hidden = e->protocol && elem_child(&e->x, "hidden", NS_ROOMS, &hidden);
     if (e->hidden && e->affiliation < AFF_ADMIN)
         refuse(e, SE_FORBIDDEN, SLICE("only owners and administrators may enter hidden"));
-    else if (e->hidden && o != NULL && !o->hidden)
+    else if (e->hidden && seen)
         refuse(e, SE_CONFLICT, SLICE("this nickname is seen in the room already"));
     else
         return true;
@@ -330,6 +355,10 @@ enum routed room_presence(struct room *r, struct stanza *st)
     } else if (st->type == TYPE_UNAVAILABLE && s != NULL) {
         /* §10.1.3: a room that nobody configured goes with who made it */
         bool unmade = r->locked && r->seat_count == 1 && r->changes_due == 0;
+        if (unmade) { /* it has left, and then there is no such room (§7.14, §10.9) */
+            s->occupant->role = ROLE_NONE;
+            room_show_left(r, s->occupant, s, &(struct show){ .left = st });
+        }
         room_seat_leave(r, s, &(struct show){ .left = st, .destroyed = unmade });
     } else if (st->type == TYPE_ERROR) {
         room_bounced(r, s, st);
@@ -388,6 +417,10 @@ static void take_seat(struct room *r, enum err e, void *arg)
     };
     if (e == OK && r->state == ROOM_READY && room_is_served(r) && has_place(&entry)) {
         struct occupant *o = map_get(&r->nicks, entry.key);
+        if (o != NULL && gives_way(&entry, o)) {
+            room_give_way(r, o);
+            o = NULL;
+        }
         if (o == NULL) {
             o = occupant_new(&entry, b->role);
             o->known = occupant_visible(r, o);
@@ -438,11 +471,13 @@ enum routed room_found(struct room *r, struct stanza *st)
         kick_stranger(r, st);
     } else if (!muc_may_create(r->worker->node, stanza_from_bare(st))) {
         refuse(&e, SE_NOT_ALLOWED, SLICE("you may not create rooms here"));
-    } else if (room_create(r, stanza_from_bare(st), &why) != OK) {
+    } else if (!room_maker_may(stanza_from_bare(st), &why) ||
+               room_create(r, stanza_from_bare(st), &why) != OK) {
         refuse(&e, SE_RESOURCE_CONSTRAINT, slice_of(why.text));
     } else {
         enum routed routed = room_presence(r, st);
-        r->locked = r->locked && e.protocol; /* groupchat 1.0 knows no configuration (§16.3) */
+        if (!e.protocol || setting_int(&muc_lock_timeout) == 0)
+            room_open(r); /* groupchat 1.0 knows no configuration (§16.3) */
         return routed;
     }
     stanza_unref(&st);

@@ -6,7 +6,10 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/rand.h"
+#include "base/setting.h"
 #include "im/feature.h"
+#include "im/server.h"
+#include "im/session.h"
 #include "im/worker.h"
 #include "muc/muc.h"
 #include "muc/private.h"
@@ -26,7 +29,21 @@ static void stamp_write(struct buf *out, const struct room *r)
 
 /* By its author. */
 
-void room_retracted(struct room *r, const struct seat *s, const struct stanza *st)
+struct retraction {
+    struct worker *worker;
+    struct origin origin;
+};
+
+static void retraction_done(void *arg, enum err e)
+{
+    struct retraction *t = arg;
+    (void)e; /* there is no such message, or it was not his */
+    ticket_done(t->worker, t->origin);
+    mem_free(&t);
+}
+
+enum routed room_retracted(struct room *r, const struct seat *s, const struct stanza *st,
+                           struct origin origin)
 {
     struct arena *tmp = loop_scratch(r->worker->loop);
     struct elem e;
@@ -35,7 +52,7 @@ void room_retracted(struct room *r, const struct seat *s, const struct stanza *s
 
     if (!stanza_find(st, "retract", NS_RETRACT, &e) ||
         !archive_id_read(elem_attr(&e, "id", tmp), &id))
-        return;
+        return ROUTED;
     buf_init(&tombstone, XML_BYTES_MAX);
     buf_lit(&tombstone, "<retracted xmlns='" NS_RETRACT "'");
     stamp_write(&tombstone, r);
@@ -46,11 +63,21 @@ void room_retracted(struct room *r, const struct seat *s, const struct stanza *s
     }
     buf_lit(&tombstone, "/>");
     (void)room_history_bury(&r->history, id, seat_bare(s), buf_slice(&tombstone));
-    if (r->stored)
+    (void)room_subject_bury(r, id, s->occupant->id);
+    bool waits = r->stored && origin.session != 0 && setting_bool(&im_durable_ack);
+    if (r->stored) {
+        struct retraction *t = waits ? mem_new(struct retraction) : NULL;
+        if (waits)
+            *t = (struct retraction){ r->worker, origin };
         room_archive_bury(&r->archive,
-                          &(struct room_burial){ id, seat_bare(s), buf_slice(&tombstone) }, NULL,
-                          NULL);
+                          &(struct room_burial){ .id = id,
+                                                 .author = seat_bare(s),
+                                                 .tombstone = buf_slice(&tombstone),
+                                                 .patient = true },
+                          waits ? retraction_done : NULL, t);
+    }
     buf_fini(&tombstone);
+    return waits ? ROUTE_PENDING : ROUTED;
 }
 
 /* By a moderator. */
@@ -112,7 +139,9 @@ static void tell(struct room *r, const char *xml)
     room_send_all(r, st, TO_ALL, NULL);
     if (r->followers.count > 0)
         room_tell_followers(r, st, (slice){ "", 0 });
-    (void)room_record(r, (slice){ 0 }, st, id, ORIGIN_NONE);
+    (void)room_record(
+        r, &(struct room_post){ .st = st, .id = id, .at_us = loop_wall_us(r->worker->loop) },
+        ORIGIN_NONE);
     stanza_unref(&st);
     buf_fini(&content);
 }
@@ -157,7 +186,9 @@ static void moderate(struct iq *iq, struct room *r, const struct occupant *o, sl
     m = mem_new(struct moderation);
     *m = (struct moderation){ .room = r, .room_id = r->id, .iq = iq_hold(iq), .id = id };
     m->told = told(r, o, id, reason);
-    m->in_history = room_history_bury(&r->history, id, (slice){ 0 }, buf_slice(&tombstone));
+    bool subject = room_subject_bury(r, id, (slice){ 0 });
+    m->in_history =
+        subject | room_history_bury(&r->history, id, (slice){ 0 }, buf_slice(&tombstone));
     room_pin(r);
     if (r->stored)
         room_archive_bury(&r->archive,

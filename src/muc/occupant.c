@@ -2,11 +2,14 @@
 #include "base/arena.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/rand.h"
 #include "im/worker.h"
 #include "muc/occupant_id.h"
 #include "muc/private.h"
 #include "muc/settings.h"
 #include "xmpp/nickname.h"
+
+enum { GIVEN_BYTES = 4 };
 
 void look_add(struct map *looks, struct look *l)
 {
@@ -95,17 +98,22 @@ struct occupant *room_occupant_of(const struct room *r, slice bare)
     return found;
 }
 
+/* Those who are hidden give way. */
+static bool is_others(const struct occupant *o, slice bare)
+{
+    return !o->hidden && !slice_eq(seat_bare(occupant_seat(o)), bare);
+}
+
 bool room_nick_used(const struct room *r, slice nick, slice bare)
 {
     struct arena *tmp = loop_scratch(r->worker->loop);
     const struct occupant *o = map_get(&r->nicks, nickname_key(nick, tmp));
-    if (o != NULL && !slice_eq(seat_bare(occupant_seat(o)), bare))
+    if (o != NULL && is_others(o, bare))
         return true;
     if (!setting_bool(&muc_look_alike))
         return false;
     const struct look *l = map_get(&r->looks, nickname_skeleton(nick, tmp));
-    while (l != NULL &&
-           slice_eq(seat_bare(occupant_seat(CONTAINER_OF(l, struct occupant, look))), bare))
+    while (l != NULL && !is_others(CONTAINER_OF(l, struct occupant, look), bare))
         l = l->next;
     return l != NULL;
 }
@@ -186,6 +194,19 @@ void occupant_rename(struct room *r, struct occupant *o, slice nick)
     occupant_changed(o);
 }
 
+void room_give_way(struct room *r, struct occupant *o)
+{
+    char *nick, tail[2 * GIVEN_BYTES + 1];
+    struct arena *tmp = loop_scratch(r->worker->loop);
+    do { /* it is random: nobody has it */
+        rand_hex(tail, GIVEN_BYTES);
+        nick = arena_printf(tmp, "hidden-%s", tail);
+    } while (map_get(&r->nicks, nickname_key(slice_of(nick), tmp)) != NULL);
+    room_show(r, o, &(struct show){ .codes = "303", .nick = slice_of(nick) });
+    occupant_rename(r, o, slice_of(nick));
+    room_show(r, o, &(struct show){ .own = "110 210" });
+}
+
 void occupant_audience(struct room *r, struct occupant *o)
 {
     LIST_EACH (it, &o->seats) {
@@ -234,6 +255,7 @@ void seat_presence(struct room *r, struct seat *s, struct stanza *presence)
 
 static void seat_remove(struct room *r, struct seat *s)
 {
+    room_relays_left(r, s);
     map_del(&r->seats, s->jid);
     r->seat_count--;
     affiliate_unseated(r, seat_bare(s));

@@ -211,7 +211,7 @@ static bool name_ok(struct command_call *call, slice *out)
 /* room show */
 
 /* As many as fit, and how many more there are; `room affiliations` shows all. */
-static slice people(const struct room *r, enum affiliation of, struct arena *arena)
+slice operate_people(const struct room *r, enum affiliation of, struct arena *arena)
 {
     struct buf out;
     struct affiliate *a;
@@ -300,11 +300,12 @@ static void show(struct room *r, void *arg)
     show_config(call, &r->config);
     users_add_time(call, "created", r->created_us);
     command_text(call, "creator", r->creator);
-    command_text(call, "owners", people(r, AFF_OWNER, call->arena));
-    command_text(call, "admins", people(r, AFF_ADMIN, call->arena));
-    command_text(call, "members", people(r, AFF_MEMBER, call->arena));
-    command_text(call, "outcasts", people(r, AFF_OUTCAST, call->arena));
+    command_text(call, "owners", operate_people(r, AFF_OWNER, call->arena));
+    command_text(call, "admins", operate_people(r, AFF_ADMIN, call->arena));
+    command_text(call, "members", operate_people(r, AFF_MEMBER, call->arena));
+    command_text(call, "outcasts", operate_people(r, AFF_OUTCAST, call->arena));
     command_int(call, "occupants", r->occupant_count);
+    command_bool(call, "locked", r->locked);
     if (r->subject != NULL)
         command_text(call, "subject", stanza_child_text(r->subject, KNOWN_SUBJECT, tmp));
     struct store_batch *b = store_read(r->worker->store, (uint64_t)r->id);
@@ -386,15 +387,17 @@ static struct change *change_new(struct command_call *call)
     return named_room_ok(call, &c->room) ? c : NULL;
 }
 
-static void fail(const struct change *c, enum err e)
+void operate_fail(struct command_call *call, slice room, enum err e)
 {
     const char *why = e == E_LIMIT      ? "its lists are full"
                       : e == E_AGAIN    ? "muc.persistent-max allows no more persistent rooms"
                       : e == E_CONFLICT ? "the last owner cannot go; make somebody else one first"
                       : e == E_DOWN     ? "the database does not store now, `alarm list` tells why"
                                         : err_text(e);
-    command_fail(c->call, e, "%.*s: %s; nothing was changed", SLICE_ARG(c->room), why);
+    command_fail(call, e, "%.*s: %s; nothing was changed", SLICE_ARG(room), why);
 }
+
+static void fail(const struct change *c, enum err e) { operate_fail(c->call, c->room, e); }
 
 static void created(struct room *r, enum err e, void *arg)
 {
@@ -576,8 +579,8 @@ static const struct store_schema schema = {
     .feature = "muc_operate",
     .migrations = none,
     .stmts = (struct store_stmt *const[]){ &operate_archive_stmt, &operate_page_stmt,
-                                           &operate_owners_stmt, &operate_members_stmt,
-                                           &account_stmt, NULL },
+                                           &operate_people_stmt, &operate_joins_stmt, &account_stmt,
+                                           NULL },
 };
 
 #define ROOM_ARG                                                                                   \
@@ -621,12 +624,14 @@ static const struct command_arg affiliation_args[] = {
 
 static struct command show_command = {
     .name = "room show",
+    .reads = true,
     .args = room_args,
     .run = run_show,
     .doc = "Shows a room: its configuration, who has which affiliation, and how much it recorded.",
 };
 static struct command affiliations_command = {
     .name = "room affiliations",
+    .reads = true,
     .args = room_args,
     .run = run_affiliations,
     .doc = "Shows who has an affiliation with a room.",
@@ -634,6 +639,7 @@ static struct command affiliations_command = {
 };
 static struct command occupants_command = {
     .name = "room occupants",
+    .reads = true,
     .args = room_args,
     .run = run_occupants,
     .doc = "Shows who is in a room, a row for each session.",
@@ -647,15 +653,16 @@ static struct command create_command = {
 };
 static struct command destroy_command = {
     .name = "room destroy",
+    .asks = "The room, its members and its messages are deleted.",
     .args = destroy_args,
     .run = run_destroy,
-    .doc = "Destroys a room and what it recorded; those who are in it are told.",
+    .doc = "Destroys a room and its archive. Its occupants are notified.",
 };
 static struct command kick_command = {
     .name = "room kick",
     .args = kick_args,
     .run = run_kick,
-    .doc = "Puts somebody out of a room. Whoever may enter may come back.",
+    .doc = "Removes an occupant from a room. They can enter again if the room allows it.",
 };
 static struct command affiliation_command = {
     .name = "room affiliation",
@@ -667,8 +674,10 @@ static struct command affiliation_command = {
 const struct feature muc_operate_feature = {
     .name = "muc_operate",
     .schema = &schema,
-    .commands = (struct command *const[]){ &room_list_command, &room_report_command, &show_command,
-                                           &affiliations_command, &occupants_command,
-                                           &create_command, &destroy_command, &kick_command,
-                                           &affiliation_command, &room_owner_command, NULL },
+    .commands =
+        (struct command *const[]){ &room_list_command, &room_report_command, &show_command,
+                                   &affiliations_command, &occupants_command, &create_command,
+                                   &destroy_command, &kick_command, &affiliation_command,
+                                   &room_owner_command, &room_fields_command, &room_set_command,
+                                   &room_unlock_command, &room_joins_command, NULL },
 };

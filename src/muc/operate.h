@@ -12,6 +12,9 @@ bool operate_room_ok(struct command_call *call, slice text, slice *jid);
 /* A bare JID of a user; false: the call has failed. */
 bool operate_user_ok(struct command_call *call, slice text, slice *jid);
 
+/* Says why a change was not made. */
+void operate_fail(struct command_call *call, slice room, enum err e);
+
 /* Runs fn unless the user would be one of ours and has no account: then the call fails. A name that
  * was mistyped would get its rights with the account that takes it. */
 typedef void operate_known_fn(void *arg);
@@ -24,9 +27,18 @@ void operate_visit(struct command_call *call, slice jid, operate_fn *fn, void *a
 typedef void operate_room_fn(struct room *r, enum err e, void *arg);
 void operate_reach(struct worker *w, slice jid, operate_room_fn *fn, void *arg);
 
+/* Addresses of those with this affiliation, with blanks between them; as many as 64 KiB hold, and
+ * how many more there are. */
+slice operate_people(const struct room *r, enum affiliation of, struct arena *arena);
+
 /* How much a room has recorded, and when it was last spoken in (0: never recorded). */
 extern struct store_stmt operate_archive_stmt;
 
 /* Statements and commands of the other files: operate_list.c, operate_owner.c. */
-extern struct store_stmt operate_page_stmt, operate_owners_stmt, operate_members_stmt;
+extern struct store_stmt operate_page_stmt, operate_people_stmt;
 extern struct command room_list_command, room_report_command, room_owner_command;
+/* operate_joins.c */
+extern struct store_stmt operate_joins_stmt;
+extern struct command room_joins_command;
+/* operate_config.c */
+extern struct command room_fields_command, room_set_command, room_unlock_command;

@@ -2,6 +2,7 @@
  * database. Rows are read in pages; what the report says beside them is read in small parts, so
  * that nobody waits for it. */
 #include "base/arena.h"
+#include "base/buf.h"
 #include "im/account.h"
 #include "im/node.h"
 #include "im/users.h"
@@ -10,7 +11,7 @@
 #include "xmpp/precis.h"
 #include <stdlib.h>
 
-enum { PAGE_ROWS = 256, PART_ROOMS = 16, OWNERS_SHOWN = 20 };
+enum { PAGE_ROWS = 256, PART_ROOMS = 16, PEOPLE_MAX = 1000, PEOPLE_BYTES_MAX = 4 << 20 };
 enum kind { KIND_ANY, KIND_PERSISTENT, KIND_ADHOC };
 
 struct item {
@@ -20,8 +21,8 @@ struct item {
     bool stored;
     uint64_t created_us, last_us;
     uint32_t occupants;
-    int64_t members, messages; /* of the report */
-    slice owners;
+    int64_t messages;      /* of the report */
+    slice owners, members; /* bare JIDs */
 };
 
 struct roll {
@@ -75,16 +76,24 @@ static struct item *keep(struct roll *r, const struct item *in)
 
 static void count_people(const struct room *room, struct roll *r, struct item *i)
 {
-    const struct affiliate *a;
-    unsigned shown = 0;
-    const char *text = "";
-    for (uint32_t at = 0; (a = map_next(&room->affiliates, &at)) != NULL;) {
-        i->members += a->affiliation == AFF_MEMBER;
-        if (a->affiliation == AFF_OWNER && shown++ < OWNERS_SHOWN)
-            text = arena_printf(r->call->arena, "%s%s%.*s", text, *text == '\0' ? "" : " ",
-                                SLICE_ARG(a->jid));
+    i->owners = operate_people(room, AFF_OWNER, r->call->arena);
+    i->members = operate_people(room, AFF_MEMBER, r->call->arena);
+}
+
+/* Those of one statement. */
+static slice named(struct roll *r, const struct store_batch *b, unsigned stmt)
+{
+    struct buf out;
+    buf_init(&out, PEOPLE_BYTES_MAX);
+    for (uint32_t row = 0; row < store_row_count(b, stmt) && row < PEOPLE_MAX; row++) {
+        slice jid = store_text(b, stmt, row, 0);
+        buf_printf(&out, "%s%.*s", row == 0 ? "" : " ", SLICE_ARG(jid));
     }
-    i->owners = slice_of(text);
+    if (store_row_count(b, stmt) > PEOPLE_MAX)
+        buf_lit(&out, " and more");
+    slice text = slice_dup(r->call->arena, buf_slice(&out));
+    buf_fini(&out);
+    return text.ptr == NULL ? SLICE("") : text;
 }
 
 static void collect_room(struct room *room, void *arg)
@@ -120,7 +129,7 @@ static void add_row(struct command_call *call, const struct roll *r, const struc
     if (!r->report)
         return;
     command_text(call, "owners", i->owners);
-    command_int(call, "members", i->members);
+    command_text(call, "members", i->members);
     users_add_time(call, "created", i->created_us);
     command_text(call, "creator", i->creator);
     if (i->last_us > 0)
@@ -153,19 +162,14 @@ static void part_read(void *arg, enum store_result result, const struct store_ba
     }
     for (uint32_t n = 0; n < PART_ROOMS && r->at < r->shown; n++, r->at++) {
         struct item *i = r->sorted[r->at];
-        const char *text = "";
         i->messages = store_int(b, stmt, 0, 0);
         if ((uint64_t)store_int(b, stmt, 0, 1) > i->last_us)
             i->last_us = (uint64_t)store_int(b, stmt, 0, 1);
         stmt++;
         if (!i->stored)
             continue;
-        for (uint32_t row = 0; row < store_row_count(b, stmt); row++)
-            text = arena_printf(r->call->arena, "%s%s%.*s", text, row == 0 ? "" : " ",
-                                SLICE_ARG(store_text(b, stmt, row, 0)));
-        i->owners = slice_of(text);
-        i->members = store_int(b, stmt + 1, 0, 0);
-        stmt += 2;
+        i->owners = named(r, b, stmt++);
+        i->members = named(r, b, stmt++);
     }
     if (r->at < r->shown)
         read_part(r);
@@ -182,9 +186,10 @@ static void read_part(struct roll *r)
         const struct item *it = r->sorted[i];
         STORE_ADD(b, &operate_archive_stmt, STORE_ANY_ROWS, SV_I(it->id));
         if (it->stored) {
-            STORE_ADD(b, &operate_owners_stmt, STORE_ANY_ROWS, SV_I(it->id), SV_I(AFF_OWNER),
-                      SV_I(OWNERS_SHOWN));
-            STORE_ADD(b, &operate_members_stmt, STORE_ANY_ROWS, SV_I(it->id), SV_I(AFF_MEMBER));
+            STORE_ADD(b, &operate_people_stmt, STORE_ANY_ROWS, SV_I(it->id), SV_I(AFF_OWNER),
+                      SV_I(PEOPLE_MAX + 1));
+            STORE_ADD(b, &operate_people_stmt, STORE_ANY_ROWS, SV_I(it->id), SV_I(AFF_MEMBER),
+                      SV_I(PEOPLE_MAX + 1));
         }
     }
     store_submit(b, r->worker->loop, 0, part_read, r);
@@ -306,18 +311,12 @@ struct store_stmt operate_page_stmt = {
     .params = "ti",
     .cols = "ittti",
 };
-struct store_stmt operate_owners_stmt = {
+struct store_stmt operate_people_stmt = {
     .name = "room.people",
     .sql = "SELECT jid FROM room_affiliation WHERE room = $1 AND affiliation = $2 ORDER BY jid "
            "LIMIT $3",
     .params = "iii",
     .cols = "t",
-};
-struct store_stmt operate_members_stmt = {
-    .name = "room.people-count",
-    .sql = "SELECT COUNT(*) FROM room_affiliation WHERE room = $1 AND affiliation = $2",
-    .params = "ii",
-    .cols = "i",
 };
 
 static const char *const kinds[] = { "persistent", "adhoc", NULL };
@@ -331,6 +330,7 @@ static const struct command_arg list_args[] = {
 };
 struct command room_list_command = {
     .name = "room list",
+    .reads = true,
     .args = list_args,
     .run = run_list,
     .doc = "Shows the rooms in the order of their addresses: persistent ones, and ad hoc ones, "
@@ -339,10 +339,12 @@ struct command room_list_command = {
 };
 struct command room_report_command = {
     .name = "room report",
+    .reads = true,
     .args = list_args,
     .run = run_report,
-    .doc = "Shows rooms with their owners (the first 20), number of members, when and by whom they "
-           "were made, the last message and how many are recorded. With the option --csv of "
+    .doc = "Shows rooms with their owners and members by address (the first 1,000 of each; `room "
+           "affiliations` shows all), when and by whom they were made, the last message and how "
+           "many are recorded. With the option --csv of "
            "musterctl it is a table for spreadsheets.",
     .columns = (const char *const[]){ "jid", "name", "kind", "owners", "members", "occupants",
                                       "created", "creator", "last_message", "messages", NULL },

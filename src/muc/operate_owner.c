@@ -184,6 +184,6 @@ struct command room_owner_command = {
     .args = owner_args,
     .run = run_owner,
     .doc = "Makes a member of persistent rooms their owner, for many rooms at once: when the only "
-           "owner is gone, or rooms go to another. All rooms are checked before the first is "
-           "changed.",
+           "owner is gone, or when the rooms get a new owner. All rooms are checked before the "
+           "first is changed.",
 };

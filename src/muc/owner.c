@@ -161,6 +161,23 @@ static slice nick_of(const struct request *q, const struct room *r)
     return s == NULL ? (slice){ 0 } : occupant_shown_nick(s->occupant);
 }
 
+bool room_reconfigure(const struct room *r, const struct room_config *next, struct room_delta *d,
+                      struct why *why)
+{
+    /* the form tells owners; administrators of group chat may set all else against the settings */
+    if (next->persistent && !r->config.persistent && !setting_bool(&muc_persistent)) {
+        why_set(why, "no new rooms are persistent here: the setting muc.persistent is off");
+        return false;
+    }
+    /* a new room may be persistent by its configuration and not be stored yet */
+    if (room_config_diff(&r->config, next) != 0 || next->persistent != r->stored) {
+        d->config = mem_new(struct room_config);
+        room_config_keep(d->config, next);
+    }
+    d->unlock = true;
+    return true;
+}
+
 static void configure(struct request *q, struct room *r, struct form *f)
 {
     struct iq *iq = q->iq;
@@ -172,22 +189,16 @@ static void configure(struct request *q, struct room *r, struct form *f)
         iq_error(iq, f->error, f->text);
         return;
     }
-    /* the form tells owners; administrators of group chat may set all else against the settings */
-    if (next.persistent && !r->config.persistent && !setting_bool(&muc_persistent)) {
-        iq_error(iq, SE_NOT_ACCEPTABLE, SLICE("no new rooms are persistent here"));
-        return;
-    }
     edit_people(&edits, iq->tmp);
     struct room_delta d = { .edit = edits.edit,
                             .edit_count = edits.count,
-                            .unlock = true,
                             .actor = nick_of(q, r),
                             .by = stanza_from_bare(iq->st) };
-    if (room_config_diff(&r->config, &next) != 0) {
-        d.config = mem_new(struct room_config);
-        room_config_keep(d.config, &next);
-    }
-    room_commit(r, &d, changed, q);
+    struct why why;
+    if (room_reconfigure(r, &next, &d, &why))
+        room_commit(r, &d, changed, q);
+    else
+        iq_error(iq, SE_NOT_ACCEPTABLE, slice_of(why.text));
 }
 
 /* §10.1.3: who will not configure a new room does not want it. */

@@ -9,7 +9,6 @@
 struct disco_info;
 struct form;
 
-#define NS_ROOMS       "urn:muster:rooms:0" /* of our own: docs/rooms.md */
 #define NS_MUC_OFFLINE "http://tigase.org/protocol/muc#offline"
 #define MUC_LABEL      "conference" /* of the service: conference.<domain> */
 enum { MORE_CHILDREN = 4 };         /* that the room adds to what occupants send */
@@ -50,21 +49,47 @@ extern const struct store_schema room_schema;
 /* Of statements that insert for a room $1: it may have ended while they waited behind that. */
 #define ROOM_EXISTS " WHERE EXISTS (SELECT 1 FROM room WHERE id = $1)"
 void room_load(struct room *r); /* room_loaded() follows, later */
-/* Whether one room more may be; it counts from here. rooms_count(-1) takes it back. Any worker. */
-bool rooms_reserve(struct why *why);
-void rooms_count(int by);
+/* Whether one room more may be; it counts from here, for who makes it too. rooms_release() takes it
+ * back. Any worker. */
+bool rooms_reserve(slice creator, struct why *why);
+void rooms_release(slice creator);
 void rooms_count_stored(struct worker *w); /* at start, once */
 /* JID and name of the stored rooms of a domain that are listed. */
 void rooms_read_listed(struct worker *w, slice domain, int64_t max, store_done_fn *done, void *arg);
+
+/* muc/makers.c; any worker */
+extern struct store_stmt room_makers; /* JID and number, of rooms made before a time */
+void room_makers_count(slice jid, int64_t by);
+bool room_maker_may(slice jid, struct why *why); /* make one room more (muc.rooms-per-user) */
+void room_makers_forget(void);                   /* memory only: the node has ended */
+
 /* Statements of a change: of a room that becomes persistent, of one that is, of its end. */
 void room_store_all(struct store_batch *b, const struct room *r, const struct room_config *c);
 void room_store_config(struct store_batch *b, const struct room *r, const struct room_config *c);
 void room_store_edit(struct store_batch *b, const struct room *r, const struct affiliation_edit *e);
 void room_store_remove(struct store_batch *b, const struct room *r);
-/* Behind it on the same lane is what is recorded next. */
-void room_store_subject(struct room *r);
+
+/* muc/subject.c */
+extern struct store_stmt room_subject_put; /* id of the room, text; in muc/store.c */
+/* A message that changes the subject: it is sent to all who enter from now on. ROUTE_PENDING:
+ * ticket_done(origin) follows when it is stored, however long that takes, or never will be. What is
+ * recorded next is on the same lane behind it. */
+enum routed room_subject_set(struct room *r, struct stanza *st, struct origin origin);
+bool room_subject_waits(const struct room *r); /* no more can be set now: too many are not stored */
+/* It goes, and that is true, if it is the message of this archive id, said by `occupant` (XEP-0421
+ * id; empty: by anybody). */
+bool room_subject_bury(struct room *r, uint64_t id, slice occupant);
+void room_subject_store(struct room *r); /* of a room that is stored from now on */
+void room_subject_drop(struct room *r);  /* memory only: it has no room any more */
 /* It is stored from now on: what was changed beside the change that made it so (room.beside). */
 void room_store_beside(struct room *r);
+
+/* muc/lock.c */
+/* A new room waits for its owner to configure it (§10.1.3), for muc.lock-timeout at most. */
+void room_lock(struct room *r);
+/* Opens a locked room to others as it is configured now, persistent if that is so. Done later if
+ * the room is stored first; what is not locked stays as it is. */
+void room_open(struct room *r);
 
 /* muc/change.c */
 void changes_drop(struct room *r); /* memory only */
@@ -72,13 +97,16 @@ void changes_drop(struct room *r); /* memory only */
 /* muc/admin.c */
 void room_answer(struct iq *iq, enum err e); /* to who asked for a change: what became of it */
 
+/* muc/owner.c */
+/* What makes this the configuration of the room, and opens it if it is locked: sets `config` and
+ * `unlock` of the delta. false: it cannot be, why says so. */
+bool room_reconfigure(const struct room *r, const struct room_config *next, struct room_delta *d,
+                      struct why *why);
+
 /* muc/record.c */
 bool room_records(const struct room *r); /* messages are stored */
-/* A message that changes the subject: it is sent to all who enter from now on. */
-void room_subject_set(struct room *r, struct stanza *st);
-/* Of what was relayed; id 0: it is not kept; sender: full JID, empty: the room. */
-enum routed room_record(struct room *r, slice sender, struct stanza *st, uint64_t id,
-                        struct origin origin);
+/* Of what was relayed; its id 0: it is not kept. */
+enum routed room_record(struct room *r, const struct room_post *p, struct origin origin);
 /* It came (TYPE_AVAILABLE) or goes (TYPE_UNAVAILABLE). */
 void room_record_presence(struct room *r, const struct seat *s, enum stanza_type type);
 /* x: the <x/> that it entered with; NULL: none. */
@@ -168,11 +196,15 @@ void look_remove(struct map *looks, struct look *l);
 slice room_address(const struct room *r, slice nick, struct arena *tmp);
 /* Somebody of this bare JID who is in; NULL: nobody. */
 struct occupant *room_occupant_of(const struct room *r, slice bare);
-/* Whether another than `bare` is here by this nickname (enforced), or one that looks like it. */
+/* Whether another than `bare` is seen here by this nickname (enforced), or one that looks like it.
+ */
 bool room_nick_used(const struct room *r, slice nick, slice bare);
 /* A new occupant, without seats; nick was enforced. */
 struct occupant *occupant_create(struct room *r, slice nick, slice bare);
 void occupant_rename(struct room *r, struct occupant *o, slice nick);
+/* Another takes its nickname, who must not learn that it is here: it is hidden, and gets a new one.
+ */
+void room_give_way(struct room *r, struct occupant *o);
 void occupant_changed(struct occupant *o);                  /* to be shown anew */
 void occupant_audience(struct room *r, struct occupant *o); /* its role is another */
 void occupants_free(struct room *r);
@@ -208,6 +240,11 @@ void room_debt_take(struct room *r, struct occupant *o);      /* when it is back
 bool room_returns_too_fast(const struct room *r, slice bare); /* it came and went too often */
 /* Another availability; the last one, some time later, if there are too many. */
 void room_show_presence(struct room *r, struct occupant *o);
+
+/* muc/guess.c: passwords that were wrong. */
+void room_guessed(struct room *r, slice bare);                /* one more */
+bool room_guesses_too_fast(const struct room *r, slice bare); /* he has to wait */
+bool room_was_guessed(const struct room *r);                  /* of late: it stays in memory */
 
 /* muc/voice.c: when it leaves, and when it is back. */
 void room_voice_keep(struct room *r, const struct occupant *o);
@@ -248,12 +285,19 @@ void room_error(struct room *r, const struct stanza *st, enum stanza_error e, sl
 /* The same; takes over st. */
 enum routed room_refuse(struct room *r, struct stanza *st, enum stanza_error e, slice text);
 
+/* muc/relay.c: a seat is about to go: who waits for its answer gets an error. */
+void room_relays_left(struct room *r, const struct seat *s);
+void room_relays_free(struct room *r); /* memory only */
+
 /* muc/moderate.c: what was said by this seat, if it takes back something that it said before. */
-void room_retracted(struct room *r, const struct seat *s, const struct stanza *st);
+enum routed room_retracted(struct room *r, const struct seat *s, const struct stanza *st,
+                           struct origin origin);
 
 /* muc/ask.c: a message to the room that is not for all who are in it. Takes over. */
-enum routed room_asked(struct room *r, struct seat *s, struct stanza *st);
-void room_invite_member(struct room *r, slice bare); /* who is one now, and not here */
+enum routed room_asked(struct room *r, struct seat *s, struct stanza *st, struct origin origin);
+/* Who is one now, and not here; by: bare JID of who made him one, or empty. */
+void room_invite_member(struct room *r, slice bare, slice by);
 
 /* muc/register.c: what somebody decided on a registration. Takes over. */
-enum routed room_registration_answered(struct room *r, struct stanza *st, struct form *f);
+enum routed room_registration_answered(struct room *r, struct stanza *st, struct form *f,
+                                       struct origin origin);

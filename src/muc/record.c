@@ -12,33 +12,19 @@ enum { XML_BYTES_MAX = 4096 };
 
 bool room_records(const struct room *r) { return r->stored && room_logs(&r->config); }
 
-void room_subject_set(struct room *r, struct stanza *st)
+enum routed room_record(struct room *r, const struct room_post *p, struct origin origin)
 {
-    const struct room_post post = { .st = st, .at_us = loop_wall_us(r->worker->loop) };
-    stanza_unref(&r->subject);
-    r->subject = room_stamped(&post, r->jid);
-    r->beside = true;
-    if (r->stored)
-        room_store_subject(r);
-}
-
-enum routed room_record(struct room *r, slice sender, struct stanza *st, uint64_t id,
-                        struct origin origin)
-{
-    if (sender.len > 0)
-        r->said_us = loop_wall_us(r->worker->loop);
+    if (p->sender.len > 0)
+        r->said_us = p->at_us;
     if (!r->stored)
         return ROUTED;
-    if (sender.len > 0)
+    if (p->sender.len > 0)
         room_spoken(r);
-    if (id == 0 || !room_records(r))
+    if (p->id == 0 || !room_records(r))
         return ROUTED;
     /* with im.durable-ack off acknowledged means relayed */
     const struct origin waits = setting_bool(&im_durable_ack) ? origin : ORIGIN_NONE;
-    const struct room_post post = {
-        .st = st, .sender = sender, .id = id, .at_us = loop_wall_us(r->worker->loop)
-    };
-    return room_archive_put(&r->archive, &post, waits);
+    return room_archive_put(&r->archive, p, waits);
 }
 
 /* Who enters and leaves, for those who look into it later: in no answer to a client. The room may

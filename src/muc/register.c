@@ -8,6 +8,7 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "im/feature.h"
+#include "im/session.h"
 #include "im/worker.h"
 #include "muc/muc.h"
 #include "muc/private.h"
@@ -68,9 +69,8 @@ static void register_get(struct iq *iq)
         buf_lit(&b, "<registered/>");
         xml_add_element(&b, "username", a->nick);
     }
-    form_open(&b, FORM_FORM, NS_MUC_REGISTER);
-    form_title(&b, "Registration");
-    form_instructions(&b, "A nickname that nobody else may use here.");
+    form_open_titled(&b, FORM_FORM, NS_MUC_REGISTER, "Registration",
+                     "A nickname that nobody else may use here.");
     form_ask_value(&b, &nick_row, known ? a->nick : (slice){ "", 0 });
     form_ask_value(&b, &follow_row, a != NULL && a->follows ? SLICE("1") : SLICE("0"));
     form_close(&b);
@@ -156,9 +156,8 @@ static void ask_admins(struct room *r, const struct application *a)
     unsigned asked = 0;
 
     buf_init(&b, ANSWER_BYTES_MAX);
-    form_open(&b, FORM_FORM, NS_MUC_REGISTER);
-    form_title(&b, "Registration request");
-    form_instructions(&b, "To make this person a member of the room, allow it and submit.");
+    form_open_titled(&b, FORM_FORM, NS_MUC_REGISTER, "Registration request",
+                     "To make this person a member of the room, allow it and submit.");
     form_ask_value(&b, &jid, a->bare);
     form_ask_value(&b, &nick_row, a->nick);
     form_ask_value(&b, &allow, SLICE("0"));
@@ -268,13 +267,45 @@ static void register_set(struct iq *iq)
         room_turn(r, run, iq_hold(iq));
 }
 
-enum routed room_registration_answered(struct room *r, struct stanza *st, struct form *f)
+/* What an administrator of the room said to a request, until it is stored. */
+struct decision {
+    struct stanza *st;
+    struct origin origin;
+};
+
+static void decided(struct room *r, enum err e, void *arg)
+{
+    struct decision *d = arg;
+    if (e != OK)
+        room_error(r, d->st, SE_RESOURCE_CONSTRAINT, SLICE("it could not be stored now"));
+    if (d->origin.session != 0)
+        ticket_done(r->worker, d->origin);
+    stanza_unref(&d->st);
+    mem_free(&d);
+}
+
+static void decide(struct room *r, const struct application *a, struct stanza *st,
+                   struct origin origin)
+{
+    struct decision *d = mem_new(struct decision);
+    struct affiliation_edit edit = { .jid = a->bare, .affiliation = AFF_MEMBER, .nick = a->nick };
+    *d = (struct decision){ stanza_ref(st), origin };
+    room_commit(
+        r,
+        &(struct room_delta){
+            .edit = &edit, .edit_count = 1, .newcomers = true, .applied = has_asked(r, a->bare) },
+        decided, d);
+}
+
+enum routed room_registration_answered(struct room *r, struct stanza *st, struct form *f,
+                                       struct origin origin)
 {
     struct arena *tmp = loop_scratch(r->worker->loop);
     struct application a = { 0 };
     struct jid jid = { 0 };
     bool allow = false;
     slice nick = { 0 };
+    enum routed routed = ROUTED;
 
     if (!affiliation_may(room_affiliation(r, stanza_from_bare(st)), ACT_EDIT_MEMBERS)) {
         room_error(r, st, SE_FORBIDDEN, SLICE("only administrators of the room decide"));
@@ -284,19 +315,12 @@ enum routed room_registration_answered(struct room *r, struct stanza *st, struct
         if (!check(&a, r, nick, tmp)) {
             room_error(r, st, a.error, a.text);
         } else if (room_affiliation(r, a.bare) == AFF_NONE) {
-            struct affiliation_edit edit = { .jid = a.bare,
-                                             .affiliation = AFF_MEMBER,
-                                             .nick = a.nick };
-            room_commit(r,
-                        &(struct room_delta){ .edit = &edit,
-                                              .edit_count = 1,
-                                              .newcomers = true,
-                                              .applied = has_asked(r, a.bare) },
-                        NULL, NULL);
+            decide(r, &a, st, origin);
+            routed = origin.session != 0 ? ROUTE_PENDING : ROUTED;
         }
     }
     stanza_unref(&st);
-    return ROUTED;
+    return routed;
 }
 
 static const struct iq_rule rules[] = {

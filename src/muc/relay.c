@@ -1,9 +1,14 @@
 /* IQs between occupants (XEP-0045 §16.4 and "allow_query_users" of other servers): a request to
- * room/nick goes to the client behind it, and its answer comes back, both as from occupants. Which
- * session asked, and whom, stands in the id. Requests to oneself are answered here: the self-ping
- * of XEP-0410.
+ * room/nick goes to the client behind it, and its answer comes back, both as from occupants by the
+ * nicknames of the request, whatever they are called by then. Which session asked, and whom, stands
+ * in the id. Who leaves without an answer is answered for. Requests to oneself are answered here:
+ * the self-ping of XEP-0410.
+ *
+ * Limit: RELAYS_MAX requests of a room that wait; of older ones nobody hears if the other leaves.
  */
 #include "base/arena.h"
+#include "base/buf.h"
+#include "base/mem.h"
 #include "im/ask.h"
 #include "im/worker.h"
 #include "muc/private.h"
@@ -15,10 +20,83 @@ static slice nick_of(const struct stanza *st)
     return slice_from(stanza_to(st), st->to_bare_len + 1u);
 }
 
-static void pass(struct room *r, const struct stanza *st, const struct occupant *from, slice to,
-                 slice id)
+enum { RELAYS_MAX = 256 };
+
+/* A request on its way. */
+struct relay {
+    struct list node;
+    uint64_t asker, asked; /* numbers of their seats */
+    slice id, nick, jid;   /* of the request; of who was asked, then; of who asked: in this block */
+};
+
+static void relay_free(struct room *r, struct relay *q)
 {
-    slice address = room_address(r, from->nick, loop_scratch(r->worker->loop));
+    list_remove(&q->node);
+    r->relay_count--;
+    mem_free(&q);
+}
+
+void room_relays_free(struct room *r)
+{
+    while (!list_empty(&r->relays))
+        relay_free(r, CONTAINER_OF(r->relays.next, struct relay, node));
+}
+
+static void relay_add(struct room *r, const struct seat *asker, const struct seat *asked, slice id)
+{
+    slice nick = asked->occupant->nick;
+    struct relay *q = mem_zalloc(sizeof *q + id.len + nick.len + asker->jid.len);
+    char *at = (char *)(q + 1);
+    if (r->relay_count == RELAYS_MAX)
+        relay_free(r, CONTAINER_OF(r->relays.next, struct relay, node));
+    q->asker = asker->number;
+    q->asked = asked->number;
+    q->id = slice_lay(&at, id);
+    q->nick = slice_lay(&at, nick);
+    q->jid = slice_lay(&at, asker->jid);
+    list_append(&r->relays, &q->node);
+    r->relay_count++;
+}
+
+static struct relay *relay_of(const struct room *r, uint64_t asker, slice id)
+{
+    LIST_EACH (it, &r->relays) {
+        struct relay *q = CONTAINER_OF(it, struct relay, node);
+        if (q->asker == asker && slice_eq(q->id, id))
+            return q;
+    }
+    return NULL;
+}
+
+static void answer_for(struct room *r, const struct relay *q)
+{
+    struct buf b;
+    buf_init(&b, 8 * JID_MAX);
+    stanza_error_write_parts(
+        &b, &(struct stanza_error_parts){ .error = SE_RECIPIENT_UNAVAILABLE,
+                                          .by = r->jid,
+                                          .text = SLICE("the occupant left without an answer") });
+    slice from = room_address(r, q->nick, loop_scratch(r->worker->loop));
+    route_send(r->worker, stanza_make(STANZA_IQ, TYPE_ERROR, from, q->jid, q->id, buf_slice(&b)));
+    buf_fini(&b);
+}
+
+void room_relays_left(struct room *r, const struct seat *s)
+{
+    LIST_EACH (it, &r->relays) {
+        struct relay *q = CONTAINER_OF(it, struct relay, node);
+        const struct seat *asker = room_seat(r, q->jid);
+        if (q->asked == s->number && q->asker != s->number && asker != NULL &&
+            asker->number == q->asker)
+            answer_for(r, q);
+        if (q->asked == s->number || q->asker == s->number)
+            relay_free(r, q);
+    }
+}
+
+static void pass(struct room *r, const struct stanza *st, slice nick, slice to, slice id)
+{
+    slice address = room_address(r, nick, loop_scratch(r->worker->loop));
     route_send(r->worker,
                stanza_change(st, &(struct stanza_change){ .from = address, .to = to, .id = id }));
 }
@@ -70,7 +148,8 @@ static enum routed request(struct room *r, struct seat *s, struct stanza *st)
     char *id = arena_printf(tmp, "%" PRIx64 "/%" PRIx32 "/%.*s", s->number, to->number,
                             SLICE_ARG(stanza_id(st)));
     bool account = is_for_account(st);
-    pass(r, st, s->occupant, account ? seat_bare(target) : target->jid, slice_of(id));
+    relay_add(r, s, target, stanza_id(st));
+    pass(r, st, s->occupant->nick, account ? seat_bare(target) : target->jid, slice_of(id));
     stanza_unref(&st);
     return ROUTED;
 }
@@ -118,21 +197,35 @@ static const struct occupant *answerer(const struct room *r, const struct stanza
     return NULL;
 }
 
+/* By the nickname that it had when it asked, if that is still its own. */
+static const struct seat *asker_of(const struct room *r, const struct occupant *to, uint64_t asker,
+                                   slice id)
+{
+    const struct seat *s = to == NULL ? NULL : numbered(to, asker);
+    const struct relay *q = s != NULL ? NULL : relay_of(r, asker, id);
+    if (q != NULL)
+        s = room_seat(r, q->jid);
+    return s != NULL && s->number == asker ? s : NULL;
+}
+
 static enum routed answer(struct room *r, struct stanza *st)
 {
     struct arena *tmp = loop_scratch(r->worker->loop);
     const struct occupant *from;
-    struct occupant *to = stanza_to_is_bare(st) ? NULL : room_occupant(r, nick_of(st), tmp);
+    bool bare = stanza_to_is_bare(st);
+    struct occupant *to = bare ? NULL : room_occupant(r, nick_of(st), tmp);
     slice id = stanza_id(st);
     uint64_t asker, asked;
+    const struct seat *s;
 
-    if (stanza_to_is_bare(st)) /* asked by the room itself */
+    if (bare) /* asked by the room itself */
         (void)ask_answered(r->worker, st);
-    if (to != NULL && cut_number(&id, &asker) && cut_number(&id, &asked) &&
-        (from = answerer(r, st, asked)) != NULL) {
-        const struct seat *s = numbered(to, asker);
-        if (s != NULL)
-            pass(r, st, from, s->jid, id);
+    if (!bare && cut_number(&id, &asker) && cut_number(&id, &asked) &&
+        (from = answerer(r, st, asked)) != NULL && (s = asker_of(r, to, asker, id)) != NULL) {
+        struct relay *q = relay_of(r, asker, id);
+        pass(r, st, q != NULL ? q->nick : from->nick, s->jid, id);
+        if (q != NULL)
+            relay_free(r, q);
     }
     stanza_unref(&st);
     return ROUTED;

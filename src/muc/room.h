@@ -100,9 +100,10 @@ struct room {
     slice jid;  /* bare; in this block */
     int64_t id; /* owner of its archive; from ROOM_ID_MIN on */
     uint8_t state;
-    bool stored; /* a persistent room: rows of the database */
-    bool unread; /* ABSENT, but it could not be read: it is tried again */
-    bool locked; /* waits for its first configuration (§10.1.3) */
+    bool stored;  /* a persistent room: rows of the database */
+    bool unread;  /* ABSENT, but it could not be read: it is tried again */
+    bool locked;  /* waits for its first configuration (§10.1.3) */
+    bool opening; /* locked, and about to be opened as it is (muc/lock.c) */
     uint32_t pins;
     struct list idle;
     uint64_t idle_since_us;
@@ -125,11 +126,15 @@ struct room {
     struct room_debts *debts;           /* of those who left; NULL: none */
     struct room_voices *voices;         /* theirs, if given or taken; NULL: none */
     struct room_applicants *applicants; /* who lately asked to be a member; NULL: nobody */
-    struct pace outsiders;              /* all who are not in the room, together */
-    struct timer late;                  /* of occupants whose presence waits to be shown */
-    struct map nicks;                   /* struct occupant by key */
-    struct map looks;                   /* struct look of occupants */
-    struct map seats;                   /* struct seat by full JID */
+    struct list relays;                 /* of muc/relay.c: requests that wait for an answer */
+    uint32_t relay_count;
+    struct room_guesses *guesses; /* wrong passwords of late; NULL: none */
+    struct pace outsiders;        /* all who are not in the room, together */
+    struct timer late;            /* of occupants whose presence waits to be shown */
+    struct timer lock;            /* of a locked room: it has waited long enough */
+    struct map nicks;             /* struct occupant by key */
+    struct map looks;             /* struct look of occupants */
+    struct map seats;             /* struct seat by full JID */
     uint32_t occupant_count, hidden_count, seat_count, next_number;
     uint64_t next_seat;
     struct list away; /* seats that are not of this node: they are not in the audience */
@@ -140,6 +145,7 @@ struct room {
     uint32_t spoken_day;    /* since 1970, as it is stored (muc/cleanup.c); 0: not known */
     struct room_hat *hats;  /* NULL: none; in the order of giving */
     struct stanza *subject; /* as it was relayed; NULL: none was set */
+    struct room_subject *subject_due; /* not stored yet; NULL: it is */
     struct room_archive archive;
     struct room_history history;
 };

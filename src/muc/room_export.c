@@ -38,9 +38,8 @@ void room_file_end(void) { atomic_fetch_sub(&files, 1); }
 
 static struct store_stmt page_stmt = {
     .name = "room.export",
-    .sql =
-        "SELECT e.id, m.at_us, m.stanza FROM entry e JOIN message m ON m.id = e.msg"
-        " WHERE e.owner = $1 AND e.id > $2 AND e.id <= $3 AND e.flags < 2 ORDER BY e.id LIMIT $4",
+    .sql = "SELECT e.id, m.at_us, m.stanza FROM entry e JOIN message m ON m.id = e.msg"
+           " WHERE e.owner = $1 AND e.id > $2 AND e.id <= $3 ORDER BY e.id LIMIT $4",
     .params = "iiii",
     .cols = "iit",
 };
@@ -342,6 +341,7 @@ static const struct command_arg args[] = {
 };
 static struct command export_command = {
     .name = "room export",
+    .access = COMMAND_LOCAL,
     .args = args,
     .run = run_export,
     .doc = "Writes a persistent room to a file, as lines of JSON: configuration, affiliations, "

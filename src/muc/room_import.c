@@ -429,7 +429,7 @@ static void committed(void *arg, enum store_result result, const struct store_ba
         import_free(x);
         return;
     }
-    rooms_count(-1);
+    rooms_release(x->room.creator);
     room_loaded(r, E_NOTFOUND);
     room_unpin(r);
     fail_storing(x, err_of_store(result),
@@ -479,7 +479,7 @@ static void reached_last(struct room *r, enum err e, void *arg)
         fail_storing(x, e, err_text(e));
     else if (r->state != ROOM_ABSENT)
         fail_storing(x, E_EXISTS, "somebody made a room of that name meanwhile");
-    else if (!rooms_reserve(&why))
+    else if (!rooms_reserve(x->room.creator, &why))
         fail_storing(x, E_LIMIT, why.text);
     else
         store_room(r, x);
@@ -517,11 +517,13 @@ static void add_line(struct store_batch *b, const struct import *x, const struct
         STORE_ADD(b, &person_stmt, 1, SV_I(x->owner), SV_T(l->jid), SV_I(l->affiliation),
                   SV_T(l->nick), SV_T(l->reason), SV_I(l->follows));
     else
-        archive_add(b, &(struct archive_message){ .at_us = l->at_us,
-                                                  .rcpt = x->owner,
-                                                  .rcpt_entry = l->id,
-                                                  .remote = l->sender,
-                                                  .stanza = l->stanza });
+        archive_add(b, &(struct archive_message){
+                           .at_us = l->at_us,
+                           .rcpt = x->owner,
+                           .rcpt_entry = l->id,
+                           .flags = room_line_is_presence(l->stanza) ? ENTRY_HIDDEN : 0,
+                           .remote = l->sender,
+                           .stanza = l->stanza });
 }
 
 static void store_step(struct import *x)
@@ -655,6 +657,7 @@ static const struct command_arg args[] = {
 };
 struct command room_import_command = {
     .name = "room import",
+    .access = COMMAND_LOCAL,
     .args = args,
     .run = run_import,
     .doc = "Makes a persistent room from a file that `room export` has written. Every line is "

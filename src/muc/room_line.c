@@ -273,14 +273,19 @@ static bool get_config(const struct reading *r, slice *out)
     return config_is_right(r, *out);
 }
 
-/* A message; `sender` gets the bare JID of its `to`. */
-static bool is_message(const struct reading *r, slice text, slice *from, slice *sender)
+bool room_line_is_presence(slice stanza) { return slice_starts(stanza, SLICE("<presence")); }
+
+/* A message, or presence of who came or went; `sender` gets the bare JID of its `to`. */
+static bool is_recorded(const struct reading *r, slice text, slice *from, slice *sender)
 {
     struct stanza *st;
     if (stanza_load(&st, text, r->work, r->tmp) != OK)
         return false;
     /* one more is added when it is sent */
-    bool right = st->kind == STANZA_MESSAGE && !st->bad_to && st->child_count < XML_CHILDREN_MAX;
+    bool moves =
+        st->kind == STANZA_PRESENCE && (st->type == TYPE_AVAILABLE || st->type == TYPE_UNAVAILABLE);
+    bool right =
+        (st->kind == STANZA_MESSAGE || moves) && !st->bad_to && st->child_count < XML_CHILDREN_MAX;
     *from = slice_dup(r->tmp, stanza_from_bare(st));
     *sender = slice_dup(r->tmp, stanza_to_bare(st));
     stanza_unref(&st);
@@ -303,8 +308,8 @@ static bool read_room(const struct reading *r, struct room_line *l)
         !get_time(r, "created", &l->at_us) || !get_secret(r, l->secret) ||
         !get_config(r, &l->config) || !get_text(r, "subject", &l->subject))
         return false;
-    if (l->subject.len > 0 &&
-        (!is_message(r, l->subject, &from, &sender) || !slice_eq(from, l->jid)))
+    if (l->subject.len > 0 && (!is_recorded(r, l->subject, &from, &sender) ||
+                               !slice_eq(from, l->jid) || room_line_is_presence(l->subject)))
         return wrong(r, "subject", "a message from the room");
     return true;
 }
@@ -357,8 +362,8 @@ static bool read_message(const struct reading *r, struct room_line *l)
         return false;
     if (l->id == 0 || l->id > INT64_MAX / 2)
         return wrong(r, "id", "an archive id");
-    if (!is_message(r, l->stanza, &l->jid, &l->sender))
-        return wrong(r, "stanza", "a message");
+    if (!is_recorded(r, l->stanza, &l->jid, &l->sender))
+        return wrong(r, "stanza", "a message, or presence of somebody who enters or leaves");
     return true;
 }
 

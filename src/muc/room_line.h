@@ -9,7 +9,8 @@
  *   {"type":"end","affiliations":1,"messages":1}
  *
  * in this order: one room, its affiliations, hats (XEP-0317), a card (XEP-0054) if it has one, its
- * messages by rising id, the end. `secret` is what
+ * messages by rising id, the end. A message may be presence: of who entered or left, if the room
+ * archived that. `secret` is what
  * occupant ids (XEP-0421) are made of, in base64. `config` has the names and values of the stored
  * configuration. Stanzas are as they were relayed, with the real JID of who said it as `to`.
  *
@@ -52,6 +53,7 @@ struct room_line {
     uint64_t affiliations, messages;
 };
 
+bool room_line_is_presence(slice stanza); /* of one that was read */
 /* Texts of the result are in tmp. E_SYNTAX: `why` says what is wrong with the line. */
 NODISCARD enum err room_line_read(struct room_line *out, slice line, struct xml_work *work,
                                   struct arena *tmp, struct why *why);

@@ -87,6 +87,7 @@ static struct room *room_alloc(struct worker *w, const struct host *h, slice jid
     map_init(&r->seats, seat_key);
     list_init(&r->occupants);
     list_init(&r->away);
+    list_init(&r->relays);
     audience_init(&r->audience, w, r->jid);
     return r;
 }
@@ -95,22 +96,26 @@ static struct room *room_alloc(struct worker *w, const struct host *h, slice jid
 static void room_clear(struct room *r)
 {
     occupants_free(r);
+    room_relays_free(r);
     affiliates_free(r);
     room_config_fini(&r->config);
     r->config = (struct room_config){ 0 };
     room_history_fini(&r->history);
     if (r->state == ROOM_READY && !r->stored)
-        rooms_count(-1);
+        rooms_release(r->creator);
     stanza_unref(&r->subject);
+    room_subject_drop(r);
     mem_free(&r->debts);
     mem_free(&r->voices);
     mem_free(&r->applicants);
+    mem_free(&r->guesses);
     timer_cancel(&r->late);
+    timer_cancel(&r->lock);
     room_vcard_free(r);
     room_hats_free(r);
     slice_release(&r->creator);
     mem_wipe(r->secret, sizeof r->secret);
-    r->stored = r->locked = false;
+    r->stored = r->locked = r->opening = false;
     r->spoken_day = 0;
     r->said_us = 0;
 }
@@ -152,12 +157,18 @@ static struct room *longest(const struct list *idle)
     return list_empty(idle) ? NULL : CONTAINER_OF(idle->next, struct room, idle);
 }
 
+static void room_touch(struct room *r);
+
 static void sweep_list(const struct list *idle, uint64_t after_ms, uint64_t now_us)
 {
     struct room *r;
     for (int i = 0; i < SWEEP_MAX && (r = longest(idle)) != NULL; i++) {
         if (now_us - r->idle_since_us < after_ms * 1000)
             return;
+        if (r->state == ROOM_READY && room_was_guessed(r)) { /* else it would forget who tried */
+            room_touch(r);
+            continue;
+        }
         followers_store(r);
         room_free(r);
     }
@@ -329,12 +340,12 @@ void rooms_each_loading(struct worker *w, room_each_fn *fn, void *arg)
 
 enum err room_create(struct room *r, slice creator, struct why *why)
 {
-    if (!rooms_reserve(why))
+    if (!rooms_reserve(creator, why))
         return E_LIMIT;
     not_idle(r);
     r->id = room_new_id();
     r->state = ROOM_READY;
-    r->locked = true;
+    room_lock(r);
     r->created_us = loop_wall_us(r->worker->loop);
     rand_bytes(r->secret, sizeof r->secret);
     room_config_default(&r->config);
@@ -350,6 +361,8 @@ void rooms_stop(struct worker *w)
 {
     struct muc_worker *m = w->state_of[slot];
     struct room *r;
+    if (w->index == 0)
+        room_makers_forget();
     if (m == NULL)
         return;
     for (uint32_t i = 0; (r = map_next(&m->rooms, &i)) != NULL;) {
@@ -363,6 +376,7 @@ void rooms_stop(struct worker *w)
         room_free(r);
     }
     map_fini(&m->rooms);
+    timer_cancel(&m->sweep);
     mem_free(&m);
     w->state_of[slot] = NULL;
 }

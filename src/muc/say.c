@@ -5,6 +5,7 @@
 #include "base/metric.h"
 #include "codec/xml_read.h"
 #include "im/node.h"
+#include "im/ticket_join.h"
 #include "im/worker.h"
 #include "muc/private.h"
 #include "muc/settings.h"
@@ -98,6 +99,22 @@ static bool is_our_id(const struct room *r, const struct elem *e)
            (slice_eq(by.full, r->jid) || node_serves(r->worker->node, by.domain));
 }
 
+/* XEP-0033 §4.1.5: the room alone could say whose message it was; as a service of ours never does,
+ * none may stand there. Legacy delays (XEP-0091) are read as those of XEP-0203. */
+static bool is_claim(const struct elem *e, struct arena *tmp)
+{
+    struct elem one;
+    if (elem_is(e, "x", NS_LEGACY_DELAY) || elem_is(e, "hats", NS_HATS) ||
+        elem_is(e, "inviter", NS_ROOMS))
+        return true;
+    if (!elem_is(e, "addresses", NS_ADDRESS))
+        return false;
+    for (bool more = elem_first(e, &one); more; more = elem_next(&one, &one))
+        if (slice_is(elem_attr(&one, "type", tmp), "ofrom"))
+            return true;
+    return false;
+}
+
 struct speaker {
     const struct room *room;
     bool owner;
@@ -114,7 +131,8 @@ static bool forged(enum known_child known, const struct elem *e, void *arg)
     if (known == KNOWN_DELAY)
         return !by->owner || slice_eq(elem_attr(e, "from", loop_scratch(r->worker->loop)), r->jid);
     if (known == KNOWN_PAYLOAD)
-        return (r->config.strip_xhtml && elem_is(e, "html", NS_XHTML)) || is_verdict(e);
+        return (r->config.strip_xhtml && elem_is(e, "html", NS_XHTML)) || is_verdict(e) ||
+               is_claim(e, loop_scratch(r->worker->loop));
     return true;
 }
 
@@ -194,6 +212,25 @@ static bool is_kept(const struct stanza *st)
     return stanza_has(st, content) && !stanza_has(st, KNOWN(NO_STORE) | KNOWN(NO_PERMANENT_STORE));
 }
 
+/* What was relayed, on its way to the disk; with the subject that it sets, or what it takes back,
+ * it is handled when both are there. */
+static enum routed record(struct room *r, const struct seat *s, const struct stanza *st,
+                          const struct room_post *p, struct origin origin)
+{
+    bool subject = is_subject(st);
+    if (!subject && !stanza_has(st, KNOWN(PAYLOAD)))
+        return room_record(r, p, origin);
+    struct origin part = ticket_join(r->worker, origin);
+    enum routed beside =
+        subject ? room_subject_set(r, p->st, part) : room_retracted(r, s, st, part);
+    if (beside != ROUTED)
+        ticket_join_more(r->worker, part);
+    if (room_record(r, p, part) != ROUTED)
+        ticket_join_more(r->worker, part);
+    ticket_join_close(r->worker, part);
+    return origin.session != 0 ? ROUTE_PENDING : ROUTED;
+}
+
 static enum routed to_all(struct room *r, struct seat *s, struct stanza *st, struct origin origin)
 {
     struct occupant *o = s->occupant;
@@ -205,29 +242,30 @@ static enum routed to_all(struct room *r, struct seat *s, struct stanza *st, str
         return refuse(r, st, e, text);
     if (room_too_fast(r, o))
         return slow_down(r, st);
+    if (is_subject(st) && room_subject_waits(r))
+        return refuse(r, st, SE_RESOURCE_CONSTRAINT,
+                      SLICE("the database is away, and earlier subjects wait for it"));
     if (kept && room_records(r) && room_archive_full())
         return refuse(r, st, SE_RESOURCE_CONSTRAINT,
                       SLICE("the database is away, and too many messages wait for it"));
+    if (o->affiliation == AFF_OWNER)
+        room_open(r); /* who speaks in it takes it as it is */
     uint64_t id = kept ? room_archive_mint(&r->archive) : 0;
     struct stanza *out = relayed(r, o, st, id);
+    const struct room_post post = {
+        .st = out, .sender = s->jid, .id = id, .at_us = loop_wall_us(r->worker->loop)
+    };
     trace("room.said", st, id != 0 ? "kept" : "not kept", r->nicks.count);
     metric_add(&said, 1);
-    if (is_subject(st)) {
-        room_subject_set(r, out);
-    } else if (kept) {
-        room_history_add(
-            &r->history,
-            &(struct room_post){
-                .st = out, .sender = s->jid, .id = id, .at_us = loop_wall_us(r->worker->loop) },
-            room_history_max(&r->config), r->jid);
+    if (kept && !is_subject(st)) {
+        room_history_add(&r->history, &post, room_history_max(&r->config), r->jid);
     }
     room_send_all(r, out, TO_ALL, NULL);
     if (kept && r->followers.count > 0)
         room_tell_followers(r, out, seat_bare(s));
     if (kept && r->affiliates.count > 1)
         room_tell_mentioned(r, out, seat_bare(s));
-    room_retracted(r, s, st);
-    enum routed routed = room_record(r, s->jid, out, id, origin);
+    enum routed routed = record(r, s, st, &post, origin);
     stanza_unref(&out);
     stanza_unref(&st);
     return routed;
@@ -235,24 +273,28 @@ static enum routed to_all(struct room *r, struct seat *s, struct stanza *st, str
 
 /* To the account of the occupant for one session, which keeps it; the others are told as of all
  * that the room says, or it would be kept for each, or taken for a repeat. */
-static void deliver_private(struct room *r, const struct occupant *to, const struct stanza *st)
+static enum routed deliver_private(struct room *r, const struct occupant *to,
+                                   const struct stanza *st, struct origin origin)
 {
     static const slice mark = SLICE_INIT("<x xmlns='" NS_MUC_USER "'/>");
     const struct seat *first = occupant_seat(to);
+    enum routed routed = ROUTED;
     LIST_EACH (it, &to->seats) {
         const struct seat *s = CONTAINER_OF(it, struct seat, node);
-        struct stanza *one = stanza_append(st, s->jid, mark);
+        struct stanza *one = stanza_append_to(st, s->jid, mark);
         if (s == first) {
-            route_send(r->worker, one);
+            routed = route(r->worker, one, origin, 0, 0);
         } else {
             audience_tell(&r->audience, s->jid, one);
             stanza_unref(&one);
         }
     }
+    return routed;
 }
 
-/* §7.5: a private message, to one occupant by the nickname. It goes to all of its sessions. */
-static enum routed to_one(struct room *r, struct seat *s, struct stanza *st)
+/* §7.5: a private message, to one occupant by the nickname. It goes to all of its sessions. The
+ * account that it is for keeps it, and reports. */
+static enum routed to_one(struct room *r, struct seat *s, struct stanza *st, struct origin origin)
 {
     struct arena *tmp = loop_scratch(r->worker->loop);
     struct occupant *from = s->occupant;
@@ -270,10 +312,25 @@ static enum routed to_one(struct room *r, struct seat *s, struct stanza *st)
         return slow_down(r, st);
     struct stanza *out = relayed(r, from, st, 0);
     trace("room.private", st, "not kept", 1);
-    deliver_private(r, to, out);
+    enum routed routed = deliver_private(r, to, out, origin);
     stanza_unref(&out);
     stanza_unref(&st);
-    return ROUTED;
+    return routed;
+}
+
+/* A private message comes back: its sender learns that it was not taken, or not stored. */
+static void return_private(struct room *r, struct seat *s, const struct stanza *st)
+{
+    struct arena *tmp = loop_scratch(r->worker->loop);
+    struct occupant *to = room_occupant(r, slice_from(stanza_to(st), st->to_bare_len + 1u), tmp);
+    if (to == NULL || s->occupant->hidden || room_too_fast(r, s->occupant))
+        return;
+    slice from = room_address(r, s->occupant->nick, tmp);
+    struct stanza *out =
+        stanza_change(st, &(struct stanza_change){ .from = from, .to = { "", 0 } });
+    LIST_EACH (it, &to->seats)
+        audience_tell(&r->audience, CONTAINER_OF(it, struct seat, node)->jid, out);
+    stanza_unref(&out);
 }
 
 static enum stanza_error error_of(const struct stanza *st)
@@ -315,12 +372,14 @@ enum routed room_message(struct room *r, struct stanza *st, struct origin origin
 {
     struct seat *s = room_seat(r, stanza_from(st));
     if (st->type == TYPE_ERROR) {
+        if (s != NULL && !stanza_to_is_bare(st) && !room_error_is_gone(st))
+            return_private(r, s, st);
         room_bounced(r, s, st);
         stanza_unref(&st);
         return ROUTED;
     }
     if (stanza_to_is_bare(st) && st->type != TYPE_GROUPCHAT)
-        return room_asked(r, s, st);
+        return room_asked(r, s, st, origin);
     if (s == NULL && room_marked(r, stanza_from_bare(st), st)) {
         stanza_unref(&st);
         return ROUTED;
@@ -329,5 +388,5 @@ enum routed room_message(struct room *r, struct stanza *st, struct origin origin
         return refuse(r, st, SE_ITEM_NOT_FOUND, SLICE("the room is not open yet"));
     if (s == NULL)
         return refuse(r, st, SE_NOT_ACCEPTABLE, SLICE("you are not in this room"));
-    return stanza_to_is_bare(st) ? to_all(r, s, st, origin) : to_one(r, s, st);
+    return stanza_to_is_bare(st) ? to_all(r, s, st, origin) : to_one(r, s, st, origin);
 }

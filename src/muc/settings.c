@@ -35,6 +35,19 @@ struct setting muc_persistent_max = {
         "How many persistent rooms there may be; they count as rooms, too. With high availability "
         "2500 are advised, as a node takes over the rooms of another.",
 };
+struct setting muc_rooms_per_user = {
+    .name = "muc.rooms-per-user",
+    .type = SET_INT,
+    .def = 100,
+    .min = 1,
+    .max = 1000000,
+    .allow_none = true,
+    .unit = "rooms",
+    .doc =
+        "How many rooms that one user made may be there, ad hoc and persistent ones, so that one "
+        "account cannot take all of muc.rooms-max. Administrators of group chat make more, and "
+        "`room create` does not count.",
+};
 struct setting muc_create = {
     .name = "muc.create",
     .type = SET_CHOICE,
@@ -48,6 +61,17 @@ struct setting muc_create_home = {
     .type = SET_BOOL,
     .doc = "Whether rooms are made in the home cluster of their creator only: users of other "
            "clusters and servers may enter rooms here, but not make them.",
+};
+struct setting muc_lock_timeout = {
+    .name = "muc.lock-timeout",
+    .type = SET_MS,
+    .def = 5 * 60 * 1000,
+    .min = 0,
+    .max = DAY_MS,
+    .doc = "How long a new room is closed to others while its owner has not configured it. Then it "
+           "opens with the default configuration if an owner is in it, and is destroyed otherwise. "
+           "It also opens when an owner speaks in it. 0: new rooms are open at once, for clients "
+           "that never send a configuration.",
 };
 struct setting muc_administrators_enabled = {
     .name = "muc.administrators-enabled",
@@ -119,8 +143,8 @@ struct setting muc_presence_bytes = {
     .def = 16384,
     .min = 1024,
     .max = 1048576,
-    .doc = "The largest presence of an occupant, which all who enter are sent; a larger one is "
-           "refused with not-acceptable.",
+    .doc = "The largest presence of an occupant. It is sent to everybody who enters. A larger "
+           "presence is refused with not-acceptable.",
 };
 struct setting muc_message_rate = {
     .name = "muc.message-rate",
@@ -131,10 +155,10 @@ struct setting muc_message_rate = {
     .allow_none = true,
     .unit = "messages a second",
     .doc =
-        "How fast an occupant may send to a room in the long run; what is faster is refused with "
+        "How fast an occupant can send to a room over time. Faster messages are refused with "
         "policy-violation. Changes of the nickname count as well, and ten requests to other "
-        "occupants count as a message. Of presence that changes more often the last is shown. Who "
-        "leaves and enters again more often than that is refused, too.",
+        "occupants count as one message. If presence changes faster, only the last one is shown. "
+        "Leaving and entering again faster than that is refused, too.",
 };
 struct setting muc_message_burst = {
     .name = "muc.message-burst",
@@ -144,6 +168,39 @@ struct setting muc_message_burst = {
     .max = 100000,
     .unit = "messages",
     .doc = "How many messages an occupant may send at once before muc.message-rate counts.",
+};
+struct setting muc_password_failures = {
+    .name = "muc.password-failures",
+    .type = SET_INT,
+    .def = 10,
+    .min = 1,
+    .max = 100000,
+    .allow_none = true,
+    .unit = "wrong passwords",
+    .doc = "Wrong passwords for one room that a user may give within muc.password-time. Then the "
+           "room lets the user in with no password for a while, right or wrong, so that nobody "
+           "finds one by trying. Less makes it harder; users who mistype it wait longer.",
+};
+struct setting muc_password_failures_per_room = {
+    .name = "muc.password-failures-per-room",
+    .type = SET_INT,
+    .def = 100,
+    .min = 1,
+    .max = 1000000,
+    .allow_none = true,
+    .unit = "wrong passwords",
+    .doc = "Wrong passwords for one room of all users together within muc.password-time. Then only "
+           "owners, administrators and members of the room enter it for a while.",
+};
+struct setting muc_password_time = {
+    .name = "muc.password-time",
+    .type = SET_MS,
+    .def = 10 * 60 * 1000,
+    .min = 1000,
+    .max = DAY_MS,
+    .doc =
+        "The time to which muc.password-failures and muc.password-failures-per-room apply: after "
+        "a tenth of it a user has a tenth of the attempts again.",
 };
 struct setting muc_look_alike = {
     .name = "muc.look-alike",
@@ -184,6 +241,12 @@ struct setting muc_unload_after = {
 
 /* What new rooms are like, and what owners may change. */
 
+struct setting muc_new_persistent = {
+    .name = "muc.new-persistent",
+    .type = SET_BOOL,
+    .doc = "Whether new rooms are persistent unless their owner configures something else: for "
+           "clients that cannot configure rooms. Needs muc.persistent.",
+};
 struct setting muc_new_members_only = {
     .name = "muc.new-members-only",
     .type = SET_BOOL,
@@ -212,8 +275,8 @@ struct setting muc_new_self_add = {
     .name = "muc.new-self-add",
     .type = SET_BOOL,
     .doc =
-        "Whether users can add themselves to new rooms as members; off: owners decide about each "
-        "who asks.",
+        "Whether users can add themselves to new rooms as members. Off: owners decide about each "
+        "request.",
 };
 struct setting muc_owner_self_add = {
     .name = "muc.owner-self-add",
@@ -255,7 +318,7 @@ struct setting muc_owner_anonymous = {
 struct setting muc_new_moderated = {
     .name = "muc.new-moderated",
     .type = SET_BOOL,
-    .doc = "Whether new rooms are moderated: who has no voice cannot send to all.",
+    .doc = "Whether new rooms are moderated: occupants without voice cannot send to the room.",
 };
 struct setting muc_owner_moderated = {
     .name = "muc.owner-moderated",
@@ -335,15 +398,14 @@ struct setting muc_archive = {
     .name = "muc.archive",
     .type = SET_BOOL,
     .def = 1,
-    .doc = "Whether messages of persistent rooms are archived; off: those of no room. Where owners "
-           "may change it, a room may do without.",
+    .doc = "Whether messages of persistent rooms are archived. Off: no room has an archive. On: "
+           "owners can turn the archive of their room off if muc.owner-archive allows it.",
 };
 struct setting muc_archive_joins = {
     .name = "muc.archive-joins",
     .type = SET_BOOL,
-    .doc =
-        "Whether new rooms that are persistent archive who enters and leaves, for those who look "
-        "into the database: no client is told of it.",
+    .doc = "Whether new persistent rooms archive when users enter and leave. Operators see it with "
+           "`room joins` and `room export`; clients do not see it.",
 };
 struct setting muc_owner_archive = {
     .name = "muc.owner-archive",
@@ -356,8 +418,10 @@ struct setting *const muc_settings[] = {
     &muc_persistent,
     &muc_rooms_max,
     &muc_persistent_max,
+    &muc_rooms_per_user,
     &muc_create,
     &muc_create_home,
+    &muc_lock_timeout,
     &muc_administrators_enabled,
     &muc_occupants_max,
     &muc_hidden_max,
@@ -368,10 +432,14 @@ struct setting *const muc_settings[] = {
     &muc_presence_bytes,
     &muc_message_rate,
     &muc_message_burst,
+    &muc_password_failures,
+    &muc_password_failures_per_room,
+    &muc_password_time,
     &muc_look_alike,
     &muc_ping_after,
     &muc_ping_timeout,
     &muc_unload_after,
+    &muc_new_persistent,
     &muc_new_members_only,
     &muc_owner_members_only,
     &muc_new_moderators_invite,

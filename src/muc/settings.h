@@ -15,8 +15,10 @@ extern struct setting *const muc_settings[];
 extern struct setting muc_persistent;     /* bool: rooms may be persistent */
 extern struct setting muc_rooms_max;      /* rooms of all kinds */
 extern struct setting muc_persistent_max; /* persistent ones of them */
+extern struct setting muc_rooms_per_user; /* those that one user made */
 extern struct setting muc_create;         /* enum muc_creators */
 extern struct setting muc_create_home;    /* bool: only accounts whose home is this cluster */
+extern struct setting muc_lock_timeout;   /* ms: a new room waits for its configuration; 0: not */
 extern struct setting muc_administrators_enabled;
 
 /* Limits that hold for all rooms. */
@@ -25,11 +27,14 @@ extern struct setting muc_history_max;
 extern struct setting muc_affiliations_max; /* of one room */
 extern struct setting muc_subject_bytes, muc_nick_bytes, muc_presence_bytes;
 extern struct setting muc_message_rate, muc_message_burst; /* of one occupant; rate: a second */
-extern struct setting muc_look_alike;                      /* bool: nicks must not look alike */
-extern struct setting muc_ping_after, muc_ping_timeout;    /* ms: occupants on other servers */
+extern struct setting muc_password_failures; /* of one user, within muc_password_time */
+extern struct setting muc_password_failures_per_room, muc_password_time;
+extern struct setting muc_look_alike;                   /* bool: nicks must not look alike */
+extern struct setting muc_ping_after, muc_ping_timeout; /* ms: occupants on other servers */
 extern struct setting muc_unload_after; /* ms: a persistent room that is empty leaves memory */
 
 /* What new rooms are like; and, with _owner_, whether owners may change it. */
+extern struct setting muc_new_persistent;
 extern struct setting muc_new_members_only, muc_owner_members_only;
 extern struct setting muc_new_moderators_invite, muc_owner_moderators_invite;
 extern struct setting muc_new_self_add, muc_owner_self_add;

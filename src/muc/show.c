@@ -69,7 +69,8 @@ static const uint64_t forged =
 static bool is_forged(enum known_child known, const struct elem *e, void *arg)
 {
     (void)arg;
-    return known != KNOWN_PAYLOAD || elem_is(e, "hats", NS_HATS);
+    return known != KNOWN_PAYLOAD || elem_is(e, "hats", NS_HATS) ||
+           elem_is(e, "addresses", NS_ADDRESS);
 }
 
 static struct stanza *presence_of(struct room *r, struct occupant *o, unsigned with_jid,

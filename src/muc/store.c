@@ -56,7 +56,7 @@ static struct store_stmt room_config_put = {
     .params = "itit",
     .cols = "",
 };
-static struct store_stmt room_subject_put = {
+struct store_stmt room_subject_put = {
     .name = "room.subject",
     .sql = "UPDATE room SET subject = $2 WHERE id = $1",
     .params = "it",
@@ -114,11 +114,22 @@ static struct store_stmt room_count = {
     .params = "i",
     .cols = "i",
 };
-static struct store_stmt *const stmts[] = {
-    &room_put,         &room_config_put, &room_subject_put,   &room_delete,         &room_get_row,
-    &affiliations_get, &affiliation_put, &affiliation_delete, &affiliations_delete, &rooms_listed,
-    &room_count,       &room_unread_put, &room_unread_list,   &room_ids_beyond,     NULL
-};
+static struct store_stmt *const stmts[] = { &room_put,
+                                            &room_config_put,
+                                            &room_subject_put,
+                                            &room_delete,
+                                            &room_get_row,
+                                            &affiliations_get,
+                                            &affiliation_put,
+                                            &affiliation_delete,
+                                            &affiliations_delete,
+                                            &rooms_listed,
+                                            &room_count,
+                                            &room_unread_put,
+                                            &room_unread_list,
+                                            &room_ids_beyond,
+                                            &room_makers,
+                                            NULL };
 
 const struct store_schema room_schema = { .feature = "room",
                                           .migrations = migrations,
@@ -127,11 +138,18 @@ const struct store_schema room_schema = { .feature = "room",
 /* Rooms of all kinds on this node: stored ones, and those in memory only. */
 static _Atomic int64_t rooms;
 
-bool rooms_reserve(struct why *why)
+static void count_rooms(int64_t by)
+{
+    atomic_fetch_add_explicit(&rooms, by, memory_order_relaxed);
+    metric_add(&rooms_metric, by);
+}
+
+bool rooms_reserve(slice creator, struct why *why)
 {
     int64_t max = setting_int(&muc_rooms_max);
     if (atomic_fetch_add_explicit(&rooms, 1, memory_order_relaxed) < max) {
         metric_add(&rooms_metric, 1);
+        room_makers_count(creator, 1);
         return true;
     }
     atomic_fetch_sub_explicit(&rooms, 1, memory_order_relaxed);
@@ -139,18 +157,20 @@ bool rooms_reserve(struct why *why)
     return false;
 }
 
-void rooms_count(int by)
+void rooms_release(slice creator)
 {
-    atomic_fetch_add_explicit(&rooms, by, memory_order_relaxed);
-    metric_add(&rooms_metric, by);
+    count_rooms(-1);
+    room_makers_count(creator, -1);
 }
 
 static void counted(void *arg, enum store_result result, const struct store_batch *b)
 {
     (void)arg;
     if (result == STORE_OK && store_row_count(b, 0) == 1) {
-        rooms_count((int)store_int(b, 0, 0, 0));
+        count_rooms(store_int(b, 0, 0, 0));
         metric_add(&rooms_persistent_metric, store_int(b, 0, 0, 0));
+        for (uint32_t i = 0; i < store_row_count(b, 1); i++)
+            room_makers_count(store_text(b, 1, i, 0), store_int(b, 1, i, 1));
     }
 }
 
@@ -159,6 +179,7 @@ void rooms_count_stored(struct worker *w)
     struct store_batch *b = store_read(w->store, 0);
     /* those that are made from now on count themselves */
     STORE_ADD(b, &room_count, STORE_ANY_ROWS, SV_I(w->node->start_wall_us));
+    STORE_ADD(b, &room_makers, STORE_ANY_ROWS, SV_I(w->node->start_wall_us));
     store_submit(b, w->loop, 0, counted, NULL);
 }
 
@@ -305,19 +326,6 @@ static void written(void *arg, enum store_result result, const struct store_batc
     room_unpin(arg);
 }
 
-/* The room stays until then: else it might be read again without it. */
-void room_store_subject(struct room *r)
-{
-    struct store_batch *b = store_write(r->worker->store, (uint64_t)r->id);
-    struct buf text;
-    buf_init(&text, SUBJECT_BYTES_MAX);
-    stanza_store(&text, r->subject);
-    STORE_ADD(b, &room_subject_put, STORE_ANY_ROWS, SV_I(r->id), SV_T(buf_slice(&text)));
-    buf_fini(&text);
-    room_pin(r);
-    store_submit(b, r->worker->loop, 0, written, r);
-}
-
 void room_store_beside(struct room *r)
 {
     struct affiliate *a;
@@ -326,8 +334,7 @@ void room_store_beside(struct room *r)
     if (!r->beside)
         return;
     room_pin(r);
-    if (r->subject != NULL)
-        room_store_subject(r);
+    room_subject_store(r);
     struct store_batch *b = store_write(r->worker->store, (uint64_t)r->id);
     room_vcard_remove(b, r);
     room_vcard_store(b, r);

@@ -113,6 +113,13 @@ void late_set_inserted(struct late_set *set, uint32_t row)
     set->chain[row] |= INSERTED;
 }
 
+void late_clear_inserted(struct late_set *set, uint32_t row)
+{
+    if (late_inserted(set, row))
+        set->pending++;
+    set->chain[row] &= ~INSERTED;
+}
+
 uint32_t late_find(const struct late_set *set, int64_t owner, uint32_t before)
 {
     if (set->count == 0)

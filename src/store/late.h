@@ -40,6 +40,7 @@ static inline const int64_t *late_row(const struct late_set *set, uint32_t row)
     return set->rows + (uint64_t)row * set->width;
 }
 int late_inserted(const struct late_set *set, uint32_t row);
-void late_set_inserted(struct late_set *set, uint32_t row); /* again: fine */
+void late_set_inserted(struct late_set *set, uint32_t row);   /* again: fine */
+void late_clear_inserted(struct late_set *set, uint32_t row); /* it was undone */
 /* A row of this owner that is not inserted, older than `before`; LATE_NONE begins and ends. */
 uint32_t late_find(const struct late_set *set, int64_t owner, uint32_t before);

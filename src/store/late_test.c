@@ -74,6 +74,11 @@ static void test_find(void **state)
         add(&set, i % 300, i, i);
     assert_int_equal(count_owner(&set, 5), 29);
     assert_true(late_inserted(&set, row));
+    late_clear_inserted(&set, row);
+    late_clear_inserted(&set, row);
+    assert_false(late_inserted(&set, row));
+    assert_int_equal(set.pending, 9000);
+    assert_int_equal(count_owner(&set, 5), 30);
     late_fini(&set);
 }
 

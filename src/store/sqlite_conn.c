@@ -37,6 +37,9 @@ int sqlite_conn_open(struct sqlite_conn *c, struct sqlite_db *db, enum sqlite_ro
     if (rc != SQLITE_OK)
         return rc;
     sqlite3_extended_result_codes(c->db, 1);
+    /* what a damaged or foreign schema says is not trusted, nor may SQL of ours harm the file */
+    sqlite3_db_config(c->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+    sqlite3_db_config(c->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
     snprintf(cache, sizeof cache, "PRAGMA cache_size=-%d",
              role == SQLITE_WRITES ? SQLITE_WRITER_CACHE_KIB : SQLITE_READER_CACHE_KIB);
     rc = sqlite3_exec(c->db, cache, NULL, NULL, NULL);

@@ -2,14 +2,14 @@
 #include "base/ensure.h"
 #include "store/store_sqlite.h"
 
-enum { PAUSE_US = 1000000, EARLY_BYTES_MAX = 64 << 20, REBUILD_ROWS = 65536 };
+enum { PAUSE_US = 1000000, GROUP_ROWS_BYTES_MAX = 64 << 20, REBUILD_ROWS = 65536 };
 
 int sqlite_late_open(struct sqlite_db *db)
 {
     struct sqlite_late *l = &db->writer.late;
     const struct store_late *late = db->store->late;
     l->conn = &db->writer.conn;
-    buf_init(&l->early, EARLY_BYTES_MAX);
+    buf_init(&l->in_group, GROUP_ROWS_BYTES_MAX);
     if (late == NULL)
         return SQLITE_OK;
     l->width = (uint32_t)strlen(late->insert->params);
@@ -31,7 +31,7 @@ void sqlite_late_close(struct sqlite_late *l)
 {
     sqlite3_finalize(l->position);
     l->position = NULL;
-    buf_fini(&l->early);
+    buf_fini(&l->in_group);
     if (l->width > 0) {
         late_fini(&l->gather);
         late_fini(&l->run);
@@ -78,28 +78,33 @@ int sqlite_late_take(struct sqlite_late *l, struct store_batch *b, const struct 
     return rc;
 }
 
+/* Marked at once: what follows in the same group may delete the row, and must not find it waiting
+ * here. */
+static int insert_marked(struct sqlite_late *l, struct late_set *set, uint32_t row)
+{
+    struct group_row done = { set, row };
+    buf_append(&l->in_group, &done, sizeof done);
+    if (l->in_group.overflow)
+        return SQLITE_TOOBIG;
+    late_set_inserted(set, row);
+    return insert_row(l, late_row(set, row));
+}
+
 static int insert_owner(struct sqlite_late *l, struct late_set *set, int64_t owner)
 {
     int rc = SQLITE_OK;
     for (uint32_t row = late_find(set, owner, LATE_NONE); rc == SQLITE_OK && row != LATE_NONE;
-         row = late_find(set, owner, row)) {
-        struct early_row early = { set, row };
-        buf_append(&l->early, &early, sizeof early);
-        rc = l->early.overflow ? SQLITE_TOOBIG : insert_row(l, late_row(set, row));
-    }
+         row = late_find(set, owner, row))
+        rc = insert_marked(l, set, row);
     return rc;
 }
 
 static int insert_all(struct sqlite_late *l, struct late_set *set)
 {
     int rc = SQLITE_OK;
-    for (uint32_t row = 0; rc == SQLITE_OK && row < set->count; row++) {
-        struct early_row early = { set, row };
-        if (late_inserted(set, row))
-            continue;
-        buf_append(&l->early, &early, sizeof early);
-        rc = l->early.overflow ? SQLITE_TOOBIG : insert_row(l, late_row(set, row));
-    }
+    for (uint32_t row = 0; rc == SQLITE_OK && row < set->count; row++)
+        if (!late_inserted(set, row))
+            rc = insert_marked(l, set, row);
     return rc;
 }
 
@@ -124,7 +129,7 @@ int sqlite_late_step(struct sqlite_late *l, uint32_t rows)
     uint32_t end = count - l->at < rows ? count : l->at + rows;
     for (uint32_t i = l->at; i < end; i++) {
         uint32_t row = l->run.order[i];
-        int rc = late_inserted(&l->run, row) ? SQLITE_OK : insert_row(l, late_row(&l->run, row));
+        int rc = late_inserted(&l->run, row) ? SQLITE_OK : insert_marked(l, &l->run, row);
         if (rc != SQLITE_OK)
             return rc;
     }
@@ -138,14 +143,8 @@ int sqlite_late_step(struct sqlite_late *l, uint32_t rows)
 
 void sqlite_late_commit(struct sqlite_late *l)
 {
-    for (size_t at = 0; at < l->early.len; at += sizeof(struct early_row)) {
-        struct early_row early;
-        memcpy(&early, l->early.ptr + at, sizeof early);
-        late_set_inserted(early.set, early.row);
-    }
-    buf_clear(&l->early);
-    for (; l->at < l->step_end; l->at++)
-        late_set_inserted(&l->run, l->run.order[l->at]);
+    buf_clear(&l->in_group);
+    l->at = l->step_end;
     if (l->finishing) {
         metric_add(&store_late_rows, l->run.count);
         late_fini(&l->run);
@@ -156,7 +155,12 @@ void sqlite_late_commit(struct sqlite_late *l)
 
 void sqlite_late_rollback(struct sqlite_late *l, struct late_mark mark)
 {
-    buf_clear(&l->early);
+    for (size_t at = 0; at < l->in_group.len; at += sizeof(struct group_row)) {
+        struct group_row undone;
+        memcpy(&undone, l->in_group.ptr + at, sizeof undone);
+        late_clear_inserted(undone.set, undone.row);
+    }
+    buf_clear(&l->in_group);
     late_rewind(&l->gather, mark);
     l->step_end = l->at;
     l->finishing = false;

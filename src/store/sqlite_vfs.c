@@ -61,6 +61,15 @@ static int on_write(sqlite3_file *file, const void *ptr, int len, sqlite3_int64 
     return SQLITE_OK;
 }
 
+static _Thread_local void (*watch)(void *arg);
+static _Thread_local void *watch_arg;
+
+void sqlite_vfs_watch(void (*fn)(void *arg), void *arg)
+{
+    watch = fn;
+    watch_arg = arg;
+}
+
 static int on_read(sqlite3_file *file, void *out, int len, sqlite3_int64 at)
 {
     struct vfs_file *f = file_of(file);
@@ -69,6 +78,8 @@ static int on_read(sqlite3_file *file, void *out, int len, sqlite3_int64 at)
         if (rc != SQLITE_OK)
             return rc;
     }
+    if (watch != NULL)
+        watch(watch_arg);
     return f->real->pMethods->xRead(f->real, out, len, at);
 }
 

@@ -1,3 +1,4 @@
+#include "base/alarm.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "store/store_sqlite.h"
@@ -238,10 +239,29 @@ static void commit_group(struct sqlite_writer *w)
     w->trimmed = false;
 }
 
+static bool is_full(const struct sqlite_writer *w)
+{
+    return atomic_load_explicit(&store_full_alarm.active, memory_order_relaxed) != 0 &&
+           !atomic_load(&w->conn.owner->corrupt);
+}
+
+/* Nobody writes, so only a write of our own tells whether the disk has room again. */
+static void probe(struct sqlite_writer *w)
+{
+    int rc = sqlite3_exec(w->conn.db, "UPDATE store_state SET value = 0 WHERE name = 'clean'", NULL,
+                          NULL, NULL);
+    if (rc == SQLITE_OK)
+        sqlite_worked(w->conn.owner);
+    else if (!sqlite3_get_autocommit(w->conn.db))
+        sqlite_step(w->rollback);
+}
+
 /* Nothing was written for a while: gives memory and disk back. Ends early when there is work. */
 static void trim(struct sqlite_writer *w)
 {
     int rc = SQLITE_OK;
+    if (is_full(w))
+        probe(w);
     while (rc == SQLITE_OK && w->late.paused_until_us == 0 &&
            (w->late.flushing || sqlite_late_pending(&w->late) > IDLE_KEEP_ROWS)) {
         sqlite_late_flush(&w->late);
@@ -255,17 +275,28 @@ static void trim(struct sqlite_writer *w)
     w->trimmed = true;
 }
 
+/* At the end a database that is locked, or away, is not waited for: nothing of what is still to be
+ * written was promised to anybody. */
+void sqlite_writer_hurry(struct sqlite_writer *w)
+{
+    if (atomic_load_explicit(&store_down_alarm.active, memory_order_relaxed) != 0)
+        sqlite3_busy_timeout(w->conn.db, 0);
+}
+
 /* False: asked to stop, and nothing is left. */
 static bool wait_for_work(struct sqlite_writer *w)
 {
     for (;;) {
         bool stop = atomic_load(&w->in.stop);
+        if (stop)
+            sqlite_writer_hurry(w);
         group_take(&w->in);
         if (w->in.taken > 0)
             return true;
         if (stop)
             return false;
-        uint64_t until_us = w->trimmed ? 0 : clock_mono_us() + SQLITE_IDLE_MS * 1000;
+        bool waits = w->trimmed && !is_full(w);
+        uint64_t until_us = waits ? 0 : clock_mono_us() + SQLITE_IDLE_MS * 1000;
         if (group_nap(&w->in, GROUP_IDLE, until_us, -1) == GROUP_TIME)
             trim(w);
     }

@@ -34,12 +34,15 @@ struct metric store_late_rows = { .name = "muster_store_late_rows",
                                   .help = "Late index rows inserted" };
 struct metric store_checkpoints = { .name = "muster_store_checkpoints",
                                     .help = "Checkpoints made" };
+static struct metric store_overdue = { .name = "muster_store_overdue",
+                                       .help = "Batches answered by their deadline" };
 static struct metric store_queue = { .name = "muster_store_queue",
                                      .kind = METRIC_GAUGE,
                                      .help = "Batches submitted that have not ended" };
 struct metric *const store_metrics[] = {
-    &store_batches,   &store_reads,       &store_commits, &store_commit_us,
-    &store_late_rows, &store_checkpoints, &store_queue,   NULL,
+    &store_batches,   &store_reads,     &store_commits,
+    &store_commit_us, &store_late_rows, &store_checkpoints,
+    &store_overdue,   &store_queue,     NULL,
 };
 
 /* The store as one loop sees it. Lives from the first submit of the loop to store_close(). */
@@ -51,6 +54,9 @@ struct store_port {
     struct timer timer;  /* set while an op is pending, at its deadline or before */
     struct list pending; /* ops by deadline, the soonest first */
     struct list overdue; /* answered by deadline; the driver still has them */
+    bool postponed;      /* the look at deadlines, once */
+    uint64_t logged_us;  /* the last line about deadlines; since then so many were not logged: */
+    uint64_t late_writes, late_reads;
 };
 
 const char *store_result_name(enum store_result r)
@@ -94,24 +100,60 @@ static void take_finished(struct loop_post *post, struct loop *loop)
     }
 }
 
+enum { HELD_UP_US = 500 * 1000, GRACE_MS = 1000, LOG_EVERY_US = 1000 * 1000 };
+
+/* What has finished is taken first: its answer is the better one. And where the whole process stood
+ * still (a machine that is moved, a debugger), the store gets a moment, too. Once: then deadlines
+ * count whatever goes on. */
+static bool postpone(struct store_port *port, uint64_t now_us)
+{
+    const struct store_op *first = CONTAINER_OF(port->pending.next, struct store_op, node);
+    bool held_up = now_us > first->deadline_us + HELD_UP_US;
+    bool due = now_us >= first->deadline_us;
+    port->postponed = due && !port->postponed && (held_up || atomic_load(&port->finished) != NULL);
+    if (port->postponed)
+        timer_set(port->loop, &port->timer, held_up ? GRACE_MS : 1);
+    return port->postponed;
+}
+
+static void log_overdue(struct store_port *port, uint64_t now_us)
+{
+    if (port->late_writes + port->late_reads == 0 || now_us - port->logged_us < LOG_EVERY_US)
+        return;
+    log_warn(&log_store, LOG_EV("store.overdue"), LOG_I("writes", port->late_writes),
+             LOG_I("reads", port->late_reads));
+    port->logged_us = now_us;
+    port->late_writes = port->late_reads = 0;
+}
+
+static void answer_overdue(struct store_port *port, struct store_op *op)
+{
+    bool write = batch_of(op)->kind == BATCH_WRITE;
+    list_remove(&op->node);
+    list_append(&port->overdue, &op->node);
+    metric_add(&store_overdue, 1);
+    port->late_writes += write;
+    port->late_reads += !write;
+    arena_reset(loop_scratch(port->loop));
+    answer(op, write ? STORE_UNKNOWN : STORE_DOWN, NULL);
+}
+
 /* The timer is not moved when ops end in time, which costs nothing then; it finds out here. */
 static void check_deadlines(struct timer *timer, struct loop *loop)
 {
     struct store_port *port = CONTAINER_OF(timer, struct store_port, timer);
+    if (!list_empty(&port->pending) && postpone(port, loop_now_us(loop)))
+        return;
     while (!list_empty(&port->pending)) {
         struct store_op *op = CONTAINER_OF(port->pending.next, struct store_op, node);
         uint64_t now_us = loop_now_us(loop);
         if (op->deadline_us > now_us) {
             timer_set(loop, timer, (op->deadline_us - now_us) / 1000 + 1);
-            return;
+            break;
         }
-        list_remove(&op->node);
-        list_append(&port->overdue, &op->node);
-        log_warn(&log_store, LOG_EV("store.overdue"),
-                 LOG_C("kind", batch_of(op)->kind == BATCH_WRITE ? "write" : "read"));
-        arena_reset(loop_scratch(loop));
-        answer(op, batch_of(op)->kind == BATCH_WRITE ? STORE_UNKNOWN : STORE_DOWN, NULL);
+        answer_overdue(port, op);
     }
+    log_overdue(port, loop_now_us(loop));
 }
 
 static struct store_port *port_of(struct store *store, struct loop *loop)
@@ -350,6 +392,21 @@ enum err store_open(struct store **out, const struct store_conf *conf, struct wh
 }
 
 bool store_is_pgsql(const struct store *store) { return store->driver != &store_sqlite; }
+
+void store_info(const struct store *store, struct store_info *out)
+{
+    *out = (struct store_info){ .check_percent = -1 };
+    store->driver->info(store, out);
+}
+
+enum err store_backup(struct store *store, const char *path, const struct store_watch *watch,
+                      struct why *why)
+{
+    if (store->driver->backup != NULL)
+        return store->driver->backup(store, path, watch, why);
+    why_set(why, "PostgreSQL is backed up with its own tools, as pg_dump");
+    return E_UNSUPPORTED;
+}
 
 static void drop_all(struct list *ops)
 {

@@ -95,8 +95,9 @@ struct store_conf {
  * and what to do.
  *
  * SQLite: after an unclean end a file of up to 64 MiB is checked (quick_check) before it is used. A
- * larger one is checked in the background for at most 30 s, so that a crash never costs minutes; if
- * damage is found then, alarm store.down is raised and writes end with STORE_DOWN.
+ * larger one is checked in the background, all of it, table by table; store_info() says how far it
+ * is. If damage is found then, alarm store.down is raised and writes end with STORE_DOWN. A check
+ * that the end of the server cuts short is done again at the next start.
  *
  * PostgreSQL: all hosts of the URL are tried, each for connect_timeout (5 s). When the connection
  * is lost later, alarm store.down is raised and batches end with STORE_DOWN at once until there is
@@ -112,6 +113,39 @@ void store_close(struct store **store);
 /* Whether statements have their text for PostgreSQL, whose full text takes words otherwise than
  * SQLite's: see words.h. */
 bool store_is_pgsql(const struct store *store);
+
+/* For an operator. Any thread. */
+struct store_info {
+    char database[256]; /* "sqlite:/path", or "postgresql: NAME on HOST:PORT", never a password */
+    int check_percent;  /* how far the integrity check is; -1: none is under way */
+};
+void store_info(const struct store *store, struct store_info *out);
+
+/* What goes on for long asks between two steps whether it may go on. */
+struct store_watch {
+    bool (*go_on)(void *arg, int percent); /* false: it is given up, E_CANCELED */
+    void *arg;
+};
+/* Copies what is committed now, one snapshot, to a new file of mode 0600, and checks it. Batches
+ * are not held up; the WAL grows meanwhile by what they write. Any thread but a loop's. E_EXISTS,
+ * E_FULL, E_IO, E_CORRUPT; E_UNSUPPORTED: PostgreSQL. Nothing is left then. The copy is not synced.
+ */
+NODISCARD enum err store_backup(struct store *store, const char *path,
+                                const struct store_watch *watch, struct why *why);
+/* Whether a file that nobody uses is a database of ours, whole, and not of a newer schema. */
+NODISCARD enum err store_verify(const char *path, const struct store_schema *const *schemas,
+                                const struct store_watch *watch, struct why *why);
+
+/* How many rows a table has, of a file that nobody uses. */
+NODISCARD enum err store_file_rows(const char *path, const char *table, int64_t *out);
+/* Copies all data from a file of SQLite to a database of PostgreSQL without accounts, in one
+ * transaction, and counts the rows. Both were opened and closed by a store before, and nobody uses
+ * them. E_EXISTS: it has data; E_IO, E_CORRUPT, E_UNSUPPORTED: nothing has changed. Tools. */
+struct store_copied {
+    uint64_t tables, rows;
+};
+NODISCARD enum err store_copy(const char *path, const char *url, struct store_copied *out,
+                              struct why *why);
 
 struct store_val {
     enum { STORE_NULL, STORE_INT, STORE_TEXT, STORE_BLOB, STORE_LAST } type;

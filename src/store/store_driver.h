@@ -69,8 +69,12 @@ struct store_batch {
 struct store_driver {
     const char *scheme; /* of the url: "sqlite", "postgresql" */
     enum err (*open)(struct store *store, const struct store_conf *conf, struct why *why);
-    void (*submit)(struct store *store, struct store_batch *b); /* any thread */
-    void (*close)(struct store *store);                         /* ends every batch first */
+    void (*submit)(struct store *store, struct store_batch *b);      /* any thread */
+    void (*close)(struct store *store);                              /* ends every batch first */
+    void (*info)(const struct store *store, struct store_info *out); /* any thread */
+    /* NULL: it has tools of its own */
+    enum err (*backup)(struct store *store, const char *path, const struct store_watch *watch,
+                       struct why *why);
 };
 extern const struct store_driver store_sqlite, store_pgsql;
 

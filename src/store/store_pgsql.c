@@ -202,6 +202,16 @@ static void pgsql_submit(struct store *store, struct store_batch *b)
         pg_refuse(db);
 }
 
+static void pgsql_info(const struct store *store, struct store_info *out)
+{
+    const struct pg_db *db = store->db;
+    snprintf(out->database, sizeof out->database, "postgresql: %s", db->name);
+}
+
 const struct store_driver store_pgsql = {
-    .scheme = "postgresql", .open = pgsql_open, .submit = pgsql_submit, .close = pgsql_close
+    .scheme = "postgresql",
+    .open = pgsql_open,
+    .submit = pgsql_submit,
+    .close = pgsql_close,
+    .info = pgsql_info,
 };

@@ -10,8 +10,6 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-#define APPLICATION_ID 0x4d757374 /* "Must", in the header of the file: file(1) shows it */
-
 enum { SHM_BYTES = 32 * 1024 }; /* SQLite's step of the file of shared memory */
 
 static const struct store_migration own_migrations[] = {
@@ -24,12 +22,18 @@ static const struct store_migration own_migrations[] = {
 };
 static const struct store_schema own_schema = { .feature = "store", .migrations = own_migrations };
 
-static void configure(void)
+static void configure_once(void)
 {
     sqlite3_config(SQLITE_CONFIG_MULTITHREAD);
     sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0); /* one lock less for each allocation */
     sqlite3_initialize();
     sqlite_vfs_register();
+}
+
+void sqlite_configure(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, configure_once);
 }
 
 /* What SQLite calls an I/O error may be that the file of shared memory finds no room. */
@@ -170,14 +174,14 @@ static enum err claim(struct sqlite_db *db, struct why *why)
     int rc = get_int(c, "PRAGMA application_id", NULL, &id);
     if (rc == SQLITE_OK)
         rc = get_int(c, "SELECT count(*) FROM sqlite_schema", NULL, &tables);
-    if (rc == SQLITE_OK && id != APPLICATION_ID && (tables > 0 || id != 0)) {
+    if (rc == SQLITE_OK && id != SQLITE_APPLICATION_ID && (tables > 0 || id != 0)) {
         why_set(why, "%s is the database of another program: give the right path", db->path);
         return E_UNSUPPORTED;
     }
     snprintf(sql, sizeof sql,
              "PRAGMA application_id=%d;CREATE TABLE IF NOT EXISTS schema("
              "feature TEXT PRIMARY KEY, version INTEGER NOT NULL) WITHOUT ROWID",
-             APPLICATION_ID);
+             SQLITE_APPLICATION_ID);
     if (rc == SQLITE_OK && tables == 0)
         rc = sqlite3_exec(c->db, sql, NULL, NULL, NULL);
     return rc == SQLITE_OK ? OK : explain(db, rc, why);
@@ -185,7 +189,6 @@ static enum err claim(struct sqlite_db *db, struct why *why)
 
 static enum err check_after_crash(struct sqlite_db *db, struct why *why)
 {
-    static const atomic_bool never;
     struct stat st;
     int64_t has_state = 0, clean = 1;
     struct sqlite_conn *c = &db->writer.conn;
@@ -198,8 +201,8 @@ static enum err check_after_crash(struct sqlite_db *db, struct why *why)
     if (clean)
         return OK;
     if (fstat(db->file, &st) == 0 && st.st_size <= SQLITE_CHECK_BYTES_MAX)
-        return sqlite_check(c, &never, SQLITE_CHECK_MS_MAX, why);
-    db->keeper.check = true;
+        return sqlite_check(c, why);
+    db->checker.wanted = true;
     return OK;
 }
 
@@ -228,6 +231,8 @@ static int prepare_threads(struct sqlite_db *db, unsigned readers)
         rc = sqlite_late_rebuild(db);
     if (rc == SQLITE_OK)
         rc = sqlite_conn_open(&db->keeper.conn, db, SQLITE_KEEPS);
+    if (rc == SQLITE_OK && db->checker.wanted)
+        rc = sqlite_conn_open(&db->checker.conn, db, SQLITE_KEEPS);
     db->readers = mem_zalloc(readers * sizeof *db->readers);
     while (rc == SQLITE_OK && db->reader_count < readers)
         rc = sqlite_conn_open(&db->readers[db->reader_count++].conn, db, SQLITE_READS);
@@ -247,17 +252,23 @@ static void start_threads(struct sqlite_db *db)
     for (unsigned i = 0; i < db->reader_count; i++)
         store_thread_start(&db->readers[i].thread, "store-read", SQLITE_STACK_BYTES,
                            sqlite_reader_main, &db->readers[i]);
+    atomic_store(&db->checker.percent, db->checker.wanted ? 0 : -1);
+    if (db->checker.wanted)
+        store_thread_start(&db->checker.thread, "store-check", SQLITE_STACK_BYTES,
+                           sqlite_checker_main, db);
     db->threads = true;
 }
 
 static void stop_threads(struct sqlite_db *db)
 {
     struct sqlite_writer *w = &db->writer;
+    bool checked = sqlite_checker_stop(&db->checker);
     sqlite_writer_stop(w); /* first: it hands reads on */
+    sqlite_writer_hurry(w);
     sqlite_reads_stop(db);
     sqlite_keeper_stop(&db->keeper);
     int rc = atomic_load(&db->corrupt) ? SQLITE_CORRUPT : sqlite_writer_flush(w);
-    if (rc == SQLITE_OK)
+    if (rc == SQLITE_OK && checked) /* else the next start checks it again */
         rc = set_clean(&w->conn, 1);
     if (rc != SQLITE_OK)
         log_error(&log_store, LOG_EV("store.unclean-end"), LOG_C("path", db->path),
@@ -276,6 +287,7 @@ static void sqlite_close(struct store *store)
     for (unsigned i = 0; i < db->reader_count; i++)
         sqlite_conn_close(&db->readers[i].conn);
     sqlite_conn_close(&db->keeper.conn);
+    sqlite_conn_close(&db->checker.conn);
     if (db->threads) /* the last connection: checkpoints and removes the WAL */
         sqlite3_wal_checkpoint_v2(db->writer.conn.db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
     sqlite_writer_close(&db->writer);
@@ -312,8 +324,7 @@ static enum err sqlite_open_db(struct sqlite_db *db, const struct store_conf *co
 
 static enum err sqlite_open(struct store *store, const struct store_conf *conf, struct why *why)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, configure);
+    sqlite_configure();
     slice scheme, path;
     slice_cut(slice_of(conf->url), ':', &scheme, &path);
     struct sqlite_db *db = mem_new(struct sqlite_db);
@@ -341,6 +352,18 @@ static void sqlite_submit(struct store *store, struct store_batch *b)
         group_submit(&db->writer.in, b);
 }
 
+static void sqlite_info(const struct store *store, struct store_info *out)
+{
+    const struct sqlite_db *db = store->db;
+    snprintf(out->database, sizeof out->database, "sqlite:%s", db->path);
+    out->check_percent = atomic_load(&db->checker.percent);
+}
+
 const struct store_driver store_sqlite = {
-    .scheme = "sqlite", .open = sqlite_open, .submit = sqlite_submit, .close = sqlite_close
+    .scheme = "sqlite",
+    .open = sqlite_open,
+    .submit = sqlite_submit,
+    .close = sqlite_close,
+    .info = sqlite_info,
+    .backup = sqlite_backup,
 };

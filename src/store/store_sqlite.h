@@ -15,10 +15,12 @@ enum {
     SQLITE_READER_CACHE_KIB = 4096,
     SQLITE_WAL_PAGES = 2048,           /* of 8 KiB: a checkpoint is due */
     SQLITE_CHECK_BYTES_MAX = 64 << 20, /* larger files are checked in the background */
-    SQLITE_CHECK_MS_MAX = 30000,
+    SQLITE_RETRY_MS = 1000,            /* of what a full disk has stopped */
     SQLITE_SLOW_READ_MS = 100,
     SQLITE_STACK_BYTES = 256 << 10,
 };
+
+#define SQLITE_APPLICATION_ID 0x4d757374 /* "Must", in the header: file(1) shows it */
 
 struct sqlite_db;
 
@@ -41,7 +43,7 @@ struct sqlite_reader {
     uint64_t deadline_us; /* of the batch that runs */
 };
 
-struct early_row { /* inserted for a read, before its turn; marked after the commit */
+struct group_row { /* inserted, and marked so, by the group under way: its end may be a rollback */
     struct late_set *set;
     uint32_t row;
 };
@@ -57,7 +59,7 @@ struct sqlite_late {
     bool finishing;           /* this group wrote the position: `run` ends with its commit */
     uint32_t at, step_end;    /* place in run.order; where the step of this group ends */
     uint64_t paused_until_us; /* after a failure */
-    struct buf early;         /* of struct early_row, of this group */
+    struct buf in_group;      /* of struct group_row */
 };
 
 struct sqlite_writer {
@@ -67,9 +69,9 @@ struct sqlite_writer {
     pthread_t thread;
 
     struct group_queue in;
-    int wal_pages;       /* after the last commit */
-    int wal_pages_asked; /* when the keeper was asked for a checkpoint */
-    bool trimmed;        /* what idleness allows has been done */
+    _Atomic int wal_pages; /* after the last commit */
+    int wal_pages_asked;   /* when the keeper was asked for a checkpoint */
+    bool trimmed;          /* what idleness allows has been done */
 };
 
 struct sqlite_keeper {
@@ -78,10 +80,19 @@ struct sqlite_keeper {
     pthread_mutex_t lock;
     pthread_cond_t wake;
     bool wanted; /* guarded by lock */
-    bool check;  /* integrity, at start */
     atomic_bool stop;
     atomic_bool done;   /* most of the WAL is copied: the writer ends it between two commits */
     atomic_bool failed; /* the last checkpoint: alarms stay */
+};
+
+/* The integrity check of a large file after an unclean end, on a thread of its own. */
+struct sqlite_checker {
+    struct sqlite_conn conn;
+    pthread_t thread;
+    bool wanted;
+    uint64_t reads, pages, report_us; /* of the thread */
+    _Atomic int percent;              /* -1: not under way */
+    atomic_bool stop, whole;          /* all of it was checked, and is fine */
 };
 
 struct sqlite_db {
@@ -93,14 +104,20 @@ struct sqlite_db {
     bool threads;
     struct sqlite_writer writer;
     struct sqlite_keeper keeper;
+    struct sqlite_checker checker;
     struct read_queue reads;
     struct sqlite_reader *readers;
     unsigned reader_count;
 };
 
+/* store_sqlite.c */
+void sqlite_configure(void); /* before anything else of SQLite; again: fine */
+
 /* sqlite_vfs.c */
 #define SQLITE_VFS_NAME "muster"
 void sqlite_vfs_register(void); /* once a process */
+/* Calls fn with each read of this thread; NULL: no longer. */
+void sqlite_vfs_watch(void (*fn)(void *arg), void *arg);
 
 /* sqlite_conn.c */
 enum sqlite_role { SQLITE_WRITES, SQLITE_READS, SQLITE_KEEPS };
@@ -141,6 +158,7 @@ void *sqlite_writer_main(void *db);
 void sqlite_writer_stop(struct sqlite_writer *w); /* ends what was submitted, joins */
 void sqlite_writer_close(struct sqlite_writer *w);
 /* Commits late rows of a run outside of the loop: at open and close. SQLite's code. */
+void sqlite_writer_hurry(struct sqlite_writer *w); /* the end: what is away is not waited for */
 NODISCARD int sqlite_writer_flush(struct sqlite_writer *w);
 
 /* sqlite_read.c */
@@ -151,7 +169,12 @@ void sqlite_reads_stop(struct sqlite_db *db); /* ends what was submitted, joins 
 void sqlite_keeper_ask(struct sqlite_keeper *k); /* a checkpoint, soon */
 void *sqlite_keeper_main(void *db);
 void sqlite_keeper_stop(struct sqlite_keeper *k);
-/* E_CORRUPT with what SQLite found. Given up, which is OK, when `stop` is set or limit_ms are over.
- */
-NODISCARD enum err sqlite_check(struct sqlite_conn *c, const atomic_bool *stop, uint32_t limit_ms,
-                                struct why *why);
+
+/* sqlite_check.c */
+NODISCARD enum err sqlite_check(struct sqlite_conn *c, struct why *why); /* E_CORRUPT: what it is */
+void *sqlite_checker_main(void *db);
+bool sqlite_checker_stop(struct sqlite_checker *c); /* false: some of it was not checked */
+
+/* sqlite_backup.c */
+NODISCARD enum err sqlite_backup(struct store *store, const char *path,
+                                 const struct store_watch *watch, struct why *why);

@@ -8,7 +8,7 @@ struct arena;
 struct buf;
 struct elem;
 
-enum { ADDRESSES_MAX = 256 };
+enum { ADDRESSES_MAX = 512 };
 
 enum address_type {
     ADDRESS_TO,

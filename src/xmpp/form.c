@@ -362,9 +362,12 @@ static void add_child(struct buf *out, const char *name, const char *text)
     buf_printf(out, "</%s>", name);
 }
 
-void form_open(struct buf *out, enum form_kind kind, const char *form_type)
+void form_open_titled(struct buf *out, enum form_kind kind, const char *form_type,
+                      const char *title, const char *instructions)
 {
     buf_printf(out, "<x xmlns='" NS_DATA "' type='%s'>", kind_names[kind]);
+    add_child(out, "title", title);
+    add_child(out, "instructions", instructions);
     if (form_type == NULL)
         return;
     buf_lit(out, "<field var='FORM_TYPE' type='hidden'>");
@@ -372,9 +375,10 @@ void form_open(struct buf *out, enum form_kind kind, const char *form_type)
     form_field_close(out);
 }
 
-void form_title(struct buf *out, const char *title) { add_child(out, "title", title); }
-
-void form_instructions(struct buf *out, const char *text) { add_child(out, "instructions", text); }
+void form_open(struct buf *out, enum form_kind kind, const char *form_type)
+{
+    form_open_titled(out, kind, form_type, NULL, NULL);
+}
 
 static void field_start(struct buf *out, const struct form_row *row)
 {
@@ -415,23 +419,29 @@ void form_ask_value(struct buf *out, const struct form_row *row, slice value)
     form_field_close(out);
 }
 
-void form_put_open(struct buf *out, const char *var)
+static void put_open(struct buf *out, const char *var, const char *type)
 {
     buf_lit(out, "<field");
     xml_add_attr(out, "var", slice_of(var));
+    xml_add_attr(out, "type", slice_of(type));
     buf_lit(out, ">");
+}
+
+void form_put_open(struct buf *out, const char *var, enum form_type type)
+{
+    put_open(out, var, type_names[type]);
 }
 
 void form_put(struct buf *out, const char *var, slice value)
 {
-    form_put_open(out, var);
+    put_open(out, var, NULL);
     form_value(out, value);
     form_field_close(out);
 }
 
 void form_put_int(struct buf *out, const char *var, int64_t value)
 {
-    form_put_open(out, var);
+    put_open(out, var, NULL);
     buf_printf(out, "<value>%lld</value>", (long long)value);
     form_field_close(out);
 }

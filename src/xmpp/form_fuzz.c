@@ -46,7 +46,7 @@ static void write_again(const struct form *f, struct buf *out)
     struct form again;
     form_open(out, f->kind, NULL);
     for (unsigned i = 0; i < f->field_count; i++) {
-        form_put_open(out, slice_cstr(f->tmp, f->field[i].var));
+        form_put_open(out, slice_cstr(f->tmp, f->field[i].var), f->field[i].type);
         for (unsigned v = 0; v < f->field[i].value_count; v++)
             form_value(out, f->field[i].value[v]);
         form_field_close(out);

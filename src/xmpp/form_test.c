@@ -282,9 +282,7 @@ static void writes_a_form(void **state)
         { .var = "max", .type = FORM_LIST_SINGLE, .desc = "How many", .options = options },
         { .var = "ids", .type = FORM_LIST_MULTI, .extra = "<v/>" },
     };
-    form_open(&out, FORM_FORM, "urn:bot");
-    form_title(&out, "Bot");
-    form_instructions(&out, "Fill & send");
+    form_open_titled(&out, FORM_FORM, "urn:bot", "Bot", "Fill & send");
     form_ask(&out, &rows[0]);
     form_ask_value(&out, &rows[1], SLICE("none"));
     form_ask_open(&out, &rows[2]);
@@ -294,8 +292,8 @@ static void writes_a_form(void **state)
     form_close(&out);
     assert_text(
         buf_slice(&out),
-        X("form") "<field var='FORM_TYPE' type='hidden'><value>urn:bot</value></field>"
-                  "<title>Bot</title><instructions>Fill &amp; send</instructions>"
+        X("form") "<title>Bot</title><instructions>Fill &amp; send</instructions>"
+                  "<field var='FORM_TYPE' type='hidden'><value>urn:bot</value></field>"
                   "<field var='who' type='jid-single' label='It&apos;s "
                   "&lt;who&gt;?'><required/></field>"
                   "<field var='max' type='list-single'><desc>How many</desc>"
@@ -334,7 +332,7 @@ static void reads_what_it_writes(void **state)
     slice text;
     form_open(&out, FORM_SUBMIT, "urn:bot");
     form_put(&out, "t", SLICE("<&>'\""));
-    form_put_open(&out, "none");
+    form_put_open(&out, "none", FORM_JID_MULTI);
     form_field_close(&out);
     form_close(&out);
     buf_lit(&out, "\0");
@@ -344,6 +342,7 @@ static void reads_what_it_writes(void **state)
     assert_text(text, "<&>'\"");
     assert_int_equal(f.field_count, 3);
     assert_int_equal(f.field[0].type, FORM_HIDDEN);
+    assert_int_equal(f.field[2].type, FORM_JID_MULTI);
 }
 
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)

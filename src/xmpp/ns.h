@@ -39,6 +39,7 @@
 #define NS_PRIVATE          "jabber:iq:private"
 #define NS_DATA             "jabber:x:data"
 #define NS_DELAY            "urn:xmpp:delay"
+#define NS_LEGACY_DELAY     "jabber:x:delay"
 #define NS_SID              "urn:xmpp:sid:0"
 #define NS_HINTS            "urn:xmpp:hints"
 #define NS_RECEIPTS         "urn:xmpp:receipts"
@@ -64,6 +65,7 @@
 #define NS_OOB              "jabber:x:oob"
 #define NS_CARBONS          "urn:xmpp:carbons:2"
 #define NS_FORWARD          "urn:xmpp:forward:0"
+#define NS_ROOMS            "urn:muster:rooms:0" /* of our own: docs/rooms.md */
 #define NS_ADDRESS          "http://jabber.org/protocol/address"
 #define NS_PUBSUB           "http://jabber.org/protocol/pubsub"
 #define NS_PUBSUB_ERRORS    "http://jabber.org/protocol/pubsub#errors"

@@ -432,9 +432,10 @@ bool sasl_token_fits(enum sasl_mech m, const struct sasl_binding *binding)
 static enum sasl_step token_first(struct sasl *s, slice message)
 {
     slice user, proof;
-    if (!slice_cut(message, 0, &user, &proof) || user.len == 0 ||
-        proof.len != scram_hash_len(mechs[s->mech].hash) || !utf8_valid(user))
+    if (!slice_cut(message, 0, &user, &proof) || user.len == 0 || !utf8_valid(user))
         return malformed(s);
+    if (proof.len != scram_hash_len(mechs[s->mech].hash)) /* of no token that there ever was */
+        return fail(s, SASL_NOT_AUTHORIZED);
     if (!sasl_token_fits(s->mech, &s->binding))
         return fail(s, SASL_INVALID_MECHANISM);
     enum sasl_step step = take_names(s, user, (slice){ "", 0 });

@@ -382,7 +382,8 @@ static void add_children(struct stanza *c, char *at, slice xml)
     }
 }
 
-/* What is other in a copy: its addresses, the children whose bit is set in `drop`, and more. */
+/* What is other in a copy: its addresses (ptr NULL: kept), the children whose bit is set in `drop`,
+ * and more. */
 struct edit {
     slice from, to, id;
     uint64_t drop;
@@ -394,13 +395,14 @@ static struct stanza *copy_with(const struct stanza *s, const struct edit *edit)
     uint64_t drop = edit->drop;
     struct parts p = { .kind = (enum stanza_kind)s->kind,
                        .type = (enum stanza_type)s->type,
-                       .to = edit->to,
-                       .from = edit->from,
+                       .to = edit->to.ptr == NULL ? stanza_to(s) : edit->to,
+                       .from = edit->from.ptr == NULL ? stanza_from(s) : edit->from,
                        .id = edit->id.ptr == NULL ? stanza_id(s) : edit->id,
                        .lang = { s->lang, s->lang_len },
                        .other_len = s->other_len,
                        .content_len = s->content_len + (uint32_t)edit->more.len,
-                       .children = index_children(NULL, NULL, edit->more) };
+                       .children = index_children(NULL, NULL, edit->more),
+                       .bad_to = s->bad_to && edit->to.ptr == NULL };
     char *other, *at;
 
     for (unsigned i = 0; i < s->child_count; i++) {
@@ -434,24 +436,28 @@ static struct stanza *copy_with(const struct stanza *s, const struct edit *edit)
 
 struct stanza *stanza_readdress(const struct stanza *s, slice from, slice to)
 {
-    return copy_with(s, &(struct edit){ .from = from.ptr == NULL ? stanza_from(s) : from,
-                                        .to = to.ptr == NULL ? stanza_to(s) : to });
+    return copy_with(s, &(struct edit){ .from = from, .to = to });
 }
 
-struct stanza *stanza_append(const struct stanza *s, slice to, slice xml)
+struct stanza *stanza_append_to(const struct stanza *s, slice to, slice xml)
 {
     /* with more than the reader takes it could not be read from the database */
     slice more = s->child_count < XML_CHILDREN_MAX ? xml : (slice){ 0 };
-    return copy_with(s, &(struct edit){ .from = stanza_from(s), .to = to, .more = more });
+    return copy_with(s, &(struct edit){ .to = to, .more = more });
+}
+
+struct stanza *stanza_append(const struct stanza *s, slice xml)
+{
+    return stanza_append_to(s, (slice){ 0 }, xml);
 }
 
 struct stanza *stanza_make_error(const struct stanza *s, enum stanza_error e, slice text)
 {
-    return stanza_make_error_with(s, e, text, (slice){ 0 });
+    return stanza_make_error_with(s, e, NULL, text, (slice){ 0 });
 }
 
-struct stanza *stanza_make_error_with(const struct stanza *s, enum stanza_error e, slice text,
-                                      slice app_xml)
+struct stanza *stanza_make_error_with(const struct stanza *s, enum stanza_error e, const char *type,
+                                      slice text, slice app_xml)
 {
     static const slice end = SLICE_INIT("</error>");
     if (s->type == TYPE_ERROR || s->from_len == 0 ||
@@ -459,7 +465,7 @@ struct stanza *stanza_make_error_with(const struct stanza *s, enum stanza_error 
         return NULL; /* RFC 6120 §8.3.1: an error is never answered by an error */
     struct buf b;
     buf_init(&b, 65536);
-    stanza_error_write(&b, e, NULL, text);
+    stanza_error_write(&b, e, type, text);
     if (app_xml.len > 0) {
         b.len -= end.len;
         buf_add(&b, app_xml);
@@ -671,8 +677,8 @@ static uint64_t drops(const struct stanza *s, uint64_t known, stanza_child_fn *u
 
 struct stanza *stanza_change(const struct stanza *s, const struct stanza_change *c)
 {
-    return copy_with(s, &(struct edit){ .from = c->from.ptr == NULL ? stanza_from(s) : c->from,
-                                        .to = c->to.ptr == NULL ? stanza_to(s) : c->to,
+    return copy_with(s, &(struct edit){ .from = c->from,
+                                        .to = c->to,
                                         .id = c->id,
                                         .drop = drops(s, c->known, c->unwanted, c->arg),
                                         .more = c->more });
@@ -684,8 +690,7 @@ struct stanza *stanza_without(struct stanza *s, uint64_t known, stanza_child_fn 
     uint64_t drop = drops(s, known, unwanted, arg);
     if (drop == 0)
         return s;
-    struct stanza *c =
-        copy_with(s, &(struct edit){ .from = stanza_from(s), .to = stanza_to(s), .drop = drop });
+    struct stanza *c = copy_with(s, &(struct edit){ .drop = drop });
     stanza_unref(&s);
     return c;
 }

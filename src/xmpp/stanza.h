@@ -65,12 +65,12 @@ struct stanza_child {
 
 struct stanza {
     _Atomic uint32_t refs;
-    uint8_t kind, type; /* enum stanza_kind, enum stanza_type */
-    uint8_t escape;     /* bit 0: to, 1: from, 2: id need XML escaping on output */
-    uint8_t child_count;
-    bool bad_to;    /* `to` was not a JID and is left out: to be answered with jid-malformed */
-    uint32_t bytes; /* of this block */
-    uint64_t known; /* set of KNOWN bits of the children */
+    uint8_t kind, type;  /* enum stanza_kind, enum stanza_type */
+    uint8_t escape;      /* bit 0: to, 1: from, 2: id need XML escaping on output */
+    uint8_t child_count; /* at most XML_CHILDREN_MAX */
+    bool bad_to;         /* `to` was not a JID and is left out: to be answered with jid-malformed */
+    uint32_t bytes;      /* of this block */
+    uint64_t known;      /* set of KNOWN bits of the children */
     uint32_t id_len, lang_len, other_len, content_len;
     uint16_t to_len, to_bare_len, from_len, from_bare_len; /* bare_len: up to the '/' */
     const char *to, *from, *id, *lang, *other, *content;   /* in this block */
@@ -138,16 +138,18 @@ struct stanza *stanza_make(enum stanza_kind kind, enum stanza_type type, slice f
                            slice id, slice content);
 /* A copy with other addresses (ptr NULL: kept). */
 struct stanza *stanza_readdress(const struct stanza *s, slice from, slice to);
-/* A copy for another, with one element (XML text) more behind the others; without it where there
- * are XML_CHILDREN_MAX already. */
-struct stanza *stanza_append(const struct stanza *s, slice to, slice xml);
+/* A copy with one element (XML text) more behind the others; without it where there are
+ * XML_CHILDREN_MAX already. The addresses are kept. */
+struct stanza *stanza_append(const struct stanza *s, slice xml);
+/* The same, to another address (ptr NULL: kept). */
+struct stanza *stanza_append_to(const struct stanza *s, slice to, slice xml);
 /* The error reply (RFC 6120 §8.3.1), from and to exchanged; the payload of an IQ is not repeated.
  * NULL where none may be sent: s is itself an error, an IQ result, or presence that is not
  * answered. */
 struct stanza *stanza_make_error(const struct stanza *s, enum stanza_error e, slice text);
-/* With an application element (XML) inside <error/>. */
-struct stanza *stanza_make_error_with(const struct stanza *s, enum stanza_error e, slice text,
-                                      slice app_xml);
+/* With an application element (XML) inside <error/>, and of another type (NULL: of the usual). */
+struct stanza *stanza_make_error_with(const struct stanza *s, enum stanza_error e, const char *type,
+                                      slice text, slice app_xml);
 
 /* What is written behind a stanza's own children, and which of them are left out, in one delivery.
  */

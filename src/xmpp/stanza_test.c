@@ -332,8 +332,8 @@ static void test_append(void **state)
     for (unsigned i = 1; i < XML_CHILDREN_MAX; i++)
         text = arena_printf(tmp, "%s<n:x/>", text);
     struct stanza *s = read_one(arena_printf(tmp, "%s</presence>", text));
-    struct stanza *one = stanza_append(s, NO_SLICE, SLICE("<show>away</show>"));
-    struct stanza *two = stanza_append(one, NO_SLICE, SLICE("<status/>"));
+    struct stanza *one = stanza_append(s, SLICE("<show>away</show>"));
+    struct stanza *two = stanza_append(one, SLICE("<status/>"));
     assert_non_null(strstr(written(one, NULL), " xml:lang='en' xmlns:n='urn:n'>"));
     assert_true(stanza_has(one, KNOWN(SHOW)));
     assert_int_equal(two->child_count, XML_CHILDREN_MAX);
@@ -343,6 +343,50 @@ static void test_append(void **state)
     stanza_unref(&two);
     stanza_unref(&one);
     stanza_unref(&s);
+}
+
+/* A copy keeps what it is not told to change: above all its addresses. */
+static void test_copies_keep_their_addresses(void **state)
+{
+    static const struct {
+        const char *text, *to;
+        bool bad;
+    } of[] = {
+        { "<presence from='a@b/c' to='r@conference.b/n' id='1' xml:lang='de'><show>away</show>"
+          "</presence>",
+          "r@conference.b/n", false },
+        { "<message from='a@b/c' to='d@e' type='chat'><show>away</show></message>", "d@e", false },
+        { "<iq from='a@b/c' to='d@e/f' id='2' type='get'><show>away</show></iq>", "d@e/f", false },
+        { "<presence from='a@b/c'><show>away</show></presence>", "", false },
+        { "<presence from='a@b/c' to='@'><show>away</show></presence>", "", true },
+    };
+    (void)state;
+    for (unsigned i = 0; i < sizeof of / sizeof of[0]; i++) {
+        struct stanza *s = read_one(of[i].text);
+        struct stanza *copies[] = {
+            stanza_append(s, SLICE("<x/>")),
+            stanza_append_to(s, NO_SLICE, SLICE("<x/>")),
+            stanza_readdress(s, NO_SLICE, NO_SLICE),
+            stanza_change(s, &(struct stanza_change){ .more = SLICE_INIT("<x/>") }),
+            stanza_without(stanza_ref(s), s->known, NULL, NULL),
+        };
+        for (unsigned k = 0; k < sizeof copies / sizeof copies[0]; k++) {
+            struct stanza *c = copies[k];
+            assert_true(slice_is(stanza_to(c), of[i].to));
+            assert_true(slice_is(stanza_from(c), "a@b/c"));
+            assert_true(slice_eq(stanza_id(c), stanza_id(s)));
+            assert_int_equal(c->kind, s->kind);
+            assert_int_equal(c->type, s->type);
+            assert_int_equal(c->lang_len, s->lang_len);
+            assert_int_equal(c->bad_to, of[i].bad);
+            stanza_unref(&c);
+        }
+        struct stanza *other = stanza_append_to(s, SLICE("x@y"), SLICE("<x/>"));
+        assert_true(slice_is(stanza_to(other), "x@y"));
+        assert_false(other->bad_to);
+        stanza_unref(&other);
+        stanza_unref(&s);
+    }
 }
 
 static void test_errors(void **state)
@@ -422,6 +466,7 @@ int main(void)
         cmocka_unit_test(test_without),
         cmocka_unit_test(test_without_prefixed),
         cmocka_unit_test(test_append),
+        cmocka_unit_test(test_copies_keep_their_addresses),
         cmocka_unit_test(test_errors),
         cmocka_unit_test(test_bad_addresses),
         cmocka_unit_test(test_roots_that_are_no_stanzas),

@@ -7,7 +7,7 @@ import time
 import xml.etree.ElementTree as ET
 
 from muster import xml
-from muster.client import TIMEOUT, Client, insecure_context
+from muster.client import TIMEOUT, Client, insecure_context, receive
 
 HTTPBIND = "http://jabber.org/protocol/httpbind"
 XBOSH = "urn:xmpp:xbosh"
@@ -24,9 +24,11 @@ class Request:
     def read(self):
         """Takes what is there; True when the answer is complete."""
         try:
-            data = self.sock.recv(262144)
+            data = receive(self.sock, 262144)
         except ConnectionError:
             data = b""
+        if data is None:
+            return False
         if not data:
             raise ConnectionError(f"closed while rid {self.rid} was open: {self.buffer[:200]}")
         self.buffer += data

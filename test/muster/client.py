@@ -39,6 +39,19 @@ def readable(sock, timeout):
     return bool(poll.poll(max(0, timeout) * 1000))
 
 
+def receive(sock, size):
+    """What has arrived, b"" at the end; None if it is nothing for the application, such as a ticket
+    of TLS 1.3."""
+    waits = sock.gettimeout()
+    sock.settimeout(0)
+    try:
+        return sock.recv(size)
+    except (BlockingIOError, ssl.SSLWantReadError):
+        return None
+    finally:
+        sock.settimeout(waits)
+
+
 class Gone(AssertionError):
     """The server closed the connection while something was awaited."""
 
@@ -86,11 +99,11 @@ class Client:
         if not pending and not readable(self.sock, timeout):
             return False
         try:
-            data = self.sock.recv(65536)
-        except (ssl.SSLWantReadError, TimeoutError):
-            return False
+            data = receive(self.sock, 65536)
         except (ConnectionError, ssl.SSLError):
             data = b""
+        if data is None:
+            return False
         if not data:
             self.eof = True
             return True

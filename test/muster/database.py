@@ -195,8 +195,8 @@ def sqlite_connection(path, read_only):
 
 
 @contextlib.contextmanager
-def held_by_another(server):
-    """Nothing can be written meanwhile."""
+def held_by_another(server, reads=False):
+    """Nothing can be written meanwhile; nor read, on PostgreSQL, with `reads`."""
     if not server.url:
         with contextlib.closing(sqlite3.connect(server.data / "muster.db",
                                                 isolation_level=None)) as db:
@@ -204,11 +204,12 @@ def held_by_another(server):
             yield
             db.execute("ROLLBACK")
         return
+    mode = "ACCESS EXCLUSIVE" if reads else "EXCLUSIVE"
     other = subprocess.Popen(["psql", "-XqAt", "-d", server.url], stdin=subprocess.PIPE,
                              stdout=subprocess.PIPE, text=True)
     other.stdin.write("BEGIN; DO $$ DECLARE t text; BEGIN FOR t IN SELECT tablename FROM pg_tables "
                       "WHERE schemaname = 'public' LOOP EXECUTE 'LOCK TABLE ' || quote_ident(t) || "
-                      "' IN EXCLUSIVE MODE'; END LOOP; END $$; SELECT 'held';\n")
+                      f"' IN {mode} MODE'; END LOOP; END $$; SELECT 'held';\n")
     other.stdin.flush()
     try:
         assert other.stdout.readline() == "held\n"

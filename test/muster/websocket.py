@@ -2,12 +2,12 @@
 import base64
 import hashlib
 import os
-import socket
+import ssl
 import struct
 import xml.etree.ElementTree as ET
 
 from muster import xml
-from muster.client import TIMEOUT, Client, insecure_context
+from muster.client import TIMEOUT, Client, insecure_context, readable, receive
 
 FRAMING = "urn:ietf:params:xml:ns:xmpp-framing"
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -79,13 +79,14 @@ class WebSocket(Client):
         if self._take_frames():
             return True
         pending = getattr(self.sock, "pending", lambda: 0)()
-        from muster.client import readable
         if not pending and not readable(self.sock, timeout):
             return False
         try:
-            data = self.sock.recv(65536)
-        except (ConnectionError, socket.timeout):
+            data = receive(self.sock, 65536)
+        except (ConnectionError, ssl.SSLError):
             data = b""
+        if data is None:
+            return False
         if not data:
             self.eof = True
             return True

@@ -1,20 +1,76 @@
-/* start: the chat client with the addresses of the server that the page came from. */
-import "./@VERSION@/converse.min.js";
-
+/* start: the chat client, with the settings of the server that the page came from. */
 const here = new URL(".", location.href);
 const answer = await fetch(new URL("settings.json", here));
-const { domain, rooms, websocket, bosh } = await answer.json();
-const settings = {
-  assets_path: new URL("@VERSION@", here).pathname,
-  authentication: "login",
-  auto_away: 300,
-  auto_reconnect: true,
-  default_domain: domain,
-  discover_connection_methods: false,
-  muc_nickname_from_jid: true,
-  view_mode: "fullscreen",
-};
-if (websocket) settings.websocket_url = `${location.origin.replace(/^http/, "ws")}${websocket}`;
-if (rooms) settings.muc_domain = rooms;
-if (bosh) settings.bosh_service_url = `${location.origin}${bosh}`;
-await window.converse.initialize(settings);
+const server = await answer.json();
+document.title = server.title;
+if (server.encryption === "missing") explain();
+else await chat();
+
+/* The server offers no way to log in without TLS: the client would only show "no-auth-mech". */
+function explain() {
+  document.getElementById("no-encryption").hidden = false;
+  const link = document.querySelector("#encrypted a");
+  if (server.https) link.href = server.https;
+  else link.parentElement.hidden = true;
+}
+
+async function chat() {
+  await import("./@VERSION@/converse.min.js");
+  const { directory } = await import("./directory.js");
+  window.converse.plugins.add("server", {
+    initialize() {
+      brand(this._converse.api);
+      directory(this._converse.api, server);
+    },
+  });
+  const assets = new URL("@VERSION@", here).pathname;
+  const settings = {
+    allow_registration: server.registration,
+    assets_path: assets,
+    authentication: "login",
+    auto_away: 300,
+    auto_reconnect: true,
+    autocomplete_providers_url: "", // a list of public servers
+    default_domain: server.domain,
+    discover_connection_methods: false,
+    muc_nickname_from_jid: true,
+    notification_icon: `${assets}/images/logo/conversejs-filled.svg`,
+    providers_link: "",
+    registration_domain: server.domain,
+    view_mode: "fullscreen",
+    whitelisted_plugins: ["server"],
+    xmpp_providers_url: "",
+  };
+  if (server.websocket)
+    settings.websocket_url = `${location.origin.replace(/^http/, "ws")}${server.websocket}`;
+  if (server.bosh) settings.bosh_service_url = `${location.origin}${server.bosh}`;
+  if (server.rooms) {
+    settings.muc_domain = server.rooms;
+    settings.muc_search_service = server.rooms;
+  }
+  if (server.users) settings.xhr_user_search_url = new URL("users?", here).href;
+  await window.converse.initialize(settings);
+}
+
+/* The name of the organisation in place of the client's; the client's licence stays in reach. */
+function brand(api) {
+  const made = (fill) => class extends HTMLElement {
+    connectedCallback() {
+      if (!this.firstChild) this.append(...fill());
+    }
+  };
+  const element = (name, properties) => Object.assign(document.createElement(name), properties);
+  api.elements.define("converse-brand-logo", made(() => [
+    ...(server.logo ? [element("img", { src: new URL(server.logo, here).href, alt: "" })] : []),
+    element("span", { className: "organisation", textContent: server.title }),
+  ]));
+  api.elements.define("converse-controlbox-navbar", made(() => []));
+  api.elements.define("converse-footer", made(() => [
+    "Chat client: Converse.js. ",
+    element("a", { href: new URL("@VERSION@/LICENSE.txt", here).href, target: "_blank",
+      rel: "noopener", textContent: "Licence" }),
+    ", ",
+    element("a", { href: new URL("@VERSION@/COPYRIGHT.txt", here).href, target: "_blank",
+      rel: "noopener", textContent: "copyright" }),
+  ]));
+}

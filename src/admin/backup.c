@@ -1,0 +1,229 @@
+/* backup: makes and verifies backups while the server works; one at a time, on a thread of its own.
+ * `musterd --restore` puts one back. */
+#include "admin/backup.h"
+#include "admin/backup_set.h"
+#include "base/alarm.h"
+#include "base/arena.h"
+#include "base/clock.h"
+#include "base/command.h"
+#include "base/log.h"
+#include "base/metric.h"
+#include "im/feature.h"
+#include "im/node.h"
+#include "im/worker.h"
+#include <pthread.h>
+#include <stdatomic.h>
+
+static const uint64_t report_us = 10 * 1000000;
+
+static struct log_area log_backup = { .name = "backup" };
+static struct metric finished_at = {
+    .name = "muster_backup_finished_seconds",
+    .kind = METRIC_GAUGE,
+    .help = "When the last backup of this process ended well, in seconds since 1970; 0: none.",
+};
+
+enum job_kind { JOB_MAKE, JOB_VERIFY };
+
+/* In the arena of its call. */
+struct job {
+    struct command_call *call;
+    struct loop_post post;
+    pthread_t thread;
+    enum job_kind kind;
+    const char *folder;
+    const struct store_schema *const *schemas;
+    struct backup_source from;
+    struct backup_info info;
+    uint64_t told_us;
+    struct why why;
+    enum err err;
+};
+static struct job *the_job; /* of worker 0 */
+static atomic_bool stopping;
+
+static bool go_on(void *arg, int percent)
+{
+    struct job *j = arg;
+    uint64_t now_us = clock_mono_us();
+    if (now_us - j->told_us > report_us) {
+        j->told_us = now_us;
+        log_info(&log_backup, LOG_EV("backup.progress"), LOG_C("folder", j->folder),
+                 LOG_C("part", j->info.has_database ? "files" : "database"),
+                 LOG_I("percent", percent));
+    }
+    return !atomic_load(&stopping);
+}
+
+static void describe(const struct job *j)
+{
+    struct command_call *call = j->call;
+    command_row(call);
+    command_text(call, "folder", slice_of(j->folder));
+    command_text(call, "created", slice_of(j->info.created));
+    command_text(call, "database", slice_of(j->info.has_database ? "sqlite" : "not in it"));
+    command_bool(call, "secrets", j->info.has_secrets);
+    command_int(call, "files", (int64_t)j->info.files);
+    command_int(call, "bytes", (int64_t)j->info.bytes);
+    command_int(call, "damaged", (int64_t)j->info.damaged);
+    if (j->info.has_database)
+        command_done(call, "%s", "");
+    else
+        command_done(call, "the database is not in it, since it is PostgreSQL: back it up with "
+                           "pg_dump --format=custom, before this");
+}
+
+static void tell(struct job *j)
+{
+    pthread_join(j->thread, NULL);
+    the_job = NULL;
+    log_at(&log_backup, j->err == OK ? LOG_INFO : LOG_ERROR, LOG_EV("backup.ended"),
+           LOG_C("folder", j->folder), LOG_C("result", j->err == OK ? "ok" : j->why.text));
+    if (j->err == OK && j->kind == JOB_MAKE)
+        metric_add(&finished_at, (int64_t)(clock_wall_us() / 1000000) - metric_read(&finished_at));
+    if (j->err == OK)
+        describe(j);
+    else
+        command_fail(j->call, j->err, "%s", j->why.text);
+}
+
+static void ended(struct loop_post *post, struct loop *loop)
+{
+    struct job *j = CONTAINER_OF(post, struct job, post);
+    (void)loop;
+    if (the_job == j) /* else the end of the server has told it */
+        tell(j);
+}
+
+static void *run_job(void *arg)
+{
+    struct job *j = arg;
+    struct worker *w = j->call->worker;
+    j->told_us = clock_mono_us();
+    if (j->kind == JOB_MAKE)
+        j->err = backup_make(j->folder, &j->from, &j->info, &j->why);
+    else
+        j->err = backup_verify(j->folder, j->schemas, &j->from.watch, &j->info, &j->why);
+    loop_post(w->loop, &j->post);
+    return NULL;
+}
+
+static const struct store_schema *const *all_schemas(struct arena *arena)
+{
+    size_t count = 0;
+    const struct feature *const *f;
+    for (f = features_all(); *f != NULL; f++)
+        count += (*f)->schema != NULL;
+    const struct store_schema **out = arena_new(arena, const struct store_schema *, count + 1);
+    for (f = features_all(), count = 0; *f != NULL; f++)
+        if ((*f)->schema != NULL)
+            out[count++] = (*f)->schema;
+    return out;
+}
+
+static void begin(struct worker *w, void *arg)
+{
+    struct job *j = arg;
+    struct command_call *call = j->call;
+    call->worker = w;
+    j->from.store = w->store;
+    j->from.data = w->node->data;
+    j->schemas = all_schemas(call->arena);
+    if (the_job != NULL || w->stopping) {
+        command_fail(call, E_AGAIN, "another backup is being made or verified: try later");
+        return;
+    }
+    the_job = j;
+    if (pthread_create(&j->thread, NULL, run_job, j) == 0)
+        return;
+    the_job = NULL;
+    command_fail(call, E_LIMIT, "no thread could be started");
+}
+
+static void submit(struct command_call *call, enum job_kind kind, enum backup_keys keys)
+{
+    const struct worker *w = call->worker;
+    struct job *j = arena_new(call->arena, struct job, 1);
+    *j = (struct job){ .call = call, .kind = kind, .post = { .fn = ended } };
+    j->folder = slice_cstr(call->arena, command_arg(call, "folder"));
+    j->from.keys = keys;
+    j->from.watch = (struct store_watch){ go_on, j };
+    if (j->folder[0] != '/')
+        command_fail(call, E_SYNTAX, "folder: found %s, allowed: a path that begins with /",
+                     j->folder);
+    else
+        node_call(w->node, 0, begin, j);
+}
+
+static void run_create(struct command_call *call)
+{
+    submit(call, JOB_MAKE,
+           command_flag(call, "secrets") ? BACKUP_WITH_SECRETS : BACKUP_WITHOUT_SECRETS);
+}
+
+static void run_verify(struct command_call *call)
+{
+    submit(call, JOB_VERIFY, BACKUP_WITHOUT_SECRETS);
+}
+
+static void worker_start(struct worker *w)
+{
+    if (w->index == 0)
+        atomic_store(&stopping, false);
+}
+
+/* A backup that is being made is given up; nothing of it stays. */
+static void worker_stop(struct worker *w)
+{
+    if (w->index != 0 || the_job == NULL)
+        return;
+    atomic_store(&stopping, true);
+    tell(the_job);
+}
+
+static const char *const columns[] = { "folder", "created", "database", "secrets",
+                                       "files",  "bytes",   "damaged",  NULL };
+
+static struct command create_command = {
+    .name = "backup create",
+    .args =
+        (const struct command_arg[]){
+            { "folder", ARG_POSITIONAL, "folder of the server's host to make; its parent is there",
+              NULL },
+            { "secrets", ARG_FLAG,
+              "also secrets.key: whoever has the backup can then log in as any device, without it "
+              "devices log in with passwords after a restore and components need new secrets",
+              NULL },
+            { 0 },
+        },
+    .run = run_create,
+    .access = COMMAND_LOCAL,
+    .doc =
+        "Makes a backup while the server works: the database as of now if it is SQLite, uploaded "
+        "files, the key of their slots and a self-signed certificate. Only the server's user can "
+        "read it: it has everything that users have stored. The node file and certificates of "
+        "your own are not in it. It is put back with `musterd --restore FOLDER`.",
+    .columns = columns,
+};
+static struct command verify_command = {
+    .name = "backup verify",
+    .args =
+        (const struct command_arg[]){
+            { "folder", ARG_POSITIONAL, "folder of the server's host that has the backup", NULL },
+            { 0 },
+        },
+    .run = run_verify,
+    .access = COMMAND_LOCAL,
+    .doc = "Reads a backup completely: every file against its checksum, and the database inside.",
+    .reads = true,
+    .columns = columns,
+};
+
+const struct feature backup_feature = {
+    .name = "backup",
+    .commands = (struct command *const[]){ &create_command, &verify_command, NULL },
+    .metrics = (struct metric *const[]){ &finished_at, NULL },
+    .logs = (struct log_area *const[]){ &log_backup, NULL },
+    .worker_start = worker_start,
+    .worker_stop = worker_stop,
+};

@@ -1,0 +1,578 @@
+#include "admin/backup_set.h"
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/durable.h"
+#include "base/hex.h"
+#include "base/mem.h"
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <openssl/evp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { HASH_LEN = 64, PIECE_BYTES = 1 << 18, LINE_MAX_BYTES = 512, FDS_MAX = 16, DIRS = 256 };
+
+#define MANIFEST "MANIFEST"
+#define PARTIAL  "restore.partial"
+
+static const char *const key_files[] = { "uploads/upload.key", "self-signed-key.pem",
+                                         "self-signed-cert.pem", "secrets.key", NULL };
+
+static enum err failed(struct why *why, const char *path, int error)
+{
+    why_set(why, "%s: %s", path, strerrordesc_np(error));
+    return durable_err(error);
+}
+
+static enum err join(char out[DURABLE_PATH_MAX], const char *folder, const char *name,
+                     struct why *why)
+{
+    int len = snprintf(out, DURABLE_PATH_MAX, "%s/%s", folder, name);
+    if (len > 0 && len < DURABLE_PATH_MAX)
+        return OK;
+    why_set(why, "%s: the path is too long", folder);
+    return E_LIMIT;
+}
+
+static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *at)
+{
+    (void)st;
+    (void)kind;
+    (void)at;
+    return remove(path);
+}
+
+static void remove_all(const char *folder)
+{
+    nftw(folder, remove_one, FDS_MAX, FTW_DEPTH | FTW_PHYS);
+}
+
+/* One file, read and hashed; `to` < 0: not written. errno. */
+static int pump(int from, int to, char hash[HASH_LEN + 1], uint64_t *size,
+                const struct store_watch *watch)
+{
+    unsigned char sha[EVP_MAX_MD_SIZE];
+    char *piece = mem_alloc(PIECE_BYTES);
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    int error = 0;
+    ssize_t n = 0;
+    *size = 0;
+    EVP_DigestInit_ex(ctx, EVP_sha256(), NULL);
+    while (error == 0 && (n = read(from, piece, PIECE_BYTES)) != 0) {
+        if (n < 0 && errno != EINTR)
+            error = errno;
+        else if (!watch->go_on(watch->arg, 0))
+            error = ECANCELED;
+        for (ssize_t at = 0, w; error == 0 && to >= 0 && at < n; at += w)
+            if ((w = write(to, piece + at, (size_t)(n - at))) < 0)
+                error = errno;
+        if (error == 0 && n > 0) {
+            EVP_DigestUpdate(ctx, piece, (size_t)n);
+            *size += (uint64_t)n;
+        }
+    }
+    EVP_DigestFinal_ex(ctx, sha, NULL);
+    EVP_MD_CTX_free(ctx);
+    mem_free(&piece);
+    hex_encode(hash, (slice){ (const char *)sha, HASH_LEN / 2 });
+    return error;
+}
+
+/* to NULL: only hashed. E_NOTFOUND: there is no such file. The copy is synced, its name is not. */
+static enum err copy_file(const char *from, const char *to, char hash[HASH_LEN + 1], uint64_t *size,
+                          const struct store_watch *watch, struct why *why)
+{
+    int in = open(from, O_RDONLY | O_CLOEXEC | O_NOFOLLOW), out = -1, error = 0;
+    if (in < 0)
+        return failed(why, from, errno);
+    if (to != NULL && (out = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600)) < 0)
+        error = errno;
+    if (error == 0)
+        error = pump(in, out, hash, size, watch);
+    if (error == 0 && out >= 0 && fsync(out) != 0)
+        error = errno;
+    close(in);
+    if (out >= 0 && close(out) != 0 && error == 0)
+        error = errno;
+    return error == 0 ? OK : failed(why, to != NULL ? to : from, error);
+}
+
+/* Making. */
+
+struct making {
+    const struct backup_source *from;
+    const char *folder; /* under its name of now */
+    struct backup_info *info;
+    FILE *manifest;
+    struct why *why;
+};
+
+static void note(struct making *m, const char *name, const char *hash, uint64_t size)
+{
+    fprintf(m->manifest, "file %s %llu %s\n", hash, (unsigned long long)size, name);
+    m->info->files++;
+    m->info->bytes += size;
+}
+
+/* A file that is missing, or goes meanwhile, is left out. */
+static enum err take(struct making *m, const char *name)
+{
+    char from[DURABLE_PATH_MAX], to[DURABLE_PATH_MAX], hash[HASH_LEN + 1];
+    uint64_t size;
+    enum err e = join(from, m->from->data, name, m->why);
+    if (e == OK)
+        e = join(to, m->folder, name, m->why);
+    if (e == OK)
+        e = copy_file(from, to, hash, &size, &m->from->watch, m->why);
+    if (e == OK)
+        note(m, name, hash, size);
+    return e == E_NOTFOUND ? OK : e;
+}
+
+static enum err take_database(struct making *m)
+{
+    char path[DURABLE_PATH_MAX], hash[HASH_LEN + 1];
+    uint64_t size;
+    enum err e = join(path, m->folder, "muster.db", m->why);
+    if (e == OK)
+        e = store_backup(m->from->store, path, &m->from->watch, m->why);
+    if (e == E_UNSUPPORTED)
+        return OK;
+    int fd = e == OK ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+    if (fd >= 0) {
+        e = fsync(fd) == 0 ? OK : failed(m->why, path, errno);
+        close(fd);
+    }
+    if (e == OK)
+        e = copy_file(path, NULL, hash, &size, &m->from->watch, m->why);
+    if (e == OK) {
+        m->info->has_database = true;
+        note(m, "muster.db", hash, size);
+    }
+    return e;
+}
+
+static bool is_hash(const char *name)
+{
+    return strlen(name) == HASH_LEN && strspn(name, "0123456789abcdef") == HASH_LEN;
+}
+
+/* A content whose bytes are not what its name says is damaged already: it is told of. */
+static enum err take_content(struct making *m, const char *dir, const char *file)
+{
+    char name[128], from[DURABLE_PATH_MAX], to[DURABLE_PATH_MAX], hash[HASH_LEN + 1];
+    uint64_t size;
+    snprintf(name, sizeof name, "uploads/%.2s/%.*s", dir, HASH_LEN, file);
+    enum err e = join(from, m->from->data, name, m->why);
+    if (e == OK)
+        e = join(to, m->folder, name, m->why);
+    if (e == OK)
+        e = copy_file(from, to, hash, &size, &m->from->watch, m->why);
+    if (e == OK && strcmp(hash, file) != 0) {
+        m->info->damaged++;
+        unlink(to);
+    } else if (e == OK) {
+        note(m, name, hash, size);
+    }
+    return e == E_NOTFOUND ? OK : e;
+}
+
+static enum err take_contents(struct making *m, const char *dir)
+{
+    char name[32], path[DURABLE_PATH_MAX];
+    struct dirent *d;
+    snprintf(name, sizeof name, "uploads/%s", dir);
+    enum err e = join(path, m->from->data, name, m->why);
+    DIR *from = e == OK ? opendir(path) : NULL;
+    if (from == NULL)
+        return e != OK || errno == ENOENT ? e : failed(m->why, path, errno);
+    e = join(path, m->folder, name, m->why);
+    if (e == OK)
+        e = durable_folder(path, 0700, m->why);
+    while (e == OK && (d = readdir(from)) != NULL)
+        if (is_hash(d->d_name))
+            e = take_content(m, dir, d->d_name);
+    closedir(from);
+    return e == OK ? durable_sync_folder(path, m->why) : e;
+}
+
+static enum err take_uploads(struct making *m)
+{
+    enum err e = OK;
+    for (int i = 0; e == OK && i < DIRS; i++) {
+        char dir[3];
+        snprintf(dir, sizeof dir, "%02x", (unsigned)i);
+        if (m->from->watch.go_on(m->from->watch.arg, i * 100 / DIRS)) {
+            e = take_contents(m, dir);
+        } else {
+            why_set(m->why, "%s: given up", m->folder);
+            e = E_CANCELED;
+        }
+    }
+    return e;
+}
+
+/* Its last line is the hash of all in front of it. */
+static enum err close_manifest(struct making *m, const char *path)
+{
+    char hash[HASH_LEN + 1];
+    uint64_t size;
+    enum err e = fflush(m->manifest) == 0 ? OK : failed(m->why, path, errno);
+    if (e == OK)
+        e = copy_file(path, NULL, hash, &size, &m->from->watch, m->why);
+    if (e == OK && (fprintf(m->manifest, "end %s\n", hash) < 0 || fflush(m->manifest) != 0 ||
+                    fsync(fileno(m->manifest)) != 0))
+        e = failed(m->why, path, errno);
+    if (fclose(m->manifest) != 0 && e == OK)
+        e = failed(m->why, path, errno);
+    m->manifest = NULL;
+    return e;
+}
+
+static enum err open_manifest(struct making *m, const char *path)
+{
+    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    m->manifest = fd >= 0 ? fdopen(fd, "w") : NULL;
+    if (m->manifest == NULL)
+        return failed(m->why, path, errno);
+    clock_stamp(m->info->created, clock_wall_us());
+    fprintf(m->manifest, "muster backup 1\nversion %s\ncreated %s\n", MUSTER_VERSION,
+            m->info->created);
+    return OK;
+}
+
+static enum err fill(struct making *m)
+{
+    char path[DURABLE_PATH_MAX], uploads[DURABLE_PATH_MAX];
+    enum err e = join(uploads, m->folder, "uploads", m->why);
+    if (e == OK)
+        e = durable_folder(uploads, 0700, m->why);
+    if (e == OK)
+        e = join(path, m->folder, MANIFEST, m->why);
+    if (e == OK)
+        e = open_manifest(m, path);
+    if (e == OK)
+        e = take_database(m);
+    for (size_t i = 0; e == OK && key_files[i] != NULL; i++)
+        if (strcmp(key_files[i], "secrets.key") != 0 || m->from->keys == BACKUP_WITH_SECRETS)
+            e = take(m, key_files[i]);
+    if (e == OK)
+        e = take_uploads(m);
+    if (e == OK)
+        e = close_manifest(m, path);
+    else if (m->manifest != NULL)
+        fclose(m->manifest);
+    if (e == OK)
+        e = durable_sync_folder(uploads, m->why);
+    return e == OK ? durable_sync_folder(m->folder, m->why) : e;
+}
+
+enum err backup_make(const char *folder, const struct backup_source *from, struct backup_info *out,
+                     struct why *why)
+{
+    char partial[DURABLE_PATH_MAX];
+    struct stat st;
+    *out = (struct backup_info){ .has_secrets = from->keys == BACKUP_WITH_SECRETS };
+    int len = snprintf(partial, sizeof partial, "%s.partial", folder);
+    if (len < 0 || len >= (int)sizeof partial)
+        return failed(why, folder, ENAMETOOLONG);
+    if (lstat(folder, &st) == 0) {
+        why_set(why, "%s: is there already; a backup makes its folder", folder);
+        return E_EXISTS;
+    }
+    remove_all(partial); /* of an attempt that was killed */
+    if (mkdir(partial, 0700) != 0)
+        return failed(why, partial, errno);
+    struct making m = { .from = from, .folder = partial, .info = out, .why = why };
+    enum err e = fill(&m);
+    if (e == OK && rename(partial, folder) != 0)
+        e = failed(why, folder, errno);
+    if (e == OK)
+        return durable_sync_parent(folder, why);
+    remove_all(partial);
+    return e;
+}
+
+/* Reading. */
+
+struct entry {
+    char hash[HASH_LEN + 1], name[128];
+    uint64_t size;
+};
+
+/* Nothing but what a backup makes: no path leads out of the folder. */
+static bool is_known(const char *name)
+{
+    for (size_t i = 0; key_files[i] != NULL; i++)
+        if (strcmp(name, key_files[i]) == 0)
+            return true;
+    return strcmp(name, "muster.db") == 0 ||
+           (strncmp(name, "uploads/", 8) == 0 && strspn(name + 8, "0123456789abcdef") == 2 &&
+            name[10] == '/' && is_hash(name + 11) && strncmp(name + 8, name + 11, 2) == 0);
+}
+
+static enum err damaged(struct why *why, const char *path, const char *what)
+{
+    why_set(why, "%s: %s: this backup is damaged, use another one", path, what);
+    return E_CORRUPT;
+}
+
+typedef enum err entry_fn(void *arg, const struct entry *entry, struct why *why);
+
+/* "HASH SIZE NAME"; each of them fits. */
+static bool parse_entry(struct entry *entry, slice rest)
+{
+    slice hash, size, name;
+    int64_t bytes;
+    if (!slice_word(&rest, &hash) || !slice_word(&rest, &size) || !slice_word(&rest, &name) ||
+        hash.len != HASH_LEN || name.len >= sizeof entry->name || !slice_int(size, &bytes) ||
+        bytes < 0)
+        return false;
+    snprintf(entry->hash, sizeof entry->hash, "%.*s", SLICE_ARG(hash));
+    snprintf(entry->name, sizeof entry->name, "%.*s", SLICE_ARG(name));
+    entry->size = (uint64_t)bytes;
+    return is_known(entry->name);
+}
+
+static slice without_end(const char *line)
+{
+    slice text, rest;
+    slice_cut(slice_of(line), '\n', &text, &rest);
+    return text;
+}
+
+struct reading {
+    const char *path; /* of the list */
+    struct backup_info *info;
+    entry_fn *each;
+    void *arg;
+};
+
+static enum err read_line(const struct reading *r, slice line, struct why *why)
+{
+    struct entry entry;
+    slice kind = { 0 }, when = { 0 }, rest = line;
+    slice_word(&rest, &kind);
+    if (slice_is(kind, "created") && slice_word(&rest, &when))
+        snprintf(r->info->created, sizeof r->info->created, "%.*s", SLICE_ARG(when));
+    if (slice_is(kind, "created") || slice_is(kind, "version") || slice_is(kind, "muster") ||
+        slice_is(kind, "end"))
+        return OK;
+    if (!slice_is(kind, "file") || !parse_entry(&entry, rest))
+        return damaged(why, r->path, "a line that no backup has");
+    r->info->files++;
+    r->info->bytes += entry.size;
+    r->info->has_database = r->info->has_database || strcmp(entry.name, "muster.db") == 0;
+    r->info->has_secrets = r->info->has_secrets || strcmp(entry.name, "secrets.key") == 0;
+    return r->each != NULL ? r->each(r->arg, &entry, why) : OK;
+}
+
+/* The list is whole before anything in it is believed. */
+static enum err check_list(FILE *f, const char *path, struct why *why)
+{
+    unsigned char sha[EVP_MAX_MD_SIZE];
+    char line[LINE_MAX_BYTES], hash[HASH_LEN + 1];
+    slice end = { 0 }, rest;
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    bool first = true, ours = false;
+    EVP_DigestInit_ex(ctx, EVP_sha256(), NULL);
+    while (end.len == 0 && fgets(line, sizeof line, f) != NULL) {
+        if (first)
+            ours = strcmp(line, "muster backup 1\n") == 0;
+        first = false;
+        rest = slice_of(line);
+        if (slice_starts(rest, SLICE("end ")))
+            slice_cut(slice_from(rest, 4), '\n', &end, &rest);
+        else
+            EVP_DigestUpdate(ctx, line, strlen(line));
+    }
+    EVP_DigestFinal_ex(ctx, sha, NULL);
+    EVP_MD_CTX_free(ctx);
+    hex_encode(hash, (slice){ (const char *)sha, HASH_LEN / 2 });
+    if (!ours) {
+        why_set(why, "%s: not the list of a backup that this musterd can read", path);
+        return E_UNSUPPORTED;
+    }
+    return slice_is(end, hash) ? OK : damaged(why, path, "the list is not whole");
+}
+
+static enum err read_list(const char *folder, struct backup_info *info, entry_fn *each, void *arg,
+                          struct why *why)
+{
+    char path[DURABLE_PATH_MAX], line[LINE_MAX_BYTES];
+    *info = (struct backup_info){ 0 };
+    enum err e = join(path, folder, MANIFEST, why);
+    FILE *f = e == OK ? fopen(path, "re") : NULL;
+    if (f == NULL)
+        return e != OK ? e : failed(why, path, errno);
+    struct reading r = { path, info, each, arg };
+    e = check_list(f, path, why);
+    rewind(f);
+    while (e == OK && fgets(line, sizeof line, f) != NULL)
+        e = read_line(&r, without_end(line), why);
+    fclose(f);
+    return e;
+}
+
+struct verifying {
+    const char *folder;
+    const struct store_watch *watch;
+};
+
+static enum err verify_one(void *arg, const struct entry *entry, struct why *why)
+{
+    const struct verifying *v = arg;
+    char path[DURABLE_PATH_MAX], hash[HASH_LEN + 1];
+    uint64_t size;
+    enum err e = join(path, v->folder, entry->name, why);
+    if (e == OK)
+        e = copy_file(path, NULL, hash, &size, v->watch, why);
+    if (e == E_NOTFOUND)
+        return damaged(why, path, "is missing");
+    if (e == OK && (size != entry->size || strcmp(hash, entry->hash) != 0))
+        return damaged(why, path, "is not what was backed up");
+    return e;
+}
+
+enum err backup_verify(const char *folder, const struct store_schema *const *schemas,
+                       const struct store_watch *watch, struct backup_info *out, struct why *why)
+{
+    char path[DURABLE_PATH_MAX];
+    struct verifying v = { folder, watch };
+    enum err e = read_list(folder, out, verify_one, &v, why);
+    if (e != OK || !out->has_database)
+        return e;
+    e = join(path, folder, "muster.db", why);
+    return e == OK ? store_verify(path, schemas, watch, why) : e;
+}
+
+/* Restoring. */
+
+struct restoring {
+    const char *folder, *data, *partial;
+};
+
+static bool never_ends(void *arg, int percent)
+{
+    (void)arg;
+    (void)percent;
+    return true;
+}
+static const struct store_watch unwatched = { never_ends, NULL };
+
+static enum err copy_one(void *arg, const struct entry *entry, struct why *why)
+{
+    const struct restoring *r = arg;
+    char from[DURABLE_PATH_MAX], to[DURABLE_PATH_MAX], hash[HASH_LEN + 1];
+    uint64_t size;
+    enum err e = join(from, r->folder, entry->name, why);
+    if (e == OK)
+        e = join(to, r->partial, entry->name, why);
+    char *slash = e == OK ? strrchr(to, '/') : NULL;
+    if (slash != NULL) { /* "uploads", "uploads/ab" */
+        *slash = '\0';
+        e = durable_folder(to, 0700, why);
+        *slash = '/';
+    }
+    if (e == OK)
+        e = copy_file(from, to, hash, &size, &unwatched, why);
+    if (e == OK)
+        e = durable_sync_parent(to, why);
+    if (e == OK && strcmp(hash, entry->hash) != 0)
+        return damaged(why, from, "is not what was backed up");
+    return e;
+}
+
+static enum err is_empty(const char *data, struct why *why)
+{
+    struct dirent *d;
+    enum err e = OK;
+    DIR *dir = opendir(data);
+    if (dir == NULL)
+        return failed(why, data, errno);
+    while (e == OK && (d = readdir(dir)) != NULL) {
+        bool fine = strcmp(d->d_name, ".") == 0 || strcmp(d->d_name, "..") == 0 ||
+                    strcmp(d->d_name, "muster.lock") == 0 || strcmp(d->d_name, "lost+found") == 0;
+        if (!fine) {
+            why_set(why,
+                    "data: %s: is not empty (there is %s); move what it has away, or name another "
+                    "folder as `data`",
+                    data, d->d_name);
+            e = E_EXISTS;
+        }
+    }
+    closedir(dir);
+    return e;
+}
+
+/* The database comes last: without it there is nothing to start with. */
+static enum err move_in(const struct restoring *r, struct why *why)
+{
+    static const char *const names[] = {
+        "uploads", "self-signed-key.pem", "self-signed-cert.pem", "secrets.key", "muster.db", NULL
+    };
+    char from[DURABLE_PATH_MAX], to[DURABLE_PATH_MAX];
+    enum err e = OK;
+    for (size_t i = 0; e == OK && names[i] != NULL; i++) {
+        e = join(from, r->partial, names[i], why);
+        if (e == OK)
+            e = join(to, r->data, names[i], why);
+        if (e == OK && rename(from, to) != 0 && errno != ENOENT)
+            e = failed(why, to, errno);
+    }
+    if (e == OK)
+        e = durable_sync_folder(r->data, why);
+    if (e == OK && rmdir(r->partial) != 0)
+        e = failed(why, r->partial, errno);
+    return e == OK ? durable_sync_folder(r->data, why) : e;
+}
+
+static enum err check_kind(const char *folder, enum backup_database want, struct why *why)
+{
+    struct backup_info info;
+    enum err e = read_list(folder, &info, NULL, NULL, why);
+    if (e != OK || info.has_database == (want == BACKUP_SQLITE))
+        return e;
+    why_set(why,
+            info.has_database ? "%s: has a database of SQLite, but the node file names PostgreSQL: "
+                                "restore with `database: sqlite`"
+                              : "%s: has no database, as the server used PostgreSQL: restore that "
+                                "with pg_restore, and name it as `database` in the node file",
+            folder);
+    return E_UNSUPPORTED;
+}
+
+enum err backup_restore(const char *folder, const char *data, enum backup_database want,
+                        const struct store_schema *const *schemas, struct backup_info *out,
+                        struct why *why)
+{
+    char partial[DURABLE_PATH_MAX];
+    struct restoring r = { folder, data, partial };
+    enum err e = is_empty(data, why);
+    if (e == OK)
+        e = check_kind(folder, want, why);
+    if (e == OK)
+        e = backup_verify(folder, schemas, &unwatched, out, why);
+    if (e == OK)
+        e = join(partial, data, PARTIAL, why);
+    if (e != OK)
+        return e;
+    e = durable_folder(partial, 0700, why);
+    if (e == OK)
+        e = read_list(folder, out, copy_one, &r, why);
+    if (e == OK)
+        return move_in(&r, why);
+    remove_all(partial);
+    return e;
+}
+
+bool backup_is_partial(const char *data)
+{
+    char path[DURABLE_PATH_MAX];
+    struct why why;
+    return join(path, data, PARTIAL, &why) == OK && access(path, F_OK) == 0;
+}

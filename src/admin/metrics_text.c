@@ -1,0 +1,108 @@
+#include "admin/metrics_text.h"
+#include "base/buf.h"
+#include "base/metric.h"
+#include "http/server.h"
+#include "im/feature.h"
+#include <inttypes.h>
+
+const char *metric_type(const struct metric *m)
+{
+    return m->kind == METRIC_COUNTER ? "counter" : "gauge";
+}
+
+/* Prometheus asks for base units: rows in micro- and milliseconds are given in seconds. */
+static const struct {
+    slice end;
+    int64_t parts;
+    int digits; /* behind the point */
+} units[] = { { SLICE_INIT("_us"), 1000000, 6 }, { SLICE_INIT("_ms"), 1000, 3 } };
+
+struct shown {
+    slice stem; /* of the name */
+    const char *unit, *total;
+    int64_t parts;
+    int digits;
+};
+
+static struct shown shown(const struct metric *m)
+{
+    struct shown s = { slice_of(m->name), "", "", 1, 0 };
+    for (unsigned i = 0; i < sizeof units / sizeof units[0]; i++) {
+        slice end = units[i].end;
+        if (s.parts == 1 && s.stem.len > end.len &&
+            slice_eq(slice_from(s.stem, s.stem.len - end.len), end)) {
+            s.stem.len -= end.len;
+            s.unit = "_seconds";
+            s.parts = units[i].parts;
+            s.digits = units[i].digits;
+        }
+    }
+    if (m->kind == METRIC_COUNTER)
+        s.total = "_total";
+    return s;
+}
+
+static void value(struct buf *out, const struct shown *s, int64_t n)
+{
+    int64_t rest = n % s->parts;
+    if (s->parts == 1)
+        buf_printf(out, " %" PRId64 "\n", n);
+    else
+        buf_printf(out, " %s%" PRId64 ".%0*" PRId64 "\n", n < 0 && n > -s->parts ? "-" : "",
+                   n / s->parts, s->digits, rest < 0 ? -rest : rest);
+}
+
+/* A second family: the same values under the names that other products give them. */
+static void named(struct buf *out)
+{
+    buf_lit(out, "# HELP muster_named The same values by the names that they have in products of "
+                 "other makers.\n# TYPE muster_named gauge\n");
+    for (const struct metric *m = metric_first(); m != NULL; m = m->next) {
+        struct shown s = shown(m);
+        if (m->also == NULL)
+            continue;
+        buf_printf(out, "muster_named{name=\"%s\"}", m->also);
+        value(out, &s, metric_read(m));
+    }
+}
+
+void metrics_text(struct buf *out)
+{
+    for (const struct metric *m = metric_first(); m != NULL; m = m->next) {
+        struct shown s = shown(m);
+        for (unsigned line = 0; line < 3; line++) {
+            buf_printf(out, "%s%.*s%s%s",
+                       line == 0   ? "# HELP "
+                       : line == 1 ? "# TYPE "
+                                   : "",
+                       SLICE_ARG(s.stem), s.unit, s.total);
+            if (line == 2)
+                value(out, &s, metric_read(m));
+            else
+                buf_printf(out, " %s\n", line == 0 ? m->help : metric_type(m));
+        }
+    }
+    named(out);
+}
+
+static void metrics_get(struct http_request *r)
+{
+    struct buf out;
+    buf_init(&out, METRICS_BYTES_MAX);
+    metrics_text(&out);
+    http_answer(r, &(struct http_answer){ .status = 200,
+                                          .type = "text/plain; version=0.0.4; charset=utf-8",
+                                          .body = buf_slice(&out) });
+    buf_fini(&out);
+}
+
+static const struct http_route routes[] = {
+    { .path = "/metrics",
+      .group = "metrics",
+      .methods = HTTP_M_GET,
+      .flags = HTTP_OWN_LISTENER | HTTP_WHEN_CROWDED,
+      .handle = metrics_get },
+    { 0 },
+};
+
+const struct feature metrics_feature = { .name = "metrics", .http = routes };

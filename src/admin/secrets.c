@@ -1,0 +1,77 @@
+/* secrets: gives up what a lost key protects; see auth/seal.h. */
+#include "admin/secrets.h"
+#include "auth/seal.h"
+#include "base/command.h"
+#include "base/setting.h"
+#include "im/account.h"
+#include "im/feature.h"
+#include "im/worker.h"
+#include "store/store.h"
+
+static struct store_stmt drop_tokens = {
+    .name = "secrets.drop-tokens",
+    .sql = "DELETE FROM fast_token",
+    .params = "",
+    .cols = "",
+};
+static struct store_stmt drop_components = {
+    .name = "secrets.drop-components",
+    .sql = "DELETE FROM component",
+    .params = "",
+    .cols = "",
+};
+static struct store_stmt drop_setting = {
+    .name = "secrets.drop-setting",
+    .sql = "DELETE FROM setting WHERE name = $1",
+    .params = "t",
+    .cols = "",
+};
+static const struct store_migration none[] = { { 0 } };
+static const struct store_schema schema = {
+    .feature = "secrets",
+    .migrations = none,
+    .stmts = (struct store_stmt *const[]){ &drop_tokens, &drop_components, &drop_setting, NULL },
+};
+
+static void dropped(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct command_call *call = arg;
+    (void)b;
+    if (result != STORE_OK)
+        command_fail(call, err_of_store(result), "%s", err_text(err_of_store(result)));
+    else
+        command_done(call, "tokens of devices, components and secret settings are forgotten; "
+                           "remove secrets.key from the data folder if it is there, and restart");
+}
+
+static void run_reset(struct command_call *call)
+{
+    struct worker *w = call->worker;
+    if (seal_ready()) {
+        command_fail(call, E_CONFLICT, "the key of the secrets works: there is nothing to give up");
+        return;
+    }
+    struct store_batch *b = store_write(w->store, 0);
+    store_add(b, &drop_tokens, STORE_ANY_ROWS, NULL, 0);
+    store_add(b, &drop_components, STORE_ANY_ROWS, NULL, 0);
+    store_add(b, &seal_stmt_drop, STORE_ANY_ROWS, NULL, 0);
+    for (const struct setting *s = setting_first(); s != NULL; s = s->next)
+        if (s->secret)
+            STORE_ADD(b, &drop_setting, STORE_ANY_ROWS, SV_T(slice_of(s->name)));
+    store_submit(b, w->loop, 0, dropped, call);
+}
+
+static struct command reset_command = {
+    .name = "secrets reset",
+    .args = (const struct command_arg[]){ { 0 } },
+    .run = run_reset,
+    .doc = "Forgets all secrets whose key is lost (alarm secrets.key): tokens of devices, "
+           "components with their secrets, secret settings. Devices log in with passwords then.",
+};
+
+const struct feature secrets_feature = {
+    .name = "secrets",
+    .schema = &schema,
+    .commands = (struct command *const[]){ &reset_command, NULL },
+    .alarms = (struct alarm *const[]){ &seal_alarm, NULL },
+};

@@ -1,0 +1,209 @@
+#include "app/cert_watch.h"
+#include "app/certs.h"
+#include "base/alarm.h"
+#include "base/arena.h"
+#include "base/clock.h"
+#include "base/command.h"
+#include "base/metric.h"
+#include "im/feature.h"
+#include "im/node.h"
+#include "im/worker.h"
+#include "io/timer.h"
+#include <inttypes.h>
+
+enum { LOOK_MS = 3600 * 1000, WARN_DAYS = 30, ERROR_DAYS = 7 };
+
+static struct alarm expiry_alarm = {
+    .name = "tls.expiry",
+    .severity = ALARM_WARNING,
+    .text = "a certificate expires soon, or has expired",
+    .action = "renew it and run `systemctl reload muster`; `musterctl cert list` shows all",
+};
+static struct alarm names_alarm = {
+    .name = "tls.names",
+    .severity = ALARM_WARNING,
+    .text = "a certificate does not name a domain that is served with it, or is not valid yet",
+    .action = "give the domain a certificate with its name under tls.domains of the node file; "
+              "`musterctl cert list` shows all",
+};
+enum { DAY_S = 86400 };
+static struct metric days_left = {
+    .name = "muster_tls_certificate_left_seconds",
+    .kind = METRIC_GAUGE,
+    .help = "Time until the first certificate in use expires; negative if one has expired.",
+};
+
+struct cert_watch {
+    struct arena *arena;
+    struct cert_uses uses;
+};
+
+/* Of worker 0, as the timer and the count in the metric. */
+static struct cert_watch *watch;
+static struct timer look_timer;
+static int64_t days_counted;
+
+struct cert_watch *cert_watch_create(const struct node_file *file)
+{
+    struct arena *arena = arena_create(0);
+    struct cert_watch *made = arena_new(arena, struct cert_watch, 1);
+    made->arena = arena;
+    certs_read(&made->uses, file, arena);
+    for (size_t i = 0; i < made->uses.count; i++) { /* the node file may go before */
+        struct cert_use *use = &made->uses.item[i];
+        use->domains = arena_printf(arena, "%s", use->domains);
+        use->certificate = arena_printf(arena, "%s", use->certificate);
+        use->key = arena_printf(arena, "%s", use->key);
+        use->missing = arena_printf(arena, "%s", use->missing);
+    }
+    return made;
+}
+
+static int64_t now_s(void) { return (int64_t)(clock_wall_us() / 1000000); }
+
+/* The certificate that expires first; NULL: there is none. */
+static const struct cert_use *first_to_expire(void)
+{
+    const struct cert_use *first = NULL;
+    for (size_t i = 0; watch != NULL && i < watch->uses.count; i++) {
+        const struct cert_use *use = &watch->uses.item[i];
+        if (use->known && (first == NULL || use->facts.not_after < first->facts.not_after))
+            first = use;
+    }
+    return first;
+}
+
+static void tell_expiry(const struct cert_use *first, struct arena *arena)
+{
+    int64_t days = first != NULL ? cert_days_left(first, now_s()) : WARN_DAYS;
+    metric_add(&days_left, (days - days_counted) * DAY_S);
+    days_counted = days;
+    if (days >= WARN_DAYS) {
+        alarm_clear(&expiry_alarm);
+        return;
+    }
+    const char *text = days < 0
+                           ? arena_printf(arena, "%s: expired", first->certificate)
+                           : arena_printf(arena, "%s: %" PRId64 " days", first->certificate, days);
+    alarm_raise_as(&expiry_alarm,
+                   days < 0            ? ALARM_CRITICAL
+                   : days < ERROR_DAYS ? ALARM_ERROR
+                                       : ALARM_WARNING,
+                   slice_of(text));
+}
+
+static void tell_names(struct arena *arena)
+{
+    for (size_t i = 0; watch != NULL && i < watch->uses.count; i++) {
+        const struct cert_use *use = &watch->uses.item[i];
+        const char *fault = cert_fault(use, now_s(), arena);
+        if (fault == NULL || (use->known && cert_days_left(use, now_s()) < 0))
+            continue;
+        alarm_raise(&names_alarm, slice_of(arena_printf(arena, "%s: %s", use->certificate, fault)));
+        return;
+    }
+    alarm_clear(&names_alarm);
+}
+
+static void look(void)
+{
+    struct arena *arena = arena_create(0);
+    tell_expiry(first_to_expire(), arena);
+    tell_names(arena);
+    arena_destroy(&arena);
+}
+
+void cert_watch_use(struct cert_watch *made)
+{
+    cert_watch_end();
+    watch = made;
+    look();
+}
+
+void cert_watch_end(void)
+{
+    struct arena *arena = watch != NULL ? watch->arena : NULL;
+    watch = NULL;
+    arena_destroy(&arena);
+}
+
+static void on_timer(struct timer *t, struct loop *loop)
+{
+    look();
+    timer_set(loop, t, LOOK_MS);
+}
+
+static void worker_start(struct worker *w)
+{
+    if (w->index != 0)
+        return;
+    look_timer.fn = on_timer;
+    timer_set(w->loop, &look_timer, LOOK_MS);
+}
+
+static void worker_stop(struct worker *w)
+{
+    if (w->index == 0)
+        timer_cancel(&look_timer);
+}
+
+static void add_time(struct command_call *call, const char *key, int64_t when)
+{
+    char stamp[CLOCK_STAMP_LEN] = "";
+    if (when > 0)
+        clock_stamp(stamp, (uint64_t)when * 1000000);
+    command_text(call, key, slice_of(stamp));
+}
+
+static void add_use(struct command_call *call, const struct cert_use *use)
+{
+    const char *names = "", *fault = cert_fault(use, now_s(), call->arena);
+    for (size_t i = 0; i < use->facts.name_count; i++)
+        names = arena_printf(call->arena, "%s%s%s", names, i > 0 ? ", " : "", use->facts.name[i]);
+    command_row(call);
+    command_text(call, "domains", slice_of(use->domains));
+    command_int(call, "days_left", use->known ? cert_days_left(use, now_s()) : 0);
+    command_text(call, "state", slice_of(fault != NULL ? fault : "ok"));
+    add_time(call, "not_before", use->facts.not_before);
+    add_time(call, "not_after", use->facts.not_after);
+    command_text(call, "names", slice_of(names));
+    command_text(call, "issuer", use->known ? slice_of(use->facts.issuer) : SLICE(""));
+    command_bool(call, "self_signed", use->facts.self_signed);
+    command_text(call, "certificate", slice_of(use->certificate));
+    command_text(call, "key", slice_of(use->key));
+}
+
+static void list_on_first(struct worker *w, void *arg)
+{
+    (void)w;
+    struct command_call *call = arg;
+    for (size_t i = 0; watch != NULL && i < watch->uses.count; i++)
+        add_use(call, &watch->uses.item[i]);
+    command_done(call, "%s", "");
+}
+
+static void run_list(struct command_call *call)
+{
+    struct worker *w = call->worker;
+    node_call(w->node, 0, list_on_first, call);
+}
+
+static struct command list_command = {
+    .name = "cert list",
+    .reads = true,
+    .run = run_list,
+    .doc =
+        "Lists the TLS certificates in use: the domains that are served with each, how many days "
+        "it has left, and what is wrong with it.",
+    .columns =
+        (const char *const[]){ "domains", "days_left", "state", "names", "certificate", NULL },
+};
+
+const struct feature cert_watch_feature = {
+    .name = "cert-watch",
+    .commands = (struct command *const[]){ &list_command, NULL },
+    .alarms = (struct alarm *const[]){ &expiry_alarm, &names_alarm, NULL },
+    .metrics = (struct metric *const[]){ &days_left, NULL },
+    .worker_start = worker_start,
+    .worker_stop = worker_stop,
+};

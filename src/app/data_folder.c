@@ -1,0 +1,120 @@
+#include "app/data_folder.h"
+#include "admin/backup_set.h"
+#include "app/features.h"
+#include "app/node_file.h"
+#include "base/arena.h"
+#include "base/durable.h"
+#include "base/log.h"
+#include "store/store.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+enum err data_folder_lock(const char *data, int *fd, struct why *why)
+{
+    struct why found;
+    enum err e = OK;
+    *fd = -1;
+    if (durable_folder(data, 0750, &found) != OK) {
+        why_set(why, "data: %s: cannot be made: %s", data, found.text);
+        return E_IO;
+    }
+    struct arena *arena = arena_create(0);
+    const char *path = arena_printf(arena, "%s/muster.lock", data);
+    *fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
+    if (*fd < 0) {
+        why_set(why, "data: %s: cannot be opened: %s", path, strerror(errno));
+        e = E_IO;
+    } else if (flock(*fd, LOCK_EX | LOCK_NB) != 0) {
+        why_set(why, "data: %s: another server uses this folder; stop it or change `data`", data);
+        e = E_EXISTS;
+    }
+    arena_destroy(&arena);
+    if (e != OK && *fd >= 0) {
+        close(*fd);
+        *fd = -1;
+    }
+    return e;
+}
+
+static void print_restored(const struct node_file *file, const struct backup_info *info)
+{
+    printf("restored into %s: the backup of %s, %llu files, %llu bytes\n", file->data,
+           info->created, (unsigned long long)info->files, (unsigned long long)info->bytes);
+    if (!info->has_secrets)
+        printf("secrets.key is not in it: after the start, run `musterctl secrets reset` and "
+               "restart, or put the key there before; devices log in with passwords, and "
+               "components need new secrets\n");
+    if (!info->has_database)
+        printf("the database is not in it: restore it with pg_restore before the start\n");
+}
+
+enum err data_folder_restore(const struct node_file *file, const char *backup, struct why *why)
+{
+    int lock;
+    struct backup_info info;
+    enum err e = data_folder_lock(file->data, &lock, why);
+    if (e != OK)
+        return e;
+    struct arena *arena = arena_create(0);
+    e = backup_restore(backup, file->data,
+                       strcmp(file->database, "sqlite") == 0 ? BACKUP_SQLITE : BACKUP_POSTGRESQL,
+                       features_schemas(arena), &info, why);
+    arena_destroy(&arena);
+    close(lock);
+    if (e == OK)
+        print_restored(file, &info);
+    return e;
+}
+
+/* Opened and closed once: its schema is the newest, and nothing in it is half done. */
+static enum err bring_up(const char *url, const struct store_schema *const *schemas,
+                         struct why *why)
+{
+    struct store *store;
+    struct store_conf conf = { .url = url, .schemas = schemas };
+    enum err e = store_open(&store, &conf, why);
+    store_close(&store);
+    return e;
+}
+
+static enum err copy_both(const char *path, const char *url, struct arena *arena, struct why *why)
+{
+    struct store_copied copied;
+    const struct store_schema *const *schemas = features_schemas(arena);
+    log_set_level(&log_store, LOG_WARN);
+    if (access(path, F_OK) != 0) {
+        why_set(why, "%s: %s: there is nothing to copy", path, strerror(errno));
+        return E_NOTFOUND;
+    }
+    if (!slice_starts(slice_of(url), SLICE("postgresql://"))) {
+        why_set(why, "--copy-to: allowed: a URL as postgresql://USER@HOST/NAME");
+        return E_SYNTAX;
+    }
+    enum err e = bring_up(arena_printf(arena, "sqlite:%s", path), schemas, why);
+    if (e == OK)
+        e = bring_up(url, schemas, why);
+    if (e == OK)
+        e = store_copy(path, url, &copied, why);
+    if (e == OK)
+        printf("copied and counted: %llu rows of %llu tables; now write the URL as `database` into "
+               "the node file, and move muster.db away when all is well\n",
+               (unsigned long long)copied.rows, (unsigned long long)copied.tables);
+    return e;
+}
+
+enum err data_folder_copy(const struct node_file *file, const char *url, struct why *why)
+{
+    int lock;
+    enum err e = data_folder_lock(file->data, &lock, why);
+    if (e != OK)
+        return e;
+    struct arena *arena = arena_create(0);
+    e = copy_both(arena_printf(arena, "%s/muster.db", file->data), url, arena, why);
+    arena_destroy(&arena);
+    close(lock);
+    return e;
+}

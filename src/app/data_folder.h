@@ -1,0 +1,16 @@
+/* data_folder: the folder of a node's data and the lock that gives it to one process, and what is
+ * done to it while no server runs. */
+#pragma once
+#include "base/err.h"
+
+struct node_file;
+
+/* Makes the folder if its parent is there, and takes its lock, so that no two servers write one
+ * database. E_EXISTS: another process has it. *fd: closing it gives the lock up; -1 on failure. */
+NODISCARD enum err data_folder_lock(const char *data, int *fd, struct why *why);
+/* `musterd --restore`: puts a backup into the data folder, which must be empty, and says so.
+ * admin/backup_set.h. */
+NODISCARD enum err data_folder_restore(const struct node_file *file, const char *backup,
+                                       struct why *why);
+/* `musterd --copy-to URL`: copies all data of muster.db in the data folder to PostgreSQL. */
+NODISCARD enum err data_folder_copy(const struct node_file *file, const char *url, struct why *why);

@@ -1,0 +1,179 @@
+/* docs_man: the manual pages, from the same rows as docs/ (man(7)). */
+#include "admin/usage.h"
+#include "app/docs.h"
+#include "app/node_file.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/command.h"
+#include "base/setting.h"
+
+enum { VALUE_BYTES_MAX = 512, USAGE_BYTES_MAX = 4096 };
+
+/* Text for troff: "`x`" is bold, of "[text](address)" the text stays. */
+void docs_man_text(struct buf *out, slice text)
+{
+    bool bold = false;
+    for (size_t i = 0; i < text.len; i++) {
+        char c = text.ptr[i];
+        const char *link = c == ']' && i + 1 < text.len && text.ptr[i + 1] == '('
+                               ? memchr(text.ptr + i, ')', text.len - i)
+                               : NULL;
+        if (c == '`') {
+            bold = !bold;
+            buf_printf(out, "%s", bold ? "\\fB" : "\\fR");
+        } else if (link != NULL) {
+            i = (size_t)(link - text.ptr);
+        } else if (c == '[' && memchr(text.ptr + i, ']', text.len - i) != NULL &&
+                   memmem(text.ptr + i, text.len - i, "](", 2) != NULL) {
+            continue;
+        } else if (c == '\\') {
+            buf_lit(out, "\\e");
+        } else if (c == '-') {
+            buf_lit(out, "\\-");
+        } else if ((c == '.' || c == '\'') && (i == 0 || text.ptr[i - 1] == '\n')) {
+            buf_printf(out, "\\&%c", c);
+        } else {
+            buf_append(out, &c, 1);
+        }
+    }
+    buf_printf(out, "%s\n", bold ? "\\fR" : "");
+}
+
+static void head(struct buf *out, const char *page, int section, const char *what)
+{
+    buf_printf(out,
+               ".\\\" Generated from the rows in src/.\n"
+               ".TH %s %d \"\" \"Muster " MUSTER_VERSION "\" \"Muster\"\n"
+               ".SH NAME\n%s \\- %s\n",
+               page, section, page, what);
+}
+
+static void item(struct buf *out, slice name, const char *text)
+{
+    buf_lit(out, ".TP\n.B ");
+    docs_man_text(out, name);
+    docs_man_text(out, slice_of(text));
+}
+
+static void see_also(struct buf *out, const char *pages)
+{
+    buf_printf(out, ".SH SEE ALSO\n%s\n", pages);
+}
+
+void docs_man_musterd(struct buf *out)
+{
+    head(out, "musterd", 8, "XMPP server");
+    buf_lit(out,
+            ".SH SYNOPSIS\n.B musterd\n[\\fB\\-\\-config\\fR \\fIFILE\\fR] [\\fB\\-\\-check\\fR]\n"
+            ".SH DESCRIPTION\n"
+            "Serves XMPP clients (RFC 6120, RFC 6121), with rooms, archive, file upload, push\n"
+            "and a chat page. It stays in the foreground and logs to standard error, one\n"
+            "line an event; under systemd with the priorities of journald.\n"
+            ".SH OPTIONS\n");
+    item(out, SLICE("--config FILE"), "The node file; /etc/muster/muster.yaml if missing.");
+    item(out, SLICE("--check"),
+         "Checks the node file, the certificates, the data folder and the ports, and starts "
+         "nothing. Run as root, it takes the rights of the user that owns the data folder.");
+    item(
+        out, SLICE("--restore FOLDER"),
+        "Puts a backup of musterctl backup create into the empty data folder of a server that does "
+        "not run. It is verified before.");
+    item(
+        out, SLICE("--copy-to URL"),
+        "Copies all data of muster.db in the data folder of a server that does not run to an empty "
+        "database of PostgreSQL.");
+    item(out, SLICE("--dump-docs PART"),
+         "Prints generated documentation: config, commands, xeps, doap, man-musterd, "
+         "man-musterctl or man-muster.yaml.");
+    item(out, SLICE("--version, --help"), "Show the version, or the options.");
+    buf_lit(out, ".SH SIGNALS\n");
+    item(out, SLICE("SIGHUP"),
+         "Reads the node file and the certificates again. `musterctl server "
+         "reload` does the same and says what became of it.");
+    item(out, SLICE("SIGTERM, SIGINT"),
+         "Ends in order, within some seconds. A second signal ends at once.");
+    buf_lit(out, ".SH EXIT STATUS\n");
+    item(out, SLICE("0"), "It ended in order.");
+    item(out, SLICE("1"), "The start failed.");
+    item(out, SLICE("2"), "There is a mistake in the options, or --check has found one.");
+    buf_lit(out, ".SH FILES\n");
+    item(out, SLICE("/etc/muster/muster.yaml"), "The node file.");
+    item(out, SLICE("/var/lib/muster"),
+         "Database, uploaded files and the self-signed certificate.");
+    item(out, SLICE("/run/muster/control.sock"), "The socket of musterctl.");
+    see_also(out, ".BR musterctl (1),\n.BR muster.yaml (5),\n.BR journalctl (1)");
+}
+
+void docs_man_musterctl(struct buf *out)
+{
+    struct buf line;
+    buf_init(&line, USAGE_BYTES_MAX);
+    head(out, "musterctl", 1, "commands a running Muster server");
+    buf_lit(
+        out,
+        ".SH SYNOPSIS\n.B musterctl\n[\\fIOPTION\\fR]... \\fICOMMAND\\fR [\\fIARGUMENT\\fR]...\n"
+        ".SH DESCRIPTION\n"
+        "Speaks to\n.BR musterd (8)\nover its control socket. Root and the members of the\n"
+        "socket's group (muster) may do so.\n.SH OPTIONS\n");
+    item(out, SLICE("--socket PATH"), "The control socket of the server.");
+    item(out, SLICE("--config FILE"),
+         "The node file that names it; /etc/muster/muster.yaml if "
+         "missing.");
+    item(out, SLICE("--json"), "Prints the server's answer as it is.");
+    item(out, SLICE("--csv"), "Prints rows as comma-separated values.");
+    item(out, SLICE("--yes"), "Does not ask before something is destroyed.");
+    item(out, SLICE("--stdin"), "Reads a password from standard input instead of asking for it.");
+    buf_lit(out, ".SH COMMANDS\n");
+    for (const struct command *c = command_first(); c != NULL; c = c->next) {
+        buf_clear(&line);
+        usage_line(&line, c);
+        item(out, buf_slice(&line), c->doc);
+        for (const struct command_arg *a = c->args; a != NULL && a->name != NULL; a++) {
+            buf_clear(&line);
+            usage_arg(&line, a);
+            buf_lit(out, ".RS\n");
+            item(out, buf_slice(&line), a->doc);
+            buf_lit(out, ".RE\n");
+        }
+    }
+    buf_fini(&line);
+    buf_lit(out, ".SH EXIT STATUS\n");
+    item(out, SLICE("0"), "Done.");
+    item(out, SLICE("1"), "The command failed.");
+    item(out, SLICE("2"), "It was written wrongly.");
+    item(out, SLICE("3"), "The server cannot be reached.");
+    see_also(out, ".BR musterd (8),\n.BR muster.yaml (5)");
+}
+
+static void add_setting(struct buf *out, const struct setting *s)
+{
+    char range[VALUE_BYTES_MAX], def[VALUE_BYTES_MAX];
+    struct arena *arena = arena_create(0);
+    setting_range(s, range, sizeof range);
+    setting_format(s, def, sizeof def); /* no value was set yet: the default */
+    item(out, slice_of(s->name),
+         arena_printf(arena, "%s Allowed: %s%s%s%s. Default: %s.%s%s%s", s->doc, range,
+                      s->unit != NULL ? " (" : "", s->unit != NULL ? s->unit : "",
+                      s->unit != NULL ? ")" : "", *def != '\0' ? def : "empty",
+                      s->restart != NULL ? " Needs a restart of: " : "",
+                      s->restart != NULL ? s->restart : "", s->restart != NULL ? "." : ""));
+    arena_destroy(&arena);
+}
+
+void docs_man_yaml(struct buf *out)
+{
+    head(out, "muster.yaml", 5, "node file and settings of Muster");
+    buf_lit(out,
+            ".SH DESCRIPTION\n"
+            "The node file says what a node needs to start: YAML, by default\n"
+            "/etc/muster/muster.yaml. Relative paths count from its folder. Check it with\n"
+            "\\fBmusterd \\-\\-check\\fR, apply a change with \\fBsystemctl reload muster\\fR.\n"
+            "All else are settings: kept in the database, changed by \\fBmusterctl set\\fR\n"
+            "while the server runs, or fixed in the section \\fBsettings\\fR.\n"
+            ".SH KEYS\n");
+    node_file_man(out);
+    buf_lit(out, ".SH SETTINGS\n");
+    for (const struct setting *s = setting_first(); s != NULL; s = s->next)
+        add_setting(out, s);
+    see_also(out, ".BR musterd (8),\n.BR musterctl (1)");
+}

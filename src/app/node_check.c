@@ -1,0 +1,117 @@
+#include "app/node_check.h"
+#include "app/certs.h"
+#include "app/node_file.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "io/listen.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <pwd.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const char *user_name(void)
+{
+    const struct passwd *user = getpwuid(geteuid());
+    return user != NULL ? user->pw_name : "of this process";
+}
+
+/* The folder above a path without a "/" at its end; "/" above "/a". */
+static const char *parent_of(struct arena *arena, const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash == path ? "/" : slice_cstr(arena, (slice){ path, (size_t)(slash - path) });
+}
+
+static void check_data(const struct node_file *f, struct arena *arena, struct buf *mistakes,
+                       struct buf *notes)
+{
+    struct stat st;
+    const char *parent = parent_of(arena, f->data);
+    if (stat(f->data, &st) == 0) {
+        if (!S_ISDIR(st.st_mode))
+            buf_printf(mistakes, "data: %s: is no folder\n", f->data);
+        else if (access(f->data, R_OK | W_OK | X_OK) != 0)
+            buf_printf(mistakes, "data: %s: user %s may not read and write there\n", f->data,
+                       user_name());
+    } else if (errno == EACCES) {
+        buf_printf(mistakes, "data: %s: user %s may not look there\n", f->data, user_name());
+    } else if (stat(parent, &st) != 0 || !S_ISDIR(st.st_mode)) {
+        buf_printf(mistakes, "data: %s: the folder above it, %s, does not exist; make it\n",
+                   f->data, parent);
+    } else if (access(parent, W_OK | X_OK) != 0) {
+        buf_printf(notes,
+                   "data: %s: does not exist, and user %s may not make it; systemd does so "
+                   "for the folder that is StateDirectory= in the unit\n",
+                   f->data, user_name());
+    }
+}
+
+/* Whether a server holds the lock of the data folder. */
+static bool is_running(const struct node_file *f, struct arena *arena)
+{
+    int fd = open(arena_printf(arena, "%s/muster.lock", f->data), O_RDONLY | O_CLOEXEC);
+    bool locked = fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+    locked = locked || (fd < 0 && errno == EACCES); /* cannot be told */
+    if (fd >= 0)
+        close(fd);
+    return locked;
+}
+
+/* Tries each address; those that could be had are held until all were tried, so that an address
+ * that is in the file twice is found. */
+static void check_ports(const struct node_file *f, struct arena *arena, struct buf *mistakes)
+{
+    const struct {
+        const char *key;
+        const struct node_listen_list *list;
+    } kinds[] = { { "c2s", &f->c2s },
+                  { "c2s_tls", &f->c2s_tls },
+                  { "http", &f->http },
+                  { "https", &f->https },
+                  { "bosh", &f->bosh },
+                  { "metrics", &f->metrics },
+                  { "component", &f->component },
+                  { "proxy65", &f->proxy65 } };
+    enum { KINDS = sizeof kinds / sizeof kinds[0] };
+    size_t count = 0, held = 0;
+    struct why why;
+    for (size_t k = 0; k < KINDS; k++)
+        count += kinds[k].list->count;
+    struct listener **open = arena_new(arena, struct listener *, count + 1);
+    for (size_t k = 0; k < KINDS; k++) {
+        for (size_t i = 0; i < kinds[k].list->count; i++) {
+            slice address = slice_of(kinds[k].list->item[i].address);
+            if (listener_open(&open[held], address, &why) == OK)
+                held++;
+            else
+                buf_printf(mistakes, "listen.%s: %s\n", kinds[k].key, why.text);
+        }
+    }
+    while (held > 0)
+        listener_close(&open[--held]);
+}
+
+void node_check(const struct node_file *f, struct buf *mistakes, struct buf *notes)
+{
+    struct arena *arena = arena_create(0);
+    check_data(f, arena, mistakes, notes);
+    certs_check(f, mistakes, notes);
+    if (!is_running(f, arena))
+        check_ports(f, arena, mistakes);
+    arena_destroy(&arena);
+}
+
+const char *node_check_as_service(const struct node_file *f)
+{
+    struct stat st;
+    if (geteuid() != 0)
+        return NULL;
+    const struct passwd *user = stat(f->data, &st) == 0 ? getpwuid(st.st_uid) : getpwnam("muster");
+    if (user == NULL || user->pw_uid == 0 || initgroups(user->pw_name, user->pw_gid) != 0 ||
+        setgid(user->pw_gid) != 0 || setuid(user->pw_uid) != 0)
+        return NULL;
+    return user->pw_name;
+}

@@ -1,0 +1,105 @@
+#include "app/reload.h"
+#include "base/alarm.h"
+#include "base/arena.h"
+#include "base/command.h"
+#include "im/feature.h"
+#include "im/node.h"
+#include "im/worker.h"
+#include <pthread.h>
+#include <signal.h>
+#include <unistd.h>
+
+static struct alarm refused_alarm = {
+    .name = "server.reload",
+    .severity = ALARM_ERROR,
+    .text = "the node file or a certificate has a mistake: the last reload changed nothing",
+    .action = "run `musterd --check`, correct the mistake and run `systemctl reload muster`",
+};
+static struct alarm restart_alarm = {
+    .name = "server.restart",
+    .severity = ALARM_WARNING,
+    .text = "keys of the node file have changed that apply only after a restart",
+    .action = "run `musterctl server restart`; clients come back by themselves",
+};
+
+/* Who waits for a reload; in the arena of the call. At most as many as there are clients of the
+ * control socket and administrators that run a command. */
+struct wish {
+    struct command_call *call;
+    struct wish *next;
+    enum err err;
+    const char *text;
+};
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct wish *wishes;
+
+static void run_reload(struct command_call *call)
+{
+    struct wish *wish = arena_new(call->arena, struct wish, 1);
+    wish->call = call;
+    pthread_mutex_lock(&lock);
+    wish->next = wishes;
+    wishes = wish;
+    pthread_mutex_unlock(&lock);
+    kill(getpid(), SIGHUP); /* to main's thread, which ends with reload_ended() */
+}
+
+static void answer(struct worker *w, void *arg)
+{
+    (void)w;
+    struct wish *wish = arg;
+    if (wish->err != OK)
+        command_fail(wish->call, wish->err, "%s", wish->text);
+    else if (*wish->text != '\0')
+        command_done(wish->call, "the node file was read again; restart needed: %s", wish->text);
+    else
+        command_done(wish->call, "the node file and the certificates were read again");
+}
+
+/* On a worker: the call's arena belongs to whoever runs the call. */
+static void answer_all(enum err e, slice text)
+{
+    pthread_mutex_lock(&lock);
+    struct wish *wish = wishes, *next;
+    wishes = NULL;
+    pthread_mutex_unlock(&lock);
+    for (; wish != NULL; wish = next) {
+        struct worker *w = wish->call->worker;
+        next = wish->next;
+        wish->err = e;
+        wish->text = slice_cstr(wish->call->arena, text);
+        node_call(w->node, w->index, answer, wish);
+    }
+}
+
+void reload_ended(enum err e, slice text)
+{
+    slice first = text, rest;
+    if (e != OK) {
+        slice_cut(text, '\n', &first, &rest);
+        alarm_raise(&refused_alarm, first);
+    } else {
+        alarm_clear(&refused_alarm);
+        if (text.len > 0)
+            alarm_raise(&restart_alarm, text);
+        else
+            alarm_clear(&restart_alarm);
+    }
+    answer_all(e, text);
+}
+
+void reload_given_up(void) { answer_all(E_CANCELED, SLICE("the server ends")); }
+
+static struct command reload_command = {
+    .name = "server reload",
+    .run = run_reload,
+    .doc = "Reads the node file and the certificates again and applies them without dropping a "
+           "client. A mistake is told with file and line, and nothing changes. Keys that need a "
+           "restart are named.",
+};
+
+const struct feature reload_feature = {
+    .name = "reload",
+    .commands = (struct command *const[]){ &reload_command, NULL },
+    .alarms = (struct alarm *const[]){ &refused_alarm, &restart_alarm, NULL },
+};

@@ -1,0 +1,117 @@
+#include "base/durable.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum err durable_err(int error)
+{
+    switch (error) {
+    case ENOSPC:
+    case EDQUOT:
+    case EFBIG:
+        return E_FULL;
+    case ENOENT:
+        return E_NOTFOUND;
+    case EACCES:
+    case EPERM:
+    case EROFS:
+        return E_DENIED;
+    case EEXIST:
+        return E_EXISTS;
+    case ECANCELED:
+        return E_CANCELED;
+    default:
+        return E_IO;
+    }
+}
+
+static enum err failed(struct why *why, const char *path, int error)
+{
+    why_set(why, "%s: %s", path, strerrordesc_np(error));
+    return durable_err(error);
+}
+
+enum err durable_sync_folder(const char *path, struct why *why)
+{
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return failed(why, path, errno);
+    int error = fsync(fd) == 0 ? 0 : errno;
+    close(fd);
+    return error == 0 ? OK : failed(why, path, error);
+}
+
+enum err durable_sync_parent(const char *path, struct why *why)
+{
+    char parent[DURABLE_PATH_MAX];
+    size_t len = strlen(path);
+    while (len > 1 && path[len - 1] == '/')
+        len--;
+    while (len > 0 && path[len - 1] != '/')
+        len--;
+    while (len > 1 && path[len - 1] == '/')
+        len--;
+    if (len >= sizeof parent)
+        return failed(why, path, ENAMETOOLONG);
+    snprintf(parent, sizeof parent, "%.*s", len > 0 ? (int)len : 1, len > 0 ? path : ".");
+    return durable_sync_folder(parent, why);
+}
+
+enum err durable_folder(const char *path, mode_t mode, struct why *why)
+{
+    bool made = mkdir(path, mode) == 0;
+    if (!made && errno != EEXIST)
+        return failed(why, path, errno);
+    enum err e = durable_sync_parent(path, why);
+    return e == E_DENIED && !made ? OK : e; /* it is not ours to open, nor did we make it */
+}
+
+static int write_all(int fd, slice data)
+{
+    while (data.len > 0) {
+        ssize_t n = write(fd, data.ptr, data.len);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return errno;
+        data = slice_from(data, (size_t)n);
+    }
+    return 0;
+}
+
+/* errno. A file that an earlier attempt left is made anew: it may have other rights. */
+static int write_new(const char *path, mode_t mode, slice bytes)
+{
+    unlink(path);
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+    if (fd < 0)
+        return errno;
+    int error = fchmod(fd, mode) == 0 ? write_all(fd, bytes) : errno;
+    if (error == 0 && fsync(fd) != 0)
+        error = errno;
+    if (close(fd) != 0 && error == 0)
+        error = errno;
+    return error;
+}
+
+enum err durable_write(const char *path, mode_t mode, slice bytes, struct why *why)
+{
+    char temp[DURABLE_PATH_MAX];
+    int len = snprintf(temp, sizeof temp, "%s.new", path);
+    if (len < 0 || (size_t)len >= sizeof temp) {
+        why_set(why, "%s: the path is too long", path);
+        return E_LIMIT;
+    }
+    int error = write_new(temp, mode, bytes);
+    if (error == 0 && rename(temp, path) != 0)
+        error = errno;
+    if (error != 0) {
+        unlink(temp);
+        return failed(why, path, error);
+    }
+    return durable_sync_parent(path, why);
+}

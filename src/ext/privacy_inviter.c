@@ -1,0 +1,31 @@
+/* privacy_inviter: an invitation and its decline come from the room, and are as welcome as who is
+ * behind them: else a block list would be passed by with a room of one's own. A room of this server
+ * says who it is in an element that the account alone gets to see; what another service says about
+ * it can only keep something out. */
+#include "codec/xml_elem.h"
+#include "ext/privacy.h"
+#include "im/worker.h"
+#include "xmpp/jid.h"
+#include "xmpp/ns.h"
+
+static slice named(const struct account *a, slice text)
+{
+    struct arena *tmp = loop_scratch(a->worker->loop);
+    struct jid jid;
+    if (text.len == 0 || jid_parse(&jid, text, tmp) != OK || slice_eq(jid_bare(&jid), a->jid))
+        return (slice){ 0 };
+    return jid_bare(&jid);
+}
+
+slice privacy_inviter(const struct account *a, const struct stanza *st)
+{
+    struct arena *tmp = loop_scratch(a->worker->loop);
+    struct elem x, e;
+    if (st->kind != STANZA_MESSAGE || !stanza_child(st, KNOWN_MUC_USER, &x))
+        return (slice){ 0 };
+    if (stanza_find(st, "inviter", NS_ROOMS, &e))
+        return named(a, elem_attr(&e, "jid", tmp));
+    if (elem_child(&x, "invite", NS_MUC_USER, &e) || elem_child(&x, "decline", NS_MUC_USER, &e))
+        return named(a, elem_attr(&e, "from", tmp));
+    return (slice){ 0 };
+}

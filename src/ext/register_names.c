@@ -1,0 +1,43 @@
+#include "ext/register_names.h"
+#include "base/arena.h"
+#include "xmpp/jid.h"
+#include "xmpp/nickname.h"
+
+struct setting register_reserved_names = {
+    .name = "register.reserved-names",
+    .type = SET_STRING,
+    .max = 2000,
+    .def_text = "abuse admin administrator administration bot daemon ftp help helpdesk hostmaster "
+                "info list mailer-daemon marketing moderator news nobody noc noreply official "
+                "operator owner postmaster root sales security server service staff support "
+                "sysadmin sysop system team usenet uucp webmaster www xmpp jabber",
+    .doc = "User names that clients cannot register, separated by spaces: those of offices, which "
+           "others trust. Names that look like one of them, the name of the domain and names that "
+           "begin with guest- cannot be registered either. Operators can still add such accounts "
+           "with `user add` and invite somebody to one with `user invite --username`.",
+};
+
+static bool looks_like(slice look, slice name, struct arena *tmp)
+{
+    return name.len > 0 && slice_eq(look, nickname_skeleton(name, tmp));
+}
+
+bool register_name_reserved(slice local, slice domain, struct arena *tmp)
+{
+    slice look = nickname_skeleton(local, tmp),
+          rest = slice_of(setting_text(&register_reserved_names));
+    slice label = domain, word;
+    (void)slice_cut(domain, '.', &label, &(slice){ 0 });
+    if (looks_like(look, domain, tmp) || looks_like(look, label, tmp) ||
+        slice_starts(look, nickname_skeleton(SLICE("guest-"), tmp)))
+        return true;
+    while (rest.len > 0) {
+        if (!slice_cut(rest, ' ', &word, &rest)) {
+            word = rest;
+            rest = (slice){ 0 };
+        }
+        if (looks_like(look, word, tmp))
+            return true;
+    }
+    return false;
+}

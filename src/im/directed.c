@@ -1,0 +1,265 @@
+#include "im/directed.h"
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/mem.h"
+#include "codec/xml_elem.h"
+#include "xmpp/stanza.h"
+
+struct setting directed_max = {
+    .name = "presence.directed-max",
+    .type = SET_INT,
+    .def = 4096,
+    .min = 16,
+    .max = 65536,
+    .unit = "addresses",
+    .doc = "How many addresses a client may have sent its presence to without being subscribed: "
+           "above all the rooms that it is in at a time. The server remembers them, some 100 bytes "
+           "each, to tell them when the client leaves. More are refused with policy-violation.",
+};
+
+/* One address: a resource, or the bare JID where it is empty. */
+struct directed_target {
+    struct directed_target *next;
+    uint16_t len; /* at most JID_PART_MAX */
+    char resource[];
+};
+struct directed_place {
+    struct directed_target *first; /* a room has one */
+    uint16_t len;                  /* at most JID_MAX */
+    bool room, entered;            /* entered: the room has said so, and by which nickname */
+    char bare[];
+};
+
+static slice place_key(const void *item)
+{
+    const struct directed_place *p = item;
+    return (slice){ p->bare, p->len };
+}
+
+static slice target_resource(const struct directed_target *t)
+{
+    return (slice){ t->resource, t->len };
+}
+
+static slice bare_of(slice jid)
+{
+    struct jid parts = jid_split(jid);
+    return jid_bare(&parts);
+}
+
+static slice resource_of(slice jid) { return jid_split(jid).resource; }
+
+static struct directed_place *place_find(const struct directed *d, slice bare)
+{
+    return d == NULL ? NULL : map_get(&d->by_bare, bare);
+}
+
+static struct directed_place *place_make(struct directed **d, slice bare)
+{
+    if (*d == NULL) {
+        *d = mem_new(struct directed);
+        map_init(&(*d)->by_bare, place_key);
+    }
+    struct directed_place *p = mem_zalloc(sizeof *p + bare.len);
+    p->len = (uint16_t)bare.len;
+    memcpy(p->bare, bare.ptr, bare.len);
+    map_put(&(*d)->by_bare, p);
+    return p;
+}
+
+static void target_put(struct directed *d, struct directed_place *p, slice resource)
+{
+    struct directed_target *t = mem_alloc(sizeof *t + resource.len);
+    t->len = (uint16_t)resource.len;
+    if (resource.len > 0)
+        memcpy(t->resource, resource.ptr, resource.len);
+    t->next = p->first;
+    p->first = t;
+    d->count++;
+}
+
+static void target_take(struct directed *d, struct directed_target **at)
+{
+    struct directed_target *t = *at;
+    *at = t->next;
+    mem_free(&t);
+    d->count--;
+}
+
+static void targets_clear(struct directed *d, struct directed_place *p)
+{
+    while (p->first != NULL)
+        target_take(d, &p->first);
+}
+
+/* The last place takes the list with it. */
+static void place_drop_if_empty(struct directed **d, struct directed_place *p)
+{
+    if (p->first != NULL)
+        return;
+    map_del(&(*d)->by_bare, place_key(p));
+    mem_free(&p);
+    if ((*d)->count > 0)
+        return;
+    map_fini(&(*d)->by_bare);
+    mem_free(d);
+}
+
+static struct directed_target **target_find(struct directed_place *p, slice resource)
+{
+    struct directed_target **at = &p->first;
+    while (*at != NULL && !slice_eq(target_resource(*at), resource))
+        at = &(*at)->next;
+    return at;
+}
+
+enum err directed_add(struct directed **d, slice jid, enum directed_kind kind)
+{
+    slice resource = resource_of(jid);
+    struct directed_place *p = place_find(*d, bare_of(jid));
+    bool more = p == NULL || (!p->room && *target_find(p, resource) == NULL);
+    if (more && *d != NULL && (*d)->count >= (uint64_t)setting_int(&directed_max))
+        return E_LIMIT;
+    if (p == NULL)
+        p = place_make(d, bare_of(jid));
+    p->room = p->room || kind == DIRECTED_ROOM;
+    if (p->room && p->first != NULL && (p->entered || resource.len == 0))
+        return OK;
+    if (p->room)
+        targets_clear(*d, p);
+    if (*target_find(p, resource) == NULL)
+        target_put(*d, p, resource);
+    return OK;
+}
+
+void directed_remove(struct directed **d, slice jid)
+{
+    struct directed_place *p = place_find(*d, bare_of(jid));
+    if (p == NULL)
+        return;
+    struct directed_target **at = p->room ? &p->first : target_find(p, resource_of(jid));
+    if (*at != NULL)
+        target_take(*d, at);
+    place_drop_if_empty(d, p);
+}
+
+static void place_free(struct directed *d, struct directed_place *p)
+{
+    targets_clear(d, p);
+    mem_free(&p);
+}
+
+void directed_free(struct directed **d)
+{
+    struct directed_place *p;
+    for (uint32_t i = 0; *d != NULL && (p = map_next(&(*d)->by_bare, &i)) != NULL;)
+        place_free(*d, p);
+    if (*d != NULL)
+        map_fini(&(*d)->by_bare);
+    mem_free(d);
+}
+
+/* What a room says of the presence that it sends (XEP-0045 §15.6.2). */
+enum { OWN = 1, RENAMED = 2 };
+
+static unsigned said_of(const struct stanza *st)
+{
+    struct elem x, e;
+    unsigned said = 0;
+    if (!stanza_child(st, KNOWN_MUC_USER, &x))
+        return 0;
+    for (bool more = elem_first(&x, &e); more; more = elem_next(&e, &e)) {
+        slice code = slice_is(e.name, "status") ? elem_attr_raw(&e, "code") : (slice){ 0 };
+        said |= slice_is(code, "110") ? OWN : slice_is(code, "303") ? RENAMED : 0;
+    }
+    return said;
+}
+
+/* By the nickname that the room says; above the limit it is forgotten. */
+static void entered(struct directed **d, const struct stanza *st, enum directed_kind kind)
+{
+    struct directed_place *p = place_find(*d, stanza_from_bare(st));
+    slice nick = resource_of(stanza_from(st));
+    if ((p == NULL ? kind == DIRECTED_USER : !p->room) || nick.len == 0)
+        return;
+    if (p == NULL && directed_add(d, stanza_from(st), kind) != OK)
+        return;
+    p = place_find(*d, stanza_from_bare(st));
+    p->entered = true;
+    if (slice_eq(target_resource(p->first), nick))
+        return;
+    targets_clear(*d, p);
+    target_put(*d, p, nick);
+}
+
+void directed_answer(struct directed **d, const struct stanza *st, enum directed_kind kind)
+{
+    if (st->type == TYPE_AVAILABLE) {
+        if ((said_of(st) & OWN) != 0)
+            entered(d, st, kind);
+        return;
+    }
+    struct directed_place *p = place_find(*d, stanza_from_bare(st));
+    if (p == NULL || (st->type != TYPE_UNAVAILABLE && st->type != TYPE_ERROR))
+        return;
+    unsigned said = st->type == TYPE_UNAVAILABLE ? said_of(st) : 0;
+    if ((said & RENAMED) != 0 || (st->type == TYPE_ERROR && p->entered))
+        return;
+    if (*target_find(p, resource_of(stanza_from(st))) != NULL || (p->room && (said & OWN) != 0))
+        directed_remove(d, stanza_from(st));
+}
+
+bool directed_has(const struct directed *d, slice bare) { return place_find(d, bare) != NULL; }
+
+bool directed_is_entered(const struct directed_at *at) { return at->place->entered; }
+
+bool directed_next(const struct directed *d, struct directed_at *at, char *buf, slice *jid)
+{
+    if (d == NULL)
+        return false;
+    if (at->next == NULL) {
+        at->place = map_next(&d->by_bare, &at->slot);
+        if (at->place == NULL)
+            return false;
+        at->next = at->place->first;
+    }
+    const struct directed_target *t = at->next;
+    at->next = t->next;
+    memcpy(buf, at->place->bare, at->place->len);
+    *jid = (slice){ buf, at->place->len };
+    if (t->len == 0)
+        return true;
+    buf[at->place->len] = '/';
+    memcpy(buf + at->place->len + 1, t->resource, t->len);
+    jid->len += 1u + t->len;
+    return true;
+}
+
+void directed_save(const struct directed *d, struct buf *out)
+{
+    char text[JID_MAX];
+    slice jid;
+    for (struct directed_at at = { 0 }; directed_next(d, &at, text, &jid);) {
+        if (at.place->room)
+            buf_lit(out, " "); /* no address begins like that */
+        if (at.place->entered)
+            buf_lit(out, " ");
+        buf_add(out, jid);
+        buf_lit(out, "\n");
+    }
+}
+
+void directed_load(struct directed **d, slice lines, struct arena *tmp)
+{
+    while (lines.len > 0) {
+        struct jid to;
+        slice line;
+        slice_cut(lines, '\n', &line, &lines);
+        bool room = slice_starts(line, SLICE(" ")), in = slice_starts(line, SLICE("  "));
+        if (jid_parse(&to, slice_from(line, (size_t)room + in), tmp) != OK)
+            continue;
+        if (directed_add(d, to.full, room ? DIRECTED_ROOM : DIRECTED_USER) != OK)
+            return;
+        place_find(*d, bare_of(to.full))->entered |= in;
+    }
+}

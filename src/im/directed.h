@@ -1,0 +1,53 @@
+/* directed: the addresses that a session sent directed presence to (RFC 6121 §4.6). They are owed
+ * its unavailable presence at the end, unless they have gone themselves.
+ *
+ * Lives in its session and runs at its home. An address costs its bytes and some 60 more; a room is
+ * one address whatever nicknames the session has had there. Limit: presence.directed-max. */
+#pragma once
+#include "base/err.h"
+#include "base/map.h"
+#include "base/setting.h"
+
+struct buf;
+struct directed_place;
+struct directed_target;
+struct stanza;
+
+struct directed {
+    struct map by_bare; /* struct directed_place */
+    uint32_t count;     /* of addresses */
+};
+
+extern struct setting directed_max; /* presence.directed-max */
+
+enum directed_kind { DIRECTED_USER, DIRECTED_ROOM };
+
+/* *d is made by the first address and freed with the last; NULL: there is none.
+ *
+ * Another one; again: fine. In a room the last nickname that was sent holds until the room says
+ * which one it is (XEP-0045 §7.2, §7.6). E_LIMIT: there are presence.directed-max. */
+NODISCARD enum err directed_add(struct directed **d, slice jid, enum directed_kind kind);
+/* The session sent it unavailable presence; in a room the nickname does not matter. */
+void directed_remove(struct directed **d, slice jid);
+void directed_free(struct directed **d);
+/* What presence that was sent to this session says of its own: who is unavailable, or answers with
+ * an error, is owed nothing more (RFC 6121 §4.6.3). A room that refuses another nickname is not
+ * left. kind: whether the sender is known to be a room. */
+void directed_answer(struct directed **d, const struct stanza *st, enum directed_kind kind);
+
+/* Whether it has this bare JID, or a resource of it. */
+bool directed_has(const struct directed *d, slice bare);
+/* From {0} on. false: there are no more. The address is built in a buffer of JID_MAX bytes. The
+ * addresses that were given may be removed meanwhile, nothing added. */
+struct directed_at {
+    uint32_t slot;
+    struct directed_place *place;
+    struct directed_target *next;
+};
+bool directed_is_entered(const struct directed_at *at); /* a room that has said so */
+bool directed_next(const struct directed *d, struct directed_at *at, char *buf, slice *jid);
+
+/* As lines, rooms behind one space, or two if it has entered them, and back; a line that is no
+ * address, and those above the limit, are passed over. */
+void directed_save(const struct directed *d, struct buf *out);
+void directed_load(struct directed **d, slice lines, struct arena *tmp);

@@ -1,0 +1,211 @@
+#include "im/directed.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "codec/xml_elem.h"
+#include "xmpp/stanza.h"
+#include <malloc.h>
+#include <stdio.h>
+
+#define ROOM "cave@conference.x.test"
+
+static struct directed *d;
+
+static void add(const char *jid, enum directed_kind kind)
+{
+    assert_int_equal(directed_add(&d, slice_of(jid), kind), OK);
+}
+
+/* Presence from there; codes: status codes of a room, NULL: it is no room's. */
+static void hear(const char *from, enum stanza_type type, const char *codes)
+{
+    char content[256] = "";
+    if (codes != NULL)
+        snprintf(content, sizeof content,
+                 "<x xmlns='http://jabber.org/protocol/muc#user'><item role='none'/>%s</x>", codes);
+    struct stanza *st = stanza_make(STANZA_PRESENCE, type, slice_of(from), SLICE("a@x.test/b"),
+                                    (slice){ 0 }, slice_of(content));
+    directed_answer(&d, st, DIRECTED_USER);
+    stanza_unref(&st);
+}
+
+#define OWN     "<status code='110'/>"
+#define RENAMED "<status code='303'/>"
+#define KICKED  "<status code='307'/>"
+
+/* What is there, as it is saved; NULL: nothing. */
+static void is(const char *lines)
+{
+    struct buf b;
+    buf_init(&b, 4096);
+    directed_save(d, &b);
+    assert_true(slice_is(buf_slice(&b), lines == NULL ? "" : lines));
+    assert_int_equal(d == NULL, lines == NULL); /* nothing is kept for nothing */
+    buf_fini(&b);
+}
+
+/* RFC 6121 §4.6.3 */
+static void test_users(void **state)
+{
+    (void)state;
+    add("b@x.test/one", DIRECTED_USER);
+    add("b@x.test/one", DIRECTED_USER);
+    is("b@x.test/one\n");
+    add("b@x.test/two", DIRECTED_USER);
+    add("b@x.test", DIRECTED_USER);
+    assert_int_equal(d->count, 3);
+    assert_true(directed_has(d, SLICE("b@x.test")));
+    assert_false(directed_has(d, SLICE("b@x.tes")));
+    hear("b@x.test/three", TYPE_UNAVAILABLE, NULL);
+    hear("b@x.test/one", TYPE_AVAILABLE, NULL);
+    assert_int_equal(d->count, 3);
+    hear("b@x.test/one", TYPE_UNAVAILABLE, NULL);
+    hear("b@x.test", TYPE_ERROR, NULL);
+    is("b@x.test/two\n");
+    directed_remove(&d, SLICE("b@x.test/two"));
+    is(NULL);
+}
+
+/* XEP-0045 §7.2.8, §7.6, §7.14, §8.2, §9.1, §10.9: each way out of a room, by each nickname. */
+static void test_rooms(void **state)
+{
+    static const struct {
+        const char *from, *codes;
+        enum stanza_type type;
+        const char *left;
+    } of[] = {
+        { ROOM "/a", NULL, TYPE_UNAVAILABLE, NULL },
+        { ROOM "/a", OWN, TYPE_UNAVAILABLE, NULL },
+        { ROOM "/a", KICKED OWN, TYPE_UNAVAILABLE, NULL },
+        { ROOM "/old", KICKED OWN, TYPE_UNAVAILABLE, NULL },
+        { ROOM "/a", RENAMED OWN, TYPE_UNAVAILABLE, "  " ROOM "/a\n" },
+        { ROOM "/other", NULL, TYPE_UNAVAILABLE, "  " ROOM "/a\n" },
+        { ROOM "/other", KICKED, TYPE_UNAVAILABLE, "  " ROOM "/a\n" },
+        { ROOM "/new", NULL, TYPE_ERROR, "  " ROOM "/a\n" }, /* that nickname is refused */
+        { ROOM "/a", NULL, TYPE_ERROR, "  " ROOM "/a\n" },
+        { ROOM "/b", OWN, TYPE_AVAILABLE, "  " ROOM "/b\n" },
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof of / sizeof *of; i++) {
+        add(ROOM "/a", DIRECTED_ROOM);
+        is(" " ROOM "/a\n");
+        hear(ROOM "/a", TYPE_AVAILABLE, OWN);
+        hear(ROOM "/b", TYPE_AVAILABLE, "");
+        add(ROOM "/new", DIRECTED_USER); /* a change of nickname does not say what a room is */
+        add(ROOM, DIRECTED_USER);
+        is("  " ROOM "/a\n");
+        hear(of[i].from, of[i].type, of[i].codes);
+        is(of[i].left);
+        directed_free(&d);
+    }
+    add(ROOM "/a", DIRECTED_ROOM);
+    add(ROOM "/b", DIRECTED_ROOM); /* another try */
+    hear(ROOM "/a", TYPE_ERROR, NULL);
+    is(" " ROOM "/b\n");
+    hear(ROOM "/b", TYPE_ERROR, NULL);
+    is(NULL);
+    add(ROOM "/a", DIRECTED_ROOM);
+    directed_remove(&d, SLICE(ROOM "/whatever"));
+    is(NULL);
+}
+
+/* The room's word counts even where it crossed with a kick; that of a user does not. */
+static void test_a_room_that_nobody_knows(void **state)
+{
+    (void)state;
+    hear(ROOM "/a", TYPE_AVAILABLE, OWN);
+    is(NULL);
+    struct stanza *st = stanza_make(
+        STANZA_PRESENCE, TYPE_AVAILABLE, SLICE(ROOM "/a"), SLICE("a@x.test/b"), (slice){ 0 },
+        SLICE("<x xmlns='http://jabber.org/protocol/muc#user'>" OWN "</x>"));
+    directed_answer(&d, st, DIRECTED_ROOM);
+    is("  " ROOM "/a\n");
+    stanza_unref(&st);
+    directed_free(&d);
+    add("b@x.test/one", DIRECTED_USER);
+    hear("b@x.test/two", TYPE_AVAILABLE, OWN);
+    is("b@x.test/one\n");
+    directed_free(&d);
+}
+
+static void test_limit_and_bytes(void **state)
+{
+    enum { MANY = 4096 };
+    char jid[64];
+    (void)state;
+    size_t before = mallinfo2().uordblks;
+    for (int i = 0; i < MANY; i++) {
+        snprintf(jid, sizeof jid, "room%04d@conference.x.test/nick", i);
+        add(jid, DIRECTED_ROOM);
+    }
+    size_t used = mallinfo2().uordblks - before; /* 0: another allocator counts, of a sanitizer */
+    assert_in_range(used / MANY, 0, 160);
+    assert_int_equal(directed_add(&d, SLICE("one@x.test/more"), DIRECTED_USER), E_LIMIT);
+    add("room0000@conference.x.test/other", DIRECTED_ROOM);
+    add("room0000@conference.x.test", DIRECTED_ROOM);
+    hear("room0001@conference.x.test/nick", TYPE_UNAVAILABLE, OWN);
+    add("one@x.test/more", DIRECTED_USER);
+    directed_free(&d);
+    assert_int_equal(directed_add(&d, SLICE("one@x.test/more"), DIRECTED_USER), OK);
+    directed_free(&d);
+}
+
+static bool is_even(slice jid) { return (jid.ptr[4] - '0') % 2 == 0; }
+
+static void test_some_go_while_walked(void **state)
+{
+    char jid[64], text[JID_MAX];
+    unsigned seen = 0;
+    slice to;
+    (void)state;
+    for (int i = 0; i < 10; i++) {
+        snprintf(jid, sizeof jid, "user%d@x.test/%d", i / 2 * 2 + i % 2, i);
+        add(jid, i % 3 == 0 ? DIRECTED_ROOM : DIRECTED_USER);
+        snprintf(jid, sizeof jid, "user%d@x.test", i);
+        add(jid, DIRECTED_USER);
+    }
+    uint32_t count = d->count;
+    for (struct directed_at at = { 0 }; directed_next(d, &at, text, &to); seen++)
+        if (is_even(to))
+            directed_remove(&d, to);
+    assert_int_equal(seen, count);
+    for (struct directed_at at = { 0 }; directed_next(d, &at, text, &to);) {
+        assert_false(is_even(to));
+        directed_remove(&d, to);
+    }
+    assert_null(d);
+}
+
+static void test_saved(void **state)
+{
+    struct arena *tmp = arena_create(0);
+    (void)state;
+    directed_load(&d, SLICE("b@x.test/one\n@\n  " ROOM "/a\n"), tmp);
+    assert_int_equal(d->count, 2);
+    hear("b@x.test/one", TYPE_UNAVAILABLE, NULL);
+    is("  " ROOM "/a\n");
+    directed_free(&d);
+    directed_load(&d, SLICE("\n\n"), tmp);
+    is(NULL);
+    arena_destroy(&tmp);
+}
+
+int main(void)
+{
+    setting_reset(&directed_max);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_users),
+        cmocka_unit_test(test_rooms),
+        cmocka_unit_test(test_a_room_that_nobody_knows),
+        cmocka_unit_test(test_limit_and_bytes),
+        cmocka_unit_test(test_some_go_while_walked),
+        cmocka_unit_test(test_saved),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

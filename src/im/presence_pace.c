@@ -1,0 +1,209 @@
+#include "im/presence_pace.h"
+#include "base/mem.h"
+#include "base/metric.h"
+#include "base/setting.h"
+#include "im/account.h"
+#include "im/node.h"
+#include "im/presence.h"
+#include "im/worker.h"
+
+enum { TICK_MS = 100, BURST_US = 200000, SECOND_US = 1000000 };
+
+struct setting presence_composed_rate = {
+    .name = "presence.composed-rate",
+    .type = SET_INT,
+    .def = 50,
+    .min = 10,
+    .max = 100,
+    .unit = "changes a second",
+    .doc =
+        "How many presence changes a second this node tells contacts on behalf of clients: users "
+        "shown as away while their clients sleep (push.show-away), and new avatars. More of "
+        "them wait, and of each client only the last state is told. A lower rate spares a "
+        "server with long contact lists when many clients lose their connections at once. "
+        "What clients send themselves never waits.",
+};
+struct metric presence_waited = {
+    .name = "muster_presence_composed_waits_total",
+    .kind = METRIC_COUNTER,
+    .help = "Presence changes composed by the server that had to wait for presence.composed-rate.",
+};
+
+enum want { WANT_NOTHING, WANT_AWAY, WANT_AWAKE };
+
+struct waiting {
+    struct list node; /* in line.waiting */
+    struct session *session;
+    presence_rewrite_fn *rewrite; /* NULL: none */
+    uint8_t want;                 /* enum want */
+};
+struct line {
+    struct worker *worker;
+    struct list waiting;
+    struct timer timer;
+};
+
+static unsigned session_slot, worker_slot;
+
+/* At most BURST_US worth of changes at once after a pause: timers are that late. */
+static bool take_turn(struct worker *w)
+{
+    uint64_t now = loop_now_us(w->loop),
+             each = SECOND_US / (uint64_t)setting_int(&presence_composed_rate),
+             next = atomic_load_explicit(&w->node->presence_next_us, memory_order_relaxed), from;
+    do {
+        from = next + BURST_US > now ? next : now - BURST_US;
+        if (from + each > now)
+            return false;
+    } while (!atomic_compare_exchange_weak_explicit(&w->node->presence_next_us, &next, from + each,
+                                                    memory_order_relaxed, memory_order_relaxed));
+    return true;
+}
+
+static bool is_noop(const struct session *s, enum want want)
+{
+    return want == WANT_NOTHING || (want == WANT_AWAKE) == (s->awake == NULL);
+}
+
+/* Told once, whatever has changed. */
+static void apply(struct session *s, enum want want, presence_rewrite_fn *rewrite)
+{
+    struct stanza *own = stanza_ref(s->awake != NULL ? s->awake : s->presence);
+    struct stanza *was = own;
+    bool away = is_noop(s, want) ? s->awake != NULL : want == WANT_AWAY;
+    if (rewrite != NULL)
+        own = rewrite(s, own);
+    if (own != was || away != (s->awake != NULL))
+        presence_replace(s, own, away);
+    stanza_unref(&own);
+}
+
+static void serve(struct timer *t, struct loop *loop)
+{
+    struct line *line = CONTAINER_OF(t, struct line, timer);
+    struct worker *w = line->worker;
+    while (!list_empty(&line->waiting) && take_turn(w)) {
+        struct waiting *first = CONTAINER_OF(line->waiting.next, struct waiting, node);
+        struct waiting one = *first;
+        presence_pace_forget(one.session);
+        apply(one.session, one.want, one.rewrite);
+    }
+    if (!list_empty(&line->waiting))
+        timer_set(loop, &line->timer, TICK_MS);
+}
+
+static struct line *line_of(struct worker *w)
+{
+    struct line *line = w->state_of[worker_slot];
+    if (line == NULL) {
+        line = w->state_of[worker_slot] = mem_new(struct line);
+        *line = (struct line){ .worker = w, .timer.fn = serve };
+        list_init(&line->waiting);
+    }
+    return line;
+}
+
+static struct waiting *wait_for_turn(struct session *s)
+{
+    struct waiting *one = s->state_of[session_slot];
+    struct worker *w = s->account->worker;
+    struct line *line = line_of(w);
+    if (one != NULL)
+        return one;
+    one = s->state_of[session_slot] = mem_new(struct waiting);
+    *one = (struct waiting){ .session = s };
+    list_append(&line->waiting, &one->node);
+    metric_add(&presence_waited, 1);
+    if (!timer_is_set(&line->timer))
+        timer_set(w->loop, &line->timer, TICK_MS);
+    return one;
+}
+
+/* Nobody is overtaken: who waits is served first. */
+static bool at_once(struct session *s)
+{
+    return s->state_of[session_slot] == NULL && list_empty(&line_of(s->account->worker)->waiting) &&
+           take_turn(s->account->worker);
+}
+
+static void drop_if_empty(struct session *s, const struct waiting *one)
+{
+    if (one->want == WANT_NOTHING && one->rewrite == NULL)
+        presence_pace_forget(s);
+}
+
+static void show(struct session *s, enum want want)
+{
+    struct waiting *one = s->state_of[session_slot];
+    if (one != NULL) { /* what waited and is so already is not told */
+        one->want = is_noop(s, want) ? WANT_NOTHING : (uint8_t)want;
+        drop_if_empty(s, one);
+    } else if (!is_noop(s, want)) {
+        if (at_once(s))
+            apply(s, want, NULL);
+        else
+            wait_for_turn(s)->want = (uint8_t)want;
+    }
+}
+
+void presence_sleep(struct session *s)
+{
+    struct stanza *own = s->awake != NULL ? s->awake : s->presence;
+    if (s->available && !stanza_has(own, KNOWN(SHOW)))
+        show(s, WANT_AWAY);
+}
+
+void presence_wake(struct session *s)
+{
+    if (s->available)
+        show(s, WANT_AWAKE);
+}
+
+void presence_rewrite(struct session *s, presence_rewrite_fn *fn)
+{
+    struct stanza *was = s->awake != NULL ? s->awake : s->presence;
+    struct stanza *own = fn(s, stanza_ref(was));
+    bool changes = own != was;
+    stanza_unref(&own);
+    if (s->state_of[session_slot] == NULL && !changes)
+        return;
+    if (at_once(s))
+        apply(s, WANT_NOTHING, fn);
+    else
+        wait_for_turn(s)->rewrite = fn;
+}
+
+void presence_pace_own(struct session *s)
+{
+    struct waiting *one = s->state_of[session_slot];
+    if (one == NULL)
+        return;
+    one->want = WANT_NOTHING;
+    drop_if_empty(s, one);
+}
+
+void presence_pace_forget(struct session *s)
+{
+    struct waiting *one = s->state_of[session_slot];
+    if (one == NULL)
+        return;
+    list_remove(&one->node);
+    s->state_of[session_slot] = NULL;
+    mem_free(&one);
+}
+
+void presence_pace_start(void)
+{
+    session_slot = session_state_slot();
+    worker_slot = worker_state_slot();
+}
+
+void presence_pace_ended(struct worker *w)
+{
+    struct line *line = w->state_of[worker_slot];
+    if (line == NULL)
+        return;
+    timer_cancel(&line->timer);
+    w->state_of[worker_slot] = NULL;
+    mem_free(&line);
+}

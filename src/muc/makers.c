@@ -1,0 +1,84 @@
+/* makers: how many rooms there are of each user who made them (room.creator), on this node, so that
+ * one account does not take all that there may be. Any worker: rooms are made and end seldom, so a
+ * lock guards it. Stored rooms are counted at the start. */
+#include "base/mem.h"
+#include "im/node.h"
+#include "im/worker.h"
+#include "muc/administrators.h"
+#include "muc/private.h"
+#include "muc/settings.h"
+#include <pthread.h>
+
+struct maker {
+    slice jid; /* bare; in this block */
+    int64_t rooms;
+};
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards what follows */
+static struct map makers;
+
+struct store_stmt room_makers = {
+    .name = "room.makers",
+    .sql = "SELECT creator, count(*) FROM room WHERE created_us < $1 GROUP BY creator",
+    .params = "i",
+    .cols = "ti",
+};
+
+static slice maker_key(const void *item) { return ((const struct maker *)item)->jid; }
+
+static int64_t count(slice jid, int64_t by)
+{
+    if (makers.key == NULL)
+        map_init(&makers, maker_key);
+    struct maker *m = map_get(&makers, jid);
+    if (m == NULL && by <= 0)
+        return 0;
+    if (m == NULL) {
+        m = mem_zalloc(sizeof *m + jid.len);
+        m->jid = (slice){ (char *)(m + 1), jid.len };
+        if (jid.len > 0)
+            memcpy(m + 1, jid.ptr, jid.len);
+        map_put(&makers, m);
+    }
+    m->rooms += by;
+    int64_t rooms = m->rooms;
+    if (rooms <= 0) {
+        map_del(&makers, jid);
+        mem_free(&m);
+    }
+    return rooms;
+}
+
+void room_makers_count(slice jid, int64_t by)
+{
+    pthread_mutex_lock(&lock);
+    (void)count(jid, by);
+    pthread_mutex_unlock(&lock);
+}
+
+bool room_maker_may(slice jid, struct why *why)
+{
+    int64_t most = setting_int(&muc_rooms_per_user);
+    if (most == SETTING_NONE || muc_is_administrator(jid))
+        return true;
+    pthread_mutex_lock(&lock);
+    int64_t rooms = count(jid, 0);
+    pthread_mutex_unlock(&lock);
+    if (rooms < most)
+        return true;
+    why_set(why, "you have made %lld rooms that are still there, and more are not allowed",
+            (long long)rooms);
+    return false;
+}
+
+void room_makers_forget(void)
+{
+    struct maker *m;
+    pthread_mutex_lock(&lock);
+    for (uint32_t i = 0; makers.key != NULL && (m = map_next(&makers, &i)) != NULL;)
+        mem_free(&m);
+    if (makers.key != NULL)
+        map_fini(&makers);
+    makers = (struct map){ 0 };
+    pthread_mutex_unlock(&lock);
+}

@@ -1,0 +1,164 @@
+/* The configuration of a room as operators see and change it: the fields of its owner's form, with
+ * the same checks and the same consequences for those who are in the room. */
+#include "base/arena.h"
+#include "base/mem.h"
+#include "im/worker.h"
+#include "muc/operate.h"
+#include "muc/private.h"
+
+struct task {
+    struct command_call *call;
+    slice room;
+};
+
+static struct task *task_new(struct command_call *call)
+{
+    struct task *t = arena_new(call->arena, struct task, 1);
+    t->call = call;
+    return operate_room_ok(call, command_arg(call, "room"), &t->room) ? t : NULL;
+}
+
+/* room fields */
+
+static void show_field(const struct room_field *shown, void *arg)
+{
+    struct command_call *call = arg;
+    bool hides = shown->secret && shown->value.len > 0;
+    command_row(call);
+    command_text(call, "field", shown->name);
+    command_text(call, "value", hides ? SLICE("(not shown)") : shown->value);
+    command_text(call, "allowed", shown->allowed);
+    command_text(call, "meaning", shown->label);
+}
+
+static void fields(struct room *r, void *arg)
+{
+    struct task *t = arg;
+    room_config_each(&r->config, t->call->arena, show_field, t->call);
+    command_done(t->call, "%s", "");
+}
+
+static void run_fields(struct command_call *call)
+{
+    struct task *t = task_new(call);
+    if (t != NULL)
+        operate_visit(call, t->room, fields, t);
+}
+
+/* room set, room unlock */
+
+static void changed(struct room *r, enum err e, void *arg)
+{
+    struct task *t = arg;
+    (void)r;
+    if (e != OK)
+        operate_fail(t->call, t->room, e);
+    else
+        command_done(t->call, "%.*s is configured", SLICE_ARG(t->room));
+}
+
+static void set_in_turn(struct room *r, enum err e, void *arg)
+{
+    struct task *t = arg;
+    struct command_call *call = t->call;
+    struct room_config next;
+    struct room_delta d = { 0 };
+    struct form f;
+    struct why why;
+    if (e != OK) {
+        operate_fail(call, t->room, e);
+        return;
+    }
+    next = r->config;
+    next.own = NULL;
+    if (!room_config_set(&next, command_arg(call, "field"), command_arg(call, "value"), &f,
+                         call->arena))
+        command_fail(call, f.error == SE_ITEM_NOT_FOUND ? E_NOTFOUND : E_SYNTAX,
+                     "%.*s; `room fields %.*s` shows all, and what is allowed", SLICE_ARG(f.text),
+                     SLICE_ARG(t->room));
+    else if (!room_reconfigure(r, &next, &d, &why))
+        command_fail(call, E_DENIED, "%s", why.text);
+    else
+        room_commit(r, &d, changed, t);
+}
+
+static void set(struct room *r, void *arg) { room_turn(r, set_in_turn, arg); }
+
+static void run_set(struct command_call *call)
+{
+    struct task *t = task_new(call);
+    call->discreet = room_config_is_secret(command_arg(call, "field"));
+    if (t != NULL)
+        operate_visit(call, t->room, set, t);
+}
+
+static void unlocked(struct room *r, enum err e, void *arg)
+{
+    struct task *t = arg;
+    (void)r;
+    if (e != OK)
+        operate_fail(t->call, t->room, e);
+    else
+        command_done(t->call, "%.*s is open", SLICE_ARG(t->room));
+}
+
+static void unlock_in_turn(struct room *r, enum err e, void *arg)
+{
+    struct task *t = arg;
+    struct room_delta d = { 0 };
+    struct why why;
+    if (e != OK)
+        operate_fail(t->call, t->room, e);
+    else if (!r->locked)
+        command_done(t->call, "%.*s was open already", SLICE_ARG(t->room));
+    else if (!room_reconfigure(r, &r->config, &d, &why))
+        command_fail(t->call, E_DENIED, "%s", why.text);
+    else
+        room_commit(r, &d, unlocked, t);
+}
+
+static void unlock(struct room *r, void *arg) { room_turn(r, unlock_in_turn, arg); }
+
+static void run_unlock(struct command_call *call)
+{
+    struct task *t = task_new(call);
+    if (t != NULL)
+        operate_visit(call, t->room, unlock, t);
+}
+
+/* Rows. */
+
+static const struct command_arg room_args[] = {
+    { "room", ARG_POSITIONAL, "address of the room", NULL },
+    { 0 },
+};
+static const struct command_arg set_args[] = {
+    { "room", ARG_POSITIONAL, "address of the room", NULL },
+    { "field", ARG_POSITIONAL, "a field of `room fields`, such as membersonly", NULL },
+    { "value", ARG_POSITIONAL, "its value; of several, with blanks between them", NULL },
+    { 0 },
+};
+
+struct command room_fields_command = {
+    .name = "room fields",
+    .reads = true,
+    .args = room_args,
+    .run = run_fields,
+    .doc = "Shows the configuration of a room as its owner can change it: fields, values, and "
+           "which values are allowed. `room set` changes one.",
+    .columns = (const char *const[]){ "field", "value", "allowed", "meaning", NULL },
+};
+struct command room_set_command = {
+    .name = "room set",
+    .args = set_args,
+    .run = run_set,
+    .doc = "Changes one field of a room's configuration, as its owner does; users in the room are "
+           "told. A room that waits for its first configuration is open to others then.",
+};
+struct command room_unlock_command = {
+    .name = "room unlock",
+    .args = room_args,
+    .run = run_unlock,
+    .doc = "Opens a new room that its owner has not configured, with the configuration that it "
+           "has. Without it this happens after muc.lock-timeout.",
+};

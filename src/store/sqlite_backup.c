@@ -1,0 +1,205 @@
+/* A copy of the database while it is in use, and a look at a copy that is not. The copy is made
+ * within one read transaction: writers go on, and the WAL grows by what they write meanwhile. */
+#include "base/durable.h"
+#include "store/store_sqlite.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { STEP_PAGES = 512, LOOK_READS = 512 };
+
+static enum err failed(sqlite3 *db, int rc, const char *path, struct why *why)
+{
+    why_set(why, "%s: %s", path, db != NULL ? sqlite3_errmsg(db) : sqlite3_errstr(rc));
+    switch (rc & 0xff) {
+    case SQLITE_FULL:
+        return E_FULL;
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+        return E_CORRUPT;
+    case SQLITE_INTERRUPT:
+        return E_CANCELED;
+    default:
+        return E_IO;
+    }
+}
+
+/* The first value of a query, as text of the caller's; "" if there is none. */
+static int get_text(sqlite3 *db, const char *sql, const char *arg, char *out, size_t cap)
+{
+    sqlite3_stmt *st = NULL;
+    out[0] = '\0';
+    int rc = sqlite3_prepare_v2(db, sql, -1, &st, NULL);
+    if (rc == SQLITE_OK && arg != NULL)
+        rc = sqlite3_bind_text(st, 1, arg, -1, SQLITE_STATIC);
+    if (rc == SQLITE_OK && sqlite3_step(st) == SQLITE_ROW)
+        snprintf(out, cap, "%s", (const char *)sqlite3_column_text(st, 0));
+    int end = sqlite3_finalize(st);
+    return rc != SQLITE_OK ? rc : end;
+}
+
+/* Between two reads of a check: whether it may go on. */
+struct look {
+    sqlite3 *db;
+    const struct store_watch *watch;
+    uint32_t reads;
+};
+
+static void on_read(void *arg)
+{
+    struct look *l = arg;
+    if (++l->reads % LOOK_READS == 0 && !l->watch->go_on(l->watch->arg, 100))
+        sqlite3_interrupt(l->db);
+}
+
+static enum err check(sqlite3 *db, const char *path, const struct store_watch *watch,
+                      struct why *why)
+{
+    char found[160];
+    struct look look = { db, watch, 0 };
+    sqlite_vfs_watch(on_read, &look);
+    int rc = get_text(db, "PRAGMA quick_check(1)", NULL, found, sizeof found);
+    sqlite_vfs_watch(NULL, NULL);
+    if (rc != SQLITE_OK)
+        return failed(db, rc, path, why);
+    if (strcmp(found, "ok") == 0)
+        return OK;
+    why_set(why, "%s is damaged: %s", path, found);
+    return E_CORRUPT;
+}
+
+static enum err run_steps(sqlite3_backup *backup, const struct store_watch *watch, sqlite3 *to,
+                          const char *path, struct why *why)
+{
+    int rc = SQLITE_OK;
+    while (rc == SQLITE_OK) {
+        int all = sqlite3_backup_pagecount(backup), left = sqlite3_backup_remaining(backup);
+        if (!watch->go_on(watch->arg, all > 0 ? (int)((int64_t)(all - left) * 100 / all) : 0)) {
+            why_set(why, "%s: given up", path);
+            return E_CANCELED;
+        }
+        rc = sqlite3_backup_step(backup, STEP_PAGES);
+    }
+    return rc == SQLITE_DONE ? OK : failed(to, rc, path, why);
+}
+
+static enum err copy(sqlite3 *from, sqlite3 *to, const char *path, const struct store_watch *watch,
+                     struct why *why)
+{
+    sqlite3_backup *backup = sqlite3_backup_init(to, "main", from, "main");
+    if (backup == NULL)
+        return failed(to, SQLITE_ERROR, path, why);
+    enum err e = run_steps(backup, watch, to, path, why);
+    int rc = sqlite3_backup_finish(backup);
+    if (e == OK && rc != SQLITE_OK)
+        e = failed(to, rc, path, why);
+    if (e == OK)
+        e = check(to, path, watch, why);
+    if (e != OK)
+        return e;
+    /* it is whole: a server that starts with it need not look again */
+    rc =
+        sqlite3_exec(to, "UPDATE store_state SET value = 1 WHERE name = 'clean'", NULL, NULL, NULL);
+    return rc == SQLITE_OK ? OK : failed(to, rc, path, why);
+}
+
+/* The snapshot is of now; it lasts as long as the connection. */
+static enum err open_both(const struct sqlite_db *db, const char *path, sqlite3 **from,
+                          sqlite3 **to, struct why *why)
+{
+    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0) {
+        why_set(why, "%s: %s", path, strerrordesc_np(errno));
+        return durable_err(errno);
+    }
+    close(fd);
+    int rc = sqlite3_open_v2(db->path, from, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX,
+                             SQLITE_VFS_NAME);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_exec(*from,
+                          "PRAGMA busy_timeout=2000;PRAGMA query_only=ON;PRAGMA cache_size=-256;"
+                          "BEGIN;SELECT count(*) FROM sqlite_schema",
+                          NULL, NULL, NULL);
+    if (rc != SQLITE_OK)
+        return failed(*from, rc, db->path, why);
+    rc = sqlite3_open_v2(path, to, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, SQLITE_VFS_NAME);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_exec(*to, "PRAGMA journal_mode=OFF;PRAGMA synchronous=OFF", NULL, NULL, NULL);
+    return rc == SQLITE_OK ? OK : failed(*to, rc, path, why);
+}
+
+enum err sqlite_backup(struct store *store, const char *path, const struct store_watch *watch,
+                       struct why *why)
+{
+    sqlite3 *from = NULL, *to = NULL;
+    enum err e = open_both(store->db, path, &from, &to, why);
+    if (e == E_EXISTS)
+        return e;
+    if (e == OK)
+        e = copy(from, to, path, watch, why);
+    sqlite3_close(to);
+    sqlite3_close(from);
+    if (e != OK)
+        unlink(path);
+    return e;
+}
+
+static enum err check_version(sqlite3 *db, const char *path, const struct store_schema *schema,
+                              struct why *why)
+{
+    char found[32];
+    uint32_t known = 0;
+    int64_t version = 0;
+    for (const struct store_migration *m = schema->migrations; m->version != 0; m++)
+        known = m->version;
+    int rc = get_text(db, "SELECT version FROM schema WHERE feature = $1", schema->feature, found,
+                      sizeof found);
+    if (rc != SQLITE_OK)
+        return failed(db, rc, path, why);
+    if (found[0] == '\0' || (slice_int(slice_of(found), &version) && version <= known))
+        return OK;
+    why_set(why, "%s: feature %s has schema %s, this musterd knows up to %u: use a newer musterd",
+            path, schema->feature, found, known);
+    return E_UNSUPPORTED;
+}
+
+enum err store_verify(const char *path, const struct store_schema *const *schemas,
+                      const struct store_watch *watch, struct why *why)
+{
+    sqlite_configure();
+    sqlite3 *db = NULL;
+    char found[32], ours[32];
+    int rc =
+        sqlite3_open_v2(path, &db, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX, SQLITE_VFS_NAME);
+    if (rc == SQLITE_OK)
+        rc = get_text(db, "PRAGMA application_id", NULL, found, sizeof found);
+    enum err e = rc == SQLITE_OK ? OK : failed(db, rc, path, why);
+    snprintf(ours, sizeof ours, "%d", SQLITE_APPLICATION_ID);
+    if (e == OK && strcmp(found, ours) != 0) {
+        why_set(why, "%s is no database of Muster", path);
+        e = E_UNSUPPORTED;
+    }
+    if (e == OK)
+        e = check(db, path, watch, why);
+    for (size_t i = 0; e == OK && schemas[i] != NULL; i++)
+        e = check_version(db, path, schemas[i], why);
+    sqlite3_close(db);
+    return e;
+}
+
+enum err store_file_rows(const char *path, const char *table, int64_t *out)
+{
+    sqlite3 *db = NULL;
+    char found[32];
+    sqlite_configure();
+    char *sql = sqlite3_mprintf("SELECT count(*) FROM \"%w\"", table);
+    int rc =
+        sqlite3_open_v2(path, &db, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX, SQLITE_VFS_NAME);
+    if (rc == SQLITE_OK)
+        rc = get_text(db, sql, NULL, found, sizeof found);
+    sqlite3_free(sql);
+    sqlite3_close(db);
+    return rc == SQLITE_OK && slice_int(slice_of(found), out) ? OK : E_IO;
+}

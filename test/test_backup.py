@@ -1,0 +1,266 @@
+"""Backups: made while the server works, verified, put back with one command."""
+import errno
+import hashlib
+import os
+import shutil
+import stat
+import subprocess
+import threading
+
+import pytest
+
+from muster import database
+from muster.client import until
+from muster.server import MUSTERD, refusal
+from muster.shim import Shim
+from test_faults import SmallDisk
+from test_mam import Page
+from test_secret_files import alarms
+from test_upload import http_do, store
+
+
+def message(number, to="bob@localhost", size=0):
+    return (f"<message to='{to}' type='chat'><body>{number}</body>"
+            f"<p xmlns='urn:pad'>{'x' * size}</p></message>")
+
+
+def archived(client):
+    found, after = [], None
+    while True:
+        page = Page(client, page="<max>100</max>" + (f"<after>{after}</after>" if after else ""))
+        found += page.bodies
+        if page.complete:
+            return found
+        after = page.last
+
+
+def restore(server, backup):
+    """`musterd --restore` for a server that does not run; the finished process."""
+    server.write()
+    return subprocess.run([MUSTERD, "--config", server.file, "--restore", backup],
+                          capture_output=True, text=True, timeout=60, check=False)
+
+
+def into(make_server, backup, **conf):
+    """A server with the data of a backup, started."""
+    again = make_server(start=False, conf=conf)
+    done = restore(again, backup)
+    assert done.returncode == 0, done.stderr
+    again.start()
+    return again
+
+
+@pytest.fixture
+def busy(make_server):
+    """A server with a file, a contact and messages, and somebody who goes on writing."""
+    host = make_server("alice", "bob")
+    alice = host.client("alice", "a")
+    alice.enable_sm()
+    host.url_of_file = store(host, alice, b"a picture", "p.png", "image/png")
+    alice.result("set", "<query xmlns='jabber:iq:roster'>"
+                 "<item jid='friend@localhost' name='Friend'/></query>")
+    for i in range(50):
+        alice.send(message(i, size=1000))
+    alice.wait_acked(52)
+    return host
+
+
+@pytest.mark.sqlite
+def test_backup_in_traffic_and_restore(busy, make_server, tmp_path):
+    """All that was acknowledged before the backup began is in it, and the server goes on."""
+    backup = tmp_path / "backup"
+    bob, ended = busy.client("bob", "b"), threading.Event()
+    bob.enable_sm()
+    sent = []
+
+    def flood():
+        while not ended.is_set():
+            for _ in range(20):
+                bob.send(message(f"b{len(sent)}", "alice@localhost", 2000))
+                sent.append(len(sent))
+            bob.wait_acked(len(sent))
+
+    thread = threading.Thread(target=flood)
+    thread.start()
+    until("traffic", lambda: bob.acked > 100)
+    before = bob.acked
+    row = busy.rows("backup", "create", backup)[0]
+    ended.set()
+    thread.join()
+    assert len(sent) > before
+    assert row["database"] == "sqlite" and not row["secrets"] and row["damaged"] == 0
+    assert row["files"] == 5  # the database, a content, the key of slots, the pair
+    assert busy.rows("backup", "verify", backup)[0] == row
+    assert not (backup / "secrets.key").exists()
+    for path in [backup, *backup.rglob("*")]:
+        assert path.stat().st_mode & 0o077 == 0, path
+    busy.stop()
+    again = into(make_server, backup)
+    key = again.data / "uploads" / "upload.key"
+    assert key.read_bytes() == (busy.data / "uploads" / "upload.key").read_bytes()
+    assert set(alarms(again)) == {"secrets.key"}
+    alice = again.client("alice", "a")
+    bodies = archived(alice)
+    assert {str(i) for i in range(50)} | {f"b{i}" for i in range(before)} <= set(bodies)
+    assert len(bodies) == len(set(bodies))
+    roster = alice.result("get", "<query xmlns='jabber:iq:roster'/>")
+    assert [item.get("name") for item in roster] == ["Friend"]
+    path = busy.url_of_file.split("/", 3)[3]
+    answer = http_do(again, "GET", f"http://127.0.0.1:{again.http_port}/{path}")
+    assert answer.body == b"a picture"
+    alice.send(message("new", "alice@localhost"))
+    until("new message", lambda: "new" in archived(alice))
+
+
+def test_backup_with_the_key_of_secrets(busy, make_server, tmp_path):
+    if busy.url:
+        pytest.skip("its database is elsewhere")
+    assert busy.rows("backup", "create", tmp_path / "b", "--secrets")[0]["secrets"]
+    again = into(make_server, tmp_path / "b")
+    assert alarms(again) == {}
+    assert (again.data / "secrets.key").read_bytes() == (busy.data / "secrets.key").read_bytes()
+
+
+def damage_byte(path):
+    path.chmod(0o600)
+    with open(path, "r+b") as file:
+        file.seek(path.stat().st_size // 2)
+        old = file.read(1)
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([old[0] ^ 1]))
+
+
+def content(backup):
+    return next(p for p in backup.rglob("*") if len(p.name) == 64)
+
+
+DAMAGES = {
+    "database": lambda b: damage_byte(b / "muster.db"),
+    "content": lambda b: damage_byte(content(b)),
+    "key": lambda b: damage_byte(b / "uploads/upload.key"),
+    "manifest": lambda b: damage_byte(b / "MANIFEST"),
+    "short": lambda b: os.truncate(b / "muster.db", 8192),
+    "missing": lambda b: content(b).unlink(),
+    "cut list": lambda b: os.truncate(b / "MANIFEST", 100),
+    "no list": lambda b: (b / "MANIFEST").unlink(),
+}
+
+
+@pytest.mark.sqlite
+def test_damaged_backup_is_refused(busy, make_server, tmp_path):
+    whole = tmp_path / "whole"
+    busy.ctl("backup", "create", whole)
+    again = make_server(start=False)
+    for name, damage in DAMAGES.items():
+        bad = tmp_path / name.replace(" ", "-")
+        shutil.copytree(whole, bad)
+        damage(bad)
+        assert str(bad) in refusal(busy, "backup", "verify", bad), name
+        done = restore(again, bad)
+        assert done.returncode == 1 and str(bad) in done.stderr, name
+        assert {p.name for p in again.data.iterdir()} == {"muster.lock"}, name
+    forged = tmp_path / "forged"  # a list that is whole, but names what no backup has
+    shutil.copytree(whole, forged)
+    text = (forged / "MANIFEST").read_bytes().rsplit(b"end ", 1)[0]
+    text += b"file %s 1 uploads/../../../x\n" % (b"0" * 64)
+    text += b"end %s\n" % hashlib.sha256(text).hexdigest().encode()
+    (forged / "MANIFEST").write_bytes(text)
+    assert "no backup has" in restore(again, forged).stderr
+    assert restore(again, whole).returncode == 0
+
+
+@pytest.mark.sqlite
+def test_restore_replaces_nothing(busy, make_server, tmp_path):
+    backup = tmp_path / "backup"
+    busy.ctl("backup", "create", backup)
+    assert "another server uses this folder" in restore(busy, backup).stderr
+    busy.stop()
+    before = {p: p.read_bytes() for p in busy.data.rglob("*") if p.is_file()}
+    done = restore(busy, backup)
+    assert done.returncode == 1 and "is not empty" in done.stderr
+    assert {p: p.read_bytes() for p in busy.data.rglob("*") if p.is_file()} == before
+    again = make_server(start=False)
+    (again.data / "restore.partial").mkdir(parents=True)
+    again.start(ready=False)
+    assert again.wait_exit() == 1
+    assert "cut short" in again.log()
+
+
+@pytest.mark.sqlite
+def test_paths(busy, tmp_path):
+    assert "begins with /" in refusal(busy, "backup", "create", "relative")
+    assert "is there already" in refusal(busy, "backup", "create", tmp_path)
+    assert "No such file" in refusal(busy, "backup", "create", tmp_path / "no" / "such")
+    assert "No such file" in refusal(busy, "backup", "verify", tmp_path / "nothing")
+    (tmp_path / "b.partial").mkdir()  # of one that was killed
+    (tmp_path / "b.partial" / "muster.db").write_text("rest")
+    busy.ctl("backup", "create", tmp_path / "b")
+    assert not (tmp_path / "b.partial").exists()
+
+
+@pytest.mark.sqlite
+def test_content_that_is_damaged_already_is_told_of(busy, tmp_path):
+    path = next(p for p in busy.data.rglob("*") if len(p.name) == 64)
+    damage_byte(path)
+    row = busy.rows("backup", "create", tmp_path / "b")[0]
+    assert row["damaged"] == 1 and row["files"] == 4
+    busy.ctl("backup", "verify", tmp_path / "b")
+
+
+@pytest.mark.sqlite
+def test_full_disk_leaves_nothing(make_server, tmp_path):
+    disk = SmallDisk(tmp_path / "server0" / "small", "1m")
+    host = make_server("alice", "bob", wrapper=disk.wrapper)
+    alice = host.client("alice", "a")
+    alice.enable_sm()
+    for i in range(40):
+        alice.send(message(i, size=100000))
+    alice.wait_acked(40)
+    said = refusal(host, "backup", "create", disk.folder / "b")
+    assert "full" in said or "No space" in said
+    assert disk.sh(f"ls -A {disk.folder}") == ""
+    assert alarms(host) == {}
+    alice.ping()
+    host.finish()
+    disk.close()
+
+
+@pytest.mark.sqlite
+def test_disk_that_fails_leaves_nothing(make_server, tmp_path):
+    (tmp_path / "out").mkdir()
+    shim = Shim(tmp_path / "shim", tmp_path / "out")
+    host = make_server("alice", wrapper=shim.wrapper)
+    store(host, host.client("alice", "a"))
+    for one_in in (1, 7, 25):
+        for kind in ("writes_fail", "syncs_fail", "reads_fail"):
+            shim.fail(errno.EIO, **{kind: one_in})
+            done = host.ctl_run("backup", "create", tmp_path / "out" / "b")
+            shim.heal()
+            if done.returncode == 0:
+                host.ctl("backup", "verify", tmp_path / "out" / "b")
+                shutil.rmtree(tmp_path / "out" / "b")
+            assert list((tmp_path / "out").iterdir()) == []
+    assert alarms(host) == {}
+
+
+@pytest.mark.sqlite
+def test_end_of_the_server_gives_a_backup_up(busy, tmp_path):
+    shim_free = tmp_path / "b"
+    ctl = busy.ctl_start("backup", "create", shim_free)
+    busy.stop()
+    ctl.communicate(timeout=30)
+    assert not (tmp_path / "b.partial").exists()
+    assert not shim_free.exists() or (shim_free / "MANIFEST").exists()
+
+
+@pytest.mark.skipif(not database.POSTGRESQL, reason="of PostgreSQL")
+def test_postgresql_is_backed_up_by_its_own_tools(busy, make_server, tmp_path):
+    answer = busy.ctl("backup", "create", tmp_path / "b")
+    assert "pg_dump" in answer["text"] and answer["rows"][0]["database"] == "not in it"
+    assert not (tmp_path / "b" / "muster.db").exists()
+    assert stat.S_IMODE((tmp_path / "b").stat().st_mode) == 0o700
+    again = make_server(start=False, conf={"database": "sqlite"})
+    assert "pg_restore" in restore(again, tmp_path / "b").stderr
+    again = make_server(start=False)
+    done = restore(again, tmp_path / "b")
+    assert done.returncode == 0 and "pg_restore" in done.stdout

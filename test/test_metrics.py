@@ -1,0 +1,114 @@
+"""/metrics for Prometheus: a listener of its own, and the form of what it says."""
+import http.client
+import re
+import socket
+
+import pytest
+
+from muster.client import TIMEOUT, until
+from muster.server import free_ports
+
+
+def get(port, path="/metrics", **headers):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
+    connection.request("GET", path, headers=headers)
+    answer = connection.getresponse()
+    answer.text = answer.read().decode()
+    connection.close()
+    return answer
+
+
+@pytest.fixture
+def node(make_server):
+    server = make_server(start=False)
+    server.metrics_port = free_ports(1)[0]
+    server.conf["listen"]["metrics"] = [f"127.0.0.1:{server.metrics_port}"]
+    server.start()
+    server.add_user("alice", "secret")
+    return server
+
+
+# As `promtool check metrics` wants it.
+SAMPLE = re.compile(r'([a-z][a-z0-9_]*)(\{name="[A-Za-z]+"\})? (-?\d+(?:\.\d+)?)')
+SHORT = {"us", "ms", "ns", "s", "sec", "b", "kb", "mb", "kib", "mib", "milliseconds", "minutes"}
+
+
+def check(text):
+    """Samples by name; anything that a scraper or promtool would find fault with is an error."""
+    assert text.endswith("\n")
+    samples, family, kind, seen = {}, None, None, set()
+    for line in text.splitlines():
+        if line.startswith("# HELP "):
+            _, _, family, told = line.split(" ", 3)
+            assert family not in seen and told.strip()
+            seen.add(family)
+        elif line.startswith("# TYPE "):
+            _, _, name, kind = line.split(" ")
+            assert name == family and kind in ("counter", "gauge")
+            assert (kind == "counter") == name.endswith("_total"), name
+            assert not SHORT & set(name.split("_")), name
+            assert not name.endswith(("_count", "_sum", "_bucket", "_info")), name
+        else:
+            name, label, value = SAMPLE.fullmatch(line).groups()
+            assert name == family and name + (label or "") not in samples
+            assert kind == "gauge" or float(value) >= 0
+            samples[name + (label or "")] = float(value)
+    return samples
+
+
+def test_scraped(node):
+    node.client("alice")
+    answer = get(node.metrics_port)
+    assert answer.status == 200
+    assert answer.getheader("Content-Type") == "text/plain; version=0.0.4; charset=utf-8"
+    samples = check(answer.text)
+    assert samples["muster_sessions"] == 1
+    assert samples['muster_named{name="JsmClientSessionsActive"}'] == 1
+    assert samples["muster_store_commit_seconds_total"] > 0
+    again = check(get(node.metrics_port).text)
+    assert again["muster_http_requests_total"] == samples["muster_http_requests_total"] + 1
+    assert set(check(node.ctl_run("metrics", "--format", "prometheus").stdout)) == set(samples)
+
+
+def test_nothing_else_is_there_and_it_is_nowhere_else(node):
+    assert get(node.metrics_port, "/chat/").status == 404
+    assert get(node.metrics_port, "/.well-known/host-meta").status == 404
+    assert get(node.http_port).status == 404
+    assert get(node.bosh_port).status == 404
+
+
+def test_reading_leaves_no_line_in_the_log(node):
+    before = node.log()
+    for _ in range(3):
+        get(node.metrics_port)
+    assert node.log() == before
+
+
+def test_links_do_not_lead_to_it(make_server):
+    server = make_server(start=False)
+    port = free_ports(1)[0]
+    server.conf["listen"] |= {"http": [], "https": [], "bosh": [],
+                              "metrics": [f"127.0.0.1:{port}"]}
+    server.start()
+    assert get(port).status == 200
+
+
+def test_slow_and_silent_clients_end_and_hold_nobody_up(make_server):
+    """1,000 of them at once: some say nothing, some never end their header."""
+    server = make_server(start=False, settings={"http.request-timeout": "2s",
+                                                "http.connections-per-address": "none"})
+    port = free_ports(1)[0]
+    server.conf["listen"]["metrics"] = [f"127.0.0.1:{port}"]
+    server.start()
+    said = [b"", b"GET /metr", b"GET /metrics HTTP/1.1\r\nHost: x\r\nA: b"]
+    socks = [socket.create_connection(("127.0.0.1", port), TIMEOUT) for _ in range(500)]
+    socks += [socket.create_connection(("127.0.0.1", server.http_port), TIMEOUT)
+              for _ in range(500)]
+    for i, sock in enumerate(socks):
+        sock.sendall(said[i % 3])
+    assert get(port).status == 200
+    for i, sock in enumerate(socks):
+        with sock:
+            got = b"".join(iter(lambda sock=sock: sock.recv(4096), b""))
+        assert got.startswith(b"HTTP/1.1 408 ") if said[i % 3] else got == b""
+    until("all closed", lambda: check(get(port).text)["muster_http_connections"] == 1)

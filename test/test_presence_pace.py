@@ -1,0 +1,101 @@
+"""Presence that the server composes: so much of it a second, and the last state arrives."""
+import time
+
+import pytest
+
+from muster import xml
+from test_avatar import HASH, UPDATE, photo_in, publish_avatar
+from test_push import enable
+
+CSI = "urn:xmpp:csi:0"
+RATE = 10
+
+
+def quiet(client):
+    client.send(f"<inactive xmlns='{CSI}'/>")
+
+
+def active(client):
+    client.send(f"<active xmlns='{CSI}'/>")
+
+
+def show(presence):
+    return presence.findtext(f"{{{xml.CLIENT}}}show")
+
+
+@pytest.fixture
+def host(make_server):
+    names = [f"u{i}" for i in range(24)]
+    server = make_server("bob", *names)
+    server.ctl("set", "presence.composed-rate", str(RATE))
+    for name in names:
+        server.befriend(name, "bob")
+    return server
+
+
+def test_many_that_fall_asleep_are_told_one_after_another(host):
+    bob = host.client("bob", "b")
+    phones = [host.client(f"u{i}", "phone") for i in range(24)]
+    for phone in phones:
+        bob.expect(f"<presence from='{phone}'/>")
+        enable(phone)
+    start = time.monotonic()
+    for phone in phones:
+        quiet(phone)
+    phones[-1].ping()
+    active(phones[-1])  # waits still: nobody hears of it
+    phones[-2].send("<presence><show>dnd</show></presence>")  # its own does not wait
+    assert show(bob.expect(f"<presence from='{phones[-2]}'/>")) == "dnd"
+    for phone in phones[:-2]:
+        assert show(bob.expect(f"<presence from='{phone}'/>")) == "away"
+    assert time.monotonic() - start >= (22 - 2) / RATE - 0.2
+    for phone in phones[-2:]:
+        bob.expect_nothing(f"<presence from='{phone}'/>", after=phone)
+    for phone in phones[:3]:
+        active(phone)
+    for phone in phones[:3]:
+        assert show(bob.expect(f"<presence from='{phone}'/>")) is None
+
+
+def test_another_avatar_of_one_who_is_shown_as_away(host):
+    """Awake again, the client is shown as it said, with the new avatar."""
+    bob, phone = host.client("bob", "b"), host.client("u0", "phone")
+    bob.expect(f"<presence from='{phone}'/>")
+    enable(phone)
+    quiet(phone)
+    assert show(bob.expect(f"<presence from='{phone}'/>")) == "away"
+    publish_avatar(phone)
+    seen = bob.expect(f"<presence from='{phone}'><x xmlns='{UPDATE}'/></presence>")
+    assert show(seen) == "away" and photo_in(seen) == HASH
+    active(phone)
+    seen = bob.expect(f"<presence from='{phone}'/>")
+    assert show(seen) is None and photo_in(seen) == HASH
+
+
+def test_who_goes_while_it_waits_is_gone(host):
+    bob = host.client("bob", "b")
+    phones = [host.client(f"u{i}", "phone") for i in range(8)]
+    for phone in phones:
+        bob.expect(f"<presence from='{phone}'/>")
+        enable(phone)
+    for phone in phones:
+        quiet(phone)
+    phones[-1].ping()
+    for phone in phones:
+        phone.close()
+    for phone in phones:
+        bob.expect(f"<presence from='{phone}' type='unavailable'/>")
+    last = host.client("u8", "phone")  # behind all who waited
+    bob.expect(f"<presence from='{last}'/>")
+    enable(last)
+    quiet(last)
+    assert show(bob.expect(f"<presence from='{last}'/>")) == "away"
+    for phone in phones:
+        told = [e for e in bob.log if e.get("from") == str(phone)]
+        assert told[-1].get("type") == "unavailable"
+
+
+@pytest.mark.parametrize("value, taken", [("9", False), ("10", True), ("100", True),
+                                          ("101", False)])
+def test_the_range_of_the_rate(server, value, taken):
+    assert (server.ctl_run("set", "presence.composed-rate", value).returncode == 0) == taken

@@ -1,0 +1,47 @@
+"""Everything at once, by chance: see test/together. MUSTER_TOGETHER is how many seeds are played
+(200; under a sanitizer, and on PostgreSQL, 40), MUSTER_TOGETHER_FIRST the first of them."""
+import os
+
+import pytest
+
+from muster import database
+from muster.server import MUSTERD
+from together import play
+
+SLOW = "build/release" not in str(MUSTERD) or database.POSTGRESQL
+COUNT = int(os.environ.get("MUSTER_TOGETHER", "40" if SLOW else "200"))
+FIRST = int(os.environ.get("MUSTER_TOGETHER_FIRST", "0"))
+GROUP = 5  # seeds of one test
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    return play.template(tmp_path_factory.mktemp("together"))
+
+
+@pytest.mark.parametrize("first", range(FIRST, FIRST + COUNT, GROUP))
+def test_all_see_what_they_must_and_nothing_else(base, first):
+    for seed in range(first, first + GROUP):
+        workers = (1, 2, 4)[seed % 3]
+        error, script = play.run(base, seed, workers=workers)
+        if error is not None:
+            pytest.fail(play.failure_text(base, seed, script, error, workers), pytrace=False)
+
+
+def test_a_wrong_model_is_found(base):
+    """A script whose model expects what nobody sent fails, and shrinks to what matters."""
+    script = [[["connect", "alice/d0"]], [["connect", "bob/d0"]], [["show", "alice/d0", 1]],
+              [["dream", "alice/d0"]], [["show", "bob/d0", 2]]]
+    whole, play.clients.TIMEOUT = play.clients.TIMEOUT, 1
+    play.ACTIONS["dream"] = play.ACTIONS["show"].__class__("dream", dream, 0, ("on",), False)
+    try:
+        error, _ = play.run(base, 0, script)
+        assert "came as nothing, should come 1 times" in error
+        assert [e[0] for s in play.shrink(base, 0, script, 2) for e in s] == ["connect", "dream"]
+    finally:
+        del play.ACTIONS["dream"]
+        play.clients.TIMEOUT = whole
+
+
+def dream(player, device):
+    device.give(player.world.message(device, device.account))

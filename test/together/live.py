@@ -1,0 +1,279 @@
+"""A device of the model on a real connection: what it sends, and what it has seen."""
+import contextlib
+import select
+
+from muster import xml
+from muster.bosh import Bosh
+from muster.muc import codes, is_subject, split, user
+from muster.websocket import WebSocket
+from together.world import ON, SERVICE
+
+CARBONS = "{urn:xmpp:carbons:2}"
+FORWARD = "{urn:xmpp:forward:0}forwarded"
+DELAY = "{urn:xmpp:delay}delay"
+ROSTER = "jabber:iq:roster"
+UPDATE = "{vcard-temp:x:update}"
+BODY, SHOW, STATUS = (f"{{{xml.CLIENT}}}{name}" for name in ("body", "show", "status"))
+
+
+class Wrong(AssertionError):
+    """Something that no client may ever see."""
+
+
+def dial(server, device):
+    """A connection of the transport of this device, its stream open."""
+    name = device.account.name
+    if device.transport == "tcp":
+        return server.connect(name)
+    kind = WebSocket if device.transport == "websocket" else Bosh
+    client = kind(("127.0.0.1", server.https_port), "localhost", name, tls=True)
+    server.clients.append(client)
+    client.open()
+    return client
+
+
+class Live:
+    """`presence` {full JID: (show, status, photo)}, `rooms` {JID: [occupants, subject]}, `roster`,
+    `messages` {text: [form, ...]} in the order of arrival, `errors`, `requests`."""
+
+    def __init__(self, server, device):
+        self.server, self.device, self.client = server, device, None
+        self.reset()
+
+    def reset(self):
+        self.presence, self.rooms, self.roster = {}, {}, {}
+        self.messages, self.errors, self.requests = {}, set(), []
+        self.order = []  # numbers, in the order of arrival; without what came late
+        self.refusals = []  # presence errors
+        self.sent = []  # stanzas that the server has not acknowledged yet
+        self.done = 0  # how many it has
+
+    # --- connection ---
+
+    def connect(self):
+        device = self.device
+        self.reset()
+        client = self.client = dial(self.server, device)
+        client.login(resource=device.name)
+        assert client.jid == device.jid, client.jid
+        if device.sm:
+            client.enable_sm()
+        if device.carbons:
+            self.iq("set", "<enable xmlns='urn:xmpp:carbons:2'/>")
+        answer = self.iq("get", f"<query xmlns='{ROSTER}'/>")
+        for item in answer.iter(f"{{{ROSTER}}}item"):
+            self._roster_item(item)
+
+    def resume(self):
+        """A new connection for the old session; what the server did not handle is sent again."""
+        old, device = self.client, self.device
+        if device.state == ON:
+            old.cut()
+        client = dial(self.server, device)
+        answer = client.take_over(old)
+        assert answer.tag.endswith("resumed"), f"{device}: {xml.canonical(answer)}"
+        client.sm_on, client.inbox = True, old.inbox + client.inbox
+        self.client = client
+        self._acknowledged(int(answer.get("h")))
+        for text in self.sent:
+            client.send(text)
+
+    def _acknowledged(self, h):
+        del self.sent[:h - self.done]
+        self.done = h
+
+    def cut(self):
+        """The network is gone for the client; the server learns of it before anybody goes on."""
+        self.client.cut()
+
+    def send(self, text):
+        """A stanza, remembered until it is acknowledged."""
+        if self.device.sm:
+            self.sent.append(text)
+        self.polite()
+        self.client.send(text)
+
+    def polite(self):
+        """With BOSH no more requests are under way than the server has agreed to."""
+        client = self.client
+        while isinstance(client, Bosh) and len(client.pending) > 1 and not client.eof:
+            client.pump(client.timeout)
+
+    def iq(self, kind, inner, to=None, ident=None):
+        """A request and its answer."""
+        client = self.client
+        ident = f"q{len(client.log)}-{id(inner) & 0xffff}"
+        at = f" to='{to}'" if to else ""
+        self.send(f"<iq type='{kind}' id='{ident}'{at}>{inner}</iq>")
+        return client.wait(f"answer to {inner}", lambda: client._take(
+            lambda e: e.tag == f"{{{xml.CLIENT}}}iq" and e.get("id") == ident
+            and e.get("type") in ("result", "error")))
+
+    def result(self, kind, inner, to=None):
+        reply = self.iq(kind, inner, to)
+        assert reply.get("type") == "result", f"{self.device}: {xml.canonical(reply)}"
+        return reply
+
+    # --- what it has seen ---
+
+    def read(self):
+        """Takes in all that has arrived."""
+        client = self.client
+        if self.device.state != ON or client is None:
+            return
+        with contextlib.suppress(ConnectionError):
+            while client.pump(0):
+                if client.eof:
+                    raise Wrong(f"{self.device}: the server closed the connection: "
+                                + " ".join(xml.canonical(e)[:300] for e in client.log[-2:]))
+        self.look()
+
+    def look(self):
+        client = self.client
+        if client.acked > self.done:
+            self._acknowledged(client.acked)
+        taken, client.inbox = client.inbox, []
+        for element in taken:
+            ns, _, name = element.tag[1:].partition("}")
+            if ns == xml.CLIENT:
+                getattr(self, f"_{name}")(element)
+            elif name not in ("a", "r"):
+                raise Wrong(f"{self.device}: unexpected {xml.canonical(element)}")
+
+    def _iq(self, element):
+        if element.get("type") in ("result", "error"):
+            raise Wrong(f"{self.device}: an answer to nothing: {xml.canonical(element)}")
+        for item in element.iter(f"{{{ROSTER}}}item"):
+            self._roster_item(item)
+        self.send(f"<iq type='result' id='{element.get('id')}'"
+                  + (f" to='{element.get('from')}'" if element.get("from") else "") + "/>")
+
+    def _roster_item(self, item):
+        if item.get("subscription") == "remove":
+            self.roster.pop(item.get("jid"), None)
+        else:
+            self.roster[item.get("jid")] = item.get("subscription")
+
+    def _presence(self, element):
+        sender, kind = element.get("from"), element.get("type")
+        if kind == "error":
+            self.refusals.append(element)
+        elif kind in ("subscribe", "subscribed", "unsubscribe", "unsubscribed"):
+            self.requests.append((kind, sender))
+        elif split(sender)[0].endswith(f"@{SERVICE}"):
+            self._occupant(element, *split(sender))
+        elif kind == "unavailable":
+            self.presence.pop(sender, None)
+        else:
+            photo = element.find(f"{UPDATE}x/{UPDATE}photo")
+            self.presence[sender] = (element.findtext(SHOW), element.findtext(STATUS),
+                                     (photo.text or None) if photo is not None else None)
+
+    def _occupant(self, element, room, nick):
+        x = user(element)
+        if x is None:
+            raise Wrong(f"{self.device}: presence of {room} without muc#user: "
+                        + xml.canonical(element))
+        item = x.find(f"{{{x.tag[1:].partition('}')[0]}}}item")
+        own = 110 in codes(element)
+        if element.get("type") == "unavailable":
+            if own and 303 not in codes(element):
+                self.rooms.pop(room, None)
+            elif room in self.rooms:
+                self.rooms[room][0].pop(nick, None)
+            return
+        occupants = self.rooms.setdefault(room, [{}, None])[0]
+        occupants[nick] = item.get("affiliation"), item.get("role")
+
+    def _message(self, element, form="direct"):
+        if element.get("type") == "error" and form == "direct" and element.get("id"):
+            self.errors.add(element.get("id"))
+        for way in ("sent", "received"):
+            copy = element.find(f"{CARBONS}{way}/{FORWARD}/{{{xml.CLIENT}}}message")
+            if copy is not None:
+                if split(element.get("from"))[0] != self.device.account.bare:
+                    raise Wrong(f"{self.device}: a forged copy: {xml.canonical(element)}")
+                self._message(copy, way)
+                return
+        if element.get("type") == "error":
+            return
+        room, nick = split(element.get("from"))
+        if element.get("type") == "groupchat":
+            # history comes before the subject (XEP-0045 §7.2.15); what comes late has a delay, too
+            form = "room" if self.rooms.get(room, [{}, None])[1] is not None else "history"
+            if is_subject(element):
+                self.rooms.setdefault(room, [{}, None])[1] = element.findtext(
+                    f"{{{xml.CLIENT}}}subject") or ""
+        text = element.findtext(BODY)
+        if text is None or not text.startswith("m") or not text[1:].isdigit():
+            return
+        self.messages.setdefault(text, []).append(form)
+        if form in ("direct", "room") and element.find(DELAY) is None:
+            self.order.append(int(text[1:]))
+
+    # --- does it agree with the model ---
+
+    def differences(self, world):
+        """What is not as it must be, in words; empty if all is."""
+        device = self.device
+        found = []
+        if device.available:
+            found += self._compare("presence", self._compared(world),
+                                   world.expected_presence(device))
+        rooms = {jid: (occupants, subject) for jid, (occupants, subject) in self.rooms.items()}
+        found += self._compare("rooms", rooms, world.expected_rooms(device))
+        found += self._compare("roster", self.roster, world.expected_roster(device))
+        return [f"{device}: {text}" for text in found + self._messages_differ()]
+
+    def _compared(self, world):
+        hazy = {d.jid for d in world.devices if world.hazy(self.device, d)}
+        return {jid: p for jid, p in self.presence.items() if jid not in hazy}
+
+    @staticmethod
+    def _compare(what, seen, wanted):
+        return [f"{what} of {key}: sees {seen.get(key)}, should see {wanted.get(key)}"
+                for key in sorted(seen.keys() | wanted.keys()) if seen.get(key) != wanted.get(key)]
+
+    def _messages_differ(self):
+        device, found = self.device, []
+        wanted = {m.text: n for m, n in device.must.items()}
+        allowed = {m.text for m in device.may}
+        # one that did not get what was addressed to it hands that over to those with a copy, too
+        handed = {m.text for m in device.must if m.device not in (None, device)}
+        for text in sorted(self.messages.keys() | wanted.keys(), key=lambda t: int(t[1:])):
+            # history may repeat it; and what was held until the room was left looks like history
+            all_forms = self.messages.get(text, [])
+            forms = [f for f in all_forms if f != "history"]
+            extra = len(forms) - wanted.get(text, 0)
+            if extra < 0 <= len(all_forms) - wanted.get(text, 0):
+                extra = 0
+            if sorted(forms) == ["direct", "received"] and text in handed:
+                extra = 0
+            if extra < 0 or extra > (text in allowed):
+                found.append(f"message {text}: came as {forms or 'nothing'}, "
+                             f"should come {wanted.get(text, 0)} times")
+        errors = {m.text for m in device.errors}
+        for text in sorted(self.errors ^ errors):
+            found.append(f"error for {text}: {'came' if text in self.errors else 'did not come'}")
+        senders = {m.number: m.sender for m in device.must}
+        for sender in set(senders.values()):
+            numbers = [n for n in self.order if senders.get(n) is sender]
+            if numbers != sorted(numbers):
+                found.append(f"messages of {sender} out of order: {numbers}")
+        return found
+
+    def ack(self):
+        if self.device.sm and self.device.state == ON:
+            self.client.ack()
+
+
+def wait_input(lives, timeout):
+    """Until one of them can be read, or the time is over."""
+    poll = select.poll()
+    for live in lives:
+        if live.device.state == ON:
+            socks = [live.client.sock] if not isinstance(live.client, Bosh) else [
+                r.sock for r in live.client.pending]
+            for sock in socks:
+                poll.register(sock, select.POLLIN)
+    poll.poll(timeout * 1000)

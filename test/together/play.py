@@ -1,0 +1,417 @@
+#!/usr/bin/python3
+"""Plays scripts that chance has written, and shrinks one that fails to its shortest form.
+
+    test/together/play.py 17                     one seed
+    test/together/play.py --count 20000          seeds 0 to 19999, four at a time
+    test/together/play.py 17 --workers 4 --steps 80
+    test/together/play.py --script failed.json   a script once more
+
+MUSTERD names the server, MUSTER_DATABASE the database, as for the other tests."""
+import argparse
+import concurrent.futures
+import json
+import os
+import pathlib
+import random
+import shutil
+import sys
+import tempfile
+import time
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
+from muster import xml  # noqa: E402
+from muster import client as clients  # noqa: E402
+from muster.server import Server  # noqa: E402
+from together.actions import ACTIONS, NEW  # noqa: E402
+from together.live import Live, Wrong, wait_input  # noqa: E402
+from together.world import CUT, OFF, ON, Device, World  # noqa: E402
+
+STEPS = 40
+USERS = ("alice", "bob", "carol", "dave")
+TRANSPORTS = ("tcp", "tcp", "websocket", "bosh")
+SHRINK_RUNS = 150
+SHRINK_TIMEOUT = 6  # seconds
+BASE = []
+MAM = "urn:xmpp:mam:2"
+STATES = {"on": (ON,), "cut": (CUT,), "off": (OFF,), "device": (ON, CUT, OFF)}
+
+
+class Player:
+    """One server, and the world that is played on it."""
+
+    yes = ()
+
+    def __init__(self, folder, seed, workers=2, template=None):
+        self.world, self.rng = World(), random.Random(seed)
+        self.server = Server(folder, workers=workers)
+        if template is not None:
+            self.server.begin_as(template)
+        self.lives = {}
+        self.script = []
+        for name in USERS:
+            account = self.world.account(name)
+            for number in range(self.rng.choice((1, 2, 2, 3))):
+                transport = self.rng.choice(TRANSPORTS)
+                device = Device(account, f"d{number}", transport, carbons=self.rng.random() < 0.8,
+                                sm=transport != "bosh" and self.rng.random() < 0.7)
+                self.lives[device] = Live(self.server, device)
+
+    def live(self, device):
+        return self.lives[device]
+
+    # --- to wait, and to compare ---
+
+    def read(self):
+        for live in self.lives.values():
+            live.read()
+
+    def until(self, what, true):
+        deadline = time.monotonic() + clients.TIMEOUT
+        while True:
+            self.read()
+            if true():
+                return
+            if time.monotonic() > deadline:
+                raise Wrong(f"no {what}\n" + self.story())
+            wait_input(self.lives.values(), 0.05)
+
+    def differences(self):
+        found = []
+        for device, live in self.lives.items():
+            if device.state == ON and not device.inactive:
+                found += live.differences(self.world)
+        return found
+
+    def agree(self):
+        """Until each device has seen what the model says, and nothing else."""
+        deadline = time.monotonic() + clients.TIMEOUT
+        while True:
+            self.read()
+            found = self.differences()
+            if not found:
+                break
+            if time.monotonic() > deadline:
+                raise Wrong("\n".join(found) + "\n" + self.story())
+            wait_input(self.lives.values(), 0.05)
+        for live in self.lives.values():
+            live.ack()
+
+    def story(self):
+        lines = []
+        for device, live in self.lives.items():
+            if live.client is not None and device.state == ON:
+                lines += [f"{device} received last:"]
+                lines += ["  " + xml.canonical(e)[:300] for e in live.client.log[-6:]]
+        return "\n".join(lines)
+
+    def compare_archive(self, device):
+        """The whole archive of the account (XEP-0313): each message once, in order. A message may
+        be seen a moment before it is committed."""
+        deadline = time.monotonic() + clients.TIMEOUT
+        while True:
+            found = self.archive_differs(device, self.read_archive(device))
+            if not found:
+                device.account.waiting.clear()  # what is read so is not delivered again
+                device.account.read |= set(device.account.archive)
+                return
+            if time.monotonic() > deadline:
+                raise Wrong(f"archive of {device.account}: {found}")
+
+    def read_archive(self, device):
+        """The bodies of all pages."""
+        live = self.live(device)
+        texts, after = [], ""
+        while True:
+            page = (f"<query xmlns='{MAM}'><set xmlns='http://jabber.org/protocol/rsm'>"
+                    f"<max>200</max>{after}</set></query>")
+            start = len(live.client.log)
+            fin = live.result("set", page).find(f"{{{MAM}}}fin")
+            for element in live.client.log[start:]:
+                result = element.find(f"{{{MAM}}}result")
+                if result is not None:
+                    if element in live.client.inbox:
+                        live.client.inbox.remove(element)
+                    texts.append(result.findtext(f".//{{{xml.CLIENT}}}body"))
+            last = fin.findtext(".//{http://jabber.org/protocol/rsm}last")
+            if fin.get("complete") == "true" or last is None:
+                return texts
+            after = f"<after>{last}</after>"
+
+    @staticmethod
+    def archive_differs(device, texts):
+        wanted = {m.text: m for m in device.account.archive}
+        missing = [t for t in wanted if t not in texts]
+        twice = [t for t in wanted if texts.count(t) > 1]
+        by_sender = {}
+        for text in texts:
+            if text in wanted:
+                by_sender.setdefault(wanted[text].sender, []).append(int(text[1:]))
+        moved = {d: n for d, n in by_sender.items() if n != sorted(n)}
+        return [f"{what} {which}" for what, which in
+                (("missing", missing), ("twice", twice), ("out of order", moved)) if which]
+
+    def barrier(self):
+        """What anybody has asked for has been done, and told to all: a way from each device to each
+        other one, and through each room, is walked to its end."""
+        online = [d for d in self.world.devices if d.state == ON]
+        for device in online:
+            live = self.live(device)
+            if device.inactive:
+                live.client.send("<active xmlns='urn:xmpp:csi:0'/>")
+                device.activate()
+            live.result("get", "<ping xmlns='urn:xmpp:ping'/>", to="localhost")
+            for room in list(self.world.rooms.values()):
+                live.iq("get", f"<query xmlns='{xml.DISCO_INFO}'/>", to=room.jid)
+        for device in online:
+            for other in online:
+                if other.account is not device.account:
+                    self.live(device).iq("get", "<ping xmlns='urn:xmpp:ping'/>",
+                                         to=other.account.bare)
+        for device in online:
+            self.live(device).result("get", "<ping xmlns='urn:xmpp:ping'/>", to="localhost")
+
+    def finish(self):
+        """At the end nothing else comes, and what is stored is right."""
+        self.agree()
+        self.barrier()
+        self.agree()
+        for account in self.world.accounts.values():
+            for device in account.online()[:1]:
+                self.compare_archive(device)
+                self.compare_stored(device)
+        self.server.check_log()
+
+    def compare_stored(self, device):
+        live, account = self.live(device), device.account
+        node = "<pubsub xmlns='http://jabber.org/protocol/pubsub'><items node='{}'/></pubsub>"
+        if account.bookmarks:
+            items = live.result("get", node.format("urn:xmpp:bookmarks:1"))
+            seen = {i.get("id") for i in items.iter("{http://jabber.org/protocol/pubsub}item")}
+            if seen != set(account.bookmarks):
+                raise Wrong(f"bookmarks of {account}: {seen}, not {set(account.bookmarks)}")
+        if account.tune is not None:
+            items = live.result("get", node.format("http://jabber.org/protocol/tune"))
+            if items.findtext(".//{http://jabber.org/protocol/tune}title") != account.tune:
+                raise Wrong(f"tune of {account}: {xml.canonical(items)}")
+        listed = live.result("get", "<blocklist xmlns='urn:xmpp:blocking'/>")
+        seen = {i.get("jid") for i in listed.iter("{urn:xmpp:blocking}item")}
+        if seen != {a.bare for a in account.blocked}:
+            raise Wrong(f"block list of {account}: {seen}, not {account.blocked}")
+        # whatever an account has, the nodes of other features answer
+        for where, what in (("localhost", "http://jabber.org/protocol/commands"),
+                            (account.bare, "http://jabber.org/protocol/offline")):
+            live.result("get", f"<query xmlns='{xml.DISCO_ITEMS}' node='{what}'/>", to=where)
+
+    # --- scripts ---
+
+    def name(self, thing):
+        return thing if isinstance(thing, (int, str)) else repr(thing)
+
+    def find(self, kind, name):
+        """What a name of a script means now; None if it is not there, or not in that state."""
+        if kind in STATES:
+            device = next((d for d in self.world.devices if repr(d) == name), None)
+            return device if device is not None and device.state in STATES[kind] else None
+        if kind == "account":
+            return self.world.accounts.get(name)
+        if kind == "room":
+            return self.world.rooms.get(name)
+        return name
+
+    def some(self, kind):
+        """Something of that kind, by chance, as its name."""
+        if kind == "digit":
+            return self.rng.randrange(10)
+        if kind == "new":
+            return f"room-{self.rng.choice(NEW[:3])}"
+        if kind == "account":
+            return self.rng.choice(sorted(self.world.accounts))
+        if kind == "room":
+            return self.rng.choice(sorted(self.world.rooms)) if self.world.rooms else None
+        fitting = [repr(d) for d in self.world.devices if d.state in STATES[kind]]
+        return self.rng.choice(fitting) if fitting else None
+
+    def touched(self, entry):
+        """What an entry of a script is about; None: everything."""
+        name, *args = entry
+        kinds = ACTIONS[name].kinds
+        if not any(k in ("on", "off", "cut", "device", "account") for k in kinds):
+            return None
+        touched = set()
+        for kind, arg in zip(kinds, args):
+            if kind in STATES:
+                touched.add(arg.partition("/")[0])
+            elif kind != "digit":
+                touched.add(arg)
+        return touched
+
+    def clash(self, entry, step):
+        mine = self.touched(entry)
+        for other in step:
+            if ACTIONS[entry[0]].free and ACTIONS[other[0]].free:
+                continue
+            theirs = self.touched(other)
+            if mine is None or theirs is None or mine & theirs:
+                return True
+        return False
+
+    def do(self, entry):
+        """One entry of a script. False: it could not be done now."""
+        name, *args = entry
+        found = [self.find(kind, arg) for kind, arg in zip(ACTIONS[name].kinds, args)]
+        if any(value is None for value in found):
+            return False
+        return ACTIONS[name].run(self, *found) is not False
+
+    def invent(self, step):
+        """One more entry that may stand beside those of the step, done already; or None."""
+        for _ in range(20):
+            names = list(ACTIONS)
+            name = self.rng.choices(names, [ACTIONS[n].weight for n in names])[0]
+            entry = [name, *(self.some(kind) for kind in ACTIONS[name].kinds)]
+            if None not in entry and not self.clash(entry, step):
+                self.script[-1].append(entry)
+                if self.do(entry):
+                    return entry
+                self.script[-1].pop()
+        return None
+
+    def play_seed(self, steps):
+        for device in self.world.devices[::2]:
+            self.script.append([["connect", repr(device)]])
+            self.do(self.script[-1][0])
+            self.agree()
+        for _ in range(steps):
+            self.script.append([])
+            for _ in range(self.rng.choice((1, 1, 2, 3, 5))):
+                self.invent(self.script[-1])
+            self.agree()
+        self.finish()
+
+    def play_script(self, script):
+        for step in script:
+            for entry in step:
+                self.script = [step]
+                self.do(entry)
+            self.agree()
+        self.finish()
+
+
+# --- one run, and its failure ---
+
+
+def template(folder):
+    """A server that has had the users."""
+    server = Server(folder).start()
+    for user in USERS:
+        server.add_user(user)
+    server.finish(keep=True)
+    return server
+
+
+def run(base, seed, script=None, steps=STEPS, workers=2):
+    """(what went wrong or None, the script that was played)."""
+    folder = tempfile.mkdtemp(prefix=f"together-{seed}.")
+    player = Player(folder, seed, workers, base)
+    try:
+        player.server.start()
+        if script is None:
+            player.play_seed(steps)
+        else:
+            player.play_script(script)
+        player.server.finish()
+        return None, player.script
+    except (AssertionError, OSError) as error:
+        return f"{type(error).__name__}: {error}", player.script
+    finally:
+        if player.server.process is not None:
+            player.server.kill()
+        for probe in player.server.held:
+            probe.close()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def shrink(base, seed, script, workers, tell=lambda text: None):
+    """The shortest script found that still fails: entries are left out in ever smaller groups."""
+    entries = [[entry] for step in script for entry in step] if _fails(
+        base, seed, [[e] for s in script for e in s], workers) else script
+    runs, size = 0, max(1, len(entries) // 2)
+    while size and runs < SHRINK_RUNS:
+        at, shorter = 0, False
+        while at < len(entries) and runs < SHRINK_RUNS:
+            tried = entries[:at] + entries[at + size:]
+            runs += 1
+            if tried and _fails(base, seed, tried, workers):
+                entries, shorter = tried, True
+                tell(f"{len(entries)} steps")
+            else:
+                at += size
+        size = size if shorter and size == 1 else size // 2
+    return entries
+
+
+def _fails(base, seed, script, workers):
+    whole, clients.TIMEOUT = clients.TIMEOUT, min(clients.TIMEOUT, SHRINK_TIMEOUT)
+    try:  # twice: a machine that was busy for a moment is no failure
+        return all(run(base, seed, script, workers=workers)[0] is not None for _ in range(2))
+    finally:
+        clients.TIMEOUT = whole
+
+
+def failure_text(base, seed, script, error, workers, steps=STEPS):
+    """What a person needs who looks for the cause."""
+    short = shrink(base, seed, script, workers)
+    again, _ = run(base, seed, short, workers=workers)
+    lines = ",\n".join("  " + json.dumps(step) for step in short)
+    return (f"seed {seed}, workers {workers}, steps {steps}\n{again or error}\n"
+            f"the shortest script that fails:\n[\n{lines}\n]\n")
+
+
+def _one(job):
+    seed, steps, workers = job
+    error, script = run(BASE[0], seed, steps=steps, workers=workers)
+    return seed, workers, error, script
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("seed", nargs="*", type=int)
+    parser.add_argument("--count", type=int, default=0)
+    parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--workers", type=int, default=0, help="0: 1, 2 and 4 in turn")
+    parser.add_argument("--jobs", type=int, default=4)
+    parser.add_argument("--script", type=pathlib.Path)
+    parser.add_argument("--no-shrink", action="store_true")
+    parser.add_argument("--without", default="", help="actions to leave out, with commas")
+    options = parser.parse_args()
+    for name in filter(None, options.without.split(",")):
+        del ACTIONS[name]
+    base = template(tempfile.mkdtemp(prefix="together-base."))
+    seeds = options.seed or range(options.first, options.first + options.count)
+    if options.script:
+        error, _ = run(base, (options.seed or [0])[0], json.loads(options.script.read_text()),
+                       workers=options.workers or 2)
+        print(error or "passed")
+        return error is not None
+    BASE.append(base)  # the processes of the pool begin with it
+    jobs = [(s, options.steps, options.workers or (1, 2, 4)[s % 3]) for s in seeds]
+    failed = 0
+    with concurrent.futures.ProcessPoolExecutor(options.jobs) as pool:
+        for done, (seed, workers, error, script) in enumerate(pool.map(_one, jobs), 1):
+            if error is None:
+                continue
+            failed += 1
+            print(f"--- seed {seed} of {done} failed\n" + (
+                error if options.no_shrink
+                else failure_text(base, seed, script, error, workers, options.steps)), flush=True)
+    print(f"{len(jobs) - failed} passed, {failed} failed")
+    return failed > 0
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("PYTHONDONTWRITEBYTECODE", "1")
+    sys.exit(main())
