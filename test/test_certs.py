@@ -61,8 +61,6 @@ def node(make_server, tmp_path):
     """Not started: a node file with a certificate of its own, which is right at first."""
     make(tmp_path, "cert", ["localhost"])
     server = make_server(start=False, tls=tls_of(tmp_path))
-    for probe in server.held:
-        probe.close()
     return server
 
 
@@ -101,8 +99,6 @@ def test_what_clients_would_refuse(node, tmp_path, options, told):
 def test_names(make_server, tmp_path, names, domain, fine):
     make(tmp_path, "cert", names)
     server = make_server(start=False, domains=[domain], tls=tls_of(tmp_path))
-    for probe in server.held:
-        probe.close()
     done = check(server)
     assert (done.returncode == 0) == fine, done.stderr
 
@@ -115,8 +111,6 @@ def test_all_mistakes_of_all_certificates(make_server, tmp_path):
     server = make_server(start=False, domains=["a.example", "b.example", "c.example"],
                          tls=tls_of(tmp_path, **{"b.example": tls_of(tmp_path, "b"),
                                                  "c.example": tls_of(tmp_path, "c")}))
-    for probe in server.held:
-        probe.close()
     told = check(server).stderr
     assert re.search(r"cert\.pem: .*expired", told)
     assert re.search(r"b\.pem: .*does not name b\.example; it names c\.example", told)

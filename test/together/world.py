@@ -260,7 +260,7 @@ class World:
         own = watcher.account is device.account
         blocked = (device.account in watcher.account.blocked
                    or watcher.account in device.account.blocked)
-        return (device is watcher or blocked or own and device.invisible
+        return (blocked or own and device.invisible
                 or device in watcher.unsure)
 
     def expected_presence(self, watcher):
