@@ -259,7 +259,6 @@ def test_unknown_names_are_throttled_like_known_ones(server, known):
 # --- PLAIN costs the server ---
 
 
-@pytest.mark.release
 def test_wrong_passwords_of_one_address_do_not_hold_up_another(make_server):
     """Each takes some 100 ms here; the other address has its turn after at most one of them."""
     server = make_server("alice", start=False, settings={
@@ -277,7 +276,6 @@ def test_wrong_passwords_of_one_address_do_not_hold_up_another(make_server):
     assert answered < len(crowd) // 2
 
 
-@pytest.mark.release
 @pytest.mark.parametrize("how", ["stop", "restart"])
 def test_a_stop_forgets_what_has_not_begun(make_server, how):
     server = make_server(start=False, settings={

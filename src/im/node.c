@@ -355,11 +355,11 @@ void node_stop(struct node *n)
     for (int i = 0; i < 2000 && !all_idle(n); i++)
         wait_a_moment();
     everywhere(n, save_worker);
+    work_pool_end(n->work); /* while there are loops to take back what runs now */
     for (unsigned i = 0; i < n->worker_count; i++)
         loop_stop(n->workers[i].loop);
     for (unsigned i = 0; i < n->worker_count; i++)
         pthread_join(n->threads[i], NULL);
-    work_pool_destroy(&n->work);
 }
 
 void node_destroy(struct node **pn)

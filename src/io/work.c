@@ -147,18 +147,24 @@ struct work_pool *work_pool_create(unsigned threads, unsigned queue_max)
     return pool;
 }
 
-void work_pool_destroy(struct work_pool **pool)
+void work_pool_end(struct work_pool *p)
 {
-    struct work_pool *p = *pool;
-
-    if (p == NULL)
-        return;
     pthread_mutex_lock(&p->lock);
     p->ending = true;
     pthread_cond_broadcast(&p->changed);
     pthread_mutex_unlock(&p->lock);
     for (unsigned i = 0; i < p->thread_count; i++)
         pthread_join(p->threads[i], NULL);
+    p->thread_count = 0;
+}
+
+void work_pool_destroy(struct work_pool **pool)
+{
+    struct work_pool *p = *pool;
+
+    if (p == NULL)
+        return;
+    work_pool_end(p);
     ensure(list_empty(&p->plain) && p->lanes.count == 0);
     map_fini(&p->lanes);
     pthread_cond_destroy(&p->changed);
@@ -210,7 +216,7 @@ enum err work_submit(struct work_pool *pool, struct loop *loop, struct work *w)
     w->post.next = NULL;
     w->node = (struct list){ 0 };
     pthread_mutex_lock(&pool->lock);
-    bool queued = !(pool->skipping && w->may_skip) &&
+    bool queued = !pool->ending && !(pool->skipping && w->may_skip) &&
                   (w->lane == 0 ? queue_plain(pool, w) : queue_in_lane(pool, w));
     if (queued)
         pthread_cond_signal(&pool->changed);

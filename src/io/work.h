@@ -32,7 +32,11 @@ struct work_pool *work_pool_create(unsigned threads, unsigned queue_max);
 /* The server stops: work that may be skipped and has not begun is given back by done() with
  * `skipped`, and is refused from now on. Any thread, once. */
 void work_pool_skip(struct work_pool *pool);
-void work_pool_destroy(struct work_pool **pool); /* finishes what is queued, joins the threads */
+/* Finishes what is queued, joins the threads, and takes no work any more. What was done is given
+ * back to the loops, so they still run: what a stopped loop is given is never freed. Any thread but
+ * a loop's. */
+void work_pool_end(struct work_pool *pool);
+void work_pool_destroy(struct work_pool **pool); /* ends it, if that was not done */
 /* E_LIMIT: the queue or the lane is full, or the pool takes no such work any more. */
 NODISCARD enum err work_submit(struct work_pool *pool, struct loop *loop, struct work *w);
 /* True: it has not begun, and is the caller's again; done() will not be called. On the loop that

@@ -285,6 +285,28 @@ static void test_a_stop_skips_what_may_be_skipped(void **state)
     bench_end(&b);
 }
 
+static void test_an_end_gives_back_what_ran(void **state)
+{
+    struct bench b;
+    struct job jobs[3];
+    unsigned count = 4;
+
+    (void)state;
+    bench_begin(&b);
+    for (unsigned i = 0; i < 3; i++) {
+        jobs[i] = (struct job){ .work = { .run = job_run, .done = job_done, .lane = i } };
+        assert_int_equal(work_submit(b.pool, loop, &jobs[i].work), OK);
+    }
+    sem_post(&b.gate);
+    work_pool_end(b.pool);
+    for (unsigned i = 0; i < 3; i++)
+        assert_true(jobs[i].ran);
+    struct job late = { .work = { .run = job_run, .done = job_done } };
+    assert_int_equal(work_submit(b.pool, loop, &late.work), E_LIMIT);
+    bed_run(loop, all_done, &count);
+    bench_end(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -293,6 +315,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_lane_has_a_limit, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_canceled_work_does_not_run, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_stop_skips_what_may_be_skipped, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_an_end_gives_back_what_ran, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_runs_elsewhere_and_ends_here, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_full_queue_refuses, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_destroy_finishes_what_is_queued, set_up, tear_down),
