@@ -261,13 +261,18 @@ enum err words_secrets(struct words *w, struct arena *arena, struct why *why)
     return OK;
 }
 
-/* The command with its first argument: "user del alice@example.test". */
+/* Shows the command with its arguments: "user del alice@example.test: … Go on? [y/N]". A dry run
+ * destroys nothing, so nothing is asked. */
 bool words_confirmed(const struct words *w)
 {
     char answer[SECRET_BYTES_MAX];
     size_t len = 0;
     if (w->command->asks == NULL || !isatty(STDIN_FILENO))
         return true;
+    for (size_t i = 0; i < w->count; i++) {
+        if (slice_is(w->names[i], "dry-run"))
+            return true;
+    }
     fprintf(stderr, "%s", w->command->name);
     for (size_t i = 0; i < w->count; i++) {
         if (find_option(w->command, w->names[i]) == NULL)

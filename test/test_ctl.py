@@ -547,6 +547,14 @@ def test_what_destroys_asks_on_a_terminal(server):
     assert jids(server.rows("user", "list")) == {"alice@localhost"}
 
 
+def test_a_cleanup_of_rooms_asks_unless_it_is_a_dry_run(server):
+    code_, shown = on_terminal(server, b"n\n", "room", "cleanup", "--older-than", "90d")
+    assert code_ == FAILED and "deleted with their archives" in shown
+    assert "nothing was done" in shown
+    code_, shown = on_terminal(server, b"", "room", "cleanup", "--older-than", "90d", "--dry-run")
+    assert code_ == OK and "[y/N]" not in shown and "0 rooms would be destroyed" in shown
+
+
 @pytest.mark.skipif(os.getuid() != 0, reason="needs root, to become another user")
 def test_who_may_not_connect_learns_how(server):
     for path in [*server.control.parents][:-2]:

@@ -1,7 +1,10 @@
 """XMPP over WebSocket (RFC 6455, RFC 7395)."""
+import http.client
+
 import pytest
 
 from muster import xml
+from muster.client import TIMEOUT
 from muster.websocket import BINARY, CLOSE, FRAMING, PING, WebSocket, frame
 
 CLEAR = {"c2s.tls-required": "off"}
@@ -84,6 +87,32 @@ def test_trusted_proxy_says_that_it_was_tls(make_server):
     client.open()
     client.login("PLAIN", "appended")
     assert "192.0.2.10" in str(server.ctl("session", "list")), "what the proxy says comes last"
+
+
+def test_an_alarm_names_what_a_proxy_needs(server):
+    """A reverse proxy that nobody told the server about: users share the limits of one address, and
+    links to files begin with a port that clients cannot reach."""
+    def details():
+        rows = server.rows("alarm", "list")
+        return [row["detail"] for row in rows if row["name"] == "http.proxy"]
+
+    def request():
+        connection = http.client.HTTPConnection("127.0.0.1", server.http_port, timeout=TIMEOUT)
+        connection.request("GET", "/.well-known/host-meta", headers={
+            "X-Forwarded-For": "192.0.2.7", "X-Forwarded-Proto": "https"})
+        assert connection.getresponse().status == 200
+        connection.close()
+
+    assert details() == []
+    request()
+    assert "http.trusted-proxies for the proxy at 127.0.0.1" in details()[0]
+    server.ctl("set", "http.trusted-proxies", "127.0.0.1")
+    assert details() == []
+    request()
+    assert "http.base-url for the proxy at 127.0.0.1" in details()[0]
+    server.ctl("set", "http.base-url", "https://chat.example.org")
+    request()
+    assert details() == []
 
 
 @pytest.mark.core

@@ -49,13 +49,6 @@ struct cert_watch *cert_watch_create(const struct node_file *file)
     struct cert_watch *made = arena_new(arena, struct cert_watch, 1);
     made->arena = arena;
     certs_read(&made->uses, file, arena);
-    for (size_t i = 0; i < made->uses.count; i++) { /* the node file may go before */
-        struct cert_use *use = &made->uses.item[i];
-        use->domains = arena_printf(arena, "%s", use->domains);
-        use->certificate = arena_printf(arena, "%s", use->certificate);
-        use->key = arena_printf(arena, "%s", use->key);
-        use->missing = arena_printf(arena, "%s", use->missing);
-    }
     return made;
 }
 

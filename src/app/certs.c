@@ -82,20 +82,24 @@ static bool covers(const struct tls_cert_facts *facts, const char *domain, struc
     return false;
 }
 
+/* The list with one more element, as a copy. */
 static const char *listed(struct arena *arena, const char *list, const char *more)
 {
-    return *list == '\0' ? more : arena_printf(arena, "%s, %s", list, more);
+    return arena_printf(arena, "%s%s%s", list, *list != '\0' ? ", " : "", more);
 }
 
-/* One certificate and the domains that are served with it: `only`, or NULL for all that have none
- * of their own. */
+/* Adds a certificate with the domains that are served with it. only: the one domain that it is for;
+ * NULL: all domains without a certificate of their own. */
 static void add_use(struct cert_uses *out, const struct node_file *f, const struct node_cert *cert,
                     const char *only, struct arena *arena)
 {
     struct why why;
     struct cert_use *use = &out->item[out->count];
     *use = (struct cert_use){
-        .domains = "", .missing = "", .certificate = cert->certificate, .key = cert->key
+        .domains = "",
+        .missing = "",
+        .certificate = slice_cstr(arena, slice_of(cert->certificate)),
+        .key = slice_cstr(arena, slice_of(cert->key)),
     };
     use->known = tls_cert_read(&use->facts, cert->certificate, arena, &why) == OK;
     for (size_t i = 0; i < f->domains.count; i++) {

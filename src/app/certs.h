@@ -13,27 +13,28 @@ NODISCARD enum err certs_load(struct tls_ctx **out, const struct node_file *file
 
 /* A certificate in use. */
 struct cert_use {
-    const char *domains;           /* that are served with it: "a.test, b.test" */
+    const char *domains;           /* served with this certificate: "a.test, b.test" */
     const char *certificate, *key; /* paths */
-    const char *missing;           /* domains that it does not name, "" */
+    const char *missing;           /* those of `domains` that it does not name, or "" */
     bool made_here;                /* the self-signed pair of the data folder */
     bool known;                    /* the file could be read, and `facts` are set */
     struct tls_cert_facts facts;
 };
 struct cert_uses {
-    struct cert_use *item; /* of the arena, as everything in it */
+    struct cert_use *item; /* of the arena, as are all texts in it */
     size_t count;
 };
 
-/* What the node file's certificates say; reads the files. Those that serve no domain are left out.
- */
+/* Reads the certificates that the node file names, or the self-signed one. A certificate without a
+ * domain to serve is left out. Everything is copied to the arena: the node file may be freed. */
 void certs_read(struct cert_uses *out, const struct node_file *file, struct arena *arena);
-/* What is wrong with one of them at that time (seconds since 1970), as the end of a sentence:
- * "expired on 2026-11-20"; NULL: nothing. */
+/* Why clients would refuse the certificate at that time (seconds since 1970), as the end of a
+ * sentence: "expired on 2026-11-20". NULL: they accept it. */
 const char *cert_fault(const struct cert_use *use, int64_t now, struct arena *arena);
 /* Whole days until it expires; below zero: it has expired. */
 int64_t cert_days_left(const struct cert_use *use, int64_t now);
 
-/* Looks at all certificates and keys without making files, for --check. Mistakes: what cannot be
- * loaded, and what clients would refuse; notes: what may be wrong. One line each. */
+/* For --check: tests all certificates and keys; makes no files. Appends one line for each finding:
+ * mistakes are files that cannot be loaded and certificates that clients would refuse, notes are
+ * certificates that may cause trouble. */
 void certs_check(const struct node_file *file, struct buf *mistakes, struct buf *notes);

@@ -52,6 +52,7 @@ static const struct feature http_feature = {
     .name = "http",
     .settings = http_settings,
     .metrics = http_metrics,
+    .alarms = (struct alarm *const[]){ &http_proxy_alarm, NULL },
     .logs = (struct log_area *const[]){ &log_http, NULL },
 };
 struct log_area log_server = { .name = "server" };

@@ -70,7 +70,7 @@ enum err durable_folder(const char *path, mode_t mode, struct why *why)
     return e == E_DENIED && !made ? OK : e; /* it is not ours to open, nor did we make it */
 }
 
-static int write_all(int fd, slice data)
+int durable_write_all(int fd, slice data)
 {
     while (data.len > 0) {
         ssize_t n = write(fd, data.ptr, data.len);
@@ -90,7 +90,7 @@ static int write_new(const char *path, mode_t mode, slice bytes)
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
     if (fd < 0)
         return errno;
-    int error = fchmod(fd, mode) == 0 ? write_all(fd, bytes) : errno;
+    int error = fchmod(fd, mode) == 0 ? durable_write_all(fd, bytes) : errno;
     if (error == 0 && fsync(fd) != 0)
         error = errno;
     if (close(fd) != 0 && error == 0)

@@ -21,6 +21,9 @@ NODISCARD enum err durable_folder(const char *path, mode_t mode, struct why *why
  * nothing has changed. */
 NODISCARD enum err durable_write(const char *path, mode_t mode, slice bytes, struct why *why);
 
-/* What errno means for a file: E_FULL, E_NOTFOUND, E_DENIED, E_EXISTS, E_CANCELED or E_IO.
- */
+/* Writes all bytes, however many calls that takes; syncs nothing. Returns 0 or errno. */
+NODISCARD int durable_write_all(int fd, slice data);
+
+/* Translates an errno of a file operation: E_FULL, E_NOTFOUND, E_DENIED, E_EXISTS, E_CANCELED or
+ * E_IO. */
 enum err durable_err(int error);

@@ -11,6 +11,7 @@
 #include "base/alarm.h"
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/durable.h"
 #include "base/hex.h"
 #include "base/log.h"
 #include "base/map.h"
@@ -70,19 +71,6 @@ struct transfer {
 
 /* Helper threads. */
 
-static int write_all(int fd, slice data)
-{
-    while (data.len > 0) {
-        ssize_t n = write(fd, data.ptr, data.len);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return errno;
-        data = slice_from(data, (size_t)n);
-    }
-    return 0;
-}
-
 static int create_temp(struct transfer *t)
 {
     snprintf(t->temp, sizeof t->temp, "%s/tmp", upload_folder());
@@ -96,7 +84,7 @@ static int create_temp(struct transfer *t)
 static int write_piece(struct transfer *t)
 {
     EVP_DigestUpdate(t->sha, t->writing.ptr, t->writing.len);
-    return write_all(t->fd, buf_slice(&t->writing));
+    return durable_write_all(t->fd, buf_slice(&t->writing));
 }
 
 static int flush(struct transfer *t)

@@ -117,6 +117,11 @@ void exchange_free(struct http_conn *h); /* tells the route if it waits */
 unsigned http_on_head(struct http_conn *h);
 unsigned http_on_body(struct http_conn *h, slice piece);
 
+/* proxy.c: believes a trusted proxy about the client's address and TLS, and raises http.proxy if a
+ * setting for proxies is missing. peer: address of the connection in numbers. */
+void http_proxy_apply(struct exchange *x, const char *peer);
+void http_proxy_setting_changed(const struct setting *s);
+
 /* conn.c */
 void http_phase_set(struct http_conn *h, enum http_phase phase);
 void http_body_credit(struct http_conn *h, size_t bytes); /* that came: time for the next ones */

@@ -2,7 +2,6 @@
 #include "base/mem.h"
 #include "http/http_private.h"
 #include "http/parse.h"
-#include <arpa/inet.h>
 
 slice http_header(const struct http_request *r, const char *name)
 {
@@ -76,34 +75,6 @@ static unsigned check_expect(const struct exchange *x)
     return expect.len > 0 && !slice_eq_nocase(expect, SLICE("100-continue")) ? 417 : 0;
 }
 
-/* The last field of that name: a proxy appends its own behind what the client made up. */
-static slice last_header(const struct exchange *x, slice name)
-{
-    for (unsigned i = x->head.field_count; i-- > 0;)
-        if (slice_eq_nocase(http_span(&x->head, x->head.field[i].name), name))
-            return http_span(&x->head, x->head.field[i].value);
-    return (slice){ 0 };
-}
-
-/* From a proxy that the operator trusts: who asks, and whether over TLS. */
-static void forwarded(struct exchange *x)
-{
-    char text[INET6_ADDRSTRLEN];
-    unsigned char address[16];
-    slice list = last_header(x, SLICE("X-Forwarded-For")), last = { 0 };
-    while (list.len > 0)
-        slice_cut(list, ',', &last, &list);
-    last = http_trim(last);
-    if (last.len > 0 && last.len < sizeof text) {
-        memcpy(text, last.ptr, last.len);
-        text[last.len] = '\0';
-        if (inet_pton(AF_INET, text, address) == 1 || inet_pton(AF_INET6, text, address) == 1)
-            x->r.peer = last;
-    }
-    if (slice_eq_nocase(last_header(x, SLICE("X-Forwarded-Proto")), SLICE("https")))
-        x->r.secure = true;
-}
-
 static enum http_verb verb_of(enum http_method method)
 {
     switch (method) {
@@ -157,8 +128,7 @@ static unsigned check(struct http_conn *h)
     x->r.body_len = x->head.body_len;
     x->r.secure = conn_is_secure(h->conn);
     x->r.peer = slice_of(peer);
-    if (http_has_token(slice_of(setting_text(&http_trusted_proxies)), peer))
-        forwarded(x);
+    http_proxy_apply(x, peer);
     status = check_expect(x);
     if (status == 0)
         status = check_target(x);

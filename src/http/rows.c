@@ -91,6 +91,7 @@ struct setting http_base = {
     .max = 512,
     .check = http_is_url,
     .form = HTTP_FORM_URL,
+    .changed = http_proxy_setting_changed,
     .doc = "How clients reach this server over HTTP, as \"https://chat.example.org:5443\". Empty: "
            "as the request says (Host).",
 };
@@ -112,6 +113,7 @@ struct setting http_trusted_proxies = {
     .max = 1024,
     .check = http_are_addresses,
     .form = HTTP_FORM_ADDRESSES,
+    .changed = http_proxy_setting_changed,
     .doc =
         "Addresses in numbers, separated by commas, of reverse proxies whose X-Forwarded-For and "
         "X-Forwarded-Proto are believed.",

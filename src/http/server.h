@@ -150,5 +150,6 @@ bool http_worker_idle(const struct http_server *s, const struct loop *loop);
 
 /* Rows, for app/. */
 extern struct setting *const http_settings[];
+extern struct alarm http_proxy_alarm; /* proxy.c */
 extern struct metric *const http_metrics[];
 extern struct log_area log_http;

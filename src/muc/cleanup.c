@@ -1,16 +1,20 @@
-/* cleanup: rooms that nobody needs any more are destroyed: persistent ones with nobody in them,
- * whose last message is older than some days (without any: which were made before that).
+/* cleanup: destroys unused rooms. A room is unused if it is persistent and empty, and its last
+ * message is older than a number of days. A room without messages counts from the day when it was
+ * made.
  *
- * The day when a room was last spoken in is a row, written with the first message of that day: what
- * is recorded may be deleted before, and a room may record nothing.
+ * The table room_spoken holds the day of each room's last message. The archive cannot tell: its
+ * messages may have been deleted, and some rooms are not archived. The row is written with the
+ * first message of a day.
  *
- * One pass at a time, by command `room cleanup` or, if muc.cleanup-days says so, an hour after the
- * last. It begins on worker 0 and looks at one room after the other, each at its home.
+ * A pass looks at all rooms, one after the other, each on its home worker. It begins and ends on
+ * worker 0. The command `room cleanup` starts one; muc.cleanup-days starts one every hour. Only one
+ * runs at a time.
  *
- * Limit: PAGE_ROWS rooms are known at a time. */
+ * Limit: a pass holds the addresses of PAGE_ROWS rooms at a time. */
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/units.h"
 #include "im/account.h"
 #include "im/node.h"
 #include "im/users.h"
@@ -21,7 +25,8 @@
 #include "muc/private.h"
 
 enum { PAGE_ROWS = 64, FIRST_MS = 60000, PASS_MS = 3600000 };
-#define DAY_US 86400000000ull
+#define DAY_MS 86400000ll
+#define DAY_US (DAY_MS * 1000ull)
 
 static void days_changed(const struct setting *s);
 
@@ -34,14 +39,14 @@ static struct setting cleanup_days = {
     .allow_none = true,
     .unit = "days",
     .changed = days_changed,
-    .doc = "Persistent rooms in which nobody is, and nobody has spoken for so long, are destroyed "
-           "within an hour, with what they recorded. `none` keeps all.",
+    .doc = "Empty persistent rooms without a message for so long are destroyed within an hour, "
+           "with their archives. `none` keeps all rooms.",
 };
 
 static struct metric cleaned = {
     .name = "muster_muc_rooms_cleaned",
     .kind = METRIC_COUNTER,
-    .help = "Rooms that were destroyed because nobody had used them for long.",
+    .help = "Rooms destroyed because they were unused (muc.cleanup-days, room cleanup).",
 };
 
 static const struct store_migration migrations[] = {
@@ -63,7 +68,7 @@ static struct store_stmt silent_stmt = {
     .params = "i",
     .cols = "",
 };
-/* Made before $2, and not spoken in on day $3 or later. */
+/* Rooms made before $2 without a message on day $3 or later. */
 static struct store_stmt page_stmt = {
     .name = "room.unused",
     .sql = "SELECT jid FROM room WHERE jid > $1 AND created_us < $2 AND NOT EXISTS"
@@ -93,19 +98,21 @@ void room_spoken_remove(struct store_batch *b, const struct room *r)
     STORE_ADD(b, &silent_stmt, STORE_ANY_ROWS, SV_I(r->id));
 }
 
-/* Belongs to one worker after the other while a pass is under way, else to worker 0. */
+/* During a pass it belongs to the worker of the room that is looked at, otherwise to worker 0. */
 static struct pass {
     struct worker *worker; /* 0 */
     struct timer timer;
-    bool under_way, again, dry;  /* again: the setting was changed meanwhile */
-    struct command_call *call;   /* NULL: the timer began it */
-    struct arena *arena;         /* of the page */
-    uint64_t before_us, last_us; /* last_us: of the room that is being destroyed */
+    bool under_way, dry;
+    bool again;                /* the setting was changed during the pass: start another */
+    struct command_call *call; /* NULL: the timer started the pass */
+    struct arena *arena;       /* of the page */
+    uint64_t before_us;        /* rooms without a message since then are destroyed */
+    uint64_t last_us;          /* last message of the room that is being destroyed */
     slice room[PAGE_ROWS];
     uint32_t count, at;
     uint32_t found, failed;
 } pass;
-static _Atomic(struct node *) node; /* while it runs */
+static _Atomic(struct node *) node; /* NULL unless the node runs */
 
 static void due(struct timer *t, struct loop *loop);
 static void read_page(struct pass *p, slice after);
@@ -169,10 +176,10 @@ static void destroyed(struct room *r, enum err e, void *arg)
     look(r->worker, p);
 }
 
-/* The day that is over when a room that was spoken in then is due. */
+/* Rooms whose last message is of an earlier day are destroyed. */
 static uint64_t last_day(const struct pass *p) { return p->before_us / DAY_US; }
 
-/* It may be in use since the page was read. */
+/* Checked again, since the room may have been used after the page was read. */
 static bool is_unused(const struct room *r, const struct pass *p)
 {
     return r->state == ROOM_READY && r->stored && r->seat_count == 0 &&
@@ -229,6 +236,29 @@ static void read_page(struct pass *p, slice after)
     STORE_ADD(b, &page_stmt, STORE_ANY_ROWS, SV_T(after), SV_I(p->before_us), SV_I(last_day(p)),
               SV_I(PAGE_ROWS));
     store_submit(b, p->worker->loop, 0, page_read, p);
+}
+
+/* Of the option, or else of the setting. */
+static bool get_days(struct command_call *call, int64_t *days)
+{
+    slice text = command_arg(call, "older-than");
+    int64_t ms;
+    *days = setting_int(&cleanup_days);
+    if (text.ptr == NULL) {
+        if (*days == SETTING_NONE)
+            command_fail(
+                call, E_SYNTAX,
+                "--older-than is needed, for example 90d, because muc.cleanup-days is none");
+        return *days != SETTING_NONE;
+    }
+    if (units_parse(text, units_time, DAY_MS, &ms) == UNITS_OK && ms % DAY_MS == 0 &&
+        ms / DAY_MS >= cleanup_days.min && ms / DAY_MS <= cleanup_days.max) {
+        *days = ms / DAY_MS;
+        return true;
+    }
+    command_fail(call, E_SYNTAX, "older-than: found %.*s, allowed whole days from %lldd to %lldd",
+                 SLICE_ARG(text), (long long)cleanup_days.min, (long long)cleanup_days.max);
+    return false;
 }
 
 static void begin(struct pass *p, int64_t days, struct command_call *call)
@@ -299,17 +329,12 @@ static void worker_ended(struct worker *w)
 static void run_on_first(struct worker *w, void *arg)
 {
     struct command_call *call = arg;
-    slice text = command_arg(call, "older-than");
-    int64_t days = setting_int(&cleanup_days);
+    int64_t days;
     (void)w;
-    if (text.ptr != NULL &&
-        (!slice_int(text, &days) || days < cleanup_days.min || days > cleanup_days.max))
-        command_fail(call, E_SYNTAX, "older-than: found %.*s, allowed %lld to %lld days",
-                     SLICE_ARG(text), (long long)cleanup_days.min, (long long)cleanup_days.max);
-    else if (days == SETTING_NONE)
-        command_fail(call, E_SYNTAX, "--older-than DAYS is needed, as muc.cleanup-days is none");
-    else if (pass.under_way)
-        command_fail(call, E_AGAIN, "rooms are being cleaned up already");
+    if (!get_days(call, &days))
+        return;
+    if (pass.under_way)
+        command_fail(call, E_AGAIN, "another cleanup of rooms is running; try again later");
     else
         begin(&pass, days, call);
 }
@@ -321,15 +346,17 @@ static void run_cleanup(struct command_call *call)
 }
 
 static const struct command_arg args[] = {
-    { "older-than", ARG_OPTION, "days since the last message; muc.cleanup-days if missing", NULL },
-    { "dry-run", ARG_FLAG, "shows which rooms it would be, and changes nothing", NULL },
+    { "older-than", ARG_OPTION,
+      "time since the last message, as 90d; the default is muc.cleanup-days", NULL },
+    { "dry-run", ARG_FLAG, "only shows which rooms would be destroyed", NULL },
     { 0 },
 };
 static struct command cleanup_command = {
     .name = "room cleanup",
     .args = args,
     .run = run_cleanup,
-    .doc = "Destroys empty persistent rooms whose last message is older than some days, with their "
+    .asks = "Empty rooms without a message for so long are deleted with their archives.",
+    .doc = "Destroys empty persistent rooms that have had no message for some days, with their "
            "archives.",
     .columns = (const char *const[]){ "jid", "last_message", NULL },
 };

@@ -1,0 +1,94 @@
+/* proxy: requests that come through a reverse proxy. One that is named in http.trusted-proxies says
+ * who the client is (X-Forwarded-For) and whether it uses TLS (X-Forwarded-Proto).
+ *
+ * The alarm http.proxy tells the operator of a proxy about the two settings that it needs. Anybody
+ * can send these fields, so only trusted proxies and peers with a private address raise the alarm.
+ * Changing one of the settings clears it; the next request raises it again if it still applies. */
+#include "base/alarm.h"
+#include "http/http_private.h"
+#include "http/parse.h"
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <stdio.h>
+
+struct alarm http_proxy_alarm = {
+    .name = "http.proxy",
+    .severity = ALARM_WARNING,
+    .text = "Requests come through a reverse proxy, but a setting that this needs is empty.",
+    .action = "See the detail. Set http.trusted-proxies to the address of the proxy, and "
+              "http.base-url to the address that clients use, such as https://chat.example.org.",
+};
+
+void http_proxy_setting_changed(const struct setting *unused)
+{
+    (void)unused;
+    alarm_clear(&http_proxy_alarm);
+}
+
+/* The last field of that name: a proxy adds its own after any that the client sent. */
+static slice last_header(const struct exchange *x, slice name)
+{
+    for (unsigned i = x->head.field_count; i-- > 0;)
+        if (slice_eq_nocase(http_span(&x->head, x->head.field[i].name), name))
+            return http_span(&x->head, x->head.field[i].value);
+    return (slice){ 0 };
+}
+
+/* Takes the client's address and the use of TLS from the fields. */
+static void believe(struct exchange *x, slice addresses, slice scheme)
+{
+    char text[INET6_ADDRSTRLEN];
+    unsigned char address[16];
+    slice last = { 0 };
+    while (addresses.len > 0)
+        slice_cut(addresses, ',', &last, &addresses);
+    last = http_trim(last);
+    if (last.len > 0 && last.len < sizeof text) {
+        memcpy(text, last.ptr, last.len);
+        text[last.len] = '\0';
+        if (inet_pton(AF_INET, text, address) == 1 || inet_pton(AF_INET6, text, address) == 1)
+            x->r.peer = last;
+    }
+    if (slice_eq_nocase(scheme, SLICE("https")))
+        x->r.secure = true;
+}
+
+/* Loopback, private (RFC 1918), unique local (RFC 4193) and link-local addresses. */
+static bool is_private(const char *peer)
+{
+    unsigned char a[16];
+    if (inet_pton(AF_INET, peer, a) == 1)
+        return a[0] == 127 || a[0] == 10 || (a[0] == 172 && (a[1] & 0xf0) == 16) ||
+               (a[0] == 192 && a[1] == 168) || (a[0] == 169 && a[1] == 254);
+    struct in6_addr six;
+    if (inet_pton(AF_INET6, peer, &six) != 1)
+        return false;
+    return IN6_IS_ADDR_LOOPBACK(&six) || IN6_IS_ADDR_LINKLOCAL(&six) ||
+           (six.s6_addr[0] & 0xfe) == 0xfc;
+}
+
+static void advise(const char *peer, bool trusted)
+{
+    char detail[160];
+    const char *missing = !trusted                            ? "http.trusted-proxies"
+                          : *setting_text(&http_base) == '\0' ? "http.base-url"
+                                                              : NULL;
+    if (missing == NULL || (!trusted && !is_private(peer)))
+        return;
+    int len = snprintf(detail, sizeof detail, "%s for the proxy at %s: %s", missing, peer,
+                       trusted ? "links to files and invitations are wrong without it"
+                               : "all its users share the limits of one address without it");
+    alarm_raise(&http_proxy_alarm, (slice){ detail, (size_t)len });
+}
+
+void http_proxy_apply(struct exchange *x, const char *peer)
+{
+    slice addresses = last_header(x, SLICE("X-Forwarded-For"));
+    slice scheme = last_header(x, SLICE("X-Forwarded-Proto"));
+    if (addresses.len == 0 && scheme.len == 0)
+        return;
+    bool trusted = http_has_token(slice_of(setting_text(&http_trusted_proxies)), peer);
+    if (trusted)
+        believe(x, addresses, scheme);
+    advise(peer, trusted);
+}
