@@ -122,27 +122,20 @@ bool scram_verify(const struct scram_keys *keys, enum scram_hash h, slice passwo
     return same;
 }
 
-/* One pseudo-random value a name and purpose. */
-static void fake(enum scram_hash h, const uint8_t *secret_key, const char *purpose, slice user,
-                 uint8_t *out)
-{
-    uint8_t of_purpose[SCRAM_HASH_MAX];
-    hmac(h, secret_key, slice_of(purpose), of_purpose);
-    hmac(h, of_purpose, user, out);
-}
-
+/* Every login pays for this, so it is one HMAC: its value is the salt that is shown, and stands for
+ * keys that are never shown. No pre-image of it is known, so no password fits. */
 void scram_fake_keys(struct scram_keys *out, enum scram_hash h, slice user, slice server_secret,
                      uint32_t iterations)
 {
     open_once(h);
-    uint8_t key[SCRAM_HASH_MAX] = { 0 }, salt[SCRAM_HASH_MAX];
+    uint8_t key[SCRAM_HASH_MAX] = { 0 }, value[SCRAM_HASH_MAX];
     size_t len = server_secret.len < hashes[h].len ? server_secret.len : hashes[h].len;
     memcpy(key, server_secret.ptr, len);
+    hmac(h, key, user, value);
     *out = (struct scram_keys){ .salt_len = SCRAM_SALT_LEN, .iterations = iterations };
-    fake(h, key, "salt", user, salt);
-    memcpy(out->salt, salt, SCRAM_SALT_LEN);
-    fake(h, key, "stored", user, out->stored_key); /* no known pre-image, so no password fits */
-    fake(h, key, "server", user, out->server_key);
+    memcpy(out->salt, value, SCRAM_SALT_LEN);
+    memcpy(out->stored_key, value, hashes[h].len);
+    memcpy(out->server_key, value, hashes[h].len);
     mem_wipe(key, sizeof key);
 }
 
