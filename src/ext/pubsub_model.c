@@ -360,16 +360,10 @@ static bool in_groups(const struct roster_item *item, slice allowed)
     return false;
 }
 
-static slice bare_of(slice jid)
-{
-    const char *slash = memchr(jid.ptr, '/', jid.len);
-    return slash == NULL ? jid : (slice){ jid.ptr, (size_t)(slash - jid.ptr) };
-}
-
 struct ps_actor ps_actor_of(const struct ps_node *n, slice from)
 {
     const struct ps_service *s = n->service;
-    slice bare = bare_of(from);
+    slice bare = jid_bare_of(from);
     const struct ps_affiliate *a = ps_affiliate(n, bare);
     const struct ps_subscriber *sub = ps_subscriber(n, bare);
     struct ps_actor who = { .affiliation = a == NULL ? PS_NONE : a->affiliation };

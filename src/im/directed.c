@@ -41,12 +41,6 @@ static slice target_resource(const struct directed_target *t)
     return (slice){ t->resource, t->len };
 }
 
-static slice bare_of(slice jid)
-{
-    struct jid parts = jid_split(jid);
-    return jid_bare(&parts);
-}
-
 static slice resource_of(slice jid) { return jid_split(jid).resource; }
 
 static struct directed_place *place_find(const struct directed *d, slice bare)
@@ -116,12 +110,12 @@ static struct directed_target **target_find(struct directed_place *p, slice reso
 enum err directed_add(struct directed **d, slice jid, enum directed_kind kind)
 {
     slice resource = resource_of(jid);
-    struct directed_place *p = place_find(*d, bare_of(jid));
+    struct directed_place *p = place_find(*d, jid_bare_of(jid));
     bool more = p == NULL || (!p->room && *target_find(p, resource) == NULL);
     if (more && *d != NULL && (*d)->count >= (uint64_t)setting_int(&directed_max))
         return E_LIMIT;
     if (p == NULL)
-        p = place_make(d, bare_of(jid));
+        p = place_make(d, jid_bare_of(jid));
     p->room = p->room || kind == DIRECTED_ROOM;
     if (p->room && p->first != NULL && (p->entered || resource.len == 0))
         return OK;
@@ -134,7 +128,7 @@ enum err directed_add(struct directed **d, slice jid, enum directed_kind kind)
 
 void directed_remove(struct directed **d, slice jid)
 {
-    struct directed_place *p = place_find(*d, bare_of(jid));
+    struct directed_place *p = place_find(*d, jid_bare_of(jid));
     if (p == NULL)
         return;
     struct directed_target **at = p->room ? &p->first : target_find(p, resource_of(jid));
@@ -260,6 +254,6 @@ void directed_load(struct directed **d, slice lines, struct arena *tmp)
             continue;
         if (directed_add(d, to.full, room ? DIRECTED_ROOM : DIRECTED_USER) != OK)
             return;
-        place_find(*d, bare_of(to.full))->entered |= in;
+        place_find(*d, jid_bare_of(to.full))->entered |= in;
     }
 }

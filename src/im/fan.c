@@ -61,8 +61,7 @@ void fan_add(struct fan *f, slice jid) { fan_add_with(f, jid, 0); }
 void fan_add_with(struct fan *f, slice jid, uint32_t number)
 {
     struct worker *w = f->worker;
-    const char *slash = memchr(jid.ptr, '/', jid.len);
-    slice bare = { jid.ptr, slash == NULL ? jid.len : (size_t)(slash - jid.ptr) };
+    slice bare = f->tag.len == 0 ? jid : jid_bare_of(jid); /* of presence, each is bare */
     uint32_t node;
     unsigned worker = node_home(w->node, bare, &node);
     if (node != w->node->id || !fan_is_local(w->node, bare)) {

@@ -245,12 +245,6 @@ void presence_replace(struct session *s, struct stanza *own, bool away)
 
 /* Directed presence (§4.6). */
 
-static slice bare_of(slice jid)
-{
-    struct jid parts = jid_split(jid);
-    return jid_bare(&parts);
-}
-
 void presence_directed_save(const struct session *s, struct buf *out)
 {
     directed_save(s->directed, out);
@@ -274,7 +268,7 @@ static void directed_end(const struct session *s, struct directed *d, const stru
     char text[JID_MAX];
     slice to;
     for (struct directed_at at = { 0 }; directed_next(d, &at, text, &to);)
-        if (!broadcasted || !sees(s, bare_of(to)))
+        if (!broadcasted || !sees(s, jid_bare_of(to)))
             route_send(s->account->worker, stanza_readdress(st, (slice){ 0 }, to));
     directed_free(&d);
 }
@@ -287,7 +281,7 @@ static struct stanza *unavailable_from(const struct session *s)
 
 bool presence_is_sent(const struct session *s, slice jid)
 {
-    return directed_has(s->directed, bare_of(jid));
+    return directed_has(s->directed, jid_bare_of(jid));
 }
 
 bool presence_is_directed(const struct account *a, slice jid)

@@ -167,6 +167,12 @@ enum err jid_prep_password(slice text, struct arena *tmp, slice *out)
     return jid_prep_resource(text, tmp, out);
 }
 
+slice jid_bare_of(slice text)
+{
+    const char *slash = text.len > 0 ? memchr(text.ptr, '/', text.len) : NULL;
+    return slash == NULL ? text : (slice){ text.ptr, (size_t)(slash - text.ptr) };
+}
+
 /* RFC 7622 §3.1: the first '/' begins the resourcepart; the first '@' before it ends the localpart.
  */
 struct jid jid_split(slice text)

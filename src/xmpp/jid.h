@@ -21,6 +21,7 @@ NODISCARD enum err jid_parse(struct jid *out, slice text, struct arena *tmp);
 /* As above for text that is known to be prepared (ours, from the database): splits only. */
 struct jid jid_split(slice prepared);
 slice jid_bare(const struct jid *j); /* a prefix of full: local@domain, or the domain */
+slice jid_bare_of(slice prepared);   /* the same of such a text */
 static inline bool jid_is_bare(const struct jid *j) { return j->resource.len == 0; }
 static inline bool jid_is_domain(const struct jid *j) { return j->local.len == 0; }
 /* Whether a list, separated by spaces, is prepared addresses that all suit (NULL: any do). */

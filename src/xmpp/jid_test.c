@@ -73,6 +73,8 @@ static void splits_at_the_first_separators(void **state)
     assert_true(slice_is(j.domain, "b.c"));
     assert_true(slice_is(j.resource, "d@e/f"));
     assert_true(slice_is(jid_bare(&j), "a@b.c"));
+    assert_true(slice_is(jid_bare_of(SLICE("a@b.c/d@e/f")), "a@b.c"));
+    assert_true(slice_is(jid_bare_of(SLICE("b.c")), "b.c"));
     assert_false(jid_is_bare(&j));
     j = jid_split(SLICE("b.c/x@y"));
     assert_true(jid_is_domain(&j));
