@@ -17,6 +17,7 @@
 #include "im/rows.h"
 #include "im/server.h"
 #include "im/session_private.h"
+#include "im/session_repeats.h"
 #include "im/worker.h"
 #include "xmpp/ns.h"
 #include <assert.h>
@@ -306,6 +307,7 @@ void session_free(struct session *s)
     map_del(&w->sessions, (slice){ (const char *)&s->id, sizeof s->id });
     session_queue_free(s);
     mem_free(&s->tickets);
+    mem_free(&s->repeats);
     presence_session_forget(s);
     metric_add(&session_count, -1);
     guest_ended(s);
@@ -583,11 +585,11 @@ static void resume_now(struct account *a, struct binding *b)
     for (const struct feature *const *f = features_all(); *f != NULL; f++)
         if ((*f)->session_resumed != NULL)
             (*f)->session_resumed(s);
-    s->skip = s->in_count - s->h;
-    s->h_told = s->h;
+    repeats_begin(s);
+    s->h_told = s->h_asked = s->h;
     session_down(s, &(struct down){ .kind = DOWN_RESUMED,
                                     .text = s->jid,
-                                    .num = s->h - s->in_base,
+                                    .num = session_handled(s),
                                     .session = s->id,
                                     .local = s->link.local == NULL ? NULL : s });
     session_queue_resend(s);

@@ -23,9 +23,11 @@ struct account;
 struct arena;
 struct elem;
 struct metric;
+struct repeats;
 struct session;
 struct setting;
 struct stream;
+struct ticket;
 struct worker;
 
 enum { SESSION_STATE_SLOTS = 8 };
@@ -97,11 +99,11 @@ struct session {
     bool handling;        /* a stanza is being handled */
     uint16_t early; /* at most TICKET_REPORTS_MAX times it was reported done before that returned */
     uint32_t in_base,
-        out_base;  /* counts when stream management was enabled: XEP-0198 counts from there */
-    uint32_t skip; /* stanzas that a resumed client repeats although they are being handled */
+        out_base; /* counts when stream management was enabled: XEP-0198 counts from there */
     uint32_t in_count, h;     /* stanzas received / handled in one prefix; wrap (XEP-0198 §4) */
     uint32_t h_told, h_asked; /* last h told; in_count when the client last asked */
-    uint16_t *tickets;        /* ring over h+1..in_count: reports awaited; NULL: none ever was */
+    struct ticket *tickets;   /* ring over h+1..in_count; NULL: none ever was */
+    struct repeats *repeats;  /* what its client may send again (im/session_repeats.h) */
     uint32_t ticket_cap;
     uint32_t out_count;            /* stanzas delivered; wraps */
     uint32_t out_acked, out_asked; /* acknowledged (or written); out_count at the last <r/> */

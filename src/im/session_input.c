@@ -9,6 +9,7 @@
 #include "im/presence.h"
 #include "im/server.h"
 #include "im/session_private.h"
+#include "im/session_repeats.h"
 #include "im/stage.h"
 #include "im/ticket_join.h"
 #include "im/worker.h"
@@ -27,9 +28,7 @@ static void send_acks(struct loop_defer *d)
         if (s->state != SESSION_ATTACHED)
             continue;
         s->h_told = s->h;
-        /* before the count that stream management began with, there is nothing to tell */
-        uint32_t h = (int32_t)(s->h - s->in_base) < 0 ? 0 : s->h - s->in_base;
-        session_down(s, &(struct down){ .kind = DOWN_ACK, .num = h });
+        session_down(s, &(struct down){ .kind = DOWN_ACK, .num = session_handled(s) });
     }
 }
 
@@ -52,7 +51,7 @@ void session_asked(struct session *s)
     ack_later(s);
 }
 
-static uint16_t *ticket(const struct session *s, uint32_t n)
+static struct ticket *ticket(const struct session *s, uint32_t n)
 {
     return &s->tickets[n & (s->ticket_cap - 1)];
 }
@@ -60,7 +59,7 @@ static uint16_t *ticket(const struct session *s, uint32_t n)
 static void tickets_grow(struct session *s)
 {
     uint32_t cap = s->ticket_cap == 0 ? 16 : s->ticket_cap * 2;
-    uint16_t *ring = mem_alloc(cap * sizeof *ring);
+    struct ticket *ring = mem_alloc(cap * sizeof *ring);
     for (uint32_t n = s->h + 1; s->tickets != NULL && n != s->in_count; n++)
         ring[n & (cap - 1)] = *ticket(s, n);
     mem_free(&s->tickets);
@@ -70,32 +69,35 @@ static void tickets_grow(struct session *s)
 
 static void flow(struct session *s)
 {
-    uint32_t open = s->in_count - s->h;
+    uint32_t open = s->in_count - s->h + repeats_open(s);
     if ((s->holds & HOLD_UNFINISHED) == 0 && open >= UNFINISHED_MAX)
         session_hold(s, HOLD_UNFINISHED);
     else if ((s->holds & HOLD_UNFINISHED) != 0 && open <= UNFINISHED_LOW)
         session_release(s, HOLD_UNFINISHED);
 }
 
-static void ticket_put(struct session *s, uint16_t awaited)
+static bool is_next(const struct session *s) { return s->h + 1 == s->in_count; }
+
+static void ticket_put(struct session *s, struct ticket t)
 {
-    if (awaited == 0 && s->h + 1 == s->in_count) {
-        s->h = s->in_count;
-        return;
-    }
     if (s->in_count - s->h > s->ticket_cap)
         tickets_grow(s);
-    *ticket(s, s->in_count) = awaited;
+    *ticket(s, s->in_count) = t;
     flow(s);
 }
 
 static void advance(struct session *s)
 {
-    while (s->h != s->in_count && *ticket(s, s->h + 1) == 0)
+    while (s->h != s->in_count && ticket(s, s->h + 1)->awaited == 0)
         s->h++;
     if (s->sm != 0 && (int32_t)(s->h_asked - s->h_told) > 0 && s->h != s->h_told)
         ack_later(s);
     flow(s);
+}
+
+static bool awaits(const struct session *s, uint32_t count)
+{
+    return count - s->h - 1 < s->in_count - s->h;
 }
 
 void ticket_done(struct worker *w, struct origin o)
@@ -111,14 +113,20 @@ void ticket_done(struct worker *w, struct origin o)
     struct session *s = session_find(w, o.session);
     if (s == NULL)
         ticket_join_done(w, o);
-    if (s == NULL || o.count - s->h - 1 >= s->in_count - s->h)
-        return; /* the session has ended, or this was counted already */
+    if (s == NULL)
+        return; /* it has ended */
+    if (!awaits(s, o.count)) {
+        bool again = repeats_reported(s, o.count, &o.count);
+        flow(s);
+        if (!again)
+            return; /* counted already, or not repeated */
+    }
     if (s->handling && o.count == s->in_count) {
         s->early++;
         return;
     }
-    uint16_t *awaited = ticket(s, o.count);
-    if (*awaited > 0 && --*awaited == 0)
+    struct ticket *t = ticket(s, o.count);
+    if (t->awaited > 0 && --t->awaited == 0)
         advance(s);
 }
 
@@ -211,24 +219,48 @@ unsigned session_said(struct session *s, struct stanza *st, struct origin o)
     }
 }
 
+/* It was handled, but for `reports`. */
+static void input_done(struct session *s, const struct stanza *st, unsigned reports)
+{
+    unsigned awaited = reports > s->early ? reports - s->early : 0;
+    s->handling = false;
+    s->early = 0;
+    ensure(awaited <= TICKET_REPORTS_MAX);
+    if (awaited == 0 && is_next(s)) {
+        s->h = s->in_count;
+        return;
+    }
+    struct ticket t = repeat_ticket(s, st);
+    t.awaited = (uint16_t)awaited;
+    ticket_put(s, t);
+}
+
+/* false: it is new. Takes over if it is not. */
+static bool input_again(struct session *s, struct stanza *st)
+{
+    struct ticket t;
+    if (s->repeats == NULL || !repeats_take(s, st, &t))
+        return false;
+    stanza_unref(&st);
+    if (t.awaited == 0 && is_next(s))
+        s->h = s->in_count;
+    else
+        ticket_put(s, t);
+    return true;
+}
+
 void session_input(struct session *s, struct stanza *st)
 {
     struct worker *w = s->account->worker;
-    if (s->skip > 0) {
-        s->skip--;
-        stanza_unref(&st);
-        return;
-    }
     struct origin o = { s->id, w->node->id, ++s->in_count };
     s->active_us = loop_now_us(w->loop);
+    if (input_again(s, st))
+        return;
+    struct stanza *kept = stanza_ref(st);
     s->handling = true;
     unsigned r = session_said(s, st, o);
-    s = session_find(w, o.session); /* handling it may have ended the session */
-    if (s == NULL)
-        return;
-    s->handling = false;
-    unsigned awaited = r > s->early ? r - s->early : 0;
-    s->early = 0;
-    ensure(awaited <= TICKET_REPORTS_MAX);
-    ticket_put(s, (uint16_t)awaited);
+    s = session_find(w, o.session);
+    if (s != NULL) /* handling it may have ended the session */
+        input_done(s, kept, r);
+    stanza_unref(&kept);
 }

@@ -10,6 +10,12 @@ extern struct setting sm_hibernate_time, sm_hibernate_buffer, sm_hibernate_bytes
 extern struct metric session_flushes, session_flushes_limit, session_flush_stanzas,
     session_flush_waited;
 
+/* The h that its client is told: it counts from where stream management began. */
+static inline uint32_t session_handled(const struct session *s)
+{
+    return (int32_t)(s->h - s->in_base) < 0 ? 0 : s->h - s->in_base;
+}
+
 struct session *session_create(struct account *a, slice resource); /* not attached yet */
 void session_end_later(struct session *s, enum session_end why);
 void session_free(struct session *s); /* memory only */

@@ -11,6 +11,7 @@
 #include "im/node.h"
 #include "im/presence.h"
 #include "im/session_private.h"
+#include "im/session_repeats.h"
 #include "im/worker.h"
 
 static const struct store_migration migrations[] = {
@@ -37,14 +38,16 @@ static const struct store_migration migrations[] = {
       "NULL, state BLOB NOT NULL, PRIMARY KEY(owner, resource, feature)) WITHOUT ROWID;",
       "CREATE TABLE saved_state(owner BIGINT NOT NULL, resource TEXT NOT NULL, feature TEXT NOT "
       "NULL, state BYTEA NOT NULL, PRIMARY KEY(owner, resource, feature));" },
+    { 4, "ALTER TABLE saved_session ADD COLUMN repeats BLOB",
+      "ALTER TABLE saved_session ADD COLUMN repeats BYTEA" },
     { 0 }
 };
 
 static struct store_stmt put_session = {
     .name = "session.put",
     .sql = "INSERT INTO saved_session(owner, jid, resource, token, until_us, counts, presence,"
-           " directed) VALUES($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING",
-    .params = "ittbibTT",
+           " directed, repeats) VALUES($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING",
+    .params = "ittbibTTB",
     .cols = "",
 };
 static struct store_stmt put_stanza = {
@@ -56,10 +59,10 @@ static struct store_stmt put_stanza = {
 };
 static struct store_stmt get_sessions = {
     .name = "session.saved",
-    .sql = "SELECT owner, jid, resource, token, until_us, counts, presence, directed"
+    .sql = "SELECT owner, jid, resource, token, until_us, counts, presence, directed, repeats"
            " FROM saved_session ORDER BY owner, resource",
     .params = "",
-    .cols = "ittbibTT",
+    .cols = "ittbibTTB",
 };
 static struct store_stmt get_stanzas = {
     .name = "session.saved-stanzas",
@@ -156,7 +159,7 @@ static void add_session(struct store_batch *b, const struct session *s)
     const struct account *a = s->account;
     uint64_t until = loop_wall_us(a->worker->loop) + session_resumable_ms(s) * 1000;
     struct counts counts;
-    struct buf presence, directed;
+    struct buf presence, directed, repeats;
 
     memset(&counts, 0, sizeof counts);
     counts.in_base = s->in_base;
@@ -174,9 +177,11 @@ static void add_session(struct store_batch *b, const struct session *s)
     counts.resume_max_s = s->resume_max_s;
     buf_init(&presence, SAVE_BYTES_MAX);
     buf_init(&directed, SAVE_BYTES_MAX);
+    buf_init(&repeats, SAVE_BYTES_MAX);
     if (s->presence != NULL)
         stanza_store(&presence, s->awake != NULL ? s->awake : s->presence);
     presence_directed_save(s, &directed);
+    repeats_save(s, &repeats);
     /* rows of an earlier end may not be read yet */
     STORE_ADD(b, &drop_session, STORE_ANY_ROWS, SV_I(a->id), SV_T(session_resource(s)));
     STORE_ADD(b, &drop_stanzas_of, STORE_ANY_ROWS, SV_I(a->id), SV_T(session_resource(s)));
@@ -186,9 +191,11 @@ static void add_session(struct store_batch *b, const struct session *s)
               SV_B(((slice){ (const char *)s->token, sizeof s->token })), SV_I(until),
               SV_B(((slice){ (const char *)&counts, sizeof counts })),
               presence.len == 0 ? SV_NULL : SV_T(buf_slice(&presence)),
-              directed.len == 0 ? SV_NULL : SV_T(buf_slice(&directed)));
+              directed.len == 0 ? SV_NULL : SV_T(buf_slice(&directed)),
+              repeats.len == 0 ? SV_NULL : SV_B(buf_slice(&repeats)));
     buf_fini(&presence);
     buf_fini(&directed);
+    buf_fini(&repeats);
 }
 
 /* One that cannot be resumed ends with the process, but those who saw it are told when they are
@@ -276,7 +283,7 @@ struct saved {
     struct saved *next;
     struct restoring *all;
     int64_t owner;
-    slice jid, resource, presence, directed;
+    slice jid, resource, presence, directed, repeats;
     uint8_t token[16];
     uint64_t until_us;
     struct counts counts;
@@ -340,6 +347,7 @@ static void restore(struct account *a, const struct saved *v)
     s->out_base = v->counts.out_base;
     s->in_count = s->h = s->h_told = s->h_asked = v->counts.h;
     s->out_acked = s->out_asked = v->counts.out_acked;
+    repeats_restore(s, v->repeats);
     load_queue(s, v);
     /* not before all are back, or some would not hear of the end */
     session_hibernate(s, v->until_us > now + EARLIEST_US ? (v->until_us - now) / 1000
@@ -488,6 +496,7 @@ static void sessions_read(void *arg, enum store_result result, const struct stor
         memcpy(&v->counts, counts.ptr, counts.len);
         v->presence = slice_dup(r->arena, store_text(b, 0, i, 6));
         v->directed = slice_dup(r->arena, store_text(b, 0, i, 7));
+        v->repeats = slice_dup(r->arena, store_text(b, 0, i, 8));
         *last = v;
         last = &v->next;
     }

@@ -1,0 +1,181 @@
+#include "im/session_repeats.h"
+#include "base/buf.h"
+#include "base/hash.h"
+#include "base/mem.h"
+#include "im/session_private.h"
+#include <assert.h>
+
+/* One that the client may send again. */
+struct repeat {
+    struct ticket t; /* as it was received; awaited: still */
+    uint32_t count;  /* inbound, rising */
+    uint32_t again;  /* inbound count of the repeat */
+    bool taken;      /* it was repeated */
+};
+
+struct repeats {
+    uint32_t len, open;
+    uint32_t next; /* where the next repeat is expected */
+    uint32_t came; /* stanzas since the resumption */
+    bool in_order; /* all of them were repeats */
+    struct repeat each[];
+};
+
+static void mix(struct hash_key *key, slice bytes)
+{
+    uint64_t hash = hash_with(key, bytes);
+    key->k0 ^= hash;
+    key->k1 += hash;
+}
+
+/* The key is the session's own, which outlives a planned restart. */
+struct ticket repeat_ticket(const struct session *s, const struct stanza *st)
+{
+    struct hash_key key;
+    char kinds[2] = { (char)st->kind, (char)st->type };
+    if (s->sm != 2)
+        return (struct ticket){ 0 };
+    static_assert(sizeof key == sizeof s->token, "a token is a key");
+    memcpy(&key, s->token, sizeof key);
+    mix(&key, (slice){ kinds, sizeof kinds });
+    mix(&key, stanza_to(st));
+    mix(&key, stanza_id(st));
+    for (unsigned i = 0; i < st->child_count; i++)
+        if (st->child[i].known != KNOWN_DELAY)
+            mix(&key, (slice){ st->content + st->child[i].at, st->child[i].len });
+    return (struct ticket){ .mark = (key.k0 & ((1ull << 46) - 1)) | 1, .named = st->id_len > 0 };
+}
+
+static struct repeats *create(uint32_t cap)
+{
+    struct repeats *r = mem_zalloc(sizeof *r + cap * sizeof r->each[0]);
+    r->in_order = true;
+    return r;
+}
+
+static void add(struct repeats *r, struct ticket t, uint32_t count)
+{
+    r->each[r->len++] = (struct repeat){ .t = t, .count = count };
+    r->open += t.awaited > 0;
+}
+
+/* Those of an earlier resumption first: their counts are lower. A repeat that h covers by now is
+ * not repeated again. */
+static struct repeats *gather(const struct session *s)
+{
+    const struct repeats *old = s->repeats;
+    struct repeats *r = create((old == NULL ? 0 : old->len) + s->in_count - s->h);
+    for (uint32_t i = 0; old != NULL && i < old->len; i++)
+        if (!old->each[i].taken || (int32_t)(old->each[i].again - s->h) > 0)
+            add(r, old->each[i].t, old->each[i].count);
+    for (uint32_t n = s->h + 1; n != s->in_count + 1; n++) {
+        struct ticket t = s->tickets[n & (s->ticket_cap - 1)];
+        if (!t.again && (int32_t)(n - s->in_base) > 0)
+            add(r, t, n);
+    }
+    return r;
+}
+
+static void set(struct session *s, struct repeats *r)
+{
+    mem_free(&s->repeats);
+    s->repeats = r;
+    if (r->len == 0)
+        mem_free(&s->repeats);
+}
+
+/* What the client counts goes on from h, and so does it here: the numbers in between are those of
+ * the first copies. */
+void repeats_begin(struct session *s)
+{
+    set(s, gather(s));
+    uint32_t told = session_handled(s);
+    s->h = s->in_count;
+    s->in_base = s->in_count - told;
+}
+
+/* Nobody repeats any more, and nobody waits. */
+static void forget_if_done(struct session *s)
+{
+    struct repeats *r = s->repeats;
+    if (r->came <= 2 * r->len)
+        return;
+    for (uint32_t i = 0; i < r->len; i++)
+        if (r->each[i].t.awaited > 0)
+            return;
+    mem_free(&s->repeats);
+}
+
+bool repeats_take(struct session *s, const struct stanza *st, struct ticket *t)
+{
+    struct repeats *r = s->repeats;
+    if (r->came > 2 * r->len) {
+        forget_if_done(s);
+        return false;
+    }
+    r->came++;
+    struct ticket mine = repeat_ticket(s, st);
+    for (uint32_t i = 0; i < r->len; i++) {
+        struct repeat *e = &r->each[(r->next + i) % r->len];
+        if (e->taken || e->t.mark != mine.mark || !(e->t.named || r->in_order))
+            continue;
+        e->taken = true;
+        e->again = s->in_count;
+        r->next = (r->next + i + 1) % r->len;
+        *t = e->t;
+        t->awaited = e->t.awaited > 0;
+        t->again = true;
+        return true;
+    }
+    r->in_order = false;
+    return false;
+}
+
+static struct repeat *find(struct repeats *r, uint32_t count)
+{
+    uint32_t low = 0, high = r->len;
+    while (low < high) {
+        uint32_t mid = low + (high - low) / 2;
+        if (r->each[mid].count == count)
+            return &r->each[mid];
+        if ((int32_t)(r->each[mid].count - count) < 0)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return NULL;
+}
+
+bool repeats_reported(struct session *s, uint32_t count, uint32_t *again)
+{
+    struct repeat *e = s->repeats == NULL ? NULL : find(s->repeats, count);
+    if (e == NULL || e->t.awaited == 0 || --e->t.awaited > 0)
+        return false;
+    s->repeats->open--;
+    *again = e->again;
+    return e->taken;
+}
+
+uint32_t repeats_open(const struct session *s) { return s->repeats == NULL ? 0 : s->repeats->open; }
+
+void repeats_save(const struct session *s, struct buf *out)
+{
+    struct repeats *r = gather(s);
+    for (uint32_t i = 0; i < r->len; i++)
+        if (r->each[i].t.awaited == 0)
+            buf_append(out, &r->each[i].t, sizeof r->each[i].t);
+    mem_free(&r);
+}
+
+void repeats_restore(struct session *s, slice saved)
+{
+    uint32_t count = (uint32_t)(saved.len / sizeof(struct ticket));
+    struct repeats *r = create(count);
+    for (uint32_t i = 0; i < count; i++) {
+        struct ticket t;
+        memcpy(&t, saved.ptr + i * sizeof t, sizeof t);
+        t.awaited = 0;
+        add(r, t, s->in_count - count + i + 1);
+    }
+    set(s, r);
+}

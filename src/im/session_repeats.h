@@ -1,0 +1,43 @@
+/* session_repeats: what a client may send again when it has resumed its session. XEP-0198 §5 has it
+ * repeat every stanza that the server's h does not cover, and some of these are being handled, or
+ * are handled behind one that is not. They are recognised by their content, so that none is handled
+ * twice, and a client that repeats fewer, or goes on with others, loses nothing.
+ *
+ * A repeat has the kind, type, addressee, id and children of the stanza that it repeats; delay
+ * stamps may be added. Stanzas without an id are compared until the first stanza that is no repeat,
+ * those with an id until the client has sent twice as many stanzas as there were to repeat.
+ *
+ * Confined to the home worker of the account. Limit: no more than a session has unfinished, and
+ * what is handled behind these (im/session_input.c); 24 bytes each. */
+#pragma once
+#include "base/slice.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+struct buf;
+struct session;
+struct stanza;
+
+/* What the h of a session waits for, of one inbound stanza. */
+struct ticket {
+    uint64_t mark : 46;    /* of its content; 0: not resumable */
+    uint64_t named : 1;    /* it has an id */
+    uint64_t again : 1;    /* it is a repeat: its reports come to the first copy */
+    uint64_t awaited : 16; /* reports */
+};
+
+struct ticket repeat_ticket(const struct session *s, const struct stanza *st);
+
+/* At resumption: the tickets above h are kept as what may be repeated. */
+void repeats_begin(struct session *s);
+/* Stanza number s->in_count repeats one of them: its ticket. false: it is new. */
+bool repeats_take(struct session *s, const struct stanza *st, struct ticket *t);
+/* A report for a stanza from before the resumption. The number of its repeat that is handled by
+ * that is in `again`; false: none is. */
+bool repeats_reported(struct session *s, uint32_t count, uint32_t *again);
+/* How many of them are not handled yet. */
+uint32_t repeats_open(const struct session *s);
+
+/* Over a planned restart: those that are handled and not covered by h. */
+void repeats_save(const struct session *s, struct buf *out);
+void repeats_restore(struct session *s, slice saved);
