@@ -6,8 +6,10 @@ import re
 import pytest
 
 from muster import xml
+from muster.client import until
 from muster.pubsub import (
     create, entry, error_of, publish, subscribe, subscriptions, unsubscribe)
+from test_mam import Page
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 HOST = "pubsub.localhost"
@@ -18,7 +20,8 @@ def settings_that_limit():
     """Names of settings that say how many or how much; not those in units of time."""
     for line in (ROOT / "docs/config.md").read_text().splitlines():
         row = re.match(r"\| `([a-z0-9.-]+)` \| ([^|]*)\|", line)
-        if row and re.search(r"-max$|\.max$|-per-|\.quota$|user-bytes$|-share$", row[1]) and \
+        limit = r"-max$|\.max$|-per-|\.quota$|user-bytes$|room-bytes$|-share$"
+        if row and re.search(limit, row[1]) and \
                 not re.search(r"\d(ms|s|min|h|d)\b", row[2]):
             yield row[1]
 
@@ -127,6 +130,21 @@ def test_pubsub_bytes(make_server):
     alice.result("set", "<pubsub xmlns='http://jabber.org/protocol/pubsub#owner'>"
                  "<delete node='n0'/></pubsub>", to=HOST)
     alice.result("set", publish("n1", entry("x" * 20000), item="2"), to=HOST)
+
+
+def test_an_archive_is_limited(make_server):
+    """The archive of one who writes and receives much is cut; that of another, who wrote less, has
+    everything."""
+    server = make_server("alice", "bob", "carol", settings={"archive.user-bytes": 64 << 10})
+    alice, bob, carol = (server.client(n, "r") for n in ("alice", "bob", "carol"))
+    carol.send(f"<message to='{bob.bare}' type='chat'><body>first</body></message>")
+    bob.expect("<message><body>first</body></message>")
+    for i in range(80):
+        alice.send(f"<message to='{bob.bare}' type='chat'><body>{i} {'x' * 1500}</body></message>")
+        bob.expect("<message type='chat'/>")
+    for client in alice, bob:
+        until("it is cut", lambda c=client: len(Page(c, page="<max>250</max>").bodies) < 64)
+    assert Page(carol).bodies == ["first"] and "first" in Page(bob, page="<max>1</max>").bodies
 
 
 def test_pubsub_addresses(make_server):

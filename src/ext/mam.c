@@ -94,6 +94,7 @@ static void start(void)
     gather(mam_prefs_stmts, &n);
     gather(mam_fulltext_stmts, &n);
     gather(mam_expire_stmts, &n);
+    gather(mam_quota_stmts, &n);
     gather(mam_retract_stmts, &n);
     mam_prefs_start();
 }
@@ -108,6 +109,7 @@ static void ended(struct worker *w)
 {
     mam_fulltext_stop(w);
     mam_expire_stop(w);
+    mam_quota_stop(w);
 }
 
 static bool archives(struct account *a, const struct stanza *st, slice contact)
@@ -139,11 +141,11 @@ const struct feature mam_feature = {
     .iq = rules,
     .schema = &schema,
     .words = &mam_words,
-    .settings =
-        (struct setting *const[]){ &mam_enabled, &mam_default, &mam_users_choose, &mam_page_default,
-                                   &mam_page_max, &mam_fulltext, &mam_retention, NULL },
+    .settings = (struct setting *const[]){ &mam_enabled, &mam_default, &mam_users_choose,
+                                           &mam_page_default, &mam_page_max, &mam_fulltext,
+                                           &mam_retention, &mam_user_bytes, &mam_room_bytes, NULL },
     .commands = (struct command *const[]){ &mam_expire_command, NULL },
-    .metrics = (struct metric *const[]){ &mam_expired, NULL },
+    .metrics = (struct metric *const[]){ &mam_expired, &mam_trimmed, NULL },
     .logs = (struct log_area *const[]){ &mam_log, NULL },
     .start = start,
     .load = mam_prefs_load,

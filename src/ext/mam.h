@@ -34,6 +34,13 @@ extern struct store_stmt *const mam_expire_stmts[];
 void mam_expire_arm(struct worker *w);
 void mam_expire_stop(struct worker *w);
 
+/* mam_quota.c */
+extern struct setting mam_user_bytes, mam_room_bytes;
+extern struct metric mam_trimmed;
+extern struct store_stmt *const mam_quota_stmts[];
+void mam_quota_stored(struct worker *w); /* messages are being stored: they are counted soon */
+void mam_quota_stop(struct worker *w);
+
 /* mam_retract.c */
 extern struct store_stmt *const mam_retract_stmts[];
 stage_kept_fn mam_retract;

@@ -344,6 +344,7 @@ static void start_background(struct worker *w)
 
 static void stored(struct worker *w)
 {
+    mam_quota_stored(w);
     atomic_fetch_add_explicit(&kicks, 1, memory_order_relaxed);
     if (!atomic_load_explicit(&stored_more, memory_order_relaxed))
         atomic_store(&stored_more, true);

@@ -1,4 +1,5 @@
 #include "im/archive.h"
+#include "im/archive_size.h"
 #include "im/archive_words.h"
 
 /* The newest row is never deleted, so that ids are not given twice and the log's reader stays
@@ -31,6 +32,13 @@ static const struct store_migration migrations[] = {
       "CREATE TABLE former(jid TEXT NOT NULL, id BIGINT NOT NULL, PRIMARY KEY(jid, id))" },
     { 3, "ALTER TABLE mailbox ADD COLUMN settled BLOB",
       "ALTER TABLE mailbox ADD COLUMN settled BYTEA" },
+    { 4,
+      "CREATE TABLE archive_size(owner INTEGER NOT NULL, peer INTEGER NOT NULL,"
+      " bytes INTEGER NOT NULL, PRIMARY KEY(owner, peer)) WITHOUT ROWID;"
+      "INSERT INTO reader(name, position) VALUES('archive-sizes', 0)",
+      "CREATE TABLE archive_size(owner BIGINT NOT NULL, peer BIGINT NOT NULL,"
+      " bytes BIGINT NOT NULL, PRIMARY KEY(owner, peer));"
+      "INSERT INTO reader(name, position) VALUES('archive-sizes', 0)" },
     { 0 }
 };
 
@@ -277,16 +285,41 @@ struct store_stmt archive_drop_none = {
     .cols = "",
 };
 
-static struct store_stmt *const stmts[] = {
-    &archive_put,      &entry_put,          &archive_cursor_put, &archive_load,
-    &archive_open,     &archive_recent,     &archive_has,        &archive_row,
-    &archive_page,     &archive_reserve,    &archive_slack,      &archive_slack_known,
-    &archive_reserved, &remove_messages,    &remove_sent,        &remove_received,
-    &remove_last,      &remove_entries,     &remove_mailbox,     &remember_former,
-    &hidden_messages,  &hidden_sides,       &hidden_entries,     &change_line,
-    &drop_line,        &archive_drop_entry, &archive_owned,      &archive_key,
-    &archive_key_put,  &archive_sides,      &archive_drop_none,  NULL
-};
+static struct store_stmt *const stmts[] = { &archive_put,
+                                            &entry_put,
+                                            &archive_cursor_put,
+                                            &archive_load,
+                                            &archive_open,
+                                            &archive_recent,
+                                            &archive_has,
+                                            &archive_row,
+                                            &archive_page,
+                                            &archive_reserve,
+                                            &archive_slack,
+                                            &archive_slack_known,
+                                            &archive_reserved,
+                                            &remove_messages,
+                                            &remove_sent,
+                                            &remove_received,
+                                            &remove_last,
+                                            &remove_entries,
+                                            &remove_mailbox,
+                                            &remember_former,
+                                            &hidden_messages,
+                                            &hidden_sides,
+                                            &hidden_entries,
+                                            &change_line,
+                                            &drop_line,
+                                            &archive_drop_entry,
+                                            &archive_owned,
+                                            &archive_key,
+                                            &archive_key_put,
+                                            &archive_sides,
+                                            &archive_drop_none,
+                                            &archive_size_drop_stmt,
+                                            &archive_size_change_stmt,
+                                            &archive_size_forget_stmt,
+                                            NULL };
 
 static const struct store_late late = {
     .name = "entries",
@@ -329,22 +362,31 @@ void archive_remove(struct store_batch *b, int64_t owner, slice jid)
     store_add(b, &remove_last, STORE_ANY_ROWS, NULL, 0);
     STORE_ADD(b, &remove_entries, STORE_ANY_ROWS, SV_I(owner));
     STORE_ADD(b, &remove_mailbox, STORE_ANY_ROWS, SV_I(owner));
+    archive_size_forget(b, owner);
 }
 
 void archive_change(struct store_batch *b, const struct archive_line *m, slice stanza,
                     struct arena *tmp)
 {
+    archive_size_change(b, m, stanza.len);
     STORE_ADD(b, &change_line, 1, SV_I(m->id), SV_T(stanza), SV_T(m->stanza), SV_I(m->sender_entry),
               SV_I(m->rcpt_entry));
     archive_words_forget(b, m, tmp);
 }
 
+static void drop_entry(struct store_batch *b, const struct archive_line *m, int64_t owner,
+                       int64_t entry)
+{
+    archive_size_drop(b, m, owner, entry);
+    STORE_ADD(b, &archive_drop_entry, STORE_ANY_ROWS, SV_I(owner), SV_I(entry));
+}
+
 void archive_drop(struct store_batch *b, const struct archive_line *m, struct arena *tmp)
 {
     if (m->rcpt_entry != 0)
-        STORE_ADD(b, &archive_drop_entry, STORE_ANY_ROWS, SV_I(m->rcpt), SV_I(m->rcpt_entry));
+        drop_entry(b, m, m->rcpt, m->rcpt_entry);
     if (m->sender_entry != 0)
-        STORE_ADD(b, &archive_drop_entry, STORE_ANY_ROWS, SV_I(m->sender), SV_I(m->sender_entry));
+        drop_entry(b, m, m->sender, m->sender_entry);
     archive_words_forget(b, m, tmp);
     STORE_ADD(b, &drop_line, 1, SV_I(m->id), SV_T(m->stanza), SV_I(m->sender_entry),
               SV_I(m->rcpt_entry));

@@ -78,6 +78,12 @@ void archive_change(struct store_batch *b, const struct archive_line *m, slice s
                     struct arena *tmp);
 void archive_drop(struct store_batch *b, const struct archive_line *m, struct arena *tmp);
 
+/* Takes one message from one owner: `was` is as it was read, `m` is without the owner's side, and
+ * `entry` is the owner's. If nobody else has it, it is deleted. Behind store_read_late() of the
+ * owner; the batch is a conflict if the message was changed meanwhile. The caller says
+ * archive_words_edit() once a batch. */
+void archive_take(struct store_batch *b, const struct archive_line *was,
+                  const struct archive_line *m, int64_t owner, int64_t entry);
 /* Takes from an owner all that his archive has with ids up to `until`, in steps, so that nobody
  * waits for it; `done` once, later. If it fails, he has the rest. */
 void archive_leave(struct worker *w, int64_t owner, int64_t until,

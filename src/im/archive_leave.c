@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "im/account.h"
 #include "im/archive.h"
+#include "im/archive_size.h"
 #include "im/archive_words.h"
 #include "im/worker.h"
 
@@ -39,25 +40,32 @@ static void stepped(void *arg, enum store_result r, const struct store_batch *b)
         end(l, err_of_store(r));
 }
 
+void archive_take(struct store_batch *b, const struct archive_line *was,
+                  const struct archive_line *m, int64_t owner, int64_t entry)
+{
+    struct arena *tmp = arena_create(0);
+    archive_words_forget(b, was, tmp);
+    STORE_ADD(b, &archive_sides, 1, SV_I(m->id), SV_T(m->stanza), SV_I(m->sender),
+              SV_I(m->sender_entry), SV_I(m->rcpt), SV_I(m->rcpt_entry), SV_I(was->sender_entry),
+              SV_I(was->rcpt_entry));
+    archive_size_drop(b, was, owner, entry);
+    STORE_ADD(b, &archive_drop_entry, STORE_ANY_ROWS, SV_I(owner), SV_I(entry));
+    if (m->sender_entry == 0 && m->rcpt_entry == 0)
+        STORE_ADD(b, &archive_drop_none, STORE_ANY_ROWS, SV_I(m->id));
+    else
+        archive_words_again(b, m, tmp);
+    arena_destroy(&tmp);
+}
+
 static void add_line(struct store_batch *b, const struct leave *l, struct archive_line m,
                      int64_t entry)
 {
     const struct archive_line was = m;
-    struct arena *tmp = arena_create(0);
-    archive_words_forget(b, &m, tmp);
     if (m.sender == l->owner)
         m.sender = m.sender_entry = 0;
     if (m.rcpt == l->owner)
         m.rcpt = m.rcpt_entry = 0;
-    STORE_ADD(b, &archive_sides, 1, SV_I(m.id), SV_T(m.stanza), SV_I(m.sender),
-              SV_I(m.sender_entry), SV_I(m.rcpt), SV_I(m.rcpt_entry), SV_I(was.sender_entry),
-              SV_I(was.rcpt_entry));
-    STORE_ADD(b, &archive_drop_entry, STORE_ANY_ROWS, SV_I(l->owner), SV_I(entry));
-    if (m.sender_entry == 0 && m.rcpt_entry == 0)
-        STORE_ADD(b, &archive_drop_none, STORE_ANY_ROWS, SV_I(m.id));
-    else
-        archive_words_again(b, &m, tmp);
-    arena_destroy(&tmp);
+    archive_take(b, &was, &m, l->owner, entry);
 }
 
 static void owned_read(void *arg, enum store_result r, const struct store_batch *rows)

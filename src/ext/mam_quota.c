@@ -1,0 +1,461 @@
+/* How much an archive may hold: archive.user-bytes for an account, archive.room-bytes for a room.
+ *
+ * A reader of the log (im/archive_size.h) counts messages some seconds after they were stored, so
+ * storing costs nothing more. If an owner has too much, its longest conversation loses its oldest
+ * messages, until a sixteenth is free. So the messages of one flooding sender are removed, and
+ * other conversations stay. Messages that were not delivered yet are not removed.
+ *
+ * A round counts to the end of the log in steps. After each step it looks at the owners of these
+ * messages. If a limit was changed, it looks at all owners at the end. An owner whose messages were
+ * not delivered yet is looked at again with the next message.
+ *
+ * One round at a time, on the worker that stored a message.
+ *
+ * Limits: STEP_ROWS messages and about STEP_BYTES a step; TRIES steps in a row that conflict with
+ * other changes. */
+#include "base/arena.h"
+#include "base/log.h"
+#include "base/metric.h"
+#include "base/setting.h"
+#include "ext/mam.h"
+#include "im/archive_size.h"
+#include "im/archive_words.h"
+#include "im/worker.h"
+#include "io/timer.h"
+#include <stdlib.h>
+
+enum {
+    DELAY_MS = 2000, /* from a message to the round that counts it */
+    PAUSE_MS = 20,   /* between steps that remove */
+    STEP_ROWS = 512,
+    STEP_BYTES = 4 << 20,
+    OWNERS_MAX = 2 * STEP_ROWS,
+    TRIES = 100,
+};
+
+struct setting mam_user_bytes = {
+    .name = "archive.user-bytes",
+    .type = SET_BYTES,
+    .def = 1ll << 30,
+    .min = 64 << 10,
+    .max = 1ll << 50,
+    .allow_none = true,
+    .doc = "How much the archive of one account may hold; each message counts with 128 bytes in "
+           "addition. Beyond it the longest conversation loses its oldest messages, within some "
+           "seconds. Messages that are not delivered yet stay.",
+};
+struct setting mam_room_bytes = {
+    .name = "archive.room-bytes",
+    .type = SET_BYTES,
+    .def = 1ll << 30,
+    .min = 64 << 10,
+    .max = 1ll << 50,
+    .allow_none = true,
+    .doc = "The same for the archive of one room.",
+};
+struct metric mam_trimmed = { .name = "muster_archive_trimmed",
+                              .kind = METRIC_COUNTER,
+                              .help = "Messages removed from archives above archive.user-bytes or "
+                                      "archive.room-bytes." };
+
+#define POSITION "(SELECT position FROM reader WHERE name = 'archive-sizes')"
+static struct store_stmt read_uncounted = {
+    .name = "mam-quota.log",
+    .sql = "SELECT id, sender, sender_entry, rcpt, rcpt_entry, length(stanza), " POSITION
+           " FROM message WHERE id > " POSITION " ORDER BY id LIMIT $1",
+    .params = "i",
+    .cols = "iiiiiii",
+};
+static struct store_stmt move_position = {
+    .name = "mam-quota.move",
+    .sql = "UPDATE reader SET position = $2 WHERE name = 'archive-sizes' AND position = $1",
+    .params = "ii",
+    .cols = "",
+};
+#define COUNT(bytes)                                                                               \
+    "INSERT INTO archive_size(owner, peer, bytes) SELECT owner, peer, CAST(sum(n + $3) AS BIGINT)" \
+    " FROM (SELECT rcpt AS owner, sender AS peer, " bytes " AS n FROM message WHERE id > $1"       \
+    " AND id <= $2 AND rcpt_entry <> 0 AND flags < 2 UNION ALL SELECT sender, rcpt, " bytes        \
+    " FROM message WHERE id > $1 AND id <= $2 AND sender_entry <> 0) c WHERE true"                 \
+    " GROUP BY owner, peer"                                                                        \
+    " ON CONFLICT(owner, peer) DO UPDATE SET bytes = archive_size.bytes + excluded.bytes"
+static struct store_stmt count_log = {
+    .name = "mam-quota.count",
+    .sqlite = COUNT("length(CAST(stanza AS BLOB))"),
+    .pgsql = COUNT("octet_length(stanza)"),
+    .params = "iii",
+    .cols = "",
+};
+static struct store_stmt read_size = {
+    .name = "mam-quota.size",
+    .sql = "SELECT CAST(coalesce(sum(bytes), 0) AS BIGINT) FROM archive_size WHERE owner = $1",
+    .params = "i",
+    .cols = "i",
+};
+static struct store_stmt find_over = {
+    .name = "mam-quota.over",
+    .sql = "SELECT owner FROM archive_size WHERE owner > $1 GROUP BY owner HAVING sum(bytes) >"
+           " CASE WHEN owner < $2 THEN $3 ELSE $4 END ORDER BY owner LIMIT $5",
+    .params = "iiiii",
+    .cols = "i",
+};
+static struct store_stmt find_longest = {
+    .name = "mam-quota.longest",
+    .sql = "SELECT peer, bytes FROM archive_size WHERE owner = $1 ORDER BY bytes DESC, peer"
+           " LIMIT 1 OFFSET $2",
+    .params = "ii",
+    .cols = "ii",
+};
+static struct store_stmt drop_longest = {
+    .name = "mam-quota.drop",
+    .sql = "DELETE FROM archive_size WHERE owner = $1 AND peer = $2",
+    .params = "ii",
+    .cols = "",
+};
+/* The text of messages that stay is not read. */
+#define KEPT                                                                                       \
+    "e.flags >= 2 OR (e.flags % 2 = 1"                                                             \
+    " AND e.id > coalesce((SELECT cursor FROM mailbox WHERE owner = $1), 0))"
+#define OLDEST(index)                                                                              \
+    "SELECT m.id, m.sender, m.sender_entry, m.rcpt, m.rcpt_entry, m.flags,"                        \
+    " CASE WHEN " KEPT " THEN '' ELSE m.stanza END, e.id, CASE WHEN " KEPT " THEN 1 ELSE 0 END"    \
+    " FROM entry e" index " JOIN message m ON m.id = e.msg WHERE e.owner = $1 AND e.peer = $2"     \
+    " AND e.id > $3 ORDER BY e.id LIMIT $4"
+static struct store_stmt read_oldest = {
+    .name = "mam-quota.oldest",
+    .sqlite = OLDEST(" INDEXED BY entry_peer"),
+    .pgsql = OLDEST(""),
+    .params = "iiii",
+    .cols = "iiiiiitii",
+};
+struct store_stmt *const mam_quota_stmts[] = { &read_uncounted, &move_position, &count_log,
+                                               &read_size,      &find_over,     &find_longest,
+                                               &drop_longest,   &read_oldest,   NULL };
+
+static struct round {
+    struct worker *worker;
+    struct timer timer;
+    int64_t limits[2]; /* that all owners have been compared with: of accounts, of rooms */
+    uint32_t rows;
+    int64_t owners[OWNERS_MAX]; /* to look at; then those that have too much */
+    unsigned owners_len;
+    bool all;          /* all owners are looked at, */
+    int64_t all_after; /* those above this one next */
+    /* The owner that is looked at: */
+    int64_t owner, peer, entry; /* entries of this conversation up to this one have been seen */
+    uint32_t skip, tries;       /* longer conversations that have nothing to remove */
+    bool kept;                  /* some message of this conversation stays */
+    uint32_t removed, removing;
+    int64_t entry_next;
+} round_;
+static atomic_bool running, stored_more;
+
+static void step(struct round *q);
+static void next_owner(struct round *q);
+static void look_at(struct round *q);
+
+static int64_t limit_of(int64_t owner)
+{
+    int64_t n = setting_int(owner < ROOM_ID_MIN ? &mam_user_bytes : &mam_room_bytes);
+    return n == SETTING_NONE ? INT64_MAX : n;
+}
+
+static void due(struct timer *t, struct loop *loop)
+{
+    struct round *q = CONTAINER_OF(t, struct round, timer);
+    (void)loop;
+    atomic_store(&stored_more, false);
+    q->rows = STEP_ROWS;
+    step(q);
+}
+
+static void start(struct worker *w)
+{
+    bool idle = false;
+    if ((limit_of(0) == INT64_MAX && limit_of(ROOM_ID_MIN) == INT64_MAX) ||
+        !atomic_compare_exchange_strong(&running, &idle, true))
+        return;
+    round_.worker = w;
+    round_.timer.fn = due;
+    timer_set(w->loop, &round_.timer, DELAY_MS);
+}
+
+void mam_quota_stored(struct worker *w)
+{
+    if (!atomic_load_explicit(&stored_more, memory_order_relaxed))
+        atomic_store(&stored_more, true);
+    if (!atomic_load_explicit(&running, memory_order_relaxed))
+        start(w);
+}
+
+void mam_quota_stop(struct worker *w)
+{
+    if (round_.worker != w)
+        return;
+    timer_cancel(&round_.timer);
+    round_.worker = NULL;
+    atomic_store(&running, false);
+}
+
+/* Messages that were stored since the last step are counted in another round. */
+static void end(struct round *q)
+{
+    struct worker *w = q->worker;
+    q->all = false;
+    atomic_store(&running, false);
+    if (atomic_load(&stored_more) && !w->stopping)
+        start(w);
+}
+
+/* Removing. */
+
+static void look_again(struct timer *t, struct loop *loop)
+{
+    (void)loop;
+    look_at(CONTAINER_OF(t, struct round, timer));
+}
+
+static void trimmed(void *arg, enum store_result r, const struct store_batch *b)
+{
+    struct round *q = arg;
+    (void)b;
+    if (r == STORE_OK) {
+        q->removed += q->removing;
+        q->entry = q->entry_next;
+        q->tries = 0;
+    } else if (r != STORE_CONFLICT || ++q->tries == TRIES) {
+        end(q);
+        return;
+    }
+    q->timer.fn = look_again;
+    timer_set(q->worker->loop, &q->timer, PAUSE_MS);
+}
+
+/* This conversation has nothing more to remove. If it has no entries at all, its count is wrong:
+ * entries of a deleted account are found under another id. */
+static void conversation_ends(struct round *q)
+{
+    if (q->kept) {
+        q->skip++;
+        look_at(q);
+        return;
+    }
+    struct store_batch *b = store_write(q->worker->store, (uint64_t)q->owner);
+    STORE_ADD(b, &drop_longest, STORE_ANY_ROWS, SV_I(q->owner), SV_I(q->peer));
+    q->removing = 0;
+    store_submit(b, q->worker->loop, 0, trimmed, q);
+}
+
+/* Adds the removal of the oldest, about `most` bytes; how many. */
+static uint32_t add_oldest(struct round *q, struct store_batch *b, const struct store_batch *rows,
+                           int64_t most)
+{
+    uint32_t removing = 0, count = store_row_count(rows, 2);
+    int64_t bytes = 0;
+    for (uint32_t i = 0; i < count && bytes < most; i++) {
+        const struct archive_line was = archive_line_of(rows, 2, i);
+        struct archive_line m = was;
+        int64_t entry = store_int(rows, 2, i, 7);
+        q->entry_next = entry;
+        if (store_int(rows, 2, i, 8) != 0) {
+            q->kept = true;
+            continue;
+        }
+        if (m.rcpt == q->owner && m.rcpt_entry == entry)
+            m.rcpt_entry = 0;
+        else
+            m.sender_entry = 0;
+        bytes += (int64_t)m.stanza.len + ARCHIVE_ROW_BYTES;
+        archive_take(b, &was, &m, q->owner, entry);
+        removing++;
+    }
+    return removing;
+}
+
+static void oldest_read(void *arg, enum store_result r, const struct store_batch *rows)
+{
+    struct round *q = arg;
+    if (r == STORE_CONFLICT && q->rows > 1) { /* too many bytes */
+        q->rows /= 8;
+        look_at(q);
+        return;
+    }
+    if (r != STORE_OK || q->worker->stopping) {
+        end(q);
+        return;
+    }
+    int64_t goal = limit_of(q->owner), size = store_int(rows, 0, 0, 0);
+    goal -= goal / 16;
+    bool there = store_row_count(rows, 1) > 0;
+    if (!there || size <= goal) {
+        next_owner(q);
+    } else if (store_int(rows, 1, 0, 0) != q->peer) {
+        q->peer = store_int(rows, 1, 0, 0);
+        q->entry = 0;
+        q->kept = false;
+        look_at(q);
+    } else if (store_row_count(rows, 2) == 0) {
+        conversation_ends(q);
+    } else {
+        struct store_batch *b = store_write(q->worker->store, (uint64_t)q->owner);
+        store_read_late(b, q->owner);
+        q->removing = add_oldest(q, b, rows, size - goal < STEP_BYTES ? size - goal : STEP_BYTES);
+        archive_words_edit(b);
+        if (q->removing == 0) {
+            store_drop(&b);
+            trimmed(q, STORE_OK, NULL);
+        } else {
+            store_submit(b, q->worker->loop, 0, trimmed, q);
+        }
+    }
+}
+
+static void look_at(struct round *q)
+{
+    struct store_batch *b = store_read(q->worker->store, (uint64_t)q->owner);
+    store_read_late(b, q->owner);
+    STORE_ADD(b, &read_size, 1, SV_I(q->owner));
+    STORE_ADD(b, &find_longest, STORE_ANY_ROWS, SV_I(q->owner), SV_I(q->skip));
+    STORE_ADD(b, &read_oldest, STORE_ANY_ROWS, SV_I(q->owner), SV_I(q->peer), SV_I(q->entry),
+              SV_I(q->rows < STEP_ROWS / 2 ? q->rows : STEP_ROWS / 2));
+    store_submit(b, q->worker->loop, 0, oldest_read, q);
+}
+
+static void all_read(void *arg, enum store_result r, const struct store_batch *b)
+{
+    struct round *q = arg;
+    uint32_t count = r == STORE_OK ? store_row_count(b, 0) : 0;
+    if (r == STORE_OK && count == 0) {
+        q->limits[0] = limit_of(0);
+        q->limits[1] = limit_of(ROOM_ID_MIN);
+    }
+    if (count == 0) {
+        end(q);
+        return;
+    }
+    for (uint32_t i = 0; i < count; i++)
+        q->owners[i] = store_int(b, 0, count - 1 - i, 0);
+    q->owners_len = count;
+    q->all_after = q->owners[0];
+    next_owner(q);
+}
+
+static void next_owner(struct round *q)
+{
+    if (q->removed > 0) {
+        metric_add(&mam_trimmed, q->removed);
+        log_info(&mam_log, LOG_EV("archive.trimmed"),
+                 LOG_C("of", q->owner < ROOM_ID_MIN ? "account" : "room"), LOG_I("id", q->owner),
+                 LOG_I("messages", q->removed));
+    }
+    q->removed = 0;
+    if (q->owners_len > 0) {
+        q->owner = q->owners[--q->owners_len];
+        q->peer = -1;
+        q->entry = 0;
+        q->skip = q->tries = 0;
+        q->kept = false;
+        look_at(q);
+    } else if (q->all) {
+        struct store_batch *b = store_read(q->worker->store, 0);
+        STORE_ADD(b, &find_over, STORE_ANY_ROWS, SV_I(q->all_after), SV_I(ROOM_ID_MIN),
+                  SV_I(limit_of(0)), SV_I(limit_of(ROOM_ID_MIN)), SV_I(OWNERS_MAX));
+        store_submit(b, q->worker->loop, 0, all_read, q);
+    } else {
+        step(q);
+    }
+}
+
+/* Counting. */
+
+static void sizes_read(void *arg, enum store_result r, const struct store_batch *b)
+{
+    struct round *q = arg;
+    unsigned over = 0;
+    if (r != STORE_OK) {
+        end(q);
+        return;
+    }
+    for (unsigned i = 0; i < q->owners_len; i++)
+        if (store_int(b, i, 0, 0) > limit_of(q->owners[i]))
+            q->owners[over++] = q->owners[i];
+    q->owners_len = over;
+    next_owner(q);
+}
+
+static void counted(void *arg, enum store_result r, const struct store_batch *done)
+{
+    struct round *q = arg;
+    (void)done;
+    if (r != STORE_OK) {
+        end(q);
+        return;
+    }
+    struct store_batch *b = store_read(q->worker->store, 0);
+    for (unsigned i = 0; i < q->owners_len; i++)
+        STORE_ADD(b, &read_size, 1, SV_I(q->owners[i]));
+    store_submit(b, q->worker->loop, 0, sizes_read, q);
+}
+
+static int by_number(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+static void each_once(struct round *q)
+{
+    unsigned n = 0;
+    qsort(q->owners, q->owners_len, sizeof q->owners[0], by_number);
+    for (unsigned i = 0; i < q->owners_len; i++)
+        if (n == 0 || q->owners[n - 1] != q->owners[i])
+            q->owners[n++] = q->owners[i];
+    q->owners_len = n;
+}
+
+static void all_counted(struct round *q)
+{
+    if (q->limits[0] == limit_of(0) && q->limits[1] == limit_of(ROOM_ID_MIN)) {
+        end(q);
+        return;
+    }
+    q->all = true;
+    q->all_after = q->owners_len = 0;
+    next_owner(q);
+}
+
+static void log_read(void *arg, enum store_result r, const struct store_batch *rows)
+{
+    struct round *q = arg;
+    uint32_t count = r == STORE_OK ? store_row_count(rows, 0) : 0;
+    if (r != STORE_OK || q->worker->stopping) {
+        end(q);
+        return;
+    }
+    if (count == 0) {
+        all_counted(q);
+        return;
+    }
+    int64_t bytes = 0, to = 0;
+    q->owners_len = 0;
+    for (uint32_t i = 0; i < count && bytes < STEP_BYTES; i++) {
+        to = store_int(rows, 0, i, 0);
+        bytes += store_int(rows, 0, i, 5);
+        for (unsigned side = 1; side <= 3; side += 2)
+            if (store_int(rows, 0, i, side + 1) != 0)
+                q->owners[q->owners_len++] = store_int(rows, 0, i, side);
+    }
+    each_once(q);
+    int64_t from = store_int(rows, 0, 0, 6);
+    struct store_batch *b = store_write(q->worker->store, 0);
+    STORE_ADD(b, &move_position, 1, SV_I(from), SV_I(to));
+    STORE_ADD(b, &count_log, STORE_ANY_ROWS, SV_I(from), SV_I(to), SV_I(ARCHIVE_ROW_BYTES));
+    store_submit(b, q->worker->loop, 0, counted, q);
+}
+
+static void step(struct round *q)
+{
+    struct store_batch *b = store_read(q->worker->store, 0);
+    STORE_ADD(b, &read_uncounted, STORE_ANY_ROWS, SV_I(STEP_ROWS));
+    store_submit(b, q->worker->loop, 0, log_read, q);
+}

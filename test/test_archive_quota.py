@@ -1,0 +1,160 @@
+"""How much an archive may hold (archive.user-bytes, archive.room-bytes): the longest conversation
+loses its oldest messages, nothing that is not delivered; what is counted is what is there."""
+import pytest
+
+from muster import muc
+from muster.client import until
+from muster.muc import Room
+from test_mam import Page, chat
+from test_muc_archive import FULLTEXT, Page as RoomPage
+
+LIMIT = 64 << 10
+ROW = 128  # what a message counts besides its stanza
+TEXT = "x" * 1500
+
+
+def sizes(server):
+    """(counted, there): bytes by owner and conversation; None while messages are not counted."""
+    length = "octet_length(stanza)" if server.url else "length(CAST(stanza AS BLOB))"
+    with server.database() as db:
+        counted = db.execute("SELECT owner, peer, bytes FROM archive_size WHERE bytes > 0 "
+                             "ORDER BY owner, peer").fetchall()
+        there = db.execute(
+            f"SELECT owner, peer, CAST(sum(n + {ROW}) AS BIGINT) FROM (SELECT rcpt AS owner,"
+            f" sender AS peer, {length} AS n FROM message WHERE rcpt_entry <> 0 AND flags < 2"
+            f" UNION ALL SELECT sender, rcpt, {length} FROM message WHERE sender_entry <> 0) c"
+            " GROUP BY owner, peer ORDER BY owner, peer").fetchall()
+        position, last = db.execute(
+            "SELECT (SELECT position FROM reader WHERE name = 'archive-sizes'),"
+            " (SELECT max(id) FROM message)").fetchone()
+    return (list(map(tuple, counted)), list(map(tuple, there))) if position == last else None
+
+
+def by_owner(rows):
+    """Without the conversations: that with a deleted account has another number in messages."""
+    total = {}
+    for owner, _, n in rows:
+        total[owner] = total.get(owner, 0) + n
+    return total
+
+
+def size_of(server, name):
+    """What the archive of one user holds, once it is counted; -1 before."""
+    found = sizes(server)
+    with server.database() as db:
+        owner, = db.execute("SELECT id FROM account WHERE jid = ?",
+                            (f"{name}@localhost",)).fetchone()
+    return -1 if found is None else sum(n for o, _, n in found[1] if o == owner)
+
+
+def trimmed(server, name):
+    until(f"{name}'s archive is within its limit", lambda: 0 <= size_of(server, name) <= LIMIT)
+
+
+def everything(client, *fields):
+    """Texts of the whole archive."""
+    page = Page(client, *fields, page="<max>250</max>")
+    assert page.complete
+    return page.bodies
+
+
+@pytest.fixture
+def host(make_server):
+    return make_server("alice", "bob", "carol", "eve",
+                       settings={"archive.user-bytes": LIMIT, "archive.room-bytes": LIMIT})
+
+
+def flood(client, to, count, mark):
+    for i in range(count):
+        chat(client, to, f"{mark}{i} {TEXT}")
+    client.result("get", "<ping xmlns='urn:xmpp:ping'/>")
+
+
+def test_the_oldest_of_the_longest_conversation_goes(host):
+    alice, bob, eve = (host.client(n, "r") for n in ("alice", "bob", "eve"))
+    flood(bob, alice.bare, 10, "bob")
+    flood(eve, alice.bare, 60, "eve")
+    trimmed(host, "alice")
+    texts = [t.split()[0] for t in everything(alice)]
+    assert [t for t in texts if t.startswith("bob")] == [f"bob{i}" for i in range(10)]
+    rest = [t for t in texts if t.startswith("eve")]
+    assert rest == [f"eve{i}" for i in range(60 - len(rest), 60)] and len(rest) > 20
+    assert [t.split()[0] for t in everything(bob)] == [f"bob{i}" for i in range(10)]
+    assert len(everything(alice, (FULLTEXT, "bob3"))) == 1
+    assert not everything(alice, (FULLTEXT, "eve3"))
+    host.restart()
+    alice = host.client("alice", "r")
+    assert [t.split()[0] for t in everything(alice)] == texts
+
+
+def test_what_is_not_delivered_stays(host):
+    eve = host.client("eve", "r")
+    flood(eve, "alice@localhost", 60, "eve")
+    trimmed(host, "eve")
+    assert size_of(host, "alice") > LIMIT
+    alice = host.client("alice", "r")
+    for i in range(60):
+        alice.expect(f"<message><body>eve{i} {TEXT}</body></message>")
+    alice.result("get", "<ping xmlns='urn:xmpp:ping'/>")
+
+    def after_another():
+        size = size_of(host, "alice")
+        if size > LIMIT:
+            flood(eve, alice.bare, 1, "more")
+        return 0 <= size <= LIMIT
+    until("the archive is within its limit when they are delivered", after_another)
+
+
+def test_a_room(host):
+    alice = host.client("alice", "r")
+    room = Room("cave").create(alice, "first", persistentroom=True, enablearchiving=True)
+    for i in range(60):
+        alice.send(f"<message to='{room.jid}' type='groupchat'><body>m{i} {TEXT}</body></message>")
+        alice.expect(f"<message type='groupchat'><body>m{i} {TEXT}</body></message>")
+    until("it is counted", lambda: sizes(host))
+    until("it is within its limit", lambda: sum(
+        n for o, _, n in (sizes(host) or ((), ((muc.ROOM_ID_MIN, 0, LIMIT + 1),)))[1]
+        if o >= muc.ROOM_ID_MIN) <= LIMIT)
+    texts = [t.split()[0] for t in RoomPage(alice, room, page="<max>250</max>").bodies
+             if t is not None]
+    assert texts == [f"m{i}" for i in range(60 - len(texts), 60)] and len(texts) > 20
+    room.destroy(alice)
+    until("nothing of it is left", lambda: not any(
+        o >= muc.ROOM_ID_MIN for o, *_ in (sizes(host) or ([(muc.ROOM_ID_MIN,)],))[0]))
+
+
+def test_a_lower_limit_applies_to_all(make_server):
+    host = make_server("alice", "bob", "carol")
+    host.ctl("set", "archive.user-bytes", "none")
+    alice, bob, carol = (host.client(n, "r") for n in ("alice", "bob", "carol"))
+    flood(bob, alice.bare, 60, "bob")
+    host.ctl("set", "archive.user-bytes", LIMIT)
+    flood(carol, "carol@localhost", 1, "one")
+    trimmed(host, "alice")
+    trimmed(host, "bob")
+
+
+def test_what_is_counted_is_what_is_there(host):
+    """After messages to others and to oneself, of absent users, retracted ones, deleted accounts
+    and a restart."""
+    alice, bob, eve = (host.client(n, "r") for n in ("alice", "bob", "eve"))
+    for i, (one, to) in enumerate(((alice, bob.bare), (bob, alice.bare), (alice, alice.bare),
+                                   (eve, "carol@localhost"), (bob, "carol@localhost"))):
+        one.send(f"<message to='{to}' type='chat' id='m{i}'><body>{TEXT}</body></message>")
+        one.result("get", "<ping xmlns='urn:xmpp:ping'/>")
+    until("they are counted", lambda: sizes(host))
+    alice.send(f"<message to='{bob.bare}' type='chat' id='r'>"
+               "<retract xmlns='urn:xmpp:message-retract:1' id='m0'/></message>")
+    bob.expect("<message id='r'/>")
+
+    def same():
+        found = sizes(host)
+        return found and by_owner(found[0]) == by_owner(found[1]) and found
+    assert len(until("what is counted is there", same)[0]) == 7
+    for name, left in ("eve", 6), ("carol", 4):
+        host.ctl("user", "del", f"{name}@localhost")
+        until(f"{name}'s are gone", lambda: len((sizes(host) or ((),))[0]) == left)
+    host.restart()
+    bob = host.client("bob", "r")
+    flood(bob, "alice@localhost", 3, "again")
+    until("what is counted is there", same)
