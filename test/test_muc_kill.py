@@ -1,5 +1,5 @@
 """What a room promises and a crash, a planned restart or a database that is away may not break
-(design §6): what h covers is in its archive once, and a change that was answered is there.
+(architecture §6): what h covers is in its archive once, and a change that was answered is there.
 
 MUSTER_KILL_ROUNDS (20) chooses how often the server is killed."""
 import contextlib

@@ -1,4 +1,4 @@
-"""Stream management: XEP-0198, and what design §6 makes of it."""
+"""Stream management: XEP-0198, and what architecture §6 makes of it."""
 import pytest
 
 from muster import xml
@@ -387,7 +387,7 @@ def test_full_buffer_ends_resumability_not_messages(make_server):
 
 
 def test_a_longer_queue_cannot_hibernate(make_server):
-    """What was sent and not acknowledged counts, too (design §6)."""
+    """What was sent and not acknowledged counts, too (architecture §6)."""
     server = make_server("alice", "bob", settings={"sm.hibernate-buffer": "5"})
     alice, bob = server.client("alice", "a"), server.client("bob", "b")
     bob.enable_sm()
@@ -429,7 +429,7 @@ def test_presence_of_one_contact_is_one_of_the_buffer(make_server):
 
 
 def test_the_buffer_bounds_only_the_absent(make_server):
-    """While connected the bound is bytes, not stanzas (design §6)."""
+    """While connected the bound is bytes, not stanzas (architecture §6)."""
     server = make_server("alice", "bob", settings={"sm.hibernate-buffer": "5"})
     alice, bob = server.client("alice", "a"), server.client("bob", "b")
     bob.enable_sm()

@@ -30,7 +30,7 @@ void alarm_register(struct alarm *a)
     pthread_mutex_unlock(&lock);
 }
 
-/* Cut to the room there is, between characters. */
+/* Cuts the detail to its size, at a character boundary. */
 static void set_detail(struct alarm *a, slice detail)
 {
     if (detail.len > sizeof a->detail - 1)
@@ -61,7 +61,7 @@ void alarm_raise_as(struct alarm *a, enum alarm_severity severity, slice detail)
         atomic_store(&a->active, 1);
     }
     if (is_new || is_other)
-        log_raised(a, detail); /* under the lock: the log then has the changes in their order */
+        log_raised(a, detail); /* under the lock, so that the log has the changes in order */
     pthread_mutex_unlock(&lock);
 }
 
@@ -69,7 +69,7 @@ void alarm_raise(struct alarm *a, slice detail) { alarm_raise_as(a, a->severity,
 
 void alarm_clear(struct alarm *a)
 {
-    if (!atomic_load(&a->active)) /* clearing is often called in vain: no lock then */
+    if (!atomic_load(&a->active)) /* usually it is not active: take no lock then */
         return;
     pthread_mutex_lock(&lock);
     if (atomic_load(&a->active)) {

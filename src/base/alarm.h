@@ -1,5 +1,5 @@
-/* alarm: a condition an operator must know, as a static row: raised and cleared, logged at each
- * change, listed by `musterctl status`. Any thread. */
+/* alarm: a condition that an operator must know about, as a static row. It is raised and cleared;
+ * each change is logged, and `musterctl alarm list` shows it. Any thread. */
 #pragma once
 #include "base/slice.h"
 #include <stdatomic.h>
@@ -21,9 +21,9 @@ struct alarm {
 };
 
 void alarm_register(struct alarm *a); /* at start */
-/* With the severity of the row. Repeats while active are not logged again. */
+/* Raises it with the severity of the row. Raising an active alarm again is not logged. */
 void alarm_raise(struct alarm *a, slice detail);
-/* With another one; while active, a change of it is logged. */
+/* The same with another severity. A change of severity is logged. */
 void alarm_raise_as(struct alarm *a, enum alarm_severity severity, slice detail);
 void alarm_clear(struct alarm *a);
 void alarm_detail(struct alarm *a, char *out, size_t cap); /* as a C string, cut where needed */

@@ -1,5 +1,5 @@
-/* arena: a region; everything in it ends together. Not thread-safe: one owner at a time.
- * A scratch arena is reset by the loop after every callback: what it holds is borrowed memory. */
+/* arena: memory that is freed as a whole. Not thread-safe: one owner at a time. The loop resets its
+ * scratch arena after every callback, so nothing in it outlives the callback. */
 #pragma once
 #include <stdarg.h>
 #include <stddef.h>

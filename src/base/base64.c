@@ -67,7 +67,8 @@ enum err base64_decode(struct buf *out, slice text)
         uint32_t bits;
         if (!decode_group(text.ptr + i, group_pad, &bits))
             return E_SYNTAX;
-        /* RFC 4648 §3.5: bits that stand for no byte must be zero, or two texts mean the same */
+        /* RFC 4648 §3.5: bits beyond the last byte must be zero, or two texts would mean the same
+         * bytes */
         if ((bits & ((1U << (8 * group_pad)) - 1)) != 0)
             return E_SYNTAX;
         to[0] = (char)(bits >> 16 & 0xff);

@@ -1,5 +1,5 @@
 /* buf: a growing byte buffer with a maximum given at construction. Appending beyond the maximum
- * sets `overflow` and appends nothing more; the owner looks once, at the end. */
+ * sets `overflow` and appends nothing more; the owner tests it once, at the end. */
 #pragma once
 #include "base/slice.h"
 #include <stdarg.h>
@@ -13,8 +13,8 @@ struct buf {
 void buf_init(struct buf *b, size_t bytes_max); /* allocates nothing yet */
 void buf_fini(struct buf *b);
 void buf_clear(struct buf *b); /* keeps the memory, forgets an overflow */
-/* Room at the end, for the caller to fill and to add to `len`; NULL and overflow beyond the
- * maximum. */
+/* Space for `bytes` at the end: the caller writes to it and adds to `len` what it has written.
+ * NULL, and overflow is set, beyond the maximum. */
 char *buf_reserve(struct buf *b, size_t bytes);
 void buf_append_grow(struct buf *b, const void *ptr, size_t len);
 void buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

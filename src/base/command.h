@@ -1,9 +1,9 @@
-/* command: what an operator can do, as static rows; the control socket, `musterctl` (help,
- * completion, argument parsing), docs/commands.md and later REST and ad-hoc commands are all made
- * from them.
+/* command: the commands of operators, as static rows. The control socket, `musterctl` (help,
+ * completion, argument parsing), docs/commands.md and the ad-hoc commands of XMPP clients are all
+ * made from them.
  *
- * A call runs on the loop of a worker and may end later: exactly one command_done() or
- * command_fail(). Results are rows of named fields; every surface renders the same rows. */
+ * A call runs on the loop of a worker and may end after run() has returned, with exactly one
+ * command_done() or command_fail(). Results are rows of named fields. */
 #pragma once
 #include "base/err.h"
 #include "base/slice.h"
@@ -14,7 +14,7 @@ enum command_arg_kind {
     ARG_OPTION,     /* --name VALUE */
     ARG_FLAG,       /* --name */
     ARG_SECRET,     /* --name VALUE; musterctl also takes --stdin or prompts; never logged */
-    ARG_SECRET_MADE /* the same, but missing or empty the server makes one */
+    ARG_SECRET_MADE /* the same, but the server makes one if it is missing or empty */
 };
 
 struct command_arg {
@@ -35,8 +35,8 @@ struct log_area;
 
 enum command_access {
     COMMAND_ADMIN, /* operators, and administrators from their clients */
-    COMMAND_OWN,   /* also everybody from a client for himself: the argument `jid` is who asks */
-    COMMAND_LOCAL  /* operators at the control socket alone: it is about files of the host */
+    COMMAND_OWN,   /* also any user from a client, for their own account: `jid` is then the user */
+    COMMAND_LOCAL  /* only operators at the control socket: it uses files of the host */
 };
 
 struct command {
@@ -44,10 +44,11 @@ struct command {
     const struct command_arg *args; /* ended by { 0 } */
     void (*run)(struct command_call *call);
     const char *doc;
-    const char *asks; /* a sentence before "Go on?", for what cannot be undone; NULL: just do it */
-    bool reads;       /* changes nothing: its lines in the log are at LOG_DEBUG */
+    const char *asks; /* what musterctl says before "Go on?"; NULL: it does not ask */
+    bool reads;       /* it changes nothing and is logged at LOG_DEBUG */
     enum command_access access;
-    /* COMMAND_OWN: the switch that lets users run it who are no administrators; NULL: they may. */
+    /* COMMAND_OWN: a switch that must be on for users who are not administrators; NULL: always
+     * on. */
     const struct setting *own_if;
     /* Where a XEP defines it as an ad-hoc command: its node, and the FORM_TYPE of its one row. */
     const char *node, *form_type;
@@ -68,14 +69,15 @@ struct command_row {
     uint32_t count, cap;
 };
 
-/* Made by a surface, zeroed, with command, arena, worker, actor and finished set; freed by the
- * surface in `finished`. Moves between worker threads as a whole. */
+/* Made by the control socket or by the ad-hoc commands: zeroed, with command, arena, worker, actor
+ * and finished set. Its maker frees it in `finished`. It may move between worker threads as a
+ * whole. */
 struct command_call {
     const struct command *command;
     struct arena *arena;          /* lives as long as the call */
     slice args[COMMAND_ARGS_MAX]; /* by index of the row; ptr NULL: absent */
     void *worker;                 /* struct worker of im/ on which run() is called */
-    slice actor;                  /* who asks, for the audit log: "control:root" */
+    slice actor;                  /* who runs it, for the audit log: "control:root" */
     void (*finished)(struct command_call *call, void *arg); /* on any worker, once */
     void *arg;
     /* result */
@@ -83,15 +85,16 @@ struct command_call {
     enum err err;
     slice text; /* of a failure, or one line of success; may be empty */
     bool ended;
-    bool remote;   /* not from the control socket: no COMMAND_LOCAL, no setting that is `local` */
-    bool discreet; /* its arguments are not for the log */
+    bool remote;   /* not from the control socket: COMMAND_LOCAL and `local` settings are refused */
+    bool discreet; /* its arguments are not logged */
 };
 
 void command_register(struct command *c);
 struct command *command_first(void);
 struct command *command_find(slice name);
 
-/* The name must be one of the row. ptr NULL: absent. A value is followed by a NUL. */
+/* The value of an argument, followed by a NUL; ptr NULL: not given. The name must be one of the
+ * row. */
 slice command_arg(const struct command_call *c, const char *name);
 bool command_flag(const struct command_call *c, const char *name);
 /* Fills args, in the call's arena, from name/value pairs and checks them against the row. E_SYNTAX:
@@ -99,8 +102,8 @@ bool command_flag(const struct command_call *c, const char *name);
 NODISCARD enum err command_bind(struct command_call *c, const slice *names, const slice *values,
                                 size_t count, struct why *why);
 
-/* The line that says who did what with which result; secrets are left out. At LOG_INFO for what
- * changes something. */
+/* Logs who ran which command with which result, without secrets: at LOG_INFO, or at LOG_DEBUG if it
+ * changes nothing. */
 void command_audit(const struct command_call *c, struct log_area *area);
 
 void command_row(struct command_call *c); /* begins a row; the fields below go into it */

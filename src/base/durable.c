@@ -67,7 +67,7 @@ enum err durable_folder(const char *path, mode_t mode, struct why *why)
     if (!made && errno != EEXIST)
         return failed(why, path, errno);
     enum err e = durable_sync_parent(path, why);
-    return e == E_DENIED && !made ? OK : e; /* it is not ours to open, nor did we make it */
+    return e == E_DENIED && !made ? OK : e; /* it was there before and is another user's */
 }
 
 int durable_write_all(int fd, slice data)
@@ -83,7 +83,7 @@ int durable_write_all(int fd, slice data)
     return 0;
 }
 
-/* errno. A file that an earlier attempt left is made anew: it may have other rights. */
+/* Returns errno. A file left by an earlier attempt is removed first: its mode may differ. */
 static int write_new(const char *path, mode_t mode, slice bytes)
 {
     unlink(path);

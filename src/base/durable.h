@@ -2,7 +2,7 @@
  * is written under another name, synced and renamed; then its folder is synced, because POSIX
  * promises a name only after that.
  *
- * All of it blocks on the disk: helper threads, and the start. */
+ * Every call waits for the disk: use helper threads, or the main thread at start. */
 #pragma once
 #include "base/err.h"
 #include "base/slice.h"
@@ -12,12 +12,11 @@ enum { DURABLE_PATH_MAX = 4096 };
 
 /* Syncs a folder: names made, renamed or removed in it are on the disk. */
 NODISCARD enum err durable_sync_folder(const char *path, struct why *why);
-/* The same for the folder that holds `path`. */
+/* Syncs the folder that holds `path`. */
 NODISCARD enum err durable_sync_parent(const char *path, struct why *why);
-/* Makes a folder if it is not there. Its name is on the disk either way, if its parent can be
- * opened. */
+/* Makes a folder if it is missing, and syncs its parent in any case, if that can be opened. */
 NODISCARD enum err durable_folder(const char *path, mode_t mode, struct why *why);
-/* Writes a file, in place of one that is there. E_FULL, E_IO, E_LIMIT (the path is too long):
+/* Writes a file, or replaces it as a whole. On error (E_FULL, E_IO, E_LIMIT: the path is too long)
  * nothing has changed. */
 NODISCARD enum err durable_write(const char *path, mode_t mode, slice bytes, struct why *why);
 

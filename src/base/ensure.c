@@ -14,7 +14,7 @@ void ensure_failed(const char *expr, const char *file, int line)
     if (len > 0) {
         size_t bytes = (size_t)len < sizeof text ? (size_t)len : sizeof text - 1;
         ssize_t written = write(STDERR_FILENO, text, bytes);
-        (void)written; /* nothing better can be done about it here */
+        (void)written; /* there is no other place to report a failure */
     }
     void *frames[FRAMES_MAX];
     backtrace_symbols_fd(frames, backtrace(frames, FRAMES_MAX), STDERR_FILENO);

@@ -1,5 +1,5 @@
-/* ensure: an invariant of ours, checked in every build. A failure prints the expression, the place
- * and a backtrace, then aborts. Never use it on bytes from a peer, a file or the database. */
+/* ensure: an invariant of the program, checked in every build. A failure prints the expression, the
+ * place and a backtrace, then aborts. Never use it on bytes from a peer, a file or the database. */
 #pragma once
 #include <stdbool.h>
 

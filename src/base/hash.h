@@ -1,5 +1,5 @@
-/* hash: SipHash-1-3 under a key drawn at process start, so that peers cannot aim for collisions.
- * hash_with() takes the key from the caller, where all nodes must agree (slots of homes). */
+/* hash: SipHash-1-3 under a key drawn at process start, so that peers cannot cause collisions.
+ * hash_with() takes the key from the caller, for hashes that all nodes must agree on. */
 #pragma once
 #include "base/slice.h"
 

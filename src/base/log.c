@@ -17,8 +17,8 @@ static _Atomic int default_level = LOG_INFO;
 static _Atomic int line_format = LOG_LOGFMT;
 static bool marked; /* lines begin with their priority */
 
-/* One line under construction. Fields end at ROOM; TAIL_BYTES are kept for the quote that closes a
- * cut value and the mark of truncation, so these are written without a look at the length. */
+/* A line that is being written. Fields end at ROOM. The last TAIL_BYTES are for the quote that
+ * closes a cut value and for `truncated=true`, so these always fit. */
 enum { TAIL_BYTES = 64, ROOM = LOG_LINE_BYTES - TAIL_BYTES, ESCAPE_BYTES_MAX = 8 };
 
 struct line {
@@ -41,7 +41,7 @@ static void put(struct line *l, slice s)
     l->len += s.len;
 }
 
-/* C0 and C1 controls and DEL could steer the terminal of whoever reads the log. */
+/* C0 and C1 controls and DEL could control the terminal on which the log is read. */
 static bool is_control(uint32_t cp) { return cp < 0x20 || (cp >= 0x7f && cp <= 0x9f); }
 
 static const char *short_escape(uint32_t cp)
@@ -78,7 +78,7 @@ static slice escape(slice s, enum log_format format, char out[ESCAPE_BYTES_MAX],
     if (format == LOG_JSON) {
         snprintf(out, ESCAPE_BYTES_MAX, "\\u%04x", valid ? (unsigned)cp : 0xfffdU);
     } else {
-        *used = 1; /* byte by byte: the rest of a C1 control is then malformed, and escaped too */
+        *used = 1; /* one byte: the rest of a C1 control is then malformed and escaped as well */
         snprintf(out, ESCAPE_BYTES_MAX, "\\x%02x", (unsigned)(unsigned char)s.ptr[0]);
     }
     return slice_of(out);
@@ -118,7 +118,7 @@ static void put_value(struct line *l, slice s)
         put_quoted(l, s); /* as much as fits */
 }
 
-/* Separator and key; false: no room for these and a short value. */
+/* Writes separator and key; false: these and a short value do not fit. */
 static bool begin_field(struct line *l, const char *key)
 {
     enum { SEPARATORS_AND_NUMBER = 32 };
@@ -167,8 +167,8 @@ static void write_line(struct line *l, enum log_level level)
     if (l->truncated)
         put(l, json ? SLICE(",\"truncated\":true") : SLICE(" truncated=true"));
     put(l, json ? SLICE("}\n") : SLICE("\n"));
-    /* One call, so that lines of threads do not mix. A log that nobody takes is lost: there is no
-     * other place to say so. */
+    /* One call, so that lines of several threads do not mix. If it fails, the line is lost: there
+     * is no other place to report that. */
     const char *mark = log_mark(level);
     struct iovec parts[] = { { (void *)(uintptr_t)mark, strlen(mark) }, { l->text, l->len } };
     ssize_t written;
@@ -200,8 +200,8 @@ static void write_fields(const struct log_area *area, enum log_level level, uint
     write_line(l, level);
 }
 
-/* The rate limit of the header. Threads that meet at the turn of a second may let a few lines more
- * through; none is dropped without being counted. */
+/* The rate limit that log.h describes. When threads log at the turn of a second, a few lines more
+ * may pass. Every dropped line is counted. */
 static bool is_admitted(struct log_area *area, enum log_level level, uint64_t wall_us)
 {
     uint64_t second = wall_us / 1000000, counted = atomic_load(&area->second);

@@ -56,12 +56,12 @@ void log_register(struct log_area *area); /* at start; once an area */
 struct log_area *log_find(slice name);    /* NULL: no such area */
 struct log_area *log_first(void);         /* all areas, linked by next */
 void log_set_level(struct log_area *area, enum log_level level);
-void log_set_default(enum log_level level); /* all areas that are not traced */
+void log_set_default(enum log_level level); /* of all areas that are not traced */
 enum log_level log_default(void);           /* LOG_INFO at first; a trace ends here */
 void log_set_format(enum log_format format);
-/* From now on each line begins with its priority, "<3>" (sd-daemon(3)), as journald reads it. At
- * start, before threads. */
+/* Makes each line begin with its priority for journald, "<3>" (sd-daemon(3)). At start, before
+ * there are threads. */
 void log_mark_priorities(void);
-/* The mark of a line that does not go through the log: "<3>", or "". */
+/* The priority for a line that is printed without the log: "<3>", or "". */
 const char *log_mark(enum log_level level);
 bool log_level_parse(slice text, enum log_level *out);

@@ -3,9 +3,9 @@
 #include "base/hash.h"
 #include "base/mem.h"
 
-/* Linear probing. A slot is never used, taken, or dead: deletion leaves a mark, so that nothing
- * moves and a running iteration stays right; the marks go at the next rehash, which only a put
- * does. At least a quarter of the slots is never used, so every probe ends. */
+/* Linear probing. A slot is unused, taken, or a mark of a deleted item. Deletion leaves a mark and
+ * moves nothing, so an iteration can go on. The next rehash, which only a put starts, removes the
+ * marks. At least a quarter of the slots is unused, so every search ends. */
 enum { CAP_MIN = 8, COUNT_MAX = 1 << 29 };
 
 static char dead_mark;
@@ -46,7 +46,7 @@ void *map_get(const struct map *m, slice key)
     return m->count > 0 ? map_get_hashed(m, key, hash_keyed(key)) : NULL;
 }
 
-/* The first slot on the hash's way that is free. */
+/* The first slot for this hash that is unused or a mark. */
 static struct map_slot *free_slot(const struct map *m, uint64_t hash)
 {
     uint32_t mask = m->cap - 1, i = (uint32_t)hash & mask;
@@ -55,7 +55,7 @@ static struct map_slot *free_slot(const struct map *m, uint64_t hash)
     return &m->slots[i];
 }
 
-/* Half full at most afterwards, and without marks. */
+/* Afterwards the map is at most half full and has no marks. */
 static void rehash(struct map *m)
 {
     ensure(m->count < COUNT_MAX);
@@ -106,7 +106,7 @@ void *map_del(struct map *m, slice key)
     m->dead++;
     m->count--;
 
-    /* a run of marks before a slot that was never used stops nobody: free it again */
+    /* no search needs marks in front of an unused slot: make them unused again */
     uint32_t mask = m->cap - 1, i = (uint32_t)(s - m->slots);
     if (m->slots[(i + 1) & mask].item == NULL) {
         for (; m->slots[i].item == DEAD; i = (i - 1) & mask) {

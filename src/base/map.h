@@ -7,7 +7,7 @@ typedef slice map_key_fn(const void *item);
 
 struct map_slot {
     uint64_t hash;
-    void *item; /* NULL: never used */
+    void *item; /* NULL: unused */
 };
 
 struct map {

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A block of no bytes is still a block: NULL always means "none". */
+/* An allocation of no bytes returns a block, too: NULL always means "none". */
 static size_t at_least_one(size_t bytes) { return bytes > 0 ? bytes : 1; }
 
 void *mem_alloc(size_t bytes)

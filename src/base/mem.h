@@ -1,5 +1,5 @@
-/* mem: the only door to malloc (other folders may not call it; `make lint` checks). A failed
- * allocation aborts: input limits, not error paths, are the defence against exhaustion. */
+/* mem: the only file that calls malloc (`make lint` checks that). A failed allocation aborts.
+ * Limits on input keep memory from being exhausted, not error paths. */
 #pragma once
 #include <stddef.h>
 

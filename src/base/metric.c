@@ -5,8 +5,9 @@
 #include <stdbool.h>
 #include <string.h>
 
-/* Shards are never freed, or the counts of their threads would be lost. A thread that ends leaves
- * its shard to the next one that starts: there are as many as threads ever ran at once. */
+/* Shards are never freed, because the counts of their threads would be lost. A thread that ends
+ * leaves its shard to the next one that starts, so there are at most as many as threads that ran at
+ * the same time. */
 struct owned_shard {
     struct metric_shard shard;
     bool free;
@@ -19,7 +20,7 @@ static struct metric *metrics;
 static uint32_t id_last;
 
 static pthread_once_t key_once = PTHREAD_ONCE_INIT;
-static pthread_key_t key; /* only for its destructor, at the end of a thread */
+static pthread_key_t key; /* used for its destructor, which runs when a thread ends */
 
 _Thread_local struct metric_shard *metric_mine;
 

@@ -1,5 +1,5 @@
-/* metric: counters and gauges as static rows. Adding touches only memory of the calling thread;
- * reading sums over the threads, those that have ended included. */
+/* metric: counters and gauges as static rows. Adding writes only to memory of the calling thread.
+ * Reading adds up all threads, including those that have ended. */
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
@@ -10,7 +10,7 @@ struct metric {
     const char *name; /* muster_c2s_streams: [a-z_]+ */
     enum metric_kind kind;
     const char *help;
-    const char *also;    /* its name in products of other makers; NULL: none */
+    const char *also;    /* a second name that other products use for it; NULL: none */
     uint32_t id;         /* set by metric_register(), 1..METRIC_MAX-1; 0 counts nowhere */
     struct metric *next; /* all rows */
 };

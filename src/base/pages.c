@@ -6,8 +6,8 @@
 #include <stdint.h>
 #include <sys/mman.h>
 
-/* A slab is aligned to its size, so a block finds it; its head is in the place of the first block.
- */
+/* A slab is aligned to its size, so that its address follows from that of a block. Its header takes
+ * the place of the first block. */
 enum { SLAB_BYTES = 1 << 20, BLOCKS = SLAB_BYTES / PAGES_BYTES };
 static const uint64_t all_free = ~(uint64_t)1;
 static_assert(BLOCKS == 64, "a bit each");
@@ -31,7 +31,8 @@ static struct slab *slab_make(void)
         munmap(at, before);
     munmap(at + before + SLAB_BYTES, SLAB_BYTES - before);
     struct slab *s = (struct slab *)(void *)(at + before);
-    (void)madvise(s, SLAB_BYTES, MADV_NOHUGEPAGE); /* or a block would be given back in vain */
+    (void)madvise(s, SLAB_BYTES, MADV_NOHUGEPAGE); /* with huge pages, a freed block would not
+                                                    * return memory */
     s->free = all_free;
     list_prepend(&open, &s->node);
     reserved += SLAB_BYTES;
@@ -50,7 +51,8 @@ void *pages_alloc(void)
     return (char *)s + (size_t)i * PAGES_BYTES;
 }
 
-/* The last open slab stays, so that one block that comes and goes costs no slab. */
+/* The last open slab is kept, so that allocating and freeing one block in turn does not map a slab
+ * each time. */
 void pages_free(void *block)
 {
     struct slab *s = (struct slab *)(void *)((uintptr_t)block & ~(uintptr_t)(SLAB_BYTES - 1));

@@ -1,8 +1,7 @@
-/* pages: blocks of one size outside of the heap, for bytes that come in bursts, such as output that
- * waits. Freed, their memory goes back to the system at once, wherever they lie; in the heap, what
- * was allocated meanwhile would stand behind them, and the holes would stay. To allocate one costs
- * some microseconds: owners keep a few. Any thread. A failed allocation aborts, as in base/mem.h.
- */
+/* pages: blocks of one size outside of the heap, for data that comes in bursts, such as queued
+ * output. A freed block returns its memory to the system at once. In the heap, later allocations
+ * would keep it from shrinking. An allocation takes some microseconds, so owners keep a few blocks.
+ * Any thread. A failed allocation aborts, as in base/mem.h. */
 #pragma once
 #include <stddef.h>
 

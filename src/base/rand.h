@@ -1,4 +1,5 @@
-/* rand: bytes from the kernel, fit for keys; aborts where there are none. Any thread. */
+/* rand: random bytes from the kernel, good enough for keys. Aborts if the kernel gives none. Any
+ * thread. */
 #pragma once
 #include <stddef.h>
 #include <stdint.h>

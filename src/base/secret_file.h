@@ -1,9 +1,9 @@
 /* secret_file: files that hold a key of this server. Such a file belongs to the user that runs the
- * server and to nobody else (mode 0600). A file that cannot be read, or is not as it was written,
- * is an error that its owner must not pass over: a new key in its place would make worthless what
- * the old one protects.
+ * server and to nobody else (mode 0600). A file that cannot be read or has changed is an error that
+ * the caller must not ignore: with a new key in its place, everything that the old one protects
+ * would be lost.
  *
- * All of it blocks on the disk: the start, and tools. */
+ * Every call waits for the disk: at start and in tools only. */
 #pragma once
 #include "base/err.h"
 #include "base/slice.h"
@@ -12,9 +12,9 @@
  * has another owner, or others may read or write it. E_CORRUPT: not a file, or another length. On
  * an error `out` is all zeros and must not be used. */
 NODISCARD enum err secret_file_read(const char *path, void *out, size_t len, struct why *why);
-/* The same, but a file that does not exist is made, with random bytes. */
+/* The same, but a missing file is made, with random bytes. */
 NODISCARD enum err secret_file_obtain(const char *path, void *out, size_t len, struct why *why);
 /* Writes a file, complete or not at all: see durable.h. */
 NODISCARD enum err secret_file_write(const char *path, slice bytes, struct why *why);
-/* Owner, rights and kind alone, of a file that a library reads. An empty one is E_CORRUPT. */
+/* Checks owner, mode and type of a file that a library will read. E_CORRUPT: it is empty. */
 NODISCARD enum err secret_file_check(const char *path, struct why *why);

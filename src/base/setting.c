@@ -13,8 +13,8 @@ enum { VALUE_BYTES_MAX = 160, FOUND_BYTES_MAX = 64 };
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* the list of rows, and of texts */
 static struct setting *settings;
 
-/* Readers on other threads may hold a text for as long as they like, so none is freed; a text that
- * comes back is used again. */
+/* Readers on other threads may keep a text for any time, so texts are never freed. A text that is
+ * set again is reused. */
 struct kept_text {
     struct kept_text *next;
     char text[];
@@ -129,7 +129,7 @@ size_t setting_format(const struct setting *s, char *out, size_t cap)
     return o.len;
 }
 
-/* Refuses `text`; `note` says what is odd about it, or is empty. */
+/* Refuses `text`; `note` says what is wrong with it, or is empty. */
 static enum err refuse(const struct setting *s, enum err e, slice text, const char *note,
                        struct why *why)
 {
@@ -168,7 +168,8 @@ static enum err parse_units(const struct setting *s, slice text, const struct un
     return refuse(s, E_SYNTAX, text, "", why);
 }
 
-/* A number alone is seconds where that is obvious: nothing about the setting is in milliseconds. */
+/* A number without a unit means seconds, unless the default or a bound of the setting is not a
+ * whole number of seconds. */
 static int64_t alone_is(const struct setting *s)
 {
     enum { SECOND_MS = 1000 };
@@ -177,7 +178,7 @@ static int64_t alone_is(const struct setting *s)
     return whole ? SECOND_MS : 0;
 }
 
-/* A number; of days also as a time: "30d", "4 weeks". */
+/* A number. Days can also be written as a time: "30d", "4 weeks". */
 static enum err parse_int(const struct setting *s, slice text, int64_t *value, struct why *why)
 {
     enum { DAY_MS = 86400000 };
@@ -277,7 +278,7 @@ enum err setting_check(const struct setting *s, slice text, struct why *why)
     return check(s, text, &value, why);
 }
 
-/* What s would be; *changed: whether it is among the changes. */
+/* The value of `s` after the changes; *changed: whether one of them is for it. */
 static int64_t value_with(const struct setting *s, const struct setting_change *change,
                           size_t count, bool *changed)
 {
@@ -378,7 +379,7 @@ void setting_reset(struct setting *s)
         store_value(s, s->def);
 }
 
-/* A row is right if its default passes its own check. */
+/* The default of a row must pass the row's own check. */
 static void check_row(const struct setting *s)
 {
     struct why why;

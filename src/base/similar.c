@@ -3,7 +3,7 @@
 
 void similar_init(struct similar *s, slice wanted)
 {
-    /* A third of the letters may be wrong. */
+    /* Up to a third of the letters may be wrong. */
     *s = (struct similar){ .wanted = wanted, .distance = (unsigned)(wanted.len / 3) + 1 };
     if (wanted.len < 2 || wanted.len > SIMILAR_BYTES_MAX)
         s->distance = 0;
@@ -31,7 +31,8 @@ static unsigned distance(slice a, slice b)
     return rows[a.len % 3][b.len];
 }
 
-/* Whether the shorter text is the beginning or the end of the other: one has left out a part. */
+/* Whether the shorter text is the beginning or the end of the other, because a part was left
+ * out. */
 static bool is_part(slice part, slice of)
 {
     return part.len >= 3 && part.len < of.len &&

@@ -1,4 +1,4 @@
-/* similar: of many names the one that somebody who mistyped a name has probably meant. Pure. */
+/* similar: finds the name that a mistyped name was probably meant to be. Pure. */
 #pragma once
 #include "base/slice.h"
 
@@ -6,12 +6,12 @@ enum { SIMILAR_BYTES_MAX = 64 };
 
 struct similar {
     slice wanted;
-    slice best; /* ptr NULL: nothing is near enough */
+    slice best; /* ptr NULL: none is similar enough */
     unsigned distance;
 };
 
 void similar_init(struct similar *s, slice wanted);
-/* Names longer than SIMILAR_BYTES_MAX are never near. The name must outlive `s`. */
+/* Names longer than SIMILAR_BYTES_MAX are never similar. The name must outlive `s`. */
 void similar_try(struct similar *s, slice name);
 /* For the end of a sentence: "; did you mean NAME?", or "". At most SIMILAR_BYTES_MAX + 20 bytes.
  */

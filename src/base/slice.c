@@ -53,7 +53,8 @@ bool slice_int(slice s, int64_t *out)
     size_t i = negative ? 1 : 0;
     if (i == s.len)
         return false;
-    int64_t value = 0; /* built on the negative side, which is the wider one */
+    int64_t value = 0; /* built as a negative number, because INT64_MIN has no positive
+                        * counterpart */
     for (; i < s.len; i++) {
         int digit = s.ptr[i] - '0';
         if (digit < 0 || digit > 9 || __builtin_mul_overflow(value, 10, &value) ||

@@ -1,5 +1,5 @@
-/* slice: a borrowed run of bytes, valid for the call unless a header says longer. No NUL ends it.
- */
+/* slice: a borrowed range of bytes, valid during the call unless a header says longer. There is no
+ * NUL at its end. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -38,7 +38,8 @@ static inline bool slice_starts(slice s, slice prefix)
 {
     return s.len >= prefix.len && (prefix.len == 0 || memcmp(s.ptr, prefix.ptr, prefix.len) == 0);
 }
-/* Copied to *at, which moves behind it: texts in the block of what they belong to. */
+/* Copies to *at and moves *at behind the copy. For texts that are kept in the same block as their
+ * owner. */
 static inline slice slice_lay(char **at, slice s)
 {
     slice out = { *at, s.len };
@@ -51,8 +52,10 @@ static inline slice slice_lay(char **at, slice s)
 slice slice_dup(struct arena *arena, slice s);  /* copied into the arena, NUL added; NULL stays */
 char *slice_cstr(struct arena *arena, slice s); /* the same, as a C string for library borders */
 slice slice_keep(slice s);                      /* copied to the heap, also if it is empty */
-void slice_release(slice *s);                   /* frees that and empties it; NULL is fine */
-/* At the first `sep`, which belongs to neither part; false: there is none, all is the head. */
+void slice_release(slice *s);                   /* frees a kept slice and empties it; NULL is
+                                                 * fine */
+/* Splits at the first `sep`, which belongs to neither part. false: there is none, and the head is
+ * everything. */
 bool slice_cut(slice s, char sep, slice *head, slice *tail);
 /* The next word of a list, separated by spaces; false: there are no more. */
 bool slice_word(slice *list, slice *word);

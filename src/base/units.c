@@ -13,8 +13,7 @@ const struct unit units_time[] = {
     { NULL, 0, false },
 };
 
-/* With an i powers of 1024 (IEC 80000-13), with a B alone powers of 1000,
- * one letter alone as in most configuration files. */
+/* KiB is 1024 bytes and kB is 1000 (IEC 80000-13). K is 1024, as in most configuration files. */
 const struct unit units_bytes[] = {
     { "B", 1, false },         { "bytes", 1, false },   { "kB", 1000, false },
     { "KiB", 1 << 10, false }, { "K", 1 << 10, false }, { "MB", 1000000, false },

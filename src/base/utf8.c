@@ -14,7 +14,8 @@ int utf8_decode(slice s, uint32_t *out)
         return 0;
     size_t len = first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
     uint32_t cp = first & (0xffU >> (len + 1));
-    /* RFC 3629 §4: the second byte alone tells overlong forms, surrogates and the upper end */
+    /* RFC 3629 §4: overlong forms, surrogates and values above U+10FFFF can be seen from the second
+     * byte */
     unsigned low = first == 0xe0 ? 0xa0 : first == 0xf0 ? 0x90 : 0x80;
     unsigned high = first == 0xed ? 0x9f : first == 0xf4 ? 0x8f : 0xbf;
     for (size_t i = 1; i < len; i++) {
@@ -30,7 +31,7 @@ int utf8_decode(slice s, uint32_t *out)
     return (int)len;
 }
 
-/* Past the ASCII bytes that begin at `at`, sixteen at a time. */
+/* The position behind the ASCII bytes that begin at `at`. Looks at sixteen bytes at a time. */
 static size_t skip_ascii(slice s, size_t at)
 {
     while (at + 16 <= s.len) {

@@ -1,16 +1,16 @@
-/* bus: carries frames between nodes as bytes (design §4, §12). Between two workers of two nodes
- * there is one FIFO; the carrier delivers at most once and in order. What it lost is noticed by the
- * gap in the numbers, what comes twice is dropped (bus/sequence.h). `bus_local` joins nodes of one
- * process (tests, simulated clusters).
+/* bus: carries frames between nodes as bytes (docs/architecture.md §4, §12). Each pair of workers
+ * on two nodes has one FIFO in each direction. Frames are numbered: the receiver drops repeated
+ * ones and notices lost ones (bus/sequence.h). `bus_local` connects nodes in one process, for
+ * tests.
  *
- * A node has one; its workers share it. */
+ * A node has one bus, which its workers share. */
 #pragma once
 #include "base/slice.h"
 #include <stdint.h>
 
 struct bus;
 
-/* Who sent something: written by the carrier in front of the bytes. */
+/* The sender of a frame; the carrier writes it in front of the bytes. */
 struct bus_from {
     uint32_t node, epoch; /* the epoch of a node rises with every start */
     unsigned worker;
@@ -24,7 +24,7 @@ struct bus_ops {
     /* On the thread of worker `from` of this node: to a worker of another node. Copies the bytes.
      */
     void (*send)(struct bus *bus, unsigned from, uint32_t node, unsigned to, slice bytes);
-    /* Node on which a bare JID has its home. Any thread. */
+    /* The node that is the home of a bare JID. Any thread. */
     uint32_t (*registry)(struct bus *bus, slice bare);
     /* How many workers a node has; 1 where it is not known. Any thread. */
     unsigned (*workers)(struct bus *bus, uint32_t node);

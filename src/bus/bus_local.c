@@ -18,7 +18,7 @@ struct message {
     char bytes[];
 };
 
-/* What waits for one worker. One post brings all of it, so that order is that of the sends. */
+/* Frames for one worker. One post delivers all of them, in the order in which they were sent. */
 struct inbox {
     struct loop_post post;
     struct member *member;
@@ -44,7 +44,8 @@ struct member {
     _Atomic bool present;
     struct inbox *inboxes;
     struct outgoing *out;
-    _Atomic uint32_t faults[BUS_LOCAL_NODES_MAX][BUS_FAULTS]; /* of what it sends, by receiver */
+    _Atomic uint32_t faults[BUS_LOCAL_NODES_MAX][BUS_FAULTS]; /* of frames that it sends, by
+                                                               * receiver */
     _Atomic uint64_t delivered, lost, gaps, repeats;
 };
 
@@ -55,13 +56,13 @@ struct assigned {
 };
 
 struct bus_local {
-    pthread_rwlock_t lock; /* of members and registry; what a member holds has owners of its own */
+    pthread_rwlock_t lock; /* guards members and registry, but not the contents of a member */
     struct member *members[BUS_LOCAL_NODES_MAX];
     unsigned count;
     struct map registry; /* struct assigned by bare JID */
 };
 
-/* Spreads accounts alike in every run. */
+/* A fixed key: accounts are spread over the nodes in the same way in every run. */
 static const struct hash_key spread_key = { 0x6d75737465726e6full, 0x6465736e6f646573ull };
 
 static slice assigned_key(const void *item) { return ((const struct assigned *)item)->bare; }

@@ -1,6 +1,6 @@
 /* bus_local: the carrier between nodes of one process. Made before the nodes start, ended after
- * they have stopped. Limits: 8 nodes of 64 workers; 64 MiB queued for one worker, beyond which what
- * is sent is lost, as on a network. */
+ * they have stopped. Limits: 8 nodes of 64 workers; 64 MiB queued for one worker, beyond which
+ * frames are lost, as on a network. */
 #pragma once
 #include "bus/bus.h"
 
@@ -25,19 +25,20 @@ void bus_local_destroy(struct bus_local **b); /* all loops have ended */
 /* The bus of one node: before its workers run, and again after a restart. Valid until
  * bus_local_destroy(). */
 struct bus *bus_local_join(struct bus_local *b, const struct bus_local_member *m);
-/* The loops of this node have ended, or never ran: what is queued for it and sent to it is lost. */
+/* Call it when the loops of this node have ended. Frames queued for it, or sent to it later, are
+ * lost. */
 void bus_local_leave(struct bus_local *b, uint32_t node);
 
 /* The registry: a bare JID that nobody assigned is spread over the nodes that joined, by hash. Any
  * thread. */
 void bus_local_assign(struct bus_local *b, slice bare, uint32_t node);
 
-/* Faults: of what is sent from one node to another, the next `count` are lost or come twice. */
+/* Faults: the next `count` frames from one node to another are lost or come twice. */
 enum bus_fault { BUS_LOSE, BUS_REPEAT, BUS_FAULTS };
 void bus_local_fault(struct bus_local *b, uint32_t from, uint32_t to, enum bus_fault fault,
                      uint32_t count);
 
-/* Of what was sent to this node, by any. Any thread. */
+/* Counts frames sent to this node by all others. Any thread. */
 struct bus_local_counters {
     uint64_t delivered, lost, gaps, repeats;
 };

@@ -1,6 +1,6 @@
-/* Retention (design §7): messages older than archive.retention leave the archives for good, in
- * small steps, so that nobody waits for it. What its addressee does not have yet stays, however old
- * it is; the next pass looks at it again.
+/* Retention (architecture §7): messages older than archive.retention leave the archives for good,
+ * in small steps, so that nobody waits for it. What its addressee does not have yet stays, however
+ * old it is; the next pass looks at it again.
  *
  * One pass at a time, an hour after the last, on worker 0.
  *

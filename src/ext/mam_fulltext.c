@@ -1,6 +1,6 @@
-/* Full-text search (XEP-0431): an index of the message log that follows it by position (design §7:
- * reader `fulltext`), in batches behind the commits, so that a message waits for none of it. A
- * search first brings the index up to what was committed when it was asked.
+/* Full-text search (XEP-0431): an index of the message log that follows it by position
+ * (architecture §7: reader `fulltext`), in batches behind the commits, so that a message waits for
+ * none of it. A search first brings the index up to what was committed when it was asked.
  *
  * A row of the index has the words of a message, and a word for each owner that has it in his
  * archive: PRIVATE followed by the id of the account or room, which no text has. So a search looks

@@ -1,7 +1,7 @@
 /* Archive queries of accounts (XEP-0313 §4): who asks for the archive of an account is its owner,
  * by a session of his. What is asked for is found by im/archive_query.h; then copies of the
- * messages go out in parts as the client takes them (im/copies.h, design §4). A message that waited
- * for its owner is settled when the session has the copy (design §6).
+ * messages go out in parts as the client takes them (im/copies.h, architecture §4). A message that
+ * waited for its owner is settled when the session has the copy (architecture §6).
  *
  * Limits: settings archive.page-default and archive.page-max. */
 #include "base/arena.h"

@@ -1,4 +1,4 @@
-/* The rules of an account as deltas: the same deltas give the same state (design §3). */
+/* The rules of an account as deltas: the same deltas give the same state (architecture §3). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

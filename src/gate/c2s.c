@@ -423,7 +423,7 @@ static size_t on_input(struct conn *c, slice data)
 }
 
 /* Time: before authentication a deadline; afterwards idle clients are asked (XEP-0199 §4.3) and
- * dead ones closed. One timer a stream, lazy: traffic only stores the time (design §9). */
+ * dead ones closed. One timer a stream, lazy: traffic only stores the time (architecture §9). */
 
 static void ping_client(struct stream *s)
 {

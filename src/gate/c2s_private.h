@@ -6,7 +6,7 @@
  * Input is not taken while `waiting` (look-ups, binding), and units keep their order.
  *
  * A stream is confined to its worker; after SASL success it moves once, with its connection, to the
- * home of its account (design §3), unless c2s.migration is off. */
+ * home of its account (architecture §3), unless c2s.migration is off. */
 #pragma once
 #include "auth/throttle.h"
 #include "base/list.h"
@@ -35,7 +35,7 @@ enum stream_state {
 
 /* How the elements of a stream travel. Over TCP they follow one another inside of a root element;
  * framed, in WebSocket messages or bodies of BOSH, each stands alone and declares its namespaces
- * (design §5). */
+ * (architecture §5). */
 struct stream_way {
     const char *name; /* "tcp" */
     bool framed;
@@ -55,7 +55,7 @@ struct sasl_profile {
     void (*failure)(struct stream *s, enum sasl_failure f, const char *text); /* NULL: no text */
 };
 
-/* Needed until the session is bound; then freed (design §9). */
+/* Needed until the session is bound; then freed (architecture §9). */
 struct stream_auth {
     struct arena *arena;
     const struct sasl_profile *profile; /* of the exchange */
@@ -215,7 +215,7 @@ bool stream_count_address(struct stream *s); /* once the address is known; false
 /* c2s_negotiate.c */
 void negotiate_header(struct stream *s, slice unit);
 /* Ours (RFC 6120 §4.7); `to` what the client said it is, empty: nothing. The id is random: nothing
- * that a client sees tells of nodes or workers (design §12). */
+ * that a client sees tells of nodes or workers (architecture §12). */
 void negotiate_send_header(struct stream *s, slice to);
 void negotiate_unit(struct stream *s, slice unit); /* FEATURES */
 void negotiate_cancel(struct stream *s);           /* the stream ends: look-ups are dropped */

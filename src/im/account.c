@@ -364,8 +364,8 @@ static bool account_waits(const struct account *a)
     return a->state == ACCOUNT_LOADING || a->inbox != NULL;
 }
 
-/* Presence for an account that is not loaded reaches nobody: it has no session (design §3). Only
- * what changes its roster needs it. */
+/* Presence for an account that is not loaded reaches nobody: it has no session (architecture §3).
+ * Only what changes its roster needs it. */
 static bool needs_account(const struct stanza *st)
 {
     return st->kind != STANZA_PRESENCE ||

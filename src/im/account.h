@@ -1,6 +1,6 @@
 /* account: one user at its home: sessions, roster, mailbox. Loaded on demand and unloaded when
- * idle; all its stanzas wait in one inbox while it loads, in order (design §3). Confined to its
- * home worker.
+ * idle; all its stanzas wait in one inbox while it loads, in order (architecture §3). Confined to
+ * its home worker.
  *
  * States: LOADING (reads are under way, inbox gathers) -> READY or ABSENT (no such account;
  * remembered for a while so that strangers cost no reads) -> unloaded. READY -> ABSENT by deletion.
@@ -65,10 +65,10 @@ void account_unpin(struct account *a);
 static inline uint64_t account_lane(const struct account *a) { return (uint64_t)a->id; }
 struct node *account_node(const struct account *a);
 
-/* prepare -> commit -> apply (design §3): the batch is submitted when the mutations before it have
- * ended; `apply` runs when it is committed (or failed), and must be pure over the account's state
- * for OK: the same deltas replayed give the same state. `apply` frees it; embed it
- * first in your own. */
+/* prepare -> commit -> apply (architecture §3): the batch is submitted when the mutations before it
+ * have ended; `apply` runs when it is committed (or failed), and must be pure over the account's
+ * state for OK: the same deltas replayed give the same state. `apply` frees it; embed it first in
+ * your own. */
 struct mutation {
     struct mutation *next;
     struct account *account;

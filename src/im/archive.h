@@ -1,6 +1,6 @@
-/* archive: the tables of messages (design §7): the body once per node in commit order, a narrow
- * entry per owner, the mailbox's cursor. What reads them: offline delivery (im/offline.c), copies
- * (im/copies.h), archive queries (im/archive_query.h).
+/* archive: the tables of messages (architecture §7): the body once per node in commit order, a
+ * narrow entry per owner, the mailbox's cursor. What reads them: offline delivery (im/offline.c),
+ * copies (im/copies.h), archive queries (im/archive_query.h).
  *
  * An owner is an account or a room (ids from ROOM_ID_MIN on). What was said in a room has one
  * entry, the room's, as its receiver, with flags 0, `sender` 0 and the bare JID of who said it as
@@ -16,7 +16,7 @@ struct worker;
 
 enum {
     ENTRY_OFFLINE = 1, /* must reach its owner: unsettled until it has */
-    ENTRY_HIDDEN = 2,  /* not in the archive: removed when it is settled (design §7) */
+    ENTRY_HIDDEN = 2,  /* not in the archive: removed when it is settled (architecture §7) */
 };
 #define ROOM_ID_MIN ((int64_t)1 << 40) /* below are accounts */
 

@@ -287,8 +287,8 @@ static void checked(void *arg, enum store_result r, const struct store_batch *b)
     find(q, store_read(q->worker->store, 0));
 }
 
-/* Entries of the owner that are late are put in place by the first read (design §7). What a room
- * has is from addresses, not from accounts. */
+/* Entries of the owner that are late are put in place by the first read (architecture §7). What a
+ * room has is from addresses, not from accounts. */
 static void start(struct archive_query *q)
 {
     const struct mam_query *ask = q->ask;

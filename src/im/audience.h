@@ -1,9 +1,9 @@
 /* audience: the sessions of this node that are in a room: one stanza to all of them is one block
- * shared, a start tag each, and one frame a worker (design §4). The room's home says who is in;
- * each worker keeps the list of its own sessions, fed by the same FIFO as all else from there, so
- * what was routed before a session was added reaches it before what is sent to the audience after.
- * A session that ends is taken off its lists at once; the room hears of it as it does of every
- * session, by unavailable presence, and then removes it.
+ * shared, a start tag each, and one frame a worker (architecture §4). The room's home says who is
+ * in; each worker keeps the list of its own sessions, fed by the same FIFO as all else from there,
+ * so what was routed before a session was added reaches it before what is sent to the audience
+ * after. A session that ends is taken off its lists at once; the room hears of it as it does of
+ * every session, by unavailable presence, and then removes it.
  *
  * Who is not a session of this node (other node, component, other server) is not in it: the room
  * routes to them. A stanza that is sent has no `to` and is not looked through again: the room has

@@ -4,8 +4,8 @@
  * An account that goes beyond its share loses the session that holds most. Above the budget the
  * sessions that hold most end on all workers, in rounds: those that hold a 64th of it, then half of
  * that, and so on, until a sixteenth is free. Their stored messages go back to the mailbox, as when
- * such a session ends otherwise (design §6). Only where nothing is left to end, so that something
- * else takes the memory, stanzas of clients are refused with resource-constraint and each
+ * such a session ends otherwise (architecture §6). Only where nothing is left to end, so that
+ * something else takes the memory, stanzas of clients are refused with resource-constraint and each
  * connection is read at most every 100 ms. The alarm node.memory tells, and the log names each
  * session.
  *

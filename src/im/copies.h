@@ -18,8 +18,8 @@ struct copies {
                            slice text);
     /* OK: all were delivered, or the session has ended. Never from inside copies_send(). */
     void (*done)(struct copies *c, enum err e);
-    bool late;    /* entries may be late rows (design §7): nobody read them before */
-    bool settles; /* the owner has the message when the client has the copy (design §6) */
+    bool late;    /* entries may be late rows (architecture §7): nobody read them before */
+    bool settles; /* the owner has the message when the client has the copy (architecture §6) */
 };
 
 /* At least one id. The owner embeds c, and has set all but `sent` and `producer`. */

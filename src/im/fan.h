@@ -1,5 +1,5 @@
 /* fan: one stanza to many JIDs whose homes are the workers of this node: one block shared, one
- * frame a worker (design §4). An untagged fan is presence; the tag of another begins with a
+ * frame a worker (architecture §4). An untagged fan is presence; the tag of another begins with a
  * character by which a feature knows its own (struct feature.fan) and is told at each home with the
  * address, whether the account is loaded or not, and with a number of its choice for each address.
  * An address of a tagged fan may be a full JID: it goes to the home of its account.

@@ -1,4 +1,4 @@
-/* feature: what one part of the server adds, as a struct of tables (design §2 idea 6).
+/* feature: what one part of the server adds, as a struct of tables (architecture §2 idea 6).
  * app/features.c is the only list. Rows are checked and frozen at start. */
 #pragma once
 #include "im/audience.h"

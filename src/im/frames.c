@@ -230,7 +230,7 @@ void frame_send_fan(struct worker *w, unsigned worker, struct stanza *st, slice 
     frame_send(w, 0, worker, f);
 }
 
-/* A subscription stanza of an account of another node is committed there (design §3). */
+/* A subscription stanza of an account of another node is committed there (architecture §3). */
 
 void frame_send_settled(struct worker *w, slice sender, slice rcpt, int64_t axis, int64_t verb)
 {

@@ -1,5 +1,5 @@
-/* frames: what crosses between homes (design §4), one row a kind. Only frames with stanzas, numbers
- * and strings may cross to another node. */
+/* frames: what crosses between homes (architecture §4), one row a kind. Only frames with stanzas,
+ * numbers and strings may cross to another node. */
 #pragma once
 #include "im/gate.h"
 #include "io/mesh.h"

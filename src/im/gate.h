@@ -1,6 +1,7 @@
 /* gate: how homes speak to the streams of the edge. `im` never names an edge: gate/ gives this
  * table to the node. For a stream on the same worker the call is direct; else the same struct
- * crosses as a frame (design §3: stream and session are two objects and speak only frames). */
+ * crosses as a frame (architecture §3: stream and session are two objects and speak only frames).
+ */
 #pragma once
 #include "im/session.h"
 #include "xmpp/stanza_error.h"

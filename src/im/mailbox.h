@@ -1,8 +1,8 @@
-/* mailbox: the low-water mark of what an account has (design §6, §7). Every stored message gets an
- * archive id from the home of its owner. Those that must reach the owner are open until then: OPEN
- * (nobody has it), TAKEN (in the queue of a session), then settled. The cursor is the id up to
- * which all are settled; above it, behind one that is not, the ranges of ids that are. Both are
- * written at most once a second. Only this module advances them.
+/* mailbox: the low-water mark of what an account has (architecture §6, §7). Every stored message
+ * gets an archive id from the home of its owner. Those that must reach the owner are open until
+ * then: OPEN (nobody has it), TAKEN (in the queue of a session), then settled. The cursor is the id
+ * up to which all are settled; above it, behind one that is not, the ranges of ids that are. Both
+ * are written at most once a second. Only this module advances them.
  *
  * Limits: SETTLED_RANGES_MAX ranges, the oldest; what is settled beyond is forgotten by a restart.
  * In memory: six entries for each that is not settled, and some.

@@ -415,9 +415,9 @@ static enum delivery_have what_there_is(const struct account *a, const struct se
     return account_available(a) > 0 ? HAVE_NEGATIVE : HAVE_NONE;
 }
 
-/* What only the server may say (design §5): ids of this archive (XEP-0359 §5), delays stamped by us
- * (XEP-0203 §5), copies (XEP-0280 §11); what is said to
- * servers alone (§9); and, from an account of ours, what only rooms say. */
+/* What only the server may say (architecture §5): ids of this archive (XEP-0359 §5), delays stamped
+ * by us (XEP-0203 §5), copies (XEP-0280 §11); what is said to servers alone (§9); and, from an
+ * account of ours, what only rooms say. */
 static bool forged(enum known_child known, const struct elem *e, void *arg)
 {
     const struct account *a = arg;

@@ -47,7 +47,7 @@ static void test_sweep_leaves_what_is_pinned(void **state)
     test_node_run(&t, test_node_is_idle, t.store);
 }
 
-/* A repeat counts as handled when the first copy is committed, not before (design §6). */
+/* A repeat counts as handled when the first copy is committed, not before (architecture §6). */
 static void test_repeats_wait_for_the_commit(void **state)
 {
     (void)state;

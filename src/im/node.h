@@ -52,8 +52,8 @@ struct node {
     uint8_t slot_worker[NODE_SLOTS]; /* slot -> worker */
     uint64_t start_wall_us;
     bool pin_workers;
-    /* archive ids (design §7): none is above what is reserved on disk, none below the floor, which
-     * is what an earlier run had reserved */
+    /* archive ids (architecture §7): none is above what is reserved on disk, none below the floor,
+     * which is what an earlier run had reserved */
     _Atomic uint64_t ids_reserved_us, ids_wanted_us;
     _Atomic bool ids_reserving;
     uint64_t ids_floor_us;
@@ -74,7 +74,7 @@ void node_destroy(struct node **n);
 
 bool node_serves(const struct node *n, slice domain); /* one of our domains */
 unsigned node_slot(const struct node *n, slice bare);
-/* The home of a bare JID (design §4): registry, then slot. `node` gets the node id. */
+/* The home of a bare JID (architecture §4): registry, then slot. `node` gets the node id. */
 unsigned node_home(const struct node *n, slice bare, uint32_t *node);
 
 /* Runs fn on worker 0, 1, … N-1 in turn, then done on the worker that asked: for operators' views

@@ -11,7 +11,8 @@
 #include "im/worker.h"
 
 /* A page ends at its rows or bytes; the next one waits until the client has taken this one: it
- * acknowledged all but a few, or it was written (design §4: internal producers take credits). */
+ * acknowledged all but a few, or it was written (architecture §4: internal producers take credits).
+ */
 enum { PAGE_ROWS = 64, PAGE_BYTES = 64 * 1024, UNACKED_MAX = 16 };
 
 /* A page that could not be read is read again: the first time after RETRY_MS, then after twice as

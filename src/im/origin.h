@@ -1,5 +1,6 @@
-/* origin: where a stanza came from, for the ticket that its acknowledgement waits for (design §6):
- * session id (unique on its node, the worker in its low 16 bits) and the stanza's inbound count. */
+/* origin: where a stanza came from, for the ticket that its acknowledgement waits for (architecture
+ * §6): session id (unique on its node, the worker in its low 16 bits) and the stanza's inbound
+ * count. */
 #pragma once
 #include <stdint.h>
 

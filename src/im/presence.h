@@ -1,6 +1,6 @@
 /* presence: RFC 6121 §4 (presence) and §3 (subscriptions) for the accounts whose home is here.
  * Confined to the worker. A broadcast is one stanza shared by all who get it; contacts of other
- * workers get it with one frame a worker (design §4).
+ * workers get it with one frame a worker (architecture §4).
  *
  * Limit: addresses a session that directed presence is remembered for, see im/directed.h. */
 #pragma once
@@ -81,7 +81,7 @@ void presence_directed_drop(struct session *s, presence_unwanted_fn *unwanted);
 void presence_answered(struct session *s, const struct stanza *st);
 
 /* At start, on each worker: sends again the subscription stanzas of accounts whose home it is that
- * were committed but not received (design §3). */
+ * were committed but not received (architecture §3). */
 void presence_replay(struct worker *w);
 
 extern const struct feature presence_feature, roster_feature;

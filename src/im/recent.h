@@ -1,6 +1,6 @@
 /* recent: what an account received and sent of late, so that a repeat is known for what it is: a
  * sender whose message was not acknowledged sends it again with the same origin-id (XEP-0359 §3.2),
- * and within ten minutes that is no second message (design §6). Confined to the home of the
+ * and within ten minutes that is no second message (architecture §6). Confined to the home of the
  * account.
  *
  * Limits: RECENT_US, and at least the last RECENT_MAX of each, which is more than a session has

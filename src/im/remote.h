@@ -1,7 +1,7 @@
 /* remote: domains that are not ours and the links that reach them: connected components (XEP-0114).
  * Every worker knows all links, so a stanza goes from the sender's home to the worker of its link
  * in one step; several links of a domain are chosen by hash of (from, to), which keeps the order of
- * each pair (design §4). */
+ * each pair (architecture §4). */
 #pragma once
 #include "im/node.h"
 #include "xmpp/stanza.h"

@@ -101,7 +101,7 @@ static struct roster_delta change(const struct roster *r, struct arena *arena)
     return d;
 }
 
-/* The same deltas replayed into a second instance give the same state (design §3). */
+/* The same deltas replayed into a second instance give the same state (architecture §3). */
 static void test_replay(void **state)
 {
     enum { CHANGES = 5000 };

@@ -31,7 +31,7 @@ static enum routed route_away(struct worker *w, uint32_t node, unsigned worker, 
     f->num[2] = here ? entry.archive_id : 0;
     f->num[3] = here ? (uint64_t)entry.owner : 0;
     bool keep = !here && entry.archive_id != 0;
-    if (keep) /* each node has the entries of its own accounts (design §7) */
+    if (keep) /* each node has the entries of its own accounts (architecture §7) */
         message_keep_sent(w, st, ticket ? origin : ORIGIN_NONE, entry.archive_id, entry.owner);
     frame_send(w, node, worker, f);
     if (!ticket)

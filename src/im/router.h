@@ -1,5 +1,5 @@
 /* router: brings a stanza to the home of its addressee: a call, or a frame where the home is
- * another worker or node. Order between two homes is that of the calls (design §4). */
+ * another worker or node. Order between two homes is that of the calls (architecture §4). */
 #pragma once
 #include "im/origin.h"
 #include "xmpp/stanza.h"
@@ -9,7 +9,7 @@ struct worker;
 
 /* How many times ticket_done(origin) will follow. */
 enum routed {
-    ROUTED, /* handled as far as its acknowledgement is concerned (design §6) */
+    ROUTED, /* handled as far as its acknowledgement is concerned (architecture §6) */
     ROUTE_PENDING,
     ROUTE_PENDING_TWO /* this node and another commit */
 };

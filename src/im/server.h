@@ -24,9 +24,9 @@ enum routed message_to_account(struct account *a, struct stanza *st, struct orig
 void message_pass(struct account *a, struct stanza *st);
 /* The same for devices that are away alone: it is delivered to nobody. */
 void message_alert(struct account *a, struct stanza *st);
-/* A session ended with a message that its client did not acknowledge (design §6). Bounce: an error
- * to the sender, unless another session has it or will. Hand over: to the sessions that lack it, or
- * it waits in the mailbox. at_us: when it was delivered. */
+/* A session ended with a message that its client did not acknowledge (architecture §6). Bounce: an
+ * error to the sender, unless another session has it or will. Hand over: to the sessions that lack
+ * it, or it waits in the mailbox. at_us: when it was delivered. */
 void message_bounce(struct account *a, struct session *ended, struct stanza *st,
                     uint64_t archive_id, uint64_t at_us);
 void message_copy_lost(struct account *a, struct session *ended, uint64_t archive_id);

@@ -314,7 +314,7 @@ void session_free(struct session *s)
     mem_free(&s);
 }
 
-/* The hand-over of what the client did not acknowledge (design §6), in order. */
+/* The hand-over of what the client did not acknowledge (architecture §6), in order. */
 static void hand_over(struct session *s, struct queued *q, enum session_end why)
 {
     struct account *a = s->account;

@@ -1,6 +1,6 @@
 /* session: one resource of an account, at the account's home: presence, outbound queue with its
- * acknowledgements, inbound count with its tickets (XEP-0198, design §3 and §6). The stream that
- * carries it may be on this worker, on another, or gone (hibernating).
+ * acknowledgements, inbound count with its tickets (XEP-0198, architecture §3 and §6). The stream
+ * that carries it may be on this worker, on another, or gone (hibernating).
  *
  * States: ATTACHED (a stream carries it) -> HIBERNATING (the stream was lost, resumable, until
  * sm.hibernate-time) -> ATTACHED again by resumption, or ENDED. Without stream management a lost
@@ -62,7 +62,8 @@ struct queued { /* an entry of the acknowledgement queue */
  * is a copy for this session alone, see session_deliver_copy(), which keeps its own `to`. */
 enum queued_to { QUEUED_OWN, QUEUED_FULL, QUEUED_BARE, QUEUED_COPY };
 
-/* Whoever produces output for a session in parts (design §4: internal producers take credits). */
+/* Whoever produces output for a session in parts (architecture §4: internal producers take
+ * credits). */
 struct producer {
     struct producer *next;
     void (*go)(struct producer *p, struct session *s); /* NULL: the session has ended */
@@ -173,7 +174,8 @@ void session_unpause(struct session *s, enum session_pause why);
 struct session *session_active(const struct account *a);
 extern struct setting sm_enabled, session_active_time, session_pause_buffer;
 
-/* Ends it: tells the stream, hands the queue over (design §6), broadcasts unavailable, frees it. */
+/* Ends it: tells the stream, hands the queue over (architecture §6), broadcasts unavailable, frees
+ * it. */
 void session_end(struct session *s, enum session_end why);
 unsigned session_state_slot(void); /* at start: a slot for one feature, freed by session_freed */
 extern struct metric session_count;

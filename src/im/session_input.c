@@ -1,5 +1,5 @@
 /* The inbound half of a session: what its client sends, and the tickets that its h waits for
- * (design §6). h is the longest prefix of handled stanzas; only this file advances it. */
+ * (architecture §6). h is the longest prefix of handled stanzas; only this file advances it. */
 #include "base/ensure.h"
 #include "base/mem.h"
 #include "im/account.h"

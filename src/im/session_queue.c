@@ -161,7 +161,7 @@ bool session_acked(struct session *s, uint32_t h)
 
 void session_written(struct session *s, uint32_t count)
 {
-    if (s->sm == 0) /* else only the client's acknowledgement settles (design §6) */
+    if (s->sm == 0) /* else only the client's acknowledgement settles (architecture §6) */
         pop_to(s, count);
 }
 
@@ -377,7 +377,8 @@ static void keep(struct session *s, struct stanza *st, const struct stanza_note 
     budget_grew(s->account->worker, st->bytes);
     budget_queued(s->account, s->account->worker, s->account->queue_bytes);
     if (!s->account->worker->stopping && !list_linked(&s->end_node) && !session_queue_fits(s)) {
-        session_end_later(s, END_EXPIRED); /* that ends resumability, not messages (design §6) */
+        session_end_later(s,
+                          END_EXPIRED); /* that ends resumability, not messages (architecture §6) */
     }
 }
 

@@ -1,5 +1,5 @@
-/* stage: where extensions stand in the way of a stanza (design §3). Each stage calls, in the order
- * of app/features.c, the features that have a function for it:
+/* stage: where extensions stand in the way of a stanza (architecture §3). Each stage calls, in the
+ * order of app/features.c, the features that have a function for it:
  *
  *   CHECK     from a client, at the sender's home, before anything is done with the stanza
  *   BLOCK     to an account, at the addressee's home, before it is stored or delivered

@@ -217,7 +217,8 @@ static void trace(const char *event, const struct change *c, slice contact, enum
               LOG_C("subscription", sub_state_subscription(c->result.state)), LOG_C("why", why));
 }
 
-/* The ticket is done when the change is (design §6: roster: committed), which may be at once. */
+/* The ticket is done when the change is (architecture §6: roster: committed), which may be at once.
+ */
 static enum routed begin(struct account *a, struct change *c)
 {
     enum routed routed = c->origin.session != 0 ? ROUTE_PENDING : ROUTED;

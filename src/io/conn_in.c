@@ -142,7 +142,7 @@ static bool header_input(struct conn *c, char *ptr, size_t len)
     return len == 0 || conn_input(c, ptr, len);
 }
 
-/* So that a storm of handshakes leaves the loop time for the others (design §9). */
+/* So that a storm of handshakes leaves the loop time for the others (architecture §9). */
 static bool may_handshake(struct conn_local *l)
 {
     if (l->handshake_tick != l->loop->tick) {

@@ -1,5 +1,5 @@
 /* loop: one epoll loop, one thread. A tick: poll, timers, reads, posted work and frames, deferred
- * work, flush (design §9). Everything on a loop is confined to its thread but loop_post() and
+ * work, flush (architecture §9). Everything on a loop is confined to its thread but loop_post() and
  * loop_stop(). */
 #pragma once
 #include "base/err.h"

@@ -1,8 +1,8 @@
-/* mesh: the frames between the workers of one process (design §4). Between two workers there is
- * exactly one FIFO: a single-producer ring; when it is full the producer appends to its own outbox
- * for that peer, and `pressure` tells the owner to stop reading the connections that fill it.
- * Frames are never dropped, never block, never overtake. A worker is woken by eventfd only when it
- * sleeps, once a tick. Frames that a worker sends to itself are delivered at once by a call (no
+/* mesh: the frames between the workers of one process (architecture §4). Between two workers there
+ * is exactly one FIFO: a single-producer ring; when it is full the producer appends to its own
+ * outbox for that peer, and `pressure` tells the owner to stop reading the connections that fill
+ * it. Frames are never dropped, never block, never overtake. A worker is woken by eventfd only when
+ * it sleeps, once a tick. Frames that a worker sends to itself are delivered at once by a call (no
  * queue between two homes of one worker, so the order is that of the calls).
  *
  * A frame is also what travels between nodes (bus/): it holds numbers, two strings and one object

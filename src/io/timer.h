@@ -1,6 +1,6 @@
-/* timer: a wheel of 100 ms on each loop (design §9). A timer fires once, at or up to 200 ms after
- * its time, on its loop's thread; set again from the callback to repeat. Setting and cancelling are
- * O(1). */
+/* timer: a wheel of 100 ms on each loop (architecture §9). A timer fires once, at or up to 200 ms
+ * after its time, on its loop's thread; set again from the callback to repeat. Setting and
+ * cancelling are O(1). */
 #pragma once
 #include "base/list.h"
 #include <stdint.h>

@@ -1,7 +1,7 @@
 /* What is said in rooms on its way to the database, and what waits while that is away: in order,
  * tried again each RETRY_MS, a run of one room at a time. Each run is looked for before it is
  * written: an earlier write whose outcome nobody knows may have put some of it there. Its senders
- * are told when it is committed, however long that takes (design §6). */
+ * are told when it is committed, however long that takes (architecture §6). */
 #include "base/alarm.h"
 #include "base/buf.h"
 #include "base/mem.h"

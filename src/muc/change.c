@@ -1,6 +1,6 @@
-/* Changes of a room's stored state: prepare, commit, apply (design §3), one under way a room. What
- * a change means to those who are in the room follows when it is applied, so that all ways to make
- * it (a client, an operator, a registration) have the same effects. */
+/* Changes of a room's stored state: prepare, commit, apply (architecture §3), one under way a room.
+ * What a change means to those who are in the room follows when it is applied, so that all ways to
+ * make it (a client, an operator, a registration) have the same effects. */
 #include "base/arena.h"
 #include "base/log.h"
 #include "base/mem.h"

@@ -1,6 +1,6 @@
-/* late: rows held back to be inserted in sorted order later (design §7). A set gathers rows of one
- * statement, all integers, of which the first two are owner and id; it finds the rows of an owner
- * and gives all in the order (owner, id). One owner thread. The caller bounds the rows. */
+/* late: rows held back to be inserted in sorted order later (architecture §7). A set gathers rows
+ * of one statement, all integers, of which the first two are owner and id; it finds the rows of an
+ * owner and gives all in the order (owner, id). One owner thread. The caller bounds the rows. */
 #pragma once
 #include <stdint.h>
 

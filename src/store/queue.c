@@ -102,7 +102,7 @@ enum group_woke group_nap(struct group_queue *q, enum group_mode mode, uint64_t 
 }
 
 /* Commit at once when the rate is low or the oldest has waited long enough, be it for the last
- * commit; else wait for company (design §7). */
+ * commit; else wait for company (architecture §7). */
 void group_gather(struct group_queue *q)
 {
     uint64_t until_us = q->first->submitted_us + GROUP_GATHER_US;

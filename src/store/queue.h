@@ -1,6 +1,6 @@
 /* queue: how the threads of a driver get their work. `group_queue` has one writer behind it, which
- * takes batches from a lock-free stack and commits groups of them (design §7); `read_queue` has one
- * thread or several. Any thread submits; what else a group_queue has is its writer's. */
+ * takes batches from a lock-free stack and commits groups of them (architecture §7); `read_queue`
+ * has one thread or several. Any thread submits; what else a group_queue has is its writer's. */
 #pragma once
 #include "store/store_driver.h"
 

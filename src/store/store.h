@@ -1,4 +1,4 @@
-/* store: asynchronous SQL storage (design §8). A feature declares statements and numbered
+/* store: asynchronous SQL storage (architecture §8). A feature declares statements and numbered
  * migrations as rows; a write is a value (an atomic batch of statements), never an interactive
  * transaction. SQL texts serve SQLite and PostgreSQL, together or each its own; drivers differ
  * behind `struct store_driver`. Texts are compared and sorted by their bytes.
@@ -23,7 +23,7 @@ struct store;
 struct store_batch;
 
 enum {
-    STORE_DEADLINE_MS = 5000,          /* default of a batch (design §6) */
+    STORE_DEADLINE_MS = 5000,          /* default of a batch (architecture §6) */
     STORE_LOOPS_MAX = 256,             /* indexes of loops that submit */
     STORE_STMTS_MAX = 2048,            /* statements of all features */
     STORE_PARAMS_MAX = 32,             /* of one statement; also columns */
@@ -61,7 +61,7 @@ struct store_migration {
     const char *sqlite, *pgsql;
 };
 
-/* Late rows (design §7): rows of a narrow, random-access index that can be rebuilt from a log
+/* Late rows (architecture §7): rows of a narrow, random-access index that can be rebuilt from a log
  * written in the same transaction. They are held in memory by the writer (at most two runs),
  * inserted sorted by their first two parameters in small steps between commits, and the position
  * reached in the log is committed with them. At open, `rebuild` yields the rows of log ids above

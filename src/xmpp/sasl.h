@@ -89,7 +89,7 @@ struct sasl_binding {
 };
 
 struct buf;
-struct sasl; /* heap; freed at success or failure (design §9) */
+struct sasl; /* heap; freed at success or failure (architecture §9) */
 struct sasl *sasl_create(enum sasl_mech mech, const struct sasl_binding *binding, slice domain,
                          slice nonce);
 void sasl_destroy(struct sasl **s);

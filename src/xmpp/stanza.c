@@ -160,7 +160,7 @@ static enum root_attr root_attr(slice name)
     return ATTR_OTHER;
 }
 
-/* Declarations of the stream's prefixes that the stanza uses (design §5). */
+/* Declarations of the stream's prefixes that the stanza uses (architecture §5). */
 static char *put_prefixes(char *at, const struct stanza_source *src, size_t *len)
 {
     size_t n = 0;

@@ -1,7 +1,7 @@
 /* stanza: one message, presence or IQ as one reference-counted block: root fields, ranges of the
- * level-1 children, and the payload text in content-namespace form (design §5). Immutable once
- * routed, so it may be shared by sessions and sent to other workers. Limits: those of the reader.
- * Pure.
+ * level-1 children, and the payload text in content-namespace form (architecture §5). Immutable
+ * once routed, so it may be shared by sessions and sent to other workers. Limits: those of the
+ * reader. Pure.
  *
  * Addresses are kept prepared and unescaped; everything else as it came. */
 #pragma once

@@ -65,7 +65,7 @@ static const char *const stream_conditions[STREAM_ERROR_COUNT] = {
 };
 
 /* What the outcome of an operation is to the peer that asked for it. A store that cannot answer is
- * resource-constraint: its type `wait` tells the client to try again (design §6). */
+ * resource-constraint: its type `wait` tells the client to try again (architecture §6). */
 static const enum stanza_error translated[] = {
     [OK] = SE_NONE,
     [E_AGAIN] = SE_RESOURCE_CONSTRAINT,
