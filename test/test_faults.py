@@ -119,7 +119,7 @@ def check_copies(arrived, before):
 @pytest.mark.slow
 @pytest.mark.release
 def test_kill_under_load(make_server):
-    """Twenty rounds: no acknowledged message is missing, duplicates only as architecture §6 allows."""
+    """Twenty rounds. No acknowledged message is missing. Repeats follow architecture §6."""
     server = make_server("alice", "bob", "carol", settings={"mailbox.unsettled-max": "none"})
     rng = random.Random()
     promised_to_carol, number = [], 0
@@ -151,7 +151,7 @@ def test_kill_under_load(make_server):
 
 
 def settled_on_disk(server):
-    """The highest archive id in the record of what is settled above the cursor (architecture §7)."""
+    """The highest archive id that is settled above the cursor (architecture §7)."""
     with server.database(read_only=True) as db:
         rows = db.execute("SELECT settled FROM mailbox WHERE settled IS NOT NULL").fetchall()
     return max((struct.unpack("<Q", row[0][-8:])[0] for row in rows), default=0)

@@ -1,5 +1,5 @@
-/* backup: makes and verifies backups while the server works; one at a time, on a thread of its own.
- * `musterd --restore` puts one back. */
+/* backup: makes and verifies backups while the server works, one at a time, on a separate thread.
+ * `musterd --restore` restores one. */
 #include "admin/backup.h"
 #include "admin/backup_set.h"
 #include "base/alarm.h"
@@ -25,7 +25,7 @@ static struct metric finished_at = {
 
 enum job_kind { JOB_MAKE, JOB_VERIFY };
 
-/* In the arena of its call. */
+/* Lives in the arena of its call. */
 struct job {
     struct command_call *call;
     struct loop_post post;
@@ -91,7 +91,7 @@ static void ended(struct loop_post *post, struct loop *loop)
 {
     struct job *j = CONTAINER_OF(post, struct job, post);
     (void)loop;
-    if (the_job == j) /* else the end of the server has told it */
+    if (the_job == j) /* otherwise the stopping server has ended the call */
         tell(j);
 }
 
@@ -172,7 +172,7 @@ static void worker_start(struct worker *w)
         atomic_store(&stopping, false);
 }
 
-/* A backup that is being made is given up; nothing of it stays. */
+/* Cancels a running backup, which then removes its files. */
 static void worker_stop(struct worker *w)
 {
     if (w->index != 0 || the_job == NULL)

@@ -51,7 +51,7 @@ static void remove_all(const char *folder)
     nftw(folder, remove_one, FDS_MAX, FTW_DEPTH | FTW_PHYS);
 }
 
-/* One file, read and hashed; `to` < 0: not written. errno. */
+/* Reads and hashes a file and writes it to `to`, unless that is < 0. Returns errno. */
 static int pump(int from, int to, char hash[HASH_LEN + 1], uint64_t *size,
                 const struct store_watch *watch)
 {
@@ -82,7 +82,8 @@ static int pump(int from, int to, char hash[HASH_LEN + 1], uint64_t *size,
     return error;
 }
 
-/* to NULL: only hashed. E_NOTFOUND: there is no such file. The copy is synced, its name is not. */
+/* Copies and hashes a file; to NULL: only hashes it. E_NOTFOUND: there is no such file. The copy is
+ * synced, its folder is not. */
 static enum err copy_file(const char *from, const char *to, char hash[HASH_LEN + 1], uint64_t *size,
                           const struct store_watch *watch, struct why *why)
 {
@@ -105,7 +106,7 @@ static enum err copy_file(const char *from, const char *to, char hash[HASH_LEN +
 
 struct making {
     const struct backup_source *from;
-    const char *folder; /* under its name of now */
+    const char *folder; /* its temporary name */
     struct backup_info *info;
     FILE *manifest;
     struct why *why;
@@ -118,7 +119,7 @@ static void note(struct making *m, const char *name, const char *hash, uint64_t 
     m->info->bytes += size;
 }
 
-/* A file that is missing, or goes meanwhile, is left out. */
+/* Adds a file to the backup. One that is missing, or is removed meanwhile, is left out. */
 static enum err take(struct making *m, const char *name)
 {
     char from[DURABLE_PATH_MAX], to[DURABLE_PATH_MAX], hash[HASH_LEN + 1];
@@ -161,7 +162,8 @@ static bool is_hash(const char *name)
     return strlen(name) == HASH_LEN && strspn(name, "0123456789abcdef") == HASH_LEN;
 }
 
-/* A content whose bytes are not what its name says is damaged already: it is told of. */
+/* The name of an upload is its hash. An upload whose hash differs is damaged: it is left out and
+ * counted. */
 static enum err take_content(struct making *m, const char *dir, const char *file)
 {
     char name[128], from[DURABLE_PATH_MAX], to[DURABLE_PATH_MAX], hash[HASH_LEN + 1];
@@ -216,7 +218,7 @@ static enum err take_uploads(struct making *m)
     return e;
 }
 
-/* Its last line is the hash of all in front of it. */
+/* Writes the last line, which is the hash of all lines before it. */
 static enum err close_manifest(struct making *m, const char *path)
 {
     char hash[HASH_LEN + 1];
@@ -284,7 +286,7 @@ enum err backup_make(const char *folder, const struct backup_source *from, struc
         why_set(why, "%s: is there already; a backup makes its folder", folder);
         return E_EXISTS;
     }
-    remove_all(partial); /* of an attempt that was killed */
+    remove_all(partial); /* left by an attempt that was killed */
     if (mkdir(partial, 0700) != 0)
         return failed(why, partial, errno);
     struct making m = { .from = from, .folder = partial, .info = out, .why = why };
@@ -304,7 +306,7 @@ struct entry {
     uint64_t size;
 };
 
-/* Nothing but what a backup makes: no path leads out of the folder. */
+/* Accepts only names that a backup makes, so that no path leads out of the folder. */
 static bool is_known(const char *name)
 {
     for (size_t i = 0; key_files[i] != NULL; i++)
@@ -323,7 +325,7 @@ static enum err damaged(struct why *why, const char *path, const char *what)
 
 typedef enum err entry_fn(void *arg, const struct entry *entry, struct why *why);
 
-/* "HASH SIZE NAME"; each of them fits. */
+/* Parses "HASH SIZE NAME". All three fit into the entry. */
 static bool parse_entry(struct entry *entry, slice rest)
 {
     slice hash, size, name;
@@ -371,7 +373,7 @@ static enum err read_line(const struct reading *r, slice line, struct why *why)
     return r->each != NULL ? r->each(r->arg, &entry, why) : OK;
 }
 
-/* The list is whole before anything in it is believed. */
+/* Verifies the hash of the list before any line of it is used. */
 static enum err check_list(FILE *f, const char *path, struct why *why)
 {
     unsigned char sha[EVP_MAX_MD_SIZE];
@@ -509,7 +511,7 @@ static enum err is_empty(const char *data, struct why *why)
     return e;
 }
 
-/* The database comes last: without it there is nothing to start with. */
+/* Moves the database last: a server does not start in a restored folder without it. */
 static enum err move_in(const struct restoring *r, struct why *why)
 {
     static const char *const names[] = {

@@ -6,45 +6,47 @@
  *   self-signed-*.pem      the pair that a server makes without a certificate of its own
  *   secrets.key            only if asked for
  *
- * It is made under another name and renamed when all of it is on the disk; it is never changed.
- * Folders have mode 0700, files 0600. All of this blocks: threads of its own, and tools. */
+ * A backup is made under a temporary name and renamed when all of it is on the disk. It is never
+ * changed. Folders have mode 0700, files 0600. All functions block on the disk: call them on a
+ * separate thread, or in tools. */
 #pragma once
 #include "base/err.h"
 #include "store/store.h"
 #include <stdint.h>
 
-/* With secrets.key, a backup is as good as every password-less login of its time. */
+/* A backup with secrets.key contains usable login tokens of all devices. */
 enum backup_keys { BACKUP_WITHOUT_SECRETS, BACKUP_WITH_SECRETS };
 
 struct backup_source {
     struct store *store;
     const char *data; /* the data folder */
     enum backup_keys keys;
-    struct store_watch watch; /* percent of the database, then of files: both run from 0 to 100 */
+    struct store_watch watch; /* told 0 to 100 % for the database, then for the files */
 };
 
 struct backup_info {
     uint64_t files, bytes;
-    uint64_t damaged;  /* making: uploads that are not what their name says, left out */
-    bool has_database; /* else the server used PostgreSQL */
+    uint64_t damaged;  /* uploads that were left out because they are damaged */
+    bool has_database; /* false: the server used PostgreSQL */
     bool has_secrets;
     char created[32];
 };
 
-/* Makes `folder`, whose parent is there. E_EXISTS; E_FULL, E_IO, E_CORRUPT (the database is
- * damaged), E_CANCELED: nothing is left behind. */
+/* Makes `folder`, whose parent must exist. E_EXISTS, E_FULL, E_IO, E_CORRUPT (the database is
+ * damaged), E_CANCELED. On error nothing is left behind. */
 NODISCARD enum err backup_make(const char *folder, const struct backup_source *from,
                                struct backup_info *out, struct why *why);
-/* Reads all of it: E_CORRUPT names the file; E_UNSUPPORTED: made by a newer musterd; E_CANCELED. */
+/* Reads the whole backup. E_CORRUPT: a file is damaged, `why` names it. E_UNSUPPORTED: a newer
+ * musterd made it. E_CANCELED. */
 NODISCARD enum err backup_verify(const char *folder, const struct store_schema *const *schemas,
                                  const struct store_watch *watch, struct backup_info *out,
                                  struct why *why);
-/* Verifies, then copies into a data folder that has nothing in it but a lock. `want`: whether the
- * server has its database there. E_EXISTS: the folder is not empty; E_UNSUPPORTED: the backup is of
- * the other kind. An error before the last step leaves it as it was. */
+/* Verifies the backup and copies it into a data folder that contains nothing but a lock. `want`:
+ * the kind of database that the server is configured for. E_EXISTS: the folder is not empty.
+ * E_UNSUPPORTED: the backup is of the other kind. An error before the last step changes nothing. */
 enum backup_database { BACKUP_SQLITE, BACKUP_POSTGRESQL };
 NODISCARD enum err backup_restore(const char *folder, const char *data, enum backup_database want,
                                   const struct store_schema *const *schemas,
                                   struct backup_info *out, struct why *why);
-/* A restore into this folder was cut short: it must not be used. */
+/* Whether a restore into this folder was interrupted: then it must not be used. */
 bool backup_is_partial(const char *data);

@@ -40,10 +40,10 @@ struct control {
 struct client {
     struct list node;
     struct control *control;
-    struct conn *conn; /* NULL: gone while its command runs */
+    struct conn *conn; /* NULL: it was closed while its command ran */
     struct loop_post ended;
-    struct command_call call; /* arena NULL: none runs */
-    bool input_ended;         /* the peer has half-closed: a script that sends no more */
+    struct command_call call; /* arena NULL: no command runs */
+    bool input_ended;         /* the peer has shut down writing, as scripts do */
     char actor[ACTOR_BYTES_MAX];
 };
 
@@ -77,7 +77,7 @@ static void write_reply(struct client *cl)
     buf_fini(&out);
 }
 
-/* On the client's loop again, wherever the command ended. */
+/* Runs on the client's loop, on whatever thread the command ended. */
 static void on_ended(struct loop_post *post, struct loop *loop)
 {
     (void)loop;
@@ -142,7 +142,7 @@ static void on_event(struct conn *c, enum conn_event ev)
     if (ev != CONN_EOF)
         return;
     cl->input_ended = true;
-    if (cl->call.arena == NULL) /* else when the running command has been answered */
+    if (cl->call.arena == NULL) /* otherwise it is freed when the command has been answered */
         conn_close(c);
 }
 

@@ -5,7 +5,7 @@
 #include <inttypes.h>
 #include <jansson.h>
 
-/* Room for one argument too many, which command_bind() then names. */
+/* One more than is allowed, so that command_bind() can name the superfluous argument. */
 enum { PAIRS_MAX = COMMAND_ARGS_MAX + 1, NUMBER_BYTES_MAX = 24, COMMAND_SHOWN_MAX = 64 };
 
 struct pairs {

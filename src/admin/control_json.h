@@ -10,10 +10,10 @@
 struct buf;
 struct command_call;
 
-/* Finds the command and binds its arguments; the call's arena is set. A number, true and false are
- * taken as their text. E_SYNTAX, E_NOTFOUND: no such command. */
+/* Finds the command and binds its arguments; the call's arena is set. Numbers, true and false are
+ * converted to text. E_SYNTAX, E_NOTFOUND: no such command. */
 NODISCARD enum err control_parse(slice line, struct command_call *call, struct why *why);
-/* The reply of an ended call, with its line feed. */
+/* Appends the reply of an ended call, with a line feed. */
 void control_reply(struct buf *out, const struct command_call *call);
-/* A refusal without a call. */
+/* Appends an error for a request that was not run. */
 void control_refuse(struct buf *out, enum err e, slice text);

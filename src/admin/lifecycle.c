@@ -15,8 +15,8 @@
 enum { DELAY_S_MAX = 24 * 3600, ANSWER_MS = 200 };
 
 static struct log_area log_lifecycle = { .name = "lifecycle" };
-static _Atomic bool restart_wanted; /* when the time has come: a stop from elsewhere stays one */
-static struct timer end_timer;      /* on worker 0, as what it will do */
+static _Atomic bool restart_wanted; /* set when the delay has passed: a signal before that stops */
+static struct timer end_timer;      /* on worker 0 */
 static bool end_restarts;
 
 bool lifecycle_restarts(void) { return atomic_load(&restart_wanted); }
@@ -29,7 +29,7 @@ static void end_now(struct timer *t, struct loop *loop)
     kill(getpid(), SIGTERM);
 }
 
-/* What was asked; in the arena of its call. */
+/* The request; lives in the arena of its call. */
 struct wish {
     struct command_call *call;
     int64_t delay_s;
@@ -42,7 +42,7 @@ static void schedule(struct worker *w, void *arg)
     const char *what = wish->restart ? "restarts" : "stops";
     end_timer.fn = end_now;
     end_restarts = wish->restart;
-    /* the answer goes out before the end begins */
+    /* the reply is sent before the server begins to end */
     timer_set(w->loop, &end_timer, ANSWER_MS + (uint64_t)wish->delay_s * 1000);
     log_info(&log_lifecycle, LOG_EV("server.end-scheduled"), LOG_C("what", what),
              LOG_I("delay_s", wish->delay_s), LOG_S("actor", wish->call->actor));

@@ -1,9 +1,9 @@
-/* lifecycle: the commands that end the server, or start it again: they ask main's thread by
- * SIGTERM, which ends the process in order. */
+/* lifecycle: the commands `server stop` and `server restart`. They send SIGTERM to the main thread,
+ * which stops the server in the regular way. */
 #pragma once
 #include "im/feature.h"
 
 extern const struct feature lifecycle_feature;
 
-/* Whether the end that is under way was asked for by `server restart`. Any thread. */
+/* Whether the server ends because of `server restart`. Any thread. */
 bool lifecycle_restarts(void);

@@ -10,11 +10,11 @@ const char *metric_type(const struct metric *m)
     return m->kind == METRIC_COUNTER ? "counter" : "gauge";
 }
 
-/* Prometheus asks for base units: rows in micro- and milliseconds are given in seconds. */
+/* Prometheus wants base units: values in micro- and milliseconds are converted to seconds. */
 static const struct {
     slice end;
     int64_t parts;
-    int digits; /* behind the point */
+    int digits; /* after the decimal point */
 } units[] = { { SLICE_INIT("_us"), 1000000, 6 }, { SLICE_INIT("_ms"), 1000, 3 } };
 
 struct shown {
@@ -52,7 +52,7 @@ static void value(struct buf *out, const struct shown *s, int64_t n)
                    n / s->parts, s->digits, rest < 0 ? -rest : rest);
 }
 
-/* A second family: the same values under the names that other products give them. */
+/* Repeats values under the names that they have in other products. */
 static void named(struct buf *out)
 {
     buf_lit(out, "# HELP muster_named The same values by the names that they have in products of "

@@ -1,4 +1,4 @@
-/* secrets: gives up what a lost key protects; see auth/seal.h. */
+/* secrets: the command that deletes all sealed secrets when their key is lost; see auth/seal.h. */
 #include "admin/secrets.h"
 #include "auth/seal.h"
 #include "base/command.h"

@@ -1,4 +1,4 @@
-/* secrets: what an operator does when the key of the secrets is lost. */
+/* secrets: the command for operators who have lost secrets.key. */
 #pragma once
 
 struct feature;

@@ -43,7 +43,7 @@ static struct store_stmt stmt_del = {
     .cols = "",
 };
 
-/* All names of a prefix: from "muc." to before "muc/". */
+/* All names with a prefix: from "muc." up to, but without, "muc/". */
 static struct store_stmt stmt_del_prefix = {
     .name = "setting.del-prefix",
     .sql = "DELETE FROM setting WHERE name >= $1 AND name < $2",
@@ -55,7 +55,7 @@ static const char create_setting[] =
     "CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL)";
 static const struct store_migration migrations[] = {
     { .version = 1, .sqlite = create_setting, .pgsql = create_setting },
-    { .version = 2, /* secrets are sealed from here on: auth/seal.h */
+    { .version = 2, /* from this version on, secrets are sealed (auth/seal.h) */
       .sqlite = "DELETE FROM setting WHERE name = 'extdisco.turn-secret'",
       .pgsql = "DELETE FROM setting WHERE name = 'extdisco.turn-secret'" },
     { 0 },
@@ -67,7 +67,7 @@ static const struct store_schema schema = {
         (struct store_stmt *const[]){ &stmt_all, &stmt_put, &stmt_del, &stmt_del_prefix, NULL },
 };
 
-/* The table in memory, for the time a setting ceases to be locked. One item a setting at most. */
+/* The table in memory. It has the value for a setting that is no longer locked after a reload. */
 struct stored {
     struct stored *next;
     struct setting *setting;
@@ -138,7 +138,8 @@ static void loaded(void *arg, enum store_result result, const struct store_batch
         load_row(store_text(b, 0, row, 0), store_text(b, 0, row, 1), arg);
 }
 
-/* Nothing refuses a node file because of what is stored; who reads such rows takes the smaller. */
+/* Only a warning: stored values never make a node file invalid. Code that reads such rows takes the
+ * smaller value. */
 static void warn_disagreement(void)
 {
     struct why why;
@@ -161,7 +162,7 @@ enum err settings_load(struct store *store, struct why *why)
     return E_DOWN;
 }
 
-/* Leaves the node file's value for that of the database, or the default. */
+/* Changes from the value of the node file to that of the database, or to the default. */
 static void unlock(struct setting *s)
 {
     struct why why;
@@ -197,7 +198,7 @@ void settings_fix(const struct setting_fixed *fixed, size_t count)
     warn_disagreement();
 }
 
-/* `set` on its way through the store; in the arena of its call. */
+/* A `set` that waits for the store. Lives in the arena of its call. */
 struct change {
     struct command_call *call;
     struct setting *setting;
@@ -229,7 +230,7 @@ static void change_stored(void *arg, enum store_result result, const struct stor
                      store_result_name(result));
         return;
     }
-    if (s->locked) { /* by a reload in the meantime */
+    if (s->locked) { /* a reload has locked it in the meantime */
         command_fail(ch->call, E_CONFLICT, "%s: now fixed by the node file", s->name);
         return;
     }
@@ -253,13 +254,12 @@ static void fail_unknown(struct command_call *call, slice name)
                  SLICE_ARG(name), similar_text(&similar).text);
 }
 
-/* The setting named by the call, or NULL after a failure. */
+/* The setting that the call names; NULL: the call has failed. */
 static struct setting *named_setting(struct command_call *call)
 {
     slice name = command_arg(call, "setting");
     struct setting *s = setting_find(name);
-    call->discreet =
-        s == NULL || s->secret; /* who mistypes the name of a secret tells it as well */
+    call->discreet = s == NULL || s->secret; /* of an unknown name: perhaps a secret */
     if (s == NULL)
         fail_unknown(call, name);
     return s;
@@ -272,8 +272,8 @@ static void add_put(struct store_batch *b, const struct setting *s, slice value,
     STORE_ADD(b, &stmt_put, 1, SV_T(slice_of(s->name)), SV_T(value));
 }
 
-/* What names a file of the host is not for an administrator's client: whoever has that password
- * would read and write files with it. False: the call has failed. */
+/* Refuses clients of administrators a setting that names a file of the host: with the password of
+ * an administrator, an attacker could read and write files. False: the call has failed. */
 static bool is_for(struct command_call *call, const struct setting *s)
 {
     if (!s->local || !call->remote)
@@ -337,7 +337,7 @@ static void run_set(struct command_call *call)
     node_call(w->node, 0, set_on_writer, call);
 }
 
-/* `config reset` on its way through the store; in the arena of its call. */
+/* A `config reset` that waits for the store. Lives in the arena of its call. */
 struct reset {
     struct command_call *call;
     slice first, end; /* of the names */
@@ -375,7 +375,8 @@ static void reset_stored(void *arg, enum store_result result, const struct store
                  count - locked, locked);
 }
 
-/* The changes to check, but for what the node file fixes; returns how many settings there are. */
+/* Collects the changes, without settings that the node file locks. Returns the number of settings
+ * with the prefix. */
 static size_t reset_changes(const struct reset *r, struct setting_change **out, size_t *changes)
 {
     size_t count = 0;

@@ -19,8 +19,8 @@
 
 enum { PROC_BYTES_MAX = 4096, DETAIL_BYTES_MAX = 160 };
 
-/* `status` on its way: round the workers, then to a helper thread, since the kernel walks all pages
- * for the memory figures. In the arena of its call. */
+/* A running `status` command: it visits all workers, then a helper thread, because reading the
+ * memory figures makes the kernel walk all pages. Lives in the arena of its call. */
 struct status {
     struct work work;
     struct command_call *call;
@@ -64,8 +64,8 @@ static const char *active_alarms(struct arena *arena, const char *prefix)
     return text;
 }
 
-/* What waits for a restart: the details of alarms of that name, keys of the node file and settings;
- * "" if nothing does. */
+/* What needs a restart: the details of the alarms NAME.restart, which name keys of the node file
+ * and settings; "" if there are none. */
 static const char *restart_needed(struct arena *arena)
 {
     const char *text = "";
@@ -89,7 +89,7 @@ static void add_domains(struct command_call *call, const struct node *n)
     command_text(call, "domains", slice_of(text));
 }
 
-/* Where the data is, and how far the check of it is. */
+/* Adds the kind of database and the progress of its check. */
 static void add_database(struct command_call *call, const struct store *s)
 {
     struct store_info info;
@@ -139,7 +139,7 @@ static void status_counted(struct worker *w, void *arg)
     st->work = (struct work){ .run = read_memory, .done = status_done };
     st->rss_kib = st->pss_kib = -1;
     if (work_submit(w->work, w->loop, &st->work) != OK)
-        status_done(&st->work); /* the helpers are busy: without memory figures */
+        status_done(&st->work); /* the helper threads are busy: leave out the memory figures */
 }
 
 static void run_status(struct command_call *call)

@@ -1,5 +1,4 @@
-/* status: commands that show how the server is: status, alarm list, metrics; and those that steer
- * the log. They read what other parts count and raise. */
+/* status: the commands `status`, `alarm list`, `metrics` and `log …`. */
 #pragma once
 
 struct feature;

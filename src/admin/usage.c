@@ -10,7 +10,7 @@ static void add_upper(struct buf *out, const char *name)
     }
 }
 
-/* "JID", or "on|off" where the choices are few enough to say it all. */
+/* "JID", or the choices "on|off" if they are short enough. */
 static void add_placeholder(struct buf *out, const struct command_arg *a)
 {
     if (a->choices == NULL) {

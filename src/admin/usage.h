@@ -1,4 +1,4 @@
-/* usage: how a command is written, from its row: for `musterctl help` and docs/commands.md. */
+/* usage: the syntax of a command, from its row, for `musterctl help` and docs/commands.md. */
 #pragma once
 
 struct buf;

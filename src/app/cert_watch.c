@@ -38,7 +38,7 @@ struct cert_watch {
     struct cert_uses uses;
 };
 
-/* Of worker 0, as the timer and the count in the metric. */
+/* Used on worker 0 only, as are the timer and days_counted. */
 static struct cert_watch *watch;
 static struct timer look_timer;
 static int64_t days_counted;

@@ -8,9 +8,9 @@ struct cert_watch;
 
 extern const struct feature cert_watch_feature;
 
-/* What the certificates of a node file say; reads them. */
+/* Reads the certificates of a node file. The file may be freed afterwards. */
 struct cert_watch *cert_watch_create(const struct node_file *file);
-/* These are in use from now on; takes them over. On worker 0, or before workers run. */
+/* Watches these from now on and takes ownership of them. On worker 0, or before workers run. */
 void cert_watch_use(struct cert_watch *watch);
-/* After the workers have ended; nothing in use is fine. */
+/* Call it after the workers have ended, also if nothing is watched. */
 void cert_watch_end(void);

@@ -11,7 +11,7 @@
 
 enum { DAY_SECONDS = 24 * 3600, EXPIRES_SOON_DAYS = 30 };
 
-/* The default certificate, then those of the domains. */
+/* Loads the default certificate and those of the domains. */
 static enum err load(struct tls_ctx **out, const struct node_file *f, const char *certificate,
                      const char *key, struct why *why)
 {
@@ -61,7 +61,7 @@ static bool has_own(const struct node_file *f, const char *domain)
 }
 
 /* RFC 6125 §6.4.3: "*" stands for the whole leftmost label. The names of a certificate are
- * A-labels, domains are U-labels (RFC 7622 §3.2), so both are prepared. */
+ * A-labels, domains are U-labels (RFC 7622 §3.2), so both are prepared before they are compared. */
 static bool name_covers(const char *name, const char *domain, struct arena *arena)
 {
     slice prepared;
@@ -164,7 +164,7 @@ const char *cert_fault(const struct cert_use *use, int64_t now, struct arena *ar
     return NULL;
 }
 
-/* Faults of certificates, now and to come. */
+/* Notes about a certificate that clients accept, but that may cause trouble. */
 static void add_notes(const struct cert_use *use, int64_t now, struct buf *notes)
 {
     int64_t days = cert_days_left(use, now);

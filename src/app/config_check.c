@@ -11,7 +11,7 @@
 
 static const char *own_path = "";
 
-/* Reads files, so on a helper thread. In the arena of its call. */
+/* Runs on a helper thread, because it reads files. Lives in the arena of its call. */
 struct check {
     struct work work;
     struct command_call *call;

@@ -5,5 +5,5 @@ struct feature;
 
 extern const struct feature config_check_feature;
 
-/* The file to check where the command names none; set at start, kept by the caller. */
+/* Sets the file that is checked if the command names none. The caller keeps the text. */
 void config_check_path(const char *path);

@@ -70,7 +70,7 @@ enum err data_folder_restore(const struct node_file *file, const char *backup, s
     return e;
 }
 
-/* Opened and closed once: its schema is the newest, and nothing in it is half done. */
+/* Opens and closes the database once, which upgrades its schema and completes interrupted work. */
 static enum err bring_up(const char *url, const struct store_schema *const *schemas,
                          struct why *why)
 {

@@ -1,12 +1,12 @@
-/* data_folder: the folder of a node's data and the lock that gives it to one process, and what is
- * done to it while no server runs. */
+/* data_folder: the data folder of a node, the lock that gives it to one process, and the work that
+ * is done on it while no server runs (--restore, --copy-to). */
 #pragma once
 #include "base/err.h"
 
 struct node_file;
 
-/* Makes the folder if its parent is there, and takes its lock, so that no two servers write one
- * database. E_EXISTS: another process has it. *fd: closing it gives the lock up; -1 on failure. */
+/* Makes the folder if only that is missing, and locks it, so that two servers never write one
+ * database. E_EXISTS: another process has the lock. Closing *fd releases it; -1 on failure. */
 NODISCARD enum err data_folder_lock(const char *data, int *fd, struct why *why);
 /* `musterd --restore`: puts a backup into the data folder, which must be empty, and says so.
  * admin/backup_set.h. */

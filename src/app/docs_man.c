@@ -9,7 +9,7 @@
 
 enum { VALUE_BYTES_MAX = 512, USAGE_BYTES_MAX = 4096 };
 
-/* Text for troff: "`x`" is bold, of "[text](address)" the text stays. */
+/* Writes Markdown for troff: `x` becomes bold, [text](address) becomes its text. */
 void docs_man_text(struct buf *out, slice text)
 {
     bool bold = false;

@@ -1,5 +1,5 @@
-/* docs/xeps.md and doap.xml: what is implemented, from the rows of all features, beside what the
- * compliance suites (XEP-0479) and the requirements ask for. */
+/* docs/xeps.md and doap.xml: what is implemented, from the rows of all features, next to what the
+ * compliance suites (XEP-0479) ask for and what this server aims at. */
 #include "app/docs.h"
 #include "base/arena.h"
 #include "base/buf.h"
@@ -43,7 +43,8 @@ static const struct suite_row suites[] = {
     { "A/V", "STUN/TURN server discovery", true, true, "0215" },
 };
 
-/* The list of the requirements (catalogue 5, "XMPP standards compliance"). */
+/* The XEPs that this server aims to implement. Those that are missing are listed at the end of the
+ * page. */
 static const char required[] = "0004 0012 0013 0016 0030 0045 0054 0055 0060 0065 0066 0068 0071 "
                                "0082 0092 0106 0114 0115 0124 0126 0128 0160 0163 0170 0178 0220 "
                                "0273";
@@ -92,7 +93,7 @@ static bool is_rfc(slice name)
     return false;
 }
 
-/* The names, those that are missing struck out; returns how many are. */
+/* Adds the names and strikes out the missing ones. Returns the number of missing ones. */
 static unsigned add_needs(struct buf *out, const struct xep *const *rows, size_t count, slice needs)
 {
     unsigned missing = 0;

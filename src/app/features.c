@@ -35,7 +35,7 @@
 #include "muc/muc.h"
 #include "store/store.h"
 
-/* Rows of the folders that know no features. */
+/* Rows of folders below `im`, which do not know struct feature. */
 static const struct feature io_feature = {
     .name = "io",
     .metrics = io_metrics,
@@ -70,7 +70,7 @@ static const struct feature auth_feature = {
     .logs = auth_logs,
 };
 
-/* One a line: everybody adds here. Within a stage (im/stage.h) this is the order. */
+/* One a line. Within a stage (im/stage.h) features are called in this order. */
 /* clang-format off */
 static const struct feature *const features[] = {
     &io_feature,
@@ -101,7 +101,7 @@ static const struct feature *const features[] = {
     &pubsub_feature,
     &pubsub_host_feature,
     &pep_feature,
-    &bookmarks_feature, /* before private: what it knows better */
+    &bookmarks_feature, /* before private: it handles bookmarks, private all other elements */
     &displayed_feature,
     &avatar_feature,
     &vcard4_feature,

@@ -1,5 +1,5 @@
-/* features: the only list of what this server is made of (features.c). Musterctl and the tests that
- * need every row use it too. */
+/* features: the list of all features (features.c). musterctl and tests that need every row use it
+ * too. */
 #pragma once
 #include "base/log.h"
 
@@ -9,7 +9,7 @@ struct store_schema;
 /* Registers the rows of all features: settings, commands, metrics, alarms, log areas. Once, at
  * start. */
 void features_register(void);
-/* What they give to store_open(); NULL-terminated. */
+/* The schemas of all features for store_open(); NULL-terminated. */
 const struct store_schema *const *features_schemas(struct arena *arena);
 
-extern struct log_area log_server; /* of server.c; here, so that musterctl knows all areas */
+extern struct log_area log_server; /* of server.c; here because musterctl needs it */

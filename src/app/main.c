@@ -124,7 +124,7 @@ static struct node_file *read_file(const char *path)
     return file;
 }
 
-/* The file again, with the rights of the user that runs the server. */
+/* Takes the rights of the user that runs the server and reads the file again. */
 static struct node_file *read_as_service(struct node_file *file)
 {
     const char *user = node_check_as_service(file);
@@ -186,8 +186,8 @@ static void raise_descriptors(void)
     setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-/* What the process holds, keys and passwords, goes to no file and to no debugger of another
- * process. Builds for debugging are left to their tools, which need that. */
+/* Keeps keys and passwords in memory: no core dumps, no access by debuggers. Debug builds are left
+ * out, because their tools need both. */
 static void keep_memory_in(void)
 {
 #ifndef MUSTER_DEBUG
@@ -197,7 +197,7 @@ static void keep_memory_in(void)
 #endif
 }
 
-/* Signals are taken by main's thread alone, one by one; all other threads inherit the mask. */
+/* Only the main thread takes signals, one after the other. All other threads inherit the mask. */
 static sigset_t block_signals(void)
 {
     sigset_t set;
@@ -218,7 +218,7 @@ static void give_up(int sig)
     _exit(written < 0 ? EXIT_FAILED : EXIT_FAILED);
 }
 
-/* From now on another signal, or too long a wait, ends the process at once. */
+/* From here on, a second signal or a stop that takes too long ends the process at once. */
 static void arm_giving_up(const sigset_t *set)
 {
     struct sigaction action = { .sa_handler = give_up };
@@ -229,8 +229,8 @@ static void arm_giving_up(const sigset_t *set)
     alarm(STOP_SECONDS_MAX);
 }
 
-/* `server restart`: the same process, the program that is installed now. It inherits the mask of
- * signals and nothing else of ours: every descriptor is closed by it. */
+/* For `server restart`: runs the program that is installed now in the same process. It inherits the
+ * signal mask, but no descriptor, as all are closed on exec. */
 static int start_again(const char *program, char **argv)
 {
     alarm(0);
@@ -261,7 +261,7 @@ static int serve(struct node_file *file)
             notify_send("READY=1");
         }
     }
-    if (lifecycle_restarts()) /* to systemd: not the end of the service */
+    if (lifecycle_restarts()) /* tells systemd that this is not the end of the service */
         notify_reloading();
     else
         notify_send("STOPPING=1\nSTATUS=closing streams");

@@ -54,14 +54,14 @@ static bool is_running(const struct node_file *f, struct arena *arena)
 {
     int fd = open(arena_printf(arena, "%s/muster.lock", f->data), O_RDONLY | O_CLOEXEC);
     bool locked = fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
-    locked = locked || (fd < 0 && errno == EACCES); /* cannot be told */
+    locked = locked || (fd < 0 && errno == EACCES); /* unknown; assume that a server runs */
     if (fd >= 0)
         close(fd);
     return locked;
 }
 
-/* Tries each address; those that could be had are held until all were tried, so that an address
- * that is in the file twice is found. */
+/* Binds each address and keeps it bound until all are tried, so that an address that is twice in
+ * the file is found. */
 static void check_ports(const struct node_file *f, struct arena *arena, struct buf *mistakes)
 {
     const struct {

@@ -1,5 +1,5 @@
-/* node_check: what a start would find beside the node file: certificates, the data folder, ports.
- * For `musterd --check` and `config check`. Changes nothing, blocks while it reads files. */
+/* node_check: checks what a start needs besides the node file: certificates, the data folder,
+ * ports. For `musterd --check` and `config check`. Changes nothing. Blocks while it reads files. */
 #pragma once
 
 struct buf;
@@ -7,11 +7,11 @@ struct node_file;
 
 enum { CHECK_BYTES_MAX = 64 * 1024 };
 
-/* Mistakes: with them the server does not start, or clients are refused. Notes: what may be wrong.
- * One line each. While a server runs on the data folder of the file, ports are not looked at. */
+/* With mistakes the server does not start, or clients refuse it. Notes say what may be wrong. One
+ * line each. Ports are not checked while a server uses the data folder. */
 void node_check(const struct node_file *file, struct buf *mistakes, struct buf *notes);
 
-/* For a process that does nothing but check: where it is root's, it takes for good the rights of
- * the user whom the data folder belongs to; without that folder, of user muster. Returns the name
- * of that user, NULL: nothing has changed. */
+/* If the process runs as root, gives it the rights of the owner of the data folder, or of user
+ * muster if there is no such folder, and returns that user's name. There is no way back. NULL:
+ * nothing has changed. */
 const char *node_check_as_service(const struct node_file *file);

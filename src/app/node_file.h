@@ -68,7 +68,7 @@ NODISCARD enum err node_file_parse(struct node_file **out, const char *path, sli
                                    struct buf *errors);
 void node_file_free(struct node_file **file); /* NULL is fine */
 
-/* Calls found() with the name of each key whose value differs and that a reload cannot apply. */
+/* Calls found() for each key that has changed and that a reload cannot apply. */
 void node_file_restart_keys(const struct node_file *was, const struct node_file *now,
                             void (*found)(const char *key, void *arg), void *arg);
 /* Only the value of `control`, whatever mistakes there are elsewhere in the file: for musterctl.

@@ -1,5 +1,5 @@
-/* notify: tells systemd how the start, a reload and the end go (sd_notify(3)). Does nothing where
- * NOTIFY_SOCKET is not set. */
+/* notify: tells systemd about start, reload and end (sd_notify(3)). Does nothing if NOTIFY_SOCKET
+ * is not set. */
 #pragma once
 #include <stdbool.h>
 

@@ -1,12 +1,13 @@
-/* other_database: a server that was moved to PostgreSQL without its data says so. */
+/* other_database: the alarm for a server that was changed to PostgreSQL without copying its
+ * data. */
 #pragma once
 
 struct alarm;
 struct store;
 struct store_schema;
 
-/* At the start: PostgreSQL has no account, but the data folder has an SQLite database with some:
- * raises the alarm, which tells how to copy them. */
+/* At start: raises the alarm if PostgreSQL has no accounts, but the SQLite database in the data
+ * folder has some. */
 void other_database_look(struct store *store, const char *data);
 
 extern struct alarm other_database_alarm;

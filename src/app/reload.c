@@ -22,8 +22,7 @@ static struct alarm restart_alarm = {
     .action = "run `musterctl server restart`; clients come back by themselves",
 };
 
-/* Who waits for a reload; in the arena of the call. At most as many as there are clients of the
- * control socket and administrators that run a command. */
+/* A command that waits for a reload. Lives in the arena of its call. */
 struct wish {
     struct command_call *call;
     struct wish *next;
@@ -41,7 +40,7 @@ static void run_reload(struct command_call *call)
     wish->next = wishes;
     wishes = wish;
     pthread_mutex_unlock(&lock);
-    kill(getpid(), SIGHUP); /* to main's thread, which ends with reload_ended() */
+    kill(getpid(), SIGHUP); /* the main thread reloads and then calls reload_ended() */
 }
 
 static void answer(struct worker *w, void *arg)
@@ -56,7 +55,7 @@ static void answer(struct worker *w, void *arg)
         command_done(wish->call, "the node file and the certificates were read again");
 }
 
-/* On a worker: the call's arena belongs to whoever runs the call. */
+/* On a worker, because the arena of a call may be used by one thread only. */
 static void answer_all(enum err e, slice text)
 {
     pthread_mutex_lock(&lock);

@@ -145,7 +145,7 @@ static enum err open_listeners(struct server *s, struct why *why)
     return c2s_add_components(s->c2s, comps, f->component.count, why);
 }
 
-/* The routes of all features; none of them is on while nothing listens. */
+/* Opens the HTTP listeners with the routes of all features. */
 static enum err open_http(struct server *s, struct why *why)
 {
     const struct node_file *f = s->file;
@@ -237,8 +237,8 @@ enum err server_start(struct server *s, struct node_file *file, struct why *why)
     *s = (struct server){ .file = file, .lock_fd = -1 };
     set_log(file);
     settings_fix(file->settings.item, file->settings.count);
-    /* a heap for main's thread, each worker and each thread of the store: fewer would be contended,
-     * more would scatter memory */
+    /* one heap each for the main thread, the workers and the threads of the store: with fewer they
+     * wait for each other, with more memory is scattered */
     mallopt(M_ARENA_MAX, (int)worker_count(file) + 3);
     enum err e = start_parts(s, why);
     if (e != OK) {
@@ -252,7 +252,7 @@ enum err server_start(struct server *s, struct node_file *file, struct why *why)
     return OK;
 }
 
-/* What a reload changes in running parts, on worker 0. */
+/* Changes to running parts, applied on worker 0. */
 struct reload {
     struct server *server;
     const struct node_file *file;
@@ -289,7 +289,7 @@ static void refuse_reload(enum err e, slice mistakes)
     reload_ended(e, mistakes);
 }
 
-/* The node file and its certificates as they are now; mistakes are lines in `errors`. */
+/* Reads the node file and its certificates. Mistakes are lines in `errors`. */
 static enum err read_again(struct reload *r, struct node_file **file, struct buf *errors)
 {
     struct why why;
@@ -306,7 +306,7 @@ static enum err read_again(struct reload *r, struct node_file **file, struct buf
     return e;
 }
 
-/* Keys that need a restart keep their old value in what runs, so the next reload compares with the
+/* Keys that need a restart keep their old value until then. So the next reload compares with the
  * file that the server was started with. */
 void server_reload(struct server *s)
 {
@@ -341,7 +341,7 @@ void server_stop(struct server *s)
         node_stop(s->node);
         control_destroy(&s->control);
     }
-    store_close(&s->store); /* its ports are on the loops of the node */
+    store_close(&s->store); /* before the node, whose loops its ports use */
     node_destroy(&s->node);
     c2s_destroy(&s->c2s);
     http_destroy(&s->http);

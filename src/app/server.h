@@ -22,10 +22,11 @@ struct server {
     int lock_fd; /* holds the lock of the data folder */
 };
 
-/* Until the server is ready for clients. Takes over `file`. On failure nothing is left running. */
+/* Returns when the server is ready for clients. Takes ownership of `file`. On failure nothing is
+ * left running. */
 NODISCARD enum err server_start(struct server *s, struct node_file *file, struct why *why);
-/* Reads the node file and the certificates again. After a mistake, which is logged, everything
- * stays as it was. */
+/* Reads the node file and the certificates again. If there is a mistake, it is logged and nothing
+ * changes. */
 void server_reload(struct server *s);
-/* Within 5 s: closes streams, commits, frees everything. */
+/* Closes streams, commits, frees everything. Takes at most 5 s. */
 void server_stop(struct server *s);

@@ -6,8 +6,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* Segments that are executable and not writable were never changed, so dropping their pages loses
- * nothing; read-only data is left alone, since relocation wrote to some of it. */
+/* Executable segments that are not writable were never changed, so their pages can be dropped.
+ * Read-only data cannot, because relocation has written to some of it. */
 static int drop_code(struct dl_phdr_info *object, size_t size, void *unused)
 {
     const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
@@ -20,7 +20,7 @@ static int drop_code(struct dl_phdr_info *object, size_t size, void *unused)
         uintptr_t from = (object->dlpi_addr + seg->p_vaddr) & ~(page - 1);
         uintptr_t to = (object->dlpi_addr + seg->p_vaddr + seg->p_memsz) & ~(page - 1);
         if (to > from)
-            (void)madvise((void *)from, to - from, MADV_DONTNEED); /* a hint */
+            (void)madvise((void *)from, to - from, MADV_DONTNEED); /* may fail */
     }
     return 0;
 }

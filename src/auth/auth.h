@@ -1,5 +1,5 @@
-/* auth: the rows of this folder: settings, metrics, logs and the schema, for app/ to register.
- * Static, process-wide. */
+/* auth: settings, metrics, log areas and schema of this folder, which app/ registers. One set for
+ * the process. */
 #pragma once
 #include "base/log.h"
 #include "base/metric.h"
@@ -7,10 +7,10 @@
 #include "store/store.h"
 #include "xmpp/sasl.h"
 
-extern struct setting auth_scram_iterations;     /* of passwords set from now on */
-extern struct setting auth_failures_per_address; /* before the address is refused */
-extern struct setting auth_failures_per_account; /* before it is refused at one address */
-extern struct setting auth_failure_window;       /* ms in which they are counted */
+extern struct setting auth_scram_iterations;     /* for new passwords */
+extern struct setting auth_failures_per_address; /* failures until the address is refused */
+extern struct setting auth_failures_per_account; /* until it is refused at one address */
+extern struct setting auth_failure_window;       /* ms during which failures are counted */
 extern struct setting auth_block_time;           /* ms of refusal */
 extern struct setting *const auth_settings[];    /* all of them, NULL-terminated */
 

@@ -13,13 +13,13 @@
 #include "xmpp/jid.h"
 #include "xmpp/nickname.h"
 
-static const enum scram_hash verify_hash = SCRAM_SHA_256; /* PLAIN is checked against its keys */
+static const enum scram_hash verify_hash = SCRAM_SHA_256; /* PLAIN is verified with its keys */
 
 /* --- rows --- */
 
 struct store_stmt credential_stmt_get = {
     .name = "credential.get",
-    /* One row whether there is such an account or not: the secret makes the fake keys. */
+    /* Gives one row for unknown accounts, too: the secret is used to make fake keys. */
     .sql = "SELECT s.secret, a.id, a.disabled, c.salt, c.iterations, c.stored_key, c.server_key, "
            "a.generation, s.factors "
            "FROM auth_secret s LEFT JOIN account a ON a.jid = $1 "
@@ -27,8 +27,8 @@ struct store_stmt credential_stmt_get = {
     .params = "ti",
     .cols = "bIIBIBBIt",
 };
-/* Notes a work factor that passwords have from now on, if it is another one: " since:iterations".
- * FACTORS_MAX bytes of such notes are more than an operator ever makes. */
+/* Records a changed work factor of new passwords as " since:iterations". FACTORS_MAX bytes are
+ * enough for all changes that operators make. */
 struct store_stmt credential_stmt_factor = {
     .name = "credential.factor",
     .sql = "UPDATE auth_secret SET factor = $1, factors = factors || $2 "
@@ -38,7 +38,7 @@ struct store_stmt credential_stmt_factor = {
 };
 struct store_stmt credential_stmt_create = {
     .name = "account.create",
-    /* $4: 1 if it must not look like another one, $3 */
+    /* $4: 1 if no account with the same look, $3, may exist */
     .sql = "INSERT INTO account(jid, created_us, disabled, look) SELECT $1, $2, 0, $3 "
            "WHERE $4 = 0 OR NOT EXISTS (SELECT 1 FROM account o WHERE o.look = $3) "
            "ON CONFLICT(jid) DO NOTHING",
@@ -91,7 +91,7 @@ struct store_stmt credential_stmt_list = {
 
 /* --- operations --- */
 
-/* One operation. It waits for the store or for a helper thread, never for both:
+/* One operation. It waits for the store or for a helper thread, never for both at once:
  *   get, list:    READ -> done
  *   verify:       READ -> WORK -> done
  *   create, set:  WORK -> WRITE -> done
@@ -158,7 +158,7 @@ void auth_cancel(struct auth_op **pop)
         op_free(op);
         break;
     case ON_WORK:
-        op->canceled = true; /* freed when the thread gives it back */
+        op->canceled = true; /* freed when the thread has finished */
         if (work_cancel(op->auth.pool, &op->work))
             op_free(op);
         break;
@@ -187,8 +187,8 @@ static void op_work(struct auth_op *op, void (*run)(struct work *), void (*done)
 
 enum { WRITE_MS = 600 * 1000 };
 
-/* A write waits for the store's word however long it takes: it is never taken back, and a password
- * that changes after all would leave old sessions behind. */
+/* A write has no timeout. It cannot be undone, and if a password changed after a timeout, old
+ * sessions would not be closed. */
 static void op_submit(struct auth_op *op, struct store_batch *b, uint32_t deadline_ms,
                       store_done_fn *done)
 {
@@ -229,7 +229,7 @@ enum {
     COL_FACTORS
 };
 
-/* Keys as stored; false: absent or damaged. */
+/* Reads stored keys; false: they are absent or damaged. */
 static bool read_keys(struct scram_keys *keys, enum scram_hash hash, const struct store_batch *b)
 {
     slice salt = store_text(b, 0, 0, COL_SALT), stored = store_text(b, 0, 0, COL_STORED);
@@ -254,10 +254,11 @@ static bool read_keys(struct scram_keys *keys, enum scram_hash hash, const struc
 
 static const double change_us = 365.0 * 86400 * 1000000;
 
-/* Whether the user of this name changed the password since the factor changed at `since`. */
+/* Whether an imaginary user of this name has changed the password since the factor changed at
+ * `since`. */
 static bool would_have_changed(const struct auth_op *op, slice secret, int64_t since_us)
 {
-    struct scram_keys bits; /* a salt that nobody is shown */
+    struct scram_keys bits; /* a salt that is never sent */
     int64_t age_us = (int64_t)loop_wall_us(op->auth.loop) - since_us;
     uint32_t u;
     scram_fake_keys(&bits, SCRAM_SHA_256,
@@ -265,11 +266,11 @@ static bool would_have_changed(const struct auth_op *op, slice secret, int64_t s
                                           (long long)since_us)),
                     secret, 1);
     memcpy(&u, bits.salt, sizeof u);
-    double part = (double)u / UINT32_MAX; /* squared: sooner rather than later */
+    double part = (double)u / UINT32_MAX; /* squared: early changes are more likely */
     return (bits.salt[4] & 1) == 0 && part * part * change_us <= (double)age_us;
 }
 
-/* " since:iterations" for each change, the oldest first. */
+/* Takes the oldest change off the list of " since:iterations". */
 static bool next_factor(slice *rest, int64_t *since_us, int64_t *iterations)
 {
     slice note, since, count;
@@ -308,7 +309,7 @@ static enum err read_credentials(struct auth_op *op, enum store_result r,
     if (store_row_count(b, 0) != 1)
         return E_CORRUPT;
     struct credentials *c = &op->found;
-    struct scram_keys fake; /* made for everybody: it takes its time */
+    struct scram_keys fake; /* made for existing accounts, too, so that the time tells nothing */
     make_fake(op, b, &fake);
     if (read_keys(&c->keys, op->hash, b)) {
         c->account = store_int(b, 0, 0, COL_ID);
@@ -343,7 +344,8 @@ struct auth_op *credentials_get(const struct auth *a, slice jid, enum scram_hash
     return op;
 }
 
-/* The guess is counted where it is made, so that it counts though nobody waits for it any more. */
+/* The attempt is counted here, where it is made, so that it counts even if nobody waits for the
+ * result. */
 static void verify_run(struct work *w)
 {
     struct auth_op *op = CONTAINER_OF(w, struct auth_op, work);

@@ -19,7 +19,7 @@ struct throttle;
 struct throttle_try;
 struct work_pool;
 
-/* What an operation runs on; one a worker. Lives longer than its operations. */
+/* The environment of operations, one for each worker. It must outlive them. */
 struct auth {
     struct store *store;
     struct work_pool *pool;
@@ -28,28 +28,27 @@ struct auth {
 };
 
 struct credentials {
-    int64_t account; /* id; 0: no such account, and the keys are fake ones that no password fits */
+    int64_t account; /* id; 0: there is no such account, and the keys are fake */
     bool disabled;
-    int64_t generation; /* of the password: rises with each change, in its transaction */
+    int64_t generation; /* of the password: each change increments it, in the same transaction */
     struct scram_keys keys;
 };
 
 struct auth_op;
-void auth_cancel(
-    struct auth_op **op); /* no callback will come; a write may still be committed; nulls */
+void auth_cancel(struct auth_op **op); /* no callback follows; may still commit; nulls */
 
 /* `c` is valid during the call and only with OK; after credentials_set() it has the generation.
- * Besides what each function names, e may be E_AGAIN (too much is waiting: try later), E_FULL,
+ * Besides what each function names, e may be E_AGAIN (too many operations wait: try later), E_FULL,
  * E_DOWN or E_TIMEOUT (of the store; a write may have been committed). */
 typedef void credentials_fn(void *arg, enum err e, const struct credentials *c);
 
 /* Keys for one hash. Unknown accounts give OK, too, with fake keys: the exchange goes on and fails
- * at its end (RFC 5802 has no way to tell a client less). */
+ * at its end, so a client cannot find out which accounts exist. */
 struct auth_op *credentials_get(const struct auth *a, slice jid, enum scram_hash hash,
                                 credentials_fn *done, void *arg);
-/* E_AUTH: wrong password or no such account, after the same work. Passwords that come from one
- * address (of `try`) are worked at one at a time, addresses taking turns; the attempt takes its
- * place in the throttle when its turn comes. E_DENIED: it got none. */
+/* E_AUTH: wrong password or no such account, after the same work. Passwords from one address (of
+ * `try`) are verified one at a time, and addresses take turns. When its turn comes, the attempt is
+ * counted by throttle_take(); E_DENIED: that refused it. */
 struct credentials_check {
     slice jid, password;
     const struct throttle_try *try;
@@ -59,8 +58,8 @@ struct auth_op *credentials_verify(const struct auth *a, const struct credential
 /* A new account. E_EXISTS. */
 struct auth_op *credentials_create(const struct auth *a, slice jid, slice password,
                                    credentials_fn *done, void *arg);
-/* The same with more statements in its transaction, added by `add` with `arg`; where a row count of
- * theirs is not met, that is E_EXISTS, too. */
+/* The same with more statements in the transaction, which `add` adds. If one of them changes an
+ * unexpected number of rows, that is E_EXISTS, too. */
 struct credentials_new {
     slice jid, password;
     void (*add)(struct store_batch *b, void *arg); /* NULL: none */
@@ -72,14 +71,14 @@ struct auth_op *credentials_create_with(const struct auth *a, const struct crede
 struct auth_op *credentials_set(const struct auth *a, slice jid, slice password,
                                 credentials_fn *done, void *arg);
 
-/* One more hash for an account that lacks it (XEP-0480); nothing is changed where it is there. */
+/* Adds the keys of one more hash to an account (XEP-0480). If it has them, nothing changes. */
 struct auth_op *credentials_add_hash(const struct auth *a, int64_t account, enum scram_hash hash,
                                      const struct scram_keys *keys, credentials_fn *done,
                                      void *arg);
 
 /* Adds the deletion of account and keys to a batch; other features add their own rows to it. */
 void credentials_add_delete(struct store_batch *b, int64_t account);
-/* The lane of a bare JID's account rows: what deletes or changes them uses it. */
+/* The lane for all writes to the account rows of a bare JID. */
 uint64_t credentials_lane(slice jid);
 
 struct credentials_row {
@@ -91,7 +90,7 @@ struct credentials_row {
 enum { CREDENTIALS_PAGE_MAX = 500 }; /* rows of one call */
 typedef void credentials_list_fn(void *arg, enum err e, const struct credentials_row *rows,
                                  uint32_t count);
-/* Accounts of a domain (empty: of all) in the order of their JIDs, those behind `after` (empty:
- * from the start). A page that is not full is the last. */
+/* Lists the accounts of a domain (empty: of all domains) in the order of their JIDs, after `after`
+ * (empty: from the first). A page that is not full is the last one. */
 struct auth_op *credentials_list(const struct auth *a, slice domain, slice after,
                                  credentials_list_fn *done, void *arg);

@@ -13,7 +13,7 @@ enum { SLOT_CURRENT, SLOT_NEW };
 
 struct store_stmt device_stmt_tokens = {
     .name = "device.tokens",
-    /* One row whether there is such an account or not, as with passwords. */
+    /* Gives one row for unknown accounts, too, as for passwords. */
     .sql = "SELECT a.id, a.disabled, t.slot, t.mech, t.secret, t.created_us, t.expires_us, "
            "a.generation "
            "FROM auth_secret s LEFT JOIN account a ON a.jid = $1 "
@@ -60,7 +60,7 @@ struct store_stmt device_stmt_alive = {
     .params = "ibt",
     .cols = "",
 };
-/* Two logins with one new token may meet: the second finds it current already. */
+/* If two logins use the same new token, the second one finds that it is the current one already. */
 struct store_stmt device_stmt_drop_slot = {
     .name = "device.drop-slot",
     .sql = "DELETE FROM fast_token WHERE account = $1 AND device = $2 AND slot = 0 "
@@ -147,7 +147,7 @@ struct device_op {
     device_revoked_fn *revoked;
     uint64_t mark;                 /* of a login */
     uint8_t device[DEVICE_ID_LEN]; /* of tokens */
-    enum err missing;              /* what a row count that is not met means */
+    enum err missing;              /* the error for an unexpected row count */
     void *arg;
 };
 
@@ -186,7 +186,7 @@ static slice id_slice(const uint8_t id[DEVICE_ID_LEN])
     return (slice){ (const char *)id, DEVICE_ID_LEN };
 }
 
-/* A token as it lies in the database. Whatever is not sealed matches none. */
+/* The stored form of a token. A token that is not sealed never matches. */
 static slice context_of(int64_t account, const uint8_t id[DEVICE_ID_LEN], struct arena *tmp)
 {
     char hex[2 * DEVICE_ID_LEN + 1];
@@ -250,8 +250,8 @@ struct device_op *device_tokens_get(const struct auth *a, slice jid,
     return submit(a, b, tokens_read, &op);
 }
 
-/* Marks of logins that were kept: each a hash of all that was, with its hour and the generation,
- * which a revocation raises. */
+/* Hashes of recorded logins, each over all that was recorded, the hour, and the generation, which a
+ * revocation increments. */
 enum { KEPT_MAX = 4096 };
 static const uint64_t hour_us = 3600000000;
 static _Atomic uint64_t kept[KEPT_MAX];
@@ -288,8 +288,8 @@ static void written(void *arg, enum store_result r, const struct store_batch *b)
     mem_free(&op);
 }
 
-/* In this order: the token that was used is the current one, then it counts, then it may be what a
- * new one is given out for, then it may go. */
+/* The order matters: the used token becomes the current one, then its count is set, then a new
+ * token may be issued, then the used one may be deleted. */
 static void add_tokens(struct store_batch *b, const struct device_login *l, uint64_t now_us,
                        struct arena *tmp)
 {

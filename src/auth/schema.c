@@ -2,7 +2,7 @@
 #include "auth/schema_private.h"
 #include "auth/seal.h"
 
-/* AUTOINCREMENT and IDENTITY: an id that was deleted is not given again. */
+/* AUTOINCREMENT and IDENTITY: the id of a deleted account is never used again. */
 static const struct store_migration migrations[] = {
     { .version = 1,
       .sqlite = "CREATE TABLE account(id INTEGER PRIMARY KEY AUTOINCREMENT, "
@@ -41,18 +41,19 @@ static const struct store_migration migrations[] = {
                "slot BIGINT NOT NULL, mech TEXT NOT NULL, secret TEXT NOT NULL, "
                "created_us BIGINT NOT NULL, expires_us BIGINT NOT NULL, "
                "count BIGINT NOT NULL, PRIMARY KEY(account, device, slot));" },
-    { .version = 4, /* tokens are sealed from here on: auth/seal.h */
+    { .version = 4, /* from this version on, tokens are sealed (auth/seal.h) */
       .sqlite = "DELETE FROM fast_token;"
                 "CREATE TABLE seal(id INTEGER PRIMARY KEY, mark TEXT NOT NULL)",
       .pgsql = "DELETE FROM fast_token;"
                "CREATE TABLE seal(id BIGINT PRIMARY KEY, mark TEXT NOT NULL)" },
-    /* Work factors of passwords since when: see credential_stmt_factor. */
+    /* The history of work factors: see credential_stmt_factor. */
     { .version = 5,
       .sqlite = "ALTER TABLE auth_secret ADD COLUMN factor INTEGER NOT NULL DEFAULT 0;"
                 "ALTER TABLE auth_secret ADD COLUMN factors TEXT NOT NULL DEFAULT '';",
       .pgsql = "ALTER TABLE auth_secret ADD COLUMN factor BIGINT NOT NULL DEFAULT 0;"
                "ALTER TABLE auth_secret ADD COLUMN factors TEXT NOT NULL DEFAULT '';" },
-    /* look: of accounts that look alike the same (UTS 39); of older ones empty. */
+    /* look: equal for names that look alike (UTS 39); empty for accounts made before this
+     * version. */
     { .version = 6,
       .sqlite = "ALTER TABLE account ADD COLUMN look TEXT NOT NULL DEFAULT '';"
                 "CREATE INDEX account_look ON account(look);",

@@ -62,7 +62,7 @@ void seal_use(const unsigned char key[SEAL_KEY_BYTES])
 
 bool seal_ready(void) { return ready; }
 
-/* A nonce of the text itself: it is another one for each other text. */
+/* The nonce is derived from text and context, so different texts have different nonces. */
 static void nonce_of(unsigned char out[NONCE_BYTES], slice plain, slice context)
 {
     unsigned char mac[EVP_MAX_MD_SIZE];

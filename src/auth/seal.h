@@ -1,12 +1,12 @@
-/* seal: secrets that the server must know as they are (tokens, secrets of components and settings)
- * lie sealed in the database: AES-256-GCM under the key of the node, a file of its own in the data
- * folder. A copy of the database alone discloses none of them.
+/* seal: encryption of secrets in the database that the server needs in clear (tokens, secrets of
+ * components and settings): AES-256-GCM with the key in secrets.key in the data folder. A copy of
+ * the database alone discloses none of them.
  *
  * The same secret in the same context gives the same text, so statements can compare it. A context
  * names the row: a sealed text that is copied to another row does not open there.
  *
- * The database has a mark that is sealed, too. With a mark but without its key nothing is sealed or
- * opened, and alarm secrets.key is raised; a new key is made only where there is no mark. */
+ * The database contains a sealed mark. If the key does not open it, nothing is sealed or unsealed,
+ * and the alarm secrets.key is raised. A new key is made only if there is no mark. */
 #pragma once
 #include "base/err.h"
 #include "base/slice.h"
@@ -17,13 +17,13 @@ struct store;
 
 enum { SEAL_KEY_BYTES = 32, SEAL_PLAIN_MAX = 4096 };
 
-/* Once, at the start, before workers run. A key that cannot be used is no error but the alarm. */
+/* Once, at start, before workers run. An unusable key is not an error: it raises the alarm. */
 NODISCARD enum err seal_load(struct store *store, const char *data, struct why *why);
-void seal_use(const unsigned char key[SEAL_KEY_BYTES]); /* a key that is known: tests */
+void seal_use(const unsigned char key[SEAL_KEY_BYTES]); /* for tests */
 bool seal_ready(void);                                  /* any thread, like those below */
 
 /* Both give text in `arena`. seal() needs seal_ready(), and at most SEAL_PLAIN_MAX bytes. unseal()
- * is false for all that was not sealed with this key in this context. */
+ * returns false for a text that was not sealed with this key and context. */
 slice seal(slice plain, slice context, struct arena *arena);
 bool unseal(slice *plain, slice sealed, slice context, struct arena *arena);
 

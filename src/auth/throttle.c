@@ -18,13 +18,13 @@ enum { V4_BYTES = 4, V6_ADDRESS_BYTES = 8, V6_NETWORK_BYTES = 6 };
 
 struct entry {
     struct list node;    /* in `open` or `refused` of its table, by time of the last failure */
-    uint64_t id;         /* keyed hash of what is counted: its bytes need not be kept */
+    uint64_t id;         /* keyed hash of address and account, so these need not be stored */
     uint64_t window_us;  /* when the window began */
     uint64_t blocked_us; /* refused until then; 0: it is in `open` */
-    int64_t failures;    /* and places taken */
+    int64_t failures;    /* including attempts in progress */
 };
 
-/* Each kind of key has its own, so that many of one kind cannot push out another. */
+/* There is one for each kind of key, so that many of one kind do not displace others. */
 struct table {
     struct map entries;
     struct list open, refused;
@@ -35,10 +35,10 @@ enum kind { BY_ADDRESS, BY_PAIR, BY_ACCOUNT, KINDS };
 struct throttle {
     pthread_mutex_t lock; /* guards what follows */
     struct table table[KINDS];
-    uint64_t known[KNOWN_SETS][KNOWN_WAYS]; /* pairs that logged in, the latest first */
+    uint64_t known[KNOWN_SETS][KNOWN_WAYS]; /* pairs that logged in, latest first */
 };
 
-/* What one attempt is counted by. */
+/* One of the keys under which an attempt is counted. */
 struct count {
     enum kind kind;
     uint64_t id;
@@ -96,7 +96,7 @@ void throttle_destroy(struct throttle **pt)
 
 /* --- keys --- */
 
-/* A hash of a mark, the first bytes of the address, and what follows; never 0. */
+/* A hash of a mark, a part of the address, and `rest`; never 0. */
 static uint64_t key_of(char mark, slice address, slice rest)
 {
     uint64_t parts[3] = { (uint64_t)mark, hash_keyed(address), hash_keyed(rest) };
@@ -104,7 +104,8 @@ static uint64_t key_of(char mark, slice address, slice rest)
     return id == 0 ? 1 : id;
 }
 
-/* The bytes of an address that are counted together, of IPv6 so many; empty: no IP address. */
+/* The prefix of an address under which attempts are counted: v6_bytes of IPv6, all of IPv4; empty:
+ * not an IP address. */
 static slice address_bytes(const struct sockaddr *peer, size_t v6_bytes, char out[16])
 {
     if (peer->sa_family == AF_INET) {
@@ -199,10 +200,10 @@ static bool expired(const struct entry *e, uint64_t now_us)
 {
     uint64_t window_us = (uint64_t)setting_int(&auth_failure_window) * US_PER_MS;
     return now_us >= e->blocked_us &&
-           now_us >= e->window_us + window_us; /* workers' times differ */
+           now_us >= e->window_us + window_us; /* no subtraction: clocks differ */
 }
 
-/* Drops some that count no more, and makes room for one. */
+/* Removes some expired entries, and makes room for a new one. */
 static void make_room(struct table *table, uint64_t now_us)
 {
     const struct list *lists[] = { &table->open, &table->refused };
@@ -264,7 +265,7 @@ static unsigned counts_of(const struct throttle_try *try, struct count out[COUNT
     return n;
 }
 
-/* After a refusal that ends within the window one more failure is allowed. */
+/* If the refusal ends within the window, one more failure is allowed. */
 static void end_refusal(struct throttle *t, const struct count *c, struct entry *e)
 {
     e->blocked_us = 0;
@@ -293,8 +294,7 @@ static bool refuses(struct throttle *t, const struct throttle_try *try, uint64_t
     return false;
 }
 
-/* How long an attempt at an account that is being guessed waits: twice as long for twice as many
- * failures. 0: not at all. */
+/* The delay for an account that is being guessed, in ms, proportional to the failures. 0: none. */
 static uint32_t delay_of(const struct throttle *t, const struct throttle_try *try, uint64_t now_us)
 {
     const struct entry *e = find(t, BY_ACCOUNT, try->account);
@@ -374,7 +374,7 @@ void throttle_passed(struct throttle *t, struct throttle_try *try, uint64_t now_
     pthread_mutex_unlock(&t->lock);
 }
 
-/* Whether it is refused from now on. */
+/* Refuses further attempts if the limit is reached; returns whether it is. */
 static bool block(struct throttle *t, const struct count *c, uint64_t now_us)
 {
     struct table *table = &t->table[c->kind];
