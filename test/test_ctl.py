@@ -444,6 +444,17 @@ def test_garbage_on_the_socket(server):
     assert server.ctl("status")["ok"]
 
 
+def test_a_program_that_stays_connected_is_left_at_the_end(server):
+    """It never closes its side: the server does, and ends in order. Sanitizers see what is left."""
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(TIMEOUT)
+        sock.connect(str(server.control))
+        sock.sendall(b'{"command":"status"}\n')
+        assert b'"ok":true' in sock.recv(65536)
+        server.stop()
+        assert sock.recv(65536) == b""
+
+
 def test_commands_that_only_read_are_not_in_the_log(server):
     """Every command that lists or shows something: a probe that runs each minute fills no log."""
     before = len(lines_of(server, "admin.command"))

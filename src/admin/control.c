@@ -218,7 +218,11 @@ void control_close(struct control *control)
     listener_close(&control->listener); /* and removes the socket file */
     LIST_EACH (it, &control->clients) {
         struct client *cl = CONTAINER_OF(it, struct client, node);
-        if (cl->conn != NULL && cl->call.arena == NULL)
+        if (cl->conn == NULL || cl->call.arena != NULL)
+            continue;
+        if (conn_output_bytes(cl->conn) == 0)
+            conn_abort(cl->conn); /* its peer may stay, and the loop ends soon */
+        else
             conn_close(cl->conn);
     }
 }

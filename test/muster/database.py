@@ -114,6 +114,18 @@ def private():
         server.finish()
 
 
+@contextlib.contextmanager
+def of_this_run():
+    """What conftest.py does, for a program that is no pytest: with MUSTER_DATABASE=postgresql a
+    server for all that it starts."""
+    if not POSTGRESQL:
+        yield
+        return
+    with private() as server:
+        os.environ["MUSTER_POSTGRESQL"] = str(server.folder)
+        yield
+
+
 def url_of(folder, database):
     return f"postgresql://muster@/{database}?host={folder}"
 

@@ -85,7 +85,7 @@ def relogin(player, device):
 def admin_kick(player, device):
     if device.state == OFF:
         return False
-    player.server.ctl("session", "kick", device.jid)
+    player.console.ask("session kick", jid=device.jid)
     player.world.end(device)
 
 
@@ -267,6 +267,8 @@ def unblock(player, device, account):
     own = device.account
     if account not in own.blocked:
         return False
+    for one in own.live():
+        player.live(one).forget(account)
     player.live(device).result("set", "<unblock xmlns='urn:xmpp:blocking'>"
                                f"<item jid='{account.bare}'/></unblock>")
     own.blocked.discard(account)
@@ -279,14 +281,14 @@ def share(player, number):
     if any(d.told for d in world.devices) or any(a.blocked for a in world.accounts.values()):
         return False
     world.sharing = not world.sharing
-    player.server.ctl("set", "presence.sharing", "on" if world.sharing else "off")
+    player.console.ask("set", setting="presence.sharing", value="on" if world.sharing else "off")
 
 
 @action(2, "digit")
 def configure(player, number):
     """The administrator turns something that nobody shall notice."""
     name, value = HARMLESS[number % len(HARMLESS)]
-    player.server.ctl("set", name, value)
+    player.console.ask("set", setting=name, value=value)
 
 
 # --- messages ---
@@ -454,6 +456,7 @@ def whisper(player, device, room, account):
     if any(d.state == CUT for d in account.devices):
         return False
     message = player.world.message(device, room)
+    account.whispers.append(message)
     for one in account.live() + device.account.live():
         one.may.add(message)
     player.live(device).send(f"<message to='{room.jid}/{nick}' type='chat' id='{message.text}'>"
@@ -548,7 +551,7 @@ def destroy(player, device, room):
 
 @action(1, "room")
 def admin_destroy(player, room):
-    player.server.ctl("room", "destroy", room.jid, *player.yes)
+    player.console.ask("room destroy", room=room.jid)
     player.world.forget(room)
 
 
@@ -571,6 +574,7 @@ def restart(player, number):
             player.live(device).ack()
             if not device.sm:
                 player.live(device).client.close()
+    player.console.close()
     player.server.stop()
     for device in player.world.devices:
         if device.state == ON and device.sm:
@@ -587,10 +591,11 @@ def restart(player, number):
 def crash(player, number):
     """kill -9: sessions and rooms that are only memory are gone, and no message."""
     settle(player)
+    player.console.close()
     player.server.kill()
     world = player.world
     for account in world.accounts.values():
-        account.again |= set(account.archive)
+        account.again |= {*account.archive, *account.whispers}
     for room in list(world.rooms.values()):
         for device in room.devices():
             world.leave(room, device)

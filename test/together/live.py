@@ -38,6 +38,7 @@ class Live:
 
     def __init__(self, server, device):
         self.server, self.device, self.client = server, device, None
+        self.asked = 0
         self.reset()
 
     def reset(self):
@@ -47,6 +48,7 @@ class Live:
         self.refusals = []  # presence errors
         self.sent = []  # stanzas that the server has not acknowledged yet
         self.done = 0  # how many it has
+        self.told = 0  # stanzas of the server that this has acknowledged
 
     # --- connection ---
 
@@ -75,6 +77,7 @@ class Live:
         client.sm_on, client.inbox = True, old.inbox + client.inbox
         self.client = client
         self._acknowledged(int(answer.get("h")))
+        self.told = client.h
         for text in self.sent:
             client.send(text)
 
@@ -99,15 +102,28 @@ class Live:
         while isinstance(client, Bosh) and len(client.pending) > 1 and not client.eof:
             client.pump(client.timeout)
 
-    def iq(self, kind, inner, to=None, ident=None):
-        """A request and its answer."""
-        client = self.client
-        ident = f"q{len(client.log)}-{id(inner) & 0xffff}"
+    def ask(self, kind, inner, to=None):
+        """A request; what is returned names its answer."""
+        self.asked += 1
+        ident = f"q{self.asked}"
         at = f" to='{to}'" if to else ""
         self.send(f"<iq type='{kind}' id='{ident}'{at}>{inner}</iq>")
-        return client.wait(f"answer to {inner}", lambda: client._take(
+        return ident
+
+    def answer(self, ident):
+        client = self.client
+        return client.wait(f"answer to {ident}", lambda: client._take(
             lambda e: e.tag == f"{{{xml.CLIENT}}}iq" and e.get("id") == ident
             and e.get("type") in ("result", "error")))
+
+    def ask_behind(self, addresses):
+        """Asks for something at each address, so that the answer comes behind what it was sent."""
+        inner = {True: f"<query xmlns='{xml.DISCO_INFO}'/>", False: "<ping xmlns='urn:xmpp:ping'/>"}
+        return [(self, self.ask("get", inner[to.endswith(SERVICE)], to)) for to in addresses]
+
+    def iq(self, kind, inner, to=None):
+        """A request and its answer."""
+        return self.answer(self.ask(kind, inner, to))
 
     def result(self, kind, inner, to=None):
         reply = self.iq(kind, inner, to)
@@ -211,6 +227,11 @@ class Live:
         if form in ("direct", "room") and element.find(DELAY) is None:
             self.order.append(int(text[1:]))
 
+    def forget(self, account):
+        """Nothing was heard of that account while it was blocked."""
+        for device in account.devices:
+            self.presence.pop(device.jid, None)
+
     # --- does it agree with the model ---
 
     def differences(self, world):
@@ -255,15 +276,17 @@ class Live:
         errors = {m.text for m in device.errors}
         for text in sorted(self.errors ^ errors):
             found.append(f"error for {text}: {'came' if text in self.errors else 'did not come'}")
-        senders = {m.number: m.sender for m in device.must}
+        # from one to one: what goes by a room may overtake, or be overtaken (RFC 6120 §10.1)
+        senders = {m.number: (m.sender, m.to) for m in device.must}
         for sender in set(senders.values()):
-            numbers = [n for n in self.order if senders.get(n) is sender]
+            numbers = [n for n in self.order if senders.get(n) == sender]
             if numbers != sorted(numbers):
-                found.append(f"messages of {sender} out of order: {numbers}")
+                found.append(f"messages of {sender[0]} to {sender[1]} out of order: {numbers}")
         return found
 
     def ack(self):
-        if self.device.sm and self.device.state == ON:
+        if self.device.sm and self.device.state == ON and self.told != self.client.h:
+            self.told = self.client.h
             self.client.ack()
 
 

@@ -13,6 +13,7 @@ import json
 import os
 import pathlib
 import random
+import select
 import shutil
 import sys
 import tempfile
@@ -21,18 +22,19 @@ import time
 if __name__ == "__main__":
     sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-from muster import xml  # noqa: E402
+from muster import database, xml  # noqa: E402
 from muster import client as clients  # noqa: E402
 from muster.server import Server  # noqa: E402
 from together.actions import ACTIONS, NEW  # noqa: E402
+from together.console import Console  # noqa: E402
 from together.live import Live, Wrong, wait_input  # noqa: E402
-from together.world import CUT, OFF, ON, Device, World  # noqa: E402
+from together.world import CUT, OFF, ON, SERVICE, Device, World  # noqa: E402
 
 STEPS = 40
 USERS = ("alice", "bob", "carol", "dave")
 TRANSPORTS = ("tcp", "tcp", "websocket", "bosh")
-SHRINK_RUNS = 150
-SHRINK_TIMEOUT = 6  # seconds
+SHRINK_SECONDS = 60  # for all runs of it
+SHRINK_TIMEOUT = 6  # seconds, for each wait of a shorter script
 BASE = []
 MAM = "urn:xmpp:mam:2"
 STATES = {"on": (ON,), "cut": (CUT,), "off": (OFF,), "device": (ON, CUT, OFF)}
@@ -41,15 +43,15 @@ STATES = {"on": (ON,), "cut": (CUT,), "off": (OFF,), "device": (ON, CUT, OFF)}
 class Player:
     """One server, and the world that is played on it."""
 
-    yes = ()
-
     def __init__(self, folder, seed, workers=2, template=None):
         self.world, self.rng = World(), random.Random(seed)
         self.server = Server(folder, workers=workers)
         if template is not None:
             self.server.begin_as(template)
+        self.console = Console(self.server)
         self.lives = {}
         self.script = []
+        self.step = []  # what each entry of the step that is played touches
         for name in USERS:
             account = self.world.account(name)
             for number in range(self.rng.choice((1, 2, 2, 3))):
@@ -85,18 +87,70 @@ class Player:
         return found
 
     def agree(self):
-        """Until each device has seen what the model says, and nothing else."""
-        deadline = time.monotonic() + clients.TIMEOUT
+        """Until each device has seen what the model says, and nothing else, and the server has
+        done all that it was asked: a later step must not overtake what nobody could see."""
+        self.prove()
+        deadline, pause = time.monotonic() + clients.TIMEOUT, 0.001
         while True:
             self.read()
+            for live in self.lives.values():
+                live.ack()
             found = self.differences()
+            seen = not found
+            if seen:
+                found = self.unsettled()
             if not found:
-                break
+                self.step = []
+                return
             if time.monotonic() > deadline:
                 raise Wrong("\n".join(found) + "\n" + self.story())
-            wait_input(self.lives.values(), 0.05)
-        for live in self.lives.values():
-            live.ack()
+            if seen:  # nobody is told of what is missing
+                pause = min(2 * pause, 0.05)
+                select.select([], [], [], pause)
+            else:
+                wait_input(self.lives.values(), 0.05)
+
+    def prove(self):
+        """Whoever did something asks those whom it concerns; the answer comes behind it."""
+        waited = []
+        for devices, names in self.step:
+            for device in devices:
+                if device.state == ON:
+                    waited += self.live(device).ask_behind(self.addresses(device, names))
+        for live, ident in waited:
+            live.answer(ident)
+
+    def addresses(self, device, names):
+        """Where what a device did may still be on its way."""
+        accounts = [self.world.accounts[n].bare for n in names if n in self.world.accounts]
+        rooms = [f"{n}@{SERVICE}" for n in names if n.startswith("room-")]
+        return ["localhost", *(a for a in accounts if a != device.account.bare), *rooms]
+
+    def unsettled(self):
+        """What the server itself says of sessions and rooms, where it is not as in the model: a
+        session that ends, or a message whose receipt is on its way, is seen by nobody else."""
+        found = []
+        rows = self.console.rows("session list")
+        seen = {r["jid"]: r["state"] for r in rows}
+        wanted = {d.jid: "connected" if d.state == ON else "hibernating"
+                  for d in self.world.devices if d.state != OFF}
+        if seen != wanted:
+            found.append(f"sessions {seen}, not {wanted}")
+        quiet = {d.jid for d in self.world.devices if d.state == ON and not d.inactive}
+        found += [f"{r['jid']}: {r['unacked']} stanzas are not acknowledged" for r in rows
+                  if r["jid"] in quiet and r["unacked"]]
+        seen = {r["jid"]: r["occupants"] for r in self.console.rows("room list")}
+        rooms = self.world.rooms.values()
+        wanted = {r.jid: len(r.seats) for r in rooms}
+        if seen != wanted:
+            return [*found, f"occupants of rooms {seen}, not {wanted}"]
+        for room in rooms:  # a row for each session, where some share a nickname
+            wanted = sorted(d.jid for d in room.devices())
+            if len(wanted) != len(room.seats):
+                seen = sorted(r["jid"] for r in self.console.rows("room occupants", room=room.jid))
+                if seen != wanted:
+                    found.append(f"sessions in {room}: {seen}, not {wanted}")
+        return found
 
     def story(self):
         lines = []
@@ -234,10 +288,11 @@ class Player:
         return self.rng.choice(fitting) if fitting else None
 
     def touched(self, entry):
-        """What an entry of a script is about; None: everything."""
+        """What an entry of a script is about: names of accounts and rooms, with the rooms in which
+        these accounts are unless it is something that goes past those; None: everything."""
         name, *args = entry
         kinds = ACTIONS[name].kinds
-        if not any(k in ("on", "off", "cut", "device", "account") for k in kinds):
+        if not any(k in STATES or k == "account" or k == "room" for k in kinds):
             return None
         touched = set()
         for kind, arg in zip(kinds, args):
@@ -245,14 +300,16 @@ class Player:
                 touched.add(arg.partition("/")[0])
             elif kind != "digit":
                 touched.add(arg)
+        if not ACTIONS[name].free:
+            touched |= {r.name for r in self.world.rooms.values() for a in r.nicks
+                        if a.name in touched}
         return touched
 
     def clash(self, entry, step):
         mine = self.touched(entry)
-        for other in step:
-            if ACTIONS[entry[0]].free and ACTIONS[other[0]].free:
+        for name, theirs in step:
+            if ACTIONS[entry[0]].free and ACTIONS[name].free:
                 continue
-            theirs = self.touched(other)
             if mine is None or theirs is None or mine & theirs:
                 return True
         return False
@@ -263,20 +320,25 @@ class Player:
         found = [self.find(kind, arg) for kind, arg in zip(ACTIONS[name].kinds, args)]
         if any(value is None for value in found):
             return False
-        return ACTIONS[name].run(self, *found) is not False
+        names = self.touched(entry)
+        if ACTIONS[name].run(self, *found) is False:
+            return False
+        self.step.append(([f for f in found if isinstance(f, Device)], names or set()))
+        return True
 
-    def invent(self, step):
-        """One more entry that may stand beside those of the step, done already; or None."""
+    def invent(self, touched):
+        """One more entry that may stand beside those of the step, done already."""
         for _ in range(20):
             names = list(ACTIONS)
             name = self.rng.choices(names, [ACTIONS[n].weight for n in names])[0]
             entry = [name, *(self.some(kind) for kind in ACTIONS[name].kinds)]
-            if None not in entry and not self.clash(entry, step):
+            if None not in entry and not self.clash(entry, touched):
                 self.script[-1].append(entry)
+                names = self.touched(entry)
                 if self.do(entry):
-                    return entry
+                    touched.append((name, names))
+                    return
                 self.script[-1].pop()
-        return None
 
     def play_seed(self, steps):
         for device in self.world.devices[::2]:
@@ -285,8 +347,9 @@ class Player:
             self.agree()
         for _ in range(steps):
             self.script.append([])
+            touched = []
             for _ in range(self.rng.choice((1, 1, 2, 3, 5))):
-                self.invent(self.script[-1])
+                self.invent(touched)
             self.agree()
         self.finish()
 
@@ -326,6 +389,7 @@ def run(base, seed, script=None, steps=STEPS, workers=2):
     except (AssertionError, OSError) as error:
         return f"{type(error).__name__}: {error}", player.script
     finally:
+        player.console.close()
         if player.server.process is not None:
             player.server.kill()
         for probe in player.server.held:
@@ -333,19 +397,21 @@ def run(base, seed, script=None, steps=STEPS, workers=2):
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def shrink(base, seed, script, workers, tell=lambda text: None):
+def shrink(base, seed, script, workers):
     """The shortest script found that still fails: entries are left out in ever smaller groups."""
-    entries = [[entry] for step in script for entry in step] if _fails(
-        base, seed, [[e] for s in script for e in s], workers) else script
-    runs, size = 0, max(1, len(entries) // 2)
-    while size and runs < SHRINK_RUNS:
+    deadline = time.monotonic() + SHRINK_SECONDS
+    entries = [[entry] for step in script for entry in step]
+    if not _fails(base, seed, entries, workers):
+        entries = script
+    size = max(1, len(entries) // 2)
+    while size:
         at, shorter = 0, False
-        while at < len(entries) and runs < SHRINK_RUNS:
+        while at < len(entries):
             tried = entries[:at] + entries[at + size:]
-            runs += 1
+            if time.monotonic() > deadline:
+                return entries
             if tried and _fails(base, seed, tried, workers):
                 entries, shorter = tried, True
-                tell(f"{len(entries)} steps")
             else:
                 at += size
         size = size if shorter and size == 1 else size // 2
@@ -361,12 +427,15 @@ def _fails(base, seed, script, workers):
 
 
 def failure_text(base, seed, script, error, workers, steps=STEPS):
-    """What a person needs who looks for the cause."""
+    """What a person needs who looks for the cause: what was seen, also if it is not seen again."""
+    headline = f"seed {seed}, workers {workers}, steps {steps}"
+    print(f"{headline}\n{error}\nlooking for a shorter script", flush=True)
     short = shrink(base, seed, script, workers)
     again, _ = run(base, seed, short, workers=workers)
     lines = ",\n".join("  " + json.dumps(step) for step in short)
-    return (f"seed {seed}, workers {workers}, steps {steps}\n{again or error}\n"
-            f"the shortest script that fails:\n[\n{lines}\n]\n")
+    return (f"{headline}\n{error}\n"
+            f"the shortest script found ({sum(map(len, short))} entries):\n[\n{lines}\n]\n"
+            + (f"which fails so:\n{again}\n" if again else "which passed when played last\n"))
 
 
 def _one(job):
@@ -390,6 +459,11 @@ def main():
     options = parser.parse_args()
     for name in filter(None, options.without.split(",")):
         del ACTIONS[name]
+    with database.of_this_run():
+        return play(options)
+
+
+def play(options):
     base = template(tempfile.mkdtemp(prefix="together-base."))
     seeds = options.seed or range(options.first, options.first + options.count)
     if options.script:

@@ -32,6 +32,7 @@ class Account:
         self.blocked = set()
         self.photo = None  # SHA-1 of the avatar
         self.archive = []  # messages, in order
+        self.whispers = []  # private messages of rooms that it was given
         self.waiting = []  # messages that no device was given
         self.again = set()  # messages that a crash may bring once more
         self.read = set()  # messages that a device has had from the archive
