@@ -279,7 +279,7 @@ def test_wrong_passwords_of_one_address_do_not_hold_up_another(make_server):
 @pytest.mark.parametrize("how", ["stop", "restart"])
 def test_a_stop_forgets_what_has_not_begun(make_server, how):
     server = make_server(start=False, settings={
-        "auth.scram-iterations": "1000000", "auth.failures-per-address": "none",
+        "auth.scram-iterations": "250000", "auth.failures-per-address": "none",
         "auth.failures-per-account": "none"})
     server.start()
     server.add_user("alice")
