@@ -11,7 +11,7 @@ import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
 
-from muster import database, slow_disk  # noqa: E402
+from muster import database, defaults, slow_disk  # noqa: E402
 from muster.client import TIMEOUT  # noqa: E402
 from muster.muc import Room  # noqa: E402
 from muster.server import MUSTERD, Server  # noqa: E402
@@ -22,7 +22,7 @@ assert sys.version_info >= (3, 11) and sys.executable.startswith("/usr/bin/"), \
 
 def pytest_addoption(parser):
     parser.addoption("--migration", choices=("on", "off", "both"), default="on",
-                     help="c2s.migration for the tests marked `core`; the others run with on")
+                     help="c2s.migration; with both, the tests marked `core` run twice")
 
 
 def pytest_configure(config):
@@ -48,7 +48,8 @@ def pytest_generate_tests(metafunc):
     if "migration" in metafunc.fixturenames:
         option = metafunc.config.getoption("--migration")
         core = metafunc.definition.get_closest_marker("core") is not None
-        modes = ("on", "off") if option == "both" and core else (option if core else "on",)
+        modes = ("on", "off") if core else ("on",)
+        modes = modes if option == "both" else (option,)
         metafunc.parametrize("migration", modes, scope="function")
 
 
@@ -121,7 +122,9 @@ def make_server(tmp_path, request, migration, templates):
     servers = request.node.servers = []
 
     def make(*users, start=True, **options):
-        settings = {"c2s.migration": migration, **options.pop("settings", {})}
+        settings = options.pop("settings", {})
+        if migration == "off":
+            settings = {"c2s.migration": "off", **settings}
         server = Server(tmp_path / f"server{len(servers)}", settings=settings, **options)
         servers.append(server)
         # a wrapper may put another folder in the place of the data
@@ -155,9 +158,10 @@ def disk(slow_disk_library, tmp_path):
 
 @pytest.fixture
 def server(make_server, request):
-    """A server with users alice, bob and carol, and with the SETTINGS of the module, if it has any
-    that are not the default ones."""
-    return make_server("alice", "bob", "carol", settings=getattr(request.module, "SETTINGS", {}))
+    """A server with users alice, bob and carol, and with the default settings, but for those that
+    the mark `settings` of the test gives."""
+    settings, why = defaults.of_marks(request.node)
+    return make_server("alice", "bob", "carol", settings=settings, why=why)
 
 
 @pytest.fixture
@@ -209,19 +213,25 @@ def runner():
 
 
 @pytest.fixture(scope="session")
-def company(runner, tmp_path_factory):
+def company(runner, tmp_path_factory, pytestconfig):
     """The server of all tests with a coven, and who is logged in there."""
     from muster.slix import Company
-    made = Company(runner, tmp_path_factory.mktemp("company"))
+    settings = {"c2s.migration": "off"} if pytestconfig.getoption("--migration") == "off" else {}
+    made = Company(runner, tmp_path_factory.mktemp("company"), settings)
     yield made
     made.server.finish()
 
 
 @pytest.fixture
 def coven(company, request):
-    """A room that does not exist yet, of this test alone."""
+    """A room that does not exist yet, of this test alone; the settings of its marks hold for it."""
     request.node.servers = [company.server]
+    settings, _ = defaults.of_marks(request.node)
+    for name, value in settings.items():
+        company.server.ctl("set", name, defaults.text(value))
     yield company.room()
+    for name in settings:
+        company.server.ctl("set", name, "--default")
     company.leave()
 
 

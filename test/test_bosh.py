@@ -10,12 +10,13 @@ from muster.bosh import HTTPBIND, Bosh
 from muster.client import TIMEOUT, until
 
 CLEAR = {"c2s.tls-required": "off"}
+WHY = "every byte of the requests is the test's own"
 
 
 @pytest.fixture
 def node(make_server):
     """Four workers: the requests of a session arrive on all of them."""
-    return make_server("alice", "bob", settings=CLEAR, workers=4)
+    return make_server("alice", "bob", settings=CLEAR, why=WHY, workers=4)
 
 
 def connect(server, name=None, tls=False, port=None, **options):
@@ -230,7 +231,7 @@ def test_the_oldest_request_tells_of_the_end(node):
 
 def test_messages_of_a_dead_session_wait(make_server):
     """What was sent into an answer that nobody confirmed is not lost."""
-    server = make_server("alice", "bob", settings={**CLEAR, "bosh.inactivity": "3s"})
+    server = make_server("alice", "bob", settings={**CLEAR, "bosh.inactivity": "3s"}, why=WHY)
     alice, bob = login(server).available(), server.client("bob", "b")
     alice.drain()
     while alice.pending:
@@ -288,7 +289,7 @@ def test_restart_when_nothing_is_to_begin_again(node, name):
 
 
 def test_inactivity(make_server):
-    server = make_server("alice", settings={**CLEAR, "bosh.inactivity": "3s"})
+    server = make_server("alice", settings={**CLEAR, "bosh.inactivity": "3s"}, why=WHY)
     alice = login(server, wait="1")
     alice.cut()
     until("the end of the session", lambda: "alice" not in str(server.ctl("session", "list")))
@@ -469,7 +470,7 @@ def test_http_side(node):
 
 
 def test_sessions_per_address(make_server):
-    server = make_server(settings={**CLEAR, "c2s.connections-per-address": "2"})
+    server = make_server(settings={**CLEAR, "c2s.connections-per-address": "2"}, why=WHY)
     connect(server).open()
     connect(server).open()
     third = connect(server)

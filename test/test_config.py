@@ -202,7 +202,7 @@ def test_start_is_fast(make_server):
 
 
 def test_reload_changes_settings_of_the_file(make_server):
-    server = make_server("alice", settings={"sm.ack-every": "7"})
+    server = make_server("alice", settings={"sm.ack-every": "3"})
     alice = server.client("alice")
     server.settings["sm.ack-every"] = "9"
     server.write()
@@ -212,13 +212,13 @@ def test_reload_changes_settings_of_the_file(make_server):
 
 
 def test_reload_of_a_wrong_file_changes_nothing(make_server):
-    server = make_server("alice", settings={"sm.ack-every": "7"})
+    server = make_server("alice", settings={"sm.ack-every": "3"})
     alice = server.client("alice")
     server.settings["sm.ack-every"] = "99"
     server.write()
     server.signal(signal.SIGHUP)
     server.wait_log(r"sm\.ack-every.*99")
-    assert str(server.rows("get", "sm.ack-every")[0]["value"]) == "7"
+    assert str(server.rows("get", "sm.ack-every")[0]["value"]) == "3"
     alice.ping()
 
 

@@ -3,7 +3,6 @@ import subprocess
 
 import pytest
 
-from muster import muc
 from muster.client import until
 from muster.database import private, psql
 from muster.muc import Room
@@ -33,7 +32,7 @@ def url(cluster, request):
 @pytest.fixture
 def host(make_server):
     """A server with something of everything."""
-    host = make_server("alice", "bob", settings=muc.OWNERS)
+    host = make_server("alice", "bob")
     host.befriend("alice", "bob")
     alice, bob = host.client("alice", "a"), host.client("bob", "b")
     for i in range(30):

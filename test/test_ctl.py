@@ -198,11 +198,11 @@ def test_settings_apply_at_once(server, alice):
 
 
 def test_locked_settings(make_server):
-    server = make_server(settings={"sm.ack-every": "7"})
+    server = make_server(settings={"sm.ack-every": "3"})
     done = server.ctl_run("set", "sm.ack-every", "9")
     assert done.returncode == FAILED and "sm.ack-every" in done.stderr
     row = next(r for r in server.rows("config", "show") if r["name"] == "sm.ack-every")
-    assert str(row["value"]) == "7" and row["locked"] is True
+    assert str(row["value"]) == "3" and row["locked"] is True
 
 
 def test_one_part_goes_back_to_its_defaults(make_server):

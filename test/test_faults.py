@@ -120,7 +120,8 @@ def check_copies(arrived, before):
 @pytest.mark.release
 def test_kill_under_load(make_server):
     """Twenty rounds. No acknowledged message is missing. Repeats follow architecture §6."""
-    server = make_server("alice", "bob", "carol", settings={"mailbox.unsettled-max": "none"})
+    server = make_server("alice", "bob", "carol", settings={"mailbox.unsettled-max": "none"},
+                         why="more waits than an account takes")
     rng = random.Random()
     promised_to_carol, number = [], 0
     for round_ in range(KILL_ROUNDS):
@@ -186,7 +187,8 @@ def test_kill_behind_an_open_entry(server):
 @pytest.mark.slow
 def test_kill_and_resend(make_server):
     """The sender repeats what h did not cover: everything arrives, known ones once."""
-    server = make_server("alice", "bob", "carol", settings={"mailbox.unsettled-max": "none"})
+    server = make_server("alice", "bob", "carol", settings={"mailbox.unsettled-max": "none"},
+                         why="more waits than an account takes")
     load = Load(server, 0)
     promised, _ = load.run_until_killed(0.3)
     server.start()
@@ -305,8 +307,7 @@ def test_without_durable_acknowledgements(make_server):
 def test_client_that_never_reads(make_server):
     """Memory is bounded, others do not notice, nothing is lost."""
     server = make_server("alice", "bob", "carol", "dave", settings={
-        "c2s.output-max": "256KiB", "mailbox.unsettled-max": "none",
-        "c2s.byte-rate": "none", "c2s.stanza-rate": "none"})
+        "c2s.output-max": "256KiB", "c2s.byte-rate": "none"}, why="it sends 100 MB")
     bob = server.client("bob", "b")
     bob.enable_sm(resume="false")
     alice, carol, dave = (server.client(name, "r") for name in ("alice", "carol", "dave"))
@@ -331,8 +332,7 @@ def test_client_that_never_reads(make_server):
 
 def test_slow_loris(make_server):
     """Streams that never get anywhere are closed when their time is over."""
-    server = make_server("alice", settings={"c2s.auth-timeout": "2s",
-                                            "c2s.tls-required": "off"})
+    server = make_server("alice", settings={"c2s.auth-timeout": "2s"})
     slow = [server.dial(tls="none") for _ in range(50)]
     for i, client in enumerate(slow):
         client.raw("<?xml version='1.0'?><stream:stream to='localhost'"[:i + 1])
@@ -355,8 +355,8 @@ def room_for(wanted):
 def test_half_open_handshakes(make_server, count):
     """Thousands of TLS handshakes that were begun: logins go on, memory comes back."""
     room_for(count + 200)
-    server = make_server("alice", settings={"c2s.auth-timeout": "5s",
-                                            "c2s.connections-per-address": "none"})
+    server = make_server("alice", why="one address stands for many",
+                         settings={"c2s.auth-timeout": "5s", "c2s.connections-per-address": "none"})
     before = server.status_kib()
     hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(32)  # a ClientHello, cut off
     half = []
@@ -379,7 +379,7 @@ def test_half_open_handshakes(make_server, count):
 @pytest.mark.release
 def test_bad_streams_leave_nothing_behind(make_server):
     """Thousands of streams that end in an error."""
-    server = make_server("alice", settings={"c2s.tls-required": "off"})
+    server = make_server("alice")
     bad = [b"<a></b>", b"\xff\xfe<", b"<stream:stream to='", b"<" * 70000, b"\0" * 100,
            b"<?xml version='1.0'?><!DOCTYPE x>"]
 
@@ -442,7 +442,8 @@ def test_out_of_descriptors(make_server, limit):
     """Accepting pauses, sessions live on, an alarm tells, and it heals by itself."""
     room_for(limit)
     server = make_server("alice", "bob", limits={resource.RLIMIT_NOFILE: limit},
-                         settings={"c2s.connections-per-address": "none"})
+                         settings={"c2s.connections-per-address": "none"},
+                         why="one address stands for many")
     alice, bob = server.client("alice", "a"), server.client("bob", "b")
     with crowd(server.c2s_port, limit + 20):
         server.wait_log("io.descriptors")

@@ -21,7 +21,7 @@ STEADY = {"auth.failure-window": "1h", "auth.block-time": "1h"}
 
 @pytest.fixture
 def server(make_server):
-    return make_server("alice", "bob", settings=STEADY)
+    return make_server("alice", "bob", settings=STEADY, why="no time is over on a slow machine")
 
 
 def over_tcp(server, name):
@@ -263,7 +263,7 @@ def test_wrong_passwords_of_one_address_do_not_hold_up_another(make_server):
     """Each takes some 100 ms here; the other address has its turn after at most one of them."""
     server = make_server("alice", start=False, settings={
         "auth.scram-iterations": "200000", "auth.failures-per-address": "none",
-        "auth.failures-per-account": "none"})
+        "auth.failures-per-account": "none"}, why="work that waits, and is not refused")
     server.start()
     for name in ("alice", "bob"):
         server.add_user(name)
@@ -280,7 +280,7 @@ def test_wrong_passwords_of_one_address_do_not_hold_up_another(make_server):
 def test_a_stop_forgets_what_has_not_begun(make_server, how):
     server = make_server(start=False, settings={
         "auth.scram-iterations": "250000", "auth.failures-per-address": "none",
-        "auth.failures-per-account": "none"})
+        "auth.failures-per-account": "none"}, why="work that waits, and is not refused")
     server.start()
     server.add_user("alice")
     crowd = [server.connect("alice") for _ in range(120)]

@@ -96,7 +96,8 @@ def test_links_do_not_lead_to_it(make_server):
 def test_slow_and_silent_clients_end_and_hold_nobody_up(make_server):
     """1,000 of them at once: some say nothing, some never end their header."""
     server = make_server(start=False, settings={"http.request-timeout": "2s",
-                                                "http.connections-per-address": "none"})
+                                                "http.connections-per-address": "none"},
+                         why="one address stands for many")
     port = free_ports(1)[0]
     server.conf["listen"]["metrics"] = [f"127.0.0.1:{port}"]
     server.start()

@@ -11,7 +11,6 @@ from test_mam import FORWARD, MAM, RSM, query_text, tag
 
 FULLTEXT = "{urn:xmpp:fulltext:0}fulltext"
 SID = "urn:xmpp:sid:0"
-SETTINGS = muc.OWNERS
 
 
 class Page:
@@ -172,6 +171,7 @@ def test_bad_queries(cave, alice, fields, options, error):
     assert refused(alice, cave, *fields, **options) == error
 
 
+@muc.owners_may("history")
 def test_the_maximum_of_the_room_holds(cave, alice):
     cave.configure(alice, defaulthistorymessages=2, **{"muc#maxhistoryfetch": 4})
     for text in ALL:
@@ -236,6 +236,7 @@ def test_what_an_archive_tells_is_not_archived_again(server, talk, bob):
 # --- who may read ---
 
 
+@muc.owners_may("anonymous")
 def test_real_addresses_are_for_those_who_may_know_them(alice, bob, carol):
     cave = Room("cave").create(alice, "first", persistentroom=True, whois="moderators")
     cave.enter(bob, "second")

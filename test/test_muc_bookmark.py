@@ -7,7 +7,7 @@ from muster.muc import Room
 from muster.pubsub import expect_event, get_items, interested, publish
 from test_bookmarks import NODE, OPTIONS, conference
 
-SETTINGS = {"muc.bookmark": True, **muc.OWNERS}
+pytestmark = pytest.mark.settings({"muc.bookmark": True}, why="what these tests are about")
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def test_ad_hoc_rooms_are_not_noted(alice, bob):
 
 
 def test_it_is_off_by_default(make_server):
-    server = make_server("alice", settings=muc.OWNERS)
+    server = make_server("alice")
     alice = server.client("alice", "a")
     room = Room("cave").create(alice, "first", persistentroom=True)
     room.register(alice, "first")

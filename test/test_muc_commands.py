@@ -9,7 +9,7 @@ from muster.client import until
 from muster.server import refusal
 
 COMMANDS = "http://jabber.org/protocol/commands"
-SETTINGS = {"admin.accounts": "carol@localhost"}
+pytestmark = pytest.mark.settings({"admin.accounts": "carol@localhost"}, why="some are for them")
 
 
 def show(server, room):

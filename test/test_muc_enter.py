@@ -6,7 +6,6 @@ from muster.client import bodies
 from muster.muc import Room, Seen
 
 CONFERENCE_DELAY = f"{{{xml.DELAY}}}delay"
-SETTINGS = muc.OWNERS
 
 
 @pytest.fixture
@@ -215,6 +214,7 @@ def test_non_anonymous_room(alice, bob, carol, cave):
         assert seen.jid == carol.jid and 100 not in seen.codes
 
 
+@muc.owners_may("anonymous")
 def test_semi_anonymous_room(alice, bob, carol, cave):
     """Moderators alone see who somebody is, at entry and later."""
     cave.configure(alice, whois="moderators")
@@ -233,6 +233,7 @@ def test_semi_anonymous_room(alice, bob, carol, cave):
     assert cave.gone(bob, "thirdwitch").jid is None
 
 
+@muc.owners_may("anonymous")
 def test_nothing_of_a_semi_anonymous_room_tells_an_address(alice, bob, carol, cave):
     """Not in one byte of what a participant receives."""
     cave.configure(alice, whois="moderators")
@@ -252,6 +253,7 @@ def test_nothing_of_a_semi_anonymous_room_tells_an_address(alice, bob, carol, ca
     assert not [text for text in heard if "alice@" in text or "carol@" in text]
 
 
+@muc.owners_may("anonymous")
 def test_a_new_moderator_is_told_who_is_there(alice, bob, carol, cave):
     """§5.1: moderators see real addresses in a semi-anonymous room, from now on at least."""
     cave.configure(alice, whois="moderators")
@@ -452,6 +454,7 @@ def test_history_asked_for_wrongly(bob, told):
     assert told.enter(bob, "secondwitch").own
 
 
+@muc.owners_may("history")
 def test_history_is_bounded_by_the_room(alice, bob, cave):
     """15 messages unless one asks; then as many as the room allows (muc#maxhistoryfetch)."""
     for i in range(20):

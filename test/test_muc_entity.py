@@ -6,7 +6,6 @@ from muster.client import until
 from muster.muc import Room, disco_info, disco_items
 
 RSM = "http://jabber.org/protocol/rsm"
-SETTINGS = muc.OWNERS
 
 
 @pytest.fixture
@@ -142,6 +141,7 @@ KINDS = [
     ({"passwordprotectedroom": False}, "muc_unsecured", "muc_passwordprotected")]
 
 
+@muc.owners_may("anonymous")
 def test_kinds_of_rooms_are_features(alice, bob, cave):
     cave.create(alice, "w")
     for fields, said, unsaid in KINDS:
@@ -210,6 +210,7 @@ def test_a_stranger_asks_an_occupant(alice, bob, cave):
     cave.expect_nothing(alice, "<iq type='get'/>", after=[bob])
 
 
+@muc.owners_may("anonymous")
 def test_an_occupant_asks_another(alice, bob, cave):
     """§17.4: the room passes the request on and the answer back, and tells no real address."""
     cave.create(alice, "w", whois="moderators")
@@ -267,6 +268,7 @@ def test_outsiders_ask_nothing_of_an_occupant(alice, bob, cave, node):
     assert bob.error("get", f"<query xmlns='{node}'/>", to=cave.at("w"))[0] == "bad-request"
 
 
+@muc.owners_may("strip-xhtml")
 @pytest.mark.parametrize("stripxhtml, condition", [
     (False, "service-unavailable"), (True, "feature-not-implemented")])
 def test_what_may_be_said_is_not_listed(alice, cave, stripxhtml, condition):

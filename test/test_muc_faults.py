@@ -84,7 +84,8 @@ def kill_in_traffic(server, cave, rounds):
 def test_kill_under_room_traffic(make_server):
     """No acknowledged message is missing in the archive of the room, none is there twice, and all
     are in the order in which they were said."""
-    server = make_server("alice", settings={"muc.message-rate": "none"})
+    server = make_server("alice", settings={"muc.message-rate": "none"},
+                         why="they talk faster than people")
     cave = Room("cave").create(server.client("alice", "maker"), "maker", persistentroom=True)
     there = kill_in_traffic(server, cave, KILL_ROUNDS)
     reader = server.client("alice", "reader")

@@ -16,7 +16,7 @@ SID = "urn:xmpp:sid:0"
 @pytest.fixture
 def server(make_server):
     return make_server("alice", "bob", "carol", component=True, workers=2,
-                       settings={"muc.archive": True, **muc.OWNERS})
+                       settings={"muc.archive": True})
 
 
 @pytest.fixture

@@ -8,12 +8,11 @@ COMMANDS = "http://jabber.org/protocol/commands"
 NODES = ("assign", "unassign", "create", "destroy", "list", "list-assigned")
 DON, DOFF, CREATE, DESTROY, LIST, WORN = (f"urn:xmpp:hats:commands:{name}" for name in NODES)
 TEACHER = "http://tech.example.edu/hats#Teacher"
-SETTINGS = muc.OWNERS
 
 
 @pytest.fixture
 def cave(alice, bob, carol):
-    cave = Room("cave").create(alice, "owner", whois="moderators")
+    cave = Room("cave").create(alice, "owner")
     cave.enter(bob, "b")
     cave.enter(carol, "c")
     cave.forget(alice, bob, carol)

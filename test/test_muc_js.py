@@ -30,7 +30,8 @@ FAILED = re.compile(r"^not ok .*?^  \.\.\.$", re.M | re.S)
 @pytest.mark.parametrize("actor, scheme", [*((actor, "xmpps") for actor in SECTIONS),
                                            ("occupant", "wss")])
 def test_use_cases(make_server, actor, scheme):
-    server = make_server("alice", "bob", "carol", "dave", settings=muc.OWNERS)
+    server = make_server("alice", "bob", "carol", "dave",
+                         settings=muc.owners("anonymous", "history", "self-add"))
     port, path = {"xmpps": (server.tls_port, ""),
                   "wss": (server.https_port, "/xmpp-websocket")}[scheme]
     try:

@@ -20,8 +20,8 @@ from test_muc_archive import Page, waiting
 KILL_ROUNDS = int(os.environ.get("MUSTER_KILL_ROUNDS", "20"))
 REGISTER = "jabber:iq:register"
 SPEAKERS = ("bob", "carol", "dave")
-OPEN = {"c2s.stanza-rate": "none", "c2s.byte-rate": "none", "muc.message-rate": "none",
-        "muc.archive": True, **muc.OWNERS}
+OPEN = {"muc.message-rate": "none"}
+WHY = "they talk faster than people"
 UNFINISHED = 200  # stanzas that a client has not heard of yet, before it waits
 
 
@@ -179,7 +179,7 @@ def check_archive(found, speakers, before, round_):
 def test_kill_while_rooms_change(make_server):
     """No message that h covers is missing from the archive or twice in it, no answered change is
     lost, nobody is left in the room who is not there."""
-    server = make_server("alice", *SPEAKERS, settings=OPEN, workers=3)
+    server = make_server("alice", *SPEAKERS, settings=OPEN, why=WHY, workers=3)
     room, changes = Room("storm"), None
     owner = server.client("alice", "o")
     room.create(owner, "alice", persistentroom=True)
@@ -258,7 +258,7 @@ def resume(server, old):
 @pytest.mark.slow
 def test_planned_restart_under_room_traffic(make_server):
     """Who resumes is still in the room and has missed nothing; nobody hears that anybody left."""
-    server = make_server("alice", *SPEAKERS, workers=3,
+    server = make_server("alice", *SPEAKERS, workers=3, why=WHY,
                          settings={**OPEN, "sm.hibernate-buffer": 150})
     room = Room("storm")
     owner = server.client("alice", "o")
@@ -325,7 +325,7 @@ def say(client, room, text):
 @pytest.mark.parametrize("end", ["back", "killed"])
 def test_what_waits_for_the_database_is_not_acknowledged(make_server, end):
     """It is relayed, and h stays where it is until the archive has it."""
-    server = make_server("alice", "bob", settings=OPEN)
+    server = make_server("alice", "bob")
     alice, bob = server.client("alice", "a"), server.client("bob", "b")
     room = Room("patient").create(alice, "alice", persistentroom=True)
     room.enter(bob, "bob")
@@ -358,7 +358,7 @@ def test_what_waits_for_the_database_is_not_acknowledged(make_server, end):
 @pytest.mark.slow
 def test_a_room_that_is_destroyed_keeps_nobody_waiting(make_server):
     """What waits for its archive will never be stored: it is handled."""
-    server = make_server("alice", "bob", settings=OPEN)
+    server = make_server("alice", "bob")
     alice, bob = server.client("alice", "a"), server.client("bob", "b")
     room = Room("brief").create(alice, "alice", persistentroom=True)
     room.enter(bob, "bob")
@@ -379,7 +379,7 @@ def test_a_room_that_is_destroyed_keeps_nobody_waiting(make_server):
 def test_nothing_of_a_room_that_ends_is_left(make_server, again):
     """What is said while its end is on the way to the disk goes with it, also what could not be
     stored at once; a room that only stops being persistent keeps what it records afterwards."""
-    server = make_server("alice", "bob", settings=OPEN)
+    server = make_server("alice", "bob")
     alice, bob = server.client("alice", "a"), server.client("bob", "b")
     room = Room("brief").create(alice, "alice", persistentroom=True)
     room.enter(bob, "bob")
@@ -412,7 +412,7 @@ def test_nothing_of_a_room_that_ends_is_left(make_server, again):
 @pytest.mark.slow
 def test_the_node_ends_while_the_database_is_away(make_server):
     """Changes and messages that wait are given up: nobody was told that they were done."""
-    server = make_server("alice", settings=OPEN)
+    server = make_server("alice")
     alice = server.client("alice", "a")
     room = Room("waits").create(alice, "alice", persistentroom=True)
     alice.enable_sm()

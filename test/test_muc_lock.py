@@ -224,7 +224,8 @@ def test_logging_is_archiving(alice):
 
 
 def test_the_first_configuration_tells_who_sees_addresses(make_server):
-    server = make_server("alice", settings={"muc.new-anonymous": True, **muc.OWNERS})
+    server = make_server("alice", settings={"muc.new-anonymous": True,
+                                            **muc.owners("anonymous")})
     alice = server.client("alice", "a")
     cave = Room("cave")
     assert 100 not in cave.enter(alice, "owner").own.codes

@@ -5,8 +5,6 @@ from muster import muc, xml
 from muster.client import bodies
 from muster.muc import Room, item
 
-SETTINGS = muc.OWNERS
-
 
 @pytest.fixture
 def stage(alice, bob, carol):

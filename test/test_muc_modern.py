@@ -16,14 +16,6 @@ MODERATE = "urn:xmpp:message-moderate:1"
 RETRACT = "urn:xmpp:message-retract:1"
 CORRECT = "urn:xmpp:message-correct:0"
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n not a picture, but some bytes").decode()
-SETTINGS = muc.OWNERS
-
-
-@pytest.fixture
-def cave(cave, alice, bob, carol):
-    cave.configure(alice, whois="moderators")
-    cave.forget(alice, bob, carol)
-    return cave
 
 
 def occupant_id(element):

@@ -7,7 +7,6 @@ from muster.muc import Room, Seen
 
 CONFERENCE = "jabber:x:conference"
 CONTINUE = f"{{{muc.USER}}}continue"
-SETTINGS = muc.OWNERS
 
 
 # --- §7.4: messages to all ---

@@ -6,7 +6,6 @@ from muster.component import Component
 from muster.muc import Room, item
 
 DATA_SUBMIT = f"<x xmlns='{muc.DATA}' type='submit'>"
-SETTINGS = muc.OWNERS
 
 
 @pytest.fixture
@@ -160,7 +159,7 @@ def test_a_name_in_capitals_is_the_same_room(alice, bob):
 
 def test_old_clients_create_rooms_at_once(make_server):
     """Without <x/> no configuration is awaited (§10.1.1 note), where rooms allow old clients."""
-    server = make_server("alice", "bob", settings={**muc.OWNERS, "muc.new-groupchat1": True})
+    server = make_server("alice", "bob", settings={"muc.new-groupchat1": True})
     alice, bob = server.client("alice", "a"), server.client("bob", "b")
     cave = Room("cave")
     alice.send(f"<presence to='{cave.at('owner')}'/>")
@@ -174,6 +173,7 @@ def test_old_clients_create_rooms_at_once(make_server):
 # --- §10.2: to configure ---
 
 
+@muc.owners_may("anonymous", "history")
 def test_the_form_has_what_the_registrar_lists(alice, cave):
     """§15.5.3"""
     fields = {f.removeprefix("muc#roomconfig_") for f in cave.configuration(alice) if f}
@@ -199,6 +199,7 @@ def normal(value):
     return {"true": "1", "false": "0"}.get(value, value)
 
 
+@muc.owners_may("anonymous", "history")
 def test_what_is_configured_is_shown(alice, cave):
     """Each field by itself, then all of them."""
     needed = {"passwordprotectedroom": {"roomsecret": "cauldronburn"},
@@ -227,6 +228,7 @@ def test_a_room_where_nobody_is_seen(alice, bob, carol, cave):
     cave.expect_nothing(bob, f"<presence from='{cave.at('witch')}' type='-'/>", after=[carol])
 
 
+@muc.owners_may("anonymous")
 def test_whom_to_ask_about_a_room(alice, bob, cave):
     """muc#roominfo_contactjid (§6.4): the owners, unless nobody shall know who they are."""
     assert muc.disco_info(bob, cave.jid)[2][muc.INFO]["muc#roominfo_contactjid"] == alice.bare
@@ -302,6 +304,7 @@ def test_notice_of_a_change(alice, bob, carol, cave):
         assert cave.notice(client) == {104}
 
 
+@muc.owners_may("anonymous")
 @pytest.mark.parametrize("before, after, code", [
     ("moderators", "anyone", 172), ("anyone", "moderators", 173)])
 def test_notice_of_anonymity(alice, bob, carol, cave, before, after, code):
@@ -570,7 +573,7 @@ def test_settings_shape_new_rooms(make_server, setting, value, feature):
 def test_defaults_of_a_new_room(make_server):
     """Open, not anonymous, not moderated, 50 occupants, 15 messages, visitors may whisper,
     participants set the subject."""
-    server = make_server("alice", settings=muc.OWNERS)
+    server = make_server("alice", settings=muc.owners("history"))
     alice = server.client("alice", "a")
     cave = Room("cave").create(alice, "owner")
     assert {"muc_open", "muc_nonanonymous", "muc_unmoderated", "muc_unsecured"} <= \

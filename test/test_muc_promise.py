@@ -7,7 +7,6 @@ from muster.database import held_by_another
 from muster.muc import Room
 
 MAM = "urn:xmpp:mam:2"
-SETTINGS = {**muc.OWNERS, "muc.message-rate": "none"}
 
 
 def keeps_nothing(client):
@@ -46,8 +45,7 @@ KEPT = {
 
 @pytest.fixture(params=[1, 3])
 def server(make_server, request):
-    return make_server("alice", "bob", "carol", "dave", "erin", workers=request.param,
-                       settings=SETTINGS)
+    return make_server("alice", "bob", "carol", "dave", "erin", workers=request.param)
 
 
 @pytest.mark.parametrize("what", KEPT)
@@ -134,7 +132,7 @@ def test_nothing_waits_for_ever(server, inner, nick, kind, persistent):
 
 def test_a_subject_outlives_a_database_that_is_away(make_server):
     """It is stored when the database is back, also if it was away for longer than a write waits."""
-    server = make_server("alice", "bob", settings={**SETTINGS})
+    server = make_server("alice", "bob")
     alice, bob = server.client("alice", "a"), server.client("bob", "b")
     room = Room("cave").create(alice, "alice", persistentroom=True, enablearchiving=False)
     room.enter(bob, "bob")

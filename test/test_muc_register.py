@@ -5,7 +5,7 @@ from muster import muc, xml
 from muster.muc import Room, disco_info
 
 REGISTER = "jabber:iq:register"
-SETTINGS = {**muc.OWNERS, "muc.new-self-add": True}
+pytestmark = pytest.mark.settings({"muc.new-self-add": True}, why="rooms that anybody may join")
 
 
 @pytest.fixture

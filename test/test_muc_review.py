@@ -15,7 +15,6 @@ PUBSUB = "http://jabber.org/protocol/pubsub"
 HIDDEN = f"<x xmlns='{muc.NS}'><hidden xmlns='urn:muster:rooms:0'/></x>"
 TYPING = "<composing xmlns='http://jabber.org/protocol/chatstates'/>"
 PING = "<ping xmlns='urn:xmpp:ping'/>"
-SETTINGS = {**muc.OWNERS, "muc.owner-self-add": True}
 
 
 def error(condition):
@@ -25,14 +24,13 @@ def error(condition):
 
 @pytest.fixture
 def cave(alice):
-    return Room("cave").create(alice, "first", whois="moderators")
+    return Room("cave").create(alice, "first")
 
 
 @pytest.fixture
 def bots(make_server):
     """A server, with clients of alice and bob, and a component."""
-    server = make_server("alice", "bob", component=True,
-                         settings={**muc.OWNERS, "c2s.stanza-rate": "none"})
+    server = make_server("alice", "bob", component=True)
     server.ctl("component", "add", DOMAIN, "--secret", SECRET)
     return server.client("alice", "a"), server.client("bob", "b"), Component(server, DOMAIN, SECRET)
 
@@ -145,6 +143,7 @@ def test_a_room_that_is_not_open_yet_takes_no_members(alice, bob):
     assert condition == "item-not-found"
 
 
+@muc.owners_may("self-add")
 def test_a_registration_is_no_password(alice, bob, carol):
     """Where users add themselves, those do who have shown the password; for others somebody says
     yes. Members read the archive."""
@@ -372,7 +371,7 @@ def test_a_private_message_is_kept_once(server, alice, bob, cave, origin):
 def test_declines_do_not_tell_who_is_here(make_server):
     """Whoever it names, in the room or not, in hiding or not: the sender is answered the same."""
     server = make_server("alice", "bob", "carol", settings={
-        **muc.OWNERS, "muc.message-rate": 1, "muc.message-burst": 5, "c2s.stanza-rate": "none"})
+        **muc.owners("anonymous"), "muc.message-rate": 1, "muc.message-burst": 5})
     alice, bob, carol = (server.client(name, "x") for name in ("alice", "bob", "carol"))
     told = []
     for who in (alice, bob, None):
@@ -415,6 +414,7 @@ def test_many_invitations_count_as_many_messages(make_server):
                 and e.tag.endswith("}message")]) == 10
 
 
+@muc.owners_may("anonymous")
 def test_no_address_reaches_whoever_may_not_see_it(server, alice, bob, carol):
     """All that happens in a semi-anonymous room, as somebody sees it who is no moderator."""
     cave = Room("cave").create(alice, "first", whois="moderators", persistentroom=True,

@@ -54,6 +54,7 @@ async def test_rooms_in_pages(coven, crone, hag):
     assert rooms <= set().union(*pages)
 
 
+@muc.owners_may("anonymous")
 @pytest.mark.parametrize("fields, features", [
     ({}, {"muc_open", "muc_unmoderated", "muc_nonanonymous", "muc_unsecured", "muc_temporary"}),
     ({"membersonly": True, "moderatedroom": True, "whois": "moderators", "persistentroom": True,
@@ -109,6 +110,7 @@ async def test_outsiders_do_not_query_occupants(coven, crone, hag):
     assert await denied(items(hag, coven.at("firstwitch"))) == ("bad-request", "modify")
 
 
+@muc.owners_may("anonymous")
 async def test_occupants_query_each_other(coven, crone, wicca):
     """§6.6: the room hands it on to the client, which answers for itself."""
     await coven.gather(crone, wicca, whois="moderators")

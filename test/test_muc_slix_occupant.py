@@ -112,6 +112,7 @@ async def test_non_anonymous_room(coven, crone, wicca, hag):
     assert wicca.rooms.get_jid_property(coven.jid, "thirdwitch", "jid") == hag.boundjid
 
 
+@muc.owners_may("anonymous")
 async def test_semi_anonymous_room(coven, crone, wicca, hag):
     """§7.2.4: moderators alone see addresses."""
     await coven.gather(crone, wicca, whois="moderators")
@@ -200,7 +201,7 @@ async def test_room_that_is_logged(coven, crone, hag):
 
 async def test_discussion_history(coven, crone, wicca, hag):
     """§7.2.13: by whom it was said, with the time, by the room."""
-    await coven.gather(crone, wicca, whois="moderators")
+    await coven.gather(crone, wicca)
     before = datetime.now(timezone.utc) - timedelta(seconds=5)
     coven.say(crone, "Thrice the brinded cat hath mew'd.")
     coven.say(wicca, "Thrice and once the hedge-pig whined.")
@@ -214,6 +215,7 @@ async def test_discussion_history(coven, crone, wicca, hag):
         assert before < message["delay"]["stamp"] < before + timedelta(minutes=2)
 
 
+@muc.owners_may("history")
 async def test_history_that_is_asked_for(coven, crone, hag):
     """§7.2.14: by number, characters, seconds, time; none; and what the room allows of it."""
     await coven.gather(crone)
@@ -469,6 +471,7 @@ async def test_a_chat_becomes_a_conference(coven, crone, wicca, hag):
 # --- §7.10, §7.11, §7.12: to register ---
 
 
+@muc.owners_may("self-add")
 async def test_registration(coven, crone, hag):
     """§7.10: with a form, and all see the new member."""
     await coven.create(crone, **{REGISTRATION: True})
@@ -484,6 +487,7 @@ async def test_registration(coven, crone, hag):
     assert asked["registered"] and asked["username"] == "thirdwitch"
 
 
+@muc.owners_may("self-add")
 async def test_registration_is_taken_back(coven, crone, hag):
     """§7.10, XEP-0077 §3.2"""
     await coven.gather(crone, **{REGISTRATION: True})
@@ -494,6 +498,7 @@ async def test_registration_is_taken_back(coven, crone, hag):
     assert await coven.items(crone, affiliation="member") == []
 
 
+@muc.owners_may("self-add")
 async def test_registration_that_is_refused(coven, crone, wicca, hag):
     """§7.10: another's nickname, no form, a banned user, no room."""
     assert await denied(hag["xep_0077"].get_registration(coven.jid)) == (
@@ -508,6 +513,7 @@ async def test_registration_that_is_refused(coven, crone, wicca, hag):
     assert await denied(hag["xep_0077"].get_registration(coven.jid)) == ("not-allowed", "cancel")
 
 
+@muc.owners_may("anonymous")
 async def test_member_list_for_members(coven, crone, wicca, hag):
     """§7.11, §9.5: where addresses are seen; in the room or not."""
     await coven.gather(crone, membersonly=True, whois="anyone")

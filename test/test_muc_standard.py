@@ -8,7 +8,6 @@ from muster.client import until
 from muster.muc import Room
 from test_muc_archive import Page
 
-SETTINGS = muc.OWNERS
 ASK = "<query xmlns='urn:test:ask'/>"
 
 

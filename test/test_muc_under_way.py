@@ -17,7 +17,7 @@ SID = "urn:xmpp:sid:0"
 @pytest.fixture
 def server(make_server):
     return make_server("alice", "bob", "carol", settings={
-        **muc.OWNERS, "muc.unload-after": "1s", "muc.new-self-add": True})
+        "muc.unload-after": "1s", "muc.new-self-add": True})
 
 
 def resume(server, old):

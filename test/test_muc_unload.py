@@ -17,7 +17,7 @@ def loaded(server):
 @pytest.fixture
 def quick(make_server):
     return make_server("alice", "bob", "carol", workers=2,
-                       settings={"muc.unload-after": "1s", **muc.OWNERS})
+                       settings={"muc.unload-after": "1s", **muc.owners("anonymous")})
 
 
 def gone(server):

@@ -13,7 +13,7 @@ USERS = [f"user{i}" for i in range(6)]
 def server(make_server, request):
     """With sessions at the homes of their accounts, and wherever they happened to arrive."""
     return make_server(*USERS, workers=4,
-                       settings={**muc.OWNERS, "c2s.migration": request.param})
+                       settings={"c2s.migration": request.param})
 
 
 @pytest.fixture

@@ -13,8 +13,6 @@ from muster.muc import Room
 from test_muc_archive import Page, alarms, said, waiting
 from test_muc_faults import Talker, kill_in_traffic, recorded
 
-OPEN = {"muc.archive": True, **muc.OWNERS}
-
 
 @pytest.fixture(scope="module")
 def cluster():
@@ -99,7 +97,7 @@ def test_a_newer_schema_is_refused(make):
 @pytest.fixture
 def room(make):
     """(server, alice, bob, a room that records)"""
-    server = make("alice", "bob", settings=OPEN)
+    server = make("alice", "bob")
     alice, bob = server.client("alice", "a"), server.client("bob", "b")
     cave = Room("cave").create(alice, "first", persistentroom=True)
     cave.enter(bob, "second")
@@ -172,7 +170,8 @@ def test_what_needs_it_says_so(room, cluster):
 @pytest.mark.slow
 @pytest.mark.release
 def test_kill_loses_nothing_acknowledged(make):
-    server = make("alice", settings={"muc.message-rate": "none"})
+    server = make("alice", settings={"muc.message-rate": "none"},
+                  why="they talk faster than people")
     cave = Room("cave").create(server.client("alice", "maker"), "maker", persistentroom=True)
     kill_in_traffic(server, cave, 4)
 
@@ -181,7 +180,8 @@ def test_kill_loses_nothing_acknowledged(make):
 @pytest.mark.release
 def test_a_crash_of_the_database_loses_nothing_acknowledged(make, cluster):
     """Under traffic, and the server goes on by itself."""
-    server = make("alice", settings={"muc.message-rate": "none"})
+    server = make("alice", settings={"muc.message-rate": "none"},
+                  why="they talk faster than people")
     cave = Room("cave").create(server.client("alice", "maker"), "maker", persistentroom=True)
     talker = Talker(server, cave, 0)
     crash = threading.Timer(0.3, cluster.stop, (signal.SIGQUIT,))
@@ -198,7 +198,7 @@ def test_a_crash_of_the_database_loses_nothing_acknowledged(make, cluster):
 
 
 def test_a_room_is_the_same_after_a_kill(make):
-    server = make("alice", "bob", settings=OPEN)
+    server = make("alice", "bob")
     alice = server.client("alice", "a")
     cave = Room("cave").create(alice, "first", persistentroom=True, roomname="Häuschen",
                                membersonly=True)

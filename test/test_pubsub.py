@@ -249,7 +249,8 @@ def test_payload_too_big(alice, node):
 
 
 def test_limit_of_stored_bytes(make_server):
-    server = make_server("alice", settings={"pubsub.bytes-max": "1MiB", "c2s.stanza-bytes": "1MiB"})
+    server = make_server("alice", settings={"pubsub.bytes-max": "1MiB", "c2s.stanza-bytes": "1MiB"},
+                         why="items of more than 256 KiB")
     alice = server.client("alice")
     alice.result("set", create("big"), to=HOST)
     big = entry("x" * 250000)

@@ -188,7 +188,8 @@ def test_a_publication_is_not_copied_for_everybody(make_server, agreed):
     may subscribe them."""
     users = [f"u{i}" for i in range(MANY)]
     server = make_server("eve", *users, settings={
-        "admin.accounts": "eve@localhost" if agreed else "", "c2s.byte-rate": "none"})
+        "admin.accounts": "eve@localhost" if agreed else "", "c2s.byte-rate": "none"},
+        why="copies are charged to who publishes")
     eve = server.client("eve")
     eve.result("set", create("evil", notification_type="normal"), to=HOST)
     eve.result("set", subscriptions("evil", {f"{u}@localhost": "subscribed" for u in users}),

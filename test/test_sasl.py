@@ -50,7 +50,8 @@ def test_mechanisms_under_tls(server):
 
 
 def test_mechanisms_in_the_clear(make_server):
-    server = make_server("alice", settings={"c2s.tls-required": "off"})
+    server = make_server("alice", settings={"c2s.tls-required": "off"},
+                         why="what is offered without TLS")
     client = server.connect("alice", tls="none")
     assert client.mechanisms == SCRAM + ["PLAIN"]
     assert client.bindings == []
@@ -98,7 +99,8 @@ def test_downgrade_is_noticed(server):
 
 
 def test_y_is_right_where_nothing_was_offered(make_server):
-    server = make_server("alice", settings={"c2s.tls-required": "off"})
+    server = make_server("alice", settings={"c2s.tls-required": "off"},
+                         why="what is offered without TLS")
     client = server.connect("alice", tls="none")
     assert client.authenticate("SCRAM-SHA-256", flag="y") is None
 

@@ -52,7 +52,8 @@ def test_offer(server):
 
 def test_tokens_are_not_offered_in_the_clear(make_server):
     """XEP-0484 section 7."""
-    server = make_server("alice", settings={"c2s.tls-required": "off"})
+    server = make_server("alice", settings={"c2s.tls-required": "off"},
+                         why="what is offered without TLS")
     client = server.connect("alice", tls="none")
     offer = client.features.find(f"{{{xml.SASL2}}}authentication")
     assert offer.find(f"{{{xml.SASL2}}}inline/{{{xml.FAST}}}fast") is None

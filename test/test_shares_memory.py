@@ -10,7 +10,8 @@ from muster.client import bodies, until
 from muster.websocket import WebSocket
 
 LARGE = 200_000
-CLEAR = {"c2s.tls-required": "off", "c2s.byte-rate": "none", "c2s.stanza-rate": "none"}
+CLEAR = {"c2s.tls-required": "off", "c2s.byte-rate": "none"}
+WHY = "many megabytes, and web clients of a few lines"
 
 
 def metric(server, name):
@@ -57,7 +58,7 @@ def sink(server, name="alice", resource="sink"):
 def test_who_acknowledges_nothing_is_closed_alone(make_server, workers):
     """node.memory of 64 MiB, and 80 MB to one client: everybody else goes on as before."""
     server = make_server("alice", "bob", "carol", "dave", workers=workers,
-                         settings={**CLEAR, "node.memory": 64 << 20})
+                         settings={**CLEAR, "node.memory": 64 << 20}, why=WHY)
     carol, dave = server.client("carol", "c"), server.client("dave", "d")
     alice, bob = sink(server), server.client("bob", "b")
     for _ in range(8):
@@ -71,7 +72,7 @@ def test_who_acknowledges_nothing_is_closed_alone(make_server, workers):
 
 
 def test_a_queue_is_limited_in_bytes(make_server):
-    server = make_server("alice", "bob", settings={**CLEAR, "sm.queue-bytes": 2 << 20})
+    server = make_server("alice", "bob", settings={**CLEAR, "sm.queue-bytes": 2 << 20}, why=WHY)
     alice, bob = sink(server), server.client("bob", "b")
     flood(bob, alice.bare, 9)
     assert metric(server, "muster_sessions") == 2
@@ -82,7 +83,7 @@ def test_a_queue_is_limited_in_bytes(make_server):
 
 def test_messages_of_a_session_that_held_too_much_wait_in_the_mailbox(make_server):
     """Stored ones; they come again, each once, to the next session."""
-    server = make_server("alice", "bob", settings={**CLEAR, "sm.queue-bytes": 1 << 20})
+    server = make_server("alice", "bob", settings={**CLEAR, "sm.queue-bytes": 1 << 20}, why=WHY)
     alice, bob = sink(server), server.client("bob", "b")
     for i in range(8):
         bob.send(f"<message to='{alice.bare}' type='chat' id='{i}'><body>{i} {'x' * LARGE}</body>"
@@ -97,7 +98,7 @@ def test_messages_of_a_session_that_held_too_much_wait_in_the_mailbox(make_serve
 def test_a_client_in_the_background_does_not_hold_more(make_server):
     """XEP-0352: what is kept for it counts in bytes, too, and is sent when it is too much."""
     server = make_server("alice", "bob", settings={**CLEAR, "sm.queue-bytes": 1 << 20,
-                                                   "session.pause-buffer": 1000})
+                                                   "session.pause-buffer": 1000}, why=WHY)
     alice, bob = sink(server), server.client("bob", "b")
     alice.send("<inactive xmlns='urn:xmpp:csi:0'/>")
     alice.ping()
@@ -112,7 +113,7 @@ def test_a_client_in_the_background_does_not_hold_more(make_server):
 
 
 def test_sessions_that_hibernate_hold_a_megabyte(make_server):
-    server = make_server("alice", "bob", settings=CLEAR)
+    server = make_server("alice", "bob", settings=CLEAR, why=WHY)
     bob = server.client("bob", "b")
     one = sink(server)
     one.cut()
@@ -128,7 +129,7 @@ def test_sessions_that_hibernate_hold_a_megabyte(make_server):
 def test_all_sessions_of_an_account_hold_its_share(make_server):
     """32 that hibernate, each within its own limit; the share is 4 MiB."""
     server = make_server("alice", "bob", "carol", "dave",
-                         settings={**CLEAR, "node.memory": 256 << 20})
+                         settings={**CLEAR, "node.memory": 256 << 20}, why=WHY)
     bob, carol, dave = (server.client(n, "x") for n in ("bob", "carol", "dave"))
     for i in range(32):
         sink(server, resource=f"r{i}").cut()
@@ -144,7 +145,8 @@ def test_all_sessions_of_an_account_hold_its_share(make_server):
 def test_clients_that_do_not_read_hold_the_share_of_their_account(make_server, kind):
     """Output counts as well, whatever carries it."""
     server = make_server("alice", "bob", "carol", "dave", settings={
-        **CLEAR, "node.memory": 64 << 20, "c2s.output-max": 64 << 20, "sm.queue-bytes": 64 << 20})
+        **CLEAR, "node.memory": 64 << 20, "c2s.output-max": 64 << 20, "sm.queue-bytes": 64 << 20},
+                         why=WHY)
     bob, carol, dave = (server.client(n, "x") for n in ("bob", "carol", "dave"))
     for i in range(8):
         if kind == "tls":
@@ -167,7 +169,7 @@ def test_above_the_budget_who_holds_most_goes(make_server):
     """Each within its share, together too much: the heaviest are closed, on every worker."""
     users = [f"u{i}" for i in range(24)]
     server = make_server("bob", "carol", "dave", *users, workers=3,
-                         settings={**CLEAR, "node.memory": 16 << 20})
+                         settings={**CLEAR, "node.memory": 16 << 20}, why=WHY)
     bob, carol, dave = (server.client(n, "x") for n in ("bob", "carol", "dave"))
     light = sink(server, "carol", "light")
     flood(bob, light.jid, 4, 1000)

@@ -106,7 +106,8 @@ def test_errors_of_the_disk_lose_nothing_that_was_promised(make_server, shim, ki
     """Writes or syncs fail at random, then kill -9; three times."""
     rnd = random.Random(f"{kind} {error}")
     host = make_server("alice", "bob", wrapper=shim.wrapper,
-                       settings={"upload.quota": "none", "upload.daily": "none"})
+                       settings={"upload.quota": "none", "upload.daily": "none"},
+                       why="hundreds of files of one user")
     work = Work(rnd)
     for epoch in range(3):
         shim.fail(error, **{kind: rnd.choice((3, 10, 30))})

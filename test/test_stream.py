@@ -17,8 +17,9 @@ OPEN = (f"<stream:stream to='localhost' version='1.0' xmlns='{xml.CLIENT}' "
 
 @pytest.fixture
 def plain(make_server):
-    """A server that takes clients in the clear: every byte of the tests is on the wire."""
-    return make_server("alice", "bob", settings={"c2s.tls-required": "off"})
+    """A server that takes clients in the clear."""
+    return make_server("alice", "bob", settings={"c2s.tls-required": "off"},
+                       why="every byte of the tests is on the wire")
 
 
 # --- headers (§4.7, §4.8) ---

@@ -7,12 +7,11 @@ from muster import xml
 from muster.client import TIMEOUT
 from muster.websocket import BINARY, CLOSE, FRAMING, PING, WebSocket, frame
 
-CLEAR = {"c2s.tls-required": "off"}
-
 
 @pytest.fixture
 def node(make_server):
-    return make_server("alice", "bob", settings=CLEAR)
+    return make_server("alice", "bob", settings={"c2s.tls-required": "off"},
+                       why="every byte of the frames is the test's own")
 
 
 def connect(server, name=None, tls=False, **options):

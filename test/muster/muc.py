@@ -10,6 +10,8 @@
 import uuid
 from xml.sax.saxutils import escape, quoteattr
 
+import pytest
+
 from muster import xml
 
 NS = "http://jabber.org/protocol/muc"
@@ -28,10 +30,16 @@ ROOMS = "urn:muster:rooms:0"
 ROOM_ID_MIN = 1 << 40  # in the database; below are accounts
 FOLLOW = "{http://tigase.org/protocol/muc}offline"
 X = f"<x xmlns='{NS}'/>"
-# Owners may change what the settings leave to administrators unless told otherwise.
-OWNERS = {f"muc.owner-{what}": True for what in (
-    "members-only", "moderators-invite", "self-add", "absent-visible", "groupchat1", "anonymous",
-    "moderated", "occupants", "private-messages", "subject", "strip-xhtml", "history", "archive")}
+
+
+def owners(*what):
+    """Settings that let owners of rooms change what only administrators may by default."""
+    return {f"muc.owner-{one}": True for one in what}
+
+
+def owners_may(*what):
+    """The same as a mark of a test."""
+    return pytest.mark.settings(owners(*what), why="by default owners may not change it")
 
 
 def split(jid):

@@ -14,7 +14,7 @@ import socket
 import subprocess
 import time
 
-from muster import database
+from muster import database, defaults
 from muster.client import TIMEOUT, Client
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -67,17 +67,18 @@ def refusal(server, *args):
 
 
 class Server:
-    """A node. Options: settings (full name: value), domains, workers, tls, conf (more keys), proxy
-    (PROXY protocol on c2s), component and proxy65 (their listeners), wrapper (a command in front),
-    limits (resource.RLIMIT_*: value), disk (a
-    muster.slow_disk.SlowDisk). With MUSTER_DATABASE=postgresql it has a database of its own
-    there, unless conf says where."""
+    """A node with the product's defaults (muster.defaults has what differs). Options: settings
+    (full name: value), why (needed where these lift a limit), domains, workers, tls, conf (more
+    keys), proxy (PROXY protocol on c2s), component and proxy65 (their listeners), wrapper (a
+    command in front), limits (resource.RLIMIT_*: value), disk (a muster.slow_disk.SlowDisk). With
+    MUSTER_DATABASE=postgresql it has a database of its own there, unless conf says where."""
 
     def __init__(self, folder, settings=None, domains=("localhost",), workers=2, **options):
         self.folder = pathlib.Path(folder)
         self.domains = list(domains)
         self.options = options
         self.settings = dict(settings or {})
+        defaults.check(MUSTERD, self.settings, options.get("why"))
         ports, self.held = hold_ports(7)
         self.c2s_port, self.tls_port, self.component_port, *web = ports
         self.http_port, self.https_port, self.bosh_port, self.proxy65_port = web

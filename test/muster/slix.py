@@ -329,9 +329,9 @@ class Company:
     """A server, and clients that stay logged in while tests come and go, each with rooms that no
     other test knows."""
 
-    def __init__(self, runner, folder):
+    def __init__(self, runner, folder, settings):
         self.runner = runner
-        self.server = Server(folder, settings=muc.OWNERS).start()
+        self.server = Server(folder, settings=settings).start()
         self.clients = {}
         self.rooms = 0
 
