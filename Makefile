@@ -141,6 +141,15 @@ install: all
 	    install -D -m 644 packaging/muster.yaml $(DESTDIR)$(SYSCONF)/muster/muster.yaml
 
 # A Debian package of what `make install` puts into place: build/muster_VERSION_ARCH.deb.
+# Keeps the node file and the data.
+uninstall:
+	rm -f $(DESTDIR)$(PREFIX)/sbin/musterd $(DESTDIR)$(PREFIX)/bin/musterctl \
+	    $(SHARE)/bash-completion/completions/musterctl $(SHARE)/zsh/vendor-completions/_musterctl \
+	    $(SHARE)/fish/vendor_completions.d/musterctl.fish $(SHARE)/man/man1/musterctl.1 \
+	    $(SHARE)/man/man5/muster.yaml.5 $(SHARE)/man/man8/musterd.8 \
+	    $(DESTDIR)$(UNITS)/muster.service $(DESTDIR)$(PREFIX)/lib/sysusers.d/muster.conf
+	rm -rf $(SHARE)/muster
+
 deb: all
 	@packaging/deb/build $(VERSION)
 
@@ -148,5 +157,5 @@ clean:
 	rm -rf build
 
 -include $(patsubst %.o,%.d,$(call obj,$(SRC) $(CTL)))
-.PHONY: all check check-units bench fuzz-build lint check-delete docs web install deb clean
+.PHONY: all check check-units bench fuzz-build lint check-delete docs web install uninstall deb clean
 .SECONDARY:

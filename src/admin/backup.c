@@ -73,6 +73,10 @@ static void describe(const struct job *j)
                            "pg_dump --format=custom, before this");
 }
 
+#define WRITABLE                                                                                   \
+    "musterd must be able to write to it. Its systemd unit lets it write to "                      \
+    "/var/lib/muster-backups"
+
 static void tell(struct job *j)
 {
     pthread_join(j->thread, NULL);
@@ -83,6 +87,9 @@ static void tell(struct job *j)
         metric_add(&finished_at, (int64_t)(clock_wall_us() / 1000000) - metric_read(&finished_at));
     if (j->err == OK)
         describe(j);
+    else if ((j->err == E_DENIED || j->err == E_NOTFOUND) && j->kind == JOB_MAKE)
+        command_fail(j->call, j->err, "%s. The folder above must exist, and " WRITABLE,
+                     j->why.text);
     else
         command_fail(j->call, j->err, "%s", j->why.text);
 }

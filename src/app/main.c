@@ -130,7 +130,7 @@ static struct node_file *read_as_service(struct node_file *file)
     const char *user = node_check_as_service(file);
     if (user == NULL)
         return file;
-    printf("with the rights of user %s, who runs the server\n", user);
+    printf("using the rights of user %s, which runs the server\n", user);
     struct node_file *again = read_file(file->path);
     node_file_free(&file);
     return again;

@@ -7,9 +7,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/capability.h>
 #include <pwd.h>
 #include <sys/file.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 static const char *user_name(void)
@@ -104,6 +107,16 @@ void node_check(const struct node_file *f, struct buf *mistakes, struct buf *not
     arena_destroy(&arena);
 }
 
+/* After setuid(), given PR_SET_KEEPCAPS: gives up all capabilities but that for ports below 1024,
+ * which the systemd unit gives the service, too. */
+static void keep_low_ports(void)
+{
+    struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
+    struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = { { 0 } };
+    data[0].permitted = data[0].effective = 1U << CAP_NET_BIND_SERVICE;
+    (void)syscall(SYS_capset, &head, data);
+}
+
 const char *node_check_as_service(const struct node_file *f)
 {
     struct stat st;
@@ -111,7 +124,8 @@ const char *node_check_as_service(const struct node_file *f)
         return NULL;
     const struct passwd *user = stat(f->data, &st) == 0 ? getpwuid(st.st_uid) : getpwnam("muster");
     if (user == NULL || user->pw_uid == 0 || initgroups(user->pw_name, user->pw_gid) != 0 ||
-        setgid(user->pw_gid) != 0 || setuid(user->pw_uid) != 0)
+        setgid(user->pw_gid) != 0 || prctl(PR_SET_KEEPCAPS, 1) != 0 || setuid(user->pw_uid) != 0)
         return NULL;
+    keep_low_ports();
     return user->pw_name;
 }
