@@ -1,15 +1,54 @@
-"""Secrets at rest: tokens of devices and secrets of components and settings lie sealed in the
-database, under a key of the node that is a file of its own."""
+"""Secrets at rest: tokens of devices and sessions, secrets of components and settings, options of
+push services and passwords of rooms lie sealed in the database, under a key of the node that is a
+file of its own. Of invitations and passwords only hashes are there."""
+import re
+
 import pytest
 
 from muster.component import Component
+from muster.muc import Room
 from muster.server import refusal
 from test_fast import Device
+from test_invite import invite, register, show, token_of
+from test_push import announcement, registrations
 from test_secret_files import CASES, DAMAGE, alarms
+from test_sm import refuse, resume
 
 PUSH = "push.example.test"
 COMPONENT = "a rather long planted secret"
 TURN = "planted north wind"
+ROOM = "planted open sesame"
+OPTION = "planted push secret"
+
+# Each column of texts or bytes. If a new one lets somebody in, it is sealed or hashed, and
+# test_no_secret_is_in_any_column plants such a secret.
+SEALED = """component.secret fast_token.secret push.options room.config saved_session.token
+    seal.mark     setting.value"""
+HASHED = "credential.salt credential.server_key credential.stored_key invite.token"
+# Keys that make ids and answers nobody can predict. Who has the database has what they protect.
+KEYS = "auth_secret.factors auth_secret.secret room.secret"
+# What users write, and names that let nobody in.
+CONTENT = """account.jid account.look
+    blob.hash component.domain device.address device.device device.id
+    device.software directory.email directory.email_key directory.first directory.first_key
+    directory.last directory.last_key directory.nick directory.nick_key fast_token.device
+    fast_token.mech former.jid invite.domain invite.inviter invite.name invite.used_by
+    last.status     mailbox.settled mam_prefs.always mam_prefs.never message.remote
+    message.stanza motd.text     privacy.standard privacy_rule.list privacy_rule.value
+    private_xml.name private_xml.ns     private_xml.xml pubsub_affiliation.jid pubsub_item.id
+    pubsub_item.publisher pubsub_item.xml     pubsub_node.config pubsub_node.creator
+    pubsub_node.node pubsub_subscription.jid     pubsub_subscription.subid push.node
+    push.resource push.service reader.name report.ids report.jid     report.reason
+    report.reporter report.text reserved.name room.creator room.domain room.jid     room.name
+    room.subject room_administrator.description room_administrator.jid
+    room_administrator.nick room_affiliation.jid room_affiliation.nick room_affiliation.reason
+    room_alias.domain room_hat.jid room_hat.title room_hat.uri room_vcard.hashes
+    room_vcard.vcard     roster.in_groups roster.jid roster.name roster.request
+    roster_out.rcpt roster_out.sender     roster_out.stanza saved_session.counts
+    saved_session.directed saved_session.jid     saved_session.presence saved_session.repeats
+    saved_session.resource saved_stanza.resource     saved_stanza.stanza saved_state.feature
+    saved_state.resource saved_state.state schema.feature     setting.name store_state.name
+    upload.hash upload.id upload.name upload.type vcard.xml"""
 
 
 @pytest.fixture
@@ -52,6 +91,96 @@ def test_no_secret_is_in_the_database(planted):
             break
     key = host.data / "secrets.key"
     assert key.stat().st_size == 32 and key.stat().st_mode & 0o777 == 0o600
+
+
+def columns(host):
+    """(table, column) of texts and bytes; not those of the index of words, which has no names."""
+    with host.database() as db:
+        if host.url:
+            return {tuple(r) for r in db.execute(
+                "SELECT table_name, column_name FROM information_schema.columns"
+                " WHERE table_schema = current_schema()"
+                " AND data_type IN ('text', 'bytea')").fetchall()}
+        return {(t, c) for t, c, kind in db.execute(
+            "SELECT m.name, p.name, p.type FROM sqlite_master m, pragma_table_info(m.name) p"
+            " WHERE m.type = 'table'").fetchall()
+            if kind in ("TEXT", "BLOB") and not t.startswith(("message_fts", "sqlite_"))}
+
+
+@pytest.fixture
+def full(planted):
+    """The server has stopped; all that lets somebody in, by what it is."""
+    host, device = planted
+    device.again()
+    host.ctl("set", "invite.enabled", "on")
+    alice = host.client("alice", "a")
+    alice.result("set", f"<enable xmlns='urn:xmpp:push:0' jid='{PUSH}' node='n1'>"
+                 "<x xmlns='jabber:x:data' type='submit'><field var='FORM_TYPE'><value>"
+                 "http://jabber.org/protocol/pubsub#publish-options</value></field>"
+                 f"<field var='secret'><value>{OPTION}</value></field></x></enable>")
+    Room("cave").create(alice, "first", persistentroom=True, passwordprotectedroom=True,
+                        roomsecret=ROOM)
+    alice.enable_sm()
+    secrets = {"token of a device": device.token, "component": COMPONENT, "setting": TURN,
+               "room": ROOM, "push service": OPTION, "session": alice.sm_id,
+               "invitation": token_of(invite(host))}
+    host.stop()
+    return host, alice, secrets
+
+
+def test_every_column_has_its_place(full):
+    known = f"{SEALED} {HASHED} {KEYS} {CONTENT}".split()
+    assert len(known) == len(set(known))
+    new = {f"{t}.{c}" for t, c in columns(full[0])} - set(known)
+    assert not new, f"secrets or not? sort them in: {sorted(new)}"
+
+
+def test_no_secret_is_in_any_column(full):
+    host, _, secrets = full
+    filled = set()
+    with host.database() as db:
+        for table, column in columns(host):
+            rows = db.execute(f"SELECT {column} FROM {table}").fetchall()
+            texts = [r[0].encode() if isinstance(r[0], str) else bytes(r[0] or b"") for r in rows]
+            if any(texts):
+                filled.add(f"{table}.{column}")
+            for what, secret in secrets.items():
+                forms = [secret.encode()]
+                if re.fullmatch("([0-9a-f]{2})+", secret):
+                    forms.append(bytes.fromhex(secret))
+                for form in forms:
+                    assert not any(form in t for t in texts), f"{what}: {table}.{column}"
+    assert filled >= set(f"{SEALED} {HASHED}".split()), "each has something"
+
+
+def test_what_is_sealed_is_used_after_a_restart(full):
+    host, alice, secrets = full
+    host.start()
+    resume(host, alice)
+    host.add_user("bob")
+    bob = host.client("bob", "b")
+    assert Room("cave").refused(bob, "n", password="wrong") == ("not-authorized", "auth")
+    Room("cave").enter(bob, "n", password=ROOM)
+    push = Component(host, PUSH, COMPONENT)
+    host.ctl("session", "kick", alice.jid)
+    bob.send("<message to='alice@localhost' type='chat'><body>one</body></message>")
+    iq = announcement(push)
+    assert OPTION in {v.text for v in iq.iter("{jabber:x:data}value")}
+    new = host.connect()
+    assert show(new, secrets["invitation"]) is True and register(new, "carol", COMPONENT) is True
+
+
+def test_without_the_key_sealed_things_stay_shut(full):
+    """The password of a room lets nobody in then, no session is resumed, push has no options."""
+    host, alice, _ = full
+    (host.data / "secrets.key").rename(host.data / "away")
+    host.start()
+    assert refuse(host, alice) == "item-not-found"
+    host.add_user("bob")
+    bob = host.client("bob", "b")
+    for password in (ROOM, "", None):
+        assert Room("cave").refused(bob, "n", password=password) == ("not-authorized", "auth")
+    assert not registrations(host)
 
 
 def test_secrets_outlive_a_restart(planted):

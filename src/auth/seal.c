@@ -10,7 +10,7 @@
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 
-enum { NONCE_BYTES = 12, TAG_BYTES = 16, SEALED_MAX = 8192 };
+enum { NONCE_BYTES = 12, TAG_BYTES = 16, SEALED_MAX = 16384 };
 
 #define PREFIX "sealed:"
 
@@ -20,12 +20,13 @@ static bool ready;
 struct alarm seal_alarm = {
     .name = "secrets.key",
     .severity = ALARM_ERROR,
-    .text = "Tokens of devices and secrets of components and settings cannot be read: their key is "
-            "missing or cannot be used.",
+    .text =
+        "Tokens of devices, secrets of components and settings, and passwords of rooms cannot be "
+        "read: their key is missing or cannot be used.",
     .action = "Look at the detail. Restore secrets.key in the data folder, owned by the user of "
               "musterd and with mode 0600, and restart. Or give up what it protects: run "
               "`musterctl secrets reset`, remove the file if there is one, and restart; devices "
-              "log in with passwords then, and components need new secrets.",
+              "log in with passwords then, and components and rooms need new secrets.",
 };
 
 struct store_stmt seal_stmt_mark = {

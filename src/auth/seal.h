@@ -1,6 +1,7 @@
-/* seal: encryption of secrets in the database that the server needs in clear (tokens, secrets of
- * components and settings): AES-256-GCM with the key in secrets.key in the data folder. A copy of
- * the database alone discloses none of them.
+/* seal: encryption of secrets in the database that the server needs in clear (tokens of devices and
+ * sessions, secrets of components and settings, passwords of rooms, options of push services):
+ * AES-256-GCM with the key in secrets.key in the data folder. A copy of the database alone discloses
+ * none of them.
  *
  * The same secret in the same context gives the same text, so statements can compare it. A context
  * names the row: a sealed text that is copied to another row does not open there.
@@ -15,7 +16,7 @@ struct alarm;
 struct arena;
 struct store;
 
-enum { SEAL_KEY_BYTES = 32, SEAL_PLAIN_MAX = 4096 };
+enum { SEAL_KEY_BYTES = 32, SEAL_PLAIN_MAX = 8192 };
 
 /* Once, at start, before workers run. An unusable key is not an error: it raises the alarm. */
 NODISCARD enum err seal_load(struct store *store, const char *data, struct why *why);

@@ -8,6 +8,7 @@
  *
  * Limits: settings push.*; IN_FLIGHT_MAX announcements of one registration wait for their answers,
  * then one more follows for all that came meanwhile. */
+#include "auth/seal.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/command.h"
@@ -34,7 +35,7 @@
 #define NS_PUBLISH_OPTIONS "http://jabber.org/protocol/pubsub#publish-options"
 
 enum {
-    OPTIONS_BYTES_MAX = 8192,
+    OPTIONS_BYTES_MAX = SEAL_PLAIN_MAX,
     NODE_BYTES_MAX = 1024,
     IN_FLIGHT_MAX = 16,
     BODY_BYTES_MAX = 512,
@@ -128,6 +129,8 @@ static const struct store_migration push_migrations[] = {
       "CREATE TABLE push(owner BIGINT NOT NULL, service TEXT NOT NULL, node TEXT NOT NULL, "
       "resource TEXT NOT NULL, options TEXT NOT NULL, at_us BIGINT NOT NULL, "
       "PRIMARY KEY(owner, service, node))" },
+    /* options are sealed since; clients register again at their next login */
+    { 2, "DELETE FROM push", "DELETE FROM push" },
     { 0 },
 };
 static struct store_stmt push_put = {
@@ -172,6 +175,21 @@ struct registration {
     uint64_t away_us; /* when it was last counted that the service is not there; 0: never */
 };
 static unsigned slot;
+
+/* Options hold what the service knows the client by (XEP-0357 §5), so they are sealed. */
+static slice options_context(int64_t owner, slice service, slice node, struct arena *tmp)
+{
+    return slice_of(arena_printf(tmp, "push %lld %.*s %.*s", (long long)owner, SLICE_ARG(service),
+                                 SLICE_ARG(node)));
+}
+
+static slice options_sealed(const struct account *a, const struct registration *r)
+{
+    struct arena *tmp = loop_scratch(a->worker->loop);
+    return r->options.len == 0
+               ? SLICE("")
+               : seal(r->options, options_context(a->id, r->service, r->node, tmp), tmp);
+}
 
 static struct registration **registrations(const struct account *a)
 {
@@ -255,7 +273,8 @@ static enum err change_prepare(struct mutation *m)
     m->batch = store_write(a->worker->store, account_lane(a));
     if (c->kind == CHANGE_PUT) {
         STORE_ADD(m->batch, &push_put, 1, SV_I(a->id), SV_T(c->r->service), SV_T(c->r->node),
-                  SV_T(c->r->resource), SV_T(c->r->options), SV_I(loop_wall_us(a->worker->loop)));
+                  SV_T(c->r->resource), SV_T(options_sealed(a, c->r)),
+                  SV_I(loop_wall_us(a->worker->loop)));
         const struct registration *oldest = *registrations(a);
         if (*find(a, c->r->service, c->r->node) == NULL && count(a) >= setting_int(&push_max))
             STORE_ADD(m->batch, &push_delete, STORE_ANY_ROWS, SV_I(a->id), SV_T(oldest->service),
@@ -375,6 +394,11 @@ static void enable(struct iq *iq)
             buf_fini(&options);
             return;
         }
+    }
+    if (options.len > 0 && !seal_ready()) {
+        iq_error(iq, SE_INTERNAL_SERVER_ERROR, SLICE("secrets cannot be stored now"));
+        buf_fini(&options);
+        return;
     }
     r.options = buf_slice(&options);
     r.resource = from.resource;
@@ -623,13 +647,16 @@ static void load(struct account *a, struct store_batch *b)
 
 static void loaded(struct account *a, const struct store_batch *b, unsigned first)
 {
-    for (uint32_t i = 0; i < store_row_count(b, first); i++)
-        append(a, registration_create(&(struct registration){
-                      .service = store_text(b, first, i, 0),
-                      .node = store_text(b, first, i, 1),
-                      .resource = store_text(b, first, i, 2),
-                      .options = store_text(b, first, i, 3),
-                  }));
+    struct arena *tmp = loop_scratch(a->worker->loop);
+    for (uint32_t i = 0; i < store_row_count(b, first); i++) {
+        struct registration r = { .service = store_text(b, first, i, 0),
+                                  .node = store_text(b, first, i, 1),
+                                  .resource = store_text(b, first, i, 2) };
+        slice sealed = store_text(b, first, i, 3);
+        if (sealed.len == 0 ||
+            unseal(&r.options, sealed, options_context(a->id, r.service, r.node, tmp), tmp))
+            append(a, registration_create(&r));
+    }
 }
 
 static void unload(struct account *a)

@@ -3,6 +3,8 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/command.h"
+#include "base/ensure.h"
+#include "base/hex.h"
 #include "base/mem.h"
 #include "base/rand.h"
 #include "ext/ext.h"
@@ -16,6 +18,7 @@
 #include "im/worker.h"
 #include "xmpp/ns.h"
 #include <ctype.h>
+#include <openssl/evp.h>
 
 struct setting invite_enabled = {
     .name = "invite.enabled",
@@ -131,6 +134,9 @@ static const struct store_migration migrations[] = {
                 "CREATE INDEX invite_welcome ON invite(token) WHERE welcome <> 0;",
       .pgsql = "ALTER TABLE invite ADD COLUMN welcome BIGINT NOT NULL DEFAULT 0;"
                "CREATE INDEX invite_welcome ON invite(token) WHERE welcome <> 0;" },
+    { .version = 3, /* tokens are hashed since: those that nobody has used are void */
+      .sqlite = "DELETE FROM invite WHERE used_by = ''",
+      .pgsql = "DELETE FROM invite WHERE used_by = ''" },
     { 0 },
 };
 const struct store_schema invite_schema = {
@@ -140,6 +146,21 @@ const struct store_schema invite_schema = {
                                            &stmt_reserved, &stmt_forget, &stmt_unwelcome,
                                            &stmt_welcomed, &stmt_unfinished, NULL },
 };
+
+/* In the database lies a hash of the token, by which it is found: a copy of the database lets
+ * nobody register. A token is 128 random bits, so nobody guesses it from its hash. */
+struct row_key {
+    char text[INVITE_TOKEN_LEN + 1];
+};
+
+static struct row_key row_of(slice token)
+{
+    struct row_key key;
+    unsigned char sha[EVP_MAX_MD_SIZE];
+    ensure(EVP_Digest(token.ptr, token.len, sha, NULL, EVP_sha256(), NULL) == 1);
+    hex_encode(key.text, (slice){ (const char *)sha, INVITE_TOKEN_LEN / 2 });
+    return key;
+}
 
 /* Finding. */
 
@@ -187,7 +208,9 @@ struct invite_op *invite_find(struct worker *w, slice token, invite_fn *done, vo
     bool is_token = token.len == sizeof op->token && memchr(token.ptr, '\0', token.len) == NULL;
     if (is_token)
         memcpy(op->token, token.ptr, token.len);
-    STORE_ADD(b, &stmt_get, STORE_ANY_ROWS, SV_T(is_token ? token : SLICE(""))); /* of none */
+    struct row_key row = row_of(token);
+    STORE_ADD(b, &stmt_get, STORE_ANY_ROWS,
+              SV_T(is_token ? slice_of(row.text) : SLICE(""))); /* of none */
     op->store = store_submit(b, w->loop, 0, found, op);
     return op;
 }
@@ -198,9 +221,11 @@ enum side { SIDE_INVITER = 1, SIDE_NEW = 2, SIDES = SIDE_INVITER | SIDE_NEW };
 
 void invite_add_use(struct store_batch *b, slice token, slice jid, uint64_t now_us)
 {
-    STORE_ADD(b, &stmt_reserved, 0, SV_T(jid), SV_I(now_us), SV_T(token));
+    struct row_key row = row_of(token);
+    slice key = token.len > 0 ? slice_of(row.text) : SLICE("");
+    STORE_ADD(b, &stmt_reserved, 0, SV_T(jid), SV_I(now_us), SV_T(key));
     if (token.len > 0)
-        STORE_ADD(b, &stmt_use, 1, SV_T(token), SV_T(jid), SV_I(SIDES));
+        STORE_ADD(b, &stmt_use, 1, SV_T(key), SV_T(jid), SV_I(SIDES));
 }
 
 void invite_remove(struct account *a, struct store_batch *b)
@@ -216,7 +241,7 @@ struct welcome {
     struct worker *worker;    /* the home */
     struct roster_delta delta;
     enum side side;
-    char token[INVITE_TOKEN_LEN];
+    char row[INVITE_TOKEN_LEN]; /* struct row_key */
     size_t owner_len, contact_len;
     char text[]; /* owner, contact */
 };
@@ -228,7 +253,7 @@ static slice welcome_contact(const struct welcome *v)
 
 static void add_welcomed(struct store_batch *b, const struct welcome *v)
 {
-    STORE_ADD(b, &stmt_welcomed, STORE_ANY_ROWS, SV_T(((slice){ v->token, sizeof v->token })),
+    STORE_ADD(b, &stmt_welcomed, STORE_ANY_ROWS, SV_T(((slice){ v->row, sizeof v->row })),
               SV_I(SIDES & ~(unsigned)v->side));
 }
 
@@ -293,12 +318,12 @@ static void welcome_home(struct worker *w, void *arg)
 }
 
 /* `side` says whose roster it is. */
-static struct welcome *welcome_make(slice token, enum side side, slice inviter, slice invited)
+static struct welcome *welcome_make(slice row, enum side side, slice inviter, slice invited)
 {
     slice owner = side == SIDE_INVITER ? inviter : invited;
     slice contact = side == SIDE_INVITER ? invited : inviter;
     struct welcome *v = mem_zalloc(sizeof *v + owner.len + contact.len);
-    memcpy(v->token, token.ptr, token.len < sizeof v->token ? token.len : sizeof v->token);
+    memcpy(v->row, row.ptr, row.len < sizeof v->row ? row.len : sizeof v->row);
     v->side = side;
     v->owner_len = owner.len;
     v->contact_len = contact.len;
@@ -328,8 +353,10 @@ static void inviter_found(void *arg, enum err e, const struct invite *i)
     struct arrival *n = arg;
     slice jid = { n->jid, n->len };
     if (e == OK && i->inviter.len > 0) {
-        welcome(n->worker, welcome_make(i->token, SIDE_INVITER, i->inviter, jid));
-        welcome(n->worker, welcome_make(i->token, SIDE_NEW, i->inviter, jid));
+        struct row_key row = row_of(i->token);
+        slice key = slice_of(row.text);
+        welcome(n->worker, welcome_make(key, SIDE_INVITER, i->inviter, jid));
+        welcome(n->worker, welcome_make(key, SIDE_NEW, i->inviter, jid));
     }
     mem_free(&n);
 }
@@ -347,7 +374,7 @@ void invite_welcome(struct worker *w, slice token, slice jid)
  * with it. */
 struct replay {
     struct worker *worker;
-    char token[INVITE_TOKEN_LEN]; /* the last one that was read */
+    char row[INVITE_TOKEN_LEN]; /* the last one that was read */
 };
 
 static void replay_side(struct worker *w, const struct store_batch *b, uint32_t row, enum side side)
@@ -374,7 +401,7 @@ static void replay_page(void *arg, enum store_result result, const struct store_
         replay_side(r->worker, b, row, SIDE_NEW);
     }
     slice last = rows > 0 ? store_text(b, 0, rows - 1, 0) : (slice){ 0 };
-    if (last.len == sizeof r->token)
+    if (last.len == sizeof r->row)
         replay_next(r, last);
     else
         mem_free(&r);
@@ -384,8 +411,8 @@ static void replay_next(struct replay *r, slice after)
 {
     struct store_batch *b = store_read(r->worker->store, 0);
     if (after.len > 0)
-        memcpy(r->token, after.ptr, sizeof r->token);
-    STORE_ADD(b, &stmt_unfinished, STORE_ANY_ROWS, SV_T(((slice){ r->token, after.len })));
+        memcpy(r->row, after.ptr, sizeof r->row);
+    STORE_ADD(b, &stmt_unfinished, STORE_ANY_ROWS, SV_T(((slice){ r->row, after.len })));
     store_submit(b, r->worker->loop, 0, replay_page, r);
 }
 
@@ -468,8 +495,9 @@ static void invite_store(struct task *t, uint64_t now_us)
     struct store_batch *b = store_write(w->store, 0);
     /* a day later, since who has shown a token may use it behind its end (XEP-0445 §4) */
     STORE_ADD(b, &stmt_trim, STORE_ANY_ROWS, SV_I(now_us - 86400000000));
-    STORE_ADD(b, &stmt_put, 1, SV_T(i->token), SV_T(i->domain), SV_T(i->name), SV_T(i->inviter),
-              SV_I(now_us), SV_I(i->expires_us), SV_I(setting_int(&invite_max)));
+    struct row_key row = row_of(i->token);
+    STORE_ADD(b, &stmt_put, 1, SV_T(slice_of(row.text)), SV_T(i->domain), SV_T(i->name),
+              SV_T(i->inviter), SV_I(now_us), SV_I(i->expires_us), SV_I(setting_int(&invite_max)));
     store_submit(b, w->loop, 0, invited, t);
 }
 

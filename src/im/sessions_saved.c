@@ -1,8 +1,10 @@
 #include "im/sessions_saved.h"
+#include "auth/seal.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/rand.h"
 #include "base/setting.h"
 #include "im/account.h"
 #include "im/feature.h"
@@ -154,6 +156,20 @@ static void save_states(const struct session *s, struct store_batch *b)
     buf_fini(&state);
 }
 
+static slice token_context(int64_t owner, slice resource, struct arena *tmp)
+{
+    return slice_of(arena_printf(tmp, "session %lld %.*s", (long long)owner, SLICE_ARG(resource)));
+}
+
+/* Sealed. Without the key of the node, none: the session cannot be resumed. */
+static slice token_sealed(const struct session *s, struct arena *tmp)
+{
+    slice token = { (const char *)s->token, sizeof s->token };
+    return !seal_ready()
+               ? SLICE("")
+               : seal(token, token_context(s->account->id, session_resource(s), tmp), tmp);
+}
+
 static void add_session(struct store_batch *b, const struct session *s)
 {
     const struct account *a = s->account;
@@ -188,7 +204,7 @@ static void add_session(struct store_batch *b, const struct session *s)
     STORE_ADD(b, &drop_states_of, STORE_ANY_ROWS, SV_I(a->id), SV_T(session_resource(s)));
     save_states(s, b);
     STORE_ADD(b, &put_session, STORE_ANY_ROWS, SV_I(a->id), SV_T(a->jid), SV_T(session_resource(s)),
-              SV_B(((slice){ (const char *)s->token, sizeof s->token })), SV_I(until),
+              SV_B(token_sealed(s, loop_scratch(a->worker->loop))), SV_I(until),
               SV_B(((slice){ (const char *)&counts, sizeof counts })),
               presence.len == 0 ? SV_NULL : SV_T(buf_slice(&presence)),
               directed.len == 0 ? SV_NULL : SV_T(buf_slice(&directed)),
@@ -483,15 +499,20 @@ static void sessions_read(void *arg, enum store_result result, const struct stor
     r->failed = result != STORE_OK;
     r->any = !r->failed && store_row_count(b, 0) > 0;
     for (uint32_t i = 0; r->any && i < store_row_count(b, 0); i++) {
-        slice token = store_text(b, 0, i, 3), counts = store_text(b, 0, i, 5);
+        slice token, counts = store_text(b, 0, i, 5);
         struct saved *v = arena_new(r->arena, struct saved, 1);
-        if (token.len != sizeof v->token || counts.len != sizeof v->counts)
+        if (counts.len != sizeof v->counts)
             continue; /* of another version: the client logs in anew */
         v->all = r;
         v->owner = store_int(b, 0, i, 0);
         v->jid = slice_dup(r->arena, store_text(b, 0, i, 1));
         v->resource = slice_dup(r->arena, store_text(b, 0, i, 2));
-        memcpy(v->token, token.ptr, token.len);
+        if (unseal(&token, store_text(b, 0, i, 3), token_context(v->owner, v->resource, r->arena),
+                   r->arena) &&
+            token.len == sizeof v->token)
+            memcpy(v->token, token.ptr, token.len);
+        else /* nobody has it: the session waits for its end, and gives its messages back */
+            rand_bytes(v->token, sizeof v->token);
         v->until_us = (uint64_t)store_int(b, 0, i, 4);
         memcpy(&v->counts, counts.ptr, counts.len);
         v->presence = slice_dup(r->arena, store_text(b, 0, i, 6));

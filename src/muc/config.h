@@ -118,6 +118,10 @@ bool room_config_set(struct room_config *c, slice name, slice text, struct form 
  * left at the default. The texts are in tmp. */
 void room_config_store(struct buf *out, const struct room_config *c);
 void room_config_load(struct room_config *c, slice stored, struct arena *tmp);
+/* The same for the database, where the password is sealed (config_sealed.c). `jid` is the room's.
+ */
+void room_config_seal(struct buf *out, const struct room_config *c, slice jid, struct arena *tmp);
+void room_config_unseal(struct room_config *c, slice stored, slice jid, struct arena *tmp);
 
 /* What differs, as bits; 0: nothing. */
 enum room_diff {

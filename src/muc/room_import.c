@@ -445,7 +445,7 @@ static void add_room(struct store_batch *b, const struct import *x)
     room_config_load(&c, x->room.config, tmp);
     c.persistent = true;
     buf_init(&text, ROOM_STORED_MAX);
-    room_config_store(&text, &c);
+    room_config_seal(&text, &c, x->room.jid, tmp);
     slice name = c.text[ROOM_NAME].ptr == NULL ? SLICE("") : c.text[ROOM_NAME];
     STORE_ADD(b, &room_stmt, 1, SV_I(x->owner), SV_T(x->room.jid),
               SV_T(jid_split(x->room.jid).domain), SV_T(name), SV_I(c.listed),

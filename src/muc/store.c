@@ -216,7 +216,7 @@ static void load_row(struct room *r, const struct store_batch *b)
     r->stored = true;
     if (secret.len == sizeof r->secret)
         memcpy(r->secret, secret.ptr, sizeof r->secret);
-    room_config_load(&config, store_text(b, 0, 0, 2), tmp);
+    room_config_unseal(&config, store_text(b, 0, 0, 2), r->jid, tmp);
     room_config_keep(&r->config, &config);
     if (subject.len > 0 && stanza_load(&r->subject, subject, r->worker->xml, tmp) != OK)
         r->subject = NULL;
@@ -278,7 +278,7 @@ void room_store_config(struct store_batch *b, const struct room *r, const struct
 {
     struct buf text;
     buf_init(&text, ROOM_STORED_MAX);
-    room_config_store(&text, c);
+    room_config_seal(&text, c, r->jid, loop_scratch(r->worker->loop));
     STORE_ADD(b, &room_config_put, 1, SV_I(r->id), SV_T(text_or_empty(c->text[ROOM_NAME])),
               SV_I(c->listed), SV_T(buf_slice(&text)));
     buf_fini(&text);
@@ -292,7 +292,7 @@ void room_store_all(struct store_batch *b, const struct room *r, const struct ro
 
     buf_init(&text, ROOM_STORED_MAX);
     buf_init(&subject, SUBJECT_BYTES_MAX);
-    room_config_store(&text, c);
+    room_config_seal(&text, c, r->jid, loop_scratch(r->worker->loop));
     if (r->subject != NULL)
         stanza_store(&subject, r->subject);
     STORE_ADD(b, &room_put, 1, SV_I(r->id), SV_T(r->jid), SV_T(jid_split(r->jid).domain),
