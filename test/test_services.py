@@ -317,6 +317,24 @@ def test_names_that_others_trust_are_not_registered(make_server, name):
     server.add_user(name)
 
 
+def test_accounts_of_an_older_database_have_look_alikes(make_server):
+    """Accounts from before there were looks get theirs at the start, all of them."""
+    server = make_server("alice", settings={"register.enabled": "on"})
+    server.stop()
+    with server.database() as db:
+        db.execute("INSERT INTO account(jid, created_us, disabled) WITH RECURSIVE n(i) AS"
+                   " (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 1199)"  # more than a page
+                   " SELECT 'user' || i || 'x@localhost', 1, 0 FROM n")
+        db.execute("UPDATE account SET look = ''")
+    server.start()
+    client = server.connect()
+    for name in "\u0430lice", "us\u0435r0x", "us\u0435r1199x":
+        inner = REGISTER.format(f"<username>{name}</username><password>a long one</password>")
+        assert client.error("set", inner) == ("conflict", "cancel")
+    with server.database() as db:
+        assert db.execute("SELECT count(*) FROM account WHERE look = ''").fetchone()[0] == 0
+
+
 def test_an_invitation_may_be_to_a_reserved_name(make_server):
     server = make_server(settings={"invite.enabled": "on"})
     row, = server.rows("user", "invite", "--username", "support")

@@ -65,9 +65,10 @@ static struct command reset_command = {
     .name = "secrets reset",
     .args = (const struct command_arg[]){ { 0 } },
     .run = run_reset,
-    .doc = "Forgets all secrets whose key is lost (alarm secrets.key): tokens of devices, "
-           "components with their secrets, secret settings. Devices log in with passwords then, and "
-           "rooms need new passwords.",
+    .doc =
+        "Forgets all secrets whose key is lost (alarm secrets.key): tokens of devices, "
+        "components with their secrets, secret settings. Devices log in with passwords then, and "
+        "rooms need new passwords.",
 };
 
 const struct feature secrets_feature = {

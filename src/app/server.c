@@ -10,6 +10,7 @@
 #include "app/other_database.h"
 #include "app/reload.h"
 #include "app/trim.h"
+#include "auth/looks.h"
 #include "auth/seal.h"
 #include "base/arena.h"
 #include "base/buf.h"
@@ -215,6 +216,8 @@ static enum err start_parts(struct server *s, struct why *why)
         e = open_store(s, why);
     if (e == OK)
         e = seal_load(s->store, s->file->data, why);
+    if (e == OK)
+        e = looks_complete(s->store, why);
     if (e == OK)
         e = settings_load(s->store, why);
     if (e == OK)

@@ -1,5 +1,6 @@
 #include "auth/credentials.h"
 #include "auth/devices.h"
+#include "auth/looks.h"
 #include "auth/schema_private.h"
 #include "auth/throttle.h"
 #include "base/arena.h"
@@ -10,8 +11,6 @@
 #include "base/rand.h"
 #include "io/loop.h"
 #include "io/work.h"
-#include "xmpp/jid.h"
-#include "xmpp/nickname.h"
 
 static const enum scram_hash verify_hash = SCRAM_SHA_256; /* PLAIN is verified with its keys */
 
@@ -406,13 +405,6 @@ static slice key_slice(const uint8_t *key, enum scram_hash h)
     return (slice){ (const char *)key, scram_hash_len(h) };
 }
 
-static slice look_of(const struct auth_op *op)
-{
-    struct jid j = jid_split(op->jid);
-    slice look = nickname_skeleton(j.local, op->arena);
-    return slice_of(arena_printf(op->arena, "%.*s@%.*s", SLICE_ARG(look), SLICE_ARG(j.domain)));
-}
-
 static void derive_done(struct work *w)
 {
     struct auth_op *op = CONTAINER_OF(w, struct auth_op, work);
@@ -423,7 +415,7 @@ static void derive_done(struct work *w)
     struct store_batch *b = store_write(op->auth.store, credentials_lane(op->jid));
     if (op->create)
         STORE_ADD(b, &credential_stmt_create, 1, SV_T(op->jid), SV_I(loop_wall_us(op->auth.loop)),
-                  SV_T(look_of(op)), SV_I(op->unlike));
+                  SV_T(look_of(op->jid, op->arena)), SV_I(op->unlike));
     else
         STORE_ADD(b, &credential_stmt_bump, 1, SV_T(op->jid));
     devices_add_forget(b, op->jid);

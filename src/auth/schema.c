@@ -1,4 +1,5 @@
 #include "auth/auth.h"
+#include "auth/looks.h"
 #include "auth/schema_private.h"
 #include "auth/seal.h"
 
@@ -52,8 +53,7 @@ static const struct store_migration migrations[] = {
                 "ALTER TABLE auth_secret ADD COLUMN factors TEXT NOT NULL DEFAULT '';",
       .pgsql = "ALTER TABLE auth_secret ADD COLUMN factor BIGINT NOT NULL DEFAULT 0;"
                "ALTER TABLE auth_secret ADD COLUMN factors TEXT NOT NULL DEFAULT '';" },
-    /* look: equal for names that look alike (UTS 39); empty for accounts made before this
-     * version. */
+    /* look: the same for accounts that look alike (UTS 39); empty until looks_complete(). */
     { .version = 6,
       .sqlite = "ALTER TABLE account ADD COLUMN look TEXT NOT NULL DEFAULT '';"
                 "CREATE INDEX account_look ON account(look);",
@@ -90,6 +90,8 @@ static struct store_stmt *const stmts[] = {
     &seal_stmt_mark,
     &seal_stmt_put,
     &seal_stmt_drop,
+    &looks_stmt_missing,
+    &looks_stmt_put,
     NULL,
 };
 const struct store_schema auth_schema = { .feature = "auth",
