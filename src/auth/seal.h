@@ -1,7 +1,7 @@
 /* seal: encryption of secrets in the database that the server needs in clear (tokens of devices and
  * sessions, secrets of components and settings, passwords of rooms, options of push services):
- * AES-256-GCM with the key in secrets.key in the data folder. A copy of the database alone discloses
- * none of them.
+ * AES-256-GCM with the key in secrets.key in the data folder. A copy of the database alone
+ * discloses none of them.
  *
  * The same secret in the same context gives the same text, so statements can compare it. A context
  * names the row: a sealed text that is copied to another row does not open there.
