@@ -288,6 +288,32 @@ def test_roster(host, alice):
     assert {g.text for g in item} == {"a, b", "c"}
 
 
+def subscriptions(host, jid):
+    return {r["jid"]: r["subscription"] for r in host.rows("contact", "list", jid)}
+
+
+@pytest.mark.parametrize("restarts", (False, True))
+def test_a_disabled_user_hears_what_contacts_did(make_server, restarts):
+    """Contacts that were deleted, or ended the subscription, meanwhile: else somebody new with that
+    name would be shown as a contact, and see the presence of the user."""
+    host = make_server()
+    for name in ("alice", "bob", "carol"):
+        host.add_user(name)
+    host.befriend("bob", "alice")
+    host.befriend("bob", "carol")
+    host.ctl("user", "disable", "bob@localhost")
+    host.ctl("user", "del", "carol@localhost")
+    alice = host.login("alice", "a")
+    alice.result("set", "<query xmlns='jabber:iq:roster'><item jid='bob@localhost' "
+                        "subscription='remove'/></query>")
+    if restarts:
+        host.restart()
+    assert set(subscriptions(host, "bob@localhost").values()) == {"both"}
+    host.ctl("user", "enable", "bob@localhost")
+    until("bob to hear of it", lambda: subscriptions(host, "bob@localhost") == {
+        "alice@localhost": "none"})
+
+
 def test_the_roster_of_a_disabled_user(host, alice):
     """A disabled account keeps its roster, and the administrator sees it (§4.8)."""
     host.befriend("bob", "carol")

@@ -153,7 +153,10 @@ static enum routed handle(struct account *a, struct stanza *st, struct origin or
         return iq_to_account(a, st, origin);
     if (a->state == ACCOUNT_READY)
         return presence_to_account(a, st, origin);
-    if (a->disabled && st->type == TYPE_PROBE) /* its subscriptions stay: no "unsubscribed" */
+    /* The subscriptions of a disabled account stay, so it says no "unsubscribed". What others
+     * change of them stays with its sender (roster_out) and is said again when the account is
+     * enabled. */
+    if (a->disabled && st->type != TYPE_SUBSCRIBE)
         stanza_unref(&st);
     else
         presence_to_nobody(a->worker, st);

@@ -745,7 +745,9 @@ static void send_again(struct account *a, enum err e, void *arg)
     struct arena *arena = p->arena;
     struct worker *w = p->worker;
     struct stanza *st;
-    if (e == OK && !still_says(a, p))
+    if (a->disabled) /* it says nothing until it is enabled, which replays all */
+        ;
+    else if (e == OK && !still_says(a, p))
         drop_row(a, p);
     else if (e == OK && p->axis == AXIS_FORGET)
         send_forget(w, a->jid, p->rcpt);

@@ -3,6 +3,7 @@
 #include "base/arena.h"
 #include "base/command.h"
 #include "im/account.h"
+#include "im/subscription.h"
 #include "im/users.h"
 #include "im/worker.h"
 
@@ -99,6 +100,19 @@ static void run_disable(struct command_call *call) { at_home(call, disable_home)
 
 /* user enable */
 
+static void told_again(struct worker *w, void *arg)
+{
+    struct task *t = arg;
+    (void)w;
+    command_done(t->call, "account %.*s enabled", SLICE_ARG(t->jid));
+}
+
+static void tell_again(struct worker *w, void *arg)
+{
+    (void)arg;
+    subscription_replay(w);
+}
+
 static void enabled(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct task *t = arg;
@@ -110,7 +124,7 @@ static void enabled(void *arg, enum store_result result, const struct store_batc
         return;
     }
     account_forget(t->home, t->jid);
-    command_done(t->call, "account %.*s enabled", SLICE_ARG(t->jid));
+    node_tour(t->home, tell_again, told_again, t);
 }
 
 static void enable_home(struct worker *w, void *arg)

@@ -2,35 +2,18 @@
 be done now (if not it returns False and has done nothing), does it on the server, and tells the
 model. It does not wait for what others see of it: the player does."""
 import base64
-import dataclasses
 import hashlib
 
 from muster import muc
 from muster.muc import Room as Address
+from together.registry import action
 from together.world import CUT, OFF, ON, SERVICE
 
-ACTIONS = {}
 SHOWS = (None, "away", "dnd", "xa", "chat")
 # Settings that change nothing of what anybody sees.
 HARMLESS = (("c2s.idle-ping", "60s"), ("mdm.plain-clients", "off"),
             ("sm.hibernate-time", "80s"), ("session.pause-buffer", "50"))
 NEW = "abcdefghij"
-
-
-@dataclasses.dataclass
-class Action:
-    name: str
-    run: object
-    weight: int
-    kinds: tuple  # of its arguments: on, cut, off, device, account, room, new (room), digit
-    free: bool  # those that are may run beside each other whatever they are about
-
-
-def action(weight, *kinds, free=False):
-    def register(run):
-        ACTIONS[run.__name__] = Action(run.__name__, run, weight, kinds, free)
-        return run
-    return register
 
 
 # --- sessions ---
@@ -45,6 +28,8 @@ def come(player, device):
 
 @action(12, "off")
 def connect(player, device):
+    if not device.account.there:
+        return False
     player.live(device).connect()
     device.begin(ON)
     come(player, device)
@@ -186,7 +171,8 @@ def direct(player, device, account):
     """Presence for one who is no contact (RFC 6121 §4.6)."""
     own = device.account
     if (not device.available or device.invisible or account is own or account in own.friends
-            or account in own.blocked or own in account.blocked or not player.world.sharing):
+            or account in own.blocked or own in account.blocked or not player.world.sharing
+            or not account.there):
         return False
     announce(player, device, account.bare)
     for other in account.live():
@@ -228,7 +214,8 @@ def befriend(player, one, other):
 @action(2, "on", "account")
 def unfriend(player, device, account):
     own = device.account
-    if account not in own.friends or account in own.blocked or own in account.blocked:
+    if (account not in own.friends or account in own.blocked or own in account.blocked
+            or not account.exists):
         return False
     player.live(device).result("set", "<query xmlns='jabber:iq:roster'><item "
                                f"jid='{account.bare}' subscription='remove'/></query>")
@@ -249,13 +236,7 @@ def block(player, device, account):
     player.live(device).result("set", "<block xmlns='urn:xmpp:blocking'>"
                                f"<item jid='{account.bare}'/></block>")
     own.blocked.add(account)
-    own.waiting = [m for m in own.waiting if m.sender.account is not account]
-    for one in own.devices:
-        for message in [m for m in one.pending + one.held if m.sender.account is account]:
-            one.must.pop(message, None)
-            one.may.add(message)
-        one.pending = [m for m in one.pending if m.sender.account is not account]
-        one.held = [m for m in one.held if m.sender.account is not account]
+    player.world.not_heard(own, account)
     for watched, watchers in ((own, account), (account, own)):
         for watcher in watchers.devices:
             for friend in watched.devices:
@@ -318,8 +299,8 @@ def say_much(player, device, account):
     """As many as one page of offline delivery has, to somebody who is away."""
     if account is device.account or account.receivers() or account in device.account.blocked:
         return False
-    if any(d.carbons for d in account.live()):
-        return False
+    if any(d.carbons for d in account.live()) or any(d.state == CUT for d in device.account.live()):
+        return False  # no session gets more than it can keep
     for _ in range(64):
         chat(player, player.world.say(device, account), account.bare)
 
@@ -401,6 +382,12 @@ def enter(player, device, name):
     room = world.rooms.get(name)
     if room is not None and room.nick_of(device):
         return False
+    if not world.talking:  # rooms cannot be entered then
+        live = player.live(device)
+        live.refusals.clear()
+        live.send(f"<presence to='{Address(name).at(account.name)}'>{muc.X}</presence>")
+        player.until(f"a refusal to {device}", lambda: live.refusals)
+        return True
     if room is None:
         return make(player, device, world.room(name))
     affiliation = room.affiliations.get(account, "none")
@@ -442,9 +429,13 @@ def say_in_room(player, device, room):
     message = player.world.message(device, room)
     player.live(device).send(f"<message to='{room.jid}' type='groupchat' id='{message.text}'>"
                              f"<body>{message.text}</body></message>")
+    if not player.world.talking:
+        device.errors.add(message)
+        return True
     room.said.append(message)
     for one in room.devices():
         one.give(message)
+    return True
 
 
 @action(4, "on", "room", "account")
@@ -452,6 +443,8 @@ def whisper(player, device, room, account):
     """A private message; copies of it are no fault."""
     nick = room.nicks.get(account)
     if room.nick_of(device) is None or nick is None or account is device.account:
+        return False
+    if not player.world.talking:
         return False
     if any(d.state == CUT for d in account.devices):
         return False
@@ -474,7 +467,7 @@ def rules(room, device, *affiliations):
 
 @action(4, "on", "room", "digit")
 def set_subject(player, device, room, number):
-    if not rules(room, device, "owner", "admin"):
+    if not rules(room, device, "owner", "admin") or not player.world.talking:
         return False
     room.subject = f"subject {number}"
     player.live(device).send(f"<message to='{room.jid}' type='groupchat'>"
@@ -517,7 +510,7 @@ def kick(player, device, room, account):
 def affiliate(player, device, room, account, number):
     if not rules(room, device, "owner") or account is device.account:
         return False
-    if room.affiliations.get(account) == "owner":
+    if room.affiliations.get(account) == "owner" or not account.there:
         return False
     new = ("none", "member", "admin", "outcast")[number % 4]
     change(player, device, room, muc.item(jid=account.bare, affiliation=new))
@@ -559,7 +552,9 @@ def admin_destroy(player, room):
 
 
 def settle(player):
-    """What was said is in the database: an archive query waits for it."""
+    """What was said is in the database: an archive query waits for it. So is what the server
+    wrote at its start: a setting is written behind it."""
+    player.console.ask("set", setting=HARMLESS[0][0], value=HARMLESS[0][1])
     for account in player.world.accounts.values():
         for device in account.online()[:1]:
             player.compare_archive(device)

@@ -23,10 +23,11 @@ class Wrong(AssertionError):
 def dial(server, device):
     """A connection of the transport of this device, its stream open."""
     name = device.account.name
+    password = device.account.password
     if device.transport == "tcp":
-        return server.connect(name)
+        return server.connect(name, password=password)
     kind = WebSocket if device.transport == "websocket" else Bosh
-    client = kind(("127.0.0.1", server.https_port), "localhost", name, tls=True)
+    client = kind(("127.0.0.1", server.https_port), "localhost", name, password, tls=True)
     server.clients.append(client)
     client.open()
     return client
@@ -129,6 +130,13 @@ class Live:
         reply = self.iq(kind, inner, to)
         assert reply.get("type") == "result", f"{self.device}: {xml.canonical(reply)}"
         return reply
+
+    def remove_account(self):
+        """Asks for the end of its account (XEP-0077 §3.2): it is told so, or its stream ends."""
+        self.send("<iq type='set' id='remove'><query xmlns='jabber:iq:register'><remove/></query>"
+                  "</iq>")
+        self.client.wait("end of the account", lambda: self.client.eof or any(
+            e.get("id") == "remove" and e.get("type") == "result" for e in self.client.inbox))
 
     # --- what it has seen ---
 
@@ -283,6 +291,11 @@ class Live:
             if numbers != sorted(numbers):
                 found.append(f"messages of {sender[0]} to {sender[1]} out of order: {numbers}")
         return found
+
+    def confirm(self):
+        """With BOSH an answer is confirmed by a request that was sent after it came."""
+        if isinstance(self.client, Bosh) and len(self.client.pending) == 1:
+            self.client.request()
 
     def ack(self):
         if self.device.sm and self.device.state == ON and self.told != self.client.h:

@@ -25,9 +25,11 @@ if __name__ == "__main__":
 from muster import database, xml  # noqa: E402
 from muster import client as clients  # noqa: E402
 from muster.server import Server  # noqa: E402
-from together.actions import ACTIONS, NEW  # noqa: E402
+from together.accounts import PUBSUB  # noqa: E402
+from together.actions import NEW  # noqa: E402
 from together.console import Console  # noqa: E402
 from together.live import Live, Wrong, wait_input  # noqa: E402
+from together.registry import ACTIONS  # noqa: E402
 from together.world import CUT, OFF, ON, SERVICE, Device, World  # noqa: E402
 
 STEPS = 40
@@ -136,9 +138,11 @@ class Player:
                   for d in self.world.devices if d.state != OFF}
         if seen != wanted:
             found.append(f"sessions {seen}, not {wanted}")
-        quiet = {d.jid for d in self.world.devices if d.state == ON and not d.inactive}
-        found += [f"{r['jid']}: {r['unacked']} stanzas are not acknowledged" for r in rows
-                  if r["jid"] in quiet and r["unacked"]]
+        unacked = {r["jid"]: r["unacked"] for r in rows if r["unacked"]}
+        for device in self.world.devices:
+            if device.state == ON and not device.inactive and device.jid in unacked:
+                found.append(f"{device}: {unacked[device.jid]} stanzas are not acknowledged")
+                self.live(device).confirm()
         seen = {r["jid"]: r["occupants"] for r in self.console.rows("room list")}
         rooms = self.world.rooms.values()
         wanted = {r.jid: len(r.seats) for r in rooms}
@@ -173,7 +177,18 @@ class Player:
             if time.monotonic() > deadline:
                 raise Wrong(f"archive of {device.account}: {found}")
 
-    def read_archive(self, device):
+    def compare_room_archive(self, device, room):
+        """The same of a room, whose archive has what was said since it was made."""
+        deadline = time.monotonic() + clients.TIMEOUT
+        while True:
+            texts = self.read_archive(device, room.jid)
+            found = self.archive_is_not(texts, room.said)
+            if not found:
+                return
+            if time.monotonic() > deadline:
+                raise Wrong(f"archive of {room}: {found}")
+
+    def read_archive(self, device, to=None):
         """The bodies of all pages."""
         live = self.live(device)
         texts, after = [], ""
@@ -181,7 +196,7 @@ class Player:
             page = (f"<query xmlns='{MAM}'><set xmlns='http://jabber.org/protocol/rsm'>"
                     f"<max>200</max>{after}</set></query>")
             start = len(live.client.log)
-            fin = live.result("set", page).find(f"{{{MAM}}}fin")
+            fin = live.result("set", page, to).find(f"{{{MAM}}}fin")
             for element in live.client.log[start:]:
                 result = element.find(f"{{{MAM}}}result")
                 if result is not None:
@@ -193,9 +208,14 @@ class Player:
                 return texts
             after = f"<after>{last}</after>"
 
+    def archive_differs(self, device, texts):
+        kept = [t for t in texts if t in device.account.retracted]
+        return self.archive_is_not(texts, device.account.archive) + (
+            [f"retracted, and still there {kept}"] if kept else [])
+
     @staticmethod
-    def archive_differs(device, texts):
-        wanted = {m.text: m for m in device.account.archive}
+    def archive_is_not(texts, messages):
+        wanted = {m.text: m for m in messages}
         missing = [t for t in wanted if t not in texts]
         twice = [t for t in wanted if texts.count(t) > 1]
         by_sender = {}
@@ -239,7 +259,7 @@ class Player:
 
     def compare_stored(self, device):
         live, account = self.live(device), device.account
-        node = "<pubsub xmlns='http://jabber.org/protocol/pubsub'><items node='{}'/></pubsub>"
+        node = PUBSUB.format("<items node='{}'/>")
         if account.bookmarks:
             items = live.result("get", node.format("urn:xmpp:bookmarks:1"))
             seen = {i.get("id") for i in items.iter("{http://jabber.org/protocol/pubsub}item")}
@@ -249,6 +269,12 @@ class Player:
             items = live.result("get", node.format("http://jabber.org/protocol/tune"))
             if items.findtext(".//{http://jabber.org/protocol/tune}title") != account.tune:
                 raise Wrong(f"tune of {account}: {xml.canonical(items)}")
+        if account.marks:
+            items = live.result("get", node.format("urn:xmpp:mds:displayed:0"))
+            seen = {i.get("id"): i[0][0].get("id")
+                    for i in items.iter("{http://jabber.org/protocol/pubsub}item")}
+            if seen != account.marks:
+                raise Wrong(f"marks of {account}: {seen}, not {account.marks}")
         listed = live.result("get", "<blocklist xmlns='urn:xmpp:blocking'/>")
         seen = {i.get("jid") for i in listed.iter("{urn:xmpp:blocking}item")}
         if seen != {a.bare for a in account.blocked}:
@@ -368,6 +394,7 @@ class Player:
 def template(folder):
     """A server that has had the users."""
     server = Server(folder).start()
+    server.ctl("set", "register.enabled", "on")
     for user in USERS:
         server.add_user(user)
     server.finish(keep=True)

@@ -27,9 +27,15 @@ class Account:
         self.name = name
         self.bare = f"{name}@{DOMAIN}"
         self.devices = []
+        self.begin()
+
+    def begin(self):
+        """A new account, or one that has come back under this name: it has nothing."""
+        self.exists, self.disabled, self.password = True, False, "secret"
         self.friends = set()  # accounts; subscription both
         self.known = set()  # accounts that stay in the roster without a subscription
         self.blocked = set()
+        self.muted = set()  # accounts whose messages the default privacy list denies
         self.photo = None  # SHA-1 of the avatar
         self.archive = []  # messages, in order
         self.whispers = []  # private messages of rooms that it was given
@@ -38,9 +44,16 @@ class Account:
         self.read = set()  # messages that a device has had from the archive
         self.bookmarks = {}  # room -> nickname
         self.tune = None  # what it has published at a node of its own
+        self.files = {}  # address of an upload: its content
+        self.marks = {}  # bare JID: id of the last message that was read
+        self.retracted = set()  # texts that no archive has any more
 
     def __repr__(self):
         return self.name
+
+    @property
+    def there(self):
+        return self.exists and not self.disabled
 
     def live(self):
         return [d for d in self.devices if d.state != OFF]
@@ -105,6 +118,7 @@ class Room:
         self.nicks = {}  # account: nickname
         self.affiliations = {}  # account: owner, admin, member, outcast
         self.said = []  # messages since it was made
+        self.image = None
 
     def __repr__(self):
         return self.name
@@ -125,7 +139,8 @@ class World:
     def __init__(self):
         self.accounts, self.rooms = {}, {}
         self.number = self.room_number = 0
-        self.sharing = True
+        self.sharing = True  # settings of the server
+        self.talking = self.uploads = self.registers = True
 
     @property
     def devices(self):
@@ -150,11 +165,12 @@ class World:
         """A chat message of a device to an account, or to one of its devices. None: refused."""
         message, own = self.message(sender, to), sender.account
         message.device = device
-        if to in own.blocked:
+        if to in own.blocked or not self.talking:
             sender.errors.add(message)
             return message
-        if own in to.blocked:
-            sender.errors.add(message)
+        if own in to.blocked or own in to.muted or not to.there:
+            if to not in own.muted:  # the error comes from there, too
+                sender.errors.add(message)
         else:
             self._receive(message, to, device)
         if not own.archive or own.archive[-1] is not message:
@@ -187,6 +203,28 @@ class World:
             message.holders.add(device)
         account.waiting.clear()
         device.may |= account.again
+
+    # --- what is heard no longer ---
+
+    def not_heard(self, account, sender):
+        """What is on its way from one whose messages are refused since: it may come or not."""
+        account.waiting = [m for m in account.waiting if m.sender.account is not sender]
+        for one in account.devices:
+            for message in [m for m in one.pending + one.held if m.sender.account is sender]:
+                one.must.pop(message, None)
+                one.may.add(message)
+            one.pending = [m for m in one.pending if m.sender.account is not sender]
+            one.held = [m for m in one.held if m.sender.account is not sender]
+
+    def delete(self, account):
+        """Its sessions have ended."""
+        for other in self.accounts.values():
+            other.friends.discard(account)
+            other.known.discard(account)
+        for room in self.rooms.values():
+            room.affiliations.pop(account, None)
+        account.begin()
+        account.exists = False
 
     # --- the end of a session ---
 
