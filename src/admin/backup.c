@@ -20,7 +20,7 @@ static struct log_area log_backup = { .name = "backup" };
 static struct metric finished_at = {
     .name = "muster_backup_finished_seconds",
     .kind = METRIC_GAUGE,
-    .help = "When the last backup of this process ended well, in seconds since 1970; 0: none.",
+    .help = "Time of the last successful backup since the start, in seconds since 1970; 0: none.",
 };
 
 enum job_kind { JOB_MAKE, JOB_VERIFY };
@@ -144,7 +144,8 @@ static void begin(struct worker *w, void *arg)
     if (pthread_create(&j->thread, NULL, run_job, j) == 0)
         return;
     the_job = NULL;
-    command_fail(call, E_LIMIT, "no thread could be started");
+    command_fail(call, E_LIMIT,
+                 "no thread could be started; the system has too many, try again later");
 }
 
 static void submit(struct command_call *call, enum job_kind kind, enum backup_keys keys)
@@ -195,33 +196,33 @@ static struct command create_command = {
     .name = "backup create",
     .args =
         (const struct command_arg[]){
-            { "folder", ARG_POSITIONAL, "folder of the server's host to make; its parent is there",
-              NULL },
+            { "folder", ARG_POSITIONAL,
+              "folder to make on the server's host; the folder above must exist", NULL },
             { "secrets", ARG_FLAG,
-              "also secrets.key: whoever has the backup can then log in as any device, without it "
-              "devices log in with passwords after a restore and components need new secrets",
+              "includes secrets.key, with which login tokens in the backup can be used; without "
+              "it, devices need their passwords and components new secrets after a restore",
               NULL },
             { 0 },
         },
     .run = run_create,
     .access = COMMAND_LOCAL,
     .doc =
-        "Makes a backup while the server works: the database as of now if it is SQLite, uploaded "
-        "files, the key of their slots and a self-signed certificate. Only the server's user can "
-        "read it: it has everything that users have stored. The node file and certificates of "
-        "your own are not in it. It is put back with `musterd --restore FOLDER`.",
+        "Makes a backup while the server works: the database if it is SQLite, uploaded files, the "
+        "key that signs upload slots, and the self-signed certificate. Only the user of the server "
+        "can read it, since it contains everything that users have stored. It does not contain the "
+        "node file and your own certificates. `musterd --restore FOLDER` restores it.",
     .columns = columns,
 };
 static struct command verify_command = {
     .name = "backup verify",
     .args =
         (const struct command_arg[]){
-            { "folder", ARG_POSITIONAL, "folder of the server's host that has the backup", NULL },
+            { "folder", ARG_POSITIONAL, "folder of the backup on the server's host", NULL },
             { 0 },
         },
     .run = run_verify,
     .access = COMMAND_LOCAL,
-    .doc = "Reads a backup completely: every file against its checksum, and the database inside.",
+    .doc = "Verifies a backup: the checksum of every file, and the database.",
     .reads = true,
     .columns = columns,
 };

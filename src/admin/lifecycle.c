@@ -106,8 +106,8 @@ static void worker_stop(struct worker *w)
 }
 
 static const struct command_arg end_args[] = {
-    { "delay", ARG_OPTION, "how long from now, as 90s or 5min; default: at once", NULL },
-    { "text", ARG_OPTION, "what is said to all who are online", NULL },
+    { "delay", ARG_OPTION, "time until then, as 90s or 5min; the default is at once", NULL },
+    { "text", ARG_OPTION, "message to all users who are online", NULL },
     { 0 },
 };
 static struct command stop_command = {
@@ -115,19 +115,19 @@ static struct command stop_command = {
     .asks = "Nobody can use the service until it is started again.",
     .args = end_args,
     .run = run_stop,
-    .doc = "Ends the server in order. Sessions that can be resumed are kept.",
+    .doc = "Stops the server. Sessions that can be resumed are kept.",
 };
 static struct command restart_command = {
     .name = "server restart",
     .args = end_args,
     .run = run_restart,
-    .doc = "Ends the server in order and starts it again: the program that is installed then, with "
-           "the node file as it is then. The process keeps its number.",
+    .doc = "Stops the server and starts the installed program with the current node file, in the "
+           "same process. Clients resume their sessions.",
 };
 static struct command cancel_command = {
     .name = "server continue",
     .run = run_cancel,
-    .doc = "Takes back `server stop` or `server restart` while their delay lasts.",
+    .doc = "Cancels a `server stop` or `server restart` during its delay.",
 };
 
 /* Their forms (XEP-0133 §4.30, §4.31). */

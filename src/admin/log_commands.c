@@ -55,7 +55,7 @@ static struct command level_command = {
     .name = "log level",
     .args =
         (const struct command_arg[]){
-            { "level", ARG_POSITIONAL, "the least important lines that are written", level_names },
+            { "level", ARG_POSITIONAL, "the least important level that is logged", level_names },
             { 0 },
         },
     .run = run_level,
@@ -65,15 +65,14 @@ static struct command trace_command = {
     .name = "log trace",
     .args =
         (const struct command_arg[]){
-            { "area", ARG_POSITIONAL, "part of the server, or all", NULL },
+            { "area", ARG_POSITIONAL, "an area of `log areas`, or all", NULL },
             { "state", ARG_POSITIONAL, "on or off", on_off },
             { 0 },
         },
     .run = run_trace,
-    .doc = "Writes everything one part of the server has to tell, or stops that: `c2s` each stanza "
-           "of a client, `message` what became of each message, `subscription` who may see whom, "
-           "`muc` what became of what is said in rooms. "
-           "What people say is never written.",
+    .doc = "Starts or stops detailed logging of one area: `c2s` logs each stanza of clients, "
+           "`message` the way of each message, `subscription` changes of subscriptions, `muc` the "
+           "messages of rooms. The text of messages is never logged.",
 };
 static struct command areas_command = {
     .name = "log areas",

@@ -40,15 +40,16 @@ static void dropped(void *arg, enum store_result result, const struct store_batc
     if (result != STORE_OK)
         command_fail(call, err_of_store(result), "%s", err_text(err_of_store(result)));
     else
-        command_done(call, "tokens of devices, components and secret settings are forgotten; "
-                           "remove secrets.key from the data folder if it is there, and restart");
+        command_done(call,
+                     "tokens of devices, secrets of components and secret settings are deleted; "
+                     "remove secrets.key from the data folder if it is there, and restart");
 }
 
 static void run_reset(struct command_call *call)
 {
     struct worker *w = call->worker;
     if (seal_ready()) {
-        command_fail(call, E_CONFLICT, "the key of the secrets works: there is nothing to give up");
+        command_fail(call, E_CONFLICT, "the key works, so there is nothing to reset");
         return;
     }
     struct store_batch *b = store_write(w->store, 0);
@@ -65,10 +66,9 @@ static struct command reset_command = {
     .name = "secrets reset",
     .args = (const struct command_arg[]){ { 0 } },
     .run = run_reset,
-    .doc =
-        "Forgets all secrets whose key is lost (alarm secrets.key): tokens of devices, "
-        "components with their secrets, secret settings. Devices log in with passwords then, and "
-        "rooms need new passwords.",
+    .doc = "Deletes all secrets whose key is lost (alarm secrets.key): tokens of devices, secrets "
+           "of components, passwords of rooms, secret settings. Afterwards devices need their "
+           "passwords, and components and rooms new secrets.",
 };
 
 const struct feature secrets_feature = {

@@ -226,7 +226,7 @@ static void change_stored(void *arg, enum store_result result, const struct stor
     struct setting *s = ch->setting;
     char value[VALUE_BYTES_MAX];
     if (result != STORE_OK) {
-        command_fail(ch->call, E_DOWN, "%s: not applied: the database answers %s", s->name,
+        command_fail(ch->call, E_DOWN, "%s was not changed: the database answers %s", s->name,
                      store_result_name(result));
         return;
     }
@@ -314,7 +314,8 @@ static void set_on_writer(struct worker *w, void *arg)
         e = E_LIMIT;
     }
     if (e == OK && s->secret && value.ptr != NULL && !seal_ready()) {
-        why_set(&why, "%s: the key of the secrets cannot be used: see alarm secrets.key", s->name);
+        why_set(&why, "%s: the key of the secrets cannot be used; `alarm list` says what to do",
+                s->name);
         e = E_DOWN;
     }
     if (e != OK) {
@@ -516,12 +517,12 @@ static struct command set_command = {
         (const struct command_arg[]){
             { "setting", ARG_POSITIONAL, "name of the setting", NULL },
             { "value", ARG_OPTIONAL, "its new value", NULL },
-            { "default", ARG_FLAG, "go back to the default", NULL },
+            { "default", ARG_FLAG, "set it back to the default", NULL },
             { 0 },
         },
     .run = run_set,
-    .doc = "Changes a setting; it is kept in the database and applies at once, unless the setting "
-           "says that a restart is needed.",
+    .doc = "Changes a setting and stores it in the database. It applies at once, unless `get` says "
+           "that a restart is needed.",
 };
 static struct command get_command = {
     .name = "get",
@@ -532,7 +533,7 @@ static struct command get_command = {
             { 0 },
         },
     .run = run_get,
-    .doc = "Shows a setting, what is allowed, and what it is for.",
+    .doc = "Shows the value of a setting, its description and its allowed values.",
 };
 static struct command show_command = {
     .name = "config show",
@@ -540,12 +541,12 @@ static struct command show_command = {
     .args =
         (const struct command_arg[]){
             { "prefix", ARG_OPTIONAL, "first part of their names: muc, c2s.tls, ...", NULL },
-            { "changed", ARG_FLAG, "only those that the node file or the database sets", NULL },
+            { "changed", ARG_FLAG, "only settings in the node file or the database", NULL },
             { 0 },
         },
     .run = run_show,
-    .doc = "Lists the settings, or those of one part of the server, with their values and where "
-           "these come from.",
+    .doc = "Lists the settings, or those that begin with PREFIX, with their values and where these "
+           "come from.",
     .columns = (const char *const[]){ "name", "value", "default", "source", NULL },
 };
 static struct command reset_command = {
@@ -557,10 +558,8 @@ static struct command reset_command = {
             { 0 },
         },
     .run = run_reset,
-    .doc =
-        "Sets all settings of one part of the server back to their defaults, at once; those that "
-        "the node file fixes stay. After `config reset muc`, new rooms are what they are by "
-        "default; rooms that exist keep their configuration.",
+    .doc = "Sets all settings that begin with PREFIX back to their defaults, at once, except those "
+           "in the node file. After `config reset muc`, existing rooms keep their configuration.",
 };
 
 const struct feature settings_feature = {

@@ -203,18 +203,18 @@ static struct command status_command = {
     .name = "status",
     .reads = true,
     .run = run_status,
-    .doc = "Shows how the server is: version, sessions, memory, store, active alarms.",
+    .doc = "Shows the state of the server: version, sessions, memory, database, active alarms.",
 };
 static struct command alarm_command = {
     .name = "alarm list",
     .reads = true,
     .args =
         (const struct command_arg[]){
-            { "all", ARG_FLAG, "also those that are not active", NULL },
+            { "all", ARG_FLAG, "also alarms that are not active", NULL },
             { 0 },
         },
     .run = run_alarms,
-    .doc = "Lists what is wrong now, and what to do about it.",
+    .doc = "Lists the active alarms: what is wrong, and what to do about it.",
     .columns = (const char *const[]){ "name", "severity", "active", "since", "text", "detail",
                                       "action", NULL },
 };
@@ -223,7 +223,7 @@ static struct command metrics_command = {
     .reads = true,
     .args =
         (const struct command_arg[]){
-            { "format", ARG_OPTION, "form of the output; table if missing",
+            { "format", ARG_OPTION, "format of the output; the default is table",
               (const char *const[]){ "table", "prometheus", NULL } },
             { 0 },
         },

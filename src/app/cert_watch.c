@@ -185,9 +185,8 @@ static struct command list_command = {
     .name = "cert list",
     .reads = true,
     .run = run_list,
-    .doc =
-        "Lists the TLS certificates in use: the domains that are served with each, how many days "
-        "it has left, and what is wrong with it.",
+    .doc = "Lists the TLS certificates in use: the domains that each serves, the days until it "
+           "expires, and what is wrong with it.",
     .columns =
         (const char *const[]){ "domains", "days_left", "state", "names", "certificate", NULL },
 };

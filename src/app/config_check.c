@@ -65,14 +65,14 @@ static struct command check_command = {
     .reads = true,
     .args =
         (const struct command_arg[]){
-            { "file", ARG_OPTIONAL, "node file; the one the server runs with if missing", NULL },
+            { "file", ARG_OPTIONAL,
+              "the node file; the default is the one that the server was started with", NULL },
             { 0 },
         },
     .run = run,
-    .doc = "Checks a node file as a start would read it: its keys, the certificates (expired, of "
-           "other "
-           "names, unreadable), the data folder and, where its server does not run, the ports. "
-           "Changes nothing.",
+    .doc =
+        "Checks a node file as a start would: the keys, the certificates (unreadable, expired, for "
+        "other names), the data folder and, unless the server runs, the ports. Changes nothing.",
 };
 
 const struct feature config_check_feature = {

@@ -67,13 +67,13 @@ static const struct node_key keys[] = {
     { "domains", KEY_DOMAINS, KEY_RESTART, AT(domains), 1, NODE_DOMAINS_MAX, NULL, NULL,
       "The XMPP domains served here." },
     { "data", KEY_PATH, KEY_RESTART, AT(data), 0, 0, NULL, "/var/lib/muster",
-      "Folder of the database and of keys; made if the folder above it is there." },
+      "Folder of the database and of keys. It is made if the folder above exists." },
     { "database", KEY_DATABASE, KEY_RESTART, AT(database), 0, 0, NULL, "sqlite",
       "Where everything is stored: `sqlite` is the file `muster.db` in the data folder, "
       "`postgresql://USER@HOST1,HOST2:PORT/NAME` a database of PostgreSQL "
       "([postgresql.md](postgresql.md)). A password may be in the URL, or better in `~/.pgpass`." },
     { "control", KEY_PATH, KEY_RESTART, AT(control), 0, 0, NULL, "/run/muster/control.sock",
-      "Unix socket for `musterctl`; who may write to it may administer the server." },
+      "Unix socket for `musterctl`. Users who can write to it can administer the server." },
     { "workers", KEY_WORKERS, KEY_RESTART, AT(workers), 1, NODE_WORKERS_MAX, NULL, "auto",
       "Worker threads; `auto` is one for each processor core." },
     { "worker_pinning", KEY_CHOICE, KEY_RESTART, AT(worker_pinning), 0, 0, off_on, "off",
@@ -89,11 +89,11 @@ static const struct node_key keys[] = {
       "Addresses of the proxy for file transfers between clients (XEP-0065), in the clear; 7777 is "
       "the usual port." },
     { "listen.http", KEY_LISTEN, KEY_RESTART, AT(http), 0, LIST_MAX, NULL, "",
-      "Addresses for all that speaks HTTP in the clear: for reverse proxies, or loopback." },
+      "Addresses for HTTP without TLS: for reverse proxies, or on loopback." },
     { "listen.https", KEY_LISTEN, KEY_RESTART, AT(https), 0, LIST_MAX, NULL, "",
-      "Addresses for all that speaks HTTP, with TLS." },
+      "Addresses for HTTP with TLS." },
     { "listen.bosh", KEY_LISTEN, KEY_RESTART, AT(bosh), 0, LIST_MAX, NULL, "",
-      "Addresses for BOSH clients alone, in the clear; 7335 is the usual port." },
+      "Addresses for BOSH only, without TLS; the usual port is 7335." },
     { "listen.metrics", KEY_LISTEN, KEY_RESTART, AT(metrics), 0, LIST_MAX, NULL, "",
       "Addresses where Prometheus reads `/metrics`, in the clear and without a login: loopback or "
       "a "
@@ -101,15 +101,16 @@ static const struct node_key keys[] = {
     { "tls.certificate", KEY_PATH, KEY_RELOAD, AT(certificate), 0, 0, NULL, "",
       "Certificate with its chain, PEM. Without one a self-signed pair is made in the data "
       "folder." },
-    { "tls.key", KEY_PATH, KEY_RELOAD, AT(key), 0, 0, NULL, "", "Private key to it, PEM." },
+    { "tls.key", KEY_PATH, KEY_RELOAD, AT(key), 0, 0, NULL, "",
+      "Private key of the certificate, PEM." },
     { "tls.domains", KEY_CERTS, KEY_RELOAD, AT(certs), 0, NODE_DOMAINS_MAX, NULL, "",
       "Certificates of single domains, chosen by the name the client asks for (SNI)." },
     { "log.level", KEY_CHOICE, KEY_RELOAD, AT(log_level), 0, 0, levels, "info",
       "The least important lines that are written to standard error." },
     { "log.format", KEY_CHOICE, KEY_RELOAD, AT(log_format), 0, 0, formats, "logfmt",
-      "Form of a line: logfmt or one JSON object." },
+      "Format of a line: logfmt, or one JSON object." },
     { "settings", KEY_SETTINGS, KEY_RELOAD, AT(settings), 0, SETTINGS_MAX, NULL, "",
-      "Any setting by its full name: fixed here, and locked for `musterctl set`." },
+      "Settings by their full names. `musterctl set` cannot change settings that are set here." },
 };
 enum { KEY_COUNT = sizeof keys / sizeof keys[0] };
 _Static_assert((int)KEY_COUNT <= (int)NODE_FILE_KEYS_MAX, "room for `shown`");

@@ -92,9 +92,9 @@ void reload_given_up(void) { answer_all(E_CANCELED, SLICE("the server ends")); }
 static struct command reload_command = {
     .name = "server reload",
     .run = run_reload,
-    .doc = "Reads the node file and the certificates again and applies them without dropping a "
-           "client. A mistake is told with file and line, and nothing changes. Keys that need a "
-           "restart are named.",
+    .doc = "Reads the node file and the certificates again and applies them without disconnecting "
+           "clients. If there is a mistake, its file and line are shown and nothing changes. Keys "
+           "that need a restart are named.",
 };
 
 const struct feature reload_feature = {

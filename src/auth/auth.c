@@ -11,11 +11,11 @@ struct setting auth_scram_iterations = {
     .min = 4096, /* RFC 7677 §4 */
     .max = 1000000,
     .unit = "iterations",
-    .doc = "Work factor of PBKDF2 for passwords set from now on. More makes keys stolen from the "
-           "database harder to crack. With SCRAM the client pays for it at each login: 10000 are "
-           "some 10 ms on a phone; scripts in browsers and small devices may take a second for "
-           "100000. With PLAIN the server pays. Raise it (50000 and more) where all clients are "
-           "recent ones; RFC 7677 asks for 4096 at least.",
+    .doc = "Work factor of PBKDF2 for new passwords. A higher value makes keys that are stolen "
+           "from the database harder to crack. With SCRAM the client does the work at each login: "
+           "10000 take about 10 ms on a phone, 100000 may take a second in browsers and on small "
+           "devices. With PLAIN the server does it. Use 50000 or more if all clients are recent; "
+           "RFC 7677 requires at least 4096.",
 };
 struct setting auth_failures_per_address = {
     .name = "auth.failures-per-address",

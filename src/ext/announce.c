@@ -398,7 +398,7 @@ static void run_motd_show(struct command_call *call)
 
 static const struct command_arg announce_args[] = {
     { "text", ARG_POSITIONAL, "what to say", NULL },
-    { "all", ARG_FLAG, "to every account; it waits for those who are away", NULL },
+    { "all", ARG_FLAG, "to all accounts; users who are offline get it at their next login", NULL },
     { 0 },
 };
 static const struct command_arg text_args[] = {
@@ -409,19 +409,20 @@ static struct command announce_command = {
     .name = "announce",
     .args = announce_args,
     .run = run_announce,
-    .doc = "Says something to all who are online, or to all accounts.",
+    .doc = "Sends a message to all users who are online, or to all accounts.",
 };
 static struct command motd_set_command = {
     .name = "motd set",
     .args = text_args,
     .run = run_motd_set,
-    .doc = "Sets the message of the day: everybody gets it once, now or at the next login.",
+    .doc = "Sets the message of the day. Each user gets it once, now or at the next login.",
 };
 static struct command motd_edit_command = {
     .name = "motd edit",
     .args = text_args,
     .run = run_motd_edit,
-    .doc = "Changes the message of the day; who got it already does not get it again.",
+    .doc =
+        "Changes the message of the day. Users who have already received it do not get it again.",
 };
 static struct command motd_del_command = {
     .name = "motd del",

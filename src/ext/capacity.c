@@ -19,8 +19,8 @@ static struct setting users = {
     .min = 1,
     .max = 10000000,
     .unit = "users",
-    .doc = "How many users you plan for on this machine. Nothing is refused beyond it: it is the "
-           "measure of the alarm capacity.sessions.",
+    .doc = "The number of users that you plan for on this machine. It is not a limit: it only "
+           "determines when the alarm capacity.sessions is raised.",
 };
 static struct setting factor = {
     .name = "capacity.sessions-percent",
@@ -38,9 +38,8 @@ static struct setting threshold = {
     .min = 1,
     .max = 1000,
     .unit = "percent",
-    .doc =
-        "The alarm capacity.sessions is raised when there are more than this part of the planned "
-        "sessions for longer than capacity.alarm-after.",
+    .doc = "The alarm capacity.sessions is raised when more than this percentage of the planned "
+           "sessions exists for longer than capacity.alarm-after.",
 };
 static struct setting after = {
     .name = "capacity.alarm-after",
@@ -48,7 +47,7 @@ static struct setting after = {
     .def = 600000,
     .min = 1000,
     .max = 86400000,
-    .doc = "How long there must be too many sessions before the alarm capacity.sessions is raised.",
+    .doc = "How long there must be too many sessions until the alarm capacity.sessions is raised.",
 };
 static struct metric load = {
     .name = "muster_sessions_capacity_percent",

@@ -28,8 +28,8 @@ enum { COPIED_MAX = 32, COPY_BYTES_MAX = 64 << 20 };
 static struct setting plain_clients = {
     .name = "mdm.plain-clients",
     .type = SET_BOOL,
-    .doc = "A message to one client of a user also goes to those of the user's clients that do not "
-           "know message carbons (XEP-0280), as if it had been sent to all of them.",
+    .doc = "A message to one client of a user is also sent to the user's clients that do not "
+           "support message carbons (XEP-0280).",
 };
 static struct metric mdm_sessions = {
     .name = "muster_mdm_sessions",

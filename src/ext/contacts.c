@@ -273,7 +273,8 @@ static bool parse_contacts(struct add *add, slice text)
     while (text.len > 0) {
         (void)slice_cut(text, ',', &one, &text);
         if (add->count == ADD_MAX) {
-            command_fail(call, E_LIMIT, "at most %d contacts a command", ADD_MAX);
+            command_fail(call, E_LIMIT, "found too many contacts, allowed: %d for each command",
+                         ADD_MAX);
             return false;
         }
         struct addition *item = &add->items[add->count];
@@ -412,9 +413,9 @@ static const struct command_arg list_args[] = {
 };
 static const struct command_arg add_args[] = {
     { "user", ARG_POSITIONAL, "address of the account: name@domain", NULL },
-    { "contacts", ARG_POSITIONAL, "addresses with commas between", NULL },
+    { "contacts", ARG_POSITIONAL, "addresses, separated by commas", NULL },
     { "group", ARG_OPTION, "the group that they are put into", NULL },
-    { "subscribe", ARG_FLAG, "asks each contact for its presence on behalf of the user", NULL },
+    { "subscribe", ARG_FLAG, "sends each contact a subscription request from the user", NULL },
     { 0 },
 };
 static struct command contact_list = {
@@ -422,16 +423,16 @@ static struct command contact_list = {
     .reads = true,
     .args = list_args,
     .run = run_list,
-    .doc = "Shows the contact list of a user, also of one that is disabled.",
+    .doc = "Shows the contact list of a user, also if the account is disabled.",
     .columns = (const char *const[]){ "jid", "name", "subscription", "ask", "groups", NULL },
 };
 static struct command contact_add = {
     .name = "contact add",
     .args = add_args,
     .run = run_add,
-    .doc = "Adds contacts to a user's list. One that is there already is put into the group and "
-           "asked as well. When roster.contacts-max is reached, the rest is left out. Each row "
-           "says what became of one contact.",
+    .doc = "Adds contacts to a user's contact list. Existing contacts are also put into the group "
+           "and sent a subscription request. When roster.contacts-max is reached, the remaining "
+           "contacts are not added. There is a row with the result for each contact.",
     .columns = (const char *const[]){ "jid", "result", NULL },
 };
 static const struct command_arg del_args[] = {
@@ -443,8 +444,8 @@ static struct command contact_del = {
     .name = "contact del",
     .args = del_args,
     .run = run_del,
-    .doc = "Removes a contact from a user's list and ends the subscriptions between the two, as if "
-           "the user's client had done it.",
+    .doc = "Removes a contact from a user's contact list and ends the subscriptions between the "
+           "two, as the user's client can do.",
 };
 static const struct command_arg no_args[] = { { 0 } };
 static struct command contact_full = {
@@ -452,7 +453,7 @@ static struct command contact_full = {
     .reads = true,
     .args = no_args,
     .run = run_full,
-    .doc = "Shows the users that have as many contacts as roster.contacts-max allows, or more.",
+    .doc = "Shows the users whose contact list is full (roster.contacts-max).",
     .columns = (const char *const[]){ "jid", "contacts", NULL },
 };
 

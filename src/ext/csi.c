@@ -66,7 +66,7 @@ static struct metric quiet_sessions = {
 static struct metric silent_sessions = {
     .name = "muster_mdm_silent_mode_sessions",
     .kind = METRIC_GAUGE,
-    .help = "Of these: something was kept since the last time that anything was sent.",
+    .help = "Those of them for which stanzas have been kept back since anything was last sent.",
     .also = "MDMSilentModeSessions",
 };
 

@@ -82,7 +82,7 @@ static struct setting extdisco_services = {
     .def_text = "",
     .check = services_are_right,
     .form = "TYPE:HOST:PORT/TRANSPORT …, with stun, stuns, turn or turns, and udp or tcp",
-    .doc = "STUN and TURN servers that clients are told of (XEP-0215), separated by spaces: "
+    .doc = "STUN and TURN servers that clients are told about (XEP-0215), separated by spaces: "
            "turn:turn.example.test:3478/udp.",
 };
 static struct setting extdisco_secret = {
@@ -100,7 +100,7 @@ static struct setting extdisco_ttl = {
     .def = 12 * 3600 * 1000,
     .min = 60 * 1000,
     .max = 7 * 86400ll * 1000,
-    .doc = "How long TURN credentials are good for.",
+    .doc = "How long TURN credentials are valid.",
 };
 
 static void add_credentials(struct buf *out, const struct iq *iq, slice secret)

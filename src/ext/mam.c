@@ -12,25 +12,25 @@ struct setting mam_enabled = {
     .name = "archive.enabled",
     .type = SET_BOOL,
     .def = 1,
-    .doc = "Keeps messages in the archives of the accounts that sent and received them (XEP-0313). "
-           "Off: a message is kept until its addressee has it. What is there already stays until "
-           "archive.retention is over. With im.durable-ack off, only what waited for absent users "
-           "is archived.",
+    .doc =
+        "Keeps messages in the archives of sender and recipient (XEP-0313). Off: a message is kept "
+        "until the recipient has it; archived messages stay until archive.retention is over. With "
+        "im.durable-ack off, only messages that waited for absent users are archived.",
 };
 struct setting mam_default = {
     .name = "archive.default",
     .type = SET_CHOICE,
     .def = MAM_ALWAYS,
     .choices = mam_defaults,
-    .doc = "Which messages are archived for users who have not chosen: all of them, those with "
-           "contacts on their roster, or none.",
+    .doc = "Which messages are archived for users who have not chosen themselves: all, those from "
+           "and to contacts, or none.",
 };
 struct setting mam_users_choose = {
     .name = "archive.users-may-choose",
     .type = SET_BOOL,
     .def = 1,
     .doc = "Whether users may choose with their client which of their messages are archived "
-           "(XEP-0441). Off: choices that were made before still hold.",
+           "(XEP-0441). Off: earlier choices stay in effect.",
 };
 struct setting mam_page_default = {
     .name = "archive.page-default",
@@ -39,7 +39,7 @@ struct setting mam_page_default = {
     .min = 1,
     .max = 1000,
     .unit = "messages",
-    .doc = "How many messages an archive query returns at once if the client does not say.",
+    .doc = "How many messages an archive query returns by default.",
 };
 struct setting mam_page_max = {
     .name = "archive.page-max",
@@ -48,7 +48,7 @@ struct setting mam_page_max = {
     .min = 1,
     .max = 1000,
     .unit = "messages",
-    .doc = "How many messages an archive query returns at once at most; clients ask for the next.",
+    .doc = "How many messages an archive query returns at most; clients ask for further pages.",
 };
 
 static const struct store_migration migrations[] = {

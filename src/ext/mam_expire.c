@@ -28,8 +28,8 @@ struct setting mam_retention = {
     .max = 36500,
     .allow_none = true,
     .unit = "days",
-    .doc = "How long messages stay in the archives. What is older is deleted within an hour, but "
-           "not before its addressee has it. `none` keeps everything.",
+    .doc = "How long messages stay in the archives. Older ones are deleted within an hour, but not "
+           "before the recipient has them. `none` keeps everything.",
 };
 struct metric mam_expired = { .name = "muster_archive_expired",
                               .kind = METRIC_COUNTER,
@@ -208,9 +208,10 @@ static void run_on_first(struct worker *w, void *call)
 {
     pass.worker = w;
     if (setting_int(&mam_retention) == SETTING_NONE)
-        command_fail(call, E_DENIED, "archive.retention is none: nothing is too old");
+        command_fail(call, E_DENIED,
+                     "archive.retention is none, so no message is too old; set it first");
     else if (pass.under_way)
-        command_fail(call, E_AGAIN, "messages are being deleted already");
+        command_fail(call, E_AGAIN, "messages are being deleted already; try again later");
     else
         begin(call);
 }
@@ -225,5 +226,5 @@ struct command mam_expire_command = {
     .name = "archive expire",
     .args = (const struct command_arg[]){ { 0 } },
     .run = run_expire,
-    .doc = "Deletes now what is older than archive.retention, instead of within an hour.",
+    .doc = "Deletes messages that are older than archive.retention now, instead of within an hour.",
 };

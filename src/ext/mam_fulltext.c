@@ -47,8 +47,8 @@ struct setting mam_fulltext = {
     .name = "archive.fulltext",
     .type = SET_BOOL,
     .def = 1,
-    .doc = "Indexes the words of archived messages, so that users can search theirs (XEP-0431). "
-           "Turned on again, what came meanwhile is indexed too.",
+    .doc = "Indexes the words of archived messages, so that users can search them (XEP-0431). "
+           "Messages that arrive while it is off are indexed when it is turned on again.",
 };
 
 static struct store_stmt read_state = {

@@ -40,9 +40,9 @@ struct setting mam_user_bytes = {
     .min = 64 << 10,
     .max = 1ll << 50,
     .allow_none = true,
-    .doc = "How much the archive of one account may hold; each message counts with 128 bytes in "
-           "addition. Beyond it the longest conversation loses its oldest messages, within some "
-           "seconds. Messages that are not delivered yet stay.",
+    .doc = "How much the archive of one account may hold; each message counts 128 bytes more than "
+           "its size. Beyond the limit, the oldest messages of the longest conversation are "
+           "deleted within some seconds. Undelivered messages are kept.",
 };
 struct setting mam_room_bytes = {
     .name = "archive.room-bytes",
@@ -51,7 +51,7 @@ struct setting mam_room_bytes = {
     .min = 64 << 10,
     .max = 1ll << 50,
     .allow_none = true,
-    .doc = "The same for the archive of one room.",
+    .doc = "How much the archive of one room may hold; see archive.user-bytes.",
 };
 struct metric mam_trimmed = { .name = "muster_archive_trimmed",
                               .kind = METRIC_COUNTER,

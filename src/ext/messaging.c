@@ -24,22 +24,22 @@ static struct setting im_offline = {
     .name = "im.offline-messages",
     .type = SET_BOOL,
     .def = 1,
-    .doc = "Messages to users who are offline are kept until they come. Off: they are refused with "
+    .doc = "Messages to offline users are stored until they log in. Off: these are refused with "
            "service-unavailable.",
 };
 static struct setting im_client_history = {
     .name = "im.client-history",
     .type = SET_BOOL,
     .def = 1,
-    .doc = "Clients may keep a history of instant messages on their device. They are told, and "
-           "those that know it obey.",
+    .doc = "Clients may keep a history of instant messages on their device. This is announced to "
+           "clients; it works only with clients that support it.",
 };
 static struct setting im_cut_paste = {
     .name = "im.cut-paste",
     .type = SET_BOOL,
     .def = 1,
-    .doc = "Clients may offer cut and paste in instant messages. They are told, and those that "
-           "know it obey.",
+    .doc = "Clients may offer cut and paste in instant messages. This is announced to clients; it "
+           "works only with clients that support it.",
 };
 
 static const struct disco_form messaging_form = {

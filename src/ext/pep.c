@@ -74,7 +74,7 @@ static struct setting subscriptions_max = {
 static struct metric deliveries = {
     .name = "muster_pep_deliveries_total",
     .kind = METRIC_COUNTER,
-    .help = "Notifications given to sessions that want their node.",
+    .help = "PEP notifications given to interested sessions.",
 };
 
 static const struct ps_service_kind kind = {

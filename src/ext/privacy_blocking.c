@@ -370,12 +370,12 @@ static void run_drop(struct command_call *call)
 
 static const struct command_arg list_args[] = {
     { "jid", ARG_OPTION, "only reports about this address", NULL },
-    { "after", ARG_OPTION, "begin behind this report", NULL },
+    { "after", ARG_OPTION, "begin after this report", NULL },
     { 0 },
 };
 static const struct command_arg drop_args[] = {
     { "id", ARG_POSITIONAL, "number of the report", NULL },
-    { "older", ARG_FLAG, "and all that came before it", NULL },
+    { "older", ARG_FLAG, "also delete all earlier reports", NULL },
     { 0 },
 };
 struct command report_list = {
@@ -391,5 +391,5 @@ struct command report_drop = {
     .name = "report del",
     .args = drop_args,
     .run = run_drop,
-    .doc = "Deletes a report that has been dealt with.",
+    .doc = "Deletes a report.",
 };

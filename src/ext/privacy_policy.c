@@ -493,13 +493,12 @@ static const struct command_arg show_args[] = {
 };
 static const struct command_arg set_args[] = {
     { "user", ARG_POSITIONAL, "address of the account: name@domain", NULL },
-    { "share", ARG_OPTION, "whether the user's availability is shared at all",
-      privacy_share_names },
-    { "others", ARG_OPTION, "what applies to everybody without a rule", privacy_others_names },
-    { "allow", ARG_OPTION, "an address or a domain that always sees the user", NULL },
-    { "block", ARG_OPTION, "one that never sees the user", NULL },
-    { "ask", ARG_OPTION, "one about which the user is asked", NULL },
-    { "none", ARG_OPTION, "one whose rule is removed", NULL },
+    { "share", ARG_OPTION, "whether anybody sees the user's availability", privacy_share_names },
+    { "others", ARG_OPTION, "what applies to users without a rule", privacy_others_names },
+    { "allow", ARG_OPTION, "address or domain that always sees the user", NULL },
+    { "block", ARG_OPTION, "address or domain that never sees the user", NULL },
+    { "ask", ARG_OPTION, "address or domain that the user must approve", NULL },
+    { "none", ARG_OPTION, "address or domain whose rule is removed", NULL },
     { 0 },
 };
 struct command policy_show = {

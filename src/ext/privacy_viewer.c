@@ -247,9 +247,9 @@ static void run_view(struct command_call *call) { privacy_task_run(call, view); 
 
 static const struct command_arg view_args[] = {
     { "user", ARG_POSITIONAL, "address of the account: name@domain", NULL },
-    { "watcher", ARG_OPTION, "shows what this address sees, and why", NULL },
-    { "contacts", ARG_FLAG, "lists the user's contacts, with their groups", NULL },
-    { "watchers", ARG_FLAG, "lists those that see the user", NULL },
+    { "watcher", ARG_OPTION, "show what this address sees, and why", NULL },
+    { "contacts", ARG_FLAG, "list the user's contacts with their groups", NULL },
+    { "watchers", ARG_FLAG, "list the users who see this user", NULL },
     { 0 },
 };
 struct command presence_view = {
@@ -257,7 +257,7 @@ struct command presence_view = {
     .reads = true,
     .args = view_args,
     .run = run_view,
-    .doc = "Shows a user's availability, contacts and watchers; or what a watcher sees of it, with "
-           "each rule that was looked at.",
+    .doc = "Shows a user's availability, contacts and watchers. With --watcher, shows what that "
+           "address sees, and which rules decide that.",
     .columns = (const char *const[]){ "check", "found", "result", NULL },
 };

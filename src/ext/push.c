@@ -56,23 +56,22 @@ static struct setting push_when_active = {
     .name = "push.when-active",
     .type = SET_BOOL,
     .def = 0,
-    .doc =
-        "Messages are announced to clients that are away also while the user has an active client "
-        "(session.active-time). Off: that one alone notifies its user, as multiple device "
-        "messaging asks.",
+    .doc = "Messages are announced to clients that are away even while the user has an active "
+           "client (session.active-time). Off: only the active client notifies the user.",
 };
 static struct setting push_payload = {
     .name = "push.payload",
     .type = SET_CHOICE,
     .choices = payloads,
-    .doc = "What an announcement tells the push service: `summary` is the number of messages that "
-           "wait and the sender of the last one; `none` is that there is something.",
+    .doc = "What is sent to the push service: `summary` is the number of waiting messages and the "
+           "sender of the last one; `none` says only that there is a message.",
 };
 static struct setting push_body = {
     .name = "push.include-body",
     .type = SET_BOOL,
     .def = 0,
-    .doc = "A summary has the text of the last message too. It passes through third parties.",
+    .doc =
+        "A summary contains the text of the last message, too. It is sent through third parties.",
 };
 static struct setting push_services = {
     .name = "push.services",
@@ -95,7 +94,7 @@ static struct setting push_max = {
     .min = 1,
     .max = 1000,
     .unit = "registrations",
-    .doc = "Push registrations of one account. The oldest gives way to one more.",
+    .doc = "Push registrations of one account. A further one replaces the oldest.",
 };
 static struct setting push_errors_max = {
     .name = "push.errors-max",
@@ -104,9 +103,9 @@ static struct setting push_errors_max = {
     .min = 1,
     .max = 1000,
     .unit = "errors",
-    .doc = "A registration whose push service fails this many times in a row is dropped; its "
-           "client enables it again when it comes back. That the service cannot be reached counts "
-           "once an hour.",
+    .doc =
+        "A registration is deleted when its push service has failed this many times in a row; the "
+        "client enables it again when it returns. An unreachable service counts once an hour.",
 };
 
 static struct metric push_sent = { .name = "muster_push_sent",

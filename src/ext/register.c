@@ -33,9 +33,8 @@ static struct setting register_enabled = {
     .name = "register.enabled",
     .type = SET_BOOL,
     .def = 0,
-    .doc =
-        "Whether clients may create accounts by themselves (XEP-0077). On, everybody who reaches "
-        "a client listener can.",
+    .doc = "Whether clients may create accounts (XEP-0077). On: everybody who can reach a client "
+           "listener can make one.",
 };
 static struct setting register_password_change = {
     .name = "register.password-change",
@@ -66,7 +65,7 @@ static struct setting register_password_min = {
     .min = 1,
     .max = 128,
     .unit = "characters",
-    .doc = "The shortest password that a client may choose. musterctl is not bound by it.",
+    .doc = "The shortest password that a client may choose. It does not limit musterctl.",
 };
 static struct setting register_per_address = {
     .name = "register.per-address-per-hour",

@@ -39,7 +39,7 @@ struct setting invite_lifetime = {
     .def = 7LL * 86400000,
     .min = 60000,
     .max = 365LL * 86400000,
-    .doc = "How long an invitation is good for, unless it says otherwise.",
+    .doc = "How long an invitation is valid by default.",
 };
 struct setting invite_max = {
     .name = "invite.max",
@@ -48,7 +48,7 @@ struct setting invite_max = {
     .min = 1,
     .max = 1000000,
     .unit = "invitations",
-    .doc = "Open invitations that one user may have. Operators are not bound by it.",
+    .doc = "Unused invitations that one user may have. It does not limit operators.",
 };
 
 static struct store_stmt stmt_put = {
@@ -470,7 +470,8 @@ static void invited(void *arg, enum store_result r, const struct store_batch *b)
     if (r != STORE_OK) {
         enum err e = r == STORE_CONFLICT ? E_LIMIT : err_of_store(r);
         command_fail(call, e,
-                     e == E_LIMIT ? "too many invitations are open: see invite.max"
+                     e == E_LIMIT ? "there are too many unused invitations; wait until some "
+                                    "expire, or raise invite.max"
                                   : "the invitation could not be stored");
         return;
     }
@@ -623,10 +624,11 @@ static void run_invite_contact(struct command_call *call)
 }
 
 static const struct command_arg invite_args[] = {
-    { "domain", ARG_OPTION, "domain of the new account; the first of the node if absent", NULL },
-    { "username", ARG_OPTION, "name of the new account; who is invited chooses if absent", NULL },
-    { "roster", ARG_OPTION, "account on whose behalf: both will be contacts of each other", NULL },
-    { "expires", ARG_OPTION, "how long it is good for, as 7d; invite.lifetime if absent", NULL },
+    { "domain", ARG_OPTION, "domain of the new account; the default is the first domain", NULL },
+    { "username", ARG_OPTION, "name of the new account; by default the invited user chooses it",
+      NULL },
+    { "roster", ARG_OPTION, "account that invites; the two become contacts of each other", NULL },
+    { "expires", ARG_OPTION, "how long it is valid, as 7d; the default is invite.lifetime", NULL },
     { 0 },
 };
 static const struct command_arg contact_args[] = {
@@ -641,7 +643,7 @@ static struct command user_invite = {
     .form_type = "urn:xmpp:invite#invitation",
     .args = invite_args,
     .run = run_invite,
-    .doc = "Makes an invitation for one new account: a link for clients, and one to a page for "
+    .doc = "Makes an invitation for one new account: a link for clients, and a link to a page for "
            "browsers.",
     .columns = columns,
 };
@@ -653,7 +655,7 @@ static struct command invite_contact = {
     .own_if = &invite_by_users,
     .args = contact_args,
     .run = run_invite_contact,
-    .doc = "Makes an invitation by which a new account and this one become contacts of each other.",
+    .doc = "Makes an invitation for a new account that becomes a contact of this one.",
     .columns = columns,
 };
 

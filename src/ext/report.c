@@ -111,7 +111,7 @@ static void run_report(struct command_call *call)
 }
 
 static const struct command_arg report_args[] = {
-    { "totals", ARG_FLAG, "how many users and sessions, and users with several devices", NULL },
+    { "totals", ARG_FLAG, "only numbers: users, sessions, and users with several devices", NULL },
     { 0 },
 };
 static struct command session_report = {
@@ -119,9 +119,9 @@ static struct command session_report = {
     .reads = true,
     .args = report_args,
     .run = run_report,
-    .doc = "Who is connected with which devices: a row for each user and kind of client. The kind "
-           "is what the client says in service discovery: pc, phone, tablet, web and others; "
-           "\"unknown\" if it says nothing. With the option --csv of musterctl it is a table for "
+    .doc = "Shows who is connected with which kinds of clients: a row for each user and kind. The "
+           "kind is what the client announces in service discovery: pc, phone, tablet, web and "
+           "others, or \"unknown\". With the option --csv of musterctl it is a table for "
            "spreadsheets.",
 };
 

@@ -33,7 +33,7 @@ static struct setting search_enabled = {
     .def = 1,
     .min = 0,
     .max = 1,
-    .doc = "Whether users find each other at search.<domain> (XEP-0055) by what their vCards say.",
+    .doc = "Whether users can find each other at search.<domain> (XEP-0055) by their vCards.",
 };
 static const char *const access_choices[] = { "server", "domain", NULL };
 enum { ACCESS_SERVER, ACCESS_DOMAIN };
@@ -64,8 +64,8 @@ static struct setting search_length_min = {
     .min = 1,
     .max = 20,
     .unit = "characters",
-    .doc = "How many characters beside `*` a term must have, so that nobody reads the whole "
-           "directory letter by letter.",
+    .doc = "How many characters besides `*` a search term must have, so that nobody can read the "
+           "whole directory letter by letter.",
 };
 
 static const struct store_migration migrations[] = {

@@ -22,9 +22,8 @@ static struct setting blacklist_setting = {
     .def_text = "",
     .check = are_addresses,
     .form = "addresses and domains, lower case, separated by spaces",
-    .doc = "Addresses and domains with whom nobody here communicates: what comes from there is "
-           "refused, as is what is sent there. Domains that are served here are not meant by it; "
-           "single accounts may be.",
+    .doc = "Addresses and domains with which users cannot communicate: stanzas from and to them "
+           "are refused. It may contain single accounts of this server, but not its domains.",
 };
 static struct setting whitelist_setting = {
     .name = "service.whitelist",
@@ -33,8 +32,8 @@ static struct setting whitelist_setting = {
     .def_text = "",
     .check = are_addresses,
     .form = "addresses and domains, lower case, separated by spaces",
-    .doc = "If it is not empty, users communicate only with these addresses and domains, and with "
-           "what is served here.",
+    .doc = "If it is not empty, users can communicate only with these addresses and domains, and "
+           "with those of this server.",
 };
 
 /* Whether an entry of the list means this address: itself, its bare form, its domain, or its domain

@@ -29,8 +29,7 @@ static struct setting upload_enabled = {
     .name = "upload.enabled",
     .type = SET_BOOL,
     .def = 1,
-    .doc = "Users may store files for others to fetch over HTTP (XEP-0363). Needs a listener: "
-           "listen.https.",
+    .doc = "Users may upload files for others (XEP-0363). Needs the listener listen.https.",
 };
 static struct setting upload_bytes_max = {
     .name = "upload.file-bytes",
@@ -47,7 +46,7 @@ struct setting upload_quota = {
     .min = 1024,
     .max = 1ll << 50,
     .allow_none = true,
-    .doc = "What the files of one account may take together.",
+    .doc = "The size of all files of one account together.",
 };
 struct setting upload_daily = {
     .name = "upload.daily",
@@ -56,7 +55,7 @@ struct setting upload_daily = {
     .min = 1024,
     .max = 1ll << 50,
     .allow_none = true,
-    .doc = "What one account may store within 24 hours.",
+    .doc = "How much one account may upload within 24 hours.",
 };
 struct setting upload_keep = {
     .name = "upload.keep",
@@ -73,7 +72,7 @@ static struct setting upload_slot_time = {
     .def = 300 * 1000,
     .min = 10 * 1000,
     .max = 86400ll * 1000,
-    .doc = "How long a slot may be used after it was given.",
+    .doc = "How long a client has to upload a file after it was given a slot.",
 };
 struct setting upload_types = {
     .name = "upload.types",
@@ -107,7 +106,7 @@ struct metric upload_refused = { .name = "muster_upload_refused",
                                  .help = "Slots and files that were refused." };
 struct metric upload_removed = { .name = "muster_upload_removed",
                                  .kind = METRIC_COUNTER,
-                                 .help = "Files whose time was over." };
+                                 .help = "Files that were removed because they had expired." };
 struct alarm upload_disk_alarm = {
     .name = "upload.disk",
     .severity = ALARM_ERROR,

@@ -218,7 +218,7 @@ static void sweep_now(struct worker *w, void *arg)
     struct sweep *s = the_sweep;
     (void)w;
     if (s == NULL || s->op != NULL || s->working || s->call != NULL) {
-        command_fail(call, E_AGAIN, "it is under way already: try again");
+        command_fail(call, E_AGAIN, "another change of it is not finished yet; try again");
         return;
     }
     timer_cancel(&s->timer);
@@ -309,7 +309,7 @@ static const struct command_arg list_args[] = {
     { 0 },
 };
 static const struct command_arg del_args[] = {
-    { "id", ARG_POSITIONAL, "the file, as `upload list` names it", NULL },
+    { "id", ARG_POSITIONAL, "id of the file; `upload list` shows it", NULL },
     { 0 },
 };
 static const struct command_arg no_args[] = { { 0 } };
@@ -327,13 +327,13 @@ struct command upload_command_del = {
     .name = "upload del",
     .args = del_args,
     .run = run_del,
-    .doc = "Removes an uploaded file. Its content goes with the next `upload sweep` if no other "
-           "file has the same.",
+    .doc = "Removes an uploaded file. Its content is deleted by the next `upload sweep`, unless "
+           "another file has the same content.",
 };
 struct command upload_command_sweep = {
     .name = "upload sweep",
     .args = no_args,
     .run = run_sweep,
-    .doc = "Removes files whose time is over, and content that no file has any more, now. It "
-           "happens by itself each minute.",
+    .doc = "Removes expired files and unused contents now. The server does that every minute by "
+           "itself.",
 };

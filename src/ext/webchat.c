@@ -79,7 +79,7 @@ static struct setting chat_on = {
     .name = "web.chat",
     .type = SET_BOOL,
     .def = 1,
-    .doc = "A chat client for browsers is served on the HTTP listeners.",
+    .doc = "Serves a chat client for browsers on the HTTP listeners.",
 };
 static struct setting chat_path = {
     .name = "web.chat-path",

@@ -25,7 +25,7 @@ struct setting bosh_wait_max = {
     .min = 1000,
     .max = 600000,
     .doc = "The longest time for which a request of a BOSH client is held; the client may ask for "
-           "less. Proxies must not give up earlier.",
+           "less. The timeout of proxies must be longer.",
 };
 struct setting bosh_inactivity = {
     .name = "bosh.inactivity",
@@ -33,8 +33,8 @@ struct setting bosh_inactivity = {
     .def = 60000,
     .min = 1000,
     .max = 600000,
-    .doc = "A BOSH session without a request for this long is gone; one that polls has twice the "
-           "time.",
+    .doc =
+        "A BOSH session ends after this time without a request; one that polls has twice the time.",
 };
 struct setting bosh_pause_max = {
     .name = "bosh.pause-max",
@@ -42,7 +42,7 @@ struct setting bosh_pause_max = {
     .def = 120000,
     .min = 1000,
     .max = 3600000,
-    .doc = "For how long a BOSH client may pause.",
+    .doc = "The longest pause of a BOSH client.",
 };
 struct metric bosh_sessions = { .name = "muster_bosh_sessions",
                                 .kind = METRIC_GAUGE,

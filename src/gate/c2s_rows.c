@@ -7,17 +7,15 @@ struct setting c2s_tls_required = {
     .name = "c2s.tls-required",
     .type = SET_BOOL,
     .def = 1,
-    .doc = "Clients must use TLS before they log in. Off: every mechanism is offered in the clear, "
-           "for "
-           "benches on loopback and trusted proxies.",
+    .doc = "Clients must use TLS before they log in. Off: logins without TLS are possible; for use "
+           "behind a proxy that does TLS, and for benchmarks.",
 };
 struct setting c2s_migration = {
     .name = "c2s.migration",
     .type = SET_BOOL,
     .def = 1,
-    .doc = "A connection moves to the worker that is the home of its account after login. Off only "
-           "for "
-           "tests of the other way.",
+    .doc = "After login, a connection moves to the worker that holds its account. Turn it off only "
+           "for tests.",
 };
 struct setting c2s_stanza_rate = {
     .name = "c2s.stanza-rate",
@@ -57,7 +55,7 @@ struct setting c2s_idle = {
     .min = 1000,
     .max = 86400000,
     .allow_none = true,
-    .doc = "A client that sent nothing for this long is asked whether it is there (XEP-0199).",
+    .doc = "A client that has sent nothing for this long is pinged (XEP-0199).",
 };
 struct setting c2s_ping_timeout = {
     .name = "c2s.ping-timeout",
@@ -65,8 +63,8 @@ struct setting c2s_ping_timeout = {
     .def = 60000,
     .min = 1000,
     .max = 3600000,
-    .doc = "A client that does not answer for this long is gone; also how long sent bytes may stay "
-           "unacknowledged by its TCP.",
+    .doc = "A connection is closed if the client does not answer a ping within this time, or does "
+           "not acknowledge sent data by TCP.",
 };
 struct setting c2s_auth_timeout = {
     .name = "c2s.auth-timeout",
@@ -74,7 +72,7 @@ struct setting c2s_auth_timeout = {
     .def = 60000,
     .min = 1000,
     .max = 600000,
-    .doc = "Time for the TLS handshake, and for all of login.",
+    .doc = "Time limit for the TLS handshake, and for the login as a whole.",
 };
 struct setting c2s_bytes_before = {
     .name = "c2s.stanza-bytes-before-auth",
@@ -109,9 +107,8 @@ struct setting c2s_output_max = {
     .def = 4 << 20,
     .min = 1 << 16,
     .max = 1 << 30,
-    .doc = "Output that may wait for a client that reads too slowly; above it the client is closed "
-           "with "
-           "policy-violation, and its messages stay in its mailbox.",
+    .doc = "Output that may be queued for a client that reads too slowly. With more, its stream is "
+           "closed with policy-violation; its messages stay in its mailbox.",
 };
 struct setting c2s_auth_attempts = {
     .name = "c2s.auth-attempts",
@@ -120,22 +117,21 @@ struct setting c2s_auth_attempts = {
     .min = 3,
     .max = 6,
     .unit = "attempts",
-    .doc = "Failed logins on one stream before it is closed (RFC 6120 §6.4.5).",
+    .doc = "Failed logins after which a stream is closed (RFC 6120 §6.4.5).",
 };
 struct setting c2s_channel_binding = {
     .name = "c2s.channel-binding",
     .type = SET_BOOL,
     .def = 1,
-    .doc =
-        "Offers the -PLUS mechanisms (XEP-0440). Off where TLS ends in front of the server, or for "
-        "clients that say they could bind but cannot.",
+    .doc = "Offers channel binding, the -PLUS mechanisms (XEP-0440). Turn it off if TLS ends at a "
+           "proxy in front of the server, or for clients that announce channel binding but fail.",
 };
 struct setting c2s_downgrade_protection = {
     .name = "c2s.downgrade-protection",
     .type = SET_BOOL,
     .def = 1,
-    .doc = "SCRAM tells the client a hash of the mechanisms and channel bindings that were offered "
-           "(XEP-0474), so that nobody in between can take the strong ones away.",
+    .doc = "SCRAM sends the client a hash of the offered mechanisms and channel bindings "
+           "(XEP-0474), so that an attacker in between cannot remove the strong ones unnoticed.",
 };
 static const char *const upgrade_choices[] = { "none", "SCRAM-SHA-256", "SCRAM-SHA-512", "all",
                                                NULL };
@@ -144,15 +140,15 @@ struct setting c2s_upgrades = {
     .type = SET_CHOICE,
     .def = 3,
     .choices = upgrade_choices,
-    .doc = "Hashes that a client may add to an account whose password is stored with weaker ones "
-           "only (XEP-0480), such as one that was imported. Accounts made here have all.",
+    .doc = "Hashes that a client may add to an account whose password is stored with weaker hashes "
+           "only (XEP-0480). Accounts that were made here have all hashes.",
 };
 struct setting fast_enabled = {
     .name = "fast.enabled",
     .type = SET_BOOL,
     .def = 1,
-    .doc = "Clients may ask for a token with which they log in from then on in one round trip "
-           "(XEP-0484). Off, tokens that were given out do not work either.",
+    .doc = "Clients may request a token, with which later logins need one round trip and no "
+           "password (XEP-0484). Off: existing tokens do not work either.",
 };
 struct setting fast_lifetime = {
     .name = "fast.token-lifetime",
@@ -168,7 +164,7 @@ struct setting fast_rotation = {
     .def = 86400000,
     .min = 1000,
     .max = 365LL * 86400000,
-    .doc = "A device whose token is older than this gets a new one when it logs in with it.",
+    .doc = "A device that logs in with a token older than this gets a new one.",
 };
 static struct setting *const settings[] = { &c2s_tls_required,
                                             &c2s_migration,

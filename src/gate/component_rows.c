@@ -23,7 +23,8 @@ struct metric component_stanzas_out = { .name = "muster_component_stanzas_sent",
                                         .help = "Stanzas written to components." };
 struct metric component_refused = { .name = "muster_component_refused",
                                     .kind = METRIC_COUNTER,
-                                    .help = "Components that did not know their secret." };
+                                    .help =
+                                        "Components that were refused because of a wrong secret." };
 struct log_area log_component = { .name = "component" };
 
 static const struct store_migration migrations[] = {
@@ -93,7 +94,9 @@ static void stored(void *arg, enum store_result result, const struct store_batch
     else if (store_changed(b, 0) == 0)
         command_fail(call, E_NOTFOUND, "there is no such component; `component list` shows all");
     else
-        command_done(call, "done; a connected component keeps its connection");
+        command_done(
+            call,
+            "the secret is deleted; a connected component stays connected until it reconnects");
 }
 
 /* The secret that was made is shown this once. */
@@ -132,7 +135,8 @@ static void run_add(struct command_call *call)
     if (!domain_of(call, &domain))
         return;
     if (!seal_ready()) {
-        command_fail(call, E_DOWN, "the key of the secrets cannot be used: see alarm secrets.key");
+        command_fail(call, E_DOWN,
+                     "the key of the secrets cannot be used; `alarm list` says what to do");
         return;
     }
     if (secret.len == 0) {
@@ -204,7 +208,7 @@ static struct command command_add = {
     .args =
         (const struct command_arg[]){
             { "domain", ARG_POSITIONAL, "the domain that it serves", NULL },
-            { "secret", ARG_SECRET_MADE, "the secret that it must know, 16 to 1000 bytes", NULL },
+            { "secret", ARG_SECRET_MADE, "its secret, 16 to 1000 bytes", NULL },
             { 0 },
         },
     .run = run_add,
@@ -220,7 +224,7 @@ static struct command command_del = {
             { 0 },
         },
     .run = run_del,
-    .doc = "Forgets the secret of a component: it cannot connect again.",
+    .doc = "Deletes the secret of a component, so that it cannot connect again.",
 };
 static struct command command_show = {
     .name = "component list",

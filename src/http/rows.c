@@ -10,8 +10,7 @@ struct setting http_header_bytes = {
     .def = 16384,
     .min = 4096,
     .max = 65536,
-    .doc =
-        "Names and values of all header fields of a request together; more is answered with 431.",
+    .doc = "Maximum size of all header fields of a request. Larger headers are answered with 431.",
 };
 struct setting http_request_timeout = {
     .name = "http.request-timeout",
@@ -19,9 +18,8 @@ struct setting http_request_timeout = {
     .def = 15000,
     .min = 1000,
     .max = 300000,
-    .doc =
-        "Time for the header of a request. Its body may take as long, and a second more for each "
-        "1,000 bytes that came, but stall for no longer than this and a minute.",
+    .doc = "Time limit for the header of a request. Its body may take as long, plus a second for "
+           "each 1,000 received bytes, but may not stall for more than this time and a minute.",
 };
 struct setting http_idle_timeout = {
     .name = "http.idle-timeout",
@@ -50,7 +48,7 @@ struct setting http_requests_max = {
     .max = 1000000000,
     .allow_none = true,
     .unit = "requests",
-    .doc = "After so many a connection is closed, and the client makes a new one.",
+    .doc = "A connection is closed after this number of requests; the client then opens a new one.",
 };
 struct setting http_bodies_max = {
     .name = "http.bodies-max",
@@ -58,9 +56,10 @@ struct setting http_bodies_max = {
     .def = 64 << 20,
     .min = 1 << 20,
     .max = 1ll << 34,
-    .doc = "Bodies of all requests that are not complete yet, together; above it requests with a "
-           "body are answered with 503. One address (IPv6: one /64) gets a quarter of it, or one "
-           "body; trusted proxies all. Uploads of files are not gathered and do not count.",
+    .doc = "Memory for the bodies of all incomplete requests together. Beyond it, requests with a "
+           "body are answered with 503. One address (IPv6: one /64) can use a quarter of it, or "
+           "one body; trusted proxies can use all. Uploads of files do not count, as they are not "
+           "kept in memory.",
 };
 struct setting http_request_rate = {
     .name = "http.request-rate",
@@ -70,8 +69,8 @@ struct setting http_request_rate = {
     .max = 1000000,
     .allow_none = true,
     .unit = "requests a second",
-    .doc = "What one address (IPv6: one /64) may ask; what is more is answered with 429. Trusted "
-           "proxies are not limited.",
+    .doc = "Requests of one address (IPv6: one /64). More are answered with 429. Trusted proxies "
+           "are not limited.",
 };
 struct setting http_cors_origins = {
     .name = "http.cors-origins",
@@ -92,8 +91,9 @@ struct setting http_base = {
     .check = http_is_url,
     .form = HTTP_FORM_URL,
     .changed = http_proxy_setting_changed,
-    .doc = "How clients reach this server over HTTP, as \"https://chat.example.org:5443\". Empty: "
-           "as the request says (Host).",
+    .doc = "The address at which clients reach this server over HTTP, such as "
+           "\"https://chat.example.org:5443\". Empty: the host of the request, or the domain with "
+           "the port of the first HTTP listener. Set it if there is a reverse proxy.",
 };
 struct setting http_hsts = {
     .name = "http.strict-transport",
@@ -102,9 +102,7 @@ struct setting http_hsts = {
     .min = 60000,
     .max = 63072000000,
     .allow_none = true,
-    .doc =
-        "For how long browsers are told to use nothing but https with this host name (RFC 6797). "
-        "It holds for all ports of the name.",
+    .doc = "For how long browsers may use only https with this host name (RFC 6797), on all ports.",
 };
 struct setting http_trusted_proxies = {
     .name = "http.trusted-proxies",
@@ -114,9 +112,8 @@ struct setting http_trusted_proxies = {
     .check = http_are_addresses,
     .form = HTTP_FORM_ADDRESSES,
     .changed = http_proxy_setting_changed,
-    .doc =
-        "Addresses in numbers, separated by commas, of reverse proxies whose X-Forwarded-For and "
-        "X-Forwarded-Proto are believed.",
+    .doc = "IP addresses of reverse proxies, separated by commas, whose X-Forwarded-For and "
+           "X-Forwarded-Proto are trusted.",
 };
 
 struct setting *const http_settings[] = { &http_header_bytes,

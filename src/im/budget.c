@@ -47,7 +47,7 @@ struct alarm node_memory_alarm = {
 struct metric sessions_shed = {
     .name = "muster_sessions_shed",
     .kind = METRIC_COUNTER,
-    .help = "Sessions that were closed because they held too much of node.memory.",
+    .help = "Sessions that were closed because they used too much of node.memory.",
 };
 
 enum {

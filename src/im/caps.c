@@ -20,7 +20,7 @@ enum { ASK_MS = 60 * 1000, ASK_NEXT_MS = 5000, KEY_BYTES_MAX = 1024, NODE_BYTES_
 static struct metric caps_asked = {
     .name = "muster_caps_asked_total",
     .kind = METRIC_COUNTER,
-    .help = "Clients that were asked what a hash of capabilities means.",
+    .help = "Clients that were asked for their capabilities.",
 };
 
 /* A set of nodes, shared by all sessions whose clients announce the same hash. */

@@ -201,7 +201,7 @@ static const struct command_arg list_args[] = {
 };
 static const struct command_arg revoke_args[] = {
     { "jid", ARG_POSITIONAL, "address of the account: name@domain", NULL },
-    { "id", ARG_POSITIONAL, "id of the device, as `device list` shows it", NULL },
+    { "id", ARG_POSITIONAL, "id of the device; `device list` shows it", NULL },
     { 0 },
 };
 static struct command device_list_command = {
@@ -210,8 +210,8 @@ static struct command device_list_command = {
     .access = COMMAND_OWN,
     .args = list_args,
     .run = run_list,
-    .doc = "Shows the clients that logged in with an id of their own (XEP-0388), the latest first, "
-           "and until when they may come back without the password (XEP-0484).",
+    .doc = "Shows the devices of an account (clients that log in with a device id, XEP-0388), the "
+           "most recent first, and until when they can log in without the password (XEP-0484).",
     .columns = (const char *const[]){ "id", "software", "device", "address", "created", "seen",
                                       "token_until", "connected", NULL },
 };
@@ -220,8 +220,8 @@ static struct command device_revoke_command = {
     .access = COMMAND_OWN,
     .args = revoke_args,
     .run = run_revoke,
-    .doc = "Forgets a device: its tokens do not work any more, its sessions end. It may log in "
-           "again with the password.",
+    .doc = "Deletes the tokens of a device and ends its sessions. It can log in again with the "
+           "password.",
 };
 
 /* A planned restart: so that a revoked device does not resume. */

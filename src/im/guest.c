@@ -23,7 +23,7 @@ static struct setting guest_domains = {
     .check = are_domains,
     .form = "domains, lower case, separated by spaces",
     .doc = "Domains, separated by spaces, that anybody may use without an account (SASL "
-           "ANONYMOUS). Nothing of a guest is kept.",
+           "ANONYMOUS). Nothing is stored for guests.",
 };
 static struct setting guest_max = {
     .name = "guest.max",
@@ -32,13 +32,13 @@ static struct setting guest_max = {
     .min = 1,
     .max = 1000000,
     .unit = "sessions",
-    .doc = "Guests that may be there at a time, on this node.",
+    .doc = "How many guests may be connected to this node at a time.",
 };
 static struct setting guest_remote = {
     .name = "guest.remote",
     .type = SET_BOOL,
     .def = 0,
-    .doc = "Whether guests reach other domains than their own and the services below it.",
+    .doc = "Whether guests can communicate with domains other than their own and its services.",
 };
 static struct metric guests_now = { .name = "muster_guests",
                                     .kind = METRIC_GAUGE,

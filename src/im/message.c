@@ -35,8 +35,7 @@ struct setting mailbox_unsettled_max = {
     .max = 1000000,
     .allow_none = true,
     .unit = "messages",
-    .doc = "Messages that may wait for one account. Further ones are refused with "
-           "resource-constraint.",
+    .doc = "Messages that may wait for one account. More are refused with resource-constraint.",
 };
 struct setting mailbox_stranger_share = {
     .name = "mailbox.stranger-share",
@@ -45,9 +44,9 @@ struct setting mailbox_stranger_share = {
     .min = 1,
     .max = 100,
     .unit = "percent",
-    .doc = "Part of mailbox.unsettled-max that users may fill who are not on the roster of the "
-           "account. Further messages of theirs are refused, so that no stranger can keep the "
-           "messages of contacts out. 100: no difference is made.",
+    .doc = "Percentage of mailbox.unsettled-max that users who are not contacts of the account may "
+           "fill. Further messages from them are refused, so that strangers cannot block the "
+           "messages of contacts. 100: contacts and strangers are treated alike.",
 };
 static struct metric messages_in = { .name = "muster_messages_received",
                                      .kind = METRIC_COUNTER,
@@ -57,7 +56,7 @@ static struct metric messages_stored = { .name = "muster_messages_stored",
                                          .help = "Messages written to the archive." };
 static struct metric messages_refused = { .name = "muster_messages_refused",
                                           .kind = METRIC_COUNTER,
-                                          .help = "Messages answered by an error." };
+                                          .help = "Messages that were answered with an error." };
 struct metric *const message_metrics[] = { &messages_in, &messages_stored, &messages_refused,
                                            &stanza_bytes, NULL };
 

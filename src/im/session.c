@@ -33,8 +33,9 @@ static struct setting session_conflict = {
     .name = "c2s.resource-conflict",
     .type = SET_CHOICE,
     .choices = conflict_choices,
-    .doc = "What happens when a resource is bound that is connected already: the old session is "
-           "replaced (stream error conflict), the new one gets another name, or is refused.",
+    .doc = "What happens if a client binds a resource that is already connected: the old session "
+           "is replaced (stream error conflict), the new one gets another resource, or the new one "
+           "is refused.",
 };
 static struct setting session_max = {
     .name = "session.per-account-max",
@@ -43,7 +44,7 @@ static struct setting session_max = {
     .min = 1,
     .max = 1000,
     .unit = "sessions",
-    .doc = "Sessions that one account may have, hibernating ones included.",
+    .doc = "How many sessions one account may have, including hibernating ones.",
 };
 struct setting sm_enabled = {
     .name = "sm.enabled",
@@ -69,10 +70,9 @@ struct setting sm_hibernate_buffer = {
     .min = 5,
     .max = 150,
     .unit = "stanzas",
-    .doc =
-        "Unacknowledged stanzas kept for a session that waits to be resumed, what was sent before "
-        "its connection was lost included. One more ends it; its messages go to other sessions or "
-        "stay in the mailbox.",
+    .doc = "Unacknowledged stanzas kept for a session that waits to be resumed, including those "
+           "sent before its connection was lost. With more, the session ends; its messages go to "
+           "other sessions or stay in the mailbox.",
 };
 struct setting sm_hibernate_bytes = {
     .name = "sm.hibernate-bytes",
@@ -80,8 +80,9 @@ struct setting sm_hibernate_bytes = {
     .def = 1 << 20,
     .min = 64 << 10,
     .max = 64 << 20,
-    .doc = "The same in bytes: more unacknowledged data ends a session that waits to be resumed. "
-           "Raise it if clients that receive large stanzas often lose their sessions.",
+    .doc =
+        "Unacknowledged data kept for a session that waits to be resumed. With more, the session "
+        "ends. Raise it if clients that receive large stanzas often lose their sessions.",
 };
 struct setting sm_ack_every = {
     .name = "sm.ack-every",
@@ -99,9 +100,8 @@ struct setting sm_queue_max = {
     .min = 200,
     .max = 1000000,
     .unit = "stanzas",
-    .doc =
-        "Unacknowledged stanzas of a connected session. A client that reads but never acknowledges "
-        "is closed with policy-violation when there is one more.",
+    .doc = "Unacknowledged stanzas of a connected session. With more, the stream is closed with "
+           "policy-violation. This concerns clients that read but never acknowledge.",
 };
 struct setting sm_queue_bytes = {
     .name = "sm.queue-bytes",
@@ -109,9 +109,9 @@ struct setting sm_queue_bytes = {
     .def = 8 << 20,
     .min = 512 << 10,
     .max = 1 << 30,
-    .doc = "Unacknowledged data of a connected session, also what is kept for a client that is in "
-           "the background. A client with more is closed with policy-violation; its messages stay "
-           "in its mailbox.",
+    .doc = "Unacknowledged data of a connected session, including stanzas that are kept back for a "
+           "client in the background. With more, the stream is closed with policy-violation; the "
+           "messages stay in the mailbox.",
 };
 static struct setting session_clear = {
     .name = "session.bind2-clears-offline",
@@ -119,7 +119,7 @@ static struct setting session_clear = {
     .def = 1,
     .doc = "A client that binds by Bind 2 (XEP-0386) finds what it missed in the archive, so "
            "messages that waited for the user are not delivered at login as well, to no client. "
-           "Off for clients that use Bind 2 without the archive.",
+           "Turn it off for clients that use Bind 2, but not the archive.",
 };
 struct setting session_pause_buffer = {
     .name = "session.pause-buffer",
@@ -128,9 +128,8 @@ struct setting session_pause_buffer = {
     .min = 5,
     .max = 1000,
     .unit = "stanzas",
-    .doc =
-        "Stanzas kept for a connected client that is in the background or reads too slowly. With "
-        "this many all of them are sent.",
+    .doc = "Stanzas that are kept back for a connected client that is in the background or reads "
+           "too slowly. When there are this many, all are sent.",
 };
 struct setting session_active_time = {
     .name = "session.active-time",
@@ -166,7 +165,7 @@ struct metric session_count = {
 static struct metric hibernating_now = {
     .name = "muster_sessions_hibernating",
     .kind = METRIC_GAUGE,
-    .help = "Sessions that wait to be resumed, their clients being away.",
+    .help = "Sessions without a connection that wait to be resumed.",
     .also = "JsmPhantomSessionsActive",
 };
 static struct metric resumed = { .name = "muster_sessions_resumed",
@@ -178,24 +177,26 @@ static struct metric expired = { .name = "muster_sessions_expired",
 struct metric session_flushes = {
     .name = "muster_mdm_buffer_flushes",
     .kind = METRIC_COUNTER,
-    .help = "How often what was kept for a connected client was sent.",
+    .help = "How often stanzas kept back for a connected client were sent.",
     .also = "MDMBufferFlushes",
 };
 struct metric session_flushes_limit = {
     .name = "muster_mdm_buffer_flushes_limit_reached",
     .kind = METRIC_COUNTER,
-    .help = "Of these: because session.pause-buffer was reached.",
+    .help = "Flushes because session.pause-buffer was reached.",
     .also = "MDMBufferFlushesLimitReached",
 };
 struct metric session_flush_stanzas = {
     .name = "muster_mdm_buffer_flush_packets",
     .kind = METRIC_COUNTER,
-    .help = "Stanzas sent by these; its increase over a period is MDMBufferFlushPacketCount.",
+    .help =
+        "Stanzas sent by these flushes; its increase over a period is MDMBufferFlushPacketCount.",
 };
 struct metric session_flush_waited = {
     .name = "muster_mdm_buffer_queued_ms",
     .kind = METRIC_COUNTER,
-    .help = "How long these had waited, all together; by their count it is MDMBufferAvgQueuedTime.",
+    .help = "Total waiting time of these stanzas; divided by their number it is "
+            "MDMBufferAvgQueuedTime.",
 };
 struct metric *const session_metrics[] = {
     &session_count,

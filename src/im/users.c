@@ -168,7 +168,8 @@ void users_call_home(struct command_call *call, slice bare, tour_fn *fn, void *a
     if (node == w->node->id)
         node_call(w->node, worker, fn, arg);
     else
-        command_fail(call, E_UNSUPPORTED, "the account is at home on node %u; ask there", node);
+        command_fail(call, E_UNSUPPORTED, "the account belongs to node %u; run the command there",
+                     node);
 }
 
 static void at_home(struct task *t, tour_fn *fn) { users_call_home(t->call, t->jid, fn, t); }
@@ -549,9 +550,9 @@ static void run_session_kick(struct command_call *call)
 static const struct command_arg add_args[] = {
     { "jid", ARG_POSITIONAL, "address of the account: name@domain", NULL },
     { "password", ARG_SECRET, "its password", NULL },
-    { "given-name", ARG_OPTION, "for its first vCard", NULL },
-    { "surname", ARG_OPTION, "for its first vCard", NULL },
-    { "email", ARG_OPTION, "for its first vCard", NULL },
+    { "given-name", ARG_OPTION, "given name for the vCard", NULL },
+    { "surname", ARG_OPTION, "family name for the vCard", NULL },
+    { "email", ARG_OPTION, "email address for the vCard", NULL },
     { 0 },
 };
 static const struct command_arg password_args[] = {
@@ -565,9 +566,9 @@ static const struct command_arg del_args[] = {
 };
 static const struct command_arg user_list_args[] = {
     { "domain", ARG_OPTION, "only accounts of this domain", NULL },
-    { "after", ARG_OPTION, "begin behind this address", NULL },
-    { "limit", ARG_OPTION, "at most so many", NULL },
-    { "disabled", ARG_FLAG, "only those that are disabled", NULL },
+    { "after", ARG_OPTION, "begin after this address", NULL },
+    { "limit", ARG_OPTION, "show at most this number", NULL },
+    { "disabled", ARG_FLAG, "only disabled accounts", NULL },
     { 0 },
 };
 static const struct command_arg session_list_args[] = {
@@ -591,15 +592,15 @@ static struct command user_del = {
     .asks = "The account and everything that is stored for it are deleted.",
     .args = del_args,
     .run = run_user_del,
-    .doc = "Deletes an account with all that belongs to it: contacts (also from the rosters of "
-           "others), stored messages, vCard, private data. Its sessions end.",
+    .doc = "Deletes an account with everything that belongs to it: contacts (also in the contact "
+           "lists of others), stored messages, vCard, private data. Its sessions end.",
 };
 static struct command user_list = {
     .name = "user list",
     .reads = true,
     .args = user_list_args,
     .run = run_user_list,
-    .doc = "Shows the accounts in the order of their addresses.",
+    .doc = "Lists the accounts by address.",
     .columns = (const char *const[]){ "jid", "created", "disabled", NULL },
 };
 static struct command user_password = {
@@ -613,8 +614,8 @@ static struct command session_list = {
     .reads = true,
     .args = session_list_args,
     .run = run_session_list,
-    .doc = "Shows the sessions: their presence priority, whether the client is connected, stanzas "
-           "that it has not acknowledged, and seconds since its last stanza.",
+    .doc = "Lists the sessions: presence priority, whether the client is connected, number of "
+           "unacknowledged stanzas, and seconds since its last stanza.",
     .columns = (const char *const[]){ "jid", "state", "priority", "address", "tls", "since",
                                       "unacked", "idle_s", NULL },
 };
@@ -622,7 +623,7 @@ static struct command session_kick = {
     .name = "session kick",
     .args = kick_args,
     .run = run_session_kick,
-    .doc = "Ends one session or all of an account. The client may log in again.",
+    .doc = "Ends one session, or all sessions of an account. The client can log in again.",
 };
 
 static struct command *const users_commands[] = { &user_add,      &user_del,     &user_list,

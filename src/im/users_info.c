@@ -255,15 +255,15 @@ static const struct command_arg jid_args[] = {
 };
 static const char *const online_states[] = { "active", "idle", NULL };
 static const struct command_arg online_args[] = {
-    { "state", ARG_OPTION, "only those", online_states },
-    { "limit", ARG_OPTION, "at most so many", NULL },
+    { "state", ARG_OPTION, "only accounts in this state", online_states },
+    { "limit", ARG_OPTION, "show at most this number", NULL },
     { 0 },
 };
 
 static const char *const count_states[] = { "registered", "disabled", "online",
                                             "active",     "idle",     NULL };
 static const struct command_arg count_args[] = {
-    { "state", ARG_OPTION, "only those", count_states },
+    { "state", ARG_OPTION, "only accounts in this state", count_states },
     { 0 },
 };
 
@@ -280,8 +280,8 @@ struct command user_online = {
     .reads = true,
     .args = online_args,
     .run = run_online,
-    .doc = "Shows the accounts that have a session; idle are those whose clients sent nothing for "
-           "the setting users.idle-time.",
+    .doc = "Lists the accounts that have a session. An account is idle if its clients have sent "
+           "nothing for users.idle-time.",
     .columns = (const char *const[]){ "jid", "state", "sessions", "idle_s", NULL },
 };
 struct command user_stats = {

@@ -147,12 +147,12 @@ struct command user_disable = {
     .name = "user disable",
     .args = jid_args,
     .run = run_disable,
-    .doc = "Disables an account: its sessions end, nobody can log in, and to others it is as if "
-           "there were no such account. All that belongs to it stays.",
+    .doc = "Disables an account: its sessions end, nobody can log in, and to others it seems not "
+           "to exist. Its data is kept.",
 };
 struct command user_enable = {
     .name = "user enable",
     .args = jid_args,
     .run = run_enable,
-    .doc = "Enables an account that was disabled.",
+    .doc = "Enables a disabled account.",
 };

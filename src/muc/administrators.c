@@ -280,7 +280,7 @@ static void added(void *arg, enum store_result result, const struct store_batch 
 {
     struct task *t = arg;
     if (result != STORE_OK)
-        command_fail(t->call, err_of_store(result), "it was not stored");
+        command_fail(t->call, err_of_store(result), "it could not be stored");
     else if (store_changed(b, 0) == 0)
         command_fail(t->call, E_LIMIT,
                      "there are %d administrators of group chat, as many as "
@@ -325,7 +325,7 @@ static void deleted(void *arg, enum store_result result, const struct store_batc
 {
     struct task *t = arg;
     if (result != STORE_OK)
-        command_fail(t->call, err_of_store(result), "it was not deleted");
+        command_fail(t->call, err_of_store(result), "it could not be deleted");
     else if (store_changed(b, 0) == 0)
         command_fail(t->call, E_NOTFOUND, "%.*s is no administrator of group chat",
                      SLICE_ARG(t->jid));
@@ -383,7 +383,7 @@ static void run_list(struct command_call *call)
 static const struct command_arg add_args[] = {
     { "jid", ARG_POSITIONAL, "address of a user: name@domain", NULL },
     { "nick", ARG_OPTION, "nickname, for the list", NULL },
-    { "description", ARG_OPTION, "what is to be known about this one, for the list", NULL },
+    { "description", ARG_OPTION, "a note about the user, for the list", NULL },
     { 0 },
 };
 static const struct command_arg del_args[] = {
@@ -394,14 +394,14 @@ static struct command add_command = {
     .name = "room-admin add",
     .args = add_args,
     .run = run_add,
-    .doc = "Makes a user an administrator of group chat: an owner of every room, at once. One who "
-           "is on the list already gets the new nickname and description.",
+    .doc = "Makes a user an administrator of group chat, who is an owner of every room. If the "
+           "user is one already, changes nickname and description.",
 };
 static struct command del_command = {
     .name = "room-admin del",
     .args = del_args,
     .run = run_del,
-    .doc = "Takes a user off the list of administrators of group chat, at once.",
+    .doc = "Removes a user from the administrators of group chat, at once.",
 };
 static struct command list_command = {
     .name = "room-admin list",

@@ -29,10 +29,10 @@ static struct setting automatic = {
     .type = SET_BOOL,
     .def = 1,
     .changed = automatic_changed,
-    .doc = "Gives group chat a domain of its own on each node, "
-           "conference-<node_id>-<cluster_id>.<domain>, which follows changes of these. Clients "
-           "are not shown it, so that they find one service for group chat, but may use it. Off: "
-           "the one that there is stays as an ordinary alias, which `room-alias` may delete.",
+    .doc =
+        "Gives group chat an additional domain on each node, "
+        "conference-<node_id>-<cluster_id>.<domain>. Clients can use it, but do not see it in "
+        "lists. Off: an existing one becomes an ordinary alias, which `room-alias del` can delete.",
 };
 
 static const struct store_migration migrations[] = {
@@ -262,7 +262,7 @@ static void added(void *arg, enum store_result result, const struct store_batch 
     struct task *t = arg;
     bool below = is_below(t->worker->node, t->domain);
     if (result != STORE_OK) {
-        command_fail(t->call, err_of_store(result), "it was not stored");
+        command_fail(t->call, err_of_store(result), "it could not be stored");
         return;
     }
     if (store_changed(b, 0) == 0) {
@@ -319,7 +319,7 @@ static void deleted(void *arg, enum store_result result, const struct store_batc
 {
     struct task *t = arg;
     if (result != STORE_OK) {
-        command_fail(t->call, err_of_store(result), "it was not deleted");
+        command_fail(t->call, err_of_store(result), "it could not be deleted");
         return;
     }
     if (store_changed(b, 0) == 0) {
@@ -352,10 +352,10 @@ static void counted(void *arg, enum store_result result, const struct store_batc
     }
     t->rooms += store_int(b, 0, 0, 0);
     if (t->rooms > 0 && !t->forced)
-        command_fail(t->call, E_CONFLICT,
-                     "rooms under %.*s that would not be reached any more: %lld; --force deletes "
-                     "it all the same",
-                     SLICE_ARG(t->domain), (long long)t->rooms);
+        command_fail(
+            t->call, E_CONFLICT,
+            "rooms of %.*s that could no longer be reached: %lld; --force deletes it anyway",
+            SLICE_ARG(t->domain), (long long)t->rooms);
     else
         delete_now(t);
 }
@@ -523,42 +523,40 @@ static void run_report(struct command_call *call)
 }
 
 static const struct command_arg add_args[] = {
-    { "alias", ARG_POSITIONAL, "a domain of its own; newalias.<domain> is recommended", NULL },
-    { "unlisted", ARG_FLAG, "clients are not shown it, but may use it", NULL },
+    { "alias", ARG_POSITIONAL, "a domain that is not used otherwise, such as chat.<domain>", NULL },
+    { "unlisted", ARG_FLAG, "clients can use it, but do not see it in lists", NULL },
     { 0 },
 };
 static const struct command_arg del_args[] = {
     { "alias", ARG_POSITIONAL, "the domain", NULL },
-    { "force", ARG_FLAG, "also if there are rooms under it, which are not reached then", NULL },
+    { "force", ARG_FLAG, "also if it has rooms, which cannot be reached then", NULL },
     { 0 },
 };
 static struct command add_command = {
     .name = "room-alias add",
     .args = add_args,
     .run = run_add,
-    .doc = "Adds a domain of group chat, beside conference.<domain>, under which rooms can be "
-           "made. For users of other servers it needs entries in DNS.",
+    .doc = "Adds a domain for group chat, besides conference.<domain>, in which rooms can be made.",
 };
 static struct command del_command = {
     .name = "room-alias del",
     .args = del_args,
     .run = run_del,
-    .doc = "Deletes an alias. Persistent rooms under it stay in the database, and are there again "
-           "when it is added again.",
+    .doc = "Deletes an alias. Its persistent rooms stay in the database and return when the alias "
+           "is added again.",
 };
 static struct command list_command = {
     .name = "room-alias list",
     .reads = true,
     .run = run_list,
-    .doc = "Shows the aliases of group chat, and which of our domains each belongs to.",
+    .doc = "Lists the aliases of group chat with the domain of the server that each belongs to.",
     .columns = (const char *const[]){ "alias", "domain", "made", "listed", NULL },
 };
 static struct command report_command = {
     .name = "room-alias report",
     .reads = true,
     .run = run_report,
-    .doc = "Shows how many rooms there are under each domain of group chat, also of domains that "
-           "are none any more.",
+    .doc = "Shows the number of rooms in each group chat domain, including deleted aliases.",
     .columns = (const char *const[]){ "alias", "served", "persistent", "adhoc", NULL },
 };
 

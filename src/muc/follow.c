@@ -55,10 +55,11 @@ struct store_stmt room_ids_beyond = {
     .cols = "i",
 };
 
-static struct metric told = { .name = "muster_room_messages_to_absent",
-                              .kind = METRIC_COUNTER,
-                              .help = "Messages of rooms for members who follow them and were not "
-                                      "there." };
+static struct metric told = {
+    .name = "muster_room_messages_to_absent",
+    .kind = METRIC_COUNTER,
+    .help = "Messages of rooms sent to members who follow the room and were not in it."
+};
 
 /* Something new to read: what corrects or retracts has a text as well, for clients that know no
  * better (XEP-0308, XEP-0424). */

@@ -15,7 +15,7 @@ struct metric rooms_persistent_metric = {
 struct metric rooms_loaded_metric = {
     .name = "muster_rooms_loaded",
     .kind = METRIC_GAUGE,
-    .help = "Rooms in memory, among them names of none that were asked for of late.",
+    .help = "Rooms in memory, including recently requested names of rooms that do not exist.",
 };
 struct metric room_occupants_metric = {
     .name = "muster_room_occupants",

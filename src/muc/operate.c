@@ -148,7 +148,8 @@ static void visited(struct room *r, enum err e, void *arg)
 {
     const struct visit *v = arg;
     if (e == E_UNSUPPORTED)
-        command_fail(v->call, e, "%.*s is at home on another node; ask there", SLICE_ARG(v->jid));
+        command_fail(v->call, e, "%.*s belongs to another node; run the command there",
+                     SLICE_ARG(v->jid));
     else if (e == E_NOTFOUND || (e == OK && r->state != ROOM_READY && !v->anyhow))
         command_fail(v->call, E_NOTFOUND, "there is no room %.*s; `room list` shows all",
                      SLICE_ARG(v->jid));
@@ -186,7 +187,7 @@ static bool text_ok(struct command_call *call, const char *name, slice *out)
 {
     *out = command_arg(call, name);
     if (!xml_is_text(*out))
-        command_fail(call, E_SYNTAX, "%s: found a character that XML does not have", name);
+        command_fail(call, E_SYNTAX, "%s: found a character that is not allowed in XML", name);
     else if (out->len > TEXT_BYTES_MAX)
         command_fail(call, E_LIMIT, "%s: found %zu bytes, allowed %d", name, out->len,
                      TEXT_BYTES_MAX);
@@ -592,23 +593,23 @@ static const struct command_arg room_args[] = { ROOM_ARG, { 0 } };
 static const struct command_arg create_args[] = {
     ROOM_ARG,
     { "owner", ARG_POSITIONAL, "address of the first owner", NULL },
-    { "name", ARG_OPTION, "what it is called", NULL },
-    { "description", ARG_OPTION, "what it is about", NULL },
-    { "hidden", ARG_FLAG, "not in the list of rooms that clients see", NULL },
-    { "members-only", ARG_FLAG, "only members, administrators and owners enter", NULL },
-    { "moderated", ARG_FLAG, "only those with voice speak", NULL },
+    { "name", ARG_OPTION, "its name", NULL },
+    { "description", ARG_OPTION, "its description", NULL },
+    { "hidden", ARG_FLAG, "leave it out of the list of rooms that clients see", NULL },
+    { "members-only", ARG_FLAG, "only members, administrators and owners can enter", NULL },
+    { "moderated", ARG_FLAG, "only users with voice can speak", NULL },
     { 0 },
 };
 static const struct command_arg destroy_args[] = {
     ROOM_ARG,
-    { "reason", ARG_OPTION, "told to those who are in it", NULL },
-    { "alternate", ARG_OPTION, "address of the room to go to instead", NULL },
+    { "reason", ARG_OPTION, "sent to its occupants", NULL },
+    { "alternate", ARG_OPTION, "address of a room that replaces it", NULL },
     { 0 },
 };
 static const struct command_arg kick_args[] = {
     ROOM_ARG,
     { "nick", ARG_POSITIONAL, "nickname in the room", NULL },
-    { "reason", ARG_OPTION, "told to all in the room", NULL },
+    { "reason", ARG_OPTION, "sent to all occupants", NULL },
     { 0 },
 };
 static const char *const affiliation_names[] = {
@@ -616,9 +617,9 @@ static const char *const affiliation_names[] = {
 };
 static const struct command_arg affiliation_args[] = {
     ROOM_ARG,
-    { "user", ARG_POSITIONAL, "address name@domain; a whole domain can be outcast", NULL },
+    { "user", ARG_POSITIONAL, "address of the user, name@domain; or a domain, for outcast", NULL },
     { "affiliation", ARG_POSITIONAL, "owner, admin, member, none or outcast", affiliation_names },
-    { "reason", ARG_OPTION, "told to those whom it concerns", NULL },
+    { "reason", ARG_OPTION, "sent to the users concerned", NULL },
     { 0 },
 };
 
@@ -627,14 +628,14 @@ static struct command show_command = {
     .reads = true,
     .args = room_args,
     .run = run_show,
-    .doc = "Shows a room: its configuration, who has which affiliation, and how much it recorded.",
+    .doc = "Shows a room: its configuration, affiliations, and number of archived messages.",
 };
 static struct command affiliations_command = {
     .name = "room affiliations",
     .reads = true,
     .args = room_args,
     .run = run_affiliations,
-    .doc = "Shows who has an affiliation with a room.",
+    .doc = "Lists the affiliations of a room.",
     .columns = (const char *const[]){ "jid", "affiliation", "nick", "reason", NULL },
 };
 static struct command occupants_command = {
@@ -642,14 +643,15 @@ static struct command occupants_command = {
     .reads = true,
     .args = room_args,
     .run = run_occupants,
-    .doc = "Shows who is in a room, a row for each session.",
+    .doc = "Lists the occupants of a room, a row for each session.",
     .columns = (const char *const[]){ "nick", "jid", "affiliation", "role", "hidden", NULL },
 };
 static struct command create_command = {
     .name = "room create",
     .args = create_args,
     .run = run_create,
-    .doc = "Makes a persistent room; for the rest it is as the settings shape new rooms.",
+    .doc = "Creates a persistent room. The settings muc.new-* determine the rest of its "
+           "configuration.",
 };
 static struct command destroy_command = {
     .name = "room destroy",

@@ -134,8 +134,8 @@ static const struct command_arg room_args[] = {
 };
 static const struct command_arg set_args[] = {
     { "room", ARG_POSITIONAL, "address of the room", NULL },
-    { "field", ARG_POSITIONAL, "a field of `room fields`, such as membersonly", NULL },
-    { "value", ARG_POSITIONAL, "its value; of several, with blanks between them", NULL },
+    { "field", ARG_POSITIONAL, "name of the field in `room fields`, such as membersonly", NULL },
+    { "value", ARG_POSITIONAL, "its value; several values are separated by spaces", NULL },
     { 0 },
 };
 
@@ -144,21 +144,21 @@ struct command room_fields_command = {
     .reads = true,
     .args = room_args,
     .run = run_fields,
-    .doc = "Shows the configuration of a room as its owner can change it: fields, values, and "
-           "which values are allowed. `room set` changes one.",
+    .doc = "Shows the configuration of a room: fields, values and allowed values. `room set` "
+           "changes a field.",
     .columns = (const char *const[]){ "field", "value", "allowed", "meaning", NULL },
 };
 struct command room_set_command = {
     .name = "room set",
     .args = set_args,
     .run = run_set,
-    .doc = "Changes one field of a room's configuration, as its owner does; users in the room are "
-           "told. A room that waits for its first configuration is open to others then.",
+    .doc = "Changes one field of a room's configuration, as its owner can do. Occupants are "
+           "notified. If the room is locked because it was not configured yet, this unlocks it.",
 };
 struct command room_unlock_command = {
     .name = "room unlock",
     .args = room_args,
     .run = run_unlock,
-    .doc = "Opens a new room that its owner has not configured, with the configuration that it "
-           "has. Without it this happens after muc.lock-timeout.",
+    .doc = "Unlocks a new room that its owner has not configured, so that others can enter. This "
+           "happens by itself after muc.lock-timeout.",
 };

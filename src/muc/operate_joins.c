@@ -86,7 +86,7 @@ static void run_joins(struct command_call *call)
 static const struct command_arg args[] = {
     { "room", ARG_POSITIONAL, "address of the room", NULL },
     { "limit", ARG_OPTION, "how many are shown", NULL },
-    { "after", ARG_OPTION, "number behind which to go on", NULL },
+    { "after", ARG_OPTION, "begin after this number", NULL },
     { 0 },
 };
 struct command room_joins_command = {
@@ -94,7 +94,8 @@ struct command room_joins_command = {
     .reads = true,
     .args = args,
     .run = run_joins,
-    .doc = "Shows who entered and left a room and when, by address, as far as the room archives "
-           "that: setting muc.archive-joins for new rooms, field archivejoins of `room set`.",
+    .doc = "Shows who entered and left a room and when, by address, if the room archives that. The "
+           "setting muc.archive-joins turns it on for new rooms, `room set ROOM archivejoins on` "
+           "for one room.",
     .columns = (const char *const[]){ "time", "event", "nick", "jid", NULL },
 };

@@ -321,11 +321,11 @@ struct store_stmt operate_people_stmt = {
 
 static const char *const kinds[] = { "persistent", "adhoc", NULL };
 static const struct command_arg list_args[] = {
-    { "domain", ARG_OPTION, "only rooms under this domain of group chat", NULL },
-    { "filter", ARG_OPTION, "only rooms that have this text in their address or name", NULL },
+    { "domain", ARG_OPTION, "only rooms of this group chat domain", NULL },
+    { "filter", ARG_OPTION, "only rooms with this text in their address or name", NULL },
     { "kind", ARG_OPTION, "persistent or adhoc", kinds },
-    { "limit", ARG_OPTION, "how many rooms are shown", NULL },
-    { "after", ARG_OPTION, "address of the room behind which to go on", NULL },
+    { "limit", ARG_OPTION, "show at most this number of rooms", NULL },
+    { "after", ARG_OPTION, "begin after the room with this address", NULL },
     { 0 },
 };
 struct command room_list_command = {
@@ -333,8 +333,8 @@ struct command room_list_command = {
     .reads = true,
     .args = list_args,
     .run = run_list,
-    .doc = "Shows the rooms in the order of their addresses: persistent ones, and ad hoc ones, "
-           "which are there while somebody is in them.",
+    .doc = "Lists the rooms by address: persistent ones, and ad hoc ones, which exist while "
+           "somebody is in them.",
     .columns = (const char *const[]){ "jid", "name", "kind", "occupants", NULL },
 };
 struct command room_report_command = {
@@ -342,10 +342,10 @@ struct command room_report_command = {
     .reads = true,
     .args = list_args,
     .run = run_report,
-    .doc = "Shows rooms with their owners and members by address (the first 1,000 of each; `room "
-           "affiliations` shows all), when and by whom they were made, the last message and how "
-           "many are recorded. With the option --csv of "
-           "musterctl it is a table for spreadsheets.",
+    .doc = "Lists rooms with their owners and members by address (the first 1,000 of each; `room "
+           "affiliations` shows all), creator and time of creation, time of the last message, and "
+           "number of archived messages. With the option --csv of musterctl it is a table for "
+           "spreadsheets.",
     .columns = (const char *const[]){ "jid", "name", "kind", "owners", "members", "occupants",
                                       "created", "creator", "last_message", "messages", NULL },
 };

@@ -165,7 +165,7 @@ static void run_owner(struct command_call *call)
         return;
     if (!node_serves(w->node, jid_split(t->owner).domain)) {
         command_fail(call, E_DENIED,
-                     "%.*s is no account of this cluster; the new owner has to be one",
+                     "%.*s is not an account of this server; the new owner must be one",
                      SLICE_ARG(t->owner));
         return;
     }
@@ -175,15 +175,15 @@ static void run_owner(struct command_call *call)
 static const struct command_arg owner_args[] = {
     { "rooms", ARG_POSITIONAL, "addresses of rooms, separated by spaces", NULL },
     { "new-owner", ARG_POSITIONAL,
-      "address user@domain of an account here: a member of each room, and not its creator", NULL },
-    { "replace", ARG_FLAG, "those who own it now become members", NULL },
+      "address of an account here, which must be a member of each room and not its creator", NULL },
+    { "replace", ARG_FLAG, "the current owners become members", NULL },
     { 0 },
 };
 struct command room_owner_command = {
     .name = "room owner",
     .args = owner_args,
     .run = run_owner,
-    .doc = "Makes a member of persistent rooms their owner, for many rooms at once: when the only "
-           "owner is gone, or when the rooms get a new owner. All rooms are checked before the "
+    .doc = "Makes a member of persistent rooms their owner, for many rooms at once. Use it if the "
+           "only owner has left, or if the rooms get a new owner. All rooms are checked before the "
            "first is changed.",
 };

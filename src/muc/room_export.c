@@ -30,7 +30,8 @@ bool room_file_begin(struct command_call *call, const char **path)
     if (atomic_fetch_add(&files, 1) < ROOM_FILES_MAX)
         return true;
     room_file_end();
-    command_fail(call, E_AGAIN, "%d rooms are being moved already; try later", ROOM_FILES_MAX);
+    command_fail(call, E_AGAIN, "%d rooms are being changed already; try again later",
+                 ROOM_FILES_MAX);
     return false;
 }
 
@@ -336,7 +337,7 @@ static void run_export(struct command_call *call)
 
 static const struct command_arg args[] = {
     { "room", ARG_POSITIONAL, "address of a persistent room", NULL },
-    { "file", ARG_POSITIONAL, "file of the server's host to make; it must not be there", NULL },
+    { "file", ARG_POSITIONAL, "file to make on the server's host; it must not exist", NULL },
     { 0 },
 };
 static struct command export_command = {
@@ -344,9 +345,10 @@ static struct command export_command = {
     .access = COMMAND_LOCAL,
     .args = args,
     .run = run_export,
-    .doc = "Writes a persistent room to a file, as lines of JSON: configuration, affiliations, "
-           "hats, card, subject and recorded messages with their ids and times. Only the server's "
-           "user can read the file, which can tell who said what.",
+    .doc =
+        "Writes a persistent room to a file, as lines of JSON: configuration, affiliations, hats, "
+        "vCard, subject and archived messages with their ids and times. Only the user of the "
+        "server can read the file. It contains the addresses of authors, also of anonymous rooms.",
 };
 
 static void worker_start(struct worker *w)

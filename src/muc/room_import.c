@@ -652,7 +652,7 @@ void room_import_start(struct worker *w)
 }
 
 static const struct command_arg args[] = {
-    { "file", ARG_POSITIONAL, "file of the server's host that `room export` has written", NULL },
+    { "file", ARG_POSITIONAL, "file of `room export` on the server's host", NULL },
     { 0 },
 };
 struct command room_import_command = {
@@ -660,6 +660,6 @@ struct command room_import_command = {
     .access = COMMAND_LOCAL,
     .args = args,
     .run = run_import,
-    .doc = "Makes a persistent room from a file that `room export` has written. Every line is "
-           "checked before anything is stored; a room that is there already is not touched.",
+    .doc = "Creates a persistent room from a file of `room export`. Every line is checked before "
+           "anything is stored. An existing room is never changed.",
 };

@@ -59,8 +59,7 @@ struct setting muc_create = {
 struct setting muc_create_home = {
     .name = "muc.create-home",
     .type = SET_BOOL,
-    .doc = "Whether rooms are made in the home cluster of their creator only: users of other "
-           "clusters and servers may enter rooms here, but not make them.",
+    .doc = "Whether users of other clusters and servers may enter rooms here, but not make them.",
 };
 struct setting muc_lock_timeout = {
     .name = "muc.lock-timeout",
