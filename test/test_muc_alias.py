@@ -133,7 +133,7 @@ def test_deletion_warns_of_rooms_under_it(server, alice, bob):
     assert report(server)["chat.localhost"] == {"alias": "chat.localhost", "served": True,
                                                 "persistent": 1, "adhoc": 1}
     text = refusal(server, "room-alias", "del", "chat.localhost")
-    assert "rooms under chat.localhost that would not be reached any more: 2; --force" in text
+    assert "rooms of chat.localhost that could no longer be reached: 2; --force" in text
     assert server.ctl("room-alias", "del", "chat.localhost", "--force")["text"] == \
         "deleted; rooms under it that are not reached any more: 2"
     gone = cave.presence(bob, "secondwitch")

@@ -179,7 +179,7 @@ def test_what_cannot_be_made(server):
         server, "room", "create", "cave@conference.localhost", "bob@localhost", "--name",
         "x" * 1001)
     for bad in ("\x1b[31m", "a\rb\x07", "\ufffe"):
-        assert "description: found a character that XML does not have" in refusal(
+        assert "description: found a character that is not allowed in XML" in refusal(
             server, "room", "create", "cave@conference.localhost", "bob@localhost",
             "--description", bad)
     for bad in ("a\nb", "a\r"):
@@ -281,7 +281,7 @@ def test_no_room_changes_owner_if_one_cannot(server, alice, three):
     ("bob", "found bob, allowed: an address name@domain"),
     ("bob@localhost/phone", "allowed: an address name@domain"),
     ("dave@localhost", "there is no account dave@localhost"),
-    ("bob@elsewhere.test", "bob@elsewhere.test is no account of this cluster"),
+    ("bob@elsewhere.test", "bob@elsewhere.test is not an account of this server"),
 ])
 def test_who_cannot_become_an_owner(server, three, owner, text):
     assert text in refusal(server, "room", "owner", three[0], owner)
