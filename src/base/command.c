@@ -4,6 +4,7 @@
 #include "base/ensure.h"
 #include "base/list.h"
 #include "base/log.h"
+#include "base/utf8.h"
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdarg.h>
@@ -120,6 +121,18 @@ static enum err check_choice(const struct command *c, const struct command_arg *
     return E_SYNTAX;
 }
 
+/* Bytes that no argument has: they would garble a log or a terminal, and XML has no way to say
+ * them. */
+static bool is_text(slice value)
+{
+    for (size_t i = 0; i < value.len; i++) {
+        unsigned char c = (unsigned char)value.ptr[i];
+        if (c == 0x7f || (c < ' ' && c != '\t' && c != '\n' && c != '\r'))
+            return false;
+    }
+    return utf8_valid(value);
+}
+
 static enum err bind_one(struct command_call *c, slice name, slice value, struct why *why)
 {
     int i = arg_index(c->command, name);
@@ -128,6 +141,11 @@ static enum err bind_one(struct command_call *c, slice name, slice value, struct
     const struct command_arg *a = &c->command->args[i];
     if (c->args[i].ptr != NULL) {
         why_set(why, "%s: %s: found twice, allowed once", c->command->name, a->name);
+        return E_SYNTAX;
+    }
+    if (!is_text(value)) {
+        why_set(why, "%s: %s: found a control character, or no UTF-8, allowed text",
+                c->command->name, a->name);
         return E_SYNTAX;
     }
     if (value.len == 0)

@@ -98,7 +98,8 @@ struct command *command_find(slice name);
 slice command_arg(const struct command_call *c, const char *name);
 bool command_flag(const struct command_call *c, const char *name);
 /* Fills args, in the call's arena, from name/value pairs and checks them against the row. E_SYNTAX:
- * unknown, given twice, missing, or not a choice; a flag's value is empty, "true" or "false". */
+ * unknown, given twice, missing, not a choice, not UTF-8, or with control characters other than tab
+ * and line ends; a flag's value is empty, "true" or "false". */
 NODISCARD enum err command_bind(struct command_call *c, const slice *names, const slice *values,
                                 size_t count, struct why *why);
 

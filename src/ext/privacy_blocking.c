@@ -336,6 +336,11 @@ static void run_list(struct command_call *call)
         command_fail(call, E_SYNTAX, "found %.*s, allowed: the id of a report", SLICE_ARG(after));
         return;
     }
+    struct jid about;
+    if (jid.ptr != NULL && jid_parse(&about, jid, call->arena) != OK) {
+        command_fail(call, E_SYNTAX, "jid: found %.*s, allowed: an address", SLICE_ARG(jid));
+        return;
+    }
     struct store_batch *b = store_read(w->store, 0);
     STORE_ADD(b, &report_stmts[1], STORE_ANY_ROWS, SV_I(id),
               SV_T(jid.ptr == NULL ? SLICE("") : jid), SV_I(REPORTS_A_PAGE));
