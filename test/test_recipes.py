@@ -92,6 +92,18 @@ def test_settings_exist():
                 assert name in known or f'"{name}"' in sources, f"{page.name}: {name}"
 
 
+def test_warnings_say_what_they_mean():
+    """Each warning and error in the log has a sentence beside the name of its event."""
+    calls = re.compile(r"log_(?:warn|error)\(((?:[^;\"]|\"(?:\\\\.|[^\"\\\\])*\")*)\);")
+    tried = 0
+    for path in (ROOT / "src").rglob("*.c"):
+        for call in calls.findall(path.read_text()):
+            if "LOG_EV" in call and not path.name.endswith("_test.c"):
+                assert re.search(r'"(hint|text|why|reason|error)"', call), f"{path.name}: {call}"
+                tried += 1
+    assert tried > 30
+
+
 # --- the node file ---
 
 

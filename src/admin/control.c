@@ -172,7 +172,8 @@ static void on_accepted(struct loop *loop, int fd, const struct sockaddr *peer, 
 {
     struct control *ctl = arg;
     if (ctl->client_count == CLIENTS_MAX) {
-        log_warn(&log_admin, LOG_EV("control.full"), LOG_I("connections", CLIENTS_MAX));
+        log_warn(&log_admin, LOG_EV("control.full"), LOG_I("connections", CLIENTS_MAX),
+                 LOG_C("hint", "too many musterctl connections at once; this one was closed"));
         close(fd);
         return;
     }

@@ -116,20 +116,27 @@ static void load_row(slice name, slice value, struct arena *tmp)
     struct why why;
     struct setting *s = setting_find(name);
     if (s == NULL) {
-        log_warn(&log_settings, LOG_EV("setting.unknown"), LOG_S("name", name));
+        log_warn(&log_settings, LOG_EV("setting.unknown"), LOG_S("name", name),
+                 LOG_C("hint", "this version has no such setting; the stored value is ignored"));
         return;
     }
     if (s->secret && !unseal(&value, value, context_of(s, tmp), tmp)) {
-        log_warn(&log_settings, LOG_EV("setting.sealed"), LOG_S("name", name));
+        log_warn(&log_settings, LOG_EV("setting.sealed"), LOG_S("name", name),
+                 LOG_C("hint", "the stored value cannot be decrypted, so the default applies; see "
+                               "alarm secrets.key"));
         return;
     }
     if (setting_check(s, value, &why) != OK) {
-        log_warn(&log_settings, LOG_EV("setting.ignored"), LOG_C("why", why.text));
+        log_warn(&log_settings, LOG_EV("setting.ignored"), LOG_C("why", why.text),
+                 LOG_C("hint", "the stored value is not allowed, so the default applies; "
+                               "`musterctl set` sets another"));
         return;
     }
     stored_put(s, value);
     if (!s->locked && setting_set(s, value, &why) != OK)
-        log_warn(&log_settings, LOG_EV("setting.ignored"), LOG_C("why", why.text));
+        log_warn(&log_settings, LOG_EV("setting.ignored"), LOG_C("why", why.text),
+                 LOG_C("hint", "the stored value is not allowed, so the default applies; "
+                               "`musterctl set` sets another"));
 }
 
 static void loaded(void *arg, enum store_result result, const struct store_batch *b)
@@ -144,7 +151,9 @@ static void warn_disagreement(void)
 {
     struct why why;
     if (setting_agree(NULL, 0, &why) != OK)
-        log_warn(&log_settings, LOG_EV("setting.disagrees"), LOG_C("why", why.text));
+        log_warn(&log_settings, LOG_EV("setting.disagrees"), LOG_C("why", why.text),
+                 LOG_C("hint",
+                       "the smaller value applies; correct the node file or use `musterctl set`"));
 }
 
 enum err settings_load(struct store *store, struct why *why)

@@ -277,7 +277,8 @@ static void apply_reload(struct worker *w, void *arg)
 static void needs_restart(const char *key, void *arg)
 {
     struct buf *keys = arg;
-    log_warn(&log_server, LOG_EV("reload.restart-needed"), LOG_C("key", key));
+    log_warn(&log_server, LOG_EV("reload.restart-needed"), LOG_C("key", key),
+             LOG_C("hint", "the change applies after `musterctl server restart`"));
     buf_printf(keys, "%s%s", keys->len > 0 ? ", " : "", key);
 }
 

@@ -392,7 +392,8 @@ static void tell_blocked(const struct throttle_try *try, const struct count *c)
     metric_add(&auth_blocks, 1);
     log_warn(&log_auth, LOG_EV("auth.blocked"), LOG_C("what", c->what), LOG_S("jid", try->jid),
              LOG_C("peer", try->peer), LOG_I("failures", c->limit),
-             LOG_I("ms", setting_int(&auth_block_time)));
+             LOG_I("ms", setting_int(&auth_block_time)),
+             LOG_C("hint", "too many failed logins; further ones are refused for this time"));
 }
 
 void throttle_failed(struct throttle *t, struct throttle_try *try, uint64_t now_us)
@@ -414,6 +415,8 @@ void throttle_failed(struct throttle *t, struct throttle_try *try, uint64_t now_
         if (blocked[i])
             tell_blocked(try, &counts[i]);
     if (slowed)
-        log_warn(&log_auth, LOG_EV("auth.slowed"), LOG_S("jid", try->jid), LOG_C("peer", try->peer),
-                 LOG_I("failures", setting_int(&auth_failures_per_account)));
+        log_warn(
+            &log_auth, LOG_EV("auth.slowed"), LOG_S("jid", try->jid), LOG_C("peer", try->peer),
+            LOG_I("failures", setting_int(&auth_failures_per_account)),
+            LOG_C("hint", "somebody is guessing the password; logins to this account are delayed"));
 }

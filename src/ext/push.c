@@ -454,7 +454,10 @@ static void failed(struct account *a, struct registration *r, const struct stanz
     if (r->errors < setting_int(&push_errors_max))
         return;
     metric_add(&push_dropped, 1);
-    log_warn(&log_push, LOG_EV("push.dropped"), LOG_S("jid", a->jid), LOG_S("service", r->service));
+    log_warn(
+        &log_push, LOG_EV("push.dropped"), LOG_S("jid", a->jid), LOG_S("service", r->service),
+        LOG_C("hint",
+              "the push service failed too often (push.errors-max); the client registers again"));
     change(a, CHANGE_DELETE, r, NULL);
 }
 

@@ -626,7 +626,8 @@ static void get_on(struct transfer *t)
 static void get_failed(struct transfer *t, enum step step)
 {
     log_error(&log_upload, LOG_EV("upload.unreadable"), LOG_C("hash", t->hash),
-              LOG_C("error", strerror(t->error)));
+              LOG_C("error", strerror(t->error)),
+              LOG_C("hint", "restore the file in uploads/ from a backup, or delete the upload"));
     if (step == STEP_OPEN) {
         answer_end(t, t->error == ENOENT ? 404 : 500, SLICE("the file cannot be read\n"));
     } else { /* the header has gone out: only a broken connection can tell */

@@ -388,7 +388,8 @@ static void open_failed(struct fetch *f)
             http_answer_text(f->r, 404, SLICE("There is no such file.\n"));
     } else {
         log_error(&log_webchat, LOG_EV("webchat.unreadable"), LOG_C("file", f->path),
-                  LOG_C("error", strerror(f->error)));
+                  LOG_C("error", strerror(f->error)),
+                  LOG_C("hint", "install the files of the chat page again"));
         http_answer_text(f->r, 500, SLICE("This file cannot be read.\n"));
     }
     fetch_end(f);
@@ -398,7 +399,8 @@ static void read_done(struct fetch *f)
 {
     if (f->error != 0) { /* the header has gone out: only a broken connection can tell */
         log_error(&log_webchat, LOG_EV("webchat.unreadable"), LOG_C("file", f->path),
-                  LOG_C("error", strerror(f->error)));
+                  LOG_C("error", strerror(f->error)),
+                  LOG_C("hint", "install the files of the chat page again"));
         http_break(f->r);
         fetch_end(f);
         return;

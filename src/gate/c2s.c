@@ -717,7 +717,8 @@ static void gate_open(struct worker *w)
     struct c2s *c = w->node->gate_state;
     for (size_t i = 0; c != NULL && i < c->count; i++)
         if (listener_attach(c->listen[i].listener, w->loop, accepted, &c->listen[i]) != OK)
-            log_error(&log_c2s, LOG_EV("listen.failed"), LOG_I("worker", w->index));
+            log_error(&log_c2s, LOG_EV("listen.failed"), LOG_I("worker", w->index),
+                      LOG_C("hint", "this worker cannot accept connections; restart the server"));
     if (c != NULL && c->components != NULL)
         component_accept(c->components, w);
     if (c != NULL)

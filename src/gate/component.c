@@ -451,7 +451,8 @@ void component_accept(struct component_gate *g, struct worker *w)
 {
     for (size_t i = 0; i < g->count; i++)
         if (listener_attach(g->listen[i].listener, w->loop, accepted, &g->listen[i]) != OK)
-            log_error(&log_component, LOG_EV("listen.failed"), LOG_I("worker", w->index));
+            log_error(&log_component, LOG_EV("listen.failed"), LOG_I("worker", w->index),
+                      LOG_C("hint", "this worker cannot accept connections; restart the server"));
 }
 
 void component_stop(struct component_gate *g, struct worker *w)

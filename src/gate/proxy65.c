@@ -546,7 +546,8 @@ void proxy65_accept(struct proxy65 *p, struct worker *w)
 {
     for (size_t i = 0; p != NULL && i < p->count; i++)
         if (listener_attach(p->listen[i].listener, w->loop, accepted, &p->listen[i]) != OK)
-            log_error(&log_proxy65, LOG_EV("listen.failed"), LOG_I("worker", w->index));
+            log_error(&log_proxy65, LOG_EV("listen.failed"), LOG_I("worker", w->index),
+                      LOG_C("hint", "this worker cannot accept connections; restart the server"));
 }
 
 void proxy65_stop(struct proxy65 *p, struct worker *w)

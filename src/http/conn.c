@@ -276,7 +276,8 @@ void http_worker_accept(struct http_server *s, struct loop *loop)
 {
     for (size_t i = 0; i < s->listen_count; i++)
         if (listener_attach(s->listen[i].listener, loop, accepted, &s->listen[i]) != OK)
-            log_error(&log_http, LOG_EV("listen.failed"), LOG_I("worker", loop_index(loop)));
+            log_error(&log_http, LOG_EV("listen.failed"), LOG_I("worker", loop_index(loop)),
+                      LOG_C("hint", "this worker cannot accept connections; restart the server"));
 }
 
 void http_worker_stop(struct http_server *s, struct loop *loop)

@@ -198,8 +198,9 @@ static void inbox_run(struct account *a, enum err e)
 
 static void load_failed(struct account *a, enum err e)
 {
-    log_warn(&log_account, LOG_EV("load.failed"), LOG_S("jid", a->jid),
-             LOG_C("error", err_name(e)));
+    log_warn(
+        &log_account, LOG_EV("load.failed"), LOG_S("jid", a->jid), LOG_C("error", err_name(e)),
+        LOG_C("hint", "the account could not be read from the database; its stanzas were refused"));
     inbox_run(a, e);
     account_free(a);
 }

@@ -88,7 +88,9 @@ static void log_shed(const struct session *s, uint64_t bytes, const char *why)
     metric_add(&sessions_shed, 1);
     log_warn(&log_session, LOG_EV("session.shed"), LOG_S("jid", s->jid), LOG_I("bytes", bytes),
              LOG_C("state", s->state == SESSION_HIBERNATING ? "hibernating" : "connected"),
-             LOG_C("beyond", why));
+             LOG_C("beyond", why),
+             LOG_C("hint", "the client reads too slowly or does not acknowledge; its messages stay "
+                           "in the mailbox"));
 }
 
 void budget_weigh(struct account *a)

@@ -157,7 +157,8 @@ void frames_receive(void *worker, const struct bus_from *from, slice bytes)
     uint32_t node;
     if (frame_unpack(&f, bytes, w) != OK) {
         log_warn(&log_frames, LOG_EV("frame.corrupt"), LOG_I("node", from->node),
-                 LOG_I("bytes", (int64_t)bytes.len));
+                 LOG_I("bytes", (int64_t)bytes.len),
+                 LOG_C("hint", "a damaged frame of another node was dropped"));
         return;
     }
     f->node = from->node;

@@ -206,7 +206,9 @@ static void loaded(void *arg, enum store_result result, const struct store_batch
         publish(arg, b, 0, NULL, NULL);
     else
         log_error(&log_muc, LOG_EV("administrators.not_read"),
-                  LOG_C("why", store_result_name(result)));
+                  LOG_C("why", store_result_name(result)),
+                  LOG_C("hint",
+                        "group chat has no administrators until a restart; see alarm store.down"));
 }
 
 static void worker_start(struct worker *w)

@@ -150,7 +150,9 @@ static void renewed(void *arg, enum store_result result, const struct store_batc
     if (result == STORE_OK)
         publish(arg, b, store_stmt_count(b) - 1, NULL, NULL);
     else
-        log_error(&log_muc, LOG_EV("alias.not_stored"), LOG_C("why", store_result_name(result)));
+        log_error(
+            &log_muc, LOG_EV("alias.not_stored"), LOG_C("why", store_result_name(result)),
+            LOG_C("hint", "the alias of this node is missing; restart when the database works"));
 }
 
 static void renew(struct worker *w, void *unused)

@@ -83,7 +83,8 @@ static void lose(struct record *rec, const char *why)
 {
     metric_add(&lost, 1);
     log_error(&muc_archive_log, LOG_EV("message.lost"), LOG_I("room", rec->owner),
-              LOG_I("id", (int64_t)rec->id), LOG_C("why", why));
+              LOG_I("id", (int64_t)rec->id), LOG_C("why", why),
+              LOG_C("hint", "this message of a room is missing in its archive"));
     tell(rec);
     free_record(rec);
 }
@@ -402,7 +403,8 @@ void recorder_end(struct recorder *r)
     metric_add(&lost, count);
     if (count > 0)
         log_error(&muc_archive_log, LOG_EV("messages.lost"), LOG_I("count", count),
-                  LOG_C("why", "the node ends while the database is away"));
+                  LOG_C("why", "the node ends while the database is away"),
+                  LOG_C("hint", "these messages of rooms are missing in their archives"));
     while ((it = list_pop(&r->ended)) != NULL)
         mem_free(&(struct ended *){ CONTAINER_OF(it, struct ended, node) });
 }

@@ -86,11 +86,15 @@ void room_guessed(struct room *r, slice bare)
     }
     if (add(r, &one->count, &muc_password_failures))
         log_warn(&log_muc, LOG_EV("room.password_tried"), LOG_S("room", r->jid), LOG_S("jid", bare),
-                 LOG_I("failures", setting_int(&muc_password_failures)));
+                 LOG_I("failures", setting_int(&muc_password_failures)),
+                 LOG_C("hint",
+                       "too many wrong passwords; further ones are refused for muc.password-time"));
     if (add(r, &r->guesses->room, &muc_password_failures_per_room))
         log_warn(&log_muc, LOG_EV("room.password_tried"), LOG_S("room", r->jid),
                  LOG_C("jid", "many"),
-                 LOG_I("failures", setting_int(&muc_password_failures_per_room)));
+                 LOG_I("failures", setting_int(&muc_password_failures_per_room)),
+                 LOG_C("hint",
+                       "too many wrong passwords; further ones are refused for muc.password-time"));
 }
 
 bool room_guesses_too_fast(const struct room *r, slice bare)

@@ -20,7 +20,8 @@ static void opened(struct room *r, enum err e, void *arg)
         return;
     }
     /* it could not be stored: there are too many, or the database is away */
-    log_warn(&log_muc, LOG_EV("room.not_stored"), LOG_S("room", r->jid), LOG_C("why", err_text(e)));
+    log_warn(&log_muc, LOG_EV("room.not_stored"), LOG_S("room", r->jid), LOG_C("why", err_text(e)),
+             LOG_C("hint", "the room is not persistent now; its owner can configure it again"));
     struct room_delta d = { .config = mem_new(struct room_config), .unlock = true };
     room_config_keep(d.config, &r->config);
     d.config->persistent = false;

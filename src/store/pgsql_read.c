@@ -71,8 +71,9 @@ static enum store_result result_of(const struct pg_conn *c, enum pg_fault fault)
 {
     if (fault == PG_OK)
         return STORE_OK;
-    log_warn(&log_store, LOG_EV("store.read-failed"), LOG_C("code", c->state),
-             LOG_C("text", c->text));
+    log_warn(
+        &log_store, LOG_EV("store.read-failed"), LOG_C("code", c->state), LOG_C("text", c->text),
+        LOG_C("hint", "a request was refused; if this repeats, look at the log of PostgreSQL"));
     return fault == PG_REFUSED ? STORE_CONFLICT : STORE_DOWN;
 }
 
@@ -83,7 +84,8 @@ static void run_read(struct pg_reader *r, struct store_batch *b)
     uint64_t took_ms = (clock_mono_us() - began_us) / 1000;
     if (took_ms > PG_SLOW_READ_MS)
         log_warn(&log_store, LOG_EV("store.slow-read"), LOG_C("stmt", b->parts[0].stmt->name),
-                 LOG_I("ms", took_ms));
+                 LOG_I("ms", took_ms),
+                 LOG_C("hint", "the database is slow; look at the load of its disk"));
 }
 
 void *pg_reader_main(void *reader)

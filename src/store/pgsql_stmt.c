@@ -196,7 +196,8 @@ static enum pg_fault end_plans(struct pg_conn *c)
             add_plan(&c->prepared, plan);
         else
             log_warn(&log_store, LOG_EV("store.not-prepared"), LOG_C("code", c->state),
-                     LOG_C("text", c->text));
+                     LOG_C("text", c->text),
+                     LOG_C("hint", "PostgreSQL refuses a statement; look at its log"));
         lost = pg_synced(c);
     }
     buf_clear(&c->asked);

@@ -58,7 +58,8 @@ enum store_result pg_result(struct pg_conn *c, enum pg_fault fault)
     case PG_REFUSED:
         if (strncmp(c->state, "23", 2) != 0 && c->state[0] != '\0')
             log_warn(&log_store, LOG_EV("store.refused"), LOG_C("code", c->state),
-                     LOG_C("text", c->text));
+                     LOG_C("text", c->text),
+                     LOG_C("hint", "two changes met, and the database refused one of them"));
         return STORE_CONFLICT; /* often expected: the feature knows */
     case PG_FULL:
         raise(&store_full_alarm, c);
@@ -67,7 +68,8 @@ enum store_result pg_result(struct pg_conn *c, enum pg_fault fault)
     case PG_AGAIN:
     case PG_LATE:
         log_warn(&log_store, LOG_EV("store.given-up"), LOG_C("code", c->state),
-                 LOG_C("text", c->text));
+                 LOG_C("text", c->text),
+                 LOG_C("hint", "the database could not store this; look at its log"));
         return STORE_DOWN;
     case PG_BUSY:
     case PG_BROKEN:

@@ -211,7 +211,8 @@ enum store_result sqlite_failed(struct sqlite_conn *c, int rc)
     case SQLITE_TOOBIG:
     case SQLITE_RANGE:
         log_warn(&log_store, LOG_EV("store.refused"), LOG_I("code", rc),
-                 LOG_C("text", c->fault_text));
+                 LOG_C("text", c->fault_text),
+                 LOG_C("hint", "two changes met, and the database refused one of them"));
         return STORE_CONFLICT;
     case SQLITE_FULL:
         raise(&store_full_alarm, c, rc);

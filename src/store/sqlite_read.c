@@ -33,7 +33,8 @@ static void run_read(struct sqlite_reader *r, struct store_batch *b)
     uint64_t took_ms = (clock_mono_us() - began_us) / 1000;
     if (took_ms > SQLITE_SLOW_READ_MS)
         log_warn(&log_store, LOG_EV("store.slow-read"), LOG_C("stmt", b->parts[0].stmt->name),
-                 LOG_I("ms", took_ms));
+                 LOG_I("ms", took_ms),
+                 LOG_C("hint", "the database is slow; look at the load of its disk"));
 }
 
 void *sqlite_reader_main(void *reader)

@@ -121,7 +121,8 @@ static void log_overdue(struct store_port *port, uint64_t now_us)
     if (port->late_writes + port->late_reads == 0 || now_us - port->logged_us < LOG_EVERY_US)
         return;
     log_warn(&log_store, LOG_EV("store.overdue"), LOG_I("writes", port->late_writes),
-             LOG_I("reads", port->late_reads));
+             LOG_I("reads", port->late_reads),
+             LOG_C("hint", "the database did not answer in time; look at the load of its disk"));
     port->logged_us = now_us;
     port->late_writes = port->late_reads = 0;
 }

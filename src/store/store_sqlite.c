@@ -272,7 +272,8 @@ static void stop_threads(struct sqlite_db *db)
         rc = set_clean(&w->conn, 1);
     if (rc != SQLITE_OK)
         log_error(&log_store, LOG_EV("store.unclean-end"), LOG_C("path", db->path),
-                  LOG_C("text", sqlite3_errstr(rc)));
+                  LOG_C("text", sqlite3_errstr(rc)),
+                  LOG_C("hint", "the database was not closed cleanly; the next start checks it"));
     group_fini(&w->in);
     read_queue_fini(&db->reads);
     pthread_cond_destroy(&db->keeper.wake);
