@@ -122,3 +122,80 @@ def test_hibernating_is_not_connected(make_server):
     lost.cut()
     again = server.client("bob", "phone")
     assert str(again) == "bob@localhost/phone"
+
+
+# --- copies (XEP-0280) of what went to one client ---
+
+
+def with_copies(client):
+    client.result("set", "<enable xmlns='urn:xmpp:carbons:2'/>")
+    return client
+
+
+def copies(client, body):
+    """How often it came, directly or as a copy."""
+    messages = (e for e in client.log if e.tag == f"{{{xml.CLIENT}}}message")
+    return sum(body == e.text for m in messages for e in m.iter(f"{{{xml.CLIENT}}}body"))
+
+
+@pytest.fixture
+def others(server, alice):
+    """bob's client that never acknowledges; one that has copies; one that has not."""
+    one = silent(server, "one")
+    two, three = with_copies(server.client("bob", "two")), server.client("bob", "three")
+    for client in (two, three):
+        client.enable_sm(resume="false")
+    for i in range(3):
+        alice.send(chat(one, f"x{i}", ident=f"m{i}"))
+    one.expect("<message><body>x2</body></message>")
+    two.wait("copies", lambda: copies(two, "x2"))
+    return one, two, three
+
+
+@pytest.mark.parametrize("acked", [True, False])
+def test_handed_over_to_those_without_a_copy(alice, others, acked):
+    one, two, three = others
+    if acked:
+        two.ack()
+        two.ping()
+    gone(three, one)
+    three.wait("what one lost", lambda: copies(three, "x2"))
+    for client in (two, three):
+        client.expect_nothing("<message type='error'/>", after=alice)
+        assert [copies(client, f"x{i}") for i in range(3)] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("acked", [True, False])
+def test_copies_are_enough(server, others, acked):
+    """Nobody lacks it: it is not given again, now or to a client that comes later; but if those
+    with the copy go without having taken it, it waits."""
+    one, two, three = others
+    three.close()
+    if acked:
+        two.ack()
+        two.ping()
+    else:
+        two.auto_ack = False
+    gone(two, one)
+    two.ping()
+    assert [copies(two, f"x{i}") for i in range(3)] == [1, 1, 1]
+    two.cut()
+    until("nobody", lambda: "bob@localhost" not in str(server.rows("session", "list")))
+    four = server.client("bob", "four")
+    four.ping()
+    assert [copies(four, f"x{i}") for i in range(3)] == [0 if acked else 1] * 3
+
+
+def test_one_that_takes_it_late_settles_it(server, others):
+    """Also when the clients with a copy are gone before."""
+    one, two, three = others
+    two.ack()
+    two.ping()
+    one.ack()
+    one.ping()
+    for client in others:
+        client.close()
+    until("nobody", lambda: "bob@localhost" not in str(server.rows("session", "list")))
+    four = server.client("bob", "four")
+    four.ping()
+    assert not bodies(four.inbox)

@@ -441,6 +441,20 @@ def test_what_was_acknowledged_is_in_the_archive(server):
     bob.expect_closed()
 
 
+@pytest.mark.parametrize("workers", [1, 4])
+def test_what_is_acknowledged_is_found_at_once(make_server, workers):
+    """By both sides, whichever worker writes it."""
+    server = make_server("alice", "bob", workers=workers, settings={"c2s.migration": "off"})
+    alice, bob = server.client("alice", "a"), server.client("bob", "b")
+    for client in (alice, bob):
+        client.enable_sm()
+    for i in range(30):
+        chat(alice, "bob@localhost" if i % 2 else bob, f"w{i}")
+        alice.wait_acked(2 * i + 1)
+        newest = {"page": "<max>1</max><before/>"}
+        assert Page(alice, **newest).bodies == Page(bob, **newest).bodies == [f"w{i}"]
+
+
 # --- preferences (XEP-0441) ---
 
 

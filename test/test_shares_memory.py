@@ -141,12 +141,13 @@ def test_all_sessions_of_an_account_hold_its_share(make_server):
     chats(carol, dave)
 
 
+@pytest.mark.parametrize("workers", [1, 4])
 @pytest.mark.parametrize("kind", ["tls", "websocket", "bosh"])
-def test_clients_that_do_not_read_hold_the_share_of_their_account(make_server, kind):
-    """Output counts as well, whatever carries it."""
-    server = make_server("alice", "bob", "carol", "dave", settings={
-        **CLEAR, "node.memory": 64 << 20, "c2s.output-max": 64 << 20, "sm.queue-bytes": 64 << 20},
-                         why=WHY)
+def test_clients_that_do_not_read_hold_the_share(make_server, kind, workers):
+    """Output counts as well, whatever carries it, and wherever the account has its home."""
+    server = make_server("alice", "bob", "carol", "dave", workers=workers, why=WHY, settings={
+        **CLEAR, "c2s.migration": "off", "node.memory": 64 << 20, "c2s.output-max": 64 << 20,
+        "sm.queue-bytes": 64 << 20})
     bob, carol, dave = (server.client(n, "x") for n in ("bob", "carol", "dave"))
     for i in range(8):
         if kind == "tls":
@@ -163,6 +164,22 @@ def test_clients_that_do_not_read_hold_the_share_of_their_account(make_server, k
         chats(carol, dave)
     until("what it holds is free", lambda: held(server) < 16 << 20)
     assert {s[0].split("/")[0] for s in shed(server)} <= {"alice@localhost"}
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_output_counts_wherever_the_stream_is(make_server, workers):
+    """Eight sessions of 400 KB, which nobody fetches, on any worker; the share is 1 MiB."""
+    server = make_server("alice", "bob", workers=workers, settings={
+        **CLEAR, "node.memory": 64 << 20})
+    bob = server.client("bob", "b")
+    for i in range(8):
+        client = Bosh(("127.0.0.1", server.http_port), "localhost", "alice", tls=False)
+        server.clients.append(client)
+        client.open()
+        client.login("SCRAM-SHA-256", f"r{i}").available()
+    flood(bob, "alice@localhost", 2)
+    until("no more than the share is held", lambda: held(server) < 2 << 20)
+    assert {s[3] for s in shed(server)} == {"node.memory-share"}
 
 
 def test_above_the_budget_who_holds_most_goes(make_server):

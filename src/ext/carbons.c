@@ -2,8 +2,10 @@
  * conversation that another client of its user sends or receives. Under multiple device messaging
  * these are the clients that take part.
  *
- * A copy is built once and shared by all who get it. It is part of no mailbox: who is not there any
- * more finds the message in the archive, by the id that the copy has inside.
+ * A copy is built once and shared by all who get it. If the client that the message was addressed
+ * to never takes it, the clients with a copy are not given it again, and others are
+ * (session_deliver_carbon). A client that is not there any more finds the message in the archive,
+ * by the id that the copy has inside.
  *
  * Limit: COPIED_MAX sent messages an account are remembered, so that errors which answer them are
  * copied and others are not (§6.1). */
@@ -200,7 +202,10 @@ static void copy_to_others(struct account *a, const struct passage *p)
             break;
         if (!stage_takes(s, copy))
             continue;
-        session_deliver_to(s, copy, session_jid(s));
+        if (p->way == PASSAGE_RECEIVED)
+            session_deliver_carbon(s, copy, session_jid(s), p->archive_id);
+        else
+            session_deliver_to(s, copy, session_jid(s));
         count++;
     }
     if (count > 0 && p->way == PASSAGE_SENT)
@@ -215,7 +220,7 @@ static void give_to_plain(struct account *a, const struct passage *p)
     LIST_EACH (it, &a->sessions) {
         struct session *s = CONTAINER_OF(it, struct session, node);
         if (s != p->session && !wants(s) && receives(s, p->st))
-            session_deliver_to(s, p->st, a->jid);
+            session_deliver_carbon(s, p->st, a->jid, p->archive_id);
     }
 }
 

@@ -78,6 +78,7 @@ struct bosh {
     struct timer timer;      /* of the oldest held request, a missing one, or inactivity */
     struct loop_defer later; /* input goes on, answers go out */
     size_t counted;          /* bytes in io_output_bytes */
+    size_t told;             /* of these to the home of its session, see bound_output() */
     bool slow;               /* its session was told that output waits */
     char key[41];            /* the next key hashes to it; empty: no keys */
     char content[BOSH_CONTENT_MAX];

@@ -509,6 +509,11 @@ static void tell_slow(struct bosh *b)
     }
     if (b->counted > high && b->stream->session != NULL)
         budget_weigh(b->stream->session->account);
+    size_t waits = b->counted > high ? b->counted : 0;
+    if (waits > b->told + high || waits + high < b->told) {
+        b->told = waits;
+        bound_output(b->stream, waits);
+    }
 }
 
 /* Once a tick, when anything has changed. */

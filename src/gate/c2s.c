@@ -499,10 +499,12 @@ void stream_event(struct conn *c, enum conn_event ev)
     case CONN_HIGH:
         conn_hold(c, CONN_HOLD_OUTPUT);
         bound_slow(s, 1);
+        bound_output(s, conn_output_bytes(c));
         break; /* a slow reader may not ask for more */
     case CONN_LOW:
         conn_release(c, CONN_HOLD_OUTPUT);
         bound_slow(s, 0);
+        bound_output(s, 0);
         break;
     case CONN_OVERFLOW:
         stream_fail(s, XE_POLICY_VIOLATION, SLICE("too much output waits: read faster"));

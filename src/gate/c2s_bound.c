@@ -248,6 +248,14 @@ void bound_slow(struct stream *s, uint32_t slow)
     to_session(s, &(struct up){ .kind = UP_SLOW, .num = slow });
 }
 
+/* A home on this worker asks for it itself (gate_ops.output). */
+void bound_output(struct stream *s, size_t bytes)
+{
+    uint32_t num = bytes < UINT32_MAX ? (uint32_t)bytes : UINT32_MAX;
+    if (s->session == NULL && s->session_id != 0)
+        to_session(s, &(struct up){ .kind = UP_OUTPUT, .num = num });
+}
+
 void bound_drained(struct stream *s) { bound_written(s, s->out_count); }
 
 void bound_written(struct stream *s, uint32_t count)

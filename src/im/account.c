@@ -6,6 +6,7 @@
 #include "im/archive.h"
 #include "im/feature.h"
 #include "im/frames.h"
+#include "im/given.h"
 #include "im/guest.h"
 #include "im/node.h"
 #include "im/presence.h"
@@ -20,6 +21,7 @@
 
 enum {
     INBOX_MAX = 1000,
+    INBOX_BYTES_MAX = 4 << 20, /* stanzas; one more may come, however large */
     IDLE_US = 60 * 1000000,
     ABSENT_US = 10 * 1000000,
     SWEEP_MS = 10000,
@@ -74,6 +76,7 @@ static void account_free(struct account *a)
                 (*f)->unload(a);
     mailbox_fini(a);
     recent_free(a);
+    given_free(a);
     map_del(&w->accounts, a->jid);
     mem_free(&a);
 }
@@ -184,6 +187,7 @@ static void inbox_run(struct account *a, enum err e)
         struct inbox_item *it = a->inbox;
         a->inbox = it->next;
         a->inbox_count--;
+        a->inbox_bytes -= it->st == NULL ? 0 : it->st->bytes;
         if (e != OK)
             inbox_bounce(a, it, e);
         else if (it->fn != NULL)
@@ -350,7 +354,7 @@ static struct account *account_load(struct worker *w, slice bare, int64_t known_
 
 static bool inbox_put(struct account *a, const struct inbox_item *item)
 {
-    if (a->inbox_count == INBOX_MAX)
+    if (a->inbox_count == INBOX_MAX || (item->st != NULL && a->inbox_bytes > INBOX_BYTES_MAX))
         return false;
     struct inbox_item *it = mem_alloc(sizeof *it);
     *it = *item;
@@ -360,6 +364,7 @@ static bool inbox_put(struct account *a, const struct inbox_item *item)
     *a->inbox_tail = it;
     a->inbox_tail = &it->next;
     a->inbox_count++;
+    a->inbox_bytes += item->st == NULL ? 0 : item->st->bytes;
     return true;
 }
 

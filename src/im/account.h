@@ -35,13 +35,14 @@ struct account {
     struct list idle;     /* in worker.idle while there is nothing to do */
     uint64_t idle_since_us;
     struct inbox_item *inbox, **inbox_tail; /* NULL when empty */
-    uint32_t inbox_count;
+    uint32_t inbox_count, inbox_bytes; /* bytes of the stanzas among them */
     struct store_op *loading;
     struct mutation *mutations, **mutation_tail; /* the first is in flight if `mutating` */
     bool mutating, removing; /* a mutation is being committed / its deletion is asked for */
     struct roster *roster;   /* im/roster.h; NULL until READY */
     struct recent *recent;   /* what came of late (im/recent.h); NULL: nothing */
     struct recent *sent;
+    struct given *given; /* im/given.h; NULL: none */
     struct mailbox mailbox;
     void *state_of[ACCOUNT_STATE_SLOTS]; /* of features: account_state_slot() */
 };

@@ -1,4 +1,6 @@
 /* Loading, and what a login that is older than the account gets. */
+#include "base/mem.h"
+#include "im/server.h"
 #include "im/test_node.h"
 
 #include <setjmp.h>
@@ -106,6 +108,38 @@ static void test_an_old_password(void **state)
     session_end(account_session(account_find(t.w, slice_of(jid)), SLICE("r")), END_CLOSED);
 }
 
+static void tell(const char *jid, size_t bytes)
+{
+    char *xml = mem_alloc(bytes + 200);
+    int n = snprintf(xml, 200, "<message from='x@localhost/r' to='%s' type='chat'><body>", jid);
+    memset(xml + n, 'x', bytes);
+    snprintf(xml + n + bytes, 100, "</body></message>");
+    (void)account_receive(t.w, test_node_stanza(&t, xml), ORIGIN_NONE, 0, 0);
+    mem_free(&xml);
+}
+
+static bool is_loaded(void *arg) { return ((struct account *)arg)->state != ACCOUNT_LOADING; }
+
+/* While an account is loaded, what comes for it waits; not without end. */
+static void test_the_inbox_is_limited_in_bytes(void **state)
+{
+    static const char jid[] = "nobody@localhost";
+    enum { LARGE = 300 << 10, MOST = 6 << 20 };
+    (void)state;
+    for (unsigned i = 0; i < 100; i++)
+        tell(jid, LARGE);
+    struct account *a = map_get(&t.w->accounts, slice_of(jid));
+    assert_int_equal(a->state, ACCOUNT_LOADING);
+    assert_true(a->inbox_count > 10 && a->inbox_count < 100);
+    assert_true(a->inbox_bytes > 4 << 20 && a->inbox_bytes < MOST);
+    assert_true(metric_read(&stanza_bytes) < 2 * MOST);
+    account_pin(a);
+    test_node_run(&t, is_loaded, a);
+    assert_int_equal(a->inbox_count, 0);
+    assert_int_equal(a->inbox_bytes, 0);
+    account_unpin(a);
+}
+
 /* A login may come before its home hears of the new password; from then on the old one is out. */
 static void test_a_new_password_that_is_not_known_yet(void **state)
 {
@@ -187,6 +221,7 @@ static void test_an_answer_that_is_too_old(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_the_inbox_is_limited_in_bytes),
         cmocka_unit_test(test_an_old_password),
         cmocka_unit_test(test_a_new_password_that_is_not_known_yet),
         cmocka_unit_test(test_an_id_that_is_gone),

@@ -74,8 +74,10 @@ bool budget_allows(uint64_t bytes)
 static uint64_t weight(const struct session *s)
 {
     const struct node *n = account_node(s->account);
-    bool here = s->state == SESSION_ATTACHED && s->link.local != NULL && n->gate->output != NULL;
-    return s->queue_bytes + (here ? n->gate->output(s->link.local) : 0);
+    if (s->state != SESSION_ATTACHED || n->gate->output == NULL)
+        return s->queue_bytes;
+    bool here = s->link.local != NULL;
+    return s->queue_bytes + (here ? n->gate->output(s->link.local) : s->output_bytes);
 }
 
 static enum session_end end_of(const struct session *s)

@@ -8,6 +8,7 @@
 #include "base/setting.h"
 #include "im/account.h"
 #include "im/archive.h"
+#include "im/given.h"
 #include "im/guest.h"
 #include "im/node.h"
 #include "im/recent.h"
@@ -588,13 +589,24 @@ static void hand_over_passing(struct account *a, struct stanza *st, uint64_t at_
     }
 }
 
-static bool elsewhere(const struct account *a, const struct session *ended, uint64_t archive_id)
+bool message_elsewhere(const struct account *a, const struct session *but, uint64_t archive_id,
+                       bool own)
 {
     LIST_EACH (it, &a->sessions) {
         const struct session *s = CONTAINER_OF(it, struct session, node);
-        if (s != ended && s->state != SESSION_ENDED && session_queued(s, archive_id))
+        if (s != but && s->state != SESSION_ENDED &&
+            (own ? session_queued_own(s, archive_id) : session_queued(s, archive_id)))
             return true;
     }
+    return false;
+}
+
+/* A copy of what went to another session. */
+static bool any_was_given(const struct account *a, uint64_t archive_id)
+{
+    LIST_EACH (it, &a->sessions)
+        if (given_to(a, archive_id, CONTAINER_OF(it, struct session, node)->id))
+            return true;
     return false;
 }
 
@@ -616,9 +628,12 @@ void message_bounce(struct account *a, struct session *ended, struct stanza *st,
     if (st->type == TYPE_HEADLINE)
         return;
     if (archive_id != 0) {
-        if (mailbox_state(a, archive_id) == ENTRY_SETTLED || elsewhere(a, ended, archive_id))
+        bool settled = mailbox_state(a, archive_id) == ENTRY_SETTLED;
+        if (settled || message_elsewhere(a, ended, archive_id, false))
             return;
         mailbox_settle(a, archive_id);
+        if (any_was_given(a, archive_id))
+            return;
         recent_drop(a, recent_origin(st, loop_scratch(a->worker->loop))); /* it may be sent again */
     } else if (others_got(a, st, at_us)) {
         return;
@@ -630,7 +645,7 @@ void message_bounce(struct account *a, struct session *ended, struct stanza *st,
 void message_copy_lost(struct account *a, struct session *ended, uint64_t archive_id)
 {
     if (archive_id != 0 && mailbox_state(a, archive_id) == ENTRY_TAKEN &&
-        !elsewhere(a, ended, archive_id))
+        !message_elsewhere(a, ended, archive_id, false))
         mailbox_set(a, archive_id, ENTRY_OPEN);
 }
 
@@ -642,16 +657,26 @@ void message_hand_over(struct account *a, struct session *ended, struct stanza *
         hand_over_passing(a, st, at_us);
         return;
     }
-    if (mailbox_state(a, archive_id) == ENTRY_SETTLED || elsewhere(a, ended, archive_id))
+    if (mailbox_state(a, archive_id) == ENTRY_SETTLED ||
+        message_elsewhere(a, ended, archive_id, true))
         return;
     LIST_EACH (it, &a->sessions) {
         struct session *s = CONTAINER_OF(it, struct session, node);
-        if (s == ended || s->state == SESSION_ENDED || !receives(s, st) || s->flushing)
+        if (s == ended || s->state == SESSION_ENDED || !receives(s, st) || s->flushing ||
+            session_queued(s, archive_id) || given_to(a, archive_id, s->id))
             continue;
         session_deliver(s, st, archive_id, at_us);
         taken++;
     }
-    trace("message.handed-over", st, taken > 0 ? "" : "it waits", taken);
-    if (taken == 0)
+    bool copied = taken == 0 && message_elsewhere(a, ended, archive_id, false);
+    bool given = taken == 0 && !copied && any_was_given(a, archive_id);
+    trace("message.handed-over", st,
+          taken > 0         ? ""
+          : copied || given ? "others have it"
+                            : "it waits",
+          taken);
+    if (given)
+        mailbox_settle(a, archive_id);
+    else if (taken == 0 && !copied)
         mailbox_set(a, archive_id, ENTRY_OPEN);
 }

@@ -323,7 +323,7 @@ static void hand_over(struct session *s, struct queued *q, enum session_end why)
     struct stanza *st = q->st;
     bool bounce = why == END_EXPIRED && setting_int(&sm_on_expiry) == 1;
 
-    if (q->to == QUEUED_COPY)
+    if (q->to == QUEUED_COPY || queued_is_carbon(q))
         message_copy_lost(a, s, q->archive_id);
     if (q->to != QUEUED_OWN)
         return;
@@ -442,6 +442,7 @@ static void attach(struct session *s, const struct bind_request *req)
     s->secure = req->secure;
     s->by_token = req->by_token;
     s->holds = s->paused = 0;
+    s->output_bytes = 0;
     if (device_is_known(req->device)) /* one who resumes may not say it again */
         memcpy(s->device, req->device, sizeof s->device);
     size_t n = req->peer.len < sizeof s->peer - 1 ? req->peer.len : sizeof s->peer - 1;
@@ -842,6 +843,10 @@ void session_up(struct session *s, const struct up *up)
             budget_weigh(s->account); /* its output counts from now on */
         } else
             session_unpause(s, PAUSE_SLOW);
+        break;
+    case UP_OUTPUT:
+        s->output_bytes = up->num;
+        budget_weigh(s->account);
         break;
     case UP_NONZA:
         nonza_run(s, up->num);

@@ -60,7 +60,18 @@ struct queued { /* an entry of the acknowledgement queue */
 };
 /* What `to` it is written with. A shared stanza is one of many copies: it is never handed over; nor
  * is a copy for this session alone, see session_deliver_copy(), which keeps its own `to`. */
-enum queued_to { QUEUED_OWN, QUEUED_FULL, QUEUED_BARE, QUEUED_COPY };
+enum queued_to {
+    QUEUED_OWN,
+    QUEUED_FULL,
+    QUEUED_BARE,
+    QUEUED_COPY,
+    QUEUED_CARBON, /* see session_deliver_carbon(): with its full JID, or the bare one */
+    QUEUED_CARBON_BARE
+};
+static inline bool queued_is_carbon(const struct queued *q)
+{
+    return q->to == QUEUED_CARBON || q->to == QUEUED_CARBON_BARE;
+}
 
 /* Whoever produces output for a session in parts (architecture §4: internal producers take
  * credits). */
@@ -111,6 +122,7 @@ struct session {
     struct queued *queue;          /* ring; NULL until needed */
     uint32_t queue_cap, queue_head, queue_len;
     uint32_t queue_unsent; /* so many at its end were never given to a stream */
+    uint32_t output_bytes; /* that wait in a stream on another worker, as it told last */
     uint32_t queue_bytes;  /* of its stanzas; a shared one counts in full */
     struct list ack_node;  /* in worker.acks */
     struct list end_node;  /* in worker.endings; why it ends: */
@@ -151,6 +163,10 @@ void session_deliver_to(struct session *s, struct stanza *st, slice to);
  * has the owner: archive_id is settled (0: none). If the session ends before, it is dropped, and
  * that entry is open again; nobody else gets it. */
 void session_deliver_copy(struct session *s, struct stanza *st, uint64_t archive_id);
+/* A copy of a message to another session of the account, written with another `to`. It settles the
+ * entry if nobody else has the message queued when the client takes it; the entry is open again if
+ * the session that has it last ends. */
+void session_deliver_carbon(struct session *s, struct stanza *st, slice to, uint64_t archive_id);
 /* Whether the client took nearly all of what it was sent; a producer goes on then, or waits for it.
  * session_wait() calls p->go once, later. */
 bool session_took(const struct session *s);
@@ -182,6 +198,8 @@ extern struct metric session_count;
 struct session *session_find(const struct worker *w, uint64_t id);
 /* Whether the queue holds this archive id: the session has it or will get it on resumption. */
 bool session_queued(const struct session *s, uint64_t archive_id);
+/* The same, but not as a copy of what went to another session. */
+bool session_queued_own(const struct session *s, uint64_t archive_id);
 
 /* The newest message that is kept and that the client has not acknowledged; NULL: none. Borrowed.
  */
@@ -215,6 +233,7 @@ enum up_kind {
     UP_ENABLE,  /* num: 1: with resumption wanted */
     UP_WRITTEN, /* num: all stanzas up to this outbound count were written to the socket */
     UP_SLOW,    /* num: 1: its output waits, 0: no longer */
+    UP_OUTPUT,  /* num: bytes of its output that wait, where the home cannot ask for them */
     UP_NONZA,   /* num: which (im/feature.h) */
     UP_GONE     /* num: enum session_end */
 };

@@ -5,6 +5,7 @@
 #include "im/account.h"
 #include "im/budget.h"
 #include "im/feature.h"
+#include "im/given.h"
 #include "im/router.h"
 #include "im/server.h"
 #include "im/session_private.h"
@@ -26,13 +27,6 @@ static void grow(struct session *s)
     s->queue = q;
     s->queue_cap = cap;
     s->queue_head = 0;
-}
-
-static enum queued_to queued_to(const struct session *s, const struct stanza_note *note)
-{
-    if (note->to.ptr == NULL)
-        return QUEUED_OWN;
-    return note->to.len > s->bare_len ? QUEUED_FULL : QUEUED_BARE;
 }
 
 static void push(struct session *s, struct stanza *st, const struct stanza_note *note,
@@ -74,11 +68,19 @@ void session_queue_free(struct session *s)
     mem_free(&s->queue);
 }
 
+static void took(struct session *s, const struct queued *q)
+{
+    if (!queued_is_carbon(q) || !message_elsewhere(s->account, s, q->archive_id, false))
+        mailbox_settle(s->account, q->archive_id);
+    else if (mailbox_state(s->account, q->archive_id) != ENTRY_SETTLED)
+        given_put(s->account, q->archive_id, s->id);
+}
+
 static void pop(struct session *s)
 {
     struct queued *q = session_queue_at(s, 0);
     if (q->archive_id != 0)
-        mailbox_settle(s->account, q->archive_id);
+        took(s, q);
     release(s, q);
     s->queue_head = (s->queue_head + 1) & (s->queue_cap - 1);
     s->queue_len--;
@@ -176,10 +178,13 @@ static void send_queued(struct session *s, const struct queued *q, bool delay)
     struct stanza_note note = { .archive_id = told_id(s, q->archive_id),
                                 .delay_us = delay ? q->at_us : 0,
                                 .by = session_bare(s) };
+    bool full = q->to == QUEUED_FULL || q->to == QUEUED_CARBON;
     if (q->to == QUEUED_COPY) /* it says all that in its content */
         note = (struct stanza_note){ 0 };
     else if (q->to != QUEUED_OWN)
-        note.to = q->to == QUEUED_FULL ? session_jid(s) : session_bare(s);
+        note.to = full ? session_jid(s) : session_bare(s);
+    if (queued_is_carbon(q))
+        note.archive_id = 0;
     bool noted = note.archive_id != 0 || note.delay_us != 0 || note.to.ptr != NULL;
     session_down(
         s, &(struct down){
@@ -433,27 +438,28 @@ static void send_live(struct session *s, struct stanza *st, const struct stanza_
     }
 }
 
-static void deliver(struct session *s, struct stanza *st, const struct stanza_note *note)
+static void deliver(struct session *s, struct stanza *st, const struct stanza_note *note,
+                    enum queued_to to)
 {
     struct stanza_note told = *note;
-    told.archive_id = told_id(s, note->archive_id);
+    told.archive_id = to < QUEUED_COPY ? told_id(s, note->archive_id) : 0;
     bool noted = told.archive_id != 0 || told.delay_us != 0 || told.to.ptr != NULL;
     ensure(s->state != SESSION_ENDED);
     if (s->state == SESSION_HIBERNATING) {
-        keep(s, st, note, queued_to(s, note));
+        keep(s, st, note, to);
         return;
     }
     if (s->paused != 0) {
         enum hold h = held(s, st, note);
         if (h == HOLD_KEEP)
-            keep(s, st, note, queued_to(s, note));
+            keep(s, st, note, to);
         if (h != HOLD_SEND)
             return;
         session_queue_flush(s);
     }
     s->out_count++;
     if (s->sm != 0 || note->archive_id != 0)
-        push(s, st, note, queued_to(s, note));
+        push(s, st, note, to);
     send_live(s, st, noted ? &told : NULL);
 }
 
@@ -461,13 +467,23 @@ void session_deliver(struct session *s, struct stanza *st, uint64_t archive_id, 
 {
     deliver(s, st,
             &(struct stanza_note){
-                .archive_id = archive_id, .delay_us = delay_us, .by = session_bare(s) });
+                .archive_id = archive_id, .delay_us = delay_us, .by = session_bare(s) },
+            QUEUED_OWN);
 }
 
 void session_deliver_to(struct session *s, struct stanza *st, slice to)
 {
     ensure(to.len == s->jid.len || to.len == s->bare_len);
-    deliver(s, st, &(struct stanza_note){ .by = session_bare(s), .to = to });
+    deliver(s, st, &(struct stanza_note){ .by = session_bare(s), .to = to },
+            to.len == s->jid.len ? QUEUED_FULL : QUEUED_BARE);
+}
+
+void session_deliver_carbon(struct session *s, struct stanza *st, slice to, uint64_t archive_id)
+{
+    ensure(to.len == s->jid.len || to.len == s->bare_len);
+    deliver(s, st,
+            &(struct stanza_note){ .archive_id = archive_id, .by = session_bare(s), .to = to },
+            to.len == s->jid.len ? QUEUED_CARBON : QUEUED_CARBON_BARE);
 }
 
 void session_deliver_copy(struct session *s, struct stanza *st, uint64_t archive_id)
@@ -488,9 +504,18 @@ const struct stanza *session_last_unacked(const struct session *s)
 {
     for (uint32_t i = s->queue_len; i > 0; i--)
         if (session_queue_at(s, i - 1)->archive_id != 0 &&
-            session_queue_at(s, i - 1)->to != QUEUED_COPY)
+            session_queue_at(s, i - 1)->to < QUEUED_COPY)
             return session_queue_at(s, i - 1)->st;
     return NULL;
+}
+
+bool session_queued_own(const struct session *s, uint64_t archive_id)
+{
+    for (uint32_t i = 0; i < s->queue_len; i++)
+        if (session_queue_at(s, i)->archive_id == archive_id &&
+            !queued_is_carbon(session_queue_at(s, i)))
+            return true;
+    return false;
 }
 
 bool session_queued(const struct session *s, uint64_t archive_id)

@@ -433,7 +433,7 @@ static void stanzas_read(void *arg, enum store_result result, const struct store
                                    .archive_id = (uint64_t)store_int(b, 0, i, 1),
                                    .at_us = (uint64_t)store_int(b, 0, i, 2),
                                    .delayed = (bits & 1) != 0,
-                                   .to = (uint8_t)(bits >> 1 <= QUEUED_COPY ? bits >> 1 : 0),
+                                   .to = (uint8_t)(bits >> 1 <= QUEUED_CARBON_BARE ? bits >> 1 : 0),
                                    .text = slice_dup(r->arena, store_text(b, 0, i, 4)) };
     }
     v->state_count = store_row_count(b, 1);

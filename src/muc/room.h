@@ -10,7 +10,8 @@
  * Stored state changes by room_commit() only: the change is a value, applied when it is committed,
  * one at a time; messages do not wait for it.
  *
- * Limits: those of muc/settings.h; ROOM_INBOX_MAX stanzas wait while it loads. */
+ * Limits: those of muc/settings.h; while it loads, ROOM_INBOX_MAX stanzas wait, and no more come
+ * when they have ROOM_INBOX_BYTES. */
 #pragma once
 #include "base/err.h"
 #include "base/list.h"
@@ -30,7 +31,7 @@ struct host;
 struct worker;
 
 enum room_state { ROOM_LOADING, ROOM_READY, ROOM_ABSENT };
-enum { ROOM_INBOX_MAX = 1000 };
+enum { ROOM_INBOX_MAX = 1000, ROOM_INBOX_BYTES = 4 << 20 };
 
 /* What a nickname looks like. Maps hold the first of those that look alike: several of one person,
  * or all of them while muc.look-alike is off. */
@@ -108,7 +109,7 @@ struct room {
     struct list idle;
     uint64_t idle_since_us;
     struct room_wait *inbox, **inbox_tail; /* NULL: empty */
-    uint32_t inbox_count;
+    uint32_t inbox_count, inbox_bytes; /* of its stanzas */
     struct room_change *changes, **change_tail; /* the first is in flight if `changing` */
     bool changing, advancing;
     bool beside;          /* something that is no such change was changed while one was under way */

@@ -236,6 +236,7 @@ static void drain(struct room *r, enum err e)
         if (r->inbox == NULL)
             r->inbox_tail = &r->inbox;
         r->inbox_count -= it->st != NULL;
+        r->inbox_bytes -= it->st == NULL ? 0 : it->st->bytes;
         if (it->st == NULL)
             it->fn(r, e, it->arg);
         else if (e != OK)
@@ -256,12 +257,15 @@ static bool inbox_put(struct room *r, const struct room_wait *wait)
         wait->st != NULL && wait->st->kind == STANZA_PRESENCE && wait->st->type == TYPE_UNAVAILABLE;
     if (wait->st != NULL && r->inbox_count >= (leaves ? ROOM_INBOX_LEAVES : ROOM_INBOX_MAX))
         return false;
+    if (wait->st != NULL && !leaves && r->inbox_bytes > ROOM_INBOX_BYTES)
+        return false;
     struct room_wait *it = mem_alloc(sizeof *it);
     *it = *wait;
     it->next = NULL;
     *r->inbox_tail = it;
     r->inbox_tail = &it->next;
     r->inbox_count += wait->st != NULL;
+    r->inbox_bytes += wait->st == NULL ? 0 : wait->st->bytes;
     return true;
 }
 
