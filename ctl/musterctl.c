@@ -1,7 +1,9 @@
 /* musterctl: commands a running server over its control socket (src/admin/control_json.h). Help,
  * completion and the check of arguments come from the command rows it shares with the server. */
+#include "app/data_folder.h"
 #include "app/features.h"
 #include "app/node_file.h"
+#include "app/offline.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "ctl/help.h"
@@ -16,8 +18,6 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
-
-enum exit_code { EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_UNREACHABLE };
 
 enum { REPLY_BYTES_MAX = 32 * 1024 * 1024, READ_BYTES = 64 * 1024 };
 
@@ -248,6 +248,8 @@ static int run_command(const struct options *o, struct arena *arena)
         return EXIT_FAILED;
     }
     int fd = connect_to(path);
+    if (fd < 0 && w.command->offline && (errno == ENOENT || errno == ECONNREFUSED))
+        return offline("musterctl", o->config, data_folder_restore, w.values[0].ptr);
     if (fd < 0)
         return unreachable(path, errno);
     int code = exchange(o, &w, fd);

@@ -363,6 +363,24 @@ def test_last_login_and_statistics(host, alice):
         host.ctl("user", "stats", "nobody@localhost")
 
 
+@pytest.mark.parametrize("loaded", [True, False])
+def test_statistics_of_a_disabled_account(host, alice, loaded):
+    bob = host.client("bob", "phone")
+    host.ctl("contact", "add", "bob@localhost", "carol@localhost")
+    alice.send("<message to='bob@localhost' type='chat'><body>x</body></message>")
+    bob.expect("<message><body>x</body></message>")
+    before = {r["name"]: r["value"] for r in host.rows("user", "stats", "bob@localhost")}
+    host.ctl("user", "disable", "bob@localhost")
+    if not loaded:
+        host.restart()
+    facts = {r["name"]: r["value"] for r in host.rows("user", "stats", "bob@localhost")}
+    assert facts.pop("disabled") == "yes" and facts.pop("sessions") == "0"
+    assert facts == {name: before[name] for name in facts} and facts["contacts"] == "1"
+    if loaded:
+        stats = run(alice, "user-stats", accountjid="bob@localhost")
+        assert stats["rostersize"] == ["1"] and not stats["onlineresources"]
+
+
 def test_counts_and_lists(host, alice, bob):
     host.ctl("user", "disable", "carol@localhost")
     host.ctl("set", "users.idle-time", "1s")

@@ -11,7 +11,7 @@ import pytest
 
 from muster import database
 from muster.client import until
-from muster.server import MUSTERD, refusal
+from muster.server import MUSTERCTL, MUSTERD, refusal
 from muster.shim import Shim
 from test_faults import SmallDisk
 from test_mam import Page
@@ -34,11 +34,15 @@ def archived(client):
         after = page.last
 
 
-def restore(server, backup):
-    """`musterd --restore` for a server that does not run; the finished process."""
+BY_SERVER = "musterd --restore"
+
+
+def restore(server, backup, by="musterctl"):
+    """For a server that does not run; the finished process."""
     server.write()
-    return subprocess.run([MUSTERD, "--config", server.file, "--restore", backup],
-                          capture_output=True, text=True, timeout=60, check=False)
+    command = [MUSTERD, "--config", server.file, "--restore", backup] if by == BY_SERVER else [
+        MUSTERCTL, "--config", server.file, "backup", "restore", backup]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
 def into(make_server, backup, **conf):
@@ -169,11 +173,35 @@ def test_damaged_backup_is_refused(busy, make_server, tmp_path):
     assert restore(again, whole).returncode == 0
 
 
+def alive(server):
+    return server.rows("status") and server.process.poll() is None
+
+
+@pytest.mark.sqlite
+@pytest.mark.parametrize("by", [BY_SERVER, "musterctl"])
+def test_both_programs_restore(busy, make_server, tmp_path, by):
+    backup = tmp_path / "backup"
+    busy.ctl("backup", "create", backup)
+    busy.stop()
+    again = make_server(start=False)
+    done = restore(again, backup, by)
+    assert done.returncode == 0 and "restored into" in done.stdout
+    again.start()
+    assert len(archived(again.client("alice", "a"))) >= 50
+    again.stop()
+    done = restore(again, backup, by)
+    assert done.returncode == 1 and "is not empty" in done.stderr
+
+
 @pytest.mark.sqlite
 def test_restore_replaces_nothing(busy, make_server, tmp_path):
     backup = tmp_path / "backup"
     busy.ctl("backup", "create", backup)
-    assert "another server uses this folder" in restore(busy, backup).stderr
+    assert "another server uses this folder" in restore(busy, backup, BY_SERVER).stderr
+    done = restore(busy, backup)
+    assert done.returncode == 1 and "systemctl stop muster" in done.stderr
+    assert done.stderr.startswith("musterctl: the server is running")
+    assert alive(busy)
     busy.stop()
     before = {p: p.read_bytes() for p in busy.data.rglob("*") if p.is_file()}
     done = restore(busy, backup)

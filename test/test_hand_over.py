@@ -186,6 +186,20 @@ def test_copies_are_enough(server, others, acked):
     assert [copies(four, f"x{i}") for i in range(3)] == [0 if acked else 1] * 3
 
 
+@pytest.mark.parametrize("sm", [True, False])
+def test_a_copy_for_one_of_negative_priority_delivers_nothing(server, alice, sm):
+    """RFC 6121 §8.5.2: the message waits for a session that may receive it."""
+    two = with_copies(server.client("bob", "two", priority=-1))
+    if sm:
+        two.enable_sm()
+    alice.send(chat("bob@localhost", "x"))
+    two.wait("a copy", lambda: copies(two, "x"))
+    if sm:
+        two.ack()
+    two.ping()
+    server.client("bob", "one").expect("<message><body>x</body></message>")
+
+
 def test_one_that_takes_it_late_settles_it(server, others):
     """Also when the clients with a copy are gone before."""
     one, two, three = others

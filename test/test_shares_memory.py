@@ -169,8 +169,8 @@ def test_clients_that_do_not_read_hold_the_share(make_server, kind, workers):
 @pytest.mark.parametrize("workers", [1, 4])
 def test_output_counts_wherever_the_stream_is(make_server, workers):
     """Eight sessions of 400 KB, which nobody fetches, on any worker; the share is 1 MiB."""
-    server = make_server("alice", "bob", workers=workers, settings={
-        **CLEAR, "node.memory": 64 << 20})
+    server = make_server("alice", "bob", workers=workers, why=WHY,
+                         settings={**CLEAR, "node.memory": 64 << 20})
     bob = server.client("bob", "b")
     for i in range(8):
         client = Bosh(("127.0.0.1", server.http_port), "localhost", "alice", tls=False)

@@ -1,5 +1,5 @@
 /* backup: makes and verifies backups while the server works, one at a time, on a separate thread.
- * `musterd --restore` restores one. */
+ * `musterctl backup restore` restores one. */
 #include "admin/backup.h"
 #include "admin/backup_set.h"
 #include "base/alarm.h"
@@ -174,6 +174,14 @@ static void run_verify(struct command_call *call)
     submit(call, JOB_VERIFY, BACKUP_WITHOUT_SECRETS);
 }
 
+/* musterctl restores while no server runs: this one does. */
+static void run_restore(struct command_call *call)
+{
+    command_fail(call, E_CONFLICT,
+                 "the server is running; stop it (`systemctl stop muster`), move its data folder "
+                 "away, and run the command again");
+}
+
 static void worker_start(struct worker *w)
 {
     if (w->index == 0)
@@ -210,7 +218,7 @@ static struct command create_command = {
         "Makes a backup while the server works: the database if it is SQLite, uploaded files, the "
         "key that signs upload slots, and the self-signed certificate. Only the user of the server "
         "can read it, since it contains everything that users have stored. It does not contain the "
-        "node file and your own certificates. `musterd --restore FOLDER` restores it.",
+        "node file and your own certificates. `backup restore` restores it.",
     .columns = columns,
 };
 static struct command verify_command = {
@@ -227,9 +235,25 @@ static struct command verify_command = {
     .columns = columns,
 };
 
+static struct command restore_command = {
+    .name = "backup restore",
+    .args =
+        (const struct command_arg[]){
+            { "folder", ARG_POSITIONAL, "folder of the server's host that has the backup", NULL },
+            { 0 },
+        },
+    .run = run_restore,
+    .access = COMMAND_LOCAL,
+    .offline = true,
+    .doc = "Puts a backup into the data folder of the node file (`--config`), which must be empty. "
+           "The server must be stopped. A damaged backup is refused before anything is written. "
+           "The same as `musterd --restore FOLDER`.",
+};
+
 const struct feature backup_feature = {
     .name = "backup",
-    .commands = (struct command *const[]){ &create_command, &verify_command, NULL },
+    .commands =
+        (struct command *const[]){ &create_command, &verify_command, &restore_command, NULL },
     .metrics = (struct metric *const[]){ &finished_at, NULL },
     .logs = (struct log_area *const[]){ &log_backup, NULL },
     .worker_start = worker_start,

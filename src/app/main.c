@@ -7,6 +7,7 @@
 #include "app/node_check.h"
 #include "app/node_file.h"
 #include "app/notify.h"
+#include "app/offline.h"
 #include "app/server.h"
 #include "base/buf.h"
 #include "base/log.h"
@@ -18,9 +19,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-enum exit_code { EXIT_DONE, EXIT_FAILED, EXIT_USAGE };
-
-enum { ERRORS_BYTES_MAX = 64 * 1024, STOP_SECONDS_MAX = 8 };
+enum { STOP_SECONDS_MAX = 8 };
 
 struct options {
     const char *config, *dump_docs, *restore, *copy_to;
@@ -102,46 +101,12 @@ static int dump_docs(const char *part)
     return EXIT_USAGE;
 }
 
-/* One line for each. */
-static void print_mistakes(const struct buf *mistakes)
-{
-    slice line, rest = buf_slice(mistakes);
-    while (rest.len > 0) {
-        slice_cut(rest, '\n', &line, &rest);
-        fprintf(stderr, "%s%.*s\n", log_mark(LOG_ERROR), SLICE_ARG(line));
-    }
-}
-
-/* The node file, or NULL after its mistakes were printed. */
-static struct node_file *read_file(const char *path)
-{
-    struct node_file *file = NULL;
-    struct buf errors;
-    buf_init(&errors, ERRORS_BYTES_MAX);
-    if (node_file_load(&file, path, &errors) != OK)
-        print_mistakes(&errors);
-    buf_fini(&errors);
-    return file;
-}
-
-/* Takes the rights of the user that runs the server and reads the file again. */
-static struct node_file *read_as_service(struct node_file *file)
-{
-    const char *user = node_check_as_service(file);
-    if (user == NULL)
-        return file;
-    printf("using the rights of user %s, which runs the server\n", user);
-    struct node_file *again = read_file(file->path);
-    node_file_free(&file);
-    return again;
-}
-
 static int check(const char *path)
 {
     struct buf mistakes, notes;
-    struct node_file *file = read_file(path);
+    struct node_file *file = offline_read(path);
     if (file != NULL)
-        file = read_as_service(file);
+        file = offline_as_service(file);
     if (file == NULL)
         return EXIT_USAGE;
     buf_init(&mistakes, CHECK_BYTES_MAX);
@@ -156,24 +121,6 @@ static int check(const char *path)
     buf_fini(&notes);
     node_file_free(&file);
     return fine ? EXIT_DONE : EXIT_USAGE;
-}
-
-typedef enum err offline_fn(const struct node_file *file, const char *arg, struct why *why);
-
-/* Work on the data folder while no server runs. */
-static int offline(const char *path, offline_fn *fn, const char *arg)
-{
-    struct why why;
-    struct node_file *file = read_file(path);
-    if (file != NULL)
-        file = read_as_service(file);
-    if (file == NULL)
-        return EXIT_USAGE;
-    enum err e = fn(file, arg, &why);
-    if (e != OK)
-        fprintf(stderr, "musterd: %s\n", why.text);
-    node_file_free(&file);
-    return e == OK ? EXIT_DONE : EXIT_FAILED;
 }
 
 /* Each connection is a descriptor: as many as the system allows us. */
@@ -289,13 +236,13 @@ int main(int argc, char **argv)
     if (o.check)
         return check(o.config);
     if (o.restore != NULL)
-        return offline(o.config, data_folder_restore, o.restore);
+        return offline("musterd", o.config, data_folder_restore, o.restore);
     if (o.copy_to != NULL)
-        return offline(o.config, data_folder_copy, o.copy_to);
+        return offline("musterd", o.config, data_folder_copy, o.copy_to);
     char program[PATH_MAX];
     ssize_t len = readlink("/proc/self/exe", program, sizeof program - 1);
     program[len < 0 ? 0 : len] = '\0';
-    struct node_file *file = read_file(o.config);
+    struct node_file *file = offline_read(o.config);
     if (file == NULL)
         return EXIT_USAGE;
     config_check_path(file->path);

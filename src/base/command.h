@@ -46,6 +46,9 @@ struct command {
     const char *doc;
     const char *asks; /* what musterctl says before "Go on?"; NULL: it does not ask */
     bool reads;       /* it changes nothing and is logged at LOG_DEBUG */
+    /* musterctl runs it itself while no server runs, and run() says what to do first. Its only
+     * argument is a path. */
+    bool offline;
     enum command_access access;
     /* COMMAND_OWN: a switch that must be on for users who are not administrators; NULL: always
      * on. */

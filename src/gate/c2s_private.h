@@ -261,7 +261,7 @@ void bound_down(struct stream *s, const struct down *d);
 void bound_drained(struct stream *s);
 void bound_written(struct stream *s, uint32_t count); /* all stanzas up to it reached the client */
 void stream_charge(struct stream *s, uint32_t bytes); /* see session_charge() */
-void bound_output(struct stream *s, size_t bytes);     /* that wait: when that has changed much */
+void bound_output(struct stream *s, size_t bytes);    /* that wait: when that has changed much */
 void bound_slow(struct stream *s, uint32_t slow);     /* 1: its output waits */
 void bound_ask(struct stream *s, const struct bind_request *part); /* the home; the stream waits */
 void bound_here(struct stream *s, const struct down *d);           /* the session is the stream's */

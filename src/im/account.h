@@ -35,7 +35,7 @@ struct account {
     struct list idle;     /* in worker.idle while there is nothing to do */
     uint64_t idle_since_us;
     struct inbox_item *inbox, **inbox_tail; /* NULL when empty */
-    uint32_t inbox_count, inbox_bytes; /* bytes of the stanzas among them */
+    uint32_t inbox_count, inbox_bytes;      /* bytes of the stanzas among them */
     struct store_op *loading;
     struct mutation *mutations, **mutation_tail; /* the first is in flight if `mutating` */
     bool mutating, removing; /* a mutation is being committed / its deletion is asked for */

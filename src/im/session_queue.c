@@ -70,10 +70,13 @@ void session_queue_free(struct session *s)
 
 static void took(struct session *s, const struct queued *q)
 {
-    if (!queued_is_carbon(q) || !message_elsewhere(s->account, s, q->archive_id, false))
-        mailbox_settle(s->account, q->archive_id);
-    else if (mailbox_state(s->account, q->archive_id) != ENTRY_SETTLED)
-        given_put(s->account, q->archive_id, s->id);
+    struct account *a = s->account;
+    if (queued_is_carbon(q) && mailbox_state(a, q->archive_id) != ENTRY_TAKEN)
+        return; /* it waits for a session that is to receive it */
+    if (!queued_is_carbon(q) || !message_elsewhere(a, s, q->archive_id, false))
+        mailbox_settle(a, q->archive_id);
+    else
+        given_put(a, q->archive_id, s->id);
 }
 
 static void pop(struct session *s)

@@ -34,6 +34,15 @@ struct store_stmt users_stored = {
     .cols = "ii",
 };
 
+/* Of one that is not loaded: it is disabled. */
+struct store_stmt users_stored_by_jid = {
+    .name = "users.stored-by-jid",
+    .sql = "SELECT a.created_us, (SELECT count(*) FROM entry WHERE owner = a.id) "
+           "FROM account a WHERE a.jid = $1",
+    .params = "t",
+    .cols = "ii",
+};
+
 /* A command on its way; in the arena of its call. */
 struct task {
     struct command_call *call;
@@ -41,6 +50,8 @@ struct task {
     slice jid, state;
     uint32_t limit;
     int64_t registered, disabled, active, idle;
+    struct worker *home; /* of the account */
+    uint32_t contacts;   /* of a disabled one */
 };
 
 /* Who is online: has a session, connected or hibernating. */
@@ -220,13 +231,47 @@ static void show_stats(struct account *a, struct task *t)
     store_submit(b, a->worker->loop, 0, stats_read, t);
 }
 
+static void disabled_read(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct task *t = arg;
+    struct command_call *call = t->call;
+    if (result != STORE_OK || store_row_count(b, 0) == 0) {
+        command_fail(call, result == STORE_OK ? E_NOTFOUND : err_of_store(result),
+                     "the account could not be read");
+        return;
+    }
+    add_fact(call, "disabled", SLICE("yes"));
+    add_number(call, "sessions", 0);
+    add_number(call, "contacts", t->contacts);
+    add_number(call, "stored messages", store_int(b, 0, 0, 1));
+    add_when(call, "created", (uint64_t)store_int(b, 0, 0, 0));
+    command_done(call, "%s", "");
+}
+
+static void disabled_roster(void *arg, enum err e, const struct roster *r)
+{
+    struct task *t = arg;
+    if (e != OK) {
+        command_fail(t->call, e, "%.*s: %s", SLICE_ARG(t->jid), err_text(e));
+        return;
+    }
+    for (uint32_t i = 0; i < r->count; i++)
+        t->contacts += (r->items[i]->flags & ROSTER_LISTED) != 0;
+    struct worker *w = t->home;
+    struct store_batch *b = store_read(w->store, 0);
+    store_read_late(b, STORE_ALL_OWNERS); /* its id is not known */
+    STORE_ADD(b, &users_stored_by_jid, STORE_ANY_ROWS, SV_T(t->jid));
+    store_submit(b, w->loop, 0, disabled_read, t);
+}
+
 static void account_ready(struct account *a, enum err e, void *arg)
 {
     struct task *t = arg;
+    t->home = a->worker;
     if (e != OK)
         command_fail(t->call, e, "%.*s: %s", SLICE_ARG(t->jid), err_text(e));
     else if (a->disabled)
-        users_fail_disabled(t->call, t->jid);
+        roster_read(t->home, t->jid, disabled_roster, t);
     else if (a->state != ACCOUNT_READY)
         users_fail_missing(t->call, t->jid);
     else
@@ -289,7 +334,9 @@ struct command user_stats = {
     .reads = true,
     .args = jid_args,
     .run = run_stats,
-    .doc = "Shows the sessions of an account with their addresses, and how much it has stored. "
-           "`user last` shows when an offline user was last online.",
+    .doc =
+        "Shows the sessions of an account with their addresses, and how much it has stored, also "
+        "of a disabled account. "
+        "`user last` shows when an offline user was last online.",
     .columns = (const char *const[]){ "name", "value", NULL },
 };

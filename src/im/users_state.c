@@ -28,7 +28,8 @@ static struct store_stmt users_disable = {
     .cols = "",
 };
 struct store_stmt *const users_stmts[] = { &users_admit,  &users_enable, &users_disable,
-                                           &users_counts, &users_stored, NULL };
+                                           &users_counts, &users_stored, &users_stored_by_jid,
+                                           NULL };
 
 /* A command on its way; in the arena of its call. */
 struct task {

@@ -108,8 +108,8 @@ struct room {
     uint32_t pins;
     struct list idle;
     uint64_t idle_since_us;
-    struct room_wait *inbox, **inbox_tail; /* NULL: empty */
-    uint32_t inbox_count, inbox_bytes; /* of its stanzas */
+    struct room_wait *inbox, **inbox_tail;      /* NULL: empty */
+    uint32_t inbox_count, inbox_bytes;          /* of its stanzas */
     struct room_change *changes, **change_tail; /* the first is in flight if `changing` */
     bool changing, advancing;
     bool beside;          /* something that is no such change was changed while one was under way */
