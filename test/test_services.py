@@ -94,16 +94,33 @@ def test_ping(alice, to):
     assert alice.result("get", "<ping xmlns='urn:xmpp:ping'/>", to=to) is None
 
 
+@pytest.mark.core
 def test_server_pings_idle_clients(make_server):
-    """A client that answers stays; the error it may answer with counts as well."""
+    """A client that answers stays; the error it may answer with counts as well. Some are on the
+    worker of their session, some on another where they do not move."""
     server = make_server("alice", settings={"c2s.idle-ping": "1s"})
-    alice = server.client("alice")
+    clients = [server.client("alice") for _ in range(6)]
     for kind in ("result", "error"):
-        ping = alice.expect("<iq type='get'><ping xmlns='urn:xmpp:ping'/></iq>")
-        alice.send(f"<iq type='{kind}' id='{ping.get('id')}' to='localhost'/>")
-    alice.ping()
+        for client in clients:
+            ping = client.expect(f"<iq type='get' from='localhost' to='{client}'>"
+                                 "<ping xmlns='urn:xmpp:ping'/></iq>")
+            client.send(f"<iq type='{kind}' id='{ping.get('id')}' to='localhost'/>")
+    for client in clients:
+        client.ping()
 
 
+@pytest.mark.core
+def test_server_asks_idle_clients_for_acknowledgements(make_server):
+    server = make_server("alice", settings={"c2s.idle-ping": "1s"})
+    clients = [server.client("alice") for _ in range(6)]
+    for client in clients:
+        client.enable_sm()
+    for client in clients:
+        client.wait("<r/>", lambda c=client: any(e.tag == f"{{{xml.SM}}}r" for e in c.log))
+        client.ping()
+
+
+@pytest.mark.core
 def test_silent_clients_are_closed(make_server):
     """A peer that answers no ping is gone (RFC 6120 §4.6.4): contacts learn of it."""
     server = make_server("alice", "bob", settings={"c2s.idle-ping": "1s",

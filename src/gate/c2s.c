@@ -425,18 +425,35 @@ static size_t on_input(struct conn *c, slice data)
 /* Time: before authentication a deadline; afterwards idle clients are asked (XEP-0199 §4.3) and
  * dead ones closed. One timer a stream, lazy: traffic only stores the time (architecture §9). */
 
+enum { PING_BYTES_MAX = 32 * 1024 }; /* two addresses of 3,071 bytes, escaped */
+
+/* A request that no session counts: for one on another worker, without XEP-0198. */
+static void ping_by_stream(struct stream *s)
+{
+    struct buf b;
+    buf_init(&b, PING_BYTES_MAX);
+    buf_lit(&b, "<iq xmlns='" NS_CLIENT "' type='get' id='ping' from='");
+    xml_escape(&b, stream_domain(s));
+    buf_lit(&b, "' to='");
+    xml_escape(&b, s->jid);
+    buf_lit(&b, "'><ping xmlns='" NS_PING "'/></iq>");
+    stream_write(s, buf_slice(&b));
+    buf_fini(&b);
+}
+
 static void ping_client(struct stream *s)
 {
+    bool counts = s->session != NULL ? s->session->sm != 0 : s->sm_enabled;
     s->pinged = true;
-    if (s->session != NULL && s->session->sm == 0) {
+    if (s->session != NULL && !counts) {
         struct stanza *ping = stanza_make(STANZA_IQ, TYPE_GET, stream_domain(s), s->jid,
                                           SLICE("ping"), SLICE("<ping xmlns='" NS_PING "'/>"));
         session_deliver(s->session, ping, 0, 0);
         stanza_unref(&ping);
-    } else if (s->session != NULL) {
+    } else if (counts) {
         stream_write(s, SLICE("<r xmlns='" NS_SM "'/>")); /* an answer must come: XEP-0198 §4 */
     } else {
-        stream_write(s, SLICE(" "));
+        ping_by_stream(s);
     }
 }
 
