@@ -1,9 +1,10 @@
 """Strangers do not learn which addresses have an account (RFC 6121 section 8.5.1): what comes back
-is the same for an account that is off line and for none. Messages are the exception, which the RFC
-leaves open: a sender is told that nobody is there."""
+is the same for an account that is off line, for one that takes nothing more, and for none. That is
+so for requests, presence and messages."""
 import pytest
 
-from muster import xml
+from muster import muc, xml
+from muster.muc import Room
 
 NAMESPACES = ["jabber:iq:version", "urn:xmpp:ping", "jabber:iq:last", "vcard-temp",
               "http://jabber.org/protocol/disco#info", "http://jabber.org/protocol/disco#items",
@@ -54,3 +55,108 @@ def test_presence(alice, kind):
 def test_requests_to_a_resource_that_is_not_there(alice, to):
     assert alice.error("get", "<query xmlns='jabber:iq:version'/>", to=to) == (
         "service-unavailable", "cancel")
+
+
+MESSAGES = {
+    "chat": "type='chat'><body>hi</body>", "normal": "><body>hi</body>",
+    "subject": "><subject>hi</subject>", "headline": "type='headline'><body>hi</body>",
+    "groupchat": "type='groupchat'><body>hi</body>", "error": "type='error'><body>hi</body>",
+    "state": "type='chat'><active xmlns='http://jabber.org/protocol/chatstates'/>",
+    "receipt": "type='chat' id='r'><body>hi</body><request xmlns='urn:xmpp:receipts'/>",
+    "no store": "type='chat'><body>hi</body><no-store xmlns='urn:xmpp:hints'/>",
+    "invitation": f"><x xmlns='jabber:x:conference' jid='cave@{muc.service()}'/>",
+}
+
+
+@pytest.fixture(params=["absent", "no mailbox", "full mailbox", "full of strangers", "removed"])
+def host(make_server, request):
+    """Bob is off line, in several ways; there never was a zoe."""
+    settings = {"no mailbox": {"im.durable-ack": "off"},
+                "full mailbox": {"mailbox.unsettled-max": 1},
+                "full of strangers": {"mailbox.unsettled-max": 10, "mailbox.stranger-share": 10}}
+    server = make_server("alice", "bob", "carol", settings=settings.get(request.param, {}))
+    if request.param.startswith("full"):
+        carol = server.client("carol", "c")
+        carol.send("<message to='bob@localhost' type='chat'><body>first</body></message>")
+        carol.result("get", "<ping xmlns='urn:xmpp:ping'/>")
+    if request.param == "removed":
+        server.ctl("user", "del", "bob@localhost")
+    return server
+
+
+def test_messages(host):
+    """A stranger gets the same, which is no error, to the account and to a resource of it."""
+    alice = host.client("alice", "a")
+    for kind, rest in MESSAGES.items():
+        for resource in "", "/x":
+            here, nowhere = (answers(alice, to, f"<message to='{to}{resource}' {rest}</message>")
+                             for to in ("bob@localhost", "zoe@localhost"))
+            assert here == nowhere, (kind, resource)
+            assert len(here) == (kind == "groupchat"), (kind, resource)  # section 8.5.2.1.1
+
+
+def test_contacts_are_told(make_server):
+    """Who is on the roster learns that a message is refused; and everybody, if that is set."""
+    server = make_server("alice", "bob", "carol", settings={"mailbox.unsettled-max": 1})
+    server.login("bob").result("set", "<query xmlns='jabber:iq:roster'>"
+                               "<item jid='alice@localhost'/></query>")
+    alice, carol = server.client("alice", "a"), server.client("carol", "c")
+    for client in alice, alice:
+        client.send("<message to='bob@localhost' type='chat' id='m'><body>hi</body></message>")
+    alice.expect_error("resource-constraint", "wait", "<message type='error' id='m'/>")
+    carol.send("<message to='bob@localhost' type='chat'><body>hi</body></message>")
+    carol.expect_nothing("<message/>")
+    server.ctl("set", "mailbox.tell-strangers", "on")
+    carol.send("<message to='bob@localhost' type='chat' id='m'><body>hi</body></message>")
+    carol.expect_error("resource-constraint", "wait", "<message type='error' id='m'/>")
+    carol.send("<message to='zoe@localhost' type='chat' id='z'><body>hi</body></message>")
+    carol.expect_error("service-unavailable", "cancel", "<message type='error' id='z'/>")
+
+
+def test_mediated_invitations_and_multicast(server):
+    """Through a room and through the service that sends to many."""
+    alice = server.client("alice", "a")
+    room = Room("cave").create(alice, "first")
+    invite = (f"<message to='{room.jid}'><x xmlns='{muc.USER}'><invite to='{{}}'/></x></message>")
+    here, nowhere = both(alice, invite)
+    assert here == nowhere
+    many = ("<message to='localhost'><addresses xmlns='http://jabber.org/protocol/address'>"
+            "<address type='to' jid='{}'/></addresses><body>hi</body></message>")
+    here, nowhere = both(alice, many)
+    assert here == nowhere
+
+
+def test_requests_of_strangers_may_be_shut_out(make_server):
+    """presence.stranger-requests off: a client that is connected answers like one that is not, but
+    to its account, subscribers, and whom it has sent presence."""
+    server = make_server("alice", "bob", "carol", "dora")
+    phone, other = server.client("bob", "phone"), server.client("bob", "other")
+    alice, carol, dora = (server.client(n, "r") for n in ("alice", "carol", "dora"))
+    server.befriend("bob", "carol")
+    phone.send(f"<presence to='{dora.jid}'/>")
+    dora.expect(f"<presence from='{phone.jid}' type='-'/>")
+
+    def ask(client, answered):
+        client.drain()
+        client.send(f"<iq type='get' id='v' to='{phone.jid}'>"
+                    "<query xmlns='jabber:iq:version'/></iq>")
+        if answered:
+            phone.expect(f"<iq type='get' id='v' from='{client.jid}'/>")
+            phone.send(f"<iq type='result' id='v' to='{client.jid}'/>")
+            client.expect(f"<iq type='result' id='v' from='{phone.jid}'/>")
+        else:
+            error = client.expect("<iq type='error' id='v'/>")
+            phone.expect_nothing("<iq/>", after=client)
+            return xml.canonical(error).replace("/phone", "/gone")
+        return None
+    ask(alice, True)
+    server.ctl("set", "presence.stranger-requests", "off")
+    for client in other, carol, dora:
+        ask(client, True)
+    there = ask(alice, False)
+    alice.send("<iq type='get' id='v' to='bob@localhost/gone'>"
+               "<query xmlns='jabber:iq:version'/></iq>")
+    assert there == xml.canonical(alice.expect("<iq type='error' id='v'/>"))
+    phone.send(f"<presence to='{dora.jid}' type='unavailable'/>")
+    dora.expect(f"<presence from='{phone.jid}' type='unavailable'/>")
+    ask(dora, False)

@@ -2,13 +2,15 @@
 not their key; and what operators read in the log about logins."""
 import re
 import ssl
+import struct
+import subprocess
 import uuid
 
 import pytest
 
 from muster import xml
 from muster.client import insecure_context, until
-from muster.server import MUSTERD
+from muster.server import MUSTERCTL, MUSTERD, ROOT
 
 BIND = f"<bind xmlns='{xml.BIND2}'/>"
 
@@ -89,3 +91,65 @@ def test_a_short_password_is_pointed_out(server):
     assert "register.password-min" not in answer["text"]
     answer = server.ctl("user", "password", "emil@localhost", "--password", "x")
     assert "register.password-min" in answer["text"]
+
+
+# --- the programs ---
+
+RELEASE = pytest.mark.skipif("build/release" not in str(MUSTERD), reason="of the release build")
+LOAD, DYNAMIC, STACK, RELRO = 1, 2, 0x6474e551, 0x6474e552
+X, W = 1, 2
+PAGE = 4096
+
+
+class Elf:
+    """Segments and dynamic entries of a 64-bit little-endian file."""
+
+    def __init__(self, path):
+        self.data = path.read_bytes()
+        assert self.data[:6] == b"\x7fELF\2\1"
+        self.kind, = struct.unpack_from("<H", self.data, 16)
+        offset, = struct.unpack_from("<Q", self.data, 32)
+        size, count = struct.unpack_from("<HH", self.data, 54)
+        self.segments = []
+        for i in range(count):
+            kind, flags, at, _, _, length = struct.unpack_from("<IIQQQQ", self.data,
+                                                               offset + i * size)
+            self.segments.append((kind, flags, at, length))
+        (_, _, at, length), = self.of(DYNAMIC)
+        self.dynamic = dict(struct.unpack_from("<QQ", self.data, at + i)
+                            for i in range(0, length, 16))
+
+    def of(self, kind):
+        return [s for s in self.segments if s[0] == kind]
+
+
+@RELEASE
+@pytest.mark.parametrize("path", [MUSTERD, MUSTERCTL], ids=lambda p: p.name)
+def test_programs_are_hardened(path):
+    elf = Elf(path)
+    bind_now, pie = 1, 0x08000000
+    assert elf.kind == 3 and elf.dynamic[0x6ffffffb] & (bind_now | pie) == bind_now | pie
+    assert elf.of(RELRO)
+    (_, flags, _, _), = elf.of(STACK)
+    assert not flags & X
+    loads = elf.of(LOAD)
+    assert not any(flags & X and flags & W for _, flags, _, _ in loads)
+    pages = [(flags & X, set(range(at // PAGE, (at + length - 1) // PAGE + 1)))
+             for _, flags, at, length in loads if length]
+    code = set().union(*(p for x, p in pages if x))
+    data = set().union(*(p for x, p in pages if not x))
+    assert code and not code & data, "a page of the file is both"
+    assert b"__stack_chk_fail" in elf.data and b"__snprintf_chk" in elf.data
+    assert b"-fstack-clash-protection" in elf.data, "gcc notes its options in the debugging data"
+
+
+@RELEASE
+def test_all_of_it_is_compiled_so():
+    lines = subprocess.run(["make", "-nB", "build/release/musterd"], cwd=ROOT, capture_output=True,
+                           text=True, check=True).stdout.splitlines()
+    compiled = [line for line in lines if " -c " in line]
+    assert len(compiled) > 200
+    for line in compiled:
+        for flag in "-O2", "-fstack-protector-strong", "-fstack-clash-protection", \
+                "-D_FORTIFY_SOURCE=3", "-fPIE":
+            assert f" {flag} " in line, (flag, line)

@@ -91,7 +91,8 @@ def test_others_to_a_resource_that_left(alice, bob, kind):
 # --- nobody there (§8.5.1, §8.5.2.2) ---
 
 
-def test_unknown_user(alice):
+def test_unknown_user(server, alice):
+    server.ctl("set", "mailbox.tell-strangers", "on")
     alice.send(chat("nobody@localhost", "hi", ident="u"))
     alice.expect_error("service-unavailable", "cancel",
                        f"<message type='error' id='u' from='nobody@localhost' to='{alice}'/>")
@@ -116,7 +117,8 @@ def test_malformed_address(alice, to):
     alice.expect_error("jid-malformed", "modify", "<message type='error' id='m'/>")
 
 
-def test_an_error_carries_no_foreign_address(alice):
+def test_an_error_carries_no_foreign_address(server, alice):
+    server.ctl("set", "mailbox.tell-strangers", "on")
     alice.send(chat("nobody@localhost", "hi", ident="u"))
     error = alice.expect("<message type='error'/>")
     assert error.get("from") == "nobody@localhost" and error.get("to") == alice.jid
@@ -266,7 +268,8 @@ def test_hints_do_not_keep_from_the_present(alice, bob):
 
 def test_unsettled_cap(make_server):
     """The sender is told; nothing that was accepted is lost."""
-    server = make_server("alice", "bob", settings={"mailbox.unsettled-max": "10"})
+    server = make_server("alice", "bob", settings={"mailbox.unsettled-max": "10",
+                                                    "mailbox.tell-strangers": "on"})
     alice = server.client("alice", "a")
     for i in range(12):
         alice.send(chat("bob@localhost", i, ident=f"n{i}"))

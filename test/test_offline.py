@@ -121,7 +121,8 @@ def test_page_while_the_database_is_away(make_server):
 def test_strangers_leave_room_for_contacts(make_server):
     """They may fill a part of the mailbox, also across a restart; a request does not make a
     stranger a contact."""
-    server = make_server("alice", "bob", "carol", settings={"mailbox.unsettled-max": "50"})
+    server = make_server("alice", "bob", "carol", settings={
+        "mailbox.unsettled-max": "50", "mailbox.tell-strangers": "on"})
     server.befriend("alice", "bob")
     alice, carol = server.client("alice", "a"), server.client("carol", "c")
     carol.enable_sm()

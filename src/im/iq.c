@@ -3,15 +3,41 @@
 #include "base/buf.h"
 #include "base/ensure.h"
 #include "base/mem.h"
+#include "base/setting.h"
 #include "im/account.h"
 #include "im/ask.h"
+#include "im/directed.h"
 #include "im/feature.h"
 #include "im/host.h"
+#include "im/roster.h"
 #include "im/server.h"
+#include "im/session.h"
 #include "im/worker.h"
 #include "xmpp/delivery.h"
 #include "xmpp/ns.h"
 #include "xmpp/stanza_error.h"
+
+struct setting presence_stranger_requests = {
+    .name = "presence.stranger-requests",
+    .type = SET_BOOL,
+    .def = 1,
+    .doc =
+        "Whether requests (IQ) reach a client by its full address although their sender may not "
+        "see its presence, as RFC 6121 §8.5.3.1 has it. The answer then tells that the client is "
+        "connected. Off: they are answered as if it were not; clients can ask each other only "
+        "after a subscription, directed presence, or in rooms.",
+};
+
+/* Whether the sender knows that the session is there: the account itself, a service, a subscriber,
+ * or one that got directed presence. */
+static bool knows(const struct session *s, const struct stanza *st)
+{
+    slice from = stanza_from_bare(st);
+    const struct account *a = s->account;
+    return memchr(from.ptr, '@', from.len) == NULL || slice_eq(from, a->jid) ||
+           (a->roster != NULL && roster_is_seen(a, from)) ||
+           (s->directed != NULL && directed_has(s->directed, from));
+}
 
 static const struct iq_rule *find_in(const struct iq *iq, const struct iq_rule *rules)
 {
@@ -199,7 +225,9 @@ enum routed iq_to_account(struct account *a, struct stanza *st, struct origin or
     if (!stanza_to_is_bare(st)) { /* RFC 6121 §8.5.3.1 */
         struct session *s =
             known ? account_session(a, slice_from(stanza_to(st), st->to_bare_len + 1u)) : NULL;
-        if (s != NULL && stage_takes(s, st))
+        bool shut = s != NULL && is_request(st) && !setting_bool(&presence_stranger_requests) &&
+                    !knows(s, st);
+        if (s != NULL && !shut && stage_takes(s, st))
             session_deliver(s, st, 0, 0);
         else if (is_request(st))
             route_error(w, st, SE_SERVICE_UNAVAILABLE, (slice){ 0 });

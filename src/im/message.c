@@ -49,6 +49,16 @@ struct setting mailbox_stranger_share = {
            "fill. Further messages from them are refused, so that strangers cannot block the "
            "messages of contacts. 100: contacts and strangers are treated alike.",
 };
+struct setting mailbox_tell_strangers = {
+    .name = "mailbox.tell-strangers",
+    .type = SET_BOOL,
+    .def = 0,
+    .doc =
+        "Whether users are told by an error that a message cannot be delivered although they are "
+        "not on the roster of its addressee. Off: there is no error if the account does not "
+        "exist, or takes no more messages of strangers, so nobody finds out which addresses "
+        "exist. On: users notice when they mistype an address.",
+};
 static struct metric messages_in = { .name = "muster_messages_received",
                                      .kind = METRIC_COUNTER,
                                      .help = "Messages that reached the home of their addressee." };
@@ -355,11 +365,38 @@ static bool any_ready(const struct account *a, const struct session *match, cons
     return false;
 }
 
+/* RFC 6121 §8.5.1: silence and an error are both right for an account that does not exist. A user
+ * who is on no roster gets silence from all accounts; but groupchat messages have to be refused
+ * (§8.5.2.1.1). Services need errors: rooms remove occupants by them. */
+static bool learns(const struct account *a, const struct stanza *st)
+{
+    slice local, domain;
+    if (setting_bool(&mailbox_tell_strangers) || st->type == TYPE_GROUPCHAT ||
+        !slice_cut(stanza_from_bare(st), '@', &local, &domain) ||
+        !node_serves(a->worker->node, domain))
+        return true;
+    if (a->state != ACCOUNT_READY || a->removing)
+        return false;
+    return slice_eq(stanza_from_bare(st), a->jid) ||
+           (a->roster != NULL && !mailbox_is_stranger(a, stanza_from_bare(st)));
+}
+
 static enum routed refuse(struct account *a, struct incoming *in, enum stanza_error e, slice text)
 {
     metric_add(&messages_refused, 1);
     trace("message.refused", in->st, stanza_error_name(e), 0);
     route_error(a->worker, in->st, e, text);
+    return not_accepted(a, in);
+}
+
+/* The same for what depends on the account, about which strangers learn nothing. */
+static enum routed refuse_known(struct account *a, struct incoming *in, enum stanza_error e,
+                                slice text)
+{
+    if (learns(a, in->st))
+        return refuse(a, in, e, text);
+    metric_add(&messages_refused, 1);
+    trace("message.refused", in->st, "silently", 0);
     return not_accepted(a, in);
 }
 
@@ -383,8 +420,8 @@ static enum routed accept_message(struct account *a, struct session *match, stru
                       SLICE("too many messages for this account are being stored"));
     bool stranger = mailbox_is_stranger(a, stanza_from_bare(st));
     if (mailbox_full(a) || (stranger && mailbox_full_of_strangers(a)))
-        return refuse(a, in, SE_RESOURCE_CONSTRAINT,
-                      SLICE("too many messages wait for this account"));
+        return refuse_known(a, in, SE_RESOURCE_CONSTRAINT,
+                            SLICE("too many messages wait for this account"));
     uint64_t first = recent_find(a, in->origin_hash, loop_wall_us(a->worker->loop));
     if (first != 0)
         return repeated(a, in, first);
@@ -499,10 +536,10 @@ enum routed message_to_account(struct account *a, struct stanza *st, struct orig
         if (message_storable(st) && !account_is_guest(a))
             return accept_message(a, NULL, &in);
         if (stanza_has(st, KNOWN(BODY))) /* the sender wanted it said, and it will not be */
-            return refuse(a, &in, SE_SERVICE_UNAVAILABLE, (slice){ 0 });
+            return refuse_known(a, &in, SE_SERVICE_UNAVAILABLE, (slice){ 0 });
         break;
     case DELIVER_ERROR:
-        return refuse(a, &in, SE_SERVICE_UNAVAILABLE, (slice){ 0 });
+        return refuse_known(a, &in, SE_SERVICE_UNAVAILABLE, (slice){ 0 });
     default:
         break;
     }

@@ -8,9 +8,14 @@
 #include "im/sessions_saved.h"
 #include "xmpp/ns.h"
 
-static struct setting *const message_settings[] = { &im_durable_ack,         &mailbox_unsettled_max,
-                                                    &mailbox_stranger_share, &node_memory,
-                                                    &node_memory_share,      NULL };
+static struct setting *const message_settings[] = { &im_durable_ack,
+                                                    &mailbox_unsettled_max,
+                                                    &mailbox_stranger_share,
+                                                    &mailbox_tell_strangers,
+                                                    &presence_stranger_requests,
+                                                    &node_memory,
+                                                    &node_memory_share,
+                                                    NULL };
 static struct alarm *const message_alarms[] = { &node_memory_alarm, NULL };
 
 /* The note of what clients do among themselves and a server only has to keep well. */
