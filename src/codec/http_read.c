@@ -191,7 +191,7 @@ static struct http_span span_of(const struct http_head *head, slice s)
     return (struct http_span){ (uint32_t)(s.ptr - head->text.ptr), (uint32_t)s.len };
 }
 
-/* What may stand in a host: it gets into links and logs. */
+/* Whether a host has only characters that are safe in links and logs. */
 static bool host_valid(slice host)
 {
     for (size_t i = 0; i < host.len; i++) {
@@ -231,7 +231,7 @@ static bool split_target(struct http_head *head)
     return memchr(target.ptr, '#', target.len) == NULL;
 }
 
-/* What the fields say about the message (RFC 9112 §6.3, §9.3). */
+/* The fields that describe the message (RFC 9112 §6.3, §9.3). */
 
 struct framing {
     unsigned hosts, lengths, codings;
@@ -461,8 +461,8 @@ static enum http_read size(struct http_reader *r, slice in, struct http_step *ou
     return go(r, c == ';' ? EXT_NAME : SIZE_LF);
 }
 
-/* RFC 9112 §7.1.1, read and forgotten. Blanks and quoted values are refused, as parsers differ
- * about them. */
+/* RFC 9112 §7.1.1: extensions are skipped. Those with blanks or quoted values are refused, because
+ * parsers disagree about them. */
 static enum http_read extension(struct http_reader *r, slice in, struct http_step *out)
 {
     char c = in.ptr[0];
@@ -481,8 +481,8 @@ static enum http_read extension(struct http_reader *r, slice in, struct http_ste
     return c == ';' ? go(r, EXT_NAME) : c == '\r' ? go(r, SIZE_LF) : bad(r, out, 400);
 }
 
-/* Fields that frame a message may not come behind it (RFC 9110 §6.5.1). Their names are compared
- * as they come: r->word[i] says that what came so far begins framing_name[i]. */
+/* Trailers must not contain fields that frame a message (RFC 9110 §6.5.1). Names are compared byte
+ * by byte as they arrive: r->word[i] says whether framing_name[i] still matches. */
 static const char *const framing_name[] = { "content-length", "transfer-encoding" };
 enum { FRAMING_NAMES = sizeof framing_name / sizeof framing_name[0], FRAMING_NAME_MAX = 17 };
 
@@ -503,8 +503,7 @@ static bool frames(const struct http_reader *r)
     return false;
 }
 
-/* Fields of a trailer are checked and forgotten: nothing here may depend on them (RFC 9110 §6.5).
- */
+/* Fields of a trailer are checked and ignored (RFC 9110 §6.5). */
 static enum http_read trailer(struct http_reader *r, slice in, struct http_step *out)
 {
     uint8_t kind = r->state == TRAILER_VALUE ? V : T;

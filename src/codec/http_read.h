@@ -85,8 +85,8 @@ struct http_step {
     slice body;      /* in the input */
     unsigned status; /* of the refusal: 400, 413, 414, 431, 501, 505 */
 };
-/* Goes on to the next thing worth telling. `in` is not empty; `head` is asked for from BEGIN until
- * HEAD only and may be NULL otherwise. HEAD and the last BODY are told while a byte of the request
- * is not taken yet, so a caller that pauses there always has input left to come back with. */
+/* Reads up to the next event. `in` is not empty. `head` is needed from BEGIN to HEAD and may be
+ * NULL otherwise. HEAD and the last BODY are returned before the last byte of their part is
+ * consumed, so a caller that pauses there always has input left to continue with. */
 enum http_read http_read(struct http_reader *r, struct http_head *head, slice in,
                          struct http_step *out);

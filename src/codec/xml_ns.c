@@ -17,7 +17,8 @@ struct xml_stream_ns {
     const char *bytes; /* behind the struct, or static */
 };
 
-/* What nearly every client sends; so that an idle stream owns nothing. */
+/* The namespaces that nearly every client declares: static, so that an idle stream needs no memory
+ * for them. */
 static const struct xml_stream_ns client_stream = {
     .tag = { 0, 13 },
     .default_ns = { 45, 13 },

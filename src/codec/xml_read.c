@@ -616,7 +616,8 @@ struct part {
 };
 enum { FIXED_PARTS = 2, PARTS = 7 };
 
-/* What of the work is in use. The parts behind FIXED_PARTS are as long as these say. */
+/* The used parts of the working state. The lengths of the parts after FIXED_PARTS follow from
+ * it. */
 static size_t list_parts(struct xml_work *w, struct part part[PARTS])
 {
     struct xml_state *s = w->state;

@@ -1,6 +1,6 @@
 /* The reader beside expat (namespace mode, handlers that do nothing) on the same bytes: nanoseconds
- * a stanza and GB/s. The chat messages differ in length, as in life, so that branches are not
- * learnt by heart. */
+ * a stanza and GB/s. The chat messages have different lengths, as real ones do, so that the
+ * processor cannot predict all branches. */
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/ensure.h"

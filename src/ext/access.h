@@ -1,5 +1,5 @@
-/* access: who may learn that an account is there and what it does. Answers to the others must be
- * the same as for an account that does not exist (RFC 6121 §11, XEP-0030 §8). */
+/* access: decides who may learn that an account exists and what it does. All others must get the
+ * same answers as for an account that does not exist (RFC 6121 §11, XEP-0030 §8). */
 #pragma once
 #include "im/iq.h"
 #include "im/roster.h"

@@ -121,7 +121,7 @@ static bool may_run(const struct iq *iq, const struct target *t)
            (c->own_if == NULL || setting_bool(c->own_if));
 }
 
-/* The account argument of a command for owners is who asks. */
+/* Sets the account argument of a command for one's own account to the sender. */
 static bool is_own_argument(const struct command *c, const struct command_arg *arg)
 {
     return c->access == COMMAND_OWN && strcmp(arg->name, "jid") == 0;
@@ -392,9 +392,9 @@ static void run_free(struct run *run)
     mem_free(&run);
 }
 
-/* A command that has run is completed, and a note of type "error" (§4.3) says what failed. Stanza
- * errors are for what was not run: what nobody may do by a form of XEP-0133, such as changing a
- * setting that the node file fixes, is not-allowed (XEP-0133 §5). */
+/* A command that ran is completed, with a note of type "error" if it failed (§4.3). A command that
+ * was not run gets a stanza error. It is not-allowed if nobody can do it by a form of XEP-0133,
+ * such as changing a setting in the node file (XEP-0133 §5). */
 static void run_answer(struct run *run)
 {
     const struct command_call *call = &run->call;
@@ -600,7 +600,7 @@ static bool bind_arguments(struct iq *iq, struct run *run, struct why *why)
     return command_bind(&run->call, run->names, run->values, run->count, why) == OK;
 }
 
-/* What the form said must outlive the call: it is asked for again with each address. */
+/* The values of the form must outlive the call, because each address uses them again. */
 static void keep_values(struct run *run)
 {
     slice *each = arena_new(run->call.arena, slice, run->each_count + 1);

@@ -1,8 +1,8 @@
-/* announce: what administrators say to users: announcements to all who are online or to all
- * accounts, a message of the day that everybody gets once, and a welcome to new accounts.
+/* announce: messages of administrators to users: announcements to all online users or all accounts,
+ * a message of the day that each user gets once, and a welcome message for new accounts.
  *
- * The message of the day is kept in memory for the whole process; who got it is a row an account,
- * looked up at login while there is one. Its number rises with each that is set.
+ * The message of the day is in memory for the whole process. Each account that got it has a row,
+ * which is read at login. Each new message has a higher number.
  *
  * Limits: ANNOUNCE_BYTES_MAX; accounts are walked through PAGE_MS after PAGE_MS. */
 #include "im/announce.h"
@@ -143,8 +143,8 @@ static void say(struct account *a, slice text)
     arena_destroy(&arena);
 }
 
-/* The message of the day, to one account: is it new to it? Then that is written down, and then it
- * is said: after a crash in between it is not said twice. */
+/* Sends the message of the day to an account that has not got it. The row is written first, so that
+ * a crash in between does not send it twice. */
 struct offer {
     struct account *account; /* pinned */
     const struct motd *motd;

@@ -125,8 +125,9 @@ static void unload(struct account *a) { set_avatar(a, NULL); }
 
 /* Presence (XEP-0398 §4). */
 
-/* What is said instead of a client when its image has gone. The space tells it from an empty photo
- * of the client's own, by which that wants nothing said later either. */
+/* The empty photo that the server adds when the image of the account was removed. The space
+ * distinguishes it from an empty photo of the client, which asks the server not to add one
+ * later. */
 #define NO_IMAGE "<x xmlns='" NS_UPDATE "' ><photo/></x>"
 
 enum photo_said { SAYS_NOTHING, SAYS_NO_PHOTO, SAYS_EMPTY, SAYS_HASH };

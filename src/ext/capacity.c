@@ -1,5 +1,5 @@
-/* capacity: whether more clients are connected than this node is made for. Worker 0 looks at the
- * count of all sessions now and then; what lasts too long raises an alarm. */
+/* capacity: raises an alarm if more clients are connected than the node is planned for. Worker 0
+ * regularly compares the number of all sessions with the limit. */
 #include "base/alarm.h"
 #include "base/metric.h"
 #include "base/setting.h"

@@ -224,8 +224,8 @@ static void give_to_plain(struct account *a, const struct passage *p)
     }
 }
 
-/* Whether there may be somebody to copy to, asked for each message. The only session of an account
- * lacks a message to the bare address if its priority is negative. */
+/* A fast test for each message, whether any session may need a copy. A single session needs one if
+ * its priority is negative and the message is for the bare address. */
 static bool has_others(const struct account *a, const struct passage *p)
 {
     if (list_empty(&a->sessions))

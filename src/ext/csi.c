@@ -104,7 +104,7 @@ static void inactive_inline(struct session *s, const struct elem *e, struct buf 
 
 static void forget(struct session *s) { set_bits(s, 0); }
 
-/* What a message is to somebody who does not look. */
+/* How important a message is to a user who does not look at the client. */
 enum { CONTENT = 1, CALL = 2, STATE = 4, OTHER = 8 };
 
 static unsigned kind_of(const struct elem *e)

@@ -1,6 +1,6 @@
 /* disco: Service Discovery (XEP-0030) of the server and of accounts, contact addresses of the
- * service (XEP-0157) and the server's entity capabilities (XEP-0115). What is answered comes from
- * the rows of all features, so nobody has to tell it anything.
+ * service (XEP-0157) and the server's entity capabilities (XEP-0115). The answers are made from the
+ * rows of all features.
  *
  * The server's items are its services (im/host.h), which are answered for here too unless they have
  * rules of their own; an account's items are its available resources. */

@@ -1,6 +1,6 @@
-/* displayed: Message Displayed Synchronization (XEP-0490) needs nothing but a node of the account;
- * what is here is the server's help (§4.4): a <displayed/> that a client sends with a message is
- * taken out and published for it. */
+/* displayed: Message Displayed Synchronization (XEP-0490) needs only a PEP node. This is the
+ * optional help of the server (§4.4): a <displayed/> in a message of a client is removed and
+ * published to the node. */
 #include "base/buf.h"
 #include "codec/xml_elem.h"
 #include "ext/ext.h"

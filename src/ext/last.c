@@ -127,8 +127,8 @@ static void write_now(struct account *a, slice status)
     store_submit(b, a->worker->loop, 0, NULL, NULL);
 }
 
-/* Sessions that others may know of: XEP-0186 §3.1.1: what is asked while all are invisible is
- * answered as if they had gone when they became so. */
+/* Sessions that others may know of: XEP-0186 §3.1.1: while all are invisible, the answer is as if
+ * they had left when they became invisible. */
 static unsigned shown(const struct account *a)
 {
     unsigned n = 0;

@@ -37,7 +37,7 @@ struct metric mam_expired = { .name = "muster_archive_expired",
                                       "archive.retention." };
 struct log_area mam_log = { .name = "archive" };
 
-/* The newest row stays, as ids of the log must not be given twice. */
+/* The newest row is kept, so that its id is not used again. */
 static struct store_stmt read_oldest = {
     .name = "mam.oldest",
     .sql =

@@ -1,7 +1,7 @@
-/* Archive queries of accounts (XEP-0313 §4): who asks for the archive of an account is its owner,
- * by a session of his. What is asked for is found by im/archive_query.h; then copies of the
- * messages go out in parts as the client takes them (im/copies.h, architecture §4). A message that
- * waited for its owner is settled when the session has the copy (architecture §6).
+/* Archive queries of accounts (XEP-0313 §4): only sessions of an account can query its archive.
+ * im/archive_query.h finds the messages; then copies are sent in parts, as fast as the client takes
+ * them (im/copies.h, architecture §4). A message that waited for its owner is settled when the
+ * session has the copy (architecture §6).
  *
  * Limits: settings archive.page-default and archive.page-max. */
 #include "base/arena.h"

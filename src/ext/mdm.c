@@ -112,7 +112,7 @@ static enum verdict check(struct session *s, struct stanza **st, struct refusal 
     return REFUSE;
 }
 
-/* Who is the active client: what one that has just come cannot know from what it saw. */
+/* Tells a new session who the active client is, which it cannot know yet. */
 static void active_get(struct iq *iq)
 {
     const struct session *s = session_active(iq->account);

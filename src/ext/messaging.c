@@ -1,6 +1,5 @@
-/* messaging: what an operator allows in instant messaging as a whole, and what the company's
- * clients are asked to respect: both are told to clients in a form of disco#info
- * (docs/messaging.md). */
+/* messaging: settings for instant messaging as a whole, and requests to clients. Both are announced
+ * in a form of disco#info (docs/messaging.md). */
 #include "base/setting.h"
 #include "ext/ext.h"
 #include "im/account.h"
@@ -51,7 +50,7 @@ static const struct disco_form messaging_form = {
                                        { 0 } },
 };
 
-/* What people write to each other, not what services and devices tell. */
+/* Whether it is a message between people, not one of a service or device. */
 static bool is_im(const struct stanza *st)
 {
     if (st->kind != STANZA_MESSAGE)
@@ -67,7 +66,7 @@ static bool is_written_headline(const struct stanza *st)
            stanza_has(st, KNOWN(BODY) | KNOWN(ENCRYPTED));
 }
 
-/* What is sent without being written, for example that somebody is typing, is not answered. */
+/* Messages without text, such as typing notifications, get no error. */
 static enum verdict refuse_all(const struct stanza *st, struct refusal *why)
 {
     if (setting_bool(&im_enabled))

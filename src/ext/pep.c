@@ -413,7 +413,7 @@ static void session_wants(struct session *s, const slice *nodes, unsigned count)
     buf_fini(&tag);
 }
 
-/* The same of a contact elsewhere: its server cannot ask, so its presence does. */
+/* The same for a contact on another server, whose presence requests the items. */
 static void remote_wants(struct account *a, slice jid, const slice *nodes, unsigned count)
 {
     struct buf tag;

@@ -1,6 +1,6 @@
-/* privacy: what an account lets in and shows, as one table of rules (xmpp/rules.h): privacy lists
- * (XEP-0016), of which the default one is the block list (XEP-0191 §3), and the user's policy of
- * who may see his presence. Shared by the files privacy_*.c, which are one feature.
+/* privacy: the rules of an account for incoming and outgoing stanzas, as one table (xmpp/rules.h):
+ * privacy lists (XEP-0016), the default of which is the block list (XEP-0191 §3), and the user's
+ * policy for their presence. Shared by the files privacy_*.c, which are one feature.
  *
  * State hangs on the account in a slot, NULL for an account without rules, and on a session that
  * uses lists. Confined to the home of the account. A change is prepare -> commit -> apply: the same
@@ -24,7 +24,7 @@ struct setting;
 
 enum { PRIVACY_NAME_BYTES = 256, PRIVACY_DELTAS_MAX = 3 };
 
-/* What the user says of sharing his availability at all, and of those that no rule names. */
+/* Whether the user shares availability at all, and what applies to users without a rule. */
 enum privacy_share { SHARE_DEFAULT, SHARE_ON, SHARE_OFF, SHARE_COUNT };
 enum privacy_others { OTHERS_DEFAULT, OTHERS_ALLOW, OTHERS_BLOCK, OTHERS_ASK, OTHERS_COUNT };
 
@@ -64,8 +64,8 @@ struct rules *privacy_list(const struct privacy *p, slice name); /* NULL: none; 
 uint32_t privacy_rules(const struct privacy *p);                 /* in all lists */
 uint32_t privacy_lists(const struct privacy *p);
 
-/* Who is behind an invitation to a room, or a decline, that comes from the room (XEP-0045 §7.8.2):
- * bare JID, scratch; empty: it is none, or he is the owner himself. */
+/* The inviter, or the decliner, of an invitation that comes from a room (XEP-0045 §7.8.2): bare JID
+ * in scratch; empty: it is no such message, or it is the owner. */
 slice privacy_inviter(const struct account *a, const struct stanza *st);
 
 /* State. */
@@ -101,8 +101,8 @@ bool privacy_has_room(struct privacy_change *c, const struct privacy *p, uint32_
 /* An IQ set of the server to one session, or (NULL) to all that asked for the block list. */
 void privacy_push(struct session *s, slice payload);
 
-/* Who sees and hears whom, before a change and after it: what changed is told to the contacts, and
- * to the sessions about their contacts. */
+/* Compares what the rules allow before and after a change, and sends the resulting presence to
+ * contacts and to the sessions of the account. */
 struct privacy_sight;
 struct privacy_sight *privacy_look(struct account *a); /* NULL: nobody to tell */
 void privacy_told(struct account *a, struct privacy_sight *before);

@@ -174,8 +174,7 @@ static void plan_block(struct privacy_change *c, const struct privacy *p)
         c->delta[c->count++] = (struct privacy_delta){ .op = PRIVACY_DEFAULT, .list = name };
 }
 
-/* What is to go: everything (§3.5), or what is named. An item that is not blocked is as unblocked
- * as can be. */
+/* The items to unblock: all (§3.5), or the named ones. It is not an error if one is not blocked. */
 static uint32_t find_blocked(const struct request *r, const struct rules *list, struct rule *gone)
 {
     uint32_t count = 0;

@@ -1,7 +1,7 @@
-/* privacy_inviter: an invitation and its decline come from the room, and are as welcome as who is
- * behind them: else a block list would be passed by with a room of one's own. A room of this server
- * says who it is in an element that the account alone gets to see; what another service says about
- * it can only keep something out. */
+/* privacy_inviter: invitations and their declines come from a room, so the rules are applied to
+ * their real sender. Otherwise a blocked user could reach the account through a room. Rooms of this
+ * server name the sender in an element that only the account sees. What other services say about
+ * the sender can only lead to blocking. */
 #include "codec/xml_elem.h"
 #include "ext/privacy.h"
 #include "im/worker.h"

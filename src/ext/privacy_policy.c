@@ -1,6 +1,6 @@
-/* privacy_policy: who may see a user's availability, and who may without asking him: the settings
- * of the server, the user's own policy, which goes before them, and the rules of it for users and
- * domains. Users set theirs with urn:muster:policy:0 (docs/policy.md), operators with commands. */
+/* privacy_policy: who may see a user's availability, and who needs no approval. The user's own
+ * policy, with rules for users and domains, overrides the settings of the server. Users set theirs
+ * with urn:muster:policy:0 (docs/policy.md), operators with commands. */
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/command.h"
@@ -76,7 +76,8 @@ static bool is_contact(const struct account *a, slice contact)
     return item != NULL && (item->flags & ROSTER_LISTED) != 0;
 }
 
-/* Blocked because no rule names him, and he is no contact: only personal ones count. */
+/* Blocked because there is no rule for the sender, who is not a contact: only rules for that
+ * address count. */
 static bool is_stranger(const struct account *a, const struct privacy *p, slice jid)
 {
     struct rule rule;
@@ -119,9 +120,9 @@ enum verdict policy_block(struct account *a, const struct stanza *st, slice from
     return presence || st->type == TYPE_ERROR ? DROP : REFUSE;
 }
 
-/* A rule for the address itself decides; then who sees the other or asked to; then a rule for his
- * domain; then what the user says of all; then, for our own domains, the server. One that is
- * blocked is asked about. */
+/* The first that applies decides: a rule for the address, a subscription or request between the
+ * two, a rule for the domain, the user's rule for all others, and for local users the setting of
+ * the server. If the result is to block, the user is asked. */
 bool policy_permit(const struct account *a, slice contact)
 {
     const struct privacy *p = privacy_of(a);

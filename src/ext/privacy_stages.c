@@ -1,6 +1,5 @@
-/* privacy_stages: what the rules of an account do to stanzas on their way (XEP-0016 §2.2, §2.14,
- * XEP-0191 §3.3), and who is told when they change. An account without rules costs one look at its
- * slot. */
+/* privacy_stages: applies the rules of an account to stanzas (XEP-0016 §2.2, §2.14, XEP-0191 §3.3),
+ * and sends presence when the rules change. An account without rules costs one look at its slot. */
 #include "base/arena.h"
 #include "base/mem.h"
 #include "codec/xml_elem.h"
@@ -35,9 +34,9 @@ struct rule_peer privacy_peer(const struct account *a, const struct rules *r, sl
     return peer;
 }
 
-/* What serves the account itself is not blocked: it speaks for the user, not for another. A stanza
- * without an address is between client and server. Of the services on domains of ours these are
- * requests and their answers; what others say by them is as blocked as they are. */
+/* Stanzas between the account and the services that it uses are not blocked: stanzas without an
+ * address, and requests to services of our domains and their answers. Messages of other users
+ * through such services are blocked like those users. */
 static bool is_own_server(const struct account *a, const struct stanza *st, slice jid)
 {
     const struct node *n = account_node(a);
@@ -152,7 +151,7 @@ enum verdict privacy_check(struct session *s, struct stanza **st, struct refusal
         why->app_xml = SLICE("<blocked xmlns='" NS_BLOCKING_ERRORS "'/>");
         return answers ? DROP : REFUSE;
     }
-    /* Availability that is not shared: rooms and services may be joined all the same. */
+    /* Availability is not shared, but rooms and services can be joined. */
     struct jid jid = jid_split(to);
     if (!policy_shares(p) && (*st)->kind == STANZA_PRESENCE && (*st)->type == TYPE_AVAILABLE &&
         jid.local.len > 0 && node_serves(account_node(a), jid.domain)) {

@@ -1,5 +1,5 @@
-/* privacy_viewer: the operator's view of one user's availability: his own, or as a watcher sees it,
- * with every rule that was looked at. */
+/* privacy_viewer: shows operators a user's availability as it is, or as a watcher sees it, with
+ * every rule that was tested. */
 #include "base/arena.h"
 #include "base/command.h"
 #include "base/setting.h"
@@ -19,7 +19,7 @@ static void say(struct command_call *call, const char *check, const char *found,
     command_text(call, "result", slice_of(result));
 }
 
-/* Of one session, in the words of its <show/>; "Custom" where the user says more himself. */
+/* The availability of a session: its <show/>, or "Custom" if there is a status text. */
 static const char *state_of(const struct session *s, struct arena *tmp)
 {
     slice show = stanza_child_text(s->presence, KNOWN_SHOW, tmp);
@@ -31,7 +31,7 @@ static const char *state_of(const struct session *s, struct arena *tmp)
 }
 
 /* The session that speaks for the account: of the highest priority, the latest of these. watcher
- * ptr NULL: the user himself. */
+ * ptr NULL: the user. */
 static const struct session *speaker(const struct account *a, slice watcher)
 {
     const struct session *best = NULL;

@@ -47,7 +47,8 @@ static bool may_read(const struct ps_node *n, const struct stanza *st)
     return ps_may_read(&n->config, &who).error == SE_NONE;
 }
 
-/* Where an owner lets in whoever asks, one has to find what to ask for (§4.5, §5.2). */
+/* Nodes whose owner approves subscribers are shown, too: otherwise nobody could request a
+ * subscription (§4.5, §5.2). */
 static bool may_see(const struct ps_node *n, const struct stanza *st)
 {
     struct ps_actor who = ps_actor_of(n, stanza_from(st));

@@ -1,6 +1,6 @@
-/* Notifications (XEP-0060 §7.1.2, §12): one stanza, shared by all who get it. Who asked for the
- * node explicitly gets each; contacts of an account get those that their clients' capabilities
- * name, which is looked up at their own homes (ext/pep.c). */
+/* Notifications (XEP-0060 §7.1.2, §12): one stanza, shared by all who get it. Explicit subscribers
+ * get each. Contacts of an account get those that the capabilities of their clients name, which
+ * their own homes know (ext/pep.c). */
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/ensure.h"
@@ -169,7 +169,8 @@ static bool is_blocked(const struct ps_node *n, slice subscriber)
     return a != NULL && !slice_eq(jid_bare(&jid), a->jid) && !stage_show(a, jid_bare(&jid));
 }
 
-/* Who speaks through the service: a subscriber that has blocked one of them hears nothing. */
+/* The users on whose behalf the service sends: a subscriber that has blocked one of them gets
+ * nothing. */
 static slice behalf_tag(const struct ps_node *n, slice by, char out[BEHALF_MAX])
 {
     const slice who[] = { by, ps_creator(n) };

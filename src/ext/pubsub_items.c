@@ -129,7 +129,7 @@ static void set_item(struct ps_op *op)
     op->item.id = slice_dup(op->tmp, slice_of(id));
 }
 
-/* An item is replaced by whoever published it, or by an owner. */
+/* Only its publisher or an owner can replace an item. */
 static bool may_replace(const struct ps_op *op, const struct ps_actor *who,
                         const struct ps_stub *old)
 {
@@ -366,8 +366,8 @@ static void add_read(struct ps_op *op, slice id)
               SV_I(op->node->nid), SV_T(id));
 }
 
-/* That an account published at its own service goes without saying: whoever asks from a room where
- * addresses are not shown (XEP-0045 §7.2.4) is answered by its nickname. */
+/* The publisher is not named at an account's own service. It would disclose the address to users
+ * who ask from a room that hides addresses (XEP-0045 §7.2.4). */
 static void write_item(struct buf *out, const struct ps_service *s, const struct ps_item *item)
 {
     buf_lit(out, "<item id='");

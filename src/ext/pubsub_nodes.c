@@ -44,7 +44,8 @@ static bool takes_form(struct ps_op *op)
 
 /* Creation (§8.1). */
 
-/* Who may: the account at its own service; at the other, whom the setting allows. */
+/* Who may create nodes: the account at its own service; at the other, users that the setting
+ * allows. */
 static bool may_create(const struct ps_op *op)
 {
     const struct ps_service *s = op->service;
@@ -279,7 +280,7 @@ static bool keeps_owner(const struct ps_op *op)
     return false;
 }
 
-/* Who is in the list may be changed and removed, however long it is. */
+/* Entries of a full list can still be changed and removed. */
 static bool too_many(const struct ps_op *op)
 {
     int64_t count = op->node->affiliates.count, more = 0, bytes = 0;

@@ -207,7 +207,7 @@ static void committed(void *arg, enum store_result result, const struct store_ba
         ps_fail(op, SE_ITEM_NOT_FOUND, NULL, (slice){ 0 });
     else
         apply(n, op, row_of(op->req.verb));
-    n->busy = false; /* not before: what follows from a change comes behind it */
+    n->busy = false; /* not earlier: consequences of a change must come after it */
     node_run(n);
     op_free(op);
 }

@@ -61,8 +61,8 @@ struct ps_kept {
     char text[];
 };
 
-/* Who has made nodes of a service, and what they take all together: nobody has more than a share.
- */
+/* The creators of nodes of a service and the size of all their nodes, to limit the share of
+ * each. */
 struct ps_maker {
     uint32_t nodes; /* gone with the last one */
     uint64_t bytes; /* of items, and of addresses in lists */
@@ -81,7 +81,7 @@ struct ps_node {
     uint32_t stub_count, stub_cap;
     uint64_t bytes;   /* of its items, */
     uint64_t listed;  /* and of the addresses in its lists */
-    uint32_t changes; /* applied to it: what was read before one may be over */
+    uint32_t changes; /* applied changes: a read from before a change may be outdated */
     bool indexed, last_known, busy;
     struct ps_kept *last; /* NULL: none, if last_known */
     struct ps_op *ops, **ops_tail;

@@ -60,7 +60,7 @@ static enum ps_step invalid_options(struct ps_op *op)
     return ps_fail(op, SE_BAD_REQUEST, "invalid-options", op->req.form.text);
 }
 
-/* What an owner has offered needs no approval any more. */
+/* A subscription that an owner has offered needs no approval. */
 static enum ps_state state_for(const struct ps_node *n, const struct ps_actor *who)
 {
     if (who->state == PS_OFFERED)
@@ -305,7 +305,7 @@ static enum ps_step run_subscribers_get(struct ps_op *op)
     return ps_answer_buf(op, &out);
 }
 
-/* Who is in the list may be changed and removed, however long it is. */
+/* Entries of a full list can still be changed and removed. */
 static bool too_many(const struct ps_op *op)
 {
     int64_t count = op->node->subscribers.count, more = 0, bytes = 0;
@@ -321,11 +321,11 @@ static bool too_many(const struct ps_op *op)
     return more > 0 && count + more > setting_int(op->service->kind->subscriptions_max);
 }
 
-/* §8.8.4 leaves it to the service whether an owner may subscribe somebody else. Nobody is sent what
- * he did not ask for, so the address has to agree, by subscribing itself. It has agreed already if
- * it is the owner's own, has asked or has subscribed, or, at an account's own node, sees the
- * presence of that account (XEP-0163 §4.1). Administrators need nobody's consent, and components
- * speak for the addresses of their domain. */
+/* §8.8.4 leaves it to the service whether an owner may subscribe somebody else. Here the other user
+ * must agree by subscribing, so that nobody gets unwanted notifications. Consent is assumed if the
+ * address is the owner's, has requested or made a subscription, or sees the presence of the account
+ * whose node it is (XEP-0163 §4.1). Administrators need no consent, and components act for the
+ * addresses of their domain. */
 static bool has_agreed(const struct ps_op *op, const struct jid *jid,
                        const struct ps_subscriber *old)
 {

@@ -553,8 +553,8 @@ static void announce(struct account *a, struct registration *r, const struct sta
     buf_fini(&b);
 }
 
-/* What somebody should look up from the table for: a text, or a call (XEP-0353). Of a room that
- * the user is in with a client, that client hears; what is for the account is for all of them. */
+/* Whether a message is worth a notification: a text, or a call (XEP-0353). Messages of a room go to
+ * the client that is in the room, messages to the account to all clients. */
 static bool is_worth_it(const struct stanza *st)
 {
     struct elem e;
@@ -585,7 +585,7 @@ static void passed(struct account *a, const struct passage *p)
     }
 }
 
-/* What was on its way when the connection broke may never have arrived. */
+/* Stanzas that were sent shortly before the connection broke may not have arrived. */
 static bool has_registration(const struct session *s)
 {
     for (const struct registration *r = *registrations(s->account); r != NULL; r = r->next)

@@ -1,8 +1,8 @@
 /* quota: how often one address may do a thing within an hour. IPv6 addresses count by /64, what a
  * customer usually has.
  *
- * A fixed table of QUOTA_SETS × QUOTA_WAYS addresses: in a full set the one that began first gives
- * way. Any thread. Time is a parameter: monotonic, µs. */
+ * A fixed table of QUOTA_SETS × QUOTA_WAYS addresses: in a full set the oldest is replaced. Any
+ * thread. Time is a parameter: monotonic, µs. */
 #pragma once
 #include "base/slice.h"
 #include <pthread.h>

@@ -485,7 +485,7 @@ static void changed(void *arg, enum err e, const struct credentials *c)
         iq_error(iq, stanza_error_of(e), (slice){ 0 });
         return;
     }
-    /* whoever knew the old password is out; the session that asked stays */
+    /* sessions with the old password end, except the one that changed it */
     slice resource = slice_from(stanza_from(iq->st), iq->st->from_bare_len + 1u);
     users_password_changed(a, account_session(a, resource), c->generation);
     log_info(&log_signup, LOG_EV("register.password"), LOG_S("jid", a->jid));

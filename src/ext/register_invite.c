@@ -234,8 +234,8 @@ void invite_remove(struct account *a, struct store_batch *b)
     STORE_ADD(b, &stmt_unwelcome, STORE_ANY_ROWS, SV_T(a->jid));
 }
 
-/* A contact that both sides want: at each home one change of its roster. The row of the invitation
- * says whose is still to come, so that a crash in between leaves none without. */
+/* Makes the two users contacts of each other: one change of the roster at each home. The row of the
+ * invitation says which change is missing, so that a crash in between loses none. */
 struct welcome {
     struct mutation mutation; /* first */
     struct worker *worker;    /* the home */
@@ -370,8 +370,8 @@ void invite_welcome(struct worker *w, slice token, slice jid)
     (void)invite_find(w, token, inviter_found, n);
 }
 
-/* What a crash left undone, at start: pages of rows, of which each worker takes what is at home
- * with it. */
+/* At start, completes what a crash interrupted: reads pages of rows; each worker handles the
+ * accounts whose home it is. */
 struct replay {
     struct worker *worker;
     char row[INVITE_TOKEN_LEN]; /* the last one that was read */

@@ -43,7 +43,7 @@ void invite_add_use(struct store_batch *b, slice token, slice jid, uint64_t now_
  * invited nobody. */
 void invite_remove(struct account *a, struct store_batch *b);
 
-/* The account was made: who invited and who came see each other, if it was a user who invited. */
+/* The account was made: the inviting user and the new one become contacts. */
 void invite_welcome(struct worker *w, slice token, slice jid);
 void invite_replay(struct worker *w); /* at its start: where a crash came in between */
 

@@ -1,5 +1,5 @@
-/* report: who is connected with which devices (command "session report"). What a device is, its
- * client says in its capabilities (im/caps.h). */
+/* report: who is connected with which devices (command "session report"). The kind of a device is
+ * in the capabilities of its client (im/caps.h). */
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/command.h"

@@ -2,9 +2,9 @@
  * nickname or email address in the vCard (XEP-0054), or this address, which stands for a nickname
  * and an email address as well: users without a vCard are found by it.
  *
- * A row of the table `directory` is made of a vCard in the transaction that stores it. Who does not
- * want to be found says so in the vCard, by <CLASS><PRIVATE/></CLASS> or <CONFIDENTIAL/>. Accounts
- * that are disabled are not found.
+ * A row of the table `directory` is made of a vCard in the transaction that stores it. Users who do
+ * not want to be found say so in the vCard, by <CLASS><PRIVATE/></CLASS> or <CONFIDENTIAL/>.
+ * Accounts that are disabled are not found.
  *
  * A term means what begins with it, whatever the case; with a `*` in it, what looks like that, `*`
  * standing for anything. All terms must fit. Limits: search.rows-max, search.length-min;

@@ -197,7 +197,7 @@ static bool sifts(const struct sift *sift, enum stanza_kind kind)
     return sift != NULL && sift->kind[kind].on;
 }
 
-/* §4: what came while it was sifted is made up for. */
+/* §4: sends the state that was held back meanwhile. */
 static void catch_up(struct session *s, bool messages, bool presence)
 {
     if (presence)

@@ -70,7 +70,7 @@ static int sync_folder(const char *path)
     return e == OK ? 0 : e == E_FULL ? ENOSPC : e == E_NOTFOUND ? ENOENT : EIO;
 }
 
-/* errno. The folder of this content is there, and is there after a power cut. */
+/* Makes the folder of this content, durably. Returns errno. */
 static int make_folder(const char *hash)
 {
     char path[UPLOAD_PATH_MAX];

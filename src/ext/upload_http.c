@@ -46,7 +46,7 @@ static const uint64_t day_us = 86400ull * 1000000;
 /* One step on a file. */
 enum step { STEP_CREATE, STEP_WRITE, STEP_FLUSH, STEP_PLACE, STEP_OPEN, STEP_READ, STEP_NONE };
 
-/* A request under way, either way. Freed when nobody waits and no step is under way. */
+/* An upload or download. Freed when the client has its answer and no step is running. */
 struct transfer {
     struct http_request *r; /* NULL: the client has gone */
     struct worker *worker;
@@ -133,7 +133,7 @@ static void run_step(struct work *w)
     t->error = table[t->step](t);
 }
 
-/* What an account has on its way in, on all workers. */
+/* Uploads in progress of each account, on all workers. */
 
 struct underway {
     int64_t owner, bytes;
@@ -206,7 +206,7 @@ static void transfer_free(struct transfer *t)
     mem_free(&t);
 }
 
-/* The answer is given: nothing more may be said. */
+/* The answer is complete: nothing more may be sent. */
 static void transfer_end(struct transfer *t)
 {
     t->r = NULL;

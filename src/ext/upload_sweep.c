@@ -83,7 +83,7 @@ static void work_done(struct work *w)
     s->op = store_submit(b, s->worker->loop, 0, forgotten, s);
 }
 
-/* Asked again since they were condemned: what got a reference in between stays. */
+/* The database was asked again: content that has a reference now is kept. */
 static void orphans_confirmed(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct sweep *s = arg;

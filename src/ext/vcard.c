@@ -317,7 +317,7 @@ static void vcard_start(struct worker *w)
         tell_page(w);
 }
 
-/* What an operator said of a new account. */
+/* Makes the vCard of a new account from the values of the operator. */
 
 static void add_part(struct buf *out, const char *open, slice text, const char *close)
 {

@@ -56,8 +56,8 @@ static void watch_start(void)
 
 /* The watched account. */
 
-/* What the user has said of a watcher, where the rules say that it is asked. A refusal is
- * remembered as long as the watch would have lasted: one question is enough. */
+/* The user's answer about a watcher, if the rules say to ask. A refusal is remembered for as long
+ * as the watch would have lasted, so that the user is asked only once. */
 enum consent { CONSENT_RULES, CONSENT_ASKED, CONSENT_GIVEN, CONSENT_REFUSED };
 
 struct watcher {
@@ -85,13 +85,14 @@ static slice watcher_bare(const struct watcher *w)
 
 static struct watched *watched_of(const struct account *a) { return a->state_of[account_slot]; }
 
-/* Who is a subscriber, or would be granted to be one unasked: now, not only when he asked. */
+/* Whether the watcher is, or would be without asking, a subscriber. It is tested now, too, not only
+ * at the request. */
 static bool may_see(const struct account *a, slice bare)
 {
     return roster_is_seen(a, bare) || stage_permit(a, bare);
 }
 
-/* Subscribers get it anyway; what such a one gets twice, he had asked for twice. */
+/* Subscribers get it in any case. One that also watches gets it twice. */
 static void show(struct watcher *w, struct session *s, const struct stanza *st)
 {
     slice bare = watcher_bare(w);
@@ -351,7 +352,7 @@ static void watched_presence(struct session *s, struct stanza *st)
         show(w, s, st);
 }
 
-/* Rules were changed: who may not see him any more is told that he went. */
+/* Rules have changed: watchers that may no longer see the user get unavailable presence. */
 static void watched_views(struct account *a)
 {
     struct watched *d = watched_of(a);

@@ -41,7 +41,7 @@ static bool is_path(slice text)
     return text.len > 1 && text.ptr[0] == '/' && text.ptr[text.len - 1] != '/';
 }
 
-/* What a browser is told a file is; NULL: such a file is not served. */
+/* The content type of a file; NULL: such a file is not served. */
 static const char *type_of(slice name)
 {
     static const char *const table[][2] = {
@@ -550,7 +550,7 @@ static void to_chat(struct http_request *r)
     buf_fini(&lines);
 }
 
-/* Who types in the name of the server alone. */
+/* Redirects from the root of the server to the chat page. */
 static void front(struct http_request *r)
 {
     if (setting_bool(&chat_on))

@@ -23,10 +23,10 @@ enum {
     BOSH_CONTENT_MAX = 64
 };
 
-/* One HTTP request. Its worker made it and frees it; in between it is the session's. */
+/* One HTTP request. Its worker makes and frees it; in between it belongs to the session. */
 struct bosh_request {
     struct list node;
-    struct http_request *http; /* touched by its own worker only; NULL: nobody waits any more */
+    struct http_request *http; /* used by its own worker only; NULL: the client is gone */
     struct worker *from;
     struct arena *arena; /* of attributes */
     struct buf text;     /* body as it came, until its elements are taken */
@@ -56,13 +56,13 @@ struct bosh {
     char sid[33];
     struct worker *worker;
     struct list node;      /* in gate_worker.boshes */
-    struct stream *stream; /* NULL: it has ended, and the client was not told yet */
+    struct stream *stream; /* NULL: it has ended, but the client does not know yet */
     struct conn_info peer;
     bool secure, acks, legacy, greet, ended, polling, overflow, end_told;
     uint8_t ver_minor;
     const char *condition; /* of the end; NULL: none */
     int64_t rid;           /* all requests up to it were taken */
-    int64_t report;        /* its answer may be lost, which the next answer says; 0: none */
+    int64_t report;        /* its answer may be lost; the next answer reports that; 0: none */
     uint64_t report_us;    /* when that was sent */
     uint32_t hold, requests;
     uint64_t wait_us, pause_us; /* pause_us: inactivity that a pause allows; 0: no pause */
@@ -87,7 +87,7 @@ struct bosh {
 /* c2s_bosh.c */
 extern struct setting bosh_path, bosh_wait_max, bosh_inactivity, bosh_pause_max;
 extern struct metric bosh_sessions;
-/* On the session's worker: the answer is in q, which goes back. */
+/* On the session's worker: sends q back to its worker with the answer in it. */
 void bosh_reply(struct worker *w, struct bosh_request *q);
 void bosh_reply_error(struct worker *w, struct bosh_request *q, const char *condition,
                       unsigned legacy_status);

@@ -189,8 +189,8 @@ static void report(struct bosh *b, int64_t ack)
     b->report_us = k->at_us;
 }
 
-/* What is in the answers up to `has` counts as written. Those up to `past` are not kept any longer:
- * the client cannot ask for them again. */
+/* The client has the answers up to `has`: their stanzas count as written. Answers up to `past` are
+ * freed, since the client can no longer request them again. */
 static void confirm(struct bosh *b, int64_t has, int64_t past)
 {
     uint32_t count = b->stream->out_reported;
@@ -223,8 +223,8 @@ static void keep(struct bosh *b, const struct bosh_request *q)
     k->out_count = b->stream->out_count;
 }
 
-/* Whether this answer tells of the end: the first one where the client ended it (XEP-0124 §13), the
- * last one, which is of the request that is to blame, where there is a condition. */
+/* Whether this answer reports the end of the session: the first one if the client has ended it
+ * (XEP-0124 §13), the last one if there is an error condition. */
 static bool tells_end(const struct bosh *b)
 {
     return b->ended && !b->end_told && (b->condition == NULL || b->held_count == 1);
@@ -300,8 +300,8 @@ static void bosh_free(struct bosh *b)
     mem_free(&b);
 }
 
-/* Its stream goes. Who has no request open is told by the next one, while the session is
- * remembered. */
+/* The stream ends. If no request is open, the session is kept for a while, and the next request is
+ * told. */
 static void finish(struct bosh *b, bool told)
 {
     const struct gate_worker *g = b->worker->gate;
@@ -321,7 +321,7 @@ static void on_timer(struct timer *t, struct loop *loop)
 {
     struct bosh *b = CONTAINER_OF(t, struct bosh, timer);
     (void)loop;
-    if (b->stream == NULL) { /* nobody asked any more */
+    if (b->stream == NULL) { /* no request came in time */
         bosh_free(b);
     } else if (!list_empty(&b->held) || now_us(b) >= gap_due_us(b)) {
         bosh_later(b);
@@ -368,10 +368,10 @@ static bool polls_too_often(struct bosh *b, const struct bosh_request *q)
     return b->polling && empty && before_us > 0 && now - before_us < BOSH_POLLING_S * 1000000ull;
 }
 
-/* The next request tells which answers the client has. Without acknowledgements (XEP-0124 §9) that
- * is certain only of those behind the window. But a client that had no request open asks again
- * because it has been answered. If that did not count, a page of messages would wait until the
- * request behind it is answered for lack of anything to say. */
+/* A new request shows which answers the client has. Without acknowledgements (XEP-0124 §9) that is
+ * certain only for answers outside of the window. But a client without an open request sends one
+ * because it has received the last answer. If that did not count, each page of messages would wait
+ * until the next request times out. */
 static void confirm_by(struct bosh *b, const struct bosh_body *body)
 {
     int64_t past = body->rid - (int64_t)b->requests;
@@ -488,8 +488,8 @@ static void read_requests(struct bosh *b)
         stream_spend(s, stanzas, bytes);
 }
 
-/* The client was waited for as long as it wanted to wait itself: it will not send what is missing,
- * and what came behind that is out of the window for good (XEP-0124 §14.2). */
+/* The missing request has not come within the client's own waiting time. It will not come, and
+ * later requests are out of the window for good (XEP-0124 §14.2). */
 static void give_up(struct bosh *b)
 {
     struct list *first = list_pop(&b->early);
@@ -546,8 +546,8 @@ static void on_later(struct loop_defer *d)
         set_timer(b);
 }
 
-/* To a request that was sent again: the answer to come goes to the newer one (XEP-0124 §14.3). A
- * client that did not lose it after all repeats it, and loses nothing (§17.3). */
+/* A request was sent again: the newer one gets the answer (XEP-0124 §14.3). If the client still
+ * waits for the older one, it repeats that and loses nothing (§17.3). */
 static void give_way(struct bosh *b, struct bosh_request *old)
 {
     buf_lit(&old->answer, "<body xmlns='" NS_HTTPBIND "' type='error'/>");
@@ -603,7 +603,7 @@ static void insert_early(struct bosh *b, struct bosh_request *q)
     list_append(&b->early, &q->node);
 }
 
-/* Who has not logged in may not fill our memory. */
+/* Clients that have not logged in can use little memory. */
 static bool too_large(const struct bosh *b, const struct bosh_request *q)
 {
     return b->stream->state < STREAM_AUTHED_OPEN &&

@@ -23,8 +23,8 @@ void stream_write(struct stream *s, slice element) { s->way->write(s, element); 
 
 static_assert(sizeof(struct stream) <= 384, "with its connection at most 768 bytes");
 
-/* Shared by all connections made under the same settings, on whatever worker they are; old ones are
- * kept, since their connections point to them. Settings change rarely. */
+/* Limits shared by all connections that were made under the same settings. Old ones are never
+ * freed, because connections point to them; settings change rarely. */
 struct shared_limits {
     struct shared_limits *older;
     struct conn_limits limits;
@@ -32,7 +32,7 @@ struct shared_limits {
 
 static struct conn_limits limits_now(void)
 {
-    /* one stanza of the largest size must fit, or nobody could ever be sent one */
+    /* the largest stanza must fit, or it could never be sent */
     uint32_t output_max = (uint32_t)setting_int(&c2s_output_max);
     uint32_t stanza = (uint32_t)setting_int(&c2s_bytes);
     return (struct conn_limits){ .input_bytes = stanza + 4096,
@@ -176,7 +176,7 @@ void stream_session_gone(struct stream *s, enum session_end why)
     s->session = NULL;
     s->session_id = 0;
     if (s->jid_copy == NULL)
-        s->jid = (slice){ 0 }; /* it was the session's */
+        s->jid = (slice){ 0 }; /* it belonged to the session */
     if (session != NULL)
         session_up(session, &up);
     else if (id != 0)
@@ -190,7 +190,7 @@ void stream_close(struct stream *s, slice last)
     if (last.len > 0)
         stream_write(s, last);
     s->state = STREAM_CLOSED;
-    negotiate_cancel(s); /* no answer to a look-up may open it again */
+    negotiate_cancel(s); /* so that no answer to a look-up opens it again */
     s->way->end(s);
 }
 
@@ -215,7 +215,7 @@ void stream_fail(struct stream *s, enum stream_error e, slice text)
     stream_fail_with(s, e, text, (slice){ "", 0 });
 }
 
-/* As far as it is known: its JID, its account, or what it says to be. */
+/* The JID, the account, or the name that the client claims, whichever is known. */
 static slice stream_account(const struct stream *s)
 {
     const struct stream_auth *a = s->auth;
@@ -292,7 +292,8 @@ static void rate_hold(struct stream *s)
     stream_timer(s);
 }
 
-/* Charged for more than it sent, a client pays before it is read again; at most half a minute. */
+/* A client that was charged for more than it sent is not read until its bucket is refilled, at most
+ * half a minute. */
 enum { RATE_DEBT_S = 30 };
 
 void stream_charge(struct stream *s, uint32_t bytes)
@@ -308,7 +309,8 @@ void stream_charge(struct stream *s, uint32_t bytes)
         rate_hold(s);
 }
 
-/* Spends; when empty, nothing is read until the bucket has filled a little. */
+/* Takes tokens from the bucket. When it is empty, the client is not read until it has filled a
+ * little. */
 static void rate_spend(struct stream *s, int32_t stanzas, size_t bytes)
 {
     if (!rate_limited())
@@ -517,7 +519,7 @@ void stream_event(struct conn *c, enum conn_event ev)
         conn_hold(c, CONN_HOLD_OUTPUT);
         bound_slow(s, 1);
         bound_output(s, conn_output_bytes(c));
-        break; /* a slow reader may not ask for more */
+        break; /* stop reading a client that reads slowly */
     case CONN_LOW:
         conn_release(c, CONN_HOLD_OUTPUT);
         bound_slow(s, 0);
@@ -878,7 +880,7 @@ void c2s_destroy(struct c2s **pc)
     mem_free(&c);
 }
 
-enum { ANSWER_BYTES = 64 << 10 }; /* an answer over HTTP may be so large, or larger */
+enum { ANSWER_BYTES = 64 << 10 }; /* space for an answer over HTTP */
 
 static bool crowded(void)
 {

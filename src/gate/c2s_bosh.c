@@ -136,7 +136,7 @@ static void arrived(struct worker *w, void *arg)
     struct bosh_request *q = arg;
     struct worker *home;
     struct bosh *b = bosh_find(w, slice_of(q->sid), &home);
-    if (b == NULL || home != w || (b->secure && !q->secure)) /* ended meanwhile, or injected */
+    if (b == NULL || home != w || (b->secure && !q->secure)) /* it has ended, or it is forged */
         bosh_reply_error(w, q, "item-not-found", 200);
     else
         bosh_receive(b, q);
@@ -176,7 +176,7 @@ static void handle(struct http_request *r)
     } else if (bosh_find(w, q->body.sid, &home) == NULL) {
         bosh_reply_error(w, q, "item-not-found", 200);
     } else {
-        memcpy(q->sid, q->body.sid.ptr, q->body.sid.len); /* it was found, so it is one of ours */
+        memcpy(q->sid, q->body.sid.ptr, q->body.sid.len); /* a found sid has the right length */
         if (home == w)
             arrived(w, q);
         else
@@ -187,8 +187,8 @@ static void handle(struct http_request *r)
 /* The connection is gone, the request goes on: its answer is kept for a repeat. */
 static void gone(struct http_request *r) { ((struct bosh_request *)r->data)->http = NULL; }
 
-/* The client has pipelined its next request behind this one (XEP-0124 §16): who is held has to give
- * way. */
+/* The client has pipelined its next request behind this one (XEP-0124 §16): a held request must be
+ * answered now. */
 struct nudge {
     char sid[33];
     int64_t rid;

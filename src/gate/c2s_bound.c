@@ -11,7 +11,7 @@
 #include "xmpp/ns.h"
 #include <stdio.h>
 
-/* Who to whom, never what (`musterctl log trace c2s on`). */
+/* Logs addresses and types, never contents (`musterctl log trace c2s on`). */
 static void trace_stanza(const char *event, const struct stream *s, const struct stanza *st)
 {
     const char *type = stanza_type_name((enum stanza_type)st->type);
@@ -354,9 +354,9 @@ static void closed_by_home(struct stream *s, const struct down *d)
         [END_EXPIRED] = { XE_CONNECTION_TIMEOUT, { 0 } },
         [END_SHUTDOWN] = { XE_SYSTEM_SHUTDOWN, { 0 } },
     };
-    s->session = NULL; /* it is ended or another stream's: nothing more may be said to it */
+    s->session = NULL; /* it has ended or belongs to another stream */
     s->session_id = 0;
-    if (s->jid_copy == NULL) /* the log of the error wants a name that outlives the session */
+    if (s->jid_copy == NULL) /* for the log, since the session may be freed before */
         s->jid = (slice){ 0 };
     if (s->state == STREAM_CLOSED) /* what was written last is still on its way out */
         return;

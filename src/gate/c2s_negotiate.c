@@ -29,7 +29,7 @@ void negotiate_send_header(struct stream *s, slice from)
     s->header_sent = true;
 }
 
-/* What an authenticated client may still ask for; once it is bound, that is not binding. */
+/* The features for an authenticated client; after binding, without those for binding. */
 static void authed_features(struct stream *s, struct buf *b)
 {
     if (s->state != STREAM_BOUND)
@@ -107,7 +107,7 @@ static bool header_fits(struct stream *s, slice unit)
     return false;
 }
 
-/* Who the client says it is (XEP-0388 §2.1); nothing is taken as proven by it. */
+/* The address that the client claims (XEP-0388 §2.1). It proves nothing. */
 static void keep_from(struct stream *s, slice from)
 {
     struct jid jid;

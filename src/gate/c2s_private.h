@@ -71,7 +71,7 @@ struct stream_auth {
     enum sasl_mech mech;
     unsigned failures, refusals; /* wrong credentials / not even tried */
     bool keyed;                  /* SCRAM: the next message is the proof */
-    bool guessed;                /* what it said was compared, and wrong */
+    bool guessed;                /* its credentials were compared, and were wrong */
     char note[64];               /* of what was done before authentication (im/preauth.h) */
     uint8_t note_len;
     slice from; /* bare JID that the stream header named; empty: none */
@@ -120,7 +120,7 @@ struct gate_worker {
     _Atomic uint32_t count;         /* of streams; read at the end by another thread */
     _Atomic uint32_t bosh_requests; /* of this worker, that are not answered yet; the same */
     bool stopped;
-    bool moved; /* the stream whose input is being read has gone to another worker: hands off */
+    bool moved; /* the stream that is being read has moved to another worker: do not use it */
 };
 
 struct c2s_listener {
@@ -189,8 +189,8 @@ size_t stream_read(struct stream *s, slice data, int32_t *stanzas);
 void stream_spend(struct stream *s, int32_t stanzas, size_t bytes); /* at the end of a turn */
 void stream_end_by_client(struct stream *s);
 void stream_event(struct conn *c, enum conn_event ev);
-/* To free its memory at once: what waits for a client that does not read. true: that was so much
- * that its connection ends without a word; false: the stream is still to be ended. */
+/* Frees output that waits for a client that does not read. true: there was so much that the
+ * connection was closed at once; false: the stream must still be closed. */
 bool stream_drop_output(struct stream *s);
 void stream_closed(struct conn *c);
 void stream_free(struct stream *s); /* its connection is gone */
@@ -202,7 +202,7 @@ struct framed {
     slice tag, xmlns, rest;
 };
 struct framed framed_split(slice element);
-/* What the header of a stream says where it is not written as one. */
+/* The stream header of the framed ways, which have no such element. */
 struct framed_header {
     slice to, from, version, lang;
 };
@@ -214,8 +214,8 @@ bool stream_count_address(struct stream *s); /* once the address is known; false
 
 /* c2s_negotiate.c */
 void negotiate_header(struct stream *s, slice unit);
-/* Ours (RFC 6120 §4.7); `to` what the client said it is, empty: nothing. The id is random: nothing
- * that a client sees tells of nodes or workers (architecture §12). */
+/* Sends our stream header (RFC 6120 §4.7); `to`: the address that the client claims, or empty. The
+ * id is random: clients learn nothing about nodes and workers (architecture §12). */
 void negotiate_send_header(struct stream *s, slice to);
 void negotiate_unit(struct stream *s, slice unit); /* FEATURES */
 void negotiate_cancel(struct stream *s);           /* the stream ends: look-ups are dropped */

@@ -206,7 +206,7 @@ static struct metric *const metrics[] = { &c2s_streams,       &c2s_stanzas_in, &
                                           &c2s_stream_errors, &c2s_refused,    NULL };
 static struct log_area *const logs[] = { &log_c2s, NULL };
 
-/* The session element of RFC 3921, which old clients still ask for: it does nothing (RFC 6120
+/* The session request of RFC 3921, which old clients still send. It does nothing (RFC 6120
  * §1.5). */
 static void old_session(struct iq *iq) { iq_result(iq, (slice){ 0 }); }
 

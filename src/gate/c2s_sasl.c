@@ -131,7 +131,8 @@ static void tell_failed(struct stream *s, enum sasl_failure f, const char *text)
 void sasl_failed(struct stream *s, enum sasl_failure f, const char *text)
 {
     struct stream_auth *a = s->auth;
-    /* Only guesses count: clients that try bindings we do not know go on to the next mechanism. */
+    /* Only wrong passwords count: a client whose channel binding is unknown tries the next
+     * mechanism. */
     bool guess = a->guessed && f == SASL_NOT_AUTHORIZED;
     a->failures += guess;
     a->refusals += !guess;
@@ -235,13 +236,13 @@ static void look_up(struct stream *s)
 
 static void admit(struct stream *s);
 
-/* Whether it is its owner who tries: from where, or with what, the account logged in before. */
+/* Whether the attempt probably comes from the owner: from a known device or address. */
 static void devices_found(void *arg, enum err e, const struct device_row *rows, uint32_t count)
 {
     struct stream *s = arg;
     struct stream_auth *a = s->auth;
     const uint8_t *id = a->two == NULL ? NULL : sasl2_device(s);
-    (void)e; /* without an answer nobody is known */
+    (void)e; /* without an answer no device is known */
     a->device_op = NULL;
     for (uint32_t i = 0; i < count; i++) {
         struct conn_info seen;
@@ -298,7 +299,7 @@ static void attempt(struct stream *s, enum sasl_step step)
     admit(s);
 }
 
-/* RFC 4505: a name and an id that nobody had before. */
+/* RFC 4505: makes a guest with a new name and id. */
 static void be_guest(struct stream *s)
 {
     struct stream_auth *a = s->auth;
@@ -314,7 +315,7 @@ static void sasl_succeeded(struct stream *s)
 {
     struct stream_auth *a = s->auth;
     char device[DEVICE_ID_TEXT];
-    if (a->disabled) { /* told only to who knows the password */
+    if (a->disabled) { /* only a client with the right password learns that */
         sasl_failed(s, SASL_ACCOUNT_DISABLED, NULL);
         return;
     }
@@ -355,7 +356,7 @@ static void sasl_do(struct stream *s, enum sasl_step step)
     }
 }
 
-/* The proof of SCRAM. However many exchanges were begun before, here each counts. */
+/* The proof of SCRAM. Each exchange is counted here, however many are in progress. */
 static void sasl_final(struct stream *s, slice message)
 {
     s->auth->keyed = false;

@@ -45,7 +45,7 @@ static void offer_inline_features(struct buf *b)
     slice last = { "", 0 };
     for (const struct feature *const *f = features_all(); *f != NULL; f++) {
         for (const struct bind2_rule *r = (*f)->bind2; r != NULL && r->ns != NULL; r++) {
-            if (slice_is(last, r->ns)) /* rules of one namespace stand together */
+            if (slice_is(last, r->ns)) /* rules of one namespace are adjacent */
                 continue;
             buf_printf(b, "<feature var='%s'/>", r->ns);
             last = slice_of(r->ns);
@@ -183,7 +183,7 @@ static void keep(struct sasl2 *two, const struct sasl2_request *req)
     buf_fini(&b);
 }
 
-/* What a sound request asks for, but may not have. NULL: nothing. */
+/* The first part of a valid request that was not offered; NULL: none. */
 static const char *not_offered(struct stream *s, const struct sasl2 *two, bool token_mech)
 {
     const struct sasl2_request *r = &two->req;

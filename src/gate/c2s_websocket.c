@@ -109,7 +109,7 @@ static const struct stream_way way_websocket = { .name = "websocket",
 
 /* Input. */
 
-/* Below the stream something is wrong: the close frame says what. The session may be resumed. */
+/* An error below the stream: the close frame has its code. The session can be resumed. */
 static void ws_fail(struct stream *s, enum ws_code code)
 {
     stream_session_gone(s, END_LOST);

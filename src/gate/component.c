@@ -69,7 +69,7 @@ struct component_gate {
     size_t count;
     struct component_worker worker[NODE_WORKERS_MAX];
     struct conn_limits limits;
-    struct throttle *throttle; /* of their own: they do not shut clients out */
+    struct throttle *throttle; /* separate, so that components cannot block clients */
 };
 
 static struct component_worker *here(const struct component *c)
@@ -145,7 +145,7 @@ static void joined(struct worker *w, uint64_t link, enum err e)
     struct component *c =
         map_get(&g->worker[w->index].by_id, (slice){ (const char *)&link, sizeof link });
     if (c == NULL || c->state != COMP_JOINING)
-        return; /* it left meanwhile, and said so behind this */
+        return; /* it has disconnected meanwhile */
     if (e != OK) {
         c->announced = false;
         fail(c, XE_RESOURCE_CONSTRAINT, SLICE("too many connections serve this domain"));

@@ -30,7 +30,7 @@ struct log_area log_component = { .name = "component" };
 static const struct store_migration migrations[] = {
     { 1, "CREATE TABLE component(domain TEXT PRIMARY KEY, secret TEXT NOT NULL) WITHOUT ROWID",
       "CREATE TABLE component(domain TEXT PRIMARY KEY, secret TEXT NOT NULL)" },
-    { 2, "DELETE FROM component", "DELETE FROM component" }, /* secrets are sealed from here on */
+    { 2, "DELETE FROM component", "DELETE FROM component" }, /* from now on sealed */
     { 0 },
 };
 struct store_stmt component_secret = { .name = "component.secret",
@@ -99,7 +99,7 @@ static void stored(void *arg, enum store_result result, const struct store_batch
             "the secret is deleted; a connected component stays connected until it reconnects");
 }
 
-/* The secret that was made is shown this once. */
+/* The generated secret is shown once. */
 struct making {
     struct command_call *call;
     slice domain;

@@ -48,7 +48,7 @@ struct proxy65_address {
     char key[8];
 };
 
-/* What two connections with one hash are. */
+/* Two connections with the same hash. */
 struct bytestream {
     struct side *side[2];
     bool active;
@@ -87,7 +87,7 @@ static struct side *other_side(const struct side *s)
     return s->stream->side[0] == s ? s->stream->side[1] : s->stream->side[0];
 }
 
-/* What one address takes. A /64 of IPv6 is one subscriber. */
+/* Limits for each address. A /64 of IPv6 counts as one. */
 
 static slice address_key(const void *item)
 {
@@ -470,14 +470,14 @@ static size_t on_input(struct conn *conn, slice data)
     size_t used = 0;
     if (s->state == GREETING)
         used = greeting(s, data);
-    if (s->state == REQUEST && used < data.len) /* hands off behind it: it may have moved */
+    if (s->state == REQUEST && used < data.len) /* do not use it afterwards: it may have moved */
         return used + request(s, slice_from(data, used));
     if (s->state == ACTIVE)
         return relay(s, data);
     return s->state == CLOSED || s->state == ENDING ? data.len : used;
 }
 
-/* The side that is full holds the other. */
+/* If the output of one side is full, the other side is not read. */
 static void on_event(struct conn *conn, enum conn_event ev)
 {
     struct side *s = conn_owner(conn), *other = other_side(s);

@@ -1,7 +1,7 @@
-/* What one address takes: connections, memory for bodies, and requests by a bucket of one second.
- * Shared by all workers under the server's lock. An entry stays until it has no connection and its
- * bucket is full again, so that reconnecting gains nothing; a few old ones are dropped whenever one
- * is added. */
+/* Limits for each client address: connections, memory for bodies, and requests, by a token bucket
+ * of one second. Shared by all workers under the server's lock. An entry is kept until it has no
+ * connection and its bucket is full again, so that reconnecting does not evade the limits. Whenever
+ * one is added, a few old ones are removed. */
 #include "base/mem.h"
 #include "http/http_private.h"
 #include "http/parse.h"
@@ -32,7 +32,8 @@ static int64_t rate(void)
     return r == SETTING_NONE ? 0 : r;
 }
 
-/* Each worker has the time of its own tick: it may be behind what another one has written. */
+/* Each worker uses the time of its own tick, which may be behind the time that another worker has
+ * stored. */
 static void refill(struct http_address *a, uint64_t now_us)
 {
     if (now_us <= a->filled_us)

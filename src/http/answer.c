@@ -130,7 +130,7 @@ static void connection_lines(struct exchange *x, unsigned status, int64_t length
     struct http_conn *h = x->h;
     bool old = x->head.minor == 0;
     x->chunked = length < 0 && !old;
-    if (!x->complete || (length < 0 && old)) /* what is left of the request would have to be read */
+    if (!x->complete || (length < 0 && old)) /* the rest of the request is not read */
         h->last = true;
     if (!has_no_body(status) && length >= 0)
         buf_printf(b, "Content-Length: %lld\r\n", (long long)length);
@@ -261,7 +261,7 @@ static void allow_lines(const struct exchange *x, struct buf *b)
     buf_fini(&names);
 }
 
-/* Behind these nobody knows where the next request would begin, or it shall not come. */
+/* After these it is unknown where the next request begins, or no further request is wanted. */
 static bool ends_connection(unsigned status)
 {
     return status == 400 || status == 408 || status == 414 || status == 429 || status == 431 ||
@@ -278,7 +278,7 @@ void http_refuse(struct http_conn *h, unsigned status)
     x->engaged = false;
     if (ends_connection(status))
         h->last = true;
-    if (x->started) { /* too late to say it */
+    if (x->started) { /* too late to send a status */
         http_break(&x->r);
         return;
     }

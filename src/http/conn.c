@@ -3,7 +3,7 @@
 #include "http/http_private.h"
 #include <assert.h>
 
-/* Idle, or waiting for its first request: nothing was promised yet, so it is closed silently. */
+/* An idle connection, or one that waits for its first request, is closed without an answer. */
 static void arm(struct http_conn *h)
 {
     uint64_t ms = (uint64_t)setting_int(&http_request_timeout);
@@ -107,7 +107,7 @@ static void refuse(struct http_conn *h, unsigned status)
     http_refuse(h, status);
 }
 
-/* What the reader found. */
+/* Handles an event of the reader. */
 static void take(struct http_conn *h, enum http_read event, const struct http_step *step)
 {
     unsigned status = 0;
@@ -150,7 +150,7 @@ static size_t on_input(struct conn *c, slice data)
     struct http_step step;
     size_t done = 0;
     while (done < data.len && !h->given && takes_input(h)) {
-        if (h->x == NULL && h->last) /* closed: what still comes is nobody's */
+        if (h->x == NULL && h->last) /* the connection closes: further input is ignored */
             return data.len;
         enum http_read event =
             http_read(&h->reader, h->x != NULL ? &h->x->head : NULL, slice_from(data, done), &step);
@@ -188,7 +188,7 @@ static void on_event(struct conn *c, enum conn_event ev)
         if (h->x != NULL && h->x->started && !h->x->answered && h->x->r.route->drained != NULL)
             h->x->r.route->drained(&h->x->r);
         break;
-    case CONN_HIGH: /* who does not read answers may not ask for more */
+    case CONN_HIGH: /* a client that does not read its answers must wait with further requests */
         conn_hold(c, CONN_HOLD_OUTPUT);
         break;
     case CONN_LOW:
@@ -288,7 +288,7 @@ void http_worker_stop(struct http_server *s, struct loop *loop)
     LIST_EACH (it, &l->conns) {
         struct http_conn *h = CONTAINER_OF(it, struct http_conn, node);
         h->last = true;
-        if (h->phase == PHASE_WORK) /* its answer may be on the way */
+        if (h->phase == PHASE_WORK) /* the handler may still answer */
             timer_set(loop, &h->timer, HTTP_STOP_MS);
         else if (h->x != NULL && !h->x->answered)
             http_refuse(h, 503);

@@ -23,8 +23,8 @@ enum {
     HTTP_LOOPS_MAX = 64,
     HTTP_ADDRESSES_SWEPT = 8, /* entries looked at when one is added */
     HTTP_BODIES_SHARE = 4,    /* one address gets this part of http.bodies-max */
-    HTTP_CREDIT_MS = 60000,   /* what fast bytes of a body earn slow ones at most */
-    HTTP_STOP_MS = 500        /* for answers that are due when the server ends */
+    HTTP_CREDIT_MS = 60000,   /* time that a fast body can save for slow parts, at most */
+    HTTP_STOP_MS = 500        /* for unfinished answers when the server stops */
 };
 
 enum http_phase { PHASE_IDLE, PHASE_HEAD, PHASE_BODY, PHASE_WORK };
@@ -33,7 +33,7 @@ struct exchange {
     struct http_request r;
     struct http_conn *h;
     struct http_head head;
-    bool engaged;  /* a callback of the route was called: it has to hear of the end */
+    bool engaged;  /* a callback of the route was called, so gone() must be, too */
     bool complete; /* the request is there to its end */
     bool started, answered;
     bool chunked;
@@ -57,7 +57,7 @@ struct http_conn {
     struct http_reader reader;
     uint32_t served; /* requests */
     uint8_t phase;
-    bool reading; /* on_input() looks at the exchange when the callback is back: it is not freed */
+    bool reading; /* on_input() still uses the exchange after the callback: do not free it */
     bool last;    /* no request is taken behind this one */
     bool given;   /* the connection has another owner now */
     char key[18]; /* of the address that is counted */
@@ -111,7 +111,7 @@ extern struct setting http_header_bytes, http_request_timeout, http_idle_timeout
     http_trusted_proxies, http_requests_max, http_bodies_max;
 extern struct metric http_conns, http_requests, http_refused, http_errors;
 
-/* request.c: what the reader tells. Status of the refusal; 0: go on. */
+/* request.c: handles what the reader returns. Status of a refusal; 0: go on. */
 void exchange_make(struct http_conn *h);
 void exchange_free(struct http_conn *h); /* tells the route if it waits */
 unsigned http_on_head(struct http_conn *h);
@@ -124,19 +124,19 @@ void http_proxy_setting_changed(const struct setting *s);
 
 /* conn.c */
 void http_phase_set(struct http_conn *h, enum http_phase phase);
-void http_body_credit(struct http_conn *h, size_t bytes); /* that came: time for the next ones */
+void http_body_credit(struct http_conn *h, size_t bytes); /* received bytes extend the deadline */
 /* The answer is complete: the next request, or the end. */
 void http_exchange_done(struct http_conn *h);
-/* An answer of our own to a request that reaches no handler, or does no more. */
+/* Answers a request with an error without, or instead of, its handler. */
 void http_refuse(struct http_conn *h, unsigned status);
 
-/* addresses.c. False: too many of that address. */
+/* addresses.c. False: the address has too many. */
 bool http_address_enter(struct http_conn *h);
 void http_address_leave(struct http_conn *h);
 void http_note_port(int port, bool tls); /* of a listener: for http_public_base() */
 bool http_address_request(struct http_conn *h, uint64_t now_us);
-/* `more` bytes are gathered, `own` of them by this connection. False: beyond the address' share,
- * and it is not the only body. */
+/* Counts `more` bytes of bodies for the address; `own`: of this connection in all. False: the share
+ * of the address is exceeded, and this is not its only body. */
 bool http_address_gather(struct http_conn *h, int64_t more, int64_t own);
 void http_addresses_fini(struct http_server *s);
 

@@ -1,5 +1,5 @@
-/* parse: what the HTTP server takes apart by itself: percent-encoding, paths, queries, ranges and
- * lists of tokens. Pure: bytes in, values out; what they return lives in `tmp` or in the input. */
+/* parse: percent-encoding, paths, queries, ranges and lists of tokens of HTTP. Pure. Results are in
+ * `tmp` or borrow the input. */
 #pragma once
 #include "base/err.h"
 #include "base/slice.h"
@@ -8,7 +8,7 @@ struct arena;
 
 /* The path of a request without its percent-encoding. E_SYNTAX: it does not begin with a slash, an
  * encoding is not two hex digits, or it holds a control character, a backslash, a "." or ".."
- * segment or what is not UTF-8: nothing that a file name or a log must fear passes. */
+ * segment or is not UTF-8. So accepted paths are safe in file names and logs. */
 NODISCARD enum err http_path_decode(slice raw, struct arena *tmp, slice *out);
 /* The first value of that name in "a=1&b=two", "+" being a space. false: absent, or malformed. */
 bool http_query_get(slice query, const char *name, struct arena *tmp, slice *value);

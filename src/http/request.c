@@ -1,4 +1,4 @@
-/* Reading: whether the request is one that we answer, and its body. */
+/* Reading: decides whether a request is accepted, and gathers its body. */
 #include "base/mem.h"
 #include "http/http_private.h"
 #include "http/parse.h"
@@ -8,7 +8,7 @@ slice http_header(const struct http_request *r, const char *name)
     return http_field(&CONTAINER_OF(r, const struct exchange, r)->head, name);
 }
 
-/* The bytes that the gathered body has on the heap now. */
+/* Counts the bytes of the gathered body on the heap. */
 static bool count_body(struct exchange *x)
 {
     struct http_server *s = x->h->local->server;
@@ -117,7 +117,7 @@ static unsigned check_route(struct http_conn *h)
     return 0;
 }
 
-/* The status of a request that no route gets; 0: it is fine. */
+/* The status of a request that is refused before it reaches a route; 0: it is accepted. */
 static unsigned check(struct http_conn *h)
 {
     struct exchange *x = h->x;

@@ -52,13 +52,12 @@ enum http_route_flags {
     HTTP_CORS = 1,  /* scripts of the origins in http.cors-origins may use it (Fetch §3.2) */
     HTTP_BELOW = 2, /* the path, which has no '/' at its end, and everything below it */
     HTTP_OWN_LISTENER = 8, /* served on the listeners of its group only */
-    HTTP_WHEN_CROWDED = 4  /* its answers give memory back: served although that is short */
+    HTTP_WHEN_CROWDED = 4  /* served even if memory is short, because its answers free memory */
 };
 
-/* One row. Exactly one answer must be given for each request for which begin() or handle() was
- * called, unless gone() says that nobody waits for it any more: after the answer is complete, and
- * after gone(), the request must not be touched. All of it may be done from inside the callbacks,
- * or later on the same thread. */
+/* One row. Each request for which begin() or handle() was called must get exactly one answer,
+ * unless gone() is called. After the complete answer, and after gone(), the request must not be
+ * used. All of it may be done from inside the callbacks, or later on the same thread. */
 struct http_route {
     const char *path;                /* exact; with a '/' at its end: and all below it (not "/") */
     const struct setting *path_from; /* or a SET_STRING that holds it; empty: nothing */
@@ -77,24 +76,24 @@ struct http_route {
     void (*gone)(struct http_request *r);
     /* Another request is pipelined behind this one and waits for its answer. May be NULL. */
     void (*followed)(struct http_request *r);
-    void (*drained)(struct http_request *r); /* all that was sent with http_send() is on its way */
+    void (*drained)(struct http_request *r); /* all of http_send() was written */
 };
 
-/* What can be asked. Header names in any case; ptr NULL: absent. Several fields of one name are
- * joined with a comma only by looking at each: this gives the first. */
+/* A header field, by its name in any case; ptr NULL: absent. If there are several of one name, this
+ * is the first. */
 slice http_header(const struct http_request *r, const char *name);
 struct arena *http_scratch(const struct http_request *r); /* until the callback returns */
 
-/* From handle(): the gathered body becomes the caller's, who ends it with buf_fini(). */
+/* From handle(): gives the gathered body to the caller, who frees it with buf_fini(). */
 void http_take_body(struct http_request *r, struct buf *out);
 
-/* While held no more of the body is read: a handler that cannot keep up holds, from begin() or
+/* Stops reading the body until released. For handlers that cannot keep up; call it from begin() or
  * data(). */
 void http_hold(struct http_request *r);
 void http_release(struct http_request *r);
 
 /* Answers. Beside what is named here the server writes Date, Connection, the length, the headers of
- * CORS, and those that keep browsers from mischief. */
+ * CORS, and security headers for browsers. */
 struct http_answer {
     unsigned status;
     const char *type;   /* Content-Type; NULL: none */
@@ -110,7 +109,7 @@ void http_start(struct http_request *r, const struct http_answer *a, int64_t len
 void http_send(struct http_request *r, slice piece);
 size_t http_waiting(const struct http_request *r); /* bytes that the socket did not take yet */
 void http_finish(struct http_request *r);
-void http_break(struct http_request *r); /* what was begun cannot be completed: a reset tells it */
+void http_break(struct http_request *r); /* the answer cannot be completed: resets the connection */
 /* "Name: value" for http_answer.headers; control characters in the value become spaces. */
 void http_header_line(struct buf *out, const char *name, slice value);
 

@@ -120,7 +120,7 @@ void account_touch(struct account *a)
     }
 }
 
-/* What is pinned is not idle: the sweep frees whatever is in that list. */
+/* A pinned account is not in the idle list, since the sweep frees everything in it. */
 void account_pin(struct account *a)
 {
     if (a->pins++ == 0 && list_linked(&a->idle)) {
@@ -211,7 +211,8 @@ static void load_failed(struct account *a, enum err e)
 
 static void look_up(struct account *a);
 
-/* The answer may be that of yesterday: an id known from a login whose account was made anew. */
+/* The result may be outdated: the id may be from a login before the account was deleted and made
+ * again. */
 static void not_found(struct account *a)
 {
     if (a->look_again) {
@@ -545,7 +546,7 @@ static enum err removal_prepare(struct mutation *m)
     return OK;
 }
 
-/* What it held of features is let go; whoever comes finds nobody. */
+/* Releases the state of features. Later stanzas find no such account. */
 static void become_absent(struct account *a)
 {
     for (const struct feature *const *f = features_all(); *f != NULL; f++)
@@ -632,7 +633,7 @@ void account_remove(struct account *a, void (*done)(void *arg, enum err e), void
     archive_leave(a->worker, a->id, INT64_MAX, archive_left, r);
 }
 
-/* The end of the process: memory only; what had to be on disk is there. */
+/* The process ends: frees memory. Everything that must be on disk is there. */
 void accounts_stop(struct worker *w)
 {
     struct account *a;

@@ -40,7 +40,7 @@ struct account {
     struct mutation *mutations, **mutation_tail; /* the first is in flight if `mutating` */
     bool mutating, removing; /* a mutation is being committed / its deletion is asked for */
     struct roster *roster;   /* im/roster.h; NULL until READY */
-    struct recent *recent;   /* what came of late (im/recent.h); NULL: nothing */
+    struct recent *recent;   /* recent messages (im/recent.h); NULL: none */
     struct recent *sent;
     struct given *given; /* im/given.h; NULL: none */
     struct mailbox mailbox;
@@ -57,8 +57,7 @@ void account_with_id(struct worker *w, slice bare, int64_t id, account_fn *fn, v
 struct account *account_find(const struct worker *w,
                              slice bare); /* READY only, else NULL; loads nothing */
 
-/* The account was created or its absence may be stale: what is remembered of an ABSENT one is
- * dropped. */
+/* Forgets that an account was ABSENT, because it may exist now. */
 void account_forget(struct worker *w, slice bare);
 
 void account_pin(struct account *a);
@@ -91,11 +90,11 @@ unsigned account_receivers(const struct account *a); /* of these: priority ≥ 0
 
 unsigned account_state_slot(void); /* at start: a slot for one feature */
 
-/* Disabling: ends sessions, and is from then on ABSENT to everybody; nothing of it is lost. */
+/* Disables the account: ends its sessions. It is ABSENT from then on, and keeps its data. */
 void account_disable(struct account *a, void (*done)(void *arg, enum err e), void *arg);
 /* Values of account.disabled: 2 is a disabled one that its deletion needs loaded. */
 enum account_disabled { ACCOUNT_ENABLED, ACCOUNT_DISABLED, ACCOUNT_LEAVING };
 
-/* Deletion: ends sessions, lets every feature add its statements, removes rosters' entries of
- * others by unsubscribing them, then reports. */
+/* Deletes the account: ends its sessions, lets every feature add its statements, removes it from
+ * the rosters of others by unsubscribing, then calls done. */
 void account_remove(struct account *a, void (*done)(void *arg, enum err e), void *arg);

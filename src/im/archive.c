@@ -261,7 +261,7 @@ struct store_stmt archive_drop_entry = {
     .cols = "",
 };
 
-/* im/archive_leave.c: what an owner has; who has it still, nothing is left of what nobody has. */
+/* im/archive_leave.c: the messages of an owner; the log rows that others still need are kept. */
 struct store_stmt archive_owned = {
     .name = "archive.owned",
     .sql = "SELECT " ARCHIVE_LINE_COLUMNS ", e.id FROM entry e JOIN message m ON m.id = e.msg"

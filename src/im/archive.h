@@ -26,7 +26,7 @@ extern struct store_stmt archive_cursor_put, archive_load, archive_open, archive
     archive_slack_known, archive_key, archive_key_put, archive_owned, archive_sides,
     archive_drop_none, archive_drop_entry;
 
-/* The next archive id of an owner, at his home; *last is the highest that he has. */
+/* The next archive id of an owner, at its home; *last is the owner's highest id. */
 uint64_t archive_mint(struct worker *w, uint64_t *last);
 /* How far an archive id may be from the time of its message. Ids rise when the clock steps back,
  * and after a crash they begin above it; from then on they stay ahead until the clock is there. */
@@ -71,20 +71,20 @@ static inline struct archive_line archive_line_of(const struct store_batch *b, u
         .stanza = store_text(b, stmt, row, 6),
     };
 }
-/* Both only if it is still as it was read, else the batch is a conflict: what else it says may be
- * in the full text, out of which it is taken. Who changes lines says archive_words_edit() once a
- * batch. */
+/* Both require that the message is still as it was read; otherwise the batch is a conflict, because
+ * its words could not be removed from the full text correctly. The caller calls
+ * archive_words_edit() once for each batch. */
 void archive_change(struct store_batch *b, const struct archive_line *m, slice stanza,
                     struct arena *tmp);
 void archive_drop(struct store_batch *b, const struct archive_line *m, struct arena *tmp);
 
 /* Takes one message from one owner: `was` is as it was read, `m` is without the owner's side, and
- * `entry` is the owner's. If nobody else has it, it is deleted. Behind store_read_late() of the
- * owner; the batch is a conflict if the message was changed meanwhile. The caller says
- * archive_words_edit() once a batch. */
+ * `entry` is the owner's. If no other owner has it, it is deleted. Call store_read_late() for the
+ * owner before. The batch is a conflict if the message was changed meanwhile. The caller calls
+ * archive_words_edit() once for each batch. */
 void archive_take(struct store_batch *b, const struct archive_line *was,
                   const struct archive_line *m, int64_t owner, int64_t entry);
-/* Takes from an owner all that his archive has with ids up to `until`, in steps, so that nobody
- * waits for it; `done` once, later. If it fails, he has the rest. */
+/* Removes all messages with ids up to `until` from an owner's archive, in steps, so that other work
+ * is not delayed. Calls `done` once, later. After an error, the rest is still there. */
 void archive_leave(struct worker *w, int64_t owner, int64_t until,
                    void (*done)(void *arg, enum err e), void *arg);

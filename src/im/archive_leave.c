@@ -1,8 +1,8 @@
-/* An owner leaves. The words of what he had are taken out of the full text with it, which has to be
- * said message by message: so it goes in steps, each of which is complete.
+/* Removes an owner. The words of the owner's messages are removed from the full text message by
+ * message, so this is done in steps. Each step is complete in itself.
  *
- * Limits: STEP_ROWS messages and about STEP_BYTES a step; CONFLICTS_MAX steps in a row that others
- * were in the way of. */
+ * Limits: STEP_ROWS messages and about STEP_BYTES a step; at most CONFLICTS_MAX conflicts with
+ * other writers in a row. */
 #include "base/arena.h"
 #include "base/mem.h"
 #include "im/account.h"

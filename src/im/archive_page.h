@@ -1,6 +1,6 @@
-/* archive_page: sends the messages that a query found (im/archive_query.h) to an address anywhere,
- * as somebody who keeps no credit for it: nothing is sent before all of it is read, and what one
- * query sends is bounded, so that the rest is asked for as the next page.
+/* archive_page: sends the messages that a query found (im/archive_query.h) to any address, without
+ * flow control. So all are read before the first is sent, and the size of a page is limited; the
+ * rest is on the next page.
  *
  * Limits: ARCHIVE_PAGE_MAX messages; ARCHIVE_PAGE_BYTES of their texts, but always one message. */
 #pragma once

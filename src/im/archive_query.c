@@ -102,8 +102,8 @@ static void fail(struct archive_query *q, enum store_result r)
 
 static bool with_anybody(const struct archive_query *q) { return q->ask->with.full.len == 0; }
 
-/* The address of the other side if it is not one of ours. In a room, who is known by his nickname
- * only is found by what the stanza says; empty then. */
+/* The address of the other side if it is not one of ours. Empty for occupants of a room that are
+ * known by nickname only: these are found by the stanza. */
 static slice remote(const struct archive_query *q)
 {
     slice bare = jid_bare(&q->ask->with);

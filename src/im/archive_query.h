@@ -4,12 +4,12 @@
  *   check   the addresses and ids that the query names: who is `with`, are the ids in the archive
  *   find    the ids of the page, and of one more to know whether it is complete
  *
- * Whose archive it is, an account's or a room's, is a number (architecture §7: owner); who may ask
- * is the caller's to know. He sends what was found: to a session with credits (im/copies.h), or to
- * an address anywhere (im/archive_page.h).
+ * Whose archive it is, an account's or a room's, is a number (architecture §7: owner); the caller
+ * checks the permission. The caller also sends the result: to a session with flow control
+ * (im/copies.h), or to any address (im/archive_page.h).
  *
- * Times: archive ids are microseconds, minted when the message came. They may be off the time
- * of a message (archive_slack_us()), so a range of times is a wider range of ids and a look at the
+ * Times: archive ids are microseconds, minted when the message came. They may be off the time of a
+ * message (archive_slack_us()), so a range of times is a wider range of ids and a look at the
  * messages within.
  *
  * Limits: what the query says (xmpp/mam.h); FIND_MS; COUNT_MAX. */

@@ -14,7 +14,7 @@ struct ask {
     void (*drop)(void *arg);
     char id[2 * ID_BYTES + 1];
     uint16_t from_len, to_len;
-    char jids[]; /* from, to: whoever else answers is not who was asked */
+    char jids[]; /* from, to: an answer of anybody else is ignored */
 };
 
 static slice ask_key(const void *item) { return slice_of(((const struct ask *)item)->id); }

@@ -70,7 +70,7 @@ bool budget_allows(uint64_t bytes)
     return limit == SETTING_NONE || (used < limit && bytes <= (uint64_t)(limit - used));
 }
 
-/* What a session holds: its queue, and output that its client has not read. */
+/* The memory of a session: its queue, and output that its client has not read. */
 static uint64_t weight(const struct session *s)
 {
     const struct node *n = account_node(s->account);
@@ -116,7 +116,7 @@ void budget_weigh(struct account *a)
     session_end_later(most, end_of(most));
 }
 
-/* Rounds of the whole process: who holds at least `floor` ends. */
+/* Rounds of the whole process: sessions that hold at least `floor` end. */
 static _Atomic int64_t round_floor;
 static _Atomic uint64_t round_at_us;
 
@@ -190,7 +190,7 @@ static void begin_round(struct worker *w, int64_t used, int64_t limit)
     loop_defer(w->loop, &w->budget.defer);
 }
 
-/* Who reads settings once in a while only. */
+/* For callers that read the settings only from time to time. */
 static void refresh(struct worker *w, int64_t limit, bool over)
 {
     struct budget *b = &w->budget;

@@ -46,7 +46,7 @@ static void part_read(void *arg, enum store_result r, const struct store_batch *
         copies_send(c);
 }
 
-/* The client took what it got. Nobody is there to see the rest where the session has ended. */
+/* The client has taken this part. If the session has ended, the rest is not sent. */
 static void go_on(struct producer *p, struct session *s)
 {
     struct copies *c = CONTAINER_OF(p, struct copies, producer);

@@ -30,9 +30,9 @@ NODISCARD enum err directed_add(struct directed **d, slice jid, enum directed_ki
 /* The session sent it unavailable presence; in a room the nickname does not matter. */
 void directed_remove(struct directed **d, slice jid);
 void directed_free(struct directed **d);
-/* What presence that was sent to this session says of its own: who is unavailable, or answers with
- * an error, is owed nothing more (RFC 6121 §4.6.3). A room that refuses another nickname is not
- * left. kind: whether the sender is known to be a room. */
+/* Presence of an address has arrived at this session. If it is unavailable or an error, the address
+ * is removed (RFC 6121 §4.6.3), unless a room has only refused a change of the nickname. kind:
+ * whether the sender is known to be a room. */
 void directed_answer(struct directed **d, const struct stanza *st, enum directed_kind kind);
 
 /* Whether it has this bare JID, or a resource of it. */

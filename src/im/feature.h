@@ -128,19 +128,20 @@ struct feature {
     void (*session_presence)(struct session *s, struct stanza *st);
     /* It stays connected, but shows itself to nobody from now on: session.hidden (XEP-0186). */
     void (*session_hidden)(struct session *s);
-    /* What stage VIEW says of the account may be another now; subscribers have been told. */
+    /* The result of stage VIEW for the account may have changed; subscribers have been told. */
     void (*views_changed)(struct account *a);
-    /* Who sees the account without being subscribed: calls fn with each bare JID, maybe again. */
+    /* Calls fn for each bare JID that sees the account without a subscription, perhaps several
+     * times. */
     void (*watched_by)(const struct account *a, watched_by_fn *fn, void *arg);
     /* The account asks for the presence of a contact that it sees from now on. */
     void (*presence_probed)(struct account *a, slice contact);
     void (*session_ended)(struct session *s);
     void (*session_freed)(struct session *s); /* memory only: releases what its slot holds */
-    /* The node stops in order and the account has sessions, which are not told to end: adds what
-     * it writes to the last batch of the account. */
+    /* The node stops and the account has sessions, which do not end: adds statements to the last
+     * batch of the account. */
     void (*stopping)(struct account *a, struct store_batch *b);
-    /* A planned restart (im/sessions_saved.h): appends what shall be kept of this session, nothing:
-     * not asked; then gets it back, in the new session. The bytes come from the database. */
+    /* A planned restart (im/sessions_saved.h): appends data to save for this session, if any; the
+     * second function gets it back, in the restored session. The bytes come from the database. */
     void (*session_save)(const struct session *s, struct buf *out);
     void (*session_restore)(struct session *s, slice saved);
 

@@ -124,7 +124,7 @@ static bool is_served(const struct account *a, const struct stanza *st)
     const struct node *n = a->worker->node;
     struct jid to = jid_split(stanza_to(st));
     if (slice_eq(stanza_to_bare(st), a->jid) && to.resource.len > 0)
-        return false; /* a client of his own, and be it this one */
+        return false; /* another session of the same guest, or this one */
     return slice_eq(stanza_to_bare(st), a->jid) ||
            (to.resource.len == 0 && node_serves(n, to.domain)) ||
            host_find(n, to.domain, &(slice){ 0 }) != NULL;

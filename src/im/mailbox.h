@@ -58,8 +58,8 @@ void mailbox_settle(struct account *a, uint64_t id); /* the owner has it; unknow
 /* All in state OPEN that the archive shows (not hidden): nobody needs them delivered. */
 void mailbox_settle_archived(struct account *a);
 bool mailbox_full(const struct account *a); /* mailbox.unsettled-max is reached */
-/* The share of strangers in it is. A stranger is not the account itself, and not on its roster
- * where the owner can see it: a request of his own does not make him a contact. */
+/* The share of strangers in it is. A stranger is anybody but the account itself and the contacts
+ * that the owner has in the roster. A subscription request does not make its sender a contact. */
 bool mailbox_full_of_strangers(const struct account *a);
 bool mailbox_is_stranger(const struct account *a, slice bare);
 enum entry_state mailbox_state(const struct account *a, uint64_t id); /* unknown: settled */

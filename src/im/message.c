@@ -80,7 +80,7 @@ static const char *type_of(const struct stanza *st)
     return name == NULL ? "normal" : name;
 }
 
-/* Who to whom and what became of it, never what it says (`musterctl log trace message on`). */
+/* Logs addresses and the outcome, never the text (`musterctl log trace message on`). */
 static void trace(const char *event, const struct stanza *st, const char *why, unsigned sessions)
 {
     log_trace(&log_message, LOG_C("event", event), LOG_S("from", stanza_from(st)),
@@ -187,8 +187,8 @@ static void stored(void *arg, enum store_result result, const struct store_batch
         pending_end(p, err_of_store(result));
 }
 
-/* The sender's own copy. Without it the message is on its way all the same: its sender is not told.
- */
+/* The sender's own copy. If it cannot be stored, the message is sent anyway and the sender is not
+ * told. */
 struct sent {
     struct worker *worker;
     struct origin origin;
@@ -310,8 +310,8 @@ static enum routed repeated(struct account *a, struct incoming *in, uint64_t fir
     return ROUTE_PENDING;
 }
 
-/* What was not accepted was sent all the same: its sender's other clients have been told of it by
- * the id that it has in his archive. */
+/* A refused message counts as sent, too: the sender's other clients know it by its id in the
+ * sender's archive. */
 static enum routed not_accepted(struct account *a, struct incoming *in)
 {
     bool keep = in->sender_entry != 0;
@@ -411,7 +411,7 @@ static enum routed accept_message(struct account *a, struct session *match, stru
     if (!keep) {
         deliver_live(a, match, st, in->known, 0);
         if (guest)
-            return not_accepted(a, in); /* the sender's copy is kept all the same */
+            return not_accepted(a, in); /* the sender's copy is kept in any case */
         stanza_unref(&st);
         return ROUTED;
     }
@@ -452,9 +452,9 @@ static enum delivery_have what_there_is(const struct account *a, const struct se
     return account_available(a) > 0 ? HAVE_NEGATIVE : HAVE_NONE;
 }
 
-/* What only the server may say (architecture §5): ids of this archive (XEP-0359 §5), delays stamped
- * by us (XEP-0203 §5), copies (XEP-0280 §11); what is said to servers alone (§9); and, from an
- * account of ours, what only rooms say. */
+/* Elements that only the server may add (architecture §5) are removed: ids of this archive
+ * (XEP-0359 §5), our delay stamps (XEP-0203 §5), copies (XEP-0280 §11); elements meant for servers
+ * (§9); and, from local accounts, elements that only rooms may send. */
 static bool forged(enum known_child known, const struct elem *e, void *arg)
 {
     const struct account *a = arg;
@@ -576,8 +576,8 @@ void message_alert(struct account *a, struct stanza *st)
         stage_push(a, &(struct passage){ .st = st, .known = st->known, .way = PASSAGE_RECEIVED });
 }
 
-/* Whether it is kept, and for the first time: a repeat has its entry, and his other clients were
- * told of it, unless it came back. */
+/* Whether it is stored, and for the first time. A repeat has an entry already, and the sender's
+ * other clients know it, unless the first copy was returned. */
 static bool is_repeat(struct account *a, const struct stanza *st)
 {
     struct loop *loop = a->worker->loop;
@@ -678,7 +678,8 @@ void message_bounce(struct account *a, struct session *ended, struct stanza *st,
     route_error(a->worker, st, SE_RECIPIENT_UNAVAILABLE, (slice){ 0 });
 }
 
-/* Who asked for the copy did not take it: if nobody else has the message, it waits again. */
+/* The client that requested the copy did not take it. If no other client has the message, it waits
+ * again. */
 void message_copy_lost(struct account *a, struct session *ended, uint64_t archive_id)
 {
     if (archive_id != 0 && mailbox_state(a, archive_id) == ENTRY_TAKEN &&

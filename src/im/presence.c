@@ -572,7 +572,7 @@ static void deliver(struct account *a, struct stanza *st)
     }
 }
 
-/* Whether it is let in or not: who is blocked, and gone, is owed nothing either. */
+/* Also for presence that is blocked: a blocked contact who has left is sent nothing either. */
 static void answered(struct account *a, const struct stanza *st)
 {
     struct session *s = stanza_to_is_bare(st)

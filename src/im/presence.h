@@ -62,14 +62,14 @@ void presence_resync(struct session *s);
  * not. And back: as before its initial presence (§3.2). */
 void presence_vanish(struct session *s);
 void presence_appear(struct session *s);
-/* A feature's word at stage VIEW changed, and it has told the subscribers. */
+/* The result of stage VIEW has changed, and the feature has told the subscribers. */
 void presence_views_changed(struct account *a);
 /* Whether a contact (bare JID) may see any session of the account that is available. Subscriptions
  * are not looked at. */
 bool presence_shows(const struct account *a, slice contact);
 /* Whether a session of the account sent this address (any resource of it) directed presence. */
 bool presence_is_directed(const struct account *a, slice jid);
-/* Shows a session in the rooms that it is in as available, with no word more. */
+/* Shows a session as available in its rooms, without status and details. */
 void presence_plain_in_rooms(struct session *s);
 /* Whether the session sent this address (any resource of it) directed presence. */
 bool presence_is_sent(const struct session *s, slice jid);
@@ -77,7 +77,8 @@ bool presence_is_sent(const struct session *s, slice jid);
 typedef bool presence_unwanted_fn(const struct session *s, slice jid);
 void presence_directed_drop(struct session *s, presence_unwanted_fn *unwanted);
 
-/* Presence is on its way to this session: who is gone, or refuses, is sent nothing at the end. */
+/* Presence is about to be delivered to this session: senders that are unavailable, or answer with
+ * an error, are sent nothing at the end. */
 void presence_answered(struct session *s, const struct stanza *st);
 
 /* At start, on each worker: sends again the subscription stanzas of accounts whose home it is that

@@ -119,7 +119,7 @@ static struct waiting *wait_for_turn(struct session *s)
     return one;
 }
 
-/* Nobody is overtaken: who waits is served first. */
+/* Sessions are served in the order in which they began to wait. */
 static bool at_once(struct session *s)
 {
     return s->state_of[session_slot] == NULL && list_empty(&line_of(s->account->worker)->waiting) &&

@@ -161,7 +161,7 @@ void recent_refused(struct account *a, const struct stanza *error)
     drop_id(&a->sent->older, id_of(error));
 }
 
-/* What the archive says. */
+/* What the archive knows. */
 
 void recent_load(struct account *a, struct store_batch *b, uint64_t now_us)
 {

@@ -1,7 +1,7 @@
-/* recent: what an account received and sent of late, so that a repeat is known for what it is: a
- * sender whose message was not acknowledged sends it again with the same origin-id (XEP-0359 §3.2),
- * and within ten minutes that is no second message (architecture §6). Confined to the home of the
- * account.
+/* recent: remembers the messages that an account has recently received and sent, to recognize
+ * repeats. A client sends a message that was not acknowledged again, with the same origin-id
+ * (XEP-0359 §3.2). Within ten minutes, that is not a second message (architecture §6). Confined to
+ * the home of the account.
  *
  * Limits: RECENT_US, and at least the last RECENT_MAX of each, which is more than a session has
  * unfinished (im/session_input.c); at most twice as many. In memory once there is one, and as large

@@ -21,8 +21,8 @@ void message_keep_sent(struct worker *w, struct stanza *st, struct origin origin
                        int64_t sender_id);
 enum routed message_to_account(struct account *a, struct stanza *st, struct origin origin,
                                uint64_t sender_entry, int64_t sender_id);
-/* What a service of this node says to an account in passing: to all sessions that take it, kept
- * nowhere, without copies or an answer; then devices that are away are told (stage PUSH). `to` is
+/* Sends a notification of a service of this node to all sessions of an account that accept it. It
+ * is not stored, copied or answered. Then devices that are away are notified (stage PUSH). `to` is
  * the account. Borrows. */
 void message_pass(struct account *a, struct stanza *st);
 /* The same for devices that are away alone: it is delivered to nobody. */

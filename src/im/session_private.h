@@ -38,7 +38,7 @@ void session_queue_flush(struct session *s);  /* sends what was not sent yet */
 void session_produce(struct session *s, struct session *to); /* lets producers go on, or end */
 bool session_acked(struct session *s, uint32_t h);           /* false: h was never sent */
 /* Drops old presence where there is too much for a session that hibernates (sm.hibernate-buffer).
- * false: it is too much all the same, and the session must end. */
+ * false: it is still too much, and the session must end. */
 bool session_queue_fits(struct session *s);
 void session_queue_free(struct session *s); /* drops all of it, settles nothing */
 void session_written(struct session *s, uint32_t count);

@@ -348,7 +348,7 @@ bool session_queue_fits(struct session *s)
     return true;
 }
 
-/* What was added may be too much, for the session or for its account. */
+/* Checks whether the session or its account now holds too much. */
 static void check_size(struct session *s, const struct stanza *st)
 {
     struct account *a = s->account;

@@ -445,7 +445,8 @@ static void stanzas_read(void *arg, enum store_result result, const struct store
     node_call(r->worker->node, home, restore_at_home, v);
 }
 
-/* All are back: who was kept to say goodbye does, to contacts and to rooms. */
+/* All sessions are restored. Those that were saved only to say goodbye now send unavailable
+ * presence to contacts and rooms. */
 static void end_rest(struct worker *w, void *unused)
 {
     struct session *s;

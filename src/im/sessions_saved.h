@@ -6,7 +6,8 @@
 struct worker;
 
 void sessions_save(struct worker *w); /* on its thread, streams are closed already */
-/* On worker 0 of the new start, before anybody may connect: who resumes must find the session.
- * `done`: an atomic_bool that becomes true at the end, also if the database could not be read. */
+/* On worker 0 after the restart, before clients can connect, so that clients which resume find
+ * their sessions. `done`: an atomic_bool that becomes true at the end, also if the database could
+ * not be read. */
 void sessions_restore(struct worker *w, void *done);
 extern const struct store_schema sessions_schema;

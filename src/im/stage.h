@@ -28,7 +28,7 @@ struct worker;
 
 enum verdict {
     PASS,
-    DROP,  /* gone without a word; it counts as handled */
+    DROP,  /* dropped silently; it counts as handled */
     REFUSE /* answered by the error of the refusal, where a stanza of its kind is answered */
 };
 struct refusal {
@@ -76,8 +76,9 @@ typedef enum hold stage_hold_fn(struct session *s, const struct stanza *st);
 
 enum verdict stage_check(struct session *s, struct stanza **st, struct refusal *why);
 enum verdict stage_block(struct account *a, const struct stanza *st, struct refusal *why);
-/* Of one that was let in when it came: its owner has blocked who sent it since, and hears no more
- * of him (XEP-0191 §3.3). What the operator does not allow now is not blocked: it waits. */
+/* For a stanza that was accepted earlier: the owner has blocked its sender since, so it is not
+ * delivered (XEP-0191 §3.3). A stanza that the operator's settings do not allow now is not blocked:
+ * it waits. */
 bool stage_blocked_since(struct account *a, const struct stanza *st);
 bool stage_takes(const struct session *s, const struct stanza *st);
 /* contact: the other side, as it is in the stanza. Once for each message that is stored. */

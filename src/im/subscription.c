@@ -208,7 +208,8 @@ static struct change *change_create(struct stanza *st, struct origin origin)
 static struct log_area log_subscription = { .name = "subscription" };
 struct log_area *const subscription_logs[] = { &log_subscription, NULL };
 
-/* Whose word to whom, and what the roster says now (`musterctl log trace subscription on`). */
+/* Logs sender, recipient and the new state of the roster (`musterctl log trace subscription
+ * on`). */
 static void trace(const char *event, const struct change *c, slice contact, enum err e)
 {
     const char *why = c->limit != NULL ? c->limit->name : e != OK ? err_text(e) : "";
@@ -385,8 +386,8 @@ static bool adds_watcher(const struct change *c, const struct roster *r)
     return !was && (sub_is_seen(c->result.state) || sub_state_pending_in(c->result.state));
 }
 
-/* What refuses a request: one that asks will be a contact, sooner or later. Strangers may fill half
- * of the list with requests that wait; the rest is for whom the user has in the roster. */
+/* Whether a request is refused because the list is full. Pending requests of strangers may take
+ * half of the list; the rest is for users in the roster. */
 static const struct setting *limit_in(const struct account *a, const struct change *c)
 {
     const struct roster *r = a->roster;

@@ -24,7 +24,7 @@ void subscription_to_nobody(struct worker *w, struct stanza *st);
  */
 void subscription_dropped(struct worker *w, const struct stanza *st);
 
-/* The stanza by which the account tells a contact of its new will. */
+/* The stanza that tells a contact about a change by the account. */
 struct stanza *subscription_stanza(const struct account *a, slice contact, enum sub_verb verb);
 /* Adds it to the transaction of the change, if its addressee is one of our accounts. */
 void subscription_announce(struct store_batch *b, const struct account *a, const struct stanza *st);
@@ -37,8 +37,8 @@ void subscription_remove(struct account *a, struct store_batch *b);
 void subscription_removed(struct account *a);
 
 void subscription_replay(struct worker *w);
-/* The account that it is for could not be loaded, or its change not be stored: it is told again
- * when the store is well. */
+/* The account that it is for could not be loaded, or its change not be stored: it is sent again
+ * when the store works. */
 void subscription_failed(struct worker *w, const struct stanza *st);
 
 extern const struct store_schema subscription_schema;

@@ -28,8 +28,9 @@ enum conn_event {
 /* Callbacks come from the loop, never from inside a call on the connection. */
 struct conn_ops {
     /* Unread bytes; returns how many were taken (0 is fine: more will come with these in front).
-     * May call anything on this connection, conn_close() and conn_detach() too. Who cannot take any
-     * of limits.input_bytes unread bytes and does not hold reading either gets CONN_FAILED. */
+     * May call anything on this connection, conn_close() and conn_detach() too. An owner that takes
+     * nothing although limits.input_bytes are unread, and does not hold reading, gets
+     * CONN_FAILED. */
     size_t (*on_input)(struct conn *c, slice data);
     void (*on_event)(struct conn *c, enum conn_event ev);
     /* The last callback: the descriptor is closed; the owner forgets the pointer. */
@@ -55,27 +56,27 @@ enum conn_flags {
     CONN_TLS = 2,   /* direct TLS: the handshake comes before all else */
     CONN_HTTP = 4   /* what it speaks under TLS (ALPN) is http/1.1, not xmpp-client */
 };
-/* Takes over fd, a stream socket. Who cannot start it may conn_abort() it. */
+/* Takes ownership of fd, a stream socket. If it cannot be started, call conn_abort(). */
 struct conn *conn_create(struct loop *loop, int fd, const struct sockaddr *peer, unsigned flags,
                          struct tls_ctx *tls, const struct conn_limits *limits);
 void conn_start(struct conn *c, const struct conn_ops *ops, void *owner); /* begins reading */
-/* Another owner from now on, also from inside on_input: what that leaves unread is offered to the
- * new one. No hold of the old owner stays. */
+/* Gives the connection to another owner, also from inside on_input: bytes that it leaves unread are
+ * offered to the new owner. Holds of the old owner are released. */
 void conn_hand_over(struct conn *c, const struct conn_ops *ops, void *owner);
 void *conn_owner(const struct conn *c);
 struct loop *conn_loop(const struct conn *c);
 const struct conn_info *conn_info(const struct conn *c);
 /* The address in numbers, without a port; no family where it is none. */
 void conn_info_parse(struct conn_info *out, const char *address);
-/* Another address in numbers, as a trusted proxy says it; what is not one changes nothing. */
+/* Sets the peer's IP address as told by a trusted proxy. An invalid address changes nothing. */
 void conn_set_peer(struct conn *c, const char *address);
 /* They must outlive the connection. */
 void conn_set_limits(struct conn *c, const struct conn_limits *limits);
 
 /* STARTTLS: what was written before goes out in the clear; unread clear-text bytes are dropped, as
  * RFC 6120 §5.4.3.3 demands (nothing injected before the handshake may survive it). */
-/* `domain` is whom the client has asked for in the clear: its certificate is shown to a client that
- * names no server in the handshake (no SNI). */
+/* domain: the `to` of the stream. Its certificate is used for a client that sends no server name in
+ * the handshake (SNI). */
 void conn_start_tls(struct conn *c, struct tls_ctx *tls, slice domain);
 bool conn_is_secure(const struct conn *c);
 

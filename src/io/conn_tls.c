@@ -17,7 +17,7 @@ enum { CIPHER_ROOM = CONN_RECORD_BYTES + 1024 }; /* of a record, overhead includ
 struct conn_tls {
     struct tls_ctx *ctx;
     SSL_CTX *first; /* of the domain that the client has asked for, in ctx; NULL: not known */
-    SSL *ssl;       /* NULL until the first bytes: who only connects costs little */
+    SSL *ssl;       /* NULL until the first bytes: an unused connection costs little */
     const char *in; /* only during conn_tls_input() */
     size_t in_len;
     char *pending; /* for the socket, before all else */
@@ -183,7 +183,7 @@ void conn_start_tls(struct conn *c, struct tls_ctx *ctx, slice domain)
     timer_set(c->loop, &c->timer, c->limits->handshake_ms);
 }
 
-/* Errors of others on this thread would be taken for ours by SSL_get_error(). */
+/* Removes older errors of this thread, which SSL_get_error() would report for this connection. */
 static void errors_clear(void)
 {
     if (ERR_peek_error() != 0)
@@ -267,8 +267,8 @@ static bool tls_input(struct conn *c, const char *ptr, size_t len)
     return conn_input(c, plain, got);
 }
 
-/* A handshake that is only begun costs its bytes, not the 40 KiB of a session. What is no handshake
- * record is for the library to refuse. */
+/* Until the first record is complete, only its bytes are kept, not the 40 KiB of a session. Records
+ * of other types are left to the library, which refuses them. */
 static bool first_record_complete(const struct conn_tls *t)
 {
     const unsigned char *head = (const unsigned char *)t->early;

@@ -202,8 +202,8 @@ static void seat_unpaused(struct listener_seat *s)
         alarm_clear(&io_descriptors_alarm);
 }
 
-/* The last descriptors are not for clients: an operator gets in by the Unix socket, and files can
- * be read again. A new descriptor is the lowest free number. */
+/* Keeps the last descriptors for the Unix sockets of operators and for files. It works because a
+ * new descriptor is the lowest free number. */
 static bool is_spare(const struct listener_seat *s, int fd)
 {
     struct rlimit limit;

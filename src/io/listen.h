@@ -1,8 +1,8 @@
-/* listen: a listening socket shared by all loops (EPOLLEXCLUSIVE), at most 16 accepts a wake.
- * When the last 32 descriptors are reached (of few: an eighth), accepting pauses on that loop, the
- * alarm `io.descriptors` is raised, and each second it is tried again (architecture §9): who
- * connects meanwhile waits in the kernel's queue. Unix sockets, which are the operators', may have
- * the last ones too. */
+/* listen: a listening socket shared by all loops (EPOLLEXCLUSIVE), at most 16 accepts a wake. When
+ * the last 32 descriptors are reached (of few: an eighth), accepting pauses on that loop, the alarm
+ * `io.descriptors` is raised, and each second it is tried again (architecture §9): clients that
+ * connect meanwhile wait in the queue of the kernel. Unix sockets, which operators use, may take
+ * the last descriptors, too. */
 #pragma once
 #include "base/err.h"
 #include "base/slice.h"

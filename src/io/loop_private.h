@@ -53,7 +53,7 @@ struct loop {
 
     char pad[64];                       /* below: written by other threads */
     _Atomic(struct loop_post *) posted; /* newest first */
-    _Atomic int sleeping; /* in epoll_wait, or about to be; who sets it back writes wake_fd */
+    _Atomic int sleeping; /* in epoll_wait, or about to be; who clears it writes wake_fd */
     _Atomic int stopped;
 };
 

@@ -73,7 +73,7 @@ static int choose_certificate(SSL *ssl, int *alert, void *arg)
     return SSL_TLSEXT_ERR_OK;
 }
 
-/* RFC 7301 §3.2: who offers protocols, but not ours, is told so. */
+/* RFC 7301 §3.2: a client that offers protocols, but not this one, gets an alert. */
 static int choose_protocol(SSL *ssl, const unsigned char **out, unsigned char *out_len,
                            const unsigned char *in, unsigned in_len, void *arg)
 {
@@ -360,8 +360,8 @@ static enum err write_certificate(const char *path, EVP_PKEY *key, const char *c
     return e;
 }
 
-/* The key is written first: a crash in between leaves a key to which the certificate is made at the
- * next start. A certificate without its key is no such rest. */
+/* The key is written first. After a crash in between, the next start makes a certificate for the
+ * key. A certificate without a key is an error. */
 enum err tls_self_signed(const char *cert_path, const char *key_path, const char *const *domains,
                          size_t count, struct why *why)
 {

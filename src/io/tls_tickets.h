@@ -1,7 +1,7 @@
 /* tls_tickets: the keys of TLS session tickets (RFC 5077, RFC 8446 §4.6.1), one set for all
- * certificates of the process, so that a reload loses no session. A key makes tickets for a day and
- * is wiped a day later, so whoever takes it cannot read what was said before that. The change
- * happens at the first handshake after its time.
+ * certificates of the process, so that a reload loses no session. A key is used for new tickets for
+ * a day and wiped a day later. So a stolen key does not decrypt older sessions. It is replaced by
+ * the first handshake after its time.
  *
  * Any thread. */
 #pragma once

@@ -28,7 +28,7 @@ static void add(struct map *set, slice text, struct arena *tmp)
         map_put(set, one);
 }
 
-/* false: there is no name that is his alone. */
+/* false: there is no name that is the user's alone. */
 static bool name_of(struct showing *s, const struct affiliate *a, slice *nick)
 {
     const struct room *r = s->room;

@@ -192,7 +192,7 @@ static void set_roles(struct room *r, const struct role_edit *role, uint32_t cou
     room_unpin(r);
 }
 
-/* §9.1, §9.3: who asked is told, then all what it means. */
+/* §9.1, §9.3: first the result to the sender, then the changes to everybody. */
 static void committed(struct room *r, enum err e, void *arg)
 {
     const struct roles *roles = arg;

@@ -241,7 +241,7 @@ static void reload(struct worker *w, void *unused)
     store_submit(b, w->loop, 0, loaded, w);
 }
 
-/* Who gets that name later is another. */
+/* A later account with that name is another user. */
 static void removing(struct account *a, struct store_batch *b)
 {
     STORE_ADD(b, &delete_stmt, STORE_ANY_ROWS, SV_T(a->jid));

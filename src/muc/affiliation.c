@@ -47,8 +47,8 @@ static void inherit(const struct room *r, struct affiliate *a, const struct affi
     }
 }
 
-/* A nickname that another has registered meanwhile is not his; whoever has none, or is banned, has
- * no nickname either. */
+/* A nickname that another user has registered meanwhile is dropped, as is that of users without
+ * affiliation and of outcasts. */
 static struct affiliate *affiliate_new(const struct room *r, const struct affiliation_edit *e,
                                        const struct affiliate *was)
 {
@@ -193,7 +193,7 @@ static void affiliation_of_occupant(struct room *r, struct occupant *o, const st
     room_set_role(r, o, role, &told);
 }
 
-/* Who was an occupant of a domain that is banned now is meant as well. */
+/* Applies to occupants from a domain that is banned now, too. */
 static bool concerns(slice jid, slice bare)
 {
     return slice_eq(jid, bare) || slice_eq(jid, jid_split(bare).domain);
@@ -227,8 +227,8 @@ void room_set_role(struct room *r, struct occupant *o, enum room_role role, cons
     room_show(r, o, how);
 }
 
-/* §10.2: whoever is not on the list leaves a room that is members-only now; a room that is
- * moderated now takes nobody's voice. */
+/* §10.2: if the room became members-only, others are removed. If it became moderated, nobody loses
+ * voice. */
 void room_config_applied(struct room *r, unsigned diff)
 {
     static const struct show gone = { .codes = "322" };

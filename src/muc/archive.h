@@ -1,9 +1,9 @@
-/* archive: what is said in a room, kept in the archive under the room's id (im/archive.h), and
- * answered to who asks for it (XEP-0313 §5.1.2). Nothing here looks at the room: it decides who may
- * see what. Confined to the home of the room, but for room_archive_full().
+/* archive: stores the messages of a room under the room's id (im/archive.h) and answers queries
+ * (XEP-0313 §5.1.2). It does not check permissions: the room does. Confined to the home of the
+ * room, but for room_archive_full().
  *
- * A message is stored as it was relayed, with the real full JID of who said it as `to`, which is
- * shown to those only who may know it.
+ * A message is stored as it was relayed, with the real full JID of the author as `to`, which is
+ * shown only to users who may see it.
  *
  * While the database is away, messages wait in memory in their order and are stored when it is back
  * (muc/archive_queue.c). A write whose outcome is not known is looked for before it is repeated, so
@@ -50,7 +50,7 @@ typedef void room_history_done_fn(struct room_archive *a, void *arg);
 void room_history_load(struct room_history *h, struct room_archive *a, uint32_t most,
                        room_history_done_fn *done, void *arg);
 
-/* Who asks: what the room lets him see. */
+/* The user who asks, and what the room permits. */
 enum room_sight {
     SIGHT_NONE,  /* nothing: forbidden */
     SIGHT_NICKS, /* who said what by nickname (and occupant-id) */
@@ -70,7 +70,7 @@ void room_archive_metadata(const struct room_archive *a, struct iq *iq, struct r
  * in memory is not changed by it: see room_history_bury(). */
 struct room_burial {
     uint64_t id;     /* of the message, as in its stanza-id */
-    slice author;    /* bare JID that must have said it; empty: whoever did */
+    slice author;    /* bare JID of the required author; empty: any */
     slice tombstone; /* XML text that stands instead of the content */
     bool patient;    /* tried again until the database is there: never E_DOWN */
 };
@@ -81,9 +81,8 @@ typedef void room_buried_fn(void *arg, enum err e);
 void room_archive_bury(const struct room_archive *a, const struct room_burial *what,
                        room_buried_fn *done, void *arg);
 
-/* All that a room recorded goes. The batch that removes the room notes it; when that is committed,
- * it goes in small steps, which a restart takes up again, with what was recorded meanwhile. What is
- * recorded after that stays. */
+/* Deletes the archive of a room. The batch that removes the room records this. After its commit,
+ * the messages are deleted in small steps, which continue after a restart. */
 void room_archive_doom(struct store_batch *b, const struct room_archive *a);
 void room_archive_end(const struct room_archive *a);
 /* The same of what is noted already. */

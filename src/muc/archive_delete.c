@@ -1,6 +1,6 @@
-/* Archives of destroyed rooms go in small steps (im/archive_leave.c), so that nobody waits for it.
- * Which are to go, and up to which id, is a table; who destroys a room adds it there in the same
- * transaction, so a restart takes it up again. One after the other, on worker 0. */
+/* Deletes archives of destroyed rooms in small steps (im/archive_leave.c), so that other work is
+ * not delayed. A table lists the archives with the last id to delete. The transaction that destroys
+ * a room adds it, so a restart continues. One archive after the other, on worker 0. */
 #include "im/archive.h"
 #include "im/node.h"
 #include "im/worker.h"

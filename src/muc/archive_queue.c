@@ -1,7 +1,8 @@
-/* What is said in rooms on its way to the database, and what waits while that is away: in order,
- * tried again each RETRY_MS, a run of one room at a time. Each run is looked for before it is
- * written: an earlier write whose outcome nobody knows may have put some of it there. Its senders
- * are told when it is committed, however long that takes (architecture §6). */
+/* The queue of room messages that are not in the database yet. They are written in order, in runs
+ * of one room, and tried again every RETRY_MS while the database is away. Before a run is written,
+ * the database is searched for it, because an earlier write with an unknown outcome may have stored
+ * a part. Senders get their acknowledgement after the commit, however long that takes (architecture
+ * §6). */
 #include "base/alarm.h"
 #include "base/buf.h"
 #include "base/mem.h"
@@ -192,7 +193,7 @@ static void stored(void *arg, enum store_result result, const struct store_batch
     }
 }
 
-/* XEP-0313 §5.1.2, §7.4: what only the room may say about who it was is not the sender's to say. */
+/* XEP-0313 §5.1.2, §7.4: removes elements that only the room may add about the author. */
 static struct stanza *without_claims(struct stanza *st)
 {
     return st->kind == STANZA_PRESENCE
@@ -387,7 +388,8 @@ void recorder_drop(struct recorder *r, int64_t owner)
     }
 }
 
-/* No h covers what is lost then: who resumes after a planned restart says it again. */
+/* No acknowledgement covers lost messages, so clients that resume after a planned restart send them
+ * again. */
 void recorder_end(struct recorder *r)
 {
     struct list *it;

@@ -123,7 +123,7 @@ static bool too_many(const struct recorder *r, slice asker)
     return own >= READERS_EACH_MAX || r->request_count >= READERS_MAX;
 }
 
-/* §4.1.1: who said something is not found by those who may not know. */
+/* §4.1.1: users who may not know the authors cannot search for them. */
 static bool may_name(const struct request *q)
 {
     const struct jid *with = &q->ask.with;

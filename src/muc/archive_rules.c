@@ -1,5 +1,6 @@
-/* Who may read the archive of a room (XEP-0313 §5.1.2): who is in it, or may enter it unasked; who
- * said what by its address, who may know that. */
+/* Permissions for the archive of a room (XEP-0313 §5.1.2). Users who are in the room, or may enter
+ * it without approval, can read it. Only those who may see addresses can see the addresses of
+ * authors. */
 #include "im/archive_words.h"
 #include "muc/archive_private.h"
 #include "muc/private.h"

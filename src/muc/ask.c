@@ -81,7 +81,7 @@ static struct stanza *make_invite(struct room *r, slice to, const struct occupan
     return out;
 }
 
-/* §9.3: who becomes a member of a members-only room and is not there is told so. */
+/* §9.3: notifies a new member of a members-only room who is not in it. */
 void room_invite_member(struct room *r, slice bare, slice by)
 {
     struct stanza *st = make_invite(r, bare, NULL, NULL, by);
@@ -95,8 +95,8 @@ static bool may_invite(const struct room *r, const struct occupant *o)
            (!r->config.members_only || r->config.member_invites || o->role == ROLE_MODERATOR);
 }
 
-/* Several invitations in one message (§7.8.2). In a members-only room they go when those who are
- * invited are members: who comes at once gets in. */
+/* Several invitations in one message (§7.8.2). In a members-only room they are sent after the
+ * invited users have become members, so that these can enter at once. */
 struct invitations {
     struct stanza *st; /* the message; NULL: not taken yet */
     struct origin origin;
@@ -128,7 +128,7 @@ static void invitations_end(struct room *r, enum err e, void *arg)
     invitations_free(v);
 }
 
-/* Who is meant by one of them; SE_NONE: may be invited. */
+/* The invited user of one of them; SE_NONE: the invitation is permitted. */
 static enum stanza_error invited(struct room *r, const struct occupant *by, const struct elem *e,
                                  struct jid *jid)
 {
@@ -200,7 +200,7 @@ static enum routed invite(struct room *r, struct seat *s, struct stanza *st, con
     return origin.session != 0 ? ROUTE_PENDING : ROUTED;
 }
 
-/* To whoever invited, if still here: the room is no way to reach others. */
+/* To the inviter, if still in the room: otherwise it could be used to reach anybody. */
 static enum routed decline(struct room *r, struct seat *s, struct stanza *st, const struct elem *e,
                            struct origin origin)
 {
@@ -210,7 +210,7 @@ static enum routed decline(struct room *r, struct seat *s, struct stanza *st, co
 
     if (jid_parse(&jid, elem_attr(e, "to", tmp), tmp) != OK)
         return room_refuse(r, st, SE_JID_MALFORMED, SLICE("a decline goes to who invited"));
-    /* before it is looked who is here: who asks must not learn that */
+    /* before occupants are looked up, so that the sender cannot learn who is here */
     if (s != NULL ? room_too_fast(r, s->occupant) : room_outsiders_too_fast(r))
         return room_slow_down(r, st);
     const struct occupant *to = slice_eq(jid_bare(&jid), r->jid)

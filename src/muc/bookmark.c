@@ -1,10 +1,9 @@
-/* Bookmarks of registered members (setting muc.bookmark): who registers with a persistent room has
- * it among his bookmarks, to be joined at login by all his clients (XEP-0402), and who is no longer
- * registered has not. The room tells the home of the account by a fan; there the account asks
- * itself as a client of it would, so whatever answers requests for bookmarks keeps them. A bookmark
- * that is there already is left as it is. Accounts of ours only.
- * What concerns one account and room is done one after the other, as each looks first at what is
- * there. */
+/* Bookmarks of registered members (setting muc.bookmark): users who register with a persistent room
+ * get a bookmark, so that their clients enter it at login (XEP-0402). It is removed with the
+ * registration. The room tells the home of the account by a fan; there the account asks itself as a
+ * client of it would, so whatever answers requests for bookmarks keeps them. A bookmark that is
+ * there already is left as it is. Accounts of ours only. What concerns one account and room is done
+ * one after the other, as each looks first at what is there. */
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/list.h"
@@ -172,8 +171,8 @@ static void drop(struct task *t)
     buf_fini(&b);
 }
 
-/* The node or the item may not be there. Both ways have the same steps, so who comes and goes at
- * once leaves nothing behind. */
+/* The node or the item may not be there. Adding and removing take the same steps, so a registration
+ * that ends at once leaves no bookmark. */
 static void was_read(struct worker *w, void *arg, const struct stanza *reply)
 {
     struct task *t = arg;

@@ -44,7 +44,7 @@ void changes_drop(struct room *r)
 
 static slice keep(struct arena *a, slice s) { return s.ptr == NULL ? s : slice_dup(a, s); }
 
-/* Who asks for nothing has a turn (room_turn). */
+/* A request without changes only waits for its turn (room_turn). */
 static bool changes_something(const struct room_delta *d)
 {
     return d->config != NULL || d->edit_count > 0 || d->unlock || d->destroy;
@@ -205,7 +205,7 @@ static void destroy(struct room_change *c)
 static void announce(struct room *r, unsigned diff)
 {
     unsigned code[ROOM_CODES_MAX];
-    /* who configures a new room is told what concerns privacy */
+    /* the owner who configures a new room is told about privacy */
     unsigned n = room_diff_codes(r->locked ? diff & DIFF_PRIVACY : diff, &r->config, code);
     if (n > 0)
         room_announce(r, code, n);
@@ -256,7 +256,7 @@ static void apply_edit(struct room_change *c, const struct affiliation_edit *e)
         room_invite_member(r, e->jid, c->delta.by);
 }
 
-/* What people of the room change. Commands of operators stand in the log as such. */
+/* Logs changes by occupants. Commands of operators are logged as commands. */
 static void log_change(const struct room_change *c)
 {
     const struct room *r = c->room;
@@ -341,7 +341,7 @@ static void committed(void *arg, enum store_result result, const struct store_ba
     room_unpin(r);
 }
 
-/* Who is told that a change is done may ask for another: that has its turn in this loop. */
+/* The callback of a change may request another one, which is handled by this loop. */
 static void next(struct room *r)
 {
     if (r->advancing)

@@ -45,7 +45,7 @@ struct room_config {
     bool absent_visible;         /* members and administrators are shown while they are not here */
     bool groupchat1;             /* presence without <x/> enters (§7.2.1, groupchat 1.0) */
     bool strip_xhtml;            /* XHTML-IM (XEP-0071) is removed from messages */
-    bool archive, archive_joins; /* messages are kept; who comes and goes, too */
+    bool archive, archive_joins; /* messages are archived; also entering and leaving */
     uint8_t whois, pm;           /* enum room_whois, room_pm */
     uint8_t subject_lowest;      /* enum room_role: the lowest that changes the subject */
     uint8_t presence_roles;      /* bits ROLE_BIT(): whose presence is broadcast */
@@ -75,8 +75,8 @@ unsigned room_flags(const struct room_config *c); /* ROOM_MODERATED, ROOM_MEMBER
 /* The contacts one by one: `rest` begins as text[ROOM_CONTACTS]. */
 bool room_contact_next(slice *rest, slice *jid);
 
-/* Who edits. What settings reserve to administrators of group chat, an owner does not see in the
- * form and may not change. */
+/* Who edits the configuration. Owners neither see nor change fields that settings reserve for
+ * administrators of group chat. */
 enum room_editor { EDITOR_OWNER, EDITOR_ADMIN };
 
 /* The fields muc#roomconfig_roomowners and _roomadmins, which are not part of the configuration but

@@ -624,7 +624,7 @@ static bool name_index(const char *const *names, slice value, unsigned *out)
     return false;
 }
 
-/* As the form takes it: an owner can return what he was given. */
+/* In the form that the reader accepts, so that an owner can return the form unchanged. */
 static bool suits(const struct field *fd, slice s)
 {
     switch (fd->kind) {

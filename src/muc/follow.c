@@ -2,8 +2,8 @@
  * §7.10, docs/rooms.md). They get it on all their sessions, with the number of messages that they
  * have not seen, and their devices that are away are told. Of accounts of ours only.
  *
- * A follower in the room sees what is said, unless his client marks what he has read (XEP-0333):
- * from the first marker on, that counts. His own messages he has seen with all before them.
+ * Messages count as read for a follower in the room, until the follower's client sends a marker
+ * (XEP-0333); from then on only markers count. His own messages he has seen with all before them.
  *
  * The numbers are stored when a follower leaves, and when the room is unloaded or the node stops.
  * Limits: as many followers as affiliations; UNREAD_MAX; ROOMS_MAX rooms in an answer. */
@@ -23,7 +23,7 @@
 #include <stdlib.h>
 
 #define NS_CORRECT "urn:xmpp:message-correct:0"
-#define TAG        "r" /* of the fan: what a room says to those who are not in it */
+#define TAG        "r" /* of the fan: messages of a room to users who are not in it */
 
 enum {
     UNREAD_MAX = 1000000,
@@ -207,7 +207,7 @@ void affiliate_unseated(struct room *r, slice bare)
         store_one(r, a);
 }
 
-/* After a planned restart: who had something unread in the room said what he had read. */
+/* After a planned restart: a follower with unread messages uses markers. */
 void follower_back(struct room *r, slice bare, uint32_t unread)
 {
     struct affiliate *a = map_get(&r->followers, bare);
@@ -284,7 +284,7 @@ static void loaded(struct account *a, enum err e, void *arg)
     mem_free(&h);
 }
 
-/* Who has no session is loaded all the same: there may be devices to tell. */
+/* Accounts without sessions are loaded, too: they may have devices to notify. */
 static void arrived(struct worker *w, slice bare, uint32_t number, struct stanza *st, slice tag)
 {
     if (!slice_is(tag, TAG))

@@ -1,7 +1,7 @@
-/* guess: wrong passwords for a room (XEP-0045 §7.2.6), counted for each user and for the room: who
- * tries them one by one has to wait, also with the right one, or trying would tell. What was
- * counted goes again at an even pace. Kept with the room while it is in memory, where it stays for
- * that.
+/* guess: counts wrong passwords for a room (XEP-0045 §7.2.6), for each user and for the room. A
+ * user with too many has to wait, even with the right password, since guessing would find it
+ * otherwise. Counts decrease at an even rate. Kept with the room while it is in memory, where it
+ * stays for that.
  *
  * Limit: GUESSERS_MAX users; the oldest is forgotten first, and the room's own count stays. */
 #include "base/hash.h"

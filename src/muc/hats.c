@@ -1,8 +1,8 @@
-/* hats: what somebody is in a room beside role and affiliation (XEP-0317): a URI and a title, given
- * and taken by administrators of the room with the commands of §3.5 and §3.6, and told in the
- * presence of who wears it. They are of the person, by bare JID, in the room or not; those of a
- * stored room are stored with it. Owners define hats to choose from (§3.2, §3.3), which who may
- * enter can list: they are hats without an address. Colours (hats#hue) are not kept.
+/* hats: titles of users in a room (XEP-0317): a URI and a text, which administrators of the room
+ * give and take with the commands of §3.5 and §3.6. They are sent in the user's presence. A hat
+ * belongs to a bare JID, in the room or not, and is stored with a persistent room. Owners define
+ * the hats to choose from (§3.2, §3.3), which are stored without an address. All who may enter can
+ * list these. Colours (hats#hue) are not kept.
  *
  * Limits: ROOM_HATS_MAX in a room, HATS_WORN_MAX of one person, HATS_DEFINED_MAX to choose from,
  * HAT_TEXT_MAX bytes a URI or title. */
@@ -277,7 +277,7 @@ static void destroy(struct room *r, slice uri)
     room_unpin(r);
 }
 
-/* §3.2: who wears it has the new title. */
+/* §3.2: users with this hat get the new title. */
 static void retitle(struct room *r, slice uri, slice title)
 {
     room_pin(r);

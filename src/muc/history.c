@@ -94,7 +94,7 @@ void room_history_add(struct room_history *h, const struct room_post *p, uint32_
         return;
     grow(h);
     struct history_line *l = line(h, h->len++);
-    /* what an owner brought from another chat has its stamp (§7.9) */
+    /* messages that an owner brought from another chat keep their stamp (§7.9) */
     bool stamped = stanza_has(p->st, KNOWN(DELAY));
     *l = (struct history_line){ stamped ? stanza_ref(p->st) : room_stamped(p, room), p->id,
                                 p->at_us, author_of(p->sender) };
@@ -134,7 +134,7 @@ void room_history_each(const struct room_history *h, const struct history_ask *a
         fn(line(h, first)->st, arg);
 }
 
-/* What the server has added stays: who it was, when, and by which id it is known. */
+/* The elements added by the server stay: author, time and id. */
 static bool is_content(enum known_child known, const struct elem *e, void *arg)
 {
     (void)e, (void)arg;

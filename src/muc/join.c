@@ -60,8 +60,8 @@ static void tell_out(struct worker *w, const struct stanza *st, slice xml)
                               (slice){ 0 }, xml));
 }
 
-/* §7.2.18: it believes that it is here, and is not. Groupchat 1.0 is off: what might have entered
- * so is told that it is out. */
+/* §7.2.18: the client believes that it is in the room, but is not. Since group chat 1.0 is off, it
+ * is told that it is out. */
 static void kick_stranger(struct room *r, const struct stanza *st)
 {
     metric_add(&room_joins_refused_metric, 1);
@@ -111,7 +111,7 @@ static bool password_fits(const struct entry *e)
     return false;
 }
 
-/* §7.2.9: the number of occupants; those who run the room come in all the same. */
+/* §7.2.9: the limit of occupants; administrators and owners can enter anyway. */
 static bool is_full(const struct entry *e)
 {
     const struct room *r = e->room;
@@ -136,7 +136,7 @@ static bool has_enough(const struct entry *e)
     return n >= SEATS_EACH_MAX;
 }
 
-/* Somebody hidden, of whom who comes must not learn by the name he cannot have. */
+/* A hidden occupant has this nickname, which the entering user must not find out by a refusal. */
 static bool gives_way(const struct entry *e, const struct occupant *o)
 {
     return o->hidden && !slice_eq(seat_bare(occupant_seat(o)), stanza_from_bare(e->st));
@@ -292,8 +292,8 @@ static void rename_occupant(struct entry *e, struct seat *s)
         room_show(r, o, &(struct show){ .own = e->renamed ? "110 210" : NULL });
 }
 
-/* Who asks to be hidden and may not, or is seen already, is refused: shown to all is the last that
- * he wants. */
+/* A request to enter hidden is refused if the user may not, or is already visible. Entering visibly
+ * instead would be worse. */
 static bool hidden_read(struct entry *e, const struct seat *s)
 {
     struct elem hidden;

@@ -84,7 +84,7 @@ static bool is_letter(char c)
            (unsigned char)c >= 0x80;
 }
 
-/* The next word, without what stands around it: "(@Bob," is "Bob". false: the text ends. */
+/* The next word without punctuation around it: "(@Bob," gives "Bob". false: the text ends. */
 static bool next_word(slice *rest, slice *word)
 {
     while (rest->len > 0 && is_space(*rest->ptr))

@@ -1,6 +1,6 @@
-/* moderate: what was said is taken back, by who said it (XEP-0424 §5) or by a moderator (XEP-0425):
- * in the history and in the archive a tombstone stands instead, and who is in the room is told.
- * Moderation is asked for in both forms that clients use, and told in both. */
+/* moderate: messages are retracted, by their author (XEP-0424 §5) or by a moderator (XEP-0425).
+ * History and archive get a tombstone instead, and occupants are notified. There are two forms of
+ * moderation requests and notices in use; both are supported. */
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/clock.h"
@@ -91,7 +91,7 @@ struct moderation {
     bool in_history;
 };
 
-/* Who did it, as others know him. */
+/* The moderator as other occupants know them. */
 static void moderator_write(struct buf *out, const struct room *r, const struct occupant *o,
                             const char *ns)
 {

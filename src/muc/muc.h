@@ -8,7 +8,7 @@ extern const struct feature muc_admin_feature;          /* roles and affiliation
 extern const struct feature muc_owner_feature;          /* configuration, the end of a room: §10 */
 extern const struct feature muc_register_feature;       /* §7.10 */
 extern const struct feature muc_follow_feature;         /* members who hear while they are away */
-extern const struct feature muc_mention_feature;        /* who is named while he is away */
+extern const struct feature muc_mention_feature;        /* push when mentioned */
 extern const struct feature muc_bookmark_feature;       /* of those who registered */
 extern const struct feature muc_moderate_feature;       /* XEP-0425 */
 extern const struct feature muc_vcard_feature;          /* XEP-0486 */

@@ -1,5 +1,5 @@
-/* Who entered and left a room, where it archives that (muc.archive-joins, or its owner): read by
- * operators. Clients are not told, as the standard for archives knows messages only (XEP-0313). */
+/* Lists for operators who entered and left a room that archives this (muc.archive-joins, or its
+ * owner). Clients do not get it, because XEP-0313 is about messages only. */
 #include "base/arena.h"
 #include "im/account.h"
 #include "im/users.h"

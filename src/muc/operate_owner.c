@@ -33,7 +33,7 @@ static const char *and_more(const struct transfer *t)
                : arena_printf(t->call->arena, "; and %u more", t->failed - FAILURES_SHOWN);
 }
 
-/* What is against it; NULL: nothing. */
+/* Why it is not possible; NULL: it is. */
 static const char *obstacle(const struct room *r, enum err e, const struct transfer *t)
 {
     const struct affiliate *a;

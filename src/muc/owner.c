@@ -95,7 +95,7 @@ static enum affiliation affiliation_by(const struct room_people *p, slice jid, e
     return p->has_admins && is == AFF_ADMIN ? AFF_MEMBER : is;
 }
 
-/* What becomes of people, while the edits are gathered. */
+/* The affiliation of each user while the edits are gathered. */
 struct edits {
     const struct room *room;
     const struct room_people *people;
@@ -201,7 +201,7 @@ static void configure(struct request *q, struct room *r, struct form *f)
         iq_error(iq, SE_NOT_ACCEPTABLE, slice_of(why.text));
 }
 
-/* §10.1.3: who will not configure a new room does not want it. */
+/* §10.1.3: canceling the first configuration destroys the room. */
 static void cancel(struct request *q, struct room *r)
 {
     static const struct room_delta gone = { .destroy = true };

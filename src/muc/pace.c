@@ -63,8 +63,9 @@ enum routed room_slow_down(struct room *r, struct stanza *st)
     return ROUTED;
 }
 
-/* What those had left to say who went away lately, so that nobody gains by coming back; and how
- * often they came and went, which all are told each time. The oldest is forgotten first. */
+/* The remaining allowance of users who left recently, so that entering again does not reset it, and
+ * how often they entered and left, which costs a broadcast each time. The oldest is forgotten
+ * first. */
 struct room_debts {
     uint32_t len, cap, next;
     struct debt {

@@ -1,6 +1,7 @@
 /* Occupants of other servers and components are asked from time to time whether they are still
  * there (XEP-0199), as nobody else says that they are not: after the settings muc.ping-after and
- * muc.ping-timeout. Who does not answer, or does not exist any more, leaves (XEP-0045 §18.1). */
+ * muc.ping-timeout. Occupants that do not answer, or no longer exist, are removed (XEP-0045
+ * §18.1). */
 #include "base/mem.h"
 #include "im/ask.h"
 #include "im/worker.h"

@@ -161,7 +161,7 @@ struct affiliate *room_reserved(const struct room *r, slice key);
 /* Whether another than `bare` has registered this nickname (enforced), or one that looks like it.
  */
 bool room_nick_reserved(const struct room *r, slice nick, slice bare);
-/* After the configuration changed: who may not be here leaves, roles follow. */
+/* After a change of the configuration: removes occupants who may not be here, and adapts roles. */
 void room_config_applied(struct room *r, unsigned diff);
 
 /* muc/follow.c: members who have what is said while they are not here. */
@@ -175,11 +175,11 @@ void room_tell_followers(struct room *r, struct stanza *st, slice speaker);
 bool room_marked(struct room *r, slice bare, const struct stanza *st);
 void affiliate_seated(struct room *r, slice bare);               /* one session more is here */
 void affiliate_unseated(struct room *r, slice bare);             /* one less */
-void follower_begins(struct room *r, slice bare);                /* if he follows */
+void follower_begins(struct room *r, slice bare);                /* if the user follows */
 void follower_back(struct room *r, slice bare, uint32_t unread); /* as it was before */
 void room_unread_get(struct iq *iq);
 
-/* muc/bookmark.c: whether he has a nickname here, and that it was otherwise. */
+/* muc/bookmark.c: whether the user has a nickname here; it has changed. */
 enum registered { REGISTERED_NOT, REGISTERED };
 enum registered room_registered(const struct room *r, slice bare);
 void room_bookmark(struct room *r, slice bare, enum registered was);
@@ -243,8 +243,8 @@ void room_show_presence(struct room *r, struct occupant *o);
 
 /* muc/guess.c: passwords that were wrong. */
 void room_guessed(struct room *r, slice bare);                /* one more */
-bool room_guesses_too_fast(const struct room *r, slice bare); /* he has to wait */
-bool room_was_guessed(const struct room *r);                  /* of late: it stays in memory */
+bool room_guesses_too_fast(const struct room *r, slice bare); /* the user has to wait */
+bool room_was_guessed(const struct room *r);                  /* it stays in memory */
 
 /* muc/voice.c: when it leaves, and when it is back. */
 void room_voice_keep(struct room *r, const struct occupant *o);
@@ -285,17 +285,17 @@ void room_error(struct room *r, const struct stanza *st, enum stanza_error e, sl
 /* The same; takes over st. */
 enum routed room_refuse(struct room *r, struct stanza *st, enum stanza_error e, slice text);
 
-/* muc/relay.c: a seat is about to go: who waits for its answer gets an error. */
+/* muc/relay.c: a seat is about to be removed: requests that wait for its answer get an error. */
 void room_relays_left(struct room *r, const struct seat *s);
 void room_relays_free(struct room *r); /* memory only */
 
-/* muc/moderate.c: what was said by this seat, if it takes back something that it said before. */
+/* muc/moderate.c: handles a message of this seat that retracts an earlier one. */
 enum routed room_retracted(struct room *r, const struct seat *s, const struct stanza *st,
                            struct origin origin);
 
 /* muc/ask.c: a message to the room that is not for all who are in it. Takes over. */
 enum routed room_asked(struct room *r, struct seat *s, struct stanza *st, struct origin origin);
-/* Who is one now, and not here; by: bare JID of who made him one, or empty. */
+/* A user who became a member and is not here; by: bare JID of the user who did it, or empty. */
 void room_invite_member(struct room *r, slice bare, slice by);
 
 /* muc/register.c: what somebody decided on a registration. Takes over. */

@@ -27,8 +27,8 @@ enum routed room_record(struct room *r, const struct room_post *p, struct origin
     return room_archive_put(&r->archive, p, waits);
 }
 
-/* Who enters and leaves, for those who look into it later: in no answer to a client. The room may
- * be on its way out of the database: then its archive is, too. */
+/* Archives entering and leaving for operators; clients never get it. The room may be about to be
+ * deleted: then its archive is, too. */
 void room_record_presence(struct room *r, const struct seat *s, enum stanza_type type)
 {
     const struct occupant *o = s->occupant;

@@ -25,8 +25,8 @@
 enum { ANSWER_BYTES_MAX = 64 * 1024, ASKED_MAX = 16, APPLICANTS_MAX = 32 };
 enum { PATIENCE_MS = 10 * 60 * 1000 };
 
-/* Whose applications somebody was asked about lately: each is asked for once in a while, and so
- * many strangers are heard in that time. */
+/* Recent applications for membership, to limit how often each user, and how many users, can
+ * apply. */
 struct room_applicants {
     struct {
         uint64_t who, at_us;
@@ -116,7 +116,7 @@ static bool wrong(struct application *a, enum stanza_error e, slice text)
     return false;
 }
 
-/* What is said behind a password is for those only who have shown it. */
+/* Messages of a room with a password are only for users who have given it. */
 static bool knows_password(const struct room *r, slice bare)
 {
     const struct affiliate *a = room_affiliate(r, bare);

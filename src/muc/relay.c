@@ -1,11 +1,11 @@
 /* IQs between occupants (XEP-0045 §16.4 and "allow_query_users" of other servers): a request to
  * room/nick goes to the client behind it, and its answer comes back, both as from occupants by the
- * nicknames of the request, whatever they are called by then. Which session asked, and whom, stands
- * in the id. Who leaves without an answer is answered for. Requests to oneself are answered here:
- * the self-ping of XEP-0410.
+ * nicknames of the request, whatever they are called by then. The id contains the asking session
+ * and the asked occupant. If that occupant leaves without an answer, the room answers. Requests to
+ * oneself are answered here: the self-ping of XEP-0410.
  *
- * Limit: RELAYS_MAX requests of a room that wait; of older ones nobody hears if the other leaves.
- */
+ * Limit: RELAYS_MAX requests of a room that wait; of older ones nobody hears if the other
+ * leaves. */
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/mem.h"
@@ -101,7 +101,7 @@ static void pass(struct room *r, const struct stanza *st, slice nick, slice to, 
                stanza_change(st, &(struct stanza_change){ .from = address, .to = to, .id = id }));
 }
 
-/* XEP-0410 §3: who asks whether it is here, is. */
+/* XEP-0410 §3: a self-ping succeeds for an occupant. */
 static bool is_self_ping(const struct stanza *st)
 {
     struct elem e;
