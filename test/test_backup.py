@@ -94,7 +94,9 @@ def test_backup_in_traffic_and_restore(busy, make_server, tmp_path):
     assert len(sent) > before
     assert row["database"] == "sqlite" and not row["secrets"] and row["damaged"] == 0
     assert row["files"] == 5  # the database, a content, the key of slots, the pair
+    files = sorted(backup.rglob("*"))
     assert busy.rows("backup", "verify", backup)[0] == row
+    assert sorted(backup.rglob("*")) == files
     assert not (backup / "secrets.key").exists()
     for path in [backup, *backup.rglob("*")]:
         assert path.stat().st_mode & 0o077 == 0, path
@@ -103,6 +105,8 @@ def test_backup_in_traffic_and_restore(busy, make_server, tmp_path):
     key = again.data / "uploads" / "upload.key"
     assert key.read_bytes() == (busy.data / "uploads" / "upload.key").read_bytes()
     assert set(alarms(again)) == {"secrets.key"}
+    assert not again.rows("backup", "create", f"{tmp_path}/keyless/", "--secrets")[0]["secrets"]
+    assert not (tmp_path / "keyless" / "secrets.key").exists()
     alice = again.client("alice", "a")
     bodies = archived(alice)
     assert {str(i) for i in range(50)} | {f"b{i}" for i in range(before)} <= set(bodies)

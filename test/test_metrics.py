@@ -46,6 +46,7 @@ def check(text):
             _, _, name, kind = line.split(" ")
             assert name == family and kind in ("counter", "gauge")
             assert (kind == "counter") == name.endswith("_total"), name
+            assert "total" not in name.removesuffix("_total"), name
             assert not SHORT & set(name.split("_")), name
             assert not name.endswith(("_count", "_sum", "_bucket", "_info")), name
         else:

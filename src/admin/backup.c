@@ -148,12 +148,20 @@ static void begin(struct worker *w, void *arg)
                  "no thread could be started; the system has too many, try again later");
 }
 
+/* Completion writes the name of a folder with a slash at its end. */
+static slice without_slash(slice folder)
+{
+    while (folder.len > 1 && folder.ptr[folder.len - 1] == '/')
+        folder.len--;
+    return folder;
+}
+
 static void submit(struct command_call *call, enum job_kind kind, enum backup_keys keys)
 {
     const struct worker *w = call->worker;
     struct job *j = arena_new(call->arena, struct job, 1);
     *j = (struct job){ .call = call, .kind = kind, .post = { .fn = ended } };
-    j->folder = slice_cstr(call->arena, command_arg(call, "folder"));
+    j->folder = slice_cstr(call->arena, without_slash(command_arg(call, "folder")));
     j->from.keys = keys;
     j->from.watch = (struct store_watch){ go_on, j };
     if (j->folder[0] != '/')

@@ -134,6 +134,21 @@ static enum err take(struct making *m, const char *name)
     return e == E_NOTFOUND ? OK : e;
 }
 
+static enum err take_keys(struct making *m)
+{
+    enum err e = OK;
+    for (size_t i = 0; e == OK && key_files[i] != NULL; i++) {
+        bool secrets = strcmp(key_files[i], "secrets.key") == 0;
+        uint64_t before = m->info->files;
+        if (secrets && m->from->keys != BACKUP_WITH_SECRETS)
+            continue;
+        e = take(m, key_files[i]);
+        if (secrets)
+            m->info->has_secrets = m->info->files > before;
+    }
+    return e;
+}
+
 static enum err take_database(struct making *m)
 {
     char path[DURABLE_PATH_MAX], hash[HASH_LEN + 1];
@@ -259,9 +274,8 @@ static enum err fill(struct making *m)
         e = open_manifest(m, path);
     if (e == OK)
         e = take_database(m);
-    for (size_t i = 0; e == OK && key_files[i] != NULL; i++)
-        if (strcmp(key_files[i], "secrets.key") != 0 || m->from->keys == BACKUP_WITH_SECRETS)
-            e = take(m, key_files[i]);
+    if (e == OK)
+        e = take_keys(m);
     if (e == OK)
         e = take_uploads(m);
     if (e == OK)
@@ -278,7 +292,7 @@ enum err backup_make(const char *folder, const struct backup_source *from, struc
 {
     char partial[DURABLE_PATH_MAX];
     struct stat st;
-    *out = (struct backup_info){ .has_secrets = from->keys == BACKUP_WITH_SECRETS };
+    *out = (struct backup_info){ 0 };
     int len = snprintf(partial, sizeof partial, "%s.partial", folder);
     if (len < 0 || len >= (int)sizeof partial)
         return failed(why, folder, ENAMETOOLONG);

@@ -72,7 +72,7 @@ static struct setting subscriptions_max = {
            "have. Contacts need none.",
 };
 static struct metric deliveries = {
-    .name = "muster_pep_deliveries_total",
+    .name = "muster_pep_deliveries",
     .kind = METRIC_COUNTER,
     .help = "PEP notifications given to interested sessions.",
 };

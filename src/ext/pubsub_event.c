@@ -20,7 +20,7 @@
 enum { EVENT_BYTES_MAX = 16 << 20, BEHALF_MAX = 2 * JID_MAX + 3 };
 
 struct metric ps_events = {
-    .name = "muster_pubsub_events_total",
+    .name = "muster_pubsub_events",
     .kind = METRIC_COUNTER,
     .help = "Notifications of publish-subscribe nodes, each counted once however many get it.",
 };

@@ -94,7 +94,7 @@ static struct setting *const register_settings[] = {
 };
 
 static struct metric register_created = {
-    .name = "muster_register_accounts_total",
+    .name = "muster_register_accounts",
     .kind = METRIC_COUNTER,
     .help = "Accounts created by clients",
 };

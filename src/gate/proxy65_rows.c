@@ -90,12 +90,12 @@ struct metric proxy65_streams = {
     .help = "Bytestreams that are active in the proxy",
 };
 struct metric proxy65_bytes = {
-    .name = "muster_proxy65_bytes_total",
+    .name = "muster_proxy65_bytes",
     .kind = METRIC_COUNTER,
     .help = "Bytes that went through the proxy for bytestreams",
 };
 struct metric proxy65_refused = {
-    .name = "muster_proxy65_refused_total",
+    .name = "muster_proxy65_refused",
     .kind = METRIC_COUNTER,
     .help = "Connections that the proxy for bytestreams refused",
 };

@@ -18,7 +18,7 @@
 enum { ASK_MS = 60 * 1000, ASK_NEXT_MS = 5000, KEY_BYTES_MAX = 1024, NODE_BYTES_MAX = 32 << 10 };
 
 static struct metric caps_asked = {
-    .name = "muster_caps_asked_total",
+    .name = "muster_caps_asked",
     .kind = METRIC_COUNTER,
     .help = "Clients that were asked for their capabilities.",
 };

@@ -19,12 +19,12 @@
 #include "xmpp/ns.h"
 
 static struct metric metric_broadcasts = {
-    .name = "muster_presence_broadcasts_total",
+    .name = "muster_presence_broadcasts",
     .kind = METRIC_COUNTER,
     .help = "Presence changes of sessions that were broadcast to contacts.",
 };
 static struct metric metric_deliveries = {
-    .name = "muster_presence_deliveries_total",
+    .name = "muster_presence_deliveries",
     .kind = METRIC_COUNTER,
     .help = "Presence stanzas given to sessions.",
 };

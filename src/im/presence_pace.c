@@ -24,7 +24,7 @@ struct setting presence_composed_rate = {
         "What clients send themselves never waits.",
 };
 struct metric presence_waited = {
-    .name = "muster_presence_composed_waits_total",
+    .name = "muster_presence_composed_waits",
     .kind = METRIC_COUNTER,
     .help = "Presence changes composed by the server that had to wait for presence.composed-rate.",
 };
