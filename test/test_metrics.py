@@ -6,7 +6,8 @@ import socket
 import pytest
 
 from muster.client import TIMEOUT, until
-from muster.server import free_ports
+from muster.server import ROOT, free_ports
+from test_upload import http_do, store
 
 
 def get(port, path="/metrics", **headers):
@@ -18,12 +19,16 @@ def get(port, path="/metrics", **headers):
     return answer
 
 
-@pytest.fixture
-def node(make_server):
-    server = make_server(start=False)
+def metrics_node(make_server, **options):
+    server = make_server(start=False, **options)
     server.metrics_port = free_ports(1)[0]
     server.conf["listen"]["metrics"] = [f"127.0.0.1:{server.metrics_port}"]
-    server.start()
+    return server.start()
+
+
+@pytest.fixture
+def node(make_server):
+    server = metrics_node(make_server)
     server.add_user("alice", "secret")
     return server
 
@@ -114,3 +119,70 @@ def test_slow_and_silent_clients_end_and_hold_nobody_up(make_server):
             got = b"".join(iter(lambda sock=sock: sock.recv(4096), b""))
         assert got.startswith(b"HTTP/1.1 408 ") if said[i % 3] else got == b""
     until("all closed", lambda: check(get(port).text)["muster_http_connections"] == 1)
+
+
+# --- names of other products ---
+
+SERVICES = (ROOT / "docs/services.md").read_text()
+NAMED = [(re.findall(r"`(\w+)`", row[1]), re.findall(r"`(muster_\w+)`", row[2]))
+         for row in re.finditer(r"^\| (`[A-Z].*?) \| (.*) \|$", SERVICES, re.M)
+         if "muster_" in row[2]]
+
+
+def named(node):
+    """{name: value} of these names."""
+    samples = check(get(node.metrics_port).text)
+    begin = 'muster_named{name="'
+    return {name[len(begin):-2]: value for name, value in samples.items() if name.startswith(begin)}
+
+
+def test_the_table_of_names_is_what_is_there(node):
+    samples = check(get(node.metrics_port).text)
+    assert {name for names, _ in NAMED for name in names} == set(named(node)) and len(NAMED) > 10
+    assert {metric for _, metrics in NAMED for metric in metrics} <= set(samples)
+    alarms = {row["name"] for row in node.rows("alarm", "list", "--all")}
+    rows = re.findall(r"^\| (?:`\w+`(?:, )?)+ \| `([a-z]+\.[a-z]+)` \|$", SERVICES, re.M)
+    assert len(rows) == 4 and set(rows) <= alarms
+
+
+def test_counters_of_the_last_period(make_server):
+    """How many stanzas were kept back and sent in it, and how long they had waited; then none."""
+    node = metrics_node(make_server, settings={"metrics.period": "1s", "csi.messages": "hold"})
+    node.add_user("alice", "secret")
+    alice = node.client("alice", "phone")
+
+    def kept_back_and_sent():
+        alice.send("<inactive xmlns='urn:xmpp:csi:0'/>")
+        alice.send(f"<message to='{alice}'><body>later</body></message>")
+        until("it is kept", lambda: named(node)["MDMSilentModeSessions"] == 1)
+        alice.send("<active xmlns='urn:xmpp:csi:0'/>")
+        alice.expect("<message><body>later</body></message>")
+        found = named(node)
+        return found if found["MDMBufferFlushPacketCount"] > 0 else None
+
+    found = until("a period with them", kept_back_and_sent)
+    assert found["MDMBufferFlushes"] >= found["MDMBufferFlushPacketCount"] >= 1
+    assert 0 <= found["MDMBufferAvgQueuedTime"] < 2 * TIMEOUT
+    until("a period without", lambda: named(node)["MDMBufferFlushPacketCount"] == 0)
+    assert named(node)["MDMBufferAvgQueuedTime"] == 0
+    assert named(node)["ActiveJsmSessions"] == named(node)["JsmClientSessionsActive"] == 1
+
+
+def test_files_are_counted(make_server):
+    node = metrics_node(make_server, settings={"metrics.period": "1s"})
+    node.add_user("alice", "secret")
+    alice, files = node.client("alice", "a"), []
+
+    def up_and_down():
+        files.append(store(node, alice, b"x" * 1000, f"{len(files)}.txt"))
+        assert http_do(node, "GET", files[-1]).body == b"x" * 1000
+        found = named(node)
+        return all(found[f"MFT{what}LastTimeslice"] > 0 for what in (
+            "BytesUpoaded", "BytesDownloaded", "FilesUploaded", "FilesDownloaded"))
+
+    until("a period with them", up_and_down)
+    until("all are counted", lambda: named(node)["MFTFilesDownloaded"] == len(files))
+    assert named(node)["MFTFilesUploaded"] == len(files)
+    samples = check(get(node.metrics_port).text)
+    assert samples["muster_upload_stored_bytes_total"] == 1000 * len(files)
+    until("a period without", lambda: named(node)["MFTFilesDownloadedLastTimeslice"] == 0)

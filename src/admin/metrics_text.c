@@ -1,8 +1,11 @@
 #include "admin/metrics_text.h"
 #include "base/buf.h"
 #include "base/metric.h"
+#include "base/setting.h"
 #include "http/server.h"
 #include "im/feature.h"
+#include "im/worker.h"
+#include "io/timer.h"
 #include <inttypes.h>
 
 const char *metric_type(const struct metric *m)
@@ -52,6 +55,58 @@ static void value(struct buf *out, const struct shown *s, int64_t n)
                    n / s->parts, s->digits, rest < 0 ? -rest : rest);
 }
 
+static struct setting period = {
+    .name = "metrics.period",
+    .type = SET_MS,
+    .def = 60000,
+    .min = 1000,
+    .max = 3600000,
+    .doc = "Period of the values of muster_named that tell of the last period. A change applies "
+           "from the next period on.",
+};
+
+/* Looked at by worker 0 when a period ends; `grown` is read by all workers. By id of the metric. */
+static struct {
+    struct timer timer;
+    int64_t seen[METRIC_MAX];
+    _Atomic int64_t grown[METRIC_MAX];
+} last;
+
+static int64_t grown(const struct metric *m)
+{
+    return atomic_load_explicit(&last.grown[m->id], memory_order_relaxed);
+}
+
+static void period_ended(struct timer *t, struct loop *loop)
+{
+    for (const struct metric *m = metric_first(); m != NULL; m = m->next) {
+        int64_t now = metric_read(m);
+        atomic_store_explicit(&last.grown[m->id], now - last.seen[m->id], memory_order_relaxed);
+        last.seen[m->id] = now;
+    }
+    timer_set(loop, t, (uint64_t)setting_int(&period));
+}
+
+static void worker_start(struct worker *w)
+{
+    if (w->index != 0)
+        return;
+    last.timer.fn = period_ended;
+    timer_set(w->loop, &last.timer, (uint64_t)setting_int(&period));
+}
+
+static void worker_stop(struct worker *w)
+{
+    if (w->index == 0)
+        timer_cancel(&last.timer);
+}
+
+static void named_value(struct buf *out, slice name, const struct shown *s, int64_t n)
+{
+    buf_printf(out, "muster_named{name=\"%.*s\"}", SLICE_ARG(name));
+    value(out, s, n);
+}
+
 /* Repeats values under the names that they have in other products. */
 static void named(struct buf *out)
 {
@@ -59,10 +114,14 @@ static void named(struct buf *out)
                  "other makers.\n# TYPE muster_named gauge\n");
     for (const struct metric *m = metric_first(); m != NULL; m = m->next) {
         struct shown s = shown(m);
-        if (m->also == NULL)
-            continue;
-        buf_printf(out, "muster_named{name=\"%s\"}", m->also);
-        value(out, &s, metric_read(m));
+        slice name, rest = m->also == NULL ? SLICE("") : slice_of(m->also);
+        while (slice_word(&rest, &name))
+            named_value(out, name, &s, metric_read(m));
+        if (m->also_period != NULL)
+            named_value(out, slice_of(m->also_period), &s, grown(m));
+        if (m->also_mean != NULL)
+            named_value(out, slice_of(m->also_mean), &s,
+                        grown(m->per) > 0 ? grown(m) / grown(m->per) : 0);
     }
 }
 
@@ -105,4 +164,10 @@ static const struct http_route routes[] = {
     { 0 },
 };
 
-const struct feature metrics_feature = { .name = "metrics", .http = routes };
+const struct feature metrics_feature = {
+    .name = "metrics",
+    .settings = (struct setting *const[]){ &period, NULL },
+    .http = routes,
+    .worker_start = worker_start,
+    .worker_stop = worker_stop,
+};

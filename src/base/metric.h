@@ -10,9 +10,12 @@ struct metric {
     const char *name; /* muster_c2s_streams: [a-z_]+ */
     enum metric_kind kind;
     const char *help;
-    const char *also;    /* a second name that other products use for it; NULL: none */
-    uint32_t id;         /* set by metric_register(), 1..METRIC_MAX-1; 0 counts nowhere */
-    struct metric *next; /* all rows */
+    /* Names that other products use, NULL: none. For its value (several with spaces between), for
+     * its increase in the last period, and for that increase divided by the one of `per`. */
+    const char *also, *also_period, *also_mean;
+    const struct metric *per; /* with also_mean */
+    uint32_t id;              /* set by metric_register(), 1..METRIC_MAX-1; 0 counts nowhere */
+    struct metric *next;      /* all rows */
 };
 
 enum { METRIC_MAX = 512 };

@@ -95,12 +95,32 @@ static struct setting upload_base = {
            "https://DOMAIN:PORT with the domain of the user and the first HTTPS listener.",
 };
 
-struct metric upload_stored = { .name = "muster_upload_stored_bytes",
-                                .kind = METRIC_COUNTER,
-                                .help = "Bytes of files that were stored." };
-struct metric upload_served = { .name = "muster_upload_served_bytes",
-                                .kind = METRIC_COUNTER,
-                                .help = "Bytes of files that were fetched." };
+struct metric upload_stored_files = {
+    .name = "muster_upload_stored_files",
+    .kind = METRIC_COUNTER,
+    .help = "Files that were stored.",
+    .also = "MFTFilesUploaded",
+    .also_period = "MFTFilesUploadedLastTimeslice",
+};
+struct metric upload_served_files = {
+    .name = "muster_upload_served_files",
+    .kind = METRIC_COUNTER,
+    .help = "Answers with a file, or a part of one, that were sent to their end.",
+    .also = "MFTFilesDownloaded",
+    .also_period = "MFTFilesDownloadedLastTimeslice",
+};
+struct metric upload_stored = {
+    .name = "muster_upload_stored_bytes",
+    .kind = METRIC_COUNTER,
+    .help = "Bytes of files that were stored.",
+    .also_period = "MFTBytesUpoadedLastTimeslice",
+};
+struct metric upload_served = {
+    .name = "muster_upload_served_bytes",
+    .kind = METRIC_COUNTER,
+    .help = "Bytes of files that were fetched.",
+    .also_period = "MFTBytesDownloadedLastTimeslice",
+};
 struct metric upload_refused = { .name = "muster_upload_refused",
                                  .kind = METRIC_COUNTER,
                                  .help = "Slots and files that were refused." };
@@ -306,8 +326,9 @@ const struct feature upload_feature = {
     .settings = settings,
     .commands = (struct command *const[]){ &upload_command_list, &upload_command_del,
                                            &upload_command_sweep, NULL },
-    .metrics = (struct metric *const[]){ &upload_stored, &upload_served, &upload_refused,
-                                         &upload_removed, NULL },
+    .metrics =
+        (struct metric *const[]){ &upload_stored, &upload_stored_files, &upload_served,
+                                  &upload_served_files, &upload_refused, &upload_removed, NULL },
     .alarms = (struct alarm *const[]){ &upload_disk_alarm, &upload_key_alarm, NULL },
     .logs = (struct log_area *const[]){ &log_upload, NULL },
     .worker_start = upload_sweep_start,

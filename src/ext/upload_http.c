@@ -294,6 +294,7 @@ static void placed(struct transfer *t)
     }
     alarm_clear(&upload_disk_alarm);
     metric_add(&upload_stored, t->slot.size);
+    metric_add(&upload_stored_files, 1);
     if (t->r != NULL)
         http_answer(t->r, &(struct http_answer){ .status = 201 });
     transfer_end(t);
@@ -618,6 +619,7 @@ static void get_on(struct transfer *t)
     if (t->at < t->end) {
         begin_step(t, STEP_READ);
     } else {
+        metric_add(&upload_served_files, 1);
         http_finish(t->r);
         transfer_end(t);
     }

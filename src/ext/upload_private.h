@@ -23,7 +23,8 @@ enum {
 };
 
 extern struct setting upload_quota, upload_daily, upload_keep, upload_types;
-extern struct metric upload_stored, upload_served, upload_refused, upload_removed;
+extern struct metric upload_stored, upload_stored_files, upload_served, upload_served_files,
+    upload_refused, upload_removed;
 extern struct alarm upload_disk_alarm, upload_key_alarm;
 extern struct log_area log_upload;
 

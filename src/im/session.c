@@ -160,7 +160,7 @@ struct metric session_count = {
     .name = "muster_sessions",
     .kind = METRIC_GAUGE,
     .help = "Sessions, hibernating ones included.",
-    .also = "JsmClientSessionsActive",
+    .also = "ActiveJsmSessions JsmClientSessionsActive JsmSessionsClient",
 };
 static struct metric hibernating_now = {
     .name = "muster_sessions_hibernating",
@@ -189,14 +189,15 @@ struct metric session_flushes_limit = {
 struct metric session_flush_stanzas = {
     .name = "muster_mdm_buffer_flush_packets",
     .kind = METRIC_COUNTER,
-    .help =
-        "Stanzas sent by these flushes; its increase over a period is MDMBufferFlushPacketCount.",
+    .help = "Stanzas sent by these flushes.",
+    .also_period = "MDMBufferFlushPacketCount",
 };
 struct metric session_flush_waited = {
     .name = "muster_mdm_buffer_queued_ms",
     .kind = METRIC_COUNTER,
-    .help = "Total waiting time of these stanzas; divided by their number it is "
-            "MDMBufferAvgQueuedTime.",
+    .help = "Total waiting time of these stanzas.",
+    .also_mean = "MDMBufferAvgQueuedTime",
+    .per = &session_flush_stanzas,
 };
 struct metric *const session_metrics[] = {
     &session_count,
