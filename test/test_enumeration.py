@@ -71,7 +71,7 @@ MESSAGES = {
 @pytest.fixture(params=["absent", "no mailbox", "full mailbox", "full of strangers", "removed"])
 def host(make_server, request):
     """Bob is off line, in several ways; there never was a zoe."""
-    settings = {"no mailbox": {"im.durable-ack": "off"},
+    settings = {"no mailbox": {"im.offline-messages": "off"},
                 "full mailbox": {"mailbox.unsettled-max": 1},
                 "full of strangers": {"mailbox.unsettled-max": 10, "mailbox.stranger-share": 10}}
     server = make_server("alice", "bob", "carol", settings=settings.get(request.param, {}))

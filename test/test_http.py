@@ -1,6 +1,7 @@
 """The HTTP server, by what is served by it: discovery (XEP-0156), limits, order, safety."""
 import http.client
 import json
+import re
 import socket
 import ssl
 import threading
@@ -94,6 +95,52 @@ def test_safe_headers_and_errors(server):
     server.ctl("set", "http.strict-transport", "1h")
     assert get(server, tls=True).getheader("Strict-Transport-Security") == "max-age=3600"
     assert get(server).getheader("Strict-Transport-Security") is None
+
+
+# What every answer has, whatever it answers: (name, pattern).
+SAFE = (("X-Content-Type-Options", "nosniff"), ("Referrer-Policy", "no-referrer"),
+        ("X-Frame-Options", "DENY"), ("Content-Security-Policy", "default-src 'none'.*|sandbox.*"),
+        ("Cache-Control", "no-store|private, max-age=.*|no-cache"),
+        ("Cross-Origin-Resource-Policy", "same-origin|cross-origin"),
+        ("Strict-Transport-Security", "max-age=3600"))
+BODY = "<body xmlns='http://jabber.org/protocol/httpbind' rid='1' to='localhost'/>"
+REQUESTS = {
+    "page": (f"GET {META} HTTP/1.1\r\nHost: x\r\n", 200),
+    "head": (f"HEAD {META}.json HTTP/1.1\r\nHost: x\r\n", 200),
+    "options": (f"OPTIONS {META} HTTP/1.1\r\nHost: x\r\nOrigin: https://x\r\n"
+                "Access-Control-Request-Method: GET\r\n", 204),
+    "nothing": ("GET /nothing HTTP/1.1\r\nHost: x\r\n", 404),
+    "method": (f"POST {META} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n", 405),
+    "unknown method": (f"BREW {META} HTTP/1.1\r\nHost: x\r\n", 501),
+    "bad": (f"GET {META} HTTP/1.1\r\nHost : x\r\n", 400),
+    "no host": (f"GET {META} HTTP/1.1\r\n", 400),
+    "version": (f"GET {META} HTTP/9.1\r\nHost: x\r\n", 505),
+    "long": (f"GET {META} HTTP/1.1\r\nHost: x\r\nA: {'x' * 20000}\r\n", 431),
+    "long path": (f"GET /{'x' * 20000} HTTP/1.1\r\nHost: x\r\n", 414),
+    "invitation": ("GET /invite/0123456789abcdef0123456789abcdef HTTP/1.1\r\nHost: x\r\n", 404),
+    "upload": ("GET /upload/x/y HTTP/1.1\r\nHost: x\r\n", 404),
+    "chat": ("GET /chat/ HTTP/1.1\r\nHost: x\r\n", None),
+    "bosh": ("POST /http-bind HTTP/1.1\r\nHost: x\r\nContent-Type: text/xml\r\n"
+             f"Content-Length: {len(BODY)}\r\n", None),
+    "websocket": ("GET /xmpp-websocket HTTP/1.1\r\nHost: x\r\n", None),
+}
+
+
+@pytest.mark.parametrize("kind", REQUESTS)
+def test_every_answer_is_safe(server, kind):
+    """Also errors of the parser; none names the server or its version."""
+    server.ctl("set", "http.strict-transport", "1h")
+    head, status = REQUESTS[kind]
+    with socket.create_connection(("127.0.0.1", server.https_port), TIMEOUT) as sock, \
+            insecure_context().wrap_socket(sock, server_hostname="x") as tls:
+        tls.sendall(f"{head}Connection: close\r\n\r\n{BODY if kind == 'bosh' else ''}".encode())
+        answer = http.client.HTTPResponse(tls, method=head.split()[0])
+        answer.begin()
+        assert status in (None, answer.status)
+        for name, pattern in SAFE:
+            assert re.fullmatch(pattern, answer.getheader(name) or ""), name
+        assert not {"server", "x-powered-by", "via"} & {n.lower() for n, _ in answer.getheaders()}
+        assert b"muster" not in answer.read().lower() or kind == "chat"
 
 
 def test_alpn(server):

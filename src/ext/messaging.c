@@ -117,12 +117,14 @@ static enum verdict block(struct account *a, const struct stanza *st, struct ref
     enum verdict all = refuse_all(st, why);
     if (all != PASS)
         return all;
-    if (setting_bool(&im_offline) || is_there(a, st))
+    if (setting_bool(&im_offline) || st->type == TYPE_GROUPCHAT /* refused from all accounts */ ||
+        is_there(a, st))
         return PASS;
     if (!stanza_has(st, KNOWN(BODY) | KNOWN(ENCRYPTED)))
         return DROP; /* receipts and the like: nobody waits for an answer */
     why->error = SE_SERVICE_UNAVAILABLE;
     why->text = SLICE("the user is offline, and messages are not kept here");
+    why->not_strangers = true;
     return REFUSE;
 }
 

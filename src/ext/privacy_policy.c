@@ -323,19 +323,19 @@ static struct refusal parse_rule(const struct privacy_change *c, struct edit *e,
 {
     struct jid jid;
     if (!elem_is(child, "rule", NS_POLICY))
-        return (struct refusal){ SE_BAD_REQUEST, SLICE("a policy has rules only"), { 0 }, NULL };
+        return (struct refusal){ .error = SE_BAD_REQUEST,
+                                 .text = SLICE("a policy has rules only") };
     int action = choice_attr(child, "action", actions, c->arena);
     if (action < 0)
-        return (struct refusal){
-            SE_BAD_REQUEST, SLICE("a rule has an action: allow, block, ask or none"), { 0 }, NULL
-        };
+        return (struct refusal){ .error = SE_BAD_REQUEST,
+                                 .text = SLICE("a rule has an action: allow, block, ask or none") };
     if (jid_parse(&jid, elem_attr(child, "jid", c->arena), c->arena) != OK || !jid_is_bare(&jid))
-        return (struct refusal){ SE_JID_MALFORMED,
-                                 SLICE("a rule is for an address or a domain, without resource"),
-                                 { 0 },
-                                 NULL };
+        return (struct refusal){ .error = SE_JID_MALFORMED,
+                                 .text = SLICE(
+                                     "a rule is for an address or a domain, without resource") };
     if (rule_named(e, jid.full))
-        return (struct refusal){ SE_BAD_REQUEST, SLICE("two rules for one address"), { 0 }, NULL };
+        return (struct refusal){ .error = SE_BAD_REQUEST,
+                                 .text = SLICE("two rules for one address") };
     edit_add(e, jid.full, action);
     return (struct refusal){ .error = SE_NONE };
 }

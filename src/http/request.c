@@ -34,6 +34,7 @@ void exchange_make(struct http_conn *h)
     struct exchange *x = mem_new(struct exchange);
     x->h = h;
     x->r.loop = h->local->loop;
+    x->r.secure = conn_is_secure(h->conn); /* also for the answer to what is no request */
     http_head_init(&x->head, (size_t)setting_int(&http_header_bytes));
     h->x = x;
 }
@@ -126,7 +127,6 @@ static unsigned check(struct http_conn *h)
     x->r.method = verb_of(x->head.method);
     x->r.head = x->head.method == METHOD_HEAD;
     x->r.body_len = x->head.body_len;
-    x->r.secure = conn_is_secure(h->conn);
     x->r.peer = slice_of(peer);
     http_proxy_apply(x, peer);
     status = check_expect(x);

@@ -503,6 +503,8 @@ enum routed message_to_account(struct account *a, struct stanza *st, struct orig
     struct refusal why = { .error = SE_SERVICE_UNAVAILABLE };
     switch (a->state == ACCOUNT_READY ? stage_block(a, st, &why) : PASS) {
     case REFUSE:
+        if (why.not_strangers)
+            return refuse_known(a, &in, why.error, why.text);
         metric_add(&messages_refused, 1);
         trace("message.blocked", st, stanza_error_name(why.error), 0);
         stage_refuse(a->worker, stanza_ref(st), &why);

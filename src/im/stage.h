@@ -35,7 +35,8 @@ struct refusal {
     enum stanza_error error;
     slice text;    /* for people; static or scratch */
     slice app_xml; /* application element within <error/> (RFC 6120 §8.3.2); static or scratch */
-    const char *type; /* of the error (RFC 6120 §8.3.2); NULL: the usual one */
+    const char *type;   /* of the error (RFC 6120 §8.3.2); NULL: the usual one */
+    bool not_strangers; /* it tells something of the account: mailbox.tell-strangers */
 };
 
 /* A message that was accepted at one account. Everything is borrowed for the call. */
