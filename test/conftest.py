@@ -214,7 +214,7 @@ def runner():
 
 @pytest.fixture(scope="session")
 def company(runner, tmp_path_factory, pytestconfig):
-    """The server of all tests with a coven, and who is logged in there."""
+    """The server that all tests with a coven share, and the clients that are logged in."""
     from muster.slix import Company
     settings = {"c2s.migration": "off"} if pytestconfig.getoption("--migration") == "off" else {}
     made = Company(runner, tmp_path_factory.mktemp("company"), settings)

@@ -39,7 +39,7 @@ def by_owner(rows):
 
 
 def size_of(server, name):
-    """What the archive of one user holds, once it is counted; -1 before."""
+    """The counted bytes of one user's archive; -1 until it is counted."""
     found = sizes(server)
     with server.database() as db:
         owner, = db.execute("SELECT id FROM account WHERE jid = ?",

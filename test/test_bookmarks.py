@@ -193,7 +193,7 @@ def test_a_request_that_is_refused_changes_no_bookmark(alice):
 # --- nodes of clients ---
 
 def test_an_account_goes_while_its_bookmarks_are_converted(make_server):
-    """What follows from the last change of an account makes no node of one that is gone."""
+    """A late consequence of the last change of an account makes no node for a deleted account."""
     server = make_server("bob", workers=1)
     bob = server.client("bob")
     for i in range(10):

@@ -118,7 +118,7 @@ def test_requests_are_held(node):
 
 
 def test_pipelined(node):
-    """On one connection the held request gives way to the one behind it."""
+    """On one connection, a held request is answered when the next one arrives."""
     alice = login(node, wait="60")
     alice.drain()
     while alice.pending:
@@ -230,7 +230,7 @@ def test_the_oldest_request_tells_of_the_end(node):
 
 
 def test_messages_of_a_dead_session_wait(make_server):
-    """What was sent into an answer that nobody confirmed is not lost."""
+    """Stanzas in an answer that was not confirmed are not lost."""
     server = make_server("alice", "bob", settings={**CLEAR, "bosh.inactivity": "3s"}, why=WHY)
     alice, bob = login(server).available(), server.client("bob", "b")
     alice.drain()
@@ -490,8 +490,8 @@ def test_server_ends(node):
 
 @pytest.mark.parametrize("ack", [None, "1"])
 def test_pages_follow_each_other(node, ack):
-    """What comes in pages comes at once, and not one page each `wait`: the client asks again, so it
-    has the page before, whether it acknowledges (XEP-0124 §9) or not."""
+    """Pages of messages are sent at once, and not one page for each `wait`. A new request shows
+    that the client has the page before, also without acknowledgements (XEP-0124 §9)."""
     bob = node.client("bob", "b")
     for i in range(130):
         bob.send(f"<message to='alice@localhost' type='chat'><body>{i}</body></message>")

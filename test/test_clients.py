@@ -44,7 +44,7 @@ async def test_slixmpp_roster_and_chat(server, tls):
 
 
 async def test_slixmpp_plugins(server):
-    """What its plug-ins make of our answers."""
+    """Its plug-ins understand our answers."""
     alice = Slix(server, "alice", ["xep_0030", "xep_0012", "xep_0054", "xep_0092",
                                    "xep_0199", "xep_0049"])
     await alice.login()

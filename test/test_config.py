@@ -1,4 +1,4 @@
-"""The node file, its errors, the command line of musterd, and reading again on SIGHUP."""
+"""The node file, its errors, the command line of musterd, and reloading on SIGHUP."""
 import json
 import re
 import signal

@@ -384,7 +384,7 @@ def test_what_waits_is_not_lost_with_its_session(server, phone, bob, make_server
 
 @pytest.mark.parametrize("sm", [False, True])
 def test_an_archive_is_read_in_the_background(phone, bob, sm):
-    """What waits is not taken by the client, but does not keep it from what it asks for."""
+    """Stanzas that are held back stay there while the client gets the answers to its requests."""
     for i in range(3):
         bob.send(chat(phone.bare, f"m{i}"))
         phone.expect(f"<message><body>m{i}</body></message>")

@@ -403,7 +403,7 @@ def test_help_names_every_command(server):
 
 
 def complete(script, words):
-    """What bash offers for the last of these words."""
+    """The completions of bash for the last of these words."""
     code_ = (f"{script}\nCOMP_WORDS=({' '.join(words)} '')\nCOMP_CWORD={len(words)}\n"
              "COMP_LINE=\"${COMP_WORDS[*]}\"; COMP_POINT=${#COMP_LINE}\n"
              "function=$(complete -p musterctl | sed -E 's/.*-F ([^ ]+).*/\\1/')\n"

@@ -92,7 +92,7 @@ def friends(server):
 
 
 def settle(alice, *others):
-    """What the change of a feature of alice made the others hear is over."""
+    """Waits until the others have received all presence that alice's change caused."""
     for other in others:
         other.expect_nothing("<nothing/>", after=alice)
     for client in (alice, *others):
@@ -307,7 +307,7 @@ def test_a_refused_nickname_does_not_leave_the_room(few):
 
 
 def test_a_planned_restart_forgets_no_room(few):
-    """What the room has said holds behind it: it refuses a nickname and is not left."""
+    """A refused change of the nickname does not count as leaving the room."""
     alice, bob = few.client("alice", "a"), few.client("bob", "b")
     for client in (alice, bob):
         client.enable_sm()
@@ -324,7 +324,7 @@ def test_a_planned_restart_forgets_no_room(few):
 
 
 def back(server, client):
-    """The session of a client behind a restart of the server, resumed."""
+    """Resumes the session of a client after a restart of the server."""
     new = server.connect(client.name)
     answer = new.take_over(client)
     assert answer.tag == f"{{{xml.SM}}}resumed", xml.canonical(answer)

@@ -27,7 +27,7 @@ def answers(client, to, stanza):
 
 
 def both(client, template):
-    """What is said of bob, who is off line, and of zoe, who does not exist."""
+    """The answers for bob, who is offline, and for zoe, who does not exist."""
     return [answers(client, to, template.format(to)) for to in ("bob@localhost", "zoe@localhost")]
 
 
@@ -96,7 +96,8 @@ def test_messages(host):
 
 
 def test_contacts_are_told(make_server):
-    """Who is on the roster learns that a message is refused; and everybody, if that is set."""
+    """Contacts on the roster learn that a message is refused; others only if a setting allows
+    it."""
     server = make_server("alice", "bob", "carol", settings={"mailbox.unsettled-max": 1})
     server.login("bob").result("set", "<query xmlns='jabber:iq:roster'>"
                                "<item jid='alice@localhost'/></query>")

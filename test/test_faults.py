@@ -186,7 +186,7 @@ def test_kill_behind_an_open_entry(server):
 
 @pytest.mark.slow
 def test_kill_and_resend(make_server):
-    """The sender repeats what h did not cover: everything arrives, known ones once."""
+    """The sender repeats unacknowledged messages: all arrive, and repeated ones arrive once."""
     server = make_server("alice", "bob", "carol", settings={"mailbox.unsettled-max": "none"},
                          why="more waits than an account takes")
     load = Load(server, 0)
@@ -290,7 +290,7 @@ def test_a_still_disk_is_not_one_line_a_message(make_server, disk):
 
 
 def test_without_durable_acknowledgements(make_server):
-    """im.durable-ack off: acknowledged means queued; who is connected gets it all the same."""
+    """im.durable-ack off: acknowledged means queued; connected users still get everything."""
     server = make_server("alice", "bob", settings={"im.durable-ack": "off"})
     alice, bob = server.client("alice"), server.client("bob")
     alice.enable_sm()

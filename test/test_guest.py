@@ -125,7 +125,7 @@ def test_their_number_is_limited(open_server):
 
 
 def test_stream_management_without_resumption(open_server):
-    """Who comes back is another guest."""
+    """A guest who logs in again is another guest."""
     client = guest(open_server)
     enabled = client.enable_sm()
     assert enabled.get("id") is None
@@ -183,7 +183,7 @@ def test_no_node_is_made_by_what_they_have_displayed(open_server):
 
 
 def test_guests_enter_rooms_but_make_none(open_server):
-    """Who cannot configure a room would leave it locked (XEP-0045 §10.1)."""
+    """Guests cannot make rooms, since they would leave them locked (XEP-0045 §10.1)."""
     alice, visitor = open_server.client("alice"), guest(open_server)
     cave = muc.Room("cave").create(alice, "owner")
     assert cave.enter(visitor, "visitor").own.standing == ("none", "participant")

@@ -1,4 +1,4 @@
-"""What becomes of messages whose session ends, and of streams whose account changes under them."""
+"""Messages whose session ends, and streams whose account changes."""
 import pytest
 
 from muster import xml
@@ -80,7 +80,7 @@ def test_late_binding(server, change):
 
 
 def test_offline_messages_of_a_session_that_ends(server, alice):
-    """What one session had taken and not acknowledged goes to the one that is there."""
+    """Unacknowledged messages of a session that ends go to the other session."""
     for i in range(200):
         alice.send(chat("bob@localhost", i, ident=f"m{i}"))
     alice.ping()

@@ -1,5 +1,5 @@
-"""What the process gives away of itself: nothing in dumps; sessions of TLS outlive a reload, but
-not their key; and what operators read in the log about logins."""
+"""Secrets do not leak into dumps; TLS sessions outlive a reload, but not their key; logins are in
+the log."""
 import re
 import ssl
 import struct

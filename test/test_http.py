@@ -30,7 +30,7 @@ def get(server, path=META, tls=False, method="GET", headers=None):
 
 
 def raw(server, data, port=None):
-    """What comes until the server closes."""
+    """Everything that the server sends until it closes."""
     with socket.create_connection(("127.0.0.1", port or server.http_port), 10) as sock:
         sock.sendall(data)
         got = b""

@@ -39,7 +39,7 @@ def query_text(*fields, page="", flip=False, more="", queryid=""):
 
 
 class Page:
-    """What a query returned."""
+    """The result of a query."""
 
     def __init__(self, client, *fields, **options):
         fin = client.result("set", query_text(*fields, **options))
@@ -581,7 +581,7 @@ def indexed(server, word):
 
 
 def marks(server):
-    """The words that say whose a message is."""
+    """The words in the index that name the owners of a message."""
     with server.database(read_only=True) as db:
         return {jid.partition("@")[0]: f"\ue000{i}"
                 for jid, i in db.execute("SELECT jid, id FROM account")}
@@ -600,7 +600,7 @@ def fill(server, count):
 
 
 def test_words_leave_with_the_account(server):
-    """Also of what the other side keeps: then under his name alone."""
+    """The words of the other side are kept, under its name alone."""
     mark = marks(server)
     _, bob = fill(server, 300)
     assert [indexed(server, w) for w in ("utan", "diary", mark["alice"])] == [300, 1, 301]
@@ -795,7 +795,7 @@ def test_retraction_reaches_who_was_away(server):
 
 
 def test_a_retraction_that_is_not_let_in(server):
-    """Who is blocked takes nothing out of the archive of who blocks him."""
+    """A blocked user cannot retract messages in the archive of the user who blocks them."""
     alice, bob = server.client("alice", "a"), server.client("bob", "b")
     alice.send(f"<message to='{bob.bare}' type='chat' id='m1'><body>threat</body></message>")
     bob.expect("<message id='m1'/>")

@@ -214,7 +214,7 @@ def test_live_for_all_while_one_gets_its_offline_messages(server, alice):
 
 
 def test_offline_and_live_in_order(server, alice):
-    """What comes while the stored ones are delivered does not overtake them."""
+    """New messages do not overtake stored ones that are being delivered."""
     for i in range(300):
         alice.send(chat("bob@localhost", i))
     alice.ping()
@@ -403,7 +403,7 @@ def test_unasked_results_are_ignored(alice, bob):
 
 
 def test_client_that_leaves_with_a_request_open(alice, bob):
-    """The asker hears of it; bob is not there to answer."""
+    """The sender gets an error, because bob is not there to answer."""
     alice.send(f"<iq type='get' to='{bob}' id='q'><query xmlns='urn:x'/></iq>")
     bob.expect("<iq id='q'/>")
     bob.close()

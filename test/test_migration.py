@@ -1,4 +1,4 @@
-"""Homes: what two users see does not depend on the worker a connection landed on.
+"""Homes: the worker that accepts a connection makes no difference for users.
 
 Each test runs with c2s.migration on and off where ./check asks for both: then stream and session
 are on different workers, and every stanza crosses between them."""

@@ -103,14 +103,14 @@ def test_a_flood_of_one_occupant(make_server):
     assert not set(heard) & set(refused)
     room.expect_body(alice, "carol", "me too")
     assert [int(b) for b in room_bodies(room, alice, "bob")] == heard
-    # he is heard again when he has waited
+    # the user can speak again after waiting
     until("allowance", lambda: room.say(bob, "slowly now") and bob.ping() is None
           and "slowly now" in room_bodies(room, bob, "bob"))
     room.expect_body(alice, "bob", "slowly now")
 
 
 def test_coming_back_gains_nothing(make_server):
-    """Who leaves and enters again has no new burst, whatever the name."""
+    """Leaving and entering again gives no new burst, also with another nickname."""
     rate, burst = 5, 20
     server = make_server("alice", "bob", settings={
         "muc.message-rate": rate, "muc.message-burst": burst})
@@ -176,7 +176,8 @@ def test_thousands_of_joins_and_leaves(make_server):
 
 
 def test_who_comes_and_goes_too_often(make_server):
-    """May not, for a while; who only talked a lot comes back at once."""
+    """A user who enters and leaves too often is refused for a while. One who only sent many
+    messages can enter again at once."""
     burst = 20
     room, alice, bob = two(make_server, 1, burst, "bob")
     bob.send(f"<message to='{room}' type='groupchat'><body>x</body></message>" * 100)
@@ -196,7 +197,8 @@ def test_who_comes_and_goes_too_often(make_server):
 
 
 def test_a_storm_of_nick_changes(make_server):
-    """They count like messages; what is too fast is refused, and all see the same in the end."""
+    """They count like messages: faster ones are refused, and all occupants see the same in the
+    end."""
     sent, burst = 300, 50
     room, alice, bob = two(make_server, 10, burst, "n0")
     bob.send("".join(f"<presence to='{room.at(f'n{i}')}'/>" for i in range(1, sent + 1)))
@@ -237,7 +239,7 @@ def test_a_storm_of_availability(make_server):
     while not seen or seen[-1] != sent - 1:
         seen.append(int(room.presence(alice, "bob").status))
     assert seen == sorted(seen) and len(seen) <= burst + 5 * (time.monotonic() - began + 1)
-    assert int(room.presence(bob, "bob").status) == 0  # he sees what they see
+    assert int(room.presence(bob, "bob").status) == 0  # all see the same
     entered = room.enter(make_server.servers[0].client("alice", "y"), "again")
     assert entered.others["bob"].status == f"{sent - 1}"
 
@@ -402,7 +404,7 @@ def test_a_nick_of_nothing(server, alice, bob):
 
 
 def test_a_nick_is_shown_as_it_is_stored(server, alice, bob):
-    """The room enforces the profile, and tells who asked for another form (status 210)."""
+    """The room enforces the profile and tells the user the changed nickname (status 210)."""
     room = Room().create(alice, "alice")
     room.knock(bob, "  third\u00a0 witch ")
     seen = Seen(room.expect(bob, "presence", "third witch"))
@@ -448,7 +450,7 @@ def test_a_member_list_of_thousands(make_server):
     room.configure(alice, membersonly=True)
     assert room.refused(bob, "bob") == ("registration-required", "auth")
     room.set_affiliation(alice, bob.bare, "member")
-    room.forget(alice, bob)  # he was invited, and is told so again after the restart
+    room.forget(alice, bob)  # the invitation is sent again after the restart
     began, used = time.monotonic(), server.cpu_seconds()
     room.enter(bob, "bob")
     assert server.cpu_seconds() - used < 1 * SLACK and time.monotonic() - began < TIMEOUT

@@ -102,7 +102,7 @@ def test_a_ban_by_full_jid_is_of_the_person(alice, bob, carol, cave):
 
 
 def test_ban_of_a_domain(alice, bob, dave, cave):
-    """§9.2: any address of the domain; but not of who has an affiliation of his own."""
+    """§9.2: any address of the domain; but not users with their own affiliation."""
     cave.set_affiliation(alice, dave.bare, "member")
     reply = cave.admin(alice, "set", item(jid="localhost", affiliation="outcast"))
     if reply.get("type") == "result":

@@ -14,7 +14,7 @@ SID = "urn:xmpp:sid:0"
 
 
 class Page:
-    """What a query to a room returned."""
+    """The result of a query to a room."""
 
     def __init__(self, client, room, *fields, **options):
         reply = client.iq("set", query_text(*fields, **options), to=room.jid)
@@ -182,7 +182,7 @@ def test_the_maximum_of_the_room_holds(cave, alice):
 
 
 def test_large_messages_make_short_pages(cave, alice):
-    """What one page sends is bounded; the client goes on with the next, in either direction."""
+    """The size of a page is limited; the client goes on with the next, in either direction."""
     texts = [str(i) * 60000 for i in range(8)]
     for i, text in enumerate(texts):
         cave.say(alice, text)

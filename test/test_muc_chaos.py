@@ -123,7 +123,7 @@ def test_anything_at_any_time(make_server):
         for one in (bots, *clients):
             one.pump(0)
             one.inbox.clear()
-        if step % 20 == 19:  # a client goes without a word, another comes
+        if step % 20 == 19:  # a client disappears, another comes
             gone = rng.choice(clients)
             clients.remove(gone)
             cut = rng.random() < 0.5

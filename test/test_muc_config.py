@@ -290,7 +290,7 @@ def test_lists_of_owners_and_administrators(alice, bob, carol, cave):
     assert cave.presence(alice, "second").standing == ("owner", "moderator")
     assert cave.presence(alice, "third").standing == ("admin", "moderator")
     assert cave.jids(alice, "owner") == {"alice@localhost", "bob@localhost"}
-    # both lists are whole ones: who is not named any more is one step lower
+    # both lists are complete: a user who is not in them is lowered by one step
     cave.configure(bob, roomowners=["bob@localhost"], roomadmins=["alice@localhost"])
     assert cave.jids(bob, "owner") == {"bob@localhost"}
     assert cave.jids(bob, "admin") == {"alice@localhost"}
@@ -358,7 +358,7 @@ def test_absent_members_are_visible(alice, bob, carol, cave, open_to_owners):
     assert cave.presence(alice, "Dora the Witch").jid == "dora@localhost"
 
 
-# --- what the guide wants of the values ---
+# --- the values of the fields ---
 
 
 def test_members_only_and_who_invites(server, alice, bob, carol, cave):
@@ -610,7 +610,7 @@ def test_configuration_survives(server, alice, cave, open_to_owners):
 
 
 def test_two_owners_at_once(alice, bob, cave):
-    """The changes of both are there: each is made to what the other has left."""
+    """Both changes are there: each starts from the result of the other."""
     cave.configure(alice, persistentroom=True, roomowners=["alice@localhost", "bob@localhost"])
     for who, field in ((alice, ("roomname", "hers")), (bob, ("roomdesc", "his"))):
         form = muc.submit(muc.CONFIG, dict([field]), "muc#roomconfig_")
@@ -644,7 +644,7 @@ def test_the_end_of_a_room(server, alice, bob, cave, persistent):
     server.kill()
     server.start()
     again = server.login("bob")
-    got = cave.enter(again, "second")  # it is his now, and knows nothing of what was
+    got = cave.enter(again, "second")  # a new room of the same name, without the old data
     assert 201 in got.own.codes and got.own.affiliation == "owner" and got.bodies == []
 
 

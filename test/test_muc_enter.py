@@ -104,7 +104,7 @@ def test_presence_is_passed_on_as_it_was_sent(alice, bob, cave):
 
 
 def test_the_request_is_not_passed_on(alice, bob, cave):
-    """Nobody is told with which password somebody entered."""
+    """Others do not see the password with which somebody entered."""
     cave.configure(alice, passwordprotectedroom=True, roomsecret="cauldronburn")
     cave.enter(bob, "secondwitch", password="cauldronburn")
     seen = cave.presence(alice, "secondwitch")
@@ -174,7 +174,7 @@ def test_who_enters_again_by_another_nickname_is_told_everything(alice, bob, cav
 
 
 def test_a_refusal_says_that_it_is_the_rooms(bob, cave):
-    """The address is that of the occupant whom it would have made (§7.2)."""
+    """The error comes from the occupant JID that entering would have made (§7.2)."""
     cave.knock(bob, "firstwitch")
     bob.expect(f"<presence type='error' from='{cave.at('firstwitch')}'>{muc.X}"
                f"<error type='cancel' by='{cave.jid}'/></presence>")
@@ -406,7 +406,7 @@ def test_history_is_stamped_by_the_room(bob, told):
 
 
 def test_history_has_the_ids_of_the_room(alice, bob, told):
-    """XEP-0359, XEP-0421: what one missed is known by the same ids as what one heard."""
+    """XEP-0359, XEP-0421: messages in the history have the same ids as when they were sent."""
     heard = [m for m in alice.log if bodies([m]) == ["m4"]][-1]
     got = told.enter(bob, "secondwitch").history[-1]
     for tag in (f"{{{xml.SID}}}stanza-id", f"{{{muc.OCCUPANT_ID}}}occupant-id"):
@@ -506,7 +506,7 @@ def test_two_sessions_share_a_nick(alice, bobs, cave):
 
 
 def test_one_of_two_sessions_leaves(alice, bobs, cave):
-    """The nick stays while one is there."""
+    """The nickname stays while one session uses it."""
     cave.forget(alice)
     assert 110 in cave.leave(bobs[0], "secondwitch").codes
     cave.expect_nothing(alice, f"<presence from='{cave.at('secondwitch')}' type='unavailable'/>",

@@ -134,7 +134,7 @@ def test_it_goes_to_another_server(server, cave, make_server):
     carol = other.client("alice", "a")
     room = muc.Room("cave")
     assert room.enter(carol, "firstwitch").own.standing == ("owner", "moderator")
-    room.say(carol, "Cool it")  # what is said now gets a higher id
+    room.say(carol, "Cool it")  # later messages get higher ids
     room.expect_body(carol, "firstwitch", "Cool it")
     until("it is recorded", lambda: show(other, CAVE)["messages"] > lines(path)[-1]["messages"])
 

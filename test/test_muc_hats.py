@@ -1,4 +1,4 @@
-"""Hats: what somebody is in a room beside role and affiliation (XEP-0317)."""
+"""Hats: titles of users in a room (XEP-0317)."""
 import pytest
 
 from muster import muc, xml
@@ -191,7 +191,8 @@ def hats_hash(client, room):
 
 
 def test_a_hat_is_defined_anew(alice, bob, carol, cave):
-    """§3.2: who wears it is shown with the new title, and all hear that the list is another."""
+    """§3.2: users with the hat are shown with the new title, and all learn that the list has
+    changed."""
     assert hats_hash(bob, cave) is None
     command(alice, cave, CREATE, {"hats#uri": TEACHER, "hats#title": "Teacher"})
     first = hats_hash(bob, cave)
@@ -241,7 +242,7 @@ def test_not_too_many_are_defined(alice, cave):
 
 
 def test_a_hat_for_a_room_that_ends_leaves_nothing(server, alice):
-    """Who asks for it in the same breath is refused, and no row of it stays."""
+    """A request at the same time is refused, and leaves no row."""
     heath = Room("heath").create(alice, "owner", persistentroom=True)
     form = muc.submit("urn:xmpp:hats:commands", {"hats#jid": alice.bare, "hats#uri": TEACHER})
     alice.send(f"<iq type='set' id='end' to='{heath}'><query xmlns='{muc.OWNER}'><destroy/></query>"

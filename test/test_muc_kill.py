@@ -118,7 +118,8 @@ def archive_from(client, room, last=""):
 
 
 class Changes:
-    """The owner changes all that a room stores, over and over; what is answered must stay."""
+    """The owner repeatedly changes everything that a room stores; each answered change must be
+    kept."""
 
     def __init__(self, room, owner):
         self.room, self.owner = room, owner
@@ -137,7 +138,7 @@ class Changes:
             self.next[kind] = number + 1
 
     def stored(self, client):
-        """What the room says now, by kind."""
+        """The present values of the room, by kind."""
         room = self.room
         _, _, forms = disco_info(client, room.jid)
         card = client.iq("get", "<vCard xmlns='vcard-temp'/>", to=room.jid)
@@ -257,7 +258,8 @@ def resume(server, old):
 
 @pytest.mark.slow
 def test_planned_restart_under_room_traffic(make_server):
-    """Who resumes is still in the room and has missed nothing; nobody hears that anybody left."""
+    """A client that resumes is still in the room and has missed nothing; nobody is told that it
+    left."""
     server = make_server("alice", *SPEAKERS, workers=3, why=WHY,
                          settings={**OPEN, "sm.hibernate-buffer": 150})
     room = Room("storm")

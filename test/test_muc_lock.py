@@ -49,7 +49,7 @@ def test_it_opens_when_its_owner_speaks(alice, bob):
 
 
 def test_one_that_no_owner_is_in_any_more_ends(make_server):
-    """Who may enter a locked room is an owner; one who is none any more does not keep it."""
+    """Only owners can enter a locked room; a former owner does not keep it locked."""
     server = make_server("alice", "bob", settings={"muc.lock-timeout": "2s"})
     alice, bob = server.client("alice", "a"), server.client("bob", "b")
     cave = Room("cave")
@@ -63,7 +63,7 @@ def test_one_that_no_owner_is_in_any_more_ends(make_server):
 
 
 def test_it_does_not_open_twice(make_server):
-    """The time of one room is not that of the next one of its name."""
+    """The time limit of a room does not apply to a later room of the same name."""
     server = make_server("alice", "bob", settings={"muc.lock-timeout": "1s"})
     alice, bob = server.client("alice", "a"), server.client("bob", "b")
     for i in range(3):

@@ -261,7 +261,7 @@ class World:
                              lambda e: e.findtext(f"{{{xml.CLIENT}}}status") == text)
 
     def resume(self, name):
-        """The network goes for a moment: the seat stays."""
+        """The network fails for a moment; the occupant stays."""
         old = self.clients[name]
         self.settle(name)
         old.cut()
@@ -340,7 +340,7 @@ class World:
         assert affiliations == {n: a for n, a in model.aff.items() if a != "none"}
 
     def check_all(self):
-        """What is in the archive, and what somebody who enters is told."""
+        """The archive, and the history that an entering user gets."""
         self.check()
         watcher = self.clients["alice"]
         found, last = [], ""

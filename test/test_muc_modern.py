@@ -322,7 +322,7 @@ def test_messages_of_other_extensions_pass(alice, bob, cave):
 
 
 def test_a_receipt_for_a_message_to_all(alice, bob, cave):
-    """XEP-0184 §5.3 says not to ask for one; the room passes it on all the same."""
+    """XEP-0184 §5.3 says not to request one; the room passes it on anyway."""
     cave.send(bob, "<body>r</body><request xmlns='urn:xmpp:receipts'/>")
     assert heard(cave, alice, "secondwitch", "r") is not None
 
@@ -396,7 +396,7 @@ def test_the_avatar_survives_a_restart(server, alice):
 
 
 def test_a_card_for_a_room_that_ends_leaves_nothing(server, alice):
-    """Who sets it in the same breath is refused, and no row of it stays."""
+    """A request at the same time is refused, and leaves no row."""
     heath = Room("heath").create(alice, "firstwitch", persistentroom=True)
     alice.send(f"<iq type='set' id='end' to='{heath}'><query xmlns='{muc.OWNER}'><destroy/></query>"
                f"</iq><iq type='set' id='card' to='{heath}'>{card()}</iq>")

@@ -1,4 +1,5 @@
-"""What those in a room do (XEP-0045 §7.3 to §7.9, §7.14): talk, whisper, change, invite, leave."""
+"""Use cases of occupants (XEP-0045 §7.3 to §7.9, §7.14): messages, private messages, changes,
+invitations, leaving."""
 import pytest
 
 from muster import muc, xml
@@ -93,7 +94,7 @@ def test_the_error_brings_the_message_back(alice, bob, cave):
 
 
 def test_nobody_speaks_as_another(alice, bob, carol, cave):
-    """The room says from whom a message is; what a client says about it is not passed on."""
+    """The room states the sender of a message; claims of the client are removed."""
     cave.send(bob, "<body>forged</body><x xmlns='" + muc.USER + "'><status code='104'/>"
               "<item affiliation='owner'/></x>")
     message = cave.expect_body(carol, "secondwitch", "forged")
@@ -373,7 +374,7 @@ def test_invitation_is_declined(alice, bob, dave, cave):
 
 
 def test_a_declination_of_what_was_never_offered(server, alice, bob, cave):
-    """The room is no relay for strangers to any address."""
+    """Strangers cannot use the room to send to any address."""
     server.add_user("dave")
     server.add_user("eve")
     dave, eve = server.client("dave", "d"), server.client("eve", "e")
@@ -560,7 +561,7 @@ def test_presence_of_some_roles_is_not_shown(alice, bob, carol, cave):
 
 
 def test_who_loses_a_role_that_is_shown_goes_out_of_sight(alice, bob, carol, cave):
-    """Others see bob go, and come when he may be seen again; he himself sees his role."""
+    """Others see bob leave, and enter when he is visible again; bob sees his own role."""
     cave.configure(alice, presencebroadcast=["moderator", "participant"])
     cave.forget(alice, bob, carol)
     cave.set_role(alice, "secondwitch", "visitor")

@@ -344,7 +344,7 @@ def test_a_room_that_becomes_members_only(alice, bob, carol, cave):
 
 
 def test_a_room_that_becomes_moderated(alice, bob, carol, cave):
-    """Who enters then has no voice."""
+    """Users who enter afterwards have no voice."""
     cave.leave(carol, "witch")
     cave.configure(alice, moderatedroom=True)
     assert cave.enter(carol, "witch").own.role == "visitor"
@@ -388,7 +388,7 @@ def test_the_last_owner_stays_owner(alice, cave):
 
 
 def test_the_last_owner_goes_when_another_comes_at_once(alice, carol, cave):
-    """The request is judged by what it leaves behind."""
+    """The request is valid if its result is."""
     reply = cave.admin(alice, "set", item(jid=carol.bare, affiliation="owner"),
                        item(jid=alice.bare, affiliation="member"))
     assert reply.get("type") == "result", xml.canonical(reply)

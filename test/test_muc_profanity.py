@@ -52,7 +52,7 @@ def test_an_owner(log_in, bob):
 
 
 def test_who_never_accepts_the_configuration(server, log_in, bob):
-    """Who does not type /room accept, as nothing in a first chat says, is not alone for ever."""
+    """A user who does not type /room accept, which no client suggests, is not alone for ever."""
     cave, screen = Room("cave"), log_in("alice")
     screen.enter(f"/join {cave} nick owner")
     screen.expect("Room locked")

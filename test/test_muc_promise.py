@@ -10,7 +10,7 @@ MAM = "urn:xmpp:mam:2"
 
 
 def keeps_nothing(client):
-    """What it sends is in no archive of its own: h waits for the others alone."""
+    """The sender has no archive: h waits only for the others."""
     client.result("set", f"<prefs xmlns='{MAM}' default='never'><always/><never/></prefs>")
 
 

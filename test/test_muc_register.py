@@ -26,7 +26,7 @@ def register(client, room, nick, **more):
 
 
 def reserved(client, room):
-    """The nick that the room has for this client, or None."""
+    """The nickname that this client has registered, or None."""
     identities, _, _ = disco_info(client, room.jid, muc.NICK_NODE)
     return identities[0][2] if identities else None
 
@@ -92,7 +92,7 @@ def strict(make_server):
 
 
 def asked(room, client):
-    """The form that the room sends to who decides (§9.9)."""
+    """The form that the room sends to the administrators who decide (§9.9)."""
     message = room.message(client, "", "normal", lambda e: e.find(f"{{{muc.DATA}}}x") is not None)
     form = muc.form_values(message.find(f"{{{muc.DATA}}}x[@type='form']"))
     assert form.pop("FORM_TYPE") == muc.REGISTER

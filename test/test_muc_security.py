@@ -55,7 +55,7 @@ def test_the_time_goes_by(make_server):
 
 
 def test_many_who_try_together(make_server):
-    """Of the room as a whole; its members come in all the same."""
+    """The limit of the whole room; members can still enter."""
     names = [f"u{i}" for i in range(6)]
     server = make_server("alice", "bob", "carol", *names, settings={
         "muc.password-failures": 3, "muc.password-failures-per-room": 12})
@@ -76,7 +76,7 @@ def test_a_probe_without_a_password_does_not_count(make_server, vault, bob):
 
 
 def test_who_tried_is_not_forgotten_with_the_room(make_server):
-    """A stored room that nobody is in leaves memory; what was tried stays."""
+    """Wrong passwords still count after an empty room could have been unloaded."""
     server = make_server("alice", "bob", settings={"muc.password-failures": 2,
                                                    "muc.unload-after": "1s"})
     alice, bob = server.client("alice", "a"), server.client("bob", "b")

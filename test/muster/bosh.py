@@ -101,7 +101,7 @@ class Bosh(Client):
         return request
 
     def body(self, inner="", rid=None, **attributes):
-        """The text of a <body/>; the rid rises by itself unless it is given."""
+        """The text of a <body/>; without a given rid the next one is used."""
         if rid is None:
             self.rid += 1
             rid = self.rid
@@ -195,7 +195,7 @@ class Bosh(Client):
         self.cut()
 
     def cut(self):
-        """The network is gone."""
+        """The network connection is lost."""
         for sock in [r.sock for r in self.pending] + self.idle:
             sock.close()
         self.pending, self.idle = [], []

@@ -314,7 +314,7 @@ class Client:
         self.sock.close()
 
     def cut(self):
-        """The network is gone: the connection is reset, the stream was not closed."""
+        """The connection is reset without closing the stream, as when the network fails."""
         linger_0s = b"\x01\0\0\0\0\0\0\0"
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger_0s)
         self.sock.close()
@@ -379,19 +379,19 @@ class Client:
             and e.get("type") in ("result", "error")))
 
     def result(self, kind, inner, to=None, **attributes):
-        """The same, where only a result will do. Returns its first child, or None."""
+        """The same, but the answer must be a result. Returns its first child, or None."""
         reply = self.iq(kind, inner, to, **attributes)
         assert reply.get("type") == "result", xml.canonical(reply)
         return reply[0] if len(reply) else None
 
     def error(self, kind, inner, to=None, **attributes):
-        """The same, where only an error will do. Returns (condition, type)."""
+        """The same, but the answer must be an error. Returns (condition, type)."""
         reply = self.iq(kind, inner, to, **attributes)
         assert reply.get("type") == "error", xml.canonical(reply)
         return xml.condition(reply), reply.find(f"{{{xml.CLIENT}}}error").get("type")
 
     def ping(self):
-        """A round trip: what the server did before for this session has arrived."""
+        """A round trip: everything that the server sent to this session before has arrived."""
         self.result("get", "<ping xmlns='urn:xmpp:ping'/>", to=self.domain)
 
     def expect_nothing(self, template=None, after=None):

@@ -141,7 +141,7 @@ def psql(url, sql, check=True):
 
 
 class Rows:
-    """What tests use of a cursor of sqlite3."""
+    """The part of sqlite3.Cursor that tests use."""
 
     def __init__(self, rows, rowcount):
         self.rows, self.rowcount = rows, rowcount
@@ -169,7 +169,7 @@ def cell(value):
 
 
 class Connection:
-    """What tests use of a connection of sqlite3; each statement is a transaction."""
+    """The part of sqlite3.Connection that tests use; each statement is a transaction."""
 
     def __init__(self, url):
         self.url = url

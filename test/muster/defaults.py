@@ -1,4 +1,5 @@
-"""What a server of the tests has that a stranger's has not: little, each with its reason.
+"""The differences between a server in the tests and one with default settings: few, each with its
+reason.
 
 The tests run with the default settings of the product, on ports of their own. A test that needs
 other values gives them itself; where it lifts a limit it says why:

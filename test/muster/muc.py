@@ -97,7 +97,7 @@ class Seen:
 
 
 class Entered:
-    """What a room sent to somebody who entered."""
+    """Everything that a room sent to a user who entered."""
 
     def __init__(self):
         self.others, self.own, self.history, self.subject = {}, None, [], None
@@ -221,7 +221,8 @@ class Room:
         return got
 
     def enter(self, client, nick, **options):
-        """Enters and returns what came; what came from the room before is forgotten."""
+        """Enters the room and returns what it sent; stanzas that came from the room before are
+        dropped."""
         self.flush(client)
         client.inbox = [e for e in client.inbox if split(e.get("from"))[0] != self.jid]
         self.knock(client, nick, **options)
@@ -240,7 +241,7 @@ class Room:
         return xml.condition(element), element.find(f"{{{xml.CLIENT}}}error").get("type")
 
     def leave(self, client, nick, status=None):
-        """Leaves, and waits until the room has said so."""
+        """Leaves, and waits for the room's confirmation."""
         inner = f"<status>{escape(status)}</status>" if status else ""
         client.send(f"<presence to={quoteattr(self.at(nick))} type='unavailable'>{inner}"
                     "</presence>")
@@ -285,7 +286,7 @@ class Room:
         return form_values(form)
 
     def try_configure(self, client, fields):
-        """The answer to a submitted configuration."""
+        """Submits a configuration and returns the answer."""
         form = (submit(CONFIG, fields, "muc#roomconfig_") if fields
                 else f"<x xmlns='{DATA}' type='submit'/>")
         return self.owner(client, "set", form)
@@ -416,7 +417,7 @@ class Room:
         assert not found, f"{client}: unexpected {xml.canonical(found[0])}"
 
     def forget(self, *clients):
-        """What has come until now is of no interest."""
+        """Drops everything that has come until now."""
         self.flush(*clients)
         for client in clients:
             client.inbox.clear()

@@ -78,7 +78,7 @@ class Slix(slixmpp.ClientXMPP):
 
     @property
     def sock(self):
-        """What all clients of a server have, for it to close at its end."""
+        """Common to all clients of a server, so that it can close them at its end."""
         return types.SimpleNamespace(close=self._hang_up)
 
     def _hang_up(self):
@@ -282,7 +282,7 @@ class SlixRoom:
                                    and found(p))
 
     async def all_see(self, clients, nick, stands, reason=""):
-        """What comes next of an occupant is that it stands so, and why."""
+        """The next presence of an occupant must show this state and reason."""
         for client in clients:
             seen = await self.presence(client, nick)
             assert (standing(seen), seen["muc"]["item"]["reason"]) == (stands, reason), seen
@@ -319,7 +319,7 @@ class SlixRoom:
         assert not left, f"{client.boundjid}: unexpected {left[0]}"
 
     async def forget(self, *clients):
-        """What has come until now is of no interest."""
+        """Drops everything that has come until now."""
         await self.flush(*clients)
         for client in clients:
             client.inbox.clear()

@@ -28,7 +28,7 @@ def compiled(folder):
 
 
 class SlowDisk:
-    """What the musterd that is started with `env` sees of its disk and its clock."""
+    """Controls the disk and the clock of a musterd that is started with `env`."""
 
     def __init__(self, library, path):
         self.library, self.path = library, path
