@@ -36,7 +36,7 @@ struct node_file *offline_as_service(struct node_file *file)
     return again;
 }
 
-enum exit_code offline(const char *program, const char *path, offline_fn *fn, const char *arg)
+int offline(const char *program, const char *path, offline_fn *fn, const char *arg)
 {
     struct why why;
     struct node_file *file = offline_read(path);

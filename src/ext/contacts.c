@@ -241,7 +241,7 @@ static void add_apply(struct mutation *m, enum err e)
             changed += !item->is_new;
         }
         if (e == OK && item->request != NULL)
-            route_send(a->worker, item->request);
+            subscription_send(a, item->request);
         else
             stanza_unref(&item->request);
         command_row(call);

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "im/archive.h"
+#include "im/crossing.h"
 #include "im/feature.h"
 #include "im/frames.h"
 #include "im/given.h"
@@ -77,6 +78,7 @@ static void account_free(struct account *a)
     mailbox_fini(a);
     recent_free(a);
     given_free(a);
+    crossing_free(a);
     map_del(&w->accounts, a->jid);
     mem_free(&a);
 }

@@ -42,7 +42,8 @@ struct account {
     struct roster *roster;   /* im/roster.h; NULL until READY */
     struct recent *recent;   /* recent messages (im/recent.h); NULL: none */
     struct recent *sent;
-    struct given *given; /* im/given.h; NULL: none */
+    struct crossings *crossings; /* im/crossing.h; NULL: none */
+    struct given *given;         /* im/given.h; NULL: none */
     struct mailbox mailbox;
     void *state_of[ACCOUNT_STATE_SLOTS]; /* of features: account_state_slot() */
 };

@@ -279,7 +279,7 @@ void roster_change_commit(struct account *a, struct roster_change *r)
     roster_commit(a, &r->delta, ROSTER_SHOWN);
     for (int i = 0; i < 2; i++)
         if (r->announce[i] != NULL)
-            route_send(a->worker, r->announce[i]);
+            subscription_send(a, r->announce[i]);
     if (r->hides)
         presence_hide(a, jid);
     *r = (struct roster_change){ .hides = false };

@@ -8,12 +8,14 @@
 #include "base/mem.h"
 #include "codec/xml_elem.h"
 #include "im/account.h"
+#include "im/crossing.h"
 #include "im/frames.h"
 #include "im/node.h"
 #include "im/presence.h"
 #include "im/roster.h"
 #include "im/stage.h"
 #include "im/worker.h"
+#include <stdio.h>
 
 /* What one account tells another about its roster. The server's own "forget" is a stanza from the
  * bare domain, which no client can send: the account that it names was deleted. */
@@ -49,18 +51,20 @@ static enum sub_verb verb_of(const struct stanza *st)
 
 /* clang-format off */
 static struct store_stmt stmt_out_put = {
-    .name = "roster.out-put", .params = "ttiit", .cols = "",
-    .sql = "INSERT INTO roster_out (sender, rcpt, axis, verb, stanza) VALUES ($1, $2, $3, $4, $5) "
+    .name = "roster.out-put", .params = "ttiiti", .cols = "",
+    .sql = "INSERT INTO roster_out (sender, rcpt, axis, verb, stanza, word) "
+           "VALUES ($1, $2, $3, $4, $5, $6) "
            "ON CONFLICT (sender, rcpt, axis) DO UPDATE SET verb = excluded.verb, "
-           "stanza = excluded.stanza",
+           "stanza = excluded.stanza, word = excluded.word",
 };
 static struct store_stmt stmt_out_done = { /* not if a later word has replaced it */
-    .name = "roster.out-done", .params = "ttii", .cols = "",
-    .sql = "DELETE FROM roster_out WHERE sender = $1 AND rcpt = $2 AND axis = $3 AND verb = $4",
+    .name = "roster.out-done", .params = "ttiii", .cols = "",
+    .sql = "DELETE FROM roster_out WHERE sender = $1 AND rcpt = $2 AND axis = $3 AND verb = $4 "
+           "AND word <= $5",
 };
 static struct store_stmt stmt_out_page = {
-    .name = "roster.out-page", .params = "tti", .cols = "ttiit",
-    .sql = "SELECT sender, rcpt, axis, verb, stanza FROM roster_out "
+    .name = "roster.out-page", .params = "tti", .cols = "ttiiti",
+    .sql = "SELECT sender, rcpt, axis, verb, stanza, word FROM roster_out "
            "WHERE (sender, rcpt, axis) > ($1, $2, $3) ORDER BY sender, rcpt, axis LIMIT 100",
 };
 static struct store_stmt stmt_out_delete = {
@@ -84,6 +88,8 @@ static const struct store_migration migrations[] = {
       "WITHOUT ROWID;",
       "CREATE TABLE roster_out (sender TEXT NOT NULL, rcpt TEXT NOT NULL, axis BIGINT NOT NULL, "
       "verb BIGINT NOT NULL, stanza TEXT NOT NULL, PRIMARY KEY (sender, rcpt, axis));" },
+    { 2, "ALTER TABLE roster_out ADD COLUMN word INTEGER NOT NULL DEFAULT 0",
+      "ALTER TABLE roster_out ADD COLUMN word BIGINT NOT NULL DEFAULT 0" },
     { 0 }
 };
 const struct store_schema subscription_schema = { "subscription", migrations, stmts, NULL };
@@ -102,36 +108,97 @@ static bool confirms(const struct node *n, slice bare)
     return domain.len != bare.len && node_serves(n, domain);
 }
 
+/* The number of a word (im/crossing.h), which only homes see. */
+
+static bool is_word(enum known_child known, const struct elem *e, void *arg)
+{
+    (void)known, (void)arg;
+    return elem_is(e, "word", NS_FORGET);
+}
+
+static struct stanza *without_word(struct stanza *st)
+{
+    return stanza_without(st, KNOWN(PAYLOAD), is_word, NULL);
+}
+
+static uint64_t word_of(const struct worker *w, const struct stanza *st)
+{
+    struct elem e;
+    int64_t number;
+    if (!stanza_find(st, "word", NS_FORGET, &e) ||
+        !slice_int(elem_attr(&e, "n", loop_scratch(w->loop)), &number) || number < 0)
+        return 0;
+    return (uint64_t)number;
+}
+
+static struct stanza *with_number(struct stanza *st, uint64_t number)
+{
+    char xml[80];
+    int len = snprintf(xml, sizeof xml, "<word xmlns='" NS_FORGET "' n='%llu'/>",
+                       (unsigned long long)number);
+    struct stanza *numbered = stanza_append(st, (slice){ xml, (size_t)len });
+    stanza_unref(&st);
+    return numbered;
+}
+
+/* A word of the account to a contact of ours: a wish has a new number, a grant that of the last
+ * wish which the account has heard. Takes over. */
+static struct stanza *with_word(const struct account *a, struct stanza *st)
+{
+    st = without_word(st);
+    if (!confirms(account_node(a), stanza_to_bare(st)))
+        return st;
+    return with_number(st, axis_of(verb_of(st)) == AXIS_WISH
+                               ? crossing_number(a)
+                               : crossing_last_heard(a, stanza_to_bare(st)));
+}
+
+/* It is committed, and goes out. */
+static void asks(struct account *a, const struct stanza *st)
+{
+    uint64_t number = word_of(a->worker, st);
+    if (st->type == TYPE_SUBSCRIBE && number != 0)
+        crossing_asked(a, stanza_to_bare(st), number);
+}
+
 struct stanza *subscription_stanza(const struct account *a, slice contact, enum sub_verb verb)
 {
-    return stanza_make(STANZA_PRESENCE, types[verb], a->jid, contact, (slice){ 0 }, (slice){ 0 });
+    return with_word(
+        a, stanza_make(STANZA_PRESENCE, types[verb], a->jid, contact, (slice){ 0 }, (slice){ 0 }));
+}
+
+void subscription_send(struct account *a, struct stanza *st)
+{
+    asks(a, st);
+    route_send(a->worker, st);
 }
 
 enum { STANZA_TEXT_MAX = 1 << 20 };
 
-static void store_out(struct store_batch *b, const struct node *n, const struct stanza *st)
+static void store_out(struct store_batch *b, const struct worker *w, const struct stanza *st)
 {
     enum sub_verb verb = verb_of(st);
     struct buf text;
-    if (!confirms(n, stanza_to_bare(st)))
+    if (!confirms(w->node, stanza_to_bare(st)))
         return;
     buf_init(&text, STANZA_TEXT_MAX);
     stanza_store(&text, st);
     STORE_ADD(b, &stmt_out_put, 1, SV_T(stanza_from_bare(st)), SV_T(stanza_to_bare(st)),
-              SV_I(axis_of(verb)), SV_I(verb), SV_T(buf_slice(&text)));
+              SV_I(axis_of(verb)), SV_I(verb), SV_T(buf_slice(&text)), SV_I(word_of(w, st)));
     buf_fini(&text);
 }
 
 void subscription_announce(struct store_batch *b, const struct account *a, const struct stanza *st)
 {
-    store_out(b, account_node(a), st);
+    store_out(b, a->worker, st);
 }
 
-static void store_done(struct store_batch *b, const struct stanza *st)
+/* `word`: its number; a later one of the same verb stays. */
+static void store_done(struct store_batch *b, const struct stanza *st, uint64_t word)
 {
     enum sub_verb verb = verb_of(st);
     STORE_ADD(b, &stmt_out_done, STORE_ANY_ROWS, SV_T(stanza_from_bare(st)),
-              SV_T(stanza_to_bare(st)), SV_I(axis_of(verb)), SV_I(verb));
+              SV_T(stanza_to_bare(st)), SV_I(axis_of(verb)), SV_I(verb), SV_I(word));
 }
 
 /* Whether the row that `sender` wrote is in the database of this node. */
@@ -160,7 +227,8 @@ static void forget_there(struct worker *w, slice sender, slice rcpt)
 void subscription_settled(struct worker *w, slice sender, slice rcpt, int64_t axis, int64_t verb)
 {
     struct store_batch *b = store_write(w->store, hash_keyed(sender));
-    STORE_ADD(b, &stmt_out_done, STORE_ANY_ROWS, SV_T(sender), SV_T(rcpt), SV_I(axis), SV_I(verb));
+    STORE_ADD(b, &stmt_out_done, STORE_ANY_ROWS, SV_T(sender), SV_T(rcpt), SV_I(axis), SV_I(verb),
+              SV_I(INT64_MAX));
     store_submit(b, w->loop, 0, NULL, NULL);
 }
 
@@ -171,7 +239,7 @@ void subscription_dropped(struct worker *w, const struct stanza *st)
         return;
     if (is_here(w->node, sender)) {
         struct store_batch *b = store_write(w->store, hash_keyed(stanza_to_bare(st)));
-        store_done(b, st);
+        store_done(b, st, word_of(w, st));
         store_submit(b, w->loop, 0, NULL, NULL);
     } else {
         settle_there(w, st);
@@ -187,6 +255,7 @@ struct change {
     struct origin origin;
     bool *ended; /* of begin(), as long as it runs */
     enum sub_verb verb;
+    uint64_t word; /* inbound: its number; 0: none */
     struct sub_result result;
     bool changes; /* delta is to be applied */
     enum roster_view view;
@@ -293,6 +362,7 @@ static enum err out_prepare(struct mutation *m)
     const struct roster *r = a->roster;
     if (a->state != ACCOUNT_READY)
         return E_NOTFOUND; /* deleted meanwhile */
+    c->st = with_word(a, c->st);
     c->result = next(r, c, SUB_OUT);
     set_delta(c, r, SUB_OUT);
     if (roster_delta_is_new(r, &c->delta) && roster_count(a) >= setting_int(&roster_contacts_max))
@@ -337,7 +407,7 @@ static void out_apply(struct mutation *m, enum err e)
     if (c->changes)
         roster_commit(a, &c->delta, c->view);
     if ((actions & SUB_ROUTE) != 0)
-        route_send(w, stanza_ref(c->st));
+        subscription_send(a, stanza_ref(c->st));
     /* An account of ours asks for it when it has committed, so that it comes after `subscribed`. */
     if ((actions & SUB_SEND_PRESENCE) != 0 && !confirms(w->node, contact))
         presence_show(a, contact);
@@ -409,6 +479,9 @@ static struct sub_result next_in(const struct account *a, const struct change *c
     struct sub_result result = next(a->roster, c, SUB_IN);
     const struct roster_item *item = roster_find(a->roster, stanza_from(c->st));
     enum sub_state state = item == NULL ? SUB_NONE : (enum sub_state)item->state;
+    if (confirms(account_node(a), stanza_from(c->st)) && axis_of(c->verb) == AXIS_GRANT &&
+        crossing_is_stale(a, stanza_from(c->st), c->word))
+        return sub_crossed(state, c->verb);
     if (c->verb != SUB_SUBSCRIBE || sub_is_seen(state) || !stage_permit(a, stanza_from(c->st)))
         return result;
     result = sub_next(state, 1, SUB_SUBSCRIBE, SUB_IN); /* as if it had been approved ahead */
@@ -423,6 +496,8 @@ static enum err in_prepare(struct mutation *m)
     const struct roster *r = a->roster;
     if (a->state != ACCOUNT_READY)
         return E_NOTFOUND; /* deleted meanwhile */
+    if (axis_of(c->verb) == AXIS_WISH && c->word != 0)
+        crossing_heard(a, stanza_from(c->st), c->word);
     c->result = next_in(a, c);
     c->limit = limit_in(a, c);
     if (c->limit != NULL) {
@@ -446,7 +521,7 @@ static enum err in_prepare(struct mutation *m)
     if (m->batch == NULL && (here || c->answer != NULL))
         m->batch = store_write(a->worker->store, account_lane(a));
     if (here)
-        store_done(m->batch, c->st);
+        store_done(m->batch, c->st, c->word);
     if (c->answer != NULL)
         subscription_announce(m->batch, a, c->answer);
     return OK;
@@ -557,7 +632,8 @@ static bool forget_read(const struct worker *w, const struct stanza *st, struct 
 
 static void store_forgotten(struct store_batch *b, slice jid, slice rcpt)
 {
-    STORE_ADD(b, &stmt_out_done, STORE_ANY_ROWS, SV_T(jid), SV_T(rcpt), SV_I(AXIS_FORGET), SV_I(0));
+    STORE_ADD(b, &stmt_out_done, STORE_ANY_ROWS, SV_T(jid), SV_T(rcpt), SV_I(AXIS_FORGET), SV_I(0),
+              SV_I(INT64_MAX));
 }
 
 struct forget {
@@ -628,7 +704,9 @@ enum routed subscription_in(struct account *a, struct stanza *st, struct origin 
         stanza_unref(&st);
         st = bare;
     }
-    struct change *c = change_create(st, origin);
+    uint64_t word = confirms(account_node(a), stanza_from(st)) ? word_of(a->worker, st) : 0;
+    struct change *c = change_create(without_word(st), origin);
+    c->word = word;
     c->m.prepare = in_prepare;
     c->m.apply = in_apply;
     return begin(a, c);
@@ -674,12 +752,13 @@ void subscription_to_nobody(struct worker *w, struct stanza *st)
         n->jid = slice_dup(n->arena, jid);
         store_forgotten(b, jid, to);
     } else {
-        store_done(b, st);
+        store_done(b, st, word_of(w, st));
     }
     if (st->type == TYPE_SUBSCRIBE) {
-        n->answer =
-            stanza_make(STANZA_PRESENCE, TYPE_UNSUBSCRIBED, to, from, (slice){ 0 }, (slice){ 0 });
-        store_out(b, w->node, n->answer);
+        n->answer = with_number(
+            stanza_make(STANZA_PRESENCE, TYPE_UNSUBSCRIBED, to, from, (slice){ 0 }, (slice){ 0 }),
+            word_of(w, st));
+        store_out(b, w, n->answer);
     }
     store_submit(b, w->loop, 0, absence_done, n);
 }
@@ -701,6 +780,7 @@ struct pending {
     slice rcpt, text;
     enum axis axis;
     enum sub_verb verb;
+    int64_t word; /* its number */
 };
 
 static void send_forget(struct worker *w, slice jid, slice rcpt)
@@ -736,7 +816,7 @@ static void drop_row(struct account *a, const struct pending *p)
 {
     struct store_batch *b = store_write(p->worker->store, hash_keyed(a->jid));
     STORE_ADD(b, &stmt_out_done, STORE_ANY_ROWS, SV_T(a->jid), SV_T(p->rcpt), SV_I(p->axis),
-              SV_I(p->verb));
+              SV_I(p->verb), SV_I(p->word));
     store_submit(b, p->worker->loop, 0, NULL, NULL);
 }
 
@@ -753,7 +833,7 @@ static void send_again(struct account *a, enum err e, void *arg)
     else if (e == OK && p->axis == AXIS_FORGET)
         send_forget(w, a->jid, p->rcpt);
     else if (e == OK && stanza_load(&st, p->text, w->xml, arena) == OK)
-        route_send(w, st);
+        subscription_send(a, st);
     arena_destroy(&arena);
 }
 
@@ -781,6 +861,7 @@ static void replay_row(struct replay *r, const struct store_batch *b, uint32_t r
         .text = slice_dup(arena, store_text(b, 0, row, 4)),
         .axis = (enum axis)axis,
         .verb = (enum sub_verb)verb,
+        .word = store_int(b, 0, row, 5),
     };
     account_with(r->worker, sender, send_again, p);
 }

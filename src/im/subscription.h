@@ -26,6 +26,8 @@ void subscription_dropped(struct worker *w, const struct stanza *st);
 
 /* The stanza that tells a contact about a change by the account. */
 struct stanza *subscription_stanza(const struct account *a, slice contact, enum sub_verb verb);
+/* Routes it when it is committed; takes over the stanza. */
+void subscription_send(struct account *a, struct stanza *st);
 /* Adds it to the transaction of the change, if its addressee is one of our accounts. */
 void subscription_announce(struct store_batch *b, const struct account *a, const struct stanza *st);
 

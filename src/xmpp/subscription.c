@@ -172,6 +172,14 @@ struct sub_result sub_next(enum sub_state state, int preapproved, enum sub_verb 
     return result;
 }
 
+struct sub_result sub_crossed(enum sub_state state, enum sub_verb verb)
+{
+    if (verb != SUB_UNSUBSCRIBED || !has(state, SEES))
+        return (struct sub_result){ state, 0 };
+    return (struct sub_result){ state_with((states[state].facts & ~(unsigned)SEES) | ASKING),
+                                SUB_DELIVER | SUB_PUSH };
+}
+
 const char *sub_state_subscription(enum sub_state s)
 {
     ensure((unsigned)s < SUB_STATE_COUNT);

@@ -41,6 +41,10 @@ struct sub_result {
 struct sub_result sub_next(enum sub_state state, int preapproved, enum sub_verb verb,
                            enum sub_dir dir);
 
+/* A `subscribed` or `unsubscribed` came that its sender had sent before it heard of the request
+ * that the owner has made since: that request is open. */
+struct sub_result sub_crossed(enum sub_state state, enum sub_verb verb);
+
 const char *sub_state_subscription(enum sub_state s); /* "none", "to", "from", "both" */
 int sub_state_ask(enum sub_state s);                  /* pending out: ask='subscribe' */
 int sub_state_pending_in(enum sub_state s);
