@@ -249,7 +249,7 @@ static int run_command(const struct options *o, struct arena *arena)
     }
     int fd = connect_to(path);
     if (fd < 0 && w.command->offline && (errno == ENOENT || errno == ECONNREFUSED))
-        return offline("musterctl", o->config, data_folder_restore, w.values[0].ptr);
+        return (int)offline("musterctl", o->config, data_folder_restore, w.values[0].ptr);
     if (fd < 0)
         return unreachable(path, errno);
     int code = exchange(o, &w, fd);

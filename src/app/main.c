@@ -236,9 +236,9 @@ int main(int argc, char **argv)
     if (o.check)
         return check(o.config);
     if (o.restore != NULL)
-        return offline("musterd", o.config, data_folder_restore, o.restore);
+        return (int)offline("musterd", o.config, data_folder_restore, o.restore);
     if (o.copy_to != NULL)
-        return offline("musterd", o.config, data_folder_copy, o.copy_to);
+        return (int)offline("musterd", o.config, data_folder_copy, o.copy_to);
     char program[PATH_MAX];
     ssize_t len = readlink("/proc/self/exe", program, sizeof program - 1);
     program[len < 0 ? 0 : len] = '\0';
