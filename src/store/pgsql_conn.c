@@ -20,8 +20,8 @@ enum { PLAN_BYTES_MAX = 1 << 20 };
     " set_config('lock_timeout', '4000', false),"                                                  \
     " set_config('jit', 'off', false),"
 
-/* What is acknowledged survives a crash: `off` would not do. Others that are set stay: they say how
- * far standbys have to be. */
+/* Acknowledged data must survive a crash, so `off` is changed. Other values are kept: they say what
+ * standbys must have done. */
 static const char *const sessions[] = {
     [PG_WRITES] = SESSION
     " set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'off'"

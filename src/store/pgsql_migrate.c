@@ -67,7 +67,7 @@ static enum err apply(void *arg, const char *feature, const struct store_migrati
     return fault == PG_REFUSED ? E_SYNTAX : fault == PG_FULL ? E_FULL : E_IO;
 }
 
-/* What is there: our table of versions, nothing, or what is somebody else's. */
+/* The contents of the database: our table of versions, nothing, or tables of another program. */
 #define LOOK                                                                                       \
     "SELECT coalesce(current_schema(), ''),"                                                       \
     " coalesce(obj_description(to_regclass(quote_ident(current_schema()) || '.schema'),"           \

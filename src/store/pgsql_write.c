@@ -140,7 +140,7 @@ static enum pg_fault end_part(struct pg_writer *w, struct store_batch *b, struct
     return fault;
 }
 
-/* The first failure counts; the note of it is kept from those that follow from it. */
+/* Keeps the text of the first failure; later ones only follow from it. */
 static enum pg_fault end_batch(struct pg_writer *w, struct store_batch *b,
                                const struct store_batch *position)
 {
@@ -299,8 +299,8 @@ static bool is_worth_another(enum pg_fault fault)
     return fault == PG_REFUSED || fault == PG_FULL || fault == PG_BROKEN || fault == PG_AGAIN;
 }
 
-/* The server may take as long as somebody waits; but there are some who wait for minutes, since
- * they have to know, and that long nothing would be stored. */
+/* The server may take as long as callers wait. But some callers wait for minutes, and nothing else
+ * could be stored for that time. */
 static uint64_t patience(const struct store_batch *first)
 {
     uint64_t now_us = clock_mono_us(), until_us = now_us + PG_PATIENCE_US;
@@ -388,8 +388,8 @@ static void end_doubt(struct pg_writer *w)
     deliver(w, first);
 }
 
-/* What the lost connection had sent last was committed, or it never will be: its session is over,
- * since the lock is ours. */
+/* The last transaction of the lost connection either was committed or never will be: its session
+ * has ended, since this one has the lock. */
 static enum pg_fault settle_doubt(struct pg_writer *w)
 {
     int64_t commits = 0;

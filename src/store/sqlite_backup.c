@@ -1,5 +1,5 @@
-/* A copy of the database while it is in use, and a look at a copy that is not. The copy is made
- * within one read transaction: writers go on, and the WAL grows by what they write meanwhile. */
+/* Copies the database while it is in use, and checks copies. The copy is made within one read
+ * transaction: writers go on, and the WAL grows by what they write meanwhile. */
 #include "base/durable.h"
 #include "store/store_sqlite.h"
 #include <errno.h>

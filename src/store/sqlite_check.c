@@ -1,6 +1,6 @@
 /* The integrity check after an unclean end: at once for a small file, else in the background, table
- * by table, until all of it has been read. A statement keeps the WAL from beginning anew, so one
- * that sees too much written meanwhile is given up, and its table is checked again later. */
+ * by table, until all of it has been read. A running statement prevents the WAL from starting over.
+ * So it is canceled when too much is written meanwhile, and its table is checked again later. */
 #include "base/alarm.h"
 #include "base/clock.h"
 #include "base/log.h"

@@ -102,9 +102,9 @@ static void take_finished(struct loop_post *post, struct loop *loop)
 
 enum { HELD_UP_US = 500 * 1000, GRACE_MS = 1000, LOG_EVERY_US = 1000 * 1000 };
 
-/* What has finished is taken first: its answer is the better one. And where the whole process stood
- * still (a machine that is moved, a debugger), the store gets a moment, too. Once: then deadlines
- * count whatever goes on. */
+/* Finished operations are handled first, so that these succeed. If the whole process stood still (a
+ * moved virtual machine, a debugger), the store gets some more time, once; after that, deadlines
+ * apply. */
 static bool postpone(struct store_port *port, uint64_t now_us)
 {
     const struct store_op *first = CONTAINER_OF(port->pending.next, struct store_op, node);
@@ -139,7 +139,8 @@ static void answer_overdue(struct store_port *port, struct store_op *op)
     answer(op, write ? STORE_UNKNOWN : STORE_DOWN, NULL);
 }
 
-/* The timer is not moved when ops end in time, which costs nothing then; it finds out here. */
+/* The timer is not changed when operations end in time, which is cheaper. So it is set again
+ * here. */
 static void check_deadlines(struct timer *timer, struct loop *loop)
 {
     struct store_port *port = CONTAINER_OF(timer, struct store_port, timer);

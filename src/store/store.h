@@ -121,7 +121,7 @@ struct store_info {
 };
 void store_info(const struct store *store, struct store_info *out);
 
-/* What goes on for long asks between two steps whether it may go on. */
+/* Long operations call it between steps: it says whether to continue. */
 struct store_watch {
     bool (*go_on)(void *arg, int percent); /* false: it is given up, E_CANCELED */
     void *arg;
@@ -157,8 +157,8 @@ struct store_val {
 #define SV_B(s) ((struct store_val){ STORE_BLOB, 0, (s) })
 #define SV_NULL ((struct store_val){ STORE_NULL, 0, { 0 } })
 /* The id given by the last INSERT in front of it in this batch: SQLite's rowid, PostgreSQL's
- * lastval(), so that INSERT has to let the database choose the id and to insert a row. Whoever uses
- * it may not insert into a table that gives ids itself: PostgreSQL could take that id. None:
+ * lastval(), so that INSERT has to let the database choose the id and to insert a row. In between,
+ * do not insert into another table that generates ids: PostgreSQL could take that id. None:
  * STORE_CONFLICT. */
 #define SV_LAST ((struct store_val){ STORE_LAST, 0, { 0 } })
 

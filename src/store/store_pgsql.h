@@ -39,7 +39,7 @@ enum {
 
 struct pg_db;
 
-/* What became of a command. Nothing of its transaction is kept unless PG_OK. */
+/* The outcome of a command. Unless it is PG_OK, the transaction is rolled back. */
 enum pg_fault {
     PG_OK,
     PG_SKIPPED, /* one in front of it failed */

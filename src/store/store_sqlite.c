@@ -36,7 +36,7 @@ void sqlite_configure(void)
     pthread_once(&once, configure_once);
 }
 
-/* What SQLite calls an I/O error may be that the file of shared memory finds no room. */
+/* SQLite reports an I/O error if there is no space for the file of shared memory. */
 static bool is_full(const struct sqlite_db *db, int rc)
 {
     struct statvfs fs;

@@ -134,7 +134,7 @@ int sqlite_step(sqlite3_stmt *stmt); /* to the end, without rows; resets; SQLITE
 int sqlite_run_part(struct sqlite_conn *c, struct store_batch *b, struct store_part *part);
 /* Keeps what SQLite says of a failure, before a rollback makes it forget. Returns rc. */
 int sqlite_note_fault(struct sqlite_conn *c, int rc);
-/* What a noted failure means; raises or clears the alarms. */
+/* Translates a recorded failure, and raises or clears the alarms. */
 enum store_result sqlite_failed(struct sqlite_conn *c, int rc);
 void sqlite_worked(struct sqlite_db *db);
 

@@ -1,4 +1,4 @@
-/* archive_id: ids of archives as clients see them. Within, an id is a number that rises, as it is a
+/* archive_id: archive ids as clients see them. Within, an id is a number that rises, as it is a
  * time (architecture §7). XEP-0313 §3 wants ids that nobody can predict, so outside it is that
  * number enciphered, in 16 hexadecimal digits: a Feistel network of four rounds over its halves,
  * with SipHash as the function of a round. Nothing but the order and the times of messages is

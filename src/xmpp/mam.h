@@ -52,7 +52,8 @@ void mam_form_write(struct buf *out);
  * was taken out of the archive, and nothing is forwarded (§3.2). */
 void mam_result_write(struct buf *out, const struct mam_query *q, uint64_t id, uint64_t at_us,
                       slice text);
-/* The same in two parts, for who writes the content of <forwarded/> behind <delay/> himself. */
+/* The same in two parts, for callers that write the content of <forwarded/> after <delay/>
+ * themselves. */
 void mam_result_open(struct buf *out, const struct mam_query *q, uint64_t id, uint64_t at_us);
 void mam_result_close(struct buf *out);
 

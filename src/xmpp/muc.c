@@ -84,10 +84,10 @@ static const unsigned demotable[AFFILIATIONS] = { UP_TO(AFF_MEMBER), UP_TO(AFF_M
                                                   UP_TO(AFF_MEMBER), UP_TO(AFF_MEMBER),
                                                   UP_TO(AFF_MEMBER) };
 
-/* What the one who asks is: bits. */
+/* Role and affiliation of the user who asks, as bits. */
 enum { MODERATOR = 1, ADMIN = 2 };
 
-/* In the order of its members: who may ask at all, against whom, and what it takes then. */
+/* The members in order: who may ask at all, for which targets, and what that requires. */
 struct role_rule {
     unsigned asks; /* any of these; 0: nobody (none gets a role but by entering) */
     const unsigned *against;
@@ -139,7 +139,8 @@ static const struct role_rule role_rules[ROOM_ROLES][ROOM_ROLES] = { /* from, to
 
 /* --- changes of affiliations --- */
 
-/* The least affiliation for it, and what an admin hears who is less; all others are forbidden. */
+/* The lowest affiliation that may do it, and the error for an admin below that; all others get
+ * forbidden. */
 struct affiliation_rule {
     enum affiliation least;
     enum stanza_error to_admin;

@@ -13,6 +13,6 @@ struct history_ask {
     slice to;          /* whom they go to, which counts, too; empty: nobody */
 };
 
-/* Reads <x xmlns='http://jabber.org/protocol/muc'/>. The smallest of what is said counts; what is
- * not a number or time is not said. */
+/* Reads <x xmlns='http://jabber.org/protocol/muc'/>. The smallest of the given limits applies.
+ * Values that are no number or time are ignored. */
 void history_ask_read(struct history_ask *out, const struct elem *x, uint64_t now_us);

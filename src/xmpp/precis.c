@@ -407,7 +407,7 @@ enum err precis_nickname_key(slice text, struct arena *tmp, slice *out)
     return prepare(text, nickname_key_round, tmp, out);
 }
 
-/* What UTS 46 lets through but IDNA2008 does not, symbols above all; dots are its separators. */
+/* Characters that UTS 46 allows but IDNA2008 does not, mostly symbols; dots are separators. */
 static bool idna2008_allows(const struct text *t)
 {
     for (int32_t i = 0; i < t->len;) {
@@ -432,8 +432,9 @@ enum err precis_domain(slice text, struct arena *tmp, slice *out)
         uidna_nameToUnicode(icu.idna, in.at, in.len, unicode.at, UNITS_MAX, &info, &status);
     if (U_FAILURE(status) || (info.errors & ~tolerated) != 0 || !idna2008_allows(&unicode))
         return E_SYNTAX;
-    /* The way back tells what only shows there: labels that are too long for the DNS. The total may
-     * be longer than the DNS allows: RFC 7622 §3.2 limits it to 1,023 bytes and no further. */
+    /* Converting back finds errors that only show there: labels that are too long for the DNS. The
+     * total may be longer than the DNS allows: RFC 7622 §3.2 limits it to 1,023 bytes and no
+     * further. */
     info = (UIDNAInfo)UIDNA_INFO_INITIALIZER;
     uidna_nameToASCII(icu.idna, unicode.at, unicode.len, ascii.at, UNITS_MAX, &info, &status);
     uint32_t allowed = tolerated | UIDNA_ERROR_DOMAIN_NAME_TOO_LONG;

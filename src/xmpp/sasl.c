@@ -282,7 +282,8 @@ static enum sasl_step check_binding_flag(struct sasl *s, slice flag)
     }
     if (mechs[s->mech].plus || !(slice_is(flag, "n") || slice_is(flag, "y")))
         return malformed(s);
-    /* The client believes that we cannot bind, though we offered it: somebody took it out */
+    /* The client believes that we do not support channel binding, though we offered it: an attacker
+     * removed it */
     if (flag.ptr[0] == 'y' && s->binding.plus_offered)
         return fail(s, SASL_NOT_AUTHORIZED);
     return SASL_SUCCESS;

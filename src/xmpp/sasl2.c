@@ -68,7 +68,7 @@ void device_id_format(char out[DEVICE_ID_TEXT], const uint8_t id[DEVICE_ID_LEN])
 
 /* What is read, and what is wrong with it: the parts below return NULL, or a text for people. */
 
-/* The nil UUID (RFC 9562 §5.9) names nobody: here it is that of sessions without an id. */
+/* The nil UUID (RFC 9562 §5.9) is not allowed: here it means a session without an id. */
 static bool is_nil(const uint8_t id[DEVICE_ID_LEN])
 {
     uint8_t any = 0;
@@ -165,7 +165,7 @@ static const struct {
 };
 enum { PARTS = sizeof parts / sizeof parts[0] };
 
-/* What is not known is ignored, as XEP-0388 §2.3 wants it for extensions. */
+/* Unknown elements are ignored, as XEP-0388 §2.3 requires for extensions. */
 static const char *read_part(struct sasl2_request *r, const struct elem *e, struct arena *tmp,
                              uint32_t *seen)
 {

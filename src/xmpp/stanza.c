@@ -382,8 +382,8 @@ static void add_children(struct stanza *c, char *at, slice xml)
     }
 }
 
-/* What is other in a copy: its addresses (ptr NULL: kept), the children whose bit is set in `drop`,
- * and more. */
+/* The differences of a copy: its addresses (ptr NULL: kept), the children that it lacks (bits of
+ * `drop`), and more. */
 struct edit {
     slice from, to, id;
     uint64_t drop;

@@ -64,7 +64,7 @@ static const char *const stream_conditions[STREAM_ERROR_COUNT] = {
     [XE_UNSUPPORTED_VERSION] = "unsupported-version",
 };
 
-/* What the outcome of an operation is to the peer that asked for it. A store that cannot answer is
+/* The stanza error for the outcome of an operation. A store that cannot answer is
  * resource-constraint: its type `wait` tells the client to try again (architecture §6). */
 static const enum stanza_error translated[] = {
     [OK] = SE_NONE,

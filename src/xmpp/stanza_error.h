@@ -72,7 +72,7 @@ enum stream_error stream_error_of_xml(int xml_error); /* of enum xml_error (code
 /* Appends <error type='…'><cond xmlns='…'/>[<text>…</text>]</error>; type NULL: the default;
  * text is plain, escaped here; empty: none. */
 void stanza_error_write(struct buf *out, enum stanza_error e, const char *type, slice text);
-/* The same with 'by' (§8.3.2): who made it, where that is not who it is from. */
+/* The same with 'by' (§8.3.2): the entity that made the error, if it is not the sender. */
 struct stanza_error_parts {
     enum stanza_error error;
     const char *type;
