@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from muster import muc, pubsub, xml
+from muster import database, muc, pubsub, xml
 from muster.client import until
 from muster.muc import Room, submit
 from muster.server import MUSTERD
@@ -554,6 +554,40 @@ def test_killed_behind_the_acknowledgement(make_server, disk, name, workers):
     next(steps)
     server.kill()
     disk.turn(write_ms=0)
+    for client in server.clients:
+        client.sock.close()
+    server.start()
+    assert next(steps, "done") == "done"
+
+
+SLOW_COMMIT = f"""
+CREATE SEQUENCE slowed;
+CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
+  'BEGIN PERFORM nextval(''slowed''); PERFORM pg_sleep({WRITE_MS / 1000}); RETURN NULL; END';
+CREATE CONSTRAINT TRIGGER slow AFTER INSERT OR UPDATE ON opened DEFERRABLE INITIALLY DEFERRED
+  FOR EACH ROW EXECUTE FUNCTION slow();
+"""
+END_SESSIONS = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+  WHERE datname = current_database() AND pid <> pg_backend_pid();
+"""
+
+
+@pytest.mark.skipif(not database.POSTGRESQL, reason="of the commit of PostgreSQL")
+@pytest.mark.release
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_killed_behind_the_acknowledgement_on_postgresql(make_server, name):
+    """Each commit sleeps before it is one; server and sessions end at the acknowledgement, and with
+    them everything that is not committed."""
+    server = make_server("alice", "bob", "carol", settings=SETTINGS)
+    steps = OPERATIONS[name][0](Bench(server))
+    next(steps)
+    database.psql(server.url, SLOW_COMMIT)
+    next(steps)
+    server.kill()
+    database.psql(server.url, END_SESSIONS + "DROP FUNCTION slow() CASCADE")
+    assert database.psql(server.url, "SELECT is_called FROM slowed") == ["t"]
     for client in server.clients:
         client.sock.close()
     server.start()
