@@ -1,12 +1,15 @@
 """Everything at once, by chance: see test/together. MUSTER_TOGETHER is how many seeds are played
-(200; under a sanitizer, and on PostgreSQL, 40), MUSTER_TOGETHER_FIRST the first of them."""
+(200; under a sanitizer, and on PostgreSQL, 40), MUSTER_TOGETHER_FIRST the first of them. And the
+table of features with features, test/together/PAIRS.md, which these seeds prove."""
 import os
 
 import pytest
 
 from muster import database
-from muster.server import MUSTERD
-from together import play
+from muster.server import MUSTERD, ROOT
+from together import play, table
+from together.reasons import ALONE, TESTS
+from together.registry import ACTIONS
 
 SLOW = "build/release" not in str(MUSTERD) or database.POSTGRESQL
 COUNT = int(os.environ.get("MUSTER_TOGETHER", "40" if SLOW else "200"))
@@ -21,11 +24,32 @@ def base(tmp_path_factory):
 
 @pytest.mark.parametrize("first", range(FIRST, FIRST + COUNT, GROUP))
 def test_all_see_what_they_must_and_nothing_else(base, first):
+    claimed = table.witnesses(table.PAGE.read_text())
     for seed in range(first, first + GROUP):
-        workers = (1, 2, 4)[seed % 3]
-        error, script = play.run(base, seed, workers=workers)
+        workers, met = table.workers(seed), set()
+        error, script = play.run(base, seed, workers=workers, met=met)
         if error is not None:
             pytest.fail(play.failure_text(base, seed, script, error, workers), pytrace=False)
+        missing = {pair for pair, where in claimed.items() if where == seed} - met
+        assert not missing, f"did not meet in seed {seed}: {missing}; run test/together/table.py"
+
+
+def test_each_pair_of_features_has_a_seed_a_test_or_a_reason():
+    features = table.rows()
+    text, bare = table.render(features, table.witnesses(table.PAGE.read_text()))
+    assert not bare, f"no seed, test or reason for {bare}"
+    assert text == table.PAGE.read_text(), "not current: run test/together/table.py"
+
+
+def test_actions_tests_and_reasons_of_the_table_exist():
+    features = set(table.rows())
+    driven = {name for action in ACTIONS.values() for name in action.drives}
+    assert driven <= features, driven - features
+    assert set(ALONE) <= features - driven, "no such feature, or one that a seed drives"
+    for pair, where in TESTS.items():
+        name, _, function = where.partition("::")
+        assert set(pair) <= features, pair
+        assert f"def {function}(" in (ROOT / "test" / name).read_text(), where
 
 
 def test_a_wrong_model_is_found(base):

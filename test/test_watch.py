@@ -32,6 +32,15 @@ def test_feature(alice):
     assert WATCH in {f.get("var") for f in info}
 
 
+def test_a_session_that_takes_the_resource_gets_no_answers_of_the_old_one(server, bob):
+    old = server.client("alice", "same")
+    assert watch(old) > 0
+    new = server.login("alice", "same")
+    old.expect_stream_error("conflict")
+    new.iq("get", "<ping xmlns='urn:xmpp:ping'/>", to=bob.bare)  # its answer is behind
+    assert new.inbox == [], xml.canonical(new.inbox[0])
+
+
 def test_watching(alice, bob, server):
     assert watch(alice, seconds=60) == 60
     alice.expect(f"<presence from='{bob}' to='{alice}' type='-'/>")

@@ -20,3 +20,6 @@ void docs_man_text(struct buf *out, slice text);
 /* For test/test_promises.py: what is promised of each kind of stanza, and each request that may
  * change something. */
 void docs_promises(struct buf *out);
+/* For test/together: a line for each feature, "name: message presence", with what it takes part
+ * in. */
+void docs_features(struct buf *out);

@@ -38,7 +38,7 @@ static const char usage[] =
     "  --copy-to URL     copy all data of muster.db in the data folder of a server that does not\n"
     "                    run to an empty database of PostgreSQL\n"
     "  --dump-docs PART  print generated documentation: config, commands, xeps, doap,\n"
-    "                    promises, man-musterd, man-musterctl, man-muster.yaml\n"
+    "                    promises, features, man-musterd, man-musterctl, man-muster.yaml\n"
     "  --core-dumps      leave the process dumpable, for debuggers. A dump holds keys of TLS,\n"
     "                    tokens and passwords\n"
     "  --version         show the version\n"
@@ -85,6 +85,7 @@ static int dump_docs(const char *part)
                   { "xeps", docs_xeps },
                   { "doap", docs_doap },
                   { "promises", docs_promises },
+                  { "features", docs_features },
                   { "man-musterd", docs_man_musterd },
                   { "man-musterctl", docs_man_musterctl },
                   { "man-muster.yaml", docs_man_yaml } };

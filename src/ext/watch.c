@@ -23,6 +23,7 @@
 #include "io/timer.h"
 
 #define NS_WATCH "urn:muster:watch:0"
+#define ENDED_ID NS_WATCH "/session-ended" /* of the request at the end of a session */
 
 /* clang-format off */
 static void temporary_changed(const struct setting *s);
@@ -481,7 +482,11 @@ static enum verdict watch_check(struct session *s, struct stanza **st, struct re
 static enum verdict watch_refused(struct account *a, const struct stanza *st, struct refusal *why)
 {
     (void)why;
-    if (st->kind != STANZA_IQ || st->type != TYPE_ERROR || stanza_to_is_bare(st))
+    if (st->kind != STANZA_IQ || stanza_to_is_bare(st))
+        return PASS;
+    if ((st->type == TYPE_RESULT || st->type == TYPE_ERROR) && slice_is(stanza_id(st), ENDED_ID))
+        return DROP; /* the address may be that of another session by now */
+    if (st->type != TYPE_ERROR)
         return PASS;
     struct session *s = account_session(a, slice_from(stanza_to(st), st->to_bare_len + 1u));
     for (const struct target *t = s == NULL ? NULL : *targets_of(s); t != NULL; t = t->next)
@@ -497,7 +502,7 @@ static void watch_ended(struct session *s)
 {
     for (const struct target *t = *targets_of(s); t != NULL; t = t->next)
         route_send(s->account->worker,
-                   stanza_make(STANZA_IQ, TYPE_SET, session_jid(s), target_jid(t), SLICE("unwatch"),
+                   stanza_make(STANZA_IQ, TYPE_SET, session_jid(s), target_jid(t), SLICE(ENDED_ID),
                                SLICE("<watch xmlns='" NS_WATCH "' seconds='0'/>")));
 }
 

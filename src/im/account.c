@@ -376,6 +376,16 @@ static bool account_waits(const struct account *a)
     return a->state == ACCOUNT_LOADING || a->inbox != NULL;
 }
 
+/* An account that was not there, and is pinned by what was under way: it may be there by now. */
+static void look_once_more(struct account *a)
+{
+    if (a->state != ACCOUNT_ABSENT || a->loading != NULL || a->inbox != NULL)
+        return;
+    a->look_again = a->disabled = false;
+    a->state = ACCOUNT_LOADING;
+    look_up(a);
+}
+
 /* Presence for an account that is not loaded reaches nobody: it has no session (architecture §3).
  * Only what changes its roster needs it. */
 static bool needs_account(const struct stanza *st)
@@ -395,6 +405,8 @@ enum routed account_receive(struct worker *w, struct stanza *st, struct origin o
         }
         a = account_load(w, stanza_to_bare(st), 0);
     }
+    if (a->look_again)
+        look_once_more(a);
     if (!account_waits(a))
         return handle(a, st, origin, sender_entry, sender_id);
     struct inbox_item item = {
@@ -418,6 +430,8 @@ static void with(struct worker *w, slice bare, int64_t known_id, account_fn *fn,
     }
     if (a == NULL)
         a = account_load(w, bare, known_id);
+    else if (a->look_again || known_id != 0)
+        look_once_more(a);
     if (!account_waits(a)) {
         fn(a, OK, arg);
         return;

@@ -50,7 +50,8 @@ def enable(player, account):
     account.disabled = False
 
 
-@action(1, "account", "digit", drives="users register roster message pep privacy muc_leavers vcard")
+@action(1, "account", "digit", drives="users register roster presence mam pep privacy private push "
+        "upload vcard search announce last muc_administrators muc_leavers")
 def unregister(player, account, number):
     """Deleted, by itself or by an operator: others lose it from their rosters."""
     devices = account.online()
@@ -107,7 +108,7 @@ def conflict(player, device):
     come(player, device)
 
 
-@action(1, "digit", drives="settings message upload register")
+@action(1, "digit", drives="settings message messaging upload register")
 def switch(player, number):
     """The administrator turns a part of the server on or off."""
     world = player.world
@@ -244,7 +245,7 @@ def retract(player, device, account):
     for one in (own, account):
         one.archive.remove(said[-1])
         one.retracted.add(said[-1].text)
-    account.again.discard(said[-1])
+        one.whispers.append(said[-1])  # a crash may bring it once more
 
 
 # --- rooms ---
@@ -258,7 +259,7 @@ def read_room_archive(player, device, room):
     player.compare_room_archive(device, room)
 
 
-@action(2, "on", "room", "digit", drives="muc muc_vcard")
+@action(4, "on", "room", "digit", drives="muc muc_vcard")
 def room_avatar(player, device, room, number):
     """The image of a room, which its owner sets as its vCard (XEP-0486)."""
     if room.nick_of(device) is None or room.affiliations.get(device.account) != "owner":

@@ -26,7 +26,7 @@ def come(player, device):
     player.world.became_receiver(device)
 
 
-@action(12, "off")
+@action(12, "off", drives="session presence roster carbons last announce")
 def connect(player, device):
     if not device.account.there:
         return False
@@ -35,13 +35,13 @@ def connect(player, device):
     come(player, device)
 
 
-@action(3, "on")
+@action(3, "on", drives="session last presence")
 def close(player, device):
     player.live(device).client.close()
     player.world.end(device)
 
 
-@action(4, "on")
+@action(4, "on", drives="session carbons")
 def cut(player, device):
     if not device.sm:
         return False
@@ -49,7 +49,7 @@ def cut(player, device):
     device.state = CUT
 
 
-@action(8, "cut")
+@action(8, "cut", drives="session carbons")
 def resume(player, device):
     player.live(device).resume()
     device.state = ON
@@ -57,7 +57,7 @@ def resume(player, device):
     device.held.clear()
 
 
-@action(2, "cut")
+@action(2, "cut", drives="session presence roster carbons")
 def relogin(player, device):
     """The client has forgotten its session, and takes the same resource anew."""
     player.live(device).connect()
@@ -66,7 +66,7 @@ def relogin(player, device):
     come(player, device)
 
 
-@action(1, "device")
+@action(1, "device", drives="session users last")
 def admin_kick(player, device):
     if device.state == OFF:
         return False
@@ -74,7 +74,7 @@ def admin_kick(player, device):
     player.world.end(device)
 
 
-@action(3, "on")
+@action(3, "on", drives="csi session")
 def inactive(player, device):
     if device.inactive:
         return False
@@ -82,7 +82,7 @@ def inactive(player, device):
     device.inactive = True
 
 
-@action(4, "on")
+@action(4, "on", drives="csi")
 def active(player, device):
     if not device.inactive:
         return False
@@ -101,7 +101,7 @@ def announce(player, device, to=None):
     player.live(device).send(f"<presence{f' to={to!r}' if to else ''}>{inner}</presence>")
 
 
-@action(8, "on", "digit", free=True)
+@action(8, "on", "digit", free=True, drives="presence")
 def show(player, device, number):
     if not device.available:
         return False
@@ -109,7 +109,7 @@ def show(player, device, number):
     announce(player, device)
 
 
-@action(3, "on", "digit")
+@action(3, "on", "digit", drives="presence mdm")
 def prioritise(player, device, number):
     if not device.available:
         return False
@@ -119,7 +119,7 @@ def prioritise(player, device, number):
         player.world.became_receiver(device)
 
 
-@action(2, "on")
+@action(2, "on", drives="presence last")
 def go_away(player, device):
     """Unavailable, and still connected: leaves its rooms, too (RFC 6121 §4.6.3)."""
     world = player.world
@@ -136,7 +136,7 @@ def go_away(player, device):
     device.priority = 0
 
 
-@action(4, "on")
+@action(4, "on", drives="presence announce")
 def come_back(player, device):
     if device.available:
         return False
@@ -148,7 +148,7 @@ def is_hidden_or_directed(player, device):
     return device.invisible or any(device in other.told for other in player.world.devices)
 
 
-@action(2, "on")
+@action(2, "on", drives="presence invisible last")
 def hide(player, device):
     if (not device.available or is_hidden_or_directed(player, device)
             or any(r.nick_of(device) for r in player.world.rooms.values())):
@@ -157,7 +157,7 @@ def hide(player, device):
     device.invisible = True
 
 
-@action(4, "on")
+@action(4, "on", drives="presence invisible")
 def unhide(player, device):
     if not device.invisible:
         return False
@@ -166,7 +166,7 @@ def unhide(player, device):
     device.invisible = False
 
 
-@action(4, "on", "account")
+@action(4, "on", "account", drives="presence")
 def direct(player, device, account):
     """Presence for one who is no contact (RFC 6121 §4.6)."""
     own = device.account
@@ -180,7 +180,7 @@ def direct(player, device, account):
             other.told[device] = device.presence()
 
 
-@action(2, "on", "account")
+@action(2, "on", "account", drives="presence")
 def undirect(player, device, account):
     if account is device.account or account in device.account.friends or device.invisible:
         return False
@@ -189,7 +189,7 @@ def undirect(player, device, account):
         other.told.pop(device, None)
 
 
-@action(8, "on", "on")
+@action(8, "on", "on", drives="roster presence")
 def befriend(player, one, other):
     a, b = one.account, other.account
     if (a is b or b in a.friends or not one.available or not other.available
@@ -211,7 +211,7 @@ def befriend(player, one, other):
                 device.told.pop(friend, None)
 
 
-@action(2, "on", "account")
+@action(2, "on", "account", drives="roster presence")
 def unfriend(player, device, account):
     own = device.account
     if (account not in own.friends or account in own.blocked or own in account.blocked
@@ -228,7 +228,7 @@ def unfriend(player, device, account):
                 watcher.told.pop(friend, None)
 
 
-@action(3, "on", "account")
+@action(3, "on", "account", drives="privacy roster")
 def block(player, device, account):
     own = device.account
     if account is own or account in own.blocked:
@@ -243,7 +243,7 @@ def block(player, device, account):
                 watcher.told.pop(friend, None)
 
 
-@action(4, "on", "account")
+@action(4, "on", "account", drives="privacy")
 def unblock(player, device, account):
     own = device.account
     if account not in own.blocked:
@@ -255,7 +255,7 @@ def unblock(player, device, account):
     own.blocked.discard(account)
 
 
-@action(2, "digit")
+@action(2, "digit", drives="presence settings")
 def share(player, number):
     """The administrator lets presence be seen, or not."""
     world = player.world
@@ -265,7 +265,7 @@ def share(player, number):
     player.console.ask("set", setting="presence.sharing", value="on" if world.sharing else "off")
 
 
-@action(2, "digit")
+@action(2, "digit", drives="settings")
 def configure(player, number):
     """The administrator turns something that nobody shall notice."""
     name, value = HARMLESS[number % len(HARMLESS)]
@@ -280,21 +280,21 @@ def chat(player, message, to):
         f"<message to='{to}' type='chat' id='{message.text}'><body>{message.text}</body></message>")
 
 
-@action(20, "on", "account", free=True)
+@action(20, "on", "account", free=True, drives="message messaging mam carbons mdm")
 def say(player, device, account):
     if account is device.account:
         return False
     chat(player, player.world.say(device, account), account.bare)
 
 
-@action(8, "on", "device", free=True)
+@action(8, "on", "device", free=True, drives="message messaging mam carbons mdm")
 def say_to_device(player, device, other):
     if other.account is device.account or not device.available:
         return False
     chat(player, player.world.say(device, other.account, other), other.jid)
 
 
-@action(2, "on", "account")
+@action(2, "on", "account", drives="message mam")
 def say_much(player, device, account):
     """As many as one page of offline delivery has, to somebody who is away."""
     if account is device.account or account.receivers() or account in device.account.blocked:
@@ -305,7 +305,7 @@ def say_much(player, device, account):
         chat(player, player.world.say(device, account), account.bare)
 
 
-@action(3, "on", "account")
+@action(3, "on", "account", drives="message session mam")
 def say_and_lose(player, device, account):
     """The connection is lost behind a message, and the session is resumed: it is said once."""
     if account is device.account or not device.sm:
@@ -317,7 +317,7 @@ def say_and_lose(player, device, account):
 # --- what an account has ---
 
 
-@action(5, "on", "digit")
+@action(5, "on", "digit", drives="vcard avatar pep search")
 def avatar(player, device, number):
     """A photo in the vCard, or none (XEP-0153, XEP-0398)."""
     photo = f"photo {number}".encode() if number else None
@@ -327,7 +327,7 @@ def avatar(player, device, number):
     device.account.photo = hashlib.sha1(photo).hexdigest() if photo else None
 
 
-@action(4, "on", "new")
+@action(4, "on", "new", drives="bookmarks pep")
 def bookmark(player, device, name):
     """An item of bookmarks (XEP-0402)."""
     jid = f"{name}@{SERVICE}"
@@ -342,7 +342,7 @@ def bookmark(player, device, name):
     device.account.bookmarks[jid] = name
 
 
-@action(3, "on", "digit")
+@action(3, "on", "digit", drives="pep")
 def publish(player, device, number):
     """An item of a node that friends may read (XEP-0163)."""
     player.live(device).result(
@@ -353,7 +353,7 @@ def publish(player, device, number):
     device.account.tune = str(number)
 
 
-@action(3, "on")
+@action(3, "on", drives="mam archive-query")
 def read_archive(player, device):
     player.compare_archive(device)
 
@@ -373,7 +373,7 @@ def enter_now(player, device, address, nick):
     return not live.refusals
 
 
-@action(10, "on", "new")
+@action(10, "on", "new", drives="muc audience")
 def enter(player, device, name):
     """Enters a room, which is made if it is not there."""
     world, account = player.world, device.account
@@ -413,7 +413,7 @@ def make(player, device, room):
     return True
 
 
-@action(4, "on", "room")
+@action(4, "on", "room", drives="muc")
 def leave(player, device, room):
     nick = room.nick_of(device)
     if nick is None:
@@ -422,7 +422,7 @@ def leave(player, device, room):
     player.world.leave(room, device)
 
 
-@action(14, "on", "room", free=True)
+@action(14, "on", "room", free=True, drives="muc muc-archive")
 def say_in_room(player, device, room):
     if room.nick_of(device) is None:
         return False
@@ -438,7 +438,7 @@ def say_in_room(player, device, room):
     return True
 
 
-@action(4, "on", "room", "account")
+@action(4, "on", "room", "account", drives="muc carbons")
 def whisper(player, device, room, account):
     """A private message; copies of it are no fault."""
     nick = room.nicks.get(account)
@@ -465,7 +465,7 @@ def rules(room, device, *affiliations):
             and room.affiliations.get(device.account) in affiliations)
 
 
-@action(4, "on", "room", "digit")
+@action(4, "on", "room", "digit", drives="muc")
 def set_subject(player, device, room, number):
     if not rules(room, device, "owner", "admin") or not player.world.talking:
         return False
@@ -474,7 +474,7 @@ def set_subject(player, device, room, number):
                              f"<subject>{room.subject}</subject></message>")
 
 
-@action(3, "on", "room")
+@action(3, "on", "room", drives="muc")
 def rename(player, device, room):
     """Another nickname, where nobody shares it."""
     account, nick = device.account, room.nick_of(device)
@@ -496,7 +496,7 @@ def remove(player, room, account):
         player.world.leave(room, device)
 
 
-@action(3, "on", "room", "account")
+@action(3, "on", "room", "account", drives="muc muc_admin")
 def kick(player, device, room, account):
     nick = room.nicks.get(account)
     if (not rules(room, device, "owner", "admin") or nick is None
@@ -506,7 +506,7 @@ def kick(player, device, room, account):
     remove(player, room, account)
 
 
-@action(4, "on", "room", "account", "digit")
+@action(4, "on", "room", "account", "digit", drives="muc muc_admin muc_leavers")
 def affiliate(player, device, room, account, number):
     if not rules(room, device, "owner") or account is device.account:
         return False
@@ -519,7 +519,7 @@ def affiliate(player, device, room, account, number):
         remove(player, room, account)
 
 
-@action(2, "on", "room", "digit")
+@action(4, "on", "room", "digit", drives="muc muc_owner")
 def restrict(player, device, room, number):
     """For members only, or for all."""
     if not rules(room, device, "owner"):
@@ -533,7 +533,7 @@ def restrict(player, device, room, number):
                 remove(player, room, account)
 
 
-@action(1, "on", "room")
+@action(1, "on", "room", drives="muc muc_owner")
 def destroy(player, device, room):
     if not rules(room, device, "owner"):
         return False
@@ -542,7 +542,7 @@ def destroy(player, device, room):
     player.world.forget(room)
 
 
-@action(1, "room")
+@action(1, "room", drives="muc muc_operate")
 def admin_destroy(player, room):
     player.console.ask("room destroy", room=room.jid)
     player.world.forget(room)
@@ -560,7 +560,7 @@ def settle(player):
             player.compare_archive(device)
 
 
-@action(1, "digit")
+@action(1, "digit", drives="audience session carbons last")
 def restart(player, number):
     """A planned one: those with stream management may come back to their sessions, and are still in
     the rooms that outlive their occupants."""
@@ -582,7 +582,7 @@ def restart(player, number):
     player.server.start()
 
 
-@action(1, "digit")
+@action(1, "digit", drives="store")
 def crash(player, number):
     """kill -9: sessions and rooms that are only memory are gone, and no message."""
     settle(player)

@@ -47,6 +47,8 @@ class Live:
         self.messages, self.errors, self.requests = {}, set(), []
         self.order = []  # numbers, in the order of arrival; without what came late
         self.refusals = []  # presence errors
+        self.news = set()  # announcements
+        self.ids = {}  # text of a message in a room: its id in the room's archive
         self.sent = []  # stanzas that the server has not acknowledged yet
         self.done = 0  # how many it has
         self.told = 0  # stanzas of the server that this has acknowledged
@@ -229,9 +231,14 @@ class Live:
                 self.rooms.setdefault(room, [{}, None])[1] = element.findtext(
                     f"{{{xml.CLIENT}}}subject") or ""
         text = element.findtext(BODY)
+        if text is not None and text.startswith("news "):
+            self.news.add(text)
         if text is None or not text.startswith("m") or not text[1:].isdigit():
             return
         self.messages.setdefault(text, []).append(form)
+        stanza_id = element.find("{urn:xmpp:sid:0}stanza-id")
+        if form == "room" and stanza_id is not None:
+            self.ids[text] = stanza_id.get("id")
         if form in ("direct", "room") and element.find(DELAY) is None:
             self.order.append(int(text[1:]))
 

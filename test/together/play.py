@@ -9,6 +9,7 @@
 MUSTERD names the server, MUSTER_DATABASE the database, as for the other tests."""
 import argparse
 import concurrent.futures
+import itertools
 import json
 import os
 import pathlib
@@ -28,6 +29,7 @@ from muster.server import Server  # noqa: E402
 from together.accounts import PUBSUB  # noqa: E402
 from together.actions import NEW  # noqa: E402
 from together.console import Console  # noqa: E402
+from together.extras import PUSH  # noqa: E402
 from together.live import Live, Wrong, wait_input  # noqa: E402
 from together.registry import ACTIONS  # noqa: E402
 from together.world import CUT, OFF, ON, SERVICE, Device, World  # noqa: E402
@@ -39,6 +41,9 @@ SHRINK_SECONDS = 60  # for all runs of it
 SHRINK_TIMEOUT = 6  # seconds, for each wait of a shorter script
 BASE = []
 MAM = "urn:xmpp:mam:2"
+# Features that compare_stored() asks at the end for what they have of an account.
+STORED = ("adhoc", "retrieval", "pep", "privacy", "bookmarks", "displayed", "pubsub_host",
+          "muc_service", "upload")
 STATES = {"on": (ON,), "cut": (CUT,), "off": (OFF,), "device": (ON, CUT, OFF)}
 
 
@@ -54,6 +59,7 @@ class Player:
         self.lives = {}
         self.script = []
         self.step = []  # what each entry of the step that is played touches
+        self.driven = {}  # name of an account or room: features that something there has driven
         for name in USERS:
             account = self.world.account(name)
             for number in range(self.rng.choice((1, 2, 2, 3))):
@@ -183,6 +189,7 @@ class Player:
         while True:
             texts = self.read_archive(device, room.jid)
             found = self.archive_is_not(texts, room.said)
+            found += [f"retracted, and still there: {t}" for t in texts if t in room.retracted]
             if not found:
                 return
             if time.monotonic() > deadline:
@@ -246,6 +253,11 @@ class Player:
         for device in online:
             self.live(device).result("get", "<ping xmlns='urn:xmpp:ping'/>", to="localhost")
 
+    def met(self):
+        """Pairs of features that were driven at one account, or in one room."""
+        return {pair for features in self.driven.values()
+                for pair in itertools.combinations(sorted(features), 2)}
+
     def finish(self):
         """At the end nothing else comes, and what is stored is right."""
         self.agree()
@@ -255,6 +267,11 @@ class Player:
             for device in account.online()[:1]:
                 self.compare_archive(device)
                 self.compare_stored(device)
+                self.driven.setdefault(account.name, set()).update(STORED)
+        admins = {row["jid"] for row in self.console.rows("room-admin list")}
+        if admins != {a.bare for a in self.world.room_administrators}:
+            raise Wrong(f"administrators of group chat: {admins}, not "
+                        f"{self.world.room_administrators}")
         self.server.check_log()
 
     def compare_stored(self, device):
@@ -275,14 +292,19 @@ class Player:
                     for i in items.iter("{http://jabber.org/protocol/pubsub}item")}
             if seen != account.marks:
                 raise Wrong(f"marks of {account}: {seen}, not {account.marks}")
+        live.result("set", f"<disable xmlns='{PUSH}' jid='push.example.test'/>")
         listed = live.result("get", "<blocklist xmlns='urn:xmpp:blocking'/>")
         seen = {i.get("jid") for i in listed.iter("{urn:xmpp:blocking}item")}
         if seen != {a.bare for a in account.blocked}:
             raise Wrong(f"block list of {account}: {seen}, not {account.blocked}")
         # whatever an account has, the nodes of other features answer
         for where, what in (("localhost", "http://jabber.org/protocol/commands"),
-                            (account.bare, "http://jabber.org/protocol/offline")):
+                            (account.bare, "http://jabber.org/protocol/offline"),
+                            ("pubsub.localhost", ""), (SERVICE, "")):
             live.result("get", f"<query xmlns='{xml.DISCO_ITEMS}' node='{what}'/>", to=where)
+        answer = live.iq("get", f"<query xmlns='{xml.DISCO_INFO}'/>", to="upload.localhost")
+        if (answer.get("type") == "result") != self.world.uploads:
+            raise Wrong(f"upload.localhost: {xml.canonical(answer)}")
 
     # --- scripts ---
 
@@ -350,6 +372,8 @@ class Player:
         if ACTIONS[name].run(self, *found) is False:
             return False
         self.step.append(([f for f in found if isinstance(f, Device)], names or set()))
+        for place in names or {*self.world.accounts, *self.world.rooms}:
+            self.driven.setdefault(place, set()).update(ACTIONS[name].drives)
         return True
 
     def invent(self, touched):
@@ -395,14 +419,16 @@ def template(folder):
     """A server that has had the users."""
     server = Server(folder).start()
     server.ctl("set", "register.enabled", "on")
+    server.ctl("set", "push.show-away", "off")
     for user in USERS:
         server.add_user(user)
     server.finish(keep=True)
     return server
 
 
-def run(base, seed, script=None, steps=STEPS, workers=2):
-    """(what went wrong or None, the script that was played)."""
+def run(base, seed, script=None, steps=STEPS, workers=2, met=None):
+    """(what went wrong or None, the script that was played). `met` is a set that gets the pairs of
+    features that met."""
     folder = tempfile.mkdtemp(prefix=f"together-{seed}.")
     player = Player(folder, seed, workers, base)
     try:
@@ -412,6 +438,8 @@ def run(base, seed, script=None, steps=STEPS, workers=2):
         else:
             player.play_script(script)
         player.server.finish()
+        if met is not None:
+            met |= player.met()
         return None, player.script
     except (AssertionError, OSError) as error:
         return f"{type(error).__name__}: {error}", player.script

@@ -45,6 +45,7 @@ class Account:
         self.bookmarks = {}  # room -> nickname
         self.tune = None  # what it has published at a node of its own
         self.files = {}  # address of an upload: its content
+        self.private = None  # what it keeps in private XML
         self.marks = {}  # bare JID: id of the last message that was read
         self.retracted = set()  # texts that no archive has any more
 
@@ -119,6 +120,7 @@ class Room:
         self.affiliations = {}  # account: owner, admin, member, outcast
         self.said = []  # messages since it was made
         self.image = None
+        self.retracted = set()  # texts that its archive has no more
 
     def __repr__(self):
         return self.name
@@ -138,7 +140,8 @@ class Room:
 class World:
     def __init__(self):
         self.accounts, self.rooms = {}, {}
-        self.number = self.room_number = 0
+        self.number = self.room_number = self.news = 0
+        self.room_administrators = set()
         self.sharing = True  # settings of the server
         self.talking = self.uploads = self.registers = True
 
@@ -168,17 +171,32 @@ class World:
         if to in own.blocked or not self.talking:
             sender.errors.add(message)
             return message
-        if own in to.blocked or own in to.muted or not to.there:
-            if to not in own.muted:  # the error comes from there, too
-                sender.errors.add(message)
-        else:
-            self._receive(message, to, device)
+        self._arrive(message, to, device)
         if not own.archive or own.archive[-1] is not message:
             own.archive.append(message)
         for other in own.live():
             if other is not sender and other.carbons:
                 other.give(message)
         return message
+
+    def _arrive(self, message, to, device=None):
+        sender, own = message.sender, message.sender.account
+        if own in to.blocked or own in to.muted or not to.there:
+            if to not in own.muted:  # the error comes from there, too
+                sender.errors.add(message)
+        else:
+            self._receive(message, to, device)
+
+    def say_to_both(self, sender, one, other):
+        """One message to two accounts (XEP-0033): its sender has it once for each of them."""
+        self.number += 1
+        for to in (one, other):
+            message = Message(self.number, sender, to)
+            sender.account.whispers.append(message)
+            self._arrive(message, to)
+        for device in sender.account.live():
+            if device is not sender and device.carbons:
+                device.give(message, 2)
 
     def _receive(self, message, to, device):
         to.archive.append(message)
@@ -223,6 +241,7 @@ class World:
             other.known.discard(account)
         for room in self.rooms.values():
             room.affiliations.pop(account, None)
+        self.room_administrators.discard(account)
         account.begin()
         account.exists = False
 

@@ -1,0 +1,75 @@
+/* docs_features: what each feature takes part in, read off its row (im/feature.h), for the table of
+ * pairs in test/together/PAIRS.md: features that take part in the same may meet there. */
+#include "app/docs.h"
+#include "base/buf.h"
+#include "im/feature.h"
+#include "im/host.h"
+
+static bool has_rule(const struct feature *f, unsigned to)
+{
+    for (const struct iq_rule *r = f->iq; r != NULL && r->ns != NULL; r++)
+        if ((r->to & to) != 0)
+            return true;
+    for (const struct host *h = f->hosts; h != NULL && h->label != NULL; h++)
+        for (const struct iq_rule *r = h->iq; r != NULL && r->ns != NULL; r++)
+            if ((r->to & to) != 0)
+                return true;
+    return false;
+}
+
+/* CHECK and BLOCK see messages and presence alike. */
+static bool sees_both(const struct feature *f) { return f->check != NULL || f->block != NULL; }
+
+static bool in_messages(const struct feature *f)
+{
+    return sees_both(f) || f->takes != NULL || f->archive != NULL || f->kept != NULL ||
+           f->carbon != NULL || f->push != NULL || f->hold != NULL || f->to_server != NULL;
+}
+
+static bool in_presence(const struct feature *f)
+{
+    return sees_both(f) || f->view != NULL || f->show != NULL || f->permit != NULL ||
+           f->session_available != NULL || f->session_unavailable != NULL ||
+           f->session_receives != NULL || f->session_presence != NULL ||
+           f->session_hidden != NULL || f->views_changed != NULL || f->watched_by != NULL ||
+           f->presence_probed != NULL;
+}
+
+static bool in_sessions(const struct feature *f)
+{
+    return f->session_hibernates != NULL || f->session_resumed != NULL ||
+           f->session_quiet != NULL || f->session_ended != NULL || f->session_save != NULL ||
+           f->session_restore != NULL || f->bind2 != NULL || f->nonzas != NULL;
+}
+
+static bool in_accounts(const struct feature *f)
+{
+    return f->creating != NULL || f->created != NULL || f->removed != NULL || f->remove != NULL ||
+           f->card != NULL;
+}
+
+static bool in_disco(const struct feature *f)
+{
+    return f->disco_get != NULL || f->disco_any != NULL;
+}
+
+static bool in_rooms(const struct feature *f) { return has_rule(f, IQ_TO_ROOM); }
+
+static const struct {
+    const char *name;
+    bool (*has)(const struct feature *f);
+} parts[] = {
+    { "message", in_messages }, { "presence", in_presence }, { "session", in_sessions },
+    { "account", in_accounts }, { "disco", in_disco },       { "room", in_rooms },
+};
+
+void docs_features(struct buf *out)
+{
+    for (const struct feature *const *f = features_all(); *f != NULL; f++) {
+        buf_printf(out, "%s:", (*f)->name);
+        for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
+            if (parts[i].has(*f))
+                buf_printf(out, " %s", parts[i].name);
+        buf_lit(out, "\n");
+    }
+}

@@ -1,0 +1,122 @@
+#!/usr/bin/python3
+"""The table of features with features: who takes part in the same kind of thing may meet there.
+
+    test/together/table.py        plays the seeds of ./check, and writes PAIRS.md
+
+The features and what they take part in are those of `musterd --dump-docs features`. A pair has a
+seed in which both were driven at one account or in one room (each seed proves its pairs whenever it
+is played: test/test_together.py), or a test, or the reason why it needs none."""
+import concurrent.futures
+import itertools
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
+from muster.server import MUSTERD, ROOT  # noqa: E402
+from together import play  # noqa: E402
+from together.registry import ACTIONS  # noqa: E402
+from together.reasons import ALONE, TESTS  # noqa: E402
+
+PAGE = pathlib.Path(__file__).with_name("PAIRS.md")
+SEEDS = 200  # what ./check plays
+HEAD = """# Features with features
+
+Made by `test/together/table.py` from `musterd --dump-docs features` and from the seeds of
+`test/test_together.py`; do not edit. Two features that take part in the same kind of thing
+(messages, presence, sessions, accounts, service discovery, requests to rooms) may meet there. For
+each such pair there is a seed of the combination tester in which both were driven at one account or
+in one room while a model knew what everybody must see, or a test, or the reason why none is needed.
+
+"""
+
+
+def workers(seed):
+    return (1, 2, 4)[seed % 3]
+
+
+def rows():
+    """{feature: what it takes part in}"""
+    text = subprocess.run([MUSTERD, "--dump-docs", "features"], capture_output=True, text=True,
+                          check=True).stdout
+    found = (line.partition(":") for line in text.splitlines())
+    return {name: frozenset(parts.split()) for name, _, parts in found}
+
+
+def pairs(features):
+    """{(one, other): what both take part in}"""
+    shared = {(a, b): features[a] & features[b]
+              for a, b in itertools.combinations(sorted(features), 2)}
+    return {pair: parts for pair, parts in shared.items() if parts}
+
+
+def witnesses(text):
+    """{pair: seed} of a page."""
+    lines = re.findall(r"^\| (\S+) \| (\S+) \| [^|]* \| seed (\d+) \|$", text, re.MULTILINE)
+    return {(a, b): int(seed) for a, b, seed in lines}
+
+
+def proof(pair, seeds):
+    """Words; None: there is nothing."""
+    if pair in seeds:
+        return f"seed {seeds[pair]}"
+    if pair in TESTS:
+        return f"`{TESTS[pair]}`"
+    return next((f"{name}: {ALONE[name]}" for name in pair if name in ALONE), None)
+
+
+def render(features, seeds):
+    """(the page, pairs without anything)"""
+    lines = [HEAD, "| Feature | Takes part in |\n|---|---|\n"]
+    lines += [f"| {name} | {', '.join(sorted(parts))} |\n"
+              for name, parts in sorted(features.items()) if parts]
+    lines += ["\n| One | Other | Both in | Seed, test or reason |\n|---|---|---|---|\n"]
+    bare = []
+    for pair, parts in pairs(features).items():
+        found = proof(pair, seeds)
+        if found is None:
+            bare.append(pair)
+        lines.append(f"| {pair[0]} | {pair[1]} | {', '.join(sorted(parts))} | {found} |\n")
+    return "".join(lines), bare
+
+
+def play_one(seed):
+    met = set()
+    error, _ = play.run(play.BASE[0], seed, workers=workers(seed), met=met)
+    assert error is None, f"seed {seed}: {error}"
+    return seed, met
+
+
+def choose(wanted, found):
+    """{pair: seed}: few seeds, those that have most first."""
+    left, chosen = set(wanted), {}
+    while left:
+        seed = max(sorted(found), key=lambda s: len(found[s] & left))
+        if not found[seed] & left:
+            return chosen
+        chosen.update({pair: seed for pair in found[seed] & left})
+        left -= found[seed]
+    return chosen
+
+
+def main():
+    features = rows()
+    play.BASE.append(play.template(tempfile.mkdtemp(prefix="together-base.")))
+    with concurrent.futures.ProcessPoolExecutor(4) as pool:
+        found = dict(pool.map(play_one, range(SEEDS)))
+    text, bare = render(features, choose(pairs(features), found))
+    PAGE.write_text(text)
+    print(f"{PAGE.relative_to(ROOT)}: {len(pairs(features))} pairs")
+    for pair in bare:
+        print("nothing for", *pair)
+    unknown = {f for a in ACTIONS.values() for f in a.drives} - set(features)
+    print(*(f"no feature {name}" for name in sorted(unknown)), sep="\n")
+    return bool(bare or unknown)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
