@@ -181,7 +181,19 @@ static void worker_ended(struct worker *w)
     w->state_of[worker_slot] = NULL;
 }
 
-static void start(void) { worker_slot = worker_state_slot(); }
+static void each_host(struct worker *w, ps_service_fn *fn, void *arg)
+{
+    struct map *m = w->state_of[worker_slot];
+    struct ps_service *s;
+    for (uint32_t i = 0; m != NULL && (s = map_next(m, &i)) != NULL;)
+        fn(s, arg);
+}
+
+static void start(void)
+{
+    worker_slot = worker_state_slot();
+    ps_hosts_are(each_host);
+}
 
 static const struct iq_rule rules[] = {
     { TYPE_GET, NS_PUBSUB, "pubsub", IQ_TO_HOST, host_request },

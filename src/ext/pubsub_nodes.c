@@ -327,6 +327,53 @@ static void apply_affiliates(struct ps_op *op)
     ps_answer(op, (slice){ 0 });
 }
 
+/* The account of `from` was deleted. Its place in the lists of a node must not go to whoever gets
+ * the address next. A node of a host without another owner goes with it (§4.1: a node has one). */
+
+static bool is_of(slice jid, slice bare) { return slice_eq(jid_bare_of(jid), bare); }
+
+static bool has_another_owner(const struct ps_op *op)
+{
+    const struct ps_affiliate *a;
+    if (op->service->account != NULL)
+        return true;
+    for (uint32_t i = 0; (a = map_next(&op->node->affiliates, &i)) != NULL;)
+        if (a->affiliation == PS_OWNER && !slice_eq((slice){ a->jid, a->len }, op->from))
+            return true;
+    return false;
+}
+
+static enum ps_step run_forget(struct ps_op *op)
+{
+    const struct ps_subscriber *s;
+    struct ps_node *n = op->node;
+    op->batch = write_batch(op);
+    if (!has_another_owner(op)) {
+        ps_store_delete_node(op->batch, n);
+        return PS_COMMIT;
+    }
+    ps_store_affiliate(op->batch, n, op->from, PS_NONE);
+    for (uint32_t i = 0; (s = map_next(&n->subscribers, &i)) != NULL;)
+        if (is_of((slice){ s->jid, s->len }, op->from))
+            ps_store_unsubscribe(op->batch, n, (slice){ s->jid, s->len });
+    return PS_COMMIT;
+}
+
+static void apply_forget(struct ps_op *op)
+{
+    const struct ps_subscriber *s;
+    struct ps_node *n = op->node;
+    if (!has_another_owner(op)) {
+        apply_delete(op);
+        return;
+    }
+    ps_affiliate_put(n, op->from, PS_NONE);
+    for (uint32_t i = 0; (s = map_next(&n->subscribers, &i)) != NULL;)
+        if (is_of((slice){ s->jid, s->len }, op->from))
+            ps_subscriber_del(n, (slice){ s->jid, s->len });
+    ps_answer(op, (slice){ 0 });
+}
+
 const struct ps_verb_row ps_node_verbs[] = {
     { PS_CREATE, true, false, false, run_create, apply_create, NULL },
     { PS_CONFIGURE_GET, true, true, false, run_configure_get, NULL, NULL },
@@ -336,5 +383,6 @@ const struct ps_verb_row ps_node_verbs[] = {
     { PS_AFFILIATIONS_OF, false, false, false, run_affiliations_of, NULL, NULL },
     { PS_AFFILIATES_GET, true, true, false, run_affiliates_get, NULL, NULL },
     { PS_AFFILIATES_SET, true, true, false, run_affiliates_set, apply_affiliates, NULL },
+    { PS_FORGET, true, true, false, run_forget, apply_forget, NULL },
     { 0 },
 };

@@ -392,6 +392,15 @@ void ps_request_from(struct ps_service *s, slice from, slice pubsub_xml)
     request_text(op, pubsub_xml);
 }
 
+void ps_node_request(struct ps_service *s, enum ps_verb verb, slice node, slice from)
+{
+    struct ps_op *op = op_create(s, NULL);
+    op->from = slice_dup(op->tmp, from);
+    op->req.verb = verb;
+    op->req.node = slice_dup(op->tmp, node);
+    enter(op);
+}
+
 void ps_service_gone(struct ps_service *s)
 {
     s->gone = true;

@@ -10,6 +10,11 @@ static const struct ps_accounts *accounts; /* NULL: accounts have no nodes */
 
 void ps_accounts_are(const struct ps_accounts *a) { accounts = a; }
 
+struct ps_service *ps_service_of(const struct account *a)
+{
+    return accounts == NULL ? NULL : accounts->find(a);
+}
+
 void ps_own(struct account *a, slice pubsub_xml, ps_own_fn *done, void *arg)
 {
     bool guest = account_is_guest(a);       /* nothing of it is kept */

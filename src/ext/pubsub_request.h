@@ -36,6 +36,7 @@ enum ps_verb {
     PS_SUBSCRIBERS_SET,
     PS_AFFILIATES_GET, /* §8.9 */
     PS_AFFILIATES_SET,
+    PS_FORGET, /* in no request: an account was deleted (pubsub_leavers.c) */
     PS_VERBS
 };
 

@@ -22,8 +22,14 @@
            " NOT NULL, subid TEXT NOT NULL, "                                                      \
            "PRIMARY KEY(owner, nid, jid))" tail
 
+/* What an account has at nodes of others: asked when it is deleted. */
+#define INDEXES                                                                                    \
+    "CREATE INDEX pubsub_affiliation_jid ON pubsub_affiliation(jid);"                              \
+    "CREATE INDEX pubsub_subscription_jid ON pubsub_subscription(jid);"
+
 static const struct store_migration migrations[] = {
     { 1, TABLES("INTEGER", " WITHOUT ROWID"), TABLES("BIGINT", "") },
+    { 2, INDEXES, INDEXES },
     { 0 },
 };
 
@@ -134,6 +140,12 @@ static const struct store_schema ps_schema = {
                                            &stmt_remove_items,
                                            &stmt_remove_affiliations,
                                            &stmt_remove_subscriptions,
+                                           &ps_leaver_items,
+                                           &ps_leaver_subscriptions,
+                                           &ps_leaver_nodes,
+                                           &ps_leaver_lists,
+                                           &ps_leaver_affiliations,
+                                           &ps_leaver_subscribed,
                                            NULL },
 };
 
@@ -310,4 +322,6 @@ const struct feature pubsub_feature = {
     .settings = (struct setting *const[]){ &ps_offline_bytes, NULL },
     .metrics = (struct metric *const[]){ &ps_events, NULL },
     .fan = ps_explicit_arrived,
+    .remove = ps_leaver_remove,
+    .removed = ps_leaver_removed,
 };

@@ -1,0 +1,124 @@
+/* pubsub_leavers: an account that is deleted loses its affiliations and subscriptions at the nodes
+ * of others, and nodes of hosts that nobody else owns are deleted. The rows go in the transaction
+ * of the deletion; then the services in memory are told, on each worker. */
+#include "base/mem.h"
+#include "ext/pubsub_private.h"
+#include "im/account.h"
+#include "im/node.h"
+#include "im/worker.h"
+
+/* Nodes of hosts (their owner is negative) whose only owner (affiliation 1) is $1. */
+#define ORPHANS                                                                                    \
+    " WHERE (owner, nid) IN (SELECT a.owner, a.nid FROM pubsub_affiliation a WHERE a.jid = $1 "    \
+    "AND a.affiliation = 1 AND a.owner < 0 AND NOT EXISTS (SELECT 1 FROM pubsub_affiliation o "    \
+    "WHERE o.owner = a.owner AND o.nid = a.nid AND o.affiliation = 1 AND o.jid <> $1))"
+#define STMT(var, stmt_name, text)                                                                 \
+    struct store_stmt var = { .name = stmt_name, .sql = text, .params = "t", .cols = "" }
+
+STMT(ps_leaver_items, "pubsub.leaver-items", "DELETE FROM pubsub_item" ORPHANS);
+STMT(ps_leaver_subscriptions, "pubsub.leaver-subscriptions",
+     "DELETE FROM pubsub_subscription" ORPHANS);
+STMT(ps_leaver_nodes, "pubsub.leaver-nodes", "DELETE FROM pubsub_node" ORPHANS);
+STMT(ps_leaver_lists, "pubsub.leaver-lists", "DELETE FROM pubsub_affiliation" ORPHANS);
+STMT(ps_leaver_affiliations, "pubsub.leaver-affiliations",
+     "DELETE FROM pubsub_affiliation WHERE jid = $1");
+/* '0' is the character after '/': these are the full addresses. */
+STMT(ps_leaver_subscribed, "pubsub.leaver-subscribed",
+     "DELETE FROM pubsub_subscription WHERE jid = $1 OR (jid > $1 || '/' AND jid < $1 || '0')");
+
+/* In this order: the lists tell which nodes are orphans. */
+void ps_leaver_remove(struct account *a, struct store_batch *b)
+{
+    struct store_stmt *const all[] = { &ps_leaver_items,        &ps_leaver_subscriptions,
+                                       &ps_leaver_nodes,        &ps_leaver_lists,
+                                       &ps_leaver_affiliations, &ps_leaver_subscribed };
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
+        STORE_ADD(b, all[i], STORE_ANY_ROWS, SV_T(a->jid));
+}
+
+static void (*each_host)(struct worker *w, ps_service_fn *fn, void *arg);
+
+void ps_hosts_are(void (*each)(struct worker *w, ps_service_fn *fn, void *arg))
+{
+    each_host = each;
+}
+
+struct leaver {
+    size_t len;
+    char jid[];
+};
+
+static struct leaver *leaver_new(slice jid)
+{
+    struct leaver *l = mem_alloc(sizeof *l + jid.len);
+    l->len = jid.len;
+    memcpy(l->jid, jid.ptr, jid.len);
+    return l;
+}
+
+static slice leaver_jid(const struct leaver *l) { return (slice){ l->jid, l->len }; }
+
+static bool concerns(const struct ps_node *n, slice bare)
+{
+    const struct ps_subscriber *s;
+    if (n->ops != NULL) /* one of them may add the address yet */
+        return true;
+    if (n->nid != 0 && ps_affiliate(n, bare) != NULL)
+        return true;
+    for (uint32_t i = 0; (s = map_next(&n->subscribers, &i)) != NULL;)
+        if (slice_eq(jid_bare_of((slice){ s->jid, s->len }), bare))
+            return true;
+    return false;
+}
+
+static void forget_ready(struct ps_service *s, slice bare)
+{
+    const struct ps_node *n;
+    for (uint32_t i = 0; (n = map_next(&s->nodes, &i)) != NULL;)
+        if (concerns(n, bare))
+            ps_node_request(s, PS_FORGET, n->name, bare);
+}
+
+/* It may have read the rows before they went. */
+static void loaded(struct ps_op *op, enum stanza_error e)
+{
+    struct leaver *l = op->arg;
+    if (e == SE_NONE)
+        forget_ready(op->service, leaver_jid(l));
+    mem_free(&l);
+}
+
+static void forget(struct ps_service *s, void *arg)
+{
+    const struct leaver *l = arg;
+    if (s->gone)
+        return;
+    if (s->ready == PS_READY)
+        forget_ready(s, leaver_jid(l));
+    else if (s->ready == PS_LOADING)
+        ps_when_ready(s, loaded, leaver_new(leaver_jid(l)));
+}
+
+static void forget_here(struct worker *w, void *arg)
+{
+    const struct account *a;
+    for (uint32_t i = 0; (a = map_next(&w->accounts, &i)) != NULL;) {
+        struct ps_service *s = a->state == ACCOUNT_READY ? ps_service_of(a) : NULL;
+        if (s != NULL)
+            forget(s, arg);
+    }
+    if (each_host != NULL)
+        each_host(w, forget, arg);
+}
+
+static void told(struct worker *w, void *arg)
+{
+    struct leaver *l = arg;
+    (void)w;
+    mem_free(&l);
+}
+
+void ps_leaver_removed(struct account *a)
+{
+    node_tour(a->worker, forget_here, told, leaver_new(a->jid));
+}
