@@ -57,7 +57,8 @@ def test_a_wrong_model_is_found(base):
     script = [[["connect", "alice/d0"]], [["connect", "bob/d0"]], [["show", "alice/d0", 1]],
               [["dream", "alice/d0"]], [["show", "bob/d0", 2]]]
     whole, play.clients.TIMEOUT = play.clients.TIMEOUT, 1
-    play.ACTIONS["dream"] = play.ACTIONS["show"].__class__("dream", dream, 0, ("on",), False)
+    play.ACTIONS["dream"] = play.ACTIONS["show"].__class__("dream", dream, 0, ("on",), False,
+                                                             frozenset())
     try:
         error, _ = play.run(base, 0, script)
         assert "came as nothing, should come 1 times" in error
