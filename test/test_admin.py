@@ -471,6 +471,78 @@ def test_administrators_edit_their_list(host, alice, bob):
     assert refused_once(alice, "get-registered-users-num") == "forbidden"
 
 
+def administrators(server):
+    row, = server.rows("get", "admin.accounts")
+    return row["value"].split()
+
+
+def deleted_by_an_operator(server, name):
+    server.ctl("user", "del", f"{name}@localhost")
+
+
+def deleted_by_the_client(server, name):
+    client = server.client(name)
+    assert client.result("set", "<query xmlns='jabber:iq:register'><remove/></query>") is None
+
+
+def deleted_by_an_administrator(server, name):
+    run(server.client("alice", "deletes"), "delete-user", accountjids=[f"{name}@localhost"])
+
+
+@pytest.mark.parametrize("deleted", [deleted_by_an_operator, deleted_by_the_client,
+                                     deleted_by_an_administrator])
+def test_a_deleted_account_is_no_administrator(host, deleted):
+    """Whoever gets the address next is somebody else, also after a restart."""
+    host.ctl("set", "admin.accounts", f"bob@localhost {ALICE}  carol@localhost bob@localhost "
+             "bob@elsewhere.example")
+    deleted(host, "bob")
+    rest = [ALICE, "carol@localhost", "bob@elsewhere.example"]
+    until("list without bob", lambda: administrators(host) == rest)
+    assert "setting.account_deleted" in host.log()
+    host.add_user("bob")
+    assert refused_once(host.client("bob"), "get-registered-users-num") == "forbidden"
+    host.restart()
+    assert administrators(host) == rest
+    assert refused_once(host.client("bob"), "get-registered-users-num") == "forbidden"
+
+
+def test_accounts_deleted_together_are_no_administrators(make_server):
+    names = [f"user{i}" for i in range(12)]
+    server = make_server("alice", *names)
+    them = [f"{name}@localhost" for name in names]
+    server.ctl("set", "admin.accounts", " ".join([*them, ALICE]))
+    clients = [server.client(name) for name in names]
+    for client in clients:
+        client.send("<iq type='set' id='gone'><query xmlns='jabber:iq:register'><remove/></query>"
+                    "</iq>")
+    until("list of alice alone", lambda: administrators(server) == [ALICE])
+    server.restart()
+    assert administrators(server) == [ALICE]
+
+
+def test_an_administrator_has_an_account(host, alice):
+    for wanted in ("nobody@localhost", f"{ALICE} nobody@localhost x@elsewhere.example"):
+        done = host.ctl_run("set", "admin.accounts", wanted)
+        assert done.returncode != 0
+        assert "found nobody@localhost, which is no account" in done.stderr
+    assert "nobody@localhost" in failed(alice, "edit-admin", adminjids=[ALICE, "nobody@localhost"])
+    assert administrators(host) == [ALICE]
+    host.ctl("set", "admin.accounts", "--default")
+    assert administrators(host) == []
+
+
+def test_the_node_file_may_name_who_does_not_exist_yet(make_server):
+    """It is there before the accounts are: the log and `user add` say it."""
+    server = make_server(settings={"admin.accounts": f"{ALICE} x@elsewhere.example"})
+    server.wait_log("setting.no_account.*alice@localhost")
+    assert "x@elsewhere.example" not in server.log()
+    said = server.ctl("user", "add", ALICE, "--password", "secret")["text"]
+    assert "it is an administrator, since admin.accounts names it" in said
+    server.ctl("user", "del", ALICE)
+    server.wait_log("setting.account_deleted.*the node file still names")
+    assert ALICE in administrators(server)
+
+
 def test_a_setting_of_the_node_file_stays(make_server):
     server = make_server("alice", settings={"admin.accounts": ALICE})
     assert refused(server.client("alice"), "edit-admin", adminjids=[ALICE]) == "not-allowed"

@@ -8,9 +8,11 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/similar.h"
+#include "im/account.h"
 #include "im/feature.h"
 #include "im/node.h"
 #include "im/worker.h"
+#include "xmpp/jid.h"
 
 enum { VALUE_BYTES_MAX = 4096 };
 
@@ -51,6 +53,24 @@ static struct store_stmt stmt_del_prefix = {
     .cols = "",
 };
 
+static struct store_stmt stmt_account = {
+    .name = "setting.account",
+    .sql = "SELECT id FROM account WHERE jid = $1",
+    .params = "t",
+    .cols = "i",
+};
+
+/* Takes a word out of a list: each space is doubled before, so that words do not share one. */
+static struct store_stmt stmt_without = {
+    .name = "setting.without",
+    .sql = "UPDATE setting SET value = trim(replace(replace(replace(' ' || value || ' ', ' ', "
+           "'  '), ' ' || CAST($2 AS TEXT) || ' ', ''), '  ', ' ')) WHERE name = $1 AND "
+           "replace(' ' || value || ' ', ' ' || CAST($2 AS TEXT) || ' ', '') <> "
+           "' ' || value || ' '",
+    .params = "tt",
+    .cols = "",
+};
+
 static const char create_setting[] =
     "CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL)";
 static const struct store_migration migrations[] = {
@@ -63,8 +83,8 @@ static const struct store_migration migrations[] = {
 static const struct store_schema schema = {
     .feature = "settings",
     .migrations = migrations,
-    .stmts =
-        (struct store_stmt *const[]){ &stmt_all, &stmt_put, &stmt_del, &stmt_del_prefix, NULL },
+    .stmts = (struct store_stmt *const[]){ &stmt_all, &stmt_put, &stmt_del, &stmt_del_prefix,
+                                           &stmt_account, &stmt_without, NULL },
 };
 
 /* The table in memory. It has the value for a setting that is no longer locked after a reload. */
@@ -171,6 +191,158 @@ enum err settings_load(struct store *store, struct why *why)
     return E_DOWN;
 }
 
+/* Lists of accounts (`accounts`). */
+
+static struct worker *writer; /* worker 0, while it runs */
+
+/* The next word of the list that is an address of ours. */
+static bool next_account(const struct node *n, slice *list, slice *jid)
+{
+    while (slice_word(list, jid))
+        if (node_serves(n, jid_split(*jid).domain))
+            return true;
+    return false;
+}
+
+/* Adds one read for each address of ours in the list. */
+static void read_accounts(struct store_batch *b, const struct node *n, slice list)
+{
+    slice jid;
+    while (next_account(n, &list, &jid))
+        STORE_ADD(b, &stmt_account, STORE_ANY_ROWS, SV_T(jid));
+}
+
+/* The next address whose read found no account; *stmt is the next statement of the batch. */
+static bool next_missing(const struct store_batch *b, unsigned *stmt, const struct node *n,
+                         slice *list, slice *jid)
+{
+    while (next_account(n, list, jid))
+        if (store_row_count(b, (*stmt)++) == 0)
+            return true;
+    return false;
+}
+
+static void missing_read(void *arg, enum store_result result, const struct store_batch *b)
+{
+    const char *text = arg;
+    slice jid, list = slice_of(text);
+    unsigned stmt = 0;
+    const struct setting *s = setting_first();
+    while (s != NULL && !(s->accounts && setting_text(s) == text))
+        s = s->next;
+    if (result != STORE_OK || writer == NULL || s == NULL) /* NULL: changed meanwhile */
+        return;
+    while (next_missing(b, &stmt, writer->node, &list, &jid))
+        log_warn(&log_settings, LOG_EV("setting.no_account"), LOG_C("name", s->name),
+                 LOG_S("account", jid),
+                 LOG_C("hint", "whoever gets this address later has what the setting gives; take "
+                               "it out of the setting, or make the account with `user add`"));
+}
+
+/* An account in the node file that does not exist is not refused: the node file is there first. */
+static void warn_missing(void)
+{
+    for (struct setting *s = setting_first(); s != NULL && writer != NULL; s = s->next) {
+        const char *text = s->accounts ? setting_text(s) : "";
+        struct store_batch *b = store_read(writer->store, 0);
+        read_accounts(b, writer->node, slice_of(text));
+        if (store_stmt_count(b) > 0)
+            store_submit(b, writer->loop, 0, missing_read, (void *)text);
+        else
+            store_drop(&b);
+    }
+}
+
+static slice without(slice list, slice word, struct arena *tmp)
+{
+    slice one;
+    const char *text = "";
+    while (slice_word(&list, &one))
+        if (!slice_eq(one, word))
+            text = arena_printf(tmp, "%s%s%.*s", text, *text == '\0' ? "" : " ", SLICE_ARG(one));
+    return slice_of(text);
+}
+
+/* A later account with that name is another user. */
+static void removing(struct account *a, struct store_batch *b)
+{
+    for (const struct setting *s = setting_first(); s != NULL; s = s->next)
+        if (s->accounts)
+            STORE_ADD(b, &stmt_without, STORE_ANY_ROWS, SV_T(slice_of(s->name)), SV_T(a->jid));
+}
+
+static bool names(slice list, slice jid)
+{
+    slice one;
+    while (slice_word(&list, &one))
+        if (slice_eq(one, jid))
+            return true;
+    return false;
+}
+
+static void take_out(struct setting *s, slice jid, struct arena *tmp)
+{
+    struct why why;
+    const struct stored *item = stored_find(s);
+    bool named = names(slice_of(setting_text(s)), jid);
+    if (item != NULL)
+        stored_put(s, without((slice){ item->value, item->len }, jid, tmp));
+    if (!named)
+        return;
+    if (s->locked) {
+        log_warn(&log_settings, LOG_EV("setting.account_deleted"), LOG_C("name", s->name),
+                 LOG_S("account", jid),
+                 LOG_C("hint", "the node file still names this deleted account: take it out there "
+                               "and reload, or the next user of this address has what the "
+                               "setting gives"));
+        return;
+    }
+    enum err e = setting_set(s, without(slice_of(setting_text(s)), jid, tmp), &why);
+    ensure(e == OK); /* a part of a list that is allowed */
+    log_info(&log_settings, LOG_EV("setting.account_deleted"), LOG_C("name", s->name),
+             LOG_S("account", jid));
+}
+
+/* An account that was deleted; the slice is in the same block. */
+struct deleted {
+    slice jid;
+    char text[];
+};
+
+static void take_out_everywhere(struct worker *w, void *arg)
+{
+    struct deleted *gone = arg;
+    struct arena *tmp = arena_create(0);
+    (void)w;
+    for (struct setting *s = setting_first(); s != NULL; s = s->next)
+        if (s->accounts)
+            take_out(s, gone->jid, tmp);
+    arena_destroy(&tmp);
+    mem_free(&gone);
+}
+
+static void removed(struct account *a)
+{
+    struct deleted *gone = mem_alloc(sizeof *gone + a->jid.len);
+    memcpy(gone->text, a->jid.ptr, a->jid.len);
+    gone->jid = (slice){ gone->text, a->jid.len };
+    node_call(a->worker->node, 0, take_out_everywhere, gone);
+}
+
+static void worker_start(struct worker *w)
+{
+    if (w->index != 0)
+        return;
+    writer = w;
+    warn_missing();
+}
+
+static void worker_stop(struct worker *w)
+{
+    if (w->index == 0)
+        writer = NULL;
+}
+
 /* Changes from the value of the node file to that of the database, or to the default. */
 static void unlock(struct setting *s)
 {
@@ -205,6 +377,7 @@ void settings_fix(const struct setting_fixed *fixed, size_t count)
         }
     }
     warn_disagreement();
+    warn_missing();
 }
 
 /* A `set` that waits for the store. Lives in the arena of its call. */
@@ -299,6 +472,31 @@ static bool may_change(struct command_call *call, const struct setting *s)
     return false;
 }
 
+static void store_change(const struct change *ch)
+{
+    struct store_batch *b = store_write(writer->store, hash_keyed(slice_of(ch->setting->name)));
+    if (ch->value.ptr == NULL)
+        STORE_ADD(b, &stmt_del, STORE_ANY_ROWS, SV_T(slice_of(ch->setting->name)));
+    else
+        add_put(b, ch->setting, ch->value, ch->call->arena);
+    store_submit(b, writer->loop, 0, change_stored, (void *)ch);
+}
+
+static void accounts_read(void *arg, enum store_result result, const struct store_batch *b)
+{
+    const struct change *ch = arg;
+    slice jid, list = ch->value;
+    unsigned stmt = 0;
+    if (result != STORE_OK)
+        command_fail(ch->call, err_of_store(result), "the accounts cannot be looked up");
+    else if (next_missing(b, &stmt, writer->node, &list, &jid))
+        command_fail(ch->call, E_NOTFOUND,
+                     "%s: found %.*s, which is no account; `user add` makes it first",
+                     ch->setting->name, SLICE_ARG(jid));
+    else
+        store_change(ch);
+}
+
 static void set_on_writer(struct worker *w, void *arg)
 {
     struct command_call *call = arg;
@@ -333,12 +531,15 @@ static void set_on_writer(struct worker *w, void *arg)
     }
     struct change *ch = arena_new(call->arena, struct change, 1);
     *ch = (struct change){ call, s, value };
-    struct store_batch *b = store_write(w->store, hash_keyed(slice_of(s->name)));
-    if (value.ptr == NULL)
-        STORE_ADD(b, &stmt_del, STORE_ANY_ROWS, SV_T(slice_of(s->name)));
-    else
-        add_put(b, s, value, call->arena);
-    store_submit(b, w->loop, 0, change_stored, ch);
+    struct store_batch *b = store_read(w->store, 0);
+    if (s->accounts)
+        read_accounts(b, w->node, value);
+    if (store_stmt_count(b) > 0) {
+        store_submit(b, w->loop, 0, accounts_read, ch);
+    } else {
+        store_drop(&b);
+        store_change(ch);
+    }
 }
 
 static void run_set(struct command_call *call)
@@ -578,4 +779,8 @@ const struct feature settings_feature = {
                                            &reset_command, NULL },
     .alarms = (struct alarm *const[]){ &restart_alarm, NULL },
     .logs = (struct log_area *const[]){ &log_settings, NULL },
+    .worker_start = worker_start,
+    .worker_stop = worker_stop,
+    .remove = removing,
+    .removed = removed,
 };

@@ -21,6 +21,9 @@ struct setting {
     const char *def_text;      /* SET_STRING */
     bool (*check)(slice text); /* SET_STRING: whether the text has the form that `form` describes */
     const char *form;
+    /* SET_STRING: bare JIDs of accounts, separated by spaces. Those of our domains must exist when
+     * they are set, and one that is deleted is taken out. */
+    bool accounts;
     bool local;  /* names a file of the host: only operators at the control socket may set it */
     bool secret; /* SET_STRING: shown as "(secret)", and not logged */
     const char *const *choices; /* SET_CHOICE: names, NULL-terminated */

@@ -11,9 +11,11 @@ struct setting admin_accounts = {
     .max = 4096,
     .def_text = "",
     .check = are_accounts,
+    .accounts = true,
     .form = "addresses of accounts, lower case, separated by spaces",
     .doc = "Accounts, separated by spaces, that may run every command from their clients (ad-hoc "
-           "commands, XEP-0050) as `musterctl` does.",
+           "commands, XEP-0050) as `musterctl` does. An account that is deleted is "
+           "taken out.",
 };
 
 bool admins_has(slice bare)

@@ -247,7 +247,9 @@ static void user_added(void *arg, enum err e, const struct credentials *c)
     } else {
         struct user_profile profile = profile_of(t);
         users_created(t->call->worker, t->jid, &profile);
-        command_done(t->call, "account %.*s added%s", SLICE_ARG(t->jid), short_text(t->call));
+        command_done(t->call, "account %.*s added%s%s", SLICE_ARG(t->jid), short_text(t->call),
+                     admins_has(t->jid) ? "; it is an administrator, since admin.accounts names it"
+                                        : "");
     }
 }
 
