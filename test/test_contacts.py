@@ -113,6 +113,13 @@ def test_a_contact_is_removed(server, pair):
     assert server.ctl_run("contact", "del", "alice@localhost", "@").returncode == 2
 
 
+def test_help_names_the_limit_of_a_command(server):
+    assert "1,000" in server.ctl_run("help", "contact", "add").stdout
+    refused = server.ctl_run("contact", "add", "alice@localhost",
+                             ",".join(f"c{i}@x" for i in range(1001)))
+    assert "1000" in refused.stderr
+
+
 @pytest.mark.parametrize("args", [
     ("add", "alice", "bob@localhost"), ("add", "nobody@localhost", "bob@localhost"),
     ("add", "alice@example.org", "bob@localhost"), ("list", "nobody@localhost"),

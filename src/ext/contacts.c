@@ -413,7 +413,7 @@ static const struct command_arg list_args[] = {
 };
 static const struct command_arg add_args[] = {
     { "user", ARG_POSITIONAL, "address of the account: name@domain", NULL },
-    { "contacts", ARG_POSITIONAL, "addresses, separated by commas", NULL },
+    { "contacts", ARG_POSITIONAL, "addresses, separated by commas; up to 1,000", NULL },
     { "group", ARG_OPTION, "the group that they are put into", NULL },
     { "subscribe", ARG_FLAG, "sends each contact a subscription request from the user", NULL },
     { 0 },
