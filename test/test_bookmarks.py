@@ -6,7 +6,7 @@ import pytest
 from muster import xml
 from muster.client import until
 from muster.pubsub import (
-    error_of, expect_event, get_items, interested, item_ids, publish, pubsub, retract)
+    create, error_of, expect_event, get_items, interested, item_ids, publish, pubsub, retract)
 
 NODE = "urn:xmpp:bookmarks:1"
 STORAGE = "storage:bookmarks"
@@ -130,7 +130,8 @@ def test_bookmarks_are_private(server, alice):
         assert error_of(bob, "get", get_items(node), alice.bare)[2] == "closed-node"
 
 
-@pytest.mark.parametrize("rest", ["<conference jid='a@'/>", "<conference name='x'/>"])
+@pytest.mark.parametrize("rest", ["<conference jid='a@'/>", "<conference name='x'/>",
+                                  "<conference jid='b@conf.example/me'/>"])
 def test_rooms_without_an_address_are_left_out(alice, rest):
     alice.result("set", private(("a@conf.example", "A"), more=rest))
     assert {jid for jid, *_ in rooms(alice.result("get", GET_PRIVATE))} == {"a@conf.example"}
@@ -168,6 +169,26 @@ def test_the_newer_of_two_bookmarks_wins(alice):
 def test_the_later_of_two_in_one_storage_wins(alice):
     alice.result("set", private(("a@conf.example", "early"), ("A@conf.example", "late")))
     assert rooms(alice.result("get", GET_PRIVATE)) == {("a@conf.example", "late", "true", "me")}
+
+
+@pytest.mark.parametrize("item", ["not a jid@@", "room@conf.example/me", None])
+@pytest.mark.parametrize("exists", [False, True])
+def test_an_item_is_named_by_the_bare_jid_of_its_room(alice, item, exists):
+    """XEP-0402 §3."""
+    if exists:
+        alice.result("set", publish(NODE, conference(), item="a@conf.example", **OPTIONS))
+    name, kind, condition = error_of(alice, "set", publish(NODE, conference(), item=item))
+    assert (name, kind) == ("bad-request", "modify"), condition
+    text = alice.log[-1].find(".//{urn:ietf:params:xml:ns:xmpp-stanzas}text").text
+    assert "bare JID" in text
+    assert len(rooms(alice.result("get", GET_PRIVATE))) == exists
+
+
+def test_a_node_of_that_name_at_a_service_is_no_bookmark(alice):
+    """At a pubsub service it is a node as any other."""
+    service = "pubsub.localhost"
+    alice.result("set", create(NODE), service)
+    alice.result("set", publish(NODE, conference(), item="not a jid@@"), service)
 
 
 def test_the_newer_of_two_items_wins(alice):

@@ -74,6 +74,18 @@ static struct bookmark *bookmarks_find(const struct bookmarks *all, slice jid)
     return NULL;
 }
 
+/* A room is named by its bare JID (XEP-0402 §3). */
+static bool names_room(slice text, struct jid *jid, struct arena *tmp)
+{
+    return jid_parse(jid, text, tmp) == OK && jid_is_bare(jid);
+}
+
+static const char *item_rule(slice id, struct arena *tmp)
+{
+    struct jid jid;
+    return names_room(id, &jid, tmp) ? NULL : "the id of a bookmark is the bare JID of its room";
+}
+
 /* Items come newest first. */
 static struct bookmarks read_items(const struct ps_item *items, unsigned count, struct arena *tmp)
 {
@@ -84,8 +96,9 @@ static struct bookmarks read_items(const struct ps_item *items, unsigned count, 
         if (!elem_parse(&e, items[i].xml, SLICE(NS_CLIENT)) ||
             !elem_is(&e, "conference", NS_BOOKMARKS))
             continue;
-        bool parsed = jid_parse(&jid, items[i].id, tmp) == OK;
-        struct bookmark b = read_conference(&e, parsed ? jid.full : items[i].id, NS_BOOKMARKS, tmp);
+        if (!names_room(items[i].id, &jid, tmp))
+            continue; /* an earlier version took it */
+        struct bookmark b = read_conference(&e, jid.full, NS_BOOKMARKS, tmp);
         b.item = items[i].id;
         b.older = bookmarks_find(&all, b.jid) != NULL;
         bookmarks_add(&all, &b, tmp);
@@ -93,7 +106,7 @@ static struct bookmarks read_items(const struct ps_item *items, unsigned count, 
     return all;
 }
 
-/* The rooms of a <storage/>; an address that is none is left out. */
+/* The rooms of a <storage/>; what is no bare JID is left out. */
 static struct bookmarks read_storage(const struct elem *storage, struct arena *tmp)
 {
     struct bookmarks all = { 0 };
@@ -101,7 +114,7 @@ static struct bookmarks read_storage(const struct elem *storage, struct arena *t
     for (bool more = elem_first(storage, &e); more; more = elem_next(&e, &e)) {
         struct jid jid;
         if (!elem_is(&e, "conference", NS_STORAGE) ||
-            jid_parse(&jid, elem_attr(&e, "jid", tmp), tmp) != OK)
+            !names_room(elem_attr(&e, "jid", tmp), &jid, tmp))
             continue;
         struct bookmark b = read_conference(&e, jid.full, NS_STORAGE, tmp);
         struct bookmark *earlier = bookmarks_find(&all, jid.full);
@@ -448,6 +461,7 @@ static const struct iq_rule rules[] = {
 
 static void start(void)
 {
+    ps_item_rule(NS_BOOKMARKS, item_rule);
     ps_watch(NS_BOOKMARKS, bookmarks_changed);
     ps_watch(NS_STORAGE, storage_changed);
 }

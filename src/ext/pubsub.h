@@ -11,6 +11,7 @@
 #include "xmpp/stanza_error.h"
 
 struct account;
+struct arena;
 struct feature;
 struct ps_config;
 
@@ -42,3 +43,7 @@ enum { PS_WATCHES = 8 };
 enum ps_by { PS_BY_CLIENT, PS_BY_SERVER };
 typedef void ps_watch_fn(struct account *a, enum ps_by by, const struct ps_item *item);
 void ps_watch(const char *node, ps_watch_fn *fn);
+/* What an item that is published to such a node of an account must satisfy, by its id (empty: none
+ * was given): returns what is wrong with it, for the client, or NULL. At most PS_WATCHES rows. */
+typedef const char *ps_item_rule_fn(slice id, struct arena *tmp);
+void ps_item_rule(const char *node, ps_item_rule_fn *fn);

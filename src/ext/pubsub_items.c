@@ -1,3 +1,4 @@
+#include "base/ensure.h"
 /* Items: publishing, retrieving, removing them (XEP-0060 §6.5, §7, §8.5). */
 #include "base/arena.h"
 #include "base/buf.h"
@@ -51,6 +52,32 @@ static enum ps_step auto_create(struct ps_op *op)
 }
 
 /* §7.1.3.6: what the item must be, by the configuration of the node. */
+/* Rules of extensions. */
+
+static struct {
+    slice node;
+    ps_item_rule_fn *fn;
+} rules[PS_WATCHES];
+static unsigned rule_count;
+
+void ps_item_rule(const char *node, ps_item_rule_fn *fn)
+{
+    ensure(rule_count < PS_WATCHES);
+    rules[rule_count].node = slice_of(node);
+    rules[rule_count++].fn = fn;
+}
+
+static const char *broken_rule(const struct ps_op *op)
+{
+    const char *what = NULL;
+    if (op->service->account == NULL || !op->req.has_item)
+        return NULL;
+    for (unsigned i = 0; i < rule_count && what == NULL; i++)
+        if (slice_eq(rules[i].node, op->node->name))
+            what = rules[i].fn(op->req.item_id, op->tmp);
+    return what;
+}
+
 static enum ps_step check_item(struct ps_op *op, const struct ps_config *c)
 {
     const struct ps_request *r = &op->req;
@@ -65,6 +92,9 @@ static enum ps_step check_item(struct ps_op *op, const struct ps_config *c)
         return ps_fail(op, SE_BAD_REQUEST, "payload-required", (slice){ 0 });
     if (r->payload.len > (uint64_t)max)
         return ps_fail(op, SE_NOT_ACCEPTABLE, "payload-too-big", (slice){ 0 });
+    const char *broken = broken_rule(op);
+    if (broken != NULL)
+        return ps_fail(op, SE_BAD_REQUEST, NULL, slice_of(broken));
     return PS_COMMIT;
 }
 
