@@ -1,5 +1,6 @@
 """Service administration (XEP-0133), and the commands below it with musterctl."""
 import asyncio
+import datetime
 import json
 import signal
 
@@ -594,6 +595,22 @@ def test_a_delayed_end_can_be_taken_back(host, alice):
     assert host.ctl_run("server", "continue").returncode != 0
     assert host.ctl_run("server", "stop", "--delay", "soon").returncode != 0
     alice.ping()
+
+
+@pytest.mark.parametrize("what", ["restart", "stop"])
+def test_status_shows_a_scheduled_end(host, what):
+    """A second operator sees what will happen and when, until it is cancelled."""
+    [row] = host.rows("status")
+    assert row["end_scheduled"] == "no"
+    before = datetime.datetime.now(datetime.timezone.utc)
+    host.ctl("server", what, "--delay", 3600)
+    [row] = host.rows("status")
+    said, _, stamp = row["end_scheduled"].partition(" at ")
+    assert said == what
+    due = datetime.datetime.fromisoformat(stamp.replace("Z", "+00:00"))
+    assert before + datetime.timedelta(seconds=3599) < due < before + datetime.timedelta(hours=2)
+    host.ctl("server", "continue")
+    assert host.rows("status")[0]["end_scheduled"] == "no"
 
 
 def test_a_stop_while_a_restart_waits(host):

@@ -1,5 +1,6 @@
 #include "admin/lifecycle.h"
 #include "base/arena.h"
+#include "base/clock.h"
 #include "base/command.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -10,6 +11,7 @@
 #include "io/timer.h"
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <unistd.h>
 
 enum { DELAY_S_MAX = 24 * 3600, ANSWER_MS = 200 };
@@ -18,6 +20,19 @@ static struct log_area log_lifecycle = { .name = "lifecycle" };
 static _Atomic bool restart_wanted; /* set when the delay has passed: a signal before that stops */
 static struct timer end_timer;      /* on worker 0 */
 static bool end_restarts;
+static _Atomic uint64_t end_due; /* wall time of the end in us, doubled, + 1: a restart; 0: none */
+
+void lifecycle_scheduled(char out[LIFECYCLE_TEXT_MAX])
+{
+    uint64_t due = atomic_load(&end_due);
+    char stamp[CLOCK_STAMP_LEN];
+    if (due == 0) {
+        snprintf(out, LIFECYCLE_TEXT_MAX, "no");
+        return;
+    }
+    clock_stamp(stamp, due / 2);
+    snprintf(out, LIFECYCLE_TEXT_MAX, "%s at %s", due % 2 != 0 ? "restart" : "stop", stamp);
+}
 
 bool lifecycle_restarts(void) { return atomic_load(&restart_wanted); }
 
@@ -43,7 +58,9 @@ static void schedule(struct worker *w, void *arg)
     end_timer.fn = end_now;
     end_restarts = wish->restart;
     /* the reply is sent before the server begins to end */
-    timer_set(w->loop, &end_timer, ANSWER_MS + (uint64_t)wish->delay_s * 1000);
+    uint64_t ms = ANSWER_MS + (uint64_t)wish->delay_s * 1000;
+    timer_set(w->loop, &end_timer, ms);
+    atomic_store(&end_due, (loop_wall_us(w->loop) + ms * 1000) * 2 + (wish->restart ? 1 : 0));
     log_info(&log_lifecycle, LOG_EV("server.end-scheduled"), LOG_C("what", what),
              LOG_I("delay_s", wish->delay_s), LOG_S("actor", wish->call->actor));
     command_done(wish->call, "the server %s in %lld s", what, (long long)wish->delay_s);
@@ -90,6 +107,7 @@ static void cancel_end(struct worker *w, void *arg)
         return;
     }
     timer_cancel(&end_timer);
+    atomic_store(&end_due, 0);
     command_done(call, "the server goes on");
 }
 

@@ -5,5 +5,9 @@
 
 extern const struct feature lifecycle_feature;
 
+/* What is scheduled: "restart at " or "stop at " and the time, or "no". Any thread. */
+enum { LIFECYCLE_TEXT_MAX = 48 };
+void lifecycle_scheduled(char out[LIFECYCLE_TEXT_MAX]);
+
 /* Whether the server ends because of `server restart`. Any thread. */
 bool lifecycle_restarts(void);

@@ -1,5 +1,6 @@
 #include "admin/status.h"
 #include "admin/control.h"
+#include "admin/lifecycle.h"
 #include "admin/metrics_text.h"
 #include "base/alarm.h"
 #include "base/arena.h"
@@ -109,6 +110,7 @@ static void status_done(struct work *work)
     const char *store = active_alarms(call->arena, "store.");
     const char *alarms = active_alarms(call->arena, "");
     const char *restart = restart_needed(call->arena);
+    char end[LIFECYCLE_TEXT_MAX];
     command_row(call);
     command_text(call, "version", SLICE(MUSTER_VERSION));
     command_text(call, "node", slice_of(n->name));
@@ -123,6 +125,8 @@ static void status_done(struct work *work)
     add_database(call, w->store);
     command_text(call, "alarms", slice_of(*alarms != '\0' ? alarms : "none"));
     command_text(call, "restart_needed", slice_of(*restart != '\0' ? restart : "no"));
+    lifecycle_scheduled(end);
+    command_text(call, "end_scheduled", slice_of(end));
     command_done(call, "%s", "");
 }
 
@@ -203,7 +207,9 @@ static struct command status_command = {
     .name = "status",
     .reads = true,
     .run = run_status,
-    .doc = "Shows the state of the server: version, sessions, memory, database, active alarms.",
+    .doc =
+        "Shows the state of the server: version, sessions, memory, database, active alarms, what "
+        "needs a restart, and a stop or restart that is scheduled.",
 };
 static struct command alarm_command = {
     .name = "alarm list",
