@@ -1,7 +1,12 @@
 """Rosters: RFC 6121 §2, with versioning (§2.6) and limits."""
+import socket
+
 import pytest
 
 from muster import xml
+from muster.bosh import Bosh
+from muster.client import Gone, until
+from muster.websocket import WebSocket
 
 pytestmark = pytest.mark.core
 
@@ -200,6 +205,71 @@ def test_changes_are_made_in_order(alice):
     for i in range(30):
         push(alice, f"<item jid='bob@localhost' name='n{i}'/>")
     assert items(get(alice))["bob@localhost"][1] == "n29"
+
+
+# --- contact lists of more than c2s.output-max ---
+
+
+def fill(client, contacts=190, groups=50):
+    """With about 8.5 MB: more than sockets hold."""
+    for i in range(contacts):
+        inner = "".join(f"<group>{k:02}{'g' * 900}</group>" for k in range(groups))
+        put(client, f"<item jid='c{i}@localhost'>{inner}</item>")
+        client.log.clear()
+
+
+@pytest.fixture
+def narrow(make_server):
+    """Its largest stanza makes the limit of waiting output 128 KiB."""
+    return make_server("alice", "bob", settings={
+        "c2s.output-max": "64KiB", "c2s.stanza-bytes": "64KiB", "c2s.byte-rate": "none",
+        "sm.queue-bytes": "512KiB"}, why="it sends 8.5 MB")
+
+
+@pytest.mark.parametrize("way", ["tcp", "sm", "websocket", "bosh"])
+def test_a_long_answer_does_not_end_the_stream_of_a_client_that_reads(narrow, way):
+    """It is the server's own answer to one request (RFC 6121 §2.1.4)."""
+    fill(narrow.login("alice", "first"))
+    if way in ("websocket", "bosh"):
+        kind = WebSocket if way == "websocket" else Bosh
+        alice = kind(("127.0.0.1", narrow.https_port), "localhost", "alice", tls=True)
+        narrow.clients.append(alice)
+        alice.open()
+        alice.login()
+        if way == "websocket":
+            alice.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 17)
+    else:
+        alice = narrow.login("alice", "a")
+        # else the kernel takes all of it at once
+        alice.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 17)
+    if way == "sm":
+        alice.enable_sm()
+    for _ in range(1 if way == "bosh" else 2):  # there the next request may acknowledge it late
+        assert len(items(get(alice))) == 190
+        alice.ping()
+        if way == "sm":
+            alice.ack()
+
+
+def test_behind_a_long_answer_the_limit_is_as_ever(narrow):
+    """A client that stops to read is closed by what comes later, and that is not lost."""
+    fill(narrow.login("alice", "first"))
+    alice, bob = narrow.client("alice", "a"), narrow.client("bob", "b")
+    alice.raw(f"<iq type='get' id='long'>{QUERY.format('', '')}</iq>" * 2)
+    sent = 0
+
+    def closed():
+        nonlocal sent
+        bob.send(f"<message to='alice@localhost' type='chat'><body>{sent}</body>"
+                 f"<x xmlns='urn:x'>{'x' * 32000}</x></message>")
+        bob.ping()
+        sent += 1
+        return "stream.error" in narrow.log()
+    until("the end of the stream", closed)
+    assert sent < 800  # what sockets hold, and the limit
+    with pytest.raises(Gone):
+        alice.expect("<never xmlns='urn:never'/>")
+    assert "policy-violation" in [xml.condition(e) for e in alice.log]
 
 
 @pytest.mark.parametrize("user", ["bob", "nobody"])

@@ -74,6 +74,7 @@ struct bosh {
     struct bosh_request *feeding; /* in held; its elements are given to the stream */
     struct bosh_kept kept[BOSH_REQUESTS_MAX + 1]; /* text.cap 0: free */
     struct buf out;                               /* elements for the next answer */
+    size_t large;                                 /* of the longest in it, beside the limit; or 0 */
     struct buf error;                             /* <stream:error/>, for the last answer */
     struct timer timer;      /* of the oldest held request, a missing one, or inactivity */
     struct loop_defer later; /* input goes on, answers go out */

@@ -23,9 +23,27 @@ static void bosh_open(struct stream *s, slice id, slice to)
     bosh_later(s->bosh); /* a restart is answered by the features, the first header by `greet` */
 }
 
+static void forget_output(struct bosh *b)
+{
+    buf_fini(&b->out);
+    buf_init(&b->out, (size_t)c2s_limits(stream_c2s(b->stream))->output_max);
+    b->large = 0;
+}
+
+/* The longest element that waits does not count for the limit if it is long, as over TCP
+ * (io/conn.h). */
+static void make_room(struct bosh *b, size_t bytes)
+{
+    if (bytes <= C2S_OUTPUT_HIGH || bytes <= b->large)
+        return;
+    b->out.max += bytes - b->large;
+    b->large = bytes;
+}
+
 static void append(struct bosh *b, slice element)
 {
     struct framed f = framed_split(element);
+    make_room(b, element.len + f.xmlns.len);
     buf_add(&b->out, f.tag);
     buf_add(&b->out, f.xmlns);
     buf_add(&b->out, f.rest);
@@ -47,7 +65,9 @@ static void bosh_write(struct stream *s, slice element)
 static void bosh_stanza(struct stream *s, const struct down *d)
 {
     struct bosh *b = s->bosh;
-    char *at = buf_reserve(&b->out, stanza_write_max(d->st, d->note));
+    size_t room = stanza_write_max(d->st, d->note);
+    make_room(b, room);
+    char *at = buf_reserve(&b->out, room);
     if (at != NULL)
         b->out.len += stanza_write_alone(at, d->st, d->note);
     else
@@ -98,8 +118,7 @@ static void account_bytes(struct bosh *b)
 
 void bosh_drop_output(struct bosh *b)
 {
-    buf_fini(&b->out);
-    buf_init(&b->out, (size_t)c2s_limits(stream_c2s(b->stream))->output_max);
+    forget_output(b);
     account_bytes(b);
 }
 
@@ -163,8 +182,7 @@ static void write_answer(struct bosh *b, struct bosh_request *q, enum body_part 
     buf_lit(out, ">");
     if (payload) {
         buf_add(out, buf_slice(&b->out));
-        buf_fini(&b->out);
-        buf_init(&b->out, (size_t)c2s_limits(stream_c2s(b->stream))->output_max);
+        forget_output(b);
     }
     if (part == BODY_LAST)
         buf_add(out, buf_slice(&b->error));

@@ -36,7 +36,7 @@ static struct conn_limits limits_now(void)
     uint32_t output_max = (uint32_t)setting_int(&c2s_output_max);
     uint32_t stanza = (uint32_t)setting_int(&c2s_bytes);
     return (struct conn_limits){ .input_bytes = stanza + 4096,
-                                 .output_high = 256 * 1024,
+                                 .output_high = C2S_OUTPUT_HIGH,
                                  .output_max = output_max > stanza * 2 ? output_max : stanza * 2,
                                  .handshake_ms = (uint32_t)setting_int(&c2s_auth_timeout),
                                  .user_timeout_ms = (uint32_t)setting_int(&c2s_ping_timeout) };
@@ -200,7 +200,7 @@ bool stream_drop_output(struct stream *s)
         bosh_drop_output(s->bosh);
         return false;
     }
-    if (conn_output_bytes(s->conn) <= c2s_limits(stream_c2s(s))->output_high)
+    if (conn_output_bytes(s->conn) <= C2S_OUTPUT_HIGH)
         return false;
     log_info(&log_c2s, LOG_EV("stream.dropped"), LOG_I("bytes", conn_output_bytes(s->conn)),
              LOG_C("peer", stream_peer(s)->peer_text));

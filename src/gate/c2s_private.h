@@ -177,6 +177,8 @@ size_t bosh_output(const struct bosh *b); /* bytes that wait for the client, or 
 void bosh_worker_end(struct worker *w);   /* frees what waits for nobody */
 
 const struct conn_info *stream_peer(const struct stream *s);
+/* Output above which a stream is not read, bytes. */
+enum { C2S_OUTPUT_HIGH = 256 * 1024 };
 /* Reasons of enum conn_hold. */
 void stream_hold(struct stream *s, unsigned reason);
 void stream_release(struct stream *s, unsigned reason);

@@ -108,7 +108,8 @@ struct setting c2s_output_max = {
     .min = 1 << 16,
     .max = 1 << 30,
     .doc = "Output that may be queued for a client that reads too slowly. With more, its stream is "
-           "closed with policy-violation; its messages stay in its mailbox.",
+           "closed with policy-violation; its messages stay in its mailbox. The longest stanza in "
+           "the queue, such as a large contact list, does not count.",
 };
 struct setting c2s_auth_attempts = {
     .name = "c2s.auth-attempts",

@@ -111,7 +111,8 @@ struct setting sm_queue_bytes = {
     .max = 1 << 30,
     .doc = "Unacknowledged data of a connected session, including stanzas that are kept back for a "
            "client in the background. With more, the stream is closed with policy-violation; the "
-           "messages stay in the mailbox.",
+           "messages stay in the mailbox. The longest stanza, such as a large contact list, does "
+           "not count.",
 };
 static struct setting session_clear = {
     .name = "session.bind2-clears-offline",

@@ -348,11 +348,25 @@ bool session_queue_fits(struct session *s)
     return true;
 }
 
+/* A long answer to one request says nothing of how fast the client reads, nor whether it
+ * acknowledges: the longest stanza does not count. */
+static bool holds_too_much(const struct session *s)
+{
+    size_t max = (size_t)setting_int(&sm_queue_bytes), longest = 0;
+    if (s->queue_bytes <= max)
+        return false;
+    for (uint32_t i = 0; i < s->queue_len; i++) {
+        size_t bytes = session_queue_at(s, i)->st->bytes;
+        longest = bytes > longest ? bytes : longest;
+    }
+    return s->queue_bytes - longest > max;
+}
+
 /* Checks whether the session or its account now holds too much. */
 static void check_size(struct session *s, const struct stanza *st)
 {
     struct account *a = s->account;
-    if (s->queue_len > setting_int(&sm_queue_max) || s->queue_bytes > setting_int(&sm_queue_bytes))
+    if (s->queue_len > setting_int(&sm_queue_max) || holds_too_much(s))
         session_end_later(s, END_SLOW);
     budget_grew(a->worker, st->bytes);
     budget_queued(a, a->worker, a->queue_bytes);

@@ -4,8 +4,10 @@
  *
  * Output is gathered and written once at the end of the tick; EPOLLOUT only after EAGAIN. Above the
  * high-water mark on_event(CONN_HIGH) is told, below half of it CONN_LOW; above the hard cap the
- * connection is closed after CONN_OVERFLOW. Input is contiguous: what the owner does not take is
- * kept and given again together with more. */
+ * connection is closed after CONN_OVERFLOW. Of the writes that are queued, the largest does not
+ * count for the cap if it alone is above the high-water mark: one long answer says nothing of how
+ * fast the peer reads. So at most the cap and one such write are queued. Input is contiguous: what
+ * the owner does not take is kept and given again together with more. */
 #pragma once
 #include "base/err.h"
 #include "base/slice.h"
@@ -40,7 +42,7 @@ struct conn_ops {
 struct conn_limits {
     uint32_t input_bytes;  /* unread bytes kept for the owner; more are not read from the socket */
     uint32_t output_high;  /* bytes */
-    uint32_t output_max;   /* hard cap, bytes */
+    uint32_t output_max;   /* hard cap, bytes; a large write beside it */
     uint32_t handshake_ms; /* for PROXY header and TLS together */
     uint32_t user_timeout_ms; /* TCP_USER_TIMEOUT; 0: the system's */
 };

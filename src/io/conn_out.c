@@ -97,6 +97,9 @@ void conn_out_advance(struct conn *c, size_t bytes)
 {
     ensure(bytes <= c->out_bytes);
     c->out_bytes -= bytes;
+    c->large_end -= bytes < c->large_end ? (uint32_t)bytes : c->large_end;
+    if (c->large_len > c->large_end)
+        c->large_len = c->large_end;
     while (c->out != NULL && bytes >= c->out->len - c->out->at) {
         bytes -= c->out->len - c->out->at;
         drop_first_chunk(c);
@@ -109,16 +112,26 @@ size_t conn_output_bytes(const struct conn *c) { return c->out_bytes + conn_tls_
 
 static bool refuses_output(const struct conn *c) { return c->state > CONN_OPEN || c->overflow; }
 
+/* The last write is the large one if it is longer than what is left of the one before. */
+static void note_large(struct conn *c, size_t bytes)
+{
+    if (bytes <= c->limits->output_high || bytes <= c->large_len || c->out_bytes > UINT32_MAX)
+        return;
+    c->large_len = (uint32_t)bytes;
+    c->large_end = (uint32_t)c->out_bytes;
+}
+
 static void added(struct conn *c, size_t bytes)
 {
     c->out_bytes += bytes;
+    note_large(c, bytes);
     c->wrote = true;
     conn_mark_dirty(c);
     if (conn_output_bytes(c) <= c->limits->output_high)
         return;
     if (!atomic_load_explicit(&c->lent, memory_order_acquire) && c->loop != NULL)
         conn_flush(c); /* not at the end of the tick: memory stays bounded */
-    if (conn_output_bytes(c) > c->limits->output_max && c->state <= CONN_OPEN) {
+    if (conn_output_bytes(c) - c->large_len > c->limits->output_max && c->state <= CONN_OPEN) {
         c->overflow = true;
         conn_queue(c);
     }

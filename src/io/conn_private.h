@@ -91,7 +91,10 @@ struct conn {
     struct timer timer; /* deadline of HEADER and HANDSHAKE, FLUSHING and LINGERING */
     struct conn_chunk *out, *out_last;
     size_t out_bytes; /* in chunks */
-    char *in;         /* unread clear text, NULL while empty */
+    /* Of the largest write above the high-water mark that is in chunks: what is left of it, and the
+     * bytes up to its end; 0: none. */
+    uint32_t large_len, large_end;
+    char *in; /* unread clear text, NULL while empty */
     uint32_t in_len, in_cap;
     uint64_t last_read_us;
     const char *error;

@@ -444,6 +444,33 @@ static void test_overflow_says_last_words_and_closes(void **state)
     peer_destroy(p);
 }
 
+/* One long write, however long, is no sign of a slow peer; behind it the cap is as ever. */
+static void test_the_largest_write_does_not_count(void **state)
+{
+    struct peer *p = peer_create(&narrow);
+    size_t large = narrow.output_max * 4;
+    char *text = test_calloc(1, large);
+    unsigned small = 0;
+
+    (void)state;
+    small_buffers(p);
+    for (unsigned i = 0; i < 40; i++)
+        write_pattern(p->c, 1000);
+    conn_write(p->c, (slice){ text, large });
+    conn_write(p->c, (slice){ text, large / 8 }); /* shorter: it counts */
+    assert_false(p->c->overflow);
+    for (size_t n = 0; !p->c->overflow; small++, n += 1000)
+        write_pattern(p->c, 1000);
+    assert_in_range(conn_output_bytes(p->c), large, large + narrow.output_max + 1000);
+    assert_true(small > 0);
+    test_free(text);
+    close(p->fd);
+    p->fd = -1;
+    bed_run(p->loop, is_closed, p);
+    assert_int_equal(p->told[CONN_OVERFLOW], 1);
+    peer_destroy(p);
+}
+
 static void test_reserve_and_commit(void **state)
 {
     struct peer *p = peer_create(&limits);
@@ -636,6 +663,7 @@ int main(void)
         cmocka_unit_test(test_high_low_drained),
         cmocka_unit_test(test_drained_after_each_tick),
         cmocka_unit_test(test_overflow_says_last_words_and_closes),
+        cmocka_unit_test(test_the_largest_write_does_not_count),
         cmocka_unit_test(test_reserve_and_commit),
         cmocka_unit_test(test_close_flushes_even_with_unread_input),
         cmocka_unit_test(test_close_has_deadlines),
