@@ -57,6 +57,41 @@ def test_its_domain_is_an_item_of_the_server_while_it_is_connected(host):
     assert alice.error("get", "<query xmlns='urn:x'/>", to=DOMAIN)[0] == "remote-server-not-found"
 
 
+@pytest.mark.parametrize("online", [True, False])
+def test_an_error_ends_a_request_for_a_subscription_unless_it_says_to_wait(host, online):
+    """RFC 6120 §8.3.2; also while the user who asked is away."""
+    roster = "<query xmlns='jabber:iq:roster'/>"
+    alice = host.client("alice", "a")
+    gateway = Component(host, DOMAIN, SECRET)
+
+    def state(client):
+        return {i.get("jid"): (i.get("subscription"), i.get("ask"))
+                for i in client.result("get", roster)}
+
+    def bounce(contact, kind):
+        gateway.send(f"<presence from='{contact}@{DOMAIN}' to='alice@localhost' type='error'>"
+                     f"<error type='{kind}'><undefined-condition "
+                     "xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></presence>")
+
+    gateway.send(f"<presence from='seen@{DOMAIN}' to='alice@localhost' type='subscribe'/>")
+    for contact in "final", "waits", "seen":
+        alice.send(f"<presence to='{contact}@{DOMAIN}' type='subscribe'/>")
+        gateway.expect(f"<presence to='{contact}@{DOMAIN}' type='subscribe'/>")
+    gateway.send(f"<presence from='seen@{DOMAIN}' to='alice@localhost' type='subscribed'/>")
+    until("an answer", lambda: state(alice)[f"seen@{DOMAIN}"][0] in ("to", "both"))
+    granted = state(alice)[f"seen@{DOMAIN}"]
+    if not online:
+        alice.close()
+        until("end of the session", lambda: host.rows("session", "list") == [])
+    for contact, kind in ("waits", "wait"), ("seen", "cancel"), ("final", "cancel"):
+        bounce(contact, kind)
+    if not online:
+        alice = host.client("alice", "back")
+    until("an end of the request", lambda: state(alice)[f"final@{DOMAIN}"] == ("none", None))
+    assert state(alice) == {f"final@{DOMAIN}": ("none", None), f"seen@{DOMAIN}": granted,
+                            f"waits@{DOMAIN}": ("none", "subscribe")}
+
+
 def test_a_pair_keeps_its_connection_among_several(host):
     alice = host.client("alice", "a")
     links = [Component(host, DOMAIN, SECRET) for _ in range(3)]

@@ -237,10 +237,50 @@ def test_unknown_user(alice):
     alice.expect_nothing("<presence type='subscribed'/>")
 
 
-def test_foreign_domain(alice):
-    presence(alice, "romeo@elsewhere.example", "subscribe")
-    alice.expect_error("remote-server-not-found",
-                       template="<presence type='error' from='romeo@elsewhere.example'/>")
+NOT_ACCOUNTS = {"romeo@elsewhere.example": "remote-server-not-found",
+                "elsewhere.example": "remote-server-not-found",
+                "localhost": "service-unavailable",
+                "conference.localhost": "service-unavailable",
+                "tea@conference.localhost": "service-unavailable",
+                "pubsub.localhost": "service-unavailable",
+                "upload.localhost": "service-unavailable"}
+
+
+@pytest.mark.parametrize("to", NOT_ACCOUNTS)
+def test_a_request_that_an_error_answers_is_not_open(server, alice, to):
+    """No one there will ever answer it: it is not shown as asked for ever."""
+    presence(alice, to, "subscribe")
+    push(alice, jid=to, subscription="none", ask="subscribe")
+    alice.expect_error(NOT_ACCOUNTS[to], template=f"<presence type='error' from='{to}'/>")
+    push(alice, jid=to, subscription="none", ask="-")
+    assert roster(alice) == {to: ("none", None)}
+    server.restart()
+    assert roster(interested(server, "alice", "later")) == {to: ("none", None)}
+
+
+def test_a_room_that_is_there_takes_no_subscription(alice, bob):
+    room = "tea@conference.localhost"
+    bob.send(f"<presence to='{room}/bob'><x xmlns='http://jabber.org/protocol/muc'/></presence>")
+    bob.expect(f"<presence from='{room}/bob'/>")
+    presence(alice, room, "subscribe")
+    push(alice, jid=room, ask="subscribe")
+    alice.expect_error("service-unavailable", template=f"<presence type='error' from='{room}'/>")
+    push(alice, jid=room, subscription="none", ask="-")
+
+
+def test_an_account_answers_by_its_words_alone(alice, bob):
+    """What its client sends as an error to the other's bare address ends no request."""
+    presence(alice, "bob@localhost", "subscribe")
+    push(alice, jid="bob@localhost", ask="subscribe")
+    bob.expect("<presence type='subscribe'/>")
+    bob.send("<presence to='alice@localhost' type='error'><error type='cancel'>"
+             "<service-unavailable xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>"
+             "</presence>")
+    bob.ping()
+    alice.ping()
+    assert roster(alice) == {"bob@localhost": ("none", "subscribe")}
+    presence(bob, "alice@localhost", "subscribed")
+    push(alice, jid="bob@localhost", subscription="to", ask="-")
 
 
 def test_contacts_max_holds_for_subscriptions(make_server):

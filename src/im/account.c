@@ -390,7 +390,7 @@ static void look_once_more(struct account *a)
  * Only what changes its roster needs it. */
 static bool needs_account(const struct stanza *st)
 {
-    return st->kind != STANZA_PRESENCE ||
+    return st->kind != STANZA_PRESENCE || (st->type == TYPE_ERROR && stanza_to_is_bare(st)) ||
            (st->type >= TYPE_SUBSCRIBE && st->type <= TYPE_UNSUBSCRIBED);
 }
 

@@ -184,6 +184,11 @@ enum routed host_receive(struct worker *w, const struct host *h, struct stanza *
     bool domain = memchr(st->to, '@', st->to_bare_len) == NULL && stanza_to_is_bare(st);
     if (domain && is_request(st))
         return iq_to_host(w, h, st, origin);
+    if (st->kind == STANZA_PRESENCE && st->type == TYPE_SUBSCRIBE) {
+        route_error(w, st, SE_SERVICE_UNAVAILABLE, SLICE("services and rooms have no presence"));
+        stanza_unref(&st);
+        return ROUTED;
+    }
     if (h->receive != NULL)
         return h->receive(w, h, st, origin);
     if (is_request(st) || (st->kind == STANZA_MESSAGE && stanza_has(st, KNOWN(BODY))))

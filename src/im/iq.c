@@ -176,6 +176,8 @@ enum routed server_receive(struct worker *w, struct stanza *st, struct origin or
     }
     if (st->kind == STANZA_MESSAGE && stanza_has(st, KNOWN(BODY)))
         route_error(w, st, SE_SERVICE_UNAVAILABLE, SLICE("nobody reads messages to the server"));
+    else if (st->type == TYPE_SUBSCRIBE)
+        route_error(w, st, SE_SERVICE_UNAVAILABLE, SLICE("the server has no presence"));
     else if (st->type == TYPE_INVALID)
         route_error(w, st, SE_BAD_REQUEST, (slice){ 0 });
     stanza_unref(&st);

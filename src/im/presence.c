@@ -555,8 +555,10 @@ static void deliver(struct account *a, struct stanza *st)
     enum delivery_have have = s != NULL                  ? HAVE_MATCH
                               : account_available(a) > 0 ? HAVE_SOME
                                                          : HAVE_NONE;
-    if (bare && st->type == TYPE_ERROR)
+    if (bare && st->type == TYPE_ERROR) {
         show_error(a, st);
+        subscription_bounced(a, st);
+    }
     switch (delivery_rule(STANZA_PRESENCE, st->type, bare ? TO_BARE : TO_FULL, have)) {
     case DELIVER_ALL:
         give_all(a, st);

@@ -262,6 +262,7 @@ static void test_unknown_user(void **state)
     presence(alice, "romeo@elsewhere.test", TYPE_SUBSCRIBE, "");
     expect(alice, "<iq", "ask='subscribe'", "romeo@elsewhere.test");
     expect(alice, "type='error'", "remote-server-not-found", "romeo@elsewhere.test");
+    expect(alice, "<iq", "subscription='none'/>", "romeo@elsewhere.test");
     logout(alice);
     assert_int_equal(left(), 0);
 }

@@ -254,6 +254,7 @@ struct change {
     struct stanza *answer; /* inbound: on behalf of the account */
     struct origin origin;
     bool *ended; /* of begin(), as long as it runs */
+    bool failed; /* inbound: an error was the answer to a request, which is no longer open */
     enum sub_verb verb;
     uint64_t word; /* inbound: its number; 0: none */
     struct sub_result result;
@@ -479,6 +480,10 @@ static struct sub_result next_in(const struct account *a, const struct change *c
     struct sub_result result = next(a->roster, c, SUB_IN);
     const struct roster_item *item = roster_find(a->roster, stanza_from(c->st));
     enum sub_state state = item == NULL ? SUB_NONE : (enum sub_state)item->state;
+    if (c->failed) { /* the error itself has been delivered */
+        result.actions = SUB_PUSH;
+        return sub_state_ask(state) ? result : (struct sub_result){ state, 0 };
+    }
     if (confirms(account_node(a), stanza_from(c->st)) && axis_of(c->verb) == AXIS_GRANT &&
         crossing_is_stale(a, stanza_from(c->st), c->word))
         return sub_crossed(state, c->verb);
@@ -594,7 +599,7 @@ static void in_apply(struct mutation *m, enum err e)
     trace("subscription.in", c, contact, e);
     if (e != OK) { /* an account of ours tells it again */
         subscription_failed(w, c->st);
-        if (!confirms(w->node, contact))
+        if (!confirms(w->node, contact) && !c->failed)
             route_error(w, c->st, stanza_error_of(e), (slice){ 0 });
         end(w, c);
         return;
@@ -710,6 +715,30 @@ enum routed subscription_in(struct account *a, struct stanza *st, struct origin 
     c->m.prepare = in_prepare;
     c->m.apply = in_apply;
     return begin(a, c);
+}
+
+/* "wait": it may be answered yet (RFC 6120 §8.3.2). */
+static bool is_final(const struct worker *w, const struct stanza *st)
+{
+    struct elem e;
+    return !stanza_child(st, KNOWN_ERROR, &e) ||
+           !slice_is(elem_attr(&e, "type", loop_scratch(w->loop)), "wait");
+}
+
+void subscription_bounced(struct account *a, const struct stanza *st)
+{
+    slice contact = stanza_from_bare(st);
+    const struct roster_item *item = roster_find(a->roster, contact);
+    if (item == NULL || !sub_state_ask(item->state) || confirms(account_node(a), contact) ||
+        !is_final(a->worker, st))
+        return;
+    struct change *c = change_create(stanza_make(STANZA_PRESENCE, TYPE_UNSUBSCRIBED, contact,
+                                                 a->jid, (slice){ 0 }, (slice){ 0 }),
+                                     ORIGIN_NONE);
+    c->failed = true;
+    c->m.prepare = in_prepare;
+    c->m.apply = in_apply;
+    (void)begin(a, c);
 }
 
 /* Nobody there: §8.5.1; a request is refused, so that it does not stay open for ever. */

@@ -17,6 +17,10 @@ struct session;
 enum routed subscription_out(struct session *s, struct stanza *st, struct origin origin);
 /* For a local account that is READY. Takes over. */
 enum routed subscription_in(struct account *a, struct stanza *st, struct origin origin);
+/* A presence error came to the bare JID of an account that is READY: if its sender was asked for a
+ * subscription and is no account of ours, the request is no longer open, unless the error says to
+ * wait. An account of ours answers in the order of requests instead. Does not take over. */
+void subscription_bounced(struct account *a, const struct stanza *st);
 /* For a local account that does not exist. Takes over. */
 void subscription_to_nobody(struct worker *w, struct stanza *st);
 
