@@ -3,6 +3,7 @@
  * waits. What a stream is told changes under live.lock. Included by one file of a test program,
  * after cmocka.h. */
 #pragma once
+#include "auth/seal.h"
 #include "base/arena.h"
 #include "base/command.h"
 #include "base/mem.h"
@@ -131,7 +132,9 @@ static inline const char *live_path(unsigned n)
 /* Node n, not running yet; its id is n + 1. */
 static inline void live_open(unsigned n, unsigned workers, const char *const *domains)
 {
+    static const unsigned char key[SEAL_KEY_BYTES] = "the key of these tests";
     struct why why = { 0 };
+    seal_use(key);
     struct store_conf conf = { .url = arena_printf(live.tmp, "sqlite:%s", live_path(n)),
                                .schemas = test_schemas };
     if (store_open(&live.store[n], &conf, &why) != OK)

@@ -9,7 +9,7 @@ struct job {
     struct work work;
     pthread_t ran_on;
     unsigned ran, done;
-    sem_t *gate;
+    sem_t *gate, *begun;
 };
 
 static struct loop *loop;
@@ -19,6 +19,8 @@ static void job_run(struct work *w)
 {
     struct job *j = CONTAINER_OF(w, struct job, work);
 
+    if (j->begun != NULL)
+        sem_post(j->begun);
     if (j->gate != NULL)
         sem_wait(j->gate);
     j->ran_on = pthread_self();
@@ -76,25 +78,26 @@ static void test_full_queue_refuses(void **state)
 {
     struct work_pool *pool = work_pool_create(1, 2);
     struct job jobs[4] = { 0 };
-    unsigned accepted = 0, count;
-    sem_t gate;
+    unsigned count = 3;
+    sem_t gate, begun;
 
     (void)state;
     sem_init(&gate, 0, 0);
+    sem_init(&begun, 0, 0);
     for (unsigned i = 0; i < 4; i++) {
         jobs[i].work = (struct work){ .run = job_run, .done = job_done };
         jobs[i].gate = &gate;
-        if (work_submit(pool, loop, &jobs[i].work) == OK)
-            accepted++;
+        jobs[i].begun = &begun;
+        assert_int_equal(work_submit(pool, loop, &jobs[i].work), i < 3 ? OK : E_LIMIT);
+        if (i == 0)
+            sem_wait(&begun); /* it has left the queue, which has room for two */
     }
-    assert_in_range(accepted, 2, 3); /* two in the queue, and one that may have left it */
-    assert_int_equal(work_submit(pool, loop, &jobs[3].work), E_LIMIT);
-    for (unsigned i = 0; i < accepted; i++)
+    for (unsigned i = 0; i < 3; i++)
         sem_post(&gate);
-    count = accepted;
     bed_run(loop, all_done, &count);
     work_pool_destroy(&pool);
     sem_destroy(&gate);
+    sem_destroy(&begun);
 }
 
 static void test_destroy_finishes_what_is_queued(void **state)
