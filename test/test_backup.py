@@ -204,7 +204,7 @@ def test_restore_replaces_nothing(busy, make_server, tmp_path):
     assert "another server uses this folder" in restore(busy, backup, BY_SERVER).stderr
     done = restore(busy, backup)
     assert done.returncode == 1 and "systemctl stop muster" in done.stderr
-    assert done.stderr.startswith("musterctl: the server is running")
+    assert done.stderr.startswith("musterctl: a running server cannot restore")
     assert alive(busy)
     busy.stop()
     before = {p: p.read_bytes() for p in busy.data.rglob("*") if p.is_file()}

@@ -260,7 +260,6 @@ def test_private_messages_sent_into_a_room(laptop, phone, bob):
 
 
 def test_errors_follow_what_was_copied(server, laptop, phone, bob):
-    server.ctl("set", "mailbox.tell-strangers", "on")
     laptop.send(chat("nobody@localhost", "hi", ident="e1"))
     copy(phone, "sent", "<body>hi</body>")
     laptop.expect("<message type='error' id='e1'/>")
@@ -269,7 +268,6 @@ def test_errors_follow_what_was_copied(server, laptop, phone, bob):
 
 
 def test_errors_of_what_was_not_copied(server, laptop, phone, bob):
-    server.ctl("set", "mailbox.tell-strangers", "on")
     laptop.send(chat("nobody@localhost", "hi", f"<private xmlns='{CARBONS}'/>", ident="e2"))
     laptop.expect("<message type='error' id='e2'/>")
     bob.send(f"<message to='{laptop}' type='error' id='e3'><error type='cancel'><gone "
@@ -398,7 +396,6 @@ def test_metrics(server, laptop, phone, bob):
 @pytest.mark.parametrize("to", ["bob@localhost", "nobody@localhost", "bob@nowhere.example"])
 def test_a_refused_message_is_in_the_archive_of_who_sent_it(server, to):
     """His other clients have been told of it by its id there, with which they go on reading."""
-    server.ctl("set", "mailbox.tell-strangers", "on")
     alice, phone = server.client("alice", "a"), enable(server.client("alice", "phone"))
     blocked = "<block xmlns='urn:xmpp:blocking'><item jid='alice@localhost'/></block>"
     server.client("bob", "b").result("set", blocked)

@@ -80,7 +80,6 @@ def test_user_password_ends_the_sessions(server, alice):
 
 def test_user_del_takes_everything_along(server):
     """Sessions, roster entries of others, messages: a namesake starts with nothing."""
-    server.ctl("set", "mailbox.tell-strangers", "on")
     server.befriend("alice", "bob")
     bob, alice = server.client("bob"), server.client("alice")
     bob.result("set", "<vCard xmlns='vcard-temp'><FN>Bob</FN></vCard>")
@@ -263,7 +262,6 @@ def lines_of(server, event):
 
 
 def test_trace_tells_what_became_of_a_message(server):
-    server.ctl("set", "mailbox.tell-strangers", "on")
     server.ctl("log", "trace", "message", "on")
     alice, bob = server.login("alice", "a").available(), server.login("bob", "b").available()
     for ident, to, inner in (("m1", bob.bare, "<body>1</body>"),

@@ -74,7 +74,8 @@ def host(make_server, request):
     settings = {"no mailbox": {"im.offline-messages": "off"},
                 "full mailbox": {"mailbox.unsettled-max": 1},
                 "full of strangers": {"mailbox.unsettled-max": 10, "mailbox.stranger-share": 10}}
-    server = make_server("alice", "bob", "carol", settings=settings.get(request.param, {}))
+    server = make_server("alice", "bob", "carol", settings={
+        "mailbox.tell-strangers": "off", **settings.get(request.param, {})})
     if request.param.startswith("full"):
         carol = server.client("carol", "c")
         carol.send("<message to='bob@localhost' type='chat'><body>first</body></message>")
@@ -99,6 +100,7 @@ def test_contacts_are_told(make_server):
     """Contacts on the roster learn that a message is refused; others only if a setting allows
     it."""
     server = make_server("alice", "bob", "carol", settings={"mailbox.unsettled-max": 1})
+    server.ctl("set", "mailbox.tell-strangers", "off")
     server.login("bob").result("set", "<query xmlns='jabber:iq:roster'>"
                                "<item jid='alice@localhost'/></query>")
     alice, carol = server.client("alice", "a"), server.client("carol", "c")
@@ -116,6 +118,7 @@ def test_contacts_are_told(make_server):
 
 def test_mediated_invitations_and_multicast(server):
     """Through a room and through the service that sends to many."""
+    server.ctl("set", "mailbox.tell-strangers", "off")
     alice = server.client("alice", "a")
     room = Room("cave").create(alice, "first")
     invite = (f"<message to='{room.jid}'><x xmlns='{muc.USER}'><invite to='{{}}'/></x></message>")

@@ -92,7 +92,6 @@ def test_others_to_a_resource_that_left(alice, bob, kind):
 
 
 def test_unknown_user(server, alice):
-    server.ctl("set", "mailbox.tell-strangers", "on")
     alice.send(chat("nobody@localhost", "hi", ident="u"))
     alice.expect_error("service-unavailable", "cancel",
                        f"<message type='error' id='u' from='nobody@localhost' to='{alice}'/>")
@@ -118,7 +117,6 @@ def test_malformed_address(alice, to):
 
 
 def test_an_error_carries_no_foreign_address(server, alice):
-    server.ctl("set", "mailbox.tell-strangers", "on")
     alice.send(chat("nobody@localhost", "hi", ident="u"))
     error = alice.expect("<message type='error'/>")
     assert error.get("from") == "nobody@localhost" and error.get("to") == alice.jid
@@ -268,8 +266,7 @@ def test_hints_do_not_keep_from_the_present(alice, bob):
 
 def test_unsettled_cap(make_server):
     """The sender is told; nothing that was accepted is lost."""
-    server = make_server("alice", "bob", settings={"mailbox.unsettled-max": "10",
-                                                    "mailbox.tell-strangers": "on"})
+    server = make_server("alice", "bob", settings={"mailbox.unsettled-max": "10"})
     alice = server.client("alice", "a")
     for i in range(12):
         alice.send(chat("bob@localhost", i, ident=f"n{i}"))

@@ -102,7 +102,6 @@ def test_rooms_cannot_be_entered_without_instant_messages(server, alice, bob, in
 
 def test_messages_to_users_who_are_offline_are_refused(server, alice):
     server.ctl("set", "im.offline-messages", "off")
-    server.ctl("set", "mailbox.tell-strangers", "on")
     for to in ("bob@localhost", "bob@localhost/gone"):
         alice.send(chat(to, "hi"))
         alice.expect_error("service-unavailable", template="<message type='error' id='m'/>")
@@ -116,7 +115,6 @@ def test_messages_to_users_who_are_offline_are_refused(server, alice):
 
 def test_a_client_without_presence_is_reached_by_its_full_jid(server, alice):
     server.ctl("set", "im.offline-messages", "off")
-    server.ctl("set", "mailbox.tell-strangers", "on")
     silent = server.login("bob", "silent")
     alice.send(chat(silent, "hi"))
     silent.expect("<message><body>hi</body></message>")
@@ -129,7 +127,6 @@ def test_what_was_kept_before_is_delivered(server, alice):
     alice.send(chat("bob@localhost", "before"))
     alice.wait_acked(1)
     server.ctl("set", "im.offline-messages", "off")
-    server.ctl("set", "mailbox.tell-strangers", "on")
     server.client("bob", "b").expect("<message><body>before</body></message>")
 
 

@@ -122,7 +122,7 @@ def test_strangers_leave_room_for_contacts(make_server):
     """They may fill a part of the mailbox, also across a restart; a request does not make a
     stranger a contact."""
     server = make_server("alice", "bob", "carol", settings={
-        "mailbox.unsettled-max": "50", "mailbox.tell-strangers": "on"})
+        "mailbox.unsettled-max": "50"})
     server.befriend("alice", "bob")
     alice, carol = server.client("alice", "a"), server.client("carol", "c")
     carol.enable_sm()

@@ -226,7 +226,7 @@ def test_without_their_key_nothing_is_made_anew(planted, case):
 
 def test_a_lost_key_is_given_up(planted):
     host, device = planted
-    assert "there is nothing to give up" in refusal(host, "secrets", "reset")
+    assert "there is nothing to reset" in refusal(host, "secrets", "reset")
     host.stop()
     (host.data / "secrets.key").unlink()
     host.start()

@@ -160,7 +160,8 @@ def test_ack_follows_without_being_asked(server, bob):
 
 @pytest.mark.parametrize("every", [1, 3, 64])
 def test_server_asks_every_n_stanzas(make_server, every):
-    server = make_server("alice", "bob", settings={"sm.ack-every": str(every)})
+    server = make_server("alice", "bob", settings={"sm.ack-every": str(every)},
+                         why="64 is its largest value")
     alice, bob = server.client("alice"), server.login("bob", "b")
     bob.enable_sm()
     bob.auto_ack = False

@@ -156,6 +156,15 @@ static slice without_slash(slice folder)
     return folder;
 }
 
+static bool is_absolute(struct command_call *call, slice folder)
+{
+    if (slice_starts(folder, SLICE("/")))
+        return true;
+    command_fail(call, E_SYNTAX, "folder: found %.*s, allowed: a path that begins with /",
+                 SLICE_ARG(folder));
+    return false;
+}
+
 static void submit(struct command_call *call, enum job_kind kind, enum backup_keys keys)
 {
     const struct worker *w = call->worker;
@@ -164,10 +173,7 @@ static void submit(struct command_call *call, enum job_kind kind, enum backup_ke
     j->folder = slice_cstr(call->arena, without_slash(command_arg(call, "folder")));
     j->from.keys = keys;
     j->from.watch = (struct store_watch){ go_on, j };
-    if (j->folder[0] != '/')
-        command_fail(call, E_SYNTAX, "folder: found %s, allowed: a path that begins with /",
-                     j->folder);
-    else
+    if (is_absolute(call, slice_of(j->folder)))
         node_call(w->node, 0, begin, j);
 }
 
@@ -185,9 +191,11 @@ static void run_verify(struct command_call *call)
 /* musterctl restores while no server runs: this one does. */
 static void run_restore(struct command_call *call)
 {
-    command_fail(call, E_CONFLICT,
-                 "the server is running; stop it (`systemctl stop muster`), move its data folder "
-                 "away, and run the command again");
+    if (is_absolute(call, command_arg(call, "folder")))
+        command_fail(call, E_CONFLICT,
+                     "a running server cannot restore; stop it (`systemctl stop muster`), move its "
+                     "data folder "
+                     "away, and run the command again");
 }
 
 static void worker_start(struct worker *w)

@@ -521,7 +521,7 @@ static void set_on_writer(struct worker *w, void *arg)
         e = E_LIMIT;
     }
     if (e == OK && s->secret && value.ptr != NULL && !seal_ready()) {
-        why_set(&why, "%s: the key of the secrets cannot be used; `alarm list` says what to do",
+        why_set(&why, "%s: the key in secrets.key cannot be used; `alarm list` says what to do",
                 s->name);
         e = E_DOWN;
     }

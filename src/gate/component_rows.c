@@ -136,7 +136,7 @@ static void run_add(struct command_call *call)
         return;
     if (!seal_ready()) {
         command_fail(call, E_DOWN,
-                     "the key of the secrets cannot be used; `alarm list` says what to do");
+                     "the key in secrets.key cannot be used; `alarm list` says what to do");
         return;
     }
     if (secret.len == 0) {

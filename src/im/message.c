@@ -52,12 +52,11 @@ struct setting mailbox_stranger_share = {
 struct setting mailbox_tell_strangers = {
     .name = "mailbox.tell-strangers",
     .type = SET_BOOL,
-    .def = 0,
-    .doc =
-        "Whether users are told by an error that a message cannot be delivered although they are "
-        "not on the roster of its addressee. Off: there is no error if the account does not "
-        "exist, or takes no more messages of strangers, so nobody finds out which addresses "
-        "exist. On: users notice when they mistype an address.",
+    .def = 1,
+    .doc = "Whether users who are not on the roster of the addressee are told by an error that "
+           "their message cannot be delivered. On: a user notices that an address was mistyped or "
+           "that a mailbox is full, and no message is lost silently. Off: there is no such error, "
+           "so nobody finds out which addresses exist.",
 };
 static struct metric messages_in = { .name = "muster_messages_received",
                                      .kind = METRIC_COUNTER,

@@ -89,7 +89,6 @@ class Device:
         self.told = {}  # device: presence that it has directed to this session
         self.must, self.may = {}, set()  # messages: how often; and those that are no fault
         self.errors = set()  # messages that must come back as errors
-        self.unsure_errors = set()  # those that may
         self.pending = []  # messages given to it while it was CUT
         self.held = []  # those that it may not have been sent, as it was in the background
         self.unsure = set()  # devices whose presence it may or may not see
@@ -183,9 +182,7 @@ class World:
     def _arrive(self, message, to, device=None):
         sender, own = message.sender, message.sender.account
         if own in to.blocked or own in to.muted or not to.there:
-            if not to.there:  # strangers do not learn that
-                sender.unsure_errors.add(message)
-            elif to not in own.muted:  # the error comes from there, too
+            if to not in own.muted:  # the error comes from there, too
                 sender.errors.add(message)
         else:
             self._receive(message, to, device)
