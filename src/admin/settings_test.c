@@ -1,4 +1,5 @@
 #include "admin/settings.h"
+#include "auth/auth.h"
 #include "base/log.h"
 #include "im/feature.h"
 #include "store/store.h"
@@ -47,7 +48,7 @@ static void write_rows(const char *values)
 
 static void load(void)
 {
-    const struct store_schema *const schemas[] = { settings_feature.schema, NULL };
+    const struct store_schema *const schemas[] = { &auth_schema, settings_feature.schema, NULL };
     const struct store_conf conf = { .url = url, .schemas = schemas };
     struct store *store = NULL;
     struct why why;
