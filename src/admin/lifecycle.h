@@ -5,7 +5,8 @@
 
 extern const struct feature lifecycle_feature;
 
-/* What is scheduled: "restart at " or "stop at " and the time, or "no". Any thread. */
+/* Writes the scheduled end of the server: "restart at TIME", "stop at TIME", or "no". Any thread.
+ */
 enum { LIFECYCLE_TEXT_MAX = 48 };
 void lifecycle_scheduled(char out[LIFECYCLE_TEXT_MAX]);
 

@@ -8,8 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* What was read, as text: "GET /a 1.1 close [a: b] {body}" for each request, then the status of a
- * refusal, or "..." for a request that is not complete. */
+/* The requests that the reader accepted, as text: "GET /a 1.1 close [a: b] {body}" for each
+ * request, then the status of a refusal, or "..." for a request that is not complete. */
 struct reading {
     struct http_reader reader;
     struct http_head head;

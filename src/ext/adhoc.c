@@ -105,8 +105,8 @@ static bool target_of(slice node, struct target *out)
     return false;
 }
 
-/* Whoever is an administrator finds all of them at the own address as well (XEP-0133 §3: clients
- * look for commands where their user's account is). */
+/* An administrator finds all commands at the bare address of his account, too: clients look for
+ * commands there (XEP-0133 §3). */
 static bool may_run(const struct iq *iq, const struct target *t)
 {
     const struct command *c = t->form == NULL ? t->command : NULL;

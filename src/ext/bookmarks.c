@@ -2,8 +2,8 @@
  * Clients of both older forms read and write the same ones (§5.3): private XML (XEP-0048 1.0,
  * XEP-0049) is made from the items and taken apart into them; the node storage:bookmarks
  * (XEP-0048 1.1, XEP-0411) is written again when they change, and taken apart when a client writes
- * it. Only what differs is published or retracted. What was written last holds, in whatever form:
- * of two bookmarks for one room in one <storage/> the later, of two items the newer.
+ * it. Only bookmarks that differ are published or retracted. The last bookmark that a client wrote
+ * for a room is valid, whatever its form: in one <storage/> the later one, of two items the newer.
  *
  * Bookmarks of web pages stay what they were, private XML. Limit: BOOKMARKS_MAX rooms. */
 #include "base/arena.h"

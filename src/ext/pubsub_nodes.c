@@ -44,8 +44,8 @@ static bool takes_form(struct ps_op *op)
 
 /* Creation (§8.1). */
 
-/* Who may create nodes: the account at its own service; at the other, users that the setting
- * allows. */
+/* An account may create nodes at its own service. At pubsub.<domain> the setting pubsub.create says
+ * who may. */
 static bool may_create(const struct ps_op *op)
 {
     const struct ps_service *s = op->service;

@@ -225,7 +225,7 @@ static void ask_user(struct account *a, slice watcher)
     stanza_unref(&st);
 }
 
-/* What is known of a user who watches, whichever session did. */
+/* The consent that the account has given to a user who watches it, with whichever session. */
 static enum consent consent_of(const struct watched *d, slice bare)
 {
     for (const struct watcher *w = d == NULL ? NULL : d->first; w != NULL; w = w->next)

@@ -39,7 +39,7 @@ static void hear(const char *from, enum stanza_type type, const char *codes)
 #define RENAMED "<status code='303'/>"
 #define KICKED  "<status code='307'/>"
 
-/* What is there, as it is saved; NULL: nothing. */
+/* Checks that the directed presence, in the form in which it is saved, is `lines`; NULL: empty. */
 static void is(const char *lines)
 {
     struct buf b;

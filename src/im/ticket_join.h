@@ -1,6 +1,7 @@
-/* ticket_join: one report for many. What comes as one stanza and goes on as several is handled when
- * all of them are: they are routed with the origin that ticket_join() gives, and when so many
- * reports have come to it, and its maker has closed it, the origin of the first stanza gets one.
+/* ticket_join: one report for many. A stanza that the server copies to several addresses is handled
+ * when all its copies are. The copies are routed with the origin that ticket_join() returns. When
+ * each of them was reported, and the maker has closed the join, the origin of the first stanza gets
+ * its report.
  *
  * Confined to the worker that made it; reports may come from everywhere, by ticket_done(). One
  * whose reports never come all stays until the worker ends, as the stanza that waits for it does.
