@@ -22,12 +22,6 @@ enum { HASH_LEN = 64, PIECE_BYTES = 1 << 18, LINE_MAX_BYTES = 512, FDS_MAX = 16,
 static const char *const key_files[] = { "uploads/upload.key", "self-signed-key.pem",
                                          "self-signed-cert.pem", "secrets.key", NULL };
 
-static enum err failed(struct why *why, const char *path, int error)
-{
-    why_set(why, "%s: %s", path, strerrordesc_np(error));
-    return durable_err(error);
-}
-
 static enum err join(char out[DURABLE_PATH_MAX], const char *folder, const char *name,
                      struct why *why)
 {
@@ -89,7 +83,7 @@ static enum err copy_file(const char *from, const char *to, char hash[HASH_LEN +
 {
     int in = open(from, O_RDONLY | O_CLOEXEC | O_NOFOLLOW), out = -1, error = 0;
     if (in < 0)
-        return failed(why, from, errno);
+        return durable_failed(why, from, errno);
     if (to != NULL && (out = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600)) < 0)
         error = errno;
     if (error == 0)
@@ -99,7 +93,7 @@ static enum err copy_file(const char *from, const char *to, char hash[HASH_LEN +
     close(in);
     if (out >= 0 && close(out) != 0 && error == 0)
         error = errno;
-    return error == 0 ? OK : failed(why, to != NULL ? to : from, error);
+    return error == 0 ? OK : durable_failed(why, to != NULL ? to : from, error);
 }
 
 /* Making. */
@@ -160,7 +154,7 @@ static enum err take_database(struct making *m)
         return OK;
     int fd = e == OK ? open(path, O_RDONLY | O_CLOEXEC) : -1;
     if (fd >= 0) {
-        e = fsync(fd) == 0 ? OK : failed(m->why, path, errno);
+        e = fsync(fd) == 0 ? OK : durable_failed(m->why, path, errno);
         close(fd);
     }
     if (e == OK)
@@ -206,7 +200,7 @@ static enum err take_contents(struct making *m, const char *dir)
     enum err e = join(path, m->from->data, name, m->why);
     DIR *from = e == OK ? opendir(path) : NULL;
     if (from == NULL)
-        return e != OK || errno == ENOENT ? e : failed(m->why, path, errno);
+        return e != OK || errno == ENOENT ? e : durable_failed(m->why, path, errno);
     e = join(path, m->folder, name, m->why);
     if (e == OK)
         e = durable_folder(path, 0700, m->why);
@@ -238,14 +232,14 @@ static enum err close_manifest(struct making *m, const char *path)
 {
     char hash[HASH_LEN + 1];
     uint64_t size;
-    enum err e = fflush(m->manifest) == 0 ? OK : failed(m->why, path, errno);
+    enum err e = fflush(m->manifest) == 0 ? OK : durable_failed(m->why, path, errno);
     if (e == OK)
         e = copy_file(path, NULL, hash, &size, &m->from->watch, m->why);
     if (e == OK && (fprintf(m->manifest, "end %s\n", hash) < 0 || fflush(m->manifest) != 0 ||
                     fsync(fileno(m->manifest)) != 0))
-        e = failed(m->why, path, errno);
+        e = durable_failed(m->why, path, errno);
     if (fclose(m->manifest) != 0 && e == OK)
-        e = failed(m->why, path, errno);
+        e = durable_failed(m->why, path, errno);
     m->manifest = NULL;
     return e;
 }
@@ -255,7 +249,7 @@ static enum err open_manifest(struct making *m, const char *path)
     int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     m->manifest = fd >= 0 ? fdopen(fd, "w") : NULL;
     if (m->manifest == NULL)
-        return failed(m->why, path, errno);
+        return durable_failed(m->why, path, errno);
     clock_stamp(m->info->created, clock_wall_us());
     fprintf(m->manifest, "muster backup 1\nversion %s\ncreated %s\n", MUSTER_VERSION,
             m->info->created);
@@ -295,18 +289,18 @@ enum err backup_make(const char *folder, const struct backup_source *from, struc
     *out = (struct backup_info){ 0 };
     int len = snprintf(partial, sizeof partial, "%s.partial", folder);
     if (len < 0 || len >= (int)sizeof partial)
-        return failed(why, folder, ENAMETOOLONG);
+        return durable_failed(why, folder, ENAMETOOLONG);
     if (lstat(folder, &st) == 0) {
         why_set(why, "%s: is there already; a backup makes its folder", folder);
         return E_EXISTS;
     }
     remove_all(partial); /* left by an attempt that was killed */
     if (mkdir(partial, 0700) != 0)
-        return failed(why, partial, errno);
+        return durable_failed(why, partial, errno);
     struct making m = { .from = from, .folder = partial, .info = out, .why = why };
     enum err e = fill(&m);
     if (e == OK && rename(partial, folder) != 0)
-        e = failed(why, folder, errno);
+        e = durable_failed(why, folder, errno);
     if (e == OK)
         return durable_sync_parent(folder, why);
     remove_all(partial);
@@ -424,7 +418,7 @@ static enum err read_list(const char *folder, struct backup_info *info, entry_fn
     enum err e = join(path, folder, MANIFEST, why);
     FILE *f = e == OK ? fopen(path, "re") : NULL;
     if (f == NULL)
-        return e != OK ? e : failed(why, path, errno);
+        return e != OK ? e : durable_failed(why, path, errno);
     struct reading r = { path, info, each, arg };
     e = check_list(f, path, why);
     rewind(f);
@@ -509,7 +503,7 @@ static enum err is_empty(const char *data, struct why *why)
     enum err e = OK;
     DIR *dir = opendir(data);
     if (dir == NULL)
-        return failed(why, data, errno);
+        return durable_failed(why, data, errno);
     while (e == OK && (d = readdir(dir)) != NULL) {
         bool fine = strcmp(d->d_name, ".") == 0 || strcmp(d->d_name, "..") == 0 ||
                     strcmp(d->d_name, "muster.lock") == 0 || strcmp(d->d_name, "lost+found") == 0;
@@ -538,12 +532,12 @@ static enum err move_in(const struct restoring *r, struct why *why)
         if (e == OK)
             e = join(to, r->data, names[i], why);
         if (e == OK && rename(from, to) != 0 && errno != ENOENT)
-            e = failed(why, to, errno);
+            e = durable_failed(why, to, errno);
     }
     if (e == OK)
         e = durable_sync_folder(r->data, why);
     if (e == OK && rmdir(r->partial) != 0)
-        e = failed(why, r->partial, errno);
+        e = durable_failed(why, r->partial, errno);
     return e == OK ? durable_sync_folder(r->data, why) : e;
 }
 

@@ -29,7 +29,7 @@ enum err durable_err(int error)
     }
 }
 
-static enum err failed(struct why *why, const char *path, int error)
+enum err durable_failed(struct why *why, const char *path, int error)
 {
     why_set(why, "%s: %s", path, strerrordesc_np(error));
     return durable_err(error);
@@ -39,10 +39,10 @@ enum err durable_sync_folder(const char *path, struct why *why)
 {
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
-        return failed(why, path, errno);
+        return durable_failed(why, path, errno);
     int error = fsync(fd) == 0 ? 0 : errno;
     close(fd);
-    return error == 0 ? OK : failed(why, path, error);
+    return error == 0 ? OK : durable_failed(why, path, error);
 }
 
 enum err durable_sync_parent(const char *path, struct why *why)
@@ -56,7 +56,7 @@ enum err durable_sync_parent(const char *path, struct why *why)
     while (len > 1 && path[len - 1] == '/')
         len--;
     if (len >= sizeof parent)
-        return failed(why, path, ENAMETOOLONG);
+        return durable_failed(why, path, ENAMETOOLONG);
     snprintf(parent, sizeof parent, "%.*s", len > 0 ? (int)len : 1, len > 0 ? path : ".");
     return durable_sync_folder(parent, why);
 }
@@ -65,7 +65,7 @@ enum err durable_folder(const char *path, mode_t mode, struct why *why)
 {
     bool made = mkdir(path, mode) == 0;
     if (!made && errno != EEXIST)
-        return failed(why, path, errno);
+        return durable_failed(why, path, errno);
     enum err e = durable_sync_parent(path, why);
     return e == E_DENIED && !made ? OK : e; /* it was there before and is another user's */
 }
@@ -111,7 +111,7 @@ enum err durable_write(const char *path, mode_t mode, slice bytes, struct why *w
         error = errno;
     if (error != 0) {
         unlink(temp);
-        return failed(why, path, error);
+        return durable_failed(why, path, error);
     }
     return durable_sync_parent(path, why);
 }

@@ -26,3 +26,5 @@ NODISCARD int durable_write_all(int fd, slice data);
 /* Translates an errno of a file operation: E_FULL, E_NOTFOUND, E_DENIED, E_EXISTS, E_CANCELED or
  * E_IO. */
 enum err durable_err(int error);
+/* The same, and `why` is the path and the error in words. */
+NODISCARD enum err durable_failed(struct why *why, const char *path, int error);
