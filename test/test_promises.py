@@ -154,28 +154,25 @@ def message_to_a_room(bench):
     assert Room("cave").enter(alice, "again").bodies == ["hi"]
 
 
-@operation("message, to a room")
-def subject(bench):
+def set_subject(bench, **config):
     alice = bench.server.client("alice", "a")
-    room = bench.room(alice, enablelogging=True)
+    room = bench.room(alice, **config)
     yield
     alice.enable_sm()
     say(alice, f"<message to='{room}' type='groupchat' id='m1'><subject>new</subject></message>")
     yield
     entered = Room("cave").enter(bench.up("alice"), "again")
     assert entered.subject.findtext(f"{{{xml.CLIENT}}}subject") == "new"
+
+
+@operation("message, to a room")
+def subject(bench):
+    return set_subject(bench, enablelogging=True)
 
 
 @operation("message, to a room")
 def subject_of_a_room_without_archive(bench):
-    alice = bench.server.client("alice", "a")
-    room = bench.room(alice, enablelogging=False)
-    yield
-    alice.enable_sm()
-    say(alice, f"<message to='{room}' type='groupchat' id='m1'><subject>new</subject></message>")
-    yield
-    entered = Room("cave").enter(bench.up("alice"), "again")
-    assert entered.subject.findtext(f"{{{xml.CLIENT}}}subject") == "new"
+    return set_subject(bench, enablelogging=False)
 
 
 @operation("message, kept")
