@@ -194,6 +194,15 @@ void stream_close(struct stream *s, slice last)
     s->way->end(s);
 }
 
+/* The JID, the account, or the name that the client claims, whichever is known. */
+static slice stream_account(const struct stream *s)
+{
+    const struct stream_auth *a = s->auth;
+    if (s->jid.len > 0 || a == NULL)
+        return s->jid;
+    return a->bare.len > 0 ? a->bare : a->try.jid.len > 0 ? a->try.jid : a->from;
+}
+
 bool stream_drop_output(struct stream *s)
 {
     if (s->conn == NULL) {
@@ -203,7 +212,7 @@ bool stream_drop_output(struct stream *s)
     if (conn_output_bytes(s->conn) <= C2S_OUTPUT_HIGH)
         return false;
     log_info(&log_c2s, LOG_EV("stream.dropped"), LOG_I("bytes", conn_output_bytes(s->conn)),
-             LOG_C("peer", stream_peer(s)->peer_text));
+             LOG_C("peer", stream_peer(s)->peer_text), LOG_S("jid", stream_account(s)));
     s->state = STREAM_CLOSED;
     negotiate_cancel(s);
     conn_abort(s->conn);
@@ -213,15 +222,6 @@ bool stream_drop_output(struct stream *s)
 void stream_fail(struct stream *s, enum stream_error e, slice text)
 {
     stream_fail_with(s, e, text, (slice){ "", 0 });
-}
-
-/* The JID, the account, or the name that the client claims, whichever is known. */
-static slice stream_account(const struct stream *s)
-{
-    const struct stream_auth *a = s->auth;
-    if (s->jid.len > 0 || a == NULL)
-        return s->jid;
-    return a->bare.len > 0 ? a->bare : a->try.jid.len > 0 ? a->try.jid : a->from;
 }
 
 void stream_fail_with(struct stream *s, enum stream_error e, slice text, slice app_xml)
@@ -757,8 +757,8 @@ static void gate_stop(struct worker *w)
     g->stopped = true;
     LIST_EACH (it, &g->streams) {
         struct stream *s = CONTAINER_OF(it, struct stream, node);
+        stream_fail(s, XE_SYSTEM_SHUTDOWN, (slice){ 0 }); /* first: it logs the JID */
         stream_session_gone(s, END_SHUTDOWN);
-        stream_fail(s, XE_SYSTEM_SHUTDOWN, (slice){ 0 });
     }
     if (c != NULL && c->components != NULL)
         component_stop(c->components, w);

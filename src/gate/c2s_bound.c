@@ -356,13 +356,11 @@ static void closed_by_home(struct stream *s, const struct down *d)
     };
     s->session = NULL; /* it has ended or belongs to another stream */
     s->session_id = 0;
-    if (s->jid_copy == NULL) /* for the log, since the session may be freed before */
+    /* A closed stream still writes what it has; the log gets the JID while the session is there. */
+    if (s->state != STREAM_CLOSED && !(d->end == END_SLOW && stream_drop_output(s)))
+        stream_fail_with(s, table[d->end].error, table[d->end].text, d->text);
+    if (s->jid_copy == NULL)
         s->jid = (slice){ 0 };
-    if (s->state == STREAM_CLOSED) /* what was written last is still on its way out */
-        return;
-    if (d->end == END_SLOW && stream_drop_output(s))
-        return;
-    stream_fail_with(s, table[d->end].error, table[d->end].text, d->text);
 }
 
 /* The answer of the home to a bind request. */
