@@ -201,6 +201,12 @@ def test_start_is_fast(make_server):
     assert server.cpu_seconds() < (1 if "build/release" in str(MUSTERD) else 10)
 
 
+def test_a_first_start_is_short_in_the_log(make_server):
+    lines = make_server(start=False).start().log().splitlines()
+    assert 0 < sum("event=store.migrated" in line for line in lines) <= 2
+    assert len(lines) < 6, lines
+
+
 def test_reload_changes_settings_of_the_file(make_server):
     server = make_server("alice", settings={"sm.ack-every": "3"})
     alice = server.client("alice")

@@ -27,8 +27,9 @@ static enum err check(const struct migrate_ops *ops, void *db, const char *name,
     return E_UNSUPPORTED;
 }
 
+/* Adds the migrations that it has applied to *applied. */
 static enum err upgrade(const struct migrate_ops *ops, void *db, const struct store_schema *schema,
-                        struct why *why)
+                        unsigned *applied, struct why *why)
 {
     uint32_t found;
     enum err e = ops->version(db, schema->feature, &found, why);
@@ -37,9 +38,11 @@ static enum err upgrade(const struct migrate_ops *ops, void *db, const struct st
         if (m->version <= found)
             continue;
         e = ops->apply(db, schema->feature, m, why);
-        if (e == OK)
-            log_info(&log_store, LOG_EV("store.migrated"), LOG_C("feature", schema->feature),
-                     LOG_I("version", m->version));
+        if (e != OK)
+            break;
+        (*applied)++;
+        log_debug(&log_store, LOG_EV("store.migration"), LOG_C("feature", schema->feature),
+                  LOG_I("version", m->version));
     }
     return e;
 }
@@ -48,9 +51,13 @@ enum err migrate_run(const struct migrate_ops *ops, void *db, const char *name,
                      const struct store_schema *const *schemas, struct why *why)
 {
     enum err e = OK;
+    unsigned applied = 0;
     for (size_t i = 0; e == OK && schemas[i] != NULL; i++)
         e = check(ops, db, name, schemas[i], why);
     for (size_t i = 0; e == OK && schemas[i] != NULL; i++)
-        e = upgrade(ops, db, schemas[i], why);
+        e = upgrade(ops, db, schemas[i], &applied, why);
+    if (applied > 0) /* a line for all: a new database has some fifty */
+        log_info(&log_store, LOG_EV("store.migrated"), LOG_C("database", name),
+                 LOG_I("migrations", applied));
     return e;
 }
