@@ -145,6 +145,18 @@ def test_the_table_of_names_is_what_is_there(node):
     assert len(rows) == 4 and set(rows) <= alarms
 
 
+def test_the_pages_name_metrics_as_prometheus_gets_them(node):
+    """A name in README or docs/ can be pasted into a query."""
+    known = {re.split("[{ ]", line)[0] for line in get(node.metrics_port).text.splitlines()}
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    tried = 0
+    for page in pages:
+        for name in re.findall(r"`(muster_[a-z0-9_]+)[`{]", page.read_text()):
+            assert name in known, f"{page.name}: {name}"
+            tried += 1
+    assert tried > 20
+
+
 def test_counters_of_the_last_period(make_server):
     """How many stanzas were kept back and sent in it, and how long they had waited; then none."""
     node = metrics_node(make_server, settings={"metrics.period": "1s", "csi.messages": "hold"})

@@ -104,6 +104,20 @@ def test_warnings_say_what_they_mean():
     assert tried > 30
 
 
+def packages(kind):
+    rows = re.findall(r"^(\w+) (\S+)", (ROOT / "tools/packages").read_text(), re.MULTILINE)
+    return {name for row_kind, name in rows if row_kind == kind}
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/install.md"])
+def test_the_packages_that_building_needs(page):
+    text = "\n".join(blocks(page, "libssl-dev"))
+    lines = re.findall(r"^\$ sudo apt-get install ([a-z0-9 +-]+)$", text, re.MULTILINE)
+    assert set(lines[0].split()) == packages("build")
+    if page == "docs/install.md":
+        assert set(lines[1].split()) == packages("chat") | {"dpkg-dev"}
+
+
 # --- the node file ---
 
 
