@@ -5,7 +5,7 @@
 #include "base/log.h"
 #include "base/setting.h"
 
-enum { LINE_BYTES_MAX = 4096, NAME_WIDTH = 19, BRIEF_WIDTH = 57, ARG_WIDTH = 28 };
+enum { LINE_BYTES_MAX = 4096, NAME_WIDTH = 19, ARG_WIDTH = 28 };
 
 static const char own_options[] =
     "Options:\n"
@@ -21,17 +21,6 @@ static const char own_options[] =
     "Exit status: 0 done, 1 the command failed, 2 it was written wrongly,\n"
     "3 the server cannot be reached.\n";
 
-/* The first sentence of a text, without what follows a colon. */
-static slice brief(const char *doc)
-{
-    size_t len = strcspn(doc, ".:;(");
-    while (doc[len] == '.' && doc[len + 1] != '\0' && doc[len + 1] != ' ')
-        len += 1 + strcspn(doc + len + 1, ".:;(");
-    while (len > 0 && doc[len - 1] == ' ')
-        len--;
-    return (slice){ doc, len };
-}
-
 static slice group_of(const struct command *c)
 {
     slice first, rest;
@@ -46,18 +35,11 @@ void help_all(FILE *out)
                  "`musterctl help COMMAND` explains one, `musterctl help user` all of a group.\n");
     slice last = { 0 };
     for (const struct command *c = command_first(); c != NULL; c = c->next) {
-        slice group = group_of(c), text = brief(c->doc);
+        slice group = group_of(c);
         if (!slice_eq(group, last))
             fputc('\n', out);
         last = group;
-        if (text.len > BRIEF_WIDTH) {
-            text.len = BRIEF_WIDTH - 4;
-            while (text.len > 0 && text.ptr[text.len] != ' ')
-                text.len--;
-            fprintf(out, "  %-*s  %.*s ...\n", NAME_WIDTH, c->name, SLICE_ARG(text));
-        } else {
-            fprintf(out, "  %-*s  %.*s\n", NAME_WIDTH, c->name, SLICE_ARG(text));
-        }
+        fprintf(out, "  %-*s  %.*s\n", NAME_WIDTH, c->name, SLICE_ARG(command_brief(c->doc)));
     }
     fprintf(out,
             "\n  %-*s  Shows this, or explains a command\n"
@@ -107,25 +89,31 @@ bool help_group(FILE *out, const char *word)
     return found;
 }
 
-/* The words that may follow a command: options, choices, and settings or parts of the log for an
+/* The values of an argument that are known: choices, and the settings or parts of the log for an
  * argument so called. */
+static void put_values(FILE *out, const struct command_arg *a)
+{
+    for (size_t i = 0; a->choices != NULL && a->choices[i] != NULL; i++)
+        fprintf(out, "%s ", a->choices[i]);
+    if (strcmp(a->name, "setting") == 0) {
+        for (const struct setting *s = setting_first(); s != NULL; s = s->next)
+            fprintf(out, "%s ", s->name);
+    }
+    if (strcmp(a->name, "area") == 0) {
+        fprintf(out, "all ");
+        for (const struct log_area *l = log_first(); l != NULL; l = l->next)
+            fprintf(out, "%s ", l->name);
+    }
+}
+
+/* The words that may follow a command: options and values. */
 static void completion_words(FILE *out, const struct command *c)
 {
     fprintf(out, "    '%s') words='", c->name);
     for (const struct command_arg *a = c->args; a != NULL && a->name != NULL; a++) {
         if (a->kind != ARG_POSITIONAL && a->kind != ARG_OPTIONAL)
             fprintf(out, "--%s ", a->name);
-        for (size_t i = 0; a->choices != NULL && a->choices[i] != NULL; i++)
-            fprintf(out, "%s ", a->choices[i]);
-        if (strcmp(a->name, "setting") == 0) {
-            for (const struct setting *s = setting_first(); s != NULL; s = s->next)
-                fprintf(out, "%s ", s->name);
-        }
-        if (strcmp(a->name, "area") == 0) {
-            fprintf(out, "all ");
-            for (const struct log_area *l = log_first(); l != NULL; l = l->next)
-                fprintf(out, "%s ", l->name);
-        }
+        put_values(out, a);
         if (command_arg_is_secret(a))
             fprintf(out, "--stdin ");
     }
@@ -213,6 +201,15 @@ void help_completion_zsh(FILE *out)
                  "# zsh completion for musterctl, printed by `musterctl completion zsh`\n"
                  "autoload -U +X bashcompinit && bashcompinit\n");
     help_completion(out);
+    fprintf(out, "# Loaded by the first completion, the file has to answer that one itself.\n"
+                 "[[ $funcstack[1] = _musterctl ]] && _bash_complete -F _musterctl\n");
+}
+
+static void fish_value(FILE *out, const char *condition, const struct command_arg *a)
+{
+    fprintf(out, "complete -c musterctl -n '%s' -a '", condition);
+    put_values(out, a);
+    fprintf(out, "'\n");
 }
 
 static void fish_option(FILE *out, const char *condition, const struct command_arg *a)
@@ -227,7 +224,7 @@ static void fish_option(FILE *out, const char *condition, const struct command_a
         fprintf(out, "'");
     }
     fprintf(out, " -d ");
-    put_quoted(out, brief(a->doc));
+    put_quoted(out, command_brief(a->doc));
     fputc('\n', out);
 }
 
@@ -251,7 +248,7 @@ void help_completion_fish(FILE *out)
                     SLICE_ARG(group));
             if (rest.len == 0) {
                 fprintf(out, " -d ");
-                put_quoted(out, brief(c->doc));
+                put_quoted(out, command_brief(c->doc));
             }
             fputc('\n', out);
         }
@@ -259,7 +256,7 @@ void help_completion_fish(FILE *out)
         snprintf(condition, sizeof condition, "__fish_seen_subcommand_from %.*s", SLICE_ARG(group));
         if (rest.len > 0) {
             fprintf(out, "complete -c musterctl -n '%s' -a %s -d ", condition, rest.ptr + 1);
-            put_quoted(out, brief(c->doc));
+            put_quoted(out, command_brief(c->doc));
             fputc('\n', out);
             snprintf(condition, sizeof condition,
                      "__fish_seen_subcommand_from %.*s; and __fish_seen_subcommand_from %s",
@@ -268,6 +265,8 @@ void help_completion_fish(FILE *out)
         for (const struct command_arg *a = c->args; a != NULL && a->name != NULL; a++) {
             if (a->kind != ARG_POSITIONAL && a->kind != ARG_OPTIONAL)
                 fish_option(out, condition, a);
+            else
+                fish_value(out, condition, a);
         }
     }
 }

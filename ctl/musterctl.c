@@ -218,10 +218,12 @@ static int unreachable(const char *path, int why)
         const struct passwd *user = getpwuid(getuid());
         const struct group *group = getgrgid(st.st_gid);
         const char *name = group != NULL ? group->gr_name : "muster";
-        fprintf(stderr,
-                "Run it as root, or become a member of group %s and log in again: `usermod -aG %s "
-                "%s`\n",
-                name, name, user != NULL ? user->pw_name : "NAME");
+        fprintf(stderr, "Run it as root");
+        if (st.st_gid != 0) /* membership in root's group would give more than this socket */
+            fprintf(stderr,
+                    ", or become a member of group %s and log in again: `usermod -aG %s %s`", name,
+                    name, user != NULL ? user->pw_name : "NAME");
+        fprintf(stderr, ".\n");
     } else {
         fprintf(stderr, "Is the server running? Start it with `systemctl start muster` or "
                         "`musterd --config FILE`.\n");

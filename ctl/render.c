@@ -49,26 +49,74 @@ static const char *cell(struct arena *arena, const json_t *row, const char *colu
     return json_is_true(value) ? "yes" : json_is_false(value) ? "no" : "";
 }
 
-/* A cell for a person: a time ("2026-11-20T23:14:38.537176Z") is told as how long ago it was, or in
- * local time. */
-static const char *shown(struct arena *arena, const json_t *row, const char *column)
+enum { MINUTE = 60, HOUR = 3600, DAY = 86400 };
+
+/* The unit that the name of a column ends in; its length with the underscore, or 0. */
+static size_t unit_len(const char *column, const char *unit)
 {
-    enum { STAMP_LEN = 27, MINUTE = 60, HOUR = 3600, DAY = 86400 };
-    const char *text = cell(arena, row, column);
+    size_t len = strlen(column), end = strlen(unit);
+    return len > end && strcmp(column + len - end, unit) == 0 ? end : 0;
+}
+
+/* The name of a column for a person, whose cells have their units with them. */
+static const char *heading(struct arena *arena, const char *column)
+{
+    size_t unit = unit_len(column, "_s") + unit_len(column, "_kib");
+    return slice_cstr(arena, (slice){ column, strlen(column) - unit });
+}
+
+static const char *duration(struct arena *arena, int64_t s)
+{
+    static const struct {
+        int64_t one;
+        const char *name;
+    } units[] = { { DAY, "d" }, { HOUR, "h" }, { MINUTE, "min" }, { 1, "s" } };
+    size_t i = 0;
+    while (i < 3 && s < units[i].one)
+        i++;
+    int64_t whole = s / units[i].one, rest = i < 3 ? s % units[i].one / units[i + 1].one : 0;
+    if (rest == 0)
+        return arena_printf(arena, "%" PRId64 " %s", whole, units[i].name);
+    return arena_printf(arena, "%" PRId64 " %s %" PRId64 " %s", whole, units[i].name, rest,
+                        units[i + 1].name);
+}
+
+/* A time ("2026-11-20T23:14:38.537176Z") as how long ago it was, or in local time; NULL: it is
+ * none. */
+static const char *when_shown(struct arena *arena, const char *text)
+{
+    enum { STAMP_LEN = 27 };
     struct tm tm = { 0 };
     char local[32];
     if (strlen(text) != STAMP_LEN || text[STAMP_LEN - 1] != 'Z' ||
         strptime(text, "%Y-%m-%dT%H:%M:%S.", &tm) == NULL)
-        return text;
+        return NULL;
     time_t when = timegm(&tm), ago = time(NULL) - when;
-    if (ago >= 0 && ago < MINUTE)
-        return arena_printf(arena, "%d s ago", (int)ago);
-    if (ago >= 0 && ago < HOUR)
-        return arena_printf(arena, "%d min ago", (int)(ago / MINUTE));
     if (ago >= 0 && ago < DAY)
-        return arena_printf(arena, "%d h ago", (int)(ago / HOUR));
+        return arena_printf(arena, "%d %s ago",
+                            (int)(ago / (ago < MINUTE ? 1
+                                         : ago < HOUR ? MINUTE
+                                                      : HOUR)),
+                            ago < MINUTE ? "s"
+                            : ago < HOUR ? "min"
+                                         : "h");
     strftime(local, sizeof local, "%Y-%m-%d %H:%M", localtime_r(&when, &tm));
     return arena_printf(arena, "%s", local);
+}
+
+/* A cell for a person: times and amounts are short. */
+static const char *shown(struct arena *arena, const json_t *row, const char *column)
+{
+    const json_t *value = json_object_get(row, column);
+    const char *text = cell(arena, row, column), *last = strrchr(text, ' ');
+    if (json_is_integer(value) && unit_len(column, "_s") > 0)
+        return duration(arena, json_integer_value(value));
+    if (json_is_integer(value) && unit_len(column, "_kib") > 0)
+        return arena_printf(arena, "%.1f MiB", (double)json_integer_value(value) / 1024);
+    const char *when = when_shown(arena, last == NULL ? text : last + 1);
+    if (when == NULL)
+        return text;
+    return last == NULL ? when : arena_printf(arena, "%.*s %s", (int)(last - text), text, when);
 }
 
 static void choose_columns(struct columns *cols, const struct command *c, json_t *first)
@@ -149,7 +197,7 @@ static void print_table(FILE *out, struct columns *cols, const json_t *rows, str
     const char *text[COLUMNS_MAX];
     struct winsize size;
     for (size_t i = 0; i < cols->count; i++) {
-        cols->width[i] = width_of(cols->name[i]);
+        cols->width[i] = width_of(heading(arena, cols->name[i]));
         for (size_t r = 0; r < json_array_size(rows); r++) {
             size_t width = width_of(shown(arena, json_array_get(rows, r), cols->name[i]));
             cols->width[i] = width > cols->width[i] ? width : cols->width[i];
@@ -158,7 +206,7 @@ static void print_table(FILE *out, struct columns *cols, const json_t *rows, str
     if (isatty(fileno(out)) && ioctl(fileno(out), TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
         fit(cols, size.ws_col);
     for (size_t i = 0; i < cols->count; i++)
-        text[i] = cols->name[i];
+        text[i] = heading(arena, cols->name[i]);
     print_row(out, cols, text);
     for (size_t r = 0; r < json_array_size(rows); r++) {
         for (size_t i = 0; i < cols->count; i++)
@@ -172,11 +220,12 @@ static void print_fields(FILE *out, const struct columns *cols, const json_t *ro
 {
     size_t width = 0;
     for (size_t i = 0; i < cols->count; i++) {
-        size_t one = width_of(cols->name[i]);
+        size_t one = width_of(heading(arena, cols->name[i]));
         width = one > width ? one : width;
     }
     for (size_t i = 0; i < cols->count; i++)
-        fprintf(out, "%-*s%s\n", (int)width + GAP, cols->name[i], shown(arena, row, cols->name[i]));
+        fprintf(out, "%-*s%s\n", (int)width + GAP, heading(arena, cols->name[i]),
+                shown(arena, row, cols->name[i]));
 }
 
 static void print_quoted(FILE *out, const char *text, bool formula)

@@ -1,6 +1,7 @@
 #include "ctl/words.h"
 #include "base/arena.h"
 #include "base/mem.h"
+#include "base/setting.h"
 #include "base/similar.h"
 #include "base/utf8.h"
 #include <errno.h>
@@ -34,6 +35,11 @@ static enum err no_command(char **argv, size_t count, struct arena *arena, struc
                                      : arena_printf(arena, "%s %s", argv[0], argv[1]);
     const char *group = "";
     struct similar two, one;
+    if (count > 0 && setting_find(slice_of(argv[0])) != NULL) {
+        why_set(why, "found the setting %s, allowed a command; see `musterctl get %s`", argv[0],
+                argv[0]);
+        return E_SYNTAX;
+    }
     similar_init(&two, slice_of(found));
     similar_init(&one, slice_of(count > 0 ? argv[0] : ""));
     for (const struct command *c = command_first(); count > 0 && c != NULL; c = c->next) {
@@ -58,8 +64,8 @@ static enum err unknown_option(const struct command *c, slice name, struct why *
     similar_init(&similar, name);
     for (const struct command_arg *a = c->args; a != NULL && a->name != NULL; a++)
         similar_try(&similar, slice_of(a->name));
-    why_set(why, "%s: found the unknown option --%.*s%s; see `musterctl help %s`", c->name,
-            SLICE_ARG(name), similar_text(&similar).text, c->name);
+    why_set(why, "%s: found the unknown option --%.*s; see `musterctl help %s`%s", c->name,
+            SLICE_ARG(name), c->name, similar_text(&similar).text);
     return E_SYNTAX;
 }
 

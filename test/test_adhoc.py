@@ -1,4 +1,6 @@
 """Ad-hoc commands (XEP-0050): the commands of the server in a client."""
+import re
+
 import pytest
 
 from muster import xml
@@ -60,11 +62,12 @@ def test_an_administrator_finds_every_command(host, alice):
     query = alice.result("get", f"<query xmlns='{xml.DISCO_ITEMS}' node='{COMMANDS}'/>",
                          to="localhost")
     names = {item.get("node"): item.get("name") for item in query}
-    assert names["user-add"] == "User: add"
-    assert names["archive-expire"] == "Archive: expire"
-    assert names["status"] == "Server: status"
-    assert all(len(name) <= 40 and "-" not in name for node, name in names.items()
-               if "//" not in node), names
+    assert names["user-add"] == "User: creates an account"
+    assert names["room-admin-list"] == "Room admin: shows the administrators of group chat"
+    assert names["get"] == "Server: shows a setting"
+    rows = [name for node, name in names.items() if "//" not in node]
+    assert all(re.fullmatch(r"[A-Z][a-z ]+: [a-z]+s .{3,}", name) for name in rows), rows
+    assert len(set(names.values())) == len(names)  # each says what it alone does
     rows = [i.get("node") for i in query if ":" not in i.get("node")]
     groups = [node.partition("-")[0] for node in rows if "-" in node]
     assert groups == sorted(groups)  # each group in one piece

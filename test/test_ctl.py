@@ -1,5 +1,6 @@
 """musterctl: every command, as text and as JSON, its exit codes and its completion."""
 import fcntl
+import grp
 import json
 import os
 import pty
@@ -261,6 +262,29 @@ def lines_of(server, event):
             for line in server.log().splitlines() if f" event={event} " in line]
 
 
+@pytest.mark.core
+def test_a_stream_error_names_the_client(make_server):
+    """Also when its session has ended before."""
+    server = make_server("alice", "bob", "carol", "dora", "erin", "frank")
+    server.login("alice", "kicked")
+    server.login("bob", "changed")
+    server.login("carol", "disabled")
+    server.login("dora", "deleted")
+    server.login("erin", "replaced")
+    server.login("frank", "stopped")
+    server.ctl("session", "kick", "alice@localhost")
+    server.ctl("user", "password", "bob@localhost", "--password", "another one")
+    server.ctl("user", "disable", "carol@localhost")
+    server.ctl("user", "del", "dora@localhost")
+    server.login("erin", "replaced")
+    server.stop()
+    ended = [(line["condition"], line["jid"]) for line in lines_of(server, "stream.error")]
+    assert sorted(jid for _, jid in ended) == [
+        "alice@localhost/kicked", "bob@localhost/changed", "carol@localhost/disabled",
+        "dora@localhost/deleted", "erin@localhost/replaced", "erin@localhost/replaced",
+        "frank@localhost/stopped"], ended
+
+
 def test_trace_tells_what_became_of_a_message(server):
     server.ctl("log", "trace", "message", "on")
     alice, bob = server.login("alice", "a").available(), server.login("bob", "b").available()
@@ -421,6 +445,54 @@ def test_completion(server):
     assert {"all", "on", "off", *areas} <= complete(script, ["musterctl", "log", "trace"])
 
 
+LINES = [("musterctl us", "user"), ("musterctl user dis", "disable"),
+         ("musterctl set sm.hibernate-t", "sm.hibernate-time"),
+         ("musterctl log trace muc.a", "muc.archive")]
+
+
+@pytest.mark.parametrize("line, whole", LINES)
+def test_completion_in_fish(server, tmp_path, line, whole):
+    if shutil.which("fish") is None:
+        pytest.skip("needs fish")
+    script = tmp_path / "musterctl.fish"
+    script.write_text(server.ctl_run("completion", "fish").stdout)
+    done = subprocess.run(["fish", "--no-config", "-c", f"source {script}; complete -C '{line}'"],
+                          capture_output=True, text=True, check=True, timeout=TIMEOUT,
+                          env={**os.environ, "HOME": str(tmp_path)})
+    assert whole in {found.partition("\t")[0] for found in done.stdout.splitlines()}
+
+
+@pytest.mark.parametrize("line, whole", LINES)
+def test_completion_in_zsh(server, tmp_path, line, whole):
+    """The first Tab of a shell, which loads the script as well."""
+    if shutil.which("zsh") is None:
+        pytest.skip("needs zsh")
+    (tmp_path / "_musterctl").write_text(server.ctl_run("completion", "zsh").stdout)
+    pid, master = pty.fork()
+    if pid == 0:
+        os.execvpe("zsh", ["zsh", "-f", "-i"],
+                   {**os.environ, "HOME": str(tmp_path), "TERM": "dumb"})
+    shown = b""
+
+    def has(text):
+        nonlocal shown
+        while select.select([master], [], [], 0)[0]:
+            shown += os.read(master, 65536)
+        return text.encode() in shown
+
+    os.write(master, f"fpath=({tmp_path} $fpath); autoload -U compinit; compinit -u -D; "
+                     "tell() {{ print -r -- \"<$BUFFER>\" }}; zle -N tell; bindkey ^O tell; "
+                     "print rea''dy\r".encode())
+    until("zsh is ready", lambda: has("ready\r\n"))
+    os.write(master, f"{line}\t\x0f".encode())
+    try:
+        until("the word is completed", lambda: has(f"<{line.rpartition(' ')[0]} {whole} >"))
+    finally:
+        os.write(master, b"\x03exit\r")
+        os.close(master)
+        os.waitpid(pid, 0)
+
+
 def test_many_at_once(server):
     """Commands from several terminals."""
     runs = [subprocess.Popen([MUSTERCTL, "--socket", server.control, "--json", "user", "add",
@@ -480,13 +552,25 @@ def test_commands_that_only_read_are_not_in_the_log(server):
     (("sttaus",), "status"), (("user", "list", "--limt", "3"), "limit"),
     (("get", "hibernate-time"), "sm.hibernate-time"),
     (("set", "sm.hibernate-tiem", "60s"), "sm.hibernate-time"),
-    (("config", "show", "sm.hibernate-tme"), "sm.hibernate"),
+    (("config", "show", "sm.hibernate-tme"), "sm.hibernate-time"),
     (("log", "trace", "mesage", "on"), "message"),
 ])
 def test_what_was_probably_meant(server, args, meant):
     done = server.ctl_run(*args)
     assert done.returncode in (FAILED, USAGE)
-    assert f"did you mean {meant}" in done.stderr, done.stderr
+    assert done.stderr.endswith(f"did you mean {meant}?\n"), done.stderr
+
+
+def test_help_of_a_setting_names_the_command(server):
+    done = server.ctl_run("help", "upload.quota")
+    assert done.returncode == USAGE and "`musterctl get upload.quota`" in done.stderr
+
+
+def test_an_address_is_asked_for_by_an_address(make_server):
+    """One that could be typed: the list of domains is no part of it."""
+    server = make_server(domains=["localhost", "other.test"])
+    done = server.ctl_run("user", "add", "carol", "--password", "longenough")
+    assert "an address such as alice@localhost; domains are localhost, other.test" in done.stderr
 
 
 def test_settings_of_one_part(server):
@@ -498,6 +582,7 @@ def test_settings_of_one_part(server):
 
 @pytest.mark.parametrize("name, text, value", [
     ("upload.file-bytes", "10MB", "10MB"), ("upload.file-bytes", "10 MiB", "10MiB"),
+    ("upload.quota", "2TB", "2TB"),
     ("archive.retention", "30d", "30"), ("sm.hibernate-time", "90", "90s"),
     ("sm.hibernate-time", "1min 30s", "90s")])
 def test_units_as_people_write_them(server, name, text, value):
@@ -506,9 +591,9 @@ def test_units_as_people_write_them(server, name, text, value):
 
 
 def test_the_message_says_that_the_unit_is_wrong(server):
-    done = server.ctl_run("set", "upload.file-bytes", "10TB")
+    done = server.ctl_run("set", "upload.file-bytes", "10PB")
     assert done.returncode == USAGE
-    assert 'found "10TB" with an unknown unit (there are B, kB, KiB, MB, MiB' in done.stderr
+    assert 'found "10PB" with an unknown unit (there are B, kB, KiB, MB, MiB' in done.stderr
 
 
 @pytest.mark.parametrize("args", [
@@ -575,7 +660,13 @@ def test_who_may_not_connect_learns_how(server):
                           group="nogroup", extra_groups=[], capture_output=True,
                           text=True, check=False, timeout=TIMEOUT)
     assert done.returncode == UNREACHABLE and "Permission denied" in done.stderr
-    assert "usermod -aG root nobody" in done.stderr
+    # root's group would give them more than this socket
+    assert done.stderr.endswith("Run it as root.\n") and "usermod" not in done.stderr
+    group = grp.getgrall()[-1]
+    os.chown(server.control, 0, group.gr_gid)
+    done = subprocess.run(done.args, user="nobody", group="nogroup", extra_groups=[],
+                          capture_output=True, text=True, check=False, timeout=TIMEOUT)
+    assert f"usermod -aG {group.gr_name} nobody" in done.stderr
 
 
 # --- what is printed for people ---
@@ -584,6 +675,7 @@ def test_who_may_not_connect_learns_how(server):
 def test_help_is_one_line_a_command(server):
     lines = server.ctl_run("--help").stdout.splitlines()
     assert all(len(line) <= 80 for line in lines), [x for x in lines if len(x) > 80]
+    assert not [line for line in lines if line.endswith(" ...")]  # each says it whole
     listed = {line[2:22].strip() for line in lines if line.startswith("  ") and line[21:23] == "  "}
     assert {"user add", "cert list", "server reload", "status"} <= {
         line[2:21].strip() for line in lines} | listed
@@ -640,11 +732,27 @@ def test_a_table_fits_the_terminal(server):
     assert words <= set(" ".join(lines).split()) | {w for w in words if len(w) > 12}
 
 
+def test_alarms_are_sentences(server):
+    for row in server.rows("alarm", "list", "--all"):
+        for text in (row["text"], row["action"]):
+            assert re.fullmatch(r"[A-Z].*\w[`)]?\.", text), (row["name"], text)
+
+
 def test_times_are_short_in_tables_and_exact_elsewhere(server):
     shown = server.ctl_run("user", "list").stdout
     assert re.search(r"alice@localhost +\d+ (s|min) ago", shown), shown
     exact = server.rows("user", "list")[0]["created"]
     assert exact in server.ctl_run("--csv", "user", "list").stdout
+
+
+def test_amounts_have_their_units_in_tables(server):
+    server.ctl("server", "stop", "--delay", "1h")
+    shown = server.ctl_run("status").stdout
+    server.ctl("server", "continue")
+    assert re.search(r"^uptime +\d+ (s|min( \d+ s)?)$", shown, re.MULTILINE), shown
+    assert re.search(r"^rss +\d+\.\d MiB$", shown, re.MULTILINE), shown
+    assert re.search(r"^end_scheduled +stop at [\d-]{10} \d\d:\d\d$", shown, re.MULTILINE), shown
+    assert {"uptime_s", "rss_kib"} <= set(server.rows("status")[0])
 
 
 def test_an_empty_list_says_so(server):

@@ -182,7 +182,9 @@ def test_what_operators_set_is_announced_and_checked(server, alice, bob):
     before = fields(server, cave.jid)
     for field, value, why in [
             ("maxusers", "0", "muc#roomconfig_maxusers"), ("maxusers", "many", "maxusers"),
-            ("whois", "nobody", "muc#roomconfig_whois"), ("membersonly", "maybe", "membersonly"),
+            ("whois", "nobody", "muc#roomconfig_whois"),
+            ("membersonly", "maybe",
+             "membersonly: found 'maybe', allowed on or off"),
             ("lang", "e n", "is not a language tag"), ("roomname", "a\nb", "roomname"),
             ("passwordprotectedroom", "on", "roomsecret' cannot be empty"),
             ("contactjid", "@@", "contactjid"), ("roomnames", "x", "no field 'roomnames'")]:

@@ -139,13 +139,13 @@ static struct command restart_command = {
     .name = "server restart",
     .args = end_args,
     .run = run_restart,
-    .doc = "Stops the server and starts the installed program with the current node file, in the "
+    .doc = "Restarts the server. The installed program starts with the current node file, in the "
            "same process. Clients resume their sessions.",
 };
 static struct command cancel_command = {
     .name = "server continue",
     .run = run_cancel,
-    .doc = "Cancels a `server stop` or `server restart` during its delay.",
+    .doc = "Cancels a scheduled `server stop` or `server restart`.",
 };
 
 /* Their forms (XEP-0133 §4.30, §4.31). */

@@ -30,7 +30,7 @@ static void run_trace(struct command_call *call)
         similar_init(&similar, name);
         for (const struct log_area *area = log_first(); area != NULL; area = area->next)
             similar_try(&similar, slice_of(area->name));
-        command_fail(call, E_NOTFOUND, "%.*s: no such area%s; `log areas` lists them",
+        command_fail(call, E_NOTFOUND, "%.*s: no such area; `log areas` lists them%s",
                      SLICE_ARG(name), similar_text(&similar).text);
         return;
     }
@@ -59,7 +59,7 @@ static struct command level_command = {
             { 0 },
         },
     .run = run_level,
-    .doc = "Sets the level of the log until the next reload or restart.",
+    .doc = "Sets the level of the log until a reload or restart.",
 };
 static struct command trace_command = {
     .name = "log trace",

@@ -21,8 +21,8 @@ static struct log_area log_settings = { .name = "settings" };
 static struct alarm restart_alarm = {
     .name = "settings.restart",
     .severity = ALARM_WARNING,
-    .text = "a changed setting applies only after a restart",
-    .action = "restart the part named by `musterctl get NAME`",
+    .text = "A changed setting applies only after a restart.",
+    .action = "Restart the part that `musterctl get NAME` names.",
 };
 
 static struct store_stmt stmt_all = {
@@ -432,7 +432,7 @@ static void fail_unknown(struct command_call *call, slice name)
     similar_init(&similar, name);
     for (const struct setting *s = setting_first(); s != NULL; s = s->next)
         similar_try(&similar, slice_of(s->name));
-    command_fail(call, E_NOTFOUND, "%.*s: no such setting%s; `config show` lists them",
+    command_fail(call, E_NOTFOUND, "%.*s: no such setting; `config show` lists them%s",
                  SLICE_ARG(name), similar_text(&similar).text);
 }
 
@@ -743,7 +743,7 @@ static struct command get_command = {
             { 0 },
         },
     .run = run_get,
-    .doc = "Shows the value of a setting, its description and its allowed values.",
+    .doc = "Shows a setting: its value, description and allowed values.",
 };
 static struct command show_command = {
     .name = "config show",
@@ -755,8 +755,8 @@ static struct command show_command = {
             { 0 },
         },
     .run = run_show,
-    .doc = "Lists the settings, or those that begin with PREFIX, with their values and where these "
-           "come from.",
+    .doc = "Lists settings, their values, and where these come from: all, or those that begin with "
+           "PREFIX.",
     .columns = (const char *const[]){ "name", "value", "default", "source", NULL },
 };
 static struct command reset_command = {
@@ -768,8 +768,9 @@ static struct command reset_command = {
             { 0 },
         },
     .run = run_reset,
-    .doc = "Sets all settings that begin with PREFIX back to their defaults, at once, except those "
-           "in the node file. After `config reset muc`, existing rooms keep their configuration.",
+    .doc =
+        "Sets settings back to their defaults: all that begin with PREFIX, at once, except those "
+        "in the node file. After `config reset muc`, existing rooms keep their configuration.",
 };
 
 const struct feature settings_feature = {

@@ -16,15 +16,16 @@ enum { LOOK_MS = 3600 * 1000, WARN_DAYS = 30, ERROR_DAYS = 7 };
 static struct alarm expiry_alarm = {
     .name = "tls.expiry",
     .severity = ALARM_WARNING,
-    .text = "a certificate expires soon, or has expired",
-    .action = "renew it and run `systemctl reload muster`; `musterctl cert list` shows all",
+    .text = "A certificate expires soon, or has expired.",
+    .action = "Renew the certificate and run `systemctl reload muster`. `musterctl cert list` "
+              "shows all certificates.",
 };
 static struct alarm names_alarm = {
     .name = "tls.names",
     .severity = ALARM_WARNING,
-    .text = "a certificate does not name a domain that is served with it, or is not valid yet",
-    .action = "give the domain a certificate with its name under tls.domains of the node file; "
-              "`musterctl cert list` shows all",
+    .text = "A certificate does not name a domain that is served with it, or is not valid yet.",
+    .action = "Give the domain a certificate with its name, under tls.domains of the node file. "
+              "`musterctl cert list` shows all certificates.",
 };
 enum { DAY_S = 86400 };
 static struct metric days_left = {

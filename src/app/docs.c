@@ -62,7 +62,7 @@ void docs_config(struct buf *out)
                  "`musterctl config show` lists them, `musterctl set SETTING VALUE` changes one\n"
                  "and `musterctl set SETTING --default` takes that back. A setting given in the\n"
                  "node file under `settings:` is locked. Times are written with `ms`, `s`,\n"
-                 "`min`, `h` or `d`, sizes in bytes or with `KiB`, `MiB` or `GiB`.\n\n"
+                 "`min`, `h` or `d`, sizes in bytes or with `KiB`, `MiB`, `GiB` or `TiB`.\n\n"
                  "| setting | allowed | default | applies | meaning |\n|---|---|---|---|---|\n");
     for (const struct setting *s = setting_first(); s != NULL; s = s->next)
         add_setting(out, s);

@@ -12,14 +12,14 @@
 static struct alarm refused_alarm = {
     .name = "server.reload",
     .severity = ALARM_ERROR,
-    .text = "the node file or a certificate has a mistake: the last reload changed nothing",
-    .action = "run `musterd --check`, correct the mistake and run `systemctl reload muster`",
+    .text = "The node file or a certificate has a mistake. The last reload changed nothing.",
+    .action = "Run `musterd --check`, correct the mistake, and run `systemctl reload muster`.",
 };
 static struct alarm restart_alarm = {
     .name = "server.restart",
     .severity = ALARM_WARNING,
-    .text = "keys of the node file have changed that apply only after a restart",
-    .action = "run `musterctl server restart`; clients come back by themselves",
+    .text = "Keys of the node file have changed that apply only after a restart.",
+    .action = "Run `musterctl server restart`. Clients resume their sessions.",
 };
 
 /* A command that waits for a reload. Lives in the arena of its call. */
@@ -92,7 +92,7 @@ void reload_given_up(void) { answer_all(E_CANCELED, SLICE("the server ends")); }
 static struct command reload_command = {
     .name = "server reload",
     .run = run_reload,
-    .doc = "Reads the node file and the certificates again and applies them without disconnecting "
+    .doc = "Reads the node file and the certificates again. They apply without disconnecting "
            "clients. If there is a mistake, its file and line are shown and nothing changes. Keys "
            "that need a restart are named.",
 };

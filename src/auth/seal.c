@@ -25,8 +25,8 @@ struct alarm seal_alarm = {
         "read: their key is missing or cannot be used.",
     .action = "Look at the detail. Restore secrets.key in the data folder, owned by the user of "
               "musterd and with mode 0600, and restart. Or give up what it protects: run "
-              "`musterctl secrets reset`, remove the file if there is one, and restart; devices "
-              "log in with passwords then, and components and rooms need new secrets.",
+              "`musterctl secrets reset`, remove the file if there is one, and restart. Devices "
+              "then log in with passwords, and components and rooms need new secrets.",
 };
 
 struct store_stmt seal_stmt_mark = {

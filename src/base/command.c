@@ -28,6 +28,7 @@ static size_t check_row(const struct command *c)
 void command_register(struct command *c)
 {
     ensure(c->run != NULL && check_row(c) <= COMMAND_ARGS_MAX);
+    ensure(command_brief(c->doc).len <= COMMAND_BRIEF_MAX);
     pthread_mutex_lock(&lock);
     struct command **at = &commands;
     while (*at != NULL && strcmp((*at)->name, c->name) < 0)
@@ -39,6 +40,17 @@ void command_register(struct command *c)
 }
 
 struct command *command_first(void) { return commands; }
+
+slice command_brief(const char *doc)
+{
+    static const char ends[] = ".:;(";
+    size_t len = strcspn(doc, ends);
+    while (doc[len] == '.' && doc[len + 1] != '\0' && doc[len + 1] != ' ')
+        len += 1 + strcspn(doc + len + 1, ends); /* the dot of a name, such as muc.enabled */
+    while (len > 0 && doc[len - 1] == ' ')
+        len--;
+    return (slice){ doc, len };
+}
 
 struct command *command_find(slice name)
 {

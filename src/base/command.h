@@ -43,7 +43,7 @@ struct command {
     const char *name;               /* "user add": one or two words */
     const struct command_arg *args; /* ended by { 0 } */
     void (*run)(struct command_call *call);
-    const char *doc;
+    const char *doc;  /* its first clause is at most COMMAND_BRIEF_MAX bytes: command_brief() */
     const char *asks; /* what musterctl says before "Go on?"; NULL: it does not ask */
     bool reads;       /* it changes nothing and is logged at LOG_DEBUG */
     /* musterctl runs it itself while no server runs, and run() says what to do first. Its only
@@ -59,7 +59,7 @@ struct command {
     struct command *next;       /* set by command_register() */
 };
 
-enum { COMMAND_ARGS_MAX = 16 };
+enum { COMMAND_ARGS_MAX = 16, COMMAND_BRIEF_MAX = 57 };
 
 struct command_field {
     const char *key; /* static */
@@ -95,6 +95,8 @@ struct command_call {
 void command_register(struct command *c);
 struct command *command_first(void);
 struct command *command_find(slice name);
+/* The first clause of a doc, up to the first of .:;( : for a line of help or a menu. */
+slice command_brief(const char *doc);
 
 /* The value of an argument, followed by a NUL; ptr NULL: not given. The name must be one of the
  * row. */

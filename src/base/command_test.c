@@ -19,8 +19,11 @@ static const struct command_arg trace_args[] = {
     { "password", ARG_SECRET, "the password", on_off },
     { 0 },
 };
-static struct command trace = { .name = "log trace", .args = trace_args, .run = run_nothing };
-static struct command status = { .name = "status", .run = run_nothing };
+static struct command trace = { .name = "log trace",
+                                .args = trace_args,
+                                .run = run_nothing,
+                                .doc = "Traces an area: what happens there." };
+static struct command status = { .name = "status", .run = run_nothing, .doc = "Shows the state." };
 
 static int finished_count;
 static void on_finished(struct command_call *c, void *arg)
@@ -174,6 +177,22 @@ static void commands_are_found_and_listed_by_name(void **state)
     assert_null(command_find(SLICE("log")));
 }
 
+static void the_first_clause_is_brief(void **state)
+{
+    (void)state;
+    static const char *const texts[][2] = {
+        { "Shows the state.", "Shows the state" },
+        { "Traces an area: what happens there.", "Traces an area" },
+        { "Lists reports (XEP-0377), oldest first.", "Lists reports" },
+        { "Deletes what muc.cleanup-days names. At once.", "Deletes what muc.cleanup-days names" },
+        { "", "" },
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        slice brief = command_brief(texts[i][0]);
+        assert_true(slice_is(brief, texts[i][1]));
+    }
+}
+
 int main(void)
 {
     command_register(&status);
@@ -185,6 +204,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(rows_hold_fields_in_order, begin, end),
         cmocka_unit_test_setup_teardown(failure_has_error_and_text, begin, end),
         cmocka_unit_test(commands_are_found_and_listed_by_name),
+        cmocka_unit_test(the_first_clause_is_brief),
     };
     return cmocka_run_group_tests_name("command", tests, NULL, NULL);
 }

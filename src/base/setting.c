@@ -152,7 +152,7 @@ static enum err parse_units(const struct setting *s, slice text, const struct un
     const char *known = units == units_time
                             ? " with an unknown unit (there are ms, s, min, h, d, w)"
                             : " with an unknown unit (there are B, kB, KiB, MB, "
-                              "MiB, GB, GiB)";
+                              "MiB, GB, GiB, TB, TiB)";
     switch (units_parse(text, units, alone, value)) {
     case UNITS_OK:
         return OK;

@@ -147,10 +147,10 @@ static void refusals_name_setting_found_and_allowed(void **state)
         { &idle, "9223372036854775807d", E_LIMIT,
           "c2s.idle: found \"9223372036854775807d\", allowed 30s to 90s" },
         { &pause_ms, "11d", E_LIMIT, "io.pause: found \"11d\", allowed 0 to 10d" },
-        { &bytes, "1TB", E_SYNTAX,
-          "c2s.stanza-bytes: found \"1TB\" with an unknown unit (there are B, kB, KiB, MB, MiB, "
+        { &bytes, "1PB", E_SYNTAX,
+          "c2s.stanza-bytes: found \"1PB\" with an unknown unit (there are B, kB, KiB, MB, MiB, "
           "GB, "
-          "GiB), allowed at least 1kB" },
+          "GiB, TB, TiB), allowed at least 1kB" },
         { &bytes, "4611686018427387903", E_LIMIT,
           "c2s.stanza-bytes: found \"4611686018427387903\", allowed at least 1kB" },
         { &contacts, "1001", E_LIMIT, "im.contacts: found \"1001\", allowed -5 to 1000, or none" },

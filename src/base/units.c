@@ -15,10 +15,21 @@ const struct unit units_time[] = {
 
 /* KiB is 1024 bytes and kB is 1000 (IEC 80000-13). K is 1024, as in most configuration files. */
 const struct unit units_bytes[] = {
-    { "B", 1, false },         { "bytes", 1, false },   { "kB", 1000, false },
-    { "KiB", 1 << 10, false }, { "K", 1 << 10, false }, { "MB", 1000000, false },
-    { "MiB", 1 << 20, false }, { "M", 1 << 20, false }, { "GB", 1000000000, false },
-    { "GiB", 1 << 30, false }, { "G", 1 << 30, false }, { NULL, 0, false },
+    { "B", 1, false },
+    { "bytes", 1, false },
+    { "kB", 1000, false },
+    { "KiB", 1 << 10, false },
+    { "K", 1 << 10, false },
+    { "MB", 1000000, false },
+    { "MiB", 1 << 20, false },
+    { "M", 1 << 20, false },
+    { "GB", 1000000000, false },
+    { "GiB", 1 << 30, false },
+    { "G", 1 << 30, false },
+    { "TB", INT64_C(1000000000000), false },
+    { "TiB", INT64_C(1) << 40, false },
+    { "T", INT64_C(1) << 40, false },
+    { NULL, 0, false },
 };
 
 static bool is_digit(char c) { return c >= '0' && c <= '9'; }

@@ -13,7 +13,7 @@ struct unit {
 /* Smallest first. Of several names for one factor, the first is used for output. Ended by a row
  * without a name. */
 extern const struct unit units_time[];  /* in ms: ms, s, min, h, d, w */
-extern const struct unit units_bytes[]; /* B, kB, KiB, MB, MiB, GB, GiB; K, M and G are binary */
+extern const struct unit units_bytes[]; /* B, kB, KiB, MB, MiB … TiB; K, M, G and T are binary */
 
 enum units_result { UNITS_OK, UNITS_SYNTAX, UNITS_UNKNOWN, UNITS_MISSING, UNITS_OVERFLOW };
 

@@ -51,7 +51,10 @@ static void sizes(void **state)
     check("64kb", units_bytes, 1, UNITS_OK, 64000);
     check("1000", units_bytes, 1, UNITS_OK, 1000);
     check("4GiB", units_bytes, 1, UNITS_OK, 4294967296);
-    check("4TiB", units_bytes, 1, UNITS_UNKNOWN, 0);
+    check("4TiB", units_bytes, 1, UNITS_OK, 4398046511104);
+    check("2T", units_bytes, 1, UNITS_OK, 2199023255552);
+    check("3 TB", units_bytes, 1, UNITS_OK, 3000000000000);
+    check("4PiB", units_bytes, 1, UNITS_UNKNOWN, 0);
 }
 
 static void the_best_unit(void **state)

@@ -38,6 +38,7 @@ enum {
     KEY_BYTES = 32,
     MAC_BYTES = 16,
     COLUMNS_MAX = 24,
+    TITLE_BYTES_MAX = 96,
     TEXT_BYTES_MAX = 32 << 10,
     LISTED_MAX = 512
 };
@@ -58,19 +59,21 @@ static void node_name(char out[64], const struct command *c)
             *at = '-';
 }
 
-/* For people: "user invite-contact" is "User: invite contact", "status" is "Server: status". */
-static void title_of(char out[64], const struct command *c)
+/* For people: "User: creates an account". Commands of one word belong to the server. */
+static void title_of(char out[TITLE_BYTES_MAX], const struct command *c)
 {
     const char *space = strchr(c->name, ' ');
-    if (space == NULL)
-        snprintf(out, 64, "Server: %s", c->name);
-    else
-        snprintf(out, 64, "%.*s: %s", (int)(space - c->name), c->name, space + 1);
+    slice group = space == NULL ? SLICE("server") : (slice){ c->name, (size_t)(space - c->name) };
+    slice brief = command_brief(c->doc);
+    snprintf(out, TITLE_BYTES_MAX, "%.*s: %.*s", SLICE_ARG(group), SLICE_ARG(brief));
     if (out[0] >= 'a' && out[0] <= 'z')
         out[0] = (char)(out[0] - 'a' + 'A');
-    for (char *at = out; *at != '\0'; at++)
-        if (*at == '-')
-            *at = ' ';
+    for (size_t i = 0; i < group.len; i++)
+        if (out[i] == '-')
+            out[i] = ' ';
+    char *first = out + group.len + 2;
+    if (*first >= 'A' && *first <= 'Z')
+        *first = (char)(*first - 'A' + 'a');
 }
 
 /* What a node stands for. */
@@ -250,7 +253,7 @@ static void ask_field(struct buf *out, const struct command_ask *f)
 
 static void ask_arguments(struct buf *out, const struct command *c, struct arena *tmp)
 {
-    char title[64];
+    char title[TITLE_BYTES_MAX];
     title_of(title, c);
     form_open_titled(out, FORM_FORM, NULL, title, c->doc);
     for (const struct command_arg *a = c->args; a->name != NULL; a++)
@@ -343,7 +346,7 @@ static bool add_table(struct buf *out, const struct command_call *call)
     }
     for (unsigned i = 0; i < n; i++)
         rows[i] = (struct form_row){ .var = column[i], .label = column[i] };
-    char title[64];
+    char title[TITLE_BYTES_MAX];
     title_of(title, call->command);
     form_open_titled(out, FORM_RESULT, NULL, title, NULL);
     form_reported(out, rows, n);
@@ -724,7 +727,7 @@ static int by_name(const void *a, const void *b)
 static void list_rows(struct buf *out, const struct iq *iq)
 {
     const struct command *found[LISTED_MAX];
-    char node[64], title[64];
+    char node[64], title[TITLE_BYTES_MAX];
     size_t count = 0;
     for (struct command *c = command_first(); c != NULL && count < LISTED_MAX; c = c->next)
         if (may_run(iq, &(struct target){ .command = c }))
@@ -761,7 +764,7 @@ static bool describe(struct iq *iq, slice node, const struct target *t)
 {
     struct disco_info *d = arena_new(iq->tmp, struct disco_info, 1);
     struct buf out;
-    char title[64] = "";
+    char title[TITLE_BYTES_MAX] = "";
     if (t != NULL && t->form == NULL && t->command != NULL)
         title_of(title, t->command);
     if (t != NULL && !may_run(iq, t)) {

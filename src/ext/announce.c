@@ -409,7 +409,7 @@ static struct command announce_command = {
     .name = "announce",
     .args = announce_args,
     .run = run_announce,
-    .doc = "Sends a message to all users who are online, or to all accounts.",
+    .doc = "Sends a message to all online users, or to all accounts.",
 };
 static struct command motd_set_command = {
     .name = "motd set",

@@ -47,7 +47,8 @@ static struct setting after = {
     .def = 600000,
     .min = 1000,
     .max = 86400000,
-    .doc = "How long there must be too many sessions until the alarm capacity.sessions is raised.",
+    .doc = "For how long there must be too many sessions before the alarm capacity.sessions is "
+           "raised.",
 };
 static struct metric load = {
     .name = "muster_sessions_capacity_percent",
@@ -58,9 +59,9 @@ static struct metric load = {
 static struct alarm exceeded = {
     .name = "capacity.sessions",
     .severity = ALARM_WARNING,
-    .text = "more sessions than this node is planned for (capacity.users)",
-    .action = "look at memory and processor time of the machine; if there is enough, raise "
-              "capacity.users",
+    .text = "There are more sessions than this node is planned for (capacity.users).",
+    .action = "Look at memory and processor time of the machine. If there is enough, raise "
+              "capacity.users.",
 };
 
 /* Of worker 0, the only thread that looks. */

@@ -423,7 +423,7 @@ static struct command contact_list = {
     .reads = true,
     .args = list_args,
     .run = run_list,
-    .doc = "Shows the contact list of a user, also if the account is disabled.",
+    .doc = "Shows the contact list of a user. The account may be disabled.",
     .columns = (const char *const[]){ "jid", "name", "subscription", "ask", "groups", NULL },
 };
 static struct command contact_add = {
@@ -444,8 +444,8 @@ static struct command contact_del = {
     .name = "contact del",
     .args = del_args,
     .run = run_del,
-    .doc = "Removes a contact from a user's contact list and ends the subscriptions between the "
-           "two, as the user's client can do.",
+    .doc = "Removes a contact from a user's contact list. This ends the subscriptions between the "
+           "two, as when the user's client does it.",
 };
 static const struct command_arg no_args[] = { { 0 } };
 static struct command contact_full = {

@@ -31,16 +31,17 @@ enum { ANSWER_BYTES_MAX = 1 << 20, CONTACT_BYTES_MAX = 2048 };
 #define CONTACT(role, purpose)                                                                     \
     {                                                                                              \
         .name = "contact." role, .type = SET_STRING, .max = CONTACT_BYTES_MAX, .def_text = "",     \
-        .doc = "Where users and other services reach " purpose ", told by service discovery "      \
-               "(XEP-0157): URIs such as mailto:, xmpp: or https:, separated by spaces.",          \
+        .doc = "Addresses " purpose ", shown by service discovery (XEP-0157): "                    \
+               "URIs such as mailto:, xmpp: or https:, separated by spaces.",                      \
     }
-static struct setting contact_abuse = CONTACT("abuse", "whoever handles abuse");
-static struct setting contact_admin = CONTACT("admin", "the administrators");
-static struct setting contact_feedback = CONTACT("feedback", "whoever reads feedback");
-static struct setting contact_sales = CONTACT("sales", "the sales department");
-static struct setting contact_security = CONTACT("security", "whoever handles security issues");
-static struct setting contact_status = CONTACT("status", "news about the state of the service");
-static struct setting contact_support = CONTACT("support", "the support");
+static struct setting contact_abuse = CONTACT("abuse", "for reports of abuse");
+static struct setting contact_admin = CONTACT("admin", "of the administrators");
+static struct setting contact_feedback = CONTACT("feedback", "for feedback");
+static struct setting contact_sales = CONTACT("sales", "of the sales department");
+static struct setting contact_security = CONTACT("security", "for reports of security issues");
+static struct setting contact_status =
+    CONTACT("status", "with news about the state of the service");
+static struct setting contact_support = CONTACT("support", "of the support team");
 
 static struct setting *const disco_settings[] = {
     &contact_abuse,    &contact_admin,  &contact_feedback, &contact_sales,

@@ -248,7 +248,8 @@ static struct command user_last = {
             { 0 },
         },
     .run = run_last,
-    .doc = "Shows when a user who is online logged in, or when an offline user was last online.",
+    .doc =
+        "Shows when a user was last online. For a user who is online, shows when they logged in.",
     .columns = (const char *const[]){ "jid", "state", "at", NULL },
 };
 

@@ -226,5 +226,6 @@ struct command mam_expire_command = {
     .name = "archive expire",
     .args = (const struct command_arg[]){ { 0 } },
     .run = run_expire,
-    .doc = "Deletes messages that are older than archive.retention now, instead of within an hour.",
+    .doc = "Deletes messages older than archive.retention at once. Without this command, that "
+           "happens within an hour.",
 };

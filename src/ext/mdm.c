@@ -23,10 +23,9 @@ static struct setting mdm_enabled = {
     .name = "mdm.enabled",
     .type = SET_BOOL,
     .def = 1,
-    .doc =
-        "Multiple device messaging: conversations follow a user over all connected clients. Off: "
-        "a message goes to all clients of its addressee until one of them replies, then to that "
-        "one only, and message carbons are refused.",
+    .doc = "Multiple device messaging: conversations follow a user over all connected clients. "
+           "Off: a message goes to all clients of its recipient until one of them replies, then to "
+           "that one only, and message carbons are refused.",
 };
 
 /* Who replied to whom. */

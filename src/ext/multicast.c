@@ -39,7 +39,8 @@ static struct setting multicast_addresses = {
     .min = 1,
     .max = 99,
     .unit = "addresses",
-    .doc = "How many recipients such a message may list. More are refused with not-acceptable.",
+    .doc = "How many recipients a message to many addresses (XEP-0033) may list. More are refused "
+           "with not-acceptable.",
 };
 static struct setting multicast_recipients = {
     .name = "multicast.recipients-max",
@@ -48,10 +49,10 @@ static struct setting multicast_recipients = {
     .min = 1,
     .max = RECIPIENTS_MAX,
     .unit = "recipients",
-    .doc = "How many users may get such a message, the contacts of roster groups that it names "
-           "included. Each is sent a message with the whole list. With fewer than "
-           "roster.contacts-max, a user cannot write to a group of all contacts. More are refused "
-           "with not-acceptable.",
+    .doc = "How many users may get one message to many addresses (XEP-0033), including the "
+           "contacts of roster groups that it names. Each is sent a message with the whole list. "
+           "With fewer than roster.contacts-max, a user cannot write to a group of all contacts. "
+           "More are refused with not-acceptable.",
 };
 
 static bool wrong(struct addresses *l, enum stanza_error e, slice text)

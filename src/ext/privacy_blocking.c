@@ -27,8 +27,8 @@ enum {
 struct setting reports_max = {
     .name = "privacy.reports-max", .type = SET_INT, .def = 1000, .min = 0, .max = 100000,
     .unit = "reports",
-    .doc = "How many reports of spam and abuse (XEP-0377) are kept of one user. Further ones are "
-           "not kept; what they are about is blocked all the same.",
+    .doc = "How many reports of spam and abuse (XEP-0377) are kept of one user. Further "
+           "ones are not kept, but the reported contacts are blocked all the same.",
 };
 struct store_stmt report_stmts[4] = {
     { .name = "report.put", .params = "iittttti", .cols = "",

@@ -76,10 +76,10 @@ struct field {
 /* Where a field is, and how it is shown. */
 static const struct field fields[] = {
     TEXT(K_TEXT, PS_TITLE, FORM_TEXT_SINGLE, "title", "Name of the node"),
-    TEXT(K_TEXT, PS_DESCRIPTION, FORM_TEXT_SINGLE, "description", "What it is about"),
+    TEXT(K_TEXT, PS_DESCRIPTION, FORM_TEXT_SINGLE, "description", "Description of the node"),
     TEXT(K_TEXT, PS_TYPE, FORM_TEXT_SINGLE, "type", "Namespace of its payloads"),
     TEXT(K_TEXT, PS_LANGUAGE, FORM_LIST_SINGLE, "language", "Language of its items"),
-    TEXT(K_LIST, PS_CONTACTS, FORM_JID_MULTI, "contact", "Whom to ask about it"),
+    TEXT(K_LIST, PS_CONTACTS, FORM_JID_MULTI, "contact", "Addresses for questions about the node"),
     CHOICE(access, "access_model", "Who may subscribe and read", access),
     TEXT(K_LIST, PS_GROUPS, FORM_LIST_MULTI, "roster_groups_allowed",
          "Roster groups that may subscribe and read"),
@@ -88,18 +88,18 @@ static const struct field fields[] = {
     BOOL(persist_items, "Whether items are kept"),
     TEXT(K_COUNT, AT(max_items), FORM_TEXT_SINGLE, "max_items", "How many items are kept, or max"),
     TEXT(K_COUNT, AT(item_expire), FORM_TEXT_SINGLE, "item_expire",
-         "After how many seconds items go, or max"),
+         "Seconds after which items are deleted, or max"),
     TEXT(K_COUNT, AT(max_payload), FORM_TEXT_SINGLE, "max_payload_size",
          "The largest payload in bytes, or max"),
     BOOL(deliver_notifications, "Whether subscribers are notified"),
-    BOOL(deliver_payloads, "Whether notifications have the payload"),
-    BOOL(notify_config, "Whether they tell changes of this configuration"),
-    BOOL(notify_delete, "Whether they tell that the node is deleted"),
-    BOOL(notify_retract, "Whether they tell that items are removed"),
+    BOOL(deliver_payloads, "Whether notifications contain the payload"),
+    BOOL(notify_config, "Whether subscribers are told when this configuration changes"),
+    BOOL(notify_delete, "Whether subscribers are told when the node is deleted"),
+    BOOL(notify_retract, "Whether subscribers are told when items are removed"),
     BOOL(notify_sub, "Whether owners are told about subscriptions"),
     CHOICE(notification, "notification_type", "Type of the notifications", notification),
     CHOICE(send_last, "send_last_published_item", "When the last item is sent again", send_last),
-    CHOICE(itemreply, "itemreply", "Whom replies to items go to", reply),
+    CHOICE(itemreply, "itemreply", "Recipient of replies to items", reply),
 };
 enum { FIELDS = sizeof fields / sizeof fields[0] };
 

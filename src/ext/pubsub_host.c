@@ -220,11 +220,10 @@ const struct feature pubsub_host_feature = {
     .xeps =
         (const struct xep[]){
             { "0060", "1.26.0", "Publish-Subscribe", "0.1.0", "test_pubsub",
-              "a full node gives up its oldest items, no collections, one subscription an "
-              "address and node, no leases, pending "
-              "subscriptions are managed by their list, an owner's subscription of another address "
-              "is pending until that address subscribes, an item is replaced by its publisher or "
-              "an owner only" },
+              "a full node deletes its oldest items; no collections; one subscription for each "
+              "address and node; no leases; pending subscriptions are managed by their list; if an "
+              "owner subscribes another address, that is pending until the address subscribes "
+              "itself; only its publisher or an owner can replace an item" },
             { 0 },
         },
     .hosts = hosts,

@@ -728,7 +728,7 @@ static struct command command_list = {
             { 0 },
         },
     .run = run_list,
-    .doc = "Lists the push services that an account's clients have enabled.",
+    .doc = "Lists the push services that an account's clients use.",
     .columns = (const char *const[]){ "service", "node", "resource", "away", "errors", NULL },
 };
 

@@ -52,11 +52,11 @@ static struct setting register_ask_password = {
     .name = "register.ask-password",
     .type = SET_CHOICE,
     .choices = (const char *const[]){ "token", "always", "never", NULL },
-    .doc = "Whose clients must say the current password before they change it or delete the "
-           "account (XEP-0077 §3.2, §3.3, by a form): `token`, those that logged in with a token "
-           "(XEP-0484) instead of the password; `always`, all; `never`, none. A stolen token or a "
-           "client left alone cannot take over an account then, but some clients do not show "
-           "forms: their users log in with the password first.",
+    .doc = "Which clients must give the current password before they change it or delete the "
+           "account (XEP-0077 §3.2, §3.3). `token`: those that logged in with a token (XEP-0484) "
+           "instead of the password. `always`: all. `never`: none. The client is asked by a form. "
+           "So a stolen token, or a client that was left alone, is not enough to take over an "
+           "account. Some clients do not show forms: their users log in with the password first.",
 };
 static struct setting register_password_min = {
     .name = "register.password-min",

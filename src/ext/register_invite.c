@@ -24,14 +24,14 @@ struct setting invite_enabled = {
     .name = "invite.enabled",
     .type = SET_BOOL,
     .def = 0,
-    .doc = "Whether clients with an invitation may create an account (XEP-0445): `user invite` "
-           "makes one. Without register.enabled nobody else can.",
+    .doc = "Whether clients with an invitation may create an account (XEP-0445). `user invite` "
+           "makes invitations. If register.enabled is off, nobody else can create an account.",
 };
 struct setting invite_by_users = {
     .name = "invite.by-users",
     .type = SET_BOOL,
     .def = 0,
-    .doc = "Whether users may invite others with their clients (XEP-0401), too.",
+    .doc = "Whether users may also invite others with their clients (XEP-0401).",
 };
 struct setting invite_lifetime = {
     .name = "invite.lifetime",
@@ -655,7 +655,8 @@ static struct command invite_contact = {
     .own_if = &invite_by_users,
     .args = contact_args,
     .run = run_invite_contact,
-    .doc = "Makes an invitation for a new account that becomes a contact of this one.",
+    .doc = "Makes an invitation for a new contact of an account. The invited person makes an "
+           "account with it, and the two become contacts of each other.",
     .columns = columns,
 };
 

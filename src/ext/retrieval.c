@@ -309,11 +309,11 @@ static const struct iq_rule rules[] = {
 
 const struct feature retrieval_feature = {
     .name = "retrieval",
-    .xeps = (const struct xep[]){ { "0013", "1.2", "Flexible Offline Message Retrieval", "0.1.0",
-                                    "test_retrieval",
-                                    "a list has 5,000 messages at most; the others follow when "
-                                    "these are removed" },
-                                  { 0 } },
+    .xeps =
+        (const struct xep[]){
+            { "0013", "1.2", "Flexible Offline Message Retrieval", "0.1.0", "test_retrieval",
+              "a list has at most 5,000 messages; the others follow when these are removed" },
+            { 0 } },
     .disco = (const char *const[]){ NS_RETRIEVAL, NULL },
     .iq = rules,
     .schema = &schema,

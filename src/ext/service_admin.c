@@ -181,8 +181,8 @@ const struct feature service_admin_feature = {
     .xeps =
         (const struct xep[]){
             { "0133", "1.2", "Service Administration", "0.1.0", "test_admin",
-              "passwords cannot be got, they are not kept; statistics are addresses, resources and "
-              "roster size" },
+              "passwords are not stored and cannot be returned; statistics are addresses, "
+              "resources and roster size" },
             { 0 },
         },
     .command_forms = forms,

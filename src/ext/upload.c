@@ -131,16 +131,16 @@ struct alarm upload_disk_alarm = {
     .name = "upload.disk",
     .severity = ALARM_ERROR,
     .text = "Files that users upload cannot be stored.",
-    .action = "Make room on the disk of the data folder, or lower upload.keep. The next file that "
-              "is stored ends this.",
+    .action = "Free space on the disk of the data folder, or lower upload.keep. The alarm is "
+              "cleared when the next file is stored.",
 };
 struct alarm upload_key_alarm = {
     .name = "upload.key",
     .severity = ALARM_ERROR,
     .text = "Users cannot upload files: the key that signs their slots cannot be used.",
     .action = "Look at the detail. Restore uploads/upload.key in the data folder from a backup, "
-              "owned by the user of musterd and with mode 0600. Or remove the file to have a new "
-              "key made; slots given before are void then. Then restart.",
+              "owned by the user of musterd and with mode 0600. Or remove the file, so that a new "
+              "key is made; upload slots that were given before are then void. Then restart.",
 };
 struct log_area log_upload = { .name = "upload" };
 

@@ -25,7 +25,8 @@ struct setting c2s_stanza_rate = {
     .max = 1000000,
     .allow_none = true,
     .unit = "stanzas a second",
-    .doc = "What one client may send; a faster one is read more slowly.",
+    .doc =
+        "Stanzas a second that one client may send. A client that sends more is read more slowly.",
 };
 struct setting c2s_byte_rate = {
     .name = "c2s.byte-rate",
@@ -35,7 +36,7 @@ struct setting c2s_byte_rate = {
     .max = 1 << 30,
     .allow_none = true,
     .unit = "bytes a second",
-    .doc = "What one client may send; a faster one is read more slowly.",
+    .doc = "Bytes a second that one client may send. A client that sends more is read more slowly.",
 };
 struct setting c2s_connections = {
     .name = "c2s.connections-per-address",

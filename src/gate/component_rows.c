@@ -212,7 +212,7 @@ static struct command command_add = {
             { 0 },
         },
     .run = run_add,
-    .doc = "Lets an external component (XEP-0114) serve a domain, or changes its secret. Without a "
+    .doc = "Lets an external component serve a domain (XEP-0114), or changes its secret. Without a "
            "secret the server makes one and shows it.",
     .columns = (const char *const[]){ "domain", "secret", NULL },
 };
@@ -224,14 +224,15 @@ static struct command command_del = {
             { 0 },
         },
     .run = run_del,
-    .doc = "Deletes the secret of a component, so that it cannot connect again.",
+    .doc = "Deletes a component's secret, so that it cannot connect. A connected component stays "
+           "until it disconnects.",
 };
 static struct command command_show = {
     .name = "component list",
     .reads = true,
     .args = (const struct command_arg[]){ { 0 } },
     .run = run_list,
-    .doc = "Lists the components that may connect, and how many connections each has.",
+    .doc = "Lists the components that may connect. Shows how many connections each has.",
     .columns = (const char *const[]){ "domain", "connections", NULL },
 };
 

@@ -38,11 +38,10 @@ struct setting node_memory_share = {
 struct alarm node_memory_alarm = {
     .name = "node.memory",
     .severity = ALARM_ERROR,
-    .text =
-        "Queued stanzas and output took more than node.memory. The sessions that held most were "
-        "closed.",
+    .text = "Queued stanzas and output took more memory than node.memory allows. The sessions that "
+            "held most were closed.",
     .action = "Look in the log for session.shed: it names the clients that read too slowly or do "
-              "not acknowledge. Raise node.memory if there is more.",
+              "not acknowledge. Raise node.memory if the machine has more memory.",
 };
 struct metric sessions_shed = {
     .name = "muster_sessions_shed",

@@ -24,8 +24,8 @@ struct setting presence_stranger_requests = {
     .doc =
         "Whether requests (IQ) reach a client by its full address although their sender may not "
         "see its presence, as RFC 6121 §8.5.3.1 has it. The answer then tells that the client is "
-        "connected. Off: they are answered as if it were not; clients can ask each other only "
-        "after a subscription, directed presence, or in rooms.",
+        "connected. Off: the answer is the same as for a client that is not connected. Clients can "
+        "then ask each other only after a subscription, directed presence, or in rooms.",
 };
 
 /* Whether the sender knows that the session is there: the account itself, a service, a subscriber,

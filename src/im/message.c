@@ -53,7 +53,7 @@ struct setting mailbox_tell_strangers = {
     .name = "mailbox.tell-strangers",
     .type = SET_BOOL,
     .def = 1,
-    .doc = "Whether users who are not on the roster of the addressee are told by an error that "
+    .doc = "Whether users who are not in the recipient's contact list are told by an error that "
            "their message cannot be delivered. On: a user notices that an address was mistyped or "
            "that a mailbox is full, and no message is lost silently. Off: there is no such error, "
            "so nobody finds out which addresses exist.",

@@ -16,12 +16,11 @@ struct setting presence_composed_rate = {
     .min = 10,
     .max = 100,
     .unit = "changes a second",
-    .doc =
-        "How many presence changes a second this node tells contacts on behalf of clients: users "
-        "shown as away while their clients sleep (push.show-away), and new avatars. More of "
-        "them wait, and of each client only the last state is told. A lower rate spares a "
-        "server with long contact lists when many clients lose their connections at once. "
-        "What clients send themselves never waits.",
+    .doc = "How many presence changes a second this node sends to contacts on behalf of clients: "
+           "users shown as away while their clients sleep (push.show-away), and new avatars. "
+           "Further changes wait, and only the last state of each client is sent. A lower rate "
+           "spares a server with long contact lists when many clients lose their connections at "
+           "once. Presence that clients send themselves never waits.",
 };
 struct metric presence_waited = {
     .name = "muster_presence_composed_waits",

@@ -19,7 +19,7 @@ static struct setting *const message_settings[] = { &im_durable_ack,
 static struct alarm *const message_alarms[] = { &node_memory_alarm, NULL };
 
 /* The note of what clients do among themselves and a server only has to keep well. */
-#define CARRIED "carried for clients; archived and kept for who is away"
+#define CARRIED "passed on between clients; archived, and stored for users who are away"
 
 const struct feature message_feature = {
     .name = "message",
@@ -30,14 +30,14 @@ const struct feature message_feature = {
             { "0082", "1.1", "XMPP Date and Time Profiles", "0.1.0", "datetime_test",
               "DateTime; the offset of a time zone in XEP-0202" },
             { "0085", "2.1", "Chat State Notifications", "0.1.0", "test_content",
-              "carried for clients; alone they are not stored" },
+              "passed on between clients; alone they are not stored" },
             { "0160", "1.0.1", "Best Practices for Handling Offline Messages", "0.1.0",
               "test_message", NULL },
-            { "0166", "1.1.2", "Jingle", "0.1.0", "test_jingle", "carried for clients" },
+            { "0166", "1.1.2", "Jingle", "0.1.0", "test_jingle", "passed on between clients" },
             { "0184", "1.2", "Message Delivery Receipts", "0.1.0", "test_content", CARRIED },
             { "0203", "2.0", "Delayed Delivery", "0.1.0", "test_message", NULL },
             { "0234", "0.18.1", "Jingle File Transfer", "0.1.0", "test_jingle",
-              "carried for clients" },
+              "passed on between clients" },
             { "0308", "1.1", "Last Message Correction", "0.1.0", "test_content", CARRIED },
             { "0333", "0.4", "Chat Markers", "0.1.0", "test_content", CARRIED },
             { "0334", "0.4.0", "Message Processing Hints", "0.1.0", "test_message", NULL },

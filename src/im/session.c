@@ -118,9 +118,9 @@ static struct setting session_clear = {
     .name = "session.bind2-clears-offline",
     .type = SET_BOOL,
     .def = 1,
-    .doc = "A client that binds by Bind 2 (XEP-0386) finds what it missed in the archive, so "
-           "messages that waited for the user are not delivered at login as well, to no client. "
-           "Turn it off for clients that use Bind 2, but not the archive.",
+    .doc = "A client that binds by Bind 2 (XEP-0386) reads what it missed from the archive. So the "
+           "messages that waited for the user count as delivered, and no client gets them at "
+           "login. Turn it off for clients that use Bind 2, but not the archive.",
 };
 struct setting session_pause_buffer = {
     .name = "session.pause-buffer",

@@ -111,9 +111,11 @@ static bool domain_ok(struct command_call *call, slice domain)
 static bool address_ok(struct command_call *call, slice text, struct jid *out)
 {
     if (jid_parse(out, text, call->arena) != OK || jid_is_domain(out)) {
-        command_fail(call, E_SYNTAX, "found %.*s, allowed: an address such as alice@%s",
-                     SLICE_ARG(text),
-                     served_domains(((struct worker *)call->worker)->node, call->arena));
+        const struct node *n = ((struct worker *)call->worker)->node;
+        command_fail(call, E_SYNTAX, "found %.*s, allowed: an address such as alice@%.*s%s%s",
+                     SLICE_ARG(text), SLICE_ARG(n->domains[0]),
+                     n->domain_count > 1 ? "; domains are " : "",
+                     n->domain_count > 1 ? served_domains(n, call->arena) : "");
         return false;
     }
     return domain_ok(call, out->domain);

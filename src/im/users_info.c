@@ -334,9 +334,8 @@ struct command user_stats = {
     .reads = true,
     .args = jid_args,
     .run = run_stats,
-    .doc =
-        "Shows the sessions of an account with their addresses, and how much it has stored, also "
-        "of a disabled account. "
-        "`user last` shows when an offline user was last online.",
+    .doc = "Shows facts about an account: its sessions with their addresses, contacts, stored "
+           "messages, and when it was created. The account may be disabled. `user last` shows when "
+           "an offline user was last online.",
     .columns = (const char *const[]){ "name", "value", NULL },
 };

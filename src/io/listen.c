@@ -22,7 +22,7 @@ struct alarm io_descriptors_alarm = {
     .name = "io.descriptors",
     .severity = ALARM_CRITICAL,
     .text =
-        "No descriptors are left for clients: new connections wait, those that are there go on.",
+        "No file descriptors are left for clients. New connections wait; existing ones continue.",
     .action = "Raise LimitNOFILE of the service (ulimit -n) or lower the number of clients.",
 };
 

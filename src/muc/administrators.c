@@ -396,14 +396,14 @@ static struct command add_command = {
     .name = "room-admin add",
     .args = add_args,
     .run = run_add,
-    .doc = "Makes a user an administrator of group chat, who is an owner of every room. If the "
-           "user is one already, changes nickname and description.",
+    .doc = "Makes a user an administrator of group chat. Administrators are owners of every room. "
+           "If the user is one already, changes nickname and description.",
 };
 static struct command del_command = {
     .name = "room-admin del",
     .args = del_args,
     .run = run_del,
-    .doc = "Removes a user from the administrators of group chat, at once.",
+    .doc = "Removes an administrator of group chat, at once.",
 };
 static struct command list_command = {
     .name = "room-admin list",

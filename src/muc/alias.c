@@ -538,7 +538,7 @@ static struct command add_command = {
     .name = "room-alias add",
     .args = add_args,
     .run = run_add,
-    .doc = "Adds a domain for group chat, besides conference.<domain>, in which rooms can be made.",
+    .doc = "Adds another domain for group chat. Rooms can be made there as at conference.<domain>.",
 };
 static struct command del_command = {
     .name = "room-alias del",
@@ -551,14 +551,15 @@ static struct command list_command = {
     .name = "room-alias list",
     .reads = true,
     .run = run_list,
-    .doc = "Lists the aliases of group chat with the domain of the server that each belongs to.",
+    .doc = "Lists the aliases of group chat: their names, the domain of the server that each "
+           "belongs to, and whether clients see them.",
     .columns = (const char *const[]){ "alias", "domain", "made", "listed", NULL },
 };
 static struct command report_command = {
     .name = "room-alias report",
     .reads = true,
     .run = run_report,
-    .doc = "Shows the number of rooms in each group chat domain, including deleted aliases.",
+    .doc = "Counts the rooms in each domain of group chat. Deleted aliases are included.",
     .columns = (const char *const[]){ "alias", "served", "persistent", "adhoc", NULL },
 };
 

@@ -29,9 +29,9 @@ struct setting muc_recording_queue = {
 struct alarm muc_recording_alarm = {
     .name = "muc.recording",
     .severity = ALARM_ERROR,
-    .text = "Messages of rooms cannot be archived",
-    .action = "See why the database does not store; they wait in memory, up to "
-              "muc.recording-queue, and are lost if the node stops before it does.",
+    .text = "Messages of rooms cannot be archived.",
+    .action = "See why the database does not store. The messages wait in memory, up to "
+              "muc.recording-queue. They are lost if the node stops before they are stored.",
 };
 static struct metric recorded = { .name = "muster_muc_recorded",
                                   .kind = METRIC_COUNTER,

@@ -356,8 +356,8 @@ static struct command cleanup_command = {
     .args = args,
     .run = run_cleanup,
     .asks = "Empty rooms without a message for so long are deleted with their archives.",
-    .doc = "Destroys empty persistent rooms that have had no message for some days, with their "
-           "archives.",
+    .doc = "Destroys unused persistent rooms with their archives: empty rooms that have had no "
+           "message for some days.",
     .columns = (const char *const[]){ "jid", "last_message", NULL },
 };
 

@@ -19,7 +19,7 @@ static const struct form_option whois_options[] = { { "moderators", "Moderators"
                                                     { "anyone", "Everybody in the room" },
                                                     { 0 } };
 static const struct form_option pm_options[] = { { "anyone", "Everybody" },
-                                                 { "participants", "Who has voice" },
+                                                 { "participants", "Occupants with voice" },
                                                  { "moderators", "Moderators" },
                                                  { "none", "Nobody" },
                                                  { 0 } };
@@ -104,12 +104,12 @@ static const struct field fields[] = {
     TEXT("name", K_LINE, ROOM_NAME, FORM_TEXT_SINGLE, "muc#roomconfig_roomname",
          "Name of the room"),
     TEXT("description", K_LINES, ROOM_DESCRIPTION, FORM_TEXT_SINGLE, "muc#roomconfig_roomdesc",
-         "What it is about"),
+         "Description of the room"),
     TEXT("language", K_LANGUAGE, ROOM_LANGUAGE, FORM_TEXT_SINGLE, "muc#roomconfig_lang",
-         "Language that is spoken"),
+         "Language of the room"),
     BOOL(persistent, "muc#roomconfig_persistentroom", &muc_persistent, DIFF_PERSISTENT,
-         "It stays when everybody has left"),
-    BOOL(listed, "muc#roomconfig_publicroom", NULL, DIFF_LISTED, "Everybody can find it"),
+         "The room stays when everybody has left"),
+    BOOL(listed, "muc#roomconfig_publicroom", NULL, DIFF_LISTED, "Everybody can find the room"),
     BOOL(members_only, "muc#roomconfig_membersonly", &muc_owner_members_only, DIFF_MEMBERS_ONLY,
          "Only members may enter"),
     BOOL(member_invites, "muc#roomconfig_allowinvites", &muc_owner_moderators_invite, DIFF_OTHER,
@@ -125,7 +125,7 @@ static const struct field fields[] = {
     CHOICE(whois, "muc#roomconfig_whois", whois, &muc_owner_anonymous, DIFF_WHOIS,
            "Who sees the addresses of occupants"),
     COUNT(users_max, K_USERS, FORM_LIST_SINGLE, "muc#roomconfig_maxusers", &muc_occupants_max,
-          &muc_owner_occupants, "How many may be in it at one time"),
+          &muc_owner_occupants, "Maximum number of occupants"),
     CHOICE(pm, "muc#roomconfig_allowpm", pm, &muc_owner_private_messages, DIFF_OTHER,
            "Who may send private messages"),
     { .key = "subject_lowest",
@@ -138,16 +138,16 @@ static const struct field fields[] = {
                .type = FORM_BOOLEAN,
                .label = "Participants may change the subject, not only moderators" } },
     ROLES(presence_roles, "muc#roomconfig_presencebroadcast", DIFF_PRESENCE_ROLES,
-          "Whose presence is shown"),
+          "Roles whose presence is shown"),
     ROLES(list_roles, "muc#roomconfig_getmemberlist", DIFF_OTHER,
           "Who may get the list of members"),
     BOOL(absent_visible, "muster#roomconfig_showabsent", &muc_owner_absent_visible,
          DIFF_ABSENT_VISIBLE,
          "Members and administrators are visible while they are not in the room"),
     COUNT(history, K_COUNT, FORM_TEXT_SINGLE, "muc#roomconfig_defaulthistorymessages",
-          &muc_history_max, &muc_owner_history, "How many messages are shown to who enters"),
+          &muc_history_max, &muc_owner_history, "Number of messages shown to users who enter"),
     COUNT(history_max, K_COUNT, FORM_TEXT_SINGLE, "muc#maxhistoryfetch", &muc_history_max,
-          &muc_owner_history, "How many messages somebody may ask for"),
+          &muc_owner_history, "Number of messages that users can request at once"),
     BOOL(archive, "muc#roomconfig_enablearchiving", &muc_owner_archive, DIFF_ARCHIVE,
          "Messages are archived"),
     /* the name of the standard (§15.5.3) for what clients know as archiving: not stored twice */
@@ -159,7 +159,7 @@ static const struct field fields[] = {
                .type = FORM_BOOLEAN,
                .label = "Messages are logged (the same as archived)" } },
     BOOL(archive_joins, "muster#roomconfig_archivejoins", &muc_owner_archive, DIFF_OTHER,
-         "Who enters and leaves is archived"),
+         "Joins and leaves are archived"),
     BOOL(strip_xhtml, "muster#roomconfig_stripxhtml", &muc_owner_strip_xhtml, DIFF_OTHER,
          "XHTML formatting is removed"),
     BOOL(groupchat1, "muster#roomconfig_groupchat1", &muc_owner_groupchat1, DIFF_OTHER,
@@ -172,11 +172,11 @@ static const struct field fields[] = {
       .diff = DIFF_OTHER,
       .row = { .var = "muster#roomconfig_maxhidden",
                .type = FORM_TEXT_SINGLE,
-               .label = "How many hidden users may be in it at one time" } },
+               .label = "Maximum number of hidden occupants" } },
     TEXT("contacts", K_JIDS, ROOM_CONTACTS, FORM_JID_MULTI, "muster#roomconfig_contactjid",
-         "Whom to ask about it"),
+         "Addresses for questions about the room"),
     TEXT("pubsub", K_URI, ROOM_PUBSUB, FORM_TEXT_SINGLE, "muc#roomconfig_pubsub",
-         "XMPP URI of its publish-subscribe node"),
+         "XMPP URI of the room's publish-subscribe node"),
 };
 enum { FIELDS = sizeof fields / sizeof fields[0] };
 
@@ -835,6 +835,12 @@ static unsigned split(const struct field *fd, slice text, slice *value, unsigned
     return n;
 }
 
+static bool is_switch_text(slice text)
+{
+    return slice_is(text, "1") || slice_is(text, "0") || slice_is(text, "true") ||
+           slice_is(text, "false");
+}
+
 bool room_config_set(struct room_config *c, slice name, slice text, struct form *f,
                      struct arena *tmp)
 {
@@ -848,6 +854,9 @@ bool room_config_set(struct room_config *c, slice name, slice text, struct form 
     *one =
         (struct form_field){ .var = slice_of(fd->row.var), .type = fd->row.type, .value = value };
     one->value_count = split(fd, text, value, VALUES_MAX);
+    if (is_switch(fd) && !is_switch_text(value[0]))
+        return form_wrong(f, SE_BAD_REQUEST, "%.*s: found '%.*s', allowed on or off",
+                          SLICE_ARG(name), SLICE_ARG(text));
     f->field = one;
     f->field_count = 1;
     struct room_people people;

@@ -467,7 +467,7 @@ static void list(struct iq *iq, const struct room *r, const struct change *c)
     static const struct form_row columns[] = {
         { FIELD_URI, FORM_TEXT_SINGLE, "The hat, a URI", NULL, NULL, NULL, false },
         { FIELD_TITLE, FORM_TEXT_SINGLE, "Title", NULL, NULL, NULL, false },
-        { FIELD_JID, FORM_TEXT_SINGLE, "Who wears it", NULL, NULL, NULL, false },
+        { FIELD_JID, FORM_TEXT_SINGLE, "User who has the hat", NULL, NULL, NULL, false },
     };
     bool worn = c->act == HAT_LIST_ASSIGNED;
     struct buf b;

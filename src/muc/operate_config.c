@@ -152,13 +152,14 @@ struct command room_set_command = {
     .name = "room set",
     .args = set_args,
     .run = run_set,
-    .doc = "Changes one field of a room's configuration, as its owner can do. Occupants are "
-           "notified. If the room is locked because it was not configured yet, this unlocks it.",
+    .doc = "Changes one field of a room's configuration. Its owner can do the same with a client. "
+           "Occupants are notified. If the room is locked because it was not configured yet, this "
+           "unlocks it.",
 };
 struct command room_unlock_command = {
     .name = "room unlock",
     .args = room_args,
     .run = run_unlock,
-    .doc = "Unlocks a new room that its owner has not configured, so that others can enter. This "
+    .doc = "Unlocks a new room that its owner has not configured. Others can then enter it. This "
            "happens by itself after muc.lock-timeout.",
 };

@@ -94,8 +94,8 @@ struct command room_joins_command = {
     .reads = true,
     .args = args,
     .run = run_joins,
-    .doc = "Shows who entered and left a room and when, by address, if the room archives that. The "
-           "setting muc.archive-joins turns it on for new rooms, `room set ROOM archivejoins on` "
-           "for one room.",
+    .doc = "Shows who entered and left a room, and when. Users are shown by address. The room must "
+           "archive that: the setting muc.archive-joins turns it on for new rooms, `room set ROOM "
+           "archivejoins on` for one room.",
     .columns = (const char *const[]){ "time", "event", "nick", "jid", NULL },
 };

@@ -183,7 +183,7 @@ struct command room_owner_command = {
     .name = "room owner",
     .args = owner_args,
     .run = run_owner,
-    .doc = "Makes a member of persistent rooms their owner, for many rooms at once. Use it if the "
-           "only owner has left, or if the rooms get a new owner. All rooms are checked before the "
-           "first is changed.",
+    .doc = "Gives rooms a new owner: makes one of their members an owner, for one or many "
+           "persistent rooms at once. Use it if the only owner has left, or if the rooms get a new "
+           "owner. All rooms are checked before the first is changed.",
 };

@@ -200,19 +200,17 @@ const struct feature muc_feature = {
     .name = "muc",
     .iq = room_info_rules,
     .xeps =
-        (const struct xep[]){
-            { "0045", "1.35.5", "Multi-User Chat", "0.1.0", "test_muc_occupant",
-              "nicknames are not locked down; no public logs: 170 says "
-              "that the room is archived; "
-              "whether who is invited exists is not told, as nobody is told who has an account; a "
-              "server that ends says it by its streams, not by 332" },
-            { "0249", "0.2", "Direct MUC Invitations", "0.1.0", "test_muc_occupant",
-              "attributes of later versions pass through" },
-            { "0410", "1.0.1", "MUC Self-Ping (Schrödinger's Chat)", "0.1.0", "test_muc_modern",
-              NULL },
-            { "0421", "1.0.0", "Occupant identifiers for semi-anonymous MUCs", "0.1.0",
-              "test_muc_modern", NULL },
-            { 0 } },
+        (const struct xep[]){ { "0045", "1.35.5", "Multi-User Chat", "0.1.0", "test_muc_occupant",
+                                "nicknames are not locked down; no public logs: 170 means that the "
+                                "room is archived; inviting an address does not reveal whether it "
+                                "exists; when the server stops, streams end and 332 is not sent" },
+                              { "0249", "0.2", "Direct MUC Invitations", "0.1.0",
+                                "test_muc_occupant", "attributes of later versions pass through" },
+                              { "0410", "1.0.1", "MUC Self-Ping (Schrödinger's Chat)", "0.1.0",
+                                "test_muc_modern", NULL },
+                              { "0421", "1.0.0", "Occupant identifiers for semi-anonymous MUCs",
+                                "0.1.0", "test_muc_modern", NULL },
+                              { 0 } },
     .schema = &room_schema,
     .settings = muc_settings,
     .metrics = room_say_metrics,

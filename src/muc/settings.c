@@ -31,9 +31,7 @@ struct setting muc_persistent_max = {
     .min = 0,
     .max = 1000000,
     .unit = "rooms",
-    .doc =
-        "How many persistent rooms there may be; they count as rooms, too. With high availability "
-        "2500 are advised, as a node takes over the rooms of another.",
+    .doc = "How many persistent rooms there may be. They count as rooms, too (muc.rooms-max).",
 };
 struct setting muc_rooms_per_user = {
     .name = "muc.rooms-per-user",
@@ -43,23 +41,23 @@ struct setting muc_rooms_per_user = {
     .max = 1000000,
     .allow_none = true,
     .unit = "rooms",
-    .doc =
-        "How many rooms that one user made may be there, ad hoc and persistent ones, so that one "
-        "account cannot take all of muc.rooms-max. Administrators of group chat make more, and "
-        "`room create` does not count.",
+    .doc = "How many existing rooms one user may have made, ad hoc and persistent ones, so that "
+           "one account cannot take all of muc.rooms-max. Administrators of group chat may make "
+           "more, and rooms of `room create` do not count.",
 };
 struct setting muc_create = {
     .name = "muc.create",
     .type = SET_CHOICE,
     .def = CREATE_EVERYONE,
     .choices = creators,
-    .doc = "Who may make rooms: everyone, also from other servers; accounts of this server; or "
-           "administrators of group chat. Guests never do.",
+    .doc = "Who may make rooms: everyone, also addresses at the domains of components; accounts of "
+           "this server; or administrators of group chat. Guests never may.",
 };
 struct setting muc_create_home = {
     .name = "muc.create-home",
     .type = SET_BOOL,
-    .doc = "Whether users of other clusters and servers may enter rooms here, but not make them.",
+    .doc = "On: addresses of other domains, such as those of components, may enter rooms but not "
+           "make them.",
 };
 struct setting muc_lock_timeout = {
     .name = "muc.lock-timeout",
@@ -176,9 +174,10 @@ struct setting muc_password_failures = {
     .max = 100000,
     .allow_none = true,
     .unit = "wrong passwords",
-    .doc = "Wrong passwords for one room that a user may give within muc.password-time. Then the "
-           "room lets the user in with no password for a while, right or wrong, so that nobody "
-           "finds one by trying. Less makes it harder; users who mistype it wait longer.",
+    .doc = "Wrong passwords for one room that a user may give within muc.password-time. After "
+           "that, the room refuses every password of this user for a while, right or wrong, so "
+           "that nobody finds one by trying. With a lower value guessing is harder, but users who "
+           "mistype the password wait longer.",
 };
 struct setting muc_password_failures_per_room = {
     .name = "muc.password-failures-per-room",
@@ -188,8 +187,8 @@ struct setting muc_password_failures_per_room = {
     .max = 1000000,
     .allow_none = true,
     .unit = "wrong passwords",
-    .doc = "Wrong passwords for one room of all users together within muc.password-time. Then only "
-           "owners, administrators and members of the room enter it for a while.",
+    .doc = "Wrong passwords for one room of all users together within muc.password-time. After "
+           "that, only owners, administrators and members of the room may enter it for a while.",
 };
 struct setting muc_password_time = {
     .name = "muc.password-time",
@@ -215,8 +214,8 @@ struct setting muc_ping_after = {
     .min = 1000,
     .max = 7 * (int64_t)DAY_MS,
     .allow_none = true,
-    .doc = "How often an occupant on another server or of a component is asked whether it is still "
-           "there.",
+    .doc = "How often an occupant whose address is at the domain of a component is asked whether "
+           "it is still there.",
 };
 struct setting muc_ping_timeout = {
     .name = "muc.ping-timeout",
@@ -224,7 +223,8 @@ struct setting muc_ping_timeout = {
     .def = 60 * 1000,
     .min = 1000,
     .max = HOUR_MS,
-    .doc = "How long the answer may take, before the occupant is removed.",
+    .doc = "How long such an occupant (muc.ping-after) may take to answer before it is removed "
+           "from the room.",
 };
 
 struct setting muc_unload_after = {
@@ -233,9 +233,8 @@ struct setting muc_unload_after = {
     .def = 60 * 1000,
     .min = 1000,
     .max = 24 * HOUR_MS,
-    .doc =
-        "The timeout value for persistent chat rooms: how long one stays in memory when nobody is "
-        "in it and nobody asks for it. It is read again when it is needed.",
+    .doc = "How long a persistent room stays in memory when nobody is in it and nobody asks for "
+           "it. It is loaded again when it is needed.",
 };
 
 /* What new rooms are like, and what owners may change. */

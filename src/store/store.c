@@ -12,15 +12,15 @@ struct log_area log_store = { .name = "store", .level = LOG_INFO };
 struct alarm store_full_alarm = {
     .name = "store.full",
     .severity = ALARM_CRITICAL,
-    .text = "the database cannot grow: the disk or a limit is full; nothing new is stored",
-    .action = "free space on the file system of the database; writes resume by themselves",
+    .text = "The database cannot grow, because the disk or a limit is full. Nothing new is stored.",
+    .action = "Free space on the file system of the database. Writes resume by themselves.",
 };
 struct alarm store_down_alarm = {
     .name = "store.down",
     .severity = ALARM_CRITICAL,
-    .text = "the database cannot be used; nothing new is stored",
-    .action = "look at the detail: start the database server, repair the disk or the permissions, "
-              "or restore a backup",
+    .text = "The database cannot be used. Nothing new is stored.",
+    .action = "Look at the detail: start the database server, repair the disk or the permissions, "
+              "or restore a backup.",
 };
 
 static struct metric store_batches = { .name = "muster_store_batches",
