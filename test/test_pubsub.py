@@ -102,7 +102,6 @@ def test_a_node_is_made_as_configured(alice, bob):
 
 @pytest.mark.parametrize("config, error", [
     ({"access_model": "nonsense"}, "not-acceptable"),
-    ({"access_model": "presence"}, "not-acceptable"),
     ({"max_items": "0"}, "not-acceptable"),
     ({"max_items": "100000000"}, "not-acceptable"),
     ({"persist_items": "maybe"}, "not-acceptable"),
@@ -136,10 +135,7 @@ def test_configuration(alice, bob, node):
     assert default == fields(alice.result("get", configure(node), to=HOST))
     assert default["pubsub#access_model"] == ["open"]
     assert access_options(alice.result("get", configure(node), to=HOST)) == \
-        ["open", "authorize", "whitelist"]
-    for model in ("presence", "roster"):  # §8.1.2: an account has a roster, a service has not
-        assert error_of(alice, "set", configure(node, access_model=model), HOST)[::2] == \
-            ("not-acceptable", "unsupported-access-model")
+        ["open", "presence", "roster", "authorize", "whitelist"]
     alice.result("set", configure(node, title="News", max_items=2, roster_groups_allowed=["a", "b"],
                                   notify_config=1, unknown_field="x"), to=HOST)
     found = fields(alice.result("get", configure(node), to=HOST))

@@ -86,10 +86,10 @@ struct ps_error ps_may_publish(const struct ps_config *c, const struct ps_actor 
     default:
         break;
     }
-    if (who->may_configure || c->publish == PS_ANYBODY ||
-        (c->publish == PS_SUBSCRIBERS && who->state == PS_SUBSCRIBED))
+    if (who->may_configure || c->publish == PS_ANYBODY)
         return fine;
-    return forbidden;
+    bool subscribed = who->state == PS_SUBSCRIBED && ps_may_read(c, who).error == SE_NONE;
+    return c->publish == PS_SUBSCRIBERS && subscribed ? fine : forbidden;
 }
 
 struct ps_error ps_may_retract(const struct ps_config *c, const struct ps_actor *who, bool own)

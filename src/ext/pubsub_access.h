@@ -12,7 +12,8 @@ enum ps_affiliation {
     PS_PUBLISH_ONLY,
     PS_MEMBER,
     PS_OUTCAST,
-    PS_AFFILIATIONS
+    PS_AFFILIATIONS,
+    PS_OWNER_SHARING = PS_AFFILIATIONS /* only stored: an owner whose contacts have access */
 };
 /* Pending is a subscription that an owner has to approve; offered is one that an owner has made for
  * another address, which has to agree. Protocol says `pending` to both (XEP-0060 §4.2). */

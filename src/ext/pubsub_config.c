@@ -21,11 +21,15 @@ static const struct form_option access_options[] = { { "open", "Everybody" },
                                                      { "authorize", "Those an owner lets in" },
                                                      { "whitelist", "Members of the node" },
                                                      { 0 } };
-/* What has a roster and presence is an account. */
-static const struct form_option host_access_options[] = { { "open", "Everybody" },
-                                                          { "authorize", "Those an owner lets in" },
-                                                          { "whitelist", "Members of the node" },
-                                                          { 0 } };
+/* Here the presence and the roster are those of the owners. */
+static const struct form_option host_access_options[] = {
+    { "open", "Everybody" },
+    { "presence", "Those who see the presence of an owner" },
+    { "roster", "Members of an owner's roster groups" },
+    { "authorize", "Those an owner lets in" },
+    { "whitelist", "Members of the node" },
+    { 0 }
+};
 static const struct form_option publish_options[] = { { "publishers", "Owners and publishers" },
                                                       { "subscribers", "Subscribers, too" },
                                                       { "open", "Everybody" },

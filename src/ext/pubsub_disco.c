@@ -14,22 +14,21 @@
 
 #define PS(name) NS_PUBSUB "#" name
 #define COMMON                                                                                     \
-    NS_PUBSUB, PS("access-authorize"), PS("access-open"), PS("access-whitelist"),                  \
-        PS("config-node"), PS("config-node-max"), PS("create-and-configure"), PS("create-nodes"),  \
-        PS("delete-items"), PS("delete-nodes"), PS("instant-nodes"), PS("item-ids"),               \
-        PS("last-published"), PS("manage-subscriptions"), PS("member-affiliation"),                \
-        PS("meta-data"), PS("modify-affiliations"), PS("multi-items"), PS("outcast-affiliation"),  \
-        PS("persistent-items"), PS("publish"), PS("publish-only-affiliation"),                     \
-        PS("publish-options"), PS("publisher-affiliation"), PS("purge-nodes"),                     \
-        PS("retract-items"), PS("retrieve-affiliations"), PS("retrieve-default"),                  \
-        PS("retrieve-default-sub"), PS("retrieve-items"), PS("retrieve-subscriptions"), PS("rsm"), \
-        PS("subscribe"), PS("subscription-notifications"), PS("subscription-options"),             \
+    NS_PUBSUB, PS("access-authorize"), PS("access-open"), PS("access-presence"),                   \
+        PS("access-roster"), PS("access-whitelist"), PS("config-node"), PS("config-node-max"),     \
+        PS("create-and-configure"), PS("create-nodes"), PS("delete-items"), PS("delete-nodes"),    \
+        PS("instant-nodes"), PS("item-ids"), PS("last-published"), PS("manage-subscriptions"),     \
+        PS("member-affiliation"), PS("meta-data"), PS("modify-affiliations"), PS("multi-items"),   \
+        PS("outcast-affiliation"), PS("persistent-items"), PS("publish"),                          \
+        PS("publish-only-affiliation"), PS("publish-options"), PS("publisher-affiliation"),        \
+        PS("purge-nodes"), PS("retract-items"), PS("retrieve-affiliations"),                       \
+        PS("retrieve-default"), PS("retrieve-default-sub"), PS("retrieve-items"),                  \
+        PS("retrieve-subscriptions"), PS("rsm"), PS("subscribe"),                                  \
+        PS("subscription-notifications"), PS("subscription-options"),                              \
         "http://jabber.org/protocol/rsm"
 
 const char *const ps_features_pep[] = {
     COMMON,
-    PS("access-presence"),
-    PS("access-roster"),
     PS("auto-create"),
     PS("auto-subscribe"),
     PS("filtered-notifications"),
@@ -205,19 +204,14 @@ static void read_items(struct iq *iq, const struct ps_node *n)
     store_submit(b, s->worker->loop, 0, items_found, l);
 }
 
-static void ready(struct ps_op *op, enum stanza_error e)
+static void answer_about(struct iq *iq, struct ps_service *s)
 {
-    struct iq *iq = op->arg;
     slice node = elem_attr(&iq->payload, "node", iq->tmp);
-    if (e != SE_NONE) {
-        iq_error(iq, e, (slice){ 0 });
-        return;
-    }
     if (node.len == 0) {
-        answer_nodes(iq, op->service);
+        answer_nodes(iq, s);
         return;
     }
-    const struct ps_node *n = ps_node_find(op->service, node);
+    const struct ps_node *n = ps_node_find(s, node);
     if (n == NULL || !may_see(n, iq->st))
         answer_missing(iq);
     else if (is_info(iq))
@@ -226,6 +220,101 @@ static void ready(struct ps_op *op, enum stanza_error e)
         iq_error(iq, SE_NOT_AUTHORIZED, (slice){ 0 });
     else
         read_items(iq, n);
+}
+
+/* Nodes that only contacts of their owners may see: their homes are asked about the asker first
+ * (pubsub_contacts.c). Of more nodes than LOOK_NODES_MAX some are not listed. */
+
+enum { LOOK_NODES_MAX = 256 };
+
+struct looked {
+    struct look *of;
+    int64_t nid;
+    slice name;
+    struct ps_contacts *contacts;
+};
+struct look {
+    struct iq *iq;
+    struct ps_service *service; /* of a host: it stays */
+    struct arena *arena;        /* holds this */
+    unsigned count, left;
+    enum stanza_error failed;
+    struct looked node[LOOK_NODES_MAX];
+};
+
+static struct ps_node *looked_at(const struct looked *k)
+{
+    struct ps_node *n = ps_node_find(k->of->service, k->name);
+    return n != NULL && n->nid == k->nid ? n : NULL; /* NULL: deleted meanwhile */
+}
+
+static void show_contacts(struct look *l, bool show)
+{
+    for (unsigned i = 0; i < l->count; i++) {
+        struct ps_node *n = looked_at(&l->node[i]);
+        if (n != NULL)
+            n->contacts = show ? l->node[i].contacts : NULL;
+    }
+}
+
+static void look_end(struct look *l)
+{
+    struct arena *arena = l->arena;
+    show_contacts(l, true);
+    if (l->failed == SE_NONE)
+        answer_about(l->iq, l->service);
+    else
+        iq_error(l->iq, l->failed, SLICE("an owner's contact list cannot be read now"));
+    show_contacts(l, false);
+    for (unsigned i = 0; i < l->count; i++)
+        ps_contacts_free(&l->node[i].contacts);
+    arena_destroy(&arena);
+}
+
+static void looked(void *arg, enum stanza_error e)
+{
+    struct looked *k = arg;
+    if (e != SE_NONE)
+        k->of->failed = e;
+    if (--k->of->left == 0)
+        look_end(k->of);
+}
+
+static void look_at(struct look *l, const struct ps_node *n)
+{
+    slice asker = stanza_from_bare(l->iq->st);
+    if (l->count == LOOK_NODES_MAX || n->nid == 0 || !ps_contacts_needed(n, &n->config) ||
+        ps_affiliate(n, asker) != NULL)
+        return;
+    struct looked *k = &l->node[l->count++];
+    *k = (struct looked){ l, n->nid, slice_dup(l->arena, n->name), ps_contacts_create(1) };
+    ps_contacts_add(k->contacts, asker);
+    l->left++;
+    ps_contacts_ask(k->contacts, n, &n->config, looked, k);
+}
+
+static void ready(struct ps_op *op, enum stanza_error e)
+{
+    struct iq *iq = op->arg;
+    slice node = elem_attr(&iq->payload, "node", iq->tmp);
+    struct ps_service *s = op->service;
+    const struct ps_node *n;
+    if (e != SE_NONE) {
+        iq_error(iq, e, (slice){ 0 });
+        return;
+    }
+    if (s->account != NULL) {
+        answer_about(iq, s);
+        return;
+    }
+    struct arena *arena = arena_create(0);
+    struct look *l = arena_new(arena, struct look, 1);
+    *l = (struct look){ .iq = iq, .service = s, .arena = arena };
+    for (uint32_t i = 0; (n = map_next(&s->nodes, &i)) != NULL;)
+        if (node.len == 0 || slice_eq(n->name, node))
+            look_at(l, n);
+    if (l->left == 0)
+        look_end(l);
 }
 
 bool ps_disco(struct iq *iq, struct ps_service *s, slice node)

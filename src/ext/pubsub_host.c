@@ -223,7 +223,8 @@ const struct feature pubsub_host_feature = {
               "a full node deletes its oldest items; no collections; one subscription for each "
               "address and node; no leases; pending subscriptions are managed by their list; if an "
               "owner subscribes another address, that is pending until the address subscribes "
-              "itself; only its publisher or an owner can replace an item" },
+              "itself; only its publisher or an owner can replace an item; access models presence "
+              "and roster mean the contacts of the owners that have chosen them" },
             { 0 },
         },
     .hosts = hosts,

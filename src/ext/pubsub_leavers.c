@@ -7,11 +7,12 @@
 #include "im/node.h"
 #include "im/worker.h"
 
-/* Nodes of hosts (their owner is negative) whose only owner (affiliation 1) is $1. */
+/* Nodes of hosts (their owner is negative) whose only owner (affiliation 1 or 6) is $1. */
 #define ORPHANS                                                                                    \
     " WHERE (owner, nid) IN (SELECT a.owner, a.nid FROM pubsub_affiliation a WHERE a.jid = $1 "    \
-    "AND a.affiliation = 1 AND a.owner < 0 AND NOT EXISTS (SELECT 1 FROM pubsub_affiliation o "    \
-    "WHERE o.owner = a.owner AND o.nid = a.nid AND o.affiliation = 1 AND o.jid <> $1))"
+    "AND a.affiliation IN (1, 6) AND a.owner < 0 AND NOT EXISTS (SELECT 1 FROM "                   \
+    "pubsub_affiliation o WHERE o.owner = a.owner AND o.nid = a.nid "                              \
+    "AND o.affiliation IN (1, 6) AND o.jid <> $1))"
 #define STMT(var, stmt_name, text)                                                                 \
     struct store_stmt var = { .name = stmt_name, .sql = text, .params = "t", .cols = "" }
 

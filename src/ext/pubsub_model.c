@@ -208,7 +208,8 @@ void ps_affiliate_put(struct ps_node *n, slice jid, enum ps_affiliation affiliat
     if (affiliation == PS_NONE)
         return;
     a = mem_alloc(sizeof *a + jid.len);
-    a->affiliation = (uint8_t)affiliation;
+    a->shares = affiliation == PS_OWNER_SHARING;
+    a->affiliation = (uint8_t)(a->shares ? PS_OWNER : affiliation);
     a->len = (uint16_t)jid.len;
     memcpy(a->jid, jid.ptr, jid.len);
     map_put(&n->affiliates, a);
@@ -351,15 +352,6 @@ bool ps_is_owner_jid(const struct ps_service *s, slice bare)
     return s->account != NULL && slice_eq(s->jid, bare);
 }
 
-static bool in_groups(const struct roster_item *item, slice allowed)
-{
-    slice groups = item == NULL ? (slice){ 0 } : roster_item_groups(item), group;
-    while (slice_cut(groups, '\0', &group, &groups))
-        if (ps_list_has(allowed, group))
-            return true;
-    return false;
-}
-
 struct ps_actor ps_actor_of(const struct ps_node *n, slice from)
 {
     const struct ps_service *s = n->service;
@@ -371,8 +363,10 @@ struct ps_actor ps_actor_of(const struct ps_node *n, slice from)
         sub = ps_subscriber(n, from);
     if (sub != NULL)
         who.state = sub->state;
-    if (s->account == NULL)
+    if (s->account == NULL) {
+        who.presence = who.in_group = ps_contacts_has(n->contacts, bare);
         return who;
+    }
     if (slice_eq(bare, s->jid)) {
         who.affiliation = PS_OWNER;
         who.may_configure = true;
@@ -380,6 +374,6 @@ struct ps_actor ps_actor_of(const struct ps_node *n, slice from)
     }
     who.presence = roster_is_seen(s->account, bare) && stage_show(s->account, bare);
     if (n->config.access == PS_ROSTER)
-        who.in_group = in_groups(roster_find(s->account->roster, bare), n->config.text[PS_GROUPS]);
+        who.in_group = ps_in_groups(s->account, n->config.text[PS_GROUPS], bare);
     return who;
 }

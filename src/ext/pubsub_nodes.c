@@ -21,7 +21,7 @@ static bool owns(struct ps_op *op)
     return e.error == SE_NONE;
 }
 
-/* §8.1.3: a service for all knows no presence and no rosters. */
+/* §8.1.3 */
 static bool takes_form(struct ps_op *op)
 {
     struct ps_limits limits = ps_limits_of(op->service);
@@ -35,11 +35,13 @@ static bool takes_form(struct ps_op *op)
         ps_fail_with(op, &e);
         return false;
     }
-    if (op->service->account == NULL && (c->access == PS_PRESENCE || c->access == PS_ROSTER)) {
-        ps_fail(op, SE_NOT_ACCEPTABLE, "unsupported-access-model", (slice){ 0 });
-        return false;
-    }
     return true;
+}
+
+/* The one who makes a node of a host owns it. */
+static enum ps_affiliation of_creator(const struct ps_op *op)
+{
+    return ps_contacts_needed(op->node, &op->config) ? PS_OWNER_SHARING : PS_OWNER;
 }
 
 /* Creation (§8.1). */
@@ -81,7 +83,7 @@ static enum ps_step run_create(struct ps_op *op)
     ps_node_begin(n, ps_from_bare(op), &op->config);
     ps_store_node(op->batch, n, &op->config);
     if (op->service->account == NULL)
-        ps_store_affiliate(op->batch, n, ps_from_bare(op), PS_OWNER);
+        ps_store_affiliate(op->batch, n, ps_from_bare(op), of_creator(op));
     return PS_COMMIT;
 }
 
@@ -90,7 +92,7 @@ static void apply_create(struct ps_op *op)
 {
     struct buf out;
     if (op->service->account == NULL)
-        ps_affiliate_put(op->node, ps_from_bare(op), PS_OWNER);
+        ps_affiliate_put(op->node, ps_from_bare(op), of_creator(op));
     buf_init(&out, PS_ANSWER_BYTES_MAX);
     buf_lit(&out, "<pubsub xmlns='" NS_PUBSUB "'><create node='");
     xml_escape(&out, op->node->name);
@@ -154,6 +156,7 @@ static enum ps_step run_configure_set(struct ps_op *op)
         return PS_ANSWERED;
     op->batch = write_batch(op);
     ps_store_node(op->batch, n, &op->config);
+    ps_sharing_store(op);
     op->drop = fewer_items(op);
     if (op->drop > 0 && op->drop == n->stub_count) {
         ps_store_purge(op->batch, n);
@@ -169,6 +172,7 @@ static void apply_configure(struct ps_op *op)
     struct ps_node *n = op->node;
     struct ps_config old = n->config;
     bool all = op->drop == n->stub_count;
+    ps_sharing_apply(op);
     ps_config_keep(&n->config, &op->config); /* it may borrow texts of the old one */
     ps_config_fini(&old);
     for (unsigned i = 0; i < op->drop && (all || i < PS_CHANGES_MAX); i++)
@@ -296,6 +300,19 @@ static bool too_many(const struct ps_op *op)
     return more > 0 && count + more > setting_int(op->service->kind->subscriptions_max);
 }
 
+/* What it makes of an affiliation. One that is an owner already remains what it is. */
+static enum ps_affiliation changed_to(const struct ps_op *op, const struct ps_change *c)
+{
+    const struct ps_affiliate *old = ps_affiliate(op->node, jid_bare(&c->jid));
+    bool shares = c->affiliation == PS_OWNER && old != NULL && old->shares;
+    return shares ? PS_OWNER_SHARING : c->affiliation;
+}
+
+static bool is_last(const struct ps_op *op, const struct ps_change *c)
+{
+    return last_change(&op->req, jid_bare(&c->jid)) == c;
+}
+
 static enum ps_step run_affiliates_set(struct ps_op *op)
 {
     struct ps_node *n = op->node;
@@ -308,7 +325,9 @@ static enum ps_step run_affiliates_set(struct ps_op *op)
     op->batch = write_batch(op);
     for (unsigned i = 0; i < op->req.change_count; i++) {
         const struct ps_change *c = &op->req.changes[i];
-        ps_store_affiliate(op->batch, n, jid_bare(&c->jid), c->affiliation);
+        if (!is_last(op, c))
+            continue;
+        ps_store_affiliate(op->batch, n, jid_bare(&c->jid), changed_to(op, c));
         if (c->affiliation == PS_OUTCAST)
             ps_store_unsubscribe(op->batch, n, jid_bare(&c->jid));
     }
@@ -320,7 +339,9 @@ static void apply_affiliates(struct ps_op *op)
     struct ps_node *n = op->node;
     for (unsigned i = 0; i < op->req.change_count; i++) {
         const struct ps_change *c = &op->req.changes[i];
-        ps_affiliate_put(n, jid_bare(&c->jid), c->affiliation);
+        if (!is_last(op, c))
+            continue;
+        ps_affiliate_put(n, jid_bare(&c->jid), changed_to(op, c));
         if (c->affiliation == PS_OUTCAST)
             ps_subscriber_del(n, jid_bare(&c->jid));
     }

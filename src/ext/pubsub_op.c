@@ -114,6 +114,7 @@ static void op_free(struct ps_op *op)
     struct ps_service *s = op->service;
     struct account *a = s->account;
     store_drop(&op->batch);
+    ps_contacts_free(&op->contacts);
     stanza_unref(&op->st);
     arena_destroy(&op->tmp);
     mem_free(&op);
@@ -191,14 +192,14 @@ static void load_index(struct ps_node *n)
 static void apply(struct ps_node *n, struct ps_op *op, const struct ps_verb_row *row)
 {
     n->changes++;
+    n->contacts = op->contacts;
     row->apply(op);
+    n->contacts = NULL;
 }
 
-static void committed(void *arg, enum store_result result, const struct store_batch *b)
+static void ended(struct ps_node *n, enum store_result result)
 {
-    struct ps_node *n = arg;
     struct ps_op *op = pop(n);
-    (void)b;
     if (result != STORE_OK && op->create)
         ps_node_clear(n);
     if (result != STORE_OK)
@@ -212,7 +213,86 @@ static void committed(void *arg, enum store_result result, const struct store_ba
     op_free(op);
 }
 
-/* Runs the first request of the queue. false: it waits for the store. */
+/* Contacts of the owners: whether the one who asks is one, before the request runs; which
+ * subscribers are, before they are notified. If an owner's home does not answer, the request is
+ * refused, and subscribers are taken for strangers. */
+
+static void asker_known(void *arg, enum stanza_error e)
+{
+    struct ps_node *n = arg;
+    n->busy = false;
+    if (e != SE_NONE) {
+        struct ps_op *op = pop(n);
+        ps_fail(op, e, NULL, SLICE("an owner's contact list cannot be read now"));
+        op_free(op);
+    }
+    node_run(n);
+}
+
+/* true: the homes are asked, and asker_known() comes. */
+static bool ask_about_asker(struct ps_node *n, struct ps_op *op)
+{
+    enum ps_verb verb = op->req.verb;
+    bool depends = verb == PS_SUBSCRIBE || verb == PS_ITEMS ||
+                   (verb == PS_PUBLISH && n->config.publish == PS_SUBSCRIBERS);
+    if (op->contacts != NULL || !depends || n->nid == 0 || !ps_contacts_needed(n, &n->config) ||
+        ps_affiliate(n, ps_from_bare(op)) != NULL)
+        return false;
+    op->contacts = ps_contacts_create(1);
+    ps_contacts_add(op->contacts, op->from);
+    n->busy = true;
+    ps_contacts_ask(op->contacts, n, &n->config, asker_known, n);
+    return true;
+}
+
+static void subscribers_known(void *arg, enum stanza_error e)
+{
+    (void)e;
+    ended(arg, STORE_OK);
+}
+
+/* true: subscribers_known() comes. */
+static bool ask_about_subscribers(struct ps_node *n, struct ps_op *op)
+{
+    enum ps_verb verb = op->req.verb;
+    const struct ps_config *c = verb == PS_CONFIGURE_SET ? &op->config : &n->config;
+    const struct ps_subscriber *s;
+    bool notifies = verb == PS_PUBLISH || verb == PS_RETRACT || verb == PS_PURGE ||
+                    verb == PS_DELETE || verb == PS_CONFIGURE_SET || verb == PS_FORGET;
+    if (!notifies || n->subscribers.count == 0 || !ps_contacts_needed(n, c))
+        return false;
+    if (verb == PS_CONFIGURE_SET)
+        ps_sharing_apply(op); /* who is told depends on it */
+    ps_contacts_free(&op->contacts);
+    if (verb == PS_FORGET) { /* the owner to ask is gone, and with it perhaps the node */
+        op->contacts = ps_contacts_all();
+        return false;
+    }
+    op->contacts = ps_contacts_create(n->subscribers.count);
+    for (uint32_t i = 0; (s = map_next(&n->subscribers, &i)) != NULL;)
+        ps_contacts_add(op->contacts, (slice){ s->jid, s->len });
+    n->busy = true;
+    ps_contacts_ask(op->contacts, n, c, subscribers_known, n);
+    return true;
+}
+
+static void committed(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct ps_node *n = arg;
+    (void)b;
+    if (result != STORE_OK || n->service->gone || !ask_about_subscribers(n, n->ops))
+        ended(n, result);
+}
+
+static enum ps_step run(struct ps_node *n, struct ps_op *op, const struct ps_verb_row *row)
+{
+    n->contacts = op->contacts;
+    enum ps_step step = row->run(op);
+    n->contacts = NULL;
+    return step;
+}
+
+/* Runs the first request of the queue. false: it waits for the store, or for homes. */
 static bool step(struct ps_node *n, struct ps_op *op, const struct ps_verb_row *row)
 {
     const struct account *a = n->service->account;
@@ -222,8 +302,10 @@ static bool step(struct ps_node *n, struct ps_op *op, const struct ps_verb_row *
     } else if (row->index && n->nid != 0 && !n->indexed) {
         load_index(n);
         return false;
+    } else if (ask_about_asker(n, op)) {
+        return false;
     } else {
-        switch (row->run(op)) {
+        switch (run(n, op, row)) {
         case PS_COMMIT:
             if (op->batch != NULL) {
                 struct store_batch *b = op->batch;
@@ -232,6 +314,8 @@ static bool step(struct ps_node *n, struct ps_op *op, const struct ps_verb_row *
                 store_submit(b, n->service->worker->loop, COMMIT_MS, committed, n);
                 return false;
             }
+            if (ask_about_subscribers(n, op))
+                return false;
             apply(n, op, row); /* nothing to store */
             break;
         case PS_READ:

@@ -36,6 +36,7 @@ struct ps_service_kind {
 
 struct ps_affiliate {
     uint8_t affiliation; /* enum ps_affiliation */
+    bool shares;         /* an owner of a node of a host: see ps_sharing_store() */
     uint16_t len;
     char jid[];
 };
@@ -83,7 +84,8 @@ struct ps_node {
     uint64_t listed;  /* and of the addresses in its lists */
     uint32_t changes; /* applied changes: a read from before a change may be outdated */
     bool indexed, last_known, busy;
-    struct ps_kept *last; /* NULL: none, if last_known */
+    struct ps_kept *last;               /* NULL: none, if last_known */
+    const struct ps_contacts *contacts; /* of the request that runs; NULL: nobody was asked */
     struct ps_op *ops, **ops_tail;
 };
 
@@ -129,6 +131,7 @@ struct ps_op {
     ps_call_fn *call;     /* no request: this is called when the service is ready */
     void *arg;
     struct store_batch *batch;
+    struct ps_contacts *contacts; /* NULL: nobody was asked */
     /* what a request remembers from run() to apply() */
     struct ps_config config;
     struct ps_item item;
@@ -174,6 +177,7 @@ void ps_node_load(struct ps_node *n, int64_t nid, slice creator, const struct ps
 void ps_node_clear(struct ps_node *n);   /* it does not exist any more */
 void ps_node_release(struct ps_node *n); /* frees one that neither exists nor is asked for */
 const struct ps_affiliate *ps_affiliate(const struct ps_node *n, slice jid);
+/* `a` may be PS_OWNER_SHARING. */
 void ps_affiliate_put(struct ps_node *n, slice jid, enum ps_affiliation a);
 struct ps_subscriber *ps_subscriber(const struct ps_node *n, slice jid);
 struct ps_subscriber *ps_subscriber_make(slice jid, slice subid, enum ps_state state);
@@ -191,6 +195,30 @@ uint32_t ps_item_bytes(const struct ps_item *item);
 struct ps_actor ps_actor_of(const struct ps_node *n, slice from);     /* bare or full JID */
 bool ps_is_owner_jid(const struct ps_service *s, slice bare);         /* the account itself */
 uint64_t ps_expired_before(const struct ps_node *n, uint64_t now_us); /* 0: nothing expires */
+
+/* pubsub_contacts.c: who is a contact of the owners, for a node of a host that has access model
+ * presence or roster. It answers for the bare JIDs that were added. Confined to the worker of the
+ * service. */
+struct ps_contacts;
+/* e: an owner could not be asked, so that of those who are no contacts some may be one. */
+typedef void ps_contacts_fn(void *arg, enum stanza_error e);
+bool ps_contacts_needed(const struct ps_node *n, const struct ps_config *config);
+struct ps_contacts *ps_contacts_create(uint32_t max); /* how many JIDs can be added */
+struct ps_contacts *ps_contacts_all(void);            /* everybody is one */
+void ps_contacts_add(struct ps_contacts *c, slice jid);
+/* Asks the owners of n, for the access model of `config`, and calls done once, later: until then
+ * c must not be freed. */
+void ps_contacts_ask(struct ps_contacts *c, const struct ps_node *n, const struct ps_config *config,
+                     ps_contacts_fn *done, void *arg);
+bool ps_contacts_has(const struct ps_contacts *c, slice bare); /* c NULL: nobody is one */
+void ps_contacts_free(struct ps_contacts **c);
+/* At the home of an account: whether a contact is in one of the groups. */
+bool ps_in_groups(const struct account *a, slice allowed, slice bare);
+/* An owner has submitted op->config: from now on the contacts of that owner count. Those of the
+ * other owners count no longer if the access model or its groups are not the same. */
+void ps_sharing_store(const struct ps_op *op);
+/* Before the node gets the configuration; once more changes nothing. */
+void ps_sharing_apply(const struct ps_op *op);
 
 /* pubsub_op.c */
 void ps_request(struct iq *iq, struct ps_service *s); /* holds it */

@@ -264,7 +264,7 @@ static void load_affiliations(const struct store_batch *b, const struct map *num
         struct ps_node *n = by_nid(numbers, store_int(b, 1, i, 0));
         int64_t a = store_int(b, 1, i, 2);
         slice jid = store_text(b, 1, i, 1);
-        if (n != NULL && a > PS_NONE && a < PS_AFFILIATIONS && is_jid_len(jid))
+        if (n != NULL && a > PS_NONE && a <= PS_OWNER_SHARING && is_jid_len(jid))
             ps_affiliate_put(n, jid, (enum ps_affiliation)a);
     }
 }
