@@ -14,6 +14,7 @@
 #include "im/presence.h"
 #include "xmpp/ns.h"
 #include <assert.h>
+#include <unistd.h>
 
 struct log_area log_c2s = { .name = "c2s" };
 
@@ -546,63 +547,13 @@ void stream_event(struct conn *c, enum conn_event ev)
 
 /* Connections per address. */
 
-struct address {
-    char key[18];
-    uint8_t key_len;
-    uint32_t count;
-};
-
-static slice address_key(const void *item)
-{
-    const struct address *a = item;
-    return (slice){ a->key, a->key_len };
-}
-
-static void stream_key(struct stream *s, const struct sockaddr_storage *peer)
-{
-    if (peer->ss_family == AF_INET) {
-        memcpy(s->key, &((const struct sockaddr_in *)(const void *)peer)->sin_addr, 4);
-        s->key_len = 4;
-    } else if (peer->ss_family == AF_INET6) { /* a /64 is one subscriber */
-        memcpy(s->key, &((const struct sockaddr_in6 *)(const void *)peer)->sin6_addr, 8);
-        s->key_len = 8;
-    }
-}
-
 bool stream_count_address(struct stream *s)
 {
-    struct c2s *c = stream_c2s(s);
-    stream_key(s, &stream_peer(s)->peer);
-    if (s->key_len == 0)
-        return true;
-    pthread_mutex_lock(&c->lock);
-    struct address *a = map_get(&c->addresses, (slice){ s->key, s->key_len });
-    if (a == NULL) {
-        a = mem_new(struct address);
-        memcpy(a->key, s->key, s->key_len);
-        a->key_len = s->key_len;
-        map_put(&c->addresses, a);
-    }
-    if (a->count < setting_int(&c2s_connections))
-        a->count++;
-    else
-        s->key_len = 0; /* refused: not counted */
-    pthread_mutex_unlock(&c->lock);
-    return s->key_len > 0;
-}
-
-static void uncount_address(struct stream *s)
-{
-    struct c2s *c = stream_c2s(s);
-    if (s->key_len == 0)
-        return;
-    pthread_mutex_lock(&c->lock);
-    struct address *a = map_get(&c->addresses, (slice){ s->key, s->key_len });
-    if (a != NULL && --a->count == 0) {
-        map_del(&c->addresses, (slice){ s->key, s->key_len });
-        mem_free(&a);
-    }
-    pthread_mutex_unlock(&c->lock);
+    const struct sockaddr *peer = (const struct sockaddr *)(const void *)&stream_peer(s)->peer;
+    if (s->peer.len == 0)
+        s->beyond = peers_enter(&stream_c2s(s)->peers, peer, setting_int(&c2s_connections),
+                                &s->peer) != PEERS_ROOM;
+    return !s->beyond;
 }
 
 void stream_closed(struct conn *c) { stream_free(conn_owner(c)); }
@@ -614,7 +565,7 @@ void stream_free(struct stream *s)
     stream_session_gone(s, END_LOST);
     negotiate_cancel(s);
     stream_auth_free(s);
-    uncount_address(s);
+    peers_leave(&stream_c2s(s)->peers, &s->peer);
     timer_cancel(&s->timer);
     xml_reader_fini(&s->reader);
     list_remove(&s->node);
@@ -671,15 +622,29 @@ const struct conn_limits *c2s_limits(struct c2s *c)
 static void accepted(struct loop *loop, int fd, const struct sockaddr *peer, void *arg)
 {
     struct c2s_listener *l = arg;
+    enum peers_room room = PEERS_ROOM;
+    struct peer_key key = { 0 };
+    if ((l->flags & CONN_PROXY) == 0) /* else its header tells the address */
+        room = peers_enter(&l->c2s->peers, peer, setting_int(&c2s_connections), &key);
+    if (room == PEERS_CLOSE) {
+        metric_add(&c2s_refused, 1);
+        close(fd);
+        return;
+    }
     pthread_mutex_lock(&l->c2s->lock);
     struct tls_ctx *tls = tls_ctx_ref(l->c2s->tls);
     const struct conn_limits *limits = limits_shared(l->c2s);
     pthread_mutex_unlock(&l->c2s->lock);
     struct conn *c = conn_create(loop, fd, peer, l->flags, tls, limits);
     tls_ctx_unref(&tls);
-    if (c == NULL)
+    if (c == NULL) {
+        peers_leave(&l->c2s->peers, &key);
         return;
-    conn_start(c, &ops, stream_make(worker_here(), &way_tcp, c));
+    }
+    struct stream *s = stream_make(worker_here(), &way_tcp, c);
+    s->peer = key;
+    s->beyond = room == PEERS_REFUSE;
+    conn_start(c, &ops, s);
 }
 
 /* Migration: the connection, its TLS object and unread bytes go to the home of the account. */
@@ -823,7 +788,7 @@ enum err c2s_create(struct c2s **out, const struct c2s_listen *listens, size_t c
     struct c2s *c = mem_new(struct c2s);
     enum err e = OK;
     pthread_mutex_init(&c->lock, NULL);
-    map_init(&c->addresses, address_key);
+    peers_init(&c->peers);
     c->tls = tls_ctx_ref(tls);
     for (size_t i = 0; i < count && e == OK; i++) {
         struct c2s_listener *l = &c->listen[i];
@@ -858,15 +823,12 @@ enum err c2s_add_proxy65(struct c2s *c, const struct proxy65_listen *listens, si
 void c2s_destroy(struct c2s **pc)
 {
     struct c2s *c = *pc;
-    struct address *a;
     *pc = NULL;
     if (c == NULL)
         return;
     for (size_t i = 0; i < c->count; i++)
         listener_close(&c->listen[i].listener);
-    for (uint32_t i = 0; (a = map_next(&c->addresses, &i)) != NULL;)
-        mem_free(&a);
-    map_fini(&c->addresses);
+    peers_fini(&c->peers);
     map_fini(&c->boshes);
     while (c->limits != NULL) {
         struct shared_limits *l = c->limits;

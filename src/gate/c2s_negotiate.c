@@ -121,7 +121,7 @@ static void keep_from(struct stream *s, slice from)
 void negotiate_header(struct stream *s, slice unit)
 {
     slice lang = header_attr(s, unit, "xml:lang");
-    if (s->key_len == 0 && !stream_count_address(s)) {
+    if (!stream_count_address(s)) {
         metric_add(&c2s_refused, 1);
         stream_fail(s, XE_POLICY_VIOLATION, SLICE("too many connections from this address"));
         return;

@@ -17,6 +17,7 @@
 #include "im/worker.h"
 #include "io/conn.h"
 #include "io/listen.h"
+#include "io/peers.h"
 #include "io/tls.h"
 #include "xmpp/sasl2.h"
 #include "xmpp/stanza_error.h"
@@ -105,13 +106,13 @@ struct stream {
     uint8_t domain;      /* index in node.domains */
     uint16_t close_code; /* of WebSocket, for what went wrong below the stream; 0: nothing */
     bool header_sent, secure, waiting, pinged, rate_held, in_debt, held, sm_enabled;
+    bool beyond;           /* one connection too many of its address: refused at its header */
     int32_t stanza_tokens; /* rates; may be below zero once, or while it is in debt */
     int32_t byte_tokens;
     uint64_t filled_us;
-    uint64_t opened_us; /* login must be done c2s.auth-timeout later */
-    char lang[12];      /* xml:lang of the stream */
-    char key[18];       /* address as counted: family and bytes */
-    uint8_t key_len;
+    uint64_t opened_us;   /* login must be done c2s.auth-timeout later */
+    char lang[12];        /* xml:lang of the stream */
+    struct peer_key peer; /* its address, as it is counted */
 };
 
 struct gate_worker {
@@ -140,8 +141,8 @@ struct c2s {
     pthread_mutex_t lock;         /* guards those below */
     struct shared_limits *limits; /* the newest */
     struct tls_ctx *tls;
-    struct map boshes;    /* struct bosh by sid */
-    struct map addresses; /* connections by address, for c2s.connections-per-address */
+    struct map boshes;  /* struct bosh by sid */
+    struct peers peers; /* with a lock of its own: for c2s.connections-per-address */
 };
 
 extern struct setting c2s_tls_required, c2s_migration, c2s_stanza_rate, c2s_byte_rate,
@@ -212,7 +213,9 @@ void framed_open(struct stream *s, const struct framed_header *h);
 /* A text that must be one element. False: the stream has failed or moved away. */
 bool framed_read(struct stream *s, slice element, int32_t *stanzas);
 
-bool stream_count_address(struct stream *s); /* once the address is known; false: too many of it */
+/* Once the address is known, unless it was counted when the connection was accepted. false: the
+ * address has too many. */
+bool stream_count_address(struct stream *s);
 
 /* c2s_negotiate.c */
 void negotiate_header(struct stream *s, slice unit);

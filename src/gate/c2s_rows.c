@@ -46,8 +46,9 @@ struct setting c2s_connections = {
     .max = 1000000,
     .allow_none = true,
     .unit = "connections",
-    .doc = "Connections from one address (IPv6: from one /64). Further ones are closed with "
-           "policy-violation.",
+    .doc = "Connections from one address (IPv6: from one /64), whether or not they have sent "
+           "anything. A few further ones are refused with policy-violation, all others closed at "
+           "once.",
 };
 struct setting c2s_idle = {
     .name = "c2s.idle-ping",

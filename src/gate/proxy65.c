@@ -7,8 +7,9 @@
 #include "im/node.h"
 #include "io/conn.h"
 #include "io/listen.h"
+#include "io/peers.h"
 #include "io/timer.h"
-#include <pthread.h>
+#include <unistd.h>
 
 enum {
     GREETING_MS = 10000,
@@ -35,17 +36,9 @@ struct side {
     bool last;                 /* it ends when what waits for it is written */
     int64_t tokens;            /* bytes that it may send now */
     uint64_t filled_us, active_us;
-    uint16_t port;   /* as asked for; told back */
-    uint8_t key_len; /* of its address, as it is counted; 0: it is not */
-    char key[8];
+    uint16_t port; /* as asked for; told back */
+    struct peer_key peer;
     char hash[PROXY65_HASH + 1];
-};
-
-/* Connections of one address. */
-struct proxy65_address {
-    uint32_t count;
-    uint8_t key_len;
-    char key[8];
 };
 
 /* Two connections with the same hash. */
@@ -69,8 +62,7 @@ struct proxy65 {
     struct list sides[NODE_WORKERS_MAX];
     struct map streams[NODE_WORKERS_MAX]; /* struct bytestream by hash */
     bool stopped[NODE_WORKERS_MAX];
-    pthread_mutex_t lock; /* guards: */
-    struct map addresses; /* struct proxy65_address */
+    struct peers peers;
 };
 
 static const struct conn_limits limits = { .input_bytes = INPUT_BYTES,
@@ -85,61 +77,6 @@ static struct side *other_side(const struct side *s)
     if (s->stream == NULL)
         return NULL;
     return s->stream->side[0] == s ? s->stream->side[1] : s->stream->side[0];
-}
-
-/* Limits for each address. A /64 of IPv6 counts as one. */
-
-static slice address_key(const void *item)
-{
-    const struct proxy65_address *a = item;
-    return (slice){ a->key, a->key_len };
-}
-
-static void take_key(struct side *s)
-{
-    const struct sockaddr_storage *peer = &conn_info(s->conn)->peer;
-    if (peer->ss_family == AF_INET) {
-        memcpy(s->key, &((const struct sockaddr_in *)(const void *)peer)->sin_addr, 4);
-        s->key_len = 4;
-    } else if (peer->ss_family == AF_INET6) {
-        memcpy(s->key, &((const struct sockaddr_in6 *)(const void *)peer)->sin6_addr, 8);
-        s->key_len = 8;
-    }
-}
-
-/* false: its address has too many. */
-static bool address_take(struct side *s)
-{
-    struct proxy65 *p = s->proxy;
-    take_key(s);
-    if (s->key_len == 0) /* no address, as behind a Unix socket: of such none is given back */
-        return true;
-    slice key = { s->key, s->key_len };
-    pthread_mutex_lock(&p->lock);
-    struct proxy65_address *a = map_get(&p->addresses, key);
-    if (a == NULL) {
-        a = mem_new(struct proxy65_address);
-        a->key_len = s->key_len;
-        memcpy(a->key, s->key, sizeof a->key);
-        map_put(&p->addresses, a);
-    }
-    bool room = a->count++ < (uint64_t)setting_int(&proxy65_per_address);
-    pthread_mutex_unlock(&p->lock);
-    return room;
-}
-
-static void address_give_back(const struct side *s)
-{
-    struct proxy65 *p = s->proxy;
-    if (s->key_len == 0)
-        return;
-    pthread_mutex_lock(&p->lock);
-    struct proxy65_address *a = map_get(&p->addresses, (slice){ s->key, s->key_len });
-    if (a != NULL && --a->count == 0) {
-        map_del(&p->addresses, address_key(a));
-        mem_free(&a);
-    }
-    pthread_mutex_unlock(&p->lock);
 }
 
 /* Ends. */
@@ -207,7 +144,7 @@ static void on_closed(struct conn *conn)
     timer_cancel(&s->refill);
     list_remove(&s->node);
     stream_leave(s);
-    address_give_back(s);
+    peers_leave(&s->proxy->peers, &s->peer);
     s->proxy->sides_open--;
     metric_add(&proxy65_connections, -1);
     mem_free(&s);
@@ -413,6 +350,15 @@ static void side_move(struct side *s)
     node_call(w->node, home, side_arrived, s);
 }
 
+/* For a connection through a PROXY header, which tells the address; others are counted when they
+ * are accepted. */
+static bool count_address(struct side *s)
+{
+    const struct sockaddr *peer = (const struct sockaddr *)(const void *)&conn_info(s->conn)->peer;
+    return peers_enter(&s->proxy->peers, peer, setting_int(&proxy65_per_address), &s->peer) ==
+           PEERS_ROOM;
+}
+
 static size_t greeting(struct side *s, slice data)
 {
     struct socks5_greeting g;
@@ -423,7 +369,7 @@ static size_t greeting(struct side *s, slice data)
     }
     if (r != SOCKS5_READ)
         return 0;
-    if (g.no_auth && !address_take(s)) {
+    if (g.no_auth && s->peer.len == 0 && !count_address(s)) {
         metric_add(&proxy65_refused, 1);
         side_abort(s);
     } else if (g.no_auth) {
@@ -516,11 +462,21 @@ static void accepted(struct loop *loop, int fd, const struct sockaddr *peer, voi
 {
     struct proxy65_listener *l = arg;
     struct proxy65 *p = l->proxy;
-    struct conn *conn = conn_create(loop, fd, peer, l->flags, NULL, &limits);
-    if (conn == NULL)
+    struct peer_key key = { 0 };
+    if ((l->flags & CONN_PROXY) == 0 &&
+        peers_enter(&p->peers, peer, setting_int(&proxy65_per_address), &key) != PEERS_ROOM) {
+        metric_add(&proxy65_refused, 1);
+        peers_leave(&p->peers, &key);
+        close(fd);
         return;
+    }
+    struct conn *conn = conn_create(loop, fd, peer, l->flags, NULL, &limits);
+    if (conn == NULL) {
+        peers_leave(&p->peers, &key);
+        return;
+    }
     struct side *s = mem_new(struct side);
-    *s = (struct side){ .conn = conn, .proxy = p, .timer.fn = on_timer };
+    *s = (struct side){ .conn = conn, .proxy = p, .timer.fn = on_timer, .peer = key };
     side_adopt(worker_here(), s);
     metric_add(&proxy65_connections, 1);
     int64_t open = ++p->sides_open;
@@ -568,8 +524,7 @@ enum err proxy65_open(struct proxy65 **out, const struct proxy65_listen *listens
 {
     struct proxy65 *p = mem_new(struct proxy65);
     enum err e = OK;
-    pthread_mutex_init(&p->lock, NULL);
-    map_init(&p->addresses, address_key);
+    peers_init(&p->peers);
     for (size_t i = 0; i < count && e == OK; i++) {
         struct proxy65_listener *l = &p->listen[i];
         if (i == PROXY65_LISTENERS_MAX) {
@@ -603,8 +558,7 @@ void proxy65_close(struct proxy65 **pp)
         listener_close(&p->listen[i].listener);
     for (unsigned i = 0; i < NODE_WORKERS_MAX; i++)
         map_fini(&p->streams[i]);
-    map_fini(&p->addresses); /* none is left: each connection has closed */
-    pthread_mutex_destroy(&p->lock);
+    peers_fini(&p->peers);
     the_proxy = NULL;
     mem_free(&p);
 }

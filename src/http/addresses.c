@@ -11,19 +11,7 @@ enum { TOKEN = 1000 };
 static slice address_key(const void *item)
 {
     const struct http_address *a = item;
-    return (slice){ a->key, a->key_len };
-}
-
-static void take_key(struct http_conn *h)
-{
-    const struct sockaddr_storage *peer = &conn_info(h->conn)->peer;
-    if (peer->ss_family == AF_INET) {
-        memcpy(h->key, &((const struct sockaddr_in *)(const void *)peer)->sin_addr, 4);
-        h->key_len = 4;
-    } else if (peer->ss_family == AF_INET6) { /* a /64 is one subscriber */
-        memcpy(h->key, &((const struct sockaddr_in6 *)(const void *)peer)->sin6_addr, 8);
-        h->key_len = 8;
-    }
+    return (slice){ a->key.bytes, a->key.len };
 }
 
 static int64_t rate(void)
@@ -53,7 +41,7 @@ static void sweep(struct http_server *s, uint64_t now_us)
             s->sweep = 0;
             return;
         }
-        if (a->conns == 0 && now_us > a->filled_us + 1000000) {
+        if (a->conns == 0 && a->told == 0 && now_us > a->filled_us + 1000000) {
             map_del(&s->addresses, address_key(a));
             mem_free(&a);
         }
@@ -62,7 +50,7 @@ static void sweep(struct http_server *s, uint64_t now_us)
 
 static struct http_address *address_of(struct http_server *s, const struct http_conn *h)
 {
-    return map_get(&s->addresses, (slice){ h->key, h->key_len });
+    return map_get(&s->addresses, (slice){ h->key.bytes, h->key.len });
 }
 
 static struct http_address *address_add(struct http_server *s, const struct http_conn *h)
@@ -76,28 +64,31 @@ static struct http_address *address_add(struct http_server *s, const struct http
         return a;
     sweep(s, now_us);
     a = mem_new(struct http_address);
-    memcpy(a->key, h->key, h->key_len);
-    a->key_len = h->key_len;
+    a->key = h->key;
     a->filled_us = now_us;
     a->tokens = rate() * TOKEN;
     map_put(&s->addresses, a);
     return a;
 }
 
-bool http_address_enter(struct http_conn *h)
+enum peers_room http_address_enter(struct http_conn *h)
 {
+    const struct conn_info *info = conn_info(h->conn);
     struct http_server *s = h->local->server;
-    bool room;
-    if (!http_has_token(slice_of(setting_text(&http_trusted_proxies)),
-                        conn_info(h->conn)->peer_text))
-        take_key(h);
-    if (h->key_len == 0)
-        return true;
+    int64_t max = setting_int(&http_connections_max);
+    if (!http_has_token(slice_of(setting_text(&http_trusted_proxies)), info->peer_text))
+        h->key = peer_key_of((const struct sockaddr *)(const void *)&info->peer);
+    if (h->key.len == 0)
+        return PEERS_ROOM;
     pthread_mutex_lock(&s->lock);
     struct http_address *a = address_add(s, h);
-    room = a->conns < setting_int(&http_connections_max);
-    a->conns += room;
-    h->counted = room;
+    enum peers_room room = a->conns < max             ? PEERS_ROOM
+                           : a->told < PEERS_TOLD_MAX ? PEERS_REFUSE
+                                                      : PEERS_CLOSE;
+    h->counted = room != PEERS_CLOSE;
+    h->beyond = room != PEERS_ROOM;
+    a->conns += room == PEERS_ROOM;
+    a->told += room == PEERS_REFUSE;
     pthread_mutex_unlock(&s->lock);
     return room;
 }
@@ -110,7 +101,9 @@ void http_address_leave(struct http_conn *h)
     h->counted = false;
     pthread_mutex_lock(&s->lock);
     struct http_address *a = address_of(s, h);
-    if (a != NULL)
+    if (a != NULL && h->beyond)
+        a->told--;
+    else if (a != NULL)
         a->conns--;
     pthread_mutex_unlock(&s->lock);
 }
@@ -119,7 +112,7 @@ bool http_address_request(struct http_conn *h, uint64_t now_us)
 {
     struct http_server *s = h->local->server;
     bool room = true;
-    if (h->key_len == 0 || rate() == 0)
+    if (h->key.len == 0 || rate() == 0)
         return true;
     pthread_mutex_lock(&s->lock);
     struct http_address *a = address_of(s, h);

@@ -97,7 +97,9 @@ static unsigned begin(struct http_conn *h)
 {
     exchange_make(h);
     http_phase_set(h, PHASE_HEAD);
-    return h->key_len == 0 && !http_address_enter(h) ? 429 : 0;
+    if (h->key.len == 0)
+        (void)http_address_enter(h);
+    return h->beyond ? 429 : 0;
 }
 
 static void refuse(struct http_conn *h, unsigned status)
@@ -262,6 +264,11 @@ static void accepted(struct loop *loop, int fd, const struct sockaddr *peer, voi
     metric_add(&http_conns, 1);
     http_phase_set(h, PHASE_IDLE);
     conn_start(c, &ops, h);
+    /* a PROXY header tells the address only later */
+    if ((l->flags & CONN_PROXY) == 0 && http_address_enter(h) == PEERS_CLOSE) {
+        metric_add(&http_refused, 1);
+        conn_abort(c);
+    }
 }
 
 void http_worker_start(struct http_server *s, struct loop *loop)

@@ -13,6 +13,7 @@
 #include "http/server.h"
 #include "io/conn.h"
 #include "io/listen.h"
+#include "io/peers.h"
 #include "io/timer.h"
 #include "io/tls.h"
 #include <pthread.h>
@@ -57,12 +58,12 @@ struct http_conn {
     struct http_reader reader;
     uint32_t served; /* requests */
     uint8_t phase;
-    bool reading; /* on_input() still uses the exchange after the callback: do not free it */
-    bool last;    /* no request is taken behind this one */
-    bool given;   /* the connection has another owner now */
-    char key[18]; /* of the address that is counted */
-    uint8_t key_len;
+    bool reading;        /* on_input() still uses the exchange after the callback: do not free it */
+    bool last;           /* no request is taken behind this one */
+    bool given;          /* the connection has another owner now */
+    struct peer_key key; /* of the address that is counted; len 0: it is not */
     bool counted;
+    bool beyond; /* one connection too many of its address: each request is refused */
 };
 
 /* Of one loop. */
@@ -84,9 +85,9 @@ struct http_listener {
 
 /* Connections and requests of one address, counted by all workers. */
 struct http_address {
-    char key[18];
-    uint8_t key_len;
-    uint32_t conns;
+    struct peer_key key;
+    uint32_t conns; /* within the limit; beyond it: */
+    uint32_t told;
     int64_t gathered; /* its part of http_server.gathered */
     int64_t tokens;   /* thousandths of a request */
     uint64_t filled_us;
@@ -130,8 +131,9 @@ void http_exchange_done(struct http_conn *h);
 /* Answers a request with an error without, or instead of, its handler. */
 void http_refuse(struct http_conn *h, unsigned status);
 
-/* addresses.c. False: the address has too many. */
-bool http_address_enter(struct http_conn *h);
+/* addresses.c. Counts a connection, which leaves when it closes; those of trusted proxies and of
+ * Unix sockets are not counted. A few beyond the limit are answered with 429. */
+enum peers_room http_address_enter(struct http_conn *h);
 void http_address_leave(struct http_conn *h);
 void http_note_port(int port, bool tls); /* of a listener: for http_public_base() */
 bool http_address_request(struct http_conn *h, uint64_t now_us);

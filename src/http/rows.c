@@ -37,8 +37,9 @@ struct setting http_connections_max = {
     .max = 1000000,
     .allow_none = true,
     .unit = "connections",
-    .doc = "Connections from one address (IPv6: from one /64). Requests on further ones are "
-           "answered with 429. Trusted proxies are not limited.",
+    .doc = "Connections from one address (IPv6: from one /64), whether or not they have sent "
+           "anything. Requests on a few further ones are answered with 429, all others are closed "
+           "at once. Trusted proxies are not limited.",
 };
 struct setting http_requests_max = {
     .name = "http.requests-per-connection",
