@@ -226,3 +226,17 @@ def test_a_group_of_all_contacts_that_a_user_may_have(make_server):
     for i in range(199):
         alice.expect(f"<message type='error' from='u{i}@localhost' id='m'/>")
     alice.wait_acked(sent)
+
+
+def test_copies_are_charged_to_the_sender(make_server):
+    """She sent 40 kB to 20, which is 800 kB: 8 s at 100 kB a second."""
+    users = [f"u{i}" for i in range(20)]
+    server = make_server("alice", "bob", *users, settings={"c2s.byte-rate": 100_000})
+    alice, bob = server.client("alice"), server.client("bob")
+    alice.send(to_many(*(address("to", f"{u}@localhost") for u in users), body="x" * 40_000))
+    alice.send(f"<message to='{bob.jid}'><body>late</body></message>")
+    for i in range(20):
+        bob.send(f"<message to='{bob.jid}'><body>{i}</body></message>")
+        assert bob.expect("<message/>").findtext(f"{{{xml.CLIENT}}}body") == str(i)
+    bob.expect_nothing(f"<message from='{alice.jid}'/>")
+    bob.expect(f"<message from='{alice.jid}'><body>late</body></message>")

@@ -177,12 +177,13 @@ static bool is_addresses(enum known_child known, const struct elem *e, void *arg
     return elem_is(e, "addresses", NS_ADDRESS);
 }
 
-/* §6: one for each, with the list as that one may see it. */
+/* §6: one for each, with the list as that one may see it. The copies count as sent by the client.
+ */
 static unsigned send_all(struct session *s, const struct stanza *st, const struct addresses *l,
                          struct origin o)
 {
     struct worker *w = s->account->worker;
-    unsigned awaited = 0;
+    unsigned awaited = 0, sent = 0;
     struct buf common, own;
     buf_init(&common, LIST_BYTES_MAX);
     buf_init(&own, LIST_BYTES_MAX);
@@ -196,7 +197,10 @@ static unsigned send_all(struct session *s, const struct stanza *st, const struc
             addresses_write(&own, l, i);
         slice list = buf_slice(to->type == ADDRESS_BCC ? &own : &common);
         awaited += session_said(s, stanza_append_to(st, to->jid, list), o);
+        sent++;
     }
+    if (sent > 1)
+        session_charge(w, o, (uint64_t)(sent - 1) * (st->bytes + common.len));
     buf_fini(&common);
     buf_fini(&own);
     return awaited;
