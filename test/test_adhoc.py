@@ -1,9 +1,12 @@
 """Ad-hoc commands (XEP-0050): the commands of the server in a client."""
+import pathlib
 import re
 
 import pytest
 
 from muster import xml
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 COMMANDS = "http://jabber.org/protocol/commands"
 DATA = "jabber:x:data"
@@ -181,14 +184,28 @@ def test_commands_about_files_of_the_host_are_not_for_clients(host, alice, node)
                            to="localhost")[0] in ("forbidden", "item-not-found")
 
 
-def test_settings_that_name_files_of_the_host_are_not_for_clients(host, alice):
-    for fields in ({"setting": "web.chat-files", "value": "/etc"},
-                   {"setting": "web.chat-files", "default": "true"}):
+FILES = {"web.chat-files": "/nowhere", "web.logo": "/nowhere/logo.png"}
+
+
+@pytest.mark.parametrize("setting", FILES)
+def test_settings_that_name_files_of_the_host_are_not_for_clients(host, alice, setting):
+    for fields in ({"setting": setting, "value": FILES[setting]},
+                   {"setting": setting, "default": "true"}):
         kind, text = note(run(alice, "set", **fields))
         assert kind == "error" and "musterctl at the server only" in text
-    host.ctl("set", "web.chat-files", "/nowhere")
+    host.ctl("set", setting, FILES[setting])
     kind, text = note(run(alice, "config-reset", prefix="web"))
     assert kind == "error" and "musterctl at the server only" in text
-    assert host.rows("get", "web.chat-files")[0]["value"] == "/nowhere"
+    assert host.rows("get", setting)[0]["value"] == FILES[setting]
     host.ctl("config", "reset", "web")
-    assert host.rows("get", "web.chat-files")[0]["value"] == ""
+    assert host.rows("get", setting)[0]["value"] == ""
+
+
+def test_each_setting_that_names_files_of_the_host_is_one_of_them():
+    """By its words in docs/config.md."""
+    rows = re.findall(r"^\| `([a-z0-9-]+\.[a-z0-9-]+)` \| (text of.*) \|$",
+                      (ROOT / "docs/config.md").read_text(), re.M)
+    assert len(rows) > 20
+    named = {name for name, rest in rows if re.search(r"\| (File|Folder|Path|Directory)\b", rest)}
+    local = {name for name, rest in rows if "Only `musterctl` at the server's host" in rest}
+    assert named == local == set(FILES)

@@ -113,6 +113,7 @@ static struct setting chat_logo = {
     .type = SET_STRING,
     .def_text = "",
     .max = 1024,
+    .local = true,
     .check = is_picture,
     .form = "the path of a .png, .svg, .jpg or .webp file, beginning with /",
     .doc = "File with a picture that the chat page shows above its login form. Empty: none.",
