@@ -1,12 +1,14 @@
 """Memory of the server: what one session, one account and all of them may hold of it, and that
 those who hold too much are closed and nobody else notices (docs/architecture.md, "What a user can
 consume")."""
+import contextlib
 import re
 
 import pytest
 
 from muster.bosh import Bosh
 from muster.client import bodies, until
+from muster.muc import X, Room
 from muster.websocket import WebSocket
 
 LARGE = 200_000
@@ -201,3 +203,28 @@ def test_above_the_budget_who_holds_most_goes(make_server):
     light.ping()
     alarm = next(row for row in server.rows("alarm", "list") if row["name"] == "node.memory")
     assert "were closed" in alarm["text"]
+
+
+@pytest.mark.parametrize("where", ["rooms", "addresses"])
+def test_presence_that_is_kept_counts(make_server, where):
+    """In rooms, which keep what they were sent, and of addresses that have long names. The share is
+    1 MiB."""
+    server = make_server("alice", "bob", "carol", "dave", settings={"node.memory": 64 << 20})
+    bob, carol, dave = (server.client(n, "x") for n in ("bob", "carol", "dave"))
+    rooms = [Room(f"r{i}") for i in range(12)]
+    for room in rooms if where == "rooms" else ():
+        room.create(bob, "bob")
+    eves = [server.client("alice", f"r{i}") for i in range(3)]
+    for eve in eves:
+        with contextlib.suppress(OSError):
+            for i in range(12 if where == "rooms" else 400):
+                to = rooms[i].at("alice") if where == "rooms" else \
+                    f"{'a' * 1000}@localhost/{i:0>1000}"
+                inner = f"{X}<status>{'x' * 15000}</status>" if where == "rooms" else ""
+                eve.send(f"<presence to='{to}'>{inner}</presence>")
+    until("one is closed", lambda: shed(server))
+    assert {s[0].split("/")[0] for s in shed(server)} == {"alice@localhost"}
+    assert {s[3] for s in shed(server)} == {"node.memory-share"}
+    chats(carol, dave)
+    if where == "rooms":
+        until("the rooms have let it go", lambda: held(server) < 3 << 20)

@@ -5,6 +5,7 @@
 #include "base/metric.h"
 #include "base/setting.h"
 #include "im/account.h"
+#include "im/directed.h"
 #include "im/node.h"
 #include "im/session_private.h"
 #include "io/metrics.h"
@@ -69,14 +70,22 @@ bool budget_allows(uint64_t bytes)
     return limit == SETTING_NONE || (used < limit && bytes <= (uint64_t)(limit - used));
 }
 
-/* The memory of a session: its queue, and output that its client has not read. */
+static uint64_t presence_bytes(const struct session *s)
+{
+    return (s->presence == NULL ? 0 : s->presence->bytes) +
+           (s->directed == NULL ? 0 : s->directed->bytes);
+}
+
+/* The memory of a session: its queue, its presence, here and in rooms, and output that its client
+ * has not read. */
 static uint64_t weight(const struct session *s)
 {
     const struct node *n = account_node(s->account);
+    uint64_t kept = s->queue_bytes + presence_bytes(s);
     if (s->state != SESSION_ATTACHED || n->gate->output == NULL)
-        return s->queue_bytes;
+        return kept;
     bool here = s->link.local != NULL;
-    return s->queue_bytes + (here ? n->gate->output(s->link.local) : s->output_bytes);
+    return kept + (here ? n->gate->output(s->link.local) : s->output_bytes);
 }
 
 static enum session_end end_of(const struct session *s)
@@ -90,8 +99,8 @@ static void log_shed(const struct session *s, uint64_t bytes, const char *why)
     log_warn(&log_session, LOG_EV("session.shed"), LOG_S("jid", s->jid), LOG_I("bytes", bytes),
              LOG_C("state", s->state == SESSION_HIBERNATING ? "hibernating" : "connected"),
              LOG_C("beyond", why),
-             LOG_C("hint", "the client reads too slowly or does not acknowledge; its messages stay "
-                           "in the mailbox"));
+             LOG_C("hint", "the client reads too slowly, does not acknowledge, or sends large "
+                           "presence to many rooms; its messages stay in the mailbox"));
 }
 
 void budget_weigh(struct account *a)

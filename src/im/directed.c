@@ -25,6 +25,7 @@ struct directed_target {
 };
 struct directed_place {
     struct directed_target *first; /* a room has one */
+    uint32_t kept;                 /* bytes of the presence that a room keeps */
     uint16_t len;                  /* at most JID_MAX */
     bool room, entered;            /* entered: the room has said so, and by which nickname */
     char bare[];
@@ -58,6 +59,7 @@ static struct directed_place *place_make(struct directed **d, slice bare)
     p->len = (uint16_t)bare.len;
     memcpy(p->bare, bare.ptr, bare.len);
     map_put(&(*d)->by_bare, p);
+    (*d)->bytes += sizeof *p + bare.len;
     return p;
 }
 
@@ -70,12 +72,14 @@ static void target_put(struct directed *d, struct directed_place *p, slice resou
     t->next = p->first;
     p->first = t;
     d->count++;
+    d->bytes += sizeof *t + t->len;
 }
 
 static void target_take(struct directed *d, struct directed_target **at)
 {
     struct directed_target *t = *at;
     *at = t->next;
+    d->bytes -= sizeof *t + t->len;
     mem_free(&t);
     d->count--;
 }
@@ -91,6 +95,7 @@ static void place_drop_if_empty(struct directed **d, struct directed_place *p)
 {
     if (p->first != NULL)
         return;
+    (*d)->bytes -= sizeof *p + p->len + p->kept;
     map_del(&(*d)->by_bare, place_key(p));
     mem_free(&p);
     if ((*d)->count > 0)
@@ -124,6 +129,15 @@ enum err directed_add(struct directed **d, slice jid, enum directed_kind kind)
     if (*target_find(p, resource) == NULL)
         target_put(*d, p, resource);
     return OK;
+}
+
+void directed_keeps(struct directed *d, slice jid, uint32_t bytes)
+{
+    struct directed_place *p = place_find(d, jid_bare_of(jid));
+    if (p == NULL || !p->room)
+        return;
+    d->bytes = d->bytes - p->kept + bytes;
+    p->kept = bytes;
 }
 
 void directed_remove(struct directed **d, slice jid)

@@ -16,6 +16,7 @@ struct stanza;
 struct directed {
     struct map by_bare; /* struct directed_place */
     uint32_t count;     /* of addresses */
+    uint64_t bytes;     /* that they take here, and the presence that rooms keep of this session */
 };
 
 extern struct setting directed_max; /* presence.directed-max */
@@ -30,6 +31,9 @@ NODISCARD enum err directed_add(struct directed **d, slice jid, enum directed_ki
 /* The session sent it unavailable presence; in a room the nickname does not matter. */
 void directed_remove(struct directed **d, slice jid);
 void directed_free(struct directed **d);
+/* A room was sent a presence of so many bytes, which it keeps until the next one: they count for
+ * the session (im/budget.h). Not a room, or not in the list: they do not. */
+void directed_keeps(struct directed *d, slice jid, uint32_t bytes);
 /* Presence of an address has arrived at this session. If it is unavailable or an error, the address
  * is removed (RFC 6121 §4.6.3), unless a room has only refused a change of the nickname. kind:
  * whether the sender is known to be a room. */

@@ -12,6 +12,7 @@
 #include "xmpp/stanza.h"
 #include <malloc.h>
 #include <stdio.h>
+#include <string.h>
 
 #define ROOM "cave@conference.x.test"
 
@@ -196,6 +197,29 @@ static void test_saved(void **state)
     arena_destroy(&tmp);
 }
 
+static void test_what_it_takes_is_counted(void **state)
+{
+    (void)state;
+    add("b@x.test", DIRECTED_USER);
+    uint64_t one = d->bytes;
+    assert_true(one > strlen("b@x.test"));
+    add("b@x.test/one", DIRECTED_USER);
+    add(ROOM "/a", DIRECTED_ROOM);
+    uint64_t all = d->bytes;
+    directed_keeps(d, SLICE(ROOM "/a"), 1000);
+    directed_keeps(d, SLICE(ROOM "/b"), 3000); /* the next presence, in place of the last */
+    assert_int_equal(d->bytes, all + 3000);
+    directed_keeps(d, SLICE("b@x.test"), 3000);   /* nobody keeps it there */
+    directed_keeps(d, SLICE("c@x.test/a"), 3000); /* nor where it is not */
+    assert_int_equal(d->bytes, all + 3000);
+    hear(ROOM "/newname", TYPE_AVAILABLE, OWN);
+    assert_int_equal(d->bytes, all + 3000 + strlen("newname") - strlen("a"));
+    directed_remove(&d, SLICE(ROOM "/newname"));
+    directed_remove(&d, SLICE("b@x.test/one"));
+    assert_int_equal(d->bytes, one);
+    directed_free(&d);
+}
+
 int main(void)
 {
     setting_reset(&directed_max);
@@ -206,6 +230,7 @@ int main(void)
         cmocka_unit_test(test_limit_and_bytes),
         cmocka_unit_test(test_some_go_while_walked),
         cmocka_unit_test(test_saved),
+        cmocka_unit_test(test_what_it_takes_is_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,6 +5,7 @@
 #include "base/metric.h"
 #include "codec/xml_elem.h"
 #include "im/account.h"
+#include "im/budget.h"
 #include "im/directed.h"
 #include "im/fan.h"
 #include "im/feature.h"
@@ -332,6 +333,9 @@ static enum directed_kind kind_of(const struct worker *w, const struct stanza *s
                                                                               : DIRECTED_USER;
 }
 
+/* A room keeps a presence as it came, and as it shows it to moderators and to others. */
+enum { ROOM_COPIES = 3 };
+
 static enum routed direct(struct session *s, struct stanza *st, struct origin origin)
 {
     struct worker *w = s->account->worker;
@@ -347,6 +351,9 @@ static enum routed direct(struct session *s, struct stanza *st, struct origin or
         route_error(w, st, SE_POLICY_VIOLATION, text);
         stanza_unref(&st);
         return ROUTED;
+    } else if (st->type == TYPE_AVAILABLE) {
+        directed_keeps(s->directed, stanza_to(st), ROOM_COPIES * (uint32_t)st->bytes);
+        budget_weigh(s->account);
     }
     return route(w, st, origin, 0, 0);
 }
