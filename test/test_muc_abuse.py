@@ -492,6 +492,30 @@ def test_a_list_with_long_reasons(make_server):
     alice.ping()
 
 
+def test_a_list_is_limited_in_bytes(make_server):
+    """Long reasons for few addresses; what is there can be made shorter, and another room is not
+    concerned."""
+    server = make_server("alice", "bob", settings={"muc.affiliations-bytes": 64 << 10})
+    alice, bob = server.client("alice", "a"), server.client("bob", "b")
+    long, other = Room("long"), Room("other")
+    long.create(alice, "a")
+    other.create(bob, "b")
+
+    def outcasts(first, count, reason):
+        return long.admin(alice, "set", *(item(reason, jid=f"o{i}@elsewhere.example",
+                                               affiliation="outcast")
+                                          for i in range(first, first + count)))
+    refused = next(r for r in (outcasts(10 * n, 10, "x" * 1000) for n in range(20))
+                   if r.get("type") == "error")
+    assert xml.condition(refused) == "resource-constraint"
+    there = len(long.jids(alice, "outcast"))
+    assert 30 <= there <= 60
+    assert outcasts(there, 10, "x" * 1000).get("type") == "error"
+    assert outcasts(0, 10, "short").get("type") == "result"
+    assert outcasts(there, 10, "short").get("type") == "result"
+    other.set_affiliation(bob, "o@elsewhere.example", "outcast", "x" * 1000)
+
+
 def test_rooms_with_long_names(make_server):
     """The list of rooms goes by pages, too."""
     server = make_server("alice", "bob", settings={"muc.rooms-per-user": "none"},

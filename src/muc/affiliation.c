@@ -7,8 +7,25 @@
 #include "muc/settings.h"
 #include "xmpp/nickname.h"
 
+static uint64_t bytes_of(const struct affiliate *a)
+{
+    return sizeof *a + a->jid.len + a->nick.len + a->key.len + a->look.text.len + a->reason.len;
+}
+
+int64_t room_edit_growth(const struct room *r, const struct affiliation_edit *e)
+{
+    const struct affiliation_edit whole = room_edit_whole(r, e);
+    const struct affiliate *is = room_affiliate(r, e->jid);
+    int64_t was = is == NULL ? 0 : (int64_t)bytes_of(is);
+    if (e->affiliation == AFF_NONE)
+        return -was;
+    /* a nickname is kept as it is, for comparison, and by its look */
+    return (int64_t)(sizeof *is + e->jid.len + 3 * whole.nick.len + whole.reason.len) - was;
+}
+
 static void affiliate_forget(struct room *r, struct affiliate *a)
 {
+    r->affiliate_bytes -= bytes_of(a);
     map_del(&r->affiliates, a->jid);
     if (a->follows)
         map_del(&r->followers, a->jid);
@@ -79,6 +96,7 @@ static struct affiliate *affiliate_new(const struct room *r, const struct affili
 static void affiliate_add(struct room *r, struct affiliate *a)
 {
     map_put(&r->affiliates, a);
+    r->affiliate_bytes += bytes_of(a);
     if (a->follows)
         map_put(&r->followers, a);
     if (a->key.len > 0) {

@@ -94,7 +94,15 @@ static void count_people(const struct room *r, const struct room_delta *d, int64
     map_fini(&edited);
 }
 
-/* How many affiliations there will be; owners too. */
+static bool is_too_long(const struct room *r, const struct room_delta *d)
+{
+    int64_t grows = 0;
+    for (uint32_t i = 0; i < d->edit_count; i++)
+        grows += room_edit_growth(r, &d->edit[i]);
+    return grows > 0 && (int64_t)r->affiliate_bytes + grows > setting_int(&muc_affiliations_bytes);
+}
+
+/* How many affiliations there will be, and how long their list; owners too. */
 static enum err check_people(const struct room *r, const struct room_delta *d, bool stores)
 {
     int64_t owners = r->owners, total = r->affiliates.count;
@@ -103,6 +111,8 @@ static enum err check_people(const struct room *r, const struct room_delta *d, b
         return E_CONFLICT; /* §10.4: the last owner stays */
     bool more = total > (int64_t)r->affiliates.count;
     if (total > setting_int(&muc_affiliations_max) && more)
+        return E_LIMIT;
+    if (is_too_long(r, d))
         return E_LIMIT;
     /* the rows of a room that becomes persistent are one transaction */
     return !r->stored && total > EDITS_MAX && (more || stores) ? E_LIMIT : OK;

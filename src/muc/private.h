@@ -156,6 +156,8 @@ void affiliates_free(struct room *r);
 void affiliate_put(struct room *r, const struct affiliation_edit *e);
 /* With the nickname and reason that it leaves as they are. */
 struct affiliation_edit room_edit_whole(const struct room *r, const struct affiliation_edit *e);
+/* By how many bytes it lets the list of affiliations grow, or shrink; at most. */
+int64_t room_edit_growth(const struct room *r, const struct affiliation_edit *e);
 /* The affiliate whose registered nickname this is (a key); NULL: nobody's. */
 struct affiliate *room_reserved(const struct room *r, slice key);
 /* Whether another than `bare` has registered this nickname (enforced), or one that looks like it.

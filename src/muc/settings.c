@@ -118,6 +118,16 @@ struct setting muc_affiliations_max = {
     .unit = "addresses",
     .doc = "How many owners, administrators, members and outcasts a room may have.",
 };
+struct setting muc_affiliations_bytes = {
+    .name = "muc.affiliations-bytes",
+    .type = SET_BYTES,
+    .def = 16 << 20,
+    .min = 64 << 10,
+    .max = 1 << 30,
+    .doc = "How much memory the list of owners, administrators, members and outcasts of a room may "
+           "take: some 200 bytes each, and more with long addresses, nicknames or reasons. More "
+           "are refused with resource-constraint.",
+};
 struct setting muc_subject_bytes = {
     .name = "muc.subject-bytes",
     .type = SET_BYTES,
@@ -425,6 +435,7 @@ struct setting *const muc_settings[] = {
     &muc_hidden_max,
     &muc_history_max,
     &muc_affiliations_max,
+    &muc_affiliations_bytes,
     &muc_subject_bytes,
     &muc_nick_bytes,
     &muc_presence_bytes,
