@@ -203,6 +203,7 @@ static enum err err_of(enum store_result r)
     case STORE_CONFLICT:
         return E_CONFLICT;
     case STORE_FULL:
+    case STORE_BUSY:
         return E_FULL;
     case STORE_UNKNOWN:
         return E_TIMEOUT;

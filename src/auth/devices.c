@@ -173,11 +173,10 @@ static struct device_op *submit(const struct auth *a, struct store_batch *b, sto
 
 static enum err err_of(const struct device_op *op, enum store_result r)
 {
-    static const enum err map[] = { [STORE_OK] = OK,
-                                    [STORE_CONFLICT] = E_CONFLICT,
-                                    [STORE_FULL] = E_FULL,
-                                    [STORE_DOWN] = E_DOWN,
-                                    [STORE_UNKNOWN] = E_TIMEOUT };
+    static const enum err map[] = {
+        [STORE_OK] = OK,       [STORE_CONFLICT] = E_CONFLICT, [STORE_FULL] = E_FULL,
+        [STORE_DOWN] = E_DOWN, [STORE_UNKNOWN] = E_TIMEOUT,   [STORE_BUSY] = E_FULL
+    };
     return r == STORE_CONFLICT ? op->missing : map[r];
 }
 

@@ -121,6 +121,7 @@ void mam_query(struct iq *iq)
                    held->tmp);
     q->find = (struct archive_query){ .worker = held->worker,
                                       .owner = held->account->id,
+                                      .user = (uint64_t)held->account->id,
                                       .ask = &q->ask,
                                       .tmp = held->tmp,
                                       .done = found };

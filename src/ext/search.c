@@ -8,9 +8,11 @@
  *
  * A term means what begins with it, whatever the case; with a `*` in it, what looks like that, `*`
  * standing for anything. All terms must fit. Limits: search.rows-max, search.length-min;
- * TEXT_BYTES_MAX of a field. */
+ * TEXT_BYTES_MAX of a field; searches of one user that wait, and FIND_MS for each, by the store
+ * (store_read_long). */
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/hash.h"
 #include "base/setting.h"
 #include "codec/xml_elem.h"
 #include "ext/ext.h"
@@ -25,7 +27,7 @@
 
 #define NS_SEARCH "jabber:iq:search"
 
-enum { TEXT_BYTES_MAX = 256, ANSWER_BYTES_MAX = 1 << 20, FIELDS = 4 };
+enum { TEXT_BYTES_MAX = 256, ANSWER_BYTES_MAX = 1 << 20, FIELDS = 4, FIND_MS = 2000 };
 
 static struct setting search_enabled = {
     .name = "search.enabled",
@@ -373,6 +375,7 @@ static void search_set(struct iq *iq)
     struct store_batch *b = store_read(iq->worker->store, 0);
     STORE_ADD(b, &directory_find, STORE_ANY_ROWS, SV_T(domain), SV_T(like[0]), SV_T(like[1]),
               SV_T(like[2]), SV_T(like[3]), SV_I(setting_int(&search_rows_max)));
+    store_read_long(b, hash_keyed(stanza_from_bare(iq->st)), FIND_MS);
     struct iq *held = iq_hold(iq);
     store_submit(b, held->worker->loop, 0, found, held);
 }

@@ -53,11 +53,10 @@ unsigned account_state_slot(void)
 
 enum err err_of_store(enum store_result r)
 {
-    static const enum err map[] = { [STORE_OK] = OK,
-                                    [STORE_CONFLICT] = E_CONFLICT,
-                                    [STORE_FULL] = E_FULL,
-                                    [STORE_DOWN] = E_DOWN,
-                                    [STORE_UNKNOWN] = E_TIMEOUT };
+    static const enum err map[] = {
+        [STORE_OK] = OK,       [STORE_CONFLICT] = E_CONFLICT, [STORE_FULL] = E_FULL,
+        [STORE_DOWN] = E_DOWN, [STORE_UNKNOWN] = E_TIMEOUT,   [STORE_BUSY] = E_FULL
+    };
     return map[r];
 }
 

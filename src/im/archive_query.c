@@ -13,7 +13,7 @@
 enum {
     ANSWER_BYTES_MAX = 8192,
     COUNT_MAX = 10000, /* more are not counted */
-    FIND_MS = 2000     /* a filter that finds little in much is given up: others want to read */
+    FIND_MS = 2000     /* a filter that finds little in much is given up */
 };
 
 #define JOINED                                                                                     \
@@ -235,7 +235,8 @@ static void find_words(struct archive_query *q, struct store_batch *b)
         add_find_words(q, b, words->count, COUNT_MAX + 1);
     else
         add_find_words(q, b, q->ask->backwards ? words->last : words->first, q->ask->limit + 1);
-    store_submit(b, q->worker->loop, FIND_MS, found, q);
+    store_read_long(b, q->user, FIND_MS);
+    store_submit(b, q->worker->loop, 0, found, q);
 }
 
 static void find(struct archive_query *q, struct store_batch *b)
@@ -260,7 +261,8 @@ static void find(struct archive_query *q, struct store_batch *b)
         add_find(q, b, &find_last, &find_last_with, r);
     else
         add_find(q, b, &find_first, &find_first_with, r);
-    store_submit(b, q->worker->loop, FIND_MS, found, q);
+    store_read_long(b, q->user, FIND_MS);
+    store_submit(b, q->worker->loop, 0, found, q);
 }
 
 static void checked(void *arg, enum store_result r, const struct store_batch *b)

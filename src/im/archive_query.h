@@ -24,6 +24,7 @@ struct iq;
 struct archive_query {
     struct worker *worker;
     int64_t owner;
+    uint64_t user;               /* who asks: long reads of users take turns */
     slice room;                  /* its JID, if the owner is one; empty: an account */
     const struct mam_query *ask; /* right; the caller's, like all above, until done() */
     struct arena *tmp;           /* for the result, too */

@@ -5,6 +5,7 @@
  * Limits: READERS_MAX under way on a worker, READERS_EACH_MAX of one address. */
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/hash.h"
 #include "codec/xml_elem.h"
 #include "im/account.h"
 #include "im/archive_page.h"
@@ -118,7 +119,7 @@ static bool too_many(const struct recorder *r, slice asker)
     unsigned own = 0;
     LIST_EACH (it, &r->requests) {
         const struct request *q = CONTAINER_OF(it, struct request, node);
-        own += slice_eq(stanza_from(q->iq->st), asker);
+        own += slice_eq(stanza_from_bare(q->iq->st), asker); /* whatever client asks */
     }
     return own >= READERS_EACH_MAX || r->request_count >= READERS_MAX;
 }
@@ -139,7 +140,7 @@ void room_archive_query(const struct room_archive *a, struct iq *iq, struct room
         iq_error(iq, SE_NOT_ALLOWED, SLICE("no messages of this room are given out"));
         return;
     }
-    if (too_many(r, stanza_from(iq->st))) {
+    if (too_many(r, stanza_from_bare(iq->st))) {
         iq_error(iq, SE_RESOURCE_CONSTRAINT, SLICE("wait for the answers to the queries before"));
         return;
     }
@@ -154,6 +155,7 @@ void room_archive_query(const struct room_archive *a, struct iq *iq, struct room
     mam_query_read(&q->ask, &held->payload, (struct mam_limits){ PAGE_DEFAULT, most }, held->tmp);
     q->find = (struct archive_query){ .worker = a->worker,
                                       .owner = a->owner,
+                                      .user = hash_keyed(stanza_from_bare(held->st)),
                                       .room = slice_dup(held->tmp, a->jid),
                                       .ask = &q->ask,
                                       .tmp = held->tmp,

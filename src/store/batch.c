@@ -58,6 +58,19 @@ size_t batch_footprint(const struct store_batch *b)
     return bytes;
 }
 
+void store_read_long(struct store_batch *b, uint64_t user, uint32_t run_ms)
+{
+    ensure(b->kind == BATCH_READ && run_ms > 0);
+    b->user = user;
+    b->run_ms = run_ms;
+}
+
+uint64_t batch_due_us(const struct store_batch *b, uint64_t began_us)
+{
+    uint64_t run_us = began_us + (uint64_t)b->run_ms * 1000;
+    return b->run_ms > 0 && run_us < b->op.deadline_us ? run_us : b->op.deadline_us;
+}
+
 void store_read_late(struct store_batch *b, int64_t owner)
 {
     ensure(!b->reads_late || b->late_owner == owner);

@@ -4,10 +4,10 @@
 #include <stdio.h>
 
 /* The time that is left, as one of few values: the session is told only when it changes. */
-static uint32_t timeout_of(const struct store_batch *b, uint64_t now_us)
+static uint32_t timeout_of(uint64_t due_us, uint64_t now_us)
 {
     static const uint32_t steps_ms[] = { 250, 1000, 2000, 5000, 10000, 30000, 60000, 300000 };
-    uint64_t left_ms = (b->op.deadline_us - now_us) / 1000;
+    uint64_t left_ms = (due_us - now_us) / 1000;
     for (size_t i = 0; i < sizeof steps_ms / sizeof steps_ms[0]; i++)
         if (left_ms <= steps_ms[i])
             return steps_ms[i];
@@ -18,8 +18,8 @@ static uint32_t timeout_of(const struct store_batch *b, uint64_t now_us)
 static enum pg_fault run_parts(struct pg_reader *r, struct store_batch *b)
 {
     struct pg_conn *c = &r->conn;
-    uint64_t now_us = clock_mono_us(), deadline_us = b->op.deadline_us;
-    uint32_t timeout_ms = timeout_of(b, now_us);
+    uint64_t now_us = clock_mono_us(), deadline_us = batch_due_us(b, now_us);
+    uint32_t timeout_ms = timeout_of(deadline_us, now_us);
     bool sets = timeout_ms != r->timeout_ms;
     c->until_us = deadline_us == UINT64_MAX ? UINT64_MAX : deadline_us + PG_GRACE_US;
     if (pg_prepare(c, b) != PG_OK)
@@ -93,7 +93,9 @@ void *pg_reader_main(void *reader)
     struct pg_reader *r = reader;
     struct pg_db *db = r->conn.db;
     struct store_batch *b;
-    while ((b = read_queue_take(&db->reads)) != NULL) {
+    /* the last one is for long reads as well: all others are always there for short ones */
+    unsigned takes = r == &db->readers[db->reader_count - 1] ? READ_SHORT | READ_LONG : READ_SHORT;
+    while ((b = read_queue_take(&db->reads, takes)) != NULL) {
         run_read(r, b);
         store_finish(db->store, b);
     }

@@ -362,7 +362,7 @@ static void deliver(struct pg_writer *w, struct store_batch *first)
     }
     *done_tail = *reads_tail = NULL;
     store_finish(w->conn.db->store, done);
-    read_queue_put(&w->conn.db->reads, reads);
+    store_finish(w->conn.db->store, read_queue_put(&w->conn.db->reads, reads));
 }
 
 static void commit_group(struct pg_writer *w)

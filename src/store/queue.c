@@ -159,35 +159,68 @@ void read_queue_fini(struct read_queue *q)
     pthread_mutex_destroy(&q->lock);
 }
 
-void read_queue_put(struct read_queue *q, struct store_batch *first)
+/* Behind those of other users who have waited as often. false: too many of its user wait. */
+static bool put_long(struct read_queue *q, struct store_batch *b)
 {
-    if (first == NULL)
-        return;
-    struct store_batch *last = first;
-    while (last->next != NULL)
-        last = last->next;
-    pthread_mutex_lock(&q->lock);
-    *q->tail = first;
-    q->tail = &last->next;
-    if (first == last)
-        pthread_cond_signal(&q->wake);
-    else
-        pthread_cond_broadcast(&q->wake);
-    pthread_mutex_unlock(&q->lock);
+    struct store_batch **at = &q->first_long;
+    b->turn = 0;
+    for (const struct store_batch *x = q->first_long; x != NULL; x = x->next)
+        b->turn += x->user == b->user;
+    if (b->turn >= STORE_LONG_READS_MAX)
+        return false;
+    while (*at != NULL && (*at)->turn <= b->turn)
+        at = &(*at)->next;
+    b->next = *at;
+    *at = b;
+    return true;
 }
 
-struct store_batch *read_queue_take(struct read_queue *q)
+struct store_batch *read_queue_put(struct read_queue *q, struct store_batch *first)
 {
+    struct store_batch *refused = NULL, *next;
+    if (first == NULL)
+        return NULL;
     pthread_mutex_lock(&q->lock);
-    while (q->first == NULL && !q->stop)
-        pthread_cond_wait(&q->wake, &q->lock);
-    struct store_batch *b = q->first;
-    if (b != NULL) {
+    for (struct store_batch *b = first; b != NULL; b = next) {
+        next = b->next;
+        if (b->run_ms == 0) {
+            b->next = NULL;
+            *q->tail = b;
+            q->tail = &b->next;
+        } else if (!put_long(q, b)) {
+            b->result = STORE_BUSY;
+            b->next = refused;
+            refused = b;
+        }
+    }
+    pthread_cond_broadcast(&q->wake); /* each thread takes its own kind */
+    pthread_mutex_unlock(&q->lock);
+    return refused;
+}
+
+static struct store_batch *take(struct read_queue *q, unsigned takes)
+{
+    struct store_batch *b = NULL;
+    if ((takes & READ_SHORT) != 0 && q->first != NULL) {
+        b = q->first;
         q->first = b->next;
         if (q->first == NULL)
             q->tail = &q->first;
-        b->next = NULL;
+    } else if ((takes & READ_LONG) != 0 && q->first_long != NULL) {
+        b = q->first_long;
+        q->first_long = b->next;
     }
+    if (b != NULL)
+        b->next = NULL;
+    return b;
+}
+
+struct store_batch *read_queue_take(struct read_queue *q, unsigned takes)
+{
+    struct store_batch *b;
+    pthread_mutex_lock(&q->lock);
+    while ((b = take(q, takes)) == NULL && !q->stop)
+        pthread_cond_wait(&q->wake, &q->lock);
     pthread_mutex_unlock(&q->lock);
     return b;
 }

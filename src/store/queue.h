@@ -1,6 +1,7 @@
 /* queue: how the threads of a driver get their work. `group_queue` has one writer behind it, which
  * takes batches from a lock-free stack and commits groups of them (architecture §7); `read_queue`
- * has one thread or several. Any thread submits; what else a group_queue has is its writer's. */
+ * has one thread or several, and a second line for long reads. Any thread submits; what else a
+ * group_queue has is its writer's. */
 #pragma once
 #include "store/store_driver.h"
 
@@ -46,13 +47,17 @@ struct read_queue {
     pthread_mutex_t lock;
     pthread_cond_t wake;
     struct store_batch *first, **tail;
+    struct store_batch *first_long; /* by turn: users take turns */
     bool stop;
 };
+enum read_takes { READ_SHORT = 1, READ_LONG = 2 }; /* bits: what a thread is for */
 
 void read_queue_init(struct read_queue *q);
 void read_queue_fini(struct read_queue *q);
-void read_queue_put(struct read_queue *q, struct store_batch *first); /* a list by next */
-struct store_batch *read_queue_take(struct read_queue *q); /* NULL: stopped, and nothing is left */
+/* A list by next. Returns those, another list, that are refused: STORE_BUSY. */
+NODISCARD struct store_batch *read_queue_put(struct read_queue *q, struct store_batch *first);
+/* NULL: stopped, and nothing is left. takes: enum read_takes; short ones first. */
+struct store_batch *read_queue_take(struct read_queue *q, unsigned takes);
 void read_queue_stop(struct read_queue *q);
 
 /* A thread that gets no signals. */

@@ -21,14 +21,27 @@ static int run_parts(struct sqlite_reader *r, struct store_batch *b)
     return rc;
 }
 
+static int reader_open(struct sqlite_reader *r)
+{
+    int rc =
+        r->conn.db != NULL ? SQLITE_OK : sqlite_conn_open(&r->conn, r->conn.owner, SQLITE_READS);
+    if (rc != SQLITE_OK)
+        sqlite_conn_close(&r->conn);
+    else
+        sqlite3_progress_handler(r->conn.db, OPS_A_LOOK, is_overdue, r);
+    return rc;
+}
+
 static void run_read(struct sqlite_reader *r, struct store_batch *b)
 {
     uint64_t began_us = clock_mono_us();
-    r->deadline_us = b->op.deadline_us;
-    int rc = began_us > r->deadline_us ? SQLITE_INTERRUPT : run_parts(r, b);
+    r->deadline_us = batch_due_us(b, began_us);
+    int rc = began_us > r->deadline_us ? SQLITE_INTERRUPT : reader_open(r);
+    if (rc == SQLITE_OK)
+        rc = run_parts(r, b);
     b->result =
         rc == SQLITE_OK ? STORE_OK : sqlite_failed(&r->conn, sqlite_note_fault(&r->conn, rc));
-    if (!sqlite3_get_autocommit(r->conn.db))
+    if (r->conn.db != NULL && !sqlite3_get_autocommit(r->conn.db))
         sqlite3_exec(r->conn.db, "ROLLBACK", NULL, NULL, NULL);
     uint64_t took_ms = (clock_mono_us() - began_us) / 1000;
     if (took_ms > SQLITE_SLOW_READ_MS)
@@ -42,8 +55,7 @@ void *sqlite_reader_main(void *reader)
     struct sqlite_reader *r = reader;
     struct sqlite_db *db = r->conn.owner;
     struct store_batch *b;
-    sqlite3_progress_handler(r->conn.db, OPS_A_LOOK, is_overdue, r);
-    while ((b = read_queue_take(&db->reads)) != NULL) {
+    while ((b = read_queue_take(&db->reads, r->takes)) != NULL) {
         run_read(r, b);
         store_finish(db->store, b);
     }

@@ -207,7 +207,7 @@ static void deliver(struct sqlite_writer *w, struct store_batch *first)
     }
     *done_tail = *reads_tail = NULL;
     store_finish(w->conn.owner->store, done);
-    read_queue_put(&w->conn.owner->reads, reads);
+    store_finish(w->conn.owner->store, read_queue_put(&w->conn.owner->reads, reads));
 }
 
 /* Under load each of the keeper's passes leaves what was written meanwhile; the writer copies that

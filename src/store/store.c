@@ -61,7 +61,7 @@ struct store_port {
 
 const char *store_result_name(enum store_result r)
 {
-    static const char *const names[] = { "ok", "conflict", "full", "down", "unknown" };
+    static const char *const names[] = { "ok", "conflict", "full", "down", "unknown", "busy" };
     ensure((unsigned)r < sizeof names / sizeof *names);
     return names[r];
 }

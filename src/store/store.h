@@ -31,6 +31,7 @@ enum {
     STORE_BATCH_BYTES_MAX = 16 << 20,  /* values of one batch; beyond: STORE_CONFLICT */
     STORE_RESULT_BYTES_MAX = 32 << 20, /* bytes one batch returns; beyond: STORE_CONFLICT */
     STORE_QUEUE_BYTES_MAX = 256 << 20, /* of all batches under way; beyond: STORE_DOWN */
+    STORE_LONG_READS_MAX = 32,         /* of one user that wait; beyond: STORE_BUSY */
 };
 
 enum store_result {
@@ -39,7 +40,8 @@ enum store_result {
                      */
     STORE_FULL,     /* disk or size limit; alarm store.full is raised until a write works again */
     STORE_DOWN,     /* the database cannot be used: closed, read-only, corrupt, unreachable */
-    STORE_UNKNOWN   /* the deadline passed, or the store was closed before it could tell: replay */
+    STORE_UNKNOWN,  /* the deadline passed, or the store was closed before it could tell: replay */
+    STORE_BUSY      /* too many long reads of this user wait */
 };
 const char *store_result_name(enum store_result r);
 
@@ -170,6 +172,10 @@ struct store_batch *store_write(struct store *store, uint64_t lane);
  * submitted before it on that lane. Read in pages: a read of more than 100 ms is logged, as it
  * delays the checkpoint of SQLite; one that has passed its deadline is interrupted. */
 struct store_batch *store_read(struct store *store, uint64_t lane);
+/* A read that may take long, such as a search: it waits in a line of its own, where users take
+ * turns, and runs beside the short ones, so it holds up neither them nor the first long read of
+ * another user. It is given up (STORE_DOWN) when it has run for run_ms. user: on whose behalf. */
+void store_read_long(struct store_batch *b, uint64_t user, uint32_t run_ms);
 /* The batch, read or write, sees the late rows of this owner (first late parameter), or those of
  * STORE_ALL_OWNERS, which may take a while. One owner a batch. */
 enum { STORE_ALL_OWNERS = 0 };

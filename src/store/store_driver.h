@@ -49,6 +49,9 @@ struct store_batch {
     struct store_op op;      /* of the loop's thread, but for deadline_us, which never changes */
     uint64_t lane, submitted_us;
     int64_t late_owner;
+    uint64_t user;   /* of a long read */
+    uint32_t run_ms; /* 0: a short one */
+    uint32_t turn;   /* of a long read that waits: how many of its user were in front */
     enum store_kind kind;
     enum store_result result;
     bool reads_late, overflow;
@@ -101,7 +104,9 @@ void batch_add_int(struct store_batch *b, int64_t num);
 void batch_add_null(struct store_batch *b);
 void batch_add_bytes(struct store_batch *b, int type, const void *ptr, size_t len);
 bool batch_result_overflow(const struct store_batch *b);
-void batch_clear_results(struct store_batch *b);     /* before it is run again */
+void batch_clear_results(struct store_batch *b); /* before it is run again */
+/* When a read that begins now is given up. */
+uint64_t batch_due_us(const struct store_batch *b, uint64_t began_us);
 size_t batch_footprint(const struct store_batch *b); /* bytes, results not counted */
 void batch_free(struct store_batch *b);
 

@@ -194,7 +194,7 @@ static void pgsql_submit(struct store *store, struct store_batch *b)
         return;
     }
     if (b->kind == BATCH_READ && (b->lane == 0 || atomic_load(&db->writer.in.queued) == 0)) {
-        read_queue_put(&db->reads, b);
+        store_finish(store, read_queue_put(&db->reads, b));
         return;
     }
     group_submit(&db->writer.in, b);

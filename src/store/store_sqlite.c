@@ -233,9 +233,15 @@ static int prepare_threads(struct sqlite_db *db, unsigned readers)
         rc = sqlite_conn_open(&db->keeper.conn, db, SQLITE_KEEPS);
     if (rc == SQLITE_OK && db->checker.wanted)
         rc = sqlite_conn_open(&db->checker.conn, db, SQLITE_KEEPS);
-    db->readers = mem_zalloc(readers * sizeof *db->readers);
-    while (rc == SQLITE_OK && db->reader_count < readers)
-        rc = sqlite_conn_open(&db->readers[db->reader_count++].conn, db, SQLITE_READS);
+    db->readers = mem_zalloc((readers + 1) * sizeof *db->readers);
+    while (rc == SQLITE_OK && db->reader_count < readers) {
+        struct sqlite_reader *r = &db->readers[db->reader_count++];
+        r->takes = READ_SHORT;
+        rc = sqlite_conn_open(&r->conn, db, SQLITE_READS);
+    }
+    /* opens when there is a long read: many servers never have one */
+    db->readers[db->reader_count++] =
+        (struct sqlite_reader){ .takes = READ_LONG, .conn.owner = db };
     return rc == SQLITE_OK ? set_clean(&db->writer.conn, 0) : rc;
 }
 
@@ -348,7 +354,7 @@ static void sqlite_submit(struct store *store, struct store_batch *b)
     struct sqlite_db *db = store->db;
     if (b->kind == BATCH_READ && !b->reads_late &&
         (b->lane == 0 || atomic_load(&db->writer.in.queued) == 0))
-        read_queue_put(&db->reads, b);
+        store_finish(store, read_queue_put(&db->reads, b));
     else
         group_submit(&db->writer.in, b);
 }

@@ -38,8 +38,9 @@ struct sqlite_conn {
 };
 
 struct sqlite_reader {
-    struct sqlite_conn conn;
+    struct sqlite_conn conn; /* not open yet, for long reads */
     pthread_t thread;
+    unsigned takes;       /* enum read_takes */
     uint64_t deadline_us; /* of the batch that runs */
 };
 

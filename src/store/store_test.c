@@ -381,6 +381,79 @@ static void test_read_deadline(void **state)
     loop_destroy(&loop);
 }
 
+struct line {
+    struct loop *loop;
+    char text[256]; /* a letter for each read that has ended, in order */
+    unsigned ended, awaited;
+};
+enum { ANY_RESULT = -1 };
+struct in_line {
+    struct line *line;
+    char letter;
+    int expected; /* enum store_result, or ANY_RESULT */
+};
+
+static void ended_in_line(void *arg, enum store_result result, const struct store_batch *b)
+{
+    const struct in_line *one = arg;
+    struct line *l = one->line;
+    (void)b;
+    assert_true(one->expected == ANY_RESULT || one->expected == (int)result);
+    l->text[l->ended++] = one->letter;
+    if (--l->awaited == 0)
+        loop_stop(l->loop);
+}
+
+/* A search that ends by itself, or one that would never end. */
+static void submit_long(struct store *s, struct in_line *one, uint64_t user, uint32_t run_ms,
+                        int64_t rows)
+{
+    struct store_batch *b = store_read(s, 0);
+    STORE_ADD(b, &note_slow, STORE_ANY_ROWS, SV_I(rows));
+    store_read_long(b, user, run_ms);
+    store_submit(b, one->line->loop, 60000, ended_in_line, one);
+}
+
+/* Long reads wait for each other, users take turns, and short reads wait for none of them. */
+static void test_long_reads(void **state)
+{
+    struct line line = { .loop = loop_create(0), .awaited = 5 };
+    struct in_line endless = { &line, 'A', STORE_DOWN }, other = { &line, 'b', STORE_OK },
+                   brief = { &line, 's', STORE_OK };
+    for (int i = 0; i < 3; i++)
+        submit_long(*state, &endless, 1, 200, INT64_MAX);
+    submit_long(*state, &other, 2, 200, 1);
+    struct store_batch *b = store_read(*state, 0);
+    STORE_ADD(b, &note_list, STORE_ANY_ROWS, SV_I(1));
+    store_submit(b, line.loop, 0, ended_in_line, &brief);
+    loop_run(line.loop);
+    /* b was in front of the second or the third, as the first had begun or not */
+    assert_int_equal(line.text[0], 's');
+    assert_int_equal(line.text[1], 'A');
+    assert_int_equal(line.text[4], 'A');
+    store_close((struct store **)state);
+    loop_destroy(&line.loop);
+}
+
+static void test_long_reads_of_one_user_are_limited(void **state)
+{
+    struct line line = { .loop = loop_create(0), .awaited = 5 + STORE_LONG_READS_MAX + 2 };
+    struct in_line endless = { &line, 'A', STORE_DOWN }, refused = { &line, 'x', STORE_BUSY },
+                   one_more = { &line, 'm', ANY_RESULT }, other = { &line, 'b', STORE_OK };
+    for (unsigned i = 0; i < STORE_LONG_READS_MAX; i++)
+        submit_long(*state, &endless, 1, i == 0 ? 1000 : 10, INT64_MAX);
+    submit_long(*state, &one_more, 1, 10, INT64_MAX); /* waits if the first does no longer */
+    for (unsigned i = 0; i < 5; i++)
+        submit_long(*state, &refused, 1, 10, INT64_MAX);
+    submit_long(*state, &other, 2, 1000, 1);
+    loop_run(line.loop);
+    line.text[line.ended] = '\0';
+    assert_true(strchr(line.text, 'x') < strchr(line.text, 'A'));
+    assert_true(strchr(line.text, 'b') - strchr(line.text, 'A') <= 2);
+    store_close((struct store **)state);
+    loop_destroy(&line.loop);
+}
+
 static const char *entries(struct store *s, int64_t owner)
 {
     static char text[256];
@@ -599,6 +672,7 @@ static void test_names(void **state)
         WITH_STORE(test_atomic), WITH_STORE(test_row_counts), WITH_STORE(test_group),              \
         WITH_STORE(test_read_after_write), WITH_STORE(test_cancel),                                \
         WITH_STORE(test_close_before_loop), WITH_STORE(test_read_deadline),                        \
+        WITH_STORE(test_long_reads), WITH_STORE(test_long_reads_of_one_user_are_limited),          \
         WITH_STORE(test_late_seen_by_writes), WITH_STORE(test_late_refused),                       \
         WITH_STORE(test_not_late), WITH_STORE(test_chains), WITH_STORE(test_workers)
 
