@@ -255,12 +255,25 @@ def test_ends_with_the_session(alice, bob, server):
     again.expect(f"<presence from='{bob}'/>")
 
 
-def test_the_watched_is_deleted(alice, bob, server):
+@pytest.mark.parametrize("command", ["del", "disable"])
+def test_the_watched_is_gone(alice, bob, server, command):
     watch(alice)
     alice.expect(f"<presence from='{bob}'/>")
-    server.ctl("user", "del", "bob@localhost")
+    server.ctl("user", command, "bob@localhost")
     alice.expect("<presence from='bob@localhost' type='unavailable'/>")
     assert refused(alice) == "forbidden"
+
+
+def test_the_watched_is_enabled_again(alice, bob, server):
+    watch(alice)
+    alice.expect(f"<presence from='{bob}'/>")
+    server.ctl("user", "disable", "bob@localhost")
+    server.ctl("user", "enable", "bob@localhost")
+    again = server.client("bob")
+    alice.expect("<presence from='bob@localhost' type='unavailable'/>")
+    alice.expect_nothing(f"<presence from='{again}'/>", after=again)
+    watch(alice)
+    alice.expect(f"<presence from='{again}'/>")
 
 
 def test_off(alice, bob, server):

@@ -303,30 +303,15 @@ static void take_out(struct setting *s, slice jid, struct arena *tmp)
              LOG_S("account", jid));
 }
 
-/* An account that was deleted; the slice is in the same block. */
-struct deleted {
-    slice jid;
-    char text[];
-};
-
-static void take_out_everywhere(struct worker *w, void *arg)
+static void account_deleted(struct worker *w, slice bare)
 {
-    struct deleted *gone = arg;
+    if (w->index != 0) /* settings are changed on one worker */
+        return;
     struct arena *tmp = arena_create(0);
-    (void)w;
     for (struct setting *s = setting_first(); s != NULL; s = s->next)
         if (s->accounts)
-            take_out(s, gone->jid, tmp);
+            take_out(s, bare, tmp);
     arena_destroy(&tmp);
-    mem_free(&gone);
-}
-
-static void removed(struct account *a)
-{
-    struct deleted *gone = mem_alloc(sizeof *gone + a->jid.len);
-    memcpy(gone->text, a->jid.ptr, a->jid.len);
-    gone->jid = (slice){ gone->text, a->jid.len };
-    node_call(a->worker->node, 0, take_out_everywhere, gone);
 }
 
 static void worker_start(struct worker *w)
@@ -783,5 +768,5 @@ const struct feature settings_feature = {
     .worker_start = worker_start,
     .worker_stop = worker_stop,
     .remove = removing,
-    .removed = removed,
+    .account_deleted = account_deleted,
 };

@@ -44,8 +44,8 @@ static bool in_sessions(const struct feature *f)
 
 static bool in_accounts(const struct feature *f)
 {
-    return f->creating != NULL || f->created != NULL || f->removed != NULL || f->remove != NULL ||
-           f->card != NULL;
+    return f->creating != NULL || f->created != NULL || f->remove != NULL ||
+           f->account_deleted != NULL || f->card != NULL;
 }
 
 static bool in_disco(const struct feature *f)

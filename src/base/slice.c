@@ -24,6 +24,14 @@ slice slice_keep(slice s)
     return slice_lay(&at, s);
 }
 
+slice *slice_box(slice s)
+{
+    slice *box = mem_alloc(sizeof *box + s.len);
+    char *at = (char *)(box + 1);
+    *box = slice_lay(&at, s);
+    return box;
+}
+
 void slice_release(slice *s)
 {
     mem_free_((void *)(uintptr_t)s->ptr);

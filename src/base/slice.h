@@ -54,6 +54,9 @@ char *slice_cstr(struct arena *arena, slice s); /* the same, as a C string for l
 slice slice_keep(slice s);                      /* copied to the heap, also if it is empty */
 void slice_release(slice *s);                   /* frees a kept slice and empties it; NULL is
                                                  * fine */
+/* A copy with its text behind it in one block, for the argument of a callback; mem_free() frees it.
+ */
+slice *slice_box(slice s);
 /* Splits at the first `sep`, which belongs to neither part. false: there is none, and the head is
  * everything. */
 bool slice_cut(slice s, char sep, slice *head, slice *tail);

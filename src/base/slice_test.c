@@ -1,4 +1,5 @@
 #include "base/arena.h"
+#include "base/mem.h"
 #include "base/slice.h"
 
 #include <setjmp.h>
@@ -144,6 +145,18 @@ static void laid_out_one_behind_the_other(void **state)
     assert_ptr_equal(at, block + 3);
 }
 
+static void a_box_outlives_its_source(void **state)
+{
+    (void)state;
+    char text[] = "abc";
+    slice *box = slice_box(slice_of(text)), *none = slice_box((slice){ 0 });
+    memset(text, 'x', 3);
+    assert_true(slice_is(*box, "abc"));
+    assert_int_equal(none->len, 0);
+    mem_free(&box);
+    mem_free(&none);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -156,6 +169,7 @@ int main(void)
         cmocka_unit_test(order_is_that_of_bytes),
         cmocka_unit_test(words_are_between_spaces),
         cmocka_unit_test(laid_out_one_behind_the_other),
+        cmocka_unit_test(a_box_outlives_its_source),
     };
     return cmocka_run_group_tests_name("slice", tests, NULL, NULL);
 }

@@ -127,8 +127,8 @@ static void loaded(struct account *a, const struct store_batch *b, unsigned firs
         service_make(a, PS_UNLOADED);
 }
 
-/* An account that is disabled may have requests under way; at the end of the process nothing comes
- * back from the store. */
+/* An account that is disabled or deleted may have requests under way; at the end of the process
+ * nothing comes back from the store. */
 static void unload(struct account *a)
 {
     struct ps_service *s = service_of(a);
@@ -141,13 +141,14 @@ static void unload(struct account *a)
 
 static void remove_nodes(struct account *a, struct store_batch *b) { ps_store_remove(b, a->id); }
 
-static void removed(struct account *a)
+static void forget_at(struct account *a, slice bare)
 {
     struct ps_service *s = service_of(a);
-    a->state_of[account_slot] = NULL;
     if (s != NULL)
-        ps_service_gone(s);
+        ps_leaver_forget(s, bare);
 }
+
+static void account_deleted(struct worker *w, slice bare) { accounts_each(w, forget_at, bare); }
 
 static struct ps_service *service_ready(struct account *a) { return service_make(a, PS_READY); }
 
@@ -523,7 +524,7 @@ const struct feature pep_feature = {
     .loaded = loaded,
     .unload = unload,
     .remove = remove_nodes,
-    .removed = removed,
+    .account_deleted = account_deleted,
     .presence_probed = presence_probed,
     .worker_ended = worker_ended,
     .disco_any = disco_any,

@@ -181,19 +181,15 @@ static void worker_ended(struct worker *w)
     w->state_of[worker_slot] = NULL;
 }
 
-static void each_host(struct worker *w, ps_service_fn *fn, void *arg)
+static void account_deleted(struct worker *w, slice bare)
 {
     struct map *m = w->state_of[worker_slot];
     struct ps_service *s;
     for (uint32_t i = 0; m != NULL && (s = map_next(m, &i)) != NULL;)
-        fn(s, arg);
+        ps_leaver_forget(s, bare);
 }
 
-static void start(void)
-{
-    worker_slot = worker_state_slot();
-    ps_hosts_are(each_host);
-}
+static void start(void) { worker_slot = worker_state_slot(); }
 
 static const struct iq_rule rules[] = {
     { TYPE_GET, NS_PUBSUB, "pubsub", IQ_TO_HOST, host_request },
@@ -233,5 +229,6 @@ const struct feature pubsub_host_feature = {
                                    &items_max, &item_bytes, &bytes_max, &subscriptions_max, NULL },
     .start = start,
     .worker_ended = worker_ended,
+    .account_deleted = account_deleted,
     .disco_any = disco_any,
 };

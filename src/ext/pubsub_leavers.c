@@ -1,11 +1,9 @@
 /* pubsub_leavers: an account that is deleted loses its affiliations and subscriptions at the nodes
  * of others, and nodes of hosts that nobody else owns are deleted. The rows go in the transaction
- * of the deletion; then the services in memory are told, on each worker. */
+ * of the deletion; then the services that are in memory forget it. */
 #include "base/mem.h"
 #include "ext/pubsub_private.h"
 #include "im/account.h"
-#include "im/node.h"
-#include "im/worker.h"
 
 /* Nodes of hosts (their owner is negative) whose only owner (affiliation 1 or 6) is $1. */
 #define ORPHANS                                                                                    \
@@ -37,28 +35,6 @@ void ps_leaver_remove(struct account *a, struct store_batch *b)
         STORE_ADD(b, all[i], STORE_ANY_ROWS, SV_T(a->jid));
 }
 
-static void (*each_host)(struct worker *w, ps_service_fn *fn, void *arg);
-
-void ps_hosts_are(void (*each)(struct worker *w, ps_service_fn *fn, void *arg))
-{
-    each_host = each;
-}
-
-struct leaver {
-    size_t len;
-    char jid[];
-};
-
-static struct leaver *leaver_new(slice jid)
-{
-    struct leaver *l = mem_alloc(sizeof *l + jid.len);
-    l->len = jid.len;
-    memcpy(l->jid, jid.ptr, jid.len);
-    return l;
-}
-
-static slice leaver_jid(const struct leaver *l) { return (slice){ l->jid, l->len }; }
-
 static bool concerns(const struct ps_node *n, slice bare)
 {
     const struct ps_subscriber *s;
@@ -83,43 +59,18 @@ static void forget_ready(struct ps_service *s, slice bare)
 /* It may have read the rows before they went. */
 static void loaded(struct ps_op *op, enum stanza_error e)
 {
-    struct leaver *l = op->arg;
+    slice *bare = op->arg;
     if (e == SE_NONE)
-        forget_ready(op->service, leaver_jid(l));
-    mem_free(&l);
+        forget_ready(op->service, *bare);
+    mem_free(&bare);
 }
 
-static void forget(struct ps_service *s, void *arg)
+void ps_leaver_forget(struct ps_service *s, slice bare)
 {
-    const struct leaver *l = arg;
     if (s->gone)
         return;
     if (s->ready == PS_READY)
-        forget_ready(s, leaver_jid(l));
+        forget_ready(s, bare);
     else if (s->ready == PS_LOADING)
-        ps_when_ready(s, loaded, leaver_new(leaver_jid(l)));
-}
-
-static void forget_here(struct worker *w, void *arg)
-{
-    const struct account *a;
-    for (uint32_t i = 0; (a = map_next(&w->accounts, &i)) != NULL;) {
-        struct ps_service *s = a->state == ACCOUNT_READY ? ps_service_of(a) : NULL;
-        if (s != NULL)
-            forget(s, arg);
-    }
-    if (each_host != NULL)
-        each_host(w, forget, arg);
-}
-
-static void told(struct worker *w, void *arg)
-{
-    struct leaver *l = arg;
-    (void)w;
-    mem_free(&l);
-}
-
-void ps_leaver_removed(struct account *a)
-{
-    node_tour(a->worker, forget_here, told, leaver_new(a->jid));
+        ps_when_ready(s, loaded, slice_box(bare));
 }

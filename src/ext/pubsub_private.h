@@ -258,14 +258,11 @@ struct ps_accounts {
 void ps_accounts_are(const struct ps_accounts *accounts);
 struct ps_service *ps_service_of(const struct account *a); /* NULL: it has no nodes */
 
-/* pubsub_leavers.c: an account is deleted (struct feature.remove, .removed). */
+/* pubsub_leavers.c: an account is deleted (struct feature.remove, .account_deleted). */
 extern struct store_stmt ps_leaver_items, ps_leaver_subscriptions, ps_leaver_nodes, ps_leaver_lists,
     ps_leaver_affiliations, ps_leaver_subscribed;
 void ps_leaver_remove(struct account *a, struct store_batch *b);
-void ps_leaver_removed(struct account *a);
-/* How the services of hosts that are in memory are found; at start. */
-typedef void ps_service_fn(struct ps_service *s, void *arg);
-void ps_hosts_are(void (*each)(struct worker *w, ps_service_fn *fn, void *arg));
+void ps_leaver_forget(struct ps_service *s, slice bare);
 /* A request of the server itself about a node, without an answer. */
 void ps_node_request(struct ps_service *s, enum ps_verb verb, slice node, slice from);
 

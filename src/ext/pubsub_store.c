@@ -323,5 +323,4 @@ const struct feature pubsub_feature = {
     .metrics = (struct metric *const[]){ &ps_events, NULL },
     .fan = ps_explicit_arrived,
     .remove = ps_leaver_remove,
-    .removed = ps_leaver_removed,
 };

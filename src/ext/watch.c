@@ -376,27 +376,22 @@ static void watched_by(const struct account *a, watched_by_fn *fn, void *arg)
     }
 }
 
-static void watched_free(struct account *a)
+/* The account is deleted or disabled; or the process ends, and nobody holds it. */
+static void watched_unload(struct account *a)
 {
     struct watched *d = watched_of(a);
+    bool held = a->pins > 0;
     if (d == NULL)
         return;
     timer_cancel(&d->timer);
-    while (d->first != NULL)
+    while (d->first != NULL) {
+        if (held)
+            show_nothing(a, d->first);
         take_out(d, &d->first);
-    mem_free(&a->state_of[account_slot]);
-}
-
-static void watched_removed(struct account *a)
-{
-    struct watched *d = watched_of(a);
-    for (struct watcher *w = d == NULL ? NULL : d->first; w != NULL; w = w->next)
-        if (w->shown)
-            show_nothing(a, w);
-    if (d != NULL) {
-        watched_free(a);
-        account_unpin(a);
     }
+    mem_free(&a->state_of[account_slot]);
+    if (held)
+        account_unpin(a);
 }
 
 /* The watching session. */
@@ -547,8 +542,7 @@ const struct feature watch_feature = {
     .iq = watch_rules,
     .settings = (struct setting *const[]){ &temporary, &temporary_max, &temporary_time, NULL },
     .start = watch_start,
-    .unload = watched_free,
-    .removed = watched_removed,
+    .unload = watched_unload,
     .session_available = ask_again,
     .session_presence = watched_presence,
     .watched_by = watched_by,

@@ -455,6 +455,38 @@ struct account *account_find(const struct worker *w, slice bare)
     return a != NULL && a->state == ACCOUNT_READY && a->inbox == NULL ? a : NULL;
 }
 
+struct visit {
+    accounts_fn *fn;
+    slice arg; /* behind it */
+};
+
+static void visit_loaded(struct account *a, enum err e, void *arg)
+{
+    struct visit *v = arg;
+    if (e == OK && a->state == ACCOUNT_READY)
+        v->fn(a, v->arg);
+    mem_free(&v);
+}
+
+static void visit_later(struct account *a, accounts_fn *fn, slice arg)
+{
+    struct visit *v = mem_alloc(sizeof *v + arg.len);
+    char *at = (char *)(v + 1);
+    *v = (struct visit){ fn, slice_lay(&at, arg) };
+    account_with(a->worker, a->jid, visit_loaded, v);
+}
+
+void accounts_each(struct worker *w, accounts_fn *fn, slice arg)
+{
+    struct account *a;
+    for (uint32_t i = 0; (a = map_next(&w->accounts, &i)) != NULL;) {
+        if (account_waits(a))
+            visit_later(a, fn, arg);
+        else if (a->state == ACCOUNT_READY)
+            fn(a, arg);
+    }
+}
+
 /* Mutations: prepare -> commit -> apply, one in flight. A write is never taken back, so what memory
  * does has to wait for the store's word, far beyond the 5 s after which waiting messages are
  * refused. */
@@ -607,15 +639,28 @@ void account_disable(struct account *a, void (*done)(void *arg, enum err e), voi
     account_mutate(a, &r->mutation);
 }
 
+static void tell_worker(struct worker *w, void *arg)
+{
+    const slice *bare = arg;
+    for (const struct feature *const *f = features_all(); *f != NULL; f++)
+        if ((*f)->account_deleted != NULL)
+            (*f)->account_deleted(w, *bare);
+}
+
+static void told(struct worker *w, void *arg)
+{
+    slice *bare = arg;
+    (void)w;
+    mem_free(&bare);
+}
+
 static void removal_apply(struct mutation *m, enum err e)
 {
     struct removal *r = CONTAINER_OF(m, struct removal, mutation);
     struct account *a = m->account;
     a->removing = false;
     if (e == OK) {
-        for (const struct feature *const *f = features_all(); *f != NULL; f++)
-            if ((*f)->removed != NULL)
-                (*f)->removed(a);
+        node_tour(a->worker, tell_worker, told, slice_box(a->jid));
         r->done(r->arg, OK); /* first: the one who asked may sit in one of the sessions */
         LIST_EACH (it, &a->sessions)
             session_end(CONTAINER_OF(it, struct session, node), END_REMOVED);

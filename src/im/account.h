@@ -61,6 +61,11 @@ struct account *account_find(const struct worker *w,
 /* Forgets that an account was ABSENT, because it may exist now. */
 void account_forget(struct worker *w, slice bare);
 
+/* Calls fn for each account of the worker that is READY now; for those that are being loaded, when
+ * they are. fn may change accounts, but load none. */
+typedef void accounts_fn(struct account *a, slice arg);
+void accounts_each(struct worker *w, accounts_fn *fn, slice arg);
+
 void account_pin(struct account *a);
 void account_unpin(struct account *a);
 static inline uint64_t account_lane(const struct account *a) { return (uint64_t)a->id; }
@@ -96,6 +101,6 @@ void account_disable(struct account *a, void (*done)(void *arg, enum err e), voi
 /* Values of account.disabled: 2 is a disabled one that its deletion needs loaded. */
 enum account_disabled { ACCOUNT_ENABLED, ACCOUNT_DISABLED, ACCOUNT_LEAVING };
 
-/* Deletes the account: ends its sessions, lets every feature add its statements, removes it from
- * the rosters of others by unsubscribing, then calls done. */
+/* Deletes the account: lets every feature add its statements, calls done when they are committed,
+ * and ends the sessions. Then every worker hears of it (feature.account_deleted). */
 void account_remove(struct account *a, void (*done)(void *arg, enum err e), void *arg);

@@ -218,6 +218,78 @@ static void test_an_answer_that_is_too_old(void **state)
     assert_non_null(found);
 }
 
+static void disabled(void *arg, enum err e)
+{
+    assert_int_equal(e, OK);
+    *(bool *)arg = true;
+}
+static bool is_true(void *arg) { return *(bool *)arg; }
+
+static void disable(struct account *a)
+{
+    bool done = false;
+    account_disable(a, disabled, &done);
+    test_node_run(&t, is_true, &done);
+    assert_int_equal(a->state, ACCOUNT_ABSENT);
+}
+
+static void enable(struct account *a)
+{
+    struct store_batch *b = store_write(t.store, credentials_lane(a->jid));
+    STORE_ADD(b, users_stmts[1], STORE_ANY_ROWS, SV_T(a->jid));
+    assert_int_equal(store_run(b, NULL, NULL), STORE_OK);
+    account_forget(t.w, a->jid);
+}
+
+/* What is under way for an account that was disabled keeps it in memory, ABSENT. When it is enabled
+ * it is there again, for whoever asks and for the first message. */
+static void test_enabled_while_it_is_pinned(void **state)
+{
+    struct account *found = NULL;
+    (void)state;
+    struct account *a = test_node_account(&t, "u5@localhost");
+    disable(a);
+    account_with(t.w, a->jid, note, &found);
+    assert_null(found);
+    enable(a);
+    account_with(t.w, a->jid, note, &found);
+    test_node_run(&t, is_loaded, a);
+    assert_ptr_equal(found, a);
+    disable(a);
+    enable(a);
+    tell("u5@localhost", 1);
+    test_node_run(&t, is_loaded, a);
+    assert_int_equal(a->state, ACCOUNT_READY);
+    assert_true(mailbox_has_open(a));
+    test_node_run(&t, test_node_is_idle, t.store);
+}
+
+static unsigned visited;
+
+static void visit(struct account *a, slice arg)
+{
+    assert_int_equal(a->state, ACCOUNT_READY);
+    assert_true(slice_is(arg, "argument"));
+    visited += slice_starts(a->jid, SLICE("visited"));
+}
+
+/* Those that are there, and those that are being loaded; nobody else. */
+static void test_all_accounts_of_a_worker(void **state)
+{
+    char text[] = "argument";
+    struct account *found = NULL;
+    (void)state;
+    forget(test_node_account(&t, "visited1@localhost"));
+    (void)test_node_account(&t, "visited2@localhost");
+    account_with(t.w, SLICE("visited1@localhost"), note, &found);
+    account_with(t.w, SLICE("visited3@localhost"), note, &found); /* does not exist */
+    accounts_each(t.w, visit, slice_of(text));
+    assert_int_equal(visited, 1);
+    memset(text, 'x', sizeof text - 1);
+    test_node_run(&t, test_node_is_idle, t.store);
+    assert_int_equal(visited, 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -226,6 +298,8 @@ int main(void)
         cmocka_unit_test(test_a_new_password_that_is_not_known_yet),
         cmocka_unit_test(test_an_id_that_is_gone),
         cmocka_unit_test(test_an_answer_that_is_too_old),
+        cmocka_unit_test(test_enabled_while_it_is_pinned),
+        cmocka_unit_test(test_all_accounts_of_a_worker),
     };
     return cmocka_run_group_tests_name("im/account", tests, start, stop);
 }

@@ -105,10 +105,12 @@ struct feature {
     /* A vCard (XEP-0054) of an account is stored by this batch: adds what is made of it, with the
      * same result if it is added again. */
     void (*card)(int64_t owner, const struct elem *card, struct store_batch *b);
-    /* The account is deleted: adds statements that remove all it owns; then, when they are
-     * committed. */
+    /* The account is deleted: adds statements that remove all it owns, and what others have of it
+     * that whoever gets its address next must not inherit. */
     void (*remove)(struct account *a, struct store_batch *b);
-    void (*removed)(struct account *a);
+    /* They are committed: once on each worker, which forgets the address where it has it in memory.
+     * The account is gone, and there may be a new one of that address already. */
+    void (*account_deleted)(struct worker *w, slice bare);
     /* Bind 2 (XEP-0386): adds reads to one batch before a session is bound by it; then, when its
      * rules have run, gets their results, the first statement being `first`, and appends to
      * <bound/>. b NULL: they could not be read. */

@@ -659,5 +659,5 @@ const struct feature presence_feature = {
     .start = presence_pace_start,
     .worker_ended = presence_pace_ended,
     .remove = subscription_remove,
-    .removed = subscription_removed,
+    .account_deleted = subscription_account_deleted,
 };

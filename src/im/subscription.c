@@ -945,4 +945,9 @@ void subscription_remove(struct account *a, struct store_batch *b)
     STORE_ADD(b, &stmt_out_forget, STORE_ANY_ROWS, SV_T(a->jid), SV_I(AXIS_FORGET));
 }
 
-void subscription_removed(struct account *a) { replay_start(a->worker, a->jid); }
+void subscription_account_deleted(struct worker *w, slice bare)
+{
+    uint32_t node;
+    if (node_home(w->node, bare, &node) == w->index)
+        replay_start(w, bare);
+}

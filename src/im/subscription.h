@@ -38,9 +38,9 @@ void subscription_announce(struct store_batch *b, const struct account *a, const
 /* The home of `rcpt`, on another node, has committed what `sender` told it (frames only). */
 void subscription_settled(struct worker *w, slice sender, slice rcpt, int64_t axis, int64_t verb);
 
-/* Removal of an account (feature.remove, feature.removed). */
+/* Deletion of an account (feature.remove, feature.account_deleted). */
 void subscription_remove(struct account *a, struct store_batch *b);
-void subscription_removed(struct account *a);
+void subscription_account_deleted(struct worker *w, slice bare);
 
 void subscription_replay(struct worker *w);
 /* The account that it is for could not be loaded, or its change not be stored: it is sent again

@@ -233,24 +233,19 @@ static void worker_ended(struct worker *w)
         set_free(atomic_exchange(&current, NULL));
 }
 
-static void reload(struct worker *w, void *unused)
-{
-    struct store_batch *b = store_read(w->store, 0);
-    (void)unused;
-    store_add(b, &list_stmt, STORE_ANY_ROWS, NULL, 0);
-    store_submit(b, w->loop, 0, loaded, w);
-}
-
 /* A later account with that name is another user. */
 static void removing(struct account *a, struct store_batch *b)
 {
     STORE_ADD(b, &delete_stmt, STORE_ANY_ROWS, SV_T(a->jid));
 }
 
-static void removed(struct account *a)
+static void account_deleted(struct worker *w, slice bare)
 {
-    if (set_has(atomic_load(&current), a->jid))
-        node_call(a->worker->node, 0, reload, NULL);
+    if (w->index != 0 || !set_has(atomic_load(&current), bare))
+        return;
+    struct store_batch *b = store_read(w->store, 0);
+    store_add(b, &list_stmt, STORE_ANY_ROWS, NULL, 0);
+    store_submit(b, w->loop, 0, loaded, w);
 }
 
 /* Commands. A task is in the arena of its call. */
@@ -421,5 +416,5 @@ const struct feature muc_administrators_feature = {
     .worker_stop = worker_stop,
     .worker_ended = worker_ended,
     .remove = removing,
-    .removed = removed,
+    .account_deleted = account_deleted,
 };

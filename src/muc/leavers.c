@@ -1,11 +1,9 @@
 /* leavers: an account that is deleted loses its affiliations and hats with all rooms: the rows go
- * with the account, then the rooms in memory hear of it. A room whose last owner is gone stays;
- * operators give it another (`room owner`). */
+ * with the account, then the rooms that are in memory forget it. A room whose last owner is gone
+ * stays; operators give it another (`room owner`). */
 #include "base/mem.h"
 #include "im/account.h"
 #include "im/feature.h"
-#include "im/node.h"
-#include "im/worker.h"
 #include "muc/muc.h"
 #include "muc/private.h"
 
@@ -34,65 +32,40 @@ static void removing(struct account *a, struct store_batch *b)
     STORE_ADD(b, &hats_stmt, STORE_ANY_ROWS, SV_T(a->jid));
 }
 
-struct leaver {
-    size_t len;
-    char jid[];
-};
-
-static struct leaver *leaver_new(slice jid)
+static void forget(struct room *r, slice bare)
 {
-    struct leaver *l = mem_alloc(sizeof *l + jid.len);
-    l->len = jid.len;
-    memcpy(l->jid, jid.ptr, jid.len);
-    return l;
-}
-
-static slice leaver_jid(const struct leaver *l) { return (slice){ l->jid, l->len }; }
-
-static void forget(struct room *r, void *arg)
-{
-    room_hats_forget(r, leaver_jid(arg));
-    struct affiliation_edit edit = { .jid = leaver_jid(arg), .affiliation = AFF_NONE };
-    if (room_affiliate(r, edit.jid) != NULL || r->changes_due > 0) /* which may give him one */
+    room_hats_forget(r, bare);
+    struct affiliation_edit edit = { .jid = bare, .affiliation = AFF_NONE };
+    if (room_affiliate(r, bare) != NULL || r->changes_due > 0) /* which may give him one */
         room_commit(r, &(struct room_delta){ .edit = &edit, .edit_count = 1, .ownerless = true },
                     NULL, NULL);
 }
 
+static void forget_ready(struct room *r, void *bare) { forget(r, *(const slice *)bare); }
+
 /* It may have read the row before it went. */
 static void loaded(struct room *r, enum err e, void *arg)
 {
-    struct leaver *l = arg;
+    slice *bare = arg;
     if (e == OK && r->state == ROOM_READY)
-        forget(r, l);
-    mem_free(&l);
+        forget(r, *bare);
+    mem_free(&bare);
 }
 
-static void wait_for(struct room *r, void *arg)
+static void forget_loading(struct room *r, void *bare)
 {
-    room_with(r->worker, r->jid, loaded, leaver_new(leaver_jid(arg)));
+    room_with(r->worker, r->jid, loaded, slice_box(*(const slice *)bare));
 }
 
-static void forget_here(struct worker *w, void *arg)
+static void account_deleted(struct worker *w, slice bare)
 {
-    rooms_each(w, forget, arg);
-    rooms_each_loading(w, wait_for, arg);
-}
-
-static void told(struct worker *w, void *arg)
-{
-    struct leaver *l = arg;
-    (void)w;
-    mem_free(&l);
-}
-
-static void removed(struct account *a)
-{
-    node_tour(a->worker, forget_here, told, leaver_new(a->jid));
+    rooms_each(w, forget_ready, &bare);
+    rooms_each_loading(w, forget_loading, &bare);
 }
 
 const struct feature muc_leavers_feature = {
     .name = "muc_leavers",
     .schema = &schema,
     .remove = removing,
-    .removed = removed,
+    .account_deleted = account_deleted,
 };

@@ -51,7 +51,7 @@ def enable(player, account):
 
 
 @action(1, "account", "digit", drives="users register roster presence mam pep privacy private push "
-        "upload vcard search announce last muc_administrators muc_leavers pubsub")
+        "upload vcard search announce last muc_administrators muc_leavers pubsub pubsub_host")
 def unregister(player, account, number):
     """Deleted, by itself or by an operator: others lose it from their rosters."""
     devices = account.online()
