@@ -1,63 +1,215 @@
-"""What is left of an account that was deleted: no row says anything of it but those that belong to
-others and name it with a reason."""
-import sqlite3
+"""What is left of an account that was deleted: others keep what names it only with a reason, and
+whoever gets its address next inherits nothing."""
+import re
 
 import pytest
 
 from muster import database
 from muster.client import until
-from muster.muc import ADMIN, OWNER as ROOM_OWNER, X, Room, item
+from muster.muc import Room
 from muster.pubsub import affiliations, create, entry, publish, subscribe
+from test_invite import invite, register, show, token_of
+from test_muc_hats import TEACHER, don
+from test_policy import edit, policy
+from test_push import enable, registrations
+from test_secrets import columns
 
 HOST = "pubsub.localhost"
-ROOM = Room("r")
-# What others have of it, and keep: (table, column) and why.
+NAMED = re.compile(rb"fay@localhost(?![\w.])")
+ROSTER = "jabber:iq:roster"
+SETTINGS = {"muc.new-persistent": "on", "muc.administrators-enabled": "on", "invite.enabled": "on",
+            "register.password-min": "4"}
+
+# What others keep that names it. Servers of other projects keep more: rosters and all lists.
 KEPT = {
-    ("former", "jid"): "who registers does not get the name of another",
-    ("message", "stanza"): "the archives of others keep what they were told",
+    "former.jid": "others find the messages that they had from it by its address",
+    "message.remote": "archives of rooms keep who said what",
+    "message.stanza": "archives keep what they were told",
+    "room.subject": "a room keeps who set its subject",
+    "room.creator": "a room counts for the address that made it: whoever deletes the account and "
+                    "makes it again gets no second share of muc.rooms-per-user",
+    "pubsub_node.creator": "the same with pubsub.user-nodes-max and pubsub.user-bytes; it gives no "
+                           "right to the node",
+    "pubsub_item.publisher": "an item keeps who published it. Without an affiliation the next user "
+                             "of the address can at most replace it, where everybody may publish",
+    "mam_prefs.always": "a user's choice of what their own archive has; gives the address nothing",
+    "mam_prefs.never": "the same",
+    "privacy_rule.value": "a block, or an item of another privacy list: the wish of its owner. A "
+                          "list only takes away. What it lets pass needs a subscription all the "
+                          "same, or is open to everybody",
+    "report.jid": "the operator has to know whom users reported",
+    "report.reporter": "and who did",
+    "private_xml.xml": "words of another user",
+    "vcard.xml": "words of another user",
+}
+# Columns that have its number.
+KEPT_NUMBERS = {
+    ("report", "owner"): "see report.reporter",
 }
 
-pytestmark = pytest.mark.skipif(database.POSTGRESQL, reason="reads the rows of SQLite's file")
 
-
-def rows_with(server, text):
-    """(table, column) of all that name this text, as text or within a blob."""
+def rows_that_name_it(server):
+    """Columns that have its address, alone or within other bytes."""
     found = set()
-    with sqlite3.connect(f"file:{server.data}/muster.db?mode=ro", uri=True) as db:
-        tables = [t for t, in db.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND "
-                                         "sql NOT LIKE 'CREATE VIRTUAL%'")]
-        for table in tables:
-            for column in [c[1] for c in db.execute(f"PRAGMA table_info('{table}')")]:
-                where = f"instr(CAST(\"{column}\" AS BLOB), CAST(? AS BLOB)) > 0"
-                one = f"SELECT 1 FROM \"{table}\" WHERE {where} LIMIT 1"
-                if db.execute(one, (text,)).fetchone():
-                    found.add((table, column))
+    with server.database() as db:
+        for table, column in columns(server):
+            for value, in db.execute(f"SELECT {column} FROM {table}"):
+                data = value.encode() if isinstance(value, str) else bytes(value or b"")
+                if NAMED.search(data):
+                    found.add(f"{table}.{column}")
     return found
 
 
-def test_nothing_is_left(make_server):
-    server = make_server("fay", "bob", settings={"muc.new-persistent": "on"})
-    fay, bob = server.client("fay"), server.client("bob")
-    fay.result("set", "<query xmlns='jabber:iq:roster'><item jid='bob@localhost'/></query>")
+def number_of(server, bare):
+    with server.database() as db:
+        return db.execute("SELECT id FROM account WHERE jid = ?", (bare,)).fetchone()[0]
+
+
+def rows_of(server, number):
+    with server.database() as db:
+        names = "owner", "account", "sender", "rcpt"
+        return {(table, column) for table, column in database.columns(db, *names)
+                if db.execute(f"SELECT count(*) FROM {table} WHERE {column} = ?",
+                              (number,)).fetchone()[0] > 0}
+
+
+def own_things(fay):
+    fay.result("set", f"<query xmlns='{ROSTER}'><item jid='bob@localhost'/></query>")
     fay.result("set", "<vCard xmlns='vcard-temp'><FN>Fay</FN></vCard>")
     fay.result("set", "<query xmlns='jabber:iq:private'><a xmlns='urn:example:a'>fay@localhost</a>"
                "</query>")
-    fay.result("set", "<block xmlns='urn:xmpp:blocking'><item jid='x@other.example'/></block>")
+    fay.result("set", "<block xmlns='urn:xmpp:blocking'><item jid='x@other.example'>"
+               "<report xmlns='urn:xmpp:reporting:1' reason='urn:xmpp:reporting:spam'/></item>"
+               "</block>")
+    fay.result("set", "<prefs xmlns='urn:xmpp:mam:2' default='always'><always/><never/></prefs>")
     fay.result("set", publish("urn:example:p", entry("fay@localhost"), item="1"))
+    enable(fay, jid="push.other.example")
     fay.result("set", create("hers"), to=HOST)
-    bob.result("set", create("his"), to=HOST)
+
+
+def contacts(server, fay, carol, dave):
+    """One sees it, one has approved it before it asked, one is asked."""
+    server.befriend("fay", "bob")
+    carol.send(f"<presence to='{fay.bare}' type='subscribed'/>")
+    carol.expect(f"<iq type='set'><query xmlns='{ROSTER}'>"
+                 f"<item jid='{fay.bare}' approved='true'/></query></iq>")
+    fay.send(f"<presence to='{dave.bare}' type='subscribe'/>")
+    dave.expect(f"<presence from='{fay.bare}' type='subscribe'/>")
+
+
+def contacts_of(client):
+    return {item.get("jid") for item in client.result("get", f"<query xmlns='{ROSTER}'/>")}
+
+
+def rules_of_others(fay, bob, carol, dave):
+    edit(bob, fay_at_localhost="allow", localhost="block")
+    edit(carol, fay_at_localhost="block")
+    dave.result("set", f"<block xmlns='urn:xmpp:blocking'><item jid='{fay.bare}'><report "
+                "xmlns='urn:xmpp:reporting:1' reason='urn:xmpp:reporting:spam'/></item></block>")
+    carol.result("set", "<prefs xmlns='urn:xmpp:mam:2' default='always'><always><jid>fay@localhost"
+                 "</jid></always><never><jid>fay@localhost/phone</jid></never></prefs>")
+    enable(bob, jid=fay.bare)
+    enable(bob, node="n2", jid=f"{fay.bare}/phone")
+    enable(bob, node="n3", jid="fay@localhost.example")
+
+
+def words_of_others(bob):
+    bob.result("set", "<query xmlns='jabber:iq:private'><a xmlns='urn:example:a'>fay@localhost</a>"
+               "</query>")
+    bob.result("set", "<vCard xmlns='vcard-temp'><FN>Bob</FN><DESC>fay@localhost</DESC></vCard>")
+
+
+def nodes(fay, bob):
+    fay.result("set", create("shared"), to=HOST)
+    fay.result("set", affiliations("shared", to={bob.bare: "owner"}), to=HOST)
+    bob.result("set", create("his", publish_model="open"), to=HOST)
     bob.result("set", affiliations("his", to={fay.bare: "member"}), to=HOST)
     fay.result("set", subscribe("his", fay.bare), to=HOST)
-    bob.send(f"<presence to='{ROOM.at('bob')}'>{X}</presence>")
-    bob.result("set", f"<query xmlns='{ROOM_OWNER}'><x xmlns='jabber:x:data' type='submit'/>"
-               "</query>", to=ROOM.jid)
-    bob.result("set", f"<query xmlns='{ADMIN}'>{item(jid=fay.bare, affiliation='member')}</query>",
-               to=ROOM.jid)
+    fay.result("set", publish("his", entry("hers"), item="1"), to=HOST)
+
+
+def rooms(fay, bob):
+    hers, his = Room("hers").create(fay, "f"), Room("his").create(bob, "b")
+    hers.set_affiliation(fay, bob.bare, "owner")
+    his.set_affiliation(bob, fay.bare, "admin")
+    don(bob, his, fay.bare, TEACHER, "Teacher")
+    his.enter(fay, "f")
+    his.say(fay, "hello")
+    his.set_subject(fay, "fay@localhost")
+
+
+def invitations(server):
+    for _ in range(2):
+        token = token_of(invite(server, "--roster", "fay@localhost"))
+    guest = server.connect()
+    assert show(guest, token) is True and register(guest, "erin") is True
+
+
+@pytest.fixture(params=[1, 4])
+def settled(make_server, request):
+    """A server, and who named fay there."""
+    server = make_server("fay", "bob", "carol", "dave", workers=request.param, settings=SETTINGS)
+    fay, bob, carol, dave = (server.client(name, "r") for name in ("fay", "bob", "carol", "dave"))
+    for client in carol, dave:
+        assert contacts_of(client) == set()
+    own_things(fay)
+    contacts(server, fay, carol, dave)
+    rules_of_others(fay, bob, carol, dave)
+    words_of_others(bob)
+    nodes(fay, bob)
+    rooms(fay, bob)
+    invitations(server)
+    server.ctl("set", "admin.accounts", "fay@localhost bob@localhost")
+    server.ctl("room-admin", "add", "fay@localhost")
     fay.send("<message to='bob@localhost' type='chat'><body>hello</body></message>")
-    until("rows", lambda: rows_with(server, "fay@localhost"))
-    fay.close()
-    bob.close()
+    bob.expect("<message><body>hello</body></message>")
+    until("rows", lambda: "message.stanza" in rows_that_name_it(server))
+    return server, bob, carol, dave
+
+
+def unload(server):
+    """Nobody is in memory."""
+    for client in server.clients:
+        client.close()
+    server.restart()
+    assert server.ctl("status")["rows"][0]["accounts_loaded"] == 0
+
+
+@pytest.mark.parametrize("loaded", [True, False])
+def test_nothing_is_left(settled, loaded):
+    server, *others = settled
+    number = number_of(server, "fay@localhost")
+    assert KEPT.keys() < rows_that_name_it(server) | {"former.jid"}
+    assert KEPT_NUMBERS.keys() < rows_of(server, number)
+    if not loaded:
+        unload(server)
     server.ctl("user", "del", "fay@localhost")
+    for client in others:
+        client.close()
     server.stop()
-    left = rows_with(server, "fay@localhost")
-    assert left == set(KEPT), left ^ set(KEPT)
+    kept = rows_that_name_it(server)
+    assert kept == KEPT.keys(), kept ^ KEPT.keys()
+    assert rows_of(server, number) == KEPT_NUMBERS.keys()
+
+
+@pytest.mark.parametrize("loaded", [True, False])
+def test_the_next_one_inherits_nothing(settled, loaded):
+    server, bob, carol, dave = settled
+    if not loaded:
+        unload(server)
+    server.ctl("user", "del", "fay@localhost")
+    if not loaded:
+        bob, carol, dave = (server.client(name, "r") for name in ("bob", "carol", "dave"))
+    server.add_user("fay")
+    fay = server.client("fay", "r")
+    until("policies", lambda: policy(bob)[2] == {"localhost": "block"} and policy(carol)[2] == {})
+    until("push", lambda: registrations(server, "bob") == {("fay@localhost.example", "n3")})
+    for client in bob, carol, dave:
+        until("rosters", lambda c=client: fay.bare not in contacts_of(c))
+    assert contacts_of(fay) == set()
+    fay.send(f"<presence to='{carol.bare}' type='subscribe'/>")
+    carol.expect(f"<presence from='{fay.bare}' type='subscribe'/>")
+    fay.send(f"<message to='{dave.bare}' id='m'><body>hello</body></message>")
+    fay.expect_error("service-unavailable", "cancel", "<message id='m'/>")
+    assert server.rows("get", "admin.accounts")[0]["value"] == "bob@localhost"
+    assert server.rows("room-admin", "list") == []

@@ -372,6 +372,25 @@ void policy_edit(struct iq *iq)
         privacy_change_run(c->iq->account, c);
 }
 
+static void forgotten(struct privacy_change *c, enum err e)
+{
+    (void)e;
+    privacy_change_end(c);
+}
+
+void policy_forget(struct account *a, slice bare)
+{
+    struct rule rule;
+    bool any = policy_rule(privacy_of(a), bare, &rule) && slice_eq(rule.value, bare);
+    if (!any && a->mutations == NULL) /* which may bring one */
+        return;
+    struct privacy_change *c = privacy_change_new(NULL);
+    struct edit *e = edit_new(c, 1);
+    edit_add(e, slice_dup(c->arena, bare), ACTION_NONE);
+    c->done = forgotten;
+    privacy_change_run(a, c);
+}
+
 void policy_get(struct iq *iq)
 {
     const struct privacy *p = privacy_of(iq->account);

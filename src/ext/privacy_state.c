@@ -161,6 +161,13 @@ static struct store_stmt stmt_drop_account = {
     .sql = "DELETE FROM privacy WHERE owner = $1",
 };
 
+/* The policies of others, which may allow the address what nobody else may. Their lists stay: these
+ * grant nothing, and a block is for whoever has the address. */
+static struct store_stmt stmt_forget = {
+    .name = "privacy.forget", .params = "t", .cols = "",
+    .sql = "DELETE FROM privacy_rule WHERE list = '' AND value = $1",
+};
+
 static const struct store_migration migrations[] = {
     { 1,
       "CREATE TABLE privacy(owner INTEGER PRIMARY KEY, standard TEXT NOT NULL, "
@@ -182,12 +189,14 @@ static const struct store_migration migrations[] = {
       "owner BIGINT NOT NULL, at_us BIGINT NOT NULL, reporter TEXT NOT NULL, jid TEXT NOT NULL, "
       "reason TEXT NOT NULL, text TEXT NOT NULL, ids TEXT NOT NULL);"
       "CREATE INDEX report_owner ON report(owner);" },
+    { 2, "CREATE INDEX privacy_rule_policy ON privacy_rule(value) WHERE list = ''",
+      "CREATE INDEX privacy_rule_policy ON privacy_rule(value) WHERE list = ''" },
     { 0 }
 };
 static struct store_stmt *const stmts[] = {
     &stmt_account, &stmt_rules, &stmt_put_account, &stmt_put, &stmt_drop, &stmt_drop_list,
-    &stmt_drop_all, &stmt_drop_account, &report_stmts[0], &report_stmts[1], &report_stmts[2],
-    &report_stmts[3], NULL,
+    &stmt_drop_all, &stmt_drop_account, &stmt_forget, &report_stmts[0], &report_stmts[1],
+    &report_stmts[2], &report_stmts[3], NULL,
 };
 static const struct store_schema privacy_schema = { "privacy", migrations, stmts, NULL };
 /* clang-format on */
@@ -301,6 +310,12 @@ static void privacy_remove(struct account *a, struct store_batch *b)
 {
     STORE_ADD(b, &stmt_drop_all, STORE_ANY_ROWS, SV_I(a->id));
     STORE_ADD(b, &stmt_drop_account, STORE_ANY_ROWS, SV_I(a->id));
+    STORE_ADD(b, &stmt_forget, STORE_ANY_ROWS, SV_T(a->jid));
+}
+
+static void privacy_account_deleted(struct worker *w, slice bare)
+{
+    accounts_each(w, policy_forget, bare);
 }
 
 static void privacy_freed(struct session *s)
@@ -479,6 +494,7 @@ const struct feature privacy_feature = {
     .loaded = privacy_loaded,
     .unload = privacy_unload,
     .remove = privacy_remove,
+    .account_deleted = privacy_account_deleted,
     .session_freed = privacy_freed,
     .session_save = privacy_save,
     .session_restore = privacy_restore,

@@ -130,6 +130,8 @@ static const struct store_migration push_migrations[] = {
       "PRIMARY KEY(owner, service, node))" },
     /* options are sealed since; clients register again at their next login */
     { 2, "DELETE FROM push", "DELETE FROM push" },
+    { 3, "CREATE INDEX push_service ON push(service)",
+      "CREATE INDEX push_service ON push(service)" },
     { 0 },
 };
 static struct store_stmt push_put = {
@@ -152,6 +154,13 @@ static struct store_stmt push_delete_all = {
     .params = "i",
     .cols = "",
 };
+/* '0' is the character after '/': these are the full addresses. */
+static struct store_stmt push_delete_service = {
+    .name = "push.delete-service",
+    .sql = "DELETE FROM push WHERE service = $1 OR (service > $1 || '/' AND service < $1 || '0')",
+    .params = "t",
+    .cols = "",
+};
 static struct store_stmt push_load = {
     .name = "push.load",
     .sql = "SELECT service, node, resource, options FROM push WHERE owner = $1 ORDER BY at_us",
@@ -161,8 +170,8 @@ static struct store_stmt push_load = {
 static const struct store_schema push_schema = {
     .feature = "push",
     .migrations = push_migrations,
-    .stmts =
-        (struct store_stmt *const[]){ &push_put, &push_delete, &push_delete_all, &push_load, NULL },
+    .stmts = (struct store_stmt *const[]){ &push_put, &push_delete, &push_delete_all,
+                                           &push_delete_service, &push_load, NULL },
 };
 
 /* The registrations of an account, oldest first. One block each, texts behind it. */
@@ -670,6 +679,22 @@ static void unload(struct account *a)
 static void remove_all(struct account *a, struct store_batch *b)
 {
     STORE_ADD(b, &push_delete_all, STORE_ANY_ROWS, SV_I(a->id));
+    STORE_ADD(b, &push_delete_service, STORE_ANY_ROWS, SV_T(a->jid));
+}
+
+/* An account was a push service: whoever gets its address is told nothing. */
+static void forget_service(struct account *a, slice bare)
+{
+    for (const struct registration *r = *registrations(a); r != NULL; r = r->next) {
+        struct jid service = jid_split(r->service);
+        if (slice_eq(jid_bare(&service), bare))
+            change(a, CHANGE_DELETE, r, NULL);
+    }
+}
+
+static void account_deleted(struct worker *w, slice bare)
+{
+    accounts_each(w, forget_service, bare);
 }
 
 /* Commands. */
@@ -757,6 +782,7 @@ const struct feature push_feature = {
     .loaded = loaded,
     .unload = unload,
     .remove = remove_all,
+    .account_deleted = account_deleted,
     .session_hibernates = hibernating,
     .session_resumed = presence_wake,
     .session_quiet = quiet_changed,

@@ -95,13 +95,7 @@ static struct store_stmt stmt_reserved = {
 
 static struct store_stmt stmt_forget = {
     .name = "invite.forget",
-    .sql = "DELETE FROM invite WHERE inviter = $1 AND used_by = ''",
-    .params = "t",
-    .cols = "",
-};
-static struct store_stmt stmt_unwelcome = {
-    .name = "invite.unwelcome",
-    .sql = "UPDATE invite SET welcome = 0 WHERE welcome <> 0 AND (inviter = $1 OR used_by = $1)",
+    .sql = "DELETE FROM invite WHERE inviter = $1 OR used_by = $1",
     .params = "t",
     .cols = "",
 };
@@ -143,8 +137,8 @@ const struct store_schema invite_schema = {
     .feature = "invite",
     .migrations = migrations,
     .stmts = (struct store_stmt *const[]){ &stmt_put, &stmt_trim, &stmt_there, &stmt_get, &stmt_use,
-                                           &stmt_reserved, &stmt_forget, &stmt_unwelcome,
-                                           &stmt_welcomed, &stmt_unfinished, NULL },
+                                           &stmt_reserved, &stmt_forget, &stmt_welcomed,
+                                           &stmt_unfinished, NULL },
 };
 
 /* In the database lies a hash of the token, by which it is found: a copy of the database lets
@@ -231,7 +225,6 @@ void invite_add_use(struct store_batch *b, slice token, slice jid, uint64_t now_
 void invite_remove(struct account *a, struct store_batch *b)
 {
     STORE_ADD(b, &stmt_forget, STORE_ANY_ROWS, SV_T(a->jid));
-    STORE_ADD(b, &stmt_unwelcome, STORE_ANY_ROWS, SV_T(a->jid));
 }
 
 /* Makes the two users contacts of each other: one change of the roster at each home. The row of the
