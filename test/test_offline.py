@@ -142,3 +142,61 @@ def test_strangers_leave_room_for_contacts(make_server):
     alice.expect_nothing("<message type='error'/>")
     bob = server.client("bob", "b")
     assert take(bob, 50) == [str(i) for i in range(5)] + [f"c{i}" for i in range(45)]
+
+
+def test_nobody_is_a_stranger_without_contacts(make_server):
+    """There is no contact to keep room for, also after a request; from the first contact on there
+    is."""
+    server = make_server("alice", "bob", "carol", settings={
+        "mailbox.unsettled-max": "20"})
+    alice, carol = server.client("alice", "a"), server.client("carol", "c")
+    carol.send("<presence to='bob@localhost' type='subscribe'/>")
+    for i in range(21):
+        carol.send(chat("bob@localhost", i))
+    carol.expect_error("resource-constraint", "wait", "<message type='error'/>")
+    bob = server.client("bob", "b")
+    assert take(bob, 20) == [str(i) for i in range(20)]
+    bob.result("set", "<query xmlns='jabber:iq:roster'><item jid='alice@localhost'/></query>")
+    bob.close()
+    for i in range(3):
+        carol.send(chat("bob@localhost", f"c{i}"))
+    carol.expect_error("resource-constraint", "wait", "<message type='error'/>")
+    for i in range(18):
+        alice.send(chat("bob@localhost", f"a{i}"))
+    alice.expect_nothing("<message type='error'/>")
+    assert take(server.client("bob", "b"), 20) == ["c0", "c1"] + [f"a{i}" for i in range(18)]
+
+
+def test_bytes_that_wait(make_server):
+    """Few large messages fill a mailbox as well, also across a restart; a part of it for strangers.
+    Another mailbox is not concerned, and what is delivered gives room again."""
+    server = make_server("alice", "bob", "carol", "dave", settings={
+        "mailbox.unsettled-bytes": "100kB"})
+    server.befriend("alice", "bob")
+    alice, carol = server.client("alice", "a"), server.client("carol", "c")
+    for client in alice, carol:
+        client.enable_sm()
+    for i in range(2):
+        carol.send(chat("bob@localhost", f"{i}{'x' * 10000}"))
+    carol.expect_error("resource-constraint", "wait", "<message type='error'/>")
+    for i in range(1, 6):
+        alice.send(chat("bob@localhost", f"{i}{'x' * 10000}"))
+    alice.wait_acked(5)
+    carol.wait_acked(2)
+    alice.expect_nothing("<message type='error'/>")
+    server.kill()
+    server.start()
+    alice, carol = server.client("alice", "a"), server.client("carol", "c")
+    carol.send(chat("bob@localhost", "no"))
+    carol.expect_error("resource-constraint", "wait", "<message type='error'/>")
+    for i in range(6, 11):
+        alice.send(chat("bob@localhost", f"{i}{'x' * 10000}"))
+    alice.expect_error("resource-constraint", "wait", "<message type='error'/>")
+    for client in alice, carol:
+        client.send(chat("dave@localhost", f"{'x' * 10000}"))
+        client.expect_nothing("<message type='error'/>")
+    bob = server.client("bob", "b")
+    assert [text.rstrip("x") for text in take(bob, 10)] == [str(i) for i in range(10)]
+    for client in alice, carol:
+        client.send(chat("bob@localhost", "again"))
+        bob.expect(f"<message from='{client}'><body>again</body></message>")

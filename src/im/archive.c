@@ -72,14 +72,17 @@ struct store_stmt archive_load = {
     .params = "i",
     .cols = "iiB",
 };
+#define OPEN(bytes)                                                                                \
+    "SELECT e.id, e.flags, coalesce((SELECT jid FROM account WHERE id = e.peer), m.remote)," bytes \
+    " FROM entry e JOIN message m ON m.id = e.msg WHERE e.owner = $1 AND e.id >"                   \
+    " coalesce((SELECT cursor FROM mailbox WHERE owner = $1), 0) AND e.flags % 2 = 1"              \
+    " ORDER BY e.id"
 struct store_stmt archive_open = {
     .name = "archive.open",
-    .sql = "SELECT e.id, e.flags, coalesce((SELECT jid FROM account WHERE id = e.peer), m.remote)"
-           " FROM entry e JOIN message m ON m.id = e.msg WHERE e.owner = $1 AND e.id >"
-           " coalesce((SELECT cursor FROM mailbox WHERE owner = $1), 0) AND e.flags % 2 = 1"
-           " ORDER BY e.id",
+    .sqlite = OPEN("length(CAST(m.stanza AS BLOB))"),
+    .pgsql = OPEN("octet_length(m.stanza)"),
     .params = "i",
-    .cols = "iiT",
+    .cols = "iiTi",
 };
 /* Origins of what came, and of what was sent with the address it was sent to. Bounded by the
  * entries looked at, not only by the hits: a busy account has more in ten minutes than anybody

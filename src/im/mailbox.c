@@ -4,7 +4,7 @@
 #include "base/mem.h"
 #include "base/setting.h"
 #include "im/account.h"
-#include "im/archive.h"
+#include "im/archive_size.h"
 #include "im/node.h"
 #include "im/roster.h"
 #include "im/server.h"
@@ -71,12 +71,27 @@ void mailbox_strange(struct account *a, uint64_t id)
     if (e == NULL || e->stranger)
         return;
     e->stranger = true;
-    a->mailbox.strangers += e->state != ENTRY_SETTLED;
+    if (e->state != ENTRY_SETTLED) {
+        a->mailbox.strangers++;
+        a->mailbox.stranger_bytes += e->bytes;
+    }
+}
+
+void mailbox_weigh(struct account *a, uint64_t id, size_t len)
+{
+    struct entry *e = find(&a->mailbox, id);
+    size_t bytes = len + ARCHIVE_ROW_BYTES;
+    if (e == NULL || e->state == ENTRY_SETTLED)
+        return;
+    ensure(e->bytes == 0);
+    e->bytes = bytes < UINT32_MAX ? (uint32_t)bytes : UINT32_MAX;
+    a->mailbox.open_bytes += e->bytes;
+    a->mailbox.stranger_bytes += e->stranger ? e->bytes : 0;
 }
 
 bool mailbox_is_stranger(const struct account *a, slice bare)
 {
-    if (a->roster == NULL) /* this server keeps none */
+    if (roster_count(a) == 0) /* there is no contact to keep room for */
         return false;
     const struct roster_item *item = roster_find(a->roster, bare);
     return (item == NULL || (item->flags & ROSTER_LISTED) == 0) && !slice_eq(bare, a->jid);
@@ -255,6 +270,8 @@ void mailbox_settle(struct account *a, uint64_t id)
     e->state = ENTRY_SETTLED;
     m->open--;
     m->strangers -= e->stranger;
+    m->open_bytes -= e->bytes;
+    m->stranger_bytes -= e->stranger ? e->bytes : 0;
     m->dirty = true;
     advance(m);
     compact(m);
@@ -285,13 +302,22 @@ bool mailbox_clean(const struct account *a) { return !a->mailbox.writing && !a->
 
 bool mailbox_full(const struct account *a)
 {
-    return (int64_t)a->mailbox.open >= setting_int(&mailbox_unsettled_max);
+    const struct mailbox *m = &a->mailbox;
+    return (int64_t)m->open >= setting_int(&mailbox_unsettled_max) ||
+           (int64_t)m->open_bytes >= setting_int(&mailbox_unsettled_bytes);
+}
+
+static int64_t strangers_part(const struct setting *limit)
+{
+    int64_t max = setting_int(limit), share = setting_int(&mailbox_stranger_share);
+    return max / 100 * share + max % 100 * share / 100;
 }
 
 bool mailbox_full_of_strangers(const struct account *a)
 {
-    int64_t max = setting_int(&mailbox_unsettled_max), share = setting_int(&mailbox_stranger_share);
-    return (int64_t)a->mailbox.strangers >= max / 100 * share + max % 100 * share / 100;
+    const struct mailbox *m = &a->mailbox;
+    return (int64_t)m->strangers >= strangers_part(&mailbox_unsettled_max) ||
+           (int64_t)m->stranger_bytes >= strangers_part(&mailbox_unsettled_bytes);
 }
 
 enum entry_state mailbox_state(const struct account *a, uint64_t id)
@@ -342,6 +368,7 @@ void mailbox_loaded(struct account *a, const struct store_batch *b, unsigned fir
             at(m, m->len - 1)->state = ENTRY_SETTLED;
             m->open--;
         }
+        mailbox_weigh(a, id, (size_t)store_int(b, first + 1, i, 3));
     }
     advance(m); /* what held it back may be gone */
     compact(m);

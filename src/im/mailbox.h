@@ -23,9 +23,10 @@ enum entry_state { ENTRY_OPEN, ENTRY_TAKEN, ENTRY_SETTLED };
 
 struct entry {
     uint64_t id;
-    uint8_t state; /* enum entry_state */
-    bool hidden;   /* not in the archive: gone when it is settled */
-    bool stranger; /* from somebody who is not on the owner's roster */
+    uint32_t bytes; /* its share of mailbox.unsettled-bytes */
+    uint8_t state;  /* enum entry_state */
+    bool hidden;    /* not in the archive: gone when it is settled */
+    bool stranger;  /* from somebody who is not on the owner's roster */
 };
 
 struct mailbox {
@@ -33,8 +34,9 @@ struct mailbox {
     uint64_t cursor, cursor_stored;
     struct entry *ring; /* entries above the cursor, ids rising; NULL while there are none */
     uint32_t cap, head, len;
-    uint32_t open;       /* not settled: counts against mailbox.unsettled-max */
-    uint32_t strangers;  /* of these: from strangers */
+    uint32_t open;                       /* not settled: counts against mailbox.unsettled-max */
+    uint32_t strangers;                  /* of these: from strangers */
+    uint64_t open_bytes, stranger_bytes; /* of the same, against mailbox.unsettled-bytes */
     bool dirty, writing; /* something was settled since the last write / it is under way */
     bool hidden;         /* there are hidden ones, or were since the cursor was written */
     struct timer timer;  /* writes */
@@ -49,17 +51,21 @@ void mailbox_save(struct account *a, struct store_batch *b); /* adds the write o
 
 uint64_t mailbox_mint(struct account *a); /* the next archive id */
 void mailbox_open(struct account *a, uint64_t id, enum entry_state state);
-void mailbox_hide(struct account *a, uint64_t id);        /* of one just opened */
-void mailbox_strange(struct account *a, uint64_t id);     /* the same: it is from a stranger */
+void mailbox_hide(struct account *a, uint64_t id);    /* of one just opened */
+void mailbox_strange(struct account *a, uint64_t id); /* the same: it is from a stranger */
+/* The same, once: the stanza as it is stored has `len` bytes. */
+void mailbox_weigh(struct account *a, uint64_t id, size_t len);
 bool mailbox_hides(const struct account *a, uint64_t id); /* its id is not told to clients */
 void mailbox_set(struct account *a, uint64_t id,
                  enum entry_state state);            /* of an id that is not settled */
 void mailbox_settle(struct account *a, uint64_t id); /* the owner has it; unknown ids are fine */
 /* All in state OPEN that the archive shows (not hidden): nobody needs them delivered. */
 void mailbox_settle_archived(struct account *a);
-bool mailbox_full(const struct account *a); /* mailbox.unsettled-max is reached */
+/* mailbox.unsettled-max or mailbox.unsettled-bytes is reached. */
+bool mailbox_full(const struct account *a);
 /* The share of strangers in it is. A stranger is anybody but the account itself and the contacts
- * that the owner has in the roster. A subscription request does not make its sender a contact. */
+ * that the owner has in the roster; there are none while the owner has no contact. A subscription
+ * request does not make its sender a contact. */
 bool mailbox_full_of_strangers(const struct account *a);
 bool mailbox_is_stranger(const struct account *a, slice bare);
 enum entry_state mailbox_state(const struct account *a, uint64_t id); /* unknown: settled */

@@ -1,4 +1,4 @@
-#include "im/archive.h"
+#include "im/archive_size.h"
 #include "im/test_node.h"
 
 #include <setjmp.h>
@@ -285,6 +285,67 @@ static void test_what_is_settled_above_the_cursor_is_stored(void **state)
     mailbox_fini(&again);
 }
 
+static uint64_t weighed(uint64_t len) { return len + ARCHIVE_ROW_BYTES; }
+
+/* Strangers have their part of the bytes, too, whether they are known before the size or behind. */
+static void test_limit_in_bytes(void **state)
+{
+    enum { MOST = 100000, LARGE = 10000 };
+    struct why why;
+    (void)state;
+    struct setting *max = setting_find(SLICE("mailbox.unsettled-bytes"));
+    struct setting *share = setting_find(SLICE("mailbox.stranger-share"));
+    assert_int_equal(setting_set(max, SLICE("100000B"), &why), OK);
+    assert_int_equal(setting_set(share, SLICE("20"), &why), OK);
+    for (uint64_t id = 1; id <= 2; id++) {
+        assert_false(mailbox_full_of_strangers(a));
+        mailbox_open(a, id, ENTRY_OPEN);
+        if (id == 1)
+            mailbox_strange(a, id);
+        mailbox_weigh(a, id, LARGE);
+        mailbox_strange(a, id);
+    }
+    assert_int_equal(a->mailbox.stranger_bytes, 2 * weighed(LARGE));
+    assert_true(mailbox_full_of_strangers(a) && !mailbox_full(a));
+    for (uint64_t id = 3; id <= 10; id++) {
+        assert_false(mailbox_full(a));
+        mailbox_open(a, id, ENTRY_OPEN);
+        mailbox_weigh(a, id, LARGE);
+    }
+    assert_true(mailbox_full(a));
+    for (uint64_t id = 10; id >= 1; id--)
+        mailbox_settle(a, id);
+    assert_int_equal(a->mailbox.open_bytes, 0);
+    assert_int_equal(a->mailbox.stranger_bytes, 0);
+    assert_false(mailbox_full(a) || mailbox_full_of_strangers(a));
+    setting_reset(max);
+    setting_reset(share);
+}
+
+/* They weigh the same again when the account is loaded: what was settled nothing. */
+static void test_bytes_of_a_loaded_mailbox(void **state)
+{
+    static const slice stanza = SLICE_INIT("<message><body>\xc3\xa4</body></message>");
+    struct account again;
+    (void)state;
+    keep_messages(1, 3);
+    struct store_batch *b = store_write(t.store, account_lane(a));
+    archive_add(
+        b,
+        &(struct archive_message){
+            .at_us = 4, .rcpt = a->id, .rcpt_entry = 4, .flags = ENTRY_OFFLINE, .stanza = stanza });
+    mailbox_open(a, 4, ENTRY_OPEN);
+    mailbox_settle(a, 2);
+    mailbox_save(a, b);
+    assert_int_equal(store_run(b, NULL, NULL), STORE_OK);
+    load_again(&again);
+    assert_int_equal(again.mailbox.open, 3);
+    assert_int_equal(again.mailbox.open_bytes,
+                     2 * weighed(sizeof "<message/>" - 1) + weighed(stanza.len));
+    mailbox_fini(&again);
+    timer_cancel(&a->mailbox.timer);
+}
+
 /* The record is bounded: its oldest ranges are kept. */
 static void test_many_ranges(void **state)
 {
@@ -426,6 +487,8 @@ int main(void)
         cmocka_unit_test_setup(test_states, fresh),
         cmocka_unit_test_setup(test_growth, fresh),
         cmocka_unit_test_setup(test_limit, fresh),
+        cmocka_unit_test_setup(test_limit_in_bytes, fresh),
+        cmocka_unit_test_setup(test_bytes_of_a_loaded_mailbox, fresh),
         cmocka_unit_test_setup(test_the_cursor_passes_what_was_sent, fresh),
         cmocka_unit_test_setup(test_the_cursor_is_stored, fresh),
         cmocka_unit_test_setup(test_what_is_settled_above_the_cursor_is_stored, fresh),

@@ -12,6 +12,7 @@
 #include "im/guest.h"
 #include "im/node.h"
 #include "im/recent.h"
+#include "im/roster.h"
 #include "im/rows.h"
 #include "im/server.h"
 #include "im/stage.h"
@@ -38,6 +39,16 @@ struct setting mailbox_unsettled_max = {
     .unit = "messages",
     .doc = "Messages that may wait for one account. More are refused with resource-constraint.",
 };
+struct setting mailbox_unsettled_bytes = {
+    .name = "mailbox.unsettled-bytes",
+    .type = SET_BYTES,
+    .def = 128 << 20,
+    .min = 64 << 10,
+    .max = 1ll << 40,
+    .allow_none = true,
+    .doc = "How much the messages that wait for one account may take together; each counts 128 "
+           "bytes more than its size. More are refused with resource-constraint.",
+};
 struct setting mailbox_stranger_share = {
     .name = "mailbox.stranger-share",
     .type = SET_INT,
@@ -45,9 +56,11 @@ struct setting mailbox_stranger_share = {
     .min = 1,
     .max = 100,
     .unit = "percent",
-    .doc = "Percentage of mailbox.unsettled-max that users who are not contacts of the account may "
-           "fill. Further messages from them are refused, so that strangers cannot block the "
-           "messages of contacts. 100: contacts and strangers are treated alike.",
+    .doc =
+        "Percentage of mailbox.unsettled-max, and of mailbox.unsettled-bytes, that users who are "
+        "not contacts of the account may fill together. Further messages from them are refused, "
+        "so that strangers cannot block the messages of contacts. 100: contacts and strangers "
+        "are treated alike.",
 };
 struct setting mailbox_tell_strangers = {
     .name = "mailbox.tell-strangers",
@@ -240,6 +253,7 @@ static struct pending *store_message(struct account *a, const struct incoming *i
     *p = (struct pending){ a, stanza_ref(in->st), in->origin, in->archive_id, in->origin_hash };
     buf_init(&text, 64u << 20);
     stanza_store(&text, in->st);
+    mailbox_weigh(a, in->archive_id, text.len);
     struct store_batch *b = store_write(w->store, account_lane(a));
     archive_add(b, &(struct archive_message){
                        .at_us = loop_wall_us(w->loop),
@@ -377,7 +391,7 @@ static bool learns(const struct account *a, const struct stanza *st)
     if (a->state != ACCOUNT_READY || a->removing)
         return false;
     return slice_eq(stanza_from_bare(st), a->jid) ||
-           (a->roster != NULL && !mailbox_is_stranger(a, stanza_from_bare(st)));
+           (roster_count(a) > 0 && !mailbox_is_stranger(a, stanza_from_bare(st)));
 }
 
 static enum routed refuse(struct account *a, struct incoming *in, enum stanza_error e, slice text)

@@ -10,6 +10,7 @@
 
 static struct setting *const message_settings[] = { &im_durable_ack,
                                                     &mailbox_unsettled_max,
+                                                    &mailbox_unsettled_bytes,
                                                     &mailbox_stranger_share,
                                                     &mailbox_tell_strangers,
                                                     &presence_stranger_requests,

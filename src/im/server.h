@@ -11,8 +11,8 @@ struct session;
 /* im/iq.c */
 extern struct setting presence_stranger_requests;
 /* im/message.c */
-extern struct setting im_durable_ack, mailbox_unsettled_max, mailbox_stranger_share,
-    mailbox_tell_strangers;
+extern struct setting im_durable_ack, mailbox_unsettled_max, mailbox_unsettled_bytes,
+    mailbox_stranger_share, mailbox_tell_strangers;
 bool message_storable(const struct stanza *st);
 unsigned message_from_session(struct session *s, struct stanza *st, struct origin origin);
 /* The sender's entry of a message that goes to another node; ticket_done(origin) when it is
