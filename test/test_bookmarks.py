@@ -184,6 +184,23 @@ def test_an_item_is_named_by_the_bare_jid_of_its_room(alice, item, exists):
     assert len(rooms(alice.result("get", GET_PRIVATE))) == exists
 
 
+@pytest.mark.parametrize("column, value", [("id", "not a jid@@"), ("xml", "<conference"),
+                                           ("xml", "<a xmlns='urn:x'/>")])
+def test_a_damaged_row_is_no_bookmark(server, column, value):
+    alice = server.client("alice")
+    for room in "ab":
+        alice.result("set", publish(NODE, conference(name=room), item=f"{room}@conf.example",
+                                    **OPTIONS))
+    server.stop()
+    with server.database() as db:
+        db.execute(f"UPDATE pubsub_item SET {column} = ? WHERE id = ?", (value, "a@conf.example"))
+    server.start()
+    alice = server.client("alice")
+    assert rooms(alice.result("get", GET_PRIVATE)) == {("b@conf.example", "b", "true", "me")}
+    alice.result("set", private(("b@conf.example", "new")))
+    assert rooms(alice.result("get", GET_PRIVATE)) == {("b@conf.example", "new", "true", "me")}
+
+
 def test_a_node_of_that_name_at_a_service_is_no_bookmark(alice):
     """At a pubsub service it is a node as any other."""
     service = "pubsub.localhost"

@@ -794,6 +794,21 @@ def test_retraction_reaches_who_was_away(server):
     bob.expect(f"<message id='r-m1'><retract xmlns='{RETRACT}' id='m1'/></message>")
 
 
+def test_who_comes_after_the_acknowledgement_does_not_get_the_old_words(server):
+    """Until then a client may get them as if it had come a moment earlier, and the retraction
+    behind them."""
+    alice = server.login("alice", "a")
+    alice.enable_sm()
+    for i in range(10):
+        alice.send(f"<message to='bob@localhost' type='chat' id='m{i}'><body>oops</body></message>")
+        retract(alice, "bob@localhost", f"m{i}")
+        alice.wait_acked(2 * i + 2)
+        bob = server.client("bob", "b")
+        assert tombstone(bob.expect(f"<message id='m{i}'/>")) is not None
+        bob.expect(f"<message id='r-m{i}'><retract xmlns='{RETRACT}' id='m{i}'/></message>")
+        bob.close()
+
+
 def test_a_retraction_that_is_not_let_in(server):
     """A blocked user cannot retract messages in the archive of the user who blocks them."""
     alice, bob = server.client("alice", "a"), server.client("bob", "b")

@@ -86,7 +86,7 @@ static const char *item_rule(slice id, struct arena *tmp)
     return names_room(id, &jid, tmp) ? NULL : "the id of a bookmark is the bare JID of its room";
 }
 
-/* Items come newest first. */
+/* Items come newest first. Those that are no bookmarks, or are damaged, are left out. */
 static struct bookmarks read_items(const struct ps_item *items, unsigned count, struct arena *tmp)
 {
     struct bookmarks all = { 0 };
@@ -94,10 +94,8 @@ static struct bookmarks read_items(const struct ps_item *items, unsigned count, 
         struct elem e;
         struct jid jid;
         if (!elem_parse(&e, items[i].xml, SLICE(NS_CLIENT)) ||
-            !elem_is(&e, "conference", NS_BOOKMARKS))
+            !elem_is(&e, "conference", NS_BOOKMARKS) || !names_room(items[i].id, &jid, tmp))
             continue;
-        if (!names_room(items[i].id, &jid, tmp))
-            continue; /* an earlier version took it */
         struct bookmark b = read_conference(&e, jid.full, NS_BOOKMARKS, tmp);
         b.item = items[i].id;
         b.older = bookmarks_find(&all, b.jid) != NULL;
