@@ -20,7 +20,7 @@ def settings_that_limit():
     """Names of settings that say how many or how much; not those in units of time."""
     for line in (ROOT / "docs/config.md").read_text().splitlines():
         row = re.match(r"\| `([a-z0-9.-]+)` \| ([^|]*)\|", line)
-        limit = r"-max$|\.max$|-per-|\.quota$|user-bytes$|room-bytes$|-share$"
+        limit = r"-max$|\.max$|-per-|\.quota$|bytes$|-share$"
         if row and re.search(limit, row[1]) and \
                 not re.search(r"\d(ms|s|min|h|d)\b", row[2]):
             yield row[1]
