@@ -231,7 +231,8 @@ def test_a_room_where_nobody_is_seen(alice, bob, carol, cave):
 @muc.owners_may("anonymous")
 def test_whom_to_ask_about_a_room(alice, bob, cave):
     """muc#roominfo_contactjid (§6.4): the owners, unless nobody shall know who they are."""
-    assert muc.disco_info(bob, cave.jid)[2][muc.INFO]["muc#roominfo_contactjid"] == alice.bare
+    assert muc.disco_info(bob, cave.jid)[2][muc.INFO]["muc#roominfo_contactjid"] == [
+        alice.bare]
     cave.configure(alice, whois="moderators")
     assert "muc#roominfo_contactjid" not in muc.disco_info(bob, cave.jid)[2][muc.INFO]
 

@@ -64,8 +64,10 @@ static void add_words(struct disco_info *d, const char *var, slice words)
     struct disco_field *f = NULL;
     slice word;
     while (slice_word(&words, &word)) {
-        if (f == NULL)
+        if (f == NULL) {
             f = disco_add_field(d, slice_of(var));
+            f->type = "list-multi"; /* XEP-0157 §3 */
+        }
         disco_add_value(f, word);
     }
 }

@@ -173,6 +173,7 @@ static void put_contacts(struct disco_info *d, const struct room_config *c,
     if (rest.len == 0 && !owners)
         return;
     struct disco_field *f = disco_add_field(d, SLICE("muc#roominfo_contactjid"));
+    f->type = "jid-multi";
     while (room_contact_next(&rest, &jid))
         disco_add_value(f, jid);
     for (unsigned i = 0; owners && i < facts->owner_count; i++)

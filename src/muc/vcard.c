@@ -87,6 +87,7 @@ void room_vcard_disco(struct disco_info *d, const struct room *r)
     if (rest.len == 0)
         return;
     struct disco_field *f = disco_add_field(d, SLICE("muc#roominfo_avatarhash"));
+    f->type = "text-multi"; /* XEP-0486 */
     while (slice_word(&rest, &hash))
         disco_add_value(f, hash);
 }

@@ -75,6 +75,8 @@ static void write_forms(struct buf *out, const struct disco_info *d)
         }
         buf_lit(out, "<field");
         xml_add_attr(out, "var", f->var);
+        if (f->type != NULL)
+            xml_add_attr(out, "type", slice_of(f->type));
         buf_lit(out, ">");
         for (unsigned v = 0; v < f->value_count; v++)
             write_value(out, f->value[v]);

@@ -23,6 +23,7 @@ struct disco_identity {
 struct disco_field {
     slice form; /* its FORM_TYPE */
     slice var;
+    const char *type; /* NULL: text-single; a field that may have several values needs its type */
     slice value[DISCO_VALUES_MAX];
     unsigned value_count;
 };
@@ -37,7 +38,7 @@ struct disco_info {
 void disco_add_identity(struct disco_info *d, slice category, slice type, slice name);
 void disco_add_feature(struct disco_info *d, slice feature);                /* again: fine */
 void disco_add_features(struct disco_info *d, const char *const *features); /* NULL: none */
-struct disco_field *disco_add_field(struct disco_info *d, slice var);
+struct disco_field *disco_add_field(struct disco_info *d, slice var); /* its type can be set */
 void disco_add_value(struct disco_field *f, slice value); /* beyond DISCO_VALUES_MAX: left out */
 
 /* Appends <query/> with the node of the request; empty: none. */
