@@ -58,12 +58,19 @@ static enum err no_command(char **argv, size_t count, struct arena *arena, struc
     return E_SYNTAX;
 }
 
+static bool is_positional(const struct command_arg *a)
+{
+    return a->kind == ARG_POSITIONAL || a->kind == ARG_OPTIONAL;
+}
+
 static enum err unknown_option(const struct command *c, slice name, struct why *why)
 {
     struct similar similar;
     similar_init(&similar, name);
-    for (const struct command_arg *a = c->args; a != NULL && a->name != NULL; a++)
-        similar_try(&similar, slice_of(a->name));
+    for (const struct command_arg *a = c->args; a != NULL && a->name != NULL; a++) {
+        if (!is_positional(a))
+            similar_try(&similar, slice_of(a->name));
+    }
     why_set(why, "%s: found the unknown option --%.*s; see `musterctl help %s`%s", c->name,
             SLICE_ARG(name), c->name, similar_text(&similar).text);
     return E_SYNTAX;
@@ -72,7 +79,7 @@ static enum err unknown_option(const struct command *c, slice name, struct why *
 static const struct command_arg *find_option(const struct command *c, slice name)
 {
     for (const struct command_arg *a = c->args; a != NULL && a->name != NULL; a++) {
-        if (slice_is(name, a->name) && a->kind != ARG_POSITIONAL && a->kind != ARG_OPTIONAL)
+        if (slice_is(name, a->name) && !is_positional(a))
             return a;
     }
     return NULL;
@@ -82,7 +89,7 @@ static const struct command_arg *find_option(const struct command *c, slice name
 static const struct command_arg *find_positional(const struct command *c, size_t number)
 {
     for (const struct command_arg *a = c->args; a != NULL && a->name != NULL; a++) {
-        if ((a->kind == ARG_POSITIONAL || a->kind == ARG_OPTIONAL) && number-- == 0)
+        if (is_positional(a) && number-- == 0)
             return a;
     }
     return NULL;

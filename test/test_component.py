@@ -198,7 +198,9 @@ def test_commands(host):
 
 
 def test_a_secret_is_made_if_none_is_given(host):
-    row, = host.rows("component", "add", "made.example.test")
+    first = host.ctl("component", "add", "made.example.test")
+    row, = first["rows"]
+    assert first["text"] == "made.example.test may connect with this secret"
     assert row["domain"] == "made.example.test" and len(row["secret"]) == 48
     Component(host, "made.example.test", row["secret"])
     assert row["secret"] not in host.log()

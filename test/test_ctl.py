@@ -561,6 +561,17 @@ def test_what_was_probably_meant(server, args, meant):
     assert done.stderr.endswith(f"did you mean {meant}?\n"), done.stderr
 
 
+def test_an_argument_is_not_proposed_as_an_option(server):
+    """`announce TEXT` has no --text."""
+    done = server.ctl_run("announce", "--text", "hello")
+    assert done.returncode == USAGE and "did you mean" not in done.stderr, done.stderr
+
+
+def test_an_empty_setting_is_called_empty(server):
+    assert server.ctl("set", "web.title", "Example")["text"] == "web.title is Example"
+    assert server.ctl("set", "web.title", "--default")["text"] == "web.title is empty"
+
+
 def test_help_of_a_setting_names_the_command(server):
     done = server.ctl_run("help", "upload.quota")
     assert done.returncode == USAGE and "`musterctl get upload.quota`" in done.stderr

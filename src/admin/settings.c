@@ -407,7 +407,7 @@ static void change_stored(void *arg, enum store_result result, const struct stor
         alarm_raise(&restart_alarm, slice_of(s->name));
         command_done(ch->call, "%s is %s after a restart of: %s", s->name, value, s->restart);
     } else {
-        command_done(ch->call, "%s is %s", s->name, value);
+        command_done(ch->call, "%s is %s", s->name, *value != '\0' ? value : "empty");
     }
 }
 

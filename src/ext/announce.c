@@ -264,7 +264,7 @@ static void online_told(struct worker *w, void *arg)
 {
     struct task *t = arg;
     (void)w;
-    command_done(t->call, "said to all who are online");
+    command_done(t->call, "sent to all online users");
 }
 
 static void page(void *arg, enum err e, const struct credentials_row *rows, uint32_t count);
@@ -281,7 +281,7 @@ static void page(void *arg, enum err e, const struct credentials_row *rows, uint
 {
     struct task *t = arg;
     if (e != OK) {
-        command_fail(t->call, e, "said to %lld accounts; the others could not be read",
+        command_fail(t->call, e, "sent to %lld accounts; the others could not be read",
                      (long long)t->told);
         return;
     }
@@ -292,7 +292,7 @@ static void page(void *arg, enum err e, const struct credentials_row *rows, uint
         t->told++;
     }
     if (count < CREDENTIALS_PAGE_MAX) {
-        command_done(t->call, "said to %lld accounts", (long long)t->told);
+        command_done(t->call, "sent to %lld accounts", (long long)t->told);
         return;
     }
     t->after = slice_cstr(t->call->arena, rows[count - 1].jid);
@@ -341,7 +341,8 @@ static void motd_done(struct worker *w, void *arg)
 {
     struct task *t = arg;
     (void)w;
-    command_done(t->call, t->text.len > 0 ? "the message of the day is set" : "it is deleted");
+    command_done(t->call, t->text.len > 0 ? "the message of the day is set"
+                                          : "the message of the day is deleted");
 }
 
 static void motd_written(void *arg, enum store_result result, const struct store_batch *b)

@@ -86,7 +86,18 @@ static void add_put(struct store_batch *b, struct command_call *call, slice doma
     STORE_ADD(b, &component_put, 1, SV_T(domain), SV_T(seal(secret, context, call->arena)));
 }
 
-static void stored(void *arg, enum store_result result, const struct store_batch *b)
+static void added(void *arg, enum store_result result, const struct store_batch *b)
+{
+    struct command_call *call = arg;
+    (void)b;
+    if (result != STORE_OK)
+        command_fail(call, err_of_store(result), "%s", err_text(err_of_store(result)));
+    else
+        command_done(call, "%.*s may connect with this secret",
+                     SLICE_ARG(command_arg(call, "domain")));
+}
+
+static void deleted(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct command_call *call = arg;
     if (result != STORE_OK)
@@ -114,7 +125,7 @@ static void made(void *arg, enum store_result result, const struct store_batch *
         command_text(m->call, "domain", m->domain);
         command_text(m->call, "secret", slice_of(m->secret));
     }
-    stored(m->call, result, b);
+    added(m->call, result, b);
 }
 
 static void make_secret(struct command_call *call, slice domain)
@@ -152,7 +163,7 @@ static void run_add(struct command_call *call)
     }
     struct store_batch *b = store_write(w->store, 0);
     add_put(b, call, domain, secret);
-    store_submit(b, w->loop, 0, stored, call);
+    store_submit(b, w->loop, 0, added, call);
 }
 
 static void run_del(struct command_call *call)
@@ -163,7 +174,7 @@ static void run_del(struct command_call *call)
         return;
     struct store_batch *b = store_write(w->store, 0);
     STORE_ADD(b, &component_delete, STORE_ANY_ROWS, SV_T(domain));
-    store_submit(b, w->loop, 0, stored, call);
+    store_submit(b, w->loop, 0, deleted, call);
 }
 
 struct links {

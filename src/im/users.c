@@ -101,9 +101,10 @@ static bool domain_ok(struct command_call *call, slice domain)
     const struct worker *w = call->worker;
     if (node_serves(w->node, domain))
         return true;
-    command_fail(call, E_NOTFOUND,
-                 "domain %.*s is not served here, but: %s; add it to `domains` in the node file",
-                 SLICE_ARG(domain), served_domains(w->node, call->arena));
+    command_fail(
+        call, E_NOTFOUND,
+        "domain %.*s is not served here; domains are %s; add it to `domains` in the node file",
+        SLICE_ARG(domain), served_domains(w->node, call->arena));
     return false;
 }
 

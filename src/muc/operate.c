@@ -506,7 +506,7 @@ static void kick(struct room *r, void *arg)
         return;
     }
     room_set_role(r, o, ROLE_NONE, &(struct show){ .codes = "307", .reason = c->reason });
-    command_done(c->call, "%.*s was put out of %.*s", SLICE_ARG(c->nick), SLICE_ARG(c->room));
+    command_done(c->call, "%.*s was removed from %.*s", SLICE_ARG(c->nick), SLICE_ARG(c->room));
 }
 
 static void run_kick(struct command_call *call)
