@@ -41,6 +41,7 @@ struct bosh_request {
                       * what is missing before it */
     struct conn_info peer;
     struct buf answer; /* XML */
+    size_t large;      /* of its longest element, if that is long; else 0 */
     unsigned status;
     char content[BOSH_CONTENT_MAX]; /* Content-Type of the answer */
 };
@@ -50,6 +51,7 @@ struct bosh_kept { /* an answer, for a repeat */
     struct buf text;
     uint64_t at_us;
     uint32_t out_count; /* stanzas up to this one are in it or in earlier ones */
+    size_t large;       /* of its longest element, if that is long; else 0 */
 };
 
 struct bosh {
@@ -80,7 +82,6 @@ struct bosh {
     struct loop_defer later; /* input goes on, answers go out */
     size_t counted;          /* bytes in io_output_bytes */
     size_t told;             /* of these to the home of its session, see bound_output() */
-    bool slow;               /* its session was told that output waits */
     char key[41];            /* the next key hashes to it; empty: no keys */
     char content[BOSH_CONTENT_MAX];
 };

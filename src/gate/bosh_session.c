@@ -34,10 +34,16 @@ static void forget_output(struct bosh *b)
  * (io/conn.h). */
 static void make_room(struct bosh *b, size_t bytes)
 {
-    if (bytes <= C2S_OUTPUT_HIGH || bytes <= b->large)
+    if (bytes > C2S_OUTPUT_HIGH && bytes > b->large) {
+        b->out.max += bytes - b->large;
+        b->large = bytes;
+    }
+    if (bytes <= C2S_OUTPUT_HIGH || b->out.len + bytes > b->out.max)
         return;
-    b->out.max += bytes - b->large;
-    b->large = bytes;
+    size_t max = b->out.max;
+    b->out.max = b->out.len + bytes; /* buffers double: not this one */
+    (void)buf_reserve(&b->out, bytes);
+    b->out.max = max;
 }
 
 static void append(struct bosh *b, slice element)
@@ -72,6 +78,8 @@ static void bosh_stanza(struct stream *s, const struct down *d)
         b->out.len += stanza_write_alone(at, d->st, d->note);
     else
         b->overflow = true;
+    if (b->out.len > C2S_OUTPUT_HIGH && !s->slow)
+        bound_slow(s, true);
     bosh_later(b);
 }
 
@@ -122,7 +130,14 @@ void bosh_drop_output(struct bosh *b)
     account_bytes(b);
 }
 
-size_t bosh_output(const struct bosh *b) { return b == NULL ? 0 : b->counted; }
+/* The longest element of the answers that are kept for repeats does not count, either. */
+size_t bosh_output(const struct bosh *b)
+{
+    size_t large = 0;
+    for (unsigned i = 0; b != NULL && i <= BOSH_REQUESTS_MAX; i++)
+        large = b->kept[i].large > large ? b->kept[i].large : large;
+    return b == NULL || large > b->counted ? 0 : b->counted - large;
+}
 
 static struct bosh_request *oldest(const struct bosh *b)
 {
@@ -182,6 +197,7 @@ static void write_answer(struct bosh *b, struct bosh_request *q, enum body_part 
     buf_lit(out, ">");
     if (payload) {
         buf_add(out, buf_slice(&b->out));
+        q->large = b->large;
         forget_output(b);
     }
     if (part == BODY_LAST)
@@ -234,8 +250,9 @@ static void keep(struct bosh *b, const struct bosh_request *q)
             k = &b->kept[i];
     if (k->text.cap > 0)
         confirm(b, k->rid, k->rid); /* the window has passed it: the client has it */
-    buf_init(&k->text, SIZE_MAX / 8);
+    buf_init(&k->text, q->answer.len);
     buf_add(&k->text, buf_slice(&q->answer));
+    k->large = q->large;
     k->rid = q->body.rid;
     k->at_us = now_us(b);
     k->out_count = b->stream->out_count;
@@ -520,14 +537,12 @@ static void give_up(struct bosh *b)
 static void tell_slow(struct bosh *b)
 {
     size_t high = c2s_limits(stream_c2s(b->stream))->output_high;
-    bool slow = b->out.len > (b->slow ? high / 2 : high);
-    if (slow != b->slow && !b->ended) {
-        b->slow = slow;
+    bool slow = b->out.len > (b->stream->slow ? high / 2 : high);
+    if (slow != b->stream->slow && !b->ended)
         bound_slow(b->stream, slow);
-    }
-    if (b->counted > high && b->stream->session != NULL)
+    size_t waits = bosh_output(b) > high ? bosh_output(b) : 0;
+    if (waits > 0 && b->stream->session != NULL)
         budget_weigh(b->stream->session->account);
-    size_t waits = b->counted > high ? b->counted : 0;
     if (waits > b->told + high || waits + high < b->told) {
         b->told = waits;
         bound_output(b->stream, waits);

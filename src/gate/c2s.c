@@ -360,7 +360,7 @@ void stream_end_by_client(struct stream *s)
 bool stream_takes_input(const struct stream *s)
 {
     return !s->waiting && !s->held && s->state != STREAM_CLOSED && s->state != STREAM_TLS &&
-           !s->rate_held && (s->conn == NULL || conn_loop(s->conn) != NULL);
+           !s->rate_held && (s->conn == NULL || (!s->slow && conn_loop(s->conn) != NULL));
 }
 
 size_t stream_read(struct stream *s, slice data, int32_t *stanzas)
@@ -518,12 +518,12 @@ void stream_event(struct conn *c, enum conn_event ev)
         break;
     case CONN_HIGH:
         conn_hold(c, CONN_HOLD_OUTPUT);
-        bound_slow(s, 1);
+        bound_slow(s, true);
         bound_output(s, conn_output_bytes(c));
         break; /* stop reading a client that reads slowly */
     case CONN_LOW:
         conn_release(c, CONN_HOLD_OUTPUT);
-        bound_slow(s, 0);
+        bound_slow(s, false);
         bound_output(s, 0);
         break;
     case CONN_OVERFLOW:

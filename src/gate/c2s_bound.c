@@ -243,8 +243,9 @@ void bound_unit(struct stream *s, slice unit)
         stanza_unit(s, unit);
 }
 
-void bound_slow(struct stream *s, uint32_t slow)
+void bound_slow(struct stream *s, bool slow)
 {
+    s->slow = slow;
     to_session(s, &(struct up){ .kind = UP_SLOW, .num = slow });
 }
 
@@ -319,9 +320,21 @@ static void enabled(struct stream *s, const struct down *d)
     buf_fini(&b);
 }
 
+/* The session must know before it sends the next stanza. After a long one a session on another
+ * worker waits until it is told (session_queue.c). */
+static void tell_level(struct stream *s, const struct stanza *st)
+{
+    bool was = s->slow;
+    if (s->conn != NULL && !was && conn_is_high(s->conn))
+        stream_event(s->conn, CONN_HIGH);
+    if (!was && !s->slow && s->session == NULL && st->bytes > SESSION_LONG_BYTES)
+        bound_slow(s, false);
+}
+
 static void deliver(struct stream *s, const struct down *d)
 {
     s->way->stanza(s, d);
+    tell_level(s, d->st);
     s->out_count = d->num;
     metric_add(&c2s_stanzas_out, 1);
     trace_stanza("stanza.out", s, d->st);

@@ -107,6 +107,7 @@ struct stream {
     uint16_t close_code; /* of WebSocket, for what went wrong below the stream; 0: nothing */
     bool header_sent, secure, waiting, pinged, rate_held, in_debt, held, sm_enabled;
     bool beyond;           /* one connection too many of its address: refused at its header */
+    bool slow;             /* its output is above C2S_OUTPUT_HIGH, and its session knows */
     int32_t stanza_tokens; /* rates; may be below zero once, or while it is in debt */
     int32_t byte_tokens;
     uint64_t filled_us;
@@ -179,7 +180,7 @@ void bosh_worker_end(struct worker *w);   /* frees what waits for nobody */
 
 const struct conn_info *stream_peer(const struct stream *s);
 /* Output above which a stream is not read, bytes. */
-enum { C2S_OUTPUT_HIGH = 256 * 1024 };
+enum { C2S_OUTPUT_HIGH = SESSION_LONG_BYTES };
 /* Reasons of enum conn_hold. */
 void stream_hold(struct stream *s, unsigned reason);
 void stream_release(struct stream *s, unsigned reason);
@@ -267,7 +268,7 @@ void bound_drained(struct stream *s);
 void bound_written(struct stream *s, uint32_t count); /* all stanzas up to it reached the client */
 void stream_charge(struct stream *s, uint32_t bytes); /* see session_charge() */
 void bound_output(struct stream *s, size_t bytes);    /* that wait: when that has changed much */
-void bound_slow(struct stream *s, uint32_t slow);     /* 1: its output waits */
+void bound_slow(struct stream *s, bool slow);         /* its output waits, or no longer */
 void bound_ask(struct stream *s, const struct bind_request *part); /* the home; the stream waits */
 void bound_here(struct stream *s, const struct down *d);           /* the session is the stream's */
 

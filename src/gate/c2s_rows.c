@@ -111,7 +111,8 @@ struct setting c2s_output_max = {
     .max = 1 << 30,
     .doc = "Output that may be queued for a client that reads too slowly. With more, its stream is "
            "closed with policy-violation; its messages stay in its mailbox. The longest stanza in "
-           "the queue, such as a large contact list, does not count.",
+           "the queue, such as a large contact list, does not count. While more than 256 KiB wait, "
+           "the client's next requests are not read.",
 };
 struct setting c2s_auth_attempts = {
     .name = "c2s.auth-attempts",

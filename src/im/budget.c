@@ -33,8 +33,9 @@ struct setting node_memory_share = {
     .doc =
         "Into how many parts node.memory is divided: the sessions of one account may take one of "
         "them, but at least 1 MiB. Beyond it the session of the account that holds most is "
-        "closed; its messages stay in its mailbox. A lower number lets single accounts hold "
-        "more.",
+        "closed; its messages stay in its mailbox. A long answer, such as a large contact list, "
+        "does not count: one in the queue and one in the output of each session. A lower number "
+        "lets single accounts hold more.",
 };
 struct alarm node_memory_alarm = {
     .name = "node.memory",
@@ -88,6 +89,15 @@ static uint64_t weight(const struct session *s)
     return kept + (here ? n->gate->output(s->link.local) : s->output_bytes);
 }
 
+/* What does not count for the share: a long answer in the queue, and one in the output. */
+static uint64_t long_bytes(const struct session *s)
+{
+    uint32_t longest = session_queue_longest(s);
+    uint64_t bytes = s->long_output + (longest > SESSION_LONG_BYTES ? (uint64_t)longest : 0);
+    uint64_t all = weight(s);
+    return bytes < all ? bytes : all;
+}
+
 static enum session_end end_of(const struct session *s)
 {
     return s->state == SESSION_HIBERNATING ? END_EXPIRED : END_SLOW;
@@ -119,6 +129,12 @@ void budget_weigh(struct account *a)
         }
     }
     if (most == NULL || total <= a->worker->budget.share)
+        return;
+    LIST_EACH (it, &a->sessions) {
+        const struct session *s = CONTAINER_OF(it, struct session, node);
+        total -= list_linked(&s->end_node) ? 0 : long_bytes(s);
+    }
+    if (total <= a->worker->budget.share)
         return;
     log_shed(most, largest, "node.memory-share");
     session_end_later(most, end_of(most));

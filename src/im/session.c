@@ -843,8 +843,10 @@ void session_up(struct session *s, const struct up *up)
         if (up->num != 0) {
             session_pause(s, PAUSE_SLOW);
             budget_weigh(s->account); /* its output counts from now on */
-        } else
+        } else {
+            s->long_output = 0;
             session_unpause(s, PAUSE_SLOW);
+        }
         break;
     case UP_OUTPUT:
         s->output_bytes = up->num;

@@ -123,6 +123,8 @@ struct session {
     uint32_t queue_cap, queue_head, queue_len;
     uint32_t queue_unsent; /* so many at its end were never given to a stream */
     uint32_t output_bytes; /* that wait in a stream on another worker, as it told last */
+    uint32_t long_output;  /* of the longest long stanza that was sent since its output last was
+                            * low; 0: none */
     uint32_t queue_bytes;  /* of its stanzas; a shared one counts in full */
     struct list ack_node;  /* in worker.acks */
     struct list end_node;  /* in worker.endings; why it ends: */
@@ -223,6 +225,10 @@ void session_charge(struct worker *w, struct origin o, uint64_t bytes);
 
 /* Tickets: what the h of a session waits for. On any worker: finds the session's home. */
 void ticket_done(struct worker *w, struct origin o);
+
+/* A longer stanza is a long one: alone it makes the output of a stream wait. It is mostly an answer
+ * of the server, and says nothing of how fast the client reads. */
+enum { SESSION_LONG_BYTES = 256 * 1024 };
 
 /* What a stream says to the home of its session. `link` names the stream; see im/gate.h for
  * answers. */

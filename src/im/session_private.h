@@ -33,8 +33,9 @@ void session_release(struct session *s, enum session_hold_bits why);
 struct queued *session_queue_at(const struct session *s, uint32_t i); /* 0: the oldest */
 void session_queue_push(struct session *s, struct stanza *st, uint64_t archive_id,
                         uint64_t delay_us);
-void session_queue_resend(struct session *s); /* after resumption: all of it, in order */
-void session_queue_flush(struct session *s);  /* sends what was not sent yet */
+void session_queue_resend(struct session *s);            /* after resumption: all of it, in order */
+void session_queue_flush(struct session *s);             /* sends what was not sent yet */
+uint32_t session_queue_longest(const struct session *s); /* bytes of the longest stanza */
 void session_produce(struct session *s, struct session *to); /* lets producers go on, or end */
 bool session_acked(struct session *s, uint32_t h);           /* false: h was never sent */
 /* Drops old presence where there is too much for a session that hibernates (sm.hibernate-buffer).

@@ -1,4 +1,5 @@
 /* The outbound half of a session: its acknowledgement queue (XEP-0198 §4). */
+#include "base/buf.h"
 #include "base/ensure.h"
 #include "base/mem.h"
 #include "base/setting.h"
@@ -112,6 +113,8 @@ bool session_took(const struct session *s)
     return s->state == SESSION_ATTACHED && s->queue_len <= (s->sm == 0 ? 0 : UNACKED_MAX);
 }
 
+static void flush(struct session *s, bool all);
+
 void session_wait(struct session *s, struct producer *p)
 {
     struct producer **at = &s->producers;
@@ -119,8 +122,7 @@ void session_wait(struct session *s, struct producer *p)
         at = &(*at)->next;
     p->next = NULL;
     *at = p;
-    if ((s->paused & PAUSE_SLOW) == 0) /* what is not sent is never taken */
-        session_queue_flush(s);
+    flush(s, false); /* what is not sent is never taken */
     if (s->sm != 0 && s->state == SESSION_ATTACHED && s->out_asked != s->out_count) {
         s->out_asked = s->out_count;
         session_down(s, &(struct down){ .kind = DOWN_REQUEST });
@@ -176,6 +178,22 @@ static uint64_t told_id(const struct session *s, uint64_t archive_id)
     return mailbox_hides(s->account, archive_id) ? 0 : archive_id;
 }
 
+/* After a long stanza the next one waits until its stream says whether the client reads. A stream
+ * on this worker says it at once. */
+static void send_down(struct session *s, struct down *d)
+{
+    uint32_t bytes = d->st->bytes;
+    session_down(s, d);
+    if (bytes <= SESSION_LONG_BYTES || s->state != SESSION_ATTACHED)
+        return;
+    if (bytes > s->long_output)
+        s->long_output = bytes;
+    if (s->link.local == NULL)
+        session_pause(s, PAUSE_SLOW);
+    else if ((s->paused & PAUSE_SLOW) == 0)
+        s->long_output = 0; /* it was written */
+}
+
 static void send_queued(struct session *s, const struct queued *q, bool delay)
 {
     struct stanza_note note = { .archive_id = told_id(s, q->archive_id),
@@ -189,9 +207,9 @@ static void send_queued(struct session *s, const struct queued *q, bool delay)
     if (queued_is_carbon(q))
         note.archive_id = 0;
     bool noted = note.archive_id != 0 || note.delay_us != 0 || note.to.ptr != NULL;
-    session_down(
-        s, &(struct down){
-               .kind = DOWN_STANZA, .st = q->st, .num = q->seq, .note = noted ? &note : NULL });
+    send_down(s,
+              &(struct down){
+                  .kind = DOWN_STANZA, .st = q->st, .num = q->seq, .note = noted ? &note : NULL });
 }
 
 void session_queue_resend(struct session *s)
@@ -214,27 +232,33 @@ void session_queue_resend(struct session *s)
 
 enum { LATE_US = 1000000 }; /* a message that was kept for longer says when it came (XEP-0203) */
 
-void session_queue_flush(struct session *s)
+/* Sends what was not sent yet; if not `all`, until the output of the stream waits. */
+static void flush(struct session *s, bool all)
 {
     uint64_t now = loop_wall_us(s->account->worker->loop), waited = 0;
-    uint32_t count = s->queue_unsent, i = s->queue_len - count;
-    if (count == 0 || s->state != SESSION_ATTACHED)
+    uint32_t count = 0;
+    if (s->queue_unsent == 0 || s->state != SESSION_ATTACHED)
         return;
-    s->queue_unsent = 0;
-    for (; i < s->queue_len; i++) {
-        const struct queued *q = session_queue_at(s, i);
+    while (s->queue_unsent > 0 && (all || (s->paused & PAUSE_SLOW) == 0)) {
+        const struct queued *q = session_queue_at(s, s->queue_len - s->queue_unsent);
+        s->queue_unsent--;
+        count++;
         uint64_t age = q->delayed || now < q->at_us ? 0 : now - q->at_us;
         waited += age;
         send_queued(s, q, q->delayed || (age > LATE_US && q->st->kind == STANZA_MESSAGE));
     }
+    if (count == 0)
+        return;
     if (s->sm != 0) {
         session_down(s, &(struct down){ .kind = DOWN_REQUEST });
-        s->out_asked = s->out_count;
+        s->out_asked = s->out_count - s->queue_unsent;
     }
     metric_add(&session_flushes, 1);
     metric_add(&session_flush_stanzas, count);
     metric_add(&session_flush_waited, (int64_t)(waited / 1000));
 }
+
+void session_queue_flush(struct session *s) { flush(s, true); }
 
 /* Among what was not sent yet, presence of one contact is kept once: its last. The counts of those
  * behind it close up. While it hibernates, what was sent gives way, too: either the h of the client
@@ -348,25 +372,68 @@ bool session_queue_fits(struct session *s)
     return true;
 }
 
-/* A long answer to one request says nothing of how fast the client reads, nor whether it
- * acknowledges: the longest stanza does not count. */
-static bool holds_too_much(const struct session *s)
+uint32_t session_queue_longest(const struct session *s)
 {
-    size_t max = (size_t)setting_int(&sm_queue_bytes), longest = 0;
-    if (s->queue_bytes <= max)
-        return false;
+    uint32_t longest = 0;
     for (uint32_t i = 0; i < s->queue_len; i++) {
-        size_t bytes = session_queue_at(s, i)->st->bytes;
+        uint32_t bytes = session_queue_at(s, i)->st->bytes;
         longest = bytes > longest ? bytes : longest;
     }
-    return s->queue_bytes - longest > max;
+    return longest;
+}
+
+/* With `more` bytes. A long answer to one request says nothing of how fast the client reads, nor
+ * whether it acknowledges: the longest stanza does not count. */
+static bool holds_too_much(const struct session *s, uint32_t more)
+{
+    size_t max = (size_t)setting_int(&sm_queue_bytes);
+    if (s->queue_bytes + (size_t)more <= max)
+        return false;
+    uint32_t longest = session_queue_longest(s);
+    return s->queue_bytes + (size_t)more - (more > longest ? more : longest) > max;
+}
+
+static bool is_long_answer(const struct stanza *st)
+{
+    return st->kind == STANZA_IQ && st->type == TYPE_RESULT && st->bytes > SESSION_LONG_BYTES;
+}
+
+/* NULL: it cannot be made. */
+static struct stanza *refused(const struct stanza *answer)
+{
+    struct buf error;
+    buf_init(&error, 1024);
+    stanza_error_write(&error, SE_RESOURCE_CONSTRAINT, NULL,
+                       SLICE("too much waits: read it, then ask again"));
+    struct stanza *st = stanza_make(STANZA_IQ, TYPE_ERROR, stanza_from(answer), stanza_to(answer),
+                                    stanza_id(answer), buf_slice(&error));
+    buf_fini(&error);
+    return st;
+}
+
+/* Long answers that were sent, but are not acknowledged. A client that resumes without them asks
+ * again. */
+static void shorten(struct session *s)
+{
+    for (uint32_t i = 0; i < s->queue_len - s->queue_unsent; i++) {
+        struct queued *q = session_queue_at(s, i);
+        struct stanza *st = is_long_answer(q->st) ? refused(q->st) : NULL;
+        if (st == NULL)
+            continue;
+        release(s, q);
+        q->st = st;
+        s->queue_bytes += st->bytes;
+        s->account->queue_bytes += st->bytes;
+    }
 }
 
 /* Checks whether the session or its account now holds too much. */
 static void check_size(struct session *s, const struct stanza *st)
 {
     struct account *a = s->account;
-    if (s->queue_len > setting_int(&sm_queue_max) || holds_too_much(s))
+    if (holds_too_much(s, 0))
+        shorten(s);
+    if (s->queue_len > setting_int(&sm_queue_max) || holds_too_much(s, 0))
         session_end_later(s, END_SLOW);
     budget_grew(a->worker, st->bytes);
     budget_queued(a, a->worker, a->queue_bytes);
@@ -384,10 +451,20 @@ static void flush_full(struct session *s)
 static void keep(struct session *s, struct stanza *st, const struct stanza_note *note,
                  enum queued_to to)
 {
+    struct stanza *error = NULL;
     if (st->kind == STANZA_PRESENCE)
         drop_if(s, first_droppable(s), gives_way, st);
+    bool too_much =
+        s->state == SESSION_ATTACHED && is_long_answer(st) && holds_too_much(s, st->bytes);
+    if (too_much)
+        shorten(s);
+    if (too_much && holds_too_much(s, st->bytes))
+        error = refused(st);
+    if (error != NULL)
+        st = error;
     s->out_count++;
     push(s, st, note, to);
+    stanza_unref(&error);
     s->queue_unsent++;
     if (s->state == SESSION_ATTACHED) {
         if (s->queue_unsent >= setting_int(&session_pause_buffer) ||
@@ -435,14 +512,14 @@ void session_unpause(struct session *s, enum session_pause why)
     unsigned was = s->paused;
     s->paused &= (uint8_t)~why;
     if (s->paused == 0 || (was & ~s->paused & PAUSE_SLOW) != 0) /* what was urgent was kept, too */
-        session_queue_flush(s);
+        flush(s, false);
     tell_quiet(s, was);
 }
 
 static void send_live(struct session *s, struct stanza *st, const struct stanza_note *note)
 {
-    session_down(
-        s, &(struct down){ .kind = DOWN_STANZA, .st = st, .num = s->out_count, .note = note });
+    send_down(s,
+              &(struct down){ .kind = DOWN_STANZA, .st = st, .num = s->out_count, .note = note });
     if (s->queue_len > 0)
         check_size(s, st);
     else
@@ -472,7 +549,11 @@ static void deliver(struct session *s, struct stanza *st, const struct stanza_no
             keep(s, st, note, to);
         if (h != HOLD_SEND)
             return;
-        session_queue_flush(s);
+        flush(s, false);
+        if ((s->paused & PAUSE_SLOW) != 0) {
+            keep(s, st, note, to);
+            return;
+        }
     }
     s->out_count++;
     if (s->sm != 0 || note->archive_id != 0)
@@ -511,7 +592,11 @@ void session_deliver_copy(struct session *s, struct stanza *st, uint64_t archive
         keep(s, st, &note, QUEUED_COPY);
         return;
     }
-    session_queue_flush(s); /* it was asked for: order is that of the calls */
+    flush(s, false); /* it was asked for: order is that of the calls */
+    if ((s->paused & PAUSE_SLOW) != 0) {
+        keep(s, st, &note, QUEUED_COPY);
+        return;
+    }
     s->out_count++;
     push(s, st, &note, QUEUED_COPY);
     send_live(s, st, NULL);

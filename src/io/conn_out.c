@@ -264,6 +264,13 @@ static void flushed(struct conn *c)
     timer_set(c->loop, &c->timer, CONN_LINGER_MS);
 }
 
+bool conn_is_high(struct conn *c)
+{
+    if (!c->high && c->loop != NULL && c->state == CONN_OPEN)
+        c->high = conn_output_bytes(c) > c->limits->output_high;
+    return c->high;
+}
+
 static void tell_level(struct conn *c)
 {
     size_t left = conn_output_bytes(c);
