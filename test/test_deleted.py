@@ -23,7 +23,8 @@ SETTINGS = {"muc.new-persistent": "on", "muc.administrators-enabled": "on", "inv
 # What others keep that names it. Servers of other projects keep more: rosters and all lists.
 KEPT = {
     "former.jid": "others find the messages that they had from it by its address",
-    "message.remote": "archives of rooms keep who said what",
+    "message.remote": "archives of rooms keep who said what. Rooms know an author by the address, "
+                      "so the next user of it who may enter can retract it",
     "message.stanza": "archives keep what they were told",
     "room.subject": "a room keeps who set its subject",
     "room.creator": "a room counts for the address that made it: whoever deletes the account and "
@@ -31,7 +32,8 @@ KEPT = {
     "pubsub_node.creator": "the same with pubsub.user-nodes-max and pubsub.user-bytes; it gives no "
                            "right to the node",
     "pubsub_item.publisher": "an item keeps who published it. Without an affiliation the next user "
-                             "of the address can at most replace it, where everybody may publish",
+                             "of the address can replace or retract it only where everybody may "
+                             "publish",
     "mam_prefs.always": "a user's choice of what their own archive has; gives the address nothing",
     "mam_prefs.never": "the same",
     "privacy_rule.value": "a block, or an item of another privacy list: the wish of its owner. A "
@@ -39,25 +41,27 @@ KEPT = {
                           "same, or is open to everybody",
     "report.jid": "the operator has to know whom users reported",
     "report.reporter": "and who did",
+    "setting.value": "the operator's words: contact.admin and the like, service.blacklist and "
+                     "service.whitelist. admin.accounts loses it",
     "private_xml.xml": "words of another user",
     "vcard.xml": "words of another user",
 }
 # Columns that have its number.
 KEPT_NUMBERS = {
-    ("report", "owner"): "see report.reporter",
+    "report.owner": "see report.reporter",
 }
 
 
 def rows_that_name_it(server):
     """Columns that have its address, alone or within other bytes."""
-    found = set()
+    kind = "TEXT" if server.url else "BLOB"
+    every = " UNION ALL ".join(
+        f"SELECT '{table}.{column}' AS at, CAST({column} AS {kind}) AS value FROM {table}"
+        for table, column in columns(server))
     with server.database() as db:
-        for table, column in columns(server):
-            for value, in db.execute(f"SELECT {column} FROM {table}"):
-                data = value.encode() if isinstance(value, str) else bytes(value or b"")
-                if NAMED.search(data):
-                    found.add(f"{table}.{column}")
-    return found
+        rows = db.execute(f"SELECT * FROM ({every}) v WHERE value IS NOT NULL").fetchall()
+    return {at for at, value in rows
+            if NAMED.search(value.encode() if isinstance(value, str) else value)}
 
 
 def number_of(server, bare):
@@ -66,11 +70,13 @@ def number_of(server, bare):
 
 
 def rows_of(server, number):
+    """Columns that have the number of an account."""
     with server.database() as db:
-        names = "owner", "account", "sender", "rcpt"
-        return {(table, column) for table, column in database.columns(db, *names)
-                if db.execute(f"SELECT count(*) FROM {table} WHERE {column} = ?",
-                              (number,)).fetchone()[0] > 0}
+        every = " UNION ALL ".join(
+            f"SELECT '{table}.{column}' AS at WHERE EXISTS (SELECT 1 FROM {table} "
+            f"WHERE {column} = {number})"
+            for table, column in database.columns(db, "owner", "account", "sender", "rcpt"))
+        return {at for at, in db.execute(f"SELECT * FROM ({every}) v").fetchall()}
 
 
 def own_things(fay):
@@ -160,6 +166,7 @@ def settled(make_server, request):
     rooms(fay, bob)
     invitations(server)
     server.ctl("set", "admin.accounts", "fay@localhost bob@localhost")
+    server.ctl("set", "contact.admin", "xmpp:fay@localhost")
     server.ctl("room-admin", "add", "fay@localhost")
     fay.send("<message to='bob@localhost' type='chat'><body>hello</body></message>")
     bob.expect("<message><body>hello</body></message>")
