@@ -2,7 +2,8 @@
 import pytest
 
 from muster import xml
-from muster.client import bodies
+from muster.client import bodies, until
+from muster.websocket import WebSocket
 
 pytestmark = pytest.mark.core
 
@@ -546,3 +547,31 @@ def test_copies_outlive_a_planned_restart_as_copies(server):
     for i in range(3):
         other.expect(f"<message><body>{i}</body></message>")
     other.expect_nothing("<message/>")
+
+
+@pytest.mark.parametrize("way", ["tcp", "websocket"])
+def test_before_a_restart_a_stream_with_management_only_breaks_off(server, way):
+    """§5: a client takes a stream that the server has closed for the end of its session, as Gajim
+    does. Clients that cannot resume are told why."""
+    alice = server.client("alice", "a")
+    if way == "tcp":
+        bob = server.client("bob", "b")
+    else:
+        bob = WebSocket(("127.0.0.1", server.https_port), "localhost", "bob", tls=True)
+        server.clients.append(bob)
+        bob.open()
+        bob.login("SCRAM-SHA-256", "b")
+        bob.available()
+    bob.enable_sm()
+    starts = server.log().count("event=server.ready")
+    alice.send(chat(bob, "before"))
+    bob.expect_next("<message><body>before</body></message>")
+    server.ctl("server", "restart")
+    alice.expect_stream_error("system-shutdown")
+    bob.expect_closed()
+    assert bob.inbox == [] and not bob.reader.ended
+    until("the next start", lambda: server.log().count("event=server.ready") > starts)
+    alice = server.client("alice", "a")
+    alice.send(chat(bob, "while away"))
+    alice.ping()
+    receive(resume(server, bob), ["while away"])

@@ -63,7 +63,10 @@ static void schedule(struct worker *w, void *arg)
     atomic_store(&end_due, (loop_wall_us(w->loop) + ms * 1000) * 2 + (wish->restart ? 1 : 0));
     log_info(&log_lifecycle, LOG_EV("server.end-scheduled"), LOG_C("what", what),
              LOG_I("delay_s", wish->delay_s), LOG_S("actor", wish->call->actor));
-    command_done(wish->call, "the server %s in %lld s", what, (long long)wish->delay_s);
+    if (wish->delay_s == 0)
+        command_done(wish->call, "the server %s now", what);
+    else
+        command_done(wish->call, "the server %s in %lld s", what, (long long)wish->delay_s);
 }
 
 static void told(struct worker *w, void *arg) { node_call(w->node, 0, schedule, arg); }

@@ -209,10 +209,12 @@ static int serve(struct node_file *file)
             notify_send("READY=1");
         }
     }
-    if (lifecycle_restarts()) /* tells systemd that this is not the end of the service */
-        notify_reloading();
-    else
+    if (lifecycle_restarts()) {
+        notify_reloading(); /* tells systemd that this is not the end of the service */
+        server_restarts(&server);
+    } else {
         notify_send("STOPPING=1\nSTATUS=closing streams");
+    }
     arm_giving_up(&set);
     server_stop(&server);
     return EXIT_DONE;

@@ -336,6 +336,8 @@ void server_reload(struct server *s)
     buf_fini(&text);
 }
 
+void server_restarts(struct server *s) { atomic_store(&s->node->restarts, true); }
+
 void server_stop(struct server *s)
 {
     if (s->node != NULL) {

@@ -28,5 +28,7 @@ NODISCARD enum err server_start(struct server *s, struct node_file *file, struct
 /* Reads the node file and the certificates again. If there is a mistake, it is logged and nothing
  * changes. */
 void server_reload(struct server *s);
+/* To be called before server_stop() if the server starts again at once: clients can resume. */
+void server_restarts(struct server *s);
 /* Closes streams, commits, frees everything. Takes at most 5 s. */
 void server_stop(struct server *s);

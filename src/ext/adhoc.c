@@ -59,12 +59,17 @@ static void node_name(char out[64], const struct command *c)
             *at = '-';
 }
 
-/* For people: "User: creates an account". Commands of one word belong to the server. */
-static void title_of(char out[TITLE_BYTES_MAX], const struct command *c)
+/* The first of two words; commands of one word belong to the server. */
+static slice group_of(const struct command *c)
 {
     const char *space = strchr(c->name, ' ');
-    slice group = space == NULL ? SLICE("server") : (slice){ c->name, (size_t)(space - c->name) };
-    slice brief = command_brief(c->doc);
+    return space == NULL ? SLICE("server") : (slice){ c->name, (size_t)(space - c->name) };
+}
+
+/* For people: "User: creates an account". */
+static void title_of(char out[TITLE_BYTES_MAX], const struct command *c)
+{
+    slice group = group_of(c), brief = command_brief(c->doc);
     snprintf(out, TITLE_BYTES_MAX, "%.*s: %.*s", SLICE_ARG(group), SLICE_ARG(brief));
     if (out[0] >= 'a' && out[0] <= 'z')
         out[0] = (char)(out[0] - 'a' + 'A');
@@ -717,10 +722,12 @@ static void list_one(struct buf *out, const struct iq *iq, const char *node, sli
     buf_lit(out, "'/>");
 }
 
-static int by_name(const void *a, const void *b)
+static int by_group(const void *a, const void *b)
 {
-    return strcmp((*(const struct command *const *)a)->name,
-                  (*(const struct command *const *)b)->name);
+    const struct command *x = *(const struct command *const *)a;
+    const struct command *y = *(const struct command *const *)b;
+    int order = slice_compare(group_of(x), group_of(y));
+    return order != 0 ? order : strcmp(x->name, y->name);
 }
 
 /* Group by group: clients show the list as it comes. */
@@ -732,7 +739,7 @@ static void list_rows(struct buf *out, const struct iq *iq)
     for (struct command *c = command_first(); c != NULL && count < LISTED_MAX; c = c->next)
         if (may_run(iq, &(struct target){ .command = c }))
             found[count++] = c;
-    qsort(found, count, sizeof *found, by_name);
+    qsort(found, count, sizeof *found, by_group);
     for (size_t i = 0; i < count; i++) {
         node_name(node, found[i]);
         title_of(title, found[i]);

@@ -713,6 +713,20 @@ static void gate_open(struct worker *w)
         http_worker_accept(c->http, w->loop);
 }
 
+/* Before a restart, a connection with stream management only ends. Clients take a stream that was
+ * closed in order for the end of its session, and do not resume it (XEP-0198 §5). */
+static void stop_stream(struct stream *s)
+{
+    bool silently = atomic_load(&s->worker->node->restarts) && s->sm_enabled && s->conn != NULL;
+    if (silently && s->state == STREAM_BOUND) {
+        s->state = STREAM_CLOSED;
+        conn_close(s->conn);
+    } else {
+        stream_fail(s, XE_SYSTEM_SHUTDOWN, (slice){ 0 }); /* first: it logs the JID */
+    }
+    stream_session_gone(s, END_SHUTDOWN);
+}
+
 static void gate_stop(struct worker *w)
 {
     struct c2s *c = w->node->gate_state;
@@ -720,11 +734,8 @@ static void gate_stop(struct worker *w)
     for (size_t i = 0; c != NULL && i < c->count; i++)
         listener_detach(c->listen[i].listener, w->loop);
     g->stopped = true;
-    LIST_EACH (it, &g->streams) {
-        struct stream *s = CONTAINER_OF(it, struct stream, node);
-        stream_fail(s, XE_SYSTEM_SHUTDOWN, (slice){ 0 }); /* first: it logs the JID */
-        stream_session_gone(s, END_SHUTDOWN);
-    }
+    LIST_EACH (it, &g->streams)
+        stop_stream(CONTAINER_OF(it, struct stream, node));
     if (c != NULL && c->components != NULL)
         component_stop(c->components, w);
     if (c != NULL)

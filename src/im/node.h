@@ -60,6 +60,9 @@ struct node {
     /* how far an id may be from the time of its message: at least as far as any has been, ever */
     _Atomic uint64_t ids_slack_us;
     _Atomic uint64_t presence_next_us; /* of im/presence_pace.c: monotonic */
+    /* It ends to start again at once: set before node_stop(). Streams whose sessions can be resumed
+     * then end without </stream:stream>. */
+    _Atomic bool restarts;
     pthread_t threads[NODE_WORKERS_MAX];
     _Atomic int running;
 };
