@@ -1,6 +1,7 @@
 #include "base/log.h"
 #include "base/clock.h"
 #include "base/ensure.h"
+#include "base/hash.h"
 #include "base/utf8.h"
 #include <errno.h>
 #include <inttypes.h>
@@ -177,6 +178,15 @@ static void write_line(struct line *l, enum log_level level)
     } while (written < 0 && errno == EINTR);
 }
 
+/* The address of the client that caused the line; empty: it names none. */
+static slice peer_of(const struct log_field *fields)
+{
+    for (const struct log_field *f = fields; f->key != NULL; f++)
+        if (f->kind == LOG_KIND_STR && strcmp(f->key, "peer") == 0)
+            return f->str;
+    return (slice){ 0 };
+}
+
 static void write_fields(const struct log_area *area, enum log_level level, uint64_t wall_us,
                          const struct log_field *fields)
 {
@@ -191,28 +201,38 @@ static void write_fields(const struct log_area *area, enum log_level level, uint
     put_str(l, "time", slice_of(stamp));
     put_str(l, "level", slice_of(level_names[level]));
     put_str(l, "area", slice_of(area->name));
+    size_t most = peer_of(fields).len > 0 ? LOG_PEER_VALUE_BYTES : SIZE_MAX;
+    bool cut = false;
     for (const struct log_field *f = fields; f->key != NULL; f++) {
         if (f->kind == LOG_KIND_INT)
             put_int(l, f->key, f->num);
         else
-            put_str(l, f->key, f->str);
+            put_str(l, f->key, f->str.len <= most ? f->str : (slice){ f->str.ptr, most });
+        cut = cut || (f->kind == LOG_KIND_STR && f->str.len > most);
     }
+    l->truncated = l->truncated || cut;
     write_line(l, level);
 }
 
 /* The rate limit that log.h describes. When threads log at the turn of a second, a few lines more
  * may pass. Every dropped line is counted. */
-static bool is_admitted(struct log_area *area, enum log_level level, uint64_t wall_us)
+static bool is_admitted(struct log_area *area, enum log_level level, uint64_t wall_us, slice peer)
 {
     uint64_t second = wall_us / 1000000, counted = atomic_load(&area->second);
     if (second != counted && atomic_compare_exchange_strong(&area->second, &counted, second)) {
         atomic_store(&area->lines, 0);
+        for (unsigned i = 0; i < LOG_PEERS; i++)
+            atomic_store(&area->peer_lines[i], 0);
         uint32_t suppressed = atomic_exchange(&area->suppressed, 0);
         const struct log_field said[] = { LOG_EV("log.suppressed"), LOG_I("n", suppressed), { 0 } };
         if (suppressed > 0)
             write_fields(area, LOG_WARN, wall_us, said);
     }
-    if (level == LOG_ERROR || atomic_fetch_add(&area->lines, 1) < LOG_LINES_PER_SECOND)
+    if (level == LOG_ERROR)
+        return true;
+    bool room = peer.len == 0 || atomic_fetch_add(&area->peer_lines[hash_keyed(peer) % LOG_PEERS],
+                                                  1) < LOG_PEER_LINES_PER_SECOND;
+    if (room && atomic_fetch_add(&area->lines, 1) < LOG_LINES_PER_SECOND)
         return true;
     atomic_fetch_add(&area->suppressed, 1);
     return false;
@@ -221,7 +241,7 @@ static bool is_admitted(struct log_area *area, enum log_level level, uint64_t wa
 void log_fields(struct log_area *area, enum log_level level, const struct log_field *fields)
 {
     uint64_t wall_us = clock_wall_us();
-    if (is_admitted(area, level, wall_us))
+    if (is_admitted(area, level, wall_us, peer_of(fields)))
         write_fields(area, level, wall_us, fields);
 }
 

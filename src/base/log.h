@@ -6,13 +6,21 @@
  * Values are escaped, so peer bytes cannot forge lines. Never pass passwords, SASL data or message
  * bodies. A line is written with one write(2); it is cut at LOG_LINE_BYTES and then says
  * `truncated=true`. Beyond LOG_LINES_PER_SECOND an area's lines below LOG_ERROR are dropped and
- * counted: `event=log.suppressed n=...` comes before the area's first line of a later second.
- * Any thread. */
+ * counted: `event=log.suppressed n=...` comes before the area's first line of a later second. Lines
+ * with a field `peer`, the address of a client, have a smaller share for each address, and values
+ * of at most LOG_PEER_VALUE_BYTES, so that a stranger neither fills the disk nor hides what others
+ * do. Any thread. */
 #pragma once
 #include "base/slice.h"
 #include <stdatomic.h>
 
-enum { LOG_LINE_BYTES = 8192, LOG_LINES_PER_SECOND = 1000 };
+enum {
+    LOG_LINE_BYTES = 8192,
+    LOG_LINES_PER_SECOND = 1000,
+    LOG_PEER_LINES_PER_SECOND = 100,
+    LOG_PEER_VALUE_BYTES = 256,
+    LOG_PEERS = 64 /* counts; addresses of the same hash share one */
+};
 
 enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG, LOG_TRACE };
 enum log_format { LOG_LOGFMT, LOG_JSON };
@@ -25,6 +33,7 @@ struct log_area {
     _Atomic int traced;      /* switched to LOG_TRACE by log_set_level() */
     _Atomic uint64_t second; /* the wall clock's second that `lines` counts */
     _Atomic uint32_t lines, suppressed;
+    _Atomic uint32_t peer_lines[LOG_PEERS];
 };
 
 enum log_kind { LOG_KIND_END, LOG_KIND_STR, LOG_KIND_INT };

@@ -237,6 +237,49 @@ static void a_flood_is_dropped_but_counted(void **state)
     assert_int_equal(log_a.suppressed, 0);
 }
 
+/* Of one address; others write on, and so does the area where no address is named. */
+static void a_flood_of_one_peer_has_a_share(void **state)
+{
+    (void)state;
+    uint64_t before, after;
+    slice lines;
+    do {
+        atomic_store(&log_a.second, 0);
+        atomic_store(&log_a.suppressed, 0);
+        capture();
+        before = clock_wall_us() / 1000000;
+        for (int i = 0; i < LOG_LINES_PER_SECOND + 500; i++)
+            log_info(&log_a, LOG_EV("flood"), LOG_C("peer", "192.0.2.1"));
+        log_error(&log_a, LOG_EV("errors.pass"), LOG_C("peer", "192.0.2.1"));
+        log_info(&log_a, LOG_EV("others.pass"), LOG_C("peer", "192.0.2.2"));
+        log_info(&log_a, LOG_EV("operators.pass"), LOG_C("peer", ""));
+        after = clock_wall_us() / 1000000;
+        lines = captured();
+    } while (before != after);
+    assert_int_equal(count_lines(lines), LOG_PEER_LINES_PER_SECOND + 3);
+    assert_int_equal(log_a.suppressed, LOG_LINES_PER_SECOND + 500 - LOG_PEER_LINES_PER_SECOND);
+}
+
+static void what_a_peer_says_is_cut(void **state)
+{
+    (void)state;
+    char said[LOG_PEER_VALUE_BYTES + 2];
+    memset(said, 'x', sizeof said);
+    said[sizeof said - 1] = '\0';
+    capture();
+    log_info(&log_a, LOG_EV("e"), LOG_C("jid", said), LOG_C("peer", "192.0.2.1"));
+    said[LOG_PEER_VALUE_BYTES] = '\0';
+    char expected[LOG_PEER_VALUE_BYTES + 128];
+    snprintf(expected, sizeof expected,
+             "level=info area=a event=e jid=%s peer=192.0.2.1 truncated=true\n", said);
+    assert_string_equal(after_time(captured()), expected);
+    said[LOG_PEER_VALUE_BYTES] = 'x';
+    capture();
+    log_info(&log_a, LOG_EV("e"), LOG_C("jid", said));
+    snprintf(expected, sizeof expected, "level=info area=a event=e jid=%s\n", said);
+    assert_string_equal(after_time(captured()), expected);
+}
+
 static void *write_many(void *arg)
 {
     (void)arg;
@@ -276,6 +319,8 @@ int main(void)
         cmocka_unit_test_setup(a_trace_survives_a_new_default, reset),
         cmocka_unit_test_setup(areas_are_found_and_listed_by_name, reset),
         cmocka_unit_test_setup(a_flood_is_dropped_but_counted, reset),
+        cmocka_unit_test_setup(a_flood_of_one_peer_has_a_share, reset),
+        cmocka_unit_test_setup(what_a_peer_says_is_cut, reset),
         cmocka_unit_test_setup(lines_of_threads_do_not_mix, reset),
     };
     return cmocka_run_group_tests_name("log", tests, NULL, NULL);
