@@ -203,3 +203,27 @@ def test_the_card_of_a_new_user_has_a_name(server, alice, given, last, email, na
     until("the directory", lambda: names(classic(alice, nick="ann")) == ["ann"])
     if last:
         until("the directory", lambda: names(classic(alice, last=last)) == ["ann"])
+
+
+@pytest.mark.sqlite
+@pytest.mark.release
+def test_searches_hold_up_no_logins(make_server):
+    """One user searches as fast as possible in a large directory: somebody else is logged in before
+    even the searches that may wait are done."""
+    server = make_server("alice", "bob")
+    server.stop()
+    with server.database() as db:
+        db.execute("WITH RECURSIVE n(x) AS "
+                   "(SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 60000) "
+                   "INSERT INTO account(jid, created_us, disabled, look) "
+                   "SELECT 'someone' || x || '@localhost', 1, 0, 'look' || x FROM n")
+        db.commit()
+    server.start()
+    alice = server.client("alice")
+    alice.raw("".join(f"<iq type='set' id='s{i}' to='{AT}'><query xmlns='{SEARCH}'>"
+                      f"<nick>*o*e*z{i}*z</nick></query></iq>" for i in range(200)))
+    assert server.connect("bob").authenticate() is None
+    while alice.pump(0):
+        pass
+    assert len([e for e in alice.inbox if e.get("type") == "result"]) < 30
+    alice.wait("all answers", lambda: len(alice.inbox) >= 200)

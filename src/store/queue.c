@@ -148,7 +148,6 @@ struct store_batch *group_cut(struct group_queue *q, uint32_t *count)
 
 void read_queue_init(struct read_queue *q)
 {
-    q->tail = &q->first;
     pthread_mutex_init(&q->lock, NULL);
     pthread_cond_init(&q->wake, NULL);
 }
@@ -157,6 +156,37 @@ void read_queue_fini(struct read_queue *q)
 {
     pthread_cond_destroy(&q->wake);
     pthread_mutex_destroy(&q->lock);
+}
+
+static void put_short(struct read_queue *q, struct store_batch *b)
+{
+    uint32_t turn = q->now;
+    if (b->lane != 0) {
+        uint32_t *last = &q->last[b->lane % READ_LANES];
+        uint32_t ahead = *last - q->now; /* turns wrap; a lane that has waited is not ahead */
+        if (ahead < READ_TURNS)
+            turn += ahead + 1 < READ_TURNS ? ahead + 1 : READ_TURNS - 1;
+        *last = turn;
+    }
+    struct read_turn *at = &q->turn[turn % READ_TURNS];
+    b->next = NULL;
+    if (at->first == NULL)
+        at->first = b;
+    else
+        at->last->next = b;
+    at->last = b;
+    q->count++;
+}
+
+static struct store_batch *take_short(struct read_queue *q)
+{
+    while (q->turn[q->now % READ_TURNS].first == NULL)
+        q->now++;
+    struct read_turn *at = &q->turn[q->now % READ_TURNS];
+    struct store_batch *b = at->first;
+    at->first = b->next;
+    q->count--;
+    return b;
 }
 
 /* Behind those of other users who have waited as often. false: too many of its user wait. */
@@ -184,9 +214,7 @@ struct store_batch *read_queue_put(struct read_queue *q, struct store_batch *fir
     for (struct store_batch *b = first; b != NULL; b = next) {
         next = b->next;
         if (b->run_ms == 0) {
-            b->next = NULL;
-            *q->tail = b;
-            q->tail = &b->next;
+            put_short(q, b);
         } else if (!put_long(q, b)) {
             b->result = STORE_BUSY;
             b->next = refused;
@@ -201,11 +229,8 @@ struct store_batch *read_queue_put(struct read_queue *q, struct store_batch *fir
 static struct store_batch *take(struct read_queue *q, unsigned takes)
 {
     struct store_batch *b = NULL;
-    if ((takes & READ_SHORT) != 0 && q->first != NULL) {
-        b = q->first;
-        q->first = b->next;
-        if (q->first == NULL)
-            q->tail = &q->first;
+    if ((takes & READ_SHORT) != 0 && q->count > 0) {
+        b = take_short(q);
     } else if ((takes & READ_LONG) != 0 && q->first_long != NULL) {
         b = q->first_long;
         q->first_long = b->next;

@@ -43,10 +43,19 @@ void group_gather(struct group_queue *q);
 /* The next group, out of what was taken: a list by next. */
 struct store_batch *group_cut(struct group_queue *q, uint32_t *count);
 
+/* Short reads take turns by lane, so that a thousand of one owner hold up those of another by one
+ * only. Each lane has at most one read in a turn, but for the last one; those of no lane are in the
+ * turn that is being served. Lanes of the same hash share their turns. */
+enum { READ_TURNS = 256, READ_LANES = 1024 };
+
 struct read_queue {
     pthread_mutex_t lock;
     pthread_cond_t wake;
-    struct store_batch *first, **tail;
+    struct read_turn {
+        struct store_batch *first, *last;
+    } turn[READ_TURNS];             /* a ring */
+    uint32_t now, count;            /* the turn that is being served; reads in all of them */
+    uint32_t last[READ_LANES];      /* the last turn of each lane */
     struct store_batch *first_long; /* by turn: users take turns */
     bool stop;
 };
