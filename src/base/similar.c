@@ -1,10 +1,13 @@
 #include "base/similar.h"
 #include <stdio.h>
 
+enum { LETTER = 2, PART = 3 }; /* a missing part is nearer than two wrong letters */
+
 void similar_init(struct similar *s, slice wanted)
 {
     /* Up to a third of the letters may be wrong. */
-    *s = (struct similar){ .wanted = wanted, .distance = (unsigned)(wanted.len / 3) + 1 };
+    *s =
+        (struct similar){ .wanted = wanted, .distance = LETTER * ((unsigned)(wanted.len / 3) + 1) };
     if (wanted.len < 2 || wanted.len > SIMILAR_BYTES_MAX)
         s->distance = 0;
 }
@@ -44,9 +47,10 @@ void similar_try(struct similar *s, slice name)
 {
     if (s->distance == 0 || name.len == 0 || name.len > SIMILAR_BYTES_MAX)
         return;
-    unsigned found =
-        is_part(s->wanted, name) || is_part(name, s->wanted) ? 1 : distance(s->wanted, name);
-    if (found < s->distance || (found == s->distance && s->best.ptr == NULL && found == 1)) {
+    unsigned found = LETTER * distance(s->wanted, name);
+    if (is_part(s->wanted, name) || is_part(name, s->wanted))
+        found = least(found, PART);
+    if (found < s->distance || (found == s->distance && s->best.ptr == NULL && found == LETTER)) {
         s->distance = found;
         s->best = name;
     }

@@ -7,8 +7,8 @@
 #include <cmocka.h>
 
 static const char *const names[] = {
-    "user add",          "user del",          "status",       "upload.quota-bytes",
-    "upload.file-bytes", "sm.hibernate-time", "muc.new-name", NULL
+    "user add",          "user del",     "status",     "upload.quota-bytes", "upload.file-bytes",
+    "sm.hibernate-time", "muc.new-name", "listen.c2s", "listen.c2s_tls",     NULL
 };
 
 static void expect(const char *wanted, const char *text)
@@ -30,6 +30,8 @@ static void what_was_meant(void **state)
     expect("upload.quota", "; did you mean upload.quota-bytes?");
     expect("hibernate-time", "; did you mean sm.hibernate-time?");
     expect("sm.hibernat-tyme", "; did you mean sm.hibernate-time?");
+    expect("listen.c2stls", "; did you mean listen.c2s_tls?"); /* and not listen.c2s */
+    expect("listen.c2", "; did you mean listen.c2s?");
 }
 
 static void nothing_is_near(void **state)
