@@ -117,6 +117,9 @@ SYSCONF  ?= /etc
 UNITS    ?= $(PREFIX)/lib/systemd/system
 DEBUGDIR ?=
 SHARE    := $(DESTDIR)$(PREFIX)/share
+# Where the shells look without being told: the folders of packages, or those of the administrator.
+ZSH  := $(SHARE)/zsh/$(if $(filter /usr,$(PREFIX)),vendor-completions,site-functions)
+FISH := $(if $(filter /usr,$(PREFIX)),$(SHARE)/fish/vendor_completions.d,$(DESTDIR)$(SYSCONF)/fish/completions)
 install: all
 	install -D -s -m 755 $(B)/musterd $(DESTDIR)$(PREFIX)/sbin/musterd
 	install -D -s -m 755 $(B)/musterctl $(DESTDIR)$(PREFIX)/bin/musterctl
@@ -124,12 +127,11 @@ install: all
 	    d=$(DESTDIR)$(DEBUGDIR)$(PREFIX)/$$p.debug; install -d $$(dirname $$d) && \
 	    objcopy --only-keep-debug $(B)/$${p#*/} $$d && \
 	    objcopy --add-gnu-debuglink=$$d $(DESTDIR)$(PREFIX)/$$p; done; fi
-	install -d $(SHARE)/bash-completion/completions $(SHARE)/zsh/vendor-completions \
-	    $(SHARE)/fish/vendor_completions.d $(SHARE)/man/man1 $(SHARE)/man/man5 \
+	install -d $(SHARE)/bash-completion/completions $(ZSH) $(FISH) $(SHARE)/man/man1 $(SHARE)/man/man5 \
 	    $(SHARE)/man/man8 $(DESTDIR)$(UNITS)
 	$(B)/musterctl completion bash >$(SHARE)/bash-completion/completions/musterctl
-	$(B)/musterctl completion zsh >$(SHARE)/zsh/vendor-completions/_musterctl
-	$(B)/musterctl completion fish >$(SHARE)/fish/vendor_completions.d/musterctl.fish
+	$(B)/musterctl completion zsh >$(ZSH)/_musterctl
+	$(B)/musterctl completion fish >$(FISH)/musterctl.fish
 	$(B)/musterd --dump-docs man-musterctl >$(SHARE)/man/man1/musterctl.1
 	$(B)/musterd --dump-docs man-muster.yaml >$(SHARE)/man/man5/muster.yaml.5
 	$(B)/musterd --dump-docs man-musterd >$(SHARE)/man/man8/musterd.8
@@ -141,16 +143,16 @@ install: all
 	test -e $(DESTDIR)$(SYSCONF)/muster/muster.yaml || \
 	    install -D -m 644 packaging/muster.yaml $(DESTDIR)$(SYSCONF)/muster/muster.yaml
 
-# A Debian package of what `make install` puts into place: build/muster_VERSION_ARCH.deb.
 # Keeps the node file and the data.
 uninstall:
 	rm -f $(DESTDIR)$(PREFIX)/sbin/musterd $(DESTDIR)$(PREFIX)/bin/musterctl \
-	    $(SHARE)/bash-completion/completions/musterctl $(SHARE)/zsh/vendor-completions/_musterctl \
-	    $(SHARE)/fish/vendor_completions.d/musterctl.fish $(SHARE)/man/man1/musterctl.1 \
+	    $(SHARE)/bash-completion/completions/musterctl $(ZSH)/_musterctl \
+	    $(FISH)/musterctl.fish $(SHARE)/man/man1/musterctl.1 \
 	    $(SHARE)/man/man5/muster.yaml.5 $(SHARE)/man/man8/musterd.8 \
 	    $(DESTDIR)$(UNITS)/muster.service $(DESTDIR)$(PREFIX)/lib/sysusers.d/muster.conf
 	rm -rf $(SHARE)/muster
 
+# A Debian package of what `make install` puts into place: build/muster_VERSION_ARCH.deb.
 deb: all
 	@packaging/deb/build $(VERSION)
 

@@ -205,6 +205,20 @@ def test_the_unit_of_systemd(tmp_path):
     assert "muster.service" not in out, out
 
 
+@pytest.mark.parametrize("prefix", ["/usr", "/usr/local"])
+@pytest.mark.parametrize("shell, script, folders", [
+    ("zsh", "_musterctl", ["zsh", "-f", "-c", "print -l $fpath"]),
+    ("fish", "musterctl.fish", ["fish", "-c", 'printf "%s\\n" $fish_complete_path']),
+])
+def test_shells_find_their_completion(tmp_path, prefix, shell, script, folders):
+    """Also on a server, where nothing has set XDG_DATA_DIRS."""
+    needs(shell)
+    env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+    plan = run("make", "-n", "-C", ROOT, "install", f"PREFIX={prefix}", env=env)
+    [place] = re.findall(rf">(\S+)/{re.escape(script)}$", plan, re.MULTILINE)
+    assert place in run(*folders, env=env).splitlines()
+
+
 # --- proxies ---
 
 
