@@ -715,6 +715,12 @@ def test_manual_pages(server, tmp_path, page):
     if page == "muster.yaml":
         assert all(row["name"].replace("-", "\\-") in text
                    for row in server.rows("config", "show"))
+    if page != "muster.yaml":  # it has the options of --help
+        help_ = subprocess.run([MUSTERD if page == "musterd" else MUSTERCTL, "--help"],
+                               capture_output=True, text=True, check=True, timeout=TIMEOUT).stdout
+        options = set(re.findall(r"^  (--[a-z-]+)", help_, re.MULTILINE))
+        own = re.sub(r"\.RS\n.*?\.RE\n", "", text, flags=re.DOTALL).replace("\\", "")
+        assert options and options == set(re.findall(r"^\.B (--[a-z-]+)", own, re.MULTILINE))
     if shutil.which("mandoc") is None:
         pytest.skip("needs mandoc")
     done = subprocess.run(["mandoc", "-T", "lint", "-W", "error", file], capture_output=True,

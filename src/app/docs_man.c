@@ -64,32 +64,37 @@ void docs_man_musterd(struct buf *out)
 {
     head(out, "musterd", 8, "XMPP server");
     buf_lit(out,
-            ".SH SYNOPSIS\n.B musterd\n[\\fB\\-\\-config\\fR \\fIFILE\\fR] [\\fB\\-\\-check\\fR]\n"
+            ".SH SYNOPSIS\n.B musterd\n[\\fB\\-\\-config\\fR \\fIFILE\\fR] [\\fB\\-\\-check\\fR |\n"
+            "\\fB\\-\\-restore\\fR \\fIFOLDER\\fR | \\fB\\-\\-copy\\-to\\fR \\fIURL\\fR]\n"
             ".SH DESCRIPTION\n"
             "Serves XMPP clients (RFC 6120, RFC 6121), with rooms, archive, file upload, push\n"
             "and a chat page. It stays in the foreground and logs to standard error, one\n"
-            "line an event; under systemd with the priorities of journald.\n"
+            "line for each event. Under systemd, lines have the priorities of journald.\n"
             ".SH OPTIONS\n");
-    item(out, SLICE("--config FILE"), "The node file; /etc/muster/muster.yaml if missing.");
+    item(out, SLICE("--config FILE"), "The node file. The default is /etc/muster/muster.yaml.");
     item(out, SLICE("--check"),
          "Checks the node file, the certificates, the data folder and the ports, and starts "
          "nothing. Run as root, it takes the rights of the user that owns the data folder.");
     item(
         out, SLICE("--restore FOLDER"),
         "Puts a backup of musterctl backup create into the empty data folder of a server that does "
-        "not run. It is verified before.");
+        "not run. The backup is verified first.");
     item(
         out, SLICE("--copy-to URL"),
         "Copies all data of muster.db in the data folder of a server that does not run to an empty "
         "database of PostgreSQL.");
     item(out, SLICE("--dump-docs PART"),
-         "Prints generated documentation: config, commands, xeps, doap, man-musterd, "
-         "man-musterctl or man-muster.yaml.");
-    item(out, SLICE("--version, --help"), "Show the version, or the options.");
+         "Prints generated documentation: config, commands, xeps, doap, promises, features, "
+         "man-musterd, man-musterctl or man-muster.yaml.");
+    item(out, SLICE("--core-dumps"),
+         "Lets the system write dumps of the process, for debuggers. A dump contains keys of TLS, "
+         "tokens and passwords.");
+    item(out, SLICE("--version"), "Shows the version.");
+    item(out, SLICE("--help"), "Shows the options.");
     buf_lit(out, ".SH SIGNALS\n");
     item(out, SLICE("SIGHUP"),
          "Reads the node file and the certificates again. `musterctl server "
-         "reload` does the same and says what became of it.");
+         "reload` does the same and reports the result.");
     item(out, SLICE("SIGTERM, SIGINT"),
          "Ends in order, within some seconds. A second signal ends at once.");
     buf_lit(out, ".SH EXIT STATUS\n");
@@ -117,13 +122,16 @@ void docs_man_musterctl(struct buf *out)
         "socket's group (muster) may do so.\n.SH OPTIONS\n");
     item(out, SLICE("--socket PATH"), "The control socket of the server.");
     item(out, SLICE("--config FILE"),
-         "The node file that names it; /etc/muster/muster.yaml if "
-         "missing.");
+         "The node file that names the socket. The default is /etc/muster/muster.yaml.");
     item(out, SLICE("--json"), "Prints the server's answer as it is.");
     item(out, SLICE("--csv"), "Prints rows as comma-separated values.");
     item(out, SLICE("--yes"), "Does not ask before something is destroyed.");
     item(out, SLICE("--stdin"), "Reads a password from standard input instead of asking for it.");
+    item(out, SLICE("--help"), "Shows help, also of a command.");
+    item(out, SLICE("--version"), "Shows the version.");
     buf_lit(out, ".SH COMMANDS\n");
+    item(out, SLICE("help [COMMAND]"), "Lists the commands, or explains one.");
+    item(out, SLICE("completion SHELL"), "Prints a script for bash, zsh or fish.");
     for (const struct command *c = command_first(); c != NULL; c = c->next) {
         buf_clear(&line);
         usage_line(&line, c);
@@ -163,14 +171,27 @@ static void add_setting(struct buf *out, const struct setting *s)
 void docs_man_yaml(struct buf *out)
 {
     head(out, "muster.yaml", 5, "node file and settings of Muster");
-    buf_lit(out,
-            ".SH DESCRIPTION\n"
-            "The node file says what a node needs to start: YAML, by default\n"
-            "/etc/muster/muster.yaml. Relative paths count from its folder. Check it with\n"
-            "\\fBmusterd \\-\\-check\\fR, apply a change with \\fBsystemctl reload muster\\fR.\n"
-            "All else are settings: kept in the database, changed by \\fBmusterctl set\\fR\n"
-            "while the server runs, or fixed in the section \\fBsettings\\fR.\n"
-            ".SH KEYS\n");
+    buf_lit(
+        out,
+        ".SH DESCRIPTION\n"
+        "The node file says what a node needs to start: YAML, by default\n"
+        "/etc/muster/muster.yaml. Relative paths count from its folder. Check it with\n"
+        "\\fBmusterd \\-\\-check\\fR, apply a change with \\fBsystemctl reload muster\\fR.\n"
+        "Everything else is a setting. Settings are in the database. \\fBmusterctl set\\fR "
+        "changes\n"
+        "them while the server runs, or the section \\fBsettings\\fR of the node file fixes them.\n"
+        ".SH EXAMPLE\n.nf\n"
+        "node: im1\n"
+        "domains: [example.test]\n"
+        "listen:\n"
+        "  c2s: [\"[::]:5222\"]\n"
+        "  c2s_tls: [\"[::]:5223\"]\n"
+        "tls:\n"
+        "  certificate: cert.pem\n"
+        "  key: key.pem\n"
+        "settings: {c2s.tls\\-required: on}\n"
+        ".fi\n"
+        ".SH KEYS\n");
     node_file_man(out);
     buf_lit(out, ".SH SETTINGS\n");
     for (const struct setting *s = setting_first(); s != NULL; s = s->next)
