@@ -4,6 +4,7 @@ import time
 import pytest
 
 from muster import xml
+from muster.client import until
 from test_avatar import HASH, UPDATE, photo_in, publish_avatar
 from test_push import enable
 
@@ -93,6 +94,66 @@ def test_who_goes_while_it_waits_is_gone(host):
     for phone in phones:
         told = [e for e in bob.log if e.get("from") == str(phone)]
         assert told[-1].get("type") == "unavailable"
+
+
+def in_turn(bob, phones, kind):
+    """Bob is told of all, no sooner than the rate allows."""
+    start = time.monotonic()
+    for phone in phones:
+        bob.expect(f"<presence from='{phone}' type='{kind}'/>")
+    return time.monotonic() - start >= (len(phones) - 3) / RATE - 0.2
+
+
+def test_connections_that_are_lost_at_once(host):
+    """Sessions that are not resumed end one after another; until its end each can be resumed."""
+    bob = host.client("bob", "b")
+    phones = [host.client(f"u{i}", "phone") for i in range(24)]
+    for phone in phones:
+        bob.expect(f"<presence from='{phone}' type='-'/>")
+        phone.enable_sm(more="max='1'")
+    for phone in phones:
+        phone.cut()
+    assert in_turn(bob, phones, "unavailable")
+
+
+def test_who_waits_for_the_end_of_a_session_can_resume_it(host):
+    bob = host.client("bob", "b")
+    phones = [host.client(f"u{i}", "phone") for i in range(24)]
+    for phone in phones:
+        bob.expect(f"<presence from='{phone}' type='-'/>")
+        phone.enable_sm(more="max='1'")
+    for phone in phones:
+        phone.cut()
+    for _ in phones[:12]:  # about half of them are told, and the others wait
+        bob.expect("<presence type='unavailable'/>")
+    told = {e.get("from") for e in bob.log if e.get("type") == "unavailable"}
+    resumed = 0
+    for phone in (p for p in phones if str(p) not in told):
+        answer = host.connect(phone.name).take_over(phone)
+        resumed += answer.tag == f"{{{xml.SM}}}resumed"
+    assert resumed > 0
+
+
+def test_sharing_is_turned_on_for_all(host):
+    """Off hides all at once; on shows one after another, and of two switches the last one holds."""
+    bob = host.client("bob", "b")
+    phones = [host.client(f"u{i}", "phone") for i in range(24)]
+    for phone in phones:
+        bob.expect(f"<presence from='{phone}' type='-'/>")
+    host.ctl("set", "presence.sharing", "off")
+    for phone in phones:
+        bob.expect(f"<presence from='{phone}' type='unavailable'/>")
+    host.ctl("set", "presence.sharing", "on")
+    assert in_turn(bob, phones, "-")
+    for value in ("off", "on", "off"):
+        host.ctl("set", "presence.sharing", value)
+    for phone in phones:
+        bob.expect(f"<presence from='{phone}' type='unavailable'/>")
+    host.ctl("set", "presence.sharing", "on")
+    bob.drain()
+    for phone in phones:
+        until("it is shown", lambda p=phone: bob.ping() or [
+            e for e in bob.log if e.get("from") == str(p)][-1].get("type") is None)
 
 
 @pytest.mark.parametrize("value, taken", [("9", False), ("10", True), ("100", True),

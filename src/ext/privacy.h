@@ -151,6 +151,8 @@ void policy_get(struct iq *iq);
 void policy_edit(struct iq *iq);
 /* The rule for an address whose account was deleted goes, from memory: its row is gone. */
 void policy_forget(struct account *a, slice bare);
+void policy_start(void);
+void policy_worker_ended(struct worker *w);
 
 /* Reports that come with a block (XEP-0377). */
 #define NS_REPORTING "urn:xmpp:reporting:1"

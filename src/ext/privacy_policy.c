@@ -11,9 +11,11 @@
 #include "im/host.h"
 #include "im/node.h"
 #include "im/presence.h"
+#include "im/presence_pace.h"
 #include "im/roster.h"
 #include "im/users.h"
 #include "im/worker.h"
+#include "io/timer.h"
 
 #define NS_POLICY "urn:muster:policy:0"
 
@@ -143,14 +145,18 @@ bool policy_permit(const struct account *a, slice contact)
     return approval == APPROVAL_AUTOMATIC && node_serves(account_node(a), jid.domain);
 }
 
-/* The setting was switched: sessions are told in small steps. */
+/* The setting was switched: contacts are told in small steps. Where availability is shared again,
+ * each session waits for its turn (im/presence_pace.h). */
 
-struct refresh {
-    struct loop_defer defer; /* first */
+struct refresh { /* one a worker, of the last switch */
     struct worker *worker;
+    struct loop_defer defer;
+    struct timer timer;
     uint32_t at, count;
     uint64_t sessions[];
 };
+
+static unsigned refresh_slot;
 
 static void refresh_session(struct session *s)
 {
@@ -164,19 +170,53 @@ static void refresh_session(struct session *s)
     presence_views_changed(s->account);
 }
 
-static void refresh_some(struct loop_defer *d)
+static void refresh_end(struct worker *w)
 {
-    struct refresh *f = (struct refresh *)d;
-    uint32_t end = f->count - f->at < REFRESH_SESSIONS ? f->count : f->at + REFRESH_SESSIONS;
-    for (; f->at < end; f->at++) {
-        struct session *s = session_find(f->worker, f->sessions[f->at]);
-        if (s != NULL)
-            refresh_session(s);
+    struct refresh *f = w->state_of[refresh_slot];
+    w->state_of[refresh_slot] = NULL;
+    if (f == NULL)
+        return;
+    loop_defer_cancel(&f->defer);
+    timer_cancel(&f->timer);
+    mem_free(&f);
+}
+
+static bool must_wait(const struct session *s)
+{
+    const struct account *a = s->account;
+    return s->available && a->roster != NULL && a->roster->seen > 0 &&
+           policy_shares(privacy_of(a)) && !presence_pace_take(a->worker);
+}
+
+static void refresh_some(struct refresh *f)
+{
+    struct worker *w = f->worker;
+    for (uint32_t told = 0; f->at < f->count; f->at++) {
+        struct session *s = session_find(w, f->sessions[f->at]);
+        if (s == NULL)
+            continue;
+        if (told++ == REFRESH_SESSIONS) {
+            loop_defer(w->loop, &f->defer);
+            return;
+        }
+        if (must_wait(s)) {
+            timer_set(w->loop, &f->timer, PRESENCE_PACE_MS);
+            return;
+        }
+        refresh_session(s);
     }
-    if (f->at < f->count)
-        loop_defer(f->worker->loop, &f->defer);
-    else
-        mem_free(&f);
+    refresh_end(w);
+}
+
+static void refresh_deferred(struct loop_defer *d)
+{
+    refresh_some(CONTAINER_OF(d, struct refresh, defer));
+}
+
+static void refresh_timed(struct timer *t, struct loop *loop)
+{
+    (void)loop;
+    refresh_some(CONTAINER_OF(t, struct refresh, timer));
 }
 
 static void refresh_worker(struct worker *w, void *unused)
@@ -184,13 +224,19 @@ static void refresh_worker(struct worker *w, void *unused)
     const struct session *s;
     struct refresh *f = mem_zalloc(sizeof *f + w->sessions.count * sizeof f->sessions[0]);
     (void)unused;
-    f->defer.fn = refresh_some;
+    refresh_end(w);
+    w->state_of[refresh_slot] = f;
+    f->defer.fn = refresh_deferred;
+    f->timer.fn = refresh_timed;
     f->worker = w;
     for (uint32_t i = 0; (s = map_next(&w->sessions, &i)) != NULL;)
         if (s->available)
             f->sessions[f->count++] = s->id;
-    refresh_some(&f->defer);
+    refresh_some(f);
 }
+
+void policy_start(void) { refresh_slot = worker_state_slot(); }
+void policy_worker_ended(struct worker *w) { refresh_end(w); }
 
 static void refreshed(struct worker *w, void *unused) { (void)w, (void)unused; }
 

@@ -235,6 +235,7 @@ static void privacy_start(void)
 {
     account_slot = account_state_slot();
     session_slot = session_state_slot();
+    policy_start();
 }
 
 struct privacy *privacy_of(const struct account *a) { return a->state_of[account_slot]; }
@@ -496,6 +497,7 @@ const struct feature privacy_feature = {
     .remove = privacy_remove,
     .account_deleted = privacy_account_deleted,
     .session_freed = privacy_freed,
+    .worker_ended = policy_worker_ended,
     .session_save = privacy_save,
     .session_restore = privacy_restore,
     .check = privacy_check,

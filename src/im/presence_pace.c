@@ -7,7 +7,7 @@
 #include "im/presence.h"
 #include "im/worker.h"
 
-enum { TICK_MS = 100, BURST_US = 200000, SECOND_US = 1000000 };
+enum { TICK_MS = PRESENCE_PACE_MS, BURST_US = 200000, SECOND_US = 1000000 };
 
 struct setting presence_composed_rate = {
     .name = "presence.composed-rate",
@@ -17,10 +17,13 @@ struct setting presence_composed_rate = {
     .max = 100,
     .unit = "changes a second",
     .doc = "How many presence changes a second this node sends to contacts on behalf of clients: "
-           "users shown as away while their clients sleep (push.show-away), and new avatars. "
-           "Further changes wait, and only the last state of each client is sent. A lower rate "
-           "spares a server with long contact lists when many clients lose their connections at "
-           "once. Presence that clients send themselves never waits.",
+           "users shown as away while their clients sleep (push.show-away), new avatars, sessions "
+           "that were not resumed after their connections were lost, and sessions that are shown "
+           "when presence.sharing is turned on. Further changes wait, and only the last state of "
+           "each client is sent. A session that waits for its end can still be resumed. A lower "
+           "rate spares a server with long contact lists when many clients lose their connections "
+           "at once. Presence that clients send themselves never waits, and turning off sharing "
+           "hides all at once.",
 };
 struct metric presence_waited = {
     .name = "muster_presence_composed_waits",
@@ -45,7 +48,7 @@ struct line {
 static unsigned session_slot, worker_slot;
 
 /* At most BURST_US worth of changes at once after a pause: timers are that late. */
-static bool take_turn(struct worker *w)
+bool presence_pace_take(struct worker *w)
 {
     uint64_t now = loop_now_us(w->loop),
              each = SECOND_US / (uint64_t)setting_int(&presence_composed_rate),
@@ -81,7 +84,7 @@ static void serve(struct timer *t, struct loop *loop)
 {
     struct line *line = CONTAINER_OF(t, struct line, timer);
     struct worker *w = line->worker;
-    while (!list_empty(&line->waiting) && take_turn(w)) {
+    while (!list_empty(&line->waiting) && presence_pace_take(w)) {
         struct waiting *first = CONTAINER_OF(line->waiting.next, struct waiting, node);
         struct waiting one = *first;
         presence_pace_forget(one.session);
@@ -122,7 +125,7 @@ static struct waiting *wait_for_turn(struct session *s)
 static bool at_once(struct session *s)
 {
     return s->state_of[session_slot] == NULL && list_empty(&line_of(s->account->worker)->waiting) &&
-           take_turn(s->account->worker);
+           presence_pace_take(s->account->worker);
 }
 
 static void drop_if_empty(struct session *s, const struct waiting *one)

@@ -1,9 +1,11 @@
 /* presence_pace: presence that the server composes by itself for a session that is available: shown
- * as away while its client sleeps, and told again with another avatar. The node broadcasts so many
- * of these a second (setting presence.composed-rate); what is beyond waits in order, one record a
+ * as away while its client sleeps, told again with another avatar or because sharing was turned on,
+ * or unavailable because its lost connection was not resumed. The node broadcasts so many of these
+ * a second (setting presence.composed-rate); what is beyond waits in order, one record a
  * session, and the state that it has in the end is told once. What clients send never waits.
  * Confined to the worker; only the rate is the node's. */
 #pragma once
+#include <stdbool.h>
 
 struct session;
 struct setting;
@@ -15,6 +17,12 @@ struct worker;
 typedef struct stanza *presence_rewrite_fn(struct session *s, struct stanza *st);
 /* The session's presence is rewritten, and told if that changes it. There is one rewrite_fn. */
 void presence_rewrite(struct session *s, presence_rewrite_fn *fn);
+
+/* Takes a turn for one change of a session's presence. false: there is none now, try again
+ * PRESENCE_PACE_MS later. For changes that need no place in the line, because what is told is what
+ * holds then. */
+enum { PRESENCE_PACE_MS = 100 };
+bool presence_pace_take(struct worker *w);
 
 /* For presence.c. The client has sent its own presence: it is not shown as away any more. */
 void presence_pace_own(struct session *s);

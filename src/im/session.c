@@ -14,6 +14,7 @@
 #include "im/guest.h"
 #include "im/node.h"
 #include "im/presence.h"
+#include "im/presence_pace.h"
 #include "im/rows.h"
 #include "im/server.h"
 #include "im/session_private.h"
@@ -700,8 +701,10 @@ void session_bind(struct worker *w, const struct bind_request *req)
 static void hibernation_over(struct timer *t, struct loop *loop)
 {
     struct session *s = CONTAINER_OF(t, struct session, timer);
-    (void)loop;
-    session_end(s, END_EXPIRED);
+    if (s->available && !presence_pace_take(s->account->worker))
+        timer_set(loop, t, PRESENCE_PACE_MS); /* its contacts are told in turn */
+    else
+        session_end(s, END_EXPIRED);
 }
 
 void session_hibernate(struct session *s, uint64_t ms)

@@ -183,11 +183,11 @@ static uint64_t told_id(const struct session *s, uint64_t archive_id)
 static void send_down(struct session *s, struct down *d)
 {
     uint32_t bytes = d->st->bytes;
+    if (bytes > SESSION_LONG_BYTES && bytes > s->long_output)
+        s->long_output = bytes; /* before its stream tells about it, and the account is weighed */
     session_down(s, d);
     if (bytes <= SESSION_LONG_BYTES || s->state != SESSION_ATTACHED)
         return;
-    if (bytes > s->long_output)
-        s->long_output = bytes;
     if (s->link.local == NULL)
         session_pause(s, PAUSE_SLOW);
     else if ((s->paused & PAUSE_SLOW) == 0)
