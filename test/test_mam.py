@@ -6,6 +6,7 @@ import pytest
 
 from muster import xml
 from muster.client import until
+from test_sm import resume
 
 MAM = "urn:xmpp:mam:2"
 RSM = "http://jabber.org/protocol/rsm"
@@ -796,7 +797,7 @@ def test_retraction_reaches_who_was_away(server):
 
 def test_who_comes_after_the_acknowledgement_does_not_get_the_old_words(server):
     """Until then a client may get them as if it had come a moment earlier, and the retraction
-    behind them."""
+    behind them. Stanzas that were sent cannot be taken back."""
     alice = server.login("alice", "a")
     alice.enable_sm()
     for i in range(10):
@@ -807,6 +808,41 @@ def test_who_comes_after_the_acknowledgement_does_not_get_the_old_words(server):
         assert tombstone(bob.expect(f"<message id='m{i}'/>")) is not None
         bob.expect(f"<message id='r-m{i}'><retract xmlns='{RETRACT}' id='m{i}'/></message>")
         bob.close()
+
+
+def lost(server, seen):
+    """A session of bob that hibernates with a message in its queue, which its client has seen or
+    not, and that was retracted meanwhile."""
+    alice, bob = server.login("alice", "a"), server.login("bob", "b")
+    bob.auto_ack = False
+    for client in alice, bob:
+        client.enable_sm()
+    bob.available()
+    if not seen:
+        bob.cut()
+    alice.send("<message to='bob@localhost' type='chat' id='m1'><body>oops</body></message>")
+    alice.wait_acked(1)
+    if seen:
+        bob.expect("<message id='m1'><body>oops</body></message>")
+        bob.cut()
+    retract(alice, "bob@localhost", "m1")
+    alice.wait_acked(2)
+    return bob
+
+
+def test_who_resumes_after_it_does_not_get_the_old_words(server):
+    bob = resume(server, lost(server, seen=False))
+    assert tombstone(bob.expect("<message id='m1'/>")) is not None
+    bob.expect(f"<message id='r-m1'><retract xmlns='{RETRACT}' id='m1'/></message>")
+
+
+@pytest.mark.parametrize("seen", [True, False])
+def test_what_a_session_leaves_behind_after_it_is_the_tombstone(server, seen):
+    """Another one gets it, which may know of the retraction already."""
+    old = lost(server, seen)
+    bob = server.client("bob", "other")
+    server.ctl("session", "kick", old.jid)
+    assert tombstone(bob.expect("<message id='m1'/>")) is not None
 
 
 def test_a_retraction_that_is_not_let_in(server):

@@ -5,8 +5,9 @@
  * The text of a message is there once, so it is changed for both: by the addressee's side where he
  * has it, which only happens if he lets the retraction in; else by its author's.
  *
- * The retraction is acknowledged when the tombstone is committed. If it cannot be, its sender gets
- * an error, and a repeat of the retraction looks again.
+ * The retraction is acknowledged when the tombstone is committed. No session of the addressee is
+ * sent the old words after that, except in carbons that are queued already. If it cannot be, its
+ * sender gets an error, and a repeat of the retraction looks again.
  *
  * Limits: TRIES times, if the message is changed meanwhile. It is looked for among the last
  * LOOK_BACK messages of the conversation. */
@@ -52,6 +53,8 @@ struct retraction {
     struct stanza *st;       /* the message that retracts it */
     struct origin origin;
     uint64_t at_us;
+    struct stanza *tombstone; /* NULL: none is made yet */
+    uint64_t entry;           /* archive id, for its addressee, of what it replaces */
     unsigned tries;
     bool sent; /* on its author's side */
 };
@@ -68,6 +71,7 @@ static void end(struct retraction *r, enum store_result result)
     if (r->origin.session != 0)
         ticket_done(w, r->origin);
     stanza_unref(&r->st);
+    stanza_unref(&r->tombstone);
     account_unpin(r->account);
     arena_destroy(&arena);
 }
@@ -83,7 +87,7 @@ static bool is_target(const struct stanza *st, const struct retraction *r)
             slice_eq(elem_attr(&origin, "id", r->arena), r->target));
 }
 
-static void write_tombstone(struct buf *out, const struct stanza *st, const struct retraction *r)
+static struct stanza *tombstone_of(const struct stanza *st, const struct retraction *r)
 {
     struct buf content;
     char stamp[CLOCK_STAMP_LEN];
@@ -95,15 +99,16 @@ static void write_tombstone(struct buf *out, const struct stanza *st, const stru
     struct stanza *tombstone =
         stanza_make(STANZA_MESSAGE, (enum stanza_type)st->type, stanza_from(st), stanza_to(st),
                     stanza_id(st), buf_slice(&content));
-    stanza_store(out, tombstone);
-    stanza_unref(&tombstone);
     buf_fini(&content);
+    return tombstone;
 }
 
 static void buried(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct retraction *r = arg;
     (void)b;
+    if (result == STORE_OK && !r->sent)
+        message_replaced(r->account, r->entry, r->tombstone);
     if (result == STORE_CONFLICT && ++r->tries < TRIES)
         look(r);
     else
@@ -116,8 +121,11 @@ static void bury(struct retraction *r, const struct archive_line *m, const struc
     struct worker *w = r->account->worker;
     struct store_batch *b = store_write(w->store, account_lane(r->account));
     struct buf text;
+    stanza_unref(&r->tombstone);
+    r->tombstone = tombstone_of(st, r);
+    r->entry = (uint64_t)m->rcpt_entry;
     buf_init(&text, STORE_BATCH_BYTES_MAX);
-    write_tombstone(&text, st, r);
+    stanza_store(&text, r->tombstone);
     archive_change(b, m, buf_slice(&text), r->arena);
     archive_words_edit(b);
     buf_fini(&text);

@@ -702,6 +702,15 @@ void message_copy_lost(struct account *a, struct session *ended, uint64_t archiv
         mailbox_set(a, archive_id, ENTRY_OPEN);
 }
 
+void message_replaced(struct account *a, uint64_t archive_id, struct stanza *st)
+{
+    LIST_EACH (it, &a->sessions) {
+        struct session *s = CONTAINER_OF(it, struct session, node);
+        session_queue_replace(s, archive_id, st);
+        offline_reread(s);
+    }
+}
+
 void message_hand_over(struct account *a, struct session *ended, struct stanza *st,
                        uint64_t archive_id, uint64_t at_us)
 {

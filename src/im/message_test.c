@@ -9,14 +9,18 @@
 
 struct stream {
     uint64_t id;
-    unsigned errors;
+    unsigned errors, old_words, new_words;
 };
 
 static struct test_node t;
 
 static void gate_down(struct stream *s, const struct down *d)
 {
-    s->errors += d->kind == DOWN_STANZA && d->st->type == TYPE_ERROR;
+    if (d->kind != DOWN_STANZA)
+        return;
+    s->errors += d->st->type == TYPE_ERROR;
+    s->old_words += d->st->kind == STANZA_MESSAGE && stanza_has(d->st, KNOWN(BODY));
+    s->new_words += d->st->kind == STANZA_MESSAGE && !stanza_has(d->st, KNOWN(BODY));
 }
 static const struct gate_ops gate = { .down = gate_down };
 
@@ -186,6 +190,55 @@ static void test_more_than_the_store_takes(void **state)
     assert_int_equal(send(a, "refused"), ROUTED); /* the mailbox is full again */
 }
 
+static bool has_words(void *arg)
+{
+    const struct stream *s = arg;
+    return s->old_words + s->new_words > 0;
+}
+
+static void read_again(void *unused, enum store_result result, const struct store_batch *b)
+{
+    (void)unused;
+    assert_int_equal(result, STORE_OK);
+    assert_int_equal(store_row_count(b, 0), 1);
+}
+
+/* A page was read, and a message in it is replaced before the page is delivered. */
+static void test_a_page_from_before_a_replacement(void **state)
+{
+    static const char tombstone[] = "<message from='x@localhost/r' to='late@localhost' type='chat'>"
+                                    "<retracted xmlns='urn:xmpp:message-retract:1'/></message>";
+    struct account *a = test_node_account(&t, "late@localhost");
+    struct stream stream = { 0 };
+    char path[64], sql[300];
+    sqlite3 *other;
+    (void)state;
+    account_receive(t.w, message("late@localhost", "m1"), ORIGIN_NONE, 0, 0);
+    test_node_run(&t, test_node_is_idle, t.store);
+    uint64_t id = mailbox_newest(a);
+    struct session *s = test_node_bind(&t, a, &stream, "r");
+    offline_flush(s);
+    for (unsigned i = 0; i < 8; i++) { /* readers have had the page before, most likely */
+        struct store_batch *b = store_read(t.store, account_lane(a));
+        STORE_ADD(b, &archive_row, STORE_ANY_ROWS, SV_I(a->id), SV_I(id));
+        assert_int_equal(store_run(b, read_again, NULL), STORE_OK);
+    }
+    snprintf(path, sizeof path, "%s/db", t.dir);
+    snprintf(sql, sizeof sql, "UPDATE message SET stanza = \"%s\" WHERE rcpt = %lld", tombstone,
+             (long long)a->id);
+    assert_int_equal(sqlite3_open(path, &other), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(other, sql, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(other);
+    struct stanza *st = test_node_stanza(&t, tombstone);
+    message_replaced(a, id, st);
+    stanza_unref(&st);
+    test_node_run(&t, has_words, &stream);
+    assert_int_equal(stream.old_words, 0);
+    assert_int_equal(stream.new_words, 1);
+    session_end(s, END_CLOSED);
+    assert_int_equal(a->queue_bytes, 0);
+}
+
 static int start(void **state)
 {
     (void)state;
@@ -209,6 +262,7 @@ int main(void)
         cmocka_unit_test(test_committed_too_late),
         cmocka_unit_test(test_never_committed),
         cmocka_unit_test(test_more_than_the_store_takes),
+        cmocka_unit_test(test_a_page_from_before_a_replacement),
     };
     return cmocka_run_group_tests_name("message", tests, start, stop);
 }

@@ -29,6 +29,7 @@ struct flush {
     uint32_t rows;     /* a page has at most so many */
     uint32_t retry_ms; /* before the next attempt; 0: the last read was answered */
     struct timer retry;
+    bool stale;   /* messages were replaced since the read under way was submitted */
     bool again;   /* entries behind read_to were opened again: once more from the start */
     bool waiting; /* for the client to take what it got, for its stream, or for `retry` */
     bool holding; /* the client is not read before it has the first page: what it asks
@@ -142,6 +143,10 @@ static void page_read(void *arg, enum store_result result, const struct store_ba
 {
     struct flush *f = arg;
     uint32_t rows = store_row_count(b, 0);
+    if (result == STORE_OK && f->stale && f->session != NULL) {
+        read_page(f);
+        return;
+    }
     if (result == STORE_OK && deliver_page(f, b, rows) && rows < f->rows && f->read_to < f->asked)
         f->read_to = f->asked;
     if (f->session == NULL) {
@@ -188,6 +193,7 @@ static void read_page(struct flush *f)
     struct account *a = f->account;
     struct store_batch *b = store_read(a->worker->store, account_lane(a));
     f->asked = a->mailbox.last_id;
+    f->stale = false;
     store_read_late(b, a->id);
     STORE_ADD(b, &archive_page, STORE_ANY_ROWS, SV_I(a->id), SV_I(f->read_to), SV_I(f->rows));
     store_submit(b, a->worker->loop, 0, page_read, f);
@@ -233,6 +239,12 @@ void offline_again(struct session *s)
         s->flush->again = true;
     else
         offline_flush(s);
+}
+
+void offline_reread(struct session *s)
+{
+    if (s->flush != NULL)
+        s->flush->stale = true;
 }
 
 void offline_cancel(struct session *s)

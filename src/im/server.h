@@ -37,6 +37,9 @@ void message_bounce(struct account *a, struct session *ended, struct stanza *st,
 bool message_elsewhere(const struct account *a, const struct session *but, uint64_t archive_id,
                        bool own);
 void message_copy_lost(struct account *a, struct session *ended, uint64_t archive_id);
+/* The text of a message to the account was replaced in the archive, and that is committed: from now
+ * on sessions are sent `st` in its place. Copies for other sessions (carbons) stay. Borrows. */
+void message_replaced(struct account *a, uint64_t archive_id, struct stanza *st);
 void message_hand_over(struct account *a, struct session *ended, struct stanza *st,
                        uint64_t archive_id, uint64_t at_us);
 
@@ -62,4 +65,6 @@ void offline_flush(struct session *s);    /* delivers what is unsettled */
 void offline_continue(struct session *s); /* the client took some of it */
 /* A message was stored for the session while `flushing`: a page brings it. */
 void offline_owes(struct session *s, uint64_t archive_id);
+/* Messages were replaced in the archive: a page that is being read may have the old ones. */
+void offline_reread(struct session *s);
 void offline_cancel(struct session *s);

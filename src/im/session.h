@@ -182,6 +182,8 @@ void session_unclaim(struct worker *w, uint64_t session);
 /* What stage BLOCK says may be another now: drops what was not sent yet of those whom the owner has
  * blocked, or has not taken while it hibernates. Messages are settled, requests answered. */
 void session_queue_review(struct session *s);
+/* If its queue has this message of the archive, it has `st` in its place from now on. Borrows. */
+void session_queue_replace(struct session *s, uint64_t archive_id, struct stanza *st);
 
 /* Keeps what comes until it is unpaused or something urgent comes, see stage_hold(). */
 void session_pause(struct session *s, enum session_pause why);

@@ -411,6 +411,23 @@ static struct stanza *refused(const struct stanza *answer)
     return st;
 }
 
+static void replace(struct session *s, struct queued *q, struct stanza *st)
+{
+    release(s, q);
+    q->st = stanza_ref(st);
+    s->queue_bytes += st->bytes;
+    s->account->queue_bytes += st->bytes;
+}
+
+void session_queue_replace(struct session *s, uint64_t archive_id, struct stanza *st)
+{
+    for (uint32_t i = 0; i < s->queue_len; i++) {
+        struct queued *q = session_queue_at(s, i);
+        if (q->archive_id == archive_id && q->to == QUEUED_OWN)
+            replace(s, q, st);
+    }
+}
+
 /* Long answers that were sent, but are not acknowledged. A client that resumes without them asks
  * again. */
 static void shorten(struct session *s)
@@ -420,10 +437,8 @@ static void shorten(struct session *s)
         struct stanza *st = is_long_answer(q->st) ? refused(q->st) : NULL;
         if (st == NULL)
             continue;
-        release(s, q);
-        q->st = st;
-        s->queue_bytes += st->bytes;
-        s->account->queue_bytes += st->bytes;
+        replace(s, q, st);
+        stanza_unref(&st);
     }
 }
 
