@@ -155,6 +155,8 @@ def test_what_needs_it_says_so(room, cluster):
         cave.denied(alice, "set", muc.item(jid="bob@localhost", affiliation="member"))
         assert server.ctl_run("user", "add", "dora@localhost", "--password", "x").returncode != 0
         until("the alarm", lambda: "store.down" in alarms(server))
+        done = server.ctl_run("user", "add", "dora@localhost", "--password", "x")
+        assert "the database is not available; `alarm list` says why" in done.stderr
     finally:
         cluster.start()
     until("it is back", lambda: server.ctl_run("user", "add", "dora@localhost", "--password",
