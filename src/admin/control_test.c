@@ -144,7 +144,7 @@ static int teardown(void **state)
     on_loop(close_control);
     assert_int_not_equal(access(fx.path, F_OK), 0); /* the socket file is gone */
     for (int i = 0; i < 2; i++)
-        on_loop(pass_by); /* a tick behind that in which it flushed: it has read their ends */
+        on_loop(pass_by); /* until it has read the ends of its connections */
     loop_stop(fx.worker.loop);
     pthread_join(fx.thread, NULL);
     control_destroy(&fx.control);

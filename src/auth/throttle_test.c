@@ -139,7 +139,7 @@ static void counts_trusted_logins_too(void **state)
     (void)state;
     struct throttle *t = throttle_create();
     pass(t, "192.0.2.1", alice, 1);
-    fail_times(t, "192.0.2.1", alice, 10, 1); /* its owner's house, but that much? */
+    fail_times(t, "192.0.2.1", alice, 10, 1); /* guesses also count where she logs in */
     assert_int_equal(ask(t, "192.0.2.1", alice, 1), THROTTLE_REFUSE);
     assert_int_equal(ask_try(t, try_by("192.0.2.1", alice, phone), 1), THROTTLE_GO);
     for (int i = 0; i < 10; i++) {
@@ -210,7 +210,7 @@ static void counts_attempts_under_way(void **state)
             tries[taken++] = tries[i];
     }
     assert_int_equal(taken, 10);
-    for (int i = 0; i < taken; i++) /* they come to nothing: all is as before */
+    for (int i = 0; i < taken; i++) /* given up: not counted */
         throttle_void(t, &tries[i]);
     assert_int_equal(metric_read(&auth_throttle_entries), 0);
     fail_times(t, "192.0.2.1", alice, 10, 1);

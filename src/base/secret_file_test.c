@@ -150,7 +150,7 @@ static void test_folder(void **state)
     assert_int_not_equal(secret_file_write(path, SLICE("x"), &why), OK);
 }
 
-/* A FIFO has no reader's patience, and no bytes. */
+/* Opening a FIFO would wait for a writer; it is refused instead. */
 static void test_fifo(void **state)
 {
     (void)state;

@@ -22,7 +22,7 @@ struct room {
     struct audience audience;
     struct {
         char jid[96], nick[32];
-    } occupant[OCCUPANTS_MAX]; /* a seat is a place in here, plus one */
+    } occupant[OCCUPANTS_MAX]; /* a seat is an index here, plus one */
     unsigned entered, gone;    /* under live.lock: who was added, unavailable presence that came */
     char back[256];            /* under live.lock: who came back, with what */
 };
@@ -90,7 +90,7 @@ static void room_leave(struct room *r, slice jid)
         return;
     struct stanza *st = stanza_make(STANZA_PRESENCE, TYPE_UNAVAILABLE, occupant_jid(r, seat),
                                     (slice){ 0 }, (slice){ 0 }, (slice){ 0 });
-    audience_send(&r->audience, st, NULL); /* he who ended must not mind */
+    audience_send(&r->audience, st, NULL); /* also to one that has ended */
     stanza_unref(&st);
     audience_remove(&r->audience, jid);
     r->occupant[seat - 1].jid[0] = '\0';
@@ -557,8 +557,8 @@ static void enable(struct stream *s)
     LIVE_AWAIT(s->enabled);
 }
 
-/* One that hibernates overflows while a message goes round: the room hears of it, the others miss
- * nothing. Its last messages are nobody else's. */
+/* The buffer of a hibernating session overflows while a message is sent to all: the room is told,
+ * the others miss nothing, and no sibling gets what was kept for that session. */
 static void test_a_session_ends_while_it_is_sent_to(void **state)
 {
     const char *room = new_room(0), *bare = user_at(0);

@@ -47,7 +47,7 @@ static void is(const char *lines)
     buf_init(&b, 4096);
     directed_save(d, &b);
     assert_true(slice_is(buf_slice(&b), lines == NULL ? "" : lines));
-    assert_int_equal(d == NULL, lines == NULL); /* nothing is kept for nothing */
+    assert_int_equal(d == NULL, lines == NULL); /* an empty list takes no memory */
     buf_fini(&b);
 }
 

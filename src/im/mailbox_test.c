@@ -167,7 +167,7 @@ static void test_growth(void **state)
     while (settled < opened)
         mailbox_settle(a, ++settled);
     assert_int_equal(a->mailbox.cursor, opened);
-    assert_null(a->mailbox.ring); /* after a burst the memory goes */
+    assert_null(a->mailbox.ring); /* given back after a burst */
     mailbox_open(a, ++opened, ENTRY_OPEN);
     assert_int_equal(mailbox_state(a, opened), ENTRY_OPEN);
 }
@@ -455,7 +455,8 @@ static void test_hidden_entries(void **state)
     timer_cancel(&a->mailbox.timer);
 }
 
-/* One that stays open holds back the cursor, not memory: of those behind it the range is kept. */
+/* An open entry holds the cursor back, but takes no memory for those behind it: they are kept as
+ * one range. */
 static void test_settled_ones_behind_an_open_one(void **state)
 {
     (void)state;

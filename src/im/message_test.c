@@ -136,8 +136,8 @@ static void test_committed_too_late(void **state)
     assert_int_equal(sender.stream.errors, 1);
 }
 
-/* It is not committed after all: then the second copy is the first. One that came in between is
- * not acknowledged as if it had been stored. */
+/* The first copy is not committed after all: then a second one is stored as new. A copy that came
+ * in between is not acknowledged as if it had been stored. */
 static void test_never_committed(void **state)
 {
     struct account *a = test_node_account(&t, "late2@localhost");

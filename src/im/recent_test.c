@@ -88,7 +88,7 @@ static void the_last_ones_are_remembered(void **state)
     assert_true(recent_find(&a, 3, NOW) == 0);
 }
 
-/* Those that are dropped take no room for good. */
+/* A dropped entry leaves its place to another. */
 static void what_is_dropped_makes_room(void **state)
 {
     (void)state;

@@ -329,7 +329,7 @@ static void test_rows(void **state)
     struct roster r;
     roster_init(&r);
     load(db, &a);
-    assert_null(a.roster); /* nothing is kept for nobody */
+    assert_null(a.roster); /* an empty roster takes no memory */
     for (int i = 0; i < 300; i++) {
         struct roster_delta d = change(&r, arena);
         struct store_batch *b = store_write(db->store, (uint64_t)a.id);

@@ -178,7 +178,7 @@ static void test_acknowledgements_settle(void **state)
     for (unsigned i = 1; i <= 4; i++)
         deliver(i, i * 10);
     assert_int_equal(s->queue_len, 4);
-    up(UP_WRITTEN, 4); /* only the client's word counts */
+    up(UP_WRITTEN, 4); /* written is not acknowledged */
     assert_int_equal(s->queue_len, 4);
     up(UP_ACK, 2);
     assert_int_equal(s->queue_len, 2);
@@ -369,7 +369,7 @@ static void test_resumption_repeats_what_was_not_acknowledged(void **state)
         assert_int_equal(c->got[i].num, i + 3);
         assert_int_equal(c->got[i].archive_id, i + 3);
         assert_string_equal(c->got[i].id, ids[i]);
-        assert_int_equal(c->got[i].delay_us != 0, i == 2); /* came while nobody was there */
+        assert_int_equal(c->got[i].delay_us != 0, i == 2); /* stored while no session was there */
     }
     assert_int_equal(c->requests, 1);
     up(UP_ACK, 5);

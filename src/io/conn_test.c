@@ -301,7 +301,7 @@ static void test_held_connection_that_dies_does_not_spin(void **state)
     close(p->fd);
     p->fd = -1;
     bed_ticks(p->loop, 3);
-    assert_false(p->c->polled); /* what cannot be masked would be reported for ever */
+    assert_false(p->c->polled); /* epoll reports an error whatever was asked */
     conn_release(p->c, CONN_HOLD_STREAM);
     bed_run(p->loop, is_closed, p);
     assert_int_equal(p->told[CONN_FAILED], 1);
@@ -511,7 +511,7 @@ static void test_close_flushes_even_with_unread_input(void **state)
     p->take = answer_and_close;
     say(p, "go away", 7);
     bed_run(p->loop, bed_readable, &p->fd);
-    say(p, "more that nobody reads", 22); /* a reset because of it would destroy the answer */
+    say(p, "more that nobody reads", 22); /* unread, it would cause a reset */
     read_pattern(p, 300000);
     bed_run(p->loop, bed_readable, &p->fd);
     assert_int_equal(recv(p->fd, in, 1, 0), 0);

@@ -168,7 +168,7 @@ static void test_full_ring_makes_pressure(void **state)
     assert_int_equal(p.end[1].got[0], RING);
     bed_ticks(p.loop[0], 0);
     assert_int_equal(mesh_queued(p.port[0]), FRAMES - 2 * RING);
-    send_numbered(p.port[0], 1, FRAMES); /* behind what waits, though the ring has room soon */
+    send_numbered(p.port[0], 1, FRAMES); /* though the ring has room by then */
     bed_ticks(p.loop[1], 0);
     bed_ticks(p.loop[0], 0);
     bed_ticks(p.loop[1], 0);

@@ -148,7 +148,7 @@ static void test_callbacks_may_cancel_and_repeat(void **state)
     pass(1200);
     assert_int_equal(a.count, 1);
     assert_int_equal(b.count, 0);
-    pass(10000); /* a long sleep: late, but not lost and not in a burst of the same instant */
+    pass(10000); /* after a long sleep it fires late, but not many times at once */
     assert_true(a.count > 1);
     timer_cancel(&a.timer);
 }

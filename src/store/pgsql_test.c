@@ -579,7 +579,7 @@ static void test_frozen(void **state)
     loop_destroy(&loop);
 }
 
-/* Who can wait for ever is no reason to wait for a server that does not answer. */
+/* A write without a deadline does not keep the store waiting for a server that does not answer. */
 static void test_frozen_for_the_patient(void **state)
 {
     (void)state;

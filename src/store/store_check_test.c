@@ -95,7 +95,7 @@ static void test_whole(void **state)
     store_close(&s);
 }
 
-/* What one start does not finish, another does. */
+/* A check that a stop has cut short goes on at the next start. */
 static void test_cut_short(void **state)
 {
     (void)state;

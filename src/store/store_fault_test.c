@@ -486,7 +486,7 @@ static void test_damaged_meanwhile(void **state)
     s = fix_store();
     assert_int_equal(put_note(s, 2, 100), STORE_DOWN);
     assert_true(atomic_load(&store_down_alarm.active));
-    /* latched: also where the damage is not */
+    /* from now on also in tables that are sound */
     assert_int_equal(store_run(fix_message(s, 1, 2, 3, SLICE("m")), NULL, NULL), STORE_DOWN);
     struct store_batch *b = store_read(s, 0); /* what can be read, is read */
     store_add(b, &message_count, STORE_ANY_ROWS, NULL, 0);
