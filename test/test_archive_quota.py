@@ -5,6 +5,7 @@ import pytest
 from muster import muc
 from muster.client import until
 from muster.muc import Room
+from muster.slow_disk import STILL
 from test_mam import Page, chat
 from test_muc_archive import FULLTEXT, Page as RoomPage
 
@@ -132,6 +133,51 @@ def test_a_lower_limit_applies_to_all(make_server):
     flood(carol, "carol@localhost", 1, "one")
     trimmed(host, "alice")
     trimmed(host, "bob")
+
+
+def test_it_is_found_in_whichever_round(host):
+    """An owner that is known to be below the limit is not summed up again at once."""
+    bob = host.client("bob", "r")
+    for i in range(6):
+        flood(bob, "bob@localhost", 9, f"part{i}-")
+        everything(bob)  # which waits until they are stored
+        until("they are counted", lambda: sizes(host))
+    trimmed(host, "bob")
+    texts = [t.split()[0] for t in everything(bob)]
+    assert 20 < len(texts) < 40 and texts[-1] == "part5-8"
+
+
+@pytest.mark.sqlite
+def test_messages_that_expire_while_they_are_counted(make_server, disk):
+    """Their removal is committed between the read of a round and its write."""
+    host = make_server("alice", disk=disk,
+                       settings={"archive.fulltext": False, "archive.retention": 30})
+    for limit in "archive.user-bytes", "archive.room-bytes":  # nothing is counted yet
+        host.ctl("set", limit, "none")
+    alice = host.client("alice", "a")
+
+    def queue():
+        return next(r["value"] for r in host.rows("metrics") if r["name"] == "muster_store_queue")
+    room = Room("cave").create(alice, "a", persistentroom=True, enablearchiving=True)
+    for i in range(3):
+        room.say(alice, f"m{i}")
+        room.expect_body(alice, "a", f"m{i}")
+    host.ctl("set", "archive.room-bytes", LIMIT)
+    until("they are stored", lambda: queue() == 0)
+    disk.turn(wall_us=60 * 86400 * 1000000, sync_ms=STILL)
+    expire = host.ctl_start("archive", "expire")
+    until("the removal is under way", lambda: queue() > 0)
+    room.say(alice, "new")  # begins a round
+    muc.disco_info(alice, room.jid)
+    before = queue()
+    until("the write of the round waits behind both", lambda: queue() > before)
+    disk.turn(sync_ms=0)
+    assert "3 messages" in expire.communicate()[0]
+
+    def same():
+        found = sizes(host)
+        return found and found[0] == found[1]
+    until("what is counted is there", same)
 
 
 def test_what_is_counted_is_what_is_there(host):

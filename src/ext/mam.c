@@ -62,8 +62,6 @@ static const struct store_migration migrations[] = {
       " tokenize='unicode61 remove_diacritics 2')",
       "CREATE TABLE message_fts(id BIGINT PRIMARY KEY, words TSVECTOR NOT NULL);"
       "CREATE INDEX message_fts_words ON message_fts USING gin(words)" },
-    { 3, "INSERT INTO reader(name, position) VALUES('fulltext-edits', 0)",
-      "INSERT INTO reader(name, position) VALUES('fulltext-edits', 0)" },
     { 0 },
 };
 

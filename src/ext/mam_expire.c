@@ -144,7 +144,7 @@ static void oldest_read(void *arg, enum store_result r, const struct store_batch
         store_drop(&b);
         removed(p, STORE_OK, NULL);
     } else {
-        archive_words_edit(b);
+        archive_edit(b);
         store_submit(b, p->worker->loop, 0, removed, p);
     }
 }

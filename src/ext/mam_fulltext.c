@@ -55,7 +55,7 @@ static struct store_stmt read_state = {
     .name = "fulltext.state",
     .sql = "SELECT coalesce((SELECT position FROM reader WHERE name = 'fulltext'), 0),"
            " coalesce((SELECT max(id) FROM message), 0),"
-           " (SELECT position FROM reader WHERE name = 'fulltext-edits')",
+           " " ARCHIVE_EDITS,
     .params = "",
     .cols = "iii",
 };
@@ -71,18 +71,6 @@ static struct store_stmt move_position = {
     .sql = "INSERT INTO reader(name, position) VALUES('fulltext', $2) ON CONFLICT(name)"
            " DO UPDATE SET position = excluded.position WHERE reader.position = $1",
     .params = "ii",
-    .cols = "",
-};
-static struct store_stmt count_edit = {
-    .name = "fulltext.edit",
-    .sql = "UPDATE reader SET position = position + 1 WHERE name = 'fulltext-edits'",
-    .params = "",
-    .cols = "",
-};
-static struct store_stmt check_edits = {
-    .name = "fulltext.check",
-    .sql = "UPDATE reader SET position = position WHERE name = 'fulltext-edits' AND position = $1",
-    .params = "i",
     .cols = "",
 };
 static struct store_stmt put_words = {
@@ -143,8 +131,8 @@ static struct store_stmt count_words = {
     .cols = "i",
 };
 struct store_stmt *const mam_fulltext_stmts[] = {
-    &read_state, &read_log,        &move_position,    &count_edit,      &check_edits, &put_words,
-    &drop_words, &put_words_again, &find_first_words, &find_last_words, &count_words, NULL
+    &read_state,      &read_log,         &move_position,   &put_words,   &drop_words,
+    &put_words_again, &find_first_words, &find_last_words, &count_words, NULL
 };
 
 /* Words. */
@@ -243,8 +231,6 @@ static void again(struct store_batch *b, const struct archive_line *m, struct ar
 {
     add_words(b, &put_words_again, m, tmp);
 }
-
-static void edit(struct store_batch *b) { store_add(b, &count_edit, 1, NULL, 0); }
 
 static bool has_letters(slice word)
 {
@@ -413,7 +399,7 @@ static void log_read(void *arg, enum store_result r, const struct store_batch *r
         bytes += store_text(rows, 0, i, 6).len;
     to = store_int(rows, 0, i - 1, 0);
     STORE_ADD(b, &move_position, 1, SV_I(from), SV_I(to));
-    STORE_ADD(b, &check_edits, 1, SV_I(store_int(rows, 1, 0, 2)));
+    archive_unedited(b, store_int(rows, 1, 0, 2));
     for (uint32_t k = 0; k < i; k++) {
         struct archive_line m = archive_line_of(rows, 0, k);
         arena_reset(tmp);
@@ -480,7 +466,6 @@ const struct archive_words mam_words = {
     .match = match,
     .catch_up = catch_up,
     .stored = stored,
-    .edit = edit,
     .forget = forget,
     .again = again,
 };

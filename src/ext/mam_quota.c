@@ -5,9 +5,10 @@
  * messages, until a sixteenth is free. So the messages of one flooding sender are removed, and
  * other conversations stay. Messages that were not delivered yet are not removed.
  *
- * A round counts to the end of the log in steps. After each step it looks at the owners of these
- * messages. If a limit was changed, it looks at all owners at the end. An owner whose messages were
- * not delivered yet is looked at again with the next message.
+ * A round counts to the end of the log in steps; what is stored meanwhile is left to the next one.
+ * After each step it looks at the owners of these messages, but for those that are known to be far
+ * below their limit. If a limit was changed, it looks at all owners at the end. An owner whose
+ * messages were not delivered yet is looked at again with the next message.
  *
  * One round at a time, on the worker that stored a message.
  *
@@ -15,6 +16,7 @@
  * other changes. */
 #include "base/arena.h"
 #include "base/log.h"
+#include "base/mem.h"
 #include "base/metric.h"
 #include "base/setting.h"
 #include "ext/mam.h"
@@ -25,10 +27,12 @@
 #include <stdlib.h>
 
 enum {
-    DELAY_MS = 2000, /* from a message to the round that counts it */
-    PAUSE_MS = 20,   /* between steps that remove */
-    STEP_ROWS = 512,
+    DELAY_MS = 2000,  /* from a message to the round that counts it */
+    PAUSE_MS = 20,    /* between steps that remove */
+    STEP_ROWS = 2000, /* each may be two statements of a batch */
     STEP_BYTES = 4 << 20,
+    REMOVE_ROWS = 256,
+    KNOWN_BITS = 12,
     OWNERS_MAX = 2 * STEP_ROWS,
     TRIES = 100,
 };
@@ -59,12 +63,22 @@ struct metric mam_trimmed = { .name = "muster_archive_trimmed",
                                       "archive.room-bytes." };
 
 #define POSITION "(SELECT position FROM reader WHERE name = 'archive-sizes')"
+static struct store_stmt read_state = {
+    .name = "mam-quota.state",
+    .sql = "SELECT " POSITION ", " ARCHIVE_EDITS,
+    .params = "",
+    .cols = "ii",
+};
+/* SQLite has the length of a BLOB at hand; of a text it counts the characters. */
+#define UNCOUNTED(bytes)                                                                           \
+    "SELECT id, sender, sender_entry, rcpt, CASE WHEN flags < 2 THEN rcpt_entry ELSE 0 "           \
+    "END, " bytes " FROM message WHERE id > " POSITION " ORDER BY id LIMIT $1"
 static struct store_stmt read_uncounted = {
     .name = "mam-quota.log",
-    .sql = "SELECT id, sender, sender_entry, rcpt, rcpt_entry, length(stanza), " POSITION
-           " FROM message WHERE id > " POSITION " ORDER BY id LIMIT $1",
+    .sqlite = UNCOUNTED("length(CAST(stanza AS BLOB))"),
+    .pgsql = UNCOUNTED("octet_length(stanza)"),
     .params = "i",
-    .cols = "iiiiiii",
+    .cols = "iiiiii",
 };
 static struct store_stmt move_position = {
     .name = "mam-quota.move",
@@ -72,17 +86,11 @@ static struct store_stmt move_position = {
     .params = "ii",
     .cols = "",
 };
-#define COUNT(bytes)                                                                               \
-    "INSERT INTO archive_size(owner, peer, bytes) SELECT owner, peer, CAST(sum(n + $3) AS BIGINT)" \
-    " FROM (SELECT rcpt AS owner, sender AS peer, " bytes " AS n FROM message WHERE id > $1"       \
-    " AND id <= $2 AND rcpt_entry <> 0 AND flags < 2 UNION ALL SELECT sender, rcpt, " bytes        \
-    " FROM message WHERE id > $1 AND id <= $2 AND sender_entry <> 0) c WHERE true"                 \
-    " GROUP BY owner, peer"                                                                        \
-    " ON CONFLICT(owner, peer) DO UPDATE SET bytes = archive_size.bytes + excluded.bytes"
-static struct store_stmt count_log = {
-    .name = "mam-quota.count",
-    .sqlite = COUNT("length(CAST(stanza AS BLOB))"),
-    .pgsql = COUNT("octet_length(stanza)"),
+static struct store_stmt add_size = {
+    .name = "mam-quota.add",
+    .sql =
+        "INSERT INTO archive_size(owner, peer, bytes) VALUES($1, $2, $3) ON CONFLICT(owner, peer)"
+        " DO UPDATE SET bytes = archive_size.bytes + excluded.bytes",
     .params = "iii",
     .cols = "",
 };
@@ -128,9 +136,10 @@ static struct store_stmt read_oldest = {
     .params = "iiii",
     .cols = "iiiiiitii",
 };
-struct store_stmt *const mam_quota_stmts[] = { &read_uncounted, &move_position, &count_log,
-                                               &read_size,      &find_over,     &find_longest,
-                                               &drop_longest,   &read_oldest,   NULL };
+struct store_stmt *const mam_quota_stmts[] = { &read_state,   &read_uncounted, &move_position,
+                                               &add_size,     &read_size,      &find_over,
+                                               &find_longest, &drop_longest,   &read_oldest,
+                                               NULL };
 
 static struct round {
     struct worker *worker;
@@ -139,6 +148,8 @@ static struct round {
     uint32_t rows;
     int64_t owners[OWNERS_MAX]; /* to look at; then those that have too much */
     unsigned owners_len;
+    bool more;         /* the log went on behind the messages of this step */
+    bool any;          /* something was counted: the next round sees what was committed late */
     bool all;          /* all owners are looked at, */
     int64_t all_after; /* those above this one next */
     /* The owner that is looked at: */
@@ -150,7 +161,15 @@ static struct round {
 } round_;
 static atomic_bool running, stored_more;
 
+/* Owners that are below their limit, and by how much at least: most need not be summed up. Of the
+ * round that is under way. */
+static struct {
+    int64_t owner, free;
+} known[1u << KNOWN_BITS];
+static int64_t known_limits[2]; /* they were compared with these */
+
 static void step(struct round *q);
+static void all_counted(struct round *q);
 static void next_owner(struct round *q);
 static void look_at(struct round *q);
 
@@ -160,12 +179,42 @@ static int64_t limit_of(int64_t owner)
     return n == SETTING_NONE ? INT64_MAX : n;
 }
 
+static void forget_changed_limits(void)
+{
+    const int64_t now[] = { limit_of(0), limit_of(ROOM_ID_MIN) };
+    if (memcmp(known_limits, now, sizeof now) != 0)
+        memset(known, 0, sizeof known);
+    memcpy(known_limits, now, sizeof now);
+}
+
+static unsigned known_place(int64_t owner)
+{
+    return (unsigned)((uint64_t)owner * 0x9e3779b97f4a7c15u >> (64 - KNOWN_BITS));
+}
+
+static bool known_below(int64_t owner, int64_t added)
+{
+    unsigned i = known_place(owner);
+    if (known[i].owner != owner || known[i].free < added)
+        return false;
+    known[i].free -= added;
+    return true;
+}
+
+static void know(int64_t owner, int64_t free)
+{
+    unsigned i = known_place(owner);
+    known[i].owner = owner;
+    known[i].free = free;
+}
+
 static void due(struct timer *t, struct loop *loop)
 {
     struct round *q = CONTAINER_OF(t, struct round, timer);
     (void)loop;
     atomic_store(&stored_more, false);
-    q->rows = STEP_ROWS;
+    q->rows = REMOVE_ROWS;
+    q->any = false;
     step(q);
 }
 
@@ -197,13 +246,12 @@ void mam_quota_stop(struct worker *w)
     atomic_store(&running, false);
 }
 
-/* Messages that were stored since the last step are counted in another round. */
 static void end(struct round *q)
 {
     struct worker *w = q->worker;
     q->all = false;
     atomic_store(&running, false);
-    if (atomic_load(&stored_more) && !w->stopping)
+    if ((q->any || atomic_load(&stored_more)) && !w->stopping)
         start(w);
 }
 
@@ -300,7 +348,7 @@ static void oldest_read(void *arg, enum store_result r, const struct store_batch
         struct store_batch *b = store_write(q->worker->store, (uint64_t)q->owner);
         store_read_late(b, q->owner);
         q->removing = add_oldest(q, b, rows, size - goal < STEP_BYTES ? size - goal : STEP_BYTES);
-        archive_words_edit(b);
+        archive_edit(b);
         if (q->removing == 0) {
             store_drop(&b);
             trimmed(q, STORE_OK, NULL);
@@ -317,7 +365,7 @@ static void look_at(struct round *q)
     STORE_ADD(b, &read_size, 1, SV_I(q->owner));
     STORE_ADD(b, &find_longest, STORE_ANY_ROWS, SV_I(q->owner), SV_I(q->skip));
     STORE_ADD(b, &read_oldest, STORE_ANY_ROWS, SV_I(q->owner), SV_I(q->peer), SV_I(q->entry),
-              SV_I(q->rows < STEP_ROWS / 2 ? q->rows : STEP_ROWS / 2));
+              SV_I(q->rows));
     store_submit(b, q->worker->loop, 0, oldest_read, q);
 }
 
@@ -338,6 +386,14 @@ static void all_read(void *arg, enum store_result r, const struct store_batch *b
     q->owners_len = count;
     q->all_after = q->owners[0];
     next_owner(q);
+}
+
+static void counted_step(struct round *q)
+{
+    if (q->more)
+        step(q);
+    else
+        all_counted(q);
 }
 
 static void next_owner(struct round *q)
@@ -362,7 +418,7 @@ static void next_owner(struct round *q)
                   SV_I(limit_of(0)), SV_I(limit_of(ROOM_ID_MIN)), SV_I(OWNERS_MAX));
         store_submit(b, q->worker->loop, 0, all_read, q);
     } else {
-        step(q);
+        counted_step(q);
     }
 }
 
@@ -376,41 +432,83 @@ static void sizes_read(void *arg, enum store_result r, const struct store_batch 
         end(q);
         return;
     }
-    for (unsigned i = 0; i < q->owners_len; i++)
-        if (store_int(b, i, 0, 0) > limit_of(q->owners[i]))
+    for (unsigned i = 0; i < q->owners_len; i++) {
+        int64_t free = limit_of(q->owners[i]) - store_int(b, i, 0, 0);
+        know(q->owners[i], free);
+        if (free < 0)
             q->owners[over++] = q->owners[i];
+    }
     q->owners_len = over;
     next_owner(q);
+}
+
+/* What one conversation of one owner gets by a step. */
+struct leg {
+    int64_t owner, peer, bytes;
+};
+
+static int by_conversation(const void *a, const void *b)
+{
+    const struct leg *x = a, *y = b;
+    if (x->owner != y->owner)
+        return (x->owner > y->owner) - (x->owner < y->owner);
+    return (x->peer > y->peer) - (x->peer < y->peer);
+}
+
+/* The legs of these messages, one for each conversation, sorted; how many. */
+static unsigned add_up(const struct store_batch *rows, uint32_t count, struct leg *legs)
+{
+    unsigned n = 0, merged = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        int64_t sender = store_int(rows, 1, i, 1), rcpt = store_int(rows, 1, i, 3);
+        int64_t bytes = store_int(rows, 1, i, 5) + ARCHIVE_ROW_BYTES;
+        if (store_int(rows, 1, i, 2) != 0)
+            legs[n++] = (struct leg){ sender, rcpt, bytes };
+        if (store_int(rows, 1, i, 4) != 0)
+            legs[n++] = (struct leg){ rcpt, sender, bytes };
+    }
+    qsort(legs, n, sizeof legs[0], by_conversation);
+    for (unsigned i = 1; i < n; i++)
+        if (by_conversation(&legs[merged], &legs[i]) == 0)
+            legs[merged].bytes += legs[i].bytes;
+        else
+            legs[++merged] = legs[i];
+    return n == 0 ? 0 : merged + 1;
+}
+
+/* Owners that are not known to stay below their limit. */
+static void choose_owners(struct round *q, const struct leg *legs, unsigned count)
+{
+    forget_changed_limits();
+    q->owners_len = 0;
+    for (unsigned i = 0; i < count;) {
+        int64_t owner = legs[i].owner, bytes = 0;
+        for (; i < count && legs[i].owner == owner; i++)
+            bytes += legs[i].bytes;
+        if (!known_below(owner, bytes))
+            q->owners[q->owners_len++] = owner;
+    }
 }
 
 static void counted(void *arg, enum store_result r, const struct store_batch *done)
 {
     struct round *q = arg;
     (void)done;
-    if (r != STORE_OK) {
-        end(q);
+    if (r == STORE_CONFLICT && ++q->tries < TRIES) { /* a message was edited meanwhile */
+        step(q);
         return;
     }
-    struct store_batch *b = store_read(q->worker->store, 0);
-    for (unsigned i = 0; i < q->owners_len; i++)
-        STORE_ADD(b, &read_size, 1, SV_I(q->owners[i]));
-    store_submit(b, q->worker->loop, 0, sizes_read, q);
-}
-
-static int by_number(const void *a, const void *b)
-{
-    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
-    return (x > y) - (x < y);
-}
-
-static void each_once(struct round *q)
-{
-    unsigned n = 0;
-    qsort(q->owners, q->owners_len, sizeof q->owners[0], by_number);
-    for (unsigned i = 0; i < q->owners_len; i++)
-        if (n == 0 || q->owners[n - 1] != q->owners[i])
-            q->owners[n++] = q->owners[i];
-    q->owners_len = n;
+    q->tries = 0;
+    if (r != STORE_OK) {
+        end(q);
+    } else if (q->owners_len == 0) {
+        counted_step(q);
+    } else {
+        struct store_batch *b = store_read(q->worker->store, 0);
+        for (unsigned i = 0; i < q->owners_len; i++)
+            STORE_ADD(b, &read_size, 1, SV_I(q->owners[i]));
+        store_submit(b, q->worker->loop, 0, sizes_read, q);
+    }
 }
 
 static void all_counted(struct round *q)
@@ -424,38 +522,46 @@ static void all_counted(struct round *q)
     next_owner(q);
 }
 
+/* How many of these messages are about STEP_BYTES. */
+static uint32_t step_rows(struct round *q, const struct store_batch *rows)
+{
+    uint32_t i = 0, count = store_row_count(rows, 1);
+    for (int64_t bytes = 0; i < count && bytes < STEP_BYTES; i++)
+        bytes += store_int(rows, 1, i, 5);
+    q->more = i == STEP_ROWS || i < count;
+    q->any |= count > 0;
+    return i;
+}
+
 static void log_read(void *arg, enum store_result r, const struct store_batch *rows)
 {
     struct round *q = arg;
-    uint32_t count = r == STORE_OK ? store_row_count(rows, 0) : 0;
     if (r != STORE_OK || q->worker->stopping) {
         end(q);
         return;
     }
+    uint32_t count = step_rows(q, rows);
     if (count == 0) {
         all_counted(q);
         return;
     }
-    int64_t bytes = 0, to = 0;
-    q->owners_len = 0;
-    for (uint32_t i = 0; i < count && bytes < STEP_BYTES; i++) {
-        to = store_int(rows, 0, i, 0);
-        bytes += store_int(rows, 0, i, 5);
-        for (unsigned side = 1; side <= 3; side += 2)
-            if (store_int(rows, 0, i, side + 1) != 0)
-                q->owners[q->owners_len++] = store_int(rows, 0, i, side);
-    }
-    each_once(q);
-    int64_t from = store_int(rows, 0, 0, 6);
+    struct leg *legs = mem_alloc(2 * count * sizeof *legs);
+    unsigned legs_len = add_up(rows, count, legs);
     struct store_batch *b = store_write(q->worker->store, 0);
-    STORE_ADD(b, &move_position, 1, SV_I(from), SV_I(to));
-    STORE_ADD(b, &count_log, STORE_ANY_ROWS, SV_I(from), SV_I(to), SV_I(ARCHIVE_ROW_BYTES));
+    STORE_ADD(b, &move_position, 1, SV_I(store_int(rows, 0, 0, 0)),
+              SV_I(store_int(rows, 1, count - 1, 0)));
+    archive_unedited(b, store_int(rows, 0, 0, 1));
+    for (unsigned i = 0; i < legs_len; i++)
+        STORE_ADD(b, &add_size, 1, SV_I(legs[i].owner), SV_I(legs[i].peer), SV_I(legs[i].bytes));
+    choose_owners(q, legs, legs_len);
+    mem_free(&legs);
     store_submit(b, q->worker->loop, 0, counted, q);
 }
 
 static void step(struct round *q)
 {
     struct store_batch *b = store_read(q->worker->store, 0);
+    store_add(b, &read_state, 1, NULL, 0);
     STORE_ADD(b, &read_uncounted, STORE_ANY_ROWS, SV_I(STEP_ROWS));
     store_submit(b, q->worker->loop, 0, log_read, q);
 }

@@ -127,7 +127,7 @@ static void bury(struct retraction *r, const struct archive_line *m, const struc
     buf_init(&text, STORE_BATCH_BYTES_MAX);
     stanza_store(&text, r->tombstone);
     archive_change(b, m, buf_slice(&text), r->arena);
-    archive_words_edit(b);
+    archive_edit(b);
     buf_fini(&text);
     store_submit(b, w->loop, 0, buried, r);
 }

@@ -76,12 +76,8 @@ static void keep(struct worker *w, const struct jid *jid, struct stanza *st, sli
     account_with(w, jid_bare(jid), account_loaded, r);
 }
 
-void ps_explicit_arrived(struct worker *w, slice address, uint32_t number, struct stanza *st,
-                         slice tag)
+static void arrived(struct worker *w, slice address, struct stanza *st, slice tag)
 {
-    (void)number;
-    if (!slice_starts(tag, SLICE(PS_TAG_EXPLICIT)))
-        return;
     struct jid jid = jid_split(address);
     slice behalf = slice_from(tag, sizeof PS_TAG_EXPLICIT - 1);
     if (message_storable(st) && st->content_len <= setting_int(&ps_offline_bytes)) {
@@ -91,4 +87,13 @@ void ps_explicit_arrived(struct worker *w, slice address, uint32_t number, struc
     struct account *a = account_find(w, jid_bare(&jid));
     if (a != NULL && lets_in(a, st, behalf))
         give(a, st, jid.resource);
+}
+
+/* Told of every fan, so it decides at once. */
+void ps_explicit_arrived(struct worker *w, slice address, uint32_t number, struct stanza *st,
+                         slice tag)
+{
+    (void)number;
+    if (tag.ptr[0] == PS_TAG_EXPLICIT[0])
+        arrived(w, address, st, tag);
 }

@@ -191,7 +191,7 @@ static void to_one(struct fan *f, slice jid)
 {
     struct jid parts = jid_split(jid);
     if (fan_is_local(f->worker->node, jid_bare(&parts)))
-        fan_add(f, jid);
+        fan_add_jid(f, jid);
     else
         route_send(f->worker, stanza_readdress(f->st, (slice){ 0 }, jid));
 }

@@ -35,13 +35,25 @@ static const struct store_migration migrations[] = {
     { 4,
       "CREATE TABLE archive_size(owner INTEGER NOT NULL, peer INTEGER NOT NULL,"
       " bytes INTEGER NOT NULL, PRIMARY KEY(owner, peer)) WITHOUT ROWID;"
-      "INSERT INTO reader(name, position) VALUES('archive-sizes', 0)",
+      "INSERT INTO reader(name, position) VALUES('archive-sizes', 0), ('archive-edits', 0)",
       "CREATE TABLE archive_size(owner BIGINT NOT NULL, peer BIGINT NOT NULL,"
       " bytes BIGINT NOT NULL, PRIMARY KEY(owner, peer));"
-      "INSERT INTO reader(name, position) VALUES('archive-sizes', 0)" },
+      "INSERT INTO reader(name, position) VALUES('archive-sizes', 0), ('archive-edits', 0)" },
     { 0 }
 };
 
+static struct store_stmt count_edit = {
+    .name = "archive.edit",
+    .sql = "UPDATE reader SET position = position + 1 WHERE name = 'archive-edits'",
+    .params = "",
+    .cols = "",
+};
+static struct store_stmt check_edits = {
+    .name = "archive.unedited",
+    .sql = "UPDATE reader SET position = position WHERE name = 'archive-edits' AND position = $1",
+    .params = "i",
+    .cols = "",
+};
 static struct store_stmt archive_put = {
     .name = "archive.put",
     .sql =
@@ -322,6 +334,8 @@ static struct store_stmt *const stmts[] = { &archive_put,
                                             &archive_size_drop_stmt,
                                             &archive_size_change_stmt,
                                             &archive_size_forget_stmt,
+                                            &count_edit,
+                                            &check_edits,
                                             NULL };
 
 static const struct store_late late = {
@@ -366,6 +380,14 @@ void archive_remove(struct store_batch *b, int64_t owner, slice jid)
     STORE_ADD(b, &remove_entries, STORE_ANY_ROWS, SV_I(owner));
     STORE_ADD(b, &remove_mailbox, STORE_ANY_ROWS, SV_I(owner));
     archive_size_forget(b, owner);
+    archive_edit(b);
+}
+
+void archive_edit(struct store_batch *b) { store_add(b, &count_edit, 1, NULL, 0); }
+
+void archive_unedited(struct store_batch *b, int64_t edits)
+{
+    STORE_ADD(b, &check_edits, 1, SV_I(edits));
 }
 
 void archive_change(struct store_batch *b, const struct archive_line *m, slice stanza,

@@ -71,9 +71,15 @@ static inline struct archive_line archive_line_of(const struct store_batch *b, u
         .stanza = store_text(b, stmt, row, 6),
     };
 }
+/* Counts a batch that changes or removes messages. */
+void archive_edit(struct store_batch *b);
+/* For a reader of the log that has read messages: the batch is a conflict if one was changed or
+ * removed since, that is, if ARCHIVE_EDITS was not `edits` any more. */
+#define ARCHIVE_EDITS "(SELECT position FROM reader WHERE name = 'archive-edits')"
+void archive_unedited(struct store_batch *b, int64_t edits);
 /* Both require that the message is still as it was read; otherwise the batch is a conflict, because
  * its words could not be removed from the full text correctly. The caller calls
- * archive_words_edit() once for each batch. */
+ * archive_edit() once for each batch. */
 void archive_change(struct store_batch *b, const struct archive_line *m, slice stanza,
                     struct arena *tmp);
 void archive_drop(struct store_batch *b, const struct archive_line *m, struct arena *tmp);
@@ -81,7 +87,7 @@ void archive_drop(struct store_batch *b, const struct archive_line *m, struct ar
 /* Takes one message from one owner: `was` is as it was read, `m` is without the owner's side, and
  * `entry` is the owner's. If no other owner has it, it is deleted. Call store_read_late() for the
  * owner before. The batch is a conflict if the message was changed meanwhile. The caller calls
- * archive_words_edit() once for each batch. */
+ * archive_edit() once for each batch. */
 void archive_take(struct store_batch *b, const struct archive_line *was,
                   const struct archive_line *m, int64_t owner, int64_t entry);
 /* Removes all messages with ids up to `until` from an owner's archive, in steps, so that other work

@@ -88,7 +88,7 @@ static void owned_read(void *arg, enum store_result r, const struct store_batch 
         bytes += m.stanza.len;
         add_line(b, l, m, store_int(rows, 0, i, 7));
     }
-    archive_words_edit(b);
+    archive_edit(b);
     store_submit(b, l->worker->loop, STEP_MS, stepped, l);
 }
 

@@ -18,12 +18,6 @@ void archive_words_stored(struct worker *w)
         words->stored(w);
 }
 
-void archive_words_edit(struct store_batch *b)
-{
-    if (words != NULL)
-        words->edit(b);
-}
-
 void archive_words_forget(struct store_batch *b, const struct archive_line *m, struct arena *tmp)
 {
     if (words != NULL)

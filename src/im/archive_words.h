@@ -27,8 +27,7 @@ struct archive_words {
      * worker's thread, later. */
     void (*catch_up)(struct worker *w, uint64_t lane, archive_words_fn *done, void *arg);
     void (*stored)(struct worker *w); /* something is being stored: it is indexed soon */
-    /* A batch that changes or removes messages says so, and takes each of them out. */
-    void (*edit)(struct store_batch *b);
+    /* A batch that changes or removes messages takes each of them out. */
     void (*forget)(struct store_batch *b, const struct archive_line *m, struct arena *tmp);
     /* Puts one in again that the same batch took out: others have it still. */
     void (*again)(struct store_batch *b, const struct archive_line *m, struct arena *tmp);
@@ -44,7 +43,6 @@ struct archive_words {
 const struct archive_words *archive_words(void); /* NULL: there is no full text */
 /* Each does nothing where there is none. */
 void archive_words_stored(struct worker *w);
-void archive_words_edit(struct store_batch *b);
 void archive_words_forget(struct store_batch *b, const struct archive_line *m, struct arena *tmp);
 void archive_words_again(struct store_batch *b, const struct archive_line *m, struct arena *tmp);
 

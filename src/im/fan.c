@@ -56,12 +56,9 @@ bool fan_is_local(const struct node *n, slice bare)
     return slice_cut(bare, '@', &local, &domain) && node_serves(n, domain);
 }
 
-void fan_add(struct fan *f, slice jid) { fan_add_with(f, jid, 0); }
-
-void fan_add_with(struct fan *f, slice jid, uint32_t number)
+static void add(struct fan *f, slice jid, slice bare, uint32_t number)
 {
     struct worker *w = f->worker;
-    slice bare = f->tag.len == 0 ? jid : jid_bare_of(jid); /* of presence, each is bare */
     uint32_t node;
     unsigned worker = node_home(w->node, bare, &node);
     if (node != w->node->id || !fan_is_local(w->node, bare)) {
@@ -73,6 +70,10 @@ void fan_add_with(struct fan *f, slice jid, uint32_t number)
         pack(f, worker, jid, number);
     }
 }
+
+void fan_add(struct fan *f, slice bare) { add(f, bare, bare, 0); }
+void fan_add_with(struct fan *f, slice bare, uint32_t number) { add(f, bare, bare, number); }
+void fan_add_jid(struct fan *f, slice jid) { add(f, jid, jid_bare_of(jid), 0); }
 
 void fan_begin(struct fan *f, struct worker *w, struct stanza *st, slice tag)
 {
@@ -93,11 +94,11 @@ void fan_end(struct fan *f)
     }
 }
 
-void fan_one(struct worker *w, struct stanza *st, slice tag, slice bare)
+void fan_one(struct worker *w, struct stanza *st, slice tag, slice jid)
 {
     struct fan f;
     fan_begin(&f, w, st, tag);
-    fan_add(&f, bare);
+    fan_add_jid(&f, jid);
     fan_end(&f);
 }
 

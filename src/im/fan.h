@@ -2,7 +2,7 @@
  * frame a worker (architecture §4). An untagged fan is presence; the tag of another begins with a
  * character by which a feature knows its own (struct feature.fan) and is told at each home with the
  * address, whether the account is loaded or not, and with a number of its choice for each address.
- * An address of a tagged fan may be a full JID: it goes to the home of its account.
+ * An address of a tagged fan may be a full JID (fan_add_jid()): it goes to the home of its account.
  *
  * Contacts elsewhere: untagged, each gets a routed stanza; tagged, none, since the rules of a tag
  * are known to our homes only.
@@ -26,10 +26,11 @@ struct fan {
 
 bool fan_is_local(const struct node *n, slice bare); /* an account address of ours */
 void fan_begin(struct fan *f, struct worker *w, struct stanza *st, slice tag);
-void fan_add(struct fan *f, slice jid); /* number 0 */
-void fan_add_with(struct fan *f, slice jid, uint32_t number);
+void fan_add(struct fan *f, slice bare); /* number 0 */
+void fan_add_with(struct fan *f, slice bare, uint32_t number);
+void fan_add_jid(struct fan *f, slice jid); /* bare or full */
 void fan_end(struct fan *f);
-void fan_one(struct worker *w, struct stanza *st, slice tag, slice bare);
+void fan_one(struct worker *w, struct stanza *st, slice tag, slice jid);
 
 /* From another worker: `packed` is addresses whose home is here, each as a number of four bytes, a
  * length of two (native order) and the JID. Does not take over. */

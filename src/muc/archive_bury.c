@@ -101,7 +101,7 @@ static void bury(struct burial *f, const struct archive_line *m, const struct st
     buf_init(&text, STORE_BATCH_BYTES_MAX);
     stanza_store(&text, tombstone);
     archive_change(b, m, buf_slice(&text), f->arena);
-    archive_words_edit(b);
+    archive_edit(b);
     buf_fini(&text);
     stanza_unref(&tombstone);
     store_submit(b, f->worker->loop, 0, buried, f);
