@@ -1,16 +1,20 @@
 """Secrets do not leak into dumps; TLS sessions outlive a reload, but not their key; logins are in
 the log."""
+import os
+import pathlib
 import re
+import shutil
 import ssl
 import struct
 import subprocess
+import tempfile
 import uuid
 
 import pytest
 
 from muster import xml
 from muster.client import insecure_context, until
-from muster.server import MUSTERCTL, MUSTERD, ROOT
+from muster.server import MUSTERCTL, MUSTERD, ROOT, Server
 
 BIND = f"<bind xmlns='{xml.BIND2}'/>"
 
@@ -20,6 +24,29 @@ def test_no_core_dumps(server):
     limits = open(f"/proc/{server.process.pid}/limits").read()
     assert re.search(r"Max core file size\s+0\s+0\s", limits)
     assert server.rows("status")[0]["rss_kib"] > 0  # what it reads of itself it still can
+
+
+@pytest.mark.skipif("build/release" not in str(MUSTERD), reason="other builds may be debugged")
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("setpriv") is None,
+                    reason="needs to start the server as another user")
+def test_other_programs_of_its_user_cannot_read_its_memory():
+    """A process that is not dumpable belongs to root in /proc, whoever runs it."""
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="muster-"))
+    server = Server(folder, musterd=folder / "musterd",
+                    wrapper=["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"])
+    try:
+        shutil.copy(MUSTERD, folder / "musterd")
+        server.write()
+        for path in folder, server.data:
+            os.chown(path, 65534, 65534)
+        server.start(ready=False)
+        server.wait_log("event=server.ready")
+        assert re.search(r"^Uid:\s+65534\s", (pathlib.Path("/proc") / str(server.process.pid) /
+                                              "status").read_text(), re.M)
+        assert os.stat(f"/proc/{server.process.pid}/mem").st_uid == 0
+    finally:
+        server.finish()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def test_sessions_of_tls_outlive_a_reload(server):

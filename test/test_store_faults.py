@@ -29,8 +29,9 @@ def refused(client):
 
 @pytest.mark.parametrize("writes_after", [False, True], ids=["idle", "busy"])
 def test_alarm_of_a_full_disk_ends_when_there_is_room(make_server, shim, writes_after):
-    """Also where the checkpoint has failed, and where nobody writes any more."""
-    host = make_server("alice", "bob", wrapper=shim.wrapper)
+    """Also where nobody writes any more."""
+    host = make_server("alice", "bob", wrapper=shim.wrapper, settings={"c2s.byte-rate": "none"},
+                       why="many megabytes of one client")
     alice = host.client("alice")
     alice.enable_sm()
     for i in range(300):  # much in the WAL
@@ -47,6 +48,25 @@ def test_alarm_of_a_full_disk_ends_when_there_is_room(make_server, shim, writes_
         alice.send(message(400, 10))
         alice.wait_acked(401)
         assert "400" not in refused(alice)
+    until("end of the alarm", lambda: "store.full" not in alarms(host))
+
+
+def test_alarm_of_a_checkpoint_ends_when_there_is_room(make_server, shim):
+    """Commits go on in the log meanwhile, and it is tried again though nobody writes."""
+    host = make_server("alice", "bob", wrapper=shim.wrapper, settings={"c2s.byte-rate": "none"},
+                       why="many megabytes of one client")
+    alice = host.client("alice")
+    alice.enable_sm()
+    shim.fail(errno.ENOSPC, writes_fail=1, database_only=1)
+    sent = 0
+    while "store.full" not in alarms(host):
+        assert sent < 2000
+        for _ in range(50):
+            alice.send(message(sent, 50000))
+            sent += 1
+        alice.wait_acked(sent)
+    assert refused(alice) == set()
+    shim.heal()
     until("end of the alarm", lambda: "store.full" not in alarms(host))
 
 

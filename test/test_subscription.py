@@ -348,8 +348,10 @@ def test_what_could_not_be_stored_is_told_again(server, alice, bob, kind):
         for what in ("INSERT", "UPDATE"):
             db.execute(f"CREATE TRIGGER no_{what} BEFORE {what} ON roster WHEN NEW.owner = {owner} "
                        "BEGIN SELECT RAISE(ABORT, 'no'); END")
+    server.ctl("log", "trace", "subscription", "on")
     presence(alice, "bob@localhost", kind)
     push(alice, jid="bob@localhost")
+    server.wait_log(r"event=subscription\.in account=bob@localhost .*why=\"?\w")
     bob.expect_nothing(f"<presence type='{kind}'/>", after=alice)
     with server.database() as db:
         for what in ("INSERT", "UPDATE"):

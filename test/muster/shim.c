@@ -31,6 +31,7 @@ struct knobs {
     _Atomic int32_t error;         /* errno of a failure */
     _Atomic int32_t sync_delay_ms; /* each sync takes that much longer */
     _Atomic int32_t failed;        /* how many have failed */
+    _Atomic int32_t database_only; /* not 0: only writes to the database itself fail, not its log */
 };
 
 /* A record; `len` and `len2` bytes follow it. */
@@ -50,6 +51,7 @@ static int log_fd = -1;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static _Atomic int32_t files[FDS]; /* by descriptor: what is watched */
 static _Atomic int32_t last_file;
+static _Atomic int is_database[FDS];
 
 static int (*real_open)(const char *, int, ...);
 static int (*real_openat)(int, const char *, int, ...);
@@ -169,6 +171,13 @@ static int fails(_Atomic int32_t *knob)
     return 1;
 }
 
+static int write_fails(int fd)
+{
+    if (atomic_load(&knobs->database_only) != 0 && !atomic_load(&is_database[fd]))
+        return 0;
+    return fails(&knobs->writes_fail);
+}
+
 static void opened(int fd, const char *name, int flags, int was_there)
 {
     struct stat st;
@@ -178,6 +187,7 @@ static void opened(int fd, const char *name, int flags, int was_there)
         return;
     int32_t file = atomic_fetch_add(&last_file, 1) + 1;
     atomic_store(&files[fd], file);
+    atomic_store(&is_database[fd], len > 3 && strcmp(name + len - 3, ".db") == 0);
     note(S_ISDIR(st.st_mode) ? 'D' : 'O', file,
          (flags & O_CREAT) && !was_there ? 1 : (flags & O_TRUNC) ? 2 : 0, name, len, NULL);
 }
@@ -221,7 +231,7 @@ ssize_t pwrite64(int fd, const void *bytes, size_t len, off_t at)
 {
     if (file_of(fd) == 0)
         return real_pwrite(fd, bytes, len, at);
-    if (fails(&knobs->writes_fail))
+    if (write_fails(fd))
         return -1;
     ssize_t n = real_pwrite(fd, bytes, len, at);
     if (n > 0)
@@ -238,7 +248,7 @@ ssize_t write(int fd, const void *bytes, size_t len)
 {
     if (file_of(fd) == 0)
         return real_write(fd, bytes, len);
-    if (fails(&knobs->writes_fail))
+    if (write_fails(fd))
         return -1;
     off_t at = lseek(fd, 0, SEEK_CUR);
     ssize_t n = real_write(fd, bytes, len);

@@ -7,7 +7,8 @@ import subprocess
 import time
 
 SOURCE = pathlib.Path(__file__).with_name("shim.c")
-NAMES = ("writes_fail", "syncs_fail", "reads_fail", "error", "sync_delay_ms", "failed")
+NAMES = ("writes_fail", "syncs_fail", "reads_fail", "error", "sync_delay_ms", "failed",
+         "database_only")
 
 
 def build(folder):
@@ -44,7 +45,7 @@ class Shim:
         self.set(error=error, **one_in)
 
     def heal(self):
-        self.set(writes_fail=0, syncs_fail=0, reads_fail=0)
+        self.set(writes_fail=0, syncs_fail=0, reads_fail=0, database_only=0)
 
 
 def now_us():
