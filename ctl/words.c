@@ -26,6 +26,19 @@ static const struct command *find_command(char **argv, size_t count, struct aren
     return c;
 }
 
+static enum err unknown_own_option(const char *found, struct why *why)
+{
+    static const char *const own[] = { "--socket", "--config", "--json", "--csv",
+                                       "--yes",    "--stdin",  "--help", "--version" };
+    struct similar similar;
+    similar_init(&similar, slice_of(found));
+    for (size_t i = 0; i < sizeof own / sizeof own[0]; i++)
+        similar_try(&similar, slice_of(own[i]));
+    why_set(why, "found the unknown option %.64s; `musterctl help` lists the options%s", found,
+            similar_text(&similar).text);
+    return E_SYNTAX;
+}
+
 /* What the words have in common with the names of commands: those that begin with the first word,
  * and the one that was probably meant. */
 static enum err no_command(char **argv, size_t count, struct arena *arena, struct why *why)
@@ -35,6 +48,8 @@ static enum err no_command(char **argv, size_t count, struct arena *arena, struc
                                      : arena_printf(arena, "%s %s", argv[0], argv[1]);
     const char *group = "";
     struct similar two, one;
+    if (count > 0 && strncmp(argv[0], "--", 2) == 0)
+        return unknown_own_option(argv[0], why);
     if (count > 0 && setting_find(slice_of(argv[0])) != NULL) {
         why_set(why, "found the setting %s, allowed a command; see `musterctl get %s`", argv[0],
                 argv[0]);
@@ -52,6 +67,8 @@ static enum err no_command(char **argv, size_t count, struct arena *arena, struc
     }
     if (two.best.ptr == NULL && *group == '\0')
         two = one;
+    if (count == 1 && *group != '\0') /* all that begin with it are named */
+        similar_init(&two, (slice){ 0 });
     why_set(why, "found \"%.64s\", allowed %s%s", found,
             *group != '\0' ? group : "a command; `musterctl help` lists them",
             similar_text(&two).text);

@@ -71,6 +71,7 @@ def test_usage(args):
 def test_missing_file(tmp_path):
     done = run("--config", tmp_path / "none.yaml")
     assert done.returncode == 2 and "none.yaml" in done.stderr
+    assert done.stderr.endswith("Name the node file with --config FILE.\n")
 
 
 def test_good_file(node_file):

@@ -553,12 +553,18 @@ def test_commands_that_only_read_are_not_in_the_log(server):
     (("get", "hibernate-time"), "sm.hibernate-time"),
     (("set", "sm.hibernate-tiem", "60s"), "sm.hibernate-time"),
     (("config", "show", "sm.hibernate-tme"), "sm.hibernate-time"),
-    (("log", "trace", "mesage", "on"), "message"),
+    (("log", "trace", "mesage", "on"), "message"), (("--sockt", "x", "status"), "--socket"),
 ])
 def test_what_was_probably_meant(server, args, meant):
     done = server.ctl_run(*args)
     assert done.returncode in (FAILED, USAGE)
     assert done.stderr.endswith(f"did you mean {meant}?\n"), done.stderr
+
+
+def test_a_group_alone_is_no_mistyped_command(server):
+    done = server.ctl_run("room")
+    assert done.returncode == USAGE and "allowed room affiliation, " in done.stderr
+    assert "did you mean" not in done.stderr
 
 
 def test_an_argument_is_not_proposed_as_an_option(server):

@@ -44,8 +44,8 @@ static const char usage[] =
     "  --version         show the version\n"
     "  --help            show this\n"
     "\n"
-    "SIGHUP reads node file and certificates again; SIGTERM ends orderly, a second one at once.\n"
-    "Exit status: 0 ended orderly, 1 the start failed, 2 a mistake in options or node file.\n";
+    "SIGHUP reads node file and certificates again; SIGTERM ends in order, a second one at once.\n"
+    "Exit status: 0 ended in order, 1 the start failed, 2 a mistake in options or node file.\n";
 
 static bool parse_options(struct options *o, int argc, char **argv)
 {

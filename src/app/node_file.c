@@ -201,12 +201,16 @@ static const char *allowed_text(struct arena *arena, const struct node_key *k)
     case KEY_DATABASE:
         return "sqlite, or postgresql://USER@HOST/NAME";
     case KEY_DOMAINS:
-        return arena_printf(arena, "a list of %" PRId64 " to %" PRId64 " different domain names",
+        return arena_printf(arena,
+                            "a list of %" PRId64 " to %" PRId64
+                            " different domain names, such as [example.org]",
                             k->min, k->max);
     case KEY_LISTEN:
         return arena_printf(arena,
-                            "a list of at most %" PRId64 " items: \"IP:PORT\" (an IPv6 address in "
-                            "[]), or {address: \"IP:PORT\", proxy: true or false}",
+                            "a list of at most %" PRId64
+                            " items, such as [\"[::]:5222\"]: \"IP:PORT\" "
+                            "(an IPv6 address in []), or {address: \"IP:PORT\", proxy: true or "
+                            "false}",
                             k->max);
     case KEY_CERTS:
         return "a section DOMAIN: {certificate: PATH, key: PATH} with names of `domains`";

@@ -2,6 +2,7 @@
 #include "app/node_check.h"
 #include "base/log.h"
 #include <stdio.h>
+#include <unistd.h>
 
 enum { ERRORS_BYTES_MAX = 64 * 1024 };
 
@@ -21,6 +22,8 @@ struct node_file *offline_read(const char *path)
     buf_init(&errors, ERRORS_BYTES_MAX);
     if (node_file_load(&file, path, &errors) != OK)
         print_mistakes(&errors);
+    if (file == NULL && access(path, F_OK) != 0)
+        fprintf(stderr, "Name the node file with --config FILE.\n");
     buf_fini(&errors);
     return file;
 }
