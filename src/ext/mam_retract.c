@@ -6,8 +6,8 @@
  * has it, which only happens if he lets the retraction in; else by its author's.
  *
  * The retraction is acknowledged when the tombstone is committed. No session of the addressee is
- * sent the old words after that, except in carbons that are queued already. If it cannot be, its
- * sender gets an error, and a repeat of the retraction looks again.
+ * sent the old words after that, except in carbons that are queued already. If the tombstone cannot
+ * be committed, the sender gets an error, and a repeat of the retraction looks again.
  *
  * Limits: TRIES times, if the message is changed meanwhile. It is looked for among the last
  * LOOK_BACK messages of the conversation. */

@@ -249,7 +249,7 @@ static void test_disco(void **state)
 
     set("contact.abuse", " mailto:a@localhost  https://x.example/?a&b ");
     ASK(dan, "get", "localhost", INFO,
-        "<field var='abuse-addresses'><value>mailto:a@localhost</value>"
+        "<field var='abuse-addresses' type='list-multi'><value>mailto:a@localhost</value>"
         "<value>https://x.example/?a&amp;b</value></field>");
     set("contact.abuse", "");
 }
