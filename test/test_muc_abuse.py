@@ -492,28 +492,41 @@ def test_a_list_with_long_reasons(make_server):
     alice.ping()
 
 
-def test_a_list_is_limited_in_bytes(make_server):
-    """Long reasons for few addresses; what is there can be made shorter, and another room is not
-    concerned."""
+@pytest.mark.parametrize("persistent", [False, True])
+def test_a_list_is_limited_in_bytes(make_server, persistent):
+    """Long reasons for few addresses, in all rooms of one user together; what is there can be made
+    shorter, and a room of another is not concerned."""
     server = make_server("alice", "bob", settings={"muc.affiliations-bytes": 64 << 10})
     alice, bob = server.client("alice", "a"), server.client("bob", "b")
-    long, other = Room("long"), Room("other")
-    long.create(alice, "a")
+    first, long, other = Room("first"), Room("long"), Room("other")
+    for room in first, long:
+        room.create(alice, "a", persistentroom=persistent)
     other.create(bob, "b")
 
-    def outcasts(first, count, reason):
-        return long.admin(alice, "set", *(item(reason, jid=f"o{i}@elsewhere.example",
+    def outcasts(room, start, count, reason="x" * 1000):
+        return room.admin(alice, "set", *(item(reason, jid=f"o{i}@elsewhere.example",
                                                affiliation="outcast")
-                                          for i in range(first, first + count)))
-    refused = next(r for r in (outcasts(10 * n, 10, "x" * 1000) for n in range(20))
-                   if r.get("type") == "error")
-    assert xml.condition(refused) == "resource-constraint"
+                                          for i in range(start, start + count))).get("type")
+    assert outcasts(first, 0, 20) == "result"
+    assert "error" in [outcasts(long, 10 * n, 10) for n in range(4)]
     there = len(long.jids(alice, "outcast"))
-    assert 30 <= there <= 60
-    assert outcasts(there, 10, "x" * 1000).get("type") == "error"
-    assert outcasts(0, 10, "short").get("type") == "result"
-    assert outcasts(there, 10, "short").get("type") == "result"
+    assert 20 <= there < 40
+    assert first.denied(alice, "set", *(item("x" * 1000, jid=f"p{i}@elsewhere.example",
+                                             affiliation="outcast") for i in range(20)))[0] == \
+        "resource-constraint"
+    if persistent:
+        server.restart()
+        alice, bob = server.client("alice", "a"), server.client("bob", "b")
+        first.enter(alice, "a")
+        long.enter(alice, "a")
+        other.create(bob, "b")
+        assert outcasts(long, there, 20) == "error"
+    assert outcasts(first, 0, 20, "short") == "result"
+    assert outcasts(long, there, 10) == "result"
+    assert outcasts(long, 0, there, "short") == "result"
     other.set_affiliation(bob, "o@elsewhere.example", "outcast", "x" * 1000)
+    first.destroy(alice)
+    assert outcasts(long, 100, 20) == "result"
 
 
 def test_rooms_with_long_names(make_server):

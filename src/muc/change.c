@@ -99,7 +99,7 @@ static bool is_too_long(const struct room *r, const struct room_delta *d)
     int64_t grows = 0;
     for (uint32_t i = 0; i < d->edit_count; i++)
         grows += room_edit_growth(r, &d->edit[i]);
-    return grows > 0 && (int64_t)r->affiliate_bytes + grows > setting_int(&muc_affiliations_bytes);
+    return grows > 0 && room_makers_bytes(r) + grows > setting_int(&muc_affiliations_bytes);
 }
 
 /* How many affiliations there will be, and how long their list; owners too. */
@@ -304,6 +304,7 @@ static void apply(struct room_change *c)
     }
     for (uint32_t i = 0; i < d->edit_count; i++)
         apply_edit(c, &d->edit[i]);
+    room_makers_weigh(r);
 }
 
 static void next(struct room *r);

@@ -1,5 +1,6 @@
 /* makers: how many rooms there are of each user who made them (room.creator), on this node, so that
- * one account does not take all that there may be. Any worker: rooms are made and end seldom, so a
+ * one account does not take all that there may be; and how long the lists of affiliations are of
+ * those that are loaded. Any worker: rooms are made and end seldom, so a
  * lock guards it. Stored rooms are counted at the start. */
 #include "base/mem.h"
 #include "im/node.h"
@@ -11,7 +12,7 @@
 
 struct maker {
     slice jid; /* bare; in this block */
-    int64_t rooms;
+    int64_t rooms, bytes;
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards what follows */
@@ -26,27 +27,67 @@ struct store_stmt room_makers = {
 
 static slice maker_key(const void *item) { return ((const struct maker *)item)->jid; }
 
-static int64_t count(slice jid, int64_t by)
+/* NULL: nothing is known of the user, and nothing is added. */
+static struct maker *maker_of(slice jid, int64_t by)
 {
     if (makers.key == NULL)
         map_init(&makers, maker_key);
     struct maker *m = map_get(&makers, jid);
-    if (m == NULL && by <= 0)
-        return 0;
-    if (m == NULL) {
+    if (m == NULL && by > 0) {
         m = mem_zalloc(sizeof *m + jid.len);
         m->jid = (slice){ (char *)(m + 1), jid.len };
         if (jid.len > 0)
             memcpy(m + 1, jid.ptr, jid.len);
         map_put(&makers, m);
     }
+    return m;
+}
+
+static void maker_settle(struct maker *m)
+{
+    if (m->rooms > 0 || m->bytes > 0)
+        return;
+    map_del(&makers, m->jid);
+    mem_free(&m);
+}
+
+static int64_t count(slice jid, int64_t by)
+{
+    struct maker *m = maker_of(jid, by);
+    if (m == NULL)
+        return 0;
     m->rooms += by;
     int64_t rooms = m->rooms;
-    if (rooms <= 0) {
-        map_del(&makers, jid);
-        mem_free(&m);
-    }
+    maker_settle(m);
     return rooms;
+}
+
+void room_makers_weigh(struct room *r)
+{
+    int64_t by = (int64_t)r->affiliate_bytes - r->weighed;
+    if (by == 0 || r->creator.len == 0)
+        return;
+    r->weighed += by;
+    pthread_mutex_lock(&lock);
+    struct maker *m = maker_of(r->creator, by);
+    if (m != NULL) {
+        m->bytes += by;
+        maker_settle(m);
+    }
+    pthread_mutex_unlock(&lock);
+}
+
+int64_t room_makers_bytes(const struct room *r)
+{
+    int64_t bytes = (int64_t)r->affiliate_bytes;
+    if (r->creator.len == 0 || muc_is_administrator(r->creator))
+        return bytes;
+    pthread_mutex_lock(&lock);
+    const struct maker *m = maker_of(r->creator, 0);
+    if (m != NULL)
+        bytes = m->bytes + (bytes - r->weighed);
+    pthread_mutex_unlock(&lock);
+    return bytes;
 }
 
 void room_makers_count(slice jid, int64_t by)

@@ -61,7 +61,12 @@ void rooms_read_listed(struct worker *w, slice domain, int64_t max, store_done_f
 extern struct store_stmt room_makers; /* JID and number, of rooms made before a time */
 void room_makers_count(slice jid, int64_t by);
 bool room_maker_may(slice jid, struct why *why); /* make one room more (muc.rooms-per-user) */
-void room_makers_forget(void);                   /* memory only: the node has ended */
+/* Counts the list of affiliations for the user who made the room, after it has changed. */
+void room_makers_weigh(struct room *r);
+/* Of all rooms of that user that are loaded; of this one alone if an operator or administrator made
+ * it. */
+int64_t room_makers_bytes(const struct room *r);
+void room_makers_forget(void); /* memory only: the node has ended */
 
 /* Statements of a change: of a room that becomes persistent, of one that is, of its end. */
 void room_store_all(struct store_batch *b, const struct room *r, const struct room_config *c);

@@ -98,6 +98,7 @@ static void room_clear(struct room *r)
     occupants_free(r);
     room_relays_free(r);
     affiliates_free(r);
+    room_makers_weigh(r);
     room_config_fini(&r->config);
     r->config = (struct room_config){ 0 };
     room_history_fini(&r->history);
@@ -355,6 +356,7 @@ enum err room_create(struct room *r, slice creator, struct why *why)
     room_config_default(&r->config);
     r->creator = slice_keep(creator);
     affiliate_put(r, &(struct affiliation_edit){ .jid = creator, .affiliation = AFF_OWNER });
+    room_makers_weigh(r);
     room_archive_init(&r->archive, r->worker, r->id, r->jid);
     room_history_init(&r->history);
     log_info(&log_muc, LOG_EV("room.created"), LOG_S("room", r->jid), LOG_S("by", creator));

@@ -124,9 +124,11 @@ struct setting muc_affiliations_bytes = {
     .def = 16 << 20,
     .min = 64 << 10,
     .max = 1 << 30,
-    .doc = "How much memory the list of owners, administrators, members and outcasts of a room may "
-           "take: some 200 bytes each, and more with long addresses, nicknames or reasons. More "
-           "are refused with resource-constraint.",
+    .doc = "How much memory the lists of owners, administrators, members and outcasts may take, of "
+           "all rooms together that one user has made and that are in use: some 200 bytes for each "
+           "address, and more for long addresses, nicknames or reasons. More are refused with "
+           "resource-constraint. Rooms that operators or administrators of group chat have made "
+           "count one by one.",
 };
 struct setting muc_subject_bytes = {
     .name = "muc.subject-bytes",

@@ -223,6 +223,7 @@ static void load_row(struct room *r, const struct store_batch *b)
     r->creator = slice_keep(creator);
     r->created_us = (uint64_t)store_int(b, 0, 0, 5);
     load_affiliations(r, b);
+    room_makers_weigh(r);
     if (store_row_count(b, 2) == 1)
         room_vcard_loaded(r, store_text(b, 2, 0, 0));
     room_hats_loaded(r, b, 3);
