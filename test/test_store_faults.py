@@ -41,7 +41,8 @@ def test_alarm_of_a_full_disk_ends_when_there_is_room(make_server, shim, writes_
     for i in range(300, 400):
         alice.send(message(i, 50000))
     alice.wait_acked(400)
-    assert len(refused(alice)) == 100
+    # of those before, a machine that is busy may have refused some for the time that they took
+    assert refused(alice) >= {str(i) for i in range(300, 400)}
     assert "store.full" in alarms(host)
     shim.heal()
     if writes_after:
