@@ -12,7 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from muster.client import until
+from muster.client import TIMEOUT, until
 from muster.server import MUSTERD
 
 NOW = datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None)
@@ -180,6 +180,17 @@ def test_root_checks_as_the_user_of_the_service(node, tmp_path):
 
 
 # --- while it runs ---
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root, to give the folder away")
+def test_root_does_not_start_on_the_data_of_another(node, tmp_path):
+    """It would leave files that the user of the service cannot open."""
+    node.write()
+    os.chown(node.data, pwd.getpwnam("nobody").pw_uid, -1)
+    done = subprocess.run([MUSTERD, "--config", node.file], capture_output=True, text=True,
+                          check=False, timeout=TIMEOUT)
+    assert done.returncode == 1 and "belongs to user nobody" in done.stderr, done.stderr
+    assert "`systemctl start muster`" in done.stderr and list(node.data.iterdir()) == []
 
 
 def alarm(server, name):

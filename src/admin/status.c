@@ -234,7 +234,8 @@ static struct command metrics_command = {
             { 0 },
         },
     .run = run_metrics,
-    .doc = "Shows all counters and gauges.",
+    .doc = "Shows all counters and gauges. In the format of Prometheus, the names of counters end "
+           "in _total, and times are in seconds.",
     .columns = (const char *const[]){ "name", "type", "value", "help", NULL },
 };
 

@@ -248,6 +248,15 @@ int main(int argc, char **argv)
     struct node_file *file = offline_read(o.config);
     if (file == NULL)
         return EXIT_USAGE;
+    const char *owner = node_check_owner(file);
+    if (owner != NULL) {
+        fprintf(stderr,
+                "musterd: the data folder %s belongs to user %s, who could not use what root "
+                "writes there. Run `systemctl start muster`, or musterd as user %s.\n",
+                file->data, owner, owner);
+        node_file_free(&file);
+        return EXIT_FAILED;
+    }
     config_check_path(file->path);
     if (!o.core_dumps)
         keep_memory_in();

@@ -117,6 +117,15 @@ static void keep_low_ports(void)
     (void)syscall(SYS_capset, &head, data);
 }
 
+const char *node_check_owner(const struct node_file *f)
+{
+    struct stat st;
+    if (geteuid() != 0 || stat(f->data, &st) != 0 || st.st_uid == 0)
+        return NULL;
+    const struct passwd *user = getpwuid(st.st_uid);
+    return user != NULL ? user->pw_name : NULL;
+}
+
 const char *node_check_as_service(const struct node_file *f)
 {
     struct stat st;

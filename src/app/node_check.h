@@ -11,6 +11,9 @@ enum { CHECK_BYTES_MAX = 64 * 1024 };
  * line each. Ports are not checked while a server uses the data folder. */
 void node_check(const struct node_file *file, struct buf *mistakes, struct buf *notes);
 
+/* For root: the name of the user that the data folder belongs to; NULL: root, unknown, or the
+ * process is not root's. A server of root would leave files there that this user cannot open. */
+const char *node_check_owner(const struct node_file *f);
 /* If the process runs as root, gives it the rights of the owner of the data folder, or of user
  * muster if there is no such folder, and returns that user's name. There is no way back. NULL:
  * nothing has changed. */
