@@ -18,7 +18,10 @@ import pytest
 
 from muster import xml
 from muster.client import TIMEOUT, Gone, until
+from muster.muc import Room
+from muster.server import refusal
 from muster.slow_disk import STILL
+from test_upload import http_do, slot
 
 KILL_ROUNDS = int(os.environ.get("MUSTER_KILL_ROUNDS", "20"))
 HALF_OPEN = int(os.environ.get("MUSTER_HALF_OPEN", "500"))
@@ -535,6 +538,52 @@ def test_full_disk(make_server, small_disk):
     arrived = collect(server.client("bob", "b"), last, [])
     kept = set(range(400)) - refused
     assert not kept - set(arrived), "acknowledged without an error, and lost"
+
+
+def writes_a_chat(server):
+    alice = server.login("alice")
+    for i in range(50):
+        alice.send(f"<message to='bob@localhost' type='chat'><body>{i}</body>"
+                   f"<x xmlns='urn:x'>{'x' * 20000}</x></message>")
+    alice.ping()
+
+
+def writes_a_backup(server):
+    assert "disk is full" in refusal(server, "backup", "create", server.folder / "backup")
+    assert not [p for p in server.folder.iterdir() if p.name.startswith("backup")]
+
+
+def writes_a_file(server):
+    put, _ = slot(server.login("alice"), "a.txt", 500000)
+    assert http_do(server, "PUT", put, b"x" * 500000).status == 507
+
+
+def writes_a_room(server):
+    resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (-1, -1))
+    server.ctl("room", "create", "hall@conference.localhost", "alice@localhost")
+    alice = server.login("alice").available()
+    hall = Room("hall")
+    hall.enter(alice, "alice")
+    for _ in range(5):
+        hall.say(alice, "x" * 20000)
+        hall.expect_body(alice, "alice", "x" * 20000)
+    resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (4096, -1))
+    refusal(server, "room", "export", hall.jid, server.folder / "room.jsonl")
+    assert not [p for p in server.folder.iterdir() if p.name.startswith("room")]
+
+
+@pytest.mark.parametrize("write", [writes_a_chat, writes_a_backup, writes_a_file, writes_a_room])
+def test_files_may_not_grow(server, write):
+    """`ulimit -f` and LimitFSIZE= of systemd: an error of what is written, whoever writes it, and
+    no end of the server."""
+    resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (200000, -1))
+    write(server)
+    resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (-1, -1))
+
+    def works():
+        return server.login("bob").iq("set", "<vCard xmlns='vcard-temp'><FN>A</FN></vCard>")
+    until("writing again", lambda: works().get("type") == "result")
+    server.ctl("backup", "create", server.folder / "backup")
 
 
 @pytest.mark.sqlite

@@ -10,9 +10,11 @@
 
 enum { STEP_PAGES = 512, LOOK_READS = 512 };
 
+/* A step of a copy tells its error by `rc` alone. */
 static enum err failed(sqlite3 *db, int rc, const char *path, struct why *why)
 {
-    why_set(why, "%s: %s", path, db != NULL ? sqlite3_errmsg(db) : sqlite3_errstr(rc));
+    bool told = db != NULL && sqlite3_errcode(db) == (rc & 0xff);
+    why_set(why, "%s: %s", path, told ? sqlite3_errmsg(db) : sqlite3_errstr(rc));
     switch (rc & 0xff) {
     case SQLITE_FULL:
         return E_FULL;
