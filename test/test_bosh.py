@@ -170,6 +170,18 @@ def test_what_is_behind_a_lost_request_is_not_held_for_long(node):
     assert client.answer(client.request()).get("condition") == "item-not-found"
 
 
+@pytest.mark.parametrize("count", [64, 65, 1000])
+def test_a_body_holds_any_number_of_stanzas(node, count):
+    """Libraries send all that they have queued, such as the rooms of the bookmarks, in one."""
+    alice, bob = login(node), node.client("bob", "b")
+    alice.answer(alice.request("".join(
+        f"<message xmlns='{xml.CLIENT}' to='{bob}' type='chat'><body>{i}</body></message>"
+        for i in range(count))))
+    for i in range(count):
+        bob.expect_next(f"<message from='{alice}'><body>{i}</body></message>")
+    alice.ping()
+
+
 def test_lost_answers_are_repeated(node):
     alice = login(node).available()
     alice.drain()

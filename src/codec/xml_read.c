@@ -132,8 +132,10 @@ static const char *begin_element(struct xml_state *s, const char *p)
     if (s->depth == s->limits.depth)
         return xml_state_fail(s, p, XML_TOO_BIG, "elements are nested too deeply");
     if (s->depth == 1) {
-        if (root->child_count == XML_CHILDREN_MAX)
+        if (root->child_count == XML_CHILDREN_MAX && !s->limits.many_children)
             return xml_state_fail(s, p, XML_TOO_BIG, "too many elements in a stanza");
+        if (root->child_count == XML_CHILDREN_MAX)
+            root->child_count--;
         s->work->child[root->child_count++] = (struct xml_child){ .whole = { s->tag, 0 } };
     }
     s->token = offset(s, p);

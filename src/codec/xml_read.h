@@ -22,6 +22,9 @@ struct xml_limits {
     uint16_t depth;      /* element depth below the stream; default 64, at most 256 */
     uint16_t attrs;      /* of one element; default 64, at most 128 */
     uint16_t name_bytes; /* of one element or attribute name; default 256 */
+    /* More children than XML_CHILDREN_MAX are allowed; the last of all stands in the last place of
+     * the list then. For who walks through them otherwise. */
+    bool many_children;
 };
 
 enum xml_unit {

@@ -1,10 +1,12 @@
 #include "base/buf.h"
+#include "codec/xml_elem.h"
 #include "codec/xml_read.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include <cmocka.h>
 
@@ -513,8 +515,8 @@ static void check_limit(const struct xml_limits *limits, const char *before, con
 static void limits_hold_exactly(void **state)
 {
     (void)state;
-    static const struct xml_limits small = { 1 << 20, 5, 3, 10 };
-    static const struct xml_limits most = { 1 << 20, UINT16_MAX, UINT16_MAX, UINT16_MAX };
+    static const struct xml_limits small = { 1 << 20, 5, 3, 10, false };
+    static const struct xml_limits most = { 1 << 20, UINT16_MAX, UINT16_MAX, UINT16_MAX, false };
     check_limit(NULL, HEADER, "<a>", 64, "");
     check_limit(&small, "<s xmlns='urn:s'>", "<a>", 5, "");
     check_limit(&most, HEADER, "<a>", 256, "");
@@ -533,10 +535,44 @@ static void limits_hold_exactly(void **state)
     check_limit(NULL, "<?xml version='1.0'", " ", 235, "?><s>");
 }
 
+/* The last child is where the reader of an unlisted one would look. */
+static void many_children_are_read_if_allowed(void **state)
+{
+    (void)state;
+    static const struct xml_limits limits = { 1 << 20, 64, 64, 256, true };
+    enum { MANY = 3 * XML_CHILDREN_MAX };
+    struct xml_work *own = xml_work_create();
+    struct buf b;
+    buf_init(&b, 1 << 16);
+    buf_lit(&b, "<a xmlns='urn:a'>");
+    for (int i = 0; i < MANY; i++)
+        buf_printf(&b, "<b%d xmlns='urn:b%d'><c xmlns='urn:c'/></b%d>", i, i, i);
+    buf_lit(&b, "</a>");
+    slice unit = buf_slice(&b);
+    assert_int_equal(xml_read_element(own, unit, (slice){ "", 0 }, NULL), E_LIMIT);
+    assert_int_equal(xml_read_element(own, unit, (slice){ "", 0 }, &limits), OK);
+    assert_int_equal(own->root.child_count, XML_CHILDREN_MAX);
+    for (int i = 0; i < XML_CHILDREN_MAX; i++) {
+        char name[16];
+        const struct xml_child *child = &own->child[i];
+        snprintf(name, sizeof name, "b%d", i < XML_CHILDREN_MAX - 1 ? i : MANY - 1);
+        assert_true(slice_is((slice){ unit.ptr + child->name.at, child->name.len }, name));
+        assert_int_equal(unit.ptr[child->whole.at + child->whole.len - 1], '>');
+    }
+    struct elem e, child;
+    int seen = 0;
+    assert_true(elem_parse(&e, unit, (slice){ "", 0 }));
+    for (bool more = elem_first(&e, &child); more; more = elem_next(&child, &child))
+        seen++;
+    assert_int_equal(seen, MANY);
+    buf_fini(&b);
+    xml_work_destroy(&own);
+}
+
 static void stanzas_are_refused_once_too_long(void **state)
 {
     (void)state;
-    static const struct xml_limits limits = { sizeof HEADER - 1, 64, 64, 256 };
+    static const struct xml_limits limits = { sizeof HEADER - 1, 64, 64, 256, false };
     struct buf b;
     buf_init(&b, 4096);
     buf_lit(&b, HEADER "<a>");
@@ -554,7 +590,7 @@ static void stanzas_are_refused_once_too_long(void **state)
     buf_fini(&b);
 
     struct xml_reader r = open_stream(HEADER, &limits);
-    static const struct xml_limits wider = { 1000, 64, 64, 256 };
+    static const struct xml_limits wider = { 1000, 64, 64, 256, false };
     xml_reader_set_limits(&r, &wider);
     size_t used;
     slice text = SLICE("<a b='0123456789012345678901234567890123456789012345678901234567890123456"
@@ -599,7 +635,7 @@ static void errors_stay(void **state)
 static void single_elements(void **state)
 {
     (void)state;
-    static const struct xml_limits small = { 24, 2, 1, 8 };
+    static const struct xml_limits small = { 24, 2, 1, 8, false };
     slice client = SLICE("jabber:client");
     slice text = SLICE(" <message xmlns='jabber:client' a=''><b/><x xmlns=''/></message>\n");
     assert_int_equal(xml_read_element(work, text, client, NULL), OK);
@@ -655,6 +691,7 @@ int main(void)
         cmocka_unit_test(headers_are_remembered),
         cmocka_unit_test(readers_share_one_work),
         cmocka_unit_test(limits_hold_exactly),
+        cmocka_unit_test(many_children_are_read_if_allowed),
         cmocka_unit_test(stanzas_are_refused_once_too_long),
         cmocka_unit_test(white_space_is_consumed),
         cmocka_unit_test(errors_stay),

@@ -30,10 +30,12 @@ static bool declares_prefixes(slice start_tag)
 
 bool bosh_body_read(struct bosh_body *out, slice text, struct xml_work *work, struct arena *tmp)
 {
-    /* a stanza's depth is limited by its stream, below this */
-    const struct xml_limits limits = {
-        .unit_bytes = BOSH_BODY_MAX, .depth = 256, .attrs = 64, .name_bytes = 256
-    };
+    /* a stanza's depth is limited by its stream, below this; the rate of stanzas, too */
+    const struct xml_limits limits = { .unit_bytes = BOSH_BODY_MAX,
+                                       .depth = 256,
+                                       .attrs = 64,
+                                       .name_bytes = 256,
+                                       .many_children = true };
     struct elem *e = &out->elem;
     *out = (struct bosh_body){ 0 };
     while (text.len > 0 && strchr(" \t\r\n", text.ptr[0]) != NULL)

@@ -347,7 +347,7 @@ static bool read_hat(const struct reading *r, struct room_line *l)
 /* Well-formed: it is sent as it is. */
 static bool read_card(const struct reading *r, struct room_line *l)
 {
-    static const struct xml_limits limits = { CARD_BYTES_MAX, 64, 128, 4096 };
+    static const struct xml_limits limits = { CARD_BYTES_MAX, 64, 128, 4096, false };
     if (!get_text(r, "vcard", &l->card))
         return false;
     return xml_read_element(r->work, l->card, SLICE(NS_CLIENT), &limits) == OK

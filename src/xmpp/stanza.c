@@ -324,7 +324,7 @@ enum err stanza_read(struct stanza **out, const struct stanza_source *src, struc
 enum err stanza_load(struct stanza **out, slice text, struct xml_work *work, struct arena *tmp)
 {
     /* what was accepted once grew by a start tag of ours at the most */
-    static const struct xml_limits limits = { 64u << 20, 256, 128, 4096 };
+    static const struct xml_limits limits = { 64u << 20, 256, 128, 4096, false };
     struct stanza_source src = { .unit = text, .work = work };
     if (xml_read_element(work, text, SLICE(NS_CLIENT), &limits) != OK)
         return E_CORRUPT;
