@@ -1,11 +1,15 @@
 """Push notifications (XEP-0357): a push service is a component on a domain of its own."""
 import asyncio
+import uuid
 
 import pytest
 
 from muster import xml
+from muster.bosh import Bosh
 from muster.client import until
 from muster.component import Component
+from muster.muc import Room
+from muster.websocket import WebSocket
 
 DOMAIN = "push.example.test"
 SECRET = "a rather long secret"
@@ -300,6 +304,199 @@ def test_a_service_that_is_away_for_a_moment_keeps_its_registrations(make_server
     push = Component(host, DOMAIN, SECRET)
     say(bob, alice.bare, "it is back")
     announcement(push)
+
+
+def mark(push, sender, to):
+    """All announcements that were made before are in push.inbox."""
+    sender.ping()
+    sender.send(f"<message to='{to}' id='mark'/>")
+    push.expect("<message id='mark'/>")
+
+
+def announced(push):
+    """Answers what is in the inbox; the nodes, in order."""
+    found = [e for e in push.inbox if e.tag == f"{{{xml.CLIENT}}}iq" and e.get("type") == "set"]
+    push.inbox = [e for e in push.inbox if e not in found]
+    for iq in found:
+        push.send(f"<iq type='result' id='{iq.get('id')}' from='{iq.get('to')}' "
+                  f"to='{iq.get('from')}'/>")
+    return [iq.find(f".//{{{PUBSUB}}}publish").get("node") for iq in found]
+
+
+def over(kind):
+    """A way to connect alice's phone: none of these has stream management."""
+    def dial(host):
+        if kind == "tcp":
+            return host.login("alice", "phone")
+        client = {"bosh": Bosh, "websocket": WebSocket}[kind](
+            ("127.0.0.1", host.https_port), "localhost", "alice", tls=True)
+        host.clients.append(client)
+        client.open()
+        return client.login(resource="phone")
+    return dial
+
+
+def bosh_without_request(host, bob):
+    """A message waits in the session of a BOSH client that has gone."""
+    phone = over("bosh")(host).available()
+    enable(phone, "own")
+    phone.cut()
+    say(bob, phone.bare, "not taken")
+    bob.ping()
+    return phone
+
+
+@pytest.mark.parametrize("end", ["inactivity", "kick"])
+def test_a_message_that_its_client_did_not_take_is_announced(make_server, end):
+    """When its session ends it is in the mailbox again, and other clients know nothing of it
+    either: the session was there when it came."""
+    host = make_server("alice", "bob", component=True, settings={"bosh.inactivity": "1s"})
+    host.ctl("component", "add", DOMAIN, "--secret", SECRET)
+    push = Component(host, DOMAIN, SECRET)
+    other, bob = host.client("alice", "tablet"), host.client("bob", "b")
+    enable(other, "other")
+    other.close()
+    phone = bosh_without_request(host, bob)
+    if end == "kick":
+        host.ctl("session", "kick", str(phone))
+    until("the end of the session", lambda: not host.rows("session", "list", "--user", phone.bare))
+    assert fields(announcement(push, node="other"))["message-count"] == "1"
+    assert fields(announcement(push, node="own"))["message-count"] == "1"
+    mark(push, bob, DOMAIN)
+    assert announced(push) == []
+    host.client("alice", "phone").expect("<message><body>not taken</body></message>")
+
+
+def test_the_end_of_a_session_that_slept_is_news_only_to_others(host, push):
+    """Its own client was told when it fell asleep."""
+    other, bob = host.client("alice", "tablet"), host.client("bob", "b")
+    enable(other, "other")
+    other.close()
+    phone = host.client("alice", "phone")
+    phone.auto_ack = False
+    phone.enable_sm()
+    enable(phone, "own")
+    say(bob, phone.bare, "on its way")
+    phone.expect("<message><body>on its way</body></message>")
+    phone.cut()
+    announcement(push, node="own")
+    host.ctl("session", "kick", str(phone))
+    announcement(push, node="other")
+    mark(push, bob, DOMAIN)
+    assert announced(push) == []
+
+
+def test_what_came_while_a_session_slept_is_announced_once(host, push):
+    other, bob = host.client("alice", "tablet"), host.client("bob", "b")
+    enable(other, "other")
+    other.close()
+    phone = host.client("alice", "phone")
+    phone.enable_sm()
+    enable(phone, "own")
+    phone.cut()
+    until("hibernation", lambda: host.rows("session", "list", "--user", phone.bare)
+          [0]["state"] == "hibernating")
+    say(bob, phone.bare, "asleep")
+    announcement(push, node="other")
+    announcement(push, node="own")
+    host.ctl("session", "kick", str(phone))
+    mark(push, bob, DOMAIN)
+    assert announced(push) == []
+
+
+@pytest.mark.parametrize("kind", ["tcp", "websocket", "bosh"])
+def test_a_client_that_is_replaced_by_itself_is_not_told(host, push, kind):
+    """It is here, and gets what it did not take."""
+    bob = host.client("bob", "b")
+    phone = bosh_without_request(host, bob)
+    again = over(kind)(host).available()
+    again.expect("<message><body>not taken</body></message>")
+    mark(push, bob, DOMAIN)
+    assert announced(push) == []
+    assert phone.jid == again.jid
+
+
+def sasl2_client(host, device, name="alice"):
+    client = host.connect(name)
+    client.sasl2(agent=device, inner=f"<bind xmlns='{xml.BIND2}'><tag>app</tag></bind>")
+    return client.available()
+
+
+@pytest.mark.parametrize("there", ["connected", "gone", "restarted"])
+def test_a_revoked_device_is_told_nothing(host, there):
+    """A stolen phone, whether its app is connected or not: only its own registrations end."""
+    stolen, mine = str(uuid.uuid4()), str(uuid.uuid4())
+    for device, node in ((stolen, "stolen"), (mine, "mine")):
+        client = sasl2_client(host, device)
+        enable(client, node, OPTIONS)
+        if there != "connected":
+            client.close()
+    if there == "restarted":
+        host.restart()
+    push = Component(host, DOMAIN, SECRET)
+    host.ctl("device", "revoke", "alice@localhost", stolen)
+    until("the end of the registration", lambda: registrations(host) == {(DOMAIN, "mine")})
+    for client in host.clients:
+        if client.bare == "alice@localhost":
+            client.sock.close()
+    until("absence", lambda: not host.rows("session", "list", "--user", "alice@localhost"))
+    bob = host.client("bob", "b")
+    say(bob, "alice@localhost", "secret")
+    announcement(push, node="mine")
+    mark(push, bob, DOMAIN)
+    assert announced(push) == []
+    host.restart()
+    assert registrations(host) == {(DOMAIN, "mine")}
+
+
+@pytest.mark.parametrize("by", ["operator", "client"])
+def test_a_new_password_ends_registrations(host, push, by):
+    """Whoever knew the old one hears nothing any more; the client that changed it goes on."""
+    thief, mine = host.client("alice", "thief"), host.client("alice", "mine")
+    enable(thief, "thief")
+    enable(mine, "mine")
+    thief.close()
+    if by == "operator":
+        host.ctl("user", "password", "alice@localhost", "--password", "another one")
+    else:
+        mine.result("set", "<query xmlns='jabber:iq:register'><username>alice</username>"
+                    "<password>another one</password></query>", to="localhost")
+    left = {(DOMAIN, "mine")} if by == "client" else set()
+    until("the end of registrations", lambda: registrations(host) == left)
+    host.kill()
+    host.start()
+    assert registrations(host) == left
+
+
+def test_a_service_that_is_not_allowed_any_more_is_told_nothing(host, push):
+    alice, bob = host.client("alice", "phone"), host.client("bob", "b")
+    enable(alice)
+    alice.close()
+    host.ctl("set", "push.services", "other.example.test")
+    say(bob, alice.bare, "one")
+    mark(push, bob, DOMAIN)
+    assert announced(push) == []
+    host.ctl("set", "push.services", f"other.example.test {DOMAIN}")
+    say(bob, alice.bare, "two")
+    assert fields(announcement(push))["message-count"] == "2"
+
+
+def test_messages_of_rooms_are_not_counted(host, push):
+    """They wait in the archive of the room: no number is better than 0, which says that there is
+    nothing."""
+    alice, bob = host.client("alice", "phone"), host.client("bob", "b")
+    host.ctl("room", "create", "hall@conference.localhost", "bob@localhost")
+    host.ctl("room", "affiliation", "hall@conference.localhost", alice.bare, "member")
+    enable(alice)
+    alice.close()
+    hall = Room("hall")
+    hall.enter(bob, "bob")
+    hall.say(bob, "alice: are you there?")
+    summary = fields(announcement(push))
+    assert summary["last-message-sender"] == "hall@conference.localhost/bob"
+    assert "message-count" not in summary
+    say(bob, alice.bare, "then so")
+    assert fields(announcement(push))["message-count"] == "1"
 
 
 def test_a_service_that_is_not_there_counts_as_an_error(make_server):

@@ -37,7 +37,7 @@ CONTENT = """account.jid account.look
     message.stanza motd.text     privacy.standard privacy_rule.list privacy_rule.value
     private_xml.name private_xml.ns     private_xml.xml pubsub_affiliation.jid pubsub_item.id
     pubsub_item.publisher pubsub_item.xml     pubsub_node.config pubsub_node.creator
-    pubsub_node.node pubsub_subscription.jid     pubsub_subscription.subid push.node
+    pubsub_node.node pubsub_subscription.jid     pubsub_subscription.subid push.device push.node
     push.resource push.service reader.name report.ids report.jid     report.reason
     report.reporter report.text reserved.name room.creator room.domain room.jid     room.name
     room.subject room_administrator.description room_administrator.jid

@@ -4,7 +4,8 @@
  * A registration belongs to the resource that enabled it and is renewed by enabling it again. The
  * client is away when no session has that resource, or that session hibernates, or its client said
  * that it is inactive (XEP-0352). Registrations are loaded with the account; the count of errors in
- * a row lives in memory.
+ * a row lives in memory. A registration ends with the access of its client: with a new password, or
+ * when its device is revoked.
  *
  * Limits: settings push.*; IN_FLIGHT_MAX announcements of one registration wait for their answers,
  * then one more follows for all that came meanwhile. */
@@ -20,6 +21,7 @@
 #include "ext/ext.h"
 #include "im/account.h"
 #include "im/ask.h"
+#include "im/devices.h"
 #include "im/feature.h"
 #include "im/node.h"
 #include "im/presence.h"
@@ -132,14 +134,17 @@ static const struct store_migration push_migrations[] = {
     { 2, "DELETE FROM push", "DELETE FROM push" },
     { 3, "CREATE INDEX push_service ON push(service)",
       "CREATE INDEX push_service ON push(service)" },
+    { 4, "ALTER TABLE push ADD COLUMN device TEXT NOT NULL DEFAULT ''",
+      "ALTER TABLE push ADD COLUMN device TEXT NOT NULL DEFAULT ''" },
     { 0 },
 };
 static struct store_stmt push_put = {
     .name = "push.put",
-    .sql = "INSERT INTO push(owner, service, node, resource, options, at_us) "
-           "VALUES($1, $2, $3, $4, $5, $6) ON CONFLICT(owner, service, node) DO UPDATE SET "
-           "resource = excluded.resource, options = excluded.options, at_us = excluded.at_us",
-    .params = "itttti",
+    .sql = "INSERT INTO push(owner, service, node, resource, options, at_us, device) "
+           "VALUES($1, $2, $3, $4, $5, $6, $7) ON CONFLICT(owner, service, node) DO UPDATE SET "
+           "resource = excluded.resource, options = excluded.options, at_us = excluded.at_us, "
+           "device = excluded.device",
+    .params = "ittttit",
     .cols = "",
 };
 static struct store_stmt push_delete = {
@@ -163,9 +168,10 @@ static struct store_stmt push_delete_service = {
 };
 static struct store_stmt push_load = {
     .name = "push.load",
-    .sql = "SELECT service, node, resource, options FROM push WHERE owner = $1 ORDER BY at_us",
+    .sql = "SELECT service, node, resource, options, device FROM push WHERE owner = $1 "
+           "ORDER BY at_us",
     .params = "i",
-    .cols = "tttt",
+    .cols = "ttttt",
 };
 static const struct store_schema push_schema = {
     .feature = "push",
@@ -178,11 +184,12 @@ static const struct store_schema push_schema = {
 struct registration {
     struct registration *next;
     slice service, node, resource, options;
+    uint8_t device[DEVICE_ID_LEN]; /* of its client (XEP-0388); zeros: not said */
     uint32_t errors, in_flight;
     bool again;       /* something came while IN_FLIGHT_MAX were under way */
     uint64_t away_us; /* when it was last counted that the service is not there; 0: never */
 };
-static unsigned slot;
+static unsigned slot, session_slot; /* the session's: see hibernating() */
 
 /* Options hold what the service knows the client by (XEP-0357 §5), so they are sealed. */
 static slice options_context(int64_t owner, slice service, slice node, struct arena *tmp)
@@ -217,6 +224,7 @@ static struct registration *registration_create(const struct registration *like)
     size_t len = like->service.len + like->node.len + like->resource.len + like->options.len;
     struct registration *r = mem_zalloc(sizeof *r + len);
     char *at = (char *)(r + 1);
+    memcpy(r->device, like->device, sizeof r->device);
     at = copy(at, &r->service, like->service);
     at = copy(at, &r->node, like->node);
     at = copy(at, &r->resource, like->resource);
@@ -272,6 +280,20 @@ static bool is_target(const struct change *c, const struct registration *r)
            (c->kind == CHANGE_DELETE_SERVICE || slice_eq(r->node, c->r->node));
 }
 
+static void add_put(const struct account *a, const struct registration *r, struct store_batch *b)
+{
+    char device[DEVICE_ID_TEXT] = "";
+    if (device_is_known(r->device))
+        device_id_format(device, r->device);
+    STORE_ADD(b, &push_put, 1, SV_I(a->id), SV_T(r->service), SV_T(r->node), SV_T(r->resource),
+              SV_T(options_sealed(a, r)), SV_I(loop_wall_us(a->worker->loop)),
+              SV_T(slice_of(device)));
+    const struct registration *oldest = *registrations(a);
+    if (*find(a, r->service, r->node) == NULL && count(a) >= setting_int(&push_max))
+        STORE_ADD(b, &push_delete, STORE_ANY_ROWS, SV_I(a->id), SV_T(oldest->service),
+                  SV_T(oldest->node));
+}
+
 static enum err change_prepare(struct mutation *m)
 {
     struct change *c = (struct change *)m;
@@ -280,13 +302,7 @@ static enum err change_prepare(struct mutation *m)
         return E_NOTFOUND;
     m->batch = store_write(a->worker->store, account_lane(a));
     if (c->kind == CHANGE_PUT) {
-        STORE_ADD(m->batch, &push_put, 1, SV_I(a->id), SV_T(c->r->service), SV_T(c->r->node),
-                  SV_T(c->r->resource), SV_T(options_sealed(a, c->r)),
-                  SV_I(loop_wall_us(a->worker->loop)));
-        const struct registration *oldest = *registrations(a);
-        if (*find(a, c->r->service, c->r->node) == NULL && count(a) >= setting_int(&push_max))
-            STORE_ADD(m->batch, &push_delete, STORE_ANY_ROWS, SV_I(a->id), SV_T(oldest->service),
-                      SV_T(oldest->node));
+        add_put(a, c->r, m->batch);
         return OK;
     }
     bool any = false;
@@ -410,6 +426,9 @@ static void enable(struct iq *iq)
     }
     r.options = buf_slice(&options);
     r.resource = from.resource;
+    const struct session *s = account_session(iq->account, from.resource);
+    if (s != NULL)
+        memcpy(r.device, s->device, sizeof r.device);
     change(iq->account, CHANGE_PUT, &r, iq);
     buf_fini(&options);
 }
@@ -507,7 +526,8 @@ static slice shortened(slice text)
 static void write_summary(struct buf *out, const struct account *a, const struct stanza *st)
 {
     form_open(out, FORM_SUBMIT, NS_PUSH_SUMMARY);
-    form_put_int(out, "message-count", a->mailbox.open);
+    if (a->mailbox.open > 0) /* messages of rooms wait in their archives */
+        form_put_int(out, "message-count", a->mailbox.open);
     if (st != NULL) {
         form_put(out, "last-message-sender", stanza_from(st));
         if (setting_bool(&push_body) && stanza_has(st, KNOWN(BODY)))
@@ -526,6 +546,8 @@ static void drop_announcement(void *arg)
 static void announce(struct account *a, struct registration *r, const struct stanza *st)
 {
     struct buf b;
+    if (!service_allowed(r->service))
+        return;
     if (r->in_flight >= IN_FLIGHT_MAX) {
         r->again = true;
         return;
@@ -580,21 +602,23 @@ static bool is_away(const struct account *a, const struct registration *r)
            ((s->paused & PAUSE_QUIET) != 0 && session_active(a) == NULL);
 }
 
-static void passed(struct account *a, const struct passage *p)
+/* `told`: the resource whose client knows of it already; NULL: none. */
+static void announce_to_away(struct account *a, const struct stanza *st, const slice *told)
 {
     struct registration *next;
-    if (*registrations(a) == NULL || !setting_bool(&push_enabled) || !is_worth_it(p->st) ||
+    if (*registrations(a) == NULL || !setting_bool(&push_enabled) || !is_worth_it(st) ||
         (!setting_bool(&push_when_active) && session_active(a) != NULL) ||
-        slice_eq(stanza_from_bare(p->st), a->jid))
+        slice_eq(stanza_from_bare(st), a->jid))
         return;
     for (struct registration *r = *registrations(a); r != NULL; r = next) {
         next = r->next;
-        if (is_away(a, r))
-            announce(a, r, p->st);
+        if (is_away(a, r) && (told == NULL || !slice_eq(r->resource, *told)))
+            announce(a, r, st);
     }
 }
 
-/* Stanzas that were sent shortly before the connection broke may not have arrived. */
+static void passed(struct account *a, const struct passage *p) { announce_to_away(a, p->st, NULL); }
+
 static bool has_registration(const struct session *s)
 {
     for (const struct registration *r = *registrations(s->account); r != NULL; r = r->next)
@@ -617,16 +641,45 @@ static void quiet_changed(struct session *s)
         presence_wake(s);
 }
 
+/* A session that sleeps keeps what was the last then, only to compare it. */
+static char nothing;
+
+/* Stanzas that were sent shortly before the connection broke may not have arrived. What comes from
+ * now on is announced when it comes. */
 static void hibernating(struct session *s)
 {
     struct account *a = s->account;
     fall_asleep(s);
     const struct stanza *last = session_last_unacked(s);
+    s->state_of[session_slot] = last == NULL ? &nothing : (void *)(uintptr_t)last;
     if (last == NULL || !setting_bool(&push_enabled) || !is_worth_it(last))
         return;
     for (struct registration *r = *registrations(a); r != NULL; r = r->next)
         if (slice_eq(r->resource, session_resource(s)))
             announce(a, r, last);
+}
+
+static void resumed(struct session *s)
+{
+    s->state_of[session_slot] = NULL;
+    presence_wake(s);
+}
+
+/* What the client has not taken is in the mailbox again, and was not announced when it came: the
+ * session was there. The end of others leaves nothing there, or a client that is here. */
+static void ended(struct session *s)
+{
+    bool to_mailbox = s->end_why == END_CLOSED || s->end_why == END_LOST ||
+                      s->end_why == END_KICKED || s->end_why == END_BAD_ACK ||
+                      s->end_why == END_SLOW || s->end_why == END_EXPIRED;
+    const struct stanza *last = session_last_unacked(s), *told = s->state_of[session_slot];
+    slice resource = session_resource(s);
+    if (!to_mailbox || last == NULL)
+        return;
+    if (told == NULL)
+        announce_to_away(s->account, last, NULL);
+    else if (told == last)
+        announce_to_away(s->account, last, &resource);
 }
 
 /* §8: the service says that it wants no more. */
@@ -649,7 +702,22 @@ static enum verdict from_service(struct account *a, const struct stanza *st, str
 
 /* Events of the account. */
 
-static void start(void) { slot = account_state_slot(); }
+static void start(void)
+{
+    slot = account_state_slot();
+    session_slot = session_state_slot();
+}
+
+/* Who had the password, or the device, is told nothing any more. */
+static void access_revoked(struct account *a, const struct session *keep, const uint8_t *device)
+{
+    for (const struct registration *r = *registrations(a); r != NULL; r = r->next) {
+        bool ends = device == NULL ? keep == NULL || !slice_eq(r->resource, session_resource(keep))
+                                   : memcmp(r->device, device, sizeof r->device) == 0;
+        if (ends)
+            change(a, CHANGE_DELETE, r, NULL);
+    }
+}
 
 static void load(struct account *a, struct store_batch *b)
 {
@@ -663,7 +731,9 @@ static void loaded(struct account *a, const struct store_batch *b, unsigned firs
         struct registration r = { .service = store_text(b, first, i, 0),
                                   .node = store_text(b, first, i, 1),
                                   .resource = store_text(b, first, i, 2) };
-        slice sealed = store_text(b, first, i, 3);
+        slice sealed = store_text(b, first, i, 3), device = store_text(b, first, i, 4);
+        if (device_id_parse(r.device, device) != OK)
+            memset(r.device, 0, sizeof r.device);
         if (sealed.len == 0 ||
             unseal(&r.options, sealed, options_context(a->id, r.service, r.node, tmp), tmp))
             append(a, registration_create(&r));
@@ -784,7 +854,9 @@ const struct feature push_feature = {
     .remove = remove_all,
     .account_deleted = account_deleted,
     .session_hibernates = hibernating,
-    .session_resumed = presence_wake,
+    .session_resumed = resumed,
+    .session_ended = ended,
+    .access_revoked = access_revoked,
     .session_quiet = quiet_changed,
     .block = from_service,
     .push = passed,

@@ -49,6 +49,7 @@ static void revoked_home(struct account *a, enum err e, void *arg)
         if (r->generation > a->generation)
             a->generation = r->generation;
         ended = end_sessions(a, r->id);
+        users_access_revoked(a, NULL, r->id);
     }
     r->done(r->arg, e, ended);
     mem_free(&r);

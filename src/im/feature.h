@@ -111,6 +111,10 @@ struct feature {
     /* They are committed: once on each worker, which forgets the address where it has it in memory.
      * The account is gone, and there may be a new one of that address already. */
     void (*account_deleted)(struct worker *w, slice bare);
+    /* Those who could log in cannot any more: `device` was revoked (DEVICE_ID_LEN bytes), or, NULL,
+     * the password is another; then the client of `keep`, if any, has changed it. Their sessions
+     * have ended. What else tells them of the account ends with it. The account is READY. */
+    void (*access_revoked)(struct account *a, const struct session *keep, const uint8_t *device);
     /* Bind 2 (XEP-0386): adds reads to one batch before a session is bound by it; then, when its
      * rules have run, gets their results, the first statement being `first`, and appends to
      * <bound/>. b NULL: they could not be read. */

@@ -361,6 +361,7 @@ void session_end(struct session *s, enum session_end why)
     struct account *a = s->account;
     if (s->state == SESSION_ENDED)
         return;
+    s->end_why = (uint8_t)why;
     if (s->state == SESSION_HIBERNATING)
         metric_add(&hibernating_now, -1);
     if (s->state == SESSION_ATTACHED && why != END_CLOSED && why != END_LOST)

@@ -30,7 +30,7 @@ struct stream;
 struct ticket;
 struct worker;
 
-enum { SESSION_STATE_SLOTS = 8 };
+enum { SESSION_STATE_SLOTS = 9 };
 enum session_pause { PAUSE_QUIET = 1, PAUSE_SLOW = 2 }; /* by a feature; by the gate */
 enum session_state { SESSION_ATTACHED, SESSION_HIBERNATING, SESSION_ENDED };
 
@@ -121,14 +121,14 @@ struct session {
     uint32_t out_acked, out_asked; /* acknowledged (or written); out_count at the last <r/> */
     struct queued *queue;          /* ring; NULL until needed */
     uint32_t queue_cap, queue_head, queue_len;
-    uint32_t queue_unsent; /* so many at its end were never given to a stream */
-    uint32_t output_bytes; /* that wait in a stream on another worker, as it told last */
-    uint32_t long_output;  /* of the longest long stanza that was sent since its output last was
-                            * low; 0: none */
-    uint32_t queue_bytes;  /* of its stanzas; a shared one counts in full */
-    struct list ack_node;  /* in worker.acks */
-    struct list end_node;  /* in worker.endings; why it ends: */
-    uint8_t end_why;
+    uint32_t queue_unsent;   /* so many at its end were never given to a stream */
+    uint32_t output_bytes;   /* that wait in a stream on another worker, as it told last */
+    uint32_t long_output;    /* of the longest long stanza that was sent since its output last was
+                              * low; 0: none */
+    uint32_t queue_bytes;    /* of its stanzas; a shared one counts in full */
+    struct list ack_node;    /* in worker.acks */
+    struct list end_node;    /* in worker.endings */
+    uint8_t end_why;         /* enum session_end, set before it ends */
     struct stanza *presence; /* last available presence */
     struct stanza *awake; /* the own of the client while `presence` says away for it; else NULL */
     struct directed *directed;  /* JIDs that got directed presence (im/presence.c) */

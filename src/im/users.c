@@ -79,11 +79,21 @@ unsigned users_end_sessions(struct account *a, const struct session *keep, enum 
     return ended;
 }
 
+void users_access_revoked(struct account *a, const struct session *keep, const uint8_t *device)
+{
+    for (const struct feature *const *f = features_all(); a->state == ACCOUNT_READY && *f != NULL;
+         f++)
+        if ((*f)->access_revoked != NULL)
+            (*f)->access_revoked(a, keep, device);
+}
+
 unsigned users_password_changed(struct account *a, const struct session *keep, int64_t generation)
 {
     if (generation > a->generation)
         a->generation = generation; /* streams that know the old one only do not bind any more */
-    return users_end_sessions(a, keep, END_PASSWORD);
+    unsigned ended = users_end_sessions(a, keep, END_PASSWORD);
+    users_access_revoked(a, keep, NULL);
+    return ended;
 }
 
 /* Arguments. */

@@ -24,6 +24,9 @@ unsigned users_end_sessions(struct account *a, const struct session *keep, enum 
 /* The same when a new password is committed; generation: what credentials_set() gave. */
 unsigned users_password_changed(struct account *a, const struct session *keep, int64_t generation);
 
+/* Tells all features: feature.access_revoked. At the home, when the sessions have ended. */
+void users_access_revoked(struct account *a, const struct session *keep, const uint8_t *device);
+
 /* For commands about an account. The address in `text` as one that could be here; false: the call
  * has failed. */
 bool users_account_ok(struct command_call *call, slice text, struct jid *out);
