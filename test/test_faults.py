@@ -563,10 +563,11 @@ def writes_a_room(server):
     server.ctl("room", "create", "hall@conference.localhost", "alice@localhost")
     alice = server.login("alice").available()
     hall = Room("hall")
+    alice.enable_sm()
     hall.enter(alice, "alice")
     for _ in range(5):
         hall.say(alice, "x" * 20000)
-        hall.expect_body(alice, "alice", "x" * 20000)
+    alice.wait_acked(6)
     resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (4096, -1))
     refusal(server, "room", "export", hall.jid, server.folder / "room.jsonl")
     assert not [p for p in server.folder.iterdir() if p.name.startswith("room")]
