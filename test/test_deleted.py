@@ -20,7 +20,7 @@ ROSTER = "jabber:iq:roster"
 SETTINGS = {"muc.new-persistent": "on", "muc.administrators-enabled": "on", "invite.enabled": "on",
             "register.password-min": "4"}
 
-# What others keep that names it. Servers of other projects keep more: rosters and all lists.
+# What others keep that names it.
 KEPT = {
     "former.jid": "others find the messages that they had from it by its address",
     "message.remote": "archives of rooms keep who said what. Rooms know an author by the address, "
@@ -38,7 +38,7 @@ KEPT = {
     "mam_prefs.never": "the same",
     "privacy_rule.value": "a block, or an item of another privacy list: the wish of its owner. A "
                           "list only takes away. What it lets pass needs a subscription all the "
-                          "same, or is open to everybody",
+                          "same, or is open to everybody. ejabberd and Prosody keep them, too",
     "report.jid": "the operator has to know whom users reported",
     "report.reporter": "and who did",
     "setting.value": "the operator's words: contact.admin and the like, service.blacklist and "

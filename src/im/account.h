@@ -62,7 +62,7 @@ struct account *account_find(const struct worker *w,
 void account_forget(struct worker *w, slice bare);
 
 /* Calls fn for each account of the worker that is READY now; for those that are being loaded, when
- * they are. fn may change accounts, but load none. */
+ * they are, unless their inbox is full. fn may change accounts, but load none. */
 typedef void accounts_fn(struct account *a, slice arg);
 void accounts_each(struct worker *w, accounts_fn *fn, slice arg);
 
