@@ -128,8 +128,10 @@ def test_iqs_in(pair):
     for to in (alice.bare, alice):
         assert bob.error("get", "<query xmlns='jabber:iq:version'/>", to=to) == (
             "service-unavailable", "cancel")
-        assert bob.error("get", "<query xmlns='jabber:iq:last'/>", to=to) == (
-            "service-unavailable", "cancel")
+    # as from an address without an account: test_strangers.py
+    last = "<query xmlns='jabber:iq:last'/>"
+    assert bob.error("get", last, to=alice.bare) == ("forbidden", "auth")
+    assert bob.error("get", last, to=alice) == ("service-unavailable", "cancel")
     bob.send(f"<iq type='result' id='x' to='{alice}'/>")
     bob.send(f"<iq type='error' id='x' to='{alice}'/>")
     alice.expect_nothing("<iq id='x'/>")

@@ -119,6 +119,7 @@ enum verdict policy_block(struct account *a, const struct stanza *st, slice from
         is_known_place(a, from))
         return PASS; /* what is asked of the account is answered by the rules of each feature */
     why->error = SE_SERVICE_UNAVAILABLE;
+    why->as_nobody = true;
     return presence || st->type == TYPE_ERROR ? DROP : REFUSE;
 }
 

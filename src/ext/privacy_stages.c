@@ -96,10 +96,14 @@ static bool lists_deny(const struct account *a, const struct privacy *p, const s
     return true; /* one session at least: it has an active list */
 }
 
-/* XEP-0191 §3.3: presence is never answered, messages and requests as if nobody were there. */
+/* XEP-0191 §3.3: presence is never answered, messages and requests as if nobody were there. That
+ * the error of a request SHOULD be service-unavailable is left aside where an address without an
+ * account says something else. */
 static enum verdict refused(const struct stanza *st, struct refusal *why)
 {
     why->error = SE_SERVICE_UNAVAILABLE;
+    why->as_nobody = true; /* else the answer would tell that there is an account, and that it has
+                            * blocked the sender */
     if (st->kind == STANZA_PRESENCE || st->type == TYPE_ERROR || st->type == TYPE_RESULT)
         return DROP;
     return REFUSE;

@@ -216,8 +216,12 @@ enum routed iq_to_account(struct account *a, struct stanza *st, struct origin or
     struct refusal why = { .error = SE_SERVICE_UNAVAILABLE };
     switch (known ? stage_block(a, st, &why) : PASS) {
     case REFUSE:
-        stage_refuse(w, st, &why);
-        return ROUTED;
+        if (!why.as_nobody) {
+            stage_refuse(w, st, &why);
+            return ROUTED;
+        }
+        known = false;
+        break;
     case DROP:
         stanza_unref(&st);
         return ROUTED;

@@ -242,6 +242,7 @@ struct incoming {
     uint64_t sender_entry, archive_id;
     int64_t sender_id, origin_hash;
     uint64_t known; /* as it came */
+    bool nobody;    /* the account is to look as if it did not exist */
 };
 
 static struct pending *store_message(struct account *a, const struct incoming *in)
@@ -381,14 +382,15 @@ static bool any_ready(const struct account *a, const struct session *match, cons
 /* RFC 6121 §8.5.1: silence and an error are both right for an account that does not exist. A user
  * who is on no roster gets silence from all accounts; but groupchat messages have to be refused
  * (§8.5.2.1.1). Services need errors: rooms remove occupants by them. */
-static bool learns(const struct account *a, const struct stanza *st)
+static bool learns(const struct account *a, const struct incoming *in)
 {
+    const struct stanza *st = in->st;
     slice local, domain;
     if (setting_bool(&mailbox_tell_strangers) || st->type == TYPE_GROUPCHAT ||
         !slice_cut(stanza_from_bare(st), '@', &local, &domain) ||
         !node_serves(a->worker->node, domain))
         return true;
-    if (a->state != ACCOUNT_READY || a->removing)
+    if (a->state != ACCOUNT_READY || a->removing || in->nobody)
         return false;
     return slice_eq(stanza_from_bare(st), a->jid) ||
            (roster_count(a) > 0 && !mailbox_is_stranger(a, stanza_from_bare(st)));
@@ -406,7 +408,7 @@ static enum routed refuse(struct account *a, struct incoming *in, enum stanza_er
 static enum routed refuse_known(struct account *a, struct incoming *in, enum stanza_error e,
                                 slice text)
 {
-    if (learns(a, in->st))
+    if (learns(a, in))
         return refuse(a, in, e, text);
     metric_add(&messages_refused, 1);
     trace("message.refused", in->st, "silently", 0);
@@ -454,9 +456,10 @@ static enum routed accept_message(struct account *a, struct session *match, stru
     return in->origin.session != 0 ? ROUTE_PENDING : ROUTED;
 }
 
-static enum delivery_have what_there_is(const struct account *a, const struct session *match)
+static enum delivery_have what_there_is(const struct account *a, const struct incoming *in,
+                                        const struct session *match)
 {
-    if (a->state != ACCOUNT_READY || a->removing)
+    if (a->state != ACCOUNT_READY || a->removing || in->nobody)
         return HAVE_NO_ACCOUNT;
     if (match != NULL)
         return HAVE_MATCH;
@@ -512,12 +515,17 @@ enum routed message_to_account(struct account *a, struct stanza *st, struct orig
     metric_add(&messages_in, 1);
     if (st->type == TYPE_ERROR)
         recent_refused(a, st);
-    struct incoming in = { st, origin, sender_entry, 0, sender_id, 0, st->known };
+    struct incoming in = { st, origin, sender_entry, 0, sender_id, 0, st->known, false };
     struct refusal why = { .error = SE_SERVICE_UNAVAILABLE };
     switch (a->state == ACCOUNT_READY ? stage_block(a, st, &why) : PASS) {
     case REFUSE:
         if (why.not_strangers)
             return refuse_known(a, &in, why.error, why.text);
+        if (why.as_nobody) {
+            trace("message.blocked", st, "as if there were no account", 0);
+            in.nobody = true;
+            break;
+        }
         metric_add(&messages_refused, 1);
         trace("message.blocked", st, stanza_error_name(why.error), 0);
         stage_refuse(a->worker, stanza_ref(st), &why);
@@ -534,13 +542,13 @@ enum routed message_to_account(struct account *a, struct stanza *st, struct orig
         stanza_unref(&st);
         return ROUTED;
     }
-    if (to == TO_FULL)
+    if (to == TO_FULL && !in.nobody)
         match = matching(a, st);
-    enum delivery_have have = what_there_is(a, match);
+    enum delivery_have have = what_there_is(a, &in, match);
     enum delivery rule = delivery_rule(STANZA_MESSAGE, (enum stanza_type)st->type, to, have);
     if (rule == DELIVER_AS_BARE) {
         match = NULL;
-        have = what_there_is(a, NULL);
+        have = what_there_is(a, &in, NULL);
         rule = delivery_rule(STANZA_MESSAGE, (enum stanza_type)st->type, TO_BARE, have);
     }
     switch (rule) {
@@ -622,7 +630,7 @@ unsigned message_from_session(struct session *s, struct stanza *st, struct origi
 static void hand_over_passing(struct account *a, struct stanza *st, uint64_t at_us)
 {
     bool bare = stanza_to_is_bare(st);
-    enum delivery_have have = what_there_is(a, NULL);
+    enum delivery_have have = what_there_is(a, &(struct incoming){ .nobody = false }, NULL);
     enum stanza_type type = (enum stanza_type)st->type;
     enum delivery rule = delivery_rule(STANZA_MESSAGE, type, bare ? TO_BARE : TO_FULL, have);
     if (rule == DELIVER_AS_BARE)

@@ -37,6 +37,7 @@ struct refusal {
     slice app_xml; /* application element within <error/> (RFC 6120 §8.3.2); static or scratch */
     const char *type;   /* of the error (RFC 6120 §8.3.2); NULL: the usual one */
     bool not_strangers; /* it tells something of the account: mailbox.tell-strangers */
+    bool as_nobody;     /* messages and requests are answered as if there were no account */
 };
 
 /* A message that was accepted at one account. Everything is borrowed for the call. */
