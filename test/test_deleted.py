@@ -36,9 +36,10 @@ KEPT = {
                              "publish",
     "mam_prefs.always": "a user's choice of what their own archive has; gives the address nothing",
     "mam_prefs.never": "the same",
-    "privacy_rule.value": "a block, or an item of another privacy list: the wish of its owner. A "
-                          "list only takes away. What it lets pass needs a subscription all the "
-                          "same, or is open to everybody. ejabberd and Prosody keep them, too",
+    "privacy_rule.value": "a block, or an item of another privacy list: what its owner says of "
+                          "whoever has the address. A list only takes away; an item that lets the "
+                          "address pass is an exception from that. ejabberd and Prosody keep them, "
+                          "too",
     "report.jid": "the operator has to know whom users reported",
     "report.reporter": "and who did",
     "setting.value": "the operator's words: contact.admin and the like, service.blacklist and "
