@@ -228,3 +228,29 @@ def test_presence_that_is_kept_counts(make_server, where):
     chats(carol, dave)
     if where == "rooms":
         until("the rooms have let it go", lambda: held(server) < 3 << 20)
+
+
+def test_strangers_do_not_get_a_client_closed(make_server):
+    """They have a tenth of what may wait for it, messages, presence and requests alike; a contact
+    has the rest."""
+    server = make_server("alice", "bob", "carol", settings=CLEAR, why=WHY)
+    bob, carol = server.client("bob", "b"), server.client("carol", "c")
+    alice = sink(server)
+    alice.result("set", "<query xmlns='jabber:iq:roster'><item jid='carol@localhost'/></query>")
+    big = f"<x xmlns='urn:x'>{'x' * LARGE}</x>"
+    for kind in ("headline", "chat"):
+        flood(bob, alice.jid, 30, kind=kind)
+        bob.expect_error("resource-constraint", "wait", "<message type='error'/>")
+    bob.send(f"<presence to='{alice.jid}'>{big}</presence>")
+    bob.expect_error("resource-constraint", "wait", "<presence type='error'/>")
+    assert bob.error("get", big, to=alice.jid) == ("resource-constraint", "wait")
+    flood(carol, alice.jid, 10, kind="chat")
+    alice.ping()
+    alice.wait("the contact's", lambda: len([
+        b for b in bodies(alice.log) if len(b) == LARGE]) >= 10 or None)
+    alice.ack()
+    alice.auto_ack = True
+    alice.ping()
+    bob.drain()
+    flood(bob, alice.jid, 1, kind="chat")
+    bob.expect_nothing("<message type='error'/>")

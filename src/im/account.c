@@ -148,11 +148,25 @@ void account_forget(struct worker *w, slice bare)
 
 /* Loading. */
 
+/* What would be delivered to a client; not answers, nor what changes a subscription. */
+static bool is_delivered(const struct stanza *st)
+{
+    return st->kind == STANZA_PRESENCE
+               ? st->type == TYPE_AVAILABLE
+               : (st->type == TYPE_GET || st->type == TYPE_SET) && !stanza_to_is_bare(st);
+}
+
 static enum routed handle(struct account *a, struct stanza *st, struct origin origin,
                           uint64_t sender_entry, int64_t sender_id)
 {
     if (st->kind == STANZA_MESSAGE)
         return message_to_account(a, st, origin, sender_entry, sender_id);
+    if (a->state == ACCOUNT_READY && is_delivered(st) && mailbox_is_crowded(a, st)) {
+        route_error(a->worker, st, SE_RESOURCE_CONSTRAINT,
+                    SLICE("too much waits for a client of this account"));
+        stanza_unref(&st);
+        return ROUTED;
+    }
     if (st->kind == STANZA_IQ)
         return iq_to_account(a, st, origin);
     if (a->state == ACCOUNT_READY)

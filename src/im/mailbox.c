@@ -8,6 +8,7 @@
 #include "im/node.h"
 #include "im/roster.h"
 #include "im/server.h"
+#include "im/session_private.h"
 #include "im/worker.h"
 
 enum { CURSOR_MS = 1000 };
@@ -318,6 +319,26 @@ bool mailbox_full_of_strangers(const struct account *a)
     const struct mailbox *m = &a->mailbox;
     return (int64_t)m->strangers >= strangers_part(&mailbox_unsettled_max) ||
            (int64_t)m->stranger_bytes >= strangers_part(&mailbox_unsettled_bytes);
+}
+
+static bool is_from_stranger(const struct account *a, const struct stanza *st)
+{
+    slice local, domain, from = stanza_from_bare(st);
+    return slice_cut(from, '@', &local, &domain) && node_serves(account_node(a), domain) &&
+           mailbox_is_stranger(a, from);
+}
+
+bool mailbox_is_crowded(const struct account *a, const struct stanza *st)
+{
+    int64_t part = strangers_part(&sm_queue_bytes);
+    if ((int64_t)a->queue_bytes + st->bytes <= part || !is_from_stranger(a, st))
+        return false;
+    LIST_EACH (it, &a->sessions) {
+        const struct session *s = CONTAINER_OF(it, struct session, node);
+        if (s->state == SESSION_ATTACHED && (int64_t)s->queue_bytes + st->bytes > part)
+            return true;
+    }
+    return false;
 }
 
 enum entry_state mailbox_state(const struct account *a, uint64_t id)

@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 struct account;
+struct stanza;
 struct store_batch;
 
 enum { SETTLED_RANGES_MAX = 1000 };
@@ -68,6 +69,9 @@ bool mailbox_full(const struct account *a);
  * request does not make its sender a contact. */
 bool mailbox_full_of_strangers(const struct account *a);
 bool mailbox_is_stranger(const struct account *a, slice bare);
+/* Whether a client has so much waiting that a stranger's stanza would be beyond the share of
+ * strangers in sm.queue-bytes: nobody whom the owner does not know gets the session closed. */
+bool mailbox_is_crowded(const struct account *a, const struct stanza *st);
 enum entry_state mailbox_state(const struct account *a, uint64_t id); /* unknown: settled */
 /* The first in state OPEN behind that id; 0: there is none. */
 uint64_t mailbox_next_open(const struct account *a, uint64_t after);

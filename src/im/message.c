@@ -59,8 +59,9 @@ struct setting mailbox_stranger_share = {
     .doc =
         "Percentage of mailbox.unsettled-max, and of mailbox.unsettled-bytes, that users who are "
         "not contacts of the account may fill together. Further messages from them are refused, "
-        "so that strangers cannot block the messages of contacts. 100: contacts and strangers "
-        "are treated alike.",
+        "so that strangers cannot block the messages of contacts. The same part of sm.queue-bytes "
+        "is what they may send to a client that reads slowly. 100: contacts and strangers are "
+        "treated alike.",
 };
 struct setting mailbox_tell_strangers = {
     .name = "mailbox.tell-strangers",
@@ -423,6 +424,9 @@ static enum routed accept_message(struct account *a, struct session *match, stru
     bool guest = account_is_guest(a);
     bool keep = !guest && message_storable(st) && (setting_bool(&im_durable_ack) || !ready);
 
+    if (ready && st->type != TYPE_ERROR && mailbox_is_crowded(a, st))
+        return refuse_known(a, in, SE_RESOURCE_CONSTRAINT,
+                            SLICE("too much waits for a client of this account"));
     if (!keep) {
         deliver_live(a, match, st, in->known, 0);
         if (guest)
