@@ -14,6 +14,10 @@ from test_muc_archive import Page, alarms, said, waiting
 from test_muc_faults import Talker, kill_in_traffic, recorded
 
 
+MAM = "urn:xmpp:mam:2"
+RSM = "http://jabber.org/protocol/rsm"
+
+
 @pytest.fixture(scope="module")
 def cluster():
     with private() as server:
@@ -144,6 +148,44 @@ def test_a_room_goes_on_without_it(room, cluster, away):
     assert Page(bob, cave).bodies == ["before", *texts]
     server.restart()
     assert Page(server.client("bob", "after"), cave).bodies == ["before", *texts]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("away", [stopped, frozen])
+def test_archives_cannot_be_read_without_it(room, cluster, away):
+    """Those of accounts and of rooms: each question is answered, by an error that says to wait, and
+    not by an empty page. When it is back, nothing is missing."""
+    server, alice, bob, cave = room
+    bob.send("<message to='alice@localhost' type='chat'><body>hello</body></message>")
+    alice.expect("<message type='chat'><body>hello</body></message>")
+    asked = {f"{place}{i}": (kind, to, inner)
+             for place, to in (("own", None), ("room", cave.jid))
+             for i, (kind, inner) in enumerate([
+                 ("set", f"<query xmlns='{MAM}'/>"), ("get", f"<metadata xmlns='{MAM}'/>"),
+                 ("set", f"<query xmlns='{MAM}'><set xmlns='{RSM}'><max>1</max><before/></set>"
+                         "</query>")])}
+
+    def ask():
+        for name, (kind, to, inner) in asked.items():
+            target = f" to='{to}'" if to else ""
+            alice.send(f"<iq type='{kind}' id='{name}'{target}>{inner}</iq>")
+        return {name: alice.expect(f"<iq id='{name}'/>") for name in asked}
+
+    back = away(cluster)
+    try:
+        for name, answer in ask().items():
+            assert answer.get("type") == "error", (name, xml.canonical(answer))
+            error = answer.find(f"{{{xml.CLIENT}}}error")
+            assert error.get("type") == "wait" and xml.condition(answer) == "resource-constraint"
+            assert "ask again later" in "".join(error.itertext()), (name, xml.canonical(answer))
+        alice.ping()  # and it goes on
+    finally:
+        back()
+    until("answers", lambda: all(a.get("type") == "result" for a in ask().values()), 3 * TIMEOUT)
+    alice.drain()
+    assert Page(alice, cave).bodies == ["before"]
+    alice.result("set", f"<query xmlns='{MAM}'/>")
+    assert "hello" in "".join("".join(e.itertext()) for e in alice.drain())
 
 
 @pytest.mark.slow

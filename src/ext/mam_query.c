@@ -58,7 +58,7 @@ static void sent(struct copies *c, enum err e)
     if (e == OK)
         finish(q);
     else
-        iq_error(end(q), stanza_error_of(e), (slice){ 0 });
+        archive_unread(end(q), e);
 }
 
 static void found(struct archive_query *find, enum stanza_error e, slice text)

@@ -95,9 +95,25 @@ static const struct store_migration none[] = { { 0 } };
 static const struct store_schema schema = { "archive-query", none, stmts, NULL };
 const struct feature archive_query_feature = { .name = "archive-query", .schema = &schema };
 
+/* An empty page would say that there are no messages. */
+static slice unread_text(enum stanza_error e)
+{
+    return e == SE_RESOURCE_CONSTRAINT
+               ? SLICE("the archive cannot be read now, because the database is busy or does not "
+                       "answer: ask again later")
+               : SLICE("the archive cannot be read");
+}
+
+void archive_unread(struct iq *iq, enum err err)
+{
+    enum stanza_error e = stanza_error_of(err);
+    iq_error(iq, e, unread_text(e));
+}
+
 static void fail(struct archive_query *q, enum store_result r)
 {
-    q->done(q, stanza_error_of(err_of_store(r)), (slice){ 0 });
+    enum stanza_error e = stanza_error_of(err_of_store(r));
+    q->done(q, e, unread_text(e));
 }
 
 static bool with_anybody(const struct archive_query *q) { return q->ask->with.full.len == 0; }
@@ -376,7 +392,7 @@ static void ends_read(void *arg, enum store_result r, const struct store_batch *
     struct iq *iq = arg;
     struct buf out;
     if (r != STORE_OK) {
-        iq_error(iq, stanza_error_of(err_of_store(r)), (slice){ 0 });
+        archive_unread(iq, err_of_store(r));
         return;
     }
     buf_init(&out, ANSWER_BYTES_MAX);

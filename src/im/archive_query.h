@@ -42,6 +42,8 @@ struct archive_query {
     enum archive_words_state index;
 };
 void archive_find(struct archive_query *q);
+/* Answers a held request whose archive could not be read, or not completely: e is not OK. */
+void archive_unread(struct iq *iq, enum err e);
 /* <fin/> for the ids `from` to `from + count` of those found. */
 void archive_fin_write(struct buf *out, const struct archive_query *q, uint32_t from,
                        uint32_t count);

@@ -85,7 +85,7 @@ static void sent(struct archive_page *p, enum err e)
     if (e == OK)
         finish(q, p->first, p->count);
     else
-        iq_error(end(q), stanza_error_of(e), (slice){ 0 });
+        archive_unread(end(q), e);
 }
 
 static void found(struct archive_query *find, enum stanza_error e, slice text)
