@@ -197,6 +197,32 @@ def test_commands(host):
     assert "no such component" in refusal(host, "component", "del", DOMAIN)
 
 
+def test_a_component_that_is_deleted_is_disconnected(host):
+    """All its connections, whatever their state; nobody else's."""
+    host.ctl("component", "add", "other.example.test", "--secret", SECRET)
+    links = [Component(host, DOMAIN, SECRET) for _ in range(6)]
+    begun = Component(host, DOMAIN)
+    begun.header()
+    other = Component(host, "other.example.test", SECRET)
+    alice = host.client("alice", "a")
+    host.ctl("component", "del", DOMAIN)
+    for link in [*links, begun]:
+        link.expect_stream_error("not-authorized")
+    alice.wait("nobody is there", lambda: alice.error(
+        "get", "<query xmlns='urn:x'/>", to=DOMAIN)[0] == "remote-server-not-found" or None)
+    late = Component(host, DOMAIN)
+    late.handshake(SECRET, late.header())
+    late.expect_stream_error("not-authorized")
+    host.ctl("component", "add", DOMAIN, "--secret", SECRET[::-1])
+    again = Component(host, DOMAIN, SECRET[::-1])
+    for i in range(20):
+        alice.send(f"<message to='b{i}@{DOMAIN}' type='chat' id='m{i}'><body>hi</body></message>")
+    for i in range(20):
+        again.expect(f"<message id='m{i}'/>")
+    alice.send("<message to='other.example.test' id='o'><body>hi</body></message>")
+    other.expect("<message id='o'/>")
+
+
 def test_a_secret_is_made_if_none_is_given(host):
     first = host.ctl("component", "add", "made.example.test")
     row, = first["rows"]

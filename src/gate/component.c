@@ -465,6 +465,15 @@ void component_stop(struct component_gate *g, struct worker *w)
         fail(CONTAINER_OF(it, struct component, node), XE_SYSTEM_SHUTDOWN, (slice){ 0 });
 }
 
+void component_end(struct component_gate *g, struct worker *w, slice domain)
+{
+    LIST_EACH (it, &g->worker[w->index].streams) {
+        struct component *c = CONTAINER_OF(it, struct component, node);
+        if (slice_eq(component_domain(c), domain))
+            fail(c, XE_NOT_AUTHORIZED, SLICE("this component was deleted"));
+    }
+}
+
 void component_release(struct component_gate *g, struct worker *w)
 {
     LIST_EACH (it, &g->worker[w->index].streams)

@@ -35,6 +35,9 @@ void component_stop(struct component_gate *g, struct worker *w);
 /* gate_ops.pressure: it is over, and components are read again. */
 void component_release(struct component_gate *g, struct worker *w);
 bool component_idle(const struct component_gate *g, unsigned worker);
+/* Ends the connections of a domain that are on this worker, whatever their state: its secret is
+ * deleted. */
+void component_end(struct component_gate *g, struct worker *w, slice domain);
 /* gate_ops.remote */
 void component_send(struct component_gate *g, struct worker *w, uint64_t link, struct stanza *st);
 

@@ -97,17 +97,38 @@ static void added(void *arg, enum store_result result, const struct store_batch 
                      SLICE_ARG(command_arg(call, "domain")));
 }
 
+struct deletion {
+    struct command_call *call;
+    slice domain;
+};
+
+static void end_on_worker(struct worker *w, void *arg)
+{
+    const struct deletion *d = arg;
+    struct component_gate *g = component_gate_of(w);
+    if (g != NULL)
+        component_end(g, w, d->domain);
+}
+
+static void ended_everywhere(struct worker *w, void *arg)
+{
+    struct deletion *d = arg;
+    (void)w;
+    command_done(d->call, "component %.*s deleted, and disconnected if it was connected",
+                 SLICE_ARG(d->domain));
+}
+
+/* Whoever read the secret before is told by the tour. */
 static void deleted(void *arg, enum store_result result, const struct store_batch *b)
 {
-    struct command_call *call = arg;
+    struct deletion *d = arg;
+    struct command_call *call = d->call;
     if (result != STORE_OK)
         command_fail(call, err_of_store(result), "%s", err_text(err_of_store(result)));
     else if (store_changed(b, 0) == 0)
         command_fail(call, E_NOTFOUND, "there is no such component; `component list` shows all");
     else
-        command_done(
-            call,
-            "the secret is deleted; a connected component stays connected until it reconnects");
+        node_tour(call->worker, end_on_worker, ended_everywhere, d);
 }
 
 /* The generated secret is shown once. */
@@ -173,8 +194,10 @@ static void run_del(struct command_call *call)
     if (!domain_of(call, &domain))
         return;
     struct store_batch *b = store_write(w->store, 0);
+    struct deletion *d = arena_new(call->arena, struct deletion, 1);
+    *d = (struct deletion){ call, domain };
     STORE_ADD(b, &component_delete, STORE_ANY_ROWS, SV_T(domain));
-    store_submit(b, w->loop, 0, deleted, call);
+    store_submit(b, w->loop, 0, deleted, d);
 }
 
 struct links {
@@ -235,8 +258,7 @@ static struct command command_del = {
             { 0 },
         },
     .run = run_del,
-    .doc = "Deletes a component's secret, so that it cannot connect. A connected component stays "
-           "until it disconnects.",
+    .doc = "Deletes a component's secret and ends its connections.",
 };
 static struct command command_show = {
     .name = "component list",
