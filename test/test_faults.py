@@ -540,6 +540,32 @@ def test_full_disk(make_server, small_disk):
     assert not kept - set(arrived), "acknowledged without an error, and lost"
 
 
+@pytest.mark.sqlite
+def test_files_leave_room_for_the_database(make_server, small_disk):
+    """A disk that users have filled takes messages, and its operator can make room."""
+    server = make_server("alice", "bob", wrapper=small_disk.wrapper)
+    alice = server.client("alice", "a")
+
+    def put(size):
+        return http_do(server, "PUT", slot(alice, "f", size)[0], os.urandom(size)).status
+    statuses = []
+    while not statuses or statuses[-1] == 201 and len(statuses) < 100:
+        statuses.append(put(300_000))
+    assert statuses[-1] == 507 and statuses.count(201) > 3
+    assert put(50_000_000) == 507
+    alice.enable_sm()
+    for i in range(20):
+        alice.send(chat("bob@localhost", i))
+    alice.wait_acked(20)
+    assert not [e for e in alice.inbox if e.get("type") == "error"]
+    alarms = [r["name"] for r in server.rows("alarm", "list")]
+    assert alarms == ["upload.disk"]
+    server.ctl("upload", "del", server.rows("upload", "list", alice.bare)[0]["id"])
+    server.ctl("upload", "sweep")
+    assert put(200_000) == 201
+    assert server.rows("alarm", "list") == []
+
+
 def writes_a_chat(server):
     alice = server.login("alice")
     for i in range(50):

@@ -31,6 +31,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -38,7 +39,9 @@ enum {
     READ_BYTES = 128 << 10,
     PIECE_BYTES = 256 << 10,
     PIECE_BYTES_MAX = 4 << 20,
-    UNDERWAY_MAX = 32
+    UNDERWAY_MAX = 32,
+    SPARE_BYTES = 64 << 20, /* files leave free; or, of a small file system: */
+    SPARE_SHARE = 16
 };
 #define BODY_MAX (4ull << 30)
 static const uint64_t day_us = 86400ull * 1000000;
@@ -71,6 +74,18 @@ struct transfer {
 
 /* Helper threads. */
 
+/* ENOSPC if the file system would have less free space than is left to the database, which has to
+ * grow even for what is deleted. Others may take the space at the same time. */
+static int look_for_room(int fd, uint64_t bytes)
+{
+    struct statvfs v;
+    if (fstatvfs(fd, &v) != 0)
+        return errno;
+    uint64_t size = (uint64_t)v.f_blocks * v.f_frsize, left = (uint64_t)v.f_bavail * v.f_frsize;
+    uint64_t spare = size / SPARE_SHARE < SPARE_BYTES ? size / SPARE_SHARE : SPARE_BYTES;
+    return left < spare + bytes ? ENOSPC : 0;
+}
+
 static int create_temp(struct transfer *t)
 {
     snprintf(t->temp, sizeof t->temp, "%s/tmp", upload_folder());
@@ -78,11 +93,14 @@ static int create_temp(struct transfer *t)
         return errno;
     snprintf(t->temp, sizeof t->temp, "%s/tmp/%s.%p", upload_folder(), t->slot.id, (void *)t);
     t->fd = open(t->temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    return t->fd < 0 ? errno : 0;
+    return t->fd < 0 ? errno : look_for_room(t->fd, (uint64_t)t->slot.size);
 }
 
 static int write_piece(struct transfer *t)
 {
+    int error = look_for_room(t->fd, t->writing.len);
+    if (error != 0)
+        return error;
     EVP_DigestUpdate(t->sha, t->writing.ptr, t->writing.len);
     return durable_write_all(t->fd, buf_slice(&t->writing));
 }
