@@ -330,6 +330,22 @@ def test_copies_of_a_hibernating_session(server, laptop, phone, bob):
     copy(phone, "sent", "<body>three</body>")
 
 
+@pytest.mark.parametrize("acked", (True, False))
+def test_a_copy_at_a_client_that_is_not_available(server, laptop, phone, bob, acked):
+    """It does not take the message in place of the client that comes next."""
+    if not acked:
+        laptop.enable_sm()
+    laptop.send("<presence type='unavailable'/>")
+    phone.enable_sm()
+    phone.ping()
+    phone.cut()
+    until("hibernation", lambda: "hibernating" in str(server.ctl("session", "list")))
+    bob.send(chat("alice@localhost", "waits"))
+    copy(laptop, "received", "<body>waits</body>")
+    again = server.client("alice", "phone")  # it has lost its session
+    again.expect("<message><body>waits</body></message>")
+
+
 def test_a_planned_restart(server, laptop, phone, bob):
     phone.enable_sm()
     phone.ping()

@@ -723,6 +723,25 @@ void message_replaced(struct account *a, uint64_t archive_id, struct stanza *st)
     }
 }
 
+/* How other clients of the account that receive messages have this one: one that is connected but
+ * not available shows it, perhaps, but does not take it in place of those that will come. */
+enum had { HAD_BY_NONE, HAD_QUEUED, HAD_TAKEN };
+static enum had had_by_receivers(const struct account *a, const struct session *ended,
+                                 const struct stanza *st, uint64_t archive_id)
+{
+    enum had had = HAD_BY_NONE;
+    LIST_EACH (it, &a->sessions) {
+        const struct session *s = CONTAINER_OF(it, struct session, node);
+        if (s == ended || s->state == SESSION_ENDED || !receives(s, st))
+            continue;
+        if (session_queued(s, archive_id))
+            return HAD_QUEUED;
+        if (given_to(a, archive_id, s->id))
+            had = HAD_TAKEN;
+    }
+    return had;
+}
+
 void message_hand_over(struct account *a, struct session *ended, struct stanza *st,
                        uint64_t archive_id, uint64_t at_us)
 {
@@ -742,15 +761,14 @@ void message_hand_over(struct account *a, struct session *ended, struct stanza *
         session_deliver(s, st, archive_id, at_us);
         taken++;
     }
-    bool copied = taken == 0 && message_elsewhere(a, ended, archive_id, false);
-    bool given = taken == 0 && !copied && any_was_given(a, archive_id);
+    enum had had = taken > 0 ? HAD_BY_NONE : had_by_receivers(a, ended, st, archive_id);
     trace("message.handed-over", st,
-          taken > 0         ? ""
-          : copied || given ? "others have it"
-                            : "it waits",
+          taken > 0            ? ""
+          : had != HAD_BY_NONE ? "others have it"
+                               : "it waits",
           taken);
-    if (given)
+    if (had == HAD_TAKEN)
         mailbox_settle(a, archive_id);
-    else if (taken == 0 && !copied)
+    else if (taken == 0 && had == HAD_BY_NONE)
         mailbox_set(a, archive_id, ENTRY_OPEN);
 }
