@@ -11,6 +11,7 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from muster.client import TIMEOUT, insecure_context
+from muster.server import refusal
 
 XRD = "{http://docs.oasis-open.org/ns/xri/xrd-1.0}"
 META = "/.well-known/host-meta"
@@ -248,3 +249,14 @@ def test_stops_while_connections_are_open(server):
         assert sock.recv(1000)
         server.stop()
         assert sock.recv(1000) == b""
+
+
+@pytest.mark.parametrize("setting, taken", [
+    ("bosh.path", "/xmpp-websocket"), ("bosh.path", "/ws"), ("bosh.path", "/invite/x"),
+    ("bosh.path", "/.well-known/host-meta"), ("bosh.path", "/"), ("bosh.path", "/chat"),
+    ("websocket.path", "/http-bind"), ("websocket.path", "/upload/x"),
+    ("web.chat-path", "/http-bind"), ("web.chat-path", "/invite/x")])
+def test_a_page_does_not_take_the_place_of_another(server, setting, taken):
+    assert "where no other page is" in refusal(server, "set", setting, taken)
+    server.ctl("set", setting, "/elsewhere")
+    server.ctl("set", setting, "/elsewhere")

@@ -383,6 +383,7 @@ def test_full_buffer_ends_resumability_not_messages(make_server):
         alice.send(chat(bob.bare, i))
     alice.ping()
     assert refuse(server, bob) == "item-not-found"
+    server.wait_log('event=session.end .*reason="too much waited to be resumed"')
     again = server.client("bob", "again")
     receive(again, range(8))
     again.expect_nothing("<message/>")

@@ -2,6 +2,7 @@
 import hashlib
 import http.client
 import os
+import shutil
 import socket
 import struct
 import time
@@ -357,6 +358,13 @@ def test_content_that_is_lost_is_not_found(server, alice):
     digest = hashlib.sha256(b"hello").hexdigest()
     (server.data / "uploads" / digest[:2] / digest).unlink()
     assert http_do(server, "GET", url).status == 404
+
+
+def test_a_folder_that_is_lost_is_made_again(server, alice):
+    store(server, alice, b"before")
+    shutil.rmtree(server.data / "uploads")
+    get = store(server, alice, b"behind")
+    assert http_do(server, "GET", get).body == b"behind"
 
 
 def test_slot_of_an_account_that_was_deleted(server, alice):

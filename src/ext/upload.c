@@ -131,9 +131,9 @@ struct alarm upload_disk_alarm = {
     .name = "upload.disk",
     .severity = ALARM_ERROR,
     .text = "Files that users upload cannot be stored.",
-    .action = "Free space on the disk of the data folder, or lower upload.keep. Files leave 64 MiB "
-              "free for the database, or a sixteenth of a small disk. The alarm is cleared when "
-              "the next file is stored.",
+    .action = "Look at the detail. If the disk is full, free space on the disk of the data folder, "
+              "or lower upload.keep. Files leave 64 MiB free for the database, or a sixteenth of a "
+              "small disk. The alarm is cleared when the next file is stored.",
 };
 struct alarm upload_key_alarm = {
     .name = "upload.key",

@@ -88,6 +88,8 @@ static int look_for_room(int fd, uint64_t bytes)
 
 static int create_temp(struct transfer *t)
 {
+    if (mkdir(upload_folder(), 0700) != 0 && errno != EEXIST)
+        return errno;
     snprintf(t->temp, sizeof t->temp, "%s/tmp", upload_folder());
     if (mkdir(t->temp, 0700) != 0 && errno != EEXIST)
         return errno;

@@ -81,13 +81,20 @@ static struct setting chat_on = {
     .def = 1,
     .doc = "Serves a chat client for browsers on the HTTP listeners.",
 };
+static struct setting chat_path;
+static bool is_free_path(slice text)
+{
+    return is_path(text) && http_path_is_free(text, &chat_path);
+}
+
 static struct setting chat_path = {
     .name = "web.chat-path",
     .type = SET_STRING,
     .def_text = "/chat",
     .max = 256,
-    .check = is_path,
-    .form = "a path as \"/chat\", of letters, digits, hyphens, underscores and slashes",
+    .check = is_free_path,
+    .form = "a path as \"/chat\", of letters, digits, hyphens, underscores and slashes, where no "
+            "other page is",
     .doc = "Where the chat client is served.",
 };
 static struct setting chat_files = {

@@ -9,13 +9,18 @@
 #include "im/node.h"
 #include "xmpp/ns.h"
 
+static bool bosh_is_path(slice text)
+{
+    return http_is_path(text) && http_path_is_free(text, &bosh_path);
+}
+
 struct setting bosh_path = {
     .name = "bosh.path",
     .type = SET_STRING,
     .def_text = "/http-bind",
     .max = 256,
-    .check = http_is_path,
-    .form = HTTP_FORM_PATH,
+    .check = bosh_is_path,
+    .form = HTTP_FORM_PATH ", where no other page is",
     .doc = "Where BOSH clients send their requests (XEP-0124), beside /bosh. Empty: only there.",
 };
 struct setting bosh_wait_max = {

@@ -365,6 +365,7 @@ static void closed_by_home(struct stream *s, const struct down *d)
         [END_SLOW] = { XE_POLICY_VIOLATION,
                        SLICE_INIT("too much waits: read and acknowledge faster") },
         [END_EXPIRED] = { XE_CONNECTION_TIMEOUT, { 0 } },
+        [END_FULL] = { XE_POLICY_VIOLATION, SLICE_INIT("too much waits to be resumed") },
         [END_SHUTDOWN] = { XE_SYSTEM_SHUTDOWN, { 0 } },
     };
     s->session = NULL; /* it has ended or belongs to another stream */

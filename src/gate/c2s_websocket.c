@@ -355,13 +355,18 @@ static const struct http_route routes[] = {
     { 0 },
 };
 
+static bool websocket_is_path(slice text)
+{
+    return http_is_path(text) && http_path_is_free(text, &websocket_path);
+}
+
 struct setting websocket_path = {
     .name = "websocket.path",
     .type = SET_STRING,
     .def_text = "/xmpp-websocket",
     .max = 256,
-    .check = http_is_path,
-    .form = HTTP_FORM_PATH,
+    .check = websocket_is_path,
+    .form = HTTP_FORM_PATH ", where no other page is",
     .doc = "Where WebSocket clients connect (RFC 7395), beside /ws. Empty: only there.",
 };
 

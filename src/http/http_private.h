@@ -145,4 +145,5 @@ void http_addresses_fini(struct http_server *s);
 /* routes.c */
 const struct http_route *http_route_find(const struct http_server *s, const char *group,
                                          slice path);
+void http_route_know(const struct http_route *row); /* for http_path_is_free(); at start */
 unsigned http_route_methods(const struct http_route *route);

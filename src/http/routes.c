@@ -1,4 +1,5 @@
 /* Which route serves a path: the exact one, else the one with the longest prefix. */
+#include "base/ensure.h"
 #include "http/http_private.h"
 
 static slice route_path(const struct http_route *r)
@@ -13,6 +14,36 @@ static bool serves(const struct http_route *r, slice at, slice path)
         return false;
     return path.len == at.len || (at.len > 1 && at.ptr[at.len - 1] == '/') ||
            ((r->flags & HTTP_BELOW) != 0 && path.ptr[at.len] == '/');
+}
+
+/* Rows of the whole process: settings are not of one server. Added at start, before workers run. */
+static const struct http_route *known[HTTP_ROUTES_MAX];
+static size_t known_count;
+
+void http_route_know(const struct http_route *row)
+{
+    for (size_t i = 0; i < known_count; i++)
+        if (known[i] == row)
+            return;
+    ensure(known_count < HTTP_ROUTES_MAX);
+    known[known_count++] = row;
+}
+
+static const struct http_route *row_of(const struct setting *own)
+{
+    for (size_t i = 0; i < known_count; i++)
+        if (known[i]->path_from == own)
+            return known[i];
+    return NULL;
+}
+
+bool http_path_is_free(slice path, const struct setting *own)
+{
+    const struct http_route *row = row_of(own);
+    for (size_t i = 0; row != NULL && path.len > 0 && i < known_count; i++)
+        if (known[i]->handle != row->handle && serves(known[i], route_path(known[i]), path))
+            return false;
+    return true;
 }
 
 const struct http_route *http_route_find(const struct http_server *s, const char *group, slice path)

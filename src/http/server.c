@@ -53,6 +53,7 @@ void http_add_routes(struct http_server *s, const struct http_route *rows)
     for (; rows != NULL && rows->handle != NULL; rows++) {
         ensure(s->route_count < HTTP_ROUTES_MAX);
         s->route[s->route_count++] = rows;
+        http_route_know(rows);
     }
 }
 

@@ -137,6 +137,9 @@ NODISCARD enum err http_create(struct http_server **out, const struct http_liste
                                size_t count, struct tls_ctx *tls, struct why *why);
 void http_destroy(struct http_server **s);
 void http_add_routes(struct http_server *s, const struct http_route *rows); /* ended by { 0 } */
+/* Whether no other page is served at the path that setting `own` (path_from of a row) is to get.
+ * All paths are while no routes were added, as when the node file is read. */
+bool http_path_is_free(slice path, const struct setting *own);
 /* Asked before each request, on its worker: true: memory is short, the answer is 503. Set before
  * the server starts. */
 void http_set_crowded(struct http_server *s, bool (*crowded)(void));

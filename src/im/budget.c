@@ -100,7 +100,7 @@ static uint64_t long_bytes(const struct session *s)
 
 static enum session_end end_of(const struct session *s)
 {
-    return s->state == SESSION_HIBERNATING ? END_EXPIRED : END_SLOW;
+    return s->state == SESSION_HIBERNATING ? END_FULL : END_SLOW;
 }
 
 static void log_shed(const struct session *s, uint64_t bytes, const char *why)

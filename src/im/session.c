@@ -324,7 +324,7 @@ static void hand_over(struct session *s, struct queued *q, enum session_end why)
     struct account *a = s->account;
     struct worker *w = a->worker;
     struct stanza *st = q->st;
-    bool bounce = why == END_EXPIRED && setting_int(&sm_on_expiry) == 1;
+    bool bounce = (why == END_EXPIRED || why == END_FULL) && setting_int(&sm_on_expiry) == 1;
 
     if (q->to == QUEUED_COPY || queued_is_carbon(q))
         message_copy_lost(a, s, q->archive_id);
@@ -353,6 +353,7 @@ static const char *const reasons[] = {
     [END_BAD_ACK] = "acknowledged what was not sent",
     [END_SLOW] = "did not read its output",
     [END_EXPIRED] = "not resumed in time",
+    [END_FULL] = "too much waited to be resumed",
     [END_SHUTDOWN] = "server stopped",
 };
 
@@ -366,7 +367,7 @@ void session_end(struct session *s, enum session_end why)
         metric_add(&hibernating_now, -1);
     if (s->state == SESSION_ATTACHED && why != END_CLOSED && why != END_LOST)
         session_down(s, &(struct down){ .kind = DOWN_CLOSE, .end = why });
-    if (why == END_EXPIRED)
+    if (why == END_EXPIRED || why == END_FULL)
         metric_add(&expired, 1);
     s->state = SESSION_ENDED;
     log_info(&log_session, LOG_EV("session.end"), LOG_S("jid", s->jid),
@@ -724,7 +725,7 @@ static void lost(struct session *s)
         if ((*f)->session_hibernates != NULL)
             (*f)->session_hibernates(s);
     if (!session_queue_fits(s))
-        session_end(s, END_EXPIRED);
+        session_end(s, END_FULL);
 }
 
 static void gone(struct session *s, enum session_end why)

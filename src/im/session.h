@@ -47,6 +47,7 @@ enum session_end {
     END_BAD_ACK,  /* h not acknowledged..sent: undefined-condition (XEP-0198 §4) */
     END_SLOW,     /* output above the hard cap: policy-violation */
     END_EXPIRED,  /* not resumed in time */
+    END_FULL,     /* too much waited for its client, which could have resumed it */
     END_SHUTDOWN  /* system-shutdown */
 };
 

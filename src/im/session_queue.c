@@ -490,10 +490,8 @@ static void keep(struct session *s, struct stanza *st, const struct stanza_note 
     }
     budget_grew(s->account->worker, st->bytes);
     budget_queued(s->account, s->account->worker, s->account->queue_bytes);
-    if (!s->account->worker->stopping && !list_linked(&s->end_node) && !session_queue_fits(s)) {
-        session_end_later(s,
-                          END_EXPIRED); /* that ends resumability, not messages (architecture §6) */
-    }
+    if (!s->account->worker->stopping && !list_linked(&s->end_node) && !session_queue_fits(s))
+        session_end_later(s, END_FULL); /* ends resumability, not messages (architecture §6) */
 }
 
 /* What a paused session does with it. What has a delay stamp comes from the mailbox or another
