@@ -9,6 +9,7 @@ from muster.bosh import Bosh
 from muster.client import until
 from muster.component import Component
 from muster.muc import Room
+from muster.server import refusal
 from muster.websocket import WebSocket
 
 DOMAIN = "push.example.test"
@@ -150,6 +151,34 @@ def test_who_is_away_is_shown_as_away(host, push):
     again.send("<inactive xmlns='urn:xmpp:csi:0'/>")
     again.ping()
     bob.expect_nothing(f"<presence from='{alice}'/>", after=again)
+
+
+def test_a_client_in_the_background_begins_and_ends_its_registration(host):
+    """It is shown as away while it has one."""
+    host.befriend("alice", "bob")
+    alice, bob = host.client("alice", "phone"), host.client("bob", "b")
+    bob.expect(f"<presence from='{alice}' type='-'/>")
+    alice.send("<inactive xmlns='urn:xmpp:csi:0'/>")
+    enable(alice)
+    bob.expect(f"<presence from='{alice}'><show>away</show></presence>")
+    enable(alice, "n2")
+    alice.result("set", f"<disable xmlns='{PUSH}' jid='{DOMAIN}' node='n1'/>")
+    bob.expect_nothing(f"<presence from='{alice}'/>", after=alice)
+    alice.result("set", f"<disable xmlns='{PUSH}' jid='{DOMAIN}'/>")
+    assert bob.expect(f"<presence from='{alice}'/>").find(f"{{{xml.CLIENT}}}show") is None
+    alice.send("<active xmlns='urn:xmpp:csi:0'/>")
+    bob.expect_nothing(f"<presence from='{alice}'/>", after=alice)
+
+
+def test_registrations_of_a_disabled_account(host):
+    """There is such an account, and it is not told of anything."""
+    alice = host.client("alice", "phone")
+    enable(alice)
+    host.ctl("user", "disable", alice.bare)
+    assert "disabled" in refusal(host, "push", "list", alice.bare)
+    assert "no account" in refusal(host, "push", "list", "nobody@localhost")
+    host.ctl("user", "enable", alice.bare)
+    assert registrations(host) == {(DOMAIN, "n1")}
 
 
 def test_shown_as_away_with_prefixes_declared_outside_of_the_elements(host, push):

@@ -25,6 +25,7 @@
 #include "im/feature.h"
 #include "im/node.h"
 #include "im/presence.h"
+#include "im/users.h"
 #include "im/worker.h"
 #include "xmpp/form.h"
 #include "xmpp/ns.h"
@@ -334,11 +335,15 @@ static void change_memory(struct account *a, struct change *c)
     c->r = NULL;
 }
 
+static void show_asleep(struct account *a);
+
 static void change_apply(struct mutation *m, enum err e)
 {
     struct change *c = (struct change *)m;
-    if (e == OK)
+    if (e == OK) {
         change_memory(m->account, c);
+        show_asleep(m->account);
+    }
     if (c->iq != NULL && e == OK)
         iq_result(c->iq, (slice){ 0 });
     else if (c->iq != NULL)
@@ -641,6 +646,20 @@ static void quiet_changed(struct session *s)
         presence_wake(s);
 }
 
+/* Clients in the background may have begun or ended their registrations. */
+static void show_asleep(struct account *a)
+{
+    LIST_EACH (it, &a->sessions) {
+        struct session *s = CONTAINER_OF(it, struct session, node);
+        if (s->state != SESSION_ATTACHED || (s->paused & PAUSE_QUIET) == 0)
+            continue;
+        if (has_registration(s))
+            fall_asleep(s);
+        else
+            presence_wake(s);
+    }
+}
+
 /* A session that sleeps keeps what was the last then, only to compare it. */
 static char nothing;
 
@@ -777,9 +796,10 @@ struct list_call {
 static void list_account(struct account *a, enum err e, void *arg)
 {
     struct list_call *l = arg;
-    if (e != OK || a->state != ACCOUNT_READY) {
-        command_fail(l->call, e == OK ? E_NOTFOUND : e, "%.*s: %s", SLICE_ARG(l->jid),
-                     e == OK ? "there is no such account" : err_text(e));
+    if (!users_there(l->call, a, e))
+        return;
+    if (a->disabled) {
+        users_fail_disabled(l->call, l->jid);
         return;
     }
     for (const struct registration *r = *registrations(a); r != NULL; r = r->next) {
