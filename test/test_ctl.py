@@ -310,7 +310,8 @@ def test_trace_tells_what_became_of_a_message(server):
     assert fate("m1") == [("message.delivered", "stored", "1")]
     assert fate("m2") == [("message.refused", "service-unavailable", "0")]
     assert fate("m3") == [("message.waits", "stored", "0")]
-    assert fate("m5") == [("message.blocked", "service-unavailable", "0")]
+    assert fate("m5") == [("message.refused", "service-unavailable", "0"),
+                          ("message.blocked", "as if there were no account", "0")]
     assert {line["id"] for line in lines_of(server, "message.sent")} >= {"m1", "m2", "m3", "m5"}
     server.ctl("log", "trace", "message", "off")
     alice.send("<message to='carol@localhost' type='chat' id='m6'><body>6</body></message>")
