@@ -10,12 +10,14 @@ from muster import muc, xml
 from muster.client import TIMEOUT, until
 from muster.database import private, psql
 from muster.muc import Room
+from muster.pubsub import create, error_of, get_items, subscribe
 from test_muc_archive import Page, alarms, said, waiting
 from test_muc_faults import Talker, kill_in_traffic, recorded
 
 
 MAM = "urn:xmpp:mam:2"
 RSM = "http://jabber.org/protocol/rsm"
+HOST = "pubsub.localhost"
 
 
 @pytest.fixture(scope="module")
@@ -206,6 +208,28 @@ def test_what_needs_it_says_so(room, cluster):
     cave.set_affiliation(alice, "bob@localhost", "member")
     server.login("dora")
     until("no alarm", lambda: "store.down" not in alarms(server))
+
+
+@pytest.mark.slow
+def test_contacts_of_an_owner_who_cannot_be_asked(make, cluster):
+    """The contact list of the owner is not in memory. A contact is told to wait, and is not taken
+    for a stranger."""
+    server = make("alice", "bob")
+    alice = server.client("alice")
+    for name, model in (("diary", "presence"), ("open", "open")):
+        alice.result("set", create(name, access_model=model), to=HOST)
+    server.befriend("alice", "bob")
+    server.restart()
+    bob = server.client("bob")
+    bob.result("get", get_items("open"), to=HOST)  # the service is in memory now
+    cluster.stop(signal.SIGQUIT)
+    try:
+        assert error_of(bob, "set", subscribe("diary", bob.bare), HOST) == \
+            ("resource-constraint", "wait", None)
+    finally:
+        cluster.start()
+    until("the subscription", lambda: bob.iq("set", subscribe("diary", bob.bare), HOST).get(
+        "type") == "result", 3 * TIMEOUT)
 
 
 # --- what was promised ---
