@@ -2,6 +2,7 @@
 
 MUSTER_KILL_ROUNDS (20), MUSTER_HALF_OPEN (500) and MUSTER_FD_LIMIT (200) choose the size; tests
 marked slow take 10,000 half-open handshakes and 20,000 descriptors."""
+import concurrent.futures
 import contextlib
 import os
 import random
@@ -273,6 +274,26 @@ def test_frozen_for_longer_than_a_deadline(make_server, disk):
     server.signal(signal.SIGCONT)
     alice.wait_acked(51)
     assert not [e for e in alice.inbox if e.get("type") == "error"]
+
+
+@pytest.mark.sqlite
+@pytest.mark.release
+def test_status_while_a_disk_stands_still(make_server, disk):
+    """Threads that work on files wait for it; who asks for the status does not."""
+    server = make_server("alice", "bob", disk=disk)
+    alice = server.client("alice", "a")
+    slots = [slot(alice) for _ in range(8)]
+    disk.turn(sync_ms=STILL)
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        uploads = [pool.submit(http_do, server, "PUT", put, b"hello") for put, _ in slots]
+        try:
+            until("a file that waits", lambda: any((server.data / "uploads" / "tmp").iterdir()))
+            status, = server.rows("status")
+            assert (status["sessions"], status["rss_kib"]) == (1, -1)
+        finally:
+            disk.turn(sync_ms=0)
+        assert {u.result().status for u in uploads} <= {201, 503}
+    until("the figures", lambda: server.rows("status")[0]["rss_kib"] > 0)
 
 
 @pytest.mark.slow

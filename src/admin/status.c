@@ -18,12 +18,13 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { PROC_BYTES_MAX = 4096, DETAIL_BYTES_MAX = 160 };
+enum { PROC_BYTES_MAX = 4096, DETAIL_BYTES_MAX = 160, MEMORY_MS = 1000 };
 
 /* A running `status` command: it visits all workers, then a helper thread, because reading the
  * memory figures makes the kernel walk all pages. Lives in the arena of its call. */
 struct status {
     struct work work;
+    struct timer timer; /* until it goes without the memory figures */
     struct command_call *call;
     uint64_t sessions, accounts;
     int64_t rss_kib, pss_kib; /* -1: unknown */
@@ -107,6 +108,7 @@ static void status_done(struct work *work)
     struct command_call *call = st->call;
     const struct worker *w = call->worker;
     const struct node *n = w->node;
+    timer_cancel(&st->timer);
     const char *store = active_alarms(call->arena, "store.");
     const char *alarms = active_alarms(call->arena, "");
     const char *restart = restart_needed(call->arena);
@@ -130,6 +132,16 @@ static void status_done(struct work *work)
     command_done(call, "%s", "");
 }
 
+/* They wait for a disk: who asks for the status wants to know of it. */
+static void do_without(struct timer *t, struct loop *loop)
+{
+    struct status *st = CONTAINER_OF(t, struct status, timer);
+    const struct worker *w = st->call->worker;
+    (void)loop;
+    if (work_cancel(w->work, &st->work))
+        status_done(&st->work);
+}
+
 static void count_worker(struct worker *w, void *arg)
 {
     struct status *st = arg;
@@ -142,14 +154,18 @@ static void status_counted(struct worker *w, void *arg)
     struct status *st = arg;
     st->work = (struct work){ .run = read_memory, .done = status_done };
     st->rss_kib = st->pss_kib = -1;
-    if (work_submit(w->work, w->loop, &st->work) != OK)
+    if (work_submit(w->work, w->loop, &st->work) != OK) {
         status_done(&st->work); /* the helper threads are busy: leave out the memory figures */
+        return;
+    }
+    st->timer.fn = do_without;
+    timer_set(w->loop, &st->timer, MEMORY_MS);
 }
 
 static void run_status(struct command_call *call)
 {
     struct status *st = arena_new(call->arena, struct status, 1);
-    st->call = call;
+    *st = (struct status){ .call = call };
     node_tour(call->worker, count_worker, status_counted, st);
 }
 
