@@ -350,8 +350,9 @@ def test_report_too_long(server, alice):
 # --- what came before ---
 
 
-def test_messages_that_waited_when_their_sender_was_blocked(server):
-    """§3.3: they are not delivered; the archive has them."""
+@pytest.mark.parametrize("talking", ("on", "off"))
+def test_messages_that_waited_when_their_sender_was_blocked(server, talking):
+    """§3.3: they are not delivered; the archive has them. Also if new messages are refused."""
     for name in ("alice", "carol"):
         client = server.client(name, name)
         client.enable_sm()
@@ -359,6 +360,7 @@ def test_messages_that_waited_when_their_sender_was_blocked(server):
         client.wait_acked(1)
     bob = server.login("bob", "b")
     block(bob, "alice@localhost")
+    server.ctl("set", "im.enabled", talking)
     bob.available()
     bob.expect("<message><body>carol</body></message>")
     bob.expect_nothing("<message/>")

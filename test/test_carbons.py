@@ -383,6 +383,22 @@ def test_copies_nobody_took_are_gone(make_server, policy):
 # --- the setting for clients without carbons ---
 
 
+def test_a_restart_with_a_copy_of_what_waits(server, laptop, bob):
+    """The copy of a client that does not receive messages takes nothing from the one that will."""
+    laptop.send("<presence><priority>-1</priority></presence>")
+    laptop.enable_sm()
+    laptop.ping()
+    laptop.cut()
+    until("hibernation", lambda: "hibernating" in str(server.ctl("session", "list")))
+    bob.send(chat("alice@localhost", "waits"))
+    bob.ping()
+    server.restart()
+    phone = server.client("alice", "phone")
+    phone.expect("<message><body>waits</body></message>")
+    laptop = resumed(server, laptop)
+    copy(laptop, "received", "<body>waits</body>")
+
+
 def test_plain_clients(make_server):
     server = make_server("alice", "bob", settings={"mdm.plain-clients": "on"})
     laptop, plain = server.client("alice", "laptop"), server.client("alice", "plain")

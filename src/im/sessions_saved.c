@@ -221,6 +221,16 @@ static bool is_seen(const struct session *s)
     return !account_is_guest(s->account) && (s->available || s->directed != NULL);
 }
 
+/* How a stanza was queued, as one number. */
+enum { BIT_DELAYED = 1, BIT_WAITS = 2, TO_SHIFT = 2 };
+
+static int64_t bits_of(const struct account *a, const struct queued *q)
+{
+    /* a carbon copy of what nobody has taken */
+    bool waits = q->archive_id != 0 && mailbox_state(a, q->archive_id) == ENTRY_OPEN;
+    return (q->delayed ? BIT_DELAYED : 0) | (waits ? BIT_WAITS : 0) | q->to << TO_SHIFT;
+}
+
 static void save(const struct session *s)
 {
     struct account *a = s->account;
@@ -238,7 +248,7 @@ static void save(const struct session *s)
         buf_clear(&text);
         stanza_store(&text, q->st);
         STORE_ADD(b, &put_stanza, STORE_ANY_ROWS, SV_I(a->id), SV_T(session_resource(s)),
-                  SV_I(q->seq), SV_I(q->archive_id), SV_I(q->at_us), SV_I(q->delayed | q->to << 1),
+                  SV_I(q->seq), SV_I(q->archive_id), SV_I(q->at_us), SV_I(bits_of(a, q)),
                   SV_T(buf_slice(&text)));
     }
     buf_fini(&text);
@@ -286,7 +296,7 @@ void sessions_save(struct worker *w)
 struct saved_stanza {
     uint64_t archive_id, at_us;
     uint32_t seq;
-    bool delayed;
+    bool delayed, waits;
     uint8_t to;
     slice text;
 };
@@ -334,7 +344,7 @@ static void load_queue(struct session *s, const struct saved *v)
         session_queue_push(s, st, q->archive_id, q->at_us);
         session_queue_at(s, s->queue_len - 1)->delayed = q->delayed;
         session_queue_at(s, s->queue_len - 1)->to = q->to;
-        if (q->archive_id != 0)
+        if (q->archive_id != 0 && !q->waits)
             mailbox_set(s->account, q->archive_id, ENTRY_TAKEN);
         stanza_unref(&st);
     }
@@ -427,13 +437,14 @@ static void stanzas_read(void *arg, enum store_result result, const struct store
     v->stanza_count = store_row_count(b, 0);
     v->stanza = arena_new(r->arena, struct saved_stanza, v->stanza_count);
     for (uint32_t i = 0; i < v->stanza_count; i++) {
-        int64_t bits = store_int(b, 0, i, 3);
+        int64_t bits = store_int(b, 0, i, 3), to = bits >> TO_SHIFT;
         v->stanza[i] =
             (struct saved_stanza){ .seq = (uint32_t)store_int(b, 0, i, 0),
                                    .archive_id = (uint64_t)store_int(b, 0, i, 1),
                                    .at_us = (uint64_t)store_int(b, 0, i, 2),
-                                   .delayed = (bits & 1) != 0,
-                                   .to = (uint8_t)(bits >> 1 <= QUEUED_CARBON_BARE ? bits >> 1 : 0),
+                                   .delayed = (bits & BIT_DELAYED) != 0,
+                                   .waits = (bits & BIT_WAITS) != 0,
+                                   .to = (uint8_t)(to <= QUEUED_CARBON_BARE ? to : QUEUED_OWN),
                                    .text = slice_dup(r->arena, store_text(b, 0, i, 4)) };
     }
     v->state_count = store_row_count(b, 1);

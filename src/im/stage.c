@@ -74,8 +74,14 @@ enum verdict stage_block(struct account *a, const struct stanza *st, struct refu
 
 bool stage_blocked_since(struct account *a, const struct stanza *st)
 {
-    struct refusal why = { .error = SE_SERVICE_UNAVAILABLE };
-    return stage_block(a, st, &why) != PASS && why.error == SE_SERVICE_UNAVAILABLE;
+    if (blocks[0] == NULL || slice_eq(stanza_from_bare(st), a->jid))
+        return false;
+    for (stage_block_fn **fn = blocks; *fn != NULL; fn++) { /* another may refuse for now alone */
+        struct refusal why = { .error = SE_SERVICE_UNAVAILABLE };
+        if ((*fn)(a, st, &why) != PASS && why.error == SE_SERVICE_UNAVAILABLE)
+            return true;
+    }
+    return false;
 }
 
 bool stage_takes(const struct session *s, const struct stanza *st)
