@@ -333,7 +333,8 @@ def test_who_asks_much_and_reads_nothing_is_bounded(make_server, way, moves):
 
 
 def test_behind_a_long_answer_the_limit_is_as_ever(narrow):
-    """A client that stops to read is closed by what comes later, and that is not lost."""
+    """A client that stops to read is closed by what a contact sends later, and that is not lost."""
+    narrow.befriend("alice", "bob")
     fill(narrow.login("alice", "first"))
     alice, bob = narrow.client("alice", "a"), narrow.client("bob", "b")
     alice.raw(f"<iq type='get' id='long'>{QUERY.format('', '')}</iq>" * 2)
