@@ -307,8 +307,10 @@ def test_a_still_disk_is_not_one_line_a_message(make_server, disk):
     for i in range(900):
         alice.send(chat("bob@localhost", i))
     alice.wait("refusals", lambda: sum(e.get("type") == "error" for e in alice.inbox) > 800)
+    assert "store.slow" in alarms(server)
     disk.turn(sync_ms=0)
     alice.wait_acked(900)
+    until("no alarm", lambda: not alarms(server))
     assert server.log().count("store.overdue") < 10
     bob.wait("all of them", lambda: len(numbers(bob)) > 0)
 

@@ -22,6 +22,13 @@ struct alarm store_down_alarm = {
     .action = "Look at the detail: start the database server, repair the disk or the permissions, "
               "or restore a backup.",
 };
+struct alarm store_slow_alarm = {
+    .name = "store.slow",
+    .severity = ALARM_CRITICAL,
+    .text = "The database does not store what it is given in time, so messages are refused.",
+    .action = "Look at the disk of the database: whether it answers, and what else loads it. The "
+              "alarm is cleared when a write is done.",
+};
 
 static struct metric store_batches = { .name = "muster_store_batches",
                                        .help = "Batches of writes ended" };
@@ -94,6 +101,9 @@ static void take_finished(struct loop_post *post, struct loop *loop)
     for (b = oldest; b != NULL; b = next) {
         next = b->next;
         list_remove(&b->op.node);
+        if (b->kind == BATCH_WRITE && b->result == STORE_OK &&
+            atomic_load_explicit(&store_slow_alarm.active, memory_order_relaxed) != 0)
+            alarm_clear(&store_slow_alarm);
         arena_reset(loop_scratch(loop)); /* one post, many callbacks */
         answer(&b->op, b->result, b->result == STORE_OK ? b : NULL);
         batch_free(b);
@@ -133,6 +143,8 @@ static void answer_overdue(struct store_port *port, struct store_op *op)
     list_remove(&op->node);
     list_append(&port->overdue, &op->node);
     metric_add(&store_overdue, 1);
+    if (write && atomic_load_explicit(&store_slow_alarm.active, memory_order_relaxed) == 0)
+        alarm_raise(&store_slow_alarm, SLICE("a write was not done within its deadline"));
     port->late_writes += write;
     port->late_reads += !write;
     arena_reset(loop_scratch(port->loop));
