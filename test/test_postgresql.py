@@ -160,6 +160,8 @@ def test_archives_cannot_be_read_without_it(room, cluster, away):
     server, alice, bob, cave = room
     bob.send("<message to='alice@localhost' type='chat'><body>hello</body></message>")
     alice.expect("<message type='chat'><body>hello</body></message>")
+    alice.result("set", f"<query xmlns='{MAM}'/>")  # which waits until it is stored
+    alice.drain()
     asked = {f"{place}{i}": (kind, to, inner)
              for place, to in (("own", None), ("room", cave.jid))
              for i, (kind, inner) in enumerate([
