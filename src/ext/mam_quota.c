@@ -6,6 +6,7 @@
  * other conversations stay. Messages that were not delivered yet are not removed.
  *
  * A round counts to the end of the log in steps; what is stored meanwhile is left to the next one.
+ * Between steps it pauses for longer than they take, so a long log delays other writes little.
  * After each step it looks at the owners of these messages, but for those that are known to be far
  * below their limit. If a limit was changed, it looks at all owners at the end. An owner whose
  * messages were not delivered yet is looked at again with the next message.
@@ -27,9 +28,10 @@
 #include <stdlib.h>
 
 enum {
-    DELAY_MS = 2000,  /* from a message to the round that counts it */
-    PAUSE_MS = 20,    /* between steps that remove */
-    STEP_ROWS = 2000, /* each may be two statements of a batch */
+    DELAY_MS = 2000, /* from a message to the round that counts it */
+    PAUSE_MS = 20,   /* between steps, at least */
+    PAUSE_TIMES = 5, /* between steps that count: as many times what the last one took */
+    STEP_ROWS = 500, /* so that a step delays the commits of others by some ms only */
     STEP_BYTES = 4 << 20,
     REMOVE_ROWS = 256,
     KNOWN_BITS = 12,
@@ -148,6 +150,7 @@ static struct round {
     uint32_t rows;
     int64_t owners[OWNERS_MAX]; /* to look at; then those that have too much */
     unsigned owners_len;
+    uint64_t step_us;  /* when this step began */
     bool more;         /* the log went on behind the messages of this step */
     bool any;          /* something was counted: the next round sees what was committed late */
     bool all;          /* all owners are looked at, */
@@ -388,12 +391,21 @@ static void all_read(void *arg, enum store_result r, const struct store_batch *b
     next_owner(q);
 }
 
+static void step_again(struct timer *t, struct loop *loop)
+{
+    (void)loop;
+    step(CONTAINER_OF(t, struct round, timer));
+}
+
 static void counted_step(struct round *q)
 {
-    if (q->more)
-        step(q);
-    else
+    struct loop *loop = q->worker->loop;
+    if (!q->more) {
         all_counted(q);
+        return;
+    }
+    q->timer.fn = step_again;
+    timer_set(loop, &q->timer, PAUSE_MS + PAUSE_TIMES * (loop_now_us(loop) - q->step_us) / 1000);
 }
 
 static void next_owner(struct round *q)
@@ -561,6 +573,7 @@ static void log_read(void *arg, enum store_result r, const struct store_batch *r
 static void step(struct round *q)
 {
     struct store_batch *b = store_read(q->worker->store, 0);
+    q->step_us = loop_now_us(q->worker->loop);
     store_add(b, &read_state, 1, NULL, 0);
     STORE_ADD(b, &read_uncounted, STORE_ANY_ROWS, SV_I(STEP_ROWS));
     store_submit(b, q->worker->loop, 0, log_read, q);
