@@ -183,6 +183,7 @@ def mute(player, device, account):
         live.result("set", PRIVACY.format(f"<default name='{name}'/>"))
     own.muted = muted
     player.world.not_heard(own, account)
+    player.world.heard(own, account)
 
 
 @action(3, "on", "digit", drives="avatar pep presence vcard")

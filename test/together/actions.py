@@ -253,6 +253,7 @@ def unblock(player, device, account):
     player.live(device).result("set", "<unblock xmlns='urn:xmpp:blocking'>"
                                f"<item jid='{account.bare}'/></unblock>")
     own.blocked.discard(account)
+    player.world.heard(own, account)
 
 
 @action(2, "digit", drives="presence settings")

@@ -41,6 +41,7 @@ class Account:
         self.whispers = []  # private messages of rooms that it was given
         self.waiting = []  # messages that no device was given
         self.again = set()  # messages that a crash may bring once more
+        self.unheard = set()  # those that waited when their sender was refused
         self.read = set()  # messages that a device has had from the archive
         self.bookmarks = {}  # room -> nickname
         self.tune = None  # what it has published at a node of its own
@@ -226,6 +227,7 @@ class World:
 
     def not_heard(self, account, sender):
         """What is on its way from one whose messages are refused since: it may come or not."""
+        account.unheard |= {m for m in account.waiting if m.sender.account is sender}
         account.waiting = [m for m in account.waiting if m.sender.account is not sender]
         for one in account.devices:
             for message in [m for m in one.pending + one.held if m.sender.account is sender]:
@@ -233,6 +235,11 @@ class World:
                 one.may.add(message)
             one.pending = [m for m in one.pending if m.sender.account is not sender]
             one.held = [m for m in one.held if m.sender.account is not sender]
+
+    def heard(self, account, sender):
+        """No longer refused: what nobody has come for since may still wait."""
+        if sender not in account.blocked | account.muted:
+            account.again |= {m for m in account.unheard if m.sender.account is sender}
 
     def delete(self, account):
         """Its sessions have ended."""
