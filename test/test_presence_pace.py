@@ -104,26 +104,26 @@ def in_turn(bob, phones, kind):
     return time.monotonic() - start >= (len(phones) - 3) / RATE - 0.2
 
 
-def test_connections_that_are_lost_at_once(host):
+@pytest.fixture
+def lost(host):
+    """bob, and phones that he saw, whose connections were lost at once."""
+    bob = host.client("bob", "b")
+    phones = [host.client(f"u{i}", "phone") for i in range(24)]
+    for phone in phones:
+        bob.expect(f"<presence from='{phone}' type='-'/>")
+        phone.enable_sm(more="max='1'")
+    for phone in phones:
+        phone.cut()
+    return bob, phones
+
+
+def test_connections_that_are_lost_at_once(lost):
     """Sessions that are not resumed end one after another; until its end each can be resumed."""
-    bob = host.client("bob", "b")
-    phones = [host.client(f"u{i}", "phone") for i in range(24)]
-    for phone in phones:
-        bob.expect(f"<presence from='{phone}' type='-'/>")
-        phone.enable_sm(more="max='1'")
-    for phone in phones:
-        phone.cut()
-    assert in_turn(bob, phones, "unavailable")
+    assert in_turn(*lost, "unavailable")
 
 
-def test_who_waits_for_the_end_of_a_session_can_resume_it(host):
-    bob = host.client("bob", "b")
-    phones = [host.client(f"u{i}", "phone") for i in range(24)]
-    for phone in phones:
-        bob.expect(f"<presence from='{phone}' type='-'/>")
-        phone.enable_sm(more="max='1'")
-    for phone in phones:
-        phone.cut()
+def test_who_waits_for_the_end_of_a_session_can_resume_it(host, lost):
+    bob, phones = lost
     for _ in phones[:12]:  # about half of them are told, and the others wait
         bob.expect("<presence type='unavailable'/>")
     told = {e.get("from") for e in bob.log if e.get("type") == "unavailable"}
