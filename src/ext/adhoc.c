@@ -113,7 +113,7 @@ static bool target_of(slice node, struct target *out)
     return false;
 }
 
-/* An administrator finds all commands at the bare address of his account, too: clients look for
+/* An administrator also finds all commands at the own bare address, because clients look for
  * commands there (XEP-0133 §3). */
 static bool may_run(const struct iq *iq, const struct target *t)
 {

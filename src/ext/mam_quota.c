@@ -164,8 +164,8 @@ static struct round {
 } round_;
 static atomic_bool running, stored_more;
 
-/* Owners that are below their limit, and by how much at least: most need not be summed up. Of the
- * round that is under way. */
+/* How far owners are below their limit, at least, so that most need not be summed up. A place for
+ * each hash; the round that is under way uses it. */
 static struct {
     int64_t owner, free;
 } known[1u << KNOWN_BITS];

@@ -663,8 +663,8 @@ static void show_asleep(struct account *a)
 /* A session that sleeps keeps what was the last then, only to compare it. */
 static char nothing;
 
-/* Stanzas that were sent shortly before the connection broke may not have arrived. What comes from
- * now on is announced when it comes. */
+/* Announces the last stanza that the client has not acknowledged: it may not have arrived before
+ * the connection broke. Later stanzas are announced when they come. */
 static void hibernating(struct session *s)
 {
     struct account *a = s->account;

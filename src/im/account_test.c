@@ -241,8 +241,8 @@ static void enable(struct account *a)
     account_forget(t.w, a->jid);
 }
 
-/* What is under way for an account that was disabled keeps it in memory, ABSENT. When it is enabled
- * it is there again, for whoever asks and for the first message. */
+/* A disabled account stays in memory, ABSENT, while something pins it. When it is enabled again, it
+ * loads at the next request or message. */
 static void test_enabled_while_it_is_pinned(void **state)
 {
     struct account *found = NULL;

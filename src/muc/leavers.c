@@ -36,7 +36,7 @@ static void forget(struct room *r, slice bare)
 {
     room_hats_forget(r, bare);
     struct affiliation_edit edit = { .jid = bare, .affiliation = AFF_NONE };
-    if (room_affiliate(r, bare) != NULL || r->changes_due > 0) /* which may give him one */
+    if (room_affiliate(r, bare) != NULL || r->changes_due > 0) /* a change under way may add it */
         room_commit(r, &(struct room_delta){ .edit = &edit, .edit_count = 1, .ownerless = true },
                     NULL, NULL);
 }
