@@ -460,10 +460,11 @@ static enum routed accept_message(struct account *a, struct session *match, stru
     return in->origin.session != 0 ? ROUTE_PENDING : ROUTED;
 }
 
-static enum delivery_have what_there_is(const struct account *a, const struct incoming *in,
+/* nobody: the account is to look as if it did not exist */
+static enum delivery_have what_there_is(const struct account *a, bool nobody,
                                         const struct session *match)
 {
-    if (a->state != ACCOUNT_READY || a->removing || in->nobody)
+    if (a->state != ACCOUNT_READY || a->removing || nobody)
         return HAVE_NO_ACCOUNT;
     if (match != NULL)
         return HAVE_MATCH;
@@ -548,11 +549,11 @@ enum routed message_to_account(struct account *a, struct stanza *st, struct orig
     }
     if (to == TO_FULL && !in.nobody)
         match = matching(a, st);
-    enum delivery_have have = what_there_is(a, &in, match);
+    enum delivery_have have = what_there_is(a, in.nobody, match);
     enum delivery rule = delivery_rule(STANZA_MESSAGE, (enum stanza_type)st->type, to, have);
     if (rule == DELIVER_AS_BARE) {
         match = NULL;
-        have = what_there_is(a, &in, NULL);
+        have = what_there_is(a, in.nobody, NULL);
         rule = delivery_rule(STANZA_MESSAGE, (enum stanza_type)st->type, TO_BARE, have);
     }
     switch (rule) {
@@ -634,7 +635,7 @@ unsigned message_from_session(struct session *s, struct stanza *st, struct origi
 static void hand_over_passing(struct account *a, struct stanza *st, uint64_t at_us)
 {
     bool bare = stanza_to_is_bare(st);
-    enum delivery_have have = what_there_is(a, &(struct incoming){ .nobody = false }, NULL);
+    enum delivery_have have = what_there_is(a, false, NULL);
     enum stanza_type type = (enum stanza_type)st->type;
     enum delivery rule = delivery_rule(STANZA_MESSAGE, type, bare ? TO_BARE : TO_FULL, have);
     if (rule == DELIVER_AS_BARE)
