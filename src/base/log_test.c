@@ -205,24 +205,35 @@ static void areas_are_found_and_listed_by_name(void **state)
     assert_ptr_equal(log_a.next, &log_b);
 }
 
-/* Runs until it saw no turn of the second in between. */
-static void a_flood_is_dropped_but_counted(void **state)
+/* What is logged by `flood`, which runs again until it saw no turn of the second in between; that
+ * second. */
+static slice within_a_second(void (*flood)(void), uint64_t *second)
 {
-    (void)state;
-    uint64_t before, after;
     slice lines;
     do {
         atomic_store(&log_a.second, 0);
         atomic_store(&log_a.suppressed, 0);
         capture();
-        before = clock_wall_us() / 1000000;
-        for (int i = 0; i < LOG_LINES_PER_SECOND + 500; i++)
-            log_warn(&log_a, LOG_EV("flood"));
-        log_error(&log_a, LOG_EV("errors.pass"));
-        log_warn(&log_b, LOG_EV("others.pass"));
-        after = clock_wall_us() / 1000000;
+        *second = clock_wall_us() / 1000000;
+        flood();
         lines = captured();
-    } while (before != after);
+    } while (*second != clock_wall_us() / 1000000);
+    return lines;
+}
+
+static void flood(void)
+{
+    for (int i = 0; i < LOG_LINES_PER_SECOND + 500; i++)
+        log_warn(&log_a, LOG_EV("flood"));
+    log_error(&log_a, LOG_EV("errors.pass"));
+    log_warn(&log_b, LOG_EV("others.pass"));
+}
+
+static void a_flood_is_dropped_but_counted(void **state)
+{
+    (void)state;
+    uint64_t before;
+    slice lines = within_a_second(flood, &before);
     assert_int_equal(count_lines(lines), LOG_LINES_PER_SECOND + 2);
     assert_int_equal(log_a.suppressed, 500);
 
@@ -237,25 +248,21 @@ static void a_flood_is_dropped_but_counted(void **state)
     assert_int_equal(log_a.suppressed, 0);
 }
 
+static void flood_of_one_peer(void)
+{
+    for (int i = 0; i < LOG_LINES_PER_SECOND + 500; i++)
+        log_info(&log_a, LOG_EV("flood"), LOG_C("peer", "192.0.2.1"));
+    log_error(&log_a, LOG_EV("errors.pass"), LOG_C("peer", "192.0.2.1"));
+    log_info(&log_a, LOG_EV("others.pass"), LOG_C("peer", "192.0.2.2"));
+    log_info(&log_a, LOG_EV("operators.pass"), LOG_C("peer", ""));
+}
+
 /* Of one address; others write on, and so does the area where no address is named. */
 static void a_flood_of_one_peer_has_a_share(void **state)
 {
     (void)state;
-    uint64_t before, after;
-    slice lines;
-    do {
-        atomic_store(&log_a.second, 0);
-        atomic_store(&log_a.suppressed, 0);
-        capture();
-        before = clock_wall_us() / 1000000;
-        for (int i = 0; i < LOG_LINES_PER_SECOND + 500; i++)
-            log_info(&log_a, LOG_EV("flood"), LOG_C("peer", "192.0.2.1"));
-        log_error(&log_a, LOG_EV("errors.pass"), LOG_C("peer", "192.0.2.1"));
-        log_info(&log_a, LOG_EV("others.pass"), LOG_C("peer", "192.0.2.2"));
-        log_info(&log_a, LOG_EV("operators.pass"), LOG_C("peer", ""));
-        after = clock_wall_us() / 1000000;
-        lines = captured();
-    } while (before != after);
+    uint64_t second;
+    slice lines = within_a_second(flood_of_one_peer, &second);
     assert_int_equal(count_lines(lines), LOG_PEER_LINES_PER_SECOND + 3);
     assert_int_equal(log_a.suppressed, LOG_LINES_PER_SECOND + 500 - LOG_PEER_LINES_PER_SECOND);
 }
