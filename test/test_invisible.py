@@ -1,4 +1,6 @@
 """Invisibility: the command (XEP-0186), and by privacy lists (XEP-0126)."""
+import pytest
+
 from muster import xml
 
 INVISIBLE = "urn:xmpp:invisible:0"
@@ -116,6 +118,40 @@ def test_visible_again(pair):
     alice.expect(f"<presence from='{bob}' type='-'/>")
 
 
+def test_contacts_who_leave_before_it_is_seen_again(pair):
+    """Between the command and its presence the client goes on to hear of its contacts."""
+    alice, bob = pair
+    hide(alice)
+    bob.expect("<presence type='unavailable'/>")
+    show(alice)
+    bob.send("<presence type='unavailable'/>")
+    alice.expect(f"<presence from='{bob}' type='unavailable'/>")
+    bob.expect_nothing(f"<presence from='{alice}'/>", after=alice)
+
+
+def test_invisible_again_before_it_is_seen(pair):
+    alice, bob = pair
+    hide(alice)
+    bob.expect("<presence type='unavailable'/>")
+    show(alice)
+    hide(alice)
+    alice.send("<presence><status>hidden</status></presence>")
+    bob.expect_nothing("<presence/>", after=alice)
+
+
+def test_leaving_before_it_is_seen_is_silent(pair, server):
+    alice, bob = pair
+    desk = server.client("alice", "desk")
+    hide(alice)
+    bob.expect(f"<presence from='{alice}' type='unavailable'/>")
+    show(alice)
+    alice.send("<presence type='unavailable'/>")
+    desk.expect(f"<presence from='{alice}' type='unavailable'/>")
+    bob.expect_nothing(f"<presence from='{alice}'/>", after=desk)
+    alice.send("<presence/>")
+    bob.expect(f"<presence from='{alice}' type='-'/>")
+
+
 def test_before_initial_presence(server):
     server.befriend("alice", "bob")
     bob = server.client("bob", "b")
@@ -151,6 +187,62 @@ def test_kept_across_resumption_and_restart(server):
     again.expect(f"<presence from='{bob}' type='-'/>")
     again.send("<presence><show>away</show></presence>")
     bob.expect_nothing(f"<presence from='{again}'/>", after=again)
+
+
+def cut(alice, server):
+    alice.cut()
+
+
+def restart(alice, server):
+    alice.cut()
+    server.restart()
+
+
+def sleep(alice, server):
+    alice.send("<inactive xmlns='urn:xmpp:csi:0'/>")
+    alice.ping()
+
+
+STATES = {
+    "hidden": (lambda alice, server: hide(alice),),
+    "visible, without presence": (lambda alice, server: hide(alice),
+                                  lambda alice, server: show(alice)),
+    "asleep": (sleep,),
+    "cut": (cut,),
+    "restarted": (restart,),
+    "visible, without presence, cut": (lambda alice, server: hide(alice),
+                                       lambda alice, server: show(alice), cut),
+    "visible, without presence, restarted": (lambda alice, server: hide(alice),
+                                             lambda alice, server: show(alice), restart),
+}
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_no_state_keeps_a_contact_that_left(server, state):
+    """Whatever the client is in the middle of when a contact leaves, it learns of it."""
+    server.befriend("alice", "bob")
+    alice = server.login("alice", "a")
+    alice.enable_sm()
+    alice.available()
+    bob = server.login("bob", "b")
+    bob.enable_sm()
+    bob.available()
+    alice.expect(f"<presence from='{bob}' type='-'/>")
+    alice.request_ack()
+    for act in STATES[state]:
+        act(alice, server)
+    if restart in STATES[state]:
+        bob, was = server.connect("bob"), bob
+        assert bob.take_over(was).tag.endswith("resumed")
+    bob.send("<presence type='unavailable'/>")
+    bob.ping()
+    if {cut, restart} & set(STATES[state]):
+        again = server.connect("alice")
+        assert again.take_over(alice).tag.endswith("resumed")
+        alice = again
+    alice.send("<active xmlns='urn:xmpp:csi:0'/><presence/>")
+    alice.expect(f"<presence from='{bob}' type='unavailable'/>")
+    alice.expect_nothing(f"<presence from='{bob}'/>", after=bob)
 
 
 def test_only_for_oneself(pair):

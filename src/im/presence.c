@@ -205,18 +205,39 @@ static bool priority_of(const struct stanza *st, struct arena *tmp, int8_t *out)
     return true;
 }
 
+static struct stanza *unavailable_from(const struct session *s)
+{
+    return stanza_make(STANZA_PRESENCE, TYPE_UNAVAILABLE, session_jid(s), (slice){ 0 },
+                       (slice){ 0 }, (slice){ 0 });
+}
+
+/* XEP-0186 §3.2: this presence counts as its initial one. Until it came, the client went on to hear
+ * of its contacts: one who left meanwhile would stay in its list for ever. */
+static void reappear(struct session *s)
+{
+    struct stanza *st = unavailable_from(s);
+    s->available = false;
+    presence_pace_forget(s);
+    session_became_unavailable(s, st);
+    s->hidden = SESSION_SHOWN;
+    stanza_unref(&st);
+}
+
 static void become_available(struct session *s, struct stanza *st)
 {
     struct account *a = s->account;
     struct worker *w = a->worker;
     struct arena *tmp = loop_scratch(w->loop);
-    bool first = !s->available, received = s->priority >= 0;
+    bool received = s->priority >= 0;
     int8_t priority;
 
     if (!priority_of(st, tmp, &priority)) {
         route_error(w, st, SE_BAD_REQUEST, SLICE("the priority is a number from -128 to 127"));
         return;
     }
+    if (s->hidden == SESSION_HIDDEN_UNTIL_PRESENCE)
+        reappear(s);
+    bool first = !s->available;
     presence_pace_own(s);
     stanza_unref(&s->awake);
     stanza_unref(&s->presence);
@@ -272,12 +293,6 @@ static void directed_end(const struct session *s, struct directed *d, const stru
         if (!broadcasted || !sees(s, jid_bare_of(to)))
             route_send(s->account->worker, stanza_readdress(st, (slice){ 0 }, to));
     directed_free(&d);
-}
-
-static struct stanza *unavailable_from(const struct session *s)
-{
-    return stanza_make(STANZA_PRESENCE, TYPE_UNAVAILABLE, session_jid(s), (slice){ 0 },
-                       (slice){ 0 }, (slice){ 0 });
 }
 
 bool presence_is_sent(const struct session *s, slice jid)
@@ -458,8 +473,10 @@ void presence_resync(struct session *s)
 void presence_vanish(struct session *s)
 {
     struct directed *directed = s->directed;
-    if (s->hidden)
+    if (s->hidden != SESSION_SHOWN) {
+        s->hidden = SESSION_HIDDEN;
         return;
+    }
     struct stanza *st = unavailable_from(s);
     s->directed = NULL;
     if (s->available) {
@@ -467,7 +484,7 @@ void presence_vanish(struct session *s)
         presence_event(s, st);
     }
     directed_end(s, directed, st, s->available);
-    s->hidden = true;
+    s->hidden = SESSION_HIDDEN;
     for (const struct feature *const *f = features_all(); *f != NULL; f++)
         if ((*f)->session_hidden != NULL)
             (*f)->session_hidden(s);
@@ -476,16 +493,8 @@ void presence_vanish(struct session *s)
 
 void presence_appear(struct session *s)
 {
-    struct stanza *st = unavailable_from(s);
-    if (s->hidden && s->available) {
-        s->available = false;
-        presence_pace_forget(s);
-        stanza_unref(&s->presence);
-        session_became_unavailable(s, st);
-        give_all(s->account, st);
-    }
-    s->hidden = false;
-    stanza_unref(&st);
+    if (s->hidden != SESSION_SHOWN)
+        s->hidden = s->available ? SESSION_HIDDEN_UNTIL_PRESENCE : SESSION_SHOWN;
 }
 
 void presence_views_changed(struct account *a)

@@ -88,6 +88,13 @@ struct link {
     uint32_t node;
 };
 
+/* Whether the session shows itself to others (XEP-0186). */
+enum session_hidden {
+    SESSION_SHOWN,
+    SESSION_HIDDEN,                /* presence_vanish() */
+    SESSION_HIDDEN_UNTIL_PRESENCE, /* presence_appear(): its next presence shows it */
+};
+
 struct session {
     struct list node; /* in account.sessions */
     struct account *account;
@@ -99,7 +106,7 @@ struct session {
     uint8_t sm;    /* 0: no stream management; 1: without resumption; 2: resumable */
     int8_t priority;
     bool available;  /* sent available presence */
-    bool hidden;     /* invisible: shows itself to nobody (presence_vanish) */
+    uint8_t hidden;  /* enum session_hidden */
     uint8_t claims;  /* at most SESSION_CLAIMS_MAX: see session_claim() */
     bool collects;   /* asks for its offline messages itself (XEP-0013): nobody is sent them */
     bool interested; /* asked for the roster (RFC 6121 §2.1.6: roster pushes) */

@@ -131,19 +131,26 @@ class Bosh(Client):
         """Reads answers; with none under way an empty request asks for more."""
         if not self.pending:
             self._ask()
-        ready = {}
-        poll = select.poll()
-        for request in self.pending:
-            poll.register(request.sock, select.POLLIN)
-            ready[request.sock.fileno()] = request
-        found = [r for r in self.pending if getattr(r.sock, "pending", lambda: 0)()]
-        found += [ready[fd] for fd, _ in poll.poll(max(0, timeout) * 1000) if not found]
-        for request in sorted(set(found), key=lambda r: r.rid or 0):
+        found = self._readable(timeout)
+        if found and len(found) < len(self.pending):
+            found = self._readable(0)  # an earlier one may have come while a later one was seen
+        for request in sorted(found, key=lambda r: r.rid or 0):
             if request.read():
                 self.pending.remove(request)
                 self.idle.append(request.sock)
                 self._answered(request)
+            elif request.buffer:
+                break  # the stanzas of the later ones come after its own (§11)
         return bool(found)
+
+    def _readable(self, timeout):
+        """The requests of which something may be read."""
+        poll = select.poll()
+        for request in self.pending:
+            poll.register(request.sock, select.POLLIN)
+        found = {r for r in self.pending if getattr(r.sock, "pending", lambda: 0)()}
+        ready = {fd for fd, _ in poll.poll(0 if found else max(0, timeout) * 1000)}
+        return found | {r for r in self.pending if r.sock.fileno() in ready}
 
     def _answered(self, request):
         body = self.last = request.body
