@@ -7,7 +7,8 @@
 #
 #   DURABLE=off     sets im.durable-ack off (as peers without an archive); default on
 #   BENCH_CPU=0     the CPU
-#   preload         adds 25,000 accounts and 1,000,000 archived messages to the stopped server's database
+#   preload         adds 25,000 accounts and 1,000,000 archived messages to the stopped server's database, and lets the
+#                   server count and index them
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 dir=${MUSTER_BENCH_DIR:-${TMPDIR:-/tmp}/muster-bench}
@@ -75,6 +76,12 @@ start) start ;;
 stop) stop ;;
 restart) stop; start ;;
 pids) cat "$dir/pid" ;;
-preload) stop; python3 "$root/bench/preload.py" "$dir/data/muster.db" ;;
+preload)
+    stop
+    python3 "$root/bench/preload.py" "$dir/data/muster.db"
+    start > /dev/null
+    python3 "$root/bench/preload.py" --settle "$dir/data/muster.db"
+    stop
+    ;;
 *) sed -n 2,11p "$0"; exit 2 ;;
 esac

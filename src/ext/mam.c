@@ -6,6 +6,7 @@
 #include "im/archive_words.h"
 #include "im/feature.h"
 #include "im/iq.h"
+#include "im/worker.h"
 #include "xmpp/ns.h"
 
 struct setting mam_enabled = {
@@ -97,6 +98,13 @@ static void start(void)
     mam_prefs_start();
 }
 
+/* What was stored before the last end may not be counted and indexed yet. */
+static void worker_start(struct worker *w)
+{
+    if (w->index == 0)
+        archive_words_stored(w);
+}
+
 static void loaded(struct account *a, const struct store_batch *b, unsigned first)
 {
     mam_prefs_loaded(a, b, first);
@@ -152,6 +160,7 @@ const struct feature mam_feature = {
     .bind2_load = mam_bind2_load,
     .bind2_loaded = mam_bind2_loaded,
     .remove = mam_prefs_remove,
+    .worker_start = worker_start,
     .worker_ended = ended,
     .archive = archives,
     .kept = mam_retract,

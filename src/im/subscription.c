@@ -500,7 +500,7 @@ static enum err in_prepare(struct mutation *m)
     struct account *a = m->account;
     const struct roster *r = a->roster;
     if (a->state != ACCOUNT_READY)
-        return E_NOTFOUND; /* deleted meanwhile */
+        return E_NOTFOUND; /* deleted or disabled meanwhile */
     if (axis_of(c->verb) == AXIS_WISH && c->word != 0)
         crossing_heard(a, stanza_from(c->st), c->word);
     c->result = next_in(a, c);
@@ -654,7 +654,9 @@ static enum err forget_prepare(struct mutation *m)
 {
     struct forget *f = (struct forget *)m;
     struct account *a = m->account;
-    f->known = a->state == ACCOUNT_READY && roster_find(a->roster, f->jid) != NULL;
+    if (a->state != ACCOUNT_READY)
+        return E_NOTFOUND; /* deleted or disabled meanwhile: the row stays, and is sent again */
+    f->known = roster_find(a->roster, f->jid) != NULL;
     m->batch = store_write(a->worker->store, account_lane(a));
     store_forgotten(m->batch, f->jid, a->jid);
     if (!f->known)
