@@ -59,8 +59,8 @@ void presence_tell(struct session *s, slice contact, enum stanza_type type);
 /* Asks for the presence of all contacts on behalf of one session. */
 void presence_resync(struct session *s);
 /* Invisible (XEP-0186 §3): all who see the session are told that it is unavailable, though it is
- * not. And back: it stays hidden until its client sends presence, which is as an initial one (§3.2);
- * it goes on to receive. */
+ * not. And back: it stays hidden until its client sends presence, which is as an initial one
+ * (§3.2); it goes on to receive. */
 void presence_vanish(struct session *s);
 void presence_appear(struct session *s);
 /* The result of stage VIEW has changed, and the feature has told the subscribers. */
