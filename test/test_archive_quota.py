@@ -22,7 +22,7 @@ def sizes(server):
                              "ORDER BY owner, peer").fetchall()
         there = db.execute(
             f"SELECT owner, peer, CAST(sum(n + {ROW}) AS BIGINT) FROM (SELECT rcpt AS owner,"
-            f" sender AS peer, {length} AS n FROM message WHERE rcpt_entry <> 0 AND flags < 2"
+            f" sender AS peer, {length} AS n FROM message WHERE rcpt_entry <> 0 AND (flags & 2) = 0"
             f" UNION ALL SELECT sender, rcpt, {length} FROM message WHERE sender_entry <> 0) c"
             " GROUP BY owner, peer ORDER BY owner, peer").fetchall()
         position, last = db.execute(

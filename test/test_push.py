@@ -510,6 +510,99 @@ def test_a_service_that_is_not_allowed_any_more_is_told_nothing(host, push):
     assert fields(announcement(push))["message-count"] == "2"
 
 
+FALLBACK = ("<fallback xmlns='urn:xmpp:fallback:0' for='{}'/><body>of a client that does not know "
+            "it</body>").format
+NOT_COUNTED = {
+    "receipt": "<received xmlns='urn:xmpp:receipts' id='m1'/>",
+    "marker": "<displayed xmlns='urn:xmpp:chat-markers:0' id='m1'/>",
+    "reaction": "<reactions xmlns='urn:xmpp:reactions:0' id='m1'><reaction>+</reaction></reactions>"
+                "<store xmlns='urn:xmpp:hints'/>",
+    "reaction with a body": "<reactions xmlns='urn:xmpp:reactions:0' id='m1'><reaction>+</reaction>"
+                            "</reactions>" + FALLBACK("urn:xmpp:reactions:0"),
+    "retraction": "<retract xmlns='urn:xmpp:message-retract:1' id='m1'/>"
+                  "<store xmlns='urn:xmpp:hints'/>",
+    "retraction with a body": "<retract xmlns='urn:xmpp:message-retract:1' id='m1'/>"
+                              + FALLBACK("urn:xmpp:message-retract:1"),
+    "retraction as it was": "<apply-to xmlns='urn:xmpp:fasten:0' id='m1'><retract "
+                            "xmlns='urn:xmpp:message-retract:0'/></apply-to>"
+                            + FALLBACK("urn:xmpp:message-retract:0"),
+    "subject": "<subject>of what follows</subject>",
+}
+COUNTED = {
+    "text": "<body>hello</body>",
+    "encrypted": "<encrypted xmlns='eu.siacs.conversations.axolotl'><header sid='1'/><payload>eA=="
+                 "</payload></encrypted><store xmlns='urn:xmpp:hints'/>",
+    "call": "<propose xmlns='urn:xmpp:jingle-message:0' id='s1'><description "
+            "xmlns='urn:xmpp:jingle:apps:rtp:1' media='audio'/></propose>"
+            "<store xmlns='urn:xmpp:hints'/>",
+    "answer": "<reply xmlns='urn:xmpp:reply:0' id='m1' to='alice@localhost'/>"
+              "<fallback xmlns='urn:xmpp:fallback:0' for='urn:xmpp:reply:0'><body start='0' "
+              "end='4'/></fallback><body>&gt; a\nb</body>",
+}
+
+
+def undelivered(host):
+    return int({r["name"]: r["value"] for r in host.rows("user", "stats", "alice@localhost")}
+               ["undelivered messages"])
+
+
+def count_told(push, bob, to):
+    """With one more text."""
+    say(bob, to, "one more")
+    while True:
+        found = fields(announcement(push))
+        if found.get("last-message-body") == "one more":
+            return int(found["message-count"])
+
+
+def test_what_is_no_message_is_not_counted(host, push):
+    """What says something about an earlier message is stored and delivered like any, but it is not
+    what a user would call a message that waits. The count holds over a restart."""
+    host.ctl("set", "push.include-body", "on")
+    alice, bob = host.client("alice", "phone"), host.client("bob", "b")
+    bob.enable_sm()
+    enable(alice)
+    alice.close()
+    for part in (*NOT_COUNTED.values(), *COUNTED.values()):
+        bob.send(f"<message to='{alice.bare}' type='chat'>{part}</message>")
+    assert count_told(push, bob, alice.bare) == len(COUNTED) + 1
+    bob.wait_acked(len(NOT_COUNTED) + len(COUNTED) + 1)
+    host.kill()
+    host.start()
+    push, bob = Component(host, DOMAIN, SECRET), host.client("bob", "b")
+    assert count_told(push, bob, alice.bare) == len(COUNTED) + 2
+    assert undelivered(host) == len(NOT_COUNTED) + len(COUNTED) + 2
+    with host.database() as db:  # entries that were made again have their own flags only
+        assert {row[0] for row in db.execute("SELECT flags FROM entry")} <= {0, 1}
+    back = host.client("alice", "desk")
+    for _ in range(undelivered(host)):
+        back.expect("<message type='chat'/>")
+    until("an empty mailbox", lambda: undelivered(host) == 0)
+    back.close()
+    until("her absence", lambda: not host.rows("session", "list", "--user", alice.bare))
+    bob.send(f"<message to='{alice.bare}' type='chat'>{NOT_COUNTED['receipt']}</message>")
+    assert count_told(push, bob, alice.bare) == 1
+
+
+@pytest.mark.parametrize("restart", [False, True], ids=["running", "restarted"])
+def test_what_was_retracted_is_not_counted(host, push, restart):
+    """What waits is the note that there was something."""
+    host.ctl("set", "push.include-body", "on")
+    alice, bob = host.client("alice", "phone"), host.client("bob", "b")
+    bob.enable_sm()
+    enable(alice)
+    alice.close()
+    bob.send(f"<message to='{alice.bare}' type='chat' id='m1'><body>a mistake</body></message>")
+    bob.send(f"<message to='{alice.bare}' type='chat'><body>right</body></message>")
+    bob.send(f"<message to='{alice.bare}' type='chat'>{NOT_COUNTED['retraction']}</message>")
+    bob.wait_acked(3)
+    if restart:
+        host.kill()
+        host.start()
+        push, bob = Component(host, DOMAIN, SECRET), host.client("bob", "b")
+    assert count_told(push, bob, alice.bare) == 2
+
+
 def test_messages_of_rooms_are_not_counted(host, push):
     """They wait in the archive of the room: no number is better than 0, which says that there is
     nothing."""

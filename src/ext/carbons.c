@@ -21,9 +21,8 @@
 #include "im/worker.h"
 #include "xmpp/ns.h"
 
-#define NS_CARBONS_RULES  "urn:xmpp:carbons:rules:0"
-#define NS_JINGLE_MESSAGE "urn:xmpp:jingle-message:0"
-#define NS_CONFERENCE     "jabber:x:conference"
+#define NS_CARBONS_RULES "urn:xmpp:carbons:rules:0"
+#define NS_CONFERENCE    "jabber:x:conference"
 
 enum { COPIED_MAX = 32, COPY_BYTES_MAX = 64 << 20 };
 

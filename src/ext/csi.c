@@ -16,9 +16,8 @@
 #include "im/worker.h"
 #include "xmpp/ns.h"
 
-#define NS_CSI            "urn:xmpp:csi:0"
-#define NS_JINGLE_MESSAGE "urn:xmpp:jingle-message:0"
-#define NS_REFERENCE      "urn:xmpp:reference:0"
+#define NS_CSI       "urn:xmpp:csi:0"
+#define NS_REFERENCE "urn:xmpp:reference:0"
 
 enum { MESSAGES_BY_ACTIVITY, MESSAGES_AT_ONCE, MESSAGES_HOLD };
 static const char *const message_choices[] = { "active-elsewhere", "at-once", "hold", NULL };

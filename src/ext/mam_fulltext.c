@@ -178,7 +178,8 @@ static void cut_text(struct buf *out)
 static bool message_words(struct buf *out, const struct archive_line *m, struct arena *tmp)
 {
     struct elem top, e;
-    bool sent = m->sender_entry != 0, received = m->rcpt_entry != 0 && m->flags < 2;
+    bool sent = m->sender_entry != 0,
+         received = m->rcpt_entry != 0 && (m->flags & ENTRY_HIDDEN) == 0;
     buf_clear(out);
     if ((!sent && !received) || !elem_parse(&top, m->stanza, SLICE(NS_CLIENT)))
         return false;

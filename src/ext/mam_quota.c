@@ -73,8 +73,8 @@ static struct store_stmt read_state = {
 };
 /* SQLite has the length of a BLOB at hand; of a text it counts the characters. */
 #define UNCOUNTED(bytes)                                                                           \
-    "SELECT id, sender, sender_entry, rcpt, CASE WHEN flags < 2 THEN rcpt_entry ELSE 0 "           \
-    "END, " bytes " FROM message WHERE id > " POSITION " ORDER BY id LIMIT $1"
+    "SELECT id, sender, sender_entry, rcpt, CASE WHEN (flags & 2) = 0 THEN rcpt_entry"             \
+    " ELSE 0 END, " bytes " FROM message WHERE id > " POSITION " ORDER BY id LIMIT $1"
 static struct store_stmt read_uncounted = {
     .name = "mam-quota.log",
     .sqlite = UNCOUNTED("length(CAST(stanza AS BLOB))"),

@@ -25,7 +25,6 @@
 #include "xmpp/ns.h"
 
 #define NS_RETRACT_OLD "urn:xmpp:message-retract:0" /* until version 0.3, within <apply-to/> */
-#define NS_FASTEN      "urn:xmpp:fasten:0"
 
 enum { LOOK_BACK = 2000, CANDIDATES = 16, ID_MAX = 1023, TRIES = 10 };
 

@@ -25,6 +25,7 @@
 #include "im/feature.h"
 #include "im/node.h"
 #include "im/presence.h"
+#include "im/server.h"
 #include "im/users.h"
 #include "im/worker.h"
 #include "xmpp/form.h"
@@ -33,7 +34,6 @@
 
 #define NS_PUSH            "urn:xmpp:push:0"
 #define NS_PUSH_SUMMARY    "urn:xmpp:push:summary"
-#define NS_JINGLE_MESSAGE  "urn:xmpp:jingle-message:0"
 #define NS_PUBSUB          "http://jabber.org/protocol/pubsub"
 #define NS_PUBLISH_OPTIONS "http://jabber.org/protocol/pubsub#publish-options"
 
@@ -66,8 +66,10 @@ static struct setting push_payload = {
     .name = "push.payload",
     .type = SET_CHOICE,
     .choices = payloads,
-    .doc = "What is sent to the push service: `summary` is the number of waiting messages and the "
-           "sender of the last one; `none` says only that there is a message.",
+    .doc =
+        "What is sent to the push service: `summary` is the number of waiting messages (texts and "
+        "calls; no receipts, markers, reactions or retractions) and the sender of the last one; "
+        "`none` says only that there is a message.",
 };
 static struct setting push_body = {
     .name = "push.include-body",
@@ -531,8 +533,9 @@ static slice shortened(slice text)
 static void write_summary(struct buf *out, const struct account *a, const struct stanza *st)
 {
     form_open(out, FORM_SUBMIT, NS_PUSH_SUMMARY);
-    if (a->mailbox.open > 0) /* messages of rooms wait in their archives */
-        form_put_int(out, "message-count", a->mailbox.open);
+    uint32_t messages = mailbox_messages(a);
+    if (messages > 0) /* those of rooms wait in their archives */
+        form_put_int(out, "message-count", messages);
     if (st != NULL) {
         form_put(out, "last-message-sender", stanza_from(st));
         if (setting_bool(&push_body) && stanza_has(st, KNOWN(BODY)))
@@ -589,17 +592,6 @@ static void announce(struct account *a, struct registration *r, const struct sta
     buf_fini(&b);
 }
 
-/* Whether a message is worth a notification: a text, or a call (XEP-0353). Messages of a room go to
- * the client that is in the room, messages to the account to all clients. */
-static bool is_worth_it(const struct stanza *st)
-{
-    struct elem e;
-    return st->type != TYPE_ERROR && st->type != TYPE_HEADLINE &&
-           (st->type != TYPE_GROUPCHAT || stanza_to_is_bare(st)) &&
-           (stanza_has(st, KNOWN(BODY) | KNOWN(ENCRYPTED)) ||
-            stanza_find(st, "propose", NS_JINGLE_MESSAGE, &e));
-}
-
 static bool is_away(const struct account *a, const struct registration *r)
 {
     const struct session *s = account_session(a, r->resource);
@@ -611,7 +603,7 @@ static bool is_away(const struct account *a, const struct registration *r)
 static void announce_to_away(struct account *a, const struct stanza *st, const slice *told)
 {
     struct registration *next;
-    if (*registrations(a) == NULL || !setting_bool(&push_enabled) || !is_worth_it(st) ||
+    if (*registrations(a) == NULL || !setting_bool(&push_enabled) || !message_notifies(st) ||
         (!setting_bool(&push_when_active) && session_active(a) != NULL) ||
         slice_eq(stanza_from_bare(st), a->jid))
         return;
@@ -671,7 +663,7 @@ static void hibernating(struct session *s)
     fall_asleep(s);
     const struct stanza *last = session_last_unacked(s);
     s->state_of[session_slot] = last == NULL ? &nothing : (void *)(uintptr_t)last;
-    if (last == NULL || !setting_bool(&push_enabled) || !is_worth_it(last))
+    if (last == NULL || !setting_bool(&push_enabled) || !message_notifies(last))
         return;
     for (struct registration *r = *registrations(a); r != NULL; r = r->next)
         if (slice_eq(r->resource, session_resource(s)))

@@ -85,7 +85,8 @@ struct store_stmt archive_load = {
     .cols = "iiB",
 };
 #define OPEN(bytes)                                                                                \
-    "SELECT e.id, e.flags, coalesce((SELECT jid FROM account WHERE id = e.peer), m.remote)," bytes \
+    "SELECT e.id, e.flags | (m.flags & 4),"                                                        \
+    " coalesce((SELECT jid FROM account WHERE id = e.peer), m.remote)," bytes                      \
     " FROM entry e JOIN message m ON m.id = e.msg WHERE e.owner = $1 AND e.id >"                   \
     " coalesce((SELECT cursor FROM mailbox WHERE owner = $1), 0) AND e.flags % 2 = 1"              \
     " ORDER BY e.id"
@@ -257,8 +258,8 @@ static struct store_stmt hidden_entries = {
 
 static struct store_stmt change_line = {
     .name = "archive.change",
-    .sql = "UPDATE message SET stanza = $2 WHERE id = $1 AND stanza = $3 AND sender_entry = $4"
-           " AND rcpt_entry = $5",
+    .sql = "UPDATE message SET stanza = $2, flags = flags | 4 WHERE id = $1 AND stanza = $3"
+           " AND sender_entry = $4 AND rcpt_entry = $5",
     .params = "ittii",
     .cols = "",
 };
@@ -341,7 +342,7 @@ static struct store_stmt *const stmts[] = { &archive_put,
 static const struct store_late late = {
     .name = "entries",
     .insert = &entry_put,
-    .rebuild = "SELECT id, rcpt, rcpt_entry, sender, id, flags FROM message WHERE id > $1"
+    .rebuild = "SELECT id, rcpt, rcpt_entry, sender, id, flags & 3 FROM message WHERE id > $1"
                " AND rcpt_entry <> 0 UNION ALL SELECT id, sender, sender_entry, rcpt, id, 0"
                " FROM message WHERE id > $1 AND sender_entry <> 0 ORDER BY 1",
     .run_rows = 65536,
@@ -356,7 +357,7 @@ void archive_add(struct store_batch *b, const struct archive_message *m)
               m->remote.len == 0 ? SV_NULL : SV_T(m->remote), SV_T(m->stanza));
     if (m->rcpt_entry != 0)
         STORE_ADD_LATE(b, SV_I(m->rcpt), SV_I(m->rcpt_entry), SV_I(m->sender), SV_LAST,
-                       SV_I(m->flags));
+                       SV_I(m->flags & ENTRY_FLAGS));
     if (m->sender_entry != 0)
         STORE_ADD_LATE(b, SV_I(m->sender), SV_I(m->sender_entry), SV_I(m->rcpt), SV_LAST, SV_I(0));
 }

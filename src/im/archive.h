@@ -17,6 +17,8 @@ struct worker;
 enum {
     ENTRY_OFFLINE = 1, /* must reach its owner: unsettled until it has */
     ENTRY_HIDDEN = 2,  /* not in the archive: removed when it is settled (architecture §7) */
+    ENTRY_FLAGS = 3,   /* those of an entry; a message has one more: */
+    MESSAGE_QUIET = 4, /* its receiver would not call it a message: a receipt, a retraction */
 };
 #define ROOM_ID_MIN ((int64_t)1 << 40) /* below are accounts */
 
@@ -37,7 +39,7 @@ struct archive_message {
     uint64_t at_us;
     int64_t sender, rcpt;              /* account ids; 0: not one of ours */
     uint64_t sender_entry, rcpt_entry; /* archive ids; 0: no entry */
-    unsigned flags;                    /* of the receiver's entry */
+    unsigned flags;                    /* of the receiver's entry, and MESSAGE_QUIET */
     int64_t origin;                    /* keyed hash of sender and origin-id; 0: none */
     slice remote;                      /* bare JID of the side that is not ours; empty: none */
     slice stanza;
@@ -77,9 +79,9 @@ void archive_edit(struct store_batch *b);
  * removed since, that is, if ARCHIVE_EDITS was not `edits` any more. */
 #define ARCHIVE_EDITS "(SELECT position FROM reader WHERE name = 'archive-edits')"
 void archive_unedited(struct store_batch *b, int64_t edits);
-/* Both require that the message is still as it was read; otherwise the batch is a conflict, because
- * its words could not be removed from the full text correctly. The caller calls
- * archive_edit() once for each batch. */
+/* Puts a tombstone in the place of a message, or deletes it. Both require that the message is still
+ * as it was read; otherwise the batch is a conflict, because its words could not be removed from
+ * the full text correctly. The caller calls archive_edit() once for each batch. */
 void archive_change(struct store_batch *b, const struct archive_line *m, slice stanza,
                     struct arena *tmp);
 void archive_drop(struct store_batch *b, const struct archive_line *m, struct arena *tmp);

@@ -34,7 +34,7 @@ void archive_size_drop(struct store_batch *b, const struct archive_line *m, int6
 void archive_size_change(struct store_batch *b, const struct archive_line *m, size_t len)
 {
     int64_t less = (int64_t)m->stanza.len - (int64_t)len;
-    if (m->rcpt_entry != 0 && m->flags < ENTRY_HIDDEN)
+    if (m->rcpt_entry != 0 && (m->flags & ENTRY_HIDDEN) == 0)
         STORE_ADD(b, &archive_size_change_stmt, STORE_ANY_ROWS, SV_I(m->rcpt), SV_I(m->sender),
                   SV_I(less), SV_I(m->id));
     if (m->sender_entry != 0)

@@ -78,6 +78,17 @@ void mailbox_strange(struct account *a, uint64_t id)
     }
 }
 
+void mailbox_quiet(struct account *a, uint64_t id)
+{
+    struct entry *e = find(&a->mailbox, id);
+    if (e == NULL || e->quiet)
+        return;
+    e->quiet = true;
+    a->mailbox.quiet += e->state != ENTRY_SETTLED;
+}
+
+uint32_t mailbox_messages(const struct account *a) { return a->mailbox.open - a->mailbox.quiet; }
+
 void mailbox_weigh(struct account *a, uint64_t id, size_t len)
 {
     struct entry *e = find(&a->mailbox, id);
@@ -271,6 +282,7 @@ void mailbox_settle(struct account *a, uint64_t id)
     e->state = ENTRY_SETTLED;
     m->open--;
     m->strangers -= e->stranger;
+    m->quiet -= e->quiet;
     m->open_bytes -= e->bytes;
     m->stranger_bytes -= e->stranger ? e->bytes : 0;
     m->dirty = true;
@@ -382,12 +394,16 @@ void mailbox_loaded(struct account *a, const struct store_batch *b, unsigned fir
         m->last_id = m->cursor;
     for (uint32_t i = 0; i < store_row_count(b, first + 1); i++) {
         uint64_t id = (uint64_t)store_int(b, first + 1, i, 0);
+        int64_t flags = store_int(b, first + 1, i, 1);
         mailbox_open(a, id, ENTRY_OPEN);
-        if (store_int(b, first + 1, i, 1) >= ENTRY_HIDDEN)
+        if ((flags & ENTRY_HIDDEN) != 0)
             mailbox_hide(a, id);
+        if ((flags & MESSAGE_QUIET) != 0)
+            mailbox_quiet(a, id);
         if (ranges_have(&ranges, id)) {
             at(m, m->len - 1)->state = ENTRY_SETTLED;
             m->open--;
+            m->quiet -= at(m, m->len - 1)->quiet;
         }
         mailbox_weigh(a, id, (size_t)store_int(b, first + 1, i, 3));
     }

@@ -28,6 +28,7 @@ struct entry {
     uint8_t state;  /* enum entry_state */
     bool hidden;    /* not in the archive: gone when it is settled */
     bool stranger;  /* from somebody who is not on the owner's roster */
+    bool quiet;     /* not what its owner would call a message */
 };
 
 struct mailbox {
@@ -37,6 +38,7 @@ struct mailbox {
     uint32_t cap, head, len;
     uint32_t open;                       /* not settled: counts against mailbox.unsettled-max */
     uint32_t strangers;                  /* of these: from strangers */
+    uint32_t quiet;                      /* of these: what their owner would not call messages */
     uint64_t open_bytes, stranger_bytes; /* of the same, against mailbox.unsettled-bytes */
     bool dirty, writing; /* something was settled since the last write / it is under way */
     bool hidden;         /* there are hidden ones, or were since the cursor was written */
@@ -54,8 +56,10 @@ uint64_t mailbox_mint(struct account *a); /* the next archive id */
 void mailbox_open(struct account *a, uint64_t id, enum entry_state state);
 void mailbox_hide(struct account *a, uint64_t id);    /* of one just opened */
 void mailbox_strange(struct account *a, uint64_t id); /* the same: it is from a stranger */
+void mailbox_quiet(struct account *a, uint64_t id);   /* the same: no message for its owner */
 /* The same, once: the stanza as it is stored has `len` bytes. */
 void mailbox_weigh(struct account *a, uint64_t id, size_t len);
+uint32_t mailbox_messages(const struct account *a); /* that wait; what is quiet is not counted */
 bool mailbox_hides(const struct account *a, uint64_t id); /* its id is not told to clients */
 void mailbox_set(struct account *a, uint64_t id,
                  enum entry_state state);            /* of an id that is not settled */

@@ -346,6 +346,50 @@ static void test_bytes_of_a_loaded_mailbox(void **state)
     timer_cancel(&a->mailbox.timer);
 }
 
+/* What its owner would call messages is counted the same in the order in which it is settled, and
+ * when the account is loaded anew at any point of that. */
+static void test_messages_are_counted(void **state)
+{
+    static const unsigned more[] = { 0, MESSAGE_QUIET, ENTRY_HIDDEN, ENTRY_HIDDEN | MESSAGE_QUIET };
+    static const uint64_t order[] = { 6, 3, 1, 8, 2, 7, 4, 5 };
+    uint32_t expected = 4;
+    (void)state;
+    struct store_batch *b = store_write(t.store, account_lane(a));
+    for (uint64_t id = 1; id <= 8; id++) {
+        unsigned flags = ENTRY_OFFLINE | more[id % 4];
+        archive_add(b, &(struct archive_message){ .at_us = id,
+                                                  .rcpt = a->id,
+                                                  .rcpt_entry = id,
+                                                  .flags = flags,
+                                                  .stanza = SLICE("<message/>") });
+        mailbox_open(a, id, id % 3 == 0 ? ENTRY_TAKEN : ENTRY_OPEN);
+        if ((flags & ENTRY_HIDDEN) != 0)
+            mailbox_hide(a, id);
+        for (int times = 0; times < 2 && (flags & MESSAGE_QUIET) != 0; times++)
+            mailbox_quiet(a, id);
+    }
+    assert_int_equal(store_run(b, NULL, NULL), STORE_OK);
+    for (size_t i = 0; i < sizeof order / sizeof order[0]; i++) {
+        struct account again;
+        assert_int_equal(mailbox_messages(a), expected);
+        load_again(&again);
+        assert_int_equal(mailbox_messages(&again), expected);
+        assert_int_equal(again.mailbox.open, 8 - i);
+        mailbox_fini(&again);
+        mailbox_settle(a, order[i]);
+        mailbox_settle(a, order[i]);
+        expected -= order[i] % 2 == 0;
+        b = store_write(t.store, account_lane(a));
+        mailbox_save(a, b);
+        assert_int_equal(store_run(b, NULL, NULL), STORE_OK);
+    }
+    assert_int_equal(mailbox_messages(a), 0);
+    assert_int_equal(a->mailbox.quiet, 0);
+    mailbox_quiet(a, 1); /* of what is gone: nothing */
+    assert_int_equal(a->mailbox.quiet, 0);
+    timer_cancel(&a->mailbox.timer);
+}
+
 /* The record is bounded: its oldest ranges are kept. */
 static void test_many_ranges(void **state)
 {
@@ -493,6 +537,7 @@ int main(void)
         cmocka_unit_test_setup(test_the_cursor_passes_what_was_sent, fresh),
         cmocka_unit_test_setup(test_the_cursor_is_stored, fresh),
         cmocka_unit_test_setup(test_what_is_settled_above_the_cursor_is_stored, fresh),
+        cmocka_unit_test_setup(test_messages_are_counted, fresh),
         cmocka_unit_test_setup(test_many_ranges, fresh),
         cmocka_unit_test_setup(test_a_damaged_record, fresh),
         cmocka_unit_test_setup(test_the_next_open, fresh),

@@ -116,6 +116,25 @@ bool message_storable(const struct stanza *st)
            !stanza_has(st, KNOWN(NO_STORE) | KNOWN(NO_PERMANENT_STORE) | KNOWN(ARCHIVED));
 }
 
+bool message_notifies(const struct stanza *st)
+{
+    struct elem e;
+    return st->type != TYPE_ERROR && st->type != TYPE_HEADLINE &&
+           (st->type != TYPE_GROUPCHAT || stanza_to_is_bare(st)) &&
+           (stanza_has(st, KNOWN(BODY) | KNOWN(ENCRYPTED)) ||
+            stanza_find(st, "propose", NS_JINGLE_MESSAGE, &e));
+}
+
+/* A retraction (XEP-0424) and reactions (XEP-0444) say something of an earlier message. What body
+ * they have is for clients that do not know them (XEP-0428). */
+static bool is_about_another(const struct stanza *st)
+{
+    struct elem e;
+    return stanza_has(st, KNOWN(PAYLOAD)) && (stanza_find(st, "retract", NS_RETRACT, &e) ||
+                                              stanza_find(st, "reactions", NS_REACTIONS, &e) ||
+                                              stanza_find(st, "apply-to", NS_FASTEN, &e));
+}
+
 /* Messages for one account that are on their way to the disk, also those whose senders were told
  * that it took too long. A store that works takes so many within a second; one that does not would
  * have their senders repeat them without end. Beyond, they are asked to wait. */
@@ -244,7 +263,14 @@ struct incoming {
     int64_t sender_id, origin_hash;
     uint64_t known; /* as it came */
     bool nobody;    /* the account is to look as if it did not exist */
+    bool quiet;     /* its addressee would not call it a message */
 };
+
+static unsigned flags_of(const struct account *a, const struct incoming *in)
+{
+    return ENTRY_OFFLINE | (mailbox_hides(a, in->archive_id) ? ENTRY_HIDDEN : 0u) |
+           (in->quiet ? MESSAGE_QUIET : 0u);
+}
 
 static struct pending *store_message(struct account *a, const struct incoming *in)
 {
@@ -263,8 +289,7 @@ static struct pending *store_message(struct account *a, const struct incoming *i
                        .rcpt = a->id,
                        .sender_entry = in->sender_entry,
                        .rcpt_entry = in->archive_id,
-                       .flags = mailbox_hides(a, in->archive_id) ? ENTRY_OFFLINE | ENTRY_HIDDEN
-                                                                 : ENTRY_OFFLINE,
+                       .flags = flags_of(a, in),
                        .origin = in->origin_hash,
                        .remote = in->sender_id == 0 ? stanza_from_bare(in->st) : (slice){ 0 },
                        .stanza = buf_slice(&text) });
@@ -452,6 +477,9 @@ static enum routed accept_message(struct account *a, struct session *match, stru
         mailbox_hide(a, in->archive_id);
     if (stranger)
         mailbox_strange(a, in->archive_id);
+    in->quiet = !message_notifies(st) || is_about_another(st);
+    if (in->quiet)
+        mailbox_quiet(a, in->archive_id);
     struct pending *p = store_message(a, in);
     if (kept(a, st, in->origin, PASSAGE_RECEIVED))
         p->origin = ORIGIN_NONE;
@@ -520,7 +548,7 @@ enum routed message_to_account(struct account *a, struct stanza *st, struct orig
     metric_add(&messages_in, 1);
     if (st->type == TYPE_ERROR)
         recent_refused(a, st);
-    struct incoming in = { st, origin, sender_entry, 0, sender_id, 0, st->known, false };
+    struct incoming in = { st, origin, sender_entry, 0, sender_id, 0, st->known, false, false };
     struct refusal why = { .error = SE_SERVICE_UNAVAILABLE };
     switch (a->state == ACCOUNT_READY ? stage_block(a, st, &why) : PASS) {
     case REFUSE:
@@ -717,6 +745,7 @@ void message_copy_lost(struct account *a, struct session *ended, uint64_t archiv
 
 void message_replaced(struct account *a, uint64_t archive_id, struct stanza *st)
 {
+    mailbox_quiet(a, archive_id);
     LIST_EACH (it, &a->sessions) {
         struct session *s = CONTAINER_OF(it, struct session, node);
         session_queue_replace(s, archive_id, st);

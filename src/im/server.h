@@ -14,6 +14,10 @@ extern struct setting presence_stranger_requests;
 extern struct setting im_durable_ack, mailbox_unsettled_max, mailbox_unsettled_bytes,
     mailbox_stranger_share, mailbox_tell_strangers;
 bool message_storable(const struct stanza *st);
+/* Whether a message is worth a notification: a text, which may be encrypted, or a call (XEP-0353).
+ * Messages of a room go to the client that is in the room, messages to the account to all clients.
+ */
+bool message_notifies(const struct stanza *st);
 unsigned message_from_session(struct session *s, struct stanza *st, struct origin origin);
 /* The sender's entry of a message that goes to another node; ticket_done(origin) when it is
  * committed. */
@@ -37,8 +41,9 @@ void message_bounce(struct account *a, struct session *ended, struct stanza *st,
 bool message_elsewhere(const struct account *a, const struct session *but, uint64_t archive_id,
                        bool own);
 void message_copy_lost(struct account *a, struct session *ended, uint64_t archive_id);
-/* The text of a message to the account was replaced in the archive, and that is committed: from now
- * on sessions are sent `st` in its place. Copies for other sessions (carbons) stay. Borrows. */
+/* A tombstone took the place of a message to the account in the archive, and that is committed:
+ * from now on sessions are sent `st` in its place. Copies for other sessions (carbons) stay.
+ * Borrows. */
 void message_replaced(struct account *a, uint64_t archive_id, struct stanza *st);
 void message_hand_over(struct account *a, struct session *ended, struct stanza *st,
                        uint64_t archive_id, uint64_t at_us);

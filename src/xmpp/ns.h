@@ -59,6 +59,8 @@
 #define NS_MODERATE         "urn:xmpp:message-moderate:1"
 #define NS_MODERATE_0       "urn:xmpp:message-moderate:0" /* what clients said before */
 #define NS_FASTEN           "urn:xmpp:fasten:0"
+#define NS_REACTIONS        "urn:xmpp:reactions:0"
+#define NS_JINGLE_MESSAGE   "urn:xmpp:jingle-message:0"
 #define NS_OCCUPANT_ID      "urn:xmpp:occupant-id:0"
 #define NS_COMMANDS         "http://jabber.org/protocol/commands"
 #define NS_HATS             "urn:xmpp:hats:0"
