@@ -45,8 +45,8 @@ static const struct feature io_feature = {
 static const struct feature store_feature = {
     .name = "store",
     .metrics = store_metrics,
-    .alarms =
-        (struct alarm *const[]){ &store_full_alarm, &store_down_alarm, &store_slow_alarm, NULL },
+    .alarms = (struct alarm *const[]){ &store_full_alarm, &store_down_alarm, &store_refused_alarm,
+                                       &store_slow_alarm, NULL },
     .logs = (struct log_area *const[]){ &log_store, NULL },
 };
 static const struct feature http_feature = {

@@ -197,12 +197,14 @@ static enum pg_fault fault_of(const struct pg_conn *c, const char *state)
         const char *state;
         enum pg_fault fault;
     } known[] = {
-        { "40001", PG_AGAIN }, { "40P01", PG_AGAIN },   { "53100", PG_FULL },
-        { "55P03", PG_BUSY },  { "55000", PG_REFUSED }, /* lastval() without an INSERT in front */
-        { "57P01", PG_LOST },  { "57P02", PG_LOST },    { "57P03", PG_LOST },
-        { "57P05", PG_LOST },  { "25P03", PG_LOST }, /* idle in a transaction for too long */
+        { "40001", PG_AGAIN },   { "40P01", PG_AGAIN },   { "53100", PG_FULL },
+        { "55P03", PG_BUSY },    { "55000", PG_REFUSED }, /* lastval() without an INSERT in front */
+        { "57P01", PG_LOST },    { "57P02", PG_LOST },    { "57P03", PG_LOST },
+        { "57P05", PG_LOST },    { "25P03", PG_LOST }, /* idle in a transaction for too long */
+        { "42601", PG_REFUSED }, /* of our texts none: of a value that is parsed, such as words */
+        { "XX001", PG_DENIED },  { "XX002", PG_DENIED }, /* the table or an index is damaged */
     };
-    static const char *const refused[] = { "21", "22", "23", "0A", "42", "44", "54", "P0" };
+    static const char *const refused[] = { "21", "22", "23", "44", "54", "P0" };
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
         if (strcmp(state, known[i].state) == 0)
             return known[i].fault;
@@ -213,6 +215,9 @@ static enum pg_fault fault_of(const struct pg_conn *c, const char *state)
     for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++)
         if (in_class(state, refused[i]))
             return PG_REFUSED;
+    /* all statements were checked at open: since then somebody has changed tables or rights */
+    if (in_class(state, "42") || in_class(state, "0A"))
+        return PG_DENIED;
     return in_class(state, "08") || state[0] == '\0' ? PG_LOST : PG_BROKEN;
 }
 
@@ -234,6 +239,11 @@ enum pg_fault pg_judge(struct pg_conn *c, const PGresult *res)
     note_text(c, text != NULL ? text : PQresultErrorMessage(res));
     snprintf(c->state, sizeof c->state, "%s", state != NULL ? state : "");
     enum pg_fault fault = fault_of(c, c->state);
+    if (strcmp(c->state, "26000") == 0 && c->plan_fault != PG_OK) { /* not prepared: that is why */
+        fault = c->plan_fault;
+        memcpy(c->state, c->plan_state, sizeof c->state);
+        memcpy(c->text, c->plan_text, sizeof c->text);
+    }
     if (fault == PG_LOST)
         pg_disconnect(c);
     return fault;

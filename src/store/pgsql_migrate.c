@@ -64,7 +64,7 @@ static enum err apply(void *arg, const char *feature, const struct store_migrati
     why_set(why, "database %s: migration %u of feature %s: %s; nothing of it was kept", db->name,
             m->version, feature, c->text);
     pg_script(c, "ROLLBACK");
-    return fault == PG_REFUSED ? E_SYNTAX : fault == PG_FULL ? E_FULL : E_IO;
+    return fault == PG_REFUSED || fault == PG_DENIED ? E_SYNTAX : fault == PG_FULL ? E_FULL : E_IO;
 }
 
 /* The contents of the database: our table of versions, nothing, or tables of another program. */

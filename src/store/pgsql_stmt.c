@@ -74,14 +74,20 @@ static void plan_name(char out[NAME_BYTES], struct pg_plan plan)
     snprintf(out, NAME_BYTES, "s%u_%x", plan.id, plan.last);
 }
 
+static int types_of(Oid types[STORE_PARAMS_MAX], const struct store_stmt *stmt)
+{
+    int count = (int)strlen(stmt->params);
+    for (int i = 0; i < count; i++)
+        types[i] = (Oid)type_of(stmt->params[i]);
+    return count;
+}
+
 static void ask_plan(struct pg_conn *c, const char *name, const struct store_stmt *stmt,
                      uint32_t last)
 {
     struct buf sql;
     Oid types[STORE_PARAMS_MAX];
-    int count = (int)strlen(stmt->params);
-    for (int i = 0; i < count; i++)
-        types[i] = (Oid)type_of(stmt->params[i]);
+    int count = types_of(types, stmt);
     buf_init(&sql, SQL_BYTES_MAX);
     put_last(&sql, text_of(stmt), last);
     if (c->pq != NULL && !sql.overflow)
@@ -184,17 +190,28 @@ static void want_plans_of(struct pg_conn *c, const struct store_batch *b)
     }
 }
 
+static void note_plan_fault(struct pg_conn *c, enum pg_fault fault)
+{
+    c->plan_fault = fault;
+    memcpy(c->plan_state, c->state, sizeof c->plan_state);
+    memcpy(c->plan_text, c->text, sizeof c->plan_text);
+}
+
 /* A statement that does not prepare (a table is locked, or was dropped by hand) fails its batch
  * when it runs, and is tried again by the next. */
 static enum pg_fault end_plans(struct pg_conn *c)
 {
     enum pg_fault lost = PG_OK;
+    c->plan_fault = PG_OK;
     for (size_t at = 0; lost == PG_OK && at < c->asked.len; at += sizeof(struct pg_plan)) {
         struct pg_plan plan;
         memcpy(&plan, c->asked.ptr + at, sizeof plan);
-        if (pg_end(c) == PG_OK)
+        enum pg_fault fault = pg_end(c);
+        if (fault == PG_OK)
             add_plan(&c->prepared, plan);
         else
+            note_plan_fault(c, fault);
+        if (fault != PG_OK)
             log_warn(&log_store, LOG_EV("store.not-prepared"), LOG_C("code", c->state),
                      LOG_C("text", c->text),
                      LOG_C("hint", "PostgreSQL refuses a statement; look at its log"));
@@ -217,6 +234,23 @@ enum pg_fault pg_prepare_plain(struct pg_conn *c, const struct store_stmt *stmt)
 {
     want_plan(c, stmt, 0);
     return end_plans(c);
+}
+
+enum pg_fault pg_explain(struct pg_conn *c, const struct store_stmt *stmt)
+{
+    static const char *const none[STORE_PARAMS_MAX];
+    Oid types[STORE_PARAMS_MAX];
+    struct buf sql;
+    int count = types_of(types, stmt);
+    buf_init(&sql, SQL_BYTES_MAX);
+    buf_lit(&sql, "EXPLAIN ");
+    put_last(&sql, text_of(stmt), 0);
+    if (c->pq != NULL && !sql.overflow)
+        PQsendQueryParams(c->pq, sql.ptr, count, types, none, NULL, NULL, 0);
+    buf_fini(&sql);
+    pg_sync(c);
+    enum pg_fault fault = pg_end(c), lost = pg_synced(c);
+    return lost != PG_OK ? lost : fault;
 }
 
 static void add_value(struct args *a, const struct store_val *v)
@@ -407,7 +441,7 @@ static enum err check_one(struct pg_conn *c, const struct store_stmt *stmt, stru
     enum err e = OK;
     PGresult *res;
     enum pg_fault fault = pg_end(c);
-    if (fault == PG_REFUSED || fault == PG_BROKEN) {
+    if (fault == PG_REFUSED || fault == PG_DENIED || fault == PG_BROKEN) {
         why_set(why, "statement %s does not prepare: %s", stmt->name, c->text);
         e = E_SYNTAX;
     }

@@ -25,6 +25,7 @@ static int end(void **state)
     (void)state;
     alarm_clear(&store_down_alarm);
     alarm_clear(&store_full_alarm);
+    alarm_clear(&store_refused_alarm);
     fix_end();
     return 0;
 }
@@ -75,14 +76,16 @@ static void wait_up(struct store *s)
     }
 }
 
-static void wait_alarm(const struct alarm *alarm)
+static void wait_alarm_is(const struct alarm *alarm, bool active)
 {
     uint64_t until_us = clock_mono_us() + 20000000;
-    while (!atomic_load(&alarm->active)) {
+    while ((atomic_load(&alarm->active) != 0) != active) {
         assert_true(clock_mono_us() < until_us);
         usleep(10000);
     }
 }
+
+static void wait_alarm(const struct alarm *alarm) { wait_alarm_is(alarm, true); }
 
 /* --- what open() refuses --- */
 
@@ -324,6 +327,159 @@ static void test_repeated(void **state)
                                                                                          "40P01"));
     assert_int_equal(put_note(s, 2), STORE_DOWN); /* it does not go on for ever */
     assert_int_equal(fix_int("SELECT count(*) FROM note"), 1);
+    store_close(&s);
+}
+
+/* The database has refused a statement, and says why. */
+static void assert_refused(const char *words)
+{
+    char detail[160];
+    assert_true(atomic_load(&store_refused_alarm.active));
+    alarm_detail(&store_refused_alarm, detail, sizeof detail);
+    if (strstr(detail, words) == NULL)
+        fail_msg("not \"%s\": %s", words, detail);
+    assert_false(atomic_load(&store_down_alarm.active));
+}
+
+static enum store_result put_message(struct store *s, int64_t stamp)
+{
+    return store_run(fix_message(s, 1, 2, stamp, SLICE("m")), NULL, NULL);
+}
+
+/* Where a table or a part of one is gone, whether its statement was prepared or not: what needs it
+ * is refused, all else is stored, and that does not end the alarm. */
+static void test_tables_that_changed(void **state)
+{
+    static const struct {
+        const char *change, *undo, *words;
+    } changes[] = {
+        { "ALTER TABLE note RENAME TO lost", "ALTER TABLE lost RENAME TO note",
+          "relation \"note\" does not exist" },
+        { "ALTER TABLE note RENAME owner TO lost", "ALTER TABLE note RENAME lost TO owner",
+          "column \"owner\"" },
+        { "ALTER TABLE note ALTER owner TYPE date USING DATE '2000-01-01' + owner::integer",
+          "ALTER TABLE note ALTER owner TYPE bigint USING owner - DATE '2000-01-01'",
+          "column \"owner\" is of type date" },
+    };
+    int64_t stamp = 0;
+    (void)state;
+    for (size_t i = 0; i < 2 * sizeof changes / sizeof changes[0]; i++) {
+        bool prepared = i % 2 == 0;
+        struct store *s = fix_store();
+        if (prepared)
+            assert_int_equal(put_note(s, (int64_t)i), STORE_OK);
+        pgfix_run(changes[i / 2].change);
+        assert_int_equal(put_note(s, 100 + (int64_t)i), STORE_DOWN);
+        assert_refused(changes[i / 2].words);
+        assert_int_equal(put_message(s, ++stamp), STORE_OK);
+        assert_refused(changes[i / 2].words);
+        pgfix_run(changes[i / 2].undo);
+        assert_int_equal(put_note(s, 200 + (int64_t)i), STORE_OK);
+        assert_false(atomic_load(&store_refused_alarm.active));
+        store_close(&s);
+    }
+    assert_int_equal(fix_int("SELECT count(*) FROM note WHERE owner BETWEEN 100 AND 199"), 0);
+}
+
+/* The index rows of a message are statements like others, and so is the note of their position. */
+static void test_tables_of_late_rows_that_changed(void **state)
+{
+    static const char *const tables[] = { "entry", "reader" };
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        char sql[80], words[80];
+        struct store *s = fix_store();
+        assert_int_equal(put_message(s, 10 * (int64_t)i + 1), STORE_OK);
+        snprintf(sql, sizeof sql, "ALTER TABLE %s RENAME TO lost", tables[i]);
+        snprintf(words, sizeof words, "relation \"%s\" does not exist", tables[i]);
+        pgfix_run(sql);
+        assert_int_equal(put_message(s, 10 * (int64_t)i + 2), STORE_DOWN);
+        assert_refused(words);
+        assert_int_equal(put_note(s, (int64_t)i), STORE_OK);
+        assert_refused(words);
+        snprintf(sql, sizeof sql, "ALTER TABLE lost RENAME TO %s", tables[i]);
+        pgfix_run(sql);
+        assert_int_equal(put_message(s, 10 * (int64_t)i + 3), STORE_OK);
+        assert_false(atomic_load(&store_refused_alarm.active));
+        store_close(&s);
+    }
+}
+
+/* Nothing can be stored without the driver's own table. */
+static void test_the_own_table_that_changed(void **state)
+{
+    (void)state;
+    struct store *s = fix_store();
+    assert_int_equal(put_note(s, 1), STORE_OK);
+    pgfix_run("ALTER TABLE opened RENAME TO lost");
+    assert_int_equal(put_note(s, 2), STORE_DOWN);
+    assert_refused("relation \"opened\" does not exist");
+    pgfix_run("ALTER TABLE lost RENAME TO opened");
+    assert_int_equal(put_note(s, 3), STORE_OK);
+    assert_false(atomic_load(&store_refused_alarm.active));
+    store_close(&s);
+}
+
+/* The alarm ends although nobody stores the like, and not before it should. */
+static void test_refused_and_not_asked_again(void **state)
+{
+    (void)state;
+    struct store *s = fix_store();
+    pgfix_run("CREATE ROLE visitor NOSUPERUSER LOGIN; GRANT ALL ON SCHEMA public TO visitor;"
+              " GRANT ALL ON ALL TABLES IN SCHEMA public TO visitor;"
+              " GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO visitor");
+    store_close(&s);
+    snprintf(fix_url, sizeof fix_url, "postgresql://visitor@/muster?host=%s", pgfix.dir);
+    s = fix_store();
+    assert_int_equal(put_note(s, 1), STORE_OK);
+    pgfix_run("REVOKE INSERT ON note FROM visitor");
+    assert_int_equal(put_note(s, 2), STORE_DOWN);
+    assert_refused("permission denied for table note");
+    uint64_t until_us = clock_mono_us() + 20000000;
+    while (fix_int("SELECT count(*) FROM pg_stat_activity WHERE usename = 'visitor' AND query LIKE"
+                   " 'EXPLAIN INSERT INTO note%'") == 0) {
+        assert_true(clock_mono_us() < until_us);
+        usleep(10000);
+    }
+    assert_refused("permission denied for table note");
+    pgfix_run("GRANT INSERT ON note TO visitor");
+    wait_alarm_is(&store_refused_alarm, false);
+    assert_int_equal(put_note(s, 3), STORE_OK);
+    store_close(&s);
+    pgfix_run("DROP OWNED BY visitor; DROP ROLE visitor");
+}
+
+/* What one batch asks for is no reason for an alarm, nor where the like is accepted. */
+static void test_one_batch_is_refused(void **state)
+{
+    static const char *const states[] = { "22003", "23514", "42601", "44000", "54000", "P0001" };
+    (void)state;
+    for (size_t i = 0; i < sizeof states / sizeof states[0]; i++) {
+        char sql[400];
+        struct store *s = fix_store();
+        snprintf(sql, sizeof sql, FAIL("NEW.owner > 10", "%s"), states[i]);
+        pgfix_run(sql);
+        assert_int_equal(put_note(s, 11), STORE_CONFLICT);
+        assert_false(atomic_load(&store_refused_alarm.active));
+        assert_false(atomic_load(&store_down_alarm.active));
+        pgfix_run("DROP TRIGGER fail ON note; DROP FUNCTION fail; DROP SEQUENCE fails");
+        store_close(&s);
+    }
+}
+
+/* A damaged page: only a write of the same kind can tell that it was mended. */
+static void test_damaged_pages(void **state)
+{
+    (void)state;
+    struct store *s = fix_store();
+    pgfix_run(FAIL("true", "XX001"));
+    assert_int_equal(put_note(s, 1), STORE_DOWN);
+    assert_refused("as told");
+    assert_int_equal(put_message(s, 1), STORE_OK);
+    assert_refused("as told");
+    pgfix_run("DROP TRIGGER fail ON note");
+    assert_int_equal(put_note(s, 2), STORE_OK);
+    assert_false(atomic_load(&store_refused_alarm.active));
     store_close(&s);
 }
 
@@ -760,6 +916,12 @@ int main(void)
         TEST(test_full),
         TEST(test_repeated),
         TEST(test_one_of_many),
+        TEST(test_tables_that_changed),
+        TEST(test_tables_of_late_rows_that_changed),
+        TEST(test_the_own_table_that_changed),
+        TEST(test_refused_and_not_asked_again),
+        TEST(test_one_batch_is_refused),
+        TEST(test_damaged_pages),
         TEST(test_restart),
         TEST(test_readers_lost),
         TEST(test_close_while_down),

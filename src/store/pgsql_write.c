@@ -43,6 +43,13 @@ static enum pg_fault check_opened(struct pg_conn *c)
     return fault;
 }
 
+static bool is_active(const struct alarm *alarm)
+{
+    return atomic_load_explicit(&alarm->active, memory_order_relaxed) != 0;
+}
+
+static bool is_write(const struct store_batch *b) { return b->kind == BATCH_WRITE; }
+
 static void raise(struct alarm *alarm, const struct pg_conn *c)
 {
     char detail[sizeof c->db->name + sizeof c->text + 4]; /* the alarm cuts it */
@@ -61,6 +68,11 @@ enum store_result pg_result(struct pg_conn *c, enum pg_fault fault)
                      LOG_C("text", c->text),
                      LOG_C("hint", "two changes met, and the database refused one of them"));
         return STORE_CONFLICT; /* often expected: the feature knows */
+    case PG_DENIED:
+        log_warn(&log_store, LOG_EV("store.refused"), LOG_C("code", c->state),
+                 LOG_C("text", c->text), LOG_C("hint", "see the alarm store.refused"));
+        raise(&store_refused_alarm, c);
+        return STORE_DOWN;
     case PG_FULL:
         raise(&store_full_alarm, c);
         return STORE_FULL;
@@ -82,10 +94,61 @@ enum store_result pg_result(struct pg_conn *c, enum pg_fault fault)
 
 static void worked(void)
 {
-    if (atomic_load_explicit(&store_full_alarm.active, memory_order_relaxed))
+    if (is_active(&store_full_alarm))
         alarm_clear(&store_full_alarm);
-    if (atomic_load_explicit(&store_down_alarm.active, memory_order_relaxed))
+    if (is_active(&store_down_alarm))
         alarm_clear(&store_down_alarm);
+}
+
+/* --- what is refused --- */
+
+/* Planning does not see damaged pages. */
+static void note_denied(struct pg_writer *w, const struct store_stmt *stmt)
+{
+    bool is_damage = strncmp(w->conn.state, "XX", 2) == 0;
+    w->denied = stmt;
+    w->look_us = is_damage ? UINT64_MAX : clock_mono_us() + PG_LOOK_MS * UINT64_C(1000);
+}
+
+static bool has_stmt(const struct pg_writer *w, const struct store_batch *b,
+                     const struct store_stmt *stmt)
+{
+    for (uint32_t i = 0; i < b->part_count; i++)
+        if (b->parts[i].stmt == stmt || (b->parts[i].late_count > 0 && w->late->insert == stmt))
+            return true;
+    return false;
+}
+
+/* These were committed. What the database accepts beside the refused statement proves nothing. */
+static void note_accepted(struct pg_writer *w, const struct store_batch *first)
+{
+    bool accepted = w->denied == NULL;
+    if (!is_active(&store_refused_alarm))
+        return;
+    for (const struct store_batch *b = first; !accepted && b != NULL; b = b->next)
+        accepted = is_write(b) && b->result == STORE_OK && has_stmt(w, b, w->denied);
+    if (accepted)
+        alarm_clear(&store_refused_alarm);
+}
+
+/* Perhaps nobody asks for the like again soon. */
+static void look_again(struct pg_writer *w)
+{
+    uint64_t now_us;
+    if (w->denied == NULL || !is_active(&store_refused_alarm) ||
+        (now_us = clock_mono_us()) < w->look_us)
+        return;
+    w->look_us = now_us + PG_LOOK_MS * UINT64_C(1000);
+    w->conn.until_us = now_us + PG_PATIENCE_US;
+    if (pg_explain(&w->conn, w->denied) == PG_OK)
+        alarm_clear(&store_refused_alarm);
+}
+
+/* When that is due; 0: never. */
+static uint64_t next_look_us(const struct pg_writer *w)
+{
+    bool looks = w->denied != NULL && w->look_us != UINT64_MAX && is_active(&store_refused_alarm);
+    return looks ? w->look_us : 0;
 }
 
 /* --- one batch --- */
@@ -131,12 +194,24 @@ static enum pg_fault end_part(struct pg_writer *w, struct store_batch *b, struct
 {
     struct pg_conn *c = &w->conn;
     enum pg_fault fault = pg_end_part(c, b, part);
+    if (fault == PG_DENIED)
+        note_denied(w, part->stmt);
     if (fault == PG_OK && part->rows != STORE_ANY_ROWS && part->changed != part->rows)
         fault = pg_fail(c, PG_REFUSED, "a row count was not met");
-    for (uint32_t n = 0; n < part->late_count; n++)
-        fault = worse(fault, pg_end(c));
-    if (part->late_count > 0 && b == position)
-        fault = worse(fault, pg_end(c));
+    for (uint32_t n = 0; n < part->late_count; n++) {
+        enum pg_fault found = pg_end(c);
+        if (found == PG_DENIED)
+            note_denied(w, w->late->insert);
+        fault = worse(fault, found);
+    }
+    if (part->late_count > 0 && b == position) {
+        enum pg_fault found = pg_end(c);
+        if (found == PG_DENIED) { /* each message needs it */
+            note_denied(w, w->late->insert);
+            w->look_us = UINT64_MAX;
+        }
+        fault = worse(fault, found);
+    }
     return fault;
 }
 
@@ -199,6 +274,8 @@ static enum pg_fault commit(struct pg_writer *w, const struct store_batch *first
     pg_send(&w->conn, "COMMIT");
     pg_sync(&w->conn);
     fault = pg_end(&w->conn);
+    if (fault == PG_DENIED)
+        note_denied(w, NULL);
     while ((res = pg_next(&w->conn)) != NULL) {
         fault = worse(fault, pg_judge(&w->conn, res));
         committed = committed || strcmp(PQcmdStatus(res), "COMMIT") == 0;
@@ -213,14 +290,13 @@ static enum pg_fault commit(struct pg_writer *w, const struct store_batch *first
     if (committed) {
         note_late(w, first);
         worked();
+        note_accepted(w, first);
         return PG_OK;
     }
     if (fault == PG_OK)
         fault = pg_fail(&w->conn, PG_AGAIN, "the transaction was undone");
     return fault != PG_LOST ? worse(end_failed(w), fault) : fault;
 }
-
-static bool is_write(const struct store_batch *b) { return b->kind == BATCH_WRITE; }
 
 /* All batches at once. If one fails, nothing of any is kept. */
 static enum pg_fault run_fast(struct pg_writer *w, struct store_batch *first)
@@ -296,7 +372,8 @@ static enum pg_fault run_each(struct pg_writer *w, struct store_batch *first)
 
 static bool is_worth_another(enum pg_fault fault)
 {
-    return fault == PG_REFUSED || fault == PG_FULL || fault == PG_BROKEN || fault == PG_AGAIN;
+    return fault == PG_REFUSED || fault == PG_DENIED || fault == PG_FULL || fault == PG_BROKEN ||
+           fault == PG_AGAIN;
 }
 
 /* The server may take as long as callers wait. But some callers wait for minutes, and nothing else
@@ -500,12 +577,15 @@ static bool wait_for_work(struct pg_writer *w)
             wait_down(w);
             continue;
         }
+        look_again(w);
+        if (w->conn.pq == NULL)
+            continue;
         group_take(&w->in);
         if (w->in.taken > 0)
             return true;
         if (stop)
             return false;
-        if (group_nap(&w->in, GROUP_IDLE, 0, PQsocket(w->conn.pq)) == GROUP_FD)
+        if (group_nap(&w->in, GROUP_IDLE, next_look_us(w), PQsocket(w->conn.pq)) == GROUP_FD)
             look_at_socket(&w->conn);
     }
 }

@@ -73,6 +73,14 @@ sqlite3_stmt *sqlite_conn_stmt(struct sqlite_conn *c, const struct store_stmt *s
     return *slot;
 }
 
+bool sqlite_prepares(struct sqlite_conn *c, const struct store_stmt *stmt)
+{
+    sqlite3_stmt *st = NULL;
+    int rc = sqlite_prepare(c, text_of(stmt), &st);
+    sqlite3_finalize(st);
+    return rc == SQLITE_OK;
+}
+
 enum err sqlite_conn_learn(struct sqlite_conn *c, const struct store_stmt *stmt,
                            struct sqlite_info *info, struct why *why)
 {
@@ -199,6 +207,14 @@ static void raise(struct alarm *alarm, struct sqlite_conn *c, int rc)
     char detail[160];
     snprintf(detail, sizeof detail, "%s: %s (%d)", c->owner->path, c->fault_text, rc);
     alarm_raise(alarm, slice_of(detail));
+}
+
+enum store_result sqlite_denied(struct sqlite_conn *c, int rc)
+{
+    log_warn(&log_store, LOG_EV("store.refused"), LOG_I("code", rc), LOG_C("text", c->fault_text),
+             LOG_C("hint", "see the alarm store.refused"));
+    raise(&store_refused_alarm, c, rc);
+    return STORE_DOWN;
 }
 
 enum store_result sqlite_failed(struct sqlite_conn *c, int rc)

@@ -72,9 +72,50 @@ static bool needs_savepoint(const struct store_batch *b)
            (part->rows != STORE_ANY_ROWS && part->rows != 1);
 }
 
-static int refuse(struct sqlite_writer *w, struct store_batch *b, int rc, bool has_savepoint)
+/* SQLite has one code for a text that it cannot parse and for a table that is gone. All statements
+ * were checked at open: if one does not prepare now, somebody has changed the tables since. */
+static bool is_denied(struct sqlite_writer *w, const struct store_stmt *stmt, int rc)
 {
-    b->result = sqlite_failed(&w->conn, sqlite_note_fault(&w->conn, rc));
+    return (rc & 0xff) == SQLITE_ERROR && stmt != NULL && !sqlite_prepares(&w->conn, stmt);
+}
+
+/* The words of SQLite have been noted. */
+static enum store_result deny(struct sqlite_writer *w, const struct store_stmt *stmt, int rc)
+{
+    w->denied = stmt;
+    w->look_us = clock_mono_us() + SQLITE_LOOK_MS * 1000;
+    return sqlite_denied(&w->conn, rc);
+}
+
+/* Its tables may have been mended; perhaps nobody asks for the like again soon. */
+static void look_again(struct sqlite_writer *w)
+{
+    uint64_t now_us;
+    if (w->denied == NULL || (now_us = clock_mono_us()) < w->look_us)
+        return;
+    w->look_us = now_us + SQLITE_LOOK_MS * 1000;
+    if (!sqlite_prepares(&w->conn, w->denied))
+        return;
+    w->denied = NULL;
+    alarm_clear(&store_refused_alarm);
+}
+
+/* These were committed. What else is accepted proves nothing. */
+static void note_accepted(struct sqlite_writer *w, const struct store_batch *b, uint32_t count)
+{
+    for (; w->denied != NULL && count > 0; count--, b = b->next)
+        for (uint32_t i = 0; b->result == STORE_OK && i < b->part_count; i++)
+            if (b->parts[i].stmt == w->denied)
+                w->look_us = 0;
+    look_again(w);
+}
+
+/* stmt: the one that failed; NULL: none of the batch */
+static int refuse(struct sqlite_writer *w, struct store_batch *b, const struct store_stmt *stmt,
+                  int rc, bool has_savepoint)
+{
+    sqlite_note_fault(&w->conn, rc);
+    b->result = is_denied(w, stmt, rc) ? deny(w, stmt, rc) : sqlite_failed(&w->conn, rc);
     if (has_savepoint) {
         rc = sqlite_step(w->rollback_to);
         return rc == SQLITE_OK ? sqlite_step(w->release) : rc;
@@ -95,15 +136,18 @@ static int run_write(struct sqlite_writer *w, struct store_batch *b)
         return rc;
     rc = has_savepoint ? sqlite_step(w->savepoint) : SQLITE_OK;
     sqlite3_set_last_insert_rowid(w->conn.db, 0);
-    for (uint32_t i = 0; rc == SQLITE_OK && i < b->part_count; i++)
+    const struct store_stmt *stmt = NULL;
+    for (uint32_t i = 0; rc == SQLITE_OK && i < b->part_count; i++) {
+        stmt = b->parts[i].stmt;
         rc = run_part(w, b, &b->parts[i]);
+    }
     b->result = STORE_OK;
     if (rc == SQLITE_OK)
         return has_savepoint ? sqlite_step(w->release) : SQLITE_OK;
     if (!is_batch_fault(rc) || sqlite3_get_autocommit(w->conn.db))
         return rc;
     late_rewind(&w->late.gather, mark);
-    return refuse(w, b, rc, has_savepoint);
+    return refuse(w, b, stmt, rc, has_savepoint);
 }
 
 static int run_batch(struct sqlite_writer *w, struct store_batch *b)
@@ -142,12 +186,16 @@ static int try_group(struct sqlite_writer *w, struct store_batch *first, uint32_
     if (rc == SQLITE_OK) {
         sqlite_late_commit(&w->late);
         sqlite_worked(w->conn.owner);
+        note_accepted(w, first, count);
         return SQLITE_OK;
     }
     sqlite_note_fault(&w->conn, rc);
     if (!sqlite3_get_autocommit(w->conn.db))
         sqlite_step(w->rollback);
     sqlite_late_rollback(&w->late, mark);
+    const struct store_late *late = w->conn.owner->store->late;
+    if (late != NULL && is_denied(w, late->insert, rc))
+        deny(w, late->insert, rc);
     return rc;
 }
 
@@ -290,12 +338,13 @@ static bool wait_for_work(struct sqlite_writer *w)
         bool stop = atomic_load(&w->in.stop);
         if (stop)
             sqlite_writer_hurry(w);
+        look_again(w);
         group_take(&w->in);
         if (w->in.taken > 0)
             return true;
         if (stop)
             return false;
-        bool waits = w->trimmed && !is_full(w);
+        bool waits = w->trimmed && !is_full(w) && w->denied == NULL;
         uint64_t until_us = waits ? 0 : clock_mono_us() + SQLITE_IDLE_MS * 1000;
         if (group_nap(&w->in, GROUP_IDLE, until_us, -1) == GROUP_TIME)
             trim(w);

@@ -22,6 +22,15 @@ struct alarm store_down_alarm = {
     .action = "Look at the detail: start the database server, repair the disk or the permissions, "
               "or restore a backup.",
 };
+struct alarm store_refused_alarm = {
+    .name = "store.refused",
+    .severity = ALARM_CRITICAL,
+    .text = "The database refuses some or all of what it is to store: its tables, or the rights to "
+            "them, are not what they were when the server started.",
+    .action = "Look at the detail, which has the words of the database. Give the database user of "
+              "the server its rights back, or undo the change of the tables. The alarm is cleared "
+              "when the database accepts what it refused.",
+};
 struct alarm store_slow_alarm = {
     .name = "store.slow",
     .severity = ALARM_CRITICAL,

@@ -223,5 +223,5 @@ int64_t store_changed(const struct store_batch *b, unsigned stmt); /* rows a wri
 enum store_result store_run(struct store_batch *b, store_done_fn *done, void *arg);
 
 extern struct log_area log_store;
-extern struct alarm store_full_alarm, store_down_alarm, store_slow_alarm;
+extern struct alarm store_full_alarm, store_down_alarm, store_refused_alarm, store_slow_alarm;
 extern struct metric *const store_metrics[]; /* NULL-terminated, for metric_register() */

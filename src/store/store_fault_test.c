@@ -28,6 +28,7 @@ static int begin(void **state)
 static int end(void **state)
 {
     (void)state;
+    alarm_clear(&store_refused_alarm);
     fix_end();
     return 0;
 }
@@ -453,6 +454,104 @@ static void test_queue_limit(void **state)
     assert_in_range(fix_int("SELECT count(*) FROM note"), 8, 17); /* a block has room to grow */
 }
 
+static void assert_refused(const char *words)
+{
+    char detail[160];
+    assert_true(atomic_load(&store_refused_alarm.active));
+    alarm_detail(&store_refused_alarm, detail, sizeof detail);
+    if (strstr(detail, words) == NULL)
+        fail_msg("not \"%s\": %s", words, detail);
+    assert_false(atomic_load(&store_down_alarm.active));
+}
+
+static void wait_accepted(void)
+{
+    uint64_t until_us = clock_mono_us() + 20000000;
+    while (atomic_load(&store_refused_alarm.active)) {
+        assert_true(clock_mono_us() < until_us);
+        usleep(10000);
+    }
+}
+
+/* Where a table or a column is gone, whether its statement was prepared or not: what needs it is
+ * refused, all else is stored, and that does not end the alarm. */
+static void test_tables_that_changed(void **state)
+{
+    static const struct {
+        const char *change, *undo, *words;
+    } changes[] = {
+        { "ALTER TABLE note RENAME TO lost", "ALTER TABLE lost RENAME TO note",
+          "no such table: note" },
+        { "ALTER TABLE note RENAME owner TO lost", "ALTER TABLE note RENAME lost TO owner",
+          "no column named owner" },
+    };
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        struct store *s = fix_store();
+        if (i % 2 == 0)
+            assert_int_equal(put_note(s, i, 1), STORE_OK);
+        run_sql(changes[i / 2].change);
+        assert_int_equal(put_note(s, 100 + i, 1), STORE_DOWN);
+        assert_refused(changes[i / 2].words);
+        assert_int_equal(store_run(fix_message(s, 1, 2, i + 1, SLICE("m")), NULL, NULL), STORE_OK);
+        assert_refused(changes[i / 2].words);
+        run_sql(changes[i / 2].undo);
+        assert_int_equal(put_note(s, 200 + i, 1), STORE_OK);
+        assert_false(atomic_load(&store_refused_alarm.active));
+        store_close(&s);
+    }
+    assert_int_equal(fix_int("SELECT count(*) FROM note WHERE owner BETWEEN 100 AND 199"), 0);
+}
+
+/* The alarm ends although nobody stores the like. */
+static void test_refused_and_not_asked_again(void **state)
+{
+    (void)state;
+    struct store *s = fix_store();
+    run_sql("ALTER TABLE note RENAME TO lost");
+    assert_int_equal(put_note(s, 1, 1), STORE_DOWN);
+    assert_refused("no such table: note");
+    run_sql("ALTER TABLE lost RENAME TO note");
+    wait_accepted();
+    store_close(&s);
+}
+
+/* Index rows wait in memory where they cannot be inserted, and the operator is told. */
+static void test_a_table_of_late_rows_that_changed(void **state)
+{
+    int64_t stamp = 0;
+    (void)state;
+    struct store *s = fix_store();
+    run_sql("ALTER TABLE entry RENAME TO lost");
+    while (!atomic_load(&store_refused_alarm.active)) {
+        assert_true(stamp < 1000);
+        store_run(fix_message(s, 1, 2, ++stamp, SLICE("m")), NULL, NULL);
+    }
+    assert_refused("no such table");
+    run_sql("ALTER TABLE lost RENAME TO entry");
+    wait_accepted();
+    store_close(&s);
+    assert_int_equal(fix_int("SELECT count(*) FROM entry"), 2 * stamp);
+}
+
+/* What one batch asks for is no reason for an alarm. */
+static void test_one_batch_is_refused(void **state)
+{
+    (void)state;
+    struct store *s = fix_store();
+    run_sql("CREATE TRIGGER fail BEFORE INSERT ON note WHEN NEW.owner = 7"
+            " BEGIN SELECT abs(-9223372036854775800 - NEW.owner - 1); END;"
+            "CREATE TRIGGER abort BEFORE INSERT ON note WHEN NEW.owner = 8"
+            " BEGIN SELECT raise(ABORT, 'as told'); END");
+    assert_int_equal(put_note(s, 7, 1), STORE_CONFLICT);
+    assert_int_equal(put_note(s, 8, 1), STORE_CONFLICT);
+    assert_int_equal(put_note(s, 9, 1), STORE_OK);
+    assert_int_equal(put_note(s, 9, 1), STORE_CONFLICT);
+    assert_false(atomic_load(&store_refused_alarm.active));
+    assert_false(atomic_load(&store_down_alarm.active));
+    store_close(&s);
+}
+
 static void damage(int64_t page)
 {
     char junk[8192];
@@ -514,6 +613,10 @@ int main(void)
         TEST(test_full_for_one),
         TEST(test_stalled),
         TEST(test_queue_limit),
+        TEST(test_tables_that_changed),
+        TEST(test_refused_and_not_asked_again),
+        TEST(test_a_table_of_late_rows_that_changed),
+        TEST(test_one_batch_is_refused),
         TEST(test_damaged_at_open),
         TEST(test_damaged_meanwhile),
     };

@@ -20,6 +20,7 @@ enum {
     PG_RETRY_MAX_MS = 2000,
     PG_LOCK_WAIT_MS = 3000, /* at open: the server may take a while to notice that a node died */
     PG_TRIES_MAX = 3,       /* of a group that the server asks to repeat */
+    PG_LOOK_MS = 1000,      /* between two looks whether what was denied is allowed again */
     PG_SLOW_READ_MS = 100,
     PG_STACK_BYTES = 1 << 20,
 };
@@ -44,6 +45,7 @@ enum pg_fault {
     PG_OK,
     PG_SKIPPED, /* one in front of it failed */
     PG_REFUSED, /* a constraint, a value, a row count: it is this batch's own fault */
+    PG_DENIED,  /* a table, a column or a right that the statement needs is not there any more */
     PG_AGAIN,   /* a deadlock or the like: repeat the transaction */
     PG_FULL,    /* disk full */
     PG_BUSY,    /* somebody else has locked a table */
@@ -63,6 +65,9 @@ struct pg_conn {
     uint64_t until_us;
     char state[6];  /* SQLSTATE of the last failure; "" */
     char text[320]; /* what was said of it */
+    /* the same of a statement that did not prepare for the batches at hand; PG_OK: all did */
+    enum pg_fault plan_fault;
+    char plan_state[6], plan_text[320];
 };
 
 struct pg_reader {
@@ -82,7 +87,9 @@ struct pg_writer {
     struct store_batch *doubt;     /* a group that may have been; its results are there */
     uint32_t doubt_count;
     bool has_savepoint;
-    uint64_t retry_us; /* when to connect again */
+    const struct store_stmt *denied; /* the last one (PG_DENIED); NULL: one of the driver's own */
+    uint64_t look_us;                /* when to look at it again; UINT64_MAX: never */
+    uint64_t retry_us;               /* when to connect again */
     uint32_t retry_ms;
 };
 
@@ -138,6 +145,8 @@ struct pg_plan {
 NODISCARD enum err pg_check_all(struct pg_conn *c, struct why *why);
 /* Prepares what the batches need and the connection has not. */
 enum pg_fault pg_prepare(struct pg_conn *c, const struct store_batch *first);
+/* Plans a statement without running it: PG_DENIED as if it ran. */
+enum pg_fault pg_explain(struct pg_conn *c, const struct store_stmt *stmt);
 enum pg_fault pg_prepare_plain(struct pg_conn *c, const struct store_stmt *stmt);
 /* Sends a statement with the columns of a row, as text, behind the first. */
 void pg_send_row(struct pg_conn *c, const struct store_stmt *stmt, const PGresult *res, int row);

@@ -16,6 +16,7 @@ enum {
     SQLITE_WAL_PAGES = 2048,           /* of 8 KiB: a checkpoint is due */
     SQLITE_CHECK_BYTES_MAX = 64 << 20, /* larger files are checked in the background */
     SQLITE_RETRY_MS = 1000,            /* of what a full disk has stopped */
+    SQLITE_LOOK_MS = 1000,             /* between two looks whether a statement prepares again */
     SQLITE_SLOW_READ_MS = 100,
     SQLITE_STACK_BYTES = 256 << 10,
 };
@@ -73,6 +74,9 @@ struct sqlite_writer {
     _Atomic int wal_pages; /* after the last commit */
     int wal_pages_asked;   /* when the keeper was asked for a checkpoint */
     bool trimmed;          /* what idleness allows has been done */
+    const struct store_stmt
+        *denied;      /* while the alarm is active: the last whose table has changed */
+    uint64_t look_us; /* when to look at it again */
 };
 
 struct sqlite_keeper {
@@ -129,7 +133,8 @@ NODISCARD enum err sqlite_conn_learn(struct sqlite_conn *c, const struct store_s
                                      struct sqlite_info *info, struct why *why);
 NODISCARD int sqlite_prepare(struct sqlite_conn *c, const char *sql, sqlite3_stmt **out);
 sqlite3_stmt *sqlite_conn_stmt(struct sqlite_conn *c,
-                               const struct store_stmt *stmt); /* NULL: error */
+                               const struct store_stmt *stmt);              /* NULL: error */
+bool sqlite_prepares(struct sqlite_conn *c, const struct store_stmt *stmt); /* as it did at open */
 int sqlite_step(sqlite3_stmt *stmt); /* to the end, without rows; resets; SQLITE_OK or an error */
 /* Runs a part and fills its results. SQLITE_OK, or SQLite's extended code. */
 int sqlite_run_part(struct sqlite_conn *c, struct store_batch *b, struct store_part *part);
@@ -137,6 +142,8 @@ int sqlite_run_part(struct sqlite_conn *c, struct store_batch *b, struct store_p
 int sqlite_note_fault(struct sqlite_conn *c, int rc);
 /* Translates a recorded failure, and raises or clears the alarms. */
 enum store_result sqlite_failed(struct sqlite_conn *c, int rc);
+/* The same of a statement that does not prepare any more. */
+enum store_result sqlite_denied(struct sqlite_conn *c, int rc);
 void sqlite_worked(struct sqlite_db *db);
 
 /* sqlite_late.c */
