@@ -2,6 +2,7 @@
 #   make                 build/release/musterd and build/release/musterctl
 #   make check [T=name]  unit tests in debug mode, all or one
 #   make MODE=asan check   the same with address and undefined-behaviour sanitizers
+#   make measure           figures of the structure of the sources
 #   make web               the chat client that the server has at /chat
 MODE ?= release
 B    := build/$(MODE)
@@ -96,6 +97,10 @@ endif
 lint:
 	@tools/lint
 
+# The walls inside the house, as figures. Lint refuses what is worse than in tools/measure.json.
+measure:
+	@tools/measure.py
+
 # Each extension of src/ext can go: tools/check_delete.py.
 check-delete: all
 	@tools/check_delete.py
@@ -160,5 +165,5 @@ clean:
 	rm -rf build
 
 -include $(patsubst %.o,%.d,$(call obj,$(SRC) $(CTL)))
-.PHONY: all check check-units bench fuzz-build lint check-delete docs web install uninstall deb clean
+.PHONY: all check check-units bench fuzz-build lint measure check-delete docs web install uninstall deb clean
 .SECONDARY:
