@@ -118,13 +118,12 @@ static void *run_job(void *arg)
 static const struct store_schema *const *all_schemas(struct arena *arena)
 {
     size_t count = 0;
-    const struct feature *const *f;
-    for (f = features_all(); *f != NULL; f++)
-        count += (*f)->schema != NULL;
+    FEATURES_EACH (f, schema)
+        count += f->schema != NULL;
     const struct store_schema **out = arena_new(arena, const struct store_schema *, count + 1);
-    for (f = features_all(), count = 0; *f != NULL; f++)
-        if ((*f)->schema != NULL)
-            out[count++] = (*f)->schema;
+    count = 0;
+    FEATURES_EACH (f, schema)
+        out[count++] = f->schema;
     return out;
 }
 

@@ -135,9 +135,9 @@ void docs_promises(struct buf *out)
     for (unsigned i = 0; i < count; i++)
         buf_printf(out, "%s: %s\n", rows[i].promise == PROMISE_COMMITTED ? "committed" : "queued",
                    rows[i].name);
-    for (const struct feature *const *f = features_all(); *f != NULL; f++) {
-        add_rules(out, (*f)->iq);
-        for (const struct host *h = (*f)->hosts; h != NULL && h->label != NULL; h++)
+    FEATURES_EACH (f, name) {
+        add_rules(out, f->iq);
+        for (const struct host *h = f->hosts; h != NULL && h->label != NULL; h++)
             add_rules(out, h->iq);
     }
 }

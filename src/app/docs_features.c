@@ -65,10 +65,10 @@ static const struct {
 
 void docs_features(struct buf *out)
 {
-    for (const struct feature *const *f = features_all(); *f != NULL; f++) {
-        buf_printf(out, "%s:", (*f)->name);
+    FEATURES_EACH (f, name) {
+        buf_printf(out, "%s:", f->name);
         for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
-            if (parts[i].has(*f))
+            if (parts[i].has(f))
                 buf_printf(out, " %s", parts[i].name);
         buf_lit(out, "\n");
     }

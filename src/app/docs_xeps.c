@@ -66,8 +66,8 @@ static int by_number(const void *a, const void *b)
 static size_t gather(const struct xep *rows[XEPS_MAX])
 {
     size_t n = 0, kept = 0;
-    for (const struct feature *const *f = features_all(); *f != NULL; f++)
-        for (const struct xep *x = (*f)->xeps; x != NULL && x->number != NULL; x++)
+    FEATURES_EACH (f, xeps)
+        for (const struct xep *x = f->xeps; x->number != NULL; x++)
             if (n < XEPS_MAX)
                 rows[n++] = x;
     qsort(rows, n, sizeof rows[0], by_number);

@@ -171,8 +171,8 @@ static enum err open_http(struct server *s, struct why *why)
     enum err e = http_create(&s->http, listens, count, s->tls, why);
     if (e != OK)
         return e;
-    for (const struct feature *const *each = features_all(); *each != NULL; each++)
-        http_add_routes(s->http, (*each)->http);
+    FEATURES_EACH (each, http)
+        http_add_routes(s->http, each->http);
     c2s_serve_http(s->c2s, s->http);
     return OK;
 }

@@ -96,9 +96,8 @@ static bool target_of(slice node, struct target *out)
 {
     char name[64];
     *out = (struct target){ 0 };
-    for (const struct feature *const *f = features_all(); *f != NULL; f++)
-        for (const struct command_form *at = (*f)->command_forms; at != NULL && at->node != NULL;
-             at++)
+    FEATURES_EACH (f, command_forms)
+        for (const struct command_form *at = f->command_forms; at->node != NULL; at++)
             if (slice_is(node, at->node)) {
                 *out = target_form(at);
                 return at->command == NULL || out->command != NULL;
@@ -753,9 +752,8 @@ static bool list_commands(struct iq *iq)
     buf_init(&out, ROWS_BYTES_MAX);
     buf_lit(&out, "<query xmlns='" NS_DISCO_ITEMS "' node='" NS_COMMANDS "'>");
     list_rows(&out, iq);
-    for (const struct feature *const *f = features_all(); *f != NULL; f++)
-        for (const struct command_form *at = (*f)->command_forms; at != NULL && at->node != NULL;
-             at++) {
+    FEATURES_EACH (f, command_forms)
+        for (const struct command_form *at = f->command_forms; at->node != NULL; at++) {
             struct target t = target_form(at);
             if (t.command != NULL && may_run(iq, &t))
                 list_one(&out, iq, at->node, slice_of(at->title));

@@ -105,10 +105,10 @@ static struct disco_info *server_info(struct arena *tmp)
 {
     struct disco_info *d = arena_new(tmp, struct disco_info, 1);
     disco_add_identity(d, SLICE("server"), SLICE("im"), SLICE("Muster"));
-    for (const struct feature *const *f = features_all(); *f != NULL; f++) {
-        add_identities(d, (*f)->identities);
-        disco_add_features(d, (*f)->disco);
-        add_form(d, (*f)->form, tmp);
+    FEATURES_EACH (f, name) {
+        add_identities(d, f->identities);
+        disco_add_features(d, f->disco);
+        add_form(d, f->form, tmp);
     }
     return d;
 }
@@ -117,9 +117,9 @@ static struct disco_info *account_info(struct arena *tmp)
 {
     struct disco_info *d = arena_new(tmp, struct disco_info, 1);
     disco_add_identity(d, SLICE("account"), SLICE("registered"), SLICE(""));
-    for (const struct feature *const *f = features_all(); *f != NULL; f++) {
-        add_identities(d, (*f)->identities_account);
-        disco_add_features(d, (*f)->disco_account);
+    FEATURES_EACH (f, name) {
+        add_identities(d, f->identities_account);
+        disco_add_features(d, f->disco_account);
     }
     return d;
 }
@@ -153,11 +153,11 @@ static bool is_caps_node(const struct disco_info *d, slice node, struct arena *t
 /* Nodes belong to the features that have them; names that users choose give way to those. */
 static bool answered_elsewhere(struct iq *iq, slice node)
 {
-    for (const struct feature *const *f = features_all(); *f != NULL; f++)
-        if ((*f)->disco_get != NULL && (*f)->disco_get(iq, node))
+    FEATURES_EACH (f, disco_get)
+        if (f->disco_get(iq, node))
             return true;
-    for (const struct feature *const *f = features_all(); *f != NULL; f++)
-        if ((*f)->disco_any != NULL && (*f)->disco_any(iq, node))
+    FEATURES_EACH (f, disco_any)
+        if (f->disco_any(iq, node))
             return true;
     return false;
 }

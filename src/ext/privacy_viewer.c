@@ -103,9 +103,7 @@ static struct watching *watching(const struct account *a, struct arena *arena)
 {
     struct watching *w = arena_new(arena, struct watching, 1);
     w->account = a;
-    for (const struct feature *const *f = features_all(); *f != NULL; f++)
-        if ((*f)->watched_by != NULL)
-            (*f)->watched_by(a, note_watcher, w);
+    EMIT(watched_by, a, note_watcher, w);
     return w;
 }
 
@@ -197,9 +195,9 @@ static void explain_session(struct command_call *call, const struct session *s, 
                                          any ? rule_text(arena, &rule) : "no rule");
         say(call, name, found, any && rule.action == RULE_DENY ? "hidden" : "");
     }
-    for (const struct feature *const *f = features_all(); *f != NULL; f++)
-        if ((*f)->view != NULL && (*f)->view != privacy_view && !(*f)->view(s, watcher))
-            say(call, name, (*f)->name, "hidden");
+    FEATURES_EACH (f, view)
+        if (f->view != privacy_view && !f->view(s, watcher))
+            say(call, name, f->name, "hidden");
     say(call, name, s->available ? state_of(s, arena) : "Unavailable",
         s->available && stage_view(s, watcher) ? "shown" : "hidden");
 }

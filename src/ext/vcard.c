@@ -216,9 +216,7 @@ static void vcard_stored(void *arg, enum store_result result, const struct store
 
 static void tell(int64_t owner, const struct elem *card, struct store_batch *b)
 {
-    for (const struct feature *const *f = features_all(); *f != NULL; f++)
-        if ((*f)->card != NULL)
-            (*f)->card(owner, card, b);
+    EMIT(card, owner, card, b);
 }
 
 static void store_card(struct iq *iq, slice card)

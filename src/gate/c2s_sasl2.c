@@ -43,8 +43,8 @@ struct sasl2 {
 static void offer_inline_features(struct buf *b)
 {
     slice last = { "", 0 };
-    for (const struct feature *const *f = features_all(); *f != NULL; f++) {
-        for (const struct bind2_rule *r = (*f)->bind2; r != NULL && r->ns != NULL; r++) {
+    FEATURES_EACH (f, bind2) {
+        for (const struct bind2_rule *r = f->bind2; r->ns != NULL; r++) {
             if (slice_is(last, r->ns)) /* rules of one namespace are adjacent */
                 continue;
             buf_printf(b, "<feature var='%s'/>", r->ns);

@@ -71,9 +71,7 @@ static void account_free(struct account *a)
         w->idle_count--;
     }
     if (a->state == ACCOUNT_READY)
-        for (const struct feature *const *f = features_all(); *f != NULL; f++)
-            if ((*f)->unload != NULL)
-                (*f)->unload(a);
+        EMIT(unload, a);
     mailbox_fini(a);
     recent_free(a);
     given_free(a);
@@ -266,10 +264,9 @@ static void loaded(void *arg, enum store_result result, const struct store_batch
     a->generation = row ? store_int(b, 0, 0, 0) : 0;
     mailbox_loaded(a, b, 1);
     recent_loaded(a, b, 3);
-    const struct feature *const *f = features_all();
-    for (unsigned i = 0; f[i] != NULL; i++)
-        if (f[i]->loaded != NULL)
-            f[i]->loaded(a, b, load->first[i]);
+    unsigned i = 0;
+    FEATURES_EACH (f, loaded)
+        f->loaded(a, b, load->first[i++]);
     mailbox_loaded_roster(a, b, 1);
     mem_free(&load);
     a->state = ACCOUNT_READY;
@@ -306,11 +303,11 @@ static void load_all(struct account *a)
     STORE_ADD(b, &account_exists, STORE_ANY_ROWS, SV_I(a->id));
     mailbox_load(a, b);
     recent_load(a, b, loop_wall_us(a->worker->loop));
-    const struct feature *const *f = features_all();
-    for (unsigned i = 0; f[i] != NULL; i++) {
-        load->first[i] = store_stmt_count(b);
-        if (f[i]->load != NULL)
-            f[i]->load(a, b);
+    unsigned i = 0;
+    FEATURES_EACH (f, loaded) {
+        load->first[i++] = store_stmt_count(b);
+        if (f->load != NULL)
+            f->load(a, b);
     }
     a->loading = store_submit(b, a->worker->loop, 0, loaded, load);
 }
@@ -600,9 +597,7 @@ static enum err removal_prepare(struct mutation *m)
         return E_NOTFOUND;
     m->batch = store_write(a->worker->store, account_lane(a));
     archive_remove(m->batch, a->id, a->jid);
-    for (const struct feature *const *f = features_all(); *f != NULL; f++)
-        if ((*f)->remove != NULL)
-            (*f)->remove(a, m->batch);
+    EMIT(remove, a, m->batch);
     credentials_add_delete(m->batch, a->id);
     return OK;
 }
@@ -610,9 +605,7 @@ static enum err removal_prepare(struct mutation *m)
 /* Releases the state of features. Later stanzas find no such account. */
 static void become_absent(struct account *a)
 {
-    for (const struct feature *const *f = features_all(); *f != NULL; f++)
-        if ((*f)->unload != NULL)
-            (*f)->unload(a);
+    EMIT(unload, a);
     mailbox_fini(a);
     a->mailbox = (struct mailbox){ 0 };
     a->state = ACCOUNT_ABSENT;
@@ -656,9 +649,7 @@ void account_disable(struct account *a, void (*done)(void *arg, enum err e), voi
 static void tell_worker(struct worker *w, void *arg)
 {
     const slice *bare = arg;
-    for (const struct feature *const *f = features_all(); *f != NULL; f++)
-        if ((*f)->account_deleted != NULL)
-            (*f)->account_deleted(w, *bare);
+    EMIT(account_deleted, w, *bare);
 }
 
 static void told(struct worker *w, void *arg)

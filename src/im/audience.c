@@ -247,9 +247,7 @@ static void tell_here(struct worker *w, const struct word *word)
 
 static void come_back(struct worker *w, const struct word *word)
 {
-    for (const struct feature *const *f = features_all(); *f != NULL; f++)
-        if ((*f)->audience_back != NULL)
-            (*f)->audience_back(w, word->room, &word->m);
+    EMIT(audience_back, w, word->room, &word->m);
 }
 
 static void hear(struct worker *w, const struct word *word)

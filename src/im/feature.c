@@ -2,8 +2,15 @@
 #include "base/ensure.h"
 #include "im/archive_words.h"
 #include "im/host.h"
+#include <assert.h>
 
-static const struct feature *const *all;
+/* The lists of features_with(), one behind the other. Where each begins, by the number of the
+ * member: all members are pointers. */
+enum { MEMBERS = sizeof(struct feature) / sizeof(void *), HAVING_MAX = 2048 };
+static_assert(sizeof(struct feature) == MEMBERS * sizeof(void *), "a member is no pointer");
+static const struct feature *having[HAVING_MAX];
+static uint16_t having_from[MEMBERS]; /* at most HAVING_MAX */
+
 static const struct nonza *nonzas[NONZAS_MAX];
 static uint32_t nonza_count;
 
@@ -15,13 +22,36 @@ static void gather_nonzas(const struct nonza *row)
     }
 }
 
+static bool has(const struct feature *f, size_t member)
+{
+    const void *value;
+    memcpy(&value, (const char *)f + member * sizeof value, sizeof value);
+    return value != NULL;
+}
+
+static void gather_members(const struct feature *const *list)
+{
+    unsigned n = 0;
+    for (size_t member = 0; member < MEMBERS; member++) {
+        having_from[member] = (uint16_t)n;
+        for (const struct feature *const *f = list; *f != NULL; f++) {
+            if (!has(*f, member))
+                continue;
+            ensure(n < HAVING_MAX - 1);
+            having[n++] = *f;
+        }
+        ensure(n < HAVING_MAX);
+        having[n++] = NULL;
+    }
+}
+
 void features_set(const struct feature *const *list)
 {
     unsigned n = 0;
     while (list[n] != NULL)
         n++;
     ensure(n <= FEATURES_MAX);
-    all = list;
+    gather_members(list);
     stages_set(list);
     hosts_set(list);
     fans_set(list);
@@ -29,15 +59,18 @@ void features_set(const struct feature *const *list)
     nonza_count = 0;
     for (unsigned i = 0; i < n; i++)
         gather_nonzas(list[i]->nonzas);
+    for (unsigned i = 0; i < n; i++) {
+        ensure(list[i]->load == NULL || list[i]->loaded != NULL);
+        ensure(list[i]->bind2_load == NULL || list[i]->bind2_loaded != NULL);
+    }
     for (unsigned i = 0; i < n; i++)
         if (list[i]->start != NULL)
             list[i]->start();
 }
 
-const struct feature *const *features_all(void)
+const struct feature *const *features_with(size_t offset)
 {
-    ensure(all != NULL);
-    return all;
+    return having + having_from[offset / sizeof(void *)];
 }
 
 bool nonza_find(slice ns, slice name, uint32_t *number)

@@ -6,6 +6,7 @@
 #include "im/iq.h"
 #include "im/stage.h"
 #include "store/store.h"
+#include <stddef.h>
 
 struct account;
 struct alarm;
@@ -93,7 +94,8 @@ struct feature {
 
     /* Events at the home of the account. Any may be NULL. */
     /* Loading: adds reads to the batch the account is loaded with; then gets its results, the first
-     * of its statements being `first`. `id` is known, the account is not ready yet. */
+     * of its statements being `first`. `id` is known, the account is not ready yet. The first
+     * needs the second. */
     void (*load)(struct account *a, struct store_batch *b);
     void (*loaded)(struct account *a, const struct store_batch *b, unsigned first);
     void (*unload)(struct account *a);
@@ -183,7 +185,18 @@ enum { FEATURES_MAX = 96, NONZAS_MAX = 16 };
 
 /* The list, set once at start before any worker runs. */
 void features_set(const struct feature *const *list); /* NULL-terminated */
-const struct feature *const *features_all(void);
+
+/* The features whose member at this offset is not NULL, in the order of the list; NULL-terminated.
+ * Each has a name. */
+const struct feature *const *features_with(size_t offset);
+#define FEATURES_EACH(f, member)                                                                   \
+    for (const struct feature *const *f##_ = features_with(offsetof(struct feature, member)), *f;  \
+         (f = *f##_) != NULL; f##_++)
+
+/* Calls a function of all features that have it: EMIT(session_ended, s). */
+#define EMIT(event, ...)                                                                           \
+    FEATURES_EACH (feature, event)                                                                 \
+    feature->event(__VA_ARGS__)
 
 /* The number of a nonza, as UP_NONZA carries it; false: nobody knows it. */
 bool nonza_find(slice ns, slice name, uint32_t *number);

@@ -51,8 +51,9 @@ static const struct iq_rule *find_in(const struct iq *iq, const struct iq_rule *
 static const struct iq_rule *find_rule(const struct iq *iq)
 {
     const struct iq_rule *r = iq->host == NULL ? NULL : find_in(iq, iq->host->iq);
-    for (const struct feature *const *f = features_all(); r == NULL && *f != NULL; f++)
-        r = find_in(iq, (*f)->iq);
+    FEATURES_EACH (f, iq)
+        if (r == NULL)
+            r = find_in(iq, f->iq);
     return r;
 }
 

@@ -120,14 +120,10 @@ static void *worker_main(void *arg)
                                &set); /* a hint: failure changes nothing */
     }
     w->node->gate->start(w);
-    for (const struct feature *const *f = features_all(); *f != NULL; f++)
-        if ((*f)->worker_start != NULL)
-            (*f)->worker_start(w);
+    EMIT(worker_start, w);
     atomic_fetch_add(&w->node->running, 1);
     loop_run(w->loop);
-    for (const struct feature *const *f = features_all(); *f != NULL; f++)
-        if ((*f)->worker_stop != NULL)
-            (*f)->worker_stop(w);
+    EMIT(worker_stop, w);
     return NULL;
 }
 
@@ -372,9 +368,7 @@ void node_destroy(struct node **pn)
     for (unsigned i = 0; i < n->worker_count; i++) {
         struct worker *w = &n->workers[i];
         accounts_stop(w);
-        for (const struct feature *const *f = features_all(); *f != NULL; f++)
-            if ((*f)->worker_ended != NULL)
-                (*f)->worker_ended(w);
+        EMIT(worker_ended, w);
         if (w->gate != NULL)
             n->gate->end(w);
         asks_fini(w);

@@ -116,12 +116,7 @@ static void to_contacts(const struct session *s, struct stanza *st)
     fan_end(&f);
 }
 
-static void presence_event(struct session *s, struct stanza *st)
-{
-    for (const struct feature *const *f = features_all(); *f != NULL; f++)
-        if ((*f)->session_presence != NULL)
-            (*f)->session_presence(s, st);
-}
+static void presence_event(struct session *s, struct stanza *st) { EMIT(session_presence, s, st); }
 
 static void broadcast(struct session *s, struct stanza *st)
 {
@@ -459,9 +454,7 @@ void presence_hide(struct account *a, slice contact)
 void presence_probe(struct account *a, slice contact)
 {
     presence_each(a, PRESENCE_AVAILABLE, show_session, &(struct show){ contact, TYPE_PROBE });
-    for (const struct feature *const *f = features_all(); *f != NULL; f++)
-        if ((*f)->presence_probed != NULL)
-            (*f)->presence_probed(a, contact);
+    EMIT(presence_probed, a, contact);
 }
 
 void presence_resync(struct session *s)
@@ -485,9 +478,7 @@ void presence_vanish(struct session *s)
     }
     directed_end(s, directed, st, s->available);
     s->hidden = SESSION_HIDDEN;
-    for (const struct feature *const *f = features_all(); *f != NULL; f++)
-        if ((*f)->session_hidden != NULL)
-            (*f)->session_hidden(s);
+    EMIT(session_hidden, s);
     stanza_unref(&st);
 }
 
@@ -497,12 +488,7 @@ void presence_appear(struct session *s)
         s->hidden = s->available ? SESSION_HIDDEN_UNTIL_PRESENCE : SESSION_SHOWN;
 }
 
-void presence_views_changed(struct account *a)
-{
-    for (const struct feature *const *f = features_all(); *f != NULL; f++)
-        if ((*f)->views_changed != NULL)
-            (*f)->views_changed(a);
-}
+void presence_views_changed(struct account *a) { EMIT(views_changed, a); }
 
 bool presence_shows(const struct account *a, slice contact)
 {

@@ -299,9 +299,7 @@ struct session *session_create(struct account *a, slice resource)
 void session_free(struct session *s)
 {
     struct worker *w = s->account->worker;
-    for (const struct feature *const *f = features_all(); *f != NULL; f++)
-        if ((*f)->session_freed != NULL)
-            (*f)->session_freed(s);
+    EMIT(session_freed, s);
     offline_cancel(s);
     session_produce(s, NULL);
     timer_cancel(&s->timer);
@@ -384,9 +382,7 @@ void session_end(struct session *s, enum session_end why)
             offline_again(other);
     }
     presence_session_ended(s);
-    for (const struct feature *const *f = features_all(); *f != NULL; f++)
-        if ((*f)->session_ended != NULL)
-            (*f)->session_ended(s);
+    EMIT(session_ended, s);
     session_free(s);
     account_unpin(a);
 }
@@ -489,8 +485,8 @@ static void replace_device(struct account *a, const uint8_t device[16])
 
 static void bind2_rules(struct session *s, const struct elem *e, struct buf *bound)
 {
-    for (const struct feature *const *f = features_all(); *f != NULL; f++)
-        for (const struct bind2_rule *r = (*f)->bind2; r != NULL && r->ns != NULL; r++)
+    FEATURES_EACH (f, bind2)
+        for (const struct bind2_rule *r = f->bind2; r->ns != NULL; r++)
             if (elem_is(e, r->name, r->ns))
                 r->run(s, e, bound);
 }
@@ -506,17 +502,15 @@ static void bind2_clear(struct account *a)
 /* What is asked for inside <bind/>; the answers go into <bound/>. */
 static void bind2_run(struct session *s, const struct binding *b, struct buf *bound)
 {
-    const struct feature *const *f = features_all();
     struct elem e, child;
     bool archive = false;
+    unsigned i = 0;
     if (elem_parse(&e, b->req.bind2, SLICE(NS_BIND2)))
         for (bool more = elem_first(&e, &child); more; more = elem_next(&child, &child))
             bind2_rules(s, &child, bound);
-    for (unsigned i = 0; f[i] != NULL; i++) {
-        if (f[i]->bind2_loaded == NULL)
-            continue;
-        f[i]->bind2_loaded(s, b->read, b->first[i], bound);
-        archive = archive || f[i]->archive != NULL;
+    FEATURES_EACH (f, bind2_loaded) {
+        f->bind2_loaded(s, b->read, b->first[i++], bound);
+        archive = archive || f->archive != NULL;
     }
     if (archive && b->read != NULL)
         bind2_clear(s->account);
@@ -589,9 +583,7 @@ static void resume_now(struct account *a, struct binding *b)
     }
     metric_add(&resumed, 1);
     attach(s, &b->req);
-    for (const struct feature *const *f = features_all(); *f != NULL; f++)
-        if ((*f)->session_resumed != NULL)
-            (*f)->session_resumed(s);
+    EMIT(session_resumed, s);
     repeats_begin(s);
     s->h_told = s->h_asked = s->h;
     session_down(s, &(struct down){ .kind = DOWN_RESUMED,
@@ -623,12 +615,12 @@ static void bind2_read(void *arg, enum store_result result, const struct store_b
 /* Reads what features say in <bound/>. false: none does. */
 static bool bind2_ask(struct account *a, struct binding *b)
 {
-    const struct feature *const *f = features_all();
     struct store_batch *batch = store_read(a->worker->store, account_lane(a));
-    for (unsigned i = 0; f[i] != NULL; i++) {
-        b->first[i] = store_stmt_count(batch);
-        if (f[i]->bind2_load != NULL)
-            f[i]->bind2_load(a, batch);
+    unsigned i = 0;
+    FEATURES_EACH (f, bind2_loaded) {
+        b->first[i++] = store_stmt_count(batch);
+        if (f->bind2_load != NULL)
+            f->bind2_load(a, batch);
     }
     if (store_stmt_count(batch) == 0) {
         store_drop(&batch);
@@ -721,9 +713,7 @@ void session_hibernate(struct session *s, uint64_t ms)
 static void lost(struct session *s)
 {
     session_hibernate(s, session_resumable_ms(s));
-    for (const struct feature *const *f = features_all(); *f != NULL; f++)
-        if ((*f)->session_hibernates != NULL)
-            (*f)->session_hibernates(s);
+    EMIT(session_hibernates, s);
     if (!session_queue_fits(s))
         session_end(s, END_FULL);
 }
@@ -876,24 +866,18 @@ void session_became_available(struct session *s)
 {
     if (s->priority >= 0) /* first: its read would wait for what features write */
         offline_flush(s);
-    for (const struct feature *const *f = features_all(); *f != NULL; f++)
-        if ((*f)->session_available != NULL)
-            (*f)->session_available(s);
+    EMIT(session_available, s);
 }
 
 void session_became_unavailable(struct session *s, const struct stanza *st)
 {
-    for (const struct feature *const *f = features_all(); *f != NULL; f++)
-        if ((*f)->session_unavailable != NULL)
-            (*f)->session_unavailable(s, st);
+    EMIT(session_unavailable, s, st);
 }
 
 void session_became_receiver(struct session *s)
 {
     session_priority_changed(s); /* first: its read would wait for what features write */
-    for (const struct feature *const *f = features_all(); *f != NULL; f++)
-        if ((*f)->session_receives != NULL)
-            (*f)->session_receives(s);
+    EMIT(session_receives, s);
 }
 
 void session_priority_changed(struct session *s)

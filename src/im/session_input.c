@@ -175,8 +175,8 @@ static bool to_server(struct session *s, struct stanza *st, struct origin o, uns
     if (st->kind == STANZA_IQ || to.len == 0 || !stanza_to_is_bare(st) ||
         memchr(to.ptr, '@', to.len) != NULL || !node_serves(s->account->worker->node, to))
         return false;
-    for (const struct feature *const *f = features_all(); *f != NULL; f++)
-        if ((*f)->to_server != NULL && (*f)->to_server(s, st, o, awaited))
+    FEATURES_EACH (f, to_server)
+        if (f->to_server(s, st, o, awaited))
             return true;
     return false;
 }

@@ -508,9 +508,7 @@ static void tell_quiet(struct session *s, unsigned was)
 {
     if (((was ^ s->paused) & PAUSE_QUIET) == 0)
         return;
-    for (const struct feature *const *f = features_all(); *f != NULL; f++)
-        if ((*f)->session_quiet != NULL)
-            (*f)->session_quiet(s);
+    EMIT(session_quiet, s);
 }
 
 void session_pause(struct session *s, enum session_pause why)

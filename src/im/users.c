@@ -41,9 +41,7 @@ static void created_home(struct worker *w, void *arg)
     struct created *c = arg;
     struct arena *arena = c->arena;
     account_forget(w, c->jid);
-    for (const struct feature *const *f = features_all(); *f != NULL; f++)
-        if ((*f)->created != NULL)
-            (*f)->created(w, c->jid, &c->profile);
+    EMIT(created, w, c->jid, &c->profile);
     arena_destroy(&arena);
 }
 
@@ -81,10 +79,8 @@ unsigned users_end_sessions(struct account *a, const struct session *keep, enum 
 
 void users_access_revoked(struct account *a, const struct session *keep, const uint8_t *device)
 {
-    for (const struct feature *const *f = features_all(); a->state == ACCOUNT_READY && *f != NULL;
-         f++)
-        if ((*f)->access_revoked != NULL)
-            (*f)->access_revoked(a, keep, device);
+    if (a->state == ACCOUNT_READY)
+        EMIT(access_revoked, a, keep, device);
 }
 
 unsigned users_password_changed(struct account *a, const struct session *keep, int64_t generation)
@@ -229,9 +225,7 @@ static void add_profile(struct store_batch *b, void *arg)
 {
     const struct task *t = arg;
     struct user_profile profile = profile_of(t);
-    for (const struct feature *const *f = features_all(); *f != NULL; f++)
-        if ((*f)->creating != NULL)
-            (*f)->creating(b, t->jid, &profile);
+    EMIT(creating, b, t->jid, &profile);
 }
 
 /* An operator may set what a client may not, and is told so. */
