@@ -102,7 +102,7 @@ static const struct feature *const features[] = {
     &pubsub_feature,
     &pubsub_host_feature,
     &pep_feature,
-    &bookmarks_feature, /* before private: it handles bookmarks, private all other elements */
+    &bookmarks_feature,
     &displayed_feature,
     &avatar_feature,
     &vcard4_feature,

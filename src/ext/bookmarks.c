@@ -400,13 +400,6 @@ static void stored_found(void *arg, enum stanza_error e, slice xml)
 
 static void storage_get(struct iq *iq)
 {
-    struct elem storage;
-    if (!find_storage(iq, &storage)) {
-        private_request(iq);
-        return;
-    }
-    if (!private_ok(iq))
-        return;
     struct iq *held = iq_hold(iq);
     struct reading *r = arena_new(held->tmp, struct reading, 1);
     r->iq = held;
@@ -438,27 +431,27 @@ static void storage_set(struct iq *iq)
 {
     struct elem storage;
     struct buf xml;
-    if (!find_storage(iq, &storage)) {
-        private_request(iq);
-        return;
-    }
-    if (!private_ok(iq))
-        return;
     struct iq *held = iq_hold(iq);
+    (void)find_storage(held, &storage); /* it is there */
     buf_init(&xml, STORAGE_BYTES_MAX);
     elem_extract(&storage, &xml);
     sync_start(held->account, buf_slice(&xml), taken_apart, held);
     buf_fini(&xml);
 }
 
-static const struct iq_rule rules[] = {
-    { TYPE_GET, NS_PRIVATE, "query", IQ_TO_SELF, storage_get },
-    { TYPE_SET, NS_PRIVATE, "query", IQ_TO_SELF, storage_set },
-    { 0 },
-};
+static void storage_request(struct iq *iq)
+{
+    if (iq->st->type == TYPE_GET)
+        storage_get(iq);
+    else
+        storage_set(iq);
+}
+
+static const struct private_taker storage_taker = { NS_STORAGE, "storage", storage_request };
 
 static void start(void)
 {
+    private_take(&storage_taker);
     ps_item_rule(NS_BOOKMARKS, item_rule);
     ps_watch(NS_BOOKMARKS, bookmarks_changed);
     ps_watch(NS_STORAGE, storage_changed);
@@ -477,6 +470,5 @@ const struct feature bookmarks_feature = {
         },
     .disco_account = (const char *const[]){ NS_BOOKMARKS "#compat", NS_BOOKMARKS "#compat-pep",
                                             "urn:xmpp:bookmarks-conversion:0", NULL },
-    .iq = rules,
     .start = start,
 };

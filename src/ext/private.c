@@ -231,8 +231,6 @@ static void private_write(const struct serving *v)
     store_submit(b, held->worker->loop, 0, private_stored, held);
 }
 
-static bool ok(struct iq *iq) { return owner_asks(iq) && elements_ok(iq); }
-
 static void request_with(struct iq *held, slice ns, slice name, slice xml)
 {
     struct serving *v = arena_new(held->tmp, struct serving, 1);
@@ -243,13 +241,28 @@ static void request_with(struct iq *held, slice ns, slice name, slice xml)
         private_write(v);
 }
 
+/* Whether an element of the request has a taker. */
+static bool is_taken(const struct iq *iq, const struct private_taker *taker)
+{
+    struct elem e;
+    for (bool more = elem_first(&iq->payload, &e); more; more = elem_next(&e, &e))
+        if (elem_is(&e, taker->name, taker->ns))
+            return true;
+    return false;
+}
+
 static void request(struct iq *iq)
 {
-    if (ok(iq))
+    const struct private_taker *taker = private_taken();
+    if (!owner_asks(iq) || !elements_ok(iq))
+        return;
+    if (taker != NULL && is_taken(iq, taker))
+        taker->run(iq);
+    else
         request_with(iq_hold(iq), (slice){ 0 }, (slice){ 0 }, (slice){ 0 });
 }
 
-static const struct private_ops ops = { request, ok, request_with, find };
+static const struct private_ops ops = { request_with, find };
 
 static void start(void) { private_is(&ops); }
 

@@ -1,24 +1,12 @@
 #include "ext/xml_private.h"
 
 static const struct private_ops *ops; /* NULL: there is no private XML */
+static const struct private_taker *taker;
 
 void private_is(const struct private_ops *o) { ops = o; }
 
-void private_request(struct iq *iq)
-{
-    if (ops != NULL)
-        ops->request(iq);
-    else
-        iq_error(iq, SE_SERVICE_UNAVAILABLE, (slice){ 0 });
-}
-
-bool private_ok(struct iq *iq)
-{
-    if (ops != NULL)
-        return ops->ok(iq);
-    iq_error(iq, SE_SERVICE_UNAVAILABLE, (slice){ 0 });
-    return false;
-}
+void private_take(const struct private_taker *t) { taker = t; }
+const struct private_taker *private_taken(void) { return taker; }
 
 void private_request_with(struct iq *held, slice ns, slice name, slice xml)
 {

@@ -2,7 +2,10 @@
 #include "base/ensure.h"
 #include "im/archive_words.h"
 #include "im/host.h"
+#include "im/iq_rules.h"
 #include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
 
 /* The lists of features_with(), one behind the other. Where each begins, by the number of the
  * member: all members are pointers. */
@@ -45,6 +48,16 @@ static void gather_members(const struct feature *const *list)
     }
 }
 
+static void iq_rules_ready(const struct feature *const *list)
+{
+    struct iq_clash c;
+    if (iq_rules_set(list, &c))
+        return;
+    fprintf(stderr, "features %s and %s both answer <%s xmlns='%s'/>\n", c.first, c.second,
+            c.rule->name, c.rule->ns);
+    abort();
+}
+
 void features_set(const struct feature *const *list)
 {
     unsigned n = 0;
@@ -52,6 +65,7 @@ void features_set(const struct feature *const *list)
         n++;
     ensure(n <= FEATURES_MAX);
     gather_members(list);
+    iq_rules_ready(list);
     stages_set(list);
     hosts_set(list);
     fans_set(list);

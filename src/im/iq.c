@@ -9,6 +9,7 @@
 #include "im/directed.h"
 #include "im/feature.h"
 #include "im/host.h"
+#include "im/iq_rules.h"
 #include "im/roster.h"
 #include "im/server.h"
 #include "im/session.h"
@@ -51,10 +52,9 @@ static const struct iq_rule *find_in(const struct iq *iq, const struct iq_rule *
 static const struct iq_rule *find_rule(const struct iq *iq)
 {
     const struct iq_rule *r = iq->host == NULL ? NULL : find_in(iq, iq->host->iq);
-    FEATURES_EACH (f, iq)
-        if (r == NULL)
-            r = find_in(iq, f->iq);
-    return r;
+    return r != NULL ? r
+                     : iq_rules_find((enum stanza_type)iq->st->type, iq->payload.ns_uri,
+                                     iq->payload.name, iq->target);
 }
 
 enum { ERROR_FORM_BYTES_MAX = 16384 };
