@@ -158,9 +158,10 @@ class Bosh(Client):
             return
         for element in body:
             self._arrived(element)
-        if body.get("type") == "terminate":
-            self.eof = True
+        if body.get("type") == "terminate" and not self.eof:
             self.condition = body.get("condition")
+            # the answer to another request that is under way says why (§17.1)
+            self.eof = self.condition != "other-request" or not self.pending
 
     def wait(self, what, found, poll=True):
         if poll:
