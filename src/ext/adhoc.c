@@ -281,8 +281,7 @@ static void ask(struct iq *iq, const struct target *t, slice node)
     }
     form_close(&out);
     buf_lit(&out, "</command>");
-    iq_result(iq, buf_slice(&out));
-    buf_fini(&out);
+    iq_result_buf(iq, &out);
 }
 
 /* A command under way, once or for each of some addresses. */
@@ -421,13 +420,12 @@ static void run_answer(struct run *run)
     if (any && (rows ? !add_table(&out, call) : !add_results(&out, run)))
         add_note(&out, "warn", SLICE("There are more lines than a stanza can hold."));
     buf_lit(&out, "</command>");
-    if (!rows && !any && run->denied)
+    if (!rows && !any && run->denied) {
         iq_error(iq, SE_NOT_ALLOWED, run->why);
-    else if (out.overflow)
-        iq_error(iq, SE_RESOURCE_CONSTRAINT, SLICE("the answer is too long for a stanza"));
-    else
-        iq_result(iq, buf_slice(&out));
-    buf_fini(&out);
+        buf_fini(&out);
+    } else {
+        iq_result_buf(iq, &out);
+    }
     run_free(run);
 }
 
@@ -649,8 +647,7 @@ static void cancel(struct iq *iq, slice node)
     buf_init(&out, 8192);
     open_answer(&out, node, elem_attr(&iq->payload, "sessionid", iq->tmp), "canceled");
     buf_lit(&out, "</command>");
-    iq_result(iq, buf_slice(&out));
-    buf_fini(&out);
+    iq_result_buf(iq, &out);
 }
 
 enum action { ACTION_RUN, ACTION_CANCEL, ACTION_BACK, ACTION_UNKNOWN };
@@ -759,8 +756,7 @@ static bool list_commands(struct iq *iq)
                 list_one(&out, iq, at->node, slice_of(at->title));
         }
     buf_lit(&out, "</query>");
-    iq_result(iq, buf_slice(&out));
-    buf_fini(&out);
+    iq_result_buf(iq, &out);
     return true;
 }
 
@@ -785,8 +781,7 @@ static bool describe(struct iq *iq, slice node, const struct target *t)
     disco_add_feature(d, SLICE(NS_DATA));
     buf_init(&out, 16384);
     disco_write_info(&out, d, node);
-    iq_result(iq, buf_slice(&out));
-    buf_fini(&out);
+    iq_result_buf(iq, &out);
     return true;
 }
 

@@ -138,8 +138,7 @@ static void answer_info(struct iq *iq, const struct disco_info *d, slice node)
     struct buf out;
     buf_init(&out, ANSWER_BYTES_MAX);
     disco_write_info(&out, d, node);
-    iq_result(iq, buf_slice(&out));
-    buf_fini(&out);
+    iq_result_buf(iq, &out);
 }
 
 /* XEP-0115 §6.2: the node of our capabilities is answered like the server itself. */
@@ -236,8 +235,7 @@ static void items_get(struct iq *iq)
         remote_each(iq->worker, add_component, &out);
     }
     buf_lit(&out, "</query>");
-    iq_result(iq, buf_slice(&out));
-    buf_fini(&out);
+    iq_result_buf(iq, &out);
 }
 
 /* XEP-0115 §6.3: so that a client need not ask a server that it knows. */

@@ -182,8 +182,7 @@ static void answer_services(struct iq *iq)
     buf_lit(&out, ">");
     add_services(&out, iq, &wanted);
     buf_lit(&out, "</services>");
-    iq_result(iq, buf_slice(&out));
-    buf_fini(&out);
+    iq_result_buf(iq, &out);
 }
 
 /* §3.3 */
@@ -211,11 +210,12 @@ static void answer_credentials(struct iq *iq)
     buf_lit(&out, "<credentials xmlns='" NS_EXTDISCO "'>");
     unsigned n = add_services(&out, iq, &wanted);
     buf_lit(&out, "</credentials>");
-    if (n == 0)
+    if (n == 0) {
         iq_error(iq, SE_ITEM_NOT_FOUND, SLICE("there is no such service"));
-    else
-        iq_result(iq, buf_slice(&out));
-    buf_fini(&out);
+        buf_fini(&out);
+    } else {
+        iq_result_buf(iq, &out);
+    }
 }
 
 static const struct iq_rule rules[] = {

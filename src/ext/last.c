@@ -71,8 +71,7 @@ static void answer(struct iq *iq, uint64_t seconds, slice status)
     buf_printf(&out, "<query xmlns='" NS_LAST "' seconds='%llu'>", (unsigned long long)seconds);
     xml_escape(&out, status);
     buf_lit(&out, "</query>");
-    iq_result(iq, buf_slice(&out));
-    buf_fini(&out);
+    iq_result_buf(iq, &out);
 }
 
 static void last_found(void *arg, enum store_result result, const struct store_batch *b)

@@ -118,8 +118,7 @@ static void answer(struct iq *iq, const struct account *a)
     write_list(&out, "always", p == NULL ? (slice){ 0 } : p->always);
     write_list(&out, "never", p == NULL ? (slice){ 0 } : p->never);
     buf_lit(&out, "</prefs>");
-    iq_result(iq, buf_slice(&out));
-    buf_fini(&out);
+    iq_result_buf(iq, &out);
 }
 
 static bool may_choose(struct iq *iq)

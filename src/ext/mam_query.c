@@ -48,8 +48,7 @@ static void finish(struct query *q)
     struct buf out;
     buf_init(&out, 4096);
     archive_fin_write(&out, &q->find, 0, q->find.found_count);
-    iq_result(end(q), buf_slice(&out));
-    buf_fini(&out);
+    iq_result_buf(end(q), &out);
 }
 
 static void sent(struct copies *c, enum err e)

@@ -124,8 +124,7 @@ static void active_get(struct iq *iq)
         buf_lit(&b, "'");
     }
     buf_lit(&b, "/>");
-    iq_result(iq, buf_slice(&b));
-    buf_fini(&b);
+    iq_result_buf(iq, &b);
 }
 
 static void start(void) { slot = account_state_slot(); }

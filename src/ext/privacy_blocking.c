@@ -293,8 +293,7 @@ void blocking_get(struct iq *iq)
     buf_lit(&out, "</blocklist>");
     if (iq->session != NULL)
         privacy_session_new(iq->session)->asked = true;
-    iq_result(iq, buf_slice(&out));
-    buf_fini(&out);
+    iq_result_buf(iq, &out);
 }
 
 /* Commands. */

@@ -51,8 +51,7 @@ static void answer_names(struct iq *iq)
     for (const struct rules *r = p == NULL ? NULL : p->lists; r != NULL; r = r->next)
         write_name(&out, "list", r);
     buf_lit(&out, "</query>");
-    iq_result(iq, buf_slice(&out));
-    buf_fini(&out);
+    iq_result_buf(iq, &out);
 }
 
 static void write_rule(struct buf *out, const struct rule *r, long long order)
@@ -88,8 +87,7 @@ static void answer_list(struct iq *iq, const struct rules *r)
         write_rule(&out, &rule, renumber ? (long long)i + 1 : (long long)rule.order);
     }
     buf_lit(&out, "</list></query>");
-    iq_result(iq, buf_slice(&out));
-    buf_fini(&out);
+    iq_result_buf(iq, &out);
 }
 
 static void lists_get(struct iq *iq)

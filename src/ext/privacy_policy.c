@@ -453,8 +453,7 @@ void policy_get(struct iq *iq)
         buf_printf(&out, "' action='%s'/>", actions[rule.action]);
     }
     buf_lit(&out, "</policy>");
-    iq_result(iq, buf_slice(&out));
-    buf_fini(&out);
+    iq_result_buf(iq, &out);
 }
 
 /* Commands. */

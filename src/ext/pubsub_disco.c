@@ -66,15 +66,6 @@ static void answer_missing(struct iq *iq)
         iq_result(iq, SLICE("<query xmlns='" NS_DISCO_ITEMS "'></query>"));
 }
 
-static void answer(struct iq *iq, struct buf *out)
-{
-    if (out->overflow)
-        iq_error(iq, SE_RESOURCE_CONSTRAINT, SLICE("the answer would be too long"));
-    else
-        iq_result(iq, buf_slice(out));
-    buf_fini(out);
-}
-
 static void open_query(struct buf *out, const char *ns, slice node)
 {
     buf_init(out, PS_ANSWER_BYTES_MAX);
@@ -119,7 +110,7 @@ static void answer_info(struct iq *iq, const struct ps_node *n)
     form_put_int(&out, "pubsub#num_subscribers", n->subscribers.count);
     form_close(&out);
     buf_lit(&out, "</query>");
-    answer(iq, &out);
+    iq_result_buf(iq, &out);
 }
 
 /* §5.2 */
@@ -161,7 +152,7 @@ static void answer_nodes(struct iq *iq, const struct ps_service *s)
         buf_lit(&out, "'/>");
     }
     buf_lit(&out, "</query>");
-    answer(iq, &out);
+    iq_result_buf(iq, &out);
 }
 
 /* §5.5 */
@@ -191,7 +182,7 @@ static void items_found(void *arg, enum store_result result, const struct store_
         buf_lit(&out, "'/>");
     }
     buf_lit(&out, "</query>");
-    answer(iq, &out);
+    iq_result_buf(iq, &out);
 }
 
 static void read_items(struct iq *iq, const struct ps_node *n)

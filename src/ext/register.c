@@ -379,8 +379,7 @@ static void register_get(struct iq *iq)
     buf_lit(&out, "<query xmlns='" NS_REGISTER "'><registered/>" INSTRUCTIONS "<username>");
     xml_escape(&out, jid_split(a->jid).local);
     buf_lit(&out, "</username><password/></query>");
-    iq_result(iq, buf_slice(&out));
-    buf_fini(&out);
+    iq_result_buf(iq, &out);
 }
 
 /* Whoever changes the password or removes the account may have to say the current password: a token

@@ -82,8 +82,7 @@ static void answer_info(struct iq *iq)
     form_put_int(&out, "number_of_messages", count);
     form_close(&out);
     buf_lit(&out, "</query>");
-    iq_result(iq, buf_slice(&out));
-    buf_fini(&out);
+    iq_result_buf(iq, &out);
 }
 
 /* The value of the first attribute, as stanza_store() writes it. */
@@ -119,8 +118,7 @@ static void headers_read(void *arg, enum store_result r, const struct store_batc
         buf_lit(&out, "'/>");
     }
     buf_lit(&out, "</query>");
-    iq_result(iq, buf_slice(&out));
-    buf_fini(&out);
+    iq_result_buf(iq, &out);
 }
 
 static void answer_items(struct iq *iq)

@@ -223,8 +223,7 @@ static void fields_get(struct iq *iq)
         form_ask(&out, &form_rows[i]);
     form_close(&out);
     buf_lit(&out, "</query>");
-    iq_result(iq, buf_slice(&out));
-    buf_fini(&out);
+    iq_result_buf(iq, &out);
 }
 
 /* false: the request is answered. */

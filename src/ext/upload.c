@@ -198,9 +198,8 @@ static void answer_slot(struct iq *iq, struct upload_slot *slot)
     buf_lit(&out, "'/><put url='");
     xml_escape(&out, buf_slice(&url));
     buf_lit(&out, "'/></slot>");
-    iq_result(iq, buf_slice(&out));
     buf_fini(&url);
-    buf_fini(&out);
+    iq_result_buf(iq, &out);
 }
 
 /* The request as it was checked; read again, since a held IQ keeps no more. */
@@ -301,8 +300,7 @@ static bool discover(struct iq *iq, slice node)
     form_put_int(&out, "max-file-size", setting_int(&upload_bytes_max));
     form_close(&out);
     buf_lit(&out, "</query>");
-    iq_result(iq, buf_slice(&out));
-    buf_fini(&out);
+    iq_result_buf(iq, &out);
     return true;
 }
 

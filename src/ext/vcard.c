@@ -172,8 +172,7 @@ static void photo_found(void *arg, enum stanza_error e, slice photo)
     }
     buf_init(&out, ANSWER_BYTES_MAX);
     write_with_photo(&out, &card, photo);
-    iq_result(iq, buf_slice(&out));
-    buf_fini(&out);
+    iq_result_buf(iq, &out);
 }
 
 static void vcard_found(void *arg, enum store_result result, const struct store_batch *b)

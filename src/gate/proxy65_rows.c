@@ -126,8 +126,7 @@ static void address_get(struct iq *iq)
     buf_lit(&out, "' host='");
     xml_escape(&out, address.len > 0 ? address : parent);
     buf_printf(&out, "' port='%d'/></query>", port != 0 ? (int)port : proxy65_port());
-    iq_result(iq, buf_slice(&out));
-    buf_fini(&out);
+    iq_result_buf(iq, &out);
 }
 
 /* §5.3.3: SHA-1 of stream id, initiator and target, in hexadecimal. */

@@ -397,8 +397,7 @@ static void ends_read(void *arg, enum store_result r, const struct store_batch *
     }
     buf_init(&out, ANSWER_BYTES_MAX);
     archive_ends_write(&out, b, 0);
-    iq_result(iq, buf_slice(&out));
-    buf_fini(&out);
+    iq_result_buf(iq, &out);
 }
 
 void archive_ends_answer(struct iq *iq, int64_t owner, uint64_t lane)
@@ -415,6 +414,5 @@ void archive_form_answer(struct iq *iq)
     struct buf out;
     buf_init(&out, ANSWER_BYTES_MAX);
     mam_form_write(&out);
-    iq_result(iq, buf_slice(&out));
-    buf_fini(&out);
+    iq_result_buf(iq, &out);
 }

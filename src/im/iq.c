@@ -86,6 +86,15 @@ void iq_result(struct iq *iq, slice payload)
                            payload));
 }
 
+void iq_result_buf(struct iq *iq, struct buf *payload)
+{
+    if (payload->overflow)
+        iq_error(iq, SE_RESOURCE_CONSTRAINT, SLICE("the answer is too long to be sent"));
+    else
+        iq_result(iq, buf_slice(payload));
+    buf_fini(payload);
+}
+
 void iq_error(struct iq *iq, enum stanza_error e, slice text)
 {
     answer(iq, stanza_make_error(iq->st, e, text));

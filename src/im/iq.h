@@ -8,6 +8,7 @@
 #include "xmpp/stanza.h"
 
 struct account;
+struct buf;
 struct host;
 struct session;
 struct worker;
@@ -45,6 +46,9 @@ struct iq_rule {
 };
 
 void iq_result(struct iq *iq, slice payload); /* XML text; may be empty. A held IQ is freed by it */
+/* The same from a buffer, which is released. If it has overflowed, the answer is
+ * resource-constraint. */
+void iq_result_buf(struct iq *iq, struct buf *payload);
 void iq_error(struct iq *iq, enum stanza_error e, slice text);
 /* With type and an application element (XML) inside <error/>. */
 void iq_error_with(struct iq *iq, enum stanza_error e, slice text, slice app_xml);

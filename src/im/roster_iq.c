@@ -50,11 +50,7 @@ static void answer_all(struct iq *iq)
         if (is_listed(r->items[i]))
             roster_item_write(&out, r->items[i]);
     buf_lit(&out, "</query>");
-    if (out.overflow)
-        iq_error(iq, SE_RESOURCE_CONSTRAINT, SLICE("the roster is too long to be sent"));
-    else
-        iq_result(iq, buf_slice(&out));
-    buf_fini(&out);
+    iq_result_buf(iq, &out);
 }
 
 static int by_version(const void *one, const void *other)

@@ -421,8 +421,7 @@ static void answer(struct iq *iq, const struct room *r, const struct wanted *wha
     if (l.len < total)
         rsm_write(&l.out, &(struct rsm_page){ l.first, l.last, (int64_t)l.from, (int64_t)total });
     buf_lit(&l.out, "</query>");
-    iq_result(iq, buf_slice(&l.out));
-    buf_fini(&l.out);
+    iq_result_buf(iq, &l.out);
 }
 
 /* §8.5 the voice list is for moderators, §9.8 that of moderators for admins; §9.2 outcasts for

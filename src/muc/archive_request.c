@@ -75,8 +75,7 @@ static void finish(struct request *q, uint32_t first, uint32_t count)
     struct buf out;
     buf_init(&out, 4096);
     archive_fin_write(&out, &q->find, first, count);
-    iq_result(end(q), buf_slice(&out));
-    buf_fini(&out);
+    iq_result_buf(end(q), &out);
 }
 
 static void sent(struct archive_page *p, enum err e)

@@ -340,8 +340,7 @@ static void answer(struct worker *w, void *arg)
         buf_printf(&out, "' unread='%u'/>", q->room[i].unread);
     }
     buf_lit(&out, "</rooms>");
-    iq_result(q->iq, buf_slice(&out));
-    buf_fini(&out);
+    iq_result_buf(q->iq, &out);
 }
 
 static void listed(void *arg, enum store_result result, const struct store_batch *b)

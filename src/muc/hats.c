@@ -240,8 +240,7 @@ static void answer(struct iq *iq, slice node, slice session, const char *status,
     buf_printf(&out, "' status='%s'>", status);
     buf_add(&out, inner);
     buf_lit(&out, "</command>");
-    iq_result(iq, buf_slice(&out));
-    buf_fini(&out);
+    iq_result_buf(iq, &out);
 }
 
 static void show_wearer(struct room *r, slice bare)

@@ -127,8 +127,7 @@ static void answer(struct listing *l)
                                       .index = (int64_t)from,
                                       .count = (int64_t)l->count });
     buf_lit(&out, "</query>");
-    iq_result(iq, buf_slice(&out));
-    buf_fini(&out);
+    iq_result_buf(iq, &out);
 }
 
 static void listing_end(struct listing *l)
@@ -243,8 +242,7 @@ static void write_info(struct iq *iq, const struct room *r)
     room_hats_disco(d, r, iq->tmp);
     buf_init(&out, ANSWER_BYTES_MAX);
     disco_write_info(&out, d, (slice){ 0 });
-    iq_result(iq, buf_slice(&out));
-    buf_fini(&out);
+    iq_result_buf(iq, &out);
 }
 
 /* §7.12: the nickname that the asking user has registered here. */
@@ -260,8 +258,7 @@ static void write_nick(struct iq *iq, const struct room *r)
         buf_lit(&out, "'/>");
     }
     buf_lit(&out, "</query>");
-    iq_result(iq, buf_slice(&out));
-    buf_fini(&out);
+    iq_result_buf(iq, &out);
 }
 
 static void room_info(struct iq *iq)
@@ -303,8 +300,7 @@ static void room_items(struct iq *iq)
         buf_lit(&out, "'/>");
     }
     buf_lit(&out, "</query>");
-    iq_result(iq, buf_slice(&out));
-    buf_fini(&out);
+    iq_result_buf(iq, &out);
 }
 
 /* XEP-0199: clients see whether the room is there; XEP-0410 asks by the occupant JID. */

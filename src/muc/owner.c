@@ -64,11 +64,7 @@ static void owner_get(struct iq *iq)
     buf_lit(&out, "<query xmlns='" NS_MUC_OWNER "'>");
     room_config_form(&out, &r->config, &people, r->jid, q.by);
     buf_lit(&out, "</query>");
-    if (out.overflow)
-        iq_error(iq, SE_RESOURCE_CONSTRAINT, (slice){ 0 });
-    else
-        iq_result(iq, buf_slice(&out));
-    buf_fini(&out);
+    iq_result_buf(iq, &out);
 }
 
 /* Those whom the form names, or names no longer (§10.2): a former owner is an administrator, a

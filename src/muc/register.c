@@ -75,8 +75,7 @@ static void register_get(struct iq *iq)
     form_ask_value(&b, &follow_row, a != NULL && a->follows ? SLICE("1") : SLICE("0"));
     form_close(&b);
     buf_lit(&b, "</query>");
-    iq_result(iq, buf_slice(&b));
-    buf_fini(&b);
+    iq_result_buf(iq, &b);
 }
 
 static void registered(struct room *r, enum err e, void *arg)
