@@ -1,13 +1,16 @@
-/* Members and administrators who are not in the room are shown to those who are, if the room wants
- * that (muster#roomconfig_showabsent; status 102 and 103 of XEP-0045 §15.6 tell when it begins and
- * ends): as unavailable presence with their affiliation and no role, from the nickname they have
- * registered, or where everybody sees addresses, the localpart of theirs. In a room with more
- * people than ABSENT_MAX nobody absent is shown; that is what lists are for. */
+#include "muc/absent.h"
 #include "base/arena.h"
 #include "base/buf.h"
+#include "codec/xml_elem.h"
+#include "im/audience.h"
 #include "im/worker.h"
+#include "muc/affiliation.h"
+#include "muc/config.h"
+#include "muc/occupant.h"
 #include "muc/occupant_id.h"
-#include "muc/private.h"
+#include "muc/room.h"
+#include "muc/show.h"
+#include "xmpp/muc.h"
 #include "xmpp/nickname.h"
 #include "xmpp/ns.h"
 

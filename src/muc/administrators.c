@@ -10,10 +10,16 @@
 #include "im/guest.h"
 #include "im/node.h"
 #include "im/worker.h"
+#include "muc/affiliation.h"
 #include "muc/muc.h"
+#include "muc/occupant.h"
 #include "muc/operate.h"
 #include "muc/room.h"
+#include "muc/rooms.h"
 #include "muc/settings.h"
+#include "muc/show.h"
+#include "store/store.h"
+#include "xmpp/muc.h"
 #include <stdatomic.h>
 
 /* The changes of the list, of the set and of the setting are told by worker 0 alone, so that one

@@ -1,10 +1,14 @@
-/* Affiliations of a room (XEP-0045 §5.2), and what their change does to those in it (§9, §10). */
-#include "base/arena.h"
+#include "muc/affiliation.h"
 #include "base/mem.h"
 #include "im/worker.h"
+#include "muc/absent.h"
 #include "muc/administrators.h"
-#include "muc/private.h"
+#include "muc/config.h"
+#include "muc/occupant.h"
+#include "muc/room.h"
+#include "muc/rooms.h"
 #include "muc/settings.h"
+#include "muc/show.h"
 #include "xmpp/nickname.h"
 
 static uint64_t bytes_of(const struct affiliate *a)

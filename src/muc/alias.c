@@ -19,7 +19,12 @@
 #include "im/remote.h"
 #include "im/worker.h"
 #include "muc/muc.h"
-#include "muc/private.h"
+#include "muc/occupant.h"
+#include "muc/room.h"
+#include "muc/rooms.h"
+#include "muc/service.h"
+#include "muc/show.h"
+#include "store/store.h"
 #include <stdatomic.h>
 
 static void automatic_changed(const struct setting *s);

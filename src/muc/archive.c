@@ -3,10 +3,15 @@
 #include "base/mem.h"
 #include "im/archive.h"
 #include "im/feature.h"
-#include "im/node.h"
 #include "im/worker.h"
+#include "io/timer.h"
+#include "muc/archive_bury.h"
+#include "muc/archive_delete.h"
 #include "muc/archive_private.h"
+#include "muc/archive_queue.h"
+#include "muc/archive_rules.h"
 #include "muc/muc.h"
+#include "store/store.h"
 #include "xmpp/stanza.h"
 
 struct log_area muc_archive_log = { .name = "muc.archive" };

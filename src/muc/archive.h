@@ -1,6 +1,5 @@
-/* archive: stores the messages of a room under the room's id (im/archive.h) and answers queries
- * (XEP-0313 §5.1.2). It does not check permissions: the room does. Confined to the home of the
- * room, but for room_archive_full().
+/* archive: stores the messages of a room under the room's id (im/archive.h); muc/archive_request.h
+ * answers queries. Confined to the home of the room, but for room_archive_full().
  *
  * A message is stored as it was relayed, with the real full JID of the author as `to`, which is
  * shown only to users who may see it.
@@ -11,18 +10,14 @@
  * before, it is lost, and no h covers it.
  *
  * Limits: muc.recording-queue messages wait on the node, then room_archive_full() and the room
- * refuses what is said; READERS_MAX queries under way on a worker, READERS_EACH_MAX of one address;
- * a page as in im/archive_page.h. */
+ * refuses what is said. */
 #pragma once
 #include "base/err.h"
 #include "im/origin.h"
 #include "im/router.h"
 #include "muc/history.h"
-#include "store/store.h"
 
-struct arena;
-struct iq;
-struct stanza;
+struct store_batch;
 struct worker;
 
 struct room_archive {
@@ -49,22 +44,6 @@ bool room_archive_full(void); /* any thread */
 typedef void room_history_done_fn(struct room_archive *a, void *arg);
 void room_history_load(struct room_history *h, struct room_archive *a, uint32_t most,
                        room_history_done_fn *done, void *arg);
-
-/* The user who asks, and what the room permits. */
-enum room_sight {
-    SIGHT_NONE,  /* nothing: forbidden */
-    SIGHT_NICKS, /* who said what by nickname (and occupant-id) */
-    SIGHT_JIDS   /* the real JIDs, too */
-};
-struct room_reader {
-    enum room_sight sight;
-    uint32_t page_max; /* messages of a page */
-};
-/* Answers, at once or later, <query/> of type set, of type get, and <metadata/>. The room may be
- * unloaded meanwhile. */
-void room_archive_query(const struct room_archive *a, struct iq *iq, struct room_reader who);
-void room_archive_form(struct iq *iq, struct room_reader who);
-void room_archive_metadata(const struct room_archive *a, struct iq *iq, struct room_reader who);
 
 /* Retraction and moderation (XEP-0424, XEP-0425): the message gives way to a tombstone. The history
  * in memory is not changed by it: see room_history_bury(). */

@@ -1,14 +1,15 @@
-/* Tombstones in the archive of a room (XEP-0424 §5, XEP-0425): the id of what is retracted is that
- * of its stanza-id, so it is one row, which is changed as long as it is still as it was read. */
+#include "muc/archive_bury.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "codec/xml_elem.h"
 #include "im/account.h"
 #include "im/archive.h"
-#include "im/archive_words.h"
 #include "im/worker.h"
 #include "io/timer.h"
+#include "muc/archive.h"
 #include "muc/archive_private.h"
+#include "muc/archive_queue.h"
+#include "store/store.h"
 #include "xmpp/ns.h"
 #include "xmpp/stanza.h"
 

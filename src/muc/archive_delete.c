@@ -1,10 +1,12 @@
-/* Deletes archives of destroyed rooms in small steps (im/archive_leave.c), so that other work is
- * not delayed. A table lists the archives with the last id to delete. The transaction that destroys
- * a room adds it, so a restart continues. One archive after the other, on worker 0. */
+#include "muc/archive_delete.h"
 #include "im/archive.h"
 #include "im/node.h"
 #include "im/worker.h"
+#include "io/timer.h"
+#include "muc/archive.h"
 #include "muc/archive_private.h"
+#include "muc/archive_queue.h"
+#include "store/store.h"
 
 enum { AGAIN_MS = 10000 };
 

@@ -1,8 +1,4 @@
-/* The queue of room messages that are not in the database yet. They are written in order, in runs
- * of one room, and tried again every RETRY_MS while the database is away. Before a run is written,
- * the database is searched for it, because an earlier write with an unknown outcome may have stored
- * a part. Senders get their acknowledgement after the commit, however long that takes (architecture
- * §6). */
+#include "muc/archive_queue.h"
 #include "base/alarm.h"
 #include "base/buf.h"
 #include "base/mem.h"
@@ -11,8 +7,15 @@
 #include "im/account.h"
 #include "im/archive.h"
 #include "im/archive_words.h"
+#include "im/router.h"
 #include "im/worker.h"
+#include "io/timer.h"
+#include "muc/archive.h"
+#include "muc/archive_bury.h"
+#include "muc/archive_delete.h"
 #include "muc/archive_private.h"
+#include "muc/history.h"
+#include "store/store.h"
 
 enum { RETRY_MS = 1000, PREFIX_BYTES = 1 << 20, ENDED_MAX = 256 };
 

@@ -1,17 +1,11 @@
-/* Requests to the archive of a room (XEP-0313 §5.1.2): found by im/archive_query.h and sent by
- * im/archive_page.h to whoever asked, who may be anywhere. The room may be gone meanwhile: nothing
- * here looks at it again.
- *
- * Limits: READERS_MAX under way on a worker, READERS_EACH_MAX of one address. */
+#include "muc/archive_request.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/hash.h"
-#include "codec/xml_elem.h"
-#include "im/account.h"
 #include "im/archive_page.h"
 #include "im/archive_query.h"
 #include "im/iq.h"
-#include "im/worker.h"
+#include "muc/archive.h"
 #include "muc/archive_private.h"
 #include "xmpp/mam.h"
 #include "xmpp/ns.h"

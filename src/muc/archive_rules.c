@@ -1,10 +1,13 @@
-/* Permissions for the archive of a room (XEP-0313 §5.1.2). Users who are in the room, or may enter
- * it without approval, can read it. Only those who may see addresses can see the addresses of
- * authors. */
+#include "muc/archive_rules.h"
 #include "im/archive_words.h"
-#include "muc/archive_private.h"
-#include "muc/private.h"
+#include "muc/affiliation.h"
+#include "muc/archive_request.h"
+#include "muc/config.h"
+#include "muc/occupant.h"
+#include "muc/room.h"
+#include "muc/rooms.h"
 #include "xmpp/disco_info.h"
+#include "xmpp/muc.h"
 #include "xmpp/ns.h"
 
 static struct room_reader reader_of(const struct room *r, const struct stanza *st)

@@ -1,9 +1,12 @@
 /* What becomes of a message of a room whose write did not end in time, and tombstones. */
-#include "base/metric.h"
 #include "im/archive.h"
+#include "im/feature.h"
 #include "im/test_node.h"
+#include "muc/archive.h"
 #include "muc/archive_private.h"
+#include "muc/history.h"
 #include "muc/muc.h"
+#include "store/store.h"
 
 #include <setjmp.h>
 #include <sqlite3.h>

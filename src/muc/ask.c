@@ -1,15 +1,21 @@
-/* What is asked of a room by message: invitations that it passes on and their declines (XEP-0045
- * §7.8.2), requests for voice (§7.13, §8.6) and what administrators answer to these and to
- * registrations (§9.9). */
-#include "base/arena.h"
+#include "muc/ask.h"
 #include "base/buf.h"
 #include "base/mem.h"
+#include "codec/xml_elem.h"
 #include "im/node.h"
-#include "im/session.h"
 #include "im/ticket_join.h"
 #include "im/worker.h"
-#include "muc/private.h"
+#include "muc/affiliation.h"
+#include "muc/change.h"
+#include "muc/config.h"
+#include "muc/occupant.h"
+#include "muc/pace.h"
+#include "muc/register.h"
+#include "muc/room.h"
+#include "muc/say.h"
+#include "muc/show.h"
 #include "xmpp/form.h"
+#include "xmpp/muc.h"
 #include "xmpp/ns.h"
 
 enum { MESSAGE_BYTES_MAX = 64 * 1024, INVITES_MAX = 50 };

@@ -1,10 +1,4 @@
-/* Bookmarks of registered members (setting muc.bookmark): users who register with a persistent room
- * get a bookmark, so that their clients enter it at login (XEP-0402). It is removed with the
- * registration. The room tells the home of the account by a fan; there the account asks itself as a
- * client of it would, so whatever answers requests for bookmarks keeps them. A bookmark that is
- * there already is left as it is. Accounts of ours only. What concerns one account and room is done
- * one after the other, as each looks first at what is there. */
-#include "base/arena.h"
+#include "muc/bookmark.h"
 #include "base/buf.h"
 #include "base/list.h"
 #include "base/mem.h"
@@ -13,10 +7,13 @@
 #include "im/account.h"
 #include "im/ask.h"
 #include "im/fan.h"
+#include "im/feature.h"
 #include "im/guest.h"
 #include "im/worker.h"
+#include "muc/affiliation.h"
+#include "muc/config.h"
 #include "muc/muc.h"
-#include "muc/private.h"
+#include "muc/room.h"
 #include "xmpp/ns.h"
 
 #define NS_BOOKMARKS "urn:xmpp:bookmarks:1"

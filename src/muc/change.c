@@ -1,13 +1,28 @@
-/* Changes of a room's stored state: prepare, commit, apply (architecture §3), one under way a room.
- * What a change means to those who are in the room follows when it is applied, so that all ways to
- * make it (a client, an operator, a registration) have the same effects. */
+#include "muc/change.h"
 #include "base/arena.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/setting.h"
 #include "im/worker.h"
-#include "muc/private.h"
+#include "io/timer.h"
+#include "muc/affiliation.h"
+#include "muc/archive.h"
+#include "muc/ask.h"
+#include "muc/bookmark.h"
+#include "muc/config.h"
+#include "muc/config_form.h"
+#include "muc/follow.h"
+#include "muc/makers.h"
+#include "muc/metrics.h"
+#include "muc/occupant.h"
+#include "muc/room.h"
+#include "muc/rooms.h"
 #include "muc/settings.h"
+#include "muc/show.h"
+#include "muc/store.h"
+#include "muc/vcard.h"
+#include "store/store.h"
+#include "xmpp/muc.h"
 #include "xmpp/nickname.h"
 
 enum { COMMIT_MS = 600 * 1000, EDITS_MAX = 4000, EDITS_LOGGED_MAX = 16 };

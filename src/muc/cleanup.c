@@ -1,28 +1,19 @@
-/* cleanup: destroys unused rooms. A room is unused if it is persistent and empty, and its last
- * message is older than a number of days. A room without messages counts from the day when it was
- * made.
- *
- * The table room_spoken holds the day of each room's last message. The archive cannot tell: its
- * messages may have been deleted, and some rooms are not archived. The row is written with the
- * first message of a day.
- *
- * A pass looks at all rooms, one after the other, each on its home worker. It begins and ends on
- * worker 0. The command `room cleanup` starts one; muc.cleanup-days starts one every hour. Only one
- * runs at a time.
- *
- * Limit: a pass holds the addresses of PAGE_ROWS rooms at a time. */
+#include "muc/cleanup.h"
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/units.h"
-#include "im/account.h"
+#include "im/feature.h"
 #include "im/node.h"
 #include "im/users.h"
 #include "im/worker.h"
 #include "io/timer.h"
+#include "muc/change.h"
 #include "muc/muc.h"
 #include "muc/operate.h"
-#include "muc/private.h"
+#include "muc/room.h"
+#include "muc/store.h"
+#include "store/store.h"
 
 enum { PAGE_ROWS = 64, FIRST_MS = 60000, PASS_MS = 3600000 };
 #define DAY_MS 86400000ll

@@ -1,7 +1,6 @@
 /* config: the configuration of a room (XEP-0045 §10.1, §10.2) as a value: what the settings make of
- * it for a new room, the form that shows it to an owner, the form that changes it, the text it is
- * stored as, and what disco#info tells of it. Pure but for the settings (muc/settings.h), which are
- * read when a room is made, and to see what owners may change.
+ * it for a new room, what it allows, and what disco#info tells of it. Pure but for the settings
+ * (muc/settings.h).
  *
  * A value may be copied by assignment; its texts belong to somebody else (a form, stored text)
  * until room_config_keep() makes a copy that owns them.
@@ -10,11 +9,9 @@
  * stored. */
 #pragma once
 #include "base/slice.h"
-#include "xmpp/form.h"
 #include "xmpp/muc.h"
 
 struct arena;
-struct buf;
 struct disco_info;
 
 enum { ROOM_TEXT_MAX = 1023, ROOM_CONTACTS_MAX = 16, ROOM_STORED_MAX = 64 * 1024 };
@@ -29,7 +26,7 @@ enum room_text {
     ROOM_LANGUAGE,
     ROOM_SECRET,
     ROOM_PUBSUB,   /* XMPP URI of a node */
-    ROOM_CONTACTS, /* addresses, each ends with a tab: room_config_contacts() */
+    ROOM_CONTACTS, /* addresses, each ends with a tab: room_contact_next() */
     ROOM_TEXTS
 };
 
@@ -75,55 +72,7 @@ unsigned room_flags(const struct room_config *c); /* ROOM_MODERATED, ROOM_MEMBER
 /* The contacts one by one: `rest` begins as text[ROOM_CONTACTS]. */
 bool room_contact_next(slice *rest, slice *jid);
 
-/* Who edits the configuration. Owners neither see nor change fields that settings reserve for
- * administrators of group chat. */
-enum room_editor { EDITOR_OWNER, EDITOR_ADMIN };
-
-/* The fields muc#roomconfig_roomowners and _roomadmins, which are not part of the configuration but
- * whole lists of affiliations, of bare JIDs. Absent: as they are. */
-struct room_people {
-    bool has_owners, has_admins;
-    const slice *owner, *admin;
-    unsigned owner_count, admin_count;
-};
-
-/* Appends the form to fill in (§10.1.3), with at most FORM_VALUES_MAX / 2 people: both lists are
- * left out if there are more, or if `people` does not have them. */
-void room_config_form(struct buf *out, const struct room_config *c,
-                      const struct room_people *people, slice room, enum room_editor by);
-/* Takes over what a submitted form says: fields that are not there keep their value, unknown ones
- * are ignored, and one that may not be changed is fine as long as it changes nothing. A form
- * without any field is fine, too (an instant room, §10.1.2). false: f->error and f->text say why,
- * and *c and *people are as they were. Texts are borrowed from the form. */
-bool room_config_read(struct room_config *c, struct room_people *people, struct form *f,
-                      enum room_editor by);
-
-/* The fields one by one, for operators, with names such as `membersonly` and values as text: on and
- * off, words, or the text itself. */
-struct room_field {
-    slice name, label, value, allowed; /* allowed: says which values there are */
-    bool secret;                       /* value is a password */
-};
-typedef void room_config_fn(const struct room_field *shown, void *arg);
-void room_config_each(const struct room_config *c, struct arena *tmp, room_config_fn *fn,
-                      void *arg);
-/* Sets one, by such a name or the one of the form, as a submitted form does. false: f->error
- * (SE_ITEM_NOT_FOUND: no such field) and f->text say why, and *c is as it was. Texts are borrowed
- * from `text` or in tmp. */
-bool room_config_is_secret(slice name); /* a password, or no field: it may be one mistyped */
-bool room_config_set(struct room_config *c, slice name, slice text, struct form *f,
-                     struct arena *tmp);
-
-/* Appends the text for the database; and back. Stored text may be damaged: what makes no sense is
- * left at the default. The texts are in tmp. */
-void room_config_store(struct buf *out, const struct room_config *c);
-void room_config_load(struct room_config *c, slice stored, struct arena *tmp);
-/* The same for the database, where the password is sealed (config_sealed.c). `jid` is the room's.
- */
-void room_config_seal(struct buf *out, const struct room_config *c, slice jid, struct arena *tmp);
-void room_config_unseal(struct room_config *c, slice stored, slice jid, struct arena *tmp);
-
-/* What differs, as bits; 0: nothing. */
+/* What differs between two configurations, as bits; 0: nothing. */
 enum room_diff {
     DIFF_LOGGING = 1,      /* room_logs(): privacy-related */
     DIFF_WHOIS = 2,        /* privacy-related */
@@ -137,7 +86,6 @@ enum room_diff {
     DIFF_OTHER = 512
 };
 enum { DIFF_PRIVACY = DIFF_LOGGING | DIFF_WHOIS };
-unsigned room_config_diff(const struct room_config *was, const struct room_config *is);
 /* The status codes that occupants are told (§10.2.1, §15.6): 102 or 103 (absent members), 170 or
  * 171 (logging), 172 or 173 (addresses), 104 for the rest; returns how many. */
 enum { ROOM_CODES_MAX = 4 };

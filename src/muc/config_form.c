@@ -1,11 +1,12 @@
-/* The fields of a room's configuration as one table, and what is made of it: the owner's form, the
- * reader of a submitted one, the stored text, the comparison. */
+#include "muc/config_form.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "codec/xml_elem.h"
 #include "muc/config.h"
 #include "muc/settings.h"
+#include "xmpp/form.h"
 #include "xmpp/jid.h"
+#include "xmpp/muc.h"
 #include "xmpp/ns.h"
 #include <inttypes.h>
 #include <stddef.h>

@@ -5,7 +5,9 @@
 #include "base/ensure.h"
 #include "codec/xml_elem.h"
 #include "muc/config.h"
+#include "muc/config_form.h"
 #include "muc/settings.h"
+#include "xmpp/form.h"
 
 static void check_form(const struct room_config *c, struct arena *tmp)
 {

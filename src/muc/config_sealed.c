@@ -1,9 +1,9 @@
-/* The configuration of a room in the database: its password is sealed (auth/seal.h). Without the
- * key of the node it is not stored, and nobody enters by a password until an owner sets another. */
+#include "muc/config_sealed.h"
 #include "auth/seal.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "muc/config.h"
+#include "muc/config_form.h"
 
 #define SEALED "sealed="
 

@@ -2,8 +2,11 @@
 #include "base/buf.h"
 #include "codec/xml_elem.h"
 #include "muc/config.h"
+#include "muc/config_form.h"
 #include "muc/settings.h"
 #include "xmpp/disco_info.h"
+#include "xmpp/form.h"
+#include "xmpp/muc.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,12 +1,4 @@
-/* Followers: members who registered for what is said while they are not in the room (XEP-0045
- * §7.10, docs/rooms.md). They get it on all their sessions, with the number of messages that they
- * have not seen, and their devices that are away are told. Of accounts of ours only.
- *
- * Messages count as read for a follower in the room, until the follower's client sends a marker
- * (XEP-0333); from then on only markers count. His own messages he has seen with all before them.
- *
- * The numbers are stored when a follower leaves, and when the room is unloaded or the node stops.
- * Limits: as many followers as affiliations; UNREAD_MAX; ROOMS_MAX rooms in an answer. */
+#include "muc/follow.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/mem.h"
@@ -14,10 +6,16 @@
 #include "codec/xml_elem.h"
 #include "im/account.h"
 #include "im/fan.h"
+#include "im/feature.h"
+#include "im/iq.h"
 #include "im/server.h"
 #include "im/worker.h"
+#include "muc/affiliation.h"
+#include "muc/history.h"
 #include "muc/muc.h"
-#include "muc/private.h"
+#include "muc/room.h"
+#include "muc/rooms.h"
+#include "store/store.h"
 #include "xmpp/archive_id.h"
 #include "xmpp/ns.h"
 #include <stdlib.h>

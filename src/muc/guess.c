@@ -1,14 +1,9 @@
-/* guess: counts wrong passwords for a room (XEP-0045 §7.2.6), for each user and for the room. A
- * user with too many has to wait, even with the right password, since guessing would find it
- * otherwise. Counts decrease at an even rate. Kept with the room while it is in memory, where it
- * stays for that.
- *
- * Limit: GUESSERS_MAX users; the oldest is forgotten first, and the room's own count stays. */
+#include "muc/guess.h"
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "im/worker.h"
-#include "muc/private.h"
+#include "muc/room.h"
 #include "muc/settings.h"
 
 enum { GUESSERS_MAX = 256, WHOLE = 1000 };

@@ -1,21 +1,22 @@
-/* hats: titles of users in a room (XEP-0317): a URI and a text, which administrators of the room
- * give and take with the commands of §3.5 and §3.6. They are sent in the user's presence. A hat
- * belongs to a bare JID, in the room or not, and is stored with a persistent room. Owners define
- * the hats to choose from (§3.2, §3.3), which are stored without an address. All who may enter can
- * list these. Colours (hats#hue) are not kept.
- *
- * Limits: ROOM_HATS_MAX in a room, HATS_WORN_MAX of one person, HATS_DEFINED_MAX to choose from,
- * HAT_TEXT_MAX bytes a URI or title. */
+#include "muc/hats.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "codec/xml_elem.h"
 #include "im/feature.h"
 #include "im/worker.h"
+#include "muc/affiliation.h"
 #include "muc/muc.h"
-#include "muc/private.h"
+#include "muc/occupant.h"
+#include "muc/room.h"
+#include "muc/rooms.h"
+#include "muc/show.h"
+#include "muc/store.h"
+#include "store/store.h"
 #include "xmpp/disco_info.h"
 #include "xmpp/form.h"
+#include "xmpp/muc.h"
 #include "xmpp/ns.h"
 #include <inttypes.h>
 

@@ -1,21 +1,31 @@
-/* Service discovery of rooms (XEP-0045 §6) and of the service: which rooms there are, what they
- * are, who is in them. */
+#include "muc/info.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/mem.h"
 #include "base/rand.h"
-#include "im/feature.h"
-#include "im/host.h"
+#include "codec/xml_elem.h"
 #include "im/node.h"
 #include "im/worker.h"
-#include "muc/private.h"
-#include "muc/settings.h"
+#include "muc/affiliation.h"
+#include "muc/archive_rules.h"
+#include "muc/config.h"
+#include "muc/follow.h"
+#include "muc/hats.h"
+#include "muc/occupant.h"
+#include "muc/room.h"
+#include "muc/rooms.h"
+#include "muc/service.h"
+#include "muc/store.h"
+#include "muc/vcard.h"
+#include "store/store.h"
 #include "xmpp/disco_info.h"
+#include "xmpp/muc.h"
 #include "xmpp/ns.h"
 #include "xmpp/rsm.h"
 #include <stdlib.h>
 
-#define NS_MUC_UNIQUE "http://jabber.org/protocol/muc#unique"
+#define NS_MUC_OFFLINE "http://tigase.org/protocol/muc#offline"
+#define NS_MUC_UNIQUE  "http://jabber.org/protocol/muc#unique"
 
 enum {
     ANSWER_BYTES_MAX = 1 << 20,

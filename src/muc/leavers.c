@@ -4,8 +4,14 @@
 #include "base/mem.h"
 #include "im/account.h"
 #include "im/feature.h"
+#include "muc/affiliation.h"
+#include "muc/change.h"
+#include "muc/hats.h"
 #include "muc/muc.h"
-#include "muc/private.h"
+#include "muc/room.h"
+#include "muc/rooms.h"
+#include "store/store.h"
+#include "xmpp/muc.h"
 
 static struct store_stmt forget_stmt = {
     .name = "room.forget-account",

@@ -1,13 +1,14 @@
-/* lock: a new room is closed to others until its owner has configured it (XEP-0045 §10.1.3).
- * Clients that know no configuration would keep it so for ever: it opens as it is when an owner
- * speaks in it, or after muc.lock-timeout if an owner is in it. Otherwise nobody wants it, and it
- * ends. */
+#include "muc/lock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/setting.h"
 #include "im/worker.h"
-#include "muc/private.h"
+#include "io/timer.h"
+#include "muc/change.h"
+#include "muc/config.h"
+#include "muc/room.h"
 #include "muc/settings.h"
+#include "xmpp/muc.h"
 
 static void opened(struct room *r, enum err e, void *arg)
 {

@@ -1,13 +1,9 @@
-/* makers: how many rooms there are of each user who made them (room.creator), on this node, so that
- * one account does not take all that there may be; and how long the lists of affiliations are of
- * those that are loaded. Any worker: rooms are made and end seldom, so a
- * lock guards it. Stored rooms are counted at the start. */
+#include "muc/makers.h"
 #include "base/mem.h"
-#include "im/node.h"
-#include "im/worker.h"
 #include "muc/administrators.h"
-#include "muc/private.h"
+#include "muc/room.h"
 #include "muc/settings.h"
+#include "store/store.h"
 #include <pthread.h>
 
 struct maker {

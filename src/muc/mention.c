@@ -1,22 +1,18 @@
-/* Mentions: members who are named in a message while they are not in the room have their devices
- * that are away told of it (stage PUSH at the home of the account), also when they do not follow
- * the room; nothing is delivered to them. A mention is a registered nickname, or the localpart of
- * an account of the room's domain, as words of the text, or a reference (XEP-0372 §3.2).
- *
- * Limits: the first TEXT_BYTES of a text and WORDS_MAX words of it are looked at, each by hash, no
- * list is searched; MENTIONED_MAX people a message; each once in AGAIN_MS a room. */
+#include "muc/mention.h"
 #include "base/arena.h"
-#include "base/buf.h"
-#include "base/mem.h"
 #include "base/setting.h"
 #include "codec/xml_elem.h"
 #include "im/account.h"
 #include "im/fan.h"
+#include "im/feature.h"
+#include "im/host.h"
 #include "im/server.h"
 #include "im/worker.h"
+#include "muc/affiliation.h"
 #include "muc/muc.h"
-#include "muc/private.h"
+#include "muc/room.h"
 #include "muc/settings.h"
+#include "xmpp/muc.h"
 #include "xmpp/nickname.h"
 #include "xmpp/ns.h"
 

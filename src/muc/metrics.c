@@ -1,6 +1,6 @@
-/* What rooms count beside messages (muc/say.c, muc/archive_queue.c). */
+#include "muc/metrics.h"
+#include "im/feature.h"
 #include "muc/muc.h"
-#include "muc/private.h"
 
 struct metric rooms_metric = {
     .name = "muster_rooms",

@@ -3,9 +3,12 @@
  * arena of its call. */
 #pragma once
 #include "base/command.h"
-#include "muc/room.h"
+#include "xmpp/muc.h"
 
-struct feature;
+struct arena;
+struct room;
+struct store_stmt;
+struct worker;
 
 /* The address of a room; false: the call has failed. */
 bool operate_room_ok(struct command_call *call, slice text, slice *jid);
@@ -33,12 +36,3 @@ slice operate_people(const struct room *r, enum affiliation of, struct arena *ar
 
 /* How much a room has recorded, and when it was last spoken in (0: never recorded). */
 extern struct store_stmt operate_archive_stmt;
-
-/* Statements and commands of the other files: operate_list.c, operate_owner.c. */
-extern struct store_stmt operate_page_stmt, operate_people_stmt;
-extern struct command room_list_command, room_report_command, room_owner_command;
-/* operate_joins.c */
-extern struct store_stmt operate_joins_stmt;
-extern struct command room_joins_command;
-/* operate_config.c */
-extern struct command room_fields_command, room_set_command, room_unlock_command;

@@ -1,10 +1,12 @@
-/* The configuration of a room as operators see and change it: the fields of its owner's form, with
- * the same checks and the same consequences for those who are in the room. */
+#include "muc/operate_config.h"
 #include "base/arena.h"
-#include "base/mem.h"
-#include "im/worker.h"
+#include "muc/change.h"
+#include "muc/config.h"
+#include "muc/config_form.h"
 #include "muc/operate.h"
-#include "muc/private.h"
+#include "muc/owner.h"
+#include "muc/room.h"
+#include "xmpp/form.h"
 
 struct task {
     struct command_call *call;

@@ -1,11 +1,11 @@
-/* Lists for operators who entered and left a room that archives this (muc.archive-joins, or its
- * owner). Clients do not get it, because XEP-0313 is about messages only. */
+#include "muc/operate_joins.h"
 #include "base/arena.h"
 #include "im/account.h"
 #include "im/users.h"
 #include "im/worker.h"
 #include "muc/operate.h"
-#include "muc/private.h"
+#include "muc/room.h"
+#include "store/store.h"
 #include "xmpp/stanza.h"
 #include <inttypes.h>
 

@@ -1,13 +1,16 @@
-/* operate_list: which rooms there are: those in memory of all workers, and the rows of the
- * database. Rows are read in pages; what the report says beside them is read in small parts, so
- * that nobody waits for it. */
+#include "muc/operate_list.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "im/account.h"
 #include "im/node.h"
 #include "im/users.h"
 #include "im/worker.h"
+#include "muc/config.h"
 #include "muc/operate.h"
+#include "muc/room.h"
+#include "muc/rooms.h"
+#include "store/store.h"
+#include "xmpp/muc.h"
 #include "xmpp/precis.h"
 #include <stdlib.h>
 

@@ -1,11 +1,12 @@
-/* operate_owner: gives rooms another owner, many at once: all rooms are looked at before the first
- * is changed. One room after the other, each at its home. */
+#include "muc/operate_owner.h"
 #include "base/arena.h"
-#include "im/account.h"
 #include "im/node.h"
-#include "im/users.h"
 #include "im/worker.h"
+#include "muc/affiliation.h"
+#include "muc/change.h"
 #include "muc/operate.h"
+#include "muc/room.h"
+#include "xmpp/muc.h"
 
 enum { TRANSFER_ROOMS_MAX = 1000, FAILURES_SHOWN = 10 };
 

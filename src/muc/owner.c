@@ -1,16 +1,24 @@
-/* What the owner of a room asks of it by IQ (XEP-0045 §10.1, §10.2, §10.9): its configuration as a
- * form, an answer to that, the end of the room. */
+#include "muc/owner.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/mem.h"
+#include "codec/xml_elem.h"
 #include "im/feature.h"
-#include "im/worker.h"
+#include "muc/admin.h"
 #include "muc/administrators.h"
+#include "muc/affiliation.h"
+#include "muc/change.h"
+#include "muc/config.h"
+#include "muc/config_form.h"
 #include "muc/muc.h"
-#include "muc/private.h"
+#include "muc/occupant.h"
 #include "muc/room.h"
+#include "muc/rooms.h"
 #include "muc/settings.h"
+#include "muc/show.h"
+#include "xmpp/form.h"
 #include "xmpp/jid.h"
+#include "xmpp/muc.h"
 #include "xmpp/ns.h"
 
 enum { FORM_BYTES_MAX = 4 << 20 };

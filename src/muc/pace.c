@@ -1,13 +1,14 @@
-/* How fast an occupant may speak and ask (muc.message-rate, muc.message-burst): a bucket of
- * thousandths of a message. Messages beyond it are refused, with `wait`. Of presence that only says
- * another availability the last is shown, some time later: a client does not say again what it is,
- * and nobody must be left with what it was. */
+#include "muc/pace.h"
 #include "base/buf.h"
 #include "base/hash.h"
 #include "base/mem.h"
 #include "im/worker.h"
-#include "muc/private.h"
+#include "io/timer.h"
+#include "muc/occupant_id.h"
+#include "muc/room.h"
+#include "muc/rooms.h"
 #include "muc/settings.h"
+#include "muc/show.h"
 
 enum {
     COST_MESSAGE = 1000,

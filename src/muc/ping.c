@@ -4,10 +4,14 @@
  * §18.1). */
 #include "base/mem.h"
 #include "im/ask.h"
+#include "im/feature.h"
 #include "im/worker.h"
 #include "io/timer.h"
 #include "muc/muc.h"
-#include "muc/private.h"
+#include "muc/occupant.h"
+#include "muc/room.h"
+#include "muc/rooms.h"
+#include "muc/say.h"
 #include "muc/settings.h"
 #include "xmpp/ns.h"
 

@@ -1,11 +1,18 @@
-/* What is kept of a room's messages, and the last of them for those who enter (XEP-0045 §7.2.14).
- */
+#include "muc/record.h"
 #include "base/buf.h"
 #include "base/setting.h"
 #include "im/archive.h"
+#include "im/audience.h"
 #include "im/server.h"
 #include "im/worker.h"
-#include "muc/private.h"
+#include "muc/archive.h"
+#include "muc/cleanup.h"
+#include "muc/config.h"
+#include "muc/history.h"
+#include "muc/occupant.h"
+#include "muc/room.h"
+#include "muc/show.h"
+#include "xmpp/muc.h"
 #include "xmpp/ns.h"
 
 enum { XML_BYTES_MAX = 4096 };

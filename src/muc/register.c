@@ -1,19 +1,22 @@
-/* register: registration with a room (XEP-0045 §7.10, jabber:iq:register): a user becomes a member,
- * at once where the room lets users add themselves, else when somebody who edits the member list
- * says yes (§9.9), and has a nickname that nobody else may use. Members may have the messages sent
- * while they are not in the room; the field for it has the name that clients know from servers
- * which had that first. */
-#include "base/arena.h"
+#include "muc/register.h"
 #include "base/buf.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "codec/xml_elem.h"
 #include "im/feature.h"
 #include "im/session.h"
 #include "im/worker.h"
+#include "muc/admin.h"
+#include "muc/affiliation.h"
+#include "muc/change.h"
 #include "muc/muc.h"
-#include "muc/private.h"
+#include "muc/occupant.h"
+#include "muc/room.h"
+#include "muc/rooms.h"
+#include "muc/say.h"
 #include "muc/settings.h"
 #include "xmpp/form.h"
+#include "xmpp/muc.h"
 #include "xmpp/nickname.h"
 #include "xmpp/ns.h"
 

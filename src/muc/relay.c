@@ -1,17 +1,14 @@
-/* IQs between occupants (XEP-0045 §16.4 and "allow_query_users" of other servers): a request to
- * room/nick goes to the client behind it, and its answer comes back, both as from occupants by the
- * nicknames of the request, whatever they are called by then. The id contains the asking session
- * and the asked occupant. If that occupant leaves without an answer, the room answers. Requests to
- * oneself are answered here: the self-ping of XEP-0410.
- *
- * Limit: RELAYS_MAX requests of a room that wait; of older ones nobody hears if the other
- * leaves. */
+#include "muc/relay.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/mem.h"
+#include "codec/xml_elem.h"
 #include "im/ask.h"
 #include "im/worker.h"
-#include "muc/private.h"
+#include "muc/occupant.h"
+#include "muc/pace.h"
+#include "muc/room.h"
+#include "muc/say.h"
 #include "xmpp/ns.h"
 #include <inttypes.h>
 

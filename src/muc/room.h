@@ -7,31 +7,29 @@
  * and ends with its last occupant; a persistent one is in the database as well, and is unloaded
  * when nobody has been in it for muc.unload-after.
  *
- * Stored state changes by room_commit() only: the change is a value, applied when it is committed,
- * one at a time; messages do not wait for it.
+ * Stored state changes by room_commit() (muc/change.h) only: the change is a value, applied when it
+ * is committed, one at a time; messages do not wait for it.
  *
- * Limits: those of muc/settings.h; while it loads, ROOM_INBOX_MAX stanzas wait, and no more come
- * when they have ROOM_INBOX_BYTES. */
+ * Functions of muc/ that take a room run on its worker. What they are given is borrowed unless they
+ * take it over. Bare JIDs are prepared (xmpp/jid.h).
+ *
+ * Limits: those of muc/settings.h and muc/rooms.h. */
 #pragma once
-#include "base/err.h"
 #include "base/list.h"
 #include "base/map.h"
 #include "im/audience.h"
-#include "im/iq.h"
-#include "im/router.h"
 #include "io/timer.h"
 #include "muc/archive.h"
 #include "muc/config.h"
+#include "muc/history.h"
 #include "muc/occupant_id.h"
-#include "store/store.h"
-#include "xmpp/muc.h"
 
-struct buf;
 struct host;
+struct log_area;
+struct stanza;
 struct worker;
 
 enum room_state { ROOM_LOADING, ROOM_READY, ROOM_ABSENT };
-enum { ROOM_INBOX_MAX = 1000, ROOM_INBOX_BYTES = 4 << 20 };
 
 /* What a nickname looks like. Maps hold the first of those that look alike: several of one person,
  * or all of them while muc.look-alike is off. */
@@ -159,113 +157,4 @@ static inline bool room_is(const struct room *r, int64_t id)
     return r->state == ROOM_READY && r->id == id;
 }
 
-/* The room of this bare JID, loaded or not: made, and loading, if it was not there. */
-struct room *room_get(struct worker *w, const struct host *h, slice jid);
-struct room *room_find(const struct worker *w, slice jid); /* NULL: not READY */
-void room_pin(struct room *r);
-void room_unpin(struct room *r);
-/* Runs fn when the room is READY or ABSENT, in order with its stanzas. E_DOWN: it is not. */
-typedef void room_fn(struct room *r, enum err e, void *arg);
-void room_with(struct worker *w, slice jid, room_fn *fn, void *arg);
-/* All READY rooms of a worker. */
-typedef void room_each_fn(struct room *r, void *arg);
-void rooms_each(struct worker *w, room_each_fn *fn, void *arg);
-void rooms_each_loading(struct worker *w, room_each_fn *fn, void *arg);
-
-/* ABSENT -> READY: a new room by the settings, locked, owned by `creator` (bare JID). */
-enum err room_create(struct room *r, slice creator, struct why *why);
-/* An ad hoc room whose last occupant left, or one that was destroyed: READY -> ABSENT. */
-void room_end(struct room *r);
-
-/* Changes of stored state (muc/change.c). */
-struct affiliation_edit {
-    slice jid; /* bare, or a domain */
-    enum affiliation affiliation;
-    slice nick, reason; /* ptr NULL: as it is */
-    bool follows;
-};
-/* One that changes the affiliation and leaves all else as it is. Borrows jid. */
-struct affiliation_edit room_edit(const struct room *r, slice jid, enum affiliation to);
-typedef void room_done_fn(struct room *r, enum err e, void *arg);
-struct room_delta {
-    struct room_config *config; /* NULL: stays; allocated, owned by the change */
-    struct affiliation_edit *edit;
-    uint32_t edit_count;
-    bool unlock;    /* it is open to others from now on (§10.1) */
-    bool ownerless; /* it may lose its last owner: an account was deleted */
-    bool destroy;
-    bool applied;   /* those of the edits asked for it themselves */
-    bool quiet;     /* who becomes a member is not told: an invitation was sent */
-    bool newcomers; /* who has an affiliation by then keeps it: those edits are left out */
-    slice actor;  /* nickname of who did it, told to whom it concerns; empty: nobody in the room */
-    slice by;     /* bare JID of an owner or administrator who did it, for the log; or empty */
-    slice reason; /* of all edits that have none of their own; of a destruction */
-    slice alternate, password; /* of a destruction: where to go */
-    room_done_fn *committed;   /* before anybody is told of it; NULL: nobody waits for that */
-};
-/* Copies the delta, takes over `config`. Who is in the room hears of what it means to them.
- *
- * done (NULL: nobody waits): when it is committed and applied, or will not be: E_LIMIT (too many
- * persistent rooms, affiliations, or edits: 4,000 a change), E_CONFLICT (the last owner would be
- * lost), E_EXISTS (another has the nickname), E_DOWN, E_NOTFOUND (the room ended meanwhile).
- * Perhaps from inside. The room is pinned until then. What it commits comes next, before others
- * that wait. */
-void room_commit(struct room *r, const struct room_delta *d, room_done_fn *done, void *arg);
-/* Runs fn, now or later, when all changes before it are done: who asks for a change is judged by
- * what the room is when that is made. E_NOTFOUND: the room ended meanwhile. */
-void room_turn(struct room *r, room_done_fn *fn, void *arg);
-
-/* Affiliations (muc/affiliation.c). */
-enum affiliation room_affiliation(const struct room *r, slice bare);
-/* Whether who sent this is in, or may come in unasked: who is told what goes on there. */
-bool room_admits(const struct room *r, const struct stanza *st);
-struct affiliate *room_affiliate(const struct room *r, slice jid); /* NULL: none */
-
-/* Occupants (muc/occupant.c). */
-struct seat *room_seat(const struct room *r, slice full); /* NULL: not in the room */
-struct occupant *room_occupant(const struct room *r, slice nick, struct arena *tmp);
-struct seat *occupant_seat(const struct occupant *o); /* that spoke last */
-
-/* What is sent. All borrow. */
-enum { TO_MODERATORS = 1, TO_OTHERS = 2, TO_ALL = 3 };
-/* but: not to this occupant; NULL: to all. */
-void room_send_all(struct room *r, struct stanza *st, unsigned whom, const struct occupant *but);
-/* A message of the room itself with these status codes (§15.6.2). */
-void room_announce(struct room *r, const unsigned *code, unsigned count);
-
-/* What a presence of an occupant says beside what is stored (§16): all may be empty. */
-struct show {
-    const char *codes; /* "301 333": for all who see it */
-    const char *own;   /* for the occupant itself beside these, with "110"; NULL: that alone */
-    slice nick;        /* of a change (303): the new one */
-    slice actor_nick, reason;
-    slice alternate, password; /* of a destroyed room, with `destroyed` */
-    bool destroyed;
-    bool all; /* everybody leaves: each hears it of itself alone (§10.9, §11.2) */
-    const struct stanza *left; /* what the client said on leaving; NULL: nothing */
-};
-/* Tells all who should see it; the occupant's own seats with 110. */
-void room_show(struct room *r, struct occupant *o, const struct show *how);
-/* Shows that it left (or must leave) and forgets it. */
-void room_leave(struct room *r, struct occupant *o, const struct show *how);
-/* The same for all who are there: the room is not to be reached any more. */
-void room_leave_all(struct room *r, const struct show *how);
-/* One of its seats left; the last one takes the occupant with it. */
-void room_seat_leave(struct room *r, struct seat *s, const struct show *how);
-/* It does not exist any more (§18.1), as an error said: it leaves soon, with 333, unless it enters
- * again before. Errors come back from inside of what is sent to all, so not at once. */
-void room_seat_gone(struct room *r, struct seat *s);
-/* Whether `viewer` sees real JIDs. */
-bool room_shows_jids(const struct room *r, const struct occupant *viewer);
-
-/* Applies what changed to those in the room (§9, §10): new affiliation, role or both, with the
- * presence that tells; who may not be here any longer leaves. */
-void room_set_role(struct room *r, struct occupant *o, enum room_role role, const struct show *how);
-bool room_affiliation_changed(struct room *r, slice jid, const struct show *how); /* is here */
-
-/* Stanzas, for READY rooms. All take over st. */
-enum routed room_presence(struct room *r, struct stanza *st);                      /* join.c */
-enum routed room_message(struct room *r, struct stanza *st, struct origin origin); /* say.c */
-enum routed room_iq_relay(struct room *r, struct stanza *st);                      /* relay.c */
-
-extern struct log_area log_muc;
+extern struct log_area log_muc; /* of group chat as a whole */

@@ -18,7 +18,6 @@
 #pragma once
 #include "base/err.h"
 #include "base/slice.h"
-#include "muc/config.h"
 #include "muc/occupant_id.h"
 #include "xmpp/muc.h"
 

@@ -1,8 +1,11 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "codec/xml_read.h"
+#include "muc/config.h"
+#include "muc/config_form.h"
 #include "muc/room_line.h"
 #include "muc/settings.h"
+#include "xmpp/muc.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

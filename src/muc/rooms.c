@@ -1,22 +1,42 @@
-/* The rooms of a worker: found by JID, loaded when somebody asks, unloaded when nobody does. */
-#include "base/arena.h"
+#include "muc/rooms.h"
 #include "base/ensure.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/rand.h"
 #include "base/setting.h"
 #include "im/archive.h"
+#include "im/audience.h"
 #include "im/host.h"
-#include "im/node.h"
+#include "im/iq.h"
 #include "im/worker.h"
-#include "muc/private.h"
+#include "io/timer.h"
+#include "muc/affiliation.h"
+#include "muc/archive.h"
+#include "muc/change.h"
+#include "muc/config.h"
+#include "muc/follow.h"
+#include "muc/guess.h"
+#include "muc/hats.h"
+#include "muc/history.h"
+#include "muc/lock.h"
+#include "muc/makers.h"
+#include "muc/metrics.h"
+#include "muc/occupant.h"
+#include "muc/relay.h"
+#include "muc/room.h"
+#include "muc/service.h"
 #include "muc/settings.h"
+#include "muc/store.h"
+#include "muc/subject.h"
+#include "muc/vcard.h"
+#include "xmpp/muc.h"
 
 enum {
     SWEEP_MS = 1000,
     ABSENT_MS = 10 * 1000,
     ABSENT_MAX = 1024, /* remembered as not there; then the oldest is forgotten sooner */
     SWEEP_MAX = 1024,
+    ROOM_INBOX_LEAVES = 4 * ROOM_INBOX_MAX /* with those who leave */
 };
 
 struct room_wait {

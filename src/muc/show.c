@@ -1,12 +1,16 @@
-/* What occupants are shown of each other: presence with the element of XEP-0045 §7.2.2 and the
- * occupant id (XEP-0421). What goes to many is made once and shared. */
-#include "base/arena.h"
+#include "muc/show.h"
 #include "base/buf.h"
 #include "codec/xml_elem.h"
 #include "codec/xml_read.h"
+#include "im/audience.h"
+#include "im/router.h"
 #include "im/worker.h"
-#include "muc/private.h"
+#include "muc/config.h"
+#include "muc/hats.h"
+#include "muc/occupant.h"
+#include "muc/room.h"
 #include "muc/settings.h"
+#include "xmpp/muc.h"
 #include "xmpp/ns.h"
 
 enum { SHOW_BYTES_MAX = 256 * 1024, ANNOUNCE_BYTES_MAX = 1024 };

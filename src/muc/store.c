@@ -1,15 +1,25 @@
-/* Rooms in the database: a row each with the configuration as text, and a row for each affiliation.
- * Writes are on the lane of the room's id. */
-#include "base/alarm.h"
-#include "base/arena.h"
+#include "muc/store.h"
 #include "base/buf.h"
-#include "base/mem.h"
 #include "base/metric.h"
 #include "base/setting.h"
 #include "im/node.h"
 #include "im/worker.h"
-#include "muc/private.h"
+#include "muc/affiliation.h"
+#include "muc/archive.h"
+#include "muc/cleanup.h"
+#include "muc/config.h"
+#include "muc/config_sealed.h"
+#include "muc/follow.h"
+#include "muc/hats.h"
+#include "muc/history.h"
+#include "muc/makers.h"
+#include "muc/metrics.h"
+#include "muc/room.h"
+#include "muc/rooms.h"
 #include "muc/settings.h"
+#include "muc/subject.h"
+#include "muc/vcard.h"
+#include "xmpp/muc.h"
 #include <stdatomic.h>
 
 enum { SUBJECT_BYTES_MAX = 1 << 20 }; /* of the stanza */

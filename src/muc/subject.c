@@ -1,8 +1,4 @@
-/* subject: what a room is about (XEP-0045 §8.1), in memory and on its way to the disk. While the
- * database is away it is tried again, and who set it is told that it is handled when it is stored.
- *
- * Limit: SUBJECTS_MAX of one room wait, then room_subject_waits(). */
-#include "base/arena.h"
+#include "muc/subject.h"
 #include "base/buf.h"
 #include "base/mem.h"
 #include "base/setting.h"
@@ -10,9 +6,13 @@
 #include "im/server.h"
 #include "im/session.h"
 #include "im/worker.h"
-#include "muc/private.h"
+#include "io/timer.h"
+#include "muc/history.h"
+#include "muc/room.h"
+#include "muc/rooms.h"
+#include "muc/store.h"
+#include "store/store.h"
 #include "xmpp/archive_id.h"
-#include "xmpp/ns.h"
 
 enum { SUBJECT_BYTES_MAX = 1 << 20, SUBJECTS_MAX = 32, RETRY_MS = 1000 };
 

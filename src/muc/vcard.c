@@ -1,18 +1,21 @@
-/* vcard: the card of a room with its avatar (XEP-0486): owners set it as vcard-temp, everybody
- * reads it, disco#info tells the hashes of its photos, and those who are in hear of a change (104).
- * The card of a stored room is in the database only; that of an ad hoc room is in memory.
- *
- * Limit: VCARD_BYTES_MAX of a card, VCARD_PHOTOS_MAX photos. */
+#include "muc/vcard.h"
 #include "base/arena.h"
 #include "base/base64.h"
 #include "base/buf.h"
 #include "base/hex.h"
 #include "base/mem.h"
+#include "codec/xml_elem.h"
 #include "im/feature.h"
 #include "im/worker.h"
+#include "muc/affiliation.h"
 #include "muc/muc.h"
-#include "muc/private.h"
+#include "muc/room.h"
+#include "muc/rooms.h"
+#include "muc/show.h"
+#include "muc/store.h"
+#include "store/store.h"
 #include "xmpp/disco_info.h"
+#include "xmpp/muc.h"
 #include "xmpp/ns.h"
 #include <openssl/sha.h>
 

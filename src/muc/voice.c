@@ -1,9 +1,9 @@
-/* voice: in a moderated room who comes back has the voice that a moderator gave or took (XEP-0045
- * §5.1): else each lost connection would undo it, and who was silenced would only enter again. Kept
- * with the room while it is in memory, for the last VOICES_MAX who left so. */
+#include "muc/voice.h"
 #include "base/hash.h"
 #include "base/mem.h"
-#include "muc/private.h"
+#include "muc/config.h"
+#include "muc/room.h"
+#include "xmpp/muc.h"
 
 enum { VOICES_MAX = 64 };
 

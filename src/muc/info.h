@@ -1,0 +1,9 @@
+/* info: service discovery of rooms (XEP-0045 §6) and of the service: which rooms there are, what
+ * they are, who is in them. */
+#pragma once
+#include "base/slice.h"
+#include "im/iq.h"
+
+extern const struct iq_rule muc_service_rules[], room_info_rules[];
+/* Answers disco#items of the service. false: this is another request. */
+bool room_disco_get(struct iq *iq, slice node);

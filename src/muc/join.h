@@ -1,0 +1,19 @@
+/* join: presence to a room (XEP-0045 §7.1-§7.2, §7.6-§7.7, §7.14): entering, another nickname,
+ * another availability, leaving. */
+#pragma once
+#include "base/slice.h"
+#include "im/router.h"
+
+struct audience_member;
+struct occupant;
+struct room;
+struct worker;
+
+/* Presence to a READY room. Takes over st. */
+enum routed room_presence(struct room *r, struct stanza *st);
+/* Presence to an address without a room: makes one, or is refused. Takes over st. */
+enum routed room_found(struct room *r, struct stanza *st);
+/* A planned restart: the bytes that are kept of an occupant (scratch), with which its session
+ * enters again; nobody is told. */
+slice seat_blob(const struct room *r, const struct occupant *o);
+void room_restore(struct worker *w, slice room, const struct audience_member *m);

@@ -1,0 +1,21 @@
+/* makers: counts the rooms of each user who made them (room.creator) on this node, so that one
+ * account cannot use up muc.rooms-max, and the bytes of the lists of affiliations of those that are
+ * loaded. Any worker: rooms are made and end seldom, so a lock guards the table. Stored rooms are
+ * counted at the start. */
+#pragma once
+#include "base/slice.h"
+
+struct room;
+struct store_stmt;
+struct why;
+
+extern struct store_stmt room_makers;          /* JID and number, of rooms made before a time */
+void room_makers_count(slice jid, int64_t by); /* so many rooms more, or fewer */
+/* Whether the user may make one room more (muc.rooms-per-user). */
+bool room_maker_may(slice jid, struct why *why);
+/* After the list of affiliations has changed: counts it for the user who made the room. */
+void room_makers_weigh(struct room *r);
+/* Bytes of the lists of affiliations of all loaded rooms of the user who made this room; of this
+ * room alone if an operator or an administrator made it. */
+int64_t room_makers_bytes(const struct room *r);
+void room_makers_forget(void); /* memory only: the node has ended */

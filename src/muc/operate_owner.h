@@ -1,0 +1,7 @@
+/* operate_owner: gives rooms another owner, many at once: all rooms are looked at before the first
+ * is changed. One room after the other, each at its home. */
+#pragma once
+
+struct command;
+
+extern struct command room_owner_command;

@@ -1,0 +1,16 @@
+/* service: group chat (XEP-0045) at conference.<domain> of each of our domains: what comes to a
+ * room reaches it here, and requests to the service itself are answered. */
+#pragma once
+#include "im/host.h"
+
+struct room;
+
+#define MUC_LABEL "conference" /* of the service: conference.<domain> */
+
+extern const struct host muc_hosts[];
+/* Whether group chat is on, and the domain of the room is one of ours. */
+bool room_is_served(const struct room *r);
+/* A stanza that waited while the room was loaded: handles it; answers that the room cannot be read
+ * now. Both take over st and end its ticket. */
+void room_handle_waiting(struct room *r, struct stanza *st, struct origin origin);
+void room_unreachable(struct room *r, struct stanza *st, struct origin origin);
