@@ -2,6 +2,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/ensure.h"
+#include "codec/xml_elem.h"
 #include "codec/xml_read.h"
 #include "gate/bosh_body.h"
 

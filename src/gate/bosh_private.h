@@ -85,18 +85,3 @@ struct bosh {
     char key[41];            /* the next key hashes to it; empty: no keys */
     char content[BOSH_CONTENT_MAX];
 };
-
-/* c2s_bosh.c */
-extern struct setting bosh_path, bosh_wait_max, bosh_inactivity, bosh_pause_max;
-extern struct metric bosh_sessions;
-/* On the session's worker: sends q back to its worker with the answer in it. */
-void bosh_reply(struct worker *w, struct bosh_request *q);
-void bosh_reply_error(struct worker *w, struct bosh_request *q, const char *condition,
-                      unsigned legacy_status);
-void bosh_add(struct bosh *b);    /* to the table of sids */
-void bosh_remove(struct bosh *b); /* from it */
-
-/* bosh_session.c; on the session's worker */
-void bosh_create(struct worker *w, struct bosh_request *q);
-void bosh_receive(struct bosh *b, struct bosh_request *q);
-void bosh_hurry(struct bosh *b, int64_t rid); /* that one is answered at once, if it is held */

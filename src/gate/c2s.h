@@ -4,10 +4,12 @@
 #include "im/gate.h"
 
 struct c2s;
+struct component_gate;
 struct component_listen;
 struct proxy65_listen;
 struct http_server;
 struct tls_ctx;
+struct worker;
 
 struct c2s_listen {
     const char *address; /* "[::]:5222" */
@@ -32,6 +34,9 @@ void c2s_set_tls(struct c2s *c, struct tls_ctx *tls);
 /* Listens for HTTP wherever the gate does: its streams come over WebSocket and BOSH too. Before the
  * node starts; it stays the caller's. */
 void c2s_serve_http(struct c2s *c, struct http_server *http);
+
+/* The components of this node; NULL: there are no listeners for them. */
+struct component_gate *component_gate_of(const struct worker *w);
 
 extern const struct gate_ops c2s_gate;
 extern const struct feature c2s_feature;

@@ -1,12 +1,17 @@
-/* BOSH as an HTTP route: requests to the worker of their session, and answers back. */
+#include "gate/c2s_bosh.h"
 #include "base/arena.h"
+#include "base/buf.h"
 #include "base/mem.h"
+#include "gate/bosh_body.h"
 #include "gate/bosh_private.h"
+#include "gate/bosh_session.h"
+#include "gate/c2s_private.h"
 #include "gate/web.h"
 #include "http/forms.h"
 #include "http/server.h"
 #include "im/feature.h"
 #include "im/node.h"
+#include "io/conn.h"
 #include "xmpp/ns.h"
 
 static bool bosh_is_path(slice text)

@@ -1,13 +1,19 @@
-/* A stream after authentication: resource binding (RFC 6120 §7), resumption and stream management
- * (XEP-0198), and stanzas to and from its session. */
-#include "base/arena.h"
+#include "gate/c2s_bound.h"
 #include "base/buf.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/metric.h"
+#include "base/setting.h"
 #include "codec/xml_elem.h"
+#include "gate/c2s_negotiate.h"
 #include "gate/c2s_private.h"
+#include "gate/c2s_rows.h"
+#include "gate/c2s_sasl2.h"
 #include "im/feature.h"
+#include "im/gate.h"
 #include "im/node.h"
+#include "im/session.h"
+#include "io/conn.h"
 #include "xmpp/ns.h"
 #include <stdio.h>
 

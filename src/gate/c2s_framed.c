@@ -1,6 +1,4 @@
-/* What WebSocket and BOSH share: elements that stand alone, and stream headers that are not written
- * as such. To the reader they are a stream as any other: its header is made up here. */
-#include "base/arena.h"
+#include "gate/c2s_framed.h"
 #include "base/buf.h"
 #include "codec/xml_elem.h"
 #include "gate/c2s_private.h"

@@ -10,18 +10,19 @@
 #pragma once
 #include "auth/throttle.h"
 #include "base/list.h"
-#include "base/metric.h"
-#include "base/setting.h"
+#include "base/map.h"
 #include "codec/xml_read.h"
-#include "gate/c2s.h"
+#include "im/session.h"
 #include "im/worker.h"
 #include "io/conn.h"
-#include "io/listen.h"
 #include "io/peers.h"
-#include "io/tls.h"
+#include "io/timer.h"
 #include "xmpp/sasl2.h"
 #include "xmpp/stanza_error.h"
 #include <pthread.h>
+
+struct down;
+struct stream;
 
 enum stream_state {
     STREAM_OPEN,
@@ -47,13 +48,6 @@ struct stream_way {
     void (*end)(struct stream *s); /* ends what the header began, and the connection */
     void (*read_on)(
         struct stream *s); /* without a connection: input may go on, later in this tick */
-};
-
-/* How an exchange speaks: SASL of RFC 6120 §6, or SASL2 (XEP-0388). */
-struct sasl_profile {
-    void (*challenge)(struct stream *s); /* what sasl_out() says */
-    void (*success)(struct stream *s);   /* the mechanism is done; the exchange ends */
-    void (*failure)(struct stream *s, enum sasl_failure f, const char *text); /* NULL: no text */
 };
 
 /* Needed until the session is bound; then freed (architecture §9). */
@@ -146,12 +140,6 @@ struct c2s {
     struct peers peers; /* with a lock of its own: for c2s.connections-per-address */
 };
 
-extern struct setting c2s_tls_required, c2s_migration, c2s_stanza_rate, c2s_byte_rate,
-    c2s_connections, c2s_idle, c2s_ping_timeout, c2s_auth_timeout, c2s_bytes_before, c2s_bytes,
-    c2s_depth, c2s_output_max, c2s_auth_attempts, c2s_channel_binding;
-extern struct setting c2s_downgrade_protection, c2s_upgrades, fast_enabled, fast_lifetime,
-    fast_rotation;
-extern struct metric c2s_streams, c2s_stanzas_in, c2s_stanzas_out, c2s_stream_errors, c2s_refused;
 extern struct log_area log_c2s;
 
 struct c2s *stream_c2s(const struct stream *s);
@@ -171,13 +159,6 @@ void stream_session_gone(struct stream *s,
 struct stream_auth *stream_auth_of(struct stream *s); /* made if it is not there */
 void stream_auth_free(struct stream *s);
 
-/* bosh_session.c */
-const struct conn_info *bosh_peer(const struct bosh *b);
-uint64_t bosh_last_us(const struct bosh *b);
-void bosh_drop_output(struct bosh *b);    /* but what repeats may ask for */
-size_t bosh_output(const struct bosh *b); /* bytes that wait for the client, or for repeats */
-void bosh_worker_end(struct worker *w);   /* frees what waits for nobody */
-
 const struct conn_info *stream_peer(const struct stream *s);
 /* Output above which a stream is not read, bytes. */
 enum { C2S_OUTPUT_HIGH = SESSION_LONG_BYTES };
@@ -185,7 +166,7 @@ enum { C2S_OUTPUT_HIGH = SESSION_LONG_BYTES };
 void stream_hold(struct stream *s, unsigned reason);
 void stream_release(struct stream *s, unsigned reason);
 
-/* For the ways: making a stream, giving it input, and what its connection tells. */
+/* For the ways: they make a stream, give it input, and tell it the events of its connection. */
 struct stream *stream_make(struct worker *w, const struct stream_way *way, struct conn *c);
 bool stream_takes_input(const struct stream *s);
 /* One unit from the start of `data`; bytes used; 0: not complete, or the stream has failed. */
@@ -200,78 +181,12 @@ void stream_closed(struct conn *c);
 void stream_free(struct stream *s); /* its connection is gone */
 const struct conn_limits *c2s_limits(struct c2s *c);
 
-/* c2s_framed.c: what the framed ways share. An element as it is written when it stands alone: its
- * tag, the declarations it lacks, the rest. */
-struct framed {
-    slice tag, xmlns, rest;
-};
-struct framed framed_split(slice element);
-/* The stream header of the framed ways, which have no such element. */
-struct framed_header {
-    slice to, from, version, lang;
-};
-void framed_open(struct stream *s, const struct framed_header *h);
-/* A text that must be one element. False: the stream has failed or moved away. */
-bool framed_read(struct stream *s, slice element, int32_t *stanzas);
-
-/* Once the address is known, unless it was counted when the connection was accepted. false: the
- * address has too many. */
+/* Counts the connection of an address once that is known, unless it was counted when the connection
+ * was accepted. false: the address has too many. */
 bool stream_count_address(struct stream *s);
+/* Takes bytes from what the client may send: see session_charge(). */
+void stream_charge(struct stream *s, uint32_t bytes);
 
-/* c2s_negotiate.c */
-void negotiate_header(struct stream *s, slice unit);
-/* Sends our stream header (RFC 6120 §4.7); `to`: the address that the client claims, or empty. The
- * id is random: clients learn nothing about nodes and workers (architecture §12). */
-void negotiate_send_header(struct stream *s, slice to);
-void negotiate_unit(struct stream *s, slice unit); /* FEATURES */
-void negotiate_cancel(struct stream *s);           /* the stream ends: look-ups are dropped */
-void negotiate_secured(struct stream *s);
-bool negotiate_iq(struct stream *s, slice unit, struct stanza **out); /* an IQ unit as a stanza */
-/* <stream:features/> as they are now. */
-void negotiate_features(struct stream *s);
-
-/* c2s_sasl.c: exchanges, whatever their profile, and that of RFC 6120. */
-void sasl_offer(struct stream *s, struct buf *out); /* <mechanisms/>, <authentication/>, bindings */
-void sasl_unit(struct stream *s, const struct elem *e); /* of NS_SASL */
-struct sasl_start {
-    const struct sasl_profile *profile;
-    slice mechanism, message; /* as the client sent it: base64 */
-    bool has_message;
-    bool token; /* it says that it has one (XEP-0484) */
-};
-void sasl_begin(struct stream *s, const struct sasl_start *start);
-void sasl_message(struct stream *s, slice text);
-void sasl_failed(struct stream *s, enum sasl_failure f, const char *text);
-void sasl_cancel(struct stream *s);             /* look-ups are dropped */
-uint32_t sasl_tokens_offered(struct stream *s); /* mechanisms of XEP-0484, a bit each */
-slice sasl_peer(const struct stream *s);
-
-/* c2s_sasl2.c */
-/* mechanisms: elements; tokens: mechanisms of XEP-0484, a bit each */
-void sasl2_offer(struct buf *out, slice mechanisms, uint32_t tokens);
-void sasl2_unit(struct stream *s, const struct elem *e); /* of NS_SASL2 */
-/* XEP-0388 §2.4: an exchange or its tasks are under way, and nothing else may be said. */
-bool sasl2_busy(const struct stream *s);
-void sasl2_arrived(struct stream *s); /* at the home of the account */
-struct device_tokens;
-enum sasl_step sasl2_tokens(struct stream *s, const struct device_tokens *t);
-const uint8_t *sasl2_device(const struct stream *s);     /* NULL: not said */
-void sasl2_down(struct stream *s, const struct down *d); /* the answer of the home */
-void sasl2_free(struct stream_auth *a);
-
-/* c2s_bound.c */
-void authed_unit(struct stream *s, slice unit); /* AUTHED: bind, resume */
-void bound_unit(struct stream *s, slice unit);
-void bound_sm_failed(struct stream *s, enum stanza_error e); /* <failed/> of XEP-0198 */
-void bound_down(struct stream *s, const struct down *d);
-void bound_drained(struct stream *s);
-void bound_written(struct stream *s, uint32_t count); /* all stanzas up to it reached the client */
-void stream_charge(struct stream *s, uint32_t bytes); /* see session_charge() */
-void bound_output(struct stream *s, size_t bytes);    /* that wait: when that has changed much */
-void bound_slow(struct stream *s, bool slow);         /* its output waits, or no longer */
-void bound_ask(struct stream *s, const struct bind_request *part); /* the home; the stream waits */
-void bound_here(struct stream *s, const struct down *d);           /* the session is the stream's */
-
-/* c2s.c: after SASL success: to the home of the account, if that is another worker. true: it has
- * left this one, and may not be touched here. */
+/* After SASL success: moves the stream to the home of the account, if that is another worker. true:
+ * it has left this one, and may not be touched here. */
 bool stream_migrate(struct stream *s);

@@ -1,4 +1,6 @@
-/* The rows of the gate: settings and metrics. */
+#include "gate/c2s_rows.h"
+#include "base/log.h"
+#include "gate/c2s.h"
 #include "gate/c2s_private.h"
 #include "im/feature.h"
 #include "xmpp/ns.h"

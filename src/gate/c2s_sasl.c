@@ -1,4 +1,4 @@
-/* SASL on a stream: exchanges of either profile, and the profile of RFC 6120 §6. */
+#include "gate/c2s_sasl.h"
 #include "auth/devices.h"
 #include "auth/seal.h"
 #include "base/arena.h"
@@ -6,11 +6,16 @@
 #include "base/buf.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/metric.h"
 #include "base/rand.h"
+#include "base/setting.h"
+#include "codec/xml_elem.h"
 #include "gate/c2s_private.h"
-#include "im/feature.h"
+#include "gate/c2s_rows.h"
+#include "gate/c2s_sasl2.h"
 #include "im/guest.h"
-#include "im/node.h"
+#include "io/conn.h"
+#include "io/timer.h"
 #include "xmpp/ns.h"
 
 enum { SASL_BYTES_MAX = 16384, REFUSALS_MAX = 12 /* mechanisms that were tried and not begun */ };

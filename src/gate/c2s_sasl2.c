@@ -1,9 +1,4 @@
-/* SASL2 (XEP-0388): its profile, and what a client asks for along with its login: upgrades of its
- * password's hashes (XEP-0480), resumption (XEP-0198 §6), a resource (XEP-0386), tokens (XEP-0484).
- *
- * After the mechanism: upgrades, one after the other -> the stream moves to the home of its account
- * -> the device and its tokens are written -> resumption -> binding -> <success/> and features. The
- * stream takes no input from the move on, so what its client pipelined is read when it is bound. */
+#include "gate/c2s_sasl2.h"
 #include "auth/devices.h"
 #include "base/arena.h"
 #include "base/base64.h"
@@ -11,9 +6,16 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/rand.h"
+#include "base/setting.h"
+#include "codec/xml_elem.h"
+#include "gate/c2s_bound.h"
+#include "gate/c2s_negotiate.h"
 #include "gate/c2s_private.h"
+#include "gate/c2s_rows.h"
+#include "gate/c2s_sasl.h"
 #include "im/feature.h"
-#include "im/node.h"
+#include "im/gate.h"
+#include "im/session.h"
 #include "xmpp/ns.h"
 
 enum { TEXT_MAX = 4 * BIND2_BYTES_MAX, ARENA_BYTES = 1024, SECRET_BYTES = 24 };

@@ -1,9 +1,10 @@
-/* The rows of components: their secrets, commands and metrics. */
 #include "gate/component_rows.h"
 #include "auth/seal.h"
 #include "base/arena.h"
 #include "base/command.h"
 #include "base/rand.h"
+#include "gate/c2s.h"
+#include "gate/component.h"
 #include "im/account.h"
 #include "im/feature.h"
 #include "im/host.h"

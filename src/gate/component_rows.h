@@ -1,8 +1,7 @@
-/* component_rows: what component.c and component_rows.c share. */
+/* component_rows: the rows of components: their secrets, commands and metrics. */
 #pragma once
 #include "base/log.h"
 #include "base/metric.h"
-#include "gate/component.h"
 #include "store/store.h"
 
 enum { COMPONENT_STANZA_BYTES = 512 << 10, COMPONENT_OUTPUT_MAX = 64 << 20 };
@@ -12,5 +11,3 @@ extern struct metric component_streams, component_stanzas_in, component_stanzas_
 extern struct log_area log_component;
 extern struct store_stmt component_secret; /* of a domain, sealed for: */
 slice component_context(slice domain, struct arena *tmp);
-
-struct component_gate *component_gate_of(const struct worker *w); /* in c2s.c */

@@ -1,6 +1,7 @@
 /* host_meta: where clients that know only the domain find WebSocket and BOSH (XEP-0156, RFC 6415),
  * as XML and as JSON. */
 #include "base/buf.h"
+#include "base/setting.h"
 #include "codec/json_text.h"
 #include "codec/xml_elem.h"
 #include "gate/web.h"

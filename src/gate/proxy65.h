@@ -20,7 +20,10 @@
 
 struct proxy65;
 
-enum { PROXY65_LISTENERS_MAX = 16 };
+enum {
+    PROXY65_LISTENERS_MAX = 16,
+    PROXY65_HASH = 40 /* hexadecimal SHA-1 */
+};
 
 struct proxy65_listen {
     const char *address;
@@ -36,5 +39,14 @@ void proxy65_start(struct proxy65 *p, struct worker *w);
 void proxy65_accept(struct proxy65 *p, struct worker *w);
 void proxy65_stop(struct proxy65 *p, struct worker *w);
 bool proxy65_idle(const struct proxy65 *p); /* all connections are gone */
+
+/* Activates the bytestream of this hash. done: E_NOTFOUND: nobody named it; E_AGAIN: only one side
+ * did; E_EXISTS: it is active. Calls done on the
+ * worker that asked; without a proxy: E_DOWN. */
+typedef void proxy65_fn(void *arg, enum err e);
+void proxy65_activate(struct worker *w, const char hash[PROXY65_HASH + 1], proxy65_fn *done,
+                      void *arg);
+/* The port of the first listener; 0: none. */
+int proxy65_port(void);
 
 extern const struct feature proxy65_feature;

@@ -1,13 +1,12 @@
-/* proxy65_rows: what the proxy for bytestreams says at proxy.<domain>, and its rows. */
-#include "base/arena.h"
+#include "gate/proxy65_rows.h"
 #include "base/buf.h"
 #include "base/hex.h"
-#include "gate/proxy65_private.h"
+#include "codec/xml_elem.h"
+#include "gate/proxy65.h"
 #include "im/feature.h"
 #include "im/host.h"
 #include "im/iq.h"
 #include "im/node.h"
-#include "xmpp/ns.h"
 #include <openssl/evp.h>
 #include <openssl/sha.h>
 

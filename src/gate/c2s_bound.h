@@ -1,0 +1,24 @@
+/* c2s_bound: a stream after authentication: resource binding (RFC 6120 §7), resumption and stream
+ * management (XEP-0198), and stanzas to and from its session. */
+#pragma once
+#include "base/slice.h"
+#include "xmpp/stanza_error.h"
+
+struct bind_request;
+struct down;
+struct stream;
+
+void authed_unit(struct stream *s, slice unit); /* AUTHED: bind, resume */
+void bound_unit(struct stream *s, slice unit);  /* BOUND */
+/* Asks the home for a session; the stream waits. `part` has what the client asked for; what the
+ * stream knows is added. */
+void bound_ask(struct stream *s, const struct bind_request *part);
+void bound_here(struct stream *s, const struct down *d);     /* the session is the stream's */
+void bound_sm_failed(struct stream *s, enum stanza_error e); /* <failed/> of XEP-0198 */
+void bound_down(struct stream *s, const struct down *d);     /* what the home or session sends */
+
+/* For the session, about output: */
+void bound_drained(struct stream *s);                 /* all of it reached the client */
+void bound_written(struct stream *s, uint32_t count); /* all stanzas up to this one did */
+void bound_output(struct stream *s, size_t bytes);    /* so much waits: when it has changed much */
+void bound_slow(struct stream *s, bool slow);         /* more than C2S_OUTPUT_HIGH waits, or not */
