@@ -78,8 +78,17 @@ static struct store_stmt stmt_out_forget = {
            "JOIN account ON account.id = roster.owner WHERE roster.jid = $1 "
            "ON CONFLICT (sender, rcpt, axis) DO NOTHING",
 };
+/* Changes nothing, but meets the row of an account that is there for the sender: enabled, or with a
+ * roster in which it lets the sender see it, or was asked to (enum sub_state). */
+static struct store_stmt stmt_there = {
+    .name = "roster.there", .params = "tt", .cols = "",
+    .sql = "UPDATE account SET disabled = disabled WHERE jid = $1 AND (disabled = 0 OR EXISTS "
+           "(SELECT 1 FROM roster WHERE owner = account.id AND roster.jid = $2 "
+           "AND state IN (2, 3, 5, 6, 7, 8)))",
+};
 static struct store_stmt *const stmts[] = { &stmt_out_put, &stmt_out_done, &stmt_out_page,
-                                            &stmt_out_delete, &stmt_out_forget, NULL };
+                                            &stmt_out_delete, &stmt_out_forget, &stmt_there,
+                                            NULL };
 
 static const struct store_migration migrations[] = {
     { 1,
@@ -373,10 +382,14 @@ static enum err out_prepare(struct mutation *m)
         c->limit = &roster_watchers_max;
     if (c->limit != NULL)
         return E_LIMIT;
-    if (!c->changes)
-        return OK;
-    store_change(c);
-    if ((c->result.actions & SUB_ROUTE) != 0)
+    /* A request that is repeated changes nothing here, but its answer is awaited. */
+    bool repeated = !c->changes && c->verb == SUB_SUBSCRIBE &&
+                    confirms(account_node(a), stanza_to_bare(c->st));
+    if (c->changes)
+        store_change(c);
+    else if (repeated)
+        m->batch = store_write(a->worker->store, account_lane(a));
+    if ((c->result.actions & SUB_ROUTE) != 0 && (c->changes || repeated))
         subscription_announce(m->batch, a, c->st);
     return OK;
 }
@@ -756,7 +769,9 @@ static void absence_done(void *arg, enum store_result result, const struct store
 {
     struct absence *n = arg;
     (void)b;
-    if (result != STORE_OK)
+    const struct account *a = map_get(&n->worker->accounts, stanza_to_bare(n->st));
+    bool waits = result == STORE_CONFLICT && a != NULL && a->disabled; /* for `user enable` */
+    if (result != STORE_OK && !waits)
         subscription_failed(n->worker, n->st);
     if (result == STORE_OK && n->jid.ptr != NULL)
         forget_there(n->worker, n->jid, stanza_to_bare(n->st));
@@ -786,6 +801,9 @@ void subscription_to_nobody(struct worker *w, struct stanza *st)
         store_done(b, st, word_of(w, st));
     }
     if (st->type == TYPE_SUBSCRIBE) {
+        /* The refusal would not reach the roster of a disabled account. Where it contradicted that
+         * (STORE_CONFLICT), the request stays with its sender until the account is enabled. */
+        STORE_ADD(b, &stmt_there, 0, SV_T(to), SV_T(from));
         n->answer = with_number(
             stanza_make(STANZA_PRESENCE, TYPE_UNSUBSCRIBED, to, from, (slice){ 0 }, (slice){ 0 }),
             word_of(w, st));
