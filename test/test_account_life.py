@@ -1,6 +1,13 @@
-"""What others do while an account is disabled or on its way out: nothing of it is lost or half done,
-and nothing is left for the next holder of the address."""
-from muster.client import until
+"""While an account is disabled, or on its way out: nothing that others do is lost or half done,
+and nothing is left of it."""
+import concurrent.futures
+
+import pytest
+
+from muster.client import Gone, until
+from test_deleted import number_of, rows_of
+from test_invite import ON, invite, register, show, token_of
+from together.console import Console
 
 ROSTER = "<query xmlns='jabber:iq:roster'/>"
 
@@ -59,3 +66,77 @@ def test_a_stranger_asks_a_disabled_account(server):
     alice = entered(server, "alice")
     alice.expect_nothing("<presence type='subscribe'/>", after=bob)
     assert subscription(bob, alice.bare) in (None, ("none", None))
+STORED = ("<vCard xmlns='vcard-temp'><FN>Fay</FN></vCard>",
+          "<query xmlns='jabber:iq:private'><a xmlns='urn:x:a'/></query>")
+
+
+@pytest.fixture
+def inviting(make_server, disk):
+    return make_server("alice", settings=ON, disk=disk)
+
+
+def newcomer(server, name, token):
+    """Registers by an invitation."""
+    guest = server.connect()
+    assert show(guest, token) is True and register(guest, name) is True
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_the_inviter_is_disabled_when_the_invited_one_comes(inviting, restarts):
+    token = token_of(invite(inviting, "--roster", "alice@localhost"))
+    inviting.ctl("user", "disable", "alice@localhost")
+    newcomer(inviting, "erin", token)
+    erin = entered(inviting, "erin")
+    until("alice in her roster", lambda: subscription(erin, "alice@localhost"))
+    if restarts:
+        inviting.restart()
+        erin = entered(inviting, "erin")
+    inviting.ctl("user", "enable", "alice@localhost")
+    alice = entered(inviting, "alice")
+    erin.expect(f"<presence from='{alice}' type='-'/>")
+    alice.expect(f"<presence from='{erin}' type='-'/>")
+    assert subscription(alice, erin.bare) == subscription(erin, alice.bare) == ("both", None)
+
+
+def test_the_inviter_is_deleted_as_the_invited_one_comes(inviting, disk):
+    """The disk is slow, and she is deleted a little later each time. Whoever gets her address next
+    is in nobody's roster."""
+    console = Console(inviting)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        for pause in range(10):
+            token = token_of(invite(inviting, "--roster", "alice@localhost"))
+            disk.turn(write_ms=20)
+            coming = pool.submit(newcomer, inviting, f"new{pause}", token)
+            for _ in range(pause * 60):
+                console.ask("get", setting="im.enabled")
+            console.ask("user del", jid="alice@localhost")
+            came = coming.exception() is None  # else the invitation was void
+            disk.turn(write_ms=0)
+            if came:
+                client = entered(inviting, f"new{pause}")
+                until("nobody in the roster", lambda c=client: not len(c.result("get", ROSTER)))
+            inviting.add_user("alice")
+    console.close()
+
+
+def test_what_the_owner_stores_while_it_is_deleted(make_server, disk):
+    """Nothing of it stays behind."""
+    server = make_server(disk=disk, workers=2)
+    console = Console(server)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        for _ in range(3):
+            console.ask("user add", jid="fay@localhost", password="secret")
+            fay, number = server.login("fay", "r"), number_of(server, "fay@localhost")
+            disk.turn(write_ms=10)
+            deletion = pool.submit(console.ask, "user del", jid="fay@localhost")
+            with pytest.raises((Gone, OSError)):
+                while True:
+                    for what in STORED:
+                        fay.send(f"<iq type='set' id='i'>{what}</iq>")
+                    fay.ping()
+            deletion.result()
+            disk.turn(write_ms=0)
+            console.ask("user add", jid="last@localhost", password="secret")  # behind all that came
+            assert rows_of(server, number) == set()
+            console.ask("user del", jid="last@localhost")
+    console.close()

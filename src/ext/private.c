@@ -221,6 +221,10 @@ static void private_write(const struct serving *v)
 {
     struct elem e, last = { 0 };
     struct iq *held = v->iq;
+    if (!account_stays(held->account)) { /* since others took their part of it */
+        iq_error(held, SE_SERVICE_UNAVAILABLE, ACCOUNT_LEAVES);
+        return;
+    }
     struct store_batch *b = store_write(held->worker->store, account_lane(held->account));
     for (bool more = elem_first(&held->payload, &e); more; more = elem_next(&e, &e)) {
         add_element(b, v, &e);

@@ -637,5 +637,6 @@ const struct feature register_feature = {
     .logs = register_logs,
     .start = register_start,
     .worker_start = invite_replay,
+    .account_enabled = invite_replay,
     .remove = invite_remove,
 };

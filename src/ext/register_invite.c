@@ -54,8 +54,9 @@ struct setting invite_max = {
 static struct store_stmt stmt_put = {
     .name = "invite.put",
     .sql = "INSERT INTO invite(token, domain, name, inviter, created_us, expires_us, used_by) "
-           "SELECT $1, $2, $3, $4, $5, $6, '' WHERE $4 = '' OR (SELECT COUNT(*) FROM invite "
-           "WHERE inviter = $4 AND used_by = '' AND expires_us > $5) < $7",
+           "SELECT $1, $2, $3, $4, $5, $6, '' WHERE $4 = '' OR ((SELECT COUNT(*) FROM invite "
+           "WHERE inviter = $4 AND used_by = '' AND expires_us > $5) < $7 "
+           "AND EXISTS (SELECT 1 FROM account WHERE jid = $4))",
     .params = "ttttiii",
     .cols = "",
 };
@@ -101,7 +102,8 @@ static struct store_stmt stmt_forget = {
 };
 static struct store_stmt stmt_welcomed = {
     .name = "invite.welcomed",
-    .sql = "UPDATE invite SET welcome = welcome & $2 WHERE token = $1",
+    .sql = "UPDATE invite SET welcome = welcome & $2 WHERE token = $1 "
+           "AND welcome <> welcome & $2",
     .params = "ti",
     .cols = "",
 };
@@ -244,9 +246,9 @@ static slice welcome_contact(const struct welcome *v)
     return (slice){ v->text + v->owner_len, v->contact_len };
 }
 
-static void add_welcomed(struct store_batch *b, const struct welcome *v)
+static void add_welcomed(struct store_batch *b, const struct welcome *v, int rows)
 {
-    STORE_ADD(b, &stmt_welcomed, STORE_ANY_ROWS, SV_T(((slice){ v->row, sizeof v->row })),
+    STORE_ADD(b, &stmt_welcomed, rows, SV_T(((slice){ v->row, sizeof v->row })),
               SV_I(SIDES & ~(unsigned)v->side));
 }
 
@@ -254,7 +256,7 @@ static void add_welcomed(struct store_batch *b, const struct welcome *v)
 static void welcome_drop(const struct welcome *v)
 {
     struct store_batch *b = store_write(v->worker->store, 0);
-    add_welcomed(b, v);
+    add_welcomed(b, v, STORE_ANY_ROWS);
     store_submit(b, v->worker->loop, 0, NULL, NULL);
 }
 
@@ -273,7 +275,7 @@ static enum err welcome_prepare(struct mutation *m)
     roster_seal(a->roster, &v->delta, ROSTER_SHOWN);
     m->batch = store_write(a->worker->store, account_lane(a));
     roster_delta_store(m->batch, a->id, &v->delta);
-    add_welcomed(m->batch, v);
+    add_welcomed(m->batch, v, 1); /* none: the other one was deleted meanwhile, or it is done */
     return OK;
 }
 
@@ -285,7 +287,7 @@ static void welcome_apply(struct mutation *m, enum err e)
         roster_commit(a, &v->delta, ROSTER_SHOWN); /* XEP-0401 §4.4: pushed to the inviter */
         presence_show(a, welcome_contact(v));
         presence_probe(a, welcome_contact(v));
-    } else if (e == E_NOTFOUND || e == E_LIMIT) {
+    } else if (e == E_LIMIT || (e == E_NOTFOUND && !a->disabled)) {
         welcome_drop(v);
     }
     mem_free(&v);
@@ -363,7 +365,8 @@ void invite_welcome(struct worker *w, slice token, slice jid)
     (void)invite_find(w, token, inviter_found, n);
 }
 
-/* At start, completes what a crash interrupted: reads pages of rows; each worker handles the
+/* At start, completes what a crash interrupted, and when an account is enabled what waited for it:
+ * reads pages of rows; each worker handles the
  * accounts whose home it is. */
 struct replay {
     struct worker *worker;

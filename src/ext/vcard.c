@@ -220,6 +220,10 @@ static void tell(int64_t owner, const struct elem *card, struct store_batch *b)
 
 static void store_card(struct iq *iq, slice card)
 {
+    if (!account_stays(iq->account)) { /* since the photo was published */
+        iq_error(iq, SE_SERVICE_UNAVAILABLE, ACCOUNT_LEAVES);
+        return;
+    }
     struct store_batch *b = store_write(iq->worker->store, account_lane(iq->account));
     STORE_ADD(b, &vcard_put, 1, SV_I(iq->account->id), SV_T(card));
     tell(iq->account->id, &iq->payload, b);

@@ -646,6 +646,8 @@ void account_disable(struct account *a, void (*done)(void *arg, enum err e), voi
     account_mutate(a, &r->mutation);
 }
 
+bool account_stays(const struct account *a) { return a->state == ACCOUNT_READY && !a->removing; }
+
 static void tell_worker(struct worker *w, void *arg)
 {
     const slice *bare = arg;

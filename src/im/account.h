@@ -101,6 +101,11 @@ void account_disable(struct account *a, void (*done)(void *arg, enum err e), voi
 /* Values of account.disabled: 2 is a disabled one that its deletion needs loaded. */
 enum account_disabled { ACCOUNT_ENABLED, ACCOUNT_DISABLED, ACCOUNT_LEAVING };
 
+/* Whether what is stored for the account now is kept: else it is deleted or disabled, or about to
+ * be, and ACCOUNT_LEAVES tells its owner. */
+bool account_stays(const struct account *a);
+#define ACCOUNT_LEAVES SLICE("the account is being deleted or disabled")
+
 /* Deletes the account: lets every feature add its statements, calls done when they are committed,
  * and ends the sessions. Then every worker hears of it (feature.account_deleted). */
 void account_remove(struct account *a, void (*done)(void *arg, enum err e), void *arg);

@@ -257,6 +257,11 @@ enum routed iq_to_account(struct account *a, struct stanza *st, struct origin or
         return ROUTED;
     }
     bool self = known && slice_eq(stanza_from_bare(st), a->jid);
+    if (self && a->removing) { /* what it stored now would stay behind it */
+        route_error(w, st, SE_SERVICE_UNAVAILABLE, ACCOUNT_LEAVES);
+        stanza_unref(&st);
+        return ROUTED;
+    }
     struct iq iq = { .worker = w,
                      .st = st,
                      .target = self ? IQ_TO_SELF : IQ_TO_ACCOUNT,

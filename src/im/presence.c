@@ -655,4 +655,5 @@ const struct feature presence_feature = {
     .worker_ended = presence_pace_ended,
     .remove = subscription_remove,
     .account_deleted = subscription_account_deleted,
+    .account_enabled = presence_replay,
 };

@@ -383,8 +383,8 @@ static enum err out_prepare(struct mutation *m)
     if (c->limit != NULL)
         return E_LIMIT;
     /* A request that is repeated changes nothing here, but its answer is awaited. */
-    bool repeated = !c->changes && c->verb == SUB_SUBSCRIBE &&
-                    confirms(account_node(a), stanza_to_bare(c->st));
+    bool repeated =
+        !c->changes && c->verb == SUB_SUBSCRIBE && confirms(account_node(a), stanza_to_bare(c->st));
     if (c->changes)
         store_change(c);
     else if (repeated)

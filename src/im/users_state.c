@@ -3,7 +3,7 @@
 #include "base/arena.h"
 #include "base/command.h"
 #include "im/account.h"
-#include "im/subscription.h"
+#include "im/feature.h"
 #include "im/users.h"
 #include "im/worker.h"
 
@@ -111,7 +111,7 @@ static void told_again(struct worker *w, void *arg)
 static void tell_again(struct worker *w, void *arg)
 {
     (void)arg;
-    subscription_replay(w);
+    EMIT(account_enabled, w);
 }
 
 static void enabled(void *arg, enum store_result result, const struct store_batch *b)
