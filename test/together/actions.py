@@ -452,12 +452,12 @@ def whisper(player, device, room, account):
     message = player.world.message(device, room)
     account.whispers.append(message)
     for one in account.live() + device.account.live():
-        one.may.add(message)
+        one.allow(message)
     player.live(device).send(f"<message to='{room.jid}/{nick}' type='chat' id='{message.text}'>"
                              f"<body>{message.text}</body><x xmlns='{muc.USER}'/></message>")
     seats = room.seats[nick]
     if len(seats) == 1:
-        seats[0].may.discard(message)
+        seats[0].may.pop(message, None)
         seats[0].give(message)
 
 

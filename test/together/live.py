@@ -273,7 +273,7 @@ class Live:
     def _messages_differ(self):
         device, found = self.device, []
         wanted = {m.text: n for m, n in device.must.items()}
-        allowed = {m.text for m in device.may}
+        allowed = {m.text: n for m, n in device.may.items()}
         # one that did not get what was addressed to it hands that over to those with a copy, too
         handed = {m.text for m in device.must if m.device not in (None, device)}
         for text in sorted(self.messages.keys() | wanted.keys(), key=lambda t: int(t[1:])):
@@ -285,7 +285,7 @@ class Live:
                 extra = 0
             if sorted(forms) == ["direct", "received"] and text in handed:
                 extra = 0
-            if extra < 0 or extra > (text in allowed):
+            if extra < 0 or extra > allowed.get(text, 0):
                 found.append(f"message {text}: came as {forms or 'nothing'}, "
                              f"should come {wanted.get(text, 0)} times")
         errors = {m.text for m in device.errors}

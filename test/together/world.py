@@ -88,7 +88,7 @@ class Device:
         self.show = self.status = None
         self.priority = 0
         self.told = {}  # device: presence that it has directed to this session
-        self.must, self.may = {}, set()  # messages: how often; and those that are no fault
+        self.must, self.may = {}, {}  # messages: how often; and those that are no fault
         self.errors = set()  # messages that must come back as errors
         self.pending = []  # messages given to it while it was CUT
         self.held = []  # those that it may not have been sent, as it was in the background
@@ -96,6 +96,14 @@ class Device:
 
     def presence(self):
         return self.show, self.status, self.account.photo
+
+    def allow(self, message, count=1):
+        """It is no fault if this comes, so many times, beside what must come."""
+        self.may[message] = max(count, self.may.get(message, 0))
+
+    def allow_all(self, messages):
+        for message in messages:
+            self.allow(message)
 
     def give(self, message, count=1):
         self.must[message] = self.must.get(message, 0) + count
@@ -221,7 +229,7 @@ class World:
             device.give(message)
             message.holders.add(device)
         account.waiting.clear()
-        device.may |= account.again
+        device.allow_all(account.again)
 
     # --- what is heard no longer ---
 
@@ -231,8 +239,7 @@ class World:
         account.waiting = [m for m in account.waiting if m.sender.account is not sender]
         for one in account.devices:
             for message in [m for m in one.pending + one.held if m.sender.account is sender]:
-                one.must.pop(message, None)
-                one.may.add(message)
+                one.allow(message, one.must.pop(message, 1))  # a copy of it, too
             one.pending = [m for m in one.pending if m.sender.account is not sender]
             one.held = [m for m in one.held if m.sender.account is not sender]
 
@@ -259,7 +266,7 @@ class World:
         lost, account = device.pending, device.account
         account.again |= set(device.held)
         for one in account.live():
-            one.may |= set(device.held)
+            one.allow_all(device.held)
         for room in list(self.rooms.values()):
             self.leave(room, device)
         for other in self.devices:
@@ -272,13 +279,13 @@ class World:
             message.holders.discard(device)
             for one in account.live():
                 if message in one.must:  # a copy of it; that the client has that, nobody knows
-                    one.may.add(message)
+                    one.allow(message)
             if message.holders or message in account.waiting:
                 continue
             targets = account.receivers()
             if message in account.read:  # that settles it
                 for one in targets:
-                    one.may.add(message)
+                    one.allow(message)
                 continue
             for one in targets:
                 message.holders.add(one)
