@@ -2,6 +2,7 @@
 import pytest
 
 from muster import xml
+from muster.client import until
 
 INVISIBLE = "urn:xmpp:invisible:0"
 
@@ -64,6 +65,41 @@ def test_account_looks_offline(pair):
     assert int(last.get("seconds")) >= 0 and not last.text
     mine = alice.result("get", f"<query xmlns='{xml.DISCO_ITEMS}'/>", to="alice@localhost")
     assert [i.get("jid") for i in mine] == [str(alice)]
+
+
+ROSTER = "jabber:iq:roster"
+ENDS = {
+    "unsubscribe": lambda alice, bob: bob.send(f"<presence to='{alice.bare}' type='unsubscribe'/>"),
+    "unsubscribed": lambda alice, bob: alice.send(
+        f"<presence to='{bob.bare}' type='unsubscribed'/>"),
+    "removed by it": lambda alice, bob: alice.result(
+        "set", f"<query xmlns='{ROSTER}'><item jid='{bob.bare}' subscription='remove'/></query>"),
+    "removed by the contact": lambda alice, bob: bob.result(
+        "set", f"<query xmlns='{ROSTER}'><item jid='{alice.bare}' subscription='remove'/></query>"),
+    "blocked": lambda alice, bob: alice.result(
+        "set", f"<block xmlns='urn:xmpp:blocking'><item jid='{bob.bare}'/></block>"),
+    "sharing off": lambda alice, bob: None,
+}
+
+
+def seen_by(server, name):
+    """The subscriptions `from` and `both` of a user."""
+    return {r["jid"] for r in server.rows("contact", "list", f"{name}@localhost")
+            if r["subscription"] in ("from", "both")}
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_the_end_of_a_subscription_does_not_show_it(pair, server, end):
+    """Unavailable presence would tell that it is connected, and its resource."""
+    alice, bob = pair
+    hide(alice)
+    bob.expect(f"<presence from='{alice}' type='unavailable'/>")
+    if end == "sharing off":
+        server.ctl("set", "presence.sharing", "off")
+    ENDS[end](alice, bob)
+    if end not in ("blocked", "sharing off"):
+        until("the end", lambda: seen_by(server, "alice") == set())
+    bob.expect_nothing(f"<presence from='{alice}'/>", after=None if end == "blocked" else alice)
 
 
 def test_another_session_stays_visible(pair, server):

@@ -426,6 +426,8 @@ void presence_tell(struct session *s, slice contact, enum stanza_type type)
     struct stanza *st;
     if (!s->available || (type == TYPE_AVAILABLE && !stage_view(s, contact)))
         return;
+    if (type == TYPE_UNAVAILABLE && s->hidden != SESSION_SHOWN && !presence_is_sent(s, contact))
+        return; /* whoever sees it not, cannot see it go (XEP-0186 §3.1) */
     if (type == TYPE_AVAILABLE)
         st = stanza_ref(s->presence);
     else
