@@ -1,12 +1,19 @@
-/* The rows of the archive feature; see mam.h. */
 #include "ext/mam.h"
-#include "base/setting.h"
+#include "base/log.h"
+#include "base/metric.h"
 #include "ext/ext.h"
+#include "ext/mam_expire.h"
+#include "ext/mam_fulltext.h"
+#include "ext/mam_prefs.h"
+#include "ext/mam_query.h"
+#include "ext/mam_quota.h"
+#include "ext/mam_retract.h"
 #include "im/account.h"
 #include "im/archive_words.h"
 #include "im/feature.h"
 #include "im/iq.h"
 #include "im/worker.h"
+#include "store/store.h"
 #include "xmpp/ns.h"
 
 struct setting mam_enabled = {

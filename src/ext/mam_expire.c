@@ -1,17 +1,6 @@
-/* Retention (architecture §7): messages older than archive.retention leave the archives for good,
- * in small steps, so that nobody waits for it. What its addressee does not have yet stays, however
- * old it is; the next pass looks at it again.
- *
- * One pass at a time, an hour after the last, on worker 0.
- *
- * Limits: STEP_ROWS messages and about STEP_BYTES a step, PAUSE_MS between steps. */
+#include "ext/mam_expire.h"
 #include "base/arena.h"
 #include "base/clock.h"
-#include "base/command.h"
-#include "base/log.h"
-#include "base/metric.h"
-#include "base/setting.h"
-#include "ext/mam.h"
 #include "im/archive.h"
 #include "im/archive_words.h"
 #include "im/node.h"

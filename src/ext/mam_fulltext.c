@@ -1,28 +1,11 @@
-/* Full-text search (XEP-0431): an index of the message log that follows it by position
- * (architecture §7: reader `fulltext`), in batches behind the commits, so that a message waits for
- * none of it. A search first brings the index up to what was committed when it was asked.
- *
- * A row of the index has the words of a message, and a word for each owner that has it in his
- * archive: PRIVATE followed by the id of the account or room, which no text has. So a search looks
- * only at what is the owner's, however common the words are elsewhere. Encrypted messages are not
- * indexed. The index keeps no text: who removes a message has to say what was indexed.
- *
- * On PostgreSQL the same words are a tsvector (store/words.h), and what is removed is a row.
- *
- * Limits: TEXT_MAX bytes of a message; WORDS_MAX words of a search; STEP_ROWS messages a step; a
- * search waits CATCH_UP_US for the index, then what it finds may change ("unstable").
- *
- * The steps of two workers may meet: the position is moved only from where the step began, so one
- * of them is undone and begins again. So is one that read messages which were edited meanwhile. */
+#include "ext/mam_fulltext.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/mem.h"
-#include "base/setting.h"
 #include "codec/xml_elem.h"
-#include "ext/mam.h"
+#include "ext/mam_quota.h"
 #include "im/archive.h"
-#include "im/archive_words.h"
 #include "im/worker.h"
 #include "io/timer.h"
 #include "store/words.h"

@@ -1,7 +1,4 @@
-/* Preferences (XEP-0441): which messages an account wants in its archive. One row an account that
- * has any; in memory while the account is loaded.
- *
- * Limits: JIDS_MAX addresses in both lists together, LIST_BYTES_MAX bytes each. */
+#include "ext/mam_prefs.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/mem.h"

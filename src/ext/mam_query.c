@@ -1,9 +1,4 @@
-/* Archive queries of accounts (XEP-0313 §4): only sessions of an account can query its archive.
- * im/archive_query.h finds the messages; then copies are sent in parts, as fast as the client takes
- * them (im/copies.h, architecture §4). A message that waited for its owner is settled when the
- * session has the copy (architecture §6).
- *
- * Limits: settings archive.page-default and archive.page-max. */
+#include "ext/mam_query.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/setting.h"
@@ -12,7 +7,9 @@
 #include "im/archive_query.h"
 #include "im/copies.h"
 #include "im/feature.h"
+#include "im/session.h"
 #include "im/worker.h"
+#include "store/store.h"
 
 struct query {
     struct mam_query ask;

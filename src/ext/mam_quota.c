@@ -1,26 +1,8 @@
-/* How much an archive may hold: archive.user-bytes for an account, archive.room-bytes for a room.
- *
- * A reader of the log (im/archive_size.h) counts messages some seconds after they were stored, so
- * storing costs nothing more. If an owner has too much, its longest conversation loses its oldest
- * messages, until a sixteenth is free. So the messages of one flooding sender are removed, and
- * other conversations stay. Messages that were not delivered yet are not removed.
- *
- * A round counts to the end of the log in steps; what is stored meanwhile is left to the next one.
- * Between steps it pauses for longer than they take, so a long log delays other writes little.
- * After each step it looks at the owners of these messages, but for those that are known to be far
- * below their limit. If a limit was changed, it looks at all owners at the end. An owner whose
- * messages were not delivered yet is looked at again with the next message.
- *
- * One round at a time, on the worker that stored a message.
- *
- * Limits: STEP_ROWS messages and about STEP_BYTES a step; TRIES steps in a row that conflict with
- * other changes. */
+#include "ext/mam_quota.h"
 #include "base/arena.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "base/metric.h"
-#include "base/setting.h"
-#include "ext/mam.h"
+#include "ext/mam_expire.h"
 #include "im/archive_size.h"
 #include "im/archive_words.h"
 #include "im/worker.h"

@@ -1,26 +1,14 @@
-/* Retraction (XEP-0424): a message that its author retracts becomes a tombstone in the archives of
- * both sides (§5): its content gives way to <retracted/>, and its words leave the index. The
- * retraction itself is archived like any message, so a client that catches up learns of it.
- *
- * The text of a message is there once, so it is changed for both: by the addressee's side where he
- * has it, which only happens if he lets the retraction in; else by its author's.
- *
- * The retraction is acknowledged when the tombstone is committed. No session of the addressee is
- * sent the old words after that, except in carbons that are queued already. If the tombstone cannot
- * be committed, the sender gets an error, and a repeat of the retraction looks again.
- *
- * Limits: TRIES times, if the message is changed meanwhile. It is looked for among the last
- * LOOK_BACK messages of the conversation. */
+#include "ext/mam_retract.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/clock.h"
 #include "codec/xml_elem.h"
-#include "ext/mam.h"
 #include "im/account.h"
 #include "im/archive.h"
 #include "im/archive_words.h"
 #include "im/router.h"
 #include "im/server.h"
+#include "im/session.h"
 #include "im/worker.h"
 #include "xmpp/ns.h"
 

@@ -1,14 +1,14 @@
-/* privacy_blocking: the Blocking Command (XEP-0191) and reports with it (XEP-0377). The block list
- * is what the default privacy list denies wholly to an address (XEP-0191 §3); where there is no
- * default list, blocking makes one. */
+#include "ext/privacy_blocking.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/clock.h"
-#include "base/command.h"
 #include "base/mem.h"
-#include "base/setting.h"
 #include "codec/xml_elem.h"
 #include "ext/privacy.h"
+#include "ext/privacy_stages.h"
+#include "ext/privacy_state.h"
+#include "im/iq.h"
+#include "im/session.h"
 #include "im/worker.h"
 #include "xmpp/ns.h"
 
@@ -44,6 +44,10 @@ struct store_stmt report_stmts[4] = {
       .sql = "DELETE FROM report WHERE id <= $1" },
 };
 /* clang-format on */
+
+struct report {
+    slice jid, reason, text, ids;
+};
 
 static void report_store(struct store_batch *b, const struct account *a, const struct report *r)
 {

@@ -1,9 +1,6 @@
-/* privacy_inviter: invitations and their declines come from a room, so the rules are applied to
- * their real sender. Otherwise a blocked user could reach the account through a room. Rooms of this
- * server name the sender in an element that only the account sees. What other services say about
- * the sender can only lead to blocking. */
+#include "ext/privacy_inviter.h"
 #include "codec/xml_elem.h"
-#include "ext/privacy.h"
+#include "im/account.h"
 #include "im/worker.h"
 #include "xmpp/jid.h"
 #include "xmpp/ns.h"

@@ -1,13 +1,17 @@
-/* privacy_lists: Privacy Lists (XEP-0016). A list is replaced as a whole. Orders that blocking gave
- * (XEP-0191) are below nought; a client sees such a list numbered anew. */
+#include "ext/privacy_lists.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/mem.h"
 #include "base/setting.h"
 #include "codec/xml_elem.h"
 #include "ext/privacy.h"
+#include "ext/privacy_blocking.h"
+#include "ext/privacy_policy.h"
+#include "ext/privacy_stages.h"
+#include "ext/privacy_state.h"
 #include "im/feature.h"
 #include "im/roster.h"
+#include "im/session.h"
 #include "im/worker.h"
 #include <stdlib.h>
 

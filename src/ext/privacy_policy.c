@@ -1,18 +1,17 @@
-/* privacy_policy: who may see a user's availability, and who needs no approval. The user's own
- * policy, with rules for users and domains, overrides the settings of the server. Users set theirs
- * with urn:muster:policy:0 (docs/policy.md), operators with commands. */
+#include "ext/privacy_policy.h"
 #include "base/arena.h"
 #include "base/buf.h"
-#include "base/command.h"
 #include "base/mem.h"
-#include "base/setting.h"
 #include "codec/xml_elem.h"
 #include "ext/privacy.h"
+#include "ext/privacy_state.h"
 #include "im/host.h"
+#include "im/iq.h"
 #include "im/node.h"
 #include "im/presence.h"
 #include "im/presence_pace.h"
 #include "im/roster.h"
+#include "im/session.h"
 #include "im/users.h"
 #include "im/worker.h"
 #include "io/timer.h"

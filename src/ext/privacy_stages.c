@@ -1,14 +1,17 @@
-/* privacy_stages: applies the rules of an account to stanzas (XEP-0016 §2.2, §2.14, XEP-0191 §3.3),
- * and sends presence when the rules change. An account without rules costs one look at its slot. */
+#include "ext/privacy_stages.h"
 #include "base/arena.h"
 #include "base/mem.h"
 #include "codec/xml_elem.h"
 #include "ext/privacy.h"
+#include "ext/privacy_inviter.h"
+#include "ext/privacy_policy.h"
+#include "ext/privacy_state.h"
 #include "im/host.h"
 #include "im/node.h"
 #include "im/presence.h"
 #include "im/roster.h"
 #include "im/router.h"
+#include "im/session.h"
 #include "im/worker.h"
 #include <stdio.h>
 

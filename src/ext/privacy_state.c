@@ -1,11 +1,17 @@
-/* privacy_state: the rules of an account in memory and in the database, and how they change. */
+#include "ext/privacy_state.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/mem.h"
-#include "base/setting.h"
-#include "ext/privacy.h"
+#include "ext/ext.h"
+#include "ext/privacy_blocking.h"
+#include "ext/privacy_lists.h"
+#include "ext/privacy_policy.h"
+#include "ext/privacy_stages.h"
+#include "ext/privacy_viewer.h"
 #include "im/feature.h"
+#include "im/session.h"
 #include "im/worker.h"
+#include "store/store.h"
 
 /* The model: pure. */
 

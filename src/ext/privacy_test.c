@@ -8,6 +8,7 @@
 #include "base/arena.h"
 #include "base/mem.h"
 #include "ext/privacy.h"
+#include "ext/privacy_state.h"
 
 enum { STEPS = 20000, LISTS = 4, RULES = 6 };
 

@@ -1,12 +1,14 @@
-/* privacy_viewer: shows operators a user's availability as it is, or as a watcher sees it, with
- * every rule that was tested. */
+#include "ext/privacy_viewer.h"
 #include "base/arena.h"
-#include "base/command.h"
 #include "base/setting.h"
 #include "ext/privacy.h"
+#include "ext/privacy_policy.h"
+#include "ext/privacy_stages.h"
+#include "ext/privacy_state.h"
 #include "im/feature.h"
 #include "im/node.h"
 #include "im/roster.h"
+#include "im/session.h"
 #include "im/worker.h"
 
 enum { PEOPLE_MAX = 10000, WATCHING_MAX = 1000, WATCHER_BYTES_MAX = 128 };

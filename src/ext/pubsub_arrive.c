@@ -1,11 +1,9 @@
-/* Notifications to explicit subscriptions, at the home of the subscriber: one body that all of this
- * worker share. Headlines, and what is too large to be kept, go to sessions that are there; other
- * notifications take the way of a message to the account, each as a copy of its own. */
+#include "ext/pubsub_arrive.h"
 #include "base/mem.h"
-#include "ext/pubsub_private.h"
 #include "im/account.h"
 #include "im/router.h"
 #include "im/server.h"
+#include "im/session.h"
 #include "im/stage.h"
 #include "im/worker.h"
 

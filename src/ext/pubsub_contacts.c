@@ -1,13 +1,10 @@
-/* Contacts at a service that is no account: the access models presence and roster (XEP-0060 §4.5)
- * mean the contacts of the node's owners. Their homes are asked each time before somebody reads,
- * subscribes or is notified, so a contact that was removed or blocked has no access from then on.
- *
- * An owner can be made by another owner, who could then find out about contacts and groups by
- * trying who gets access. So the contacts of an owner count only after that owner has chosen the
- * access model, and the groups, as they are now: ps_affiliate.shares. */
+#include "ext/pubsub_contacts.h"
 #include "base/arena.h"
 #include "base/mem.h"
-#include "ext/pubsub_private.h"
+#include "ext/pubsub_access.h"
+#include "ext/pubsub_config.h"
+#include "ext/pubsub_op.h"
+#include "ext/pubsub_store.h"
 #include "im/account.h"
 #include "im/node.h"
 #include "im/roster.h"

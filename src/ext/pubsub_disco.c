@@ -1,15 +1,24 @@
-/* What disco says about nodes (XEP-0060 §5): nodes as items of their service, items of a node, and
- * the meta-data of a node. Shown is what the asker may read. */
+#include "ext/pubsub_disco.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "codec/xml_elem.h"
 #include "ext/access.h"
-#include "ext/pubsub_private.h"
+#include "ext/pubsub_access.h"
+#include "ext/pubsub_config.h"
+#include "ext/pubsub_contacts.h"
+#include "ext/pubsub_model.h"
+#include "ext/pubsub_op.h"
+#include "ext/pubsub_store.h"
 #include "im/account.h"
+#include "im/iq.h"
 #include "im/presence.h"
+#include "im/session.h"
 #include "im/stage.h"
 #include "im/worker.h"
+#include "store/store.h"
+#include "xmpp/form.h"
 #include "xmpp/ns.h"
 
 #define PS(name) NS_PUBSUB "#" name

@@ -1,20 +1,26 @@
-/* Notifications (XEP-0060 §7.1.2, §12): one stanza, shared by all who get it. Explicit subscribers
- * get each. Contacts of an account get those that the capabilities of their clients name, which
- * their own homes know (ext/pep.c). */
+#include "ext/pubsub_event.h"
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/ensure.h"
-#include "base/metric.h"
 #include "base/rand.h"
-#include "ext/pubsub_private.h"
+#include "codec/xml_elem.h"
+#include "ext/pubsub.h"
+#include "ext/pubsub_access.h"
+#include "ext/pubsub_arrive.h"
+#include "ext/pubsub_config.h"
+#include "ext/pubsub_model.h"
+#include "ext/pubsub_op.h"
+#include "ext/pubsub_request.h"
 #include "im/account.h"
 #include "im/caps.h"
 #include "im/fan.h"
 #include "im/node.h"
 #include "im/roster.h"
 #include "im/router.h"
+#include "im/session.h"
 #include "im/stage.h"
 #include "im/worker.h"
+#include "xmpp/form.h"
 #include "xmpp/ns.h"
 
 enum { EVENT_BYTES_MAX = 16 << 20, BEHALF_MAX = 2 * JID_MAX + 3 };

@@ -1,16 +1,27 @@
-#include "base/ensure.h"
-/* Items: publishing, retrieving, removing them (XEP-0060 §6.5, §7, §8.5). */
+#include "ext/pubsub_items.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/ensure.h"
 #include "base/hash.h"
 #include "base/mem.h"
 #include "base/rand.h"
-#include "ext/pubsub_private.h"
+#include "base/setting.h"
+#include "codec/xml_elem.h"
+#include "ext/pubsub.h"
+#include "ext/pubsub_access.h"
+#include "ext/pubsub_config.h"
+#include "ext/pubsub_event.h"
+#include "ext/pubsub_model.h"
+#include "ext/pubsub_op.h"
+#include "ext/pubsub_request.h"
+#include "ext/pubsub_store.h"
 #include "im/account.h"
 #include "im/budget.h"
 #include "im/worker.h"
+#include "store/store.h"
 #include "xmpp/ns.h"
+/* Items: publishing, retrieving, removing them (XEP-0060 §6.5, §7, §8.5). */
 
 static struct store_batch *write_batch(const struct ps_op *op)
 {

@@ -1,8 +1,9 @@
-/* pubsub_leavers: an account that is deleted loses its affiliations and subscriptions at the nodes
- * of others, and nodes of hosts that nobody else owns are deleted. The rows go in the transaction
- * of the deletion; then the services that are in memory forget it. */
+#include "ext/pubsub_leavers.h"
 #include "base/mem.h"
+#include "ext/pubsub_model.h"
+#include "ext/pubsub_op.h"
 #include "ext/pubsub_private.h"
+#include "ext/pubsub_request.h"
 #include "im/account.h"
 
 /* Nodes of hosts (their owner is negative) whose only owner (affiliation 1 or 6) is $1. */

@@ -1,10 +1,19 @@
-/* Nodes and those who have a part in them: creation, configuration, deletion, affiliations
- * (XEP-0060 §5.7, §8.1 to §8.4, §8.9). */
+#include "ext/pubsub_nodes.h"
 #include "base/arena.h"
 #include "base/buf.h"
-#include "ext/pubsub_private.h"
+#include "base/setting.h"
+#include "codec/xml_elem.h"
+#include "ext/pubsub_access.h"
+#include "ext/pubsub_config.h"
+#include "ext/pubsub_contacts.h"
+#include "ext/pubsub_event.h"
+#include "ext/pubsub_model.h"
+#include "ext/pubsub_op.h"
+#include "ext/pubsub_request.h"
+#include "ext/pubsub_store.h"
 #include "im/account.h"
 #include "im/worker.h"
+#include "store/store.h"
 #include "xmpp/ns.h"
 
 static struct store_batch *write_batch(const struct ps_op *op)

@@ -1,19 +1,19 @@
-/* The nodes of accounts, for other extensions. */
+#include "ext/pubsub_own.h"
 #include "base/arena.h"
 #include "base/mem.h"
-#include "ext/pubsub_private.h"
+#include "ext/pubsub.h"
+#include "ext/pubsub_access.h"
+#include "ext/pubsub_model.h"
+#include "ext/pubsub_op.h"
+#include "ext/pubsub_store.h"
 #include "im/account.h"
 #include "im/guest.h"
 #include "im/worker.h"
+#include "store/store.h"
 
 static const struct ps_accounts *accounts; /* NULL: accounts have no nodes */
 
 void ps_accounts_are(const struct ps_accounts *a) { accounts = a; }
-
-struct ps_service *ps_service_of(const struct account *a)
-{
-    return accounts == NULL ? NULL : accounts->find(a);
-}
 
 void ps_own(struct account *a, slice pubsub_xml, ps_own_fn *done, void *arg)
 {

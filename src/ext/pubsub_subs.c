@@ -1,15 +1,25 @@
-/* Subscriptions (XEP-0060 §5.6, §6.1 to §6.4, §8.6, §8.8). An entity has at most one subscription
- * to a node for each of its addresses. */
+#include "ext/pubsub_subs.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/hash.h"
 #include "base/mem.h"
-#include "ext/pubsub_private.h"
+#include "base/setting.h"
+#include "codec/xml_elem.h"
+#include "ext/pubsub_access.h"
+#include "ext/pubsub_config.h"
+#include "ext/pubsub_event.h"
+#include "ext/pubsub_items.h"
+#include "ext/pubsub_model.h"
+#include "ext/pubsub_op.h"
+#include "ext/pubsub_request.h"
+#include "ext/pubsub_store.h"
 #include "im/account.h"
 #include "im/admins.h"
 #include "im/remote.h"
 #include "im/roster.h"
 #include "im/worker.h"
+#include "store/store.h"
+#include "xmpp/form.h"
 #include "xmpp/ns.h"
 
 static struct store_batch *write_batch(const struct ps_op *op)

@@ -1,11 +1,6 @@
-/* The content of uploads in the file system: DATA/uploads/ab/HASH, one file for equal content.
- *
- * A file is answered for (201) when its bytes, its name and the name of its folder are on the disk.
- * Content that no row refers to any more is removed by the sweep, which first condemns a page of
- * hashes, then asks the database again whether they are still without a reference. Content that is
- * placed in between is spared: whoever places it has committed a reference before. */
+#include "ext/upload_files.h"
 #include "base/durable.h"
-#include "ext/upload_private.h"
+#include "ext/upload_rows.h"
 #include <dirent.h>
 #include <errno.h>
 #include <pthread.h>

@@ -1,7 +1,9 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/hex.h"
+#include "ext/upload_files.h"
 #include "ext/upload_private.h"
+#include "ext/upload_rows.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>

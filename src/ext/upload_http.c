@@ -1,13 +1,4 @@
-/* The files of uploads over HTTP: PUT on a signed slot, GET with ranges. Workers never touch a
- * file: each step on it is a task of a helper thread, one at a time for a request, and the
- * connection is not read, or nothing more is sent, while one is under way.
- *
- * A PUT: header checked -> temporary file -> pieces written and hashed -> flushed to disk -> row
- * committed -> moved to its place -> 201. What fails on the way leaves neither file nor row behind;
- * from the commit on it goes on without the client.
- *
- * Of one account at most UNDERWAY_MAX files are on their way in, and together they take no more
- * than one account may store: quotas count them only when they are complete. */
+#include "ext/upload_http.h"
 #include "base/alarm.h"
 #include "base/arena.h"
 #include "base/buf.h"
@@ -17,13 +8,17 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/metric.h"
+#include "base/setting.h"
 #include "codec/http_read.h"
+#include "ext/upload.h"
+#include "ext/upload_files.h"
 #include "ext/upload_private.h"
+#include "ext/upload_rows.h"
 #include "http/parse.h"
-#include "http/server.h"
 #include "im/account.h"
 #include "im/worker.h"
 #include "io/work.h"
+#include "store/store.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/evp.h>

@@ -1,12 +1,13 @@
-/* The tables of uploads, the signatures of slots, and what names and types may be. */
+#include "ext/upload_rows.h"
 #include "base/arena.h"
 #include "base/base64.h"
 #include "base/buf.h"
 #include "base/ensure.h"
 #include "base/hex.h"
 #include "base/secret_file.h"
+#include "base/setting.h"
 #include "base/utf8.h"
-#include "ext/upload_private.h"
+#include "ext/upload.h"
 #include "http/parse.h"
 #include <openssl/crypto.h>
 #include <openssl/evp.h>

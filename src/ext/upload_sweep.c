@@ -1,21 +1,19 @@
-/* The end of uploads: files whose time is over, content that no row refers to any more, and the
- * commands for operators.
- *
- * Content is removed in steps, so that a file of the same content that comes meanwhile is not lost:
- * it is condemned; the database is asked again; its file is removed, unless it was spared; then its
- * row. A crash in between leaves the row, and the next round goes on. See upload_files.c. */
+#include "ext/upload_sweep.h"
 #include "base/alarm.h"
 #include "base/arena.h"
 #include "base/clock.h"
-#include "base/command.h"
 #include "base/mem.h"
 #include "base/metric.h"
+#include "ext/upload.h"
+#include "ext/upload_files.h"
 #include "ext/upload_private.h"
+#include "ext/upload_rows.h"
 #include "im/account.h"
 #include "im/node.h"
 #include "im/worker.h"
 #include "io/timer.h"
 #include "io/work.h"
+#include "store/store.h"
 #include <pthread.h>
 #include <stdio.h>
 

@@ -1,0 +1,23 @@
+/* mam_expire: retention (architecture §7): messages older than archive.retention leave the archives
+ * for good, in small steps, so that nobody waits for it. What its addressee does not have yet
+ * stays, however old it is; the next pass looks at it again.
+ *
+ * One pass at a time, an hour after the last, on worker 0.
+ *
+ * Limits: STEP_ROWS messages and about STEP_BYTES a step, PAUSE_MS between steps. */
+#pragma once
+#include "base/command.h"
+#include "base/log.h"
+#include "base/metric.h"
+#include "base/setting.h"
+#include "store/store.h"
+
+struct worker;
+
+extern struct setting mam_retention;
+extern struct metric mam_expired;
+extern struct log_area mam_log; /* of the archive as a whole */
+extern struct command mam_expire_command;
+extern struct store_stmt *const mam_expire_stmts[];
+void mam_expire_arm(struct worker *w);  /* the worker has started */
+void mam_expire_stop(struct worker *w); /* the worker has ended */

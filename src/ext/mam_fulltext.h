@@ -1,0 +1,27 @@
+/* mam_fulltext: full-text search (XEP-0431): an index of the message log that follows it by
+ * position (architecture §7: reader `fulltext`), in batches behind the commits, so that a message
+ * waits for none of it. A search first brings the index up to what was committed when it was asked.
+ *
+ * A row of the index has the words of a message, and a word for each owner that has it in his
+ * archive: PRIVATE followed by the id of the account or room, which no text has. So a search looks
+ * only at what is the owner's, however common the words are elsewhere. Encrypted messages are not
+ * indexed. The index keeps no text: who removes a message has to say what was indexed.
+ *
+ * On PostgreSQL the same words are a tsvector (store/words.h), and what is removed is a row.
+ *
+ * Limits: TEXT_MAX bytes of a message; WORDS_MAX words of a search; STEP_ROWS messages a step; a
+ * search waits CATCH_UP_US for the index, then what it finds may change ("unstable").
+ *
+ * The steps of two workers may meet: the position is moved only from where the step began, so one
+ * of them is undone and begins again. So is one that read messages which were edited meanwhile. */
+#pragma once
+#include "base/setting.h"
+#include "im/archive_words.h"
+#include "store/store.h"
+
+struct worker;
+
+extern struct setting mam_fulltext;
+extern struct store_stmt *const mam_fulltext_stmts[];
+extern const struct archive_words mam_words;
+void mam_fulltext_stop(struct worker *w); /* the worker has ended */

@@ -1,0 +1,20 @@
+/* mam_retract: retraction (XEP-0424): a message that its author retracts becomes a tombstone in the
+ * archives of both sides (§5): its content gives way to <retracted/>, and its words leave the
+ * index. The retraction itself is archived like any message, so a client that catches up learns of
+ * it.
+ *
+ * The text of a message is there once, so it is changed for both: by the addressee's side where he
+ * has it, which only happens if he lets the retraction in; else by its author's.
+ *
+ * The retraction is acknowledged when the tombstone is committed. No session of the addressee is
+ * sent the old words after that, except in carbons that are queued already. If the tombstone cannot
+ * be committed, the sender gets an error, and a repeat of the retraction looks again.
+ *
+ * Limits: TRIES times, if the message is changed meanwhile. It is looked for among the last
+ * LOOK_BACK messages of the conversation. */
+#pragma once
+#include "im/stage.h"
+#include "store/store.h"
+
+extern struct store_stmt *const mam_retract_stmts[];
+stage_kept_fn mam_retract;
