@@ -18,6 +18,7 @@
 #include "ext/ext.h"
 #include "im/account.h"
 #include "im/feature.h"
+#include "im/session_queue.h"
 #include "im/worker.h"
 #include "xmpp/ns.h"
 

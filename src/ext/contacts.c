@@ -11,6 +11,7 @@
 #include "im/account.h"
 #include "im/feature.h"
 #include "im/roster.h"
+#include "im/roster_iq.h"
 #include "im/router.h"
 #include "im/subscription.h"
 #include "im/users.h"

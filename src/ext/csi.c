@@ -13,6 +13,7 @@
 #include "im/account.h"
 #include "im/audience.h"
 #include "im/feature.h"
+#include "im/session_queue.h"
 #include "im/worker.h"
 #include "xmpp/ns.h"
 

@@ -8,6 +8,7 @@
 #include "im/copies.h"
 #include "im/feature.h"
 #include "im/session.h"
+#include "im/session_queue.h"
 #include "im/worker.h"
 #include "store/store.h"
 

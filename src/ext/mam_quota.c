@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "ext/mam_expire.h"
+#include "im/archive_leave.h"
 #include "im/archive_size.h"
 #include "im/archive_words.h"
 #include "im/worker.h"

@@ -6,9 +6,10 @@
 #include "im/account.h"
 #include "im/archive.h"
 #include "im/archive_words.h"
+#include "im/message.h"
 #include "im/router.h"
-#include "im/server.h"
 #include "im/session.h"
+#include "im/session_input.h"
 #include "im/worker.h"
 #include "xmpp/ns.h"
 

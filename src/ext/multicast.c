@@ -16,6 +16,7 @@
 #include "im/feature.h"
 #include "im/roster.h"
 #include "im/router.h"
+#include "im/session_input.h"
 #include "im/worker.h"
 #include "xmpp/addresses.h"
 #include "xmpp/ns.h"

@@ -32,6 +32,7 @@
 #include "im/presence.h"
 #include "im/roster.h"
 #include "im/session.h"
+#include "im/session_queue.h"
 #include "im/worker.h"
 #include "store/store.h"
 #include "xmpp/ns.h"

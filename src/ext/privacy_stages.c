@@ -12,6 +12,7 @@
 #include "im/roster.h"
 #include "im/router.h"
 #include "im/session.h"
+#include "im/session_queue.h"
 #include "im/worker.h"
 #include <stdio.h>
 

@@ -1,9 +1,10 @@
 #include "ext/pubsub_arrive.h"
 #include "base/mem.h"
 #include "im/account.h"
+#include "im/message.h"
 #include "im/router.h"
-#include "im/server.h"
 #include "im/session.h"
+#include "im/session_queue.h"
 #include "im/stage.h"
 #include "im/worker.h"
 

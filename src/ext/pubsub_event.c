@@ -18,6 +18,7 @@
 #include "im/roster.h"
 #include "im/router.h"
 #include "im/session.h"
+#include "im/session_input.h"
 #include "im/stage.h"
 #include "im/worker.h"
 #include "xmpp/form.h"

@@ -9,6 +9,7 @@
  *
  * Limits: settings push.*; IN_FLIGHT_MAX announcements of one registration wait for their answers,
  * then one more follows for all that came meanwhile. */
+#include "auth/devices.h"
 #include "auth/seal.h"
 #include "base/arena.h"
 #include "base/buf.h"
@@ -21,11 +22,11 @@
 #include "ext/ext.h"
 #include "im/account.h"
 #include "im/ask.h"
-#include "im/devices.h"
 #include "im/feature.h"
+#include "im/message.h"
 #include "im/node.h"
-#include "im/presence.h"
-#include "im/server.h"
+#include "im/presence_pace.h"
+#include "im/session_queue.h"
 #include "im/users.h"
 #include "im/worker.h"
 #include "xmpp/form.h"

@@ -15,6 +15,7 @@
 #include "im/archive.h"
 #include "im/copies.h"
 #include "im/feature.h"
+#include "im/session_queue.h"
 #include "im/worker.h"
 #include "xmpp/form.h"
 #include "xmpp/ns.h"

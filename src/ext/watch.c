@@ -19,6 +19,7 @@
 #include "im/presence.h"
 #include "im/roster.h"
 #include "im/router.h"
+#include "im/session_queue.h"
 #include "im/worker.h"
 #include "io/timer.h"
 

@@ -19,6 +19,7 @@
 #include "im/frames.h"
 #include "im/node.h"
 #include "im/session.h"
+#include "im/session_queue.h"
 #include "io/conn.h"
 #include "io/listen.h"
 #include "io/timer.h"

@@ -10,6 +10,7 @@
 #include "base/list.h"
 #include "im/mailbox.h"
 #include "im/origin.h"
+#include "im/router.h"
 #include "im/session.h"
 #include "store/store.h"
 
@@ -109,3 +110,9 @@ bool account_stays(const struct account *a);
 /* Deletes the account: lets every feature add its statements, calls done when they are committed,
  * and ends the sessions. Then every worker hears of it (feature.account_deleted). */
 void account_remove(struct account *a, void (*done)(void *arg, enum err e), void *arg);
+
+/* A stanza to the account, at its home. Takes over st. */
+enum routed account_receive(struct worker *w, struct stanza *st, struct origin origin,
+                            uint64_t sender_entry, int64_t sender_id);
+void account_touch(struct account *a); /* something ended: unload when idle */
+void accounts_stop(struct worker *w);  /* frees all, after the loops have ended */

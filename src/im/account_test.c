@@ -1,6 +1,6 @@
 /* Loading, and what a login that is older than the account gets. */
 #include "base/mem.h"
-#include "im/server.h"
+#include "im/account.h"
 #include "im/test_node.h"
 
 #include <setjmp.h>

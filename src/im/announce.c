@@ -5,6 +5,7 @@
 #include "im/account.h"
 #include "im/router.h"
 #include "im/session.h"
+#include "im/session_queue.h"
 #include "im/worker.h"
 
 enum { CONTENT_BYTES_MAX = 8 * ANNOUNCE_BYTES_MAX };

@@ -28,13 +28,6 @@ extern struct store_stmt archive_cursor_put, archive_load, archive_open, archive
     archive_slack_known, archive_key, archive_key_put, archive_owned, archive_sides,
     archive_drop_none, archive_drop_entry;
 
-/* The next archive id of an owner, at its home; *last is the owner's highest id. */
-uint64_t archive_mint(struct worker *w, uint64_t *last);
-/* How far an archive id may be from the time of its message. Ids rise when the clock steps back,
- * and after a crash they begin above it; from then on they stay ahead until the clock is there. */
-enum { ARCHIVE_SLACK_US = 60 * 1000000 }; /* at least */
-uint64_t archive_slack_us(const struct worker *w);
-
 struct archive_message {
     uint64_t at_us;
     int64_t sender, rcpt;              /* account ids; 0: not one of ours */
@@ -85,14 +78,3 @@ void archive_unedited(struct store_batch *b, int64_t edits);
 void archive_change(struct store_batch *b, const struct archive_line *m, slice stanza,
                     struct arena *tmp);
 void archive_drop(struct store_batch *b, const struct archive_line *m, struct arena *tmp);
-
-/* Takes one message from one owner: `was` is as it was read, `m` is without the owner's side, and
- * `entry` is the owner's. If no other owner has it, it is deleted. Call store_read_late() for the
- * owner before. The batch is a conflict if the message was changed meanwhile. The caller calls
- * archive_edit() once for each batch. */
-void archive_take(struct store_batch *b, const struct archive_line *was,
-                  const struct archive_line *m, int64_t owner, int64_t entry);
-/* Removes all messages with ids up to `until` from an owner's archive, in steps, so that other work
- * is not delayed. Calls `done` once, later. After an error, the rest is still there. */
-void archive_leave(struct worker *w, int64_t owner, int64_t until,
-                   void (*done)(void *arg, enum err e), void *arg);

@@ -1,3 +1,4 @@
+#include "im/archive_ids.h"
 #include "im/archive.h"
 #include "im/node.h"
 #include "im/worker.h"

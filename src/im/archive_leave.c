@@ -1,8 +1,4 @@
-/* Removes an owner. The words of the owner's messages are removed from the full text message by
- * message, so this is done in steps. Each step is complete in itself.
- *
- * Limits: STEP_ROWS messages and about STEP_BYTES a step; at most CONFLICTS_MAX conflicts with
- * other writers in a row. */
+#include "im/archive_leave.h"
 #include "base/arena.h"
 #include "base/mem.h"
 #include "im/account.h"

@@ -5,6 +5,7 @@
 #include "codec/xml_elem.h"
 #include "im/account.h"
 #include "im/archive.h"
+#include "im/archive_ids.h"
 #include "im/iq.h"
 #include "im/rows.h"
 #include "im/worker.h"

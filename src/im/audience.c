@@ -10,6 +10,7 @@
 #include "im/node.h"
 #include "im/presence.h"
 #include "im/router.h"
+#include "im/session_queue.h"
 #include "im/stage.h"
 #include "im/worker.h"
 

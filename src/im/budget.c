@@ -8,6 +8,7 @@
 #include "im/directed.h"
 #include "im/node.h"
 #include "im/session_private.h"
+#include "im/session_queue.h"
 #include "io/metrics.h"
 #include "xmpp/stanza.h"
 #include <stdio.h>

@@ -1,6 +1,7 @@
 #include "im/copies.h"
 #include "im/account.h"
 #include "im/archive.h"
+#include "im/session_queue.h"
 #include "im/worker.h"
 
 enum { PART_ROWS = 16, PART_BYTES = 64 << 10 };

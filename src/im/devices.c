@@ -1,4 +1,5 @@
 #include "im/devices.h"
+#include "auth/devices.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/command.h"
@@ -12,6 +13,8 @@
 static struct log_area log_devices = { .name = "devices" };
 
 /* Revoking. */
+
+typedef void devices_revoked_fn(void *arg, enum err e, unsigned sessions);
 
 struct revocation {
     struct worker *worker;
@@ -67,8 +70,10 @@ static void revoked(void *arg, enum err e, int64_t generation)
     mem_free(&r);
 }
 
-void devices_revoke(struct worker *w, slice bare, const uint8_t id[DEVICE_ID_LEN],
-                    devices_revoked_fn *done, void *arg)
+/* Revokes a device: its tokens are deleted, logins under way refused, its sessions ended; how many
+ * of them is told. At the home of the account. E_NOTFOUND: it has no such device. */
+static void devices_revoke(struct worker *w, slice bare, const uint8_t id[DEVICE_ID_LEN],
+                           devices_revoked_fn *done, void *arg)
 {
     struct revocation *r = mem_alloc(sizeof *r + bare.len);
     *r = (struct revocation){ .worker = w, .done = done, .arg = arg, .len = bare.len };

@@ -42,13 +42,3 @@ void frame_send_fan(struct worker *w, unsigned worker, struct stanza *st, slice 
                     slice packed_jids);
 /* To the home of `sender`, see subscription_settled(). */
 void frame_send_settled(struct worker *w, slice sender, slice rcpt, int64_t axis, int64_t verb);
-
-/* For the bus (frames_wire.c): a frame as bytes, and back. */
-struct buf;
-struct bus_from;
-extern struct log_area log_frames;
-void frame_pack(struct buf *out, const struct frame *f); /* not of a kind of this process only */
-/* On worker w, with its scratch. E_CORRUPT: not the bytes of a frame that may come to this worker.
- */
-NODISCARD enum err frame_unpack(struct frame **out, slice bytes, struct worker *w);
-void frames_receive(void *worker, const struct bus_from *from, slice bytes); /* bus_deliver_fn */

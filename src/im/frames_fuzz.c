@@ -4,6 +4,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "bus/bus.h"
+#include "im/frames_wire.h"
 #include "im/test_node.h"
 
 enum { BYTES_MAX = 8192, OTHER = 2 };

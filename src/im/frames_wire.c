@@ -1,7 +1,4 @@
-/* Frames between nodes: as bytes and back. Fixed head, strings, then the stanza as stored text. All
- * nodes of a cluster are of one version and byte order (architecture §12: a newer node announces
- * itself before it speaks). What arrives is checked here, kind by kind: nothing in it is trusted to
- * be in range. */
+#include "im/frames_wire.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/ensure.h"

@@ -5,8 +5,9 @@
 #include "base/mem.h"
 #include "base/setting.h"
 #include "im/feature.h"
+#include "im/iq.h"
 #include "im/node.h"
-#include "im/server.h"
+#include "im/router.h"
 #include "im/worker.h"
 #include <stdatomic.h>
 #include <stdio.h>

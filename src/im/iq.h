@@ -3,8 +3,10 @@
  * server's own JID at the home of the sender. */
 #pragma once
 #include "base/err.h"
+#include "base/setting.h"
 #include "codec/xml_elem.h"
 #include "im/origin.h"
+#include "im/router.h"
 #include "xmpp/stanza.h"
 
 struct account;
@@ -58,3 +60,16 @@ void iq_error_form(struct iq *iq, enum stanza_error e, slice text, slice payload
  * and account stays valid as long as it is held (it is pinned). iq_result/iq_error on it exactly
  * once. */
 struct iq *iq_hold(struct iq *iq);
+
+extern struct setting presence_stranger_requests;
+
+/* An IQ on its way (im/router.h): from a session; to an account; to a service, or to a room of one.
+ * Each takes over st. */
+enum routed iq_from_session(struct session *s, struct stanza *st, struct origin origin);
+enum routed iq_to_account(struct account *a, struct stanza *st, struct origin origin);
+enum routed iq_to_host(struct worker *w, const struct host *h, struct stanza *st,
+                       struct origin origin);
+/* A request to a bare JID below the domain of a service: rules with IQ_TO_ROOM. */
+enum routed iq_to_room(struct worker *w, const struct host *h, struct stanza *st,
+                       struct origin origin);
+enum routed server_receive(struct worker *w, struct stanza *st, struct origin origin);

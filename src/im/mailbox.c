@@ -4,10 +4,11 @@
 #include "base/mem.h"
 #include "base/setting.h"
 #include "im/account.h"
+#include "im/archive_ids.h"
 #include "im/archive_size.h"
+#include "im/message.h"
 #include "im/node.h"
 #include "im/roster.h"
-#include "im/server.h"
 #include "im/session_private.h"
 #include "im/worker.h"
 

@@ -1,5 +1,4 @@
-/* Messages (RFC 6121 §5, §8) at the home of their addressee, and what an acknowledgement of them
- * means. */
+#include "im/message.h"
 #include "base/buf.h"
 #include "base/ensure.h"
 #include "base/log.h"
@@ -11,10 +10,13 @@
 #include "im/given.h"
 #include "im/guest.h"
 #include "im/node.h"
+#include "im/offline.h"
 #include "im/recent.h"
 #include "im/roster.h"
+#include "im/router.h"
 #include "im/rows.h"
-#include "im/server.h"
+#include "im/session_input.h"
+#include "im/session_queue.h"
 #include "im/stage.h"
 #include "im/worker.h"
 #include "xmpp/delivery.h"

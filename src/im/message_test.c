@@ -1,4 +1,7 @@
+#include "im/account.h"
 #include "im/archive.h"
+#include "im/message.h"
+#include "im/offline.h"
 #include "im/test_node.h"
 #include <setjmp.h>
 #include <sqlite3.h>

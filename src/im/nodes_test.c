@@ -10,6 +10,7 @@
 
 #include "base/buf.h"
 #include "bus/bus_local.h"
+#include "im/frames_wire.h"
 #include "im/test_live.h"
 #include <sqlite3.h>
 

@@ -1,12 +1,10 @@
-/* offline: delivery of what waits in the mailbox (RFC 6121 §8.5.2.2, XEP-0160, XEP-0203): pages
- * read from the archive in order. While it goes on, live messages to the session are not delivered
- * but found by a later page, so the order is that of the archive. */
+#include "im/offline.h"
 #include "base/mem.h"
 #include "im/account.h"
 #include "im/archive.h"
 #include "im/node.h"
-#include "im/server.h"
 #include "im/session_private.h"
+#include "im/session_queue.h"
 #include "im/stage.h"
 #include "im/worker.h"
 

@@ -13,6 +13,7 @@
 #include "im/node.h"
 #include "im/presence_pace.h"
 #include "im/roster.h"
+#include "im/session_queue.h"
 #include "im/stage.h"
 #include "im/subscription.h"
 #include "im/worker.h"

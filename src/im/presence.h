@@ -22,11 +22,6 @@ void presence_to_nobody(struct worker *w, struct stanza *st);
  * Not called at shutdown. `quiet`ly does nothing if it was not available and sent no directed
  * presence. */
 void presence_session_ended(struct session *s);
-/* Shows a session that is available (without <show/>) as away until presence_wake() or its next
- * presence: for clients that are asleep and will be woken by others. Again: fine. Others may be
- * told later: see im/presence_pace.h. */
-void presence_sleep(struct session *s);
-void presence_wake(struct session *s);
 /* For im/presence_pace.c: what an available session says of itself, and whether it is shown as away
  * for it, broadcast. */
 void presence_replace(struct session *s, struct stanza *own, bool away);

@@ -13,6 +13,11 @@ struct metric;
 struct stanza;
 struct worker;
 
+/* Shows a session that is available (without <show/>) as away until presence_wake() or its next
+ * presence: for clients that are asleep and will be woken by others. Again: fine. */
+void presence_sleep(struct session *s);
+void presence_wake(struct session *s);
+
 /* Takes over a presence of the session and returns it as it should be, or the same. */
 typedef struct stanza *presence_rewrite_fn(struct session *s, struct stanza *st);
 /* The session's presence is rewritten, and told if that changes it. There is one rewrite_fn. */

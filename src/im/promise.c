@@ -1,5 +1,5 @@
 #include "im/promise.h"
-#include "im/server.h"
+#include "im/message.h"
 
 enum row {
     ROW_MESSAGE_KEPT,    /* chat or normal, with content, no hint against it */

@@ -7,6 +7,8 @@
 #include "im/account.h"
 #include "im/feature.h"
 #include "im/presence.h"
+#include "im/roster_iq.h"
+#include "im/session_queue.h"
 #include "im/subscription.h"
 #include "im/worker.h"
 #include "xmpp/ns.h"

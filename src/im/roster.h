@@ -12,7 +12,6 @@
 #include "base/map.h"
 #include "base/setting.h"
 #include "base/slice.h"
-#include "im/iq.h"
 #include "store/store.h"
 #include "xmpp/subscription.h"
 
@@ -103,19 +102,6 @@ void roster_commit(struct account *a, const struct roster_delta *d, enum roster_
 /* Appends <item/>. */
 void roster_item_write(struct buf *out, const struct roster_item *i);
 
-/* A sealed delta with what the contact is told when it is committed. Owns the stanzas. */
-struct roster_change {
-    struct roster_delta delta;
-    struct stanza *announce[2]; /* NULL: none */
-    bool hides;                 /* the contact has seen the account and no longer does */
-};
-/* The removal of a contact (RFC 6121 §2.5.2) from an account that is READY. false: not listed. */
-bool roster_removal_plan(const struct account *a, slice jid, struct roster_change *out);
-void roster_change_store(struct store_batch *b, const struct account *a,
-                         const struct roster_change *r);
-void roster_change_commit(struct account *a, struct roster_change *r); /* when that is stored */
-void roster_change_drop(struct roster_change *r);                      /* when it is not */
-
 /* What the router and others ask. */
 bool roster_sees(const struct account *a,
                  slice contact); /* to, both: owner gets the contact's presence */
@@ -125,4 +111,3 @@ unsigned roster_count(const struct account *a); /* contacts as clients see them 
 
 extern struct setting roster_contacts_max, roster_watchers_max, roster_name_bytes,
     roster_groups_max;
-extern const struct iq_rule roster_iq_rules[]; /* im/roster_iq.c */

@@ -1,5 +1,4 @@
-/* roster_iq: the requests of RFC 6121 §2.2-§2.6 in the namespace jabber:iq:roster. A set is one
- * mutation; its result follows the roster pushes that its commit caused. */
+#include "im/roster_iq.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/mem.h"
@@ -10,6 +9,7 @@
 #include "im/presence.h"
 #include "im/roster.h"
 #include "im/router.h"
+#include "im/session_queue.h"
 #include "im/subscription.h"
 #include "im/worker.h"
 #include "xmpp/jid.h"

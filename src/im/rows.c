@@ -4,7 +4,8 @@
 #include "im/archive.h"
 #include "im/budget.h"
 #include "im/feature.h"
-#include "im/server.h"
+#include "im/iq.h"
+#include "im/message.h"
 #include "im/sessions_saved.h"
 #include "xmpp/ns.h"
 

@@ -12,12 +12,16 @@
 #include "im/feature.h"
 #include "im/frames.h"
 #include "im/guest.h"
+#include "im/message.h"
 #include "im/node.h"
+#include "im/offline.h"
 #include "im/presence.h"
 #include "im/presence_pace.h"
+#include "im/router.h"
 #include "im/rows.h"
-#include "im/server.h"
+#include "im/session_input.h"
 #include "im/session_private.h"
+#include "im/session_queue.h"
 #include "im/session_repeats.h"
 #include "im/worker.h"
 #include "xmpp/ns.h"
@@ -56,7 +60,7 @@ struct setting sm_enabled = {
         "session. Off: it is refused to new sessions, and those that have it keep it. Turn it off "
         "only to find the cause of a problem with clients.",
 };
-struct setting sm_hibernate_time = {
+static struct setting sm_hibernate_time = {
     .name = "sm.hibernate-time",
     .type = SET_MS,
     .def = 60000,

@@ -162,41 +162,6 @@ static inline slice session_resource(const struct session *s)
     return slice_from(s->jid, s->bare_len + 1u);
 }
 
-/* Delivers a stanza to this session; the caller keeps its reference. archive_id: the mailbox entry
- * that is settled when the client has it (0: none). delay_us: delay stamp (0: none). Ends no
- * session: one that overflows ends when the callback under way is over. */
-void session_deliver(struct session *s, struct stanza *st, uint64_t archive_id, uint64_t delay_us);
-/* The same for a shared stanza that is written with another `to` (presence fan-out); borrowed. */
-void session_deliver_to(struct session *s, struct stanza *st, slice to);
-
-/* A copy of something stored, wrapped for a session that asked for it. When the client has it, so
- * has the owner: archive_id is settled (0: none). If the session ends before, it is dropped, and
- * that entry is open again; nobody else gets it. */
-void session_deliver_copy(struct session *s, struct stanza *st, uint64_t archive_id);
-/* A copy of a message to another session of the account, written with another `to`. It settles the
- * entry if nobody else has the message queued when the client takes it; the entry is open again if
- * the session that has it last ends. */
-void session_deliver_carbon(struct session *s, struct stanza *st, slice to, uint64_t archive_id);
-/* Whether the client took nearly all of what it was sent; a producer goes on then, or waits for it.
- * session_wait() calls p->go once, later. */
-bool session_took(const struct session *s);
-void session_wait(struct session *s, struct producer *p);
-/* Before something that may wait begins: it holds memory of the server. false: there are
- * SESSION_CLAIMS_MAX under way. The end of each is told, also when the session has ended. */
-enum { SESSION_CLAIMS_MAX = 32 };
-bool session_claim(struct session *s);
-void session_unclaim(struct worker *w, uint64_t session);
-
-/* What stage BLOCK says may be another now: drops what was not sent yet of those whom the owner has
- * blocked, or has not taken while it hibernates. Messages are settled, requests answered. */
-void session_queue_review(struct session *s);
-/* If its queue has this message of the archive, it has `st` in its place from now on. Borrows. */
-void session_queue_replace(struct session *s, uint64_t archive_id, struct stanza *st);
-
-/* Keeps what comes until it is unpaused or something urgent comes, see stage_hold(). */
-void session_pause(struct session *s, enum session_pause why);
-void session_unpause(struct session *s, enum session_pause why);
-
 /* The active client of an account: that of the session which was last to send available presence or
  * a message within session.active-time, and is connected and not in the background. NULL: none. */
 struct session *session_active(const struct account *a);
@@ -208,17 +173,6 @@ void session_end(struct session *s, enum session_end why);
 unsigned session_state_slot(void); /* at start: a slot for one feature, freed by session_freed */
 extern struct metric session_count;
 struct session *session_find(const struct worker *w, uint64_t id);
-/* Whether the queue holds this archive id: the session has it or will get it on resumption. */
-bool session_queued(const struct session *s, uint64_t archive_id);
-/* The same, but not as a copy of what went to another session. */
-bool session_queued_own(const struct session *s, uint64_t archive_id);
-
-/* The newest message that is kept and that the client has not acknowledged; NULL: none. Borrowed.
- */
-const struct stanza *session_last_unacked(const struct session *s);
-
-/* Handles st as if the client had sent it; takes it over. How many ticket_done(o) will follow. */
-unsigned session_said(struct session *s, struct stanza *st, struct origin o);
 
 /* Called by presence: initial presence was sent / it is over / the priority has become non-negative
  * or negative while it is available. */
@@ -227,14 +181,6 @@ void session_became_unavailable(struct session *s, const struct stanza *st);
 void session_became_receiver(struct session *s);
 /* It may take messages that it did not take before. */
 void session_priority_changed(struct session *s);
-
-/* What a stanza of a client costs beyond its own size, such as the copies that it makes: counts
- * against what the client may send (c2s.byte-rate), which is not read until it is paid. On any
- * worker; `o` may be of a session that has ended, or of none. */
-void session_charge(struct worker *w, struct origin o, uint64_t bytes);
-
-/* Tickets: what the h of a session waits for. On any worker: finds the session's home. */
-void ticket_done(struct worker *w, struct origin o);
 
 /* A longer stanza is a long one: alone it makes the output of a stream wait. It is mostly an answer
  * of the server, and says nothing of how fast the client reads. */

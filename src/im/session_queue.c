@@ -1,4 +1,4 @@
-/* The outbound half of a session: its acknowledgement queue (XEP-0198 §4). */
+#include "im/session_queue.h"
 #include "base/buf.h"
 #include "base/ensure.h"
 #include "base/mem.h"
@@ -7,8 +7,9 @@
 #include "im/budget.h"
 #include "im/feature.h"
 #include "im/given.h"
+#include "im/message.h"
+#include "im/offline.h"
 #include "im/router.h"
-#include "im/server.h"
 #include "im/session_private.h"
 #include "im/stage.h"
 #include "im/worker.h"

@@ -2,6 +2,7 @@
  * acknowledged, with few and with many waiting; and the same for stored messages, which the mailbox
  * settles. */
 #include "base/clock.h"
+#include "im/session_queue.h"
 #include "im/test_node.h"
 
 struct stream {

@@ -1,6 +1,8 @@
 /* Both halves of a session: its acknowledgement queue and its tickets (XEP-0198 §4, §5). */
 #include "im/archive.h"
+#include "im/session_input.h"
 #include "im/session_private.h"
+#include "im/session_queue.h"
 #include "im/sessions_saved.h"
 #include "im/test_node.h"
 

@@ -13,6 +13,7 @@
 #include "im/node.h"
 #include "im/presence.h"
 #include "im/session_private.h"
+#include "im/session_queue.h"
 #include "im/session_repeats.h"
 #include "im/worker.h"
 

@@ -13,6 +13,8 @@
 #include "im/node.h"
 #include "im/presence.h"
 #include "im/roster.h"
+#include "im/session_input.h"
+#include "im/session_queue.h"
 #include "im/stage.h"
 #include "im/worker.h"
 #include <stdio.h>

@@ -15,7 +15,6 @@
 #include "im/node.h"
 #include "im/presence.h"
 #include "im/rows.h"
-#include "im/server.h"
 #include "im/session_private.h"
 #include "im/users.h"
 #include "im/worker.h"

@@ -2,6 +2,7 @@
 #include "base/mem.h"
 #include "im/node.h"
 #include "im/session.h"
+#include "im/session_input.h"
 #include "im/worker.h"
 
 struct join {

@@ -2,6 +2,7 @@
 #include "muc/archive.h"
 #include "base/mem.h"
 #include "im/archive.h"
+#include "im/archive_ids.h"
 #include "im/feature.h"
 #include "im/worker.h"
 #include "io/timer.h"

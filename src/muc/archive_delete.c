@@ -1,5 +1,6 @@
 #include "muc/archive_delete.h"
 #include "im/archive.h"
+#include "im/archive_leave.h"
 #include "im/node.h"
 #include "im/worker.h"
 #include "io/timer.h"

@@ -8,6 +8,7 @@
 #include "im/archive.h"
 #include "im/archive_words.h"
 #include "im/router.h"
+#include "im/session_input.h"
 #include "im/worker.h"
 #include "io/timer.h"
 #include "muc/archive.h"

@@ -8,7 +8,7 @@
 #include "im/fan.h"
 #include "im/feature.h"
 #include "im/iq.h"
-#include "im/server.h"
+#include "im/message.h"
 #include "im/worker.h"
 #include "muc/affiliation.h"
 #include "muc/history.h"

@@ -6,7 +6,7 @@
 #include "im/fan.h"
 #include "im/feature.h"
 #include "im/host.h"
-#include "im/server.h"
+#include "im/message.h"
 #include "im/worker.h"
 #include "muc/affiliation.h"
 #include "muc/muc.h"

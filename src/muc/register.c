@@ -5,6 +5,7 @@
 #include "codec/xml_elem.h"
 #include "im/feature.h"
 #include "im/session.h"
+#include "im/session_input.h"
 #include "im/worker.h"
 #include "muc/admin.h"
 #include "muc/affiliation.h"

@@ -1,0 +1,24 @@
+/* session_input: the inbound half of a session: what its client sends, and the tickets that its h
+ * waits for (architecture §6). h is the longest prefix of handled stanzas; only this file advances
+ * it. */
+#pragma once
+#include "im/origin.h"
+
+struct session;
+struct stanza;
+struct worker;
+
+/* What the stream brings. */
+void session_input(struct session *s, struct stanza *st); /* takes over */
+void session_asked(struct session *s);                    /* <r/> */
+
+/* Handles st as if the client had sent it; takes it over. How many ticket_done(o) will follow. */
+unsigned session_said(struct session *s, struct stanza *st, struct origin o);
+
+/* What a stanza of a client costs beyond its own size, such as the copies that it makes: counts
+ * against what the client may send (c2s.byte-rate), which is not read until it is paid. On any
+ * worker; `o` may be of a session that has ended, or of none. */
+void session_charge(struct worker *w, struct origin o, uint64_t bytes);
+
+/* Tickets: what the h of a session waits for. On any worker: finds the session's home. */
+void ticket_done(struct worker *w, struct origin o);
