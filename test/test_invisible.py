@@ -4,11 +4,18 @@ import pytest
 from muster import xml
 from muster.client import until
 
-INVISIBLE = "urn:xmpp:invisible:0"
+INVISIBLE, PRIVACY = "urn:xmpp:invisible:0", "jabber:iq:privacy"
 
 
 def hide(client):
     client.result("set", f"<invisible xmlns='{INVISIBLE}'/>")
+
+
+def hide_by_list(client):
+    """XEP-0126 §3.5"""
+    client.result("set", f"<query xmlns='{PRIVACY}'><list name='hidden'>"
+                  "<item action='deny' order='1'><presence-out/></item></list></query>")
+    client.result("set", f"<query xmlns='{PRIVACY}'><active name='hidden'/></query>")
 
 
 def show(client):
@@ -88,8 +95,9 @@ def seen_by(server, name):
             if r["subscription"] in ("from", "both")}
 
 
+@pytest.mark.parametrize("hide", (hide, hide_by_list))
 @pytest.mark.parametrize("end", ENDS)
-def test_the_end_of_a_subscription_does_not_show_it(pair, server, end):
+def test_the_end_of_a_subscription_does_not_show_it(pair, server, end, hide):
     """Unavailable presence would tell that it is connected, and its resource."""
     alice, bob = pair
     hide(alice)

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "codec/xml_elem.h"
 #include "ext/privacy.h"
+#include "ext/privacy_stages.h"
 #include "ext/privacy_state.h"
 #include "im/host.h"
 #include "im/iq.h"
@@ -164,7 +165,8 @@ static void refresh_session(struct session *s)
     enum stanza_type type =
         policy_shares(privacy_of(s->account)) ? TYPE_AVAILABLE : TYPE_UNAVAILABLE;
     for (uint32_t i = 0; r != NULL && i < r->seen; i++)
-        presence_tell(s, roster_item_jid(r->items[i]), type);
+        if (privacy_list_shows(s, roster_item_jid(r->items[i]))) /* else it was not seen before */
+            presence_tell(s, roster_item_jid(r->items[i]), type);
     if (type == TYPE_UNAVAILABLE)
         presence_plain_in_rooms(s);
     presence_views_changed(s->account);

@@ -187,7 +187,7 @@ bool privacy_takes(const struct session *s, const struct stanza *st)
     return inviter.len == 0 || !denies(a, privacy_in_force(p, s), inviter, kind_in(st));
 }
 
-static bool shows(const struct session *s, slice contact)
+bool privacy_list_shows(const struct session *s, slice contact)
 {
     const struct privacy *p = privacy_of(s->account);
     return !denies(s->account, privacy_in_force(p, s), contact, RULE_PRESENCE_OUT);
@@ -198,7 +198,7 @@ bool privacy_view(const struct session *s, slice contact)
     const struct privacy *p = privacy_of(s->account);
     if (p == NULL && policy_shares(NULL))
         return true;
-    return shows(s, contact) && policy_view(s->account, p, contact);
+    return privacy_list_shows(s, contact) && policy_view(s->account, p, contact);
 }
 
 /* The account as a whole: by its default list. */
@@ -276,7 +276,7 @@ static void tell_session(struct session *s, const struct roster_item *item, bool
     stanza_unref(&st);
 }
 
-static bool hidden_now(const struct session *s, slice jid) { return !shows(s, jid); }
+static bool hidden_now(const struct session *s, slice jid) { return !privacy_list_shows(s, jid); }
 
 void privacy_told(struct account *a, struct privacy_sight *before)
 {

@@ -14,6 +14,9 @@ enum verdict privacy_block(struct account *a, const struct stanza *st, struct re
 bool privacy_takes(const struct session *s, const struct stanza *st);
 bool privacy_view(const struct session *s, slice contact);
 bool privacy_show(const struct account *a, slice contact);
+/* The same as privacy_view() without the policy: the list in force allows presence to the contact.
+ */
+bool privacy_list_shows(const struct session *s, slice contact);
 
 /* An IQ set of the server to one session, or (NULL) to all that asked for the block list. */
 void privacy_push(struct session *s, slice payload);

@@ -449,9 +449,28 @@ void presence_show(struct account *a, slice contact)
     presence_each(a, PRESENCE_AVAILABLE, show_session, &(struct show){ contact, TYPE_AVAILABLE });
 }
 
+static void look_session(struct session *s, void *arg)
+{
+    const slice *contact = arg;
+    s->was_seen = stage_view(s, *contact) || presence_is_sent(s, *contact);
+}
+
+void presence_look(struct account *a, slice contact)
+{
+    presence_each(a, PRESENCE_AVAILABLE, look_session, &contact);
+}
+
+static void hide_session(struct session *s, void *arg)
+{
+    const slice *contact = arg;
+    if (s->was_seen)
+        presence_tell(s, *contact, TYPE_UNAVAILABLE);
+    s->was_seen = false;
+}
+
 void presence_hide(struct account *a, slice contact)
 {
-    presence_each(a, PRESENCE_AVAILABLE, show_session, &(struct show){ contact, TYPE_UNAVAILABLE });
+    presence_each(a, PRESENCE_AVAILABLE, hide_session, &contact);
 }
 
 void presence_probe(struct account *a, slice contact)

@@ -42,8 +42,12 @@ enum presence_who { PRESENCE_AVAILABLE, PRESENCE_INTERESTED };
 typedef void presence_fn(struct session *s, void *arg);
 void presence_each(struct account *a, enum presence_who who, presence_fn *fn, void *arg);
 
-/* Current presence of all available resources, or unavailable from each, to one contact. */
+/* Current presence of all available resources to one contact. */
 void presence_show(struct account *a, slice contact);
+/* Unavailable presence to one contact who loses the subscription. It comes from the resources that
+ * the contact could see before the roster was changed, when presence_look() was called: of others
+ * it must not even learn that they are there. */
+void presence_look(struct account *a, slice contact);
 void presence_hide(struct account *a, slice contact);
 /* Asks for the contact's presence on behalf of all available resources (§4.3.1). */
 void presence_probe(struct account *a, slice contact);

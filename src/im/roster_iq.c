@@ -272,6 +272,7 @@ void roster_change_store(struct store_batch *b, const struct account *a,
 void roster_change_commit(struct account *a, struct roster_change *r)
 {
     slice jid = r->delta.jid;
+    presence_look(a, jid);
     roster_commit(a, &r->delta, ROSTER_SHOWN);
     for (int i = 0; i < 2; i++)
         if (r->announce[i] != NULL)

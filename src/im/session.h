@@ -107,6 +107,7 @@ struct session {
     int8_t priority;
     bool available;  /* sent available presence */
     uint8_t hidden;  /* enum session_hidden */
+    bool was_seen;   /* of presence_look() */
     uint8_t claims;  /* at most SESSION_CLAIMS_MAX: see session_claim() */
     bool collects;   /* asks for its offline messages itself (XEP-0013): nobody is sent them */
     bool interested; /* asked for the roster (RFC 6121 §2.1.6: roster pushes) */

@@ -420,6 +420,7 @@ static void out_apply(struct mutation *m, enum err e)
         end(w, c);
         return;
     }
+    presence_look(a, contact);
     if (c->changes)
         roster_commit(a, &c->delta, c->view);
     if ((actions & SUB_ROUTE) != 0)
@@ -623,6 +624,7 @@ static void in_apply(struct mutation *m, enum err e)
     settle_there(w, c->st);
     if ((actions & SUB_DELIVER) != 0) /* §3.1.6: before the push */
         deliver(a, c->st);
+    presence_look(a, contact);
     if (c->changes)
         roster_commit(a, &c->delta, c->view);
     if (c->limit != NULL)
