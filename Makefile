@@ -45,6 +45,9 @@ CORE  := $(filter-out %_test.c %_fuzz.c %_bench.c src/app/main.c,$(SRC))
 CTL   := $(wildcard ctl/*.c)
 T     ?= *
 TESTS := $(patsubst src/%.c,$(B)/%,$(wildcard src/*/$(T)_test.c))
+ifeq ($(TESTS),)
+$(error no src/*/$(T)_test.c: T names a unit test without "_test")
+endif
 FUZZ  := $(patsubst src/%.c,build/fuzz/%,$(wildcard src/*/*_fuzz.c))
 BENCH := $(patsubst src/%.c,build/release/%,$(wildcard src/*/*_bench.c))
 obj    = $(patsubst %.c,$(B)/%.o,$(1))
