@@ -320,7 +320,7 @@ set_and_get("pubsub_purge", ROW_HOST_OWNER, pubsub.pubsub("<purge node='n'/>", O
 set_and_get("private_xml", "{jabber:iq:private}query to server self account",
             "<query xmlns='jabber:iq:private'><n xmlns='u:p'>P77</n></query>",
             "<query xmlns='jabber:iq:private'><n xmlns='u:p'/></query>", "P77")
-set_and_get("old_bookmarks", "{jabber:iq:private}query to self",
+set_and_get("old_bookmarks", "{jabber:iq:private}query to server self account",
             "<query xmlns='jabber:iq:private'><storage xmlns='storage:bookmarks'>"
             "<conference jid='cave@conference.localhost' name='N77'/></storage></query>",
             "<query xmlns='jabber:iq:private'><storage xmlns='storage:bookmarks'/></query>", "N77")
