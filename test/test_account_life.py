@@ -99,8 +99,8 @@ def test_the_inviter_is_disabled_when_the_invited_one_comes(inviting, restarts):
 
 
 def test_the_inviter_is_deleted_as_the_invited_one_comes(inviting, disk):
-    """The disk is slow, and she is deleted a little later each time. Whoever gets her address next
-    is in nobody's roster."""
+    """The disk is slow, and the inviter is deleted a little later each time. The next holder of the
+    inviter's address is in nobody's roster."""
     console = Console(inviting)
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         for pause in range(10):

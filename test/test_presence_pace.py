@@ -106,7 +106,7 @@ def in_turn(bob, phones, kind):
 
 @pytest.fixture
 def lost(host):
-    """bob, and phones that he saw, whose connections were lost at once."""
+    """bob, and the phones of contacts: bob saw them, then all lost their connections at once."""
     bob = host.client("bob", "b")
     phones = [host.client(f"u{i}", "phone") for i in range(24)]
     for phone in phones:

@@ -205,8 +205,8 @@ static void areas_are_found_and_listed_by_name(void **state)
     assert_ptr_equal(log_a.next, &log_b);
 }
 
-/* What is logged by `flood`, which runs again until it saw no turn of the second in between; that
- * second. */
+/* The lines that `flood` logs within one second, and that second. If a new second began meanwhile,
+ * it runs again. */
 static slice within_a_second(void (*flood)(void), uint64_t *second)
 {
     slice lines;

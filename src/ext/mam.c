@@ -105,7 +105,7 @@ static void start(void)
     mam_prefs_start();
 }
 
-/* What was stored before the last end may not be counted and indexed yet. */
+/* The server may have ended before it had counted and indexed the last messages. */
 static void worker_start(struct worker *w)
 {
     if (w->index == 0)

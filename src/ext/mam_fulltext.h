@@ -2,10 +2,10 @@
  * position (architecture §7: reader `fulltext`), in batches behind the commits, so that a message
  * waits for none of it. A search first brings the index up to what was committed when it was asked.
  *
- * A row of the index has the words of a message, and a word for each owner that has it in his
- * archive: PRIVATE followed by the id of the account or room, which no text has. So a search looks
- * only at what is the owner's, however common the words are elsewhere. Encrypted messages are not
- * indexed. The index keeps no text: who removes a message has to say what was indexed.
+ * A row of the index has the words of a message, and one word for each archive that the message is
+ * in: PRIVATE followed by the id of the account or room, which no text has. So a search looks only
+ * at messages of the owner's archive, however common the words are elsewhere. Encrypted messages
+ * are not indexed. The index keeps no text: who removes a message has to say what was indexed.
  *
  * On PostgreSQL the same words are a tsvector (store/words.h), and what is removed is a row.
  *

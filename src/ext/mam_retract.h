@@ -3,8 +3,8 @@
  * index. The retraction itself is archived like any message, so a client that catches up learns of
  * it.
  *
- * The text of a message is there once, so it is changed for both: by the addressee's side where he
- * has it, which only happens if he lets the retraction in; else by its author's.
+ * The text of a message is stored once, so one change is for both sides. The addressee's side makes
+ * it if the addressee has the message and lets the retraction in, else the author's side.
  *
  * The retraction is acknowledged when the tombstone is committed. No session of the addressee is
  * sent the old words after that, except in carbons that are queued already. If the tombstone cannot

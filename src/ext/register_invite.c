@@ -365,9 +365,9 @@ void invite_welcome(struct worker *w, slice token, slice jid)
     (void)invite_find(w, token, inviter_found, n);
 }
 
-/* At start, completes what a crash interrupted, and when an account is enabled what waited for it:
- * reads pages of rows; each worker handles the
- * accounts whose home it is. */
+/* Completes invitations that a crash interrupted, at start, and those that waited for a disabled
+ * account, when it is enabled. Reads pages of rows; each worker handles the accounts whose home it
+ * is. */
 struct replay {
     struct worker *worker;
     char row[INVITE_TOKEN_LEN]; /* the last one that was read */

@@ -32,7 +32,7 @@ static slice reason_of(const struct elem *e, struct arena *tmp)
     return elem_child(e, "reason", NS_MUC_USER, &reason) ? elem_text(&reason, tmp) : (slice){ 0 };
 }
 
-/* The inviter as the invitee may know him: not by the address where the room hides that. */
+/* The inviter as the invitee may know it: not by the address where the room hides that. */
 static void inviter_write(struct buf *out, const struct room *r, const struct occupant *o)
 {
     if (o == NULL)

@@ -48,7 +48,7 @@ struct retraction {
 static void retraction_done(void *arg, enum err e)
 {
     struct retraction *t = arg;
-    (void)e; /* there is no such message, or it was not his */
+    (void)e; /* there is no such message, or it is another author's */
     ticket_done(t->worker, t->origin);
     mem_free(&t);
 }

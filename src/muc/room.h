@@ -47,12 +47,12 @@ struct affiliate {
     slice reason;     /* why it was given; empty: not said */
     uint8_t affiliation;
     bool follows;        /* gets messages while not in the room */
-    bool marks;          /* of a follower who is here: tells what he has read */
+    bool marks;          /* of a follower who is here: tells what was read */
     bool changed;        /* what is below is not stored as it is */
-    uint32_t here;       /* his sessions in the room */
-    uint32_t unread;     /* of a follower: messages since he saw the last */
+    uint32_t here;       /* sessions in the room */
+    uint32_t unread;     /* of a follower: messages since the last that was seen */
     uint64_t upto;       /* unread was stored when this was the last archive id; 0: not yet */
-    uint32_t alerted_ms; /* monotonic: when his devices were last told of a mention */
+    uint32_t alerted_ms; /* monotonic: when the devices were last told of a mention */
 };
 
 /* One session of an occupant. */

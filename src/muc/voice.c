@@ -24,7 +24,7 @@ static struct voice *voice_of(const struct room *r, const struct occupant *o)
     return NULL;
 }
 
-/* A moderator, and whoever has what his affiliation gives, has nothing to be kept. */
+/* Nothing is kept of a moderator, nor of an occupant whose role is that of the affiliation. */
 static bool is_special(const struct room *r, const struct occupant *o)
 {
     enum room_role due = affiliation_role((enum affiliation)o->affiliation, room_flags(&r->config));
