@@ -418,7 +418,7 @@ static bool learns(const struct account *a, const struct incoming *in)
         !slice_cut(stanza_from_bare(st), '@', &local, &domain) ||
         !node_serves(a->worker->node, domain))
         return true;
-    if (a->state != ACCOUNT_READY || a->removing || in->nobody)
+    if (!account_stays(a) || in->nobody)
         return false;
     return slice_eq(stanza_from_bare(st), a->jid) ||
            (roster_count(a) > 0 && !mailbox_is_stranger(a, stanza_from_bare(st)));
@@ -494,7 +494,7 @@ static enum routed accept_message(struct account *a, struct session *match, stru
 static enum delivery_have what_there_is(const struct account *a, bool nobody,
                                         const struct session *match)
 {
-    if (a->state != ACCOUNT_READY || a->removing || nobody)
+    if (!account_stays(a) || nobody)
         return HAVE_NO_ACCOUNT;
     if (match != NULL)
         return HAVE_MATCH;
@@ -608,8 +608,7 @@ enum routed message_to_account(struct account *a, struct stanza *st, struct orig
 
 static bool lets_pass(struct account *a, const struct stanza *st)
 {
-    return a->state == ACCOUNT_READY && !a->removing &&
-           stage_block(a, st, &(struct refusal){ 0 }) == PASS;
+    return account_stays(a) && stage_block(a, st, &(struct refusal){ 0 }) == PASS;
 }
 
 void message_pass(struct account *a, struct stanza *st)
