@@ -1,3 +1,4 @@
+#include "io/address.h"
 #include "io/conn_private.h"
 #include <arpa/inet.h>
 
@@ -147,27 +148,18 @@ enum err conn_proxy_parse(slice in, size_t *taken, struct conn_info *info)
 
 void conn_info_set(struct conn_info *info, const struct sockaddr *peer)
 {
+    union address a;
+
     *info = (struct conn_info){ .peer.ss_family = AF_UNSPEC };
     if (peer == NULL)
         return;
-    if (peer->sa_family == AF_INET) {
-        struct sockaddr_in sin;
-        memcpy(&sin, peer, sizeof(sin));
-        memcpy(&info->peer, &sin, sizeof(sin));
-        inet_ntop(AF_INET, &sin.sin_addr, info->peer_text, sizeof(info->peer_text));
-        info->peer_port = ntohs(sin.sin_port);
-    } else if (peer->sa_family == AF_INET6) {
-        struct sockaddr_in6 sin6;
-        memcpy(&sin6, peer, sizeof(sin6));
-        if (IN6_IS_ADDR_V4MAPPED(&sin6.sin6_addr)) { /* on a socket for both: one form an address */
-            struct sockaddr_in sin = { .sin_family = AF_INET, .sin_port = sin6.sin6_port };
-            memcpy(&sin.sin_addr, sin6.sin6_addr.s6_addr + 12, 4);
-            conn_info_set(info, (const struct sockaddr *)&sin);
-            return;
-        }
-        memcpy(&info->peer, &sin6, sizeof(sin6));
-        inet_ntop(AF_INET6, &sin6.sin6_addr, info->peer_text, sizeof(info->peer_text));
-        info->peer_port = ntohs(sin6.sin6_port);
+    address_set(&a, peer);
+    memcpy(&info->peer, &a, address_bytes(&a));
+    info->peer_port = (uint16_t)address_port(&a);
+    if (a.any.sa_family == AF_INET) {
+        inet_ntop(AF_INET, &a.v4.sin_addr, info->peer_text, sizeof(info->peer_text));
+    } else if (a.any.sa_family == AF_INET6) {
+        inet_ntop(AF_INET6, &a.v6.sin6_addr, info->peer_text, sizeof(info->peer_text));
     } else {
         info->peer.ss_family = peer->sa_family;
         memcpy(info->peer_text, "local", sizeof("local"));

@@ -2,9 +2,9 @@
 #include "base/alarm.h"
 #include "base/ensure.h"
 #include "base/mem.h"
+#include "io/address.h"
 #include "io/loop_private.h"
 #include "io/metrics.h"
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/tcp.h>
@@ -13,7 +13,6 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 enum { BACKLOG = 4096, ACCEPTS_MAX = 16 /* a wake */, RETRY_MS = 1000, SPARE_MAX = 32 };
@@ -49,59 +48,6 @@ struct listener {
     struct listener_seat *seats;
 };
 
-union address {
-    struct sockaddr any;
-    struct sockaddr_in v4;
-    struct sockaddr_in6 v6;
-    struct sockaddr_un local;
-};
-
-static bool parse_port(slice text, in_port_t *out)
-{
-    int64_t n;
-
-    if (!slice_int(text, &n) || n < 0 || n > UINT16_MAX)
-        return false;
-    *out = htons((uint16_t)n);
-    return true;
-}
-
-/* The length of the address; 0: none of the forms in the header. */
-static socklen_t parse_address(slice text, union address *out)
-{
-    char host[INET6_ADDRSTRLEN + 1] = "";
-    size_t colon = text.len;
-    slice path;
-
-    *out = (union address){ .any.sa_family = AF_UNSPEC };
-    if (slice_starts(text, SLICE("unix:"))) {
-        path = slice_from(text, 5);
-        if (path.len == 0 || path.len >= sizeof(out->local.sun_path))
-            return 0;
-        out->local.sun_family = AF_UNIX;
-        memcpy(out->local.sun_path, path.ptr, path.len);
-        return sizeof(out->local);
-    }
-    while (colon > 0 && text.ptr[colon - 1] != ':')
-        colon--;
-    if (colon < 2 || colon > sizeof(host))
-        return 0;
-    if (text.ptr[0] == '[' && text.ptr[colon - 2] == ']') {
-        memcpy(host, text.ptr + 1, colon - 3);
-        out->v6.sin6_family = AF_INET6;
-        return parse_port(slice_from(text, colon), &out->v6.sin6_port) &&
-                       inet_pton(AF_INET6, host, &out->v6.sin6_addr) == 1
-                   ? sizeof(out->v6)
-                   : 0;
-    }
-    memcpy(host, text.ptr, colon - 1);
-    out->v4.sin_family = AF_INET;
-    return parse_port(slice_from(text, colon), &out->v4.sin_port) &&
-                   inet_pton(AF_INET, host, &out->v4.sin_addr) == 1
-               ? sizeof(out->v4)
-               : 0;
-}
-
 /* A socket file on which nobody listens is left over from a crash. */
 static void remove_stale(const struct sockaddr_un *local)
 {
@@ -118,8 +64,9 @@ static void remove_stale(const struct sockaddr_un *local)
     close(fd);
 }
 
-static bool bind_and_listen(int fd, const union address *a, socklen_t len)
+static bool bind_and_listen(int fd, const union address *a)
 {
+    socklen_t len = address_bytes(a);
     int on = 1, off = 0;
 
     if (a->any.sa_family == AF_UNIX) {
@@ -142,27 +89,22 @@ static int bound_port(int fd)
     union address a = { .any.sa_family = AF_UNSPEC };
     socklen_t len = sizeof(a);
 
-    if (getsockname(fd, &a.any, &len) != 0)
-        return 0;
-    if (a.any.sa_family == AF_INET)
-        return ntohs(a.v4.sin_port);
-    return a.any.sa_family == AF_INET6 ? ntohs(a.v6.sin6_port) : 0;
+    return getsockname(fd, &a.any, &len) == 0 ? address_port(&a) : 0;
 }
 
 enum err listener_open(struct listener **out, slice address, struct why *why)
 {
     union address a;
-    socklen_t len = parse_address(address, &a);
     struct listener *l;
     int fd;
 
-    if (len == 0) {
+    if (!address_parse(address, &a)) {
         why_set(why, "listen address \"%.*s\": give [IPv6]:port, IPv4:port or unix:/path",
                 SLICE_ARG(address));
         return E_SYNTAX;
     }
     fd = socket(a.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0 || !bind_and_listen(fd, &a, len)) {
+    if (fd < 0 || !bind_and_listen(fd, &a)) {
         int code = errno;
         why_set(why, "cannot listen on %.*s: %s", SLICE_ARG(address), strerrordesc_np(code));
         if (fd >= 0)
@@ -202,13 +144,12 @@ static void seat_unpaused(struct listener_seat *s)
         alarm_clear(&io_descriptors_alarm);
 }
 
-/* Keeps the last descriptors for the Unix sockets of operators and for files. It works because a
- * new descriptor is the lowest free number. */
-static bool is_spare(const struct listener_seat *s, int fd)
+/* It works because a new descriptor is the lowest free number. */
+bool descriptor_is_spare(int fd)
 {
     struct rlimit limit;
 
-    if (s->local || getrlimit(RLIMIT_NOFILE, &limit) != 0)
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
         return false;
     rlim_t few = limit.rlim_cur / 8;
     return (rlim_t)fd >= limit.rlim_cur - (few < SPARE_MAX ? few : SPARE_MAX);
@@ -224,7 +165,7 @@ static void seat_ready(struct loop_source *source, uint32_t events)
         socklen_t len = sizeof(peer);
         int fd = accept4(source->fd, &peer.any, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (fd >= 0) {
-            bool spare = is_spare(s, fd);
+            bool spare = !s->local && descriptor_is_spare(fd);
             metric_add(&io_accepted, 1);
             s->accepted(s->loop, fd, &peer.any, s->arg);
             if (spare) {
@@ -247,7 +188,7 @@ static void seat_retry(struct timer *t, struct loop *loop)
     struct listener_seat *s = CONTAINER_OF(t, struct listener_seat, retry);
 
     int fd = fcntl(s->source.fd, F_DUPFD_CLOEXEC, 0);
-    bool spare = fd < 0 || is_spare(s, fd);
+    bool spare = fd < 0 || (!s->local && descriptor_is_spare(fd));
     if (fd >= 0)
         close(fd);
     if (!spare && loop_add(loop, &s->source) == OK)

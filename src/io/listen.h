@@ -24,3 +24,6 @@ NODISCARD enum err listener_attach(struct listener *l, struct loop *loop, listen
 /* On that loop's thread, but not from accepted(). */
 void listener_detach(struct listener *l, struct loop *loop);
 void listener_close(struct listener **l); /* after all were detached */
+
+/* One of the last descriptors, which are kept for the Unix sockets of operators and for files. */
+bool descriptor_is_spare(int fd);

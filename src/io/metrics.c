@@ -9,6 +9,14 @@ struct metric io_accept_pauses = { .name = "muster_io_accept_pauses",
                                    .kind = METRIC_COUNTER,
                                    .help =
                                        "Times a loop stopped accepting for want of descriptors." };
+struct metric io_connected = { .name = "muster_io_connected",
+                               .kind = METRIC_COUNTER,
+                               .help = "Connections made to other servers." };
+struct metric io_connect_failures = {
+    .name = "muster_io_connect_failures",
+    .kind = METRIC_COUNTER,
+    .help = "Attempts to connect to an address of another server that failed."
+};
 struct metric io_closed = { .name = "muster_io_closed",
                             .kind = METRIC_COUNTER,
                             .help = "Connections closed." };
@@ -30,6 +38,7 @@ struct metric io_output_bytes = { .name = "muster_io_output_bytes",
                                   .help = "Buffers with output that is not written yet." };
 
 struct metric *const io_metrics[] = {
-    &io_accepted,       &io_accept_pauses, &io_closed,       &io_bytes_in, &io_bytes_out,
-    &io_tls_handshakes, &io_tls_failures,  &io_output_bytes, NULL,
+    &io_accepted,     &io_accept_pauses, &io_connected, &io_connect_failures,
+    &io_closed,       &io_bytes_in,      &io_bytes_out, &io_tls_handshakes,
+    &io_tls_failures, &io_output_bytes,  NULL,
 };
