@@ -57,7 +57,7 @@ static void value(struct buf *out, const struct shown *s, int64_t n)
 
 static struct setting period = {
     .name = "metrics.period",
-    .type = SET_MS,
+    .type = PARAM_MS,
     .def = 60000,
     .min = 1000,
     .max = 3600000,

@@ -57,7 +57,7 @@ static void run_reset(struct command_call *call)
     store_add(b, &drop_components, STORE_ANY_ROWS, NULL, 0);
     store_add(b, &seal_stmt_drop, STORE_ANY_ROWS, NULL, 0);
     for (const struct setting *s = setting_first(); s != NULL; s = s->next)
-        if (s->secret)
+        if (setting_is_secret(s))
             STORE_ADD(b, &drop_setting, STORE_ANY_ROWS, SV_T(slice_of(s->name)));
     store_submit(b, w->loop, 0, dropped, call);
 }

@@ -140,7 +140,7 @@ static void load_row(slice name, slice value, struct arena *tmp)
                  LOG_C("hint", "this version has no such setting; the stored value is ignored"));
         return;
     }
-    if (s->secret && !unseal(&value, value, context_of(s, tmp), tmp)) {
+    if (setting_is_secret(s) && !unseal(&value, value, context_of(s, tmp), tmp)) {
         log_warn(&log_settings, LOG_EV("setting.sealed"), LOG_S("name", name),
                  LOG_C("hint", "the stored value cannot be decrypted, so the default applies; see "
                                "alarm secrets.key"));
@@ -228,7 +228,7 @@ static void missing_read(void *arg, enum store_result result, const struct store
     slice jid, list = slice_of(text);
     unsigned stmt = 0;
     const struct setting *s = setting_first();
-    while (s != NULL && !(s->accounts && setting_text(s) == text))
+    while (s != NULL && !(setting_has_accounts(s) && setting_text(s) == text))
         s = s->next;
     if (result != STORE_OK || writer == NULL || s == NULL) /* NULL: changed meanwhile */
         return;
@@ -243,7 +243,7 @@ static void missing_read(void *arg, enum store_result result, const struct store
 static void warn_missing(void)
 {
     for (struct setting *s = setting_first(); s != NULL && writer != NULL; s = s->next) {
-        const char *text = s->accounts ? setting_text(s) : "";
+        const char *text = setting_has_accounts(s) ? setting_text(s) : "";
         struct store_batch *b = store_read(writer->store, 0);
         read_accounts(b, writer->node, slice_of(text));
         if (store_stmt_count(b) > 0)
@@ -267,7 +267,7 @@ static slice without(slice list, slice word, struct arena *tmp)
 static void removing(struct account *a, struct store_batch *b)
 {
     for (const struct setting *s = setting_first(); s != NULL; s = s->next)
-        if (s->accounts)
+        if (setting_has_accounts(s))
             STORE_ADD(b, &stmt_without, STORE_ANY_ROWS, SV_T(slice_of(s->name)), SV_T(a->jid));
 }
 
@@ -309,7 +309,7 @@ static void account_deleted(struct worker *w, slice bare)
         return;
     struct arena *tmp = arena_create(0);
     for (struct setting *s = setting_first(); s != NULL; s = s->next)
-        if (s->accounts)
+        if (setting_has_accounts(s))
             take_out(s, bare, tmp);
     arena_destroy(&tmp);
 }
@@ -426,7 +426,7 @@ static struct setting *named_setting(struct command_call *call)
 {
     slice name = command_arg(call, "setting");
     struct setting *s = setting_find(name);
-    call->discreet = s == NULL || s->secret; /* of an unknown name: perhaps a secret */
+    call->discreet = s == NULL || setting_is_secret(s); /* of an unknown name: perhaps a secret */
     if (s == NULL)
         fail_unknown(call, name);
     return s;
@@ -434,7 +434,7 @@ static struct setting *named_setting(struct command_call *call)
 
 static void add_put(struct store_batch *b, const struct setting *s, slice value, struct arena *tmp)
 {
-    if (s->secret)
+    if (setting_is_secret(s))
         value = seal(value, context_of(s, tmp), tmp);
     STORE_ADD(b, &stmt_put, 1, SV_T(slice_of(s->name)), SV_T(value));
 }
@@ -443,7 +443,7 @@ static void add_put(struct store_batch *b, const struct setting *s, slice value,
  * an administrator, an attacker could read and write files. False: the call has failed. */
 static bool is_for(struct command_call *call, const struct setting *s)
 {
-    if (!s->local || !call->remote)
+    if (!setting_is_local(s) || !call->remote)
         return true;
     command_fail(call, E_DENIED, "%s: changed with musterctl at the server only", s->name);
     return false;
@@ -505,7 +505,7 @@ static void set_on_writer(struct worker *w, void *arg)
                 VALUE_BYTES_MAX);
         e = E_LIMIT;
     }
-    if (e == OK && s->secret && value.ptr != NULL && !seal_ready()) {
+    if (e == OK && setting_is_secret(s) && value.ptr != NULL && !seal_ready()) {
         why_set(&why, "%s: the key in secrets.key cannot be used; `alarm list` says what to do",
                 s->name);
         e = E_DOWN;
@@ -517,7 +517,7 @@ static void set_on_writer(struct worker *w, void *arg)
     struct change *ch = arena_new(call->arena, struct change, 1);
     *ch = (struct change){ call, s, value };
     struct store_batch *b = store_read(w->store, 0);
-    if (s->accounts)
+    if (setting_has_accounts(s))
         read_accounts(b, w->node, value);
     if (store_stmt_count(b) > 0) {
         store_submit(b, w->loop, 0, accounts_read, ch);
@@ -626,12 +626,7 @@ static void run_reset(struct command_call *call)
 
 static void default_text(const struct setting *s, char *out, size_t cap)
 {
-    struct setting row = { .name = s->name,
-                           .type = s->type,
-                           .allow_none = s->allow_none,
-                           .choices = s->choices,
-                           .value = s->def,
-                           .text = s->def_text };
+    struct setting row = { .param = s->param, .value = s->def, .text = s->def_text };
     setting_format(&row, out, cap);
 }
 
@@ -642,16 +637,12 @@ static const char *source(const struct setting *s)
 
 static void add_setting(struct command_call *call, const struct setting *s)
 {
-    static const char *const types[] = {
-        [SET_BOOL] = "bool", [SET_INT] = "int",       [SET_BYTES] = "bytes",
-        [SET_MS] = "time",   [SET_CHOICE] = "choice", [SET_STRING] = "string",
-    };
     char value[VALUE_BYTES_MAX], def[VALUE_BYTES_MAX];
     setting_format(s, value, sizeof value);
     default_text(s, def, sizeof def);
     command_row(call);
     command_text(call, "name", slice_of(s->name));
-    command_text(call, "type", slice_of(types[s->type]));
+    command_text(call, "type", slice_of(param_type_name(s->type)));
     command_text(call, "value", slice_of(value));
     command_text(call, "default", slice_of(def));
     command_text(call, "source", slice_of(source(s)));

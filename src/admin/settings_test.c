@@ -21,14 +21,14 @@ static void on_changed(const struct setting *s)
 }
 
 static struct setting limit = { .name = "t.limit",
-                                .type = SET_INT,
+                                .type = PARAM_INT,
                                 .def = 5,
                                 .min = 1,
                                 .max = 64,
                                 .doc = "A limit.",
                                 .changed = on_changed };
 static struct setting text = {
-    .name = "t.text", .type = SET_STRING, .def_text = "", .max = 16, .doc = "A text."
+    .name = "t.text", .type = PARAM_TEXT, .def_text = "", .max = 16, .doc = "A text."
 };
 
 static char folder[] = "/tmp/muster-settings-XXXXXX";

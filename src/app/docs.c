@@ -38,7 +38,7 @@ static void add_setting(struct buf *out, const struct setting *s)
         buf_printf(out, " (%s)", s->unit);
     buf_printf(out, " | %s%s%s | %s | %s%s |\n", *def != '\0' ? "`" : "", def,
                *def != '\0' ? "`" : "", s->restart != NULL ? s->restart : "at once", s->doc,
-               s->local ? LOCAL_TEXT : "");
+               setting_is_local(s) ? LOCAL_TEXT : "");
 }
 
 void docs_config(struct buf *out)

@@ -73,10 +73,10 @@ static void paths_of_the_host_are_local(void **state)
                 }
     for (const struct setting *s = setting_first(); s != NULL; s = s->next) {
         const char *last = strrchr(s->name, '-') == NULL ? s->name : strrchr(s->name, '-') + 1;
-        bool of_host = s->type == SET_STRING && strcmp(last, "path") != 0; /* those are of URLs */
+        bool of_host = setting_is_text(s) && strcmp(last, "path") != 0; /* those are of URLs */
         for (unsigned n = 0; of_host && n < sizeof names / sizeof names[0]; n++)
             if (strcmp(last, names[n]) == 0) {
-                if (!s->local)
+                if (!setting_is_local(s))
                     fail_msg("%s is not local", s->name);
                 settings++;
             }

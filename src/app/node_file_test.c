@@ -8,10 +8,10 @@
 #include <cmocka.h>
 
 static struct setting tls_required = {
-    .name = "c2s.tls-required", .type = SET_BOOL, .def = 1, .doc = "Refuses clear text."
+    .name = "c2s.tls-required", .type = PARAM_BOOL, .def = 1, .doc = "Refuses clear text."
 };
 static struct setting timeout = { .name = "sm.timeout",
-                                  .type = SET_MS,
+                                  .type = PARAM_MS,
                                   .def = 60000,
                                   .min = 30000,
                                   .max = 90000,

@@ -6,7 +6,7 @@ struct log_area *const auth_logs[] = { &log_auth, NULL };
 
 struct setting auth_scram_iterations = {
     .name = "auth.scram-iterations",
-    .type = SET_INT,
+    .type = PARAM_INT,
     .def = 10000,
     .min = 4096, /* RFC 7677 §4 */
     .max = 1000000,
@@ -19,7 +19,7 @@ struct setting auth_scram_iterations = {
 };
 struct setting auth_failures_per_address = {
     .name = "auth.failures-per-address",
-    .type = SET_INT,
+    .type = PARAM_INT,
     .def = 20,
     .min = 1,
     .max = 100000,
@@ -33,7 +33,7 @@ struct setting auth_failures_per_address = {
 };
 struct setting auth_failures_per_account = {
     .name = "auth.failures-per-account",
-    .type = SET_INT,
+    .type = PARAM_INT,
     .def = 10,
     .min = 1,
     .max = 100000,
@@ -47,7 +47,7 @@ struct setting auth_failures_per_account = {
 };
 struct setting auth_failure_window = {
     .name = "auth.failure-window",
-    .type = SET_MS,
+    .type = PARAM_MS,
     .def = 60000,
     .min = 1000,
     .max = 86400000,
@@ -55,7 +55,7 @@ struct setting auth_failure_window = {
 };
 struct setting auth_block_time = {
     .name = "auth.block-time",
-    .type = SET_MS,
+    .type = PARAM_MS,
     .def = 60000,
     .min = 1000,
     .max = 86400000,

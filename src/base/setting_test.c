@@ -17,37 +17,39 @@ static void on_change(const struct setting *s)
 static const char *const modes[] = { "reject", "replace", "none-of-it", NULL };
 
 static struct setting idle = { .name = "c2s.idle",
-                               .type = SET_MS,
+                               .type = PARAM_MS,
                                .def = 60000,
                                .min = 30000,
                                .max = 90000,
                                .changed = on_change };
-static struct setting pause_ms = { .name = "io.pause", .type = SET_MS, .def = 0, .max = 864000000 };
+static struct setting pause_ms = {
+    .name = "io.pause", .type = PARAM_MS, .def = 0, .max = 864000000
+};
 static struct setting bytes = { .name = "c2s.stanza-bytes",
-                                .type = SET_BYTES,
+                                .type = PARAM_BYTES,
                                 .def = 256 << 10,
                                 .min = 1000,
                                 .max = SETTING_NONE };
 static struct setting contacts = {
-    .name = "im.contacts", .type = SET_INT, .def = 200, .min = -5, .max = 1000, .allow_none = true
+    .name = "im.contacts", .type = PARAM_INT, .def = 200, .min = -5, .max = 1000, .allow_none = true
 };
-static struct setting tls = { .name = "c2s.tls-required", .type = SET_BOOL, .def = 1 };
-static struct setting mode = { .name = "c2s.conflict", .type = SET_CHOICE, .choices = modes };
+static struct setting tls = { .name = "c2s.tls-required", .type = PARAM_BOOL, .def = 1 };
+static struct setting mode = { .name = "c2s.conflict", .type = PARAM_CHOICE, .choices = modes };
 static struct setting motd = {
-    .name = "im.motd", .type = SET_STRING, .max = 20, .def_text = "welcome", .changed = on_change
+    .name = "im.motd", .type = PARAM_TEXT, .max = 20, .def_text = "welcome", .changed = on_change
 };
 static struct setting shown = { .name = "im.contacts-shown",
-                                .type = SET_INT,
+                                .type = PARAM_INT,
                                 .def = 100,
                                 .max = 1000,
                                 .allow_none = true,
-                                .not_above = &contacts };
+                                .not_above = &contacts.param };
 
 static struct setting fine = {
-    .name = "io.fine", .type = SET_MS, .def = 1500, .min = 1, .max = 90000
+    .name = "io.fine", .type = PARAM_MS, .def = 1500, .min = 1, .max = 90000
 };
 static struct setting days = {
-    .name = "archive.days", .type = SET_INT, .def = 30, .min = 1, .max = 100, .unit = "days"
+    .name = "archive.days", .type = PARAM_INT, .def = 30, .min = 1, .max = 100, .unit = "days"
 };
 
 static struct setting *const rows[] = { &fine,     &days, &idle, &pause_ms, &bytes,

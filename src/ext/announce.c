@@ -24,14 +24,14 @@ enum { PAGE_MS = 50 };
 
 static struct setting announce_subject = {
     .name = "announce.subject",
-    .type = SET_STRING,
+    .type = PARAM_TEXT,
     .max = 200,
     .def_text = "Announcement",
     .doc = "The subject of announcements, the message of the day and the welcome message.",
 };
 static struct setting announce_welcome = {
     .name = "announce.welcome",
-    .type = SET_STRING,
+    .type = PARAM_TEXT,
     .max = 4000,
     .def_text = "",
     .doc = "A message that every new account gets. Empty: none.",

@@ -14,7 +14,7 @@ enum { LOOK_MS = 15000, LOOKS = 4 }; /* at least so often in the time after whic
 
 static struct setting users = {
     .name = "capacity.users",
-    .type = SET_INT,
+    .type = PARAM_INT,
     .def = 25000,
     .min = 1,
     .max = 10000000,
@@ -24,7 +24,7 @@ static struct setting users = {
 };
 static struct setting factor = {
     .name = "capacity.sessions-percent",
-    .type = SET_INT,
+    .type = PARAM_INT,
     .def = 150,
     .min = 100,
     .max = 10000,
@@ -33,7 +33,7 @@ static struct setting factor = {
 };
 static struct setting threshold = {
     .name = "capacity.alarm-percent",
-    .type = SET_INT,
+    .type = PARAM_INT,
     .def = 80,
     .min = 1,
     .max = 1000,
@@ -43,7 +43,7 @@ static struct setting threshold = {
 };
 static struct setting after = {
     .name = "capacity.alarm-after",
-    .type = SET_MS,
+    .type = PARAM_MS,
     .def = 600000,
     .min = 1000,
     .max = 86400000,

@@ -29,7 +29,7 @@ enum { COPIED_MAX = 32, COPY_BYTES_MAX = 64 << 20 };
 
 static struct setting plain_clients = {
     .name = "mdm.plain-clients",
-    .type = SET_BOOL,
+    .type = PARAM_BOOL,
     .doc = "A message to one client of a user is also sent to the user's clients that do not "
            "support message carbons (XEP-0280).",
 };

@@ -29,7 +29,7 @@ static const char *const state_choices[] = { "drop", "hold", "at-once", NULL };
 
 static struct setting csi_messages = {
     .name = "csi.messages",
-    .type = SET_CHOICE,
+    .type = PARAM_CHOICE,
     .choices = message_choices,
     .doc = "Messages with content for a client that is in the background (XEP-0352, quiet mode of "
            "multiple device messaging): they wait while the user has an active client on another "
@@ -37,7 +37,7 @@ static struct setting csi_messages = {
 };
 static struct setting csi_rooms = {
     .name = "csi.rooms",
-    .type = SET_CHOICE,
+    .type = PARAM_CHOICE,
     .choices = room_choices,
     .doc = "Messages of rooms for a client that is in the background. mentions: csi.messages "
            "applies to messages that contain the user's nickname or mention them (XEP-0372), the "
@@ -45,14 +45,14 @@ static struct setting csi_rooms = {
 };
 static struct setting csi_presence = {
     .name = "csi.presence",
-    .type = SET_CHOICE,
+    .type = PARAM_CHOICE,
     .choices = presence_choices,
     .doc = "Presence for a client that is in the background: the last of each contact waits, or it "
            "is sent at once.",
 };
 static struct setting csi_chat_states = {
     .name = "csi.chat-states",
-    .type = SET_CHOICE,
+    .type = PARAM_CHOICE,
     .choices = state_choices,
     .doc = "Typing notifications (XEP-0085) for a client that is in the background: they are "
            "dropped, wait, or are sent at once.",

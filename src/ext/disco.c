@@ -30,7 +30,7 @@ enum { ANSWER_BYTES_MAX = 1 << 20, CONTACT_BYTES_MAX = 2048 };
 /* XEP-0157: one row a role. */
 #define CONTACT(role, purpose)                                                                     \
     {                                                                                              \
-        .name = "contact." role, .type = SET_STRING, .max = CONTACT_BYTES_MAX, .def_text = "",     \
+        .name = "contact." role, .type = PARAM_TEXT, .max = CONTACT_BYTES_MAX, .def_text = "",     \
         .doc = "Addresses " purpose ", shown by service discovery (XEP-0157): "                    \
                "URIs such as mailto:, xmpp: or https:, separated by spaces.",                      \
     }
@@ -79,12 +79,12 @@ static void add_form(struct disco_info *d, const struct disco_form *form, struct
     d->form_type = slice_of(form->type);
     for (const struct disco_form_field *f = form->fields; f->var != NULL; f++) {
         const struct setting *s = f->setting;
-        if (s->type == SET_STRING) {
+        if (setting_is_text(s)) {
             add_words(d, f->var, slice_of(setting_text(s)));
             continue;
         }
-        const char *value = s->type == SET_BOOL ? setting_bool(s) ? "true" : "false"
-                                                : arena_printf(tmp, "%" PRId64, setting_int(s));
+        const char *value = s->type == PARAM_BOOL ? setting_bool(s) ? "true" : "false"
+                                                  : arena_printf(tmp, "%" PRId64, setting_int(s));
         disco_add_value(disco_add_field(d, slice_of(f->var)), slice_of(value));
     }
 }

@@ -77,7 +77,7 @@ static bool services_are_right(slice text)
 
 static struct setting extdisco_services = {
     .name = "extdisco.services",
-    .type = SET_STRING,
+    .type = PARAM_TEXT,
     .max = 4096,
     .def_text = "",
     .check = services_are_right,
@@ -87,16 +87,15 @@ static struct setting extdisco_services = {
 };
 static struct setting extdisco_secret = {
     .name = "extdisco.turn-secret",
-    .type = SET_STRING,
+    .type = PARAM_SECRET,
     .max = 1000,
     .def_text = "",
-    .secret = true,
     .doc = "The secret shared with the TURN servers (`static-auth-secret` of coturn), from which "
            "credentials are made. Empty: clients get none.",
 };
 static struct setting extdisco_ttl = {
     .name = "extdisco.credentials-time",
-    .type = SET_MS,
+    .type = PARAM_MS,
     .def = 12 * 3600 * 1000,
     .min = 60 * 1000,
     .max = 7 * 86400ll * 1000,

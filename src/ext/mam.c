@@ -18,7 +18,7 @@
 
 struct setting mam_enabled = {
     .name = "archive.enabled",
-    .type = SET_BOOL,
+    .type = PARAM_BOOL,
     .def = 1,
     .doc =
         "Keeps messages in the archives of sender and recipient (XEP-0313). Off: a message is kept "
@@ -27,7 +27,7 @@ struct setting mam_enabled = {
 };
 struct setting mam_default = {
     .name = "archive.default",
-    .type = SET_CHOICE,
+    .type = PARAM_CHOICE,
     .def = MAM_ALWAYS,
     .choices = mam_defaults,
     .doc = "Which messages are archived for users who have not chosen themselves: all, those from "
@@ -35,14 +35,14 @@ struct setting mam_default = {
 };
 struct setting mam_users_choose = {
     .name = "archive.users-may-choose",
-    .type = SET_BOOL,
+    .type = PARAM_BOOL,
     .def = 1,
     .doc = "Whether users may choose with their client which of their messages are archived "
            "(XEP-0441). Off: earlier choices stay in effect.",
 };
 struct setting mam_page_default = {
     .name = "archive.page-default",
-    .type = SET_INT,
+    .type = PARAM_INT,
     .def = 50,
     .min = 1,
     .max = 1000,
@@ -51,7 +51,7 @@ struct setting mam_page_default = {
 };
 struct setting mam_page_max = {
     .name = "archive.page-max",
-    .type = SET_INT,
+    .type = PARAM_INT,
     .def = 250,
     .min = 1,
     .max = 1000,

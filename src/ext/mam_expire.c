@@ -11,7 +11,7 @@ enum { STEP_ROWS = 256, STEP_BYTES = 4 << 20, PAUSE_MS = 20, FIRST_MS = 60000, P
 
 struct setting mam_retention = {
     .name = "archive.retention",
-    .type = SET_INT,
+    .type = PARAM_INT,
     .def = SETTING_NONE,
     .min = 1,
     .max = 36500,

@@ -28,7 +28,7 @@ enum {
 
 struct setting mam_fulltext = {
     .name = "archive.fulltext",
-    .type = SET_BOOL,
+    .type = PARAM_BOOL,
     .def = 1,
     .doc = "Indexes the words of archived messages, so that users can search them (XEP-0431). "
            "Messages that arrive while it is off are indexed when it is turned on again.",

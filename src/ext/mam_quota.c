@@ -24,7 +24,7 @@ enum {
 
 struct setting mam_user_bytes = {
     .name = "archive.user-bytes",
-    .type = SET_BYTES,
+    .type = PARAM_BYTES,
     .def = 1ll << 30,
     .min = 64 << 10,
     .max = 1ll << 50,
@@ -35,7 +35,7 @@ struct setting mam_user_bytes = {
 };
 struct setting mam_room_bytes = {
     .name = "archive.room-bytes",
-    .type = SET_BYTES,
+    .type = PARAM_BYTES,
     .def = 1ll << 30,
     .min = 64 << 10,
     .max = 1ll << 50,

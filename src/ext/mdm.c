@@ -21,7 +21,7 @@ enum { FORKS_MAX = 64, ANSWER_BYTES_MAX = 32768 };
 
 static struct setting mdm_enabled = {
     .name = "mdm.enabled",
-    .type = SET_BOOL,
+    .type = PARAM_BOOL,
     .def = 1,
     .doc = "Multiple device messaging: conversations follow a user over all connected clients. "
            "Off: a message goes to all clients of its recipient until one of them replies, then to "

@@ -12,7 +12,7 @@
 
 static struct setting im_enabled = {
     .name = "im.enabled",
-    .type = SET_BOOL,
+    .type = PARAM_BOOL,
     .def = 1,
     .doc =
         "Instant messages are delivered. Off: they are refused with not-allowed, messages without "
@@ -21,21 +21,21 @@ static struct setting im_enabled = {
 };
 static struct setting im_offline = {
     .name = "im.offline-messages",
-    .type = SET_BOOL,
+    .type = PARAM_BOOL,
     .def = 1,
     .doc = "Messages to offline users are stored until they log in. Off: these are refused with "
            "service-unavailable.",
 };
 static struct setting im_client_history = {
     .name = "im.client-history",
-    .type = SET_BOOL,
+    .type = PARAM_BOOL,
     .def = 1,
     .doc = "Clients may keep a history of instant messages on their device. This is announced to "
            "clients; it works only with clients that support it.",
 };
 static struct setting im_cut_paste = {
     .name = "im.cut-paste",
-    .type = SET_BOOL,
+    .type = PARAM_BOOL,
     .def = 1,
     .doc = "Clients may offer cut and paste in instant messages. This is announced to clients; it "
            "works only with clients that support it.",

@@ -29,13 +29,13 @@ static_assert(RECIPIENTS_MAX * (ROUTE_PENDING_TWO + 1) <= TICKET_REPORTS_MAX,
 
 static struct setting multicast_allowed = {
     .name = "multicast.allowed",
-    .type = SET_BOOL,
+    .type = PARAM_BOOL,
     .def = 1,
     .doc = "Users may send one message to many addresses at once (XEP-0033). Off: forbidden.",
 };
 static struct setting multicast_addresses = {
     .name = "multicast.addresses-max",
-    .type = SET_INT,
+    .type = PARAM_INT,
     .def = 50,
     .min = 1,
     .max = 99,
@@ -45,7 +45,7 @@ static struct setting multicast_addresses = {
 };
 static struct setting multicast_recipients = {
     .name = "multicast.recipients-max",
-    .type = SET_INT,
+    .type = PARAM_INT,
     .def = 250,
     .min = 1,
     .max = RECIPIENTS_MAX,

@@ -41,7 +41,7 @@ enum { WANTED_BYTES_MAX = 32 << 10 };
 
 static struct setting nodes_max = {
     .name = "pep.nodes-max",
-    .type = SET_INT,
+    .type = PARAM_INT,
     .def = 500,
     .min = 1,
     .max = 10000,
@@ -50,7 +50,7 @@ static struct setting nodes_max = {
 };
 static struct setting items_max = {
     .name = "pep.items-max",
-    .type = SET_INT,
+    .type = PARAM_INT,
     .def = 10000,
     .min = 1,
     .max = 100000,
@@ -59,7 +59,7 @@ static struct setting items_max = {
 };
 static struct setting item_bytes = {
     .name = "pep.item-bytes",
-    .type = SET_BYTES,
+    .type = PARAM_BYTES,
     .def = 256 << 10,
     .min = 1 << 10,
     .max = 4 << 20,
@@ -68,7 +68,7 @@ static struct setting item_bytes = {
 };
 static struct setting bytes_max = {
     .name = "pep.bytes-max",
-    .type = SET_BYTES,
+    .type = PARAM_BYTES,
     .def = 16 << 20,
     .min = 64 << 10,
     .max = 1 << 30,
@@ -77,7 +77,7 @@ static struct setting bytes_max = {
 };
 static struct setting subscriptions_max = {
     .name = "pep.subscriptions-max",
-    .type = SET_INT,
+    .type = PARAM_INT,
     .def = 1000,
     .min = 1,
     .max = 100000,

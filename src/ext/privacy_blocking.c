@@ -25,7 +25,7 @@ enum {
 
 /* clang-format off */
 struct setting reports_max = {
-    .name = "privacy.reports-max", .type = SET_INT, .def = 1000, .min = 0, .max = 100000,
+    .name = "privacy.reports-max", .type = PARAM_INT, .def = 1000, .min = 0, .max = 100000,
     .unit = "reports",
     .doc = "How many reports of spam and abuse (XEP-0377) are kept of one user. Further "
            "ones are not kept, but the reported contacts are blocked all the same.",

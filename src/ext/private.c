@@ -19,7 +19,7 @@ enum { ELEMENTS_MAX = 32, ANSWER_BYTES_MAX = 16 << 20 };
 
 static struct setting private_bytes_max = {
     .name = "private.bytes-max",
-    .type = SET_BYTES,
+    .type = PARAM_BYTES,
     .def = 1 << 20,
     .min = 4 << 10,
     .max = ANSWER_BYTES_MAX / 2,
@@ -29,7 +29,7 @@ static struct setting private_bytes_max = {
 };
 static struct setting private_elements_max = {
     .name = "private.elements-max",
-    .type = SET_INT,
+    .type = PARAM_INT,
     .def = 100,
     .min = 1,
     .max = 10000,

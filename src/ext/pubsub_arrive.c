@@ -10,7 +10,7 @@
 
 struct setting ps_offline_bytes = {
     .name = "pubsub.offline-bytes",
-    .type = SET_BYTES,
+    .type = PARAM_BYTES,
     .def = 8 << 10,
     .min = 1 << 10,
     .max = 256 << 10,

@@ -23,7 +23,7 @@
 
 static struct setting enabled = {
     .name = "pubsub.enabled",
-    .type = SET_BOOL,
+    .type = PARAM_BOOL,
     .def = 1,
     .min = 0,
     .max = 1,
@@ -33,7 +33,7 @@ static struct setting enabled = {
 static const char *const create_choices[] = { "users", "nobody", NULL };
 static struct setting create = {
     .name = "pubsub.create",
-    .type = SET_CHOICE,
+    .type = PARAM_CHOICE,
     .def = 0,
     .min = 0,
     .max = 1,
@@ -42,7 +42,7 @@ static struct setting create = {
 };
 static struct setting nodes_max = {
     .name = "pubsub.nodes-max",
-    .type = SET_INT,
+    .type = PARAM_INT,
     .def = 10000,
     .min = 1,
     .max = 1000000,
@@ -51,7 +51,7 @@ static struct setting nodes_max = {
 };
 static struct setting user_nodes_max = {
     .name = "pubsub.user-nodes-max",
-    .type = SET_INT,
+    .type = PARAM_INT,
     .def = 100,
     .min = 1,
     .max = 1000000,
@@ -60,7 +60,7 @@ static struct setting user_nodes_max = {
 };
 static struct setting items_max = {
     .name = "pubsub.items-max",
-    .type = SET_INT,
+    .type = PARAM_INT,
     .def = 10000,
     .min = 1,
     .max = 100000,
@@ -69,7 +69,7 @@ static struct setting items_max = {
 };
 static struct setting item_bytes = {
     .name = "pubsub.item-bytes",
-    .type = SET_BYTES,
+    .type = PARAM_BYTES,
     .def = 256 << 10,
     .min = 1 << 10,
     .max = 4 << 20,
@@ -78,7 +78,7 @@ static struct setting item_bytes = {
 };
 static struct setting bytes_max = {
     .name = "pubsub.bytes-max",
-    .type = SET_BYTES,
+    .type = PARAM_BYTES,
     .def = 1ll << 30,
     .min = 1 << 20,
     .max = 1ll << 40,
@@ -86,7 +86,7 @@ static struct setting bytes_max = {
 };
 static struct setting user_bytes = {
     .name = "pubsub.user-bytes",
-    .type = SET_BYTES,
+    .type = PARAM_BYTES,
     .def = 64 << 20,
     .min = 64 << 10,
     .max = 1ll << 40,
@@ -96,7 +96,7 @@ static struct setting user_bytes = {
 };
 static struct setting subscriptions_max = {
     .name = "pubsub.subscriptions-max",
-    .type = SET_INT,
+    .type = PARAM_INT,
     .def = 10000,
     .min = 1,
     .max = 1000000,

@@ -52,20 +52,20 @@ static const char *const payloads[] = { "summary", "none", NULL };
 
 static struct setting push_enabled = {
     .name = "push.enabled",
-    .type = SET_BOOL,
+    .type = PARAM_BOOL,
     .def = 1,
     .doc = "Clients may have messages announced by push services while they are away (XEP-0357).",
 };
 static struct setting push_when_active = {
     .name = "push.when-active",
-    .type = SET_BOOL,
+    .type = PARAM_BOOL,
     .def = 0,
     .doc = "Messages are announced to clients that are away even while the user has an active "
            "client (session.active-time). Off: only the active client notifies the user.",
 };
 static struct setting push_payload = {
     .name = "push.payload",
-    .type = SET_CHOICE,
+    .type = PARAM_CHOICE,
     .choices = payloads,
     .doc =
         "What is sent to the push service: `summary` is the number of waiting messages (texts and "
@@ -74,28 +74,28 @@ static struct setting push_payload = {
 };
 static struct setting push_body = {
     .name = "push.include-body",
-    .type = SET_BOOL,
+    .type = PARAM_BOOL,
     .def = 0,
     .doc =
         "A summary contains the text of the last message, too. It is sent through third parties.",
 };
 static struct setting push_services = {
     .name = "push.services",
-    .type = SET_STRING,
+    .type = PARAM_TEXT,
     .max = 4096,
     .def_text = "",
     .doc = "Domains of the push services that clients may use, separated by spaces; empty: any.",
 };
 static struct setting push_away = {
     .name = "push.show-away",
-    .type = SET_BOOL,
+    .type = PARAM_BOOL,
     .def = 1,
     .doc = "While a client that has enabled push is away or in the background, its user is shown "
            "as away.",
 };
 static struct setting push_max = {
     .name = "push.registrations-max",
-    .type = SET_INT,
+    .type = PARAM_INT,
     .def = 20,
     .min = 1,
     .max = 1000,
@@ -104,7 +104,7 @@ static struct setting push_max = {
 };
 static struct setting push_errors_max = {
     .name = "push.errors-max",
-    .type = SET_INT,
+    .type = PARAM_INT,
     .def = 5,
     .min = 1,
     .max = 1000,

@@ -31,26 +31,26 @@ enum { ANSWER_BYTES_MAX = 16384 };
 
 static struct setting register_enabled = {
     .name = "register.enabled",
-    .type = SET_BOOL,
+    .type = PARAM_BOOL,
     .def = 0,
     .doc = "Whether clients may create accounts (XEP-0077). On: everybody who can reach a client "
            "listener can make one.",
 };
 static struct setting register_password_change = {
     .name = "register.password-change",
-    .type = SET_BOOL,
+    .type = PARAM_BOOL,
     .def = 1,
     .doc = "Whether users may change their password with their client (XEP-0077 §3.3).",
 };
 static struct setting register_remove = {
     .name = "register.remove",
-    .type = SET_BOOL,
+    .type = PARAM_BOOL,
     .def = 1,
     .doc = "Whether users may delete their own account with their client (XEP-0077 §3.2).",
 };
 static struct setting register_ask_password = {
     .name = "register.ask-password",
-    .type = SET_CHOICE,
+    .type = PARAM_CHOICE,
     .choices = (const char *const[]){ "token", "always", "never", NULL },
     .doc = "Which clients must give the current password before they change it or delete the "
            "account (XEP-0077 §3.2, §3.3). `token`: those that logged in with a token (XEP-0484) "
@@ -60,7 +60,7 @@ static struct setting register_ask_password = {
 };
 static struct setting register_password_min = {
     .name = "register.password-min",
-    .type = SET_INT,
+    .type = PARAM_INT,
     .def = 8,
     .min = 1,
     .max = 128,
@@ -69,7 +69,7 @@ static struct setting register_password_min = {
 };
 static struct setting register_per_address = {
     .name = "register.per-address-per-hour",
-    .type = SET_INT,
+    .type = PARAM_INT,
     .def = 20,
     .min = 1,
     .max = 1000000,

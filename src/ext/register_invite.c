@@ -22,20 +22,20 @@
 
 struct setting invite_enabled = {
     .name = "invite.enabled",
-    .type = SET_BOOL,
+    .type = PARAM_BOOL,
     .def = 0,
     .doc = "Whether clients with an invitation may create an account (XEP-0445). `user invite` "
            "makes invitations. If register.enabled is off, nobody else can create an account.",
 };
 struct setting invite_by_users = {
     .name = "invite.by-users",
-    .type = SET_BOOL,
+    .type = PARAM_BOOL,
     .def = 0,
     .doc = "Whether users may also invite others with their clients (XEP-0401).",
 };
 struct setting invite_lifetime = {
     .name = "invite.lifetime",
-    .type = SET_MS,
+    .type = PARAM_MS,
     .def = 7LL * 86400000,
     .min = 60000,
     .max = 365LL * 86400000,
@@ -43,7 +43,7 @@ struct setting invite_lifetime = {
 };
 struct setting invite_max = {
     .name = "invite.max",
-    .type = SET_INT,
+    .type = PARAM_INT,
     .def = 20,
     .min = 1,
     .max = 1000000,

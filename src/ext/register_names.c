@@ -5,7 +5,7 @@
 
 struct setting register_reserved_names = {
     .name = "register.reserved-names",
-    .type = SET_STRING,
+    .type = PARAM_TEXT,
     .max = 2000,
     .def_text = "abuse admin administrator administration bot daemon ftp help helpdesk hostmaster "
                 "info list mailer-daemon marketing moderator news nobody noc noreply official "

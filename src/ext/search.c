@@ -31,7 +31,7 @@ enum { TEXT_BYTES_MAX = 256, ANSWER_BYTES_MAX = 1 << 20, FIELDS = 4, FIND_MS = 2
 
 static struct setting search_enabled = {
     .name = "search.enabled",
-    .type = SET_BOOL,
+    .type = PARAM_BOOL,
     .def = 1,
     .min = 0,
     .max = 1,
@@ -41,7 +41,7 @@ static const char *const access_choices[] = { "server", "domain", NULL };
 enum { ACCESS_SERVER, ACCESS_DOMAIN };
 static struct setting search_access = {
     .name = "search.access",
-    .type = SET_CHOICE,
+    .type = PARAM_CHOICE,
     .def = ACCESS_SERVER,
     .min = 0,
     .max = 1,
@@ -52,7 +52,7 @@ static struct setting search_access = {
 };
 static struct setting search_rows_max = {
     .name = "search.rows-max",
-    .type = SET_INT,
+    .type = PARAM_INT,
     .def = 50,
     .min = 1,
     .max = 1000,
@@ -61,7 +61,7 @@ static struct setting search_rows_max = {
 };
 static struct setting search_length_min = {
     .name = "search.length-min",
-    .type = SET_INT,
+    .type = PARAM_INT,
     .def = 2,
     .min = 1,
     .max = 20,

@@ -17,7 +17,7 @@ static bool are_addresses(slice text) { return jid_words_suit(text, NULL); }
 
 static struct setting blacklist_setting = {
     .name = "service.blacklist",
-    .type = SET_STRING,
+    .type = PARAM_TEXT,
     .max = 4000,
     .def_text = "",
     .check = are_addresses,
@@ -27,7 +27,7 @@ static struct setting blacklist_setting = {
 };
 static struct setting whitelist_setting = {
     .name = "service.whitelist",
-    .type = SET_STRING,
+    .type = PARAM_TEXT,
     .max = 4000,
     .def_text = "",
     .check = are_addresses,

@@ -29,13 +29,13 @@ static const uint64_t day_us = 86400ull * 1000000;
 
 static struct setting upload_enabled = {
     .name = "upload.enabled",
-    .type = SET_BOOL,
+    .type = PARAM_BOOL,
     .def = 1,
     .doc = "Users may upload files for others (XEP-0363). Needs the listener listen.https.",
 };
 static struct setting upload_bytes_max = {
     .name = "upload.file-bytes",
-    .type = SET_BYTES,
+    .type = PARAM_BYTES,
     .def = 100 << 20,
     .min = 1024,
     .max = 4ll << 30,
@@ -43,7 +43,7 @@ static struct setting upload_bytes_max = {
 };
 struct setting upload_quota = {
     .name = "upload.quota",
-    .type = SET_BYTES,
+    .type = PARAM_BYTES,
     .def = 2ll << 30,
     .min = 1024,
     .max = 1ll << 50,
@@ -52,7 +52,7 @@ struct setting upload_quota = {
 };
 struct setting upload_daily = {
     .name = "upload.daily",
-    .type = SET_BYTES,
+    .type = PARAM_BYTES,
     .def = 1ll << 30,
     .min = 1024,
     .max = 1ll << 50,
@@ -61,7 +61,7 @@ struct setting upload_daily = {
 };
 struct setting upload_keep = {
     .name = "upload.keep",
-    .type = SET_MS,
+    .type = PARAM_MS,
     .def = 90 * 86400ll * 1000,
     .min = 60 * 1000,
     .max = 3650 * 86400ll * 1000,
@@ -70,7 +70,7 @@ struct setting upload_keep = {
 };
 static struct setting upload_slot_time = {
     .name = "upload.slot-time",
-    .type = SET_MS,
+    .type = PARAM_MS,
     .def = 300 * 1000,
     .min = 10 * 1000,
     .max = 86400ll * 1000,
@@ -78,7 +78,7 @@ static struct setting upload_slot_time = {
 };
 struct setting upload_types = {
     .name = "upload.types",
-    .type = SET_STRING,
+    .type = PARAM_TEXT,
     .max = 4096,
     .def_text = "*/*",
     .check = upload_types_ok,
@@ -88,7 +88,7 @@ struct setting upload_types = {
 };
 static struct setting upload_base = {
     .name = "upload.base-url",
-    .type = SET_STRING,
+    .type = PARAM_TEXT,
     .max = 512,
     .def_text = "",
     .check = http_is_url,

@@ -15,7 +15,7 @@
 
 static struct setting vcard_bytes_max = {
     .name = "vcard.bytes-max",
-    .type = SET_BYTES,
+    .type = PARAM_BYTES,
     .def = 64 << 10,
     .min = 1 << 10,
     .max = 1 << 20,

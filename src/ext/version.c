@@ -8,7 +8,7 @@
 
 static struct setting version_show_os = {
     .name = "version.show-os",
-    .type = SET_BOOL,
+    .type = PARAM_BOOL,
     .def = 0,
     .doc = "Whether an answer about the software version (XEP-0092) names the operating system. It "
            "tells attackers what to look for.",

@@ -77,7 +77,7 @@ static bool is_picture(slice path)
 
 static struct setting chat_on = {
     .name = "web.chat",
-    .type = SET_BOOL,
+    .type = PARAM_BOOL,
     .def = 1,
     .doc = "Serves a chat client for browsers on the HTTP listeners.",
 };
@@ -89,7 +89,7 @@ static bool is_free_path(slice text)
 
 static struct setting chat_path = {
     .name = "web.chat-path",
-    .type = SET_STRING,
+    .type = PARAM_TEXT,
     .def_text = "/chat",
     .max = 256,
     .check = is_free_path,
@@ -99,17 +99,16 @@ static struct setting chat_path = {
 };
 static struct setting chat_files = {
     .name = "web.chat-files",
-    .type = SET_STRING,
+    .type = PARAM_PATH,
     .def_text = "",
     .max = 1024,
-    .local = true,
     .doc = "Folder with the files of the chat client. Empty: ../share/muster/chat, from the folder "
            "of musterd, where `make install` puts them.",
 };
 
 static struct setting chat_title = {
     .name = "web.title",
-    .type = SET_STRING,
+    .type = PARAM_TEXT,
     .def_text = "",
     .max = 128,
     .doc = "Name of the organisation or service: title of the chat page, and shown above its login "
@@ -117,10 +116,9 @@ static struct setting chat_title = {
 };
 static struct setting chat_logo = {
     .name = "web.logo",
-    .type = SET_STRING,
+    .type = PARAM_PATH,
     .def_text = "",
     .max = 1024,
-    .local = true,
     .check = is_picture,
     .form = "the path of a .png, .svg, .jpg or .webp file, beginning with /",
     .doc = "File with a picture that the chat page shows above its login form. Empty: none.",

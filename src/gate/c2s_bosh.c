@@ -21,7 +21,7 @@ static bool bosh_is_path(slice text)
 
 struct setting bosh_path = {
     .name = "bosh.path",
-    .type = SET_STRING,
+    .type = PARAM_TEXT,
     .def_text = "/http-bind",
     .max = 256,
     .check = bosh_is_path,
@@ -30,7 +30,7 @@ struct setting bosh_path = {
 };
 struct setting bosh_wait_max = {
     .name = "bosh.wait-max",
-    .type = SET_MS,
+    .type = PARAM_MS,
     .def = 60000,
     .min = 1000,
     .max = 600000,
@@ -39,7 +39,7 @@ struct setting bosh_wait_max = {
 };
 struct setting bosh_inactivity = {
     .name = "bosh.inactivity",
-    .type = SET_MS,
+    .type = PARAM_MS,
     .def = 60000,
     .min = 1000,
     .max = 600000,
@@ -48,7 +48,7 @@ struct setting bosh_inactivity = {
 };
 struct setting bosh_pause_max = {
     .name = "bosh.pause-max",
-    .type = SET_MS,
+    .type = PARAM_MS,
     .def = 120000,
     .min = 1000,
     .max = 3600000,

@@ -7,21 +7,21 @@
 
 struct setting c2s_tls_required = {
     .name = "c2s.tls-required",
-    .type = SET_BOOL,
+    .type = PARAM_BOOL,
     .def = 1,
     .doc = "Clients must use TLS before they log in. Off: logins without TLS are possible; for use "
            "behind a proxy that does TLS, and for benchmarks.",
 };
 struct setting c2s_migration = {
     .name = "c2s.migration",
-    .type = SET_BOOL,
+    .type = PARAM_BOOL,
     .def = 1,
     .doc = "After login, a connection moves to the worker that holds its account. Turn it off only "
            "for tests.",
 };
 struct setting c2s_stanza_rate = {
     .name = "c2s.stanza-rate",
-    .type = SET_INT,
+    .type = PARAM_INT,
     .def = 1000,
     .min = 1,
     .max = 1000000,
@@ -32,7 +32,7 @@ struct setting c2s_stanza_rate = {
 };
 struct setting c2s_byte_rate = {
     .name = "c2s.byte-rate",
-    .type = SET_BYTES,
+    .type = PARAM_BYTES,
     .def = 1 << 20,
     .min = 1024,
     .max = 1 << 30,
@@ -42,7 +42,7 @@ struct setting c2s_byte_rate = {
 };
 struct setting c2s_connections = {
     .name = "c2s.connections-per-address",
-    .type = SET_INT,
+    .type = PARAM_INT,
     .def = 1000,
     .min = 1,
     .max = 1000000,
@@ -54,7 +54,7 @@ struct setting c2s_connections = {
 };
 struct setting c2s_idle = {
     .name = "c2s.idle-ping",
-    .type = SET_MS,
+    .type = PARAM_MS,
     .def = 180000,
     .min = 1000,
     .max = 86400000,
@@ -63,7 +63,7 @@ struct setting c2s_idle = {
 };
 struct setting c2s_ping_timeout = {
     .name = "c2s.ping-timeout",
-    .type = SET_MS,
+    .type = PARAM_MS,
     .def = 60000,
     .min = 1000,
     .max = 3600000,
@@ -72,7 +72,7 @@ struct setting c2s_ping_timeout = {
 };
 struct setting c2s_auth_timeout = {
     .name = "c2s.auth-timeout",
-    .type = SET_MS,
+    .type = PARAM_MS,
     .def = 60000,
     .min = 1000,
     .max = 600000,
@@ -80,7 +80,7 @@ struct setting c2s_auth_timeout = {
 };
 struct setting c2s_bytes_before = {
     .name = "c2s.stanza-bytes-before-auth",
-    .type = SET_BYTES,
+    .type = PARAM_BYTES,
     .def = 65536,
     .min = 10000,
     .max = 1 << 20,
@@ -89,7 +89,7 @@ struct setting c2s_bytes_before = {
 };
 struct setting c2s_bytes = {
     .name = "c2s.stanza-bytes",
-    .type = SET_BYTES,
+    .type = PARAM_BYTES,
     .def = 262144,
     .min = 10000,
     .max = 16 << 20,
@@ -98,7 +98,7 @@ struct setting c2s_bytes = {
 };
 struct setting c2s_depth = {
     .name = "c2s.stanza-depth",
-    .type = SET_INT,
+    .type = PARAM_INT,
     .def = 64,
     .min = 16,
     .max = 256,
@@ -107,7 +107,7 @@ struct setting c2s_depth = {
 };
 struct setting c2s_output_max = {
     .name = "c2s.output-max",
-    .type = SET_BYTES,
+    .type = PARAM_BYTES,
     .def = 4 << 20,
     .min = 1 << 16,
     .max = 1 << 30,
@@ -118,7 +118,7 @@ struct setting c2s_output_max = {
 };
 struct setting c2s_auth_attempts = {
     .name = "c2s.auth-attempts",
-    .type = SET_INT,
+    .type = PARAM_INT,
     .def = 4,
     .min = 3,
     .max = 6,
@@ -127,14 +127,14 @@ struct setting c2s_auth_attempts = {
 };
 struct setting c2s_channel_binding = {
     .name = "c2s.channel-binding",
-    .type = SET_BOOL,
+    .type = PARAM_BOOL,
     .def = 1,
     .doc = "Offers channel binding, the -PLUS mechanisms (XEP-0440). Turn it off if TLS ends at a "
            "proxy in front of the server, or for clients that announce channel binding but fail.",
 };
 struct setting c2s_downgrade_protection = {
     .name = "c2s.downgrade-protection",
-    .type = SET_BOOL,
+    .type = PARAM_BOOL,
     .def = 1,
     .doc = "SCRAM sends the client a hash of the offered mechanisms and channel bindings "
            "(XEP-0474), so that an attacker in between cannot remove the strong ones unnoticed.",
@@ -143,7 +143,7 @@ static const char *const upgrade_choices[] = { "none", "SCRAM-SHA-256", "SCRAM-S
                                                NULL };
 struct setting c2s_upgrades = {
     .name = "c2s.password-upgrades",
-    .type = SET_CHOICE,
+    .type = PARAM_CHOICE,
     .def = 3,
     .choices = upgrade_choices,
     .doc = "Hashes that a client may add to an account whose password is stored with weaker hashes "
@@ -151,14 +151,14 @@ struct setting c2s_upgrades = {
 };
 struct setting fast_enabled = {
     .name = "fast.enabled",
-    .type = SET_BOOL,
+    .type = PARAM_BOOL,
     .def = 1,
     .doc = "Clients may request a token, with which later logins need one round trip and no "
            "password (XEP-0484). Off: existing tokens do not work either.",
 };
 struct setting fast_lifetime = {
     .name = "fast.token-lifetime",
-    .type = SET_MS,
+    .type = PARAM_MS,
     .def = 21LL * 86400000,
     .min = 1000,
     .max = 365LL * 86400000,
@@ -166,7 +166,7 @@ struct setting fast_lifetime = {
 };
 struct setting fast_rotation = {
     .name = "fast.token-rotation",
-    .type = SET_MS,
+    .type = PARAM_MS,
     .def = 86400000,
     .min = 1000,
     .max = 365LL * 86400000,

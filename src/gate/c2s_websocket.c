@@ -366,7 +366,7 @@ static bool websocket_is_path(slice text)
 
 struct setting websocket_path = {
     .name = "websocket.path",
-    .type = SET_STRING,
+    .type = PARAM_TEXT,
     .def_text = "/xmpp-websocket",
     .max = 256,
     .check = websocket_is_path,

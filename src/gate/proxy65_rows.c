@@ -16,7 +16,7 @@ enum { SID_BYTES_MAX = 128, ANSWER_BYTES_MAX = 8192 };
 
 struct setting proxy65_connections_max = {
     .name = "proxy65.connections-max",
-    .type = SET_INT,
+    .type = PARAM_INT,
     .def = 1000,
     .min = 2,
     .max = 1000000,
@@ -26,7 +26,7 @@ struct setting proxy65_connections_max = {
 };
 struct setting proxy65_per_address = {
     .name = "proxy65.connections-per-address",
-    .type = SET_INT,
+    .type = PARAM_INT,
     .def = 50,
     .min = 1,
     .max = 1000000,
@@ -35,7 +35,7 @@ struct setting proxy65_per_address = {
 };
 struct setting proxy65_wait_time = {
     .name = "proxy65.wait-time",
-    .type = SET_MS,
+    .type = PARAM_MS,
     .def = 60 * 1000,
     .min = 1000,
     .max = 3600 * 1000,
@@ -43,7 +43,7 @@ struct setting proxy65_wait_time = {
 };
 struct setting proxy65_idle_time = {
     .name = "proxy65.idle-time",
-    .type = SET_MS,
+    .type = PARAM_MS,
     .def = 5 * 60 * 1000,
     .min = 1000,
     .max = 24 * 3600 * 1000,
@@ -51,18 +51,18 @@ struct setting proxy65_idle_time = {
 };
 struct setting proxy65_rate = {
     .name = "proxy65.rate",
-    .type = SET_BYTES,
+    .type = PARAM_BYTES,
     .def = SETTING_NONE,
     .min = 1024,
     .max = 1ll << 40,
     .allow_none = true,
     .doc = "Bytes a second that each side of a bytestream may send through the proxy.",
 };
-struct setting proxy65_listening = { .name = "proxy65.listening", .type = SET_BOOL };
+struct setting proxy65_listening = { .name = "proxy65.listening", .type = PARAM_BOOL };
 
 static struct setting proxy65_host = {
     .name = "proxy65.host",
-    .type = SET_STRING,
+    .type = PARAM_TEXT,
     .max = 255,
     .def_text = "",
     .doc = "The name or address that clients are told to connect to for bytestreams. Empty: the "
@@ -70,7 +70,7 @@ static struct setting proxy65_host = {
 };
 static struct setting proxy65_announced = {
     .name = "proxy65.port",
-    .type = SET_INT,
+    .type = PARAM_INT,
     .def = 0,
     .min = 0,
     .max = 65535,

@@ -6,7 +6,7 @@ struct log_area log_http = { .name = "http" };
 
 struct setting http_header_bytes = {
     .name = "http.header-bytes",
-    .type = SET_BYTES,
+    .type = PARAM_BYTES,
     .def = 16384,
     .min = 4096,
     .max = 65536,
@@ -14,7 +14,7 @@ struct setting http_header_bytes = {
 };
 struct setting http_request_timeout = {
     .name = "http.request-timeout",
-    .type = SET_MS,
+    .type = PARAM_MS,
     .def = 15000,
     .min = 1000,
     .max = 300000,
@@ -23,7 +23,7 @@ struct setting http_request_timeout = {
 };
 struct setting http_idle_timeout = {
     .name = "http.idle-timeout",
-    .type = SET_MS,
+    .type = PARAM_MS,
     .def = 75000,
     .min = 1000,
     .max = 3600000,
@@ -31,7 +31,7 @@ struct setting http_idle_timeout = {
 };
 struct setting http_connections_max = {
     .name = "http.connections-per-address",
-    .type = SET_INT,
+    .type = PARAM_INT,
     .def = 1000,
     .min = 1,
     .max = 1000000,
@@ -43,7 +43,7 @@ struct setting http_connections_max = {
 };
 struct setting http_requests_max = {
     .name = "http.requests-per-connection",
-    .type = SET_INT,
+    .type = PARAM_INT,
     .def = 10000,
     .min = 1,
     .max = 1000000000,
@@ -53,7 +53,7 @@ struct setting http_requests_max = {
 };
 struct setting http_bodies_max = {
     .name = "http.bodies-max",
-    .type = SET_BYTES,
+    .type = PARAM_BYTES,
     .def = 64 << 20,
     .min = 1 << 20,
     .max = 1ll << 34,
@@ -64,7 +64,7 @@ struct setting http_bodies_max = {
 };
 struct setting http_request_rate = {
     .name = "http.request-rate",
-    .type = SET_INT,
+    .type = PARAM_INT,
     .def = 500,
     .min = 1,
     .max = 1000000,
@@ -75,7 +75,7 @@ struct setting http_request_rate = {
 };
 struct setting http_cors_origins = {
     .name = "http.cors-origins",
-    .type = SET_STRING,
+    .type = PARAM_TEXT,
     .def_text = "*",
     .max = 4096,
     .check = http_are_origins,
@@ -86,7 +86,7 @@ struct setting http_cors_origins = {
 };
 struct setting http_base = {
     .name = "http.base-url",
-    .type = SET_STRING,
+    .type = PARAM_TEXT,
     .def_text = "",
     .max = 512,
     .check = http_is_url,
@@ -98,7 +98,7 @@ struct setting http_base = {
 };
 struct setting http_hsts = {
     .name = "http.strict-transport",
-    .type = SET_MS,
+    .type = PARAM_MS,
     .def = SETTING_NONE,
     .min = 60000,
     .max = 63072000000,
@@ -107,7 +107,7 @@ struct setting http_hsts = {
 };
 struct setting http_trusted_proxies = {
     .name = "http.trusted-proxies",
-    .type = SET_STRING,
+    .type = PARAM_TEXT,
     .def_text = "",
     .max = 1024,
     .check = http_are_addresses,

@@ -60,7 +60,7 @@ enum http_route_flags {
  * used. All of it may be done from inside the callbacks, or later on the same thread. */
 struct http_route {
     const char *path;                /* exact; with a '/' at its end: and all below it (not "/") */
-    const struct setting *path_from; /* or a SET_STRING that holds it; empty: nothing */
+    const struct setting *path_from; /* or a PARAM_TEXT that holds it; empty: nothing */
     const char *group;               /* listeners may serve the routes of one group only; or NULL */
     unsigned methods;                /* enum http_verb */
     unsigned flags;

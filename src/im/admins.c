@@ -7,11 +7,11 @@ static bool are_accounts(slice text) { return jid_words_suit(text, is_account); 
 
 struct setting admin_accounts = {
     .name = "admin.accounts",
-    .type = SET_STRING,
+    .type = PARAM_BARE,
     .max = 4096,
     .def_text = "",
     .check = are_accounts,
-    .accounts = true,
+    .many = true,
     .form = "addresses of accounts, lower case, separated by spaces",
     .doc = "Accounts, separated by spaces, that may run every command from their clients (ad-hoc "
            "commands, XEP-0050) as `musterctl` does. An account that is deleted is "

@@ -15,7 +15,7 @@
 
 struct setting node_memory = {
     .name = "node.memory",
-    .type = SET_BYTES,
+    .type = PARAM_BYTES,
     .def = 1ll << 30,
     .min = 16 << 20,
     .max = 1ll << 40,
@@ -26,7 +26,7 @@ struct setting node_memory = {
 };
 struct setting node_memory_share = {
     .name = "node.memory-share",
-    .type = SET_INT,
+    .type = PARAM_INT,
     .def = 64,
     .min = 1,
     .max = 4096,

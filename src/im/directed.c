@@ -7,7 +7,7 @@
 
 struct setting directed_max = {
     .name = "presence.directed-max",
-    .type = SET_INT,
+    .type = PARAM_INT,
     .def = 4096,
     .min = 16,
     .max = 65536,

@@ -17,7 +17,7 @@ static bool are_domains(slice text) { return jid_words_suit(text, is_domain); }
 
 static struct setting guest_domains = {
     .name = "guest.domains",
-    .type = SET_STRING,
+    .type = PARAM_TEXT,
     .def_text = "",
     .max = 4096,
     .check = are_domains,
@@ -27,7 +27,7 @@ static struct setting guest_domains = {
 };
 static struct setting guest_max = {
     .name = "guest.max",
-    .type = SET_INT,
+    .type = PARAM_INT,
     .def = 100,
     .min = 1,
     .max = 1000000,
@@ -36,7 +36,7 @@ static struct setting guest_max = {
 };
 static struct setting guest_remote = {
     .name = "guest.remote",
-    .type = SET_BOOL,
+    .type = PARAM_BOOL,
     .def = 0,
     .doc = "Whether guests can communicate with domains other than their own and its services.",
 };

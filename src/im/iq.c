@@ -22,7 +22,7 @@
 
 struct setting presence_stranger_requests = {
     .name = "presence.stranger-requests",
-    .type = SET_BOOL,
+    .type = PARAM_BOOL,
     .def = 1,
     .doc =
         "Whether requests (IQ) reach a client by its full address although their sender may not "

@@ -24,7 +24,7 @@
 
 struct setting im_durable_ack = {
     .name = "im.durable-ack",
-    .type = SET_BOOL,
+    .type = PARAM_BOOL,
     .def = 1,
     .doc =
         "Stores every message before it is acknowledged. Off: messages to connected users are not "
@@ -33,7 +33,7 @@ struct setting im_durable_ack = {
 };
 struct setting mailbox_unsettled_max = {
     .name = "mailbox.unsettled-max",
-    .type = SET_INT,
+    .type = PARAM_INT,
     .def = 10000,
     .min = 1,
     .max = 1000000,
@@ -43,7 +43,7 @@ struct setting mailbox_unsettled_max = {
 };
 struct setting mailbox_unsettled_bytes = {
     .name = "mailbox.unsettled-bytes",
-    .type = SET_BYTES,
+    .type = PARAM_BYTES,
     .def = 128 << 20,
     .min = 64 << 10,
     .max = 1ll << 40,
@@ -53,7 +53,7 @@ struct setting mailbox_unsettled_bytes = {
 };
 struct setting mailbox_stranger_share = {
     .name = "mailbox.stranger-share",
-    .type = SET_INT,
+    .type = PARAM_INT,
     .def = 10,
     .min = 1,
     .max = 100,
@@ -67,7 +67,7 @@ struct setting mailbox_stranger_share = {
 };
 struct setting mailbox_tell_strangers = {
     .name = "mailbox.tell-strangers",
-    .type = SET_BOOL,
+    .type = PARAM_BOOL,
     .def = 1,
     .doc = "Whether users who are not in the recipient's contact list are told by an error that "
            "their message cannot be delivered. On: a user notices that an address was mistyped or "

@@ -36,7 +36,7 @@ static const char *const expiry_choices[] = { "deliver", "bounce", NULL };
 
 static struct setting session_conflict = {
     .name = "c2s.resource-conflict",
-    .type = SET_CHOICE,
+    .type = PARAM_CHOICE,
     .choices = conflict_choices,
     .doc = "What happens if a client binds a resource that is already connected: the old session "
            "is replaced (stream error conflict), the new one gets another resource, or the new one "
@@ -44,7 +44,7 @@ static struct setting session_conflict = {
 };
 static struct setting session_max = {
     .name = "session.per-account-max",
-    .type = SET_INT,
+    .type = PARAM_INT,
     .def = 32,
     .min = 1,
     .max = 1000,
@@ -53,7 +53,7 @@ static struct setting session_max = {
 };
 struct setting sm_enabled = {
     .name = "sm.enabled",
-    .type = SET_BOOL,
+    .type = PARAM_BOOL,
     .def = 1,
     .doc =
         "Offers stream management (XEP-0198): clients acknowledge what they get and resume a lost "
@@ -62,7 +62,7 @@ struct setting sm_enabled = {
 };
 static struct setting sm_hibernate_time = {
     .name = "sm.hibernate-time",
-    .type = SET_MS,
+    .type = PARAM_MS,
     .def = 60000,
     .min = 30000,
     .max = 90000,
@@ -70,7 +70,7 @@ static struct setting sm_hibernate_time = {
 };
 struct setting sm_hibernate_buffer = {
     .name = "sm.hibernate-buffer",
-    .type = SET_INT,
+    .type = PARAM_INT,
     .def = 100,
     .min = 5,
     .max = 150,
@@ -81,7 +81,7 @@ struct setting sm_hibernate_buffer = {
 };
 struct setting sm_hibernate_bytes = {
     .name = "sm.hibernate-bytes",
-    .type = SET_BYTES,
+    .type = PARAM_BYTES,
     .def = 1 << 20,
     .min = 64 << 10,
     .max = 64 << 20,
@@ -91,7 +91,7 @@ struct setting sm_hibernate_bytes = {
 };
 struct setting sm_ack_every = {
     .name = "sm.ack-every",
-    .type = SET_INT,
+    .type = PARAM_INT,
     .def = 5,
     .min = 1,
     .max = 64,
@@ -100,7 +100,7 @@ struct setting sm_ack_every = {
 };
 struct setting sm_queue_max = {
     .name = "sm.queue-max",
-    .type = SET_INT,
+    .type = PARAM_INT,
     .def = 10000,
     .min = 200,
     .max = 1000000,
@@ -110,7 +110,7 @@ struct setting sm_queue_max = {
 };
 struct setting sm_queue_bytes = {
     .name = "sm.queue-bytes",
-    .type = SET_BYTES,
+    .type = PARAM_BYTES,
     .def = 8 << 20,
     .min = 512 << 10,
     .max = 1 << 30,
@@ -121,7 +121,7 @@ struct setting sm_queue_bytes = {
 };
 static struct setting session_clear = {
     .name = "session.bind2-clears-offline",
-    .type = SET_BOOL,
+    .type = PARAM_BOOL,
     .def = 1,
     .doc = "A client that binds by Bind 2 (XEP-0386) reads what it missed from the archive. So the "
            "messages that waited for the user count as delivered, and no client gets them at "
@@ -129,7 +129,7 @@ static struct setting session_clear = {
 };
 struct setting session_pause_buffer = {
     .name = "session.pause-buffer",
-    .type = SET_INT,
+    .type = PARAM_INT,
     .def = 100,
     .min = 5,
     .max = 1000,
@@ -139,7 +139,7 @@ struct setting session_pause_buffer = {
 };
 struct setting session_active_time = {
     .name = "session.active-time",
-    .type = SET_MS,
+    .type = PARAM_MS,
     .def = 300000,
     .min = 1000,
     .max = 86400000,
@@ -149,7 +149,7 @@ struct setting session_active_time = {
 };
 static struct setting sm_on_expiry = {
     .name = "sm.on-expiry",
-    .type = SET_CHOICE,
+    .type = PARAM_CHOICE,
     .choices = expiry_choices,
     .doc = "Unacknowledged messages of a session that was not resumed in time: deliver them to the "
            "account's other sessions or its mailbox, or bounce them to their senders as errors.",

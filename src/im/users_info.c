@@ -12,7 +12,7 @@
 
 struct setting users_idle_time = {
     .name = "users.idle-time",
-    .type = SET_MS,
+    .type = PARAM_MS,
     .def = 5 * 60 * 1000,
     .min = 1000,
     .max = SETTING_NONE,

@@ -31,7 +31,7 @@ static void automatic_changed(const struct setting *s);
 
 static struct setting automatic = {
     .name = "muc.alias-automatic",
-    .type = SET_BOOL,
+    .type = PARAM_BOOL,
     .def = 1,
     .changed = automatic_changed,
     .doc =

@@ -24,7 +24,7 @@ enum { REQUEST_BYTES_MAX = 32 * 1024, ANSWER_MS = 60 * 1000 };
 
 static struct setting bookmark = {
     .name = "muc.bookmark",
-    .type = SET_BOOL,
+    .type = PARAM_BOOL,
     .doc = "Whether users who register with a persistent room get a bookmark of it, so that their "
            "clients enter the room at login (XEP-0402). It is removed when the registration ends.",
 };

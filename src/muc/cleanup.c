@@ -23,7 +23,7 @@ static void days_changed(const struct setting *s);
 
 static struct setting cleanup_days = {
     .name = "muc.cleanup-days",
-    .type = SET_INT,
+    .type = PARAM_INT,
     .def = SETTING_NONE,
     .min = 1,
     .max = 36500,

@@ -29,7 +29,7 @@ enum {
 
 static struct setting mention_push = {
     .name = "muc.mention-push",
-    .type = SET_BOOL,
+    .type = PARAM_BOOL,
     .def = 1,
     .doc =
         "Push services of members (XEP-0357) are told when somebody mentions them in a room that "

@@ -52,7 +52,7 @@ static void switched(const struct setting *s)
 
 static struct setting enabled = {
     .name = "muc.enabled",
-    .type = SET_BOOL,
+    .type = PARAM_BOOL,
     .def = 1,
     .changed = switched,
     .doc = "Whether there is group chat (XEP-0045) at conference.<domain> of each domain. Off: all "

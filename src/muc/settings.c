@@ -11,13 +11,13 @@ enum { HOUR_MS = 3600 * 1000, DAY_MS = 24 * HOUR_MS };
 
 struct setting muc_persistent = {
     .name = "muc.persistent",
-    .type = SET_BOOL,
+    .type = PARAM_BOOL,
     .def = 1,
     .doc = "Whether owners may make rooms persistent. Rooms that are persistent stay so.",
 };
 struct setting muc_rooms_max = {
     .name = "muc.rooms-max",
-    .type = SET_INT,
+    .type = PARAM_INT,
     .def = 5500,
     .min = 0,
     .max = 1000000,
@@ -26,7 +26,7 @@ struct setting muc_rooms_max = {
 };
 struct setting muc_persistent_max = {
     .name = "muc.persistent-max",
-    .type = SET_INT,
+    .type = PARAM_INT,
     .def = 5000,
     .min = 0,
     .max = 1000000,
@@ -35,7 +35,7 @@ struct setting muc_persistent_max = {
 };
 struct setting muc_rooms_per_user = {
     .name = "muc.rooms-per-user",
-    .type = SET_INT,
+    .type = PARAM_INT,
     .def = 100,
     .min = 1,
     .max = 1000000,
@@ -47,7 +47,7 @@ struct setting muc_rooms_per_user = {
 };
 struct setting muc_create = {
     .name = "muc.create",
-    .type = SET_CHOICE,
+    .type = PARAM_CHOICE,
     .def = CREATE_EVERYONE,
     .choices = creators,
     .doc = "Who may make rooms: everyone, also addresses at the domains of components; accounts of "
@@ -55,13 +55,13 @@ struct setting muc_create = {
 };
 struct setting muc_create_home = {
     .name = "muc.create-home",
-    .type = SET_BOOL,
+    .type = PARAM_BOOL,
     .doc = "On: addresses of other domains, such as those of components, may enter rooms but not "
            "make them.",
 };
 struct setting muc_lock_timeout = {
     .name = "muc.lock-timeout",
-    .type = SET_MS,
+    .type = PARAM_MS,
     .def = 5 * 60 * 1000,
     .min = 0,
     .max = DAY_MS,
@@ -72,7 +72,7 @@ struct setting muc_lock_timeout = {
 };
 struct setting muc_administrators_enabled = {
     .name = "muc.administrators-enabled",
-    .type = SET_BOOL,
+    .type = PARAM_BOOL,
     .changed = administrators_switched,
     .doc = "Whether administrators of group chat are owners of every room.",
 };
@@ -81,7 +81,7 @@ struct setting muc_administrators_enabled = {
 
 struct setting muc_occupants_max = {
     .name = "muc.occupants-max",
-    .type = SET_INT,
+    .type = PARAM_INT,
     .def = 1000,
     .min = 1,
     .max = 100000,
@@ -90,7 +90,7 @@ struct setting muc_occupants_max = {
 };
 struct setting muc_hidden_max = {
     .name = "muc.hidden-max",
-    .type = SET_INT,
+    .type = PARAM_INT,
     .def = 1000,
     .min = 0,
     .max = 100000,
@@ -100,7 +100,7 @@ struct setting muc_hidden_max = {
 };
 struct setting muc_history_max = {
     .name = "muc.history-max",
-    .type = SET_INT,
+    .type = PARAM_INT,
     .def = 100,
     .min = 0,
     .max = 1000,
@@ -111,7 +111,7 @@ struct setting muc_history_max = {
 };
 struct setting muc_affiliations_max = {
     .name = "muc.affiliations-max",
-    .type = SET_INT,
+    .type = PARAM_INT,
     .def = 100000,
     .min = 1,
     .max = 1000000,
@@ -120,7 +120,7 @@ struct setting muc_affiliations_max = {
 };
 struct setting muc_affiliations_bytes = {
     .name = "muc.affiliations-bytes",
-    .type = SET_BYTES,
+    .type = PARAM_BYTES,
     .def = 16 << 20,
     .min = 64 << 10,
     .max = 1 << 30,
@@ -132,7 +132,7 @@ struct setting muc_affiliations_bytes = {
 };
 struct setting muc_subject_bytes = {
     .name = "muc.subject-bytes",
-    .type = SET_BYTES,
+    .type = PARAM_BYTES,
     .def = 4096,
     .min = 64,
     .max = 65536,
@@ -140,7 +140,7 @@ struct setting muc_subject_bytes = {
 };
 struct setting muc_nick_bytes = {
     .name = "muc.nick-bytes",
-    .type = SET_BYTES,
+    .type = PARAM_BYTES,
     .def = 256,
     .min = 16,
     .max = 1023,
@@ -148,7 +148,7 @@ struct setting muc_nick_bytes = {
 };
 struct setting muc_presence_bytes = {
     .name = "muc.presence-bytes",
-    .type = SET_BYTES,
+    .type = PARAM_BYTES,
     .def = 16384,
     .min = 1024,
     .max = 1048576,
@@ -157,7 +157,7 @@ struct setting muc_presence_bytes = {
 };
 struct setting muc_message_rate = {
     .name = "muc.message-rate",
-    .type = SET_INT,
+    .type = PARAM_INT,
     .def = 20,
     .min = 1,
     .max = 100000,
@@ -171,7 +171,7 @@ struct setting muc_message_rate = {
 };
 struct setting muc_message_burst = {
     .name = "muc.message-burst",
-    .type = SET_INT,
+    .type = PARAM_INT,
     .def = 100,
     .min = 1,
     .max = 100000,
@@ -180,7 +180,7 @@ struct setting muc_message_burst = {
 };
 struct setting muc_password_failures = {
     .name = "muc.password-failures",
-    .type = SET_INT,
+    .type = PARAM_INT,
     .def = 10,
     .min = 1,
     .max = 100000,
@@ -193,7 +193,7 @@ struct setting muc_password_failures = {
 };
 struct setting muc_password_failures_per_room = {
     .name = "muc.password-failures-per-room",
-    .type = SET_INT,
+    .type = PARAM_INT,
     .def = 100,
     .min = 1,
     .max = 1000000,
@@ -204,7 +204,7 @@ struct setting muc_password_failures_per_room = {
 };
 struct setting muc_password_time = {
     .name = "muc.password-time",
-    .type = SET_MS,
+    .type = PARAM_MS,
     .def = 10 * 60 * 1000,
     .min = 1000,
     .max = DAY_MS,
@@ -214,14 +214,14 @@ struct setting muc_password_time = {
 };
 struct setting muc_look_alike = {
     .name = "muc.look-alike",
-    .type = SET_BOOL,
+    .type = PARAM_BOOL,
     .def = 1,
     .doc = "Whether a nickname is refused that looks like that of another occupant or member, as "
            "with a Cyrillic letter for a Latin one.",
 };
 struct setting muc_ping_after = {
     .name = "muc.ping-after",
-    .type = SET_MS,
+    .type = PARAM_MS,
     .def = 30 * 60 * 1000,
     .min = 1000,
     .max = 7 * (int64_t)DAY_MS,
@@ -231,7 +231,7 @@ struct setting muc_ping_after = {
 };
 struct setting muc_ping_timeout = {
     .name = "muc.ping-timeout",
-    .type = SET_MS,
+    .type = PARAM_MS,
     .def = 60 * 1000,
     .min = 1000,
     .max = HOUR_MS,
@@ -241,7 +241,7 @@ struct setting muc_ping_timeout = {
 
 struct setting muc_unload_after = {
     .name = "muc.unload-after",
-    .type = SET_MS,
+    .type = PARAM_MS,
     .def = 60 * 1000,
     .min = 1000,
     .max = 24 * HOUR_MS,
@@ -253,173 +253,173 @@ struct setting muc_unload_after = {
 
 struct setting muc_new_persistent = {
     .name = "muc.new-persistent",
-    .type = SET_BOOL,
+    .type = PARAM_BOOL,
     .doc = "Whether new rooms are persistent unless their owner configures something else: for "
            "clients that cannot configure rooms. Needs muc.persistent.",
 };
 struct setting muc_new_members_only = {
     .name = "muc.new-members-only",
-    .type = SET_BOOL,
+    .type = PARAM_BOOL,
     .doc = "Whether new rooms are for members only.",
 };
 struct setting muc_owner_members_only = {
     .name = "muc.owner-members-only",
-    .type = SET_BOOL,
+    .type = PARAM_BOOL,
     .def = 1,
     .doc = "Whether room owners can change whether or not rooms are for members only.",
 };
 struct setting muc_new_moderators_invite = {
     .name = "muc.new-moderators-invite",
-    .type = SET_BOOL,
+    .type = PARAM_BOOL,
     .def = 1,
     .doc = "Whether only moderators can invite people to members-only rooms that are new; off: "
            "members, too.",
 };
 struct setting muc_owner_moderators_invite = {
     .name = "muc.owner-moderators-invite",
-    .type = SET_BOOL,
+    .type = PARAM_BOOL,
     .def = 1,
     .doc = "Whether room owners can change whether or not only moderators can invite people.",
 };
 struct setting muc_new_self_add = {
     .name = "muc.new-self-add",
-    .type = SET_BOOL,
+    .type = PARAM_BOOL,
     .doc =
         "Whether users can add themselves to new rooms as members. Off: owners decide about each "
         "request.",
 };
 struct setting muc_owner_self_add = {
     .name = "muc.owner-self-add",
-    .type = SET_BOOL,
+    .type = PARAM_BOOL,
     .doc = "Whether room owners can change whether users can add themselves as members.",
 };
 struct setting muc_new_absent_visible = {
     .name = "muc.new-absent-visible",
-    .type = SET_BOOL,
+    .type = PARAM_BOOL,
     .def = 1,
     .doc = "Whether members and administrators who are not in a room are still visible in it.",
 };
 struct setting muc_owner_absent_visible = {
     .name = "muc.owner-absent-visible",
-    .type = SET_BOOL,
+    .type = PARAM_BOOL,
     .def = 1,
     .doc = "Whether room owners can change whether absent members and administrators are visible.",
 };
 struct setting muc_new_groupchat1 = {
     .name = "muc.new-groupchat1",
-    .type = SET_BOOL,
+    .type = PARAM_BOOL,
     .doc = "Whether new rooms are backwards-compatible with clients of group chat 1.0.",
 };
 struct setting muc_owner_groupchat1 = {
     .name = "muc.owner-groupchat1",
-    .type = SET_BOOL,
+    .type = PARAM_BOOL,
     .doc = "Whether room owners can change whether rooms are backwards-compatible.",
 };
 struct setting muc_new_anonymous = {
     .name = "muc.new-anonymous",
-    .type = SET_BOOL,
+    .type = PARAM_BOOL,
     .doc = "Whether new rooms are anonymous: nicknames are shown, addresses to moderators only.",
 };
 struct setting muc_owner_anonymous = {
     .name = "muc.owner-anonymous",
-    .type = SET_BOOL,
+    .type = PARAM_BOOL,
     .doc = "Whether room owners can change whether or not rooms are anonymous.",
 };
 struct setting muc_new_moderated = {
     .name = "muc.new-moderated",
-    .type = SET_BOOL,
+    .type = PARAM_BOOL,
     .doc = "Whether new rooms are moderated: occupants without voice cannot send to the room.",
 };
 struct setting muc_owner_moderated = {
     .name = "muc.owner-moderated",
-    .type = SET_BOOL,
+    .type = PARAM_BOOL,
     .def = 1,
     .doc = "Whether room owners can change whether rooms are moderated.",
 };
 struct setting muc_new_occupants = {
     .name = "muc.new-occupants",
-    .type = SET_INT,
+    .type = PARAM_INT,
     .def = 50,
     .min = 1,
     .max = 100000,
-    .not_above = &muc_occupants_max,
+    .not_above = &muc_occupants_max.param,
     .unit = "occupants",
     .doc = "The maximum occupancy of a new room.",
 };
 struct setting muc_owner_occupants = {
     .name = "muc.owner-occupants",
-    .type = SET_BOOL,
+    .type = PARAM_BOOL,
     .def = 1,
     .doc = "Whether room owners can change the maximum occupancy, up to muc.occupants-max.",
 };
 struct setting muc_new_private_messages = {
     .name = "muc.new-private-messages",
-    .type = SET_CHOICE,
+    .type = PARAM_CHOICE,
     .choices = pm_levels,
     .doc = "The lowest role that can send a private message from within a new room.",
 };
 struct setting muc_owner_private_messages = {
     .name = "muc.owner-private-messages",
-    .type = SET_BOOL,
+    .type = PARAM_BOOL,
     .def = 1,
     .doc = "Whether room owners can change the lowest role that can send a private message.",
 };
 struct setting muc_new_subject = {
     .name = "muc.new-subject",
-    .type = SET_CHOICE,
+    .type = PARAM_CHOICE,
     .choices = subject_levels,
     .doc = "The lowest role that can change the subject of a new room; visitors never can.",
 };
 struct setting muc_owner_subject = {
     .name = "muc.owner-subject",
-    .type = SET_BOOL,
+    .type = PARAM_BOOL,
     .def = 1,
     .doc = "Whether room owners can change the lowest role that can change the subject.",
 };
 struct setting muc_new_strip_xhtml = {
     .name = "muc.new-strip-xhtml",
-    .type = SET_BOOL,
+    .type = PARAM_BOOL,
     .doc = "Whether new rooms remove all XHTML formatting from messages.",
 };
 struct setting muc_owner_strip_xhtml = {
     .name = "muc.owner-strip-xhtml",
-    .type = SET_BOOL,
+    .type = PARAM_BOOL,
     .doc = "Whether room owners can change the removal of XHTML formatting.",
 };
 struct setting muc_new_history = {
     .name = "muc.new-history",
-    .type = SET_INT,
+    .type = PARAM_INT,
     .def = 15,
     .min = 0,
     .max = 1000,
-    .not_above = &muc_history_max,
+    .not_above = &muc_history_max.param,
     .unit = "messages",
     .doc = "How many messages of a new room's history are displayed on entering, unless the client "
            "asks for another number.",
 };
 struct setting muc_owner_history = {
     .name = "muc.owner-history",
-    .type = SET_BOOL,
+    .type = PARAM_BOOL,
     .doc =
         "Whether room owners can change the number of messages displayed, and the largest that a "
         "client may ask for.",
 };
 struct setting muc_archive = {
     .name = "muc.archive",
-    .type = SET_BOOL,
+    .type = PARAM_BOOL,
     .def = 1,
     .doc = "Whether messages of persistent rooms are archived. Off: no room has an archive. On: "
            "owners can turn the archive of their room off if muc.owner-archive allows it.",
 };
 struct setting muc_archive_joins = {
     .name = "muc.archive-joins",
-    .type = SET_BOOL,
+    .type = PARAM_BOOL,
     .doc = "Whether new persistent rooms archive when users enter and leave. Operators see it with "
            "`room joins` and `room export`; clients do not see it.",
 };
 struct setting muc_owner_archive = {
     .name = "muc.owner-archive",
-    .type = SET_BOOL,
+    .type = PARAM_BOOL,
     .def = 1,
     .doc = "Whether room owners can change what is archived.",
 };

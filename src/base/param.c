@@ -1,0 +1,263 @@
+#include "base/param.h"
+#include "base/ensure.h"
+#include "base/units.h"
+#include "base/utf8.h"
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+enum { RANGE_BYTES_MAX = 320, FOUND_BYTES_MAX = 64 };
+
+const char *param_type_name(enum param_type type)
+{
+    static const char *const names[PARAM_TYPES] = {
+        [PARAM_TEXT] = "string",   [PARAM_BOOL] = "bool", [PARAM_INT] = "int",
+        [PARAM_BYTES] = "bytes",   [PARAM_MS] = "time",   [PARAM_CHOICE] = "choice",
+        [PARAM_SECRET] = "secret", [PARAM_PATH] = "path", [PARAM_STAMP] = "timestamp",
+        [PARAM_DOMAIN] = "domain", [PARAM_JID] = "jid",   [PARAM_HOME_DOMAIN] = "served-domain",
+        [PARAM_BARE] = "bare-jid", [PARAM_USER] = "user", [PARAM_SESSION] = "session",
+        [PARAM_ROOM] = "room",
+    };
+    return names[type];
+}
+
+/* A bounded text under construction; what does not fit is dropped. */
+struct out {
+    char *text;
+    size_t len, cap;
+};
+
+static void __attribute__((format(printf, 2, 3))) add(struct out *o, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    int len = vsnprintf(o->text + o->len, o->cap - o->len, fmt, ap);
+    va_end(ap);
+    ensure(len >= 0);
+    size_t room = o->cap - 1 - o->len;
+    o->len += (size_t)len < room ? (size_t)len : room;
+}
+
+static void add_with_unit(struct out *o, const struct unit *units, int64_t value)
+{
+    const struct unit *best = units_best(units, value);
+    if (value == 0)
+        add(o, "0");
+    else
+        add(o, "%" PRId64 "%s", value / best->factor, best->name);
+}
+
+static void add_value(struct out *o, const struct param *p, int64_t value)
+{
+    if (p->allow_none && value == PARAM_NONE)
+        add(o, "none");
+    else if (p->type == PARAM_BOOL)
+        add(o, "%s", value != 0 ? "on" : "off");
+    else if (p->type == PARAM_CHOICE)
+        add(o, "%s", p->choices[value]);
+    else if (p->type == PARAM_MS)
+        add_with_unit(o, units_time, value);
+    else if (p->type == PARAM_BYTES)
+        add_with_unit(o, units_bytes, value);
+    else
+        add(o, "%" PRId64, value);
+}
+
+size_t param_format(const struct param *p, int64_t value, char *out, size_t cap)
+{
+    ensure(cap > 0);
+    struct out o = { .text = out, .cap = cap };
+    out[0] = '\0';
+    add_value(&o, p, value);
+    return o.len;
+}
+
+static void add_limits(struct out *o, const struct param *p)
+{
+    if (param_is_text(p) && p->max == 0) {
+        add(o, "%s", p->form != NULL ? p->form : "text");
+        return;
+    }
+    if (param_is_text(p))
+        add(o, "text of ");
+    if (p->max >= PARAM_NONE)
+        add(o, "at least ");
+    add_value(o, p, p->min);
+    if (p->max < PARAM_NONE) {
+        add(o, " to ");
+        add_value(o, p, p->max);
+    }
+    if (param_is_text(p))
+        add(o, " bytes");
+    if (p->form != NULL)
+        add(o, ": %s", p->form);
+    if (p->not_above != NULL)
+        add(o, ", not above %s", p->not_above->name);
+    if (p->allow_none)
+        add(o, ", or none");
+}
+
+static void add_choices(struct out *o, const struct param *p)
+{
+    add(o, "one of: ");
+    for (const char *const *c = p->choices; *c != NULL; c++)
+        add(o, "%s%s", c == p->choices ? "" : ", ", *c);
+    if (p->allow_none)
+        add(o, ", none");
+}
+
+size_t param_range(const struct param *p, char *out, size_t cap)
+{
+    ensure(cap > 0);
+    struct out o = { .text = out, .cap = cap };
+    out[0] = '\0';
+    if (p->type == PARAM_BOOL)
+        add(&o, "on or off");
+    else if (p->type == PARAM_CHOICE)
+        add_choices(&o, p);
+    else
+        add_limits(&o, p);
+    return o.len;
+}
+
+/* Refuses `text`; `note` says what is wrong with it, or is empty. */
+static enum err refuse(const struct param *p, enum err e, slice text, const char *note,
+                       struct why *why)
+{
+    char found[FOUND_BYTES_MAX + 1], range[RANGE_BYTES_MAX];
+    if (p->type == PARAM_SECRET)
+        text = SLICE("(secret)");
+    size_t len = text.len < FOUND_BYTES_MAX ? text.len : FOUND_BYTES_MAX;
+    len = utf8_valid_len((slice){ text.ptr, len });
+    for (size_t i = 0; i < len; i++)
+        found[i] = (unsigned char)text.ptr[i] < ' ' ? '?' : text.ptr[i];
+    found[len] = '\0';
+    param_range(p, range, sizeof range);
+    why_set(why, "%s: found \"%s\"%s, allowed %s", p->name, found, note, range);
+    return e;
+}
+
+static enum err parse_units(const struct param *p, slice text, const struct unit *units,
+                            int64_t alone, int64_t *value, struct why *why)
+{
+    const char *known = units == units_time
+                            ? " with an unknown unit (there are ms, s, min, h, d, w)"
+                            : " with an unknown unit (there are B, kB, KiB, MB, "
+                              "MiB, GB, GiB, TB, TiB)";
+    switch (units_parse(text, units, alone, value)) {
+    case UNITS_OK:
+        return OK;
+    case UNITS_UNKNOWN:
+        return refuse(p, E_SYNTAX, text, known, why);
+    case UNITS_MISSING:
+        return refuse(p, E_SYNTAX, text, " without a unit (ms, s, min, h, d or w)", why);
+    case UNITS_OVERFLOW:
+        return refuse(p, E_LIMIT, text, "", why);
+    case UNITS_SYNTAX:
+        break;
+    }
+    return refuse(p, E_SYNTAX, text, "", why);
+}
+
+/* A number without a unit means seconds, unless the default or a bound of the setting is not a
+ * whole number of seconds. */
+static int64_t alone_is(const struct param *p)
+{
+    enum { SECOND_MS = 1000 };
+    bool whole = p->min % SECOND_MS == 0 && (p->def % SECOND_MS == 0 || p->def == PARAM_NONE) &&
+                 (p->max % SECOND_MS == 0 || p->max >= PARAM_NONE);
+    return whole ? SECOND_MS : 0;
+}
+
+/* A number. Days can also be written as a time: "30d", "4 weeks". */
+static enum err parse_int(const struct param *p, slice text, int64_t *value, struct why *why)
+{
+    enum { DAY_MS = 86400000 };
+    if (slice_int(text, value))
+        return OK;
+    if (p->unit == NULL || strcmp(p->unit, "days") != 0)
+        return refuse(p, E_SYNTAX, text, "", why);
+    enum err e = parse_units(p, text, units_time, DAY_MS, value, why);
+    if (e != OK)
+        return e;
+    if (*value % DAY_MS != 0)
+        return refuse(p, E_SYNTAX, text, ", which is not a number of whole days", why);
+    *value /= DAY_MS;
+    return OK;
+}
+
+static enum err parse_bool(const struct param *p, slice text, int64_t *value, struct why *why)
+{
+    static const char *const words[] = { "off", "on", "false", "true", "no", "yes" };
+    for (int i = 0; i < (int)(sizeof words / sizeof words[0]); i++) {
+        if (slice_is(text, words[i])) {
+            *value = i & 1;
+            return OK;
+        }
+    }
+    return refuse(p, E_SYNTAX, text, "", why);
+}
+
+static enum err parse_choice(const struct param *p, slice text, int64_t *value, struct why *why)
+{
+    for (int64_t i = 0; p->choices[i] != NULL; i++) {
+        if (slice_is(text, p->choices[i])) {
+            *value = i;
+            return OK;
+        }
+    }
+    return refuse(p, E_SYNTAX, text, "", why);
+}
+
+/* Valid UTF-8 without control characters but line feed and tab; the value is its length. */
+static enum err parse_string(const struct param *p, slice text, int64_t *value, struct why *why)
+{
+    bool clean = utf8_valid(text);
+    for (size_t i = 0; i < text.len; i++) {
+        char c = text.ptr[i];
+        clean = clean && ((unsigned char)c >= ' ' || c == '\n' || c == '\t') && c != 0x7f;
+    }
+    if (!clean)
+        return refuse(p, E_SYNTAX, text, ", which is not plain UTF-8 text", why);
+    if (p->check != NULL && !p->check(text))
+        return refuse(p, E_SYNTAX, text, "", why);
+    *value = (int64_t)text.len;
+    return OK;
+}
+
+static enum err parse(const struct param *p, slice text, int64_t *value, struct why *why)
+{
+    if (param_is_text(p))
+        return parse_string(p, text, value, why);
+    switch (p->type) {
+    case PARAM_BOOL:
+        return parse_bool(p, text, value, why);
+    case PARAM_CHOICE:
+        return parse_choice(p, text, value, why);
+    case PARAM_MS:
+        return parse_units(p, text, units_time, alone_is(p), value, why);
+    case PARAM_BYTES:
+        return parse_units(p, text, units_bytes, 1, value, why);
+    default:
+        return parse_int(p, text, value, why);
+    }
+}
+
+static bool has_limits(const struct param *p)
+{
+    return p->type != PARAM_BOOL && p->type != PARAM_CHOICE && !(param_is_text(p) && p->max == 0);
+}
+
+enum err param_check(const struct param *p, slice text, int64_t *value, struct why *why)
+{
+    if (p->allow_none && slice_is(text, "none")) {
+        *value = PARAM_NONE;
+        return OK;
+    }
+    enum err e = parse(p, text, value, why);
+    if (e != OK)
+        return e;
+    if (has_limits(p) && (*value < p->min || *value > p->max || *value >= PARAM_NONE))
+        return refuse(p, E_LIMIT, text, "", why);
+    return OK;
+}
