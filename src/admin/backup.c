@@ -8,9 +8,9 @@
 #include "base/command.h"
 #include "base/log.h"
 #include "base/metric.h"
+#include "home/node.h"
+#include "home/worker.h"
 #include "im/feature.h"
-#include "im/node.h"
-#include "im/worker.h"
 #include <pthread.h>
 #include <stdatomic.h>
 

@@ -7,7 +7,7 @@
 #include "base/list.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "im/worker.h"
+#include "home/worker.h"
 #include "io/conn.h"
 #include "io/listen.h"
 #include <stdio.h>

@@ -2,7 +2,7 @@
 #include "base/buf.h"
 #include "base/command.h"
 #include "base/log.h"
-#include "im/worker.h"
+#include "home/worker.h"
 #include <pthread.h>
 #include <semaphore.h>
 #include <setjmp.h>

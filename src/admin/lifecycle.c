@@ -5,9 +5,9 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/units.h"
+#include "home/worker.h"
 #include "im/announce.h"
 #include "im/command_form.h"
-#include "im/worker.h"
 #include "io/timer.h"
 #include <signal.h>
 #include <stdatomic.h>

@@ -2,9 +2,9 @@
 #include "base/buf.h"
 #include "base/metric.h"
 #include "base/setting.h"
+#include "home/worker.h"
 #include "http/server.h"
 #include "im/feature.h"
-#include "im/worker.h"
 #include "io/timer.h"
 #include <inttypes.h>
 

@@ -3,9 +3,9 @@
 #include "auth/seal.h"
 #include "base/command.h"
 #include "base/setting.h"
+#include "home/worker.h"
 #include "im/account.h"
 #include "im/feature.h"
-#include "im/worker.h"
 #include "store/store.h"
 
 static struct store_stmt drop_tokens = {

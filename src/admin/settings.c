@@ -8,10 +8,10 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/similar.h"
+#include "home/node.h"
+#include "home/worker.h"
 #include "im/account.h"
 #include "im/feature.h"
-#include "im/node.h"
-#include "im/worker.h"
 #include "xmpp/jid.h"
 
 enum { VALUE_BYTES_MAX = 4096 };

@@ -9,9 +9,9 @@
 #include "base/command.h"
 #include "base/list.h"
 #include "base/metric.h"
+#include "home/node.h"
+#include "home/worker.h"
 #include "im/feature.h"
-#include "im/node.h"
-#include "im/worker.h"
 #include "io/work.h"
 #include <fcntl.h>
 #include <inttypes.h>

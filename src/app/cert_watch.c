@@ -5,9 +5,9 @@
 #include "base/clock.h"
 #include "base/command.h"
 #include "base/metric.h"
+#include "home/node.h"
+#include "home/worker.h"
 #include "im/feature.h"
-#include "im/node.h"
-#include "im/worker.h"
 #include "io/timer.h"
 #include <inttypes.h>
 

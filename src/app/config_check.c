@@ -5,8 +5,8 @@
 #include "base/buf.h"
 #include "base/command.h"
 #include "base/list.h"
+#include "home/worker.h"
 #include "im/feature.h"
-#include "im/worker.h"
 #include "io/work.h"
 
 static const char *own_path = "";

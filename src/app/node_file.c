@@ -4,7 +4,7 @@
 #include "base/buf.h"
 #include "base/similar.h"
 #include "base/utf8.h"
-#include "im/node.h"
+#include "home/node.h"
 #include "xmpp/jid.h"
 #include <arpa/inet.h>
 #include <errno.h>

@@ -2,9 +2,9 @@
 #include "base/alarm.h"
 #include "base/arena.h"
 #include "base/command.h"
+#include "home/node.h"
+#include "home/worker.h"
 #include "im/feature.h"
-#include "im/node.h"
-#include "im/worker.h"
 #include <pthread.h>
 #include <signal.h>
 #include <unistd.h>

@@ -19,10 +19,11 @@
 #include "gate/c2s.h"
 #include "gate/component.h"
 #include "gate/proxy65.h"
+#include "home/node.h"
+#include "home/worker.h"
 #include "http/server.h"
 #include "im/feature.h"
-#include "im/node.h"
-#include "im/worker.h"
+#include "im/node_life.h"
 #include "io/tls.h"
 #include "store/store.h"
 #include <errno.h>

@@ -12,11 +12,11 @@
 #include "base/mem.h"
 #include "base/setting.h"
 #include "ext/ext.h"
+#include "home/worker.h"
 #include "im/account.h"
 #include "im/command_form.h"
 #include "im/feature.h"
 #include "im/session.h"
-#include "im/worker.h"
 #include "io/timer.h"
 #include <stdatomic.h>
 

@@ -13,11 +13,11 @@
 #include "ext/ext.h"
 #include "ext/photos.h"
 #include "ext/pubsub.h"
+#include "home/worker.h"
 #include "im/account.h"
 #include "im/feature.h"
 #include "im/presence.h"
 #include "im/presence_pace.h"
-#include "im/worker.h"
 #include "xmpp/ns.h"
 #include <openssl/evp.h>
 #include <openssl/sha.h>

@@ -13,9 +13,9 @@
 #include "ext/ext.h"
 #include "ext/pubsub.h"
 #include "ext/xml_private.h"
+#include "home/worker.h"
 #include "im/account.h"
 #include "im/feature.h"
-#include "im/worker.h"
 #include "xmpp/ns.h"
 
 #define NS_BOOKMARKS "urn:xmpp:bookmarks:1"

@@ -4,9 +4,9 @@
 #include "base/metric.h"
 #include "base/setting.h"
 #include "ext/ext.h"
+#include "home/worker.h"
 #include "im/feature.h"
 #include "im/session.h"
-#include "im/worker.h"
 #include <inttypes.h>
 #include <stdio.h>
 

@@ -16,10 +16,10 @@
 #include "base/setting.h"
 #include "codec/xml_elem.h"
 #include "ext/ext.h"
+#include "home/worker.h"
 #include "im/account.h"
 #include "im/feature.h"
 #include "im/session_queue.h"
-#include "im/worker.h"
 #include "xmpp/ns.h"
 
 #define NS_CARBONS_RULES "urn:xmpp:carbons:rules:0"

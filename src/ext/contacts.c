@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/setting.h"
 #include "ext/ext.h"
+#include "home/worker.h"
 #include "im/account.h"
 #include "im/feature.h"
 #include "im/roster.h"
@@ -15,7 +16,6 @@
 #include "im/router.h"
 #include "im/subscription.h"
 #include "im/users.h"
-#include "im/worker.h"
 
 enum { ADD_MAX = 1000, FULL_MAX = 1000, ITEM_BYTES_MAX = 1 << 20 };
 

@@ -10,11 +10,11 @@
 #include "base/setting.h"
 #include "codec/xml_elem.h"
 #include "ext/ext.h"
+#include "home/worker.h"
 #include "im/account.h"
 #include "im/audience.h"
 #include "im/feature.h"
 #include "im/session_queue.h"
-#include "im/worker.h"
 #include "xmpp/ns.h"
 
 #define NS_CSI       "urn:xmpp:csi:0"

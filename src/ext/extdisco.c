@@ -11,9 +11,9 @@
 #include "base/setting.h"
 #include "codec/xml_elem.h"
 #include "ext/ext.h"
+#include "home/worker.h"
 #include "im/feature.h"
 #include "im/guest.h"
-#include "im/worker.h"
 #include "xmpp/ns.h"
 #include <openssl/evp.h>
 #include <openssl/hmac.h>

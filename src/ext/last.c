@@ -13,14 +13,14 @@
 #include "codec/xml_elem.h"
 #include "ext/access.h"
 #include "ext/ext.h"
+#include "home/node.h"
+#include "home/worker.h"
 #include "im/account.h"
 #include "im/feature.h"
 #include "im/guest.h"
-#include "im/node.h"
 #include "im/presence.h"
 #include "im/session.h"
 #include "im/users.h"
-#include "im/worker.h"
 #include "xmpp/ns.h"
 
 enum { STATUS_BYTES_MAX = 1024, ANSWER_BYTES_MAX = 8192 };

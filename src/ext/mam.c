@@ -8,11 +8,11 @@
 #include "ext/mam_query.h"
 #include "ext/mam_quota.h"
 #include "ext/mam_retract.h"
+#include "home/worker.h"
 #include "im/account.h"
 #include "im/archive_words.h"
 #include "im/feature.h"
 #include "im/iq.h"
-#include "im/worker.h"
 #include "store/store.h"
 #include "xmpp/ns.h"
 

@@ -1,10 +1,10 @@
 #include "ext/mam_expire.h"
 #include "base/arena.h"
 #include "base/clock.h"
+#include "home/node.h"
+#include "home/worker.h"
 #include "im/archive.h"
 #include "im/archive_words.h"
-#include "im/node.h"
-#include "im/worker.h"
 #include "io/timer.h"
 
 enum { STEP_ROWS = 256, STEP_BYTES = 4 << 20, PAUSE_MS = 20, FIRST_MS = 60000, PASS_MS = 3600000 };

@@ -5,10 +5,10 @@
 #include "base/setting.h"
 #include "codec/xml_elem.h"
 #include "ext/mam.h"
+#include "home/worker.h"
 #include "im/account.h"
 #include "im/feature.h"
 #include "im/roster.h"
-#include "im/worker.h"
 #include "xmpp/ns.h"
 
 enum { JIDS_MAX = 1000, LIST_BYTES_MAX = 256 << 10 };

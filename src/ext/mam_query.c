@@ -3,13 +3,13 @@
 #include "base/buf.h"
 #include "base/setting.h"
 #include "ext/mam.h"
+#include "home/worker.h"
 #include "im/account.h"
 #include "im/archive_query.h"
 #include "im/copies.h"
 #include "im/feature.h"
 #include "im/session.h"
 #include "im/session_queue.h"
-#include "im/worker.h"
 #include "store/store.h"
 
 struct query {

@@ -3,10 +3,10 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "ext/mam_expire.h"
+#include "home/worker.h"
 #include "im/archive_leave.h"
 #include "im/archive_size.h"
 #include "im/archive_words.h"
-#include "im/worker.h"
 #include "io/timer.h"
 #include <stdlib.h>
 

@@ -3,6 +3,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "codec/xml_elem.h"
+#include "home/worker.h"
 #include "im/account.h"
 #include "im/archive.h"
 #include "im/archive_words.h"
@@ -10,7 +11,6 @@
 #include "im/router.h"
 #include "im/session.h"
 #include "im/session_input.h"
-#include "im/worker.h"
 #include "xmpp/ns.h"
 
 #define NS_RETRACT_OLD "urn:xmpp:message-retract:0" /* until version 0.3, within <apply-to/> */

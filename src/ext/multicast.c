@@ -12,12 +12,12 @@
 #include "base/setting.h"
 #include "codec/xml_elem.h"
 #include "ext/ext.h"
+#include "home/worker.h"
 #include "im/account.h"
 #include "im/feature.h"
 #include "im/roster.h"
 #include "im/router.h"
 #include "im/session_input.h"
-#include "im/worker.h"
 #include "xmpp/addresses.h"
 #include "xmpp/ns.h"
 #include <assert.h>

@@ -7,9 +7,9 @@
 #include "ext/privacy.h"
 #include "ext/privacy_stages.h"
 #include "ext/privacy_state.h"
+#include "home/worker.h"
 #include "im/iq.h"
 #include "im/session.h"
-#include "im/worker.h"
 #include "xmpp/ns.h"
 
 #define NS_BLOCKING "urn:xmpp:blocking"

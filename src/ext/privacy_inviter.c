@@ -1,7 +1,7 @@
 #include "ext/privacy_inviter.h"
 #include "codec/xml_elem.h"
+#include "home/worker.h"
 #include "im/account.h"
-#include "im/worker.h"
 #include "xmpp/jid.h"
 #include "xmpp/ns.h"
 

@@ -9,10 +9,10 @@
 #include "ext/privacy_policy.h"
 #include "ext/privacy_stages.h"
 #include "ext/privacy_state.h"
+#include "home/worker.h"
 #include "im/feature.h"
 #include "im/roster.h"
 #include "im/session.h"
-#include "im/worker.h"
 #include <stdlib.h>
 
 #define NS_PRIVACY "jabber:iq:privacy"

@@ -6,14 +6,14 @@
 #include "ext/privacy_inviter.h"
 #include "ext/privacy_policy.h"
 #include "ext/privacy_state.h"
+#include "home/node.h"
+#include "home/worker.h"
 #include "im/host.h"
-#include "im/node.h"
 #include "im/presence.h"
 #include "im/roster.h"
 #include "im/router.h"
 #include "im/session.h"
 #include "im/session_queue.h"
-#include "im/worker.h"
 #include <stdio.h>
 
 const struct rules *privacy_in_force(const struct privacy *p, const struct session *s)

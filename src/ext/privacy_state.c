@@ -8,9 +8,9 @@
 #include "ext/privacy_policy.h"
 #include "ext/privacy_stages.h"
 #include "ext/privacy_viewer.h"
+#include "home/worker.h"
 #include "im/feature.h"
 #include "im/session.h"
-#include "im/worker.h"
 #include "store/store.h"
 
 /* The model: pure. */

@@ -5,11 +5,11 @@
 #include "ext/privacy_policy.h"
 #include "ext/privacy_stages.h"
 #include "ext/privacy_state.h"
+#include "home/node.h"
+#include "home/worker.h"
 #include "im/feature.h"
-#include "im/node.h"
 #include "im/roster.h"
 #include "im/session.h"
-#include "im/worker.h"
 
 enum { PEOPLE_MAX = 10000, WATCHING_MAX = 1000, WATCHER_BYTES_MAX = 128 };
 

@@ -10,9 +10,9 @@
 #include "codec/xml_elem.h"
 #include "ext/ext.h"
 #include "ext/xml_private.h"
+#include "home/worker.h"
 #include "im/account.h"
 #include "im/feature.h"
-#include "im/worker.h"
 #include "xmpp/ns.h"
 
 enum { ELEMENTS_MAX = 32, ANSWER_BYTES_MAX = 16 << 20 };

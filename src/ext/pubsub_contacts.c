@@ -5,11 +5,11 @@
 #include "ext/pubsub_config.h"
 #include "ext/pubsub_op.h"
 #include "ext/pubsub_store.h"
+#include "home/node.h"
+#include "home/worker.h"
 #include "im/account.h"
-#include "im/node.h"
 #include "im/roster.h"
 #include "im/stage.h"
-#include "im/worker.h"
 
 /* Owners of one node that are asked. */
 enum { OWNERS_ASKED_MAX = 32 };

@@ -13,12 +13,12 @@
 #include "ext/pubsub_op.h"
 #include "ext/pubsub_private.h"
 #include "ext/pubsub_subs.h"
+#include "home/node.h"
+#include "home/worker.h"
 #include "im/account.h"
 #include "im/feature.h"
 #include "im/host.h"
-#include "im/node.h"
 #include "im/router.h"
-#include "im/worker.h"
 #include "xmpp/ns.h"
 
 static struct setting enabled = {

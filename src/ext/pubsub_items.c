@@ -16,9 +16,9 @@
 #include "ext/pubsub_op.h"
 #include "ext/pubsub_request.h"
 #include "ext/pubsub_store.h"
+#include "home/worker.h"
 #include "im/account.h"
 #include "im/budget.h"
-#include "im/worker.h"
 #include "store/store.h"
 #include "xmpp/ns.h"
 /* Items: publishing, retrieving, removing them (XEP-0060 §6.5, §7, §8.5). */

@@ -7,10 +7,10 @@
 #include "ext/pubsub_access.h"
 #include "ext/pubsub_config.h"
 #include "ext/pubsub_contacts.h"
+#include "home/worker.h"
 #include "im/account.h"
 #include "im/roster.h"
 #include "im/stage.h"
-#include "im/worker.h"
 
 static slice node_key(const void *item) { return ((const struct ps_node *)item)->name; }
 static slice maker_key(const void *item)

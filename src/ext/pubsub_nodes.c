@@ -11,8 +11,8 @@
 #include "ext/pubsub_op.h"
 #include "ext/pubsub_request.h"
 #include "ext/pubsub_store.h"
+#include "home/worker.h"
 #include "im/account.h"
-#include "im/worker.h"
 #include "store/store.h"
 #include "xmpp/ns.h"
 

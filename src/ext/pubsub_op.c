@@ -15,9 +15,9 @@
 #include "ext/pubsub_request.h"
 #include "ext/pubsub_store.h"
 #include "ext/pubsub_subs.h"
+#include "home/worker.h"
 #include "im/account.h"
 #include "im/iq.h"
-#include "im/worker.h"
 #include "store/store.h"
 #include "xmpp/ns.h"
 

@@ -6,9 +6,9 @@
 #include "ext/pubsub_model.h"
 #include "ext/pubsub_op.h"
 #include "ext/pubsub_store.h"
+#include "home/worker.h"
 #include "im/account.h"
 #include "im/guest.h"
-#include "im/worker.h"
 #include "store/store.h"
 
 static const struct ps_accounts *accounts; /* NULL: accounts have no nodes */

@@ -12,9 +12,9 @@
 #include "ext/pubsub_model.h"
 #include "ext/pubsub_op.h"
 #include "ext/pubsub_request.h"
+#include "home/worker.h"
 #include "im/account.h"
 #include "im/feature.h"
-#include "im/worker.h"
 
 #define NODE_COLUMNS(i) "owner " i " NOT NULL, node TEXT NOT NULL, nid " i " NOT NULL, "
 #define TABLES(i, tail)                                                                            \

@@ -8,14 +8,14 @@
 #include "base/mem.h"
 #include "base/rand.h"
 #include "ext/ext.h"
+#include "home/node.h"
+#include "home/worker.h"
 #include "http/server.h"
 #include "im/account.h"
 #include "im/feature.h"
-#include "im/node.h"
 #include "im/presence.h"
 #include "im/roster.h"
 #include "im/users.h"
-#include "im/worker.h"
 #include "xmpp/ns.h"
 #include <ctype.h>
 #include <openssl/evp.h>

@@ -5,8 +5,8 @@
 #include "codec/xml_elem.h"
 #include "ext/ext.h"
 #include "ext/register_invite.h"
+#include "home/worker.h"
 #include "http/server.h"
-#include "im/worker.h"
 
 enum { PAGE_MAX = 32768 };
 

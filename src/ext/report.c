@@ -4,11 +4,11 @@
 #include "base/clock.h"
 #include "base/command.h"
 #include "ext/ext.h"
+#include "home/node.h"
+#include "home/worker.h"
 #include "im/account.h"
 #include "im/caps.h"
 #include "im/feature.h"
-#include "im/node.h"
-#include "im/worker.h"
 
 enum { ROWS_MAX = 50000 };
 

@@ -11,12 +11,12 @@
 #include "base/clock.h"
 #include "codec/xml_elem.h"
 #include "ext/ext.h"
+#include "home/worker.h"
 #include "im/account.h"
 #include "im/archive.h"
 #include "im/copies.h"
 #include "im/feature.h"
 #include "im/session_queue.h"
-#include "im/worker.h"
 #include "xmpp/form.h"
 #include "xmpp/ns.h"
 

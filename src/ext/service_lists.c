@@ -6,12 +6,12 @@
  * with or without resource, or a domain (XEP-0016 §2.1: each form that a JID has there). */
 #include "base/setting.h"
 #include "ext/ext.h"
+#include "home/node.h"
+#include "home/worker.h"
 #include "im/account.h"
 #include "im/command_form.h"
 #include "im/feature.h"
 #include "im/host.h"
-#include "im/node.h"
-#include "im/worker.h"
 
 static bool are_addresses(slice text) { return jid_words_suit(text, NULL); }
 

@@ -10,10 +10,10 @@
 #include "base/mem.h"
 #include "codec/xml_elem.h"
 #include "ext/ext.h"
+#include "home/worker.h"
 #include "im/account.h"
 #include "im/feature.h"
 #include "im/presence.h"
-#include "im/worker.h"
 
 #define NS_SIFT "urn:xmpp:sift:1"
 

@@ -14,9 +14,9 @@
 #include "ext/upload_files.h"
 #include "ext/upload_private.h"
 #include "ext/upload_rows.h"
+#include "home/worker.h"
 #include "http/parse.h"
 #include "im/account.h"
-#include "im/worker.h"
 #include "io/work.h"
 #include "store/store.h"
 #include <errno.h>

@@ -7,10 +7,10 @@
 #include "codec/xml_elem.h"
 #include "ext/ext.h"
 #include "ext/photos.h"
+#include "home/worker.h"
 #include "im/account.h"
 #include "im/feature.h"
 #include "im/users.h"
-#include "im/worker.h"
 #include "xmpp/ns.h"
 
 static struct setting vcard_bytes_max = {

@@ -12,12 +12,12 @@
 #include "codec/http_read.h"
 #include "codec/json_text.h"
 #include "ext/ext.h"
+#include "home/node.h"
+#include "home/worker.h"
 #include "http/parse.h"
 #include "http/server.h"
 #include "im/feature.h"
 #include "im/host.h"
-#include "im/node.h"
-#include "im/worker.h"
 #include "io/work.h"
 #include <errno.h>
 #include <fcntl.h>

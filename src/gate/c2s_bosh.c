@@ -7,10 +7,10 @@
 #include "gate/bosh_session.h"
 #include "gate/c2s_private.h"
 #include "gate/web.h"
+#include "home/node.h"
 #include "http/forms.h"
 #include "http/server.h"
 #include "im/feature.h"
-#include "im/node.h"
 #include "io/conn.h"
 #include "xmpp/ns.h"
 

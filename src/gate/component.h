@@ -12,7 +12,7 @@
  * may wait for a component (component.output-max). */
 #pragma once
 #include "base/err.h"
-#include "im/worker.h"
+#include "home/worker.h"
 
 struct component_gate;
 

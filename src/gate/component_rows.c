@@ -5,10 +5,10 @@
 #include "base/rand.h"
 #include "gate/c2s.h"
 #include "gate/component.h"
+#include "home/node.h"
 #include "im/account.h"
 #include "im/feature.h"
 #include "im/host.h"
-#include "im/node.h"
 #include "im/remote.h"
 
 enum { SECRET_MIN = 16, SECRET_MAX = 1000, SECRET_MADE = 24 /* random bytes */ };

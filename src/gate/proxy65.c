@@ -7,7 +7,7 @@
 #include "base/setting.h"
 #include "codec/socks5.h"
 #include "gate/proxy65_rows.h"
-#include "im/node.h"
+#include "home/node.h"
 #include "io/conn.h"
 #include "io/listen.h"
 #include "io/peers.h"

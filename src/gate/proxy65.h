@@ -16,7 +16,7 @@
  * PROXY65_LISTENERS_MAX; a side that reads slowly holds the other one. */
 #pragma once
 #include "base/err.h"
-#include "im/worker.h"
+#include "home/worker.h"
 
 struct proxy65;
 

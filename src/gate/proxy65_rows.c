@@ -3,10 +3,10 @@
 #include "base/hex.h"
 #include "codec/xml_elem.h"
 #include "gate/proxy65.h"
+#include "home/node.h"
 #include "im/feature.h"
 #include "im/host.h"
 #include "im/iq.h"
-#include "im/node.h"
 #include <openssl/evp.h>
 #include <openssl/sha.h>
 

@@ -3,6 +3,8 @@
 #include "base/ensure.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "home/node.h"
+#include "home/worker.h"
 #include "im/archive.h"
 #include "im/archive_leave.h"
 #include "im/crossing.h"
@@ -13,7 +15,6 @@
 #include "im/guest.h"
 #include "im/iq.h"
 #include "im/message.h"
-#include "im/node.h"
 #include "im/presence.h"
 #include "im/promise.h"
 #include "im/recent.h"
@@ -23,7 +24,6 @@
 #include "im/session_private.h"
 #include "im/subscription.h"
 #include "im/users.h"
-#include "im/worker.h"
 
 enum {
     INBOX_MAX = 1000,

@@ -8,8 +8,8 @@
 #pragma once
 #include "base/err.h"
 #include "base/list.h"
+#include "home/origin.h"
 #include "im/mailbox.h"
-#include "im/origin.h"
 #include "im/router.h"
 #include "im/session.h"
 #include "store/store.h"

@@ -2,11 +2,11 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "codec/xml_elem.h"
+#include "home/worker.h"
 #include "im/account.h"
 #include "im/router.h"
 #include "im/session.h"
 #include "im/session_queue.h"
-#include "im/worker.h"
 
 enum { CONTENT_BYTES_MAX = 8 * ANNOUNCE_BYTES_MAX };
 

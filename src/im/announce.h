@@ -1,6 +1,6 @@
 /* announce: messages of the server to its users, from their domain. Any worker. */
 #pragma once
-#include "im/node.h"
+#include "home/node.h"
 
 enum { ANNOUNCE_BYTES_MAX = 16384 };
 

@@ -8,7 +8,7 @@
  * unsettled. */
 #pragma once
 #include "base/err.h"
-#include "im/origin.h"
+#include "home/origin.h"
 #include "store/store.h"
 
 struct arena;

@@ -1,7 +1,7 @@
 #include "im/archive_ids.h"
+#include "home/node.h"
+#include "home/worker.h"
 #include "im/archive.h"
-#include "im/node.h"
-#include "im/worker.h"
 
 enum { RESERVE_US = 20 * 1000000, RESERVE_EARLY_US = 10 * 1000000 };
 

@@ -1,11 +1,11 @@
 #include "im/archive_leave.h"
 #include "base/arena.h"
 #include "base/mem.h"
+#include "home/worker.h"
 #include "im/account.h"
 #include "im/archive.h"
 #include "im/archive_size.h"
 #include "im/archive_words.h"
-#include "im/worker.h"
 
 enum { STEP_ROWS = 256, STEP_BYTES = 1 << 20, STEP_MS = 60000, CONFLICTS_MAX = 100 };
 

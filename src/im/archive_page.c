@@ -1,10 +1,10 @@
 #include "im/archive_page.h"
 #include "base/arena.h"
 #include "base/buf.h"
+#include "home/worker.h"
 #include "im/account.h"
 #include "im/archive.h"
 #include "im/router.h"
-#include "im/worker.h"
 
 enum { PART_ROWS = 16 };
 

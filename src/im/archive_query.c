@@ -3,12 +3,12 @@
 #include "base/buf.h"
 #include "base/setting.h"
 #include "codec/xml_elem.h"
+#include "home/worker.h"
 #include "im/account.h"
 #include "im/archive.h"
 #include "im/archive_ids.h"
 #include "im/iq.h"
 #include "im/rows.h"
-#include "im/worker.h"
 #include <stdlib.h>
 
 enum {

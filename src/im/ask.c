@@ -1,7 +1,7 @@
 #include "im/ask.h"
 #include "base/mem.h"
 #include "base/rand.h"
-#include "im/worker.h"
+#include "home/worker.h"
 #include "io/timer.h"
 
 enum { ID_BYTES = 12 };

@@ -4,15 +4,15 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/metric.h"
+#include "home/node.h"
+#include "home/worker.h"
 #include "im/account.h"
 #include "im/feature.h"
 #include "im/frames.h"
-#include "im/node.h"
 #include "im/presence.h"
 #include "im/router.h"
 #include "im/session_queue.h"
 #include "im/stage.h"
-#include "im/worker.h"
 
 static struct metric sends = {
     .name = "muster_audience_sends",

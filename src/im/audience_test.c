@@ -216,7 +216,7 @@ static const char *user_at(unsigned worker)
     for (;;) {
         const char *jid = arena_printf(live.tmp, "u%u@localhost", users++);
         const char *const args[] = { "jid", jid, "password", "long-enough", NULL };
-        if (node_slot(live.node[0], slice_of(jid)) % workers != worker)
+        if (node_slot(slice_of(jid)) % workers != worker)
             continue;
         assert_int_equal(live_run(0, "user add", args)->err, OK);
         return jid;
@@ -225,7 +225,7 @@ static const char *user_at(unsigned worker)
 
 static struct stream *login_as(const char *bare, const char *resource)
 {
-    unsigned worker = node_slot(live.node[0], slice_of(bare)) % workers;
+    unsigned worker = node_slot(slice_of(bare)) % workers;
     return live_bind(
         &live.node[0]->workers[worker],
         &(struct bind_request){ .bare = slice_of(bare), .resource = slice_of(resource) });
@@ -238,7 +238,7 @@ static const char *new_room(unsigned worker)
     for (;;) {
         assert_true(rooms_used < ROOMS_MAX);
         const char *jid = arena_printf(live.tmp, "r%u@conference.localhost", rooms_used++);
-        if (node_slot(live.node[0], slice_of(jid)) % workers == worker % workers)
+        if (node_slot(slice_of(jid)) % workers == worker % workers)
             return jid;
     }
 }
@@ -300,7 +300,7 @@ static void visit(const char *room, room_fn *fn)
 {
     struct visit *v = arena_new(live.tmp, struct visit, 1);
     *v = (struct visit){ number(room), fn, false };
-    node_call(live.node[0], node_slot(live.node[0], slice_of(room)) % workers, visit_there, v);
+    node_call(live.node[0], node_slot(slice_of(room)) % workers, visit_there, v);
     LIVE_AWAIT(v->done);
 }
 

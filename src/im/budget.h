@@ -12,7 +12,7 @@
  * It is looked at when so much was read or delivered on a worker that it might matter: each 1,024th
  * part of it. Confined to the worker, but for budget_allows(). */
 #pragma once
-#include "im/worker.h"
+#include "home/worker.h"
 #include <stdbool.h>
 #include <stdint.h>
 

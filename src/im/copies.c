@@ -1,8 +1,8 @@
 #include "im/copies.h"
+#include "home/worker.h"
 #include "im/account.h"
 #include "im/archive.h"
 #include "im/session_queue.h"
-#include "im/worker.h"
 
 enum { PART_ROWS = 16, PART_BYTES = 64 << 10 };
 

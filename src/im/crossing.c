@@ -1,8 +1,8 @@
 #include "im/crossing.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "home/worker.h"
 #include "im/account.h"
-#include "im/worker.h"
 #include <stdatomic.h>
 #include <string.h>
 

@@ -5,10 +5,10 @@
 #include "base/command.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "home/worker.h"
 #include "im/account.h"
 #include "im/feature.h"
 #include "im/users.h"
-#include "im/worker.h"
 
 static struct log_area log_devices = { .name = "devices" };
 

@@ -1,9 +1,9 @@
 #include "im/fan.h"
+#include "home/worker.h"
 #include "im/feature.h"
 #include "im/frames.h"
 #include "im/presence.h"
 #include "im/router.h"
-#include "im/worker.h"
 
 /* The buffer holds one address more. */
 enum { FAN_FRAME_BYTES = 32 * 1024, FAN_BYTES_MAX = 64 * 1024 };

@@ -10,7 +10,7 @@
  * Limit: a frame is sent for each 32 KiB of addresses. */
 #pragma once
 #include "base/buf.h"
-#include "im/node.h"
+#include "home/node.h"
 #include "xmpp/stanza.h"
 
 struct feature;

@@ -4,15 +4,15 @@
 #include "base/ensure.h"
 #include "base/mem.h"
 #include "bus/bus.h"
+#include "home/node.h"
+#include "home/worker.h"
 #include "im/account.h"
 #include "im/audience.h"
 #include "im/fan.h"
 #include "im/frames_wire.h"
-#include "im/node.h"
 #include "im/router.h"
 #include "im/session_input.h"
 #include "im/subscription.h"
-#include "im/worker.h"
 #include "xmpp/sasl2.h"
 
 void frame_send(struct worker *w, uint32_t node, unsigned worker, struct frame *f)

@@ -4,9 +4,9 @@
 #include "base/ensure.h"
 #include "base/log.h"
 #include "bus/bus.h"
+#include "home/node.h"
+#include "home/worker.h"
 #include "im/frames.h"
-#include "im/node.h"
-#include "im/worker.h"
 
 struct log_area log_frames = { .name = "frames", .level = LOG_INFO };
 

@@ -3,10 +3,10 @@
 #include "base/rand.h"
 #include "base/setting.h"
 #include "codec/xml_elem.h"
+#include "home/node.h"
+#include "home/worker.h"
 #include "im/feature.h"
 #include "im/host.h"
-#include "im/node.h"
-#include "im/worker.h"
 #include "xmpp/jid.h"
 #include "xmpp/ns.h"
 #include <stdio.h>

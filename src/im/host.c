@@ -4,11 +4,11 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/setting.h"
+#include "home/node.h"
+#include "home/worker.h"
 #include "im/feature.h"
 #include "im/iq.h"
-#include "im/node.h"
 #include "im/router.h"
-#include "im/worker.h"
 #include <stdatomic.h>
 #include <stdio.h>
 

@@ -2,8 +2,8 @@
  * there. Rows of features (struct feature.hosts), ended by { 0 }. A JID of such a domain has a home
  * like any other (node_home()); its stanzas arrive there in order. */
 #pragma once
+#include "home/node.h"
 #include "im/iq.h"
-#include "im/node.h"
 #include "im/router.h"
 
 struct disco_info;

@@ -5,7 +5,7 @@
 #include "base/err.h"
 #include "base/setting.h"
 #include "codec/xml_elem.h"
-#include "im/origin.h"
+#include "home/origin.h"
 #include "im/router.h"
 #include "xmpp/stanza.h"
 

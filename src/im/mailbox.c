@@ -3,14 +3,14 @@
 #include "base/ensure.h"
 #include "base/mem.h"
 #include "base/setting.h"
+#include "home/node.h"
+#include "home/worker.h"
 #include "im/account.h"
 #include "im/archive_ids.h"
 #include "im/archive_size.h"
 #include "im/message.h"
-#include "im/node.h"
 #include "im/roster.h"
 #include "im/session_private.h"
-#include "im/worker.h"
 
 enum { CURSOR_MS = 1000 };
 

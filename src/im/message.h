@@ -2,7 +2,7 @@
  * of them means. */
 #pragma once
 #include "base/setting.h"
-#include "im/origin.h"
+#include "home/origin.h"
 #include "im/router.h"
 
 struct account;

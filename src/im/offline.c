@@ -1,12 +1,12 @@
 #include "im/offline.h"
 #include "base/mem.h"
+#include "home/node.h"
+#include "home/worker.h"
 #include "im/account.h"
 #include "im/archive.h"
-#include "im/node.h"
 #include "im/session_private.h"
 #include "im/session_queue.h"
 #include "im/stage.h"
-#include "im/worker.h"
 
 /* A page ends at its rows or bytes; the next one waits until the client has taken this one: it
  * acknowledged all but a few, or it was written (architecture §4: internal producers take credits).

@@ -2,10 +2,10 @@
 #include "base/mem.h"
 #include "base/metric.h"
 #include "base/setting.h"
+#include "home/node.h"
+#include "home/worker.h"
 #include "im/account.h"
-#include "im/node.h"
 #include "im/presence.h"
-#include "im/worker.h"
 
 enum { TICK_MS = PRESENCE_PACE_MS, BURST_US = 200000, SECOND_US = 1000000 };
 

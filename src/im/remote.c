@@ -1,10 +1,10 @@
 #include "im/remote.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "home/worker.h"
 #include "im/frames.h"
 #include "im/gate.h"
 #include "im/router.h"
-#include "im/worker.h"
 
 struct remote {
     uint64_t link[REMOTE_LINKS_MAX];

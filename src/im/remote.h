@@ -3,7 +3,7 @@
  * in one step; several links of a domain are chosen by hash of (from, to), which keeps the order of
  * each pair (architecture §4). */
 #pragma once
-#include "im/node.h"
+#include "home/node.h"
 #include "xmpp/stanza.h"
 
 enum { REMOTE_LINKS_MAX = 16 }; /* of one domain */

@@ -4,13 +4,13 @@
 #include "base/ensure.h"
 #include "base/mem.h"
 #include "codec/xml_elem.h"
+#include "home/worker.h"
 #include "im/account.h"
 #include "im/feature.h"
 #include "im/presence.h"
 #include "im/roster_iq.h"
 #include "im/session_queue.h"
 #include "im/subscription.h"
-#include "im/worker.h"
 #include "xmpp/ns.h"
 #include <stdio.h>
 

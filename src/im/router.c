@@ -1,13 +1,13 @@
 #include "im/router.h"
+#include "home/node.h"
+#include "home/worker.h"
 #include "im/account.h"
 #include "im/frames.h"
 #include "im/host.h"
 #include "im/iq.h"
 #include "im/message.h"
-#include "im/node.h"
 #include "im/promise.h"
 #include "im/remote.h"
-#include "im/worker.h"
 
 static slice domain_of(slice bare)
 {

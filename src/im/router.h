@@ -1,7 +1,7 @@
 /* router: brings a stanza to the home of its addressee: a call, or a frame where the home is
  * another worker or node. Order between two homes is that of the calls (architecture §4). */
 #pragma once
-#include "im/origin.h"
+#include "home/origin.h"
 #include "xmpp/stanza.h"
 
 struct session;

@@ -7,13 +7,14 @@
 #include "base/metric.h"
 #include "base/rand.h"
 #include "base/setting.h"
+#include "home/node.h"
+#include "home/worker.h"
 #include "im/account.h"
 #include "im/budget.h"
 #include "im/feature.h"
 #include "im/frames.h"
 #include "im/guest.h"
 #include "im/message.h"
-#include "im/node.h"
 #include "im/offline.h"
 #include "im/presence.h"
 #include "im/presence_pace.h"
@@ -23,7 +24,6 @@
 #include "im/session_private.h"
 #include "im/session_queue.h"
 #include "im/session_repeats.h"
-#include "im/worker.h"
 #include "xmpp/ns.h"
 #include <assert.h>
 #include <openssl/crypto.h>

@@ -15,7 +15,7 @@
  */
 #pragma once
 #include "base/list.h"
-#include "im/origin.h"
+#include "home/origin.h"
 #include "io/timer.h"
 #include "xmpp/stanza.h"
 

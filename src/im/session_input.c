@@ -1,12 +1,13 @@
 #include "im/session_input.h"
 #include "base/ensure.h"
 #include "base/mem.h"
+#include "home/node.h"
+#include "home/worker.h"
 #include "im/account.h"
 #include "im/feature.h"
 #include "im/frames.h"
 #include "im/iq.h"
 #include "im/message.h"
-#include "im/node.h"
 #include "im/presence.h"
 #include "im/router.h"
 #include "im/session_private.h"
@@ -14,7 +15,6 @@
 #include "im/session_repeats.h"
 #include "im/stage.h"
 #include "im/ticket_join.h"
-#include "im/worker.h"
 
 enum {
     UNFINISHED_MAX = 1024,

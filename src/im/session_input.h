@@ -2,7 +2,7 @@
  * waits for (architecture §6). h is the longest prefix of handled stanzas; only this file advances
  * it. */
 #pragma once
-#include "im/origin.h"
+#include "home/origin.h"
 
 struct session;
 struct stanza;

@@ -3,6 +3,7 @@
 #include "base/ensure.h"
 #include "base/mem.h"
 #include "base/setting.h"
+#include "home/worker.h"
 #include "im/account.h"
 #include "im/budget.h"
 #include "im/feature.h"
@@ -12,7 +13,6 @@
 #include "im/router.h"
 #include "im/session_private.h"
 #include "im/stage.h"
-#include "im/worker.h"
 
 struct queued *session_queue_at(const struct session *s, uint32_t i)
 {

@@ -6,16 +6,16 @@
 #include "base/mem.h"
 #include "base/rand.h"
 #include "base/setting.h"
+#include "home/node.h"
+#include "home/worker.h"
 #include "im/account.h"
 #include "im/feature.h"
 #include "im/frames.h"
 #include "im/guest.h"
-#include "im/node.h"
 #include "im/presence.h"
 #include "im/session_private.h"
 #include "im/session_queue.h"
 #include "im/session_repeats.h"
-#include "im/worker.h"
 
 static const struct store_migration migrations[] = {
     { 1,

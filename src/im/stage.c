@@ -1,9 +1,9 @@
 #include "im/stage.h"
 #include "base/ensure.h"
+#include "home/worker.h"
 #include "im/account.h"
 #include "im/feature.h"
 #include "im/router.h"
-#include "im/worker.h"
 
 /* The functions of each stage without gaps: a message passes all of them. */
 static stage_check_fn *checks[FEATURES_MAX + 1];

@@ -18,7 +18,7 @@
  * Confined to the home worker. What an account says to itself passes BLOCK and VIEW untouched. */
 #pragma once
 #include "base/slice.h"
-#include "im/origin.h"
+#include "home/origin.h"
 #include "xmpp/stanza.h"
 
 struct account;

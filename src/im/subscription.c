@@ -7,16 +7,16 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "codec/xml_elem.h"
+#include "home/node.h"
+#include "home/worker.h"
 #include "im/account.h"
 #include "im/crossing.h"
 #include "im/frames.h"
-#include "im/node.h"
 #include "im/presence.h"
 #include "im/roster.h"
 #include "im/session_input.h"
 #include "im/session_queue.h"
 #include "im/stage.h"
-#include "im/worker.h"
 #include <stdio.h>
 
 /* What one account tells another about its roster. The server's own "forget" is a stanza from the

@@ -1,9 +1,9 @@
 #include "im/ticket_join.h"
 #include "base/mem.h"
-#include "im/node.h"
+#include "home/node.h"
+#include "home/worker.h"
 #include "im/session.h"
 #include "im/session_input.h"
-#include "im/worker.h"
 
 struct join {
     uint64_t id; /* as of a session: no session has it */

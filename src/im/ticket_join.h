@@ -7,7 +7,7 @@
  * whose reports never come all stays until the worker ends, as the stanza that waits for it does.
  */
 #pragma once
-#include "im/origin.h"
+#include "home/origin.h"
 
 struct worker;
 

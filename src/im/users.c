@@ -6,11 +6,11 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/setting.h"
+#include "home/node.h"
+#include "home/worker.h"
 #include "im/account.h"
 #include "im/admins.h"
 #include "im/feature.h"
-#include "im/node.h"
-#include "im/worker.h"
 
 /* Rows of one answer; more are asked for with --after or --user. */
 enum { SESSION_ROWS_MAX = 50000 };

@@ -2,7 +2,7 @@
  * and what in-band registration shares with that. */
 #pragma once
 #include "base/slice.h"
-#include "im/node.h"
+#include "home/node.h"
 #include "im/session.h"
 
 struct account;

@@ -4,11 +4,11 @@
 #include "base/clock.h"
 #include "base/command.h"
 #include "base/setting.h"
+#include "home/worker.h"
 #include "im/account.h"
 #include "im/feature.h"
 #include "im/roster.h"
 #include "im/users.h"
-#include "im/worker.h"
 
 struct setting users_idle_time = {
     .name = "users.idle-time",

@@ -2,10 +2,10 @@
 #include "auth/credentials.h"
 #include "base/arena.h"
 #include "base/command.h"
+#include "home/worker.h"
 #include "im/account.h"
 #include "im/feature.h"
 #include "im/users.h"
-#include "im/worker.h"
 
 /* Lets a disabled account be loaded for its removal; its owner stays out. */
 struct store_stmt users_admit = {

@@ -1,6 +1,6 @@
 #include "muc/affiliation.h"
 #include "base/mem.h"
-#include "im/worker.h"
+#include "home/worker.h"
 #include "muc/absent.h"
 #include "muc/administrators.h"
 #include "muc/config.h"

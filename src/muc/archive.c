@@ -1,10 +1,10 @@
 /* The rows of archives of rooms, and what a worker has of them; see archive.h. */
 #include "muc/archive.h"
 #include "base/mem.h"
+#include "home/worker.h"
 #include "im/archive.h"
 #include "im/archive_ids.h"
 #include "im/feature.h"
-#include "im/worker.h"
 #include "io/timer.h"
 #include "muc/archive_bury.h"
 #include "muc/archive_delete.h"

@@ -13,7 +13,7 @@
  * refuses what is said. */
 #pragma once
 #include "base/err.h"
-#include "im/origin.h"
+#include "home/origin.h"
 #include "im/router.h"
 #include "muc/history.h"
 

@@ -3,7 +3,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/setting.h"
-#include "im/worker.h"
+#include "home/worker.h"
 #include "io/timer.h"
 #include "muc/affiliation.h"
 #include "muc/archive.h"

@@ -2,7 +2,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "im/worker.h"
+#include "home/worker.h"
 #include "muc/room.h"
 #include "muc/settings.h"
 

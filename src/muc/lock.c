@@ -2,7 +2,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/setting.h"
-#include "im/worker.h"
+#include "home/worker.h"
 #include "io/timer.h"
 #include "muc/change.h"
 #include "muc/config.h"

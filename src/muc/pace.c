@@ -2,7 +2,7 @@
 #include "base/buf.h"
 #include "base/hash.h"
 #include "base/mem.h"
-#include "im/worker.h"
+#include "home/worker.h"
 #include "io/timer.h"
 #include "muc/occupant_id.h"
 #include "muc/room.h"

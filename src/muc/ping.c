@@ -3,9 +3,9 @@
  * muc.ping-timeout. Occupants that do not answer, or no longer exist, are removed (XEP-0045
  * §18.1). */
 #include "base/mem.h"
+#include "home/worker.h"
 #include "im/ask.h"
 #include "im/feature.h"
-#include "im/worker.h"
 #include "io/timer.h"
 #include "muc/muc.h"
 #include "muc/occupant.h"

@@ -5,7 +5,7 @@
 #pragma once
 #include "base/err.h"
 #include "base/slice.h"
-#include "im/origin.h"
+#include "home/origin.h"
 
 struct host;
 struct iq;

@@ -1,4 +1,4 @@
-#include "im/node.h"
+#include "im/node_life.h"
 #include "auth/throttle.h"
 #include "base/clock.h"
 #include "base/ensure.h"
@@ -6,6 +6,8 @@
 #include "base/rand.h"
 #include "bus/bus.h"
 #include "codec/xml_read.h"
+#include "home/node.h"
+#include "home/worker.h"
 #include "im/account.h"
 #include "im/archive.h"
 #include "im/archive_ids.h"
@@ -19,28 +21,12 @@
 #include "im/remote.h"
 #include "im/sessions_saved.h"
 #include "im/ticket_join.h"
-#include "im/worker.h"
 #include "io/mesh.h"
 #include "io/work.h"
 #include "xmpp/archive_id.h"
 #include <sched.h>
 #include <stdio.h>
 #include <time.h>
-
-static _Thread_local struct worker *here;
-
-struct worker *worker_here(void) { return here; }
-
-unsigned worker_state_slot(void)
-{
-    static unsigned used;
-    ensure(used < WORKER_STATE_SLOTS);
-    return used++;
-}
-
-/* The same on every node of a cluster, so that all agree on the slot of a JID; it protects nothing.
- */
-static const struct hash_key slot_key = { 0x6d75737465722073ull, 0x6c6f747320763031ull };
 
 static slice account_key(const void *item) { return ((const struct account *)item)->jid; }
 static slice session_key(const void *item)
@@ -85,7 +71,6 @@ enum err node_create(struct node **out, const struct node_conf *conf, struct why
     n->data = conf->data;
     n->gate = conf->gate;
     n->gate_state = conf->gate_state;
-    n->slot_key = slot_key;
     n->worker_count = conf->workers;
     n->pin_workers = conf->pin_workers;
     n->start_wall_us = clock_wall_us();
@@ -111,7 +96,7 @@ enum err node_create(struct node **out, const struct node_conf *conf, struct why
 static void *worker_main(void *arg)
 {
     struct worker *w = arg;
-    here = w;
+    worker_here_set(w);
     if (w->node->pin_workers) {
         cpu_set_t set;
         CPU_ZERO(&set);
@@ -164,32 +149,6 @@ static bool ids_prepare(struct node *n)
             return false;
     }
     return ids.secret;
-}
-
-/* Calls from outside. */
-
-struct call {
-    struct loop_post post;
-    struct worker *worker;
-    tour_fn *fn;
-    void *arg;
-};
-
-static void call_run(struct loop_post *p, struct loop *loop)
-{
-    struct call *c = CONTAINER_OF(p, struct call, post);
-    (void)loop;
-    c->fn(c->worker, c->arg);
-    mem_free(&c);
-}
-
-void node_call(struct node *n, unsigned worker, tour_fn *fn, void *arg)
-{
-    struct call *c = mem_new(struct call);
-    *c = (struct call){
-        .post = { .fn = call_run }, .worker = &n->workers[worker], .fn = fn, .arg = arg
-    };
-    loop_post(c->worker->loop, &c->post);
 }
 
 struct latch {
@@ -260,55 +219,6 @@ enum err node_start(struct node *n, struct why *why)
         wait_a_moment();
     everywhere(n, open_worker);
     return e;
-}
-
-bool node_serves(const struct node *n, slice domain)
-{
-    for (unsigned i = 0; i < n->domain_count; i++)
-        if (slice_eq(n->domains[i], domain))
-            return true;
-    return false;
-}
-
-unsigned node_slot(const struct node *n, slice bare)
-{
-    return (unsigned)(hash_with(&n->slot_key, bare) % NODE_SLOTS);
-}
-
-unsigned node_home(const struct node *n, slice bare, uint32_t *node)
-{
-    *node = n->bus == NULL ? n->id : n->bus->ops->registry(n->bus, bare);
-    if (*node != n->id) /* it knows better if it has moved the slot, and passes on what comes */
-        return node_slot(n, bare) % n->bus->ops->workers(n->bus, *node);
-    /* one worker needs no hash: every slot is its own */
-    return n->worker_count == 1 ? 0 : n->slot_worker[node_slot(n, bare)];
-}
-
-/* Tours. */
-
-struct tour {
-    tour_fn *each, *done;
-    void *arg;
-    unsigned from;
-};
-
-static void tour_step(struct worker *w, void *arg)
-{
-    struct tour *t = arg;
-    t->each(w, t->arg);
-    if (w->index + 1 < w->node->worker_count) {
-        node_call(w->node, w->index + 1, tour_step, t);
-        return;
-    }
-    node_call(w->node, t->from, t->done, t->arg);
-    mem_free(&t);
-}
-
-void node_tour(struct worker *from, tour_fn *each, tour_fn *done, void *arg)
-{
-    struct tour *t = mem_new(struct tour);
-    *t = (struct tour){ each, done, arg, from->index };
-    node_call(from->node, 0, tour_step, t);
 }
 
 /* The end: 1. gates stop (accepts, reads; streams are closed), 2. sessions that may resume are

@@ -1,4 +1,5 @@
-/* worker: all of `im` on one loop: accounts and sessions whose home it is. Confined to its thread.
+/* worker: one loop and all that has its home there: accounts and sessions whose home it is.
+ * Confined to its thread.
  */
 #pragma once
 #include "auth/credentials.h"
@@ -55,5 +56,6 @@ struct worker {
     } budget;
 };
 
-struct worker *worker_here(void); /* of this thread; NULL elsewhere */
+struct worker *worker_here(void);       /* of this thread; NULL elsewhere */
+void worker_here_set(struct worker *w); /* at the start of its thread */
 unsigned worker_state_slot(void); /* at start: a slot for one feature, freed by worker_ended */

@@ -4,7 +4,7 @@
 #pragma once
 #include "base/err.h"
 #include "base/hash.h"
-#include "im/origin.h"
+#include "home/origin.h"
 #include "io/loop.h"
 #include "xmpp/jid.h"
 #include <pthread.h>
@@ -21,18 +21,6 @@ struct work_pool;
 
 enum { NODE_SLOTS = 4096, NODE_WORKERS_MAX = 64, NODE_DOMAINS_MAX = 64 };
 
-struct node_conf {
-    uint32_t id;                /* unique in the cluster, ≥ 1 */
-    const char *name, *cluster; /* NULL: of no cluster */
-    const char *const *domains; /* prepared; NULL-terminated */
-    unsigned workers;           /* 1..64 */
-    bool pin_workers;           /* to one CPU each */
-    struct store *store;        /* open; stays the caller's */
-    const char *data;           /* folder for files; stays the caller's; NULL: none */
-    const struct gate_ops *gate;
-    void *gate_state; /* of the gate, for all workers */
-};
-
 struct node {
     uint32_t id;
     uint32_t epoch; /* rises with every start; in frames */
@@ -48,7 +36,6 @@ struct node {
     struct throttle *throttle; /* of logins */
     const struct gate_ops *gate;
     void *gate_state;
-    struct hash_key slot_key;        /* the same on all nodes */
     uint8_t slot_worker[NODE_SLOTS]; /* slot -> worker */
     uint64_t start_wall_us;
     bool pin_workers;
@@ -67,16 +54,8 @@ struct node {
     _Atomic int running;
 };
 
-NODISCARD enum err node_create(struct node **out, const struct node_conf *conf, struct why *why);
-/* Starts the worker threads, restores saved sessions and then lets the gates accept. */
-NODISCARD enum err node_start(struct node *n, struct why *why);
-/* Closes streams with system-shutdown, saves sessions that may resume, commits, joins the threads.
- * ≤ 5 s. */
-void node_stop(struct node *n);
-void node_destroy(struct node **n);
-
 bool node_serves(const struct node *n, slice domain); /* one of our domains */
-unsigned node_slot(const struct node *n, slice bare);
+unsigned node_slot(slice bare);
 /* The home of a bare JID (architecture §4): registry, then slot. `node` gets the node id. */
 unsigned node_home(const struct node *n, slice bare, uint32_t *node);
 

@@ -1,0 +1,25 @@
+/* node_life: how a node begins and ends: what is made, in which order it starts and
+ * stops. Called by one thread (main's). */
+#pragma once
+#include "base/err.h"
+#include "home/node.h"
+
+struct node_conf {
+    uint32_t id;                /* unique in the cluster, ≥ 1 */
+    const char *name, *cluster; /* NULL: of no cluster */
+    const char *const *domains; /* prepared; NULL-terminated */
+    unsigned workers;           /* 1..64 */
+    bool pin_workers;           /* to one CPU each */
+    struct store *store;        /* open; stays the caller's */
+    const char *data;           /* folder for files; stays the caller's; NULL: none */
+    const struct gate_ops *gate;
+    void *gate_state; /* of the gate, for all workers */
+};
+
+NODISCARD enum err node_create(struct node **out, const struct node_conf *conf, struct why *why);
+/* Starts the worker threads, restores saved sessions and then lets the gates accept. */
+NODISCARD enum err node_start(struct node *n, struct why *why);
+/* Closes streams with system-shutdown, saves sessions that may resume, commits, joins the threads.
+ * ≤ 5 s. */
+void node_stop(struct node *n);
+void node_destroy(struct node **n);
