@@ -107,8 +107,7 @@ static void bosh_end(struct stream *s)
 
 static void bosh_read_on(struct stream *s) { bosh_later(s->bosh); }
 
-static const struct stream_way way_bosh = { .name = "bosh",
-                                            .framed = true,
+static const struct stream_way way_bosh = { .role = STREAM_FROM_FRAMED,
                                             .open = bosh_open,
                                             .write = bosh_write,
                                             .stanza = bosh_stanza,

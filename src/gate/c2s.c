@@ -1,6 +1,7 @@
 #include "gate/c2s.h"
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/ensure.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/metric.h"
@@ -33,6 +34,32 @@ struct log_area log_c2s = { .name = "c2s" };
 slice stream_domain(const struct stream *s) { return s->worker->node->domains[s->domain]; }
 struct c2s *stream_c2s(const struct stream *s) { return s->worker->node->gate_state; }
 void stream_write(struct stream *s, slice element) { s->way->write(s, element); }
+
+enum stream_action stream_now(struct stream *s, enum stream_input input)
+{
+    struct stream_step step = stream_step(s->way->role, (enum stream_state)s->state, input);
+    ensure_debug(step.action != STREAM_NEVER);
+    s->state = (uint8_t)step.state;
+    return step.action;
+}
+
+static struct stream_step stream_meets(const struct stream *s, enum stream_input input)
+{
+    return stream_step(s->way->role, (enum stream_state)s->state, input);
+}
+
+bool stream_awaits_header(const struct stream *s)
+{
+    return stream_meets(s, STREAM_GOT_HEADER).action == STREAM_DO_HEADER;
+}
+
+bool stream_header_due(struct stream *s)
+{
+    struct stream_step step = stream_meets(s, STREAM_GOT_HEADER);
+    if (step.action != STREAM_DO_HEADER)
+        stream_fail(s, step.error, slice_of(step.text));
+    return step.action == STREAM_DO_HEADER;
+}
 
 static_assert(sizeof(struct stream) <= 384, "with its connection at most 768 bytes");
 
@@ -175,9 +202,11 @@ static void tcp_end(struct stream *s)
     conn_close(s->conn);
 }
 
-static const struct stream_way way_tcp = {
-    .name = "tcp", .open = tcp_open, .write = tcp_write, .stanza = tcp_stanza, .end = tcp_end
-};
+static const struct stream_way way_tcp = { .role = STREAM_FROM_CLIENT,
+                                           .open = tcp_open,
+                                           .write = tcp_write,
+                                           .stanza = tcp_stanza,
+                                           .end = tcp_end };
 
 /* The end of a stream. */
 
@@ -202,7 +231,7 @@ void stream_close(struct stream *s, slice last)
         return;
     if (last.len > 0)
         stream_write(s, last);
-    s->state = STREAM_CLOSED;
+    stream_now(s, STREAM_CLOSE);
     negotiate_cancel(s); /* so that no answer to a look-up opens it again */
     s->way->end(s);
 }
@@ -226,7 +255,7 @@ bool stream_drop_output(struct stream *s)
         return false;
     log_info(&log_c2s, LOG_EV("stream.dropped"), LOG_I("bytes", conn_output_bytes(s->conn)),
              LOG_C("peer", stream_peer(s)->peer_text), LOG_S("jid", stream_account(s)));
-    s->state = STREAM_CLOSED;
+    stream_now(s, STREAM_LOST);
     negotiate_cancel(s);
     conn_abort(s->conn);
     return true;
@@ -345,20 +374,28 @@ static void rate_spend(struct stream *s, int32_t stanzas, size_t bytes)
 
 /* Input. */
 
-static void stream_unit(struct stream *s, slice unit)
+/* An element before the stream is bound. */
+static void login_unit(struct stream *s, slice unit)
 {
-    switch (s->state) {
-    case STREAM_FEATURES:
-        negotiate_unit(s, unit);
+    const struct xml_root *root = &s->worker->xml->root;
+    slice ns = xml_ns(&s->reader, unit, root->ns_stream, root->ns);
+    struct elem e;
+    enum stream_input input = elem_parse(&e, unit, SLICE(NS_CLIENT))
+                                  ? stream_input_of(ns, e.name, s->secure)
+                                  : STREAM_GOT_UNREADABLE;
+    struct stream_step step = stream_meets(s, input);
+    switch (step.action) {
+    case STREAM_FAIL:
+        stream_fail(s, step.error, slice_of(step.text));
         break;
-    case STREAM_AUTHED:
-        authed_unit(s, unit);
+    case STREAM_DO_SM:
+        bound_sm_early(s, &e);
         break;
-    case STREAM_BOUND:
-        bound_unit(s, unit);
+    case STREAM_DO_BIND:
+        bound_bind(s, unit, &step);
         break;
     default:
-        stream_fail(s, XE_NOT_WELL_FORMED, SLICE("a stream header must come first"));
+        negotiate_unit(s, &e, unit, &step);
         break;
     }
 }
@@ -371,8 +408,8 @@ void stream_end_by_client(struct stream *s)
 
 bool stream_takes_input(const struct stream *s)
 {
-    return !s->waiting && !s->held && s->state != STREAM_CLOSED && s->state != STREAM_TLS &&
-           !s->rate_held && (s->conn == NULL || (!s->slow && conn_loop(s->conn) != NULL));
+    return !s->waiting && !s->held && stream_reads(s->way->role, s->state) && !s->rate_held &&
+           (s->conn == NULL || (!s->slow && conn_loop(s->conn) != NULL));
 }
 
 size_t stream_read(struct stream *s, slice data, int32_t *stanzas)
@@ -385,14 +422,15 @@ size_t stream_read(struct stream *s, slice data, int32_t *stanzas)
         stream_fail(s, stream_error_of_xml((int)s->reader.error), slice_of(s->reader.what));
         break;
     case XML_STREAM:
-        if (s->state == STREAM_OPEN || s->state == STREAM_AUTHED_OPEN)
+        if (stream_header_due(s))
             negotiate_header(s, unit);
-        else
-            stream_fail(s, XE_NOT_WELL_FORMED, SLICE("a second stream header"));
         break;
     case XML_STANZA:
         ++*stanzas;
-        stream_unit(s, unit);
+        if (s->state == STREAM_BOUND)
+            bound_unit(s, unit);
+        else
+            login_unit(s, unit);
         break;
     case XML_END:
         stream_end_by_client(s);
@@ -550,7 +588,7 @@ void stream_event(struct conn *c, enum conn_event ev)
         log_debug(&log_c2s, LOG_EV("conn.failed"), LOG_C("why", conn_error(c)),
                   LOG_C("peer", conn_info(c)->peer_text), LOG_S("jid", s->jid));
         stream_session_gone(s, END_LOST);
-        s->state = STREAM_CLOSED;
+        stream_now(s, STREAM_LOST);
         negotiate_cancel(s);
         conn_abort(c);
         break;
@@ -688,7 +726,7 @@ static void gate_arrive(struct worker *w, void *conn)
     conn_attach(s->conn, w->loop);
     if (((struct gate_worker *)w->gate)->stopped)
         stream_fail(s, XE_SYSTEM_SHUTDOWN, (slice){ 0 });
-    else if (s->auth != NULL && s->auth->two != NULL)
+    else if (s->state == STREAM_COMPLETING)
         sasl2_arrived(s);
 }
 
@@ -731,7 +769,7 @@ static void stop_stream(struct stream *s)
 {
     bool silently = atomic_load(&s->worker->node->restarts) && s->sm_enabled && s->conn != NULL;
     if (silently && s->state == STREAM_BOUND) {
-        s->state = STREAM_CLOSED;
+        stream_now(s, STREAM_LOST);
         conn_close(s->conn);
     } else {
         stream_fail(s, XE_SYSTEM_SHUTDOWN, (slice){ 0 }); /* first: it logs the JID */

@@ -40,7 +40,7 @@ void bound_ask(struct stream *s, const struct bind_request *part)
     req.secure = s->secure;
     req.by_token = sasl_mech_is_token(s->auth->mech);
     req.peer = slice_of(stream_peer(s)->peer_text);
-    s->state = STREAM_BINDING;
+    stream_now(s, STREAM_ASK_BIND);
     stream_wait(s);
     session_bind(s->worker, &req);
 }
@@ -107,35 +107,28 @@ static void resume(struct stream *s, const struct elem *e)
     bound_ask(s, &(struct bind_request){ .resource = previd, .h = (uint32_t)h, .resume = true });
 }
 
-void authed_unit(struct stream *s, slice unit)
+void bound_sm_early(struct stream *s, const struct elem *e)
 {
-    struct elem e, payload;
+    if (s->state == STREAM_AUTHED && !setting_bool(&sm_enabled))
+        bound_sm_failed(s, SE_SERVICE_UNAVAILABLE);
+    else if (s->state == STREAM_AUTHED && slice_is(e->name, "resume"))
+        resume(s, e);
+    else /* XEP-0198 §3: only after binding */
+        bound_sm_failed(s, SE_UNEXPECTED_REQUEST);
+}
+
+void bound_bind(struct stream *s, slice unit, const struct stream_step *step)
+{
+    struct elem payload;
     struct stanza *st;
-    if (!elem_parse(&e, unit, SLICE(NS_CLIENT))) {
-        stream_fail(s, XE_INVALID_XML, (slice){ 0 });
-        return;
-    }
-    if (slice_is(e.ns_uri, NS_SM)) {
-        if (!setting_bool(&sm_enabled))
-            bound_sm_failed(s, SE_SERVICE_UNAVAILABLE);
-        else if (slice_is(e.name, "resume"))
-            resume(s, &e);
-        else /* XEP-0198 §3: only after binding */
-            bound_sm_failed(s, SE_UNEXPECTED_REQUEST);
-        return;
-    }
-    if (slice_is(e.ns_uri, NS_SASL) || slice_is(e.ns_uri, NS_SASL2) || slice_is(e.ns_uri, NS_TLS)) {
-        stream_fail(s, XE_POLICY_VIOLATION, SLICE("already authenticated"));
-        return;
-    }
-    if (!negotiate_iq(s, unit, &st)) { /* RFC 6120 §7.1 */
-        stream_fail(s, XE_NOT_AUTHORIZED, SLICE("bind a resource first"));
+    if (!negotiate_iq(s, unit, &st)) {
+        stream_fail(s, step->error, slice_of(step->text));
         return;
     }
     if (stanza_payload(st, &payload) && elem_is(&payload, "bind", NS_BIND))
         bind_resource(s, st, &payload);
     else
-        stream_fail(s, XE_NOT_AUTHORIZED, SLICE("bind a resource first"));
+        stream_fail(s, step->error, slice_of(step->text));
     stanza_unref(&st);
 }
 
@@ -287,7 +280,7 @@ void bound_here(struct stream *s, const struct down *d)
         memcpy(s->jid_copy, d->text.ptr, d->text.len);
         s->jid = (slice){ s->jid_copy, d->text.len };
     }
-    s->state = STREAM_BOUND;
+    stream_now(s, STREAM_IS_BOUND);
     stream_timer(s);
 }
 
@@ -386,8 +379,9 @@ static void closed_by_home(struct stream *s, const struct down *d)
 /* The answer of the home to a bind request. */
 static void answered(struct stream *s, const struct down *d)
 {
+    bool bound_now = d->kind == DOWN_BOUND || d->kind == DOWN_RESUMED;
     if (s->state == STREAM_CLOSED) { /* the client left while its home was asked */
-        if (d->kind != DOWN_BOUND && d->kind != DOWN_RESUMED)
+        if (!bound_now || stream_now(s, STREAM_IS_BOUND) != STREAM_LEAVE)
             return;
         s->session = d->local;
         s->session_id = d->session;
@@ -395,7 +389,7 @@ static void answered(struct stream *s, const struct down *d)
         stream_session_gone(s, d->kind == DOWN_BOUND ? END_CLOSED : END_LOST);
         return;
     }
-    if (s->auth->two != NULL) {
+    if (s->state == STREAM_COMPLETING) {
         sasl2_down(s, d);
     } else if (d->kind == DOWN_BOUND) {
         bound(s, d);
@@ -406,7 +400,7 @@ static void answered(struct stream *s, const struct down *d)
             answer_iq(s, s->auth->request_id, d->error, d->text, (slice){ 0 });
         else
             bound_sm_failed(s, d->error);
-        s->state = STREAM_AUTHED;
+        stream_now(s, STREAM_REFUSED);
         stream_go(s);
     }
 }

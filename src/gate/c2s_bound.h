@@ -6,10 +6,14 @@
 
 struct bind_request;
 struct down;
+struct elem;
 struct stream;
+struct stream_step;
 
-void authed_unit(struct stream *s, slice unit); /* AUTHED: bind, resume */
-void bound_unit(struct stream *s, slice unit);  /* BOUND */
+/* Before the stream is bound: an element of XEP-0198, and a request that should bind a resource. */
+void bound_sm_early(struct stream *s, const struct elem *e);
+void bound_bind(struct stream *s, slice unit, const struct stream_step *step);
+void bound_unit(struct stream *s, slice unit); /* BOUND */
 /* Asks the home for a session; the stream waits. `part` has what the client asked for; what the
  * stream knows is added. */
 void bound_ask(struct stream *s, const struct bind_request *part);

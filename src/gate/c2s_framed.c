@@ -37,10 +37,8 @@ void framed_open(struct stream *s, const struct framed_header *h)
 {
     int32_t stanzas = 0;
     struct buf b;
-    if (s->state != STREAM_OPEN && s->state != STREAM_AUTHED_OPEN) { /* to the reader: a child */
-        stream_fail(s, XE_NOT_WELL_FORMED, SLICE("a second stream header"));
+    if (!stream_header_due(s)) /* to the reader it would be a child */
         return;
-    }
     buf_init(&b, 65536);
     buf_lit(&b, "<stream:stream xmlns='" NS_CLIENT "' xmlns:stream='" NS_STREAM "'");
     attr(&b, "to", h->to);

@@ -1,11 +1,11 @@
 #include "gate/c2s_negotiate.h"
 #include "base/buf.h"
+#include "base/ensure.h"
 #include "base/mem.h"
 #include "base/metric.h"
 #include "base/rand.h"
 #include "base/setting.h"
 #include "codec/xml_elem.h"
-#include "gate/c2s_bound.h"
 #include "gate/c2s_private.h"
 #include "gate/c2s_rows.h"
 #include "gate/c2s_sasl.h"
@@ -62,9 +62,9 @@ void negotiate_features(struct stream *s)
     if (s->state >= STREAM_AUTHED) {
         authed_features(s, &b);
     } else {
-        if (!s->secure && clear_ok && !s->way->framed)
+        if (!s->secure && clear_ok && !stream_is_framed(s))
             buf_lit(&b, "<starttls xmlns='" NS_TLS "'/>");
-        else if (!s->secure && !s->way->framed)
+        else if (!s->secure && !stream_is_framed(s))
             buf_lit(&b, "<starttls xmlns='" NS_TLS "'><required/></starttls>");
         if (s->secure || clear_ok)
             sasl_offer(s, &b);
@@ -142,8 +142,8 @@ void negotiate_header(struct stream *s, slice unit)
     slice from = header_attr(s, unit, "from");
     negotiate_send_header(s, from.len <= JID_MAX ? from : (slice){ 0 });
     keep_from(s, from);
-    s->state = s->state == STREAM_AUTHED_OPEN ? STREAM_AUTHED : STREAM_FEATURES;
-    if (s->way->framed && !s->secure && setting_bool(&c2s_tls_required)) {
+    stream_now(s, STREAM_GOT_HEADER);
+    if (stream_is_framed(s) && !s->secure && setting_bool(&c2s_tls_required)) {
         /* there is no STARTTLS here (RFC 7395 §3.1): nothing could follow */
         stream_fail(s, XE_POLICY_VIOLATION,
                     SLICE("TLS is required here (c2s.tls-required): connect by https or wss"));
@@ -157,23 +157,19 @@ void negotiate_secured(struct stream *s)
     if (s->state == STREAM_CLOSED)
         return;
     s->secure = true;
-    s->state = STREAM_OPEN;
+    stream_now(s, STREAM_SECURED);
 }
 
 /* STARTTLS (RFC 6120 §5). */
 
 static void start_tls(struct stream *s)
 {
-    if (s->secure) {
-        stream_close(s, SLICE("<failure xmlns='" NS_TLS "'/>"));
-        return;
-    }
     struct c2s *c = stream_c2s(s);
     stream_write(s, SLICE("<proceed xmlns='" NS_TLS "'/>"));
     pthread_mutex_lock(&c->lock);
     struct tls_ctx *tls = tls_ctx_ref(c->tls);
     pthread_mutex_unlock(&c->lock);
-    s->state = STREAM_TLS;
+    stream_now(s, STREAM_GOT_STARTTLS);
     s->header_sent = false;
     xml_reader_restart(&s->reader);
     conn_start_tls(s->conn, tls, stream_domain(s));
@@ -224,7 +220,7 @@ bool negotiate_iq(struct stream *s, slice unit, struct stanza **out)
     return false;
 }
 
-static void preauth_unit(struct stream *s, slice unit)
+static void preauth_unit(struct stream *s, slice unit, const struct stream_step *step)
 {
     struct buf ignored;
     struct stanza *st;
@@ -232,8 +228,8 @@ static void preauth_unit(struct stream *s, slice unit)
     bool open = preauth_hook != NULL &&
                 preauth_hook->feature(&ignored, s->secure || !setting_bool(&c2s_tls_required));
     buf_fini(&ignored);
-    if (!open || !negotiate_iq(s, unit, &st)) { /* RFC 6120 §4.9.3.12 */
-        stream_fail(s, XE_NOT_AUTHORIZED, SLICE("log in first"));
+    if (!open || !negotiate_iq(s, unit, &st)) {
+        stream_fail(s, step->error, slice_of(step->text));
         return;
     }
     struct preauth_call *call = mem_new(struct preauth_call);
@@ -249,25 +245,29 @@ static void preauth_unit(struct stream *s, slice unit)
     stanza_unref(&st);
 }
 
-void negotiate_unit(struct stream *s, slice unit)
+void negotiate_unit(struct stream *s, const struct elem *e, slice unit,
+                    const struct stream_step *step)
 {
-    struct elem e;
-    if (!elem_parse(&e, unit, SLICE(NS_CLIENT))) {
-        preauth_unit(s, unit);
-        return;
-    }
-    if (sasl2_busy(s) && !slice_is(e.ns_uri, NS_SASL2)) /* XEP-0388 §2.4 */
-        stream_fail(s, XE_POLICY_VIOLATION, SLICE("an authentication is under way"));
-    else if (elem_is(&e, "starttls", NS_TLS) && !s->way->framed)
+    switch (step->action) {
+    case STREAM_DO_TLS:
         start_tls(s);
-    else if (slice_is(e.ns_uri, NS_SASL))
-        sasl_unit(s, &e);
-    else if (slice_is(e.ns_uri, NS_SASL2))
-        sasl2_unit(s, &e);
-    else if (slice_is(e.ns_uri, NS_SM)) /* XEP-0198 §3: only after binding */
-        bound_sm_failed(s, SE_UNEXPECTED_REQUEST);
-    else
-        preauth_unit(s, unit);
+        break;
+    case STREAM_DO_NO_TLS:
+        stream_close(s, SLICE("<failure xmlns='" NS_TLS "'/>"));
+        break;
+    case STREAM_DO_SASL:
+        sasl_unit(s, e);
+        break;
+    case STREAM_DO_SASL2:
+        sasl2_unit(s, e);
+        break;
+    case STREAM_DO_EARLY:
+        preauth_unit(s, unit, step);
+        break;
+    default:
+        ensure_debug(false);
+        break;
+    }
 }
 
 void negotiate_cancel(struct stream *s)

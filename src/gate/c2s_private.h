@@ -1,9 +1,7 @@
 /* c2s_private: one client stream, shared by the files of the gate.
  *
- * States: OPEN (a stream header must come) -> FEATURES (what RFC 6120 §4.3 offers before
- * authentication; SASL goes on here) -> TLS (handshake) -> OPEN again; after SASL success
- * AUTHED_OPEN -> AUTHED (bind or resume) -> BINDING (the home was asked) -> BOUND; CLOSED from any.
- * Input is not taken while `waiting` (look-ups, binding), and units keep their order.
+ * Its states are those of xmpp/stream.h, and change in stream_now() only. Input is not taken while
+ * `waiting` (look-ups, binding), and units keep their order.
  *
  * A stream is confined to its worker; after SASL success it moves once, with its connection, to the
  * home of its account (architecture §3), unless c2s.migration is off. */
@@ -19,28 +17,17 @@
 #include "io/timer.h"
 #include "xmpp/sasl2.h"
 #include "xmpp/stanza_error.h"
+#include "xmpp/stream.h"
 #include <pthread.h>
 
 struct down;
 struct stream;
 
-enum stream_state {
-    STREAM_OPEN,
-    STREAM_FEATURES,
-    STREAM_TLS,
-    STREAM_AUTHED_OPEN,
-    STREAM_AUTHED,
-    STREAM_BINDING,
-    STREAM_BOUND,
-    STREAM_CLOSED
-};
-
 /* How the elements of a stream travel. Over TCP they follow one another inside of a root element;
  * framed, in WebSocket messages or bodies of BOSH, each stands alone and declares its namespaces
  * (architecture §5). */
 struct stream_way {
-    const char *name; /* "tcp" */
-    bool framed;
+    enum stream_role role;
     void (*open)(struct stream *s, slice id,
                  slice to);                         /* our header; to: of the client, or empty */
     void (*write)(struct stream *s, slice element); /* one whole element; or a space */
@@ -96,7 +83,7 @@ struct stream {
     struct timer timer; /* authentication deadline, rate, idle */
     uint32_t out_count; /* outbound count of the last stanza written to the connection */
     uint32_t out_reported;
-    uint8_t state;
+    uint8_t state;       /* enum stream_state */
     uint8_t domain;      /* index in node.domains */
     uint16_t close_code; /* of WebSocket, for what went wrong below the stream; 0: nothing */
     bool header_sent, secure, waiting, pinged, rate_held, in_debt, held, sm_enabled;
@@ -145,6 +132,15 @@ extern struct log_area log_c2s;
 struct c2s *stream_c2s(const struct stream *s);
 slice stream_domain(const struct stream *s);
 void stream_write(struct stream *s, slice element); /* one whole element, or a space */
+/* What happened on our side, or was done that the peer asked for: the state changes. */
+enum stream_action stream_now(struct stream *s, enum stream_input input);
+bool stream_awaits_header(const struct stream *s);
+/* Whether a stream header may come now; else the stream fails. */
+bool stream_header_due(struct stream *s);
+static inline bool stream_is_framed(const struct stream *s)
+{
+    return s->way->role == STREAM_FROM_FRAMED;
+}
 /* Sends the error (and a header if none was sent), closes. app_xml: inside <stream:error/>, or
  * empty. */
 void stream_fail(struct stream *s, enum stream_error e, slice text);

@@ -459,7 +459,7 @@ static void old_success(struct stream *s)
     else
         stream_write(s, SLICE("<success xmlns='" NS_SASL "'/>"));
     sasl_destroy(&a->sasl);
-    s->state = STREAM_AUTHED_OPEN;
+    stream_now(s, STREAM_PASSED);
     s->header_sent = false;
     xml_reader_restart(&s->reader);
     stream_limits(s);

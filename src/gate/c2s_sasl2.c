@@ -125,6 +125,7 @@ static void failure(struct stream *s, enum sasl_failure f, const char *text)
 {
     struct buf b;
     sasl2_free(s->auth);
+    stream_now(s, STREAM_REFUSED);
     buf_init(&b, 2048);
     buf_printf(&b, "<%s xmlns='" NS_SASL "'/>", sasl_failure_name(f));
     if (text != NULL)
@@ -136,8 +137,6 @@ static void failure(struct stream *s, enum sasl_failure f, const char *text)
 static void mechanism_done(struct stream *s);
 
 static const struct sasl_profile profile = { challenge, mechanism_done, failure };
-
-bool sasl2_busy(const struct stream *s) { return s->auth != NULL && s->auth->two != NULL; }
 
 const uint8_t *sasl2_device(const struct stream *s)
 {
@@ -216,6 +215,7 @@ static void authenticate(struct stream *s, const struct elem *e)
     bool token_mech = sasl_mech_find(req.mechanism, &mech) == OK && sasl_mech_is_token(mech);
     a->two = mem_new(struct sasl2);
     a->two->arena = arena_create(ARENA_BYTES);
+    stream_now(s, STREAM_BEGIN_SASL2);
     keep(a->two, &req);
     const char *text = not_offered(s, a->two, token_mech);
     if (text != NULL)
@@ -365,7 +365,7 @@ static void go_on(struct stream *s);
 
 static void go_home(struct stream *s)
 {
-    s->state = STREAM_BINDING;
+    stream_now(s, STREAM_PASSED_ON);
     stream_limits(s);
     stream_wait(s);
     if (!stream_migrate(s))
@@ -395,7 +395,6 @@ static void device_written(void *arg, enum err e)
         ask_resume(s);
         return;
     }
-    s->state = STREAM_FEATURES;
     stream_go(s);
     if (e == E_CONFLICT) /* a count that was used before, a token or a password that is gone */
         sasl_failed(s, SASL_NOT_AUTHORIZED, "this login is not valid any more");
@@ -474,7 +473,7 @@ static void ask_bind(struct stream *s)
     struct bind_request ask = { .bind2 = two->bind };
     char unique[17];
     if (!two->req.bind) {
-        s->state = STREAM_AUTHED;
+        stream_now(s, STREAM_UNBOUND);
         succeed(s, s->auth->bare, (slice){ "", 0 });
         return;
     }
@@ -550,7 +549,6 @@ static void resumed(struct stream *s, const struct down *d)
 static void refused(struct stream *s, const struct down *d)
 {
     const char *text = arena_printf(loop_scratch(s->worker->loop), "%.*s", SLICE_ARG(d->text));
-    s->state = STREAM_FEATURES;
     stream_go(s);
     sasl_failed(s, SASL_TEMPORARY_AUTH_FAILURE, text);
 }

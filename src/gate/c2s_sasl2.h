@@ -19,8 +19,6 @@ struct stream_auth;
 /* Appends <authentication/>. mechanisms: elements; tokens: mechanisms of XEP-0484, a bit each. */
 void sasl2_offer(struct buf *out, slice mechanisms, uint32_t tokens);
 void sasl2_unit(struct stream *s, const struct elem *e); /* of NS_SASL2 */
-/* XEP-0388 §2.4: an exchange or its tasks are under way, and nothing else may be said. */
-bool sasl2_busy(const struct stream *s);
 void sasl2_arrived(struct stream *s); /* the stream is at the home of the account: goes on */
 /* Goes on with the tokens of the account that were looked up. */
 enum sasl_step sasl2_tokens(struct stream *s, const struct device_tokens *t);

@@ -104,8 +104,7 @@ static void ws_end(struct stream *s)
     conn_close(s->conn);
 }
 
-static const struct stream_way way_websocket = { .name = "websocket",
-                                                 .framed = true,
+static const struct stream_way way_websocket = { .role = STREAM_FROM_FRAMED,
                                                  .open = ws_open,
                                                  .write = ws_write,
                                                  .stanza = ws_stanza,
@@ -141,11 +140,6 @@ static void framing_element(struct stream *s, slice text)
     }
 }
 
-static bool awaits_open(const struct stream *s)
-{
-    return s->state == STREAM_OPEN || s->state == STREAM_AUTHED_OPEN;
-}
-
 /* Whether the element is called so, in whatever namespace. */
 static bool begins_close(slice text)
 {
@@ -168,7 +162,7 @@ static void ws_message(struct stream *s, slice text, int32_t *stanzas)
         text = slice_from(text, 1);
     if (text.len == 0)
         return;
-    if (awaits_open(s) || begins_close(text))
+    if (stream_awaits_header(s) || begins_close(text))
         framing_element(s, text);
     else
         (void)framed_read(s, text, stanzas);

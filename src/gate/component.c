@@ -3,6 +3,7 @@
 #include "auth/seal.h"
 #include "auth/throttle.h"
 #include "base/buf.h"
+#include "base/ensure.h"
 #include "base/hex.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -21,18 +22,11 @@
 #include "store/store.h"
 #include "xmpp/ns.h"
 #include "xmpp/stanza_error.h"
+#include "xmpp/stream.h"
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/sha.h>
 
-enum component_state {
-    COMP_OPEN,
-    COMP_HANDSHAKE,
-    COMP_CHECKING,
-    COMP_JOINING,
-    COMP_BOUND,
-    COMP_CLOSED
-};
 enum { HANDSHAKE_MS = 10000, HEX_SHA1 = 40, STREAM_ID_BYTES = 16 };
 
 struct component {
@@ -44,7 +38,7 @@ struct component {
     struct xml_reader reader;
     struct store_op *op; /* its secret is being read */
     struct timer timer;  /* until it is BOUND */
-    uint8_t state;
+    uint8_t state;       /* enum stream_state */
     bool header_sent, announced;
     char stream_id[2 * STREAM_ID_BYTES + 1];
     char digest[HEX_SHA1 + 1]; /* as sent */
@@ -82,6 +76,18 @@ static slice component_domain(const struct component *c)
     return (slice){ c->domain, c->domain_len };
 }
 
+static struct stream_step component_meets(const struct component *c, enum stream_input input)
+{
+    return stream_step(STREAM_FROM_COMPONENT, (enum stream_state)c->state, input);
+}
+
+static void component_now(struct component *c, enum stream_input input)
+{
+    struct stream_step step = component_meets(c, input);
+    ensure_debug(step.action != STREAM_NEVER);
+    c->state = (uint8_t)step.state;
+}
+
 /* Ends. */
 
 static void leave(struct component *c)
@@ -93,11 +99,11 @@ static void leave(struct component *c)
 
 static void close_with(struct component *c, slice last)
 {
-    if (c->state == COMP_CLOSED)
+    if (c->state == STREAM_CLOSED)
         return;
     leave(c);
     conn_write(c->conn, last);
-    c->state = COMP_CLOSED;
+    component_now(c, STREAM_CLOSE);
     conn_close(c->conn);
 }
 
@@ -124,7 +130,7 @@ static void send_header(struct component *c, slice domain)
 static void fail(struct component *c, enum stream_error e, slice text)
 {
     struct buf b;
-    if (c->state == COMP_CLOSED)
+    if (c->state == STREAM_CLOSED)
         return;
     if (!c->header_sent)
         send_header(c, (slice){ 0 });
@@ -145,14 +151,14 @@ static void joined(struct worker *w, uint64_t link, enum err e)
     struct component_gate *g = component_gate_of(w);
     struct component *c =
         map_get(&g->worker[w->index].by_id, (slice){ (const char *)&link, sizeof link });
-    if (c == NULL || c->state != COMP_JOINING)
+    if (c == NULL || c->state != STREAM_BINDING)
         return; /* it has disconnected meanwhile */
     if (e != OK) {
         c->announced = false;
         fail(c, XE_RESOURCE_CONSTRAINT, SLICE("too many connections serve this domain"));
         return;
     }
-    c->state = COMP_BOUND;
+    component_now(c, STREAM_IS_BOUND);
     timer_cancel(&c->timer);
     log_info(&log_component, LOG_EV("component.joined"), LOG_S("domain", component_domain(c)),
              LOG_C("peer", conn_info(c->conn)->peer_text));
@@ -204,7 +210,7 @@ static void secret_read(void *arg, enum store_result result, const struct store_
 {
     struct component *c = arg;
     c->op = NULL;
-    if (c->state != COMP_CHECKING)
+    if (c->state != STREAM_CHECKING)
         return;
     if (result != STORE_OK) {
         fail(c, XE_INTERNAL_SERVER_ERROR, SLICE("the database does not answer"));
@@ -215,7 +221,7 @@ static void secret_read(void *arg, enum store_result result, const struct store_
         fail(c, XE_NOT_AUTHORIZED, (slice){ 0 });
         return;
     }
-    c->state = COMP_JOINING;
+    component_now(c, STREAM_PASSED);
     c->announced = true;
     remote_announce(c->worker, component_domain(c), c->id, REMOTE_UP, joined);
 }
@@ -224,14 +230,18 @@ static void handshake(struct component *c, slice unit)
 {
     struct elem e;
     struct arena *tmp = loop_scratch(c->worker->loop);
-    if (!elem_parse(&e, unit, SLICE(NS_COMPONENT)) || !elem_is(&e, "handshake", NS_COMPONENT)) {
-        fail(c, XE_NOT_AUTHORIZED, SLICE("a handshake must come first"));
+    bool read = elem_parse(&e, unit, SLICE(NS_COMPONENT));
+    enum stream_input input =
+        read ? stream_input_of(e.ns_uri, e.name, false) : STREAM_GOT_UNREADABLE;
+    struct stream_step step = component_meets(c, input);
+    if (step.action == STREAM_FAIL) {
+        fail(c, step.error, slice_of(step.text));
         return;
     }
     slice digest = elem_text(&e, tmp);
     if (digest.len == HEX_SHA1)
         memcpy(c->digest, digest.ptr, HEX_SHA1);
-    c->state = COMP_CHECKING;
+    component_now(c, input);
     conn_hold(c->conn, CONN_HOLD_STREAM);
     struct store_batch *b = store_read(c->worker->store, 0);
     STORE_ADD(b, &component_secret, STORE_ANY_ROWS, SV_T(component_domain(c)));
@@ -265,7 +275,7 @@ static void header(struct component *c, slice unit)
         memcpy(c->domain, domain.ptr, domain.len);
         c->domain_len = (uint16_t)domain.len;
         send_header(c, domain);
-        c->state = COMP_HANDSHAKE;
+        component_now(c, STREAM_GOT_HEADER);
     }
 }
 
@@ -295,21 +305,6 @@ static void stanza_in(struct component *c, slice unit)
     stanza_unref(&st);
 }
 
-static void unit_in(struct component *c, slice unit)
-{
-    if (c->state == COMP_BOUND)
-        stanza_in(c, unit);
-    else if (c->state == COMP_HANDSHAKE)
-        handshake(c, unit);
-    else
-        fail(c, XE_NOT_WELL_FORMED, SLICE("a stream header must come first"));
-}
-
-static bool takes_input(const struct component *c)
-{
-    return c->state == COMP_OPEN || c->state == COMP_HANDSHAKE || c->state == COMP_BOUND;
-}
-
 static size_t on_input(struct conn *conn, slice data)
 {
     struct component *c = conn_owner(conn);
@@ -318,7 +313,7 @@ static size_t on_input(struct conn *conn, slice data)
         conn_hold(conn, CONN_HOLD_PRESSURE);
         return 0;
     }
-    while (done < data.len && takes_input(c)) {
+    while (done < data.len && stream_reads(STREAM_FROM_COMPONENT, c->state)) {
         slice rest = slice_from(data, done);
         size_t used = 0;
         enum xml_unit u = xml_read(&c->reader, c->worker->xml, rest, &used);
@@ -329,12 +324,15 @@ static size_t on_input(struct conn *conn, slice data)
         if (u == XML_ERROR) {
             fail(c, stream_error_of_xml((int)c->reader.error), slice_of(c->reader.what));
         } else if (u == XML_STREAM) {
-            if (c->state == COMP_OPEN)
+            struct stream_step step = component_meets(c, STREAM_GOT_HEADER);
+            if (step.action == STREAM_DO_HEADER)
                 header(c, unit);
             else
-                fail(c, XE_NOT_WELL_FORMED, SLICE("a second stream header"));
+                fail(c, step.error, slice_of(step.text));
+        } else if (u == XML_STANZA && c->state == STREAM_BOUND) {
+            stanza_in(c, unit);
         } else if (u == XML_STANZA) {
-            unit_in(c, unit);
+            handshake(c, unit);
         } else if (u == XML_END) {
             close_with(c, c->header_sent ? SLICE("</stream:stream>") : (slice){ "", 0 });
         }
@@ -360,7 +358,7 @@ static void on_event(struct conn *conn, enum conn_event ev)
         break;
     case CONN_FAILED:
         leave(c);
-        c->state = COMP_CLOSED;
+        component_now(c, STREAM_LOST);
         conn_abort(conn);
         break;
     default:
@@ -424,7 +422,7 @@ void component_send(struct component_gate *g, struct worker *w, uint64_t link, s
 {
     struct component *c =
         map_get(&g->worker[w->index].by_id, (slice){ (const char *)&link, sizeof link });
-    if (c == NULL || c->state != COMP_BOUND) {
+    if (c == NULL || c->state != STREAM_BOUND) {
         remote_bounce(w, st);
         return;
     }

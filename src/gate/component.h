@@ -2,9 +2,8 @@
  * connect to a listener of their own, prove a secret and then serve a domain. Several connections
  * may serve one domain.
  *
- * A connection stays on the worker that accepted it. States: OPEN (a stream header must come) ->
- * HANDSHAKE -> CHECKING (the secret is read) -> JOINING (the workers are told) -> BOUND; CLOSED
- * from any.
+ * A connection stays on the worker that accepted it. Its states are those of xmpp/stream.h; while
+ * it is BINDING, the workers are told.
  *
  * Wrong secrets are throttled like wrong passwords (auth/throttle.h): by domain and address.
  *
