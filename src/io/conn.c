@@ -273,6 +273,8 @@ void conn_start(struct conn *c, const struct conn_ops *ops, void *owner)
     else
         conn_opened(c);
     conn_poll(c, EPOLLIN);
+    if (conn_tls_speaks_first(c))
+        conn_mark_dirty(c);
 }
 
 void conn_hand_over(struct conn *c, const struct conn_ops *ops, void *owner)

@@ -12,9 +12,12 @@
 #include "base/err.h"
 #include "base/slice.h"
 #include "io/loop.h"
+#include "io/tls_trust.h"
 #include <netinet/in.h>
 
 struct conn;
+struct arena;
+struct tls_call;
 struct tls_ctx;
 
 enum conn_event {
@@ -80,7 +83,19 @@ void conn_set_limits(struct conn *c, const struct conn_limits *limits);
 /* domain: the `to` of the stream. Its certificate is used for a client that sends no server name in
  * the handshake (SNI). */
 void conn_start_tls(struct conn *c, struct tls_ctx *tls, slice domain);
+/* TLS with us as the client: before conn_start() at once; later, after STARTTLS, as above. The
+ * handshake is bounded by limits.handshake_ms. A call that cannot be made is CONN_FAILED. */
+void conn_start_tls_client(struct conn *c, const struct tls_call *call);
+/* The client is asked for a certificate, and goes on without: before conn_start(), or right after
+ * conn_start_tls(). Its sessions are not resumed. */
+void conn_ask_certificate(struct conn *c, struct tls_trust *trust, enum tls_usage usage);
 bool conn_is_secure(const struct conn *c);
+/* What was found about the peer's chain, until on_closed, also after a failure; NULL: nobody has
+ * asked. */
+const struct tls_peer *conn_tls_peer(const struct conn *c);
+/* The certificates that the peer has shown, in DER, its own first. Returns their number. */
+size_t conn_tls_chain(const struct conn *c, struct arena *arena, slice **out);
+slice conn_tls_protocol(const struct conn *c); /* of ALPN; empty: none */
 
 /* Channel binding data (RFC 5929, RFC 9266). E_UNSUPPORTED: not under TLS, or not with this
  * version. */

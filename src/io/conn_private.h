@@ -153,7 +153,8 @@ struct conn_tls *conn_tls_create(struct tls_ctx *ctx);
 void conn_tls_destroy(struct conn_tls **t);
 NODISCARD bool conn_tls_input(struct conn *c, const char *ptr, size_t len); /* as conn_input() */
 void conn_tls_flush(struct conn *c);
-void conn_tls_shut(struct conn *c);            /* close_notify, once */
+void conn_tls_shut(struct conn *c);               /* close_notify, once */
+bool conn_tls_speaks_first(const struct conn *c); /* we are the client */
 size_t conn_tls_pending(const struct conn *c); /* bytes for the socket that it did not take yet */
 
 /* conn_proxy.c: a PROXY protocol header of version 1 or 2 at the start of `in`. E_AGAIN: more bytes

@@ -3,6 +3,7 @@
 #include "io/conn_private.h"
 #include "io/metrics.h"
 #include "io/tls_private.h"
+#include <assert.h>
 #include <openssl/err.h>
 #include <pthread.h>
 #include <sys/uio.h>
@@ -15,17 +16,18 @@
 enum { CIPHER_ROOM = CONN_RECORD_BYTES + 1024 }; /* of a record, overhead included */
 
 struct conn_tls {
-    struct tls_ctx *ctx;
-    SSL_CTX *first; /* of the domain that the client has asked for, in ctx; NULL: not known */
-    SSL *ssl;       /* NULL until the first bytes: an unused connection costs little */
-    const char *in; /* only during conn_tls_input() */
-    size_t in_len;
-    char *pending; /* for the socket, before all else */
+    struct tls_ctx *ctx; /* NULL: we are the client */
+    SSL_CTX *first;      /* of the domain that the client has asked for, in ctx; NULL: not known */
+    SSL *ssl; /* of a server, NULL until the first bytes: an unused connection costs little */
+    struct tls_judgement *judgement; /* NULL: the peer's certificate is not asked for */
+    const char *in;                  /* only during conn_tls_input() */
+    char *pending;                   /* for the socket, before all else */
     size_t pending_at, pending_len;
     char *early; /* an unfinished first record: a session is made when it is complete */
-    size_t early_len;
+    uint32_t in_len, early_len;
     bool shut; /* close_notify was written */
 };
+static_assert(sizeof(struct conn_tls) <= 88, "an idle connection is small");
 
 static BIO_METHOD *bio_method;
 static pthread_once_t bio_once = PTHREAD_ONCE_INIT;
@@ -88,7 +90,7 @@ static int bio_read(BIO *bio, char *out, size_t cap, size_t *len)
     *len = cap < t->in_len ? cap : t->in_len;
     memcpy(out, t->in, *len);
     t->in += *len;
-    t->in_len -= *len;
+    t->in_len -= (uint32_t)*len;
     return 1;
 }
 
@@ -135,9 +137,8 @@ struct conn_tls *conn_tls_create(struct tls_ctx *ctx)
     return t;
 }
 
-static SSL *session_create(struct conn *c)
+static void attach_bio(struct conn *c)
 {
-    SSL *ssl = tls_session_create(c->tls->ctx, c->tls->first, c->http ? TLS_HTTP : TLS_XMPP);
     BIO *bio;
 
     pthread_once(&bio_once, bio_make);
@@ -145,9 +146,18 @@ static SSL *session_create(struct conn *c)
     ensure(bio != NULL);
     BIO_set_data(bio, c);
     BIO_set_init(bio, 1);
-    SSL_set_bio(ssl, bio, bio);
-    SSL_set_accept_state(ssl);
-    return ssl;
+    SSL_set_bio(c->tls->ssl, bio, bio);
+    if (c->tls->judgement != NULL)
+        tls_judgement_use(c->tls->judgement, c->tls->ssl);
+}
+
+static void server_session(struct conn *c)
+{
+    struct conn_tls *t = c->tls;
+
+    t->ssl = tls_session_create(t->ctx, t->first, c->http ? TLS_HTTP : TLS_XMPP);
+    attach_bio(c);
+    SSL_set_accept_state(t->ssl);
 }
 
 void conn_tls_destroy(struct conn_tls **t)
@@ -155,6 +165,7 @@ void conn_tls_destroy(struct conn_tls **t)
     if (*t == NULL)
         return;
     SSL_free((*t)->ssl);
+    tls_judgement_destroy(&(*t)->judgement);
     tls_ctx_unref(&(*t)->ctx);
     mem_free(&(*t)->pending);
     mem_free(&(*t)->early);
@@ -163,14 +174,16 @@ void conn_tls_destroy(struct conn_tls **t)
 
 size_t conn_tls_pending(const struct conn *c) { return c->tls == NULL ? 0 : c->tls->pending_len; }
 
-void conn_start_tls(struct conn *c, struct tls_ctx *ctx, slice domain)
+/* What was written before goes out in the clear. false: closed or failed, its end is on the way. */
+static bool clear_first(struct conn *c)
 {
     ensure(c->tls == NULL);
     conn_flush(c);
-    if (c->state != CONN_OPEN)
-        return; /* closed or failed: its end is on the way */
-    c->tls = conn_tls_create(ctx);
-    c->tls->first = tls_ctx_of_domain(ctx, domain);
+    return c->state == CONN_OPEN;
+}
+
+static void leave_the_clear(struct conn *c)
+{
     for (const struct conn_chunk *k = c->out; k != NULL; k = k->next) {
         if (k->len > k->at)
             pending_add(c->tls, k->data + k->at, k->len - k->at);
@@ -183,6 +196,48 @@ void conn_start_tls(struct conn *c, struct tls_ctx *ctx, slice domain)
     timer_set(c->loop, &c->timer, c->limits->handshake_ms);
 }
 
+void conn_start_tls(struct conn *c, struct tls_ctx *ctx, slice domain)
+{
+    if (!clear_first(c))
+        return;
+    c->tls = conn_tls_create(ctx);
+    c->tls->first = tls_ctx_of_domain(ctx, domain);
+    leave_the_clear(c);
+}
+
+void conn_start_tls_client(struct conn *c, const struct tls_call *call)
+{
+    bool at_once = c->state == CONN_NEW;
+
+    if (!at_once && !clear_first(c))
+        return;
+    ensure(c->tls == NULL && !c->proxied);
+    c->tls = mem_new(struct conn_tls);
+    if (call->trust != NULL) {
+        c->tls->judgement = tls_judgement_create(call->trust, TLS_FOR_SERVER);
+        c->tls->judgement->refuse = call->demand == TLS_REQUIRE;
+    }
+    c->tls->ssl = tls_client_session(call);
+    if (c->tls->ssl == NULL) {
+        conn_fail(c, "no TLS with this server name, protocol or certificate");
+        return;
+    }
+    attach_bio(c);
+    if (!at_once)
+        leave_the_clear(c);
+    conn_mark_dirty(c);
+}
+
+bool conn_tls_speaks_first(const struct conn *c) { return c->tls != NULL && c->tls->ctx == NULL; }
+
+void conn_ask_certificate(struct conn *c, struct tls_trust *trust, enum tls_usage usage)
+{
+    if (c->tls == NULL)
+        return; /* closed or failed */
+    ensure(c->tls->ctx != NULL && c->tls->ssl == NULL && c->tls->judgement == NULL);
+    c->tls->judgement = tls_judgement_create(trust, usage);
+}
+
 /* Removes older errors of this thread, which SSL_get_error() would report for this connection. */
 static void errors_clear(void)
 {
@@ -190,9 +245,19 @@ static void errors_clear(void)
         ERR_clear_error();
 }
 
+/* Whether the owner would get a peer that it has refused beforehand. */
+static bool is_refused(const struct conn_tls *t)
+{
+    return t->judgement != NULL && t->judgement->refuse &&
+           t->judgement->peer.verdict != TLS_VERIFIED;
+}
+
 static void tls_fail(struct conn *c)
 {
     const char *text = ERR_reason_error_string(ERR_peek_last_error());
+
+    if (is_refused(c->tls) && c->tls->judgement->peer.verdict != TLS_NOT_SHOWN)
+        text = c->tls->judgement->peer.reason;
 
     push(c); /* the alert */
     conn_fail(c, text == NULL ? "TLS failed" : text);
@@ -207,7 +272,7 @@ static bool handshake(struct conn *c)
     errors_clear();
     rc = SSL_do_handshake(c->tls->ssl);
     e = SSL_get_error(c->tls->ssl, rc);
-    if (rc != 1 && e != SSL_ERROR_WANT_READ) {
+    if (rc == 1 ? is_refused(c->tls) : e != SSL_ERROR_WANT_READ) {
         tls_fail(c);
         return false;
     }
@@ -257,7 +322,7 @@ static bool tls_input(struct conn *c, const char *ptr, size_t len)
     size_t got;
 
     c->tls->in = ptr;
-    c->tls->in_len = len;
+    c->tls->in_len = (uint32_t)len;
     if (c->state == CONN_HANDSHAKE && !handshake(c))
         return true;
     got = decrypt(c, plain, CONN_PLAIN_BYTES);
@@ -282,7 +347,7 @@ static void early_add(struct conn_tls *t, const char *ptr, size_t len)
 {
     t->early = mem_realloc(t->early, t->early_len + len);
     memcpy(t->early + t->early_len, ptr, len);
-    t->early_len += len;
+    t->early_len += (uint32_t)len;
 }
 
 bool conn_tls_input(struct conn *c, const char *ptr, size_t len)
@@ -293,7 +358,7 @@ bool conn_tls_input(struct conn *c, const char *ptr, size_t len)
     early_add(t, ptr, len);
     if (!first_record_complete(t))
         return true;
-    t->ssl = session_create(c);
+    server_session(c);
     char *early = t->early;
     size_t early_len = t->early_len;
     t->early = NULL;
@@ -328,6 +393,10 @@ void conn_tls_flush(struct conn *c)
     struct conn_local *l = conn_local(c->loop);
 
     push(c);
+    if (c->state == CONN_HANDSHAKE && c->tls->ssl != NULL && SSL_in_before(c->tls->ssl)) {
+        (void)handshake(c); /* the first words of a client */
+        return;
+    }
     errors_clear();
     while (c->secured && c->out_bytes > 0 && may_send(c)) {
         slice record = next_record(c);
@@ -358,6 +427,48 @@ const char *conn_tls_version(const struct conn *c)
     return c->secured ? SSL_get_version(c->tls->ssl) : NULL;
 }
 
+slice conn_tls_protocol(const struct conn *c)
+{
+    const unsigned char *name = NULL;
+    unsigned len = 0;
+
+    if (c->secured)
+        SSL_get0_alpn_selected(c->tls->ssl, &name, &len);
+    return (slice){ (const char *)name, len };
+}
+
+const struct tls_peer *conn_tls_peer(const struct conn *c)
+{
+    return c->tls != NULL && c->tls->judgement != NULL ? &c->tls->judgement->peer : NULL;
+}
+
+static slice der_of(X509 *cert, struct arena *arena)
+{
+    int len = i2d_X509(cert, NULL);
+    unsigned char *ptr = len > 0 ? arena_alloc_raw(arena, (size_t)len) : NULL, *end = ptr;
+
+    return len > 0 && i2d_X509(cert, &end) == len ? (slice){ (char *)ptr, (size_t)len }
+                                                  : (slice){ NULL, 0 };
+}
+
+/* The chain that OpenSSL keeps begins with the peer's own certificate only on the client. */
+size_t conn_tls_chain(const struct conn *c, struct arena *arena, slice **out)
+{
+    SSL *ssl = c->secured ? c->tls->ssl : NULL;
+    X509 *own = ssl != NULL ? SSL_get0_peer_certificate(ssl) : NULL;
+    STACK_OF(X509) *chain = own != NULL ? SSL_get_peer_cert_chain(ssl) : NULL;
+    int first = ssl != NULL && !SSL_is_server(ssl), more = sk_X509_num(chain) - first;
+    size_t count = 0;
+
+    if (own == NULL)
+        return 0;
+    *out = arena_new(arena, slice, more > 0 ? (size_t)more + 1 : 1);
+    (*out)[count++] = der_of(own, arena);
+    for (int i = first; i < sk_X509_num(chain); i++)
+        (*out)[count++] = der_of(sk_X509_value(chain, i), arena);
+    return count;
+}
+
 /* RFC 9266 §4.2: with TLS 1.2 only if the extended master secret was negotiated. */
 static enum err binding_exporter(SSL *ssl, char out[64], size_t *len)
 {
@@ -373,10 +484,11 @@ static enum err binding_exporter(SSL *ssl, char out[64], size_t *len)
     return OK;
 }
 
-/* RFC 5929 §4.1: the hash of the certificate's signature, but SHA-256 in place of MD5 and SHA-1. */
+/* RFC 5929 §4.1: the hash of the signature of the server's certificate, but SHA-256 in place of MD5
+ * and SHA-1. */
 static enum err binding_end_point(SSL *ssl, char out[64], size_t *len)
 {
-    X509 *cert = SSL_get_certificate(ssl);
+    X509 *cert = SSL_is_server(ssl) ? SSL_get_certificate(ssl) : SSL_get0_peer_certificate(ssl);
     int hash_nid;
     const EVP_MD *md;
     unsigned n = 0;
@@ -400,8 +512,8 @@ static enum err binding_unique(SSL *ssl, char out[64], size_t *len)
 {
     if (SSL_version(ssl) >= TLS1_3_VERSION || SSL_get_extms_support(ssl) != 1)
         return E_UNSUPPORTED;
-    *len = SSL_session_reused(ssl) ? SSL_get_finished(ssl, out, 64)
-                                   : SSL_get_peer_finished(ssl, out, 64);
+    bool ours = SSL_session_reused(ssl) == SSL_is_server(ssl);
+    *len = ours ? SSL_get_finished(ssl, out, 64) : SSL_get_peer_finished(ssl, out, 64);
     return *len > 0 && *len <= 64 ? OK : E_INTERNAL;
 }
 

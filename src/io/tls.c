@@ -100,27 +100,37 @@ static int no_pass_phrase(char *out, int cap, int writing, void *arg)
     return -1;
 }
 
-static SSL_CTX *ssl_ctx_create(void)
+SSL_CTX *tls_ssl_ctx_create(const SSL_METHOD *method)
 {
-    static const unsigned char id[] = "muster";
-    SSL_CTX *s = SSL_CTX_new(TLS_server_method());
+    SSL_CTX *s = SSL_CTX_new(method);
     bool ok;
 
     ensure(s != NULL);
-    SSL_CTX_set_options(s, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
-                               SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
+    SSL_CTX_set_options(s, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
     SSL_CTX_set_mode(s, SSL_MODE_RELEASE_BUFFERS);
     SSL_CTX_set_session_cache_mode(s, SSL_SESS_CACHE_OFF); /* tickets hold the sessions */
-    SSL_CTX_set_default_passwd_cb(s, no_pass_phrase);
-    SSL_CTX_set_alpn_select_cb(s, choose_protocol, NULL);
     ok = SSL_CTX_set_min_proto_version(s, TLS1_2_VERSION) == 1 &&
-         SSL_CTX_set_num_tickets(s, 1) == 1 &&
-         SSL_CTX_set_session_id_context(s, id, sizeof(id) - 1) == 1 &&
          SSL_CTX_set1_groups_list(s, "X25519:P-256") == 1 &&
          SSL_CTX_set_ciphersuites(s, "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:"
                                      "TLS_CHACHA20_POLY1305_SHA256") == 1 &&
          SSL_CTX_set_cipher_list(s, "ECDHE+AESGCM:ECDHE+CHACHA20") == 1;
     ensure(ok); /* every build of OpenSSL has these */
+    tls_judgement_prepare(s);
+    return s;
+}
+
+static SSL_CTX *server_ctx_create(void)
+{
+    static const unsigned char id[] = "muster";
+    SSL_CTX *s = tls_ssl_ctx_create(TLS_server_method());
+    bool ok;
+
+    SSL_CTX_set_options(s, SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
+    SSL_CTX_set_default_passwd_cb(s, no_pass_phrase);
+    SSL_CTX_set_alpn_select_cb(s, choose_protocol, NULL);
+    ok = SSL_CTX_set_num_tickets(s, 1) == 1 &&
+         SSL_CTX_set_session_id_context(s, id, sizeof(id) - 1) == 1;
+    ensure(ok);
     tls_tickets_use(s);
     return s;
 }
@@ -173,7 +183,7 @@ static enum err add_entry(struct tls_ctx *ctx, const struct tls_cert *cert, stru
 
     e->domain = mem_alloc(DOMAIN_BYTES_MAX);
     e->domain_len = lower(e->domain, domain, DOMAIN_BYTES_MAX);
-    e->ssl = ssl_ctx_create();
+    e->ssl = server_ctx_create();
     e->next = ctx->entries;
     ctx->entries = e;
     SSL_CTX_set_tlsext_servername_callback(e->ssl, choose_certificate);
@@ -248,6 +258,13 @@ SSL_CTX *tls_ctx_of_domain(const struct tls_ctx *ctx, slice domain)
     }
     e = map_get(&ctx->by_domain, (slice){ key, domain.len });
     return e != NULL ? e->ssl : NULL;
+}
+
+SSL_CTX *tls_ctx_nearest(const struct tls_ctx *ctx, slice domain)
+{
+    SSL_CTX *own = tls_ctx_of_domain(ctx, domain);
+
+    return own != NULL ? own : ctx->fallback;
 }
 
 SSL *tls_session_create(struct tls_ctx *ctx, SSL_CTX *first, enum tls_protocol protocol)

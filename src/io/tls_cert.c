@@ -1,6 +1,7 @@
 #include "io/tls_cert.h"
 #include "base/arena.h"
 #include "base/slice.h"
+#include "io/tls_private.h"
 #include <errno.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
@@ -34,7 +35,7 @@ static STACK_OF(X509) * read_chain(const char *path)
 
 static void free_chain(STACK_OF(X509) * chain) { sk_X509_pop_free(chain, X509_free); }
 
-static int64_t seconds(const ASN1_TIME *time)
+int64_t tls_cert_seconds(const ASN1_TIME *time)
 {
     struct tm tm = { 0 };
     return ASN1_TIME_to_tm(time, &tm) == 1 ? (int64_t)timegm(&tm) : 0;
@@ -57,14 +58,13 @@ static const char *plain(struct arena *arena, const ASN1_STRING *text)
 static void read_names(struct tls_cert_facts *out, const X509 *cert, struct arena *arena)
 {
     const char **names = arena_new(arena, const char *, TLS_CERT_NAMES_MAX);
-    GENERAL_NAMES *alt = X509_get_ext_d2i(cert, NID_subject_alt_name, NULL, NULL);
+    struct tls_names all;
+    tls_names_of_cert(&all, cert, arena);
     out->name = names;
-    for (int i = 0; i < sk_GENERAL_NAME_num(alt) && out->name_count < TLS_CERT_NAMES_MAX; i++) {
-        const GENERAL_NAME *name = sk_GENERAL_NAME_value(alt, i);
-        if (name->type == GEN_DNS && (names[out->name_count] = plain(arena, name->d.dNSName)))
-            out->name_count++;
+    for (size_t i = 0; i < all.count && out->name_count < TLS_CERT_NAMES_MAX; i++) {
+        if (all.name[i].kind == TLS_NAME_DNS)
+            names[out->name_count++] = all.name[i].text.ptr;
     }
-    GENERAL_NAMES_free(alt);
     const X509_NAME *subject = X509_get_subject_name(cert);
     int at = X509_NAME_get_index_by_NID(subject, NID_commonName, -1);
     if (out->name_count > 0 || at < 0)
@@ -74,17 +74,14 @@ static void read_names(struct tls_cert_facts *out, const X509 *cert, struct aren
     out->name_count = names[0] != NULL;
 }
 
-static const char *issuer_of(const X509 *cert, struct arena *arena)
+void tls_cert_line(const X509_NAME *name, char *out, size_t cap)
 {
-    char text[ISSUER_BYTES_MAX] = "";
-    BIO *out = BIO_new(BIO_s_mem());
-    if (out != NULL && X509_NAME_print_ex(out, X509_get_issuer_name(cert), 0,
-                                          XN_FLAG_ONELINE & ~XN_FLAG_SPC_EQ) >= 0) {
-        int len = BIO_read(out, text, sizeof text - 1);
-        text[len > 0 ? len : 0] = '\0';
-    }
-    BIO_free(out);
-    return slice_cstr(arena, slice_of(text));
+    BIO *text = BIO_new(BIO_s_mem());
+    int len = -1;
+    if (text != NULL && X509_NAME_print_ex(text, name, 0, XN_FLAG_ONELINE & ~XN_FLAG_SPC_EQ) >= 0)
+        len = BIO_read(text, out, (int)cap - 1);
+    out[len > 0 ? len : 0] = '\0';
+    BIO_free(text);
 }
 
 static bool is_self_signed(X509 *cert)
@@ -96,6 +93,7 @@ static bool is_self_signed(X509 *cert)
 enum err tls_cert_read(struct tls_cert_facts *out, const char *path, struct arena *arena,
                        struct why *why)
 {
+    char issuer[ISSUER_BYTES_MAX];
     *out = (struct tls_cert_facts){ .issuer = "" };
     STACK_OF(X509) *chain = read_chain(path);
     if (chain == NULL) {
@@ -105,10 +103,11 @@ enum err tls_cert_read(struct tls_cert_facts *out, const char *path, struct aren
         return e;
     }
     X509 *cert = sk_X509_value(chain, 0);
-    out->not_before = seconds(X509_get0_notBefore(cert));
-    out->not_after = seconds(X509_get0_notAfter(cert));
+    out->not_before = tls_cert_seconds(X509_get0_notBefore(cert));
+    out->not_after = tls_cert_seconds(X509_get0_notAfter(cert));
     out->self_signed = is_self_signed(cert);
-    out->issuer = issuer_of(cert, arena);
+    tls_cert_line(X509_get_issuer_name(cert), issuer, sizeof issuer);
+    out->issuer = slice_cstr(arena, slice_of(issuer));
     read_names(out, cert, arena);
     free_chain(chain);
     return OK;

@@ -1,12 +1,44 @@
-/* tls, inside: what the connections need of a tls_ctx. */
+/* tls, inside: what needs the types of OpenSSL. */
 #pragma once
 #include "io/tls.h"
+#include "io/tls_client.h"
+#include "io/tls_names.h"
+#include "io/tls_trust.h"
 #include <openssl/ssl.h>
 
 enum tls_protocol { TLS_XMPP, TLS_HTTP }; /* by their names of ALPN: xmpp-client, http/1.1 */
 
+/* What both sides of TLS have in common: versions, ciphers, no renegotiation. */
+SSL_CTX *tls_ssl_ctx_create(const SSL_METHOD *method);
 /* The certificate for that domain; NULL: it has none of its own. Lives as long as ctx. */
 SSL_CTX *tls_ctx_of_domain(const struct tls_ctx *ctx, slice domain);
+/* The same, or the default one. */
+SSL_CTX *tls_ctx_nearest(const struct tls_ctx *ctx, slice domain);
 /* Shows the certificate that the client names (SNI), else that of `first`, or if that is NULL the
  * default one. ctx must outlive the session. */
 SSL *tls_session_create(struct tls_ctx *ctx, SSL_CTX *first, enum tls_protocol protocol);
+
+/* tls_client.c. NULL: the call cannot be made, for want of a usable name. */
+SSL *tls_client_session(const struct tls_call *call);
+
+/* tls_trust.c: a judgement that is asked for, and then made. It must outlive the session. */
+struct tls_judgement {
+    struct tls_trust *trust;
+    enum tls_usage usage;
+    bool refuse; /* the handshake fails unless the peer is verified */
+    struct tls_peer peer;
+};
+struct tls_judgement *tls_judgement_create(struct tls_trust *trust, enum tls_usage usage);
+void tls_judgement_destroy(struct tls_judgement **j);
+/* Asks the peer for its certificate, and judges it during the handshake. Before that. */
+void tls_judgement_use(struct tls_judgement *j, SSL *ssl);
+/* For contexts of sessions that are judged. */
+void tls_judgement_prepare(SSL_CTX *ctx);
+/* rest: the certificates that came with it; NULL: none. */
+void tls_trust_judge(const struct tls_trust *trust, X509 *cert, STACK_OF(X509) * rest,
+                     enum tls_usage usage, struct tls_peer *out);
+
+/* tls_names.c, tls_cert.c */
+void tls_names_of_cert(struct tls_names *out, const X509 *cert, struct arena *arena);
+void tls_cert_line(const X509_NAME *name, char *out, size_t cap); /* cut off if it is longer */
+int64_t tls_cert_seconds(const ASN1_TIME *time);                  /* since 1970; 0: no time */

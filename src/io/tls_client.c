@@ -1,0 +1,75 @@
+#include "io/tls_client.h"
+#include "base/ensure.h"
+#include "io/tls_private.h"
+#include <openssl/err.h>
+#include <pthread.h>
+
+enum { SERVER_NAME_MAX = 255, ALPN_BYTES_MAX = 256 };
+
+static SSL_CTX *client_ctx; /* of the process: it has neither certificates nor sessions */
+static pthread_once_t client_once = PTHREAD_ONCE_INIT;
+
+static void client_ctx_make(void)
+{
+    client_ctx = tls_ssl_ctx_create(TLS_client_method());
+    SSL_CTX_set_options(client_ctx, SSL_OP_NO_TICKET);
+    ensure(SSL_CTX_set1_groups_list(client_ctx, "X25519:P-256:P-384") == 1);
+}
+
+static bool set_server_name(SSL *ssl, slice name)
+{
+    char host[SERVER_NAME_MAX + 1];
+
+    if (name.len == 0)
+        return true;
+    if (name.len > SERVER_NAME_MAX || memchr(name.ptr, '\0', name.len) != NULL)
+        return false;
+    memcpy(host, name.ptr, name.len);
+    host[name.len] = '\0';
+    return SSL_set_tlsext_host_name(ssl, host) == 1;
+}
+
+/* RFC 7301 §3.1: each with its length before it. */
+static bool set_protocols(SSL *ssl, const slice *alpn, size_t count)
+{
+    unsigned char list[ALPN_BYTES_MAX];
+    size_t len = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        if (alpn[i].len == 0 || alpn[i].len > UINT8_MAX || alpn[i].len >= sizeof(list) - len)
+            return false;
+        list[len++] = (unsigned char)alpn[i].len;
+        memcpy(list + len, alpn[i].ptr, alpn[i].len);
+        len += alpn[i].len;
+    }
+    return count == 0 || SSL_set_alpn_protos(ssl, list, (unsigned)len) == 0;
+}
+
+static bool show_own(SSL *ssl, const struct tls_call *call)
+{
+    STACK_OF(X509) *chain = NULL;
+    SSL_CTX *own;
+
+    if (call->own == NULL)
+        return true;
+    own = tls_ctx_nearest(call->own, call->own_domain);
+    SSL_CTX_get0_chain_certs(own, &chain);
+    return SSL_use_cert_and_key(ssl, SSL_CTX_get0_certificate(own), SSL_CTX_get0_privatekey(own),
+                                chain, 1) == 1;
+}
+
+SSL *tls_client_session(const struct tls_call *call)
+{
+    SSL *ssl;
+
+    pthread_once(&client_once, client_ctx_make);
+    ssl = SSL_new(client_ctx);
+    ensure(ssl != NULL);
+    SSL_set_connect_state(ssl);
+    if (set_server_name(ssl, call->server_name) &&
+        set_protocols(ssl, call->alpn, call->alpn_count) && show_own(ssl, call))
+        return ssl;
+    SSL_free(ssl);
+    ERR_clear_error();
+    return NULL;
+}

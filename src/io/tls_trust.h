@@ -1,0 +1,47 @@
+/* tls_trust: the certificates that this server trusts, and what it finds about the chain of a peer.
+ * Whether the certificate is for the right name is another question: io/tls_names.h.
+ *
+ * Immutable once made; by reference; any thread. */
+#pragma once
+#include "base/buf.h"
+#include "base/err.h"
+
+struct tls_trust;
+
+/* What a certificate must be good for (RFC 5280 §4.2.1.12). A server that connects to another one
+ * may show the certificate that it has for its clients, which often is for servers only: EITHER. */
+enum tls_usage { TLS_FOR_SERVER, TLS_FOR_CLIENT, TLS_FOR_EITHER };
+
+enum tls_verdict {
+    TLS_NOT_SHOWN, /* the peer has shown no certificate */
+    TLS_VERIFIED,
+    TLS_EXPIRED,
+    TLS_NOT_YET_VALID,
+    TLS_SELF_SIGNED,    /* and not among the trusted ones */
+    TLS_UNKNOWN_ISSUER, /* its chain does not lead to a trusted one */
+    TLS_WRONG_USAGE,
+    TLS_BROKEN /* anything else: signatures, weak keys, constraints */
+};
+
+enum { TLS_SUBJECT_BYTES = 256 };
+
+struct tls_peer {
+    enum tls_verdict verdict;
+    const char *reason; /* in words; static */
+    int depth; /* in the chain of the certificate that the verdict is about; 0: the peer's */
+    /* Of that certificate: names on one line, seconds since 1970. */
+    char subject[TLS_SUBJECT_BYTES], issuer[TLS_SUBJECT_BYTES];
+    int64_t not_before, not_after;
+};
+
+/* file: PEM, of any number of certificates. folder: of *.pem and *.crt files, all read now. Both
+ * NULL: what the system trusts, read when it is needed. Any certificate that is there is trusted,
+ * not only those of authorities. Waits for the disk.
+ * E_IO, E_SYNTAX: a file is not usable; E_NOTFOUND: there is no certificate. */
+NODISCARD enum err tls_trust_create(struct tls_trust **out, const char *file, const char *folder,
+                                    struct why *why);
+struct tls_trust *tls_trust_ref(struct tls_trust *trust);
+void tls_trust_unref(struct tls_trust **trust); /* NULL is fine */
+
+/* "certificate has expired: CN=a.test, issued by CN=CA, valid 2025-01-01 to 2026-01-01" */
+void tls_peer_explain(const struct tls_peer *peer, struct buf *out);
