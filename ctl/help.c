@@ -1,11 +1,13 @@
 #include "ctl/help.h"
 #include "admin/usage.h"
+#include "base/arena.h"
 #include "base/buf.h"
 #include "base/command.h"
 #include "base/log.h"
 #include "base/setting.h"
+#include "ctl/wrap.h"
 
-enum { LINE_BYTES_MAX = 4096, NAME_WIDTH = 19, ARG_WIDTH = 28 };
+enum { PART_BYTES_MAX = 256, NAME_WIDTH = 19, ARG_WIDTH = 28, LINE_WIDTH = 80 };
 
 static const char own_options[] =
     "Options:\n"
@@ -54,38 +56,64 @@ static const char *arg_note(const struct command_arg *a)
                                         : "";
 }
 
+/* The syntax in lines that fit; no argument is broken. */
+static void print_usage(FILE *out, const char *before, const struct command *c)
+{
+    enum { INDENT = 4 };
+    struct buf part;
+    buf_init(&part, PART_BYTES_MAX);
+    size_t at = (size_t)fprintf(out, "%smusterctl %s", before, c->name);
+    for (const struct command_arg *a = c->args; a != NULL && a->name != NULL; a++) {
+        buf_clear(&part);
+        usage_part(&part, a);
+        bool fits = at + 1 + part.len <= LINE_WIDTH;
+        fprintf(out, fits ? " %.*s" : "\n    %.*s", SLICE_ARG(buf_slice(&part)));
+        at = (fits ? at + 1 : INDENT) + part.len;
+    }
+    fputc('\n', out);
+    buf_fini(&part);
+}
+
+/* An argument and what it means, which begins in the next line if the argument is long. */
+static void print_arg(FILE *out, const struct command_arg *a, struct arena *arena)
+{
+    enum { INDENT = 2 + ARG_WIDTH + 1 };
+    struct buf name;
+    buf_init(&name, PART_BYTES_MAX);
+    usage_arg(&name, a);
+    fprintf(out, "  %-*.*s", ARG_WIDTH + 1, SLICE_ARG(buf_slice(&name)));
+    if (name.len > ARG_WIDTH)
+        fprintf(out, "\n%*s", INDENT, "");
+    wrap_print(out, arena_printf(arena, "%s%s", a->doc, arg_note(a)), INDENT, LINE_WIDTH);
+    buf_fini(&name);
+}
+
 void help_command(FILE *out, const struct command *c)
 {
-    struct buf line;
-    buf_init(&line, LINE_BYTES_MAX);
-    usage_line(&line, c);
-    fprintf(out, "Usage: musterctl %.*s\n\n%s\n", SLICE_ARG(buf_slice(&line)), c->doc);
+    struct arena *arena = arena_create(0);
+    print_usage(out, "Usage: ", c);
+    fputc('\n', out);
+    wrap_print(out, c->doc, 0, LINE_WIDTH);
     for (const struct command_arg *a = c->args; a != NULL && a->name != NULL; a++) {
-        buf_clear(&line);
-        usage_arg(&line, a);
-        fprintf(out, "%s  %-*.*s %s%s\n", a == c->args ? "\n" : "", ARG_WIDTH,
-                SLICE_ARG(buf_slice(&line)), a->doc, arg_note(a));
+        fputs(a == c->args ? "\n" : "", out);
+        print_arg(out, a, arena);
     }
-    buf_fini(&line);
+    arena_destroy(&arena);
 }
 
 bool help_group(FILE *out, const char *word)
 {
+    enum { INDENT = 4 };
     bool found = false;
-    struct buf line;
-    buf_init(&line, LINE_BYTES_MAX);
     for (const struct command *c = command_first(); c != NULL; c = c->next) {
-        slice first, rest;
-        slice_cut(slice_of(c->name), ' ', &first, &rest);
-        if (!slice_is(first, word))
+        if (!slice_is(group_of(c), word))
             continue;
-        buf_clear(&line);
-        usage_line(&line, c);
-        fprintf(out, "%smusterctl %.*s\n    %s\n", found ? "\n" : "", SLICE_ARG(buf_slice(&line)),
-                c->doc);
+        fputs(found ? "\n" : "", out);
+        print_usage(out, "", c);
+        fprintf(out, "%*s", INDENT, "");
+        wrap_print(out, c->doc, INDENT, LINE_WIDTH);
         found = true;
     }
-    buf_fini(&line);
     return found;
 }
 

@@ -73,7 +73,7 @@ static int show_help(const struct options *o, struct arena *arena)
     size_t skip = o->word_count > 0 && strcmp(o->words[0], "help") == 0;
     size_t count = o->word_count - skip;
     /* Missing arguments are no mistake here: only the command counts. */
-    enum err e = words_parse(&w, o->words + skip, count < 2 ? count : 2, arena, &why);
+    enum err e = words_parse(&w, o->words + skip, count, arena, &why);
     if (count > 0 && w.command != NULL)
         help_command(stdout, w.command);
     else if (count == 1 && help_group(stdout, o->words[skip]))

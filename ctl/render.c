@@ -2,6 +2,7 @@
 #include "base/arena.h"
 #include "base/command.h"
 #include "base/utf8.h"
+#include "ctl/wrap.h"
 #include <inttypes.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -16,16 +17,7 @@ struct columns {
     size_t count;
 };
 
-/* Columns on a terminal, taken as one for each character. */
-static size_t width_of_slice(const char *text, size_t len)
-{
-    size_t width = 0;
-    for (size_t i = 0; i < len; i++)
-        width += ((unsigned char)text[i] & 0xc0) != 0x80;
-    return width;
-}
-
-static size_t width_of(const char *text) { return width_of_slice(text, strlen(text)); }
+static size_t width_of(const char *text) { return wrap_width(text, strlen(text)); }
 
 /* Control characters could steer the terminal. Line ends are kept where `multiline`. */
 static const char *printable(struct arena *arena, slice text, const char *keep)
@@ -134,30 +126,6 @@ static void choose_columns(struct columns *cols, const struct command *c, json_t
     }
 }
 
-/* How many bytes of the text are the next line of a cell of that width: whole words where they fit.
- * *skip: the spaces behind it. */
-static size_t line_bytes(const char *text, size_t width, size_t *skip)
-{
-    size_t at = 0, columns = 0, space = 0;
-    *skip = 0;
-    while (text[at] != '\0') {
-        bool begins = ((unsigned char)text[at] & 0xc0) != 0x80;
-        if (begins && columns == width)
-            break;
-        if (text[at] == ' ')
-            space = at;
-        columns += begins;
-        at++;
-    }
-    if (text[at] == '\0')
-        return at;
-    if (text[at] != ' ' && space > 0)
-        at = space;
-    while (text[at + *skip] == ' ')
-        ++*skip;
-    return at;
-}
-
 /* One row; a cell that is longer than its column goes on in the next line. */
 static void print_row(FILE *out, const struct columns *cols, const char **text)
 {
@@ -166,10 +134,10 @@ static void print_row(FILE *out, const struct columns *cols, const char **text)
         size_t behind = 0; /* spaces that are due before the next text */
         more = false;
         for (size_t i = 0; i < cols->count; i++) {
-            size_t skip, len = line_bytes(text[i], cols->width[i], &skip);
+            size_t skip, len = wrap_line(text[i], cols->width[i], false, &skip);
             if (len > 0)
                 fprintf(out, "%*s%.*s", (int)behind, "", (int)len, text[i]);
-            behind = (len > 0 ? 0 : behind) + cols->width[i] + GAP - width_of_slice(text[i], len);
+            behind = (len > 0 ? 0 : behind) + cols->width[i] + GAP - wrap_width(text[i], len);
             text[i] += len + skip;
             more = more || *text[i] != '\0';
         }
@@ -177,25 +145,31 @@ static void print_row(FILE *out, const struct columns *cols, const char **text)
     }
 }
 
-/* Takes width from the widest columns until the table fits. */
-static void fit(struct columns *cols, size_t terminal)
+static size_t table_width(const struct columns *cols)
 {
-    for (;;) {
-        size_t sum = 0, widest = 0;
-        for (size_t i = 0; i < cols->count; i++) {
-            sum += cols->width[i] + (i > 0 ? GAP : 0);
-            widest = cols->width[i] > cols->width[widest] ? i : widest;
-        }
-        if (sum <= terminal || cols->width[widest] <= COLUMN_WIDTH_MIN)
-            return;
-        cols->width[widest]--;
-    }
+    size_t sum = 0;
+    for (size_t i = 0; i < cols->count; i++)
+        sum += cols->width[i] + (i > 0 ? GAP : 0);
+    return sum;
 }
 
-static void print_table(FILE *out, struct columns *cols, const json_t *rows, struct arena *arena)
+/* Takes width from the widest columns until the table fits; false: it cannot. */
+static bool fit(struct columns *cols, size_t terminal)
 {
-    const char *text[COLUMNS_MAX];
-    struct winsize size;
+    while (table_width(cols) > terminal) {
+        size_t widest = 0;
+        for (size_t i = 0; i < cols->count; i++)
+            widest = cols->width[i] > cols->width[widest] ? i : widest;
+        if (cols->width[widest] <= COLUMN_WIDTH_MIN)
+            return false;
+        cols->width[widest]--;
+    }
+    return true;
+}
+
+/* As wide as their texts. */
+static void measure(struct columns *cols, const json_t *rows, struct arena *arena)
+{
     for (size_t i = 0; i < cols->count; i++) {
         cols->width[i] = width_of(heading(arena, cols->name[i]));
         for (size_t r = 0; r < json_array_size(rows); r++) {
@@ -203,8 +177,12 @@ static void print_table(FILE *out, struct columns *cols, const json_t *rows, str
             cols->width[i] = width > cols->width[i] ? width : cols->width[i];
         }
     }
-    if (isatty(fileno(out)) && ioctl(fileno(out), TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
-        fit(cols, size.ws_col);
+}
+
+static void print_table(FILE *out, const struct columns *cols, const json_t *rows,
+                        struct arena *arena)
+{
+    const char *text[COLUMNS_MAX];
     for (size_t i = 0; i < cols->count; i++)
         text[i] = heading(arena, cols->name[i]);
     print_row(out, cols, text);
@@ -215,7 +193,8 @@ static void print_table(FILE *out, struct columns *cols, const json_t *rows, str
     }
 }
 
-static void print_fields(FILE *out, const struct columns *cols, const json_t *row,
+/* Each field in lines of its own, and an empty line between rows. */
+static void print_fields(FILE *out, const struct columns *cols, const json_t *rows, size_t terminal,
                          struct arena *arena)
 {
     size_t width = 0;
@@ -223,9 +202,32 @@ static void print_fields(FILE *out, const struct columns *cols, const json_t *ro
         size_t one = width_of(heading(arena, cols->name[i]));
         width = one > width ? one : width;
     }
-    for (size_t i = 0; i < cols->count; i++)
-        fprintf(out, "%-*s%s\n", (int)width + GAP, heading(arena, cols->name[i]),
-                shown(arena, row, cols->name[i]));
+    for (size_t r = 0; r < json_array_size(rows); r++) {
+        fputs(r > 0 ? "\n" : "", out);
+        for (size_t i = 0; i < cols->count; i++) {
+            fprintf(out, "%-*s", (int)width + GAP, heading(arena, cols->name[i]));
+            wrap_print(out, shown(arena, json_array_get(rows, r), cols->name[i]), width + GAP,
+                       terminal);
+        }
+    }
+}
+
+/* A row alone that does not fit is shown as its fields: a link in it can then be copied. So are
+ * several rows that do not fit even with narrow columns. */
+static void print_rows(FILE *out, const struct command *c, const json_t *rows, struct arena *arena)
+{
+    struct columns cols = { .count = 0 };
+    struct winsize size;
+    size_t terminal = SIZE_MAX;
+    choose_columns(&cols, c, json_array_get(rows, 0));
+    measure(&cols, rows, arena);
+    if (isatty(fileno(out)) && ioctl(fileno(out), TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
+        terminal = size.ws_col;
+    bool alone = json_array_size(rows) == 1;
+    if (alone ? c->columns != NULL && table_width(&cols) <= terminal : fit(&cols, terminal))
+        print_table(out, &cols, rows, arena);
+    else
+        print_fields(out, &cols, rows, terminal, arena);
 }
 
 static void print_quoted(FILE *out, const char *text, bool formula)
@@ -266,14 +268,9 @@ void render_reply(FILE *out, const struct command *c, const json_t *reply)
 {
     struct arena *arena = arena_create(0);
     const json_t *rows = json_object_get(reply, "rows"), *text = json_object_get(reply, "text");
-    struct columns cols = { .count = 0 };
     size_t count = json_array_size(rows);
     if (count > 0)
-        choose_columns(&cols, c, json_array_get(rows, 0));
-    if (count == 1 && c->columns == NULL)
-        print_fields(out, &cols, json_array_get(rows, 0), arena);
-    else if (cols.count > 0)
-        print_table(out, &cols, rows, arena);
+        print_rows(out, c, rows, arena);
     size_t len = json_string_length(text);
     if (len > 0) {
         const char *said = printable(arena, (slice){ json_string_value(text), len }, "\n\t");

@@ -26,6 +26,13 @@ static const struct command *find_command(char **argv, size_t count, struct aren
     return c;
 }
 
+static slice first_word(const struct command *c)
+{
+    slice first, rest;
+    slice_cut(slice_of(c->name), ' ', &first, &rest);
+    return first;
+}
+
 static enum err unknown_own_option(const char *found, struct why *why)
 {
     static const char *const own[] = { "--socket", "--config", "--json", "--csv",
@@ -39,14 +46,57 @@ static enum err unknown_own_option(const char *found, struct why *why)
     return E_SYNTAX;
 }
 
-/* What the words have in common with the names of commands: those that begin with the first word,
+/* How many of the words are the beginning of a command's name if "-" and " " mean the same; *whole:
+ * they are all of it. */
+static size_t words_shared(const char *name, char **argv, size_t count, bool *whole)
+{
+    size_t used = 0;
+    *whole = false;
+    while (used < count && *name != '\0') {
+        size_t len = strlen(argv[used]);
+        for (size_t i = 0; i < len; i++) {
+            if (name[i] != argv[used][i] && !(name[i] == ' ' && argv[used][i] == '-'))
+                return used;
+        }
+        if (name[len] != '\0' && name[len] != ' ' && name[len] != '-')
+            return used;
+        *whole = name[len] == '\0';
+        name += len + !*whole;
+        used++;
+    }
+    return used;
+}
+
+/* The commands that begin with these words, and the one whose name they are with other blanks. */
+struct shared {
+    size_t words;
+    const char *names;          /* "room-alias add, room-alias del" */
+    const struct command *same; /* NULL: none */
+};
+
+static struct shared find_shared(char **argv, size_t count, struct arena *arena)
+{
+    struct shared s = { 1, "", NULL };
+    for (const struct command *c = command_first(); c != NULL; c = c->next) {
+        bool whole, first = count > 0 && slice_is(first_word(c), argv[0]);
+        size_t words = words_shared(c->name, argv, count, &whole);
+        if (words > s.words)
+            s = (struct shared){ words, "", NULL };
+        if (whole && words == s.words)
+            s.same = c;
+        if (words == s.words && (words > 1 || first))
+            s.names = arena_printf(arena, "%s%s%s", s.names, *s.names != '\0' ? ", " : "", c->name);
+    }
+    return s;
+}
+
+/* What the words have in common with the names of commands: those that begin with the same words,
  * and the one that was probably meant. */
 static enum err no_command(char **argv, size_t count, struct arena *arena, struct why *why)
 {
     const char *found = count == 0   ? "nothing"
                         : count == 1 ? argv[0]
                                      : arena_printf(arena, "%s %s", argv[0], argv[1]);
-    const char *group = "";
     struct similar two, one;
     if (count > 0 && strncmp(argv[0], "--", 2) == 0)
         return unknown_own_option(argv[0], why);
@@ -55,22 +105,24 @@ static enum err no_command(char **argv, size_t count, struct arena *arena, struc
                 argv[0]);
         return E_SYNTAX;
     }
+    struct shared shared = find_shared(argv, count, arena);
+    if (shared.same != NULL) {
+        why_set(why, "found \"%.64s\"; did you mean %s?", found, shared.same->name);
+        return E_SYNTAX;
+    }
     similar_init(&two, slice_of(found));
     similar_init(&one, slice_of(count > 0 ? argv[0] : ""));
     for (const struct command *c = command_first(); count > 0 && c != NULL; c = c->next) {
-        slice first, rest;
-        slice_cut(slice_of(c->name), ' ', &first, &rest);
-        if (slice_is(first, argv[0]))
-            group = arena_printf(arena, "%s%s%s", group, *group != '\0' ? ", " : "", c->name);
         similar_try(&two, slice_of(c->name));
-        similar_try(&one, first);
+        similar_try(&one, first_word(c));
     }
-    if (two.best.ptr == NULL && *group == '\0')
+    bool group = *shared.names != '\0';
+    if (two.best.ptr == NULL && !group)
         two = one;
-    if (count == 1 && *group != '\0') /* all that begin with it are named */
+    if (group && count == shared.words) /* all that begin with it are named */
         similar_init(&two, (slice){ 0 });
     why_set(why, "found \"%.64s\", allowed %s%s", found,
-            *group != '\0' ? group : "a command; `musterctl help` lists them",
+            group ? shared.names : "a command; `musterctl help` lists them",
             similar_text(&two).text);
     return E_SYNTAX;
 }
@@ -141,7 +193,8 @@ static enum err add_positional(struct words *w, size_t number, const char *value
 {
     const struct command_arg *a = find_positional(w->command, number);
     if (a == NULL) {
-        why_set(why, "%s: found one argument too many: \"%.64s\"", w->command->name, value);
+        why_set(why, "%s: found one argument too many: \"%.64s\"%s", w->command->name, value,
+                w->meant != NULL ? arena_printf(arena, "; did you mean %s?", w->meant) : "");
         return E_SYNTAX;
     }
     return add(w, a, absolute(a, value, arena), why);
@@ -182,6 +235,8 @@ enum err words_parse(struct words *w, char **argv, size_t count, struct arena *a
     *w = (struct words){ .command = find_command(argv, count, arena, &at) };
     if (w->command == NULL)
         return no_command(argv, count, arena, why);
+    const struct command *same = find_shared(argv, count, arena).same;
+    w->meant = same != NULL && same != w->command ? same->name : NULL;
     while (at < count) {
         const char *word = argv[at];
         size_t used = 1;

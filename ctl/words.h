@@ -9,6 +9,7 @@ struct words {
     slice names[COMMAND_ARGS_MAX], values[COMMAND_ARGS_MAX];
     size_t count;
     bool secret_from_stdin; /* --stdin was given */
+    const char *meant; /* name of another command that the words may be meant to be; NULL: none */
 };
 
 /* `arena` keeps what is not in argv. E_SYNTAX: the sentence in `why` says what is wrong. */

@@ -84,7 +84,7 @@ def test_a_room_goes_into_a_file(server, cave):
     assert found[4] == {"type": "hat", "jid": "bob@localhost", "uri": "urn:x:hat#cook",
                         "title": "Cook & <taster>"}
     assert "iVBORw==" in found[5]["vcard"]
-    assert said == f"3 affiliations and {messages} messages were written"
+    assert said == f"written: affiliations 3, messages {messages}"
     assert found[0]["jid"] == CAVE and found[0]["creator"] == "alice@localhost"
     assert found[0]["config"]["name"] == "Witches & others"
     assert "Fire burn" in found[0]["subject"]
@@ -107,7 +107,7 @@ def test_and_comes_back_as_it_was(server, cave):
     assert "there is such a room; nothing was changed" in refusal(server, "room", "import", path)
     server.ctl("room", "destroy", CAVE)
     assert server.ctl("room", "import", path)["text"] == (
-        f"room {CAVE} imported: 3 affiliations, {len(before)} messages")
+        f"room {CAVE} imported: affiliations 3, messages {len(before)}")
     # it is there at once, with the same history and the same ids of its occupants
     again = server.client("bob", "b")
     entered = cave.enter(again, "secondwitch", history={"maxstanzas": 5})
@@ -310,7 +310,7 @@ def test_a_room_that_is_destroyed_while_it_is_written(server):
         server.ctl("room", "destroy", CAVE)
         out, err = export_run.communicate()
     if export_run.returncode == 0:  # it was the faster one
-        assert "3000 messages" in out and lines(path)[-1]["messages"] == 3000
+        assert "messages 3000" in out and lines(path)[-1]["messages"] == 3000
     else:
         assert "was destroyed meanwhile; no file was written" in err and not path.exists()
 
@@ -325,7 +325,7 @@ def test_a_long_list_of_members(server):
     path.write_text("".join(json.dumps(line) + "\n" for line in (
         head[0], *people, {"type": "end", "affiliations": len(people), "messages": 0})))
     server.ctl("room", "destroy", CAVE)
-    assert "imported: 10001 affiliations" in server.ctl("room", "import", path)["text"]
+    assert "imported: affiliations 10001" in server.ctl("room", "import", path)["text"]
     server.restart()
     rows = server.rows("room", "affiliations", CAVE)
     assert {(r["jid"], r["reason"]) for r in rows if r["affiliation"] == "member"} == \

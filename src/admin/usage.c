@@ -34,13 +34,19 @@ void usage_arg(struct buf *out, const struct command_arg *a)
     }
 }
 
+void usage_part(struct buf *out, const struct command_arg *a)
+{
+    bool required = a->kind == ARG_POSITIONAL;
+    buf_printf(out, "%s", required ? "" : "[");
+    usage_arg(out, a);
+    buf_printf(out, "%s", required ? "" : "]");
+}
+
 void usage_line(struct buf *out, const struct command *c)
 {
     buf_printf(out, "%s", c->name);
     for (const struct command_arg *a = c->args; a != NULL && a->name != NULL; a++) {
-        bool required = a->kind == ARG_POSITIONAL;
-        buf_printf(out, " %s", required ? "" : "[");
-        usage_arg(out, a);
-        buf_printf(out, "%s", required ? "" : "]");
+        buf_lit(out, " ");
+        usage_part(out, a);
     }
 }

@@ -7,5 +7,7 @@ struct command_arg;
 
 /* "user add JID [--password PASSWORD]" */
 void usage_line(struct buf *out, const struct command *c);
+/* "JID" or "[--password PASSWORD]", as it stands in usage_line() */
+void usage_part(struct buf *out, const struct command_arg *a);
 /* "JID" or "--password PASSWORD" */
 void usage_arg(struct buf *out, const struct command_arg *a);

@@ -281,7 +281,7 @@ static void page(void *arg, enum err e, const struct credentials_row *rows, uint
 {
     struct task *t = arg;
     if (e != OK) {
-        command_fail(t->call, e, "sent to %lld accounts; the others could not be read",
+        command_fail(t->call, e, "accounts that it was sent to: %lld; the others could not be read",
                      (long long)t->told);
         return;
     }
@@ -292,7 +292,7 @@ static void page(void *arg, enum err e, const struct credentials_row *rows, uint
         t->told++;
     }
     if (count < CREDENTIALS_PAGE_MAX) {
-        command_done(t->call, "sent to %lld accounts", (long long)t->told);
+        command_done(t->call, "accounts that it was sent to: %lld", (long long)t->told);
         return;
     }
     t->after = slice_cstr(t->call->arena, rows[count - 1].jid);

@@ -72,10 +72,9 @@ static void finish(struct pass *p, enum store_result r)
     uint32_t removed = p->removed;
     p->under_way = false;
     if (call != NULL && r == STORE_OK)
-        command_done(call, "%u messages were deleted", removed);
+        command_done(call, "messages deleted: %u", removed);
     else if (call != NULL)
-        command_fail(call, E_DOWN, "the database does not answer; %u messages were deleted",
-                     removed);
+        command_fail(call, E_DOWN, "the database does not answer; messages deleted: %u", removed);
 }
 
 static void next_step(struct timer *t, struct loop *loop)

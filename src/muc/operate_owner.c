@@ -185,6 +185,6 @@ struct command room_owner_command = {
     .args = owner_args,
     .run = run_owner,
     .doc = "Gives rooms a new owner: makes one of their members an owner, for one or many "
-           "persistent rooms at once. Use it if the only owner has left, or if the rooms get a new "
-           "owner. All rooms are checked before the first is changed.",
+           "persistent rooms at once. Use it if the only owner has left. All rooms "
+           "are checked before the first is changed.",
 };

@@ -177,12 +177,12 @@ static void written(struct work *w)
     }
     if (x->skipped > 0)
         command_done(x->call,
-                     "%llu affiliations and %llu messages were written; %llu messages "
-                     "cannot be",
+                     "written: affiliations %llu, messages %llu; messages that cannot be "
+                     "written: %llu",
                      (unsigned long long)x->people, (unsigned long long)x->messages,
                      (unsigned long long)x->skipped);
     else
-        command_done(x->call, "%llu affiliations and %llu messages were written",
+        command_done(x->call, "written: affiliations %llu, messages %llu",
                      (unsigned long long)x->people, (unsigned long long)x->messages);
     export_free(x);
 }

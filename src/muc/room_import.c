@@ -434,7 +434,7 @@ static void committed(void *arg, enum store_result result, const struct store_ba
         metric_add(&rooms_persistent_metric, 1);
         log_info(&log_muc, LOG_EV("room.imported"), LOG_S("room", x->room.jid),
                  LOG_I("messages", x->messages));
-        command_done(x->call, "room %.*s imported: %llu affiliations, %llu messages",
+        command_done(x->call, "room %.*s imported: affiliations %llu, messages %llu",
                      SLICE_ARG(x->room.jid), (unsigned long long)x->affiliations,
                      (unsigned long long)x->messages);
         room_unpin(r);

@@ -1,0 +1,216 @@
+"""What musterctl shows on a terminal of 80 columns: tables, fields, links and help."""
+import contextlib
+import fcntl
+import json
+import os
+import pty
+import re
+import select
+import socket
+import struct
+import subprocess
+import termios
+import threading
+
+import pytest
+
+from muster.client import TIMEOUT
+from muster.server import MUSTERCTL, MUSTERD, ROOT
+
+WIDTH = 80
+LINK = "xmpp:example.org?register;preauth=" + "k3Yw0rd" * 12
+ADDRESS = "maximilian.power@department.example.org"
+SENTENCE = "The database refuses statements, because its disk is full, and nothing is stored."
+
+
+def on_terminal(control, *args, width=WIDTH):
+    """The lines that it shows on a terminal of that width, without the spaces at their ends."""
+    pid, master = pty.fork()
+    if pid == 0:
+        os.execv(MUSTERCTL, [str(MUSTERCTL), "--socket", str(control), "--yes", *args])
+    fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", 40, width, 0, 0))
+    shown = b""
+    while select.select([master], [], [], 3 * TIMEOUT)[0]:
+        try:
+            shown += os.read(master, 65536)
+        except OSError:
+            break
+    os.close(master)
+    os.waitpid(pid, 0)
+    return [line.rstrip() for line in shown.decode().splitlines()]
+
+
+class Answering:
+    """A control socket where each command is answered with these rows."""
+
+    def __init__(self, folder):
+        self.rows = []
+        self.path = folder / "answering.sock"
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(str(self.path))
+        self.listener.listen()
+        self.thread = threading.Thread(target=self._serve)
+        self.thread.start()
+
+    def _serve(self):
+        with contextlib.suppress(OSError):
+            while True:
+                with self.listener.accept()[0] as peer:
+                    if peer.recv(65536):
+                        answer = json.dumps({"ok": True, "rows": self.rows})
+                        peer.sendall(answer.encode() + b"\n")
+
+    def close(self):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+        self.thread.join(TIMEOUT)
+
+
+@pytest.fixture
+def answering(tmp_path):
+    it = Answering(tmp_path)
+    yield it
+    it.close()
+
+
+def tables():
+    """Every command and the columns of its table; none where its answer says them."""
+    known = subprocess.run([MUSTERD, "--dump-docs", "commands"], capture_output=True, text=True,
+                           check=True, timeout=TIMEOUT).stdout
+    sources = {path: path.read_text() for path in (ROOT / "src").rglob("*.c")
+               if not path.name.endswith(("_test.c", "_fuzz.c"))}
+    columns = re.compile(r"\.columns\s*=\s*(?:\(const char \*const\[\]\))?(\{[^}]*\}|\w+)")
+    for name in re.findall(r"^## (.*)", known, re.MULTILINE):
+        row = re.compile(rf'\.name = "{name}",.*?^(?:\}};|    \}},)', re.MULTILINE | re.DOTALL)
+        of = [(found[0], text) for text in sources.values() for found in row.finditer(text)
+              if ".run = " in found[0]]
+        assert len(of) == 1, (name, len(of))
+        found = columns.search(of[0][0])
+        if found and not found[1].startswith("{"):
+            found = re.search(rf"{found[1]}\[\] = (\{{[^}}]*\}})", of[0][1])
+        yield name, re.findall(r'"([\w-]+)"', found[1]) if found else []
+
+
+def arguments(name):
+    """Values for what the command must be given."""
+    done = subprocess.run([MUSTERCTL, "help", *name.split()], capture_output=True, text=True,
+                          check=True, timeout=TIMEOUT)
+    usage = " ".join(done.stdout.split("\n\n")[0].split()).removeprefix("Usage: musterctl " + name)
+    secret = ["--password", "longenough"] if "[--password PASSWORD]" in usage else []
+    if "[--secret SECRET]" in usage:
+        secret = ["--secret", "longenough"]
+    needed = re.sub(r"\[[^]]*\]", "", usage).split()
+    return [word.split("|")[0] if "|" in word else "1" for word in needed] + secret
+
+
+TABLES = list(tables())
+
+
+def test_the_tables_are_found():
+    assert len(TABLES) > 60 and sum(1 for _, columns in TABLES if columns) > 25
+
+
+def value(column):
+    if column.endswith(("_s", "_kib")) or column in ("occupants", "messages", "bytes", "errors"):
+        return 1234567
+    if column in ("uri", "landing-url"):
+        return LINK
+    if column in ("text", "detail", "action", "help", "meaning", "description"):
+        return SENTENCE
+    return "2026-01-02T03:04:05.678901Z" if column in ("created", "since", "at") else ADDRESS
+
+
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("letter", sorted({name[0] for name, _ in TABLES}))
+def test_every_table_fits(answering, letter, count):
+    """Only a single word that is longer than the line makes a line longer, and is whole then."""
+    for name, columns in TABLES:
+        if name[0] != letter:
+            continue
+        columns = columns or ["jid", "link", "text", "messages"]
+        row = {column: LINK if column == "link" else value(column) for column in columns}
+        answering.rows = [row] * count
+        shown = on_terminal(answering.path, *name.split(), *arguments(name))
+        assert len(shown) > count, (name, shown)
+        for line in shown:
+            assert len(line) <= WIDTH or len(line.split()[-1]) > WIDTH - 20, (name, line)
+        whole = [text for text in row.values() if isinstance(text, str) and text[0] != "2"]
+        if count == 1:
+            assert set(" ".join(whole).split()) <= set(" ".join(shown).split()), (name, shown)
+
+
+def test_a_row_that_does_not_fit_is_shown_as_fields(answering):
+    answering.rows = [{"uri": LINK, "landing-url": "https://example.org/i/1", "expire": "never"}]
+    assert on_terminal(answering.path, "user", "invite") == [
+        f"uri          {LINK}", "landing-url  https://example.org/i/1", "expire       never"]
+    answering.rows *= 2
+    assert len(on_terminal(answering.path, "user", "invite", width=300)) == 3  # with its heading
+
+
+def test_rows_that_do_not_fit_are_shown_as_fields_one_after_the_other(answering):
+    columns = dict(TABLES)["room report"]
+    answering.rows = [{column: ADDRESS + str(number) for column in columns} for number in (1, 2)]
+    shown = on_terminal(answering.path, "room", "report")
+    assert shown[0].split() == ["jid", ADDRESS + "1"]
+    assert shown[len(columns)] == "" and shown[-1].split() == ["messages", ADDRESS + "2"]
+    assert len(shown) == 2 * len(columns) + 1
+
+
+def test_what_is_no_terminal_gets_one_line_a_row(answering):
+    columns = dict(TABLES)["room report"]
+    answering.rows = [{column: ADDRESS for column in columns}] * 2
+    done = subprocess.run([MUSTERCTL, "--socket", answering.path, "room", "report"],
+                          capture_output=True, text=True, check=True, timeout=TIMEOUT)
+    assert len(done.stdout.splitlines()) == 3
+
+
+def test_the_links_of_an_invitation_can_be_copied(make_server):
+    server = make_server(settings={"invite.enabled": "on"})
+    shown = on_terminal(server.control, "user", "invite")
+    links = [line.split()[-1] for line in shown if "://" in line or "xmpp:" in line]
+    assert len(links) == 2 and all("invite" in link or "preauth" in link for link in links), shown
+
+
+def test_help_fits():
+    for what in sorted({name for name, _ in TABLES} | {name.split()[0] for name, _ in TABLES}):
+        done = subprocess.run([MUSTERCTL, "help", *what.split()], capture_output=True, text=True,
+                              check=True, timeout=TIMEOUT)
+        for line in done.stdout.splitlines():
+            assert len(line) <= WIDTH, (what, line)
+            assert not re.match(r"  --[a-z-]+ [a-z|-]+\|[a-z-]+ \w", line), (what, line)
+
+
+def refused(*words):
+    done = subprocess.run([MUSTERCTL, *words], capture_output=True, text=True, check=False,
+                          timeout=TIMEOUT)
+    assert done.returncode == 2
+    return done.stderr
+
+
+@pytest.mark.parametrize("joined", [" ", "-"])
+def test_words_that_are_joined_in_another_way(joined):
+    """`room alias list` and `user-add` are understood, whatever follows."""
+    for name, _ in TABLES:
+        typed = joined.join(re.split("[ -]", name)).split()
+        if typed != name.split():
+            said = refused(*typed, "alice@example.org")
+            assert said.endswith(f"did you mean {name}?\n"), (typed, said)
+    assert refused(*joined.join(["room", "alias", "list"]).split()).endswith(
+        "did you mean room-alias list?\n")
+
+
+def test_a_group_whose_words_are_joined_in_another_way():
+    assert 'found "room alias", allowed room-alias add, room-alias del, ' \
+        in refused("room", "alias")
+
+
+def test_counts_are_not_followed_by_a_plural():
+    """"1 messages were deleted": what a command says has the number behind the word, or both forms
+    of it."""
+    calls = re.compile(r'command_done\([\w>.-]+,\s*((?:"[^"]*"\s*(?:PRI\w+\s*)?)+)')
+    texts = [text for path in (ROOT / "src").rglob("*.c") for text in calls.findall(
+        path.read_text())]
+    assert len(texts) > 60
+    for text in texts:
+        whole = re.sub(r'"\s*(?:PRI\w+)?\s*"', "", text)
+        assert not re.search(r"%(?:ll)?[ud] (?!s\b)[a-z]+s\b(?!, of which)", whole), whole
