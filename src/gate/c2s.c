@@ -15,10 +15,11 @@
 #include "gate/c2s_sasl2.h"
 #include "gate/component.h"
 #include "gate/proxy65.h"
+#include "home/message.h"
 #include "home/node.h"
 #include "http/server.h"
 #include "im/budget.h"
-#include "im/frames.h"
+#include "im/link.h"
 #include "im/session.h"
 #include "im/session_queue.h"
 #include "io/conn.h"
@@ -222,7 +223,7 @@ void stream_session_gone(struct stream *s, enum session_end why)
     if (session != NULL)
         session_up(session, &up);
     else if (id != 0)
-        session_up_remote(s->worker, s->id, s->session_node, id, &up);
+        link_send_up(s->worker, s->id, s->session_node, id, &up);
 }
 
 void stream_close(struct stream *s, slice last)
@@ -699,6 +700,10 @@ static void accepted(struct loop *loop, int fd, const struct sockaddr *peer, voi
 
 /* Migration: the connection, its TLS object and unread bytes go to the home of the account. */
 
+struct arrive {
+    void *stream;
+};
+
 bool stream_migrate(struct stream *s)
 {
     struct worker *w = s->worker;
@@ -714,13 +719,14 @@ bool stream_migrate(struct stream *s)
     conn_detach(s->conn);
     s->worker = NULL;
     g->moved = true;
-    frame_send_arrive(w, home, s);
+    home_send_to(w, 0, home, &arrive_message, &(struct arrive){ s });
     return true;
 }
 
-static void gate_arrive(struct worker *w, void *conn)
+static void arrive_run(struct worker *w, void *message, const struct message_from *from)
 {
-    struct stream *s = conn;
+    struct stream *s = ((const struct arrive *)message)->stream;
+    (void)from;
     stream_adopt(w, s);
     stream_timer(s);
     conn_attach(s->conn, w->loop);
@@ -729,6 +735,16 @@ static void gate_arrive(struct worker *w, void *conn)
     else if (s->state == STREAM_COMPLETING)
         sasl2_arrived(s);
 }
+
+static const struct message_field arrive_fields[] = { F_LOCAL(struct arrive, stream), { 0 } };
+const struct message_row arrive_message = {
+    .id = 11,
+    .scope = MESSAGE_PROCESS,
+    .name = "arrive",
+    .size = sizeof(struct arrive),
+    .fields = arrive_fields,
+    .run = arrive_run,
+};
 
 /* Start and stop of a worker's part. */
 
@@ -840,8 +856,8 @@ static size_t gate_output(const struct stream *s)
     return s->conn != NULL ? conn_output_bytes(s->conn) : bosh_output(s->bosh);
 }
 
-const struct gate_ops c2s_gate = { gate_start,  gate_open,   gate_stop,     gate_idle,   bound_down,
-                                   gate_output, gate_arrive, gate_pressure, gate_remote, gate_end };
+const struct gate_ops c2s_gate = { gate_start,  gate_open,     gate_stop,   gate_idle, bound_down,
+                                   gate_output, gate_pressure, gate_remote, gate_end };
 
 enum err c2s_create(struct c2s **out, const struct c2s_listen *listens, size_t count,
                     struct tls_ctx *tls, struct why *why)

@@ -12,6 +12,7 @@
 #include "home/node.h"
 #include "im/feature.h"
 #include "im/gate.h"
+#include "im/link.h"
 #include "im/session.h"
 #include "io/conn.h"
 #include "xmpp/ns.h"
@@ -139,7 +140,7 @@ static void to_session(struct stream *s, const struct up *up)
     if (s->session != NULL)
         session_up(s->session, up);
     else if (s->session_id != 0)
-        session_up_remote(s->worker, s->id, s->session_node, s->session_id, up);
+        link_send_up(s->worker, s->id, s->session_node, s->session_id, up);
 }
 
 /* RFC 6120 §8.1.2.1: a `from` must be the client's own. */

@@ -127,6 +127,7 @@ struct c2s {
     struct peers peers; /* with a lock of its own: for c2s.connections-per-address */
 };
 
+extern const struct message_row arrive_message; /* a stream moves to the home of its account */
 extern struct log_area log_c2s;
 
 struct c2s *stream_c2s(const struct stream *s);

@@ -243,4 +243,5 @@ const struct feature c2s_feature = {
     .metrics = metrics,
     .logs = logs,
     .iq = rules,
+    .messages = (const struct message_row *const[]){ &arrive_message, NULL },
 };

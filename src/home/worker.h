@@ -32,6 +32,8 @@ struct worker {
     struct map sessions;  /* struct session by id (8 bytes) */
     struct map asks;      /* of im/ask.c: requests of the server that wait for answers */
     struct map joins;     /* of im/ticket_join.c: by id */
+    struct map questions; /* of home/question.c: by id (4 bytes) */
+    uint32_t question;    /* the last id */
     struct map remotes;   /* of im/remote.c: domains of components */
     struct map streams;   /* of the gate: by stream id; for streams whose session lives elsewhere */
     uint64_t next_id;     /* ids of sessions and streams: counter << 16 | index */

@@ -4,11 +4,11 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/metric.h"
+#include "home/message.h"
 #include "home/node.h"
 #include "home/worker.h"
 #include "im/account.h"
 #include "im/feature.h"
-#include "im/frames.h"
 #include "im/presence.h"
 #include "im/router.h"
 #include "im/session_queue.h"
@@ -53,11 +53,11 @@ struct crowds {
 
 static unsigned worker_slot, session_slot;
 
-/* What the home of a room says to a worker: a call, or FRAME_AUDIENCE. */
+/* What the home of a room says to a worker. */
 enum op { OP_ADD, OP_SET, OP_REMOVE, OP_CLEAR, OP_SEND, OP_TELL, OP_BACK };
 
 struct word {
-    enum op op;
+    uint8_t op; /* enum op */
     slice room;
     struct audience_member m;
     struct audience_whom whom;
@@ -262,55 +262,45 @@ static void hear(struct worker *w, const struct word *word)
 
 /* Between workers. */
 
-static struct stanza *stanza_of(const struct word *word)
+static void audience_run(struct worker *w, void *message, const struct message_from *from)
 {
-    return word->op == OP_SEND || word->op == OP_TELL ? word->st : word->m.presence;
+    (void)from;
+    hear(w, message);
 }
 
-static struct frame *pack(const struct word *word)
-{
-    struct stanza *st = stanza_of(word);
-    char both[JID_MAX + AUDIENCE_BLOB_MAX];
-    size_t len = word->m.jid.len, blob_len = word->m.blob.len;
-    if (len > 0)
-        memcpy(both, word->m.jid.ptr, len);
-    if (blob_len > 0)
-        memcpy(both + len, word->m.blob.ptr, blob_len);
-    struct frame *f = frame_create(FRAME_AUDIENCE, word->room, (slice){ both, len + blob_len });
-    f->flags = (uint8_t)word->op;
-    f->num[0] = len;
-    f->num[1] = (uint64_t)word->m.seat << 8 | word->m.bits;
-    f->num[2] = (uint64_t)word->whom.only << 32 | word->whom.except;
-    f->num[3] = (uint64_t)word->whom.mask << 8 | word->whom.want;
-    f->obj = st == NULL ? NULL : stanza_ref(st);
-    return f;
-}
-
-void audience_arrived(struct worker *w, struct frame *f)
-{
-    struct stanza *st = f->obj;
-    struct word word = { .op = (enum op)f->flags,
-                         .room = f->str[0],
-                         .m = { .jid = { f->str[1].ptr, f->num[0] },
-                                .blob = slice_from(f->str[1], f->num[0]),
-                                .seat = (uint32_t)(f->num[1] >> 8),
-                                .bits = (uint8_t)f->num[1],
-                                .presence = st },
-                         .whom = { .only = (uint32_t)(f->num[2] >> 32),
-                                   .except = (uint32_t)f->num[2],
-                                   .mask = (uint8_t)(f->num[3] >> 8),
-                                   .want = (uint8_t)f->num[3] },
-                         .st = st };
-    hear(w, &word);
-    stanza_unref(&st);
-}
+static const struct message_field audience_fields[] = {
+    F_U8(struct word, op, OP_BACK),
+    F_BARE(struct word, room),
+    F_FULL_OR_NONE(struct word, m.jid),
+    F_U32(struct word, m.seat, UINT32_MAX),
+    F_U8(struct word, m.bits, UINT8_MAX),
+    F_BYTES(struct word, m.blob, AUDIENCE_BLOB_MAX),
+    F_STANZA_OR_NONE(struct word, m.presence),
+    F_U8(struct word, whom.mask, UINT8_MAX),
+    F_U8(struct word, whom.want, UINT8_MAX),
+    F_U32(struct word, whom.only, UINT32_MAX),
+    F_U32(struct word, whom.except, UINT32_MAX),
+    F_STANZA_OR_NONE(struct word, st),
+    { 0 },
+};
+static const struct message_row audience_message = {
+    .id = 10,
+    .scope = MESSAGE_PROCESS,
+    .name = "audience",
+    .size = sizeof(struct word),
+    .fields = audience_fields,
+    .run = audience_run,
+};
 
 static void say(struct worker *w, unsigned to, const struct word *word)
 {
-    if (to == w->index)
+    struct word copy;
+    if (to == w->index) {
         hear(w, word);
-    else
-        frame_send(w, 0, to, pack(word));
+        return;
+    }
+    message_copy(&audience_message, &copy, word);
+    home_send_to(w, 0, to, &audience_message, &copy);
 }
 
 /* At the home of the room. */
@@ -507,4 +497,5 @@ const struct feature audience_feature = {
     .session_save = save,
     .session_restore = restore,
     .worker_ended = worker_ended,
+    .messages = (const struct message_row *const[]){ &audience_message, NULL },
 };

@@ -19,7 +19,6 @@
 #include <stdint.h>
 
 struct feature;
-struct frame;
 struct session;
 struct stanza;
 struct worker;
@@ -72,6 +71,4 @@ slice audience_nick(const struct session *s, slice room);
  * saved. The bytes come from the database. */
 typedef void audience_back_fn(struct worker *w, slice room, const struct audience_member *m);
 
-void audience_arrived(struct worker *w,
-                      struct frame *f); /* FRAME_AUDIENCE; takes over its object */
 extern const struct feature audience_feature;

@@ -1,7 +1,8 @@
 #include "im/fan.h"
+#include "home/jids.h"
+#include "home/message.h"
 #include "home/worker.h"
 #include "im/feature.h"
-#include "im/frames.h"
 #include "im/presence.h"
 #include "im/router.h"
 
@@ -29,23 +30,26 @@ static void arrive(struct worker *w, slice bare, uint32_t number, struct stanza 
         (*fn)(w, bare, number, st, tag);
 }
 
+struct fan_sent {
+    struct stanza *st;
+    slice tag, packed; /* home/jids.h */
+};
+
 static void flush(struct fan *f, unsigned worker)
 {
     struct buf *b = &f->packed[worker];
-    frame_send_fan(f->worker, worker, f->st, f->tag, buf_slice(b));
+    struct fan_sent sent = { stanza_ref(f->st), f->tag, buf_slice(b) };
+    home_send_to(f->worker, 0, worker, &fan_message, &sent);
     buf_clear(b);
 }
 
-static void pack(struct fan *f, unsigned worker, slice bare, uint32_t number)
+static void pack(struct fan *f, unsigned worker, slice jid, uint32_t number)
 {
     struct buf *b = &f->packed[worker];
-    uint16_t len = (uint16_t)bare.len;
     if (!f->used[worker])
         buf_init(b, FAN_BYTES_MAX);
     f->used[worker] = true;
-    buf_append(b, &number, sizeof number);
-    buf_append(b, &len, sizeof len);
-    buf_add(b, bare);
+    jids_add(b, jid, number);
     if (b->len >= FAN_FRAME_BYTES)
         flush(f, worker);
 }
@@ -102,16 +106,29 @@ void fan_one(struct worker *w, struct stanza *st, slice tag, slice jid)
     fan_end(&f);
 }
 
-void fan_arrived(struct worker *w, struct stanza *st, slice tag, slice packed)
+static void fan_run(struct worker *w, void *message, const struct message_from *from)
 {
+    struct fan_sent *sent = message;
     uint32_t number;
-    uint16_t len;
-    while (packed.len >= sizeof number + sizeof len) {
-        memcpy(&number, packed.ptr, sizeof number);
-        memcpy(&len, packed.ptr + sizeof number, sizeof len);
-        packed = slice_from(packed, sizeof number + sizeof len);
-        slice bare = { packed.ptr, len < packed.len ? len : packed.len };
-        packed = slice_from(packed, len);
-        arrive(w, bare, number, st, tag);
-    }
+    slice jid;
+    (void)from;
+    while (jids_next(&sent->packed, &jid, &number))
+        arrive(w, jid, number, sent->st, sent->tag);
 }
+
+enum { FAN_TAG_MAX = 4096 };
+
+static const struct message_field fan_fields[] = {
+    F_STANZA(struct fan_sent, st),
+    F_BYTES(struct fan_sent, tag, FAN_TAG_MAX),
+    F_JIDS(struct fan_sent, packed),
+    { 0 },
+};
+const struct message_row fan_message = {
+    .id = 8,
+    .scope = MESSAGE_PROCESS,
+    .name = "fan",
+    .size = sizeof(struct fan_sent),
+    .fields = fan_fields,
+    .run = fan_run,
+};

@@ -14,6 +14,7 @@
 #include "xmpp/stanza.h"
 
 struct feature;
+struct message_row;
 struct worker;
 
 struct fan {
@@ -32,10 +33,8 @@ void fan_add_jid(struct fan *f, slice jid); /* bare or full */
 void fan_end(struct fan *f);
 void fan_one(struct worker *w, struct stanza *st, slice tag, slice jid);
 
-/* From another worker: `packed` is addresses whose home is here, each as a number of four bytes, a
- * length of two (native order) and the JID. Does not take over. */
-void fan_arrived(struct worker *w, struct stanza *st, slice tag, slice packed);
-
 /* At the home of `jid`, which may be loaded or not. Borrowed for the call. */
 typedef void fan_fn(struct worker *w, slice jid, uint32_t number, struct stanza *st, slice tag);
 void fans_set(const struct feature *const *list); /* by features_set() */
+
+extern const struct message_row fan_message; /* addresses whose home is there */

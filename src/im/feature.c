@@ -1,5 +1,6 @@
 #include "im/feature.h"
 #include "base/ensure.h"
+#include "home/message.h"
 #include "im/archive_words.h"
 #include "im/host.h"
 #include "im/iq_rules.h"
@@ -58,6 +59,22 @@ static void iq_rules_ready(const struct feature *const *list)
     abort();
 }
 
+static void messages_ready(const struct feature *const *list)
+{
+    const struct message_row *rows[MESSAGE_IDS];
+    struct why why;
+    unsigned n = 0;
+    for (; *list != NULL; list++)
+        for (const struct message_row *const *m = (*list)->messages; m != NULL && *m != NULL; m++) {
+            ensure(n < MESSAGE_IDS);
+            rows[n++] = *m;
+        }
+    if (messages_set(rows, n, &why))
+        return;
+    fprintf(stderr, "%s\n", why.text);
+    abort();
+}
+
 void features_set(const struct feature *const *list)
 {
     unsigned n = 0;
@@ -66,6 +83,7 @@ void features_set(const struct feature *const *list)
     ensure(n <= FEATURES_MAX);
     gather_members(list);
     iq_rules_ready(list);
+    messages_ready(list);
     stages_set(list);
     hosts_set(list);
     fans_set(list);

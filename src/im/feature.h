@@ -18,6 +18,7 @@ struct command_form;
 struct http_route;
 struct host;
 struct log_area;
+struct message_row;
 struct metric;
 struct session;
 struct setting;
@@ -78,9 +79,10 @@ struct feature {
     const struct bind2_rule *bind2; /* ended by { 0 } */
     const struct disco_form *form;  /* NULL: none */
     const struct store_schema *schema;
-    const struct archive_words *words; /* full text: im/archive_words.h; NULL: none */
-    const struct http_route *http;     /* ended by { 0 }; see http/server.h */
-    struct setting *const *settings;   /* NULL-terminated, like those below */
+    const struct message_row *const *messages; /* NULL-terminated: home/message.h */
+    const struct archive_words *words;         /* full text: im/archive_words.h; NULL: none */
+    const struct http_route *http;             /* ended by { 0 }; see http/server.h */
+    struct setting *const *settings;           /* NULL-terminated, like those below */
     struct command *const *commands;
     const struct command_form *command_forms; /* ended by { 0 } */
     struct metric *const *metrics;

@@ -6,7 +6,6 @@
 #include "im/session.h"
 #include "xmpp/stanza_error.h"
 
-struct frame;
 struct stream;
 struct worker;
 
@@ -44,9 +43,8 @@ struct gate_ops {
         struct worker *w); /* no more accepts and reads; closes streams with system-shutdown */
     bool (*idle)(struct worker *w); /* after stop: all connections are gone */
     void (*down)(struct stream *s, const struct down *d);
-    size_t (*output)(const struct stream *s);     /* bytes that wait for its client; may be NULL */
-    void (*arrive)(struct worker *w, void *conn); /* a connection that migrated to this worker */
-    void (*pressure)(struct worker *w, bool on);  /* the mesh is full: reading stops or goes on */
+    size_t (*output)(const struct stream *s);    /* bytes that wait for its client; may be NULL */
+    void (*pressure)(struct worker *w, bool on); /* the mesh is full: reading stops or goes on */
     /* For a link of this worker (im/remote.h). Takes over st. NULL: there are no links. */
     void (*remote)(struct worker *w, uint64_t link, struct stanza *st);
     void (*end)(struct worker *w); /* after the loops have ended: frees */

@@ -6,7 +6,9 @@
 #include "base/rand.h"
 #include "bus/bus.h"
 #include "codec/xml_read.h"
+#include "home/message.h"
 #include "home/node.h"
+#include "home/question.h"
 #include "home/worker.h"
 #include "im/account.h"
 #include "im/archive.h"
@@ -14,7 +16,6 @@
 #include "im/ask.h"
 #include "im/budget.h"
 #include "im/feature.h"
-#include "im/frames.h"
 #include "im/gate.h"
 #include "im/host.h"
 #include "im/presence.h"
@@ -52,11 +53,12 @@ static void worker_init(struct worker *w, struct node *n, unsigned index)
     remote_init(w);
     asks_init(w);
     ticket_joins_init(w);
+    questions_init(w);
     list_init(&w->idle);
     list_init(&w->acks);
     list_init(&w->endings);
     budget_init(w);
-    w->port = mesh_attach(n->mesh, index, w->loop, frames_deliver, on_pressure, w);
+    w->port = mesh_attach(n->mesh, index, w->loop, messages_deliver, on_pressure, w);
 }
 
 enum err node_create(struct node **out, const struct node_conf *conf, struct why *why)
@@ -290,10 +292,11 @@ void node_destroy(struct node **pn)
         map_fini(&w->sessions);
         remote_fini(w);
         ticket_joins_fini(w);
+        questions_fini(w);
         xml_work_destroy(&w->xml);
     }
     throttle_destroy(&n->throttle);
-    mesh_destroy(&n->mesh, frames_drop);
+    mesh_destroy(&n->mesh, messages_drop);
     host_domains_forget();
     mem_free(&n->workers);
     mem_free(&n);

@@ -10,7 +10,7 @@
 
 #include "base/buf.h"
 #include "bus/bus_local.h"
-#include "im/frames_wire.h"
+#include "home/message.h"
 #include "im/test_live.h"
 #include <sqlite3.h>
 
@@ -58,7 +58,7 @@ static void join(unsigned n)
     struct bus_local_member m = { .node = live.node[n]->id,
                                   .epoch = live.node[n]->epoch,
                                   .workers = WORKERS,
-                                  .deliver = frames_receive };
+                                  .deliver = messages_receive };
     for (unsigned i = 0; i < WORKERS; i++) {
         m.worker[i].loop = live.node[n]->workers[i].loop;
         m.worker[i].arg = &live.node[n]->workers[i];
@@ -537,8 +537,8 @@ static void spoil(struct worker *w, void *arg)
     struct stanza *st;
     assert_int_equal(stanza_load(&st, slice_of(s->xml), w->xml, loop_scratch(w->loop)), OK);
     st->bad_to = true;
-    session_up_remote(w, s->stream->id, 2, s->stream->session,
-                      &(struct up){ .kind = UP_STANZA, .st = st });
+    link_send_up(w, s->stream->id, 2, s->stream->session,
+                 &(struct up){ .kind = UP_STANZA, .st = st });
 }
 
 static void test_bad_stanzas_on_another_node(void **state)

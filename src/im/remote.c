@@ -1,8 +1,8 @@
 #include "im/remote.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "home/message.h"
 #include "home/worker.h"
-#include "im/frames.h"
 #include "im/gate.h"
 #include "im/router.h"
 
@@ -110,6 +110,34 @@ void remote_announce(struct worker *w, slice domain, uint64_t link, enum remote_
     node_tour(w, announce_here, announced, n);
 }
 
+struct remote_sent {
+    struct stanza *st;
+    uint64_t link;
+};
+
+static void remote_run(struct worker *w, void *message, const struct message_from *from)
+{
+    struct remote_sent *sent = message;
+    struct stanza *st = sent->st;
+    (void)from;
+    sent->st = NULL;
+    w->node->gate->remote(w, sent->link, st);
+}
+
+static const struct message_field remote_fields[] = {
+    F_STANZA(struct remote_sent, st),
+    F_U64(struct remote_sent, link),
+    { 0 },
+};
+const struct message_row remote_message = {
+    .id = 9,
+    .scope = MESSAGE_PROCESS,
+    .name = "remote",
+    .size = sizeof(struct remote_sent),
+    .fields = remote_fields,
+    .run = remote_run,
+};
+
 void remote_send(struct worker *w, slice domain, struct stanza *st)
 {
     const struct remote *r = map_get(&w->remotes, domain);
@@ -120,10 +148,7 @@ void remote_send(struct worker *w, slice domain, struct stanza *st)
         w->node->gate->remote(w, link, st);
         return;
     }
-    struct frame *f = frame_create(FRAME_REMOTE, (slice){ 0 }, (slice){ 0 });
-    f->obj = st;
-    f->num[0] = link;
-    frame_send(w, 0, worker, f);
+    home_send_to(w, 0, worker, &remote_message, &(struct remote_sent){ st, link });
 }
 
 void remote_bounce(struct worker *w, struct stanza *st)

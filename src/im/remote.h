@@ -6,6 +6,8 @@
 #include "home/node.h"
 #include "xmpp/stanza.h"
 
+struct message_row;
+
 enum { REMOTE_LINKS_MAX = 16 }; /* of one domain */
 
 enum remote_change { REMOTE_UP, REMOTE_DOWN };
@@ -28,3 +30,5 @@ void remote_each(const struct worker *w, remote_fn *fn, void *arg);
 
 void remote_init(struct worker *w);
 void remote_fini(struct worker *w);
+
+extern const struct message_row remote_message; /* a stanza, to the worker of its link */

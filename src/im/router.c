@@ -1,13 +1,14 @@
 #include "im/router.h"
+#include "home/message.h"
 #include "home/node.h"
 #include "home/worker.h"
 #include "im/account.h"
-#include "im/frames.h"
 #include "im/host.h"
 #include "im/iq.h"
 #include "im/message.h"
 #include "im/promise.h"
 #include "im/remote.h"
+#include "im/session_input.h"
 
 static slice domain_of(slice bare)
 {
@@ -21,21 +22,29 @@ struct entry_of {
     int64_t owner;
 };
 
+struct route {
+    struct stanza *st;
+    struct origin origin; /* session 0: nobody waits */
+    uint64_t archive_id;  /* as in route() */
+    int64_t sender;
+};
+
 static enum routed route_away(struct worker *w, uint32_t node, unsigned worker, struct stanza *st,
                               struct origin origin, struct entry_of entry)
 {
     bool here = node == w->node->id;
-    struct frame *f = frame_create(FRAME_ROUTE, (slice){ 0 }, (slice){ 0 });
     bool ticket = origin.session != 0 && promise_of(st) == PROMISE_COMMITTED;
-    f->obj = st;
-    f->num[0] = ticket ? origin.session : 0;
-    f->num[1] = (uint64_t)origin.node << 32 | origin.count;
-    f->num[2] = here ? entry.archive_id : 0;
-    f->num[3] = here ? (uint64_t)entry.owner : 0;
+    struct route route = { .st = st, .origin = origin };
+    if (!ticket)
+        route.origin.session = 0;
+    if (here) {
+        route.archive_id = entry.archive_id;
+        route.sender = entry.owner;
+    }
     bool keep = !here && entry.archive_id != 0;
     if (keep) /* each node has the entries of its own accounts (architecture §7) */
         message_keep_sent(w, st, ticket ? origin : ORIGIN_NONE, entry.archive_id, entry.owner);
-    frame_send(w, node, worker, f);
+    home_send_to(w, node, worker, &route_message, &route);
     if (!ticket)
         return ROUTED;
     return keep ? ROUTE_PENDING_TWO : ROUTE_PENDING;
@@ -70,6 +79,49 @@ enum routed route_arrived(struct worker *w, struct stanza *st, struct origin ori
     stanza_unref(&st);
     return ROUTED;
 }
+
+static void route_run(struct worker *w, void *message, const struct message_from *from)
+{
+    struct route r = *(const struct route *)message;
+    ((struct route *)message)->st = NULL;
+    if (from->node != w->node->id) {
+        uint32_t node;
+        unsigned home = node_home(w->node, stanza_to_bare(r.st), &node);
+        r.origin.node = from->node; /* tickets go back to where it came from, whatever it says */
+        if (node == w->node->id && home != w->index) { /* a slot has moved */
+            home_send_to(w, 0, home, &route_message, &r);
+            return;
+        }
+    }
+    if (route_arrived(w, r.st, r.origin, r.archive_id, r.sender) == ROUTED && r.origin.session != 0)
+        ticket_done(w, r.origin);
+}
+
+static bool route_is_sound(struct worker *w, const void *message, const struct message_from *from)
+{
+    const struct stanza *st = ((const struct route *)message)->st;
+    (void)w, (void)from;
+    return st->to_len > 0 && st->from_len > 0;
+}
+
+static const struct message_field route_fields[] = {
+    F_STANZA(struct route, st),
+    F_U64(struct route, origin.session),
+    F_U32(struct route, origin.node, UINT32_MAX),
+    F_U32(struct route, origin.count, UINT32_MAX),
+    F_U64(struct route, archive_id),
+    F_I64(struct route, sender),
+    { 0 },
+};
+const struct message_row route_message = {
+    .id = 2,
+    .scope = MESSAGE_CLUSTER,
+    .name = "route",
+    .size = sizeof(struct route),
+    .fields = route_fields,
+    .run = route_run,
+    .sound = route_is_sound,
+};
 
 /* To where its home is, on this node or another. */
 static enum routed route_home(struct worker *w, struct stanza *st, struct origin origin,

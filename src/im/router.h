@@ -4,6 +4,7 @@
 #include "home/origin.h"
 #include "xmpp/stanza.h"
 
+struct message_row;
 struct session;
 struct worker;
 
@@ -25,3 +26,5 @@ enum routed route_arrived(struct worker *w, struct stanza *st, struct origin ori
 void route_send(struct worker *w, struct stanza *st);
 /* Sends the error reply for st to its sender, if there may be one. Does not take over st. */
 void route_error(struct worker *w, const struct stanza *st, enum stanza_error e, slice text);
+
+extern const struct message_row route_message; /* a stanza, to the home of its addressee */

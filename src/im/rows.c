@@ -1,12 +1,19 @@
 /* The rows of the core: what settings, metrics, tables and log areas im/ has, for app/features.c.
  */
 #include "im/rows.h"
+#include "home/question.h"
 #include "im/archive.h"
 #include "im/budget.h"
+#include "im/fan.h"
 #include "im/feature.h"
 #include "im/iq.h"
+#include "im/link.h"
 #include "im/message.h"
+#include "im/remote.h"
+#include "im/router.h"
+#include "im/session_input.h"
 #include "im/sessions_saved.h"
+#include "im/subscription.h"
 #include "xmpp/ns.h"
 
 static struct setting *const message_settings[] = { &im_durable_ack,
@@ -69,6 +76,11 @@ const struct feature session_feature = {
     .metrics = session_metrics,
     .bind2 = session_bind2,
     .logs = session_logs,
+    .messages =
+        (const struct message_row *const[]){ &question_ended_message, &route_message,
+                                             &ticket_message, &charge_message, &bind_message,
+                                             &up_message, &down_message, &fan_message,
+                                             &settled_message, &remote_message, NULL },
 };
 static const struct store_migration none[] = { { 0 } };
 static const struct store_schema account_schema = { .feature = "account",

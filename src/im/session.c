@@ -12,8 +12,8 @@
 #include "im/account.h"
 #include "im/budget.h"
 #include "im/feature.h"
-#include "im/frames.h"
 #include "im/guest.h"
+#include "im/link.h"
 #include "im/message.h"
 #include "im/offline.h"
 #include "im/presence.h"
@@ -226,7 +226,7 @@ static void link_down(struct worker *w, const struct link *link, struct down *d)
     if (link->local != NULL)
         w->node->gate->down(link->local, d);
     else
-        frame_send_down(w, link, d);
+        link_send_down(w, link, d);
 }
 
 void session_down(struct session *s, struct down *d) { link_down(s->account->worker, &s->link, d); }
@@ -643,8 +643,7 @@ static void bind_ready(struct account *a, enum err e, void *arg)
     bool left =
         link->local != NULL &&
         map_get(&b->worker->streams, (slice){ (const char *)&link->id, sizeof link->id }) == NULL;
-    if (left) { /* the client did not wait; a stream elsewhere is asked by DOWN_BOUND (im/frames.c)
-                 */
+    if (left) { /* the client did not wait; a stream elsewhere is asked by DOWN_BOUND (im/link.c) */
         mem_free(&b);
         return;
     }
@@ -676,7 +675,7 @@ void session_bind(struct worker *w, const struct bind_request *req)
     uint32_t node;
     unsigned home = node_home(w->node, req->bare, &node);
     if (home != w->index || node != w->node->id) {
-        frame_send_bind(w, node, home, req);
+        link_send_bind(w, req);
         return;
     }
     struct binding *b =
@@ -858,12 +857,6 @@ void session_up(struct session *s, const struct up *up)
         gone(s, (enum session_end)up->num);
         break;
     }
-}
-
-void session_up_remote(struct worker *w, uint64_t stream, uint32_t node, uint64_t session,
-                       const struct up *up)
-{
-    frame_send_up(w, stream, node, session, up);
 }
 
 void session_became_available(struct session *s)

@@ -206,10 +206,8 @@ struct up {
     struct stanza *st;
 };
 void session_up(struct session *s, const struct up *up);
-/* From a stream (its id) whose session has its home elsewhere. Ignored if another stream has
- * resumed it. */
-void session_up_remote(struct worker *w, uint64_t stream, uint32_t node, uint64_t session,
-                       const struct up *up);
+/* The same from a stream whose session has its home elsewhere: im/link.h. Ignored if another stream
+ * has resumed it. */
 
 struct bind_request {
     struct link link;

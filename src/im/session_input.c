@@ -1,11 +1,11 @@
 #include "im/session_input.h"
 #include "base/ensure.h"
 #include "base/mem.h"
+#include "home/message.h"
 #include "home/node.h"
 #include "home/worker.h"
 #include "im/account.h"
 #include "im/feature.h"
-#include "im/frames.h"
 #include "im/iq.h"
 #include "im/message.h"
 #include "im/presence.h"
@@ -102,14 +102,19 @@ static bool awaits(const struct session *s, uint32_t count)
     return count - s->h - 1 < s->in_count - s->h;
 }
 
+/* To the home of the session that a stanza came from: it is handled (count), or it costs (bytes).
+ */
+struct of_origin {
+    uint64_t session, bytes;
+    uint32_t count;
+};
+
 void ticket_done(struct worker *w, struct origin o)
 {
     unsigned home = o.session & 0xffff;
     if (o.node != w->node->id || home != w->index) {
-        struct frame *f = frame_create(FRAME_TICKET, (slice){ 0 }, (slice){ 0 });
-        f->num[0] = o.session;
-        f->num[1] = o.count;
-        frame_send(w, o.node, home, f);
+        home_send_to(w, o.node, home, &ticket_message,
+                     &(struct of_origin){ .session = o.session, .count = o.count });
         return;
     }
     struct session *s = session_find(w, o.session);
@@ -138,10 +143,8 @@ void session_charge(struct worker *w, struct origin o, uint64_t bytes)
     if (o.session == 0 || bytes == 0)
         return;
     if (o.node != w->node->id || home != w->index) {
-        struct frame *f = frame_create(FRAME_CHARGE, (slice){ 0 }, (slice){ 0 });
-        f->num[0] = o.session;
-        f->num[1] = bytes;
-        frame_send(w, o.node, home, f);
+        home_send_to(w, o.node, home, &charge_message,
+                     &(struct of_origin){ .session = o.session, .bytes = bytes });
         return;
     }
     struct session *s = session_find(w, o.session);
@@ -266,3 +269,53 @@ void session_input(struct session *s, struct stanza *st)
         input_done(s, kept, r);
     stanza_unref(&kept);
 }
+
+static bool is_of_here(struct worker *w, const void *message, const struct message_from *from)
+{
+    (void)from;
+    return (((const struct of_origin *)message)->session & 0xffff) == w->index;
+}
+
+static void ticket_run(struct worker *w, void *message, const struct message_from *from)
+{
+    const struct of_origin *o = message;
+    (void)from;
+    ticket_done(w, (struct origin){ o->session, w->node->id, o->count });
+}
+
+static const struct message_field ticket_fields[] = {
+    F_U64(struct of_origin, session),
+    F_U32(struct of_origin, count, UINT32_MAX),
+    { 0 },
+};
+const struct message_row ticket_message = {
+    .id = 3,
+    .scope = MESSAGE_CLUSTER,
+    .name = "ticket",
+    .size = sizeof(struct of_origin),
+    .fields = ticket_fields,
+    .run = ticket_run,
+    .sound = is_of_here,
+};
+
+static void charge_run(struct worker *w, void *message, const struct message_from *from)
+{
+    const struct of_origin *o = message;
+    (void)from;
+    session_charge(w, (struct origin){ .session = o->session, .node = w->node->id }, o->bytes);
+}
+
+static const struct message_field charge_fields[] = {
+    F_U64(struct of_origin, session),
+    F_U64(struct of_origin, bytes),
+    { 0 },
+};
+const struct message_row charge_message = {
+    .id = 4,
+    .scope = MESSAGE_CLUSTER,
+    .name = "charge",
+    .size = sizeof(struct of_origin),
+    .fields = charge_fields,
+    .run = charge_run,
+    .sound = is_of_here,
+};

@@ -4,6 +4,7 @@
 #pragma once
 #include "home/origin.h"
 
+struct message_row;
 struct session;
 struct stanza;
 struct worker;
@@ -22,3 +23,5 @@ void session_charge(struct worker *w, struct origin o, uint64_t bytes);
 
 /* Tickets: what the h of a session waits for. On any worker: finds the session's home. */
 void ticket_done(struct worker *w, struct origin o);
+
+extern const struct message_row ticket_message, charge_message;

@@ -10,7 +10,6 @@
 #include "home/worker.h"
 #include "im/account.h"
 #include "im/feature.h"
-#include "im/frames.h"
 #include "im/guest.h"
 #include "im/presence.h"
 #include "im/session_private.h"

@@ -7,11 +7,11 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "codec/xml_elem.h"
+#include "home/message.h"
 #include "home/node.h"
 #include "home/worker.h"
 #include "im/account.h"
 #include "im/crossing.h"
-#include "im/frames.h"
 #include "im/presence.h"
 #include "im/roster.h"
 #include "im/session_input.h"
@@ -220,28 +220,49 @@ static bool is_here(const struct node *n, slice sender)
     return node == n->id;
 }
 
+/* A subscription stanza of an account of another node is committed here (architecture §3). */
+struct settled {
+    slice sender, rcpt;
+    int64_t axis, verb;
+};
+
 /* It is committed here; where the row is on another node, that one is told. */
 static void settle_there(struct worker *w, const struct stanza *st)
 {
     enum sub_verb verb = verb_of(st);
     slice sender = stanza_from_bare(st);
     if (confirms(w->node, sender) && !is_here(w->node, sender))
-        frame_send_settled(w, sender, stanza_to_bare(st), axis_of(verb), verb);
+        home_send(w, sender, &settled_message,
+                  &(struct settled){ sender, stanza_to_bare(st), axis_of(verb), verb });
 }
 
 static void forget_there(struct worker *w, slice sender, slice rcpt)
 {
     if (!is_here(w->node, sender))
-        frame_send_settled(w, sender, rcpt, AXIS_FORGET, 0);
+        home_send(w, sender, &settled_message, &(struct settled){ sender, rcpt, AXIS_FORGET, 0 });
 }
 
-void subscription_settled(struct worker *w, slice sender, slice rcpt, int64_t axis, int64_t verb)
+static void settled_run(struct worker *w, void *message, const struct message_from *from)
 {
-    struct store_batch *b = store_write(w->store, hash_keyed(sender));
-    STORE_ADD(b, &stmt_out_done, STORE_ANY_ROWS, SV_T(sender), SV_T(rcpt), SV_I(axis), SV_I(verb),
-              SV_I(INT64_MAX));
+    const struct settled *s = message;
+    struct store_batch *b = store_write(w->store, hash_keyed(s->sender));
+    (void)from;
+    STORE_ADD(b, &stmt_out_done, STORE_ANY_ROWS, SV_T(s->sender), SV_T(s->rcpt), SV_I(s->axis),
+              SV_I(s->verb), SV_I(INT64_MAX));
     store_submit(b, w->loop, 0, NULL, NULL);
 }
+
+static const struct message_field settled_fields[] = { F_BARE(struct settled, sender),
+                                                       F_BARE(struct settled, rcpt),
+                                                       F_I64(struct settled, axis),
+                                                       F_I64(struct settled, verb),
+                                                       { 0 } };
+const struct message_row settled_message = { .id = 12,
+                                             .scope = MESSAGE_CLUSTER,
+                                             .name = "settled",
+                                             .size = sizeof(struct settled),
+                                             .fields = settled_fields,
+                                             .run = settled_run };
 
 void subscription_dropped(struct worker *w, const struct stanza *st)
 {

@@ -36,7 +36,7 @@ void subscription_send(struct account *a, struct stanza *st);
 void subscription_announce(struct store_batch *b, const struct account *a, const struct stanza *st);
 
 /* The home of `rcpt`, on another node, has committed what `sender` told it (frames only). */
-void subscription_settled(struct worker *w, slice sender, slice rcpt, int64_t axis, int64_t verb);
+extern const struct message_row settled_message;
 
 /* Deletion of an account (feature.remove, feature.account_deleted). */
 void subscription_remove(struct account *a, struct store_batch *b);

@@ -48,7 +48,6 @@ static inline void live_gate_open(struct worker *w) { (void)w; }
 static inline void live_gate_stop(struct worker *w) { (void)w; }
 static inline bool live_gate_idle(struct worker *w) { return w != NULL; }
 static inline void live_gate_end(struct worker *w) { (void)w; }
-static inline void live_gate_arrive(struct worker *w, void *conn) { (void)w, (void)conn; }
 static inline void live_gate_pressure(struct worker *w, bool on) { (void)w, (void)on; }
 
 static inline void live_keep_line(struct stream *s, const struct down *d)
@@ -110,7 +109,6 @@ static const struct gate_ops live_gate = {
     .stop = live_gate_stop,
     .idle = live_gate_idle,
     .down = live_gate_down,
-    .arrive = live_gate_arrive,
     .pressure = live_gate_pressure,
     .end = live_gate_end,
 };
@@ -282,7 +280,7 @@ static inline void live_send_there(struct worker *w, void *arg)
     if (at == w->node->id && home == w->index)
         session_up(session, &s->up);
     else
-        session_up_remote(w, s->stream->id, at, s->stream->session, &s->up);
+        link_send_up(w, s->stream->id, at, s->stream->session, &s->up);
     live_set(&s->done);
 }
 

@@ -49,17 +49,11 @@ struct mesh {
     _Atomic(struct mesh_port *) ports[];
 };
 
-struct frame *frame_create(uint8_t kind, slice s0, slice s1)
+struct frame *frame_create(uint16_t kind, size_t bytes)
 {
-    struct frame *f = mem_alloc(sizeof(*f) + s0.len + s1.len);
+    struct frame *f = mem_alloc(sizeof(*f) + bytes);
 
     *f = (struct frame){ .kind = kind };
-    f->str[0] = (slice){ f->bytes, s0.len };
-    f->str[1] = (slice){ f->bytes + s0.len, s1.len };
-    if (s0.len > 0)
-        memcpy(f->bytes, s0.ptr, s0.len);
-    if (s1.len > 0)
-        memcpy(f->bytes + s0.len, s1.ptr, s1.len);
     return f;
 }
 
@@ -300,7 +294,6 @@ void mesh_send(struct mesh_port *from, unsigned to, struct frame *f)
 
     ensure(to < from->mesh->workers);
     f->worker = (uint16_t)from->index;
-    f->node = 0;
     f->epoch = from->mesh->epoch;
     f->seq = ++peer->sent;
     if (to == from->index) {

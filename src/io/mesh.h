@@ -3,10 +3,7 @@
  * outbox for that peer, and `pressure` tells the owner to stop reading the connections that fill
  * it. Frames are never dropped, never block, never overtake. A worker is woken by eventfd only when
  * it sleeps, once a tick. Frames that a worker sends to itself are delivered at once by a call (no
- * queue between two homes of one worker, so the order is that of the calls).
- *
- * A frame is also what travels between nodes (bus/): it holds numbers, two strings and one object
- * that a codec of the object's owner can turn into bytes. */
+ * queue between two homes of one worker, so the order is that of the calls). */
 #pragma once
 #include "base/err.h"
 #include "base/slice.h"
@@ -16,21 +13,18 @@ struct mesh;
 
 struct frame {
     struct frame *next; /* of an outbox */
-    uint8_t kind;       /* index into the owner's table of handlers */
-    uint8_t flags;      /* by kind */
-    uint16_t worker;    /* sender's; the bus writes it too */
-    uint32_t node;      /* sender's node id; 0: this node */
+    uint16_t kind;      /* the owner's, like flags and num */
+    uint16_t worker;    /* sender's */
     uint32_t epoch;     /* of the sending worker */
     uint64_t seq;       /* 1, 2, 3 … per pair (sender worker, receiver worker) */
-    uint64_t num[4];    /* by kind */
-    void *obj;          /* by kind: a reference the receiver takes over */
-    slice str[2];       /* by kind; point into bytes[] */
-    char bytes[];
+    uint32_t num;
+    uint8_t flags;
+    _Alignas(16) char bytes[];
 };
 
-/* Room for both strings in one block; the frame is the caller's until sent, then the receiver's. */
-struct frame *frame_create(uint8_t kind, slice s0, slice s1);
-void frame_free(struct frame **f); /* not the object */
+/* With room for so many bytes; the frame is the caller's until sent, then the receiver's. */
+struct frame *frame_create(uint16_t kind, size_t bytes);
+void frame_free(struct frame **f); /* not what its bytes refer to */
 
 typedef void mesh_deliver_fn(struct frame *f, void *worker); /* takes over the frame */
 

@@ -1,10 +1,10 @@
 /* Bytes as another node would send them: whatever they are, the worker that gets them goes on. What
- * is a frame is one again when it is packed; then it is delivered, to a node with two accounts, a
- * session whose stream is on the other node, and a stream whose session is. */
+ * is a message is the same one again when it is packed and read; then it is delivered, to a node
+ * with two accounts, a session whose stream is on the other node, and a stream whose session is. */
 #include "base/arena.h"
 #include "base/buf.h"
 #include "bus/bus.h"
-#include "im/frames_wire.h"
+#include "home/message_wire.h"
 #include "im/test_node.h"
 
 enum { BYTES_MAX = 8192, OTHER = 2 };
@@ -81,40 +81,31 @@ static void close_sessions(void)
     map_del(&t.w->streams, (slice){ (const char *)&stream, sizeof stream });
 }
 
-static void expect_same(const struct frame *a, const struct frame *b)
+/* Its bytes, as this release packs it. false: it is no message. */
+static bool repack(slice bytes, struct buf *out)
 {
-    ensure(a->kind == b->kind && a->flags == b->flags &&
-           memcmp(a->num, b->num, sizeof a->num) == 0);
-    ensure(slice_eq(a->str[0], b->str[0]) && slice_eq(a->str[1], b->str[1]));
-    ensure((a->obj == NULL) == (b->obj == NULL));
-    if (a->obj == NULL)
-        return;
-    const struct stanza *x = a->obj, *y = b->obj;
-    ensure(x->kind == y->kind && x->type == y->type && x->bad_to == y->bad_to);
-    ensure(slice_eq(stanza_to(x), stanza_to(y)) && slice_eq(stanza_from(x), stanza_from(y)));
-    ensure(x->known == y->known && x->child_count == y->child_count);
-}
-
-static void release(struct frame *f)
-{
-    struct stanza *st = f->obj;
-    stanza_unref(&st);
-    frame_free(&f);
+    struct message_from from = { .node = OTHER };
+    const struct message_row *row;
+    struct why why;
+    void *message;
+    if (message_unpack(&row, &message, bytes, t.w, &from, &why) != OK)
+        return false;
+    buf_init(out, 1 << 20);
+    message_pack(out, row, message, &from);
+    message_release(row, message);
+    ensure(!out->overflow);
+    return true;
 }
 
 static void check_pack(slice bytes)
 {
-    struct frame *f, *again;
-    struct buf b;
-    if (frame_unpack(&f, bytes, t.w) != OK)
+    struct buf once, twice;
+    if (!repack(bytes, &once))
         return;
-    buf_init(&b, 1 << 20);
-    frame_pack(&b, f);
-    ensure(!b.overflow && frame_unpack(&again, buf_slice(&b), t.w) == OK);
-    expect_same(f, again);
-    release(f);
-    release(again);
-    buf_fini(&b);
+    ensure(repack(buf_slice(&once), &twice));
+    ensure(slice_eq(buf_slice(&once), buf_slice(&twice)));
+    buf_fini(&once);
+    buf_fini(&twice);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -127,7 +118,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     slice bytes = { (const char *)data, size };
     open_session();
     check_pack(bytes);
-    frames_receive(t.w, &(struct bus_from){ .node = OTHER, .epoch = 1, .seq = 1 }, bytes);
+    messages_receive(t.w, &(struct bus_from){ .node = OTHER, .epoch = 1, .seq = 1 }, bytes);
     arena_reset(loop_scratch(t.w->loop));
     test_node_run(&t, test_node_is_idle, t.store);
     close_sessions();

@@ -1,0 +1,130 @@
+/* message: what crosses between homes (architecture §4): one row for each kind of message, in the
+ * module that handles it. From the row it is packed for another node, read again and checked, and
+ * tests and the fuzz target make their messages.
+ *
+ * Between the workers of a process a message is its struct, followed by its texts, in a frame of
+ * the mesh: nothing is packed. To a home on the same worker it is a call, and nothing is copied.
+ *
+ * Ids and the order of fields are the format of the wire: an id is never given to another message,
+ * and a field is added only at the end. So two releases understand each other: fields that the
+ * reader does not know are skipped, those that the sender did not know are zero, and a message of
+ * an unknown id is dropped with a line in the log.
+ *
+ * Whoever sends a message gives away the references in it (stanzas); texts are borrowed for the
+ * call. `run` may take a reference by setting the member to NULL; what it leaves is released. */
+#pragma once
+#include "base/err.h"
+#include "base/slice.h"
+#include <stddef.h>
+
+struct bus_from;
+struct frame;
+struct stanza;
+struct worker;
+
+enum {
+    MESSAGE_IDS = 256, /* ids are below */
+    MESSAGE_FIELDS_MAX = 32,
+    MESSAGE_STRUCT_MAX = 512 /* bytes of a struct */
+};
+
+enum message_scope {
+    MESSAGE_PROCESS, /* between the workers of this process */
+    MESSAGE_CLUSTER  /* to other nodes, too */
+};
+
+/* C type in brackets. A text or stanza that is not optional is there. */
+enum field_type {
+    MF_END,
+    MF_BOOL,   /* (bool) */
+    MF_U8,     /* (uint8_t) at most `max`: flags and enums */
+    MF_U32,    /* (uint32_t) at most `max` */
+    MF_U64,    /* (uint64_t) */
+    MF_I64,    /* (int64_t) */
+    MF_BYTES,  /* (slice) at most `max` bytes, perhaps none */
+    MF_TEXT,   /* (slice) the same in UTF-8 */
+    MF_BARE,   /* (slice) a prepared bare JID, or a domain */
+    MF_FULL,   /* (slice) a prepared full JID */
+    MF_JIDS,   /* (slice) packed: home/jids.h */
+    MF_STANZA, /* (struct stanza *) a reference */
+    MF_LOCAL   /* (void *) an object of this process; only in MESSAGE_PROCESS */
+};
+
+struct message_field {
+    const char *name; /* of the member */
+    enum field_type type;
+    bool optional;
+    uint16_t offset;
+    uint64_t max;
+};
+
+/* The member of struct s has the C type of the field, or this does not compile. */
+#define MESSAGE_FIELD(field, ctype, s, m, may_miss, most)                                          \
+    {                                                                                              \
+        .name = #m, .type = field, .optional = may_miss,                                           \
+        .offset = offsetof(s, m) + 0 * sizeof((ctype *)NULL == &((s *)NULL)->m), .max = most       \
+    }
+#define F_BOOL(s, m)           MESSAGE_FIELD(MF_BOOL, bool, s, m, true, 1)
+#define F_U8(s, m, max)        MESSAGE_FIELD(MF_U8, uint8_t, s, m, true, max)
+#define F_U32(s, m, max)       MESSAGE_FIELD(MF_U32, uint32_t, s, m, true, max)
+#define F_U64(s, m)            MESSAGE_FIELD(MF_U64, uint64_t, s, m, true, UINT64_MAX)
+#define F_I64(s, m)            MESSAGE_FIELD(MF_I64, int64_t, s, m, true, UINT64_MAX)
+#define F_BYTES(s, m, max)     MESSAGE_FIELD(MF_BYTES, slice, s, m, true, max)
+#define F_TEXT(s, m, max)      MESSAGE_FIELD(MF_TEXT, slice, s, m, true, max)
+#define F_BARE(s, m)           MESSAGE_FIELD(MF_BARE, slice, s, m, false, JID_MAX)
+#define F_BARE_OR_NONE(s, m)   MESSAGE_FIELD(MF_BARE, slice, s, m, true, JID_MAX)
+#define F_FULL(s, m)           MESSAGE_FIELD(MF_FULL, slice, s, m, false, JID_MAX)
+#define F_FULL_OR_NONE(s, m)   MESSAGE_FIELD(MF_FULL, slice, s, m, true, JID_MAX)
+#define F_JIDS(s, m)           MESSAGE_FIELD(MF_JIDS, slice, s, m, true, UINT32_MAX)
+#define F_STANZA(s, m)         MESSAGE_FIELD(MF_STANZA, struct stanza *, s, m, false, 0)
+#define F_STANZA_OR_NONE(s, m) MESSAGE_FIELD(MF_STANZA, struct stanza *, s, m, true, 0)
+#define F_LOCAL(s, m)          MESSAGE_FIELD(MF_LOCAL, void *, s, m, true, 0)
+
+/* What a message is in a conversation: home/question.h. */
+enum message_part { PART_ALONE, PART_QUESTION, PART_ANSWER };
+
+/* Who sent it. */
+struct message_from {
+    uint32_t node, worker;
+    uint32_t question; /* of home/question.h; 0: nobody waits for an answer */
+    uint8_t part;      /* enum message_part */
+};
+
+struct message_row {
+    uint16_t id; /* below MESSAGE_IDS */
+    enum message_scope scope;
+    const char *name;
+    size_t size;                        /* of its struct */
+    const struct message_field *fields; /* ended by { 0 } */
+    /* At the home that it was sent to. NULL: it is only ever an answer. */
+    void (*run)(struct worker *w, void *message, const struct message_from *from);
+    /* What its fields do not tell: whether run may have this message, of another node. NULL: any.
+     */
+    bool (*sound)(struct worker *w, const void *message, const struct message_from *from);
+    const struct message_row
+        *answer; /* to it as a question: home/question.h; NULL: none but `done` */
+    bool later;  /* run does not end the answer: question_end() follows */
+};
+
+/* Gathers the rows of a program, before any worker runs. false: `why` names two rows that clash, or
+ * one that is not sound in itself. A second call replaces the first. */
+NODISCARD bool messages_set(const struct message_row *const *rows, size_t count, struct why *why);
+const struct message_row *message_find(uint32_t id); /* NULL: unknown */
+
+/* To a worker of a node; our own node id or 0: of this process. It is the call of `run` if that is
+ * this worker. */
+void home_send_to(struct worker *w, uint32_t node, unsigned worker, const struct message_row *row,
+                  void *message);
+/* The same as a part of a conversation; `as` says which, and `node` and `worker` of it are not
+ * read.
+ */
+void home_send_as(struct worker *w, uint32_t node, unsigned worker, const struct message_row *row,
+                  void *message, const struct message_from *as);
+/* To the home of a bare JID. */
+void home_send(struct worker *w, slice bare, const struct message_row *row, void *message);
+void message_release(const struct message_row *row, void *message); /* its references */
+void message_copy(const struct message_row *row, void *copy, const void *message); /* takes more */
+
+void messages_deliver(struct frame *f, void *worker); /* mesh_deliver_fn */
+void messages_drop(struct frame *f);                  /* mesh_drop_fn: undelivered at the end */
+void messages_receive(void *worker, const struct bus_from *from, slice bytes); /* bus_deliver_fn */

@@ -1,0 +1,21 @@
+/* message_wire: messages between nodes: as bytes and back. A head (format, part of a conversation,
+ * id, question, number of fields), then the fields in the order of the row: numbers in the byte
+ * order of little-endian machines, texts with their length, a stanza as stored text with what that
+ * does not tell. What arrives is checked field by field, then by the row: nothing in it is trusted
+ * to be in range. */
+#pragma once
+#include "base/buf.h"
+#include "base/log.h"
+#include "home/message.h"
+
+enum { MESSAGE_BYTES_MAX = 64 << 20, MESSAGE_FORMAT = 1 };
+
+extern struct log_area log_frames;
+/* Of a row for other nodes. Of `as`, part and question are read. */
+void message_pack(struct buf *out, const struct message_row *row, const void *message,
+                  const struct message_from *as);
+/* On worker w, with its scratch, in which the message is; its texts are in `bytes`, its references
+ * the caller's. `from` says who sent it, and gets part and question. E_UNSUPPORTED: another format,
+ * or a message that this release does not know. E_CORRUPT: `why` says where. */
+NODISCARD enum err message_unpack(const struct message_row **row, void **message, slice bytes,
+                                  struct worker *w, struct message_from *from, struct why *why);

@@ -1,0 +1,41 @@
+/* question: a message whose sender waits for the answers of one home or of all workers. A worker
+ * that gets it runs it like any message, and says any number of answers meanwhile by
+ * question_answer(). They come to `gather`, in order from each worker, and when all have ended,
+ * `done` is called, both on the worker that asked, by the FIFO of all messages (architecture §4).
+ * If all is here, `done` is called before the question returns.
+ *
+ * A question is kept by a number, so nothing that is sent has a pointer in it. One to a home on
+ * another node that ends meanwhile stays open until the worker ends. */
+#pragma once
+#include "home/message.h"
+
+/* An answer, a struct of row.answer of the question. */
+typedef void gather_fn(struct worker *w, void *arg, void *answer, const struct message_from *from);
+typedef void gathered_fn(struct worker *w, void *arg);
+
+struct asker {
+    gather_fn *gather; /* NULL: no answers are expected */
+    gathered_fn *done; /* NULL: nobody waits */
+    void *arg;
+};
+
+/* To all workers of this node. Gives away the references in the message. */
+void each_home(struct worker *w, const struct message_row *row, void *message,
+               const struct asker *by);
+/* To the home of a bare JID. */
+void home_ask(struct worker *w, slice bare, const struct message_row *row, void *message,
+              const struct asker *by);
+
+/* While it is run, or, of a row that says `later`, until question_end(). Nothing if `from` asked
+ * nothing. Gives away the references in `answer`. */
+void question_answer(struct worker *w, const struct message_from *from,
+                     const struct message_row *row, void *answer);
+void question_end(struct worker *w, const struct message_from *from);
+
+/* By home/message.c: a part of a conversation has come. */
+void question_deliver(struct worker *w, const struct message_row *row, void *message,
+                      const struct message_from *from);
+extern const struct message_row question_ended_message;
+
+void questions_init(struct worker *w);
+void questions_fini(struct worker *w);

@@ -1,0 +1,15 @@
+/* link: the messages between a stream and the home of its session, where these are on different
+ * workers (architecture §3): bind requests and struct up one way, struct down the other. */
+#pragma once
+#include "im/gate.h"
+
+struct message_row;
+
+/* `stream` is an id; `node` and `session` say where the home is. Takes over up->st. */
+void link_send_up(struct worker *w, uint64_t stream, uint32_t node, uint64_t session,
+                  const struct up *up);
+void link_send_down(struct worker *w, const struct link *link, const struct down *d);
+void link_send_bind(struct worker *w,
+                    const struct bind_request *req); /* to the home of req->bare */
+
+extern const struct message_row bind_message, up_message, down_message;
