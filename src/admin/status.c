@@ -11,6 +11,7 @@
 #include "base/metric.h"
 #include "home/node.h"
 #include "home/worker.h"
+#include "im/account.h"
 #include "im/feature.h"
 #include "io/work.h"
 #include <fcntl.h>
@@ -146,7 +147,7 @@ static void count_worker(struct worker *w, void *arg)
 {
     struct status *st = arg;
     st->sessions += w->sessions.count;
-    st->accounts += w->accounts.count;
+    st->accounts += accounts_count(w);
 }
 
 static void status_counted(struct worker *w, void *arg)

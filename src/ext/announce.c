@@ -160,7 +160,7 @@ static void offer_written(void *arg, enum store_result result, const struct stor
 {
     struct offer *o = arg;
     const struct motd *m = o->motd;
-    if (result == STORE_OK && store_changed(b, 0) > 0 && o->account->state == ACCOUNT_READY)
+    if (result == STORE_OK && store_changed(b, 0) > 0 && o->account->state == ACTOR_READY)
         say(o->account, (slice){ m->text, m->len });
     offer_end(o);
 }
@@ -169,7 +169,7 @@ static void offer_read(void *arg, enum store_result result, const struct store_b
 {
     struct offer *o = arg;
     const struct account *a = o->account;
-    if (result != STORE_OK || a->state != ACCOUNT_READY ||
+    if (result != STORE_OK || a->state != ACTOR_READY ||
         (store_row_count(b, 0) > 0 && store_int(b, 0, 0, 0) >= o->motd->number)) {
         offer_end(o);
         return;
@@ -332,8 +332,8 @@ static void offer_worker(struct worker *w, void *arg)
 {
     struct account *a;
     (void)arg;
-    for (uint32_t i = 0; (a = map_next(&w->accounts, &i)) != NULL;)
-        if (a->state == ACCOUNT_READY && account_available(a) > 0)
+    for (uint32_t i = 0; (a = accounts_next(w, &i)) != NULL;)
+        if (a->state == ACTOR_READY && account_available(a) > 0)
             offer_motd(a);
 }
 

@@ -224,7 +224,7 @@ static void newest_found(void *arg, enum stanza_error e, const struct ps_item *i
     struct account *a = n->account;
     slice before = slice_of(n->before.hash);
     bool same = slice_eq(before, avatar_hash(avatar_of(a))); /* else: another came */
-    if (e == SE_NONE && a->state == ACCOUNT_READY && same)
+    if (e == SE_NONE && a->state == ACTOR_READY && same)
         take_metadata(a, count > 0 ? &items[0] : NULL);
     mem_free(&n);
     account_unpin(a);

@@ -119,7 +119,7 @@ struct addition {
     struct stanza *request; /* to subscribe; NULL: none */
 };
 struct add {
-    struct mutation m; /* first */
+    struct actor_change base; /* first */
     struct command_call *call;
     struct addition *items;
     uint32_t count;
@@ -173,7 +173,7 @@ static bool join_group(const struct add *add, struct addition *item)
  * there is nothing to change. */
 static bool plan(struct add *add, struct addition *item, uint32_t nth)
 {
-    struct account *a = add->m.account;
+    struct account *a = account_of(add->base.actor);
     item->is_new = !is_listed(a->roster, item->jid);
     item->delta = roster_edit(a->roster, item->jid);
     bool asked = sub_sees((enum sub_state)item->delta.state) ||
@@ -195,21 +195,21 @@ static bool plan(struct add *add, struct addition *item, uint32_t nth)
     roster_seal(a->roster, &item->delta, ROSTER_SHOWN);
     item->delta.version += nth;
     item->delta.item_version = item->delta.version;
-    roster_delta_store(add->m.batch, a->id, &item->delta);
+    roster_delta_store(add->base.batch, a->id, &item->delta);
     if (item->request != NULL)
-        subscription_announce(add->m.batch, a, item->request);
+        subscription_announce(add->base.batch, a, item->request);
     return true;
 }
 
-static enum err add_prepare(struct mutation *m)
+static enum err add_prepare(struct actor_change *base)
 {
-    struct add *add = (struct add *)m;
-    struct account *a = m->account;
+    struct add *add = (struct add *)base;
+    struct account *a = account_of(base->actor);
     int64_t room = setting_int(&roster_contacts_max) - (int64_t)roster_count(a);
     uint32_t changes = 0;
-    if (a->state != ACCOUNT_READY)
+    if (a->state != ACTOR_READY)
         return E_NOTFOUND;
-    m->batch = store_write(a->worker->store, account_lane(a));
+    base->batch = store_write(a->worker->store, account_lane(a));
     for (uint32_t i = 0; i < add->count; i++) {
         struct addition *item = &add->items[i];
         if (item->result != NULL)
@@ -224,14 +224,14 @@ static enum err add_prepare(struct mutation *m)
         room -= is_new && item->delta.jid.len > 0;
     }
     if (changes == 0)
-        store_drop(&m->batch);
+        store_drop(&base->batch);
     return OK;
 }
 
-static void add_apply(struct mutation *m, enum err e)
+static void add_apply(struct actor_change *base, enum err e)
 {
-    struct add *add = (struct add *)m;
-    struct account *a = m->account;
+    struct add *add = (struct add *)base;
+    struct account *a = account_of(base->actor);
     struct command_call *call = add->call;
     uint32_t added = 0, changed = 0;
     for (uint32_t i = 0; i < add->count; i++) {
@@ -297,15 +297,15 @@ static void add(struct account *a, enum err e, void *arg)
     slice group = command_arg(call, "group");
     struct add *add = mem_new(struct add);
     (void)e;
-    add->m.prepare = add_prepare;
-    add->m.apply = add_apply;
+    add->base.prepare = add_prepare;
+    add->base.apply = add_apply;
     add->call = call;
     if (group.len > (size_t)setting_int(&roster_name_bytes)) {
         command_fail(call, E_LIMIT, "the name of the group is longer than roster.name-bytes");
     } else if (parse_contacts(add, command_arg(call, "contacts"))) {
         if (group.len > 0) /* its NUL too */
             add->groups = (slice){ slice_cstr(call->arena, group), group.len + 1 };
-        account_mutate(a, &add->m);
+        account_change(a, &add->base);
         return;
     }
     mem_free(&add);
@@ -316,29 +316,29 @@ static void run_add(struct command_call *call) { run(call, add, false); }
 /* contact del */
 
 struct removal {
-    struct mutation m; /* first */
+    struct actor_change base; /* first */
     struct command_call *call;
     slice jid;
     struct roster_change change;
 };
 
-static enum err del_prepare(struct mutation *m)
+static enum err del_prepare(struct actor_change *base)
 {
-    struct removal *r = (struct removal *)m;
-    struct account *a = m->account;
-    if (a->state != ACCOUNT_READY || !roster_removal_plan(a, r->jid, &r->change))
+    struct removal *r = (struct removal *)base;
+    struct account *a = account_of(base->actor);
+    if (a->state != ACTOR_READY || !roster_removal_plan(a, r->jid, &r->change))
         return E_NOTFOUND;
-    m->batch = store_write(a->worker->store, account_lane(a));
-    roster_change_store(m->batch, a, &r->change);
+    base->batch = store_write(a->worker->store, account_lane(a));
+    roster_change_store(base->batch, a, &r->change);
     return OK;
 }
 
-static void del_apply(struct mutation *m, enum err e)
+static void del_apply(struct actor_change *base, enum err e)
 {
-    struct removal *r = (struct removal *)m;
-    slice owner = m->account->jid;
+    struct removal *r = (struct removal *)base;
+    slice owner = account_of(base->actor)->jid;
     if (e == OK) {
-        roster_change_commit(m->account, &r->change);
+        roster_change_commit(account_of(base->actor), &r->change);
         command_done(r->call, "%.*s is no contact of %.*s any more", SLICE_ARG(r->jid),
                      SLICE_ARG(owner));
     } else {
@@ -364,11 +364,11 @@ static void del(struct account *a, enum err e, void *arg)
         return;
     }
     struct removal *r = mem_new(struct removal);
-    r->m.prepare = del_prepare;
-    r->m.apply = del_apply;
+    r->base.prepare = del_prepare;
+    r->base.apply = del_apply;
     r->call = call;
     r->jid = jid_bare(&jid);
-    account_mutate(a, &r->m);
+    account_change(a, &r->base);
 }
 
 static void run_del(struct command_call *call) { run(call, del, false); }

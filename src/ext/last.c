@@ -203,7 +203,7 @@ static void last_of(struct account *a, enum err e, void *arg)
         command_fail(t->call, e, "%.*s: %s", SLICE_ARG(t->jid), err_text(e));
         return;
     }
-    if (a->state != ACCOUNT_READY) {
+    if (a->state != ACTOR_READY) {
         users_fail_missing(t->call, t->jid);
         return;
     }

@@ -169,27 +169,27 @@ static bool read_default(const struct elem *prefs, struct arena *tmp, enum mam_d
 }
 
 struct change {
-    struct mutation mutation;
+    struct actor_change base;
     struct iq *iq;
     struct prefs *prefs;
 };
 
-static enum err change_prepare(struct mutation *m)
+static enum err change_prepare(struct actor_change *base)
 {
-    struct change *c = CONTAINER_OF(m, struct change, mutation);
-    struct account *a = m->account;
-    if (a->state != ACCOUNT_READY)
+    struct change *c = (struct change *)base;
+    struct account *a = account_of(base->actor);
+    if (a->state != ACTOR_READY)
         return E_NOTFOUND;
-    m->batch = store_write(a->worker->store, account_lane(a));
-    STORE_ADD(m->batch, &prefs_put, 1, SV_I(a->id), SV_I(c->prefs->def), SV_T(c->prefs->always),
+    base->batch = store_write(a->worker->store, account_lane(a));
+    STORE_ADD(base->batch, &prefs_put, 1, SV_I(a->id), SV_I(c->prefs->def), SV_T(c->prefs->always),
               SV_T(c->prefs->never));
     return OK;
 }
 
-static void change_apply(struct mutation *m, enum err e)
+static void change_apply(struct actor_change *base, enum err e)
 {
-    struct change *c = CONTAINER_OF(m, struct change, mutation);
-    struct account *a = m->account;
+    struct change *c = (struct change *)base;
+    struct account *a = account_of(base->actor);
     if (e == OK) {
         struct prefs *old = prefs_of(a);
         mem_free(&old);
@@ -223,10 +223,10 @@ void mam_prefs_set(struct iq *iq)
     } else {
         struct account *a = iq->account;
         struct change *c = mem_new(struct change);
-        c->mutation = (struct mutation){ .prepare = change_prepare, .apply = change_apply };
+        c->base = (struct actor_change){ .prepare = change_prepare, .apply = change_apply };
         c->prefs = prefs_make(def, buf_slice(&always), buf_slice(&never));
         c->iq = iq_hold(iq);
-        account_mutate(a, &c->mutation);
+        account_change(a, &c->base);
     }
     buf_fini(&always);
     buf_fini(&never);

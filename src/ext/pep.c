@@ -269,7 +269,7 @@ static void wanted_of(struct account *a, struct wanted *m)
 static void wanted_loaded(struct account *a, enum err e, void *arg)
 {
     struct wanted *m = arg;
-    if (e == OK && a->state == ACCOUNT_READY)
+    if (e == OK && a->state == ACTOR_READY)
         wanted_of(a, m);
     wanted_unref(m);
 }

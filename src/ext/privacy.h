@@ -58,10 +58,10 @@ struct privacy_delta {
 /* A change of one account because of one request. Made by privacy_change_new(), freed by `done`
  * through privacy_change_end(). */
 struct privacy_change {
-    struct mutation m;   /* first */
-    struct iq *iq;       /* held; NULL: a command's */
-    struct arena *arena; /* for the request and its deltas */
-    void *request;       /* of the caller */
+    struct actor_change base; /* first */
+    struct iq *iq;            /* held; NULL: a command's */
+    struct arena *arena;      /* for the request and its deltas */
+    void *request;            /* of the caller */
     /* Looks at the state that earlier changes left, which may be NULL, and fills delta[0..count).
      * Refuses by why.error. */
     void (*plan)(struct privacy_change *c, const struct privacy *p);

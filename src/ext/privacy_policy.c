@@ -430,7 +430,7 @@ void policy_forget(struct account *a, slice bare)
 {
     struct rule rule;
     bool any = policy_rule(privacy_of(a), bare, &rule) && slice_eq(rule.value, bare);
-    if (!any && a->mutations == NULL) /* which may bring one */
+    if (!any && a->actor.change_count == 0) /* which may bring one */
         return;
     struct privacy_change *c = privacy_change_new(NULL);
     struct edit *e = edit_new(c, 1);
@@ -477,7 +477,7 @@ void privacy_task_run(struct command_call *call, account_fn *fn)
 
 bool privacy_task_ready(const struct privacy_task *t, const struct account *a, enum err e)
 {
-    if (e == OK && a->state == ACCOUNT_READY)
+    if (e == OK && a->state == ACTOR_READY)
         return true;
     if (e == OK)
         users_fail_missing(t->call, t->bare);

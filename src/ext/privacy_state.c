@@ -404,44 +404,47 @@ static void commit(struct account *a, const struct privacy_change *c)
         privacy_unload(a);
 }
 
-static enum err change_prepare(struct mutation *m)
+static enum err change_prepare(struct actor_change *base)
 {
-    struct privacy_change *c = (struct privacy_change *)m;
-    struct account *a = m->account;
-    if (a->state != ACCOUNT_READY)
+    struct privacy_change *c = (struct privacy_change *)base;
+    struct account *a = account_of(base->actor);
+    if (a->state != ACTOR_READY)
         return E_NOTFOUND; /* deleted meanwhile */
     c->plan(c, privacy_of(a));
     if (c->why.error != SE_NONE)
         return E_DENIED;
     if (c->count > 0 || c->store != NULL)
-        m->batch = store_write(a->worker->store, account_lane(a));
+        base->batch = store_write(a->worker->store, account_lane(a));
     for (unsigned i = 0; i < c->count; i++)
-        delta_store(m->batch, a->id, privacy_of(a), &c->delta[i]);
+        delta_store(base->batch, a->id, privacy_of(a), &c->delta[i]);
     if (c->store != NULL)
-        c->store(c, m->batch);
+        c->store(c, base->batch);
     return OK;
 }
 
-static void change_apply(struct mutation *m, enum err e)
+static void change_apply(struct actor_change *base, enum err e)
 {
-    struct privacy_change *c = (struct privacy_change *)m;
+    struct privacy_change *c = (struct privacy_change *)base;
     if (e == OK)
-        commit(m->account, c);
+        commit(account_of(base->actor), c);
     c->done(c, e);
 }
 
 struct privacy_change *privacy_change_new(struct iq *iq)
 {
     struct privacy_change *c = mem_new(struct privacy_change);
-    c->m.prepare = change_prepare;
-    c->m.apply = change_apply;
+    c->base.prepare = change_prepare;
+    c->base.apply = change_apply;
     c->done = privacy_change_answer;
     c->arena = arena_create(0);
     c->iq = iq == NULL ? NULL : iq_hold(iq);
     return c;
 }
 
-void privacy_change_run(struct account *a, struct privacy_change *c) { account_mutate(a, &c->m); }
+void privacy_change_run(struct account *a, struct privacy_change *c)
+{
+    account_change(a, &c->base);
+}
 
 void privacy_change_end(struct privacy_change *c)
 {

@@ -57,7 +57,7 @@ struct arrival {
 static void account_loaded(struct account *a, enum err e, void *arg)
 {
     struct arrival *r = arg;
-    if (e == OK && a->state == ACCOUNT_READY && lets_in(a, r->st, r->behalf))
+    if (e == OK && a->state == ACTOR_READY && lets_in(a, r->st, r->behalf))
         route_send(a->worker, stanza_readdress(r->st, (slice){ 0 }, r->jid));
     stanza_unref(&r->st);
     mem_free(&r);

@@ -127,7 +127,7 @@ static void account_there(struct account *a, enum err e, void *arg)
     struct question *q = arg;
     const struct ps_contacts *c = q->of;
     q->e = e;
-    for (uint32_t i = 0; e == OK && a->state == ACCOUNT_READY && i < c->count; i++) {
+    for (uint32_t i = 0; e == OK && a->state == ACTOR_READY && i < c->count; i++) {
         slice bare = c->list[i].jid;
         bool is =
             c->model == PS_PRESENCE ? roster_is_seen(a, bare) : ps_in_groups(a, c->groups, bare);

@@ -17,8 +17,8 @@ void ps_accounts_are(const struct ps_accounts *a) { accounts = a; }
 
 void ps_own(struct account *a, slice pubsub_xml, ps_own_fn *done, void *arg)
 {
-    bool guest = account_is_guest(a);       /* nothing of it is kept */
-    bool there = a->state == ACCOUNT_READY; /* else deleted or disabled while this was under way */
+    bool guest = account_is_guest(a);     /* nothing of it is kept */
+    bool there = a->state == ACTOR_READY; /* else deleted or disabled while this was under way */
     if (accounts != NULL && there && !guest)
         ps_own_request(accounts->make(a), pubsub_xml, done, arg);
     else if (done != NULL)

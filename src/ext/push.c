@@ -264,7 +264,7 @@ static void append(const struct account *a, struct registration *r)
 enum change_kind { CHANGE_PUT, CHANGE_DELETE, CHANGE_DELETE_SERVICE };
 
 struct change {
-    struct mutation m; /* first */
+    struct actor_change base; /* first */
     enum change_kind kind;
     struct iq *iq;          /* held; NULL: nobody waits */
     struct registration *r; /* as it will be, or whose names are deleted */
@@ -298,27 +298,27 @@ static void add_put(const struct account *a, const struct registration *r, struc
                   SV_T(oldest->node));
 }
 
-static enum err change_prepare(struct mutation *m)
+static enum err change_prepare(struct actor_change *base)
 {
-    struct change *c = (struct change *)m;
-    struct account *a = m->account;
-    if (a->state != ACCOUNT_READY)
+    struct change *c = (struct change *)base;
+    struct account *a = account_of(base->actor);
+    if (a->state != ACTOR_READY)
         return E_NOTFOUND;
-    m->batch = store_write(a->worker->store, account_lane(a));
+    base->batch = store_write(a->worker->store, account_lane(a));
     if (c->kind == CHANGE_PUT) {
-        add_put(a, c->r, m->batch);
+        add_put(a, c->r, base->batch);
         return OK;
     }
     bool any = false;
     for (const struct registration *r = *registrations(a); r != NULL; r = r->next) {
         if (!is_target(c, r))
             continue;
-        STORE_ADD(m->batch, &push_delete, STORE_ANY_ROWS, SV_I(a->id), SV_T(r->service),
+        STORE_ADD(base->batch, &push_delete, STORE_ANY_ROWS, SV_I(a->id), SV_T(r->service),
                   SV_T(r->node));
         any = true;
     }
     if (!any)
-        store_drop(&m->batch);
+        store_drop(&base->batch);
     return OK;
 }
 
@@ -340,12 +340,12 @@ static void change_memory(struct account *a, struct change *c)
 
 static void show_asleep(struct account *a);
 
-static void change_apply(struct mutation *m, enum err e)
+static void change_apply(struct actor_change *base, enum err e)
 {
-    struct change *c = (struct change *)m;
+    struct change *c = (struct change *)base;
     if (e == OK) {
-        change_memory(m->account, c);
-        show_asleep(m->account);
+        change_memory(account_of(base->actor), c);
+        show_asleep(account_of(base->actor));
     }
     if (c->iq != NULL && e == OK)
         iq_result(c->iq, (slice){ 0 });
@@ -359,12 +359,12 @@ static void change(struct account *a, enum change_kind kind, const struct regist
                    struct iq *iq)
 {
     struct change *c = mem_new(struct change);
-    c->m.prepare = change_prepare;
-    c->m.apply = change_apply;
+    c->base.prepare = change_prepare;
+    c->base.apply = change_apply;
     c->kind = kind;
     c->r = registration_create(like);
     c->iq = iq == NULL ? NULL : iq_hold(iq);
-    account_mutate(a, &c->m);
+    account_change(a, &c->base);
 }
 
 /* Requests (§5, §6). */

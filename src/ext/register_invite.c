@@ -232,7 +232,7 @@ void invite_remove(struct account *a, struct store_batch *b)
 /* Makes the two users contacts of each other: one change of the roster at each home. The row of the
  * invitation says which change is missing, so that a crash in between loses none. */
 struct welcome {
-    struct mutation mutation; /* first */
+    struct actor_change base; /* first */
     struct worker *worker;    /* the home */
     struct roster_delta delta;
     enum side side;
@@ -260,11 +260,11 @@ static void welcome_drop(const struct welcome *v)
     store_submit(b, v->worker->loop, 0, NULL, NULL);
 }
 
-static enum err welcome_prepare(struct mutation *m)
+static enum err welcome_prepare(struct actor_change *base)
 {
-    struct welcome *v = (struct welcome *)m;
-    struct account *a = m->account;
-    if (a->state != ACCOUNT_READY)
+    struct welcome *v = (struct welcome *)base;
+    struct account *a = account_of(base->actor);
+    if (a->state != ACTOR_READY)
         return E_NOTFOUND;
     if (roster_count(a) >= setting_int(&roster_contacts_max))
         return E_LIMIT;
@@ -273,16 +273,16 @@ static enum err welcome_prepare(struct mutation *m)
     v->delta.flags |= ROSTER_LISTED;
     v->delta.request = (slice){ 0 };
     roster_seal(a->roster, &v->delta, ROSTER_SHOWN);
-    m->batch = store_write(a->worker->store, account_lane(a));
-    roster_delta_store(m->batch, a->id, &v->delta);
-    add_welcomed(m->batch, v, 1); /* none: the other one was deleted meanwhile, or it is done */
+    base->batch = store_write(a->worker->store, account_lane(a));
+    roster_delta_store(base->batch, a->id, &v->delta);
+    add_welcomed(base->batch, v, 1); /* none: the other one was deleted meanwhile, or it is done */
     return OK;
 }
 
-static void welcome_apply(struct mutation *m, enum err e)
+static void welcome_apply(struct actor_change *base, enum err e)
 {
-    struct welcome *v = (struct welcome *)m;
-    struct account *a = m->account;
+    struct welcome *v = (struct welcome *)base;
+    struct account *a = account_of(base->actor);
     if (e == OK) {
         roster_commit(a, &v->delta, ROSTER_SHOWN); /* XEP-0401 §4.4: pushed to the inviter */
         presence_show(a, welcome_contact(v));
@@ -300,9 +300,9 @@ static void welcome_ready(struct account *a, enum err e, void *arg)
         mem_free(&v);
         return;
     }
-    v->mutation.prepare = welcome_prepare;
-    v->mutation.apply = welcome_apply;
-    account_mutate(a, &v->mutation);
+    v->base.prepare = welcome_prepare;
+    v->base.apply = welcome_apply;
+    account_change(a, &v->base);
 }
 
 static void welcome_home(struct worker *w, void *arg)

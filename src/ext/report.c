@@ -74,7 +74,7 @@ static void count_worker(struct worker *w, void *arg)
 {
     struct count *c = arg;
     const struct account *a;
-    for (uint32_t i = 0; (a = map_next(&w->accounts, &i)) != NULL;)
+    for (uint32_t i = 0; (a = accounts_next(w, &i)) != NULL;)
         if (!list_empty(&a->sessions))
             count_account(c, a);
 }

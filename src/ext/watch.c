@@ -381,7 +381,7 @@ static void watched_by(const struct account *a, watched_by_fn *fn, void *arg)
 static void watched_unload(struct account *a)
 {
     struct watched *d = watched_of(a);
-    bool held = a->pins > 0;
+    bool held = a->actor.pins > 0;
     if (d == NULL)
         return;
     timer_cancel(&d->timer);
@@ -508,7 +508,7 @@ static void end_all(struct worker *w, void *unused)
     struct account *a;
     struct session *s;
     (void)unused;
-    for (uint32_t i = 0; (a = map_next(&w->accounts, &i)) != NULL;) {
+    for (uint32_t i = 0; (a = accounts_next(w, &i)) != NULL;) {
         struct watched *d = watched_of(a);
         if (d == NULL)
             continue;

@@ -5,6 +5,7 @@
 #include "auth/credentials.h"
 #include "base/list.h"
 #include "base/map.h"
+#include "home/actor.h"
 #include "io/loop.h"
 #include "io/timer.h"
 #include "xmpp/stanza.h"
@@ -28,7 +29,7 @@ struct worker {
     struct auth auth;     /* the same store, helpers and loop for auth/ */
     void *gate;           /* of the gate on this worker */
     struct xml_work *xml; /* scratch of the readers on this worker */
-    struct map accounts;  /* struct account by bare JID */
+    struct actors accounts;
     struct map sessions;  /* struct session by id (8 bytes) */
     struct map asks;      /* of im/ask.c: requests of the server that wait for answers */
     struct map joins;     /* of im/ticket_join.c: by id */
@@ -37,10 +38,7 @@ struct worker {
     struct map remotes;   /* of im/remote.c: domains of components */
     struct map streams;   /* of the gate: by stream id; for streams whose session lives elsewhere */
     uint64_t next_id;     /* ids of sessions and streams: counter << 16 | index */
-    struct list idle;     /* accounts without sessions, longest idle first */
-    uint32_t idle_count;
-    struct timer sweep;  /* unloads idle accounts; not set while there are none */
-    struct timer resend; /* of im/subscription.c: what could not be stored is told again */
+    struct timer resend;  /* of im/subscription.c: what could not be stored is told again */
     uint32_t resend_ms;
     struct list acks; /* sessions that owe an <a/> at the end of the tick */
     struct loop_defer ack_defer;

@@ -1,13 +1,10 @@
-/* account: one user at its home: sessions, roster, mailbox. Loaded on demand and unloaded when
- * idle; all its stanzas wait in one inbox while it loads, in order (architecture §3). Confined to
- * its home worker.
- *
- * States: LOADING (reads are under way, inbox gathers) -> READY or ABSENT (no such account;
- * remembered for a while so that strangers cost no reads) -> unloaded. READY -> ABSENT by deletion.
- * A load that fails (store down) bounces the inbox and forgets the account. */
+/* account: one user at its home: sessions, roster, mailbox. An actor (home/actor.h) that is loaded
+ * on demand and unloaded when idle, confined to its home worker. ABSENT: there is no such account,
+ * or it is disabled. READY -> ABSENT when it is deleted or disabled. */
 #pragma once
 #include "base/err.h"
 #include "base/list.h"
+#include "home/actor.h"
 #include "home/origin.h"
 #include "im/mailbox.h"
 #include "im/router.h"
@@ -17,31 +14,25 @@
 struct roster;
 struct worker;
 
-enum account_state { ACCOUNT_LOADING, ACCOUNT_READY, ACCOUNT_ABSENT };
 enum { ACCOUNT_STATE_SLOTS = 12 };
 
 struct account {
-    struct worker *worker;
-    slice jid;          /* bare, prepared; in this block */
-    int64_t id;         /* of the account row; never reused */
-    int64_t generation; /* of its password: streams that were authenticated before are refused */
-    uint8_t state;
-    bool disabled;    /* ABSENT, but there is an account, which may be enabled again */
-    bool look_again;  /* when it is not found: the id may be stale, or it was created meanwhile */
-    uint32_t pins;    /* held IQs, running tasks: not unloaded while > 0; each has a block of
-                       * memory of its own, so there is no address space for 2^32 of them */
-    uint32_t storing; /* messages for it whose write or look-up is under way: see message.c */
-    struct list sessions; /* struct session, oldest first */
-    uint64_t queue_bytes; /* of all their queues */
-    struct list idle;     /* in worker.idle while there is nothing to do */
-    uint64_t idle_since_us;
-    struct inbox_item *inbox, **inbox_tail; /* NULL when empty */
-    uint32_t inbox_count, inbox_bytes;      /* bytes of the stanzas among them */
-    struct store_op *loading;
-    struct mutation *mutations, **mutation_tail; /* the first is in flight if `mutating` */
-    bool mutating, removing; /* a mutation is being committed / its deletion is asked for */
-    struct roster *roster;   /* im/roster.h; NULL until READY */
-    struct recent *recent;   /* recent messages (im/recent.h); NULL: none */
+    union {
+        struct actor actor;
+        struct {
+            ACTOR_HEAD;
+        };
+    };
+    bool disabled;         /* ABSENT, but there is an account, which may be enabled again */
+    bool removing;         /* its deletion, or that it is disabled, is asked for */
+    bool id_told;          /* `id` is from a login: it is loaded without being looked for */
+    uint32_t storing;      /* messages for it whose write or look-up is under way: see message.c */
+    int64_t id;            /* of the account row; never reused */
+    int64_t generation;    /* of its password: streams that were authenticated before are refused */
+    struct list sessions;  /* struct session, oldest first */
+    uint64_t queue_bytes;  /* of all their queues */
+    struct roster *roster; /* im/roster.h; NULL until READY */
+    struct recent *recent; /* recent messages (im/recent.h); NULL: none */
     struct recent *sent;
     struct crossings *crossings; /* im/crossing.h; NULL: none */
     struct given *given;         /* im/given.h; NULL: none */
@@ -59,6 +50,8 @@ void account_with_id(struct worker *w, slice bare, int64_t id, account_fn *fn, v
 struct account *account_find(const struct worker *w,
                              slice bare); /* READY only, else NULL; loads nothing */
 
+bool account_is_disabled(const struct worker *w, slice bare); /* as far as memory knows */
+
 /* Forgets that an account was ABSENT, because it may exist now. */
 void account_forget(struct worker *w, slice bare);
 
@@ -67,27 +60,18 @@ void account_forget(struct worker *w, slice bare);
 typedef void accounts_fn(struct account *a, slice arg);
 void accounts_each(struct worker *w, accounts_fn *fn, slice arg);
 
-void account_pin(struct account *a);
-void account_unpin(struct account *a);
+static inline struct account *account_of(struct actor *a)
+{
+    return CONTAINER_OF(a, struct account, actor);
+}
+static inline void account_pin(struct account *a) { actor_pin(&a->actor); }
+static inline void account_unpin(struct account *a) { actor_unpin(&a->actor); }
 static inline uint64_t account_lane(const struct account *a) { return (uint64_t)a->id; }
 struct node *account_node(const struct account *a);
 
-/* prepare -> commit -> apply (architecture §3): the batch is submitted when the mutations before it
- * have ended; `apply` runs when it is committed (or failed), and must be pure over the account's
- * state for OK: the same deltas replayed give the same state. `apply` frees it; embed it first in
- * your own. */
-struct mutation {
-    struct mutation *next;
-    struct account *account;
-    struct store_batch *batch; /* made by prepare */
-    /* May look at the state that all earlier mutations left; fills batch and returns OK, or an
-     * error: then apply is called with it at once. No batch and OK: nothing to store, apply(OK) at
-     * once. */
-    enum err (*prepare)(struct mutation *m);
-    void (*apply)(struct mutation *m, enum err e);
-};
-void account_mutate(struct account *a, struct mutation *m);
-enum err err_of_store(enum store_result r);
+/* A change of its stored state. That of a guest is refused (E_DENIED), since nothing of it is kept.
+ */
+void account_change(struct account *a, struct actor_change *c);
 
 /* Sessions. */
 struct session *account_session(const struct account *a,
@@ -114,5 +98,8 @@ void account_remove(struct account *a, void (*done)(void *arg, enum err e), void
 /* A stanza to the account, at its home. Takes over st. */
 enum routed account_receive(struct worker *w, struct stanza *st, struct origin origin,
                             uint64_t sender_entry, int64_t sender_id);
-void account_touch(struct account *a); /* something ended: unload when idle */
-void accounts_stop(struct worker *w);  /* frees all, after the loops have ended */
+
+/* All accounts of a worker in memory, in any state: as map_next(). */
+struct account *accounts_next(const struct worker *w, uint32_t *i);
+uint32_t accounts_count(const struct worker *w);
+void accounts_start(struct worker *w);

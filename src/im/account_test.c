@@ -64,8 +64,8 @@ static int64_t change_password(slice jid)
 static void forget(struct account *a)
 {
     account_unpin(a);
-    a->idle_since_us = 0;
-    t.w->sweep.fn(&t.w->sweep, t.w->loop);
+    assert_true(mailbox_clean(a));
+    actor_unload(&a->actor);
 }
 
 static bool is_answered(void *arg)
@@ -118,7 +118,7 @@ static void tell(const char *jid, size_t bytes)
     mem_free(&xml);
 }
 
-static bool is_loaded(void *arg) { return ((struct account *)arg)->state != ACCOUNT_LOADING; }
+static bool is_loaded(void *arg) { return ((struct account *)arg)->state != ACTOR_LOADING; }
 
 /* While an account is loaded, what comes for it waits; not without end. */
 static void test_the_inbox_is_limited_in_bytes(void **state)
@@ -128,15 +128,15 @@ static void test_the_inbox_is_limited_in_bytes(void **state)
     (void)state;
     for (unsigned i = 0; i < 100; i++)
         tell(jid, LARGE);
-    struct account *a = map_get(&t.w->accounts, slice_of(jid));
-    assert_int_equal(a->state, ACCOUNT_LOADING);
-    assert_true(a->inbox_count > 10 && a->inbox_count < 100);
-    assert_true(a->inbox_bytes > 4 << 20 && a->inbox_bytes < MOST);
+    struct account *a = account_of(actors_find(&t.w->accounts, slice_of(jid)));
+    assert_int_equal(a->state, ACTOR_LOADING);
+    assert_true(a->actor.inbox_stanzas > 10 && a->actor.inbox_stanzas < 100);
+    assert_true(a->actor.inbox_bytes > 4 << 20 && a->actor.inbox_bytes < MOST);
     assert_true(metric_read(&stanza_bytes) < 2 * MOST);
     account_pin(a);
     test_node_run(&t, is_loaded, a);
-    assert_int_equal(a->inbox_count, 0);
-    assert_int_equal(a->inbox_bytes, 0);
+    assert_int_equal(a->actor.inbox_stanzas, 0);
+    assert_int_equal(a->actor.inbox_bytes, 0);
     account_unpin(a);
 }
 
@@ -162,7 +162,7 @@ static void remove_row(struct account *a)
 static void note(struct account *a, enum err e, void *arg)
 {
     assert_int_equal(e, OK);
-    *(struct account **)arg = a->state == ACCOUNT_READY ? a : NULL;
+    *(struct account **)arg = a->state == ACTOR_READY ? a : NULL;
 }
 
 /* The account was made anew since a client authenticated. Its load begins with an id that is gone,
@@ -230,7 +230,7 @@ static void disable(struct account *a)
     bool done = false;
     account_disable(a, disabled, &done);
     test_node_run(&t, is_true, &done);
-    assert_int_equal(a->state, ACCOUNT_ABSENT);
+    assert_int_equal(a->state, ACTOR_ABSENT);
 }
 
 static void enable(struct account *a)
@@ -259,7 +259,7 @@ static void test_enabled_while_it_is_pinned(void **state)
     enable(a);
     tell("u5@localhost", 1);
     test_node_run(&t, is_loaded, a);
-    assert_int_equal(a->state, ACCOUNT_READY);
+    assert_int_equal(a->state, ACTOR_READY);
     assert_true(mailbox_has_open(a));
     test_node_run(&t, test_node_is_idle, t.store);
 }
@@ -268,7 +268,7 @@ static unsigned visited;
 
 static void visit(struct account *a, slice arg)
 {
-    assert_int_equal(a->state, ACCOUNT_READY);
+    assert_int_equal(a->state, ACTOR_READY);
     assert_true(slice_is(arg, "argument"));
     visited += slice_starts(a->jid, SLICE("visited"));
 }

@@ -224,7 +224,7 @@ enum routed iq_to_room(struct worker *w, const struct host *h, struct stanza *st
 enum routed iq_to_account(struct account *a, struct stanza *st, struct origin origin)
 {
     struct worker *w = a->worker;
-    bool known = a->state == ACCOUNT_READY;
+    bool known = a->state == ACTOR_READY;
     struct refusal why = { .error = SE_SERVICE_UNAVAILABLE };
     switch (known ? stage_block(a, st, &why) : PASS) {
     case REFUSE:

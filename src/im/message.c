@@ -552,7 +552,7 @@ enum routed message_to_account(struct account *a, struct stanza *st, struct orig
         recent_refused(a, st);
     struct incoming in = { st, origin, sender_entry, 0, sender_id, 0, st->known, false, false };
     struct refusal why = { .error = SE_SERVICE_UNAVAILABLE };
-    switch (a->state == ACCOUNT_READY ? stage_block(a, st, &why) : PASS) {
+    switch (a->state == ACTOR_READY ? stage_block(a, st, &why) : PASS) {
     case REFUSE:
         if (why.not_strangers)
             return refuse_known(a, &in, why.error, why.text);

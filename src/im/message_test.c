@@ -45,11 +45,11 @@ static void test_sweep_leaves_what_is_pinned(void **state)
     (void)state;
     struct account *a = test_node_account(&t, "u1@localhost");
     account_unpin(a);
-    assert_true(list_linked(&a->idle));
-    a->idle_since_us = 0;
+    assert_true(list_linked(&a->actor.idle));
+    a->actor.idle_since_us = 0;
     account_receive(t.w, message("u1@localhost", "m1"), ORIGIN_NONE, 0, 0);
-    assert_int_equal(a->pins, 1);
-    t.w->sweep.fn(&t.w->sweep, t.w->loop);
+    assert_int_equal(a->actor.pins, 1);
+    t.w->accounts.sweep.fn(&t.w->accounts.sweep, t.w->loop);
     assert_ptr_equal(account_find(t.w, SLICE("u1@localhost")), a);
     test_node_run(&t, test_node_is_idle, t.store);
 }
@@ -120,14 +120,13 @@ static void test_committed_too_late(void **state)
     assert_int_equal(a->mailbox.open, 1);
     go_on(other, "COMMIT");
     assert_int_equal(a->mailbox.open, 1);
-    assert_int_equal(a->pins, 1); /* of the test */
+    assert_int_equal(a->actor.pins, 1); /* of the test */
     assert_int_equal(send(a, "m1"), ROUTE_PENDING);
     test_node_run(&t, test_node_is_idle, t.store);
     assert_int_equal(a->mailbox.open, 1);
     assert_int_equal(sender.stream.errors, 1);
     account_unpin(a);
-    a->idle_since_us = 0;
-    t.w->sweep.fn(&t.w->sweep, t.w->loop);
+    actor_unload(&a->actor);
     assert_null(account_find(t.w, SLICE("late1@localhost")));
     struct test_node_account again = { 0 };
     account_with(t.w, SLICE("late1@localhost"), test_node_found, &again);
@@ -184,10 +183,10 @@ static void test_more_than_the_store_takes(void **state)
     refused = sender.stream.errors;
     assert_int_equal(pending + refused, MANY);
     assert_true(refused > 0);
-    assert_int_equal(a->pins, pending + 1); /* that of the test */
+    assert_int_equal(a->actor.pins, pending + 1); /* that of the test */
     test_node_run(&t, test_node_is_idle, t.store);
     assert_int_equal(a->storing, 0);
-    assert_int_equal(a->pins, 1);
+    assert_int_equal(a->actor.pins, 1);
     assert_int_equal(a->mailbox.open, pending);
     assert_int_equal(setting_set(&mailbox_unsettled_max, SLICE("10000"), &why), OK);
     assert_int_equal(send(a, "refused"), ROUTED); /* the mailbox is full again */

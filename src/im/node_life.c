@@ -29,7 +29,6 @@
 #include <stdio.h>
 #include <time.h>
 
-static slice account_key(const void *item) { return ((const struct account *)item)->jid; }
 static slice session_key(const void *item)
 {
     return (slice){ (const char *)&((const struct session *)item)->id, sizeof(uint64_t) };
@@ -48,13 +47,12 @@ static void worker_init(struct worker *w, struct node *n, unsigned index)
     w->loop = loop_create(index);
     w->auth = (struct auth){ n->store, n->work, w->loop, n->throttle };
     w->xml = xml_work_create();
-    map_init(&w->accounts, account_key);
+    accounts_start(w);
     map_init(&w->sessions, session_key);
     remote_init(w);
     asks_init(w);
     ticket_joins_init(w);
     questions_init(w);
-    list_init(&w->idle);
     list_init(&w->acks);
     list_init(&w->endings);
     budget_init(w);
@@ -279,16 +277,14 @@ void node_destroy(struct node **pn)
     work_pool_destroy(&n->work);
     for (unsigned i = 0; i < n->worker_count; i++) {
         struct worker *w = &n->workers[i];
-        accounts_stop(w);
+        actors_stop(&w->accounts);
         EMIT(worker_ended, w);
         if (w->gate != NULL)
             n->gate->end(w);
         asks_fini(w);
-        timer_cancel(&w->sweep);
         budget_fini(w);
         timer_cancel(&w->resend);
         loop_destroy(&w->loop);
-        map_fini(&w->accounts);
         map_fini(&w->sessions);
         remote_fini(w);
         ticket_joins_fini(w);

@@ -1,5 +1,5 @@
 /* roster: the contacts of one account (RFC 6121 §2) in memory while the account is loaded, and
- * their rows. Confined to the home worker of the account. Changes go through account_mutate() as
+ * their rows. Confined to the home worker of the account. Changes go through account_change() as
  * deltas; roster_apply() is pure: the same deltas give the same roster (architecture §3).
  *
  * An account that never had a contact has no roster at all (NULL): every function here that takes a

@@ -122,23 +122,23 @@ static void answer_get(struct iq *iq, struct session *s)
 }
 
 struct waiting_get {
-    struct mutation m; /* first */
-    struct iq *iq;     /* held */
+    struct actor_change base; /* first */
+    struct iq *iq;            /* held */
 };
 
-static enum err get_prepare(struct mutation *m)
+static enum err get_prepare(struct actor_change *base)
 {
-    return m->account->state == ACCOUNT_READY ? OK : E_NOTFOUND;
+    return account_of(base->actor)->state == ACTOR_READY ? OK : E_NOTFOUND;
 }
 
-static void get_apply(struct mutation *m, enum err e)
+static void get_apply(struct actor_change *base, enum err e)
 {
-    struct waiting_get *get = (struct waiting_get *)m;
+    struct waiting_get *get = (struct waiting_get *)base;
     const struct stanza *st = get->iq->st;
     if (e != OK)
         iq_error(get->iq, stanza_error_of(e), (slice){ 0 });
     else
-        answer_get(get->iq, account_session(m->account,
+        answer_get(get->iq, account_session(account_of(base->actor),
                                             slice_from(stanza_from(st), st->from_bare_len + 1u)));
     mem_free(&get);
 }
@@ -149,22 +149,22 @@ static void roster_get(struct iq *iq)
     struct elem item;
     if (elem_first(&iq->payload, &item)) { /* §2.1.3 */
         iq_error(iq, SE_BAD_REQUEST, SLICE("a roster get has no items"));
-    } else if (iq->account->mutations == NULL) {
+    } else if (iq->account->actor.change_count == 0) {
         answer_get(iq, iq->session);
     } else {
         struct waiting_get *get = mem_new(struct waiting_get);
-        get->m.prepare = get_prepare;
-        get->m.apply = get_apply;
+        get->base.prepare = get_prepare;
+        get->base.apply = get_apply;
         get->iq = iq_hold(iq);
-        account_mutate(iq->account, &get->m);
+        account_change(iq->account, &get->base);
     }
 }
 
 /* Set. */
 
 struct roster_set {
-    struct mutation m; /* first */
-    struct iq *iq;     /* held */
+    struct actor_change base; /* first */
+    struct iq *iq;            /* held */
     slice jid, name, groups;
     bool removal;
     enum stanza_error error; /* that prepare found */
@@ -306,11 +306,11 @@ static enum err prepare_update(struct roster_set *set, struct account *a)
     return E_LIMIT;
 }
 
-static enum err set_prepare(struct mutation *m)
+static enum err set_prepare(struct actor_change *base)
 {
-    struct roster_set *set = (struct roster_set *)m;
-    struct account *a = m->account;
-    if (a->state != ACCOUNT_READY)
+    struct roster_set *set = (struct roster_set *)base;
+    struct account *a = account_of(base->actor);
+    if (a->state != ACTOR_READY)
         return E_NOTFOUND; /* deleted meanwhile */
     if (set->removal && !roster_removal_plan(a, set->jid, &set->change)) {
         set->error = SE_ITEM_NOT_FOUND; /* §2.5.3 */
@@ -319,19 +319,19 @@ static enum err set_prepare(struct mutation *m)
     enum err e = set->removal ? OK : prepare_update(set, a);
     if (e != OK)
         return e;
-    m->batch = store_write(a->worker->store, account_lane(a));
-    roster_change_store(m->batch, a, &set->change);
+    base->batch = store_write(a->worker->store, account_lane(a));
+    roster_change_store(base->batch, a, &set->change);
     return OK;
 }
 
-static void set_apply(struct mutation *m, enum err e)
+static void set_apply(struct actor_change *base, enum err e)
 {
-    struct roster_set *set = (struct roster_set *)m;
+    struct roster_set *set = (struct roster_set *)base;
     if (e != OK) {
         iq_error(set->iq, set->error != SE_NONE ? set->error : stanza_error_of(e), set->text);
         roster_change_drop(&set->change);
     } else {
-        roster_change_commit(m->account, &set->change);
+        roster_change_commit(account_of(base->actor), &set->change);
         iq_result(set->iq, (slice){ 0 });
     }
     mem_free(&set);
@@ -344,8 +344,8 @@ static void roster_set(struct iq *iq)
         return;
     }
     struct roster_set *set = mem_new(struct roster_set);
-    set->m.prepare = set_prepare;
-    set->m.apply = set_apply;
+    set->base.prepare = set_prepare;
+    set->base.apply = set_apply;
     set->iq = iq_hold(iq);
     struct refusal refusal = parse_set(set);
     if (refusal.error != SE_NONE) {
@@ -353,7 +353,7 @@ static void roster_set(struct iq *iq)
         mem_free(&set);
         return;
     }
-    account_mutate(set->iq->account, &set->m);
+    account_change(set->iq->account, &set->base);
 }
 
 const struct iq_rule roster_iq_rules[] = {

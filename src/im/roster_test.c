@@ -325,7 +325,7 @@ static void test_rows(void **state)
 {
     struct database *db = *state;
     struct arena *arena = arena_create(0);
-    struct account a = { .id = 7, .state = ACCOUNT_READY }, other = { .id = 8 };
+    struct account a = { .id = 7, .state = ACTOR_READY }, other = { .id = 8 };
     struct roster r;
     roster_init(&r);
     load(db, &a);

@@ -90,5 +90,6 @@ static const struct store_schema account_schema = { .feature = "account",
 const struct feature account_feature = {
     .name = "account",
     .schema = &account_schema,
+    .metrics = account_metrics,
     .logs = account_logs,
 };

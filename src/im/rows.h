@@ -13,6 +13,7 @@ extern struct metric *const session_metrics[];
 extern const struct bind2_rule session_bind2[];
 extern struct log_area *const session_logs[];
 extern struct log_area *const account_logs[];
+extern struct metric *const account_metrics[];
 extern struct store_stmt *const account_stmts[];
 
 extern const struct feature message_feature, session_feature, account_feature;

@@ -296,7 +296,7 @@ struct session *session_create(struct account *a, slice resource)
     map_put(&w->sessions, s);
     metric_add(&session_count, 1);
     guest_began(s);
-    account_touch(a);
+    actor_touch(&a->actor);
     return s;
 }
 
@@ -649,7 +649,7 @@ static void bind_ready(struct account *a, enum err e, void *arg)
     }
     if (e != OK)
         refuse(b, stanza_error_of(e), (slice){ 0 });
-    else if (a->state != ACCOUNT_READY || !still_authentic(a, &b->req))
+    else if (a->state != ACTOR_READY || !still_authentic(a, &b->req))
         refuse(b, SE_NOT_ALLOWED, SLICE("the account does not exist any more"));
     else if (b->req.resume)
         resume_now(a, b);

@@ -277,8 +277,8 @@ void sessions_save(struct worker *w)
         save(s);
         count += s->sm == 2;
     }
-    for (uint32_t i = 0; (a = map_next(&w->accounts, &i)) != NULL;)
-        if (a->state == ACCOUNT_READY && !account_is_guest(a) &&
+    for (uint32_t i = 0; (a = accounts_next(w, &i)) != NULL;)
+        if (a->state == ACTOR_READY && !account_is_guest(a) &&
             (!mailbox_clean(a) || !list_empty(&a->sessions)))
             save_account(a);
     if (count > 0)
@@ -359,7 +359,7 @@ static void restore(struct account *a, const struct saved *v)
 {
     struct worker *w = a->worker;
     uint64_t now = loop_wall_us(w->loop);
-    if (a->state != ACCOUNT_READY || account_session(a, v->resource) != NULL)
+    if (a->state != ACTOR_READY || account_session(a, v->resource) != NULL)
         return;
     struct session *s = session_create(a, v->resource);
     memcpy(s->token, v->token, sizeof s->token);

@@ -280,10 +280,10 @@ void subscription_dropped(struct worker *w, const struct stanza *st)
 
 /* One change of one account's roster because of one stanza. */
 struct change {
-    struct mutation m;     /* first */
-    struct stanza *st;     /* from and to are bare */
-    struct stanza *sent;   /* outbound: as the client sent it */
-    struct stanza *answer; /* inbound: on behalf of the account */
+    struct actor_change base; /* first */
+    struct stanza *st;        /* from and to are bare */
+    struct stanza *sent;      /* outbound: as the client sent it */
+    struct stanza *answer;    /* inbound: on behalf of the account */
     struct origin origin;
     bool *ended; /* of begin(), as long as it runs */
     bool failed; /* inbound: an error was the answer to a request, which is no longer open */
@@ -315,8 +315,9 @@ struct log_area *const subscription_logs[] = { &log_subscription, NULL };
 static void trace(const char *event, const struct change *c, slice contact, enum err e)
 {
     const char *why = c->limit != NULL ? c->limit->name : e != OK ? err_text(e) : "";
-    log_trace(&log_subscription, LOG_C("event", event), LOG_S("account", c->m.account->jid),
-              LOG_S("contact", contact), LOG_C("type", sub_verb_name(c->verb)),
+    log_trace(&log_subscription, LOG_C("event", event),
+              LOG_S("account", account_of(c->base.actor)->jid), LOG_S("contact", contact),
+              LOG_C("type", sub_verb_name(c->verb)),
               LOG_C("subscription", sub_state_subscription(c->result.state)), LOG_C("why", why));
 }
 
@@ -325,7 +326,7 @@ static void trace(const char *event, const struct change *c, slice contact, enum
 static enum routed begin(struct account *a, struct change *c)
 {
     enum routed routed = c->origin.session != 0 ? ROUTE_PENDING : ROUTED;
-    account_mutate(a, &c->m);
+    account_change(a, &c->base);
     return routed;
 }
 
@@ -365,11 +366,11 @@ static void set_delta(struct change *c, const struct roster *r, enum sub_dir dir
 
 static void store_change(struct change *c)
 {
-    struct account *a = c->m.account;
-    if (c->m.batch == NULL)
-        c->m.batch = store_write(a->worker->store, account_lane(a));
+    struct account *a = account_of(c->base.actor);
+    if (c->base.batch == NULL)
+        c->base.batch = store_write(a->worker->store, account_lane(a));
     roster_seal(a->roster, &c->delta, c->view);
-    roster_delta_store(c->m.batch, a->id, &c->delta);
+    roster_delta_store(c->base.batch, a->id, &c->delta);
 }
 
 static struct sub_result next(const struct roster *r, const struct change *c, enum sub_dir dir)
@@ -388,12 +389,12 @@ static slice limit_text(struct arena *tmp, const struct setting *limit)
 
 /* Outbound: §3.1.2, §3.1.5, §3.2.2, §3.3.2, §3.4.2. */
 
-static enum err out_prepare(struct mutation *m)
+static enum err out_prepare(struct actor_change *base)
 {
-    struct change *c = (struct change *)m;
-    struct account *a = m->account;
+    struct change *c = (struct change *)base;
+    struct account *a = account_of(base->actor);
     const struct roster *r = a->roster;
-    if (a->state != ACCOUNT_READY)
+    if (a->state != ACTOR_READY)
         return E_NOTFOUND; /* deleted meanwhile */
     c->st = with_word(a, c->st);
     c->result = next(r, c, SUB_OUT);
@@ -411,9 +412,9 @@ static enum err out_prepare(struct mutation *m)
     if (c->changes)
         store_change(c);
     else if (repeated)
-        m->batch = store_write(a->worker->store, account_lane(a));
+        base->batch = store_write(a->worker->store, account_lane(a));
     if ((c->result.actions & SUB_ROUTE) != 0 && (c->changes || repeated))
-        subscription_announce(m->batch, a, c->st);
+        subscription_announce(base->batch, a, c->st);
     return OK;
 }
 
@@ -427,10 +428,10 @@ static void out_refused(struct worker *w, const struct change *c, enum err e)
     arena_destroy(&tmp);
 }
 
-static void out_apply(struct mutation *m, enum err e)
+static void out_apply(struct actor_change *base, enum err e)
 {
-    struct change *c = (struct change *)m;
-    struct account *a = m->account;
+    struct change *c = (struct change *)base;
+    struct account *a = account_of(base->actor);
     struct worker *w = a->worker;
     slice contact = stanza_to(c->st);
     uint32_t actions = c->result.actions;
@@ -465,8 +466,8 @@ enum routed subscription_out(struct session *s, struct stanza *st, struct origin
     /* §3.1.2: both addresses are bare on the way */
     struct change *c = change_create(stanza_readdress(st, a->jid, stanza_to_bare(st)), origin);
     c->sent = st;
-    c->m.prepare = out_prepare;
-    c->m.apply = out_apply;
+    c->base.prepare = out_prepare;
+    c->base.apply = out_apply;
     return begin(a, c);
 }
 
@@ -531,12 +532,12 @@ static struct sub_result next_in(const struct account *a, const struct change *c
     return result;
 }
 
-static enum err in_prepare(struct mutation *m)
+static enum err in_prepare(struct actor_change *base)
 {
-    struct change *c = (struct change *)m;
-    struct account *a = m->account;
+    struct change *c = (struct change *)base;
+    struct account *a = account_of(base->actor);
     const struct roster *r = a->roster;
-    if (a->state != ACCOUNT_READY)
+    if (a->state != ACTOR_READY)
         return E_NOTFOUND; /* deleted or disabled meanwhile */
     if (axis_of(c->verb) == AXIS_WISH && c->word != 0)
         crossing_heard(a, stanza_from(c->st), c->word);
@@ -560,12 +561,12 @@ static enum err in_prepare(struct mutation *m)
     if (!confirms(account_node(a), stanza_from(c->st)))
         return OK;
     bool here = is_here(account_node(a), stanza_from(c->st));
-    if (m->batch == NULL && (here || c->answer != NULL))
-        m->batch = store_write(a->worker->store, account_lane(a));
+    if (base->batch == NULL && (here || c->answer != NULL))
+        base->batch = store_write(a->worker->store, account_lane(a));
     if (here)
-        store_done(m->batch, c->st, c->word);
+        store_done(base->batch, c->st, c->word);
     if (c->answer != NULL)
-        subscription_announce(m->batch, a, c->answer);
+        subscription_announce(base->batch, a, c->answer);
     return OK;
 }
 
@@ -625,10 +626,10 @@ void subscription_failed(struct worker *w, const struct stanza *st)
         resend_later(w);
 }
 
-static void in_apply(struct mutation *m, enum err e)
+static void in_apply(struct actor_change *base, enum err e)
 {
-    struct change *c = (struct change *)m;
-    struct account *a = m->account;
+    struct change *c = (struct change *)base;
+    struct account *a = account_of(base->actor);
     struct worker *w = a->worker;
     slice contact = stanza_from(c->st);
     uint32_t actions = c->result.actions;
@@ -680,7 +681,7 @@ static void store_forgotten(struct store_batch *b, slice jid, slice rcpt)
 }
 
 struct forget {
-    struct mutation m; /* first */
+    struct actor_change base; /* first */
     struct arena *arena;
     slice jid;
     bool known;
@@ -688,15 +689,15 @@ struct forget {
     struct roster_delta delta;
 };
 
-static enum err forget_prepare(struct mutation *m)
+static enum err forget_prepare(struct actor_change *base)
 {
-    struct forget *f = (struct forget *)m;
-    struct account *a = m->account;
-    if (a->state != ACCOUNT_READY)
+    struct forget *f = (struct forget *)base;
+    struct account *a = account_of(base->actor);
+    if (a->state != ACTOR_READY)
         return E_NOTFOUND; /* deleted or disabled meanwhile: the row stays, and is sent again */
     f->known = roster_find(a->roster, f->jid) != NULL;
-    m->batch = store_write(a->worker->store, account_lane(a));
-    store_forgotten(m->batch, f->jid, a->jid);
+    base->batch = store_write(a->worker->store, account_lane(a));
+    store_forgotten(base->batch, f->jid, a->jid);
     if (!f->known)
         return OK;
     f->delta = roster_edit(a->roster, f->jid);
@@ -704,19 +705,19 @@ static enum err forget_prepare(struct mutation *m)
     f->delta.state = SUB_NONE;
     f->delta.flags = 0;
     roster_seal(a->roster, &f->delta, f->view);
-    roster_delta_store(m->batch, a->id, &f->delta);
+    roster_delta_store(base->batch, a->id, &f->delta);
     return OK;
 }
 
-static void forget_apply(struct mutation *m, enum err e)
+static void forget_apply(struct actor_change *base, enum err e)
 {
-    struct forget *f = (struct forget *)m;
+    struct forget *f = (struct forget *)base;
     if (e == OK && f->known)
-        roster_commit(m->account, &f->delta, f->view);
+        roster_commit(account_of(base->actor), &f->delta, f->view);
     if (e == OK)
-        forget_there(m->account->worker, f->jid, m->account->jid);
+        forget_there(account_of(base->actor)->worker, f->jid, account_of(base->actor)->jid);
     else
-        resend_later(m->account->worker);
+        resend_later(account_of(base->actor)->worker);
     arena_destroy(&f->arena);
     mem_free(&f);
 }
@@ -730,11 +731,11 @@ static bool forget(struct account *a, const struct stanza *st)
         return false;
     }
     struct forget *f = mem_new(struct forget);
-    f->m.prepare = forget_prepare;
-    f->m.apply = forget_apply;
+    f->base.prepare = forget_prepare;
+    f->base.apply = forget_apply;
     f->arena = arena;
     f->jid = slice_dup(arena, jid);
-    account_mutate(a, &f->m);
+    account_change(a, &f->base);
     return true;
 }
 
@@ -752,8 +753,8 @@ enum routed subscription_in(struct account *a, struct stanza *st, struct origin 
     uint64_t word = confirms(account_node(a), stanza_from(st)) ? word_of(a->worker, st) : 0;
     struct change *c = change_create(without_word(st), origin);
     c->word = word;
-    c->m.prepare = in_prepare;
-    c->m.apply = in_apply;
+    c->base.prepare = in_prepare;
+    c->base.apply = in_apply;
     return begin(a, c);
 }
 
@@ -776,8 +777,8 @@ void subscription_bounced(struct account *a, const struct stanza *st)
                                                  a->jid, (slice){ 0 }, (slice){ 0 }),
                                      ORIGIN_NONE);
     c->failed = true;
-    c->m.prepare = in_prepare;
-    c->m.apply = in_apply;
+    c->base.prepare = in_prepare;
+    c->base.apply = in_apply;
     (void)begin(a, c);
 }
 
@@ -794,8 +795,8 @@ static void absence_done(void *arg, enum store_result result, const struct store
 {
     struct absence *n = arg;
     (void)b;
-    const struct account *a = map_get(&n->worker->accounts, stanza_to_bare(n->st));
-    bool waits = result == STORE_CONFLICT && a != NULL && a->disabled; /* for `user enable` */
+    bool waits = result == STORE_CONFLICT && /* for `user enable` */
+                 account_is_disabled(n->worker, stanza_to_bare(n->st));
     if (result != STORE_OK && !waits)
         subscription_failed(n->worker, n->st);
     if (result == STORE_OK && n->jid.ptr != NULL)
@@ -874,7 +875,7 @@ static bool still_says(const struct account *a, const struct pending *p)
 {
     const struct roster_item *item = roster_find(a->roster, p->rcpt);
     enum sub_state state = item == NULL ? SUB_NONE : (enum sub_state)item->state;
-    bool absent = a->state != ACCOUNT_READY;
+    bool absent = a->state != ACTOR_READY;
     switch (p->axis) {
     case AXIS_WISH:
         return !absent && (sub_state_ask(state) || sub_sees(state)) == (p->verb == SUB_SUBSCRIBE);

@@ -181,7 +181,7 @@ static inline bool test_node_is_created(void *arg)
 }
 static inline void test_node_found(struct account *a, enum err e, void *arg)
 {
-    ensure(e == OK && a->state == ACCOUNT_READY);
+    ensure(e == OK && a->state == ACTOR_READY);
     ((struct test_node_account *)arg)->account = a;
 }
 static inline bool test_node_is_found(void *arg)

@@ -79,7 +79,7 @@ unsigned users_end_sessions(struct account *a, const struct session *keep, enum 
 
 void users_access_revoked(struct account *a, const struct session *keep, const uint8_t *device)
 {
-    if (a->state == ACCOUNT_READY)
+    if (a->state == ACTOR_READY)
         EMIT(access_revoked, a, keep, device);
 }
 
@@ -199,7 +199,7 @@ bool users_there(struct command_call *call, const struct account *a, enum err e)
 {
     if (e != OK)
         command_fail(call, e, "%.*s: %s", SLICE_ARG(a->jid), err_text(e));
-    else if (a->state != ACCOUNT_READY && !a->disabled)
+    else if (a->state != ACTOR_READY && !a->disabled)
         users_fail_missing(call, a->jid);
     else
         return true;
@@ -352,7 +352,7 @@ static void user_remove(struct account *a, enum err e, void *arg)
     struct task *t = arg;
     if (e != OK) {
         fail_store(t, e);
-    } else if (a->state == ACCOUNT_READY) {
+    } else if (a->state == ACTOR_READY) {
         account_remove(a, user_removed, t);
     } else if (t->admitted) {
         fail_missing(t);

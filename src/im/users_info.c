@@ -81,7 +81,7 @@ static void count_worker(struct worker *w, void *arg)
     struct task *t = arg;
     struct online o;
     const struct account *a;
-    for (uint32_t i = 0; (a = map_next(&w->accounts, &i)) != NULL;) {
+    for (uint32_t i = 0; (a = accounts_next(w, &i)) != NULL;) {
         if (!is_online(a, &o))
             continue;
         t->idle += o.idle;
@@ -138,7 +138,7 @@ static void list_worker(struct worker *w, void *arg)
     struct task *t = arg;
     struct online o;
     const struct account *a;
-    for (uint32_t i = 0; t->limit > 0 && (a = map_next(&w->accounts, &i)) != NULL;) {
+    for (uint32_t i = 0; t->limit > 0 && (a = accounts_next(w, &i)) != NULL;) {
         if (!is_online(a, &o) || (t->state.ptr != NULL && slice_is(t->state, "idle") != o.idle))
             continue;
         command_row(t->call);
@@ -272,7 +272,7 @@ static void account_ready(struct account *a, enum err e, void *arg)
         command_fail(t->call, e, "%.*s: %s", SLICE_ARG(t->jid), err_text(e));
     else if (a->disabled)
         roster_read(t->home, t->jid, disabled_roster, t);
-    else if (a->state != ACCOUNT_READY)
+    else if (a->state != ACTOR_READY)
         users_fail_missing(t->call, t->jid);
     else
         show_stats(a, t);

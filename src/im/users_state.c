@@ -80,7 +80,7 @@ static void disable(struct account *a, enum err e, void *arg)
     struct task *t = arg;
     if (e != OK) {
         failed(t, e);
-    } else if (a->state == ACCOUNT_READY) {
+    } else if (a->state == ACTOR_READY) {
         LIST_EACH (it, &a->sessions)
             t->sessions++;
         account_disable(a, disabled, t);

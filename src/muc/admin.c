@@ -209,7 +209,7 @@ static void committed(struct room *r, enum err e, void *arg)
 static void applied(struct room *r, enum err e, void *arg)
 {
     struct roles *roles = arg;
-    if (e == OK && r->state == ROOM_READY)
+    if (e == OK && r->state == ACTOR_READY)
         set_roles(r, roles->role, roles->count, roles->actor);
     arena_destroy(&roles->arena);
     mem_free(&roles);

@@ -191,7 +191,7 @@ static void loaded(struct account *a, enum err e, void *arg)
 {
     struct task *t = arg;
     struct buf b;
-    if (e != OK || a->state != ACCOUNT_READY || account_is_guest(a)) {
+    if (e != OK || a->state != ACTOR_READY || account_is_guest(a)) {
         task_free(t);
         return;
     }

@@ -25,14 +25,14 @@
 #include "xmpp/muc.h"
 #include "xmpp/nickname.h"
 
-enum { COMMIT_MS = 600 * 1000, EDITS_MAX = 4000, EDITS_LOGGED_MAX = 16 };
+enum { EDITS_MAX = 4000, EDITS_LOGGED_MAX = 16 };
 
 struct room_change {
-    struct room_change *next;
-    struct room *room;
-    struct arena *arena; /* of the edits and texts */
+    struct actor_change base; /* first */
+    struct arena *arena;      /* of the edits and texts */
     struct room_delta delta;
-    bool due; /* it counts in changes_due */
+    bool due;       /* it counts in changes_due */
+    bool submitted; /* to the store */
     room_done_fn *done;
     void *arg;
 };
@@ -48,12 +48,9 @@ static void change_free(struct room_change *c)
 
 void changes_drop(struct room *r)
 {
-    while (r->changes != NULL) {
-        struct room_change *c = r->changes;
-        r->changes = c->next;
-        change_free(c);
-    }
-    r->change_tail = &r->changes;
+    struct actor_change *c;
+    while ((c = actor_take_change(&r->actor)) != NULL)
+        change_free((struct room_change *)c);
     r->changes_due = 0;
 }
 
@@ -65,13 +62,12 @@ static bool changes_something(const struct room_delta *d)
     return d->config != NULL || d->edit_count > 0 || d->unlock || d->destroy;
 }
 
-static struct room_change *change_create(struct room *r, const struct room_delta *d)
+static struct room_change *change_create(const struct room_delta *d)
 {
     struct room_change *c = mem_new(struct room_change);
     struct arena *a = c->arena = arena_create(256);
     struct affiliation_edit *edit = arena_new(a, struct affiliation_edit, d->edit_count + 1);
 
-    c->room = r;
     c->delta = *d;
     c->delta.edit = edit;
     c->due = changes_something(d);
@@ -165,15 +161,14 @@ static void keep_newcomers(const struct room *r, struct room_delta *d)
     d->edit_count = n;
 }
 
-/* The batch that commits it, NULL: nothing is stored. */
-static enum err prepare(struct room_change *c, struct store_batch **batch)
+static enum err prepare(struct actor_change *base)
 {
-    struct room *r = c->room;
+    struct room_change *c = (struct room_change *)base;
+    struct room *r = room_of(base->actor);
     const struct room_delta *d = &c->delta;
     bool stores = d->config == NULL ? r->stored : d->config->persistent;
 
-    *batch = NULL;
-    if (r->state != ROOM_READY)
+    if (r->state != ACTOR_READY)
         return E_NOTFOUND;
     if (d->newcomers)
         keep_newcomers(r, &c->delta);
@@ -188,7 +183,9 @@ static enum err prepare(struct room_change *c, struct store_batch **batch)
         return OK;
     if (d->config == NULL && d->edit_count == 0 && !d->destroy)
         return OK;
-    struct store_batch *b = *batch = store_write(r->worker->store, (uint64_t)r->id);
+    struct store_batch *b = base->batch = store_write(r->worker->store, (uint64_t)r->id);
+    c->submitted = true;
+    r->beside = false;
     if (d->destroy || !stores) {
         room_store_remove(b, r);
         return OK;
@@ -213,7 +210,7 @@ static struct show shown(const struct room_change *c)
 /* §10.9: everybody leaves, and is told where to go. */
 static void destroy(struct room_change *c)
 {
-    struct room *r = c->room;
+    struct room *r = room_of(c->base.actor);
     struct show how = shown(c);
     how.destroyed = true;
     room_leave_all(r, &how);
@@ -238,7 +235,7 @@ static void announce(struct room *r, unsigned diff)
 
 static void apply_config(struct room_change *c)
 {
-    struct room *r = c->room;
+    struct room *r = room_of(c->base.actor);
     struct room_config was = r->config;
     bool was_stored = r->stored;
 
@@ -262,7 +259,7 @@ static void apply_config(struct room_change *c)
 
 static void apply_edit(struct room_change *c, const struct affiliation_edit *e)
 {
-    struct room *r = c->room;
+    struct room *r = room_of(c->base.actor);
     struct show how = shown(c);
     enum affiliation was = room_affiliation(r, e->jid);
 
@@ -284,7 +281,7 @@ static void apply_edit(struct room_change *c, const struct affiliation_edit *e)
 /* Logs changes by occupants. Commands of operators are logged as commands. */
 static void log_change(const struct room_change *c)
 {
-    const struct room *r = c->room;
+    const struct room *r = room_of(c->base.actor);
     const struct room_delta *d = &c->delta;
     if (d->by.len == 0 || d->destroy)
         return;
@@ -304,7 +301,7 @@ static void log_change(const struct room_change *c)
 
 static void apply(struct room_change *c)
 {
-    struct room *r = c->room;
+    struct room *r = room_of(c->base.actor);
     const struct room_delta *d = &c->delta;
     log_change(c);
     if (d->destroy) {
@@ -322,14 +319,13 @@ static void apply(struct room_change *c)
     room_makers_weigh(r);
 }
 
-static void next(struct room *r);
-
-static void end(struct room_change *c, enum err e)
+static void end(struct actor_change *base, enum err e)
 {
-    struct room *r = c->room;
-    struct room_change *rest = c->next, **rest_tail = r->change_tail;
-    r->changes = NULL;
-    r->change_tail = &r->changes;
+    struct room_change *c = (struct room_change *)base;
+    struct room *r = room_of(base->actor);
+    if (e == E_CONFLICT &&
+        c->submitted) /* a row count was not met: the limit of persistent rooms */
+        e = E_AGAIN;
     r->changes_due -= c->due;
     if (c->delta.committed != NULL)
         c->delta.committed(r, e, c->arg);
@@ -337,70 +333,18 @@ static void end(struct room_change *c, enum err e)
         apply(c);
     if (c->done != NULL)
         c->done(r, e, c->arg);
-    if (rest != NULL) { /* behind what was asked for by who was told */
-        *r->change_tail = rest;
-        r->change_tail = rest_tail;
-    }
     change_free(c);
-}
-
-/* A row count that was not met: there are as many persistent rooms as there may be. */
-static enum err err_of(enum store_result result)
-{
-    switch (result) {
-    case STORE_OK:
-        return OK;
-    case STORE_CONFLICT:
-        return E_AGAIN;
-    default:
-        return E_DOWN;
-    }
-}
-
-static void committed(void *arg, enum store_result result, const struct store_batch *b)
-{
-    struct room *r = arg;
-    (void)b;
-    r->changing = false;
-    end(r->changes, err_of(result));
-    next(r);
-    room_unpin(r);
-}
-
-/* The callback of a change may request another one, which is handled by this loop. */
-static void next(struct room *r)
-{
-    if (r->advancing)
-        return;
-    r->advancing = true;
-    while (r->changes != NULL && !r->changing) {
-        struct room_change *c = r->changes;
-        struct store_batch *b;
-        enum err e = prepare(c, &b);
-        if (e != OK || b == NULL) {
-            store_drop(&b);
-            end(c, e);
-            continue;
-        }
-        r->changing = true;
-        r->beside = false;
-        room_pin(r);
-        store_submit(b, r->worker->loop, COMMIT_MS, committed, r);
-    }
-    r->advancing = false;
 }
 
 void room_commit(struct room *r, const struct room_delta *d, room_done_fn *done, void *arg)
 {
-    struct room_change *c = change_create(r, d);
+    struct room_change *c = change_create(d);
+    c->base.prepare = prepare;
+    c->base.apply = end;
     c->done = done;
     c->arg = arg;
-    *r->change_tail = c;
-    r->change_tail = &c->next;
     r->changes_due += c->due;
-    room_pin(r);
-    next(r);
-    room_unpin(r);
+    actor_change(&r->actor, &c->base);
 }
 
 void room_turn(struct room *r, room_done_fn *fn, void *arg)

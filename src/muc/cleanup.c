@@ -173,7 +173,7 @@ static uint64_t last_day(const struct pass *p) { return p->before_us / DAY_US; }
 /* Checked again, since the room may have been used after the page was read. */
 static bool is_unused(const struct room *r, const struct pass *p)
 {
-    return r->state == ROOM_READY && r->stored && r->seat_count == 0 &&
+    return r->state == ACTOR_READY && r->stored && r->seat_count == 0 &&
            r->created_us < p->before_us && r->archive.last_id < p->before_us &&
            r->spoken_day < last_day(p);
 }

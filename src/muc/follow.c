@@ -93,7 +93,7 @@ void followers_store(struct room *r)
     struct store_batch *b = NULL;
     struct affiliate *a;
     unsigned rows = 0;
-    if (r->state != ROOM_READY || !r->stored)
+    if (r->state != ACTOR_READY || !r->stored)
         return;
     for (uint32_t i = 0; (a = map_next(&r->followers, &i)) != NULL;) {
         if (!a->changed)
@@ -155,7 +155,7 @@ static void count_beyond(void *arg, enum store_result result, const struct store
         a->unread += rows - first;
         a->changed = true;
     }
-    room_loaded(r, OK);
+    actor_loaded(&r->actor, OK);
 }
 
 void followers_loaded(struct room *r)
@@ -166,7 +166,7 @@ void followers_loaded(struct room *r)
         if (is_behind(r, a) && a->upto < first)
             first = a->upto;
     if (first == UINT64_MAX) {
-        room_loaded(r, OK);
+        actor_loaded(&r->actor, OK);
         return;
     }
     struct store_batch *b = store_read(r->worker->store, (uint64_t)r->id);

@@ -21,7 +21,7 @@ struct store_stmt;
 extern struct store_stmt room_unread_put, room_unread_list, room_ids_beyond; /* for room_schema */
 /* Takes the stored numbers of a follower. */
 void follower_loaded(struct affiliate *a, int64_t unread, int64_t upto);
-/* Then counts the messages since the numbers were stored. room_loaded() follows, perhaps later. */
+/* Then counts the messages since the numbers were stored. actor_loaded() follows, perhaps later. */
 void followers_loaded(struct room *r);
 void followers_store(struct room *r); /* the numbers that have changed */
 

@@ -431,7 +431,7 @@ static void take_seat(struct room *r, enum err e, void *arg)
     struct entry entry = {
         .room = r, .st = b->presence, .affiliation = room_affiliation(r, bare), .hidden = b->hidden
     };
-    if (e == OK && r->state == ROOM_READY && room_is_served(r) && has_place(&entry)) {
+    if (e == OK && r->state == ACTOR_READY && room_is_served(r) && has_place(&entry)) {
         struct occupant *o = map_get(&r->nicks, entry.key);
         if (o != NULL && gives_way(&entry, o)) {
             room_give_way(r, o);

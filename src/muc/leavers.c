@@ -53,7 +53,7 @@ static void forget_ready(struct room *r, void *bare) { forget(r, *(const slice *
 static void loaded(struct room *r, enum err e, void *arg)
 {
     slice *bare = arg;
-    if (e == OK && r->state == ROOM_READY)
+    if (e == OK && r->state == ACTOR_READY)
         forget(r, *bare);
     mem_free(&bare);
 }

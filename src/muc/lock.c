@@ -48,7 +48,7 @@ static void open_now(struct room *r, enum err e, void *arg)
 
 void room_open(struct room *r)
 {
-    if (r->state != ROOM_READY || !r->locked || r->opening)
+    if (r->state != ACTOR_READY || !r->locked || r->opening)
         return;
     r->opening = true;
     room_turn(r, open_now, NULL);

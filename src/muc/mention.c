@@ -56,7 +56,7 @@ static void found(struct search *s, struct affiliate *a)
     fan_add(&s->fan, a->jid);
 }
 
-static slice account_of(const struct search *s, slice local)
+static slice mention_account(const struct search *s, slice local)
 {
     return slice_of(arena_printf(s->tmp, "%.*s@%.*s", SLICE_ARG(local), SLICE_ARG(s->domain)));
 }
@@ -69,7 +69,7 @@ static void look_up(struct search *s, slice text)
         return;
     slice key = nickname_key(nick, s->tmp);
     struct affiliate *a = room_reserved(s->room, key);
-    found(s, a != NULL ? a : room_affiliate(s->room, account_of(s, key)));
+    found(s, a != NULL ? a : room_affiliate(s->room, mention_account(s, key)));
 }
 
 static bool is_space(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }

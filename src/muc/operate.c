@@ -161,7 +161,7 @@ static void visited(struct room *r, enum err e, void *arg)
     if (e == E_UNSUPPORTED)
         command_fail(v->call, e, "%.*s belongs to another node; run the command there",
                      SLICE_ARG(v->jid));
-    else if (e == E_NOTFOUND || (e == OK && r->state != ROOM_READY && !v->anyhow))
+    else if (e == E_NOTFOUND || (e == OK && r->state != ACTOR_READY && !v->anyhow))
         command_fail(v->call, E_NOTFOUND, "there is no room %.*s; `room list` shows all",
                      SLICE_ARG(v->jid));
     else if (e != OK)
@@ -182,7 +182,7 @@ void operate_visit(struct command_call *call, slice jid, operate_fn *fn, void *a
     visit(&(struct visit){ call, jid, fn, arg, .anyhow = false });
 }
 
-/* Also if there is no such room (ROOM_ABSENT). */
+/* Also if there is no such room (ACTOR_ABSENT). */
 static void visit_anyhow(struct command_call *call, slice jid, operate_fn *fn, void *arg)
 {
     visit(&(struct visit){ call, jid, fn, arg, .anyhow = true });
@@ -432,7 +432,7 @@ static void create(struct room *r, void *arg)
     const struct change *c = arg;
     struct command_call *call = c->call;
     struct why why;
-    if (r->state == ROOM_READY) {
+    if (r->state == ACTOR_READY) {
         command_fail(call, E_EXISTS, "there is a room %.*s already", SLICE_ARG(c->room));
         return;
     }

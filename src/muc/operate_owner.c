@@ -38,7 +38,7 @@ static const char *and_more(const struct transfer *t)
 static const char *obstacle(const struct room *r, enum err e, const struct transfer *t)
 {
     const struct affiliate *a;
-    if (e == E_NOTFOUND || (e == OK && r->state != ROOM_READY))
+    if (e == E_NOTFOUND || (e == OK && r->state != ACTOR_READY))
         return "does not exist";
     if (e != OK)
         return e == E_UNSUPPORTED ? "is at home on another node" : "cannot be read now";

@@ -1,8 +1,6 @@
-/* room: one chat room (XEP-0045): its configuration, who is affiliated, who is in it. An actor at
- * the home of its bare JID, confined to that worker; what comes while it loads waits in its inbox,
- * in order.
+/* room: one chat room (XEP-0045): its configuration, who is affiliated, who is in it. An actor
+ * (home/actor.h) at the home of its bare JID, confined to that worker.
  *
- * States: LOADING -> READY or ABSENT (there is none; remembered for a while) -> unloaded.
  * ABSENT -> READY when somebody creates it; READY -> ABSENT when it ends. An ad hoc room is memory
  * and ends with its last occupant; a persistent one is in the database as well, and is unloaded
  * when nobody has been in it for muc.unload-after.
@@ -17,6 +15,7 @@
 #pragma once
 #include "base/list.h"
 #include "base/map.h"
+#include "home/actor.h"
 #include "im/audience.h"
 #include "io/timer.h"
 #include "muc/archive.h"
@@ -28,8 +27,6 @@ struct host;
 struct log_area;
 struct stanza;
 struct worker;
-
-enum room_state { ROOM_LOADING, ROOM_READY, ROOM_ABSENT };
 
 /* What a nickname looks like. Maps hold the first of those that look alike: several of one person,
  * or all of them while muc.look-alike is off. */
@@ -94,24 +91,19 @@ struct occupant {
 };
 
 struct room {
-    struct worker *worker;
+    union {
+        struct actor actor;
+        struct {
+            ACTOR_HEAD;
+        };
+    };
     const struct host *host;
-    slice jid;  /* bare; in this block */
-    int64_t id; /* owner of its archive; from ROOM_ID_MIN on */
-    uint8_t state;
-    bool stored;  /* a persistent room: rows of the database */
-    bool unread;  /* ABSENT, but it could not be read: it is tried again */
-    bool locked;  /* waits for its first configuration (§10.1.3) */
-    bool opening; /* locked, and about to be opened as it is (muc/lock.c) */
-    uint32_t pins;
-    struct list idle;
-    uint64_t idle_since_us;
-    struct room_wait *inbox, **inbox_tail;      /* NULL: empty */
-    uint32_t inbox_count, inbox_bytes;          /* of its stanzas */
-    struct room_change *changes, **change_tail; /* the first is in flight if `changing` */
-    bool changing, advancing;
+    int64_t id;           /* owner of its archive; from ROOM_ID_MIN on */
+    bool stored;          /* a persistent room: rows of the database */
+    bool locked;          /* waits for its first configuration (§10.1.3) */
+    bool opening;         /* locked, and about to be opened as it is (muc/lock.c) */
     bool beside;          /* something that is no such change was changed while one was under way */
-    uint32_t changes_due; /* of them that change something, under way or not */
+    uint32_t changes_due; /* changes that change something, under way or not */
     struct room_config config;
     uint64_t created_us;
     slice creator; /* bare JID; owned */
@@ -151,10 +143,12 @@ struct room {
     struct room_history history;
 };
 
+static inline struct room *room_of(struct actor *a) { return CONTAINER_OF(a, struct room, actor); }
+
 /* Whether it is the one of this id still: another may have its name by now. */
 static inline bool room_is(const struct room *r, int64_t id)
 {
-    return r->state == ROOM_READY && r->id == id;
+    return r->state == ACTOR_READY && r->id == id;
 }
 
 extern struct log_area log_muc; /* of group chat as a whole */

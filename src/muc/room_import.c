@@ -442,7 +442,7 @@ static void committed(void *arg, enum store_result result, const struct store_ba
         return;
     }
     rooms_release(x->room.creator);
-    room_loaded(r, E_NOTFOUND);
+    actor_loaded(&r->actor, E_NOTFOUND);
     room_unpin(r);
     fail_storing(x, err_of_store(result),
                  result == STORE_CONFLICT ? "muc.persistent-max allows no more rooms"
@@ -473,7 +473,7 @@ static void store_room(struct room *r, struct import *x)
     struct store_batch *b = store_write(x->worker->store, (uint64_t)x->owner);
     room_pin(r);
     x->target = r;
-    r->state = ROOM_LOADING;
+    actor_become(&r->actor, ACTOR_LOADING);
     add_room(b, x);
     for (uint32_t i = 0; i < x->hat_count; i++)
         room_hat_store(b, x->owner, x->hats[i].jid, x->hats[i].uri, x->hats[i].title);
@@ -489,7 +489,7 @@ static void reached_last(struct room *r, enum err e, void *arg)
     struct why why;
     if (e != OK)
         fail_storing(x, e, err_text(e));
-    else if (r->state != ROOM_ABSENT)
+    else if (r->state != ACTOR_ABSENT)
         fail_storing(x, E_EXISTS, "somebody made a room of that name meanwhile");
     else if (!rooms_reserve(x->room.creator, &why))
         fail_storing(x, E_LIMIT, why.text);
@@ -567,7 +567,7 @@ static void noted(void *arg, enum store_result result, const struct store_batch 
 static void reached(struct room *r, enum err e, void *arg)
 {
     struct import *x = arg;
-    if (e != OK || r->state == ROOM_READY) {
+    if (e != OK || r->state == ACTOR_READY) {
         x->worker = worker_here();
         fail(x, e == OK ? E_EXISTS : e, e == OK ? "there is such a room" : err_text(e));
         return;

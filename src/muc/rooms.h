@@ -1,19 +1,13 @@
 /* rooms: the rooms of a worker: found by JID, loaded when somebody asks, unloaded when nobody does.
- *
- * Limits: while a room loads, ROOM_INBOX_MAX stanzas wait, and no more come when they have
- * ROOM_INBOX_BYTES. */
+ */
 #pragma once
 #include "base/err.h"
 #include "base/slice.h"
-#include "home/origin.h"
+#include "muc/room.h"
 
 struct host;
 struct iq;
-struct room;
-struct stanza;
 struct worker;
-
-enum { ROOM_INBOX_MAX = 1000, ROOM_INBOX_BYTES = 4 << 20 };
 
 void rooms_start(void);
 void rooms_stop(struct worker *w);
@@ -24,20 +18,16 @@ struct room *room_find(const struct worker *w, slice jid); /* NULL: not READY */
 /* The room that a request to it (IQ_TO_ROOM) is for: such rules get only requests to rooms that are
  * READY. */
 struct room *room_of_iq(const struct iq *iq);
-void room_pin(struct room *r);
-void room_unpin(struct room *r);
+static inline void room_pin(struct room *r) { actor_pin(&r->actor); }
+static inline void room_unpin(struct room *r) { actor_unpin(&r->actor); }
 /* Runs fn when the room is READY or ABSENT, in order with its stanzas. E_DOWN: it was not read. */
 typedef void room_fn(struct room *r, enum err e, void *arg);
 void room_with(struct worker *w, slice jid, room_fn *fn, void *arg);
-/* A stanza waits for the room that is loading. false: too many do; st stays the caller's. */
-bool room_wait(struct room *r, struct stanza *st, struct origin origin);
 /* All READY rooms of a worker. */
 typedef void room_each_fn(struct room *r, void *arg);
 void rooms_each(struct worker *w, room_each_fn *fn, void *arg);
 void rooms_each_loading(struct worker *w, room_each_fn *fn, void *arg);
 
-/* LOADING -> READY or ABSENT, after room_load(). OK; E_NOTFOUND: there is none; E_DOWN. */
-void room_loaded(struct room *r, enum err e);
 int64_t room_new_id(void); /* random, from ROOM_ID_MIN on */
 /* ABSENT -> READY: a new room by the settings, locked, owned by `creator` (bare JID). */
 enum err room_create(struct room *r, slice creator, struct why *why);

@@ -85,14 +85,14 @@ bool room_is_served(const struct room *r)
     return host_find(r->worker->node, jid_split(r->jid).domain, &parent) != NULL;
 }
 
-static enum routed handle(struct room *r, struct stanza *st, struct origin origin)
+enum routed room_receive(struct room *r, struct stanza *st, struct origin origin)
 {
     if (!room_is_served(r) && st->type != TYPE_UNAVAILABLE) { /* it was when this was sent */
         route_error(r->worker, st, SE_SERVICE_UNAVAILABLE, (slice){ 0 });
         stanza_unref(&st);
         return ROUTED;
     }
-    if (r->state != ROOM_READY)
+    if (r->state != ACTOR_READY)
         return nowhere(r, st);
     switch ((enum stanza_kind)st->kind) {
     case STANZA_PRESENCE:
@@ -103,20 +103,6 @@ static enum routed handle(struct room *r, struct stanza *st, struct origin origi
         return is_request(st) && stanza_to_is_bare(st) ? iq_to_room(r->worker, r->host, st, origin)
                                                        : room_iq_relay(r, st);
     }
-}
-
-void room_handle_waiting(struct room *r, struct stanza *st, struct origin origin)
-{
-    if (handle(r, st, origin) == ROUTED && origin.session != 0)
-        ticket_done(r->worker, origin);
-}
-
-void room_unreachable(struct room *r, struct stanza *st, struct origin origin)
-{
-    route_error(r->worker, st, SE_RESOURCE_CONSTRAINT, SLICE("the room could not be read now"));
-    stanza_unref(&st);
-    if (origin.session != 0)
-        ticket_done(r->worker, origin);
 }
 
 static enum routed receive(struct worker *w, const struct host *h, struct stanza *st,
@@ -130,13 +116,13 @@ static enum routed receive(struct worker *w, const struct host *h, struct stanza
         return ROUTED;
     }
     struct room *r = room_get(w, h, bare);
-    if (r->state != ROOM_LOADING && r->inbox == NULL) {
+    if (!actor_waits(&r->actor)) {
         room_pin(r);
-        enum routed routed = handle(r, st, origin);
+        enum routed routed = room_receive(r, st, origin);
         room_unpin(r);
         return routed;
     }
-    if (room_wait(r, st, origin))
+    if (actor_wait(&r->actor, &(struct actor_item){ .st = st, .origin = origin }))
         return origin.session != 0 ? ROUTE_PENDING : ROUTED;
     route_error(w, st, SE_RESOURCE_CONSTRAINT, SLICE("too many stanzas wait for this room"));
     stanza_unref(&st);

@@ -10,7 +10,5 @@ struct room;
 extern const struct host muc_hosts[];
 /* Whether group chat is on, and the domain of the room is one of ours. */
 bool room_is_served(const struct room *r);
-/* A stanza that waited while the room was loaded: handles it; answers that the room cannot be read
- * now. Both take over st and end its ticket. */
-void room_handle_waiting(struct room *r, struct stanza *st, struct origin origin);
-void room_unreachable(struct room *r, struct stanza *st, struct origin origin);
+/* A stanza to the room, or to an occupant of it, when the room is loaded. Takes over st. */
+enum routed room_receive(struct room *r, struct stanza *st, struct origin origin);

@@ -252,9 +252,9 @@ static void loaded(void *arg, enum store_result result, const struct store_batch
 {
     struct room *r = arg;
     if (result != STORE_OK) {
-        room_loaded(r, E_DOWN);
+        actor_loaded(&r->actor, E_DOWN);
     } else if (store_row_count(b, 0) != 1) {
-        room_loaded(r, E_NOTFOUND);
+        actor_loaded(&r->actor, E_NOTFOUND);
     } else {
         load_row(r, b);
         room_history_load(&r->history, &r->archive, room_history_max(&r->config), history_loaded,

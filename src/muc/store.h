@@ -14,7 +14,7 @@ extern const struct store_schema room_schema;
 /* Ends a statement that inserts for a room $1, which may have ended while the statement waited. */
 #define ROOM_EXISTS " WHERE EXISTS (SELECT 1 FROM room WHERE id = $1)"
 
-void room_load(struct room *r); /* room_loaded() follows, later */
+void room_load(struct room *r); /* actor_loaded() follows, later */
 /* JID and name of the stored rooms of a domain that are listed. */
 void rooms_read_listed(struct worker *w, slice domain, int64_t max, store_done_fn *done, void *arg);
 

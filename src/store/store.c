@@ -82,6 +82,15 @@ const char *store_result_name(enum store_result r)
     return names[r];
 }
 
+enum err err_of_store(enum store_result r)
+{
+    static const enum err map[] = {
+        [STORE_OK] = OK,       [STORE_CONFLICT] = E_CONFLICT, [STORE_FULL] = E_FULL,
+        [STORE_DOWN] = E_DOWN, [STORE_UNKNOWN] = E_TIMEOUT,   [STORE_BUSY] = E_FULL
+    };
+    return map[r];
+}
+
 static struct store_batch *batch_of(struct store_op *op)
 {
     return CONTAINER_OF(op, struct store_batch, op);

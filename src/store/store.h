@@ -44,6 +44,7 @@ enum store_result {
     STORE_BUSY      /* too many long reads of this user wait */
 };
 const char *store_result_name(enum store_result r);
+enum err err_of_store(enum store_result r); /* what it means to who asked for the batch */
 
 /* A statement, `$1…$n` parameters. Letters: i int64, t text, b blob; upper case: NULL is possible.
  */
