@@ -10,7 +10,7 @@
 #pragma once
 #include "base/buf.h"
 #include "gate/bosh_body.h"
-#include "gate/c2s_private.h"
+#include "gate/c2s_stream.h"
 
 struct http_request;
 

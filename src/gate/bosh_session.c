@@ -11,8 +11,8 @@
 #include "gate/c2s_bosh.h"
 #include "gate/c2s_bound.h"
 #include "gate/c2s_framed.h"
-#include "gate/c2s_private.h"
 #include "gate/c2s_rows.h"
+#include "gate/c2s_stream.h"
 #include "home/node.h"
 #include "im/budget.h"
 #include "im/gate.h"
@@ -29,11 +29,12 @@ static uint64_t now_us(const struct bosh *b) { return loop_now_us(b->worker->loo
 
 /* The stream's side. */
 
-static void bosh_open(struct stream *s, slice id, slice to)
+static struct bosh *bosh_of(const struct xstream *x) { return stream_of(x)->bosh; }
+
+static void bosh_open(struct xstream *x, const struct xstream_header *h)
 {
-    (void)id;
-    (void)to;
-    bosh_later(s->bosh); /* a restart is answered by the features, the first header by `greet` */
+    (void)h;
+    bosh_later(bosh_of(x)); /* a restart is answered by the features, the first header by `greet` */
 }
 
 static void forget_output(struct bosh *b)
@@ -70,9 +71,9 @@ static void append(struct bosh *b, slice element)
     bosh_later(b);
 }
 
-static void bosh_write(struct stream *s, slice element)
+static void bosh_write(struct xstream *x, slice element)
 {
-    struct bosh *b = s->bosh;
+    struct bosh *b = bosh_of(x);
     if (slice_is(element, " "))
         return;
     if (slice_starts(element, SLICE("<stream:error"))) /* behind all stanzas: XEP-0206 §7 */
@@ -81,14 +82,15 @@ static void bosh_write(struct stream *s, slice element)
         append(b, element);
 }
 
-static void bosh_stanza(struct stream *s, const struct down *d)
+static void bosh_stanza(struct xstream *x, const struct stanza *st, const struct stanza_note *note)
 {
+    struct stream *s = stream_of(x);
     struct bosh *b = s->bosh;
-    size_t room = stanza_write_max(d->st, d->note);
+    size_t room = stanza_write_max(st, note);
     make_room(b, room);
     char *at = buf_reserve(&b->out, room);
     if (at != NULL)
-        b->out.len += stanza_write_alone(at, d->st, d->note);
+        b->out.len += stanza_write_alone(at, st, note);
     else
         b->overflow = true;
     if (b->out.len > C2S_OUTPUT_HIGH && !s->slow)
@@ -96,36 +98,18 @@ static void bosh_stanza(struct stream *s, const struct down *d)
     bosh_later(b);
 }
 
-static void bosh_end(struct stream *s)
+static void bosh_end(struct xstream *x)
 {
-    struct bosh *b = s->bosh;
+    struct bosh *b = bosh_of(x);
     b->ended = true;
     if (b->error.len > 0 && b->condition == NULL)
         b->condition = "remote-stream-error";
     bosh_later(b);
 }
 
-static void bosh_read_on(struct stream *s) { bosh_later(s->bosh); }
-
-static const struct stream_way way_bosh = { .role = STREAM_FROM_FRAMED,
-                                            .open = bosh_open,
-                                            .write = bosh_write,
-                                            .stanza = bosh_stanza,
-                                            .end = bosh_end,
-                                            .read_on = bosh_read_on };
-
-/* Ends the session for a reason of BOSH itself. */
-static void bosh_fail(struct bosh *b, const char *condition)
-{
-    if (b->condition == NULL)
-        b->condition = condition;
-    log_info(&log_c2s, LOG_EV("bosh.error"), LOG_C("condition", condition),
-             LOG_C("peer", b->peer.peer_text), LOG_S("jid", b->stream->jid));
-    stream_session_gone(b->stream, END_LOST);
-    stream_close(b->stream, (slice){ 0 });
-}
-
-/* Answers. */
+static void bosh_read_on(struct xstream *x) { bosh_later(bosh_of(x)); }
+static uint64_t bosh_last_us(const struct xstream *x) { return bosh_of(x)->last_us; }
+static const struct conn_info *bosh_peer(const struct xstream *x) { return &bosh_of(x)->peer; }
 
 static void account_bytes(struct bosh *b)
 {
@@ -136,20 +120,44 @@ static void account_bytes(struct bosh *b)
     b->counted = bytes;
 }
 
-void bosh_drop_output(struct bosh *b)
+static void bosh_drop(struct xstream *x)
 {
-    forget_output(b);
-    account_bytes(b);
+    forget_output(bosh_of(x));
+    account_bytes(bosh_of(x));
 }
 
 /* The longest element of the answers that are kept for repeats does not count, either. */
-size_t bosh_output(const struct bosh *b)
+static size_t bosh_output(const struct xstream *x)
 {
+    const struct bosh *b = bosh_of(x);
     size_t large = 0;
     for (unsigned i = 0; b != NULL && i <= BOSH_REQUESTS_MAX; i++)
         large = b->kept[i].large > large ? b->kept[i].large : large;
     return b == NULL || large > b->counted ? 0 : b->counted - large;
 }
+
+static const struct xstream_way way_bosh = { .open = bosh_open,
+                                             .write = bosh_write,
+                                             .stanza = bosh_stanza,
+                                             .end = bosh_end,
+                                             .read_on = bosh_read_on,
+                                             .last_us = bosh_last_us,
+                                             .peer = bosh_peer,
+                                             .output = bosh_output,
+                                             .drop = bosh_drop };
+
+/* Ends the session for a reason of BOSH itself. */
+static void bosh_fail(struct bosh *b, const char *condition)
+{
+    if (b->condition == NULL)
+        b->condition = condition;
+    log_info(&log_c2s, LOG_EV("bosh.error"), LOG_C("condition", condition),
+             LOG_C("peer", b->peer.peer_text), LOG_S("jid", b->stream->jid));
+    stream_session_gone(b->stream, END_LOST);
+    xstream_close(&b->stream->x, (slice){ 0 });
+}
+
+/* Answers. */
 
 static struct bosh_request *oldest(const struct bosh *b)
 {
@@ -358,7 +366,7 @@ static void finish(struct bosh *b, bool told)
                          200);
     stream_free(b->stream);
     b->stream = NULL;
-    if (told || g->stopped)
+    if (told || g->streams.stopped)
         bosh_free(b);
     else
         set_timer(b);
@@ -375,7 +383,7 @@ static void on_timer(struct timer *t, struct loop *loop)
     } else {
         log_debug(&log_c2s, LOG_EV("bosh.inactive"), LOG_S("jid", b->stream->jid));
         stream_session_gone(b->stream, END_LOST);
-        stream_close(b->stream, (slice){ 0 });
+        xstream_close(&b->stream->x, (slice){ 0 });
         finish(b, true);
     }
 }
@@ -460,7 +468,7 @@ static void taken(struct bosh *b)
     struct bosh_request *q = b->feeding;
     b->feeding = NULL;
     if (body->terminate) {
-        stream_end_by_client(s);
+        xstream_end(&s->x, XSTREAM_ENDED);
     } else if (body->restart) {
         framed_open(
             s, &(struct framed_header){ .to = body->to.ptr != NULL ? body->to : stream_domain(s),
@@ -519,7 +527,7 @@ static void read_requests(struct bosh *b)
     struct stream *s = b->stream;
     int32_t stanzas = 0;
     size_t bytes = 0;
-    while (stream_takes_input(s) && !b->worker->pressure) {
+    while (xstream_takes_input(&s->x) && !b->worker->pressure) {
         struct bosh_request *next =
             list_empty(&b->early) ? NULL : CONTAINER_OF(b->early.next, struct bosh_request, node);
         if (b->feeding != NULL && b->feeding->more)
@@ -531,8 +539,8 @@ static void read_requests(struct bosh *b)
         else
             break;
     }
-    if (s->state != STREAM_CLOSED && bytes > 0)
-        stream_spend(s, stanzas, bytes);
+    if (s->x.state != STREAM_CLOSED && bytes > 0)
+        xstream_spend(&s->x, stanzas, bytes);
 }
 
 /* The missing request has not come within the client's own waiting time. It will not come, and
@@ -552,7 +560,7 @@ static void tell_slow(struct bosh *b)
     bool slow = b->out.len > (b->stream->slow ? high / 2 : high);
     if (slow != b->stream->slow && !b->ended)
         bound_slow(b->stream, slow);
-    size_t waits = bosh_output(b) > high ? bosh_output(b) : 0;
+    size_t output = bosh_output(&b->stream->x), waits = output > high ? output : 0;
     if (waits > 0 && b->stream->session != NULL)
         budget_weigh(b->stream->session->account);
     if (waits > b->told + high || waits + high < b->told) {
@@ -574,7 +582,8 @@ static void on_later(struct loop_defer *d)
         give_up(b);
     if (b->overflow && !b->ended) {
         b->overflow = false;
-        stream_fail(b->stream, XE_POLICY_VIOLATION, SLICE("too much output waits: read faster"));
+        xstream_fail(&b->stream->x, XE_POLICY_VIOLATION,
+                     SLICE("too much output waits: read faster"));
         stream_session_gone(b->stream, END_SLOW);
     }
     if (b->ended)
@@ -651,7 +660,7 @@ static void insert_early(struct bosh *b, struct bosh_request *q)
 /* Clients that have not logged in can use little memory. */
 static bool too_large(const struct bosh *b, const struct bosh_request *q)
 {
-    return b->stream->state < STREAM_AUTHED_OPEN &&
+    return b->stream->x.state < STREAM_AUTHED_OPEN &&
            (int64_t)q->text.len > setting_int(&c2s_bytes_before);
 }
 
@@ -784,9 +793,9 @@ void bosh_create(struct worker *w, struct bosh_request *q)
     list_append(&g->boshes, &b->node);
     buf_init(&b->error, 65536);
     agree(b, body);
-    b->stream = stream_make(w, &way_bosh, NULL);
+    b->stream = stream_make(w, &way_bosh, STREAM_FROM_FRAMED, NULL);
     b->stream->bosh = b;
-    b->stream->secure = b->secure;
+    b->stream->x.secure = b->secure;
     buf_init(&b->out, (size_t)c2s_limits(stream_c2s(b->stream))->output_max);
     metric_add(&bosh_sessions, 1);
     bosh_add(b);
@@ -811,6 +820,3 @@ void bosh_worker_end(struct worker *w)
     LIST_EACH (it, &g->boshes)
         bosh_free(CONTAINER_OF(it, struct bosh, node));
 }
-
-const struct conn_info *bosh_peer(const struct bosh *b) { return &b->peer; }
-uint64_t bosh_last_us(const struct bosh *b) { return b->last_us; }

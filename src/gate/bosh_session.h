@@ -5,7 +5,6 @@
 
 struct bosh;
 struct bosh_request;
-struct conn_info;
 struct worker;
 
 /* The request that asks for a new session; a further one of a session. Take over q, until
@@ -14,9 +13,4 @@ void bosh_create(struct worker *w, struct bosh_request *q);
 void bosh_receive(struct bosh *b, struct bosh_request *q);
 void bosh_hurry(struct bosh *b, int64_t rid); /* that one is answered at once, if it is held */
 
-/* For its stream. */
-const struct conn_info *bosh_peer(const struct bosh *b);
-uint64_t bosh_last_us(const struct bosh *b); /* of the last request, or answer */
-void bosh_drop_output(struct bosh *b);       /* but what repeats may ask for */
-size_t bosh_output(const struct bosh *b);    /* bytes that wait for the client, or for repeats */
-void bosh_worker_end(struct worker *w);      /* frees what waits for nobody */
+void bosh_worker_end(struct worker *w); /* frees what waits for nobody */

@@ -5,7 +5,7 @@
 #include "gate/bosh_body.h"
 #include "gate/bosh_private.h"
 #include "gate/bosh_session.h"
-#include "gate/c2s_private.h"
+#include "gate/c2s_stream.h"
 #include "gate/web.h"
 #include "home/node.h"
 #include "http/forms.h"
@@ -177,7 +177,7 @@ static void handle(struct http_request *r)
     buf_init(&q->answer, SIZE_MAX / 8);
     peer_of_request(r, &q->peer);
     r->data = q;
-    if (g->stopped) {
+    if (g->streams.stopped) {
         bosh_reply_error(w, q, "system-shutdown", 200);
     } else if (!bosh_body_read(&q->body, buf_slice(&q->text), w->xml, q->arena)) {
         bosh_reply_error(w, q, "bad-request", 200);

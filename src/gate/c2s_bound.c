@@ -5,10 +5,9 @@
 #include "base/metric.h"
 #include "base/setting.h"
 #include "codec/xml_elem.h"
-#include "gate/c2s_negotiate.h"
-#include "gate/c2s_private.h"
 #include "gate/c2s_rows.h"
-#include "gate/c2s_sasl2.h"
+#include "gate/c2s_sasl.h"
+#include "gate/c2s_stream.h"
 #include "home/node.h"
 #include "im/feature.h"
 #include "im/gate.h"
@@ -33,17 +32,17 @@ static void trace_stanza(const char *event, const struct stream *s, const struct
 void bound_ask(struct stream *s, const struct bind_request *part)
 {
     struct bind_request req = *part;
-    req.link = (struct link){ .local = s, .id = s->id, .node = s->worker->node->id };
+    req.link = (struct link){ .local = s, .id = s->x.id, .node = s->x.worker->node->id };
     req.bare = s->auth->bare;
     req.account_id = s->auth->account;
     req.generation = s->auth->generation;
     memcpy(req.device, s->auth->device, sizeof req.device);
-    req.secure = s->secure;
+    req.secure = s->x.secure;
     req.by_token = sasl_mech_is_token(s->auth->mech);
-    req.peer = slice_of(stream_peer(s)->peer_text);
-    stream_now(s, STREAM_ASK_BIND);
-    stream_wait(s);
-    session_bind(s->worker, &req);
+    req.peer = stream_address(s);
+    xstream_now(&s->x, STREAM_ASK_BIND);
+    xstream_wait(&s->x);
+    session_bind(s->x.worker, &req);
 }
 
 static void answer_iq(struct stream *s, slice id, enum stanza_error error, slice text,
@@ -61,13 +60,13 @@ static void answer_iq(struct stream *s, slice id, enum stanza_error error, slice
         buf_add(&b, payload);
     }
     buf_lit(&b, "</iq>");
-    stream_write(s, buf_slice(&b));
+    xstream_write(&s->x, buf_slice(&b));
     buf_fini(&b);
 }
 
 static void bind_resource(struct stream *s, const struct stanza *st, const struct elem *payload)
 {
-    struct arena *tmp = loop_scratch(s->worker->loop);
+    struct arena *tmp = loop_scratch(s->x.worker->loop);
     struct bind_request req = { 0 };
     struct elem resource;
     if (st->type != TYPE_SET) {
@@ -85,23 +84,14 @@ static void bind_resource(struct stream *s, const struct stanza *st, const struc
     bound_ask(s, &req);
 }
 
-void bound_sm_failed(struct stream *s, enum stanza_error e)
-{
-    char text[200];
-    snprintf(text, sizeof text,
-             "<failed xmlns='" NS_SM "'><%s xmlns='" NS_STANZA_ERROR "'/></failed>",
-             stanza_error_name(e));
-    stream_write(s, slice_of(text));
-}
-
 static void resume(struct stream *s, const struct elem *e)
 {
-    struct arena *tmp = loop_scratch(s->worker->loop);
+    struct arena *tmp = loop_scratch(s->x.worker->loop);
     int64_t h;
     slice previd = elem_attr(e, "previd", tmp);
     if (!slice_int(elem_attr(e, "h", tmp), &h) || h < 0 || h > UINT32_MAX || previd.len == 0 ||
         previd.len > 128) {
-        bound_sm_failed(s, SE_BAD_REQUEST);
+        stream_sm_failed(s, SE_BAD_REQUEST);
         return;
     }
     s->auth->request_id = slice_dup(s->auth->arena, previd);
@@ -110,26 +100,26 @@ static void resume(struct stream *s, const struct elem *e)
 
 void bound_sm_early(struct stream *s, const struct elem *e)
 {
-    if (s->state == STREAM_AUTHED && !setting_bool(&sm_enabled))
-        bound_sm_failed(s, SE_SERVICE_UNAVAILABLE);
-    else if (s->state == STREAM_AUTHED && slice_is(e->name, "resume"))
+    if (s->x.state == STREAM_AUTHED && !setting_bool(&sm_enabled))
+        stream_sm_failed(s, SE_SERVICE_UNAVAILABLE);
+    else if (s->x.state == STREAM_AUTHED && slice_is(e->name, "resume"))
         resume(s, e);
     else /* XEP-0198 §3: only after binding */
-        bound_sm_failed(s, SE_UNEXPECTED_REQUEST);
+        stream_sm_failed(s, SE_UNEXPECTED_REQUEST);
 }
 
-void bound_bind(struct stream *s, slice unit, const struct stream_step *step)
+void bound_bind(struct stream *s, const struct xstream_unit *u)
 {
     struct elem payload;
     struct stanza *st;
-    if (!negotiate_iq(s, unit, &st)) {
-        stream_fail(s, step->error, slice_of(step->text));
+    if (!stream_iq(s, u->text, &st)) {
+        xstream_fail(&s->x, u->step.error, slice_of(u->step.text));
         return;
     }
     if (stanza_payload(st, &payload) && elem_is(&payload, "bind", NS_BIND))
         bind_resource(s, st, &payload);
     else
-        stream_fail(s, step->error, slice_of(step->text));
+        xstream_fail(&s->x, u->step.error, slice_of(u->step.text));
     stanza_unref(&st);
 }
 
@@ -140,52 +130,45 @@ static void to_session(struct stream *s, const struct up *up)
     if (s->session != NULL)
         session_up(s->session, up);
     else if (s->session_id != 0)
-        link_send_up(s->worker, s->id, s->session_node, s->session_id, up);
+        link_send_up(s->x.worker, s->x.id, s->session_node, s->session_id, up);
 }
 
 /* RFC 6120 §8.1.2.1: a `from` must be the client's own. */
 static bool from_is_own(const struct stream *s, slice unit)
 {
-    const struct xml_work *w = s->worker->xml;
-    for (unsigned i = 0; i < w->root.attr_count; i++) {
-        if (!slice_is(xml_at(unit, w->attr[i].name), "from"))
-            continue;
-        struct jid jid;
-        struct arena *tmp = loop_scratch(s->worker->loop);
-        slice raw = xml_unescape_attr(xml_at(unit, w->attr[i].value), tmp);
-        struct jid own = jid_split(s->jid);
-        return jid_parse(&jid, raw, tmp) == OK &&
-               (slice_eq(jid.full, own.full) || slice_eq(jid.full, jid_bare(&own)));
-    }
-    return true;
+    slice raw = xstream_attr(&s->x, unit, "from");
+    struct jid jid, own = jid_split(s->jid);
+    if (raw.ptr == NULL)
+        return true;
+    return jid_parse(&jid, raw, loop_scratch(s->x.worker->loop)) == OK &&
+           (slice_eq(jid.full, own.full) || slice_eq(jid.full, jid_bare(&own)));
 }
 
 static void stanza_unit(struct stream *s, slice unit)
 {
-    struct worker *w = s->worker;
+    struct worker *w = s->x.worker;
     struct jid own = jid_split(s->jid);
     struct stanza_source src = { .unit = unit,
                                  .work = w->xml,
                                  .from = s->jid,
                                  .default_to = jid_bare(&own),
                                  .lang = slice_of(s->lang),
-                                 .reader = &s->reader };
+                                 .reader = &s->x.reader };
     struct stanza *st;
     if (!from_is_own(s, unit)) {
         stream_session_gone(s, END_CLOSED);
-        stream_fail(s, XE_INVALID_FROM, (slice){ 0 });
+        xstream_fail(&s->x, XE_INVALID_FROM, (slice){ 0 });
         return;
     }
-    slice ns = xml_ns(&s->reader, unit, w->xml->root.ns_stream, w->xml->root.ns);
-    if (w->xml->root.ns_stream != XML_NS_STREAM && slice_eq(ns, SLICE(NS_SERVER))) {
+    if (w->xml->root.ns_stream != XML_NS_STREAM && slice_is(xstream_ns(&s->x, unit), NS_SERVER)) {
         stream_session_gone(s, END_CLOSED);
-        stream_fail(s, XE_INVALID_NAMESPACE, (slice){ 0 });
+        xstream_fail(&s->x, XE_INVALID_NAMESPACE, (slice){ 0 });
         return;
     }
     enum err e = stanza_read(&st, &src, loop_scratch(w->loop));
     if (e != OK) {
         stream_session_gone(s, END_CLOSED);
-        stream_fail(s, XE_UNSUPPORTED_STANZA_TYPE, (slice){ 0 });
+        xstream_fail(&s->x, XE_UNSUPPORTED_STANZA_TYPE, (slice){ 0 });
         return;
     }
     metric_add(&c2s_stanzas_in, 1);
@@ -196,12 +179,10 @@ static void stanza_unit(struct stream *s, slice unit)
 /* XEP-0198 elements. false: not one of them. */
 static bool sm_unit(struct stream *s, slice unit)
 {
-    const struct xml_root *root = &s->worker->xml->root;
-    struct arena *tmp = loop_scratch(s->worker->loop);
+    struct arena *tmp = loop_scratch(s->x.worker->loop);
     struct elem e;
     int64_t h;
-    if (!slice_is(xml_ns(&s->reader, unit, root->ns_stream, root->ns), NS_SM) ||
-        !elem_parse(&e, unit, SLICE(NS_CLIENT)))
+    if (!slice_is(xstream_ns(&s->x, unit), NS_SM) || !elem_parse(&e, unit, SLICE(NS_CLIENT)))
         return false;
     bool enabled = s->sm_enabled;
     if (slice_is(e.name, "r") && enabled) {
@@ -210,16 +191,16 @@ static bool sm_unit(struct stream *s, slice unit)
         if (slice_int(elem_attr(&e, "h", tmp), &h) && h >= 0 && h <= UINT32_MAX)
             to_session(s, &(struct up){ .kind = UP_ACK, .num = (uint32_t)h });
         else
-            stream_fail(s, XE_INVALID_XML, SLICE("h is not a count"));
+            xstream_fail(&s->x, XE_INVALID_XML, SLICE("h is not a count"));
     } else if (slice_is(e.name, "enable") && !enabled) {
         if (!setting_bool(&sm_enabled)) {
-            bound_sm_failed(s, SE_SERVICE_UNAVAILABLE);
+            stream_sm_failed(s, SE_SERVICE_UNAVAILABLE);
             return true;
         }
         s->sm_enabled = true;
         to_session(s, &(struct up){ .kind = UP_ENABLE, .num = sm_resume_wanted(&e, tmp) });
     } else {
-        bound_sm_failed(
+        stream_sm_failed(
             s, SE_UNEXPECTED_REQUEST); /* XEP-0198 §3: enabled already, or resume too late */
     }
     return true;
@@ -227,10 +208,9 @@ static bool sm_unit(struct stream *s, slice unit)
 
 static bool nonza_unit(struct stream *s, slice unit)
 {
-    const struct xml_root *root = &s->worker->xml->root;
+    const struct xml_root *root = &s->x.worker->xml->root;
     uint32_t number;
-    if (!nonza_find(xml_ns(&s->reader, unit, root->ns_stream, root->ns), xml_at(unit, root->name),
-                    &number))
+    if (!nonza_find(xstream_ns(&s->x, unit), xml_at(unit, root->name), &number))
         return false;
     to_session(s, &(struct up){ .kind = UP_NONZA, .num = number });
     return true;
@@ -238,7 +218,7 @@ static bool nonza_unit(struct stream *s, slice unit)
 
 void bound_unit(struct stream *s, slice unit)
 {
-    const struct xml_root *root = &s->worker->xml->root;
+    const struct xml_root *root = &s->x.worker->xml->root;
     if (root->ns_stream == XML_NS_STREAM || (!sm_unit(s, unit) && !nonza_unit(s, unit)))
         stanza_unit(s, unit);
 }
@@ -273,7 +253,7 @@ void bound_here(struct stream *s, const struct down *d)
 {
     s->session = d->local;
     s->session_id = d->session;
-    s->session_node = s->worker->node->id;
+    s->session_node = s->x.worker->node->id;
     if (d->local != NULL) {
         s->jid = session_jid(d->local);
     } else {
@@ -281,8 +261,8 @@ void bound_here(struct stream *s, const struct down *d)
         memcpy(s->jid_copy, d->text.ptr, d->text.len);
         s->jid = (slice){ s->jid_copy, d->text.len };
     }
-    stream_now(s, STREAM_IS_BOUND);
-    stream_timer(s);
+    xstream_now(&s->x, STREAM_IS_BOUND);
+    xstream_timer(&s->x);
 }
 
 static void bound(struct stream *s, const struct down *d)
@@ -296,7 +276,7 @@ static void bound(struct stream *s, const struct down *d)
     answer_iq(s, s->auth->request_id, SE_NONE, (slice){ 0 }, buf_slice(&b));
     buf_fini(&b);
     stream_auth_free(s);
-    stream_go(s);
+    xstream_go(&s->x);
 }
 
 static void resumed(struct stream *s, const struct down *d)
@@ -305,10 +285,10 @@ static void resumed(struct stream *s, const struct down *d)
     bound_here(s, d);
     snprintf(text, sizeof text, "<resumed xmlns='" NS_SM "' previd='%.*s' h='%u'/>",
              SLICE_ARG(s->auth->request_id), d->num);
-    stream_write(s, slice_of(text));
+    xstream_write(&s->x, slice_of(text));
     s->sm_enabled = true;
     stream_auth_free(s);
-    stream_go(s);
+    xstream_go(&s->x);
 }
 
 static void enabled(struct stream *s, const struct down *d)
@@ -316,7 +296,7 @@ static void enabled(struct stream *s, const struct down *d)
     struct buf b;
     buf_init(&b, 1024);
     sm_enabled_write(&b, d->text, d->num);
-    stream_write(s, buf_slice(&b));
+    xstream_write(&s->x, buf_slice(&b));
     buf_fini(&b);
 }
 
@@ -325,15 +305,15 @@ static void enabled(struct stream *s, const struct down *d)
 static void tell_level(struct stream *s, const struct stanza *st)
 {
     bool was = s->slow;
-    if (s->conn != NULL && !was && conn_is_high(s->conn))
-        stream_event(s->conn, CONN_HIGH);
+    if (s->x.conn != NULL && !was && conn_is_high(s->x.conn))
+        xstream_is_slow(&s->x, true);
     if (!was && !s->slow && s->session == NULL && st->bytes > SESSION_LONG_BYTES)
         bound_slow(s, false);
 }
 
 static void deliver(struct stream *s, const struct down *d)
 {
-    s->way->stanza(s, d);
+    s->x.way->stanza(&s->x, d->st, d->note);
     tell_level(s, d->st);
     s->out_count = d->num;
     metric_add(&c2s_stanzas_out, 1);
@@ -344,7 +324,7 @@ static void acknowledge(struct stream *s, uint32_t h)
 {
     char text[64];
     int n = snprintf(text, sizeof text, "<a xmlns='" NS_SM "' h='%u'/>", h);
-    stream_write(s, (slice){ text, (size_t)n });
+    xstream_write(&s->x, (slice){ text, (size_t)n });
 }
 
 static void closed_by_home(struct stream *s, const struct down *d)
@@ -371,8 +351,8 @@ static void closed_by_home(struct stream *s, const struct down *d)
     s->session = NULL; /* it has ended or belongs to another stream */
     s->session_id = 0;
     /* A closed stream still writes what it has; the log gets the JID while the session is there. */
-    if (s->state != STREAM_CLOSED && !(d->end == END_SLOW && stream_drop_output(s)))
-        stream_fail_with(s, table[d->end].error, table[d->end].text, d->text);
+    if (s->x.state != STREAM_CLOSED && !(d->end == END_SLOW && stream_drop_output(s)))
+        xstream_fail_with(&s->x, table[d->end].error, table[d->end].text, d->text);
     if (s->jid_copy == NULL)
         s->jid = (slice){ 0 };
 }
@@ -381,17 +361,17 @@ static void closed_by_home(struct stream *s, const struct down *d)
 static void answered(struct stream *s, const struct down *d)
 {
     bool bound_now = d->kind == DOWN_BOUND || d->kind == DOWN_RESUMED;
-    if (s->state == STREAM_CLOSED) { /* the client left while its home was asked */
-        if (!bound_now || stream_now(s, STREAM_IS_BOUND) != STREAM_LEAVE)
+    if (s->x.state == STREAM_CLOSED) { /* the client left while its home was asked */
+        if (!bound_now || xstream_now(&s->x, STREAM_IS_BOUND) != STREAM_LEAVE)
             return;
         s->session = d->local;
         s->session_id = d->session;
-        s->session_node = s->worker->node->id;
+        s->session_node = s->x.worker->node->id;
         stream_session_gone(s, d->kind == DOWN_BOUND ? END_CLOSED : END_LOST);
         return;
     }
-    if (s->state == STREAM_COMPLETING) {
-        sasl2_down(s, d);
+    if (s->x.state == STREAM_COMPLETING) {
+        s->auth->profile->answered(s, d);
     } else if (d->kind == DOWN_BOUND) {
         bound(s, d);
     } else if (d->kind == DOWN_RESUMED) {
@@ -400,9 +380,9 @@ static void answered(struct stream *s, const struct down *d)
         if (d->kind == DOWN_REFUSED)
             answer_iq(s, s->auth->request_id, d->error, d->text, (slice){ 0 });
         else
-            bound_sm_failed(s, d->error);
-        stream_now(s, STREAM_REFUSED);
-        stream_go(s);
+            stream_sm_failed(s, d->error);
+        xstream_now(&s->x, STREAM_REFUSED);
+        xstream_go(&s->x);
     }
 }
 
@@ -421,7 +401,7 @@ void bound_down(struct stream *s, const struct down *d)
     default:
         break;
     }
-    if (s->state == STREAM_CLOSED)
+    if (s->x.state == STREAM_CLOSED)
         return;
     switch (d->kind) {
     case DOWN_STANZA:
@@ -431,21 +411,19 @@ void bound_down(struct stream *s, const struct down *d)
         acknowledge(s, d->num);
         break;
     case DOWN_REQUEST:
-        stream_write(s, SLICE("<r xmlns='" NS_SM "'/>"));
+        xstream_write(&s->x, SLICE("<r xmlns='" NS_SM "'/>"));
         break;
     case DOWN_ENABLED:
         enabled(s, d);
         break;
     case DOWN_HOLD:
-        s->held = true;
-        stream_hold(s, CONN_HOLD_UNFINISHED);
+        xstream_hold(&s->x, CONN_HOLD_UNFINISHED);
         break;
     case DOWN_RELEASE:
-        s->held = false;
-        stream_release(s, CONN_HOLD_UNFINISHED);
+        xstream_release(&s->x, CONN_HOLD_UNFINISHED);
         break;
     case DOWN_CHARGE:
-        stream_charge(s, d->num);
+        xstream_charge(&s->x, d->num);
         break;
     default:
         break;

@@ -2,24 +2,22 @@
  * management (XEP-0198), and stanzas to and from its session. */
 #pragma once
 #include "base/slice.h"
-#include "xmpp/stanza_error.h"
 
 struct bind_request;
 struct down;
 struct elem;
 struct stream;
-struct stream_step;
+struct xstream_unit;
 
 /* Before the stream is bound: an element of XEP-0198, and a request that should bind a resource. */
 void bound_sm_early(struct stream *s, const struct elem *e);
-void bound_bind(struct stream *s, slice unit, const struct stream_step *step);
+void bound_bind(struct stream *s, const struct xstream_unit *u);
 void bound_unit(struct stream *s, slice unit); /* BOUND */
 /* Asks the home for a session; the stream waits. `part` has what the client asked for; what the
  * stream knows is added. */
 void bound_ask(struct stream *s, const struct bind_request *part);
-void bound_here(struct stream *s, const struct down *d);     /* the session is the stream's */
-void bound_sm_failed(struct stream *s, enum stanza_error e); /* <failed/> of XEP-0198 */
-void bound_down(struct stream *s, const struct down *d);     /* what the home or session sends */
+void bound_here(struct stream *s, const struct down *d); /* the session is the stream's */
+void bound_down(struct stream *s, const struct down *d); /* what the home or session sends */
 
 /* For the session, about output: */
 void bound_drained(struct stream *s);                 /* all of it reached the client */

@@ -1,7 +1,7 @@
 #include "gate/c2s_framed.h"
 #include "base/buf.h"
 #include "codec/xml_elem.h"
-#include "gate/c2s_private.h"
+#include "gate/c2s_stream.h"
 #include "xmpp/ns.h"
 
 struct framed framed_split(slice element)
@@ -37,7 +37,7 @@ void framed_open(struct stream *s, const struct framed_header *h)
 {
     int32_t stanzas = 0;
     struct buf b;
-    if (!stream_header_due(s)) /* to the reader it would be a child */
+    if (!xstream_header_due(&s->x)) /* to the reader it would be a child */
         return;
     buf_init(&b, 65536);
     buf_lit(&b, "<stream:stream xmlns='" NS_CLIENT "' xmlns:stream='" NS_STREAM "'");
@@ -47,22 +47,22 @@ void framed_open(struct stream *s, const struct framed_header *h)
     attr(&b, "xml:lang", h->lang);
     buf_lit(&b, ">");
     if (b.overflow)
-        stream_fail(s, XE_POLICY_VIOLATION, SLICE("the header is too long"));
+        xstream_fail(&s->x, XE_POLICY_VIOLATION, SLICE("the header is too long"));
     else
-        (void)stream_read(s, buf_slice(&b), &stanzas);
+        (void)xstream_read(&s->x, buf_slice(&b), &stanzas);
     buf_fini(&b);
 }
 
 bool framed_read(struct stream *s, slice element, int32_t *stanzas)
 {
-    struct gate_worker *g = s->worker->gate;
-    g->moved = false;
-    size_t used = stream_read(s, element, stanzas);
-    if (g->moved)
+    struct xstreams *among = s->x.among;
+    among->moved = false;
+    size_t used = xstream_read(&s->x, element, stanzas);
+    if (among->moved)
         return false;
     while (used > 0 && used < element.len && strchr(" \t\r\n", element.ptr[used]) != NULL)
         used++;
-    if (s->state != STREAM_CLOSED && used < element.len)
-        stream_fail(s, XE_NOT_WELL_FORMED, SLICE("one whole element must come at a time"));
-    return s->state != STREAM_CLOSED;
+    if (s->x.state != STREAM_CLOSED && used < element.len)
+        xstream_fail(&s->x, XE_NOT_WELL_FORMED, SLICE("one whole element must come at a time"));
+    return s->x.state != STREAM_CLOSED;
 }

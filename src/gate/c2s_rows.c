@@ -1,7 +1,7 @@
 #include "gate/c2s_rows.h"
 #include "base/log.h"
 #include "gate/c2s.h"
-#include "gate/c2s_private.h"
+#include "gate/c2s_stream.h"
 #include "im/feature.h"
 #include "xmpp/ns.h"
 

@@ -10,9 +10,9 @@
 #include "base/rand.h"
 #include "base/setting.h"
 #include "codec/xml_elem.h"
-#include "gate/c2s_private.h"
 #include "gate/c2s_rows.h"
 #include "gate/c2s_sasl2.h"
+#include "gate/c2s_stream.h"
 #include "im/guest.h"
 #include "io/conn.h"
 #include "io/timer.h"
@@ -24,14 +24,15 @@ enum { SASL_BYTES_MAX = 16384, REFUSALS_MAX = 12 /* mechanisms that were tried a
 static struct sasl_binding binding_of(struct stream *s)
 {
     struct sasl_binding b = { 0 };
-    if (!setting_bool(&c2s_channel_binding) || s->conn == NULL)
+    if (!setting_bool(&c2s_channel_binding) || s->x.conn == NULL)
         return b;
-    if (conn_channel_binding(s->conn, CONN_TLS_EXPORTER, (char *)b.exporter, &b.exporter_len) != OK)
+    if (conn_channel_binding(s->x.conn, CONN_TLS_EXPORTER, (char *)b.exporter, &b.exporter_len) !=
+        OK)
         b.exporter_len = 0;
-    if (conn_channel_binding(s->conn, CONN_TLS_SERVER_END_POINT, (char *)b.end_point,
+    if (conn_channel_binding(s->x.conn, CONN_TLS_SERVER_END_POINT, (char *)b.end_point,
                              &b.end_point_len) != OK)
         b.end_point_len = 0;
-    if (conn_channel_binding(s->conn, CONN_TLS_UNIQUE, (char *)b.unique, &b.unique_len) != OK)
+    if (conn_channel_binding(s->x.conn, CONN_TLS_UNIQUE, (char *)b.unique, &b.unique_len) != OK)
         b.unique_len = 0;
     b.plus_offered = b.exporter_len > 0 || b.end_point_len > 0;
     return b;
@@ -50,7 +51,7 @@ static uint32_t mechs_offered(const struct stream *s, const struct sasl_binding 
 static uint32_t tokens_offered(const struct stream *s, const struct sasl_binding *binding)
 {
     uint32_t bits = 0;
-    if (!s->secure || !setting_bool(&fast_enabled) || !seal_ready()) /* XEP-0484 §7: over TLS */
+    if (!s->x.secure || !setting_bool(&fast_enabled) || !seal_ready()) /* XEP-0484 §7: over TLS */
         return 0;
     for (unsigned m = SASL_HT_SHA_256_EXPR; m <= SASL_HT_SHA_256_NONE; m++)
         if (sasl_token_fits((enum sasl_mech)m, binding))
@@ -93,10 +94,8 @@ void sasl_offer(struct stream *s, struct buf *b)
 
 static const struct sockaddr *peer_of(const struct stream *s)
 {
-    return (const struct sockaddr *)(const void *)&stream_peer(s)->peer;
+    return (const struct sockaddr *)(const void *)&xstream_peer(&s->x)->peer;
 }
-
-slice sasl_peer(const struct stream *s) { return slice_of(stream_peer(s)->peer_text); }
 
 static slice sasl_account(struct stream *s, struct arena *arena)
 {
@@ -116,8 +115,8 @@ static const char *device_text(const struct stream *s, char out[DEVICE_ID_TEXT])
 
 static const char *tls_text(const struct stream *s)
 {
-    const char *version = s->conn != NULL ? conn_tls_version(s->conn) : NULL;
-    return version != NULL ? version : s->secure ? "yes" : "none";
+    const char *version = s->x.conn != NULL ? conn_tls_version(s->x.conn) : NULL;
+    return version != NULL ? version : s->x.secure ? "yes" : "none";
 }
 
 static void tell_failed(struct stream *s, enum sasl_failure f, const char *text)
@@ -125,11 +124,11 @@ static void tell_failed(struct stream *s, enum sasl_failure f, const char *text)
     struct stream_auth *a = s->auth;
     char device[DEVICE_ID_TEXT];
     bool named = a->sasl != NULL && sasl_user(a->sasl).len > 0;
-    slice jid = named ? sasl_account(s, loop_scratch(s->worker->loop)) : a->bare;
+    slice jid = named ? sasl_account(s, loop_scratch(s->x.worker->loop)) : a->bare;
     log_at(&log_c2s, f == SASL_ABORTED ? LOG_INFO : LOG_WARN, LOG_EV("auth.fail"),
            LOG_C("reason", sasl_failure_name(f)), LOG_C("text", text == NULL ? "" : text),
            LOG_S("jid", jid), LOG_C("mech", a->sasl == NULL ? "" : sasl_mech_name(a->mech)),
-           LOG_C("peer", stream_peer(s)->peer_text), LOG_C("tls", tls_text(s)),
+           LOG_S("peer", stream_address(s)), LOG_C("tls", tls_text(s)),
            LOG_C("device", device_text(s, device)));
 }
 
@@ -149,7 +148,7 @@ void sasl_failed(struct stream *s, enum sasl_failure f, const char *text)
     a->bare = (slice){ 0 };
     a->profile->failure(s, f, text);
     if (a->failures >= setting_int(&c2s_auth_attempts) || a->refusals >= REFUSALS_MAX)
-        stream_fail(s, XE_POLICY_VIOLATION, SLICE("too many failed logins"));
+        xstream_fail(&s->x, XE_POLICY_VIOLATION, SLICE("too many failed logins"));
 }
 
 static void sasl_do(struct stream *s, enum sasl_step step);
@@ -164,15 +163,15 @@ static void refuse_for_now(struct stream *s)
  * none. compared() must follow. */
 static bool may_compare(struct stream *s)
 {
-    return throttle_take(s->worker->auth.throttle, &s->auth->try, loop_now_us(s->worker->loop)) ==
-           OK;
+    return throttle_take(s->x.worker->auth.throttle, &s->auth->try,
+                         loop_now_us(s->x.worker->loop)) == OK;
 }
 
 static enum sasl_step compared(struct stream *s, enum sasl_step step)
 {
-    struct throttle *t = s->worker->auth.throttle;
+    struct throttle *t = s->x.worker->auth.throttle;
     struct stream_auth *a = s->auth;
-    uint64_t now = loop_now_us(s->worker->loop);
+    uint64_t now = loop_now_us(s->x.worker->loop);
     a->guessed = step == SASL_FAIL && sasl_why(a->sasl) == SASL_NOT_AUTHORIZED;
     if (step == SASL_SUCCESS)
         throttle_passed(t, &a->try, now);
@@ -204,7 +203,7 @@ static void looked_up(void *arg, enum err e, const struct credentials *c)
         step = a->keyed ? sasl_keys(a->sasl, &c->keys)
                         : sasl_verdict(a->sasl, SASL_NOT_AUTHORIZED, true);
     }
-    stream_go(s);
+    xstream_go(&s->x);
     sasl_do(s, step);
 }
 
@@ -218,15 +217,15 @@ static void tokens_found(void *arg, enum err e, const struct device_tokens *t)
         step = compared(s, sasl2_tokens(s, t));
     else
         step = sasl_verdict(a->sasl, SASL_TEMPORARY_AUTH_FAILURE, false);
-    stream_go(s);
+    xstream_go(&s->x);
     sasl_do(s, step);
 }
 
 static void look_up(struct stream *s)
 {
     struct stream_auth *a = s->auth;
-    struct worker *w = s->worker;
-    stream_wait(s);
+    struct worker *w = s->x.worker;
+    xstream_wait(&s->x);
     if (a->step == SASL_NEED_TOKENS)
         a->device_op = device_tokens_get(&w->auth, a->try.jid, sasl2_device(s), tokens_found, s);
     else if (a->step == SASL_NEED_KEYS)
@@ -251,15 +250,15 @@ static void devices_found(void *arg, enum err e, const struct device_row *rows, 
     a->device_op = NULL;
     for (uint32_t i = 0; i < count; i++) {
         struct conn_info seen;
-        conn_info_parse(
-            &seen, arena_printf(loop_scratch(s->worker->loop), "%.*s", SLICE_ARG(rows[i].address)));
+        conn_info_parse(&seen, arena_printf(loop_scratch(s->x.worker->loop), "%.*s",
+                                            SLICE_ARG(rows[i].address)));
         if (id != NULL && memcmp(rows[i].id, id, DEVICE_ID_LEN) == 0)
             a->try.trust = TRUST_DEVICE;
         else if (a->try.trust == TRUST_NONE &&
                  throttle_is_near(&a->try, (const struct sockaddr *)(const void *)&seen.peer))
             a->try.trust = TRUST_ADDRESS;
     }
-    stream_go(s);
+    xstream_go(&s->x);
     admit(s);
 }
 
@@ -274,19 +273,19 @@ static void slow_over(struct timer *t, struct loop *loop)
 static void admit(struct stream *s)
 {
     struct stream_auth *a = s->auth;
-    struct worker *w = s->worker;
+    struct worker *w = s->x.worker;
     uint32_t delay_ms;
     enum throttle_answer answer =
-        throttle_ask(s->worker->auth.throttle, &a->try, loop_now_us(w->loop), &delay_ms);
+        throttle_ask(s->x.worker->auth.throttle, &a->try, loop_now_us(w->loop), &delay_ms);
     if (answer == THROTTLE_GO) {
         look_up(s);
     } else if (!a->devices_seen) {
         a->devices_seen = true;
-        stream_wait(s);
+        xstream_wait(&s->x);
         a->device_op = device_list(&w->auth, a->try.jid, devices_found, s);
     } else if (answer == THROTTLE_SLOW) {
         metric_add(&auth_slowed, 1);
-        stream_wait(s);
+        xstream_wait(&s->x);
         a->slow.fn = slow_over;
         timer_set(w->loop, &a->slow, delay_ms);
     } else {
@@ -336,7 +335,7 @@ static void sasl_succeeded(struct stream *s)
     }
     auth_count(a->mech, AUTH_OK);
     log_info(&log_c2s, LOG_EV("auth.ok"), LOG_S("jid", a->bare),
-             LOG_C("mech", sasl_mech_name(a->mech)), LOG_C("peer", stream_peer(s)->peer_text),
+             LOG_C("mech", sasl_mech_name(a->mech)), LOG_S("peer", stream_address(s)),
              LOG_C("tls", tls_text(s)), LOG_C("device", device_text(s, device)));
     a->profile->success(s);
 }
@@ -413,7 +412,7 @@ void sasl_begin(struct stream *s, const struct sasl_start *start)
     a->profile = start->profile;
     a->keyed = a->guessed = a->disabled = false;
     memset(a->device, 0, sizeof a->device);
-    if (!s->secure && setting_bool(&c2s_tls_required)) {
+    if (!s->x.secure && setting_bool(&c2s_tls_required)) {
         sasl_failed(s, SASL_ENCRYPTION_REQUIRED, NULL);
         return;
     }
@@ -445,7 +444,7 @@ static void say(struct stream *s, const char *element)
     buf_printf(&b, "<%s xmlns='" NS_SASL "'>", element);
     base64_encode(&b, out);
     buf_printf(&b, "</%s>", element);
-    stream_write(s, buf_slice(&b));
+    xstream_write(&s->x, buf_slice(&b));
     buf_fini(&b);
 }
 
@@ -457,11 +456,10 @@ static void old_success(struct stream *s)
     if (sasl_out(a->sasl).len > 0)
         say(s, "success");
     else
-        stream_write(s, SLICE("<success xmlns='" NS_SASL "'/>"));
+        xstream_write(&s->x, SLICE("<success xmlns='" NS_SASL "'/>"));
     sasl_destroy(&a->sasl);
-    stream_now(s, STREAM_PASSED);
-    s->header_sent = false;
-    xml_reader_restart(&s->reader);
+    xstream_now(&s->x, STREAM_PASSED);
+    xstream_restart(&s->x);
     stream_limits(s);
     (void)stream_migrate(s);
 }
@@ -472,11 +470,13 @@ static void old_failure(struct stream *s, enum sasl_failure f, const char *text)
     (void)text;
     buf_init(&b, 1024);
     buf_printf(&b, "<failure xmlns='" NS_SASL "'><%s/></failure>", sasl_failure_name(f));
-    stream_write(s, buf_slice(&b));
+    xstream_write(&s->x, buf_slice(&b));
     buf_fini(&b);
 }
 
-static const struct sasl_profile old_profile = { old_challenge, old_success, old_failure };
+static const struct sasl_profile old_profile = { .challenge = old_challenge,
+                                                 .success = old_success,
+                                                 .failure = old_failure };
 
 /* "=" is present and empty (RFC 6120 §6.4.2). */
 static slice old_text(slice text) { return slice_is(text, "=") ? SLICE("") : text; }
@@ -484,7 +484,7 @@ static slice old_text(slice text) { return slice_is(text, "=") ? SLICE("") : tex
 void sasl_unit(struct stream *s, const struct elem *e)
 {
     struct stream_auth *a = stream_auth_of(s);
-    struct arena *tmp = loop_scratch(s->worker->loop);
+    struct arena *tmp = loop_scratch(s->x.worker->loop);
     bool busy = a->sasl != NULL;
     if (!busy)
         a->profile = &old_profile;

@@ -4,14 +4,20 @@
 #include "xmpp/sasl.h"
 
 struct buf;
+struct down;
 struct elem;
 struct stream;
+struct stream_auth;
 
 /* How an exchange speaks: SASL of RFC 6120 §6, or SASL2 (XEP-0388). */
 struct sasl_profile {
     void (*challenge)(struct stream *s); /* what sasl_out() says */
     void (*success)(struct stream *s);   /* the mechanism is done; the exchange ends */
     void (*failure)(struct stream *s, enum sasl_failure f, const char *text); /* NULL: no text */
+    /* Only of one that goes on after the mechanism: the answer of the home to a bind request, and
+     * the end, which frees a->two. */
+    void (*answered)(struct stream *s, const struct down *d);
+    void (*forget)(struct stream_auth *a);
 };
 
 void sasl_offer(struct stream *s, struct buf *out); /* <mechanisms/>, <authentication/>, bindings */
@@ -27,4 +33,3 @@ void sasl_message(struct stream *s, slice text); /* the client's next: base64 */
 void sasl_failed(struct stream *s, enum sasl_failure f, const char *text);
 void sasl_cancel(struct stream *s);             /* look-ups are dropped */
 uint32_t sasl_tokens_offered(struct stream *s); /* mechanisms of XEP-0484, a bit each */
-slice sasl_peer(const struct stream *s);        /* address of the client, as text */

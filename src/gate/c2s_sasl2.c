@@ -10,9 +10,9 @@
 #include "codec/xml_elem.h"
 #include "gate/c2s_bound.h"
 #include "gate/c2s_negotiate.h"
-#include "gate/c2s_private.h"
 #include "gate/c2s_rows.h"
 #include "gate/c2s_sasl.h"
+#include "gate/c2s_stream.h"
 #include "im/feature.h"
 #include "im/gate.h"
 #include "im/session.h"
@@ -97,7 +97,7 @@ static void say(struct stream *s, const char *element, slice content)
     buf_printf(&b, "<%s xmlns='" NS_SASL2 "'>", element);
     buf_add(&b, content);
     buf_printf(&b, "</%s>", element);
-    stream_write(s, buf_slice(&b));
+    xstream_write(&s->x, buf_slice(&b));
     buf_fini(&b);
 }
 
@@ -110,7 +110,7 @@ static void challenge(struct stream *s)
     buf_fini(&b);
 }
 
-void sasl2_free(struct stream_auth *a)
+static void sasl2_free(struct stream_auth *a)
 {
     struct sasl2 *two = a->two;
     a->two = NULL;
@@ -125,7 +125,7 @@ static void failure(struct stream *s, enum sasl_failure f, const char *text)
 {
     struct buf b;
     sasl2_free(s->auth);
-    stream_now(s, STREAM_REFUSED);
+    xstream_now(&s->x, STREAM_REFUSED);
     buf_init(&b, 2048);
     buf_printf(&b, "<%s xmlns='" NS_SASL "'/>", sasl_failure_name(f));
     if (text != NULL)
@@ -135,8 +135,10 @@ static void failure(struct stream *s, enum sasl_failure f, const char *text)
 }
 
 static void mechanism_done(struct stream *s);
+static void sasl2_answered(struct stream *s, const struct down *d);
 
-static const struct sasl_profile profile = { challenge, mechanism_done, failure };
+static const struct sasl_profile profile = { challenge, mechanism_done, failure, sasl2_answered,
+                                             sasl2_free };
 
 const uint8_t *sasl2_device(const struct stream *s)
 {
@@ -148,7 +150,7 @@ enum sasl_step sasl2_tokens(struct stream *s, const struct device_tokens *t)
     struct stream_auth *a = s->auth;
     struct sasl2 *two = a->two;
     struct sasl_token tried[DEVICE_TOKENS_MAX];
-    uint64_t now = loop_wall_us(s->worker->loop);
+    uint64_t now = loop_wall_us(s->x.worker->loop);
     a->account = t->account;
     a->disabled = t->disabled;
     a->generation = t->generation;
@@ -208,14 +210,14 @@ static void authenticate(struct stream *s, const struct elem *e)
     struct sasl2_refusal why;
     enum sasl_mech mech = SASL_PLAIN;
     a->profile = &profile;
-    if (sasl2_read(&req, e, loop_scratch(s->worker->loop), &why) != OK) {
+    if (sasl2_read(&req, e, loop_scratch(s->x.worker->loop), &why) != OK) {
         sasl_failed(s, why.failure, why.text);
         return;
     }
     bool token_mech = sasl_mech_find(req.mechanism, &mech) == OK && sasl_mech_is_token(mech);
     a->two = mem_new(struct sasl2);
     a->two->arena = arena_create(ARENA_BYTES);
-    stream_now(s, STREAM_BEGIN_SASL2);
+    xstream_now(&s->x, STREAM_BEGIN_SASL2);
     keep(a->two, &req);
     const char *text = not_offered(s, a->two, token_mech);
     if (text != NULL)
@@ -260,7 +262,7 @@ static void hash_looked_up(void *arg, enum err e, const struct credentials *c)
 {
     struct stream *s = arg;
     s->auth->op = NULL;
-    stream_go(s);
+    xstream_go(&s->x);
     if (e == OK && c->account == 0)
         offer_task(s);
     else
@@ -276,9 +278,9 @@ static void next_task(struct stream *s)
             continue;
         two->upgrades &= ~(1u << h);
         two->hash = (enum scram_hash)h;
-        stream_wait(s);
+        xstream_wait(&s->x);
         s->auth->op =
-            credentials_get(&s->worker->auth, s->auth->bare, two->hash, hash_looked_up, s);
+            credentials_get(&s->x.worker->auth, s->auth->bare, two->hash, hash_looked_up, s);
         return;
     }
     go_home(s);
@@ -288,7 +290,7 @@ static void begin_task(struct stream *s, const struct elem *e)
 {
     struct sasl2 *two = s->auth->two;
     struct buf b;
-    if (!slice_is(elem_attr(e, "task", loop_scratch(s->worker->loop)),
+    if (!slice_is(elem_attr(e, "task", loop_scratch(s->x.worker->loop)),
                   sasl2_task_name(two->hash))) {
         sasl_failed(s, SASL_MALFORMED_REQUEST, "this task was not offered");
         return;
@@ -310,7 +312,7 @@ static void hash_added(void *arg, enum err e, const struct credentials *c)
     struct stream *s = arg;
     (void)c;
     s->auth->op = NULL;
-    stream_go(s);
+    xstream_go(&s->x);
     if (e == OK)
         next_task(s);
     else
@@ -325,15 +327,16 @@ static void end_task(struct stream *s, const struct elem *e)
     struct buf salted;
     buf_init(&salted, 1024);
     bool read = elem_child(e, "hash", NS_SCRAM_UPGRADE, &hash) &&
-                base64_decode(&salted, elem_text(&hash, loop_scratch(s->worker->loop))) == OK &&
+                base64_decode(&salted, elem_text(&hash, loop_scratch(s->x.worker->loop))) == OK &&
                 salted.len == scram_hash_len(two->hash);
     if (read) {
         struct scram_keys keys;
         scram_from_salted(&keys, two->hash, buf_slice(&salted),
                           (slice){ (const char *)two->keys.salt, two->keys.salt_len },
                           two->keys.iterations);
-        stream_wait(s);
-        a->op = credentials_add_hash(&s->worker->auth, a->account, two->hash, &keys, hash_added, s);
+        xstream_wait(&s->x);
+        a->op =
+            credentials_add_hash(&s->x.worker->auth, a->account, two->hash, &keys, hash_added, s);
         mem_wipe(&keys, sizeof keys);
     }
     mem_wipe(salted.ptr, salted.cap);
@@ -365,9 +368,9 @@ static void go_on(struct stream *s);
 
 static void go_home(struct stream *s)
 {
-    stream_now(s, STREAM_PASSED_ON);
+    xstream_now(&s->x, STREAM_PASSED_ON);
     stream_limits(s);
-    stream_wait(s);
+    xstream_wait(&s->x);
     if (!stream_migrate(s))
         go_on(s);
 }
@@ -382,7 +385,7 @@ static bool token_due(const struct stream *s, enum sasl_mech *mech)
             : two->used != NULL  ? two->used->mech
                                  : SASL_MECH_COUNT;
     return two->req.wants_token || (two->used != NULL && !two->req.invalidate &&
-                                    loop_wall_us(s->worker->loop) - two->used->created_us >= old);
+                                    loop_wall_us(s->x.worker->loop) - two->used->created_us >= old);
 }
 
 static void ask_resume(struct stream *s);
@@ -395,7 +398,7 @@ static void device_written(void *arg, enum err e)
         ask_resume(s);
         return;
     }
-    stream_go(s);
+    xstream_go(&s->x);
     if (e == E_CONFLICT) /* a count that was used before, a token or a password that is gone */
         sasl_failed(s, SASL_NOT_AUTHORIZED, "this login is not valid any more");
     else
@@ -416,7 +419,7 @@ static void go_on(struct stream *s)
     struct device_login l = { .jid = a->bare,
                               .account = a->account,
                               .agent = &two->req.agent,
-                              .address = sasl_peer(s),
+                              .address = stream_address(s),
                               .invalidate = two->used != NULL && two->req.invalidate,
                               .has_count = two->used != NULL && two->req.has_count,
                               .count = two->req.count,
@@ -429,13 +432,13 @@ static void go_on(struct stream *s)
         rand_hex(secret, SECRET_BYTES);
         two->issued = l.issue = slice_dup(two->arena, slice_of(secret));
         two->expires_us = l.expires_us =
-            loop_wall_us(s->worker->loop) + (uint64_t)setting_int(&fast_lifetime) * 1000;
+            loop_wall_us(s->x.worker->loop) + (uint64_t)setting_int(&fast_lifetime) * 1000;
     }
-    if (device_kept(&l, loop_wall_us(s->worker->loop))) {
+    if (device_kept(&l, loop_wall_us(s->x.worker->loop))) {
         ask_resume(s);
         return;
     }
-    a->device_op = device_login(&s->worker->auth, &l, device_written, s);
+    a->device_op = device_login(&s->x.worker->auth, &l, device_written, s);
 }
 
 void sasl2_arrived(struct stream *s) { go_on(s); }
@@ -468,12 +471,12 @@ static void succeed(struct stream *s, slice identity, slice more);
 /* XEP-0386 §4.2.1: the client's tag, and a part that makes it unique. */
 static void ask_bind(struct stream *s)
 {
-    struct arena *tmp = loop_scratch(s->worker->loop);
+    struct arena *tmp = loop_scratch(s->x.worker->loop);
     struct sasl2 *two = s->auth->two;
     struct bind_request ask = { .bind2 = two->bind };
     char unique[17];
     if (!two->req.bind) {
-        stream_now(s, STREAM_UNBOUND);
+        xstream_now(&s->x, STREAM_UNBOUND);
         succeed(s, s->auth->bare, (slice){ "", 0 });
         return;
     }
@@ -513,10 +516,10 @@ static void succeed(struct stream *s, slice identity, slice more)
     say(s, "success", buf_slice(&b));
     buf_fini(&b);
     sasl2_free(s->auth);
-    if (s->state == STREAM_BOUND)
+    if (s->x.state == STREAM_BOUND)
         stream_auth_free(s);
     negotiate_features(s);
-    stream_go(s);
+    xstream_go(&s->x);
 }
 
 static void bound(struct stream *s, const struct down *d)
@@ -548,12 +551,12 @@ static void resumed(struct stream *s, const struct down *d)
 /* Without a resource the login has failed: the client may try again on the stream. */
 static void refused(struct stream *s, const struct down *d)
 {
-    const char *text = arena_printf(loop_scratch(s->worker->loop), "%.*s", SLICE_ARG(d->text));
-    stream_go(s);
+    const char *text = arena_printf(loop_scratch(s->x.worker->loop), "%.*s", SLICE_ARG(d->text));
+    xstream_go(&s->x);
     sasl_failed(s, SASL_TEMPORARY_AUTH_FAILURE, text);
 }
 
-void sasl2_down(struct stream *s, const struct down *d)
+static void sasl2_answered(struct stream *s, const struct down *d)
 {
     switch (d->kind) {
     case DOWN_BOUND:
@@ -584,13 +587,14 @@ void sasl2_unit(struct stream *s, const struct elem *e)
     } else if (slice_is(e->name, "abort") && two != NULL) {
         sasl_failed(s, SASL_ABORTED, NULL);
     } else if (slice_is(e->name, "response") && exchange) {
-        sasl_message(s, elem_text(e, loop_scratch(s->worker->loop)));
+        sasl_message(s, elem_text(e, loop_scratch(s->x.worker->loop)));
     } else if (slice_is(e->name, "next") && two != NULL && two->task == TASK_OFFERED) {
         begin_task(s, e);
     } else if (slice_is(e->name, "task-data") && two != NULL && two->task == TASK_BEGUN) {
         end_task(s, e);
     } else if (two != NULL || old) { /* XEP-0388 §2.4 */
-        stream_fail(s, XE_POLICY_VIOLATION, SLICE("this is not what the authentication waits for"));
+        xstream_fail(&s->x, XE_POLICY_VIOLATION,
+                     SLICE("this is not what the authentication waits for"));
     } else {
         a->profile = &profile;
         sasl_failed(s, SASL_MALFORMED_REQUEST, NULL);

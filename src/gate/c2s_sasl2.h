@@ -11,10 +11,8 @@
 
 struct buf;
 struct device_tokens;
-struct down;
 struct elem;
 struct stream;
-struct stream_auth;
 
 /* Appends <authentication/>. mechanisms: elements; tokens: mechanisms of XEP-0484, a bit each. */
 void sasl2_offer(struct buf *out, slice mechanisms, uint32_t tokens);
@@ -22,6 +20,4 @@ void sasl2_unit(struct stream *s, const struct elem *e); /* of NS_SASL2 */
 void sasl2_arrived(struct stream *s); /* the stream is at the home of the account: goes on */
 /* Goes on with the tokens of the account that were looked up. */
 enum sasl_step sasl2_tokens(struct stream *s, const struct device_tokens *t);
-const uint8_t *sasl2_device(const struct stream *s);     /* its id, of the client; NULL: not said */
-void sasl2_down(struct stream *s, const struct down *d); /* the answer of the home */
-void sasl2_free(struct stream_auth *a);
+const uint8_t *sasl2_device(const struct stream *s); /* its id, of the client; NULL: not said */

@@ -12,7 +12,7 @@
 #include "codec/ws_frame.h"
 #include "codec/xml_elem.h"
 #include "gate/c2s_framed.h"
-#include "gate/c2s_private.h"
+#include "gate/c2s_stream.h"
 #include "gate/web.h"
 #include "http/forms.h"
 #include "http/parse.h"
@@ -42,52 +42,52 @@ static void ws_drop(struct stream *s)
 static void ws_send(struct stream *s, enum ws_opcode opcode, slice payload)
 {
     char head[WS_HEAD_MAX];
-    conn_write(s->conn, (slice){ head, ws_head_write(head, opcode, payload.len) });
-    conn_write(s->conn, payload);
+    conn_write(s->x.conn, (slice){ head, ws_head_write(head, opcode, payload.len) });
+    conn_write(s->x.conn, payload);
 }
 
-static void ws_open(struct stream *s, slice id, slice to)
+static void ws_open(struct xstream *x, const struct xstream_header *h)
 {
     struct buf b;
     buf_init(&b, 16384);
     buf_printf(&b, "<open xmlns='" NS_FRAMING "' id='%.*s' from='%.*s' version='1.0' xml:lang='en'",
-               SLICE_ARG(id), SLICE_ARG(stream_domain(s)));
-    if (to.len > 0) {
+               SLICE_ARG(h->id), SLICE_ARG(h->from));
+    if (h->to.len > 0) {
         buf_lit(&b, " to='");
-        xml_escape(&b, to);
+        xml_escape(&b, h->to);
         buf_lit(&b, "'");
     }
     buf_lit(&b, "/>");
-    ws_send(s, WS_TEXT, buf_slice(&b));
+    ws_send(stream_of(x), WS_TEXT, buf_slice(&b));
     buf_fini(&b);
 }
 
-static void ws_write(struct stream *s, slice element)
+static void ws_write(struct xstream *x, slice element)
 {
     char head[WS_HEAD_MAX];
     if (slice_is(element, " ")) { /* RFC 7395 §3.8: white space is not sent to keep it alive */
-        ws_send(s, WS_PING, (slice){ "", 0 });
+        ws_send(stream_of(x), WS_PING, (slice){ "", 0 });
         return;
     }
     struct framed f = framed_split(element);
     size_t len = element.len + f.xmlns.len;
-    conn_write(s->conn, (slice){ head, ws_head_write(head, WS_TEXT, len) });
-    conn_write(s->conn, f.tag);
-    conn_write(s->conn, f.xmlns);
-    conn_write(s->conn, f.rest);
+    conn_write(x->conn, (slice){ head, ws_head_write(head, WS_TEXT, len) });
+    conn_write(x->conn, f.tag);
+    conn_write(x->conn, f.xmlns);
+    conn_write(x->conn, f.rest);
 }
 
 /* In place; the head is in front of the stanza, whose length is known only when it is written. */
-static void ws_stanza(struct stream *s, const struct down *d)
+static void ws_stanza(struct xstream *x, const struct stanza *st, const struct stanza_note *note)
 {
-    char *at = conn_reserve(s->conn, WS_HEAD_MAX + stanza_write_max(d->st, d->note));
+    char *at = conn_reserve(x->conn, WS_HEAD_MAX + stanza_write_max(st, note));
     char head[WS_HEAD_MAX];
-    size_t guess = 4, len = stanza_write_alone(at + guess, d->st, d->note);
+    size_t guess = 4, len = stanza_write_alone(at + guess, st, note);
     size_t is = ws_head_write(head, WS_TEXT, len);
     if (is != guess)
         memmove(at + is, at + guess, len);
     memcpy(at, head, is);
-    conn_commit(s->conn, is + len);
+    conn_commit(x->conn, is + len);
 }
 
 static void ws_send_close(struct stream *s, unsigned code)
@@ -96,19 +96,18 @@ static void ws_send_close(struct stream *s, unsigned code)
     ws_send(s, WS_CLOSE, (slice){ (const char *)&wire, sizeof wire });
 }
 
-static void ws_end(struct stream *s)
+static void ws_end(struct xstream *x)
 {
-    if (s->header_sent)
+    struct stream *s = stream_of(x);
+    if (s->x.header_sent)
         ws_send(s, WS_TEXT, SLICE("<close xmlns='" NS_FRAMING "'/>"));
     ws_send_close(s, s->close_code != 0 ? s->close_code : WS_NORMAL);
-    conn_close(s->conn);
+    conn_close(s->x.conn);
 }
 
-static const struct stream_way way_websocket = { .role = STREAM_FROM_FRAMED,
-                                                 .open = ws_open,
-                                                 .write = ws_write,
-                                                 .stanza = ws_stanza,
-                                                 .end = ws_end };
+static const struct xstream_way way_websocket = {
+    .open = ws_open, .write = ws_write, .stanza = ws_stanza, .end = ws_end
+};
 
 /* Input. */
 
@@ -117,21 +116,21 @@ static void ws_fail(struct stream *s, enum ws_code code)
 {
     stream_session_gone(s, END_LOST);
     s->close_code = (uint16_t)code;
-    stream_close(s, (slice){ 0 });
+    xstream_close(&s->x, (slice){ 0 });
 }
 
 /* <open/> or <close/> (RFC 7395 §3.3.2, §3.6). */
 static void framing_element(struct stream *s, slice text)
 {
-    struct arena *tmp = loop_scratch(s->worker->loop);
+    struct arena *tmp = loop_scratch(s->x.worker->loop);
     struct elem e;
-    if (xml_read_element(s->worker->xml, text, (slice){ "", 0 }, &s->reader.limits) != OK ||
+    if (xml_read_element(s->x.worker->xml, text, (slice){ "", 0 }, &s->x.reader.limits) != OK ||
         !elem_parse(&e, text, (slice){ "", 0 })) {
-        stream_fail(s, XE_NOT_WELL_FORMED, SLICE("the message is not an element"));
+        xstream_fail(&s->x, XE_NOT_WELL_FORMED, SLICE("the message is not an element"));
     } else if (elem_is(&e, "close", NS_FRAMING)) {
-        stream_end_by_client(s);
+        xstream_end(&s->x, XSTREAM_ENDED);
     } else if (!elem_is(&e, "open", NS_FRAMING)) {
-        stream_fail(s, XE_INVALID_NAMESPACE, SLICE("open of " NS_FRAMING " must come first"));
+        xstream_fail(&s->x, XE_INVALID_NAMESPACE, SLICE("open of " NS_FRAMING " must come first"));
     } else {
         framed_open(s, &(struct framed_header){ .to = elem_attr(&e, "to", tmp),
                                                 .from = elem_attr(&e, "from", tmp),
@@ -162,7 +161,7 @@ static void ws_message(struct stream *s, slice text, int32_t *stanzas)
         text = slice_from(text, 1);
     if (text.len == 0)
         return;
-    if (stream_awaits_header(s) || begins_close(text))
+    if (xstream_awaits_header(&s->x) || begins_close(text))
         framing_element(s, text);
     else
         (void)framed_read(s, text, stanzas);
@@ -200,14 +199,14 @@ static void ws_data(struct stream *s, const struct ws_frame *f, slice text, int3
     } else {
         if (s->ws == NULL) {
             s->ws = mem_new(struct ws);
-            buf_init(&s->ws->text, s->reader.limits.unit_bytes);
+            buf_init(&s->ws->text, s->x.reader.limits.unit_bytes);
         }
         buf_add(&s->ws->text, text);
         if (s->ws->text.overflow) {
             s->close_code = WS_TOO_BIG;
-            stream_fail(s, XE_POLICY_VIOLATION, SLICE("the message is too large"));
+            xstream_fail(&s->x, XE_POLICY_VIOLATION, SLICE("the message is too large"));
         } else if (f->fin) {
-            slice whole = slice_dup(loop_scratch(s->worker->loop), buf_slice(&s->ws->text));
+            slice whole = slice_dup(loop_scratch(s->x.worker->loop), buf_slice(&s->ws->text));
             ws_drop(s);
             ws_message(s, whole, stanzas);
         }
@@ -216,57 +215,55 @@ static void ws_data(struct stream *s, const struct ws_frame *f, slice text, int3
 
 static bool ws_frame(struct stream *s, const struct ws_frame *f, int32_t *stanzas)
 {
-    struct worker *w = s->worker;
-    struct gate_worker *g = w->gate;
-    g->moved = false;
-    char *text = arena_alloc_raw(loop_scratch(w->loop), f->masked.len + 1);
+    struct xstreams *among = s->x.among;
+    among->moved = false;
+    char *text = arena_alloc_raw(loop_scratch(s->x.worker->loop), f->masked.len + 1);
     ws_unmask(text, f);
     if (f->opcode >= WS_CLOSE)
         ws_control(s, f->opcode, (slice){ text, f->masked.len });
     else
         ws_data(s, f, (slice){ text, f->masked.len }, stanzas);
-    return !g->moved;
+    return !among->moved;
 }
 
 static size_t on_input(struct conn *c, slice data)
 {
     struct stream *s = conn_owner(c);
-    struct worker *w = s->worker;
     size_t done = 0;
     int32_t stanzas = 0;
     bool here = true;
-    if (w->pressure) {
-        conn_hold(c, CONN_HOLD_PRESSURE);
+    if (s->x.worker->pressure) {
+        xstream_hold(&s->x, CONN_HOLD_PRESSURE);
         return 0;
     }
-    s->pinged = false;
-    while (here && done < data.len && stream_takes_input(s)) {
+    s->x.pinged = false;
+    while (here && done < data.len && xstream_takes_input(&s->x)) {
         struct ws_frame f;
-        enum ws_result r = ws_frame_read(&f, slice_from(data, done), s->reader.limits.unit_bytes);
+        enum ws_result r = ws_frame_read(&f, slice_from(data, done), s->x.reader.limits.unit_bytes);
         if (r == WS_MORE)
             break;
         if (r == WS_WRONG) {
             ws_fail(s, WS_PROTOCOL_ERROR);
         } else if (r == WS_LONG) {
             s->close_code = WS_TOO_BIG;
-            stream_fail(s, XE_POLICY_VIOLATION, SLICE("the message is too large"));
+            xstream_fail(&s->x, XE_POLICY_VIOLATION, SLICE("the message is too large"));
         } else {
             done += f.bytes;
             here = ws_frame(s, &f, &stanzas);
         }
     }
-    if (here && s->state != STREAM_CLOSED)
-        stream_spend(s, stanzas, done);
+    if (here && s->x.state != STREAM_CLOSED)
+        xstream_spend(&s->x, stanzas, done);
     return done;
 }
 
 static void on_closed(struct conn *c)
 {
     ws_drop(conn_owner(c));
-    stream_closed(c);
+    xstream_on_closed(c);
 }
 
-static const struct conn_ops ops = { on_input, stream_event, on_closed };
+static const struct conn_ops ws_ops = { on_input, xstream_on_event, on_closed };
 
 /* The handshake (RFC 6455 §4.2). */
 
@@ -316,11 +313,11 @@ static void upgrade(struct http_request *r, slice key)
     accept_lines(&lines, key);
     struct conn *c = http_upgrade(r, buf_slice(&lines));
     buf_fini(&lines);
-    struct stream *s = stream_make(w, &way_websocket, c);
-    s->secure = secure;
+    struct stream *s = stream_make(w, &way_websocket, STREAM_FROM_FRAMED, c);
+    s->x.secure = secure;
     conn_set_limits(c, c2s_limits(stream_c2s(s)));
     conn_set_peer(c, peer);
-    conn_hand_over(c, &ops, s);
+    conn_hand_over(c, &ws_ops, s);
 }
 
 static void handshake(struct http_request *r)
@@ -338,7 +335,7 @@ static void handshake(struct http_request *r)
         refuse(r, 400, "The subprotocol xmpp must be offered (RFC 7395).\n");
     else if (origin.len > 0 && !http_origin_allowed(origin))
         refuse(r, 403, "This origin is not in http.cors-origins.\n");
-    else if (g->stopped)
+    else if (g->streams.stopped)
         refuse(r, 503, "The server ends.\n");
     else
         upgrade(r, key);

@@ -49,7 +49,7 @@ enum stream_state {
 enum stream_input {
     STREAM_GOT_HEADER,
     STREAM_GOT_END,
-    STREAM_GOT_UNREADABLE, /* an element with more than elem_parse() takes */
+    STREAM_GOT_UNREADABLE, /* an element that elem_parse() does not take */
     STREAM_GOT_FEATURES,
     STREAM_GOT_ERROR,
     STREAM_GOT_STARTTLS,
