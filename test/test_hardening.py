@@ -13,7 +13,7 @@ import uuid
 import pytest
 
 from muster import xml
-from muster.client import insecure_context, until
+from muster.client import TIMEOUT, insecure_context, until
 from muster.server import MUSTERCTL, MUSTERD, ROOT, Server
 
 BIND = f"<bind xmlns='{xml.BIND2}'/>"
@@ -91,6 +91,32 @@ def test_a_failed_login_says_why(server):
                                  ("alice@localhost", "bob@localhost", '""')):
         assert "level=warn" in line and f"reason={reason}" in line and "peer=127.0.0.1" in line
         assert f"jid={jid}" in line
+    assert 'text="the account is disabled (musterctl user enable)"' in found[1]
+
+
+def test_a_failed_login_does_not_tell_whether_there_is_the_account(server):
+    """Not even in the log, by its words."""
+    for name, password in (("alice", "wrong"), ("nobody", "pencil")):
+        for mechanism in ("PLAIN", "SCRAM-SHA-256"):
+            server.connect(name).authenticate(mechanism, password=password)
+    words = {re.search(r'reason=\S+ text=("[^"]*")', line)[1] for line in
+             lines(server, "auth.fail")}
+    assert len(words) == 1 and "no such account, a wrong password" in words.pop()
+
+
+def test_what_users_are_told_is_not_in_the_log(server):
+    """Every command with a text: the log has its length. Reasons are for the log as well."""
+    docs = subprocess.run([MUSTERD, "--dump-docs", "commands"], capture_output=True, text=True,
+                          check=True, timeout=TIMEOUT).stdout
+    told = re.findall(r"^## (.*)\n+```\nmusterctl \1(.*\bTEXT\b.*)\n", docs, re.MULTILINE)
+    assert {name for name, _ in told} >= {"announce", "motd set", "motd edit", "server stop"}
+    for name, usage in told:
+        text = ["--text"] if "--text" in usage else []
+        later = ["--delay", "1h"] if "--delay" in usage else []
+        server.ctl_run(*name.split(), *later, *text, "Geheimnis 4711")  # it may fail, too
+    server.ctl("server", "continue")
+    found = [line for line in lines(server, "admin.command") if "(14 bytes)" in line]
+    assert len(found) == len(told) and "4711" not in server.log()
 
 
 def test_the_end_of_a_session_is_told_in_words(server):

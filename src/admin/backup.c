@@ -81,8 +81,12 @@ static void tell(struct job *j)
 {
     pthread_join(j->thread, NULL);
     the_job = NULL;
-    log_at(&log_backup, j->err == OK ? LOG_INFO : LOG_ERROR, LOG_EV("backup.ended"),
-           LOG_C("folder", j->folder), LOG_C("result", j->err == OK ? "ok" : j->why.text));
+    if (j->err == OK)
+        log_info(&log_backup, LOG_EV("backup.ended"), LOG_C("folder", j->folder),
+                 LOG_C("result", "ok"));
+    else
+        log_error(&log_backup, LOG_EV("backup.ended"), LOG_C("folder", j->folder),
+                  LOG_C("result", err_name(j->err)), LOG_C("why", j->why.text));
     if (j->err == OK && j->kind == JOB_MAKE)
         metric_add(&finished_at, (int64_t)(clock_wall_us() / 1000000) - metric_read(&finished_at));
     if (j->err == OK)

@@ -266,9 +266,13 @@ void command_audit(const struct command_call *call, struct log_area *area)
     buf_init(&args, AUDIT_BYTES_MAX);
     const struct command_arg *rows = call->command->args;
     for (size_t i = 0; !call->discreet && rows != NULL && rows[i].name != NULL; i++) {
-        if (call->args[i].ptr != NULL && !command_arg_is_secret(&rows[i]))
-            buf_printf(&args, "%s%s=%.*s", args.len > 0 ? " " : "", rows[i].name,
-                       SLICE_ARG(call->args[i]));
+        if (call->args[i].ptr == NULL || command_arg_is_secret(&rows[i]))
+            continue;
+        buf_printf(&args, "%s%s=", args.len > 0 ? " " : "", rows[i].name);
+        if (command_arg_is_message(&rows[i]))
+            buf_printf(&args, "(%zu bytes)", call->args[i].len);
+        else
+            buf_printf(&args, "%.*s", SLICE_ARG(call->args[i]));
     }
     log_at(area, call->command->reads ? LOG_DEBUG : LOG_INFO, LOG_EV("admin.command"),
            LOG_S("actor", call->actor), LOG_C("command", call->command->name),

@@ -33,6 +33,12 @@ struct command_call;
 struct setting;
 struct log_area;
 
+/* What users are told: such an argument is called `text`. The log has its length instead. */
+static inline bool command_arg_is_message(const struct command_arg *a)
+{
+    return strcmp(a->name, "text") == 0;
+}
+
 enum command_access {
     COMMAND_ADMIN, /* operators, and administrators from their clients */
     COMMAND_OWN,   /* also any user from a client, for their own account: `jid` is then the user */
@@ -108,8 +114,8 @@ bool command_flag(const struct command_call *c, const char *name);
 NODISCARD enum err command_bind(struct command_call *c, const slice *names, const slice *values,
                                 size_t count, struct why *why);
 
-/* Logs who ran which command with which result, without secrets: at LOG_INFO, or at LOG_DEBUG if it
- * changes nothing. */
+/* Logs who ran which command with which result, without secrets and messages: at LOG_INFO, or at
+ * LOG_DEBUG if it changes nothing. */
 void command_audit(const struct command_call *c, struct log_area *area);
 
 void command_row(struct command_call *c); /* begins a row; the fields below go into it */

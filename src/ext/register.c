@@ -511,7 +511,7 @@ static void password_checked(void *arg, enum err e, const struct credentials *c)
         return;
     }
     log_warn(&log_signup, LOG_EV("register.refused"), LOG_S("jid", d->iq->sender->jid),
-             LOG_C("reason", err_name(e)));
+             LOG_C("why", e == E_AUTH ? "the current password is wrong" : err_text(e)));
     if (e == E_AUTH)
         iq_error(d->iq, SE_NOT_AUTHORIZED, SLICE("the current password is wrong"));
     else if (e == E_DENIED)

@@ -240,7 +240,7 @@ static void answer_end(struct transfer *t, unsigned status, slice text)
 static void disk_failed(struct transfer *t)
 {
     const char *why = strerror(t->error);
-    log_error(&log_upload, LOG_EV("upload.disk"), LOG_C("error", why));
+    log_error(&log_upload, LOG_EV("upload.disk"), LOG_C("why", why));
     alarm_raise(&upload_disk_alarm, slice_of(why));
     bool full = t->error == ENOSPC || t->error == EDQUOT || t->error == EFBIG;
     answer_end(t, full ? 507 : 500,

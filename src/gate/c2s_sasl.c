@@ -126,8 +126,9 @@ static void tell_failed(struct stream *s, enum sasl_failure f, const char *text)
     bool named = a->sasl != NULL && sasl_user(a->sasl).len > 0;
     slice jid = named ? sasl_account(s, loop_scratch(s->x.worker->loop)) : a->bare;
     log_at(&log_c2s, f == SASL_ABORTED ? LOG_INFO : LOG_WARN, LOG_EV("auth.fail"),
-           LOG_C("reason", sasl_failure_name(f)), LOG_C("text", text == NULL ? "" : text),
-           LOG_S("jid", jid), LOG_C("mech", a->sasl == NULL ? "" : sasl_mech_name(a->mech)),
+           LOG_C("reason", sasl_failure_name(f)),
+           LOG_C("text", text == NULL ? sasl_failure_text(f) : text), LOG_S("jid", jid),
+           LOG_C("mech", a->sasl == NULL ? "" : sasl_mech_name(a->mech)),
            LOG_S("peer", stream_address(s)), LOG_C("tls", tls_text(s)),
            LOG_C("device", device_text(s, device)));
 }

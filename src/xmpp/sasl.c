@@ -142,6 +142,27 @@ const char *sasl_failure_name(enum sasl_failure f)
     return names[f];
 }
 
+const char *sasl_failure_text(enum sasl_failure f)
+{
+    static const char *const texts[] = {
+        [SASL_ABORTED] = "the client gave up",
+        [SASL_ACCOUNT_DISABLED] = "the account is disabled (musterctl user enable)",
+        [SASL_CREDENTIALS_EXPIRED] = "the token has expired; the client asks for the password",
+        [SASL_ENCRYPTION_REQUIRED] = "the client must use TLS first (c2s.tls-required)",
+        [SASL_INCORRECT_ENCODING] = "what the client sent is not base64",
+        [SASL_INVALID_AUTHZID] = "the client asked to act as another user",
+        [SASL_INVALID_MECHANISM] = "the client chose a mechanism that was not offered",
+        [SASL_MALFORMED_REQUEST] = "what the client sent breaks the rules of the mechanism",
+        [SASL_MECHANISM_TOO_WEAK] = "the client must choose a stronger mechanism",
+        [SASL_NOT_AUTHORIZED] =
+            "no such account, a wrong password or token, or other channel binding",
+        [SASL_TEMPORARY_AUTH_FAILURE] =
+            "too many failed logins lately, or the database does not answer",
+    };
+    ensure((unsigned)f < sizeof texts / sizeof texts[0]);
+    return texts[f];
+}
+
 struct sasl *sasl_create(enum sasl_mech mech, const struct sasl_binding *binding, slice domain,
                          slice nonce)
 {

@@ -76,6 +76,9 @@ enum sasl_failure {
     SASL_TEMPORARY_AUTH_FAILURE
 };
 const char *sasl_failure_name(enum sasl_failure f); /* "not-authorized" */
+/* What it means, for a log: whoever reads it may know the reason, but not whether there is such an
+ * account. */
+const char *sasl_failure_text(enum sasl_failure f);
 
 /* Channel binding of the connection, given at start; absent types have len 0. */
 struct sasl_binding {
