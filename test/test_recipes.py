@@ -7,6 +7,7 @@ import pathlib
 import re
 import shutil
 import socket
+import ssl
 import subprocess
 
 import pytest
@@ -179,22 +180,81 @@ def test_firewall_rules():
     run("unshare", "--net", nft, "--check", "--file", "-", input=rules)
 
 
-def test_the_hook_of_certbot_gives_the_certificate_to_the_server(tmp_path):
-    """With another folder and group; systemctl is not run."""
-    group = subprocess.run(["id", "-gn"], capture_output=True, text=True, check=True).stdout.strip()
-    user = subprocess.run(["id", "-un"], capture_output=True, text=True, check=True).stdout.strip()
-    lineage, etc = tmp_path / "live", tmp_path / "etc"
-    lineage.mkdir()
+def as_here(text, etc, live):
+    """Commands with these folders, and with the user and the group of this test."""
+    group = run("id", "-gn").strip()
+    user = run("id", "-un").strip()
+    text = text.replace("-o root", f"-o {user}").replace("-g muster", f"-g {group}")
+    text = text.replace("/etc/letsencrypt/live", str(live)).replace("/etc/muster", str(etc))
+    return text.replace("/etc/letsencrypt", str(live)).replace("sudo ", "")
+
+
+def test_certificate_and_node_file_in_the_order_of_the_page(make_server, tmp_path):
+    """Steps 4 and 5 of docs/install.md, one after the other, beside a server that runs with the
+    node file of the package: each works when it is done, and at last a client sees the
+    certificate. Only certbot, systemctl and the folders are others here."""
+    text = (ROOT / "docs/install.md").read_text()
+    steps = text[text.index("## 4."):text.index("## 6.")]
+    hook, by_hand, node_file, after = [body for _, _, body in FENCE.findall(steps)][1:]
+    etc, live = tmp_path / "etc", tmp_path / "live"
+    (live / "example.org").mkdir(parents=True)
+    (live / "renewal-hooks/deploy").mkdir(parents=True)
     etc.mkdir()
-    make(lineage, "fullchain", ["example.org"])
-    (lineage / "fullchain.key").rename(lineage / "privkey.pem")
-    hook = block("docs/install.md", "RENEWED_LINEAGE/fullchain")
-    hook = hook.replace("-o root", f"-o {user}").replace("-g muster", f"-g {group}")
-    hook = hook.replace("/etc/muster", str(etc)).replace("systemctl", "echo")
-    out = run("sh", "-c", hook, env={**os.environ, "RENEWED_LINEAGE": str(lineage)})
-    assert out == "reload muster\n"
+    make(live / "example.org", "fullchain", ["example.org", "xmpp.example.org"])
+    (live / "example.org/fullchain.key").rename(live / "example.org/privkey.pem")
+    server = make_server(domains=["example.org"])
+    reload_ = f"{MUSTERCTL} --socket {server.control} server reload"
+
+    script = live / "renewal-hooks/deploy/muster"
+    assert f"`/etc/letsencrypt{str(script).removeprefix(str(live))}`" in steps
+    script.write_text(as_here(hook, etc, live).replace("systemctl reload muster", reload_))
+    for line in re.findall(r"^\$ (.*)$", by_hand, re.MULTILINE):
+        run("sh", "-c", as_here(line, etc, live))
     assert oct((etc / "key.pem").stat().st_mode)[-3:] == "640"
-    assert (etc / "cert.pem").read_text() == (lineage / "fullchain.pem").read_text()
+
+    file = etc / "muster.yaml"
+    listen = "".join(f"  {key}: {server.conf['listen'][key]}\n" for key in
+                     ("c2s", "c2s_tls", "https"))
+    ours = re.sub(r"(?<=listen:\n)(  .*\n)+", listen, node_file)
+    file.write_text(ours.replace("/var/lib/muster", str(server.data)).replace(
+        "/run/muster/control.sock", str(server.control)))
+    server.stop()
+    commands = re.findall(r"^\$ (.*)$", after, re.MULTILINE)
+    assert commands == ["sudo musterd --check", "sudo systemctl restart muster",
+                        "sudo musterctl cert list"]
+    assert f"{file}: no mistakes" in run(MUSTERD, "--check", "--config", file)
+    server.file, server.write = file, lambda: None
+    server.start()
+    assert [row["certificate"] for row in server.rows("cert", "list")] == [str(etc / "cert.pem")]
+    trusting = ssl.create_default_context(cafile=etc / "cert.pem")
+    with socket.create_connection(("127.0.0.1", server.tls_port), TIMEOUT) as bare, \
+            trusting.wrap_socket(bare, server_hostname="example.org") as tls:
+        assert tls.version() == "TLSv1.3"
+
+
+def test_ports_are_the_same_everywhere():
+    """The node file of the package has the usual port of each listener. Every page that names a
+    listener and a port says the same, and docs/install.md has them all."""
+    of = r"\b{}: \[\{{?(?:address: )?\"[^\"]*:(\d+)\""
+    installed = (ROOT / "packaging/muster.yaml").read_text()
+    known = re.findall(r"^\| `listen\.(\w+)` \|", run(MUSTERD, "--dump-docs", "config"),
+                       re.MULTILINE)
+    ports = {key: re.search(of.format(key), installed)[1] for key in known}
+    assert len(ports) == 8
+    table = dict(re.findall(r"^\| (\d+) \| `listen\.(\w+)` \|",
+                            (ROOT / "docs/install.md").read_text(), re.MULTILINE))
+    assert {key: port for port, key in table.items()} == ports
+    tried = 0
+    for page in [*PAGES, ROOT / "SECURITY.md", ROOT / "packaging/muster.yaml", ROOT / "demo"]:
+        text = page.read_text().replace('"[::]:443"', "")  # what step 7 is about
+        for key, port in ports.items():
+            said = re.findall(of.format(key), text) + re.findall(
+                rf"`listen\.{key}`[^|.]*?(?:usual port is|at port|port) (\d+)", text)
+            usual = {port} | ({"5224"} if "proxy: true" in text else set()) | (
+                {"5322"} if page.name == "services.md" else set())
+            assert set(said) <= usual, (page.name, key, said)
+            tried += len(said)
+    assert tried > 15
 
 
 def test_the_unit_of_systemd(tmp_path):
