@@ -35,7 +35,8 @@ static struct setting search_enabled = {
     .def = 1,
     .min = 0,
     .max = 1,
-    .doc = "Whether users can find each other at search.<domain> (XEP-0055) by their vCards.",
+    .doc = "Whether users can find each other at search.<domain> (XEP-0055): by "
+           "user name and address, and by the names, nickname and email address of the vCard.",
 };
 static const char *const access_choices[] = { "server", "domain", NULL };
 enum { ACCESS_SERVER, ACCESS_DOMAIN };
