@@ -1,6 +1,16 @@
 """The frame of ./check: what it prints, what it leaves behind, what it asks of the machine."""
+import base64
+import functools
+import hashlib
+import http.server
+import io
+import json
+import os
 import pathlib
+import shutil
 import subprocess
+import tarfile
+import threading
 
 import pytest
 
@@ -86,3 +96,53 @@ apt-get() { :; }
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[:2] == ["installing 1 packages and what they need: clang",
                                             "    50%"]
+
+
+@pytest.fixture
+def registry(tmp_path):
+    """A copy of what makes the chat page, a registry on loopback with a small package, and a
+    function that makes the page."""
+    shutil.copytree(ROOT / "web/chat", tmp_path / "web/chat")
+    (tmp_path / "tools").mkdir()
+    shutil.copy(ROOT / "tools/web", tmp_path / "tools/web")
+    lock = tmp_path / "web/chat/package-lock.json"
+    facts = json.loads(lock.read_text())
+    locked = facts["packages"]["node_modules/converse.js"]
+    folder = tmp_path / "registry/converse.js/-"
+    folder.mkdir(parents=True)
+    package = folder / f"converse.js-{locked['version']}.tgz"
+    with tarfile.open(package, "w:gz") as tar:
+        for name in ("LICENSE", "COPYRIGHT", "dist/converse.min.js",
+                     "dist/curve25519_compiled.wasm"):
+            info = tarfile.TarInfo(f"package/{name}")
+            info.size = 8192
+            tar.addfile(info, io.BytesIO(b"x" * info.size))
+    digest = hashlib.sha512(package.read_bytes()).digest()
+    locked["integrity"] = "sha512-" + base64.b64encode(digest).decode()
+    lock.write_text(json.dumps(facts))
+    handler = functools.partial(Quiet, directory=tmp_path / "registry")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        yield lambda: subprocess.run(
+            [tmp_path / "tools/web"], capture_output=True, text=True, check=False, timeout=60,
+            env={**os.environ, "npm_config_registry": url, "no_proxy": "127.0.0.1"}), url, locked
+        server.shutdown()
+        thread.join()
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+def test_the_chat_page_says_what_takes_time(registry, tmp_path):
+    make, url, locked = registry
+    done = make()
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        f"fetching Converse.js {locked['version']} from {url} ...",
+        "compressing its files for browsers, which takes up to a minute ...",
+        f"Converse.js {locked['version']} is in build/share/muster/chat"]
+    assert (tmp_path / "build/share/muster/chat/index.html").exists()
