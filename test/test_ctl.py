@@ -227,14 +227,11 @@ def test_one_part_goes_back_to_its_defaults(make_server):
 
 def test_every_setting_refuses_nonsense_and_names_itself(server):
     for row in server.rows("config", "show"):
-        if row.get("locked") or row.get("type") == "string":
+        if row.get("locked") or row["type"] in ("string", "secret", "path"):
             continue
         done = server.ctl_run("set", row["name"], "~nonsense~")
-        if done.returncode == OK:
-            assert "string" in str(row) or "text" in str(row), row
-        else:
-            assert done.returncode == USAGE and row["name"] in done.stderr
-            assert "~nonsense~" in done.stderr
+        assert done.returncode == USAGE and row["name"] in done.stderr, row
+        assert "~nonsense~" in done.stderr
 
 
 def test_config_check(server):
@@ -601,7 +598,8 @@ def test_settings_of_one_part(server):
 @pytest.mark.parametrize("name, text, value", [
     ("upload.file-bytes", "10MB", "10MB"), ("upload.file-bytes", "10 MiB", "10MiB"),
     ("upload.quota", "2TB", "2TB"),
-    ("archive.retention", "30d", "30"), ("sm.hibernate-time", "90", "90s"),
+    ("archive.retention", "4w", "28d"),
+    ("archive.retention", "30", "30d"), ("sm.hibernate-time", "90", "90s"),
     ("sm.hibernate-time", "1min 30s", "90s")])
 def test_units_as_people_write_them(server, name, text, value):
     server.ctl("set", name, text)

@@ -66,8 +66,10 @@ void docs_config(struct buf *out)
         "\n## Settings\n\n"
         "`musterctl config show` lists the settings. `musterctl set SETTING VALUE` changes one,\n"
         "and `musterctl set SETTING --default` sets it back. The section `settings` of the node\n"
-        "file locks settings. Times are written with `ms`, `s`, `min`, `h` or `d`; sizes in\n"
-        "bytes or with `KiB`, `MiB`, `GiB` or `TiB`.\n\n"
+        "file locks settings. Times are written with `ms`, `s`, `min`, `h`, `d` or `w`, and a\n"
+        "number alone means seconds, or days if the setting counts days. Sizes are in bytes, or\n"
+        "with `KiB`, `MiB`, `GiB` or `TiB` (1 KiB is 1024 bytes), or with `kB`, `MB`, `GB` or\n"
+        "`TB` (1 kB is 1000 bytes).\n\n"
         "| setting | allowed | default | applies | meaning |\n|---|---|---|---|---|\n");
     for (const struct setting *s = setting_first(); s != NULL; s = s->next)
         add_setting(out, s);

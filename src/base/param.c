@@ -47,6 +47,11 @@ static void add_with_unit(struct out *o, const struct unit *units, int64_t value
         add(o, "%" PRId64 "%s", value / best->factor, best->name);
 }
 
+static bool counts_days(const struct param *p)
+{
+    return p->type == PARAM_INT && p->unit != NULL && strcmp(p->unit, "days") == 0;
+}
+
 static void add_value(struct out *o, const struct param *p, int64_t value)
 {
     if (p->allow_none && value == PARAM_NONE)
@@ -60,7 +65,7 @@ static void add_value(struct out *o, const struct param *p, int64_t value)
     else if (p->type == PARAM_BYTES)
         add_with_unit(o, units_bytes, value);
     else
-        add(o, "%" PRId64, value);
+        add(o, "%" PRId64 "%s", value, counts_days(p) && value != 0 ? "d" : "");
 }
 
 size_t param_format(const struct param *p, int64_t value, char *out, size_t cap)
@@ -175,7 +180,7 @@ static enum err parse_int(const struct param *p, slice text, int64_t *value, str
     enum { DAY_MS = 86400000 };
     if (slice_int(text, value))
         return OK;
-    if (p->unit == NULL || strcmp(p->unit, "days") != 0)
+    if (!counts_days(p))
         return refuse(p, E_SYNTAX, text, "", why);
     enum err e = parse_units(p, text, units_time, DAY_MS, value, why);
     if (e != OK)
@@ -243,6 +248,15 @@ static enum err parse(const struct param *p, slice text, int64_t *value, struct 
     }
 }
 
+/* What a number without a unit was taken for. */
+static const char *taken_as(const struct param *p, slice text)
+{
+    int64_t number;
+    if (!slice_int(text, &number) || number == 0)
+        return "";
+    return p->type == PARAM_MS ? " (seconds)" : counts_days(p) ? " (days)" : "";
+}
+
 static bool has_limits(const struct param *p)
 {
     return p->type != PARAM_BOOL && p->type != PARAM_CHOICE && !(param_is_text(p) && p->max == 0);
@@ -258,6 +272,6 @@ enum err param_check(const struct param *p, slice text, int64_t *value, struct w
     if (e != OK)
         return e;
     if (has_limits(p) && (*value < p->min || *value > p->max || *value >= PARAM_NONE))
-        return refuse(p, E_LIMIT, text, "", why);
+        return refuse(p, E_LIMIT, text, taken_as(p, text), why);
     return OK;
 }
