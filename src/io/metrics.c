@@ -33,12 +33,28 @@ struct metric io_tls_failures = { .name = "muster_io_tls_failures",
                                   .kind = METRIC_COUNTER,
                                   .help = "TLS handshakes and sessions that failed." };
 
+struct metric io_datagrams_in = { .name = "muster_io_datagrams_in",
+                                  .kind = METRIC_COUNTER,
+                                  .help = "UDP datagrams received." };
+struct metric io_datagrams_out = { .name = "muster_io_datagrams_out",
+                                   .kind = METRIC_COUNTER,
+                                   .help = "UDP datagrams sent." };
+struct metric io_datagrams_dropped = {
+    .name = "muster_io_datagrams_dropped",
+    .kind = METRIC_COUNTER,
+    .help = "UDP datagrams dropped: too long, refused by the system, or too many waited."
+};
+
 struct metric io_output_bytes = { .name = "muster_io_output_bytes",
                                   .kind = METRIC_GAUGE,
                                   .help = "Buffers with output that is not written yet." };
 
 struct metric *const io_metrics[] = {
-    &io_accepted,     &io_accept_pauses, &io_connected, &io_connect_failures,
-    &io_closed,       &io_bytes_in,      &io_bytes_out, &io_tls_handshakes,
-    &io_tls_failures, &io_output_bytes,  NULL,
+    &io_accepted,      &io_accept_pauses,
+    &io_connected,     &io_connect_failures,
+    &io_closed,        &io_bytes_in,
+    &io_bytes_out,     &io_tls_handshakes,
+    &io_tls_failures,  &io_datagrams_in,
+    &io_datagrams_out, &io_datagrams_dropped,
+    &io_output_bytes,  NULL,
 };
