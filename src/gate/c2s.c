@@ -189,7 +189,7 @@ static void accepted(struct loop *loop, int fd, const struct sockaddr *peer, voi
     enum peers_room room = PEERS_ROOM;
     struct peer_key key = { 0 };
     if ((l->flags & CONN_PROXY) == 0) /* else its header tells the address */
-        room = peers_enter(&l->c2s->peers, peer, setting_int(&c2s_connections), &key);
+        room = peers_enter(PEERS_C2S, peer, setting_int(&c2s_connections), &key);
     if (room == PEERS_CLOSE) {
         metric_add(&c2s_refused, 1);
         close(fd);
@@ -199,12 +199,11 @@ static void accepted(struct loop *loop, int fd, const struct sockaddr *peer, voi
     struct conn *c = conn_create(loop, fd, peer, l->flags, tls, c2s_limits(l->c2s));
     tls_ctx_unref(&tls);
     if (c == NULL) {
-        peers_leave(&l->c2s->peers, &key);
+        peers_leave(&key);
         return;
     }
     struct stream *s = stream_make(worker_here(), &xstream_tcp, STREAM_FROM_CLIENT, c);
     s->peer = key;
-    s->beyond = room == PEERS_REFUSE;
     conn_start(c, &xstream_conn_ops, s);
 }
 
@@ -344,7 +343,6 @@ enum err c2s_create(struct c2s **out, const struct c2s_listen *listens, size_t c
     struct c2s *c = mem_new(struct c2s);
     enum err e = OK;
     pthread_mutex_init(&c->lock, NULL);
-    peers_init(&c->peers);
     c->ops = &c2s_ops;
     c->tls = tls_ctx_ref(tls);
     for (size_t i = 0; i < count && e == OK; i++) {
@@ -385,7 +383,6 @@ void c2s_destroy(struct c2s **pc)
         return;
     for (size_t i = 0; i < c->count; i++)
         listener_close(&c->listen[i].listener);
-    peers_fini(&c->peers);
     map_fini(&c->boshes);
     c2s_limits_free(c);
     component_close(&c->components);

@@ -172,9 +172,8 @@ bool stream_count_address(struct stream *s)
 {
     const struct sockaddr *peer = (const struct sockaddr *)(const void *)&xstream_peer(&s->x)->peer;
     if (s->peer.len == 0)
-        s->beyond = peers_enter(&stream_c2s(s)->peers, peer, setting_int(&c2s_connections),
-                                &s->peer) != PEERS_ROOM;
-    return !s->beyond;
+        (void)peers_enter(PEERS_C2S, peer, setting_int(&c2s_connections), &s->peer);
+    return !s->peer.beyond;
 }
 
 /* Life. */
@@ -221,7 +220,7 @@ void stream_free(struct stream *s)
     stream_session_gone(s, END_LOST);
     s->x.ops->closing(&s->x);
     stream_auth_free(s);
-    peers_leave(&stream_c2s(s)->peers, &s->peer);
+    peers_leave(&s->peer);
     stream_leave(s);
     xml_reader_fini(&s->x.reader);
     metric_add(&c2s_streams, -1);

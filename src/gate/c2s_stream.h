@@ -62,10 +62,9 @@ struct stream {
     uint16_t close_code; /* of WebSocket, for what went wrong below the stream; 0: nothing */
     uint8_t domain;      /* index in node.domains */
     bool sm_enabled;
-    bool beyond;          /* one connection too many of its address: refused at its header */
     bool slow;            /* its output is above C2S_OUTPUT_HIGH, and its session knows */
     char lang[12];        /* xml:lang of the stream */
-    struct peer_key peer; /* its address, as it is counted */
+    struct peer_key peer; /* its address, as it is counted; beyond: refused at its header */
     slice jid;            /* full JID when bound */
     char *jid_copy;       /* owns it when the session is elsewhere */
 };
@@ -100,8 +99,7 @@ struct c2s {
     pthread_mutex_t lock;         /* guards those below */
     struct shared_limits *limits; /* the newest */
     struct tls_ctx *tls;
-    struct map boshes;  /* struct bosh by sid */
-    struct peers peers; /* with a lock of its own: for c2s.connections-per-address */
+    struct map boshes; /* struct bosh by sid */
 };
 
 extern struct log_area log_c2s;

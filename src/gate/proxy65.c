@@ -65,7 +65,6 @@ struct proxy65 {
     struct list sides[NODE_WORKERS_MAX];
     struct map streams[NODE_WORKERS_MAX]; /* struct bytestream by hash */
     bool stopped[NODE_WORKERS_MAX];
-    struct peers peers;
 };
 
 static const struct conn_limits limits = { .input_bytes = INPUT_BYTES,
@@ -147,7 +146,7 @@ static void on_closed(struct conn *conn)
     timer_cancel(&s->refill);
     list_remove(&s->node);
     stream_leave(s);
-    peers_leave(&s->proxy->peers, &s->peer);
+    peers_leave(&s->peer);
     s->proxy->sides_open--;
     metric_add(&proxy65_connections, -1);
     mem_free(&s);
@@ -358,7 +357,7 @@ static void side_move(struct side *s)
 static bool count_address(struct side *s)
 {
     const struct sockaddr *peer = (const struct sockaddr *)(const void *)&conn_info(s->conn)->peer;
-    return peers_enter(&s->proxy->peers, peer, setting_int(&proxy65_per_address), &s->peer) ==
+    return peers_enter(PEERS_PROXY65, peer, setting_int(&proxy65_per_address), &s->peer) ==
            PEERS_ROOM;
 }
 
@@ -467,15 +466,15 @@ static void accepted(struct loop *loop, int fd, const struct sockaddr *peer, voi
     struct proxy65 *p = l->proxy;
     struct peer_key key = { 0 };
     if ((l->flags & CONN_PROXY) == 0 &&
-        peers_enter(&p->peers, peer, setting_int(&proxy65_per_address), &key) != PEERS_ROOM) {
+        peers_enter(PEERS_PROXY65, peer, setting_int(&proxy65_per_address), &key) != PEERS_ROOM) {
         metric_add(&proxy65_refused, 1);
-        peers_leave(&p->peers, &key);
+        peers_leave(&key);
         close(fd);
         return;
     }
     struct conn *conn = conn_create(loop, fd, peer, l->flags, NULL, &limits);
     if (conn == NULL) {
-        peers_leave(&p->peers, &key);
+        peers_leave(&key);
         return;
     }
     struct side *s = mem_new(struct side);
@@ -527,7 +526,6 @@ enum err proxy65_open(struct proxy65 **out, const struct proxy65_listen *listens
 {
     struct proxy65 *p = mem_new(struct proxy65);
     enum err e = OK;
-    peers_init(&p->peers);
     for (size_t i = 0; i < count && e == OK; i++) {
         struct proxy65_listener *l = &p->listen[i];
         if (i == PROXY65_LISTENERS_MAX) {
@@ -561,7 +559,6 @@ void proxy65_close(struct proxy65 **pp)
         listener_close(&p->listen[i].listener);
     for (unsigned i = 0; i < NODE_WORKERS_MAX; i++)
         map_fini(&p->streams[i]);
-    peers_fini(&p->peers);
     the_proxy = NULL;
     mem_free(&p);
 }

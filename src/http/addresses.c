@@ -1,7 +1,7 @@
-/* Limits for each client address: connections, memory for bodies, and requests, by a token bucket
- * of one second. Shared by all workers under the server's lock. An entry is kept until it has no
- * connection and its bucket is full again, so that reconnecting does not evade the limits. Whenever
- * one is added, a few old ones are removed. */
+/* Limits for each client address: connections (io/peers.h), memory for bodies, and requests, by a
+ * token bucket of one second. Shared by all workers under the server's lock. An entry is kept until
+ * it has no connection and its bucket is full again, so that reconnecting does not evade the
+ * limits. Whenever one is added, a few old ones are removed. */
 #include "base/mem.h"
 #include "http/http_private.h"
 #include "http/parse.h"
@@ -41,7 +41,7 @@ static void sweep(struct http_server *s, uint64_t now_us)
             s->sweep = 0;
             return;
         }
-        if (a->conns == 0 && a->told == 0 && now_us > a->filled_us + 1000000) {
+        if (a->conns == 0 && now_us > a->filled_us + 1000000) {
             map_del(&s->addresses, address_key(a));
             mem_free(&a);
         }
@@ -75,20 +75,15 @@ enum peers_room http_address_enter(struct http_conn *h)
 {
     const struct conn_info *info = conn_info(h->conn);
     struct http_server *s = h->local->server;
-    int64_t max = setting_int(&http_connections_max);
-    if (!http_has_token(slice_of(setting_text(&http_trusted_proxies)), info->peer_text))
-        h->key = peer_key_of((const struct sockaddr *)(const void *)&info->peer);
-    if (h->key.len == 0)
+    if (http_has_token(slice_of(setting_text(&http_trusted_proxies)), info->peer_text))
         return PEERS_ROOM;
+    enum peers_room room =
+        peers_enter(PEERS_HTTP, (const struct sockaddr *)(const void *)&info->peer,
+                    setting_int(&http_connections_max), &h->key);
+    if (h->key.len == 0)
+        return room;
     pthread_mutex_lock(&s->lock);
-    struct http_address *a = address_add(s, h);
-    enum peers_room room = a->conns < max             ? PEERS_ROOM
-                           : a->told < PEERS_TOLD_MAX ? PEERS_REFUSE
-                                                      : PEERS_CLOSE;
-    h->counted = room != PEERS_CLOSE;
-    h->beyond = room != PEERS_ROOM;
-    a->conns += room == PEERS_ROOM;
-    a->told += room == PEERS_REFUSE;
+    address_add(s, h)->conns++;
     pthread_mutex_unlock(&s->lock);
     return room;
 }
@@ -96,16 +91,14 @@ enum peers_room http_address_enter(struct http_conn *h)
 void http_address_leave(struct http_conn *h)
 {
     struct http_server *s = h->local->server;
-    if (!h->counted)
+    if (h->key.len == 0)
         return;
-    h->counted = false;
     pthread_mutex_lock(&s->lock);
     struct http_address *a = address_of(s, h);
-    if (a != NULL && h->beyond)
-        a->told--;
-    else if (a != NULL)
+    if (a != NULL)
         a->conns--;
     pthread_mutex_unlock(&s->lock);
+    peers_leave(&h->key);
 }
 
 bool http_address_request(struct http_conn *h, uint64_t now_us)
@@ -129,7 +122,7 @@ bool http_address_gather(struct http_conn *h, int64_t more, int64_t own)
 {
     struct http_server *s = h->local->server;
     bool room = true;
-    if (!h->counted || more == 0)
+    if (h->key.len == 0 || more == 0)
         return true;
     pthread_mutex_lock(&s->lock);
     struct http_address *a = address_of(s, h);

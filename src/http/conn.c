@@ -99,7 +99,7 @@ static unsigned begin(struct http_conn *h)
     http_phase_set(h, PHASE_HEAD);
     if (h->key.len == 0)
         (void)http_address_enter(h);
-    return h->beyond ? 429 : 0;
+    return h->key.beyond ? 429 : 0;
 }
 
 static void refuse(struct http_conn *h, unsigned status)

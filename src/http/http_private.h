@@ -61,9 +61,7 @@ struct http_conn {
     bool reading;        /* on_input() still uses the exchange after the callback: do not free it */
     bool last;           /* no request is taken behind this one */
     bool given;          /* the connection has another owner now */
-    struct peer_key key; /* of the address that is counted; len 0: it is not */
-    bool counted;
-    bool beyond; /* one connection too many of its address: each request is refused */
+    struct peer_key key; /* of the address that is counted; beyond: each request is refused */
 };
 
 /* Of one loop. */
@@ -86,8 +84,7 @@ struct http_listener {
 /* Connections and requests of one address, counted by all workers. */
 struct http_address {
     struct peer_key key;
-    uint32_t conns; /* within the limit; beyond it: */
-    uint32_t told;
+    uint32_t conns;
     int64_t gathered; /* its part of http_server.gathered */
     int64_t tokens;   /* thousandths of a request */
     uint64_t filled_us;

@@ -1,12 +1,20 @@
 #include "io/peers.h"
+#include "base/ensure.h"
+#include "base/map.h"
 #include "base/mem.h"
+#include <pthread.h>
 #include <string.h>
 
 struct peer {
     struct peer_key key;
-    int64_t count; /* within the limit */
-    int64_t told;
+    uint32_t count[PEERS_KINDS]; /* within the limit */
+    uint32_t told[PEERS_KINDS];
 };
+
+static struct {
+    pthread_mutex_t lock; /* guards the map */
+    struct map counts;
+} peers = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 static slice key_of(const void *item)
 {
@@ -14,24 +22,9 @@ static slice key_of(const void *item)
     return (slice){ p->key.bytes, p->key.len };
 }
 
-void peers_init(struct peers *p)
+static struct peer_key peer_key_of(enum peers_kind kind, const struct sockaddr *peer)
 {
-    pthread_mutex_init(&p->lock, NULL);
-    map_init(&p->counts, key_of);
-}
-
-void peers_fini(struct peers *p)
-{
-    struct peer *one;
-    for (uint32_t i = 0; (one = map_next(&p->counts, &i)) != NULL;)
-        mem_free(&one);
-    map_fini(&p->counts);
-    pthread_mutex_destroy(&p->lock);
-}
-
-struct peer_key peer_key_of(const struct sockaddr *peer)
-{
-    struct peer_key key = { 0 };
+    struct peer_key key = { .kind = (uint8_t)kind };
     if (peer->sa_family == AF_INET) {
         key.len = 4;
         memcpy(key.bytes, &((const struct sockaddr_in *)(const void *)peer)->sin_addr, key.len);
@@ -42,48 +35,66 @@ struct peer_key peer_key_of(const struct sockaddr *peer)
     return key;
 }
 
-static struct peer *peer_make(struct peers *p, struct peer_key key)
+static struct peer *peer_obtain(struct peer_key key)
 {
-    struct peer *one = mem_zalloc(sizeof *one);
+    if (peers.counts.key == NULL)
+        map_init(&peers.counts, key_of);
+    struct peer *one = map_get(&peers.counts, (slice){ key.bytes, key.len });
+    if (one != NULL)
+        return one;
+    one = mem_new(struct peer);
     one->key = key;
-    map_put(&p->counts, one);
+    map_put(&peers.counts, one);
     return one;
 }
 
-enum peers_room peers_enter(struct peers *p, const struct sockaddr *peer, int64_t max,
+static bool peer_is_gone(const struct peer *one)
+{
+    uint32_t all = 0;
+    for (int kind = 0; kind < PEERS_KINDS; kind++)
+        all += one->count[kind] + one->told[kind];
+    return all == 0;
+}
+
+static void peer_forget(struct peer *one)
+{
+    if (!peer_is_gone(one))
+        return;
+    map_del(&peers.counts, key_of(one));
+    mem_free(&one);
+}
+
+enum peers_room peers_enter(enum peers_kind kind, const struct sockaddr *peer, int64_t max,
                             struct peer_key *key)
 {
     enum peers_room room = PEERS_ROOM;
-    *key = peer_key_of(peer);
+    *key = peer_key_of(kind, peer);
     if (key->len == 0)
         return PEERS_ROOM;
-    pthread_mutex_lock(&p->lock);
-    struct peer *one = map_get(&p->counts, (slice){ key->bytes, key->len });
-    if (one == NULL)
-        one = peer_make(p, *key);
-    if (one->count >= max)
-        room = one->told < PEERS_TOLD_MAX ? PEERS_REFUSE : PEERS_CLOSE;
-    one->count += room == PEERS_ROOM;
-    one->told += room == PEERS_REFUSE;
-    key->beyond = room == PEERS_REFUSE;
+    pthread_mutex_lock(&peers.lock);
+    struct peer *one = peer_obtain(*key);
+    if (one->count[kind] >= max)
+        room = one->told[kind] < PEERS_TOLD_MAX ? PEERS_REFUSE : PEERS_CLOSE;
+    one->count[kind] += room == PEERS_ROOM;
+    one->told[kind] += room == PEERS_REFUSE;
+    key->beyond = room != PEERS_ROOM;
     if (room == PEERS_CLOSE)
         key->len = 0;
-    pthread_mutex_unlock(&p->lock);
+    pthread_mutex_unlock(&peers.lock);
     return room;
 }
 
-void peers_leave(struct peers *p, struct peer_key *key)
+void peers_leave(struct peer_key *key)
 {
     if (key->len == 0)
         return;
-    pthread_mutex_lock(&p->lock);
-    struct peer *one = map_get(&p->counts, (slice){ key->bytes, key->len });
-    one->count -= !key->beyond;
-    one->told -= key->beyond;
-    if (one->count == 0 && one->told == 0) {
-        map_del(&p->counts, key_of(one));
-        mem_free(&one);
-    }
-    pthread_mutex_unlock(&p->lock);
+    pthread_mutex_lock(&peers.lock);
+    struct peer *one = map_get(&peers.counts, (slice){ key->bytes, key->len });
+    ensure(one != NULL);
+    uint32_t *count = key->beyond ? one->told : one->count;
+    ensure(count[key->kind] > 0);
+    count[key->kind]--;
+    peer_forget(one);
+    pthread_mutex_unlock(&peers.lock);
     key->len = 0;
 }
