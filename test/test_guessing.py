@@ -165,6 +165,55 @@ def test_many_right_logins_at_once(server):
     assert [client.sasl_answer()[0] for client in clients] == ["success"] * len(clients)
 
 
+def guesses_in_a_row(seconds, limit):
+    """So many wrong passwords of one account are heard in this time, one after the other, each from
+    another address."""
+    heard, now = 0, 0.0
+    while True:
+        pace = 0 if heard < limit else min(8, 1 << (heard // limit).bit_length() - 1)
+        now += pace
+        if now > seconds:
+            return heard
+        heard += 1
+
+
+LONGEST = 16  # seconds that an attempt waits for its turn
+
+
+def answered(client):
+    client.pump(0)
+    return any(e.tag.endswith(("failure", "success")) for e in client.inbox)
+
+
+@pytest.mark.parametrize("kind", ["SCRAM", "PLAIN", "SCRAM2", "PLAIN2", "FAST"])
+def test_a_crowd_gets_no_more_guesses_than_a_row(server, kind):
+    """From many addresses, none of which has failed too often."""
+    limit = 2
+    server.ctl("set", "auth.failures-per-account", limit)
+    crowd = [Exchange(from_address(server, "alice", last, "wrong"), kind)
+             for last in range(20, 80) for _ in range(limit)]
+    began = time.monotonic()
+    for step in ("begin", "finish"):
+        for exchange in crowd:
+            getattr(exchange, step)()
+    clients = [e.client for e in crowd if e.refused is None]
+    assert len(clients) >= 60  # SCRAM: nobody is heard before the proof
+
+
+    def turns():
+        return metric(server, "muster_auth_slowed")
+
+    until("they are answered, or wait",
+          lambda: sum(map(answered, clients)) + turns() >= len(clients))
+    heard = sum("not-authorized" in xml.canonical(e) for c in clients for e in c.inbox)
+    row = guesses_in_a_row(time.monotonic() - began + LONGEST, limit)
+    assert limit <= heard <= limit + turns() <= row
+    refused = next(c for c in clients if c.inbox and "temporary" in xml.canonical(c.inbox[0]))
+    assert "try again in a minute" in xml.canonical(refused.inbox[0])
+    owner = from_address(server, "bob", 2)
+    assert owner.authenticate() is None
+
+
 # --- nobody is locked out ---
 
 
@@ -198,9 +247,9 @@ def test_a_stream_may_end_while_it_is_slowed_down(server):
     for last in range(LIMIT):
         assert from_address(server, "alice", last + 10, "wrong").authenticate() == "not-authorized"
     streams = metric(server, "muster_c2s_streams")
-    for _ in range(3):
+    for last in range(2, 5):
         slowed = metric(server, "muster_auth_slowed")
-        client = from_address(server, "alice", 2)
+        client = from_address(server, "alice", last)
         client.sasl_start("PLAIN", sasl.plain("alice", "secret"))
         until("slowed", lambda before=slowed: metric(server, "muster_auth_slowed") > before)
         client.cut()

@@ -41,9 +41,10 @@ struct setting auth_failures_per_account = {
     .unit = "failures",
     .doc = "Failed logins as one account from one address within auth.failure-window after which "
            "this account is refused at this address for auth.block-time; a successful login starts "
-           "the count again. From all addresses together so many failures only slow further "
-           "logins down (1 s, then up to 8 s), so nobody can lock a user out. Known devices and "
-           "addresses are not slowed down.",
+           "the count again. After so many failures from all addresses together further "
+           "logins take turns: one in 1 s, with more failures one in up to 8 s; those that would "
+           "wait longer than 16 s are refused and may be tried again. Known devices and addresses "
+           "do not wait, so nobody can lock a user out.",
 };
 struct setting auth_failure_window = {
     .name = "auth.failure-window",

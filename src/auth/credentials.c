@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "base/rand.h"
 #include "io/loop.h"
+#include "io/timer.h"
 #include "io/work.h"
 
 static const enum scram_hash verify_hash = SCRAM_SHA_256; /* PLAIN is verified with its keys */
@@ -92,14 +93,16 @@ struct store_stmt credential_stmt_list = {
 
 /* One operation. It waits for the store or for a helper thread, never for both at once:
  *   get, list:    READ -> done
- *   verify:       READ -> WORK -> done
+ *   verify:       READ -> WORK -> (TURN -> WORK ->) done
  *   create, set:  WORK -> WRITE -> done
- * REFUSED: there was no room for the work; told at the end of the tick. */
+ * TURN: it waits for its turn (auth/throttle.h). REFUSED: there was no room for the work; told at
+ * the end of the tick. */
 struct auth_op {
     struct work work;
+    struct timer turn;
     struct loop_defer refused;
     struct auth auth;
-    enum { ON_STORE, ON_WORK, ON_REFUSAL } waits;
+    enum { ON_STORE, ON_WORK, ON_TURN, ON_REFUSAL } waits;
     bool canceled; /* while a helper thread has it */
     struct store_op *store;
     struct arena *arena;
@@ -108,6 +111,7 @@ struct auth_op {
     void (*add)(struct store_batch *b, void *arg);
     enum scram_hash hash;
     struct throttle_try try; /* verify */
+    uint32_t wait_ms;        /* for its turn */
     enum err verdict;        /* of verify */
     struct credentials found;
     struct scram_keys keys[SCRAM_HASH_COUNT]; /* create, set */
@@ -131,6 +135,8 @@ static struct auth_op *op_new(const struct auth *a, slice jid, credentials_fn *d
 
 static void op_free(struct auth_op *op)
 {
+    if (op->try.taken) /* given up while it waited for its turn */
+        throttle_failed(op->auth.throttle, &op->try, clock_mono_us());
     if (op->password.len > 0)
         mem_wipe((char *)(uintptr_t)op->password.ptr, op->password.len);
     arena_destroy(&op->arena);
@@ -160,6 +166,10 @@ void auth_cancel(struct auth_op **pop)
         op->canceled = true; /* freed when the thread has finished */
         if (work_cancel(op->auth.pool, &op->work))
             op_free(op);
+        break;
+    case ON_TURN:
+        timer_cancel(&op->turn);
+        op_free(op);
         break;
     case ON_REFUSAL:
         loop_defer_cancel(&op->refused);
@@ -345,12 +355,16 @@ struct auth_op *credentials_get(const struct auth *a, slice jid, enum scram_hash
 }
 
 /* The attempt is counted here, where it is made, so that it counts even if nobody waits for the
- * result. */
+ * result. It may have to wait for its turn first. */
 static void verify_run(struct work *w)
 {
     struct auth_op *op = CONTAINER_OF(w, struct auth_op, work);
-    op->verdict = throttle_take(op->auth.throttle, &op->try, clock_mono_us());
-    if (op->verdict != OK)
+    op->verdict = OK;
+    if (op->wait_ms == 0)
+        op->verdict = throttle_take(op->auth.throttle, &op->try, clock_mono_us(), &op->wait_ms);
+    else
+        op->wait_ms = 0;
+    if (op->verdict != OK || op->wait_ms > 0)
         return;
     bool fits = scram_verify(&op->found.keys, op->hash, op->password) && op->found.account != 0;
     if (fits)
@@ -360,10 +374,24 @@ static void verify_run(struct work *w)
     op->verdict = fits ? OK : E_AUTH;
 }
 
+static void verify_done(struct work *w);
+
+static void verify_turn_came(struct timer *t, struct loop *loop)
+{
+    (void)loop;
+    op_work(CONTAINER_OF(t, struct auth_op, turn), verify_run, verify_done);
+}
+
 static void verify_done(struct work *w)
 {
     struct auth_op *op = CONTAINER_OF(w, struct auth_op, work);
-    op_end(op, w->skipped ? E_AGAIN : op->verdict);
+    if (op->wait_ms == 0 || op->canceled || w->skipped) {
+        op_end(op, w->skipped ? E_AGAIN : op->verdict);
+        return;
+    }
+    op->waits = ON_TURN;
+    op->turn.fn = verify_turn_came;
+    timer_set(op->auth.loop, &op->turn, op->wait_ms);
 }
 
 static void verify_read(void *arg, enum store_result r, const struct store_batch *b)

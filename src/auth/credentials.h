@@ -48,7 +48,8 @@ struct auth_op *credentials_get(const struct auth *a, slice jid, enum scram_hash
                                 credentials_fn *done, void *arg);
 /* E_AUTH: wrong password or no such account, after the same work. Passwords from one address (of
  * `try`) are verified one at a time, and addresses take turns. When its turn comes, the attempt is
- * counted by throttle_take(); E_DENIED: that refused it. */
+ * counted by throttle_take(), and may have to wait for its turn there; E_DENIED: that refused it.
+ */
 struct credentials_check {
     slice jid, password;
     const struct throttle_try *try;

@@ -21,7 +21,10 @@ struct entry {
     uint64_t id;         /* keyed hash of address and account, so these need not be stored */
     uint64_t window_us;  /* when the window began */
     uint64_t blocked_us; /* refused until then; 0: it is in `open` */
+    uint64_t turn_us;    /* the last turn that was given; of a pair and of an account */
     int64_t failures;    /* including attempts in progress */
+    int64_t waiting;     /* of an account: attempts whose turn has not come or been used */
+    bool told;           /* of an account: the log says that it is slowed down */
 };
 
 /* There is one for each kind of key, so that many of one kind do not displace others. */
@@ -232,7 +235,8 @@ static struct entry *entry_make(struct throttle *t, enum kind kind, uint64_t id,
     } else if (expired(e, now_us)) {
         e->window_us = now_us;
         e->blocked_us = 0;
-        e->failures = 0;
+        e->failures = e->waiting; /* they are guesses of the new window */
+        e->told = false;
     }
     list_remove(&e->node);
     list_append(e->blocked_us != 0 ? &table->refused : &table->open, &e->node);
@@ -294,20 +298,78 @@ static bool refuses(struct throttle *t, const struct throttle_try *try, uint64_t
     return false;
 }
 
-/* The delay for an account that is being guessed, in ms, proportional to the failures. 0: none. */
-static uint32_t delay_of(const struct throttle *t, const struct throttle_try *try, uint64_t now_us)
+/* --- turns of an account that is being guessed --- */
+
+/* The time between two turns, in ms, longer with more failures. 0: it is not being guessed. */
+static uint32_t pace_of(const struct entry *e, uint64_t now_us)
 {
-    const struct entry *e = find(t, BY_ACCOUNT, try->account);
     uint32_t ms = SLOW_MS;
-    if (try->trust != TRUST_NONE || e == NULL || expired(e, now_us))
+    if (e == NULL || (expired(e, now_us) && e->waiting == 0))
         return 0;
+    int64_t failures = expired(e, now_us) ? e->waiting : e->failures;
     int64_t limit = setting_int(&auth_failures_per_account);
-    if (e->failures < limit)
+    if (failures < limit)
         return 0;
-    for (; ms < SLOWEST_MS && e->failures >= 2 * limit; limit *= 2)
+    for (; ms < SLOWEST_MS && failures >= 2 * limit; limit *= 2)
         ms *= 2;
     return ms;
 }
+
+/* Finds the next turn of the attempt; false: too many wait already. Turns are given in the order of
+ * requests. One address waits for one turn at a time, and may queue only in the first half if
+ * it has failed, so that few addresses cannot keep others out of the queue. */
+static bool turn_find(const struct throttle *t, const struct throttle_try *try, uint64_t now_us,
+                      uint64_t *turn_us)
+{
+    const struct entry *account = find(t, BY_ACCOUNT, try->account);
+    const struct entry *pair = find(t, BY_PAIR, try->pair);
+    uint32_t ms = pace_of(account, now_us);
+    uint64_t longest_ms = THROTTLE_WAIT_MS_MAX;
+    *turn_us = now_us;
+    if (ms == 0 || try->trust != TRUST_NONE)
+        return true;
+    if (pair != NULL && now_us < pair->turn_us)
+        return false;
+    if (pair != NULL && !expired(pair, now_us) && pair->failures > 0)
+        longest_ms /= 2;
+    if (account->turn_us > now_us)
+        *turn_us = account->turn_us;
+    *turn_us += (uint64_t)ms * US_PER_MS;
+    return *turn_us - now_us <= longest_ms * US_PER_MS;
+}
+
+/* Counts the attempt for its account, if that is how it is counted. */
+static void turn_take(struct throttle *t, struct throttle_try *try, uint64_t now_us,
+                      uint64_t turn_us)
+{
+    if (try->account == 0 || try->trust != TRUST_NONE)
+        return;
+    struct entry *e = entry_make(t, BY_ACCOUNT, try->account, now_us);
+    e->failures++;
+    try->waits = turn_us > now_us;
+    if (!try->waits)
+        return;
+    e->waiting++;
+    e->turn_us = turn_us;
+    entry_make(t, BY_PAIR, try->pair, now_us)->turn_us = turn_us;
+}
+
+/* The turn was used, or will not be. `failed`: the attempt stays counted. */
+static struct entry *turn_end(struct throttle *t, struct throttle_try *try, bool failed)
+{
+    struct entry *e = NULL;
+    if (try->account != 0 && try->trust == TRUST_NONE)
+        e = find(t, BY_ACCOUNT, try->account);
+    if (e != NULL && try->waits && e->waiting > 0)
+        e->waiting--;
+    try->waits = false;
+    if (e == NULL || failed || e->failures == 0 || --e->failures > 0)
+        return e;
+    entry_drop(&t->table[BY_ACCOUNT], e);
+    return NULL;
+}
+
+/* --- what callers do --- */
 
 static void recognize(struct throttle *t, struct throttle_try *try)
 {
@@ -315,33 +377,38 @@ static void recognize(struct throttle *t, struct throttle_try *try)
         try->trust = TRUST_ADDRESS;
 }
 
-enum throttle_answer throttle_ask(struct throttle *t, struct throttle_try *try, uint64_t now_us,
-                                  uint32_t *delay_ms)
+enum throttle_answer throttle_ask(struct throttle *t, struct throttle_try *try, uint64_t now_us)
 {
+    uint64_t turn_us;
     pthread_mutex_lock(&t->lock);
     recognize(t, try);
-    bool refused = refuses(t, try, now_us);
-    *delay_ms = delay_of(t, try, now_us);
+    bool refused = refuses(t, try, now_us) || !turn_find(t, try, now_us, &turn_us);
     pthread_mutex_unlock(&t->lock);
-    return refused ? THROTTLE_REFUSE : *delay_ms > 0 ? THROTTLE_SLOW : THROTTLE_GO;
+    return refused ? THROTTLE_REFUSE : turn_us > now_us ? THROTTLE_SLOW : THROTTLE_GO;
 }
 
-enum err throttle_take(struct throttle *t, struct throttle_try *try, uint64_t now_us)
+enum err throttle_take(struct throttle *t, struct throttle_try *try, uint64_t now_us,
+                       uint32_t *wait_ms)
 {
     struct count counts[COUNTS_MAX];
+    uint64_t turn_us;
     ensure(!try->taken);
     pthread_mutex_lock(&t->lock);
     recognize(t, try);
-    bool refused = refuses(t, try, now_us);
+    bool refused = refuses(t, try, now_us) || !turn_find(t, try, now_us, &turn_us);
     unsigned n = counts_of(try, counts);
     for (unsigned i = 0; !refused && i < n; i++)
         entry_make(t, counts[i].kind, counts[i].id, now_us)->failures++;
+    if (!refused)
+        turn_take(t, try, now_us, turn_us);
     pthread_mutex_unlock(&t->lock);
+    *wait_ms = refused ? 0 : (uint32_t)((turn_us - now_us + US_PER_MS - 1) / US_PER_MS);
+    metric_add(&auth_slowed, *wait_ms > 0);
     try->taken = !refused;
     return refused ? E_DENIED : OK;
 }
 
-static void give_back(struct throttle *t, const struct throttle_try *try)
+static void give_back(struct throttle *t, struct throttle_try *try)
 {
     struct count counts[COUNTS_MAX];
     unsigned n = counts_of(try, counts);
@@ -350,6 +417,7 @@ static void give_back(struct throttle *t, const struct throttle_try *try)
         if (e != NULL && e->failures > 0 && --e->failures == 0 && e->blocked_us == 0)
             entry_drop(&t->table[counts[i].kind], e);
     }
+    (void)turn_end(t, try, false);
 }
 
 void throttle_void(struct throttle *t, struct throttle_try *try)
@@ -406,9 +474,10 @@ void throttle_failed(struct throttle *t, struct throttle_try *try, uint64_t now_
     pthread_mutex_lock(&t->lock);
     for (unsigned i = 0; i < n; i++)
         blocked[i] = block(t, &counts[i], now_us);
-    if (try->account != 0 && try->trust == TRUST_NONE) {
-        struct entry *e = entry_make(t, BY_ACCOUNT, try->account, now_us);
-        slowed = ++e->failures == setting_int(&auth_failures_per_account);
+    struct entry *account = turn_end(t, try, true);
+    if (account != NULL && account->failures >= setting_int(&auth_failures_per_account)) {
+        slowed = !account->told;
+        account->told = true;
     }
     pthread_mutex_unlock(&t->lock);
     for (unsigned i = 0; i < n; i++)

@@ -157,17 +157,11 @@ static void sasl_do(struct stream *s, enum sasl_step step);
 static void refuse_for_now(struct stream *s)
 {
     metric_add(&auth_throttled, 1);
-    sasl_do(s, sasl_verdict(s->auth->sasl, SASL_TEMPORARY_AUTH_FAILURE, false));
+    sasl_failed(s, SASL_TEMPORARY_AUTH_FAILURE,
+                "too many wrong passwords were tried; try again in a minute");
 }
 
-/* A comparison on this thread takes its place in the throttle (auth/throttle.h); false: it got
- * none. compared() must follow. */
-static bool may_compare(struct stream *s)
-{
-    return throttle_take(s->x.worker->auth.throttle, &s->auth->try,
-                         loop_now_us(s->x.worker->loop)) == OK;
-}
-
+/* After a comparison on this thread, which had its turn. */
 static enum sasl_step compared(struct stream *s, enum sasl_step step)
 {
     struct throttle *t = s->x.worker->auth.throttle;
@@ -193,8 +187,11 @@ static void looked_up(void *arg, enum err e, const struct credentials *c)
     if (e == E_AUTH) {
         a->guessed = true;
         step = sasl_verdict(a->sasl, SASL_NOT_AUTHORIZED, false);
+    } else if (e == E_DENIED) {
+        xstream_go(&s->x);
+        refuse_for_now(s);
+        return;
     } else if (e != OK) {
-        metric_add(&auth_throttled, e == E_DENIED);
         step = sasl_verdict(a->sasl, SASL_TEMPORARY_AUTH_FAILURE, false);
     } else {
         a->account = c->account;
@@ -213,13 +210,10 @@ static void tokens_found(void *arg, enum err e, const struct device_tokens *t)
     struct stream *s = arg;
     struct stream_auth *a = s->auth;
     a->device_op = NULL;
-    enum sasl_step step;
-    if (e == OK && may_compare(s))
-        step = compared(s, sasl2_tokens(s, t));
-    else
-        step = sasl_verdict(a->sasl, SASL_TEMPORARY_AUTH_FAILURE, false);
+    enum sasl_step step =
+        e == OK ? sasl2_tokens(s, t) : sasl_verdict(a->sasl, SASL_TEMPORARY_AUTH_FAILURE, false);
     xstream_go(&s->x);
-    sasl_do(s, step);
+    sasl_do(s, compared(s, step));
 }
 
 static void look_up(struct stream *s)
@@ -263,34 +257,56 @@ static void devices_found(void *arg, enum err e, const struct device_row *rows, 
     admit(s);
 }
 
-static void slow_over(struct timer *t, struct loop *loop)
+static void turn_begins(struct stream *s)
 {
-    struct stream *s = CONTAINER_OF(t, struct stream_auth, slow)->stream;
-    (void)loop;
-    look_up(s);
+    struct stream_auth *a = s->auth;
+    if (a->proof.ptr != NULL)
+        sasl_do(s, compared(s, sasl_feed(a->sasl, a->proof)));
+    else
+        look_up(s);
 }
 
-/* Looks up what the attempt needs: at once, after a while, or not at all (auth/throttle.h). */
+static void sasl_turn_came(struct timer *t, struct loop *loop)
+{
+    struct stream *s = CONTAINER_OF(t, struct stream_auth, turn)->stream;
+    (void)loop;
+    xstream_go(&s->x);
+    turn_begins(s);
+}
+
+/* Credentials that are compared on this thread wait for their turn in the throttle. */
+static void take_turn(struct stream *s)
+{
+    struct stream_auth *a = s->auth;
+    struct worker *w = s->x.worker;
+    uint32_t wait_ms;
+    if (throttle_take(w->auth.throttle, &a->try, loop_now_us(w->loop), &wait_ms) != OK) {
+        refuse_for_now(s);
+    } else if (wait_ms > 0) {
+        xstream_wait(&s->x);
+        a->turn.fn = sasl_turn_came;
+        timer_set(w->loop, &a->turn, wait_ms);
+    } else {
+        turn_begins(s);
+    }
+}
+
+/* Goes on with an attempt, or refuses it (auth/throttle.h). */
 static void admit(struct stream *s)
 {
     struct stream_auth *a = s->auth;
     struct worker *w = s->x.worker;
-    uint32_t delay_ms;
-    enum throttle_answer answer =
-        throttle_ask(s->x.worker->auth.throttle, &a->try, loop_now_us(w->loop), &delay_ms);
-    if (answer == THROTTLE_GO) {
-        look_up(s);
-    } else if (!a->devices_seen) {
+    enum throttle_answer answer = throttle_ask(w->auth.throttle, &a->try, loop_now_us(w->loop));
+    if (answer != THROTTLE_GO && !a->devices_seen) {
         a->devices_seen = true;
         xstream_wait(&s->x);
         a->device_op = device_list(&w->auth, a->try.jid, devices_found, s);
-    } else if (answer == THROTTLE_SLOW) {
-        metric_add(&auth_slowed, 1);
-        xstream_wait(&s->x);
-        a->slow.fn = slow_over;
-        timer_set(w->loop, &a->slow, delay_ms);
-    } else {
+    } else if (answer == THROTTLE_REFUSE) {
         refuse_for_now(s);
+    } else if (a->step == SASL_NEED_TOKENS || a->proof.ptr != NULL) {
+        take_turn(s);
+    } else {
+        look_up(s); /* a password takes its turn when it is verified, SCRAM with the proof */
     }
 }
 
@@ -298,6 +314,7 @@ static void attempt(struct stream *s, enum sasl_step step)
 {
     struct stream_auth *a = s->auth;
     a->step = step;
+    a->proof = (slice){ 0 };
     a->devices_seen = false;
     throttle_try_init(&a->try, peer_of(s), sasl_account(s, a->arena),
                       a->two == NULL ? NULL : sasl2_device(s));
@@ -365,10 +382,8 @@ static void sasl_do(struct stream *s, enum sasl_step step)
 static void sasl_final(struct stream *s, slice message)
 {
     s->auth->keyed = false;
-    if (may_compare(s))
-        sasl_do(s, compared(s, sasl_feed(s->auth->sasl, message)));
-    else
-        refuse_for_now(s);
+    s->auth->proof = message.len > 0 ? slice_dup(s->auth->arena, message) : SLICE("");
+    admit(s);
 }
 
 void sasl_message(struct stream *s, slice text)
@@ -428,7 +443,9 @@ void sasl_begin(struct stream *s, const struct sasl_start *start)
 
 void sasl_cancel(struct stream *s)
 {
-    timer_cancel(&s->auth->slow);
+    timer_cancel(&s->auth->turn);
+    if (s->auth->try.taken) /* its client left before the comparison */
+        throttle_failed(s->x.worker->auth.throttle, &s->auth->try, loop_now_us(s->x.worker->loop));
     if (s->auth->op != NULL)
         auth_cancel(&s->auth->op);
     if (s->auth->device_op != NULL)
@@ -468,9 +485,11 @@ static void old_success(struct stream *s)
 static void old_failure(struct stream *s, enum sasl_failure f, const char *text)
 {
     struct buf b;
-    (void)text;
     buf_init(&b, 1024);
-    buf_printf(&b, "<failure xmlns='" NS_SASL "'><%s/></failure>", sasl_failure_name(f));
+    buf_printf(&b, "<failure xmlns='" NS_SASL "'><%s/>", sasl_failure_name(f));
+    if (text != NULL) /* RFC 6120 §6.4.5 */
+        buf_printf(&b, "<text xml:lang='en'>%s</text>", text);
+    buf_lit(&b, "</failure>");
     xstream_write(&s->x, buf_slice(&b));
     buf_fini(&b);
 }

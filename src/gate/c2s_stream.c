@@ -108,7 +108,7 @@ void stream_auth_free(struct stream *s)
     s->auth = NULL;
     if (a == NULL)
         return;
-    timer_cancel(&a->slow);
+    timer_cancel(&a->turn);
     sasl_destroy(&a->sasl);
     if (a->two != NULL)
         a->profile->forget(a);

@@ -28,8 +28,9 @@ struct stream_auth {
     struct auth_op *op;                 /* a look-up is under way */
     struct device_op *device_op;        /* the same, of tokens or devices */
     struct throttle_try try;            /* of the exchange */
-    struct timer slow;                  /* until its look-up, when the account is being guessed */
+    struct timer turn;                  /* until its comparison, when the account is guessed */
     enum sasl_step step;                /* the look-up it waits for */
+    slice proof;                        /* of SCRAM, to be compared; ptr NULL: not yet here */
     struct stream *stream;              /* of the timer */
     bool devices_seen;                  /* the account's devices were looked at for it */
     enum sasl_mech mech;

@@ -27,7 +27,10 @@ enum { HANDSHAKE_MS = 10000, HEX_SHA1 = 40, STREAM_ID_BYTES = 16 };
 struct component {
     struct xstream x; /* first: it is the owner of the connection */
     struct component_gate *gate;
-    struct store_op *op; /* its secret is being read */
+    struct store_op *op;     /* its secret is being read */
+    struct timer turn;       /* until that, when the secret is being guessed */
+    struct throttle_try try; /* of its secret; its jid is `domain` */
+    uint32_t wait_ms;        /* for its turn */
     bool announced;
     char stream_id[2 * STREAM_ID_BYTES + 1];
     char digest[HEX_SHA1 + 1]; /* as sent */
@@ -140,19 +143,17 @@ static void expected_digest(const struct component *c, slice secret, char out[HE
     hex_encode(out, (slice){ (const char *)sha, sizeof sha });
 }
 
-/* A guess that is refused for now (auth/throttle.h) is answered like a wrong one. */
+static void refuse_handshake(struct component *c)
+{
+    metric_add(&component_refused, 1);
+    xstream_fail(&c->x, XE_NOT_AUTHORIZED, (slice){ 0 });
+}
+
 static bool is_right(struct component *c, bool known, const struct store_batch *b)
 {
     char expected[HEX_SHA1 + 1];
     struct throttle *t = c->gate->throttle;
-    struct throttle_try try;
     uint64_t now = loop_now_us(c->x.worker->loop);
-    throttle_try_init(&try, (const struct sockaddr *)(const void *)&conn_info(c->x.conn)->peer,
-                      component_domain(c), NULL);
-    if (throttle_take(t, &try, now) != OK) {
-        metric_add(&auth_throttled, 1);
-        return false;
-    }
     struct arena *tmp = loop_scratch(c->x.worker->loop);
     slice secret = SLICE("");
     known = known && unseal(&secret, store_text(b, 0, 0, 0),
@@ -160,9 +161,9 @@ static bool is_right(struct component *c, bool known, const struct store_batch *
     expected_digest(c, secret, expected);
     bool right = CRYPTO_memcmp(expected, c->digest, HEX_SHA1) == 0 && known;
     if (right)
-        throttle_passed(t, &try, now);
+        throttle_passed(t, &c->try, now);
     else
-        throttle_failed(t, &try, now);
+        throttle_failed(t, &c->try, now);
     return right;
 }
 
@@ -174,17 +175,48 @@ static void secret_read(void *arg, enum store_result result, const struct store_
     if (c->x.state != STREAM_CHECKING)
         return;
     if (result != STORE_OK) {
+        throttle_void(c->gate->throttle, &c->try);
         xstream_fail(&c->x, XE_INTERNAL_SERVER_ERROR, SLICE("the database does not answer"));
         return;
     }
     if (!is_right(c, store_row_count(b, 0) > 0, b)) {
-        metric_add(&component_refused, 1);
-        xstream_fail(&c->x, XE_NOT_AUTHORIZED, (slice){ 0 });
+        refuse_handshake(c);
         return;
     }
     xstream_now(&c->x, STREAM_PASSED);
     c->announced = true;
     remote_announce(c->x.worker, component_domain(c), c->x.id, REMOTE_UP, joined);
+}
+
+static void read_component_secret(struct component *c)
+{
+    struct store_batch *b = store_read(c->x.worker->store, 0);
+    STORE_ADD(b, &component_secret, STORE_ANY_ROWS, SV_T(component_domain(c)));
+    c->op = store_submit(b, c->x.worker->loop, 0, secret_read, c);
+}
+
+static void handshake_turn_came(struct timer *t, struct loop *loop)
+{
+    (void)loop;
+    read_component_secret(CONTAINER_OF(t, struct component, turn));
+}
+
+/* A guess that is refused for now (auth/throttle.h) is answered like a wrong one. */
+static void check_handshake(struct component *c)
+{
+    struct loop *loop = c->x.worker->loop;
+    throttle_try_init(&c->try, (const struct sockaddr *)(const void *)&conn_info(c->x.conn)->peer,
+                      component_domain(c), NULL);
+    if (throttle_take(c->gate->throttle, &c->try, loop_now_us(loop), &c->wait_ms) != OK) {
+        metric_add(&auth_throttled, 1);
+        refuse_handshake(c);
+    } else if (c->wait_ms > 0) {
+        c->turn.fn = handshake_turn_came;
+        timer_set(loop, &c->turn, c->wait_ms);
+        xstream_timer(&c->x);
+    } else {
+        read_component_secret(c);
+    }
 }
 
 static void component_handshake(struct component *c, const struct elem *e)
@@ -194,9 +226,7 @@ static void component_handshake(struct component *c, const struct elem *e)
         memcpy(c->digest, digest.ptr, HEX_SHA1);
     xstream_now(&c->x, STREAM_GOT_HANDSHAKE);
     xstream_wait(&c->x);
-    struct store_batch *b = store_read(c->x.worker->store, 0);
-    STORE_ADD(b, &component_secret, STORE_ANY_ROWS, SV_T(component_domain(c)));
-    c->op = store_submit(b, c->x.worker->loop, 0, secret_read, c);
+    check_handshake(c);
 }
 
 /* Input. */
@@ -256,7 +286,9 @@ static void component_stanza(struct xstream *x, slice unit)
 
 static uint64_t component_due_ms(const struct xstream *x)
 {
-    return x->state == STREAM_BOUND ? UINT64_MAX : xstream_left_ms(x, HANDSHAKE_MS);
+    return x->state == STREAM_BOUND
+               ? UINT64_MAX
+               : xstream_left_ms(x, HANDSHAKE_MS + (uint64_t)component_of(x)->wait_ms);
 }
 
 static void component_free(struct xstream *x)
@@ -264,6 +296,9 @@ static void component_free(struct xstream *x)
     struct component *c = component_of(x);
     component_leave(c);
     store_cancel(&c->op);
+    timer_cancel(&c->turn);
+    if (c->try.taken)
+        throttle_failed(c->gate->throttle, &c->try, loop_now_us(x->worker->loop));
     map_del(&c->gate->worker[x->worker->index].by_id, id_of(c));
     xstream_fini(x);
     metric_add(&component_streams, -1);
