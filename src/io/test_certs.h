@@ -40,7 +40,7 @@ static inline void test_cert_extend(X509 *cert, int nid, const char *value)
 
 static inline struct test_cert test_cert_make(const struct test_cert_form *f)
 {
-    static long serial = 1;
+    static _Atomic long serial = 1;
     struct test_cert c = { X509_new(), EVP_EC_gen("P-256") };
     const struct test_cert *by = f->issuer != NULL ? f->issuer : &c;
     X509_NAME *name = X509_get_subject_name(c.cert);

@@ -209,6 +209,35 @@ static void test_after_starttls(void **state)
     ends_close(&e);
 }
 
+static void gets_the_certificate_of(const char *name)
+{
+    struct arena *arena = arena_create(0);
+    struct tls_ctx *two = bed_tls(); /* for first.test and second.test */
+    struct tls_wanted w = { .domain = slice_of(name) };
+    struct tls_names names;
+    slice *chain = NULL;
+    struct ends e;
+
+    ends_open(&e);
+    e.server = two;
+    e.call.server_name = slice_of(name);
+    connect_both(&e);
+    handshake_both(&e);
+    assert_int_equal(conn_tls_chain(e.side[CLIENT].conn, arena, &chain), 1);
+    assert_int_equal(tls_names_read(&names, chain[0], arena), OK);
+    assert_non_null(tls_names_find(&names, &w));
+    ends_close(&e);
+    tls_ctx_unref(&two);
+    arena_destroy(&arena);
+}
+
+static void test_the_server_is_told_its_name(void **state)
+{
+    (void)state;
+    gets_the_certificate_of("first.test");
+    gets_the_certificate_of("second.test");
+}
+
 static void test_the_chain_is_shown(void **state)
 {
     struct arena *arena = arena_create(0);
@@ -437,6 +466,117 @@ static void test_calls_that_cannot_be_made(void **state)
     cannot_be_made(&(struct tls_call){ .alpn = &empty, .alpn_count = 1 });
 }
 
+/* Another server than ours, which speaks one version. Without an end of its own in e. */
+static SSL *other_server(struct ends *e, SSL_CTX *ctx, int version)
+{
+    SSL *ssl = SSL_new(ctx);
+    int fd[2];
+
+    ends_open(e);
+    bed_pair(fd);
+    assert_int_equal(fcntl(fd[0], F_SETFL, O_NONBLOCK), 0);
+    e->side[SERVER].closed = 1;
+    e->side[CLIENT].conn = conn_create(e->loop, fd[1], NULL, 0, NULL, &limits);
+    SSL_set_security_level(ssl, 0);
+    SSL_set_cipher_list(ssl, "ALL");
+    SSL_use_certificate(ssl, good.cert);
+    SSL_use_PrivateKey(ssl, good.key);
+    SSL_set_min_proto_version(ssl, version);
+    SSL_set_max_proto_version(ssl, version);
+    SSL_set_fd(ssl, fd[0]);
+    return ssl;
+}
+
+static void accept_call(struct ends *e, SSL *ssl)
+{
+    int fd = SSL_get_fd(ssl);
+
+    conn_start_tls_client(e->side[CLIENT].conn, &e->call);
+    conn_start(e->side[CLIENT].conn, &ops, &e->side[CLIENT]);
+    while (SSL_accept(ssl) != 1 && SSL_get_error(ssl, -1) == SSL_ERROR_WANT_READ)
+        bed_run(e->loop, bed_readable, &fd);
+}
+
+static bool client_has_ended(void *arg) { return has_ended(&((struct ends *)arg)->side[CLIENT]); }
+
+static void other_server_close(struct ends *e, SSL *ssl)
+{
+    int fd = SSL_get_fd(ssl);
+
+    SSL_free(ssl);
+    close(fd);
+    ends_close(e);
+}
+
+/* RFC 8996: no version before 1.2, not even of a server that has no other. */
+static void test_versions(void **state)
+{
+    SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
+    unsigned char theirs[64];
+    char ours[64];
+    size_t len = 0;
+    struct ends e;
+    SSL *ssl = other_server(&e, ctx, TLS1_1_VERSION);
+
+    (void)state;
+    e.call.trust = NULL;
+    accept_call(&e, ssl);
+    bed_run(e.loop, client_has_ended, &e);
+    assert_int_equal(e.side[CLIENT].told[CONN_SECURED], 0);
+    assert_int_equal(e.side[CLIENT].told[CONN_FAILED], 1);
+    assert_non_null(strstr(e.side[CLIENT].error, "protocol version"));
+    other_server_close(&e, ssl);
+
+    ssl = other_server(&e, ctx, TLS1_2_VERSION);
+    e.call.trust = NULL;
+    accept_call(&e, ssl);
+    bed_run(e.loop, client_has_ended, &e);
+    assert_int_equal(e.side[CLIENT].told[CONN_SECURED], 1);
+    assert_string_equal(conn_tls_version(e.side[CLIENT].conn), "TLSv1.2");
+    assert_int_equal(conn_channel_binding(e.side[CLIENT].conn, CONN_TLS_UNIQUE, ours, &len), OK);
+    assert_int_equal(SSL_get_peer_finished(ssl, theirs, sizeof(theirs)), len);
+    assert_memory_equal(ours, theirs, len);
+    other_server_close(&e, ssl);
+    SSL_CTX_free(ctx);
+}
+
+static void test_a_server_that_is_silent(void **state)
+{
+    static const struct conn_limits short_limits = {
+        .input_bytes = 4096, .output_high = 65536, .output_max = 1 << 20, .handshake_ms = 100
+    };
+    SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
+    struct ends e;
+    SSL *ssl = other_server(&e, ctx, TLS1_3_VERSION);
+
+    (void)state;
+    conn_set_limits(e.side[CLIENT].conn, &short_limits);
+    conn_start_tls_client(e.side[CLIENT].conn, &e.call);
+    conn_start(e.side[CLIENT].conn, &ops, &e.side[CLIENT]);
+    bed_run(e.loop, client_has_ended, &e);
+    assert_string_equal(e.side[CLIENT].error, "handshake timed out");
+    other_server_close(&e, ssl);
+    SSL_CTX_free(ctx);
+}
+
+/* Before it has said its first words. */
+static void test_a_client_that_moves(void **state)
+{
+    struct ends e;
+    struct conn *c;
+
+    (void)state;
+    ends_open(&e);
+    connect_both(&e);
+    c = e.side[CLIENT].conn;
+    conn_detach(c);
+    bed_ticks(e.loop, 2);
+    conn_attach(c, e.loop);
+    handshake_both(&e);
+    say_something(&e);
+    ends_close(&e);
+}
+
 static bool client_is_closed(void *arg) { return ((struct ends *)arg)->side[CLIENT].closed > 0; }
 
 static void test_a_server_that_does_not_speak_tls(void **state)
@@ -562,6 +702,10 @@ int main(void)
         cmocka_unit_test(test_alpn),
         cmocka_unit_test(test_calls_that_cannot_be_made),
         cmocka_unit_test(test_a_server_that_does_not_speak_tls),
+        cmocka_unit_test(test_the_server_is_told_its_name),
+        cmocka_unit_test(test_versions),
+        cmocka_unit_test(test_a_server_that_is_silent),
+        cmocka_unit_test(test_a_client_that_moves),
         cmocka_unit_test(test_channel_bindings_are_those_of_the_server),
     };
     return cmocka_run_group_tests_name("io/tls_client", tests, set_up, tear_down);

@@ -1,6 +1,7 @@
 #include "io/test_bed.h"
 #include "io/test_certs.h"
 #include "io/tls_private.h"
+#include <pthread.h>
 #include <sys/stat.h>
 
 static char dir[] = "/tmp/muster-trust-XXXXXX";
@@ -212,6 +213,42 @@ static void test_the_system_does_not_trust_ours(void **state)
     tls_trust_unref(&t);
 }
 
+enum { THREADS = 4, ROUNDS = 20 };
+
+static void *judge_often(void *arg)
+{
+    struct tls_trust *t = arg;
+    struct test_cert leaf =
+        test_cert_make(&(struct test_cert_form){ .name = "leaf.test", .issuer = &root });
+    uintptr_t verified = 0;
+
+    for (int i = 0; i < ROUNDS; i++) {
+        struct tls_trust *mine = tls_trust_ref(t);
+        struct tls_peer peer;
+        tls_trust_judge(mine, leaf.cert, NULL, TLS_FOR_SERVER, &peer);
+        verified += peer.verdict == TLS_VERIFIED;
+        tls_trust_unref(&mine);
+    }
+    test_cert_free(&leaf);
+    return (void *)verified;
+}
+
+static void test_any_thread(void **state)
+{
+    struct tls_trust *t = trust_create(path, NULL);
+    pthread_t thread[THREADS];
+    void *verified;
+
+    (void)state;
+    for (int i = 0; i < THREADS; i++)
+        assert_int_equal(pthread_create(&thread[i], NULL, judge_often, t), 0);
+    for (int i = 0; i < THREADS; i++) {
+        assert_int_equal(pthread_join(thread[i], &verified), 0);
+        assert_int_equal((uintptr_t)verified, ROUNDS);
+    }
+    tls_trust_unref(&t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -222,6 +259,7 @@ int main(void)
         cmocka_unit_test(test_a_trusted_certificate_of_a_peer),
         cmocka_unit_test(test_failures_say_what_is_wrong),
         cmocka_unit_test(test_the_system_does_not_trust_ours),
+        cmocka_unit_test(test_any_thread),
     };
     return cmocka_run_group_tests_name("io/tls_trust", tests, set_up, tear_down);
 }
