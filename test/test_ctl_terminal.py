@@ -75,20 +75,11 @@ def answering(tmp_path):
 
 def tables():
     """Every command and the columns of its table; none where its answer says them."""
-    known = subprocess.run([MUSTERD, "--dump-docs", "commands"], capture_output=True, text=True,
-                           check=True, timeout=TIMEOUT).stdout
-    sources = {path: path.read_text() for path in (ROOT / "src").rglob("*.c")
-               if not path.name.endswith(("_test.c", "_fuzz.c"))}
-    columns = re.compile(r"\.columns\s*=\s*(?:\(const char \*const\[\]\))?(\{[^}]*\}|\w+)")
-    for name in re.findall(r"^## (.*)", known, re.MULTILINE):
-        row = re.compile(rf'\.name = "{name}",.*?^(?:\}};|    \}},)', re.MULTILINE | re.DOTALL)
-        of = [(found[0], text) for text in sources.values() for found in row.finditer(text)
-              if ".run = " in found[0]]
-        assert len(of) == 1, (name, len(of))
-        found = columns.search(of[0][0])
-        if found and not found[1].startswith("{"):
-            found = re.search(rf"{found[1]}\[\] = (\{{[^}}]*\}})", of[0][1])
-        yield name, re.findall(r'"([\w-]+)"', found[1]) if found else []
+    docs = subprocess.run([MUSTERD, "--dump-docs", "commands"], capture_output=True, text=True,
+                          check=True, timeout=TIMEOUT).stdout
+    for section in re.split(r"^## ", docs, flags=re.MULTILINE)[1:]:
+        columns = re.search(r"^Columns: (.*)", section, re.MULTILINE)
+        yield section.split("\n")[0], re.findall(r"`([\w-]+)`", columns[1]) if columns else []
 
 
 def arguments(name):
