@@ -24,6 +24,9 @@ void actors_init(struct actors *all, const struct actor_kind *kind, struct worke
     map_init(&all->map, actor_key);
     list_init(&all->idle);
     list_init(&all->absent);
+#ifdef MUSTER_DEBUG
+    list_init(&all->marked);
+#endif
 }
 
 struct actor *actors_find(const struct actors *all, slice jid) { return map_get(&all->map, jid); }
@@ -40,6 +43,45 @@ void actor_init(struct actor *a, struct actors *all, slice jid)
     map_put(&all->map, a);
     metric_add(all->kind->loaded, 1);
 }
+
+/* Checks. */
+
+#ifdef MUSTER_DEBUG
+static void actor_check(const struct actor *a)
+{
+    const struct actor_kind *kind = a->all->kind;
+    ensure(map_get(&a->all->map, a->jid) == a);
+    ensure(a->state <= ACTOR_ABSENT);
+    ensure((a->inbox == NULL) == (a->inbox_stanzas + a->inbox_calls == 0));
+    ensure(a->inbox != NULL || a->inbox_bytes == 0);
+    ensure((a->changes == NULL) == (a->change_count == 0));
+    ensure(!a->changing || (a->changes != NULL && a->pins > 0));
+    ensure(!a->advancing);
+    ensure(!list_linked(&a->idle) || a->pins == 0);
+    kind->check(a);
+}
+
+static void actors_check(struct loop_defer *d)
+{
+    struct actors *all = CONTAINER_OF(d, struct actors, check);
+    struct list *it;
+    while ((it = list_pop(&all->marked)) != NULL)
+        actor_check(CONTAINER_OF(it, struct actor, marked));
+}
+
+void actor_mark(struct actor *a)
+{
+    if (list_linked(&a->marked))
+        return;
+    list_append(&a->all->marked, &a->marked);
+    a->all->check.fn = actors_check;
+    loop_at_flush(a->all->loop, &a->all->check);
+}
+
+static void actor_unmark(struct actor *a) { list_remove(&a->marked); }
+#else
+static void actor_unmark(struct actor *a) { (void)a; }
+#endif
 
 /* Those that nobody needs are in one of two lists, longest idle first. */
 
@@ -64,6 +106,7 @@ void actor_unload(struct actor *a)
     const struct actor_kind *kind = a->all->kind;
     ensure(!actor_is_needed(a));
     actor_unlist(a);
+    actor_unmark(a);
     map_del(&a->all->map, a->jid);
     metric_add(kind->loaded, -1);
     kind->unload(a);
@@ -108,6 +151,7 @@ static void actors_trim(const struct list *idle, const struct actor *newest)
 void actor_touch(struct actor *a)
 {
     struct actors *all = a->all;
+    actor_mark(a);
     actor_unlist(a);
     if (actor_is_needed(a))
         return;
@@ -129,6 +173,7 @@ void actor_touch(struct actor *a)
 /* A pinned one is in no list, since the sweep frees everything in it. */
 void actor_pin(struct actor *a)
 {
+    actor_mark(a);
     if (a->pins++ == 0)
         actor_unlist(a);
 }
@@ -319,9 +364,13 @@ void actors_stop(struct actors *all)
         a->pins = 0;
         all->kind->drop(a);
         actor_unlist(a);
+        actor_unmark(a);
         metric_add(all->kind->loaded, -1);
         all->kind->unload(a);
     }
     timer_cancel(&all->sweep);
+#ifdef MUSTER_DEBUG
+    loop_defer_cancel(&all->check);
+#endif
     map_fini(&all->map);
 }

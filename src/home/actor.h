@@ -16,6 +16,7 @@
 #include "base/map.h"
 #include "base/slice.h"
 #include "home/origin.h"
+#include "io/loop.h"
 #include "io/timer.h"
 
 struct actors;
@@ -46,6 +47,9 @@ struct actor {
     uint32_t inbox_stanzas, inbox_calls, inbox_bytes;
     uint32_t change_count;                       /* those that wait, and the one under way */
     struct actor_change *changes, **change_tail; /* the first is under way if `changing` */
+#ifdef MUSTER_DEBUG
+    struct list marked; /* in all->marked */
+#endif
 };
 
 /* What waits in an inbox: a stanza as its kind wants it, or a function. */
@@ -84,6 +88,8 @@ struct actor_kind {
     /* It is about to be unloaded: stores what is not stored. false: later. */
     bool (*may_unload)(struct actor *a);
     void (*unload)(struct actor *a); /* frees it; it is not in the map any more */
+    /* Ensures what must be true of it between two callbacks: see actor_mark(). */
+    void (*check)(const struct actor *a);
     /* The process ends: frees what in_use() counts and the changes that wait; memory only. */
     void (*drop)(struct actor *a);
 };
@@ -97,6 +103,10 @@ struct actors {
     struct list idle, absent; /* longest idle first */
     uint32_t idle_count, absent_count;
     struct timer sweep; /* unloads; set while there is something to unload */
+#ifdef MUSTER_DEBUG
+    struct list marked; /* to be checked at the end of the tick */
+    struct loop_defer check;
+#endif
 };
 
 void actors_init(struct actors *all, const struct actor_kind *kind, struct worker *w,
@@ -116,6 +126,13 @@ void actor_loaded(struct actor *a, enum err e);
 void actor_renew(struct actor *a);
 /* It came to be or ended in memory. The caller touches it, unless it is pinned. */
 void actor_become(struct actor *a, enum actor_state s);
+
+/* Something happens to it: debug builds check it at the end of the tick. */
+#ifdef MUSTER_DEBUG
+void actor_mark(struct actor *a);
+#else
+static inline void actor_mark(struct actor *a) { (void)a; }
+#endif
 
 void actor_pin(struct actor *a);
 void actor_unpin(struct actor *a);

@@ -85,6 +85,8 @@ static void thing_unload(struct actor *a)
     mem_free(&t);
 }
 
+static void thing_check(const struct actor *a) { (void)a; }
+
 static void thing_drop(struct actor *a)
 {
     (void)a;
@@ -109,6 +111,7 @@ static const struct actor_kind kind = {
     .in_use = thing_in_use,
     .may_unload = thing_may_unload,
     .unload = thing_unload,
+    .check = thing_check,
     .drop = thing_drop,
 };
 

@@ -6,6 +6,7 @@
 #include "home/message_wire.h"
 #include "home/node.h"
 #include "home/worker.h"
+#include "im/account_check.h"
 #include "im/archive.h"
 #include "im/archive_leave.h"
 #include "im/crossing.h"
@@ -273,6 +274,7 @@ static const struct actor_kind account_kind = {
     .in_use = account_in_use,
     .may_unload = account_may_unload,
     .unload = account_unload,
+    .check = account_check,
     .drop = account_drop,
 };
 
@@ -317,6 +319,7 @@ enum routed account_receive(struct worker *w, struct stanza *st, struct origin o
         }
         a = account_make(w, stanza_to_bare(st), 0);
     }
+    actor_mark(&a->actor);
     actor_renew(&a->actor);
     if (!actor_waits(&a->actor))
         return handle(a, st, origin, sender_entry, sender_id);

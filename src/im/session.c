@@ -820,6 +820,7 @@ static void bad_ack(struct session *s, uint32_t h)
 
 void session_up(struct session *s, const struct up *up)
 {
+    actor_mark(&s->account->actor);
     switch (up->kind) {
     case UP_STANZA:
         session_input(s, up->st);

@@ -25,6 +25,7 @@
 #include "muc/occupant.h"
 #include "muc/relay.h"
 #include "muc/room.h"
+#include "muc/room_check.h"
 #include "muc/service.h"
 #include "muc/settings.h"
 #include "muc/store.h"
@@ -204,6 +205,7 @@ static const struct actor_kind room_kind = {
     .ends_unused = room_ends_unused,
     .may_unload = room_may_unload,
     .unload = room_unload,
+    .check = room_check,
     .drop = room_drop,
 };
 
