@@ -1,9 +1,12 @@
 """Strangers do not learn which addresses have an account (RFC 6121 section 8.5.1): what comes back
 is the same for an account that is off line, for one that takes nothing more, and for none. That is
 so for requests, presence and messages."""
+import re
+
 import pytest
 
 from muster import muc, xml
+from muster.client import until
 from muster.muc import Room
 
 NAMESPACES = ["jabber:iq:version", "urn:xmpp:ping", "jabber:iq:last", "vcard-temp",
@@ -55,6 +58,81 @@ def test_presence(alice, kind):
 def test_requests_to_a_resource_that_is_not_there(alice, to):
     assert alice.error("get", "<query xmlns='jabber:iq:version'/>", to=to) == (
         "service-unavailable", "cancel")
+
+
+def told_by(server, sender):
+    """What others are to hear from it yet."""
+    with server.database(read_only=True) as db:
+        return db.execute("SELECT count(*) FROM roster_out WHERE sender = ?", (sender,)
+                          ).fetchone()[0]
+
+
+ROSTER = "<query xmlns='jabber:iq:roster'>{}</query>"
+BEFORE = "before"  # the request was there already
+
+
+@pytest.mark.parametrize("state", ["absent", "disabled", "removed", "disabled " + BEFORE,
+                                   "removed " + BEFORE, "enabled again " + BEFORE])
+def test_a_request_that_nobody_answers(make_server, state):
+    """The roster of who asks: what is pushed, what it says later, and how the request is taken
+    back."""
+    server = make_server("alice", "bob", why="her other clients see no more than one")
+    seen = {}
+    alice = server.login("alice", "a")
+    names = "bob@localhost", "zoe@localhost"
+
+    def change():
+        if "removed" in state:
+            server.ctl("user", "del", "bob@localhost")
+        elif state != "absent":
+            server.ctl("user", "disable", "bob@localhost")
+        if "enabled" in state:
+            server.ctl("user", "enable", "bob@localhost")
+
+    def say(to, stanza):
+        """What comes back until later changes and requests have gone the same ways."""
+        alice.drain()
+        alice.send(stanza)
+        for _ in range(3):
+            alice.result("set", ROSTER.format("<item jid='mark@localhost'/>"))
+            alice.iq("get", "<query xmlns='urn:example:fence'/>", to=to)
+        said = [re.sub(r" (id|ver)='[^']*'", "", xml.canonical(e)).replace(to, "NAME")
+                for e in alice.drain()]
+        seen.setdefault(to, []).append([e for e in said if "mark@" not in e])
+
+    def look(client):
+        for to in names:
+            item = next((xml.canonical(i).replace(to, "NAME")
+                         for i in client.result("get", ROSTER.format("")) if i.get("jid") == to),
+                        None)
+            seen[to].append(item)
+
+    alice.result("get", ROSTER.format(""))
+    alice.send("<presence/>")
+    alice.expect(f"<presence from='{alice.jid}'/>")
+    if BEFORE not in state:
+        change()
+    for to in names:
+        say(to, f"<presence type='subscribe' to='{to}'/>")
+    if BEFORE in state:
+        change()
+        until("who knew him is told", lambda: not told_by(server, "bob@localhost"))
+        for to in names:
+            say(to, "<presence/>")
+    look(alice)
+    server.restart()
+    alice = server.login("alice", "b")
+    look(alice)
+    for to in names:
+        say(to, f"<presence type='subscribe' to='{to}'/>")  # again (section 3.1.2)
+        say(to, f"<presence type='unsubscribe' to='{to}'/>")
+    look(alice)
+    for to in names:
+        say(to, "<iq type='set' id='rm'>"
+            + ROSTER.format(f"<item jid='{to}' subscription='remove'/>") + "</iq>")
+    look(alice)
+    assert seen["bob@localhost"] == seen["zoe@localhost"]
+    assert "ask='subscribe'" in seen["zoe@localhost"][1 + (BEFORE in state)]
 
 
 MESSAGES = {

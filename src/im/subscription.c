@@ -80,13 +80,10 @@ static struct store_stmt stmt_out_forget = {
            "JOIN account ON account.id = roster.owner WHERE roster.jid = $1 "
            "ON CONFLICT (sender, rcpt, axis) DO NOTHING",
 };
-/* Changes nothing, but meets the row of an account that is there for the sender: enabled, or with a
- * roster in which it lets the sender see it, or was asked to (enum sub_state). */
+/* Changes nothing, but meets the row of an account, which may be disabled. */
 static struct store_stmt stmt_there = {
-    .name = "roster.there", .params = "tt", .cols = "",
-    .sql = "UPDATE account SET disabled = disabled WHERE jid = $1 AND (disabled = 0 OR EXISTS "
-           "(SELECT 1 FROM roster WHERE owner = account.id AND roster.jid = $2 "
-           "AND state IN (2, 3, 5, 6, 7, 8)))",
+    .name = "roster.there", .params = "t", .cols = "",
+    .sql = "UPDATE account SET disabled = disabled WHERE jid = $1",
 };
 static struct store_stmt *const stmts[] = { &stmt_out_put, &stmt_out_done, &stmt_out_page,
                                             &stmt_out_delete, &stmt_out_forget, &stmt_there,
@@ -695,7 +692,10 @@ static enum err forget_prepare(struct actor_change *base)
     struct account *a = account_of(base->actor);
     if (a->state != ACTOR_READY)
         return E_NOTFOUND; /* deleted or disabled meanwhile: the row stays, and is sent again */
-    f->known = roster_find(a->roster, f->jid) != NULL;
+    const struct roster_item *item = roster_find(a->roster, f->jid);
+    /* A request that was never answered stays, as one to an address that never had an account: who
+     * asked learns nothing from it. */
+    f->known = item != NULL && item->state != SUB_NONE_PENDING_OUT;
     base->batch = store_write(a->worker->store, account_lane(a));
     store_forgotten(base->batch, f->jid, a->jid);
     if (!f->known)
@@ -782,13 +782,14 @@ void subscription_bounced(struct account *a, const struct stanza *st)
     (void)begin(a, c);
 }
 
-/* Nobody there: §8.5.1; a request is refused, so that it does not stay open for ever. */
+/* Nobody there: §8.5.1, silence. A request stays open like one to a user who does not answer, until
+ * the user who asked takes it back: an answer would tell which addresses have an account. */
 
 struct absence {
     struct worker *worker;
-    struct stanza *st, *answer; /* answer NULL: none */
-    struct arena *arena;        /* of jid */
-    slice jid;                  /* that is to be forgotten; ptr NULL: st is something else */
+    struct stanza *st;
+    struct arena *arena; /* of jid */
+    slice jid;           /* that is to be forgotten; ptr NULL: st is something else */
 };
 
 static void absence_done(void *arg, enum store_result result, const struct store_batch *b)
@@ -803,10 +804,6 @@ static void absence_done(void *arg, enum store_result result, const struct store
         forget_there(n->worker, n->jid, stanza_to_bare(n->st));
     else if (result == STORE_OK)
         settle_there(n->worker, n->st);
-    if (n->answer != NULL && result == STORE_OK)
-        route_send(n->worker, n->answer);
-    else
-        stanza_unref(&n->answer);
     stanza_unref(&n->st);
     arena_destroy(&n->arena);
     mem_free(&n);
@@ -814,7 +811,7 @@ static void absence_done(void *arg, enum store_result result, const struct store
 
 void subscription_to_nobody(struct worker *w, struct stanza *st)
 {
-    slice from = stanza_from_bare(st), to = stanza_to_bare(st), jid;
+    slice to = stanza_to_bare(st), jid;
     struct absence *n = mem_new(struct absence);
     struct store_batch *b = store_write(w->store, hash_keyed(to));
     n->worker = w;
@@ -826,15 +823,8 @@ void subscription_to_nobody(struct worker *w, struct stanza *st)
     } else {
         store_done(b, st, word_of(w, st));
     }
-    if (st->type == TYPE_SUBSCRIBE) {
-        /* The refusal would not reach the roster of a disabled account. Where it contradicted that
-         * (STORE_CONFLICT), the request stays with its sender until the account is enabled. */
-        STORE_ADD(b, &stmt_there, 0, SV_T(to), SV_T(from));
-        n->answer = with_number(
-            stanza_make(STANZA_PRESENCE, TYPE_UNSUBSCRIBED, to, from, (slice){ 0 }, (slice){ 0 }),
-            word_of(w, st));
-        store_out(b, w, n->answer);
-    }
+    if (st->type == TYPE_SUBSCRIBE) /* to a disabled account: it waits until that is enabled */
+        STORE_ADD(b, &stmt_there, 0, SV_T(to));
     store_submit(b, w->loop, 0, absence_done, n);
 }
 
