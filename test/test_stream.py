@@ -96,6 +96,9 @@ def test_white_space_keeps_alive(alice):
     ("<message to='a' to='b'/>", ["not-well-formed"]),
     ("<message id='<'/>", ["not-well-formed"]),
     ("<x:message/>", ["not-well-formed", "bad-namespace-prefix"]),
+    ("<message to='alice@localhost'><delay xmlns='urn:xmpp:dela&#121;' from='localhost' "
+     "stamp='2001-01-01T00:00:00Z'/><body>hi</body></message>",
+     ["not-well-formed", "bad-namespace-prefix"]),
     ("<message><body>&#0;</body></message>", ["not-well-formed"]),
     ("<message><body>&#xFFFE;</body></message>", ["not-well-formed"]),
     ("<message><body>]]></body></message>", ["not-well-formed"]),

@@ -86,6 +86,14 @@ static int lookup(struct xml_state *s, slice prefix)
     return XML_BOUND_NONE;
 }
 
+/* A second spelling of a namespace is the same namespace for clients, but names are compared as
+ * they are spelled elsewhere in this server: an element that only the server may add would get
+ * through. What a name of an entity stands for, nobody's namespace has. */
+static bool is_disguised(slice name)
+{
+    return memchr(name.ptr, '&', name.len) != NULL && memmem(name.ptr, name.len, "&#", 2) != NULL;
+}
+
 /* Namespaces in XML §3: what xml and xmlns may be bound to, and nothing else to their names. */
 static const char *check_reserved(slice prefix, slice name)
 {
@@ -118,6 +126,8 @@ const char *xml_ns_declare(struct xml_state *s, const struct xml_attr *attr, enu
     const char *wrong = check_reserved(in_unit(s, prefix), in_unit(s, attr->value));
     if (wrong != NULL)
         return wrong;
+    if (is_disguised(in_unit(s, attr->value)))
+        return "a namespace is written with character references";
     if (s->binding_count == XML_BINDINGS_MAX) {
         *e = XML_TOO_BIG;
         return "too many namespace declarations";

@@ -12,6 +12,7 @@
  * - white space before the XML declaration: expat refuses;
  * - the reader sees some errors before the token is complete, expat an error in an unfinished XML
  *   declaration;
+ * - namespaces written with character references: the reader refuses;
  * - behind the stream's end nothing is compared. */
 #include "base/arena.h"
 #include "base/buf.h"
@@ -307,7 +308,8 @@ static bool may_take(const struct oracle *o, const struct reading *g)
 {
     static const char *const stricter[] = { "text outside of stanzas",
                                             "the stream header is an empty element",
-                                            "a malformed XML declaration" };
+                                            "a malformed XML declaration",
+                                            "a namespace is written with character references" };
     for (size_t i = 0; i < sizeof stricter / sizeof stricter[0]; i++) {
         if (strcmp(g->what, stricter[i]) == 0)
             return true;

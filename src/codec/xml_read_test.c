@@ -239,7 +239,8 @@ static void refuses_wrong_namespaces(void **state)
         { "<a xmlns='http://www.w3.org/XML/1998/namespace'/>", XML_BAD_NAMESPACE },
         { "<a xmlns='http://www.w3.org/2000/xmlns/'/>", XML_BAD_NAMESPACE },
         { "<a xmlns:p='urn:p' xmlns:q='urn:p' p:b='1' q:b='2'/>", XML_NOT_WELL_FORMED },
-        { "<a xmlns:p='urn:p' xmlns:q='urn:&#x70;' p:b='1' q:b='2'/>", XML_NOT_WELL_FORMED },
+        { "<a xmlns:p='urn:p' xmlns:q='urn:&#x70;' p:b='1' q:b='2'/>", XML_BAD_NAMESPACE },
+        { "<a><b xmlns='urn:&#112;'/></a>", XML_BAD_NAMESPACE },
         { "<a xmlns:p='urn:p' xmlns:q='urn:q' xmlns:r='urn:q' p:b='' q:b='' r:b=''/>",
           XML_NOT_WELL_FORMED },
         { "<a xmlns:p='http://etherx.jabber.org/streams' p:b='1' stream:b='2'/>",
@@ -271,7 +272,7 @@ static void takes_what_is_well_formed(void **state)
         "<a xmlns:xml='http://www.w3.org/XML/1998/namespace'/>",
         "<a xmlns:p='urn:p' xmlns:q='urn:q' p:b='1' q:b='2' b='3'/>",
         "<p:a xmlns:p='urn:p'><p:b xmlns:p='urn:q'/><p:c/></p:a>",
-        "<a xmlns:p='urn:p&amp;' xmlns:q='urn:p' xmlns:r='urn:p&#38;&#38;' p:b='' q:b='' r:b=''/>",
+        "<a xmlns:p='urn:p&amp;' xmlns:q='urn:p' xmlns:r='urn:p&amp;&amp;' p:b='' q:b='' r:b=''/>",
         "<a xmlns=''><b/></a>",
         "<a b='x' a='y'/>",
     };
