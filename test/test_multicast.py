@@ -2,6 +2,7 @@
 import pytest
 
 from muster import xml
+from muster.muc import Room
 
 pytestmark = pytest.mark.core
 
@@ -121,11 +122,51 @@ def test_in_a_message_to_one(alice, bob):
     assert seen(bob) == [("to", "carol@localhost", None)]
 
 
+ORIGIN = [
+    f"<addresses xmlns='{ADDRESS}'><address type='ofrom' jid='carol@localhost'/></addresses>",
+    f"<addresses xmlns='{ADDRESS}'><address type='to' jid='dave@localhost'/>"
+    "<address type='&#111;from' jid='carol@localhost'/></addresses>",
+    f"<p:addresses xmlns:p='{ADDRESS}'><p:address type='ofrom' jid='carol@localhost'/>"
+    "</p:addresses>",
+]
+
+
+@pytest.mark.parametrize("claim", ORIGIN)
+def test_a_client_does_not_say_where_its_stanza_is_from(server, claim):
+    """To whomever it goes, in whatever way: bare and full address, oneself, on line and later,
+    copies, presence, rooms."""
+    server.add_user("dave")
+    alice, bob = server.client("alice", "a"), server.client("bob", "b")
+    phone = server.client("alice", "phone")
+    for client in alice, bob, phone:
+        client.result("set", f"<enable xmlns='{CARBONS}'/>")
+    cave = Room("cave").create(alice, "owner")
+    cave.enter(bob, "b")
+    told = [bob.bare, str(bob), alice.bare, str(phone), "dave@localhost", cave.at("owner")]
+    for to in told:
+        bob.send(f"<message to='{to}' type='chat'>{claim}<body>to {to}</body></message>")
+    bob.send(f"<message to='{cave.jid}' type='groupchat'>{claim}<body>to all</body></message>")
+    server.befriend("alice", "bob")
+    bob.send(f"<presence to='{alice}'>{claim}<status>here</status></presence>")
+    bob.send(f"<presence>{claim}<status>around</status></presence>")
+    dave = server.client("dave", "d")
+    dave.expect("<message><body>to dave@localhost</body></message>")
+    for to in alice.bare, str(phone):
+        phone.expect(f"<message type='chat'><body>to {to}</body></message>")
+    alice.expect("<message type='groupchat'><body>to all</body></message>")
+    for status in "here", "around":
+        alice.expect(f"<presence><status>{status}</status></presence>")
+    for client in alice, bob, phone, dave:
+        client.result("set", "<query xmlns='urn:xmpp:mam:2'/>")
+        assert "carol@" not in "".join(map(xml.canonical, client.log))
+
+
 @pytest.mark.parametrize("bad, condition", [
     ("", "bad-request"),
     (address("to"), "bad-request"),
     ("<address jid='bob@localhost'/>", "bad-request"),
     (address("from", "bob@localhost"), "bad-request"),
+    (address("ofrom", "bob@localhost"), "bad-request"),
     (address("to", "bob@localhost", uri="sip:bob@localhost"), "bad-request"),
     (address("to", "@localhost"), "jid-malformed"),
     (address("to", uri="sip:bob@localhost"), "jid-malformed"),

@@ -15,6 +15,7 @@
 #include "im/session_repeats.h"
 #include "im/stage.h"
 #include "im/ticket_join.h"
+#include "xmpp/addresses.h"
 
 enum {
     UNFINISHED_MAX = 1024,
@@ -186,6 +187,25 @@ static bool to_server(struct session *s, struct stanza *st, struct origin o, uns
     return false;
 }
 
+static bool is_claim_of_origin(enum known_child known, const struct elem *e, void *arg)
+{
+    struct session *s = arg;
+    (void)known;
+    return addresses_claim_origin(e, loop_scratch(s->account->worker->loop));
+}
+
+/* What a client says of the origin of its own stanza is not passed on, whoever gets it (XEP-0033
+ * §4.1.5). A quick look first: few stanzas have addresses. */
+static struct stanza *without_claims(struct session *s, struct stanza *st)
+{
+    static const slice word = SLICE_INIT("addresses");
+    slice content = stanza_content(st);
+    if (!stanza_has(st, KNOWN(PAYLOAD)) ||
+        memmem(content.ptr, content.len, word.ptr, word.len) == NULL)
+        return st;
+    return stanza_without(st, KNOWN(PAYLOAD), is_claim_of_origin, s);
+}
+
 unsigned session_said(struct session *s, struct stanza *st, struct origin o)
 {
     unsigned awaited = 0;
@@ -214,6 +234,8 @@ unsigned session_said(struct session *s, struct stanza *st, struct origin o)
         s->spoke_us = loop_now_us(s->account->worker->loop);
     if (to_server(s, st, o, &awaited))
         return awaited;
+    if (st->kind != STANZA_IQ)
+        st = without_claims(s, st);
     switch (st->kind) {
     case STANZA_MESSAGE:
         return message_from_session(s, st, o);

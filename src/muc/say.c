@@ -23,6 +23,7 @@
 #include "muc/settings.h"
 #include "muc/show.h"
 #include "muc/subject.h"
+#include "xmpp/addresses.h"
 #include "xmpp/archive_id.h"
 #include "xmpp/muc.h"
 #include "xmpp/ns.h"
@@ -114,20 +115,12 @@ static bool is_our_id(const struct room *r, const struct elem *e)
            (slice_eq(by.full, r->jid) || node_serves(r->worker->node, by.domain));
 }
 
-/* XEP-0033 §4.1.5: the room alone could say whose message it was; as a service of ours never does,
- * none may stand there. Legacy delays (XEP-0091) are read as those of XEP-0203. */
+/* The room alone could say whose message it was; as a service of ours never does, none may stand
+ * there. Legacy delays (XEP-0091) are read as those of XEP-0203. */
 static bool is_claim(const struct elem *e, struct arena *tmp)
 {
-    struct elem one;
-    if (elem_is(e, "x", NS_LEGACY_DELAY) || elem_is(e, "hats", NS_HATS) ||
-        elem_is(e, "inviter", NS_ROOMS))
-        return true;
-    if (!elem_is(e, "addresses", NS_ADDRESS))
-        return false;
-    for (bool more = elem_first(e, &one); more; more = elem_next(&one, &one))
-        if (slice_is(elem_attr(&one, "type", tmp), "ofrom"))
-            return true;
-    return false;
+    return elem_is(e, "x", NS_LEGACY_DELAY) || elem_is(e, "hats", NS_HATS) ||
+           elem_is(e, "inviter", NS_ROOMS) || addresses_claim_origin(e, tmp);
 }
 
 struct speaker {

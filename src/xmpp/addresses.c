@@ -47,6 +47,17 @@ static bool read_one(struct addresses *l, const struct elem *e, struct arena *tm
     return true;
 }
 
+bool addresses_claim_origin(const struct elem *e, struct arena *tmp)
+{
+    struct elem child;
+    if (!elem_is(e, "addresses", NS_ADDRESS))
+        return false;
+    for (bool more = elem_first(e, &child); more; more = elem_next(&child, &child))
+        if (slice_is(elem_attr(&child, "type", tmp), "ofrom"))
+            return true;
+    return false;
+}
+
 bool addresses_read(struct addresses *out, const struct elem *e, struct arena *tmp)
 {
     struct elem child;

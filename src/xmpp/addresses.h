@@ -33,6 +33,10 @@ struct addresses {
 
 static inline bool address_is_recipient(const struct address *a) { return a->type <= ADDRESS_BCC; }
 
+/* Whether it is an <addresses/> that says who the stanza came from first, before a service sent it
+ * on (§4.1.5, `ofrom`): no client can say that of its own. */
+bool addresses_claim_origin(const struct elem *e, struct arena *tmp);
+
 /* false: `error` and `text` are set. What is kept points into e or tmp. */
 bool addresses_read(struct addresses *out, const struct elem *e, struct arena *tmp);
 bool addresses_has(const struct addresses *l, slice jid); /* as a recipient */
