@@ -8,6 +8,7 @@ import pytest
 
 from muster import xml
 from muster.client import TIMEOUT, until
+from muster.registration import cancel
 from muster.server import Failed
 from muster.slix import Slix
 from test_fast import Device, condition
@@ -483,7 +484,7 @@ def deleted_by_an_operator(server, name):
 
 def deleted_by_the_client(server, name):
     client = server.client(name)
-    assert client.result("set", "<query xmlns='jabber:iq:register'><remove/></query>") is None
+    assert client.result("set", cancel(client)) is None
 
 
 def deleted_by_an_administrator(server, name):
@@ -514,8 +515,7 @@ def test_accounts_deleted_together_are_no_administrators(make_server):
     server.ctl("set", "admin.accounts", " ".join([*them, ALICE]))
     clients = [server.client(name) for name in names]
     for client in clients:
-        client.send("<iq type='set' id='gone'><query xmlns='jabber:iq:register'><remove/></query>"
-                    "</iq>")
+        client.send(f"<iq type='set' id='gone'>{cancel(client)}</iq>")
     until("list of alice alone", lambda: administrators(server) == [ALICE])
     server.restart()
     assert administrators(server) == [ALICE]

@@ -6,24 +6,15 @@ import pytest
 
 from muster import xml
 from muster.client import until
+from muster.registration import CANCEL, CHANGE, REGISTER, change, form
 
 pytestmark = pytest.mark.core
 
 BIND = f"<bind xmlns='{xml.BIND2}'/>"
 NONE = "HT-SHA-256-NONE"
-REGISTER = "<query xmlns='jabber:iq:register'>{}</query>"
-CHANGE = "jabber:iq:register:changepassword"
-CANCEL = "jabber:iq:register:cancel"
-
 
 def plain_change(password="a new one"):
     return REGISTER.format(f"<username>alice</username><password>{password}</password>")
-
-
-def form(kind, **fields):
-    inner = "".join(f"<field var='{var}'><value>{value}</value></field>"
-                    for var, value in {"FORM_TYPE": kind, **fields}.items())
-    return REGISTER.format(f"<x xmlns='jabber:x:data' type='submit'>{inner}</x>")
 
 
 class Phone:
@@ -65,32 +56,37 @@ def refused(client, inner):
     return xml.condition(error.find(f"{{{xml.CLIENT}}}error")), fields
 
 
-def test_a_login_by_password_is_enough(server, alice):
-    alice.result("set", plain_change(), to="localhost")
-    server.login("alice", password="a new one")
+WHO = ["owner", "thief"]
 
 
-def test_a_token_does_not_change_the_password(server, thief):
+@pytest.fixture(params=WHO)
+def anybody(server, request):
+    """A client that logged in by the password, or by a token: with the default all are asked."""
+    if request.param == "owner":
+        return server.login("alice", "a")
+    return request.getfixturevalue("thief")
+
+
+def test_the_password_is_not_changed_without_the_current_one(server, anybody):
     asked = ["FORM_TYPE", "username", "old_password", "password"]
-    assert refused(thief, plain_change()) == ("not-authorized", asked)
+    assert refused(anybody, plain_change()) == ("not-authorized", asked)
     wrong = form(CHANGE, username="alice", old_password="wrong", password="a new one")
-    assert refused(thief, wrong) == ("not-authorized", [])
+    assert refused(anybody, wrong) == ("not-authorized", [])
     empty = form(CHANGE, username="alice", old_password="", password="a new one")
-    assert refused(thief, empty)[0] in ("bad-request", "not-authorized")
+    assert refused(anybody, empty)[0] in ("bad-request", "not-authorized")
     server.login("alice")
-    right = form(CHANGE, username="alice", old_password="secret", password="a new one")
-    thief.result("set", right, to="localhost")
+    anybody.result("set", change(anybody, "a new one"), to="localhost")
     server.login("alice", password="a new one")
 
 
-def test_a_token_does_not_delete_the_account(server, thief):
-    assert refused(thief, REGISTER.format("<remove/>")) == (
+def test_the_account_is_not_deleted_without_the_current_password(server, anybody):
+    assert refused(anybody, REGISTER.format("<remove/>")) == (
         "not-authorized", ["FORM_TYPE", "username", "password"])
     wrong = form(CANCEL, username="alice", password="wrong")
-    assert refused(thief, wrong) == ("not-authorized", [])
-    assert refused(thief, form(CANCEL, username="bob", password="secret"))[0] == "not-allowed"
+    assert refused(anybody, wrong) == ("not-authorized", [])
+    assert refused(anybody, form(CANCEL, username="bob", password="secret"))[0] == "not-allowed"
     server.login("alice")
-    thief.send(f"<iq type='set' id='r'>{form(CANCEL, username='alice', password='secret')}</iq>")
+    anybody.send(f"<iq type='set' id='r'>{form(CANCEL, username='alice', password='secret')}</iq>")
     until("it is gone", lambda: "alice@localhost" not in [
         row["jid"] for row in server.rows("user", "list")])
 
@@ -117,14 +113,18 @@ def test_a_session_that_a_token_resumes_asks(server, phone):
     assert refused(client, plain_change())[0] == "not-authorized"
 
 
-@pytest.mark.parametrize("ask", ["always", "never"])
-def test_setting(server, thief, ask):
+@pytest.mark.parametrize("ask, who, fields", [
+    ("never", "thief", None), ("token", "owner", None),
+    ("token", "thief", ["FORM_TYPE", "username", "old_password", "password"])])
+def test_setting(server, phone, ask, who, fields):
     server.ctl("set", "register.ask-password", ask)
-    alice = server.login("alice", "a")
-    if ask == "always":
-        assert refused(alice, plain_change())[0] == "not-authorized"
+    client = server.login("alice", "a") if who == "owner" else phone.login()[0]
+    if fields is None:
+        client.result("set", plain_change(), to="localhost")
+        server.login("alice", password="a new one")
     else:
-        thief.result("set", plain_change(), to="localhost")
+        assert refused(client, plain_change()) == ("not-authorized", fields)
+        server.login("alice")
 
 
 @pytest.mark.parametrize("by", ["owner", "operator"])
@@ -138,7 +138,7 @@ def test_a_change_ends_what_others_have(server, phone, by):
                                     if s["jid"].endswith("/away") and s["state"] != "online"])
     owner = server.client("alice", "owner")
     if by == "owner":
-        owner.result("set", plain_change(), to="localhost")
+        owner.result("set", change(owner, "a new one"), to="localhost")
         owner.ping()
     else:
         server.ctl("user", "password", "alice@localhost", "--password", "a new one")

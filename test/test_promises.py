@@ -11,6 +11,7 @@ import pytest
 from muster import database, muc, pubsub, xml
 from muster.client import until
 from muster.muc import Room, submit
+from muster.registration import change
 from muster.server import MUSTERD
 
 WRITE_MS = 150
@@ -438,8 +439,7 @@ def offline_messages_removed(bench):
 def password(bench):
     carol = bench.server.login("carol", "c")
     yield
-    carol.result("set", "<query xmlns='jabber:iq:register'><username>carol</username>"
-                 "<password>another-77</password></query>", to="localhost")
+    carol.result("set", change(carol, "another-77"), to="localhost")
     yield
     bench.up("carol", password="another-77")
 

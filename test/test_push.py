@@ -9,6 +9,7 @@ from muster.bosh import Bosh
 from muster.client import until
 from muster.component import Component
 from muster.muc import Room
+from muster.registration import change
 from muster.server import refusal
 from muster.websocket import WebSocket
 
@@ -488,8 +489,7 @@ def test_a_new_password_ends_registrations(host, push, by):
     if by == "operator":
         host.ctl("user", "password", "alice@localhost", "--password", "another one")
     else:
-        mine.result("set", "<query xmlns='jabber:iq:register'><username>alice</username>"
-                    "<password>another one</password></query>", to="localhost")
+        mine.result("set", change(mine, "another one"), to="localhost")
     left = {(DOMAIN, "mine")} if by == "client" else set()
     until("the end of registrations", lambda: registrations(host) == left)
     host.kill()

@@ -8,11 +8,11 @@ import pytest
 
 from muster import xml
 from muster.client import until
+from muster.registration import REGISTER, cancel, change
 
 INFO = f"<query xmlns='{xml.DISCO_INFO}'/>"
 ITEMS = f"<query xmlns='{xml.DISCO_ITEMS}'/>"
 VCARD = "<vCard xmlns='vcard-temp'>{}</vCard>"
-REGISTER = "<query xmlns='jabber:iq:register'>{}</query>"
 
 
 def features(info):
@@ -282,8 +282,7 @@ def test_private_xml_needs_a_namespace(alice, inner):
 
 def test_password_change_by_the_user(server, alice):
     other = server.client("alice", "other")
-    alice.result("set", REGISTER.format("<username>alice</username><password>new-pass</password>"),
-                 to="localhost")
+    alice.result("set", change(alice, "new-pass"), to="localhost")
     other.expect_closed()
     assert server.connect("alice").authenticate() == "not-authorized"
     server.login("alice", password="new-pass")
@@ -389,7 +388,7 @@ def test_cancellation_of_an_account(make_server):
     server.befriend("alice", "bob")
     alice, bob = server.client("alice"), server.client("bob")
     alice.expect(f"<presence from='{bob}'/>")
-    bob.send(f"<iq type='set' id='r' to='localhost'>{REGISTER.format('<remove/>')}</iq>")
+    bob.send(f"<iq type='set' id='r' to='localhost'>{cancel(bob)}</iq>")
     bob.expect_closed()
     alice.expect(f"<presence from='{bob}' type='unavailable'/>")
     assert server.connect("bob").authenticate() == "not-authorized"

@@ -52,11 +52,14 @@ static struct setting register_ask_password = {
     .name = "register.ask-password",
     .type = PARAM_CHOICE,
     .choices = (const char *const[]){ "token", "always", "never", NULL },
+    .def = 1,
     .doc = "Which clients must give the current password before they change it or delete the "
-           "account (XEP-0077 §3.2, §3.3). `token`: those that logged in with a token (XEP-0484) "
-           "instead of the password. `always`: all. `never`: none. The client is asked by a form. "
-           "So a stolen token, or a client that was left alone, is not enough to take over an "
-           "account. Some clients do not show forms: their users log in with the password first.",
+           "account (XEP-0077 §3.2, §3.3). `always`: all. `token`: those that logged in with a "
+           "token (XEP-0484) instead of the password. `never`: none. The client is asked by a "
+           "form. So a stolen token (`token`), or a client that was left alone (`always`), is not "
+           "enough to take over an account. Clients that do not show this form, as many do not, "
+           "are refused: their users ask the operator (`musterctl user password`), or use another "
+           "client. With `token` they can log in with the password instead.",
 };
 static struct setting register_password_min = {
     .name = "register.password-min",
@@ -395,6 +398,8 @@ struct demand {
     bool remove;
 };
 
+enum { ASK_TOKEN, ASK_ALWAYS, ASK_NEVER };
+
 static void ask_for_password(struct iq *iq, bool remove)
 {
     static const struct form_row user = {
@@ -420,8 +425,11 @@ static void ask_for_password(struct iq *iq, bool remove)
     form_close(&out);
     buf_lit(&out, "</query>");
     iq_error_form(iq, SE_NOT_AUTHORIZED,
-                  SLICE("the current password is needed: fill in the form, or log in with the "
-                        "password"),
+                  setting_int(&register_ask_password) == ASK_TOKEN
+                      ? SLICE("the current password is needed: fill in the form, or log in with "
+                              "the password")
+                      : SLICE("the current password is needed: fill in the form, or ask the "
+                              "operator of the server"),
                   buf_slice(&out));
     buf_fini(&out);
 }
@@ -449,8 +457,6 @@ static bool demand_read(struct iq *iq, struct demand *d)
                  f.error != SE_NONE ? f.text : SLICE("a field of the form is empty"));
     return read;
 }
-
-enum { ASK_TOKEN, ASK_ALWAYS, ASK_NEVER };
 
 static bool must_say_password(const struct iq *iq)
 {

@@ -7,11 +7,11 @@ import urllib.parse
 
 from muster import muc, xml
 from muster.client import insecure_context
+from muster.registration import CHANGE, REGISTER, form
 from together.actions import come
 from together.registry import action
 from together.world import ON
 
-REGISTER = "<query xmlns='jabber:iq:register'>{}</query>"
 PUBSUB = "<pubsub xmlns='http://jabber.org/protocol/pubsub'>{}</pubsub>"
 UPLOAD = "urn:xmpp:http:upload:0"
 PRIVACY = "<query xmlns='jabber:iq:privacy'>{}</query>"
@@ -90,8 +90,8 @@ def change_password(player, device, number):
     if not hand_over(account, device):
         return False
     password = f"secret {number}"
-    player.live(device).result("set", REGISTER.format(
-        f"<username>{account.name}</username><password>{password}</password>"))
+    player.live(device).result("set", form(
+        CHANGE, username=account.name, old_password=account.password, password=password))
     account.password = password
     all_end(player, account, device)
 

@@ -5,6 +5,7 @@ import select
 from muster import xml
 from muster.bosh import Bosh
 from muster.muc import codes, is_subject, split, user
+from muster.registration import CANCEL, form
 from muster.websocket import WebSocket
 from together.world import ON, SERVICE
 
@@ -135,8 +136,9 @@ class Live:
 
     def remove_account(self):
         """Asks for the end of its account (XEP-0077 §3.2): it is told so, or its stream ends."""
-        self.send("<iq type='set' id='remove'><query xmlns='jabber:iq:register'><remove/></query>"
-                  "</iq>")
+        password = self.device.account.password
+        self.send("<iq type='set' id='remove'>"
+                  + form(CANCEL, username=self.device.account.name, password=password) + "</iq>")
         self.client.wait("end of the account", lambda: self.client.eof or any(
             e.get("id") == "remove" and e.get("type") == "result" for e in self.client.inbox))
 
