@@ -50,7 +50,7 @@ static enum pg_fault run_twice(struct pg_reader *r, struct store_batch *b)
 {
     enum pg_fault fault = PG_LOST;
     for (int tries = 0; tries < 2 && (fault == PG_LOST || fault == PG_AGAIN); tries++) {
-        if (clock_mono_us() > b->op.deadline_us)
+        if (atomic_load(&b->given_up))
             return pg_fail(&r->conn, PG_LATE, "past its deadline");
         if (atomic_load(&r->conn.db->down))
             return pg_fail(&r->conn, PG_LATE, "the database is away");

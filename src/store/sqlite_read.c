@@ -3,11 +3,18 @@
 #include "store/store_sqlite.h"
 
 enum { OPS_A_LOOK = 4096 }; /* of SQLite's machine, between two looks at the clock */
+enum { STOOD_STILL_US = 500 * 1000 };
 
+/* Time in which the process did not run (it was paused, or the machine was moved) does not count.
+ */
 static int is_overdue(void *reader)
 {
-    const struct sqlite_reader *r = reader;
-    return clock_mono_us() > r->deadline_us;
+    struct sqlite_reader *r = reader;
+    uint64_t now_us = clock_mono_us(), since_us = now_us - r->looked_us;
+    if (since_us > STOOD_STILL_US && r->deadline_us != UINT64_MAX)
+        r->deadline_us += since_us;
+    r->looked_us = now_us;
+    return now_us > r->deadline_us;
 }
 
 /* One statement is a snapshot by itself. */
@@ -35,8 +42,9 @@ static int reader_open(struct sqlite_reader *r)
 static void run_read(struct sqlite_reader *r, struct store_batch *b)
 {
     uint64_t began_us = clock_mono_us();
+    r->looked_us = began_us;
     r->deadline_us = batch_due_us(b, began_us);
-    int rc = began_us > r->deadline_us ? SQLITE_INTERRUPT : reader_open(r);
+    int rc = atomic_load(&b->given_up) ? SQLITE_INTERRUPT : reader_open(r);
     if (rc == SQLITE_OK)
         rc = run_parts(r, b);
     b->result =

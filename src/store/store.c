@@ -158,6 +158,7 @@ static void log_overdue(struct store_port *port, uint64_t now_us)
 static void answer_overdue(struct store_port *port, struct store_op *op)
 {
     bool write = batch_of(op)->kind == BATCH_WRITE;
+    atomic_store(&batch_of(op)->given_up, true);
     list_remove(&op->node);
     list_append(&port->overdue, &op->node);
     metric_add(&store_overdue, 1);

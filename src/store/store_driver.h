@@ -56,6 +56,7 @@ struct store_batch {
     enum store_result result;
     bool reads_late, overflow;
     atomic_bool finished; /* for store_run() */
+    atomic_bool given_up; /* its loop has answered: whoever has it need not begin */
 
     struct store_part *parts; /* parts_first, or a block of its own when there are more */
     uint32_t part_count, part_cap;
@@ -105,7 +106,8 @@ void batch_add_null(struct store_batch *b);
 void batch_add_bytes(struct store_batch *b, int type, const void *ptr, size_t len);
 bool batch_result_overflow(const struct store_batch *b);
 void batch_clear_results(struct store_batch *b); /* before it is run again */
-/* When a read that begins now is given up. */
+/* When a read that begins now is given up. One that its loop has not given up at its deadline was
+ * held up with the whole process (store.c), and gets its time anew. */
 uint64_t batch_due_us(const struct store_batch *b, uint64_t began_us);
 size_t batch_footprint(const struct store_batch *b); /* bytes, results not counted */
 void batch_free(struct store_batch *b);

@@ -43,6 +43,7 @@ struct sqlite_reader {
     pthread_t thread;
     unsigned takes;       /* enum read_takes */
     uint64_t deadline_us; /* of the batch that runs */
+    uint64_t looked_us;   /* the last look at the clock while it runs */
 };
 
 struct group_row { /* inserted, and marked so, by the group under way: its end may be a rollback */

@@ -381,6 +381,32 @@ static void test_read_deadline(void **state)
     loop_destroy(&loop);
 }
 
+/* The whole process stands still, loop and readers, while reads wait: when it goes on, they are
+ * done although their deadline is over. The readers are held up by long statements, the loop does
+ * not run. */
+static void test_read_after_a_pause(void **state)
+{
+    enum { BUSY = 8, ROWS = 20000 };
+    struct loop *loop = loop_create(0);
+    struct seen seen = { 0 };
+    for (int i = 0; i < BUSY; i++) {
+        struct store_batch *busy = store_read(*state, 0);
+        STORE_ADD(busy, &note_slow, STORE_ANY_ROWS, SV_I(ROWS));
+        store_submit(busy, loop, 60000, NULL, NULL);
+    }
+    struct store_batch *b = store_read(*state, 0);
+    STORE_ADD(b, &note_list, STORE_ANY_ROWS, SV_I(1));
+    store_submit(b, loop, 1, see_in_loop, &seen);
+    uint64_t until_us = clock_mono_us() + 700 * 1000; /* no loop looks at deadlines for as long */
+    while (clock_mono_us() < until_us)
+        usleep(10000);
+    loop_run(loop);
+    assert_int_equal(seen.calls, 1);
+    assert_int_equal(seen.result, STORE_OK);
+    store_close((struct store **)state);
+    loop_destroy(&loop);
+}
+
 struct line {
     struct loop *loop;
     char text[256]; /* a letter for each read that has ended, in order */
@@ -701,9 +727,10 @@ static void test_names(void **state)
         WITH_STORE(test_atomic), WITH_STORE(test_row_counts), WITH_STORE(test_group),              \
         WITH_STORE(test_read_after_write), WITH_STORE(test_cancel),                                \
         WITH_STORE(test_close_before_loop), WITH_STORE(test_read_deadline),                        \
-        WITH_STORE(test_long_reads), WITH_STORE(test_long_reads_of_one_user_are_limited),          \
-        WITH_STORE(test_late_seen_by_writes), WITH_STORE(test_late_refused),                       \
-        WITH_STORE(test_not_late), WITH_STORE(test_chains), WITH_STORE(test_workers)
+        WITH_STORE(test_read_after_a_pause), WITH_STORE(test_long_reads),                          \
+        WITH_STORE(test_long_reads_of_one_user_are_limited), WITH_STORE(test_late_seen_by_writes), \
+        WITH_STORE(test_late_refused), WITH_STORE(test_not_late), WITH_STORE(test_chains),         \
+        WITH_STORE(test_workers)
 
 int main(void)
 {
