@@ -18,7 +18,6 @@
 #include "base/setting.h"
 #include "codec/xml_elem.h"
 #include "ext/ext.h"
-#include "home/node.h"
 #include "home/worker.h"
 #include "im/account.h"
 #include "im/admins.h"
@@ -290,6 +289,7 @@ struct run {
     struct target target;
     struct iq *iq; /* held */
     struct worker *worker;
+    struct loop_defer ended;
     slice names[COMMAND_ARGS_MAX], values[COMMAND_ARGS_MAX];
     size_t count;
     const slice *each; /* values of the argument at `each_at`, one a call */
@@ -431,11 +431,10 @@ static void run_answer(struct run *run)
 
 static void call_next(struct run *run);
 
-static void call_ended(struct worker *w, void *arg)
+static void call_ended(struct loop_defer *d)
 {
-    struct run *run = arg;
+    struct run *run = CONTAINER_OF(d, struct run, ended);
     const struct command_call *call = &run->call;
-    (void)w;
     command_audit(call, &log_adhoc);
     if (call->err != OK) {
         run->denied = run->denied || call->err == E_DENIED;
@@ -454,7 +453,8 @@ static void finished(struct command_call *call, void *arg)
 {
     struct run *run = arg;
     (void)call;
-    node_call(run->worker->node, run->worker->index, call_ended, run);
+    run->ended.fn = call_ended;
+    loop_defer(run->worker->loop, &run->ended);
 }
 
 /* The next address, with the rows that are there already. What was bound once can be bound again.

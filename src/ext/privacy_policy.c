@@ -6,7 +6,7 @@
 #include "ext/privacy.h"
 #include "ext/privacy_stages.h"
 #include "ext/privacy_state.h"
-#include "home/node.h"
+#include "home/question.h"
 #include "home/worker.h"
 #include "im/host.h"
 #include "im/iq.h"
@@ -221,11 +221,11 @@ static void refresh_timed(struct timer *t, struct loop *loop)
     refresh_some(CONTAINER_OF(t, struct refresh, timer));
 }
 
-static void refresh_worker(struct worker *w, void *unused)
+static void refresh_run(struct worker *w, void *message, const struct message_from *from)
 {
     const struct session *s;
     struct refresh *f = mem_zalloc(sizeof *f + w->sessions.count * sizeof f->sessions[0]);
-    (void)unused;
+    (void)message, (void)from;
     refresh_end(w);
     w->state_of[refresh_slot] = f;
     f->defer.fn = refresh_deferred;
@@ -240,14 +240,21 @@ static void refresh_worker(struct worker *w, void *unused)
 void policy_start(void) { refresh_slot = worker_state_slot(); }
 void policy_worker_ended(struct worker *w) { refresh_end(w); }
 
-static void refreshed(struct worker *w, void *unused) { (void)w, (void)unused; }
+const struct message_row policy_refresh_message = {
+    .id = 40,
+    .scope = MESSAGE_CLUSTER,
+    .name = "policy-refresh",
+    .size = sizeof(struct message_nothing),
+    .fields = message_no_fields,
+    .run = refresh_run,
+};
 
 static void sharing_changed(const struct setting *s)
 {
     struct worker *w = worker_here();
     (void)s;
     if (w != NULL) /* else the node file was read again: it holds from the next presence on */
-        node_tour(w, refresh_worker, refreshed, NULL);
+        each_home(w, &policy_refresh_message, &(struct message_nothing){ 0 }, &(struct asker){ 0 });
 }
 
 /* Editing. */

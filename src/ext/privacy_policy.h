@@ -40,3 +40,5 @@ void policy_edit(struct iq *iq);
 void policy_forget(struct account *a, slice bare);
 void policy_start(void);
 void policy_worker_ended(struct worker *w);
+
+extern const struct message_row policy_refresh_message; /* presence is told anew */

@@ -518,4 +518,5 @@ const struct feature privacy_feature = {
     .view = privacy_view,
     .show = privacy_show,
     .permit = policy_permit,
+    .messages = (const struct message_row *const[]){ &policy_refresh_message, NULL },
 };

@@ -1,11 +1,14 @@
 #include "ext/pubsub_contacts.h"
 #include "base/arena.h"
+#include "base/buf.h"
 #include "base/mem.h"
 #include "ext/pubsub_access.h"
 #include "ext/pubsub_config.h"
 #include "ext/pubsub_op.h"
 #include "ext/pubsub_store.h"
+#include "home/jids.h"
 #include "home/node.h"
+#include "home/question.h"
 #include "home/worker.h"
 #include "im/account.h"
 #include "im/roster.h"
@@ -42,20 +45,12 @@ struct ps_contacts {
     struct known *list;
     uint32_t count;
     bool all;
-    /* While homes are asked. They read the list and these. */
-    struct worker *worker;
+    /* While homes are asked. */
+    struct loop_defer nobody; /* there is nobody to ask */
     ps_contacts_fn *done;
     void *arg;
-    enum ps_access_model model;
-    slice groups;
     unsigned left;
     enum err failed;
-};
-struct question {
-    struct ps_contacts *of;
-    slice owner;
-    enum err e;
-    bool *yes; /* for each of of->list; written at the home of the owner */
 };
 
 struct ps_contacts *ps_contacts_create(uint32_t max)
@@ -102,43 +97,120 @@ bool ps_contacts_has(const struct ps_contacts *c, slice bare)
     return c != NULL && (c->all || (k != NULL && k->yes));
 }
 
-/* Asking. */
+/* At the home of an owner: which of these addresses are contacts. */
 
-static void take_answer(const struct question *q)
-{
-    struct ps_contacts *c = q->of;
-    if (q->e != OK)
-        c->failed = q->e;
-    for (uint32_t i = 0; q->e == OK && i < c->count; i++)
-        c->list[i].yes = c->list[i].yes || q->yes[i];
-}
+struct contacts_asked {
+    slice owner, groups, jids; /* jids: home/jids.h */
+    uint8_t model;             /* enum ps_access_model */
+};
 
-static void answered(struct worker *w, void *arg)
+struct contacts_told {
+    uint8_t err;
+    slice yes; /* a byte for each address, 0 or 1; none if err */
+};
+static const struct message_field contacts_told_fields[] = {
+    F_U8(struct contacts_told, err, ERR_COUNT - 1),
+    F_BYTES(struct contacts_told, yes, UINT32_MAX),
+    { 0 },
+};
+static const struct message_row contacts_told_message = {
+    .id = 42,
+    .scope = MESSAGE_CLUSTER,
+    .name = "contacts-told",
+    .size = sizeof(struct contacts_told),
+    .fields = contacts_told_fields,
+};
+
+/* While the account is loaded. */
+struct looking {
+    struct arena *arena; /* of it */
+    struct worker *worker;
+    struct contacts_asked asked;
+    struct message_from from;
+};
+
+static void look_through(const struct account *a, const struct contacts_asked *asked,
+                         struct buf *yes)
 {
-    struct ps_contacts *c = ((struct question *)arg)->of;
-    (void)w;
-    take_answer(arg);
-    if (--c->left == 0)
-        c->done(c->arg, c->failed == OK ? SE_NONE : stanza_error_of(c->failed));
+    slice rest = asked->jids, jid;
+    uint32_t number;
+    while (jids_next(&rest, &jid, &number)) {
+        bool is = asked->model == PS_PRESENCE ? roster_is_seen(a, jid)
+                                              : ps_in_groups(a, asked->groups, jid);
+        char byte = is && stage_show(a, jid);
+        buf_append(yes, &byte, 1);
+    }
 }
 
 static void account_there(struct account *a, enum err e, void *arg)
 {
-    struct question *q = arg;
-    const struct ps_contacts *c = q->of;
-    q->e = e;
-    for (uint32_t i = 0; e == OK && a->state == ACTOR_READY && i < c->count; i++) {
-        slice bare = c->list[i].jid;
-        bool is =
-            c->model == PS_PRESENCE ? roster_is_seen(a, bare) : ps_in_groups(a, c->groups, bare);
-        q->yes[i] = is && stage_show(a, bare);
-    }
-    node_call(c->worker->node, c->worker->index, answered, q);
+    struct looking *l = arg;
+    struct arena *arena = l->arena;
+    struct worker *w = l->worker;
+    struct buf yes;
+    buf_init(&yes, SIZE_MAX / 8);
+    if (e == OK && a->state == ACTOR_READY)
+        look_through(a, &l->asked, &yes);
+    question_answer(w, &l->from, &contacts_told_message,
+                    &(struct contacts_told){ (uint8_t)e, buf_slice(&yes) });
+    question_end(w, &l->from);
+    buf_fini(&yes);
+    arena_destroy(&arena);
 }
 
-static void ask_here(struct worker *w, void *arg)
+static void contacts_asked_run(struct worker *w, void *message, const struct message_from *from)
 {
-    account_with(w, ((const struct question *)arg)->owner, account_there, arg);
+    const struct contacts_asked *asked = message;
+    struct arena *arena = arena_create(0);
+    struct looking *l = arena_new(arena, struct looking, 1);
+    *l = (struct looking){ arena,
+                           w,
+                           { slice_dup(arena, asked->owner), slice_dup(arena, asked->groups),
+                             slice_dup(arena, asked->jids), asked->model },
+                           *from };
+    account_with(w, l->asked.owner, account_there, l);
+}
+
+static const struct message_field contacts_asked_fields[] = {
+    F_BARE(struct contacts_asked, owner),
+    F_BYTES(struct contacts_asked, groups, UINT32_MAX),
+    F_JIDS(struct contacts_asked, jids),
+    F_U8(struct contacts_asked, model, PS_ROSTER),
+    { 0 },
+};
+static const struct message_row contacts_asked_message = {
+    .id = 41,
+    .scope = MESSAGE_CLUSTER,
+    .name = "contacts-asked",
+    .size = sizeof(struct contacts_asked),
+    .fields = contacts_asked_fields,
+    .run = contacts_asked_run,
+    .answer = &contacts_told_message,
+    .later = true,
+};
+const struct message_row *const ps_contacts_messages[] = { &contacts_asked_message,
+                                                           &contacts_told_message, NULL };
+
+/* Asking. */
+
+static void contacts_heard(struct worker *w, void *arg, void *answer,
+                           const struct message_from *from)
+{
+    const struct contacts_told *told = answer;
+    struct ps_contacts *c = arg;
+    (void)w, (void)from;
+    if (told->err != OK)
+        c->failed = told->err;
+    for (uint32_t i = 0; i < c->count && i < told->yes.len; i++)
+        c->list[i].yes = c->list[i].yes || told->yes.ptr[i] == 1;
+}
+
+static void owner_answered(struct worker *w, void *arg)
+{
+    struct ps_contacts *c = arg;
+    (void)w;
+    if (--c->left == 0)
+        c->done(c->arg, c->failed == OK ? SE_NONE : stanza_error_of(c->failed));
 }
 
 /* Only this server knows the rosters of its accounts. */
@@ -150,21 +222,9 @@ static bool is_asked(const struct ps_node *n, const struct ps_affiliate *a)
            node_serves(n->service->worker->node, domain);
 }
 
-static void ask_owner(struct ps_contacts *c, slice owner)
+static void none_to_ask(struct loop_defer *d)
 {
-    struct question *q = arena_new(c->arena, struct question, 1);
-    uint32_t node;
-    *q = (struct question){ .of = c,
-                            .owner = slice_dup(c->arena, owner),
-                            .yes = arena_new(c->arena, bool, c->count + 1) };
-    c->left++;
-    node_call(c->worker->node, node_home(c->worker->node, q->owner, &node), ask_here, q);
-}
-
-static void none_to_ask(struct worker *w, void *arg)
-{
-    struct ps_contacts *c = arg;
-    (void)w;
+    struct ps_contacts *c = CONTAINER_OF(d, struct ps_contacts, nobody);
     c->done(c->arg, SE_NONE);
 }
 
@@ -177,18 +237,29 @@ bool ps_contacts_needed(const struct ps_node *n, const struct ps_config *config)
 void ps_contacts_ask(struct ps_contacts *c, const struct ps_node *n, const struct ps_config *config,
                      ps_contacts_fn *done, void *arg)
 {
+    struct worker *w = n->service->worker;
+    struct contacts_asked asked = { .groups = config->text[PS_GROUPS], .model = config->access };
     const struct ps_affiliate *a;
-    c->worker = n->service->worker;
+    struct buf jids;
     c->done = done;
     c->arg = arg;
-    c->model = (enum ps_access_model)config->access;
-    c->groups = slice_dup(c->arena, config->text[PS_GROUPS]);
-    for (uint32_t i = 0;
-         c->count > 0 && c->left < OWNERS_ASKED_MAX && (a = map_next(&n->affiliates, &i)) != NULL;)
-        if (is_asked(n, a))
-            ask_owner(c, (slice){ a->jid, a->len });
+    buf_init(&jids, SIZE_MAX / 8);
+    for (uint32_t i = 0; i < c->count; i++)
+        jids_add(&jids, c->list[i].jid, i);
+    asked.jids = buf_slice(&jids);
+    for (uint32_t i = 0; c->count > 0 && c->left < OWNERS_ASKED_MAX &&
+                         (a = map_next(&n->affiliates, &i)) != NULL;) {
+        if (!is_asked(n, a))
+            continue;
+        c->left++;
+        asked.owner = (slice){ a->jid, a->len };
+        home_ask(w, asked.owner, &contacts_asked_message, &asked,
+                 &(struct asker){ contacts_heard, owner_answered, c });
+    }
+    buf_fini(&jids);
+    c->nobody.fn = none_to_ask;
     if (c->left == 0)
-        node_call(c->worker->node, c->worker->index, none_to_ask, c);
+        loop_defer(w->loop, &c->nobody);
 }
 
 /* Which owners share their contacts. */

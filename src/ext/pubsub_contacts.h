@@ -34,3 +34,5 @@ bool ps_in_groups(const struct account *a, slice allowed, slice bare);
 void ps_sharing_store(const struct ps_op *op);
 /* Before the node gets the configuration; once more changes nothing. */
 void ps_sharing_apply(const struct ps_op *op);
+
+extern const struct message_row *const ps_contacts_messages[];

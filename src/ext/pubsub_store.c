@@ -7,6 +7,7 @@
 #include "ext/pubsub_access.h"
 #include "ext/pubsub_arrive.h"
 #include "ext/pubsub_config.h"
+#include "ext/pubsub_contacts.h"
 #include "ext/pubsub_event.h"
 #include "ext/pubsub_leavers.h"
 #include "ext/pubsub_model.h"
@@ -333,4 +334,5 @@ const struct feature pubsub_feature = {
     .metrics = (struct metric *const[]){ &ps_events, NULL },
     .fan = ps_explicit_arrived,
     .remove = ps_leaver_remove,
+    .messages = ps_contacts_messages,
 };

@@ -645,4 +645,5 @@ const struct feature register_feature = {
     .worker_start = invite_replay,
     .account_enabled = invite_replay,
     .remove = invite_remove,
+    .messages = (const struct message_row *const[]){ &invite_welcome_message, NULL },
 };

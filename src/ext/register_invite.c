@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/rand.h"
 #include "ext/ext.h"
+#include "home/message.h"
 #include "home/node.h"
 #include "home/worker.h"
 #include "http/server.h"
@@ -305,36 +306,56 @@ static void welcome_ready(struct account *a, enum err e, void *arg)
     account_change(a, &v->base);
 }
 
-static void welcome_home(struct worker *w, void *arg)
+/* To the home of one of the two: `owner` has the other in its roster from now on. */
+struct welcome_sent {
+    slice row, owner, contact;
+    uint8_t side; /* enum side: whose roster it is */
+};
+
+static void welcome_run(struct worker *w, void *message, const struct message_from *from)
 {
-    struct welcome *v = arg;
+    const struct welcome_sent *s = message;
+    struct welcome *v = mem_zalloc(sizeof *v + s->owner.len + s->contact.len);
+    (void)from;
+    memcpy(v->row, s->row.ptr, s->row.len < sizeof v->row ? s->row.len : sizeof v->row);
     v->worker = w;
+    v->side = s->side;
+    v->owner_len = s->owner.len;
+    v->contact_len = s->contact.len;
+    memcpy(v->text, s->owner.ptr, s->owner.len);
+    memcpy(v->text + s->owner.len, s->contact.ptr, s->contact.len);
     account_with(w, (slice){ v->text, v->owner_len }, welcome_ready, v);
 }
 
-/* `side` says whose roster it is. */
-static struct welcome *welcome_make(slice row, enum side side, slice inviter, slice invited)
+static const struct message_field welcome_fields[] = {
+    F_BYTES(struct welcome_sent, row, INVITE_TOKEN_LEN),
+    F_BARE(struct welcome_sent, owner),
+    F_BARE(struct welcome_sent, contact),
+    F_U8(struct welcome_sent, side, SIDES),
+    { 0 },
+};
+const struct message_row invite_welcome_message = {
+    .id = 43,
+    .scope = MESSAGE_PROCESS, /* the invitation is a row of this node */
+    .name = "welcome",
+    .size = sizeof(struct welcome_sent),
+    .fields = welcome_fields,
+    .run = welcome_run,
+};
+
+static struct welcome_sent welcome_make(slice row, enum side side, slice inviter, slice invited)
 {
-    slice owner = side == SIDE_INVITER ? inviter : invited;
-    slice contact = side == SIDE_INVITER ? invited : inviter;
-    struct welcome *v = mem_zalloc(sizeof *v + owner.len + contact.len);
-    memcpy(v->row, row.ptr, row.len < sizeof v->row ? row.len : sizeof v->row);
-    v->side = side;
-    v->owner_len = owner.len;
-    v->contact_len = contact.len;
-    memcpy(v->text, owner.ptr, owner.len);
-    memcpy(v->text + owner.len, contact.ptr, contact.len);
-    return v;
+    bool first = side == SIDE_INVITER;
+    return (struct welcome_sent){ row, first ? inviter : invited, first ? invited : inviter,
+                                  (uint8_t)side };
 }
 
-static void welcome(struct worker *w, struct welcome *v)
+static void welcome(struct worker *w, struct welcome_sent s)
 {
     uint32_t node;
-    unsigned home = node_home(w->node, (slice){ v->text, v->owner_len }, &node);
+    unsigned home = node_home(w->node, s.owner, &node);
     if (node == w->node->id)
-        node_call(w->node, home, welcome_home, v);
-    else
-        mem_free(&v);
+        home_send_to(w, 0, home, &invite_welcome_message, &s);
 }
 
 struct arrival {
@@ -376,14 +397,11 @@ struct replay {
 static void replay_side(struct worker *w, const struct store_batch *b, uint32_t row, enum side side)
 {
     uint32_t node;
-    struct welcome *v = welcome_make(store_text(b, 0, row, 0), side, store_text(b, 0, row, 1),
-                                     store_text(b, 0, row, 2));
-    slice owner = { v->text, v->owner_len };
-    if ((store_int(b, 0, row, 3) & side) != 0 && node_home(w->node, owner, &node) == w->index &&
+    struct welcome_sent s = welcome_make(store_text(b, 0, row, 0), side, store_text(b, 0, row, 1),
+                                         store_text(b, 0, row, 2));
+    if ((store_int(b, 0, row, 3) & side) != 0 && node_home(w->node, s.owner, &node) == w->index &&
         node == w->node->id)
-        welcome_home(w, v);
-    else
-        mem_free(&v);
+        home_send_to(w, 0, w->index, &invite_welcome_message, &s);
 }
 
 static void replay_next(struct replay *r, slice after);

@@ -51,3 +51,5 @@ struct buf;
 void invite_uri(struct buf *out, const struct invite *i); /* the xmpp: link */
 
 extern const struct http_route invite_routes[]; /* register_page.c */
+
+extern const struct message_row invite_welcome_message;

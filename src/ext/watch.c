@@ -13,7 +13,7 @@
 #include "base/setting.h"
 #include "codec/xml_elem.h"
 #include "ext/ext.h"
-#include "home/node.h"
+#include "home/question.h"
 #include "home/worker.h"
 #include "im/account.h"
 #include "im/feature.h"
@@ -503,11 +503,11 @@ static void watch_ended(struct session *s)
 }
 
 /* Switched off: all is over at once, on both sides. */
-static void end_all(struct worker *w, void *unused)
+static void end_all_run(struct worker *w, void *message, const struct message_from *from)
 {
     struct account *a;
     struct session *s;
-    (void)unused;
+    (void)message, (void)from;
     for (uint32_t i = 0; (a = accounts_next(w, &i)) != NULL;) {
         struct watched *d = watched_of(a);
         if (d == NULL)
@@ -520,13 +520,20 @@ static void end_all(struct worker *w, void *unused)
         targets_drop(s, UINT64_MAX, (slice){ 0 });
 }
 
-static void all_ended(struct worker *w, void *unused) { (void)w, (void)unused; }
+static const struct message_row watch_end_message = {
+    .id = 44,
+    .scope = MESSAGE_CLUSTER,
+    .name = "watch-end",
+    .size = sizeof(struct message_nothing),
+    .fields = message_no_fields,
+    .run = end_all_run,
+};
 
 static void temporary_changed(const struct setting *setting)
 {
     struct worker *w = worker_here();
     if (w != NULL && !setting_bool(setting)) /* else the node file was read again: no new ones */
-        node_tour(w, end_all, all_ended, NULL);
+        each_home(w, &watch_end_message, &(struct message_nothing){ 0 }, &(struct asker){ 0 });
 }
 
 static void watch_freed(struct session *s) { targets_drop(s, UINT64_MAX, (slice){ 0 }); }
@@ -552,4 +559,5 @@ const struct feature watch_feature = {
     .session_freed = watch_freed,
     .check = watch_check,
     .block = watch_refused,
+    .messages = (const struct message_row *const[]){ &watch_end_message, NULL },
 };

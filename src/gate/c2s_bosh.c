@@ -7,6 +7,7 @@
 #include "gate/bosh_session.h"
 #include "gate/c2s_stream.h"
 #include "gate/web.h"
+#include "home/message.h"
 #include "home/node.h"
 #include "http/forms.h"
 #include "http/server.h"
@@ -107,16 +108,38 @@ static void request_free(struct bosh_request *q)
     mem_free(&q);
 }
 
-static void reply_here(struct worker *w, void *arg)
+static void bosh_reply_here(struct bosh_request *q)
 {
-    struct bosh_request *q = arg;
-    (void)w;
     if (q->http != NULL)
         http_answer(q->http, &(struct http_answer){ .status = q->status,
                                                     .type = q->content,
                                                     .body = buf_slice(&q->answer) });
     request_free(q);
 }
+
+/* A request on its way to the worker of its session, and back. */
+struct bosh_moved {
+    void *request; /* struct bosh_request */
+};
+static const struct message_field bosh_moved_fields[] = {
+    F_LOCAL(struct bosh_moved, request),
+    { 0 },
+};
+
+static void bosh_reply_run(struct worker *w, void *message, const struct message_from *from)
+{
+    (void)w, (void)from;
+    bosh_reply_here(((const struct bosh_moved *)message)->request);
+}
+
+static const struct message_row bosh_reply_message = {
+    .id = 61,
+    .scope = MESSAGE_PROCESS,
+    .name = "bosh-reply",
+    .size = sizeof(struct bosh_moved),
+    .fields = bosh_moved_fields,
+    .run = bosh_reply_run,
+};
 
 void bosh_reply(struct worker *w, struct bosh_request *q)
 {
@@ -125,9 +148,9 @@ void bosh_reply(struct worker *w, struct bosh_request *q)
     if (q->content[0] == '\0')
         memcpy(q->content, "text/xml; charset=utf-8", sizeof "text/xml; charset=utf-8");
     if (q->from == w)
-        reply_here(w, q);
+        bosh_reply_here(q);
     else
-        node_call(w->node, q->from->index, reply_here, q);
+        home_send_to(w, 0, q->from->index, &bosh_reply_message, &(struct bosh_moved){ q });
 }
 
 void bosh_reply_error(struct worker *w, struct bosh_request *q, const char *condition,
@@ -141,9 +164,8 @@ void bosh_reply_error(struct worker *w, struct bosh_request *q, const char *cond
 
 /* Requests. */
 
-static void arrived(struct worker *w, void *arg)
+static void bosh_arrived(struct worker *w, struct bosh_request *q)
 {
-    struct bosh_request *q = arg;
     struct worker *home;
     struct bosh *b = bosh_find(w, slice_of(q->sid), &home);
     if (b == NULL || home != w || (b->secure && !q->secure)) /* it has ended, or it is forged */
@@ -151,6 +173,21 @@ static void arrived(struct worker *w, void *arg)
     else
         bosh_receive(b, q);
 }
+
+static void bosh_request_run(struct worker *w, void *message, const struct message_from *from)
+{
+    (void)from;
+    bosh_arrived(w, ((const struct bosh_moved *)message)->request);
+}
+
+static const struct message_row bosh_request_message = {
+    .id = 60,
+    .scope = MESSAGE_PROCESS,
+    .name = "bosh-request",
+    .size = sizeof(struct bosh_moved),
+    .fields = bosh_moved_fields,
+    .run = bosh_request_run,
+};
 
 static void peer_of_request(const struct http_request *r, struct conn_info *out)
 {
@@ -187,10 +224,7 @@ static void handle(struct http_request *r)
         bosh_reply_error(w, q, "item-not-found", 200);
     } else {
         memcpy(q->sid, q->body.sid.ptr, q->body.sid.len); /* a found sid has the right length */
-        if (home == w)
-            arrived(w, q);
-        else
-            node_call(w->node, home->index, arrived, q);
+        home_send_to(w, 0, home->index, &bosh_request_message, &(struct bosh_moved){ q });
     }
 }
 
@@ -200,30 +234,41 @@ static void gone(struct http_request *r) { ((struct bosh_request *)r->data)->htt
 /* The client has pipelined its next request behind this one (XEP-0124 §16): a held request must be
  * answered now. */
 struct nudge {
-    char sid[33];
+    slice sid;
     int64_t rid;
 };
 
-static void nudged(struct worker *w, void *arg)
+static void nudge_run(struct worker *w, void *message, const struct message_from *from)
 {
-    struct nudge *n = arg;
+    const struct nudge *n = message;
     struct worker *home;
-    struct bosh *b = bosh_find(w, slice_of(n->sid), &home);
+    struct bosh *b = bosh_find(w, n->sid, &home);
+    (void)from;
     if (b != NULL && home == w)
         bosh_hurry(b, n->rid);
-    mem_free(&n);
 }
+
+static const struct message_field nudge_fields[] = {
+    F_BYTES(struct nudge, sid, 64),
+    F_I64(struct nudge, rid),
+    { 0 },
+};
+static const struct message_row nudge_message = {
+    .id = 62,
+    .scope = MESSAGE_PROCESS,
+    .name = "bosh-nudge",
+    .size = sizeof(struct nudge),
+    .fields = nudge_fields,
+    .run = nudge_run,
+};
 
 static void followed(struct http_request *r)
 {
     const struct bosh_request *q = r->data;
     struct worker *home;
-    if (bosh_find(q->from, slice_of(q->sid), &home) == NULL)
-        return;
-    struct nudge *n = mem_new(struct nudge);
-    n->rid = q->body.rid;
-    memcpy(n->sid, q->sid, sizeof n->sid);
-    node_call(q->from->node, home->index, nudged, n);
+    if (bosh_find(q->from, slice_of(q->sid), &home) != NULL)
+        home_send_to(q->from, 0, home->index, &nudge_message,
+                     &(struct nudge){ slice_of(q->sid), q->body.rid });
 }
 
 static const struct http_route routes[] = {
@@ -260,4 +305,6 @@ const struct feature bosh_feature = {
     .settings = (struct setting *const[]){ &bosh_path, &bosh_wait_max, &bosh_inactivity,
                                            &bosh_pause_max, NULL },
     .metrics = (struct metric *const[]){ &bosh_sessions, NULL },
+    .messages = (const struct message_row *const[]){ &bosh_request_message, &bosh_reply_message,
+                                                     &nudge_message, NULL },
 };

@@ -8,6 +8,7 @@
 #include "codec/socks5.h"
 #include "gate/proxy65_rows.h"
 #include "home/node.h"
+#include "home/question.h"
 #include "io/conn.h"
 #include "io/listen.h"
 #include "io/peers.h"
@@ -247,28 +248,66 @@ static enum err activate(struct proxy65 *p, const struct worker *w, slice hash)
     return OK;
 }
 
-/* An activation on its way to the worker of its hash and back. */
+/* An activation, at the worker of its hash. */
+struct activate {
+    slice hash;
+};
+
+struct activated {
+    uint8_t err; /* enum err */
+};
+static const struct message_field activated_fields[] = {
+    F_U8(struct activated, err, ERR_COUNT - 1),
+    { 0 },
+};
+static const struct message_row activated_message = {
+    .id = 64,
+    .scope = MESSAGE_PROCESS,
+    .name = "bytestream-activated",
+    .size = sizeof(struct activated),
+    .fields = activated_fields,
+};
+
+static void activate_run(struct worker *w, void *message, const struct message_from *from)
+{
+    enum err e = activate(the_proxy, w, ((const struct activate *)message)->hash);
+    question_answer(w, from, &activated_message, &(struct activated){ (uint8_t)e });
+}
+
+static const struct message_field activate_fields[] = {
+    F_BYTES(struct activate, hash, PROXY65_HASH),
+    { 0 },
+};
+static const struct message_row activate_message = {
+    .id = 63,
+    .scope = MESSAGE_PROCESS,
+    .name = "bytestream-activate",
+    .size = sizeof(struct activate),
+    .fields = activate_fields,
+    .run = activate_run,
+    .answer = &activated_message,
+};
+
+/* Who asked for it. */
 struct activation {
-    struct worker *from;
     proxy65_fn *done;
     void *arg;
     enum err err;
-    char hash[PROXY65_HASH + 1];
 };
 
-static void activated(struct worker *w, void *arg)
+static void activation_heard(struct worker *w, void *arg, void *answer,
+                             const struct message_from *from)
+{
+    (void)w, (void)from;
+    ((struct activation *)arg)->err = ((const struct activated *)answer)->err;
+}
+
+static void activation_over(struct worker *w, void *arg)
 {
     struct activation *a = arg;
     (void)w;
     a->done(a->arg, a->err);
     mem_free(&a);
-}
-
-static void activate_here(struct worker *w, void *arg)
-{
-    struct activation *a = arg;
-    a->err = activate(the_proxy, w, slice_of(a->hash));
-    node_call(w->node, a->from->index, activated, a);
 }
 
 static unsigned worker_of(const struct node *n, slice hash)
@@ -284,9 +323,10 @@ void proxy65_activate(struct worker *w, const char hash[PROXY65_HASH + 1], proxy
         return;
     }
     struct activation *a = mem_new(struct activation);
-    *a = (struct activation){ .from = w, .done = done, .arg = arg };
-    memcpy(a->hash, hash, sizeof a->hash);
-    node_call(w->node, worker_of(w->node, slice_of(hash)), activate_here, a);
+    *a = (struct activation){ .done = done, .arg = arg };
+    home_ask_at(w, 0, worker_of(w->node, slice_of(hash)), &activate_message,
+                &(struct activate){ slice_of(hash) },
+                &(struct asker){ activation_heard, activation_over, a });
 }
 
 int proxy65_port(void)
@@ -326,9 +366,14 @@ static void side_adopt(struct worker *w, struct side *s)
     list_append(&s->proxy->sides[w->index], &s->node);
 }
 
-static void side_arrived(struct worker *w, void *arg)
+struct side_moved {
+    void *side; /* struct side */
+};
+
+static void side_moved_run(struct worker *w, void *message, const struct message_from *from)
 {
-    struct side *s = arg;
+    struct side *s = ((const struct side_moved *)message)->side;
+    (void)from;
     side_adopt(w, s);
     conn_attach(s->conn, w->loop);
     if (s->proxy->stopped[w->index])
@@ -336,6 +381,18 @@ static void side_arrived(struct worker *w, void *arg)
     else
         side_join(s);
 }
+
+static const struct message_field side_moved_fields[] = { F_LOCAL(struct side_moved, side), { 0 } };
+static const struct message_row side_moved_message = {
+    .id = 65,
+    .scope = MESSAGE_PROCESS,
+    .name = "bytestream-side",
+    .size = sizeof(struct side_moved),
+    .fields = side_moved_fields,
+    .run = side_moved_run,
+};
+const struct message_row *const proxy65_messages[] = { &activate_message, &activated_message,
+                                                       &side_moved_message, NULL };
 
 static void side_move(struct side *s)
 {
@@ -349,7 +406,7 @@ static void side_move(struct side *s)
     timer_cancel(&s->timer);
     list_remove(&s->node);
     conn_detach(s->conn);
-    node_call(w->node, home, side_arrived, s);
+    home_send_to(w, 0, home, &side_moved_message, &(struct side_moved){ s });
 }
 
 /* For a connection through a PROXY header, which tells the address; others are counted when they

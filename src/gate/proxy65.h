@@ -50,3 +50,5 @@ void proxy65_activate(struct worker *w, const char hash[PROXY65_HASH + 1], proxy
 int proxy65_port(void);
 
 extern const struct feature proxy65_feature;
+
+extern const struct message_row *const proxy65_messages[];

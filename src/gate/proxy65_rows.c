@@ -217,4 +217,5 @@ const struct feature proxy65_feature = {
               "the proxy; without UDP and zeroconf" },
             { 0 },
         },
+    .messages = proxy65_messages,
 };

@@ -20,6 +20,8 @@ static struct known known[MESSAGE_IDS]; /* by id */
 
 static bool is_slice(enum field_type type) { return type >= MF_BYTES && type <= MF_JIDS; }
 
+const struct message_field message_no_fields[] = { { 0 } };
+
 /* Gathering. */
 
 static bool row_is_sound(const struct message_row *row, struct why *why)

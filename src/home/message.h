@@ -10,6 +10,8 @@
  * reader does not know are skipped, those that the sender did not know are zero, and a message of
  * an unknown id is dropped with a line in the log.
  *
+ * The ids of im are below 40, of ext 40 to 59, of gate 60 to 79, of muc 80 to 99.
+ *
  * Whoever sends a message gives away the references in it (stanzas); texts are borrowed for the
  * call. `run` may take a reference by setting the member to NULL; what it leaves is released. */
 #pragma once
@@ -105,6 +107,12 @@ struct message_row {
         *answer; /* to it as a question: home/question.h; NULL: none but `done` */
     bool later;  /* run does not end the answer: question_end() follows */
 };
+
+/* Of a message that says nothing but its name. */
+struct message_nothing {
+    uint8_t unused; /* a struct has a member */
+};
+extern const struct message_field message_no_fields[];
 
 /* Gathers the rows of a program, before any worker runs. false: `why` names two rows that clash, or
  * one that is not sound in itself. A second call replaces the first. */

@@ -2,7 +2,8 @@
  * that gets it runs it like any message, and says any number of answers meanwhile by
  * question_answer(). They come to `gather`, in order from each worker, and when all have ended,
  * `done` is called, both on the worker that asked, by the FIFO of all messages (architecture §4).
- * If all is here, `done` is called before the question returns.
+ * `done` is never called from inside each_home() and home_ask(): if all homes were here, later in
+ * the tick.
  *
  * A question is kept by a number, so nothing that is sent has a pointer in it. One to a home on
  * another node that ends meanwhile stays open until the worker ends. */
@@ -13,6 +14,7 @@
 typedef void gather_fn(struct worker *w, void *arg, void *answer, const struct message_from *from);
 typedef void gathered_fn(struct worker *w, void *arg);
 
+/* Who waits; the struct itself is borrowed for the call. */
 struct asker {
     gather_fn *gather; /* NULL: no answers are expected */
     gathered_fn *done; /* NULL: nobody waits */
@@ -22,6 +24,9 @@ struct asker {
 /* To all workers of this node. Gives away the references in the message. */
 void each_home(struct worker *w, const struct message_row *row, void *message,
                const struct asker *by);
+/* To a worker of a node, as in home_send_to(). */
+void home_ask_at(struct worker *w, uint32_t node, unsigned worker, const struct message_row *row,
+                 void *message, const struct asker *by);
 /* To the home of a bare JID. */
 void home_ask(struct worker *w, slice bare, const struct message_row *row, void *message,
               const struct asker *by);

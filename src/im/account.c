@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "home/message_wire.h"
 #include "home/node.h"
+#include "home/question.h"
 #include "home/worker.h"
 #include "im/account_check.h"
 #include "im/archive.h"
@@ -520,16 +521,31 @@ void account_disable(struct account *a, void (*done)(void *arg, enum err e), voi
 
 bool account_stays(const struct account *a) { return a->state == ACTOR_READY && !a->removing; }
 
-static void tell_worker(struct worker *w, void *arg)
+struct account_gone {
+    slice bare;
+};
+
+static void account_gone_run(struct worker *w, void *message, const struct message_from *from)
 {
-    const slice *bare = arg;
-    EMIT(account_deleted, w, *bare);
+    (void)from;
+    EMIT(account_deleted, w, ((const struct account_gone *)message)->bare);
 }
 
-static void told(struct worker *w, void *arg)
+static const struct message_field account_gone_fields[] = { F_BARE(struct account_gone, bare),
+                                                            { 0 } };
+const struct message_row account_gone_message = {
+    .id = 23,
+    .scope = MESSAGE_CLUSTER,
+    .name = "account-gone",
+    .size = sizeof(struct account_gone),
+    .fields = account_gone_fields,
+    .run = account_gone_run,
+};
+
+/* When its sessions have ended. `bare` is freed. */
+static void account_gone_tell(struct worker *w, slice *bare)
 {
-    slice *bare = arg;
-    (void)w;
+    each_home(w, &account_gone_message, &(struct account_gone){ *bare }, &(struct asker){ 0 });
     mem_free(&bare);
 }
 
@@ -539,11 +555,13 @@ static void removal_apply(struct actor_change *base, enum err e)
     struct account *a = account_of(base->actor);
     a->removing = false;
     if (e == OK) {
-        node_tour(a->worker, tell_worker, told, slice_box(a->jid));
+        struct worker *w = a->worker;
+        slice *bare = slice_box(a->jid);
         r->done(r->arg, OK); /* first: the one who asked may sit in one of the sessions */
         LIST_EACH (it, &a->sessions)
             session_end(CONTAINER_OF(it, struct session, node), END_REMOVED);
         become_absent(a);
+        account_gone_tell(w, bare);
     } else {
         r->done(r->arg, e);
     }

@@ -103,3 +103,5 @@ enum routed account_receive(struct worker *w, struct stanza *st, struct origin o
 struct account *accounts_next(const struct worker *w, uint32_t *i);
 uint32_t accounts_count(const struct worker *w);
 void accounts_start(struct worker *w);
+
+extern const struct message_row account_gone_message; /* feature.account_deleted, on each worker */

@@ -2,6 +2,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "codec/xml_elem.h"
+#include "home/question.h"
 #include "home/worker.h"
 #include "im/account.h"
 #include "im/router.h"
@@ -40,16 +41,14 @@ void announce_to(struct worker *w, slice bare, slice content)
 }
 
 struct headline {
-    struct arena *arena;
     slice content;
-    tour_fn *done;
-    void *arg;
 };
 
-static void tell_worker(struct worker *w, void *arg)
+static void headline_run(struct worker *w, void *message, const struct message_from *from)
 {
-    const struct headline *h = arg;
+    const struct headline *h = message;
     struct session *s;
+    (void)from;
     for (uint32_t i = 0; (s = map_next(&w->sessions, &i)) != NULL;) {
         if (!s->available)
             continue;
@@ -60,19 +59,21 @@ static void tell_worker(struct worker *w, void *arg)
     }
 }
 
-static void told(struct worker *w, void *arg)
-{
-    struct headline *h = arg;
-    struct arena *arena = h->arena;
-    if (h->done != NULL)
-        h->done(w, h->arg);
-    arena_destroy(&arena);
-}
+static const struct message_field headline_fields[] = {
+    F_BYTES(struct headline, content, CONTENT_BYTES_MAX),
+    { 0 },
+};
+const struct message_row headline_message = {
+    .id = 13,
+    .scope = MESSAGE_CLUSTER,
+    .name = "headline",
+    .size = sizeof(struct headline),
+    .fields = headline_fields,
+    .run = headline_run,
+};
 
-void announce_online(struct worker *w, slice content, tour_fn *done, void *arg)
+void announce_online(struct worker *w, slice content, gathered_fn *done, void *arg)
 {
-    struct arena *arena = arena_create(0);
-    struct headline *h = arena_new(arena, struct headline, 1);
-    *h = (struct headline){ arena, slice_dup(arena, content), done, arg };
-    node_tour(w, tell_worker, told, h);
+    each_home(w, &headline_message, &(struct headline){ content },
+              &(struct asker){ .done = done, .arg = arg });
 }

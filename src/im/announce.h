@@ -1,6 +1,6 @@
 /* announce: messages of the server to its users, from their domain. Any worker. */
 #pragma once
-#include "home/node.h"
+#include "home/question.h"
 
 enum { ANNOUNCE_BYTES_MAX = 16384 };
 
@@ -10,4 +10,5 @@ slice announce_content(struct arena *arena, slice subject, slice text);
 void announce_to(struct worker *w, slice bare, slice content);
 /* Sends a headline to every available session of this node; it is not stored. `done`, which may be
  * NULL, runs on `w` when all have it. */
-void announce_online(struct worker *w, slice content, tour_fn *done, void *arg);
+void announce_online(struct worker *w, slice content, gathered_fn *done, void *arg);
+extern const struct message_row headline_message;

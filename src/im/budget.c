@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/metric.h"
 #include "base/setting.h"
+#include "home/message.h"
 #include "home/node.h"
 #include "im/account.h"
 #include "im/directed.h"
@@ -146,13 +147,12 @@ static _Atomic int64_t round_floor;
 static _Atomic uint64_t round_at_us;
 
 /* Enough of the heaviest on this worker, or all that there are. */
-static void shed(struct worker *w, void *arg)
+static void shed(struct worker *w)
 {
     int64_t limit = setting_int(&node_memory), floor = atomic_load(&round_floor);
     uint64_t *ids = arena_new(loop_scratch(w->loop), uint64_t, SHED_MAX);
     struct session *s;
     unsigned count = 0;
-    (void)arg;
     if (limit == SETTING_NONE || w->stopping)
         return;
     for (uint32_t i = 0; count < SHED_MAX && (s = map_next(&w->sessions, &i)) != NULL;)
@@ -169,8 +169,23 @@ static void shed(struct worker *w, void *arg)
 
 static void shed_deferred(struct loop_defer *d)
 {
-    shed(CONTAINER_OF(d, struct worker, budget.defer), NULL);
+    shed(CONTAINER_OF(d, struct worker, budget.defer));
 }
+
+static void shed_run(struct worker *w, void *message, const struct message_from *from)
+{
+    (void)message, (void)from;
+    shed(w);
+}
+
+const struct message_row shed_message = {
+    .id = 14,
+    .scope = MESSAGE_PROCESS,
+    .name = "shed",
+    .size = sizeof(struct message_nothing),
+    .fields = message_no_fields,
+    .run = shed_run,
+};
 
 /* The alarm goes when a minute has passed without another round. */
 static void look_again(struct timer *t, struct loop *loop)
@@ -210,7 +225,7 @@ static void begin_round(struct worker *w, int64_t used, int64_t limit)
     tell(w, used, limit);
     for (unsigned i = 0; i < w->node->worker_count; i++)
         if (i != w->index)
-            node_call(w->node, i, shed, NULL);
+            home_send_to(w, 0, i, &shed_message, &(struct message_nothing){ 0 });
     w->budget.defer.fn = shed_deferred;
     loop_defer(w->loop, &w->budget.defer);
 }

@@ -44,3 +44,5 @@ bool budget_allows(uint64_t bytes);
 extern struct setting node_memory, node_memory_share;
 extern struct alarm node_memory_alarm;
 extern struct metric sessions_shed;
+
+extern const struct message_row shed_message; /* sessions that hold much are ended */

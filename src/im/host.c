@@ -92,15 +92,24 @@ static slice parent_of(const struct node *n, slice parent)
 
 struct replaced {
     struct others *was;
-    tour_fn *done;
+    gathered_fn *done;
     void *arg;
 };
 
-static void pass_by(struct worker *w, void *arg)
+/* All of them have then seen the new table: they pass by here. */
+static void pass_run(struct worker *w, void *message, const struct message_from *from)
 {
-    (void)w;
-    (void)arg;
+    (void)w, (void)message, (void)from;
 }
+
+const struct message_row pass_message = {
+    .id = 15,
+    .scope = MESSAGE_PROCESS,
+    .name = "pass",
+    .size = sizeof(struct message_nothing),
+    .fields = message_no_fields,
+    .run = pass_run,
+};
 
 static void passed(struct worker *w, void *arg)
 {
@@ -112,7 +121,7 @@ static void passed(struct worker *w, void *arg)
 }
 
 void host_domains_set(struct worker *w, const struct host *h, const struct host_domain *list,
-                      unsigned count, tour_fn *done, void *arg)
+                      unsigned count, gathered_fn *done, void *arg)
 {
     struct others *was = others_now(), *is = others_new();
     struct replaced *r = mem_new(struct replaced);
@@ -128,7 +137,8 @@ void host_domains_set(struct worker *w, const struct host *h, const struct host_
                                         .listed = list[i].listed });
     atomic_store(&others, is);
     *r = (struct replaced){ was, done, arg };
-    node_tour(w, pass_by, passed, r);
+    each_home(w, &pass_message, &(struct message_nothing){ 0 },
+              &(struct asker){ .done = passed, .arg = r });
 }
 
 void host_domains_forget(void) { others_free(atomic_exchange(&others, NULL)); }

@@ -3,6 +3,7 @@
  * like any other (node_home()); its stanzas arrive there in order. */
 #pragma once
 #include "home/node.h"
+#include "home/question.h"
 #include "im/iq.h"
 #include "im/router.h"
 
@@ -38,7 +39,8 @@ struct host_domain {
 /* Replaces the other domains of one host, at most HOST_DOMAINS_MAX of all; they are read on any
  * worker. Copies. Call on worker 0; `done`, which may be NULL, runs there when all workers know. */
 void host_domains_set(struct worker *w, const struct host *h, const struct host_domain *list,
-                      unsigned count, tour_fn *done, void *arg);
+                      unsigned count, gathered_fn *done, void *arg);
+extern const struct message_row pass_message;
 void host_domains_forget(void); /* memory only: the node has ended */
 /* The host of this label, enabled or not; NULL: none. */
 const struct host *host_labelled(slice label);

@@ -662,6 +662,21 @@ void presence_to_nobody(struct worker *w, struct stanza *st)
 
 void presence_replay(struct worker *w) { subscription_replay(w); }
 
+static void replay_run(struct worker *w, void *message, const struct message_from *from)
+{
+    (void)message, (void)from;
+    subscription_replay(w);
+}
+
+const struct message_row replay_message = {
+    .id = 21,
+    .scope = MESSAGE_CLUSTER,
+    .name = "replay",
+    .size = sizeof(struct message_nothing),
+    .fields = message_no_fields,
+    .run = replay_run,
+};
+
 static struct setting *const settings[] = { &directed_max, &presence_composed_rate, NULL };
 static struct metric *const metrics[] = { &metric_broadcasts, &metric_deliveries, &presence_waited,
                                           NULL };
@@ -678,4 +693,5 @@ const struct feature presence_feature = {
     .remove = subscription_remove,
     .account_deleted = subscription_account_deleted,
     .account_enabled = presence_replay,
+    .messages = (const struct message_row *const[]){ &replay_message, &settled_message, NULL },
 };

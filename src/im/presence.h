@@ -84,5 +84,6 @@ void presence_answered(struct session *s, const struct stanza *st);
 /* At start, on each worker: sends again the subscription stanzas of accounts whose home it is that
  * were committed but not received (architecture §3). */
 void presence_replay(struct worker *w);
+extern const struct message_row replay_message; /* the same, asked for by another worker */
 
 extern const struct feature presence_feature, roster_feature;

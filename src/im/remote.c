@@ -1,10 +1,12 @@
 #include "im/remote.h"
 #include "base/hash.h"
 #include "base/mem.h"
-#include "home/message.h"
+#include "home/question.h"
 #include "home/worker.h"
 #include "im/gate.h"
 #include "im/router.h"
+
+enum { LINKS_WORKER = 0 };
 
 struct remote {
     uint64_t link[REMOTE_LINKS_MAX];
@@ -41,36 +43,33 @@ void remote_each(const struct worker *w, remote_fn *fn, void *arg)
         fn(domain_of(r), r->count, arg);
 }
 
-/* The change of a link, on its way through all workers. */
-struct announcement {
+/* The change of a link. Worker 0 hears of it first and tells the others, so all hear of all changes
+ * in one order and have the same list. */
+
+struct link_change {
+    slice domain;
     uint64_t link;
-    enum remote_change change;
-    enum err err;
-    remote_done_fn *done;
-    size_t len;
-    char domain[];
+    uint8_t change; /* enum remote_change */
 };
 
-static enum err add(struct worker *w, const struct announcement *n)
+static enum err add(struct worker *w, const struct link_change *n)
 {
-    slice domain = { n->domain, n->len };
-    struct remote *r = map_get(&w->remotes, domain);
+    struct remote *r = map_get(&w->remotes, n->domain);
     if (r != NULL && r->count == REMOTE_LINKS_MAX)
         return E_LIMIT;
     if (r == NULL) {
-        r = mem_zalloc(sizeof *r + domain.len);
-        r->len = (uint16_t)domain.len;
-        memcpy(r->domain, domain.ptr, domain.len);
+        r = mem_zalloc(sizeof *r + n->domain.len);
+        r->len = (uint16_t)n->domain.len;
+        memcpy(r->domain, n->domain.ptr, n->domain.len);
         map_put(&w->remotes, r);
     }
     r->link[r->count++] = n->link;
     return OK;
 }
 
-static void remove_link(struct worker *w, const struct announcement *n)
+static void remove_link(struct worker *w, const struct link_change *n)
 {
-    slice domain = { n->domain, n->len };
-    struct remote *r = map_get(&w->remotes, domain);
+    struct remote *r = map_get(&w->remotes, n->domain);
     for (unsigned i = 0; r != NULL && i < r->count; i++) {
         if (r->link[i] != n->link)
             continue;
@@ -79,18 +78,100 @@ static void remove_link(struct worker *w, const struct announcement *n)
         break;
     }
     if (r != NULL && r->count == 0) {
-        map_del(&w->remotes, domain);
+        map_del(&w->remotes, n->domain);
         mem_free(&r);
     }
 }
 
-static void announce_here(struct worker *w, void *arg)
+static enum err link_change(struct worker *w, const struct link_change *n)
 {
-    struct announcement *n = arg;
-    if (n->change == REMOTE_DOWN)
-        remove_link(w, n);
-    else if (n->err == OK) /* the first worker has the word: all have the same list */
-        n->err = add(w, n);
+    if (n->change == REMOTE_UP)
+        return add(w, n);
+    remove_link(w, n);
+    return OK;
+}
+
+static const struct message_field link_fields[] = {
+    F_BARE(struct link_change, domain),
+    F_U64(struct link_change, link),
+    F_U8(struct link_change, change, REMOTE_DOWN),
+    { 0 },
+};
+
+static void link_known_run(struct worker *w, void *message, const struct message_from *from)
+{
+    (void)from;
+    if (w->index != LINKS_WORKER)
+        (void)link_change(w, message); /* as there */
+}
+
+const struct message_row link_known_message = {
+    .id = 17,
+    .scope = MESSAGE_PROCESS,
+    .name = "link-known",
+    .size = sizeof(struct link_change),
+    .fields = link_fields,
+    .run = link_known_run,
+};
+
+struct link_told {
+    uint8_t err; /* enum err */
+};
+static const struct message_field link_told_fields[] = {
+    F_U8(struct link_told, err, ERR_COUNT - 1),
+    { 0 },
+};
+const struct message_row link_told_message = {
+    .id = 18,
+    .scope = MESSAGE_PROCESS,
+    .name = "link-told",
+    .size = sizeof(struct link_told),
+    .fields = link_told_fields,
+};
+
+static void all_know(struct worker *w, void *arg)
+{
+    struct message_from *asker = arg;
+    question_end(w, asker);
+    mem_free(&asker);
+}
+
+/* On LINKS_WORKER. */
+static void link_run(struct worker *w, void *message, const struct message_from *from)
+{
+    struct link_told told = { (uint8_t)link_change(w, message) };
+    question_answer(w, from, &link_told_message, &told);
+    if (told.err != OK) {
+        question_end(w, from);
+        return;
+    }
+    struct message_from *asker = mem_new(struct message_from);
+    *asker = *from;
+    each_home(w, &link_known_message, message, &(struct asker){ .done = all_know, .arg = asker });
+}
+
+const struct message_row link_message = {
+    .id = 16,
+    .scope = MESSAGE_PROCESS,
+    .name = "link",
+    .size = sizeof(struct link_change),
+    .fields = link_fields,
+    .run = link_run,
+    .answer = &link_told_message,
+    .later = true,
+};
+
+struct announcement {
+    uint64_t link;
+    enum err err;
+    remote_done_fn *done;
+};
+
+static void announcement_heard(struct worker *w, void *arg, void *answer,
+                               const struct message_from *from)
+{
+    (void)w, (void)from;
+    ((struct announcement *)arg)->err = ((const struct link_told *)answer)->err;
 }
 
 static void announced(struct worker *w, void *arg)
@@ -104,10 +185,11 @@ static void announced(struct worker *w, void *arg)
 void remote_announce(struct worker *w, slice domain, uint64_t link, enum remote_change change,
                      remote_done_fn *done)
 {
-    struct announcement *n = mem_alloc(sizeof *n + domain.len);
-    *n = (struct announcement){ .link = link, .change = change, .done = done, .len = domain.len };
-    memcpy(n->domain, domain.ptr, domain.len);
-    node_tour(w, announce_here, announced, n);
+    struct announcement *n = mem_new(struct announcement);
+    *n = (struct announcement){ .link = link, .done = done };
+    home_ask_at(w, 0, LINKS_WORKER, &link_message,
+                &(struct link_change){ domain, link, (uint8_t)change },
+                &(struct asker){ announcement_heard, announced, n });
 }
 
 struct remote_sent {

@@ -32,3 +32,4 @@ void remote_init(struct worker *w);
 void remote_fini(struct worker *w);
 
 extern const struct message_row remote_message; /* a stanza, to the worker of its link */
+extern const struct message_row link_message, link_known_message, link_told_message;

@@ -2,10 +2,13 @@
  */
 #include "im/rows.h"
 #include "home/question.h"
+#include "im/account.h"
+#include "im/announce.h"
 #include "im/archive.h"
 #include "im/budget.h"
 #include "im/fan.h"
 #include "im/feature.h"
+#include "im/host.h"
 #include "im/iq.h"
 #include "im/link.h"
 #include "im/message.h"
@@ -64,6 +67,27 @@ const struct feature message_feature = {
     .alarms = message_alarms,
     .logs = message_logs,
 };
+static const struct message_row *const core_messages[] = {
+    &question_ended_message,
+    &route_message,
+    &ticket_message,
+    &charge_message,
+    &bind_message,
+    &up_message,
+    &down_message,
+    &fan_message,
+    &remote_message,
+    &link_message,
+    &link_known_message,
+    &link_told_message,
+    &headline_message,
+    &shed_message,
+    &pass_message,
+    &session_back_message,
+    &end_rest_message,
+    &account_gone_message,
+    NULL,
+};
 const struct feature session_feature = {
     .name = "session",
     .xeps =
@@ -76,11 +100,7 @@ const struct feature session_feature = {
     .metrics = session_metrics,
     .bind2 = session_bind2,
     .logs = session_logs,
-    .messages =
-        (const struct message_row *const[]){ &question_ended_message, &route_message,
-                                             &ticket_message, &charge_message, &bind_message,
-                                             &up_message, &down_message, &fan_message,
-                                             &settled_message, &remote_message, NULL },
+    .messages = core_messages,
 };
 static const struct store_migration none[] = { { 0 } };
 static const struct store_schema account_schema = { .feature = "account",

@@ -7,6 +7,7 @@
 #include "base/rand.h"
 #include "base/setting.h"
 #include "home/node.h"
+#include "home/question.h"
 #include "home/worker.h"
 #include "im/account.h"
 #include "im/feature.h"
@@ -398,25 +399,50 @@ static void one_is_done(struct restoring *r)
     read_more(r);
 }
 
-static void restored_back(struct worker *w, void *arg)
-{
-    struct saved *v = arg;
-    (void)w;
-    one_is_done(v->all);
-}
+struct session_back {
+    void *saved; /* struct saved, of the worker that reads; it stays until the question is over */
+};
+
+struct session_restoring {
+    struct saved *saved;
+    struct message_from from;
+};
 
 static void restore_ready(struct account *a, enum err e, void *arg)
 {
-    struct saved *v = arg;
+    struct session_restoring *r = arg;
+    struct worker *w = worker_here();
     if (e == OK)
-        restore(a, v);
-    node_call(account_node(a), v->all->worker->index, restored_back, v);
+        restore(a, r->saved);
+    question_end(w, &r->from);
+    mem_free(&r);
 }
 
-static void restore_at_home(struct worker *w, void *arg)
+static void session_back_run(struct worker *w, void *message, const struct message_from *from)
 {
-    struct saved *v = arg;
-    account_with(w, v->jid, restore_ready, v);
+    struct session_restoring *r = mem_new(struct session_restoring);
+    *r = (struct session_restoring){ ((const struct session_back *)message)->saved, *from };
+    account_with(w, r->saved->jid, restore_ready, r);
+}
+
+static const struct message_field session_back_fields[] = {
+    F_LOCAL(struct session_back, saved),
+    { 0 },
+};
+const struct message_row session_back_message = {
+    .id = 19,
+    .scope = MESSAGE_PROCESS,
+    .name = "session-back",
+    .size = sizeof(struct session_back),
+    .fields = session_back_fields,
+    .run = session_back_run,
+    .later = true,
+};
+
+static void restored_back(struct worker *w, void *arg)
+{
+    (void)w;
+    one_is_done(arg);
 }
 
 static void stanzas_read(void *arg, enum store_result result, const struct store_batch *b)
@@ -449,19 +475,32 @@ static void stanzas_read(void *arg, enum store_result result, const struct store
         v->state[i] = (struct saved_state){ slice_dup(r->arena, store_text(b, 1, i, 0)),
                                             slice_dup(r->arena, store_text(b, 1, i, 1)) };
     unsigned home = node_home(r->worker->node, v->jid, &node);
-    node_call(r->worker->node, home, restore_at_home, v);
+    if (node == r->worker->node->id)
+        home_ask_at(r->worker, 0, home, &session_back_message, &(struct session_back){ v },
+                    &(struct asker){ .done = restored_back, .arg = r });
+    else
+        one_is_done(r);
 }
 
 /* All sessions are restored. Those that were saved only to say goodbye now send unavailable
  * presence to contacts and rooms. */
-static void end_rest(struct worker *w, void *unused)
+static void end_rest_run(struct worker *w, void *message, const struct message_from *from)
 {
     struct session *s;
-    (void)unused;
+    (void)message, (void)from;
     for (uint32_t i = 0; (s = map_next(&w->sessions, &i)) != NULL;)
         if (s->state == SESSION_HIBERNATING && s->sm == 0)
             session_end(s, END_SHUTDOWN);
 }
+
+const struct message_row end_rest_message = {
+    .id = 20,
+    .scope = MESSAGE_PROCESS,
+    .name = "sessions-rest",
+    .size = sizeof(struct message_nothing),
+    .fields = message_no_fields,
+    .run = end_rest_run,
+};
 
 static void rest_ended(struct worker *w, void *arg)
 {
@@ -483,7 +522,8 @@ static void finished(struct restoring *r)
         store_add(b, &drop_states, STORE_ANY_ROWS, NULL, 0);
         store_submit(b, r->worker->loop, 0, NULL, NULL);
     }
-    node_tour(r->worker, end_rest, rest_ended, r);
+    each_home(r->worker, &end_rest_message, &(struct message_nothing){ 0 },
+              &(struct asker){ .done = rest_ended, .arg = r });
 }
 
 static void read_more(struct restoring *r)

@@ -11,3 +11,5 @@ void sessions_save(struct worker *w); /* on its thread, streams are closed alrea
  * not be read. */
 void sessions_restore(struct worker *w, void *done);
 extern const struct store_schema sessions_schema;
+
+extern const struct message_row session_back_message, end_rest_message;

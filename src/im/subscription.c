@@ -7,8 +7,8 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "codec/xml_elem.h"
-#include "home/message.h"
 #include "home/node.h"
+#include "home/question.h"
 #include "home/worker.h"
 #include "im/account.h"
 #include "im/crossing.h"
@@ -587,14 +587,6 @@ static void refuse_watcher(struct account *a, const struct change *c)
  * when the store is well, the first time after RESEND_MS, then after twice as long each time. */
 enum { RESEND_MS = 1000, RESEND_MS_MAX = 60000 };
 
-static void resend_here(struct worker *w, void *unused)
-{
-    (void)unused;
-    subscription_replay(w);
-}
-
-static void resent(struct worker *w, void *unused) { (void)w, (void)unused; }
-
 static void resend(struct timer *t, struct loop *loop)
 {
     struct worker *w = CONTAINER_OF(t, struct worker, resend);
@@ -603,7 +595,8 @@ static void resend(struct timer *t, struct loop *loop)
     if (atomic_load(&store_full_alarm.active) != 0 || atomic_load(&store_down_alarm.active) != 0)
         timer_set(loop, t, RESEND_MS);
     else
-        node_tour(w, resend_here, resent, NULL); /* the sender's home has the row */
+        each_home(w, &replay_message, &(struct message_nothing){ 0 },
+                  &(struct asker){ 0 }); /* the sender's home has the row */
 }
 
 static void resend_later(struct worker *w)

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/setting.h"
+#include "home/message.h"
 #include "home/node.h"
 #include "home/worker.h"
 #include "im/account.h"
@@ -29,33 +30,45 @@ struct task {
     bool admitted; /* a disabled account, for its removal */
 };
 
-/* The account came to be: a note to its home. */
+/* The account came to be. */
 struct created {
-    struct arena *arena;
     slice jid;
     struct user_profile profile;
 };
 
-static void created_home(struct worker *w, void *arg)
+static void created_run(struct worker *w, void *message, const struct message_from *from)
 {
-    struct created *c = arg;
-    struct arena *arena = c->arena;
+    const struct created *c = message;
+    (void)from;
     account_forget(w, c->jid);
     EMIT(created, w, c->jid, &c->profile);
-    arena_destroy(&arena);
 }
+
+enum { PROFILE_BYTES_MAX = 4096 };
+
+static const struct message_field created_fields[] = {
+    F_BARE(struct created, jid),
+    F_BYTES(struct created, profile.given_name, PROFILE_BYTES_MAX),
+    F_BYTES(struct created, profile.surname, PROFILE_BYTES_MAX),
+    F_BYTES(struct created, profile.email, PROFILE_BYTES_MAX),
+    { 0 },
+};
+static const struct message_row created_message = {
+    .id = 22,
+    .scope = MESSAGE_CLUSTER,
+    .name = "account-created",
+    .size = sizeof(struct created),
+    .fields = created_fields,
+    .run = created_run,
+};
 
 void users_created(struct worker *w, slice bare, const struct user_profile *p)
 {
-    uint32_t node;
-    struct arena *arena = arena_create(0);
-    struct created *c = arena_new(arena, struct created, 1);
-    *c = (struct created){ .arena = arena, .jid = slice_dup(arena, bare) };
+    char text[JID_MAX]; /* it may be in what is forgotten */
+    struct created c = { .jid = { memcpy(text, bare.ptr, bare.len), bare.len } };
     if (p != NULL)
-        c->profile =
-            (struct user_profile){ slice_dup(arena, p->given_name), slice_dup(arena, p->surname),
-                                   slice_dup(arena, p->email) };
-    node_call(w->node, node_home(w->node, bare, &node), created_home, c);
+        c.profile = *p;
+    home_send(w, bare, &created_message, &c);
 }
 
 unsigned users_end_sessions(struct account *a, const struct session *keep, enum session_end why)
@@ -652,4 +665,5 @@ const struct feature users_feature = {
     .settings = (struct setting *const[]){ &admin_accounts, &users_idle_time, NULL },
     .commands = users_commands,
     .logs = users_logs,
+    .messages = (const struct message_row *const[]){ &created_message, NULL },
 };

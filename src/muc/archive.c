@@ -158,4 +158,5 @@ const struct feature room_archive_feature = {
     .start = start,
     .worker_start = worker_start,
     .worker_ended = worker_ended,
+    .messages = (const struct message_row *const[]){ &archive_doomed_message, NULL },
 };

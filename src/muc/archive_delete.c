@@ -1,5 +1,5 @@
 #include "muc/archive_delete.h"
-#include "home/node.h"
+#include "home/message.h"
 #include "home/worker.h"
 #include "im/archive.h"
 #include "im/archive_leave.h"
@@ -107,18 +107,32 @@ void room_archive_doom(struct store_batch *b, const struct room_archive *a)
     STORE_ADD(b, &doom, STORE_ANY_ROWS, SV_I(a->owner), SV_I(a->last_id > now ? a->last_id : now));
 }
 
-static void begin(struct worker *w, void *arg)
+static void archive_doomed_run(struct worker *w, void *message, const struct message_from *from)
 {
-    (void)arg;
+    (void)message, (void)from;
     look(recorder_of(w));
+}
+
+const struct message_row archive_doomed_message = {
+    .id = 84,
+    .scope = MESSAGE_PROCESS,
+    .name = "archive-doomed",
+    .size = sizeof(struct message_nothing),
+    .fields = message_no_fields,
+    .run = archive_doomed_run,
+};
+
+/* Worker 0 deletes for all. */
+static void doomed_tell(struct worker *w)
+{
+    home_send_to(w, 0, 0, &archive_doomed_message, &(struct message_nothing){ 0 });
 }
 
 static void noted(void *arg, enum store_result result, const struct store_batch *b)
 {
-    struct worker *w = arg;
     (void)result; /* the first note is there */
     (void)b;
-    node_call(w->node, 0, begin, NULL);
+    doomed_tell(arg);
 }
 
 void recorder_doom(struct recorder *r, int64_t owner)
@@ -145,5 +159,5 @@ void room_archive_begin(const struct room_archive *a)
 void room_archive_remove(struct worker *w, int64_t owner)
 {
     recorder_drop(recorder_of(w), owner);
-    node_call(w->node, 0, begin, NULL);
+    doomed_tell(w);
 }

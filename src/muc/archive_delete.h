@@ -5,10 +5,12 @@
 #pragma once
 #include <stdint.h>
 
+struct message_row;
 struct recorder;
 struct store_stmt;
 
 extern struct store_stmt *const room_delete_stmts[];
+extern const struct message_row archive_doomed_message; /* there is something to delete */
 /* Starts, or continues after a restart. */
 void doomed_start(struct recorder *r);
 /* Lists the archive of this owner with all messages that it has so far. */

@@ -4,6 +4,8 @@
 #include "base/mem.h"
 #include "base/metric.h"
 #include "codec/xml_elem.h"
+#include "home/jids.h"
+#include "home/question.h"
 #include "home/worker.h"
 #include "im/account.h"
 #include "im/fan.h"
@@ -312,15 +314,62 @@ struct asked {
     uint32_t count;
 };
 
-static void look(struct worker *w, void *arg)
+struct unread_asked {
+    slice bare, rooms; /* with their places in the list (home/jids.h) */
+};
+
+struct unread_told {
+    uint32_t place, unread;
+};
+static const struct message_field unread_told_fields[] = {
+    F_U32(struct unread_told, place, ROOMS_MAX - 1),
+    F_U32(struct unread_told, unread, UINT32_MAX),
+    { 0 },
+};
+static const struct message_row unread_told_message = {
+    .id = 81,
+    .scope = MESSAGE_CLUSTER,
+    .name = "unread-told",
+    .size = sizeof(struct unread_told),
+    .fields = unread_told_fields,
+};
+
+static void unread_asked_run(struct worker *w, void *message, const struct message_from *from)
 {
-    struct asked *q = arg;
-    for (uint32_t i = 0; i < q->count; i++) {
-        const struct room *r = room_find(w, q->room[i].jid);
+    struct unread_asked *q = message;
+    struct unread_told known;
+    slice jid;
+    while (jids_next(&q->rooms, &jid, &known.place)) {
+        const struct room *r = room_find(w, jid);
         const struct affiliate *a = r == NULL ? NULL : map_get(&r->followers, q->bare);
+        known.unread = a == NULL ? 0 : a->unread;
         if (r != NULL)
-            q->room[i].unread = a == NULL ? 0 : a->unread;
+            question_answer(w, from, &unread_told_message, &known);
     }
+}
+
+static const struct message_field unread_asked_fields[] = {
+    F_BARE(struct unread_asked, bare),
+    F_JIDS(struct unread_asked, rooms),
+    { 0 },
+};
+static const struct message_row unread_asked_message = {
+    .id = 80,
+    .scope = MESSAGE_CLUSTER,
+    .name = "unread-asked",
+    .size = sizeof(struct unread_asked),
+    .fields = unread_asked_fields,
+    .run = unread_asked_run,
+    .answer = &unread_told_message,
+};
+
+static void unread_heard(struct worker *w, void *arg, void *answer, const struct message_from *from)
+{
+    const struct unread_told *known = answer;
+    struct asked *q = arg;
+    (void)w, (void)from;
+    if (known->place < q->count)
+        q->room[known->place].unread = known->unread;
 }
 
 static void answer(struct worker *w, void *arg)
@@ -341,6 +390,19 @@ static void answer(struct worker *w, void *arg)
     iq_result_buf(q->iq, &out);
 }
 
+/* Rooms in memory know better than the rows. */
+static void ask_rooms(struct asked *q)
+{
+    struct buf rooms;
+    buf_init(&rooms, SIZE_MAX / 8);
+    for (uint32_t i = 0; i < q->count; i++)
+        jids_add(&rooms, q->room[i].jid, i);
+    each_home(q->iq->worker, &unread_asked_message,
+              &(struct unread_asked){ q->bare, buf_slice(&rooms) },
+              &(struct asker){ unread_heard, answer, q });
+    buf_fini(&rooms);
+}
+
 static void listed(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct asked *q = arg;
@@ -354,7 +416,7 @@ static void listed(void *arg, enum store_result result, const struct store_batch
     for (uint32_t i = 0; i < q->count; i++)
         q->room[i] = (struct room_count){ slice_dup(iq->tmp, store_text(b, 0, i, 0)),
                                           (uint32_t)store_int(b, 0, i, 1) };
-    node_tour(iq->worker, look, answer, q);
+    ask_rooms(q);
 }
 
 void room_unread_get(struct iq *iq)
@@ -372,4 +434,6 @@ const struct feature muc_follow_feature = {
     .metrics = (struct metric *const[]){ &told, NULL },
     .fan = arrived,
     .worker_stop = worker_stop,
+    .messages =
+        (const struct message_row *const[]){ &unread_asked_message, &unread_told_message, NULL },
 };

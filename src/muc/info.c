@@ -4,7 +4,7 @@
 #include "base/mem.h"
 #include "base/rand.h"
 #include "codec/xml_elem.h"
-#include "home/node.h"
+#include "home/question.h"
 #include "home/worker.h"
 #include "muc/affiliation.h"
 #include "muc/archive_rules.h"
@@ -58,15 +58,67 @@ static void row_add(struct listing *l, slice jid, slice name)
     l->row[l->count++] = (struct listed){ slice_dup(l->arena, jid), slice_dup(l->arena, name) };
 }
 
+struct rooms_asked {
+    slice domain;
+};
+
+struct room_listed {
+    slice jid, name;
+};
+static const struct message_field room_listed_fields[] = {
+    F_BARE(struct room_listed, jid),
+    F_BYTES(struct room_listed, name, ANSWER_BYTES_MAX),
+    { 0 },
+};
+static const struct message_row room_listed_message = {
+    .id = 83,
+    .scope = MESSAGE_CLUSTER,
+    .name = "room-listed",
+    .size = sizeof(struct room_listed),
+    .fields = room_listed_fields,
+};
+
+struct gathering {
+    struct worker *worker;
+    slice domain;
+    const struct message_from *from;
+};
+
 static void gather_room(struct room *r, void *arg)
 {
-    struct listing *l = arg;
+    const struct gathering *g = arg;
     if (r->config.listed && !r->stored && !r->locked &&
-        slice_eq(jid_split(r->jid).domain, l->domain))
-        row_add(l, r->jid, r->config.text[ROOM_NAME]);
+        slice_eq(jid_split(r->jid).domain, g->domain))
+        question_answer(g->worker, g->from, &room_listed_message,
+                        &(struct room_listed){ r->jid, r->config.text[ROOM_NAME] });
 }
 
-static void gather(struct worker *w, void *arg) { rooms_each(w, gather_room, arg); }
+static void rooms_asked_run(struct worker *w, void *message, const struct message_from *from)
+{
+    struct gathering g = { w, ((const struct rooms_asked *)message)->domain, from };
+    rooms_each(w, gather_room, &g);
+}
+
+static const struct message_field rooms_asked_fields[] = { F_BARE(struct rooms_asked, domain),
+                                                           { 0 } };
+static const struct message_row rooms_asked_message = {
+    .id = 82,
+    .scope = MESSAGE_CLUSTER,
+    .name = "rooms-asked",
+    .size = sizeof(struct rooms_asked),
+    .fields = rooms_asked_fields,
+    .run = rooms_asked_run,
+    .answer = &room_listed_message,
+};
+const struct message_row *const room_info_messages[] = { &rooms_asked_message, &room_listed_message,
+                                                         NULL };
+
+static void room_heard(struct worker *w, void *arg, void *answer, const struct message_from *from)
+{
+    const struct room_listed *room = answer;
+    (void)w, (void)from;
+    row_add(arg, room->jid, room->name);
+}
 
 static int compare(const void *a, const void *b)
 {
@@ -169,7 +221,8 @@ static void service_items(struct iq *iq)
     l->arena = arena_create(4096);
     l->domain = slice_dup(l->arena, stanza_to_bare(iq->st));
     l->iq = iq_hold(iq);
-    node_tour(iq->worker, gather, gathered, l);
+    each_home(iq->worker, &rooms_asked_message, &(struct rooms_asked){ l->domain },
+              &(struct asker){ room_heard, gathered, l });
 }
 
 /* §6.3: the service's items are its rooms; all else of it is answered in general. */

@@ -210,4 +210,5 @@ const struct feature muc_feature = {
     .worker_start = worker_start,
     .worker_ended = rooms_stop,
     .audience_back = back,
+    .messages = room_info_messages,
 };

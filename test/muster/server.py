@@ -20,6 +20,7 @@ from muster.client import TIMEOUT, Client
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 MUSTERD = pathlib.Path(os.environ.get("MUSTERD", ROOT / "build/release/musterd")).resolve()
 MUSTERCTL = pathlib.Path(os.environ.get("MUSTERCTL", MUSTERD.parent / "musterctl")).resolve()
+WORKERS = int(os.environ.get("MUSTER_TEST_WORKERS", "2"))  # of a server that does not say
 REPORTS = re.compile(r"AddressSanitizer|LeakSanitizer|ThreadSanitizer|runtime error:"
                      r"|ensure failed|Assertion")
 
@@ -73,7 +74,7 @@ class Server:
     command in front), limits (resource.RLIMIT_*: value), disk (a muster.slow_disk.SlowDisk). With
     MUSTER_DATABASE=postgresql it has a database of its own there, unless conf says where."""
 
-    def __init__(self, folder, settings=None, domains=("localhost",), workers=2, **options):
+    def __init__(self, folder, settings=None, domains=("localhost",), workers=WORKERS, **options):
         self.folder = pathlib.Path(folder)
         self.domains = list(domains)
         self.options = options
