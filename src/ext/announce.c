@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "base/setting.h"
 #include "ext/ext.h"
+#include "home/question.h"
 #include "home/worker.h"
 #include "im/account.h"
 #include "im/command_form.h"
@@ -328,14 +329,23 @@ static void run_announce(struct command_call *call)
         announce_online(t->worker, t->content, online_told, t);
 }
 
-static void offer_worker(struct worker *w, void *arg)
+static void offer_run(struct worker *w, void *message, const struct message_from *from)
 {
     struct account *a;
-    (void)arg;
+    (void)message, (void)from;
     for (uint32_t i = 0; (a = accounts_next(w, &i)) != NULL;)
         if (a->state == ACTOR_READY && account_available(a) > 0)
             offer_motd(a);
 }
+
+static const struct message_row offer_message = {
+    .id = 45,
+    .scope = MESSAGE_CLUSTER,
+    .name = "motd-offer",
+    .size = sizeof(struct message_nothing),
+    .fields = message_no_fields,
+    .run = offer_run,
+};
 
 static void motd_done(struct worker *w, void *arg)
 {
@@ -358,7 +368,8 @@ static void motd_written(void *arg, enum store_result result, const struct store
             command_done(t->call, "there was no message of the day");
     } else {
         motd_set(store_int(b, 0, 0, 0), t->text);
-        node_tour(t->worker, offer_worker, motd_done, t);
+        each_home(t->worker, &offer_message, &(struct message_nothing){ 0 },
+                  &(struct asker){ .done = motd_done, .arg = t });
     }
 }
 
@@ -490,4 +501,5 @@ const struct feature announce_feature = {
     .created = created,
     .remove = removing,
     .session_available = available,
+    .messages = (const struct message_row *const[]){ &offer_message, NULL },
 };

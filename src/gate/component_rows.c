@@ -5,7 +5,7 @@
 #include "base/rand.h"
 #include "gate/c2s.h"
 #include "gate/component.h"
-#include "home/node.h"
+#include "home/question.h"
 #include "im/account.h"
 #include "im/feature.h"
 #include "im/host.h"
@@ -103,13 +103,30 @@ struct deletion {
     slice domain;
 };
 
-static void end_on_worker(struct worker *w, void *arg)
+struct component_gone {
+    slice domain;
+};
+
+static void component_gone_run(struct worker *w, void *message, const struct message_from *from)
 {
-    const struct deletion *d = arg;
     struct component_gate *g = component_gate_of(w);
+    (void)from;
     if (g != NULL)
-        component_end(g, w, d->domain);
+        component_end(g, w, ((const struct component_gone *)message)->domain);
 }
+
+static const struct message_field component_gone_fields[] = {
+    F_BARE(struct component_gone, domain),
+    { 0 },
+};
+static const struct message_row component_gone_message = {
+    .id = 66,
+    .scope = MESSAGE_CLUSTER,
+    .name = "component-gone",
+    .size = sizeof(struct component_gone),
+    .fields = component_gone_fields,
+    .run = component_gone_run,
+};
 
 static void ended_everywhere(struct worker *w, void *arg)
 {
@@ -119,7 +136,7 @@ static void ended_everywhere(struct worker *w, void *arg)
                  SLICE_ARG(d->domain));
 }
 
-/* Whoever read the secret before is told by the tour. */
+/* Whoever read the secret before is told by the message. */
 static void deleted(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct deletion *d = arg;
@@ -129,7 +146,8 @@ static void deleted(void *arg, enum store_result result, const struct store_batc
     else if (store_changed(b, 0) == 0)
         command_fail(call, E_NOTFOUND, "there is no such component; `component list` shows all");
     else
-        node_tour(call->worker, end_on_worker, ended_everywhere, d);
+        each_home(call->worker, &component_gone_message, &(struct component_gone){ d->domain },
+                  &(struct asker){ .done = ended_everywhere, .arg = d });
 }
 
 /* The generated secret is shown once. */
@@ -280,4 +298,5 @@ const struct feature component_feature = {
     .metrics = (struct metric *const[]){ &component_streams, &component_stanzas_in,
                                          &component_stanzas_out, &component_refused, NULL },
     .logs = (struct log_area *const[]){ &log_component, NULL },
+    .messages = (const struct message_row *const[]){ &component_gone_message, NULL },
 };

@@ -167,6 +167,7 @@ void messages_deliver(struct frame *f, void *worker)
     struct worker *w = worker;
     const struct message_from from = { w->node->id, f->worker, f->num, f->flags };
     ensure(f->kind < MESSAGE_IDS && known[f->kind].row != NULL); /* of home_send_to() */
+    w->delivered++;
     run(w, &known[f->kind], f->bytes, &from);
     frame_free(&f);
 }
@@ -216,6 +217,22 @@ void home_send(struct worker *w, slice bare, const struct message_row *row, void
     uint32_t node;
     unsigned worker = node_home(w->node, bare, &node);
     home_send_to(w, node, worker, row, message);
+}
+
+static void post_run(struct worker *w, void *arg)
+{
+    const struct known *k = arg;
+    home_send_to(w, 0, w->index, k->row, &(struct message_nothing){ 0 });
+}
+
+void home_post(struct node *n, unsigned worker, const struct message_row *row)
+{
+    struct worker *w = worker_here();
+    ensure(row->fields == message_no_fields);
+    if (w != NULL)
+        home_send_to(w, 0, worker, row, &(struct message_nothing){ 0 });
+    else
+        node_call(n, worker, post_run, &known[row->id]);
 }
 
 /* From another node. */

@@ -21,6 +21,7 @@
 
 struct bus_from;
 struct frame;
+struct node;
 struct stanza;
 struct worker;
 
@@ -130,6 +131,8 @@ void home_send_as(struct worker *w, uint32_t node, unsigned worker, const struct
                   void *message, const struct message_from *as);
 /* To the home of a bare JID. */
 void home_send(struct worker *w, slice bare, const struct message_row *row, void *message);
+/* A message without fields, from any thread: a setting was changed, perhaps by main's. */
+void home_post(struct node *n, unsigned worker, const struct message_row *row);
 void message_release(const struct message_row *row, void *message); /* its references */
 void message_copy(const struct message_row *row, void *copy, const void *message); /* takes more */
 

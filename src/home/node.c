@@ -59,6 +59,8 @@ static void call_run(struct loop_post *p, struct loop *loop)
 void node_call(struct node *n, unsigned worker, tour_fn *fn, void *arg)
 {
     struct call *c = mem_new(struct call);
+    if (here != NULL)
+        atomic_fetch_add(&n->calls, 1);
     *c = (struct call){
         .post = { .fn = call_run }, .worker = &n->workers[worker], .fn = fn, .arg = arg
     };

@@ -52,6 +52,7 @@ struct node {
     _Atomic bool restarts;
     pthread_t threads[NODE_WORKERS_MAX];
     _Atomic int running;
+    _Atomic uint64_t calls; /* node_call() by a worker: past the FIFO of messages */
 };
 
 bool node_serves(const struct node *n, slice domain); /* one of our domains */

@@ -35,6 +35,7 @@ struct worker {
     struct map joins;     /* of im/ticket_join.c: by id */
     struct map questions; /* of home/question.c: by id (4 bytes) */
     uint32_t question;    /* the last id */
+    uint64_t delivered;   /* messages of other workers of this process */
     struct map remotes;   /* of im/remote.c: domains of components */
     struct map streams;   /* of the gate: by stream id; for streams whose session lives elsewhere */
     uint64_t next_id;     /* ids of sessions and streams: counter << 16 | index */

@@ -665,5 +665,5 @@ const struct feature users_feature = {
     .settings = (struct setting *const[]){ &admin_accounts, &users_idle_time, NULL },
     .commands = users_commands,
     .logs = users_logs,
-    .messages = (const struct message_row *const[]){ &created_message, NULL },
+    .messages = (const struct message_row *const[]){ &created_message, &enabled_message, NULL },
 };

@@ -50,3 +50,4 @@ extern struct store_stmt users_admit, users_counts, users_stored, users_stored_b
 extern struct store_stmt *const users_stmts[];
 extern struct command user_disable, user_enable, user_count, user_online, user_stats;
 extern struct setting users_idle_time;
+extern const struct message_row enabled_message; /* feature.account_enabled, on each worker */

@@ -2,6 +2,7 @@
 #include "auth/credentials.h"
 #include "base/arena.h"
 #include "base/command.h"
+#include "home/question.h"
 #include "home/worker.h"
 #include "im/account.h"
 #include "im/feature.h"
@@ -108,11 +109,20 @@ static void told_again(struct worker *w, void *arg)
     command_done(t->call, "account %.*s enabled", SLICE_ARG(t->jid));
 }
 
-static void tell_again(struct worker *w, void *arg)
+static void enabled_run(struct worker *w, void *message, const struct message_from *from)
 {
-    (void)arg;
+    (void)message, (void)from;
     EMIT(account_enabled, w);
 }
+
+const struct message_row enabled_message = {
+    .id = 24,
+    .scope = MESSAGE_CLUSTER,
+    .name = "account-enabled",
+    .size = sizeof(struct message_nothing),
+    .fields = message_no_fields,
+    .run = enabled_run,
+};
 
 static void enabled(void *arg, enum store_result result, const struct store_batch *b)
 {
@@ -125,7 +135,8 @@ static void enabled(void *arg, enum store_result result, const struct store_batc
         return;
     }
     account_forget(t->home, t->jid);
-    node_tour(t->home, tell_again, told_again, t);
+    each_home(t->home, &enabled_message, &(struct message_nothing){ 0 },
+              &(struct asker){ .done = told_again, .arg = t });
 }
 
 static void enable_home(struct worker *w, void *arg)

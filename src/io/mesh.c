@@ -306,3 +306,9 @@ void mesh_send(struct mesh_port *from, unsigned to, struct frame *f)
 }
 
 uint64_t mesh_queued(const struct mesh_port *p) { return p->queued; }
+
+struct mesh_count mesh_count(const struct mesh_port *p, unsigned peer)
+{
+    ensure(peer < p->mesh->workers);
+    return (struct mesh_count){ p->peers[peer].sent, p->peers[peer].received };
+}

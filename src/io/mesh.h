@@ -41,3 +41,8 @@ struct mesh_port *mesh_attach(struct mesh *m, unsigned i, struct loop *loop,
                               void *worker);
 void mesh_send(struct mesh_port *from, unsigned to, struct frame *f);
 uint64_t mesh_queued(const struct mesh_port *p); /* frames in own outboxes */
+/* The frames to and from a peer so far. On the port's thread. */
+struct mesh_count {
+    uint64_t sent, received;
+};
+struct mesh_count mesh_count(const struct mesh_port *p, unsigned peer);

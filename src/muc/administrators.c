@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "base/utf8.h"
 #include "home/node.h"
+#include "home/question.h"
 #include "home/worker.h"
 #include "im/account.h"
 #include "im/feature.h"
@@ -161,7 +162,26 @@ static void tell_room(struct room *r, void *arg)
     room_unpin(r);
 }
 
-static void tell_worker(struct worker *w, void *arg) { rooms_each(w, tell_room, arg); }
+/* The news stay where they are until all workers have heard of them. */
+struct news_sent {
+    void *news;
+};
+
+static void news_run(struct worker *w, void *message, const struct message_from *from)
+{
+    (void)from;
+    rooms_each(w, tell_room, ((const struct news_sent *)message)->news);
+}
+
+static const struct message_field news_fields[] = { F_LOCAL(struct news_sent, news), { 0 } };
+static const struct message_row news_message = {
+    .id = 86,
+    .scope = MESSAGE_PROCESS,
+    .name = "administrators",
+    .size = sizeof(struct news_sent),
+    .fields = news_fields,
+    .run = news_run,
+};
 
 static void told(struct worker *w, void *arg)
 {
@@ -179,7 +199,8 @@ static void tell(struct worker *w, const struct news *what)
 {
     struct news *n = mem_alloc(sizeof *n);
     *n = *what;
-    node_tour(w, tell_worker, told, n);
+    each_home(w, &news_message, &(struct news_sent){ n },
+              &(struct asker){ .done = told, .arg = n });
 }
 
 static void switched(struct worker *w, void *arg)
@@ -423,4 +444,5 @@ const struct feature muc_administrators_feature = {
     .worker_ended = worker_ended,
     .remove = removing,
     .account_deleted = account_deleted,
+    .messages = (const struct message_row *const[]){ &news_message, NULL },
 };

@@ -1,5 +1,6 @@
 #include "muc/service.h"
 #include "base/log.h"
+#include "home/message.h"
 #include "home/node.h"
 #include "home/worker.h"
 #include "im/feature.h"
@@ -33,21 +34,26 @@ static void put_out(struct room *r, void *arg)
     room_leave_all(r, &gone);
 }
 
-static void put_all_out(struct worker *w, void *arg) { rooms_each(w, put_out, arg); }
-
-static void all_are_out(struct worker *w, void *arg)
+static void put_out_run(struct worker *w, void *message, const struct message_from *from)
 {
-    (void)w;
-    (void)arg;
+    (void)message, (void)from;
+    rooms_each(w, put_out, NULL);
 }
 
-static void turned_off(struct worker *w, void *arg) { node_tour(w, put_all_out, all_are_out, arg); }
+static const struct message_row put_out_message = {
+    .id = 85,
+    .scope = MESSAGE_CLUSTER,
+    .name = "rooms-off",
+    .size = sizeof(struct message_nothing),
+    .fields = message_no_fields,
+    .run = put_out_run,
+};
 
 static void switched(const struct setting *s)
 {
     struct node *n = atomic_load(&node);
-    if (n != NULL && !setting_bool(s))
-        node_call(n, 0, turned_off, NULL);
+    for (unsigned i = 0; n != NULL && !setting_bool(s) && i < n->worker_count; i++)
+        home_post(n, i, &put_out_message);
 }
 
 static struct setting enabled = {
@@ -185,6 +191,7 @@ const struct feature muc_service_feature = {
     .hosts = muc_hosts,
     .settings = (struct setting *const[]){ &enabled, NULL },
     .disco_get = room_disco_get,
+    .messages = (const struct message_row *const[]){ &put_out_message, NULL },
 };
 
 const struct feature muc_feature = {
