@@ -13,6 +13,17 @@ def chat(to, body, more="", kind="chat", ident=None):
     return f"<message to='{to}' type='{kind}'{ident}><body>{body}</body>{more}</message>"
 
 
+def test_what_one_client_may_have_under_way_fits_an_inbox(server):
+    """Sent at once to an account that has to be read first."""
+    server.add_user("dave")
+    server.restart()
+    alice = server.login("alice", "a")
+    alice.enable_sm()
+    alice.raw("".join(chat("dave@localhost", i) for i in range(1500)))
+    alice.wait_acked(1500)
+    alice.expect_nothing("<message type='error'/>")
+
+
 # --- to a bare JID (§8.5.2) ---
 
 

@@ -25,7 +25,8 @@ struct store_batch;
 struct worker;
 
 enum actor_state { ACTOR_LOADING, ACTOR_READY, ACTOR_ABSENT };
-enum { ACTOR_INBOX_MAX = 1000, ACTOR_INBOX_BYTES = 4 << 20 };
+/* More than one client may have under way (im/session_input.c): alone it fills no inbox. */
+enum { ACTOR_INBOX_MAX = 2048, ACTOR_INBOX_BYTES = 4 << 20 };
 
 #define ACTOR_HEAD                                                                                 \
     struct worker *worker;                                                                         \

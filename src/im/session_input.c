@@ -1,6 +1,7 @@
 #include "im/session_input.h"
 #include "base/ensure.h"
 #include "base/mem.h"
+#include "home/actor.h"
 #include "home/message.h"
 #include "home/node.h"
 #include "home/worker.h"
@@ -16,11 +17,13 @@
 #include "im/stage.h"
 #include "im/ticket_join.h"
 #include "xmpp/addresses.h"
+#include <assert.h>
 
 enum {
     UNFINISHED_MAX = 1024,
     UNFINISHED_LOW = 512
 }; /* stanzas; above, its connection is not read */
+static_assert((int)UNFINISHED_MAX < (int)ACTOR_INBOX_MAX, "one client fills no inbox");
 
 static void send_acks(struct loop_defer *d)
 {
