@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from muster import muc, xml
+from muster import muc, sasl, xml
 from muster.client import until
 from muster.muc import Room
 
@@ -58,6 +58,28 @@ def test_presence(alice, kind):
 def test_requests_to_a_resource_that_is_not_there(alice, to):
     assert alice.error("get", "<query xmlns='jabber:iq:version'/>", to=to) == (
         "service-unavailable", "cancel")
+
+
+def scram_count(server, name):
+    client = server.connect(name)
+    client.sasl_start("SCRAM-SHA-256", sasl.Scram("SCRAM-SHA-256", name, "x").first())
+    kind, said = client.sasl_answer()
+    assert kind == "challenge"
+    client.cut()
+    return re.search(rb"i=(\d+)", said)[1]
+
+
+def test_iteration_counts_after_the_setting_changed(make_server):
+    """Unknown names say the new count about as often as accounts do."""
+    server = make_server(*(f"old{n}" for n in range(4)))
+    server.ctl("set", "auth.scram-iterations", "5000")
+    for n in range(5):
+        server.add_user(f"new{n}")
+    assert scram_count(server, "old1") == b"10000"
+    assert scram_count(server, "new1") == b"5000"
+    counts = [scram_count(server, f"nobody{n}") for n in range(60)]
+    assert 10 < counts.count(b"5000") < 50 and set(counts) == {b"5000", b"10000"}
+    assert counts[:20] == [scram_count(server, f"nobody{n}") for n in range(20)]
 
 
 def told_by(server, sender):

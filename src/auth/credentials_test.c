@@ -195,15 +195,50 @@ static void set_factors(const char *text)
 {
     char line[256];
     sqlite3 *db = NULL;
-    snprintf(line, sizeof line, "UPDATE auth_secret SET factors='%s'", text);
+    snprintf(line, sizeof line, "UPDATE auth_secret SET factor=4096, factors='%s'", text);
     assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
     sqlite3_busy_timeout(db, 5000);
     assert_int_equal(sqlite3_exec(db, line, NULL, NULL, NULL), SQLITE_OK);
     sqlite3_close(db);
 }
 
-/* Neither the change of the setting nor new accounts with it move any name; they move one by one in
- * the year after, with their salts, as those of users who change their password. */
+/* After a change of the setting unknown names have the new count as often as accounts do, and no
+ * name goes back, whatever comes and goes. */
+static void unknown_names_have_the_counts_of_accounts(void **state)
+{
+    (void)state;
+    static struct seen before[NAMES], then[NAMES];
+    struct why why;
+    unsigned last = 0;
+    set_factors(" 1:4096");
+    assert_int_equal(create("counted@a.b", "x"), OK);
+    assert_int_equal(get("counted@a.b", SCRAM_SHA_256), OK);
+    int64_t old = answer.found.account; /* its id: so many are there, or were */
+    assert_int_equal(setting_set(&auth_scram_iterations, SLICE("5000"), &why), OK);
+    look_at_all(before);
+    for (unsigned step = 1; step <= 4; step++) {
+        for (int i = 0; i < 10; i++) {
+            char name[32];
+            snprintf(name, sizeof name, "counted%u-%d@a.b", step, i);
+            assert_int_equal(create(name, "x"), OK);
+        }
+        unsigned newer = look_at_all(then);
+        unsigned expected = NAMES * 10 * step / ((unsigned)old + 10 * step);
+        assert_in_range(newer, expected > 45 ? expected - 45 : 0, expected + 45); /* 4 sigma */
+        assert_true(newer >= last);
+        for (int n = 0; n < NAMES; n++) {
+            assert_true(before[n].iterations != 5000 || then[n].iterations == 5000);
+            assert_int_equal(memcmp(before[n].salt, then[n].salt, SCRAM_SALT_LEN) == 0,
+                             before[n].iterations == then[n].iterations);
+        }
+        memcpy(before, then, sizeof then);
+        last = newer;
+    }
+    assert_int_equal(setting_set(&auth_scram_iterations, SLICE("4096"), &why), OK);
+    set_factors(" 1:4096");
+}
+
+/* Users who change their password: names move one by one in the year after, with their salts. */
 static void unknown_names_follow_the_factor_slowly(void **state)
 {
     (void)state;
@@ -212,12 +247,8 @@ static void unknown_names_follow_the_factor_slowly(void **state)
     assert_int_equal(create("before@a.b", "x"), OK);
     assert_int_equal(look_at_all(first), 0);
     assert_int_equal(setting_set(&auth_scram_iterations, SLICE("5000"), &why), OK);
-    for (int i = 0; i < 5; i++) {
-        char name[32];
-        snprintf(name, sizeof name, "after%d@a.b", i);
-        assert_int_equal(create(name, "x"), OK);
-    }
-    assert_int_equal(get("after0@a.b", SCRAM_SHA_256), OK);
+    assert_int_equal(set("before@a.b", "y"), OK);
+    assert_int_equal(get("before@a.b", SCRAM_SHA_256), OK);
     assert_int_equal(answer.found.keys.iterations, 5000);
     assert_in_range(look_at_all(then), 0, 3); /* 0.07 % of 400 are due */
     uint64_t now = loop_wall_us(auth.loop);
@@ -401,6 +432,7 @@ int main(void)
         cmocka_unit_test(counts_wrong_passwords),
         cmocka_unit_test(changes_passwords),
         cmocka_unit_test(fakes_keys_of_unknown_users),
+        cmocka_unit_test(unknown_names_have_the_counts_of_accounts),
         cmocka_unit_test(unknown_names_follow_the_factor_slowly),
         cmocka_unit_test(never_uses_an_id_again),
         cmocka_unit_test(lists_accounts_by_domain),
