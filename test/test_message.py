@@ -127,6 +127,25 @@ def test_malformed_address(alice, to):
     alice.expect_error("jid-malformed", "modify", "<message type='error' id='m'/>")
 
 
+# resources that are none: a line separator, a private character, a mark of direction, none, long
+NO_RESOURCES = {"line": "\u2028", "private": "\ue000", "direction": "\u202e", "empty": "",
+                "long": "x" * 1100}
+
+
+@pytest.mark.parametrize("resource", NO_RESOURCES.values(), ids=NO_RESOURCES)
+@pytest.mark.parametrize("bare", ["cave@conference.localhost", "bob@localhost", "localhost",
+                                  "x@elsewhere.example"])
+def test_a_malformed_resource(alice, bare, resource):
+    """RFC 6120 §8.3.3.8: the answer comes from where it was to go, without the resource."""
+    for stanza in ("<message to='{}' type='chat' id='m'><body>hi</body></message>",
+                   "<presence to='{}' id='p'/>",
+                   "<iq to='{}' type='get' id='i'><ping xmlns='urn:xmpp:ping'/></iq>"):
+        alice.send(stanza.format(f"{bare}/{resource}"))
+        name = stanza[1:stanza.index(" ")]
+        error = alice.expect_error("jid-malformed", "modify", f"<{name} type='error'/>")
+        assert error.get("from") == bare and error.get("id") == name[0]
+
+
 def test_an_error_carries_no_foreign_address(server, alice):
     alice.send(chat("nobody@localhost", "hi", ident="u"))
     error = alice.expect("<message type='error'/>")

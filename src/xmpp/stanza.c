@@ -190,6 +190,15 @@ static enum err read_address(slice raw, struct arena *tmp, slice *out)
     return e;
 }
 
+/* Of an address that is not a JID, what stands before the resource, where that is one: the answer
+ * comes from there (XEP-0045 §7.2.1 of a room). */
+static slice bare_address(slice raw, struct arena *tmp)
+{
+    slice bare;
+    enum err e = read_address((slice){ raw.ptr, bare_len(raw) }, tmp, &bare);
+    return e == OK ? bare : (slice){ 0 };
+}
+
 static enum err read_attrs(struct parts *p, const struct stanza_source *src, struct arena *tmp)
 {
     const struct xml_work *w = src->work;
@@ -208,7 +217,7 @@ static enum err read_attrs(struct parts *p, const struct stanza_source *src, str
         case ATTR_TO:
             p->bad_to = read_address(value, tmp, &p->to) != OK;
             if (p->bad_to)
-                p->to = (slice){ 0 };
+                p->to = bare_address(value, tmp);
             break;
         case ATTR_FROM:
             if (src->from.ptr == NULL)

@@ -68,9 +68,10 @@ struct stanza {
     uint8_t kind, type;  /* enum stanza_kind, enum stanza_type */
     uint8_t escape;      /* bit 0: to, 1: from, 2: id need XML escaping on output */
     uint8_t child_count; /* at most XML_CHILDREN_MAX */
-    bool bad_to;         /* `to` was not a JID and is left out: to be answered with jid-malformed */
-    uint32_t bytes;      /* of this block */
-    uint64_t known;      /* set of KNOWN bits of the children */
+    bool bad_to;    /* `to` was not a JID, and is what was before its resource, or left out: to be
+                     * answered with jid-malformed */
+    uint32_t bytes; /* of this block */
+    uint64_t known; /* set of KNOWN bits of the children */
     uint32_t id_len, lang_len, other_len, content_len;
     uint16_t to_len, to_bare_len, from_len, from_bare_len; /* bare_len: up to the '/' */
     const char *to, *from, *id, *lang, *other, *content;   /* in this block */
@@ -125,8 +126,9 @@ struct stanza_source {
     slice lang;       /* of the stream, stamped where xml:lang is absent (RFC 6120 §8.1.5) */
     const struct xml_reader *reader; /* of the stream, for its prefixes; NULL: none */
 };
-/* A `to` that is not a JID sets bad_to. E_SYNTAX: `from` is not a JID. E_UNSUPPORTED: the root is
- * not message, presence or iq of the content namespace, or makes another one the default. */
+/* A `to` that is not a JID sets bad_to (see there). E_SYNTAX: `from` is not a JID. E_UNSUPPORTED:
+ * the root is not message, presence or iq of the content namespace, or makes another one the
+ * default. */
 NODISCARD enum err stanza_read(struct stanza **out, const struct stanza_source *src,
                                struct arena *tmp);
 /* From text as written by stanza_store(). E_CORRUPT: damaged. */

@@ -419,6 +419,10 @@ static void test_bad_addresses(void **state)
     assert_true(s->bad_to);
     assert_int_equal(s->to_len, 0);
     stanza_unref(&s);
+    s = read_one("<message to='A@b/' from='c@d'><body/></message>");
+    assert_true(s->bad_to);
+    assert_true(slice_is(stanza_to(s), "a@b"));
+    stanza_unref(&s);
     assert_int_equal(
         read_in(&s, HEADER ">", "<message from='@' to='a@b'/>", (struct stanza_source){ 0 }),
         E_SYNTAX);
