@@ -273,11 +273,14 @@ def test_inline_stream_management_without_resumption(server):
     client.wait_acked(1)
 
 
-def test_inline_resumption(server, bob):
+@pytest.mark.parametrize("offered", ["on", "off"])
+def test_inline_resumption(server, bob, offered):
+    """With sm.enabled off as well: who has it keeps it."""
     client = server.connect("alice")
     enable = f"<enable xmlns='{xml.SM}' resume='true'/>"
     succeeded(client.sasl2(inner=bind2(enable)))
     client.available()
+    server.ctl("set", "sm.enabled", offered)
     client.cut()
     bob.send(f"<message to='{client.jid}' type='chat'><body>while away</body></message>")
     again = server.connect("alice")

@@ -112,6 +112,26 @@ def test_off(server):
     client.enable_sm()
 
 
+def test_off_and_a_lost_session(server, bob):
+    """Who has it keeps it: the session is resumed, and what waited for it comes."""
+    old = server.client("alice", "old")
+    old.enable_sm()
+    server.ctl("set", "sm.enabled", "off")
+    old.cut()
+    bob.send(chat(old, "while away"))
+    for said in ("while away", "and since"):
+        old = resume(server, old)
+        receive(old, [said])
+        old.cut()
+        bob.send(chat(old, "and since"))
+    assert refuse_enable(server.client("alice", "new")) == "service-unavailable"
+
+
+def refuse_enable(client):
+    client.raw(f"<enable xmlns='{xml.SM}' resume='true'/>")
+    return xml.condition(client.expect(f"<failed xmlns='{xml.SM}'/>"))
+
+
 @pytest.mark.parametrize("asked, given", [("5", "5"), ("60", "60"), ("600", "60"), ("x", "60"),
                                           ("0", None)])
 def test_no_longer_than_the_client_wants(server, asked, given):

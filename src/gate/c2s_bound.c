@@ -100,11 +100,9 @@ static void resume(struct stream *s, const struct elem *e)
 
 void bound_sm_early(struct stream *s, const struct elem *e)
 {
-    if (s->x.state == STREAM_AUTHED && !setting_bool(&sm_enabled))
-        stream_sm_failed(s, SE_SERVICE_UNAVAILABLE);
-    else if (s->x.state == STREAM_AUTHED && slice_is(e->name, "resume"))
-        resume(s, e);
-    else /* XEP-0198 §3: only after binding */
+    if (s->x.state == STREAM_AUTHED && slice_is(e->name, "resume"))
+        resume(s, e); /* also with sm.enabled off: an old session stays */
+    else              /* XEP-0198 §3: only after binding */
         stream_sm_failed(s, SE_UNEXPECTED_REQUEST);
 }
 

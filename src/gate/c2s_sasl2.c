@@ -460,8 +460,8 @@ static void ask_resume(struct stream *s)
     struct bind_request ask = { .resource = r->previd, .h = r->h, .resume = true };
     if (!r->resume)
         ask_bind(s);
-    else if (r->resume_bad || !setting_bool(&sm_enabled))
-        not_resumed(s, r->resume_bad ? SE_BAD_REQUEST : SE_SERVICE_UNAVAILABLE);
+    else if (r->resume_bad)
+        not_resumed(s, SE_BAD_REQUEST);
     else
         bound_ask(s, &ask);
 }

@@ -57,8 +57,8 @@ struct setting sm_enabled = {
     .def = 1,
     .doc =
         "Offers stream management (XEP-0198): clients acknowledge what they get and resume a lost "
-        "session. Off: it is refused to new sessions, and those that have it keep it. Turn it off "
-        "only to find the cause of a problem with clients.",
+        "session. Off: it is not offered, and no session can enable it; those that have it keep it "
+        "and can be resumed. Turn it off only to find the cause of a problem with clients.",
 };
 static struct setting sm_hibernate_time = {
     .name = "sm.hibernate-time",
