@@ -295,8 +295,7 @@ struct run {
     const slice *each; /* values of the argument at `each_at`, one a call */
     unsigned each_count, each_next, failed;
     size_t each_at;
-    bool denied; /* one of them: nobody may do it at all */
-    slice why;   /* of those that failed */
+    slice why; /* of those that failed */
     char actor[JID_MAX + 8];
 };
 
@@ -399,8 +398,7 @@ static void run_free(struct run *run)
 }
 
 /* A command that ran is completed, with a note of type "error" if it failed (§4.3). A command that
- * was not run gets a stanza error. It is not-allowed if nobody can do it by a form of XEP-0133,
- * such as changing a setting in the node file (XEP-0133 §5). */
+ * was not run gets a stanza error. */
 static void run_answer(struct run *run)
 {
     const struct command_call *call = &run->call;
@@ -420,12 +418,7 @@ static void run_answer(struct run *run)
     if (any && (rows ? !add_table(&out, call) : !add_results(&out, run)))
         add_note(&out, "warn", SLICE("There are more lines than a stanza can hold."));
     buf_lit(&out, "</command>");
-    if (!rows && !any && run->denied) {
-        iq_error(iq, SE_NOT_ALLOWED, run->why);
-        buf_fini(&out);
-    } else {
-        iq_result_buf(iq, &out);
-    }
+    iq_result_buf(iq, &out);
     run_free(run);
 }
 
@@ -437,7 +430,6 @@ static void call_ended(struct loop_defer *d)
     const struct command_call *call = &run->call;
     command_audit(call, &log_adhoc);
     if (call->err != OK) {
-        run->denied = run->denied || call->err == E_DENIED;
         slice sep = run->failed++ > 0 ? SLICE("; ") : SLICE("");
         if (run->why.len < TEXT_BYTES_MAX)
             run->why = slice_of(arena_printf(call->arena, "%.*s%.*s%.*s", SLICE_ARG(run->why),

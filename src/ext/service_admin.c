@@ -88,18 +88,30 @@ static slice field_of(const struct command_row *r, const char *key)
     return (slice){ 0 };
 }
 
-/* The rosters as clients get them (§4.8), with the addresses whose they are. */
+static bool is_next_owner(const struct command_row *r, slice *owner)
+{
+    slice jid = field_of(r, "owner");
+    bool next = !slice_eq(*owner, jid);
+    *owner = jid;
+    return next;
+}
+
+/* The addresses whose they are, and their rosters as clients get them (§4.8), in the same order. */
 static void write_rosters(struct buf *out, const struct command_call *call)
 {
     slice owner = { 0 };
+    form_put_open(out, "accountjids", FORM_JID_MULTI);
+    for (const struct command_row *r = call->rows; r != NULL; r = r->next)
+        if (is_next_owner(r, &owner))
+            form_value(out, owner);
+    form_field_close(out);
+    owner = (slice){ 0 };
     for (const struct command_row *r = call->rows; r != NULL; r = r->next) {
-        slice jid = field_of(r, "owner");
-        if (!slice_eq(owner, jid)) {
-            if (owner.len > 0)
+        bool first = owner.len == 0;
+        if (is_next_owner(r, &owner)) {
+            if (!first)
                 buf_lit(out, "</query>");
-            form_put(out, "accountjids", jid);
             buf_lit(out, "<query xmlns='" NS_ROSTER "'>");
-            owner = jid;
         }
         buf_add(out, field_of(r, "item"));
     }

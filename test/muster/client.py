@@ -374,9 +374,11 @@ class Client:
         address = f" to='{to}'" if to else ""
         more = "".join(f" {k}='{v}'" for k, v in attributes.items())
         self.send(f"<iq type='{kind}' id='{ident}'{address}{more}>{inner}</iq>")
-        return self.wait(f"answer to {inner}", lambda: self._take(
+        answer = self.wait(f"answer to {inner}", lambda: self._take(
             lambda e: e.tag == f"{{{xml.CLIENT}}}iq" and e.get("id") == ident
             and e.get("type") in ("result", "error")))
+        check_forms(answer)
+        return answer
 
     def result(self, kind, inner, to=None, **attributes):
         """The same, but the answer must be a result. Returns its first child, or None."""
@@ -443,6 +445,17 @@ class Client:
         if answer.tag.endswith("resumed"):
             self.jid, self.bare, self.sm_id = old.jid, old.bare, old.sm_id
         return answer
+
+
+def check_forms(answer):
+    """XEP-0004 §3.2: a name is of one field, and several values need a type that has several."""
+    for form in answer.iter("{jabber:x:data}x"):
+        fields = form.findall("{jabber:x:data}field")
+        names = [f.get("var") for f in fields if f.get("var") is not None]
+        assert len(names) == len(set(names)), xml.canonical(form)
+        for field in fields:
+            several = len(field.findall("{jabber:x:data}value")) > 1
+            assert not several or (field.get("type") or "").endswith("-multi"), xml.canonical(field)
 
 
 def bodies(elements):
