@@ -225,6 +225,32 @@ def test_logging_is_archiving(alice):
         assert now["muc#roomconfig_enablelogging"] == now["muc#roomconfig_enablearchiving"] == value
 
 
+def archives(room, client):
+    """{field: (value, description)} of what the form says of archives."""
+    fields = {f.get("var").rpartition("_")[2]: f
+              for f in room.owner(client, "get", "").iter(f"{{{muc.DATA}}}field")}
+    return {name: (fields[name].findtext(f"{{{muc.DATA}}}value"),
+                   fields[name].findtext(f"{{{muc.DATA}}}desc"))
+            for name in ("enablearchiving", "enablelogging", "archivejoins")}
+
+
+def test_the_form_says_that_a_temporary_room_archives_nothing(server, alice):
+    """And what it will do once it is persistent; a client that returns the form changes nothing."""
+    server.ctl("set", "muc.archive-joins", "on")
+    cave = Room("cave").create(alice, "owner")
+    idle = "Nothing is archived now: the room is not persistent."
+    assert not show(server, cave.jid)["recorded"]
+    assert set(archives(cave, alice).values()) == {("1", idle)}
+    cave.configure(alice, persistentroom=True)
+    assert show(server, cave.jid)["recorded"]
+    assert set(archives(cave, alice).values()) == {("1", None)}
+    server.ctl("set", "muc.archive", "off")
+    idle = "No message is archived now: this server archives no room."
+    assert not show(server, cave.jid)["recorded"]
+    assert archives(cave, alice) == {
+        "enablearchiving": ("1", idle), "enablelogging": ("1", idle), "archivejoins": ("1", None)}
+
+
 def test_the_first_configuration_tells_who_sees_addresses(make_server):
     server = make_server("alice", settings={"muc.new-anonymous": True,
                                             **muc.owners("anonymous")})

@@ -191,10 +191,10 @@ def test_operators_read_who_came_and_went(make_server, tmp_path):
     def joins(*args):
         return server.ctl("room", "joins", cave.jid, *args)
 
-    until("both are recorded", lambda: len(joins()["rows"]) >= 2)
+    until("all is recorded", lambda: len(joins()["rows"]) >= 3)
     rows = joins()["rows"]
     assert [(r["event"], r["nick"], r["jid"]) for r in rows] == [
-        ("enter", "second", bob.jid), ("leave", "second", bob.jid)]
+        ("enter", "first", alice.jid), ("enter", "second", bob.jid), ("leave", "second", bob.jid)]
     assert rows[0]["time"] > "2020"
     first = joins("--limit", "1")
     assert len(first["rows"]) == 1 and "go on with --after" in first["text"]
@@ -203,11 +203,39 @@ def test_operators_read_who_came_and_went(make_server, tmp_path):
     path = tmp_path / "cave.jsonl"
     server.ctl("room", "export", cave.jid, path)
     stanzas = [json.loads(line).get("stanza", "") for line in path.read_text().splitlines()]
-    assert [s[:9] for s in stanzas if s] == ["<presence", "<message ", "<presence"]
+    assert [s[:9] for s in stanzas if s] == ["<presence", "<presence", "<message ", "<presence"]
     server.ctl("room", "destroy", cave.jid)
     server.ctl("room", "import", path)
     until("it is imported", lambda: joins()["rows"] == rows)
     assert Page(alice, cave).bodies == ["hail"]
+
+
+@pytest.mark.parametrize("how", ["at first", "persistent later", "recorded later", "by operator"])
+def test_the_record_of_who_came_begins_with_who_is_there(server, alice, bob, how):
+    """Nobody leaves who has not entered; who was there when recording began entered then."""
+    if how != "recorded later":
+        server.ctl("set", "muc.archive-joins", "on")
+    else:
+        server.ctl("set", "muc.owner-archive", "on")
+    cave = Room("cave").create(alice, "first", persistentroom=how in ("at first", "recorded later"))
+    cave.enter(bob, "second")
+    if how == "persistent later":
+        cave.configure(alice, persistentroom=True)
+    elif how == "recorded later":
+        config = muc.submit(muc.CONFIG, {"muster#roomconfig_archivejoins": True})
+        alice.result("set", f"<query xmlns='{muc.OWNER}'>{config}</query>", to=cave.jid)
+    elif how == "by operator":
+        server.ctl("room", "set", cave.jid, "persistentroom", "on")
+    cave.configure(alice, roomname="again")  # nothing begins that was begun
+    for client, nick in ((bob, "second"), (alice, "first")):
+        cave.leave(client, nick)
+
+    def joins():
+        return [(r["event"], r["nick"]) for r in server.rows("room", "joins", cave.jid)]
+
+    until("all is recorded", lambda: len(joins()) >= 4)
+    assert joins() == [("enter", "first"), ("enter", "second"), ("leave", "second"),
+                       ("leave", "first")]
 
 
 def test_the_report_names_members_and_all_owners(server, alice):

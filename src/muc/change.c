@@ -15,6 +15,7 @@
 #include "muc/makers.h"
 #include "muc/metrics.h"
 #include "muc/occupant.h"
+#include "muc/record.h"
 #include "muc/room.h"
 #include "muc/rooms.h"
 #include "muc/settings.h"
@@ -237,7 +238,7 @@ static void apply_config(struct room_change *c)
 {
     struct room *r = room_of(c->base.actor);
     struct room_config was = r->config;
-    bool was_stored = r->stored;
+    bool was_stored = r->stored, recorded = room_records_presence(r);
 
     r->config = *c->delta.config;
     mem_free(&c->delta.config);
@@ -252,6 +253,8 @@ static void apply_config(struct room_change *c)
         room_archive_begin(&r->archive);
         room_store_beside(r);
     }
+    if (!recorded && room_records_presence(r))
+        room_record_presence_of_all(r);
     announce(r, diff);
     room_config_applied(r, diff);
     room_config_fini(&was);

@@ -150,7 +150,7 @@ static const struct field fields[] = {
     COUNT(history_max, K_COUNT, FORM_TEXT_SINGLE, "muc#maxhistoryfetch", &muc_history_max,
           &muc_owner_history, "Number of messages that users can request at once"),
     BOOL(archive, "muc#roomconfig_enablearchiving", &muc_owner_archive, DIFF_ARCHIVE,
-         "Messages are archived"),
+         "Messages are archived while the room is persistent"),
     /* the name of the standard (§15.5.3) for what clients know as archiving: not stored twice */
     { .kind = K_BOOL,
       .at = AT(archive),
@@ -158,9 +158,10 @@ static const struct field fields[] = {
       .diff = DIFF_ARCHIVE,
       .row = { .var = "muc#roomconfig_enablelogging",
                .type = FORM_BOOLEAN,
-               .label = "Messages are logged (the same as archived)" } },
+               .label =
+                   "Messages are logged while the room is persistent (the same as archived)" } },
     BOOL(archive_joins, "muster#roomconfig_archivejoins", &muc_owner_archive, DIFF_OTHER,
-         "Joins and leaves are archived"),
+         "Joins and leaves are archived while the room is persistent"),
     BOOL(strip_xhtml, "muster#roomconfig_stripxhtml", &muc_owner_strip_xhtml, DIFF_OTHER,
          "XHTML formatting is removed"),
     BOOL(groupchat1, "muster#roomconfig_groupchat1", &muc_owner_groupchat1, DIFF_OTHER,
@@ -511,9 +512,22 @@ static slice single_value(const struct room_config *c, const struct field *fd, c
     }
 }
 
+/* Why the room does not do yet what a field says that it shall; NULL: it does. */
+static const char *why_idle(const struct room_config *c, const struct field *fd)
+{
+    bool messages = fd->diff == DIFF_ARCHIVE;
+    bool joins = fd->kind == K_BOOL && fd->at == AT(archive_joins);
+    if (messages && !setting_bool(&muc_archive))
+        return "No message is archived now: this server archives no room.";
+    if ((messages || joins) && !c->persistent)
+        return "Nothing is archived now: the room is not persistent.";
+    return NULL;
+}
+
 static void write_field(struct buf *out, const struct room_config *c, const struct field *fd)
 {
     char text[16];
+    struct form_row row = fd->row;
     switch (fd->kind) {
     case K_USERS:
         write_users(out, c, fd);
@@ -529,7 +543,8 @@ static void write_field(struct buf *out, const struct room_config *c, const stru
         form_field_close(out);
         break;
     default:
-        form_ask_value(out, &fd->row, single_value(c, fd, text));
+        row.desc = why_idle(c, fd);
+        form_ask_value(out, &row, single_value(c, fd, text));
         break;
     }
 }

@@ -20,6 +20,8 @@ enum { XML_BYTES_MAX = 4096 };
 
 bool room_records(const struct room *r) { return r->stored && room_logs(&r->config); }
 
+bool room_records_presence(const struct room *r) { return r->stored && r->config.archive_joins; }
+
 enum routed room_record(struct room *r, const struct room_post *p, struct origin origin)
 {
     if (p->sender.len > 0)
@@ -42,7 +44,7 @@ void room_record_presence(struct room *r, const struct seat *s, enum stanza_type
     const struct occupant *o = s->occupant;
     slice from = room_address(r, o->nick, loop_scratch(r->worker->loop));
     struct buf xml;
-    if (!r->stored || !r->config.archive_joins)
+    if (!room_records_presence(r))
         return;
     buf_init(&xml, XML_BYTES_MAX);
     buf_lit(&xml, "<x xmlns='" NS_MUC_USER "'><item affiliation='");
@@ -59,6 +61,15 @@ void room_record_presence(struct room *r, const struct seat *s, enum stanza_type
     (void)room_archive_put(&r->archive, &post, ORIGIN_NONE);
     stanza_unref(&st);
     buf_fini(&xml);
+}
+
+void room_record_presence_of_all(struct room *r)
+{
+    LIST_EACH (it, &r->occupants) {
+        const struct occupant *o = CONTAINER_OF(it, struct occupant, node);
+        LIST_EACH (at, &o->seats)
+            room_record_presence(r, CONTAINER_OF(at, struct seat, node), TYPE_AVAILABLE);
+    }
 }
 
 struct reader {
