@@ -439,10 +439,8 @@ CROWD = """
 import resource, socket, sys
 hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-crowd = [socket.socket() for _ in range(int(sys.argv[2]))]
-for sock in crowd:
-    sock.setblocking(False)
-    sock.connect_ex(("127.0.0.1", int(sys.argv[1])))
+crowd = [socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+         for _ in range(int(sys.argv[2]))]
 print("there", flush=True)
 sys.stdin.read()
 """
@@ -450,7 +448,8 @@ sys.stdin.read()
 
 @contextlib.contextmanager
 def crowd(port, count):
-    """Connections that say nothing, of as many processes as it takes."""
+    """Connections that say nothing, of as many processes as it takes; made one after the other, as
+    the kernel lets those that it has no room for wait ever longer."""
     with contextlib.ExitStack() as stack:
         gangs = [stack.enter_context(subprocess.Popen(
             [sys.executable, "-c", CROWD, str(port), str(min(CROWD_EACH, count - at))],
@@ -467,8 +466,9 @@ def test_out_of_descriptors(make_server, limit):
     """Accepting pauses, sessions live on, an alarm tells, and it heals by itself."""
     room_for(limit)
     server = make_server("alice", "bob", limits={resource.RLIMIT_NOFILE: limit},
-                         settings={"c2s.connections-per-address": "none"},
-                         why="one address stands for many")
+                         settings={"c2s.connections-per-address": "none",
+                                   "c2s.auth-timeout": "10m"},
+                         why="one address stands for many, who stay until all are there")
     alice, bob = server.client("alice", "a"), server.client("bob", "b")
     with crowd(server.c2s_port, limit + 20):
         server.wait_log("io.descriptors")
