@@ -7,7 +7,7 @@
 #include "base/setting.h"
 #include "ctl/wrap.h"
 
-enum { PART_BYTES_MAX = 256, NAME_WIDTH = 19, ARG_WIDTH = 28, LINE_WIDTH = 80 };
+enum { PART_BYTES_MAX = 512, NAME_WIDTH = 19, ARG_WIDTH = 28, LINE_WIDTH = 80 };
 
 static const char own_options[] =
     "Options:\n"
@@ -49,13 +49,6 @@ void help_all(FILE *out)
             NAME_WIDTH, "help [COMMAND]", NAME_WIDTH, "completion SHELL", own_options);
 }
 
-static const char *arg_note(const struct command_arg *a)
-{
-    return a->kind == ARG_SECRET        ? " (asked for if missing, or read with --stdin)"
-           : a->kind == ARG_SECRET_MADE ? " (made if missing; read with --stdin)"
-                                        : "";
-}
-
 /* The syntax in lines that fit; no argument is broken. */
 static void print_usage(FILE *out, const char *before, const struct command *c)
 {
@@ -84,7 +77,9 @@ static void print_arg(FILE *out, const struct command_arg *a, struct arena *aren
     fprintf(out, "  %-*.*s", ARG_WIDTH + 1, SLICE_ARG(buf_slice(&name)));
     if (name.len > ARG_WIDTH)
         fprintf(out, "\n%*s", INDENT, "");
-    wrap_print(out, arena_printf(arena, "%s%s", a->doc, arg_note(a)), INDENT, LINE_WIDTH);
+    buf_clear(&name);
+    usage_note(&name, a);
+    wrap_print(out, slice_cstr(arena, buf_slice(&name)), INDENT, LINE_WIDTH);
     buf_fini(&name);
 }
 
@@ -117,17 +112,17 @@ bool help_group(FILE *out, const char *word)
     return found;
 }
 
-/* The values of an argument that are known: choices, and the settings or parts of the log for an
- * argument so called. */
+/* The values of an argument that are known: its choices, or the names of what it refers to. */
 static void put_values(FILE *out, const struct command_arg *a)
 {
-    for (size_t i = 0; a->choices != NULL && a->choices[i] != NULL; i++)
-        fprintf(out, "%s ", a->choices[i]);
-    if (strcmp(a->name, "setting") == 0) {
+    const char *const *choices = a->kind != ARG_FLAG ? param_choices(&a->param) : NULL;
+    for (size_t i = 0; choices != NULL && choices[i] != NULL; i++)
+        fprintf(out, "%s ", choices[i]);
+    if (a->refers == REFERS_SETTING) {
         for (const struct setting *s = setting_first(); s != NULL; s = s->next)
             fprintf(out, "%s ", s->name);
     }
-    if (strcmp(a->name, "area") == 0) {
+    if (a->refers == REFERS_LOG_AREA) {
         fprintf(out, "all ");
         for (const struct log_area *l = log_first(); l != NULL; l = l->next)
             fprintf(out, "%s ", l->name);
@@ -247,8 +242,7 @@ static void fish_option(FILE *out, const char *condition, const struct command_a
         fprintf(out, " -x");
     if (a->choices != NULL) {
         fprintf(out, " -a '");
-        for (size_t i = 0; a->choices[i] != NULL; i++)
-            fprintf(out, "%s%s", i > 0 ? " " : "", a->choices[i]);
+        put_values(out, a);
         fprintf(out, "'");
     }
     fprintf(out, " -d ");

@@ -8,6 +8,7 @@
 #include "base/command.h"
 #include "base/log.h"
 #include "base/metric.h"
+#include "home/duty.h"
 #include "home/node.h"
 #include "home/worker.h"
 #include "im/feature.h"
@@ -131,11 +132,10 @@ static const struct store_schema *const *all_schemas(struct arena *arena)
     return out;
 }
 
-static void begin(struct worker *w, void *arg)
+static void begin(struct job *j)
 {
-    struct job *j = arg;
     struct command_call *call = j->call;
-    call->worker = w;
+    const struct worker *w = call->worker;
     j->from.store = w->store;
     j->from.data = w->node->data;
     j->schemas = all_schemas(call->arena);
@@ -159,25 +159,14 @@ static slice without_slash(slice folder)
     return folder;
 }
 
-static bool is_absolute(struct command_call *call, slice folder)
-{
-    if (slice_starts(folder, SLICE("/")))
-        return true;
-    command_fail(call, E_SYNTAX, "folder: found %.*s, allowed: a path that begins with /",
-                 SLICE_ARG(folder));
-    return false;
-}
-
 static void submit(struct command_call *call, enum job_kind kind, enum backup_keys keys)
 {
-    const struct worker *w = call->worker;
     struct job *j = arena_new(call->arena, struct job, 1);
     *j = (struct job){ .call = call, .kind = kind, .post = { .fn = ended } };
     j->folder = slice_cstr(call->arena, without_slash(command_arg(call, "folder")));
     j->from.keys = keys;
     j->from.watch = (struct store_watch){ go_on, j };
-    if (is_absolute(call, slice_of(j->folder)))
-        node_call(w->node, 0, begin, j);
+    begin(j);
 }
 
 static void run_create(struct command_call *call)
@@ -194,23 +183,21 @@ static void run_verify(struct command_call *call)
 /* musterctl restores while no server runs: this one does. */
 static void run_restore(struct command_call *call)
 {
-    if (is_absolute(call, command_arg(call, "folder")))
-        command_fail(call, E_CONFLICT,
-                     "a running server cannot restore; stop it (`systemctl stop muster`), move its "
-                     "data folder "
-                     "away, and run the command again");
+    command_fail(call, E_CONFLICT,
+                 "a running server cannot restore; stop it (`systemctl stop muster`), move its "
+                 "data folder away, and run the command again");
 }
 
 static void worker_start(struct worker *w)
 {
-    if (w->index == 0)
+    if (duty_is_here(w, DUTY_BACKUP))
         atomic_store(&stopping, false);
 }
 
 /* Cancels a running backup, which then removes its files. */
 static void worker_stop(struct worker *w)
 {
-    if (w->index != 0 || the_job == NULL)
+    if (!duty_is_here(w, DUTY_BACKUP) || the_job == NULL)
         return;
     atomic_store(&stopping, true);
     tell(the_job);
@@ -223,14 +210,23 @@ static struct command create_command = {
     .name = "backup create",
     .args =
         (const struct command_arg[]){
-            { "folder", ARG_POSITIONAL,
-              "folder to make on the server's host; the folder above must exist", NULL },
-            { "secrets", ARG_FLAG,
-              "includes secrets.key, with which login tokens in the backup can be used; without "
-              "it, devices need their passwords and components new secrets after a restore",
-              NULL },
+            { .name = "folder",
+              .kind = ARG_POSITIONAL,
+              .type = PARAM_PATH,
+              .check = param_is_absolute,
+              .form = PARAM_ABSOLUTE,
+              .doc = "folder to make on the server's host; the folder above must exist" },
+            { .name = "secrets",
+              .kind = ARG_FLAG,
+              .type = PARAM_BOOL,
+              .doc =
+                  "includes secrets.key, with which login tokens in the backup can be used; "
+                  "without "
+                  "it, devices need their passwords and components new secrets after a restore" },
             { 0 },
         },
+    .runs_at = COMMAND_DUTY,
+    .duty = DUTY_BACKUP,
     .run = run_create,
     .access = COMMAND_LOCAL,
     .doc =
@@ -244,9 +240,16 @@ static struct command verify_command = {
     .name = "backup verify",
     .args =
         (const struct command_arg[]){
-            { "folder", ARG_POSITIONAL, "folder of the backup on the server's host", NULL },
+            { .name = "folder",
+              .kind = ARG_POSITIONAL,
+              .type = PARAM_PATH,
+              .check = param_is_absolute,
+              .form = PARAM_ABSOLUTE,
+              .doc = "folder of the backup on the server's host" },
             { 0 },
         },
+    .runs_at = COMMAND_DUTY,
+    .duty = DUTY_BACKUP,
     .run = run_verify,
     .access = COMMAND_LOCAL,
     .doc = "Verifies a backup: the checksum of every file, and the database.",
@@ -258,7 +261,12 @@ static struct command restore_command = {
     .name = "backup restore",
     .args =
         (const struct command_arg[]){
-            { "folder", ARG_POSITIONAL, "folder of the server's host that has the backup", NULL },
+            { .name = "folder",
+              .kind = ARG_POSITIONAL,
+              .type = PARAM_PATH,
+              .check = param_is_absolute,
+              .form = PARAM_ABSOLUTE,
+              .doc = "folder of the server's host that has the backup" },
             { 0 },
         },
     .run = run_restore,

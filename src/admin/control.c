@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "home/worker.h"
+#include "im/command_run.h"
 #include "io/conn.h"
 #include "io/listen.h"
 #include <stdio.h>
@@ -117,7 +118,7 @@ static void run_line(struct client *cl, slice line)
         return;
     }
     conn_hold(cl->conn, CONN_HOLD_STREAM);
-    cl->call.command->run(&cl->call);
+    command_run(&cl->call);
 }
 
 static size_t on_input(struct conn *c, slice data)

@@ -16,10 +16,14 @@ static struct command add = {
     .name = "user add",
     .args =
         (const struct command_arg[]){
-            { "jid", ARG_POSITIONAL, "address", NULL },
-            { "password", ARG_SECRET, "password", NULL },
-            { "role", ARG_OPTION, "role", (const char *const[]){ "user", "admin", NULL } },
-            { "force", ARG_FLAG, "whatever", NULL },
+            { .name = "jid", .kind = ARG_POSITIONAL, .type = PARAM_USER, .doc = "address" },
+            { .name = "password", .kind = ARG_SECRET, .type = PARAM_SECRET, .doc = "password" },
+            { .name = "role",
+              .kind = ARG_OPTION,
+              .type = PARAM_CHOICE,
+              .choices = (const char *const[]){ "user", "admin", NULL },
+              .doc = "role" },
+            { .name = "force", .kind = ARG_FLAG, .type = PARAM_BOOL, .doc = "whatever" },
             { 0 },
         },
     .run = run,

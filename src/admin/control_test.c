@@ -50,8 +50,11 @@ static struct command echo_command = {
     .name = "echo",
     .args =
         (const struct command_arg[]){
-            { "text", ARG_POSITIONAL, "what to say", NULL },
-            { "secret", ARG_SECRET, "not for the log", NULL },
+            { .name = "text", .kind = ARG_POSITIONAL, .doc = "what to say" },
+            { .name = "secret",
+              .kind = ARG_SECRET,
+              .type = PARAM_SECRET,
+              .doc = "not for the log" },
             { 0 },
         },
     .run = run_echo,

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/units.h"
+#include "home/duty.h"
 #include "home/worker.h"
 #include "im/announce.h"
 #include "im/command_form.h"
@@ -14,7 +15,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-enum { DELAY_S_MAX = 24 * 3600, ANSWER_MS = 200 };
+enum { DELAY_MS_MAX = 24 * 3600 * 1000, ANSWER_MS = 200 };
 
 static struct log_area log_lifecycle = { .name = "lifecycle" };
 static _Atomic bool restart_wanted; /* set when the delay has passed: a signal before that stops */
@@ -69,29 +70,17 @@ static void schedule(struct worker *w, void *arg)
         command_done(wish->call, "the server %s in %lld s", what, (long long)wish->delay_s);
 }
 
-static void told(struct worker *w, void *arg) { node_call(w->node, 0, schedule, arg); }
-
 static void end_with(struct command_call *call, const struct wish *given)
 {
-    slice delay = command_arg(call, "delay"), text = command_arg(call, "text");
+    slice text = command_arg(call, "text");
     struct wish *wish = arena_new(call->arena, struct wish, 1);
-    struct worker *w = call->worker;
     *wish = *given;
-    int64_t delay_ms = 0;
-    if (delay.ptr != NULL && (units_parse(delay, units_time, 1000, &delay_ms) != UNITS_OK ||
-                              delay_ms > DELAY_S_MAX * INT64_C(1000))) {
-        command_fail(call, E_SYNTAX, "delay: found %.*s, allowed seconds or a time, up to 24h",
-                     SLICE_ARG(delay));
-    } else if (text.len > ANNOUNCE_BYTES_MAX) {
-        command_fail(call, E_LIMIT, "text: found %zu bytes, allowed up to %d", text.len,
-                     ANNOUNCE_BYTES_MAX);
-    } else if (text.len == 0) {
-        wish->delay_s = delay_ms / 1000;
-        told(w, wish);
-    } else {
-        wish->delay_s = delay_ms / 1000;
-        announce_online(w, announce_content(call->arena, (slice){ "", 0 }, text), told, wish);
-    }
+    wish->delay_s = command_number(call, "delay", 0) / 1000;
+    if (text.len == 0)
+        schedule(call->worker, wish);
+    else
+        announce_online(call->worker, announce_content(call->arena, (slice){ "", 0 }, text),
+                        schedule, wish);
 }
 
 static void run_stop(struct command_call *call) { end_with(call, &(struct wish){ .call = call }); }
@@ -101,10 +90,8 @@ static void run_restart(struct command_call *call)
     end_with(call, &(struct wish){ .call = call, .restart = true });
 }
 
-static void cancel_end(struct worker *w, void *arg)
+static void run_cancel(struct command_call *call)
 {
-    struct command_call *call = arg;
-    (void)w;
     if (!timer_is_set(&end_timer)) {
         command_fail(call, E_NOTFOUND, "nothing is scheduled");
         return;
@@ -114,39 +101,46 @@ static void cancel_end(struct worker *w, void *arg)
     command_done(call, "the server goes on");
 }
 
-static void run_cancel(struct command_call *call)
-{
-    struct worker *w = call->worker;
-    node_call(w->node, 0, cancel_end, call);
-}
-
 static void worker_stop(struct worker *w)
 {
-    if (w->index == 0)
+    if (duty_is_here(w, DUTY_LIFECYCLE))
         timer_cancel(&end_timer);
 }
 
 static const struct command_arg end_args[] = {
-    { "delay", ARG_OPTION, "time until then, as 90s or 5min; the default is at once", NULL },
-    { "text", ARG_OPTION, "message to all users who are online", NULL },
+    { .name = "delay",
+      .kind = ARG_OPTION,
+      .type = PARAM_MS,
+      .max = DELAY_MS_MAX,
+      .doc = "time until then, as 90s or 5min; the default is at once" },
+    { .name = "text",
+      .kind = ARG_OPTION,
+      .max = ANNOUNCE_BYTES_MAX,
+      .doc = "message to all users who are online" },
     { 0 },
 };
 static struct command stop_command = {
     .name = "server stop",
     .asks = "Nobody can use the service until it is started again.",
     .args = end_args,
+    .runs_at = COMMAND_DUTY,
+    .duty = DUTY_LIFECYCLE,
     .run = run_stop,
     .doc = "Stops the server. Sessions that can be resumed are kept.",
 };
 static struct command restart_command = {
     .name = "server restart",
     .args = end_args,
+    .runs_at = COMMAND_DUTY,
+    .duty = DUTY_LIFECYCLE,
     .run = run_restart,
     .doc = "Restarts the server. The installed program starts with the current node file, in the "
            "same process. Clients resume their sessions.",
 };
 static struct command cancel_command = {
     .name = "server continue",
+    .runs_at = COMMAND_DUTY,
+    .duty = DUTY_LIFECYCLE,
     .run = run_cancel,
     .doc = "Cancels a scheduled `server stop` or `server restart`.",
 };

@@ -5,24 +5,18 @@
 #include "im/feature.h"
 
 static const char *const level_names[] = { "error", "warn", "info", "debug", "trace", NULL };
-static const char *const on_off[] = { "on", "off", NULL };
 
 static void run_level(struct command_call *call)
 {
-    enum log_level level;
     slice name = command_arg(call, "level");
-    if (!log_level_parse(name, &level)) {
-        command_fail(call, E_SYNTAX, "found \"%.*s\", allowed a level", SLICE_ARG(name));
-        return;
-    }
-    log_set_default(level);
+    log_set_default((enum log_level)command_number(call, "level", LOG_INFO));
     command_done(call, "log level is %.*s until the next reload", SLICE_ARG(name));
 }
 
 static void run_trace(struct command_call *call)
 {
     slice name = command_arg(call, "area");
-    bool on = slice_is(command_arg(call, "state"), "on");
+    bool on = command_flag(call, "state");
     bool all = slice_is(name, "all");
     struct log_area *found = log_find(name);
     if (found == NULL && !all) {
@@ -55,7 +49,11 @@ static struct command level_command = {
     .name = "log level",
     .args =
         (const struct command_arg[]){
-            { "level", ARG_POSITIONAL, "the least important level that is logged", level_names },
+            { .name = "level",
+              .kind = ARG_POSITIONAL,
+              .type = PARAM_CHOICE,
+              .choices = level_names,
+              .doc = "the least important level that is logged" },
             { 0 },
         },
     .run = run_level,
@@ -65,8 +63,11 @@ static struct command trace_command = {
     .name = "log trace",
     .args =
         (const struct command_arg[]){
-            { "area", ARG_POSITIONAL, "an area of `log areas`, or all", NULL },
-            { "state", ARG_POSITIONAL, "on or off", on_off },
+            { .name = "area",
+              .kind = ARG_POSITIONAL,
+              .refers = REFERS_LOG_AREA,
+              .doc = "an area of `log areas`, or all" },
+            { .name = "state", .kind = ARG_POSITIONAL, .type = PARAM_BOOL, .doc = "on or off" },
             { 0 },
         },
     .run = run_trace,

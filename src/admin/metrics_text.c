@@ -2,6 +2,7 @@
 #include "base/buf.h"
 #include "base/metric.h"
 #include "base/setting.h"
+#include "home/duty.h"
 #include "home/worker.h"
 #include "http/server.h"
 #include "im/feature.h"
@@ -89,7 +90,7 @@ static void period_ended(struct timer *t, struct loop *loop)
 
 static void worker_start(struct worker *w)
 {
-    if (w->index != 0)
+    if (!duty_is_here(w, DUTY_METRICS))
         return;
     last.timer.fn = period_ended;
     timer_set(w->loop, &last.timer, (uint64_t)setting_int(&period));
@@ -97,7 +98,7 @@ static void worker_start(struct worker *w)
 
 static void worker_stop(struct worker *w)
 {
-    if (w->index == 0)
+    if (duty_is_here(w, DUTY_METRICS))
         timer_cancel(&last.timer);
 }
 

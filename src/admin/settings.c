@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/similar.h"
+#include "home/duty.h"
 #include "home/node.h"
 #include "home/worker.h"
 #include "im/account.h"
@@ -193,7 +194,7 @@ enum err settings_load(struct store *store, struct why *why)
 
 /* Lists of accounts (`accounts`). */
 
-static struct worker *writer; /* worker 0, while it runs */
+static struct worker *writer; /* the home of DUTY_SETTINGS, while it runs */
 
 /* The next word of the list that is an address of ours. */
 static bool next_account(const struct node *n, slice *list, slice *jid)
@@ -305,7 +306,7 @@ static void take_out(struct setting *s, slice jid, struct arena *tmp)
 
 static void account_deleted(struct worker *w, slice bare)
 {
-    if (w->index != 0) /* settings are changed on one worker */
+    if (!duty_is_here(w, DUTY_SETTINGS)) /* settings are changed on one worker */
         return;
     struct arena *tmp = arena_create(0);
     for (struct setting *s = setting_first(); s != NULL; s = s->next)
@@ -316,7 +317,7 @@ static void account_deleted(struct worker *w, slice bare)
 
 static void worker_start(struct worker *w)
 {
-    if (w->index != 0)
+    if (!duty_is_here(w, DUTY_SETTINGS))
         return;
     writer = w;
     warn_missing();
@@ -324,7 +325,7 @@ static void worker_start(struct worker *w)
 
 static void worker_stop(struct worker *w)
 {
-    if (w->index == 0)
+    if (duty_is_here(w, DUTY_SETTINGS))
         writer = NULL;
 }
 
@@ -482,9 +483,9 @@ static void accounts_read(void *arg, enum store_result result, const struct stor
         store_change(ch);
 }
 
-static void set_on_writer(struct worker *w, void *arg)
+static void run_set(struct command_call *call)
 {
-    struct command_call *call = arg;
+    struct worker *w = call->worker;
     struct why why;
     struct setting *s = named_setting(call);
     if (s == NULL)
@@ -525,12 +526,6 @@ static void set_on_writer(struct worker *w, void *arg)
         store_drop(&b);
         store_change(ch);
     }
-}
-
-static void run_set(struct command_call *call)
-{
-    struct worker *w = call->worker;
-    node_call(w->node, 0, set_on_writer, call);
 }
 
 /* A `config reset` that waits for the store. Lives in the arena of its call. */
@@ -587,9 +582,9 @@ static size_t reset_changes(const struct reset *r, struct setting_change **out, 
     return count;
 }
 
-static void reset_on_writer(struct worker *w, void *arg)
+static void run_reset(struct command_call *call)
 {
-    struct command_call *call = arg;
+    struct worker *w = call->worker;
     slice prefix = command_arg(call, "prefix");
     struct reset *r = arena_new(call->arena, struct reset, 1);
     struct setting_change *change;
@@ -618,12 +613,6 @@ static void reset_on_writer(struct worker *w, void *arg)
     store_submit(b, w->loop, 0, reset_stored, r);
 }
 
-static void run_reset(struct command_call *call)
-{
-    struct worker *w = call->worker;
-    node_call(w->node, 0, reset_on_writer, call);
-}
-
 static void default_text(const struct setting *s, char *out, size_t cap)
 {
     struct setting row = { .param = s->param, .value = s->def, .text = s->def_text };
@@ -650,10 +639,8 @@ static void add_setting(struct command_call *call, const struct setting *s)
     command_bool(call, "changed", strcmp(value, def) != 0);
 }
 
-static void get_on_writer(struct worker *w, void *arg)
+static void run_get(struct command_call *call)
 {
-    (void)w;
-    struct command_call *call = arg;
     char range[VALUE_BYTES_MAX];
     const struct setting *s = named_setting(call);
     if (s == NULL)
@@ -666,16 +653,8 @@ static void get_on_writer(struct worker *w, void *arg)
     command_done(call, "%s", "");
 }
 
-static void run_get(struct command_call *call)
+static void run_show(struct command_call *call)
 {
-    struct worker *w = call->worker;
-    node_call(w->node, 0, get_on_writer, call);
-}
-
-static void show_on_writer(struct worker *w, void *arg)
-{
-    (void)w;
-    struct command_call *call = arg;
     bool only_changed = command_flag(call, "changed"), found = false;
     slice prefix = command_arg(call, "prefix");
     for (const struct setting *s = setting_first(); s != NULL; s = s->next) {
@@ -691,21 +670,23 @@ static void show_on_writer(struct worker *w, void *arg)
         command_done(call, "%s", call->rows != NULL ? "" : "all of them have their defaults");
 }
 
-static void run_show(struct command_call *call)
-{
-    struct worker *w = call->worker;
-    node_call(w->node, 0, show_on_writer, call);
-}
-
 static struct command set_command = {
     .name = "set",
     .args =
         (const struct command_arg[]){
-            { "setting", ARG_POSITIONAL, "name of the setting", NULL },
-            { "value", ARG_OPTIONAL, "its new value", NULL },
-            { "default", ARG_FLAG, "set it back to the default", NULL },
+            { .name = "setting",
+              .kind = ARG_POSITIONAL,
+              .refers = REFERS_SETTING,
+              .doc = "name of the setting" },
+            { .name = "value", .kind = ARG_OPTIONAL, .doc = "its new value" },
+            { .name = "default",
+              .kind = ARG_FLAG,
+              .type = PARAM_BOOL,
+              .doc = "set it back to the default" },
             { 0 },
         },
+    .runs_at = COMMAND_DUTY,
+    .duty = DUTY_SETTINGS,
     .run = run_set,
     .doc = "Changes a setting and stores it in the database. It applies at once, unless `get` says "
            "that a restart is needed.",
@@ -715,9 +696,14 @@ static struct command get_command = {
     .reads = true,
     .args =
         (const struct command_arg[]){
-            { "setting", ARG_POSITIONAL, "name of the setting", NULL },
+            { .name = "setting",
+              .kind = ARG_POSITIONAL,
+              .refers = REFERS_SETTING,
+              .doc = "name of the setting" },
             { 0 },
         },
+    .runs_at = COMMAND_DUTY,
+    .duty = DUTY_SETTINGS,
     .run = run_get,
     .doc = "Shows a setting: its value, description and allowed values.",
 };
@@ -726,10 +712,17 @@ static struct command show_command = {
     .reads = true,
     .args =
         (const struct command_arg[]){
-            { "prefix", ARG_OPTIONAL, "first part of their names: muc, c2s.tls, ...", NULL },
-            { "changed", ARG_FLAG, "only settings in the node file or the database", NULL },
+            { .name = "prefix",
+              .kind = ARG_OPTIONAL,
+              .doc = "first part of their names: muc, c2s.tls, ..." },
+            { .name = "changed",
+              .kind = ARG_FLAG,
+              .type = PARAM_BOOL,
+              .doc = "only settings in the node file or the database" },
             { 0 },
         },
+    .runs_at = COMMAND_DUTY,
+    .duty = DUTY_SETTINGS,
     .run = run_show,
     .doc = "Lists settings, their values, and where these come from: all, or those that begin with "
            "PREFIX.",
@@ -740,9 +733,13 @@ static struct command reset_command = {
     .asks = "These settings lose the values that were set.",
     .args =
         (const struct command_arg[]){
-            { "prefix", ARG_POSITIONAL, "first part of their names: muc, c2s, ...", NULL },
+            { .name = "prefix",
+              .kind = ARG_POSITIONAL,
+              .doc = "first part of their names: muc, c2s, ..." },
             { 0 },
         },
+    .runs_at = COMMAND_DUTY,
+    .duty = DUTY_SETTINGS,
     .run = run_reset,
     .doc =
         "Sets settings back to their defaults: all that begin with PREFIX, at once, except those "

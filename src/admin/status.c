@@ -143,16 +143,21 @@ static void do_without(struct timer *t, struct loop *loop)
         status_done(&st->work);
 }
 
-static void count_worker(struct worker *w, void *arg)
+static void run_status(struct command_call *call)
 {
-    struct status *st = arg;
+    const struct worker *w = call->worker;
+    if (call->state == NULL)
+        call->state = arena_new(call->arena, struct status, 1);
+    struct status *st = call->state;
+    st->call = call;
     st->sessions += w->sessions.count;
     st->accounts += accounts_count(w);
 }
 
-static void status_counted(struct worker *w, void *arg)
+static void status_gathered(struct command_call *call)
 {
-    struct status *st = arg;
+    const struct worker *w = call->worker;
+    struct status *st = call->state;
     st->work = (struct work){ .run = read_memory, .done = status_done };
     st->rss_kib = st->pss_kib = -1;
     if (work_submit(w->work, w->loop, &st->work) != OK) {
@@ -161,13 +166,6 @@ static void status_counted(struct worker *w, void *arg)
     }
     st->timer.fn = do_without;
     timer_set(w->loop, &st->timer, MEMORY_MS);
-}
-
-static void run_status(struct command_call *call)
-{
-    struct status *st = arena_new(call->arena, struct status, 1);
-    *st = (struct status){ .call = call };
-    node_tour(call->worker, count_worker, status_counted, st);
 }
 
 static void run_alarms(struct command_call *call)
@@ -223,7 +221,9 @@ static void run_metrics(struct command_call *call)
 static struct command status_command = {
     .name = "status",
     .reads = true,
+    .runs_at = COMMAND_EACH,
     .run = run_status,
+    .gathered = status_gathered,
     .doc =
         "Shows the state of the server: version, sessions, memory, database, active alarms, what "
         "needs a restart, and a stop or restart that is scheduled.",
@@ -233,7 +233,10 @@ static struct command alarm_command = {
     .reads = true,
     .args =
         (const struct command_arg[]){
-            { "all", ARG_FLAG, "also alarms that are not active", NULL },
+            { .name = "all",
+              .kind = ARG_FLAG,
+              .type = PARAM_BOOL,
+              .doc = "also alarms that are not active" },
             { 0 },
         },
     .run = run_alarms,
@@ -246,8 +249,11 @@ static struct command metrics_command = {
     .reads = true,
     .args =
         (const struct command_arg[]){
-            { "format", ARG_OPTION, "format of the output; the default is table",
-              (const char *const[]){ "table", "prometheus", NULL } },
+            { .name = "format",
+              .kind = ARG_OPTION,
+              .type = PARAM_CHOICE,
+              .choices = (const char *const[]){ "table", "prometheus", NULL },
+              .doc = "format of the output; the default is table" },
             { 0 },
         },
     .run = run_metrics,

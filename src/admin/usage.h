@@ -6,6 +6,8 @@ struct command;
 struct command_arg;
 
 /* "user add JID [--password PASSWORD]" */
+/* What it is, what is allowed, and where a secret comes from. */
+void usage_note(struct buf *out, const struct command_arg *a);
 void usage_line(struct buf *out, const struct command *c);
 /* "JID" or "[--password PASSWORD]", as it stands in usage_line() */
 void usage_part(struct buf *out, const struct command_arg *a);

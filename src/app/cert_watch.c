@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/command.h"
 #include "base/metric.h"
+#include "home/duty.h"
 #include "home/node.h"
 #include "home/worker.h"
 #include "im/feature.h"
@@ -129,7 +130,7 @@ static void on_timer(struct timer *t, struct loop *loop)
 
 static void worker_start(struct worker *w)
 {
-    if (w->index != 0)
+    if (!duty_is_here(w, DUTY_CERTS))
         return;
     look_timer.fn = on_timer;
     timer_set(w->loop, &look_timer, LOOK_MS);
@@ -137,7 +138,7 @@ static void worker_start(struct worker *w)
 
 static void worker_stop(struct worker *w)
 {
-    if (w->index == 0)
+    if (duty_is_here(w, DUTY_CERTS))
         timer_cancel(&look_timer);
 }
 
@@ -167,24 +168,18 @@ static void add_use(struct command_call *call, const struct cert_use *use)
     command_text(call, "key", slice_of(use->key));
 }
 
-static void list_on_first(struct worker *w, void *arg)
+static void run_list(struct command_call *call)
 {
-    (void)w;
-    struct command_call *call = arg;
     for (size_t i = 0; watch != NULL && i < watch->uses.count; i++)
         add_use(call, &watch->uses.item[i]);
     command_done(call, "%s", "");
 }
 
-static void run_list(struct command_call *call)
-{
-    struct worker *w = call->worker;
-    node_call(w->node, 0, list_on_first, call);
-}
-
 static struct command list_command = {
     .name = "cert list",
     .reads = true,
+    .runs_at = COMMAND_DUTY,
+    .duty = DUTY_CERTS,
     .run = run_list,
     .doc = "Lists the TLS certificates in use: the domains that each serves, the days until it "
            "expires, and what is wrong with it.",

@@ -65,8 +65,10 @@ static struct command check_command = {
     .reads = true,
     .args =
         (const struct command_arg[]){
-            { "file", ARG_OPTIONAL,
-              "the node file; the default is the one that the server was started with", NULL },
+            { .name = "file",
+              .kind = ARG_OPTIONAL,
+              .type = PARAM_PATH,
+              .doc = "the node file; the default is the one that the server was started with" },
             { 0 },
         },
     .run = run,

@@ -83,10 +83,9 @@ static void add_command(struct buf *out, const struct command *c)
     for (const struct command_arg *a = c->args; a != NULL && a->name != NULL; a++) {
         buf_printf(out, "%s- `", a == c->args ? "\n" : "");
         usage_arg(out, a);
-        buf_printf(out, "`: %s%s\n", a->doc,
-                   a->kind == ARG_SECRET        ? " (asked for if missing, or read with `--stdin`)"
-                   : a->kind == ARG_SECRET_MADE ? " (made if missing; read with `--stdin`)"
-                                                : "");
+        buf_lit(out, "`: ");
+        usage_note(out, a);
+        buf_lit(out, "\n");
     }
     if (c->columns == NULL)
         return;

@@ -48,11 +48,16 @@ static void head(struct buf *out, const char *page, int section, const char *wha
                page, section, page, what);
 }
 
-static void item(struct buf *out, slice name, const char *text)
+static void item_of(struct buf *out, slice name, slice text)
 {
     buf_lit(out, ".TP\n.B ");
     docs_man_text(out, name);
-    docs_man_text(out, slice_of(text));
+    docs_man_text(out, text);
+}
+
+static void item(struct buf *out, slice name, const char *text)
+{
+    item_of(out, name, slice_of(text));
 }
 
 static void see_also(struct buf *out, const char *pages)
@@ -111,8 +116,9 @@ void docs_man_musterd(struct buf *out)
 
 void docs_man_musterctl(struct buf *out)
 {
-    struct buf line;
+    struct buf line, note;
     buf_init(&line, USAGE_BYTES_MAX);
+    buf_init(&note, USAGE_BYTES_MAX);
     head(out, "musterctl", 1, "commands a running Muster server");
     buf_lit(
         out,
@@ -138,13 +144,16 @@ void docs_man_musterctl(struct buf *out)
         item(out, buf_slice(&line), c->doc);
         for (const struct command_arg *a = c->args; a != NULL && a->name != NULL; a++) {
             buf_clear(&line);
+            buf_clear(&note);
             usage_arg(&line, a);
+            usage_note(&note, a);
             buf_lit(out, ".RS\n");
-            item(out, buf_slice(&line), a->doc);
+            item_of(out, buf_slice(&line), buf_slice(&note));
             buf_lit(out, ".RE\n");
         }
     }
     buf_fini(&line);
+    buf_fini(&note);
     buf_lit(out, ".SH EXIT STATUS\n");
     item(out, SLICE("0"), "Done.");
     item(out, SLICE("1"), "The command failed.");

@@ -57,29 +57,37 @@ static void the_packaged_node_file_is_right(void **state)
     buf_fini(&errors);
 }
 
-/* A password of an administrator is not a way to the files of the host. */
+/* A password of an administrator is not a way to the files of the host. What names one says so by
+ * its type; the words of the rows tell which do. */
+static bool names_a_file(const char *name, const char *doc)
+{
+    static const char *const names[] = { "file", "files", "path", "folder", "directory", "logo" };
+    const char *last = name + strlen(name);
+    while (last > name && last[-1] != '-' && last[-1] != '.')
+        last--;
+    for (unsigned n = 0; n < sizeof names / sizeof names[0]; n++)
+        if (strcmp(last, names[n]) == 0)
+            return true;
+    return strstr(doc, "of the server's host") != NULL;
+}
+
 static void paths_of_the_host_are_local(void **state)
 {
-    static const char *const names[] = { "file", "files", "path", "folder", "directory" };
     unsigned commands = 0, settings = 0;
     (void)state;
     for (const struct command *c = command_first(); c != NULL; c = c->next)
-        for (const struct command_arg *a = c->args; a != NULL && a->name != NULL; a++)
-            for (unsigned n = 0; n < sizeof names / sizeof names[0]; n++)
-                if (strcmp(a->name, names[n]) == 0 || strstr(a->doc, "of the server's host")) {
-                    if (c->access != COMMAND_LOCAL)
-                        fail_msg("%s is not local, and has %s", c->name, a->name);
-                    commands++;
-                }
+        for (const struct command_arg *a = c->args; a != NULL && a->name != NULL; a++) {
+            if (names_a_file(a->name, a->doc) != (a->type == PARAM_PATH))
+                fail_msg("%s: %s is a path, or is called so", c->name, a->name);
+            if (a->type == PARAM_PATH && c->access != COMMAND_LOCAL)
+                fail_msg("%s is not local, and has %s", c->name, a->name);
+            commands += a->type == PARAM_PATH;
+        }
     for (const struct setting *s = setting_first(); s != NULL; s = s->next) {
-        const char *last = strrchr(s->name, '-') == NULL ? s->name : strrchr(s->name, '-') + 1;
-        bool of_host = setting_is_text(s) && strcmp(last, "path") != 0; /* those are of URLs */
-        for (unsigned n = 0; of_host && n < sizeof names / sizeof names[0]; n++)
-            if (strcmp(last, names[n]) == 0) {
-                if (!setting_is_local(s))
-                    fail_msg("%s is not local", s->name);
-                settings++;
-            }
+        bool of_urls = strcmp(s->name + strlen(s->name) - 4, "path") == 0 || !setting_is_text(s);
+        if (!of_urls && names_a_file(s->name, s->doc) != setting_is_local(s))
+            fail_msg("%s is a path, or is called so", s->name);
+        settings += setting_is_local(s);
     }
     assert_true(commands >= 3 && settings >= 1);
 }

@@ -20,7 +20,6 @@
 #include "gate/component.h"
 #include "gate/proxy65.h"
 #include "home/node.h"
-#include "home/worker.h"
 #include "http/server.h"
 #include "im/feature.h"
 #include "im/node_life.h"

@@ -12,6 +12,16 @@
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct command *commands;
 
+/* The argument's index in its row, or -1. */
+static int arg_index(const struct command *c, slice name)
+{
+    for (int i = 0; c->args != NULL && c->args[i].name != NULL; i++) {
+        if (slice_is(name, c->args[i].name))
+            return i;
+    }
+    return -1;
+}
+
 /* Counts the arguments and checks the row's own rules. */
 static size_t check_row(const struct command *c)
 {
@@ -19,6 +29,8 @@ static size_t check_row(const struct command *c)
     bool optional_seen = false;
     for (const struct command_arg *a = c->args; a != NULL && a->name != NULL; a++) {
         ensure(a->kind != ARG_POSITIONAL || !optional_seen);
+        ensure((a->kind != ARG_FLAG || a->type == PARAM_BOOL) &&
+               (!command_arg_is_secret(a) || a->type == PARAM_SECRET) && a->doc != NULL);
         optional_seen = optional_seen || a->kind == ARG_OPTIONAL;
         count++;
     }
@@ -27,6 +39,9 @@ static size_t check_row(const struct command *c)
 
 void command_register(struct command *c)
 {
+    ensure((c->runs_at == COMMAND_EACH) == (c->gathered != NULL));
+    ensure((c->runs_at == COMMAND_DUTY) == (c->duty != 0));
+    ensure(c->home == NULL || arg_index(c, slice_of(c->home)) >= 0);
     ensure(c->run != NULL && check_row(c) <= COMMAND_ARGS_MAX);
     ensure(command_brief(c->doc).len <= COMMAND_BRIEF_MAX);
     pthread_mutex_lock(&lock);
@@ -60,16 +75,6 @@ struct command *command_find(slice name)
     return c;
 }
 
-/* The argument's index in its row, or -1. */
-static int arg_index(const struct command *c, slice name)
-{
-    for (int i = 0; c->args != NULL && c->args[i].name != NULL; i++) {
-        if (slice_is(name, c->args[i].name))
-            return i;
-    }
-    return -1;
-}
-
 slice command_arg(const struct command_call *c, const char *name)
 {
     int i = arg_index(c->command, slice_of(name));
@@ -79,7 +84,14 @@ slice command_arg(const struct command_call *c, const char *name)
 
 bool command_flag(const struct command_call *c, const char *name)
 {
-    return slice_is(command_arg(c, name), "true");
+    return command_number(c, name, 0) != 0;
+}
+
+int64_t command_number(const struct command_call *c, const char *name, int64_t missing)
+{
+    int i = arg_index(c->command, slice_of(name));
+    ensure(i >= 0);
+    return c->args[i].ptr == NULL ? missing : c->values[i];
 }
 
 /* Names for messages: "jid, --force". They are cut where the sentence would not hold them. */
@@ -102,33 +114,6 @@ static enum err fail_unknown(const struct command *c, slice name, struct why *wh
     slice allowed = names.len > 0 ? buf_slice(&names) : SLICE("no arguments");
     why_set(why, "%s: found argument \"%.*s\", allowed %.*s", c->name, SLICE_ARG(name),
             SLICE_ARG(allowed));
-    buf_fini(&names);
-    return E_SYNTAX;
-}
-
-static bool is_choice(const char *const *choices, slice value)
-{
-    for (; *choices != NULL; choices++) {
-        if (slice_is(value, *choices))
-            return true;
-    }
-    return false;
-}
-
-static enum err check_choice(const struct command *c, const struct command_arg *a, slice value,
-                             struct why *why)
-{
-    static const char *const flag_choices[] = { "true", "false", NULL };
-    const char *const *choices = a->kind == ARG_FLAG ? flag_choices : a->choices;
-    if (choices == NULL || is_choice(choices, value))
-        return OK;
-    struct buf names;
-    buf_init(&names, NAMES_BYTES_MAX);
-    for (const char *const *at = choices; *at != NULL; at++)
-        buf_printf(&names, "%s%s", names.len > 0 ? ", " : "", *at);
-    value = command_arg_is_secret(a) ? SLICE("(secret)") : shown(value);
-    why_set(why, "%s: %s: found \"%.*s\", allowed one of: %.*s", c->name, a->name, SLICE_ARG(value),
-            SLICE_ARG(buf_slice(&names)));
     buf_fini(&names);
     return E_SYNTAX;
 }
@@ -163,7 +148,12 @@ static enum err bind_one(struct command_call *c, slice name, slice value, struct
     if (value.len == 0)
         value = a->kind == ARG_FLAG ? SLICE("true") : SLICE("");
     c->args[i] = slice_dup(c->arena, value);
-    return check_choice(c->command, a, c->args[i], why);
+    struct why found;
+    bool makes = a->kind == ARG_SECRET_MADE && value.len == 0;
+    enum err e = makes ? OK : param_check(&a->param, c->args[i], &c->values[i], &found);
+    if (e != OK)
+        why_set(why, "%s: %s", c->command->name, found.text);
+    return e;
 }
 
 enum err command_bind(struct command_call *c, const slice *names, const slice *values, size_t count,
@@ -179,8 +169,7 @@ enum err command_bind(struct command_call *c, const slice *names, const slice *v
     const struct command_arg *rows = c->command->args;
     for (int i = 0; rows != NULL && rows[i].name != NULL; i++) {
         if (rows[i].kind == ARG_POSITIONAL && c->args[i].ptr == NULL) {
-            why_set(why, "%s: %s is missing: %s", c->command->name, rows[i].name,
-                    rows[i].doc != NULL ? rows[i].doc : "it is required");
+            why_set(why, "%s: %s is missing: %s", c->command->name, rows[i].name, rows[i].doc);
             return E_SYNTAX;
         }
     }

@@ -5,8 +5,7 @@
  * A call runs on the loop of a worker and may end after run() has returned, with exactly one
  * command_done() or command_fail(). Results are rows of named fields. */
 #pragma once
-#include "base/err.h"
-#include "base/slice.h"
+#include "base/param.h"
 
 enum command_arg_kind {
     ARG_POSITIONAL, /* required, in order */
@@ -18,10 +17,13 @@ enum command_arg_kind {
 };
 
 struct command_arg {
-    const char *name; /* "jid" */
-    enum command_arg_kind kind;
-    const char *doc;
-    const char *const *choices; /* NULL: anything */
+    enum command_arg_kind kind; /* a flag is a PARAM_BOOL, a secret a PARAM_SECRET */
+    union {
+        struct param param;
+        struct {
+            PARAM_MEMBERS; /* "jid" */
+        };
+    };
 };
 
 static inline bool command_arg_is_secret(const struct command_arg *a)
@@ -45,10 +47,23 @@ enum command_access {
     COMMAND_LOCAL  /* only operators at the control socket: it uses files of the host */
 };
 
+/* Where it runs: im/command_run.h. */
+enum command_place {
+    COMMAND_HERE, /* anywhere */
+    COMMAND_EACH, /* on every worker in turn; then `gathered` where it began */
+    COMMAND_DUTY  /* at the home of `duty` */
+};
+
 struct command {
     const char *name;               /* "user add": one or two words */
     const struct command_arg *args; /* ended by { 0 } */
     void (*run)(struct command_call *call);
+    enum command_place runs_at;
+    int duty; /* enum duty of home/duty.h */
+    /* The argument, an address, at whose home it runs; where it is not given, `runs_at` says where.
+     * NULL: none. */
+    const char *home;
+    void (*gathered)(struct command_call *call); /* after run(), which must not end the call then */
     const char *doc;  /* its first clause is at most COMMAND_BRIEF_MAX bytes: command_brief() */
     const char *asks; /* what musterctl says before "Go on?"; NULL: it does not ask */
     bool reads;       /* it changes nothing and is logged at LOG_DEBUG */
@@ -83,10 +98,12 @@ struct command_row {
  * whole. */
 struct command_call {
     const struct command *command;
-    struct arena *arena;          /* lives as long as the call */
-    slice args[COMMAND_ARGS_MAX]; /* by index of the row; ptr NULL: absent */
-    void *worker;                 /* struct worker of im/ on which run() is called */
-    slice actor;                  /* who runs it, for the audit log: "control:root" */
+    struct arena *arena;              /* lives as long as the call */
+    slice args[COMMAND_ARGS_MAX];     /* by index of the row; ptr NULL: absent */
+    int64_t values[COMMAND_ARGS_MAX]; /* those that are given, as numbers: param_check() */
+    void *worker; /* struct worker of im/: that of the caller, then that of run() */
+    void *state;  /* of the command itself; in the arena */
+    slice actor;  /* who runs it, for the audit log: "control:root" */
     void (*finished)(struct command_call *call, void *arg); /* on any worker, once */
     void *arg;
     /* result */
@@ -108,9 +125,12 @@ slice command_brief(const char *doc);
  * row. */
 slice command_arg(const struct command_call *c, const char *name);
 bool command_flag(const struct command_call *c, const char *name);
-/* Fills args, in the call's arena, from name/value pairs and checks them against the row. E_SYNTAX:
- * unknown, given twice, missing, not a choice, not UTF-8, or with control characters other than tab
- * and line ends; a flag's value is empty, "true" or "false". */
+/* The number that an argument stands for; `missing` where it is not given. */
+int64_t command_number(const struct command_call *c, const char *name, int64_t missing);
+/* Fills args and values, in the call's arena, from name/value pairs and checks them against the
+ * row. E_SYNTAX: unknown, given twice, missing, not UTF-8, with control characters other than tab
+ * and line ends, or not what its type is; E_LIMIT: out of its range. A flag's value may be empty.
+ * Addresses are checked where the command runs: im/command_run.h. */
 NODISCARD enum err command_bind(struct command_call *c, const slice *names, const slice *values,
                                 size_t count, struct why *why);
 

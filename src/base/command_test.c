@@ -11,12 +11,23 @@
 static void run_nothing(struct command_call *c) { command_done(c, "%s", ""); }
 
 static const char *const on_off[] = { "on", "off", NULL };
+static bool is_long(slice text) { return text.len > 20; }
+
 static const struct command_arg trace_args[] = {
-    { "area", ARG_POSITIONAL, "the part of the server", NULL },
-    { "state", ARG_OPTIONAL, "on or off", on_off },
-    { "jid", ARG_OPTION, "only this account", NULL },
-    { "force", ARG_FLAG, "no questions", NULL },
-    { "password", ARG_SECRET, "the password", on_off },
+    { .name = "area", .kind = ARG_POSITIONAL, .doc = "the part of the server" },
+    { .name = "state",
+      .kind = ARG_OPTIONAL,
+      .type = PARAM_CHOICE,
+      .choices = on_off,
+      .doc = "on or off" },
+    { .name = "jid", .kind = ARG_OPTION, .type = PARAM_USER, .doc = "only this account" },
+    { .name = "force", .kind = ARG_FLAG, .type = PARAM_BOOL, .doc = "no questions" },
+    { .name = "password",
+      .kind = ARG_SECRET,
+      .type = PARAM_SECRET,
+      .check = is_long,
+      .form = "a long one",
+      .doc = "the password" },
     { 0 },
 };
 static struct command trace = { .name = "log trace",
@@ -87,9 +98,7 @@ static void wrong_arguments_are_named(void **state)
         { { "area", "state" },
           { "c2s", "maybe" },
           "log trace: state: found \"maybe\", allowed one of: on, off" },
-        { { "area", "force" },
-          { "c2s", "1" },
-          "log trace: force: found \"1\", allowed one of: true, false" },
+        { { "area", "force" }, { "c2s", "1" }, "log trace: force: found \"1\", allowed on or off" },
         { { "area", "jid" },
           { "c2s", "a\x01" },
           "log trace: jid: found a control character, or no UTF-8, allowed text" },
@@ -98,7 +107,7 @@ static void wrong_arguments_are_named(void **state)
           "log trace: jid: found a control character, or no UTF-8, allowed text" },
         { { "area", "password" },
           { "c2s", "hunter2" },
-          "log trace: password: found \"(secret)\", allowed one of: on, off" },
+          "log trace: password: found \"(secret)\", allowed a long one" },
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         slice names[3], values[3];

@@ -21,6 +21,14 @@ const char *param_type_name(enum param_type type)
     return names[type];
 }
 
+const char *const *param_choices(const struct param *p)
+{
+    static const char *const on_off[] = { "on", "off", NULL };
+    return p->type == PARAM_BOOL ? on_off : p->choices;
+}
+
+bool param_is_absolute(slice path) { return slice_starts(path, SLICE("/")); }
+
 /* A bounded text under construction; what does not fit is dropped. */
 struct out {
     char *text;
@@ -142,6 +150,14 @@ static enum err refuse(const struct param *p, enum err e, slice text, const char
     return e;
 }
 
+static enum err refuse_length(const struct param *p, size_t len, struct why *why)
+{
+    char range[RANGE_BYTES_MAX];
+    param_range(p, range, sizeof range);
+    why_set(why, "%s: found %zu bytes, allowed %s", p->name, len, range);
+    return E_LIMIT;
+}
+
 static enum err parse_units(const struct param *p, slice text, const struct unit *units,
                             int64_t alone, int64_t *value, struct why *why)
 {
@@ -220,7 +236,8 @@ static enum err parse_string(const struct param *p, slice text, int64_t *value, 
     bool clean = utf8_valid(text);
     for (size_t i = 0; i < text.len; i++) {
         char c = text.ptr[i];
-        clean = clean && ((unsigned char)c >= ' ' || c == '\n' || c == '\t') && c != 0x7f;
+        clean =
+            clean && ((unsigned char)c >= ' ' || c == '\n' || c == '\t' || c == '\r') && c != 0x7f;
     }
     if (!clean)
         return refuse(p, E_SYNTAX, text, ", which is not plain UTF-8 text", why);
@@ -272,6 +289,7 @@ enum err param_check(const struct param *p, slice text, int64_t *value, struct w
     if (e != OK)
         return e;
     if (has_limits(p) && (*value < p->min || *value > p->max || *value >= PARAM_NONE))
-        return refuse(p, E_LIMIT, text, taken_as(p, text), why);
+        return param_is_text(p) ? refuse_length(p, text.len, why)
+                                : refuse(p, E_LIMIT, text, taken_as(p, text), why);
     return OK;
 }

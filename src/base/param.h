@@ -58,6 +58,10 @@ struct param {
 };
 
 const char *param_type_name(enum param_type type); /* "bytes" */
+/* The words that a value may be; NULL: not a fixed set. */
+const char *const *param_choices(const struct param *p);
+bool param_is_absolute(slice path); /* a `check`; its `form`: */
+#define PARAM_ABSOLUTE "a path that begins with /"
 static inline bool param_is_text(const struct param *p)
 {
     return p->type == PARAM_TEXT || p->type > PARAM_CHOICE;

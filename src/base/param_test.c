@@ -55,7 +55,7 @@ static void each_type_refuses_what_is_out_of_range(void **state)
         assert_int_not_equal(param_check(&p, SLICE("1234567"), &value, &why), OK);
         assert_true(param_range(&p, range, sizeof range) > 0);
         assert_non_null(strstr(why.text, range)); /* a refusal says what is allowed */
-        snprintf(named, sizeof named, "%s: found \"", p.name);
+        snprintf(named, sizeof named, "%s: found %s", p.name, param_is_text(&p) ? "7 bytes" : "\"");
         assert_memory_equal(why.text, named, strlen(named));
         if (type == PARAM_SECRET)
             assert_null(strstr(why.text, "1234567"));

@@ -163,7 +163,7 @@ static void refusals_name_setting_found_and_allowed(void **state)
         { &mode, "Reject", E_SYNTAX,
           "c2s.conflict: found \"Reject\", allowed one of: reject, replace, none-of-it" },
         { &motd, "123456789012345678901", E_LIMIT,
-          "im.motd: found \"123456789012345678901\", allowed text of 0 to 20 bytes" },
+          "im.motd: found 21 bytes, allowed text of 0 to 20 bytes" },
         { &motd, "\x1b", E_SYNTAX,
           "im.motd: found \"?\", which is not plain UTF-8 text, allowed text of 0 to 20 bytes" },
         { &motd, "\xff", E_SYNTAX,

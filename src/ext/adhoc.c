@@ -22,6 +22,7 @@
 #include "im/account.h"
 #include "im/admins.h"
 #include "im/command_form.h"
+#include "im/command_run.h"
 #include "im/feature.h"
 #include "xmpp/disco_info.h"
 #include "xmpp/form.h"
@@ -459,7 +460,9 @@ static void call_next(struct run *run)
     call->ended = false;
     call->err = command_bind(call, run->names, run->values, run->count, &why);
     ensure(call->err == OK);
-    run->target.command->run(call);
+    call->worker = run->worker;
+    call->state = NULL;
+    command_run(call);
 }
 
 /* The arguments of a row, by their names. A flag is a boolean field. */
@@ -630,7 +633,7 @@ static void run_command(struct iq *iq, const struct target *t)
     }
     keep_values(run);
     run->iq = iq_hold(iq);
-    t->command->run(&run->call);
+    command_run(&run->call);
 }
 
 static void cancel(struct iq *iq, slice node)

@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "base/setting.h"
 #include "ext/ext.h"
+#include "home/duty.h"
 #include "home/question.h"
 #include "home/worker.h"
 #include "im/account.h"
@@ -211,7 +212,7 @@ static void motd_loaded(void *arg, enum store_result result, const struct store_
 
 static void worker_start(struct worker *w)
 {
-    if (w->index != 0)
+    if (!duty_is_here(w, DUTY_ANNOUNCE))
         return;
     list_init(&paging);
     struct store_batch *b = store_read(w->store, 0);
@@ -241,17 +242,6 @@ struct task {
     struct list node; /* in paging */
     struct timer timer;
 };
-
-/* The text of a command; ptr NULL: it has failed. */
-static slice text_of(struct command_call *call)
-{
-    slice text = command_arg(call, "text");
-    if (text.len > 0 && text.len <= ANNOUNCE_BYTES_MAX)
-        return text;
-    command_fail(call, E_LIMIT, "text: found %zu bytes, allowed 1 to %d", text.len,
-                 ANNOUNCE_BYTES_MAX);
-    return (slice){ 0 };
-}
 
 static struct task *task_new(struct command_call *call, slice text)
 {
@@ -301,30 +291,20 @@ static void page(void *arg, enum err e, const struct credentials_row *rows, uint
     timer_set(t->worker->loop, &t->timer, PAGE_MS);
 }
 
-static void begin_pages(struct worker *w, void *arg)
-{
-    struct task *t = arg;
-    t->worker = w;
-    next_page(&t->timer, w->loop);
-}
-
 static void worker_stop(struct worker *w)
 {
     struct list *it;
-    while (w->index == 0 && (it = list_pop(&paging)) != NULL)
+    while (duty_is_here(w, DUTY_ANNOUNCE) && (it = list_pop(&paging)) != NULL)
         timer_cancel(&CONTAINER_OF(it, struct task, node)->timer);
 }
 
 static void run_announce(struct command_call *call)
 {
-    slice text = text_of(call);
-    if (text.ptr == NULL)
-        return;
-    struct task *t = task_new(call, text);
+    struct task *t = task_new(call, command_arg(call, "text"));
     t->after = slice_cstr(call->arena, SLICE(""));
     t->timer.fn = next_page;
     if (command_flag(call, "all"))
-        node_call(t->worker->node, 0, begin_pages, t);
+        next_page(&t->timer, t->worker->loop);
     else
         announce_online(t->worker, t->content, online_told, t);
 }
@@ -383,16 +363,12 @@ static void motd_write(struct command_call *call, const struct store_stmt *stmt,
 
 static void run_motd_set(struct command_call *call)
 {
-    slice text = text_of(call);
-    if (text.ptr != NULL)
-        motd_write(call, &motd_put, text);
+    motd_write(call, &motd_put, command_arg(call, "text"));
 }
 
 static void run_motd_edit(struct command_call *call)
 {
-    slice text = text_of(call);
-    if (text.ptr != NULL)
-        motd_write(call, &motd_change, text);
+    motd_write(call, &motd_change, command_arg(call, "text"));
 }
 
 static void run_motd_del(struct command_call *call) { motd_write(call, &motd_change, SLICE("")); }
@@ -409,17 +385,30 @@ static void run_motd_show(struct command_call *call)
 }
 
 static const struct command_arg announce_args[] = {
-    { "text", ARG_POSITIONAL, "what to say", NULL },
-    { "all", ARG_FLAG, "to all accounts; users who are offline get it at their next login", NULL },
+    { .name = "text",
+      .kind = ARG_POSITIONAL,
+      .min = 1,
+      .max = ANNOUNCE_BYTES_MAX,
+      .doc = "what to say" },
+    { .name = "all",
+      .kind = ARG_FLAG,
+      .type = PARAM_BOOL,
+      .doc = "to all accounts; users who are offline get it at their next login" },
     { 0 },
 };
 static const struct command_arg text_args[] = {
-    { "text", ARG_POSITIONAL, "what it says", NULL },
+    { .name = "text",
+      .kind = ARG_POSITIONAL,
+      .min = 1,
+      .max = ANNOUNCE_BYTES_MAX,
+      .doc = "what it says" },
     { 0 },
 };
 static struct command announce_command = {
     .name = "announce",
     .args = announce_args,
+    .runs_at = COMMAND_DUTY,
+    .duty = DUTY_ANNOUNCE,
     .run = run_announce,
     .doc = "Sends a message to all online users, or to all accounts.",
 };

@@ -4,6 +4,7 @@
 #include "base/metric.h"
 #include "base/setting.h"
 #include "ext/ext.h"
+#include "home/duty.h"
 #include "home/worker.h"
 #include "im/feature.h"
 #include "im/session.h"
@@ -102,7 +103,7 @@ static void look(struct timer *t, struct loop *loop)
 
 static void worker_start(struct worker *w)
 {
-    if (w->index != 0)
+    if (!duty_is_here(w, DUTY_CAPACITY))
         return;
     watch.timer.fn = look;
     timer_set(w->loop, &watch.timer, 1000);
@@ -110,7 +111,7 @@ static void worker_start(struct worker *w)
 
 static void worker_stop(struct worker *w)
 {
-    if (w->index == 0)
+    if (duty_is_here(w, DUTY_CAPACITY))
         timer_cancel(&watch.timer);
 }
 

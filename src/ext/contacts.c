@@ -37,20 +37,11 @@ static void loaded(struct account *a, enum err e, void *arg)
         t->fn(a, OK, t);
 }
 
-static void at_home(struct worker *w, void *arg)
-{
-    struct task *t = arg;
-    account_with(w, t->bare, loaded, t);
-}
-
 static void run(struct command_call *call, account_fn *fn, bool reads)
 {
     struct task *t = arena_new(call->arena, struct task, 1);
-    struct jid jid;
-    if (!users_account_ok(call, command_arg(call, "user"), &jid))
-        return;
-    *t = (struct task){ .call = call, .bare = jid.full, .fn = fn, .reads = reads };
-    users_call_home(call, t->bare, at_home, t);
+    *t = (struct task){ .call = call, .bare = command_arg(call, "user"), .fn = fn, .reads = reads };
+    account_with(call->worker, t->bare, loaded, t);
 }
 
 /* contact list */
@@ -355,19 +346,13 @@ static void del_apply(struct actor_change *base, enum err e)
 static void del(struct account *a, enum err e, void *arg)
 {
     struct command_call *call = ((struct task *)arg)->call;
-    slice contact = command_arg(call, "contact");
-    struct jid jid;
+    struct jid contact = jid_split(command_arg(call, "contact"));
     (void)e;
-    if (jid_parse(&jid, contact, call->arena) != OK) {
-        command_fail(call, E_SYNTAX, "contact: found %.*s, allowed: an address",
-                     SLICE_ARG(contact));
-        return;
-    }
     struct removal *r = mem_new(struct removal);
     r->base.prepare = del_prepare;
     r->base.apply = del_apply;
     r->call = call;
-    r->jid = jid_bare(&jid);
+    r->jid = jid_bare(&contact);
     account_change(a, &r->base);
 }
 
@@ -409,20 +394,32 @@ static void run_full(struct command_call *call)
 }
 
 static const struct command_arg list_args[] = {
-    { "user", ARG_POSITIONAL, "address of the account: name@domain", NULL },
+    { .name = "user",
+      .kind = ARG_POSITIONAL,
+      .type = PARAM_USER,
+      .doc = "address of the account: name@domain" },
     { 0 },
 };
 static const struct command_arg add_args[] = {
-    { "user", ARG_POSITIONAL, "address of the account: name@domain", NULL },
-    { "contacts", ARG_POSITIONAL, "addresses, separated by commas; up to 1,000", NULL },
-    { "group", ARG_OPTION, "the group that they are put into", NULL },
-    { "subscribe", ARG_FLAG, "sends each contact a subscription request from the user", NULL },
+    { .name = "user",
+      .kind = ARG_POSITIONAL,
+      .type = PARAM_USER,
+      .doc = "address of the account: name@domain" },
+    { .name = "contacts",
+      .kind = ARG_POSITIONAL,
+      .doc = "addresses, separated by commas; up to 1,000" },
+    { .name = "group", .kind = ARG_OPTION, .doc = "the group that they are put into" },
+    { .name = "subscribe",
+      .kind = ARG_FLAG,
+      .type = PARAM_BOOL,
+      .doc = "sends each contact a subscription request from the user" },
     { 0 },
 };
 static struct command contact_list = {
     .name = "contact list",
     .reads = true,
     .args = list_args,
+    .home = "user",
     .run = run_list,
     .doc = "Shows the contact list of a user. The account may be disabled.",
     .columns = (const char *const[]){ "jid", "name", "subscription", "ask", "groups", NULL },
@@ -430,6 +427,7 @@ static struct command contact_list = {
 static struct command contact_add = {
     .name = "contact add",
     .args = add_args,
+    .home = "user",
     .run = run_add,
     .doc = "Adds contacts to a user's contact list. Existing contacts are also put into the group "
            "and sent a subscription request. When roster.contacts-max is reached, the remaining "
@@ -437,13 +435,20 @@ static struct command contact_add = {
     .columns = (const char *const[]){ "jid", "result", NULL },
 };
 static const struct command_arg del_args[] = {
-    { "user", ARG_POSITIONAL, "address of the account: name@domain", NULL },
-    { "contact", ARG_POSITIONAL, "address of the contact", NULL },
+    { .name = "user",
+      .kind = ARG_POSITIONAL,
+      .type = PARAM_USER,
+      .doc = "address of the account: name@domain" },
+    { .name = "contact",
+      .kind = ARG_POSITIONAL,
+      .type = PARAM_JID,
+      .doc = "address of the contact" },
     { 0 },
 };
 static struct command contact_del = {
     .name = "contact del",
     .args = del_args,
+    .home = "user",
     .run = run_del,
     .doc = "Removes a contact from a user's contact list. This ends the subscriptions between the "
            "two, as when the user's client does it.",

@@ -11,7 +11,6 @@
 #include "ext/access.h"
 #include "ext/ext.h"
 #include "home/node.h"
-#include "home/worker.h"
 #include "im/account.h"
 #include "im/feature.h"
 #include "im/host.h"

@@ -222,20 +222,11 @@ static void last_of(struct account *a, enum err e, void *arg)
     store_submit(b, a->worker->loop, 0, last_read, t);
 }
 
-static void last_home(struct worker *w, void *arg)
-{
-    struct task *t = arg;
-    account_with(w, t->jid, last_of, t);
-}
-
 static void run_last(struct command_call *call)
 {
-    struct jid jid;
-    if (!users_account_ok(call, command_arg(call, "jid"), &jid))
-        return;
     struct task *t = arena_new(call->arena, struct task, 1);
-    *t = (struct task){ .call = call, .jid = jid_bare(&jid) };
-    users_call_home(call, t->jid, last_home, t);
+    *t = (struct task){ .call = call, .jid = command_arg(call, "jid") };
+    account_with(call->worker, t->jid, last_of, t);
 }
 
 static struct command user_last = {
@@ -243,9 +234,13 @@ static struct command user_last = {
     .reads = true,
     .args =
         (const struct command_arg[]){
-            { "jid", ARG_POSITIONAL, "address of the account: name@domain", NULL },
+            { .name = "jid",
+              .kind = ARG_POSITIONAL,
+              .type = PARAM_USER,
+              .doc = "address of the account: name@domain" },
             { 0 },
         },
+    .home = "jid",
     .run = run_last,
     .doc =
         "Shows when a user was last online. For a user who is online, shows when they logged in.",

@@ -1,6 +1,7 @@
 #include "ext/mam_expire.h"
 #include "base/arena.h"
 #include "base/clock.h"
+#include "home/duty.h"
 #include "home/node.h"
 #include "home/worker.h"
 #include "im/archive.h"
@@ -180,7 +181,7 @@ void mam_expire_arm(struct worker *w)
     bool not_yet = false;
     if (!atomic_load_explicit(&armed, memory_order_relaxed) &&
         atomic_compare_exchange_strong(&armed, &not_yet, true))
-        node_call(w->node, 0, arm, NULL);
+        node_call(w->node, duty_home(w->node, DUTY_ARCHIVE), arm, NULL);
 }
 
 void mam_expire_stop(struct worker *w)
@@ -192,9 +193,9 @@ void mam_expire_stop(struct worker *w)
     atomic_store(&armed, false);
 }
 
-static void run_on_first(struct worker *w, void *call)
+static void run_expire(struct command_call *call)
 {
-    pass.worker = w;
+    pass.worker = call->worker;
     if (setting_int(&mam_retention) == SETTING_NONE)
         command_fail(call, E_DENIED,
                      "archive.retention is none, so no message is too old; set it first");
@@ -204,15 +205,11 @@ static void run_on_first(struct worker *w, void *call)
         begin(call);
 }
 
-static void run_expire(struct command_call *call)
-{
-    struct worker *w = call->worker;
-    node_call(w->node, 0, run_on_first, call);
-}
-
 struct command mam_expire_command = {
     .name = "archive expire",
     .args = (const struct command_arg[]){ { 0 } },
+    .runs_at = COMMAND_DUTY,
+    .duty = DUTY_ARCHIVE,
     .run = run_expire,
     .doc = "Deletes messages older than archive.retention at once. Without this command, that "
            "happens within an hour.",

@@ -3,7 +3,6 @@
 #include "base/buf.h"
 #include "base/setting.h"
 #include "ext/mam.h"
-#include "home/worker.h"
 #include "im/account.h"
 #include "im/archive_query.h"
 #include "im/copies.h"

@@ -332,19 +332,9 @@ static void listed(void *arg, enum store_result result, const struct store_batch
 static void run_list(struct command_call *call)
 {
     struct worker *w = call->worker;
-    slice after = command_arg(call, "after"), jid = command_arg(call, "jid");
-    int64_t id = 0;
-    if (after.ptr != NULL && !slice_int(after, &id)) {
-        command_fail(call, E_SYNTAX, "found %.*s, allowed: the id of a report", SLICE_ARG(after));
-        return;
-    }
-    struct jid about;
-    if (jid.ptr != NULL && jid_parse(&about, jid, call->arena) != OK) {
-        command_fail(call, E_SYNTAX, "jid: found %.*s, allowed: an address", SLICE_ARG(jid));
-        return;
-    }
+    slice jid = command_arg(call, "jid");
     struct store_batch *b = store_read(w->store, 0);
-    STORE_ADD(b, &report_stmts[1], STORE_ANY_ROWS, SV_I(id),
+    STORE_ADD(b, &report_stmts[1], STORE_ANY_ROWS, SV_I(command_number(call, "after", 0)),
               SV_T(jid.ptr == NULL ? SLICE("") : jid), SV_I(REPORTS_A_PAGE));
     store_submit(b, w->loop, 0, listed, call);
 }
@@ -364,25 +354,34 @@ static void dropped(void *arg, enum store_result result, const struct store_batc
 static void run_drop(struct command_call *call)
 {
     struct worker *w = call->worker;
-    slice text = command_arg(call, "id");
-    int64_t id;
-    if (!slice_int(text, &id)) {
-        command_fail(call, E_SYNTAX, "found %.*s, allowed: the id of a report", SLICE_ARG(text));
-        return;
-    }
     struct store_batch *b = store_write(w->store, 1);
-    STORE_ADD(b, &report_stmts[command_flag(call, "older") ? 3 : 2], STORE_ANY_ROWS, SV_I(id));
+    STORE_ADD(b, &report_stmts[command_flag(call, "older") ? 3 : 2], STORE_ANY_ROWS,
+              SV_I(command_number(call, "id", 0)));
     store_submit(b, w->loop, 0, dropped, call);
 }
 
 static const struct command_arg list_args[] = {
-    { "jid", ARG_OPTION, "only reports about this address", NULL },
-    { "after", ARG_OPTION, "begin after this report", NULL },
+    { .name = "jid",
+      .kind = ARG_OPTION,
+      .type = PARAM_JID,
+      .doc = "only reports about this address" },
+    { .name = "after",
+      .kind = ARG_OPTION,
+      .type = PARAM_INT,
+      .max = PARAM_NONE,
+      .doc = "begin after this report" },
     { 0 },
 };
 static const struct command_arg drop_args[] = {
-    { "id", ARG_POSITIONAL, "number of the report", NULL },
-    { "older", ARG_FLAG, "also delete all earlier reports", NULL },
+    { .name = "id",
+      .kind = ARG_POSITIONAL,
+      .type = PARAM_INT,
+      .max = PARAM_NONE,
+      .doc = "number of the report" },
+    { .name = "older",
+      .kind = ARG_FLAG,
+      .type = PARAM_BOOL,
+      .doc = "also delete all earlier reports" },
     { 0 },
 };
 struct command report_list = {

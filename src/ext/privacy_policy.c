@@ -466,20 +466,11 @@ void policy_get(struct iq *iq)
 
 /* Commands. */
 
-static void task_home(struct worker *w, void *arg)
-{
-    struct privacy_task *t = arg;
-    account_with(w, t->bare, t->fn, t);
-}
-
 void privacy_task_run(struct command_call *call, account_fn *fn)
 {
     struct privacy_task *t = arena_new(call->arena, struct privacy_task, 1);
-    struct jid jid;
-    if (!users_account_ok(call, command_arg(call, "user"), &jid))
-        return;
-    *t = (struct privacy_task){ .call = call, .bare = jid.full, .fn = fn };
-    users_call_home(call, t->bare, task_home, t);
+    *t = (struct privacy_task){ .call = call, .bare = command_arg(call, "user") };
+    account_with(call->worker, t->bare, fn, t);
 }
 
 bool privacy_task_ready(const struct privacy_task *t, const struct account *a, enum err e)
@@ -548,13 +539,14 @@ static void set(struct account *a, enum err e, void *arg)
         slice text = command_arg(call, actions[i]);
         if (text.ptr == NULL)
             continue;
-        if (jid_parse(&jid, text, call->arena) != OK || !jid_is_bare(&jid)) {
+        jid = jid_split(text);
+        if (!jid_is_bare(&jid)) {
             command_fail(call, E_SYNTAX, "found %.*s, allowed: an address or a domain",
                          SLICE_ARG(text));
             privacy_change_end(c);
             return;
         }
-        edit_add(edit, jid.full, i);
+        edit_add(edit, text, i);
     }
     privacy_change_run(a, c);
 }
@@ -562,23 +554,50 @@ static void set(struct account *a, enum err e, void *arg)
 static void run_set(struct command_call *call) { privacy_task_run(call, set); }
 
 static const struct command_arg show_args[] = {
-    { "user", ARG_POSITIONAL, "address of the account: name@domain", NULL },
+    { .name = "user",
+      .kind = ARG_POSITIONAL,
+      .type = PARAM_USER,
+      .doc = "address of the account: name@domain" },
     { 0 },
 };
 static const struct command_arg set_args[] = {
-    { "user", ARG_POSITIONAL, "address of the account: name@domain", NULL },
-    { "share", ARG_OPTION, "whether anybody sees the user's availability", privacy_share_names },
-    { "others", ARG_OPTION, "what applies to users without a rule", privacy_others_names },
-    { "allow", ARG_OPTION, "address or domain that always sees the user", NULL },
-    { "block", ARG_OPTION, "address or domain that never sees the user", NULL },
-    { "ask", ARG_OPTION, "address or domain that the user must approve", NULL },
-    { "none", ARG_OPTION, "address or domain whose rule is removed", NULL },
+    { .name = "user",
+      .kind = ARG_POSITIONAL,
+      .type = PARAM_USER,
+      .doc = "address of the account: name@domain" },
+    { .name = "share",
+      .kind = ARG_OPTION,
+      .type = PARAM_CHOICE,
+      .choices = privacy_share_names,
+      .doc = "whether anybody sees the user's availability" },
+    { .name = "others",
+      .kind = ARG_OPTION,
+      .type = PARAM_CHOICE,
+      .choices = privacy_others_names,
+      .doc = "what applies to users without a rule" },
+    { .name = "allow",
+      .kind = ARG_OPTION,
+      .type = PARAM_JID,
+      .doc = "address or domain that always sees the user" },
+    { .name = "block",
+      .kind = ARG_OPTION,
+      .type = PARAM_JID,
+      .doc = "address or domain that never sees the user" },
+    { .name = "ask",
+      .kind = ARG_OPTION,
+      .type = PARAM_JID,
+      .doc = "address or domain that the user must approve" },
+    { .name = "none",
+      .kind = ARG_OPTION,
+      .type = PARAM_JID,
+      .doc = "address or domain whose rule is removed" },
     { 0 },
 };
 struct command policy_show = {
     .name = "policy show",
     .reads = true,
     .args = show_args,
+    .home = "user",
     .run = run_show,
     .doc = "Shows the policy of a user: who can see their availability.",
     .columns = (const char *const[]){ "what", "is", NULL },
@@ -586,6 +605,7 @@ struct command policy_show = {
 struct command policy_set = {
     .name = "policy set",
     .args = set_args,
+    .home = "user",
     .run = run_set,
     .doc = "Changes the policy of a user: who can see their availability. The policy overrides the "
            "settings of the server. Sessions and contacts see the effect at once.",

@@ -7,7 +7,6 @@
 #include "ext/privacy_policy.h"
 #include "ext/privacy_state.h"
 #include "home/node.h"
-#include "home/worker.h"
 #include "im/host.h"
 #include "im/presence.h"
 #include "im/roster.h"

@@ -1,6 +1,5 @@
 #include "ext/pubsub_arrive.h"
 #include "base/mem.h"
-#include "home/worker.h"
 #include "im/account.h"
 #include "im/message.h"
 #include "im/router.h"

@@ -781,50 +781,29 @@ static void account_deleted(struct worker *w, slice bare)
 
 /* Commands. */
 
-struct list_call {
-    struct command_call *call;
-    slice jid;
-};
-
 static void list_account(struct account *a, enum err e, void *arg)
 {
-    struct list_call *l = arg;
-    if (!users_there(l->call, a, e))
+    struct command_call *call = arg;
+    if (!users_there(call, a, e))
         return;
     if (a->disabled) {
-        users_fail_disabled(l->call, l->jid);
+        users_fail_disabled(call, a->jid);
         return;
     }
     for (const struct registration *r = *registrations(a); r != NULL; r = r->next) {
-        command_row(l->call);
-        command_text(l->call, "service", slice_dup(l->call->arena, r->service));
-        command_text(l->call, "node", slice_dup(l->call->arena, r->node));
-        command_text(l->call, "resource", slice_dup(l->call->arena, r->resource));
-        command_bool(l->call, "away", is_away(a, r));
-        command_int(l->call, "errors", r->errors);
+        command_row(call);
+        command_text(call, "service", r->service);
+        command_text(call, "node", r->node);
+        command_text(call, "resource", r->resource);
+        command_bool(call, "away", is_away(a, r));
+        command_int(call, "errors", r->errors);
     }
-    command_done(l->call, "%s", "");
-}
-
-static void list_home(struct worker *w, void *arg)
-{
-    struct list_call *l = arg;
-    account_with(w, l->jid, list_account, l);
+    command_done(call, "%s", "");
 }
 
 static void run_list(struct command_call *call)
 {
-    struct worker *w = call->worker;
-    struct jid jid;
-    uint32_t node;
-    if (jid_parse(&jid, command_arg(call, "jid"), call->arena) != OK || jid.local.len == 0) {
-        command_fail(call, E_SYNTAX, "found %.*s, allowed: the address of an account",
-                     SLICE_ARG(command_arg(call, "jid")));
-        return;
-    }
-    struct list_call *l = arena_new(call->arena, struct list_call, 1);
-    *l = (struct list_call){ call, jid_bare(&jid) };
-    node_call(w->node, node_home(w->node, l->jid, &node), list_home, l);
+    account_with(call->worker, command_arg(call, "jid"), list_account, call);
 }
 
 static struct command command_list = {
@@ -832,9 +811,10 @@ static struct command command_list = {
     .reads = true,
     .args =
         (const struct command_arg[]){
-            { "jid", ARG_POSITIONAL, "the account", NULL },
+            { .name = "jid", .kind = ARG_POSITIONAL, .type = PARAM_USER, .doc = "the account" },
             { 0 },
         },
+    .home = "jid",
     .run = run_list,
     .doc = "Lists the push services that an account's clients use.",
     .columns = (const char *const[]){ "service", "node", "resource", "away", "errors", NULL },

@@ -34,12 +34,14 @@ struct setting invite_by_users = {
     .def = 0,
     .doc = "Whether users may also invite others with their clients (XEP-0401).",
 };
+#define LIFETIME_MIN 60000 /* ms */
+#define LIFETIME_MAX (365LL * 86400000)
 struct setting invite_lifetime = {
     .name = "invite.lifetime",
     .type = PARAM_MS,
     .def = 7LL * 86400000,
-    .min = 60000,
-    .max = 365LL * 86400000,
+    .min = LIFETIME_MIN,
+    .max = LIFETIME_MAX,
     .doc = "How long an invitation is valid by default.",
 };
 struct setting invite_max = {
@@ -564,21 +566,6 @@ static struct task *task_new(struct command_call *call)
     return t;
 }
 
-/* invite_lifetime is also how a time is read: with its range and units. */
-static bool expiry_ok(struct task *t, uint64_t now_us)
-{
-    slice text = command_arg(t->call, "expires");
-    struct setting row = invite_lifetime;
-    struct why why;
-    row.name = "expires";
-    if (text.ptr != NULL && setting_set(&row, text, &why) != OK) {
-        command_fail(t->call, E_SYNTAX, "%s", why.text);
-        return false;
-    }
-    t->invite.expires_us = now_us + (uint64_t)setting_int(&row) * 1000;
-    return true;
-}
-
 static bool name_ok(struct task *t)
 {
     slice name = command_arg(t->call, "username");
@@ -589,64 +576,66 @@ static bool name_ok(struct task *t)
     return false;
 }
 
-static bool domain_ok(struct task *t)
+static void invited_by(struct task *t, slice jid)
 {
-    const struct worker *w = t->call->worker;
-    slice domain = command_arg(t->call, "domain");
-    t->invite.domain = w->node->domains[0];
-    if (domain.ptr == NULL)
-        return true;
-    if (jid_prep_domain(domain, t->call->arena, &t->invite.domain) == OK &&
-        node_serves(w->node, t->invite.domain))
-        return true;
-    command_fail(t->call, E_NOTFOUND, "found %.*s, allowed: a domain that is served here",
-                 SLICE_ARG(domain));
-    return false;
-}
-
-static bool inviter_ok(struct task *t, slice text)
-{
-    struct jid jid;
-    if (text.ptr == NULL)
-        return true;
-    if (!users_account_ok(t->call, text, &jid))
-        return false;
-    t->invite.inviter = jid_bare(&jid);
-    t->invite.domain = slice_dup(t->call->arena, jid.domain);
-    return true;
+    if (jid.ptr == NULL)
+        return;
+    t->invite.inviter = jid;
+    t->invite.domain = jid_split(jid).domain;
 }
 
 static void run_invite(struct command_call *call)
 {
-    struct worker *w = call->worker;
-    uint64_t now_us = loop_wall_us(w->loop);
+    const struct worker *w = call->worker;
+    slice domain = command_arg(call, "domain");
     struct task *t = task_new(call);
-    if (t != NULL && domain_ok(t) && name_ok(t) && expiry_ok(t, now_us) &&
-        inviter_ok(t, command_arg(call, "roster")))
-        invite_try(t);
+    if (t == NULL || !name_ok(t))
+        return;
+    t->invite.domain = domain.ptr != NULL ? domain : w->node->domains[0];
+    t->invite.expires_us =
+        loop_wall_us(w->loop) +
+        (uint64_t)command_number(call, "expires", setting_int(&invite_lifetime)) * 1000;
+    invited_by(t, command_arg(call, "roster"));
+    invite_try(t);
 }
 
 static void run_invite_contact(struct command_call *call)
 {
-    struct worker *w = call->worker;
+    const struct worker *w = call->worker;
     uint64_t now_us = loop_wall_us(w->loop);
     struct task *t = task_new(call);
-    if (t == NULL || !inviter_ok(t, command_arg(call, "jid")))
+    if (t == NULL)
         return;
+    invited_by(t, command_arg(call, "jid"));
     t->invite.expires_us = now_us + (uint64_t)setting_int(&invite_lifetime) * 1000;
     invite_store(t, now_us);
 }
 
 static const struct command_arg invite_args[] = {
-    { "domain", ARG_OPTION, "domain of the new account; the default is the first domain", NULL },
-    { "username", ARG_OPTION, "name of the new account; by default the invited user chooses it",
-      NULL },
-    { "roster", ARG_OPTION, "account that invites; the two become contacts of each other", NULL },
-    { "expires", ARG_OPTION, "how long it is valid, as 7d; the default is invite.lifetime", NULL },
+    { .name = "domain",
+      .kind = ARG_OPTION,
+      .type = PARAM_HOME_DOMAIN,
+      .doc = "domain of the new account; the default is the first domain" },
+    { .name = "username",
+      .kind = ARG_OPTION,
+      .doc = "name of the new account; by default the invited user chooses it" },
+    { .name = "roster",
+      .kind = ARG_OPTION,
+      .type = PARAM_USER,
+      .doc = "account that invites; the two become contacts of each other" },
+    { .name = "expires",
+      .kind = ARG_OPTION,
+      .type = PARAM_MS,
+      .min = LIFETIME_MIN,
+      .max = LIFETIME_MAX,
+      .doc = "how long it is valid, as 7d; the default is invite.lifetime" },
     { 0 },
 };
 static const struct command_arg contact_args[] = {
-    { "jid", ARG_POSITIONAL, "address of the account that invites: name@domain", NULL },
+    { .name = "jid",
+      .kind = ARG_POSITIONAL,
+      .type = PARAM_USER,
+      .doc = "address of the account that invites: name@domain" },
     { 0 },
 };
 static const char *const columns[] = { "uri", "landing-url", "expire", NULL };

@@ -70,19 +70,25 @@ static void count_account(struct count *c, const struct account *a)
     c->sessions += sessions;
 }
 
-static void count_worker(struct worker *w, void *arg)
+static void run_report(struct command_call *call)
 {
-    struct count *c = arg;
+    const struct worker *w = call->worker;
     const struct account *a;
+    if (call->state == NULL)
+        call->state = arena_new(call->arena, struct count, 1);
+    struct count *c = call->state;
+    c->call = call;
+    c->totals = command_flag(call, "totals");
+    c->node = w->node->name;
+    clock_stamp(c->time, loop_wall_us(w->loop));
     for (uint32_t i = 0; (a = accounts_next(w, &i)) != NULL;)
         if (!list_empty(&a->sessions))
             count_account(c, a);
 }
 
-static void count_done(struct worker *w, void *arg)
+static void report_gathered(struct command_call *call)
 {
-    struct count *c = arg;
-    (void)w;
+    const struct count *c = call->state;
     if (c->totals) {
         command_row(c->call);
         command_text(c->call, "node", slice_of(c->node));
@@ -99,26 +105,20 @@ static void count_done(struct worker *w, void *arg)
         command_done(c->call, "users: %u, sessions: %u", c->users, c->sessions);
 }
 
-static void run_report(struct command_call *call)
-{
-    struct worker *w = call->worker;
-    struct count *c = arena_new(call->arena, struct count, 1);
-    c->call = call;
-    c->node = w->node->name;
-    c->totals = command_flag(call, "totals");
-    clock_stamp(c->time, loop_wall_us(w->loop));
-    node_tour(w, count_worker, count_done, c);
-}
-
 static const struct command_arg report_args[] = {
-    { "totals", ARG_FLAG, "only numbers: users, sessions, and users with several devices", NULL },
+    { .name = "totals",
+      .kind = ARG_FLAG,
+      .type = PARAM_BOOL,
+      .doc = "only numbers: users, sessions, and users with several devices" },
     { 0 },
 };
 static struct command session_report = {
     .name = "session report",
     .reads = true,
     .args = report_args,
+    .runs_at = COMMAND_EACH,
     .run = run_report,
+    .gathered = report_gathered,
     .doc = "Shows who is connected with which kinds of clients: a row for each user and kind. The "
            "kind is what the client announces in service discovery: pc, phone, tablet, web and "
            "others, or \"unknown\". With the option --csv of musterctl it is a table for "

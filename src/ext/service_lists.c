@@ -7,7 +7,6 @@
 #include "base/setting.h"
 #include "ext/ext.h"
 #include "home/node.h"
-#include "home/worker.h"
 #include "im/account.h"
 #include "im/command_form.h"
 #include "im/feature.h"

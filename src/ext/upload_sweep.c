@@ -8,6 +8,7 @@
 #include "ext/upload_files.h"
 #include "ext/upload_private.h"
 #include "ext/upload_rows.h"
+#include "home/duty.h"
 #include "home/node.h"
 #include "home/worker.h"
 #include "im/account.h"
@@ -182,7 +183,7 @@ void upload_sweep_start(struct worker *w)
         return;
     once_data = w->node->data; /* the same on all workers */
     pthread_once(&once, load_once);
-    if (w->index != 0)
+    if (!duty_is_here(w, DUTY_UPLOADS))
         return;
     struct sweep *s = mem_new(struct sweep);
     s->worker = w;
@@ -195,7 +196,7 @@ void upload_sweep_start(struct worker *w)
 
 void upload_sweep_stop(struct worker *w)
 {
-    if (w->index != 0 || the_sweep == NULL)
+    if (!duty_is_here(w, DUTY_UPLOADS) || the_sweep == NULL)
         return;
     struct sweep *s = the_sweep;
     the_sweep = NULL;
@@ -210,11 +211,9 @@ void upload_sweep_stop(struct worker *w)
 
 /* Commands. */
 
-static void sweep_now(struct worker *w, void *arg)
+static void run_sweep(struct command_call *call)
 {
-    struct command_call *call = arg;
     struct sweep *s = the_sweep;
-    (void)w;
     if (s == NULL || s->op != NULL || s->working || s->call != NULL) {
         command_fail(call, E_AGAIN, "another change of it is not finished yet; try again");
         return;
@@ -223,12 +222,6 @@ static void sweep_now(struct worker *w, void *arg)
     s->call = call;
     s->removed = 0;
     next(s);
-}
-
-static void run_sweep(struct command_call *call)
-{
-    const struct worker *w = call->worker;
-    node_call(w->node, 0, sweep_now, call);
 }
 
 static void add_time(struct command_call *call, const char *name, int64_t at_us)
@@ -268,15 +261,8 @@ static void listed(void *arg, enum store_result result, const struct store_batch
 static void run_list(struct command_call *call)
 {
     const struct worker *w = call->worker;
-    struct jid jid;
-    slice text = command_arg(call, "jid");
-    if (jid_parse(&jid, text, call->arena) != OK || jid.local.len == 0) {
-        command_fail(call, E_SYNTAX, "found %.*s, allowed: the address of an account",
-                     SLICE_ARG(text));
-        return;
-    }
     struct store_batch *b = store_read(w->store, 0);
-    STORE_ADD(b, &upload_list, STORE_ANY_ROWS, SV_T(jid_bare(&jid)));
+    STORE_ADD(b, &upload_list, STORE_ANY_ROWS, SV_T(command_arg(call, "jid")));
     store_submit(b, w->loop, 0, listed, call);
 }
 
@@ -303,11 +289,11 @@ static void run_del(struct command_call *call)
 }
 
 static const struct command_arg list_args[] = {
-    { "jid", ARG_POSITIONAL, "the account", NULL },
+    { .name = "jid", .kind = ARG_POSITIONAL, .type = PARAM_USER, .doc = "the account" },
     { 0 },
 };
 static const struct command_arg del_args[] = {
-    { "id", ARG_POSITIONAL, "id of the file; `upload list` shows it", NULL },
+    { .name = "id", .kind = ARG_POSITIONAL, .doc = "id of the file; `upload list` shows it" },
     { 0 },
 };
 static const struct command_arg no_args[] = { { 0 } };
@@ -331,6 +317,8 @@ struct command upload_command_del = {
 struct command upload_command_sweep = {
     .name = "upload sweep",
     .args = no_args,
+    .runs_at = COMMAND_DUTY,
+    .duty = DUTY_UPLOADS,
     .run = run_sweep,
     .doc = "Removes expired files and unused contents now. The server does that every minute by "
            "itself.",

@@ -62,17 +62,13 @@ static const struct store_schema schema = {
                                            &component_list, NULL },
 };
 
-/* The domain of a command, prepared; false: it was answered. */
-static bool domain_of(struct command_call *call, slice *domain)
+/* Of a command; false: it was answered. */
+static bool domain_ok(struct command_call *call, slice domain)
 {
     const struct worker *w = call->worker;
-    slice text = command_arg(call, "domain");
-    if (jid_prep_domain(text, call->arena, domain) != OK)
-        command_fail(call, E_SYNTAX, "found %.*s, allowed: a domain", SLICE_ARG(text));
-    else if (node_serves(w->node, *domain) || host_find(w->node, *domain, &(slice){ 0 }) != NULL)
-        command_fail(call, E_EXISTS, "%.*s is served by this server itself", SLICE_ARG(*domain));
-    else
+    if (!node_serves(w->node, domain) && host_find(w->node, domain, &(slice){ 0 }) == NULL)
         return true;
+    command_fail(call, E_EXISTS, "%.*s is served by this server itself", SLICE_ARG(domain));
     return false;
 }
 
@@ -182,8 +178,8 @@ static void make_secret(struct command_call *call, slice domain)
 static void run_add(struct command_call *call)
 {
     struct worker *w = call->worker;
-    slice domain, secret = command_arg(call, "secret");
-    if (!domain_of(call, &domain))
+    slice domain = command_arg(call, "domain"), secret = command_arg(call, "secret");
+    if (!domain_ok(call, domain))
         return;
     if (!seal_ready()) {
         command_fail(call, E_DOWN,
@@ -194,13 +190,6 @@ static void run_add(struct command_call *call)
         make_secret(call, domain);
         return;
     }
-    if (secret.len < SECRET_MIN || secret.len > SECRET_MAX) {
-        command_fail(call, E_LIMIT,
-                     "found a secret of %zu bytes, allowed: %d to %d, or none for one that is "
-                     "made",
-                     secret.len, SECRET_MIN, SECRET_MAX);
-        return;
-    }
     struct store_batch *b = store_write(w->store, 0);
     add_put(b, call, domain, secret);
     store_submit(b, w->loop, 0, added, call);
@@ -209,8 +198,8 @@ static void run_add(struct command_call *call)
 static void run_del(struct command_call *call)
 {
     struct worker *w = call->worker;
-    slice domain;
-    if (!domain_of(call, &domain))
+    slice domain = command_arg(call, "domain");
+    if (!domain_ok(call, domain))
         return;
     struct store_batch *b = store_write(w->store, 0);
     struct deletion *d = arena_new(call->arena, struct deletion, 1);
@@ -260,8 +249,16 @@ static struct command command_add = {
     .name = "component add",
     .args =
         (const struct command_arg[]){
-            { "domain", ARG_POSITIONAL, "the domain that it serves", NULL },
-            { "secret", ARG_SECRET_MADE, "its secret, 16 to 1000 bytes", NULL },
+            { .name = "domain",
+              .kind = ARG_POSITIONAL,
+              .type = PARAM_DOMAIN,
+              .doc = "the domain that it serves" },
+            { .name = "secret",
+              .kind = ARG_SECRET_MADE,
+              .type = PARAM_SECRET,
+              .min = SECRET_MIN,
+              .max = SECRET_MAX,
+              .doc = "its secret, 16 to 1000 bytes" },
             { 0 },
         },
     .run = run_add,
@@ -273,7 +270,10 @@ static struct command command_del = {
     .name = "component del",
     .args =
         (const struct command_arg[]){
-            { "domain", ARG_POSITIONAL, "the domain that it serves", NULL },
+            { .name = "domain",
+              .kind = ARG_POSITIONAL,
+              .type = PARAM_DOMAIN,
+              .doc = "the domain that it serves" },
             { 0 },
         },
     .run = run_del,

@@ -138,29 +138,17 @@ static void list_ready(struct account *a, enum err e, void *arg)
         (void)device_list(&t->home->auth, t->jid, listed, t);
 }
 
-static void list_home(struct worker *w, void *arg)
-{
-    struct task *t = arg;
-    t->home = w;
-    account_with(w, t->jid, list_ready, t);
-}
-
 static struct task *task_of(struct command_call *call)
 {
-    struct jid jid;
-    if (!users_account_ok(call, command_arg(call, "jid"), &jid))
-        return NULL;
     struct task *t = arena_new(call->arena, struct task, 1);
-    t->call = call;
-    t->jid = jid_bare(&jid);
+    *t = (struct task){ .call = call, .home = call->worker, .jid = command_arg(call, "jid") };
     return t;
 }
 
 static void run_list(struct command_call *call)
 {
     struct task *t = task_of(call);
-    if (t != NULL)
-        users_call_home(call, t->jid, list_home, t);
+    account_with(t->home, t->jid, list_ready, t);
 }
 
 static void revoke_done(void *arg, enum err e, unsigned sessions)
@@ -182,32 +170,30 @@ static void revoke_done(void *arg, enum err e, unsigned sessions)
     command_done(t->call, "device %s revoked, sessions ended: %u", id, sessions);
 }
 
-static void revoke_home(struct worker *w, void *arg)
-{
-    struct task *t = arg;
-    devices_revoke(w, t->jid, t->id, revoke_done, t);
-}
-
 static void run_revoke(struct command_call *call)
 {
     slice id = command_arg(call, "id");
     struct task *t = task_of(call);
-    if (t == NULL)
-        return;
     if (device_id_parse(t->id, id) == OK)
-        users_call_home(call, t->jid, revoke_home, t);
+        devices_revoke(t->home, t->jid, t->id, revoke_done, t);
     else
         command_fail(call, E_SYNTAX, "found %.*s, allowed: an id as `device list` shows it",
                      SLICE_ARG(id));
 }
 
 static const struct command_arg list_args[] = {
-    { "jid", ARG_POSITIONAL, "address of the account: name@domain", NULL },
+    { .name = "jid",
+      .kind = ARG_POSITIONAL,
+      .type = PARAM_USER,
+      .doc = "address of the account: name@domain" },
     { 0 },
 };
 static const struct command_arg revoke_args[] = {
-    { "jid", ARG_POSITIONAL, "address of the account: name@domain", NULL },
-    { "id", ARG_POSITIONAL, "id of the device; `device list` shows it", NULL },
+    { .name = "jid",
+      .kind = ARG_POSITIONAL,
+      .type = PARAM_USER,
+      .doc = "address of the account: name@domain" },
+    { .name = "id", .kind = ARG_POSITIONAL, .doc = "id of the device; `device list` shows it" },
     { 0 },
 };
 static struct command device_list_command = {
@@ -215,6 +201,7 @@ static struct command device_list_command = {
     .reads = true,
     .access = COMMAND_OWN,
     .args = list_args,
+    .home = "jid",
     .run = run_list,
     .doc = "Shows the devices of an account (clients that log in with a device id, XEP-0388), the "
            "most recent first, and until when they can log in without the password (XEP-0484).",
@@ -225,6 +212,7 @@ static struct command device_revoke_command = {
     .name = "device revoke",
     .access = COMMAND_OWN,
     .args = revoke_args,
+    .home = "jid",
     .run = run_revoke,
     .doc = "Deletes the tokens of a device and ends its sessions. It can log in again with the "
            "password.",

@@ -7,6 +7,7 @@
 #include "base/arena.h"
 #include "base/command.h"
 #include "base/mem.h"
+#include "im/command_run.h"
 #include "im/test_node.h"
 #include <time.h>
 
@@ -342,7 +343,7 @@ static inline void live_run_there(struct worker *w, void *arg)
 {
     struct live_run *r = arg;
     r->call.worker = w;
-    r->call.command->run(&r->call);
+    command_run(&r->call);
 }
 
 /* Arguments as name, value, name, value; NULL ends them. The call's arena is live.tmp, so one runs

@@ -21,9 +21,8 @@ static struct log_area log_users = { .name = "users" };
 /* A command on its way; in the arena of its call. */
 struct task {
     struct command_call *call;
-    slice jid;      /* bare, of the account; or the domain */
-    slice resource; /* empty: all */
-    slice last;     /* the last row that is shown */
+    slice jid;  /* bare, of the account; or the domain */
+    slice last; /* the last row that is shown */
     uint32_t rows, limit;
     int64_t generation; /* of the new password */
     struct worker *home;
@@ -107,52 +106,6 @@ unsigned users_password_changed(struct account *a, const struct session *keep, i
 
 /* Arguments. */
 
-static const char *served_domains(const struct node *n, struct arena *arena)
-{
-    const char *text = "";
-    for (unsigned i = 0; i < n->domain_count; i++)
-        text = arena_printf(arena, "%s%s%.*s", text, i > 0 ? ", " : "", SLICE_ARG(n->domains[i]));
-    return text;
-}
-
-static bool domain_ok(struct command_call *call, slice domain)
-{
-    const struct worker *w = call->worker;
-    if (node_serves(w->node, domain))
-        return true;
-    command_fail(
-        call, E_NOTFOUND,
-        "domain %.*s is not served here; domains are %s; add it to `domains` in the node file",
-        SLICE_ARG(domain), served_domains(w->node, call->arena));
-    return false;
-}
-
-/* The address in `text`, of an account that could be here. false: the call has failed. */
-static bool address_ok(struct command_call *call, slice text, struct jid *out)
-{
-    if (jid_parse(out, text, call->arena) != OK || jid_is_domain(out)) {
-        const struct node *n = ((struct worker *)call->worker)->node;
-        command_fail(call, E_SYNTAX, "found %.*s, allowed: an address such as alice@%.*s%s%s",
-                     SLICE_ARG(text), SLICE_ARG(n->domains[0]),
-                     n->domain_count > 1 ? "; domains are " : "",
-                     n->domain_count > 1 ? served_domains(n, call->arena) : "");
-        return false;
-    }
-    return domain_ok(call, out->domain);
-}
-
-bool users_account_ok(struct command_call *call, slice text, struct jid *out)
-{
-    if (!address_ok(call, text, out))
-        return false;
-    if (jid_is_bare(out))
-        return true;
-    slice bare = jid_bare(out);
-    command_fail(call, E_SYNTAX, "found %.*s, allowed: an account without resource: %.*s",
-                 SLICE_ARG(text), SLICE_ARG(bare));
-    return false;
-}
-
 static bool password_ok(struct command_call *call, slice *out)
 {
     slice text = command_arg(call, "password");
@@ -169,11 +122,11 @@ static bool password_ok(struct command_call *call, slice *out)
     return false;
 }
 
-static struct task *task_new(struct command_call *call, slice jid)
+static struct task *task_new(struct command_call *call)
 {
     struct task *t = arena_new(call->arena, struct task, 1);
     t->call = call;
-    t->jid = jid;
+    t->jid = command_arg(call, "jid");
     return t;
 }
 
@@ -181,20 +134,6 @@ static const struct auth *auth_of(const struct task *t)
 {
     return &((const struct worker *)t->call->worker)->auth;
 }
-
-void users_call_home(struct command_call *call, slice bare, tour_fn *fn, void *arg)
-{
-    struct worker *w = call->worker;
-    uint32_t node;
-    unsigned worker = node_home(w->node, bare, &node);
-    if (node == w->node->id)
-        node_call(w->node, worker, fn, arg);
-    else
-        command_fail(call, E_UNSUPPORTED, "the account belongs to node %u; run the command there",
-                     node);
-}
-
-static void at_home(struct task *t, tour_fn *fn) { users_call_home(t->call, t->jid, fn, t); }
 
 void users_fail_missing(struct command_call *call, slice jid)
 {
@@ -275,11 +214,10 @@ static void user_added(void *arg, enum err e, const struct credentials *c)
 
 static void run_user_add(struct command_call *call)
 {
-    struct jid jid;
     slice password;
-    if (!users_account_ok(call, command_arg(call, "jid"), &jid) || !password_ok(call, &password))
+    if (!password_ok(call, &password))
         return;
-    struct task *t = task_new(call, jid_bare(&jid));
+    struct task *t = task_new(call);
     struct credentials_new n = { .jid = t->jid, .password = password, .add = add_profile };
     credentials_create_with(auth_of(t), &n, user_added, t);
 }
@@ -300,18 +238,12 @@ static void password_end_sessions(struct account *a, enum err e, void *arg)
                  ended, short_text(t->call));
 }
 
-static void password_home(struct worker *w, void *arg)
-{
-    struct task *t = arg;
-    account_with(w, t->jid, password_end_sessions, t);
-}
-
 static void password_set(void *arg, enum err e, const struct credentials *c)
 {
     struct task *t = arg;
     if (e == OK) {
         t->generation = c->generation;
-        at_home(t, password_home);
+        account_with(t->call->worker, t->jid, password_end_sessions, t);
     } else if (e == E_NOTFOUND) {
         fail_missing(t);
     } else {
@@ -321,11 +253,10 @@ static void password_set(void *arg, enum err e, const struct credentials *c)
 
 static void run_user_password(struct command_call *call)
 {
-    struct jid jid;
     slice password;
-    if (!users_account_ok(call, command_arg(call, "jid"), &jid) || !password_ok(call, &password))
+    if (!password_ok(call, &password))
         return;
-    struct task *t = task_new(call, jid_bare(&jid));
+    struct task *t = task_new(call);
     credentials_set(auth_of(t), t->jid, password, password_set, t);
 }
 
@@ -377,17 +308,10 @@ static void user_remove(struct account *a, enum err e, void *arg)
     }
 }
 
-static void user_remove_home(struct worker *w, void *arg)
-{
-    struct task *t = arg;
-    account_with(w, t->jid, user_remove, t);
-}
-
 static void run_user_del(struct command_call *call)
 {
-    struct jid jid;
-    if (users_account_ok(call, command_arg(call, "jid"), &jid))
-        at_home(task_new(call, jid_bare(&jid)), user_remove_home);
+    struct task *t = task_new(call);
+    account_with(call->worker, t->jid, user_remove, t);
 }
 
 /* user list */
@@ -429,36 +353,18 @@ static void users_page(void *arg, enum err e, const struct credentials_row *rows
         credentials_list(auth_of(t), t->jid, rows[count - 1].jid, users_page, t);
 }
 
-bool users_limit_ok(struct command_call *call, uint32_t *limit)
+uint32_t users_limit(const struct command_call *call)
 {
-    slice text = command_arg(call, "limit");
-    int64_t n;
-    if (text.ptr == NULL)
-        return true;
-    if (slice_int(text, &n) && n >= 1 && n <= USER_ROWS_MAX) {
-        *limit = (uint32_t)n;
-        return true;
-    }
-    command_fail(call, E_SYNTAX, "limit: found %.*s, allowed 1 to %d", SLICE_ARG(text),
-                 USER_ROWS_MAX);
-    return false;
+    return (uint32_t)command_number(call, "limit", USER_ROWS_MAX);
 }
 
 static void run_user_list(struct command_call *call)
 {
-    slice domain = command_arg(call, "domain"), after = command_arg(call, "after");
-    if (domain.ptr != NULL) {
-        if (jid_prep_domain(domain, call->arena, &domain) != OK) {
-            command_fail(call, E_SYNTAX, "found %.*s, allowed: a domain", SLICE_ARG(domain));
-            return;
-        }
-        if (!domain_ok(call, domain))
-            return;
-    }
-    struct task *t = task_new(call, domain);
-    t->limit = USER_ROWS_MAX;
-    if (users_limit_ok(call, &t->limit))
-        credentials_list(auth_of(t), t->jid, after, users_page, t);
+    struct task *t = arena_new(call->arena, struct task, 1);
+    *t = (struct task){ .call = call,
+                        .jid = command_arg(call, "domain"),
+                        .limit = users_limit(call) };
+    credentials_list(auth_of(t), t->jid, command_arg(call, "after"), users_page, t);
 }
 
 /* session list */
@@ -482,50 +388,42 @@ static void add_session(struct command_call *call, const struct session *s)
                 now_us > s->active_us ? (int64_t)((now_us - s->active_us) / 1000000) : 0);
 }
 
-static void list_worker(struct worker *w, void *arg)
-{
-    struct task *t = arg;
-    const struct session *s;
-    for (uint32_t i = 0; (s = map_next(&w->sessions, &i)) != NULL; t->rows++)
-        if (t->rows < SESSION_ROWS_MAX)
-            add_session(t->call, s);
-}
-
-static void list_done(struct worker *w, void *arg)
-{
-    struct task *t = arg;
-    (void)w;
-    if (t->rows > SESSION_ROWS_MAX)
-        command_done(t->call, "%u sessions, of which %d are shown; ask for one account with --user",
-                     t->rows, SESSION_ROWS_MAX);
-    else
-        command_done(t->call, "%s", "");
-}
-
 static void list_ready(struct account *a, enum err e, void *arg)
 {
-    struct task *t = arg;
-    if (!users_there(t->call, a, e))
+    struct command_call *call = arg;
+    if (!users_there(call, a, e))
         return;
     LIST_EACH (it, &a->sessions)
-        add_session(t->call, CONTAINER_OF(it, struct session, node));
-    command_done(t->call, "%s", "");
+        add_session(call, CONTAINER_OF(it, struct session, node));
+    command_done(call, "%s", "");
 }
 
-static void list_account(struct worker *w, void *arg)
-{
-    struct task *t = arg;
-    account_with(w, t->jid, list_ready, t);
-}
-
+/* Of the account, or of each worker. */
 static void run_session_list(struct command_call *call)
 {
-    struct jid jid;
+    const struct worker *w = call->worker;
     slice user = command_arg(call, "user");
-    if (user.ptr == NULL)
-        node_tour(call->worker, list_worker, list_done, task_new(call, user));
-    else if (users_account_ok(call, user, &jid))
-        at_home(task_new(call, jid_bare(&jid)), list_account);
+    const struct session *s;
+    if (user.ptr != NULL) {
+        account_with(call->worker, user, list_ready, call);
+        return;
+    }
+    if (call->state == NULL)
+        call->state = arena_new(call->arena, uint32_t, 1);
+    uint32_t *rows = call->state;
+    for (uint32_t i = 0; (s = map_next(&w->sessions, &i)) != NULL; ++*rows)
+        if (*rows < SESSION_ROWS_MAX)
+            add_session(call, s);
+}
+
+static void sessions_gathered(struct command_call *call)
+{
+    const uint32_t *rows = call->state;
+    if (*rows > SESSION_ROWS_MAX)
+        command_done(call, "%u sessions, of which %d are shown; ask for one account with --user",
+                     *rows, SESSION_ROWS_MAX);
+    else
+        command_done(call, "%s", "");
 }
 
 /* session kick */
@@ -541,71 +439,85 @@ static unsigned kick(struct account *a, slice resource)
     return 1;
 }
 
-static void kick_home(struct worker *w, void *arg)
+static void run_session_kick(struct command_call *call)
 {
-    struct task *t = arg;
-    slice jid = command_arg(t->call, "jid"), reason = command_arg(t->call, "reason");
-    struct account *a = account_find(w, t->jid);
-    unsigned ended = a == NULL ? 0 : kick(a, t->resource);
+    slice jid = command_arg(call, "jid"), reason = command_arg(call, "reason");
+    struct jid at = jid_split(jid);
+    struct account *a = account_find(call->worker, jid_bare(&at));
+    unsigned ended = a == NULL ? 0 : kick(a, at.resource);
     if (ended == 0) {
-        command_fail(t->call, E_NOTFOUND, "%.*s has no session; `session list` shows all",
+        command_fail(call, E_NOTFOUND, "%.*s has no session; `session list` shows all",
                      SLICE_ARG(jid));
         return;
     }
     log_info(&log_users, LOG_EV("session.kicked"), LOG_S("jid", jid), LOG_I("sessions", ended),
-             LOG_S("actor", t->call->actor), LOG_S("reason", reason));
-    command_done(t->call, "sessions ended: %u", ended);
-}
-
-static void run_session_kick(struct command_call *call)
-{
-    struct jid jid;
-    if (!address_ok(call, command_arg(call, "jid"), &jid))
-        return;
-    struct task *t = task_new(call, jid_bare(&jid));
-    t->resource = jid.resource;
-    at_home(t, kick_home);
+             LOG_S("actor", call->actor), LOG_S("reason", reason));
+    command_done(call, "sessions ended: %u", ended);
 }
 
 /* Rows. */
 
 static const struct command_arg add_args[] = {
-    { "jid", ARG_POSITIONAL, "address of the account: name@domain", NULL },
-    { "password", ARG_SECRET, "its password", NULL },
-    { "given-name", ARG_OPTION, "given name for the vCard", NULL },
-    { "surname", ARG_OPTION, "family name for the vCard", NULL },
-    { "email", ARG_OPTION, "email address for the vCard", NULL },
+    { .name = "jid",
+      .kind = ARG_POSITIONAL,
+      .type = PARAM_USER,
+      .doc = "address of the account: name@domain" },
+    { .name = "password", .kind = ARG_SECRET, .type = PARAM_SECRET, .doc = "its password" },
+    { .name = "given-name", .kind = ARG_OPTION, .doc = "given name for the vCard" },
+    { .name = "surname", .kind = ARG_OPTION, .doc = "family name for the vCard" },
+    { .name = "email", .kind = ARG_OPTION, .doc = "email address for the vCard" },
     { 0 },
 };
 static const struct command_arg password_args[] = {
-    { "jid", ARG_POSITIONAL, "address of the account: name@domain", NULL },
-    { "password", ARG_SECRET, "its new password", NULL },
+    { .name = "jid",
+      .kind = ARG_POSITIONAL,
+      .type = PARAM_USER,
+      .doc = "address of the account: name@domain" },
+    { .name = "password", .kind = ARG_SECRET, .type = PARAM_SECRET, .doc = "its new password" },
     { 0 },
 };
 static const struct command_arg del_args[] = {
-    { "jid", ARG_POSITIONAL, "address of the account: name@domain", NULL },
+    { .name = "jid",
+      .kind = ARG_POSITIONAL,
+      .type = PARAM_USER,
+      .doc = "address of the account: name@domain" },
     { 0 },
 };
 static const struct command_arg user_list_args[] = {
-    { "domain", ARG_OPTION, "only accounts of this domain", NULL },
-    { "after", ARG_OPTION, "begin after this address", NULL },
-    { "limit", ARG_OPTION, "show at most this number", NULL },
-    { "disabled", ARG_FLAG, "only disabled accounts", NULL },
+    { .name = "domain",
+      .kind = ARG_OPTION,
+      .type = PARAM_HOME_DOMAIN,
+      .doc = "only accounts of this domain" },
+    { .name = "after", .kind = ARG_OPTION, .doc = "begin after this address" },
+    { .name = "limit",
+      .kind = ARG_OPTION,
+      .type = PARAM_INT,
+      .min = 1,
+      .max = USER_ROWS_MAX,
+      .doc = "show at most this number" },
+    { .name = "disabled", .kind = ARG_FLAG, .type = PARAM_BOOL, .doc = "only disabled accounts" },
     { 0 },
 };
 static const struct command_arg session_list_args[] = {
-    { "user", ARG_OPTION, "only sessions of this account", NULL },
+    { .name = "user",
+      .kind = ARG_OPTION,
+      .type = PARAM_USER,
+      .doc = "only sessions of this account" },
     { 0 },
 };
 static const struct command_arg kick_args[] = {
-    { "jid", ARG_POSITIONAL, "name@domain for all sessions, name@domain/resource for one", NULL },
-    { "reason", ARG_OPTION, "why, for the log", NULL },
+    { .name = "jid",
+      .kind = ARG_POSITIONAL,
+      .type = PARAM_SESSION,
+      .doc = "name@domain for all sessions, name@domain/resource for one" },
+    { .name = "reason", .kind = ARG_OPTION, .doc = "why, for the log" },
     { 0 },
 };
 
 static struct command user_add = {
     .name = "user add",
     .args = add_args,
+    .home = "jid",
     .run = run_user_add,
     .doc = "Creates an account.",
 };
@@ -613,6 +525,7 @@ static struct command user_del = {
     .name = "user del",
     .asks = "The account and everything that is stored for it are deleted.",
     .args = del_args,
+    .home = "jid",
     .run = run_user_del,
     .doc = "Deletes an account with everything that belongs to it: contacts (also in the contact "
            "lists of others), stored messages, vCard, private data. Its sessions end.",
@@ -628,6 +541,7 @@ static struct command user_list = {
 static struct command user_password = {
     .name = "user password",
     .args = password_args,
+    .home = "jid",
     .run = run_user_password,
     .doc = "Sets a new password and ends all sessions of the account.",
 };
@@ -635,7 +549,10 @@ static struct command session_list = {
     .name = "session list",
     .reads = true,
     .args = session_list_args,
+    .home = "user",
+    .runs_at = COMMAND_EACH,
     .run = run_session_list,
+    .gathered = sessions_gathered,
     .doc = "Lists the sessions: presence priority, whether the client is connected, number of "
            "unacknowledged stanzas, and seconds since its last stanza.",
     .columns = (const char *const[]){ "jid", "state", "priority", "address", "tls", "since",
@@ -644,6 +561,7 @@ static struct command session_list = {
 static struct command session_kick = {
     .name = "session kick",
     .args = kick_args,
+    .home = "jid",
     .run = run_session_kick,
     .doc = "Ends one session, or all sessions of an account. The client can log in again.",
 };

@@ -27,11 +27,7 @@ unsigned users_password_changed(struct account *a, const struct session *keep, i
 /* Tells all features: feature.access_revoked. At the home, when the sessions have ended. */
 void users_access_revoked(struct account *a, const struct session *keep, const uint8_t *device);
 
-/* For commands about an account. The address in `text` as one that could be here; false: the call
- * has failed. */
-bool users_account_ok(struct command_call *call, slice text, struct jid *out);
-/* Runs fn on the worker that is the account's home; if that is another node, the call fails. */
-void users_call_home(struct command_call *call, slice bare, tour_fn *fn, void *arg);
+/* For commands about an account. */
 void users_fail_missing(struct command_call *call, slice jid);
 void users_fail_disabled(struct command_call *call, slice jid);
 /* For account_with(): whether there is such an account, disabled or not. false: the call has
@@ -39,8 +35,7 @@ void users_fail_disabled(struct command_call *call, slice jid);
  */
 bool users_there(struct command_call *call, const struct account *a, enum err e);
 enum { USER_ROWS_MAX = 50000 }; /* of one answer; more are asked for with --after */
-/* The argument `limit`, if it was given; false: the call has failed. */
-bool users_limit_ok(struct command_call *call, uint32_t *limit);
+uint32_t users_limit(const struct command_call *call); /* its argument `limit`, or as many */
 void users_add_time(struct command_call *call, const char *key, uint64_t wall_us);
 
 extern const struct feature users_feature;

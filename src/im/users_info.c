@@ -47,9 +47,8 @@ struct store_stmt users_stored_by_jid = {
 struct task {
     struct command_call *call;
     struct account *account; /* pinned while a read is under way */
-    slice jid, state;
-    uint32_t limit;
-    int64_t registered, disabled, active, idle;
+    slice jid;
+    int64_t active, idle;
     struct worker *home; /* of the account */
     uint32_t contacts;   /* of a disabled one */
 };
@@ -76,11 +75,15 @@ static bool is_online(const struct account *a, struct online *out)
     return out->sessions > 0;
 }
 
-static void count_worker(struct worker *w, void *arg)
+static void run_count(struct command_call *call)
 {
-    struct task *t = arg;
+    const struct worker *w = call->worker;
     struct online o;
     const struct account *a;
+    if (call->state == NULL)
+        call->state = arena_new(call->arena, struct task, 1);
+    struct task *t = call->state;
+    t->call = call;
     for (uint32_t i = 0; (a = accounts_next(w, &i)) != NULL;) {
         if (!is_online(a, &o))
             continue;
@@ -99,18 +102,6 @@ static void add_count(struct command_call *call, const char *state, int64_t user
     command_int(call, "users", users);
 }
 
-static void counted(struct worker *w, void *arg)
-{
-    struct task *t = arg;
-    (void)w;
-    add_count(t->call, "registered", t->registered);
-    add_count(t->call, "disabled", t->disabled);
-    add_count(t->call, "online", t->active + t->idle);
-    add_count(t->call, "active", t->active);
-    add_count(t->call, "idle", t->idle);
-    command_done(t->call, "%s", "");
-}
-
 static void counts_read(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct task *t = arg;
@@ -118,52 +109,46 @@ static void counts_read(void *arg, enum store_result result, const struct store_
         command_fail(t->call, err_of_store(result), "the accounts could not be counted");
         return;
     }
-    t->registered = store_int(b, 0, 0, 0);
-    t->disabled = store_int(b, 0, 0, 1);
-    node_tour(t->call->worker, count_worker, counted, t);
+    add_count(t->call, "registered", store_int(b, 0, 0, 0));
+    add_count(t->call, "disabled", store_int(b, 0, 0, 1));
+    add_count(t->call, "online", t->active + t->idle);
+    add_count(t->call, "active", t->active);
+    add_count(t->call, "idle", t->idle);
+    command_done(t->call, "%s", "");
 }
 
-static void run_count(struct command_call *call)
+static void count_gathered(struct command_call *call)
 {
     struct worker *w = call->worker;
-    struct task *t = arena_new(call->arena, struct task, 1);
     struct store_batch *b = store_read(w->store, 0);
-    t->call = call;
     store_add(b, &users_counts, STORE_ANY_ROWS, NULL, 0);
-    store_submit(b, w->loop, 0, counts_read, t);
-}
-
-static void list_worker(struct worker *w, void *arg)
-{
-    struct task *t = arg;
-    struct online o;
-    const struct account *a;
-    for (uint32_t i = 0; t->limit > 0 && (a = accounts_next(w, &i)) != NULL;) {
-        if (!is_online(a, &o) || (t->state.ptr != NULL && slice_is(t->state, "idle") != o.idle))
-            continue;
-        command_row(t->call);
-        command_text(t->call, "jid", a->jid);
-        command_text(t->call, "state", o.idle ? SLICE("idle") : SLICE("active"));
-        command_int(t->call, "sessions", o.sessions);
-        command_int(t->call, "idle_s", (int64_t)(o.idle_us / 1000000));
-        t->limit--;
-    }
-}
-
-static void listed(struct worker *w, void *arg)
-{
-    struct task *t = arg;
-    (void)w;
-    command_done(t->call, "%s", "");
+    store_submit(b, w->loop, 0, counts_read, call->state);
 }
 
 static void run_online(struct command_call *call)
 {
-    struct task *t = arena_new(call->arena, struct task, 1);
-    *t = (struct task){ .call = call, .state = command_arg(call, "state"), .limit = USER_ROWS_MAX };
-    if (users_limit_ok(call, &t->limit))
-        node_tour(call->worker, list_worker, listed, t);
+    const struct worker *w = call->worker;
+    slice state = command_arg(call, "state");
+    struct online o;
+    const struct account *a;
+    if (call->state == NULL) {
+        call->state = arena_new(call->arena, uint32_t, 1);
+        *(uint32_t *)call->state = users_limit(call);
+    }
+    uint32_t *left = call->state;
+    for (uint32_t i = 0; *left > 0 && (a = accounts_next(w, &i)) != NULL;) {
+        if (!is_online(a, &o) || (state.ptr != NULL && slice_is(state, "idle") != o.idle))
+            continue;
+        command_row(call);
+        command_text(call, "jid", a->jid);
+        command_text(call, "state", o.idle ? SLICE("idle") : SLICE("active"));
+        command_int(call, "sessions", o.sessions);
+        command_int(call, "idle_s", (int64_t)(o.idle_us / 1000000));
+        --*left;
+    }
 }
+
+static void online_gathered(struct command_call *call) { command_done(call, "%s", ""); }
 
 /* Of one account. */
 
@@ -278,37 +263,44 @@ static void account_ready(struct account *a, enum err e, void *arg)
         show_stats(a, t);
 }
 
-static void at_account(struct worker *w, void *arg)
-{
-    struct task *t = arg;
-    account_with(w, t->jid, account_ready, t);
-}
-
 static void run_stats(struct command_call *call)
 {
-    struct jid jid;
-    if (!users_account_ok(call, command_arg(call, "jid"), &jid))
-        return;
     struct task *t = arena_new(call->arena, struct task, 1);
-    *t = (struct task){ .call = call, .jid = jid_bare(&jid) };
-    users_call_home(call, t->jid, at_account, t);
+    *t = (struct task){ .call = call, .jid = command_arg(call, "jid") };
+    account_with(call->worker, t->jid, account_ready, t);
 }
 
 static const struct command_arg jid_args[] = {
-    { "jid", ARG_POSITIONAL, "address of the account: name@domain", NULL },
+    { .name = "jid",
+      .kind = ARG_POSITIONAL,
+      .type = PARAM_USER,
+      .doc = "address of the account: name@domain" },
     { 0 },
 };
 static const char *const online_states[] = { "active", "idle", NULL };
 static const struct command_arg online_args[] = {
-    { "state", ARG_OPTION, "only accounts in this state", online_states },
-    { "limit", ARG_OPTION, "show at most this number", NULL },
+    { .name = "state",
+      .kind = ARG_OPTION,
+      .type = PARAM_CHOICE,
+      .choices = online_states,
+      .doc = "only accounts in this state" },
+    { .name = "limit",
+      .kind = ARG_OPTION,
+      .type = PARAM_INT,
+      .min = 1,
+      .max = USER_ROWS_MAX,
+      .doc = "show at most this number" },
     { 0 },
 };
 
 static const char *const count_states[] = { "registered", "disabled", "online",
                                             "active",     "idle",     NULL };
 static const struct command_arg count_args[] = {
-    { "state", ARG_OPTION, "only accounts in this state", count_states },
+    { .name = "state",
+      .kind = ARG_OPTION,
+      .type = PARAM_CHOICE,
+      .choices = count_states,
+      .doc = "only accounts in this state" },
     { 0 },
 };
 
@@ -316,7 +308,9 @@ struct command user_count = {
     .name = "user count",
     .reads = true,
     .args = count_args,
+    .runs_at = COMMAND_EACH,
     .run = run_count,
+    .gathered = count_gathered,
     .doc = "Counts the accounts: registered, disabled, online, and of these active and idle.",
     .columns = (const char *const[]){ "state", "users", NULL },
 };
@@ -324,7 +318,9 @@ struct command user_online = {
     .name = "user online",
     .reads = true,
     .args = online_args,
+    .runs_at = COMMAND_EACH,
     .run = run_online,
+    .gathered = online_gathered,
     .doc = "Lists the accounts that have a session. An account is idle if its clients have sent "
            "nothing for users.idle-time.",
     .columns = (const char *const[]){ "jid", "state", "sessions", "idle_s", NULL },
@@ -333,6 +329,7 @@ struct command user_stats = {
     .name = "user stats",
     .reads = true,
     .args = jid_args,
+    .home = "jid",
     .run = run_stats,
     .doc = "Shows facts about an account: its sessions with their addresses, contacts, stored "
            "messages, and when it was created. The account may be disabled. `user last` shows when "

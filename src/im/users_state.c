@@ -40,14 +40,11 @@ struct task {
     unsigned sessions;
 };
 
-static void at_home(struct command_call *call, tour_fn *fn)
+static struct task *task_new(struct command_call *call)
 {
-    struct jid jid;
-    if (!users_account_ok(call, command_arg(call, "jid"), &jid))
-        return;
     struct task *t = arena_new(call->arena, struct task, 1);
-    *t = (struct task){ .call = call, .jid = jid_bare(&jid) };
-    users_call_home(call, t->jid, fn, t);
+    *t = (struct task){ .call = call, .home = call->worker, .jid = command_arg(call, "jid") };
+    return t;
 }
 
 static void failed(const struct task *t, enum err e)
@@ -92,13 +89,11 @@ static void disable(struct account *a, enum err e, void *arg)
     }
 }
 
-static void disable_home(struct worker *w, void *arg)
+static void run_disable(struct command_call *call)
 {
-    struct task *t = arg;
-    account_with(w, t->jid, disable, t);
+    struct task *t = task_new(call);
+    account_with(t->home, t->jid, disable, t);
 }
-
-static void run_disable(struct command_call *call) { at_home(call, disable_home); }
 
 /* user enable */
 
@@ -139,25 +134,26 @@ static void enabled(void *arg, enum store_result result, const struct store_batc
               &(struct asker){ .done = told_again, .arg = t });
 }
 
-static void enable_home(struct worker *w, void *arg)
+static void run_enable(struct command_call *call)
 {
-    struct task *t = arg;
-    struct store_batch *b = store_write(w->store, credentials_lane(t->jid));
+    struct task *t = task_new(call);
+    struct store_batch *b = store_write(t->home->store, credentials_lane(t->jid));
     STORE_ADD(b, &users_enable, STORE_ANY_ROWS, SV_T(t->jid));
-    t->home = w;
-    store_submit(b, w->loop, 0, enabled, t);
+    store_submit(b, t->home->loop, 0, enabled, t);
 }
 
-static void run_enable(struct command_call *call) { at_home(call, enable_home); }
-
 static const struct command_arg jid_args[] = {
-    { "jid", ARG_POSITIONAL, "address of the account: name@domain", NULL },
+    { .name = "jid",
+      .kind = ARG_POSITIONAL,
+      .type = PARAM_USER,
+      .doc = "address of the account: name@domain" },
     { 0 },
 };
 
 struct command user_disable = {
     .name = "user disable",
     .args = jid_args,
+    .home = "jid",
     .run = run_disable,
     .doc = "Disables an account: its sessions end, nobody can log in, and to others it seems not "
            "to exist. Its data is kept.",
@@ -165,6 +161,7 @@ struct command user_disable = {
 struct command user_enable = {
     .name = "user enable",
     .args = jid_args,
+    .home = "jid",
     .run = run_enable,
     .doc = "Enables a disabled account.",
 };

@@ -5,6 +5,7 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/utf8.h"
+#include "home/duty.h"
 #include "home/node.h"
 #include "home/question.h"
 #include "home/worker.h"
@@ -194,7 +195,7 @@ static void told(struct worker *w, void *arg)
     mem_free(&n);
 }
 
-/* On worker 0. */
+/* At the home of DUTY_ROOMS. */
 static void tell(struct worker *w, const struct news *what)
 {
     struct news *n = mem_alloc(sizeof *n);
@@ -215,10 +216,11 @@ void administrators_switched(const struct setting *s)
     struct node *n = atomic_load(&node);
     (void)s;
     if (n != NULL)
-        node_call(n, 0, switched, NULL);
+        node_call(n, duty_home(n, DUTY_ROOMS), switched, NULL);
 }
 
-/* The list was read or changed: it is the last statement of the batch. On worker 0. */
+/* The list was read or changed: it is the last statement of the batch. At the home of DUTY_ROOMS.
+ */
 static void publish(struct worker *w, const struct store_batch *b, unsigned stmt,
                     struct command_call *call, const char *said)
 {
@@ -240,7 +242,7 @@ static void loaded(void *arg, enum store_result result, const struct store_batch
 
 static void worker_start(struct worker *w)
 {
-    if (w->index != 0)
+    if (!duty_is_here(w, DUTY_ROOMS))
         return;
     struct store_batch *b = store_read(w->store, 0);
     store_add(b, &list_stmt, STORE_ANY_ROWS, NULL, 0);
@@ -250,13 +252,13 @@ static void worker_start(struct worker *w)
 
 static void worker_stop(struct worker *w)
 {
-    if (w->index == 0)
+    if (duty_is_here(w, DUTY_ROOMS))
         atomic_store(&node, NULL);
 }
 
 static void worker_ended(struct worker *w)
 {
-    if (w->index == 0)
+    if (duty_is_here(w, DUTY_ROOMS))
         set_free(atomic_exchange(&current, NULL));
 }
 
@@ -268,7 +270,7 @@ static void removing(struct account *a, struct store_batch *b)
 
 static void account_deleted(struct worker *w, slice bare)
 {
-    if (w->index != 0 || !set_has(atomic_load(&current), bare))
+    if (!duty_is_here(w, DUTY_ROOMS) || !set_has(atomic_load(&current), bare))
         return;
     struct store_batch *b = store_read(w->store, 0);
     store_add(b, &list_stmt, STORE_ANY_ROWS, NULL, 0);
@@ -279,24 +281,9 @@ static void account_deleted(struct worker *w, slice bare)
 
 struct task {
     struct command_call *call;
-    struct worker *worker; /* 0 */
-    slice jid, nick, description;
+    struct worker *worker; /* the home of DUTY_ROOMS */
+    slice jid;
 };
-
-static bool jid_ok(struct command_call *call, slice *out)
-{
-    return operate_user_ok(call, command_arg(call, "jid"), out);
-}
-
-static bool text_ok(struct command_call *call, const char *name, slice *out)
-{
-    *out = command_arg(call, name);
-    if (out->len <= ADMINISTRATOR_TEXT_MAX && utf8_valid(*out))
-        return true;
-    command_fail(call, E_LIMIT, "%s: found %zu bytes, allowed: %d bytes of text", name, out->len,
-                 ADMINISTRATOR_TEXT_MAX);
-    return false;
-}
 
 static struct store_val text_or_null(slice text) { return text.ptr == NULL ? SV_NULL : SV_T(text); }
 
@@ -319,30 +306,28 @@ static void added(void *arg, enum store_result result, const struct store_batch 
                                  : ", once muc.administrators-enabled is on"));
 }
 
-static void add_here(struct worker *w, void *arg)
-{
-    struct task *t = arg;
-    struct store_batch *b = store_write(w->store, 0);
-    t->worker = w;
-    STORE_ADD(b, &put_stmt, STORE_ANY_ROWS, SV_T(t->jid), text_or_null(t->nick),
-              text_or_null(t->description), SV_I(ADMINISTRATORS_MAX));
-    store_add(b, &list_stmt, STORE_ANY_ROWS, NULL, 0);
-    store_submit(b, w->loop, 0, added, t);
-}
-
 static void add_known(void *arg)
 {
     struct task *t = arg;
-    node_call(((struct worker *)t->call->worker)->node, 0, add_here, t);
+    struct store_batch *b = store_write(t->worker->store, 0);
+    STORE_ADD(b, &put_stmt, STORE_ANY_ROWS, SV_T(t->jid),
+              text_or_null(command_arg(t->call, "nick")),
+              text_or_null(command_arg(t->call, "description")), SV_I(ADMINISTRATORS_MAX));
+    store_add(b, &list_stmt, STORE_ANY_ROWS, NULL, 0);
+    store_submit(b, t->worker->loop, 0, added, t);
+}
+
+static struct task *task_new(struct command_call *call)
+{
+    struct task *t = arena_new(call->arena, struct task, 1);
+    *t = (struct task){ call, call->worker, command_arg(call, "jid") };
+    return t;
 }
 
 static void run_add(struct command_call *call)
 {
-    struct task *t = arena_new(call->arena, struct task, 1);
-    t->call = call;
-    if (jid_ok(call, &t->jid) && text_ok(call, "nick", &t->nick) &&
-        text_ok(call, "description", &t->description))
-        operate_with_known(call, t->jid, add_known, t);
+    struct task *t = task_new(call);
+    operate_with_known(call, t->jid, add_known, t);
 }
 
 static void deleted(void *arg, enum store_result result, const struct store_batch *b)
@@ -359,22 +344,13 @@ static void deleted(void *arg, enum store_result result, const struct store_batc
                              SLICE_ARG(t->jid)));
 }
 
-static void delete_here(struct worker *w, void *arg)
-{
-    struct task *t = arg;
-    struct store_batch *b = store_write(w->store, 0);
-    t->worker = w;
-    STORE_ADD(b, &delete_stmt, STORE_ANY_ROWS, SV_T(t->jid));
-    store_add(b, &list_stmt, STORE_ANY_ROWS, NULL, 0);
-    store_submit(b, w->loop, 0, deleted, t);
-}
-
 static void run_del(struct command_call *call)
 {
-    struct task *t = arena_new(call->arena, struct task, 1);
-    t->call = call;
-    if (jid_ok(call, &t->jid))
-        node_call(((struct worker *)call->worker)->node, 0, delete_here, t);
+    struct task *t = task_new(call);
+    struct store_batch *b = store_write(t->worker->store, 0);
+    STORE_ADD(b, &delete_stmt, STORE_ANY_ROWS, SV_T(t->jid));
+    store_add(b, &list_stmt, STORE_ANY_ROWS, NULL, 0);
+    store_submit(b, t->worker->loop, 0, deleted, t);
 }
 
 static void listed(void *arg, enum store_result result, const struct store_batch *b)
@@ -405,18 +381,32 @@ static void run_list(struct command_call *call)
 }
 
 static const struct command_arg add_args[] = {
-    { "jid", ARG_POSITIONAL, "address of a user: name@domain", NULL },
-    { "nick", ARG_OPTION, "nickname, for the list", NULL },
-    { "description", ARG_OPTION, "a note about the user, for the list", NULL },
+    { .name = "jid",
+      .kind = ARG_POSITIONAL,
+      .type = PARAM_BARE,
+      .doc = "address of a user: name@domain" },
+    { .name = "nick",
+      .kind = ARG_OPTION,
+      .max = ADMINISTRATOR_TEXT_MAX,
+      .doc = "nickname, for the list" },
+    { .name = "description",
+      .kind = ARG_OPTION,
+      .max = ADMINISTRATOR_TEXT_MAX,
+      .doc = "a note about the user, for the list" },
     { 0 },
 };
 static const struct command_arg del_args[] = {
-    { "jid", ARG_POSITIONAL, "address of a user: name@domain", NULL },
+    { .name = "jid",
+      .kind = ARG_POSITIONAL,
+      .type = PARAM_BARE,
+      .doc = "address of a user: name@domain" },
     { 0 },
 };
 static struct command add_command = {
     .name = "room-admin add",
     .args = add_args,
+    .runs_at = COMMAND_DUTY,
+    .duty = DUTY_ROOMS,
     .run = run_add,
     .doc = "Makes a user an administrator of group chat. Administrators are owners of every room. "
            "If the user is one already, changes nickname and description.",
@@ -424,6 +414,8 @@ static struct command add_command = {
 static struct command del_command = {
     .name = "room-admin del",
     .args = del_args,
+    .runs_at = COMMAND_DUTY,
+    .duty = DUTY_ROOMS,
     .run = run_del,
     .doc = "Removes an administrator of group chat, at once.",
 };

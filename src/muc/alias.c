@@ -12,6 +12,7 @@
 #include "base/command.h"
 #include "base/log.h"
 #include "base/setting.h"
+#include "home/duty.h"
 #include "home/node.h"
 #include "home/worker.h"
 #include "im/account.h"
@@ -181,7 +182,7 @@ static void automatic_changed(const struct setting *s)
     struct node *n = atomic_load(&node);
     (void)s;
     if (n != NULL)
-        node_call(n, 0, renew, NULL);
+        node_call(n, duty_home(n, DUTY_ROOMS), renew, NULL);
 }
 
 static void read_at_start(void *arg, enum store_result result, const struct store_batch *b)
@@ -193,7 +194,7 @@ static void read_at_start(void *arg, enum store_result result, const struct stor
 /* The loop does not run yet: what is known is there before anybody asks for it. */
 static void worker_start(struct worker *w)
 {
-    if (w->index != 0)
+    if (!duty_is_here(w, DUTY_ROOMS))
         return;
     struct store_batch *b = store_read(w->store, 0);
     store_add(b, &list_stmt, STORE_ANY_ROWS, NULL, 0);
@@ -204,7 +205,7 @@ static void worker_start(struct worker *w)
 
 static void worker_stop(struct worker *w)
 {
-    if (w->index == 0)
+    if (duty_is_here(w, DUTY_ROOMS))
         atomic_store(&node, NULL);
 }
 
@@ -212,24 +213,19 @@ static void worker_stop(struct worker *w)
 
 struct task {
     struct command_call *call;
-    struct worker *worker; /* 0 */
+    struct worker *worker; /* the home of DUTY_ROOMS */
     slice domain;
     const char *said;
-    bool listed, forced;
+    bool forced;
     int64_t rooms;
 };
 
 static struct task *task_new(struct command_call *call)
 {
     struct task *t = arena_new(call->arena, struct task, 1);
-    slice text = command_arg(call, "alias");
-    const struct worker *w = call->worker;
-    t->call = call;
-    if (jid_prep_domain(text, call->arena, &t->domain) == OK)
-        return t;
-    command_fail(call, E_SYNTAX, "found %.*s, allowed: a domain such as chat.%.*s", SLICE_ARG(text),
-                 SLICE_ARG(w->node->domains[0]));
-    return NULL;
+    *t =
+        (struct task){ .call = call, .worker = call->worker, .domain = command_arg(call, "alias") };
+    return t;
 }
 
 static void done(struct worker *w, void *arg)
@@ -286,24 +282,16 @@ static void added(void *arg, enum store_result result, const struct store_batch 
     publish(t->worker, b, 1, done, t);
 }
 
-static void add_here(struct worker *w, void *arg)
-{
-    struct task *t = arg;
-    struct store_batch *b = store_write(w->store, 0);
-    t->worker = w;
-    STORE_ADD(b, &add_stmt, STORE_ANY_ROWS, SV_T(t->domain), SV_I(t->listed),
-              SV_I(HOST_DOMAINS_MAX));
-    store_add(b, &list_stmt, STORE_ANY_ROWS, NULL, 0);
-    store_submit(b, w->loop, 0, added, t);
-}
-
 static void run_add(struct command_call *call)
 {
     struct task *t = task_new(call);
-    if (t == NULL || !is_free(call, t->domain))
+    if (!is_free(call, t->domain))
         return;
-    t->listed = !command_flag(call, "unlisted");
-    node_call(((struct worker *)call->worker)->node, 0, add_here, t);
+    struct store_batch *b = store_write(t->worker->store, 0);
+    STORE_ADD(b, &add_stmt, STORE_ANY_ROWS, SV_T(t->domain), SV_I(!command_flag(call, "unlisted")),
+              SV_I(HOST_DOMAINS_MAX));
+    store_add(b, &list_stmt, STORE_ANY_ROWS, NULL, 0);
+    store_submit(b, t->worker->loop, 0, added, t);
 }
 
 /* Deletion: rooms under it are counted; then the row goes, then the domain, then who is in a room
@@ -407,22 +395,13 @@ static void looked_up(void *arg, enum store_result result, const struct store_ba
                  SLICE_ARG(t->domain));
 }
 
-static void look_up(struct worker *w, void *arg)
-{
-    struct task *t = arg;
-    struct store_batch *b = store_read(w->store, 0);
-    t->worker = w;
-    store_add(b, &list_stmt, STORE_ANY_ROWS, NULL, 0);
-    store_submit(b, w->loop, 0, looked_up, t);
-}
-
 static void run_del(struct command_call *call)
 {
     struct task *t = task_new(call);
-    if (t == NULL)
-        return;
+    struct store_batch *b = store_read(t->worker->store, 0);
     t->forced = command_flag(call, "force");
-    node_call(((struct worker *)call->worker)->node, 0, look_up, t);
+    store_add(b, &list_stmt, STORE_ANY_ROWS, NULL, 0);
+    store_submit(b, t->worker->loop, 0, looked_up, t);
 }
 
 static void listed(void *arg, enum store_result result, const struct store_batch *b)
@@ -483,8 +462,6 @@ static void tally_room(struct room *r, void *arg)
         tally_of(arg, jid_split(r->jid).domain)->adhoc++;
 }
 
-static void tally_worker(struct worker *w, void *arg) { rooms_each(w, tally_room, arg); }
-
 static void tally_read(void *arg, enum store_result result, const struct store_batch *b)
 {
     struct report *r = arg;
@@ -509,45 +486,65 @@ static void tally_read(void *arg, enum store_result result, const struct store_b
     command_done(call, "%s", "");
 }
 
-static void tally_stored(struct worker *w, void *arg)
+static struct report *report_new(struct command_call *call)
 {
-    struct report *r = arg;
-    struct store_batch *b = store_read(w->store, 0);
-    store_add(b, &rooms_stmt, STORE_ANY_ROWS, NULL, 0);
-    store_add(b, &list_stmt, STORE_ANY_ROWS, NULL, 0);
-    store_submit(b, w->loop, 0, tally_read, r);
-}
-
-static void run_report(struct command_call *call)
-{
-    struct worker *w = call->worker;
+    const struct worker *w = call->worker;
     struct report *r = arena_new(call->arena, struct report, 1);
     r->call = call;
     for (unsigned i = 0; i < w->node->domain_count; i++)
         tally_of(r, slice_of(arena_printf(call->arena, MUC_LABEL ".%.*s",
                                           SLICE_ARG(w->node->domains[i]))));
-    node_tour(w, tally_worker, tally_stored, r);
+    return r;
+}
+
+static void run_report(struct command_call *call)
+{
+    if (call->state == NULL)
+        call->state = report_new(call);
+    rooms_each(call->worker, tally_room, call->state);
+}
+
+static void report_gathered(struct command_call *call)
+{
+    const struct worker *w = call->worker;
+    struct store_batch *b = store_read(w->store, 0);
+    store_add(b, &rooms_stmt, STORE_ANY_ROWS, NULL, 0);
+    store_add(b, &list_stmt, STORE_ANY_ROWS, NULL, 0);
+    store_submit(b, w->loop, 0, tally_read, call->state);
 }
 
 static const struct command_arg add_args[] = {
-    { "alias", ARG_POSITIONAL, "a domain that is not used otherwise, such as chat.<domain>", NULL },
-    { "unlisted", ARG_FLAG, "clients can use it, but do not see it in lists", NULL },
+    { .name = "alias",
+      .kind = ARG_POSITIONAL,
+      .type = PARAM_DOMAIN,
+      .doc = "a domain that is not used otherwise, such as chat.<domain>" },
+    { .name = "unlisted",
+      .kind = ARG_FLAG,
+      .type = PARAM_BOOL,
+      .doc = "clients can use it, but do not see it in lists" },
     { 0 },
 };
 static const struct command_arg del_args[] = {
-    { "alias", ARG_POSITIONAL, "the domain", NULL },
-    { "force", ARG_FLAG, "also if it has rooms, which cannot be reached then", NULL },
+    { .name = "alias", .kind = ARG_POSITIONAL, .type = PARAM_DOMAIN, .doc = "the domain" },
+    { .name = "force",
+      .kind = ARG_FLAG,
+      .type = PARAM_BOOL,
+      .doc = "also if it has rooms, which cannot be reached then" },
     { 0 },
 };
 static struct command add_command = {
     .name = "room-alias add",
     .args = add_args,
+    .runs_at = COMMAND_DUTY,
+    .duty = DUTY_ROOMS,
     .run = run_add,
     .doc = "Adds another domain for group chat. Rooms can be made there as at conference.<domain>.",
 };
 static struct command del_command = {
     .name = "room-alias del",
     .args = del_args,
+    .runs_at = COMMAND_DUTY,
+    .duty = DUTY_ROOMS,
     .run = run_del,
     .doc = "Deletes an alias. Its persistent rooms stay in the database and return when the alias "
            "is added again.",
@@ -563,7 +560,9 @@ static struct command list_command = {
 static struct command report_command = {
     .name = "room-alias report",
     .reads = true,
+    .runs_at = COMMAND_EACH,
     .run = run_report,
+    .gathered = report_gathered,
     .doc = "Counts the rooms in each domain of group chat. Deleted aliases are included.",
     .columns = (const char *const[]){ "alias", "served", "persistent", "adhoc", NULL },
 };

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/units.h"
+#include "home/duty.h"
 #include "home/node.h"
 #include "home/worker.h"
 #include "im/feature.h"
@@ -21,12 +22,13 @@ enum { PAGE_ROWS = 64, FIRST_MS = 60000, PASS_MS = 3600000 };
 
 static void days_changed(const struct setting *s);
 
+enum { CLEANUP_DAYS_MIN = 1, CLEANUP_DAYS_MAX = 36500 };
 static struct setting cleanup_days = {
     .name = "muc.cleanup-days",
     .type = PARAM_INT,
     .def = SETTING_NONE,
-    .min = 1,
-    .max = 36500,
+    .min = CLEANUP_DAYS_MIN,
+    .max = CLEANUP_DAYS_MAX,
     .allow_none = true,
     .unit = "days",
     .changed = days_changed,
@@ -206,7 +208,8 @@ static void look(struct worker *w, struct pass *p)
     if (p->at < p->count)
         operate_reach(w, p->room[p->at++], reached, p);
     else
-        node_call(w->node, 0, p->count < PAGE_ROWS ? finish : page_again, p);
+        node_call(w->node, duty_home(w->node, DUTY_ROOMS),
+                  p->count < PAGE_ROWS ? finish : page_again, p);
 }
 
 static void page_read(void *arg, enum store_result result, const struct store_batch *b)
@@ -227,29 +230,6 @@ static void read_page(struct pass *p, slice after)
     STORE_ADD(b, &page_stmt, STORE_ANY_ROWS, SV_T(after), SV_I(p->before_us), SV_I(last_day(p)),
               SV_I(PAGE_ROWS));
     store_submit(b, p->worker->loop, 0, page_read, p);
-}
-
-/* Of the option, or else of the setting. */
-static bool get_days(struct command_call *call, int64_t *days)
-{
-    slice text = command_arg(call, "older-than");
-    int64_t ms;
-    *days = setting_int(&cleanup_days);
-    if (text.ptr == NULL) {
-        if (*days == SETTING_NONE)
-            command_fail(
-                call, E_SYNTAX,
-                "--older-than is needed, for example 90d, because muc.cleanup-days is none");
-        return *days != SETTING_NONE;
-    }
-    if (units_parse(text, units_time, DAY_MS, &ms) == UNITS_OK && ms % DAY_MS == 0 &&
-        ms / DAY_MS >= cleanup_days.min && ms / DAY_MS <= cleanup_days.max) {
-        *days = ms / DAY_MS;
-        return true;
-    }
-    command_fail(call, E_SYNTAX, "older-than: found %.*s, allowed whole days from %lldd to %lldd",
-                 SLICE_ARG(text), (long long)cleanup_days.min, (long long)cleanup_days.max);
-    return false;
 }
 
 static void begin(struct pass *p, int64_t days, struct command_call *call)
@@ -290,12 +270,12 @@ static void days_changed(const struct setting *s)
     struct node *n = atomic_load(&node);
     (void)s;
     if (n != NULL)
-        node_call(n, 0, due_now, NULL);
+        node_call(n, duty_home(n, DUTY_ROOMS), due_now, NULL);
 }
 
 static void worker_start(struct worker *w)
 {
-    if (w->index != 0)
+    if (!duty_is_here(w, DUTY_ROOMS))
         return;
     pass = (struct pass){ .worker = w };
     next_pass(&pass, FIRST_MS);
@@ -304,47 +284,50 @@ static void worker_start(struct worker *w)
 
 static void worker_stop(struct worker *w)
 {
-    if (w->index == 0)
+    if (duty_is_here(w, DUTY_ROOMS))
         atomic_store(&node, NULL);
 }
 
 static void worker_ended(struct worker *w)
 {
-    if (w->index != 0 || pass.worker != w)
+    if (!duty_is_here(w, DUTY_ROOMS) || pass.worker != w)
         return;
     timer_cancel(&pass.timer);
     arena_destroy(&pass.arena);
     pass = (struct pass){ 0 };
 }
 
-static void run_on_first(struct worker *w, void *arg)
+static void run_cleanup(struct command_call *call)
 {
-    struct command_call *call = arg;
-    int64_t days;
-    (void)w;
-    if (!get_days(call, &days))
-        return;
-    if (pass.under_way)
+    int64_t days = command_number(call, "older-than", setting_int(&cleanup_days));
+    if (days == SETTING_NONE)
+        command_fail(call, E_SYNTAX,
+                     "--older-than is needed, for example 90d, because muc.cleanup-days is none");
+    else if (pass.under_way)
         command_fail(call, E_AGAIN, "another cleanup of rooms is running; try again later");
     else
         begin(&pass, days, call);
 }
 
-static void run_cleanup(struct command_call *call)
-{
-    struct worker *w = call->worker;
-    node_call(w->node, 0, run_on_first, call);
-}
-
 static const struct command_arg args[] = {
-    { "older-than", ARG_OPTION,
-      "time since the last message, as 90d; the default is muc.cleanup-days", NULL },
-    { "dry-run", ARG_FLAG, "only shows which rooms would be destroyed", NULL },
+    { .name = "older-than",
+      .kind = ARG_OPTION,
+      .type = PARAM_INT,
+      .min = CLEANUP_DAYS_MIN,
+      .max = CLEANUP_DAYS_MAX,
+      .unit = "days",
+      .doc = "time since the last message, as 90d; the default is muc.cleanup-days" },
+    { .name = "dry-run",
+      .kind = ARG_FLAG,
+      .type = PARAM_BOOL,
+      .doc = "only shows which rooms would be destroyed" },
     { 0 },
 };
 static struct command cleanup_command = {
     .name = "room cleanup",
     .args = args,
+    .runs_at = COMMAND_DUTY,
+    .duty = DUTY_ROOMS,
     .run = run_cleanup,
     .asks = "Empty rooms without a message for so long are deleted with their archives.",
     .doc = "Destroys unused persistent rooms with their archives: empty rooms that have had no "

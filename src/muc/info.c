@@ -5,7 +5,6 @@
 #include "base/rand.h"
 #include "codec/xml_elem.h"
 #include "home/question.h"
-#include "home/worker.h"
 #include "muc/affiliation.h"
 #include "muc/archive_rules.h"
 #include "muc/config.h"

@@ -27,47 +27,6 @@
 
 enum { PEOPLE_BYTES_MAX = 64 * 1024, TEXT_BYTES_MAX = 1000 };
 
-/* Addresses. */
-
-/* Whether rooms can be under this domain. */
-static bool serves(const struct node *n, slice domain)
-{
-    slice parent;
-    const struct host *h = host_find(n, domain, &parent);
-    return h != NULL && h == host_labelled(SLICE(MUC_LABEL));
-}
-
-bool operate_room_ok(struct command_call *call, slice text, slice *jid)
-{
-    const struct worker *w = call->worker;
-    struct jid at;
-    if (jid_parse(&at, text, call->arena) != OK || at.local.len == 0 || !jid_is_bare(&at)) {
-        command_fail(call, E_SYNTAX, "found %.*s, allowed: a room such as tea@conference.%.*s",
-                     SLICE_ARG(text), SLICE_ARG(w->node->domains[0]));
-        return false;
-    }
-    if (!serves(w->node, at.domain)) {
-        command_fail(call, E_NOTFOUND,
-                     "there are no rooms at %.*s, but at conference.%.*s and others; "
-                     "`room-alias list` shows them",
-                     SLICE_ARG(at.domain), SLICE_ARG(w->node->domains[0]));
-        return false;
-    }
-    *jid = at.full;
-    return true;
-}
-
-bool operate_user_ok(struct command_call *call, slice text, slice *jid)
-{
-    struct jid at;
-    if (jid_parse(&at, text, call->arena) == OK && at.local.len > 0 && jid_is_bare(&at)) {
-        *jid = at.full;
-        return true;
-    }
-    command_fail(call, E_SYNTAX, "found %.*s, allowed: an address name@domain", SLICE_ARG(text));
-    return false;
-}
-
 static struct store_stmt account_stmt = {
     .name = "room.account",
     .sql = "SELECT id FROM account WHERE jid = $1",
@@ -122,6 +81,13 @@ static void reached(struct room *r, enum err e, void *arg)
     mem_free(&at);
 }
 
+static bool serves(const struct node *n, slice domain)
+{
+    slice parent;
+    const struct host *h = host_find(n, domain, &parent);
+    return h != NULL && h == host_labelled(SLICE(MUC_LABEL));
+}
+
 static void reach_here(struct worker *w, void *arg)
 {
     struct reach *at = arg;
@@ -149,7 +115,6 @@ void operate_reach(struct worker *w, slice jid, operate_room_fn *fn, void *arg)
 
 struct visit {
     struct command_call *call;
-    slice jid;
     operate_fn *fn;
     void *arg;
     bool anyhow;
@@ -158,14 +123,12 @@ struct visit {
 static void visited(struct room *r, enum err e, void *arg)
 {
     const struct visit *v = arg;
-    if (e == E_UNSUPPORTED)
-        command_fail(v->call, e, "%.*s belongs to another node; run the command there",
-                     SLICE_ARG(v->jid));
-    else if (e == E_NOTFOUND || (e == OK && r->state != ACTOR_READY && !v->anyhow))
+    slice jid = command_arg(v->call, "room");
+    if (e == E_NOTFOUND || (e == OK && r->state != ACTOR_READY && !v->anyhow))
         command_fail(v->call, E_NOTFOUND, "there is no room %.*s; `room list` shows all",
-                     SLICE_ARG(v->jid));
+                     SLICE_ARG(jid));
     else if (e != OK)
-        command_fail(v->call, e, "%.*s: %s", SLICE_ARG(v->jid), err_text(e));
+        command_fail(v->call, e, "%.*s: %s", SLICE_ARG(jid), err_text(e));
     else
         v->fn(r, v->arg);
 }
@@ -174,50 +137,25 @@ static void visit(const struct visit *what)
 {
     struct visit *v = arena_new(what->call->arena, struct visit, 1);
     *v = *what;
-    operate_reach(v->call->worker, v->jid, visited, v);
+    room_with(v->call->worker, command_arg(v->call, "room"), visited, v);
 }
 
-void operate_visit(struct command_call *call, slice jid, operate_fn *fn, void *arg)
+void operate_visit(struct command_call *call, operate_fn *fn, void *arg)
 {
-    visit(&(struct visit){ call, jid, fn, arg, .anyhow = false });
+    visit(&(struct visit){ call, fn, arg, .anyhow = false });
 }
 
 /* Also if there is no such room (ACTOR_ABSENT). */
-static void visit_anyhow(struct command_call *call, slice jid, operate_fn *fn, void *arg)
+static void visit_anyhow(struct command_call *call, operate_fn *fn, void *arg)
 {
-    visit(&(struct visit){ call, jid, fn, arg, .anyhow = true });
-}
-
-static bool named_room_ok(struct command_call *call, slice *jid)
-{
-    return operate_room_ok(call, command_arg(call, "room"), jid);
-}
-
-/* An argument that becomes part of a stanza. */
-static bool text_ok(struct command_call *call, const char *name, slice *out)
-{
-    *out = command_arg(call, name);
-    if (!xml_is_text(*out))
-        command_fail(call, E_SYNTAX, "%s: found a character that is not allowed in XML", name);
-    else if (out->len > TEXT_BYTES_MAX)
-        command_fail(call, E_LIMIT, "%s: found %zu bytes, allowed %d", name, out->len,
-                     TEXT_BYTES_MAX);
-    else
-        return true;
-    return false;
+    visit(&(struct visit){ call, fn, arg, .anyhow = true });
 }
 
 /* As owners may name a room. */
-static bool name_ok(struct command_call *call, slice *out)
+static bool is_line(slice text)
 {
-    if (!text_ok(call, "name", out))
-        return false;
-    for (size_t i = 0; i < out->len; i++)
-        if (out->ptr[i] == '\n' || out->ptr[i] == '\r') {
-            command_fail(call, E_SYNTAX, "name: found a line break");
-            return false;
-        }
-    return true;
+    return xml_is_text(text) && memchr(text.ptr, '\n', text.len) == NULL &&
+           memchr(text.ptr, '\r', text.len) == NULL;
 }
 
 /* room show */
@@ -326,12 +264,7 @@ static void show(struct room *r, void *arg)
     store_submit(b, r->worker->loop, 0, archive_read, call);
 }
 
-static void run_show(struct command_call *call)
-{
-    slice jid;
-    if (named_room_ok(call, &jid))
-        operate_visit(call, jid, show, call);
-}
+static void run_show(struct command_call *call) { operate_visit(call, show, call); }
 
 /* room affiliations, room occupants */
 
@@ -352,12 +285,7 @@ static void affiliations(struct room *r, void *arg)
     command_done(call, "%s", "");
 }
 
-static void run_affiliations(struct command_call *call)
-{
-    slice jid;
-    if (named_room_ok(call, &jid))
-        operate_visit(call, jid, affiliations, call);
-}
+static void run_affiliations(struct command_call *call) { operate_visit(call, affiliations, call); }
 
 static void occupants(struct room *r, void *arg)
 {
@@ -377,18 +305,13 @@ static void occupants(struct room *r, void *arg)
     command_done(call, "%s", "");
 }
 
-static void run_occupants(struct command_call *call)
-{
-    slice jid;
-    if (named_room_ok(call, &jid))
-        operate_visit(call, jid, occupants, call);
-}
+static void run_occupants(struct command_call *call) { operate_visit(call, occupants, call); }
 
 /* What changes a room. */
 
 struct change {
     struct command_call *call;
-    slice room, owner, user, nick, reason, name, description, alternate;
+    slice room, owner, user;
     enum affiliation affiliation;
 };
 
@@ -396,7 +319,8 @@ static struct change *change_new(struct command_call *call)
 {
     struct change *c = arena_new(call->arena, struct change, 1);
     c->call = call;
-    return named_room_ok(call, &c->room) ? c : NULL;
+    c->room = command_arg(call, "room");
+    return c;
 }
 
 void operate_fail(struct command_call *call, slice room, enum err e)
@@ -445,8 +369,8 @@ static void create(struct room *r, void *arg)
     config.listed = !command_flag(call, "hidden");
     config.members_only = config.members_only || command_flag(call, "members-only");
     config.moderated = config.moderated || command_flag(call, "moderated");
-    config.text[ROOM_NAME] = c->name;
-    config.text[ROOM_DESCRIPTION] = c->description;
+    config.text[ROOM_NAME] = command_arg(call, "name");
+    config.text[ROOM_DESCRIPTION] = command_arg(call, "description");
     room_config_keep(keep, &config);
     room_commit(r, &(struct room_delta){ .config = keep, .unlock = true }, created, arg);
 }
@@ -454,15 +378,13 @@ static void create(struct room *r, void *arg)
 static void create_known(void *arg)
 {
     struct change *c = arg;
-    visit_anyhow(c->call, c->room, create, c);
+    visit_anyhow(c->call, create, c);
 }
 
 static void run_create(struct command_call *call)
 {
     struct change *c = change_new(call);
-    if (c == NULL || !operate_user_ok(call, command_arg(call, "owner"), &c->owner) ||
-        !name_ok(call, &c->name) || !text_ok(call, "description", &c->description))
-        return;
+    c->owner = command_arg(call, "owner");
     if (setting_bool(&muc_persistent))
         operate_with_known(call, c->owner, create_known, c);
     else
@@ -482,52 +404,36 @@ static void destroyed(struct room *r, enum err e, void *arg)
 static void destroy(struct room *r, void *arg)
 {
     const struct change *c = arg;
-    room_commit(
-        r, &(struct room_delta){ .destroy = true, .reason = c->reason, .alternate = c->alternate },
-        destroyed, arg);
+    room_commit(r,
+                &(struct room_delta){ .destroy = true,
+                                      .reason = command_arg(c->call, "reason"),
+                                      .alternate = command_arg(c->call, "alternate") },
+                destroyed, arg);
 }
 
 static void run_destroy(struct command_call *call)
 {
-    struct change *c = change_new(call);
-    struct jid at;
-    slice alternate = command_arg(call, "alternate");
-    if (c == NULL || !text_ok(call, "reason", &c->reason))
-        return;
-    if (alternate.ptr != NULL) {
-        if (jid_parse(&at, alternate, call->arena) != OK) {
-            command_fail(call, E_SYNTAX, "alternate: found %.*s, allowed: an address",
-                         SLICE_ARG(alternate));
-            return;
-        }
-        c->alternate = at.full;
-    }
-    operate_visit(call, c->room, destroy, c);
+    operate_visit(call, destroy, change_new(call));
 }
 
 static void kick(struct room *r, void *arg)
 {
     const struct change *c = arg;
-    struct occupant *o = room_occupant(r, c->nick, loop_scratch(r->worker->loop));
+    slice nick = command_arg(c->call, "nick");
+    struct occupant *o = room_occupant(r, nick, loop_scratch(r->worker->loop));
     if (o == NULL) {
         command_fail(c->call, E_NOTFOUND,
                      "nobody in %.*s is called %.*s; `room occupants` shows "
                      "all",
-                     SLICE_ARG(c->room), SLICE_ARG(c->nick));
+                     SLICE_ARG(c->room), SLICE_ARG(nick));
         return;
     }
-    room_set_role(r, o, ROLE_NONE, &(struct show){ .codes = "307", .reason = c->reason });
-    command_done(c->call, "%.*s was removed from %.*s", SLICE_ARG(c->nick), SLICE_ARG(c->room));
+    room_set_role(r, o, ROLE_NONE,
+                  &(struct show){ .codes = "307", .reason = command_arg(c->call, "reason") });
+    command_done(c->call, "%.*s was removed from %.*s", SLICE_ARG(nick), SLICE_ARG(c->room));
 }
 
-static void run_kick(struct command_call *call)
-{
-    struct change *c = change_new(call);
-    if (c == NULL || !text_ok(call, "reason", &c->reason))
-        return;
-    c->nick = command_arg(call, "nick");
-    operate_visit(call, c->room, kick, c);
-}
+static void run_kick(struct command_call *call) { operate_visit(call, kick, change_new(call)); }
 
 static void affiliated(struct room *r, enum err e, void *arg)
 {
@@ -545,34 +451,28 @@ static void affiliate(struct room *r, void *arg)
 {
     const struct change *c = arg;
     struct affiliation_edit edit = room_edit(r, c->user, c->affiliation);
-    edit.reason = c->reason;
+    edit.reason = command_arg(c->call, "reason");
     room_commit(r, &(struct room_delta){ .edit = &edit, .edit_count = 1 }, affiliated, arg);
 }
 
 static void affiliate_known(void *arg)
 {
     struct change *c = arg;
-    operate_visit(c->call, c->room, affiliate, c);
+    operate_visit(c->call, affiliate, c);
 }
 
 /* A mistyped address gets no rights, but who is gone may be banned or forgotten. */
 static void run_affiliation(struct command_call *call)
 {
     struct change *c = change_new(call);
-    slice user = command_arg(call, "user");
-    struct jid at;
-    if (c == NULL || !text_ok(call, "reason", &c->reason))
-        return;
-    if (!affiliation_of(command_arg(call, "affiliation"), &c->affiliation)) {
-        command_fail(call, E_SYNTAX, "allowed: owner, admin, member, none, outcast");
-        return;
-    }
-    /* a domain may be banned, and the ban lifted (XEP-0045 §9.1) */
-    if (c->affiliation <= AFF_NONE && jid_parse(&at, user, call->arena) == OK && jid_is_bare(&at))
-        c->user = at.full;
-    else if (!operate_user_ok(call, user, &c->user))
-        return;
-    if (c->affiliation > AFF_NONE)
+    struct jid at = jid_split(command_arg(call, "user"));
+    c->user = jid_bare(&at);
+    if (!affiliation_of(command_arg(call, "affiliation"), &c->affiliation) || at.resource.len > 0 ||
+        (jid_is_domain(&at) && c->affiliation > AFF_NONE))
+        /* a domain may be banned, and the ban lifted (XEP-0045 §9.1) */
+        command_fail(call, E_SYNTAX, "found %.*s, allowed: an address name@domain",
+                     SLICE_ARG(command_arg(call, "user")));
+    else if (c->affiliation > AFF_NONE)
         operate_with_known(call, c->user, affiliate_known, c);
     else
         affiliate_known(c);
@@ -597,30 +497,51 @@ static const struct store_schema schema = {
 
 #define ROOM_ARG                                                                                   \
     {                                                                                              \
-        "room", ARG_POSITIONAL, "address of the room", NULL                                        \
+        .name = "room", .kind = ARG_POSITIONAL, .type = PARAM_ROOM, .doc = "address of the room"   \
     }
+#define XML_TEXT .max = TEXT_BYTES_MAX, .check = xml_is_text, .form = "characters of XML"
 
 static const struct command_arg room_args[] = { ROOM_ARG, { 0 } };
 static const struct command_arg create_args[] = {
     ROOM_ARG,
-    { "owner", ARG_POSITIONAL, "address of the first owner", NULL },
-    { "name", ARG_OPTION, "its name", NULL },
-    { "description", ARG_OPTION, "its description", NULL },
-    { "hidden", ARG_FLAG, "leave it out of the list of rooms that clients see", NULL },
-    { "members-only", ARG_FLAG, "only members, administrators and owners can enter", NULL },
-    { "moderated", ARG_FLAG, "only users with voice can speak", NULL },
+    { .name = "owner",
+      .kind = ARG_POSITIONAL,
+      .type = PARAM_BARE,
+      .doc = "address of the first owner" },
+    { .name = "name",
+      .kind = ARG_OPTION,
+      .max = TEXT_BYTES_MAX,
+      .check = is_line,
+      .form = "one line, of characters of XML",
+      .doc = "its name" },
+    { .name = "description", .kind = ARG_OPTION, XML_TEXT, .doc = "its description" },
+    { .name = "hidden",
+      .kind = ARG_FLAG,
+      .type = PARAM_BOOL,
+      .doc = "leave it out of the list of rooms that clients see" },
+    { .name = "members-only",
+      .kind = ARG_FLAG,
+      .type = PARAM_BOOL,
+      .doc = "only members, administrators and owners can enter" },
+    { .name = "moderated",
+      .kind = ARG_FLAG,
+      .type = PARAM_BOOL,
+      .doc = "only users with voice can speak" },
     { 0 },
 };
 static const struct command_arg destroy_args[] = {
     ROOM_ARG,
-    { "reason", ARG_OPTION, "sent to its occupants", NULL },
-    { "alternate", ARG_OPTION, "address of a room that replaces it", NULL },
+    { .name = "reason", .kind = ARG_OPTION, XML_TEXT, .doc = "sent to its occupants" },
+    { .name = "alternate",
+      .kind = ARG_OPTION,
+      .type = PARAM_JID,
+      .doc = "address of a room that replaces it" },
     { 0 },
 };
 static const struct command_arg kick_args[] = {
     ROOM_ARG,
-    { "nick", ARG_POSITIONAL, "nickname in the room", NULL },
-    { "reason", ARG_OPTION, "sent to all occupants", NULL },
+    { .name = "nick", .kind = ARG_POSITIONAL, .doc = "nickname in the room" },
+    { .name = "reason", .kind = ARG_OPTION, XML_TEXT, .doc = "sent to all occupants" },
     { 0 },
 };
 static const char *const affiliation_names[] = {
@@ -628,14 +549,22 @@ static const char *const affiliation_names[] = {
 };
 static const struct command_arg affiliation_args[] = {
     ROOM_ARG,
-    { "user", ARG_POSITIONAL, "address of the user, name@domain; or a domain, for outcast", NULL },
-    { "affiliation", ARG_POSITIONAL, "owner, admin, member, none or outcast", affiliation_names },
-    { "reason", ARG_OPTION, "sent to the users concerned", NULL },
+    { .name = "user",
+      .kind = ARG_POSITIONAL,
+      .type = PARAM_JID,
+      .doc = "address of the user, name@domain; or a domain, for outcast" },
+    { .name = "affiliation",
+      .kind = ARG_POSITIONAL,
+      .type = PARAM_CHOICE,
+      .choices = affiliation_names,
+      .doc = "owner, admin, member, none or outcast" },
+    { .name = "reason", .kind = ARG_OPTION, XML_TEXT, .doc = "sent to the users concerned" },
     { 0 },
 };
 
 static struct command show_command = {
     .name = "room show",
+    .home = "room",
     .reads = true,
     .args = room_args,
     .run = run_show,
@@ -643,6 +572,7 @@ static struct command show_command = {
 };
 static struct command affiliations_command = {
     .name = "room affiliations",
+    .home = "room",
     .reads = true,
     .args = room_args,
     .run = run_affiliations,
@@ -651,6 +581,7 @@ static struct command affiliations_command = {
 };
 static struct command occupants_command = {
     .name = "room occupants",
+    .home = "room",
     .reads = true,
     .args = room_args,
     .run = run_occupants,
@@ -659,6 +590,7 @@ static struct command occupants_command = {
 };
 static struct command create_command = {
     .name = "room create",
+    .home = "room",
     .args = create_args,
     .run = run_create,
     .doc = "Creates a persistent room. The settings muc.new-* determine the rest of its "
@@ -666,6 +598,7 @@ static struct command create_command = {
 };
 static struct command destroy_command = {
     .name = "room destroy",
+    .home = "room",
     .asks = "The room, its members and its messages are deleted.",
     .args = destroy_args,
     .run = run_destroy,
@@ -673,12 +606,14 @@ static struct command destroy_command = {
 };
 static struct command kick_command = {
     .name = "room kick",
+    .home = "room",
     .args = kick_args,
     .run = run_kick,
     .doc = "Removes an occupant from a room. They can enter again if the room allows it.",
 };
 static struct command affiliation_command = {
     .name = "room affiliation",
+    .home = "room",
     .args = affiliation_args,
     .run = run_affiliation,
     .doc = "Changes the affiliation of a user with a room, at once.",

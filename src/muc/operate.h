@@ -10,11 +10,6 @@ struct room;
 struct store_stmt;
 struct worker;
 
-/* The address of a room; false: the call has failed. */
-bool operate_room_ok(struct command_call *call, slice text, slice *jid);
-/* A bare JID of a user; false: the call has failed. */
-bool operate_user_ok(struct command_call *call, slice text, slice *jid);
-
 /* Says why a change was not made. */
 void operate_fail(struct command_call *call, slice room, enum err e);
 
@@ -23,9 +18,10 @@ void operate_fail(struct command_call *call, slice room, enum err e);
 typedef void operate_known_fn(void *arg);
 void operate_with_known(struct command_call *call, slice jid, operate_known_fn *fn, void *arg);
 
-/* Runs fn with the room, at its home; if there is none, or it cannot be reached, the call fails. */
+/* Runs fn with the room of the argument `room`, at whose home the command runs; if there is none,
+ * or it cannot be loaded, the call fails. */
 typedef void operate_fn(struct room *r, void *arg);
-void operate_visit(struct command_call *call, slice jid, operate_fn *fn, void *arg);
+void operate_visit(struct command_call *call, operate_fn *fn, void *arg);
 /* Visits for those who have no call, or many rooms: e: OK, or why it could not be. */
 typedef void operate_room_fn(struct room *r, enum err e, void *arg);
 void operate_reach(struct worker *w, slice jid, operate_room_fn *fn, void *arg);

@@ -17,7 +17,8 @@ static struct task *task_new(struct command_call *call)
 {
     struct task *t = arena_new(call->arena, struct task, 1);
     t->call = call;
-    return operate_room_ok(call, command_arg(call, "room"), &t->room) ? t : NULL;
+    t->room = command_arg(call, "room");
+    return t;
 }
 
 /* room fields */
@@ -40,12 +41,7 @@ static void fields(struct room *r, void *arg)
     command_done(t->call, "%s", "");
 }
 
-static void run_fields(struct command_call *call)
-{
-    struct task *t = task_new(call);
-    if (t != NULL)
-        operate_visit(call, t->room, fields, t);
-}
+static void run_fields(struct command_call *call) { operate_visit(call, fields, task_new(call)); }
 
 /* room set, room unlock */
 
@@ -88,10 +84,8 @@ static void set(struct room *r, void *arg) { room_turn(r, set_in_turn, arg); }
 
 static void run_set(struct command_call *call)
 {
-    struct task *t = task_new(call);
     call->discreet = room_config_is_secret(command_arg(call, "field"));
-    if (t != NULL)
-        operate_visit(call, t->room, set, t);
+    operate_visit(call, set, task_new(call));
 }
 
 static void unlocked(struct room *r, enum err e, void *arg)
@@ -121,28 +115,28 @@ static void unlock_in_turn(struct room *r, enum err e, void *arg)
 
 static void unlock(struct room *r, void *arg) { room_turn(r, unlock_in_turn, arg); }
 
-static void run_unlock(struct command_call *call)
-{
-    struct task *t = task_new(call);
-    if (t != NULL)
-        operate_visit(call, t->room, unlock, t);
-}
+static void run_unlock(struct command_call *call) { operate_visit(call, unlock, task_new(call)); }
 
 /* Rows. */
 
 static const struct command_arg room_args[] = {
-    { "room", ARG_POSITIONAL, "address of the room", NULL },
+    { .name = "room", .kind = ARG_POSITIONAL, .type = PARAM_ROOM, .doc = "address of the room" },
     { 0 },
 };
 static const struct command_arg set_args[] = {
-    { "room", ARG_POSITIONAL, "address of the room", NULL },
-    { "field", ARG_POSITIONAL, "name of the field in `room fields`, such as membersonly", NULL },
-    { "value", ARG_POSITIONAL, "its value; several values are separated by spaces", NULL },
+    { .name = "room", .kind = ARG_POSITIONAL, .type = PARAM_ROOM, .doc = "address of the room" },
+    { .name = "field",
+      .kind = ARG_POSITIONAL,
+      .doc = "name of the field in `room fields`, such as membersonly" },
+    { .name = "value",
+      .kind = ARG_POSITIONAL,
+      .doc = "its value; several values are separated by spaces" },
     { 0 },
 };
 
 struct command room_fields_command = {
     .name = "room fields",
+    .home = "room",
     .reads = true,
     .args = room_args,
     .run = run_fields,
@@ -152,6 +146,7 @@ struct command room_fields_command = {
 };
 struct command room_set_command = {
     .name = "room set",
+    .home = "room",
     .args = set_args,
     .run = run_set,
     .doc = "Changes one field of a room's configuration. Its owner can do the same with a client. "
@@ -160,6 +155,7 @@ struct command room_set_command = {
 };
 struct command room_unlock_command = {
     .name = "room unlock",
+    .home = "room",
     .args = room_args,
     .run = run_unlock,
     .doc = "Unlocks a new room that its owner has not configured. Others can then enter it. This "

@@ -19,7 +19,6 @@ struct store_stmt operate_joins_stmt = {
 
 struct task {
     struct command_call *call;
-    slice room;
     struct worker *worker; /* the room's home */
     int64_t after;
     uint32_t limit;
@@ -70,29 +69,32 @@ static void joins(struct room *r, void *arg)
 static void run_joins(struct command_call *call)
 {
     struct task *t = arena_new(call->arena, struct task, 1);
-    slice after = command_arg(call, "after");
-    t->call = call;
-    t->limit = USER_ROWS_MAX;
-    if (!operate_room_ok(call, command_arg(call, "room"), &t->room) ||
-        !users_limit_ok(call, &t->limit))
-        return;
-    if (after.ptr != NULL && !slice_int(after, &t->after))
-        command_fail(call, E_SYNTAX, "after: found %.*s, allowed: a number that this command gave",
-                     SLICE_ARG(after));
-    else
-        operate_visit(call, t->room, joins, t);
+    *t = (struct task){ .call = call,
+                        .after = command_number(call, "after", 0),
+                        .limit = users_limit(call) };
+    operate_visit(call, joins, t);
 }
 
 static const struct command_arg args[] = {
-    { "room", ARG_POSITIONAL, "address of the room", NULL },
-    { "limit", ARG_OPTION, "how many are shown", NULL },
-    { "after", ARG_OPTION, "begin after this number", NULL },
+    { .name = "room", .kind = ARG_POSITIONAL, .type = PARAM_ROOM, .doc = "address of the room" },
+    { .name = "limit",
+      .kind = ARG_OPTION,
+      .type = PARAM_INT,
+      .min = 1,
+      .max = USER_ROWS_MAX,
+      .doc = "how many are shown" },
+    { .name = "after",
+      .kind = ARG_OPTION,
+      .type = PARAM_INT,
+      .max = PARAM_NONE,
+      .doc = "begin after this number" },
     { 0 },
 };
 struct command room_joins_command = {
     .name = "room joins",
     .reads = true,
     .args = args,
+    .home = "room",
     .run = run_joins,
     .doc = "Shows who entered and left a room, and when. Users are shown by address. The room must "
            "archive that: the setting muc.archive-joins turns it on for new rooms, `room set ROOM "

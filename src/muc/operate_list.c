@@ -15,7 +15,7 @@
 #include <stdlib.h>
 
 enum { PAGE_ROWS = 256, PART_ROOMS = 16, PEOPLE_MAX = 1000, PEOPLE_BYTES_MAX = 4 << 20 };
-enum kind { KIND_ANY, KIND_PERSISTENT, KIND_ADHOC };
+enum kind { KIND_PERSISTENT, KIND_ADHOC, KIND_ANY }; /* the index of `kinds` */
 
 struct item {
     struct item *next;
@@ -117,8 +117,6 @@ static void collect_room(struct room *room, void *arg)
     if (r->report && !room->stored)
         count_people(room, r, i);
 }
-
-static void collect(struct worker *w, void *arg) { rooms_each(w, collect_room, arg); }
 
 /* The answer. */
 
@@ -255,54 +253,46 @@ static void read_page(struct roll *r, slice after)
     store_submit(b, r->worker->loop, 0, page_read, r);
 }
 
-static void collected(struct worker *w, void *arg)
+/* A `check` of the filter. */
+static bool can_fold(slice text)
 {
-    struct roll *r = arg;
-    r->worker = w;
-    if (r->kind == KIND_ADHOC)
-        all_known(r);
-    else
-        read_page(r, r->after.len > 0 ? r->after : SLICE(""));
+    struct arena *tmp = arena_create(0);
+    bool can = precis_fold(text, tmp, &text) == OK;
+    arena_destroy(&tmp);
+    return can;
 }
 
-static enum kind kind_of(slice text)
+static struct roll *roll_new(struct command_call *call)
 {
-    return text.ptr == NULL ? KIND_ANY
-                            : (slice_is(text, "persistent") ? KIND_PERSISTENT : KIND_ADHOC);
-}
-
-static void start(struct command_call *call, struct roll *r)
-{
-    r->call = call;
-    r->limit = USER_ROWS_MAX;
-    r->domain = command_arg(call, "domain");
-    r->filter = command_arg(call, "filter");
-    if (r->filter.len > 0 && precis_fold(r->filter, call->arena, &r->filter) != OK) {
-        command_fail(call, E_SYNTAX, "filter: found %.*s, allowed: text", SLICE_ARG(r->filter));
-        return;
-    }
-    r->after = command_arg(call, "after");
-    if (r->domain.ptr != NULL && jid_prep_domain(r->domain, call->arena, &r->domain) != OK) {
-        command_fail(call, E_SYNTAX, "domain: found %.*s, allowed: a domain", SLICE_ARG(r->domain));
-        return;
-    }
-    r->kind = kind_of(command_arg(call, "kind"));
-    if (!users_limit_ok(call, &r->limit))
-        return;
+    struct roll *r = arena_new(call->arena, struct roll, 1);
+    slice filter = command_arg(call, "filter");
+    *r = (struct roll){ .call = call,
+                        .domain = command_arg(call, "domain"),
+                        .after = command_arg(call, "after"),
+                        .kind = (enum kind)command_number(call, "kind", KIND_ANY),
+                        .report = call->command == &room_report_command,
+                        .limit = users_limit(call) };
+    if (filter.len > 0 && precis_fold(filter, call->arena, &r->filter) != OK)
+        r->filter = filter;
     map_init(&r->loaded, item_key);
-    node_tour(call->worker, collect, collected, r);
+    return r;
 }
 
 static void run_list(struct command_call *call)
 {
-    start(call, arena_new(call->arena, struct roll, 1));
+    if (call->state == NULL)
+        call->state = roll_new(call);
+    rooms_each(call->worker, collect_room, call->state);
 }
 
-static void run_report(struct command_call *call)
+static void rooms_gathered(struct command_call *call)
 {
-    struct roll *r = arena_new(call->arena, struct roll, 1);
-    r->report = true;
-    start(call, r);
+    struct roll *r = call->state;
+    r->worker = call->worker;
+    if (r->kind == KIND_ADHOC)
+        all_known(r);
+    else
+        read_page(r, r->after.len > 0 ? r->after : SLICE(""));
 }
 
 /* Rows. */
@@ -324,18 +314,36 @@ struct store_stmt operate_people_stmt = {
 
 static const char *const kinds[] = { "persistent", "adhoc", NULL };
 static const struct command_arg list_args[] = {
-    { "domain", ARG_OPTION, "only rooms of this group chat domain", NULL },
-    { "filter", ARG_OPTION, "only rooms with this text in their address or name", NULL },
-    { "kind", ARG_OPTION, "persistent or adhoc", kinds },
-    { "limit", ARG_OPTION, "show at most this number of rooms", NULL },
-    { "after", ARG_OPTION, "begin after the room with this address", NULL },
+    { .name = "domain",
+      .kind = ARG_OPTION,
+      .type = PARAM_DOMAIN,
+      .doc = "only rooms of this group chat domain" },
+    { .name = "filter",
+      .kind = ARG_OPTION,
+      .check = can_fold,
+      .form = "text",
+      .doc = "only rooms with this text in their address or name" },
+    { .name = "kind",
+      .kind = ARG_OPTION,
+      .type = PARAM_CHOICE,
+      .choices = kinds,
+      .doc = "persistent or adhoc" },
+    { .name = "limit",
+      .kind = ARG_OPTION,
+      .type = PARAM_INT,
+      .min = 1,
+      .max = USER_ROWS_MAX,
+      .doc = "show at most this number of rooms" },
+    { .name = "after", .kind = ARG_OPTION, .doc = "begin after the room with this address" },
     { 0 },
 };
 struct command room_list_command = {
     .name = "room list",
     .reads = true,
     .args = list_args,
+    .runs_at = COMMAND_EACH,
     .run = run_list,
+    .gathered = rooms_gathered,
     .doc = "Lists the rooms by address: persistent ones, and ad hoc ones, which exist while "
            "somebody is in them.",
     .columns = (const char *const[]){ "jid", "name", "kind", "occupants", NULL },
@@ -344,7 +352,9 @@ struct command room_report_command = {
     .name = "room report",
     .reads = true,
     .args = list_args,
-    .run = run_report,
+    .runs_at = COMMAND_EACH,
+    .run = run_list,
+    .gathered = rooms_gathered,
     .doc = "Lists rooms with their owners and members by address (the first 1,000 of each; `room "
            "affiliations` shows all), creator and time of creation, time of the last message, and "
            "number of archived messages. With the option --csv of musterctl it is a table for "

@@ -135,18 +135,16 @@ static bool is_named(const struct transfer *t, slice room)
     return false;
 }
 
-static bool rooms_ok(struct transfer *t, slice text)
+static bool rooms_ok(struct transfer *t, slice rooms)
 {
     struct command_call *call = t->call;
-    slice one, room;
+    slice room;
     t->room = arena_new(call->arena, slice, TRANSFER_ROOMS_MAX);
-    while (slice_word(&text, &one)) {
+    while (slice_word(&rooms, &room)) {
         if (t->count == TRANSFER_ROOMS_MAX) {
             command_fail(call, E_LIMIT, "rooms: allowed %d at once", TRANSFER_ROOMS_MAX);
             return false;
         }
-        if (!operate_room_ok(call, one, &room))
-            return false;
         if (!is_named(t, room))
             t->room[t->count++] = room;
     }
@@ -157,12 +155,12 @@ static bool rooms_ok(struct transfer *t, slice text)
 
 static void run_owner(struct command_call *call)
 {
-    struct worker *w = call->worker;
+    const struct worker *w = call->worker;
     struct transfer *t = arena_new(call->arena, struct transfer, 1);
     *t = (struct transfer){ .call = call, .failures = "" };
     t->replace = command_flag(call, "replace");
-    if (!rooms_ok(t, command_arg(call, "rooms")) ||
-        !operate_user_ok(call, command_arg(call, "new-owner"), &t->owner))
+    t->owner = command_arg(call, "new-owner");
+    if (!rooms_ok(t, command_arg(call, "rooms")))
         return;
     if (!node_serves(w->node, jid_split(t->owner).domain)) {
         command_fail(call, E_DENIED,
@@ -174,10 +172,20 @@ static void run_owner(struct command_call *call)
 }
 
 static const struct command_arg owner_args[] = {
-    { "rooms", ARG_POSITIONAL, "addresses of rooms, separated by spaces", NULL },
-    { "new-owner", ARG_POSITIONAL,
-      "address of an account here, which must be a member of each room and not its creator", NULL },
-    { "replace", ARG_FLAG, "the current owners become members", NULL },
+    { .name = "rooms",
+      .kind = ARG_POSITIONAL,
+      .type = PARAM_ROOM,
+      .many = true,
+      .doc = "addresses of rooms, separated by spaces" },
+    { .name = "new-owner",
+      .kind = ARG_POSITIONAL,
+      .type = PARAM_BARE,
+      .doc =
+          "address of an account here, which must be a member of each room and not its creator" },
+    { .name = "replace",
+      .kind = ARG_FLAG,
+      .type = PARAM_BOOL,
+      .doc = "the current owners become members" },
     { 0 },
 };
 struct command room_owner_command = {

@@ -2,6 +2,7 @@
 #include "base/buf.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "home/duty.h"
 #include "home/worker.h"
 #include "im/feature.h"
 #include "io/work.h"
@@ -29,10 +30,6 @@ static atomic_int files;
 bool room_file_begin(struct command_call *call, const char **path)
 {
     *path = slice_cstr(call->arena, command_arg(call, "file"));
-    if (**path != '/') {
-        command_fail(call, E_SYNTAX, "file: found %s, allowed: a path that begins with /", *path);
-        return false;
-    }
     if (atomic_fetch_add(&files, 1) < ROOM_FILES_MAX)
         return true;
     room_file_end();
@@ -334,22 +331,26 @@ static void export_room(struct room *r, void *arg)
     read_card(x);
 }
 
-static void run_export(struct command_call *call)
-{
-    slice jid;
-    if (operate_room_ok(call, command_arg(call, "room"), &jid))
-        operate_visit(call, jid, export_room, call);
-}
+static void run_export(struct command_call *call) { operate_visit(call, export_room, call); }
 
 static const struct command_arg args[] = {
-    { "room", ARG_POSITIONAL, "address of a persistent room", NULL },
-    { "file", ARG_POSITIONAL, "file to make on the server's host; it must not exist", NULL },
+    { .name = "room",
+      .kind = ARG_POSITIONAL,
+      .type = PARAM_ROOM,
+      .doc = "address of a persistent room" },
+    { .name = "file",
+      .kind = ARG_POSITIONAL,
+      .type = PARAM_PATH,
+      .check = param_is_absolute,
+      .form = PARAM_ABSOLUTE,
+      .doc = "file to make on the server's host; it must not exist" },
     { 0 },
 };
 static struct command export_command = {
     .name = "room export",
     .access = COMMAND_LOCAL,
     .args = args,
+    .home = "room",
     .run = run_export,
     .doc =
         "Writes a persistent room to a file, as lines of JSON: configuration, affiliations, hats, "
@@ -359,7 +360,7 @@ static struct command export_command = {
 
 static void worker_start(struct worker *w)
 {
-    if (w->index == 0)
+    if (duty_is_here(w, DUTY_ROOMS))
         room_import_start(w);
 }
 

@@ -8,6 +8,7 @@
 #include "home/worker.h"
 #include "im/account.h"
 #include "im/archive.h"
+#include "im/command_run.h"
 #include "io/work.h"
 #include "muc/archive.h"
 #include "muc/config.h"
@@ -584,7 +585,7 @@ static void checked(struct import *x)
     slice jid;
     if (!setting_bool(&muc_persistent))
         fail(x, E_DENIED, "muc.persistent is off");
-    else if (!operate_room_ok(x->call, x->room.jid, &jid))
+    else if (!command_address_ok(x->call, PARAM_ROOM, x->room.jid, &jid))
         import_free(x); /* the call has failed */
     else
         operate_reach(x->worker, jid, reached, x);
@@ -664,7 +665,12 @@ void room_import_start(struct worker *w)
 }
 
 static const struct command_arg args[] = {
-    { "file", ARG_POSITIONAL, "file of `room export` on the server's host", NULL },
+    { .name = "file",
+      .kind = ARG_POSITIONAL,
+      .type = PARAM_PATH,
+      .check = param_is_absolute,
+      .form = PARAM_ABSOLUTE,
+      .doc = "file of `room export` on the server's host" },
     { 0 },
 };
 struct command room_import_command = {

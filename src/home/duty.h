@@ -1,0 +1,26 @@
+/* duty: jobs that one worker does for all: who sets settings, makes backups, cleans up. A duty has
+ * a home like an account. Today each is at worker 0; what asks for a duty does not know that. */
+#pragma once
+#include <stdbool.h>
+
+struct node;
+struct worker;
+
+enum duty {
+    DUTY_NONE,
+    DUTY_SETTINGS,  /* the only writer of settings */
+    DUTY_LIFECYCLE, /* ends and restarts the server */
+    DUTY_BACKUP,
+    DUTY_CERTS,    /* watches the certificates */
+    DUTY_METRICS,  /* answers Prometheus: what is gathered once */
+    DUTY_CAPACITY, /* watches how full the server is */
+    DUTY_ANNOUNCE, /* writes announcements to all accounts, page by page */
+    DUTY_ARCHIVE,  /* deletes old messages */
+    DUTY_UPLOADS,  /* deletes expired files */
+    DUTY_ROOMS,    /* the tables of group chat: aliases, administrators, cleanup */
+    DUTIES
+};
+
+const char *duty_name(enum duty duty);                    /* "settings" */
+unsigned duty_home(const struct node *n, enum duty duty); /* the worker's index */
+bool duty_is_here(const struct worker *w, enum duty duty);
