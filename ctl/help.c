@@ -45,8 +45,10 @@ void help_all(FILE *out)
     }
     fprintf(out,
             "\n  %-*s  Shows this, or explains a command\n"
-            "  %-*s  Prints a script for bash, zsh or fish\n\n%s",
-            NAME_WIDTH, "help [COMMAND]", NAME_WIDTH, "completion SHELL", own_options);
+            "  %-*s  Prints a script for bash, zsh or fish\n"
+            "  %-*s  Prints all rows as JSON Schema\n\n%s",
+            NAME_WIDTH, "help [COMMAND]", NAME_WIDTH, "completion SHELL", NAME_WIDTH, "schema",
+            own_options);
 }
 
 /* The syntax in lines that fit; no argument is broken. */
@@ -147,7 +149,9 @@ static void completion_words(FILE *out, const struct command *c)
 static void completion_commands(FILE *out)
 {
     slice last = { 0 };
-    fprintf(out, "    '') words='help completion --socket --config --json --csv --help --version");
+    fprintf(
+        out,
+        "    '') words='help completion schema --socket --config --json --csv --help --version");
     for (const struct command *c = command_first(); c != NULL; c = c->next) {
         slice first, second;
         slice_cut(slice_of(c->name), ' ', &first, &second);
@@ -259,7 +263,7 @@ void help_completion_fish(FILE *out)
                  "complete -c musterctl -l socket -r -F\ncomplete -c musterctl -l config -r -F\n"
                  "complete -c musterctl -l json\ncomplete -c musterctl -l csv\n"
                  "complete -c musterctl -l yes\n"
-                 "complete -c musterctl -n __fish_use_subcommand -a 'help completion'\n"
+                 "complete -c musterctl -n __fish_use_subcommand -a 'help completion schema'\n"
                  "complete -c musterctl -n '__fish_seen_subcommand_from completion' "
                  "-a 'bash zsh fish'\n");
     for (const struct command *c = command_first(); c != NULL; c = c->next) {

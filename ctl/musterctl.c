@@ -8,6 +8,7 @@
 #include "base/buf.h"
 #include "ctl/help.h"
 #include "ctl/render.h"
+#include "ctl/schema.h"
 #include "ctl/words.h"
 #include <errno.h>
 #include <grp.h>
@@ -275,6 +276,9 @@ int main(int argc, char **argv)
         code = show_help(&o, arena);
     } else if (strcmp(o.words[0], "completion") == 0) {
         code = show_completion(&o);
+    } else if (strcmp(o.words[0], "schema") == 0) {
+        schema_print(stdout);
+        code = EXIT_DONE;
     } else {
         code = run_command(&o, arena);
     }

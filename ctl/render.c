@@ -9,7 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { COLUMNS_MAX = 32, GAP = 2, COLUMN_WIDTH_MIN = 12 };
+enum { COLUMNS_MAX = 48, GAP = 2, COLUMN_WIDTH_MIN = 12 };
 
 struct columns {
     const char *name[COLUMNS_MAX];
@@ -111,19 +111,13 @@ static const char *shown(struct arena *arena, const json_t *row, const char *col
     return last == NULL ? when : arena_printf(arena, "%.*s %s", (int)(last - text), text, when);
 }
 
-static void choose_columns(struct columns *cols, const struct command *c, json_t *first)
+/* Those that are not wide and in the first row, or in every row. */
+static void choose_columns(struct columns *cols, const struct command *c, const json_t *first)
 {
-    const char *key;
-    json_t *value;
-    for (size_t i = 0; c->columns != NULL && c->columns[i] != NULL && i < COLUMNS_MAX; i++)
-        cols->name[cols->count++] = c->columns[i];
-    if (cols->count > 0)
-        return;
-    json_object_foreach(first, key, value)
-    {
-        if (cols->count < COLUMNS_MAX)
-            cols->name[cols->count++] = key;
-    }
+    const struct command_column *at = c->columns;
+    for (; at != NULL && at->name != NULL && cols->count < COLUMNS_MAX; at++)
+        if (!at->wide && (!at->optional || json_object_get(first, at->name) != NULL))
+            cols->name[cols->count++] = at->name;
 }
 
 /* One row; a cell that is longer than its column goes on in the next line. */
@@ -224,7 +218,7 @@ static void print_rows(FILE *out, const struct command *c, const json_t *rows, s
     if (isatty(fileno(out)) && ioctl(fileno(out), TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
         terminal = size.ws_col;
     bool alone = json_array_size(rows) == 1;
-    if (alone ? c->columns != NULL && table_width(&cols) <= terminal : fit(&cols, terminal))
+    if (alone ? !c->record && table_width(&cols) <= terminal : fit(&cols, terminal))
         print_table(out, &cols, rows, arena);
     else
         print_fields(out, &cols, rows, terminal, arena);
@@ -275,7 +269,7 @@ void render_reply(FILE *out, const struct command *c, const json_t *reply)
     if (len > 0) {
         const char *said = printable(arena, (slice){ json_string_value(text), len }, "\n\t");
         fprintf(out, "%s%s", said, said[len - 1] == '\n' ? "" : "\n");
-    } else if (count == 0 && c->columns != NULL) {
+    } else if (count == 0 && c->columns != NULL && !c->record) {
         fprintf(stderr, "nothing to list\n"); /* not among the rows that a script counts */
     }
     arena_destroy(&arena);

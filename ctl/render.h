@@ -1,5 +1,5 @@
 /* render: a reply of the server as a person reads it: several rows as a table that fits the
- * terminal, one row of a command without columns as "name  value" lines, then the text. */
+ * terminal, one row of a record as "name  value" lines, then the text. */
 #pragma once
 #include <jansson.h>
 #include <stdio.h>

@@ -13,6 +13,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv);
 static void run(struct command_call *call) { (void)call; }
 
 static struct command add = {
+    .effect = COMMAND_CHANGES,
     .name = "user add",
     .args =
         (const struct command_arg[]){

@@ -17,6 +17,11 @@ static void finished(struct command_call *call, void *arg)
 }
 
 static struct command add = {
+    .effect = COMMAND_CHANGES,
+    .columns = (const struct command_column[]){ { .name = "jid" },
+                                                { .name = "count", .type = PARAM_INT },
+                                                { .name = "up", .type = PARAM_BOOL },
+                                                { 0 } },
     .name = "user add",
     .args =
         (const struct command_arg[]){
@@ -45,8 +50,9 @@ static int setup(void **state)
 {
     static struct fixture f;
     f = (struct fixture){ .ended = 0 };
-    f.call =
-        (struct command_call){ .arena = arena_create(0), .finished = finished, .arg = &f.ended };
+    f.call = (struct command_call){
+        .command = &add, .arena = arena_create(0), .finished = finished, .arg = &f.ended
+    };
     buf_init(&f.out, 65536);
     *state = &f;
     return 0;

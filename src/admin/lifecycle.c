@@ -121,6 +121,7 @@ static const struct command_arg end_args[] = {
 };
 static struct command stop_command = {
     .name = "server stop",
+    .effect = COMMAND_CHANGES,
     .asks = "Nobody can use the service until it is started again.",
     .args = end_args,
     .runs_at = COMMAND_DUTY,
@@ -130,6 +131,7 @@ static struct command stop_command = {
 };
 static struct command restart_command = {
     .name = "server restart",
+    .effect = COMMAND_CHANGES,
     .args = end_args,
     .runs_at = COMMAND_DUTY,
     .duty = DUTY_LIFECYCLE,
@@ -139,6 +141,7 @@ static struct command restart_command = {
 };
 static struct command cancel_command = {
     .name = "server continue",
+    .effect = COMMAND_CHANGES,
     .runs_at = COMMAND_DUTY,
     .duty = DUTY_LIFECYCLE,
     .run = run_cancel,

@@ -47,6 +47,7 @@ static void run_areas(struct command_call *call)
 
 static struct command level_command = {
     .name = "log level",
+    .effect = COMMAND_CHANGES,
     .args =
         (const struct command_arg[]){
             { .name = "level",
@@ -61,6 +62,7 @@ static struct command level_command = {
 };
 static struct command trace_command = {
     .name = "log trace",
+    .effect = COMMAND_CHANGES,
     .args =
         (const struct command_arg[]){
             { .name = "area",
@@ -77,10 +79,14 @@ static struct command trace_command = {
 };
 static struct command areas_command = {
     .name = "log areas",
-    .reads = true,
+    .effect = COMMAND_READS,
     .run = run_areas,
     .doc = "Lists the parts of the server whose log can be traced.",
-    .columns = (const char *const[]){ "area", "level", NULL },
+    .columns =
+        (const struct command_column[]){
+            { .name = "area", .doc = "name of the part" },
+            { .name = "level", .doc = "the least important level that is logged" },
+            { 0 } },
 };
 
 const struct feature log_feature = {

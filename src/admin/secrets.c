@@ -64,6 +64,7 @@ static void run_reset(struct command_call *call)
 
 static struct command reset_command = {
     .name = "secrets reset",
+    .effect = COMMAND_CHANGES,
     .args = (const struct command_arg[]){ { 0 } },
     .run = run_reset,
     .doc = "Deletes all secrets whose key is lost (alarm secrets.key): tokens of devices, secrets "

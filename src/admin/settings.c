@@ -672,6 +672,7 @@ static void run_show(struct command_call *call)
 
 static struct command set_command = {
     .name = "set",
+    .effect = COMMAND_CHANGES,
     .args =
         (const struct command_arg[]){
             { .name = "setting",
@@ -693,7 +694,7 @@ static struct command set_command = {
 };
 static struct command get_command = {
     .name = "get",
-    .reads = true,
+    .effect = COMMAND_READS,
     .args =
         (const struct command_arg[]){
             { .name = "setting",
@@ -706,10 +707,25 @@ static struct command get_command = {
     .duty = DUTY_SETTINGS,
     .run = run_get,
     .doc = "Shows a setting: its value, description and allowed values.",
+    .record = true,
+    .columns =
+        (const struct command_column[]){
+            { .name = "name", .doc = "its name" },
+            { .name = "type", .doc = "what its values are" },
+            { .name = "value", .doc = "its value" },
+            { .name = "default", .doc = "its default" },
+            { .name = "source",
+              .doc = "where the value comes from: node file, database or default" },
+            { .name = "locked", .type = PARAM_BOOL, .doc = "whether the node file fixes it" },
+            { .name = "changed", .type = PARAM_BOOL, .doc = "whether it is not the default" },
+            { .name = "allowed", .doc = "what is allowed" },
+            { .name = "restart", .doc = "what must be restarted after a change, or no" },
+            { .name = "doc", .doc = "what it does" },
+            { 0 } },
 };
 static struct command show_command = {
     .name = "config show",
-    .reads = true,
+    .effect = COMMAND_READS,
     .args =
         (const struct command_arg[]){
             { .name = "prefix",
@@ -726,10 +742,27 @@ static struct command show_command = {
     .run = run_show,
     .doc = "Lists settings, their values, and where these come from: all, or those that begin with "
            "PREFIX.",
-    .columns = (const char *const[]){ "name", "value", "default", "source", NULL },
+    .columns =
+        (const struct command_column[]){
+            { .name = "name", .doc = "its name" },
+            { .name = "type", .wide = true, .doc = "what its values are" },
+            { .name = "value", .doc = "its value" },
+            { .name = "default", .doc = "its default" },
+            { .name = "source",
+              .doc = "where the value comes from: node file, database or default" },
+            { .name = "locked",
+              .wide = true,
+              .type = PARAM_BOOL,
+              .doc = "whether the node file fixes it" },
+            { .name = "changed",
+              .wide = true,
+              .type = PARAM_BOOL,
+              .doc = "whether it is not the default" },
+            { 0 } },
 };
 static struct command reset_command = {
     .name = "config reset",
+    .effect = COMMAND_CHANGES,
     .asks = "These settings lose the values that were set.",
     .args =
         (const struct command_arg[]){

@@ -220,17 +220,42 @@ static void run_metrics(struct command_call *call)
 
 static struct command status_command = {
     .name = "status",
-    .reads = true,
+    .effect = COMMAND_READS,
     .runs_at = COMMAND_EACH,
     .run = run_status,
     .gathered = status_gathered,
     .doc =
         "Shows the state of the server: version, sessions, memory, database, active alarms, what "
         "needs a restart, and a stop or restart that is scheduled.",
+    .record = true,
+    .columns =
+        (const struct command_column[]){
+            { .name = "version", .doc = "version of the server" },
+            { .name = "node", .doc = "name of the node" },
+            { .name = "uptime_s", .type = PARAM_INT, .unit = "s", .doc = "time since the start" },
+            { .name = "domains", .doc = "domains of users" },
+            { .name = "workers", .type = PARAM_INT, .doc = "threads that serve" },
+            { .name = "sessions", .type = PARAM_INT, .doc = "sessions of clients" },
+            { .name = "accounts_loaded", .type = PARAM_INT, .doc = "accounts in memory" },
+            { .name = "rss_kib",
+              .type = PARAM_INT,
+              .unit = "KiB",
+              .doc = "memory of the process; -1: not known" },
+            { .name = "pss_kib",
+              .type = PARAM_INT,
+              .unit = "KiB",
+              .doc = "the same, shared pages in parts; -1: not known" },
+            { .name = "store", .doc = "ok, or active alarms of the database" },
+            { .name = "database", .doc = "kind and version of the database" },
+            { .name = "database_check", .optional = true, .doc = "progress of its check" },
+            { .name = "alarms", .doc = "active alarms, or none" },
+            { .name = "restart_needed", .doc = "settings that wait for a restart, or no" },
+            { .name = "end_scheduled", .doc = "a stop or restart that is scheduled" },
+            { 0 } },
 };
 static struct command alarm_command = {
     .name = "alarm list",
-    .reads = true,
+    .effect = COMMAND_READS,
     .args =
         (const struct command_arg[]){
             { .name = "all",
@@ -241,12 +266,21 @@ static struct command alarm_command = {
         },
     .run = run_alarms,
     .doc = "Lists the active alarms: what is wrong, and what to do about it.",
-    .columns = (const char *const[]){ "name", "severity", "active", "since", "text", "detail",
-                                      "action", NULL },
+    .columns =
+        (const struct command_column[]){
+            { .name = "name", .doc = "its name" },
+            { .name = "severity", .doc = "warning or error" },
+            { .name = "active", .type = PARAM_BOOL, .doc = "whether it is active" },
+            { .name = "since", .type = PARAM_STAMP, .doc = "since when" },
+            { .name = "text", .doc = "what is wrong" },
+            { .name = "detail", .doc = "where" },
+            { .name = "action", .doc = "what to do" },
+            { .name = "raised", .wide = true, .type = PARAM_INT, .doc = "how often it was raised" },
+            { 0 } },
 };
 static struct command metrics_command = {
     .name = "metrics",
-    .reads = true,
+    .effect = COMMAND_READS,
     .args =
         (const struct command_arg[]){
             { .name = "format",
@@ -259,7 +293,12 @@ static struct command metrics_command = {
     .run = run_metrics,
     .doc = "Shows all counters and gauges. In the format of Prometheus, the names of counters end "
            "in _total, and times are in seconds.",
-    .columns = (const char *const[]){ "name", "type", "value", "help", NULL },
+    .columns =
+        (const struct command_column[]){ { .name = "name", .doc = "its name" },
+                                         { .name = "type", .doc = "counter, gauge or maximum" },
+                                         { .name = "value", .type = PARAM_INT, .doc = "its value" },
+                                         { .name = "help", .doc = "what it counts" },
+                                         { 0 } },
 };
 
 const struct feature status_feature = {

@@ -177,14 +177,31 @@ static void run_list(struct command_call *call)
 
 static struct command list_command = {
     .name = "cert list",
-    .reads = true,
+    .effect = COMMAND_READS,
     .runs_at = COMMAND_DUTY,
     .duty = DUTY_CERTS,
     .run = run_list,
     .doc = "Lists the TLS certificates in use: the domains that each serves, the days until it "
            "expires, and what is wrong with it.",
     .columns =
-        (const char *const[]){ "domains", "days_left", "state", "names", "certificate", NULL },
+        (const struct command_column[]){
+            { .name = "domains", .doc = "domains that it serves" },
+            { .name = "days_left",
+              .type = PARAM_INT,
+              .unit = "days",
+              .doc = "days until it expires" },
+            { .name = "state", .doc = "ok, or what is wrong" },
+            { .name = "not_before", .wide = true, .type = PARAM_STAMP, .doc = "valid from" },
+            { .name = "not_after", .wide = true, .type = PARAM_STAMP, .doc = "valid until" },
+            { .name = "names", .doc = "names in it" },
+            { .name = "issuer", .wide = true, .doc = "who issued it" },
+            { .name = "self_signed",
+              .wide = true,
+              .type = PARAM_BOOL,
+              .doc = "whether it is self-signed" },
+            { .name = "certificate", .type = PARAM_PATH, .doc = "its file" },
+            { .name = "key", .wide = true, .type = PARAM_PATH, .doc = "file of its key" },
+            { 0 } },
 };
 
 const struct feature cert_watch_feature = {

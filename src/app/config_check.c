@@ -62,7 +62,7 @@ static void run(struct command_call *call)
 static struct command check_command = {
     .name = "config check",
     .access = COMMAND_LOCAL,
-    .reads = true,
+    .effect = COMMAND_READS,
     .args =
         (const struct command_arg[]){
             { .name = "file",

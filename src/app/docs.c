@@ -90,8 +90,8 @@ static void add_command(struct buf *out, const struct command *c)
     if (c->columns == NULL)
         return;
     buf_lit(out, "\nColumns: ");
-    for (size_t i = 0; c->columns[i] != NULL; i++)
-        buf_printf(out, "%s`%s`", i > 0 ? ", " : "", c->columns[i]);
+    for (const struct command_column *at = c->columns; at->name != NULL; at++)
+        buf_printf(out, "%s`%s` (%s)", at == c->columns ? "" : ", ", at->name, at->doc);
     buf_lit(out, ".\n");
 }
 

@@ -138,6 +138,9 @@ void docs_man_musterctl(struct buf *out)
     buf_lit(out, ".SH COMMANDS\n");
     item(out, SLICE("help [COMMAND]"), "Lists the commands, or explains one.");
     item(out, SLICE("completion SHELL"), "Prints a script for bash, zsh or fish.");
+    item(out, SLICE("schema"),
+         "Prints all settings, commands with arguments and results, metrics and alarms as JSON "
+         "Schema (draft 2020-12).");
     for (const struct command *c = command_first(); c != NULL; c = c->next) {
         buf_clear(&line);
         usage_line(&line, c);

@@ -91,6 +91,7 @@ void reload_given_up(void) { answer_all(E_CANCELED, SLICE("the server ends")); }
 
 static struct command reload_command = {
     .name = "server reload",
+    .effect = COMMAND_CHANGES,
     .run = run_reload,
     .doc = "Reads the node file and the certificates again. They apply without disconnecting "
            "clients. If there is a mistake, its file and line are shown and nothing changes. Keys "

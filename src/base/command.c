@@ -39,6 +39,7 @@ static size_t check_row(const struct command *c)
 
 void command_register(struct command *c)
 {
+    ensure(c->effect == COMMAND_READS || c->effect == COMMAND_CHANGES);
     ensure((c->runs_at == COMMAND_EACH) == (c->gathered != NULL));
     ensure((c->runs_at == COMMAND_DUTY) == (c->duty != 0));
     ensure(c->home == NULL || arg_index(c, slice_of(c->home)) >= 0);
@@ -185,10 +186,24 @@ void command_row(struct command_call *c)
     c->tail = &(*c->tail)->next;
 }
 
-static struct command_field *add_field(struct command_call *c)
+/* Whether the command has a column of that name that may hold such a value. */
+static bool has_column(const struct command *c, const struct command_field *f)
+{
+    const struct command_column *at = c->columns;
+    while (at != NULL && at->name != NULL && strcmp(at->name, f->key) != 0)
+        at++;
+    if (at == NULL || at->name == NULL)
+        return false;
+    bool number = at->type == PARAM_INT;
+    return f->kind == FIELD_BOOL  ? at->type == PARAM_BOOL
+           : f->kind == FIELD_INT ? number
+                                  : param_is_text(&at->param) || (number && at->choices != NULL);
+}
+
+static void add_field(struct command_call *c, const struct command_field *f)
 {
     enum { FIELDS_FIRST = 8 };
-    ensure(!c->ended && c->rows != NULL);
+    ensure(!c->ended && c->rows != NULL && has_column(c->command, f));
     struct command_row *row = CONTAINER_OF(c->tail, struct command_row, next);
     if (row->count == row->cap) {
         uint32_t cap = row->cap > 0 ? row->cap * 2 : FIELDS_FIRST;
@@ -198,26 +213,26 @@ static struct command_field *add_field(struct command_call *c)
         row->fields = fields;
         row->cap = cap;
     }
-    return &row->fields[row->count++];
+    row->fields[row->count++] = *f;
 }
 
 void command_text(struct command_call *c, const char *key, slice value)
 {
     if (value.ptr == NULL)
         value = SLICE("");
-    *add_field(c) = (struct command_field){ key, slice_dup(c->arena, value), FIELD_TEXT };
+    add_field(c, &(struct command_field){ key, slice_dup(c->arena, value), FIELD_TEXT });
 }
 
 void command_int(struct command_call *c, const char *key, int64_t value)
 {
     slice text = slice_of(arena_printf(c->arena, "%" PRId64, value));
-    *add_field(c) = (struct command_field){ key, text, FIELD_INT };
+    add_field(c, &(struct command_field){ key, text, FIELD_INT });
 }
 
 void command_bool(struct command_call *c, const char *key, bool value)
 {
     slice text = value ? SLICE("true") : SLICE("false");
-    *add_field(c) = (struct command_field){ key, text, FIELD_BOOL };
+    add_field(c, &(struct command_field){ key, text, FIELD_BOOL });
 }
 
 static void __attribute__((format(printf, 3, 0)))
@@ -263,8 +278,9 @@ void command_audit(const struct command_call *call, struct log_area *area)
         else
             buf_printf(&args, "%.*s", SLICE_ARG(call->args[i]));
     }
-    log_at(area, call->command->reads ? LOG_DEBUG : LOG_INFO, LOG_EV("admin.command"),
-           LOG_S("actor", call->actor), LOG_C("command", call->command->name),
-           LOG_S("args", buf_slice(&args)), LOG_C("result", err_name(call->err)));
+    log_at(area, call->command->effect == COMMAND_READS ? LOG_DEBUG : LOG_INFO,
+           LOG_EV("admin.command"), LOG_S("actor", call->actor),
+           LOG_C("command", call->command->name), LOG_S("args", buf_slice(&args)),
+           LOG_C("result", err_name(call->err)));
     buf_fini(&args);
 }

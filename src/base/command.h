@@ -54,6 +54,24 @@ enum command_place {
     COMMAND_DUTY  /* at the home of `duty` */
 };
 
+enum command_effect {
+    COMMAND_UNSAID, /* which no row may have */
+    COMMAND_READS,  /* nothing that is stored changes; it is logged at LOG_DEBUG */
+    COMMAND_CHANGES
+};
+
+/* A field of a row of the result. A number may be one of the words in `choices` instead. */
+struct command_column {
+    bool optional; /* not in every row */
+    bool wide;     /* not in tables, which it would make too wide */
+    union {
+        struct param param;
+        struct {
+            PARAM_MEMBERS;
+        };
+    };
+};
+
 struct command {
     const char *name;               /* "user add": one or two words */
     const struct command_arg *args; /* ended by { 0 } */
@@ -66,7 +84,7 @@ struct command {
     void (*gathered)(struct command_call *call); /* after run(), which must not end the call then */
     const char *doc;  /* its first clause is at most COMMAND_BRIEF_MAX bytes: command_brief() */
     const char *asks; /* what musterctl says before "Go on?"; NULL: it does not ask */
-    bool reads;       /* it changes nothing and is logged at LOG_DEBUG */
+    enum command_effect effect;
     /* musterctl runs it itself while no server runs, and run() says what to do first. Its only
      * argument is a path. */
     bool offline;
@@ -76,8 +94,9 @@ struct command {
     const struct setting *own_if;
     /* Where a XEP defines it as an ad-hoc command: its node, and the FORM_TYPE of its one row. */
     const char *node, *form_type;
-    const char *const *columns; /* order of fields in tables, NULL-terminated; NULL: as added */
-    struct command *next;       /* set by command_register() */
+    const struct command_column *columns; /* of its rows, in order, ended by { 0 }; NULL: no rows */
+    bool record;          /* one row is the rule: it is shown as lines of names and values */
+    struct command *next; /* set by command_register() */
 };
 
 enum { COMMAND_ARGS_MAX = 16, COMMAND_BRIEF_MAX = 57 };
@@ -138,7 +157,8 @@ NODISCARD enum err command_bind(struct command_call *c, const slice *names, cons
  * LOG_DEBUG if it changes nothing. */
 void command_audit(const struct command_call *c, struct log_area *area);
 
-void command_row(struct command_call *c); /* begins a row; the fields below go into it */
+/* Begins a row; the fields below go into it. Each is a column of the command, of its type. */
+void command_row(struct command_call *c);
 void command_text(struct command_call *c, const char *key, slice value);
 void command_int(struct command_call *c, const char *key, int64_t value);
 void command_bool(struct command_call *c, const char *key, bool value);

@@ -30,11 +30,20 @@ static const struct command_arg trace_args[] = {
       .doc = "the password" },
     { 0 },
 };
+static const struct command_column trace_columns[] = { { .name = "jid" },
+                                                       { .name = "none" },
+                                                       { .name = "up", .type = PARAM_BOOL },
+                                                       { .name = "n", .type = PARAM_INT },
+                                                       { 0 } };
 static struct command trace = { .name = "log trace",
+                                .effect = COMMAND_CHANGES,
+                                .columns = trace_columns,
                                 .args = trace_args,
                                 .run = run_nothing,
                                 .doc = "Traces an area: what happens there." };
-static struct command status = { .name = "status", .run = run_nothing, .doc = "Shows the state." };
+static struct command status = {
+    .name = "status", .effect = COMMAND_READS, .run = run_nothing, .doc = "Shows the state."
+};
 
 static int finished_count;
 static void on_finished(struct command_call *c, void *arg)

@@ -37,7 +37,7 @@ enum {
     ROWS_BYTES_MAX = 200 << 10,
     KEY_BYTES = 32,
     MAC_BYTES = 16,
-    COLUMNS_MAX = 24,
+    COLUMNS_MAX = 48,
     TITLE_BYTES_MAX = 96,
     TEXT_BYTES_MAX = 32 << 10,
     LISTED_MAX = 512
@@ -300,18 +300,22 @@ struct run {
     char actor[JID_MAX + 8];
 };
 
-/* The columns of a table: those of the row, or the keys of its first line. */
+static slice field_of(const struct command_row *r, const char *key)
+{
+    for (uint32_t i = 0; i < r->count; i++)
+        if (strcmp(r->fields[i].key, key) == 0)
+            return r->fields[i].str;
+    return (slice){ 0 };
+}
+
+/* The columns of a table: those that are not wide and in its first line, or in every line. */
 static unsigned columns_of(const struct command_call *call, const char *column[COLUMNS_MAX])
 {
     unsigned n = 0;
-    const struct command_row *first = call->rows;
-    for (const char *const *c = call->command->columns; c != NULL && *c != NULL; c++)
-        if (n < COLUMNS_MAX)
-            column[n++] = *c;
-    for (uint32_t i = 0; n == 0 && first != NULL && i < first->count && i < COLUMNS_MAX; i++)
-        column[i] = first->fields[i].key;
-    if (n == 0 && first != NULL)
-        n = first->count < COLUMNS_MAX ? first->count : COLUMNS_MAX;
+    const struct command_column *c = call->command->columns;
+    for (; c != NULL && c->name != NULL && n < COLUMNS_MAX; c++)
+        if (!c->wide && (!c->optional || field_of(call->rows, c->name).ptr != NULL))
+            column[n++] = c->name;
     return n;
 }
 
@@ -340,9 +344,9 @@ static bool add_table(struct buf *out, const struct command_call *call)
 {
     const char *column[COLUMNS_MAX];
     struct form_row rows[COLUMNS_MAX] = { 0 };
-    unsigned n = columns_of(call, column);
     if (call->rows == NULL)
         return true;
+    unsigned n = columns_of(call, column);
     if (call->command->form_type != NULL) {
         add_fields(out, call);
         return true;
@@ -358,14 +362,6 @@ static bool add_table(struct buf *out, const struct command_call *call)
         add_row(out, r, column, n);
     form_close(out);
     return r == NULL;
-}
-
-static slice field_of(const struct command_row *r, const char *key)
-{
-    for (uint32_t i = 0; i < r->count; i++)
-        if (strcmp(r->fields[i].key, key) == 0)
-            return r->fields[i].str;
-    return (slice){ 0 };
 }
 
 static bool add_results(struct buf *out, const struct run *run)

@@ -406,6 +406,7 @@ static const struct command_arg text_args[] = {
 };
 static struct command announce_command = {
     .name = "announce",
+    .effect = COMMAND_CHANGES,
     .args = announce_args,
     .runs_at = COMMAND_DUTY,
     .duty = DUTY_ANNOUNCE,
@@ -414,12 +415,14 @@ static struct command announce_command = {
 };
 static struct command motd_set_command = {
     .name = "motd set",
+    .effect = COMMAND_CHANGES,
     .args = text_args,
     .run = run_motd_set,
     .doc = "Sets the message of the day. Each user gets it once, now or at the next login.",
 };
 static struct command motd_edit_command = {
     .name = "motd edit",
+    .effect = COMMAND_CHANGES,
     .args = text_args,
     .run = run_motd_edit,
     .doc =
@@ -427,15 +430,20 @@ static struct command motd_edit_command = {
 };
 static struct command motd_del_command = {
     .name = "motd del",
+    .effect = COMMAND_CHANGES,
     .run = run_motd_del,
     .doc = "Deletes the message of the day.",
 };
 static struct command motd_show_command = {
     .name = "motd show",
-    .reads = true,
+    .effect = COMMAND_READS,
     .run = run_motd_show,
     .doc = "Shows the message of the day.",
-    .columns = (const char *const[]){ "number", "text", NULL },
+    .columns =
+        (const struct command_column[]){
+            { .name = "number", .type = PARAM_INT, .doc = "its number" },
+            { .name = "text", .doc = "what it says" },
+            { 0 } },
 };
 
 /* Their forms (XEP-0133 §4.23 to §4.28). */

@@ -417,22 +417,36 @@ static const struct command_arg add_args[] = {
 };
 static struct command contact_list = {
     .name = "contact list",
-    .reads = true,
+    .effect = COMMAND_READS,
     .args = list_args,
     .home = "user",
     .run = run_list,
     .doc = "Shows the contact list of a user. The account may be disabled.",
-    .columns = (const char *const[]){ "jid", "name", "subscription", "ask", "groups", NULL },
+    .columns =
+        (const struct command_column[]){
+            { .name = "owner", .wide = true, .type = PARAM_USER, .doc = "the user" },
+            { .name = "jid", .type = PARAM_JID, .doc = "the contact" },
+            { .name = "name", .doc = "its name" },
+            { .name = "subscription", .doc = "none, to, from or both" },
+            { .name = "ask",
+              .type = PARAM_BOOL,
+              .doc = "whether a request of the user waits for an answer" },
+            { .name = "groups", .doc = "its groups, separated by commas" },
+            { .name = "item", .wide = true, .doc = "as clients get it" },
+            { 0 } },
 };
 static struct command contact_add = {
     .name = "contact add",
+    .effect = COMMAND_CHANGES,
     .args = add_args,
     .home = "user",
     .run = run_add,
     .doc = "Adds contacts to a user's contact list. Existing contacts are also put into the group "
            "and sent a subscription request. When roster.contacts-max is reached, the remaining "
            "contacts are not added. There is a row with the result for each contact.",
-    .columns = (const char *const[]){ "jid", "result", NULL },
+    .columns = (const struct command_column[]){ { .name = "jid", .doc = "the contact" },
+                                                { .name = "result", .doc = "what was done" },
+                                                { 0 } },
 };
 static const struct command_arg del_args[] = {
     { .name = "user",
@@ -447,6 +461,7 @@ static const struct command_arg del_args[] = {
 };
 static struct command contact_del = {
     .name = "contact del",
+    .effect = COMMAND_CHANGES,
     .args = del_args,
     .home = "user",
     .run = run_del,
@@ -456,11 +471,15 @@ static struct command contact_del = {
 static const struct command_arg no_args[] = { { 0 } };
 static struct command contact_full = {
     .name = "contact full",
-    .reads = true,
+    .effect = COMMAND_READS,
     .args = no_args,
     .run = run_full,
     .doc = "Shows the users whose contact list is full (roster.contacts-max).",
-    .columns = (const char *const[]){ "jid", "contacts", NULL },
+    .columns =
+        (const struct command_column[]){
+            { .name = "jid", .type = PARAM_USER, .doc = "the user" },
+            { .name = "contacts", .type = PARAM_INT, .doc = "contacts in the list" },
+            { 0 } },
 };
 
 static const struct store_migration migrations[] = { { 0 } };

@@ -231,7 +231,7 @@ static void run_last(struct command_call *call)
 
 static struct command user_last = {
     .name = "user last",
-    .reads = true,
+    .effect = COMMAND_READS,
     .args =
         (const struct command_arg[]){
             { .name = "jid",
@@ -244,7 +244,14 @@ static struct command user_last = {
     .run = run_last,
     .doc =
         "Shows when a user was last online. For a user who is online, shows when they logged in.",
-    .columns = (const char *const[]){ "jid", "state", "at", NULL },
+    .columns =
+        (const struct command_column[]){ { .name = "jid", .type = PARAM_USER, .doc = "the user" },
+                                         { .name = "state", .doc = "online, offline or never" },
+                                         { .name = "at",
+                                           .optional = true,
+                                           .type = PARAM_STAMP,
+                                           .doc = "last login, or when they went offline" },
+                                         { 0 } },
 };
 
 static const struct iq_rule last_rules[] = {

@@ -386,15 +386,24 @@ static const struct command_arg drop_args[] = {
 };
 struct command report_list = {
     .name = "report list",
-    .reads = true,
+    .effect = COMMAND_READS,
     .args = list_args,
     .run = run_list,
     .doc = "Shows what users have reported as spam or abuse (XEP-0377), oldest first.",
-    .columns = (const char *const[]){ "id", "at", "reporter", "jid", "reason", "text", "stanza_ids",
-                                      NULL },
+    .columns =
+        (const struct command_column[]){
+            { .name = "id", .type = PARAM_INT, .doc = "its number" },
+            { .name = "at", .type = PARAM_STAMP, .doc = "when it was made" },
+            { .name = "reporter", .type = PARAM_JID, .doc = "who made it" },
+            { .name = "jid", .type = PARAM_JID, .doc = "who is reported" },
+            { .name = "reason", .doc = "spam or abuse" },
+            { .name = "text", .doc = "what the reporter wrote" },
+            { .name = "stanza_ids", .doc = "ids of messages" },
+            { 0 } },
 };
 struct command report_drop = {
     .name = "report del",
+    .effect = COMMAND_CHANGES,
     .args = drop_args,
     .run = run_drop,
     .doc = "Deletes a report.",

@@ -595,15 +595,19 @@ static const struct command_arg set_args[] = {
 };
 struct command policy_show = {
     .name = "policy show",
-    .reads = true,
+    .effect = COMMAND_READS,
     .args = show_args,
     .home = "user",
     .run = run_show,
     .doc = "Shows the policy of a user: who can see their availability.",
-    .columns = (const char *const[]){ "what", "is", NULL },
+    .columns =
+        (const struct command_column[]){ { .name = "what", .doc = "share, others, or an address" },
+                                         { .name = "is", .doc = "what applies to it" },
+                                         { 0 } },
 };
 struct command policy_set = {
     .name = "policy set",
+    .effect = COMMAND_CHANGES,
     .args = set_args,
     .home = "user",
     .run = run_set,

@@ -263,11 +263,14 @@ static const struct command_arg view_args[] = {
 };
 struct command presence_view = {
     .name = "presence view",
-    .reads = true,
+    .effect = COMMAND_READS,
     .args = view_args,
     .home = "user",
     .run = run_view,
     .doc = "Shows a user's availability, contacts and watchers. With --watcher, shows what that "
            "address sees, and which rules decide that.",
-    .columns = (const char *const[]){ "check", "found", "result", NULL },
+    .columns = (const struct command_column[]){ { .name = "check", .doc = "what was looked at" },
+                                                { .name = "found", .doc = "what was found" },
+                                                { .name = "result", .doc = "what follows from it" },
+                                                { 0 } },
 };

@@ -808,7 +808,7 @@ static void run_list(struct command_call *call)
 
 static struct command command_list = {
     .name = "push list",
-    .reads = true,
+    .effect = COMMAND_READS,
     .args =
         (const struct command_arg[]){
             { .name = "jid", .kind = ARG_POSITIONAL, .type = PARAM_USER, .doc = "the account" },
@@ -817,7 +817,14 @@ static struct command command_list = {
     .home = "jid",
     .run = run_list,
     .doc = "Lists the push services that an account's clients use.",
-    .columns = (const char *const[]){ "service", "node", "resource", "away", "errors", NULL },
+    .columns =
+        (const struct command_column[]){
+            { .name = "service", .type = PARAM_JID, .doc = "address of the push service" },
+            { .name = "node", .doc = "where it sends" },
+            { .name = "resource", .doc = "resource of the client" },
+            { .name = "away", .type = PARAM_BOOL, .doc = "whether the client is away" },
+            { .name = "errors", .type = PARAM_INT, .doc = "errors since the last success" },
+            { 0 } },
 };
 
 static const struct iq_rule rules[] = {

@@ -638,20 +638,25 @@ static const struct command_arg contact_args[] = {
       .doc = "address of the account that invites: name@domain" },
     { 0 },
 };
-static const char *const columns[] = { "uri", "landing-url", "expire", NULL };
-
 static struct command user_invite = {
     .name = "user invite",
+    .effect = COMMAND_CHANGES,
     .node = "urn:xmpp:invite#create-account",
     .form_type = "urn:xmpp:invite#invitation",
     .args = invite_args,
     .run = run_invite,
     .doc = "Makes an invitation for one new account: a link for clients, and a link to a page for "
            "browsers.",
-    .columns = columns,
+    .columns =
+        (const struct command_column[]){
+            { .name = "uri", .doc = "link for clients" },
+            { .name = "landing-url", .doc = "link to a page for browsers" },
+            { .name = "expire", .type = PARAM_STAMP, .doc = "until when it is valid" },
+            { 0 } },
 };
 static struct command invite_contact = {
     .name = "user invite-contact",
+    .effect = COMMAND_CHANGES,
     .node = "urn:xmpp:invite#invite",
     .form_type = "urn:xmpp:invite#invitation",
     .access = COMMAND_OWN,
@@ -660,7 +665,12 @@ static struct command invite_contact = {
     .run = run_invite_contact,
     .doc = "Makes an invitation for a new contact of an account. The invited person makes an "
            "account with it, and the two become contacts of each other.",
-    .columns = columns,
+    .columns =
+        (const struct command_column[]){
+            { .name = "uri", .doc = "link for clients" },
+            { .name = "landing-url", .doc = "link to a page for browsers" },
+            { .name = "expire", .type = PARAM_STAMP, .doc = "until when it is valid" },
+            { 0 } },
 };
 
 struct command *const invite_commands[] = { &user_invite, &invite_contact, NULL };

@@ -114,7 +114,7 @@ static const struct command_arg report_args[] = {
 };
 static struct command session_report = {
     .name = "session report",
-    .reads = true,
+    .effect = COMMAND_READS,
     .args = report_args,
     .runs_at = COMMAND_EACH,
     .run = run_report,
@@ -123,6 +123,28 @@ static struct command session_report = {
            "kind is what the client announces in service discovery: pc, phone, tablet, web and "
            "others, or \"unknown\". With the option --csv of musterctl it is a table for "
            "spreadsheets.",
+    .record = true,
+    .columns =
+        (const struct command_column[]){
+            { .name = "node", .doc = "name of the node" },
+            { .name = "user", .optional = true, .type = PARAM_USER, .doc = "the user" },
+            { .name = "device", .optional = true, .doc = "kind of the client: pc, phone, ..." },
+            { .name = "software", .optional = true, .doc = "name of the client" },
+            { .name = "users",
+              .optional = true,
+              .type = PARAM_INT,
+              .doc = "users who are connected" },
+            { .name = "one_device",
+              .optional = true,
+              .type = PARAM_INT,
+              .doc = "of these, with one session" },
+            { .name = "several_devices",
+              .optional = true,
+              .type = PARAM_INT,
+              .doc = "of these, with several sessions" },
+            { .name = "sessions", .type = PARAM_INT, .doc = "their sessions" },
+            { .name = "time", .type = PARAM_STAMP, .doc = "when it was counted" },
+            { 0 } },
 };
 
 const struct feature report_feature = {

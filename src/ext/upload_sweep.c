@@ -300,15 +300,30 @@ static const struct command_arg no_args[] = { { 0 } };
 
 struct command upload_command_list = {
     .name = "upload list",
-    .reads = true,
+    .effect = COMMAND_READS,
     .args = list_args,
     .run = run_list,
     .doc = "Lists the files that an account has uploaded.",
-    .columns = (const char *const[]){ "id", "name", "type", "bytes", "stored", "until", NULL },
     .access = COMMAND_OWN,
+    .columns =
+        (const struct command_column[]){
+            { .name = "id", .doc = "id of the file" },
+            { .name = "name", .doc = "its name" },
+            { .name = "type", .doc = "its media type" },
+            { .name = "bytes", .type = PARAM_INT, .unit = "bytes", .doc = "its size" },
+            { .name = "stored",
+              .optional = true,
+              .type = PARAM_STAMP,
+              .doc = "when it was stored" },
+            { .name = "until",
+              .optional = true,
+              .type = PARAM_STAMP,
+              .doc = "until when it is kept; missing: for ever" },
+            { 0 } },
 };
 struct command upload_command_del = {
     .name = "upload del",
+    .effect = COMMAND_CHANGES,
     .args = del_args,
     .run = run_del,
     .doc = "Removes an uploaded file. Its content is deleted by the next `upload sweep`, unless "
@@ -316,6 +331,7 @@ struct command upload_command_del = {
 };
 struct command upload_command_sweep = {
     .name = "upload sweep",
+    .effect = COMMAND_CHANGES,
     .args = no_args,
     .runs_at = COMMAND_DUTY,
     .duty = DUTY_UPLOADS,

@@ -247,6 +247,7 @@ static void run_list(struct command_call *call)
 
 static struct command command_add = {
     .name = "component add",
+    .effect = COMMAND_CHANGES,
     .args =
         (const struct command_arg[]){
             { .name = "domain",
@@ -264,10 +265,15 @@ static struct command command_add = {
     .run = run_add,
     .doc = "Lets an external component serve a domain (XEP-0114), or changes its secret. Without a "
            "secret the server makes one and shows it.",
-    .columns = (const char *const[]){ "domain", "secret", NULL },
+    .columns =
+        (const struct command_column[]){
+            { .name = "domain", .type = PARAM_DOMAIN, .doc = "the domain" },
+            { .name = "secret", .doc = "the secret that was made" },
+            { 0 } },
 };
 static struct command command_del = {
     .name = "component del",
+    .effect = COMMAND_CHANGES,
     .args =
         (const struct command_arg[]){
             { .name = "domain",
@@ -281,11 +287,15 @@ static struct command command_del = {
 };
 static struct command command_show = {
     .name = "component list",
-    .reads = true,
+    .effect = COMMAND_READS,
     .args = (const struct command_arg[]){ { 0 } },
     .run = run_list,
     .doc = "Lists the components that may connect. Shows how many connections each has.",
-    .columns = (const char *const[]){ "domain", "connections", NULL },
+    .columns =
+        (const struct command_column[]){
+            { .name = "domain", .type = PARAM_DOMAIN, .doc = "the domain" },
+            { .name = "connections", .type = PARAM_INT, .doc = "its connections" },
+            { 0 } },
 };
 
 const struct feature component_feature = {

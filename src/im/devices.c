@@ -198,18 +198,30 @@ static const struct command_arg revoke_args[] = {
 };
 static struct command device_list_command = {
     .name = "device list",
-    .reads = true,
+    .effect = COMMAND_READS,
     .access = COMMAND_OWN,
     .args = list_args,
     .home = "jid",
     .run = run_list,
     .doc = "Shows the devices of an account (clients that log in with a device id, XEP-0388), the "
            "most recent first, and until when they can log in without the password (XEP-0484).",
-    .columns = (const char *const[]){ "id", "software", "device", "address", "created", "seen",
-                                      "token_until", "connected", NULL },
+    .columns =
+        (const struct command_column[]){
+            { .name = "id", .doc = "its id" },
+            { .name = "software", .doc = "name of the client" },
+            { .name = "device", .doc = "name of the device" },
+            { .name = "address", .doc = "address of its last login" },
+            { .name = "created", .type = PARAM_STAMP, .doc = "first login" },
+            { .name = "seen", .type = PARAM_STAMP, .doc = "last login" },
+            { .name = "token_until",
+              .type = PARAM_STAMP,
+              .doc = "until when its token is valid; empty: it has none" },
+            { .name = "connected", .type = PARAM_BOOL, .doc = "whether it is connected" },
+            { 0 } },
 };
 static struct command device_revoke_command = {
     .name = "device revoke",
+    .effect = COMMAND_CHANGES,
     .access = COMMAND_OWN,
     .args = revoke_args,
     .home = "jid",

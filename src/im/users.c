@@ -516,6 +516,7 @@ static const struct command_arg kick_args[] = {
 
 static struct command user_add = {
     .name = "user add",
+    .effect = COMMAND_CHANGES,
     .args = add_args,
     .home = "jid",
     .run = run_user_add,
@@ -523,6 +524,7 @@ static struct command user_add = {
 };
 static struct command user_del = {
     .name = "user del",
+    .effect = COMMAND_CHANGES,
     .asks = "The account and everything that is stored for it are deleted.",
     .args = del_args,
     .home = "jid",
@@ -532,22 +534,29 @@ static struct command user_del = {
 };
 static struct command user_list = {
     .name = "user list",
-    .reads = true,
+    .effect = COMMAND_READS,
     .args = user_list_args,
     .run = run_user_list,
     .doc = "Lists the accounts by address.",
-    .columns = (const char *const[]){ "jid", "created", "disabled", NULL },
+    .columns =
+        (const struct command_column[]){
+            { .name = "jid", .type = PARAM_USER, .doc = "the account" },
+            { .name = "created", .type = PARAM_STAMP, .doc = "when it was made" },
+            { .name = "disabled", .type = PARAM_BOOL, .doc = "whether it is disabled" },
+            { 0 } },
 };
 static struct command user_password = {
     .name = "user password",
+    .effect = COMMAND_CHANGES,
     .args = password_args,
     .home = "jid",
     .run = run_user_password,
     .doc = "Sets a new password and ends all sessions of the account.",
 };
+static const char *const unavailable[] = { "unavailable", NULL };
 static struct command session_list = {
     .name = "session list",
-    .reads = true,
+    .effect = COMMAND_READS,
     .args = session_list_args,
     .home = "user",
     .runs_at = COMMAND_EACH,
@@ -555,11 +564,29 @@ static struct command session_list = {
     .gathered = sessions_gathered,
     .doc = "Lists the sessions: presence priority, whether the client is connected, number of "
            "unacknowledged stanzas, and seconds since its last stanza.",
-    .columns = (const char *const[]){ "jid", "state", "priority", "address", "tls", "since",
-                                      "unacked", "idle_s", NULL },
+    .columns =
+        (const struct command_column[]){
+            { .name = "jid", .type = PARAM_JID, .doc = "address of the session" },
+            { .name = "state", .doc = "connected or hibernating" },
+            { .name = "priority",
+              .type = PARAM_INT,
+              .choices = unavailable,
+              .doc = "its priority, or unavailable" },
+            { .name = "address", .doc = "address of the client" },
+            { .name = "tls", .type = PARAM_BOOL, .doc = "whether it uses TLS" },
+            { .name = "since", .type = PARAM_STAMP, .doc = "since when" },
+            { .name = "unacked",
+              .type = PARAM_INT,
+              .doc = "stanzas that the client has not acknowledged" },
+            { .name = "idle_s",
+              .type = PARAM_INT,
+              .unit = "s",
+              .doc = "time since its last stanza" },
+            { 0 } },
 };
 static struct command session_kick = {
     .name = "session kick",
+    .effect = COMMAND_CHANGES,
     .args = kick_args,
     .home = "jid",
     .run = run_session_kick,

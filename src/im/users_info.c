@@ -306,33 +306,48 @@ static const struct command_arg count_args[] = {
 
 struct command user_count = {
     .name = "user count",
-    .reads = true,
+    .effect = COMMAND_READS,
     .args = count_args,
     .runs_at = COMMAND_EACH,
     .run = run_count,
     .gathered = count_gathered,
     .doc = "Counts the accounts: registered, disabled, online, and of these active and idle.",
-    .columns = (const char *const[]){ "state", "users", NULL },
+    .columns =
+        (const struct command_column[]){
+            { .name = "state", .doc = "registered, disabled, online, active or idle" },
+            { .name = "users", .type = PARAM_INT, .doc = "accounts in that state" },
+            { 0 } },
 };
 struct command user_online = {
     .name = "user online",
-    .reads = true,
+    .effect = COMMAND_READS,
     .args = online_args,
     .runs_at = COMMAND_EACH,
     .run = run_online,
     .gathered = online_gathered,
     .doc = "Lists the accounts that have a session. An account is idle if its clients have sent "
            "nothing for users.idle-time.",
-    .columns = (const char *const[]){ "jid", "state", "sessions", "idle_s", NULL },
+    .columns =
+        (const struct command_column[]){
+            { .name = "jid", .type = PARAM_USER, .doc = "the account" },
+            { .name = "state", .doc = "active or idle" },
+            { .name = "sessions", .type = PARAM_INT, .doc = "its sessions" },
+            { .name = "idle_s",
+              .type = PARAM_INT,
+              .unit = "s",
+              .doc = "time since its last stanza" },
+            { 0 } },
 };
 struct command user_stats = {
     .name = "user stats",
-    .reads = true,
+    .effect = COMMAND_READS,
     .args = jid_args,
     .home = "jid",
     .run = run_stats,
     .doc = "Shows facts about an account: its sessions with their addresses, contacts, stored "
            "messages, and when it was created. The account may be disabled. `user last` shows when "
            "an offline user was last online.",
-    .columns = (const char *const[]){ "name", "value", NULL },
+    .columns = (const struct command_column[]){ { .name = "name", .doc = "what is told" },
+                                                { .name = "value", .doc = "its value" },
+                                                { 0 } },
 };

@@ -152,6 +152,7 @@ static const struct command_arg jid_args[] = {
 
 struct command user_disable = {
     .name = "user disable",
+    .effect = COMMAND_CHANGES,
     .args = jid_args,
     .home = "jid",
     .run = run_disable,
@@ -160,6 +161,7 @@ struct command user_disable = {
 };
 struct command user_enable = {
     .name = "user enable",
+    .effect = COMMAND_CHANGES,
     .args = jid_args,
     .home = "jid",
     .run = run_enable,

@@ -404,6 +404,7 @@ static const struct command_arg del_args[] = {
 };
 static struct command add_command = {
     .name = "room-admin add",
+    .effect = COMMAND_CHANGES,
     .args = add_args,
     .runs_at = COMMAND_DUTY,
     .duty = DUTY_ROOMS,
@@ -413,6 +414,7 @@ static struct command add_command = {
 };
 static struct command del_command = {
     .name = "room-admin del",
+    .effect = COMMAND_CHANGES,
     .args = del_args,
     .runs_at = COMMAND_DUTY,
     .duty = DUTY_ROOMS,
@@ -421,10 +423,15 @@ static struct command del_command = {
 };
 static struct command list_command = {
     .name = "room-admin list",
-    .reads = true,
+    .effect = COMMAND_READS,
     .run = run_list,
     .doc = "Shows the administrators of group chat.",
-    .columns = (const char *const[]){ "jid", "nick", "description", NULL },
+    .columns =
+        (const struct command_column[]){
+            { .name = "jid", .type = PARAM_JID, .doc = "the administrator" },
+            { .name = "nick", .doc = "nickname" },
+            { .name = "description", .doc = "a note" },
+            { 0 } },
 };
 
 const struct feature muc_administrators_feature = {

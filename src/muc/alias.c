@@ -534,6 +534,7 @@ static const struct command_arg del_args[] = {
 };
 static struct command add_command = {
     .name = "room-alias add",
+    .effect = COMMAND_CHANGES,
     .args = add_args,
     .runs_at = COMMAND_DUTY,
     .duty = DUTY_ROOMS,
@@ -542,6 +543,7 @@ static struct command add_command = {
 };
 static struct command del_command = {
     .name = "room-alias del",
+    .effect = COMMAND_CHANGES,
     .args = del_args,
     .runs_at = COMMAND_DUTY,
     .duty = DUTY_ROOMS,
@@ -551,20 +553,34 @@ static struct command del_command = {
 };
 static struct command list_command = {
     .name = "room-alias list",
-    .reads = true,
+    .effect = COMMAND_READS,
     .run = run_list,
     .doc = "Lists the aliases of group chat: their names, the domain of the server that each "
            "belongs to, and whether clients see them.",
-    .columns = (const char *const[]){ "alias", "domain", "made", "listed", NULL },
+    .columns =
+        (const struct command_column[]){
+            { .name = "alias", .type = PARAM_DOMAIN, .doc = "the domain" },
+            { .name = "domain",
+              .type = PARAM_DOMAIN,
+              .doc = "the domain of users that it belongs to" },
+            { .name = "made", .doc = "by the server, or by hand" },
+            { .name = "listed", .type = PARAM_BOOL, .doc = "whether clients see it" },
+            { 0 } },
 };
 static struct command report_command = {
     .name = "room-alias report",
-    .reads = true,
+    .effect = COMMAND_READS,
     .runs_at = COMMAND_EACH,
     .run = run_report,
     .gathered = report_gathered,
     .doc = "Counts the rooms in each domain of group chat. Deleted aliases are included.",
-    .columns = (const char *const[]){ "alias", "served", "persistent", "adhoc", NULL },
+    .columns =
+        (const struct command_column[]){
+            { .name = "alias", .type = PARAM_DOMAIN, .doc = "the domain" },
+            { .name = "served", .type = PARAM_BOOL, .doc = "whether rooms can be reached there" },
+            { .name = "persistent", .type = PARAM_INT, .doc = "persistent rooms" },
+            { .name = "adhoc", .type = PARAM_INT, .doc = "ad hoc rooms" },
+            { 0 } },
 };
 
 const struct feature muc_alias_feature = {

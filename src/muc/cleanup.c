@@ -325,6 +325,7 @@ static const struct command_arg args[] = {
 };
 static struct command cleanup_command = {
     .name = "room cleanup",
+    .effect = COMMAND_CHANGES,
     .args = args,
     .runs_at = COMMAND_DUTY,
     .duty = DUTY_ROOMS,
@@ -332,7 +333,11 @@ static struct command cleanup_command = {
     .asks = "Empty rooms without a message for so long are deleted with their archives.",
     .doc = "Destroys unused persistent rooms with their archives: empty rooms that have had no "
            "message for some days.",
-    .columns = (const char *const[]){ "jid", "last_message", NULL },
+    .columns =
+        (const struct command_column[]){
+            { .name = "jid", .type = PARAM_ROOM, .doc = "the room" },
+            { .name = "last_message", .type = PARAM_STAMP, .doc = "its last message; empty: none" },
+            { 0 } },
 };
 
 const struct feature muc_cleanup_feature = {

@@ -137,15 +137,20 @@ static const struct command_arg set_args[] = {
 struct command room_fields_command = {
     .name = "room fields",
     .home = "room",
-    .reads = true,
+    .effect = COMMAND_READS,
     .args = room_args,
     .run = run_fields,
     .doc = "Shows the configuration of a room: fields, values and allowed values. `room set` "
            "changes a field.",
-    .columns = (const char *const[]){ "field", "value", "allowed", "meaning", NULL },
+    .columns = (const struct command_column[]){ { .name = "field", .doc = "its name" },
+                                                { .name = "value", .doc = "its value" },
+                                                { .name = "allowed", .doc = "what is allowed" },
+                                                { .name = "meaning", .doc = "what it does" },
+                                                { 0 } },
 };
 struct command room_set_command = {
     .name = "room set",
+    .effect = COMMAND_CHANGES,
     .home = "room",
     .args = set_args,
     .run = run_set,
@@ -155,6 +160,7 @@ struct command room_set_command = {
 };
 struct command room_unlock_command = {
     .name = "room unlock",
+    .effect = COMMAND_CHANGES,
     .home = "room",
     .args = room_args,
     .run = run_unlock,

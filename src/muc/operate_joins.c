@@ -92,12 +92,17 @@ static const struct command_arg args[] = {
 };
 struct command room_joins_command = {
     .name = "room joins",
-    .reads = true,
+    .effect = COMMAND_READS,
     .args = args,
     .home = "room",
     .run = run_joins,
     .doc = "Shows who entered and left a room, and when. Users are shown by address. The room must "
            "archive that: the setting muc.archive-joins turns it on for new rooms, `room set ROOM "
            "archivejoins on` for one room.",
-    .columns = (const char *const[]){ "time", "event", "nick", "jid", NULL },
+    .columns =
+        (const struct command_column[]){ { .name = "time", .type = PARAM_STAMP, .doc = "when" },
+                                         { .name = "event", .doc = "enter or leave" },
+                                         { .name = "nick", .doc = "nickname" },
+                                         { .name = "jid", .type = PARAM_JID, .doc = "the user" },
+                                         { 0 } },
 };

@@ -339,18 +339,24 @@ static const struct command_arg list_args[] = {
 };
 struct command room_list_command = {
     .name = "room list",
-    .reads = true,
+    .effect = COMMAND_READS,
     .args = list_args,
     .runs_at = COMMAND_EACH,
     .run = run_list,
     .gathered = rooms_gathered,
     .doc = "Lists the rooms by address: persistent ones, and ad hoc ones, which exist while "
            "somebody is in them.",
-    .columns = (const char *const[]){ "jid", "name", "kind", "occupants", NULL },
+    .columns =
+        (const struct command_column[]){
+            { .name = "jid", .type = PARAM_ROOM, .doc = "address of the room" },
+            { .name = "name", .doc = "its name" },
+            { .name = "kind", .doc = "persistent or adhoc" },
+            { .name = "occupants", .type = PARAM_INT, .doc = "how many are in it" },
+            { 0 } },
 };
 struct command room_report_command = {
     .name = "room report",
-    .reads = true,
+    .effect = COMMAND_READS,
     .args = list_args,
     .runs_at = COMMAND_EACH,
     .run = run_list,
@@ -359,6 +365,17 @@ struct command room_report_command = {
            "affiliations` shows all), creator and time of creation, time of the last message, and "
            "number of archived messages. With the option --csv of musterctl it is a table for "
            "spreadsheets.",
-    .columns = (const char *const[]){ "jid", "name", "kind", "owners", "members", "occupants",
-                                      "created", "creator", "last_message", "messages", NULL },
+    .columns =
+        (const struct command_column[]){
+            { .name = "jid", .type = PARAM_ROOM, .doc = "address of the room" },
+            { .name = "name", .doc = "its name" },
+            { .name = "kind", .doc = "persistent or adhoc" },
+            { .name = "owners", .doc = "their addresses" },
+            { .name = "members", .doc = "their addresses" },
+            { .name = "occupants", .type = PARAM_INT, .doc = "how many are in it" },
+            { .name = "created", .type = PARAM_STAMP, .doc = "when it was made" },
+            { .name = "creator", .doc = "who made it" },
+            { .name = "last_message", .type = PARAM_STAMP, .doc = "its last message; empty: none" },
+            { .name = "messages", .type = PARAM_INT, .doc = "archived messages" },
+            { 0 } },
 };

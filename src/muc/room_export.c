@@ -348,6 +348,7 @@ static const struct command_arg args[] = {
 };
 static struct command export_command = {
     .name = "room export",
+    .effect = COMMAND_CHANGES,
     .access = COMMAND_LOCAL,
     .args = args,
     .home = "room",

@@ -675,6 +675,7 @@ static const struct command_arg args[] = {
 };
 struct command room_import_command = {
     .name = "room import",
+    .effect = COMMAND_CHANGES,
     .access = COMMAND_LOCAL,
     .args = args,
     .run = run_import,

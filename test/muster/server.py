@@ -14,12 +14,11 @@ import socket
 import subprocess
 import time
 
-from muster import database, defaults
+from muster import database, defaults, rows
 from muster.client import TIMEOUT, Client
+from muster.rows import MUSTERCTL, MUSTERD
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-MUSTERD = pathlib.Path(os.environ.get("MUSTERD", ROOT / "build/release/musterd")).resolve()
-MUSTERCTL = pathlib.Path(os.environ.get("MUSTERCTL", MUSTERD.parent / "musterctl")).resolve()
 WORKERS = int(os.environ.get("MUSTER_TEST_WORKERS", "2"))  # of a server that does not say
 REPORTS = re.compile(r"AddressSanitizer|LeakSanitizer|ThreadSanitizer|runtime error:"
                      r"|ensure failed|Assertion")
@@ -284,12 +283,14 @@ class Server:
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def ctl(self, *args, stdin=None):
-        """musterctl --json; the answer, which must be a success."""
+        """musterctl --json; the answer, which must be a success, and as its row declares it."""
         done = self.ctl_run("--json", *args, stdin=stdin)
         if done.returncode != 0:
             raise Failed(f"musterctl {' '.join(map(str, args))}: {done.returncode}\n"
                          f"{done.stdout}{done.stderr}")
-        return json.loads(done.stdout)
+        answer = json.loads(done.stdout)
+        assert not rows.wrong(answer["rows"], rows.command_of(args)["properties"]["rows"]), args
+        return answer
 
     def rows(self, *args):
         return self.ctl(*args)["rows"]

@@ -1,0 +1,91 @@
+"""Rows with types: what `musterctl schema` says of settings, commands, metrics and alarms is all
+there is, and what the server answers is what it says. Each answer in any test is held against it
+(Server.ctl); here each command is run that reads."""
+import pytest
+
+from muster import muc, rows
+
+ROOM = "cave@conference.localhost"
+VALUES = {"user": "alice@localhost", "bare-jid": "alice@localhost", "jid": "bob@localhost",
+          "room": ROOM, "domain": "localhost", "setting": "web.title"}
+# Their rows need more than a login; they have tests of their own.
+ELSEWHERE = {"alarm list", "push list", "device list", "upload list", "contact full", "room joins",
+             "cert list", "backup verify", "report list", "motd show"}
+
+
+@pytest.fixture
+def busy(server, alice, bob):
+    """A server where most lists have something."""
+    muc.Room("cave").create(alice, "firstwitch", persistentroom="1")
+    server.ctl("contact", "add", "alice@localhost", "bob@localhost")
+    server.ctl("room-admin", "add", "bob@localhost")
+    server.ctl("room-alias", "add", "chat.localhost")
+    server.ctl("component", "add", "echo.localhost", "--secret", "s" * 32)
+    return server
+
+
+def arguments(command):
+    given = command["properties"]["args"]
+    for name in given["required"]:
+        rule = given["properties"][name]
+        yield VALUES.get(rule["x-type"]) or VALUES.get(name)
+
+
+def readers():
+    return {name: command for name, command in rows.part("commands").items()
+            if command["x-effect"] == "reads"}
+
+
+def test_the_schema_is_json_schema():
+    assert rows.schema()["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    assert rows.malformed(rows.schema()) == []
+
+
+def test_the_schema_is_complete(server):
+    assert set(rows.part("settings")) == {r["name"] for r in server.rows("config", "show")}
+    assert set(rows.part("metrics")) == {r["name"] for r in server.rows("metrics")}
+    assert set(rows.part("alarms")) == {r["name"] for r in server.rows("alarm", "list", "--all")}
+    text = server.ctl_run("help").stdout
+    listed = {line[2:22].strip() for line in text.split("Exit status")[0].splitlines()
+              if line.startswith("  ") and line[2].isalpha()}
+    assert listed - {"help [COMMAND]", "completion SHELL", "schema"} == set(rows.part("commands"))
+    for name, command in rows.part("commands").items():
+        shown = server.ctl_run("help", *name.split()).stdout.lower()
+        for argument in command["properties"]["args"]["properties"]:
+            assert argument in shown or "|" in shown, (name, argument)
+
+
+def test_defaults_are_what_the_schema_says(server):
+    for row in server.rows("config", "show"):
+        rule = rows.part("settings")[row["name"]]
+        assert row["default"] == rule["x-default"] and row["type"] == rule["x-type"]
+
+
+def tables(server):
+    """All that is stored, but how far the readers of the log have come by themselves."""
+    with server.database() as database:
+        names = [name for name, in database.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'table' AND name <> 'reader' "
+            "AND name NOT LIKE '%fts%'")]
+        return {name: sorted(map(repr, database.execute(f'SELECT * FROM "{name}"')))
+                for name in names}
+
+
+def test_what_reads_changes_nothing_and_answers_as_declared(busy):
+    empty, before = set(), tables(busy)
+    for name, command in readers().items():
+        if command["x-access"] == "local":
+            continue
+        answer = busy.ctl(*name.split(), *arguments(command))
+        assert tables(busy) == before, name
+        if not answer["rows"] and "maxItems" not in command["properties"]["rows"]:
+            empty.add(name)
+    assert empty <= ELSEWHERE, empty - ELSEWHERE
+
+
+def test_an_answer_that_is_not_declared_is_found():
+    rule = rows.part("commands")["user list"]["properties"]["rows"]
+    good = {"jid": "a@b", "created": "", "disabled": False}
+    assert rows.wrong([good], rule) == []
+    for bad in ({**good, "more": 1}, {**good, "disabled": "no"}, {"jid": "a@b", "created": ""}):
+        assert len(rows.wrong([bad], rule)) == 1
