@@ -38,10 +38,18 @@ def pytest_unconfigure(config):
         config.postgresql.finish()
 
 
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(config, items):
+    """With --migration=off only tests that it changes anything for."""
+    if config.getoption("--migration") == "off":
+        same = [item for item in items if not {"migration", "company"} & set(item.fixturenames)]
+        config.hook.pytest_deselected(items=same)
+        items[:] = [item for item in items if item not in set(same)]
     for item in items:
         if database.POSTGRESQL and item.get_closest_marker("sqlite") is not None:
             item.add_marker(pytest.mark.skip(reason="of the file of SQLite"))
+        migrates = item.get_closest_marker("migrates")
+        if config.getoption("--migration") == "off" and migrates is not None:
+            item.add_marker(pytest.mark.skip(reason=migrates.kwargs["why"]))
 
 
 def pytest_generate_tests(metafunc):

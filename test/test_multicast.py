@@ -269,6 +269,7 @@ def test_a_group_of_all_contacts_that_a_user_may_have(make_server):
     alice.wait_acked(sent)
 
 
+@pytest.mark.migrates(why="the home charges a stream that has read the next stanza already")
 def test_copies_are_charged_to_the_sender(make_server):
     """She sent 40 kB to 20, which is 800 kB: 8 s at 100 kB a second."""
     users = [f"u{i}" for i in range(20)]

@@ -178,6 +178,7 @@ def wrong_setting(row):
             *([] if "none" in row.allowed else ["none"])]
 
 
+@pytest.mark.migrates(why="every setting is set, and this one is in the node file then")
 def test_every_setting(server):
     """SETTING: found what was given, allowed what the documentation says; the value stays."""
     control = Control(server)

@@ -136,7 +136,10 @@ stage_e2e() {
     run_pytest release --ignore=test/test_promises.py test || failed=1
     return "$failed"
 }
-stage_migration() { make_quiet all && run_pytest release -m "core and not slow" --migration=off test; }
+# The whole suite once more, with streams and sessions on different workers.
+stage_migration() {
+    make_quiet all && run_pytest release --migration=off --ignore=test/test_promises.py test
+}
 stage_e2e-asan() {
     make_quiet -j2 MODE=asan all && run_pytest asan -m "not slow and not release" test
 }
@@ -146,8 +149,8 @@ stage_promises() { make_quiet all && run_pytest release test/test_promises.py; }
 
 # What is stored, on the other database: MUSTER_DATABASE chooses it for any run of the tests.
 stage_e2e-postgresql() {
-    make_quiet all && MUSTER_DATABASE=postgresql run_pytest release -m "not slow" \
-        test/test_{mam,archive_quota,deleted,offline,roster,services,push,search,muc_archive,muc_files,muc_follow,pubsub_leavers}.py &&
+    make_quiet all && MUSTER_DATABASE=postgresql MUSTER_TOGETHER=20 run_pytest release -m "not slow" \
+        test/test_{together,mam,archive_quota,deleted,offline,roster,services,push,search,muc_archive,muc_files,muc_follow,pubsub_leavers}.py &&
         MUSTER_DATABASE=postgresql run_pytest release test/test_promises.py -k on_postgresql
 }
 
