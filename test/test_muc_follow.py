@@ -7,6 +7,7 @@ from muster import muc, xml
 from muster.client import until
 from muster.component import Component
 from muster.muc import Room
+from muster.pubsub import get_items
 from test_push import DOMAIN, SECRET, announcement, enable, fields
 
 MARKER = "urn:xmpp:chat-markers:0"
@@ -74,6 +75,29 @@ def test_messages_on_all_devices_while_not_in_the_room(server, cave, alice, bob)
     cave.leave(bob, "second")
     cave.say(alice, "again")
     assert heard(bob, cave, "again") == 1
+
+
+def test_followers_who_watch_and_are_watched(server, cave, push, alice, bob):
+    """The bookmark, the message of the room and the announcement of a mention come as without the
+    watch, and presence is seen."""
+    server.ctl("set", "muc.bookmark", "on")
+    server.befriend("alice", "bob")
+    for client, other in ((bob, alice), (alice, bob)):
+        client.result("set", "<watch xmlns='urn:muster:watch:0' seconds='60'/>", to=other.bare)
+    cave.register(bob, "second", follow=True)
+    until("a bookmark", lambda: cave.jid in {i.get("id") for i in bob.iq(
+        "get", get_items("urn:xmpp:bookmarks:1")).iter() if i.tag.endswith("}item")})
+    cave.say(alice, "come")
+    assert heard(bob, cave, "come") == 1
+    bob.inbox.clear()
+    alice.send("<presence><show>dnd</show></presence>")
+    bob.expect(f"<presence from='{alice}'><show>dnd</show></presence>")
+    cave.register(bob, "second", follow=False)
+    enable(bob)
+    bob.close()
+    alice.expect(f"<presence from='{bob}' type='unavailable'/>")
+    cave.say(alice, "second: where are you?")
+    assert announcement(push).get("from") == bob.bare
 
 
 def test_nothing_without_having_asked_for_it(cave, alice, bob):

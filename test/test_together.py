@@ -2,13 +2,15 @@
 (200; under a sanitizer, and on PostgreSQL, 40), MUSTER_TOGETHER_FIRST the first of them. And the
 table of features with features, test/together/PAIRS.md, which these seeds prove."""
 import os
+import subprocess
+import sys
 
 import pytest
 
 from muster import database
 from muster.server import MUSTERD, ROOT
 from together import play, table
-from together.reasons import ALONE, TESTS
+from together.reasons import ALONE, APART, TESTS
 from together.registry import ACTIONS
 
 SLOW = "build/release" not in str(MUSTERD) or database.POSTGRESQL
@@ -26,10 +28,10 @@ def base(tmp_path_factory):
 def test_all_see_what_they_must_and_nothing_else(base, first):
     claimed = table.witnesses(table.PAGE.read_text())
     for seed in range(first, first + GROUP):
-        workers, met = table.workers(seed), set()
-        error, script = play.run(base, seed, workers=workers, met=met)
+        setup, met = play.setup_of(seed), set()
+        error, script = play.run(base, seed, setup=setup, met=met)
         if error is not None:
-            pytest.fail(play.failure_text(base, seed, script, error, workers), pytrace=False)
+            pytest.fail(play.failure_text(base, seed, script, error, setup), pytrace=False)
         missing = {pair for pair, where in claimed.items() if where == seed} - met
         assert not missing, f"did not meet in seed {seed}: {missing}; run test/together/table.py"
 
@@ -46,6 +48,7 @@ def test_actions_tests_and_reasons_of_the_table_exist():
     driven = {name for action in ACTIONS.values() for name in action.drives}
     assert driven <= features, driven - features
     assert set(ALONE) <= features - driven, "no such feature, or one that a seed drives"
+    assert {name for name, parts in table.rows().items() if not parts} == set(APART)
     for pair, where in TESTS.items():
         name, _, function = where.partition("::")
         assert set(pair) <= features, pair
@@ -62,10 +65,20 @@ def test_a_wrong_model_is_found(base):
     try:
         error, _ = play.run(base, 0, script)
         assert "came as nothing, should come 1 times" in error
-        assert [e[0] for s in play.shrink(base, 0, script, 2) for e in s] == ["connect", "dream"]
+        assert [e[0] for s in play.shrink(base, 0, script) for e in s] == ["connect", "dream"]
     finally:
         del play.ACTIONS["dream"]
         play.clients.TIMEOUT = whole
+
+
+def test_playing_leaves_no_files(tmp_path):
+    """Not in the folder of temporary files, whatever the migration."""
+    for migration in "on", "off":
+        done = subprocess.run(
+            [sys.executable, play.__file__, "3", "--steps", "3", "--migration", migration],
+            env={**os.environ, "TMPDIR": str(tmp_path)}, capture_output=True, text=True)
+        assert done.stdout == "1 passed, 0 failed\n", done.stdout + done.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def dream(player, device):

@@ -23,7 +23,8 @@ static bool sees_both(const struct feature *f) { return f->check != NULL || f->b
 static bool in_messages(const struct feature *f)
 {
     return sees_both(f) || f->takes != NULL || f->archive != NULL || f->kept != NULL ||
-           f->carbon != NULL || f->push != NULL || f->hold != NULL || f->to_server != NULL;
+           f->carbon != NULL || f->push != NULL || f->hold != NULL || f->to_server != NULL ||
+           f->fan != NULL;
 }
 
 static bool in_presence(const struct feature *f)
@@ -53,14 +54,30 @@ static bool in_disco(const struct feature *f)
     return f->disco_get != NULL || f->disco_any != NULL;
 }
 
-static bool in_rooms(const struct feature *f) { return has_rule(f, IQ_TO_ROOM); }
+static bool in_rooms(const struct feature *f)
+{
+    return has_rule(f, IQ_TO_ROOM) || f->audience_back != NULL;
+}
+
+static bool in_requests(const struct feature *f)
+{
+    return has_rule(f, IQ_TO_SERVER | IQ_TO_SELF | IQ_TO_ACCOUNT);
+}
+
+static bool in_services(const struct feature *f)
+{
+    return has_rule(f, IQ_TO_HOST) || f->hosts != NULL;
+}
 
 static const struct {
+    unsigned part;
     const char *name;
     bool (*has)(const struct feature *f);
 } parts[] = {
-    { "message", in_messages }, { "presence", in_presence }, { "session", in_sessions },
-    { "account", in_accounts }, { "disco", in_disco },       { "room", in_rooms },
+    { PART_MESSAGE, "message", in_messages }, { PART_PRESENCE, "presence", in_presence },
+    { PART_SESSION, "session", in_sessions }, { PART_ACCOUNT, "account", in_accounts },
+    { PART_DISCO, "disco", in_disco },        { PART_ROOM, "room", in_rooms },
+    { PART_REQUEST, "request", in_requests }, { PART_SERVICE, "service", in_services },
 };
 
 void docs_features(struct buf *out)
@@ -68,7 +85,7 @@ void docs_features(struct buf *out)
     FEATURES_EACH (f, name) {
         buf_printf(out, "%s:", f->name);
         for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
-            if (parts[i].has(f))
+            if ((f->parts & parts[i].part) != 0 || parts[i].has(f))
                 buf_printf(out, " %s", parts[i].name);
         buf_lit(out, "\n");
     }

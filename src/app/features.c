@@ -65,6 +65,7 @@ static const struct feature server_feature = {
 };
 static const struct feature auth_feature = {
     .name = "auth",
+    .parts = PART_SESSION | PART_ACCOUNT,
     .schema = &auth_schema,
     .settings = auth_settings,
     .metrics = auth_metrics,

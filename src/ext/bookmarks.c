@@ -459,6 +459,7 @@ static void start(void)
 
 const struct feature bookmarks_feature = {
     .name = "bookmarks",
+    .parts = PART_MESSAGE | PART_ACCOUNT,
     .xeps =
         (const struct xep[]){
             { "0048", "1.2", "Bookmarks", "0.1.0", "test_bookmarks", NULL },

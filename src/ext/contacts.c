@@ -489,6 +489,7 @@ static const struct store_schema schema = { "contacts", migrations,
 
 const struct feature contacts_feature = {
     .name = "contacts",
+    .parts = PART_ACCOUNT | PART_PRESENCE,
     .schema = &schema,
     .commands =
         (struct command *const[]){ &contact_list, &contact_add, &contact_del, &contact_full, NULL },

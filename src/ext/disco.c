@@ -260,6 +260,7 @@ static const char *const disco_account_features[] = { NS_DISCO_INFO, NS_DISCO_IT
 
 const struct feature disco_feature = {
     .name = "disco",
+    .parts = PART_DISCO,
     .xeps =
         (const struct xep[]){
             { "0030", "2.5.0", "Service Discovery", "0.1.0", "test_services", NULL },

@@ -39,6 +39,7 @@ static const struct xep invisible_xeps[] = {
 
 const struct feature invisible_feature = {
     .name = "invisible",
+    .parts = PART_PRESENCE | PART_SESSION,
     .disco = (const char *const[]){ NS_INVISIBLE, NULL },
     .iq = invisible_rules,
     .xeps = invisible_xeps,

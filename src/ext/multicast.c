@@ -246,6 +246,7 @@ static bool to_server(struct session *s, struct stanza *st, struct origin o, uns
 
 const struct feature multicast_feature = {
     .name = "multicast",
+    .parts = PART_PRESENCE,
     .disco = (const char *const[]){ NS_ADDRESS, NULL },
     .xeps = (const struct xep[]){ { "0033", "1.1", "Extended Stanza Addressing", "0.1.0",
                                     "test_multicast", NULL },

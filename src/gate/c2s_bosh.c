@@ -293,6 +293,7 @@ static const struct http_route routes[] = {
 
 const struct feature bosh_feature = {
     .name = "bosh",
+    .parts = PART_ALL,
     .xeps =
         (const struct xep[]){
             { "0124", "1.11", "Bidirectional-streams Over Synchronous HTTP (BOSH)", "0.1.0",

@@ -223,6 +223,7 @@ static const struct iq_rule rules[] = {
 
 const struct feature c2s_feature = {
     .name = "c2s",
+    .parts = PART_ALL,
     .xeps =
         (const struct xep[]){
             { "0106", "1.1.1", "JID Escaping", "0.1.0", "jid_test", NULL },

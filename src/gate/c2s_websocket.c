@@ -367,6 +367,7 @@ struct setting websocket_path = {
 
 const struct feature websocket_feature = {
     .name = "websocket",
+    .parts = PART_ALL,
     .http = routes,
     .settings = (struct setting *const[]){ &websocket_path, NULL },
 };

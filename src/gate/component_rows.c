@@ -300,6 +300,7 @@ static struct command command_show = {
 
 const struct feature component_feature = {
     .name = "component",
+    .parts = PART_MESSAGE | PART_PRESENCE,
     .xeps = (const struct xep[]){ { "0114", "1.6", "Jabber Component Protocol", "0.1.0",
                                     "test_component", NULL },
                                   { 0 } },

@@ -94,7 +94,9 @@ static struct store_stmt *const stmts[] = {
 };
 static const struct store_migration none[] = { { 0 } };
 static const struct store_schema schema = { "archive-query", none, stmts, NULL };
-const struct feature archive_query_feature = { .name = "archive-query", .schema = &schema };
+const struct feature archive_query_feature = { .name = "archive-query",
+                                               .parts = PART_MESSAGE,
+                                               .schema = &schema };
 
 /* An empty page would say that there are no messages. */
 static slice unread_text(enum stanza_error e)

@@ -491,6 +491,7 @@ static void start(void)
 
 const struct feature audience_feature = {
     .name = "audience",
+    .parts = PART_ROOM,
     .metrics = (struct metric *const[]){ &sends, &deliveries, NULL },
     .start = start,
     .session_freed = session_freed,

@@ -62,8 +62,23 @@ struct disco_form {
 
 typedef void watched_by_fn(slice bare, void *arg);
 
+/* What a feature takes part in, for the table of features with features (app/docs_features.c),
+ * which reads most of it off the members below. */
+enum {
+    PART_MESSAGE = 1,
+    PART_PRESENCE = 2,
+    PART_SESSION = 4,
+    PART_ACCOUNT = 8, /* what an account has, from its making to its removal */
+    PART_DISCO = 16,
+    PART_ROOM = 32,
+    PART_REQUEST = 64,  /* to the server or to accounts */
+    PART_SERVICE = 128, /* a domain below that of the server */
+    PART_ALL = 255
+};
+
 struct feature {
     const char *name;
+    unsigned parts; /* PART_ bits: what the members below do not tell */
     /* Identities beside those of the server and of an account (XEP-0030 §3.1), as "category type
      * name"; NULL-terminated. */
     const char *const *identities, *const *identities_account;

@@ -683,6 +683,7 @@ static struct metric *const metrics[] = { &metric_broadcasts, &metric_deliveries
 
 const struct feature presence_feature = {
     .name = "presence",
+    .parts = PART_PRESENCE | PART_SESSION,
     .stream_feature = "<sub xmlns='" NS_PREAPPROVAL "'/>", /* §3.4.1 */
     .schema = &subscription_schema,
     .settings = settings,

@@ -437,6 +437,7 @@ static struct setting *const roster_settings[] = { &roster_contacts_max, &roster
 
 const struct feature roster_feature = {
     .name = "roster",
+    .parts = PART_PRESENCE,
     .stream_feature = "<ver xmlns='" NS_ROSTERVER "'/>", /* §2.6.1 */
     .iq = roster_iq_rules,
     .schema = &roster_schema,

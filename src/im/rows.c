@@ -35,6 +35,7 @@ static struct alarm *const message_alarms[] = { &node_memory_alarm, NULL };
 
 const struct feature message_feature = {
     .name = "message",
+    .parts = PART_MESSAGE,
     .xeps =
         (const struct xep[]){
             { "0066", "1.5", "Out of Band Data", "0.1.0", "test_content", CARRIED },
@@ -109,6 +110,7 @@ static const struct store_schema account_schema = { .feature = "account",
 
 const struct feature account_feature = {
     .name = "account",
+    .parts = PART_ALL,
     .schema = &account_schema,
     .metrics = account_metrics,
     .logs = account_logs,

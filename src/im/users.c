@@ -606,6 +606,7 @@ static const struct store_schema users_schema = { .feature = "users",
 
 const struct feature users_feature = {
     .name = "users",
+    .parts = PART_ACCOUNT | PART_SESSION,
     .schema = &users_schema,
     .settings = (struct setting *const[]){ &admin_accounts, &users_idle_time, NULL },
     .commands = users_commands,

@@ -436,6 +436,7 @@ static struct command list_command = {
 
 const struct feature muc_administrators_feature = {
     .name = "muc_administrators",
+    .parts = PART_ROOM,
     .schema = &schema,
     .commands = (struct command *const[]){ &add_command, &del_command, &list_command, NULL },
     .worker_start = worker_start,

@@ -585,6 +585,7 @@ static struct command report_command = {
 
 const struct feature muc_alias_feature = {
     .name = "muc_alias",
+    .parts = PART_ROOM,
     .schema = &schema,
     .settings = (struct setting *const[]){ &automatic, NULL },
     .commands = (struct command *const[]){ &add_command, &del_command, &list_command,

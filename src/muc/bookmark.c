@@ -250,6 +250,7 @@ static void worker_ended(struct worker *w)
 
 const struct feature muc_bookmark_feature = {
     .name = "muc_bookmark",
+    .parts = PART_ROOM | PART_ACCOUNT,
     .settings = (struct setting *const[]){ &bookmark, NULL },
     .fan = arrived,
     .start = start,

@@ -342,6 +342,7 @@ static struct command cleanup_command = {
 
 const struct feature muc_cleanup_feature = {
     .name = "muc_cleanup",
+    .parts = PART_ROOM | PART_ACCOUNT,
     .schema = &schema,
     .settings = (struct setting *const[]){ &cleanup_days, NULL },
     .commands = (struct command *const[]){ &cleanup_command, NULL },

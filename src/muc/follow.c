@@ -431,6 +431,7 @@ void room_unread_get(struct iq *iq)
 
 const struct feature muc_follow_feature = {
     .name = "muc_follow",
+    .parts = PART_ROOM,
     .metrics = (struct metric *const[]){ &told, NULL },
     .fan = arrived,
     .worker_stop = worker_stop,

@@ -71,6 +71,7 @@ static void account_deleted(struct worker *w, slice bare)
 
 const struct feature muc_leavers_feature = {
     .name = "muc_leavers",
+    .parts = PART_ROOM,
     .schema = &schema,
     .remove = removing,
     .account_deleted = account_deleted,

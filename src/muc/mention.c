@@ -207,6 +207,7 @@ static void arrived(struct worker *w, slice bare, uint32_t number, struct stanza
 
 const struct feature muc_mention_feature = {
     .name = "muc_mention",
+    .parts = PART_ROOM,
     .xeps = (const struct xep[]){ { "0372", "0.1", "References", "0.1.0", "test_muc_follow",
                                     "what a room makes of mentions" },
                                   { 0 } },

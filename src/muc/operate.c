@@ -696,6 +696,7 @@ static struct command affiliation_command = {
 
 const struct feature muc_operate_feature = {
     .name = "muc_operate",
+    .parts = PART_ROOM,
     .schema = &schema,
     .commands =
         (struct command *const[]){ &room_list_command, &room_report_command, &show_command,

@@ -104,6 +104,7 @@ static void worker_ended(struct worker *w) { mem_free(&w->state_of[slot]); }
 
 const struct feature muc_ping_feature = {
     .name = "muc_ping",
+    .parts = PART_ROOM | PART_SESSION,
     .start = start,
     .worker_start = worker_start,
     .worker_stop = worker_stop,

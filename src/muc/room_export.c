@@ -381,6 +381,7 @@ static void start(void)
 
 const struct feature muc_file_feature = {
     .name = "muc_file",
+    .parts = PART_ROOM,
     .schema = &schema,
     .commands = (struct command *const[]){ &export_command, &room_import_command, NULL },
     .start = start,

@@ -185,6 +185,7 @@ static void service_stop(struct worker *w)
 
 const struct feature muc_service_feature = {
     .name = "muc_service",
+    .parts = PART_ROOM,
     .worker_start = service_start,
     .worker_stop = service_stop,
     .disco = (const char *const[]){ NS_MUC_DIRECT, NULL },

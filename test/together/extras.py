@@ -1,14 +1,19 @@
 """What goes on beside it all: nobody shall notice more of it than is said here."""
 import base64
 import hashlib
+import json
 
 from muster import muc, xml
+from muster.component import Component
+from muster.muc import Room as Address
 from together.registry import action
 from together.world import ON
 
 PRIVATE = "<query xmlns='jabber:iq:private'>{}</query>"
+PUBSUB = "<pubsub xmlns='http://jabber.org/protocol/pubsub'>{}</pubsub>"
 PUSH = "urn:xmpp:push:0"
 REGISTER = "jabber:iq:register"
+OUTSIDE, OUTSIDE_SECRET = "gate.example.test", "a secret of the gate"
 
 
 @action(2, "on", "digit", drives="push")
@@ -57,7 +62,7 @@ def announce_to_all(player, number):
             player.until(f"{text!r} at {device}", lambda live=live: text in live.news)
 
 
-@action(1, "account", drives="muc_administrators")
+@action(2, "account", drives="muc_administrators")
 def room_administrator(player, account):
     """One more administrator of group chat, or one less; their rights are off by default."""
     if not account.there:
@@ -136,7 +141,7 @@ def moderate(player, device, room):
     room.retracted.add(seen[-1].text)
 
 
-@action(3, "on", "room", "digit", drives="muc muc_hats")
+@action(5, "on", "room", "digit", drives="muc muc_hats")
 def wear_hat(player, device, room, number):
     """Somebody is given a mark that others see (XEP-0317), which changes nothing else."""
     if room.nick_of(device) is None or room.affiliations.get(device.account) != "owner":
@@ -146,3 +151,102 @@ def wear_hat(player, device, room, number):
     player.live(device).result(
         "set", "<command xmlns='http://jabber.org/protocol/commands' sessionid='s1' "
         f"node='urn:xmpp:hats:commands:assign'>{form}</command>", to=room.jid)
+
+
+@action(3, "on", drives="component message messaging mam carbons mdm")
+def write_outside(player, device):
+    """A component comes (XEP-0114), is written to, and goes."""
+    own = device.account
+    if not player.world.talking:
+        return False
+    player.console.ask("component add", domain=OUTSIDE, secret=OUTSIDE_SECRET)
+    gate = Component(player.server, OUTSIDE, OUTSIDE_SECRET)
+    message = player.world.message(device, None)
+    own.archive.append(message)
+    for other in own.live():
+        if other is not device and other.carbons:
+            other.give(message)
+    player.live(device).send(f"<message to='bot@{OUTSIDE}' type='chat' id='{message.text}'>"
+                             f"<body>{message.text}</body></message>")
+    gate.expect(f"<message from='{device.jid}'><body>{message.text}</body></message>")
+    gate.close()
+    player.server.clients.remove(gate)
+
+
+@action(4, "on", "account", drives="contacts roster")
+def group_contact(player, device, account):
+    """The operator puts a contact into a group."""
+    own = device.account
+    if account not in own.friends or not own.there:
+        return False
+    row, = player.console.rows("contact add", user=own.bare, contacts=account.bare, group="team")
+    assert row["jid"] == account.bare, row
+
+
+@action(2, "room", drives="muc muc_file muc-archive")
+def export_room(player, room):
+    """The operator writes a room to a file, with all that was said."""
+    if not room.persistent:
+        return False
+    path = player.server.folder / "room.jsonl"
+    player.console.ask("room export", room=room.jid, file=str(path))
+    text = path.read_text()
+    path.unlink()
+    assert json.loads(text.partition("\n")[0]), text
+    missing = [m.text for m in room.said if f"<body>{m.text}</body>" not in text]
+    assert not missing, f"not in the file of {room}: {missing}"
+
+
+@action(1, "digit", drives="muc muc_alias muc_service")
+def other_domain(player, number):
+    """Group chat has one more domain for a moment; no room is there."""
+    player.console.ask("room-alias add", alias="chat.localhost")
+    player.console.ask("room-alias del", alias="chat.localhost")
+
+
+@action(1, "digit", drives="muc muc_cleanup")
+def clean_up(player, number):
+    """Rooms that nobody needs are destroyed; all are of today."""
+    assert player.console.rows("room cleanup", **{"older-than": "1d"}) == []
+
+
+def notes(player, device):
+    """The rooms among the bookmarks of an account (XEP-0402)."""
+    items = player.live(device).result("get", PUBSUB.format("<items node='urn:xmpp:bookmarks:1'/>"))
+    return {i.get("id") for i in items.iter("{http://jabber.org/protocol/pubsub}item")}
+
+
+@action(14, "on", "room", "account", drives="muc muc_register muc_follow muc_mention muc_bookmark")
+def follow(player, device, room, account):
+    """Somebody who is not in the room is made a member and follows it for a moment: has a bookmark
+    of it, and hears what is said, which names the member (XEP-0372)."""
+    ready = [d for d in account.live() if d in account.receivers() and d.state == ON
+             and not d.inactive]
+    if (not rules(room, device) or not room.persistent or not player.world.talking
+            or room.affiliations.get(account, "none") not in ("none", "member")
+            or account in room.nicks or not ready or ready != account.live()
+            or device.account in account.blocked | account.muted):
+        return False
+    member, address = ready[0], Address(room.name)
+    live, speaker = player.live(member), player.live(device)
+    form = muc.submit(muc.REGISTER, {"roomnick": account.name, muc.FOLLOW: True}, "muc#register_")
+    query = f"<query xmlns='{REGISTER}'>{{}}</query>"
+    speaker.result("set", f"<query xmlns='{muc.ADMIN}'>"
+                   + muc.item(jid=account.bare, affiliation="member") + "</query>", to=room.jid)
+    live.result("set", query.format(form), to=address.jid)
+    player.until(f"a bookmark of {room}", lambda: room.jid in notes(player, member))
+    message = player.world.message(device, room)
+    room.said.append(message)
+    for one in room.devices():
+        one.give(message)
+    speaker.send(f"<message to='{room.jid}' type='groupchat' id='{message.text}'>"
+                 f"<body>{message.text}</body><reference xmlns='urn:xmpp:reference:0' "
+                 f"type='mention' uri='xmpp:{account.bare}'/></message>")
+    for one in ready:
+        player.until(f"{message.text} at {one}",
+                     lambda at=player.live(one): message.text in at.messages)
+    live.result("set", query.format("<remove/>"), to=address.jid)
+    room.affiliations[account] = "none"
+    account.bookmarks.pop(room.jid, None)  # a bookmark ends with the registration
+    kept = set(account.bookmarks)
+    player.until(f"the bookmarks {kept}", lambda: notes(player, member) == kept)

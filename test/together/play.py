@@ -9,6 +9,7 @@
 MUSTERD names the server, MUSTER_DATABASE the database, as for the other tests."""
 import argparse
 import concurrent.futures
+import dataclasses
 import itertools
 import json
 import os
@@ -43,16 +44,42 @@ BASE = []
 MAM = "urn:xmpp:mam:2"
 # Features that compare_stored() asks at the end for what they have of an account.
 STORED = ("adhoc", "retrieval", "pep", "privacy", "bookmarks", "displayed", "pubsub_host",
-          "muc_service", "upload")
+          "muc_service", "upload", "disco", "time", "version", "extdisco", "vcard4", "last",
+          "pubsub")
+# What carries everything, and the ping that agree() sends to all that an entry concerns.
+CARRIERS = {"tcp": "c2s", "websocket": "websocket", "bosh": "bosh"}
+EVERYWHERE = {"account", "ping"}
+# Requests to the server whose answers nothing else changes.
+PLAIN = (f"<query xmlns='{xml.DISCO_INFO}'/>", "<time xmlns='urn:xmpp:time'/>",
+         "<query xmlns='jabber:iq:version'/>", "<services xmlns='urn:xmpp:extdisco:2'/>",
+         "<query xmlns='jabber:iq:last'/>")
 STATES = {"on": (ON,), "cut": (CUT,), "off": (OFF,), "device": (ON, CUT, OFF)}
+
+
+@dataclasses.dataclass(frozen=True)
+class Setup:
+    """How a server is set up; what is seen of it must not depend on that."""
+    workers: int = 2
+    migration: bool = True  # a connection moves to the worker of its account
+
+    def settings(self):
+        return {} if self.migration else {"c2s.migration": "off"}
+
+    def __str__(self):
+        return f"workers {self.workers}, migration {'on' if self.migration else 'off'}"
+
+
+def setup_of(seed):
+    return Setup((1, 2, 4)[seed % 3], seed % 4 != 3)
 
 
 class Player:
     """One server, and the world that is played on it."""
 
-    def __init__(self, folder, seed, workers=2, template=None):
+    def __init__(self, folder, seed, setup, template=None):
         self.world, self.rng = World(), random.Random(seed)
-        self.server = Server(folder, workers=workers)
+        self.server = Server(folder, workers=setup.workers, settings=setup.settings(),
+                             component=True)
         if template is not None:
             self.server.begin_as(template)
         self.console = Console(self.server)
@@ -302,6 +329,9 @@ class Player:
                             (account.bare, "http://jabber.org/protocol/offline"),
                             ("pubsub.localhost", ""), (SERVICE, "")):
             live.result("get", f"<query xmlns='{xml.DISCO_ITEMS}' node='{what}'/>", to=where)
+        for request in PLAIN:
+            live.result("get", request, to="localhost")
+        live.result("get", "<vcard xmlns='urn:ietf:params:xml:ns:vcard-4.0'/>", to=account.bare)
         answer = live.iq("get", f"<query xmlns='{xml.DISCO_INFO}'/>", to="upload.localhost")
         if (answer.get("type") == "result") != self.world.uploads:
             raise Wrong(f"upload.localhost: {xml.canonical(answer)}")
@@ -371,9 +401,11 @@ class Player:
         names = self.touched(entry)
         if ACTIONS[name].run(self, *found) is False:
             return False
-        self.step.append(([f for f in found if isinstance(f, Device)], names or set()))
+        devices = [f for f in found if isinstance(f, Device)]
+        self.step.append((devices, names or set()))
+        drives = ACTIONS[name].drives | EVERYWHERE | {CARRIERS[d.transport] for d in devices}
         for place in names or {*self.world.accounts, *self.world.rooms}:
-            self.driven.setdefault(place, set()).update(ACTIONS[name].drives)
+            self.driven.setdefault(place, set()).update(drives)
         return True
 
     def invent(self, touched):
@@ -420,17 +452,18 @@ def template(folder):
     server = Server(folder).start()
     server.ctl("set", "register.enabled", "on")
     server.ctl("set", "push.show-away", "off")
+    server.ctl("set", "muc.bookmark", "on")
     for user in USERS:
         server.add_user(user)
     server.finish(keep=True)
     return server
 
 
-def run(base, seed, script=None, steps=STEPS, workers=2, met=None):
+def run(base, seed, script=None, steps=STEPS, setup=None, met=None):
     """(what went wrong or None, the script that was played). `met` is a set that gets the pairs of
-    features that met."""
+    features that met; without a setup it is that of the seed."""
     folder = tempfile.mkdtemp(prefix=f"together-{seed}.")
-    player = Player(folder, seed, workers, base)
+    player = Player(folder, seed, setup or setup_of(seed), base)
     try:
         player.server.start()
         if script is None:
@@ -452,11 +485,11 @@ def run(base, seed, script=None, steps=STEPS, workers=2, met=None):
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def shrink(base, seed, script, workers):
+def shrink(base, seed, script, setup=None):
     """The shortest script found that still fails: entries are left out in ever smaller groups."""
     deadline = time.monotonic() + SHRINK_SECONDS
     entries = [[entry] for step in script for entry in step]
-    if not _fails(base, seed, entries, workers):
+    if not _fails(base, seed, entries, setup):
         entries = script
     size = max(1, len(entries) // 2)
     while size:
@@ -465,7 +498,7 @@ def shrink(base, seed, script, workers):
             tried = entries[:at] + entries[at + size:]
             if time.monotonic() > deadline:
                 return entries
-            if tried and _fails(base, seed, tried, workers):
+            if tried and _fails(base, seed, tried, setup):
                 entries, shorter = tried, True
             else:
                 at += size
@@ -473,20 +506,20 @@ def shrink(base, seed, script, workers):
     return entries
 
 
-def _fails(base, seed, script, workers):
+def _fails(base, seed, script, setup):
     whole, clients.TIMEOUT = clients.TIMEOUT, min(clients.TIMEOUT, SHRINK_TIMEOUT)
     try:  # twice: a machine that was busy for a moment is no failure
-        return all(run(base, seed, script, workers=workers)[0] is not None for _ in range(2))
+        return all(run(base, seed, script, setup=setup)[0] is not None for _ in range(2))
     finally:
         clients.TIMEOUT = whole
 
 
-def failure_text(base, seed, script, error, workers, steps=STEPS):
+def failure_text(base, seed, script, error, setup, steps=STEPS):
     """What a person needs who looks for the cause: what was seen, also if it is not seen again."""
-    headline = f"seed {seed}, workers {workers}, steps {steps}"
+    headline = f"seed {seed}, {setup}, steps {steps}"
     print(f"{headline}\n{error}\nlooking for a shorter script", flush=True)
-    short = shrink(base, seed, script, workers)
-    again, _ = run(base, seed, short, workers=workers)
+    short = shrink(base, seed, script, setup)
+    again, _ = run(base, seed, short, setup=setup)
     lines = ",\n".join("  " + json.dumps(step) for step in short)
     return (f"{headline}\n{error}\n"
             f"the shortest script found ({sum(map(len, short))} entries):\n[\n{lines}\n]\n"
@@ -494,9 +527,9 @@ def failure_text(base, seed, script, error, workers, steps=STEPS):
 
 
 def _one(job):
-    seed, steps, workers = job
-    error, script = run(BASE[0], seed, steps=steps, workers=workers)
-    return seed, workers, error, script
+    seed, steps, setup = job
+    error, script = run(BASE[0], seed, steps=steps, setup=setup)
+    return seed, setup, error, script
 
 
 def main():
@@ -507,6 +540,8 @@ def main():
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--workers", type=int, default=0, help="0: 1, 2 and 4 in turn")
+    parser.add_argument("--migration", choices=("on", "off"),
+                        help="c2s.migration; not given: off for one seed in four")
     parser.add_argument("--jobs", type=int, default=4)
     parser.add_argument("--script", type=pathlib.Path)
     parser.add_argument("--no-shrink", action="store_true")
@@ -518,25 +553,37 @@ def main():
         return play(options)
 
 
+def chosen(options, seed):
+    """The setup of a seed, but for what the options say."""
+    setup = setup_of(seed)
+    return Setup(options.workers or setup.workers,
+                 setup.migration if options.migration is None else options.migration == "on")
+
+
 def play(options):
-    base = template(tempfile.mkdtemp(prefix="together-base."))
+    with tempfile.TemporaryDirectory(prefix="together-base.") as folder:
+        return play_on(template(folder), options)
+
+
+def play_on(base, options):
     seeds = options.seed or range(options.first, options.first + options.count)
     if options.script:
-        error, _ = run(base, (options.seed or [0])[0], json.loads(options.script.read_text()),
-                       workers=options.workers or 2)
+        seed = (options.seed or [0])[0]
+        error, _ = run(base, seed, json.loads(options.script.read_text()),
+                       setup=chosen(options, seed))
         print(error or "passed")
         return error is not None
     BASE.append(base)  # the processes of the pool begin with it
-    jobs = [(s, options.steps, options.workers or (1, 2, 4)[s % 3]) for s in seeds]
+    jobs = [(s, options.steps, chosen(options, s)) for s in seeds]
     failed = 0
     with concurrent.futures.ProcessPoolExecutor(options.jobs) as pool:
-        for done, (seed, workers, error, script) in enumerate(pool.map(_one, jobs), 1):
+        for done, (seed, setup, error, script) in enumerate(pool.map(_one, jobs), 1):
             if error is None:
                 continue
             failed += 1
             print(f"--- seed {seed} of {done} failed\n" + (
                 error if options.no_shrink
-                else failure_text(base, seed, script, error, workers, options.steps)), flush=True)
+                else failure_text(base, seed, script, error, setup, options.steps)), flush=True)
     print(f"{len(jobs) - failed} passed, {failed} failed")
     return failed > 0
 

@@ -1,6 +1,9 @@
 """What stands in the table of pairs (table.py) where no seed does."""
 
-TESTS = {}  # pair, in the order of the alphabet: file::test
+TESTS = {  # pair, in the order of the alphabet: file::test
+    (one, "watch"): "test_muc_follow.py::test_followers_who_watch_and_are_watched"
+    for one in ("muc_bookmark", "muc_follow", "muc_mention")
+}
 
 # Features that no seed drives, and why they need no other one beside them.
 ALONE = {
@@ -8,4 +11,32 @@ ALONE = {
                "sees no stanza (test_fast.py, test_password.py)",
     "guest": "off by default; a guest has no account, and what it may not say is refused before "
              "any other feature sees it (test_guest.py)",
+    "muc_ping": "asks only occupants at domains of components; one who does not answer leaves as "
+                "by an error of its own, which is what others see (test_muc_ping.py)",
+    "proxy65": "off by default; it answers with settings, and carries bytes on connections of its "
+               "own, where there are no stanzas (test_proxy65.py)",
+}
+
+# Features that take part in none of it: no stanza comes to them, and they change nothing that one
+# meets.
+APART = {
+    "io": "counts bytes and descriptors for metrics and an alarm",
+    "server": "an alarm of a database that is not used",
+    "store": "the database",
+    "secrets": "commands that make keys anew",
+    "backup": "commands that copy the database and files",
+    "http": "the server of web addresses; those who answer there are features of their own",
+    "capacity": "an alarm when more clients are connected than planned for",
+    "service_admin": "names and forms for commands of other features, which adhoc shows and runs",
+    "report": "a command that lists sessions",
+    "webchat": "files for a web browser",
+    "host_meta": "a file that names the web addresses",
+    "muc_metrics": "counts rooms",
+    "status": "a command that shows the state of the node",
+    "metrics": "shows what others count",
+    "lifecycle": "commands that end or restart the node",
+    "log": "levels of the log",
+    "config-check": "compares the node file with that of other nodes",
+    "cert-watch": "alarms of certificates that expire",
+    "reload": "reads the node file again",
 }

@@ -20,7 +20,7 @@ if __name__ == "__main__":
 from muster.server import MUSTERD, ROOT  # noqa: E402
 from together import play  # noqa: E402
 from together.registry import ACTIONS  # noqa: E402
-from together.reasons import ALONE, TESTS  # noqa: E402
+from together.reasons import ALONE, APART, TESTS  # noqa: E402
 
 PAGE = pathlib.Path(__file__).with_name("PAIRS.md")
 SEEDS = 200  # what ./check plays
@@ -28,15 +28,12 @@ HEAD = """# Features with features
 
 Made by `test/together/table.py` from `musterd --dump-docs features` and from the seeds of
 `test/test_together.py`; do not edit. Two features that take part in the same kind of thing
-(messages, presence, sessions, accounts, service discovery, requests to rooms) may meet there. For
-each such pair there is a seed of the combination tester in which both were driven at one account or
-in one room while a model knew what everybody must see, or a test, or the reason why none is needed.
+(messages, presence, sessions, accounts, service discovery, rooms, requests, services) may meet
+there. For each such pair there is a seed of the combination tester in which both were driven at one
+account or in one room while a model knew what everybody must see, or a test, or the reason why none
+is needed.
 
 """
-
-
-def workers(seed):
-    return (1, 2, 4)[seed % 3]
 
 
 def rows():
@@ -74,6 +71,9 @@ def render(features, seeds):
     lines = [HEAD, "| Feature | Takes part in |\n|---|---|\n"]
     lines += [f"| {name} | {', '.join(sorted(parts))} |\n"
               for name, parts in sorted(features.items()) if parts]
+    lines += ["\n| Feature | Takes part in nothing, because it is |\n|---|---|\n"]
+    lines += [f"| {name} | {APART.get(name)} |\n"
+              for name, parts in sorted(features.items()) if not parts]
     lines += ["\n| One | Other | Both in | Seed, test or reason |\n|---|---|---|---|\n"]
     bare = []
     for pair, parts in pairs(features).items():
@@ -86,7 +86,7 @@ def render(features, seeds):
 
 def play_one(seed):
     met = set()
-    error, _ = play.run(play.BASE[0], seed, workers=workers(seed), met=met)
+    error, _ = play.run(play.BASE[0], seed, met=met)
     assert error is None, f"seed {seed}: {error}"
     return seed, met
 
@@ -105,9 +105,10 @@ def choose(wanted, found):
 
 def main():
     features = rows()
-    play.BASE.append(play.template(tempfile.mkdtemp(prefix="together-base.")))
-    with concurrent.futures.ProcessPoolExecutor(4) as pool:
-        found = dict(pool.map(play_one, range(SEEDS)))
+    with tempfile.TemporaryDirectory(prefix="together-base.") as folder:
+        play.BASE.append(play.template(folder))
+        with concurrent.futures.ProcessPoolExecutor(6) as pool:
+            found = dict(pool.map(play_one, range(SEEDS)))
     text, bare = render(features, choose(pairs(features), found))
     PAGE.write_text(text)
     print(f"{PAGE.relative_to(ROOT)}: {len(pairs(features))} pairs")
