@@ -5,6 +5,7 @@
 #include "app/cert_watch.h"
 #include "app/certs.h"
 #include "app/data_folder.h"
+#include "app/edges.h"
 #include "app/features.h"
 #include "app/node_file.h"
 #include "app/other_database.h"
@@ -16,11 +17,7 @@
 #include "base/buf.h"
 #include "base/ensure.h"
 #include "base/log.h"
-#include "gate/c2s.h"
-#include "gate/component.h"
-#include "gate/proxy65.h"
 #include "home/node.h"
-#include "http/server.h"
 #include "im/feature.h"
 #include "im/node_life.h"
 #include "io/tls.h"
@@ -110,73 +107,6 @@ static void stop_control(struct worker *w, void *arg)
         control_close(s->control);
 }
 
-static enum err open_proxy65(struct server *s, struct why *why)
-{
-    const struct node_listen_list *list = &s->file->proxy65;
-    struct proxy65_listen *listens =
-        arena_new(s->file->arena, struct proxy65_listen, list->count + 1);
-    for (size_t i = 0; i < list->count; i++)
-        listens[i] = (struct proxy65_listen){ list->item[i].address, list->item[i].proxy != 0 };
-    return list->count == 0 ? OK : c2s_add_proxy65(s->c2s, listens, list->count, why);
-}
-
-static enum err open_listeners(struct server *s, struct why *why)
-{
-    const struct node_file *f = s->file;
-    size_t count = 0;
-    struct c2s_listen *listens =
-        arena_new(f->arena, struct c2s_listen, f->c2s.count + f->c2s_tls.count);
-    for (size_t i = 0; i < f->c2s.count; i++, count++)
-        listens[count] = (struct c2s_listen){ .address = f->c2s.item[i].address,
-                                              .proxy = f->c2s.item[i].proxy != 0 };
-    for (size_t i = 0; i < f->c2s_tls.count; i++, count++)
-        listens[count] = (struct c2s_listen){ .address = f->c2s_tls.item[i].address,
-                                              .tls = true,
-                                              .proxy = f->c2s_tls.item[i].proxy != 0 };
-    enum err e = c2s_create(&s->c2s, listens, count, s->tls, why);
-    if (e == OK)
-        e = open_proxy65(s, why);
-    if (e != OK || f->component.count == 0)
-        return e;
-    struct component_listen *comps =
-        arena_new(f->arena, struct component_listen, f->component.count);
-    for (size_t i = 0; i < f->component.count; i++)
-        comps[i] = (struct component_listen){ f->component.item[i].address,
-                                              f->component.item[i].proxy != 0 };
-    return c2s_add_components(s->c2s, comps, f->component.count, why);
-}
-
-/* Opens the HTTP listeners with the routes of all features. */
-static enum err open_http(struct server *s, struct why *why)
-{
-    const struct node_file *f = s->file;
-    const struct {
-        const struct node_listen_list *list;
-        const char *group;
-        bool tls;
-    } kinds[] = { { &f->http, NULL, false },
-                  { &f->https, NULL, true },
-                  { &f->bosh, "bosh", false },
-                  { &f->metrics, "metrics", false } };
-    size_t count = 0;
-    struct http_listen *listens =
-        arena_new(f->arena, struct http_listen,
-                  f->http.count + f->https.count + f->bosh.count + f->metrics.count + 1);
-    for (size_t k = 0; k < sizeof kinds / sizeof kinds[0]; k++)
-        for (size_t i = 0; i < kinds[k].list->count; i++)
-            listens[count++] = (struct http_listen){ .address = kinds[k].list->item[i].address,
-                                                     .proxy = kinds[k].list->item[i].proxy != 0,
-                                                     .tls = kinds[k].tls,
-                                                     .group = kinds[k].group };
-    enum err e = http_create(&s->http, listens, count, s->tls, why);
-    if (e != OK)
-        return e;
-    FEATURES_EACH (each, http)
-        http_add_routes(s->http, each->http);
-    c2s_serve_http(s->c2s, s->http);
-    return OK;
-}
-
 static enum err start_node(struct server *s, struct why *why)
 {
     const struct node_file *f = s->file;
@@ -191,8 +121,8 @@ static enum err start_node(struct server *s, struct why *why)
                               .pin_workers = f->worker_pinning != 0,
                               .store = s->store,
                               .data = f->data,
-                              .gate = &c2s_gate,
-                              .gate_state = s->c2s };
+                              .gate = &edges_gate,
+                              .edges = s->edges.made };
     enum err e = node_create(&s->node, &conf, why);
     if (e == OK)
         e = node_start(s->node, why);
@@ -223,9 +153,7 @@ static enum err start_parts(struct server *s, struct why *why)
     if (e == OK)
         other_database_look(s->store, s->file->data);
     if (e == OK)
-        e = open_listeners(s, why);
-    if (e == OK)
-        e = open_http(s, why);
+        e = edges_make(&s->edges, s->file, s->tls, why);
     if (e == OK)
         e = start_node(s, why);
     if (e != OK)
@@ -269,8 +197,7 @@ static void apply_reload(struct worker *w, void *arg)
     const struct reload *r = arg;
     set_log(r->file);
     settings_fix(r->file->settings.item, r->file->settings.count);
-    c2s_set_tls(r->server->c2s, r->tls);
-    http_set_tls(r->server->http, r->tls);
+    edges_set_tls(&r->server->edges, r->tls);
     cert_watch_use(r->watch);
 }
 
@@ -349,8 +276,7 @@ void server_stop(struct server *s)
     }
     store_close(&s->store); /* before the node, whose loops its ports use */
     node_destroy(&s->node);
-    c2s_destroy(&s->c2s);
-    http_destroy(&s->http);
+    edges_destroy(&s->edges);
     tls_ctx_unref(&s->tls);
     cert_watch_end();
     if (s->lock_fd >= 0)

@@ -1,11 +1,10 @@
 /* server: wires the parts of one process together: start, reload, end. Called by main's thread; the
  * work of a reload that touches running parts is done on worker 0, the only writer of settings. */
 #pragma once
+#include "app/edges.h"
 #include "base/err.h"
 
-struct c2s;
 struct control;
-struct http_server;
 struct node;
 struct node_file;
 struct store;
@@ -15,8 +14,7 @@ struct server {
     struct node_file *file;
     struct tls_ctx *tls;
     struct store *store;
-    struct c2s *c2s;
-    struct http_server *http;
+    struct edges edges;
     struct node *node;
     struct control *control;
     int lock_fd; /* holds the lock of the data folder */

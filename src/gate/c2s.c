@@ -6,19 +6,14 @@
 #include "base/mem.h"
 #include "base/metric.h"
 #include "base/setting.h"
-#include "gate/bosh_session.h"
 #include "gate/c2s_bound.h"
 #include "gate/c2s_negotiate.h"
 #include "gate/c2s_rows.h"
 #include "gate/c2s_sasl.h"
 #include "gate/c2s_sasl2.h"
 #include "gate/c2s_stream.h"
-#include "gate/component.h"
-#include "gate/proxy65.h"
 #include "home/message.h"
 #include "home/node.h"
-#include "http/server.h"
-#include "im/budget.h"
 #include "im/session_queue.h"
 #include "io/listen.h"
 #include "io/tls.h"
@@ -230,35 +225,23 @@ const struct message_row arrive_message = {
 
 /* Start and stop of a worker's part. */
 
-static void gate_start(struct worker *w)
+static void c2s_start(void *own, struct worker *w)
 {
-    struct c2s *c = w->node->gate_state;
     struct gate_worker *g = mem_new(struct gate_worker);
+    (void)own;
     xstreams_init(&g->streams);
     list_init(&g->boshes);
     c2s_worker_init(w);
     w->gate = g;
-    if (c != NULL && c->components != NULL)
-        component_start(c->components, w);
-    if (c != NULL)
-        proxy65_start(c->proxy65, w);
-    if (c != NULL && c->http != NULL)
-        http_worker_start(c->http, w->loop);
 }
 
-static void gate_open(struct worker *w)
+static void c2s_open(void *own, struct worker *w)
 {
-    struct c2s *c = w->node->gate_state;
-    for (size_t i = 0; c != NULL && i < c->count; i++)
+    struct c2s *c = own;
+    for (size_t i = 0; i < c->count; i++)
         if (listener_attach(c->listen[i].listener, w->loop, accepted, &c->listen[i]) != OK)
             log_error(&log_c2s, LOG_EV("listen.failed"), LOG_I("worker", w->index),
                       LOG_C("hint", "this worker cannot accept connections; restart the server"));
-    if (c != NULL && c->components != NULL)
-        component_accept(c->components, w);
-    if (c != NULL)
-        proxy65_accept(c->proxy65, w);
-    if (c != NULL && c->http != NULL)
-        http_worker_accept(c->http, w->loop);
 }
 
 /* Before a restart, a connection with stream management only ends. Clients take a stream that was
@@ -275,67 +258,49 @@ static void stop_stream(struct stream *s)
     stream_session_gone(s, END_SHUTDOWN);
 }
 
-static void gate_stop(struct worker *w)
+static void c2s_stop(void *own, struct worker *w)
 {
-    struct c2s *c = w->node->gate_state;
+    struct c2s *c = own;
     struct gate_worker *g = w->gate;
-    for (size_t i = 0; c != NULL && i < c->count; i++)
+    for (size_t i = 0; i < c->count; i++)
         listener_detach(c->listen[i].listener, w->loop);
     g->streams.stopped = true;
     LIST_EACH (it, &g->streams.all)
         stop_stream(stream_of(CONTAINER_OF(it, struct xstream, node)));
-    if (c != NULL && c->components != NULL)
-        component_stop(c->components, w);
-    if (c != NULL)
-        proxy65_stop(c->proxy65, w);
-    if (c != NULL && c->http != NULL)
-        http_worker_stop(c->http, w->loop);
 }
 
-static bool gate_idle(struct worker *w)
+static bool c2s_idle_worker(void *own, struct worker *w)
 {
-    const struct gate_worker *g = w->gate;
-    const struct c2s *c = w->node->gate_state;
-    return g->streams.count == 0 && g->bosh_requests == 0 &&
-           (c == NULL || c->components == NULL || component_idle(c->components, w->index)) &&
-           (c == NULL || proxy65_idle(c->proxy65)) &&
-           (c == NULL || c->http == NULL || http_worker_idle(c->http, w->loop));
+    (void)own;
+    return ((const struct gate_worker *)w->gate)->streams.count == 0;
 }
 
-struct component_gate *component_gate_of(const struct worker *w)
+static void c2s_relieve(void *own, struct worker *w)
 {
-    return ((const struct c2s *)w->node->gate_state)->components;
+    (void)own;
+    xstreams_release(&((struct gate_worker *)w->gate)->streams);
 }
 
-static void gate_remote(struct worker *w, uint64_t link, struct stanza *st)
-{
-    component_send(component_gate_of(w), w, link, st);
-}
-
-static void gate_pressure(struct worker *w, bool on)
+static void c2s_end(void *own, struct worker *w)
 {
     struct gate_worker *g = w->gate;
-    if (on)
-        return; /* a connection stops when it has input: see on_input() */
-    xstreams_release(&g->streams);
-    struct c2s *c = w->node->gate_state;
-    if (c != NULL && c->components != NULL)
-        component_release(c->components, w);
-}
-
-static void gate_end(struct worker *w)
-{
-    bosh_worker_end(w);
-    map_fini(&w->streams);
-    struct gate_worker *g = w->gate;
+    (void)own;
+    if (g != NULL)
+        map_fini(&w->streams);
     mem_free(&g);
     w->gate = NULL;
 }
 
-static size_t gate_output(const struct stream *s) { return xstream_output(&s->x); }
+const struct edge c2s_edge = { .name = "c2s",
+                               .start = c2s_start,
+                               .open = c2s_open,
+                               .stop = c2s_stop,
+                               .idle = c2s_idle_worker,
+                               .relieve = c2s_relieve,
+                               .end = c2s_end };
 
-const struct gate_ops c2s_gate = { gate_start,  gate_open,     gate_stop,   gate_idle, bound_down,
-                                   gate_output, gate_pressure, gate_remote, gate_end };
+size_t c2s_output(const struct stream *s) { return xstream_output(&s->x); }
+void c2s_down(struct stream *s, const struct down *d) { bound_down(s, d); }
 
 enum err c2s_create(struct c2s **out, const struct c2s_listen *listens, size_t count,
                     struct tls_ctx *tls, struct why *why)
@@ -363,18 +328,6 @@ enum err c2s_create(struct c2s **out, const struct c2s_listen *listens, size_t c
     return e;
 }
 
-enum err c2s_add_components(struct c2s *c, const struct component_listen *listens, size_t count,
-                            struct why *why)
-{
-    return component_open(&c->components, listens, count, why);
-}
-
-enum err c2s_add_proxy65(struct c2s *c, const struct proxy65_listen *listens, size_t count,
-                         struct why *why)
-{
-    return proxy65_open(&c->proxy65, listens, count, why);
-}
-
 void c2s_destroy(struct c2s **pc)
 {
     struct c2s *c = *pc;
@@ -385,26 +338,9 @@ void c2s_destroy(struct c2s **pc)
         listener_close(&c->listen[i].listener);
     map_fini(&c->boshes);
     c2s_limits_free(c);
-    component_close(&c->components);
-    proxy65_close(&c->proxy65);
     tls_ctx_unref(&c->tls);
     pthread_mutex_destroy(&c->lock);
     mem_free(&c);
-}
-
-enum { ANSWER_BYTES = 64 << 10 }; /* space for an answer over HTTP */
-
-static bool crowded(void)
-{
-    struct worker *w = worker_here();
-    budget_grew(w, ANSWER_BYTES);
-    return w->over_budget;
-}
-
-void c2s_serve_http(struct c2s *c, struct http_server *http)
-{
-    c->http = http;
-    http_set_crowded(http, crowded);
 }
 
 void c2s_set_tls(struct c2s *c, struct tls_ctx *tls)

@@ -5,6 +5,7 @@
 #include "gate/bosh_body.h"
 #include "gate/bosh_private.h"
 #include "gate/bosh_session.h"
+#include "gate/c2s.h"
 #include "gate/c2s_stream.h"
 #include "gate/web.h"
 #include "home/message.h"
@@ -63,7 +64,7 @@ struct metric bosh_sessions = { .name = "muster_bosh_sessions",
 
 static slice sid_key(const void *item) { return slice_of(((const struct bosh *)item)->sid); }
 
-static struct c2s *c2s_of(const struct worker *w) { return w->node->gate_state; }
+static struct c2s *c2s_of(const struct worker *w) { return edge_own(w->node, &c2s_edge); }
 
 void bosh_add(struct bosh *b)
 {
@@ -270,6 +271,23 @@ static void followed(struct http_request *r)
         home_send_to(q->from, 0, home->index, &nudge_message,
                      &(struct nudge){ slice_of(q->sid), q->body.rid });
 }
+
+/* Nothing of it waits for an answer. */
+static bool bosh_idle(void *own, struct worker *w)
+{
+    const struct gate_worker *g = w->gate;
+    (void)own;
+    return g->bosh_requests == 0;
+}
+
+static void bosh_end(void *own, struct worker *w)
+{
+    (void)own;
+    if (w->gate != NULL)
+        bosh_worker_end(w);
+}
+
+const struct edge bosh_edge = { .name = "bosh", .idle = bosh_idle, .end = bosh_end };
 
 static const struct http_route routes[] = {
     { .path_from = &bosh_path,

@@ -134,10 +134,11 @@ static void to_session(struct stream *s, const struct up *up)
 /* RFC 6120 §8.1.2.1: a `from` must be the client's own. */
 static bool from_is_own(const struct stream *s, slice unit)
 {
-    slice raw = xstream_attr(&s->x, unit, "from");
-    struct jid jid, own = jid_split(s->jid);
+    slice raw = xstream_attr(&s->x, unit, SLICE("from"));
+    struct jid jid;
     if (raw.ptr == NULL)
         return true;
+    struct jid own = jid_split(s->jid);
     return jid_parse(&jid, raw, loop_scratch(s->x.worker->loop)) == OK &&
            (slice_eq(jid.full, own.full) || slice_eq(jid.full, jid_bare(&own)));
 }

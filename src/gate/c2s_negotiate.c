@@ -86,7 +86,8 @@ static enum err choose_domain(struct stream *s, slice to)
 
 static bool header_fits(struct stream *s, slice unit)
 {
-    slice to = xstream_attr(&s->x, unit, "to"), version = xstream_attr(&s->x, unit, "version");
+    slice to = xstream_attr(&s->x, unit, SLICE("to")),
+          version = xstream_attr(&s->x, unit, SLICE("version"));
     if (!xstream_is_header(&s->x, unit)) {
         xstream_fail(&s->x, XE_INVALID_NAMESPACE, SLICE("the root must be stream in " NS_STREAM));
     } else if (!slice_is(xml_stream_default_ns(&s->x.reader), NS_CLIENT)) {
@@ -120,7 +121,7 @@ static void keep_from(struct stream *s, slice from)
 
 void negotiate_header(struct stream *s, slice unit)
 {
-    slice lang = xstream_attr(&s->x, unit, "xml:lang");
+    slice lang = xstream_attr(&s->x, unit, SLICE("xml:lang"));
     if (!stream_count_address(s)) {
         metric_add(&c2s_refused, 1);
         xstream_fail(&s->x, XE_POLICY_VIOLATION, SLICE("too many connections from this address"));
@@ -131,7 +132,7 @@ void negotiate_header(struct stream *s, slice unit)
         return;
     if (lang.len < sizeof s->lang && !xml_needs_escape(lang))
         memcpy(s->lang, lang.ptr == NULL ? "" : lang.ptr, lang.len);
-    slice from = xstream_attr(&s->x, unit, "from");
+    slice from = xstream_attr(&s->x, unit, SLICE("from"));
     negotiate_send_header(s, from.len <= JID_MAX ? from : (slice){ 0 });
     keep_from(s, from);
     xstream_now(&s->x, STREAM_GOT_HEADER);

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "base/metric.h"
 #include "base/setting.h"
+#include "gate/c2s.h"
 #include "gate/c2s_rows.h"
 #include "gate/c2s_sasl.h"
 #include "home/message.h"
@@ -20,7 +21,7 @@ static_assert(sizeof(struct stream) <= 272, "idle sessions are many");
 static_assert(offsetof(struct stream, x) == 0, "owner of the connection");
 
 slice stream_domain(const struct stream *s) { return s->x.worker->node->domains[s->domain]; }
-struct c2s *stream_c2s(const struct stream *s) { return s->x.worker->node->gate_state; }
+struct c2s *stream_c2s(const struct stream *s) { return edge_own(s->x.worker->node, &c2s_edge); }
 slice stream_address(const struct stream *s) { return slice_of(xstream_peer(&s->x)->peer_text); }
 
 slice stream_account(const struct stream *s)
@@ -202,7 +203,7 @@ struct stream *stream_make(struct worker *w, const struct xstream_way *way, enum
                            struct conn *c)
 {
     struct stream *s = mem_new(struct stream);
-    const struct c2s *c2s = w->node->gate_state;
+    const struct c2s *c2s = edge_own(w->node, &c2s_edge);
     s->x.ops = c2s->ops;
     s->x.way = way;
     s->x.role = (uint8_t)role;

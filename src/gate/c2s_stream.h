@@ -94,9 +94,6 @@ struct c2s {
     const struct xstream_ops *ops; /* of the streams */
     struct c2s_listener listen[C2S_LISTENERS_MAX];
     size_t count;
-    struct component_gate *components;
-    struct proxy65 *proxy65;      /* NULL: none */
-    struct http_server *http;     /* NULL: none */
     pthread_mutex_t lock;         /* guards those below */
     struct shared_limits *limits; /* the newest */
     struct tls_ctx *tls;

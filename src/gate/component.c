@@ -9,9 +9,9 @@
 #include "base/metric.h"
 #include "base/rand.h"
 #include "codec/xml_elem.h"
-#include "gate/c2s.h"
 #include "gate/component_rows.h"
 #include "gate/xstream.h"
+#include "home/node.h"
 #include "im/host.h"
 #include "im/remote.h"
 #include "im/router.h"
@@ -111,7 +111,7 @@ static void component_failed(struct xstream *x, enum stream_error e, slice text)
 
 static void joined(struct worker *w, uint64_t link, enum err e)
 {
-    struct component_gate *g = component_gate_of(w);
+    struct component_gate *g = edge_own(w->node, &component_edge);
     struct component *c =
         map_get(&g->worker[w->index].by_id, (slice){ (const char *)&link, sizeof link });
     if (c == NULL || c->x.state != STREAM_BINDING)
@@ -241,7 +241,7 @@ static void component_header(struct xstream *x, slice unit)
 {
     struct component *c = component_of(x);
     const struct node *node = x->worker->node;
-    slice domain, to = xstream_attr(x, unit, "to");
+    slice domain, to = xstream_attr(x, unit, SLICE("to"));
     if (!xstream_is_header(x, unit) || !slice_is(xml_stream_default_ns(&x->reader), NS_COMPONENT)) {
         xstream_fail(x, XE_INVALID_NAMESPACE, (slice){ 0 });
     } else if (jid_prep_domain(to, loop_scratch(x->worker->loop), &domain) != OK ||
@@ -343,8 +343,9 @@ static void accepted(struct loop *loop, int fd, const struct sockaddr *peer, voi
 
 /* Output. */
 
-void component_send(struct component_gate *g, struct worker *w, uint64_t link, struct stanza *st)
+void component_send(struct worker *w, uint64_t link, struct stanza *st)
 {
+    struct component_gate *g = edge_own(w->node, &component_edge);
     struct component *c =
         map_get(&g->worker[w->index].by_id, (slice){ (const char *)&link, sizeof link });
     if (c == NULL || c->x.state != STREAM_BOUND) {
@@ -358,23 +359,25 @@ void component_send(struct component_gate *g, struct worker *w, uint64_t link, s
 
 /* Start and stop. */
 
-void component_start(struct component_gate *g, struct worker *w)
+static void component_start(void *own, struct worker *w)
 {
-    struct component_worker *cw = &g->worker[w->index];
+    struct component_worker *cw = &((struct component_gate *)own)->worker[w->index];
     xstreams_init(&cw->streams);
     map_init(&cw->by_id, id_of);
 }
 
-void component_accept(struct component_gate *g, struct worker *w)
+static void component_open(void *own, struct worker *w)
 {
+    struct component_gate *g = own;
     for (size_t i = 0; i < g->count; i++)
         if (listener_attach(g->listen[i].listener, w->loop, accepted, &g->listen[i]) != OK)
             log_error(&log_component, LOG_EV("listen.failed"), LOG_I("worker", w->index),
                       LOG_C("hint", "this worker cannot accept connections; restart the server"));
 }
 
-void component_stop(struct component_gate *g, struct worker *w)
+static void component_stop(void *own, struct worker *w)
 {
+    struct component_gate *g = own;
     struct component_worker *cw = &g->worker[w->index];
     for (size_t i = 0; i < g->count; i++)
         listener_detach(g->listen[i].listener, w->loop);
@@ -383,8 +386,29 @@ void component_stop(struct component_gate *g, struct worker *w)
         xstream_fail(CONTAINER_OF(it, struct xstream, node), XE_SYSTEM_SHUTDOWN, (slice){ 0 });
 }
 
-void component_end(struct component_gate *g, struct worker *w, slice domain)
+static void component_relieve(void *own, struct worker *w)
 {
+    struct component_gate *g = own;
+    xstreams_release(&g->worker[w->index].streams);
+}
+
+static bool component_idle(void *own, struct worker *w)
+{
+    return ((struct component_gate *)own)->worker[w->index].streams.count == 0;
+}
+
+const struct edge component_edge = { .name = "component",
+                                     .start = component_start,
+                                     .open = component_open,
+                                     .stop = component_stop,
+                                     .idle = component_idle,
+                                     .relieve = component_relieve };
+
+void component_end(struct worker *w, slice domain)
+{
+    struct component_gate *g = edge_own(w->node, &component_edge);
+    if (g == NULL)
+        return;
     LIST_EACH (it, &g->worker[w->index].streams.all) {
         struct component *c = component_of(CONTAINER_OF(it, struct xstream, node));
         if (slice_eq(component_domain(c), domain))
@@ -392,18 +416,8 @@ void component_end(struct component_gate *g, struct worker *w, slice domain)
     }
 }
 
-void component_release(struct component_gate *g, struct worker *w)
-{
-    xstreams_release(&g->worker[w->index].streams);
-}
-
-bool component_idle(const struct component_gate *g, unsigned worker)
-{
-    return g->worker[worker].streams.count == 0;
-}
-
-enum err component_open(struct component_gate **out, const struct component_listen *listens,
-                        size_t count, struct why *why)
+enum err component_create(struct component_gate **out, const struct component_listen *listens,
+                          size_t count, struct why *why)
 {
     struct component_gate *g = mem_new(struct component_gate);
     enum err e = OK;
@@ -428,11 +442,11 @@ enum err component_open(struct component_gate **out, const struct component_list
     }
     *out = g;
     if (e != OK)
-        component_close(out);
+        component_destroy(out);
     return e;
 }
 
-void component_close(struct component_gate **pg)
+void component_destroy(struct component_gate **pg)
 {
     struct component_gate *g = *pg;
     *pg = NULL;

@@ -11,9 +11,12 @@
  * may wait for a component (component.output-max). */
 #pragma once
 #include "base/err.h"
+#include "base/slice.h"
+#include "home/edge.h"
 #include "home/worker.h"
 
 struct component_gate;
+struct stanza;
 
 enum { COMPONENT_LISTENERS_MAX = 16 };
 
@@ -22,22 +25,16 @@ struct component_listen {
     bool proxy; /* a PROXY header comes first */
 };
 
-NODISCARD enum err component_open(struct component_gate **out,
-                                  const struct component_listen *listens, size_t count,
-                                  struct why *why);
-void component_close(struct component_gate **g); /* after the loops have ended */
+NODISCARD enum err component_create(struct component_gate **out,
+                                    const struct component_listen *listens, size_t count,
+                                    struct why *why);
+void component_destroy(struct component_gate **g); /* after the loops have ended */
 
-/* On each worker; the gate calls them with its own start, open, stop and end. */
-void component_start(struct component_gate *g, struct worker *w);
-void component_accept(struct component_gate *g, struct worker *w);
-void component_stop(struct component_gate *g, struct worker *w);
-/* gate_ops.pressure: it is over, and components are read again. */
-void component_release(struct component_gate *g, struct worker *w);
-bool component_idle(const struct component_gate *g, unsigned worker);
 /* Ends the connections of a domain that are on this worker, whatever their state: its secret is
- * deleted. */
-void component_end(struct component_gate *g, struct worker *w, slice domain);
+ * deleted. Nothing where there are no listeners. */
+void component_end(struct worker *w, slice domain);
 /* gate_ops.remote */
-void component_send(struct component_gate *g, struct worker *w, uint64_t link, struct stanza *st);
+void component_send(struct worker *w, uint64_t link, struct stanza *st);
 
+extern const struct edge component_edge; /* `own` is a struct component_gate */
 extern const struct feature component_feature;

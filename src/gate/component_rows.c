@@ -3,7 +3,6 @@
 #include "base/arena.h"
 #include "base/command.h"
 #include "base/rand.h"
-#include "gate/c2s.h"
 #include "gate/component.h"
 #include "home/question.h"
 #include "im/account.h"
@@ -105,10 +104,8 @@ struct component_gone {
 
 static void component_gone_run(struct worker *w, void *message, const struct message_from *from)
 {
-    struct component_gate *g = component_gate_of(w);
     (void)from;
-    if (g != NULL)
-        component_end(g, w, ((const struct component_gone *)message)->domain);
+    component_end(w, ((const struct component_gone *)message)->domain);
 }
 
 static const struct message_field component_gone_fields[] = {

@@ -549,26 +549,25 @@ static void accepted(struct loop *loop, int fd, const struct sockaddr *peer, voi
 
 /* Start and stop. */
 
-void proxy65_start(struct proxy65 *p, struct worker *w)
+static void proxy65_start(void *own, struct worker *w)
 {
-    if (p == NULL)
-        return;
+    struct proxy65 *p = own;
     list_init(&p->sides[w->index]);
     map_init(&p->streams[w->index], key_of);
 }
 
-void proxy65_accept(struct proxy65 *p, struct worker *w)
+static void proxy65_open(void *own, struct worker *w)
 {
-    for (size_t i = 0; p != NULL && i < p->count; i++)
+    struct proxy65 *p = own;
+    for (size_t i = 0; i < p->count; i++)
         if (listener_attach(p->listen[i].listener, w->loop, accepted, &p->listen[i]) != OK)
             log_error(&log_proxy65, LOG_EV("listen.failed"), LOG_I("worker", w->index),
                       LOG_C("hint", "this worker cannot accept connections; restart the server"));
 }
 
-void proxy65_stop(struct proxy65 *p, struct worker *w)
+static void proxy65_stop(void *own, struct worker *w)
 {
-    if (p == NULL)
-        return;
+    struct proxy65 *p = own;
     for (size_t i = 0; i < p->count; i++)
         listener_detach(p->listen[i].listener, w->loop);
     p->stopped[w->index] = true;
@@ -576,10 +575,21 @@ void proxy65_stop(struct proxy65 *p, struct worker *w)
         side_abort(CONTAINER_OF(it, struct side, node));
 }
 
-bool proxy65_idle(const struct proxy65 *p) { return p == NULL || p->sides_open == 0; }
+/* All connections are gone, those between two workers too. */
+static bool proxy65_idle(void *own, struct worker *w)
+{
+    (void)w;
+    return ((struct proxy65 *)own)->sides_open == 0;
+}
 
-enum err proxy65_open(struct proxy65 **out, const struct proxy65_listen *listens, size_t count,
-                      struct why *why)
+const struct edge proxy65_edge = { .name = "proxy65",
+                                   .start = proxy65_start,
+                                   .open = proxy65_open,
+                                   .stop = proxy65_stop,
+                                   .idle = proxy65_idle };
+
+enum err proxy65_create(struct proxy65 **out, const struct proxy65_listen *listens, size_t count,
+                        struct why *why)
 {
     struct proxy65 *p = mem_new(struct proxy65);
     enum err e = OK;
@@ -598,7 +608,7 @@ enum err proxy65_open(struct proxy65 **out, const struct proxy65_listen *listens
     }
     *out = p;
     if (e != OK) {
-        proxy65_close(out);
+        proxy65_destroy(out);
     } else if (count > 0) {
         the_proxy = p;
         atomic_store(&proxy65_listening.value, 1);
@@ -606,7 +616,7 @@ enum err proxy65_open(struct proxy65 **out, const struct proxy65_listen *listens
     return e;
 }
 
-void proxy65_close(struct proxy65 **pp)
+void proxy65_destroy(struct proxy65 **pp)
 {
     struct proxy65 *p = *pp;
     *pp = NULL;

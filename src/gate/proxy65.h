@@ -16,6 +16,7 @@
  * PROXY65_LISTENERS_MAX; a side that reads slowly holds the other one. */
 #pragma once
 #include "base/err.h"
+#include "home/edge.h"
 #include "home/worker.h"
 
 struct proxy65;
@@ -30,15 +31,11 @@ struct proxy65_listen {
     bool proxy; /* a PROXY header comes first */
 };
 
-NODISCARD enum err proxy65_open(struct proxy65 **out, const struct proxy65_listen *listens,
-                                size_t count, struct why *why);
-void proxy65_close(struct proxy65 **p); /* after the loops have ended; NULL is fine */
+NODISCARD enum err proxy65_create(struct proxy65 **out, const struct proxy65_listen *listens,
+                                  size_t count, struct why *why);
+void proxy65_destroy(struct proxy65 **p); /* after the loops have ended; NULL is fine */
 
-/* On each worker; the gate calls them with its own start, open and stop. NULL is fine. */
-void proxy65_start(struct proxy65 *p, struct worker *w);
-void proxy65_accept(struct proxy65 *p, struct worker *w);
-void proxy65_stop(struct proxy65 *p, struct worker *w);
-bool proxy65_idle(const struct proxy65 *p); /* all connections are gone */
+extern const struct edge proxy65_edge; /* `own` is a struct proxy65 */
 
 /* Activates the bytestream of this hash. done: E_NOTFOUND: nobody named it; E_AGAIN: only one side
  * did; E_EXISTS: it is active. Calls done on the

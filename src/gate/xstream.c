@@ -45,11 +45,11 @@ void xstream_restart(struct xstream *x)
 
 /* Headers. */
 
-slice xstream_attr(const struct xstream *x, slice unit, const char *name)
+slice xstream_attr(const struct xstream *x, slice unit, slice name)
 {
     const struct xml_work *w = x->worker->xml;
     for (unsigned i = 0; i < w->root.attr_count; i++)
-        if (slice_is(xml_at(unit, w->attr[i].name), name))
+        if (slice_eq(xml_at(unit, w->attr[i].name), name))
             return xml_unescape_attr(xml_at(unit, w->attr[i].value), loop_scratch(x->worker->loop));
     return (slice){ 0 };
 }
@@ -344,13 +344,10 @@ static slice declared_outside(const struct xstream *x)
     return text;
 }
 
+/* What it is, and what is to be done about it. */
 static void element_in(struct xstream *x, slice text)
 {
     struct xstream_unit u = { .text = text, .input = STREAM_GOT_UNREADABLE };
-    if (x->role != STREAM_TO_SERVER && x->state == STREAM_BOUND) { /* whatever it is */
-        x->ops->stanza(x, text);
-        return;
-    }
     slice ns = xstream_ns(x, text);
     if (elem_parse_within(&u.elem, text, xml_stream_default_ns(&x->reader), declared_outside(x)))
         u.input = stream_input_of(ns, u.elem.name, x->secure);
@@ -380,7 +377,10 @@ size_t xstream_read(struct xstream *x, slice data, int32_t *stanzas)
         break;
     case XML_STANZA:
         ++*stanzas;
-        element_in(x, unit);
+        if (x->state == STREAM_BOUND && x->role != STREAM_TO_SERVER)
+            x->ops->stanza(x, unit); /* whatever it is */
+        else
+            element_in(x, unit);
         break;
     case XML_END:
         xstream_end(x, XSTREAM_ENDED);

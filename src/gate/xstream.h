@@ -137,7 +137,7 @@ bool xstream_header_due(struct xstream *x);
 void xstream_restart(struct xstream *x);
 
 /* An attribute of the unit's root, unescaped, in the scratch of the loop; ptr NULL: absent. */
-slice xstream_attr(const struct xstream *x, slice unit, const char *name);
+slice xstream_attr(const struct xstream *x, slice unit, slice name);
 slice xstream_ns(const struct xstream *x, slice unit);       /* of the unit's root */
 bool xstream_is_header(const struct xstream *x, slice unit); /* <stream/> of RFC 6120 §4.8.1 */
 

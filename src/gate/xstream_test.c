@@ -83,7 +83,7 @@ static void server_header(struct xstream *x, slice unit)
         xstream_fail(x, XE_INVALID_NAMESPACE, (slice){ 0 });
         return;
     }
-    tell(x, slice_is(xstream_attr(x, unit, "to"), "a.test & b") ? "to" : "elsewhere");
+    tell(x, slice_is(xstream_attr(x, unit, SLICE("to")), "a.test & b") ? "to" : "elsewhere");
     server_greet(x);
     xstream_now(x, STREAM_GOT_HEADER);
     xstream_write(x, before ? SLICE("<stream:features><mechanisms xmlns='" NS_SASL "'/>"
@@ -150,8 +150,8 @@ static void client_greet(struct xstream *x)
 static void client_header(struct xstream *x, slice unit)
 {
     assert_true(xstream_is_header(x, unit));
-    assert_true(slice_is(xstream_attr(x, unit, "id"), "one"));
-    assert_null(xstream_attr(x, unit, "to").ptr);
+    assert_true(slice_is(xstream_attr(x, unit, SLICE("id")), "one"));
+    assert_null(xstream_attr(x, unit, SLICE("to")).ptr);
     xstream_now(x, STREAM_GOT_HEADER);
 }
 

@@ -12,6 +12,7 @@
 struct account;
 struct bus;
 struct frame;
+struct edge_made;
 struct gate_ops;
 struct mesh;
 struct node;
@@ -35,7 +36,7 @@ struct node {
     struct work_pool *work;
     struct throttle *throttle; /* of logins */
     const struct gate_ops *gate;
-    void *gate_state;
+    const struct edge_made *edges;   /* ended by { 0 }; NULL: none */
     uint8_t slot_worker[NODE_SLOTS]; /* slot -> worker */
     uint64_t start_wall_us;
     bool pin_workers;

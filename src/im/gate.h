@@ -1,6 +1,7 @@
-/* gate: how homes speak to the streams of the edge. `im` never names an edge: gate/ gives this
- * table to the node. For a stream on the same worker the call is direct; else the same struct
- * crosses as a frame (architecture §3: stream and session are two objects and speak only frames).
+/* gate: how homes speak to the streams of edges (home/edge.h). `im` never names an edge: the
+ * program gives this table to the node. For a stream on the same worker the call is direct; else
+ * the same struct crosses as a frame (architecture §3: stream and session are two objects and speak
+ * only frames).
  */
 #pragma once
 #include "im/session.h"
@@ -37,15 +38,8 @@ struct down {
 };
 
 struct gate_ops {
-    void (*start)(struct worker *w); /* on the worker's thread, before its loop runs */
-    void (*open)(struct worker *w);  /* accepts: saved sessions are there */
-    void (*stop)(
-        struct worker *w); /* no more accepts and reads; closes streams with system-shutdown */
-    bool (*idle)(struct worker *w); /* after stop: all connections are gone */
     void (*down)(struct stream *s, const struct down *d);
-    size_t (*output)(const struct stream *s);    /* bytes that wait for its client; may be NULL */
-    void (*pressure)(struct worker *w, bool on); /* the mesh is full: reading stops or goes on */
+    size_t (*output)(const struct stream *s); /* bytes that wait for its client; may be NULL */
     /* For a link of this worker (im/remote.h). Takes over st. NULL: there are no links. */
     void (*remote)(struct worker *w, uint64_t link, struct stanza *st);
-    void (*end)(struct worker *w); /* after the loops have ended: frees */
 };

@@ -6,6 +6,7 @@
 #include "base/rand.h"
 #include "bus/bus.h"
 #include "codec/xml_read.h"
+#include "home/edge.h"
 #include "home/message.h"
 #include "home/node.h"
 #include "home/question.h"
@@ -16,7 +17,6 @@
 #include "im/ask.h"
 #include "im/budget.h"
 #include "im/feature.h"
-#include "im/gate.h"
 #include "im/host.h"
 #include "im/presence.h"
 #include "im/remote.h"
@@ -38,7 +38,8 @@ static void on_pressure(void *worker, int on)
 {
     struct worker *w = worker;
     w->pressure = on != 0;
-    w->node->gate->pressure(w, w->pressure);
+    if (!w->pressure)
+        edges_relieve(w->node, w);
 }
 
 static void worker_init(struct worker *w, struct node *n, unsigned index)
@@ -70,7 +71,7 @@ enum err node_create(struct node **out, const struct node_conf *conf, struct why
     n->store = conf->store;
     n->data = conf->data;
     n->gate = conf->gate;
-    n->gate_state = conf->gate_state;
+    n->edges = conf->edges;
     n->worker_count = conf->workers;
     n->pin_workers = conf->pin_workers;
     n->start_wall_us = clock_wall_us();
@@ -104,7 +105,7 @@ static void *worker_main(void *arg)
         pthread_setaffinity_np(pthread_self(), sizeof set,
                                &set); /* a hint: failure changes nothing */
     }
-    w->node->gate->start(w);
+    edges_start(w->node, w);
     EMIT(worker_start, w);
     atomic_fetch_add(&w->node->running, 1);
     loop_run(w->loop);
@@ -189,7 +190,7 @@ static void replay(struct worker *w, void *unused)
 static void open_worker(struct worker *w, void *arg)
 {
     (void)arg;
-    w->node->gate->open(w);
+    edges_open(w->node, w);
 }
 
 enum err node_start(struct node *n, struct why *why)
@@ -221,7 +222,7 @@ enum err node_start(struct node *n, struct why *why)
     return e;
 }
 
-/* The end: 1. gates stop (accepts, reads; streams are closed), 2. sessions that may resume are
+/* The end: 1. edges stop (accepts, reads; streams are closed), 2. sessions that may resume are
  * saved and the store commits, 3. loops stop. The caller closes the store afterwards, which commits
  * the rest. */
 
@@ -236,7 +237,7 @@ static void mark_stopping(struct worker *w, void *arg)
 static void stop_worker(struct worker *w, void *arg)
 {
     (void)arg;
-    w->node->gate->stop(w);
+    edges_stop(w->node, w);
 }
 
 static void save_worker(struct worker *w, void *arg)
@@ -248,7 +249,7 @@ static void save_worker(struct worker *w, void *arg)
 static bool all_idle(struct node *n)
 {
     for (unsigned i = 0; i < n->worker_count; i++)
-        if (!n->gate->idle(&n->workers[i]))
+        if (!edges_idle(n, &n->workers[i]))
             return false;
     return !store_busy(n->store); /* what is committed is also told */
 }
@@ -279,8 +280,7 @@ void node_destroy(struct node **pn)
         struct worker *w = &n->workers[i];
         actors_stop(&w->accounts);
         EMIT(worker_ended, w);
-        if (w->gate != NULL)
-            n->gate->end(w);
+        edges_end(n, w);
         asks_fini(w);
         budget_fini(w);
         timer_cancel(&w->resend);

@@ -5,15 +5,15 @@
 #include "home/node.h"
 
 struct node_conf {
-    uint32_t id;                /* unique in the cluster, ≥ 1 */
-    const char *name, *cluster; /* NULL: of no cluster */
-    const char *const *domains; /* prepared; NULL-terminated */
-    unsigned workers;           /* 1..64 */
-    bool pin_workers;           /* to one CPU each */
-    struct store *store;        /* open; stays the caller's */
-    const char *data;           /* folder for files; stays the caller's; NULL: none */
-    const struct gate_ops *gate;
-    void *gate_state; /* of the gate, for all workers */
+    uint32_t id;                   /* unique in the cluster, ≥ 1 */
+    const char *name, *cluster;    /* NULL: of no cluster */
+    const char *const *domains;    /* prepared; NULL-terminated */
+    unsigned workers;              /* 1..64 */
+    bool pin_workers;              /* to one CPU each */
+    struct store *store;           /* open; stays the caller's */
+    const char *data;              /* folder for files; stays the caller's; NULL: none */
+    const struct gate_ops *gate;   /* what streams are told */
+    const struct edge_made *edges; /* ended by { 0 }; NULL: none. They stay the caller's */
 };
 
 NODISCARD enum err node_create(struct node **out, const struct node_conf *conf, struct why *why);

@@ -7,6 +7,7 @@
 #include "base/arena.h"
 #include "base/command.h"
 #include "base/mem.h"
+#include "home/edge.h"
 #include "im/command_run.h"
 #include "im/test_node.h"
 #include <time.h>
@@ -41,15 +42,11 @@ static struct {
 
 /* The gate. */
 
-static inline void live_gate_start(struct worker *w)
+static inline void live_gate_start(void *own, struct worker *w)
 {
+    (void)own;
     map_init(&w->streams, test_node_stream_key);
 }
-static inline void live_gate_open(struct worker *w) { (void)w; }
-static inline void live_gate_stop(struct worker *w) { (void)w; }
-static inline bool live_gate_idle(struct worker *w) { return w != NULL; }
-static inline void live_gate_end(struct worker *w) { (void)w; }
-static inline void live_gate_pressure(struct worker *w, bool on) { (void)w, (void)on; }
 
 static inline void live_keep_line(struct stream *s, const struct down *d)
 {
@@ -104,15 +101,9 @@ static inline void live_gate_down(struct stream *s, const struct down *d)
     pthread_mutex_unlock(&live.lock);
 }
 
-static const struct gate_ops live_gate = {
-    .start = live_gate_start,
-    .open = live_gate_open,
-    .stop = live_gate_stop,
-    .idle = live_gate_idle,
-    .down = live_gate_down,
-    .pressure = live_gate_pressure,
-    .end = live_gate_end,
-};
+static const struct gate_ops live_gate = { .down = live_gate_down };
+static const struct edge live_edge = { .name = "live", .start = live_gate_start };
+static const struct edge_made live_edges[] = { { &live_edge, NULL }, { 0 } };
 
 /* Start and end. */
 
@@ -143,7 +134,8 @@ static inline void live_open(unsigned n, unsigned workers, const char *const *do
                             .domains = domains,
                             .workers = workers,
                             .store = live.store[n],
-                            .gate = &live_gate };
+                            .gate = &live_gate,
+                            .edges = live_edges };
     if (node_create(&live.node[n], &nc, &why) != OK)
         fail_msg("%s", why.text);
 }

@@ -1,0 +1,190 @@
+#include "app/edges.h"
+#include "app/node_file.h"
+#include "base/arena.h"
+#include "base/ensure.h"
+#include "gate/c2s.h"
+#include "gate/component.h"
+#include "gate/proxy65.h"
+#include "gate/web.h"
+#include "http/server.h"
+#include "im/feature.h"
+#include "im/gate.h"
+#include <assert.h>
+
+/* Clients. */
+
+static enum err c2s_make(void **own, const struct node_file *f, struct tls_ctx *tls,
+                         struct why *why)
+{
+    size_t count = 0;
+    struct c2s *c = NULL;
+    struct c2s_listen *listens =
+        arena_new(f->arena, struct c2s_listen, f->c2s.count + f->c2s_tls.count);
+    for (size_t i = 0; i < f->c2s.count; i++, count++)
+        listens[count] = (struct c2s_listen){ .address = f->c2s.item[i].address,
+                                              .proxy = f->c2s.item[i].proxy != 0 };
+    for (size_t i = 0; i < f->c2s_tls.count; i++, count++)
+        listens[count] = (struct c2s_listen){ .address = f->c2s_tls.item[i].address,
+                                              .tls = true,
+                                              .proxy = f->c2s_tls.item[i].proxy != 0 };
+    enum err e = c2s_create(&c, listens, count, tls, why);
+    *own = c;
+    return e;
+}
+
+static void c2s_free(void *own)
+{
+    struct c2s *c = own;
+    c2s_destroy(&c);
+}
+
+static void c2s_tls_new(void *own, struct tls_ctx *tls) { c2s_set_tls(own, tls); }
+
+/* Components. */
+
+static enum err component_make(void **own, const struct node_file *f, struct tls_ctx *tls,
+                               struct why *why)
+{
+    const struct node_listen_list *list = &f->component;
+    struct component_gate *g = NULL;
+    struct component_listen *listens = arena_new(f->arena, struct component_listen, list->count);
+    (void)tls;
+    if (list->count == 0)
+        return OK;
+    for (size_t i = 0; i < list->count; i++)
+        listens[i] = (struct component_listen){ list->item[i].address, list->item[i].proxy != 0 };
+    enum err e = component_create(&g, listens, list->count, why);
+    *own = g;
+    return e;
+}
+
+static void component_free(void *own)
+{
+    struct component_gate *g = own;
+    component_destroy(&g);
+}
+
+/* The proxy for bytestreams. */
+
+static enum err proxy65_make(void **own, const struct node_file *f, struct tls_ctx *tls,
+                             struct why *why)
+{
+    const struct node_listen_list *list = &f->proxy65;
+    struct proxy65 *p = NULL;
+    struct proxy65_listen *listens = arena_new(f->arena, struct proxy65_listen, list->count);
+    (void)tls;
+    if (list->count == 0)
+        return OK;
+    for (size_t i = 0; i < list->count; i++)
+        listens[i] = (struct proxy65_listen){ list->item[i].address, list->item[i].proxy != 0 };
+    enum err e = proxy65_create(&p, listens, list->count, why);
+    *own = p;
+    return e;
+}
+
+static void proxy65_free(void *own)
+{
+    struct proxy65 *p = own;
+    proxy65_destroy(&p);
+}
+
+/* HTTP, with the routes of all features. */
+
+static enum err web_make(void **own, const struct node_file *f, struct tls_ctx *tls,
+                         struct why *why)
+{
+    const struct {
+        const struct node_listen_list *list;
+        const char *group;
+        bool tls;
+    } kinds[] = { { &f->http, NULL, false },
+                  { &f->https, NULL, true },
+                  { &f->bosh, "bosh", false },
+                  { &f->metrics, "metrics", false } };
+    size_t count = 0;
+    struct http_server *http = NULL;
+    struct http_listen *listens =
+        arena_new(f->arena, struct http_listen,
+                  f->http.count + f->https.count + f->bosh.count + f->metrics.count + 1);
+    for (size_t k = 0; k < sizeof kinds / sizeof kinds[0]; k++)
+        for (size_t i = 0; i < kinds[k].list->count; i++)
+            listens[count++] = (struct http_listen){ .address = kinds[k].list->item[i].address,
+                                                     .proxy = kinds[k].list->item[i].proxy != 0,
+                                                     .tls = kinds[k].tls,
+                                                     .group = kinds[k].group };
+    enum err e = http_create(&http, listens, count, tls, why);
+    *own = http;
+    if (e != OK)
+        return e;
+    FEATURES_EACH (each, http)
+        http_add_routes(http, each->http);
+    return OK;
+}
+
+static void web_free(void *own)
+{
+    struct http_server *http = own;
+    http_destroy(&http);
+}
+
+static void web_tls_new(void *own, struct tls_ctx *tls) { http_set_tls(own, tls); }
+
+/* The list. What an edge has on a worker may need that of those before it. */
+static const struct edge_row {
+    const struct edge *edge;
+    /* *own NULL: the node file asks for none. NULL: it has none, and is always there. */
+    enum err (*make)(void **own, const struct node_file *f, struct tls_ctx *tls, struct why *why);
+    void (*free)(void *own);
+    void (*set_tls)(void *own, struct tls_ctx *tls); /* NULL: it uses none */
+} rows[] = {
+    { &c2s_edge, c2s_make, c2s_free, c2s_tls_new },
+    { &component_edge, component_make, component_free, NULL },
+    { &proxy65_edge, proxy65_make, proxy65_free, NULL },
+    { &bosh_edge, NULL, NULL, NULL },
+    { &web_edge, web_make, web_free, web_tls_new },
+};
+#define EDGE_ROWS (sizeof rows / sizeof rows[0])
+static_assert(EDGE_ROWS <= EDGES_MAX, "struct edges has room");
+
+const struct gate_ops edges_gate = { .down = c2s_down,
+                                     .output = c2s_output,
+                                     .remote = component_send };
+
+static const struct edge_row *row_of(const struct edge *edge)
+{
+    for (unsigned i = 0; i < EDGE_ROWS; i++)
+        if (rows[i].edge == edge)
+            return &rows[i];
+    ensure(false);
+    return NULL;
+}
+
+enum err edges_make(struct edges *e, const struct node_file *f, struct tls_ctx *tls,
+                    struct why *why)
+{
+    struct edge_made *next = e->made;
+    enum err err = OK;
+    for (unsigned i = 0; i < EDGE_ROWS && err == OK; i++) {
+        void *own = NULL;
+        if (rows[i].make != NULL)
+            err = rows[i].make(&own, f, tls, why);
+        if (err == OK && (own != NULL || rows[i].make == NULL))
+            *next++ = (struct edge_made){ rows[i].edge, own };
+    }
+    return err;
+}
+
+void edges_set_tls(struct edges *e, struct tls_ctx *tls)
+{
+    for (const struct edge_made *m = e->made; m->edge != NULL; m++)
+        if (row_of(m->edge)->set_tls != NULL)
+            row_of(m->edge)->set_tls(m->own, tls);
+}
+
+void edges_destroy(struct edges *e)
+{
+    for (const struct edge_made *m = e->made; m->edge != NULL; m++)
+        if (row_of(m->edge)->free != NULL)
+            row_of(m->edge)->free(m->own);
+    *e = (struct edges){ 0 };
+}

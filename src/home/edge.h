@@ -1,0 +1,42 @@
+/* edge: a way into the server from outside: clients, components, HTTP and so on. Each is a table of
+ * what happens to it while the node lives; the program has one list of them (app/edges.c), and the
+ * node walks it. Homes do not know edges.
+ *
+ * `own` is what the edge was made with, for all workers. Each function is called on the worker's
+ * thread if it is not said otherwise, and may be NULL. */
+#pragma once
+#include <stdbool.h>
+
+struct node;
+struct worker;
+
+struct edge {
+    const char *name;
+    void (*start)(void *own, struct worker *w); /* before the loop of the worker runs */
+    void (*open)(void *own, struct worker *w);  /* accepts: saved sessions are there */
+    void (*stop)(void *own, struct worker *w);  /* accepts and reads no more; connections end */
+    /* After stop: nothing of it is left. NULL: always. On main's thread. */
+    bool (*idle)(void *own, struct worker *w);
+    /* The mesh has room again: reads on (w->pressure says when reading must stop). */
+    void (*relieve)(void *own, struct worker *w);
+    /* After the loops have ended: frees the worker's part, last made first. On main's thread, and
+     * also where start was not called. */
+    void (*end)(void *own, struct worker *w);
+};
+
+/* The list ends with an edge NULL. */
+struct edge_made {
+    const struct edge *edge;
+    void *own;
+};
+
+/* NULL: the node has no such edge. */
+void *edge_own(const struct node *n, const struct edge *edge);
+
+/* For the node: all of them, in the order of the list. */
+void edges_start(const struct node *n, struct worker *w);
+void edges_open(const struct node *n, struct worker *w);
+void edges_stop(const struct node *n, struct worker *w);
+bool edges_idle(const struct node *n, struct worker *w);
+void edges_relieve(const struct node *n, struct worker *w);
+void edges_end(const struct node *n, struct worker *w); /* in the opposite order */
