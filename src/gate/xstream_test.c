@@ -6,6 +6,7 @@
 #include "gate/xstream.h"
 #include "home/worker.h"
 #include "io/test_bed.h"
+#include "io/tls_client.h"
 #include "xmpp/ns.h"
 
 enum { TEXT_MAX = 1 << 20, LATE_MS = 60 };
@@ -14,7 +15,7 @@ struct end {
     struct xstream x;
     struct buf got;  /* stanzas, each as it came */
     struct buf told; /* what has happened: a word each */
-    bool freed, holds_bind;
+    bool freed, holds_bind, offers_tls;
     uint64_t late_ms;
     int fd; /* the other side, if that is not a stream */
 };
@@ -22,6 +23,7 @@ struct end {
 static struct worker worker, other_worker;
 static struct xstreams among, other_among;
 static struct end server, client;
+static struct tls_ctx *tls;
 static struct setting stanza_rate = { .value = SETTING_NONE },
                       byte_rate = { .value = SETTING_NONE };
 static const struct xstream_rates rates = { &stanza_rate, &byte_rate };
@@ -86,10 +88,14 @@ static void server_header(struct xstream *x, slice unit)
     tell(x, slice_is(xstream_attr(x, unit, SLICE("to")), "a.test & b") ? "to" : "elsewhere");
     server_greet(x);
     xstream_now(x, STREAM_GOT_HEADER);
-    xstream_write(x, before ? SLICE("<stream:features><mechanisms xmlns='" NS_SASL "'/>"
-                                    "</stream:features>")
-                            : SLICE("<stream:features><bind xmlns='" NS_BIND "'/>"
-                                    "</stream:features>"));
+    if (end_of(x)->offers_tls && !x->secure)
+        xstream_write(x, SLICE("<stream:features><starttls xmlns='" NS_TLS "'/>"
+                               "</stream:features>"));
+    else
+        xstream_write(x, before ? SLICE("<stream:features><mechanisms xmlns='" NS_SASL "'/>"
+                                        "</stream:features>")
+                                : SLICE("<stream:features><bind xmlns='" NS_BIND "'/>"
+                                        "</stream:features>"));
 }
 
 static void server_bind(struct xstream *x)
@@ -103,6 +109,12 @@ static void server_bind(struct xstream *x)
 static void server_element(struct xstream *x, const struct xstream_unit *u)
 {
     switch (u->step.action) {
+    case STREAM_DO_TLS:
+        xstream_write(x, SLICE("<proceed xmlns='" NS_TLS "'/>"));
+        xstream_now(x, u->input);
+        xstream_restart(x);
+        conn_start_tls(x->conn, tls, SLICE("first.test"));
+        break;
     case STREAM_DO_SASL:
         xstream_write(x, SLICE("<success xmlns='" NS_SASL "'/>"));
         xstream_now(x, STREAM_PASSED);
@@ -159,7 +171,10 @@ static void client_choose(struct xstream *x, const struct xstream_unit *u)
 {
     struct elem choice;
     xstream_now(x, u->input);
-    if (elem_child(&u->elem, "mechanisms", NS_SASL, &choice)) {
+    if (elem_child(&u->elem, "starttls", NS_TLS, &choice)) {
+        xstream_write(x, SLICE("<starttls xmlns='" NS_TLS "'/>"));
+        xstream_now(x, STREAM_ASK_TLS);
+    } else if (elem_child(&u->elem, "mechanisms", NS_SASL, &choice)) {
         xstream_write(x, SLICE("<auth xmlns='" NS_SASL "' mechanism='EXTERNAL'>=</auth>"));
         xstream_now(x, STREAM_ASK_SASL);
     } else {
@@ -175,6 +190,10 @@ static void client_element(struct xstream *x, const struct xstream_unit *u)
     switch (u->step.action) {
     case STREAM_DO_CHOOSE:
         client_choose(x, u);
+        break;
+    case STREAM_DO_TLS:
+        xstream_now(x, u->input);
+        conn_start_tls_client(x->conn, &(struct tls_call){ .server_name = SLICE("first.test") });
         break;
     case STREAM_DO_SASL:
         assert_true(slice_is(u->elem.name, "success"));
@@ -335,6 +354,24 @@ static void both_directions_reach_bound(void **state)
     bed_run(worker.loop, got_some, &client);
     assert_true(slice_is(buf_slice(&client.got), "<iq id='x'/>"));
     both_finish();
+}
+
+/* RFC 6120 §5.4.3.3: both headers are sent anew under TLS. */
+static void both_directions_speak_tls(void **state)
+{
+    (void)state;
+    tls = bed_tls();
+    both_begin();
+    server.offers_tls = true;
+    end_start(&server);
+    end_start(&client);
+    bed_run(worker.loop, is_bound, &client);
+    assert_true(server.x.secure && client.x.secure);
+    assert_true(conn_is_secure(server.x.conn) && conn_is_secure(client.x.conn));
+    assert_told(&server, "to to to ");
+    bed_run(worker.loop, got_some, &server);
+    both_finish();
+    tls_ctx_unref(&tls);
 }
 
 /* RFC 6120 §4.4 */
@@ -637,6 +674,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(both_directions_reach_bound),
+        cmocka_unit_test(both_directions_speak_tls),
         cmocka_unit_test(either_side_may_end_first),
         cmocka_unit_test(an_error_ends_both),
         cmocka_unit_test(errors_are_as_the_rfc_writes_them),
