@@ -12,6 +12,7 @@ static const struct edge_made *edges_of(const struct node *n)
 
 void *edge_own(const struct node *n, const struct edge *edge)
 {
+    ensure(edge != NULL); /* that is the end of the list */
     for (const struct edge_made *e = edges_of(n); e->edge != NULL; e++)
         if (e->edge == edge)
             return e->own;
