@@ -58,13 +58,14 @@ static const char *plain(struct arena *arena, const ASN1_STRING *text)
 static void read_names(struct tls_cert_facts *out, const X509 *cert, struct arena *arena)
 {
     const char **names = arena_new(arena, const char *, TLS_CERT_NAMES_MAX);
-    struct tls_names all;
-    tls_names_of_cert(&all, cert, arena);
+    GENERAL_NAMES *alt = X509_get_ext_d2i(cert, NID_subject_alt_name, NULL, NULL);
     out->name = names;
-    for (size_t i = 0; i < all.count && out->name_count < TLS_CERT_NAMES_MAX; i++) {
-        if (all.name[i].kind == TLS_NAME_DNS)
-            names[out->name_count++] = all.name[i].text.ptr;
+    for (int i = 0; i < sk_GENERAL_NAME_num(alt) && out->name_count < TLS_CERT_NAMES_MAX; i++) {
+        const GENERAL_NAME *name = sk_GENERAL_NAME_value(alt, i);
+        if (name->type == GEN_DNS && (names[out->name_count] = plain(arena, name->d.dNSName)))
+            out->name_count++; /* also those that match nobody, such as *.com: they are shown */
     }
+    GENERAL_NAMES_free(alt);
     const X509_NAME *subject = X509_get_subject_name(cert);
     int at = X509_NAME_get_index_by_NID(subject, NID_commonName, -1);
     if (out->name_count > 0 || at < 0)
