@@ -516,3 +516,18 @@ def test_pages_follow_each_other(node, ack):
     alice.result("set", "<query xmlns='urn:xmpp:mam:2'/>")
     results = [e for e in alice.log[found:] if e.find("{urn:xmpp:mam:2}result") is not None]
     assert len(results) > 16, "more than go out at a time"
+
+
+@pytest.mark.parametrize("ack", [None, "1"])
+def test_pages_follow_each_other_while_a_request_is_held(node, ack):
+    """A client that has another request open sends none when it gets a page: that one is answered
+    soon, so that the next request shows that the client has the page."""
+    bob = node.client("bob", "b")
+    for i in range(130):
+        bob.send(f"<message to='alice@localhost' type='chat'><body>{i}</body></message>")
+    bob.ping()
+    alice = login(node, wait="60", ack=ack)
+    alice.send("<presence/>")
+    alice.send("<iq type='get' id='behind'><ping xmlns='urn:xmpp:ping'/></iq>")
+    for i in range(130):
+        alice.expect(f"<message from='{bob}'><body>{i}</body></message>")

@@ -285,6 +285,20 @@ static bool tells_end(const struct bosh *b)
     return b->ended && !b->end_told && (b->condition == NULL || b->held_count == 1);
 }
 
+enum { CONFIRM_MS = 500 };
+
+/* Only a request that is sent after an answer shows that the client has it. A client with another
+ * request open sends none, so that one is answered soon, or what is to follow (the next page of
+ * messages) would wait until it times out. */
+static void hurry_confirmation(struct bosh *b)
+{
+    struct bosh_request *q = oldest(b);
+    uint64_t due = now_us(b) + CONFIRM_MS * 1000;
+    if (q != NULL && b->stream != NULL && b->stream->out_count != b->stream->out_reported &&
+        due < q->due_us)
+        q->due_us = due;
+}
+
 static void answer(struct bosh *b, struct bosh_request *q)
 {
     bool last = tells_end(b);
@@ -297,6 +311,7 @@ static void answer(struct bosh *b, struct bosh_request *q)
     else
         keep(b, q);
     b->last_us = now_us(b);
+    hurry_confirmation(b);
     bosh_reply(b->worker, q);
 }
 
