@@ -394,6 +394,7 @@ static void test_password_change(void **state)
 {
     (void)state;
     add_user("rob@localhost");
+    set("register.ask-password", "never");
     struct stream *rob = login("rob@localhost/r"), *other = login("rob@localhost/s");
     ASK(rob, "get", NULL, REGISTER(""), "<registered/>");
     ASK(rob, "get", "localhost", REGISTER(""), "<username>rob</username><password/>");
@@ -425,6 +426,7 @@ static void test_removal(void **state)
 {
     (void)state;
     add_user("ron@localhost");
+    set("register.ask-password", "never");
     struct stream *ron = login("ron@localhost/r");
     ASK(ron, "set", NULL, "<vCard xmlns='vcard-temp'><FN>R</FN></vCard>", "result");
     ASK(ron, "set", NULL, PRIVATE("<a xmlns='urn:a'>1</a>"), "result");

@@ -411,7 +411,7 @@ struct session_restoring {
 static void restore_ready(struct account *a, enum err e, void *arg)
 {
     struct session_restoring *r = arg;
-    struct worker *w = worker_here();
+    struct worker *w = a->worker;
     if (e == OK)
         restore(a, r->saved);
     question_end(w, &r->from);
