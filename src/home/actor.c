@@ -361,8 +361,8 @@ void actors_stop(struct actors *all)
             stanza_unref(&it->st);
             mem_free(&it);
         }
+        all->kind->drop(a); /* may let go of it */
         a->pins = 0;
-        all->kind->drop(a);
         actor_unlist(a);
         actor_unmark(a);
         metric_add(all->kind->loaded, -1);

@@ -89,8 +89,9 @@ static void thing_check(const struct actor *a) { (void)a; }
 
 static void thing_drop(struct actor *a)
 {
-    (void)a;
-    say("dropped");
+    if (thing_of(a)->used) /* what used it held it */
+        actor_unpin(a);
+    thing_of(a)->used = false;
 }
 
 static bool thing_is_urgent(const struct stanza *st) { return st->kind == STANZA_PRESENCE; }
@@ -368,6 +369,16 @@ static void test_changes_that_are_never_made(void **state)
     assert_said("three");
 }
 
+/* The end frees what is used and held, too. */
+static void test_the_end_of_one_that_is_used(void **state)
+{
+    (void)state;
+    struct thing *t = thing_ready("t"), *held = thing_ready("held");
+    actor_pin(&t->actor);
+    t->used = true;
+    actor_pin(&held->actor);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -381,6 +392,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_too_many_are_idle, begin, end),
         cmocka_unit_test_setup_teardown(test_changes_follow_one_another, begin, end),
         cmocka_unit_test_setup_teardown(test_changes_that_are_never_made, begin, end),
+        cmocka_unit_test_setup_teardown(test_the_end_of_one_that_is_used, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
