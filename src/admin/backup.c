@@ -203,6 +203,16 @@ static void worker_stop(struct worker *w)
     tell(the_job);
 }
 
+static const struct command_column backup_columns[] = {
+    { .name = "folder", .type = PARAM_PATH, .doc = "the folder of the backup" },
+    { .name = "created", .type = PARAM_STAMP, .doc = "when it was made" },
+    { .name = "database", .doc = "sqlite, or that it is not in it" },
+    { .name = "secrets", .type = PARAM_BOOL, .doc = "whether secrets.key is in it" },
+    { .name = "files", .type = PARAM_INT, .doc = "files in it" },
+    { .name = "bytes", .type = PARAM_INT, .unit = "bytes", .doc = "their sizes" },
+    { .name = "damaged", .type = PARAM_INT, .doc = "files that are not as they were" },
+    { 0 },
+};
 static struct command create_command = {
     .name = "backup create",
     .effect = COMMAND_CHANGES,
@@ -232,16 +242,7 @@ static struct command create_command = {
         "key that signs upload slots, and the self-signed certificate. Only the user of the server "
         "can read it, since it contains everything that users have stored. It does not contain the "
         "node file and your own certificates. `backup restore` restores it.",
-    .columns =
-        (const struct command_column[]){
-            { .name = "folder", .type = PARAM_PATH, .doc = "the folder of the backup" },
-            { .name = "created", .type = PARAM_STAMP, .doc = "when it was made" },
-            { .name = "database", .doc = "sqlite, or that it is not in it" },
-            { .name = "secrets", .type = PARAM_BOOL, .doc = "whether secrets.key is in it" },
-            { .name = "files", .type = PARAM_INT, .doc = "files in it" },
-            { .name = "bytes", .type = PARAM_INT, .unit = "bytes", .doc = "their sizes" },
-            { .name = "damaged", .type = PARAM_INT, .doc = "files that are not as they were" },
-            { 0 } },
+    .columns = backup_columns,
 };
 static struct command verify_command = {
     .name = "backup verify",
@@ -261,16 +262,7 @@ static struct command verify_command = {
     .access = COMMAND_LOCAL,
     .doc = "Verifies a backup: the checksum of every file, and the database.",
     .effect = COMMAND_READS,
-    .columns =
-        (const struct command_column[]){
-            { .name = "folder", .type = PARAM_PATH, .doc = "the folder of the backup" },
-            { .name = "created", .type = PARAM_STAMP, .doc = "when it was made" },
-            { .name = "database", .doc = "sqlite, or that it is not in it" },
-            { .name = "secrets", .type = PARAM_BOOL, .doc = "whether secrets.key is in it" },
-            { .name = "files", .type = PARAM_INT, .doc = "files in it" },
-            { .name = "bytes", .type = PARAM_INT, .unit = "bytes", .doc = "their sizes" },
-            { .name = "damaged", .type = PARAM_INT, .doc = "files that are not as they were" },
-            { 0 } },
+    .columns = backup_columns,
 };
 
 static struct command restore_command = {

@@ -638,6 +638,12 @@ static const struct command_arg contact_args[] = {
       .doc = "address of the account that invites: name@domain" },
     { 0 },
 };
+static const struct command_column invite_columns[] = {
+    { .name = "uri", .doc = "link for clients" },
+    { .name = "landing-url", .doc = "link to a page for browsers" },
+    { .name = "expire", .type = PARAM_STAMP, .doc = "until when it is valid" },
+    { 0 },
+};
 static struct command user_invite = {
     .name = "user invite",
     .effect = COMMAND_CHANGES,
@@ -647,12 +653,7 @@ static struct command user_invite = {
     .run = run_invite,
     .doc = "Makes an invitation for one new account: a link for clients, and a link to a page for "
            "browsers.",
-    .columns =
-        (const struct command_column[]){
-            { .name = "uri", .doc = "link for clients" },
-            { .name = "landing-url", .doc = "link to a page for browsers" },
-            { .name = "expire", .type = PARAM_STAMP, .doc = "until when it is valid" },
-            { 0 } },
+    .columns = invite_columns,
 };
 static struct command invite_contact = {
     .name = "user invite-contact",
@@ -665,12 +666,7 @@ static struct command invite_contact = {
     .run = run_invite_contact,
     .doc = "Makes an invitation for a new contact of an account. The invited person makes an "
            "account with it, and the two become contacts of each other.",
-    .columns =
-        (const struct command_column[]){
-            { .name = "uri", .doc = "link for clients" },
-            { .name = "landing-url", .doc = "link to a page for browsers" },
-            { .name = "expire", .type = PARAM_STAMP, .doc = "until when it is valid" },
-            { 0 } },
+    .columns = invite_columns,
 };
 
 struct command *const invite_commands[] = { &user_invite, &invite_contact, NULL };
