@@ -67,7 +67,6 @@ struct actor_item {
 
 /* One for each kind. What is not said to be optional must be there. */
 struct actor_kind {
-    const char *name;          /* "account" */
     struct metric *loaded;     /* a gauge: how many are in memory */
     uint32_t idle_max;         /* READY ones that nobody needs; then the longest idle goes sooner */
     uint32_t absent_max;       /* the same of those that are ABSENT */

@@ -98,7 +98,6 @@ static bool thing_is_urgent(const struct stanza *st) { return st->kind == STANZA
 static uint64_t thing_idle_ms(void) { return 60000; }
 
 static const struct actor_kind kind = {
-    .name = "thing",
     .loaded = &loaded_metric,
     .idle_max = 3,
     .absent_max = 2,

@@ -262,7 +262,6 @@ static struct metric accounts_loaded = {
 struct metric *const account_metrics[] = { &accounts_loaded, NULL };
 
 static const struct actor_kind account_kind = {
-    .name = "account",
     .loaded = &accounts_loaded,
     .idle_max = IDLE_MAX,
     .absent_max = ABSENT_MAX,
