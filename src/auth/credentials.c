@@ -280,7 +280,7 @@ static const double change_us = 365.0 * 86400 * 1000000;
 /* One change of the work factor. */
 struct factor {
     int64_t since_us, iterations;
-    int64_t last_id; /* of the accounts that were there before; INT64_MAX: not known */
+    int64_t last_id; /* of the accounts that were there before */
 };
 
 /* Whether an imaginary user of this name came, or changed the password, since the factor changed.
@@ -304,7 +304,7 @@ static bool would_have_changed(const struct auth_op *op, slice secret, const str
     return (bits.salt[4] & 1) == 0 && part * part * change_us <= (double)age_us;
 }
 
-/* Takes the oldest change off the list of " since:iterations:id"; old ones have no id. */
+/* Takes the oldest change off the list of " since:iterations:id". */
 static bool next_factor(slice *rest, struct factor *f)
 {
     slice note, since, count, id;
@@ -314,16 +314,9 @@ static bool next_factor(slice *rest, struct factor *f)
     if (!slice_cut(*rest, ' ', &note, &(slice){ 0 }))
         note = *rest;
     *rest = slice_from(*rest, note.len);
-    if (!slice_cut(note, ':', &since, &count))
-        return false;
-    f->last_id = INT64_MAX;
-    if (slice_cut(count, ':', &note, &id)) {
-        count = note;
-        if (!slice_int(id, &f->last_id))
-            return false;
-    }
-    return slice_int(since, &f->since_us) && slice_int(count, &f->iterations) &&
-           f->iterations >= 1 && f->iterations <= INT32_MAX;
+    return slice_cut(note, ':', &since, &note) && slice_cut(note, ':', &count, &id) &&
+           slice_int(since, &f->since_us) && slice_int(count, &f->iterations) &&
+           f->iterations >= 1 && f->iterations <= INT32_MAX && slice_int(id, &f->last_id);
 }
 
 static void make_fake(const struct auth_op *op, const struct store_batch *b, struct scram_keys *out)

@@ -210,7 +210,7 @@ static void unknown_names_have_the_counts_of_accounts(void **state)
     static struct seen before[NAMES], then[NAMES];
     struct why why;
     unsigned last = 0;
-    set_factors(" 1:4096");
+    set_factors(" 1:4096:0");
     assert_int_equal(create("counted@a.b", "x"), OK);
     assert_int_equal(get("counted@a.b", SCRAM_SHA_256), OK);
     int64_t old = answer.found.account; /* its id: so many are there, or were */
@@ -235,7 +235,7 @@ static void unknown_names_have_the_counts_of_accounts(void **state)
         last = newer;
     }
     assert_int_equal(setting_set(&auth_scram_iterations, SLICE("4096"), &why), OK);
-    set_factors(" 1:4096");
+    set_factors(" 1:4096:0");
 }
 
 /* Users who change their password: names move one by one in the year after, with their salts. */
@@ -258,7 +258,7 @@ static void unknown_names_follow_the_factor_slowly(void **state)
     } steps[] = { { 1, 3, 30 }, { 30, 35, 85 }, { 400, 160, 240 } };
     for (unsigned i = 0; i < 3; i++) {
         uint64_t since = now - (uint64_t)steps[i].days * 86400 * 1000000;
-        snprintf(line, sizeof line, " %llu:4096 %llu:5000", (unsigned long long)since - 1,
+        snprintf(line, sizeof line, " %llu:4096:0 %llu:5000:999999", (unsigned long long)since - 1,
                  (unsigned long long)since);
         set_factors(line);
         assert_in_range(look_at_all(then), steps[i].least, steps[i].most);
