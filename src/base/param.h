@@ -75,6 +75,6 @@ NODISCARD enum err param_check(const struct param *p, slice text, int64_t *value
 /* A value as text in its shortest form, as param_check() accepts it; of texts the length. Returns
  * the length (at most cap - 1). */
 size_t param_format(const struct param *p, int64_t value, char *out, size_t cap);
-/* What is allowed, for messages and docs: "30s to 90s", "1 to 64, or none", "on or off", "one of:
- * a, b"; empty: anything. */
+/* The allowed values, for messages and docs: "30s to 90s", "1 to 64, or none", "on or off", "one
+ * of: a, b"; empty: anything. */
 size_t param_range(const struct param *p, char *out, size_t cap);

@@ -67,5 +67,5 @@ void setting_reset(struct setting *s); /* back to the default; calls `changed` l
 /* The value as text in its shortest form, "none" included, as setting_check() accepts it (except
  * secrets, which are not shown); returns the length (at most cap - 1). */
 size_t setting_format(const struct setting *s, char *out, size_t cap);
-/* What is allowed: param_range(). */
+/* The allowed values, see param_range(). */
 size_t setting_range(const struct setting *s, char *out, size_t cap);

@@ -65,7 +65,7 @@ struct actor_item {
     int64_t sender_id;
 };
 
-/* One for each kind. What is not said to be optional must be there. */
+/* A row for each kind. Functions must be there unless it is said that they may be NULL. */
 struct actor_kind {
     struct metric *loaded;     /* a gauge: how many are in memory */
     uint32_t idle_max;         /* READY ones that nobody needs; then the longest idle goes sooner */

@@ -9,7 +9,7 @@
 
 #include <cmocka.h> /* needs the three above */
 
-/* What was called, in order: a letter for the function, then the edge. */
+/* The calls in order: a letter for the function, then the edge. */
 static char calls[64];
 static bool first_is_idle, second_is_idle;
 

@@ -1,5 +1,5 @@
 /* jids: many addresses in one text, each with a number: four bytes, a length of two, the JID; in
- * the byte order of little-endian machines. What is read may come from another node. */
+ * the byte order of little-endian machines. Bytes that are read may come from another node. */
 #pragma once
 #include "base/buf.h"
 

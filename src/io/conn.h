@@ -90,7 +90,7 @@ void conn_start_tls_client(struct conn *c, const struct tls_call *call);
  * conn_start_tls(). Its sessions are not resumed. */
 void conn_ask_certificate(struct conn *c, struct tls_trust *trust, enum tls_usage usage);
 bool conn_is_secure(const struct conn *c);
-/* What was found about the peer's chain, until on_closed, also after a failure; NULL: nobody has
+/* The verdict on the peer's chain, until on_closed, also after a failure; NULL: nobody has
  * asked. */
 const struct tls_peer *conn_tls_peer(const struct conn *c);
 /* The certificates that the peer has shown, in DER, its own first. Returns their number. */

@@ -174,7 +174,8 @@ void conn_tls_destroy(struct conn_tls **t)
 
 size_t conn_tls_pending(const struct conn *c) { return c->tls == NULL ? 0 : c->tls->pending_len; }
 
-/* What was written before goes out in the clear. false: closed or failed, its end is on the way. */
+/* Output that was written before goes out in the clear. false: closed or failed, its end is on the
+ * way. */
 static bool clear_first(struct conn *c)
 {
     ensure(c->tls == NULL);

@@ -10,7 +10,7 @@ struct room;
 
 /* Sets the subject to this message: it is sent to all who enter from now on. ROUTE_PENDING:
  * ticket_done(origin) follows when the message is stored, however long that takes, or when it is
- * certain that it cannot be stored. What is recorded next is on the same lane behind it. */
+ * certain that it cannot be stored. Later records of the room are on the same lane behind it. */
 enum routed room_subject_set(struct room *r, struct stanza *st, struct origin origin);
 bool room_subject_waits(const struct room *r); /* no more can be set now: too many are not stored */
 /* Removes the subject and returns true if it is the message with this archive id, and of this
