@@ -1,5 +1,4 @@
 """musterctl: every command, as text and as JSON, its exit codes and its completion."""
-import fcntl
 import grp
 import json
 import os
@@ -9,13 +8,12 @@ import select
 import shlex
 import shutil
 import socket
-import struct
 import subprocess
-import termios
 import time
 
 import pytest
 
+from muster import terminal
 from muster.client import TIMEOUT, until
 from muster.muc import Room
 from muster.server import MUSTERCTL, MUSTERD
@@ -735,20 +733,7 @@ def test_manual_pages(server, tmp_path, page):
 
 def test_a_table_fits_the_terminal(server):
     """Long cells go on in the next line; nothing is left out."""
-    pid, master = pty.fork()
-    if pid == 0:
-        os.execv(MUSTERCTL, [str(MUSTERCTL), "--socket", str(server.control), "alarm", "list",
-                             "--all"])
-    fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
-    shown = b""
-    while select.select([master], [], [], 3 * TIMEOUT)[0]:
-        try:
-            shown += os.read(master, 65536)
-        except OSError:
-            break
-    os.close(master)
-    os.waitpid(pid, 0)
-    lines = shown.decode().splitlines()
+    lines = terminal.shown(100, MUSTERCTL, "--socket", server.control, "alarm", "list", "--all")
     assert lines and max(map(len, lines)) <= 100
     words = {word for row in server.rows("alarm", "list", "--all") for word in row["text"].split()}
     assert words <= set(" ".join(lines).split()) | {w for w in words if len(w) > 12}

@@ -1,19 +1,14 @@
 """What musterctl shows on a terminal of 80 columns: tables, fields, links and help."""
 import contextlib
-import fcntl
 import json
-import os
-import pty
 import re
-import select
 import socket
-import struct
 import subprocess
-import termios
 import threading
 
 import pytest
 
+from muster import terminal
 from muster.client import TIMEOUT
 from muster.server import MUSTERCTL, MUSTERD, ROOT
 
@@ -25,19 +20,8 @@ SENTENCE = "The database refuses statements, because its disk is full, and nothi
 
 def on_terminal(control, *args, width=WIDTH):
     """The lines that it shows on a terminal of that width, without the spaces at their ends."""
-    pid, master = pty.fork()
-    if pid == 0:
-        os.execv(MUSTERCTL, [str(MUSTERCTL), "--socket", str(control), "--yes", *args])
-    fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", 40, width, 0, 0))
-    shown = b""
-    while select.select([master], [], [], 3 * TIMEOUT)[0]:
-        try:
-            shown += os.read(master, 65536)
-        except OSError:
-            break
-    os.close(master)
-    os.waitpid(pid, 0)
-    return [line.rstrip() for line in shown.decode().splitlines()]
+    lines = terminal.shown(width, MUSTERCTL, "--socket", control, "--yes", *args)
+    return [line.rstrip() for line in lines]
 
 
 class Answering:

@@ -1,8 +1,30 @@
-"""A program in a terminal, by tmux."""
+"""Programs in a terminal: by tmux, or one that only shows something."""
+import fcntl
 import os
+import pty
+import select
+import struct
 import subprocess
+import termios
 
 from muster.client import TIMEOUT, until
+
+
+def shown(width, *command):
+    """The lines that a program shows on a terminal of so many columns."""
+    pid, master = pty.fork()
+    if pid == 0:
+        os.execv(command[0], [str(word) for word in command])
+    fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", 40, width, 0, 0))
+    output = b""
+    while select.select([master], [], [], 3 * TIMEOUT)[0]:
+        try:
+            output += os.read(master, 65536)
+        except OSError:
+            break
+    os.close(master)
+    os.waitpid(pid, 0)
+    return output.decode().splitlines()
 
 
 class Terminal:
