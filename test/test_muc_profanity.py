@@ -77,8 +77,9 @@ def test_two_in_a_room_that_an_operator_made(server, screens):
     """What ./demo prints."""
     server.ctl("room", "create", "meeting@conference.localhost", "alice@localhost")
     alice, bob = screens
-    for screen in screens:
-        screen.enter("/join meeting@conference.localhost")
+    alice.enter("/join meeting@conference.localhost")
+    alice.expect("You have joined the room as alice")
+    bob.enter("/join meeting@conference.localhost")
     alice.expect("bob has joined the room")
     bob.enter("good evening")
     alice.expect("bob: good evening")

@@ -145,6 +145,14 @@ static int64_t left(void)
     return n;
 }
 
+/* They are confirmed after the users have been told. */
+static void expect_none_left(void)
+{
+    for (int i = 0; i < 1000 && left() > 0; i++)
+        nanosleep(&(struct timespec){ 0, 10000000 }, NULL);
+    assert_int_equal(left(), 0);
+}
+
 /* one asks, other grants. */
 static void befriend(struct stream *one, struct stream *other)
 {
@@ -165,7 +173,7 @@ static void test_subscription(void **state)
     alice = login("alice@x.test", "phone");
     bob = login("bob@x.test", "desk");
     befriend(alice, bob);
-    assert_int_equal(left(), 0);
+    expect_none_left();
     presence(bob, "", TYPE_AVAILABLE, "<show>away</show>");
     expect(alice, "bob@x.test/desk", "to='alice@x.test'", "<show>away</show>");
     presence(alice, "", TYPE_AVAILABLE, "<show>dnd</show>");
@@ -189,7 +197,7 @@ static void test_all_pairs(void **state)
         for (int k = 0; k < 5; k++)
             if (i != k)
                 befriend(c[i], c[k]);
-    assert_int_equal(left(), 0);
+    expect_none_left();
     for (int i = 0; i < 5; i++) {
         presence(c[i], "", TYPE_AVAILABLE, "<status>seen</status>");
         for (int k = 0; k < 5; k++)
@@ -224,7 +232,7 @@ static void test_request_waits(void **state)
     bob = login("bob@x.test", "desk");
     roster(bob, TYPE_GET, "");
     expect_none(bob, "type='subscribe'", "hello", "");
-    assert_int_equal(left(), 0);
+    expect_none_left();
     logout(alice);
     logout(bob);
 }
@@ -245,7 +253,7 @@ static void test_removal(void **state)
     expect(bob, "<iq", "subscription='none'", "alice@x.test");
     expect(bob, "type='unavailable'", "alice@x.test/phone", "");
     expect(alice, "type='unavailable'", "bob@x.test/desk", "");
-    assert_int_equal(left(), 0);
+    expect_none_left();
     logout(alice);
     logout(bob);
 }
@@ -262,7 +270,7 @@ static void test_unknown_user(void **state)
     expect(alice, "type='error'", "remote-server-not-found", "romeo@elsewhere.test");
     expect(alice, "<iq", "subscription='none'/>", "romeo@elsewhere.test");
     logout(alice);
-    assert_int_equal(left(), 0);
+    expect_none_left();
 }
 
 static void test_limits(void **state)
@@ -347,7 +355,7 @@ static void test_account_removed(void **state)
     expect(bob, "type='unavailable'", "alice@x.test/phone", "");
     expect(bob, "<iq", "subscription='remove'", "alice@x.test");
     expect(carol, "<iq", "subscription='remove'", "alice@x.test");
-    assert_int_equal(left(), 0);
+    expect_none_left();
     logout(alice);
     logout(bob);
     logout(carol);
@@ -384,9 +392,7 @@ static void test_replay(void **state)
     assert_int_equal(store_run(b, NULL, NULL), STORE_OK);
     stop();
     start();
-    for (int i = 0; i < 1000 && left() > 0; i++)
-        nanosleep(&(struct timespec){ 0, 10000000 }, NULL);
-    assert_int_equal(left(), 0);
+    expect_none_left();
     bob = login("bob@x.test", "desk");
     alice = login("alice@x.test", "phone");
     expect(alice, "<presence", "bob@x.test/desk", "");
